@@ -1,0 +1,307 @@
+//! The op vocabulary: one trait, implemented by the reference, the CPU and (later) CUDA.
+//!
+//! Called by `model`. Every op takes flat ragged rows; nothing is padded. Shapes are `[rows, width]`,
+//! row-major. Pages are addressed by page index; a table of page indices belongs to whoever calls.
+
+use crate::sampling::{Candidate, Choice, Sampling};
+
+/// Tokens that one page holds, for every decoder layer.
+pub const PAGE_TOKENS: usize = 16;
+
+/// What can go wrong in a backend: memory or shapes; arithmetic has no errors.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A weight's stored size does not match its shape.
+    #[error("weight of {rows} x {cols} {dtype:?} has {bytes} bytes")]
+    WeightSize {
+        /// Output features.
+        rows: usize,
+        /// Input features.
+        cols: usize,
+        /// Stored number type.
+        dtype: DType,
+        /// Bytes given.
+        bytes: usize,
+    },
+    /// Parts of one fused matrix disagree in their input width.
+    #[error("matrix parts have input widths {first} and {other}")]
+    PartWidth {
+        /// Width of the first part.
+        first: usize,
+        /// The width that differs.
+        other: usize,
+    },
+    /// The machine lacks the instructions or device that were asked for.
+    #[error("{wanted} is not available on this machine (it has: {available})")]
+    Unavailable {
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        available: String,
+    },
+    /// An allocation was refused.
+    #[error("cannot allocate {bytes} bytes for {purpose}")]
+    OutOfMemory {
+        /// Bytes asked for.
+        bytes: usize,
+        /// What they were for.
+        purpose: &'static str,
+    },
+}
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Number type of stored weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DType {
+    /// IEEE single precision.
+    F32,
+    /// bfloat16.
+    Bf16,
+    /// IEEE half precision (accepted as storage only).
+    F16,
+}
+
+impl DType {
+    /// Bytes of one number.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 | Self::F16 => 2,
+        }
+    }
+}
+
+/// Arithmetic of the large products.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// float32 weights, operands and accumulation.
+    F32,
+    /// bfloat16 weights and K/V; operands rounded to bfloat16 where the hardware multiplies it, else the
+    /// weights widened exactly; float32 accumulation.
+    Bf16,
+}
+
+/// Where a weight's numbers come from: rows of `cols` numbers, one row an output feature.
+#[derive(Debug, Clone, Copy)]
+pub enum WeightPart<'a> {
+    /// Little-endian numbers, row-major `[rows, cols]`, of any alignment.
+    Stored {
+        /// Output features.
+        rows: usize,
+        /// Input features.
+        cols: usize,
+        /// Number type of `bytes`.
+        dtype: DType,
+        /// `rows * cols` numbers.
+        bytes: &'a [u8],
+    },
+    /// Uniform random numbers with the given standard deviation, reproducible from the seed.
+    Random {
+        /// Output features.
+        rows: usize,
+        /// Input features.
+        cols: usize,
+        /// Seed of the generator.
+        seed: u64,
+        /// Standard deviation.
+        deviation: f32,
+    },
+}
+
+impl WeightPart<'_> {
+    /// `(rows, cols)`.
+    pub const fn shape(&self) -> (usize, usize) {
+        match *self {
+            Self::Stored { rows, cols, .. } | Self::Random { rows, cols, .. } => (rows, cols),
+        }
+    }
+}
+
+/// What a matrix is for; decides its layout in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MatrixUse {
+    /// Products (`linear`, `logits`), and lookups where the table is tied.
+    Multiply,
+    /// Row lookups only (`embed`).
+    Lookup,
+}
+
+/// Consecutive rows `start .. start + len` that form one sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    /// First row.
+    pub start: u32,
+    /// Rows.
+    pub len: u32,
+}
+
+/// A sequence's pages: `tokens` positions held by `tables[first ..]`, [`PAGE_TOKENS`] to a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PageSpan {
+    /// Index of the first page's entry in the flat page table.
+    pub first: u32,
+    /// Positions to be read.
+    pub tokens: u32,
+}
+
+/// Pages of a batch of rows, as attention and `write_pages` read them.
+#[derive(Debug, Clone, Copy)]
+pub struct PagedRows<'a> {
+    /// One span a row. `tokens` is how many positions the row may see (its own included).
+    pub spans: &'a [PageSpan],
+    /// Page indices that the spans point into.
+    pub tables: &'a [u32],
+}
+
+/// Heads and scores of one attention.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AttentionShape {
+    /// Query heads.
+    pub heads: usize,
+    /// Key/value heads; query head `h` reads K/V head `h / (heads / kv_heads)`.
+    pub kv_heads: usize,
+    /// Width of one head.
+    pub head_dim: usize,
+    /// Factor of the scores (`query_pre_attn_scalar ^ -0.5`).
+    pub scale: f32,
+    /// Scores become `cap * tanh(score / cap)`, before any mask.
+    pub softcap: Option<f32>,
+    /// `attend_full`: keys further than this on either side are masked (both ends inclusive).
+    /// `attend_paged`: only the last `window` positions are seen, the row's own included.
+    pub window: Option<usize>,
+}
+
+impl AttentionShape {
+    /// Width of the query part of a row.
+    pub const fn query_width(&self) -> usize {
+        self.heads * self.head_dim
+    }
+    /// Width of the key (or value) part of a row.
+    pub const fn kv_width(&self) -> usize {
+        self.kv_heads * self.head_dim
+    }
+}
+
+/// Shape of a page pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageShape {
+    /// Pages.
+    pub pages: usize,
+    /// Decoder layers that every page holds.
+    pub layers: usize,
+    /// K/V heads of a layer.
+    pub kv_heads: usize,
+    /// Width of one head.
+    pub head_dim: usize,
+}
+
+/// A device that runs the ops. Buffers are the backend's own; each op says what it reads and writes.
+///
+/// Promise of every implementation: a row's result depends on that row's inputs alone, bit for bit, not
+/// on the other rows of the batch, nor on the number of threads.
+pub trait Backend: Send + 'static {
+    /// Rows of activations, `[capacity, width]`.
+    type Activations: Send;
+    /// A weight in the layout the products stream.
+    type Matrix: Send;
+    /// A vector of norm weights.
+    type Gain: Send;
+    /// The page pool: K and V of both attentions, for all layers.
+    type Pages: Send;
+
+    /// Name of the device and instruction set, for people.
+    fn describe(&self) -> String;
+
+    /// Room for `rows` rows of `width` numbers, zeroed. Memory is taken only as it is touched.
+    fn activations(&self, rows: usize, width: usize) -> Result<Self::Activations>;
+    /// Packs parts, one below the other, into one matrix `[sum of rows, cols]`.
+    fn matrix(&self, parts: &[WeightPart<'_>], precision: Precision, usage: MatrixUse) -> Result<Self::Matrix>;
+    /// A norm's weight, `[width]`, stored zero-centred: the norm multiplies by `1 + w`.
+    fn gain(&self, weight: &WeightPart<'_>) -> Result<Self::Gain>;
+    /// A pool of pages in the precision's number type.
+    fn pages(&self, shape: PageShape, precision: Precision) -> Result<Self::Pages>;
+    /// Bytes one page of such a pool takes.
+    fn page_bytes(&self, shape: PageShape, precision: Precision) -> usize;
+    /// Writes rows from the host: `values` is `[rows, width]`.
+    fn upload(&self, values: &[f32], into: &mut Self::Activations);
+    /// Reads the first `rows` rows back to the host.
+    fn download(&self, from: &Self::Activations, rows: usize) -> Vec<f32>;
+    /// Copies rows: `out[i] = from[rows[i]]`.
+    fn gather(&self, from: &Self::Activations, rows: &[u32], out: &mut Self::Activations);
+
+    /// `out[i] = table[ids[i]] * scale`.
+    fn embed(&self, table: &Self::Matrix, ids: &[u32], scale: f32, out: &mut Self::Activations);
+    /// `out = x * rsqrt(mean(x^2) + eps) * (1 + w)`, in float32, for each of `rows` rows.
+    fn rms_norm(&self, x: &Self::Activations, gain: &Self::Gain, eps: f32, rows: usize, out: &mut Self::Activations);
+    /// The seam between two sub-layers in one pass:
+    /// `residual += rms_norm(y, post); x = rms_norm(residual, pre)`.
+    fn sandwich(
+        &self,
+        residual: &mut Self::Activations,
+        y: &Self::Activations,
+        gains: Sandwich<'_, Self::Gain>,
+        rows: usize,
+        x: &mut Self::Activations,
+    );
+    /// `out = x . matrix^T` for rows `from .. from + rows` of `x`, written to rows `0 .. rows` of `out`.
+    fn linear(&self, x: &Self::Activations, from: usize, matrix: &Self::Matrix, rows: usize, out: &mut Self::Activations);
+    /// Rotates query and key heads in place (half-split pairs `(i, i + head_dim / 2)`, angle
+    /// `position * theta^(-2i / head_dim)`). A row is `[heads + kv_heads (+ anything)] * head_dim` wide.
+    fn rope(&self, qkv: &mut Self::Activations, positions: &[u32], shape: &AttentionShape, theta: f32);
+    /// Writes row `i`'s K and V, found at columns `kv_column ..` (K, then V), at position
+    /// `spans[i].tokens - 1` of its pages.
+    fn write_pages(
+        &self,
+        kv: &Self::Activations,
+        kv_column: usize,
+        rows: PagedRows<'_>,
+        layer: usize,
+        pages: &mut Self::Pages,
+    );
+    /// Bidirectional attention inside each segment, over rows `[q | k | v]` of `qkv`; `out` is
+    /// `[rows, heads * head_dim]`.
+    fn attend_full(
+        &self,
+        qkv: &Self::Activations,
+        segments: &[Segment],
+        shape: &AttentionShape,
+        precision: Precision,
+        out: &mut Self::Activations,
+    );
+    /// Attention of each row's query (columns `0 .. heads * head_dim` of `q`) over its pages.
+    fn attend_paged(
+        &self,
+        q: &Self::Activations,
+        rows: PagedRows<'_>,
+        shape: &AttentionShape,
+        layer: usize,
+        pages: &Self::Pages,
+        out: &mut Self::Activations,
+    );
+    /// `out[:, j] = gelu_tanh(gate_up[:, j]) * gate_up[:, width + j]`.
+    fn geglu(&self, gate_up: &Self::Activations, rows: usize, out: &mut Self::Activations);
+    /// `out = cap * tanh((x . table^T) / cap)`; without a cap, the plain product.
+    fn logits(&self, x: &Self::Activations, table: &Self::Matrix, softcap: Option<f32>, rows: usize, out: &mut Self::Activations);
+    /// Chooses one id for each of the rows, by the definition in [`crate::sampling`].
+    /// `rows[i]` of `logits` is drawn with `choices[i]`.
+    fn sample(&self, logits: &Self::Activations, rows: &[u32], choices: &[Choice], out: &mut Vec<u32>);
+    /// Log-softmax of a row at `id`, with the id's rank, and of its `top` most probable ids (ties: lowest id first).
+    fn log_probs(&self, logits: &Self::Activations, row: usize, id: u32, top: usize) -> (Candidate, Vec<Candidate>);
+}
+
+/// Weights of a [`Backend::sandwich`].
+#[derive(Debug, Clone, Copy)]
+pub struct Sandwich<'a, Gain> {
+    /// Norm of the sub-layer's output.
+    pub post: &'a Gain,
+    /// Norm before the next sub-layer.
+    pub pre: &'a Gain,
+    /// Epsilon of both.
+    pub eps: f32,
+}
+
+#[allow(unused_imports)]
+use Sampling as _;
