@@ -1,1 +1,3 @@
-//! placeholder
+//! Text in, events out: HTTP, scheduler, engine thread, telemetry, command line.
+
+pub mod engine;

@@ -1,0 +1,180 @@
+//! The door of the engine: slots, limits, submission, and the stream that comes back.
+//!
+//! Called by `api`, `generate` and tests. Holds no model and never blocks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+
+use kernels::PAGE_TOKENS;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::request::{GenerationEvent, GenerationRequest, Refusal, RequestId};
+
+/// What the door checks against.
+#[derive(Debug, Clone, Copy)]
+pub struct EngineLimits {
+    /// Requests that wait for pages, at most.
+    pub queued_requests: u32,
+    /// Source tokens of one request, at most.
+    pub source_tokens: usize,
+    /// Decoder prompt plus generated tokens of one choice, at most.
+    pub target_tokens: usize,
+    /// Pages of the pool.
+    pub pages: usize,
+}
+
+/// A message to the engine thread.
+#[derive(Debug)]
+pub enum Command {
+    /// Queue a request.
+    Submit(Submission),
+    /// Forget a request, or one of its choices.
+    Cancel {
+        /// The request.
+        id: RequestId,
+        /// One choice; all of them when absent.
+        choice: Option<u32>,
+    },
+    /// Finish what is there, then end the thread.
+    Drain,
+}
+
+/// A request on its way into the engine.
+#[derive(Debug)]
+pub struct Submission {
+    /// Name of the request.
+    pub id: RequestId,
+    /// What is asked.
+    pub request: GenerationRequest,
+    /// Where its events go. Bounded by the request's own length.
+    pub events: UnboundedSender<GenerationEvent>,
+    /// Place in the queue, given back when the request starts.
+    pub slot: Slots,
+}
+
+/// Places in the engine's queue, held from before tokenising until the request starts.
+#[derive(Debug)]
+pub struct Slots(OwnedSemaphorePermit);
+
+impl Slots {
+    /// Takes one place out of several; `None` when there is only one left to keep.
+    pub fn split_one(&mut self) -> Option<Self> {
+        self.0.split(1).map(Self)
+    }
+}
+
+/// A cheap handle to the engine thread.
+#[derive(Debug, Clone)]
+pub struct EngineHandle {
+    commands: Sender<Command>,
+    slots: Arc<Semaphore>,
+    limits: EngineLimits,
+    next_id: Arc<AtomicU64>,
+    draining: Arc<AtomicBool>,
+}
+
+impl EngineHandle {
+    /// A handle that sends to `commands`.
+    pub fn new(commands: Sender<Command>, limits: EngineLimits) -> Self {
+        Self {
+            commands,
+            slots: Arc::new(Semaphore::new(limits.queued_requests as usize)),
+            limits,
+            next_id: Arc::new(AtomicU64::new(1)),
+            draining: Arc::new(AtomicBool::new(false)),
+        }
+    }
+
+    /// The limits of the door.
+    pub const fn limits(&self) -> &EngineLimits {
+        &self.limits
+    }
+
+    /// Takes `prompts` places in the queue, at once or not at all.
+    pub fn reserve(&self, prompts: u32) -> Result<Slots, Refusal> {
+        if self.is_draining() {
+            return Err(Refusal::Draining);
+        }
+        Arc::clone(&self.slots)
+            .try_acquire_many_owned(prompts)
+            .map(Slots)
+            .map_err(|_| Refusal::Overloaded { queued_requests: self.limits.queued_requests })
+    }
+
+    /// Whether a request of these lengths can be served at all.
+    pub fn check(&self, source: usize, decoder_prompt: usize, max_tokens: usize) -> Result<(), Refusal> {
+        let limits = &self.limits;
+        if source > limits.source_tokens {
+            return Err(Refusal::SourceTooLong { tokens: source, limit: limits.source_tokens });
+        }
+        let target = decoder_prompt + max_tokens;
+        if target > limits.target_tokens {
+            return Err(Refusal::TargetTooLong { prompt: decoder_prompt, max_tokens, limit: limits.target_tokens });
+        }
+        // The last token is never read by the decoder, but the start token is: `target` positions, at least one.
+        let needed = source.div_ceil(PAGE_TOKENS) + target.max(1).div_ceil(PAGE_TOKENS);
+        if needed > limits.pages {
+            return Err(Refusal::NeverFits { needed, pages: limits.pages });
+        }
+        Ok(())
+    }
+
+    /// Hands a checked request over. Its events arrive on the returned stream; dropping that cancels it.
+    pub fn submit(&self, slot: Slots, request: GenerationRequest) -> Result<Generation, Refusal> {
+        let id = RequestId(self.next_id.fetch_add(1, Ordering::Relaxed));
+        let (events, receiver) = unbounded_channel();
+        let submission = Submission { id, request, events, slot };
+        self.commands.send(Command::Submit(submission)).map_err(|_| Refusal::Draining)?;
+        Ok(Generation { id, events: receiver, commands: self.commands.clone() })
+    }
+
+    /// Refuses new requests from now on and lets the engine end when its work is done.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+        // An engine that is gone has nothing left to drain.
+        let _ = self.commands.send(Command::Drain);
+    }
+
+    /// Whether [`Self::drain`] was called.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    /// Places left in the queue.
+    pub fn free_slots(&self) -> usize {
+        self.slots.available_permits()
+    }
+}
+
+/// The events of one request. Dropping it cancels what is still running.
+#[derive(Debug)]
+pub struct Generation {
+    id: RequestId,
+    events: UnboundedReceiver<GenerationEvent>,
+    commands: Sender<Command>,
+}
+
+impl Generation {
+    /// The next event; `None` after the last one, or when the engine is gone.
+    pub async fn next(&mut self) -> Option<GenerationEvent> {
+        self.events.recv().await
+    }
+
+    /// As [`Self::next`], for a thread outside the async runtime.
+    pub fn blocking_next(&mut self) -> Option<GenerationEvent> {
+        self.events.blocking_recv()
+    }
+
+    /// Ends one choice within a step; events of it may still be under way.
+    pub fn cancel_choice(&self, choice: u32) {
+        let _ = self.commands.send(Command::Cancel { id: self.id, choice: Some(choice) });
+    }
+}
+
+impl Drop for Generation {
+    fn drop(&mut self) {
+        let _ = self.commands.send(Command::Cancel { id: self.id, choice: None });
+    }
+}

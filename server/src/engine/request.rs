@@ -1,0 +1,131 @@
+//! What is asked of the engine and what it answers: plain data, token ids only.
+//!
+//! Built by `api`; read by the scheduler. Text is not known here.
+
+use kernels::{Candidate, Sampling};
+
+/// Identifies a request for as long as the process lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(pub u64);
+
+/// One source and the continuations wanted of it. Lengths and ids are checked at the door.
+#[derive(Debug, Clone)]
+pub struct GenerationRequest {
+    /// Encoder ids, at least one.
+    pub source: Vec<u32>,
+    /// Forced first decoder ids, without the start token.
+    pub decoder_prompt: Vec<u32>,
+    /// Continuations (`n`), at least one.
+    pub choices: u32,
+    /// Tokens to generate at most, for each choice; 0 only scores the decoder prompt.
+    pub max_tokens: u32,
+    /// End tokens are not chosen before this many tokens.
+    pub min_tokens: u32,
+    /// End tokens do not end the text.
+    pub ignore_end: bool,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// Log-probabilities of chosen tokens, with this many alternatives.
+    pub log_probs: Option<u32>,
+    /// Score the decoder prompt as well (needs `log_probs`).
+    pub score_prompt: bool,
+}
+
+/// Why a choice ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FinishReason {
+    /// An end token was chosen.
+    Stop,
+    /// `max_tokens` were generated.
+    Length,
+}
+
+/// Log-probabilities at one target position.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenScore {
+    /// The token that stands there.
+    pub chosen: Candidate,
+    /// The most probable ones, best first.
+    pub top: Vec<Candidate>,
+}
+
+/// What a request's stream carries, in order for each choice.
+#[derive(Debug, Clone, PartialEq)]
+pub enum GenerationEvent {
+    /// The source has pages. Sent once, first.
+    Started {
+        /// Source tokens whose cross K/V another request already had (all of them or none).
+        cached_tokens: u32,
+    },
+    /// The score of the next token of the decoder prompt.
+    Scored {
+        /// Choice it belongs to.
+        choice: u32,
+        /// Its log-probabilities.
+        score: TokenScore,
+    },
+    /// A generated token, an end token included.
+    Token {
+        /// Choice it belongs to.
+        choice: u32,
+        /// The token.
+        id: u32,
+        /// Its log-probabilities, when asked for.
+        score: Option<TokenScore>,
+    },
+    /// The choice is complete; no event of it follows.
+    Finished {
+        /// Choice that ended.
+        choice: u32,
+        /// Why.
+        reason: FinishReason,
+    },
+    /// The request failed; no event follows.
+    Failed {
+        /// For the client.
+        message: String,
+    },
+}
+
+/// Why the engine takes no request. Nothing is queued when it is returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The queue is full: try again later.
+    #[error("the server is overloaded: {queued_requests} requests are queued already")]
+    Overloaded {
+        /// The limit.
+        queued_requests: u32,
+    },
+    /// The server is shutting down.
+    #[error("the server is shutting down and takes no new requests")]
+    Draining,
+    /// Source longer than allowed.
+    #[error("the prompt has {tokens} tokens; this model takes at most {limit}")]
+    SourceTooLong {
+        /// Source tokens.
+        tokens: usize,
+        /// Allowed.
+        limit: usize,
+    },
+    /// Decoder prompt and `max_tokens` longer than allowed.
+    #[error(
+        "decoder_prompt ({prompt} tokens) and max_tokens ({max_tokens}) make {}; this model writes at most {limit}",
+        prompt + max_tokens
+    )]
+    TargetTooLong {
+        /// Decoder prompt tokens.
+        prompt: usize,
+        /// Tokens asked for.
+        max_tokens: usize,
+        /// Allowed.
+        limit: usize,
+    },
+    /// The pages of source and target could never be had at once.
+    #[error("the request needs {needed} pages of 16 tokens; the whole page pool has {pages}: shorten it or raise limits.page_pool_bytes")]
+    NeverFits {
+        /// Pages of the source and one full-length choice.
+        needed: usize,
+        /// Pages there are.
+        pages: usize,
+    },
+}
