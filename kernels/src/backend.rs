@@ -247,7 +247,14 @@ pub trait Backend: Send + 'static {
         x: &mut Self::Activations,
     );
     /// `out = x . matrix^T` for rows `from .. from + rows` of `x`, written to rows `0 .. rows` of `out`.
-    fn linear(&self, x: &Self::Activations, from: usize, matrix: &Self::Matrix, rows: usize, out: &mut Self::Activations);
+    fn linear(
+        &self,
+        x: &Self::Activations,
+        from: usize,
+        matrix: &Self::Matrix,
+        rows: usize,
+        out: &mut Self::Activations,
+    );
     /// Rotates query and key heads in place (half-split pairs `(i, i + head_dim / 2)`, angle
     /// `position * theta^(-2i / head_dim)`). A row is `[heads + kv_heads (+ anything)] * head_dim` wide.
     fn rope(&self, qkv: &mut Self::Activations, positions: &[u32], shape: &AttentionShape, theta: f32);
@@ -284,7 +291,14 @@ pub trait Backend: Send + 'static {
     /// `out[:, j] = gelu_tanh(gate_up[:, j]) * gate_up[:, width + j]`.
     fn geglu(&self, gate_up: &Self::Activations, rows: usize, out: &mut Self::Activations);
     /// `out = cap * tanh((x . table^T) / cap)`; without a cap, the plain product.
-    fn logits(&self, x: &Self::Activations, table: &Self::Matrix, softcap: Option<f32>, rows: usize, out: &mut Self::Activations);
+    fn logits(
+        &self,
+        x: &Self::Activations,
+        table: &Self::Matrix,
+        softcap: Option<f32>,
+        rows: usize,
+        out: &mut Self::Activations,
+    );
     /// Chooses one id for each of the rows, by the definition in [`crate::sampling`].
     /// `rows[i]` of `logits` is drawn with `choices[i]`.
     fn sample(&self, logits: &Self::Activations, rows: &[u32], choices: &[Choice], out: &mut Vec<u32>);

@@ -121,7 +121,9 @@ pub enum Refusal {
         limit: usize,
     },
     /// The pages of source and target could never be had at once.
-    #[error("the request needs {needed} pages of 16 tokens; the whole page pool has {pages}: shorten it or raise limits.page_pool_bytes")]
+    #[error(
+        "the request needs {needed} pages of 16 tokens; the whole page pool has {pages}: shorten it or raise limits.page_pool_bytes"
+    )]
     NeverFits {
         /// Pages of the source and one full-length choice.
         needed: usize,
