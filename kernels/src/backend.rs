@@ -3,7 +3,7 @@
 //! Called by `model`. Every op takes flat ragged rows; nothing is padded. Shapes are `[rows, width]`,
 //! row-major. Pages are addressed by page index; a table of page indices belongs to whoever calls.
 
-use crate::sampling::{Candidate, Choice, Sampling};
+use crate::sampling::{Candidate, Choice};
 
 /// Tokens that one page holds, for every decoder layer.
 pub const PAGE_TOKENS: usize = 16;
@@ -209,6 +209,8 @@ pub trait Backend: Send + 'static {
     type Matrix: Send;
     /// A vector of norm weights.
     type Gain: Send;
+    /// Cosines and sines of every position.
+    type RopeTable: Send;
     /// The page pool: K and V of both attentions, for all layers.
     type Pages: Send;
 
@@ -221,6 +223,8 @@ pub trait Backend: Send + 'static {
     fn matrix(&self, parts: &[WeightPart<'_>], precision: Precision, usage: MatrixUse) -> Result<Self::Matrix>;
     /// A norm's weight, `[width]`, stored zero-centred: the norm multiplies by `1 + w`.
     fn gain(&self, weight: &WeightPart<'_>) -> Result<Self::Gain>;
+    /// Angles `position * theta^(-2i / head_dim)` for positions below `positions`, in float32.
+    fn rope_table(&self, positions: usize, head_dim: usize, theta: f32) -> Result<Self::RopeTable>;
     /// A pool of pages in the precision's number type.
     fn pages(&self, shape: PageShape, precision: Precision) -> Result<Self::Pages>;
     /// Bytes one page of such a pool takes.
@@ -231,6 +235,8 @@ pub trait Backend: Send + 'static {
     fn download(&self, from: &Self::Activations, rows: usize) -> Vec<f32>;
     /// Copies rows: `out[i] = from[rows[i]]`.
     fn gather(&self, from: &Self::Activations, rows: &[u32], out: &mut Self::Activations);
+    /// Frees working memory that grew beyond what a decode step needs.
+    fn trim(&self);
 
     /// `out[i] = table[ids[i]] * scale`.
     fn embed(&self, table: &Self::Matrix, ids: &[u32], scale: f32, out: &mut Self::Activations);
@@ -255,9 +261,9 @@ pub trait Backend: Send + 'static {
         rows: usize,
         out: &mut Self::Activations,
     );
-    /// Rotates query and key heads in place (half-split pairs `(i, i + head_dim / 2)`, angle
-    /// `position * theta^(-2i / head_dim)`). A row is `[heads + kv_heads (+ anything)] * head_dim` wide.
-    fn rope(&self, qkv: &mut Self::Activations, positions: &[u32], shape: &AttentionShape, theta: f32);
+    /// Rotates query and key heads in place (half-split pairs `(i, i + head_dim / 2)`), one row a position. A row
+    /// is `[heads + kv_heads (+ anything)] * head_dim` wide.
+    fn rope(&self, qkv: &mut Self::Activations, positions: &[u32], shape: &AttentionShape, table: &Self::RopeTable);
     /// Writes row `i`'s K and V, found at columns `kv_column ..` (K, then V), at position
     /// `spans[i].tokens - 1` of its pages.
     fn write_pages(
@@ -299,9 +305,8 @@ pub trait Backend: Send + 'static {
         rows: usize,
         out: &mut Self::Activations,
     );
-    /// Chooses one id for each of the rows, by the definition in [`crate::sampling`].
-    /// `rows[i]` of `logits` is drawn with `choices[i]`.
-    fn sample(&self, logits: &Self::Activations, rows: &[u32], choices: &[Choice], out: &mut Vec<u32>);
+    /// Chooses one id for each draw, by the definition in [`crate::sampling`], and appends it to `out`.
+    fn sample(&self, logits: &Self::Activations, draws: &[Draw], end_ids: &[u32], out: &mut Vec<u32>);
     /// Log-softmax of a row at `id`, with the id's rank, and of its `top` most probable ids (ties: lowest id first).
     fn log_probs(&self, logits: &Self::Activations, row: usize, id: u32, top: usize) -> (Candidate, Vec<Candidate>);
 }
@@ -317,5 +322,11 @@ pub struct Sandwich<'a, Gain> {
     pub eps: f32,
 }
 
-#[allow(unused_imports)]
-use Sampling as _;
+/// One id to be chosen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Draw {
+    /// Row of the logits.
+    pub row: u32,
+    /// How to choose.
+    pub choice: Choice,
+}

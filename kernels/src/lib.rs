@@ -1,14 +1,18 @@
 //! Numbers in, numbers out: the closed set of ops an encoder-decoder needs.
 //!
-//! Each op is a method of [`Backend`]. [`reference`] implements it slowly and obviously, [`cpu`] fast; the
-//! table in [`cases`] holds every implementation to the reference. Nothing here knows a layer, a request
+//! Each op is a method of [`Backend`]. [`reference`] implements it slowly and obviously, [`cpu`] fast; one table of cases
+//! (`tests/cases.rs`) holds every implementation to the reference. Nothing here knows a layer, a request
 //! or a checkpoint format.
 
 pub mod backend;
+pub mod cpu;
+pub mod math;
+pub mod reference;
 pub mod sampling;
+mod weights;
 
 pub use backend::{
-    AttentionShape, Backend, DType, Error, MatrixUse, PAGE_TOKENS, PageSpan, PagedRows, Precision, Result, Segment,
-    WeightPart,
+    AttentionShape, Backend, DType, Draw, Error, MatrixUse, PAGE_TOKENS, PageShape, PageSpan, PagedRows, Precision,
+    Result, Sandwich, Segment, WeightPart,
 };
 pub use sampling::{Candidate, Choice, Sampling};

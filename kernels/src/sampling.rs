@@ -1,6 +1,9 @@
 //! The definition of sampling: a pure function of logits, parameters, seed, choice and position.
 //!
-//! Called by the backends and by tests. All backends must choose alike from the same logits.
+//! Called by the backends and by tests. All backends must choose alike from the same logits, so weights are
+//! `exp` of [`crate::math`] in fixed point: their sums are integers, equal in any order on any machine.
+
+use crate::math;
 
 /// How a sequence's tokens are chosen. Out-of-range values are refused where requests are parsed.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,7 +34,7 @@ pub struct Choice {
     pub choice: u32,
     /// Position of the token that is drawn, counted from the decoder's start token at 0.
     pub position: u32,
-    /// Ids that may not be chosen (end tokens before `min_tokens`).
+    /// End tokens may not be chosen (there are fewer than `min_tokens`).
     pub forbid_end: bool,
 }
 
@@ -44,4 +47,140 @@ pub struct Candidate {
     pub log_prob: f32,
     /// How many ids are more probable (ties count if their id is lower).
     pub rank: u32,
+}
+
+/// Fraction bits of a weight. The largest weight is 1.0; a vocabulary of 2^20 sums below 2^63.
+const WEIGHT_BITS: u32 = 40;
+
+/// `exp(scaled - max)` as an integer of `WEIGHT_BITS` fraction bits.
+#[inline(always)]
+pub fn weight(scaled: f32, max: f32) -> u64 {
+    (math::exp(scaled - max) * (1_u64 << WEIGHT_BITS) as f32) as u64
+}
+
+/// The place in `0 .. total` that a draw points at.
+pub fn draw(choice: &Choice, total: u64) -> u64 {
+    let words = math::philox(choice.sampling.seed, [choice.choice, choice.position, 0, 0]);
+    let uniform = u64::from(words[0]) << 32 | u64::from(words[1]);
+    ((u128::from(uniform) * u128::from(total)) >> 64) as u64
+}
+
+/// Order of `(id, logit)` pairs: the larger logit, then the lower id. Zeros are equal whatever their sign.
+pub fn best_first(a: (u32, f32), b: (u32, f32)) -> std::cmp::Ordering {
+    (b.1 + 0.0).total_cmp(&(a.1 + 0.0)).then(a.0.cmp(&b.0))
+}
+
+/// Mass that top-p must reach, of a total. At least one unit, so that one id is always kept.
+pub fn nucleus(total: u64, top_p: f32) -> u64 {
+    ((f64::from(top_p) * total as f64) as u64).clamp(1, total)
+}
+
+/// Chooses an id from a row of logits: the textbook form, which sorts everything.
+///
+/// In this order: forbidden end ids leave; temperature 0 takes the largest logit; else logits are divided by
+/// the temperature, and top_k, top_p (over what top_k left) and min_p (against the most probable) each narrow
+/// the set, ties always to the lowest id. The draw is by inverse CDF over the kept ids in id order.
+pub fn choose(logits: &[f32], choice: &Choice, end_ids: &[u32]) -> u32 {
+    let parameters = &choice.sampling;
+    let allowed = |id: u32| !(choice.forbid_end && end_ids.contains(&id));
+    let mut ids: Vec<u32> = (0..logits.len() as u32).filter(|&id| allowed(id)).collect();
+    let logit = |id: u32| logits[id as usize];
+    ids.sort_by(|&a, &b| best_first((a, logit(a)), (b, logit(b))));
+    if parameters.temperature == 0.0 {
+        return ids[0];
+    }
+    let scaled = |id: u32| logit(id) / parameters.temperature;
+    let max = scaled(ids[0]);
+    if parameters.top_k > 0 {
+        ids.truncate(parameters.top_k as usize);
+    }
+    let weights: Vec<u64> = ids.iter().map(|&id| weight(scaled(id), max)).collect();
+    let wanted = nucleus(weights.iter().sum(), parameters.top_p);
+    let mut mass = 0;
+    let reached = weights.iter().position(|&w| {
+        mass += w;
+        mass >= wanted
+    });
+    let kept = reached.map_or(weights.len(), |last| last + 1);
+    let floor = min_p_floor(parameters.min_p);
+    let mut pairs: Vec<(u32, u64)> =
+        ids.into_iter().zip(weights).take(kept).filter(|&(_, w)| w >= floor && w > 0).collect();
+    pairs.sort_unstable();
+    let target = draw(choice, pairs.iter().map(|p| p.1).sum());
+    let mut mass = 0;
+    let found = pairs.iter().find(|&&(_, w)| {
+        mass += w;
+        mass > target
+    });
+    found.map(|p| p.0).expect("the most probable id has weight 1 and is always kept")
+}
+
+/// Least weight that `min_p` keeps.
+pub fn min_p_floor(min_p: f32) -> u64 {
+    (f64::from(min_p) * (1_u64 << WEIGHT_BITS) as f64) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(sampling: Sampling, position: u32) -> Choice {
+        Choice { sampling, choice: 0, position, forbid_end: false }
+    }
+
+    const PLAIN: Sampling = Sampling { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0, seed: 7 };
+
+    #[test]
+    fn greedy_takes_the_lowest_of_equal_ids() {
+        assert_eq!(choose(&[1.0, 3.0, 3.0, -1.0], &at(Sampling::GREEDY, 0), &[]), 1);
+    }
+
+    #[test]
+    fn forbidden_end_ids_are_never_chosen() {
+        let choice = Choice { forbid_end: true, ..at(Sampling::GREEDY, 0) };
+        assert_eq!(choose(&[1.0, 9.0, 3.0], &choice, &[1]), 2);
+    }
+
+    #[test]
+    fn draws_follow_the_probabilities() {
+        let logits = [0.0_f32, 1.0, 2.0, -30.0];
+        let mut counts = [0_u32; 4];
+        for position in 0..40_000 {
+            counts[choose(&logits, &at(PLAIN, position), &[]) as usize] += 1;
+        }
+        let total: f64 = logits.iter().map(|&l| f64::from(l).exp()).sum();
+        for (id, &count) in counts.iter().enumerate() {
+            let expected = f64::from(logits[id]).exp() / total;
+            assert!((f64::from(count) / 40_000.0 - expected).abs() < 0.01, "id {id}: {count}");
+        }
+    }
+
+    #[test]
+    fn each_filter_keeps_what_it_promises() {
+        let logits = [2.0, 1.0, 2.0, 0.0, -3.0];
+        let kept = |sampling: Sampling| {
+            let mut seen: Vec<u32> = (0..2000).map(|p| choose(&logits, &at(sampling, p), &[])).collect();
+            seen.sort_unstable();
+            seen.dedup();
+            seen
+        };
+        assert_eq!(kept(Sampling { top_k: 1, ..PLAIN }), [0]);
+        assert_eq!(kept(Sampling { top_k: 3, ..PLAIN }), [0, 1, 2]);
+        assert_eq!(kept(Sampling { top_p: 0.3, ..PLAIN }), [0]);
+        assert_eq!(kept(Sampling { top_p: 0.6, ..PLAIN }), [0, 2]);
+        assert_eq!(kept(Sampling { min_p: 0.3, ..PLAIN }), [0, 1, 2]);
+        assert_eq!(kept(Sampling { min_p: 1.0, ..PLAIN }), [0, 2]);
+        assert_eq!(kept(Sampling { top_k: 2, top_p: 0.5, ..PLAIN }), [0]);
+    }
+
+    #[test]
+    fn the_same_seed_choice_and_position_draw_the_same_id() {
+        let logits: Vec<f32> = (0..300).map(|i| ((i * 37) % 91) as f32 / 30.0).collect();
+        for position in 0..50 {
+            assert_eq!(choose(&logits, &at(PLAIN, position), &[]), choose(&logits, &at(PLAIN, position), &[]));
+        }
+        let draws =
+            |choice| (0..50).map(|p| choose(&logits, &Choice { choice, ..at(PLAIN, p) }, &[])).collect::<Vec<_>>();
+        assert_ne!(draws(0), draws(1));
+    }
 }

@@ -1,0 +1,177 @@
+//! Weights in the layout that the products stream.
+//!
+//! Made at load by [`super::Cpu`]. A panel is [`PANEL`] output columns; inside it the input dimension runs
+//! slowest, so a product reads memory in one straight line and each column keeps one accumulator lane:
+//! `[panel][k][column]` for float32, `[panel][k / 2][column][2]` for bfloat16 (pairs, as `vdpbf16ps` takes them).
+
+use super::buffer::Buffer;
+use super::pool::Pool;
+use crate::backend::{Error, MatrixUse, Precision, Result, WeightPart};
+use crate::math;
+
+/// Output columns of a panel.
+pub const PANEL: usize = 64;
+
+/// A weight `[rows, cols]`: `rows` output features of `cols` inputs.
+pub struct Matrix {
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+    pub(crate) data: Data,
+}
+
+/// Number type and layout of a matrix.
+pub(crate) enum Data {
+    /// Panels of float32.
+    PanelF32(Buffer<f32>),
+    /// Panels of bfloat16 pairs: low half the even input, high half the odd one.
+    PanelBf16(Buffer<u32>),
+    /// Plain rows of float32.
+    RowsF32(Buffer<f32>),
+    /// Plain rows of bfloat16.
+    RowsBf16(Buffer<u16>),
+}
+
+impl Matrix {
+    /// Packs parts, one below the other.
+    pub(crate) fn pack(pool: &Pool, parts: &[WeightPart<'_>], precision: Precision, usage: MatrixUse) -> Result<Self> {
+        let cols = parts.first().map_or(0, |part| part.shape().1);
+        for part in parts {
+            part.check()?;
+            if part.shape().1 != cols {
+                return Err(Error::PartWidth { first: cols, other: part.shape().1 });
+            }
+        }
+        let rows = parts.iter().map(|part| part.shape().0).sum();
+        let source = Source { parts, cols };
+        let panels = usize::div_ceil(rows, PANEL);
+        let data = match (usage, precision) {
+            (MatrixUse::Multiply, Precision::F32) => {
+                let mut buffer = Buffer::zeroed(panels * cols * PANEL, "packed float32 weights")?;
+                source.pack_panels(pool, &mut buffer, cols * PANEL, |panel, lane, row| {
+                    for (k, &value) in row.iter().enumerate() {
+                        panel[k * PANEL + lane] = value;
+                    }
+                });
+                Data::PanelF32(buffer)
+            }
+            (MatrixUse::Multiply, Precision::Bf16) => {
+                let pairs = cols.div_ceil(2);
+                let mut buffer = Buffer::zeroed(panels * pairs * PANEL, "packed bfloat16 weights")?;
+                source.pack_panels(pool, &mut buffer, pairs * PANEL, |panel, lane, row| {
+                    for (pair, values) in row.chunks(2).enumerate() {
+                        let odd = values.get(1).map_or(0, |&value| math::bf16_bits(value));
+                        panel[pair * PANEL + lane] = u32::from(odd) << 16 | u32::from(math::bf16_bits(values[0]));
+                    }
+                });
+                Data::PanelBf16(buffer)
+            }
+            // A table of bfloat16 numbers stays one in float32 mode: lookups widen it exactly.
+            (MatrixUse::Lookup, Precision::F32) if !parts.iter().all(WeightPart::is_bf16) => {
+                let mut buffer = Buffer::zeroed(rows * cols, "a float32 table")?;
+                source.copy_rows(pool, &mut buffer, |value| value);
+                Data::RowsF32(buffer)
+            }
+            (MatrixUse::Lookup, _) => {
+                let mut buffer = Buffer::zeroed(rows * cols, "a bfloat16 table")?;
+                source.copy_rows(pool, &mut buffer, math::bf16_bits);
+                Data::RowsBf16(buffer)
+            }
+        };
+        Ok(Self { rows, cols, data })
+    }
+
+    /// Panels of a packed matrix.
+    pub(crate) fn panels(&self) -> usize {
+        self.rows.div_ceil(PANEL)
+    }
+
+    /// Bytes in memory.
+    pub fn bytes(&self) -> usize {
+        match &self.data {
+            Data::PanelF32(data) | Data::RowsF32(data) => data.len() * 4,
+            Data::PanelBf16(data) => data.len() * 4,
+            Data::RowsBf16(data) => data.len() * 2,
+        }
+    }
+
+    /// Writes row `index` times `scale` to `out`, `cols` numbers.
+    pub(crate) fn read_row(&self, index: usize, scale: f32, out: &mut [f32]) {
+        let (panel, lane) = (index / PANEL, index % PANEL);
+        match &self.data {
+            Data::PanelF32(data) => {
+                let panel = &data[panel * self.cols * PANEL..];
+                out.iter_mut().enumerate().for_each(|(k, out)| *out = panel[k * PANEL + lane] * scale);
+            }
+            Data::PanelBf16(data) => {
+                let panel = &data[panel * self.cols.div_ceil(2) * PANEL..];
+                for (pair, out) in out.chunks_mut(2).enumerate() {
+                    let bits = panel[pair * PANEL + lane];
+                    out[0] = f32::from_bits(bits << 16) * scale;
+                    if let Some(odd) = out.get_mut(1) {
+                        *odd = f32::from_bits(bits & 0xffff_0000) * scale;
+                    }
+                }
+            }
+            Data::RowsF32(data) => {
+                let row = &data[index * self.cols..][..self.cols];
+                out.iter_mut().zip(row).for_each(|(out, &value)| *out = value * scale);
+            }
+            Data::RowsBf16(data) => {
+                let row = &data[index * self.cols..][..self.cols];
+                out.iter_mut().zip(row).for_each(|(out, &value)| *out = math::bf16_value(value) * scale);
+            }
+        }
+    }
+}
+
+struct Source<'a> {
+    parts: &'a [WeightPart<'a>],
+    cols: usize,
+}
+
+impl Source<'_> {
+    fn rows(&self) -> usize {
+        self.parts.iter().map(|part| part.shape().0).sum()
+    }
+
+    fn read_row(&self, mut index: usize, out: &mut [f32]) {
+        for part in self.parts {
+            let rows = part.shape().0;
+            if index < rows {
+                return part.read_row(index, out);
+            }
+            index -= rows;
+        }
+        unreachable!("rows are counted over the same parts");
+    }
+
+    /// Fills panels in parallel; `place(panel, lane, row)` scatters one row into its panel.
+    fn pack_panels<T: super::buffer::Plain>(
+        &self,
+        pool: &Pool,
+        buffer: &mut [T],
+        panel_len: usize,
+        place: impl Fn(&mut [T], usize, &[f32]) + Sync,
+    ) {
+        let rows = self.rows();
+        pool.split_rows((buffer, panel_len), rows.div_ceil(PANEL), 1, |panels, data| {
+            let mut row = vec![0.0; self.cols];
+            for (panel, data) in panels.zip(data.chunks_mut(panel_len.max(1))) {
+                for lane in 0..PANEL.min(rows - panel * PANEL) {
+                    self.read_row(panel * PANEL + lane, &mut row);
+                    place(data, lane, &row);
+                }
+            }
+        });
+    }
+
+    fn copy_rows<T: super::buffer::Plain>(&self, pool: &Pool, buffer: &mut [T], convert: impl Fn(f32) -> T + Sync) {
+        pool.split_rows((buffer, self.cols), self.rows(), 1, |rows, data| {
+            let mut row = vec![0.0; self.cols];
+            for (index, data) in rows.zip(data.chunks_mut(self.cols.max(1))) {
+                self.read_row(index, &mut row);
+                data.iter_mut().zip(&row).for_each(|(out, &value)| *out = convert(value));
+            }
+        });
+    }
+}

@@ -1,0 +1,271 @@
+//! The CPU backend: run-time dispatch over instruction sets, packed weights, a fixed thread pool.
+//!
+//! Made by `server` and by tests. Activations are float32 rows; see `matrix`, `pages` for the packed layouts.
+#![allow(unsafe_code)]
+
+mod attend_full;
+mod attend_paged;
+mod bandwidth;
+mod buffer;
+mod isa;
+mod matrix;
+mod pages;
+mod pool;
+mod product;
+mod rows;
+mod sample;
+mod share;
+mod tile;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use isa::{Isa, Level};
+pub use matrix::Matrix;
+pub use pages::Pages;
+
+use crate::backend::{
+    AttentionShape, Backend, Draw, MatrixUse, PageShape, PagedRows, Precision, Result, Sandwich, Segment, WeightPart,
+};
+use crate::sampling::Candidate;
+use attend_full::Full;
+use attend_paged::Paged;
+use buffer::Buffer;
+use pages::KvRows;
+use pool::Pool;
+use product::Rows;
+use tile::Operands;
+
+/// Numbers below which a row-wise op stays on the calling thread: waking others costs more.
+const LEAST_NUMBERS: usize = 16 * 1024;
+
+/// Ops on the machine's own processor.
+pub struct Cpu {
+    isa: Isa,
+    pool: Pool,
+    /// Packed keys and values of an encoder batch.
+    packed_kv: Mutex<Vec<u32>>,
+}
+
+/// Rows of float32.
+pub struct Activations {
+    data: Buffer<f32>,
+    width: usize,
+}
+
+/// Norm weights as factors, `1 + w`.
+pub struct Gain(Vec<f32>);
+
+/// `[cos.., sin..]` of each position.
+pub struct RopeTable {
+    values: Vec<f32>,
+    head_dim: usize,
+}
+
+impl Cpu {
+    /// A backend with `threads` threads in all; 0 takes every core.
+    pub fn new(isa: Isa, threads: usize) -> Self {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let pool = Pool::new(if threads == 0 { cores() } else { threads });
+        Self { isa, pool, packed_kv: Mutex::default() }
+    }
+
+    /// Threads that share the work.
+    pub fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+
+    /// Bytes a second that all threads together read from memory, measured now (about half a second).
+    pub fn read_bytes_per_s(&self) -> Result<f64> {
+        bandwidth::read_bytes_per_s(self.isa, &self.pool)
+    }
+
+    fn packed_kv(&self) -> MutexGuard<'_, Vec<u32>> {
+        // The memory is overwritten before it is read, so a panic while it was held leaves nothing wrong.
+        self.packed_kv.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn split_rows(&self, out: &mut Activations, rows: usize, job: impl Fn(std::ops::Range<usize>, &mut [f32]) + Sync) {
+        let least = LEAST_NUMBERS.div_ceil(out.width);
+        self.pool.split_rows((&mut out.data, out.width), rows, least, job);
+    }
+}
+
+impl Activations {
+    fn rows(&self, range: std::ops::Range<usize>) -> &[f32] {
+        &self.data[range.start * self.width..range.end * self.width]
+    }
+}
+
+impl Backend for Cpu {
+    type Activations = Activations;
+    type Matrix = Matrix;
+    type Gain = Gain;
+    type RopeTable = RopeTable;
+    type Pages = Pages;
+
+    fn describe(&self) -> String {
+        let threads = self.threads();
+        format!("cpu ({}, {threads} thread{})", self.isa.level().name(), if threads == 1 { "" } else { "s" })
+    }
+
+    fn activations(&self, rows: usize, width: usize) -> Result<Activations> {
+        Ok(Activations { data: Buffer::zeroed(rows * width, "activations")?, width })
+    }
+
+    fn matrix(&self, parts: &[WeightPart<'_>], precision: Precision, usage: MatrixUse) -> Result<Matrix> {
+        Matrix::pack(&self.pool, parts, precision, usage)
+    }
+
+    fn gain(&self, weight: &WeightPart<'_>) -> Result<Gain> {
+        weight.check()?;
+        let (rows, cols) = weight.shape();
+        let mut values = vec![0.0; rows * cols];
+        values.chunks_mut(cols).enumerate().for_each(|(row, out)| weight.read_row(row, out));
+        values.iter_mut().for_each(|value| *value += 1.0);
+        Ok(Gain(values))
+    }
+
+    fn rope_table(&self, positions: usize, head_dim: usize, theta: f32) -> Result<RopeTable> {
+        let mut values = Vec::with_capacity(positions * head_dim);
+        for position in 0..positions {
+            let angles = (0..head_dim / 2).map(|i| crate::reference::rope_angle(position, i, head_dim, theta));
+            values.extend(angles.clone().map(f32::cos));
+            values.extend(angles.map(f32::sin));
+        }
+        Ok(RopeTable { values, head_dim })
+    }
+
+    fn pages(&self, shape: PageShape, precision: Precision) -> Result<Pages> {
+        Pages::new(shape, precision)
+    }
+
+    fn page_bytes(&self, shape: PageShape, precision: Precision) -> usize {
+        pages::page_words(shape, precision) * 4
+    }
+
+    fn upload(&self, values: &[f32], into: &mut Activations) {
+        into.data[..values.len()].copy_from_slice(values);
+    }
+
+    fn download(&self, from: &Activations, rows: usize) -> Vec<f32> {
+        from.rows(0..rows).to_vec()
+    }
+
+    fn gather(&self, from: &Activations, rows: &[u32], out: &mut Activations) {
+        for (&row, out) in rows.iter().zip(out.data.chunks_exact_mut(from.width)) {
+            out.copy_from_slice(from.rows(row as usize..row as usize + 1));
+        }
+    }
+
+    fn trim(&self) {
+        *self.packed_kv() = Vec::new();
+    }
+
+    fn embed(&self, table: &Matrix, ids: &[u32], scale: f32, out: &mut Activations) {
+        let width = out.width;
+        self.split_rows(out, ids.len(), |rows, out| {
+            for (&id, out) in ids[rows].iter().zip(out.chunks_exact_mut(width)) {
+                table.read_row(id as usize, scale, out);
+            }
+        });
+    }
+
+    fn rms_norm(&self, x: &Activations, gain: &Gain, eps: f32, rows: usize, out: &mut Activations) {
+        self.split_rows(out, rows, |rows, out| rows::rms_norm(self.isa, x.rows(rows), &gain.0, eps, out));
+    }
+
+    fn sandwich(
+        &self,
+        residual: &mut Activations,
+        y: &Activations,
+        gains: Sandwich<'_, Gain>,
+        rows: usize,
+        x: &mut Activations,
+    ) {
+        let seam = rows::Seam { post: &gains.post.0, pre: &gains.pre.0, eps: gains.eps };
+        let width = residual.width;
+        let x = pool::SharedMut::new(&mut x.data[..rows * width]);
+        self.split_rows(residual, rows, |rows, residual| {
+            // SAFETY: shares are disjoint ranges of rows.
+            let x = unsafe { x.slice(rows.start * width..rows.end * width) };
+            rows::sandwich(self.isa, residual, y.rows(rows), seam, x);
+        });
+    }
+
+    fn linear(&self, x: &Activations, from: usize, matrix: &Matrix, rows: usize, out: &mut Activations) {
+        let rows = Rows { x: x.rows(from..from + rows), count: rows };
+        product::product(self, &rows, matrix, &mut out.data, |_| ());
+    }
+
+    fn rope(&self, qkv: &mut Activations, positions: &[u32], shape: &AttentionShape, table: &RopeTable) {
+        let (width, dim) = (qkv.width, table.head_dim);
+        let heads = shape.heads + shape.kv_heads;
+        self.split_rows(qkv, positions.len(), |rows, qkv| {
+            for (&position, row) in positions[rows].iter().zip(qkv.chunks_exact_mut(width)) {
+                rows::rope(self.isa, row, heads, dim, &table.values[position as usize * dim..][..dim]);
+            }
+        });
+    }
+
+    fn write_pages(&self, kv: &Activations, kv_column: usize, rows: PagedRows<'_>, layer: usize, pages: &mut Pages) {
+        let source = KvRows { values: &kv.data, width: kv.width, column: kv_column };
+        pages.write(&self.pool, source, rows, layer);
+    }
+
+    fn attend_full(
+        &self,
+        qkv: &Activations,
+        segments: &[Segment],
+        shape: &AttentionShape,
+        precision: Precision,
+        out: &mut Activations,
+    ) {
+        let dots = precision == Precision::Bf16 && self.isa.level() == Level::Avx512Bf16;
+        let operands = if dots { Operands::Bf16 } else { Operands::F32 };
+        let full = Full { isa: self.isa, pool: &self.pool, operands, shape, segments, qkv: &qkv.data };
+        full.run(&mut self.packed_kv(), &mut out.data);
+    }
+
+    fn attend_paged(
+        &self,
+        q: &Activations,
+        rows: PagedRows<'_>,
+        shape: &AttentionShape,
+        layer: usize,
+        pages: &Pages,
+        out: &mut Activations,
+    ) {
+        let (isa, pool) = (self.isa, &self.pool);
+        Paged { isa, pool, shape, rows, q: &q.data, q_width: q.width, layer, pages }.run(&mut out.data);
+    }
+
+    fn geglu(&self, gate_up: &Activations, rows: usize, out: &mut Activations) {
+        let width = out.width;
+        self.split_rows(out, rows, |rows, out| rows::geglu(self.isa, gate_up.rows(rows), width, out));
+    }
+
+    fn logits(&self, x: &Activations, table: &Matrix, softcap: Option<f32>, rows: usize, out: &mut Activations) {
+        let rows = Rows { x: x.rows(0..rows), count: rows };
+        product::product(self, &rows, table, &mut out.data, |stretch| {
+            if let Some(cap) = softcap {
+                rows::softcap(self.isa, stretch, cap);
+            }
+        });
+    }
+
+    fn sample(&self, logits: &Activations, draws: &[Draw], end_ids: &[u32], out: &mut Vec<u32>) {
+        let first = out.len();
+        out.resize(first + draws.len(), 0);
+        let wide = draws.len() > 1;
+        self.pool.split_rows((&mut out[first..], 1), draws.len(), if wide { 2 } else { usize::MAX }, |share, out| {
+            for (draw, out) in draws[share].iter().zip(out) {
+                let row = draw.row as usize;
+                *out = sample::choose(self.isa, logits.rows(row..row + 1), &draw.choice, end_ids);
+            }
+        });
+    }
+
+    fn log_probs(&self, logits: &Activations, row: usize, id: u32, top: usize) -> (Candidate, Vec<Candidate>) {
+        sample::log_probs(self.isa, logits.rows(row..row + 1), id, top)
+    }
+}

@@ -1,0 +1,160 @@
+//! Rows of activations times a packed matrix.
+//!
+//! Called by `linear` and `logits`. Few rows: the threads share the panels, so that together they read every
+//! weight once. Many rows: each thread takes its own rows, in blocks that stay in its cache.
+#![allow(unsafe_code)]
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use super::Cpu;
+use super::isa::{Isa, Level, for_each_isa};
+use super::matrix::{Data, Matrix, PANEL};
+use super::pool::SharedMut;
+use super::tile::{self, Operands, TILE_ROWS, Tile};
+use crate::math;
+
+/// Bytes of operands that a block of rows may take: half of a usual second-level cache.
+const BLOCK_BYTES: usize = 512 * 1024;
+
+thread_local! {
+    /// Rows in the form the tiles read them; kept between calls so that a step allocates nothing.
+    static OPERANDS: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The rows of one product.
+pub(super) struct Rows<'a> {
+    /// `[count, cols]`.
+    pub x: &'a [f32],
+    /// Rows.
+    pub count: usize,
+}
+
+/// Which operands a matrix of this number type multiplies with on this machine.
+pub(super) fn operands(isa: Isa, data: &Data) -> Operands {
+    match data {
+        Data::PanelBf16(_) if isa.level() == Level::Avx512Bf16 => Operands::Bf16,
+        Data::PanelBf16(_) => Operands::Widened,
+        _ => Operands::F32,
+    }
+}
+
+/// `out[row, column] = finish(x[row] . matrix[column])`; `out` is `[count, matrix.rows]`. `finish` sees each
+/// finished stretch of outputs once, while it is in the cache.
+pub(super) fn product(
+    cpu: &Cpu,
+    rows: &Rows<'_>,
+    matrix: &Matrix,
+    out: &mut [f32],
+    finish: impl Fn(&mut [f32]) + Sync,
+) {
+    let out = SharedMut::new(&mut out[..rows.count * matrix.rows]);
+    let threads = cpu.pool.threads();
+    let block = (BLOCK_BYTES / (matrix.cols * 2)).clamp(8 * TILE_ROWS, 1024) / TILE_ROWS * TILE_ROWS;
+    if rows.count >= 2 * block.min(96) * threads {
+        cpu.pool.split(rows.count, 2, |share| {
+            for start in share.clone().step_by(block) {
+                let part = Part { rows: start..share.end.min(start + block), panels: 0..matrix.panels() };
+                run_part(cpu.isa, rows, matrix, &out, part, &finish);
+            }
+        });
+        return;
+    }
+    let least = if matrix.rows * matrix.cols < 1 << 14 { usize::MAX } else { 2 };
+    cpu.pool.split(matrix.panels(), least, |panels| {
+        for start in (0..rows.count).step_by(block) {
+            let part = Part { rows: start..rows.count.min(start + block), panels: panels.clone() };
+            run_part(cpu.isa, rows, matrix, &out, part, &finish);
+        }
+    });
+}
+
+struct Part {
+    rows: Range<usize>,
+    panels: Range<usize>,
+}
+
+fn run_part(
+    isa: Isa,
+    rows: &Rows<'_>,
+    matrix: &Matrix,
+    out: &SharedMut<'_, f32>,
+    part: Part,
+    finish: &impl Fn(&mut [f32]),
+) {
+    let kind = operands(isa, &matrix.data);
+    let (panels, units): (&[u32], usize) = match &matrix.data {
+        // SAFETY: float32 and u32 have the same size, and any bits are a u32.
+        Data::PanelF32(data) => (unsafe { std::slice::from_raw_parts(data.as_ptr().cast(), data.len()) }, matrix.cols),
+        Data::PanelBf16(data) => (data, matrix.cols.div_ceil(2)),
+        Data::RowsF32(_) | Data::RowsBf16(_) => unreachable!("lookup tables are not multiplied"),
+    };
+    OPERANDS.with_borrow_mut(|scratch| {
+        let x = &rows.x[part.rows.start * matrix.cols..part.rows.end * matrix.cols];
+        let x_stride = prepare(isa, kind, x, matrix.cols, scratch);
+        for panel in part.panels {
+            let column = panel * PANEL;
+            let width = PANEL.min(matrix.rows - column);
+            let mut edge = [0.0_f32; TILE_ROWS * PANEL];
+            for row in (part.rows.clone()).step_by(TILE_ROWS) {
+                let count = TILE_ROWS.min(part.rows.end - row);
+                let first = row * matrix.rows + column;
+                let whole = width == PANEL;
+                let tile = Tile {
+                    x: scratch[(row - part.rows.start) * x_stride..].as_ptr(),
+                    x_stride,
+                    rows: count,
+                    panel: panels[panel * units * PANEL..][..units * PANEL].as_ptr(),
+                    units,
+                    // SAFETY: this thread alone writes these rows and columns of `out`.
+                    out: if whole { unsafe { out.at(first) } } else { edge.as_mut_ptr() },
+                    out_stride: if whole { matrix.rows } else { PANEL },
+                    accumulate: false,
+                };
+                // SAFETY: `scratch` holds the rows, `panels` the panel; the outputs are inside `out` or `edge`.
+                unsafe { tile::run(isa, kind, &tile) };
+                for r in 0..count {
+                    let start = first + r * matrix.rows;
+                    // SAFETY: this thread's part of `out` alone.
+                    let written = unsafe { out.slice(start..start + width) };
+                    if !whole {
+                        written.copy_from_slice(&edge[r * PANEL..][..width]);
+                    }
+                    finish(written);
+                }
+            }
+        }
+    });
+}
+
+/// Brings rows of float32 into the form of `kind`; returns the words of a row.
+pub(super) fn prepare(isa: Isa, kind: Operands, x: &[f32], cols: usize, out: &mut Vec<u32>) -> usize {
+    let rows = x.len() / cols;
+    let stride = match kind {
+        Operands::F32 => cols,
+        Operands::Widened => cols.next_multiple_of(2),
+        Operands::Bf16 => cols.div_ceil(2),
+    };
+    out.clear();
+    out.resize(rows * stride, 0);
+    for (x, out) in x.chunks_exact(cols).zip(out.chunks_exact_mut(stride)) {
+        match kind {
+            Operands::F32 | Operands::Widened => out.iter_mut().zip(x).for_each(|(out, x)| *out = x.to_bits()),
+            Operands::Bf16 => pair_rows(isa, x, out),
+        }
+    }
+    stride
+}
+
+for_each_isa! {
+    /// Rounds a row to bfloat16 and pairs neighbours; a missing last partner is zero.
+    pub(super) fn pair_rows(x: &[f32], out: &mut [u32]) {
+        let (pairs, rest) = x.as_chunks::<2>();
+        for (out, pair) in out.iter_mut().zip(pairs) {
+            *out = u32::from(math::bf16_bits(pair[1])) << 16 | u32::from(math::bf16_bits(pair[0]));
+        }
+        if let ([last], Some(out)) = (rest, out.get_mut(pairs.len())) {
+            *out = u32::from(math::bf16_bits(*last));
+        }
+    }
+}

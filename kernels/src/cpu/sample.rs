@@ -1,0 +1,215 @@
+//! Choosing ids from a row of logits without sorting the vocabulary.
+//!
+//! Called by [`super::Cpu`]. Gives what `crate::sampling::choose` gives, which states the rules. A histogram over
+//! how far each id lies below the best one tells which few ids a filter can keep; only those are sorted.
+
+use std::cell::RefCell;
+
+use super::isa::{Isa, for_each_isa};
+use crate::sampling::{Candidate, Choice, best_first, draw, min_p_floor, nucleus, weight};
+
+/// Buckets to one unit of scaled logit, and their number: 64 units below the best lie all ids of any weight.
+const BUCKETS_PER_UNIT: f32 = 16.0;
+const BUCKETS: usize = 1024;
+/// Ids whose weights are added up before the sum is looked at.
+const BLOCK: usize = 1024;
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+#[derive(Default)]
+struct Scratch {
+    scaled: Vec<f32>,
+    candidates: Vec<(u32, f32)>,
+    kept: Vec<(u32, u64)>,
+}
+
+/// The id that [`crate::sampling::choose`] defines.
+pub(super) fn choose(isa: Isa, logits: &[f32], choice: &Choice, end_ids: &[u32]) -> u32 {
+    let parameters = &choice.sampling;
+    SCRATCH.with_borrow_mut(|scratch| {
+        let divisor = if parameters.temperature == 0.0 { 1.0 } else { parameters.temperature };
+        if parameters.temperature == 0.0 && !choice.forbid_end {
+            return argmax(logits, maximum(isa, logits));
+        }
+        scratch.scaled.clear();
+        scratch.scaled.extend_from_slice(logits);
+        if choice.forbid_end {
+            for &id in end_ids {
+                scratch.scaled[id as usize] = f32::NEG_INFINITY;
+            }
+        }
+        divide(isa, &mut scratch.scaled, divisor);
+        let max = maximum(isa, &scratch.scaled);
+        if parameters.temperature == 0.0 {
+            return argmax(&scratch.scaled, max);
+        }
+        if parameters.top_k == 0 && parameters.top_p >= 1.0 {
+            return draw_from_all(isa, &scratch.scaled, max, choice);
+        }
+        narrow(isa, logits, max, choice, scratch);
+        draw_from_kept(&mut scratch.kept, choice)
+    })
+}
+
+for_each_isa! {
+    fn divide(values: &mut [f32], divisor: f32) {
+        values.iter_mut().for_each(|value| *value /= divisor);
+    }
+}
+
+for_each_isa! {
+    fn maximum(values: &[f32]) -> f32 {
+        let mut lanes = [f32::NEG_INFINITY; 64];
+        let (chunks, rest) = values.as_chunks::<64>();
+        for chunk in chunks {
+            for lane in 0..64 {
+                lanes[lane] = if chunk[lane] > lanes[lane] { chunk[lane] } else { lanes[lane] };
+            }
+        }
+        lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max)
+    }
+}
+
+/// First id whose value is the maximum. A row of nothing but NaN gives id 0.
+fn argmax(values: &[f32], max: f32) -> u32 {
+    for (block, values) in values.chunks(BLOCK).enumerate() {
+        // The comparison of a whole block vectorises; the search inside it runs once.
+        if values.iter().fold(false, |found, &value| found | (value == max)) {
+            let inside = values.iter().position(|&value| value == max).unwrap_or(0);
+            return (block * BLOCK + inside) as u32;
+        }
+    }
+    0
+}
+
+for_each_isa! {
+    /// Sum of the weights of at least `floor`.
+    fn mass(scaled: &[f32], max: f32, floor: u64) -> u64 {
+        scaled.iter().map(|&value| weight(value, max)).filter(|&w| w >= floor).sum()
+    }
+}
+
+/// Inverse CDF over the whole vocabulary (with `min_p`, which needs no order).
+fn draw_from_all(isa: Isa, scaled: &[f32], max: f32, choice: &Choice) -> u32 {
+    let floor = min_p_floor(choice.sampling.min_p);
+    let total = scaled.chunks(BLOCK).map(|block| mass(isa, block, max, floor)).sum();
+    let target = draw(choice, total);
+    let mut passed = 0;
+    for (block, values) in scaled.chunks(BLOCK).enumerate() {
+        let inside = mass(isa, values, max, floor);
+        if passed + inside > target {
+            for (index, &value) in values.iter().enumerate() {
+                let w = weight(value, max);
+                passed += if w >= floor { w } else { 0 };
+                if passed > target {
+                    return (block * BLOCK + index) as u32;
+                }
+            }
+        }
+        passed += inside;
+    }
+    argmax(scaled, max)
+}
+
+fn bucket(scaled: f32, max: f32) -> usize {
+    (((max - scaled) * BUCKETS_PER_UNIT) as usize).min(BUCKETS - 1)
+}
+
+/// Fills `kept` with the ids and weights that top_k, top_p and min_p leave.
+fn narrow(isa: Isa, logits: &[f32], max: f32, choice: &Choice, scratch: &mut Scratch) {
+    let parameters = &choice.sampling;
+    let Scratch { scaled, candidates, kept } = scratch;
+    let limit = if parameters.top_k == 0 { usize::MAX } else { parameters.top_k as usize };
+    let last = if parameters.top_k > 0 {
+        last_bucket_by_count(scaled, max, limit)
+    } else {
+        let total = scaled.chunks(BLOCK).map(|block| mass(isa, block, max, 0)).sum();
+        last_bucket_by_mass(scaled, max, nucleus(total, parameters.top_p))
+    };
+    candidates.clear();
+    let near = scaled.iter().enumerate().filter(|&(_, &value)| value > f32::NEG_INFINITY && bucket(value, max) <= last);
+    candidates.extend(near.map(|(id, _)| (id as u32, logits[id])));
+    candidates.sort_unstable_by(|&a, &b| best_first(a, b));
+    candidates.truncate(limit);
+    let of = |id: u32| weight(scaled[id as usize], max);
+    let total = if parameters.top_k > 0 {
+        candidates.iter().map(|c| of(c.0)).sum()
+    } else {
+        scaled.chunks(BLOCK).map(|block| mass(isa, block, max, 0)).sum()
+    };
+    let wanted = nucleus(total, parameters.top_p);
+    let floor = min_p_floor(parameters.min_p).max(1);
+    kept.clear();
+    let mut passed = 0;
+    for &(id, _) in candidates.iter() {
+        if passed >= wanted {
+            break;
+        }
+        passed += of(id);
+        kept.push((id, of(id)));
+    }
+    kept.retain(|&(_, w)| w >= floor);
+}
+
+/// The bucket at which `limit` ids are reached.
+fn last_bucket_by_count(scaled: &[f32], max: f32, limit: usize) -> usize {
+    let mut counts = [0_u32; BUCKETS];
+    scaled.iter().filter(|value| **value > f32::NEG_INFINITY).for_each(|&value| counts[bucket(value, max)] += 1);
+    let mut passed = 0;
+    let reached = counts.iter().position(|&count| {
+        passed += count as usize;
+        passed >= limit
+    });
+    reached.unwrap_or(BUCKETS - 1)
+}
+
+/// The bucket at which the mass `wanted` is reached.
+fn last_bucket_by_mass(scaled: &[f32], max: f32, wanted: u64) -> usize {
+    let mut masses = [0_u64; BUCKETS];
+    scaled.iter().filter(|value| **value > f32::NEG_INFINITY).for_each(|&v| masses[bucket(v, max)] += weight(v, max));
+    let mut passed = 0;
+    masses
+        .iter()
+        .position(|&mass| {
+            passed += mass;
+            passed >= wanted
+        })
+        .unwrap_or(BUCKETS - 1)
+}
+
+fn draw_from_kept(kept: &mut [(u32, u64)], choice: &Choice) -> u32 {
+    kept.sort_unstable();
+    let target = draw(choice, kept.iter().map(|k| k.1).sum());
+    let mut passed = 0;
+    let found = kept.iter().find(|&&(_, w)| {
+        passed += w;
+        passed > target
+    });
+    // Logits that are NaN leave nothing; any id is as good as another then.
+    found.map_or(0, |k| k.0)
+}
+
+/// Log-softmax at `id`, and of the `top` best ids.
+pub(super) fn log_probs(isa: Isa, logits: &[f32], id: u32, top: usize) -> (Candidate, Vec<Candidate>) {
+    let max = maximum(isa, logits);
+    let total: u64 = logits.chunks(BLOCK).map(|block| mass(isa, block, max, 0)).sum();
+    let unit = weight(max, max) as f64;
+    let log_sum = f64::from(max) + (total as f64 / unit).ln();
+    let log_prob = |id: u32| (f64::from(logits[id as usize]) - log_sum) as f32;
+    let own = logits[id as usize];
+    let above = logits.iter().filter(|&&value| value > own).count();
+    let equal_before = logits[..id as usize].iter().filter(|&&value| value == own).count();
+    let chosen = Candidate { id, log_prob: log_prob(id), rank: (above + equal_before) as u32 };
+    if top == 0 {
+        return (chosen, Vec::new());
+    }
+    let last = last_bucket_by_count(logits, max, top);
+    let near = logits.iter().enumerate().filter(|&(_, &value)| bucket(value, max) <= last);
+    let mut best: Vec<(u32, f32)> = near.map(|(id, &value)| (id as u32, value)).collect();
+    best.sort_unstable_by(|&a, &b| best_first(a, b));
+    best.truncate(top);
+    let ranked = best.iter().enumerate();
+    (chosen, ranked.map(|(rank, &(id, _))| Candidate { id, log_prob: log_prob(id), rank: rank as u32 }).collect())
+}

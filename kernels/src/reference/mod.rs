@@ -1,0 +1,264 @@
+//! Every op in its slow, obvious form: scalar float32, textbook order.
+//!
+//! The measure of all other backends (`tests/cases.rs`), and a backend in its own right, so that a whole model
+//! can be run on it. Formulas follow Hugging Face transformers 5.17, `modeling_t5gemma.py`, eager attention.
+
+mod attention;
+
+use crate::backend::{
+    AttentionShape, Backend, Draw, MatrixUse, PageShape, PagedRows, Precision, Result, Sandwich, Segment, WeightPart,
+};
+use crate::math::round_bf16;
+use crate::sampling::{Candidate, best_first, choose};
+
+/// The reference backend.
+#[derive(Debug, Clone, Copy)]
+pub struct Reference {
+    /// In [`Precision::Bf16`], round the operands of products to bfloat16, as hardware that multiplies
+    /// bfloat16 does; else weights and K/V alone are bfloat16.
+    pub rounds_operands: bool,
+}
+
+/// Rows of numbers.
+#[derive(Debug, Clone)]
+pub struct Rows {
+    data: Vec<f32>,
+    width: usize,
+}
+
+impl Rows {
+    fn row(&self, index: usize) -> &[f32] {
+        &self.data[index * self.width..][..self.width]
+    }
+    fn row_mut(&mut self, index: usize) -> &mut [f32] {
+        &mut self.data[index * self.width..][..self.width]
+    }
+}
+
+/// A weight `[rows, cols]` as float32, rounded to its precision.
+#[derive(Debug, Clone)]
+pub struct Matrix {
+    rows: Rows,
+    count: usize,
+    precision: Precision,
+}
+
+/// K and V of every page: `[page][layer][k or v][head][position][head_dim]`.
+#[derive(Debug, Clone)]
+pub struct Pages {
+    shape: PageShape,
+    precision: Precision,
+    data: Vec<f32>,
+}
+
+/// Angle of pair `i` at a position: `position * theta^(-2i / head_dim)`, all in float32 as transformers computes it.
+pub fn rope_angle(position: usize, i: usize, head_dim: usize, theta: f32) -> f32 {
+    let inverse_frequency = 1.0 / theta.powf((2 * i) as f32 / head_dim as f32);
+    position as f32 * inverse_frequency
+}
+
+/// `x * rsqrt(mean(x^2) + eps) * (1 + w)`; `gain` holds `1 + w`.
+pub fn rms_norm(x: &[f32], gain: &[f32], eps: f32) -> Vec<f32> {
+    let mean = x.iter().map(|v| v * v).sum::<f32>() / x.len() as f32;
+    let factor = 1.0 / (mean + eps).sqrt();
+    x.iter().zip(gain).map(|(x, gain)| x * factor * gain).collect()
+}
+
+/// `cap * tanh(x / cap)`.
+pub fn softcap(x: f32, cap: Option<f32>) -> f32 {
+    cap.map_or(x, |cap| cap * (x / cap).tanh())
+}
+
+/// GELU in its tanh form: `0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`.
+pub fn gelu_tanh(x: f32) -> f32 {
+    0.5 * x * (1.0 + ((2.0 / std::f32::consts::PI).sqrt() * (x + 0.044_715 * x * x * x)).tanh())
+}
+
+impl Reference {
+    /// An operand as the products see it.
+    fn operand(self, precision: Precision, x: f32) -> f32 {
+        if self.rounds_operands && precision == Precision::Bf16 { round_bf16(x) } else { x }
+    }
+
+    fn product(self, x: &[f32], matrix: &Matrix) -> Vec<f32> {
+        let dot = |row: usize| {
+            let weights = matrix.rows.row(row);
+            x.iter().zip(weights).fold(0.0, |sum, (x, w)| sum + self.operand(matrix.precision, *x) * w)
+        };
+        (0..matrix.count).map(dot).collect()
+    }
+}
+
+impl Backend for Reference {
+    type Activations = Rows;
+    type Matrix = Matrix;
+    type Gain = Vec<f32>;
+    type RopeTable = (usize, f32);
+    type Pages = Pages;
+
+    fn describe(&self) -> String {
+        "reference".into()
+    }
+
+    fn activations(&self, rows: usize, width: usize) -> Result<Rows> {
+        Ok(Rows { data: vec![0.0; rows * width], width })
+    }
+
+    fn matrix(&self, parts: &[WeightPart<'_>], precision: Precision, _: MatrixUse) -> Result<Matrix> {
+        let cols = parts[0].shape().1;
+        let mut data = Vec::new();
+        for part in parts {
+            part.check()?;
+            let mut row = vec![0.0; cols];
+            for index in 0..part.shape().0 {
+                part.read_row(index, &mut row);
+                data.extend(row.iter().map(|&w| if precision == Precision::Bf16 { round_bf16(w) } else { w }));
+            }
+        }
+        Ok(Matrix { count: data.len() / cols, rows: Rows { data, width: cols }, precision })
+    }
+
+    fn gain(&self, weight: &WeightPart<'_>) -> Result<Vec<f32>> {
+        let mut values = vec![0.0; weight.shape().0 * weight.shape().1];
+        values.chunks_mut(weight.shape().1).enumerate().for_each(|(row, out)| weight.read_row(row, out));
+        Ok(values.into_iter().map(|w| 1.0 + w).collect())
+    }
+
+    fn rope_table(&self, _: usize, head_dim: usize, theta: f32) -> Result<(usize, f32)> {
+        Ok((head_dim, theta))
+    }
+
+    fn pages(&self, shape: PageShape, precision: Precision) -> Result<Pages> {
+        let numbers = self.page_bytes(shape, precision) / 4;
+        Ok(Pages { shape, precision, data: vec![0.0; numbers * shape.pages] })
+    }
+
+    fn page_bytes(&self, shape: PageShape, _: Precision) -> usize {
+        attention::page_numbers(shape) * 4
+    }
+
+    fn upload(&self, values: &[f32], into: &mut Rows) {
+        into.data[..values.len()].copy_from_slice(values);
+    }
+
+    fn download(&self, from: &Rows, rows: usize) -> Vec<f32> {
+        from.data[..rows * from.width].to_vec()
+    }
+
+    fn gather(&self, from: &Rows, rows: &[u32], out: &mut Rows) {
+        for (index, &row) in rows.iter().enumerate() {
+            out.row_mut(index).copy_from_slice(from.row(row as usize));
+        }
+    }
+
+    fn trim(&self) {}
+
+    fn embed(&self, table: &Matrix, ids: &[u32], scale: f32, out: &mut Rows) {
+        for (index, &id) in ids.iter().enumerate() {
+            let scaled: Vec<f32> = table.rows.row(id as usize).iter().map(|w| w * scale).collect();
+            out.row_mut(index).copy_from_slice(&scaled);
+        }
+    }
+
+    fn rms_norm(&self, x: &Rows, gain: &Vec<f32>, eps: f32, rows: usize, out: &mut Rows) {
+        for row in 0..rows {
+            out.row_mut(row).copy_from_slice(&rms_norm(x.row(row), gain, eps));
+        }
+    }
+
+    fn sandwich(&self, residual: &mut Rows, y: &Rows, gains: Sandwich<'_, Vec<f32>>, rows: usize, x: &mut Rows) {
+        for row in 0..rows {
+            let normed = rms_norm(y.row(row), gains.post, gains.eps);
+            residual.row_mut(row).iter_mut().zip(normed).for_each(|(r, y)| *r += y);
+            x.row_mut(row).copy_from_slice(&rms_norm(residual.row(row), gains.pre, gains.eps));
+        }
+    }
+
+    fn linear(&self, x: &Rows, from: usize, matrix: &Matrix, rows: usize, out: &mut Rows) {
+        for row in 0..rows {
+            out.row_mut(row).copy_from_slice(&self.product(x.row(from + row), matrix));
+        }
+    }
+
+    fn rope(&self, qkv: &mut Rows, positions: &[u32], shape: &AttentionShape, &(dim, theta): &(usize, f32)) {
+        for (row, &position) in positions.iter().enumerate() {
+            for head in qkv.row_mut(row)[..(shape.heads + shape.kv_heads) * dim].chunks_mut(dim) {
+                let old = head.to_vec();
+                for i in 0..dim / 2 {
+                    let (sin, cos) = rope_angle(position as usize, i, dim, theta).sin_cos();
+                    head[i] = old[i] * cos - old[i + dim / 2] * sin;
+                    head[i + dim / 2] = old[i + dim / 2] * cos + old[i] * sin;
+                }
+            }
+        }
+    }
+
+    fn write_pages(&self, kv: &Rows, kv_column: usize, rows: PagedRows<'_>, layer: usize, pages: &mut Pages) {
+        for (index, span) in rows.spans.iter().enumerate().filter(|(_, span)| span.tokens > 0) {
+            pages.write(&kv.row(index)[kv_column..], span, rows.tables, layer);
+        }
+    }
+
+    fn attend_full(
+        &self,
+        qkv: &Rows,
+        segments: &[Segment],
+        shape: &AttentionShape,
+        precision: Precision,
+        out: &mut Rows,
+    ) {
+        for segment in segments {
+            for query in 0..segment.len as usize {
+                let values = attention::full(*self, qkv, segment, query, (shape, precision));
+                out.row_mut(segment.start as usize + query).copy_from_slice(&values);
+            }
+        }
+    }
+
+    fn attend_paged(
+        &self,
+        q: &Rows,
+        rows: PagedRows<'_>,
+        shape: &AttentionShape,
+        layer: usize,
+        pages: &Pages,
+        out: &mut Rows,
+    ) {
+        for (row, span) in rows.spans.iter().enumerate() {
+            let values = attention::paged(*self, q.row(row), (span, rows.tables), shape, (pages, layer));
+            out.row_mut(row).copy_from_slice(&values);
+        }
+    }
+
+    fn geglu(&self, gate_up: &Rows, rows: usize, out: &mut Rows) {
+        let width = out.width;
+        for row in 0..rows {
+            let (gate, up) = gate_up.row(row).split_at(width);
+            out.row_mut(row).iter_mut().zip(gate.iter().zip(up)).for_each(|(out, (g, u))| *out = gelu_tanh(*g) * u);
+        }
+    }
+
+    fn logits(&self, x: &Rows, table: &Matrix, cap: Option<f32>, rows: usize, out: &mut Rows) {
+        for row in 0..rows {
+            let capped: Vec<f32> = self.product(x.row(row), table).into_iter().map(|z| softcap(z, cap)).collect();
+            out.row_mut(row).copy_from_slice(&capped);
+        }
+    }
+
+    fn sample(&self, logits: &Rows, draws: &[Draw], end_ids: &[u32], out: &mut Vec<u32>) {
+        out.extend(draws.iter().map(|draw| choose(logits.row(draw.row as usize), &draw.choice, end_ids)));
+    }
+
+    fn log_probs(&self, logits: &Rows, row: usize, id: u32, top: usize) -> (Candidate, Vec<Candidate>) {
+        let logits = logits.row(row);
+        let sum: f64 = logits.iter().map(|&z| f64::from(z).exp()).sum();
+        let mut order: Vec<u32> = (0..logits.len() as u32).collect();
+        order.sort_by(|&a, &b| best_first((a, logits[a as usize]), (b, logits[b as usize])));
+        let candidate = |rank: usize| {
+            let log_prob = (f64::from(logits[order[rank] as usize]) - sum.ln()) as f32;
+            Candidate { id: order[rank], log_prob, rank: rank as u32 }
+        };
+        let own = order.iter().position(|&other| other == id).expect("the id is in the vocabulary");
+        (candidate(own), (0..top.min(order.len())).map(candidate).collect())
+    }
+}

@@ -1,0 +1,374 @@
+//! One table of cases for every op: each backend against the reference, on every instruction set there is.
+//!
+//! Unused pages hold large noise, so that an op which reads past what it may see fails loudly.
+
+use kernels::cpu::{Cpu, Isa, Level};
+use kernels::reference::Reference;
+use kernels::{
+    AttentionShape, Backend, Candidate, Choice, DType, Draw, MatrixUse, PAGE_TOKENS, PageShape, PageSpan, PagedRows,
+    Precision, Sampling, Sandwich, Segment, WeightPart,
+};
+
+const NOISE: f32 = 1e4;
+
+/// Reproducible numbers in `-1 .. 1`.
+fn numbers(seed: u64, count: usize) -> Vec<f32> {
+    let mut out = vec![0.0; count];
+    WeightPart::Random { rows: 1, cols: count, seed, deviation: 0.577 }.read_row(0, &mut out);
+    out
+}
+
+fn bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+fn upload<B: Backend>(backend: &B, values: &[f32], width: usize) -> B::Activations {
+    let mut rows = backend.activations(values.len() / width, width).unwrap();
+    backend.upload(values, &mut rows);
+    rows
+}
+
+fn stored(rows: usize, cols: usize, bytes: &[u8]) -> WeightPart<'_> {
+    WeightPart::Stored { rows, cols, dtype: DType::F32, bytes }
+}
+
+fn matrix<B: Backend>(backend: &B, seed: u64, (rows, cols): (usize, usize), precision: Precision) -> B::Matrix {
+    let part = WeightPart::Random { rows, cols, seed, deviation: 0.5 };
+    backend.matrix(&[part], precision, MatrixUse::Multiply).unwrap()
+}
+
+/// A backend, and the reference that rounds where it rounds.
+fn backends(precision: Precision) -> Vec<(Cpu, Reference)> {
+    let rounds = |isa: Isa| precision == Precision::Bf16 && isa.level() == Level::Avx512Bf16;
+    let pairs = Isa::all().flat_map(|isa| [(isa, 1), (isa, 2)]);
+    pairs.map(|(isa, threads)| (Cpu::new(isa, threads), Reference { rounds_operands: rounds(isa) })).collect()
+}
+
+#[track_caller]
+fn assert_close(name: &str, actual: &[f32], expected: &[f32], tolerance: f32) {
+    assert_eq!(actual.len(), expected.len(), "{name}");
+    let scale = expected.iter().fold(1e-3_f32, |max, v| max.max(v.abs()));
+    for (i, (a, e)) in actual.iter().zip(expected).enumerate() {
+        assert!((a - e).abs() <= tolerance * scale, "{name}: number {i} is {a}, the reference has {e} (scale {scale})");
+    }
+}
+
+/// Runs one op on every backend in both precisions and compares. A rounding to bfloat16 may fall either way when its
+/// float32 input differs in the last bit, so ops that round inside get a tolerance of that size.
+fn parity(name: &str, op: impl Fn(&dyn Fn(Precision) -> Precision, &mut Runner<'_>)) {
+    for precision in [Precision::F32, Precision::Bf16] {
+        for (cpu, reference) in backends(precision) {
+            let label = format!("{name}, {precision:?}, {}", cpu.describe());
+            op(&|_| precision, &mut Runner { cpu: &cpu, reference: &reference, precision, label });
+        }
+    }
+}
+
+struct Runner<'a> {
+    cpu: &'a Cpu,
+    reference: &'a Reference,
+    precision: Precision,
+    label: String,
+}
+
+/// `both!(runner, tolerance, |backend| rows)` evaluates the body for the backend and for the reference.
+macro_rules! both {
+    ($runner:expr, $tolerance:expr, |$backend:ident| $body:expr) => {{
+        let expected: Vec<f32> = {
+            let $backend = $runner.reference;
+            $body
+        };
+        let actual: Vec<f32> = {
+            let $backend = $runner.cpu;
+            $body
+        };
+        assert_close(&$runner.label, &actual, &expected, $tolerance);
+    }};
+}
+
+#[test]
+fn linear_and_logits_follow_the_reference() {
+    let shapes =
+        [(1, 8, 5), (1, 512, 200), (2, 33, 64), (5, 48, 65), (6, 64, 192), (7, 30, 130), (13, 96, 256), (450, 16, 96)];
+    parity("linear", |_, run| {
+        for (rows, cols, outputs) in shapes {
+            let x = numbers(1, rows * cols);
+            both!(run, 2e-6, |backend| {
+                let weights = matrix(backend, 2, (outputs, cols), run.precision);
+                let mut out = backend.activations(rows, outputs).unwrap();
+                backend.linear(&upload(backend, &x, cols), 0, &weights, rows, &mut out);
+                backend.download(&out, rows)
+            });
+            both!(run, 2e-6, |backend| {
+                let weights = matrix(backend, 3, (outputs, cols), run.precision);
+                let mut out = backend.activations(rows, outputs).unwrap();
+                backend.logits(&upload(backend, &x, cols), &weights, Some(2.0), rows, &mut out);
+                backend.download(&out, rows)
+            });
+        }
+    });
+}
+
+#[test]
+fn linear_reads_rows_from_an_offset_and_fused_parts_stand_side_by_side() {
+    parity("linear from", |_, run| {
+        let x = numbers(4, 9 * 24);
+        let parts = [
+            WeightPart::Random { rows: 40, cols: 24, seed: 5, deviation: 0.1 },
+            WeightPart::Random { rows: 30, cols: 24, seed: 6, deviation: 0.1 },
+        ];
+        both!(run, 2e-6, |backend| {
+            let weights = backend.matrix(&parts, run.precision, MatrixUse::Multiply).unwrap();
+            let mut out = backend.activations(4, 70).unwrap();
+            backend.linear(&upload(backend, &x, 24), 5, &weights, 4, &mut out);
+            backend.download(&out, 4)
+        });
+    });
+}
+
+#[test]
+fn lookups_follow_the_reference_in_both_layouts() {
+    parity("embed", |_, run| {
+        for usage in [MatrixUse::Lookup, MatrixUse::Multiply] {
+            for cols in [6, 33, 512] {
+                both!(run, 0.0, |backend| {
+                    let part = WeightPart::Random { rows: 130, cols, seed: 7, deviation: 1.0 };
+                    let table = backend.matrix(&[part], run.precision, usage).unwrap();
+                    let mut out = backend.activations(5, cols).unwrap();
+                    backend.embed(&table, &[0, 129, 64, 63, 64], 22.625, &mut out);
+                    backend.download(&out, 5)
+                });
+            }
+        }
+    });
+}
+
+#[test]
+fn norms_and_seams_follow_the_reference() {
+    parity("norms", |_, run| {
+        for (rows, width) in [(1, 8), (3, 33), (70, 512)] {
+            let (x, y) = (numbers(8, rows * width), numbers(9, rows * width));
+            let (post, pre) = (bytes(&numbers(10, width)), bytes(&numbers(11, width)));
+            both!(run, 2e-6, |backend| {
+                let gain = backend.gain(&stored(1, width, &post)).unwrap();
+                let mut out = backend.activations(rows, width).unwrap();
+                backend.rms_norm(&upload(backend, &x, width), &gain, 1e-6, rows, &mut out);
+                backend.download(&out, rows)
+            });
+            both!(run, 2e-6, |backend| {
+                let post = backend.gain(&stored(1, width, &post)).unwrap();
+                let pre = backend.gain(&stored(1, width, &pre)).unwrap();
+                let mut residual = upload(backend, &x, width);
+                let mut out = backend.activations(rows, width).unwrap();
+                let gains = Sandwich { post: &post, pre: &pre, eps: 1e-6 };
+                backend.sandwich(&mut residual, &upload(backend, &y, width), gains, rows, &mut out);
+                let mut both = backend.download(&residual, rows);
+                both.extend(backend.download(&out, rows));
+                both
+            });
+        }
+    });
+}
+
+#[test]
+fn rotation_and_gated_activation_follow_the_reference() {
+    parity("rope, geglu", |_, run| {
+        let shape = AttentionShape { heads: 4, kv_heads: 2, head_dim: 16, scale: 1.0, softcap: None, window: None };
+        let x: Vec<f32> = numbers(12, 40 * 128).iter().map(|v| v * 3.0).collect();
+        let positions: Vec<u32> = (0..40).map(|i| (i * 211) % 8000).collect();
+        both!(run, 2e-6, |backend| {
+            let table = backend.rope_table(8000, 16, 10_000.0).unwrap();
+            let mut rows = upload(backend, &x, 128);
+            backend.rope(&mut rows, &positions, &shape, &table);
+            backend.download(&rows, 40)
+        });
+        both!(run, 2e-6, |backend| {
+            let mut out = backend.activations(40, 64).unwrap();
+            backend.geglu(&upload(backend, &x, 128), 40, &mut out);
+            backend.download(&out, 40)
+        });
+    });
+}
+
+fn attention_shapes() -> Vec<AttentionShape> {
+    let shape = |heads, kv_heads, head_dim| AttentionShape {
+        heads,
+        kv_heads,
+        head_dim,
+        scale: (head_dim as f32).powf(-0.5),
+        softcap: Some(50.0),
+        window: None,
+    };
+    vec![
+        shape(4, 2, 16),
+        AttentionShape { window: Some(8), ..shape(4, 1, 8) },
+        AttentionShape { window: Some(70), softcap: None, ..shape(3, 1, 64) },
+        AttentionShape { softcap: Some(1.5), ..shape(2, 2, 80) },
+        shape(2, 1, 256),
+    ]
+}
+
+/// Attention rounds its weights to bfloat16 in the bfloat16 mode: 2^-9 of the largest value.
+fn attention_tolerance(precision: Precision) -> f32 {
+    if precision == Precision::Bf16 { 4e-3 } else { 5e-6 }
+}
+
+#[test]
+fn full_attention_follows_the_reference_on_ragged_segments() {
+    parity("attend_full", |_, run| {
+        for shape in attention_shapes() {
+            let lens = [1_u32, 6, 7, 64, 65, 131, 2];
+            let mut segments = Vec::new();
+            lens.iter().fold(0, |start, &len| {
+                segments.push(Segment { start, len });
+                start + len
+            });
+            let rows = lens.iter().sum::<u32>() as usize;
+            let width = shape.query_width() + 2 * shape.kv_width();
+            let qkv: Vec<f32> = numbers(13, rows * width).iter().map(|v| v * 2.0).collect();
+            both!(run, attention_tolerance(run.precision), |backend| {
+                let mut out = backend.activations(rows, shape.query_width()).unwrap();
+                backend.attend_full(&upload(backend, &qkv, width), &segments, &shape, run.precision, &mut out);
+                backend.download(&out, rows)
+            });
+        }
+    });
+}
+
+/// Sequences of the given lengths on pages dealt in a scattered order, the last of `tables` never used.
+fn spans(lens: &[u32], pages: usize) -> (Vec<PageSpan>, Vec<u32>) {
+    let mut order: Vec<u32> = (0..pages as u32).collect();
+    order.sort_by_key(|&page| page.wrapping_mul(0x9E37_79B9));
+    let (mut spans, mut tables) = (Vec::new(), Vec::new());
+    for &len in lens {
+        spans.push(PageSpan { first: tables.len() as u32, tokens: len });
+        let next = tables.len();
+        tables.extend(&order[next..next + (len as usize).div_ceil(PAGE_TOKENS)]);
+    }
+    (spans, tables)
+}
+
+/// Fills every position of every page with noise, then writes the sequences' K/V position by position.
+fn fill<B: Backend>(
+    backend: &B,
+    (shape, precision): (PageShape, Precision),
+    (spans, tables): (&[PageSpan], &[u32]),
+    kv: &[f32],
+) -> B::Pages {
+    let mut pages = backend.pages(shape, precision).unwrap();
+    let width = 2 * shape.kv_heads * shape.head_dim;
+    let every: Vec<u32> = (0..shape.pages as u32).collect();
+    let noise = upload(backend, &vec![NOISE; shape.pages * PAGE_TOKENS * width], width);
+    let everywhere: Vec<PageSpan> = (0..(shape.pages * PAGE_TOKENS) as u32)
+        .map(|i| PageSpan { first: i / PAGE_TOKENS as u32, tokens: i % PAGE_TOKENS as u32 + 1 })
+        .collect();
+    for layer in 0..shape.layers {
+        backend.write_pages(&noise, 0, PagedRows { spans: &everywhere, tables: &every }, layer, &mut pages);
+    }
+    let mut ends = Vec::new();
+    for span in spans {
+        ends.extend((1..=span.tokens).map(|tokens| PageSpan { first: span.first, tokens }));
+    }
+    let rows = upload(backend, kv, width);
+    backend.write_pages(&rows, 0, PagedRows { spans: &ends, tables }, 1, &mut pages);
+    pages
+}
+
+#[test]
+fn paged_attention_follows_the_reference_and_reads_only_what_it_may() {
+    parity("attend_paged", |_, run| {
+        for shape in attention_shapes() {
+            let lens = [1, 15, 16, 17, 40, 130, 0, 33];
+            let (spans, tables) = spans(&lens, 24);
+            let pool = PageShape { pages: 24, layers: 3, kv_heads: shape.kv_heads, head_dim: shape.head_dim };
+            let total = lens.iter().sum::<u32>() as usize;
+            let kv: Vec<f32> = numbers(14, total * 2 * shape.kv_width()).iter().map(|v| v * 2.0).collect();
+            let q = numbers(15, lens.len() * (shape.query_width() + 5));
+            both!(run, attention_tolerance(run.precision), |backend| {
+                let pages = fill(backend, (pool, run.precision), (&spans, &tables), &kv);
+                let mut out = backend.activations(lens.len(), shape.query_width()).unwrap();
+                let rows = PagedRows { spans: &spans, tables: &tables };
+                backend.attend_paged(&upload(backend, &q, shape.query_width() + 5), rows, &shape, 1, &pages, &mut out);
+                backend.download(&out, lens.len())
+            });
+        }
+    });
+}
+
+#[test]
+fn sampling_gives_exactly_the_defined_ids() {
+    let samplings = [
+        Sampling::GREEDY,
+        Sampling { temperature: 1.0, ..Sampling::GREEDY },
+        Sampling { temperature: 0.7, top_k: 5, ..Sampling::GREEDY },
+        Sampling { temperature: 1.3, top_p: 0.8, ..Sampling::GREEDY },
+        Sampling { temperature: 1.0, min_p: 0.05, ..Sampling::GREEDY },
+        Sampling { temperature: 2.0, top_k: 300, top_p: 0.6, min_p: 0.01, seed: 9 },
+        Sampling { temperature: 0.01, top_p: 0.1, ..Sampling::GREEDY },
+    ];
+    let vocab = 3000;
+    // Coarse values make ties common.
+    let logits: Vec<f32> = numbers(16, 4 * vocab).iter().map(|v| (v * 40.0).round() / 4.0).collect();
+    let draws: Vec<Draw> = (0..400_u32)
+        .map(|i| {
+            let sampling = samplings[i as usize % samplings.len()];
+            let choice = Choice { sampling, choice: i % 3, position: i, forbid_end: i % 5 == 0 };
+            Draw { row: i % 4, choice }
+        })
+        .collect();
+    let ends = [17, 2999];
+    let mut expected = Vec::new();
+    let reference = Reference { rounds_operands: false };
+    reference.sample(&upload(&reference, &logits, vocab), &draws, &ends, &mut expected);
+    for (cpu, _) in backends(Precision::F32) {
+        let mut actual = vec![7];
+        cpu.sample(&upload(&cpu, &logits, vocab), &draws, &ends, &mut actual);
+        assert_eq!(actual[1..], expected, "{}", cpu.describe());
+    }
+}
+
+#[test]
+fn log_probs_follow_the_reference_with_ranks_and_ties() {
+    let vocab = 3000;
+    let logits: Vec<f32> = numbers(17, 2 * vocab).iter().map(|v| (v * 60.0).round() / 2.0).collect();
+    let reference = Reference { rounds_operands: false };
+    for (cpu, _) in backends(Precision::F32) {
+        for (row, id, top) in [(0, 5, 0), (1, 2999, 20), (0, 0, 1), (1, 77, 5)] {
+            let (chosen, best) = cpu.log_probs(&upload(&cpu, &logits, vocab), row, id, top);
+            let (expected, expected_best) = reference.log_probs(&upload(&reference, &logits, vocab), row, id, top);
+            let same = |a: &Candidate, b: &Candidate| {
+                a.id == b.id && a.rank == b.rank && (a.log_prob - b.log_prob).abs() < 1e-5
+            };
+            assert!(same(&chosen, &expected), "{chosen:?} {expected:?}");
+            assert_eq!(best.len(), expected_best.len());
+            assert!(best.iter().zip(&expected_best).all(|(a, b)| same(a, b)), "{best:?} {expected_best:?}");
+        }
+    }
+}
+
+/// The promise of [`Backend`]: bit for bit, whatever the batch and the number of threads.
+#[test]
+fn a_row_alone_equals_the_row_in_any_batch_on_any_number_of_threads() {
+    for precision in [Precision::F32, Precision::Bf16] {
+        for isa in Isa::all() {
+            let run = |threads: usize, rows: std::ops::Range<usize>| {
+                let cpu = Cpu::new(isa, threads);
+                let (cols, outputs) = (160, 200);
+                let x = numbers(20, 500 * cols);
+                let weights = matrix(&cpu, 21, (outputs, cols), precision);
+                let mut out = cpu.activations(rows.len(), outputs).unwrap();
+                let x = upload(&cpu, &x[rows.start * cols..rows.end * cols], cols);
+                cpu.linear(&x, 0, &weights, rows.len(), &mut out);
+                cpu.download(&out, rows.len())
+            };
+            let all = run(1, 0..500);
+            for (threads, rows) in [(2, 0..500), (1, 17..18), (2, 17..18), (3, 100..132), (2, 3..9), (1, 490..500)] {
+                assert_eq!(
+                    run(threads, rows.clone()),
+                    all[rows.start * 200..rows.end * 200],
+                    "{isa:?} {threads} {rows:?}"
+                );
+            }
+        }
+    }
+}
