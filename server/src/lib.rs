@@ -3,3 +3,5 @@
 pub mod cli;
 pub mod config;
 pub mod engine;
+pub mod progress;
+pub mod startup;
