@@ -110,7 +110,7 @@ fn every_source_file_says_what_it_is_for_and_belongs_to_its_crate() {
     let texts: Vec<_> = all.iter().map(|entry| rust::code_only(&entry.text())).collect();
     for source in all.iter().filter(|entry| entry.path.split('/').nth(1) == Some("src")) {
         let path = &source.path;
-        if !source.text().starts_with("//!") {
+        if source.is_source() && !source.text().starts_with("//!") {
             broken.push(format!("{path}: does not open with what lives here (//!)"));
         }
         let folders: Vec<_> = path.split('/').collect();
@@ -137,8 +137,12 @@ fn unsafe_code_stays_in_its_files_and_has_reasons() {
             if !UNSAFE_FILES.iter().any(|allowed| path.starts_with(allowed)) {
                 broken.push(format!("{path}:{}: unsafe code outside its files", index + 1));
             }
+            // An unsafe function is a contract; reasons are due where it is called.
+            if code.contains("unsafe fn ") {
+                continue;
+            }
             let above = &lines[index.saturating_sub(REASON_LINES)..=index];
-            if !above.iter().any(|line| line.contains("SAFETY:") || line.contains("# Safety")) {
+            if !above.iter().any(|line| line.contains("SAFETY:")) {
                 broken.push(format!("{path}:{}: unsafe without a SAFETY comment", index + 1));
             }
         }

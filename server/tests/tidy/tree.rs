@@ -26,7 +26,8 @@ impl Entry {
 
     /// Whether it is Rust that ships, rather than a test, bench or build script.
     pub fn is_source(&self) -> bool {
-        self.is("rs") && self.path.split('/').nth(1) == Some("src") && self.stem() != "tests"
+        let tests = |part: &str| part == "tests" || part == "tests.rs";
+        self.is("rs") && self.path.split('/').nth(1) == Some("src") && !self.path.split('/').any(tests)
     }
 
     pub fn text(&self) -> String {
