@@ -1,1 +1,77 @@
-fn main() {}
+//! The process: arguments in, exit code out (0 done, 1 failed, 2 used wrongly).
+//!
+//! The only place that may read the environment. Everything it does is a call into the library.
+
+use std::error::Error;
+use std::io::{IsTerminal, stderr};
+use std::process::ExitCode;
+
+use clap::Parser;
+use server::cli::Cli;
+use tracing_subscriber::EnvFilter;
+
+const MISUSE: u8 = 2;
+
+fn main() -> ExitCode {
+    let (command, config) = match Cli::parse().resolve() {
+        Ok(resolved) => resolved,
+        Err(error) => return failure(&error, MISUSE),
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(log_directives(config.server.log_level)))
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal())
+        .init();
+    tracing::debug!(?command, ?config, "settings");
+    ExitCode::SUCCESS
+}
+
+fn failure(error: &dyn Error, code: u8) -> ExitCode {
+    eprintln!("error: {}", with_causes(error));
+    ExitCode::from(code)
+}
+
+/// An error and what led to it, on one line.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        // Some libraries repeat their cause in their own message.
+        if !text.ends_with(&message) {
+            text = format!("{text}: {message}");
+        }
+        cause = error.source();
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// `level` for this project's crates; libraries are never more talkative than warn.
+fn log_directives(level: &str) -> String {
+    let libraries = if matches!(level, "off" | "error") { level } else { "warn" };
+    format!("{libraries},server={level},model={level},kernels={level}")
+}
+
+#[cfg(test)]
+mod tests {
+    use server::config::{Config, LOG_LEVELS};
+
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_line_that_ends_with_its_root_cause() {
+        let error = Config::resolve(Some("/nowhere.toml".as_ref()), Default::default()).unwrap_err();
+        let text = with_causes(&error);
+        assert!(text.starts_with("cannot read the configuration file /nowhere.toml: No such file"), "{text}");
+        assert!(!text.contains('\n'));
+    }
+
+    #[test]
+    fn every_log_level_is_a_valid_filter_and_libraries_stay_quiet() {
+        for level in LOG_LEVELS {
+            EnvFilter::try_new(log_directives(level)).unwrap();
+        }
+        assert_eq!(log_directives("debug"), "warn,server=debug,model=debug,kernels=debug");
+        assert_eq!(log_directives("error"), "error,server=error,model=error,kernels=error");
+    }
+}

@@ -1,0 +1,290 @@
+//! The command line: flags and subcommands, turned into a [`Config`] and what to do with it.
+//!
+//! Called by `main` only. Reads no environment and touches no file but the one that `--config` names.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use toml::{Table, Value};
+
+use crate::config::{Config, ConfigError, DTYPES, LOG_LEVELS};
+
+/// Serves T5Gemma over an OpenAI-style HTTP API. Without a command: serve.
+#[derive(Debug, Parser)]
+#[command(name = "server", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Subcommands>,
+    #[command(flatten)]
+    serve: ServeArguments,
+}
+
+#[derive(Debug, Subcommand)]
+enum Subcommands {
+    /// Answer HTTP requests until SIGTERM
+    Serve(ServeArguments),
+    /// Write one continuation to standard output
+    Generate(GenerateArguments),
+    /// Measure encoder and decoder without HTTP; prints JSON lines
+    Bench(BenchArguments),
+}
+
+/// What the process is to do; its settings are a [`Config`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Answer HTTP requests.
+    Serve,
+    /// Write one continuation.
+    Generate(GenerateOptions),
+    /// Measure.
+    Bench(BenchOptions),
+}
+
+/// One continuation on the terminal.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct GenerateOptions {
+    /// Source text; read from standard input when absent or "-"
+    pub prompt: Option<String>,
+    /// Tokens to generate at most
+    #[arg(long, value_name = "COUNT", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_tokens: u32,
+    /// Randomness of the choice; 0 always takes the most probable token
+    #[arg(long, value_name = "NUMBER", default_value_t = 0.0, value_parser = temperature)]
+    pub temperature: f32,
+    /// Choose among the most probable tokens that make up this share, above 0 and up to 1
+    #[arg(long, value_name = "NUMBER", default_value_t = 1.0, value_parser = top_p)]
+    pub top_p: f32,
+    /// Choose among this many of the most probable tokens; 0 is all
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    pub top_k: u32,
+    /// Seed of the choice; a random one when absent
+    #[arg(long, value_name = "NUMBER")]
+    pub seed: Option<u64>,
+}
+
+/// What to measure.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct BenchOptions {
+    /// Tokens of each source
+    #[arg(long = "source", value_name = "TOKENS", default_value = "256")]
+    pub source_len: NonZeroUsize,
+    /// Tokens generated from each, at least 2: the first ends the encoder's time, the others are steps
+    #[arg(long = "target", value_name = "TOKENS", default_value = "64", value_parser = target_len)]
+    pub target_len: usize,
+    /// Batch sizes, one measurement each
+    #[arg(long = "batch", value_name = "SIZES", value_delimiter = ',', default_value = "1,8,32")]
+    pub batches: Vec<NonZeroUsize>,
+}
+
+#[derive(Debug, Args)]
+struct ServeArguments {
+    #[command(flatten)]
+    shared: SharedArguments,
+    /// Name that clients give as `model` [default: the folder's or shape's name, or "demo"]
+    #[arg(long, value_name = "NAME")]
+    served_model_name: Option<String>,
+    /// Address to listen on [default: 127.0.0.1]
+    #[arg(long)]
+    host: Option<String>,
+    /// TCP port; 0 takes a free one [default: 8080]
+    #[arg(long)]
+    port: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+struct GenerateArguments {
+    #[command(flatten)]
+    shared: SharedArguments,
+    #[command(flatten)]
+    options: GenerateOptions,
+}
+
+#[derive(Debug, Args)]
+struct BenchArguments {
+    #[command(flatten)]
+    shared: SharedArguments,
+    #[command(flatten)]
+    options: BenchOptions,
+}
+
+/// Flags of every command. They carry no defaults: `config.toml` does.
+#[derive(Debug, Args)]
+struct SharedArguments {
+    /// Settings to lay over the built-in config.toml
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of a checkpoint in the published layout [default: the built-in demo]
+    #[arg(long, value_name = "FOLDER", conflicts_with = "shape")]
+    model: Option<PathBuf>,
+    /// Random weights of a published shape instead of a checkpoint, such as s-s or 2b-2b
+    #[arg(long, value_name = "NAME")]
+    shape: Option<String>,
+    /// A tokenizer.json, or "none" for token ids only [default: the checkpoint's own]
+    #[arg(long, value_name = "FILE|none")]
+    tokenizer: Option<PathBuf>,
+    /// Where to compute: auto or cpu [default: auto]
+    #[arg(long)]
+    device: Option<String>,
+    /// Arithmetic of the large products [default: auto, which is bf16]
+    #[arg(long, value_parser = DTYPES)]
+    dtype: Option<String>,
+    /// Threads of the model; 0 takes every core [default: 0]
+    #[arg(long, value_name = "COUNT")]
+    threads: Option<u32>,
+    /// Least severe message on standard error [default: info]
+    #[arg(long, value_name = "LEVEL", value_parser = LOG_LEVELS)]
+    log_level: Option<String>,
+}
+
+impl Cli {
+    /// What to do, with all settings: defaults, file and flags in that order.
+    pub fn resolve(self) -> Result<(Command, Config), ConfigError> {
+        let (command, arguments) = match self.command.unwrap_or(Subcommands::Serve(self.serve)) {
+            Subcommands::Serve(arguments) => (Command::Serve, arguments),
+            Subcommands::Generate(GenerateArguments { shared, options }) => (Command::Generate(options), shared.into()),
+            Subcommands::Bench(BenchArguments { shared, options }) => (Command::Bench(options), shared.into()),
+        };
+        let config = Config::resolve(arguments.shared.config.as_deref(), arguments.settings())?;
+        Ok((command, config))
+    }
+}
+
+impl From<SharedArguments> for ServeArguments {
+    fn from(shared: SharedArguments) -> Self {
+        Self { shared, served_model_name: None, host: None, port: None }
+    }
+}
+
+impl ServeArguments {
+    /// The flags that were given, as a configuration file would say them.
+    fn settings(&self) -> Table {
+        let text = |value: &Option<String>| value.clone().map(Value::String);
+        let path = |value: &Option<PathBuf>| value.as_ref().map(|path| path.to_string_lossy().into_owned().into());
+        let shared = &self.shared;
+        let server = [
+            ("host", text(&self.host)),
+            ("port", self.port.map(|port| Value::Integer(port.into()))),
+            ("log_level", text(&shared.log_level)),
+        ];
+        let model = [
+            ("path", path(&shared.model)),
+            ("shape", text(&shared.shape)),
+            ("tokenizer", path(&shared.tokenizer)),
+            ("served_name", text(&self.served_model_name)),
+            ("device", text(&shared.device)),
+            ("dtype", text(&shared.dtype)),
+            ("threads", shared.threads.map(|count| Value::Integer(count.into()))),
+        ];
+        Table::from_iter([("server".to_owned(), given(server)), ("model".to_owned(), given(model))])
+    }
+}
+
+fn given<const COUNT: usize>(settings: [(&str, Option<Value>); COUNT]) -> Value {
+    let named = settings.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+    Value::Table(named.collect())
+}
+
+fn temperature(text: &str) -> Result<f32, String> {
+    let value = number(text)?;
+    if value >= 0.0 { Ok(value) } else { Err("must not be negative".into()) }
+}
+
+fn top_p(text: &str) -> Result<f32, String> {
+    let value = number(text)?;
+    if value > 0.0 && value <= 1.0 { Ok(value) } else { Err("must be above 0 and at most 1".into()) }
+}
+
+fn number(text: &str) -> Result<f32, String> {
+    let value: f32 = text.parse().map_err(|_| "is not a number".to_owned())?;
+    if value.is_finite() { Ok(value) } else { Err("must be finite".into()) }
+}
+
+fn target_len(text: &str) -> Result<usize, String> {
+    let count: usize = text.parse().map_err(|_| "is not a whole number".to_owned())?;
+    if count >= 2 { Ok(count) } else { Err("must be at least 2".into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    use super::*;
+    use crate::config::{ModelSource, TokenizerSource};
+
+    fn resolve(line: &str) -> (Command, Config) {
+        Cli::try_parse_from(line.split_whitespace()).unwrap().resolve().unwrap()
+    }
+
+    fn refusal(line: &str) -> ErrorKind {
+        Cli::try_parse_from(line.split_whitespace()).unwrap_err().kind()
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_command_means_serve_with_or_without_flags() {
+        for line in ["server --port 0", "server serve --port 0"] {
+            let (command, config) = resolve(line);
+            assert_eq!((command, config.server.port), (Command::Serve, 0));
+        }
+        assert_eq!(resolve("server").1.server.port, 8080);
+    }
+
+    #[test]
+    fn every_flag_reaches_its_setting() {
+        let line = "server serve --model /m --tokenizer none --served-model-name x --host ::1 --port 9 --device cpu \
+                    --dtype f32 --threads 3 --log-level debug";
+        let (_, config) = resolve(line);
+        assert_eq!(config.model.source, ModelSource::Checkpoint("/m".into()));
+        assert_eq!(config.model.tokenizer, TokenizerSource::None);
+        assert_eq!((config.model.served_name.as_str(), config.model.threads), ("x", 3));
+        assert_eq!(config.model.precision, kernels::Precision::F32);
+        assert_eq!((config.server.host.as_str(), config.server.port, config.server.log_level), ("::1", 9, "debug"));
+    }
+
+    #[test]
+    fn generate_takes_a_prompt_and_model_flags_and_is_greedy_by_default() {
+        let (command, config) = resolve("server generate hello --shape s-s --top-k 5 --seed 7");
+        let Command::Generate(options) = command else { panic!("it is generate") };
+        assert_eq!(options.prompt.as_deref(), Some("hello"));
+        assert_eq!((options.max_tokens, options.temperature, options.top_p), (64, 0.0, 1.0));
+        assert_eq!((options.top_k, options.seed), (5, Some(7)));
+        assert_eq!(config.model.source, ModelSource::Shape("s-s".into()));
+    }
+
+    #[test]
+    fn bench_takes_a_list_of_batches() {
+        let (command, _) = resolve("server bench --shape s-s --source 128 --target 32 --batch 1,4 --dtype f32");
+        let Command::Bench(options) = command else { panic!("it is bench") };
+        assert_eq!((options.source_len.get(), options.target_len), (128, 32));
+        assert_eq!(options.batches.iter().map(|batch| batch.get()).collect::<Vec<_>>(), [1, 4]);
+        let Command::Bench(defaults) = resolve("server bench").0 else { panic!("it is bench") };
+        assert_eq!(defaults.batches.len(), 3);
+    }
+
+    #[test]
+    fn misuse_is_refused_before_anything_is_read() {
+        assert_eq!(refusal("server --model a --shape s-s"), ErrorKind::ArgumentConflict);
+        assert_eq!(refusal("server generate --model a --shape s-s"), ErrorKind::ArgumentConflict);
+        assert_eq!(refusal("server --dtype f16"), ErrorKind::InvalidValue);
+        assert_eq!(refusal("server --colour red"), ErrorKind::UnknownArgument);
+        for line in ["--temperature -1", "--temperature nan", "--top-p 0", "--top-p 1.5", "--max-tokens 0"] {
+            let line = format!("server generate x {}", line.replace(' ', "="));
+            assert_eq!(refusal(&line), ErrorKind::ValueValidation, "{line}");
+        }
+        for line in ["--batch 0", "--batch 1,,2", "--target 1", "--source 0"] {
+            assert_eq!(refusal(&format!("server bench {line}")), ErrorKind::ValueValidation, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_flag_beyond_its_range_names_the_command_line() {
+        let error = Cli::try_parse_from(["server", "--threads", "5000"]).unwrap().resolve().unwrap_err();
+        assert!(error.to_string().contains("command line: model.threads: must be between 0 and 1024"));
+    }
+}

@@ -1,0 +1,318 @@
+//! The settings of a process, complete and checked: what `config.toml`, a file and flags come to.
+//!
+//! Called by `main` (through `cli`) once; everything else is handed a [`Config`] or parts of one. Reads no
+//! environment, loads no model.
+
+mod error;
+mod layers;
+mod reader;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kernels::Precision;
+
+pub use error::{ConfigError, Fault, Problem};
+pub use layers::Layer;
+use reader::Reader;
+
+/// The documented defaults, as the repository's `config.toml`.
+pub const DEFAULTS: &str = include_str!("../../../config.toml");
+/// Values of `server.log_level`.
+pub const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+/// Values of `model.dtype`.
+pub const DTYPES: [&str; 3] = ["auto", "f32", "bf16"];
+
+const DEFAULTS_ORIGIN: &str = "built-in config.toml";
+const MIB: i64 = 1 << 20;
+const GIB: i64 = 1 << 30;
+
+/// Every setting, within its range and consistent with the others.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The process and its socket.
+    pub server: ServerConfig,
+    /// What is served, and how it is computed.
+    pub model: ModelChoice,
+    /// What is refused or put off.
+    pub limits: Limits,
+}
+
+/// The process and its socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// IP address or host name to listen on.
+    pub host: String,
+    /// TCP port; 0 takes any free one.
+    pub port: u16,
+    /// One of [`LOG_LEVELS`].
+    pub log_level: &'static str,
+    /// Time that running streams have to finish at SIGTERM.
+    pub drain_timeout: Duration,
+    /// Threads that tokenise.
+    pub tokenizer_threads: usize,
+}
+
+/// What is served, and how it is computed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelChoice {
+    /// Where the weights come from.
+    pub source: ModelSource,
+    /// Where the tokenizer comes from.
+    pub tokenizer: TokenizerSource,
+    /// Name clients know the model by.
+    pub served_name: String,
+    /// Where the arithmetic runs.
+    pub device: Device,
+    /// Arithmetic of the large products.
+    pub precision: Precision,
+    /// Threads of the model, at least one.
+    pub threads: usize,
+    /// CPU instructions to use.
+    pub instruction_set: InstructionSetChoice,
+}
+
+/// Where the weights come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelSource {
+    /// The checkpoint inside the program.
+    Demo,
+    /// A folder in the published layout.
+    Checkpoint(PathBuf),
+    /// Random weights of the published shape with this name (not checked here).
+    Shape(String),
+}
+
+/// Where the tokenizer comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenizerSource {
+    /// Out of the checkpoint.
+    Checkpoint,
+    /// A `tokenizer.json`.
+    File(PathBuf),
+    /// There is none: ids in, ids out.
+    None,
+}
+
+/// Where the arithmetic runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Device {
+    /// The processor.
+    Cpu,
+}
+
+/// CPU instructions to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InstructionSetChoice {
+    /// The best that the machine has.
+    Auto,
+    /// No vector instructions.
+    Scalar,
+    /// AVX2 with FMA.
+    Avx2,
+    /// AVX-512.
+    Avx512,
+    /// AVX-512 with bfloat16 products.
+    Avx512Bf16,
+}
+
+/// What is refused or put off. `config.toml` gives each its reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Prompts that wait.
+    pub queued_requests: u32,
+    /// Sequences decoded at once.
+    pub running_rows: u32,
+    /// Tokens of one source; the model may allow fewer.
+    pub source_tokens: usize,
+    /// Decoder prompt plus generated tokens of one choice; the model may allow fewer.
+    pub target_tokens: usize,
+    /// `n`.
+    pub choices: u32,
+    /// Prompts in one HTTP request; at most `queued_requests`.
+    pub prompts: u32,
+    /// Memory of all pages.
+    pub page_pool_bytes: usize,
+    /// Length of a body.
+    pub body_bytes: usize,
+    /// Bytes of a too large body that are thrown away before the answer.
+    pub drain_body_bytes: usize,
+    /// Decoder positions in a step; at least `running_rows`.
+    pub step_rows: u32,
+    /// Source tokens through the encoder in a step.
+    pub step_encoder_tokens: u32,
+    /// `logprobs`.
+    pub top_logprobs: u32,
+    /// Strings in `stop`.
+    pub stop_strings: usize,
+}
+
+impl Config {
+    /// The defaults, then `file`, then `flags` (`section -> key -> value`), checked as a whole.
+    pub fn resolve(file: Option<&Path>, flags: toml::Table) -> Result<Self, ConfigError> {
+        let mut layers = Vec::new();
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path)
+                .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+            layers.push(Layer::parse(&path.display().to_string(), &text)?);
+        }
+        layers.push(Layer { origin: "command line".to_owned(), table: flags });
+        Self::from_layers(layers)
+    }
+
+    /// The defaults under `layers`, of which later ones win.
+    pub fn from_layers(mut layers: Vec<Layer>) -> Result<Self, ConfigError> {
+        layers.insert(0, Layer::parse(DEFAULTS_ORIGIN, DEFAULTS)?);
+        let mut problems = Vec::new();
+        let settings = layers::merge(&layers, &mut problems);
+        let mut reader = Reader::new(settings, problems);
+        let config = Self {
+            server: ServerConfig::read(&mut reader),
+            model: ModelChoice::read(&mut reader),
+            limits: Limits::read(&mut reader),
+        };
+        let (problems, unread) = reader.finish();
+        debug_assert!(unread.is_empty(), "keys of config.toml that nothing reads: {unread:?}");
+        if problems.is_empty() { Ok(config) } else { Err(ConfigError::Invalid { problems }) }
+    }
+}
+
+impl Layer {
+    /// The settings in a file's text.
+    pub fn parse(origin: &str, text: &str) -> Result<Self, ConfigError> {
+        let table = text.parse().map_err(|error: toml::de::Error| {
+            let start = error.span().map_or(0, |span| span.start);
+            ConfigError::Syntax {
+                origin: origin.to_owned(),
+                line: 1 + text.bytes().take(start).filter(|byte| *byte == b'\n').count(),
+                message: error.message().to_owned(),
+            }
+        })?;
+        Ok(Self { origin: origin.to_owned(), table })
+    }
+}
+
+impl ServerConfig {
+    fn read(reader: &mut Reader) -> Self {
+        let host = reader.text("server.host");
+        if host.trim().is_empty() {
+            reader.refuse("server.host", Fault::Empty);
+        }
+        Self {
+            host,
+            port: reader.integer("server.port", 0..=65_535),
+            log_level: reader.choice("server.log_level", &LOG_LEVELS.map(|level| (level, level))),
+            drain_timeout: Duration::from_secs(reader.integer("server.drain_timeout_s", 0..=86_400)),
+            tokenizer_threads: reader.integer("server.tokenizer_threads", 1..=256),
+        }
+    }
+}
+
+impl ModelChoice {
+    fn read(reader: &mut Reader) -> Self {
+        let source = ModelSource::read(reader);
+        let tokenizer = match reader.text("model.tokenizer").as_str() {
+            "none" => TokenizerSource::None,
+            "" if matches!(source, ModelSource::Shape(_)) => TokenizerSource::None,
+            "" => TokenizerSource::Checkpoint,
+            file => TokenizerSource::File(file.into()),
+        };
+        let served_name = match reader.text("model.served_name") {
+            name if name.is_empty() => source.name(),
+            name => name,
+        };
+        let [auto, f32, bf16] = DTYPES;
+        let precisions = [(auto, Precision::Bf16), (f32, Precision::F32), (bf16, Precision::Bf16)];
+        Self {
+            source,
+            tokenizer,
+            served_name,
+            device: Device::read(reader),
+            precision: reader.choice("model.dtype", &precisions),
+            threads: match reader.integer("model.threads", 0..=1024) {
+                0 => std::thread::available_parallelism().map_or(1, usize::from),
+                count => count,
+            },
+            instruction_set: reader.choice("model.instruction_set", &InstructionSetChoice::NAMED),
+        }
+    }
+}
+
+impl ModelSource {
+    fn read(reader: &mut Reader) -> Self {
+        let (path, shape) = (reader.text("model.path"), reader.text("model.shape"));
+        if !shape.is_empty() {
+            Self::Shape(shape)
+        } else if !path.is_empty() {
+            Self::Checkpoint(path.into())
+        } else {
+            Self::Demo
+        }
+    }
+
+    /// What the model is called when nobody names it.
+    fn name(&self) -> String {
+        match self {
+            Self::Demo => "demo".to_owned(),
+            Self::Shape(shape) => shape.clone(),
+            // "." and "/" name no folder.
+            Self::Checkpoint(path) => path.file_name().map_or("model".into(), |name| name.to_string_lossy().into()),
+        }
+    }
+}
+
+impl Device {
+    fn read(reader: &mut Reader) -> Self {
+        if reader.text("model.device") == "cuda" {
+            reader.refuse("model.device", Fault::NoCuda);
+            return Self::Cpu;
+        }
+        reader.choice("model.device", &[("auto", Self::Cpu), ("cpu", Self::Cpu)])
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => formatter.write_str("cpu"),
+        }
+    }
+}
+
+impl InstructionSetChoice {
+    const NAMED: [(&'static str, Self); 5] = [
+        ("auto", Self::Auto),
+        ("scalar", Self::Scalar),
+        ("avx2", Self::Avx2),
+        ("avx512", Self::Avx512),
+        ("avx512bf16", Self::Avx512Bf16),
+    ];
+}
+
+impl Limits {
+    fn read(reader: &mut Reader) -> Self {
+        let limits = Self {
+            queued_requests: reader.integer("limits.queued_requests", 1..=65_536),
+            running_rows: reader.integer("limits.running_rows", 1..=4096),
+            source_tokens: reader.integer("limits.source_tokens", 1..=MIB),
+            target_tokens: reader.integer("limits.target_tokens", 1..=MIB),
+            choices: reader.integer("limits.choices", 1..=1024),
+            prompts: reader.integer("limits.prompts", 1..=65_536),
+            page_pool_bytes: reader.integer("limits.page_pool_bytes", MIB..=1024 * GIB),
+            body_bytes: reader.integer("limits.body_bytes", 1024..=GIB),
+            drain_body_bytes: reader.integer("limits.drain_body_bytes", 0..=GIB),
+            step_rows: reader.integer("limits.step_rows", 1..=65_536),
+            step_encoder_tokens: reader.integer("limits.step_encoder_tokens", 1..=MIB),
+            top_logprobs: reader.integer("limits.top_logprobs", 0..=100),
+            stop_strings: reader.integer("limits.stop_strings", 0..=64),
+        };
+        let Self { prompts, queued_requests, running_rows, step_rows, .. } = limits;
+        reader.ordered(("limits.prompts", prompts), ("limits.queued_requests", queued_requests));
+        reader.ordered(("limits.running_rows", running_rows), ("limits.step_rows", step_rows));
+        limits
+    }
+}
+
+#[cfg(test)]
+mod tests;

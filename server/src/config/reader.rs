@@ -1,0 +1,84 @@
+//! Takes settings out one by one, checked, and collects everything that is wrong with them.
+//!
+//! Called by `config`. Knows kinds of checks, not which key needs which.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
+use toml::Value;
+
+use super::layers::{Setting, Settings};
+use super::{DEFAULTS_ORIGIN, Fault, Problem};
+
+/// Checks settings; a refused one yields a stand-in value, and [`Reader::finish`] then fails.
+pub(super) struct Reader {
+    settings: Settings,
+    unread: BTreeSet<String>,
+    problems: Vec<Problem>,
+}
+
+impl Reader {
+    /// Reads `settings`, adding to the problems that are known already.
+    pub(super) fn new(settings: Settings, problems: Vec<Problem>) -> Self {
+        let unread = settings.keys().cloned().collect();
+        Self { settings, unread, problems }
+    }
+
+    /// A whole number within `range`, all of which `T` can hold.
+    pub(super) fn integer<T: TryFrom<i64>>(&mut self, key: &'static str, range: RangeInclusive<i64>) -> T {
+        let value = self.setting(key).value.as_integer().expect("the defaults give integer keys integer values");
+        let (least, most) = (*range.start(), *range.end());
+        if !range.contains(&value) {
+            self.refuse(key, Fault::OutOfRange { value, least, most });
+        }
+        let Ok(number) = T::try_from(value.clamp(least, most)) else {
+            unreachable!("{key}: the type holds every number of {least} to {most}");
+        };
+        number
+    }
+
+    /// A string as it stands.
+    pub(super) fn text(&mut self, key: &'static str) -> String {
+        let Value::String(text) = &self.setting(key).value else {
+            unreachable!("the defaults give text keys text values");
+        };
+        text.clone()
+    }
+
+    /// One of a few names.
+    pub(super) fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&'static str, T)]) -> T {
+        let value = self.text(key);
+        if let Some((_, chosen)) = choices.iter().find(|(name, _)| *name == value) {
+            return *chosen;
+        }
+        self.refuse(key, Fault::NotOneOf { value, choices: choices.iter().map(|(name, _)| *name).collect() });
+        choices.first().expect("a choice has at least one name").1
+    }
+
+    /// Notes that `smaller` exceeds `larger`, unless one of them is refused already.
+    pub(super) fn ordered(&mut self, smaller: (&'static str, u32), larger: (&'static str, u32)) {
+        let known = |problem: &Problem| problem.key == smaller.0 || problem.key == larger.0;
+        if smaller.1 <= larger.1 || self.problems.iter().any(known) {
+            return;
+        }
+        // A default is not to blame for the value that was set next to it.
+        let blamed = if self.settings[smaller.0].origin == DEFAULTS_ORIGIN { larger.0 } else { smaller.0 };
+        self.refuse(blamed, Fault::OutOfOrder { smaller, larger });
+    }
+
+    /// Notes that the value of `key` cannot be used.
+    pub(super) fn refuse(&mut self, key: &'static str, fault: Fault) {
+        let origin = self.settings[key].origin.clone();
+        self.problems.push(Problem { origin, key: key.to_owned(), fault });
+    }
+
+    /// The problems found, and the keys that nothing asked for.
+    pub(super) fn finish(self) -> (Vec<Problem>, BTreeSet<String>) {
+        (self.problems, self.unread)
+    }
+
+    fn setting(&mut self, key: &'static str) -> &Setting {
+        self.unread.remove(key);
+        self.settings.get(key).unwrap_or_else(|| unreachable!("{key} is a key of the embedded config.toml"))
+    }
+}

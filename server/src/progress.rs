@@ -1,0 +1,67 @@
+//! The bar that shows how much of a checkpoint is loaded.
+//!
+//! Called by whoever loads a model; the loader itself only reports bytes. Nothing is drawn where standard
+//! error is no terminal.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Progress in bytes, drawn on standard error if that is a terminal. Dropping it removes the bar.
+#[derive(Debug)]
+pub struct LoadProgress {
+    bar: ProgressBar,
+}
+
+impl LoadProgress {
+    /// A bar for `total_bytes` of weights.
+    pub fn new(total_bytes: u64) -> Self {
+        Self::drawn_on(total_bytes, ProgressDrawTarget::stderr())
+    }
+
+    /// Adds `bytes` that are loaded now.
+    pub fn advance(&self, bytes: u64) {
+        self.bar.inc(bytes);
+    }
+
+    /// Removes the bar; what comes next on the terminal starts on a clean line.
+    pub fn finish(self) {
+        drop(self);
+    }
+
+    fn drawn_on(total_bytes: u64, target: ProgressDrawTarget) -> Self {
+        let style = ProgressStyle::with_template("loading {wide_bar} {bytes} of {total_bytes}, {eta} left")
+            .expect("the template names only fields that a bar has");
+        Self { bar: ProgressBar::with_draw_target(Some(total_bytes), target).with_style(style) }
+    }
+}
+
+impl Drop for LoadProgress {
+    fn drop(&mut self) {
+        // A failed load leaves through `?`; its message must not be written into a half-drawn bar.
+        self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bar_counts_bytes_and_ends_when_it_is_finished() {
+        let progress = LoadProgress::drawn_on(100, ProgressDrawTarget::hidden());
+        progress.advance(30);
+        progress.advance(20);
+        let bar = progress.bar.clone();
+        assert_eq!((bar.position(), bar.length(), bar.is_finished()), (50, Some(100), false));
+        progress.finish();
+        assert!(bar.is_finished());
+    }
+
+    #[test]
+    fn a_load_that_fails_halfway_takes_the_bar_away() {
+        let progress = LoadProgress::drawn_on(100, ProgressDrawTarget::hidden());
+        progress.advance(50);
+        let bar = progress.bar.clone();
+        drop(progress);
+        assert!(bar.is_finished());
+    }
+}

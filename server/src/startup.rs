@@ -1,0 +1,161 @@
+//! What the server says once it listens: address, model, pages, and a curl line that works as printed.
+//!
+//! Called by `serve`. Formats only; prints nothing.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use kernels::{PAGE_TOKENS, Precision};
+
+use crate::config::Device;
+
+/// A package description as the demo was trained on; any model that reads text takes it.
+const EXAMPLE_TEXT: &str = "This is the default icon theme for the KDE Plasma 5 desktop.\n\
+    This package is part of the Breeze theme module.";
+/// The start token and a few ids that every vocabulary has.
+const EXAMPLE_IDS: [u32; 8] = [2, 10, 11, 12, 13, 14, 15, 16];
+
+/// The facts of a server that has just come up.
+#[derive(Debug, Clone, Copy)]
+pub struct StartMessage<'a> {
+    /// Where it listens, with the real port.
+    pub address: SocketAddr,
+    /// Name clients know the model by.
+    pub model_name: &'a str,
+    /// Size in words, such as "4+4 layers of width 192".
+    pub shape: &'a str,
+    /// Arithmetic of the large products.
+    pub precision: Precision,
+    /// Where the arithmetic runs.
+    pub device: Device,
+    /// Instructions the kernels use, such as "avx512bf16".
+    pub instruction_set: &'a str,
+    /// Threads of the model.
+    pub threads: usize,
+    /// Pages of the pool.
+    pub pages: usize,
+    /// Bytes of the pool.
+    pub page_pool_bytes: usize,
+    /// What the model can be asked.
+    pub example: Example,
+}
+
+/// What the model can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Example {
+    /// It has a tokenizer.
+    Text,
+    /// It takes token ids only.
+    Ids,
+}
+
+impl fmt::Display for StartMessage<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address, model_name, shape, device, instruction_set, pages, .. } = self;
+        let precision = match self.precision {
+            Precision::F32 => "f32",
+            Precision::Bf16 => "bf16",
+        };
+        let threads = Counted(self.threads, "thread");
+        let mebibytes = self.page_pool_bytes >> 20;
+        writeln!(formatter, "encdec {} listens on http://{address}", env!("CARGO_PKG_VERSION"))?;
+        writeln!(formatter, "model  {model_name}: {shape}, {precision} on {device} ({instruction_set}, {threads})")?;
+        writeln!(formatter, "pages  {pages} of {PAGE_TOKENS} tokens, {mebibytes} MiB")?;
+        writeln!(formatter, "try    {}", curl_line(*address, self.example))
+    }
+}
+
+/// A shell command that asks the server at `address` for a completion.
+pub fn curl_line(address: SocketAddr, example: Example) -> String {
+    let prompt = match example {
+        Example::Text => serde_json::json!(EXAMPLE_TEXT),
+        Example::Ids => serde_json::json!(EXAMPLE_IDS),
+    };
+    let body = serde_json::json!({ "prompt": prompt, "max_tokens": 48, "temperature": 0 });
+    let address = reachable(address);
+    format!("curl http://{address}/v1/completions -H 'content-type: application/json' -d '{body}'")
+}
+
+/// An address to connect to: one that stands for every interface is no destination.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let host = match address.ip() {
+        IpAddr::V4(host) if host.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(host) if host.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        host => host,
+    };
+    SocketAddr::new(host, address.port())
+}
+
+/// A number with its noun.
+struct Counted(usize, &'static str);
+
+impl fmt::Display for Counted {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(count, noun) = self;
+        write!(formatter, "{count} {noun}{}", if *count == 1 { "" } else { "s" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT_LINE: &str = "curl http://127.0.0.1:8080/v1/completions -H 'content-type: application/json' -d \
+        '{\"prompt\":\"This is the default icon theme for the KDE Plasma 5 desktop.\\nThis package is part of the \
+        Breeze theme module.\",\"max_tokens\":48,\"temperature\":0}'";
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_start_message_names_address_model_and_pages_and_ends_with_the_curl_line() {
+        let message = StartMessage {
+            address: address("127.0.0.1:8080"),
+            model_name: "demo",
+            shape: "4+4 layers of width 192",
+            precision: Precision::Bf16,
+            device: Device::Cpu,
+            instruction_set: "avx2",
+            threads: 1,
+            pages: 65_536,
+            page_pool_bytes: 1 << 30,
+            example: Example::Text,
+        };
+        let text = message.to_string();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[0], format!("encdec {} listens on http://127.0.0.1:8080", env!("CARGO_PKG_VERSION")));
+        assert_eq!(lines[1], "model  demo: 4+4 layers of width 192, bf16 on cpu (avx2, 1 thread)");
+        assert_eq!(lines[2], "pages  65536 of 16 tokens, 1024 MiB");
+        assert_eq!(lines[3..], [format!("try    {TEXT_LINE}")]);
+    }
+
+    #[test]
+    fn the_body_survives_the_shell_s_single_quotes() {
+        for example in [Example::Text, Example::Ids] {
+            let line = curl_line(address("127.0.0.1:1"), example);
+            assert_eq!(line.matches('\'').count(), 4, "two quoted words: {line}");
+            let body = line.split('\'').nth(3).unwrap();
+            let body: serde_json::Value = serde_json::from_str(body).unwrap();
+            assert_eq!(body["max_tokens"], 48);
+        }
+    }
+
+    #[test]
+    fn a_model_without_tokenizer_is_asked_with_ids() {
+        let line = curl_line(address("127.0.0.1:8080"), Example::Ids);
+        assert!(line.contains("\"prompt\":[2,10,"), "{line}");
+    }
+
+    #[test]
+    fn the_curl_line_of_a_server_on_every_interface_goes_to_this_machine() {
+        assert!(curl_line(address("0.0.0.0:80"), Example::Text).contains("http://127.0.0.1:80/"));
+        assert!(curl_line(address("[::]:80"), Example::Text).contains("http://[::1]:80/"));
+        assert!(curl_line(address("192.0.2.7:80"), Example::Text).contains("http://192.0.2.7:80/"));
+    }
+
+    #[test]
+    fn the_readme_prints_the_same_curl_line() {
+        assert!(include_str!("../../README.md").contains(TEXT_LINE));
+    }
+}
