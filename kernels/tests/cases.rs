@@ -2,6 +2,8 @@
 //!
 //! Unused pages hold large noise, so that an op which reads past what it may see fails loudly.
 
+#![allow(clippy::unwrap_used)]
+
 use kernels::cpu::{Cpu, Isa, Level};
 use kernels::reference::Reference;
 use kernels::{
