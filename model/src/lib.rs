@@ -1,1 +1,13 @@
-//! placeholder
+//! T5Gemma as equations over `kernels`, with the files it is loaded from: checkpoints, configuration, tokenizer.
+//!
+//! Called by `server`. Knows no HTTP, queue or async runtime.
+
+pub mod checkpoint;
+pub mod config;
+mod demo;
+pub mod error;
+pub mod shapes;
+
+pub use checkpoint::{Checkpoint, TensorTable};
+pub use config::{LayerKind, ModelConfig, StackConfig};
+pub use error::{Error, Result};
