@@ -235,8 +235,6 @@ pub trait Backend: Send + 'static {
     fn download(&self, from: &Self::Activations, rows: usize) -> Vec<f32>;
     /// Copies rows: `out[i] = from[rows[i]]`.
     fn gather(&self, from: &Self::Activations, rows: &[u32], out: &mut Self::Activations);
-    /// Frees working memory that grew beyond what a decode step needs.
-    fn trim(&self);
 
     /// `out[i] = table[ids[i]] * scale`.
     fn embed(&self, table: &Self::Matrix, ids: &[u32], scale: f32, out: &mut Self::Activations);
@@ -252,15 +250,8 @@ pub trait Backend: Send + 'static {
         rows: usize,
         x: &mut Self::Activations,
     );
-    /// `out = x . matrix^T` for rows `from .. from + rows` of `x`, written to rows `0 .. rows` of `out`.
-    fn linear(
-        &self,
-        x: &Self::Activations,
-        from: usize,
-        matrix: &Self::Matrix,
-        rows: usize,
-        out: &mut Self::Activations,
-    );
+    /// `out[to + i] = x[from + i] . matrix^T` for `count` rows.
+    fn linear(&self, x: &Self::Activations, matrix: &Self::Matrix, rows: LinearRows, out: &mut Self::Activations);
     /// Rotates query and key heads in place (half-split pairs `(i, i + head_dim / 2)`), one row a position. A row
     /// is `[heads + kv_heads (+ anything)] * head_dim` wide.
     fn rope(&self, qkv: &mut Self::Activations, positions: &[u32], shape: &AttentionShape, table: &Self::RopeTable);
@@ -320,6 +311,24 @@ pub struct Sandwich<'a, Gain> {
     pub pre: &'a Gain,
     /// Epsilon of both.
     pub eps: f32,
+}
+
+/// Which rows a [`Backend::linear`] reads and writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinearRows {
+    /// First row read.
+    pub from: usize,
+    /// First row written.
+    pub to: usize,
+    /// Rows.
+    pub count: usize,
+}
+
+impl LinearRows {
+    /// The first `count` rows, in place.
+    pub const fn first(count: usize) -> Self {
+        Self { from: 0, to: 0, count }
+    }
 }
 
 /// One id to be chosen.

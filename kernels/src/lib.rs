@@ -12,7 +12,7 @@ pub mod sampling;
 mod weights;
 
 pub use backend::{
-    AttentionShape, Backend, DType, Draw, Error, MatrixUse, PAGE_TOKENS, PageShape, PageSpan, PagedRows, Precision,
-    Result, Sandwich, Segment, WeightPart,
+    AttentionShape, Backend, DType, Draw, Error, LinearRows, MatrixUse, PAGE_TOKENS, PageShape, PageSpan, PagedRows,
+    Precision, Result, Sandwich, Segment, WeightPart,
 };
 pub use sampling::{Candidate, Choice, Sampling};

@@ -17,6 +17,14 @@ impl WeightPart<'_> {
         }
     }
 
+    /// Bytes that reading the part gets through: 0 for numbers that are made up.
+    pub const fn stored_bytes(&self) -> usize {
+        match self {
+            Self::Stored { bytes, .. } => bytes.len(),
+            Self::Random { .. } => 0,
+        }
+    }
+
     /// Whether every number is exact in bfloat16.
     pub const fn is_bf16(&self) -> bool {
         matches!(self, Self::Stored { dtype: DType::Bf16, .. })

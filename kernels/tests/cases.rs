@@ -7,8 +7,8 @@
 use kernels::cpu::{Cpu, Isa, Level};
 use kernels::reference::Reference;
 use kernels::{
-    AttentionShape, Backend, Candidate, Choice, DType, Draw, MatrixUse, PAGE_TOKENS, PageShape, PageSpan, PagedRows,
-    Precision, Sampling, Sandwich, Segment, WeightPart,
+    AttentionShape, Backend, Candidate, Choice, DType, Draw, LinearRows, MatrixUse, PAGE_TOKENS, PageShape, PageSpan,
+    PagedRows, Precision, Sampling, Sandwich, Segment, WeightPart,
 };
 
 const NOISE: f32 = 1e4;
@@ -98,7 +98,7 @@ fn linear_and_logits_follow_the_reference() {
             both!(run, 2e-6, |backend| {
                 let weights = matrix(backend, 2, (outputs, cols), run.precision);
                 let mut out = backend.activations(rows, outputs).unwrap();
-                backend.linear(&upload(backend, &x, cols), 0, &weights, rows, &mut out);
+                backend.linear(&upload(backend, &x, cols), &weights, LinearRows::first(rows), &mut out);
                 backend.download(&out, rows)
             });
             both!(run, 2e-6, |backend| {
@@ -121,9 +121,9 @@ fn linear_reads_rows_from_an_offset_and_fused_parts_stand_side_by_side() {
         ];
         both!(run, 2e-6, |backend| {
             let weights = backend.matrix(&parts, run.precision, MatrixUse::Multiply).unwrap();
-            let mut out = backend.activations(4, 70).unwrap();
-            backend.linear(&upload(backend, &x, 24), 5, &weights, 4, &mut out);
-            backend.download(&out, 4)
+            let mut out = backend.activations(6, 70).unwrap();
+            backend.linear(&upload(backend, &x, 24), &weights, LinearRows { from: 5, to: 2, count: 4 }, &mut out);
+            backend.download(&out, 6)
         });
     });
 }
@@ -360,7 +360,7 @@ fn a_row_alone_equals_the_row_in_any_batch_on_any_number_of_threads() {
                 let weights = matrix(&cpu, 21, (outputs, cols), precision);
                 let mut out = cpu.activations(rows.len(), outputs).unwrap();
                 let x = upload(&cpu, &x[rows.start * cols..rows.end * cols], cols);
-                cpu.linear(&x, 0, &weights, rows.len(), &mut out);
+                cpu.linear(&x, &weights, LinearRows::first(rows.len()), &mut out);
                 cpu.download(&out, rows.len())
             };
             let all = run(1, 0..500);

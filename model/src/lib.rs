@@ -4,14 +4,28 @@
 
 pub mod checkpoint;
 pub mod config;
+mod cross;
+mod decoder;
 mod demo;
 pub mod detokenizer;
+mod encoder;
 pub mod error;
+mod random;
 pub mod shapes;
+mod t5gemma;
 pub mod tokenizer;
+mod weights;
+mod workspace;
 
 pub use checkpoint::{Checkpoint, TensorTable};
 pub use config::{LayerKind, ModelConfig, StackConfig};
+pub use cross::CrossPages;
+pub use decoder::TargetRows;
 pub use detokenizer::Detokenizer;
+pub use encoder::SourceRows;
 pub use error::{Error, Result};
+pub use random::RandomWeights;
+pub use t5gemma::Model;
 pub use tokenizer::Tokenizer;
+pub use weights::WeightSource;
+pub use workspace::{Workspace, WorkspaceLimits};

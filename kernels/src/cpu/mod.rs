@@ -24,7 +24,8 @@ pub use matrix::Matrix;
 pub use pages::Pages;
 
 use crate::backend::{
-    AttentionShape, Backend, Draw, MatrixUse, PageShape, PagedRows, Precision, Result, Sandwich, Segment, WeightPart,
+    AttentionShape, Backend, Draw, LinearRows, MatrixUse, PageShape, PagedRows, Precision, Result, Sandwich, Segment,
+    WeightPart,
 };
 use crate::sampling::Candidate;
 use attend_full::Full;
@@ -157,10 +158,6 @@ impl Backend for Cpu {
         }
     }
 
-    fn trim(&self) {
-        *self.packed_kv() = Vec::new();
-    }
-
     fn embed(&self, table: &Matrix, ids: &[u32], scale: f32, out: &mut Activations) {
         let width = out.width;
         self.split_rows(out, ids.len(), |rows, out| {
@@ -192,9 +189,10 @@ impl Backend for Cpu {
         });
     }
 
-    fn linear(&self, x: &Activations, from: usize, matrix: &Matrix, rows: usize, out: &mut Activations) {
-        let rows = Rows { x: x.rows(from..from + rows), count: rows };
-        product::product(self, &rows, matrix, &mut out.data, |_| ());
+    fn linear(&self, x: &Activations, matrix: &Matrix, rows: LinearRows, out: &mut Activations) {
+        let LinearRows { from, to, count } = rows;
+        let rows = Rows { x: x.rows(from..from + count), count };
+        product::product(self, &rows, matrix, &mut out.data[to * matrix.rows..], |_| ());
     }
 
     fn rope(&self, qkv: &mut Activations, positions: &[u32], shape: &AttentionShape, table: &RopeTable) {

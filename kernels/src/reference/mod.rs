@@ -6,7 +6,8 @@
 mod attention;
 
 use crate::backend::{
-    AttentionShape, Backend, Draw, MatrixUse, PageShape, PagedRows, Precision, Result, Sandwich, Segment, WeightPart,
+    AttentionShape, Backend, Draw, LinearRows, MatrixUse, PageShape, PagedRows, Precision, Result, Sandwich, Segment,
+    WeightPart,
 };
 use crate::math::round_bf16;
 use crate::sampling::{Candidate, best_first, choose};
@@ -151,8 +152,6 @@ impl Backend for Reference {
         }
     }
 
-    fn trim(&self) {}
-
     fn embed(&self, table: &Matrix, ids: &[u32], scale: f32, out: &mut Rows) {
         for (index, &id) in ids.iter().enumerate() {
             let scaled: Vec<f32> = table.rows.row(id as usize).iter().map(|w| w * scale).collect();
@@ -174,9 +173,9 @@ impl Backend for Reference {
         }
     }
 
-    fn linear(&self, x: &Rows, from: usize, matrix: &Matrix, rows: usize, out: &mut Rows) {
-        for row in 0..rows {
-            out.row_mut(row).copy_from_slice(&self.product(x.row(from + row), matrix));
+    fn linear(&self, x: &Rows, matrix: &Matrix, rows: LinearRows, out: &mut Rows) {
+        for row in 0..rows.count {
+            out.row_mut(rows.to + row).copy_from_slice(&self.product(x.row(rows.from + row), matrix));
         }
     }
 

@@ -1,0 +1,62 @@
+//! Random weights of a published shape, for measuring without files.
+//!
+//! Made by the server for `--shape`. Reproducible: a tensor's numbers follow from its name.
+
+use std::collections::HashMap;
+
+use kernels::WeightPart;
+
+use crate::checkpoint::{Checkpoint, TensorTable};
+use crate::config::ModelConfig;
+use crate::weights::WeightSource;
+
+/// Deviation of matrices, as the published models are initialised; norms are zero.
+const DEVIATION: f32 = 0.02;
+
+/// Weights that no one trained.
+#[derive(Debug)]
+pub struct RandomWeights {
+    config: ModelConfig,
+    shapes: HashMap<String, Vec<usize>>,
+}
+
+impl RandomWeights {
+    /// Weights of a configuration.
+    pub fn new(config: ModelConfig) -> Self {
+        let shapes = TensorTable::new(&config).iter().map(|(name, shape)| (name.to_owned(), shape.to_vec())).collect();
+        Self { config, shapes }
+    }
+}
+
+impl WeightSource for RandomWeights {
+    fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    fn part(&self, name: &str) -> WeightPart<'_> {
+        // FNV-1a: a seed that does not change with the program.
+        let seed = name
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        match self.shapes[name][..] {
+            [rows, cols] => WeightPart::Random { rows, cols, seed, deviation: DEVIATION },
+            ref other => WeightPart::Random { rows: 1, cols: other.iter().product(), seed, deviation: 0.0 },
+        }
+    }
+
+    fn release(&self, _: &str) {}
+}
+
+impl WeightSource for Checkpoint {
+    fn config(&self) -> &ModelConfig {
+        self.config()
+    }
+
+    fn part(&self, name: &str) -> WeightPart<'_> {
+        self.tensor(name)
+    }
+
+    fn release(&self, name: &str) {
+        self.release(name);
+    }
+}

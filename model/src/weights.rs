@@ -1,0 +1,200 @@
+//! The weights of both stacks, packed for a backend.
+//!
+//! Built once by [`Weights::load`]; read by `encoder`, `cross`, `decoder` and `logits`. Matrices that read the
+//! same input are one: q, k, v; gate and up; the cross K and V. Each tensor's file pages go back as soon as it
+//! is packed, so that a model is never in memory twice.
+
+use kernels::{AttentionShape, Backend, MatrixUse, Precision, WeightPart};
+
+use crate::config::{ModelConfig, StackConfig};
+use crate::error::Result;
+
+/// Where weights come from: tensors by their published names.
+pub trait WeightSource {
+    /// What the weights are of.
+    fn config(&self) -> &ModelConfig;
+    /// The numbers of one tensor of the configuration's table.
+    fn part(&self, name: &str) -> WeightPart<'_>;
+    /// The tensor was packed and is not needed again.
+    fn release(&self, name: &str);
+}
+
+/// All weights of a model.
+pub(crate) struct Weights<B: Backend> {
+    pub encoder: Stack<B, EncoderLayer<B>>,
+    pub decoder: Stack<B, DecoderLayer<B>>,
+    /// The output table where it is not the decoder's own.
+    pub output: Option<B::Matrix>,
+}
+
+/// What both stacks have.
+pub(crate) struct Stack<B: Backend, Layer> {
+    pub table: B::Matrix,
+    pub layers: Vec<Layer>,
+    pub norm: B::Gain,
+    pub rope: B::RopeTable,
+}
+
+pub(crate) struct EncoderLayer<B: Backend> {
+    pub attention: SelfAttention<B>,
+    pub feed_forward: FeedForward<B>,
+}
+
+pub(crate) struct DecoderLayer<B: Backend> {
+    pub attention: SelfAttention<B>,
+    pub cross: CrossAttention<B>,
+    pub feed_forward: FeedForward<B>,
+}
+
+pub(crate) struct SelfAttention<B: Backend> {
+    pub shape: AttentionShape,
+    pub pre: B::Gain,
+    pub post: B::Gain,
+    /// `[q | k | v]`.
+    pub qkv: B::Matrix,
+    pub out: B::Matrix,
+}
+
+pub(crate) struct CrossAttention<B: Backend> {
+    pub shape: AttentionShape,
+    pub pre: B::Gain,
+    pub post: B::Gain,
+    pub q: B::Matrix,
+    /// `[k | v]`, from the encoder's width.
+    pub kv: B::Matrix,
+    pub out: B::Matrix,
+}
+
+pub(crate) struct FeedForward<B: Backend> {
+    pub pre: B::Gain,
+    pub post: B::Gain,
+    /// `[gate | up]`.
+    pub gate_up: B::Matrix,
+    pub down: B::Matrix,
+}
+
+impl<B: Backend> Weights<B> {
+    /// Packs every tensor; `progress` is told the bytes of each as it is done.
+    pub fn load(
+        backend: &B,
+        source: &dyn WeightSource,
+        precision: Precision,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Self> {
+        let config = source.config().clone();
+        let mut loader = Loader { backend, source, precision, progress };
+        let encoder = loader.stack("model.encoder", &config.encoder, MatrixUse::Lookup, |loader, prefix, layer| {
+            Ok(EncoderLayer {
+                attention: loader.self_attention(prefix, &config.encoder, layer)?,
+                feed_forward: loader.feed_forward(prefix)?,
+            })
+        })?;
+        let tied = config.tie_word_embeddings;
+        let table_use = if tied { MatrixUse::Multiply } else { MatrixUse::Lookup };
+        let decoder = loader.stack("model.decoder", &config.decoder, table_use, |loader, prefix, layer| {
+            Ok(DecoderLayer {
+                attention: loader.self_attention(prefix, &config.decoder, layer)?,
+                cross: loader.cross_attention(prefix, &config.decoder)?,
+                feed_forward: loader.feed_forward(prefix)?,
+            })
+        })?;
+        let output = if tied { None } else { Some(loader.matrix("lm_head.out_proj", &[""], MatrixUse::Multiply)?) };
+        Ok(Self { encoder, decoder, output })
+    }
+
+    /// The matrix of the logits.
+    pub fn output_table(&self) -> &B::Matrix {
+        self.output.as_ref().unwrap_or(&self.decoder.table)
+    }
+}
+
+struct Loader<'a, B: Backend> {
+    backend: &'a B,
+    source: &'a dyn WeightSource,
+    precision: Precision,
+    progress: &'a mut dyn FnMut(u64),
+}
+
+impl<B: Backend> Loader<'_, B> {
+    fn stack<Layer>(
+        &mut self,
+        prefix: &str,
+        config: &StackConfig,
+        table_use: MatrixUse,
+        mut layer: impl FnMut(&mut Self, &str, usize) -> Result<Layer>,
+    ) -> Result<Stack<B, Layer>> {
+        let table = self.matrix(prefix, &[".embed_tokens"], table_use)?;
+        let layers = (0..config.layers)
+            .map(|index| layer(self, &format!("{prefix}.layers.{index}"), index))
+            .collect::<Result<Vec<_>>>()?;
+        let norm = self.gain(&format!("{prefix}.norm"))?;
+        let rope = self.backend.rope_table(config.max_positions, config.head_dim, config.rope_theta)?;
+        Ok(Stack { table, layers, norm, rope })
+    }
+
+    fn self_attention(&mut self, prefix: &str, config: &StackConfig, layer: usize) -> Result<SelfAttention<B>> {
+        let attention = format!("{prefix}.self_attn");
+        Ok(SelfAttention {
+            shape: AttentionShape { window: config.window(layer), ..attention_shape(config) },
+            pre: self.gain(&format!("{prefix}.pre_self_attn_layernorm"))?,
+            post: self.gain(&format!("{prefix}.post_self_attn_layernorm"))?,
+            qkv: self.matrix(&attention, &[".q_proj", ".k_proj", ".v_proj"], MatrixUse::Multiply)?,
+            out: self.matrix(&attention, &[".o_proj"], MatrixUse::Multiply)?,
+        })
+    }
+
+    fn cross_attention(&mut self, prefix: &str, config: &StackConfig) -> Result<CrossAttention<B>> {
+        let attention = format!("{prefix}.cross_attn");
+        Ok(CrossAttention {
+            shape: attention_shape(config),
+            pre: self.gain(&format!("{prefix}.pre_cross_attn_layernorm"))?,
+            post: self.gain(&format!("{prefix}.post_cross_attn_layernorm"))?,
+            q: self.matrix(&attention, &[".q_proj"], MatrixUse::Multiply)?,
+            kv: self.matrix(&attention, &[".k_proj", ".v_proj"], MatrixUse::Multiply)?,
+            out: self.matrix(&attention, &[".o_proj"], MatrixUse::Multiply)?,
+        })
+    }
+
+    fn feed_forward(&mut self, prefix: &str) -> Result<FeedForward<B>> {
+        let mlp = format!("{prefix}.mlp");
+        Ok(FeedForward {
+            pre: self.gain(&format!("{prefix}.pre_feedforward_layernorm"))?,
+            post: self.gain(&format!("{prefix}.post_feedforward_layernorm"))?,
+            gate_up: self.matrix(&mlp, &[".gate_proj", ".up_proj"], MatrixUse::Multiply)?,
+            down: self.matrix(&mlp, &[".down_proj"], MatrixUse::Multiply)?,
+        })
+    }
+
+    fn matrix(&mut self, prefix: &str, parts: &[&str], usage: MatrixUse) -> Result<B::Matrix> {
+        let names: Vec<String> = parts.iter().map(|part| format!("{prefix}{part}.weight")).collect();
+        let parts: Vec<WeightPart<'_>> = names.iter().map(|name| self.source.part(name)).collect();
+        let matrix = self.backend.matrix(&parts, self.precision, usage)?;
+        names.iter().zip(&parts).for_each(|(name, part)| self.done(name, part));
+        Ok(matrix)
+    }
+
+    fn gain(&mut self, name: &str) -> Result<B::Gain> {
+        let name = format!("{name}.weight");
+        let part = self.source.part(&name);
+        let gain = self.backend.gain(&part)?;
+        self.done(&name, &part);
+        Ok(gain)
+    }
+
+    fn done(&mut self, name: &str, part: &WeightPart<'_>) {
+        self.source.release(name);
+        (self.progress)(part.stored_bytes() as u64);
+    }
+}
+
+/// Heads and scores of a stack's attention, without a window.
+fn attention_shape(config: &StackConfig) -> AttentionShape {
+    AttentionShape {
+        heads: config.heads,
+        kv_heads: config.kv_heads,
+        head_dim: config.head_dim,
+        scale: config.query_pre_attn_scalar.powf(-0.5),
+        softcap: config.attn_softcap,
+        window: None,
+    }
+}
