@@ -1,0 +1,118 @@
+//! A loaded model with pages and a workspace, driven by hand: what a test needs of an engine.
+//!
+//! Shared by this crate's integration tests, each of which uses part of it.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use kernels::{Backend, Candidate, Choice, Draw, PAGE_TOKENS, PageSpan, Precision, Sampling, Segment};
+use model::{CrossPages, Model, SourceRows, TargetRows, WeightSource, Workspace, WorkspaceLimits};
+
+/// Pages of a sequence in these tests: enough for the longest fixture.
+const SEQUENCE_PAGES: u32 = 40;
+
+/// A model and everything it writes to.
+pub struct Runner<B: Backend> {
+    pub model: Model<B>,
+    pub space: Workspace<B>,
+    pages: B::Pages,
+    page_count: u32,
+}
+
+/// A source with the target written so far, in its own fixed stretch of pages.
+pub struct Sequence {
+    index: u32,
+    source_len: u32,
+    pub tokens: Vec<u32>,
+}
+
+impl Sequence {
+    fn cross_span(&self) -> PageSpan {
+        PageSpan { first: 2 * self.index * SEQUENCE_PAGES, tokens: self.source_len }
+    }
+
+    fn self_span(&self, position: usize) -> PageSpan {
+        PageSpan { first: (2 * self.index + 1) * SEQUENCE_PAGES, tokens: position as u32 + 1 }
+    }
+}
+
+impl<B: Backend> Runner<B> {
+    /// Loads a model with room for `sequences` sequences.
+    pub fn new(backend: B, source: &dyn WeightSource, precision: Precision, sequences: u32) -> Self {
+        let model = Model::load(backend, source, precision, &mut |_| ()).unwrap();
+        let limits = WorkspaceLimits { source_rows: 4096, target_rows: 64, logits_rows: 64 };
+        let space = model.workspace(limits).unwrap();
+        let page_count = 2 * sequences * SEQUENCE_PAGES;
+        let pages = model.pages(page_count as usize).unwrap();
+        Self { model, space, pages, page_count }
+    }
+
+    /// One flat table; pages are dealt backwards so that neighbours in a sequence are not neighbours in memory.
+    fn tables(&self) -> Vec<u32> {
+        (0..self.page_count).rev().collect()
+    }
+
+    /// Encodes sources in one ragged batch, `step` layers to a call; gives their states and sequences.
+    pub fn encode(&mut self, sources: &[&[u32]], step: usize) -> (Vec<f32>, Vec<Sequence>) {
+        let tokens: Vec<u32> = sources.concat();
+        let positions: Vec<u32> = sources.iter().flat_map(|s| 0..s.len() as u32).collect();
+        let mut segments = Vec::new();
+        sources.iter().fold(0, |start, source| {
+            segments.push(Segment { start, len: source.len() as u32 });
+            start + source.len() as u32
+        });
+        let layers = self.model.config().encoder.layers;
+        for first in (0..layers).step_by(step) {
+            let rows = SourceRows { tokens: &tokens, positions: &positions, segments: &segments };
+            self.model.encode(rows, first..layers.min(first + step), &mut self.space);
+        }
+        let start = self.model.config().start_token;
+        let sequences: Vec<Sequence> = (0..)
+            .zip(sources)
+            .map(|(index, source)| {
+                assert!(source.len() <= SEQUENCE_PAGES as usize * PAGE_TOKENS);
+                Sequence { index, source_len: source.len() as u32, tokens: vec![start] }
+            })
+            .collect();
+        let spans: Vec<PageSpan> = sequences.iter().map(Sequence::cross_span).collect();
+        let tables = self.tables();
+        let targets = CrossPages { segments: &segments, spans: &spans, tables: &tables };
+        self.model.write_cross(targets, &mut self.space, &mut self.pages, &mut Vec::new());
+        (self.model.encoder_states(tokens.len(), &self.space), sequences)
+    }
+
+    /// Runs the positions `from ..` of each sequence in one step and leaves the logits of all rows.
+    pub fn step(&mut self, sequences: &[Sequence], from: impl Fn(&Sequence) -> usize) -> usize {
+        let (mut tokens, mut positions, mut self_spans, mut cross_spans) = (vec![], vec![], vec![], vec![]);
+        for sequence in sequences {
+            for position in from(sequence)..sequence.tokens.len() {
+                tokens.push(sequence.tokens[position]);
+                positions.push(position as u32);
+                self_spans.push(sequence.self_span(position));
+                cross_spans.push(sequence.cross_span());
+            }
+        }
+        let tables = self.tables();
+        let (self_spans, cross_spans) = (&self_spans[..], &cross_spans[..]);
+        let rows = TargetRows { tokens: &tokens, positions: &positions, self_spans, cross_spans, tables: &tables };
+        self.model.decode(rows, &mut self.pages, &mut self.space);
+        let wanted: Vec<u32> = (0..tokens.len() as u32).collect();
+        self.model.logits(&wanted, &mut self.space);
+        tokens.len()
+    }
+
+    /// Writes `count` greedy tokens for each sequence, all sequences in every step; gives them with their scores.
+    pub fn greedy(&mut self, sequences: &mut [Sequence], count: usize) -> Vec<Vec<(Candidate, Vec<Candidate>)>> {
+        let mut written = vec![Vec::new(); sequences.len()];
+        for _ in 0..count {
+            let rows = self.step(sequences, |sequence| sequence.tokens.len() - 1) as u32;
+            let choice = Choice { sampling: Sampling::GREEDY, choice: 0, position: 0, forbid_end: false };
+            let draws: Vec<Draw> = (0..rows).map(|row| Draw { row, choice }).collect();
+            let mut ids = Vec::new();
+            self.model.sample(&draws, &self.space, &mut ids);
+            for (row, (sequence, id)) in sequences.iter_mut().zip(ids).enumerate() {
+                written[row].push(self.model.log_probs(row, id, 5, &self.space));
+                sequence.tokens.push(id);
+            }
+        }
+        written
+    }
+}
