@@ -116,6 +116,9 @@ impl<'a> Fields<'a> {
         let value = self.get(field)?;
         let single = std::slice::from_ref(value);
         let values = value.as_array().map_or(single, Vec::as_slice);
+        if values.is_empty() {
+            problems.add(self.name(field), "is an empty list");
+        }
         let mut tokens = Vec::new();
         for value in values {
             match value.as_u64().and_then(|token| u32::try_from(token).ok()) {

@@ -71,7 +71,6 @@ fn read_model(top: &Fields<'_>, generation: &Fields<'_>, problems: &mut Problems
     if start.is_none() {
         problems.add("decoder_start_token_id", "is missing, and so is decoder.bos_token_id");
     }
-    let ends = ends.filter(|ends| !ends.is_empty());
     if ends.is_none() {
         problems.add("eos_token_id", "is missing");
     }
@@ -106,11 +105,8 @@ fn read_stack(fields: &Fields<'_>, top: &Fields<'_>, problems: &mut Problems) ->
     let kv_heads = fields.size("num_key_value_heads", MAX_LAYERS, problems);
     let head_dim = fields.size("head_dim", MAX_LAYERS, problems);
     let max_positions = fields.size("max_position_embeddings", MAX_TOKENS, problems);
-    let vocab_place = if fields.is_written("vocab_size") { fields } else { top };
-    let vocab = match vocab_place.get("vocab_size") {
-        Some(_) => vocab_place.size("vocab_size", MAX_TOKENS, problems),
-        None => fields.size("vocab_size", MAX_TOKENS, problems),
-    };
+    let writes_vocab = fields.get("vocab_size").is_some() || top.get("vocab_size").is_none();
+    let vocab = if writes_vocab { fields } else { top }.size("vocab_size", MAX_TOKENS, problems);
     let query_pre_attn_scalar = fields.positive("query_pre_attn_scalar", problems);
     let rms_norm_eps = fields.positive("rms_norm_eps", problems);
     let rope_theta = read_rope(fields, problems);
@@ -181,7 +177,10 @@ fn check_heads(fields: &Fields<'_>, heads: &Heads, problems: &mut Problems) {
 /// The newer dialect's `rope_parameters` win over the older `rope_theta`.
 fn read_rope(fields: &Fields<'_>, problems: &mut Problems) -> Option<f32> {
     for field in ["rope_parameters", "rope_scaling"] {
-        let Some(rope) = fields.object(field, problems) else { continue };
+        if fields.get(field).is_none() {
+            continue;
+        }
+        let rope = fields.object(field, problems)?;
         for kind in ["rope_type", "type"] {
             if let Some(found) = rope.text(kind, problems).filter(|found| *found != "default") {
                 problems.add(rope.name(kind), format!("is {found:?}; only \"default\" is supported"));
