@@ -60,6 +60,8 @@ fn the_end_tokens_of_the_generation_config_win() {
     assert_eq!(ends(json!({"eos_token_id": 107})), [107]);
     assert_eq!(ends(json!({"eos_token_id": null})), [1]);
     assert_eq!(ends(json!({})), [1]);
+    let message = read(&balanced(), Some(json!({"eos_token_id": [1, 512]}))).unwrap_err().to_string();
+    assert!(message.contains("generation_config.eos_token_id is 512, outside the vocabulary"), "{message}");
 }
 
 #[test]

@@ -95,6 +95,22 @@ fn a_long_text_of_one_character_takes_time_in_proportion() {
 }
 
 #[test]
+fn one_tokenizer_serves_many_threads() {
+    let (tokenizer, rows) = (demo_tokenizer(), DemoRow::all());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for row in &rows {
+                    assert_eq!(tokenizer.encode(&row.input, true).unwrap(), row.input_ids);
+                }
+            });
+        }
+        let mut detokenizer = tokenizer.detokenizer();
+        scope.spawn(move || assert_eq!(detokenizer.finish(), ""));
+    });
+}
+
+#[test]
 fn truncation_and_padding_of_the_file_are_not_applied() {
     let mut json = demo_json();
     json["truncation"] = json!({"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0});

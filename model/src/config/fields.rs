@@ -23,9 +23,9 @@ impl Problems {
 }
 
 impl<'a> Fields<'a> {
-    /// The whole document.
-    pub fn top(value: &'a Value) -> Self {
-        Self { path: String::new(), object: value.as_object() }
+    /// A whole document; `path` goes before its fields' names, where it is not empty.
+    pub fn document(path: &str, value: &'a Value) -> Self {
+        Self { path: path.to_owned(), object: value.as_object() }
     }
 
     /// No object at all: every field is absent.

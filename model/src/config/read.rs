@@ -20,8 +20,9 @@ const MAX_TOKENS: usize = 1 << 24;
 pub(super) fn read(path: &Path, config: &[u8], generation: Option<&[u8]>) -> Result<ModelConfig> {
     let top = parse(path, config)?;
     let generation = generation.map(|text| parse(&path.with_file_name("generation_config.json"), text)).transpose()?;
-    let top = Fields::top(&top);
-    let generation = generation.as_ref().map_or_else(Fields::absent, Fields::top);
+    let top = Fields::document("", &top);
+    let generation =
+        generation.as_ref().map_or_else(Fields::absent, |value| Fields::document("generation_config", value));
     if let Some(found) = top.get("model_type").and_then(Value::as_str).filter(|found| *found != "t5gemma") {
         return Err(Error::ModelType { path: path.to_owned(), found: found.to_owned() });
     }
