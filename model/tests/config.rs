@@ -131,6 +131,8 @@ fn every_required_field_is_missed_by_its_path() {
         assert_problem(&config, stack, "missing");
     }
     let mut config = balanced();
+    config["model_type"] = json!(null);
+    assert_problem(&config, "model_type", "missing");
     config.as_object_mut().unwrap().remove("model_type");
     assert_problem(&config, "model_type", "missing");
 }

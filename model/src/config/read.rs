@@ -42,9 +42,10 @@ fn parse(path: &Path, text: &[u8]) -> Result<Value> {
 
 /// `None` only when a problem was added.
 fn read_model(top: &Fields<'_>, generation: &Fields<'_>, problems: &mut Problems) -> Option<ModelConfig> {
-    if top.text("model_type", problems).is_none() && !top.is_written("model_type") {
+    if top.get("model_type").is_none() {
         problems.add("model_type", "is missing");
     }
+    top.text("model_type", problems);
     if top.flag("is_encoder_decoder", problems) == Some(false) {
         problems.add("is_encoder_decoder", "is false: an encoder alone cannot write a text");
     }
@@ -61,11 +62,10 @@ fn read_model(top: &Fields<'_>, generation: &Fields<'_>, problems: &mut Problems
     let vocab = decoder_fields.as_ref().and_then(|fields| quiet_vocab(fields, top));
     let decoder_fields = decoder_fields.unwrap_or_else(Fields::absent);
     check_pair(top, &encoder_fields.unwrap_or_else(Fields::absent), &decoder_fields, problems);
-    let mut first = |field: &str, places: &[&Fields<'_>]| {
-        places.iter().find_map(|place| place.token(field, vocab, problems).map(|token| (token, place.name(field))))
-    };
+    let mut first =
+        |field: &str, places: &[&Fields<'_>]| places.iter().find_map(|place| place.token(field, vocab, problems));
     let bos = first("bos_token_id", &[&decoder_fields, top, generation]);
-    let start = first("decoder_start_token_id", &[generation, top]).or_else(|| bos.clone());
+    let start = first("decoder_start_token_id", &[generation, top]).or(bos);
     let pad = first("pad_token_id", &[top, &decoder_fields]);
     let ends =
         [generation, top, &decoder_fields].iter().find_map(|place| place.tokens("eos_token_id", vocab, problems));
@@ -77,7 +77,7 @@ fn read_model(top: &Fields<'_>, generation: &Fields<'_>, problems: &mut Problems
     }
 
     let (encoder, decoder) = (encoder?, decoder?);
-    let start_token = start?.0;
+    let start_token = start?;
     Some(ModelConfig {
         encoder,
         decoder,
@@ -85,8 +85,8 @@ fn read_model(top: &Fields<'_>, generation: &Fields<'_>, problems: &mut Problems
         start_token,
         end_tokens: ends?,
         // transformers' own default; batches are never padded here, so that nothing depends on it.
-        pad_token: pad.map_or(0, |(token, _)| token),
-        bos_token: bos.map_or(start_token, |(token, _)| token),
+        pad_token: pad.unwrap_or(0),
+        bos_token: bos.unwrap_or(start_token),
     })
 }
 
