@@ -23,9 +23,9 @@ impl Problems {
 }
 
 impl<'a> Fields<'a> {
-    /// The whole document.
-    pub fn top(value: &'a Value) -> Self {
-        Self { path: String::new(), object: value.as_object() }
+    /// A whole document; `path` goes before its fields' names, where it is not empty.
+    pub fn document(path: &str, value: &'a Value) -> Self {
+        Self { path: path.to_owned(), object: value.as_object() }
     }
 
     /// No object at all: every field is absent.
@@ -116,6 +116,9 @@ impl<'a> Fields<'a> {
         let value = self.get(field)?;
         let single = std::slice::from_ref(value);
         let values = value.as_array().map_or(single, Vec::as_slice);
+        if values.is_empty() {
+            problems.add(self.name(field), "is an empty list");
+        }
         let mut tokens = Vec::new();
         for value in values {
             match value.as_u64().and_then(|token| u32::try_from(token).ok()) {

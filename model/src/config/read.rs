@@ -20,8 +20,9 @@ const MAX_TOKENS: usize = 1 << 24;
 pub(super) fn read(path: &Path, config: &[u8], generation: Option<&[u8]>) -> Result<ModelConfig> {
     let top = parse(path, config)?;
     let generation = generation.map(|text| parse(&path.with_file_name("generation_config.json"), text)).transpose()?;
-    let top = Fields::top(&top);
-    let generation = generation.as_ref().map_or_else(Fields::absent, Fields::top);
+    let top = Fields::document("", &top);
+    let generation =
+        generation.as_ref().map_or_else(Fields::absent, |value| Fields::document("generation_config", value));
     if let Some(found) = top.get("model_type").and_then(Value::as_str).filter(|found| *found != "t5gemma") {
         return Err(Error::ModelType { path: path.to_owned(), found: found.to_owned() });
     }
@@ -41,9 +42,10 @@ fn parse(path: &Path, text: &[u8]) -> Result<Value> {
 
 /// `None` only when a problem was added.
 fn read_model(top: &Fields<'_>, generation: &Fields<'_>, problems: &mut Problems) -> Option<ModelConfig> {
-    if top.text("model_type", problems).is_none() && !top.is_written("model_type") {
+    if top.get("model_type").is_none() {
         problems.add("model_type", "is missing");
     }
+    top.text("model_type", problems);
     if top.flag("is_encoder_decoder", problems) == Some(false) {
         problems.add("is_encoder_decoder", "is false: an encoder alone cannot write a text");
     }
@@ -60,24 +62,22 @@ fn read_model(top: &Fields<'_>, generation: &Fields<'_>, problems: &mut Problems
     let vocab = decoder_fields.as_ref().and_then(|fields| quiet_vocab(fields, top));
     let decoder_fields = decoder_fields.unwrap_or_else(Fields::absent);
     check_pair(top, &encoder_fields.unwrap_or_else(Fields::absent), &decoder_fields, problems);
-    let mut first = |field: &str, places: &[&Fields<'_>]| {
-        places.iter().find_map(|place| place.token(field, vocab, problems).map(|token| (token, place.name(field))))
-    };
+    let mut first =
+        |field: &str, places: &[&Fields<'_>]| places.iter().find_map(|place| place.token(field, vocab, problems));
     let bos = first("bos_token_id", &[&decoder_fields, top, generation]);
-    let start = first("decoder_start_token_id", &[generation, top]).or_else(|| bos.clone());
+    let start = first("decoder_start_token_id", &[generation, top]).or(bos);
     let pad = first("pad_token_id", &[top, &decoder_fields]);
     let ends =
         [generation, top, &decoder_fields].iter().find_map(|place| place.tokens("eos_token_id", vocab, problems));
     if start.is_none() {
         problems.add("decoder_start_token_id", "is missing, and so is decoder.bos_token_id");
     }
-    let ends = ends.filter(|ends| !ends.is_empty());
     if ends.is_none() {
         problems.add("eos_token_id", "is missing");
     }
 
     let (encoder, decoder) = (encoder?, decoder?);
-    let start_token = start?.0;
+    let start_token = start?;
     Some(ModelConfig {
         encoder,
         decoder,
@@ -85,8 +85,8 @@ fn read_model(top: &Fields<'_>, generation: &Fields<'_>, problems: &mut Problems
         start_token,
         end_tokens: ends?,
         // transformers' own default; batches are never padded here, so that nothing depends on it.
-        pad_token: pad.map_or(0, |(token, _)| token),
-        bos_token: bos.map_or(start_token, |(token, _)| token),
+        pad_token: pad.unwrap_or(0),
+        bos_token: bos.unwrap_or(start_token),
     })
 }
 
@@ -106,11 +106,8 @@ fn read_stack(fields: &Fields<'_>, top: &Fields<'_>, problems: &mut Problems) ->
     let kv_heads = fields.size("num_key_value_heads", MAX_LAYERS, problems);
     let head_dim = fields.size("head_dim", MAX_LAYERS, problems);
     let max_positions = fields.size("max_position_embeddings", MAX_TOKENS, problems);
-    let vocab_place = if fields.is_written("vocab_size") { fields } else { top };
-    let vocab = match vocab_place.get("vocab_size") {
-        Some(_) => vocab_place.size("vocab_size", MAX_TOKENS, problems),
-        None => fields.size("vocab_size", MAX_TOKENS, problems),
-    };
+    let writes_vocab = fields.get("vocab_size").is_some() || top.get("vocab_size").is_none();
+    let vocab = if writes_vocab { fields } else { top }.size("vocab_size", MAX_TOKENS, problems);
     let query_pre_attn_scalar = fields.positive("query_pre_attn_scalar", problems);
     let rms_norm_eps = fields.positive("rms_norm_eps", problems);
     let rope_theta = read_rope(fields, problems);
@@ -181,7 +178,10 @@ fn check_heads(fields: &Fields<'_>, heads: &Heads, problems: &mut Problems) {
 /// The newer dialect's `rope_parameters` win over the older `rope_theta`.
 fn read_rope(fields: &Fields<'_>, problems: &mut Problems) -> Option<f32> {
     for field in ["rope_parameters", "rope_scaling"] {
-        let Some(rope) = fields.object(field, problems) else { continue };
+        if fields.get(field).is_none() {
+            continue;
+        }
+        let rope = fields.object(field, problems)?;
         for kind in ["rope_type", "type"] {
             if let Some(found) = rope.text(kind, problems).filter(|found| *found != "default") {
                 problems.add(rope.name(kind), format!("is {found:?}; only \"default\" is supported"));

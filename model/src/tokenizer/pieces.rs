@@ -64,7 +64,8 @@ impl Pieces {
         }
     }
 
-    /// Sets what an id stands for, from the piece as the file writes it. `id` is at most [`MAX_ID`].
+    /// Sets what an id stands for, from the piece as the file writes it. `id` is at most [`MAX_ID`], and all pieces
+    /// together stay below 4 GiB: the file that holds them is read up to 256 MiB.
     pub(super) fn set(&mut self, id: u32, written: &str, special: bool) {
         let index = id as usize;
         if index >= self.entries.len() {
