@@ -1,9 +1,9 @@
 //! The encoder's queue and the one batch that is under way.
 //!
-//! Called by `memory`. A bidirectional source cannot be split by tokens, so a batch pauses between layers.
+//! Called by `memory`. A bidirectional source cannot be split by tokens, so a long one pauses between layers.
+//! Several sources together keep to the budget of one step and never pause: a paused batch is one source.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use kernels::{PageSpan, Segment};
 
@@ -11,18 +11,11 @@ use super::SchedulerLimits;
 use super::plan::{Plan, narrow};
 use super::source::{SourceSlot, Sources, Stage};
 
-/// A source's place in the batch. It stays when the source is dropped: the rows of a batch do not move.
-#[derive(Debug)]
-struct Place {
-    source: Option<SourceSlot>,
-    ids: Arc<[u32]>,
-}
-
 /// Sources on their way through the encoder.
 #[derive(Debug, Default)]
 pub struct Encoding {
     queue: VecDeque<SourceSlot>,
-    batch: Vec<Place>,
+    batch: Vec<SourceSlot>,
     batch_tokens: usize,
     layers_done: usize,
     /// Layers done once the current plan is committed.
@@ -36,15 +29,10 @@ impl Encoding {
         self.queue.push_back(source);
     }
 
-    /// Drops a source that was removed. A batch in which nobody is interested any more is dropped as a whole.
+    /// Drops a source that was removed; with it the batch that waits to go on with it.
     pub fn forget(&mut self, source: SourceSlot) {
         self.queue.retain(|&queued| queued != source);
-        for place in &mut self.batch {
-            if place.source == Some(source) {
-                place.source = None;
-            }
-        }
-        if self.batch.iter().all(|place| place.source.is_none()) {
+        if self.batch.contains(&source) {
             self.clear_batch();
         }
     }
@@ -55,8 +43,8 @@ impl Encoding {
     }
 
     /// The sources of the batch that is under way.
-    pub fn batch(&self) -> impl Iterator<Item = SourceSlot> {
-        self.batch.iter().filter_map(|place| place.source)
+    pub fn batch(&self) -> &[SourceSlot] {
+        &self.batch
     }
 
     /// Whether the current plan has encoder work.
@@ -93,7 +81,7 @@ impl Encoding {
         }
         self.layers_done = self.layers_planned;
         if self.layers_done == encoder_layers {
-            for source in self.batch() {
+            for &source in &self.batch {
                 sources.set_stage(source, Stage::Ready);
             }
             self.clear_batch();
@@ -103,12 +91,12 @@ impl Encoding {
     /// Takes sources from the queue's front up to `budget` tokens, and one however long it is.
     fn gather(&mut self, sources: &mut Sources, budget: usize) {
         while let Some(&slot) = self.queue.front() {
-            let ids = sources.get(slot).key().ids();
-            if !self.batch.is_empty() && self.batch_tokens + ids.len() > budget {
+            let tokens = sources.get(slot).key().tokens();
+            if !self.batch.is_empty() && self.batch_tokens + tokens > budget {
                 break;
             }
-            self.batch_tokens += ids.len();
-            self.batch.push(Place { source: Some(slot), ids: Arc::clone(ids) });
+            self.batch_tokens += tokens;
+            self.batch.push(slot);
             sources.set_stage(slot, Stage::Encoding);
             self.queue.pop_front();
             self.runs += 1;
@@ -117,17 +105,15 @@ impl Encoding {
 
     fn write_batch(&self, sources: &mut Sources, step: u64, plan: &mut Plan) {
         let Plan { encode, tables, .. } = plan;
-        for place in &self.batch {
+        for &slot in &self.batch {
+            let source = sources.get_mut(slot);
             let start = narrow(encode.tokens.len());
-            let len = narrow(place.ids.len());
-            encode.tokens.extend_from_slice(&place.ids);
+            let len = narrow(source.key().tokens());
+            encode.tokens.extend_from_slice(source.key().ids());
             encode.positions.extend(0..len);
             encode.segments.push(Segment { start, len });
             if encode.is_last {
-                encode.cross_spans.push(match place.source {
-                    Some(slot) => PageSpan { first: sources.get_mut(slot).list_pages(step, tables), tokens: len },
-                    None => PageSpan::default(),
-                });
+                encode.cross_spans.push(PageSpan { first: source.list_pages(step, tables), tokens: len });
             }
         }
     }

@@ -33,7 +33,7 @@ impl Scheduler {
         let first = failed.len();
         failed.extend(self.running.iter().filter(|running| running.granted > 0 && !running.ended).map(request_of));
         if self.memory.encoding.is_planned() {
-            for source in self.memory.encoding.batch() {
+            for &source in self.memory.encoding.batch() {
                 let of_running = self.running.iter().filter(|running| running.source == source && !running.ended);
                 failed.extend(of_running.map(request_of));
                 let of_waiting = self.waiting.iter().filter(|waiting| waiting.source == Some(source));

@@ -56,8 +56,9 @@ impl Plan {
     }
 }
 
-/// Some layers of the encoder for one batch of sources. The batch is the same, row for row, from its first
-/// step to its last; the caller keeps the activations in between.
+/// Some layers of the encoder for one batch of sources. A batch of several is run in one step. A long source alone may
+/// take several: it is then the same, row for row, from its first to its last, and the caller keeps the activations in
+/// between. One that nobody wants any more is simply not mentioned again; the next batch begins at layer 0.
 #[derive(Debug, Default)]
 pub struct EncodeStep {
     /// Source ids of the whole batch, one a row.
@@ -70,8 +71,7 @@ pub struct EncodeStep {
     pub layers: Range<usize>,
     /// The last layer is among them: the cross K/V are written in this step.
     pub is_last: bool,
-    /// Only when `is_last`: the pages of each segment in [`Plan::tables`]. `tokens` is the segment's length,
-    /// or 0 where nobody needs the source any more: then nothing is written.
+    /// Only when `is_last`: the pages of each segment in [`Plan::tables`], `tokens` = the segment's length.
     pub cross_spans: Vec<PageSpan>,
 }
 

@@ -21,7 +21,7 @@ pub struct SourceKey {
 
 impl SourceKey {
     /// The source's token ids.
-    pub const fn ids(&self) -> &Arc<[u32]> {
+    pub fn ids(&self) -> &[u32] {
         &self.ids
     }
 
