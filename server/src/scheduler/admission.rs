@@ -1,0 +1,81 @@
+//! From the queue to the running sequences, strictly in order of arrival.
+//!
+//! Called by `plan` after the running sequences have what they need. Preempts nobody.
+
+use super::Scheduler;
+use super::pages::pages_for;
+use super::plan::{Event, narrow};
+use super::sequence::{Request, Running, Waiting};
+use super::source::{SourceKey, SourceSlot};
+
+impl Scheduler {
+    /// Admits from the queue's front while rows and pages are there. A sequence that does not fit blocks those behind it.
+    pub(super) fn admit(&mut self) {
+        let mut rows_left = self.rows_left();
+        while self.running.len() < self.limits.running_rows && self.head_fits() {
+            let Some(head) = self.waiting.pop_front() else { return };
+            let mut running = self.give_pages(head);
+            if self.memory.is_ready(running.source) {
+                running.granted = running.owed().min(rows_left);
+                rows_left -= running.granted;
+            }
+            self.running.push(running);
+        }
+    }
+
+    /// Whether the pages of the queue's first sequence can be had.
+    fn head_fits(&mut self) -> bool {
+        let Some(head) = self.waiting.front() else { return false };
+        let key = &head.sequence.request.source;
+        let source = head.source.or_else(|| self.memory.sources.find(key));
+        let source_pages = if source.is_some() { 0 } else { pages_for(key.tokens()) };
+        // One that was preempted comes back to stay: with room for each running sequence to grow by a page.
+        let spare = if head.preempted { self.running.len() } else { 0 };
+        let wanted = source_pages + pages_for(head.sequence.positions_wanted()) + spare;
+        while wanted > self.memory.available_beside(source) {
+            if !self.running.is_empty() {
+                return false;
+            }
+            // Nobody runs who could return pages, so those behind the head must.
+            let found = self.release_waiting_source(source);
+            assert!(found, "a request that was taken fits the pool alone");
+        }
+        true
+    }
+
+    fn give_pages(&mut self, head: Waiting) -> Running {
+        let Waiting { mut sequence, source, .. } = head;
+        let (source, was_there) = self.hold_source(source, &sequence.request.source);
+        self.announce(&sequence.request, was_there);
+        let request = &*sequence.request;
+        let mut pages = Vec::with_capacity(pages_for(request.target_positions()));
+        self.memory.take(pages_for(sequence.positions_wanted()), &mut pages);
+        let tokens_left = request.max_tokens as usize - sequence.generated.len();
+        sequence.generated.reserve_exact(tokens_left);
+        Running { sequence, source, pages, computed: 0, granted: 0, ended: false }
+    }
+
+    /// The source of an admitted sequence, held, and whether it had pages before.
+    fn hold_source(&mut self, kept: Option<SourceSlot>, key: &SourceKey) -> (SourceSlot, bool) {
+        if let Some(slot) = kept {
+            return (slot, true);
+        }
+        if let Some(slot) = self.memory.sources.find(key) {
+            self.memory.sources.hold(slot);
+            return (slot, true);
+        }
+        (self.memory.place(key), false)
+    }
+
+    /// Tells of a request's start, with its first choice.
+    fn announce(&mut self, request: &Request, source_was_there: bool) {
+        let Some(entry) = self.requests.get_mut(&request.id) else { return };
+        if entry.started {
+            return;
+        }
+        entry.started = true;
+        let cached_tokens = if source_was_there { request.source.tokens() } else { 0 };
+        self.cache_hits += u64::from(source_was_there);
+        self.announced.push(Event::Started { request: request.id, cached_tokens: narrow(cached_tokens) });
+    }
+}

@@ -1,0 +1,237 @@
+//! The scheduler: a synchronous state machine between the engine thread and the model.
+//!
+//! Called by the engine thread: submit and cancel, then plan, run, commit. It knows token ids and page indices;
+//! no clock, channel, text or arithmetic.
+//!
+//! What holds between any two calls: all running sequences are older than all waiting ones, both in order of arrival;
+//! a source has an entry exactly as long as it has pages; pages change hands only while no plan is under way.
+
+mod accounts;
+mod admission;
+mod encoding;
+mod memory;
+mod outcome;
+mod pages;
+mod plan;
+mod preemption;
+mod rows;
+mod sequence;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+pub use accounts::SchedulerCounters;
+pub use pages::{Imbalance, PageCounts, PageId};
+pub use plan::{EncodeStep, Event, Plan, ScoreAt};
+
+use self::encoding::StepFacts;
+use self::memory::Memory;
+use self::sequence::{Arrival, Request, Running, Sequence, Waiting};
+use crate::engine::{FinishReason, GenerationRequest, Refusal, RequestId};
+
+/// What a step and the machine can bear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SchedulerLimits {
+    /// Pages of the pool, [`kernels::PAGE_TOKENS`] positions each.
+    pub pages: usize,
+    /// Sequences that run at once.
+    pub running_rows: usize,
+    /// Decoder rows of one step, at least `running_rows`.
+    pub step_rows: usize,
+    /// Source tokens put through the whole encoder in one step while streams are decoded.
+    pub step_encoder_tokens: usize,
+    /// Layers of the encoder.
+    pub encoder_layers: usize,
+}
+
+/// What the scheduler must know of the model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelTokens {
+    /// First token of every target.
+    pub start: u32,
+    /// Tokens that end a target.
+    pub end: Vec<u32>,
+}
+
+/// What is known of a request beside its sequences.
+#[derive(Debug)]
+struct Entry {
+    /// Arrival of choice 0; the others follow.
+    first_arrival: u64,
+    choices: u32,
+    /// Choices neither finished nor cancelled.
+    alive: u32,
+    started: bool,
+}
+
+/// See the module's head.
+#[derive(Debug)]
+pub struct Scheduler {
+    limits: SchedulerLimits,
+    model: ModelTokens,
+    memory: Memory,
+    requests: HashMap<RequestId, Entry>,
+    /// Oldest first.
+    running: Vec<Running>,
+    /// Oldest first, and all younger than those that run.
+    waiting: VecDeque<Waiting>,
+    /// Events that are already certain; they go out with the next commit.
+    announced: Vec<Event>,
+    /// Cancellations that came while a plan was under way.
+    cancelled: Vec<(RequestId, Option<u32>)>,
+    plan_under_way: bool,
+    step: u64,
+    arrivals: u64,
+    preemptions: u64,
+    cache_hits: u64,
+}
+
+impl Scheduler {
+    /// Nothing queued, all pages free.
+    ///
+    /// # Panics
+    /// When `step_rows < running_rows`, or a limit that must allow something is 0.
+    pub fn new(limits: SchedulerLimits, model: ModelTokens) -> Self {
+        assert!(limits.step_rows >= limits.running_rows, "every running sequence has a row in each step");
+        assert!(limits.running_rows > 0 && limits.encoder_layers > 0, "limits leave room for one sequence");
+        Self {
+            memory: Memory::new(limits.pages),
+            running: Vec::with_capacity(limits.running_rows),
+            limits,
+            model,
+            requests: HashMap::new(),
+            waiting: VecDeque::new(),
+            announced: Vec::new(),
+            cancelled: Vec::new(),
+            plan_under_way: false,
+            step: 0,
+            arrivals: 0,
+            preemptions: 0,
+            cache_hits: 0,
+        }
+    }
+
+    /// Queues all choices of a request. `salt`: sources are shared only under the same one. Identifiers are not reused.
+    ///
+    /// # Errors
+    /// [`Refusal::NeverFits`]; nothing is queued then.
+    pub fn submit(&mut self, id: RequestId, asked: GenerationRequest, salt: u64) -> Result<(), Refusal> {
+        let choices = asked.choices;
+        let key = self.memory.sources.key(&asked.source, salt);
+        let request = Arc::new(Request::new(id, asked, key, self.model.start));
+        if request.is_trivial() {
+            self.announced.push(Event::Started { request: id, cached_tokens: 0 });
+            self.announced.extend((0..choices).map(|choice| Event::Finished {
+                request: id,
+                choice,
+                reason: FinishReason::Length,
+            }));
+            return Ok(());
+        }
+        let (needed, pages) = (request.pages(), self.limits.pages);
+        if needed > pages {
+            return Err(Refusal::NeverFits { needed, pages });
+        }
+        let first_arrival = self.arrivals;
+        self.arrivals += u64::from(choices);
+        self.requests.insert(id, Entry { first_arrival, choices, alive: choices, started: false });
+        self.waiting.extend((0..choices).map(|choice| Waiting {
+            sequence: Sequence {
+                request: Arc::clone(&request),
+                choice,
+                arrival: Arrival(first_arrival + u64::from(choice)),
+                generated: Vec::new(),
+                scored: 0,
+            },
+            source: None,
+            preempted: false,
+        }));
+        Ok(())
+    }
+
+    /// Writes the work of the next step. It is to be run, then committed (or failed) before the next call; an
+    /// empty one too, for the events that may have come up.
+    ///
+    /// # Panics
+    /// When the last plan was not committed.
+    pub fn plan(&mut self, plan: &mut Plan) {
+        assert!(!self.plan_under_way, "a plan is committed before the next one is made");
+        self.plan_under_way = true;
+        self.step += 1;
+        plan.clear();
+        self.grant_rows();
+        self.grow_running();
+        self.admit();
+        let step = StepFacts { number: self.step, decoding: self.rows_left() < self.limits.step_rows };
+        let Memory { sources, encoding, .. } = &mut self.memory;
+        encoding.plan(sources, &self.limits, &step, plan);
+        self.write_rows(plan);
+    }
+
+    /// Ends a request, or one of its choices. No event of it follows and its pages are free at once; while a plan is
+    /// under way, with its commit. Unknown ones are ignored.
+    pub fn cancel(&mut self, request: RequestId, choice: Option<u32>) {
+        if self.plan_under_way {
+            self.cancelled.push((request, choice));
+            return;
+        }
+        self.end(request, choice);
+        self.sweep();
+    }
+
+    /// Whether nothing is left to do or to tell.
+    pub fn is_idle(&self) -> bool {
+        self.running.is_empty() && self.waiting.is_empty() && self.announced.is_empty() && !self.plan_under_way
+    }
+
+    /// Takes what was cancelled out of the queue and marks it among the running ones, for [`Self::sweep`].
+    fn end(&mut self, request: RequestId, choice: Option<u32>) {
+        self.announced.retain(|event| event.request() != request || (choice.is_some() && event.choice() != choice));
+        let Some(entry) = self.requests.get_mut(&request) else { return };
+        let arrivals = match choice {
+            None => entry.first_arrival..entry.first_arrival + u64::from(entry.choices),
+            Some(choice) if choice < entry.choices => {
+                let arrival = entry.first_arrival + u64::from(choice);
+                arrival..arrival + 1
+            }
+            Some(_) => return,
+        };
+        for running in &mut self.running {
+            running.ended |= arrivals.contains(&running.sequence.arrival.0);
+        }
+        let first = self.waiting.partition_point(|waiting| waiting.sequence.arrival.0 < arrivals.start);
+        let after = self.waiting.partition_point(|waiting| waiting.sequence.arrival.0 < arrivals.end);
+        for waiting in self.waiting.drain(first..after) {
+            entry.alive -= 1;
+            if let Some(source) = waiting.source {
+                self.memory.release(source);
+            }
+        }
+        if entry.alive == 0 {
+            self.requests.remove(&request);
+        }
+    }
+
+    /// Removes the running sequences that ended, with their pages.
+    fn sweep(&mut self) {
+        let Self { running, memory, requests, .. } = self;
+        running.retain_mut(|running| {
+            if !running.ended {
+                return true;
+            }
+            memory.pool.give_back(&mut running.pages);
+            memory.release(running.source);
+            let id = running.sequence.request.id;
+            if let Some(entry) = requests.get_mut(&id) {
+                entry.alive -= 1;
+                if entry.alive == 0 {
+                    requests.remove(&id);
+                }
+            }
+            false
+        });
+    }
+}

@@ -1,0 +1,133 @@
+//! The end of a step: tokens come back and become events, or the step failed.
+//!
+//! Called by the engine thread once for every plan.
+
+use super::plan::{Event, ScoreAt};
+use super::sequence::{RowOutput, Running};
+use super::{ModelTokens, Scheduler};
+use crate::engine::{FinishReason, RequestId};
+
+impl Scheduler {
+    /// Takes the tokens drawn for the plan's `sampled` rows, in their order, and appends what happened to `events`.
+    /// Finished sequences return their pages here.
+    ///
+    /// # Panics
+    /// When there are fewer tokens than `sampled` rows.
+    pub fn commit(&mut self, chosen: &[u32], events: &mut Vec<Event>) {
+        self.plan_under_way = false;
+        self.memory.encoding.commit(&mut self.memory.sources, self.limits.encoder_layers);
+        self.end_cancelled();
+        events.append(&mut self.announced);
+        let mut results = Results { model: &self.model, chosen: chosen.iter(), logits_rows: 0, events };
+        for running in self.running.iter_mut().filter(|running| running.granted > 0) {
+            results.apply(running);
+        }
+        self.sweep();
+    }
+
+    /// The plan could not be run. Requests with work in it are cancelled and named in `failed`; the others go on
+    /// as if it had not been made.
+    pub fn fail_step(&mut self, failed: &mut Vec<RequestId>) {
+        self.plan_under_way = false;
+        self.end_cancelled();
+        let first = failed.len();
+        failed.extend(self.running.iter().filter(|running| running.granted > 0 && !running.ended).map(request_of));
+        if self.memory.encoding.is_planned() {
+            for &source in self.memory.encoding.batch() {
+                let of_running = self.running.iter().filter(|running| running.source == source && !running.ended);
+                failed.extend(of_running.map(request_of));
+                let of_waiting = self.waiting.iter().filter(|waiting| waiting.source == Some(source));
+                failed.extend(of_waiting.map(|waiting| waiting.sequence.request.id));
+            }
+        }
+        failed[first..].sort_unstable();
+        failed.dedup();
+        for &request in &failed[first..] {
+            self.end(request, None);
+        }
+        self.sweep();
+    }
+
+    fn end_cancelled(&mut self) {
+        let mut cancelled = std::mem::take(&mut self.cancelled);
+        for (request, choice) in cancelled.drain(..) {
+            self.end(request, choice);
+        }
+        self.cancelled = cancelled;
+    }
+}
+
+fn request_of(running: &Running) -> RequestId {
+    running.sequence.request.id
+}
+
+/// A step's results on their way to events, in the order in which the plan listed its rows.
+struct Results<'a> {
+    model: &'a ModelTokens,
+    chosen: std::slice::Iter<'a, u32>,
+    logits_rows: u32,
+    events: &'a mut Vec<Event>,
+}
+
+impl Results<'_> {
+    /// Moves a sequence on by its granted rows. Those of an ended one are passed over.
+    fn apply(&mut self, running: &mut Running) {
+        for position in running.computed..running.computed + running.granted {
+            match running.sequence.output(position) {
+                RowOutput::Nothing => {}
+                RowOutput::Score { next, top } => {
+                    let score = ScoreAt { logits_row: self.next_logits_row(), top };
+                    if !running.ended {
+                        self.score(running, next, score);
+                    }
+                }
+                RowOutput::Sample(_) => {
+                    let logits_row = self.next_logits_row();
+                    let token = *self.chosen.next().expect("one token is drawn for each sampled row");
+                    if !running.ended {
+                        self.token(running, token, logits_row);
+                    }
+                    // The token made the sequence longer: its row is of the next step.
+                    break;
+                }
+            }
+        }
+        running.computed += running.granted;
+        running.granted = 0;
+        let request = &running.sequence.request;
+        if !running.ended && request.max_tokens == 0 && running.computed == request.target_positions() {
+            self.finish(running, FinishReason::Length);
+        }
+    }
+
+    fn next_logits_row(&mut self) -> u32 {
+        let row = self.logits_rows;
+        self.logits_rows += 1;
+        row
+    }
+
+    fn score(&mut self, running: &mut Running, token: u32, score: ScoreAt) {
+        let sequence = &mut running.sequence;
+        sequence.scored += 1;
+        self.events.push(Event::Scored { request: sequence.request.id, choice: sequence.choice, token, score });
+    }
+
+    fn token(&mut self, running: &mut Running, token: u32, logits_row: u32) {
+        let sequence = &mut running.sequence;
+        let request = &sequence.request;
+        sequence.generated.push(token);
+        let score = request.log_probs.map(|top| ScoreAt { logits_row, top });
+        self.events.push(Event::Token { request: request.id, choice: sequence.choice, token, score });
+        if !request.ignore_end && self.model.end.contains(&token) {
+            self.finish(running, FinishReason::Stop);
+        } else if sequence.generated.len() >= request.max_tokens as usize {
+            self.finish(running, FinishReason::Length);
+        }
+    }
+
+    fn finish(&mut self, running: &mut Running, reason: FinishReason) {
+        running.ended = true;
+        let sequence = &running.sequence;
+        self.events.push(Event::Finished { request: sequence.request.id, choice: sequence.choice, reason });
+    }
+}

@@ -1,0 +1,186 @@
+//! One choice of a request: its tokens, what it still has to run, and what each position yields.
+//!
+//! Called by the scheduler. A waiting sequence owns no self pages, a running one does.
+
+use std::sync::Arc;
+
+use kernels::{Choice, Sampling};
+
+use super::pages::{PageId, pages_for};
+use super::plan::narrow;
+use super::source::{SourceKey, SourceSlot};
+use crate::engine::{GenerationRequest, RequestId};
+
+/// Place in the order of arrival, over all sequences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Arrival(pub u64);
+
+/// What all choices of a request share.
+#[derive(Debug)]
+pub struct Request {
+    /// Name of the request.
+    pub id: RequestId,
+    /// What the encoder reads.
+    pub source: SourceKey,
+    /// The decoder's first token.
+    pub start_token: u32,
+    /// Forced tokens after the start token.
+    pub decoder_prompt: Vec<u32>,
+    /// Tokens to generate at most.
+    pub max_tokens: u32,
+    /// Tokens before which no end token may be chosen.
+    pub min_tokens: u32,
+    /// End tokens do not end the text.
+    pub ignore_end: bool,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// Alternatives reported with each log-probability; `None` reports none at all.
+    pub log_probs: Option<u32>,
+    /// The decoder prompt is scored; only with `log_probs`.
+    pub score_prompt: bool,
+}
+
+impl Request {
+    /// Takes over what was asked.
+    pub fn new(id: RequestId, asked: GenerationRequest, source: SourceKey, start_token: u32) -> Self {
+        Self {
+            id,
+            source,
+            start_token,
+            decoder_prompt: asked.decoder_prompt,
+            max_tokens: asked.max_tokens,
+            min_tokens: asked.min_tokens,
+            ignore_end: asked.ignore_end,
+            sampling: asked.sampling,
+            log_probs: asked.log_probs,
+            score_prompt: asked.score_prompt && asked.log_probs.is_some(),
+        }
+    }
+
+    /// Target positions that a choice runs at most. The last token that may be generated is never read.
+    pub fn target_positions(&self) -> usize {
+        self.decoder_prompt.len() + self.max_tokens as usize
+    }
+
+    /// Whether the answer is known without the model.
+    pub fn is_trivial(&self) -> bool {
+        self.max_tokens == 0 && (!self.score_prompt || self.decoder_prompt.is_empty())
+    }
+
+    /// Pages that one choice and the source need at most.
+    pub fn pages(&self) -> usize {
+        pages_for(self.source.tokens()) + pages_for(self.target_positions().max(1))
+    }
+}
+
+/// What the row of a position is run for, beside its K/V.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RowOutput {
+    /// Nothing.
+    Nothing,
+    /// The log-probability of a token that is given, with `top` alternatives.
+    Score {
+        /// The token.
+        next: u32,
+        /// Alternatives.
+        top: u32,
+    },
+    /// The next token.
+    Sample(Choice),
+}
+
+/// What a choice keeps through preemption.
+#[derive(Debug)]
+pub struct Sequence {
+    /// What was asked.
+    pub request: Arc<Request>,
+    /// Which of the request's choices.
+    pub choice: u32,
+    /// Place in the queue.
+    pub arrival: Arrival,
+    /// Tokens after the decoder prompt.
+    pub generated: Vec<u32>,
+    /// Leading tokens of the decoder prompt whose scores were delivered.
+    pub scored: usize,
+}
+
+impl Sequence {
+    /// Start token, decoder prompt and generated tokens.
+    pub fn tokens(&self) -> usize {
+        1 + self.request.decoder_prompt.len() + self.generated.len()
+    }
+
+    /// The token at a position before [`Self::tokens`].
+    pub fn token(&self, position: usize) -> u32 {
+        let prompt = &self.request.decoder_prompt;
+        match position.checked_sub(1) {
+            None => self.request.start_token,
+            Some(index) if index < prompt.len() => prompt[index],
+            Some(index) => self.generated[index - prompt.len()],
+        }
+    }
+
+    /// Positions whose rows are needed with the tokens there are.
+    pub fn positions_wanted(&self) -> usize {
+        self.tokens().min(self.request.target_positions())
+    }
+
+    /// What the row of a wanted position yields. Scores and tokens that were delivered are not yielded again.
+    pub fn output(&self, position: usize) -> RowOutput {
+        let request = &*self.request;
+        if position + 1 == self.tokens() {
+            return RowOutput::Sample(Choice {
+                sampling: request.sampling,
+                choice: self.choice,
+                position: narrow(position + 1),
+                forbid_end: self.generated.len() < request.min_tokens as usize,
+            });
+        }
+        match (request.log_probs, request.decoder_prompt.get(position)) {
+            (Some(top), Some(&next)) if request.score_prompt && position >= self.scored => {
+                RowOutput::Score { next, top }
+            }
+            _ => RowOutput::Nothing,
+        }
+    }
+}
+
+/// A sequence in the queue.
+#[derive(Debug)]
+pub struct Waiting {
+    /// The sequence.
+    pub sequence: Sequence,
+    /// The source it held when it was preempted.
+    pub source: Option<SourceSlot>,
+    /// Whether it ran before.
+    pub preempted: bool,
+}
+
+/// A sequence with a place among the running ones.
+#[derive(Debug)]
+pub struct Running {
+    /// The sequence.
+    pub sequence: Sequence,
+    /// The source it holds.
+    pub source: SourceSlot,
+    /// Its self pages.
+    pub pages: Vec<PageId>,
+    /// Positions whose K/V are in `pages`.
+    pub computed: usize,
+    /// Positions after `computed` that the current plan runs.
+    pub granted: usize,
+    /// Finished or cancelled; leaves with the next sweep.
+    pub ended: bool,
+}
+
+impl Running {
+    /// Positions still to be run with the tokens there are.
+    pub fn owed(&self) -> usize {
+        self.sequence.positions_wanted() - self.computed
+    }
+
+    /// Pages the granted rows need beyond those it has.
+    pub fn missing_pages(&self) -> usize {
+        pages_for(self.computed + self.granted).saturating_sub(self.pages.len())
+    }
+}

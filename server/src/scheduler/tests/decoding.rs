@@ -1,0 +1,210 @@
+//! Rows, scores and ends of sequences.
+
+use super::world::{LIMITS, World, asks, finished, source};
+use crate::engine::{FinishReason, Refusal, RequestId};
+use crate::scheduler::{Event, SchedulerLimits};
+
+#[test]
+fn sequences_that_owe_one_row_go_before_a_long_prompt() {
+    let mut world = World::new(SchedulerLimits { step_rows: 10, ..LIMITS });
+    let streams: Vec<_> = (1..=3).map(|name| world.submit(asks(&source(name, 4), 30))).collect();
+    world.step();
+    let mut asked = asks(&source(9, 4), 2);
+    asked.decoder_prompt = (3..30).collect();
+    world.submit(asked);
+    world.step();
+    assert_eq!(world.plan.tokens.len(), 3);
+    // 28 rows are owed and 7 are left in every step.
+    for rows in [10, 10, 10, 10, 4] {
+        world.step();
+        assert_eq!(world.plan.tokens.len(), rows);
+    }
+    assert!(streams.iter().all(|&id| world.answer(id).tokens.len() == 6));
+    world.run();
+    world.check_answers();
+}
+
+#[test]
+fn the_older_of_two_long_prompts_goes_first() {
+    let mut world = World::new(LIMITS);
+    for name in [1, 2] {
+        let mut asked = asks(&source(name, 4), 2);
+        asked.decoder_prompt = (3..23).collect();
+        world.submit(asked);
+    }
+    world.step();
+    world.step();
+    assert_eq!(world.plan.positions, (0..16).collect::<Vec<_>>());
+    world.step();
+    assert_eq!(world.plan.positions, (16..21).chain(0..11).collect::<Vec<_>>());
+    world.run();
+    world.check_answers();
+}
+
+#[test]
+fn draws_name_their_choice_position_and_whether_the_text_may_end() {
+    let mut world = World::new(LIMITS);
+    let mut asked = asks(&source(1, 4), 4);
+    asked.decoder_prompt = vec![5, 6];
+    asked.min_tokens = 2;
+    asked.choices = 2;
+    world.submit(asked);
+    world.step();
+    let mut draws = Vec::new();
+    for _ in 0..3 {
+        world.step();
+        draws.extend(world.plan.choices.iter().map(|draw| (draw.choice, draw.position, draw.forbid_end)));
+    }
+    assert_eq!(draws, [(0, 3, true), (1, 3, true), (0, 4, true), (1, 4, true), (0, 5, false), (1, 5, false)]);
+}
+
+/// Runs one request whose token at each step is given, and returns its reason to end with the tokens it took.
+fn ending(max_tokens: u32, ignore_end: bool, tokens: &[u32]) -> (FinishReason, usize) {
+    let mut world = World::new(LIMITS);
+    let mut asked = asks(&source(1, 4), max_tokens);
+    asked.ignore_end = ignore_end;
+    world.scheduler.submit(RequestId(1), asked, 0).unwrap();
+    let mut events = Vec::new();
+    world.scheduler.plan(&mut world.plan);
+    world.scheduler.commit(&[], &mut events);
+    for (index, &token) in tokens.iter().enumerate() {
+        world.scheduler.plan(&mut world.plan);
+        events.clear();
+        world.scheduler.commit(&[token], &mut events);
+        if let [(_, reason)] = finished(&events)[..] {
+            assert!(world.scheduler.is_idle());
+            return (reason, index + 1);
+        }
+    }
+    panic!("not finished");
+}
+
+#[test]
+fn any_end_token_ends_a_text_and_wins_over_its_length() {
+    assert_eq!(ending(5, false, &[7, 1]), (FinishReason::Stop, 2));
+    assert_eq!(ending(5, false, &[7, 8, 2]), (FinishReason::Stop, 3));
+    assert_eq!(ending(2, false, &[7, 2]), (FinishReason::Stop, 2));
+    assert_eq!(ending(2, false, &[7, 7]), (FinishReason::Length, 2));
+    assert_eq!(ending(3, true, &[1, 2, 1]), (FinishReason::Length, 3));
+}
+
+#[test]
+fn a_scored_prompt_yields_each_score_once_and_then_tokens() {
+    let mut world = World::new(SchedulerLimits { step_rows: 8, ..LIMITS });
+    let mut asked = asks(&source(1, 4), 3);
+    asked.decoder_prompt = (3..20).collect();
+    asked.log_probs = Some(5);
+    asked.score_prompt = true;
+    world.submit(asked);
+    world.run();
+    world.check_answers();
+}
+
+#[test]
+fn no_generated_tokens_and_scores_run_the_prompt_but_its_last_position() {
+    let mut world = World::new(LIMITS);
+    let mut asked = asks(&source(1, 4), 0);
+    asked.decoder_prompt = vec![5, 6, 7];
+    asked.log_probs = Some(0);
+    asked.score_prompt = true;
+    let id = world.submit(asked);
+    world.step();
+    let events = world.step();
+    assert_eq!(world.plan.positions, [0, 1, 2]);
+    assert!(world.plan.choices.is_empty());
+    assert_eq!(finished(&events), [(id, FinishReason::Length)]);
+    world.check_answers();
+}
+
+#[test]
+fn nothing_to_generate_and_nothing_to_score_runs_nothing() {
+    let mut world = World::new(LIMITS);
+    let mut unscored = asks(&source(1, 4), 0);
+    unscored.decoder_prompt = vec![5, 6, 7];
+    unscored.choices = 2;
+    let unscored = world.submit(unscored);
+    let mut without_prompt = asks(&source(1, 4), 0);
+    without_prompt.log_probs = Some(1);
+    without_prompt.score_prompt = true;
+    let without_prompt = world.submit(without_prompt);
+    assert!(!world.scheduler.is_idle());
+    let events = world.step();
+    assert!(world.plan.is_empty());
+    let length = FinishReason::Length;
+    assert_eq!(finished(&events), [(unscored, length), (unscored, length), (without_prompt, length)]);
+    assert_eq!(events[0], Event::Started { request: unscored, cached_tokens: 0 });
+    world.check_answers();
+    assert_eq!(world.scheduler.counters().encoder_runs, 0);
+}
+
+#[test]
+fn pages_are_taken_as_positions_need_them_and_none_for_the_last_token() {
+    let mut world = World::new(LIMITS);
+    world.submit(asks(&source(1, 4), 32));
+    world.step();
+    let mut held = Vec::new();
+    while !world.scheduler.is_idle() {
+        world.step();
+        held.push(world.scheduler.counts().held);
+    }
+    let expected: Vec<usize> = [[2; 16], [3; 16]].concat();
+    assert_eq!(held[..31], expected[..31]);
+    assert_eq!((held.len(), held[31]), (32, 0));
+}
+
+#[test]
+fn rows_share_the_page_tables_of_their_sequence_and_source() {
+    let mut world = World::new(LIMITS);
+    let mut asked = asks(&source(1, 40), 4);
+    asked.choices = 3;
+    asked.decoder_prompt = vec![5, 6];
+    world.submit(asked);
+    world.step();
+    world.step();
+    assert_eq!(world.plan.tokens.len(), 9);
+    assert_eq!(world.plan.tables.len(), 3 + 3);
+}
+
+#[test]
+fn requests_start_in_order_of_arrival() {
+    let mut world = World::new(SchedulerLimits { pages: 12, running_rows: 2, ..LIMITS });
+    // The third would fit beside the first; the second, which does not, holds its place.
+    let ids = [(1, 100), (2, 160), (3, 4), (4, 4)].map(|(name, tokens)| world.submit(asks(&source(name, tokens), 9)));
+    world.run();
+    world.check_answers();
+    assert_eq!(world.started, ids);
+}
+
+#[test]
+fn a_request_that_could_never_fit_is_refused_and_one_that_just_fits_finishes() {
+    let mut world = World::new(SchedulerLimits { pages: 5, ..LIMITS });
+    let refusal = world.scheduler.submit(RequestId(9), asks(&source(1, 48), 33), 0);
+    assert_eq!(refusal, Err(Refusal::NeverFits { needed: 6, pages: 5 }));
+    assert!(world.scheduler.is_idle());
+    world.submit(asks(&source(1, 48), 32));
+    world.run();
+    world.check_answers();
+}
+
+#[test]
+fn a_step_of_steady_decoding_allocates_nothing_in_the_plan() {
+    let mut world = World::new(LIMITS);
+    let mut asked = asks(&source(1, 40), 60);
+    asked.choices = 8;
+    world.submit(asked);
+    for _ in 0..50 {
+        world.step();
+    }
+    let room = |world: &World| {
+        let plan = &world.plan;
+        let words = [&plan.tokens, &plan.positions, &plan.tables, &plan.logits_rows, &plan.sampled];
+        let spans = [plan.self_spans.capacity(), plan.cross_spans.capacity(), plan.choices.capacity()];
+        let sequences = world.scheduler.running.iter().map(|r| (r.pages.capacity(), r.sequence.generated.capacity()));
+        (words.map(Vec::capacity), spans, sequences.collect::<Vec<_>>())
+    };
+    let before = room(&world);
+    for _ in 0..8 {
+        world.step();
+    }
+    assert_eq!(room(&world), before);
+}

@@ -1,0 +1,204 @@
+//! A model without numbers: pages remember what was written into them, and every row checks what it reads.
+//!
+//! A position's "K/V" is a digest of the source and of all tokens up to it, as in a real decoder, so that one wrong or
+//! stale page shows at the first row that reads it. Tokens are drawn by a pure function of that digest.
+
+use kernels::{Choice, PAGE_TOKENS, PageSpan};
+
+use crate::engine::{FinishReason, GenerationRequest};
+use crate::scheduler::{EncodeStep, Plan};
+
+/// First token of every target.
+pub const START: u32 = 0;
+/// Tokens that end a target.
+pub const END: [u32; 2] = [1, 2];
+const VOCABULARY: u64 = 40;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cell {
+    Empty,
+    Source { position: usize, token: u32 },
+    Target { position: usize, token: u32, digest: u64 },
+}
+
+/// The sources of the encoder batch under way.
+#[derive(Debug)]
+struct Batch {
+    sources: Vec<Vec<u32>>,
+    layers_done: usize,
+}
+
+/// See the file's head.
+#[derive(Debug)]
+pub struct FakeModel {
+    pages: Vec<[Cell; PAGE_TOKENS]>,
+    encoder_layers: usize,
+    batch: Option<Batch>,
+    steps: u64,
+}
+
+/// What a step yields.
+#[derive(Debug, Default)]
+pub struct StepResult {
+    /// A token for each sampled row.
+    pub chosen: Vec<u32>,
+    /// Stands for the log-probabilities of each logits row.
+    pub digests: Vec<u64>,
+}
+
+/// What a choice must yield, computed without a scheduler.
+#[derive(Debug, PartialEq, Eq, Default)]
+pub struct Answer {
+    /// Generated tokens.
+    pub tokens: Vec<u32>,
+    /// Scored tokens with their digests, prompt first.
+    pub scores: Vec<(u32, u64)>,
+    /// How it ends.
+    pub finish: Option<FinishReason>,
+}
+
+fn mix(digest: u64, token: u32) -> u64 {
+    let mut mixed = (digest ^ u64::from(token)).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+fn digest_source(ids: impl IntoIterator<Item = u32>) -> u64 {
+    ids.into_iter().fold(1, mix)
+}
+
+fn draw(digest: u64, choice: &Choice) -> u32 {
+    let place = mix(mix(digest ^ choice.sampling.seed, choice.choice), choice.position);
+    let token = u32::try_from(place % VOCABULARY).unwrap();
+    if choice.forbid_end && END.contains(&token) { token + 10 } else { token }
+}
+
+/// What a choice yields when it runs alone.
+pub fn answer_alone(asked: &GenerationRequest, choice: u32) -> Answer {
+    let mut answer = Answer::default();
+    let mut digest = mix(digest_source(asked.source.iter().copied()), START);
+    for &token in &asked.decoder_prompt {
+        if asked.score_prompt && asked.log_probs.is_some() {
+            answer.scores.push((token, digest));
+        }
+        digest = mix(digest, token);
+    }
+    while answer.finish.is_none() {
+        let generated = answer.tokens.len();
+        if generated == asked.max_tokens as usize {
+            answer.finish = Some(FinishReason::Length);
+            break;
+        }
+        let position = u32::try_from(1 + asked.decoder_prompt.len() + generated).unwrap();
+        let forbid_end = generated < asked.min_tokens as usize;
+        let token = draw(digest, &Choice { sampling: asked.sampling, choice, position, forbid_end });
+        if asked.log_probs.is_some() {
+            answer.scores.push((token, digest));
+        }
+        answer.tokens.push(token);
+        digest = mix(digest, token);
+        if END.contains(&token) && !asked.ignore_end {
+            answer.finish = Some(FinishReason::Stop);
+        }
+    }
+    answer
+}
+
+impl FakeModel {
+    pub fn new(pages: usize, encoder_layers: usize) -> Self {
+        Self { pages: vec![[Cell::Empty; PAGE_TOKENS]; pages], encoder_layers, batch: None, steps: 0 }
+    }
+
+    /// Runs a plan: encoder part and rows in either order.
+    pub fn run(&mut self, plan: &Plan) -> StepResult {
+        self.steps += 1;
+        if self.steps.is_multiple_of(2) {
+            self.encode(plan);
+            self.decode(plan)
+        } else {
+            let result = self.decode(plan);
+            self.encode(plan);
+            result
+        }
+    }
+
+    fn encode(&mut self, plan: &Plan) {
+        let Some(step) = plan.encode() else { return };
+        let sources = sources_of(step);
+        let mut batch = if step.is_first() {
+            Batch { sources: sources.clone(), layers_done: 0 }
+        } else {
+            self.batch.take().expect("a batch that goes on was begun")
+        };
+        assert_eq!(batch.sources, sources, "the rows of a batch do not change");
+        assert_eq!(batch.layers_done, step.layers.start, "no layer is left out or run twice");
+        batch.layers_done = step.layers.end;
+        assert_eq!(step.is_last, step.layers.end == self.encoder_layers);
+        if !step.is_last {
+            self.batch = Some(batch);
+            return;
+        }
+        assert_eq!(step.cross_spans.len(), sources.len());
+        for (source, span) in sources.iter().zip(&step.cross_spans) {
+            assert_eq!(span.tokens as usize, source.len());
+            for (position, &token) in source.iter().enumerate() {
+                *self.cell(plan, span, position) = Cell::Source { position, token };
+            }
+        }
+    }
+
+    fn decode(&mut self, plan: &Plan) -> StepResult {
+        let rows = plan.tokens.len();
+        assert!([plan.positions.len(), plan.self_spans.len(), plan.cross_spans.len()] == [rows; 3]);
+        let digests: Vec<u64> = (0..rows).map(|row| self.run_row(plan, row)).collect();
+        assert!(plan.logits_rows.is_sorted_by(|a, b| a < b) && plan.sampled.is_sorted_by(|a, b| a < b));
+        let digests: Vec<u64> = plan.logits_rows.iter().map(|&row| digests[row as usize]).collect();
+        assert_eq!(plan.sampled.len(), plan.choices.len());
+        let drawn = plan.sampled.iter().zip(&plan.choices);
+        StepResult { chosen: drawn.map(|(&at, choice)| draw(digests[at as usize], choice)).collect(), digests }
+    }
+
+    /// Reads all that the row may see, writes its own position, and returns the digest there.
+    fn run_row(&mut self, plan: &Plan, row: usize) -> u64 {
+        let (cross, own) = (plan.cross_spans[row], plan.self_spans[row]);
+        let position = plan.positions[row] as usize;
+        assert_eq!(own.tokens as usize, position + 1);
+        let source: Vec<u32> = (0..cross.tokens as usize)
+            .map(|index| match *self.cell(plan, &cross, index) {
+                Cell::Source { position, token } if position == index => token,
+                other => panic!("source position {index} holds {other:?}"),
+            })
+            .collect();
+        let mut digest = digest_source(source);
+        for index in 0..position {
+            match *self.cell(plan, &own, index) {
+                Cell::Target { position, token, digest: stored } if position == index => {
+                    digest = mix(digest, token);
+                    assert_eq!(stored, digest, "target position {index} is of another sequence");
+                }
+                other => panic!("target position {index} holds {other:?}"),
+            }
+        }
+        let token = plan.tokens[row];
+        let digest = mix(digest, token);
+        *self.cell(plan, &own, position) = Cell::Target { position, token, digest };
+        digest
+    }
+
+    fn cell(&mut self, plan: &Plan, span: &PageSpan, position: usize) -> &mut Cell {
+        let page = plan.tables[span.first as usize + position / PAGE_TOKENS];
+        &mut self.pages[page as usize][position % PAGE_TOKENS]
+    }
+}
+
+fn sources_of(step: &EncodeStep) -> Vec<Vec<u32>> {
+    let rows: u32 = step.segments.iter().map(|segment| segment.len).sum();
+    assert_eq!([step.tokens.len(), step.positions.len()], [rows as usize; 2], "the batch has no padding");
+    let of_segment = |segment: &kernels::Segment| {
+        let rows = segment.start as usize..(segment.start + segment.len) as usize;
+        assert!(step.positions[rows.clone()].iter().copied().eq(0..segment.len));
+        step.tokens[rows].to_vec()
+    };
+    step.segments.iter().map(of_segment).collect()
+}

@@ -1,0 +1,9 @@
+//! The scheduler against a model without numbers.
+
+mod cancellation;
+mod decoding;
+mod encoder;
+mod fake_model;
+mod pressure;
+mod traces;
+mod world;

@@ -1,0 +1,116 @@
+//! Page pressure: preemption, and sources that waiting sequences give up.
+
+use super::world::{LIMITS, World, asks, source};
+use crate::engine::RequestId;
+use crate::scheduler::SchedulerLimits;
+
+fn running(world: &World) -> Vec<RequestId> {
+    world.scheduler.running.iter().map(|running| running.sequence.request.id).collect()
+}
+
+fn step_until(world: &mut World, condition: impl Fn(&World) -> bool) {
+    while !condition(world) {
+        world.step();
+        assert!(world.steps <= world.step_bound);
+    }
+}
+
+#[test]
+fn the_youngest_gives_up_its_pages_keeps_its_source_and_gets_the_same_tokens() {
+    let mut world = World::new(SchedulerLimits { pages: 8, ..LIMITS });
+    let ids = [1, 2, 3].map(|name| world.submit(asks(&source(name, 4), 32)));
+    step_until(&mut world, |world| world.scheduler.counters().preemptions > 0);
+    assert_eq!(running(&world), ids[..2]);
+    assert_eq!(world.scheduler.waiting[0].sequence.request.id, ids[2]);
+    assert!(world.scheduler.waiting[0].source.is_some());
+    world.run();
+    world.check_answers();
+    assert_eq!(world.scheduler.counters().encoder_runs, 3);
+}
+
+#[test]
+fn a_preempted_sequence_waits_for_room_to_stay() {
+    let mut world = World::new(SchedulerLimits { pages: 8, ..LIMITS });
+    for name in 1..=3 {
+        world.submit(asks(&source(name, 4), 32));
+    }
+    world.run();
+    // The two that stay need all pages but one to their end.
+    assert_eq!(world.scheduler.counters().preemptions, 1);
+}
+
+#[test]
+fn a_preempted_sequence_comes_back_before_those_that_came_later() {
+    let mut world = World::new(SchedulerLimits { pages: 8, ..LIMITS });
+    let ids = [1, 2, 3].map(|name| world.submit(asks(&source(name, 4), 32)));
+    step_until(&mut world, |world| world.scheduler.counters().preemptions > 0);
+    let late = world.submit(asks(&source(4, 4), 1));
+    world.run();
+    world.check_answers();
+    assert_eq!(world.started, [ids[0], ids[1], ids[2], late]);
+}
+
+#[test]
+fn a_preempted_sequence_scores_nothing_twice() {
+    let mut world = World::new(SchedulerLimits { pages: 9, step_rows: 8, ..LIMITS });
+    for name in 1..=3 {
+        let mut asked = asks(&source(name, 4), 32);
+        asked.decoder_prompt = (3..15).collect();
+        asked.log_probs = Some(2);
+        asked.score_prompt = true;
+        world.submit(asked);
+    }
+    world.run();
+    world.check_answers();
+    assert!(world.scheduler.counters().preemptions > 0);
+}
+
+#[test]
+fn the_oldest_takes_the_sources_of_those_that_wait_when_nothing_else_is_left() {
+    let mut world = World::new(SchedulerLimits { pages: 7, ..LIMITS });
+    let oldest = world.submit(asks(&source(1, 16), 96));
+    world.submit(asks(&source(2, 48), 20));
+    world.run();
+    world.check_answers();
+    assert!(world.answer(oldest).finish.is_some());
+    // The second source was encoded, given up, and encoded again.
+    assert_eq!(world.scheduler.counters().encoder_runs, 3);
+}
+
+#[test]
+fn a_source_given_up_between_its_layers_is_not_written() {
+    let mut world = World::new(SchedulerLimits { pages: 6, step_encoder_tokens: 1, encoder_layers: 40, ..LIMITS });
+    world.submit(asks(&source(1, 16), 80));
+    step_until(&mut world, |world| world.scheduler.counts().held == 3);
+    world.submit(asks(&source(2, 32), 20));
+    step_until(&mut world, |world| world.scheduler.counters().preemptions == 1);
+    assert!(world.plan.encode().is_some_and(|step| !step.is_last));
+    step_until(&mut world, |world| world.scheduler.waiting[0].source.is_none());
+    assert!(world.plan.encode().is_none());
+    world.run();
+    world.check_answers();
+    assert_eq!(world.scheduler.counters().encoder_runs, 3);
+}
+
+#[test]
+fn the_head_of_the_queue_takes_the_sources_of_those_behind_when_nobody_runs() {
+    let mut world = World::new(SchedulerLimits { pages: 9, ..LIMITS });
+    let ids = [1, 2, 3].map(|name| world.submit(asks(&source(name, 32), 16)));
+    let fourth = world.submit(asks(&source(4, 16), 128));
+    step_until(&mut world, |world| world.scheduler.running() == 3);
+    world.run();
+    world.check_answers();
+    assert_eq!(world.started, [ids[0], ids[1], ids[2], fourth]);
+}
+
+#[test]
+fn waste_is_the_unused_end_of_last_pages() {
+    let mut world = World::new(LIMITS);
+    world.submit(asks(&source(1, 40), 30));
+    for _ in 0..6 {
+        world.step();
+    }
+    let counts = world.scheduler.counts();
+    assert_eq!((counts.held, counts.cached), (4, 0));
+    assert_eq!(world.scheduler.held_tokens(), 40 + 6);
+}

@@ -1,0 +1,226 @@
+//! A scheduler, the fake model and the clients around them; every rule that always holds is asserted in every step.
+
+use std::collections::BTreeMap;
+
+use kernels::Sampling;
+
+use super::fake_model::{Answer, END, FakeModel, START, StepResult, answer_alone};
+use crate::engine::{FinishReason, GenerationRequest, RequestId};
+use crate::scheduler::{Event, ModelTokens, Plan, Scheduler, SchedulerLimits};
+
+/// Roomy limits that tests narrow.
+pub const LIMITS: SchedulerLimits =
+    SchedulerLimits { pages: 64, running_rows: 8, step_rows: 16, step_encoder_tokens: 64, encoder_layers: 4 };
+
+/// A request of one greedy choice that ends by length alone.
+pub fn asks(source: &[u32], max_tokens: u32) -> GenerationRequest {
+    GenerationRequest {
+        source: source.to_vec(),
+        decoder_prompt: Vec::new(),
+        choices: 1,
+        max_tokens,
+        min_tokens: 0,
+        ignore_end: true,
+        sampling: Sampling::GREEDY,
+        log_probs: None,
+        score_prompt: false,
+    }
+}
+
+/// A source of this many tokens; different `name`, different source.
+pub fn source(name: u32, tokens: usize) -> Vec<u32> {
+    vec![name; tokens]
+}
+
+/// What a client has seen of its request.
+#[derive(Debug)]
+pub struct Client {
+    pub asked: GenerationRequest,
+    pub started: Option<u32>,
+    pub answers: Vec<Answer>,
+    pub cancelled: Vec<bool>,
+}
+
+/// See the file's head.
+#[derive(Debug)]
+pub struct World {
+    pub limits: SchedulerLimits,
+    pub scheduler: Scheduler,
+    pub plan: Plan,
+    pub clients: BTreeMap<RequestId, Client>,
+    /// Requests in the order in which they started.
+    pub started: Vec<RequestId>,
+    pub steps: usize,
+    model: FakeModel,
+    events: Vec<Event>,
+    /// Steps by which all that was submitted must be done.
+    pub step_bound: usize,
+}
+
+impl World {
+    pub fn new(limits: SchedulerLimits) -> Self {
+        Self {
+            limits,
+            scheduler: Scheduler::new(limits, ModelTokens { start: START, end: END.to_vec() }),
+            plan: Plan::default(),
+            clients: BTreeMap::new(),
+            started: Vec::new(),
+            steps: 0,
+            model: FakeModel::new(limits.pages, limits.encoder_layers),
+            events: Vec::new(),
+            step_bound: 0,
+        }
+    }
+
+    pub fn submit(&mut self, asked: GenerationRequest) -> RequestId {
+        self.submit_salted(asked, 0)
+    }
+
+    pub fn submit_salted(&mut self, asked: GenerationRequest, salt: u64) -> RequestId {
+        let id = RequestId(self.clients.len() as u64 + 1);
+        self.scheduler.submit(id, asked.clone(), salt).unwrap();
+        let choices = asked.choices as usize;
+        // The oldest sequence moves on in every step: by a target position, or while those before it in the encoder's
+        // queue (never more than run) take a layer.
+        let positions = asked.decoder_prompt.len() + asked.max_tokens as usize;
+        self.step_bound += choices * (positions + (self.limits.running_rows + 2) * self.limits.encoder_layers) + 2;
+        let answers = (0..choices).map(|_| Answer::default()).collect();
+        self.clients.insert(id, Client { asked, started: None, answers, cancelled: vec![false; choices] });
+        id
+    }
+
+    pub fn cancel(&mut self, id: RequestId, choice: Option<u32>) {
+        self.scheduler.cancel(id, choice);
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        match choice {
+            None => client.cancelled.fill(true),
+            Some(choice) => client.cancelled[choice as usize] = true,
+        }
+    }
+
+    /// Plans and runs a step; [`Self::commit`] is to follow.
+    pub fn plan_and_run(&mut self) -> StepResult {
+        let oldest = self.scheduler.running.first().map(|running| running.sequence.arrival);
+        self.scheduler.plan(&mut self.plan);
+        self.steps += 1;
+        if oldest.is_some() {
+            let still = self.scheduler.running.first().map(|running| running.sequence.arrival);
+            assert_eq!(still, oldest, "the oldest running sequence is never preempted");
+        }
+        self.check_limits();
+        self.check_books();
+        assert!(
+            !self.plan.is_empty() || self.scheduler.running.is_empty() && self.scheduler.waiting.is_empty(),
+            "while anything is left to do, every step does something"
+        );
+        self.model.run(&self.plan)
+    }
+
+    pub fn commit(&mut self, result: &StepResult) -> Vec<Event> {
+        self.events.clear();
+        self.scheduler.commit(&result.chosen, &mut self.events);
+        self.check_books();
+        let events = self.events.clone();
+        for event in &events {
+            self.deliver(event, result);
+        }
+        events
+    }
+
+    pub fn step(&mut self) -> Vec<Event> {
+        let result = self.plan_and_run();
+        self.commit(&result)
+    }
+
+    /// Steps until nothing is left, within the bound.
+    pub fn run(&mut self) {
+        while !self.scheduler.is_idle() {
+            self.step();
+            assert!(self.steps <= self.step_bound, "not done after {} steps", self.steps);
+        }
+    }
+
+    /// Asserts that the world is idle and that everybody who did not cancel got what it would get alone.
+    pub fn check_answers(&self) {
+        assert!(self.scheduler.is_idle());
+        assert_eq!(self.scheduler.counts().held, 0);
+        for (id, client) in &self.clients {
+            for (choice, answer) in client.answers.iter().enumerate() {
+                if !client.cancelled[choice] {
+                    assert!(client.started.is_some());
+                    let alone = answer_alone(&client.asked, u32::try_from(choice).unwrap());
+                    assert_eq!(*answer, alone, "{id:?} choice {choice}");
+                }
+            }
+        }
+    }
+
+    /// Whether a request is answered without the model.
+    pub fn is_trivial(&self, id: RequestId) -> bool {
+        let asked = &self.clients[&id].asked;
+        let scores = asked.score_prompt && asked.log_probs.is_some() && !asked.decoder_prompt.is_empty();
+        asked.max_tokens == 0 && !scores
+    }
+
+    pub fn answer(&self, id: RequestId) -> &Answer {
+        &self.clients[&id].answers[0]
+    }
+
+    fn deliver(&mut self, event: &Event, result: &StepResult) {
+        let client = self.clients.get_mut(&event.request()).unwrap();
+        if let Some(choice) = event.choice() {
+            assert!(!client.cancelled[choice as usize], "an event follows its cancellation: {event:?}");
+            assert!(client.answers[choice as usize].finish.is_none(), "an event follows the last: {event:?}");
+            assert!(client.started.is_some(), "an event comes before the start: {event:?}");
+        }
+        match *event {
+            Event::Started { request, cached_tokens } => {
+                assert_eq!(client.started.replace(cached_tokens), None, "a request starts once");
+                self.started.push(request);
+            }
+            Event::Scored { choice, token, score, .. } => {
+                assert_eq!(Some(score.top), client.asked.log_probs);
+                client.answers[choice as usize].scores.push((token, result.digests[score.logits_row as usize]));
+            }
+            Event::Token { choice, token, score, .. } => {
+                let answer = &mut client.answers[choice as usize];
+                assert_eq!(score.map(|score| score.top), client.asked.log_probs);
+                answer.scores.extend(score.map(|score| (token, result.digests[score.logits_row as usize])));
+                answer.tokens.push(token);
+            }
+            Event::Finished { choice, reason, .. } => client.answers[choice as usize].finish = Some(reason),
+        }
+    }
+
+    fn check_limits(&self) {
+        assert!(self.plan.tokens.len() <= self.limits.step_rows);
+        assert!(self.scheduler.running() <= self.limits.running_rows);
+        let Some(encode) = self.plan.encode() else { return };
+        let budget = self.limits.step_encoder_tokens;
+        let tokens = encode.tokens.len();
+        assert!(tokens <= budget || encode.segments.len() == 1, "a batch of several keeps to the budget");
+        if !self.plan.tokens.is_empty() {
+            let cost = encode.layers.len() * tokens;
+            assert!(cost <= budget * self.limits.encoder_layers || encode.layers.len() == 1);
+        }
+    }
+
+    fn check_books(&self) {
+        self.scheduler.check_conservation().unwrap();
+        let counts = self.scheduler.counts();
+        assert_eq!(counts.free + counts.held + counts.cached, self.limits.pages);
+        assert!(self.scheduler.held_tokens() <= counts.held * kernels::PAGE_TOKENS);
+        let running = self.scheduler.running.iter().map(|running| running.sequence.arrival);
+        let waiting = self.scheduler.waiting.iter().map(|waiting| waiting.sequence.arrival);
+        assert!(running.chain(waiting).is_sorted_by(|a, b| a < b), "running, then waiting, each in order of arrival");
+    }
+}
+
+/// The events of one kind, shortened to what tests compare.
+pub fn finished(events: &[Event]) -> Vec<(RequestId, FinishReason)> {
+    let reasons = events.iter().filter_map(|event| match *event {
+        Event::Finished { request, reason, .. } => Some((request, reason)),
+        _ => None,
+    });
+    reasons.collect()
+}
