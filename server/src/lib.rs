@@ -1,3 +1,5 @@
 //! Text in, events out: HTTP, scheduler, engine thread, telemetry, command line.
 
+pub mod api;
 pub mod engine;
+pub mod telemetry;
