@@ -190,6 +190,9 @@ pub enum ApiError {
     /// The engine ended before the request did.
     #[error("the engine stopped before the request was finished")]
     EngineGone,
+    /// The model is still being loaded.
+    #[error("the model is still being loaded")]
+    NotReady,
     /// A worker thread of the server itself failed.
     #[error("an internal error happened while the request was prepared")]
     WorkerFailed,
@@ -225,6 +228,7 @@ impl ApiError {
                     (StatusCode::BAD_REQUEST, "invalid_request_error", Some("context_length_exceeded"))
                 }
             },
+            Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", Some("loading")),
             Self::TextTooLong { .. } => {
                 (StatusCode::BAD_REQUEST, "invalid_request_error", Some("context_length_exceeded"))
             }
