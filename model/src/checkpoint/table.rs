@@ -1,0 +1,105 @@
+//! The one table of a checkpoint's tensors: the name and shape of each, from the configuration alone.
+//!
+//! Read by `checkpoint` to check files and by whoever makes weights. A tensor that is not here is not read.
+
+use crate::config::{ModelConfig, StackConfig};
+
+/// Names and shapes of all tensors of a configuration, in the order of the computation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorTable {
+    tensors: Vec<(String, Vec<usize>)>,
+}
+
+impl TensorTable {
+    /// The tensors that this configuration calls for. Matrices are `[output, input]`, norms `[hidden]`; the output
+    /// table is only there when it is not tied to the decoder's embedding table.
+    pub fn new(config: &ModelConfig) -> Self {
+        let mut table = Self { tensors: Vec::new() };
+        table.add_stack("model.encoder", &config.encoder, None);
+        table.add_stack("model.decoder", &config.decoder, Some(config.encoder.hidden));
+        if !config.tie_word_embeddings {
+            table.add("lm_head.out_proj.weight".to_owned(), &[config.decoder.vocab, config.decoder.hidden]);
+        }
+        table
+    }
+
+    /// Every name with its shape.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        self.tensors.iter().map(|(name, shape)| (name.as_str(), shape.as_slice()))
+    }
+
+    /// `source_width` is the encoder's width, for a stack with cross-attention.
+    fn add_stack(&mut self, prefix: &str, stack: &StackConfig, source_width: Option<usize>) {
+        let hidden = stack.hidden;
+        self.add(format!("{prefix}.embed_tokens.weight"), &[stack.vocab, hidden]);
+        for layer in 0..stack.layers {
+            let layer = format!("{prefix}.layers.{layer}");
+            self.add_attention(&format!("{layer}.self_attn"), stack, hidden);
+            self.add_norms(&layer, "self_attn", hidden);
+            if let Some(source_width) = source_width {
+                self.add_attention(&format!("{layer}.cross_attn"), stack, source_width);
+                self.add_norms(&layer, "cross_attn", hidden);
+            }
+            self.add(format!("{layer}.mlp.gate_proj.weight"), &[stack.intermediate, hidden]);
+            self.add(format!("{layer}.mlp.up_proj.weight"), &[stack.intermediate, hidden]);
+            self.add(format!("{layer}.mlp.down_proj.weight"), &[hidden, stack.intermediate]);
+            self.add_norms(&layer, "feedforward", hidden);
+        }
+        self.add(format!("{prefix}.norm.weight"), &[hidden]);
+    }
+
+    /// Queries come from the stack itself, keys and values from rows of `source_width`.
+    fn add_attention(&mut self, prefix: &str, stack: &StackConfig, source_width: usize) {
+        self.add(format!("{prefix}.q_proj.weight"), &[stack.query_width(), stack.hidden]);
+        self.add(format!("{prefix}.k_proj.weight"), &[stack.kv_width(), source_width]);
+        self.add(format!("{prefix}.v_proj.weight"), &[stack.kv_width(), source_width]);
+        self.add(format!("{prefix}.o_proj.weight"), &[stack.hidden, stack.query_width()]);
+    }
+
+    fn add_norms(&mut self, layer: &str, part: &str, hidden: usize) {
+        self.add(format!("{layer}.pre_{part}_layernorm.weight"), &[hidden]);
+        self.add(format!("{layer}.post_{part}_layernorm.weight"), &[hidden]);
+    }
+
+    fn add(&mut self, name: String, shape: &[usize]) {
+        self.tensors.push((name, shape.to_vec()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shapes::{SHAPES, shape};
+
+    #[test]
+    fn the_table_of_every_published_shape_holds_its_parameters() {
+        for name in SHAPES {
+            let config = shape(name).unwrap();
+            let numbers: u64 = TensorTable::new(&config).iter().map(|(_, shape)| numbers_of(shape)).sum();
+            assert_eq!(numbers, config.parameters(), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_untied_output_table_is_a_tensor_of_its_own() {
+        let mut config = shape("9b-2b").unwrap();
+        config.tie_word_embeddings = false;
+        let table = TensorTable::new(&config);
+        let (name, shape) = table.iter().last().unwrap();
+        assert_eq!((name, shape), ("lm_head.out_proj.weight", &[256_000, 2304][..]));
+        assert_eq!(table.iter().map(|(_, shape)| numbers_of(shape)).sum::<u64>(), config.parameters());
+    }
+
+    #[test]
+    fn cross_attention_of_an_unbalanced_pair_reads_the_encoders_width() {
+        let table = TensorTable::new(&shape("9b-2b").unwrap());
+        let shape_of = |wanted: &str| table.iter().find(|(name, _)| *name == wanted).unwrap().1;
+        assert_eq!(shape_of("model.decoder.layers.25.cross_attn.k_proj.weight"), [1024, 3584]);
+        assert_eq!(shape_of("model.decoder.layers.25.cross_attn.q_proj.weight"), [2048, 2304]);
+        assert_eq!(shape_of("model.decoder.layers.25.cross_attn.o_proj.weight"), [2304, 2048]);
+    }
+
+    fn numbers_of(shape: &[usize]) -> u64 {
+        shape.iter().map(|&size| size as u64).product()
+    }
+}

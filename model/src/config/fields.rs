@@ -1,0 +1,151 @@
+//! Typed access to the fields of a JSON object, collecting every problem instead of stopping at the first.
+//!
+//! Called by `config::read`. A field that is null counts as absent.
+
+use serde_json::{Map, Value};
+
+use crate::error::ConfigProblem;
+
+/// One JSON object with its path, so that problems can name their field.
+pub(super) struct Fields<'a> {
+    path: String,
+    object: Option<&'a Map<String, Value>>,
+}
+
+/// Problems found so far.
+#[derive(Default)]
+pub(super) struct Problems(pub Vec<ConfigProblem>);
+
+impl Problems {
+    pub fn add(&mut self, field: impl Into<String>, reason: impl Into<String>) {
+        self.0.push(ConfigProblem { field: field.into(), reason: reason.into() });
+    }
+}
+
+impl<'a> Fields<'a> {
+    /// The whole document.
+    pub fn top(value: &'a Value) -> Self {
+        Self { path: String::new(), object: value.as_object() }
+    }
+
+    /// No object at all: every field is absent.
+    pub fn absent() -> Self {
+        Self { path: String::new(), object: None }
+    }
+
+    /// Path of a field of this object.
+    pub fn name(&self, field: &str) -> String {
+        if self.path.is_empty() { field.to_owned() } else { format!("{}.{field}", self.path) }
+    }
+
+    /// The value, unless absent or null.
+    pub fn get(&self, field: &str) -> Option<&'a Value> {
+        self.object?.get(field).filter(|value| !value.is_null())
+    }
+
+    /// Whether the field is written at all, be it null.
+    pub fn is_written(&self, field: &str) -> bool {
+        self.object.is_some_and(|object| object.contains_key(field))
+    }
+
+    /// An object inside this one.
+    pub fn object(&self, field: &str, problems: &mut Problems) -> Option<Fields<'a>> {
+        let value = self.get(field)?;
+        let Some(object) = value.as_object() else {
+            problems.add(self.name(field), "is not an object");
+            return None;
+        };
+        Some(Fields { path: self.name(field), object: Some(object) })
+    }
+
+    /// A whole number in `1 ..= limit` that must be there.
+    pub fn size(&self, field: &str, limit: usize, problems: &mut Problems) -> Option<usize> {
+        let Some(value) = self.get(field) else {
+            problems.add(self.name(field), "is missing");
+            return None;
+        };
+        let size = value.as_u64().and_then(|size| usize::try_from(size).ok());
+        match size {
+            Some(size) if (1..=limit).contains(&size) => Some(size),
+            _ => {
+                problems.add(self.name(field), format!("is {}, not a whole number from 1 to {limit}", brief(value)));
+                None
+            }
+        }
+    }
+
+    /// A positive number that must be there.
+    pub fn positive(&self, field: &str, problems: &mut Problems) -> Option<f32> {
+        if self.get(field).is_none() {
+            problems.add(self.name(field), "is missing");
+        }
+        self.positive_if_any(field, problems)
+    }
+
+    /// A positive number that may be absent.
+    pub fn positive_if_any(&self, field: &str, problems: &mut Problems) -> Option<f32> {
+        let value = self.get(field)?;
+        let number = value.as_f64().map(|number| number as f32);
+        let usable = number.filter(|number| number.is_finite() && *number > 0.0);
+        if usable.is_none() {
+            problems.add(self.name(field), format!("is {}, not a positive number", brief(value)));
+        }
+        usable
+    }
+
+    /// A flag that may be absent.
+    pub fn flag(&self, field: &str, problems: &mut Problems) -> Option<bool> {
+        let value = self.get(field)?;
+        if !value.is_boolean() {
+            problems.add(self.name(field), format!("is {}, not true or false", brief(value)));
+        }
+        value.as_bool()
+    }
+
+    /// A text that may be absent.
+    pub fn text(&self, field: &str, problems: &mut Problems) -> Option<&'a str> {
+        let value = self.get(field)?;
+        if !value.is_string() {
+            problems.add(self.name(field), format!("is {}, not a string", brief(value)));
+        }
+        value.as_str()
+    }
+
+    /// A token id, or a list of them, that may be absent; each must be below `vocab`.
+    pub fn tokens(&self, field: &str, vocab: Option<usize>, problems: &mut Problems) -> Option<Vec<u32>> {
+        let value = self.get(field)?;
+        let single = std::slice::from_ref(value);
+        let values = value.as_array().map_or(single, Vec::as_slice);
+        let mut tokens = Vec::new();
+        for value in values {
+            match value.as_u64().and_then(|token| u32::try_from(token).ok()) {
+                Some(token) if vocab.is_none_or(|vocab| (token as usize) < vocab) => tokens.push(token),
+                Some(token) => problems.add(self.name(field), format!("is {token}, outside the vocabulary")),
+                None => problems.add(self.name(field), format!("is {}, not a token id", brief(value))),
+            }
+        }
+        Some(tokens)
+    }
+
+    /// One token id that may be absent, below `vocab`.
+    pub fn token(&self, field: &str, vocab: Option<usize>, problems: &mut Problems) -> Option<u32> {
+        if self.get(field)?.is_array() {
+            problems.add(self.name(field), "is a list, not one token id");
+            return None;
+        }
+        self.tokens(field, vocab, problems)?.first().copied()
+    }
+}
+
+/// A value as it may appear in a message: whole when short, else only its kind.
+pub(super) fn brief(value: &Value) -> String {
+    let text = value.to_string();
+    if text.len() <= 40 {
+        return text;
+    }
+    match value {
+        Value::String(_) => "a long string".to_owned(),
+        Value::Array(_) => "a list".to_owned(),
+        _ => "an object".to_owned(),
+    }
+}

@@ -1,0 +1,98 @@
+//! The published T5Gemma shapes by name, for models of random weights that need no files.
+//!
+//! Called by the server for `--shape`. Sizes are those of the released checkpoints, whose gated MLP is wider
+//! than the paper's table of parameter counts suggests.
+
+use crate::config::{ModelConfig, StackConfig, alternating};
+use crate::error::{Error, Result};
+
+/// Names that [`shape`] understands, smallest first.
+pub const SHAPES: [&str; 7] = ["s-s", "b-b", "l-l", "xl-xl", "2b-2b", "9b-2b", "9b-9b"];
+
+const VOCAB: usize = 256_000;
+
+/// The configuration of a published shape.
+///
+/// # Errors
+/// Lists the known names when this one is not among them.
+pub fn shape(name: &str) -> Result<ModelConfig> {
+    let (encoder, decoder) = match name {
+        "s-s" => (SMALL, SMALL),
+        "b-b" => (BASE, BASE),
+        "l-l" => (LARGE, LARGE),
+        "xl-xl" => (EXTRA_LARGE, EXTRA_LARGE),
+        "2b-2b" => (TWO_BILLION, TWO_BILLION),
+        "9b-2b" => (NINE_BILLION, TWO_BILLION),
+        "9b-9b" => (NINE_BILLION, NINE_BILLION),
+        _ => return Err(Error::UnknownShape { name: name.to_owned(), known: SHAPES.to_vec() }),
+    };
+    Ok(ModelConfig {
+        encoder: encoder.stack(),
+        decoder: decoder.stack(),
+        tie_word_embeddings: true,
+        start_token: 2,
+        end_tokens: vec![1],
+        pad_token: 0,
+        bos_token: 2,
+    })
+}
+
+/// What tells one published stack from another.
+struct Size {
+    layers: usize,
+    hidden: usize,
+    intermediate: usize,
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+}
+
+const SMALL: Size = Size { layers: 8, hidden: 512, intermediate: 1024, heads: 8, kv_heads: 8, head_dim: 64 };
+const BASE: Size = Size { layers: 12, hidden: 768, intermediate: 2048, heads: 12, kv_heads: 12, head_dim: 64 };
+const LARGE: Size = Size { layers: 24, hidden: 1024, intermediate: 2816, heads: 16, kv_heads: 16, head_dim: 64 };
+const EXTRA_LARGE: Size = Size { layers: 24, hidden: 2048, intermediate: 5120, heads: 32, kv_heads: 32, head_dim: 64 };
+const TWO_BILLION: Size = Size { layers: 26, hidden: 2304, intermediate: 9216, heads: 8, kv_heads: 4, head_dim: 256 };
+const NINE_BILLION: Size =
+    Size { layers: 42, hidden: 3584, intermediate: 14336, heads: 16, kv_heads: 8, head_dim: 256 };
+
+impl Size {
+    fn stack(self) -> StackConfig {
+        StackConfig {
+            hidden: self.hidden,
+            intermediate: self.intermediate,
+            layers: self.layers,
+            heads: self.heads,
+            kv_heads: self.kv_heads,
+            head_dim: self.head_dim,
+            query_pre_attn_scalar: self.head_dim as f32,
+            rms_norm_eps: 1e-6,
+            rope_theta: 10_000.0,
+            attn_softcap: Some(50.0),
+            final_softcap: Some(30.0),
+            sliding_window: 4096,
+            layer_kinds: alternating(self.layers),
+            vocab: VOCAB,
+            max_positions: 8192,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shape_has_the_published_number_of_parameters() {
+        let published =
+            [312_517_632, 591_490_560, 1_241_761_792, 3_766_980_608, 5_596_853_760, 12_292_375_296, 20_333_401_088_u64];
+        for (name, parameters) in SHAPES.into_iter().zip(published) {
+            assert_eq!(shape(name).unwrap().parameters(), parameters, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_shape_is_answered_with_the_known_ones() {
+        let message = shape("s-xl").unwrap_err().to_string();
+        assert!(message.contains("s-xl") && message.contains("9b-2b"), "{message}");
+    }
+}

@@ -1,0 +1,115 @@
+//! Text to token ids and what each id stands for, for tokenizers in Gemma's form.
+//!
+//! Called by the server, from as many threads as it likes. The time of [`Tokenizer::encode`] grows with the text:
+//! who takes texts from strangers asks [`Tokenizer::fewest_tokens`] first and stays off the threads that must answer.
+
+mod file;
+mod pieces;
+
+use std::sync::Arc;
+
+use crate::detokenizer::Detokenizer;
+use crate::error::{Error, Result};
+use file::TokenizerFile;
+
+pub(crate) use pieces::{Piece, Pieces};
+
+/// A tokenizer: byte-pair merges over text whose spaces have become U+2581, with bytes for what is in no piece.
+#[derive(Debug)]
+pub struct Tokenizer {
+    library: tokenizers::Tokenizer,
+    /// Ids that the file's post-processor puts before and after a text.
+    before: Vec<u32>,
+    after: Vec<u32>,
+    pieces: Arc<Pieces>,
+    vocab_size: usize,
+    longest_piece_bytes: Option<usize>,
+}
+
+impl Tokenizer {
+    /// Reads a `tokenizer.json`. Truncation and padding that the file may ask for are not applied.
+    ///
+    /// # Errors
+    /// When the file is broken, or its pipeline is not Gemma's: the others could not be streamed, or not bounded.
+    pub fn from_bytes(json: &[u8]) -> Result<Self> {
+        let parts = TokenizerFile::parse(json).and_then(TokenizerFile::into_parts);
+        let parts = parts.map_err(|problem| Error::Tokenizer { problem })?;
+        let longest_piece_bytes = parts.longest_piece_bytes();
+        Ok(Self {
+            longest_piece_bytes,
+            vocab_size: parts.library.get_vocab_size(true),
+            library: parts.library,
+            before: parts.before,
+            after: parts.after,
+            pieces: Arc::new(parts.pieces),
+        })
+    }
+
+    /// The ids of a text; with `add_special_tokens`, also those that the file's post-processor adds (`<bos>`).
+    ///
+    /// The name of a special token inside a text (`<eos>`, `<start_of_turn>`) becomes that token, as everywhere
+    /// with these models: it is how turns are written. Whoever must not allow it looks for [`Self::is_special`].
+    ///
+    /// # Errors
+    /// When the tokenizer lacks a piece for part of the text and has no token for the unknown.
+    pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>> {
+        let encoding = self.library.encode_fast(text, false);
+        let encoding = encoding.map_err(|error| Error::Tokenise { reason: error.to_string() })?;
+        let ids = encoding.get_ids();
+        if !add_special_tokens {
+            return Ok(ids.to_vec());
+        }
+        Ok([&self.before, ids, &self.after].concat())
+    }
+
+    /// The text of a whole sequence, special tokens left out; what a [`Detokenizer`] gives piece by piece.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        let mut detokenizer = self.detokenizer();
+        let mut text = String::new();
+        for &id in ids {
+            text.push_str(detokenizer.push(id));
+        }
+        text.push_str(detokenizer.finish());
+        text
+    }
+
+    /// A detokenizer for one text; it does not borrow from here.
+    pub fn detokenizer(&self) -> Detokenizer {
+        Detokenizer::new(Arc::clone(&self.pieces))
+    }
+
+    /// How many ids there are.
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    /// The highest id; it must be below the model's vocabulary.
+    pub fn max_id(&self) -> u32 {
+        self.pieces.max_id()
+    }
+
+    /// The most bytes of text that one token can stand for, U+2581 counted as the one space that it is. `None` when
+    /// there is no such bound: without a byte piece for every byte, or with tokens that swallow spaces around them.
+    pub fn longest_piece_bytes(&self) -> Option<usize> {
+        self.longest_piece_bytes
+    }
+
+    /// No fewer tokens than this can hold the text, known without tokenising it (special tokens not counted).
+    pub fn fewest_tokens(&self, text: &str) -> usize {
+        let Some(longest) = self.longest_piece_bytes else { return 0 };
+        // A U+2581 that is in the text itself takes three bytes there and counts as one in the pieces.
+        let bytes = text.len() - 2 * text.matches(pieces::SPACE_MARK).count();
+        bytes.div_ceil(longest)
+    }
+
+    /// The bytes that an id stands for: of a byte piece that byte, which need not be text alone; of a special token
+    /// its name. `None` for an id that the tokenizer lacks.
+    pub fn piece_bytes(&self, id: u32) -> Option<&[u8]> {
+        self.pieces.get(id).map(Piece::bytes)
+    }
+
+    /// Whether an id is a special token, which is not part of any text.
+    pub fn is_special(&self, id: u32) -> bool {
+        matches!(self.pieces.get(id), Some(Piece::Special(_)))
+    }
+}
