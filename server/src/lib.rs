@@ -2,4 +2,6 @@
 
 pub mod api;
 pub mod engine;
+pub mod serve;
 pub mod telemetry;
+pub mod tokenize;

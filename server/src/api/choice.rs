@@ -99,9 +99,9 @@ impl Choice {
         if let Some(score) = score {
             self.pending.log_probs.push(score, self.characters, &self.settings.model);
         }
-        if let Some(detokenizer) = &mut self.detokenizer {
-            let text = detokenizer.push(id);
-            self.text(&text);
+        if let Some(mut detokenizer) = self.detokenizer.take() {
+            self.text(detokenizer.push(id));
+            self.detokenizer = Some(detokenizer);
         }
         if self.stop.stopped() {
             self.end(FinishReason::Stop);
@@ -112,8 +112,7 @@ impl Choice {
     /// The engine is done with it.
     pub fn finish(&mut self, reason: FinishReason) {
         if let Some(mut detokenizer) = self.detokenizer.take() {
-            let rest = detokenizer.finish();
-            self.text(&rest);
+            self.text(detokenizer.finish());
         }
         self.stop.finish(&mut self.pending.text);
         self.end(if self.stop.stopped() { FinishReason::Stop } else { reason });

@@ -61,7 +61,10 @@ impl Completion {
             choices_per_prompt,
             unfinished: vec![choices_per_prompt; sources.len()],
             usage: Usage {
- prompt_tokens: sources.iter().map(|source| source.len() as u64).sum(), cached_tokens: 0, completion_tokens: 0 },
+                prompt_tokens: sources.iter().map(|source| source.len() as u64).sum(),
+                cached_tokens: 0,
+                completion_tokens: 0,
+            },
             record,
         }
     }

@@ -110,17 +110,13 @@ pub enum ApiError {
         instead: &'static str,
     },
     /// Text that could not fit whatever its tokens are; it is refused before it is tokenised.
-    #[error(
-        "'{param}' has {bytes} bytes of text; the model takes at most {tokens} tokens there, which hold at most {limit} bytes"
-    )]
+    #[error("'{param}' has at least {tokens} tokens; this model takes at most {limit}")]
     TextTooLong {
         /// The field.
         param: String,
-        /// Length of the text.
-        bytes: usize,
-        /// Tokens allowed.
+        /// Fewest tokens that can hold the text.
         tokens: usize,
-        /// Bytes that so many tokens can hold.
+        /// Allowed.
         limit: usize,
     },
     /// The tokenizer refused the text.

@@ -32,13 +32,10 @@ impl ServedModel {
     /// share a name.
     pub fn token_name(&self, id: u32) -> String {
         let piece = self.tokenizer.as_ref().and_then(|tokenizer| tokenizer.piece_bytes(id));
-        match piece.map(String::from_utf8) {
-            None => token_id_name(id),
-            Some(Ok(text)) => text,
-            Some(Err(error)) => {
-                let escaped: String = error.as_bytes().iter().map(|byte| format!("\\x{byte:02x}")).collect();
-                format!("bytes:{escaped}")
-            }
+        let Some(bytes) = piece else { return token_id_name(id) };
+        match std::str::from_utf8(bytes) {
+            Ok(text) => text.to_owned(),
+            Err(_) => bytes.iter().fold("bytes:".to_owned(), |name, byte| format!("{name}\\x{byte:02x}")),
         }
     }
 }

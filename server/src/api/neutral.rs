@@ -124,7 +124,7 @@ impl Neutral {
     const fn words(self) -> &'static str {
         match self {
             Self::Anything => "anything",
-            Self::Number(neutral) if neutral == 0.0 => "0",
+            Self::Number(0.0) => "0",
             Self::Number(_) => "1",
             Self::Boolean(true) => "true",
             Self::Boolean(false) => "false",

@@ -36,7 +36,7 @@ impl Opening {
                 // Special tokens are no text, but the client wrote this one out.
                 characters += model.token_name(id).chars().count();
             }
-            decoded.push_str(&piece);
+            decoded.push_str(piece);
         }
         if !echo {
             return Self { text: String::new(), offsets: Vec::new(), detokenizer: Some(detokenizer) };

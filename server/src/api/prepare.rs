@@ -101,13 +101,10 @@ struct TextField {
 
 impl TextField {
     fn ids(&self, text: &str, tokenizer: &Tokenizer) -> Result<Vec<u32>, ApiError> {
-        let limit = tokenizer.longest_piece_bytes().map(|bytes| self.tokens.saturating_mul(bytes));
-        if let Some(limit) = limit
-            && text.len() > limit
-        {
+        let tokens = tokenizer.fewest_tokens(text);
+        if tokens > self.tokens {
             // Merging pieces takes longer than the text grows, so a text that cannot fit is never begun.
-            let (param, bytes, tokens) = (self.param.clone(), text.len(), self.tokens);
-            return Err(ApiError::TextTooLong { param, bytes, tokens, limit });
+            return Err(ApiError::TextTooLong { param: self.param.clone(), tokens, limit: self.tokens });
         }
         let ids = tokenizer
             .encode(text, self.add_special_tokens)

@@ -21,8 +21,7 @@ pub async fn respond(mut completion: Completion, heading: Heading) -> Response {
             }
         }
     }
-    let pieces: Vec<_> =
-        (0..completion.choices()).filter_map(|index| Some((index, completion.take(index)?))).collect();
+    let pieces: Vec<_> = (0..completion.choices()).filter_map(|index| Some((index, completion.take(index)?))).collect();
     let message = heading.message(&pieces, UsageField::Now(completion.usage()));
     completion.set_outcome(Outcome::Completed);
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], message).into_response()
