@@ -1,8 +1,14 @@
 //! Text in, events out: HTTP, scheduler, engine thread, telemetry, command line.
 
+pub mod api;
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod engine;
+pub mod loading;
 pub mod progress;
 pub mod scheduler;
+pub mod serve;
 pub mod startup;
+pub mod telemetry;
+pub mod tokenize;

@@ -1,0 +1,144 @@
+//! One continuation on its way from engine events to the pieces a client gets.
+//!
+//! Used by `completion`, the same for whole answers and for streams. It knows tokens and text, no JSON and no HTTP.
+
+use std::sync::Arc;
+
+use model::Detokenizer;
+
+use super::logprobs::LogProbs;
+use super::model::ServedModel;
+use super::opening::Opening;
+use super::stop::{StopMatcher, StopStrings};
+use crate::engine::{FinishReason, TokenScore};
+
+/// What the choices of a request have in common.
+#[derive(Debug)]
+pub struct ChoiceSettings {
+    /// For names of tokens.
+    pub model: Arc<ServedModel>,
+    /// Strings that end a text.
+    pub stop: Arc<StopStrings>,
+    /// The text of so many tokens is not searched for them.
+    pub min_tokens: u32,
+    /// Whether ids are given back.
+    pub return_token_ids: bool,
+    /// What every text begins with.
+    pub opening: Opening,
+}
+
+/// A stretch of a choice; a whole one for an answer that is not streamed.
+#[derive(Debug, Default, PartialEq)]
+pub struct Piece {
+    /// Text that is certain.
+    pub text: String,
+    /// Of the tokens since the last piece.
+    pub log_probs: LogProbs,
+    /// Generated ids since the last piece, when asked for.
+    pub token_ids: Vec<u32>,
+    /// Encoder ids, in a choice's first piece, when asked for.
+    pub prompt_token_ids: Option<Arc<[u32]>>,
+    /// Why the choice ended, in its last piece.
+    pub finish: Option<FinishReason>,
+}
+
+/// One continuation.
+#[derive(Debug)]
+pub struct Choice {
+    settings: Arc<ChoiceSettings>,
+    detokenizer: Option<Detokenizer>,
+    stop: StopMatcher,
+    /// Tokens of the decoder prompt whose scores came.
+    scored: usize,
+    generated: u32,
+    /// Characters decoded so far, those before the generated ones included.
+    characters: usize,
+    pending: Piece,
+    finished: bool,
+}
+
+impl Choice {
+    /// Nothing generated yet. `source` is given back when ids are asked for.
+    pub fn new(settings: &Arc<ChoiceSettings>, source: &Arc<[u32]>) -> Self {
+        let opening = &settings.opening;
+        let pending = Piece {
+            text: opening.text.clone(),
+            prompt_token_ids: settings.return_token_ids.then(|| Arc::clone(source)),
+            ..Piece::default()
+        };
+        Self {
+            settings: Arc::clone(settings),
+            detokenizer: opening.detokenizer.clone(),
+            stop: StopMatcher::new(&settings.stop),
+            scored: 0,
+            generated: 0,
+            characters: opening.text.chars().count(),
+            pending,
+            finished: false,
+        }
+    }
+
+    /// Whether it ended; later events of it mean nothing.
+    pub const fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// The next token of the decoder prompt was scored.
+    pub fn score(&mut self, score: &TokenScore) {
+        let offset = self.settings.opening.offsets.get(self.scored).copied().unwrap_or(self.characters);
+        self.pending.log_probs.push(score, offset, &self.settings.model);
+        self.scored += 1;
+    }
+
+    /// A token was generated. True when it completes a stop string: the choice is finished.
+    pub fn token(&mut self, id: u32, score: Option<&TokenScore>) -> bool {
+        self.generated += 1;
+        if self.settings.return_token_ids {
+            self.pending.token_ids.push(id);
+        }
+        if let Some(score) = score {
+            self.pending.log_probs.push(score, self.characters, &self.settings.model);
+        }
+        if let Some(mut detokenizer) = self.detokenizer.take() {
+            self.text(detokenizer.push(id));
+            self.detokenizer = Some(detokenizer);
+        }
+        if self.stop.stopped() {
+            self.end(FinishReason::Stop);
+        }
+        self.finished
+    }
+
+    /// The engine is done with it.
+    pub fn finish(&mut self, reason: FinishReason) {
+        if let Some(mut detokenizer) = self.detokenizer.take() {
+            self.text(detokenizer.finish());
+        }
+        self.stop.finish(&mut self.pending.text);
+        self.end(if self.stop.stopped() { FinishReason::Stop } else { reason });
+    }
+
+    /// What there is since the last call, when it is worth a message.
+    pub fn take(&mut self) -> Option<Piece> {
+        let pending = &self.pending;
+        let worth = !pending.text.is_empty()
+            || !pending.log_probs.is_empty()
+            || !pending.token_ids.is_empty()
+            || pending.finish.is_some();
+        worth.then(|| std::mem::take(&mut self.pending))
+    }
+
+    fn text(&mut self, text: &str) {
+        self.characters += text.chars().count();
+        if self.generated <= self.settings.min_tokens {
+            self.pending.text.push_str(text);
+        } else {
+            self.stop.push(text, &mut self.pending.text);
+        }
+    }
+
+    const fn end(&mut self, reason: FinishReason) {
+        self.pending.finish = Some(reason);
+        self.finished = true;
+    }
+}

@@ -1,0 +1,152 @@
+//! A request in the engine: its streams, its choices and its usage.
+//!
+//! Driven by `whole` and `stream`. Dropping it cancels the work.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::choice::{Choice, ChoiceSettings, Piece};
+use super::error::ApiError;
+use super::generations::{Generations, PromptEvent};
+use super::record::RequestRecord;
+use super::wire::Usage;
+use crate::engine::{Generation, GenerationEvent};
+use crate::telemetry::Outcome;
+
+/// What was submitted for one HTTP request.
+#[derive(Debug)]
+pub struct Submitted {
+    /// One stream per prompt.
+    pub generations: Vec<Generation>,
+    /// Encoder ids of each prompt.
+    pub sources: Vec<Arc<[u32]>>,
+    /// Continuations of each prompt.
+    pub choices_per_prompt: usize,
+    /// What they have in common.
+    pub settings: ChoiceSettings,
+}
+
+/// The answer in the making.
+#[derive(Debug)]
+pub struct Completion {
+    generations: Generations,
+    /// Prompt by prompt: choice `c` of prompt `p` is at `p * choices_per_prompt + c`.
+    choices: Vec<Running>,
+    choices_per_prompt: usize,
+    /// Choices of each prompt that are not finished.
+    unfinished: Vec<usize>,
+    usage: Usage,
+    record: RequestRecord,
+}
+
+#[derive(Debug)]
+struct Running {
+    choice: Choice,
+    last_token: Option<Instant>,
+}
+
+impl Completion {
+    /// Nothing has come back yet.
+    pub fn new(submitted: Submitted, record: RequestRecord) -> Self {
+        let Submitted { generations, sources, choices_per_prompt, settings } = submitted;
+        let settings = Arc::new(settings);
+        let choices = sources
+            .iter()
+            .flat_map(|source| std::iter::repeat_n(source, choices_per_prompt))
+            .map(|source| Running { choice: Choice::new(&settings, source), last_token: None })
+            .collect();
+        Self {
+            generations: Generations::new(generations),
+            choices,
+            choices_per_prompt,
+            unfinished: vec![choices_per_prompt; sources.len()],
+            usage: Usage {
+                prompt_tokens: sources.iter().map(|source| source.len() as u64).sum(),
+                cached_tokens: 0,
+                completion_tokens: 0,
+            },
+            record,
+        }
+    }
+
+    /// Reads on until a choice has changed; its index, or `None` when all are finished.
+    ///
+    /// Nothing is lost when the future is dropped.
+    pub async fn advance(&mut self) -> Result<Option<usize>, ApiError> {
+        while let Some(PromptEvent { prompt, event }) = self.generations.next().await {
+            let event = event.ok_or(ApiError::EngineGone)?;
+            if let Some(index) = self.apply(prompt, event)? {
+                return Ok(Some(index));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What choice `index` has to say since the last call, when it is worth a message.
+    pub fn take(&mut self, index: usize) -> Option<Piece> {
+        self.choices[index].choice.take()
+    }
+
+    /// How many choices there are.
+    pub const fn choices(&self) -> usize {
+        self.choices.len()
+    }
+
+    /// Tokens so far.
+    pub const fn usage(&self) -> &Usage {
+        &self.usage
+    }
+
+    /// How the request is counted when this is dropped.
+    pub const fn set_outcome(&mut self, outcome: Outcome) {
+        self.record.set_outcome(outcome);
+    }
+
+    fn apply(&mut self, prompt: usize, event: GenerationEvent) -> Result<Option<usize>, ApiError> {
+        let index = |choice: u32| prompt * self.choices_per_prompt + choice as usize;
+        match event {
+            GenerationEvent::Started { cached_tokens } => {
+                self.usage.cached_tokens += u64::from(cached_tokens);
+                self.record.cached(cached_tokens);
+                Ok(None)
+            }
+            GenerationEvent::Scored { choice, score } => {
+                self.choices[index(choice)].choice.score(&score);
+                Ok(None)
+            }
+            GenerationEvent::Token { choice, id, score } => {
+                let index = index(choice);
+                let running = &mut self.choices[index];
+                if running.choice.is_finished() {
+                    // It ended with a stop string; the engine had not heard of it yet.
+                    return Ok(None);
+                }
+                self.usage.completion_tokens += 1;
+                self.record.token(&mut running.last_token);
+                if running.choice.token(id, score.as_ref()) {
+                    self.generations.cancel_choice(prompt, choice);
+                    self.one_finished(prompt);
+                }
+                Ok(Some(index))
+            }
+            GenerationEvent::Finished { choice, reason } => {
+                let index = index(choice);
+                let running = &mut self.choices[index];
+                if running.choice.is_finished() {
+                    return Ok(None);
+                }
+                running.choice.finish(reason);
+                self.one_finished(prompt);
+                Ok(Some(index))
+            }
+            GenerationEvent::Failed { message } => Err(ApiError::EngineFailed { problem: message }),
+        }
+    }
+
+    fn one_finished(&mut self, prompt: usize) {
+        self.unfinished[prompt] -= 1;
+        if self.unfinished[prompt] == 0 {
+            self.generations.close(prompt);
+        }
+    }
+}

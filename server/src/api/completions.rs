@@ -1,0 +1,174 @@
+//! `POST /v1/completions`, from the first byte of the body to the streams of the engine.
+//!
+//! The order is part of the contract: what costs time comes after a place in the queue is taken, and a full queue is
+//! answered before anything is tokenised.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+
+use super::choice::ChoiceSettings;
+use super::completion::{Completion, Submitted};
+use super::error::ApiError;
+use super::prepare::{Inputs, Prepared, prepare};
+use super::record::RequestRecord;
+use super::request::CompletionRequest;
+use super::stop::StopStrings;
+use super::wire::{Blocks, Heading, random_u64};
+use super::{Api, body, stream, whole};
+use crate::engine::{Generation, GenerationRequest, Refusal, Slots};
+use crate::tokenize::JobFailed;
+
+/// Bodies up to this size are parsed where they are read: that takes less time than a change of threads.
+const PARSE_INLINE_BYTES: usize = 16 << 10;
+
+/// The handler.
+pub async fn completions(State(api): State<Arc<Api>>, request: Request) -> Response {
+    let mut record = RequestRecord::new(&api.metrics, &api.open_requests);
+    let admitted = match admit(&api, request).await {
+        Ok(admitted) => admitted,
+        Err(error) => {
+            record.set_outcome(error.outcome());
+            return error.into_response();
+        }
+    };
+    let Admitted { submitted, heading, stream, include_usage } = admitted;
+    let completion = Completion::new(submitted, record);
+    if stream { stream::respond(completion, heading, include_usage) } else { whole::respond(completion, heading).await }
+}
+
+/// A request that is in the engine.
+struct Admitted {
+    submitted: Submitted,
+    heading: Heading,
+    stream: bool,
+    include_usage: bool,
+}
+
+async fn admit(api: &Arc<Api>, request: Request) -> Result<Admitted, ApiError> {
+    let (head, raw) = request.into_parts();
+    let bytes = body::read_body(&head.headers, raw, api.limits.body).await?;
+    let mut asked = parse(api, bytes).await?;
+    check_before_tokenising(api, &asked)?;
+    let slots = api.engine.reserve(asked.prompts.len() as u32).map_err(ApiError::from)?;
+    let inputs = Inputs {
+        prompts: std::mem::take(&mut asked.prompts),
+        decoder_prompt: asked.decoder_prompt.take(),
+        add_special_tokens: asked.add_special_tokens,
+        echo: asked.echo,
+    };
+    let prepared = tokenise(api, inputs).await?;
+    check_lengths(api, &prepared, asked.max_tokens)?;
+    let source_tokens: usize = prepared.sources.iter().map(Vec::len).sum();
+    let submitted = submit(api, slots, &asked, prepared)?;
+    api.metrics.source_tokens.inc_by(source_tokens as u64);
+    let blocks = Blocks { log_probs: asked.log_probs.is_some(), token_ids: asked.return_token_ids };
+    let heading = Heading::new(&api.model.name, blocks);
+    Ok(Admitted { submitted, heading, stream: asked.stream, include_usage: asked.include_usage })
+}
+
+/// A JSON tree takes many times the memory of its text, so only as many large ones as the pool has threads exist at once.
+async fn parse(api: &Arc<Api>, bytes: Vec<u8>) -> Result<CompletionRequest, ApiError> {
+    let bounds = api.request_bounds();
+    if bytes.len() <= PARSE_INLINE_BYTES {
+        return CompletionRequest::parse(&bytes, &bounds);
+    }
+    api.pool.run(move || CompletionRequest::parse(&bytes, &bounds)).await?
+}
+
+fn check_before_tokenising(api: &Api, asked: &CompletionRequest) -> Result<(), ApiError> {
+    if let Some(name) = &asked.model
+        && *name != api.model.name
+    {
+        return Err(ApiError::UnknownModel { asked: name.clone(), served: api.model.name.clone() });
+    }
+    let queue = api.engine.limits().queued_requests as usize;
+    if asked.prompts.len() > queue {
+        // Waiting would not help.
+        let count = asked.prompts.len();
+        return Err(ApiError::TooMany { param: "prompt", count, unit: "prompts", limit: queue });
+    }
+    api.engine.check(1, 0, asked.max_tokens as usize).map_err(ApiError::from)
+}
+
+async fn tokenise(api: &Arc<Api>, inputs: Inputs) -> Result<Prepared, ApiError> {
+    let model = Arc::clone(&api.model);
+    let timer = api.metrics.tokenize_seconds.clone();
+    let job = move || {
+        let _timed = timer.start_timer();
+        prepare(inputs, &model)
+    };
+    api.pool.run(job).await?
+}
+
+fn check_lengths(api: &Api, prepared: &Prepared, max_tokens: u32) -> Result<(), ApiError> {
+    let several = prepared.sources.len() > 1;
+    for (index, source) in prepared.sources.iter().enumerate() {
+        api.engine
+            .check(source.len(), prepared.decoder_prompt.len(), max_tokens as usize)
+            .map_err(|refusal| ApiError::Refused { refusal, prompt: several.then_some(index) })?;
+    }
+    Ok(())
+}
+
+fn submit(api: &Api, slots: Slots, asked: &CompletionRequest, prepared: Prepared) -> Result<Submitted, ApiError> {
+    let Prepared { sources, decoder_prompt, opening } = prepared;
+    let score_prompt = asked.echo && asked.log_probs.is_some() && !decoder_prompt.is_empty();
+    let request = |source: &[u32]| {
+        let mut sampling = asked.sampling;
+        // Without a seed equal prompts of one list are to differ, so each gets its own.
+        sampling.seed = asked.seed.unwrap_or_else(random_u64);
+        GenerationRequest {
+            source: source.to_vec(),
+            decoder_prompt: decoder_prompt.clone(),
+            choices: asked.choices,
+            max_tokens: asked.max_tokens,
+            min_tokens: asked.min_tokens,
+            ignore_end: asked.ignore_eos,
+            sampling,
+            log_probs: asked.log_probs,
+            score_prompt,
+        }
+    };
+    let generations = one_slot_each(slots, sources.len())
+        .zip(&sources)
+        .map(|(slot, source)| api.engine.submit(slot, request(source)))
+        .collect::<Result<Vec<Generation>, Refusal>>()
+        .map_err(ApiError::from)?;
+    Ok(Submitted {
+        generations,
+        sources: sources.into_iter().map(Arc::from).collect(),
+        choices_per_prompt: asked.choices as usize,
+        settings: ChoiceSettings {
+            model: Arc::clone(&api.model),
+            stop: Arc::new(StopStrings::new(&asked.stop)),
+            min_tokens: asked.min_tokens,
+            return_token_ids: asked.return_token_ids,
+            opening,
+        },
+    })
+}
+
+/// Deals `count` places out, one by one.
+fn one_slot_each(slots: Slots, count: usize) -> impl Iterator<Item = Slots> {
+    let mut left = Some(slots);
+    (0..count).rev().map(move |after| {
+        if after == 0 {
+            return left.take().expect("one place per prompt was reserved");
+        }
+        left.as_mut().and_then(Slots::split_one).expect("one place per prompt was reserved")
+    })
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused { refusal, prompt: None }
+    }
+}
+
+impl From<JobFailed> for ApiError {
+    fn from(_: JobFailed) -> Self {
+        Self::WorkerFailed
+    }
+}

@@ -1,0 +1,368 @@
+//! Everything the API answers besides success, the one table of HTTP statuses, and OpenAI's error object.
+//!
+//! Used by every file of `api`. It must not hold text for more than one reader: messages are for the client.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::engine::Refusal;
+use crate::telemetry::Outcome;
+
+/// Why a request is not answered as asked.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ApiError {
+    /// The body is no text at all.
+    #[error("the request body is not valid UTF-8 (first bad byte at offset {offset})")]
+    NotUtf8 {
+        /// Bytes before the first bad one.
+        offset: usize,
+    },
+    /// The body is no JSON.
+    #[error("the request body is not valid JSON: {problem}")]
+    MalformedJson {
+        /// What the parser met, with line and column.
+        problem: String,
+    },
+    /// The body is JSON, but a list, a string or a number.
+    #[error("the request body must be a JSON object, not {found}")]
+    NotAnObject {
+        /// What it is.
+        found: &'static str,
+    },
+    /// Fields nobody knows.
+    #[error("Unrecognized request argument{} supplied: {}", if .names.len() > 1 { "s" } else { "" }, .names.join(", "))]
+    UnknownFields {
+        /// Their names, in the order given.
+        names: Vec<String>,
+    },
+    /// A field that exists elsewhere, with a value that would change the answer.
+    #[error("'{param}' is not supported by this server; leave it out or give {neutral}")]
+    Unsupported {
+        /// The field.
+        param: &'static str,
+        /// The values that are accepted.
+        neutral: &'static str,
+    },
+    /// A field without which nothing can be done.
+    #[error("you must provide a '{param}' parameter")]
+    Missing {
+        /// The field.
+        param: &'static str,
+    },
+    /// A value of another JSON type.
+    #[error("'{param}' must be {expected}, not {found}")]
+    WrongType {
+        /// The field.
+        param: String,
+        /// What it should be.
+        expected: &'static str,
+        /// What it is.
+        found: &'static str,
+    },
+    /// A number outside its range.
+    #[error("{value} is out of range for '{param}': it must be {range}")]
+    OutOfRange {
+        /// The field.
+        param: &'static str,
+        /// What was given.
+        value: String,
+        /// What is accepted.
+        range: String,
+    },
+    /// Values that contradict each other, or an empty value.
+    #[error("'{param}' {problem}")]
+    Invalid {
+        /// The field.
+        param: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// More of something than is allowed in one request.
+    #[error("'{param}' holds {count} {unit}; at most {limit} are allowed")]
+    TooMany {
+        /// The field.
+        param: &'static str,
+        /// How many were given.
+        count: usize,
+        /// What is counted.
+        unit: &'static str,
+        /// Allowed.
+        limit: usize,
+    },
+    /// A token id that the model does not have.
+    #[error("token id {id} in '{param}' is outside the model's vocabulary of {vocab}")]
+    UnknownToken {
+        /// The field.
+        param: String,
+        /// The id.
+        id: u64,
+        /// Ids there are.
+        vocab: usize,
+    },
+    /// Text for a model that is served without a tokenizer.
+    #[error("'{param}' needs a tokenizer and this model is served without one: {instead}")]
+    NeedsTokenizer {
+        /// The field.
+        param: &'static str,
+        /// What can be done.
+        instead: &'static str,
+    },
+    /// Text that could not fit whatever its tokens are; it is refused before it is tokenised.
+    #[error("'{param}' has at least {tokens} tokens; this model takes at most {limit}")]
+    TextTooLong {
+        /// The field.
+        param: String,
+        /// Fewest tokens that can hold the text.
+        tokens: usize,
+        /// Allowed.
+        limit: usize,
+    },
+    /// The tokenizer refused the text.
+    #[error("'{param}' cannot be tokenised: {problem}")]
+    Untokenizable {
+        /// The field.
+        param: String,
+        /// What it said.
+        problem: String,
+    },
+    /// The engine's door refused.
+    #[error("{}{refusal}", .prompt.map(|index| format!("prompt {index}: ")).unwrap_or_default())]
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// Which prompt of a list.
+        prompt: Option<usize>,
+    },
+    /// Another model than the one that is served.
+    #[error("The model `{asked}` does not exist; this server serves `{served}`")]
+    UnknownModel {
+        /// Name in the request.
+        asked: String,
+        /// Name of the only model.
+        served: String,
+    },
+    /// No such path.
+    #[error("Invalid URL ({method} {path})")]
+    UnknownPath {
+        /// Method asked with.
+        method: String,
+        /// Path asked for.
+        path: String,
+    },
+    /// The path exists for other methods.
+    #[error("Not allowed to {method} on {path}")]
+    MethodNotAllowed {
+        /// Method asked with.
+        method: String,
+        /// Path asked for.
+        path: String,
+    },
+    /// A body over the limit.
+    #[error("the request body is larger than {limit} bytes")]
+    BodyTooLarge {
+        /// Allowed.
+        limit: usize,
+    },
+    /// A body that did not arrive in time.
+    #[error("the request body did not arrive within {seconds} seconds")]
+    BodyTimeout {
+        /// Allowed.
+        seconds: u64,
+    },
+    /// A body that broke off.
+    #[error("the request body broke off: {problem}")]
+    BodyBroken {
+        /// What the connection said.
+        problem: String,
+    },
+    /// The engine failed on this request.
+    #[error("the engine failed: {problem}")]
+    EngineFailed {
+        /// What it said.
+        problem: String,
+    },
+    /// The engine ended before the request did.
+    #[error("the engine stopped before the request was finished")]
+    EngineGone,
+    /// The model is still being loaded.
+    #[error("the model is still being loaded")]
+    NotReady,
+    /// A worker thread of the server itself failed.
+    #[error("an internal error happened while the request was prepared")]
+    WorkerFailed,
+}
+
+/// How an error looks to a client besides its message.
+struct Face {
+    status: StatusCode,
+    kind: &'static str,
+    code: Option<&'static str>,
+}
+
+impl ApiError {
+    /// The only place where an error gets its HTTP status.
+    fn face(&self) -> Face {
+        let (status, kind, code) = match self {
+            Self::UnknownModel { .. } => (StatusCode::NOT_FOUND, "invalid_request_error", Some("model_not_found")),
+            Self::UnknownPath { .. } => (StatusCode::NOT_FOUND, "invalid_request_error", Some("unknown_url")),
+            Self::MethodNotAllowed { .. } => {
+                (StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", Some("method_not_supported"))
+            }
+            Self::BodyTooLarge { .. } => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", Some("request_too_large"))
+            }
+            Self::BodyTimeout { .. } => (StatusCode::REQUEST_TIMEOUT, "invalid_request_error", Some("request_timeout")),
+            Self::EngineFailed { .. } | Self::EngineGone | Self::WorkerFailed => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "server_error", Some("internal_error"))
+            }
+            Self::Refused { refusal, .. } => match refusal {
+                Refusal::Overloaded { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", Some("overloaded")),
+                Refusal::Draining => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", Some("shutting_down")),
+                Refusal::SourceTooLong { .. } | Refusal::TargetTooLong { .. } | Refusal::NeverFits { .. } => {
+                    (StatusCode::BAD_REQUEST, "invalid_request_error", Some("context_length_exceeded"))
+                }
+            },
+            Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", Some("loading")),
+            Self::TextTooLong { .. } => {
+                (StatusCode::BAD_REQUEST, "invalid_request_error", Some("context_length_exceeded"))
+            }
+            Self::NotUtf8 { .. }
+            | Self::MalformedJson { .. }
+            | Self::NotAnObject { .. }
+            | Self::UnknownFields { .. }
+            | Self::Unsupported { .. }
+            | Self::Missing { .. }
+            | Self::WrongType { .. }
+            | Self::OutOfRange { .. }
+            | Self::Invalid { .. }
+            | Self::TooMany { .. }
+            | Self::UnknownToken { .. }
+            | Self::NeedsTokenizer { .. }
+            | Self::Untokenizable { .. }
+            | Self::BodyBroken { .. } => (StatusCode::BAD_REQUEST, "invalid_request_error", None),
+        };
+        Face { status, kind, code }
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> StatusCode {
+        self.face().status
+    }
+
+    /// How a completion request that ends with this error is counted.
+    pub fn outcome(&self) -> Outcome {
+        match self.status() {
+            StatusCode::TOO_MANY_REQUESTS => Outcome::Overloaded,
+            status if status.is_server_error() => Outcome::Failed,
+            _ => Outcome::Refused,
+        }
+    }
+
+    /// The field at fault.
+    fn param(&self) -> Option<&str> {
+        match self {
+            Self::UnknownFields { names } => names.first().map(String::as_str),
+            Self::Unsupported { param, .. }
+            | Self::Missing { param }
+            | Self::OutOfRange { param, .. }
+            | Self::TooMany { param, .. }
+            | Self::NeedsTokenizer { param, .. } => Some(param),
+            Self::WrongType { param, .. }
+            | Self::Invalid { param, .. }
+            | Self::UnknownToken { param, .. }
+            | Self::TextTooLong { param, .. }
+            | Self::Untokenizable { param, .. } => Some(param),
+            Self::Refused { refusal, .. } => match refusal {
+                Refusal::SourceTooLong { .. } | Refusal::NeverFits { .. } => Some("prompt"),
+                Refusal::TargetTooLong { .. } => Some("max_tokens"),
+                Refusal::Overloaded { .. } | Refusal::Draining => None,
+            },
+            Self::UnknownModel { .. } => Some("model"),
+            _ => None,
+        }
+    }
+
+    /// OpenAI's error object as JSON; also sent inside a stream that fails.
+    pub fn body(&self) -> String {
+        let face = self.face();
+        let error = ErrorBody { message: self.to_string(), kind: face.kind, param: self.param(), code: face.code };
+        serde_json::to_string(&ErrorObject { error }).expect("strings serialise")
+    }
+}
+
+#[derive(Serialize)]
+struct ErrorObject<'a> {
+    error: ErrorBody<'a>,
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    message: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    param: Option<&'a str>,
+    code: Option<&'static str>,
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let mut response = Response::new(Body::from(self.body()));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
+            // Whatever of the body is still on its way must not be read as the next request.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn several_unknown_fields_are_named_in_one_message() {
+        let error = ApiError::UnknownFields { names: vec!["bogus".into(), "odd".into()] };
+        let body: Value = serde_json::from_str(&error.body()).unwrap();
+        assert_eq!(
+            body,
+            json!({"error": {
+                "message": "Unrecognized request arguments supplied: bogus, odd",
+                "type": "invalid_request_error", "param": "bogus", "code": null,
+            }})
+        );
+    }
+
+    #[test]
+    fn overload_and_shutdown_ask_the_client_to_come_back() {
+        for (refusal, status, outcome) in [
+            (Refusal::Overloaded { queued_requests: 256 }, StatusCode::TOO_MANY_REQUESTS, Outcome::Overloaded),
+            (Refusal::Draining, StatusCode::SERVICE_UNAVAILABLE, Outcome::Failed),
+        ] {
+            let error = ApiError::Refused { refusal, prompt: None };
+            assert_eq!(error.outcome(), outcome);
+            let response = error.into_response();
+            assert_eq!(response.status(), status);
+            assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_one_prompt_of_a_list_says_which() {
+        let refusal = Refusal::SourceTooLong { tokens: 9000, limit: 8192 };
+        let error = ApiError::Refused { refusal, prompt: Some(3) };
+        let body: Value = serde_json::from_str(&error.body()).unwrap();
+        assert_eq!(body["error"]["param"], "prompt");
+        assert!(body["error"]["message"].as_str().unwrap().starts_with("prompt 3: the prompt has 9000 tokens"));
+    }
+}

@@ -1,0 +1,83 @@
+//! The `logprobs` block of a choice.
+//!
+//! Filled by `choice`, written by `wire`.
+
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+
+use super::model::{ServedModel, token_id_name};
+use crate::engine::TokenScore;
+
+/// What stands for minus infinity, which JSON cannot write; vLLM writes the same.
+const LOWEST: f32 = -9999.0;
+
+/// One entry per token in each list.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct LogProbs {
+    /// Names of the tokens.
+    pub tokens: Vec<String>,
+    /// Natural-log probabilities.
+    pub token_logprobs: Vec<f32>,
+    /// The most probable tokens there, and the chosen one.
+    pub top_logprobs: Vec<TopLogProbs>,
+    /// Characters of the choice's text before the token.
+    pub text_offset: Vec<usize>,
+}
+
+impl LogProbs {
+    /// Adds a token that begins at `offset`.
+    pub fn push(&mut self, score: &TokenScore, offset: usize, model: &ServedModel) {
+        let name = model.token_name(score.chosen.id);
+        self.top_logprobs.push(TopLogProbs::new(score, &name, model));
+        self.token_logprobs.push(finite(score.chosen.log_prob));
+        self.tokens.push(name);
+        self.text_offset.push(offset);
+    }
+
+    /// Whether nothing was added.
+    pub const fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+}
+
+/// Names with log-probabilities, best first; a JSON object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TopLogProbs(Vec<(String, f32)>);
+
+impl TopLogProbs {
+    /// The chosen token always goes by its own name; another one of the same text (a byte piece beside the letter it
+    /// stands for) goes by its id, so that no entry replaces another.
+    fn new(score: &TokenScore, chosen_name: &str, model: &ServedModel) -> Self {
+        let mut entries: Vec<(String, f32)> = Vec::with_capacity(score.top.len() + 1);
+        let mut has_chosen = false;
+        for candidate in &score.top {
+            let name = if candidate.id == score.chosen.id {
+                has_chosen = true;
+                chosen_name.to_owned()
+            } else {
+                let name = model.token_name(candidate.id);
+                let taken = name == chosen_name || entries.iter().any(|(other, _)| *other == name);
+                if taken { token_id_name(candidate.id) } else { name }
+            };
+            entries.push((name, finite(candidate.log_prob)));
+        }
+        if !has_chosen {
+            entries.push((chosen_name.to_owned(), finite(score.chosen.log_prob)));
+        }
+        Self(entries)
+    }
+}
+
+impl Serialize for TopLogProbs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, log_prob) in &self.0 {
+            map.serialize_entry(name, log_prob)?;
+        }
+        map.end()
+    }
+}
+
+fn finite(log_prob: f32) -> f32 {
+    log_prob.max(LOWEST)
+}

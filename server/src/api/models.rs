@@ -1,0 +1,63 @@
+//! `GET /v1/models` and `GET /v1/models/{id}`: the one model.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::Api;
+use super::error::ApiError;
+use super::model::ServedModel;
+
+/// OpenAI's fields, then vLLM's, then ours.
+#[derive(Serialize)]
+struct ModelMessage<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    owned_by: &'static str,
+    root: &'a str,
+    parent: Option<&'a str>,
+    /// The longest prompt, which is what clients cut their prompts to.
+    max_model_len: usize,
+    max_source_tokens: usize,
+    max_target_tokens: usize,
+}
+
+#[derive(Serialize)]
+struct ModelList<'a> {
+    object: &'static str,
+    data: [ModelMessage<'a>; 1],
+}
+
+impl<'a> From<&'a ServedModel> for ModelMessage<'a> {
+    fn from(model: &'a ServedModel) -> Self {
+        Self {
+            id: &model.name,
+            object: "model",
+            created: model.created,
+            owned_by: "encdec",
+            root: &model.name,
+            parent: None,
+            max_model_len: model.max_source_tokens,
+            max_source_tokens: model.max_source_tokens,
+            max_target_tokens: model.max_target_tokens,
+        }
+    }
+}
+
+/// The list.
+pub async fn list(State(api): State<Arc<Api>>) -> Response {
+    Json(ModelList { object: "list", data: [ModelMessage::from(&*api.model)] }).into_response()
+}
+
+/// One of the list. Names may hold slashes.
+pub async fn one(State(api): State<Arc<Api>>, Path(name): Path<String>) -> Result<Response, ApiError> {
+    if name == api.model.name {
+        Ok(Json(ModelMessage::from(&*api.model)).into_response())
+    } else {
+        Err(ApiError::UnknownModel { asked: name, served: api.model.name.clone() })
+    }
+}

@@ -1,0 +1,182 @@
+//! Fields that OpenAI or vLLM know and this server does not support yet, with the values that change nothing.
+//!
+//! Used by `request`. A field that gets supported leaves this table.
+
+use serde_json::Value;
+
+use super::error::ApiError;
+use super::fields::Fields;
+
+/// Values under which an unsupported field changes nothing. `null` is always one.
+#[derive(Debug, Clone, Copy)]
+enum Neutral {
+    /// The field says nothing about the answer.
+    Anything,
+    /// This number.
+    Number(f64),
+    /// This truth value.
+    Boolean(bool),
+    /// `[]`.
+    EmptyList,
+    /// `{}`.
+    EmptyObject,
+    /// `""`.
+    EmptyText,
+    /// `{"type": "text"}`.
+    PlainText,
+    /// As many as `n`.
+    Choices,
+    /// Only `null`.
+    Null,
+}
+
+/// Fields of the request itself.
+const REQUEST: &[(&str, Neutral)] = &[
+    // OpenAI.
+    ("best_of", Neutral::Choices),
+    ("frequency_penalty", Neutral::Number(0.0)),
+    ("logit_bias", Neutral::EmptyObject),
+    ("presence_penalty", Neutral::Number(0.0)),
+    ("suffix", Neutral::EmptyText),
+    ("user", Neutral::Anything),
+    // vLLM: choosing tokens.
+    ("allowed_token_ids", Neutral::Null),
+    ("bad_words", Neutral::EmptyList),
+    ("early_stopping", Neutral::Boolean(false)),
+    ("length_penalty", Neutral::Number(1.0)),
+    ("logits_processors", Neutral::EmptyList),
+    ("repetition_penalty", Neutral::Number(1.0)),
+    ("stop_token_ids", Neutral::EmptyList),
+    ("use_beam_search", Neutral::Boolean(false)),
+    // vLLM: constrained output.
+    ("guided_choice", Neutral::Null),
+    ("guided_decoding_backend", Neutral::Null),
+    ("guided_grammar", Neutral::Null),
+    ("guided_json", Neutral::Null),
+    ("guided_regex", Neutral::Null),
+    ("guided_whitespace_pattern", Neutral::Null),
+    ("response_format", Neutral::PlainText),
+    ("structured_outputs", Neutral::Null),
+    // vLLM: how text is read and written.
+    ("detokenize", Neutral::Boolean(true)),
+    ("include_stop_str_in_output", Neutral::Boolean(false)),
+    ("prompt_embeds", Neutral::Null),
+    ("prompt_logprobs", Neutral::Null),
+    ("return_tokens_as_token_ids", Neutral::Boolean(false)),
+    ("skip_special_tokens", Neutral::Boolean(true)),
+    ("spaces_between_special_tokens", Neutral::Boolean(true)),
+    ("truncate_prompt_tokens", Neutral::Null),
+    // vLLM: how the request is run.
+    ("cache_salt", Neutral::Null),
+    ("data_parallel_rank", Neutral::Null),
+    ("kv_transfer_params", Neutral::Null),
+    ("mm_processor_kwargs", Neutral::Null),
+    ("priority", Neutral::Number(0.0)),
+    ("request_id", Neutral::Null),
+    ("vllm_xargs", Neutral::Null),
+];
+
+/// Fields of `stream_options`.
+const STREAM_OPTIONS: &[(&str, Neutral)] = &[
+    ("stream_options.continuous_usage_stats", Neutral::Boolean(false)),
+    ("stream_options.include_obfuscation", Neutral::Anything),
+];
+
+/// Takes the unsupported fields out of a request for `choices` continuations; refuses one that asks for something.
+pub fn take_unsupported(fields: &mut Fields, choices: u32) -> Result<(), ApiError> {
+    take(fields, REQUEST, "", choices)
+}
+
+/// The same for the fields of `stream_options`.
+pub fn take_unsupported_stream_options(fields: &mut Fields) -> Result<(), ApiError> {
+    take(fields, STREAM_OPTIONS, "stream_options.", 1)
+}
+
+fn take(fields: &mut Fields, table: &[(&'static str, Neutral)], prefix: &str, choices: u32) -> Result<(), ApiError> {
+    for &(param, neutral) in table {
+        let name = param.strip_prefix(prefix).expect("the table's names carry the prefix");
+        if let Some(value) = fields.take(name)
+            && !neutral.accepts(&value, choices)
+        {
+            return Err(ApiError::Unsupported { param, neutral: neutral.words() });
+        }
+    }
+    Ok(())
+}
+
+impl Neutral {
+    fn accepts(self, value: &Value, choices: u32) -> bool {
+        match self {
+            Self::Anything => true,
+            Self::Number(neutral) => value.as_f64() == Some(neutral),
+            Self::Boolean(neutral) => value.as_bool() == Some(neutral),
+            Self::EmptyList => value.as_array().is_some_and(Vec::is_empty),
+            Self::EmptyObject => value.as_object().is_some_and(serde_json::Map::is_empty),
+            Self::EmptyText => value.as_str() == Some(""),
+            Self::PlainText => value
+                .as_object()
+                .is_some_and(|format| format.len() == 1 && format.get("type").and_then(Value::as_str) == Some("text")),
+            Self::Choices => value.as_u64() == Some(u64::from(choices)),
+            Self::Null => false,
+        }
+    }
+
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Anything => "anything",
+            Self::Number(0.0) => "0",
+            Self::Number(_) => "1",
+            Self::Boolean(true) => "true",
+            Self::Boolean(false) => "false",
+            Self::EmptyList => "[]",
+            Self::EmptyObject => "{}",
+            Self::EmptyText => "\"\"",
+            Self::PlainText => "{\"type\": \"text\"}",
+            Self::Choices => "the value of 'n'",
+            Self::Null => "null",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, json};
+
+    use super::*;
+
+    fn check(name: &str, value: Value, choices: u32) -> Result<(), ApiError> {
+        let mut fields = Fields::new(Map::from_iter([(name.to_owned(), value)]), "");
+        take_unsupported(&mut fields, choices)?;
+        fields.finish()
+    }
+
+    #[test]
+    fn neutral_values_pass_and_others_are_refused_by_name() {
+        for (name, neutral, other) in [
+            ("best_of", json!(2), json!(3)),
+            ("frequency_penalty", json!(0), json!(0.5)),
+            ("presence_penalty", json!(0.0), json!(1)),
+            ("logit_bias", json!({}), json!({"50256": -100})),
+            ("suffix", json!(""), json!("end")),
+            ("repetition_penalty", json!(1.0), json!(1.1)),
+            ("length_penalty", json!(1), json!(2)),
+            ("stop_token_ids", json!([]), json!([7])),
+            ("skip_special_tokens", json!(true), json!(false)),
+            ("include_stop_str_in_output", json!(false), json!(true)),
+            ("use_beam_search", json!(false), json!(true)),
+            ("response_format", json!({"type": "text"}), json!({"type": "json_object"})),
+            ("guided_regex", Value::Null, json!("a+")),
+            ("priority", json!(0), json!(1)),
+            ("prompt_logprobs", Value::Null, json!(0)),
+            ("detokenize", json!(true), json!("true")),
+        ] {
+            assert_eq!(check(name, neutral, 2), Ok(()), "{name}");
+            assert_eq!(check(name, Value::Null, 2), Ok(()), "{name} null");
+            match check(name, other, 2) {
+                Err(ApiError::Unsupported { param, .. }) => assert_eq!(param, name),
+                answer => panic!("{name}: {answer:?}"),
+            }
+        }
+        assert_eq!(check("user", json!({"any": ["thing"]}), 1), Ok(()));
+    }
+}

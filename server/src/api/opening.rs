@@ -1,0 +1,50 @@
+//! What a choice's text begins with: the decoder prompt as text, and where each of its tokens stands in it.
+//!
+//! Built by `prepare`, read by `choice`.
+
+use model::Detokenizer;
+
+use super::model::ServedModel;
+
+/// The state of a choice's text before its first generated token.
+#[derive(Debug, Clone)]
+pub struct Opening {
+    /// Text that is given back in front of the generated one; empty without echo.
+    pub text: String,
+    /// For each token of the decoder prompt, the characters of `text` before it; empty without echo.
+    pub offsets: Vec<usize>,
+    /// Has read the decoder prompt: a character may be under way. None without a tokenizer.
+    pub detokenizer: Option<Detokenizer>,
+}
+
+impl Opening {
+    /// The opening for decoder `ids`; `given` is their text where the client sent text, which is echoed as it is.
+    pub fn new(ids: &[u32], given: Option<String>, echo: bool, model: &ServedModel) -> Self {
+        let Some(tokenizer) = &model.tokenizer else {
+            let offsets = if echo { vec![0; ids.len()] } else { Vec::new() };
+            return Self { text: String::new(), offsets, detokenizer: None };
+        };
+        let mut detokenizer = tokenizer.detokenizer();
+        let mut decoded = String::new();
+        let mut offsets = Vec::with_capacity(ids.len());
+        let mut characters = 0;
+        for &id in ids {
+            offsets.push(characters);
+            let piece = detokenizer.push(id);
+            characters += piece.chars().count();
+            if given.is_some() && tokenizer.is_special(id) {
+                // Special tokens are no text, but the client wrote this one out.
+                characters += model.token_name(id).chars().count();
+            }
+            decoded.push_str(piece);
+        }
+        if !echo {
+            return Self { text: String::new(), offsets: Vec::new(), detokenizer: Some(detokenizer) };
+        }
+        let text = given.unwrap_or(decoded);
+        // A tokenizer may normalise; its count must not lead past the text that is really there.
+        let end = text.chars().count();
+        offsets.iter_mut().for_each(|offset| *offset = end.min(*offset));
+        Self { text, offsets, detokenizer: Some(detokenizer) }
+    }
+}

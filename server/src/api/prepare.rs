@@ -1,0 +1,119 @@
+//! From what a request says to token ids: tokenising, with bounds checked before and after.
+//!
+//! Run on the tokenizer pool by `completions`. Blocking and pure.
+
+use model::Tokenizer;
+
+use super::error::ApiError;
+use super::model::ServedModel;
+use super::opening::Opening;
+use super::prompt::Prompt;
+
+/// The texts and ids of a request.
+#[derive(Debug)]
+pub struct Inputs {
+    /// Sources, at least one.
+    pub prompts: Vec<Prompt>,
+    /// What every text begins with.
+    pub decoder_prompt: Option<Prompt>,
+    /// Whether the tokenizer frames the sources.
+    pub add_special_tokens: bool,
+    /// Whether the beginning is part of the answer.
+    pub echo: bool,
+}
+
+/// The same as ids.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Encoder ids of each prompt, none empty.
+    pub sources: Vec<Vec<u32>>,
+    /// Decoder ids that every choice begins with, without the start token.
+    pub decoder_prompt: Vec<u32>,
+    /// What the decoder ids are as text.
+    pub opening: Opening,
+}
+
+/// Tokenises whatever is text.
+pub fn prepare(inputs: Inputs, model: &ServedModel) -> Result<Prepared, ApiError> {
+    let Inputs { prompts, decoder_prompt, add_special_tokens, echo } = inputs;
+    let several = prompts.len() > 1;
+    let source = |(index, prompt): (usize, Prompt)| {
+        let param = || if several { format!("prompt[{index}]") } else { "prompt".to_owned() };
+        let ids = match prompt {
+            Prompt::Ids(ids) => ids,
+            Prompt::Text(text) => {
+                let field = TextField {
+                    param: param(),
+                    add_special_tokens,
+                    tokens: model.max_source_tokens,
+                    vocab: model.source_vocab,
+                };
+                field.ids(&text, tokenizer(model, "prompt")?)?
+            }
+        };
+        if ids.is_empty() {
+            return Err(ApiError::Invalid { param: param(), problem: "has no tokens" });
+        }
+        Ok(ids)
+    };
+    let sources = prompts.into_iter().enumerate().map(source).collect::<Result<_, _>>()?;
+    let (decoder_prompt, opening) = begin(decoder_prompt, echo, model)?;
+    Ok(Prepared { sources, decoder_prompt, opening })
+}
+
+fn begin(prompt: Option<Prompt>, echo: bool, model: &ServedModel) -> Result<(Vec<u32>, Opening), ApiError> {
+    let (mut ids, text) = match prompt {
+        None => (Vec::new(), None),
+        Some(Prompt::Ids(ids)) => (ids, None),
+        Some(Prompt::Text(text)) => {
+            let field = TextField {
+                param: "decoder_prompt".to_owned(),
+                // The start token is put before it anyway, and an end token after it would be the end.
+                add_special_tokens: false,
+                tokens: model.max_target_tokens,
+                vocab: model.target_vocab,
+            };
+            let ids = field.ids(&text, tokenizer(model, "decoder_prompt")?)?;
+            (ids, Some(text))
+        }
+    };
+    // The engine puts the start token first; ids that were taken from a whole sequence bring their own.
+    if ids.first() == Some(&model.start_token) {
+        ids.remove(0);
+    }
+    let opening = Opening::new(&ids, text, echo, model);
+    Ok((ids, opening))
+}
+
+fn tokenizer<'a>(model: &'a ServedModel, param: &'static str) -> Result<&'a Tokenizer, ApiError> {
+    model.tokenizer.as_deref().ok_or(ApiError::NeedsTokenizer { param, instead: "give token ids" })
+}
+
+/// A field of text on its way to ids.
+struct TextField {
+    param: String,
+    add_special_tokens: bool,
+    /// Ids it may become, at most.
+    tokens: usize,
+    /// Ids the model knows on that side.
+    vocab: usize,
+}
+
+impl TextField {
+    fn ids(&self, text: &str, tokenizer: &Tokenizer) -> Result<Vec<u32>, ApiError> {
+        let tokens = tokenizer.fewest_tokens(text);
+        if tokens > self.tokens {
+            // Merging pieces takes longer than the text grows, so a text that cannot fit is never begun.
+            return Err(ApiError::TextTooLong { param: self.param.clone(), tokens, limit: self.tokens });
+        }
+        let ids = tokenizer
+            .encode(text, self.add_special_tokens)
+            .map_err(|error| ApiError::Untokenizable { param: self.param.clone(), problem: error.to_string() })?;
+        match ids.iter().find(|&&id| id as usize >= self.vocab) {
+            None => Ok(ids),
+            Some(&id) => {
+                Err(ApiError::UnknownToken { param: self.param.clone(), id: u64::from(id), vocab: self.vocab })
+            }
+        }
+    }
+}

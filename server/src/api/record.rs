@@ -1,0 +1,87 @@
+//! What is counted of one HTTP completion request, from its arrival to its end.
+//!
+//! Held by `completions` and then by `completion`; a record that is dropped early means that the client went away.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use crate::telemetry::{Metrics, Outcome};
+
+/// The completion requests that are being answered.
+#[derive(Debug, Clone)]
+pub struct OpenRequests {
+    /// Every open request holds a receiver.
+    open: Arc<watch::Sender<()>>,
+}
+
+impl Default for OpenRequests {
+    fn default() -> Self {
+        Self { open: Arc::new(watch::Sender::new(())) }
+    }
+}
+
+impl OpenRequests {
+    /// Returns when none is left.
+    pub async fn finished(&self) {
+        self.open.closed().await;
+    }
+}
+
+/// One request's times and outcome.
+#[derive(Debug)]
+pub struct RequestRecord {
+    metrics: Metrics,
+    arrived: Instant,
+    first_token_seen: bool,
+    outcome: Outcome,
+    _open: watch::Receiver<()>,
+}
+
+impl RequestRecord {
+    /// A request has arrived.
+    pub fn new(metrics: &Metrics, open: &OpenRequests) -> Self {
+        metrics.open_requests.inc();
+        Self {
+            metrics: metrics.clone(),
+            arrived: Instant::now(),
+            first_token_seen: false,
+            outcome: Outcome::Cancelled,
+            _open: open.open.subscribe(),
+        }
+    }
+
+    /// A token was generated; `last` is when the choice's one before came.
+    pub fn token(&mut self, last: &mut Option<Instant>) {
+        let now = Instant::now();
+        self.metrics.generated_tokens.inc();
+        if !self.first_token_seen {
+            self.first_token_seen = true;
+            self.metrics.first_token_seconds.observe((now - self.arrived).as_secs_f64());
+        }
+        if let Some(before) = last.replace(now) {
+            self.metrics.token_gap_seconds.observe((now - before).as_secs_f64());
+        }
+    }
+
+    /// Source tokens that another request had encoded already.
+    pub fn cached(&self, tokens: u32) {
+        self.metrics.cached_source_tokens.inc_by(u64::from(tokens));
+    }
+
+    /// How the request ends when the record is dropped.
+    pub const fn set_outcome(&mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for RequestRecord {
+    fn drop(&mut self) {
+        self.metrics.open_requests.dec();
+        self.metrics.count_request(self.outcome);
+        if self.outcome == Outcome::Completed {
+            self.metrics.request_seconds.observe(self.arrived.elapsed().as_secs_f64());
+        }
+    }
+}

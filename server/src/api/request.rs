@@ -1,0 +1,398 @@
+//! The body of `POST /v1/completions`, read and checked field by field.
+//!
+//! Called by `completions`. Pure: no tokenizer, no engine, no clock.
+
+use kernels::Sampling;
+use serde_json::{Value, error::Category};
+
+use super::error::ApiError;
+use super::fields::{Fields, kind};
+use super::neutral::{take_unsupported, take_unsupported_stream_options};
+use super::prompt::{Prompt, PromptBounds, decoder_prompt, prompts};
+
+/// What a body is checked against.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestBounds {
+    /// Prompts of one request, at most.
+    pub prompts: usize,
+    /// `n`, at most.
+    pub choices: u32,
+    /// `logprobs`, at most.
+    pub top_log_probs: u32,
+    /// Stop strings, at most.
+    pub stop_strings: usize,
+    /// Ids the encoder knows.
+    pub source_vocab: usize,
+    /// Ids the decoder knows.
+    pub target_vocab: usize,
+    /// Whether text can be turned into ids and back.
+    pub has_tokenizer: bool,
+}
+
+/// A request as it is meant, with defaults filled in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CompletionRequest {
+    /// The model asked for; the only one when absent.
+    pub model: Option<String>,
+    /// Sources, at least one.
+    pub prompts: Vec<Prompt>,
+    /// What every text begins with.
+    pub decoder_prompt: Option<Prompt>,
+    /// Whether the tokenizer frames the sources as the model was trained.
+    pub add_special_tokens: bool,
+    /// Tokens to generate at most.
+    pub max_tokens: u32,
+    /// Nothing ends a text before so many tokens.
+    pub min_tokens: u32,
+    /// End tokens do not end a text.
+    pub ignore_eos: bool,
+    /// Continuations of each prompt.
+    pub choices: u32,
+    /// How tokens are chosen; its seed is meaningless.
+    pub sampling: Sampling,
+    /// Seed of the random stream; a random one when absent.
+    pub seed: Option<u64>,
+    /// Strings that end a text.
+    pub stop: Vec<String>,
+    /// Log-probabilities, with this many alternatives.
+    pub log_probs: Option<u32>,
+    /// Give the decoder prompt back as well.
+    pub echo: bool,
+    /// Answer piece by piece.
+    pub stream: bool,
+    /// Send the usage at the end of the stream.
+    pub include_usage: bool,
+    /// Give ids back as well.
+    pub return_token_ids: bool,
+}
+
+/// Temperatures below this choose the most probable token: dividing by them would overflow float32.
+const GREEDY_BELOW: f64 = 1e-5;
+
+/// OpenAI stops at 2, vLLM nowhere. At 100 every distribution is flat, so larger ones are mistakes.
+const TEMPERATURE_MAX: f64 = 100.0;
+
+impl CompletionRequest {
+    /// Reads a request's body.
+    pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<Self, ApiError> {
+        let mut fields = object(body)?;
+        let stream = fields.boolean("stream", false)?;
+        let choices = fields.integer("n", 1, u64::from(bounds.choices))?.map_or(1, to_u32);
+        let echo = fields.boolean("echo", false)?;
+        let lowest = i64::from(!echo);
+        let max_tokens = fields.integer("max_tokens", lowest, u64::from(u32::MAX))?.map_or(16, to_u32);
+        let request = Self {
+            model: fields.text("model")?,
+            prompts: read_prompts(&mut fields, bounds)?,
+            decoder_prompt: read_decoder_prompt(&mut fields, bounds)?,
+            add_special_tokens: fields.boolean("add_special_tokens", true)?,
+            max_tokens,
+            min_tokens: fields.integer("min_tokens", 0, u64::from(u32::MAX))?.map_or(0, to_u32),
+            ignore_eos: fields.boolean("ignore_eos", false)?,
+            choices,
+            sampling: read_sampling(&mut fields)?,
+            seed: fields.integer("seed", i64::MIN, u64::MAX)?.map(seed_bits),
+            stop: read_stop(&mut fields, bounds)?,
+            log_probs: fields.integer("logprobs", 0, u64::from(bounds.top_log_probs))?.map(to_u32),
+            echo,
+            stream,
+            include_usage: read_include_usage(&mut fields, stream)?,
+            return_token_ids: fields.boolean("return_token_ids", false)?,
+        };
+        take_unsupported(&mut fields, choices)?;
+        fields.finish()?;
+        if request.min_tokens > request.max_tokens {
+            return Err(ApiError::OutOfRange {
+                param: "min_tokens",
+                value: request.min_tokens.to_string(),
+                range: format!("at most max_tokens ({})", request.max_tokens),
+            });
+        }
+        Ok(request)
+    }
+}
+
+fn object(body: &[u8]) -> Result<Fields, ApiError> {
+    let text = std::str::from_utf8(body).map_err(|error| ApiError::NotUtf8 { offset: error.valid_up_to() })?;
+    match serde_json::from_str(text) {
+        Ok(Value::Object(object)) => Ok(Fields::new(object, "")),
+        Ok(other) => Err(ApiError::NotAnObject { found: kind(&other) }),
+        Err(_) if text.trim().is_empty() => Err(ApiError::MalformedJson { problem: "it is empty".to_owned() }),
+        Err(error) => Err(ApiError::MalformedJson { problem: json_problem(&error) }),
+    }
+}
+
+fn json_problem(error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    match error.classify() {
+        Category::Syntax if said.starts_with("recursion limit exceeded") => {
+            format!("it is nested too deeply (line {} column {})", error.line(), error.column())
+        }
+        _ => said,
+    }
+}
+
+fn read_prompts(fields: &mut Fields, bounds: &RequestBounds) -> Result<Vec<Prompt>, ApiError> {
+    let value = fields.take("prompt").ok_or(ApiError::Missing { param: "prompt" })?;
+    let read = prompts(value, PromptBounds { prompts: bounds.prompts, vocab: bounds.source_vocab })?;
+    if !bounds.has_tokenizer && read.iter().any(|prompt| matches!(prompt, Prompt::Text(_))) {
+        return Err(ApiError::NeedsTokenizer { param: "prompt", instead: "give token ids" });
+    }
+    Ok(read)
+}
+
+fn read_decoder_prompt(fields: &mut Fields, bounds: &RequestBounds) -> Result<Option<Prompt>, ApiError> {
+    let Some(value) = fields.take("decoder_prompt") else { return Ok(None) };
+    let read = decoder_prompt(value, bounds.target_vocab)?;
+    if !bounds.has_tokenizer && matches!(read, Prompt::Text(_)) {
+        return Err(ApiError::NeedsTokenizer { param: "decoder_prompt", instead: "give token ids" });
+    }
+    Ok(Some(read))
+}
+
+fn read_sampling(fields: &mut Fields) -> Result<Sampling, ApiError> {
+    let temperature =
+        fields.number("temperature", 1.0, "between 0 and 100", |number| (0.0..=TEMPERATURE_MAX).contains(&number))?;
+    let top_p = fields.number("top_p", 1.0, "above 0 and at most 1", |number| number > 0.0 && number <= 1.0)?;
+    let min_p = fields.number("min_p", 0.0, "between 0 and 1", |number| (0.0..=1.0).contains(&number))?;
+    let top_k = fields.integer("top_k", -1, i64::MAX as u64)?.unwrap_or(0).max(0);
+    Ok(Sampling {
+        temperature: if temperature < GREEDY_BELOW { 0.0 } else { temperature as f32 },
+        // More than there are ids keeps all of them.
+        top_k: u32::try_from(top_k).unwrap_or(u32::MAX),
+        // A double that rounds to zero in float32 would be out of range again.
+        top_p: (top_p as f32).max(f32::MIN_POSITIVE),
+        min_p: min_p as f32,
+        seed: 0,
+    })
+}
+
+fn read_stop(fields: &mut Fields, bounds: &RequestBounds) -> Result<Vec<String>, ApiError> {
+    let expected = "a string or a list of strings";
+    let strings = match fields.take("stop") {
+        None => return Ok(Vec::new()),
+        Some(Value::String(text)) => vec![text],
+        Some(Value::Array(list)) if list.len() > bounds.stop_strings => {
+            let (count, limit) = (list.len(), bounds.stop_strings);
+            return Err(ApiError::TooMany { param: "stop", count, unit: "strings", limit });
+        }
+        Some(Value::Array(list)) => {
+            let text = |(index, value): (usize, Value)| match value {
+                Value::String(text) => Ok(text),
+                other => Err(ApiError::WrongType {
+                    param: format!("stop[{index}]"),
+                    expected: "a string",
+                    found: kind(&other),
+                }),
+            };
+            list.into_iter().enumerate().map(text).collect::<Result<_, _>>()?
+        }
+        Some(other) => return Err(ApiError::WrongType { param: "stop".to_owned(), expected, found: kind(&other) }),
+    };
+    if strings.iter().any(String::is_empty) {
+        return Err(ApiError::Invalid { param: "stop".to_owned(), problem: "must not hold an empty string" });
+    }
+    if !strings.is_empty() && !bounds.has_tokenizer {
+        return Err(ApiError::NeedsTokenizer { param: "stop", instead: "leave it out" });
+    }
+    Ok(strings)
+}
+
+fn read_include_usage(fields: &mut Fields, stream: bool) -> Result<bool, ApiError> {
+    let Some(mut options) = fields.object("stream_options", "stream_options.")? else { return Ok(false) };
+    if !stream {
+        let problem = "is only allowed when 'stream' is true";
+        return Err(ApiError::Invalid { param: "stream_options".to_owned(), problem });
+    }
+    let include_usage = options.boolean("include_usage", false)?;
+    take_unsupported_stream_options(&mut options)?;
+    options.finish()?;
+    Ok(include_usage)
+}
+
+/// For numbers that were checked against a 32-bit range.
+fn to_u32(number: i128) -> u32 {
+    u32::try_from(number).expect("the range was checked")
+}
+
+/// Any 64-bit integer is a seed; the random stream wants its bits.
+fn seed_bits(number: i128) -> u64 {
+    match i64::try_from(number) {
+        Ok(signed) => signed.cast_unsigned(),
+        Err(_) => u64::try_from(number).expect("the range was checked"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const BOUNDS: RequestBounds = RequestBounds {
+        prompts: 64,
+        choices: 16,
+        top_log_probs: 20,
+        stop_strings: 4,
+        source_vocab: 1000,
+        target_vocab: 500,
+        has_tokenizer: true,
+    };
+
+    fn parse(value: Value) -> Result<CompletionRequest, ApiError> {
+        CompletionRequest::parse(value.to_string().as_bytes(), &BOUNDS)
+    }
+
+    /// A request with one more field.
+    fn with(name: &str, value: Value) -> Result<CompletionRequest, ApiError> {
+        let mut body = json!({"prompt": "p"});
+        body[name] = value;
+        parse(body)
+    }
+
+    #[test]
+    fn defaults_are_openais() {
+        let request = parse(json!({"prompt": "p"})).unwrap();
+        let sampling = Sampling { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0, seed: 0 };
+        assert_eq!(
+            request,
+            CompletionRequest {
+                model: None,
+                prompts: vec![Prompt::Text("p".to_owned())],
+                decoder_prompt: None,
+                add_special_tokens: true,
+                max_tokens: 16,
+                min_tokens: 0,
+                ignore_eos: false,
+                choices: 1,
+                sampling,
+                seed: None,
+                stop: Vec::new(),
+                log_probs: None,
+                echo: false,
+                stream: false,
+                include_usage: false,
+                return_token_ids: false,
+            }
+        );
+    }
+
+    #[test]
+    fn null_means_the_default_for_every_field() {
+        let names = "model decoder_prompt add_special_tokens max_tokens min_tokens ignore_eos n temperature top_p top_k \
+                     min_p seed stop logprobs echo stream stream_options return_token_ids best_of user suffix";
+        let default = parse(json!({"prompt": "p"}));
+        for name in names.split_whitespace() {
+            assert_eq!(with(name, Value::Null), default, "{name}");
+        }
+        assert_eq!(with("prompt", Value::Null), Err(ApiError::Missing { param: "prompt" }));
+    }
+
+    #[test]
+    fn values_at_the_edges_of_their_ranges_are_accepted() {
+        assert_eq!(with("temperature", json!(0)).unwrap().sampling.temperature, 0.0);
+        assert_eq!(with("temperature", json!(1e-30)).unwrap().sampling.temperature, 0.0);
+        assert_eq!(with("temperature", json!(100)).unwrap().sampling.temperature, 100.0);
+        assert_eq!(with("top_p", json!(1)).unwrap().sampling.top_p, 1.0);
+        assert!(with("top_p", json!(1e-300)).unwrap().sampling.top_p > 0.0);
+        for off in [-1, 0] {
+            assert_eq!(with("top_k", json!(off)).unwrap().sampling.top_k, 0);
+        }
+        assert_eq!(with("top_k", json!(1_u64 << 40)).unwrap().sampling.top_k, u32::MAX);
+        assert_eq!(with("min_p", json!(1)).unwrap().sampling.min_p, 1.0);
+        assert_eq!(with("seed", json!(u64::MAX)).unwrap().seed, Some(u64::MAX));
+        assert_eq!(with("seed", json!(-1)).unwrap().seed, Some(u64::MAX));
+        assert_eq!(with("n", json!(16)).unwrap().choices, 16);
+        assert_eq!(with("logprobs", json!(20)).unwrap().log_probs, Some(20));
+        assert_eq!(with("min_tokens", json!(16)).unwrap().min_tokens, 16);
+        assert_eq!(with("stop", json!("x")).unwrap().stop, ["x"]);
+        assert_eq!(with("stop", json!(["a", "b", "c", "d"])).unwrap().stop.len(), 4);
+        assert_eq!(with("stop", json!([])).unwrap().stop.len(), 0);
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused_by_name() {
+        for (name, values) in [
+            ("temperature", vec![json!(-0.1), json!(101), json!("1"), json!(true)]),
+            ("top_p", vec![json!(0), json!(1.01), json!(-1), json!([])]),
+            ("top_k", vec![json!(-2), json!(1.5), json!("5")]),
+            ("min_p", vec![json!(-0.1), json!(1.1)]),
+            ("max_tokens", vec![json!(0), json!(-1), json!(1.0), json!(1_u64 << 40), json!("16"), json!(true)]),
+            ("min_tokens", vec![json!(17), json!(-1)]),
+            ("n", vec![json!(0), json!(17), json!(-1), json!(2.0)]),
+            ("logprobs", vec![json!(21), json!(-1), json!(true)]),
+            ("seed", vec![json!(0.5), json!("x"), json!(1e30)]),
+            ("stop", vec![json!(""), json!(["a", ""]), json!(["a", "b", "c", "d", "e"]), json!(7), json!([7])]),
+            ("stream", vec![json!(1), json!("true")]),
+            ("echo", vec![json!(0)]),
+            ("ignore_eos", vec![json!("yes")]),
+            ("model", vec![json!(7)]),
+            ("stream_options", vec![json!({"include_usage": true}), json!([]), json!({})]),
+            ("decoder_prompt", vec![json!(7), json!([500]), json!(["a"]), json!([[1]])]),
+            ("prompt", vec![json!([1000]), json!(""), json!(3)][..1].to_vec()),
+        ] {
+            for value in values {
+                let error = with(name, value.clone()).expect_err("refused");
+                let body: Value = serde_json::from_str(&error.body()).unwrap();
+                assert_eq!(error.status().as_u16(), 400, "{name} {value}");
+                let param = body["error"]["param"].as_str().expect("a parameter is named");
+                assert!(param.starts_with(name), "{name} {value}: {body}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_tokens_may_be_asked_for_only_with_echo() {
+        assert_eq!(parse(json!({"prompt": "p", "max_tokens": 0, "echo": true})).unwrap().max_tokens, 0);
+        let error = parse(json!({"prompt": "p", "max_tokens": 0, "echo": false})).expect_err("refused");
+        assert!(matches!(error, ApiError::OutOfRange { param: "max_tokens", .. }));
+    }
+
+    #[test]
+    fn stream_options_are_read_and_their_unknown_fields_refused() {
+        let ask = |options: Value| parse(json!({"prompt": "p", "stream": true, "stream_options": options}));
+        assert!(ask(json!({"include_usage": true, "continuous_usage_stats": false})).unwrap().include_usage);
+        assert!(!ask(json!({"include_obfuscation": true})).unwrap().include_usage);
+        let refused = ask(json!({"continuous_usage_stats": true}));
+        assert!(matches!(refused, Err(ApiError::Unsupported { param: "stream_options.continuous_usage_stats", .. })));
+        let unknown = ask(json!({"usage": true})).expect_err("refused");
+        assert_eq!(unknown.to_string(), "Unrecognized request argument supplied: stream_options.usage");
+        assert!(ask(json!({"include_usage": 1})).is_err());
+    }
+
+    #[test]
+    fn an_unknown_field_is_answered_as_openai_does() {
+        let error = with("bogus", json!(1)).expect_err("refused");
+        assert_eq!(error.to_string(), "Unrecognized request argument supplied: bogus");
+    }
+
+    #[test]
+    fn bodies_that_are_no_request_are_refused_with_the_place() {
+        let parse = |body: &[u8]| CompletionRequest::parse(body, &BOUNDS).expect_err("refused").to_string();
+        assert!(parse(b"{\"prompt\": \"\xff\"}").contains("offset 12"));
+        assert!(parse(b"{\"prompt\": \"a\",\n}").contains("line 2 column 1"));
+        assert!(parse(b"  ").contains("it is empty"));
+        assert!(parse(b"[1]").contains("must be a JSON object, not a list"));
+        assert!(parse(b"{\"prompt\": \"a\"} x").contains("trailing characters"));
+        assert!(parse(b"{\"prompt\": \"\\ud800\"}").contains("line 1"));
+        let deep = format!("{{\"prompt\": {}1{}}}", "[".repeat(1000), "]".repeat(1000));
+        assert!(parse(deep.as_bytes()).contains("nested too deeply"));
+        assert!(parse(b"{\"prompt\": NaN}").contains("line 1"));
+    }
+
+    #[test]
+    fn text_without_a_tokenizer_is_refused_by_name() {
+        let bounds = RequestBounds { has_tokenizer: false, ..BOUNDS };
+        for (body, param) in [
+            (json!({"prompt": "p"}), "prompt"),
+            (json!({"prompt": ["p"]}), "prompt"),
+            (json!({"prompt": [1], "decoder_prompt": "p"}), "decoder_prompt"),
+            (json!({"prompt": [1], "stop": "p"}), "stop"),
+        ] {
+            let error = CompletionRequest::parse(body.to_string().as_bytes(), &bounds).expect_err("refused");
+            assert!(matches!(error, ApiError::NeedsTokenizer { param: name, .. } if name == param), "{error}");
+        }
+        let ids = json!({"prompt": [[1], [2]], "decoder_prompt": [3], "stop": []});
+        assert!(CompletionRequest::parse(ids.to_string().as_bytes(), &bounds).is_ok());
+    }
+}

@@ -1,0 +1,27 @@
+//! `x-request-id`: echoed when the client gives one, made otherwise.
+
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::wire::random_name;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longer ones are no names, and they end up in logs.
+const LONGEST: usize = 128;
+
+/// Puts the request's name on its answer.
+pub async fn name_request(request: Request, next: Next) -> Response {
+    let given = request.headers().get(X_REQUEST_ID).filter(|name| usable(name)).cloned();
+    let name = given.unwrap_or_else(|| {
+        HeaderValue::try_from(format!("req-{}", random_name())).expect("hexadecimal digits are a valid header")
+    });
+    let mut response = next.run(request).await;
+    response.headers_mut().insert(X_REQUEST_ID, name);
+    response
+}
+
+fn usable(name: &HeaderValue) -> bool {
+    !name.is_empty() && name.len() <= LONGEST && name.to_str().is_ok()
+}

@@ -1,0 +1,213 @@
+//! Stop strings over a text that arrives in pieces: pure, and the same for every way of cutting the text.
+//!
+//! Used by `choice`. It must never let out a character that may turn out to belong to a stop string.
+
+use std::sync::Arc;
+
+/// The stop strings of a request, shared by its choices.
+#[derive(Debug, Default)]
+pub struct StopStrings {
+    patterns: Vec<Pattern>,
+}
+
+/// One string, ready for the Knuth-Morris-Pratt scan: linear in the text whatever the strings are.
+#[derive(Debug)]
+struct Pattern {
+    bytes: Vec<u8>,
+    /// For each length: the longest proper suffix of that prefix that is a prefix as well.
+    fallback: Vec<usize>,
+}
+
+impl StopStrings {
+    /// None of `strings` may be empty.
+    pub fn new(strings: &[String]) -> Self {
+        Self { patterns: strings.iter().map(|string| Pattern::new(string.as_bytes())).collect() }
+    }
+}
+
+impl Pattern {
+    fn new(bytes: &[u8]) -> Self {
+        debug_assert!(!bytes.is_empty(), "an empty stop string would match everywhere");
+        let mut pattern = Self { bytes: bytes.to_vec(), fallback: vec![0; bytes.len() + 1] };
+        let mut matched = 0;
+        for (index, &byte) in bytes.iter().enumerate().skip(1) {
+            matched = pattern.advance(matched, byte);
+            pattern.fallback[index + 1] = matched;
+        }
+        pattern
+    }
+
+    /// The length of the longest prefix that ends with `byte`, when `matched` bytes were matched before.
+    fn advance(&self, mut matched: usize, byte: u8) -> usize {
+        while matched > 0 && self.bytes[matched] != byte {
+            matched = self.fallback[matched];
+        }
+        if self.bytes[matched] == byte { matched + 1 } else { 0 }
+    }
+}
+
+/// The scan of one choice's text.
+#[derive(Debug)]
+pub struct StopMatcher {
+    strings: Arc<StopStrings>,
+    /// Per string, how much of its beginning the text ends with.
+    matched: Vec<usize>,
+    /// Text that cannot be let out yet.
+    held: String,
+    stopped: bool,
+}
+
+impl StopMatcher {
+    /// Nothing scanned yet.
+    pub fn new(strings: &Arc<StopStrings>) -> Self {
+        let matched = vec![0; strings.patterns.len()];
+        Self { strings: Arc::clone(strings), matched, held: String::new(), stopped: false }
+    }
+
+    /// Whether a stop string has stood in the text. Nothing comes out afterwards.
+    pub const fn stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// Scans `text` and appends to `out` what is certain to stand before any stop string.
+    ///
+    /// The string that is complete first ends the text; of several that are complete at the same character the
+    /// longest. That does not depend on how the text was cut into pieces.
+    pub fn push(&mut self, text: &str, out: &mut String) {
+        if self.stopped {
+            return;
+        }
+        self.held.push_str(text);
+        let scanned = self.held.len() - text.len();
+        for (offset, byte) in text.bytes().enumerate() {
+            if let Some(length) = self.advance(byte) {
+                self.stopped = true;
+                // The match may begin before this piece but never before what is held.
+                out.push_str(&self.held[..scanned + offset + 1 - length]);
+                self.held.clear();
+                return;
+            }
+        }
+        // A prefix of a stop string begins at a character's first byte, and pieces end at a character's last.
+        let keep = self.matched.iter().copied().max().unwrap_or(0);
+        let free = self.held.len() - keep;
+        out.push_str(&self.held[..free]);
+        self.held.drain(..free);
+    }
+
+    /// Appends the rest: no more text comes, so nothing can become a stop string.
+    pub fn finish(&mut self, out: &mut String) {
+        out.push_str(&self.held);
+        self.held.clear();
+    }
+
+    /// Moves every scan by one byte; the length of the longest string that is complete now.
+    fn advance(&mut self, byte: u8) -> Option<usize> {
+        let mut longest = None;
+        for (pattern, matched) in self.strings.patterns.iter().zip(&mut self.matched) {
+            *matched = pattern.advance(*matched, byte);
+            if *matched == pattern.bytes.len() {
+                longest = longest.max(Some(*matched));
+            }
+        }
+        longest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn run(stops: &[String], pieces: &[&str]) -> (Vec<String>, bool) {
+        let strings = Arc::new(StopStrings::new(stops));
+        let mut matcher = StopMatcher::new(&strings);
+        let mut outputs: Vec<String> = pieces
+            .iter()
+            .map(|piece| {
+                let mut out = String::new();
+                matcher.push(piece, &mut out);
+                out
+            })
+            .collect();
+        let mut rest = String::new();
+        matcher.finish(&mut rest);
+        outputs.push(rest);
+        (outputs, matcher.stopped())
+    }
+
+    /// The definition, written as slowly and plainly as possible.
+    fn expected(stops: &[String], text: &str) -> (String, bool) {
+        for end in 0..=text.len() {
+            let longest = stops.iter().filter(|stop| text.as_bytes()[..end].ends_with(stop.as_bytes()));
+            if let Some(stop) = longest.max_by_key(|stop| stop.len()) {
+                return (text[..end - stop.len()].to_owned(), true);
+            }
+        }
+        (text.to_owned(), false)
+    }
+
+    fn owned(stops: &[&str]) -> Vec<String> {
+        stops.iter().map(|&stop| stop.to_owned()).collect()
+    }
+
+    #[test]
+    fn a_stop_string_across_three_pieces_is_cut_and_its_beginning_never_let_out() {
+        let (outputs, stopped) = run(&owned(&["END."]), &["one E", "N", "D. two"]);
+        assert_eq!(outputs, ["one ", "", "", ""]);
+        assert!(stopped);
+    }
+
+    #[test]
+    fn a_false_start_is_let_out_as_soon_as_it_is_known_to_be_one() {
+        let (outputs, stopped) = run(&owned(&["aab"]), &["xaa", "a", "c"]);
+        assert_eq!(outputs, ["x", "a", "aac", ""]);
+        assert!(!stopped);
+    }
+
+    #[test]
+    fn text_held_for_a_longer_string_comes_out_when_a_shorter_one_ends_the_text() {
+        let (outputs, stopped) = run(&owned(&["abcdX", "bc"]), &["za", "bc"]);
+        assert_eq!(outputs.concat(), "za");
+        assert!(stopped);
+    }
+
+    #[test]
+    fn without_stop_strings_everything_passes_at_once() {
+        assert_eq!(run(&[], &["a", "é"]), (owned(&["a", "é", ""]), false));
+    }
+
+    proptest! {
+        #[test]
+        fn any_way_of_cutting_the_text_gives_the_same_and_never_leaks(
+            stops in prop::collection::vec("[abé]{1,4}", 0..4),
+            text in "[abcé]{0,24}",
+            cuts in prop::collection::vec(0_usize..25, 0..8),
+        ) {
+            let mut borders: Vec<usize> = text.char_indices().map(|(index, _)| index).collect();
+            borders.push(text.len());
+            let mut at: Vec<usize> = cuts.iter().map(|cut| borders[cut % borders.len()]).collect();
+            at.extend([0, text.len()]);
+            at.sort_unstable();
+            let pieces: Vec<&str> = at.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect();
+
+            let (outputs, stopped) = run(&stops, &pieces);
+            let (whole, stops_there) = expected(&stops, &text);
+            prop_assert_eq!(outputs.concat(), whole.clone());
+            prop_assert_eq!(stopped, stops_there);
+
+            // What was let out after each piece is a beginning of the final text, and nothing is held that
+            // could not begin a stop string.
+            let mut sent = String::new();
+            let mut seen = String::new();
+            for (piece, output) in pieces.iter().zip(&outputs) {
+                sent.push_str(output);
+                seen.push_str(piece);
+                prop_assert!(whole.starts_with(&sent));
+                let held = seen.strip_prefix(&sent).unwrap_or_default();
+                prop_assert!(stopped || held.is_empty() || stops.iter().any(|stop| stop.starts_with(held)));
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! An answer piece by piece, as server-sent events.
+//!
+//! Called by `completions`. The client's reading drives it: when the connection goes, the work is cancelled.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::unfold;
+
+use super::completion::Completion;
+use super::wire::{Heading, UsageField};
+use crate::telemetry::Outcome;
+
+/// A comment is sent after so long a silence: proxies keep the connection, and a client that is gone is noticed.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// The response whose body streams `completion`.
+pub fn respond(completion: Completion, heading: Heading, include_usage: bool) -> Response {
+    let events = Events { completion: Some(completion), heading, include_usage, stage: Stage::Choices };
+    let body = unfold(events, |mut events| async move {
+        let bytes = events.next().await?;
+        Some((Ok::<_, Infallible>(bytes), events))
+    });
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        // nginx would collect the events into large blocks.
+        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ];
+    (headers, Body::from_stream(body)).into_response()
+}
+
+/// The events still to be sent.
+struct Events {
+    /// Taken at the end, so that the request is over before its last bytes are on their way.
+    completion: Option<Completion>,
+    heading: Heading,
+    include_usage: bool,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy)]
+enum Stage {
+    Choices,
+    Usage,
+    Done,
+}
+
+impl Events {
+    async fn next(&mut self) -> Option<Bytes> {
+        let completion = self.completion.as_mut()?;
+        let in_between = if self.include_usage { UsageField::Later } else { UsageField::Absent };
+        loop {
+            match self.stage {
+                Stage::Choices => match tokio::time::timeout(KEEP_ALIVE, completion.advance()).await {
+                    Err(_) => return Some(Bytes::from_static(b": keep-alive\n\n")),
+                    Ok(Ok(Some(index))) => {
+                        if let Some(piece) = completion.take(index) {
+                            return Some(event(&self.heading.message(&[(index, piece)], in_between)));
+                        }
+                    }
+                    Ok(Ok(None)) if self.include_usage => self.stage = Stage::Usage,
+                    Ok(Ok(None)) => self.stage = Stage::Done,
+                    Ok(Err(error)) => {
+                        completion.set_outcome(Outcome::Failed);
+                        self.completion = None;
+                        return Some(event(&error.body()));
+                    }
+                },
+                Stage::Usage => {
+                    self.stage = Stage::Done;
+                    return Some(event(&self.heading.message(&[], UsageField::Now(completion.usage()))));
+                }
+                Stage::Done => {
+                    completion.set_outcome(Outcome::Completed);
+                    self.completion = None;
+                    return Some(event("[DONE]"));
+                }
+            }
+        }
+    }
+}
+
+fn event(data: &str) -> Bytes {
+    Bytes::from(format!("data: {data}\n\n"))
+}

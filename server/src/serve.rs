@@ -1,0 +1,60 @@
+//! The server's life: accept, and at shutdown let running answers finish.
+//!
+//! Called by the `serve` command and by tests. It knows connections and the order of goodbye, no requests.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::api::{Api, router};
+
+/// After the last answer, so long may connections take to close.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// Serves until `shutdown` is ready and the running answers are finished.
+///
+/// From then on the engine's door is shut: new requests are still accepted, and answered with 503, until no answer is
+/// being written or `drain_timeout` is over. Then the listener closes; whatever still runs is cut off.
+///
+/// # Errors
+/// None after the listener is bound: failures to accept are retried.
+pub async fn serve(
+    listener: TcpListener,
+    api: Arc<Api>,
+    drain_timeout: Duration,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    // A token is a few bytes; waiting to fill a packet would hold it back.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection keeps small packets back");
+        }
+    });
+    let (drained, closing) = oneshot::channel();
+    let goodbye = {
+        let api = Arc::clone(&api);
+        async move {
+            shutdown.await;
+            api.engine.drain();
+            if tokio::time::timeout(drain_timeout, api.open_requests.finished()).await.is_err() {
+                tracing::warn!(open = api.metrics.open_requests.get(), "cutting off what is still being answered");
+            }
+            let _ = drained.send(());
+        }
+    };
+    let serving = axum::serve(listener, router(api)).with_graceful_shutdown(goodbye);
+    // A connection that never says anything must not keep the process.
+    let out_of_patience = async {
+        let _ = closing.await;
+        tokio::time::sleep(CLOSING).await;
+    };
+    tokio::select! {
+        served = serving => served,
+        () = out_of_patience => Ok(()),
+    }
+}
