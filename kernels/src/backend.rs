@@ -296,8 +296,9 @@ pub trait Backend: Send + 'static {
         rows: usize,
         out: &mut Self::Activations,
     );
-    /// Chooses one id for each draw, by the definition in [`crate::sampling`], and appends it to `out`.
-    fn sample(&self, logits: &Self::Activations, draws: &[Draw], end_ids: &[u32], out: &mut Vec<u32>);
+    /// Chooses one id for each draw, by the definition in [`crate::sampling`], and appends it to `out`; `None` for a
+    /// row whose logits are not numbers.
+    fn sample(&self, logits: &Self::Activations, draws: &[Draw], end_ids: &[u32], out: &mut Vec<Option<u32>>);
     /// Log-softmax of a row at `id`, with the id's rank, and of its `top` most probable ids (ties: lowest id first).
     fn log_probs(&self, logits: &Self::Activations, row: usize, id: u32, top: usize) -> (Candidate, Vec<Candidate>);
 }

@@ -79,15 +79,19 @@ pub fn nucleus(total: u64, top_p: f32) -> u64 {
 ///
 /// In this order: forbidden end ids leave; temperature 0 takes the largest logit; else logits are divided by
 /// the temperature, and top_k, top_p (over what top_k left) and min_p (against the most probable) each narrow
-/// the set, ties always to the lowest id. The draw is by inverse CDF over the kept ids in id order.
-pub fn choose(logits: &[f32], choice: &Choice, end_ids: &[u32]) -> u32 {
+/// the set, ties always to the lowest id. The draw is by inverse CDF over the kept ids in id order. `None` when a
+/// logit is not a number: there is no order then.
+pub fn choose(logits: &[f32], choice: &Choice, end_ids: &[u32]) -> Option<u32> {
+    if logits.iter().any(|logit| logit.is_nan()) {
+        return None;
+    }
     let parameters = &choice.sampling;
     let allowed = |id: u32| !(choice.forbid_end && end_ids.contains(&id));
     let mut ids: Vec<u32> = (0..logits.len() as u32).filter(|&id| allowed(id)).collect();
     let logit = |id: u32| logits[id as usize];
     ids.sort_by(|&a, &b| best_first((a, logit(a)), (b, logit(b))));
     if parameters.temperature == 0.0 {
-        return ids[0];
+        return Some(ids[0]);
     }
     let scaled = |id: u32| logit(id) / parameters.temperature;
     let max = scaled(ids[0]);
@@ -112,7 +116,7 @@ pub fn choose(logits: &[f32], choice: &Choice, end_ids: &[u32]) -> u32 {
         mass += w;
         mass > target
     });
-    found.map(|p| p.0).expect("the most probable id has weight 1 and is always kept")
+    found.map(|p| p.0)
 }
 
 /// Least weight that `min_p` keeps.
@@ -132,13 +136,13 @@ mod tests {
 
     #[test]
     fn greedy_takes_the_lowest_of_equal_ids() {
-        assert_eq!(choose(&[1.0, 3.0, 3.0, -1.0], &at(Sampling::GREEDY, 0), &[]), 1);
+        assert_eq!(choose(&[1.0, 3.0, 3.0, -1.0], &at(Sampling::GREEDY, 0), &[]), Some(1));
     }
 
     #[test]
     fn forbidden_end_ids_are_never_chosen() {
         let choice = Choice { forbid_end: true, ..at(Sampling::GREEDY, 0) };
-        assert_eq!(choose(&[1.0, 9.0, 3.0], &choice, &[1]), 2);
+        assert_eq!(choose(&[1.0, 9.0, 3.0], &choice, &[1]), Some(2));
     }
 
     #[test]
@@ -146,7 +150,7 @@ mod tests {
         let logits = [0.0_f32, 1.0, 2.0, -30.0];
         let mut counts = [0_u32; 4];
         for position in 0..40_000 {
-            counts[choose(&logits, &at(PLAIN, position), &[]) as usize] += 1;
+            counts[choose(&logits, &at(PLAIN, position), &[]).unwrap() as usize] += 1;
         }
         let total: f64 = logits.iter().map(|&l| f64::from(l).exp()).sum();
         for (id, &count) in counts.iter().enumerate() {
@@ -156,10 +160,15 @@ mod tests {
     }
 
     #[test]
+    fn logits_that_are_no_numbers_choose_nothing() {
+        assert_eq!(choose(&[1.0, f32::NAN], &at(Sampling::GREEDY, 0), &[]), None);
+    }
+
+    #[test]
     fn each_filter_keeps_what_it_promises() {
         let logits = [2.0, 1.0, 2.0, 0.0, -3.0];
         let kept = |sampling: Sampling| {
-            let mut seen: Vec<u32> = (0..2000).map(|p| choose(&logits, &at(sampling, p), &[])).collect();
+            let mut seen: Vec<u32> = (0..2000).map(|p| choose(&logits, &at(sampling, p), &[]).unwrap()).collect();
             seen.sort_unstable();
             seen.dedup();
             seen

@@ -323,7 +323,7 @@ fn sampling_gives_exactly_the_defined_ids() {
     let reference = Reference { rounds_operands: false };
     reference.sample(&upload(&reference, &logits, vocab), &draws, &ends, &mut expected);
     for (cpu, _) in backends(Precision::F32) {
-        let mut actual = vec![7];
+        let mut actual = vec![Some(7)];
         cpu.sample(&upload(&cpu, &logits, vocab), &draws, &ends, &mut actual);
         assert_eq!(actual[1..], expected, "{}", cpu.describe());
     }

@@ -125,8 +125,8 @@ impl<B: Backend> Model<B> {
         self.backend.logits(&space.selected, self.weights.output_table(), cap, rows.len(), &mut space.logits);
     }
 
-    /// Draws ids from the last logits; `draws` count rows as [`Self::logits`] was given them.
-    pub fn sample(&self, draws: &[Draw], space: &Workspace<B>, out: &mut Vec<u32>) {
+    /// Draws ids from the last logits (`None` where they are not numbers); `draws` count rows as [`Self::logits`] was given them.
+    pub fn sample(&self, draws: &[Draw], space: &Workspace<B>, out: &mut Vec<Option<u32>>) {
         self.backend.sample(&space.logits, draws, &self.config.end_tokens, out);
     }
 

@@ -251,9 +251,9 @@ impl Backend for Cpu {
         });
     }
 
-    fn sample(&self, logits: &Activations, draws: &[Draw], end_ids: &[u32], out: &mut Vec<u32>) {
+    fn sample(&self, logits: &Activations, draws: &[Draw], end_ids: &[u32], out: &mut Vec<Option<u32>>) {
         let first = out.len();
-        out.resize(first + draws.len(), 0);
+        out.resize(first + draws.len(), None);
         let wide = draws.len() > 1;
         self.pool.split_rows((&mut out[first..], 1), draws.len(), if wide { 2 } else { usize::MAX }, |share, out| {
             for (draw, out) in draws[share].iter().zip(out) {

@@ -26,8 +26,11 @@ struct Scratch {
 }
 
 /// The id that [`crate::sampling::choose`] defines.
-pub(super) fn choose(isa: Isa, logits: &[f32], choice: &Choice, end_ids: &[u32]) -> u32 {
+pub(super) fn choose(isa: Isa, logits: &[f32], choice: &Choice, end_ids: &[u32]) -> Option<u32> {
     let parameters = &choice.sampling;
+    if has_nan(isa, logits) {
+        return None;
+    }
     SCRATCH.with_borrow_mut(|scratch| {
         let divisor = if parameters.temperature == 0.0 { 1.0 } else { parameters.temperature };
         if parameters.temperature == 0.0 && !choice.forbid_end {
@@ -72,16 +75,22 @@ for_each_isa! {
     }
 }
 
-/// First id whose value is the maximum. A row of nothing but NaN gives id 0.
-fn argmax(values: &[f32], max: f32) -> u32 {
+for_each_isa! {
+    fn has_nan(values: &[f32]) -> bool {
+        values.iter().fold(false, |found, value| found | value.is_nan())
+    }
+}
+
+/// First id whose value is the maximum.
+fn argmax(values: &[f32], max: f32) -> Option<u32> {
     for (block, values) in values.chunks(BLOCK).enumerate() {
         // The comparison of a whole block vectorises; the search inside it runs once.
         if values.iter().fold(false, |found, &value| found | (value == max)) {
             let inside = values.iter().position(|&value| value == max).unwrap_or(0);
-            return (block * BLOCK + inside) as u32;
+            return Some((block * BLOCK + inside) as u32);
         }
     }
-    0
+    None
 }
 
 for_each_isa! {
@@ -92,7 +101,7 @@ for_each_isa! {
 }
 
 /// Inverse CDF over the whole vocabulary (with `min_p`, which needs no order).
-fn draw_from_all(isa: Isa, scaled: &[f32], max: f32, choice: &Choice) -> u32 {
+fn draw_from_all(isa: Isa, scaled: &[f32], max: f32, choice: &Choice) -> Option<u32> {
     let floor = min_p_floor(choice.sampling.min_p);
     let total = scaled.chunks(BLOCK).map(|block| mass(isa, block, max, floor)).sum();
     let target = draw(choice, total);
@@ -104,13 +113,13 @@ fn draw_from_all(isa: Isa, scaled: &[f32], max: f32, choice: &Choice) -> u32 {
                 let w = weight(value, max);
                 passed += if w >= floor { w } else { 0 };
                 if passed > target {
-                    return (block * BLOCK + index) as u32;
+                    return Some((block * BLOCK + index) as u32);
                 }
             }
         }
         passed += inside;
     }
-    argmax(scaled, max)
+    None
 }
 
 fn bucket(scaled: f32, max: f32) -> usize {
@@ -179,7 +188,7 @@ fn last_bucket_by_mass(scaled: &[f32], max: f32, wanted: u64) -> usize {
         .unwrap_or(BUCKETS - 1)
 }
 
-fn draw_from_kept(kept: &mut [(u32, u64)], choice: &Choice) -> u32 {
+fn draw_from_kept(kept: &mut [(u32, u64)], choice: &Choice) -> Option<u32> {
     kept.sort_unstable();
     let target = draw(choice, kept.iter().map(|k| k.1).sum());
     let mut passed = 0;
@@ -187,8 +196,7 @@ fn draw_from_kept(kept: &mut [(u32, u64)], choice: &Choice) -> u32 {
         passed += w;
         passed > target
     });
-    // Logits that are NaN leave nothing; any id is as good as another then.
-    found.map_or(0, |k| k.0)
+    found.map(|k| k.0)
 }
 
 /// Log-softmax at `id`, and of the `top` best ids.

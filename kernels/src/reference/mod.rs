@@ -244,7 +244,7 @@ impl Backend for Reference {
         }
     }
 
-    fn sample(&self, logits: &Rows, draws: &[Draw], end_ids: &[u32], out: &mut Vec<u32>) {
+    fn sample(&self, logits: &Rows, draws: &[Draw], end_ids: &[u32], out: &mut Vec<Option<u32>>) {
         out.extend(draws.iter().map(|draw| choose(logits.row(draw.row as usize), &draw.choice, end_ids)));
     }
 

@@ -109,6 +109,7 @@ impl<B: Backend> Runner<B> {
             let mut ids = Vec::new();
             self.model.sample(&draws, &self.space, &mut ids);
             for (row, (sequence, id)) in sequences.iter_mut().zip(ids).enumerate() {
+                let id = id.expect("logits are numbers");
                 written[row].push(self.model.log_probs(row, id, 5, &self.space));
                 sequence.tokens.push(id);
             }
