@@ -25,22 +25,23 @@ impl Scheduler {
 
     /// Whether the pages of the queue's first sequence can be had.
     fn head_fits(&mut self) -> bool {
-        let Some(head) = self.waiting.front() else { return false };
-        let key = &head.sequence.request.source;
-        let source = head.source.or_else(|| self.memory.sources.find(key));
-        let source_pages = if source.is_some() { 0 } else { pages_for(key.tokens()) };
-        // One that was preempted comes back to stay: with room for each running sequence to grow by a page.
-        let spare = if head.preempted { self.running.len() } else { 0 };
-        let wanted = source_pages + pages_for(head.sequence.positions_wanted()) + spare;
-        while wanted > self.memory.available_beside(source) {
+        while let Some(head) = self.waiting.front() {
+            let key = &head.sequence.request.source;
+            let source = head.source.or_else(|| self.memory.sources.find(key));
+            let source_pages = if source.is_some() { 0 } else { pages_for(key.tokens()) };
+            // One that was preempted comes back to stay: with room for each running sequence to grow by a page.
+            let spare = if head.preempted { self.running.len() } else { 0 };
+            let wanted = source_pages + pages_for(head.sequence.positions_wanted()) + spare;
+            if wanted <= self.memory.available_beside(source) {
+                return true;
+            }
             if !self.running.is_empty() {
                 return false;
             }
-            // Nobody runs who could return pages, so those behind the head must.
-            let found = self.release_waiting_source(source);
-            assert!(found, "a request that was taken fits the pool alone");
+            // Nobody runs who could return pages, so those who wait must.
+            self.release_waiting_source();
         }
-        true
+        false
     }
 
     fn give_pages(&mut self, head: Waiting) -> Running {

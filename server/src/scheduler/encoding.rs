@@ -9,7 +9,7 @@ use kernels::{PageSpan, Segment};
 
 use super::SchedulerLimits;
 use super::plan::{Plan, narrow};
-use super::source::{SourceSlot, Sources, Stage};
+use super::source::{SourceSlot, Sources};
 
 /// Sources on their way through the encoder.
 #[derive(Debug, Default)]
@@ -82,14 +82,14 @@ impl Encoding {
         self.layers_done = self.layers_planned;
         if self.layers_done == encoder_layers {
             for &source in &self.batch {
-                sources.set_stage(source, Stage::Ready);
+                sources.mark_ready(source);
             }
             self.clear_batch();
         }
     }
 
     /// Takes sources from the queue's front up to `budget` tokens, and one however long it is.
-    fn gather(&mut self, sources: &mut Sources, budget: usize) {
+    fn gather(&mut self, sources: &Sources, budget: usize) {
         while let Some(&slot) = self.queue.front() {
             let tokens = sources.get(slot).key().tokens();
             if !self.batch.is_empty() && self.batch_tokens + tokens > budget {
@@ -97,7 +97,6 @@ impl Encoding {
             }
             self.batch_tokens += tokens;
             self.batch.push(slot);
-            sources.set_stage(slot, Stage::Encoding);
             self.queue.pop_front();
             self.runs += 1;
         }

@@ -4,7 +4,7 @@
 
 use super::encoding::Encoding;
 use super::pages::{PageId, PagePool, pages_for};
-use super::source::{SourceKey, SourceSlot, Sources, Stage};
+use super::source::{SourceKey, SourceSlot, Sources};
 
 /// The pool with the sources that live in it.
 #[derive(Debug)]
@@ -66,6 +66,6 @@ impl Memory {
 
     /// Whether rows of a holder can run.
     pub fn is_ready(&self, slot: SourceSlot) -> bool {
-        self.sources.get(slot).stage() == Stage::Ready
+        self.sources.get(slot).is_ready()
     }
 }

@@ -4,7 +4,6 @@
 
 use super::Scheduler;
 use super::sequence::Waiting;
-use super::source::SourceSlot;
 
 impl Scheduler {
     /// Takes the pages that granted rows need, oldest sequence first. Sequences that lose theirs leave.
@@ -29,9 +28,7 @@ impl Scheduler {
             self.preempt_youngest();
             return;
         }
-        let own = self.running.first().map(|running| running.source);
-        let found = self.release_waiting_source(own);
-        assert!(found, "a request that was taken fits the pool alone");
+        self.release_waiting_source();
     }
 
     /// Sends the youngest running sequence back to the queue. Its tokens and its source stay.
@@ -47,18 +44,13 @@ impl Scheduler {
         });
     }
 
-    /// Takes a source from the youngest waiting sequence that holds one other than `keep`; `false` if there is none.
-    /// The encoder runs again when the sequence's turn comes, unless somebody else holds the source.
-    pub(super) fn release_waiting_source(&mut self, keep: Option<SourceSlot>) -> bool {
-        for waiting in self.waiting.iter_mut().rev() {
-            if let Some(slot) = waiting.source
-                && Some(slot) != keep
-            {
-                waiting.source = None;
-                self.memory.release(slot);
-                return true;
-            }
-        }
-        false
+    /// Takes its source from the youngest waiting sequence that holds one. The encoder runs again when the sequence's
+    /// turn comes, unless somebody else holds the source or its pages are not needed until then.
+    ///
+    /// # Panics
+    /// When there is none: somebody needs more than a pool of which nobody else holds a page.
+    pub(super) fn release_waiting_source(&mut self) {
+        let youngest = self.waiting.iter_mut().rev().find_map(|waiting| waiting.source.take());
+        self.memory.release(youngest.expect("a request that was taken fits the pool alone"));
     }
 }

@@ -51,23 +51,12 @@ impl Eq for SourceKey {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SourceSlot(usize);
 
-/// How far a source is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// Waits for an encoder batch.
-    Queued,
-    /// In the batch that is under way.
-    Encoding,
-    /// Its pages hold the K/V of all its tokens.
-    Ready,
-}
-
 /// One source with its pages.
 #[derive(Debug)]
 pub struct Source {
     key: SourceKey,
     pages: Vec<PageId>,
-    stage: Stage,
+    is_ready: bool,
     holders: u32,
     idle_since: u64,
     /// Step in which the pages were last written into a plan's table, and where.
@@ -85,9 +74,9 @@ impl Source {
         &self.pages
     }
 
-    /// How far it is.
-    pub const fn stage(&self) -> Stage {
-        self.stage
+    /// Whether its pages hold the K/V of all its tokens; if not, it is on its way through the encoder.
+    pub const fn is_ready(&self) -> bool {
+        self.is_ready
     }
 
     /// Sequences that hold it.
@@ -139,7 +128,7 @@ impl Sources {
 
     /// A new entry with one holder. The key must not be there yet.
     pub fn insert(&mut self, key: SourceKey, pages: Vec<PageId>) -> SourceSlot {
-        let entry = Source { key: key.clone(), pages, stage: Stage::Queued, holders: 1, idle_since: 0, listed: None };
+        let entry = Source { key: key.clone(), pages, is_ready: false, holders: 1, idle_since: 0, listed: None };
         let slot = SourceSlot(self.entries.insert(entry));
         let replaced = self.by_key.insert(key, slot);
         debug_assert!(replaced.is_none(), "an entry is looked up before another is made");
@@ -156,9 +145,9 @@ impl Sources {
         &mut self.entries[slot.0]
     }
 
-    /// Moves a held entry to its next stage.
-    pub fn set_stage(&mut self, slot: SourceSlot, stage: Stage) {
-        self.entries[slot.0].stage = stage;
+    /// The encoder wrote a held entry's pages.
+    pub fn mark_ready(&mut self, slot: SourceSlot) {
+        self.entries[slot.0].is_ready = true;
     }
 
     /// One more sequence needs the entry.
@@ -179,7 +168,7 @@ impl Sources {
         if entry.holders > 0 {
             return None;
         }
-        if entry.stage != Stage::Ready {
+        if !entry.is_ready {
             return Some(self.remove(slot));
         }
         self.releases += 1;
@@ -220,7 +209,7 @@ mod tests {
 
     fn ready(sources: &mut Sources, ids: &[u32], page: u32) -> SourceSlot {
         let slot = sources.insert(sources.key(ids, 0), vec![PageId(page)]);
-        sources.set_stage(slot, Stage::Ready);
+        sources.mark_ready(slot);
         slot
     }
 

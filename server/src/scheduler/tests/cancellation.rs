@@ -64,6 +64,17 @@ fn a_source_nobody_wants_any_more_frees_its_pages_between_layers_and_the_others_
 }
 
 #[test]
+fn a_source_encoded_in_the_step_of_its_cancellation_stays_cached() {
+    let mut world = World::new(LIMITS);
+    let id = world.submit(asks(&source(1, 40), 3));
+    let result = world.plan_and_run();
+    world.cancel(id, None);
+    world.commit(&result);
+    let counts = world.scheduler.counts();
+    assert_eq!((counts.held, counts.cached), (0, 3));
+}
+
+#[test]
 fn the_same_source_asked_again_after_its_drop_is_encoded_anew() {
     let mut world = World::new(SchedulerLimits { step_encoder_tokens: 8, ..LIMITS });
     world.submit(asks(&source(1, 8), 30));

@@ -30,13 +30,28 @@ fn the_youngest_gives_up_its_pages_keeps_its_source_and_gets_the_same_tokens() {
 
 #[test]
 fn a_preempted_sequence_waits_for_room_to_stay() {
-    let mut world = World::new(SchedulerLimits { pages: 8, ..LIMITS });
-    for name in 1..=3 {
-        world.submit(asks(&source(name, 4), 32));
-    }
-    world.run();
-    // The two that stay need all pages but one to their end.
+    let mut world = World::new(SchedulerLimits { pages: 5, ..LIMITS });
+    let oldest = world.submit(asks(&source(1, 16), 48));
+    step_until(&mut world, |world| world.answer(oldest).tokens.len() == 10);
+    let short = world.submit(asks(&source(1, 16), 12));
+    let youngest = world.submit(asks(&source(2, 16), 16));
+    step_until(&mut world, |world| world.answer(short).finish.is_some());
+    // The short one leaves a page that would hold the youngest, until the oldest needs it.
+    assert_eq!((world.scheduler.counts().free, running(&world)), (1, vec![oldest]));
+    step_until(&mut world, |world| world.answer(youngest).finish.is_some());
+    world.check_answers();
     assert_eq!(world.scheduler.counters().preemptions, 1);
+}
+
+#[test]
+fn running_sequences_take_their_pages_before_anybody_is_admitted() {
+    let mut world = World::new(SchedulerLimits { pages: 4, ..LIMITS });
+    let first = world.submit(asks(&source(1, 4), 20));
+    step_until(&mut world, |world| world.answer(first).tokens.len() == 16);
+    world.submit(asks(&source(2, 4), 4));
+    world.run();
+    world.check_answers();
+    assert_eq!(world.scheduler.counters().preemptions, 0);
 }
 
 #[test]
@@ -113,4 +128,19 @@ fn waste_is_the_unused_end_of_last_pages() {
     let counts = world.scheduler.counts();
     assert_eq!((counts.held, counts.cached), (4, 0));
     assert_eq!(world.scheduler.held_tokens(), 40 + 6);
+}
+
+#[test]
+fn the_youngest_of_those_that_wait_gives_up_its_source_first() {
+    let mut world = World::new(SchedulerLimits { pages: 6, ..LIMITS });
+    world.submit(asks(&source(1, 16), 64));
+    let second = world.submit(asks(&source(2, 16), 20));
+    let third = world.submit(asks(&source(3, 16), 20));
+    step_until(&mut world, |world| world.scheduler.counters().preemptions == 2);
+    step_until(&mut world, |world| world.scheduler.waiting.iter().any(|waiting| waiting.source.is_none()));
+    let waiting = world.scheduler.waiting.iter();
+    let kept: Vec<_> = waiting.map(|waiting| (waiting.sequence.request.id, waiting.source.is_some())).collect();
+    assert_eq!(kept, [(second, true), (third, false)]);
+    world.run();
+    world.check_answers();
 }
