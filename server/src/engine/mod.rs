@@ -2,8 +2,14 @@
 //!
 //! `api`, `generate` and `bench` reach it through [`EngineHandle`]; nothing outside knows how it plans.
 
+mod executor;
 mod handle;
+mod model_executor;
 mod request;
+mod worker;
 
+pub use executor::{Executor, ExecutorError};
 pub use handle::{Command, EngineHandle, EngineLimits, Generation, Slots, Submission};
+pub use model_executor::ModelExecutor;
 pub use request::{FinishReason, GenerationEvent, GenerationRequest, Refusal, RequestId, TokenScore};
+pub use worker::{Engine, EngineSettings};

@@ -9,18 +9,24 @@ use crate::engine::{FinishReason, RequestId};
 
 impl Scheduler {
     /// Takes the tokens drawn for the plan's `sampled` rows, in their order, and appends what happened to `events`.
-    /// Finished sequences return their pages here.
+    /// A row without a token ends its request, and no other. Finished sequences return their pages here.
     ///
     /// # Panics
     /// When there are fewer tokens than `sampled` rows.
-    pub fn commit(&mut self, chosen: &[u32], events: &mut Vec<Event>) {
+    pub fn commit(&mut self, chosen: &[Option<u32>], events: &mut Vec<Event>) {
         self.plan_under_way = false;
         self.memory.encoding.commit(&mut self.memory.sources, self.limits.encoder_layers);
         self.end_cancelled();
         events.append(&mut self.announced);
+        let first = events.len();
         let mut results = Results { model: &self.model, chosen: chosen.iter(), logits_rows: 0, events };
         for running in self.running.iter_mut().filter(|running| running.granted > 0) {
             results.apply(running);
+        }
+        for event in &events[first..] {
+            if let Event::Failed { request } = *event {
+                self.end(request, None);
+            }
         }
         self.sweep();
     }
@@ -64,7 +70,7 @@ fn request_of(running: &Running) -> RequestId {
 /// A step's results on their way to events, in the order in which the plan listed its rows.
 struct Results<'a> {
     model: &'a ModelTokens,
-    chosen: std::slice::Iter<'a, u32>,
+    chosen: std::slice::Iter<'a, Option<u32>>,
     logits_rows: u32,
     events: &'a mut Vec<Event>,
 }
@@ -84,8 +90,10 @@ impl Results<'_> {
                 RowOutput::Sample(_) => {
                     let logits_row = self.next_logits_row();
                     let token = *self.chosen.next().expect("one token is drawn for each sampled row");
-                    if !running.ended {
-                        self.token(running, token, logits_row);
+                    match token {
+                        _ if running.ended => {}
+                        Some(token) => self.token(running, token, logits_row),
+                        None => self.fail(running),
                     }
                     // The token made the sequence longer: its row is of the next step.
                     break;
@@ -123,6 +131,11 @@ impl Results<'_> {
         } else if sequence.generated.len() >= request.max_tokens as usize {
             self.finish(running, FinishReason::Length);
         }
+    }
+
+    fn fail(&mut self, running: &mut Running) {
+        running.ended = true;
+        self.events.push(Event::Failed { request: running.sequence.request.id });
     }
 
     fn finish(&mut self, running: &mut Running, reason: FinishReason) {

@@ -141,6 +141,11 @@ pub enum Event {
         /// Why.
         reason: FinishReason,
     },
+    /// No token could be drawn for one of the request's choices; all of them are ended.
+    Failed {
+        /// The request.
+        request: RequestId,
+    },
 }
 
 impl Event {
@@ -150,14 +155,15 @@ impl Event {
             Self::Started { request, .. }
             | Self::Scored { request, .. }
             | Self::Token { request, .. }
-            | Self::Finished { request, .. } => request,
+            | Self::Finished { request, .. }
+            | Self::Failed { request } => request,
         }
     }
 
     /// The choice it concerns; `None` for all of the request.
     pub const fn choice(&self) -> Option<u32> {
         match *self {
-            Self::Started { .. } => None,
+            Self::Started { .. } | Self::Failed { .. } => None,
             Self::Scored { choice, .. } | Self::Token { choice, .. } | Self::Finished { choice, .. } => Some(choice),
         }
     }

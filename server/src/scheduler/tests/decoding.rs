@@ -70,7 +70,7 @@ fn ending(max_tokens: u32, ignore_end: bool, tokens: &[u32]) -> (FinishReason, u
     for (index, &token) in tokens.iter().enumerate() {
         world.scheduler.plan(&mut world.plan);
         events.clear();
-        world.scheduler.commit(&[token], &mut events);
+        world.scheduler.commit(&[Some(token)], &mut events);
         if let [(_, reason)] = finished(&events)[..] {
             assert!(world.scheduler.is_idle());
             return (reason, index + 1);

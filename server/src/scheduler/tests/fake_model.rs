@@ -41,7 +41,7 @@ pub struct FakeModel {
 #[derive(Debug, Default)]
 pub struct StepResult {
     /// A token for each sampled row.
-    pub chosen: Vec<u32>,
+    pub chosen: Vec<Option<u32>>,
     /// Stands for the log-probabilities of each logits row.
     pub digests: Vec<u64>,
 }
@@ -156,7 +156,7 @@ impl FakeModel {
         let digests: Vec<u64> = plan.logits_rows.iter().map(|&row| digests[row as usize]).collect();
         assert_eq!(plan.sampled.len(), plan.choices.len());
         let drawn = plan.sampled.iter().zip(&plan.choices);
-        StepResult { chosen: drawn.map(|(&at, choice)| draw(digests[at as usize], choice)).collect(), digests }
+        StepResult { chosen: drawn.map(|(&at, choice)| Some(draw(digests[at as usize], choice))).collect(), digests }
     }
 
     /// Reads all that the row may see, writes its own position, and returns the digest there.

@@ -1,0 +1,79 @@
+//! `server generate`: one continuation, streamed to standard output.
+//!
+//! Called by `main`. Goes through the same engine as the server does.
+
+use std::io::{IsTerminal, Read, Write, stdin, stdout};
+
+use kernels::Sampling;
+
+use super::{CommandError, io};
+use crate::cli::GenerateOptions;
+use crate::config::Config;
+use crate::engine::{GenerationEvent, GenerationRequest};
+use crate::loading::load;
+use crate::telemetry::Metrics;
+
+/// Writes the continuation and a newline.
+///
+/// # Errors
+/// When the model cannot be loaded, the prompt not be used, or the terminal is gone.
+pub fn generate(config: &Config, options: &GenerateOptions) -> Result<(), CommandError> {
+    let prompt = prompt(options)?;
+    let loaded = load(&config.model)?;
+    let capacity = loaded.capacity(config)?;
+    let tokenizer = loaded.tokenizer.clone().ok_or(CommandError::NoTokenizer)?;
+    let request = request(tokenizer.encode(&prompt, true)?, options)?;
+    let engine = loaded.start(capacity, Metrics::new())?;
+    engine.handle.check(request.source.len(), 0, request.max_tokens as usize)?;
+    let slot = engine.handle.reserve(1)?;
+    let mut generation = engine.handle.submit(slot, request)?;
+    let mut detokenizer = tokenizer.detokenizer();
+    let mut out = stdout().lock();
+    while let Some(event) = generation.blocking_next() {
+        match event {
+            GenerationEvent::Token { id, .. } => {
+                out.write_all(detokenizer.push(id).as_bytes()).map_err(io("write the answer"))?;
+                out.flush().map_err(io("write the answer"))?;
+            }
+            GenerationEvent::Failed { message } => return Err(CommandError::Failed { message }),
+            GenerationEvent::Started { .. }
+            | GenerationEvent::Scored { .. }
+            | GenerationEvent::Finished { .. } => {}
+        }
+    }
+    writeln!(out, "{}", detokenizer.finish()).map_err(io("write the answer"))?;
+    engine.handle.drain();
+    engine.join();
+    Ok(())
+}
+
+fn prompt(options: &GenerateOptions) -> Result<String, CommandError> {
+    if let Some(prompt) = options.prompt.as_ref().filter(|prompt| *prompt != "-") {
+        return Ok(prompt.clone());
+    }
+    if stdin().is_terminal() {
+        eprintln!("type the source text, then Ctrl-D");
+    }
+    let mut text = String::new();
+    stdin().read_to_string(&mut text).map_err(io("read the prompt from standard input"))?;
+    Ok(text.trim_end_matches('\n').to_owned())
+}
+
+fn request(source: Vec<u32>, options: &GenerateOptions) -> Result<GenerationRequest, CommandError> {
+    if source.is_empty() {
+        return Err(CommandError::EmptyPrompt);
+    }
+    let seed = options.seed.map_or_else(|| getrandom::u64().map_err(|error| io("draw a seed")(error.into())), Ok)?;
+    let GenerateOptions { temperature, top_p, top_k, .. } = *options;
+    Ok(GenerationRequest {
+        source,
+        decoder_prompt: Vec::new(),
+        choices: 1,
+        max_tokens: options.max_tokens,
+        min_tokens: 0,
+        ignore_end: false,
+        sampling: Sampling { temperature, top_k, top_p, min_p: 0.0, seed },
+        log_probs: None,
+        score_prompt: false,
+    })
+}

@@ -1,0 +1,63 @@
+//! What the program does: one file for each command.
+//!
+//! Called by `main` with checked settings; everything they need is in the rest of the library.
+
+mod bench;
+mod generate;
+mod serve;
+
+pub use bench::bench;
+pub use generate::generate;
+pub use serve::serve;
+
+use crate::engine::Refusal;
+use crate::loading::LoadError;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The model cannot be served.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// Text that the tokenizer cannot turn into ids.
+    #[error(transparent)]
+    Model(#[from] model::Error),
+    /// The address is taken or not ours.
+    #[error("cannot listen on {host}:{port}: choose another with --host and --port")]
+    Listen {
+        /// Host asked for.
+        host: String,
+        /// Port asked for.
+        port: u16,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// Reading the prompt or writing the answer.
+    #[error("cannot {action}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// A text prompt for a model without a tokenizer.
+    #[error("this model has no tokenizer: name one with --tokenizer FILE")]
+    NoTokenizer,
+    /// A prompt without a token.
+    #[error("the prompt is empty")]
+    EmptyPrompt,
+    /// The request is too long for the limits.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The engine gave up on the request.
+    #[error("the request failed: {message}")]
+    Failed {
+        /// What the engine said.
+        message: String,
+    },
+}
+
+/// Turns a failure to read or write into an error that says which.
+fn io(action: &'static str) -> impl Fn(std::io::Error) -> CommandError {
+    move |source| CommandError::Io { action, source }
+}

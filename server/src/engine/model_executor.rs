@@ -1,0 +1,81 @@
+//! Plans run on a model: encoder layers, then decoder rows, then logits and draws.
+//!
+//! Made at start, driven by the engine thread. Holds the pages and the workspace; nothing here allocates in a
+//! steady decode.
+
+use kernels::{Backend, Draw, PageSpan};
+use model::{CrossPages, Model, SourceRows, TargetRows, Workspace, WorkspaceLimits};
+
+use super::executor::{Executor, ExecutorError};
+use super::request::TokenScore;
+use crate::scheduler::{EncodeStep, Plan, ScoreAt};
+
+/// A model with its pages and working memory.
+pub struct ModelExecutor<B: Backend> {
+    model: Model<B>,
+    pages: B::Pages,
+    space: Workspace<B>,
+    draws: Vec<Draw>,
+    span_room: Vec<PageSpan>,
+}
+
+impl<B: Backend> ModelExecutor<B> {
+    /// Allocates `pages` pages and working memory for batches within `limits`.
+    ///
+    /// # Errors
+    /// When there is no memory for them.
+    pub fn new(model: Model<B>, pages: usize, limits: WorkspaceLimits) -> model::Result<Self> {
+        Ok(Self {
+            pages: model.pages(pages)?,
+            space: model.workspace(limits)?,
+            model,
+            draws: Vec::with_capacity(limits.logits_rows),
+            span_room: Vec::new(),
+        })
+    }
+
+    fn encode(&mut self, step: &EncodeStep, tables: &[u32]) {
+        let EncodeStep { tokens, positions, segments, .. } = step;
+        self.model.encode(SourceRows { tokens, positions, segments }, step.layers.clone(), &mut self.space);
+        if step.is_last {
+            let sources = CrossPages { segments, spans: &step.cross_spans, tables };
+            self.model.write_cross(sources, &mut self.space, &mut self.pages, &mut self.span_room);
+        }
+    }
+
+    fn decode(&mut self, plan: &Plan, chosen: &mut Vec<Option<u32>>) {
+        let rows = TargetRows {
+            tokens: &plan.tokens,
+            positions: &plan.positions,
+            self_spans: &plan.self_spans,
+            cross_spans: &plan.cross_spans,
+            tables: &plan.tables,
+        };
+        self.model.decode(rows, &mut self.pages, &mut self.space);
+        if plan.logits_rows.is_empty() {
+            return;
+        }
+        self.model.logits(&plan.logits_rows, &mut self.space);
+        self.draws.clear();
+        let draws = plan.sampled.iter().zip(&plan.choices).map(|(&row, &choice)| Draw { row, choice });
+        self.draws.extend(draws);
+        self.model.sample(&self.draws, &self.space, chosen);
+    }
+}
+
+impl<B: Backend> Executor for ModelExecutor<B> {
+    fn run(&mut self, plan: &Plan, chosen: &mut Vec<Option<u32>>) -> Result<(), ExecutorError> {
+        if let Some(step) = plan.encode() {
+            self.encode(step, &plan.tables);
+        }
+        if !plan.tokens.is_empty() {
+            self.decode(plan, chosen);
+        }
+        Ok(())
+    }
+
+    fn score(&self, at: ScoreAt, token: u32) -> TokenScore {
+        let (chosen, top) = self.model.log_probs(at.logits_row as usize, token, at.top as usize, &self.space);
+        TokenScore { chosen, top }
+    }
+}

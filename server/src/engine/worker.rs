@@ -1,0 +1,263 @@
+//! The engine thread: commands in, steps run, events out.
+//!
+//! Started by [`Engine::start`]. The loop is: take what was asked, plan, run, commit, tell. It sleeps when there is
+//! nothing to do. If it panics the process ends: without it no request would ever be answered again.
+
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use kernels::PAGE_TOKENS;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::executor::{Executor, ExecutorError};
+use super::handle::{Command, EngineHandle, EngineLimits, Slots, Submission};
+use super::request::{GenerationEvent, RequestId};
+use crate::scheduler::{Event, ModelTokens, Plan, Scheduler, SchedulerLimits};
+use crate::telemetry::Metrics;
+
+/// All requests share their sources: there are no tenants to keep apart.
+const SALT: u64 = 0;
+
+/// A running engine.
+#[derive(Debug)]
+pub struct Engine {
+    /// The way in.
+    pub handle: EngineHandle,
+    thread: JoinHandle<()>,
+}
+
+/// What an engine is built from, beside its executor.
+#[derive(Debug)]
+pub struct EngineSettings {
+    /// What the door checks.
+    pub door: EngineLimits,
+    /// What a step may hold.
+    pub steps: SchedulerLimits,
+    /// Start and end tokens.
+    pub tokens: ModelTokens,
+    /// Where to count.
+    pub metrics: Metrics,
+}
+
+impl Engine {
+    /// Starts the thread. `executor` must have room for what `settings` allow.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(executor: Box<dyn Executor>, settings: EngineSettings) -> std::io::Result<Self> {
+        let (sender, commands) = channel();
+        let handle = EngineHandle::new(sender, settings.door);
+        let worker = Worker {
+            scheduler: Scheduler::new(settings.steps, settings.tokens),
+            executor,
+            commands,
+            open: HashMap::new(),
+            metrics: settings.metrics,
+            draining: false,
+        };
+        worker.report();
+        let thread = std::thread::Builder::new().name("engine".into()).spawn(move || worker.run_or_abort())?;
+        Ok(Self { handle, thread })
+    }
+
+    /// Waits until the engine has finished what it had after [`EngineHandle::drain`].
+    pub fn join(self) {
+        // A thread that panicked has ended the process.
+        let _ = self.thread.join();
+    }
+}
+
+/// A request's way back to its client.
+struct Open {
+    events: UnboundedSender<GenerationEvent>,
+    /// Choices that are neither finished nor cancelled.
+    alive: Vec<bool>,
+    /// Its place in the queue, given back when it starts.
+    slot: Option<Slots>,
+}
+
+impl Open {
+    /// A choice sends nothing more; whether it was the last one.
+    fn end(&mut self, choice: u32) -> bool {
+        if let Some(alive) = self.alive.get_mut(choice as usize) {
+            *alive = false;
+        }
+        !self.alive.contains(&true)
+    }
+}
+
+struct Worker {
+    scheduler: Scheduler,
+    executor: Box<dyn Executor>,
+    commands: Receiver<Command>,
+    open: HashMap<RequestId, Open>,
+    metrics: Metrics,
+    draining: bool,
+}
+
+/// What one step fills; kept from step to step.
+#[derive(Default)]
+struct Step {
+    plan: Plan,
+    chosen: Vec<Option<u32>>,
+    events: Vec<Event>,
+}
+
+impl Worker {
+    fn run_or_abort(self) {
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run()));
+        if outcome.is_err() {
+            eprintln!("error: the engine thread panicked; no request can be answered any more");
+            std::process::abort();
+        }
+    }
+
+    fn run(mut self) {
+        let mut step = Step::default();
+        while self.listen() {
+            self.step(&mut step);
+        }
+        self.check_pages();
+    }
+
+    /// Takes all commands; sleeps for one when idle. False when the engine is to end.
+    fn listen(&mut self) -> bool {
+        loop {
+            if self.scheduler.is_idle() {
+                self.check_pages();
+                if self.draining {
+                    return false;
+                }
+                // Without a handle left nothing can ever be asked again.
+                let Ok(command) = self.commands.recv() else { return false };
+                self.obey(command);
+                continue;
+            }
+            match self.commands.try_recv() {
+                Ok(command) => self.obey(command),
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return true,
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Submit(submission) => self.submit(submission),
+            Command::Cancel { id, choice } => self.cancel(id, choice),
+            Command::Drain => self.draining = true,
+        }
+        self.report();
+    }
+
+    fn submit(&mut self, submission: Submission) {
+        let Submission { id, request, events, slot } = submission;
+        let choices = request.choices as usize;
+        self.open.insert(id, Open { events, alive: vec![true; choices], slot: Some(slot) });
+        if let Err(refusal) = self.scheduler.submit(id, request, SALT) {
+            self.fail(id, &refusal.to_string());
+        }
+    }
+
+    fn cancel(&mut self, id: RequestId, choice: Option<u32>) {
+        let Some(open) = self.open.get_mut(&id) else { return };
+        self.scheduler.cancel(id, choice);
+        if choice.is_none_or(|choice| open.end(choice)) {
+            self.open.remove(&id);
+        }
+    }
+
+    fn step(&mut self, step: &mut Step) {
+        let began = Instant::now();
+        self.scheduler.plan(&mut step.plan);
+        step.chosen.clear();
+        match self.executor.run(&step.plan, &mut step.chosen) {
+            Ok(()) => self.commit(step),
+            Err(error) => self.fail_step(&error),
+        }
+        if !step.plan.is_empty() {
+            self.metrics.step_seconds.observe(began.elapsed().as_secs_f64());
+            self.metrics.step_rows.observe(step.plan.tokens.len() as f64);
+        }
+        if let Some(encode) = step.plan.encode().filter(|encode| encode.is_last) {
+            self.metrics.encoder_tokens.inc_by(encode.tokens.len() as u64);
+        }
+        self.report();
+    }
+
+    fn commit(&mut self, step: &mut Step) {
+        step.events.clear();
+        self.scheduler.commit(&step.chosen, &mut step.events);
+        for event in &step.events {
+            self.tell(event);
+        }
+    }
+
+    fn fail_step(&mut self, error: &ExecutorError) {
+        let mut failed = Vec::new();
+        self.scheduler.fail_step(&mut failed);
+        for id in failed {
+            self.fail(id, &error.to_string());
+        }
+    }
+
+    fn fail(&mut self, id: RequestId, message: &str) {
+        tracing::error!(request = id.0, message, "a request failed");
+        if let Some(open) = self.open.remove(&id) {
+            // A client that is gone needs no telling, here as below.
+            let _ = open.events.send(GenerationEvent::Failed { message: message.to_owned() });
+        }
+    }
+
+    fn tell(&mut self, event: &Event) {
+        let id = event.request();
+        let Some(open) = self.open.get_mut(&id) else { return };
+        let mut is_over = false;
+        let message = match *event {
+            Event::Started { cached_tokens, .. } => {
+                open.slot = None;
+                GenerationEvent::Started { cached_tokens }
+            }
+            Event::Scored { choice, token, score, .. } => {
+                GenerationEvent::Scored { choice, score: self.executor.score(score, token) }
+            }
+            Event::Token { choice, token, score, .. } => {
+                let score = score.map(|at| self.executor.score(at, token));
+                GenerationEvent::Token { choice, id: token, score }
+            }
+            Event::Finished { choice, reason, .. } => {
+                is_over = open.end(choice);
+                GenerationEvent::Finished { choice, reason }
+            }
+            Event::Failed { .. } => return self.fail(id, "the model gave no finite logits for this request"),
+        };
+        let _ = open.events.send(message);
+        if is_over {
+            self.open.remove(&id);
+        }
+    }
+
+    /// Nothing may be lost; the quietest moment is the cheapest one to look.
+    fn check_pages(&self) {
+        if let Err(imbalance) = self.scheduler.check_conservation() {
+            panic!("page accounting is wrong: {imbalance}");
+        }
+    }
+
+    fn report(&self) {
+        let (counts, metrics) = (self.scheduler.counts(), &self.metrics);
+        metrics.pages_free.set(counts.free as i64);
+        metrics.pages_held.set(counts.held as i64);
+        metrics.pages_cached.set(counts.cached as i64);
+        metrics.running_rows.set(self.scheduler.running() as i64);
+        metrics.waiting_rows.set(self.scheduler.waiting() as i64);
+        let room = counts.held * PAGE_TOKENS;
+        let waste = if room == 0 { 0.0 } else { 1.0 - self.scheduler.held_tokens() as f64 / room as f64 };
+        metrics.page_waste_ratio.set(waste);
+        let counters = self.scheduler.counters();
+        metrics.encoder_runs.inc_by(counters.encoder_runs - metrics.encoder_runs.get());
+        metrics.cross_cache_hits.inc_by(counters.cache_hits - metrics.cross_cache_hits.get());
+        metrics.preemptions.inc_by(counters.preemptions - metrics.preemptions.get());
+    }
+}
