@@ -17,11 +17,11 @@ impl WeightPart<'_> {
         }
     }
 
-    /// Bytes that reading the part gets through: 0 for numbers that are made up.
-    pub const fn stored_bytes(&self) -> usize {
-        match self {
+    /// Bytes that the part has in a file; made-up numbers count as bfloat16, as they would be published.
+    pub const fn nominal_bytes(&self) -> usize {
+        match *self {
             Self::Stored { bytes, .. } => bytes.len(),
-            Self::Random { .. } => 0,
+            Self::Random { rows, cols, .. } => rows * cols * DType::Bf16.bytes(),
         }
     }
 

@@ -4,6 +4,7 @@
 
 pub mod checkpoint;
 pub mod config;
+mod cost;
 mod cross;
 mod decoder;
 mod demo;
@@ -19,6 +20,7 @@ mod workspace;
 
 pub use checkpoint::{Checkpoint, TensorTable};
 pub use config::{LayerKind, ModelConfig, StackConfig};
+pub use cost::StepLoad;
 pub use cross::CrossPages;
 pub use decoder::TargetRows;
 pub use detokenizer::Detokenizer;

@@ -33,6 +33,10 @@ impl WeightSource for RandomWeights {
         &self.config
     }
 
+    fn total_bytes(&self) -> u64 {
+        self.config.parameters() * kernels::DType::Bf16.bytes() as u64
+    }
+
     fn part(&self, name: &str) -> WeightPart<'_> {
         // FNV-1a: a seed that does not change with the program.
         let seed = name
@@ -50,6 +54,10 @@ impl WeightSource for RandomWeights {
 impl WeightSource for Checkpoint {
     fn config(&self) -> &ModelConfig {
         self.config()
+    }
+
+    fn total_bytes(&self) -> u64 {
+        self.tensor_bytes()
     }
 
     fn part(&self, name: &str) -> WeightPart<'_> {

@@ -13,6 +13,8 @@ use crate::error::Result;
 pub trait WeightSource {
     /// What the weights are of.
     fn config(&self) -> &ModelConfig;
+    /// Bytes of all tensors, for showing progress.
+    fn total_bytes(&self) -> u64;
     /// The numbers of one tensor of the configuration's table.
     fn part(&self, name: &str) -> WeightPart<'_>;
     /// The tensor was packed and is not needed again.
@@ -183,7 +185,7 @@ impl<B: Backend> Loader<'_, B> {
 
     fn done(&mut self, name: &str, part: &WeightPart<'_>) {
         self.source.release(name);
-        (self.progress)(part.stored_bytes() as u64);
+        (self.progress)(part.nominal_bytes() as u64);
     }
 }
 

@@ -75,7 +75,7 @@ pub struct Loaded {
 }
 
 /// Limits as the model narrows them, and what follows from them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Capacity {
     /// What the door checks.
     pub door: EngineLimits,
@@ -122,9 +122,8 @@ fn instruction_set(choice: InstructionSetChoice) -> kernels::Result<Isa> {
 }
 
 fn tokenizer(choice: &TokenizerSource, checkpoint: Option<&Checkpoint>) -> Result<Option<Tokenizer>, LoadError> {
-    let read = |path: &Path| {
-        std::fs::read(path).map_err(|source| LoadError::TokenizerFile { path: path.to_owned(), source })
-    };
+    let read =
+        |path: &Path| std::fs::read(path).map_err(|source| LoadError::TokenizerFile { path: path.to_owned(), source });
     match (choice, checkpoint) {
         (TokenizerSource::File(path), _) => Ok(Some(Tokenizer::from_bytes(&read(path)?)?)),
         (TokenizerSource::None, _) | (TokenizerSource::Checkpoint, None) => Ok(None),
@@ -174,7 +173,8 @@ impl Loaded {
     /// When there is no memory or no thread for it.
     pub fn start(self, capacity: Capacity, metrics: Metrics) -> Result<Engine, LoadError> {
         let Capacity { door, steps } = capacity;
-        let tokens = ModelTokens { start: self.model.config().start_token, end: self.model.config().end_tokens.clone() };
+        let tokens =
+            ModelTokens { start: self.model.config().start_token, end: self.model.config().end_tokens.clone() };
         let workspace = WorkspaceLimits {
             source_rows: door.source_tokens.max(steps.step_encoder_tokens),
             target_rows: steps.step_rows,

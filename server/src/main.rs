@@ -7,9 +7,11 @@ use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
 
 use clap::Parser;
-use server::cli::Cli;
+use server::cli::{Cli, Command};
+use server::commands;
 use tracing_subscriber::EnvFilter;
 
+const FAILURE: u8 = 1;
 const MISUSE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -23,7 +25,12 @@ fn main() -> ExitCode {
         .with_ansi(stderr().is_terminal())
         .init();
     tracing::debug!(?command, ?config, "settings");
-    ExitCode::SUCCESS
+    let done = match &command {
+        Command::Serve => commands::serve(&config),
+        Command::Generate(options) => commands::generate(&config, options),
+        Command::Bench(options) => commands::bench(&config, options),
+    };
+    done.map_or_else(|error| failure(&error, FAILURE), |()| ExitCode::SUCCESS)
 }
 
 fn failure(error: &dyn Error, code: u8) -> ExitCode {
