@@ -51,8 +51,7 @@ impl Fields {
             return Err(self.wrong_type(name, "an integer", &value));
         };
         if number < i128::from(low) || number > i128::from(high) {
-            let range =
-                if high >= i64::MAX as u64 { format!("at least {low}") } else { format!("between {low} and {high}") };
+            let range = if high == u64::MAX { format!("at least {low}") } else { format!("between {low} and {high}") };
             return Err(ApiError::OutOfRange { param: name, value: value.to_string(), range });
         }
         Ok(Some(number))
