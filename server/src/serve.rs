@@ -9,12 +9,28 @@ use std::time::Duration;
 
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::api::{Api, router};
 
 /// After the last answer, so long may connections take to close.
 const CLOSING: Duration = Duration::from_secs(2);
+
+/// Ready when the process is asked to end: SIGTERM, or an interrupt from the keyboard.
+///
+/// # Errors
+/// When the system does not let the process listen to its signals.
+pub fn termination() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("asked to end: running answers are finished first"),
+            _ = interrupt.recv() => tracing::info!("interrupted: running answers are finished first"),
+        }
+    })
+}
 
 /// Serves until `shutdown` is ready and the running answers are finished.
 ///

@@ -29,7 +29,7 @@ pub async fn completions(State(api): State<Arc<Api>>, request: Request) -> Respo
     let admitted = match admit(&api, request).await {
         Ok(admitted) => admitted,
         Err(error) => {
-            record.set_outcome(error.outcome());
+            record.fail(&error);
             return error.into_response();
         }
     };

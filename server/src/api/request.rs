@@ -3,7 +3,7 @@
 //! Called by `completions`. Pure: no tokenizer, no engine, no clock.
 
 use kernels::Sampling;
-use serde_json::{Value, error::Category};
+use serde_json::Value;
 
 use super::error::ApiError;
 use super::fields::{Fields, kind};
@@ -75,7 +75,7 @@ const TEMPERATURE_MAX: f64 = 100.0;
 impl CompletionRequest {
     /// Reads a request's body.
     pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<Self, ApiError> {
-        let mut fields = object(body)?;
+        let mut fields = Fields::parse(body)?;
         let stream = fields.boolean("stream", false)?;
         let choices = fields.integer("n", 1, u64::from(bounds.choices))?.map_or(1, to_u32);
         let echo = fields.boolean("echo", false)?;
@@ -109,26 +109,6 @@ impl CompletionRequest {
             });
         }
         Ok(request)
-    }
-}
-
-fn object(body: &[u8]) -> Result<Fields, ApiError> {
-    let text = std::str::from_utf8(body).map_err(|error| ApiError::NotUtf8 { offset: error.valid_up_to() })?;
-    match serde_json::from_str(text) {
-        Ok(Value::Object(object)) => Ok(Fields::new(object, "")),
-        Ok(other) => Err(ApiError::NotAnObject { found: kind(&other) }),
-        Err(_) if text.trim().is_empty() => Err(ApiError::MalformedJson { problem: "it is empty".to_owned() }),
-        Err(error) => Err(ApiError::MalformedJson { problem: json_problem(&error) }),
-    }
-}
-
-fn json_problem(error: &serde_json::Error) -> String {
-    let said = error.to_string();
-    match error.classify() {
-        Category::Syntax if said.starts_with("recursion limit exceeded") => {
-            format!("it is nested too deeply (line {} column {})", error.line(), error.column())
-        }
-        _ => said,
     }
 }
 

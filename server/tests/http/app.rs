@@ -23,7 +23,6 @@ use tokio::task::JoinHandle;
 use tower::ServiceExt;
 
 pub const MODEL: &str = "org/demo";
-pub const VOCAB: usize = 4096;
 pub const END: u32 = 1;
 pub const START: u32 = 2;
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -48,6 +47,7 @@ pub struct Setup {
     pub queued_requests: u32,
     pub source_tokens: usize,
     pub pages: usize,
+    pub vocab: usize,
     pub body: BodyLimits,
 }
 
@@ -58,6 +58,7 @@ impl Default for Setup {
             queued_requests: 8,
             source_tokens: 256,
             pages: 1000,
+            vocab: 4096,
             body: BodyLimits { bytes: 1 << 20, drain_bytes: 4 << 20, timeout: PATIENCE },
         }
     }
@@ -108,8 +109,8 @@ impl App {
                 name: MODEL.to_owned(),
                 created: 1_700_000_000,
                 tokenizer: setup.tokenizer,
-                source_vocab: VOCAB,
-                target_vocab: VOCAB,
+                source_vocab: setup.vocab,
+                target_vocab: setup.vocab,
                 start_token: START,
                 max_source_tokens: setup.source_tokens,
                 max_target_tokens: 128,

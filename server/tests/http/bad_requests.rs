@@ -2,11 +2,37 @@
 
 use axum::body::Body;
 use axum::http::{Request, header};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use server::api::BodyLimits;
 use server::telemetry::Outcome;
 
 use crate::app::{Answer, App, MODEL, PATIENCE, Setup, chunked};
+
+const FIELDS: &[&str] = &[
+    "model",
+    "prompt",
+    "decoder_prompt",
+    "add_special_tokens",
+    "max_tokens",
+    "min_tokens",
+    "ignore_eos",
+    "n",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "seed",
+    "stop",
+    "logprobs",
+    "echo",
+    "stream",
+    "stream_options",
+    "return_token_ids",
+    "best_of",
+    "logit_bias",
+    "response_format",
+];
 
 /// The answer to raw bytes.
 async fn post(app: &App, body: impl Into<Body>) -> Answer {
@@ -130,6 +156,53 @@ async fn text_for_a_model_without_tokenizer_is_refused() {
     ] {
         let message = app.complete(body).await.error(400, Some(param), None);
         assert!(message.contains("served without one"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_text_whose_tokens_the_model_lacks_is_refused() {
+    let app = App::by_hand(Setup { vocab: 300, ..Setup::default() }).0;
+    for field in ["prompt", "decoder_prompt"] {
+        let mut body = json!({"prompt": [1]});
+        body[field] = json!("a tool");
+        let message = app.complete(body).await.error(400, Some(field), None);
+        assert!(message.contains("vocabulary of 300"), "{message}");
+    }
+}
+
+/// Any JSON, small.
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        (-3_i64..6000).prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "\\PC{0,6}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 12, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec(("[a-z_]{1,8}", inner), 0..3)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_value_of_any_field_is_the_servers_fault(
+        fields in prop::collection::vec((prop::sample::select(FIELDS), any_json()), 1..4),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let status = runtime.block_on(async {
+            let mut body = json!({"prompt": "p"});
+            for (name, value) in fields {
+                body[name] = value;
+            }
+            App::saying("a tool").complete(body).await.status.as_u16()
+        });
+        prop_assert!([200, 400, 404].contains(&status), "{}", status);
     }
 }
 

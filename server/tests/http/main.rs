@@ -1,5 +1,7 @@
 //! The HTTP layer as clients see it, over a scripted engine.
 
+#![allow(clippy::unwrap_used, reason = "clippy takes the client and the scripted engine for more than tests")]
+
 mod app;
 mod bad_requests;
 mod connections;
