@@ -14,8 +14,8 @@ use tokio::sync::oneshot;
 
 use crate::api::{Api, router};
 
-/// After the last answer, so long may connections take to close.
-const CLOSING: Duration = Duration::from_secs(2);
+/// After the last answer is made, so long may slow clients take to receive it, and others to finish a request they began.
+const CLOSING: Duration = Duration::from_secs(10);
 
 /// Ready when the process is asked to end: SIGTERM, or an interrupt from the keyboard.
 ///
@@ -57,17 +57,18 @@ pub async fn serve(
         async move {
             shutdown.await;
             api.engine.drain();
-            if tokio::time::timeout(drain_timeout, api.open_requests.finished()).await.is_err() {
+            let in_time = tokio::time::timeout(drain_timeout, api.open_requests.finished()).await.is_ok();
+            if !in_time {
                 tracing::warn!(open = api.metrics.open_requests.get(), "cutting off what is still being answered");
             }
-            let _ = drained.send(());
+            let _ = drained.send(in_time);
         }
     };
     let serving = axum::serve(listener, router(api)).with_graceful_shutdown(goodbye);
-    // A connection that never says anything must not keep the process.
     let out_of_patience = async {
-        let _ = closing.await;
-        tokio::time::sleep(CLOSING).await;
+        if closing.await == Ok(true) {
+            tokio::time::sleep(CLOSING).await;
+        }
     };
     tokio::select! {
         served = serving => served,
