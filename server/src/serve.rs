@@ -9,12 +9,28 @@ use std::time::Duration;
 
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::api::{Api, router};
 
-/// After the last answer, so long may connections take to close.
-const CLOSING: Duration = Duration::from_secs(2);
+/// After the last answer is made, so long may slow clients take to receive it, and others to finish a request they began.
+const CLOSING: Duration = Duration::from_secs(10);
+
+/// Ready when the process is asked to end: SIGTERM, or an interrupt from the keyboard.
+///
+/// # Errors
+/// When the system does not let the process listen to its signals.
+pub fn termination() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("asked to end: running answers are finished first"),
+            _ = interrupt.recv() => tracing::info!("interrupted: running answers are finished first"),
+        }
+    })
+}
 
 /// Serves until `shutdown` is ready and the running answers are finished.
 ///
@@ -41,17 +57,18 @@ pub async fn serve(
         async move {
             shutdown.await;
             api.engine.drain();
-            if tokio::time::timeout(drain_timeout, api.open_requests.finished()).await.is_err() {
+            let in_time = tokio::time::timeout(drain_timeout, api.open_requests.finished()).await.is_ok();
+            if !in_time {
                 tracing::warn!(open = api.metrics.open_requests.get(), "cutting off what is still being answered");
             }
-            let _ = drained.send(());
+            let _ = drained.send(in_time);
         }
     };
     let serving = axum::serve(listener, router(api)).with_graceful_shutdown(goodbye);
-    // A connection that never says anything must not keep the process.
     let out_of_patience = async {
-        let _ = closing.await;
-        tokio::time::sleep(CLOSING).await;
+        if closing.await == Ok(true) {
+            tokio::time::sleep(CLOSING).await;
+        }
     };
     tokio::select! {
         served = serving => served,

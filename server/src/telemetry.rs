@@ -263,6 +263,15 @@ mod tests {
     }
 
     #[test]
+    fn every_metric_is_documented() {
+        let page = include_str!("../../docs/api.md");
+        let metrics = Metrics::new();
+        for family in metrics.registry.gather() {
+            assert!(page.contains(&format!("`{}`", family.name())), "{}", family.name());
+        }
+    }
+
+    #[test]
     fn clones_count_together_and_servers_apart() {
         let one = Metrics::new();
         let two = Metrics::new();

@@ -38,7 +38,8 @@ async fn read(headers: &HeaderMap, mut body: Body, limits: BodyLimits) -> Result
         // This client waits for our answer before it sends anything.
         return Err(too_large);
     }
-    let mut bytes = Vec::with_capacity(if declared_too_large { 0 } else { declared.unwrap_or(0) as usize });
+    // What a client declares is no reason to set memory aside before it sends anything.
+    let mut bytes = Vec::new();
     let mut seen = 0;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| ApiError::BodyBroken { problem: error.to_string() })?;

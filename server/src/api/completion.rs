@@ -11,7 +11,6 @@ use super::generations::{Generations, PromptEvent};
 use super::record::RequestRecord;
 use super::wire::Usage;
 use crate::engine::{Generation, GenerationEvent};
-use crate::telemetry::Outcome;
 
 /// What was submitted for one HTTP request.
 #[derive(Debug)]
@@ -97,9 +96,9 @@ impl Completion {
         &self.usage
     }
 
-    /// How the request is counted when this is dropped.
-    pub const fn set_outcome(&mut self, outcome: Outcome) {
-        self.record.set_outcome(outcome);
+    /// What is counted of the request.
+    pub const fn record(&mut self) -> &mut RequestRecord {
+        &mut self.record
     }
 
     fn apply(&mut self, prompt: usize, event: GenerationEvent) -> Result<Option<usize>, ApiError> {

@@ -12,6 +12,7 @@ use super::choice::ChoiceSettings;
 use super::completion::{Completion, Submitted};
 use super::error::ApiError;
 use super::prepare::{Inputs, Prepared, prepare};
+use super::prompt::Prompt;
 use super::record::RequestRecord;
 use super::request::CompletionRequest;
 use super::stop::StopStrings;
@@ -29,7 +30,7 @@ pub async fn completions(State(api): State<Arc<Api>>, request: Request) -> Respo
     let admitted = match admit(&api, request).await {
         Ok(admitted) => admitted,
         Err(error) => {
-            record.set_outcome(error.outcome());
+            record.fail(&error);
             return error.into_response();
         }
     };
@@ -89,7 +90,12 @@ fn check_before_tokenising(api: &Api, asked: &CompletionRequest) -> Result<(), A
         let count = asked.prompts.len();
         return Err(ApiError::TooMany { param: "prompt", count, unit: "prompts", limit: queue });
     }
-    api.engine.check(1, 0, asked.max_tokens as usize).map_err(ApiError::from)
+    // Of a text at least one token is known. What is too long whatever it says is refused before a place is taken.
+    let beginning = match &asked.decoder_prompt {
+        Some(Prompt::Ids(ids)) => ids.len() - usize::from(ids.first() == Some(&api.model.start_token)),
+        Some(Prompt::Text(_)) | None => 0,
+    };
+    api.engine.check(1, beginning, asked.max_tokens as usize).map_err(ApiError::from)
 }
 
 async fn tokenise(api: &Arc<Api>, inputs: Inputs) -> Result<Prepared, ApiError> {

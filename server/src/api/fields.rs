@@ -1,7 +1,8 @@
-//! Typed readers over the fields of a JSON object, with messages that name the field.
+//! A body as JSON, and typed readers over the fields of an object, with messages that name the field.
 //!
 //! Used by `request`. It knows types and ranges, not what a field means.
 
+use serde_json::error::Category;
 use serde_json::{Map, Value};
 
 use super::error::ApiError;
@@ -17,6 +18,17 @@ impl Fields {
     /// All fields of `object`.
     pub fn new(object: Map<String, Value>, prefix: &'static str) -> Self {
         Self { left: object, prefix }
+    }
+
+    /// The fields of a request's body.
+    pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
+        let text = std::str::from_utf8(body).map_err(|error| ApiError::NotUtf8 { offset: error.valid_up_to() })?;
+        match serde_json::from_str(text) {
+            Ok(Value::Object(object)) => Ok(Self::new(object, "")),
+            Ok(other) => Err(ApiError::NotAnObject { found: kind(&other) }),
+            Err(_) if text.trim().is_empty() => Err(ApiError::MalformedJson { problem: "it is empty".to_owned() }),
+            Err(error) => Err(ApiError::MalformedJson { problem: json_problem(&error) }),
+        }
     }
 
     /// Takes a field out, whatever it is.
@@ -51,8 +63,7 @@ impl Fields {
             return Err(self.wrong_type(name, "an integer", &value));
         };
         if number < i128::from(low) || number > i128::from(high) {
-            let range =
-                if high >= i64::MAX as u64 { format!("at least {low}") } else { format!("between {low} and {high}") };
+            let range = if high == u64::MAX { format!("at least {low}") } else { format!("between {low} and {high}") };
             return Err(ApiError::OutOfRange { param: name, value: value.to_string(), range });
         }
         Ok(Some(number))
@@ -115,6 +126,16 @@ pub fn kind(value: &Value) -> &'static str {
         Value::String(_) => "a string",
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
+    }
+}
+
+fn json_problem(error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    match error.classify() {
+        Category::Syntax if said.starts_with("recursion limit exceeded") => {
+            format!("it is nested too deeply (line {} column {})", error.line(), error.column())
+        }
+        _ => said,
     }
 }
 

@@ -151,6 +151,14 @@ mod tests {
     }
 
     #[test]
+    fn every_field_of_the_table_is_documented() {
+        let page = include_str!("../../../docs/api.md");
+        for (name, _) in REQUEST.iter().chain(STREAM_OPTIONS) {
+            assert!(page.contains(&format!("`{name}`")), "{name}");
+        }
+    }
+
+    #[test]
     fn neutral_values_pass_and_others_are_refused_by_name() {
         for (name, neutral, other) in [
             ("best_of", json!(2), json!(3)),

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
+use super::error::ApiError;
 use crate::telemetry::{Metrics, Outcome};
 
 /// The completion requests that are being answered.
@@ -70,9 +71,17 @@ impl RequestRecord {
         self.metrics.cached_source_tokens.inc_by(u64::from(tokens));
     }
 
-    /// How the request ends when the record is dropped.
-    pub const fn set_outcome(&mut self, outcome: Outcome) {
-        self.outcome = outcome;
+    /// The answer is complete.
+    pub const fn complete(&mut self) {
+        self.outcome = Outcome::Completed;
+    }
+
+    /// The request ends with `error`.
+    pub fn fail(&mut self, error: &ApiError) {
+        self.outcome = error.outcome();
+        if self.outcome == Outcome::Failed {
+            tracing::error!(%error, "a completion request failed");
+        }
     }
 }
 

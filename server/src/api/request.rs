@@ -3,7 +3,7 @@
 //! Called by `completions`. Pure: no tokenizer, no engine, no clock.
 
 use kernels::Sampling;
-use serde_json::{Value, error::Category};
+use serde_json::Value;
 
 use super::error::ApiError;
 use super::fields::{Fields, kind};
@@ -75,19 +75,19 @@ const TEMPERATURE_MAX: f64 = 100.0;
 impl CompletionRequest {
     /// Reads a request's body.
     pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<Self, ApiError> {
-        let mut fields = object(body)?;
+        let mut fields = Fields::parse(body)?;
         let stream = fields.boolean("stream", false)?;
         let choices = fields.integer("n", 1, u64::from(bounds.choices))?.map_or(1, to_u32);
         let echo = fields.boolean("echo", false)?;
         let lowest = i64::from(!echo);
-        let max_tokens = fields.integer("max_tokens", lowest, u64::from(u32::MAX))?.map_or(16, to_u32);
+        let max_tokens = fields.integer("max_tokens", lowest, u64::MAX)?.map_or(16, saturated);
         let request = Self {
             model: fields.text("model")?,
             prompts: read_prompts(&mut fields, bounds)?,
             decoder_prompt: read_decoder_prompt(&mut fields, bounds)?,
             add_special_tokens: fields.boolean("add_special_tokens", true)?,
             max_tokens,
-            min_tokens: fields.integer("min_tokens", 0, u64::from(u32::MAX))?.map_or(0, to_u32),
+            min_tokens: fields.integer("min_tokens", 0, u64::MAX)?.map_or(0, saturated),
             ignore_eos: fields.boolean("ignore_eos", false)?,
             choices,
             sampling: read_sampling(&mut fields)?,
@@ -109,26 +109,6 @@ impl CompletionRequest {
             });
         }
         Ok(request)
-    }
-}
-
-fn object(body: &[u8]) -> Result<Fields, ApiError> {
-    let text = std::str::from_utf8(body).map_err(|error| ApiError::NotUtf8 { offset: error.valid_up_to() })?;
-    match serde_json::from_str(text) {
-        Ok(Value::Object(object)) => Ok(Fields::new(object, "")),
-        Ok(other) => Err(ApiError::NotAnObject { found: kind(&other) }),
-        Err(_) if text.trim().is_empty() => Err(ApiError::MalformedJson { problem: "it is empty".to_owned() }),
-        Err(error) => Err(ApiError::MalformedJson { problem: json_problem(&error) }),
-    }
-}
-
-fn json_problem(error: &serde_json::Error) -> String {
-    let said = error.to_string();
-    match error.classify() {
-        Category::Syntax if said.starts_with("recursion limit exceeded") => {
-            format!("it is nested too deeply (line {} column {})", error.line(), error.column())
-        }
-        _ => said,
     }
 }
 
@@ -155,11 +135,10 @@ fn read_sampling(fields: &mut Fields) -> Result<Sampling, ApiError> {
         fields.number("temperature", 1.0, "between 0 and 100", |number| (0.0..=TEMPERATURE_MAX).contains(&number))?;
     let top_p = fields.number("top_p", 1.0, "above 0 and at most 1", |number| number > 0.0 && number <= 1.0)?;
     let min_p = fields.number("min_p", 0.0, "between 0 and 1", |number| (0.0..=1.0).contains(&number))?;
-    let top_k = fields.integer("top_k", -1, i64::MAX as u64)?.unwrap_or(0).max(0);
+    let top_k = fields.integer("top_k", -1, u64::MAX)?.map_or(0, saturated);
     Ok(Sampling {
         temperature: if temperature < GREEDY_BELOW { 0.0 } else { temperature as f32 },
-        // More than there are ids keeps all of them.
-        top_k: u32::try_from(top_k).unwrap_or(u32::MAX),
+        top_k,
         // A double that rounds to zero in float32 would be out of range again.
         top_p: (top_p as f32).max(f32::MIN_POSITIVE),
         min_p: min_p as f32,
@@ -213,6 +192,11 @@ fn read_include_usage(fields: &mut Fields, stream: bool) -> Result<bool, ApiErro
 /// For numbers that were checked against a 32-bit range.
 fn to_u32(number: i128) -> u32 {
     u32::try_from(number).expect("the range was checked")
+}
+
+/// For numbers that mean the same from some size on: `-1` is off as 0 is, and what no model can do is checked later.
+fn saturated(number: i128) -> u32 {
+    u32::try_from(number.max(0)).unwrap_or(u32::MAX)
 }
 
 /// Any 64-bit integer is a seed; the random stream wants its bits.
@@ -317,7 +301,7 @@ mod tests {
             ("top_p", vec![json!(0), json!(1.01), json!(-1), json!([])]),
             ("top_k", vec![json!(-2), json!(1.5), json!("5")]),
             ("min_p", vec![json!(-0.1), json!(1.1)]),
-            ("max_tokens", vec![json!(0), json!(-1), json!(1.0), json!(1_u64 << 40), json!("16"), json!(true)]),
+            ("max_tokens", vec![json!(0), json!(-1), json!(1.0), json!("16"), json!(true)]),
             ("min_tokens", vec![json!(17), json!(-1)]),
             ("n", vec![json!(0), json!(17), json!(-1), json!(2.0)]),
             ("logprobs", vec![json!(21), json!(-1), json!(true)]),

@@ -12,7 +12,6 @@ use futures_util::stream::unfold;
 
 use super::completion::Completion;
 use super::wire::{Heading, UsageField};
-use crate::telemetry::Outcome;
 
 /// A comment is sent after so long a silence: proxies keep the connection, and a client that is gone is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -65,7 +64,7 @@ impl Events {
                     Ok(Ok(None)) if self.include_usage => self.stage = Stage::Usage,
                     Ok(Ok(None)) => self.stage = Stage::Done,
                     Ok(Err(error)) => {
-                        completion.set_outcome(Outcome::Failed);
+                        completion.record().fail(&error);
                         self.completion = None;
                         return Some(event(&error.body()));
                     }
@@ -75,7 +74,7 @@ impl Events {
                     return Some(event(&self.heading.message(&[], UsageField::Now(completion.usage()))));
                 }
                 Stage::Done => {
-                    completion.set_outcome(Outcome::Completed);
+                    completion.record().complete();
                     self.completion = None;
                     return Some(event("[DONE]"));
                 }

@@ -7,7 +7,6 @@ use axum::response::{IntoResponse, Response};
 
 use super::completion::Completion;
 use super::wire::{Heading, UsageField};
-use crate::telemetry::Outcome;
 
 /// Waits for all choices and answers.
 pub async fn respond(mut completion: Completion, heading: Heading) -> Response {
@@ -16,13 +15,13 @@ pub async fn respond(mut completion: Completion, heading: Heading) -> Response {
             Ok(Some(_)) => {}
             Ok(None) => break,
             Err(error) => {
-                completion.set_outcome(error.outcome());
+                completion.record().fail(&error);
                 return error.into_response();
             }
         }
     }
     let pieces: Vec<_> = (0..completion.choices()).filter_map(|index| Some((index, completion.take(index)?))).collect();
     let message = heading.message(&pieces, UsageField::Now(completion.usage()));
-    completion.set_outcome(Outcome::Completed);
+    completion.record().complete();
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], message).into_response()
 }

@@ -1,0 +1,346 @@
+//! The router over an engine that does what a test says, and a client for it.
+
+use std::path::Path;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, Request, StatusCode};
+use axum::response::Response;
+use http_body_util::BodyExt;
+use kernels::Candidate;
+use model::Tokenizer;
+use serde_json::{Value, json};
+use server::api::{Api, ApiLimits, BodyLimits, OpenRequests, Readiness, ServedModel, router};
+use server::engine::{
+    Command, EngineHandle, EngineLimits, FinishReason, GenerationEvent, GenerationRequest, Submission, TokenScore,
+};
+use server::telemetry::{Metrics, Outcome};
+use server::tokenize::TokenizerPool;
+use tokio::task::JoinHandle;
+use tower::ServiceExt;
+
+pub const MODEL: &str = "org/demo";
+pub const END: u32 = 1;
+pub const START: u32 = 2;
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The demo's tokenizer, read once.
+pub fn tokenizer() -> Arc<Tokenizer> {
+    static TOKENIZER: OnceLock<Arc<Tokenizer>> = OnceLock::new();
+    let load = || {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/demo/tokenizer.json");
+        Arc::new(Tokenizer::from_bytes(&std::fs::read(file).unwrap()).unwrap())
+    };
+    Arc::clone(TOKENIZER.get_or_init(load))
+}
+
+pub fn ids(text: &str) -> Vec<u32> {
+    tokenizer().encode(text, false).unwrap()
+}
+
+/// What differs between the servers of the tests.
+pub struct Setup {
+    pub tokenizer: Option<Arc<Tokenizer>>,
+    pub queued_requests: u32,
+    pub source_tokens: usize,
+    pub pages: usize,
+    pub vocab: usize,
+    pub body: BodyLimits,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            tokenizer: Some(tokenizer()),
+            queued_requests: 8,
+            source_tokens: 256,
+            pages: 1000,
+            vocab: 4096,
+            body: BodyLimits { bytes: 1 << 20, drain_bytes: 4 << 20, timeout: PATIENCE },
+        }
+    }
+}
+
+/// A router with its engine.
+#[derive(Clone)]
+pub struct App {
+    pub router: Router,
+    pub api: Arc<Api>,
+}
+
+impl App {
+    /// Over an engine that answers each request with the events that `script` makes of it, all at once.
+    pub fn scripted(
+        setup: Setup,
+        script: impl FnMut(&GenerationRequest) -> Vec<GenerationEvent> + Send + 'static,
+    ) -> Self {
+        let (app, commands) = Self::new(setup);
+        std::thread::spawn(move || answer(&commands, script));
+        app
+    }
+
+    /// Over an engine that generates `text` for every request.
+    pub fn saying(text: &str) -> Self {
+        let tokens = ids(text);
+        Self::scripted(Setup::default(), move |request| generate(request, &tokens))
+    }
+
+    /// Over an engine that is the test itself.
+    pub fn by_hand(setup: Setup) -> (Self, Hand) {
+        let (app, commands) = Self::new(setup);
+        (app, Hand { commands })
+    }
+
+    fn new(setup: Setup) -> (Self, Receiver<Command>) {
+        let (commands, receiver) = channel();
+        let limits = EngineLimits {
+            queued_requests: setup.queued_requests,
+            source_tokens: setup.source_tokens,
+            target_tokens: 128,
+            pages: setup.pages,
+        };
+        let readiness = Readiness::default();
+        readiness.set_ready();
+        let api = Arc::new(Api {
+            model: Arc::new(ServedModel {
+                name: MODEL.to_owned(),
+                created: 1_700_000_000,
+                tokenizer: setup.tokenizer,
+                source_vocab: setup.vocab,
+                target_vocab: setup.vocab,
+                start_token: START,
+                max_source_tokens: setup.source_tokens,
+                max_target_tokens: 128,
+            }),
+            engine: EngineHandle::new(commands, limits),
+            limits: ApiLimits { choices: 16, prompts: 64, top_log_probs: 20, stop_strings: 4, body: setup.body },
+            metrics: Metrics::new(),
+            readiness,
+            pool: TokenizerPool::new(2),
+            open_requests: OpenRequests::default(),
+        });
+        (Self { router: router(Arc::clone(&api)), api }, receiver)
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> Response {
+        tokio::time::timeout(PATIENCE, self.router.clone().oneshot(request)).await.expect("an answer").unwrap()
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        Answer::of(self.send(Request::get(path).body(Body::empty()).unwrap()).await).await
+    }
+
+    /// A completion request, answered whole.
+    pub async fn complete(&self, body: Value) -> Answer {
+        Answer::of(self.open(&body).await).await
+    }
+
+    /// A completion request of a client that goes on by itself.
+    pub fn spawn(&self, body: Value) -> JoinHandle<Answer> {
+        let app = self.clone();
+        tokio::spawn(async move { app.complete(body).await })
+    }
+
+    /// A completion request that must succeed; its answer's JSON.
+    pub async fn completed(&self, body: Value) -> Value {
+        let answer = self.complete(body).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+        answer.json()
+    }
+
+    /// A completion request whose answer is not read yet.
+    pub async fn open(&self, body: &Value) -> Response {
+        self.send(completion_request(body)).await
+    }
+
+    /// A streamed completion request, read to its end.
+    pub async fn streamed(&self, mut body: Value) -> Events {
+        body["stream"] = json!(true);
+        let answer = self.complete(body).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+        assert_eq!(answer.headers["content-type"], "text/event-stream; charset=utf-8");
+        Events::of(&answer.text)
+    }
+
+    pub fn count(&self, outcome: Outcome) -> u64 {
+        self.api.metrics.requests(outcome)
+    }
+
+    /// Waits until every place in the queue is free again.
+    pub async fn all_slots_free(&self) {
+        let all = self.api.engine.limits().queued_requests as usize;
+        wait_for(|| (self.api.engine.free_slots() == all).then_some(())).await;
+    }
+}
+
+pub fn completion_request(body: &Value) -> Request<Body> {
+    let builder = Request::post("/v1/completions").header("content-type", "application/json");
+    builder.body(Body::from(body.to_string())).unwrap()
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    pub async fn of(response: Response) -> Self {
+        let (head, body) = response.into_parts();
+        let bytes = tokio::time::timeout(PATIENCE, body.collect()).await.expect("the end").unwrap().to_bytes();
+        Self { status: head.status, headers: head.headers, text: String::from_utf8(bytes.into()).unwrap() }
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    /// Checks the error object and gives its message.
+    pub fn error(&self, status: u16, param: Option<&str>, code: Option<&str>) -> String {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        let json = self.json();
+        let error = json["error"].as_object().expect("an error object");
+        assert_eq!(error.keys().collect::<Vec<_>>(), ["message", "type", "param", "code"]);
+        assert_eq!(error["param"], json!(param), "{}", self.text);
+        assert_eq!(error["code"], json!(code), "{}", self.text);
+        assert_eq!(self.headers["content-type"], "application/json");
+        error["message"].as_str().unwrap().to_owned()
+    }
+}
+
+/// The events of a stream.
+#[derive(Debug)]
+pub struct Events {
+    pub chunks: Vec<Value>,
+    /// Whether the last event was `[DONE]`.
+    pub done: bool,
+}
+
+impl Events {
+    pub fn of(text: &str) -> Self {
+        let mut events = Self { chunks: Vec::new(), done: false };
+        for event in text.split_terminator("\n\n") {
+            assert!(!events.done, "something after [DONE]: {event}");
+            let data = event.strip_prefix("data: ").unwrap_or_else(|| panic!("not an event: {event}"));
+            if data == "[DONE]" {
+                events.done = true;
+            } else {
+                events.chunks.push(serde_json::from_str(data).unwrap());
+            }
+        }
+        events
+    }
+
+    /// The chunks of choice `index`.
+    pub fn of_choice(&self, index: u64) -> Vec<&Value> {
+        let choices = self.chunks.iter().filter_map(|chunk| chunk["choices"].get(0));
+        choices.filter(|choice| choice["index"] == json!(index)).collect()
+    }
+
+    pub fn text_of(&self, index: u64) -> String {
+        self.of_choice(index).iter().map(|choice| choice["text"].as_str().unwrap()).collect()
+    }
+}
+
+/// The engine's side of the door, in the hands of a test.
+pub struct Hand {
+    commands: Receiver<Command>,
+}
+
+impl Hand {
+    pub async fn command(&mut self) -> Command {
+        wait_for(|| match self.commands.try_recv() {
+            Ok(command) => Some(command),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => panic!("the server has gone"),
+        })
+        .await
+    }
+
+    pub async fn submission(&mut self) -> Submission {
+        match self.command().await {
+            Command::Submit(submission) => submission,
+            other => panic!("not a submission: {other:?}"),
+        }
+    }
+
+    /// Waits until a request is cancelled, or one of its choices; other commands are passed over.
+    pub async fn cancelled(&mut self) -> Option<u32> {
+        loop {
+            if let Command::Cancel { choice, .. } = self.command().await {
+                return choice;
+            }
+        }
+    }
+
+    /// Whether nothing has come.
+    pub fn is_idle(&self) -> bool {
+        self.commands.try_recv().is_err()
+    }
+}
+
+/// Asks again and again, but not for ever.
+pub async fn wait_for<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(start.elapsed() < PATIENCE, "it never came");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+fn answer(commands: &Receiver<Command>, mut script: impl FnMut(&GenerationRequest) -> Vec<GenerationEvent>) {
+    while let Ok(command) = commands.recv() {
+        if let Command::Submit(Submission { request, events, slot, .. }) = command {
+            drop(slot);
+            for event in script(&request) {
+                // The client may be gone.
+                let _ = events.send(event);
+            }
+        }
+    }
+}
+
+/// What an engine says that generates `tokens` and then the end token for every choice, as far as `max_tokens` allows.
+pub fn generate(request: &GenerationRequest, tokens: &[u32]) -> Vec<GenerationEvent> {
+    let mut events = vec![GenerationEvent::Started { cached_tokens: 0 }];
+    let whole: Vec<u32> = tokens.iter().copied().chain([END]).collect();
+    let limit = request.max_tokens as usize;
+    for choice in 0..request.choices {
+        if request.score_prompt {
+            let scores = request.decoder_prompt.iter().map(|&id| score(id, request.log_probs.unwrap()));
+            events.extend(scores.map(|score| GenerationEvent::Scored { choice, score }));
+        }
+        events.extend(whole.iter().take(limit).map(|&id| GenerationEvent::Token {
+            choice,
+            id,
+            score: request.log_probs.map(|count| score(id, count)),
+        }));
+        let reason = if whole.len() <= limit { FinishReason::Stop } else { FinishReason::Length };
+        events.push(GenerationEvent::Finished { choice, reason });
+    }
+    events
+}
+
+/// A score where the next ids are the alternatives, each less probable by 1.
+pub fn score(id: u32, alternatives: u32) -> TokenScore {
+    let candidate = |rank: u32| Candidate { id: id + rank, log_prob: -0.5 - rank as f32, rank };
+    TokenScore { chosen: candidate(0), top: (0..alternatives).map(candidate).collect() }
+}
+
+pub fn token(choice: u32, id: u32) -> GenerationEvent {
+    GenerationEvent::Token { choice, id, score: None }
+}
+
+/// A body that arrives in `count` pieces of `piece`, without a declared length.
+pub fn chunked(piece: &'static [u8], count: usize) -> Body {
+    let pieces = std::iter::repeat_n(Bytes::from_static(piece), count).map(Ok::<_, std::io::Error>);
+    Body::from_stream(futures_util::stream::iter(pieces))
+}

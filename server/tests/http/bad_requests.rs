@@ -1,0 +1,299 @@
+//! Requests that are refused: each with OpenAI's error object, the status and the parameter at fault.
+
+use axum::body::Body;
+use axum::http::{Request, header};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use server::api::BodyLimits;
+use server::telemetry::Outcome;
+
+use crate::app::{Answer, App, MODEL, PATIENCE, Setup, chunked};
+
+const FIELDS: &[&str] = &[
+    "model",
+    "prompt",
+    "decoder_prompt",
+    "add_special_tokens",
+    "max_tokens",
+    "min_tokens",
+    "ignore_eos",
+    "n",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "seed",
+    "stop",
+    "logprobs",
+    "echo",
+    "stream",
+    "stream_options",
+    "return_token_ids",
+    "best_of",
+    "logit_bias",
+    "response_format",
+];
+
+/// The answer to raw bytes.
+async fn post(app: &App, body: impl Into<Body>) -> Answer {
+    Answer::of(app.send(Request::post("/v1/completions").body(body.into()).unwrap()).await).await
+}
+
+#[tokio::test]
+async fn every_refused_value_names_its_parameter_and_reaches_no_engine() {
+    let (app, hand) = App::by_hand(Setup::default());
+    let long: Vec<u32> = vec![9; 257];
+    for (field, value, param, code, words) in [
+        ("temperature", json!(-1), "temperature", None, "out of range"),
+        ("top_p", json!(0), "top_p", None, "above 0 and at most 1"),
+        ("top_k", json!(-2), "top_k", None, "at least -1"),
+        ("min_p", json!(2), "min_p", None, "between 0 and 1"),
+        ("min_tokens", json!(17), "min_tokens", None, "at most max_tokens (16)"),
+        ("stop", json!(["a", ""]), "stop", None, "empty string"),
+        ("stop", json!(["a", "b", "c", "d", "e"]), "stop", None, "at most 4"),
+        ("stream_options", json!({"include_usage": true}), "stream_options", None, "only allowed when 'stream'"),
+        ("prompt", json!([4096]), "prompt[0]", None, "outside the model's vocabulary of 4096"),
+        ("prompt", json!([[1], [2, 5000]]), "prompt[1][1]", None, "token id 5000"),
+        ("decoder_prompt", json!([4096]), "decoder_prompt[0]", None, "token id 4096"),
+        ("prompt", json!([]), "prompt", None, "empty list"),
+        ("prompt", json!(["a", [1]]), "prompt[1]", None, "a string, as the others"),
+        ("prompt", json!(vec!["a"; 65]), "prompt", None, "65 prompts; at most 64"),
+        ("prompt", json!(vec!["a"; 9]), "prompt", None, "9 prompts; at most 8"),
+        ("n", json!(17), "n", None, "between 1 and 16"),
+        ("logprobs", json!(21), "logprobs", None, "between 0 and 20"),
+        ("max_tokens", json!(0), "max_tokens", None, "at least 1"),
+        ("max_tokens", json!(129), "max_tokens", Some("context_length_exceeded"), "writes at most 128"),
+        ("max_tokens", json!(1_u64 << 60), "max_tokens", Some("context_length_exceeded"), "writes at most 128"),
+        (
+            "prompt",
+            json!(long),
+            "prompt",
+            Some("context_length_exceeded"),
+            "has 257 tokens; this model takes at most 256",
+        ),
+        ("prompt", json!([[1], long]), "prompt", Some("context_length_exceeded"), "prompt 1: the prompt has 257"),
+        ("decoder_prompt", json!(vec![9; 113]), "max_tokens", Some("context_length_exceeded"), "make 129"),
+        ("best_of", json!(3), "best_of", None, "not supported"),
+        ("stop_token_ids", json!([1]), "stop_token_ids", None, "not supported"),
+        ("max_new_tokens", json!(3), "max_new_tokens", None, "Unrecognized request argument supplied: max_new_tokens"),
+    ] {
+        let mut body = json!({"prompt": "p"});
+        body[field] = value;
+        let message = app.complete(body).await.error(400, Some(param), code);
+        assert!(message.contains(words), "{field}: {message}");
+    }
+    let message =
+        app.complete(json!({"prompt": "", "add_special_tokens": false})).await.error(400, Some("prompt"), None);
+    assert!(message.contains("has no tokens"));
+    let message = app.complete(json!({})).await.error(400, Some("prompt"), None);
+    assert_eq!(message, "you must provide a 'prompt' parameter");
+    assert!(hand.is_idle());
+    app.all_slots_free().await;
+    assert_eq!(app.count(Outcome::Refused), 28);
+}
+
+#[tokio::test]
+async fn bodies_that_are_no_json_object_are_refused() {
+    let app = App::saying("x");
+    let deep = format!("{{\"prompt\": {}", "[".repeat(100_000));
+    for (body, words) in [
+        (Vec::new(), "it is empty"),
+        (b"{\"prompt\": \"a\"".to_vec(), "line 1 column 14"),
+        (b"{\"prompt\": \"\xc3\x28\"}".to_vec(), "not valid UTF-8"),
+        (b"[]".to_vec(), "must be a JSON object"),
+        (deep.into_bytes(), "nested too deeply"),
+        (b"--boundary".to_vec(), "not valid JSON"),
+    ] {
+        let message = post(&app, body).await.error(400, None, None);
+        assert!(message.contains(words), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn any_content_type_is_read_as_json() {
+    let app = App::saying("x");
+    for kind in ["text/plain", "application/x-www-form-urlencoded", ""] {
+        let builder = Request::post("/v1/completions").header(header::CONTENT_TYPE, kind);
+        let request = builder.body(Body::from(json!({"prompt": "p"}).to_string())).unwrap();
+        assert_eq!(app.send(request).await.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn a_megabyte_of_one_character_is_refused_before_it_is_tokenised() {
+    let setup = Setup { body: BodyLimits { bytes: 4 << 20, ..Setup::default().body }, ..Setup::default() };
+    let (app, hand) = App::by_hand(setup);
+    for character in ["a", " ", "é", "\u{2581}"] {
+        let text = character.repeat((1 << 20) / character.len());
+        for field in ["prompt", "decoder_prompt"] {
+            let mut body = json!({"prompt": "p"});
+            body[field] = json!(text);
+            let message = app.complete(body).await.error(400, Some(field), Some("context_length_exceeded"));
+            assert!(message.contains("has at least"), "{message}");
+        }
+        let body = json!({"prompt": ["p", text]});
+        app.complete(body).await.error(400, Some("prompt[1]"), Some("context_length_exceeded"));
+    }
+    assert!(hand.is_idle());
+}
+
+#[tokio::test]
+async fn a_request_whose_pages_could_never_fit_is_refused_at_the_door() {
+    let setup = Setup { pages: 4, ..Setup::default() };
+    let (app, _hand) = App::by_hand(setup);
+    let answer = app.complete(json!({"prompt": vec![9; 100]})).await;
+    let message = answer.error(400, Some("prompt"), Some("context_length_exceeded"));
+    assert!(message.contains("page pool"), "{message}");
+}
+
+#[tokio::test]
+async fn text_for_a_model_without_tokenizer_is_refused() {
+    let app = App::by_hand(Setup { tokenizer: None, ..Setup::default() }).0;
+    for (body, param) in [
+        (json!({"prompt": "p"}), "prompt"),
+        (json!({"prompt": [1], "decoder_prompt": "p"}), "decoder_prompt"),
+        (json!({"prompt": [1], "stop": "."}), "stop"),
+    ] {
+        let message = app.complete(body).await.error(400, Some(param), None);
+        assert!(message.contains("served without one"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_text_whose_tokens_the_model_lacks_is_refused() {
+    let app = App::by_hand(Setup { vocab: 300, ..Setup::default() }).0;
+    for field in ["prompt", "decoder_prompt"] {
+        let mut body = json!({"prompt": [1]});
+        body[field] = json!("a tool");
+        let message = app.complete(body).await.error(400, Some(field), None);
+        assert!(message.contains("vocabulary of 300"), "{message}");
+    }
+}
+
+/// Any JSON, small.
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        (-3_i64..6000).prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "\\PC{0,6}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 12, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec(("[a-z_]{1,8}", inner), 0..3)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_value_of_any_field_is_the_servers_fault(
+        fields in prop::collection::vec((prop::sample::select(FIELDS), any_json()), 1..4),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let status = runtime.block_on(async {
+            let mut body = json!({"prompt": "p"});
+            for (name, value) in fields {
+                body[name] = value;
+            }
+            App::saying("a tool").complete(body).await.status.as_u16()
+        });
+        prop_assert!([200, 400, 404].contains(&status), "{}", status);
+    }
+}
+
+#[tokio::test]
+async fn unknown_models_and_paths_and_wrong_methods_are_told_apart() {
+    let app = App::saying("x");
+    let answer = app.complete(json!({"prompt": "p", "model": "gpt-4"})).await;
+    let message = answer.error(404, Some("model"), Some("model_not_found"));
+    assert_eq!(message, "The model `gpt-4` does not exist; this server serves `org/demo`");
+    app.get("/v1/models/gpt-4").await.error(404, Some("model"), Some("model_not_found"));
+    for path in ["/", "/v1", "/v1/chat/completions", "/v1/completions/", "/health/x"] {
+        let message = app.get(path).await.error(404, None, Some("unknown_url"));
+        assert_eq!(message, format!("Invalid URL (GET {path})"));
+    }
+    for (method, path, allow) in
+        [("GET", "/v1/completions", "POST"), ("DELETE", "/v1/models", "GET,HEAD"), ("POST", "/health", "GET,HEAD")]
+    {
+        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        let answer = Answer::of(app.send(request).await).await;
+        answer.error(405, None, Some("method_not_supported"));
+        assert_eq!(answer.headers[header::ALLOW], allow);
+    }
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_413_whether_declared_or_not() {
+    let body = BodyLimits { bytes: 1000, drain_bytes: 5000, timeout: PATIENCE };
+    let app = App::scripted(Setup { body, ..Setup::default() }, |request| crate::app::generate(request, &[]));
+    let padded = |length: usize| {
+        let mut text = json!({"prompt": "p"}).to_string();
+        text.push_str(&" ".repeat(length - text.len()));
+        text
+    };
+    assert_eq!(post(&app, padded(1000)).await.status, 200);
+    let declared =
+        |text: String| Request::post("/v1/completions").header("content-length", text.len()).body(Body::from(text));
+    for request in [
+        declared(padded(1001)).unwrap(),
+        declared(padded(9000)).unwrap(),
+        Request::post("/v1/completions").body(chunked(b"{\"prompt\": ", 100)).unwrap(),
+        Request::post("/v1/completions").body(chunked(b"          ", 1_000_000)).unwrap(),
+        Request::post("/v1/completions")
+            .header("content-length", "2000")
+            .header("expect", "100-continue")
+            .body(Body::empty())
+            .unwrap(),
+    ] {
+        let answer = Answer::of(app.send(request).await).await;
+        let message = answer.error(413, None, Some("request_too_large"));
+        assert_eq!(message, "the request body is larger than 1000 bytes");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_or_never_ends_is_answered() {
+    let body = BodyLimits { timeout: std::time::Duration::from_millis(20), ..Setup::default().body };
+    let app = App::by_hand(Setup { body, ..Setup::default() }).0;
+    let broken = futures_util::stream::iter([Err::<&[u8], _>(std::io::Error::other("reset"))]);
+    let message = post(&app, Body::from_stream(broken)).await.error(400, None, None);
+    assert!(message.contains("broke off"), "{message}");
+    let endless = futures_util::stream::pending::<Result<&[u8], std::io::Error>>();
+    post(&app, Body::from_stream(endless)).await.error(408, None, Some("request_timeout"));
+}
+
+#[tokio::test]
+async fn a_large_body_is_read_as_well_as_a_small_one() {
+    let app = App::by_hand(Setup::default()).0;
+    let many: Vec<Value> = vec![json!([1, 2, 3]); 20_000];
+    let message = app.complete(json!({"prompt": many})).await.error(400, Some("prompt"), None);
+    assert!(message.contains("20000 prompts"), "{message}");
+}
+
+#[tokio::test]
+async fn the_models_list_names_the_model_and_its_limits() {
+    let app = App::saying("x");
+    let model = json!({
+        "id": MODEL, "object": "model", "created": 1_700_000_000, "owned_by": "encdec", "root": MODEL, "parent": null,
+        "max_model_len": 256, "max_source_tokens": 256, "max_target_tokens": 128,
+    });
+    assert_eq!(app.get("/v1/models").await.json(), json!({"object": "list", "data": [model]}));
+    assert_eq!(app.get("/v1/models/org/demo").await.json(), model);
+    assert_eq!(app.get("/v1/models/org%2Fdemo").await.json(), model);
+}
+
+#[tokio::test]
+async fn every_answer_carries_a_request_id_the_clients_own_if_it_has_one() {
+    let app = App::saying("x");
+    let named = Request::get("/health").header("x-request-id", "abc-1").body(Body::empty()).unwrap();
+    assert_eq!(app.send(named).await.headers()["x-request-id"], "abc-1");
+    let long = Request::get("/nowhere").header("x-request-id", "x".repeat(500)).body(Body::empty()).unwrap();
+    let made = app.send(long).await.headers()["x-request-id"].to_str().unwrap().to_owned();
+    assert!(made.starts_with("req-"), "{made}");
+    assert_ne!(made, app.get("/nowhere").await.headers["x-request-id"]);
+}

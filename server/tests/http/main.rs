@@ -1,0 +1,10 @@
+//! The HTTP layer as clients see it, over a scripted engine.
+
+#![allow(clippy::unwrap_used, reason = "clippy takes the client and the scripted engine for more than tests")]
+
+mod app;
+mod bad_requests;
+mod connections;
+mod overload;
+mod streamed_answers;
+mod whole_answers;
