@@ -2,13 +2,11 @@
 //!
 //! Called by `main`. Puts the pieces together; each is explained where it lives.
 
-use std::future::Future;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CommandError, io};
 use crate::api::{Api, ApiLimits, BodyLimits, OpenRequests, Readiness, ServedModel};
@@ -48,7 +46,7 @@ pub fn serve(config: &Config) -> Result<(), CommandError> {
     };
     api.readiness.set_ready();
     runtime.block_on(async {
-        let shutdown = shutdown_signal().map_err(io("wait for signals"))?;
+        let shutdown = crate::serve::termination().map_err(io("wait for signals"))?;
         std::io::stdout().write_all(message.as_bytes()).map_err(io("print the start message"))?;
         let drain = config.server.drain_timeout;
         crate::serve::serve(listener, Arc::new(api), drain, shutdown).await.map_err(io("serve HTTP"))
@@ -63,18 +61,6 @@ pub fn serve(config: &Config) -> Result<(), CommandError> {
 async fn listen(config: &Config) -> Result<TcpListener, CommandError> {
     let (host, port) = (config.server.host.clone(), config.server.port);
     TcpListener::bind((host.as_str(), port)).await.map_err(|source| CommandError::Listen { host, port, source })
-}
-
-/// Ready at the first SIGTERM or SIGINT. A second one ends the process at once, by the system's default.
-fn shutdown_signal() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
-        let name = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        };
-        tracing::info!(signal = name, "finishing running answers, taking no new requests");
-    })
 }
 
 fn served_model(config: &Config, loaded: &Loaded, capacity: &Capacity) -> ServedModel {
