@@ -52,7 +52,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// Target positions of the steps: past the first page.
-const POSITIONS: usize = 24;
+const POSITIONS: usize = 18;
 
 /// Every way to choose, in turn over the rows of a step.
 const SAMPLINGS: [Sampling; 5] = [
@@ -80,7 +80,7 @@ fn draws(batch: usize, position: usize) -> Vec<Draw> {
 /// Allocations in the steps at positions 0, 1, ..., after one step of the same sizes (at the last position).
 fn allocations(runner: &mut Runner<Cpu>, batch: usize) -> usize {
     let rows = DemoRow::all();
-    let sources: Vec<&[u32]> = rows[..batch].iter().map(|row| &row.input_ids[..]).collect();
+    let sources: Vec<&[u32]> = rows[..batch].iter().map(|row| &row.input_ids[..25]).collect();
     let (_, mut sequences) = runner.encode(&sources, usize::MAX);
     let steps: Vec<(StepRows, Vec<Draw>)> = (0..POSITIONS)
         .map(|position| {
