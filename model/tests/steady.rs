@@ -111,8 +111,8 @@ fn a_decode_step_allocates_nothing_on_any_thread() {
     let checkpoint = Checkpoint::embedded().unwrap();
     for isa in Isa::all() {
         for precision in [Precision::F32, Precision::Bf16] {
+            let mut runner = Runner::new(Cpu::new(isa, 2), &checkpoint, precision, 16);
             for batch in [1, 16] {
-                let mut runner = Runner::new(Cpu::new(isa, 2), &checkpoint, precision, batch as u32);
                 let count = allocations(&mut runner, batch);
                 assert_eq!(count, 0, "{}, {precision:?}, batch of {batch}", isa.level().name());
             }
