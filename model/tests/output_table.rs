@@ -80,7 +80,7 @@ fn every_end_token_of_a_list_may_be_forbidden() {
             let choice = Choice { sampling, choice: 0, position: 0, forbid_end };
             let mut ids = Vec::new();
             runner.model.sample(&[Draw { row: 0, choice }], &runner.space, &mut ids);
-            ids[0]
+            ids[0].expect("logits are numbers")
         };
         let (_, best) = runner.model.log_probs(0, 0, 3, &runner.space);
         let allowed = best.iter().find(|candidate| ![1, case.greedy_ids[0]].contains(&candidate.id)).unwrap().id;
