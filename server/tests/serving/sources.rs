@@ -39,10 +39,10 @@ async fn four_continuations_run_the_encoder_once_and_hold_one_set_of_cross_pages
     let answer = app.post(&body).await;
     assert_eq!(answer.choices().len(), 4);
     assert_eq!((answer.cached_tokens(), counts(&app)), (0, (1, 0)));
+    app.idle().await;
     let (steps, metrics) = (&app.api.metrics.step_rows, &app.api.metrics);
     assert_eq!((steps.get_sample_sum(), steps.get_sample_count()), (64.0, 17), "one step encodes, 16 run four rows");
     assert_eq!(metrics.preemptions.get(), 0);
-    app.idle().await;
     assert_eq!(metrics.pages_cached.get(), source_pages as i64);
 }
 
