@@ -7,4 +7,6 @@ mod answers;
 mod app;
 mod batching;
 mod demo;
+mod engine;
+mod fake;
 mod sources;
