@@ -1,5 +1,6 @@
 //! The demo in service, as the `serve` command sets it up, and requests to it without a socket.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,9 @@ use server::api::{Api, router};
 use server::config::{Config, Layer};
 use server::engine::Engine;
 use server::loading::load;
+use server::serve::serve;
 use server::service::Service;
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
 
@@ -76,6 +79,14 @@ impl App {
 
     pub async fn send(&self, request: Request<Body>) -> Response {
         tokio::time::timeout(PATIENCE, self.router.clone().oneshot(request)).await.expect("an answer").unwrap()
+    }
+
+    /// Serves on a free port of this machine until the test ends.
+    pub async fn listen(&self) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve(listener, Arc::clone(&self.api), PATIENCE, std::future::pending()));
+        address
     }
 
     /// Waits until nothing runs or waits, and checks that no page is held then.

@@ -5,8 +5,15 @@
 mod answer;
 mod answers;
 mod app;
+mod bad_requests;
 mod batching;
+mod cancellation;
+mod command_line;
 mod demo;
 mod engine;
 mod fake;
+mod overload;
+mod process;
+mod shutdown;
 mod sources;
+mod token_ids;
