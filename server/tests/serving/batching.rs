@@ -20,7 +20,7 @@ fn request(index: usize, row: &Row) -> Value {
         "ignore_eos": index.is_multiple_of(2), "stream": index.is_multiple_of(3),
     });
     let mut set = |name: &str, value: Value| body[name] = value;
-    if index % 4 != 0 {
+    if !index.is_multiple_of(4) {
         set("temperature", json!(0.5 + 0.25 * (index % 4) as f64));
         set("seed", json!(1000 + index));
     }
