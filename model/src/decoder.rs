@@ -5,7 +5,6 @@
 
 use kernels::{Backend, LinearRows, PageSpan, PagedRows, Sandwich};
 
-use crate::config::StackConfig;
 use crate::weights::{CrossAttention, DecoderLayer, SelfAttention, Stack};
 use crate::workspace::{StackSpace, Workspace};
 
@@ -28,26 +27,23 @@ pub struct TargetRows<'a> {
 pub(crate) struct Decoder<'a, B: Backend> {
     pub backend: &'a B,
     pub weights: &'a Stack<B, DecoderLayer<B>>,
-    pub config: &'a StackConfig,
-    pub embedding_scale: f32,
 }
 
 impl<B: Backend> Decoder<'_, B> {
     /// Runs all layers; `space.decoder.x` is then the final-normed output of every row.
     pub fn run(&self, rows: TargetRows<'_>, pages: &mut B::Pages, space: &mut Workspace<B>) {
-        let count = rows.tokens.len();
+        let (backend, weights, count) = (self.backend, self.weights, rows.tokens.len());
+        let between = |post, pre| Sandwich { post, pre, eps: weights.eps };
         let own = &mut space.decoder;
-        self.backend.embed(&self.weights.table, rows.tokens, self.embedding_scale, &mut own.residual);
-        let first = &self.weights.layers[0].attention.pre;
-        self.backend.rms_norm(&own.residual, first, self.config.rms_norm_eps, count, &mut own.x);
-        for (index, layer) in self.weights.layers.iter().enumerate() {
-            let next = self.weights.layers.get(index + 1).map_or(&self.weights.norm, |next| &next.attention.pre);
-            self.attend_self(&layer.attention, (rows, index), pages, own);
-            self.seam(&layer.attention.post, &layer.cross.pre, count, own);
-            self.attend_cross(&layer.cross, (rows, index), pages, (own, &mut space.cross_q));
-            self.seam(&layer.cross.post, &layer.feed_forward.pre, count, own);
-            own.feed_forward(self.backend, &layer.feed_forward, count);
-            self.seam(&layer.feed_forward.post, next, count, own);
+        own.embed(backend, weights, rows.tokens, &weights.layers[0].attention.pre);
+        for (index, DecoderLayer { attention, cross, feed_forward }) in weights.layers.iter().enumerate() {
+            let next = weights.layers.get(index + 1).map_or(&weights.norm, |next| &next.attention.pre);
+            self.attend_self(attention, (rows, index), pages, own);
+            own.seam(backend, between(&attention.post, &cross.pre), count);
+            self.attend_cross(cross, (rows, index), pages, (own, &mut space.cross_q));
+            own.seam(backend, between(&cross.post, &feed_forward.pre), count);
+            own.feed_forward(backend, feed_forward, count);
+            own.seam(backend, between(&feed_forward.post, next), count);
         }
     }
 
@@ -83,10 +79,5 @@ impl<B: Backend> Decoder<'_, B> {
         backend.linear(&space.x, &attention.q, all, q);
         backend.attend_paged(q, paged, &attention.shape, layer, pages, &mut space.attended);
         backend.linear(&space.attended, &attention.out, all, &mut space.y);
-    }
-
-    fn seam(&self, post: &B::Gain, pre: &B::Gain, rows: usize, space: &mut StackSpace<B>) {
-        let gains = Sandwich { post, pre, eps: self.config.rms_norm_eps };
-        self.backend.sandwich(&mut space.residual, &space.y, gains, rows, &mut space.x);
     }
 }

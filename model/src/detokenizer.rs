@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::tokenizer::{Piece, Pieces};
+use crate::pieces::{Piece, Pieces};
 
 /// The text of one sequence of ids, given out as soon as it is complete.
 ///

@@ -11,6 +11,8 @@ mod demo;
 pub mod detokenizer;
 mod encoder;
 pub mod error;
+mod logits;
+mod pieces;
 mod random;
 pub mod shapes;
 mod t5gemma;

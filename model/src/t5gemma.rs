@@ -5,9 +5,9 @@
 
 use std::ops::Range;
 
-use kernels::{Backend, Candidate, Draw, PageShape, PageSpan, Precision};
+use kernels::{Backend, PageShape, PageSpan, Precision};
 
-use crate::config::{ModelConfig, StackConfig};
+use crate::config::ModelConfig;
 use crate::cross::{self, CrossPages};
 use crate::decoder::{Decoder, TargetRows};
 use crate::encoder::{Encoder, SourceRows};
@@ -17,10 +17,10 @@ use crate::workspace::{Workspace, WorkspaceLimits};
 
 /// A T5Gemma that can run.
 pub struct Model<B: Backend> {
-    backend: B,
-    config: ModelConfig,
+    pub(crate) backend: B,
+    pub(crate) config: ModelConfig,
     precision: Precision,
-    weights: Weights<B>,
+    pub(crate) weights: Weights<B>,
 }
 
 impl<B: Backend> Model<B> {
@@ -84,13 +84,7 @@ impl<B: Backend> Model<B> {
     /// encoder part as the call before left it; decoder calls in between do not touch that part.
     pub fn encode(&self, sources: SourceRows<'_>, layers: Range<usize>, space: &mut Workspace<B>) {
         assert!(sources.tokens.len() <= space.limits.source_rows, "an encoder batch is larger than the workspace");
-        let encoder = Encoder {
-            backend: &self.backend,
-            weights: &self.weights.encoder,
-            config: &self.config.encoder,
-            precision: self.precision,
-            embedding_scale: self.embedding_scale(&self.config.encoder),
-        };
+        let encoder = Encoder { backend: &self.backend, weights: &self.weights.encoder, precision: self.precision };
         encoder.run(sources, layers, &mut space.encoder);
     }
 
@@ -108,49 +102,12 @@ impl<B: Backend> Model<B> {
     /// Runs one decoder step: writes the rows' self K/V to their pages and leaves their states in the workspace.
     pub fn decode(&self, rows: TargetRows<'_>, pages: &mut B::Pages, space: &mut Workspace<B>) {
         assert!(rows.tokens.len() <= space.limits.target_rows, "a decoder step is larger than the workspace");
-        let decoder = Decoder {
-            backend: &self.backend,
-            weights: &self.weights.decoder,
-            config: &self.config.decoder,
-            embedding_scale: self.embedding_scale(&self.config.decoder),
-        };
+        let decoder = Decoder { backend: &self.backend, weights: &self.weights.decoder };
         decoder.run(rows, pages, space);
-    }
-
-    /// Computes the soft-capped logits of the given rows of the last step, in their order.
-    pub fn logits(&self, rows: &[u32], space: &mut Workspace<B>) {
-        assert!(rows.len() <= space.limits.logits_rows, "more logits are wanted than the workspace holds");
-        self.backend.gather(&space.decoder.x, rows, &mut space.selected);
-        let cap = self.config.decoder.final_softcap;
-        self.backend.logits(&space.selected, self.weights.output_table(), cap, rows.len(), &mut space.logits);
-    }
-
-    /// Draws ids from the last logits (`None` where they are not numbers); `draws` count rows as [`Self::logits`] was given them.
-    pub fn sample(&self, draws: &[Draw], space: &Workspace<B>, out: &mut Vec<Option<u32>>) {
-        self.backend.sample(&space.logits, draws, &self.config.end_tokens, out);
-    }
-
-    /// Log-probability of `id` in a row of the last logits, and of the `top` best ids.
-    pub fn log_probs(&self, row: usize, id: u32, top: usize, space: &Workspace<B>) -> (Candidate, Vec<Candidate>) {
-        self.backend.log_probs(&space.logits, row, id, top)
     }
 
     /// The first `rows` rows of the encoder's output, `[rows, hidden]`.
     pub fn encoder_states(&self, rows: usize, space: &Workspace<B>) -> Vec<f32> {
         self.backend.download(&space.encoder.x, rows)
-    }
-
-    /// The first `rows` rows of the last logits, `[rows, vocab]`.
-    pub fn read_logits(&self, rows: usize, space: &Workspace<B>) -> Vec<f32> {
-        self.backend.download(&space.logits, rows)
-    }
-
-    /// `sqrt(hidden)`, rounded to the activations' nominal type: a model trained in bfloat16 saw it so.
-    fn embedding_scale(&self, stack: &StackConfig) -> f32 {
-        let scale = (stack.hidden as f32).sqrt();
-        match self.precision {
-            Precision::F32 => scale,
-            Precision::Bf16 => kernels::math::round_bf16(scale),
-        }
     }
 }

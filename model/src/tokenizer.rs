@@ -4,7 +4,6 @@
 //! who takes texts from strangers asks [`Tokenizer::fewest_tokens`] first and stays off the threads that must answer.
 
 mod file;
-mod pieces;
 
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use crate::detokenizer::Detokenizer;
 use crate::error::{Error, Result};
 use file::TokenizerFile;
 
-pub(crate) use pieces::{Piece, Pieces};
+use crate::pieces::{self, Piece, Pieces};
 
 /// A tokenizer: byte-pair merges over text whose spaces have become U+2581, with bytes for what is in no piece.
 #[derive(Debug)]

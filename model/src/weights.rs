@@ -32,6 +32,10 @@ pub(crate) struct Weights<B: Backend> {
 /// What both stacks have.
 pub(crate) struct Stack<B: Backend, Layer> {
     pub table: B::Matrix,
+    /// Factor of every embedding row: `sqrt(hidden)`.
+    pub embedding_scale: f32,
+    /// Epsilon of every norm.
+    pub eps: f32,
     pub layers: Vec<Layer>,
     pub norm: B::Gain,
     pub rope: B::RopeTable,
@@ -131,7 +135,8 @@ impl<B: Backend> Loader<'_, B> {
             .collect::<Result<Vec<_>>>()?;
         let norm = self.gain(&format!("{prefix}.norm"))?;
         let rope = self.backend.rope_table(config.max_positions, config.head_dim, config.rope_theta)?;
-        Ok(Stack { table, layers, norm, rope })
+        let embedding_scale = embedding_scale(config.hidden, self.precision);
+        Ok(Stack { table, embedding_scale, eps: config.rms_norm_eps, layers, norm, rope })
     }
 
     fn self_attention(&mut self, prefix: &str, config: &StackConfig, layer: usize) -> Result<SelfAttention<B>> {
@@ -186,6 +191,15 @@ impl<B: Backend> Loader<'_, B> {
     fn done(&mut self, name: &str, part: &WeightPart<'_>) {
         self.source.release(name);
         (self.progress)(part.nominal_bytes() as u64);
+    }
+}
+
+/// `sqrt(hidden)`, rounded to the activations' nominal type: a model trained in bfloat16 saw it so.
+fn embedding_scale(hidden: usize, precision: Precision) -> f32 {
+    let scale = (hidden as f32).sqrt();
+    match precision {
+        Precision::F32 => scale,
+        Precision::Bf16 => kernels::math::round_bf16(scale),
     }
 }
 

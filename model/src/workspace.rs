@@ -3,11 +3,11 @@
 //! Made by [`crate::Model::workspace`], written by the layer functions. No step allocates. Memory is taken from
 //! the system as rows are first used, so a large limit costs nothing until a request needs it.
 
-use kernels::{Backend, LinearRows};
+use kernels::{Backend, LinearRows, Sandwich};
 
 use crate::config::{ModelConfig, StackConfig};
 use crate::error::Result;
-use crate::weights::FeedForward;
+use crate::weights::{FeedForward, Stack};
 
 /// Rows that the feed-forward takes at once: its inner rows are wide, and stay in the cache in such blocks.
 const FEED_FORWARD_ROWS: usize = 512;
@@ -83,6 +83,17 @@ impl<B: Backend> StackSpace<B> {
             gate_up: backend.activations(block, 2 * config.intermediate)?,
             gated: backend.activations(block, config.intermediate)?,
         })
+    }
+
+    /// `residual = embeddings * scale; x = pre(residual)`: what stands before the first layer.
+    pub fn embed<Layer>(&mut self, backend: &B, stack: &Stack<B, Layer>, tokens: &[u32], pre: &B::Gain) {
+        backend.embed(&stack.table, tokens, stack.embedding_scale, &mut self.residual);
+        backend.rms_norm(&self.residual, pre, stack.eps, tokens.len(), &mut self.x);
+    }
+
+    /// `residual += post(y); x = pre(residual)`: what stands between two sub-layers.
+    pub fn seam(&mut self, backend: &B, gains: Sandwich<'_, B::Gain>, rows: usize) {
+        backend.sandwich(&mut self.residual, &self.y, gains, rows, &mut self.x);
     }
 
     /// `y = down(gelu(gate(x)) * up(x))`.

@@ -17,6 +17,11 @@ use crate::math;
 /// Bytes of operands that a block of rows may take: half of a usual second-level cache.
 const BLOCK_BYTES: usize = 512 * 1024;
 
+/// Weights below which a product stays on the calling thread.
+const LEAST_WEIGHTS: usize = 1 << 14;
+/// Rows a thread must have before it is worth reading all weights for them alone.
+const MANY_ROWS: usize = 96;
+
 thread_local! {
     /// Rows in the form the tiles read them; kept between calls so that a step allocates nothing.
     static OPERANDS: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
@@ -49,24 +54,34 @@ pub(super) fn product(
     finish: impl Fn(&mut [f32]) + Sync,
 ) {
     let out = SharedMut::new(&mut out[..rows.count * matrix.rows]);
-    let threads = cpu.pool.threads();
     let block = (BLOCK_BYTES / (matrix.cols * 2)).clamp(8 * TILE_ROWS, 1024) / TILE_ROWS * TILE_ROWS;
-    if rows.count >= 2 * block.min(96) * threads {
-        cpu.pool.split(rows.count, 2, |share| {
-            for start in share.clone().step_by(block) {
-                let part = Part { rows: start..share.end.min(start + block), panels: 0..matrix.panels() };
+    let panels = matrix.panels();
+    let parts = row_parts(rows.count, panels, cpu.pool.threads());
+    let part_rows = rows.count.div_ceil(parts).next_multiple_of(TILE_ROWS);
+    let least = if matrix.rows * matrix.cols < LEAST_WEIGHTS { usize::MAX } else { 2 };
+    // Items are panels of parts, part by part: a share is a stretch of them.
+    cpu.pool.split(parts * panels, least, |share| {
+        for part in share.start / panels..share.end.div_ceil(panels) {
+            let panels =
+                share.start.max(part * panels) - part * panels..share.end.min((part + 1) * panels) - part * panels;
+            let end = rows.count.min((part + 1) * part_rows);
+            for start in (part * part_rows..end).step_by(block) {
+                let part = Part { rows: start..end.min(start + block), panels: panels.clone() };
                 run_part(cpu.isa, rows, matrix, &out, part, &finish);
             }
-        });
-        return;
-    }
-    let least = if matrix.rows * matrix.cols < 1 << 14 { usize::MAX } else { 2 };
-    cpu.pool.split(matrix.panels(), least, |panels| {
-        for start in (0..rows.count).step_by(block) {
-            let part = Part { rows: start..rows.count.min(start + block), panels: panels.clone() };
-            run_part(cpu.isa, rows, matrix, &out, part, &finish);
         }
     });
+}
+
+/// How many stretches the rows are cut into before the panels are shared out.
+fn row_parts(rows: usize, panels: usize, threads: usize) -> usize {
+    if rows >= MANY_ROWS * threads {
+        threads
+    } else if panels >= 2 * threads {
+        1
+    } else {
+        rows.div_ceil(TILE_ROWS).clamp(1, threads)
+    }
 }
 
 struct Part {

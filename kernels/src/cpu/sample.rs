@@ -137,7 +137,10 @@ fn narrow(isa: Isa, logits: &[f32], max: f32, choice: &Choice, scratch: &mut Scr
         let total = scaled.chunks(BLOCK).map(|block| mass(isa, block, max, 0)).sum();
         last_bucket_by_mass(scaled, max, nucleus(total, parameters.top_p))
     };
+    // How many ids are near depends on the logits: room for all, taken once and untouched until used, keeps a later
+    // step from allocating.
     candidates.clear();
+    candidates.reserve(scaled.len());
     let near = scaled.iter().enumerate().filter(|&(_, &value)| value > f32::NEG_INFINITY && bucket(value, max) <= last);
     candidates.extend(near.map(|(id, _)| (id as u32, logits[id])));
     candidates.sort_unstable_by(|&a, &b| best_first(a, b));
@@ -151,6 +154,7 @@ fn narrow(isa: Isa, logits: &[f32], max: f32, choice: &Choice, scratch: &mut Scr
     let wanted = nucleus(total, parameters.top_p);
     let floor = min_p_floor(parameters.min_p).max(1);
     kept.clear();
+    kept.reserve(scaled.len());
     let mut passed = 0;
     for &(id, _) in candidates.iter() {
         if passed >= wanted {

@@ -13,8 +13,8 @@ use tokenizers::AddedToken;
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::normalizers::Replace;
 
-use super::pieces::{MAX_ID, Pieces, SPACE_MARK};
 use crate::error::TokenizerProblem;
+use crate::pieces::{MAX_ID, Pieces, SPACE_MARK};
 
 type Result<T> = std::result::Result<T, TokenizerProblem>;
 

@@ -24,6 +24,17 @@ pub struct Sequence {
     pub tokens: Vec<u32>,
 }
 
+/// The rows of one step, laid out ahead of it.
+#[derive(Default)]
+pub struct StepRows {
+    wanted: Vec<u32>,
+    tokens: Vec<u32>,
+    positions: Vec<u32>,
+    self_spans: Vec<PageSpan>,
+    cross_spans: Vec<PageSpan>,
+    tables: Vec<u32>,
+}
+
 impl Sequence {
     fn cross_span(&self) -> PageSpan {
         PageSpan { first: 2 * self.index * SEQUENCE_PAGES, tokens: self.source_len }
@@ -79,24 +90,34 @@ impl<B: Backend> Runner<B> {
         (self.model.encoder_states(tokens.len(), &self.space), sequences)
     }
 
-    /// Runs the positions `from ..` of each sequence in one step and leaves the logits of all rows.
-    pub fn step(&mut self, sequences: &[Sequence], from: impl Fn(&Sequence) -> usize) -> usize {
-        let (mut tokens, mut positions, mut self_spans, mut cross_spans) = (vec![], vec![], vec![], vec![]);
+    /// The positions `from ..` of each sequence as the rows of one step.
+    pub fn rows(&self, sequences: &[Sequence], from: impl Fn(&Sequence) -> usize) -> StepRows {
+        let mut rows = StepRows { tables: self.tables(), ..StepRows::default() };
         for sequence in sequences {
             for position in from(sequence)..sequence.tokens.len() {
-                tokens.push(sequence.tokens[position]);
-                positions.push(position as u32);
-                self_spans.push(sequence.self_span(position));
-                cross_spans.push(sequence.cross_span());
+                rows.wanted.push(rows.tokens.len() as u32);
+                rows.tokens.push(sequence.tokens[position]);
+                rows.positions.push(position as u32);
+                rows.self_spans.push(sequence.self_span(position));
+                rows.cross_spans.push(sequence.cross_span());
             }
         }
-        let tables = self.tables();
-        let (self_spans, cross_spans) = (&self_spans[..], &cross_spans[..]);
-        let rows = TargetRows { tokens: &tokens, positions: &positions, self_spans, cross_spans, tables: &tables };
+        rows
+    }
+
+    /// Runs one step and leaves the logits of all its rows.
+    pub fn run(&mut self, rows: &StepRows) {
+        let StepRows { wanted, tokens, positions, self_spans, cross_spans, tables } = rows;
+        let rows = TargetRows { tokens, positions, self_spans, cross_spans, tables };
         self.model.decode(rows, &mut self.pages, &mut self.space);
-        let wanted: Vec<u32> = (0..tokens.len() as u32).collect();
-        self.model.logits(&wanted, &mut self.space);
-        tokens.len()
+        self.model.logits(wanted, &mut self.space);
+    }
+
+    /// Runs the positions `from ..` of each sequence in one step and leaves the logits of all rows.
+    pub fn step(&mut self, sequences: &[Sequence], from: impl Fn(&Sequence) -> usize) -> usize {
+        let rows = self.rows(sequences, from);
+        self.run(&rows);
+        rows.tokens.len()
     }
 
     /// Writes `count` greedy tokens for each sequence, all sequences in every step; gives them with their scores.

@@ -141,7 +141,8 @@ pub enum Event {
         /// Why.
         reason: FinishReason,
     },
-    /// No token could be drawn for one of the request's choices; all of them are ended.
+    /// No token could be drawn for one of the request's choices; all of them are ended. Events of others that
+    /// were in the same step may follow.
     Failed {
         /// The request.
         request: RequestId,

@@ -1,8 +1,8 @@
 //! Cancelling in every state, and failed steps.
 
 use super::world::{LIMITS, World, asks, source};
-use crate::engine::RequestId;
-use crate::scheduler::SchedulerLimits;
+use crate::engine::{GenerationRequest, RequestId};
+use crate::scheduler::{Event, SchedulerLimits};
 
 #[test]
 fn a_cancelled_request_returns_its_pages_at_once() {
@@ -43,6 +43,23 @@ fn a_cancellation_during_a_step_takes_effect_with_its_commit_and_silences_its_ou
     assert_eq!(world.scheduler.running(), 1);
     world.run();
     world.check_answers();
+}
+
+#[test]
+fn a_row_without_a_token_ends_its_request_and_no_other() {
+    let mut world = World::new(LIMITS);
+    let bad = world.submit(GenerationRequest { choices: 2, ..asks(&source(1, 40), 20) });
+    let good = world.submit(asks(&source(2, 4), 5));
+    world.step();
+    let mut result = world.plan_and_run();
+    assert_eq!(result.chosen.len(), 3);
+    result.chosen[1] = None;
+    let events = world.commit(&result);
+    assert!(events.contains(&Event::Failed { request: bad }));
+    assert_eq!(world.scheduler.running(), 1);
+    world.run();
+    world.check_answers();
+    assert!(world.answer(good).finish.is_some());
 }
 
 #[test]

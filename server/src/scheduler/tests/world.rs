@@ -189,6 +189,8 @@ impl World {
                 answer.tokens.push(token);
             }
             Event::Finished { choice, reason, .. } => client.answers[choice as usize].finish = Some(reason),
+            // From here on the client hears nothing more, as if it had cancelled.
+            Event::Failed { .. } => client.cancelled.fill(true),
         }
     }
 

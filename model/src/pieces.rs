@@ -3,10 +3,10 @@
 //! Built by `tokenizer::file`, read by `Tokenizer` and every `Detokenizer`.
 
 /// Gemma's mark for a space (U+2581).
-pub(super) const SPACE_MARK: &str = "\u{2581}";
+pub(crate) const SPACE_MARK: &str = "\u{2581}";
 
 /// Ids above this are refused, so that a broken file cannot ask for a table of 4 billion.
-pub(super) const MAX_ID: u32 = (1 << 24) - 1;
+pub(crate) const MAX_ID: u32 = (1 << 24) - 1;
 
 static BYTES: [u8; 256] = {
     let mut bytes = [0; 256];
@@ -66,7 +66,7 @@ impl Pieces {
 
     /// Sets what an id stands for, from the piece as the file writes it. `id` is at most [`MAX_ID`], and all pieces
     /// together stay below 4 GiB: the file that holds them is read up to 256 MiB.
-    pub(super) fn set(&mut self, id: u32, written: &str, special: bool) {
+    pub(crate) fn set(&mut self, id: u32, written: &str, special: bool) {
         let index = id as usize;
         if index >= self.entries.len() {
             self.entries.resize(index + 1, Entry::Absent);
@@ -92,7 +92,7 @@ impl Pieces {
     }
 
     /// Every piece.
-    pub(super) fn iter(&self) -> impl Iterator<Item = Piece<'_>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Piece<'_>> {
         (0..self.entries.len() as u32).filter_map(|id| self.get(id))
     }
 }

@@ -1,0 +1,146 @@
+//! What one sequence holds never reaches another: numbers left in pages by an earlier owner, and a neighbour in the
+//! batch that went wrong. NaN is the messenger: whatever it touches shows it.
+#![allow(clippy::unwrap_used)]
+
+use kernels::cpu::{Cpu, Isa, Level};
+use kernels::reference::Reference;
+use kernels::{
+    AttentionShape, Backend, LinearRows, MatrixUse, PAGE_TOKENS, PageShape, PageSpan, PagedRows, Precision, Segment,
+    WeightPart,
+};
+
+const PAGES: usize = 24;
+
+fn numbers(seed: u64, count: usize) -> Vec<f32> {
+    let mut out = vec![0.0; count];
+    WeightPart::Random { rows: 1, cols: count, seed, deviation: 1.0 }.read_row(0, &mut out);
+    out
+}
+
+fn upload<B: Backend>(backend: &B, values: &[f32], width: usize) -> B::Activations {
+    let mut rows = backend.activations(values.len() / width, width).unwrap();
+    backend.upload(values, &mut rows);
+    rows
+}
+
+fn bits(numbers: &[f32]) -> Vec<u32> {
+    numbers.iter().map(|number| number.to_bits()).collect()
+}
+
+fn shapes() -> [AttentionShape; 3] {
+    let shape = AttentionShape { heads: 4, kv_heads: 2, head_dim: 16, scale: 0.25, softcap: Some(50.0), window: None };
+    [
+        shape,
+        AttentionShape { window: Some(8), kv_heads: 1, ..shape },
+        AttentionShape { heads: 2, head_dim: 80, softcap: None, ..shape },
+    ]
+}
+
+fn check_each(check: impl Fn(&Cpu, Isa, Precision)) {
+    for precision in [Precision::F32, Precision::Bf16] {
+        for isa in Isa::all() {
+            for threads in [1, 2] {
+                check(&Cpu::new(isa, threads), isa, precision);
+            }
+        }
+    }
+}
+
+/// Rows over pages that another sequence filled to the last number with `stale`.
+struct Reused<'a> {
+    shape: AttentionShape,
+    precision: Precision,
+    lens: &'a [u32],
+    stale: f32,
+}
+
+impl Reused<'_> {
+    fn attend<B: Backend>(&self, backend: &B) -> Vec<f32> {
+        let (shape, width) = (&self.shape, 2 * self.shape.kv_width());
+        let pool = PageShape { pages: PAGES, layers: 2, kv_heads: shape.kv_heads, head_dim: shape.head_dim };
+        let mut pages = backend.pages(pool, self.precision).unwrap();
+        let tables: Vec<u32> = (0..PAGES as u32).rev().collect();
+        let stale = upload(backend, &vec![self.stale; PAGES * PAGE_TOKENS * width], width);
+        let owner: Vec<PageSpan> =
+            (1..=(PAGES * PAGE_TOKENS) as u32).map(|tokens| PageSpan { first: 0, tokens }).collect();
+        for layer in 0..2 {
+            backend.write_pages(&stale, 0, PagedRows { spans: &owner, tables: &tables }, layer, &mut pages);
+        }
+        let (mut spans, mut ends, mut first) = (Vec::new(), Vec::new(), 0);
+        for &tokens in self.lens {
+            spans.push(PageSpan { first, tokens });
+            ends.extend((1..=tokens).map(|tokens| PageSpan { first, tokens }));
+            first += tokens.div_ceil(PAGE_TOKENS as u32);
+        }
+        let kv = upload(backend, &numbers(1, ends.len() * width), width);
+        backend.write_pages(&kv, 0, PagedRows { spans: &ends, tables: &tables }, 1, &mut pages);
+        let q = upload(backend, &numbers(2, spans.len() * shape.query_width()), shape.query_width());
+        let mut out = backend.activations(spans.len(), shape.query_width()).unwrap();
+        backend.attend_paged(&q, PagedRows { spans: &spans, tables: &tables }, shape, 1, &pages, &mut out);
+        backend.download(&out, spans.len())
+    }
+}
+
+/// The pages' last position, an odd and an even number of positions, a whole page, and more than a window.
+#[test]
+fn nothing_of_a_pages_earlier_owner_reaches_its_next_one() {
+    let lens = [1, 2, 5, 15, 16, 17, 31, 40, 0, 64];
+    check_each(|cpu, isa, precision| {
+        for shape in shapes() {
+            let label = format!("{}, {precision:?}, {shape:?}", cpu.describe());
+            let reused = |stale| Reused { shape, precision, lens: &lens, stale };
+            let clean = reused(0.0).attend(cpu);
+            let rounds_operands = precision == Precision::Bf16 && isa.level() == Level::Avx512Bf16;
+            let expected = reused(0.0).attend(&Reference { rounds_operands });
+            // As in the table of cases: weights that are rounded may fall either way.
+            let tolerance = if precision == Precision::Bf16 { 4e-3 } else { 5e-6 };
+            let scale = expected.iter().fold(0.0_f32, |max, v| max.max(v.abs()));
+            for (actual, expected) in clean.iter().zip(&expected) {
+                assert!((actual - expected).abs() <= tolerance * scale, "{label}: {actual}, expected {expected}");
+            }
+            for stale in [f32::NAN, f32::INFINITY, -1e30] {
+                assert!(bits(&reused(stale).attend(cpu)) == bits(&clean), "{label}: {stale} from the earlier owner");
+            }
+        }
+    });
+}
+
+/// Runs an op over rows with and without NaN in some of them; the other rows must not notice.
+#[track_caller]
+fn assert_isolated(label: &str, width: usize, poisoned: std::ops::Range<usize>, op: impl Fn(&[f32]) -> Vec<f32>) {
+    let rows = 40;
+    let clean = numbers(3, rows * width);
+    let mut bad = clean.clone();
+    bad[poisoned.start * width..poisoned.end * width].fill(f32::NAN);
+    let (clean, bad) = (op(&clean), op(&bad));
+    let out_width = clean.len() / rows;
+    for row in (0..rows).filter(|row| !poisoned.contains(row)) {
+        let range = row * out_width..(row + 1) * out_width;
+        assert!(clean[range.clone()].iter().all(|value| value.is_finite()), "{label}: row {row}");
+        assert!(bits(&clean[range.clone()]) == bits(&bad[range]), "{label}: row {row} sees rows {poisoned:?}");
+    }
+    assert!(bad[poisoned.start * out_width..poisoned.end * out_width].iter().all(|value| value.is_nan()), "{label}");
+}
+
+#[test]
+fn a_row_of_nan_stays_alone_in_products_and_attention() {
+    check_each(|cpu, _, precision| {
+        let label = format!("{}, {precision:?}", cpu.describe());
+        let weights = WeightPart::Random { rows: 130, cols: 48, seed: 4, deviation: 1.0 };
+        let weights = cpu.matrix(&[weights], precision, MatrixUse::Multiply).unwrap();
+        assert_isolated(&format!("linear, {label}"), 48, 17..18, |x| {
+            let mut out = cpu.activations(40, 130).unwrap();
+            cpu.linear(&upload(cpu, x, 48), &weights, LinearRows::first(40), &mut out);
+            cpu.download(&out, 40)
+        });
+        for shape in shapes() {
+            let width = shape.query_width() + 2 * shape.kv_width();
+            let segments = [(0, 1), (1, 12), (13, 9), (22, 18)].map(|(start, len)| Segment { start, len });
+            assert_isolated(&format!("attend_full, {label}, {shape:?}"), width, 13..22, |qkv| {
+                let mut out = cpu.activations(40, shape.query_width()).unwrap();
+                cpu.attend_full(&upload(cpu, qkv, width), &segments, &shape, precision, &mut out);
+                cpu.download(&out, 40)
+            });
+        }
+    });
+}
