@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use server::engine::{GenerationEvent, Refusal};
 
+use crate::answer::PATIENCE;
 use crate::fake::{BROKEN, FakeEngine, Room, Turn, events, join, request, whole};
 
 /// Tells the child process of a test what it is.
@@ -148,7 +149,9 @@ fn a_panic_in_the_engine_thread_ends_the_process() {
         let mut generation = fake.submit(1, 3, 1);
         fake.turn(Turn::Panic);
         while generation.blocking_next().is_some() {}
-        // An engine that only lost its thread would let this process go on and succeed.
+        // The stream may break a moment before the end. An engine that only lost its thread would let this process
+        // go on and succeed.
+        std::thread::sleep(PATIENCE);
         return;
     }
     let mut command = Command::new(std::env::current_exe().unwrap());
