@@ -14,7 +14,7 @@ use crate::demo::rows;
 
 /// Longest silence between two tokens of a stream that may come of what others send. A step takes a millisecond; what
 /// is refused here takes seconds wherever it is not refused soon enough.
-const STALL: Duration = Duration::from_millis(250);
+const STALL: Duration = Duration::from_millis(300);
 
 /// A request that is refused: what is sent, and the status, `param` and `code` of its answer.
 struct Case {

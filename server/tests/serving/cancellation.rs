@@ -12,11 +12,12 @@ const LONG: u32 = 1000;
 
 #[tokio::test]
 async fn a_client_that_hangs_up_gets_its_pages_back_to_the_pool() {
-    let app = App::start("");
+    // With n = 16, two at once, there is work for some seconds.
+    let app = App::start("[limits]\nrunning_rows = 2\n");
     let address = app.listen().await;
     let rows = rows();
     let body = |stream: bool| {
-        json!({"prompt": rows[8].input, "stream": stream, "n": 2, "ignore_eos": true, "max_tokens": LONG}).to_string()
+        json!({"prompt": rows[8].input, "stream": stream, "n": 16, "ignore_eos": true, "max_tokens": LONG}).to_string()
     };
     for (stream, cancelled) in [(true, 1), (false, 2)] {
         let steps_before = app.api.metrics.step_rows.get_sample_count();
@@ -31,7 +32,7 @@ async fn a_client_that_hangs_up_gets_its_pages_back_to_the_pool() {
         drop(client);
         app.idle().await;
         let steps = app.api.metrics.step_rows.get_sample_count() - steps_before;
-        assert!(steps < u64::from(LONG), "{steps} steps: it was generated to its end");
+        assert!(steps < 8 * u64::from(LONG), "{steps} steps: it was generated to its end");
         assert_eq!(app.api.metrics.requests(server::telemetry::Outcome::Cancelled), cancelled);
     }
     let again = app.post(&json!({"prompt": rows[8].input, "max_tokens": 48, "temperature": 0})).await;
@@ -40,17 +41,20 @@ async fn a_client_that_hangs_up_gets_its_pages_back_to_the_pool() {
 
 #[tokio::test]
 async fn a_stop_string_ends_its_choice_in_the_engine_too() {
-    let app = App::start("");
+    let app = App::start("[limits]\nrunning_rows = 1\n");
     // "module to create and write climate files"
     let row = &rows()[0];
-    let body = json!({"prompt": row.input, "temperature": 0, "ignore_eos": true, "max_tokens": LONG,
+    let body = json!({"prompt": row.input, "temperature": 0, "ignore_eos": true, "max_tokens": LONG, "n": 8,
         "stop": [" climate", "nothing of the kind"], "return_token_ids": true});
-    let choice = app.post(&body).await.choice();
+    let choices = app.post(&body).await.choices();
+    let choice = &choices[0];
+    assert!(choices.len() == 8 && choices.iter().all(|other| other == choice), "{choices:?}");
     assert_eq!((choice.text.as_str(), choice.finish.as_deref()), ("module to create and write", Some("stop")));
     assert!(choice.ids.len() < row.greedy_ids.len(), "{:?}", choice.ids);
     app.idle().await;
-    assert!(app.api.metrics.step_rows.get_sample_count() < u64::from(LONG));
-    assert_eq!(app.api.metrics.generated_tokens.get(), choice.ids.len() as u64);
+    let steps = app.api.metrics.step_rows.get_sample_count();
+    assert!(steps < 4 * u64::from(LONG), "{steps} steps: some were generated to their end");
+    assert_eq!(app.api.metrics.generated_tokens.get(), 8 * choice.ids.len() as u64);
 }
 
 #[tokio::test]

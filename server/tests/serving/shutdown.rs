@@ -13,6 +13,7 @@ use crate::demo::rows;
 use crate::process::ServerProcess;
 
 const LONG: u64 = 1000;
+const CHOICES: u64 = 8;
 
 /// A connection that is used for one request after the other.
 struct Connection(TcpStream);
@@ -78,7 +79,7 @@ async fn the_printed_curl_line_works_as_printed() {
 async fn a_server_told_to_end_finishes_its_streams_refuses_new_requests_and_exits_0() {
     let server = ServerProcess::start(&["--threads", "1", "--dtype", "f32"]);
     let (address, row) = (server.address, &rows()[0]);
-    let body = json!({"prompt": row.input, "stream": true, "stream_options": {"include_usage": true}, "n": 2,
+    let body = json!({"prompt": row.input, "stream": true, "stream_options": {"include_usage": true}, "n": CHOICES,
         "ignore_eos": true, "max_tokens": LONG});
     let request = Client::new().post(format!("http://{address}/v1/completions")).json(&body);
     let mut stream = request.send().await.unwrap();
@@ -97,6 +98,6 @@ async fn a_server_told_to_end_finishes_its_streams_refuses_new_requests_and_exit
         text.push_str(std::str::from_utf8(&chunk).unwrap());
     }
     assert!(text.ends_with("data: [DONE]\n\n"), "the stream came to its end");
-    assert!(text.contains(&format!("\"completion_tokens\":{}", 2 * LONG)));
+    assert!(text.contains(&format!("\"completion_tokens\":{}", CHOICES * LONG)));
     assert_eq!(server.end().code(), Some(0));
 }
