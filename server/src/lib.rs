@@ -9,6 +9,7 @@ pub mod loading;
 pub mod progress;
 pub mod scheduler;
 pub mod serve;
+pub mod service;
 pub mod startup;
 pub mod telemetry;
 pub mod tokenize;

@@ -8,7 +8,7 @@ use std::sync::mpsc::Sender;
 
 use kernels::PAGE_TOKENS;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::request::{GenerationEvent, GenerationRequest, Refusal, RequestId};
 
@@ -65,6 +65,21 @@ impl Slots {
     }
 }
 
+/// All places of the queue, as the engine thread sees them.
+#[derive(Debug)]
+pub(super) struct Queue {
+    slots: Arc<Semaphore>,
+    places: u32,
+}
+
+impl Queue {
+    /// Takes every place away for good, unless somebody has one. When it succeeds no request is on its way here, and
+    /// none will be.
+    pub(super) fn close(&self) -> bool {
+        self.slots.try_acquire_many(self.places).map(SemaphorePermit::forget).is_ok()
+    }
+}
+
 /// A cheap handle to the engine thread.
 #[derive(Debug, Clone)]
 pub struct EngineHandle {
@@ -97,10 +112,10 @@ impl EngineHandle {
         if self.is_draining() {
             return Err(Refusal::Draining);
         }
-        Arc::clone(&self.slots)
-            .try_acquire_many_owned(prompts)
-            .map(Slots)
-            .map_err(|_| Refusal::Overloaded { queued_requests: self.limits.queued_requests })
+        Arc::clone(&self.slots).try_acquire_many_owned(prompts).map(Slots).map_err(|_| match self.is_draining() {
+            true => Refusal::Draining,
+            false => Refusal::Overloaded { queued_requests: self.limits.queued_requests },
+        })
     }
 
     /// Whether a request of these lengths can be served at all.
@@ -130,7 +145,8 @@ impl EngineHandle {
         Ok(Generation { id, events: receiver, commands: self.commands.clone() })
     }
 
-    /// Refuses new requests from now on and lets the engine end when its work is done.
+    /// Refuses new requests from now on and lets the engine end when its work is done. Whoever has a place in the
+    /// queue by then may still submit.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
         // An engine that is gone has nothing left to drain.
@@ -140,6 +156,11 @@ impl EngineHandle {
     /// Whether [`Self::drain`] was called.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
+    }
+
+    /// The queue's places, for the engine thread.
+    pub(super) fn queue(&self) -> Queue {
+        Queue { slots: Arc::clone(&self.slots), places: self.limits.queued_requests }
     }
 
     /// Places left in the queue.

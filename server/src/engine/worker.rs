@@ -4,21 +4,23 @@
 //! nothing to do. If it panics the process ends: without it no request would ever be answered again.
 
 use std::collections::HashMap;
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kernels::PAGE_TOKENS;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::executor::{Executor, ExecutorError};
-use super::handle::{Command, EngineHandle, EngineLimits, Slots, Submission};
+use super::handle::{Command, EngineHandle, EngineLimits, Queue, Slots, Submission};
 use super::request::{GenerationEvent, RequestId};
 use crate::scheduler::{Event, ModelTokens, Plan, Scheduler, SchedulerLimits};
 use crate::telemetry::Metrics;
 
 /// All requests share their sources: there are no tenants to keep apart.
 const SALT: u64 = 0;
+/// A place in the queue that is given back unused says nothing, so before the end it is looked for.
+const LAST_PLACES_POLL: Duration = Duration::from_millis(5);
 
 /// A running engine.
 #[derive(Debug)]
@@ -50,6 +52,7 @@ impl Engine {
         let (sender, commands) = channel();
         let handle = EngineHandle::new(sender, settings.door);
         let worker = Worker {
+            queue: handle.queue(),
             scheduler: Scheduler::new(settings.steps, settings.tokens),
             executor,
             commands,
@@ -92,6 +95,7 @@ struct Worker {
     scheduler: Scheduler,
     executor: Box<dyn Executor>,
     commands: Receiver<Command>,
+    queue: Queue,
     open: HashMap<RequestId, Open>,
     metrics: Metrics,
     draining: bool,
@@ -103,6 +107,7 @@ struct Step {
     plan: Plan,
     chosen: Vec<Option<u32>>,
     events: Vec<Event>,
+    messages: Vec<(RequestId, GenerationEvent)>,
 }
 
 impl Worker {
@@ -127,12 +132,15 @@ impl Worker {
         loop {
             if self.scheduler.is_idle() {
                 self.check_pages();
-                if self.draining {
+                if self.draining && self.queue.close() {
                     return false;
                 }
-                // Without a handle left nothing can ever be asked again.
-                let Ok(command) = self.commands.recv() else { return false };
-                self.obey(command);
+                match self.wait() {
+                    Ok(command) => self.obey(command),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    // Without a handle left nothing can ever be asked again.
+                    Err(RecvTimeoutError::Disconnected) => return false,
+                }
                 continue;
             }
             match self.commands.try_recv() {
@@ -140,6 +148,14 @@ impl Worker {
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => return true,
             }
         }
+    }
+
+    fn wait(&self) -> Result<Command, RecvTimeoutError> {
+        if self.draining {
+            // Somebody has a place in the queue and still tokenises.
+            return self.commands.recv_timeout(LAST_PLACES_POLL);
+        }
+        self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected)
     }
 
     fn obey(&mut self, command: Command) {
@@ -156,7 +172,7 @@ impl Worker {
         let choices = request.choices as usize;
         self.open.insert(id, Open { events, alive: vec![true; choices], slot: Some(slot) });
         if let Err(refusal) = self.scheduler.submit(id, request, SALT) {
-            self.fail(id, &refusal.to_string());
+            self.tell(id, GenerationEvent::Failed { message: refusal.to_string() });
         }
     }
 
@@ -174,64 +190,51 @@ impl Worker {
         step.chosen.clear();
         match self.executor.run(&step.plan, &mut step.chosen) {
             Ok(()) => self.commit(step),
-            Err(error) => self.fail_step(&error),
+            Err(error) => self.fail_step(&error, step),
         }
         if !step.plan.is_empty() {
             self.metrics.step_seconds.observe(began.elapsed().as_secs_f64());
             self.metrics.step_rows.observe(step.plan.tokens.len() as f64);
         }
-        if let Some(encode) = step.plan.encode().filter(|encode| encode.is_last) {
-            self.metrics.encoder_tokens.inc_by(encode.tokens.len() as u64);
-        }
+        // Whoever has an answer finds it counted: metrics come first.
         self.report();
+        for (id, message) in step.messages.drain(..) {
+            self.tell(id, message);
+        }
     }
 
     fn commit(&mut self, step: &mut Step) {
+        if let Some(encode) = step.plan.encode().filter(|encode| encode.is_last) {
+            self.metrics.encoder_tokens.inc_by(encode.tokens.len() as u64);
+        }
         step.events.clear();
         self.scheduler.commit(&step.chosen, &mut step.events);
-        for event in &step.events {
-            self.tell(event);
-        }
+        let messages = step.events.iter().map(|event| (event.request(), message(event, self.executor.as_ref())));
+        step.messages.extend(messages);
     }
 
-    fn fail_step(&mut self, error: &ExecutorError) {
+    fn fail_step(&mut self, error: &ExecutorError, step: &mut Step) {
         let mut failed = Vec::new();
         self.scheduler.fail_step(&mut failed);
-        for id in failed {
-            self.fail(id, &error.to_string());
-        }
+        let message = error.to_string();
+        step.messages.extend(failed.into_iter().map(|id| (id, GenerationEvent::Failed { message: message.clone() })));
     }
 
-    fn fail(&mut self, id: RequestId, message: &str) {
-        tracing::error!(request = id.0, message, "a request failed");
-        if let Some(open) = self.open.remove(&id) {
-            // A client that is gone needs no telling, here as below.
-            let _ = open.events.send(GenerationEvent::Failed { message: message.to_owned() });
-        }
-    }
-
-    fn tell(&mut self, event: &Event) {
-        let id = event.request();
+    fn tell(&mut self, id: RequestId, message: GenerationEvent) {
         let Some(open) = self.open.get_mut(&id) else { return };
-        let mut is_over = false;
-        let message = match *event {
-            Event::Started { cached_tokens, .. } => {
+        let is_over = match &message {
+            GenerationEvent::Started { .. } => {
                 open.slot = None;
-                GenerationEvent::Started { cached_tokens }
+                false
             }
-            Event::Scored { choice, token, score, .. } => {
-                GenerationEvent::Scored { choice, score: self.executor.score(score, token) }
+            GenerationEvent::Scored { .. } | GenerationEvent::Token { .. } => false,
+            GenerationEvent::Finished { choice, .. } => open.end(*choice),
+            GenerationEvent::Failed { message } => {
+                tracing::error!(request = id.0, message, "a request failed");
+                true
             }
-            Event::Token { choice, token, score, .. } => {
-                let score = score.map(|at| self.executor.score(at, token));
-                GenerationEvent::Token { choice, id: token, score }
-            }
-            Event::Finished { choice, reason, .. } => {
-                is_over = open.end(choice);
-                GenerationEvent::Finished { choice, reason }
-            }
-            Event::Failed { .. } => return self.fail(id, "the model gave no finite logits for this request"),
         };
+        // A client that is gone needs no telling.
         let _ = open.events.send(message);
         if is_over {
             self.open.remove(&id);
@@ -259,5 +262,23 @@ impl Worker {
         metrics.encoder_runs.inc_by(counters.encoder_runs - metrics.encoder_runs.get());
         metrics.cross_cache_hits.inc_by(counters.cache_hits - metrics.cross_cache_hits.get());
         metrics.preemptions.inc_by(counters.preemptions - metrics.preemptions.get());
+    }
+}
+
+/// What a client is told of an event of the step that `executor` ran last.
+fn message(event: &Event, executor: &dyn Executor) -> GenerationEvent {
+    match *event {
+        Event::Started { cached_tokens, .. } => GenerationEvent::Started { cached_tokens },
+        Event::Scored { choice, token, score, .. } => {
+            GenerationEvent::Scored { choice, score: executor.score(score, token) }
+        }
+        Event::Token { choice, token, score, .. } => {
+            let score = score.map(|at| executor.score(at, token));
+            GenerationEvent::Token { choice, id: token, score }
+        }
+        Event::Finished { choice, reason, .. } => GenerationEvent::Finished { choice, reason },
+        Event::Failed { .. } => {
+            GenerationEvent::Failed { message: "the model gave no finite logits for this request".to_owned() }
+        }
     }
 }

@@ -1,0 +1,72 @@
+//! A loaded model in service: its engine runs, and the HTTP layer knows what it serves.
+//!
+//! Started by the `serve` command and by tests. It opens no socket.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::api::{Api, ApiLimits, BodyLimits, OpenRequests, Readiness, ServedModel};
+use crate::config::{Config, Limits};
+use crate::engine::Engine;
+use crate::loading::{Capacity, LoadError, Loaded};
+use crate::telemetry::Metrics;
+use crate::tokenize::TokenizerPool;
+
+/// A body that is slower than this is not worth its connection.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// An engine and the API before it.
+#[derive(Debug)]
+pub struct Service {
+    /// What the routes answer from.
+    pub api: Arc<Api>,
+    /// To be drained and joined at the end.
+    pub engine: Engine,
+}
+
+impl Service {
+    /// Starts the engine; requests are taken from now on.
+    ///
+    /// # Errors
+    /// When there is no memory or no thread for it.
+    pub fn start(config: &Config, loaded: Loaded, capacity: Capacity) -> Result<Self, LoadError> {
+        let model = Arc::new(served_model(config, &loaded, &capacity));
+        let metrics = Metrics::new();
+        let engine = loaded.start(capacity, metrics.clone())?;
+        let api = Api {
+            model,
+            engine: engine.handle.clone(),
+            limits: api_limits(&config.limits),
+            metrics,
+            readiness: Readiness::default(),
+            pool: TokenizerPool::new(config.server.tokenizer_threads),
+            open_requests: OpenRequests::default(),
+        };
+        api.readiness.set_ready();
+        Ok(Self { api: Arc::new(api), engine })
+    }
+}
+
+fn served_model(config: &Config, loaded: &Loaded, capacity: &Capacity) -> ServedModel {
+    let model = loaded.model.config();
+    ServedModel {
+        name: config.model.served_name.clone(),
+        created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        tokenizer: loaded.tokenizer.clone(),
+        source_vocab: model.encoder.vocab,
+        target_vocab: model.decoder.vocab,
+        start_token: model.start_token,
+        max_source_tokens: capacity.door.source_tokens,
+        max_target_tokens: capacity.door.target_tokens,
+    }
+}
+
+fn api_limits(limits: &Limits) -> ApiLimits {
+    ApiLimits {
+        choices: limits.choices,
+        prompts: limits.prompts as usize,
+        top_log_probs: limits.top_logprobs,
+        stop_strings: limits.stop_strings,
+        body: BodyLimits { bytes: limits.body_bytes, drain_bytes: limits.drain_body_bytes, timeout: BODY_TIMEOUT },
+    }
+}

@@ -1,0 +1,109 @@
+//! The demo in service, as the `serve` command sets it up, and requests to it without a socket.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use axum::response::Response;
+use serde_json::Value;
+use server::api::{Api, router};
+use server::config::{Config, Layer};
+use server::engine::Engine;
+use server::loading::load;
+use server::serve::serve;
+use server::service::Service;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tower::ServiceExt;
+
+use crate::answer::{Answer, PATIENCE};
+
+/// Small enough to be made in no time, and each test says what it depends on.
+const SETTINGS: &str = "[model]\ndtype = \"f32\"\nthreads = 1\n[limits]\npage_pool_bytes = 33_554_432\n";
+
+/// A server without a socket. Clones are the same server.
+#[derive(Clone)]
+pub struct App {
+    pub api: Arc<Api>,
+    router: Router,
+}
+
+impl App {
+    /// The demo under these settings, laid over the defaults.
+    pub fn start(settings: &str) -> Self {
+        Self::new(settings, None).0
+    }
+
+    /// With a pool of so many pages.
+    pub fn with_pages(settings: &str, pages: usize) -> Self {
+        Self::new(settings, Some(pages)).0
+    }
+
+    /// With the engine's thread, to be joined.
+    pub fn with_engine(settings: &str) -> (Self, Engine) {
+        Self::new(settings, None)
+    }
+
+    fn new(settings: &str, pages: Option<usize>) -> (Self, Engine) {
+        let layers = [SETTINGS, settings].map(|text| Layer::parse("test", text).unwrap());
+        let config = Config::from_layers(layers.into()).unwrap();
+        let loaded = load(&config.model).unwrap();
+        let mut capacity = loaded.capacity(&config).unwrap();
+        if let Some(pages) = pages {
+            capacity.door.pages = pages;
+            capacity.steps.pages = pages;
+        }
+        let Service { api, engine } = Service::start(&config, loaded, capacity).unwrap();
+        (Self { router: router(Arc::clone(&api)), api }, engine)
+    }
+
+    /// Sends a completion request; its answer is not read yet.
+    pub async fn open(&self, body: &Value) -> Response {
+        let request = Request::post("/v1/completions").body(Body::from(body.to_string())).unwrap();
+        self.send(request).await
+    }
+
+    /// A completion request and its whole answer.
+    pub async fn post(&self, body: &Value) -> Answer {
+        Answer::read(self.open(body).await).await
+    }
+
+    /// The same from a client that goes on by itself.
+    pub fn spawn(&self, body: &Value) -> JoinHandle<Answer> {
+        let (app, body) = (self.clone(), body.clone());
+        tokio::spawn(async move { app.post(&body).await })
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> Response {
+        tokio::time::timeout(PATIENCE, self.router.clone().oneshot(request)).await.expect("an answer").unwrap()
+    }
+
+    /// Serves on a free port of this machine until the test ends.
+    pub async fn listen(&self) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve(listener, Arc::clone(&self.api), PATIENCE, std::future::pending()));
+        address
+    }
+
+    /// Waits until nothing runs or waits, and checks that no page is held then.
+    pub async fn idle(&self) {
+        let metrics = &self.api.metrics;
+        wait_until(|| metrics.running_rows.get() == 0 && metrics.waiting_rows.get() == 0).await;
+        let (held, pages) = (metrics.pages_held.get(), self.api.engine.limits().pages);
+        assert_eq!(held, 0, "pages are held by nobody");
+        assert_eq!(metrics.pages_free.get() + metrics.pages_cached.get(), pages as i64);
+    }
+}
+
+/// Asks again and again, but not for ever.
+pub async fn wait_until(mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "it never came");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}

@@ -1,0 +1,154 @@
+//! `generate` and `bench` on the demo, and checkpoints that cannot be served: what is printed, and the exit code.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+use serde_json::Value;
+
+use crate::demo::{folder, rows};
+use crate::process::{command, run};
+
+const FLOAT32: [&str; 4] = ["--dtype", "f32", "--threads", "1"];
+
+fn printed(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// The one line of complaint of a command that failed.
+fn complaint(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
+    assert!(output.stdout.is_empty(), "standard output carries answers only");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    text.strip_prefix("error: ").unwrap_or_else(|| panic!("{text}")).to_owned()
+}
+
+/// A copy of the demo's folder without the file `left_out`.
+fn copy_without(left_out: &str) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json"] {
+        if name != left_out {
+            std::fs::copy(folder().join(name), copy.path().join(name)).unwrap();
+        }
+    }
+    copy
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn generate_prints_the_demos_answer_to_an_argument_and_to_standard_input() {
+    let row = &rows()[2];
+    let expected = format!("{}\n", row.greedy_text);
+    let arguments = [["generate"].as_slice(), &FLOAT32].concat();
+    assert_eq!(printed(&run(&[arguments.as_slice(), &[row.input.as_str()]].concat())), expected);
+    for from_stdin in [[].as_slice(), &["-"]] {
+        let mut child = command(&[arguments.as_slice(), from_stdin].concat());
+        let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        writeln!(child.stdin.take().unwrap(), "{}", row.input).unwrap();
+        assert_eq!(printed(&child.wait_with_output().unwrap()), expected);
+    }
+}
+
+#[test]
+fn generate_draws_the_same_text_again_from_the_same_seed() {
+    let sampled = |seed: &str| {
+        let flags =
+            ["generate", "--temperature", "1.5", "--top-k", "50", "--max-tokens", "24", "--seed", seed, "a game"];
+        printed(&run(&flags))
+    };
+    let one = sampled("1");
+    assert_eq!(one, sampled("1"));
+    assert_ne!(one, sampled("2"));
+}
+
+#[test]
+fn flags_that_make_no_sense_exit_2() {
+    for arguments in [
+        ["generate", "--temperature", "-1", "x"].as_slice(),
+        &["generate", "--top-p", "0", "x"],
+        &["generate", "--max-tokens", "0", "x"],
+        &["bench", "--target", "1"],
+        &["bench", "--batch", "0"],
+        &["bench", "--port", "1"],
+        &["serve", "--threads", "5000"],
+        &["serve", "--port", "70000"],
+        &["--dtype", "f16"],
+        &["--log-level", "loud"],
+        &["sing"],
+    ] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty());
+    }
+}
+
+#[test]
+fn what_cannot_be_served_is_one_clear_line_and_exit_1() {
+    let line = complaint(&["--shape", "xs-xs"]);
+    assert!(line.contains("xs-xs") && line.contains("s-s"), "{line}");
+    let line = complaint(&["serve", "--model", "/nowhere/at/all"]);
+    assert!(line.contains("/nowhere/at/all"), "{line}");
+    let without = copy_without("tokenizer.json");
+    let line = complaint(&["serve", "--port", "0", "--model", text(without.path())]);
+    assert!(line.contains("tokenizer.json") && line.contains("--tokenizer none"), "{line}");
+    let line = complaint(&["generate", "--tokenizer", "none", "hello"]);
+    assert!(line.contains("--tokenizer FILE"), "{line}");
+    let line = complaint(&["generate", "--tokenizer", "/nowhere.json", "hello"]);
+    assert!(line.contains("/nowhere.json"), "{line}");
+    let line = complaint(&["serve", "--host", "192.0.2.1", "--port", "0"]);
+    assert!(line.contains("cannot listen on 192.0.2.1:0"), "{line}");
+}
+
+#[test]
+fn a_broken_checkpoint_is_one_clear_line_and_exit_1() {
+    let cut = copy_without("");
+    let weights = cut.path().join("model.safetensors");
+    let length = std::fs::metadata(&weights).unwrap().len();
+    std::fs::OpenOptions::new().write(true).open(&weights).unwrap().set_len(length / 2).unwrap();
+    let line = complaint(&["serve", "--port", "0", "--model", text(cut.path())]);
+    assert!(line.contains("model.safetensors"), "{line}");
+    std::fs::write(&weights, "").unwrap();
+    assert!(complaint(&["generate", "--model", text(cut.path()), "x"]).contains("model.safetensors"));
+    std::fs::remove_file(&weights).unwrap();
+    assert!(complaint(&["bench", "--model", text(cut.path())]).contains("model.safetensors"));
+    let broken = copy_without("");
+    std::fs::write(broken.path().join("tokenizer.json"), "{\"version\": \"1.0\"").unwrap();
+    assert!(complaint(&["generate", "--model", text(broken.path()), "x"]).contains("tokenizer"));
+    std::fs::write(broken.path().join("config.json"), "{}").unwrap();
+    assert!(complaint(&["generate", "--model", text(broken.path()), "x"]).contains("config.json"));
+}
+
+#[test]
+fn prompts_that_generate_cannot_use_are_one_clear_line_and_exit_1() {
+    assert!(complaint(&["generate", "--max-tokens", "2000", "x"]).contains("at most 1024"));
+    let long = "a ".repeat(20_000);
+    assert!(complaint(&["generate", &long]).contains("at most 1024"));
+}
+
+#[test]
+fn bench_prints_a_json_line_for_each_batch_size() {
+    let sizes = ["bench", "--source", "20", "--target", "4", "--batch", "1,3"];
+    let output = printed(&run(&[sizes.as_slice(), &FLOAT32].concat()));
+    let lines: Vec<Value> = output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2);
+    for (line, batch) in lines.iter().zip([1, 3]) {
+        assert_eq!((&line["engine"], &line["shape"]), (&"encdec-f32".into(), &"demo".into()));
+        let counts = ["source", "target", "batch"].map(|key| line[key].as_u64().unwrap());
+        assert_eq!(counts, [20, 4, batch]);
+        let number = |key: &str| line[key].as_f64().unwrap_or_else(|| panic!("{key}: {line}"));
+        for key in ["encode_ms", "step_ms", "decode_tokens_per_s", "tokens_per_s"] {
+            assert!(number(key) > 0.0, "{key}: {line}");
+        }
+        let floor_ms = number("step_bytes") / number("read_bytes_per_s") * 1e3;
+        assert!((number("floor_ms") - floor_ms).abs() <= 1e-3, "{line}");
+        let tokens_per_s = batch as f64 / number("step_ms") * 1e3;
+        assert!((number("decode_tokens_per_s") / tokens_per_s - 1.0).abs() < 0.05, "{line}");
+    }
+    assert!(lines[1]["step_bytes"].as_u64() > lines[0]["step_bytes"].as_u64(), "more sequences, more K/V");
+}

@@ -1,0 +1,163 @@
+//! The engine thread over a model that does as it is told.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+use std::time::Duration;
+
+use server::engine::{GenerationEvent, Refusal};
+
+use crate::answer::PATIENCE;
+use crate::fake::{BROKEN, FakeEngine, Room, Turn, events, join, request, whole};
+
+/// Tells the child process of a test what it is.
+const CHILD: &str = "ENCDEC_TEST_ENGINE_PANICS";
+const SIGABRT: i32 = 6;
+
+#[test]
+fn a_step_that_cannot_be_run_fails_the_requests_in_it_and_no_others() {
+    let fake = FakeEngine::start(Room { queued_requests: 4, running_rows: 1 });
+    let (mut broken, mut waiting) = (fake.submit(1, 8, 1), fake.submit(2, 3, 1));
+    for (decoded, turn) in [(vec![], Turn::Run), (vec![1], Turn::Run), (vec![1], Turn::Fail)] {
+        assert_eq!(fake.next_step(), decoded);
+        fake.turn(turn);
+    }
+    let (engine, metrics) = fake.run_free();
+    let got = events(&mut broken);
+    assert_eq!(got[..2], whole(8)[..2], "what came before the failure is not taken back");
+    let [GenerationEvent::Failed { message }] = &got[2..] else { panic!("{got:?}") };
+    assert!(message.contains("on purpose"), "{message}");
+    assert_eq!(events(&mut waiting), whole(3));
+    let slot = engine.handle.reserve(1).unwrap();
+    let mut next = engine.handle.submit(slot, request(3, 2, 1)).unwrap();
+    assert_eq!(events(&mut next), whole(2));
+    engine.handle.drain();
+    join(engine);
+    assert_eq!(metrics.pages_held.get(), 0);
+}
+
+#[test]
+fn a_request_whose_logits_are_no_numbers_fails_alone() {
+    let fake = FakeEngine::start(Room { queued_requests: 4, running_rows: 8 });
+    let (mut broken, mut other) = (fake.submit(BROKEN, 5, 3), fake.submit(7, 5, 1));
+    let (engine, metrics) = fake.run_free();
+    let got = events(&mut broken);
+    assert_eq!(got[0], GenerationEvent::Started { cached_tokens: 0 });
+    assert!(matches!(&got[1..], [GenerationEvent::Failed { message }] if message.contains("finite")), "{got:?}");
+    assert_eq!(events(&mut other), whole(5));
+    engine.handle.drain();
+    join(engine);
+    assert_eq!((metrics.pages_held.get(), metrics.running_rows.get()), (0, 0));
+}
+
+#[test]
+fn a_place_in_the_queue_is_free_again_when_its_request_starts() {
+    let fake = FakeEngine::start(Room { queued_requests: 1, running_rows: 1 });
+    let handle = fake.engine.handle.clone();
+    let full = Some(Refusal::Overloaded { queued_requests: 1 });
+    let mut first = fake.submit(1, 4, 1);
+    assert_eq!(handle.reserve(1).err(), full);
+    fake.turn(Turn::Run);
+    assert_eq!(first.blocking_next(), Some(GenerationEvent::Started { cached_tokens: 0 }));
+    let mut second = fake.submit(2, 4, 1);
+    assert_eq!(handle.reserve(1).err(), full);
+    let (engine, _) = fake.run_free();
+    assert_eq!(events(&mut second), whole(4));
+    assert_eq!(handle.free_slots(), 1);
+    drop(engine);
+}
+
+#[test]
+fn draining_finishes_what_runs_and_what_waits_and_takes_nothing_new() {
+    let fake = FakeEngine::start(Room { queued_requests: 4, running_rows: 1 });
+    let mut all = [1, 2, 3].map(|seed| fake.submit(seed, 4, 1));
+    assert!(fake.next_step().is_empty());
+    fake.engine.handle.drain();
+    assert_eq!(fake.engine.handle.reserve(1).err(), Some(Refusal::Draining));
+    let (engine, metrics) = fake.run_free();
+    assert!(all.iter_mut().all(|generation| events(generation) == whole(4)));
+    join(engine);
+    assert_eq!(metrics.pages_held.get(), 0);
+}
+
+#[test]
+fn a_request_that_had_its_place_before_draining_is_still_answered() {
+    let fake = FakeEngine::start(Room { queued_requests: 4, running_rows: 1 });
+    let handle = fake.engine.handle.clone();
+    let slots = [(); 2].map(|()| handle.reserve(1).unwrap());
+    let (engine, _) = fake.run_free();
+    handle.drain();
+    for (slot, seed) in slots.into_iter().zip(1..) {
+        // Tokenising takes its time; the engine has nothing to do meanwhile.
+        std::thread::sleep(Duration::from_millis(30));
+        let mut generation = handle.submit(slot, request(seed, 3, 1)).unwrap();
+        assert_eq!(events(&mut generation), whole(3));
+    }
+    join(engine);
+    assert_eq!(handle.reserve(1).err(), Some(Refusal::Draining));
+}
+
+#[test]
+fn a_place_that_is_given_back_unused_does_not_hold_the_drain_up() {
+    let fake = FakeEngine::start(Room { queued_requests: 4, running_rows: 1 });
+    let slot = fake.engine.handle.reserve(3).unwrap();
+    let (engine, _) = fake.run_free();
+    engine.handle.drain();
+    std::thread::sleep(Duration::from_millis(30));
+    drop(slot);
+    join(engine);
+}
+
+#[test]
+fn a_cancelled_request_returns_its_pages_within_one_step() {
+    let fake = FakeEngine::start(Room { queued_requests: 4, running_rows: 4 });
+    let (cancelled, mut other) = (fake.submit(1, 30, 2), fake.submit(2, 6, 1));
+    while fake.next_step() != [1, 1, 2] {
+        fake.turn(Turn::Run);
+    }
+    assert_eq!(fake.metrics.pages_held.get(), 5, "two sources and three targets, a page each");
+    drop(cancelled);
+    fake.turn(Turn::Run);
+    assert_eq!(fake.next_step(), [2]);
+    assert_eq!((fake.metrics.pages_held.get(), fake.metrics.pages_cached.get()), (2, 1));
+    let _ = fake.run_free();
+    assert_eq!(events(&mut other), whole(6));
+}
+
+#[test]
+fn one_choice_is_cancelled_without_the_others() {
+    let fake = FakeEngine::start(Room { queued_requests: 4, running_rows: 4 });
+    let mut generation = fake.submit(1, 3, 3);
+    while fake.next_step() != [1, 1, 1] {
+        fake.turn(Turn::Run);
+    }
+    generation.cancel_choice(1);
+    fake.turn(Turn::Run);
+    assert_eq!(fake.next_step(), [1, 1]);
+    let _ = fake.run_free();
+    let got = events(&mut generation);
+    let of = |wanted: u32| {
+        got.iter().filter(|event| matches!(event, GenerationEvent::Token { choice, .. } if *choice == wanted)).count()
+    };
+    assert_eq!((of(0), of(2)), (3, 3));
+    assert!(of(1) <= 1, "only the token that was under way");
+}
+
+#[test]
+fn a_panic_in_the_engine_thread_ends_the_process() {
+    if std::env::var_os(CHILD).is_some() {
+        let fake = FakeEngine::start(Room { queued_requests: 4, running_rows: 4 });
+        let mut generation = fake.submit(1, 3, 1);
+        fake.turn(Turn::Panic);
+        while generation.blocking_next().is_some() {}
+        // The stream may break a moment before the end. An engine that only lost its thread would let this process
+        // go on and succeed.
+        std::thread::sleep(PATIENCE);
+        return;
+    }
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "engine::a_panic_in_the_engine_thread_ends_the_process", "--nocapture"]);
+    let output = command.env(CHILD, "1").output().unwrap();
+    assert_eq!(output.status.signal(), Some(SIGABRT), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("on purpose") && said.contains("error: the engine thread panicked"), "{said}");
+}

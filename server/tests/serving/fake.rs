@@ -1,0 +1,148 @@
+//! A model without numbers that runs a step when the test lets it.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use kernels::{Candidate, Sampling};
+use server::engine::{
+    Engine, EngineLimits, EngineSettings, Executor, ExecutorError, Generation, GenerationEvent, GenerationRequest,
+    TokenScore,
+};
+use server::scheduler::{ModelTokens, Plan, SchedulerLimits, ScoreAt};
+use server::telemetry::Metrics;
+
+use crate::answer::PATIENCE;
+
+/// The seed of a request whose logits are not numbers.
+pub const BROKEN: u64 = 666;
+/// Added to a token's position in the target.
+pub const FIRST_TOKEN: u32 = 100;
+
+/// What becomes of a step.
+#[derive(Clone, Copy)]
+pub enum Turn {
+    Run,
+    Fail,
+    Panic,
+}
+
+struct Fake {
+    /// Told the seeds of the sequences that a step decodes, before it is run.
+    entered: Sender<Vec<u64>>,
+    /// When nobody is there to give turns any more, everything runs.
+    turns: Receiver<Turn>,
+}
+
+impl Executor for Fake {
+    fn run(&mut self, plan: &Plan, chosen: &mut Vec<Option<u32>>) -> Result<(), ExecutorError> {
+        if !plan.is_empty() {
+            let _ = self.entered.send(plan.choices.iter().map(|choice| choice.sampling.seed).collect());
+            match self.turns.recv().unwrap_or(Turn::Run) {
+                Turn::Run => {}
+                Turn::Fail => return Err(ExecutorError { reason: "on purpose".to_owned() }),
+                Turn::Panic => panic!("on purpose"),
+            }
+        }
+        let draw = |choice: &kernels::Choice| (choice.sampling.seed != BROKEN).then_some(FIRST_TOKEN + choice.position);
+        chosen.extend(plan.choices.iter().map(draw));
+        Ok(())
+    }
+
+    fn score(&self, _: ScoreAt, id: u32) -> TokenScore {
+        TokenScore { chosen: Candidate { id, log_prob: -1.0, rank: 0 }, top: Vec::new() }
+    }
+}
+
+/// An engine on such a model.
+pub struct FakeEngine {
+    pub engine: Engine,
+    pub metrics: Metrics,
+    entered: Receiver<Vec<u64>>,
+    turns: Sender<Turn>,
+}
+
+/// What differs between the engines of the tests.
+pub struct Room {
+    pub queued_requests: u32,
+    pub running_rows: usize,
+}
+
+impl FakeEngine {
+    pub fn start(room: Room) -> Self {
+        let (entered, entries) = channel();
+        let (turns, receiver) = channel();
+        let metrics = Metrics::new();
+        let door =
+            EngineLimits { queued_requests: room.queued_requests, source_tokens: 64, target_tokens: 64, pages: 64 };
+        let steps = SchedulerLimits {
+            pages: door.pages,
+            running_rows: room.running_rows,
+            step_rows: 8,
+            step_encoder_tokens: 64,
+            encoder_layers: 1,
+        };
+        let tokens = ModelTokens { start: 2, end: vec![1] };
+        let settings = EngineSettings { door, steps, tokens, metrics: metrics.clone() };
+        let engine = Engine::start(Box::new(Fake { entered, turns: receiver }), settings).unwrap();
+        Self { engine, metrics, entered: entries, turns }
+    }
+
+    /// Submits a request whose seed and source tell it from others.
+    pub fn submit(&self, seed: u64, max_tokens: u32, choices: u32) -> Generation {
+        let slot = self.engine.handle.reserve(1).unwrap();
+        self.engine.handle.submit(slot, request(seed, max_tokens, choices)).unwrap()
+    }
+
+    /// Waits until the engine is about to run a step; the seeds that it decodes.
+    pub fn next_step(&self) -> Vec<u64> {
+        self.entered.recv_timeout(PATIENCE).expect("a step")
+    }
+
+    /// Decides on the step that [`Self::next_step`] told of.
+    pub fn turn(&self, turn: Turn) {
+        self.turns.send(turn).unwrap();
+    }
+
+    /// Lets everything run from now on.
+    pub fn run_free(self) -> (Engine, Metrics) {
+        (self.engine, self.metrics)
+    }
+}
+
+pub fn request(seed: u64, max_tokens: u32, choices: u32) -> GenerationRequest {
+    GenerationRequest {
+        source: vec![u32::try_from(seed).unwrap(); 16],
+        decoder_prompt: Vec::new(),
+        choices,
+        max_tokens,
+        min_tokens: 0,
+        ignore_end: true,
+        sampling: Sampling { seed, ..Sampling::GREEDY },
+        log_probs: None,
+        score_prompt: false,
+    }
+}
+
+/// All events up to the end of the stream.
+pub fn events(generation: &mut Generation) -> Vec<GenerationEvent> {
+    std::iter::from_fn(|| generation.blocking_next()).collect()
+}
+
+/// The tokens that the fake draws for one choice, from its start to its end.
+pub fn whole(max_tokens: u32) -> Vec<GenerationEvent> {
+    let tokens =
+        (1..=max_tokens).map(|position| GenerationEvent::Token { choice: 0, id: FIRST_TOKEN + position, score: None });
+    let started = GenerationEvent::Started { cached_tokens: 0 };
+    let finished = GenerationEvent::Finished { choice: 0, reason: server::engine::FinishReason::Length };
+    std::iter::once(started).chain(tokens).chain([finished]).collect()
+}
+
+/// Joins an engine that has to end.
+pub fn join(engine: Engine) {
+    let (done, ended) = channel();
+    std::thread::spawn(move || {
+        engine.join();
+        let _ = done.send(());
+    });
+    ended.recv_timeout(PATIENCE.min(Duration::from_secs(20))).expect("the engine ends");
+}

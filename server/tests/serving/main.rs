@@ -1,0 +1,19 @@
+//! The server whole: HTTP, engine, kernels and the demo checkpoint.
+
+#![allow(clippy::unwrap_used, reason = "clippy takes the client and the fake model for more than tests")]
+
+mod answer;
+mod answers;
+mod app;
+mod bad_requests;
+mod batching;
+mod cancellation;
+mod command_line;
+mod demo;
+mod engine;
+mod fake;
+mod overload;
+mod process;
+mod shutdown;
+mod sources;
+mod token_ids;

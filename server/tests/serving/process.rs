@@ -1,0 +1,70 @@
+//! The server as a process of its own.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::answer::PATIENCE;
+
+/// The program with these arguments, run to its end.
+pub fn run(arguments: &[&str]) -> Output {
+    command(arguments).stdin(Stdio::null()).output().expect("the binary is built with its tests")
+}
+
+pub fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
+    command.args(arguments);
+    command
+}
+
+/// A server that has said where it listens. Killed when it is dropped.
+pub struct ServerProcess {
+    child: Child,
+    pub address: SocketAddr,
+    /// All that it said.
+    pub message: Vec<String>,
+}
+
+impl ServerProcess {
+    pub fn start(arguments: &[&str]) -> Self {
+        let mut child = command(arguments).args(["--port", "0"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut message = Vec::new();
+        while !message.last().is_some_and(|line: &String| line.starts_with("try ")) {
+            message.push(lines.next().expect("the message ends with a line to try").unwrap());
+        }
+        let address = message[0].split_once("http://").expect("an address").1.parse().unwrap();
+        Self { child, address, message }
+    }
+
+    /// The command that it says can be tried.
+    pub fn curl_line(&self) -> &str {
+        self.message.last().unwrap().strip_prefix("try ").unwrap().trim()
+    }
+
+    pub fn terminate(&self) {
+        let status = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the end of the process.
+    pub fn end(mut self) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(start.elapsed() < PATIENCE, "the process does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,103 @@
+//! The real process from its first words to its last stream.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use reqwest::Client;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::answer::PATIENCE;
+use crate::demo::rows;
+use crate::process::ServerProcess;
+
+const LONG: u64 = 1000;
+const CHOICES: u64 = 8;
+
+/// A connection that is used for one request after the other.
+struct Connection(TcpStream);
+
+impl Connection {
+    async fn open(address: SocketAddr) -> Self {
+        Self(TcpStream::connect(address).await.unwrap())
+    }
+
+    /// Status line, headers and body of the answer.
+    async fn ask(&mut self, method: &str, path: &str, body: &str) -> String {
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+        self.0.write_all((head + body).as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let mut buffer = [0; 4096];
+        let read = async {
+            while !is_whole(&answer) {
+                let count = self.0.read(&mut buffer).await.unwrap();
+                assert!(count > 0, "the connection ended after {answer:?}");
+                answer.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
+            }
+        };
+        tokio::time::timeout(PATIENCE, read).await.expect("an answer");
+        answer
+    }
+}
+
+fn is_whole(answer: &str) -> bool {
+    let Some((head, body)) = answer.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
+    body.len() == length.parse::<usize>().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_printed_curl_line_works_as_printed() {
+    let server = ServerProcess::start(&[]);
+    let line = server.curl_line().to_owned();
+    let has_curl = Command::new("curl").arg("--version").output().is_ok();
+    let answer: Value = if has_curl {
+        let output = Command::new("sh").args(["-c", &line]).output().unwrap();
+        assert!(output.status.success(), "{line}: {output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    } else {
+        // A machine without curl: the same body to the same place.
+        let (url, body) = (line.split(' ').nth(1).unwrap(), line.split('\'').nth(3).unwrap());
+        let request = Client::new().post(url).header("content-type", "application/json").body(body.to_owned());
+        request.send().await.unwrap().json().await.unwrap()
+    };
+    let choice = &answer["choices"][0];
+    let text = choice["text"].as_str().unwrap();
+    assert!(text.split(' ').count() >= 2 && text.is_ascii(), "{text}");
+    assert_eq!((&answer["model"], &choice["finish_reason"]), (&json!("demo"), &json!("stop")));
+    assert!(
+        server.message[1].starts_with("model  demo: 4+4 layers of width 192, bf16 on cpu ("),
+        "{:?}",
+        server.message
+    );
+    server.terminate();
+    assert_eq!(server.end().code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_server_told_to_end_finishes_its_streams_refuses_new_requests_and_exits_0() {
+    let server = ServerProcess::start(&["--threads", "1", "--dtype", "f32"]);
+    let (address, row) = (server.address, &rows()[0]);
+    let body = json!({"prompt": row.input, "stream": true, "stream_options": {"include_usage": true}, "n": CHOICES,
+        "ignore_eos": true, "max_tokens": LONG});
+    let request = Client::new().post(format!("http://{address}/v1/completions")).json(&body);
+    let mut stream = request.send().await.unwrap();
+    let mut text = String::from_utf8(stream.chunk().await.unwrap().unwrap().into()).unwrap();
+    let mut kept = Connection::open(address).await;
+    assert!(kept.ask("GET", "/ready", "").await.starts_with("HTTP/1.1 200"));
+    server.terminate();
+    while kept.ask("GET", "/ready", "").await.starts_with("HTTP/1.1 200") {}
+    let refused = kept.ask("POST", "/v1/completions", "{\"prompt\": \"late\"}").await;
+    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("\"shutting_down\""), "{refused}");
+    assert!(refused.to_lowercase().contains("retry-after: 1"), "{refused}");
+    let new = Client::new().post(format!("http://{address}/v1/completions")).json(&json!({"prompt": "late"}));
+    assert_eq!(new.send().await.unwrap().status(), 503, "on a new connection as well");
+    assert!(kept.ask("GET", "/health", "").await.starts_with("HTTP/1.1 200"), "it still lives");
+    while let Some(chunk) = stream.chunk().await.unwrap() {
+        text.push_str(std::str::from_utf8(&chunk).unwrap());
+    }
+    assert!(text.ends_with("data: [DONE]\n\n"), "the stream came to its end");
+    assert!(text.contains(&format!("\"completion_tokens\":{}", CHOICES * LONG)));
+    assert_eq!(server.end().code(), Some(0));
+}
