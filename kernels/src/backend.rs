@@ -3,7 +3,7 @@
 //! Called by `model`. Every op takes flat ragged rows; nothing is padded. Shapes are `[rows, width]`,
 //! row-major. Pages are addressed by page index; a table of page indices belongs to whoever calls.
 
-use crate::sampling::{Candidate, Choice};
+use crate::sampling::{Choice, ScoreAsk, TokenScore};
 
 /// Tokens that one page holds, for every decoder layer.
 pub const PAGE_TOKENS: usize = 16;
@@ -79,8 +79,8 @@ impl DType {
 pub enum Precision {
     /// float32 weights, operands and accumulation.
     F32,
-    /// bfloat16 weights and K/V; operands rounded to bfloat16 where the hardware multiplies it, else the
-    /// weights widened exactly; float32 accumulation.
+    /// bfloat16 weights and paged K/V; operands rounded to bfloat16 where the hardware multiplies it, else what is
+    /// stored widened exactly and the rest left in float32; float32 accumulation.
     Bf16,
 }
 
@@ -265,7 +265,7 @@ pub trait Backend: Send + 'static {
         layer: usize,
         pages: &mut Self::Pages,
     );
-    /// Bidirectional attention inside each segment, over rows `[q | k | v]` of `qkv`; `out` is
+    /// Bidirectional attention inside each segment (they follow each other from row 0, without gaps), over rows `[q | k | v]` of `qkv`; `out` is
     /// `[rows, heads * head_dim]`.
     fn attend_full(
         &self,
@@ -299,8 +299,8 @@ pub trait Backend: Send + 'static {
     /// Chooses one id for each draw, by the definition in [`crate::sampling`], and appends it to `out`; `None` for a
     /// row whose logits are not numbers.
     fn sample(&self, logits: &Self::Activations, draws: &[Draw], end_ids: &[u32], out: &mut Vec<Option<u32>>);
-    /// Log-softmax of a row at `id`, with the id's rank, and of its `top` most probable ids (ties: lowest id first).
-    fn log_probs(&self, logits: &Self::Activations, row: usize, id: u32, top: usize) -> (Candidate, Vec<Candidate>);
+    /// Log-softmax of each asked row at an id, with the id's rank and the most probable ids; appended to `out`.
+    fn score(&self, logits: &Self::Activations, asked: &[ScoreAsk], out: &mut Vec<TokenScore>);
 }
 
 /// Weights of a [`Backend::sandwich`].
@@ -326,7 +326,7 @@ pub struct LinearRows {
 }
 
 impl LinearRows {
-    /// The first `count` rows, in place.
+    /// Rows `0 .. count` of both sides.
     pub const fn first(count: usize) -> Self {
         Self { from: 0, to: 0, count }
     }

@@ -15,4 +15,4 @@ pub use backend::{
     AttentionShape, Backend, DType, Draw, Error, LinearRows, MatrixUse, PAGE_TOKENS, PageShape, PageSpan, PagedRows,
     Precision, Result, Sandwich, Segment, WeightPart,
 };
-pub use sampling::{Candidate, Choice, Sampling};
+pub use sampling::{Candidate, Choice, Sampling, ScoreAsk, TokenScore};

@@ -39,7 +39,7 @@ pub struct Choice {
 }
 
 /// An id with its natural-log probability.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Candidate {
     /// Token id.
     pub id: u32,
@@ -47,6 +47,26 @@ pub struct Candidate {
     pub log_prob: f32,
     /// How many ids are more probable (ties count if their id is lower).
     pub rank: u32,
+}
+
+/// Log-probabilities wanted of one row of logits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScoreAsk {
+    /// Row of the logits.
+    pub row: u32,
+    /// Token whose log-probability is wanted.
+    pub id: u32,
+    /// How many of the most probable ids are wanted beside it.
+    pub top: u32,
+}
+
+/// Log-probabilities at one target position.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TokenScore {
+    /// The token that was asked about.
+    pub chosen: Candidate,
+    /// The most probable ones, best first; ties by the lower id.
+    pub top: Vec<Candidate>,
 }
 
 /// Fraction bits of a weight. The largest weight is 1.0; a vocabulary of 2^20 sums below 2^63.

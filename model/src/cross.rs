@@ -10,33 +10,32 @@ use crate::workspace::Workspace;
 /// Where the K/V of each encoded source go.
 #[derive(Debug, Clone, Copy)]
 pub struct CrossPages<'a> {
-    /// The rows of each source in the encoder's output.
+    /// The rows of each source in the encoder's output, from row 0 without gaps.
     pub segments: &'a [Segment],
-    /// The pages of each source; one with no tokens is not written.
+    /// The pages of each source.
     pub spans: &'a [PageSpan],
     /// Page indices that the spans point into.
     pub tables: &'a [u32],
 }
 
-/// Fills the pages of all sources, layer by layer. `ends` is room for one span a row.
+/// Fills the pages of all sources, layer by layer.
 pub(crate) fn write<B: Backend>(
     backend: &B,
     weights: &Weights<B>,
     sources: CrossPages<'_>,
     space: &mut Workspace<B>,
-    (pages, ends): (&mut B::Pages, &mut Vec<PageSpan>),
+    pages: &mut B::Pages,
 ) {
-    ends.clear();
+    space.cross_ends.clear();
     for (segment, span) in sources.segments.iter().zip(sources.spans) {
+        debug_assert_eq!(segment.start as usize, space.cross_ends.len(), "sources follow each other without gaps");
         // Position `i` of a span is written as the last of its first `i + 1` tokens.
-        ends.extend(
-            (1..=segment.len)
-                .map(|tokens| PageSpan { first: span.first, tokens: if span.tokens == 0 { 0 } else { tokens } }),
-        );
+        space.cross_ends.extend((1..=segment.len).map(|tokens| PageSpan { first: span.first, tokens }));
     }
-    let rows = PagedRows { spans: ends, tables: sources.tables };
+    let rows = PagedRows { spans: &space.cross_ends, tables: sources.tables };
+    let all = LinearRows::first(space.cross_ends.len());
     for (index, layer) in weights.decoder.layers.iter().enumerate() {
-        backend.linear(&space.encoder.x, &layer.cross.kv, LinearRows::first(ends.len()), &mut space.cross_kv);
+        backend.linear(&space.encoder.x, &layer.cross.kv, all, &mut space.cross_kv);
         backend.write_pages(&space.cross_kv, 0, rows, index, pages);
     }
 }

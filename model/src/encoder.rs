@@ -18,7 +18,7 @@ pub struct SourceRows<'a> {
     pub tokens: &'a [u32],
     /// Position of each row in its source.
     pub positions: &'a [u32],
-    /// The rows of each source.
+    /// The rows of each source, from row 0 without gaps.
     pub segments: &'a [Segment],
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Called after [`Model::decode`] by the server's engine thread, and by tests.
 
-use kernels::{Backend, Candidate, Draw};
+use kernels::{Backend, Draw, ScoreAsk, TokenScore};
 
 use crate::t5gemma::Model;
 use crate::workspace::Workspace;
@@ -21,9 +21,9 @@ impl<B: Backend> Model<B> {
         self.backend.sample(&space.logits, draws, &self.config.end_tokens, out);
     }
 
-    /// Log-probability of `id` in a row of the last logits, and of the `top` best ids.
-    pub fn log_probs(&self, row: usize, id: u32, top: usize, space: &Workspace<B>) -> (Candidate, Vec<Candidate>) {
-        self.backend.log_probs(&space.logits, row, id, top)
+    /// Log-probabilities read from the last logits; `asked` counts rows as [`Self::logits`] was given them.
+    pub fn score(&self, asked: &[ScoreAsk], space: &Workspace<B>, out: &mut Vec<TokenScore>) {
+        self.backend.score(&space.logits, asked, out);
     }
 
     /// The first `rows` rows of the last logits, `[rows, vocab]`.

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use kernels::{Backend, PageShape, PageSpan, Precision};
+use kernels::{Backend, PageShape, Precision};
 
 use crate::config::ModelConfig;
 use crate::cross::{self, CrossPages};
@@ -88,15 +88,9 @@ impl<B: Backend> Model<B> {
         encoder.run(sources, layers, &mut space.encoder);
     }
 
-    /// Writes the cross K/V of a batch that went through every encoder layer. `ends` is scratch room.
-    pub fn write_cross(
-        &self,
-        sources: CrossPages<'_>,
-        space: &mut Workspace<B>,
-        pages: &mut B::Pages,
-        ends: &mut Vec<PageSpan>,
-    ) {
-        cross::write(&self.backend, &self.weights, sources, space, (pages, ends));
+    /// Writes the cross K/V of a batch that went through every encoder layer.
+    pub fn write_cross(&self, sources: CrossPages<'_>, space: &mut Workspace<B>, pages: &mut B::Pages) {
+        cross::write(&self.backend, &self.weights, sources, space, pages);
     }
 
     /// Runs one decoder step: writes the rows' self K/V to their pages and leaves their states in the workspace.

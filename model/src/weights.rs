@@ -209,7 +209,8 @@ fn attention_shape(config: &StackConfig) -> AttentionShape {
         heads: config.heads,
         kv_heads: config.kv_heads,
         head_dim: config.head_dim,
-        scale: config.query_pre_attn_scalar.powf(-0.5),
+        // In double precision and rounded once, as the reference computes it.
+        scale: f64::from(config.query_pre_attn_scalar).powf(-0.5) as f32,
         softcap: config.attn_softcap,
         window: None,
     }

@@ -3,7 +3,7 @@
 //! Made by [`crate::Model::workspace`], written by the layer functions. No step allocates. Memory is taken from
 //! the system as rows are first used, so a large limit costs nothing until a request needs it.
 
-use kernels::{Backend, LinearRows, Sandwich};
+use kernels::{Backend, LinearRows, PageSpan, Sandwich};
 
 use crate::config::{ModelConfig, StackConfig};
 use crate::error::Result;
@@ -29,6 +29,8 @@ pub struct Workspace<B: Backend> {
     pub(crate) decoder: StackSpace<B>,
     /// `[source_rows, 2 * kv_width]`: one decoder layer's cross K and V.
     pub(crate) cross_kv: B::Activations,
+    /// One span for each source row: where its cross K and V go.
+    pub(crate) cross_ends: Vec<PageSpan>,
     /// `[target_rows, query_width]`: cross-attention's queries.
     pub(crate) cross_q: B::Activations,
     /// `[logits_rows, hidden]`: the decoder's output where logits are wanted.
@@ -63,6 +65,7 @@ impl<B: Backend> Workspace<B> {
             encoder: StackSpace::new(backend, &config.encoder, limits.source_rows)?,
             decoder: StackSpace::new(backend, decoder, limits.target_rows)?,
             cross_kv: backend.activations(limits.source_rows, 2 * decoder.kv_width())?,
+            cross_ends: Vec::with_capacity(limits.source_rows),
             cross_q: backend.activations(limits.target_rows, decoder.query_width())?,
             selected: backend.activations(limits.logits_rows, decoder.hidden)?,
             logits: backend.activations(limits.logits_rows, decoder.vocab)?,

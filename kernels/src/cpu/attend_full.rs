@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::isa::Isa;
 use super::matrix::PANEL;
 use super::pool::{Pool, SharedMut};
-use super::product::{pair_rows, prepare};
+use super::product::prepare;
 use super::rows::weigh;
 use super::share::Share;
 use super::tile::{self, Operands, TILE_ROWS, Tile};
@@ -44,6 +44,11 @@ pub(super) struct Full<'a> {
 impl Full<'_> {
     /// Attends; `packed` is working memory for the keys and values of the whole batch.
     pub fn run(&self, packed: &mut Vec<u32>, out: &mut [f32]) {
+        let rows = self.segments.iter().fold(0, |start, segment| {
+            assert_eq!(segment.start, start, "segments follow each other without gaps");
+            start + segment.len
+        });
+        assert!(rows as usize * self.shape.query_width() <= out.len(), "segments end within the output");
         let words: usize = self.segments.iter().map(|s| self.packed_words(s.len as usize) * self.shape.kv_heads).sum();
         if packed.len() < words {
             packed.resize(words, 0);
@@ -202,20 +207,19 @@ impl Full<'_> {
     /// `scores[row][key] = query . key` for the panels in `seen`.
     fn score(&self, keys: &[u32], seen: &Range<usize>, rows: usize, scratch: &mut Scratch) {
         let dim = self.shape.head_dim;
-        let x_stride = prepare(self.isa, self.operands, &scratch.query, dim, &mut scratch.operands);
+        let (x, x_stride) = prepare(self.isa, self.operands, &scratch.query, dim, &mut scratch.operands);
         scratch.scores.clear();
         scratch.scores.resize(rows * seen.len(), 0.0);
         let units = self.units(dim);
         for position in seen.clone().step_by(PANEL) {
             let tile = Tile {
-                x: scratch.operands.as_ptr(),
+                x: x.as_ptr(),
                 x_stride,
                 rows,
                 panel: keys[position * units..][..PANEL * units].as_ptr(),
                 units,
                 out: scratch.scores[position - seen.start..].as_mut_ptr(),
                 out_stride: seen.len(),
-                accumulate: false,
             };
             // SAFETY: operands hold `rows` rows, the panel is in range, and the strip has whole panels.
             unsafe { tile::run(self.isa, self.operands, &tile) };
@@ -227,29 +231,18 @@ impl Full<'_> {
         let columns = self.shape.head_dim.next_multiple_of(PANEL);
         scratch.output.clear();
         scratch.output.resize(rows * columns, 0.0);
-        let x_stride = self.units(seen.len());
-        scratch.operands.clear();
-        scratch.operands.resize(rows * x_stride, 0);
-        for (scores, operands) in
-            scratch.scores.chunks_exact(seen.len()).zip(scratch.operands.chunks_exact_mut(x_stride))
-        {
-            match self.operands {
-                Operands::Bf16 => pair_rows(self.isa, scores, operands),
-                _ => operands.iter_mut().zip(scores).for_each(|(out, score)| *out = score.to_bits()),
-            }
-        }
+        let (x, x_stride) = prepare(self.isa, self.operands, &scratch.scores, seen.len(), &mut scratch.operands);
         let value_units = values.len() / columns;
         for column in (0..columns).step_by(PANEL) {
             let start = column * value_units + self.units(seen.start) * PANEL;
             let tile = Tile {
-                x: scratch.operands.as_ptr(),
+                x: x.as_ptr(),
                 x_stride,
                 rows,
                 panel: values[start..][..x_stride * PANEL].as_ptr(),
                 units: x_stride,
                 out: scratch.output[column..].as_mut_ptr(),
                 out_stride: columns,
-                accumulate: false,
             };
             // SAFETY: as in `score`; `output` has whole panels of columns.
             unsafe { tile::run(self.isa, self.operands, &tile) };

@@ -39,6 +39,8 @@ pub(super) struct Paged<'a> {
     pub pages: &'a Pages,
 }
 
+/// Query heads that share a K/V head, at most.
+const MOST_GROUPED: usize = 64;
 /// Least cost (positions times heads) that is worth waking the other threads for.
 const LEAST_COST: usize = 256;
 
@@ -74,6 +76,7 @@ impl Paged<'_> {
         let span = &self.rows.spans[row];
         let dim = self.shape.head_dim;
         let group = self.shape.heads / self.shape.kv_heads;
+        assert!(group <= MOST_GROUPED, "{group} query heads share a K/V head; there is room for {MOST_GROUPED}");
         let start = row * self.shape.query_width() + kv_head * group * dim;
         // SAFETY: this thread alone owns these heads of this row.
         let out = unsafe { out.slice(start..start + group * dim) };
@@ -89,11 +92,14 @@ impl Paged<'_> {
         self.score(query, pages, kv_head, scratch);
         let hidden = visible.start - first_page * PAGE_TOKENS;
         let seen = hidden..hidden + visible.len();
-        for (scores, out) in scratch.scores.chunks_exact_mut(strip).zip(out.chunks_exact_mut(dim)) {
+        let mut sums = [0.0; MOST_GROUPED];
+        for (scores, sum) in scratch.scores.chunks_exact_mut(strip).zip(&mut sums) {
             scores[..seen.start].fill(0.0);
             scores[seen.end..].fill(0.0);
-            let sum = weigh(self.isa, &mut scores[seen.clone()], self.shape.scale, self.shape.softcap);
-            self.combine(scores, seen.end, (pages, kv_head), &mut scratch.weights, out);
+            *sum = weigh(self.isa, &mut scores[seen.clone()], self.shape.scale, self.shape.softcap);
+        }
+        self.combine(seen.end, (pages, kv_head), scratch, out);
+        for (out, sum) in out.chunks_exact_mut(dim).zip(sums) {
             out.iter_mut().for_each(|value| *value /= sum);
         }
     }
@@ -133,32 +139,30 @@ impl Paged<'_> {
         }
     }
 
-    /// `out += weights . values` over the first `len` positions of the strip.
-    fn combine(
-        &self,
-        weights: &[f32],
-        len: usize,
-        (pages, kv_head): (&[u32], usize),
-        paired: &mut Vec<u32>,
-        out: &mut [f32],
-    ) {
+    /// `out += weights . values` over the first `len` positions of each head's strip. Pages come outermost: the heads
+    /// of a group share what is read.
+    fn combine(&self, len: usize, (pages, kv_head): (&[u32], usize), scratch: &mut Scratch, out: &mut [f32]) {
+        let (dim, strip) = (self.shape.head_dim, pages.len() * PAGE_TOKENS);
         let dots = self.dots() && self.pages.precision == Precision::Bf16;
         if dots {
-            paired.clear();
-            paired.resize(weights.len() / 2, 0);
-            pair_rows(self.isa, weights, paired);
+            scratch.weights.clear();
+            scratch.weights.resize(scratch.scores.len() / 2, 0);
+            pair_rows(self.isa, &scratch.scores, &mut scratch.weights);
         }
         for (index, &page) in pages.iter().enumerate() {
             let (_, values) = self.head(page, kv_head);
-            let start = index * PAGE_TOKENS;
-            let count = PAGE_TOKENS.min(len - start);
-            let weights = &weights[start..start + count];
-            match self.pages.precision {
-                Precision::F32 => add_values_f32(self.isa, weights, values, out),
-                Precision::Bf16 if dots => {
-                    x86::add_values(self.isa, &paired[start / 2..][..count.div_ceil(2)], count, values, out);
+            let count = PAGE_TOKENS.min(len - index * PAGE_TOKENS);
+            for (head, out) in out.chunks_exact_mut(dim).enumerate() {
+                let start = head * strip + index * PAGE_TOKENS;
+                let weights = &scratch.scores[start..start + count];
+                match self.pages.precision {
+                    Precision::F32 => add_values_f32(self.isa, weights, values, out),
+                    Precision::Bf16 if dots => {
+                        let paired = &scratch.weights[start / 2..][..count.div_ceil(2)];
+                        x86::add_values(self.isa, paired, count, values, out);
+                    }
+                    Precision::Bf16 => add_values_widened(self.isa, weights, values, out),
                 }
-                Precision::Bf16 => add_values_widened(self.isa, weights, values, out),
             }
         }
     }

@@ -91,6 +91,7 @@ impl Isa {
 macro_rules! for_each_isa {
     ($(#[$meta:meta])* $visibility:vis fn $name:ident($($argument:ident: $kind:ty),* $(,)?) $(-> $result:ty)? $body:block) => {
         $(#[$meta])*
+        #[allow(unsafe_code)]
         $visibility fn $name(isa: $crate::cpu::isa::Isa, $($argument: $kind),*) $(-> $result)? {
             #[inline(always)]
             fn body($($argument: $kind),*) $(-> $result)? $body

@@ -1,7 +1,6 @@
 //! The CPU backend: run-time dispatch over instruction sets, packed weights, a fixed thread pool.
 //!
 //! Made by `server` and by tests. Activations are float32 rows; see `matrix`, `pages` for the packed layouts.
-#![allow(unsafe_code)]
 
 mod attend_full;
 mod attend_paged;
@@ -14,6 +13,7 @@ mod pool;
 mod product;
 mod rows;
 mod sample;
+mod score;
 mod share;
 mod tile;
 
@@ -27,7 +27,8 @@ use crate::backend::{
     AttentionShape, Backend, Draw, LinearRows, MatrixUse, PageShape, PagedRows, Precision, Result, Sandwich, Segment,
     WeightPart,
 };
-use crate::sampling::Candidate;
+use crate::reference::inverse_frequency;
+use crate::sampling::{ScoreAsk, TokenScore};
 use attend_full::Full;
 use attend_paged::Paged;
 use buffer::Buffer;
@@ -58,7 +59,7 @@ pub struct Gain(Vec<f32>);
 
 /// `[cos.., sin..]` of each position.
 pub struct RopeTable {
-    values: Vec<f32>,
+    values: Buffer<f32>,
     head_dim: usize,
 }
 
@@ -127,12 +128,16 @@ impl Backend for Cpu {
     }
 
     fn rope_table(&self, positions: usize, head_dim: usize, theta: f32) -> Result<RopeTable> {
-        let mut values = Vec::with_capacity(positions * head_dim);
-        for position in 0..positions {
-            let angles = (0..head_dim / 2).map(|i| crate::reference::rope_angle(position, i, head_dim, theta));
-            values.extend(angles.clone().map(f32::cos));
-            values.extend(angles.map(f32::sin));
-        }
+        let half = head_dim / 2;
+        let frequencies: Vec<f32> = (0..half).map(|i| inverse_frequency(i, head_dim, theta)).collect();
+        let mut values = Buffer::zeroed(positions * head_dim, "the table of rotary angles")?;
+        self.pool.split_rows((&mut values, head_dim), positions, LEAST_NUMBERS / head_dim, |positions, values| {
+            for (position, row) in positions.zip(values.chunks_exact_mut(head_dim)) {
+                for (i, frequency) in frequencies.iter().enumerate() {
+                    (row[half + i], row[i]) = (position as f32 * frequency).sin_cos();
+                }
+            }
+        });
         Ok(RopeTable { values, head_dim })
     }
 
@@ -153,7 +158,9 @@ impl Backend for Cpu {
     }
 
     fn gather(&self, from: &Activations, rows: &[u32], out: &mut Activations) {
-        for (&row, out) in rows.iter().zip(out.data.chunks_exact_mut(from.width)) {
+        assert_eq!(from.width, out.width, "rows keep their width");
+        let out = &mut out.data[..rows.len() * from.width];
+        for (&row, out) in rows.iter().zip(out.chunks_exact_mut(from.width)) {
             out.copy_from_slice(from.rows(row as usize..row as usize + 1));
         }
     }
@@ -180,16 +187,15 @@ impl Backend for Cpu {
         x: &mut Activations,
     ) {
         let seam = rows::Seam { post: &gains.post.0, pre: &gains.pre.0, eps: gains.eps };
-        let width = residual.width;
-        let x = pool::SharedMut::new(&mut x.data[..rows * width]);
-        self.split_rows(residual, rows, |rows, residual| {
-            // SAFETY: shares are disjoint ranges of rows.
-            let x = unsafe { x.slice(rows.start * width..rows.end * width) };
+        let least = LEAST_NUMBERS.div_ceil(residual.width);
+        let buffers = (&mut residual.data[..], &mut x.data[..], residual.width);
+        self.pool.split_row_pairs(buffers, rows, least, |rows, residual, x| {
             rows::sandwich(self.isa, residual, y.rows(rows), seam, x);
         });
     }
 
     fn linear(&self, x: &Activations, matrix: &Matrix, rows: LinearRows, out: &mut Activations) {
+        assert!(x.width == matrix.cols && out.width == matrix.rows, "the rows are as wide as the matrix");
         let LinearRows { from, to, count } = rows;
         let rows = Rows { x: x.rows(from..from + count), count };
         product::product(self, &rows, matrix, &mut out.data[to * matrix.rows..], |_| ());
@@ -243,6 +249,7 @@ impl Backend for Cpu {
     }
 
     fn logits(&self, x: &Activations, table: &Matrix, softcap: Option<f32>, rows: usize, out: &mut Activations) {
+        assert!(x.width == table.cols && out.width == table.rows, "the rows are as wide as the table");
         let rows = Rows { x: x.rows(0..rows), count: rows };
         product::product(self, &rows, table, &mut out.data, |stretch| {
             if let Some(cap) = softcap {
@@ -254,8 +261,7 @@ impl Backend for Cpu {
     fn sample(&self, logits: &Activations, draws: &[Draw], end_ids: &[u32], out: &mut Vec<Option<u32>>) {
         let first = out.len();
         out.resize(first + draws.len(), None);
-        let wide = draws.len() > 1;
-        self.pool.split_rows((&mut out[first..], 1), draws.len(), if wide { 2 } else { usize::MAX }, |share, out| {
+        self.pool.split_rows((&mut out[first..], 1), draws.len(), 2, |share, out| {
             for (draw, out) in draws[share].iter().zip(out) {
                 let row = draw.row as usize;
                 *out = sample::choose(self.isa, logits.rows(row..row + 1), &draw.choice, end_ids);
@@ -263,7 +269,14 @@ impl Backend for Cpu {
         });
     }
 
-    fn log_probs(&self, logits: &Activations, row: usize, id: u32, top: usize) -> (Candidate, Vec<Candidate>) {
-        sample::log_probs(self.isa, logits.rows(row..row + 1), id, top)
+    fn score(&self, logits: &Activations, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {
+        let first = out.len();
+        out.resize_with(first + asked.len(), TokenScore::default);
+        self.pool.split_rows((&mut out[first..], 1), asked.len(), 2, |share, out| {
+            for (ask, out) in asked[share].iter().zip(out) {
+                let row = ask.row as usize;
+                *out = score::score(self.isa, logits.rows(row..row + 1), ask);
+            }
+        });
     }
 }

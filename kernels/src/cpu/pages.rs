@@ -8,7 +8,7 @@
 #![allow(unsafe_code)]
 
 use super::buffer::Buffer;
-use super::pool::{Pool, SharedMut};
+use super::pool::{ALONE, Pool, SharedMut};
 use crate::backend::{PAGE_TOKENS, PageShape, PagedRows, Precision, Result};
 use crate::math;
 
@@ -33,31 +33,24 @@ impl Pages {
 
     /// First word of a head's keys in a page.
     pub(crate) fn head_start(&self, page: u32, layer: usize, head: usize) -> usize {
-        ((page as usize * self.shape.layers + layer) * self.shape.kv_heads + head)
-            * head_words(self.shape, self.precision)
+        head_start((self.shape, self.precision), page, layer, head)
     }
 
     /// Writes K and V (columns `column ..` of rows of `width`) at each row's last position.
     pub(super) fn write(&mut self, pool: &Pool, source: KvRows<'_>, rows: PagedRows<'_>, layer: usize) {
         let (shape, precision, half) = (self.shape, self.precision, self.half_words());
-        let starts = |page, head| {
-            ((page as usize * shape.layers + layer) * shape.kv_heads + head) * head_words(shape, precision)
-        };
         let data = SharedMut::new(&mut self.data);
         // Threads share the heads, not the rows: two positions of a sequence may meet in one word.
-        let least = if rows.spans.len() * shape.kv_heads * shape.head_dim < 4096 { usize::MAX } else { 2 };
+        let least = if rows.spans.len() * shape.kv_heads * shape.head_dim < 4096 { ALONE } else { 2 };
         pool.split(shape.kv_heads, least, |heads| {
             for (index, span) in rows.spans.iter().enumerate() {
-                if span.tokens == 0 {
-                    continue;
-                }
                 let position = span.tokens as usize - 1;
                 let page = rows.tables[span.first as usize + position / PAGE_TOKENS];
                 let row = &source.values[index * source.width + source.column..];
                 for head in heads.clone() {
                     let key = &row[head * shape.head_dim..][..shape.head_dim];
                     let value = &row[(shape.kv_heads + head) * shape.head_dim..][..shape.head_dim];
-                    let start = starts(page, head);
+                    let start = head_start((shape, precision), page, layer, head);
                     // SAFETY: this thread alone writes these heads.
                     let (keys, values) = unsafe { data.slice(start..start + 2 * half) }.split_at_mut(half);
                     match precision {
@@ -92,6 +85,10 @@ fn write_bf16(key: &[f32], value: &[f32], slot: usize, (keys, values): (&mut [u3
     for (out, &value) in values[slot / 2 * value.len()..][..value.len()].iter_mut().zip(value) {
         *out = *out & !(0xffff << shift) | u32::from(math::bf16_bits(value)) << shift;
     }
+}
+
+fn head_start((shape, precision): (PageShape, Precision), page: u32, layer: usize, head: usize) -> usize {
+    ((page as usize * shape.layers + layer) * shape.kv_heads + head) * head_words(shape, precision)
 }
 
 /// Words of keys and values of one head in one page.

@@ -10,6 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{JoinHandle, Thread};
 
+/// As the least number of items worth splitting: run on the calling thread alone.
+pub const ALONE: usize = usize::MAX;
+
 /// Turns of the spin loop before a worker sleeps: some 50 microseconds.
 const SPIN_TURNS: u32 = 2_000;
 
@@ -91,10 +94,11 @@ impl Pool {
             if turns.is_multiple_of(1024) { std::thread::yield_now() } else { std::hint::spin_loop() }
         }
         self.running.store(false, Ordering::Release);
+        let worker_panicked = self.shared.panicked.swap(false, Ordering::Relaxed);
         if let Err(panic) = outcome {
             std::panic::resume_unwind(panic);
         }
-        assert!(!self.shared.panicked.swap(false, Ordering::Relaxed), "a kernel thread panicked");
+        assert!(!worker_panicked, "a kernel thread panicked");
     }
 
     /// Splits `0 .. items` evenly over the threads and runs `job(share)` on each; small jobs (`items` below
@@ -128,6 +132,22 @@ impl Pool {
             // SAFETY: shares are disjoint ranges of rows, so the slices do not overlap.
             let slice = unsafe { data.slice(share.start * width..share.end * width) };
             job(share, slice);
+        });
+    }
+
+    /// As [`Self::split_rows`], over two buffers of the same shape.
+    pub fn split_row_pairs<T: Send>(
+        &self,
+        (first, second, width): (&mut [T], &mut [T], usize),
+        rows: usize,
+        least: usize,
+        job: impl Fn(Range<usize>, &mut [T], &mut [T]) + Sync,
+    ) {
+        let second = SharedMut::new(&mut second[..rows * width]);
+        self.split_rows((first, width), rows, least, |share, first| {
+            // SAFETY: as above.
+            let second = unsafe { second.slice(share.start * width..share.end * width) };
+            job(share, first, second);
         });
     }
 }
@@ -239,10 +259,12 @@ mod tests {
     #[test]
     fn a_panic_in_a_job_reaches_the_caller_and_the_pool_lives_on() {
         let pool = Pool::new(2);
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            pool.run(&|thread| assert_ne!(thread, 1, "worker fails"));
-        }));
-        assert!(result.is_err());
-        pool.split(10, 1, |_| ());
+        for failing in [&[1][..], &[0], &[0, 1]] {
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                pool.run(&|thread| assert!(!failing.contains(&thread), "on purpose"));
+            }));
+            assert!(result.is_err());
+            pool.split(10, 1, |_| ());
+        }
     }
 }

@@ -77,10 +77,9 @@ pub(super) fn product(
 fn row_parts(rows: usize, panels: usize, threads: usize) -> usize {
     if rows >= MANY_ROWS * threads {
         threads
-    } else if panels >= 2 * threads {
-        1
     } else {
-        rows.div_ceil(TILE_ROWS).clamp(1, threads)
+        // Two items a thread even the shares out; more parts would only read the weights more often.
+        (2 * threads).div_ceil(panels.max(1)).min(rows.div_ceil(TILE_ROWS)).max(1)
     }
 }
 
@@ -99,14 +98,13 @@ fn run_part(
 ) {
     let kind = operands(isa, &matrix.data);
     let (panels, units): (&[u32], usize) = match &matrix.data {
-        // SAFETY: float32 and u32 have the same size, and any bits are a u32.
-        Data::PanelF32(data) => (unsafe { std::slice::from_raw_parts(data.as_ptr().cast(), data.len()) }, matrix.cols),
+        Data::PanelF32(data) => (as_bits(data), matrix.cols),
         Data::PanelBf16(data) => (data, matrix.cols.div_ceil(2)),
         Data::RowsF32(_) | Data::RowsBf16(_) => unreachable!("lookup tables are not multiplied"),
     };
     OPERANDS.with_borrow_mut(|scratch| {
         let x = &rows.x[part.rows.start * matrix.cols..part.rows.end * matrix.cols];
-        let x_stride = prepare(isa, kind, x, matrix.cols, scratch);
+        let (x, x_stride) = prepare(isa, kind, x, matrix.cols, scratch);
         for panel in part.panels {
             let column = panel * PANEL;
             let width = PANEL.min(matrix.rows - column);
@@ -116,7 +114,7 @@ fn run_part(
                 let first = row * matrix.rows + column;
                 let whole = width == PANEL;
                 let tile = Tile {
-                    x: scratch[(row - part.rows.start) * x_stride..].as_ptr(),
+                    x: x[(row - part.rows.start) * x_stride..].as_ptr(),
                     x_stride,
                     rows: count,
                     panel: panels[panel * units * PANEL..][..units * PANEL].as_ptr(),
@@ -124,9 +122,8 @@ fn run_part(
                     // SAFETY: this thread alone writes these rows and columns of `out`.
                     out: if whole { unsafe { out.at(first) } } else { edge.as_mut_ptr() },
                     out_stride: if whole { matrix.rows } else { PANEL },
-                    accumulate: false,
                 };
-                // SAFETY: `scratch` holds the rows, `panels` the panel; the outputs are inside `out` or `edge`.
+                // SAFETY: `x` holds the rows, `panels` the panel; the outputs are inside `out` or `edge`.
                 unsafe { tile::run(isa, kind, &tile) };
                 for r in 0..count {
                     let start = first + r * matrix.rows;
@@ -142,23 +139,39 @@ fn run_part(
     });
 }
 
-/// Brings rows of float32 into the form of `kind`; returns the words of a row.
-pub(super) fn prepare(isa: Isa, kind: Operands, x: &[f32], cols: usize, out: &mut Vec<u32>) -> usize {
-    let rows = x.len() / cols;
+/// Rows of float32 in the form of `kind`, with the words of a row: as they are, or converted into `room`.
+pub(super) fn prepare<'a>(
+    isa: Isa,
+    kind: Operands,
+    x: &'a [f32],
+    cols: usize,
+    room: &'a mut Vec<u32>,
+) -> (&'a [u32], usize) {
     let stride = match kind {
-        Operands::F32 => cols,
-        Operands::Widened => cols.next_multiple_of(2),
+        Operands::F32 => return (as_bits(x), cols),
+        Operands::Widened if cols.is_multiple_of(2) => return (as_bits(x), cols),
+        Operands::Widened => cols + 1,
         Operands::Bf16 => cols.div_ceil(2),
     };
-    out.clear();
-    out.resize(rows * stride, 0);
-    for (x, out) in x.chunks_exact(cols).zip(out.chunks_exact_mut(stride)) {
-        match kind {
-            Operands::F32 | Operands::Widened => out.iter_mut().zip(x).for_each(|(out, x)| *out = x.to_bits()),
-            Operands::Bf16 => pair_rows(isa, x, out),
+    let words = x.len() / cols * stride;
+    if room.len() < words {
+        room.resize(words, 0);
+    }
+    for (x, out) in x.chunks_exact(cols).zip(room.chunks_exact_mut(stride)) {
+        if kind == Operands::Bf16 {
+            pair_rows(isa, x, out);
+        } else {
+            out[..cols].copy_from_slice(as_bits(x));
+            out[cols] = 0;
         }
     }
-    stride
+    (&room[..words], stride)
+}
+
+/// The bits of float32 numbers.
+fn as_bits(numbers: &[f32]) -> &[u32] {
+    // SAFETY: float32 and u32 have the same size and alignment, and any bits are a u32.
+    unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), numbers.len()) }
 }
 
 for_each_isa! {

@@ -4,15 +4,16 @@
 //! how far each id lies below the best one tells which few ids a filter can keep; only those are sorted.
 
 use std::cell::RefCell;
+use std::cmp::Ordering;
 
 use super::isa::{Isa, for_each_isa};
-use crate::sampling::{Candidate, Choice, best_first, draw, min_p_floor, nucleus, weight};
+use crate::sampling::{Choice, best_first, draw, min_p_floor, nucleus, weight};
 
 /// Buckets to one unit of scaled logit, and their number: 64 units below the best lie all ids of any weight.
 const BUCKETS_PER_UNIT: f32 = 16.0;
 const BUCKETS: usize = 1024;
 /// Ids whose weights are added up before the sum is looked at.
-const BLOCK: usize = 1024;
+pub(super) const BLOCK: usize = 1024;
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
@@ -21,7 +22,8 @@ thread_local! {
 #[derive(Default)]
 struct Scratch {
     scaled: Vec<f32>,
-    candidates: Vec<(u32, f32)>,
+    /// Ids of the last bucket that a filter reaches into.
+    edge: Vec<(u32, f32)>,
     kept: Vec<(u32, u64)>,
 }
 
@@ -63,7 +65,7 @@ for_each_isa! {
 }
 
 for_each_isa! {
-    fn maximum(values: &[f32]) -> f32 {
+    pub(super) fn maximum(values: &[f32]) -> f32 {
         let mut lanes = [f32::NEG_INFINITY; 64];
         let (chunks, rest) = values.as_chunks::<64>();
         for chunk in chunks {
@@ -95,7 +97,7 @@ fn argmax(values: &[f32], max: f32) -> Option<u32> {
 
 for_each_isa! {
     /// Sum of the weights of at least `floor`.
-    fn mass(scaled: &[f32], max: f32, floor: u64) -> u64 {
+    pub(super) fn mass(scaled: &[f32], max: f32, floor: u64) -> u64 {
         scaled.iter().map(|&value| weight(value, max)).filter(|&w| w >= floor).sum()
     }
 }
@@ -126,44 +128,59 @@ fn bucket(scaled: f32, max: f32) -> usize {
     (((max - scaled) * BUCKETS_PER_UNIT) as usize).min(BUCKETS - 1)
 }
 
-/// Fills `kept` with the ids and weights that top_k, top_p and min_p leave.
+/// Fills `kept` with the ids and weights that top_k, top_p and min_p leave, in no order.
 fn narrow(isa: Isa, logits: &[f32], max: f32, choice: &Choice, scratch: &mut Scratch) {
     let parameters = &choice.sampling;
-    let Scratch { scaled, candidates, kept } = scratch;
+    let Scratch { scaled, edge, kept } = scratch;
     let limit = if parameters.top_k == 0 { usize::MAX } else { parameters.top_k as usize };
-    let last = if parameters.top_k > 0 {
-        last_bucket_by_count(scaled, max, limit)
+    let (last, wanted) = if parameters.top_k > 0 {
+        (last_bucket_by_count(scaled, max, limit), None)
     } else {
-        let total = scaled.chunks(BLOCK).map(|block| mass(isa, block, max, 0)).sum();
-        last_bucket_by_mass(scaled, max, nucleus(total, parameters.top_p))
+        let masses = masses(isa, scaled, max);
+        let wanted = nucleus(masses.iter().sum(), parameters.top_p);
+        (last_bucket_by_mass(&masses, wanted), Some(wanted))
     };
-    // How many ids are near depends on the logits: room for all, taken once and untouched until used, keeps a later
-    // step from allocating.
-    candidates.clear();
-    candidates.reserve(scaled.len());
-    let near = scaled.iter().enumerate().filter(|&(_, &value)| value > f32::NEG_INFINITY && bucket(value, max) <= last);
-    candidates.extend(near.map(|(id, _)| (id as u32, logits[id])));
-    candidates.sort_unstable_by(|&a, &b| best_first(a, b));
-    candidates.truncate(limit);
-    let of = |id: u32| weight(scaled[id as usize], max);
-    let total = if parameters.top_k > 0 {
-        candidates.iter().map(|c| of(c.0)).sum()
-    } else {
-        scaled.chunks(BLOCK).map(|block| mass(isa, block, max, 0)).sum()
-    };
-    let wanted = nucleus(total, parameters.top_p);
-    let floor = min_p_floor(parameters.min_p).max(1);
+    // Whatever lies in buckets before the last is kept; only inside the last one does the order decide.
     kept.clear();
-    kept.reserve(scaled.len());
-    let mut passed = 0;
-    for &(id, _) in candidates.iter() {
-        if passed >= wanted {
-            break;
+    edge.clear();
+    for (id, &value) in scaled.iter().enumerate().filter(|(_, value)| **value > f32::NEG_INFINITY) {
+        match bucket(value, max).cmp(&last) {
+            Ordering::Less => kept.push((id as u32, weight(value, max))),
+            Ordering::Equal => edge.push((id as u32, logits[id])),
+            Ordering::Greater => {}
         }
-        passed += of(id);
-        kept.push((id, of(id)));
     }
+    edge.sort_unstable_by(|&a, &b| best_first(a, b));
+    let of = |id: u32| weight(scaled[id as usize], max);
+    match wanted {
+        Some(wanted) => take_until(kept, edge.iter().map(|&(id, _)| (id, of(id))), wanted),
+        None => {
+            edge.truncate(limit - kept.len());
+            kept.extend(edge.iter().map(|&(id, _)| (id, of(id))));
+            if parameters.top_p < 1.0 {
+                edge.clear();
+                edge.extend(kept.iter().map(|&(id, _)| (id, logits[id as usize])));
+                edge.sort_unstable_by(|&a, &b| best_first(a, b));
+                let wanted = nucleus(kept.iter().map(|k| k.1).sum(), parameters.top_p);
+                kept.clear();
+                take_until(kept, edge.iter().map(|&(id, _)| (id, of(id))), wanted);
+            }
+        }
+    }
+    let floor = min_p_floor(parameters.min_p).max(1);
     kept.retain(|&(_, w)| w >= floor);
+}
+
+/// Adds ids in order until the mass of `kept` reaches `wanted`.
+fn take_until(kept: &mut Vec<(u32, u64)>, ids: impl Iterator<Item = (u32, u64)>, wanted: u64) {
+    let mut mass: u64 = kept.iter().map(|k| k.1).sum();
+    for (id, w) in ids {
+        if mass >= wanted {
+            return;
+        }
+        mass += w;
+        kept.push((id, w));
+    }
 }
 
 /// The bucket at which `limit` ids are reached.
@@ -178,18 +195,35 @@ fn last_bucket_by_count(scaled: &[f32], max: f32, limit: usize) -> usize {
     reached.unwrap_or(BUCKETS - 1)
 }
 
-/// The bucket at which the mass `wanted` is reached.
-fn last_bucket_by_mass(scaled: &[f32], max: f32, wanted: u64) -> usize {
-    let mut masses = [0_u64; BUCKETS];
-    scaled.iter().filter(|value| **value > f32::NEG_INFINITY).for_each(|&v| masses[bucket(v, max)] += weight(v, max));
-    let mut passed = 0;
+/// The mass of each bucket.
+fn masses(isa: Isa, scaled: &[f32], max: f32) -> [u64; BUCKETS] {
+    let mut masses = [0; BUCKETS];
+    let mut weights = [0; BLOCK];
+    for block in scaled.chunks(BLOCK) {
+        weigh(isa, block, max, &mut weights);
+        for (&value, w) in block.iter().zip(&weights).filter(|(value, _)| **value > f32::NEG_INFINITY) {
+            masses[bucket(value, max)] += w;
+        }
+    }
     masses
-        .iter()
-        .position(|&mass| {
-            passed += mass;
-            passed >= wanted
-        })
-        .unwrap_or(BUCKETS - 1)
+}
+
+for_each_isa! {
+    fn weigh(scaled: &[f32], max: f32, out: &mut [u64]) {
+        for (out, &value) in out.iter_mut().zip(scaled) {
+            *out = weight(value, max);
+        }
+    }
+}
+
+/// The bucket at which the mass `wanted` is reached.
+fn last_bucket_by_mass(masses: &[u64; BUCKETS], wanted: u64) -> usize {
+    let mut passed = 0;
+    let reached = masses.iter().position(|&mass| {
+        passed += mass;
+        passed >= wanted
+    });
+    reached.unwrap_or(BUCKETS - 1)
 }
 
 fn draw_from_kept(kept: &mut [(u32, u64)], choice: &Choice) -> Option<u32> {
@@ -201,27 +235,4 @@ fn draw_from_kept(kept: &mut [(u32, u64)], choice: &Choice) -> Option<u32> {
         passed > target
     });
     found.map(|k| k.0)
-}
-
-/// Log-softmax at `id`, and of the `top` best ids.
-pub(super) fn log_probs(isa: Isa, logits: &[f32], id: u32, top: usize) -> (Candidate, Vec<Candidate>) {
-    let max = maximum(isa, logits);
-    let total: u64 = logits.chunks(BLOCK).map(|block| mass(isa, block, max, 0)).sum();
-    let unit = weight(max, max) as f64;
-    let log_sum = f64::from(max) + (total as f64 / unit).ln();
-    let log_prob = |id: u32| (f64::from(logits[id as usize]) - log_sum) as f32;
-    let own = logits[id as usize];
-    let above = logits.iter().filter(|&&value| value > own).count();
-    let equal_before = logits[..id as usize].iter().filter(|&&value| value == own).count();
-    let chosen = Candidate { id, log_prob: log_prob(id), rank: (above + equal_before) as u32 };
-    if top == 0 {
-        return (chosen, Vec::new());
-    }
-    let last = last_bucket_by_count(logits, max, top);
-    let near = logits.iter().enumerate().filter(|&(_, &value)| bucket(value, max) <= last);
-    let mut best: Vec<(u32, f32)> = near.map(|(id, &value)| (id as u32, value)).collect();
-    best.sort_unstable_by(|&a, &b| best_first(a, b));
-    best.truncate(top);
-    let ranked = best.iter().enumerate();
-    (chosen, ranked.map(|(rank, &(id, _))| Candidate { id, log_prob: log_prob(id), rank: rank as u32 }).collect())
 }

@@ -45,8 +45,6 @@ pub struct Tile {
     pub out: *mut f32,
     /// Distance between rows of `out`.
     pub out_stride: usize,
-    /// Start from what stands in `out` instead of zero.
-    pub accumulate: bool,
 }
 
 /// Runs one tile.
@@ -89,7 +87,6 @@ trait Step {
     /// Words of `x` that a step takes.
     const X_WORDS: usize;
     unsafe fn zero() -> Self::Sum;
-    unsafe fn load(from: *const f32) -> Self::Sum;
     unsafe fn store(sum: Self::Sum, to: *mut f32);
     unsafe fn weight(from: *const u32) -> Self::Weight;
     unsafe fn operand(from: *const u32) -> Self::Operand;
@@ -105,13 +102,6 @@ unsafe fn block<S: Step, const R: usize, const V: usize>(tile: &Tile, column: us
     // SAFETY: offsets stay inside what the caller promised: `r < rows`, `unit < units`, columns below PANEL.
     unsafe {
         let mut sums = [[S::zero(); V]; R];
-        if tile.accumulate {
-            for r in 0..R {
-                for v in 0..V {
-                    sums[r][v] = S::load(tile.out.add(r * tile.out_stride + column + v * S::LANES));
-                }
-            }
-        }
         for unit in 0..tile.units {
             let row = tile.panel.add(unit * PANEL + column);
             let mut weights = [S::weight(row); V];

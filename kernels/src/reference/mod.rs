@@ -10,7 +10,7 @@ use crate::backend::{
     WeightPart,
 };
 use crate::math::round_bf16;
-use crate::sampling::{Candidate, best_first, choose};
+use crate::sampling::{Candidate, ScoreAsk, TokenScore, best_first, choose};
 
 /// The reference backend.
 #[derive(Debug, Clone, Copy)]
@@ -54,8 +54,12 @@ pub struct Pages {
 
 /// Angle of pair `i` at a position: `position * theta^(-2i / head_dim)`, all in float32 as transformers computes it.
 pub fn rope_angle(position: usize, i: usize, head_dim: usize, theta: f32) -> f32 {
-    let inverse_frequency = 1.0 / theta.powf((2 * i) as f32 / head_dim as f32);
-    position as f32 * inverse_frequency
+    position as f32 * inverse_frequency(i, head_dim, theta)
+}
+
+/// `theta^(-2i / head_dim)` in float32.
+pub fn inverse_frequency(i: usize, head_dim: usize, theta: f32) -> f32 {
+    1.0 / theta.powf((2 * i) as f32 / head_dim as f32)
 }
 
 /// `x * rsqrt(mean(x^2) + eps) * (1 + w)`; `gain` holds `1 + w`.
@@ -193,7 +197,7 @@ impl Backend for Reference {
     }
 
     fn write_pages(&self, kv: &Rows, kv_column: usize, rows: PagedRows<'_>, layer: usize, pages: &mut Pages) {
-        for (index, span) in rows.spans.iter().enumerate().filter(|(_, span)| span.tokens > 0) {
+        for (index, span) in rows.spans.iter().enumerate() {
             pages.write(&kv.row(index)[kv_column..], span, rows.tables, layer);
         }
     }
@@ -248,16 +252,21 @@ impl Backend for Reference {
         out.extend(draws.iter().map(|draw| choose(logits.row(draw.row as usize), &draw.choice, end_ids)));
     }
 
-    fn log_probs(&self, logits: &Rows, row: usize, id: u32, top: usize) -> (Candidate, Vec<Candidate>) {
-        let logits = logits.row(row);
-        let sum: f64 = logits.iter().map(|&z| f64::from(z).exp()).sum();
-        let mut order: Vec<u32> = (0..logits.len() as u32).collect();
-        order.sort_by(|&a, &b| best_first((a, logits[a as usize]), (b, logits[b as usize])));
-        let candidate = |rank: usize| {
-            let log_prob = (f64::from(logits[order[rank] as usize]) - sum.ln()) as f32;
-            Candidate { id: order[rank], log_prob, rank: rank as u32 }
-        };
-        let own = order.iter().position(|&other| other == id).expect("the id is in the vocabulary");
-        (candidate(own), (0..top.min(order.len())).map(candidate).collect())
+    fn score(&self, logits: &Rows, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {
+        out.extend(asked.iter().map(|ask| score(logits.row(ask.row as usize), ask)));
     }
+}
+
+/// Log-softmax of a row at an id and at the best ids.
+fn score(logits: &[f32], ask: &ScoreAsk) -> TokenScore {
+    let sum: f64 = logits.iter().map(|&z| f64::from(z).exp()).sum();
+    let mut order: Vec<u32> = (0..logits.len() as u32).collect();
+    order.sort_by(|&a, &b| best_first((a, logits[a as usize]), (b, logits[b as usize])));
+    let candidate = |rank: usize| {
+        let log_prob = (f64::from(logits[order[rank] as usize]) - sum.ln()) as f32;
+        Candidate { id: order[rank], log_prob, rank: rank as u32 }
+    };
+    let own = order.iter().position(|&other| other == ask.id).expect("the id is in the vocabulary");
+    let top = (0..(ask.top as usize).min(order.len())).map(candidate).collect();
+    TokenScore { chosen: candidate(own), top }
 }

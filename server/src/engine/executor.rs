@@ -2,8 +2,9 @@
 //!
 //! Implemented by [`super::ModelExecutor`] and by fakes in tests. Knows plans and token ids only.
 
-use super::request::TokenScore;
-use crate::scheduler::{Plan, ScoreAt};
+use kernels::{ScoreAsk, TokenScore};
+
+use crate::scheduler::Plan;
 
 /// A step could not be run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +23,6 @@ pub trait Executor: Send {
     /// When the device failed; the plan then had no effect that matters.
     fn run(&mut self, plan: &Plan, chosen: &mut Vec<Option<u32>>) -> Result<(), ExecutorError>;
 
-    /// Log-probability of `token` at a row of the last plan, with its alternatives.
-    fn score(&self, at: ScoreAt, token: u32) -> TokenScore;
+    /// Log-probabilities from rows of the last plan's logits, in the order asked.
+    fn score(&mut self, asked: &[ScoreAsk], out: &mut Vec<TokenScore>);
 }

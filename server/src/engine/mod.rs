@@ -11,5 +11,6 @@ mod worker;
 pub use executor::{Executor, ExecutorError};
 pub use handle::{Command, EngineHandle, EngineLimits, Generation, Slots, Submission};
 pub use model_executor::ModelExecutor;
-pub use request::{FinishReason, GenerationEvent, GenerationRequest, Refusal, RequestId, TokenScore};
+pub use request::{FinishReason, GenerationEvent, GenerationRequest, Refusal, RequestId};
+pub use kernels::TokenScore;
 pub use worker::{Engine, EngineSettings};

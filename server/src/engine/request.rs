@@ -2,7 +2,7 @@
 //!
 //! Built by `api`; read by the scheduler. Text is not known here.
 
-use kernels::{Candidate, Sampling};
+use kernels::{Sampling, TokenScore};
 
 /// Identifies a request for as long as the process lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,15 +38,6 @@ pub enum FinishReason {
     Stop,
     /// `max_tokens` were generated.
     Length,
-}
-
-/// Log-probabilities at one target position.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TokenScore {
-    /// The token that stands there.
-    pub chosen: Candidate,
-    /// The most probable ones, best first.
-    pub top: Vec<Candidate>,
 }
 
 /// What a request's stream carries, in order for each choice.
