@@ -2,8 +2,9 @@
 //!
 //! Called by the `serve` command and by tests. It knows connections and the order of goodbye, no requests.
 
-use std::future::Future;
+use std::future::{Future, IntoFuture};
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::api::{Api, router};
+use crate::api::{Api, loading_router, router};
 
 /// After the last answer is made, so long may slow clients take to receive it, and others to finish a request they began.
 const CLOSING: Duration = Duration::from_secs(10);
@@ -30,6 +31,31 @@ pub fn termination() -> io::Result<impl Future<Output = ()> + Send + 'static> {
             _ = interrupt.recv() => tracing::info!("interrupted: running answers are finished first"),
         }
     })
+}
+
+/// While it lives, whoever asks is told that the model is still being loaded.
+#[derive(Debug)]
+pub struct Loading {
+    _until: oneshot::Sender<()>,
+}
+
+impl Loading {
+    /// Answers on `listener`'s socket, which stays open for [`serve`]. A probe that only waited could not tell a server
+    /// that loads for minutes from one that hangs.
+    ///
+    /// # Errors
+    /// When the system gives no second handle to the socket.
+    pub async fn begin(listener: &TcpListener) -> io::Result<Self> {
+        let socket = std::net::TcpListener::from(listener.as_fd().try_clone_to_owned()?);
+        let listener = TcpListener::from_std(socket)?;
+        let (until, loaded) = oneshot::channel::<()>();
+        let loaded = async {
+            // Only ever dropped.
+            let _ = loaded.await;
+        };
+        tokio::spawn(axum::serve(listener, loading_router()).with_graceful_shutdown(loaded).into_future());
+        Ok(Self { _until: until })
+    }
 }
 
 /// Serves until `shutdown` is ready and the running answers are finished.

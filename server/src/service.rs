@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::api::{Api, ApiLimits, BodyLimits, OpenRequests, Readiness, ServedModel};
+use crate::api::{Api, ApiLimits, BodyLimits, OpenRequests, ServedModel};
 use crate::config::{Config, Limits};
 use crate::engine::Engine;
 use crate::loading::{Capacity, LoadError, Loaded};
@@ -38,11 +38,9 @@ impl Service {
             engine: engine.handle.clone(),
             limits: api_limits(&config.limits),
             metrics,
-            readiness: Readiness::default(),
             pool: TokenizerPool::new(config.server.tokenizer_threads),
             open_requests: OpenRequests::default(),
         };
-        api.readiness.set_ready();
         Ok(Self { api: Arc::new(api), engine })
     }
 }

@@ -34,7 +34,6 @@ use axum::routing::{get, post};
 
 pub use body::BodyLimits;
 pub use error::ApiError;
-pub use health::Readiness;
 pub use model::ServedModel;
 pub use record::OpenRequests;
 
@@ -69,8 +68,6 @@ pub struct Api {
     pub limits: ApiLimits,
     /// Counters shared with the engine thread.
     pub metrics: Metrics,
-    /// Whether the model is loaded.
-    pub readiness: Readiness,
     /// Threads for what takes time.
     pub pool: TokenizerPool,
     /// The requests being answered.
@@ -90,6 +87,14 @@ pub fn router(api: Arc<Api>) -> Router {
         .fallback(unknown_path)
         .layer(from_fn(request_name::name_request))
         .with_state(api)
+}
+
+/// What there is to say before the model is loaded: alive, and not ready for anything.
+pub fn loading_router() -> Router {
+    Router::new()
+        .route("/health", get(health::health))
+        .fallback(async || ApiError::NotReady)
+        .layer(from_fn(request_name::name_request))
 }
 
 async fn unknown_path(request: Request) -> ApiError {

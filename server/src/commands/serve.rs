@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use super::{CommandError, io};
 use crate::config::Config;
 use crate::loading::{Capacity, Loaded, load};
+use crate::serve::Loading;
 use crate::service::Service;
 use crate::startup::{Example, StartMessage};
 
@@ -23,10 +24,12 @@ pub fn serve(config: &Config) -> Result<(), CommandError> {
         .build()
         .map_err(io("start the threads that answer HTTP"))?;
     let listener = runtime.block_on(listen(config))?;
+    let loading = runtime.block_on(Loading::begin(&listener)).map_err(io("answer while the model is loaded"))?;
     let loaded = load(&config.model)?;
     let capacity = loaded.capacity(config)?;
     let message = start_message(config, &loaded, &capacity, &listener).map_err(io("read the listener's address"))?;
     let Service { api, engine } = Service::start(config, loaded, capacity)?;
+    drop(loading);
     runtime.block_on(async {
         let shutdown = crate::serve::termination().map_err(io("wait for signals"))?;
         std::io::stdout().write_all(message.as_bytes()).map_err(io("print the start message"))?;

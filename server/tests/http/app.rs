@@ -13,7 +13,7 @@ use http_body_util::BodyExt;
 use kernels::Candidate;
 use model::Tokenizer;
 use serde_json::{Value, json};
-use server::api::{Api, ApiLimits, BodyLimits, OpenRequests, Readiness, ServedModel, router};
+use server::api::{Api, ApiLimits, BodyLimits, OpenRequests, ServedModel, router};
 use server::engine::{
     Command, EngineHandle, EngineLimits, FinishReason, GenerationEvent, GenerationRequest, Submission, TokenScore,
 };
@@ -102,8 +102,6 @@ impl App {
             target_tokens: 128,
             pages: setup.pages,
         };
-        let readiness = Readiness::default();
-        readiness.set_ready();
         let api = Arc::new(Api {
             model: Arc::new(ServedModel {
                 name: MODEL.to_owned(),
@@ -118,7 +116,6 @@ impl App {
             engine: EngineHandle::new(commands, limits),
             limits: ApiLimits { choices: 16, prompts: 64, top_log_probs: 20, stop_strings: 4, body: setup.body },
             metrics: Metrics::new(),
-            readiness,
             pool: TokenizerPool::new(2),
             open_requests: OpenRequests::default(),
         });

@@ -84,6 +84,10 @@ impl App {
     /// Serves on a free port of this machine until the test ends.
     pub async fn listen(&self) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        self.listen_on(listener)
+    }
+
+    pub fn listen_on(&self, listener: TcpListener) -> SocketAddr {
         let address = listener.local_addr().unwrap();
         tokio::spawn(serve(listener, Arc::clone(&self.api), PATIENCE, std::future::pending()));
         address

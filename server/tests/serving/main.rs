@@ -12,6 +12,7 @@ mod command_line;
 mod demo;
 mod engine;
 mod fake;
+mod loading;
 mod overload;
 mod process;
 mod shutdown;
