@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::api::{Api, ApiLimits, BodyLimits, OpenRequests, ServedModel};
+use crate::api::{Api, ApiLimits, BodyBudget, BodyLimits, OpenRequests, ServedModel};
 use crate::config::{Config, Limits};
 use crate::engine::Engine;
 use crate::loading::{Capacity, LoadError, Loaded};
@@ -38,6 +38,8 @@ impl Service {
             engine: engine.handle.clone(),
             limits: api_limits(&config.limits),
             metrics,
+            body_budget: BodyBudget::new(config.limits.unparsed_body_bytes),
+            parsers: TokenizerPool::new(config.server.tokenizer_threads),
             pool: TokenizerPool::new(config.server.tokenizer_threads),
             open_requests: OpenRequests::default(),
         };

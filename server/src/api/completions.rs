@@ -8,6 +8,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 
+use super::body::{BodyReader, ReceivedBody, SMALL_BODY_BYTES};
 use super::choice::ChoiceSettings;
 use super::completion::{Completion, Submitted};
 use super::error::ApiError;
@@ -17,12 +18,9 @@ use super::record::RequestRecord;
 use super::request::CompletionRequest;
 use super::stop::StopStrings;
 use super::wire::{Blocks, Heading, random_u64};
-use super::{Api, body, stream, whole};
+use super::{Api, stream, whole};
 use crate::engine::{Generation, GenerationRequest, Refusal, Slots};
 use crate::tokenize::JobFailed;
-
-/// Bodies up to this size are parsed where they are read: that takes less time than a change of threads.
-const PARSE_INLINE_BYTES: usize = 16 << 10;
 
 /// The handler.
 pub async fn completions(State(api): State<Arc<Api>>, request: Request) -> Response {
@@ -49,8 +47,9 @@ struct Admitted {
 
 async fn admit(api: &Arc<Api>, request: Request) -> Result<Admitted, ApiError> {
     let (head, raw) = request.into_parts();
-    let bytes = body::read_body(&head.headers, raw, api.limits.body).await?;
-    let mut asked = parse(api, bytes).await?;
+    let reader = BodyReader { limits: api.limits.body, budget: &api.body_budget, engine: &api.engine };
+    let body = reader.read(&head.headers, raw).await?;
+    let mut asked = parse(api, body).await?;
     check_before_tokenising(api, &asked)?;
     let slots = api.engine.reserve(asked.prompts.len() as u32).map_err(ApiError::from)?;
     let inputs = Inputs {
@@ -69,13 +68,21 @@ async fn admit(api: &Arc<Api>, request: Request) -> Result<Admitted, ApiError> {
     Ok(Admitted { submitted, heading, stream: asked.stream, include_usage: asked.include_usage })
 }
 
-/// A JSON tree takes many times the memory of its text, so only as many large ones as the pool has threads exist at once.
-async fn parse(api: &Arc<Api>, bytes: Vec<u8>) -> Result<CompletionRequest, ApiError> {
+/// A JSON tree takes many times the memory of its text, so only as many large ones as the pool has threads exist at
+/// once. Tokenising has a pool of its own: what waits there has a place in the queue, and nothing here has one yet.
+async fn parse(api: &Arc<Api>, body: ReceivedBody) -> Result<CompletionRequest, ApiError> {
     let bounds = api.request_bounds();
-    if bytes.len() <= PARSE_INLINE_BYTES {
-        return CompletionRequest::parse(&bytes, &bounds);
+    if body.bytes.len() <= SMALL_BODY_BYTES {
+        return CompletionRequest::parse(&body.bytes, &bounds);
     }
-    api.pool.run(move || CompletionRequest::parse(&bytes, &bounds)).await?
+    let engine = api.engine.clone();
+    let job = move || {
+        // Others may have filled the queue since this body began to arrive.
+        engine.check_vacancy()?;
+        let ReceivedBody { bytes, held: _held } = body;
+        CompletionRequest::parse(&bytes, &bounds)
+    };
+    api.parsers.run(job).await?
 }
 
 fn check_before_tokenising(api: &Api, asked: &CompletionRequest) -> Result<(), ApiError> {

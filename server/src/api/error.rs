@@ -165,6 +165,12 @@ pub enum ApiError {
         /// Allowed.
         limit: usize,
     },
+    /// No room for another large body.
+    #[error("the server is overloaded: requests of {limit} bytes are being received already")]
+    TooManyBodies {
+        /// Bytes of all large bodies, at most.
+        limit: usize,
+    },
     /// A body that did not arrive in time.
     #[error("the request body did not arrive within {seconds} seconds")]
     BodyTimeout {
@@ -194,6 +200,9 @@ pub enum ApiError {
     WorkerFailed,
 }
 
+const OVERLOADED: (StatusCode, &str, Option<&str>) =
+    (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", Some("overloaded"));
+
 /// How an error looks to a client besides its message.
 struct Face {
     status: StatusCode,
@@ -218,12 +227,13 @@ impl ApiError {
                 (StatusCode::INTERNAL_SERVER_ERROR, "server_error", Some("internal_error"))
             }
             Self::Refused { refusal, .. } => match refusal {
-                Refusal::Overloaded { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", Some("overloaded")),
+                Refusal::Overloaded { .. } => OVERLOADED,
                 Refusal::Draining => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", Some("shutting_down")),
                 Refusal::SourceTooLong { .. } | Refusal::TargetTooLong { .. } | Refusal::NeverFits { .. } => {
                     (StatusCode::BAD_REQUEST, "invalid_request_error", Some("context_length_exceeded"))
                 }
             },
+            Self::TooManyBodies { .. } => OVERLOADED,
             Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", Some("loading")),
             Self::TextTooLong { .. } => {
                 (StatusCode::BAD_REQUEST, "invalid_request_error", Some("context_length_exceeded"))

@@ -28,11 +28,12 @@ mod wire;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
+use axum::http::header::EXPECT;
 use axum::middleware::from_fn;
 use axum::routing::{get, post};
 
-pub use body::BodyLimits;
+pub use body::{BodyBudget, BodyLimits};
 pub use error::ApiError;
 pub use model::ServedModel;
 pub use record::OpenRequests;
@@ -40,6 +41,7 @@ pub use record::OpenRequests;
 use crate::engine::EngineHandle;
 use crate::telemetry::Metrics;
 use crate::tokenize::TokenizerPool;
+use body::discard_body;
 use request::RequestBounds;
 
 /// What one request may ask for.
@@ -68,7 +70,11 @@ pub struct Api {
     pub limits: ApiLimits,
     /// Counters shared with the engine thread.
     pub metrics: Metrics,
-    /// Threads for what takes time.
+    /// What large bodies may take together.
+    pub body_budget: BodyBudget,
+    /// Threads that parse large bodies.
+    pub parsers: TokenizerPool,
+    /// Threads that tokenise.
     pub pool: TokenizerPool,
     /// The requests being answered.
     pub open_requests: OpenRequests,
@@ -97,12 +103,22 @@ pub fn loading_router() -> Router {
         .layer(from_fn(request_name::name_request))
 }
 
-async fn unknown_path(request: Request) -> ApiError {
-    ApiError::UnknownPath { method: request.method().to_string(), path: request.uri().path().to_owned() }
+async fn unknown_path(State(api): State<Arc<Api>>, request: Request) -> ApiError {
+    let error = ApiError::UnknownPath { method: request.method().to_string(), path: request.uri().path().to_owned() };
+    refuse_unread(&api, request, error).await
 }
 
-async fn method_not_allowed(request: Request) -> ApiError {
-    ApiError::MethodNotAllowed { method: request.method().to_string(), path: request.uri().path().to_owned() }
+async fn method_not_allowed(State(api): State<Arc<Api>>, request: Request) -> ApiError {
+    let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+    refuse_unread(&api, request, ApiError::MethodNotAllowed { method, path }).await
+}
+
+async fn refuse_unread(api: &Api, request: Request, error: ApiError) -> ApiError {
+    // A client that waits for permission to send gets its answer first.
+    if !request.headers().contains_key(EXPECT) {
+        discard_body(request.into_body(), api.limits.body).await;
+    }
+    error
 }
 
 impl Api {

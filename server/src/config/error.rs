@@ -96,9 +96,9 @@ pub enum Fault {
     #[error("{} ({}) must be at most {} ({})", smaller.0, smaller.1, larger.0, larger.1)]
     OutOfOrder {
         /// The key that must not exceed the other, and its value.
-        smaller: (&'static str, u32),
+        smaller: (&'static str, u64),
         /// The key that bounds it, and its value.
-        larger: (&'static str, u32),
+        larger: (&'static str, u64),
     },
 }
 

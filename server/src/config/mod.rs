@@ -136,7 +136,9 @@ pub struct Limits {
     pub page_pool_bytes: usize,
     /// Length of a body.
     pub body_bytes: usize,
-    /// Bytes of a too large body that are thrown away before the answer.
+    /// Length of all large bodies that are not parsed yet; at least `body_bytes`.
+    pub unparsed_body_bytes: usize,
+    /// Bytes of a refused body that are thrown away before the answer.
     pub drain_body_bytes: usize,
     /// Decoder positions in a step; at least `running_rows`.
     pub step_rows: u32,
@@ -301,15 +303,18 @@ impl Limits {
             prompts: reader.integer("limits.prompts", 1..=65_536),
             page_pool_bytes: reader.integer("limits.page_pool_bytes", MIB..=1024 * GIB),
             body_bytes: reader.integer("limits.body_bytes", 1024..=GIB),
+            unparsed_body_bytes: reader.integer("limits.unparsed_body_bytes", 1024..=1024 * GIB),
             drain_body_bytes: reader.integer("limits.drain_body_bytes", 0..=GIB),
             step_rows: reader.integer("limits.step_rows", 1..=65_536),
             step_encoder_tokens: reader.integer("limits.step_encoder_tokens", 1..=MIB),
             top_logprobs: reader.integer("limits.top_logprobs", 0..=100),
             stop_strings: reader.integer("limits.stop_strings", 0..=64),
         };
-        let Self { prompts, queued_requests, running_rows, step_rows, .. } = limits;
-        reader.ordered(("limits.prompts", prompts), ("limits.queued_requests", queued_requests));
-        reader.ordered(("limits.running_rows", running_rows), ("limits.step_rows", step_rows));
+        let Self { prompts, queued_requests, running_rows, step_rows, body_bytes, unparsed_body_bytes, .. } = limits;
+        reader.ordered(("limits.prompts", prompts.into()), ("limits.queued_requests", queued_requests.into()));
+        reader.ordered(("limits.running_rows", running_rows.into()), ("limits.step_rows", step_rows.into()));
+        let unparsed = ("limits.unparsed_body_bytes", unparsed_body_bytes as u64);
+        reader.ordered(("limits.body_bytes", body_bytes as u64), unparsed);
         limits
     }
 }

@@ -56,7 +56,7 @@ impl Reader {
     }
 
     /// Notes that `smaller` exceeds `larger`, unless one of them is refused already.
-    pub(super) fn ordered(&mut self, smaller: (&'static str, u32), larger: (&'static str, u32)) {
+    pub(super) fn ordered(&mut self, smaller: (&'static str, u64), larger: (&'static str, u64)) {
         let known = |problem: &Problem| problem.key == smaller.0 || problem.key == larger.0;
         if smaller.1 <= larger.1 || self.problems.iter().any(known) {
             return;

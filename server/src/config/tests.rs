@@ -26,6 +26,7 @@ fn the_embedded_defaults_are_complete_and_every_key_is_read() {
     assert_eq!((limits.queued_requests, limits.running_rows, limits.choices, limits.prompts), (256, 64, 16, 64));
     assert_eq!((limits.source_tokens, limits.target_tokens), (8192, 2048));
     assert_eq!((limits.page_pool_bytes, limits.body_bytes), (1 << 30, 4 << 20));
+    assert_eq!((limits.unparsed_body_bytes, limits.drain_body_bytes), (64 << 20, 16 << 20));
     assert_eq!((limits.top_logprobs, limits.stop_strings), (20, 4));
 }
 
@@ -100,6 +101,10 @@ fn limits_that_contradict_each_other_are_refused() {
     assert_eq!(
         clash("[limits]\nstep_rows = 63"),
         "limits.step_rows: limits.running_rows (64) must be at most limits.step_rows (63)"
+    );
+    assert_eq!(
+        clash("[limits]\nunparsed_body_bytes = 4096"),
+        "limits.unparsed_body_bytes: limits.body_bytes (4194304) must be at most limits.unparsed_body_bytes (4096)"
     );
     assert_eq!(clash("[limits]\nqueued_requests = 0"), "limits.queued_requests: must be between 1 and 65536, is 0");
 }

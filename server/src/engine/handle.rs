@@ -137,6 +137,20 @@ impl EngineHandle {
         })
     }
 
+    /// Whether [`Self::reserve`] could succeed now, for whoever has costly work to do before.
+    ///
+    /// # Errors
+    /// What `reserve` would say.
+    pub fn check_vacancy(&self) -> Result<(), Refusal> {
+        if self.is_draining() {
+            return Err(Refusal::Draining);
+        }
+        match self.free_slots() {
+            0 => Err(Refusal::Overloaded { queued_requests: self.limits.queued_requests }),
+            _ => Ok(()),
+        }
+    }
+
     /// As [`EngineLimits::check`].
     pub fn check(&self, source: usize, decoder_prompt: usize, max_tokens: usize) -> Result<(), Refusal> {
         self.limits.check(source, decoder_prompt, max_tokens)

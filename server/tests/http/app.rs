@@ -13,7 +13,7 @@ use http_body_util::BodyExt;
 use kernels::Candidate;
 use model::Tokenizer;
 use serde_json::{Value, json};
-use server::api::{Api, ApiLimits, BodyLimits, OpenRequests, ServedModel, router};
+use server::api::{Api, ApiLimits, BodyBudget, BodyLimits, OpenRequests, ServedModel, router};
 use server::engine::{
     Command, EngineHandle, EngineLimits, FinishReason, GenerationEvent, GenerationRequest, Submission, TokenScore,
 };
@@ -49,6 +49,7 @@ pub struct Setup {
     pub pages: usize,
     pub vocab: usize,
     pub body: BodyLimits,
+    pub unparsed_body_bytes: usize,
 }
 
 impl Default for Setup {
@@ -60,6 +61,7 @@ impl Default for Setup {
             pages: 1000,
             vocab: 4096,
             body: BodyLimits { bytes: 1 << 20, drain_bytes: 4 << 20, timeout: PATIENCE },
+            unparsed_body_bytes: 8 << 20,
         }
     }
 }
@@ -116,6 +118,8 @@ impl App {
             engine: EngineHandle::new(commands, limits),
             limits: ApiLimits { choices: 16, prompts: 64, top_log_probs: 20, stop_strings: 4, body: setup.body },
             metrics: Metrics::new(),
+            body_budget: BodyBudget::new(setup.unparsed_body_bytes),
+            parsers: TokenizerPool::new(2),
             pool: TokenizerPool::new(2),
             open_requests: OpenRequests::default(),
         });

@@ -114,6 +114,25 @@ async fn the_client_of_a_body_that_is_too_large_can_read_the_answer() {
 }
 
 #[tokio::test]
+async fn the_client_of_a_large_body_that_is_not_wanted_can_read_the_answer() {
+    let (server, mut hand) = Running::start(Setup { queued_requests: 1, ..Setup::default() }, PATIENCE).await;
+    let body = json!({"prompt": "a".repeat(3 << 20)}).to_string();
+    let full = json!({"prompt": "a".repeat(1 << 19)}).to_string();
+    let _waiting = server.request(json!({"prompt": "p"})).await;
+    let _queued = hand.submission().await;
+    for (path, body, status, code) in [
+        ("/v1/chat/completions", &body, 404, "unknown_url"),
+        ("/v1/models", &body, 405, "method_not_supported"),
+        ("/v1/completions", &full, 429, "overloaded"),
+    ] {
+        let url = format!("http://{}{path}", server.address);
+        let answer = reqwest::Client::new().post(url).body(body.clone()).send().await.expect("an answer");
+        assert_eq!(answer.status(), status);
+        assert_eq!(answer.json::<Value>().await.unwrap()["error"]["code"], code);
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_waits_for_permission_to_send_too_much_is_told_no() {
     let (server, _hand) = Running::start(Setup::default(), PATIENCE).await;
     let mut client = TcpStream::connect(server.address).await.unwrap();

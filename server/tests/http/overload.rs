@@ -1,11 +1,13 @@
 //! Full queues, shutdown, readiness, and what is counted.
 
-use axum::http::header;
-use serde_json::json;
+use axum::body::{Body, Bytes};
+use axum::http::{Request, header};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
 use server::engine::{Command, FinishReason, GenerationEvent};
 use server::telemetry::Outcome;
 
-use crate::app::{App, END, Setup, ids, token, wait_for};
+use crate::app::{Answer, App, END, Setup, chunked, completion_request, ids, token, wait_for};
 
 fn small_queue() -> Setup {
     Setup { queued_requests: 2, ..Setup::default() }
@@ -50,14 +52,7 @@ async fn a_list_of_prompts_gets_all_its_places_or_none() {
 #[tokio::test]
 async fn the_place_is_taken_before_tokenising() {
     let (app, _hand) = App::by_hand(small_queue());
-    // Both threads of the pool are busy, so that tokenising waits.
-    let (release, blocked) = std::sync::mpsc::channel::<()>();
-    let blocked = std::sync::Arc::new(std::sync::Mutex::new(blocked));
-    for _ in 0..2 {
-        let (pool, blocked) = (app.api.pool.clone(), std::sync::Arc::clone(&blocked));
-        tokio::spawn(async move { pool.run(move || blocked.lock().unwrap().recv()).await });
-    }
-    tokio::task::yield_now().await;
+    let _release = block_the_tokenizer(&app).await;
     let first = app.spawn(json!({"prompt": "p"}));
     let second = app.spawn(json!({"prompt": "p"}));
     wait_for(|| (app.api.engine.free_slots() == 0).then_some(())).await;
@@ -67,7 +62,69 @@ async fn the_place_is_taken_before_tokenising() {
     second.abort();
     app.all_slots_free().await;
     wait_for(|| (app.count(Outcome::Cancelled) == 2).then_some(())).await;
-    drop(release);
+}
+
+/// Makes both threads of the tokenizer pool wait for the end of the test.
+async fn block_the_tokenizer(app: &App) -> std::sync::mpsc::Sender<()> {
+    let (release, blocked) = std::sync::mpsc::channel::<()>();
+    let blocked = std::sync::Arc::new(std::sync::Mutex::new(blocked));
+    for _ in 0..2 {
+        let (pool, blocked) = (app.api.pool.clone(), std::sync::Arc::clone(&blocked));
+        tokio::spawn(async move { pool.run(move || blocked.lock().unwrap().recv()).await });
+    }
+    tokio::task::yield_now().await;
+    release
+}
+
+/// A body of about `bytes` that asks for what is refused as soon as it is parsed.
+fn large_and_bad(bytes: usize) -> Value {
+    json!({"prompt": "p", "n": 0, "user": "x".repeat(bytes)})
+}
+
+#[tokio::test]
+async fn a_large_body_is_not_parsed_when_the_queue_has_no_place() {
+    let (app, mut hand) = App::by_hand(small_queue());
+    app.complete(large_and_bad(100_000)).await.error(400, Some("n"), None);
+    let _clients = [app.spawn(json!({"prompt": "p"})), app.spawn(json!({"prompt": "p"}))];
+    let _queued = [hand.submission().await, hand.submission().await];
+    app.complete(large_and_bad(100_000)).await.error(429, None, Some("overloaded"));
+    app.complete(large_and_bad(1000)).await.error(400, Some("n"), None);
+    app.api.engine.drain();
+    app.complete(large_and_bad(100_000)).await.error(503, None, Some("shutting_down"));
+}
+
+#[tokio::test]
+async fn large_bodies_that_are_still_arriving_leave_no_room_for_more_of_them() {
+    let (app, _hand) = App::by_hand(Setup { unparsed_body_bytes: 100_000, ..Setup::default() });
+    let first = Ok::<_, std::io::Error>(Bytes::from(vec![b' '; 90_000]));
+    let slow = futures_util::stream::iter([first]).chain(futures_util::stream::pending());
+    let request = Request::post("/v1/completions").body(Body::from_stream(slow)).unwrap();
+    let arriving = tokio::spawn({
+        let app = app.clone();
+        async move { app.send(request).await }
+    });
+    wait_for(|| (app.api.body_budget.free_bytes() == 10_000).then_some(())).await;
+    let declared = completion_request(&large_and_bad(20_000));
+    let chunked = Request::post("/v1/completions").body(chunked(b"          ", 2000)).unwrap();
+    for request in [declared, chunked] {
+        let answer = Answer::of(app.send(request).await).await;
+        let message = answer.error(429, None, Some("overloaded"));
+        assert!(message.contains("of 100000 bytes are being received"), "{message}");
+        assert_eq!(answer.headers[header::RETRY_AFTER], "1");
+    }
+    // Small ones need no room, and a client that goes away gives its own back.
+    app.complete(large_and_bad(1000)).await.error(400, Some("n"), None);
+    arriving.abort();
+    wait_for(|| (app.api.body_budget.free_bytes() == 100_000).then_some(())).await;
+    app.complete(large_and_bad(20_000)).await.error(400, Some("n"), None);
+    assert_eq!(app.api.body_budget.free_bytes(), 100_000);
+}
+
+#[tokio::test]
+async fn large_bodies_do_not_wait_for_the_tokenizer_to_be_parsed() {
+    let (app, _hand) = App::by_hand(Setup::default());
+    let _release = block_the_tokenizer(&app).await;
+    app.complete(large_and_bad(100_000)).await.error(400, Some("n"), None);
 }
 
 #[tokio::test]
