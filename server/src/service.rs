@@ -66,7 +66,10 @@ fn api_limits(limits: &Limits) -> ApiLimits {
         choices: limits.choices,
         prompts: limits.prompts as usize,
         top_log_probs: limits.top_logprobs,
+        total_choices: limits.total_choices,
+        total_log_probs: limits.total_logprobs,
         stop_strings: limits.stop_strings,
+        stop_bytes: limits.stop_bytes,
         body: BodyLimits { bytes: limits.body_bytes, drain_bytes: limits.drain_body_bytes, timeout: BODY_TIMEOUT },
     }
 }

@@ -60,6 +60,7 @@ async fn admit(api: &Arc<Api>, request: Request) -> Result<Admitted, ApiError> {
     };
     let prepared = tokenise(api, inputs).await?;
     check_lengths(api, &prepared, asked.max_tokens)?;
+    check_total_log_probs(api, prepared.sources.len(), asked.log_probs_per_prompt(prepared.decoder_prompt.len()))?;
     let source_tokens: usize = prepared.sources.iter().map(Vec::len).sum();
     let submitted = submit(api, slots, &asked, prepared)?;
     api.metrics.source_tokens.inc_by(source_tokens as u64);
@@ -102,7 +103,17 @@ fn check_before_tokenising(api: &Api, asked: &CompletionRequest) -> Result<(), A
         Some(Prompt::Ids(ids)) => ids.len() - usize::from(ids.first() == Some(&api.model.start_token)),
         Some(Prompt::Text(_)) | None => 0,
     };
-    api.engine.check(1, beginning, asked.max_tokens as usize).map_err(ApiError::from)
+    api.engine.check(1, beginning, asked.max_tokens as usize).map_err(ApiError::from)?;
+    check_total_log_probs(api, asked.prompts.len(), asked.log_probs_per_prompt(beginning))
+}
+
+fn check_total_log_probs(api: &Api, prompts: usize, per_prompt: u64) -> Result<(), ApiError> {
+    let (count, limit) = (per_prompt.saturating_mul(prompts as u64), api.limits.total_log_probs);
+    if count <= limit as u64 {
+        return Ok(());
+    }
+    let unit = "log-probabilities (choices times tokens times logprobs + 1)";
+    Err(ApiError::Total { param: "logprobs", count, unit, limit })
 }
 
 async fn tokenise(api: &Arc<Api>, inputs: Inputs) -> Result<Prepared, ApiError> {

@@ -91,6 +91,28 @@ pub enum ApiError {
         /// Allowed.
         limit: usize,
     },
+    /// Values that are allowed each but not together.
+    #[error("'{param}' makes {count} {unit} in all; at most {limit} are allowed in one request")]
+    Total {
+        /// The field.
+        param: &'static str,
+        /// What they come to.
+        count: u64,
+        /// What is counted.
+        unit: &'static str,
+        /// Allowed.
+        limit: usize,
+    },
+    /// A string that is not the model's input and too long.
+    #[error("'{param}' has {bytes} bytes; at most {limit} are allowed")]
+    TooLong {
+        /// The field.
+        param: String,
+        /// Its length.
+        bytes: usize,
+        /// Allowed.
+        limit: usize,
+    },
     /// A token id that the model does not have.
     #[error("token id {id} in '{param}' is outside the model's vocabulary of {vocab}")]
     UnknownToken {
@@ -248,6 +270,8 @@ impl ApiError {
             | Self::OutOfRange { .. }
             | Self::Invalid { .. }
             | Self::TooMany { .. }
+            | Self::Total { .. }
+            | Self::TooLong { .. }
             | Self::UnknownToken { .. }
             | Self::NeedsTokenizer { .. }
             | Self::Untokenizable { .. }
@@ -278,9 +302,11 @@ impl ApiError {
             | Self::Missing { param }
             | Self::OutOfRange { param, .. }
             | Self::TooMany { param, .. }
+            | Self::Total { param, .. }
             | Self::NeedsTokenizer { param, .. } => Some(param),
             Self::WrongType { param, .. }
             | Self::Invalid { param, .. }
+            | Self::TooLong { param, .. }
             | Self::UnknownToken { param, .. }
             | Self::TextTooLong { param, .. }
             | Self::Untokenizable { param, .. } => Some(param),

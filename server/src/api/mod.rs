@@ -53,8 +53,14 @@ pub struct ApiLimits {
     pub prompts: usize,
     /// `logprobs`.
     pub top_log_probs: u32,
+    /// Choices of all prompts together.
+    pub total_choices: usize,
+    /// Log-probabilities of all choices together.
+    pub total_log_probs: usize,
     /// Stop strings.
     pub stop_strings: usize,
+    /// Bytes of one of them.
+    pub stop_bytes: usize,
     /// The body.
     pub body: BodyLimits,
 }
@@ -127,7 +133,9 @@ impl Api {
             prompts: self.limits.prompts,
             choices: self.limits.choices,
             top_log_probs: self.limits.top_log_probs,
+            total_choices: self.limits.total_choices,
             stop_strings: self.limits.stop_strings,
+            stop_bytes: self.limits.stop_bytes,
             source_vocab: self.model.source_vocab,
             target_vocab: self.model.target_vocab,
             has_tokenizer: self.model.tokenizer.is_some(),

@@ -19,8 +19,12 @@ pub struct RequestBounds {
     pub choices: u32,
     /// `logprobs`, at most.
     pub top_log_probs: u32,
+    /// Prompts times `n`, at most.
+    pub total_choices: usize,
     /// Stop strings, at most.
     pub stop_strings: usize,
+    /// Bytes of one stop string, at most.
+    pub stop_bytes: usize,
     /// Ids the encoder knows.
     pub source_vocab: usize,
     /// Ids the decoder knows.
@@ -108,8 +112,28 @@ impl CompletionRequest {
                 range: format!("at most max_tokens ({})", request.max_tokens),
             });
         }
+        check_total_choices(&request, bounds)?;
         Ok(request)
     }
+
+    /// Log-probabilities for each prompt when the decoder prompt has so many tokens.
+    pub fn log_probs_per_prompt(&self, decoder_prompt: usize) -> u64 {
+        let Some(alternatives) = self.log_probs else { return 0 };
+        let scored = if self.echo { decoder_prompt as u64 } else { 0 };
+        u64::from(self.choices)
+            .saturating_mul(scored + u64::from(self.max_tokens))
+            .saturating_mul(u64::from(alternatives) + 1)
+    }
+}
+
+fn check_total_choices(request: &CompletionRequest, bounds: &RequestBounds) -> Result<(), ApiError> {
+    let count = request.prompts.len() as u64 * u64::from(request.choices);
+    let limit = bounds.total_choices;
+    if count <= limit as u64 {
+        return Ok(());
+    }
+    let param = if request.choices > 1 { "n" } else { "prompt" };
+    Err(ApiError::Total { param, count, unit: "choices (prompts times n)", limit })
 }
 
 fn read_prompts(fields: &mut Fields, bounds: &RequestBounds) -> Result<Vec<Prompt>, ApiError> {
@@ -150,14 +174,14 @@ fn read_stop(fields: &mut Fields, bounds: &RequestBounds) -> Result<Vec<String>,
     let expected = "a string or a list of strings";
     let strings = match fields.take("stop") {
         None => return Ok(Vec::new()),
-        Some(Value::String(text)) => vec![text],
+        Some(Value::String(text)) => vec![within(text, || "stop".to_owned(), bounds.stop_bytes)?],
         Some(Value::Array(list)) if list.len() > bounds.stop_strings => {
             let (count, limit) = (list.len(), bounds.stop_strings);
             return Err(ApiError::TooMany { param: "stop", count, unit: "strings", limit });
         }
         Some(Value::Array(list)) => {
             let text = |(index, value): (usize, Value)| match value {
-                Value::String(text) => Ok(text),
+                Value::String(text) => within(text, || format!("stop[{index}]"), bounds.stop_bytes),
                 other => Err(ApiError::WrongType {
                     param: format!("stop[{index}]"),
                     expected: "a string",
@@ -175,6 +199,10 @@ fn read_stop(fields: &mut Fields, bounds: &RequestBounds) -> Result<Vec<String>,
         return Err(ApiError::NeedsTokenizer { param: "stop", instead: "leave it out" });
     }
     Ok(strings)
+}
+
+fn within(text: String, param: impl Fn() -> String, limit: usize) -> Result<String, ApiError> {
+    if text.len() > limit { Err(ApiError::TooLong { param: param(), bytes: text.len(), limit }) } else { Ok(text) }
 }
 
 fn read_include_usage(fields: &mut Fields, stream: bool) -> Result<bool, ApiError> {
@@ -217,7 +245,9 @@ mod tests {
         prompts: 64,
         choices: 16,
         top_log_probs: 20,
+        total_choices: 32,
         stop_strings: 4,
+        stop_bytes: 64,
         source_vocab: 1000,
         target_vocab: 500,
         has_tokenizer: true,
@@ -323,6 +353,41 @@ mod tests {
                 assert!(param.starts_with(name), "{name} {value}: {body}");
             }
         }
+    }
+
+    #[test]
+    fn a_stop_string_longer_than_allowed_is_named_by_its_place() {
+        let (longest, longer) = ("é".repeat(32), "x".repeat(65));
+        assert_eq!(with("stop", json!(["a", longest])).unwrap().stop.len(), 2);
+        for (value, param) in [(json!(longer), "stop"), (json!(["a", longer]), "stop[1]")] {
+            let refused = ApiError::TooLong { param: param.to_owned(), bytes: 65, limit: 64 };
+            assert_eq!(with("stop", value), Err(refused));
+        }
+    }
+
+    #[test]
+    fn all_choices_of_a_request_are_bounded_together() {
+        let ask = |prompts: usize, n: u32| parse(json!({"prompt": vec!["p"; prompts], "n": n}));
+        assert!(ask(32, 1).is_ok() && ask(2, 16).is_ok());
+        for (prompts, n, param) in [(33, 1, "prompt"), (3, 11, "n"), (64, 16, "n")] {
+            let error = ask(prompts, n).expect_err("refused");
+            assert!(matches!(error, ApiError::Total { param: name, limit: 32, .. } if name == param), "{error}");
+        }
+    }
+
+    #[test]
+    fn log_probabilities_count_every_token_of_every_choice_with_its_alternatives() {
+        let mut body = json!({"prompt": ["p", "q"], "n": 3, "max_tokens": 20});
+        let count = |body: &Value| parse(body.clone()).unwrap().log_probs_per_prompt(10);
+        assert_eq!(count(&body), 0);
+        body["logprobs"] = json!(0);
+        assert_eq!(count(&body), 60);
+        body["logprobs"] = json!(20);
+        assert_eq!(count(&body), 60 * 21);
+        body["echo"] = json!(true);
+        assert_eq!(count(&body), 90 * 21);
+        body["max_tokens"] = json!(u64::MAX);
+        assert!(count(&body) > u64::from(u32::MAX));
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub struct StopStrings {
 struct Pattern {
     bytes: Vec<u8>,
     /// For each length: the longest proper suffix of that prefix that is a prefix as well.
-    fallback: Vec<usize>,
+    fallback: Vec<u32>,
 }
 
 impl StopStrings {
@@ -32,7 +32,7 @@ impl Pattern {
         let mut matched = 0;
         for (index, &byte) in bytes.iter().enumerate().skip(1) {
             matched = pattern.advance(matched, byte);
-            pattern.fallback[index + 1] = matched;
+            pattern.fallback[index + 1] = u32::try_from(matched).expect("a stop string is far shorter than 4 GiB");
         }
         pattern
     }
@@ -40,7 +40,7 @@ impl Pattern {
     /// The length of the longest prefix that ends with `byte`, when `matched` bytes were matched before.
     fn advance(&self, mut matched: usize, byte: u8) -> usize {
         while matched > 0 && self.bytes[matched] != byte {
-            matched = self.fallback[matched];
+            matched = self.fallback[matched] as usize;
         }
         if self.bytes[matched] == byte { matched + 1 } else { 0 }
     }

@@ -146,8 +146,14 @@ pub struct Limits {
     pub step_encoder_tokens: u32,
     /// `logprobs`.
     pub top_logprobs: u32,
+    /// Prompts times `n` of one HTTP request.
+    pub total_choices: usize,
+    /// Choices times tokens times `logprobs` + 1 of one HTTP request.
+    pub total_logprobs: usize,
     /// Strings in `stop`.
     pub stop_strings: usize,
+    /// Length of each.
+    pub stop_bytes: usize,
 }
 
 impl Config {
@@ -308,7 +314,10 @@ impl Limits {
             step_rows: reader.integer("limits.step_rows", 1..=65_536),
             step_encoder_tokens: reader.integer("limits.step_encoder_tokens", 1..=MIB),
             top_logprobs: reader.integer("limits.top_logprobs", 0..=100),
+            total_choices: reader.integer("limits.total_choices", 1..=MIB),
+            total_logprobs: reader.integer("limits.total_logprobs", 0..=GIB),
             stop_strings: reader.integer("limits.stop_strings", 0..=64),
+            stop_bytes: reader.integer("limits.stop_bytes", 1..=MIB),
         };
         let Self { prompts, queued_requests, running_rows, step_rows, body_bytes, unparsed_body_bytes, .. } = limits;
         reader.ordered(("limits.prompts", prompts.into()), ("limits.queued_requests", queued_requests.into()));

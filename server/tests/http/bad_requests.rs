@@ -61,6 +61,7 @@ async fn every_refused_value_names_its_parameter_and_reaches_no_engine() {
         ("prompt", json!(vec!["a"; 9]), "prompt", None, "9 prompts; at most 8"),
         ("n", json!(17), "n", None, "between 1 and 16"),
         ("logprobs", json!(21), "logprobs", None, "between 0 and 20"),
+        ("stop", json!(["a", "b".repeat(65)]), "stop[1]", None, "65 bytes; at most 64"),
         ("max_tokens", json!(0), "max_tokens", None, "at least 1"),
         ("max_tokens", json!(129), "max_tokens", Some("context_length_exceeded"), "writes at most 128"),
         ("max_tokens", json!(1_u64 << 60), "max_tokens", Some("context_length_exceeded"), "writes at most 128"),
@@ -89,7 +90,27 @@ async fn every_refused_value_names_its_parameter_and_reaches_no_engine() {
     assert_eq!(message, "you must provide a 'prompt' parameter");
     assert!(hand.is_idle());
     app.all_slots_free().await;
-    assert_eq!(app.count(Outcome::Refused), 28);
+    assert_eq!(app.count(Outcome::Refused), 29);
+}
+
+#[tokio::test]
+async fn what_is_allowed_field_by_field_can_be_too_much_together() {
+    let (app, hand) = App::by_hand(Setup::default());
+    let many = json!({"prompt": vec!["p"; 8], "n": 5});
+    let message = app.complete(many).await.error(400, Some("n"), None);
+    assert!(message.contains("makes 40 choices (prompts times n) in all; at most 32"), "{message}");
+    let mut scored = json!({"prompt": "p", "n": 16, "max_tokens": 25, "logprobs": 20});
+    let message = app.complete(scored.clone()).await.error(400, Some("logprobs"), None);
+    assert!(message.contains("makes 8400 log-probabilities"), "{message}");
+    // As text, the decoder prompt is counted once its tokens are known.
+    scored["max_tokens"] = json!(24);
+    scored["echo"] = json!(true);
+    for decoder_prompt in [json!([9, 9]), json!("a fine tool")] {
+        scored["decoder_prompt"] = decoder_prompt;
+        app.complete(scored.clone()).await.error(400, Some("logprobs"), None);
+    }
+    assert!(hand.is_idle());
+    app.all_slots_free().await;
 }
 
 #[tokio::test]
