@@ -12,8 +12,8 @@ use super::body::{BodyReader, ReceivedBody, SMALL_BODY_BYTES};
 use super::choice::ChoiceSettings;
 use super::completion::{Completion, Submitted};
 use super::error::ApiError;
-use super::prepare::{Inputs, Prepared, prepare};
-use super::prompt::Prompt;
+use super::prepare::{Inputs, Prepared, check_texts, prepare};
+use super::prompt::{Prompt, PromptNames};
 use super::record::RequestRecord;
 use super::request::CompletionRequest;
 use super::stop::StopStrings;
@@ -54,12 +54,14 @@ async fn admit(api: &Arc<Api>, request: Request) -> Result<Admitted, ApiError> {
     let slots = api.engine.reserve(asked.prompts.len() as u32).map_err(ApiError::from)?;
     let inputs = Inputs {
         prompts: std::mem::take(&mut asked.prompts),
+        names: asked.prompt_names,
         decoder_prompt: asked.decoder_prompt.take(),
         add_special_tokens: asked.add_special_tokens,
         echo: asked.echo,
     };
     let prepared = tokenise(api, inputs).await?;
-    check_lengths(api, &prepared, asked.max_tokens)?;
+    let sources = prepared.sources.iter().map(Vec::len);
+    check_lengths(api, Lengths { sources, decoder_prompt: prepared.decoder_prompt.len(), asked: &asked })?;
     check_total_log_probs(api, prepared.sources.len(), asked.log_probs_per_prompt(prepared.decoder_prompt.len()))?;
     let source_tokens: usize = prepared.sources.iter().map(Vec::len).sum();
     let submitted = submit(api, slots, &asked, prepared)?;
@@ -74,14 +76,18 @@ async fn admit(api: &Arc<Api>, request: Request) -> Result<Admitted, ApiError> {
 async fn parse(api: &Arc<Api>, body: ReceivedBody) -> Result<CompletionRequest, ApiError> {
     let bounds = api.request_bounds();
     if body.bytes.len() <= SMALL_BODY_BYTES {
-        return CompletionRequest::parse(&body.bytes, &bounds);
+        let asked = CompletionRequest::parse(&body.bytes, &bounds)?;
+        check_texts(&asked, &api.model)?;
+        return Ok(asked);
     }
-    let engine = api.engine.clone();
+    let (engine, model) = (api.engine.clone(), Arc::clone(&api.model));
     let job = move || {
         // Others may have filled the queue since this body began to arrive.
         engine.check_vacancy()?;
         let ReceivedBody { bytes, held: _held } = body;
-        CompletionRequest::parse(&bytes, &bounds)
+        let asked = CompletionRequest::parse(&bytes, &bounds)?;
+        check_texts(&asked, &model)?;
+        Ok(asked)
     };
     api.parsers.run(job).await?
 }
@@ -98,12 +104,16 @@ fn check_before_tokenising(api: &Api, asked: &CompletionRequest) -> Result<(), A
         let count = asked.prompts.len();
         return Err(ApiError::TooMany { param: "prompt", count, unit: "prompts", limit: queue });
     }
-    // Of a text at least one token is known. What is too long whatever it says is refused before a place is taken.
+    // What is too long whatever it says is refused before a place is taken. Of a text one token is known.
     let beginning = match &asked.decoder_prompt {
         Some(Prompt::Ids(ids)) => ids.len() - usize::from(ids.first() == Some(&api.model.start_token)),
         Some(Prompt::Text(_)) | None => 0,
     };
-    api.engine.check(1, beginning, asked.max_tokens as usize).map_err(ApiError::from)?;
+    let sources = asked.prompts.iter().map(|prompt| match prompt {
+        Prompt::Ids(ids) => ids.len(),
+        Prompt::Text(_) => 1,
+    });
+    check_lengths(api, Lengths { sources, decoder_prompt: beginning, asked })?;
     check_total_log_probs(api, asked.prompts.len(), asked.log_probs_per_prompt(beginning))
 }
 
@@ -126,12 +136,20 @@ async fn tokenise(api: &Arc<Api>, inputs: Inputs) -> Result<Prepared, ApiError> 
     api.pool.run(job).await?
 }
 
-fn check_lengths(api: &Api, prepared: &Prepared, max_tokens: u32) -> Result<(), ApiError> {
-    let several = prepared.sources.len() > 1;
-    for (index, source) in prepared.sources.iter().enumerate() {
+/// Tokens of a request, as far as they are known.
+struct Lengths<'a, I> {
+    sources: I,
+    decoder_prompt: usize,
+    asked: &'a CompletionRequest,
+}
+
+fn check_lengths(api: &Api, lengths: Lengths<'_, impl Iterator<Item = usize>>) -> Result<(), ApiError> {
+    let Lengths { sources, decoder_prompt, asked } = lengths;
+    for (index, source) in sources.enumerate() {
+        let name = || (asked.prompt_names == PromptNames::Listed).then(|| asked.prompt_names.of(index));
         api.engine
-            .check(source.len(), prepared.decoder_prompt.len(), max_tokens as usize)
-            .map_err(|refusal| ApiError::Refused { refusal, prompt: several.then_some(index) })?;
+            .check(source, decoder_prompt, asked.max_tokens as usize)
+            .map_err(|refusal| ApiError::Refused { refusal, prompt: name() })?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! Used by every file of `api`. It must not hold text for more than one reader: messages are for the client.
 
 use axum::body::Body;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -141,6 +141,16 @@ pub enum ApiError {
         /// Allowed.
         limit: usize,
     },
+    /// Text that is too long to be tokenised, for a tokenizer whose tokens have no longest one.
+    #[error("'{param}' has {bytes} bytes; with this model's tokenizer at most {limit} are taken")]
+    TextTooManyBytes {
+        /// The field.
+        param: String,
+        /// Its length.
+        bytes: usize,
+        /// Allowed.
+        limit: usize,
+    },
     /// The tokenizer refused the text.
     #[error("'{param}' cannot be tokenised: {problem}")]
     Untokenizable {
@@ -150,12 +160,12 @@ pub enum ApiError {
         problem: String,
     },
     /// The engine's door refused.
-    #[error("{}{refusal}", .prompt.map(|index| format!("prompt {index}: ")).unwrap_or_default())]
+    #[error("{}{refusal}", .prompt.as_ref().map(|name| format!("{name}: ")).unwrap_or_default())]
     Refused {
         /// Why.
         refusal: Refusal,
         /// Which prompt of a list.
-        prompt: Option<usize>,
+        prompt: Option<String>,
     },
     /// Another model than the one that is served.
     #[error("The model `{asked}` does not exist; this server serves `{served}`")]
@@ -257,7 +267,7 @@ impl ApiError {
             },
             Self::TooManyBodies { .. } => OVERLOADED,
             Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", Some("loading")),
-            Self::TextTooLong { .. } => {
+            Self::TextTooLong { .. } | Self::TextTooManyBytes { .. } => {
                 (StatusCode::BAD_REQUEST, "invalid_request_error", Some("context_length_exceeded"))
             }
             Self::NotUtf8 { .. }
@@ -309,9 +319,14 @@ impl ApiError {
             | Self::TooLong { param, .. }
             | Self::UnknownToken { param, .. }
             | Self::TextTooLong { param, .. }
+            | Self::TextTooManyBytes { param, .. }
             | Self::Untokenizable { param, .. } => Some(param),
-            Self::Refused { refusal, .. } => match refusal {
-                Refusal::SourceTooLong { .. } | Refusal::NeverFits { .. } => Some("prompt"),
+            Self::Refused { refusal, prompt } => match refusal {
+                Refusal::SourceTooLong { .. } | Refusal::NeverFits { .. } => {
+                    Some(prompt.as_deref().unwrap_or("prompt"))
+                }
+                // No `max_tokens` would help.
+                Refusal::TargetTooLong { prompt, limit, .. } if prompt >= limit => Some("decoder_prompt"),
                 Refusal::TargetTooLong { .. } => Some("max_tokens"),
                 Refusal::Overloaded { .. } | Refusal::Draining => None,
             },
@@ -351,6 +366,8 @@ impl IntoResponse for ApiError {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            // OpenAI's clients look for this one first.
+            headers.insert(HeaderName::from_static("retry-after-ms"), HeaderValue::from_static("1000"));
         }
         if matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
             // Whatever of the body is still on its way must not be read as the next request.
@@ -390,15 +407,16 @@ mod tests {
             let response = error.into_response();
             assert_eq!(response.status(), status);
             assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+            assert_eq!(response.headers()["retry-after-ms"], "1000");
         }
     }
 
     #[test]
     fn a_refusal_of_one_prompt_of_a_list_says_which() {
         let refusal = Refusal::SourceTooLong { tokens: 9000, limit: 8192 };
-        let error = ApiError::Refused { refusal, prompt: Some(3) };
+        let error = ApiError::Refused { refusal, prompt: Some("prompt[3]".to_owned()) };
         let body: Value = serde_json::from_str(&error.body()).unwrap();
-        assert_eq!(body["error"]["param"], "prompt");
-        assert!(body["error"]["message"].as_str().unwrap().starts_with("prompt 3: the prompt has 9000 tokens"));
+        assert_eq!(body["error"]["param"], "prompt[3]");
+        assert!(body["error"]["message"].as_str().unwrap().starts_with("prompt[3]: the prompt has 9000 tokens"));
     }
 }

@@ -129,12 +129,20 @@ pub fn kind(value: &Value) -> &'static str {
     }
 }
 
+const LONE_SURROGATE: [&str; 2] = ["lone leading surrogate", "unexpected end of hex escape"];
+
 fn json_problem(error: &serde_json::Error) -> String {
     let said = error.to_string();
     match error.classify() {
         Category::Syntax if said.starts_with("recursion limit exceeded") => {
             format!("it is nested too deeply (line {} column {})", error.line(), error.column())
         }
+        // The parser says so only where half of a surrogate pair stands alone.
+        Category::Syntax if LONE_SURROGATE.iter().any(|words| said.starts_with(words)) => format!(
+            "a lone surrogate escape (\\ud800 to \\udfff) is no character (line {} column {})",
+            error.line(),
+            error.column()
+        ),
         _ => said,
     }
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
+use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -54,7 +56,13 @@ pub async fn list(State(api): State<Arc<Api>>) -> Response {
 }
 
 /// One of the list. Names may hold slashes.
-pub async fn one(State(api): State<Arc<Api>>, Path(name): Path<String>) -> Result<Response, ApiError> {
+pub async fn one(
+    State(api): State<Arc<Api>>,
+    name: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    // A name that is no text is as unknown as any other, and is given back as it came.
+    let name = name.map_or_else(|_| uri.path().trim_start_matches("/v1/models/").to_owned(), |Path(name)| name);
     if name == api.model.name {
         Ok(Json(ModelMessage::from(&*api.model)).into_response())
     } else {

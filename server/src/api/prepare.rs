@@ -7,13 +7,16 @@ use model::Tokenizer;
 use super::error::ApiError;
 use super::model::ServedModel;
 use super::opening::Opening;
-use super::prompt::Prompt;
+use super::prompt::{Prompt, PromptNames};
+use super::request::CompletionRequest;
 
 /// The texts and ids of a request.
 #[derive(Debug)]
 pub struct Inputs {
     /// Sources, at least one.
     pub prompts: Vec<Prompt>,
+    /// What they are called.
+    pub names: PromptNames,
     /// What every text begins with.
     pub decoder_prompt: Option<Prompt>,
     /// Whether the tokenizer frames the sources.
@@ -33,21 +36,45 @@ pub struct Prepared {
     pub opening: Opening,
 }
 
-/// Tokenises whatever is text.
+/// Bytes of a text for each token it may become, where the tokenizer gives no bound: more than any word of a natural
+/// language has.
+const BYTES_PER_TOKEN: usize = 64;
+
+/// Refuses texts that could not fit whatever their tokens are, without tokenising them.
+pub fn check_texts(asked: &CompletionRequest, model: &ServedModel) -> Result<(), ApiError> {
+    let Some(tokenizer) = &model.tokenizer else { return Ok(()) };
+    for (index, prompt) in asked.prompts.iter().enumerate() {
+        if let Prompt::Text(text) = prompt {
+            check_text(text, tokenizer, model.max_source_tokens, || asked.prompt_names.of(index))?;
+        }
+    }
+    match &asked.decoder_prompt {
+        Some(Prompt::Text(text)) => {
+            check_text(text, tokenizer, model.max_target_tokens, || "decoder_prompt".to_owned())
+        }
+        Some(Prompt::Ids(_)) | None => Ok(()),
+    }
+}
+
+/// Merging pieces takes longer than the text grows, so a text that cannot fit is never begun.
+fn check_text(text: &str, tokenizer: &Tokenizer, limit: usize, param: impl Fn() -> String) -> Result<(), ApiError> {
+    let most_bytes = limit.saturating_mul(BYTES_PER_TOKEN);
+    if tokenizer.longest_piece_bytes().is_none() && text.len() > most_bytes {
+        return Err(ApiError::TextTooManyBytes { param: param(), bytes: text.len(), limit: most_bytes });
+    }
+    let tokens = tokenizer.fewest_tokens(text);
+    if tokens > limit { Err(ApiError::TextTooLong { param: param(), tokens, limit }) } else { Ok(()) }
+}
+
+/// Tokenises whatever is text; [`check_texts`] has passed it.
 pub fn prepare(inputs: Inputs, model: &ServedModel) -> Result<Prepared, ApiError> {
-    let Inputs { prompts, decoder_prompt, add_special_tokens, echo } = inputs;
-    let several = prompts.len() > 1;
+    let Inputs { prompts, names, decoder_prompt, add_special_tokens, echo } = inputs;
     let source = |(index, prompt): (usize, Prompt)| {
-        let param = || if several { format!("prompt[{index}]") } else { "prompt".to_owned() };
+        let param = || names.of(index);
         let ids = match prompt {
             Prompt::Ids(ids) => ids,
             Prompt::Text(text) => {
-                let field = TextField {
-                    param: param(),
-                    add_special_tokens,
-                    tokens: model.max_source_tokens,
-                    vocab: model.source_vocab,
-                };
+                let field = TextField { param: param(), add_special_tokens, vocab: model.source_vocab };
                 field.ids(&text, tokenizer(model, "prompt")?)?
             }
         };
@@ -62,7 +89,7 @@ pub fn prepare(inputs: Inputs, model: &ServedModel) -> Result<Prepared, ApiError
 }
 
 fn begin(prompt: Option<Prompt>, echo: bool, model: &ServedModel) -> Result<(Vec<u32>, Opening), ApiError> {
-    let (mut ids, text) = match prompt {
+    let (mut ids, mut text) = match prompt {
         None => (Vec::new(), None),
         Some(Prompt::Ids(ids)) => (ids, None),
         Some(Prompt::Text(text)) => {
@@ -70,7 +97,6 @@ fn begin(prompt: Option<Prompt>, echo: bool, model: &ServedModel) -> Result<(Vec
                 param: "decoder_prompt".to_owned(),
                 // The start token is put before it anyway, and an end token after it would be the end.
                 add_special_tokens: false,
-                tokens: model.max_target_tokens,
                 vocab: model.target_vocab,
             };
             let ids = field.ids(&text, tokenizer(model, "decoder_prompt")?)?;
@@ -80,6 +106,9 @@ fn begin(prompt: Option<Prompt>, echo: bool, model: &ServedModel) -> Result<(Vec
     // The engine puts the start token first; ids that were taken from a whole sequence bring their own.
     if ids.first() == Some(&model.start_token) {
         ids.remove(0);
+        // The echoed text has to begin where the first offset points to.
+        let name = model.token_name(model.start_token);
+        text = text.map(|text| text.strip_prefix(&name).map_or(text.clone(), str::to_owned));
     }
     let opening = Opening::new(&ids, text, echo, model);
     Ok((ids, opening))
@@ -93,19 +122,12 @@ fn tokenizer<'a>(model: &'a ServedModel, param: &'static str) -> Result<&'a Toke
 struct TextField {
     param: String,
     add_special_tokens: bool,
-    /// Ids it may become, at most.
-    tokens: usize,
     /// Ids the model knows on that side.
     vocab: usize,
 }
 
 impl TextField {
     fn ids(&self, text: &str, tokenizer: &Tokenizer) -> Result<Vec<u32>, ApiError> {
-        let tokens = tokenizer.fewest_tokens(text);
-        if tokens > self.tokens {
-            // Merging pieces takes longer than the text grows, so a text that cannot fit is never begun.
-            return Err(ApiError::TextTooLong { param: self.param.clone(), tokens, limit: self.tokens });
-        }
         let ids = tokenizer
             .encode(text, self.add_special_tokens)
             .map_err(|error| ApiError::Untokenizable { param: self.param.clone(), problem: error.to_string() })?;

@@ -16,6 +16,25 @@ pub enum Prompt {
     Ids(Vec<u32>),
 }
 
+/// How the prompts of a request are called in errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PromptNames {
+    /// One string or one list of ids: `prompt`.
+    Single,
+    /// `prompt[0]` and so on, though there may be only one.
+    Listed,
+}
+
+impl PromptNames {
+    /// The name of one of them.
+    pub fn of(self, index: usize) -> String {
+        match self {
+            Self::Single => "prompt".to_owned(),
+            Self::Listed => format!("prompt[{index}]"),
+        }
+    }
+}
+
 const PROMPT_FORMS: &str = "a string, a list of strings, a list of token ids or a list of lists of token ids";
 
 /// What ids may be, and how many prompts.
@@ -28,9 +47,9 @@ pub struct PromptBounds {
 }
 
 /// Reads `prompt` in its four forms; at least one prompt comes back.
-pub fn prompts(value: Value, bounds: PromptBounds) -> Result<Vec<Prompt>, ApiError> {
+pub fn prompts(value: Value, bounds: PromptBounds) -> Result<(Vec<Prompt>, PromptNames), ApiError> {
     let list = match value {
-        Value::String(text) => return Ok(vec![Prompt::Text(text)]),
+        Value::String(text) => return Ok((vec![Prompt::Text(text)], PromptNames::Single)),
         Value::Array(list) => list,
         other => return Err(wrong_form("prompt".to_owned(), PROMPT_FORMS, &other)),
     };
@@ -40,13 +59,14 @@ pub fn prompts(value: Value, bounds: PromptBounds) -> Result<Vec<Prompt>, ApiErr
         Some(_) => false,
     };
     if is_ids {
-        return Ok(vec![Prompt::Ids(ids("prompt", list, bounds.vocab)?)]);
+        return Ok((vec![Prompt::Ids(ids("prompt", list, bounds.vocab)?)], PromptNames::Single));
     }
     if list.len() > bounds.prompts {
         return Err(ApiError::TooMany { param: "prompt", count: list.len(), unit: "prompts", limit: bounds.prompts });
     }
     let are_texts = list[0].is_string();
-    list.into_iter().enumerate().map(|(index, value)| one_of_list(index, value, are_texts, bounds.vocab)).collect()
+    let one = |(index, value)| one_of_list(index, value, are_texts, bounds.vocab);
+    Ok((list.into_iter().enumerate().map(one).collect::<Result<_, _>>()?, PromptNames::Listed))
 }
 
 /// Reads `decoder_prompt`: a string, or ids.
@@ -105,10 +125,13 @@ mod tests {
 
     #[test]
     fn all_four_forms_of_prompt_are_read() {
-        assert_eq!(prompts(json!("a"), BOUNDS), Ok(vec![text("a")]));
-        assert_eq!(prompts(json!(["a", ""]), BOUNDS), Ok(vec![text("a"), text("")]));
-        assert_eq!(prompts(json!([0, 99]), BOUNDS), Ok(vec![Prompt::Ids(vec![0, 99])]));
-        assert_eq!(prompts(json!([[5], [6, 7]]), BOUNDS), Ok(vec![Prompt::Ids(vec![5]), Prompt::Ids(vec![6, 7])]));
+        use PromptNames::{Listed, Single};
+        assert_eq!(prompts(json!("a"), BOUNDS), Ok((vec![text("a")], Single)));
+        assert_eq!(prompts(json!(["a"]), BOUNDS), Ok((vec![text("a")], Listed)));
+        assert_eq!(prompts(json!(["a", ""]), BOUNDS), Ok((vec![text("a"), text("")], Listed)));
+        assert_eq!(prompts(json!([0, 99]), BOUNDS), Ok((vec![Prompt::Ids(vec![0, 99])], Single)));
+        let both = vec![Prompt::Ids(vec![5]), Prompt::Ids(vec![6, 7])];
+        assert_eq!(prompts(json!([[5], [6, 7]]), BOUNDS), Ok((both, Listed)));
         // A list of more ids than prompts are allowed is one prompt.
         assert!(prompts(json!([1, 2, 3, 4, 5]), BOUNDS).is_ok());
     }

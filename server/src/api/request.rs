@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::error::ApiError;
 use super::fields::{Fields, kind};
 use super::neutral::{take_unsupported, take_unsupported_stream_options};
-use super::prompt::{Prompt, PromptBounds, decoder_prompt, prompts};
+use super::prompt::{Prompt, PromptBounds, PromptNames, decoder_prompt, prompts};
 
 /// What a body is checked against.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +40,8 @@ pub struct CompletionRequest {
     pub model: Option<String>,
     /// Sources, at least one.
     pub prompts: Vec<Prompt>,
+    /// What they are called.
+    pub prompt_names: PromptNames,
     /// What every text begins with.
     pub decoder_prompt: Option<Prompt>,
     /// Whether the tokenizer frames the sources as the model was trained.
@@ -85,9 +87,12 @@ impl CompletionRequest {
         let echo = fields.boolean("echo", false)?;
         let lowest = i64::from(!echo);
         let max_tokens = fields.integer("max_tokens", lowest, u64::MAX)?.map_or(16, saturated);
+        let model = fields.text("model")?;
+        let (prompts, prompt_names) = read_prompts(&mut fields, bounds)?;
         let request = Self {
-            model: fields.text("model")?,
-            prompts: read_prompts(&mut fields, bounds)?,
+            model,
+            prompts,
+            prompt_names,
             decoder_prompt: read_decoder_prompt(&mut fields, bounds)?,
             add_special_tokens: fields.boolean("add_special_tokens", true)?,
             max_tokens,
@@ -136,10 +141,10 @@ fn check_total_choices(request: &CompletionRequest, bounds: &RequestBounds) -> R
     Err(ApiError::Total { param, count, unit: "choices (prompts times n)", limit })
 }
 
-fn read_prompts(fields: &mut Fields, bounds: &RequestBounds) -> Result<Vec<Prompt>, ApiError> {
+fn read_prompts(fields: &mut Fields, bounds: &RequestBounds) -> Result<(Vec<Prompt>, PromptNames), ApiError> {
     let value = fields.take("prompt").ok_or(ApiError::Missing { param: "prompt" })?;
     let read = prompts(value, PromptBounds { prompts: bounds.prompts, vocab: bounds.source_vocab })?;
-    if !bounds.has_tokenizer && read.iter().any(|prompt| matches!(prompt, Prompt::Text(_))) {
+    if !bounds.has_tokenizer && read.0.iter().any(|prompt| matches!(prompt, Prompt::Text(_))) {
         return Err(ApiError::NeedsTokenizer { param: "prompt", instead: "give token ids" });
     }
     Ok(read)
@@ -273,6 +278,7 @@ mod tests {
             CompletionRequest {
                 model: None,
                 prompts: vec![Prompt::Text("p".to_owned())],
+                prompt_names: PromptNames::Single,
                 decoder_prompt: None,
                 add_special_tokens: true,
                 max_tokens: 16,
@@ -423,7 +429,15 @@ mod tests {
         assert!(parse(b"  ").contains("it is empty"));
         assert!(parse(b"[1]").contains("must be a JSON object, not a list"));
         assert!(parse(b"{\"prompt\": \"a\"} x").contains("trailing characters"));
-        assert!(parse(b"{\"prompt\": \"\\ud800\"}").contains("line 1"));
+        for lone in ["\\ud800", "\\uD83D x", "\\ud83d\\n", "\\ud800\\u0041", "\\udc00"] {
+            let problem = parse(format!("{{\"prompt\": \"{lone}\"}}").as_bytes());
+            assert!(
+                problem.contains("a lone surrogate escape (\\ud800 to \\udfff) is no character"),
+                "{lone}: {problem}"
+            );
+            assert!(problem.contains("line 1 column"), "{problem}");
+        }
+        assert!(!parse(b"{\"prompt\": \"\\u00").contains("surrogate"));
         let deep = format!("{{\"prompt\": {}1{}}}", "[".repeat(1000), "]".repeat(1000));
         assert!(parse(deep.as_bytes()).contains("nested too deeply"));
         assert!(parse(b"{\"prompt\": NaN}").contains("line 1"));

@@ -99,10 +99,7 @@ pub enum Refusal {
         limit: usize,
     },
     /// Decoder prompt and `max_tokens` longer than allowed.
-    #[error(
-        "decoder_prompt ({prompt} tokens) and max_tokens ({max_tokens}) make {}; this model writes at most {limit}",
-        prompt + max_tokens
-    )]
+    #[error("{}; this model writes at most {limit}", target_length(*.prompt, *.max_tokens))]
     TargetTooLong {
         /// Decoder prompt tokens.
         prompt: usize,
@@ -121,4 +118,11 @@ pub enum Refusal {
         /// Pages there are.
         pages: usize,
     },
+}
+
+fn target_length(prompt: usize, max_tokens: usize) -> String {
+    if prompt == 0 {
+        return format!("max_tokens is {max_tokens}");
+    }
+    format!("decoder_prompt ({prompt} tokens) and max_tokens ({max_tokens}) make {}", prompt.saturating_add(max_tokens))
 }

@@ -1,7 +1,11 @@
 //! Requests that are refused: each with OpenAI's error object, the status and the parameter at fault.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::{Request, header};
+use model::Tokenizer;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use server::api::BodyLimits;
@@ -63,7 +67,13 @@ async fn every_refused_value_names_its_parameter_and_reaches_no_engine() {
         ("logprobs", json!(21), "logprobs", None, "between 0 and 20"),
         ("stop", json!(["a", "b".repeat(65)]), "stop[1]", None, "65 bytes; at most 64"),
         ("max_tokens", json!(0), "max_tokens", None, "at least 1"),
-        ("max_tokens", json!(129), "max_tokens", Some("context_length_exceeded"), "writes at most 128"),
+        (
+            "max_tokens",
+            json!(129),
+            "max_tokens",
+            Some("context_length_exceeded"),
+            "max_tokens is 129; this model writes at most 128",
+        ),
         ("max_tokens", json!(1_u64 << 60), "max_tokens", Some("context_length_exceeded"), "writes at most 128"),
         (
             "prompt",
@@ -72,8 +82,12 @@ async fn every_refused_value_names_its_parameter_and_reaches_no_engine() {
             Some("context_length_exceeded"),
             "has 257 tokens; this model takes at most 256",
         ),
-        ("prompt", json!([[1], long]), "prompt", Some("context_length_exceeded"), "prompt 1: the prompt has 257"),
+        ("prompt", json!([[1], long]), "prompt[1]", Some("context_length_exceeded"), "prompt[1]: the prompt has 257"),
+        ("prompt", json!([long]), "prompt[0]", Some("context_length_exceeded"), "prompt[0]: the prompt has 257"),
+        ("prompt", json!(["a ".repeat(300)]), "prompt[0]", Some("context_length_exceeded"), "takes at most 256"),
         ("decoder_prompt", json!(vec![9; 113]), "max_tokens", Some("context_length_exceeded"), "make 129"),
+        ("decoder_prompt", json!(vec![9; 128]), "decoder_prompt", Some("context_length_exceeded"), "(128 tokens)"),
+        ("decoder_prompt", json!("a ".repeat(200)), "decoder_prompt", Some("context_length_exceeded"), "at most 128"),
         ("best_of", json!(3), "best_of", None, "not supported"),
         ("stop_token_ids", json!([1]), "stop_token_ids", None, "not supported"),
         ("max_new_tokens", json!(3), "max_new_tokens", None, "Unrecognized request argument supplied: max_new_tokens"),
@@ -90,7 +104,7 @@ async fn every_refused_value_names_its_parameter_and_reaches_no_engine() {
     assert_eq!(message, "you must provide a 'prompt' parameter");
     assert!(hand.is_idle());
     app.all_slots_free().await;
-    assert_eq!(app.count(Outcome::Refused), 29);
+    assert_eq!(app.count(Outcome::Refused), 33);
 }
 
 #[tokio::test]
@@ -154,6 +168,26 @@ async fn a_megabyte_of_one_character_is_refused_before_it_is_tokenised() {
         }
         let body = json!({"prompt": ["p", text]});
         app.complete(body).await.error(400, Some("prompt[1]"), Some("context_length_exceeded"));
+    }
+    assert!(hand.is_idle());
+}
+
+#[tokio::test]
+async fn where_the_tokenizer_gives_no_bound_a_text_is_bounded_by_its_bytes() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/demo/tokenizer.json");
+    let mut parts: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    parts["model"]["byte_fallback"] = json!(false);
+    let unbounded = Tokenizer::from_bytes(parts.to_string().as_bytes()).unwrap();
+    assert_eq!(unbounded.longest_piece_bytes(), None);
+    let (app, hand) = App::by_hand(Setup { tokenizer: Some(Arc::new(unbounded)), ..Setup::default() });
+    for (field, limit) in [("prompt", 256 * 64), ("decoder_prompt", 128 * 64)] {
+        let mut body = json!({"prompt": "p"});
+        for excess in [1, 500_000] {
+            body[field] = json!("a".repeat(limit + excess));
+            let message = app.complete(body.clone()).await.error(400, Some(field), Some("context_length_exceeded"));
+            assert!(message.contains(&format!("has {} bytes", limit + excess)), "{message}");
+            assert!(message.contains(&format!("at most {limit} are taken")), "{message}");
+        }
     }
     assert!(hand.is_idle());
 }
@@ -234,6 +268,8 @@ async fn unknown_models_and_paths_and_wrong_methods_are_told_apart() {
     let message = answer.error(404, Some("model"), Some("model_not_found"));
     assert_eq!(message, "The model `gpt-4` does not exist; this server serves `org/demo`");
     app.get("/v1/models/gpt-4").await.error(404, Some("model"), Some("model_not_found"));
+    let message = app.get("/v1/models/%ff").await.error(404, Some("model"), Some("model_not_found"));
+    assert_eq!(message, "The model `%ff` does not exist; this server serves `org/demo`");
     for path in ["/", "/v1", "/v1/chat/completions", "/v1/completions/", "/health/x"] {
         let message = app.get(path).await.error(404, None, Some("unknown_url"));
         assert_eq!(message, format!("Invalid URL (GET {path})"));

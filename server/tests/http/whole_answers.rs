@@ -222,6 +222,21 @@ async fn echo_with_log_probabilities_scores_the_decoder_prompt_from_its_first_to
 }
 
 #[tokio::test]
+async fn a_start_token_spelled_out_is_not_echoed_and_takes_no_room() {
+    let app = App::saying("X");
+    let ask = |decoder_prompt| json!({"prompt": "p", "decoder_prompt": decoder_prompt, "echo": true, "logprobs": 0});
+    let mut plain = app.completed(ask("a tool")).await;
+    let mut spelled = app.completed(ask("<bos>a tool")).await;
+    assert_eq!(spelled["choices"], plain["choices"]);
+    plain = app.completed(ask("")).await;
+    spelled = app.completed(ask("<bos>")).await;
+    assert_eq!(spelled["choices"], plain["choices"]);
+    let twice = app.completed(ask("<bos><bos>a")).await["choices"][0].take();
+    assert_eq!(twice["text"], "<bos>aX", "only the one that the server puts there is left out");
+    assert_eq!(twice["logprobs"]["text_offset"][1], 5);
+}
+
+#[tokio::test]
 async fn a_character_begun_by_the_decoder_prompt_is_completed_by_the_text() {
     let app = App::scripted(Setup::default(), |request| generate(request, &[7 + 0xA9]));
     let body = |echo| json!({"prompt": "p", "decoder_prompt": [ids("x")[0], 7 + 0xC3], "echo": echo});
