@@ -125,6 +125,10 @@ impl Completion {
                 if running.choice.token(id, score.as_ref()) {
                     self.generations.cancel_choice(prompt, choice);
                     self.one_finished(prompt);
+                } else if let Some(reason) = self.generations.take_finish(prompt, choice) {
+                    // A stream says both in one message.
+                    running.choice.finish(reason);
+                    self.one_finished(prompt);
                 }
                 Ok(Some(index))
             }

@@ -6,14 +6,21 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::{Context, Poll};
 
-use crate::engine::{Generation, GenerationEvent};
+use crate::engine::{FinishReason, Generation, GenerationEvent};
 
 /// One stream per prompt; closed ones are empty places.
 #[derive(Debug)]
 pub struct Generations {
-    streams: Vec<Option<Generation>>,
+    streams: Vec<Option<Stream>>,
     /// Where the next look begins, so that a busy stream does not hide the others.
     first: usize,
+}
+
+#[derive(Debug)]
+struct Stream {
+    generation: Generation,
+    /// An event that was looked at and is still to be told.
+    ahead: Option<GenerationEvent>,
 }
 
 /// Something happened to a prompt.
@@ -28,12 +35,25 @@ pub struct PromptEvent {
 impl Generations {
     /// In the order of the prompts.
     pub fn new(streams: Vec<Generation>) -> Self {
-        Self { streams: streams.into_iter().map(Some).collect(), first: 0 }
+        let stream = |generation| Some(Stream { generation, ahead: None });
+        Self { streams: streams.into_iter().map(stream).collect(), first: 0 }
     }
 
     /// The next event of any open stream; `None` when all are closed. Nothing is lost when the future is dropped.
     pub async fn next(&mut self) -> Option<PromptEvent> {
         poll_fn(|context| self.poll(context)).await
+    }
+
+    /// Why a choice ended, when its end is the next event of its prompt and there already.
+    pub fn take_finish(&mut self, prompt: usize, ended: u32) -> Option<FinishReason> {
+        let stream = self.streams[prompt].as_mut()?;
+        match stream.ahead.take().or_else(|| stream.generation.try_next())? {
+            GenerationEvent::Finished { choice, reason } if choice == ended => Some(reason),
+            other => {
+                stream.ahead = Some(other);
+                None
+            }
+        }
     }
 
     /// Reads this stream no further; what still runs of it is cancelled.
@@ -44,7 +64,7 @@ impl Generations {
     /// Ends one choice of a prompt.
     pub fn cancel_choice(&self, prompt: usize, choice: u32) {
         if let Some(stream) = &self.streams[prompt] {
-            stream.cancel_choice(choice);
+            stream.generation.cancel_choice(choice);
         }
     }
 
@@ -54,7 +74,11 @@ impl Generations {
         for prompt in (0..count).map(|offset| (self.first + offset) % count) {
             let Some(stream) = &mut self.streams[prompt] else { continue };
             any_open = true;
-            if let Poll::Ready(event) = pin!(stream.next()).poll(context) {
+            let next = match stream.ahead.take() {
+                Some(event) => Poll::Ready(Some(event)),
+                None => pin!(stream.generation.next()).poll(context),
+            };
+            if let Poll::Ready(event) = next {
                 self.first = prompt + 1;
                 return Poll::Ready(Some(PromptEvent { prompt, event }));
             }

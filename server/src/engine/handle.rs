@@ -203,6 +203,11 @@ impl Generation {
         self.events.recv().await
     }
 
+    /// The next event if it is there already.
+    pub fn try_next(&mut self) -> Option<GenerationEvent> {
+        self.events.try_recv().ok()
+    }
+
     /// As [`Self::next`], for a thread outside the async runtime.
     pub fn blocking_next(&mut self) -> Option<GenerationEvent> {
         self.events.blocking_recv()

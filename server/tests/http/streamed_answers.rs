@@ -113,6 +113,36 @@ async fn log_probabilities_and_ids_are_sent_with_their_tokens() {
 }
 
 #[tokio::test]
+async fn the_reason_rides_on_the_last_token_when_both_are_there() {
+    let (app, mut hand) = App::by_hand(Setup::default());
+    let response = app.open(&json!({"prompt": "p", "stream": true, "n": 2, "return_token_ids": true})).await;
+    let submission = hand.submission().await;
+    let finished = |choice, reason| GenerationEvent::Finished { choice, reason };
+    let letter = ids("A")[0];
+    for event in [
+        token(0, letter),
+        token(1, letter),
+        finished(1, FinishReason::Length),
+        token(0, END),
+        finished(0, FinishReason::Stop),
+    ] {
+        submission.events.send(event).unwrap();
+    }
+    let events = Events::of(&crate::app::Answer::of(response).await.text);
+    let said: Vec<Value> = events
+        .chunks
+        .iter()
+        .map(|chunk| &chunk["choices"][0])
+        .map(|choice| json!([choice["index"], choice["text"], choice["token_ids"], choice["finish_reason"]]))
+        .collect();
+    assert_eq!(
+        said,
+        [json!([0, "A", [letter], null]), json!([1, "A", [letter], "length"]), json!([0, "", [END], "stop"])]
+    );
+    assert!(events.done);
+}
+
+#[tokio::test]
 async fn echo_alone_is_streamed_too() {
     let app = App::saying("x");
     let body = json!({"prompt": "p", "decoder_prompt": "a fine tool", "echo": true, "max_tokens": 0});
