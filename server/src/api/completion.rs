@@ -142,7 +142,9 @@ impl Completion {
                 self.one_finished(prompt);
                 Ok(Some(index))
             }
-            GenerationEvent::Failed { message } => Err(ApiError::EngineFailed { problem: message }),
+            GenerationEvent::Failed { message, is_lasting } => {
+                Err(ApiError::EngineFailed { problem: message, is_lasting })
+            }
         }
     }
 

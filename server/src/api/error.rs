@@ -220,6 +220,8 @@ pub enum ApiError {
     EngineFailed {
         /// What it said.
         problem: String,
+        /// Whether the same request would fail again.
+        is_lasting: bool,
     },
     /// The engine ended before the request did.
     #[error("the engine stopped before the request was finished")]
@@ -368,6 +370,10 @@ impl IntoResponse for ApiError {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             // OpenAI's clients look for this one first.
             headers.insert(HeaderName::from_static("retry-after-ms"), HeaderValue::from_static("1000"));
+        }
+        if matches!(self, Self::EngineFailed { is_lasting: true, .. }) {
+            // OpenAI's clients repeat what ended with a 500 unless they are told not to.
+            headers.insert(HeaderName::from_static("x-should-retry"), HeaderValue::from_static("false"));
         }
         if matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
             // Whatever of the body is still on its way must not be read as the next request.

@@ -130,7 +130,7 @@ impl Bench<'_> {
         }
         for generation in &mut generations {
             while let Some(event) = generation.blocking_next() {
-                if let GenerationEvent::Failed { message } = event {
+                if let GenerationEvent::Failed { message, .. } = event {
                     return Err(CommandError::Failed { message });
                 }
             }

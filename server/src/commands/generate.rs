@@ -35,7 +35,7 @@ pub fn generate(config: &Config, options: &GenerateOptions) -> Result<(), Comman
                 out.write_all(detokenizer.push(id).as_bytes()).map_err(io("write the answer"))?;
                 out.flush().map_err(io("write the answer"))?;
             }
-            GenerationEvent::Failed { message } => return Err(CommandError::Failed { message }),
+            GenerationEvent::Failed { message, .. } => return Err(CommandError::Failed { message }),
             GenerationEvent::Started { .. } | GenerationEvent::Scored { .. } | GenerationEvent::Finished { .. } => {}
         }
     }

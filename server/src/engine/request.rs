@@ -75,6 +75,8 @@ pub enum GenerationEvent {
     Failed {
         /// For the client.
         message: String,
+        /// Whether the same request would fail again.
+        is_lasting: bool,
     },
 }
 

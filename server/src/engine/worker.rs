@@ -174,7 +174,7 @@ impl Worker {
         let choices = request.choices as usize;
         self.open.insert(id, Open { events, alive: vec![true; choices], slot: Some(slot) });
         if let Err(refusal) = self.scheduler.submit(id, request, SALT) {
-            self.tell(id, GenerationEvent::Failed { message: refusal.to_string() });
+            self.tell(id, GenerationEvent::Failed { message: refusal.to_string(), is_lasting: true });
         }
     }
 
@@ -221,8 +221,8 @@ impl Worker {
     fn fail_step(&mut self, error: &ExecutorError, step: &mut Step) {
         let mut failed = Vec::new();
         self.scheduler.fail_step(&mut failed);
-        let message = error.to_string();
-        step.messages.extend(failed.into_iter().map(|id| (id, GenerationEvent::Failed { message: message.clone() })));
+        let message = GenerationEvent::Failed { message: error.to_string(), is_lasting: false };
+        step.messages.extend(failed.into_iter().map(|id| (id, message.clone())));
     }
 
     fn tell(&mut self, id: RequestId, message: GenerationEvent) {
@@ -234,7 +234,7 @@ impl Worker {
             }
             GenerationEvent::Scored { .. } | GenerationEvent::Token { .. } => false,
             GenerationEvent::Finished { choice, .. } => open.end(*choice),
-            GenerationEvent::Failed { message } => {
+            GenerationEvent::Failed { message, .. } => {
                 tracing::error!(request = id.0, message, "a request failed");
                 true
             }
@@ -290,8 +290,9 @@ fn message(event: &Event, scores: &mut impl Iterator<Item = TokenScore>) -> Gene
             GenerationEvent::Token { choice, id: token, score: score.map(|_| next()) }
         }
         Event::Finished { choice, reason, .. } => GenerationEvent::Finished { choice, reason },
-        Event::Failed { .. } => {
-            GenerationEvent::Failed { message: "the model gave no finite logits for this request".to_owned() }
-        }
+        Event::Failed { .. } => GenerationEvent::Failed {
+            message: "the model gave no finite logits for this request".to_owned(),
+            is_lasting: true,
+        },
     }
 }

@@ -133,6 +133,24 @@ async fn the_client_of_a_large_body_that_is_not_wanted_can_read_the_answer() {
 }
 
 #[tokio::test]
+async fn what_is_no_http_request_is_answered_by_a_status_alone() {
+    let (server, _hand) = Running::start(Setup::default(), PATIENCE).await;
+    let fields = "x: y\r\n".repeat(101);
+    for (request, status) in [
+        ("no request\r\n\r\n".to_owned(), "HTTP/1.1 400 "),
+        ("GET /health HTTP/1.1\r\nno field\r\n\r\n".to_owned(), "HTTP/1.1 400 "),
+        (format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(1 << 16)), "HTTP/1.1 414 "),
+        (format!("GET /health HTTP/1.1\r\n{fields}\r\n"), "HTTP/1.1 431 "),
+    ] {
+        let mut client = TcpStream::connect(server.address).await.unwrap();
+        client.write_all(request.as_bytes()).await.unwrap();
+        let answer = read_until(&mut client, "\r\n\r\n").await;
+        assert!(answer.starts_with(status), "{answer}");
+        assert!(answer.contains("content-length: 0") && answer.ends_with("\r\n\r\n"), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_waits_for_permission_to_send_too_much_is_told_no() {
     let (server, _hand) = Running::start(Setup::default(), PATIENCE).await;
     let mut client = TcpStream::connect(server.address).await.unwrap();

@@ -157,10 +157,12 @@ async fn a_draining_server_is_alive_but_not_ready_and_takes_nothing() {
 
 #[tokio::test]
 async fn an_engine_failure_is_500() {
-    let failed = |_: &_| vec![GenerationEvent::Failed { message: "the step went wrong".to_owned() }];
-    let app = App::scripted(Setup::default(), failed);
-    let message = app.complete(json!({"prompt": "p"})).await.error(500, None, Some("internal_error"));
-    assert_eq!(message, "the engine failed: the step went wrong");
+    for (is_lasting, should_retry) in [(false, None), (true, Some("false"))] {
+        let failed = move |_: &_| vec![GenerationEvent::Failed { message: "it went wrong".to_owned(), is_lasting }];
+        let answer = App::scripted(Setup::default(), failed).complete(json!({"prompt": "p"})).await;
+        assert_eq!(answer.error(500, None, Some("internal_error")), "the engine failed: it went wrong");
+        assert_eq!(answer.headers.get("x-should-retry").map(|value| value.to_str().unwrap()), should_retry);
+    }
     let gone = App::scripted(Setup::default(), |_| Vec::new());
     gone.complete(json!({"prompt": "p"})).await.error(500, None, Some("internal_error"));
     assert_eq!(gone.count(Outcome::Failed), 1);

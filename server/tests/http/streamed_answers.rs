@@ -169,7 +169,10 @@ async fn a_fault_in_the_middle_is_an_error_event_and_the_end() {
     let response = app.open(&json!({"prompt": ["p", "q"], "stream": true})).await;
     let (first, second) = (hand.submission().await, hand.submission().await);
     first.events.send(token(0, ids("a")[0])).unwrap();
-    first.events.send(GenerationEvent::Failed { message: "the step went wrong".to_owned() }).unwrap();
+    first
+        .events
+        .send(GenerationEvent::Failed { message: "the step went wrong".to_owned(), is_lasting: false })
+        .unwrap();
     let events = Events::of(&crate::app::Answer::of(response).await.text);
     assert!(!events.done);
     let error = &events.chunks.last().unwrap()["error"];

@@ -24,7 +24,7 @@ fn a_step_that_cannot_be_run_fails_the_requests_in_it_and_no_others() {
     let (engine, metrics) = fake.run_free();
     let got = events(&mut broken);
     assert_eq!(got[..2], whole(8)[..2], "what came before the failure is not taken back");
-    let [GenerationEvent::Failed { message }] = &got[2..] else { panic!("{got:?}") };
+    let [GenerationEvent::Failed { message, is_lasting: false }] = &got[2..] else { panic!("{got:?}") };
     assert!(message.contains("on purpose"), "{message}");
     assert_eq!(events(&mut waiting), whole(3));
     let slot = engine.handle.reserve(1).unwrap();
@@ -42,7 +42,10 @@ fn a_request_whose_logits_are_no_numbers_fails_alone() {
     let (engine, metrics) = fake.run_free();
     let got = events(&mut broken);
     assert_eq!(got[0], GenerationEvent::Started { cached_tokens: 0 });
-    assert!(matches!(&got[1..], [GenerationEvent::Failed { message }] if message.contains("finite")), "{got:?}");
+    assert!(
+        matches!(&got[1..], [GenerationEvent::Failed { message, is_lasting: true }] if message.contains("finite")),
+        "{got:?}"
+    );
     assert_eq!(events(&mut other), whole(5));
     engine.handle.drain();
     join(engine);
