@@ -27,7 +27,11 @@ const PARSE_INLINE_BYTES: usize = 16 << 10;
 /// The handler.
 pub async fn completions(State(api): State<Arc<Api>>, request: Request) -> Response {
     let mut record = RequestRecord::new(&api.metrics, &api.open_requests);
-    let admitted = match admit(&api, request).await {
+    let admitted = tokio::select! {
+        error = record.cut_off() => Err(error),
+        admitted = admit(&api, request) => admitted,
+    };
+    let admitted = match admitted {
         Ok(admitted) => admitted,
         Err(error) => {
             record.fail(&error);

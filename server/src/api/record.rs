@@ -8,25 +8,25 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::error::ApiError;
+use crate::engine::Refusal;
 use crate::telemetry::{Metrics, Outcome};
 
 /// The completion requests that are being answered.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct OpenRequests {
-    /// Every open request holds a receiver.
-    open: Arc<watch::Sender<()>>,
-}
-
-impl Default for OpenRequests {
-    fn default() -> Self {
-        Self { open: Arc::new(watch::Sender::new(())) }
-    }
+    /// True once they are cut off. Every open request holds a receiver.
+    cut: Arc<watch::Sender<bool>>,
 }
 
 impl OpenRequests {
     /// Returns when none is left.
     pub async fn finished(&self) {
-        self.open.closed().await;
+        self.cut.closed().await;
+    }
+
+    /// Ends them all, and those to come: what is not answered yet ends with an error.
+    pub fn cut_off(&self) {
+        self.cut.send_replace(true);
     }
 }
 
@@ -37,7 +37,7 @@ pub struct RequestRecord {
     arrived: Instant,
     first_token_seen: bool,
     outcome: Outcome,
-    _open: watch::Receiver<()>,
+    cut: watch::Receiver<bool>,
 }
 
 impl RequestRecord {
@@ -49,7 +49,7 @@ impl RequestRecord {
             arrived: Instant::now(),
             first_token_seen: false,
             outcome: Outcome::Cancelled,
-            _open: open.open.subscribe(),
+            cut: open.cut.subscribe(),
         }
     }
 
@@ -69,6 +69,15 @@ impl RequestRecord {
     /// Source tokens that another request had encoded already.
     pub fn cached(&self, tokens: u32) {
         self.metrics.cached_source_tokens.inc_by(u64::from(tokens));
+    }
+
+    /// Returns when the request has to end unanswered, with what its client is to be told.
+    pub async fn cut_off(&mut self) -> ApiError {
+        if self.cut.wait_for(|cut| *cut).await.is_err() {
+            // Nobody is left who could cut it off.
+            std::future::pending::<()>().await;
+        }
+        Refusal::Draining.into()
     }
 
     /// The answer is complete.

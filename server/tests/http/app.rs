@@ -14,6 +14,7 @@ use kernels::Candidate;
 use model::Tokenizer;
 use serde_json::{Value, json};
 use server::api::{Api, ApiLimits, BodyLimits, OpenRequests, ServedModel, router};
+use server::connection::ConnectionLimits;
 use server::engine::{
     Command, EngineHandle, EngineLimits, FinishReason, GenerationEvent, GenerationRequest, Submission, TokenScore,
 };
@@ -49,6 +50,7 @@ pub struct Setup {
     pub pages: usize,
     pub vocab: usize,
     pub body: BodyLimits,
+    pub connections: ConnectionLimits,
 }
 
 impl Default for Setup {
@@ -60,6 +62,7 @@ impl Default for Setup {
             pages: 1000,
             vocab: 4096,
             body: BodyLimits { bytes: 1 << 20, drain_bytes: 4 << 20, timeout: PATIENCE },
+            connections: ConnectionLimits { connections: 64, header_timeout: PATIENCE, keep_alive_timeout: PATIENCE },
         }
     }
 }
