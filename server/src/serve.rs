@@ -73,6 +73,7 @@ impl Server {
     /// the answers under way are cut off, which their clients are told, and this returns within half a second.
     pub async fn drain(self, api: &Api, patience: Duration, hurry: impl Future<Output = ()>) {
         api.engine.drain();
+        api.open_requests.drain();
         let mut impatient = pin!(async {
             tokio::select! {
                 () = tokio::time::sleep(patience) => {}

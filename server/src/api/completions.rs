@@ -4,6 +4,7 @@
 //! answered before anything is tokenised.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -23,6 +24,9 @@ use crate::tokenize::JobFailed;
 
 /// Bodies up to this size are parsed where they are read: that takes less time than a change of threads.
 const PARSE_INLINE_BYTES: usize = 16 << 10;
+
+/// So long after shutdown has begun a body is still read: a client that is sending one might not see the refusal else.
+const LATE_BODY: Duration = Duration::from_secs(1);
 
 /// The handler.
 pub async fn completions(State(api): State<Arc<Api>>, request: Request) -> Response {
@@ -53,7 +57,11 @@ struct Admitted {
 
 async fn admit(api: &Arc<Api>, request: Request) -> Result<Admitted, ApiError> {
     let (head, raw) = request.into_parts();
-    let bytes = body::read_body(&head.headers, raw, api.limits.body).await?;
+    let bytes = tokio::select! {
+        biased;
+        read = body::read_body(&head.headers, raw, api.limits.body) => read?,
+        () = too_late(api) => return Err(Refusal::Draining.into()),
+    };
     let mut asked = parse(api, bytes).await?;
     check_before_tokenising(api, &asked)?;
     let slots = api.engine.reserve(asked.prompts.len() as u32).map_err(ApiError::from)?;
@@ -71,6 +79,12 @@ async fn admit(api: &Arc<Api>, request: Request) -> Result<Admitted, ApiError> {
     let blocks = Blocks { log_probs: asked.log_probs.is_some(), token_ids: asked.return_token_ids };
     let heading = Heading::new(&api.model.name, blocks);
     Ok(Admitted { submitted, heading, stream: asked.stream, include_usage: asked.include_usage })
+}
+
+/// Returns when it is no use any more to wait for a body, whose request would be refused.
+async fn too_late(api: &Api) {
+    api.open_requests.draining().await;
+    tokio::time::sleep(LATE_BODY).await;
 }
 
 /// A JSON tree takes many times the memory of its text, so only as many large ones as the pool has threads exist at once.

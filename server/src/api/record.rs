@@ -14,19 +14,48 @@ use crate::telemetry::{Metrics, Outcome};
 /// The completion requests that are being answered.
 #[derive(Debug, Clone, Default)]
 pub struct OpenRequests {
-    /// True once they are cut off. Every open request holds a receiver.
-    cut: Arc<watch::Sender<bool>>,
+    /// Every open request holds a receiver.
+    end: Arc<watch::Sender<End>>,
+}
+
+/// How near the end is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum End {
+    /// Not in sight.
+    #[default]
+    Far,
+    /// What has not begun is refused.
+    Draining,
+    /// What is not finished is cut off.
+    Now,
+}
+
+async fn wait_for(end: End, receiver: &mut watch::Receiver<End>) {
+    if receiver.wait_for(|now| *now >= end).await.is_err() {
+        // Nobody is left who could end it.
+        std::future::pending::<()>().await;
+    }
 }
 
 impl OpenRequests {
     /// Returns when none is left.
     pub async fn finished(&self) {
-        self.cut.closed().await;
+        self.end.closed().await;
+    }
+
+    /// Tells those that still wait for their bodies that they come too late.
+    pub fn drain(&self) {
+        self.end.send_replace(End::Draining);
     }
 
     /// Ends them all, and those to come: what is not answered yet ends with an error.
     pub fn cut_off(&self) {
-        self.cut.send_replace(true);
+        self.end.send_replace(End::Now);
+    }
+
+    /// Returns once [`Self::drain`] was called.
+    pub async fn draining(&self) {
+        wait_for(End::Draining, &mut self.end.subscribe()).await;
     }
 }
 
@@ -37,7 +66,7 @@ pub struct RequestRecord {
     arrived: Instant,
     first_token_seen: bool,
     outcome: Outcome,
-    cut: watch::Receiver<bool>,
+    end: watch::Receiver<End>,
 }
 
 impl RequestRecord {
@@ -49,7 +78,7 @@ impl RequestRecord {
             arrived: Instant::now(),
             first_token_seen: false,
             outcome: Outcome::Cancelled,
-            cut: open.cut.subscribe(),
+            end: open.end.subscribe(),
         }
     }
 
@@ -73,10 +102,7 @@ impl RequestRecord {
 
     /// Returns when the request has to end unanswered, with what its client is to be told.
     pub async fn cut_off(&mut self) -> ApiError {
-        if self.cut.wait_for(|cut| *cut).await.is_err() {
-            // Nobody is left who could cut it off.
-            std::future::pending::<()>().await;
-        }
+        wait_for(End::Now, &mut self.end).await;
         Refusal::Draining.into()
     }
 

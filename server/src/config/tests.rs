@@ -27,6 +27,8 @@ fn the_embedded_defaults_are_complete_and_every_key_is_read() {
     assert_eq!((limits.source_tokens, limits.target_tokens), (8192, 2048));
     assert_eq!((limits.page_pool_bytes, limits.body_bytes), (1 << 30, 4 << 20));
     assert_eq!((limits.top_logprobs, limits.stop_strings), (20, 4));
+    let seconds = [limits.header_timeout, limits.keep_alive_timeout, limits.body_timeout].map(|time| time.as_secs());
+    assert_eq!((limits.connections, seconds), (1024, [10, 75, 60]));
 }
 
 #[test]
@@ -102,6 +104,10 @@ fn limits_that_contradict_each_other_are_refused() {
         "limits.step_rows: limits.running_rows (64) must be at most limits.step_rows (63)"
     );
     assert_eq!(clash("[limits]\nqueued_requests = 0"), "limits.queued_requests: must be between 1 and 65536, is 0");
+    assert_eq!(
+        clash("[limits]\nkeep_alive_timeout_s = 5"),
+        "limits.keep_alive_timeout_s: limits.header_timeout_s (10) must be at most limits.keep_alive_timeout_s (5)"
+    );
 }
 
 #[test]
