@@ -8,7 +8,7 @@ use kernels::cpu::{Cpu, Isa, Level};
 use kernels::reference::Reference;
 use kernels::{
     AttentionShape, Backend, Candidate, Choice, DType, Draw, LinearRows, MatrixUse, PAGE_TOKENS, PageShape, PageSpan,
-    PagedRows, Precision, Sampling, Sandwich, Segment, WeightPart,
+    PagedRows, Precision, Sampling, Sandwich, ScoreAsk, Segment, WeightPart,
 };
 
 const NOISE: f32 = 1e4;
@@ -334,20 +334,24 @@ fn sampling_gives_exactly_the_defined_ids() {
 }
 
 #[test]
-fn log_probs_follow_the_reference_with_ranks_and_ties() {
+fn scores_follow_the_reference_with_ranks_and_ties() {
     let vocab = 3000;
     let logits: Vec<f32> = numbers(17, 2 * vocab).iter().map(|v| (v * 60.0).round() / 2.0).collect();
+    let asked = [(0, 5, 0), (1, 2999, 20), (0, 0, 1), (1, 77, 5), (0, 1500, 4000)];
+    let asked = asked.map(|(row, id, top)| ScoreAsk { row, id, top });
     let reference = Reference { rounds_operands: false };
+    let mut expected = Vec::new();
+    reference.score(&upload(&reference, &logits, vocab), &asked, &mut expected);
+    let same =
+        |a: &Candidate, b: &Candidate| a.id == b.id && a.rank == b.rank && (a.log_prob - b.log_prob).abs() < 1e-5;
     for (cpu, _) in backends(Precision::F32) {
-        for (row, id, top) in [(0, 5, 0), (1, 2999, 20), (0, 0, 1), (1, 77, 5)] {
-            let (chosen, best) = cpu.log_probs(&upload(&cpu, &logits, vocab), row, id, top);
-            let (expected, expected_best) = reference.log_probs(&upload(&reference, &logits, vocab), row, id, top);
-            let same = |a: &Candidate, b: &Candidate| {
-                a.id == b.id && a.rank == b.rank && (a.log_prob - b.log_prob).abs() < 1e-5
-            };
-            assert!(same(&chosen, &expected), "{chosen:?} {expected:?}");
-            assert_eq!(best.len(), expected_best.len());
-            assert!(best.iter().zip(&expected_best).all(|(a, b)| same(a, b)), "{best:?} {expected_best:?}");
+        let mut scores = Vec::new();
+        cpu.score(&upload(&cpu, &logits, vocab), &asked, &mut scores);
+        assert_eq!(scores.len(), expected.len());
+        for (score, expected) in scores.iter().zip(&expected) {
+            assert!(same(&score.chosen, &expected.chosen), "{:?} {:?}", score.chosen, expected.chosen);
+            assert_eq!(score.top.len(), expected.top.len());
+            assert!(score.top.iter().zip(&expected.top).all(|(a, b)| same(a, b)));
         }
     }
 }

@@ -82,7 +82,7 @@ fn every_end_token_of_a_list_may_be_forbidden() {
             runner.model.sample(&[Draw { row: 0, choice }], &runner.space, &mut ids);
             ids[0].expect("logits are numbers")
         };
-        let (_, best) = runner.model.log_probs(0, 0, 3, &runner.space);
+        let (_, best) = runner.score(0, 0, 3);
         let allowed = best.iter().find(|candidate| ![1, case.greedy_ids[0]].contains(&candidate.id)).unwrap().id;
         assert_eq!(draw(Sampling::GREEDY, false), case.greedy_ids[0]);
         assert_eq!(draw(Sampling::GREEDY, true), allowed);

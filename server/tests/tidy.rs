@@ -27,7 +27,20 @@ const CRATES: [(&str, &[&str], &[&str]); 4] = [
     ("server", &["kernels", "model"], &[]),
     ("loadtest", &[], &[]),
 ];
-const UNSAFE_FILES: [&str; 3] = ["kernels/src/cpu/", "model/src/checkpoint/mapped.rs", "model/tests/steady.rs"];
+const UNSAFE_FILES: [&str; 12] = [
+    "kernels/src/cpu/attend_full.rs",
+    "kernels/src/cpu/attend_paged.rs",
+    "kernels/src/cpu/buffer.rs",
+    "kernels/src/cpu/isa.rs",
+    "kernels/src/cpu/pages.rs",
+    "kernels/src/cpu/pool.rs",
+    "kernels/src/cpu/product.rs",
+    "kernels/src/cpu/tile.rs",
+    "kernels/src/cpu/tile/scalar.rs",
+    "kernels/src/cpu/tile/x86.rs",
+    "model/src/checkpoint/mapped.rs",
+    "model/tests/steady.rs",
+];
 const CATCH_ALL_NAMES: [&str; 8] = ["util", "utils", "common", "helper", "helpers", "types", "misc", "stuff"];
 const TEXT_EXTENSIONS: [&str; 8] = ["rs", "toml", "md", "py", "sh", "cu", "cuh", "h"];
 
@@ -134,7 +147,7 @@ fn unsafe_code_stays_in_its_files_and_has_reasons() {
             if !rust::has_word(code, "unsafe") {
                 continue;
             }
-            if !UNSAFE_FILES.iter().any(|allowed| path.starts_with(allowed)) {
+            if !UNSAFE_FILES.iter().any(|allowed| *path == **allowed) {
                 broken.push(format!("{path}:{}: unsafe code outside its files", index + 1));
             }
             // An unsafe function is a contract; reasons are due where it is called.

@@ -3,7 +3,7 @@
 //! Shared by this crate's integration tests, each of which uses part of it.
 #![allow(dead_code, clippy::unwrap_used)]
 
-use kernels::{Backend, Candidate, Choice, Draw, PAGE_TOKENS, PageSpan, Precision, Sampling, Segment};
+use kernels::{Backend, Candidate, Choice, Draw, PAGE_TOKENS, PageSpan, Precision, Sampling, ScoreAsk, Segment};
 use model::{CrossPages, Model, SourceRows, TargetRows, WeightSource, Workspace, WorkspaceLimits};
 
 /// Pages of a sequence in these tests: enough for the longest fixture.
@@ -86,7 +86,7 @@ impl<B: Backend> Runner<B> {
         let spans: Vec<PageSpan> = sequences.iter().map(Sequence::cross_span).collect();
         let tables = self.tables();
         let targets = CrossPages { segments: &segments, spans: &spans, tables: &tables };
-        self.model.write_cross(targets, &mut self.space, &mut self.pages, &mut Vec::new());
+        self.model.write_cross(targets, &mut self.space, &mut self.pages);
         (self.model.encoder_states(tokens.len(), &self.space), sequences)
     }
 
@@ -131,10 +131,18 @@ impl<B: Backend> Runner<B> {
             self.model.sample(&draws, &self.space, &mut ids);
             for (row, (sequence, id)) in sequences.iter_mut().zip(ids).enumerate() {
                 let id = id.expect("logits are numbers");
-                written[row].push(self.model.log_probs(row, id, 5, &self.space));
+                written[row].push(self.score(row, id, 5));
                 sequence.tokens.push(id);
             }
         }
         written
+    }
+
+    /// Log-probability of an id in a row of the last logits, and of the best ids.
+    pub fn score(&self, row: usize, id: u32, top: u32) -> (Candidate, Vec<Candidate>) {
+        let mut scores = Vec::new();
+        self.model.score(&[ScoreAsk { row: row as u32, id, top }], &self.space, &mut scores);
+        let score = scores.remove(0);
+        (score.chosen, score.top)
     }
 }

@@ -38,7 +38,7 @@ struct Line<'a> {
     tokens_per_s: f64,
     /// Bytes a step must read, in the middle of the target.
     step_bytes: u64,
-    /// Memory speed, measured before the model was loaded.
+    /// Memory speed, measured in the same process before the first batch.
     read_bytes_per_s: f64,
     /// `step_bytes / read_bytes_per_s`.
     floor_ms: f64,
@@ -52,9 +52,10 @@ struct Line<'a> {
 /// When the model cannot be loaded or the lengths exceed it.
 pub fn bench(config: &Config, options: &BenchOptions) -> Result<(), CommandError> {
     let loaded = load(&config.model)?;
-    let read_bytes_per_s = loaded.model.backend().read_bytes_per_s().map_err(crate::loading::LoadError::from)?;
     let (model, level, threads) = (loaded.model.config().clone(), loaded.level.name(), config.model.threads);
     let capacity = room_for(options, loaded.capacity(config)?);
+    capacity.door.check(options.source_len.get(), 0, options.target_len)?;
+    let read_bytes_per_s = loaded.model.backend().read_bytes_per_s().map_err(crate::loading::LoadError::from)?;
     let vocab = model.encoder.vocab as u64;
     let engine = loaded.start(capacity, Metrics::new())?;
     let mut bench = Bench { engine, options, vocab, sources_made: 0 };
@@ -122,7 +123,6 @@ impl Bench<'_> {
     fn run(&mut self, batch: usize, target_len: usize) -> Result<f64, CommandError> {
         let handle = self.engine.handle.clone();
         let sources: Vec<Vec<u32>> = (0..batch).map(|_| self.new_source()).collect();
-        handle.check(self.options.source_len.get(), 0, target_len)?;
         let began = Instant::now();
         let mut generations = Vec::with_capacity(batch);
         for source in sources {

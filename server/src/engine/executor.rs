@@ -24,5 +24,5 @@ pub trait Executor: Send {
     fn run(&mut self, plan: &Plan, chosen: &mut Vec<Option<u32>>) -> Result<(), ExecutorError>;
 
     /// Log-probabilities from rows of the last plan's logits, in the order asked.
-    fn score(&mut self, asked: &[ScoreAsk], out: &mut Vec<TokenScore>);
+    fn score(&self, asked: &[ScoreAsk], out: &mut Vec<TokenScore>);
 }

@@ -25,6 +25,25 @@ pub struct EngineLimits {
     pub pages: usize,
 }
 
+impl EngineLimits {
+    /// Whether a request of these lengths can be served at all.
+    pub fn check(&self, source: usize, decoder_prompt: usize, max_tokens: usize) -> Result<(), Refusal> {
+        if source > self.source_tokens {
+            return Err(Refusal::SourceTooLong { tokens: source, limit: self.source_tokens });
+        }
+        let target = decoder_prompt + max_tokens;
+        if target > self.target_tokens {
+            return Err(Refusal::TargetTooLong { prompt: decoder_prompt, max_tokens, limit: self.target_tokens });
+        }
+        // The last token is never read by the decoder, but the start token is: `target` positions, at least one.
+        let needed = source.div_ceil(PAGE_TOKENS) + target.max(1).div_ceil(PAGE_TOKENS);
+        if needed > self.pages {
+            return Err(Refusal::NeverFits { needed, pages: self.pages });
+        }
+        Ok(())
+    }
+}
+
 /// A message to the engine thread.
 #[derive(Debug)]
 pub enum Command {
@@ -118,22 +137,9 @@ impl EngineHandle {
         })
     }
 
-    /// Whether a request of these lengths can be served at all.
+    /// As [`EngineLimits::check`].
     pub fn check(&self, source: usize, decoder_prompt: usize, max_tokens: usize) -> Result<(), Refusal> {
-        let limits = &self.limits;
-        if source > limits.source_tokens {
-            return Err(Refusal::SourceTooLong { tokens: source, limit: limits.source_tokens });
-        }
-        let target = decoder_prompt + max_tokens;
-        if target > limits.target_tokens {
-            return Err(Refusal::TargetTooLong { prompt: decoder_prompt, max_tokens, limit: limits.target_tokens });
-        }
-        // The last token is never read by the decoder, but the start token is: `target` positions, at least one.
-        let needed = source.div_ceil(PAGE_TOKENS) + target.max(1).div_ceil(PAGE_TOKENS);
-        if needed > limits.pages {
-            return Err(Refusal::NeverFits { needed, pages: limits.pages });
-        }
-        Ok(())
+        self.limits.check(source, decoder_prompt, max_tokens)
     }
 
     /// Hands a checked request over. Its events arrive on the returned stream; dropping that cancels it.

@@ -10,7 +10,7 @@ mod worker;
 
 pub use executor::{Executor, ExecutorError};
 pub use handle::{Command, EngineHandle, EngineLimits, Generation, Slots, Submission};
+pub use kernels::TokenScore;
 pub use model_executor::ModelExecutor;
 pub use request::{FinishReason, GenerationEvent, GenerationRequest, Refusal, RequestId};
-pub use kernels::TokenScore;
 pub use worker::{Engine, EngineSettings};

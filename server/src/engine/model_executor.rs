@@ -3,12 +3,11 @@
 //! Made at start, driven by the engine thread. Holds the pages and the workspace; nothing here allocates in a
 //! steady decode.
 
-use kernels::{Backend, Draw, PageSpan};
+use kernels::{Backend, Draw, ScoreAsk, TokenScore};
 use model::{CrossPages, Model, SourceRows, TargetRows, Workspace, WorkspaceLimits};
 
 use super::executor::{Executor, ExecutorError};
-use super::request::TokenScore;
-use crate::scheduler::{EncodeStep, Plan, ScoreAt};
+use crate::scheduler::{EncodeStep, Plan};
 
 /// A model with its pages and working memory.
 pub struct ModelExecutor<B: Backend> {
@@ -16,7 +15,6 @@ pub struct ModelExecutor<B: Backend> {
     pages: B::Pages,
     space: Workspace<B>,
     draws: Vec<Draw>,
-    span_room: Vec<PageSpan>,
 }
 
 impl<B: Backend> ModelExecutor<B> {
@@ -30,7 +28,6 @@ impl<B: Backend> ModelExecutor<B> {
             space: model.workspace(limits)?,
             model,
             draws: Vec::with_capacity(limits.logits_rows),
-            span_room: Vec::new(),
         })
     }
 
@@ -39,7 +36,7 @@ impl<B: Backend> ModelExecutor<B> {
         self.model.encode(SourceRows { tokens, positions, segments }, step.layers.clone(), &mut self.space);
         if step.is_last {
             let sources = CrossPages { segments, spans: &step.cross_spans, tables };
-            self.model.write_cross(sources, &mut self.space, &mut self.pages, &mut self.span_room);
+            self.model.write_cross(sources, &mut self.space, &mut self.pages);
         }
     }
 
@@ -74,8 +71,7 @@ impl<B: Backend> Executor for ModelExecutor<B> {
         Ok(())
     }
 
-    fn score(&self, at: ScoreAt, token: u32) -> TokenScore {
-        let (chosen, top) = self.model.log_probs(at.logits_row as usize, token, at.top as usize, &self.space);
-        TokenScore { chosen, top }
+    fn score(&self, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {
+        self.model.score(asked, &self.space, out);
     }
 }

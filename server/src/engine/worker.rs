@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use kernels::PAGE_TOKENS;
+use kernels::{PAGE_TOKENS, ScoreAsk, TokenScore};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::executor::{Executor, ExecutorError};
@@ -107,6 +107,8 @@ struct Step {
     plan: Plan,
     chosen: Vec<Option<u32>>,
     events: Vec<Event>,
+    asked: Vec<ScoreAsk>,
+    scores: Vec<TokenScore>,
     messages: Vec<(RequestId, GenerationEvent)>,
 }
 
@@ -209,8 +211,11 @@ impl Worker {
         }
         step.events.clear();
         self.scheduler.commit(&step.chosen, &mut step.events);
-        let messages = step.events.iter().map(|event| (event.request(), message(event, self.executor.as_ref())));
-        step.messages.extend(messages);
+        step.asked.clear();
+        step.asked.extend(step.events.iter().filter_map(score_ask));
+        self.executor.score(&step.asked, &mut step.scores);
+        let mut scores = step.scores.drain(..);
+        step.messages.extend(step.events.iter().map(|event| (event.request(), message(event, &mut scores))));
     }
 
     fn fail_step(&mut self, error: &ExecutorError, step: &mut Step) {
@@ -265,16 +270,24 @@ impl Worker {
     }
 }
 
-/// What a client is told of an event of the step that `executor` ran last.
-fn message(event: &Event, executor: &dyn Executor) -> GenerationEvent {
+/// The log-probabilities that an event carries.
+fn score_ask(event: &Event) -> Option<ScoreAsk> {
+    let (token, at) = match *event {
+        Event::Scored { token, score, .. } => (token, Some(score)),
+        Event::Token { token, score, .. } => (token, score),
+        Event::Started { .. } | Event::Finished { .. } | Event::Failed { .. } => return None,
+    };
+    at.map(|at| ScoreAsk { row: at.logits_row, id: token, top: at.top })
+}
+
+/// What a client is told of an event; `scores` are those of all events, in their order.
+fn message(event: &Event, scores: &mut impl Iterator<Item = TokenScore>) -> GenerationEvent {
+    let mut next = || scores.next().expect("each score that was asked for is there");
     match *event {
         Event::Started { cached_tokens, .. } => GenerationEvent::Started { cached_tokens },
-        Event::Scored { choice, token, score, .. } => {
-            GenerationEvent::Scored { choice, score: executor.score(score, token) }
-        }
+        Event::Scored { choice, .. } => GenerationEvent::Scored { choice, score: next() },
         Event::Token { choice, token, score, .. } => {
-            let score = score.map(|at| executor.score(at, token));
-            GenerationEvent::Token { choice, id: token, score }
+            GenerationEvent::Token { choice, id: token, score: score.map(|_| next()) }
         }
         Event::Finished { choice, reason, .. } => GenerationEvent::Finished { choice, reason },
         Event::Failed { .. } => {

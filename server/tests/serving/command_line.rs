@@ -132,15 +132,22 @@ fn prompts_that_generate_cannot_use_are_one_clear_line_and_exit_1() {
 }
 
 #[test]
+fn bench_refuses_lengths_beyond_the_model_before_it_measures() {
+    let source = ["bench", "--source", "5000", "--batch", "1"];
+    assert!(complaint(&source).contains("at most 1024"));
+    assert!(complaint(&["bench", "--target", "5000", "--batch", "1"]).contains("at most 1024"));
+}
+
+#[test]
 fn bench_prints_a_json_line_for_each_batch_size() {
-    let sizes = ["bench", "--source", "20", "--target", "64", "--batch", "1,3"];
+    let sizes = ["bench", "--source", "20", "--target", "200", "--batch", "1,3"];
     let output = printed(&run(&[sizes.as_slice(), &FLOAT32].concat()));
     let lines: Vec<Value> = output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 2);
     for (line, batch) in lines.iter().zip([1, 3]) {
         assert_eq!((&line["engine"], &line["shape"]), (&"encdec-f32".into(), &"demo".into()));
         let counts = ["source", "target", "batch"].map(|key| line[key].as_u64().unwrap());
-        assert_eq!(counts, [20, 64, batch]);
+        assert_eq!(counts, [20, 200, batch]);
         let number = |key: &str| line[key].as_f64().unwrap_or_else(|| panic!("{key}: {line}"));
         for key in ["encode_ms", "step_ms", "decode_tokens_per_s", "tokens_per_s"] {
             assert!(number(key) > 0.0, "{key}: {line}");

@@ -3,12 +3,12 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use kernels::{Candidate, Sampling};
+use kernels::{Candidate, Sampling, ScoreAsk};
 use server::engine::{
     Engine, EngineLimits, EngineSettings, Executor, ExecutorError, Generation, GenerationEvent, GenerationRequest,
     TokenScore,
 };
-use server::scheduler::{ModelTokens, Plan, SchedulerLimits, ScoreAt};
+use server::scheduler::{ModelTokens, Plan, SchedulerLimits};
 use server::telemetry::Metrics;
 
 use crate::answer::PATIENCE;
@@ -48,8 +48,9 @@ impl Executor for Fake {
         Ok(())
     }
 
-    fn score(&self, _: ScoreAt, id: u32) -> TokenScore {
-        TokenScore { chosen: Candidate { id, log_prob: -1.0, rank: 0 }, top: Vec::new() }
+    fn score(&self, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {
+        let score = |ask: &ScoreAsk| Candidate { id: ask.id, log_prob: -1.0, rank: 0 };
+        out.extend(asked.iter().map(|ask| TokenScore { chosen: score(ask), top: Vec::new() }));
     }
 }
 
