@@ -29,7 +29,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::middleware::from_fn;
+use axum::http::{HeaderValue, header};
+use axum::middleware::{from_fn, map_response};
+use axum::response::Response;
 use axum::routing::{get, post};
 
 pub use body::BodyLimits;
@@ -95,6 +97,13 @@ pub fn loading_router() -> Router {
         .route("/health", get(health::health))
         .fallback(async || ApiError::NotReady)
         .layer(from_fn(request_name::name_request))
+        .layer(map_response(last_of_its_connection))
+}
+
+/// The connections of the time before are not kept: who comes back later is to meet the model.
+async fn last_of_its_connection(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 async fn unknown_path(request: Request) -> ApiError {
