@@ -108,12 +108,12 @@ pub fn choose(logits: &[f32], choice: &Choice, end_ids: &[u32]) -> Option<u32> {
     let parameters = &choice.sampling;
     let allowed = |id: u32| !(choice.forbid_end && end_ids.contains(&id));
     let mut ids: Vec<u32> = (0..logits.len() as u32).filter(|&id| allowed(id)).collect();
-    let logit = |id: u32| logits[id as usize];
-    ids.sort_by(|&a, &b| best_first((a, logit(a)), (b, logit(b))));
+    let divisor = if parameters.temperature == 0.0 { 1.0 } else { parameters.temperature };
+    let scaled = |id: u32| logits[id as usize] / divisor;
+    ids.sort_by(|&a, &b| best_first((a, scaled(a)), (b, scaled(b))));
     if parameters.temperature == 0.0 {
         return Some(ids[0]);
     }
-    let scaled = |id: u32| logit(id) / parameters.temperature;
     let max = scaled(ids[0]);
     if parameters.top_k > 0 {
         ids.truncate(parameters.top_k as usize);

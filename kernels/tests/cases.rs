@@ -356,7 +356,7 @@ fn scores_follow_the_reference_with_ranks_and_ties() {
     }
 }
 
-/// The promise of [`Backend`]: bit for bit, whatever the batch and the number of threads.
+/// The promise of [`Backend`], for products: bit for bit, whatever the batch and the number of threads.
 #[test]
 fn a_row_alone_equals_the_row_in_any_batch_on_any_number_of_threads() {
     for precision in [Precision::F32, Precision::Bf16] {
@@ -372,12 +372,57 @@ fn a_row_alone_equals_the_row_in_any_batch_on_any_number_of_threads() {
                 cpu.download(&out, rows.len())
             };
             let all = run(1, 0..500);
-            for (threads, rows) in [(2, 0..500), (1, 17..18), (2, 17..18), (3, 100..132), (2, 3..9), (1, 490..500)] {
-                assert_eq!(
-                    run(threads, rows.clone()),
-                    all[rows.start * 200..rows.end * 200],
-                    "{isa:?} {threads} {rows:?}"
-                );
+            let cuts = [(2, 0..500), (5, 0..499), (16, 0..40), (1, 17..18), (2, 17..18), (3, 100..132), (2, 3..9)];
+            for (threads, rows) in cuts {
+                let expected = &all[rows.start * 200..rows.end * 200];
+                assert_eq!(run(threads, rows.clone()), expected, "{isa:?} {threads} {rows:?}");
+            }
+        }
+    }
+}
+
+/// The same for attention: a segment alone and among others, a row of pages alone and among others.
+#[test]
+fn attention_of_one_sequence_does_not_depend_on_others_or_on_threads() {
+    let shape =
+        AttentionShape { heads: 6, kv_heads: 3, head_dim: 16, scale: 0.3, softcap: Some(9.0), window: Some(20) };
+    let (width, lens) = (shape.query_width() + 2 * shape.kv_width(), [3_u32, 70, 1, 40]);
+    for precision in [Precision::F32, Precision::Bf16] {
+        for (isa, threads) in Isa::all().flat_map(|isa| [1, 2, 5, 16].map(|threads| (isa, threads))) {
+            let full = |cpu: &Cpu, lens: &[u32], qkv: &[f32]| {
+                let start = |i: usize| lens[..i].iter().sum();
+                let segments: Vec<_> = (0..lens.len()).map(|i| Segment { start: start(i), len: lens[i] }).collect();
+                let rows = qkv.len() / width;
+                let mut out = cpu.activations(rows, shape.query_width()).unwrap();
+                cpu.attend_full(&upload(cpu, qkv, width), &segments, &shape, precision, &mut out);
+                cpu.download(&out, rows)
+            };
+            let (alone, many) = (Cpu::new(isa, 1), Cpu::new(isa, threads));
+            let qkv = numbers(30, lens.iter().sum::<u32>() as usize * width);
+            let together = full(&many, &lens, &qkv);
+            let mut row = 0;
+            for len in lens {
+                let rows = row..row + len as usize;
+                let own = full(&alone, &[len], &qkv[rows.start * width..rows.end * width]);
+                let among = &together[rows.start * shape.query_width()..rows.end * shape.query_width()];
+                assert_eq!(own, among, "full, {isa:?}, {threads} threads, {len} positions");
+                row = rows.end;
+            }
+            let (spans, tables) = spans(&lens, 12);
+            let pool = PageShape { pages: 12, layers: 2, kv_heads: shape.kv_heads, head_dim: shape.head_dim };
+            let kv = numbers(31, lens.iter().sum::<u32>() as usize * 2 * shape.kv_width());
+            let q = numbers(32, lens.len() * shape.query_width());
+            let paged = |cpu: &Cpu, rows: std::ops::Range<usize>| {
+                let pages = fill(cpu, (pool, precision), (&spans, &tables), &kv);
+                let mut out = cpu.activations(rows.len(), shape.query_width()).unwrap();
+                let paged = PagedRows { spans: &spans[rows.clone()], tables: &tables };
+                let q = &q[rows.start * shape.query_width()..rows.end * shape.query_width()];
+                cpu.attend_paged(&upload(cpu, q, shape.query_width()), paged, &shape, 1, &pages, &mut out);
+                cpu.download(&out, rows.len())
+            };
+            let together = paged(&many, 0..lens.len());
+            for (row, among) in together.chunks(shape.query_width()).enumerate() {
+                assert_eq!(paged(&alone, row..row + 1), among, "paged, {isa:?}, {threads} threads, row {row}");
             }
         }
     }

@@ -1,103 +1,128 @@
-//! The server's life: accept, and at shutdown let running answers finish.
+//! The server's life: answer from the first moment, and at the end let running answers finish.
 //!
 //! Called by the `serve` command and by tests. It knows connections and the order of goodbye, no requests.
 
-use std::future::{Future, IntoFuture};
+use std::future::Future;
 use std::io;
-use std::os::fd::AsFd;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
+use axum::Router;
+use axum::serve::Listener;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Semaphore, watch};
 
-use crate::api::{Api, loading_router, router};
+use crate::api::{Api, router};
+use crate::connection::{ConnectionLimits, attend};
 
-/// After the last answer is made, so long may slow clients take to receive it, and others to finish a request they began.
-const CLOSING: Duration = Duration::from_secs(10);
+/// So long may it take to tell clients that their answers are cut off. With it a server ends within a second of its
+/// drain timeout.
+const GOODBYE: Duration = Duration::from_millis(500);
 
-/// Ready when the process is asked to end: SIGTERM, or an interrupt from the keyboard.
-///
-/// # Errors
-/// When the system does not let the process listen to its signals.
-pub fn termination() -> io::Result<impl Future<Output = ()> + Send + 'static> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("asked to end: running answers are finished first"),
-            _ = interrupt.recv() => tracing::info!("interrupted: running answers are finished first"),
-        }
-    })
-}
-
-/// While it lives, whoever asks is told that the model is still being loaded.
+/// What asks the process to end: SIGTERM, or an interrupt from the keyboard.
 #[derive(Debug)]
-pub struct Loading {
-    _until: oneshot::Sender<()>,
+pub struct EndSignals {
+    terminate: Signal,
+    interrupt: Signal,
 }
 
-impl Loading {
-    /// Answers on `listener`'s socket, which stays open for [`serve`]. A probe that only waited could not tell a server
-    /// that loads for minutes from one that hangs.
+impl EndSignals {
+    /// From now on they are waited for, and end nothing by themselves.
     ///
     /// # Errors
-    /// When the system gives no second handle to the socket.
-    pub async fn begin(listener: &TcpListener) -> io::Result<Self> {
-        let socket = std::net::TcpListener::from(listener.as_fd().try_clone_to_owned()?);
-        let listener = TcpListener::from_std(socket)?;
-        let (until, loaded) = oneshot::channel::<()>();
-        let loaded = async {
-            // Only ever dropped.
-            let _ = loaded.await;
-        };
-        tokio::spawn(axum::serve(listener, loading_router()).with_graceful_shutdown(loaded).into_future());
-        Ok(Self { _until: until })
+    /// When the system does not let the process listen to its signals.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// The next one's name.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
     }
 }
 
-/// Serves until `shutdown` is ready and the running answers are finished.
-///
-/// From then on the engine's door is shut: new requests are still accepted, and answered with 503, until no answer is
-/// being written or `drain_timeout` is over. Then the listener closes; whatever still runs is cut off.
-///
-/// # Errors
-/// None after the listener is bound: failures to accept are retried.
-pub async fn serve(
-    listener: TcpListener,
-    api: Arc<Api>,
-    drain_timeout: Duration,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    // A token is a few bytes; waiting to fill a packet would hold it back.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps small packets back");
-        }
-    });
-    let (drained, closing) = oneshot::channel();
-    let goodbye = {
-        let api = Arc::clone(&api);
-        async move {
-            shutdown.await;
-            api.engine.drain();
-            let in_time = tokio::time::timeout(drain_timeout, api.open_requests.finished()).await.is_ok();
-            if !in_time {
-                tracing::warn!(open = api.metrics.open_requests.get(), "cutting off what is still being answered");
+/// A socket that is answered on. Dropping it closes the socket and, after the answers under way, the connections.
+#[derive(Debug)]
+pub struct Server {
+    routes: watch::Sender<Router>,
+    /// True once no request is to be read any more. Whatever is open holds a receiver.
+    closing: watch::Sender<bool>,
+}
+
+impl Server {
+    /// Answers from `router` on `listener`. Must be called within a runtime.
+    pub fn start(listener: TcpListener, limits: ConnectionLimits, router: Router) -> Self {
+        let server = Self { routes: watch::Sender::new(router), closing: watch::Sender::new(false) };
+        tokio::spawn(accept(listener, limits, server.routes.subscribe(), server.closing.subscribe()));
+        server
+    }
+
+    /// Answers every request from now on with `api`, on connections that are open already as well.
+    pub fn open(&self, api: &Arc<Api>) {
+        let _loading = self.routes.send_replace(router(Arc::clone(api)));
+    }
+
+    /// Shuts the engine's door and returns when no answer is being written any more.
+    ///
+    /// Until then new requests are still accepted, and answered with 503. When `patience` is over, or `hurry` is ready,
+    /// the answers under way are cut off, which their clients are told, and this returns within half a second.
+    pub async fn drain(self, api: &Api, patience: Duration, hurry: impl Future<Output = ()>) {
+        api.engine.drain();
+        api.open_requests.drain();
+        let mut impatient = pin!(async {
+            tokio::select! {
+                () = tokio::time::sleep(patience) => {}
+                () = hurry => {}
             }
-            let _ = drained.send(in_time);
+        });
+        let mut finished = tokio::select! {
+            () = api.open_requests.finished() => true,
+            () = &mut impatient => false,
+        };
+        self.closing.send_replace(true);
+        if finished {
+            // Some clients may still have to receive what is written.
+            finished = tokio::select! {
+                () = self.closing.closed() => true,
+                () = &mut impatient => false,
+            };
         }
-    };
-    let serving = axum::serve(listener, router(api)).with_graceful_shutdown(goodbye);
-    let out_of_patience = async {
-        if closing.await == Ok(true) {
-            tokio::time::sleep(CLOSING).await;
+        if !finished {
+            tracing::warn!(open = api.metrics.open_requests.get(), "cutting off what is still being answered");
+            api.open_requests.cut_off();
+            // Who does not take even this in time is left without.
+            let _ = tokio::time::timeout(GOODBYE, self.closing.closed()).await;
+        }
+    }
+}
+
+async fn accept(
+    mut listener: TcpListener,
+    limits: ConnectionLimits,
+    routes: watch::Receiver<Router>,
+    mut closing: watch::Receiver<bool>,
+) {
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let of_all = closing.clone();
+    let accepting = async {
+        loop {
+            let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
+            // Failures are retried in there.
+            let (stream, _) = Listener::accept(&mut listener).await;
+            let attended = attend(stream, limits, routes.clone(), of_all.clone());
+            tokio::spawn(async move {
+                attended.await;
+                drop(place);
+            });
         }
     };
     tokio::select! {
-        served = serving => served,
-        () = out_of_patience => Ok(()),
+        () = accepting => {}
+        _ = closing.wait_for(|closing| *closing) => {}
     }
 }

@@ -3,7 +3,7 @@
 //! Started by the `serve` command and by tests. It opens no socket.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::api::{Api, ApiLimits, BodyBudget, BodyLimits, OpenRequests, ServedModel};
 use crate::config::{Config, Limits};
@@ -12,26 +12,22 @@ use crate::loading::{Capacity, LoadError, Loaded};
 use crate::telemetry::Metrics;
 use crate::tokenize::TokenizerPool;
 
-/// A body that is slower than this is not worth its connection.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// An engine and the API before it.
 #[derive(Debug)]
 pub struct Service {
     /// What the routes answer from.
     pub api: Arc<Api>,
-    /// To be drained and joined at the end.
+    /// To be drained at the end.
     pub engine: Engine,
 }
 
 impl Service {
-    /// Starts the engine; requests are taken from now on.
+    /// Starts the engine, which counts in `metrics`; requests are taken from now on.
     ///
     /// # Errors
     /// When there is no memory or no thread for it.
-    pub fn start(config: &Config, loaded: Loaded, capacity: Capacity) -> Result<Self, LoadError> {
+    pub fn start(config: &Config, loaded: Loaded, capacity: Capacity, metrics: Metrics) -> Result<Self, LoadError> {
         let model = Arc::new(served_model(config, &loaded, &capacity));
-        let metrics = Metrics::new();
         let engine = loaded.start(capacity, metrics.clone())?;
         let api = Api {
             model,
@@ -70,6 +66,10 @@ fn api_limits(limits: &Limits) -> ApiLimits {
         total_log_probs: limits.total_logprobs,
         stop_strings: limits.stop_strings,
         stop_bytes: limits.stop_bytes,
-        body: BodyLimits { bytes: limits.body_bytes, drain_bytes: limits.drain_body_bytes, timeout: BODY_TIMEOUT },
+        body: BodyLimits {
+            bytes: limits.body_bytes,
+            drain_bytes: limits.drain_body_bytes,
+            timeout: limits.body_timeout,
+        },
     }
 }

@@ -21,12 +21,15 @@ pub enum Outcome {
     Refused,
     /// Turned away because the queue was full (429).
     Overloaded,
-    /// The server was at fault or is shutting down (5xx, or an error inside a stream).
+    /// Turned away because the server is not ready yet or shutting down, or cut off by its end (503).
+    Unavailable,
+    /// The server was at fault (any other 5xx, or an error inside a stream).
     Failed,
 }
 
 impl Outcome {
-    const ALL: [Self; 5] = [Self::Completed, Self::Cancelled, Self::Refused, Self::Overloaded, Self::Failed];
+    const ALL: [Self; 6] =
+        [Self::Completed, Self::Cancelled, Self::Refused, Self::Overloaded, Self::Unavailable, Self::Failed];
 
     /// The value of the label `outcome`.
     pub const fn label(self) -> &'static str {
@@ -35,6 +38,7 @@ impl Outcome {
             Self::Cancelled => "cancelled",
             Self::Refused => "refused",
             Self::Overloaded => "overloaded",
+            Self::Unavailable => "unavailable",
             Self::Failed => "failed",
         }
     }

@@ -1,10 +1,9 @@
 //! Choosing ids from a row of logits without sorting the vocabulary.
 //!
 //! Called by [`super::Cpu`]. Gives what `crate::sampling::choose` gives, which states the rules. A histogram over
-//! how far each id lies below the best one tells which few ids a filter can keep; only those are sorted.
+//! how far each id lies below the best one tells in which bucket a filter ends; only that bucket is sorted.
 
 use std::cell::RefCell;
-use std::cmp::Ordering;
 
 use super::isa::{Isa, for_each_isa};
 use crate::sampling::{Choice, best_first, draw, min_p_floor, nucleus, weight};
@@ -21,10 +20,34 @@ thread_local! {
 
 #[derive(Default)]
 struct Scratch {
+    /// Logits over the temperature; minus infinity where an id may not be chosen.
     scaled: Vec<f32>,
-    /// Ids of the last bucket that a filter reaches into.
+    /// Ids of the bucket in which a filter ends.
     edge: Vec<(u32, f32)>,
-    kept: Vec<(u32, u64)>,
+}
+
+/// What the filters leave: ids up to `last` in the order of `best_first`, of at least the weight `floor`.
+#[derive(Clone, Copy)]
+pub(super) struct Kept {
+    max: f32,
+    last: (u32, f32),
+    floor: u64,
+}
+
+impl Kept {
+    /// All ids of a row with this maximum.
+    pub(super) const fn all(max: f32) -> Self {
+        Self { max, last: (u32::MAX, f32::NEG_INFINITY), floor: 0 }
+    }
+
+    /// The weight of an id, 0 when it is not kept.
+    #[inline(always)]
+    fn weight(&self, id: u32, scaled: f32) -> u64 {
+        let (last_id, last) = self.last;
+        let w = weight(scaled, self.max);
+        let is_kept = (scaled > last) | ((scaled == last) & (id <= last_id));
+        if is_kept & (w >= self.floor) { w } else { 0 }
+    }
 }
 
 /// The id that [`crate::sampling::choose`] defines.
@@ -33,28 +56,30 @@ pub(super) fn choose(isa: Isa, logits: &[f32], choice: &Choice, end_ids: &[u32])
     if has_nan(isa, logits) {
         return None;
     }
-    SCRATCH.with_borrow_mut(|scratch| {
-        let divisor = if parameters.temperature == 0.0 { 1.0 } else { parameters.temperature };
-        if parameters.temperature == 0.0 && !choice.forbid_end {
-            return argmax(logits, maximum(isa, logits));
-        }
-        scratch.scaled.clear();
-        scratch.scaled.extend_from_slice(logits);
+    if parameters.temperature == 0.0 && !choice.forbid_end {
+        return argmax(logits, maximum(isa, logits));
+    }
+    SCRATCH.with_borrow_mut(|Scratch { scaled, edge }| {
+        scaled.clear();
+        scaled.extend_from_slice(logits);
         if choice.forbid_end {
-            for &id in end_ids {
-                scratch.scaled[id as usize] = f32::NEG_INFINITY;
-            }
+            end_ids.iter().for_each(|&id| scaled[id as usize] = f32::NEG_INFINITY);
         }
-        divide(isa, &mut scratch.scaled, divisor);
-        let max = maximum(isa, &scratch.scaled);
         if parameters.temperature == 0.0 {
-            return argmax(&scratch.scaled, max);
+            return argmax(scaled, maximum(isa, scaled));
         }
-        if parameters.top_k == 0 && parameters.top_p >= 1.0 {
-            return draw_from_all(isa, &scratch.scaled, max, choice);
+        divide(isa, scaled, parameters.temperature);
+        // Reserved whole, so that no later row makes it grow.
+        edge.reserve(scaled.len());
+        let mut kept = Kept::all(maximum(isa, scaled));
+        if parameters.top_k > 0 && (parameters.top_k as usize) < scaled.len() {
+            kept.last = last_by_count(scaled, &kept, parameters.top_k as usize, edge);
         }
-        narrow(isa, logits, max, choice, scratch);
-        draw_from_kept(&mut scratch.kept, choice)
+        if parameters.top_p < 1.0 {
+            kept.last = last_by_mass(isa, scaled, &kept, parameters.top_p, edge);
+        }
+        kept.floor = min_p_floor(parameters.min_p);
+        draw_from(isa, scaled, &kept, choice)
     })
 }
 
@@ -96,143 +121,93 @@ fn argmax(values: &[f32], max: f32) -> Option<u32> {
 }
 
 for_each_isa! {
-    /// Sum of the weights of at least `floor`.
-    pub(super) fn mass(scaled: &[f32], max: f32, floor: u64) -> u64 {
-        scaled.iter().map(|&value| weight(value, max)).filter(|&w| w >= floor).sum()
+    /// Sum of the weights that are kept, of ids from `first` on.
+    pub(super) fn mass(scaled: &[f32], first: u32, kept: &Kept) -> u64 {
+        (first..).zip(scaled).map(|(id, &value)| kept.weight(id, value)).sum()
     }
 }
 
-/// Inverse CDF over the whole vocabulary (with `min_p`, which needs no order).
-fn draw_from_all(isa: Isa, scaled: &[f32], max: f32, choice: &Choice) -> Option<u32> {
-    let floor = min_p_floor(choice.sampling.min_p);
-    let total = scaled.chunks(BLOCK).map(|block| mass(isa, block, max, floor)).sum();
+/// Blocks of a row with the id that each begins with.
+pub(super) fn blocks(values: &[f32]) -> impl Iterator<Item = (u32, &[f32])> {
+    (0..).step_by(BLOCK).zip(values.chunks(BLOCK))
+}
+
+/// Inverse CDF over what is kept, in id order.
+fn draw_from(isa: Isa, scaled: &[f32], kept: &Kept, choice: &Choice) -> Option<u32> {
+    let total = blocks(scaled).map(|(first, block)| mass(isa, block, first, kept)).sum();
     let target = draw(choice, total);
     let mut passed = 0;
-    for (block, values) in scaled.chunks(BLOCK).enumerate() {
-        let inside = mass(isa, values, max, floor);
+    for (first, block) in blocks(scaled) {
+        let inside = mass(isa, block, first, kept);
         if passed + inside > target {
-            for (index, &value) in values.iter().enumerate() {
-                let w = weight(value, max);
-                passed += if w >= floor { w } else { 0 };
-                if passed > target {
-                    return Some((block * BLOCK + index) as u32);
-                }
-            }
+            return (first..).zip(block).find_map(|(id, &value)| {
+                passed += kept.weight(id, value);
+                (passed > target).then_some(id)
+            });
         }
         passed += inside;
     }
     None
 }
 
+/// How far below the maximum a value lies, in buckets; the last one has no lower end.
+#[inline(always)]
 fn bucket(scaled: f32, max: f32) -> usize {
     (((max - scaled) * BUCKETS_PER_UNIT) as usize).min(BUCKETS - 1)
 }
 
-/// Fills `kept` with the ids and weights that top_k, top_p and min_p leave, in no order.
-fn narrow(isa: Isa, logits: &[f32], max: f32, choice: &Choice, scratch: &mut Scratch) {
-    let parameters = &choice.sampling;
-    let Scratch { scaled, edge, kept } = scratch;
-    let limit = if parameters.top_k == 0 { usize::MAX } else { parameters.top_k as usize };
-    let (last, wanted) = if parameters.top_k > 0 {
-        (last_bucket_by_count(scaled, max, limit), None)
-    } else {
-        let masses = masses(isa, scaled, max);
-        let wanted = nucleus(masses.iter().sum(), parameters.top_p);
-        (last_bucket_by_mass(&masses, wanted), Some(wanted))
-    };
-    // Whatever lies in buckets before the last is kept; only inside the last one does the order decide.
-    kept.clear();
-    edge.clear();
-    for (id, &value) in scaled.iter().enumerate().filter(|(_, value)| **value > f32::NEG_INFINITY) {
-        match bucket(value, max).cmp(&last) {
-            Ordering::Less => kept.push((id as u32, weight(value, max))),
-            Ordering::Equal => edge.push((id as u32, logits[id])),
-            Ordering::Greater => {}
-        }
-    }
-    edge.sort_unstable_by(|&a, &b| best_first(a, b));
-    let of = |id: u32| weight(scaled[id as usize], max);
-    match wanted {
-        Some(wanted) => take_until(kept, edge.iter().map(|&(id, _)| (id, of(id))), wanted),
-        None => {
-            edge.truncate(limit - kept.len());
-            kept.extend(edge.iter().map(|&(id, _)| (id, of(id))));
-            if parameters.top_p < 1.0 {
-                edge.clear();
-                edge.extend(kept.iter().map(|&(id, _)| (id, logits[id as usize])));
-                edge.sort_unstable_by(|&a, &b| best_first(a, b));
-                let wanted = nucleus(kept.iter().map(|k| k.1).sum(), parameters.top_p);
-                kept.clear();
-                take_until(kept, edge.iter().map(|&(id, _)| (id, of(id))), wanted);
-            }
-        }
-    }
-    let floor = min_p_floor(parameters.min_p).max(1);
-    kept.retain(|&(_, w)| w >= floor);
+/// The `count`-th id in the order of `best_first`.
+fn last_by_count(scaled: &[f32], kept: &Kept, count: usize, edge: &mut Vec<(u32, f32)>) -> (u32, f32) {
+    let mut counts = [0; BUCKETS];
+    scaled.iter().for_each(|&value| counts[bucket(value, kept.max)] += 1);
+    let (reached, before) = first_reaching(&counts, count as u64);
+    sort_bucket(scaled, kept.max, reached, edge);
+    edge[count - before as usize - 1]
 }
 
-/// Adds ids in order until the mass of `kept` reaches `wanted`.
-fn take_until(kept: &mut Vec<(u32, u64)>, ids: impl Iterator<Item = (u32, u64)>, wanted: u64) {
-    let mut mass: u64 = kept.iter().map(|k| k.1).sum();
-    for (id, w) in ids {
-        if mass >= wanted {
-            return;
-        }
-        mass += w;
-        kept.push((id, w));
-    }
-}
-
-/// The bucket at which `limit` ids are reached.
-fn last_bucket_by_count(scaled: &[f32], max: f32, limit: usize) -> usize {
-    let mut counts = [0_u32; BUCKETS];
-    scaled.iter().filter(|value| **value > f32::NEG_INFINITY).for_each(|&value| counts[bucket(value, max)] += 1);
-    let mut passed = 0;
-    let reached = counts.iter().position(|&count| {
-        passed += count as usize;
-        passed >= limit
-    });
-    reached.unwrap_or(BUCKETS - 1)
-}
-
-/// The mass of each bucket.
-fn masses(isa: Isa, scaled: &[f32], max: f32) -> [u64; BUCKETS] {
+/// The id at which the mass of what is kept so far reaches `top_p` of it.
+fn last_by_mass(isa: Isa, scaled: &[f32], kept: &Kept, top_p: f32, edge: &mut Vec<(u32, f32)>) -> (u32, f32) {
     let mut masses = [0; BUCKETS];
     let mut weights = [0; BLOCK];
-    for block in scaled.chunks(BLOCK) {
-        weigh(isa, block, max, &mut weights);
-        for (&value, w) in block.iter().zip(&weights).filter(|(value, _)| **value > f32::NEG_INFINITY) {
-            masses[bucket(value, max)] += w;
+    for (first, block) in blocks(scaled) {
+        weigh(isa, block, first, kept, &mut weights);
+        for (&value, &w) in block.iter().zip(&weights) {
+            masses[bucket(value, kept.max)] += w;
         }
     }
-    masses
+    let wanted = nucleus(masses.iter().sum(), top_p);
+    let (reached, mut passed) = first_reaching(&masses, wanted);
+    sort_bucket(scaled, kept.max, reached, edge);
+    let last = edge.iter().find(|&&(id, value)| {
+        passed += kept.weight(id, value);
+        passed >= wanted
+    });
+    *last.expect("the bucket reaches the wanted mass")
 }
 
 for_each_isa! {
-    fn weigh(scaled: &[f32], max: f32, out: &mut [u64]) {
-        for (out, &value) in out.iter_mut().zip(scaled) {
-            *out = weight(value, max);
+    fn weigh(scaled: &[f32], first: u32, kept: &Kept, out: &mut [u64]) {
+        for ((out, id), &value) in out.iter_mut().zip(first..).zip(scaled) {
+            *out = kept.weight(id, value);
         }
     }
 }
 
-/// The bucket at which the mass `wanted` is reached.
-fn last_bucket_by_mass(masses: &[u64; BUCKETS], wanted: u64) -> usize {
-    let mut passed = 0;
-    let reached = masses.iter().position(|&mass| {
-        passed += mass;
-        passed >= wanted
-    });
-    reached.unwrap_or(BUCKETS - 1)
+/// The first bucket with which the sum reaches `wanted`, and the sum before it.
+fn first_reaching(sums: &[u64; BUCKETS], wanted: u64) -> (usize, u64) {
+    let mut before = 0;
+    for (bucket, sum) in sums.iter().enumerate() {
+        if before + sum >= wanted {
+            return (bucket, before);
+        }
+        before += sum;
+    }
+    unreachable!("no more is wanted than all buckets hold")
 }
 
-fn draw_from_kept(kept: &mut [(u32, u64)], choice: &Choice) -> Option<u32> {
-    kept.sort_unstable();
-    let target = draw(choice, kept.iter().map(|k| k.1).sum());
-    let mut passed = 0;
-    let found = kept.iter().find(|&&(_, w)| {
-        passed += w;
-        passed > target
-    });
-    found.map(|k| k.0)
+/// The ids of one bucket, best first.
+fn sort_bucket(scaled: &[f32], max: f32, wanted: usize, edge: &mut Vec<(u32, f32)>) {
+    edge.clear();
+    edge.extend((0..).zip(scaled.iter().copied()).filter(|&(_, value)| bucket(value, max) == wanted));
+    edge.sort_unstable_by(|&a, &b| best_first(a, b));
 }

@@ -72,13 +72,18 @@ impl Completion {
     ///
     /// Nothing is lost when the future is dropped.
     pub async fn advance(&mut self) -> Result<Option<usize>, ApiError> {
-        while let Some(PromptEvent { prompt, event }) = self.generations.next().await {
+        loop {
+            let next = tokio::select! {
+                biased;
+                error = self.record.cut_off() => return Err(error),
+                next = self.generations.next() => next,
+            };
+            let Some(PromptEvent { prompt, event }) = next else { return Ok(None) };
             let event = event.ok_or(ApiError::EngineGone)?;
             if let Some(index) = self.apply(prompt, event)? {
                 return Ok(Some(index));
             }
         }
-        Ok(None)
     }
 
     /// What choice `index` has to say since the last call, when it is worth a message.

@@ -4,6 +4,7 @@
 //! answered before anything is tokenised.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -22,10 +23,17 @@ use super::{Api, stream, whole};
 use crate::engine::{Generation, GenerationRequest, Refusal, Slots};
 use crate::tokenize::JobFailed;
 
+/// So long after shutdown has begun a body is still read: a client that is sending one might not see the refusal else.
+const LATE_BODY: Duration = Duration::from_secs(1);
+
 /// The handler.
 pub async fn completions(State(api): State<Arc<Api>>, request: Request) -> Response {
     let mut record = RequestRecord::new(&api.metrics, &api.open_requests);
-    let admitted = match admit(&api, request).await {
+    let admitted = tokio::select! {
+        error = record.cut_off() => Err(error),
+        admitted = admit(&api, request) => admitted,
+    };
+    let admitted = match admitted {
         Ok(admitted) => admitted,
         Err(error) => {
             record.fail(&error);
@@ -48,7 +56,11 @@ struct Admitted {
 async fn admit(api: &Arc<Api>, request: Request) -> Result<Admitted, ApiError> {
     let (head, raw) = request.into_parts();
     let reader = BodyReader { limits: api.limits.body, budget: &api.body_budget, engine: &api.engine };
-    let body = reader.read(&head.headers, raw).await?;
+    let body = tokio::select! {
+        biased;
+        read = reader.read(&head.headers, raw) => read?,
+        () = too_late(api) => return Err(Refusal::Draining.into()),
+    };
     let mut asked = parse(api, body).await?;
     check_before_tokenising(api, &asked)?;
     let slots = api.engine.reserve(asked.prompts.len() as u32).map_err(ApiError::from)?;
@@ -69,6 +81,12 @@ async fn admit(api: &Arc<Api>, request: Request) -> Result<Admitted, ApiError> {
     let blocks = Blocks { log_probs: asked.log_probs.is_some(), token_ids: asked.return_token_ids };
     let heading = Heading::new(&api.model.name, blocks);
     Ok(Admitted { submitted, heading, stream: asked.stream, include_usage: asked.include_usage })
+}
+
+/// Returns when it is no use any more to wait for a body, whose request would be refused.
+async fn too_late(api: &Api) {
+    api.open_requests.draining().await;
+    tokio::time::sleep(LATE_BODY).await;
 }
 
 /// A JSON tree takes many times the memory of its text, so only as many large ones as the pool has threads exist at

@@ -301,6 +301,7 @@ impl ApiError {
     pub fn outcome(&self) -> Outcome {
         match self.status() {
             StatusCode::TOO_MANY_REQUESTS => Outcome::Overloaded,
+            StatusCode::SERVICE_UNAVAILABLE => Outcome::Unavailable,
             status if status.is_server_error() => Outcome::Failed,
             _ => Outcome::Refused,
         }
@@ -406,7 +407,7 @@ mod tests {
     fn overload_and_shutdown_ask_the_client_to_come_back() {
         for (refusal, status, outcome) in [
             (Refusal::Overloaded { queued_requests: 256 }, StatusCode::TOO_MANY_REQUESTS, Outcome::Overloaded),
-            (Refusal::Draining, StatusCode::SERVICE_UNAVAILABLE, Outcome::Failed),
+            (Refusal::Draining, StatusCode::SERVICE_UNAVAILABLE, Outcome::Unavailable),
         ] {
             let error = ApiError::Refused { refusal, prompt: None };
             assert_eq!(error.outcome(), outcome);

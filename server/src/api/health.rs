@@ -1,14 +1,15 @@
-//! `/health`, `/ready` and `/metrics`: for whoever runs the server.
+//! `/health`, `/ready` and `/metrics`, for whoever runs the server, and what it says while the model is loaded.
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{FromRef, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 
 use super::Api;
 use super::error::ApiError;
 use crate::engine::Refusal;
+use crate::telemetry::Metrics;
 
 /// Alive, whatever it is doing.
 pub async fn health() -> &'static str {
@@ -21,7 +22,25 @@ pub async fn ready(State(api): State<Arc<Api>>) -> Result<&'static str, ApiError
 }
 
 /// Prometheus' text format.
-pub async fn metrics(State(api): State<Arc<Api>>) -> Response {
+pub async fn metrics(State(metrics): State<Metrics>) -> Response {
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    ([(header::CONTENT_TYPE, kind)], api.metrics.text()).into_response()
+    ([(header::CONTENT_TYPE, kind)], metrics.text()).into_response()
+}
+
+impl FromRef<Arc<Api>> for Metrics {
+    fn from_ref(api: &Arc<Api>) -> Self {
+        api.metrics.clone()
+    }
+}
+
+/// What all paths that need the model answer before it is loaded.
+pub async fn not_ready() -> ApiError {
+    ApiError::NotReady
+}
+
+/// The same to a completion request, which is counted.
+pub async fn no_completion_yet(State(metrics): State<Metrics>) -> ApiError {
+    let error = ApiError::NotReady;
+    metrics.count_request(error.outcome());
+    error
 }

@@ -31,7 +31,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::EXPECT;
 use axum::middleware::from_fn;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 
 pub use body::{BodyBudget, BodyLimits};
 pub use error::ApiError;
@@ -102,11 +102,14 @@ pub fn router(api: Arc<Api>) -> Router {
 }
 
 /// What there is to say before the model is loaded: alive, and not ready for anything.
-pub fn loading_router() -> Router {
+pub fn loading_router(metrics: Metrics) -> Router {
     Router::new()
+        .route("/v1/completions", any(health::no_completion_yet))
         .route("/health", get(health::health))
-        .fallback(async || ApiError::NotReady)
+        .route("/metrics", get(health::metrics))
+        .fallback(health::not_ready)
         .layer(from_fn(request_name::name_request))
+        .with_state(metrics)
 }
 
 async fn unknown_path(State(api): State<Arc<Api>>, request: Request) -> ApiError {

@@ -8,25 +8,54 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::error::ApiError;
+use crate::engine::Refusal;
 use crate::telemetry::{Metrics, Outcome};
 
 /// The completion requests that are being answered.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct OpenRequests {
     /// Every open request holds a receiver.
-    open: Arc<watch::Sender<()>>,
+    end: Arc<watch::Sender<End>>,
 }
 
-impl Default for OpenRequests {
-    fn default() -> Self {
-        Self { open: Arc::new(watch::Sender::new(())) }
+/// How near the end is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum End {
+    /// Not in sight.
+    #[default]
+    Far,
+    /// What has not begun is refused.
+    Draining,
+    /// What is not finished is cut off.
+    Now,
+}
+
+async fn wait_for(end: End, receiver: &mut watch::Receiver<End>) {
+    if receiver.wait_for(|now| *now >= end).await.is_err() {
+        // Nobody is left who could end it.
+        std::future::pending::<()>().await;
     }
 }
 
 impl OpenRequests {
     /// Returns when none is left.
     pub async fn finished(&self) {
-        self.open.closed().await;
+        self.end.closed().await;
+    }
+
+    /// Tells those that still wait for their bodies that they come too late.
+    pub fn drain(&self) {
+        self.end.send_replace(End::Draining);
+    }
+
+    /// Ends them all, and those to come: what is not answered yet ends with an error.
+    pub fn cut_off(&self) {
+        self.end.send_replace(End::Now);
+    }
+
+    /// Returns once [`Self::drain`] was called.
+    pub async fn draining(&self) {
+        wait_for(End::Draining, &mut self.end.subscribe()).await;
     }
 }
 
@@ -37,7 +66,7 @@ pub struct RequestRecord {
     arrived: Instant,
     first_token_seen: bool,
     outcome: Outcome,
-    _open: watch::Receiver<()>,
+    end: watch::Receiver<End>,
 }
 
 impl RequestRecord {
@@ -49,7 +78,7 @@ impl RequestRecord {
             arrived: Instant::now(),
             first_token_seen: false,
             outcome: Outcome::Cancelled,
-            _open: open.open.subscribe(),
+            end: open.end.subscribe(),
         }
     }
 
@@ -69,6 +98,12 @@ impl RequestRecord {
     /// Source tokens that another request had encoded already.
     pub fn cached(&self, tokens: u32) {
         self.metrics.cached_source_tokens.inc_by(u64::from(tokens));
+    }
+
+    /// Returns when the request has to end unanswered, with what its client is to be told.
+    pub async fn cut_off(&mut self) -> ApiError {
+        wait_for(End::Now, &mut self.end).await;
+        Refusal::Draining.into()
     }
 
     /// The answer is complete.

@@ -1,20 +1,23 @@
-//! `server serve`: load, listen, say so, and run until asked to stop.
+//! `server serve`: listen, load, say so, and run until asked to stop.
 //!
 //! Called by `main`. Puts the pieces together; each is explained where it lives.
 
 use std::io::Write;
-use std::time::Duration;
+use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 
 use super::{CommandError, io};
-use crate::config::Config;
+use crate::api::loading_router;
+use crate::config::{Config, Limits};
+use crate::connection::ConnectionLimits;
 use crate::loading::{Capacity, Loaded, load};
-use crate::serve::Loading;
+use crate::serve::{EndSignals, Server};
 use crate::service::Service;
 use crate::startup::{Example, StartMessage};
+use crate::telemetry::Metrics;
 
-/// Serves until SIGTERM or SIGINT; running answers are finished first.
+/// Serves until SIGTERM or SIGINT; running answers are finished first. A second signal cuts them off.
 ///
 /// # Errors
 /// When the model cannot be loaded or the address not be had.
@@ -23,23 +26,37 @@ pub fn serve(config: &Config) -> Result<(), CommandError> {
         .enable_all()
         .build()
         .map_err(io("start the threads that answer HTTP"))?;
-    let listener = runtime.block_on(listen(config))?;
-    let loading = runtime.block_on(Loading::begin(&listener)).map_err(io("answer while the model is loaded"))?;
-    let loaded = load(&config.model)?;
-    let capacity = loaded.capacity(config)?;
-    let message = start_message(config, &loaded, &capacity, &listener).map_err(io("read the listener's address"))?;
-    let Service { api, engine } = Service::start(config, loaded, capacity)?;
-    drop(loading);
-    runtime.block_on(async {
-        let shutdown = crate::serve::termination().map_err(io("wait for signals"))?;
-        std::io::stdout().write_all(message.as_bytes()).map_err(io("print the start message"))?;
-        let drain = config.server.drain_timeout;
-        crate::serve::serve(listener, api, drain, shutdown).await.map_err(io("serve HTTP"))
-    })?;
-    // Streams that outlived the drain are cut by ending the runtime; their requests are cancelled with them.
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    engine.handle.drain();
-    engine.join();
+    let served = runtime.block_on(run(config));
+    // What still runs now, be it loading, a step or a client that does not read, ends with the process.
+    runtime.shutdown_background();
+    served
+}
+
+async fn run(config: &Config) -> Result<(), CommandError> {
+    let mut signals = EndSignals::listen().map_err(io("wait for signals"))?;
+    let listener = listen(config).await?;
+    let address = listener.local_addr().map_err(io("read the listener's address"))?;
+    let metrics = Metrics::new();
+    let server = Server::start(listener, connection_limits(&config.limits), loading_router(metrics.clone()));
+    tracing::debug!(%address, "alive, not ready: the model is being loaded");
+    let settings = config.clone();
+    let starting = tokio::task::spawn_blocking(move || start(&settings, address, metrics));
+    let (service, message) = tokio::select! {
+        started = starting => started.unwrap_or_else(|failure| std::panic::resume_unwind(failure.into_panic()))?,
+        signal = signals.next() => {
+            tracing::info!(signal, "asked to end before the model was loaded");
+            return Ok(());
+        }
+    };
+    server.open(&service.api);
+    std::io::stdout().write_all(message.as_bytes()).map_err(io("print the start message"))?;
+    let signal = signals.next().await;
+    tracing::info!(signal, "asked to end: running answers are finished first, unless it is asked again");
+    let again = async {
+        let signal = signals.next().await;
+        tracing::info!(signal, "asked again");
+    };
+    server.drain(&service.api, config.server.drain_timeout, again).await;
     Ok(())
 }
 
@@ -48,12 +65,20 @@ async fn listen(config: &Config) -> Result<TcpListener, CommandError> {
     TcpListener::bind((host.as_str(), port)).await.map_err(|source| CommandError::Listen { host, port, source })
 }
 
-fn start_message(
-    config: &Config,
-    loaded: &Loaded,
-    capacity: &Capacity,
-    listener: &TcpListener,
-) -> std::io::Result<String> {
+const fn connection_limits(limits: &Limits) -> ConnectionLimits {
+    let Limits { connections, header_timeout, keep_alive_timeout, .. } = *limits;
+    ConnectionLimits { connections, header_timeout, keep_alive_timeout }
+}
+
+/// Everything that takes time: the model, its pages, its engine. And the words to say it with.
+fn start(config: &Config, address: SocketAddr, metrics: Metrics) -> Result<(Service, String), CommandError> {
+    let loaded = load(&config.model)?;
+    let capacity = loaded.capacity(config)?;
+    let message = start_message(config, &loaded, &capacity, address);
+    Ok((Service::start(config, loaded, capacity, metrics)?, message))
+}
+
+fn start_message(config: &Config, loaded: &Loaded, capacity: &Capacity, address: SocketAddr) -> String {
     let model = loaded.model.config();
     let (encoder, decoder) = (&model.encoder, &model.decoder);
     let width = if encoder.hidden == decoder.hidden {
@@ -62,7 +87,7 @@ fn start_message(
         format!("widths {}+{}", encoder.hidden, decoder.hidden)
     };
     let message = StartMessage {
-        address: listener.local_addr()?,
+        address,
         model_name: &config.model.served_name,
         shape: &format!("{}+{} layers of {width}", encoder.layers, decoder.layers),
         precision: config.model.precision,
@@ -73,5 +98,5 @@ fn start_message(
         page_pool_bytes: config.limits.page_pool_bytes,
         example: if loaded.tokenizer.is_some() { Example::Text } else { Example::Ids },
     };
-    Ok(message.to_string())
+    message.to_string()
 }

@@ -120,6 +120,14 @@ pub enum InstructionSetChoice {
 /// What is refused or put off. `config.toml` gives each its reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
+    /// Connections open at once.
+    pub connections: usize,
+    /// From a connection's opening to the end of its first request's head.
+    pub header_timeout: Duration,
+    /// From an answer to the end of the next request's head; at least `header_timeout`.
+    pub keep_alive_timeout: Duration,
+    /// For a request's body to arrive.
+    pub body_timeout: Duration,
     /// Prompts that wait.
     pub queued_requests: u32,
     /// Sequences decoded at once.
@@ -300,7 +308,19 @@ impl InstructionSetChoice {
 
 impl Limits {
     fn read(reader: &mut Reader) -> Self {
+        let (header_timeout_s, keep_alive_timeout_s) = (
+            reader.integer("limits.header_timeout_s", 1..=3600),
+            reader.integer("limits.keep_alive_timeout_s", 1..=86_400),
+        );
+        reader.ordered(
+            ("limits.header_timeout_s", header_timeout_s),
+            ("limits.keep_alive_timeout_s", keep_alive_timeout_s),
+        );
         let limits = Self {
+            connections: reader.integer("limits.connections", 1..=65_536),
+            header_timeout: Duration::from_secs(header_timeout_s),
+            keep_alive_timeout: Duration::from_secs(keep_alive_timeout_s),
+            body_timeout: Duration::from_secs(reader.integer("limits.body_timeout_s", 1..=3600)),
             queued_requests: reader.integer("limits.queued_requests", 1..=65_536),
             running_rows: reader.integer("limits.running_rows", 1..=4096),
             source_tokens: reader.integer("limits.source_tokens", 1..=MIB),

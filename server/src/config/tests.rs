@@ -29,6 +29,8 @@ fn the_embedded_defaults_are_complete_and_every_key_is_read() {
     assert_eq!((limits.unparsed_body_bytes, limits.drain_body_bytes), (64 << 20, 16 << 20));
     assert_eq!((limits.top_logprobs, limits.stop_strings, limits.stop_bytes), (20, 4, 1024));
     assert_eq!((limits.total_choices, limits.total_logprobs), (256, 1 << 20));
+    let seconds = [limits.header_timeout, limits.keep_alive_timeout, limits.body_timeout].map(|time| time.as_secs());
+    assert_eq!((limits.connections, seconds), (1024, [10, 75, 60]));
 }
 
 #[test]
@@ -108,6 +110,10 @@ fn limits_that_contradict_each_other_are_refused() {
         "limits.unparsed_body_bytes: limits.body_bytes (4194304) must be at most limits.unparsed_body_bytes (4096)"
     );
     assert_eq!(clash("[limits]\nqueued_requests = 0"), "limits.queued_requests: must be between 1 and 65536, is 0");
+    assert_eq!(
+        clash("[limits]\nkeep_alive_timeout_s = 5"),
+        "limits.keep_alive_timeout_s: limits.header_timeout_s (10) must be at most limits.keep_alive_timeout_s (5)"
+    );
 }
 
 #[test]

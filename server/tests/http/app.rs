@@ -14,6 +14,7 @@ use kernels::Candidate;
 use model::Tokenizer;
 use serde_json::{Value, json};
 use server::api::{Api, ApiLimits, BodyBudget, BodyLimits, OpenRequests, ServedModel, router};
+use server::connection::ConnectionLimits;
 use server::engine::{
     Command, EngineHandle, EngineLimits, FinishReason, GenerationEvent, GenerationRequest, Submission, TokenScore,
 };
@@ -50,6 +51,7 @@ pub struct Setup {
     pub vocab: usize,
     pub body: BodyLimits,
     pub unparsed_body_bytes: usize,
+    pub connections: ConnectionLimits,
 }
 
 impl Default for Setup {
@@ -62,6 +64,7 @@ impl Default for Setup {
             vocab: 4096,
             body: BodyLimits { bytes: 1 << 20, drain_bytes: 4 << 20, timeout: PATIENCE },
             unparsed_body_bytes: 8 << 20,
+            connections: ConnectionLimits { connections: 64, header_timeout: PATIENCE, keep_alive_timeout: PATIENCE },
         }
     }
 }

@@ -1,47 +1,57 @@
 //! Over real sockets: clients that go away, bodies that are too large, and shutdown.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use server::connection::ConnectionLimits;
 use server::engine::{FinishReason, GenerationEvent};
-use server::serve::serve;
+use server::serve::Server;
 use server::telemetry::Outcome;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::app::{App, Events, Hand, PATIENCE, Setup, ids, token, wait_for};
+use crate::app::{App, Events, Hand, PATIENCE, Setup, ids, score, token, wait_for};
+
+/// A tenth of what anything here would wait for.
+const SOON: Duration = Duration::from_secs(1);
 
 /// A server that listens.
 struct Running {
     app: App,
     address: SocketAddr,
     shutdown: oneshot::Sender<()>,
-    served: JoinHandle<std::io::Result<()>>,
+    hurry: oneshot::Sender<()>,
+    served: JoinHandle<()>,
 }
 
 impl Running {
     async fn start(setup: Setup, drain_timeout: Duration) -> (Self, Hand) {
+        let limits = setup.connections;
         let (app, hand) = App::by_hand(setup);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (shutdown, wanted) = oneshot::channel();
-        let shut = async move {
+        let (hurry, hurried) = oneshot::channel::<()>();
+        let server = Server::start(listener, limits, app.router.clone());
+        let api = app.api.clone();
+        let served = tokio::spawn(async move {
             let _ = wanted.await;
-        };
-        let served = tokio::spawn(serve(listener, app.api.clone(), drain_timeout, shut));
-        (Self { app, address, shutdown, served }, hand)
+            let hurried = async {
+                let _ = hurried.await;
+            };
+            server.drain(&api, drain_timeout, hurried).await;
+        });
+        (Self { app, address, shutdown, hurry, served }, hand)
     }
 
     /// Sends a completion request and gives the connection.
     async fn request(&self, body: Value) -> TcpStream {
-        let body = body.to_string();
-        let head = format!("POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        stream.write_all((head + &body).as_bytes()).await.unwrap();
+        send(&mut stream, body).await;
         stream
     }
 
@@ -49,6 +59,12 @@ impl Running {
         let url = format!("http://{}/v1/completions", self.address);
         tokio::spawn(reqwest::Client::new().post(url).json(body).send())
     }
+}
+
+async fn send(stream: &mut TcpStream, body: Value) {
+    let body = body.to_string();
+    let head = format!("POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    stream.write_all((head + &body).as_bytes()).await.unwrap();
 }
 
 async fn read_until(stream: &mut TcpStream, words: &str) -> String {
@@ -66,6 +82,11 @@ async fn read_until(stream: &mut TcpStream, words: &str) -> String {
         }
     };
     timeout(PATIENCE, read).await.expect("the words")
+}
+
+async fn closed(stream: &mut TcpStream) {
+    let read = timeout(PATIENCE, stream.read(&mut [0; 64])).await.expect("the connection is closed");
+    assert_eq!(read.unwrap(), 0);
 }
 
 #[tokio::test]
@@ -167,8 +188,13 @@ async fn shutdown_lets_streams_finish_refuses_new_requests_and_then_closes() {
     let submission = hand.submission().await;
     submission.events.send(token(0, ids("a")[0])).unwrap();
     read_until(&mut client, "\"text\":\"a\"").await;
-    // A connection that only stands there must not delay anything.
-    let _idle = TcpStream::connect(server.address).await.unwrap();
+    // Connections that only stand there must not delay anything.
+    let _new = TcpStream::connect(server.address).await.unwrap();
+    let mut used = TcpStream::connect(server.address).await.unwrap();
+    used.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    read_until(&mut used, "ok\n").await;
+    let mut stalled = TcpStream::connect(server.address).await.unwrap();
+    stalled.write_all(b"POST /v1/completions HTTP/1.1\r\nhost: ").await.unwrap();
 
     server.shutdown.send(()).unwrap();
     wait_for(|| server.app.api.engine.is_draining().then_some(())).await;
@@ -180,18 +206,136 @@ async fn shutdown_lets_streams_finish_refuses_new_requests_and_then_closes() {
     submission.events.send(token(0, ids("b")[0])).unwrap();
     submission.events.send(GenerationEvent::Finished { choice: 0, reason: FinishReason::Length }).unwrap();
     read_until(&mut client, "data: [DONE]").await;
-    timeout(PATIENCE, server.served).await.expect("the server ends").unwrap().unwrap();
+    let began = Instant::now();
+    timeout(PATIENCE, server.served).await.expect("the server ends").unwrap();
+    assert!(began.elapsed() < SOON, "idle connections and half a head held it up for {:?}", began.elapsed());
     assert!(TcpStream::connect(server.address).await.is_err());
     assert_eq!(server.app.count(Outcome::Completed), 1);
 }
 
 #[tokio::test]
-async fn shutdown_does_not_wait_for_ever() {
+async fn answers_that_outlast_the_drain_are_cut_off_with_an_error() {
     let (server, mut hand) = Running::start(Setup::default(), Duration::from_millis(50)).await;
-    let _client = server.request(json!({"prompt": "p", "stream": true})).await;
+    let mut stream = server.request(json!({"prompt": "p", "stream": true})).await;
+    let running = hand.submission().await;
+    running.events.send(token(0, ids("a")[0])).unwrap();
+    read_until(&mut stream, "\"text\":\"a\"").await;
+    let whole = server.post(&json!({"prompt": "p"}));
+    let _waiting = hand.submission().await;
+    let mut stalled = TcpStream::connect(server.address).await.unwrap();
+    stalled.write_all(b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{").await.unwrap();
+    wait_for(|| (server.app.api.metrics.open_requests.get() == 3).then_some(())).await;
+
+    server.shutdown.send(()).unwrap();
+    let told = read_until(&mut stream, "\r\n0\r\n\r\n").await;
+    let error = told.split("data: ").last().unwrap();
+    assert!(error.starts_with("{\"error\":") && error.contains("\"shutting_down\""), "{told}");
+    let answer = whole.await.unwrap().unwrap();
+    assert_eq!((answer.status().as_u16(), &answer.headers()["retry-after"]), (503, &"1".parse().unwrap()));
+    assert_eq!(answer.json::<Value>().await.unwrap()["error"]["code"], "shutting_down");
+    read_until(&mut stalled, "\"shutting_down\"").await;
+    timeout(SOON, server.served).await.expect("nothing holds it up any more").unwrap();
+    assert_eq!((server.app.count(Outcome::Unavailable), server.app.count(Outcome::Failed)), (3, 0));
+}
+
+#[tokio::test]
+async fn shutdown_does_not_wait_for_a_body_that_does_not_come() {
+    let (server, _hand) = Running::start(Setup::default(), PATIENCE).await;
+    let mut stalled = TcpStream::connect(server.address).await.unwrap();
+    stalled.write_all(b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{").await.unwrap();
+    wait_for(|| (server.app.api.metrics.open_requests.get() == 1).then_some(())).await;
+    server.shutdown.send(()).unwrap();
+    read_until(&mut stalled, "\"shutting_down\"").await;
+    timeout(SOON, server.served).await.expect("nothing holds it up any more").unwrap();
+}
+
+#[tokio::test]
+async fn shutdown_does_not_wait_for_a_client_that_does_not_read() {
+    let (server, mut hand) = Running::start(Setup::default(), Duration::from_millis(50)).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut client = socket.connect(server.address).await.unwrap();
+    send(&mut client, json!({"prompt": "p", "stream": true, "logprobs": 20})).await;
+    let running = hand.submission().await;
+    // More than the sockets take in.
+    let large = GenerationEvent::Token { choice: 0, id: ids("a")[0], score: Some(score(ids("a")[0], 1000)) };
+    for _ in 0..512 {
+        running.events.send(large.clone()).unwrap();
+    }
+    let (generated, mut before) = (&server.app.api.metrics.generated_tokens, 0);
+    while generated.get() == 0 || generated.get() != before {
+        before = generated.get();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(before < 512, "the sockets took it all in");
+    server.shutdown.send(()).unwrap();
+    timeout(Duration::from_secs(1), server.served).await.expect("a second after the deadline").unwrap();
+}
+
+#[tokio::test]
+async fn who_is_asked_twice_to_end_cuts_off_at_once() {
+    let (server, mut hand) = Running::start(Setup::default(), PATIENCE).await;
+    let mut stream = server.request(json!({"prompt": "p", "stream": true})).await;
     let _running = hand.submission().await;
     server.shutdown.send(()).unwrap();
-    timeout(PATIENCE, server.served).await.expect("the server ends").unwrap().unwrap();
+    wait_for(|| server.app.api.engine.is_draining().then_some(())).await;
+    server.hurry.send(()).unwrap();
+    read_until(&mut stream, "\"shutting_down\"").await;
+    timeout(SOON, server.served).await.expect("the server ends").unwrap();
+}
+
+fn impatient(connections: ConnectionLimits) -> Setup {
+    Setup { connections, ..Setup::default() }
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_come_and_a_connection_left_idle_are_closed() {
+    let connections = ConnectionLimits {
+        connections: 64,
+        header_timeout: Duration::from_millis(50),
+        keep_alive_timeout: Duration::from_millis(200),
+    };
+    let (server, _hand) = Running::start(impatient(connections), PATIENCE).await;
+    for beginning in ["", "POST /v1/completions HTTP/1.1\r\nhost: "] {
+        let mut client = TcpStream::connect(server.address).await.unwrap();
+        client.write_all(beginning.as_bytes()).await.unwrap();
+        closed(&mut client).await;
+    }
+    for beginning in ["", "GET /health HTTP/1.1\r\n"] {
+        let mut kept = TcpStream::connect(server.address).await.unwrap();
+        kept.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        read_until(&mut kept, "ok\n").await;
+        kept.write_all(beginning.as_bytes()).await.unwrap();
+        closed(&mut kept).await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_may_take_longer_than_a_head() {
+    let connections = ConnectionLimits {
+        connections: 64,
+        header_timeout: Duration::from_millis(20),
+        keep_alive_timeout: Duration::from_millis(20),
+    };
+    let (server, mut hand) = Running::start(impatient(connections), PATIENCE).await;
+    let mut client = server.request(json!({"prompt": "p"})).await;
+    let running = hand.submission().await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    running.events.send(GenerationEvent::Finished { choice: 0, reason: FinishReason::Length }).unwrap();
+    assert!(read_until(&mut client, "\r\n\r\n").await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn connections_over_the_limit_wait_until_one_closes() {
+    let (server, _hand) =
+        Running::start(impatient(ConnectionLimits { connections: 1, ..Setup::default().connections }), PATIENCE).await;
+    let first = TcpStream::connect(server.address).await.unwrap();
+    let mut second = TcpStream::connect(server.address).await.unwrap();
+    second.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let early = timeout(Duration::from_millis(100), second.read(&mut [0])).await;
+    assert!(early.is_err(), "answered over the limit");
+    drop(first);
+    read_until(&mut second, "ok\n").await;
 }
 
 #[tokio::test]

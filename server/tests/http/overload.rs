@@ -150,6 +150,7 @@ async fn a_draining_server_is_alive_but_not_ready_and_takes_nothing() {
     let answer = app.complete(json!({"prompt": "p"})).await;
     answer.error(503, None, Some("shutting_down"));
     assert_eq!(answer.headers[header::RETRY_AFTER], "1");
+    assert_eq!((app.count(Outcome::Unavailable), app.count(Outcome::Failed)), (1, 0));
     submission.events.send(token(0, ids("a")[0])).unwrap();
     submission.events.send(GenerationEvent::Finished { choice: 0, reason: FinishReason::Length }).unwrap();
     assert_eq!(running.await.unwrap().json()["choices"][0]["text"], "a");
@@ -188,6 +189,7 @@ async fn metrics_tell_what_happened() {
         "encdec_requests_total{outcome=\"refused\"} 1",
         "encdec_requests_total{outcome=\"cancelled\"} 0",
         "encdec_requests_total{outcome=\"overloaded\"} 0",
+        "encdec_requests_total{outcome=\"unavailable\"} 0",
         "encdec_requests_total{outcome=\"failed\"} 0",
         "encdec_first_token_seconds_count 1",
         "encdec_token_gap_seconds_count 2",

@@ -11,10 +11,12 @@ use axum::response::Response;
 use serde_json::Value;
 use server::api::{Api, router};
 use server::config::{Config, Layer};
+use server::connection::ConnectionLimits;
 use server::engine::Engine;
 use server::loading::load;
-use server::serve::serve;
+use server::serve::Server;
 use server::service::Service;
+use server::telemetry::Metrics;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
@@ -56,7 +58,7 @@ impl App {
             capacity.door.pages = pages;
             capacity.steps.pages = pages;
         }
-        let Service { api, engine } = Service::start(&config, loaded, capacity).unwrap();
+        let Service { api, engine } = Service::start(&config, loaded, capacity, Metrics::new()).unwrap();
         (Self { router: router(Arc::clone(&api)), api }, engine)
     }
 
@@ -84,12 +86,13 @@ impl App {
     /// Serves on a free port of this machine until the test ends.
     pub async fn listen(&self) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        self.listen_on(listener)
-    }
-
-    pub fn listen_on(&self, listener: TcpListener) -> SocketAddr {
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, Arc::clone(&self.api), PATIENCE, std::future::pending()));
+        let limits = ConnectionLimits { connections: 64, header_timeout: PATIENCE, keep_alive_timeout: PATIENCE };
+        let server = Server::start(listener, limits, self.router.clone());
+        tokio::spawn(async move {
+            let _server = server;
+            std::future::pending::<()>().await;
+        });
         address
     }
 

@@ -1,28 +1,99 @@
-//! What clients hear while the model is still being loaded.
+//! The process while the model is still being loaded: a named pipe for a tokenizer makes that as long as a test wants.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
-use server::serve::Loading;
-use tokio::net::TcpListener;
+use tempfile::TempDir;
 
-use crate::app::App;
+use crate::demo;
+use crate::process::{command, end, terminate};
+
+/// A server that waits for its tokenizer.
+struct LoadingProcess {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    address: SocketAddr,
+    pipe: PathBuf,
+    _folder: TempDir,
+}
+
+impl LoadingProcess {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("tokenizer.json");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let arguments =
+            ["--port", "0", "--threads", "1", "--log-level", "debug", "--tokenizer", pipe.to_str().unwrap()];
+        let mut command = command(&arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let address = loop {
+            let mut line = String::new();
+            assert!(stderr.read_line(&mut line).unwrap() > 0, "it says where it lives");
+            if let Some((_, address)) = line.split_once("address=") {
+                break address.trim().parse().unwrap();
+            }
+        };
+        Self { child, stderr, address, pipe, _folder: folder }
+    }
+}
+
+impl Drop for LoadingProcess {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
 
 #[tokio::test]
 async fn while_the_model_is_loaded_the_server_is_alive_and_says_that_it_is_not_ready() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let mut server = LoadingProcess::start();
+    let url = format!("http://{}", server.address);
     let client = Client::new();
-    let status = async |path: &str| client.get(format!("{url}{path}")).send().await.unwrap().status();
-    let loading = Loading::begin(&listener).await.unwrap();
-    assert_eq!((status("/health").await, status("/ready").await), (StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE));
+    let get = async |path: &str| client.get(format!("{url}{path}")).send().await.unwrap();
+    assert_eq!(get("/health").await.status(), StatusCode::OK);
+    let ready = get("/ready").await;
+    assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(ready.json::<Value>().await.unwrap()["error"]["code"], "loading");
     let completion = client.post(format!("{url}/v1/completions")).json(&json!({"prompt": "early"}));
     let early = completion.try_clone().unwrap().send().await.unwrap();
     assert_eq!((early.status().as_u16(), &early.headers()["retry-after"]), (503, &"1".parse().unwrap()));
     assert_eq!(early.json::<Value>().await.unwrap()["error"]["code"], "loading");
+    let metrics = get("/metrics").await.text().await.unwrap();
+    assert!(metrics.contains("encdec_requests_total{outcome=\"unavailable\"} 1"), "{metrics}");
 
-    drop(loading);
-    App::start("").listen_on(listener);
-    // A connection that was made before may say so a last time.
-    while status("/ready").await != StatusCode::OK {}
+    std::fs::write(&server.pipe, std::fs::read(demo::folder().join("tokenizer.json")).unwrap()).unwrap();
+    let mut line = String::new();
+    BufReader::new(server.child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains(&url), "{line}");
+    // The client's connections are the same as before.
+    assert_eq!(get("/ready").await.status(), StatusCode::OK);
     assert_eq!(completion.send().await.unwrap().status(), StatusCode::OK);
+    let metrics = get("/metrics").await.text().await.unwrap();
+    assert!(metrics.contains("encdec_requests_total{outcome=\"unavailable\"} 1"), "it counts on: {metrics}");
+}
+
+#[test]
+fn a_server_told_to_end_while_it_loads_exits_0_at_once() {
+    let mut server = LoadingProcess::start();
+    let began = Instant::now();
+    terminate(&server.child);
+    assert_eq!(end(&mut server.child).code(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(1));
+}
+
+#[test]
+fn a_model_that_cannot_be_loaded_ends_the_process_with_one_line_and_1() {
+    let mut server = LoadingProcess::start();
+    std::fs::write(&server.pipe, "no tokenizer").unwrap();
+    assert_eq!(end(&mut server.child).code(), Some(1));
+    let mut rest = String::new();
+    server.stderr.read_to_string(&mut rest).unwrap();
+    assert!(rest.starts_with("error: ") && rest.lines().count() == 1, "{rest}");
 }

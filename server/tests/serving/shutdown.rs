@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use reqwest::Client;
 use serde_json::{Value, json};
@@ -100,4 +101,56 @@ async fn a_server_told_to_end_finishes_its_streams_refuses_new_requests_and_exit
     assert!(text.ends_with("data: [DONE]\n\n"), "the stream came to its end");
     assert!(text.contains(&format!("\"completion_tokens\":{}", CHOICES * LONG)));
     assert_eq!(server.end().code(), Some(0));
+}
+
+/// A stream that has begun and would run for long, and what came of it.
+async fn long_stream(address: SocketAddr) -> (reqwest::Response, String) {
+    let body = json!({"prompt": rows()[0].input, "stream": true, "n": 16, "ignore_eos": true, "max_tokens": LONG});
+    let request = Client::new().post(format!("http://{address}/v1/completions")).json(&body);
+    let mut stream = request.send().await.unwrap();
+    let text = String::from_utf8(stream.chunk().await.unwrap().unwrap().into()).unwrap();
+    (stream, text)
+}
+
+async fn assert_cut_off((mut stream, mut text): (reqwest::Response, String)) {
+    while let Some(chunk) = stream.chunk().await.expect("the stream ends as a stream does") {
+        text.push_str(std::str::from_utf8(&chunk).unwrap());
+    }
+    let last = text.trim_end().split("data: ").last().unwrap();
+    let error: Value = serde_json::from_str(last).unwrap();
+    assert_eq!(error["error"]["code"], "shutting_down", "{last}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn at_the_drain_timeout_the_process_tells_its_clients_and_exits_0() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("short.toml");
+    std::fs::write(&settings, "[server]\ndrain_timeout_s = 0\n").unwrap();
+    let server = ServerProcess::start(&["--threads", "1", "--dtype", "f32", "--config", settings.to_str().unwrap()]);
+    let stream = long_stream(server.address).await;
+    // One who sends half a head and one who sends half a body hold nothing up.
+    let mut half_head = Connection::open(server.address).await;
+    half_head.0.write_all(b"POST /v1/completions HTTP/1.1\r\nhost: ").await.unwrap();
+    let mut half_body = Connection::open(server.address).await;
+    half_body.0.write_all(b"POST /v1/completions HTTP/1.1\r\ncontent-length: 9\r\n\r\n{").await.unwrap();
+    let began = Instant::now();
+    server.terminate();
+    assert_cut_off(stream).await;
+    assert_eq!(server.end().code(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_second_signal_cuts_off_at_once() {
+    let server = ServerProcess::start(&["--threads", "1", "--dtype", "f32"]);
+    let stream = long_stream(server.address).await;
+    let mut kept = Connection::open(server.address).await;
+    assert!(kept.ask("GET", "/ready", "").await.starts_with("HTTP/1.1 200"));
+    server.terminate();
+    while kept.ask("GET", "/ready", "").await.starts_with("HTTP/1.1 200") {}
+    let began = Instant::now();
+    server.terminate();
+    assert_cut_off(stream).await;
+    assert_eq!(server.end().code(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
 }
