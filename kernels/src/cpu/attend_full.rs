@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::isa::Isa;
+use super::isa::{Isa, for_each_isa};
 use super::matrix::PANEL;
 use super::pool::{Pool, SharedMut};
 use super::product::prepare;
@@ -28,6 +28,25 @@ struct Scratch {
     operands: Vec<u32>,
     scores: Vec<f32>,
     output: Vec<f32>,
+}
+
+for_each_isa! {
+    /// Rounds a key to bfloat16 and spreads its pairs over one lane of a panel.
+    fn pack_key_pairs(key: &[f32], lane: usize, panel: &mut [u32]) {
+        for (pair, panel) in key.chunks(2).zip(panel.as_chunks_mut::<PANEL>().0) {
+            let odd = pair.get(1).map_or(0, |&odd| math::bf16_bits(odd));
+            panel[lane] = u32::from(odd) << 16 | u32::from(math::bf16_bits(pair[0]));
+        }
+    }
+}
+
+for_each_isa! {
+    /// Rounds a value to bfloat16 and puts it into one half of words whose half is zero.
+    fn pack_value_half(value: &[f32], shift: usize, out: &mut [u32]) {
+        for (out, &value) in out.iter_mut().zip(value) {
+            *out |= u32::from(math::bf16_bits(value)) << shift;
+        }
+    }
 }
 
 /// One call's shapes and input.
@@ -114,18 +133,17 @@ impl Full<'_> {
             let panel = &mut keys[position / PANEL * self.units(dim) * PANEL..];
             let lane = position % PANEL;
             if paired {
-                for (unit, pair) in key.chunks(2).enumerate() {
-                    let odd = pair.get(1).map_or(0, |&odd| math::bf16_bits(odd));
-                    panel[unit * PANEL + lane] = u32::from(odd) << 16 | u32::from(math::bf16_bits(pair[0]));
-                }
-                for (column, &value) in value.iter().enumerate() {
-                    let word = &mut values[(column / PANEL * value_units + position / 2) * PANEL + column % PANEL];
-                    *word |= u32::from(math::bf16_bits(value)) << (16 * (position % 2));
-                }
+                pack_key_pairs(self.isa, key, lane, panel);
             } else {
                 key.iter().enumerate().for_each(|(unit, key)| panel[unit * PANEL + lane] = key.to_bits());
-                for (column, value) in value.iter().enumerate() {
-                    values[(column / PANEL * value_units + position) * PANEL + column % PANEL] = value.to_bits();
+            }
+            let unit = if paired { position / 2 } else { position };
+            for (columns, value) in value.chunks(PANEL).enumerate() {
+                let out = &mut values[(columns * value_units + unit) * PANEL..][..value.len()];
+                if paired {
+                    pack_value_half(self.isa, value, 16 * (position % 2), out);
+                } else {
+                    out.iter_mut().zip(value).for_each(|(out, value)| *out = value.to_bits());
                 }
             }
         }

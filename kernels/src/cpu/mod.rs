@@ -213,7 +213,7 @@ impl Backend for Cpu {
 
     fn write_pages(&self, kv: &Activations, kv_column: usize, rows: PagedRows<'_>, layer: usize, pages: &mut Pages) {
         let source = KvRows { values: &kv.data, width: kv.width, column: kv_column };
-        pages.write(&self.pool, source, rows, layer);
+        pages.write((self.isa, &self.pool), source, rows, layer);
     }
 
     fn attend_full(

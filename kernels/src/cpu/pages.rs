@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 use super::buffer::Buffer;
+use super::isa::{Isa, for_each_isa};
 use super::pool::{ALONE, Pool, SharedMut};
 use crate::backend::{PAGE_TOKENS, PageShape, PagedRows, Precision, Result};
 use crate::math;
@@ -37,7 +38,7 @@ impl Pages {
     }
 
     /// Writes K and V (columns `column ..` of rows of `width`) at each row's last position.
-    pub(super) fn write(&mut self, pool: &Pool, source: KvRows<'_>, rows: PagedRows<'_>, layer: usize) {
+    pub(super) fn write(&mut self, (isa, pool): (Isa, &Pool), source: KvRows<'_>, rows: PagedRows<'_>, layer: usize) {
         let (shape, precision, half) = (self.shape, self.precision, self.half_words());
         let data = SharedMut::new(&mut self.data);
         // Threads share the heads, not the rows: two positions of a sequence may meet in one word.
@@ -55,7 +56,7 @@ impl Pages {
                     let (keys, values) = unsafe { data.slice(start..start + 2 * half) }.split_at_mut(half);
                     match precision {
                         Precision::F32 => write_f32(key, value, position % PAGE_TOKENS, (keys, values)),
-                        Precision::Bf16 => write_bf16(key, value, position % PAGE_TOKENS, (keys, values)),
+                        Precision::Bf16 => write_bf16(isa, key, value, position % PAGE_TOKENS, keys, values),
                     }
                 }
             }
@@ -76,14 +77,15 @@ fn write_f32(key: &[f32], value: &[f32], slot: usize, (keys, values): (&mut [u32
     values[slot * value.len()..][..value.len()].iter_mut().zip(value).for_each(|(out, v)| *out = v.to_bits());
 }
 
-fn write_bf16(key: &[f32], value: &[f32], slot: usize, (keys, values): (&mut [u32], &mut [u32])) {
-    for (unit, pair) in key.as_chunks::<2>().0.iter().enumerate() {
-        keys[unit * PAGE_TOKENS + slot] =
-            u32::from(math::bf16_bits(pair[1])) << 16 | u32::from(math::bf16_bits(pair[0]));
-    }
-    let shift = 16 * (slot % 2);
-    for (out, &value) in values[slot / 2 * value.len()..][..value.len()].iter_mut().zip(value) {
-        *out = *out & !(0xffff << shift) | u32::from(math::bf16_bits(value)) << shift;
+for_each_isa! {
+    fn write_bf16(key: &[f32], value: &[f32], slot: usize, keys: &mut [u32], values: &mut [u32]) {
+        for (pair, keys) in key.as_chunks::<2>().0.iter().zip(keys.as_chunks_mut::<PAGE_TOKENS>().0) {
+            keys[slot] = u32::from(math::bf16_bits(pair[1])) << 16 | u32::from(math::bf16_bits(pair[0]));
+        }
+        let shift = 16 * (slot % 2);
+        for (out, &value) in values[slot / 2 * value.len()..][..value.len()].iter_mut().zip(value) {
+            *out = *out & !(0xffff << shift) | u32::from(math::bf16_bits(value)) << shift;
+        }
     }
 }
 
