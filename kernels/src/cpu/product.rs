@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::Cpu;
 use super::isa::{Isa, Level, for_each_isa};
 use super::matrix::{Data, Matrix, PANEL};
-use super::pool::SharedMut;
+use super::pool::{ALONE, SharedMut};
 use super::tile::{self, Operands, TILE_ROWS, Tile};
 use crate::math;
 
@@ -58,15 +58,15 @@ pub(super) fn product(
     let panels = matrix.panels();
     let parts = row_parts(rows.count, panels, cpu.pool.threads());
     let part_rows = rows.count.div_ceil(parts).next_multiple_of(TILE_ROWS);
-    let least = if matrix.rows * matrix.cols < LEAST_WEIGHTS { usize::MAX } else { 2 };
+    let least = if matrix.rows * matrix.cols < LEAST_WEIGHTS { ALONE } else { 2 };
     // Items are panels of parts, part by part: a share is a stretch of them.
     cpu.pool.split(parts * panels, least, |share| {
         for part in share.start / panels..share.end.div_ceil(panels) {
-            let panels =
-                share.start.max(part * panels) - part * panels..share.end.min((part + 1) * panels) - part * panels;
+            let first = part * panels;
+            let own = share.start.max(first) - first..share.end.min(first + panels) - first;
             let end = rows.count.min((part + 1) * part_rows);
             for start in (part * part_rows..end).step_by(block) {
-                let part = Part { rows: start..end.min(start + block), panels: panels.clone() };
+                let part = Part { rows: start..end.min(start + block), panels: own.clone() };
                 run_part(cpu.isa, rows, matrix, &out, part, &finish);
             }
         }
