@@ -307,8 +307,13 @@ impl ApiError {
         }
     }
 
-    /// The field at fault.
+    /// The field at fault: its plain name, so that clients can compare it; the message tells the place in a list.
     fn param(&self) -> Option<&str> {
+        let place = self.place()?;
+        Some(place.split_once('[').map_or(place, |(field, _)| field))
+    }
+
+    fn place(&self) -> Option<&str> {
         match self {
             Self::UnknownFields { names } => names.first().map(String::as_str),
             Self::Unsupported { param, .. }
@@ -423,7 +428,7 @@ mod tests {
         let refusal = Refusal::SourceTooLong { tokens: 9000, limit: 8192 };
         let error = ApiError::Refused { refusal, prompt: Some("prompt[3]".to_owned()) };
         let body: Value = serde_json::from_str(&error.body()).unwrap();
-        assert_eq!(body["error"]["param"], "prompt[3]");
+        assert_eq!(body["error"]["param"], "prompt");
         assert!(body["error"]["message"].as_str().unwrap().starts_with("prompt[3]: the prompt has 9000 tokens"));
     }
 }
