@@ -211,6 +211,7 @@ fn attention_shapes() -> Vec<AttentionShape> {
         AttentionShape { window: Some(70), softcap: None, ..shape(3, 1, 64) },
         AttentionShape { softcap: Some(1.5), ..shape(2, 2, 80) },
         shape(2, 1, 256),
+        shape(70, 1, 4),
     ]
 }
 

@@ -50,11 +50,6 @@ impl Detokenizer {
         give_up(&mut self.held, &mut self.text);
         &self.text
     }
-
-    /// Whether bytes of an incomplete character are held.
-    pub fn is_holding(&self) -> bool {
-        !self.held.is_empty()
-    }
 }
 
 /// Moves whole characters from `held` to `text`, and bytes that can never become one as U+FFFD.

@@ -23,6 +23,7 @@ struct Scratch {
     scores: Vec<f32>,
     query: Vec<u32>,
     weights: Vec<u32>,
+    sums: Vec<f32>,
 }
 
 /// One call's shapes and input.
@@ -39,8 +40,6 @@ pub(super) struct Paged<'a> {
     pub pages: &'a Pages,
 }
 
-/// Query heads that share a K/V head, at most.
-const MOST_GROUPED: usize = 64;
 /// Least cost (positions times heads) that is worth waking the other threads for.
 const LEAST_COST: usize = 256;
 
@@ -76,7 +75,6 @@ impl Paged<'_> {
         let span = &self.rows.spans[row];
         let dim = self.shape.head_dim;
         let group = self.shape.heads / self.shape.kv_heads;
-        assert!(group <= MOST_GROUPED, "{group} query heads share a K/V head; there is room for {MOST_GROUPED}");
         let start = row * self.shape.query_width() + kv_head * group * dim;
         // SAFETY: this thread alone owns these heads of this row.
         let out = unsafe { out.slice(start..start + group * dim) };
@@ -92,14 +90,15 @@ impl Paged<'_> {
         self.score(query, pages, kv_head, scratch);
         let hidden = visible.start - first_page * PAGE_TOKENS;
         let seen = hidden..hidden + visible.len();
-        let mut sums = [0.0; MOST_GROUPED];
-        for (scores, sum) in scratch.scores.chunks_exact_mut(strip).zip(&mut sums) {
+        scratch.sums.clear();
+        for scores in scratch.scores.chunks_exact_mut(strip) {
             scores[..seen.start].fill(0.0);
             scores[seen.end..].fill(0.0);
-            *sum = weigh(self.isa, &mut scores[seen.clone()], self.shape.scale, self.shape.softcap);
+            let sum = weigh(self.isa, &mut scores[seen.clone()], self.shape.scale, self.shape.softcap);
+            scratch.sums.push(sum);
         }
         self.combine(seen.end, (pages, kv_head), scratch, out);
-        for (out, sum) in out.chunks_exact_mut(dim).zip(sums) {
+        for (out, sum) in out.chunks_exact_mut(dim).zip(&scratch.sums) {
             out.iter_mut().for_each(|value| *value /= sum);
         }
     }

@@ -78,7 +78,7 @@ pub struct Submission {
 pub struct Slots(OwnedSemaphorePermit);
 
 impl Slots {
-    /// Takes one place out of several; `None` when there is only one left to keep.
+    /// Takes one place out of these; `None` when none is left.
     pub fn split_one(&mut self) -> Option<Self> {
         self.0.split(1).map(Self)
     }
