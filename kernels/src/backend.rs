@@ -4,6 +4,7 @@
 //! row-major. Pages are addressed by page index; a table of page indices belongs to whoever calls.
 
 use crate::sampling::{Choice, ScoreAsk, TokenScore};
+use crate::weights::{DType, MatrixUse, WeightFormat, WeightPart};
 
 /// Tokens that one page holds, for every decoder layer.
 pub const PAGE_TOKENS: usize = 16;
@@ -23,6 +24,18 @@ pub enum Error {
         dtype: DType,
         /// Bytes given.
         bytes: usize,
+    },
+    /// A quantised weight's integers or scales do not match its shape.
+    #[error("quantised weight of {rows} x {cols} has {integer_bytes} bytes of integers and {scale_bytes} of scales")]
+    QuantizedSize {
+        /// Output features.
+        rows: usize,
+        /// Input features.
+        cols: usize,
+        /// Bytes of integers.
+        integer_bytes: usize,
+        /// Bytes of scales.
+        scale_bytes: usize,
     },
     /// Parts of one fused matrix disagree in their input width.
     #[error("matrix parts have input widths {first} and {other}")]
@@ -53,28 +66,7 @@ pub enum Error {
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Number type of stored weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DType {
-    /// IEEE single precision.
-    F32,
-    /// bfloat16.
-    Bf16,
-    /// IEEE half precision (accepted as storage only).
-    F16,
-}
-
-impl DType {
-    /// Bytes of one number.
-    pub const fn bytes(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::Bf16 | Self::F16 => 2,
-        }
-    }
-}
-
-/// Arithmetic of the large products.
+/// Number type of keys, values and attention, and of products whose weights are not quantised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
     /// float32 weights, operands and accumulation.
@@ -82,51 +74,6 @@ pub enum Precision {
     /// bfloat16 weights and paged K/V; operands rounded to bfloat16 where the hardware multiplies it, else what is
     /// stored widened exactly and the rest left in float32; float32 accumulation.
     Bf16,
-}
-
-/// Where a weight's numbers come from: rows of `cols` numbers, one row an output feature.
-#[derive(Debug, Clone, Copy)]
-pub enum WeightPart<'a> {
-    /// Little-endian numbers, row-major `[rows, cols]`, of any alignment.
-    Stored {
-        /// Output features.
-        rows: usize,
-        /// Input features.
-        cols: usize,
-        /// Number type of `bytes`.
-        dtype: DType,
-        /// `rows * cols` numbers.
-        bytes: &'a [u8],
-    },
-    /// Uniform random numbers with the given standard deviation, reproducible from the seed.
-    Random {
-        /// Output features.
-        rows: usize,
-        /// Input features.
-        cols: usize,
-        /// Seed of the generator.
-        seed: u64,
-        /// Standard deviation.
-        deviation: f32,
-    },
-}
-
-impl WeightPart<'_> {
-    /// `(rows, cols)`.
-    pub const fn shape(&self) -> (usize, usize) {
-        match *self {
-            Self::Stored { rows, cols, .. } | Self::Random { rows, cols, .. } => (rows, cols),
-        }
-    }
-}
-
-/// What a matrix is for; decides its layout in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MatrixUse {
-    /// Products (`linear`, `logits`), and lookups where the table is tied.
-    Multiply,
-    /// Row lookups only (`embed`).
-    Lookup,
 }
 
 /// Consecutive rows `start .. start + len` that form one sequence.
@@ -219,8 +166,8 @@ pub trait Backend: Send + 'static {
 
     /// Room for `rows` rows of `width` numbers, zeroed. Memory is taken only as it is touched.
     fn activations(&self, rows: usize, width: usize) -> Result<Self::Activations>;
-    /// Packs parts, one below the other, into one matrix `[sum of rows, cols]`.
-    fn matrix(&self, parts: &[WeightPart<'_>], precision: Precision, usage: MatrixUse) -> Result<Self::Matrix>;
+    /// Packs parts, one below the other, into one matrix `[sum of rows, cols]`. Lookup tables are not quantised.
+    fn matrix(&self, parts: &[WeightPart<'_>], format: WeightFormat, usage: MatrixUse) -> Result<Self::Matrix>;
     /// A norm's weight, `[width]`, stored zero-centred: the norm multiplies by `1 + w`.
     fn gain(&self, weight: &WeightPart<'_>) -> Result<Self::Gain>;
     /// Angles `position * theta^(-2i / head_dim)` for positions below `positions`, in float32.
@@ -299,6 +246,17 @@ pub trait Backend: Send + 'static {
     /// Chooses one id for each draw, by the definition in [`crate::sampling`], and appends it to `out`; `None` for a
     /// row whose logits are not numbers.
     fn sample(&self, logits: &Self::Activations, draws: &[Draw], end_ids: &[u32], out: &mut Vec<Option<u32>>);
+    /// Chooses one id for each draw from rows of `x` and appends it to `out`: what [`Self::logits`] and
+    /// [`Self::sample`] would choose, without computing logits that cannot matter. Only for draws with
+    /// [`Choice::is_narrow`], from a table for [`MatrixUse::Output`]; `logits` is working memory, `[rows, vocab]`.
+    fn choose(
+        &self,
+        x: &Self::Activations,
+        output: Output<'_, Self::Matrix>,
+        draws: &[Draw],
+        logits: &mut Self::Activations,
+        out: &mut Vec<Option<u32>>,
+    );
     /// Log-softmax of each asked row at an id, with the id's rank and the most probable ids; appended to `out`.
     fn score(&self, logits: &Self::Activations, asked: &[ScoreAsk], out: &mut Vec<TokenScore>);
 }
@@ -312,6 +270,17 @@ pub struct Sandwich<'a, Gain> {
     pub pre: &'a Gain,
     /// Epsilon of both.
     pub eps: f32,
+}
+
+/// The output layer of a [`Backend::choose`].
+#[derive(Debug, Clone, Copy)]
+pub struct Output<'a, Matrix> {
+    /// One row for each id.
+    pub table: &'a Matrix,
+    /// Logits become `cap * tanh(logit / cap)`.
+    pub softcap: Option<f32>,
+    /// Ids that a draw may forbid.
+    pub end_ids: &'a [u32],
 }
 
 /// Which rows a [`Backend::linear`] reads and writes.

@@ -7,12 +7,15 @@
 pub mod backend;
 pub mod cpu;
 pub mod math;
+pub mod quantize;
 pub mod reference;
 pub mod sampling;
 mod weights;
 
 pub use backend::{
-    AttentionShape, Backend, DType, Draw, Error, LinearRows, MatrixUse, PAGE_TOKENS, PageShape, PageSpan, PagedRows,
-    Precision, Result, Sandwich, Segment, WeightPart,
+    AttentionShape, Backend, Draw, Error, LinearRows, Output, PAGE_TOKENS, PageShape, PageSpan, PagedRows, Precision,
+    Result, Sandwich, Segment,
 };
+pub use quantize::Scheme;
 pub use sampling::{Candidate, Choice, Sampling, ScoreAsk, TokenScore};
+pub use weights::{DType, MatrixUse, WeightFormat, WeightPart};

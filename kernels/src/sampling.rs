@@ -38,6 +38,22 @@ pub struct Choice {
     pub forbid_end: bool,
 }
 
+impl Choice {
+    /// Most logits that a narrow choice depends on.
+    pub const NARROW: u32 = 256;
+
+    /// Whether the choice depends on a few of the largest logits only: it is greedy, or keeps no more than
+    /// [`Self::NARROW`] by `top_k`.
+    pub fn is_narrow(&self) -> bool {
+        self.sampling.temperature == 0.0 || (1..=Self::NARROW).contains(&self.sampling.top_k)
+    }
+
+    /// Largest logits that a narrow choice depends on.
+    pub const fn kept(&self) -> usize {
+        if self.sampling.temperature == 0.0 { 1 } else { self.sampling.top_k as usize }
+    }
+}
+
 /// An id with its natural-log probability.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Candidate {
@@ -102,41 +118,47 @@ pub fn nucleus(total: u64, top_p: f32) -> u64 {
 /// the set, ties always to the lowest id. The draw is by inverse CDF over the kept ids in id order. `None` when a
 /// logit is not a number: there is no order then.
 pub fn choose(logits: &[f32], choice: &Choice, end_ids: &[u32]) -> Option<u32> {
-    if logits.iter().any(|logit| logit.is_nan()) {
+    choose_among((0..).zip(logits.iter().copied()).collect(), choice, end_ids)
+}
+
+/// As [`choose`], from `(id, logit)` pairs in any order, which must include all that the choice depends on.
+pub fn choose_among(mut pairs: Vec<(u32, f32)>, choice: &Choice, end_ids: &[u32]) -> Option<u32> {
+    if pairs.iter().any(|(_, logit)| logit.is_nan()) {
         return None;
     }
     let parameters = &choice.sampling;
-    let allowed = |id: u32| !(choice.forbid_end && end_ids.contains(&id));
-    let mut ids: Vec<u32> = (0..logits.len() as u32).filter(|&id| allowed(id)).collect();
-    let divisor = if parameters.temperature == 0.0 { 1.0 } else { parameters.temperature };
-    let scaled = |id: u32| logits[id as usize] / divisor;
-    ids.sort_by(|&a, &b| best_first((a, scaled(a)), (b, scaled(b))));
+    if choice.forbid_end {
+        pairs.retain(|(id, _)| !end_ids.contains(id));
+    }
+    if parameters.temperature != 0.0 {
+        pairs.iter_mut().for_each(|(_, logit)| *logit /= parameters.temperature);
+    }
+    pairs.sort_unstable_by(|&a, &b| best_first(a, b));
     if parameters.temperature == 0.0 {
-        return Some(ids[0]);
+        return pairs.first().map(|&(id, _)| id);
     }
-    let max = scaled(ids[0]);
+    let max = pairs.first()?.1;
     if parameters.top_k > 0 {
-        ids.truncate(parameters.top_k as usize);
+        pairs.truncate(parameters.top_k as usize);
     }
-    let weights: Vec<u64> = ids.iter().map(|&id| weight(scaled(id), max)).collect();
-    let wanted = nucleus(weights.iter().sum(), parameters.top_p);
+    let mut weights: Vec<(u32, u64)> = pairs.iter().map(|&(id, scaled)| (id, weight(scaled, max))).collect();
+    let wanted = nucleus(weights.iter().map(|(_, w)| w).sum(), parameters.top_p);
     let mut mass = 0;
-    let reached = weights.iter().position(|&w| {
+    let reached = weights.iter().position(|(_, w)| {
         mass += w;
         mass >= wanted
     });
-    let kept = reached.map_or(weights.len(), |last| last + 1);
+    weights.truncate(reached.map_or(weights.len(), |last| last + 1));
     let floor = min_p_floor(parameters.min_p);
-    let mut pairs: Vec<(u32, u64)> =
-        ids.into_iter().zip(weights).take(kept).filter(|&(_, w)| w >= floor && w > 0).collect();
-    pairs.sort_unstable();
-    let target = draw(choice, pairs.iter().map(|p| p.1).sum());
+    weights.retain(|&(_, w)| w >= floor && w > 0);
+    weights.sort_unstable();
+    let target = draw(choice, weights.iter().map(|(_, w)| w).sum());
     let mut mass = 0;
-    let found = pairs.iter().find(|&&(_, w)| {
+    let found = weights.iter().find(|(_, w)| {
         mass += w;
         mass > target
     });
-    found.map(|p| p.0)
+    found.map(|&(id, _)| id)
 }
 
 /// Least weight that `min_p` keeps.

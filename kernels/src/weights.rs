@@ -1,10 +1,114 @@
-//! Reading a weight row by row in float32, whatever its storage.
+//! Weights as they come from files, and reading them row by row in float32, whatever their storage.
 //!
-//! Called by the packers of every backend.
+//! Made by `model`, read by the packers of every backend.
 
 use half::{bf16, f16};
 
-use crate::backend::{DType, Error, Result, WeightPart};
+use crate::backend::{Error, Precision, Result};
+use crate::quantize::{Scheme, dequantize_row, quantize_row};
+
+/// Number type of stored weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DType {
+    /// IEEE single precision.
+    F32,
+    /// bfloat16.
+    Bf16,
+    /// IEEE half precision (accepted as storage only).
+    F16,
+}
+
+impl DType {
+    /// Bytes of one number.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 | Self::F16 => 2,
+        }
+    }
+}
+
+/// Where a weight's numbers come from: rows of `cols` numbers, one row an output feature.
+#[derive(Debug, Clone, Copy)]
+pub enum WeightPart<'a> {
+    /// Little-endian numbers, row-major `[rows, cols]`, of any alignment.
+    Stored {
+        /// Output features.
+        rows: usize,
+        /// Input features.
+        cols: usize,
+        /// Number type of `bytes`.
+        dtype: DType,
+        /// `rows * cols` numbers.
+        bytes: &'a [u8],
+    },
+    /// Integers and scales, as [`quantize_row`] makes them, one row after the other.
+    Quantized {
+        /// Output features.
+        rows: usize,
+        /// Input features.
+        cols: usize,
+        /// Layout of both.
+        scheme: Scheme,
+        /// [`Scheme::integer_bytes`] a row.
+        integers: &'a [u8],
+        /// [`Scheme::scale_bytes`] a row.
+        scales: &'a [u8],
+    },
+    /// Uniform random numbers with the given standard deviation, reproducible from the seed.
+    Random {
+        /// Output features.
+        rows: usize,
+        /// Input features.
+        cols: usize,
+        /// Seed of the generator.
+        seed: u64,
+        /// Standard deviation.
+        deviation: f32,
+    },
+}
+
+impl WeightPart<'_> {
+    /// `(rows, cols)`.
+    pub const fn shape(&self) -> (usize, usize) {
+        match *self {
+            Self::Stored { rows, cols, .. } | Self::Quantized { rows, cols, .. } | Self::Random { rows, cols, .. } => {
+                (rows, cols)
+            }
+        }
+    }
+}
+
+/// What a matrix is for; decides its layout in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MatrixUse {
+    /// Products (`linear`, `logits`), and lookups where the table is tied.
+    Multiply,
+    /// As `Multiply`, and [`crate::Backend::choose`]: the table of the output layer.
+    Output,
+    /// Row lookups only (`embed`).
+    Lookup,
+}
+
+/// Numbers that a packed matrix multiplies with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeightFormat {
+    /// As [`Precision::F32`].
+    F32,
+    /// As [`Precision::Bf16`].
+    Bf16,
+    /// Integers and scales; the rows they multiply are quantised on the way ([`crate::quantize`]).
+    Quantized(Scheme),
+}
+
+impl From<Precision> for WeightFormat {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32,
+            Precision::Bf16 => Self::Bf16,
+        }
+    }
+}
 
 impl WeightPart<'_> {
     /// Refuses a stored part whose bytes do not fit its shape.
@@ -12,6 +116,13 @@ impl WeightPart<'_> {
         match *self {
             Self::Stored { rows, cols, dtype, bytes } if bytes.len() != rows * cols * dtype.bytes() => {
                 Err(Error::WeightSize { rows, cols, dtype, bytes: bytes.len() })
+            }
+            Self::Quantized { rows, cols, scheme, integers, scales }
+                if integers.len() != rows * scheme.integer_bytes(cols)
+                    || scales.len() != rows * scheme.scale_bytes(cols) =>
+            {
+                let (integer_bytes, scale_bytes) = (integers.len(), scales.len());
+                Err(Error::QuantizedSize { rows, cols, integer_bytes, scale_bytes })
             }
             _ => Ok(()),
         }
@@ -21,6 +132,7 @@ impl WeightPart<'_> {
     pub const fn nominal_bytes(&self) -> usize {
         match *self {
             Self::Stored { bytes, .. } => bytes.len(),
+            Self::Quantized { integers, scales, .. } => integers.len() + scales.len(),
             Self::Random { rows, cols, .. } => rows * cols * DType::Bf16.bytes(),
         }
     }
@@ -42,7 +154,36 @@ impl WeightPart<'_> {
                     DType::F16 => read(row, out, |b| f16::from_le_bytes(b).to_f32()),
                 }
             }
+            Self::Quantized { cols, scheme, integers, scales, .. } => {
+                let (integer_bytes, scale_bytes) = (scheme.integer_bytes(cols), scheme.scale_bytes(cols));
+                let integers = &integers[index * integer_bytes..][..integer_bytes];
+                dequantize_row(scheme, integers, &scales[index * scale_bytes..][..scale_bytes], out);
+            }
             Self::Random { cols, seed, deviation, .. } => random_row(seed, (index * cols) as u64, deviation, out),
+        }
+    }
+}
+
+impl WeightPart<'_> {
+    /// Writes the integers and scales of row `index`: as they are stored, or quantised now. `values` is room for `cols`
+    /// numbers.
+    pub fn quantized_row(
+        &self,
+        index: usize,
+        scheme: Scheme,
+        values: &mut [f32],
+        (integers, scales): (&mut [u8], &mut [u8]),
+    ) {
+        match *self {
+            Self::Quantized { scheme: stored, integers: all, scales: all_scales, .. } if stored == scheme => {
+                let (integer_bytes, scale_bytes) = (integers.len(), scales.len());
+                integers.copy_from_slice(&all[index * integer_bytes..][..integer_bytes]);
+                scales.copy_from_slice(&all_scales[index * scale_bytes..][..scale_bytes]);
+            }
+            _ => {
+                self.read_row(index, values);
+                quantize_row(scheme, values, integers, scales);
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use kernels::cpu::{Cpu, Isa, Level};
 use kernels::reference::Reference;
 use kernels::{
     AttentionShape, Backend, Candidate, Choice, DType, Draw, LinearRows, MatrixUse, PAGE_TOKENS, PageShape, PageSpan,
-    PagedRows, Precision, Sampling, Sandwich, ScoreAsk, Segment, WeightPart,
+    PagedRows, Precision, Sampling, Sandwich, Scheme, ScoreAsk, Segment, WeightFormat, WeightPart,
 };
 
 const NOISE: f32 = 1e4;
@@ -34,9 +34,14 @@ fn stored(rows: usize, cols: usize, bytes: &[u8]) -> WeightPart<'_> {
     WeightPart::Stored { rows, cols, dtype: DType::F32, bytes }
 }
 
-fn matrix<B: Backend>(backend: &B, seed: u64, (rows, cols): (usize, usize), precision: Precision) -> B::Matrix {
+fn matrix<B: Backend>(
+    backend: &B,
+    seed: u64,
+    (rows, cols): (usize, usize),
+    format: impl Into<WeightFormat>,
+) -> B::Matrix {
     let part = WeightPart::Random { rows, cols, seed, deviation: 0.5 };
-    backend.matrix(&[part], precision, MatrixUse::Multiply).unwrap()
+    backend.matrix(&[part], format.into(), MatrixUse::Multiply).unwrap()
 }
 
 /// A backend, and the reference that rounds where it rounds.
@@ -116,6 +121,35 @@ fn linear_and_logits_follow_the_reference() {
 }
 
 #[test]
+fn products_with_integers_are_those_of_the_reference_to_the_last_bit() {
+    let reference = Reference { rounds_operands: false };
+    let shapes =
+        [(1, 8, 5), (1, 512, 200), (2, 33, 64), (5, 48, 65), (6, 64, 192), (7, 30, 130), (13, 96, 256), (450, 16, 96)];
+    for (scheme, (rows, cols, outputs)) in [Scheme::Int8, Scheme::Int4].into_iter().flat_map(|s| shapes.map(|o| (s, o)))
+    {
+        let mut x = numbers(1, rows * cols);
+        x[0] = -40.0;
+        let expected = integer_product(&reference, scheme, &x, (rows, cols, outputs));
+        for (cpu, _) in backends(Precision::F32) {
+            let actual = integer_product(&cpu, scheme, &x, (rows, cols, outputs));
+            assert_eq!(actual, expected, "{scheme:?}, {rows} x {cols} x {outputs}, {}", cpu.describe());
+        }
+    }
+}
+
+fn integer_product<B: Backend>(
+    backend: &B,
+    scheme: Scheme,
+    x: &[f32],
+    (rows, cols, outputs): (usize, usize, usize),
+) -> Vec<f32> {
+    let weights = matrix(backend, 2, (outputs, cols), WeightFormat::Quantized(scheme));
+    let mut out = backend.activations(rows, outputs).unwrap();
+    backend.linear(&upload(backend, x, cols), &weights, LinearRows::first(rows), &mut out);
+    backend.download(&out, rows)
+}
+
+#[test]
 fn linear_reads_rows_from_an_offset_and_fused_parts_stand_side_by_side() {
     parity("linear from", |_, run| {
         let x = numbers(4, 9 * 24);
@@ -124,7 +158,7 @@ fn linear_reads_rows_from_an_offset_and_fused_parts_stand_side_by_side() {
             WeightPart::Random { rows: 30, cols: 24, seed: 6, deviation: 0.1 },
         ];
         both!(run, 2e-6, |backend| {
-            let weights = backend.matrix(&parts, run.precision, MatrixUse::Multiply).unwrap();
+            let weights = backend.matrix(&parts, run.precision.into(), MatrixUse::Multiply).unwrap();
             let mut out = backend.activations(6, 70).unwrap();
             backend.linear(&upload(backend, &x, 24), &weights, LinearRows { from: 5, to: 2, count: 4 }, &mut out);
             backend.download(&out, 6)
@@ -139,7 +173,7 @@ fn lookups_follow_the_reference_in_both_layouts() {
             for cols in [6, 33, 512] {
                 both!(run, 0.0, |backend| {
                     let part = WeightPart::Random { rows: 130, cols, seed: 7, deviation: 1.0 };
-                    let table = backend.matrix(&[part], run.precision, usage).unwrap();
+                    let table = backend.matrix(&[part], run.precision.into(), usage).unwrap();
                     let mut out = backend.activations(5, cols).unwrap();
                     backend.embed(&table, &[0, 129, 64, 63, 64], 22.625, &mut out);
                     backend.download(&out, 5)
@@ -360,13 +394,14 @@ fn scores_follow_the_reference_with_ranks_and_ties() {
 /// The promise of [`Backend`], for products: bit for bit, whatever the batch and the number of threads.
 #[test]
 fn a_row_alone_equals_the_row_in_any_batch_on_any_number_of_threads() {
-    for precision in [Precision::F32, Precision::Bf16] {
+    let quantized = [Scheme::Int8, Scheme::Int4].map(WeightFormat::Quantized);
+    for format in [WeightFormat::F32, WeightFormat::Bf16].into_iter().chain(quantized) {
         for isa in Isa::all() {
             let run = |threads: usize, rows: std::ops::Range<usize>| {
                 let cpu = Cpu::new(isa, threads);
                 let (cols, outputs) = (160, 200);
                 let x = numbers(20, 500 * cols);
-                let weights = matrix(&cpu, 21, (outputs, cols), precision);
+                let weights = matrix(&cpu, 21, (outputs, cols), format);
                 let mut out = cpu.activations(rows.len(), outputs).unwrap();
                 let x = upload(&cpu, &x[rows.start * cols..rows.end * cols], cols);
                 cpu.linear(&x, &weights, LinearRows::first(rows.len()), &mut out);
@@ -376,7 +411,7 @@ fn a_row_alone_equals_the_row_in_any_batch_on_any_number_of_threads() {
             let cuts = [(2, 0..500), (5, 0..499), (16, 0..40), (1, 17..18), (2, 17..18), (3, 100..132), (2, 3..9)];
             for (threads, rows) in cuts {
                 let expected = &all[rows.start * 200..rows.end * 200];
-                assert_eq!(run(threads, rows.clone()), expected, "{isa:?} {threads} {rows:?}");
+                assert_eq!(run(threads, rows.clone()), expected, "{format:?} {isa:?} {threads} {rows:?}");
             }
         }
     }

@@ -5,8 +5,8 @@
 use kernels::cpu::{Cpu, Isa, Level};
 use kernels::reference::Reference;
 use kernels::{
-    AttentionShape, Backend, LinearRows, MatrixUse, PAGE_TOKENS, PageShape, PageSpan, PagedRows, Precision, Segment,
-    WeightPart,
+    AttentionShape, Backend, LinearRows, MatrixUse, PAGE_TOKENS, PageShape, PageSpan, PagedRows, Precision, Scheme,
+    Segment, WeightFormat, WeightPart,
 };
 
 const PAGES: usize = 24;
@@ -127,12 +127,15 @@ fn a_row_of_nan_stays_alone_in_products_and_attention() {
     check_each(|cpu, _, precision| {
         let label = format!("{}, {precision:?}", cpu.describe());
         let weights = WeightPart::Random { rows: 130, cols: 48, seed: 4, deviation: 1.0 };
-        let weights = cpu.matrix(&[weights], precision, MatrixUse::Multiply).unwrap();
-        assert_isolated(&format!("linear, {label}"), 48, 17..18, |x| {
-            let mut out = cpu.activations(40, 130).unwrap();
-            cpu.linear(&upload(cpu, x, 48), &weights, LinearRows::first(40), &mut out);
-            cpu.download(&out, 40)
-        });
+        let quantized = [Scheme::Int8, Scheme::Int4].map(WeightFormat::Quantized);
+        for format in quantized.into_iter().chain([precision.into()]) {
+            let weights = cpu.matrix(&[weights], format, MatrixUse::Multiply).unwrap();
+            assert_isolated(&format!("linear, {label}, {format:?}"), 48, 17..18, |x| {
+                let mut out = cpu.activations(40, 130).unwrap();
+                cpu.linear(&upload(cpu, x, 48), &weights, LinearRows::first(40), &mut out);
+                cpu.download(&out, 40)
+            });
+        }
         for shape in shapes() {
             let width = shape.query_width() + 2 * shape.kv_width();
             let segments = [(0, 1), (1, 12), (13, 9), (22, 18)].map(|(start, len)| Segment { start, len });

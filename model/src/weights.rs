@@ -175,7 +175,7 @@ impl<B: Backend> Loader<'_, B> {
     fn matrix(&mut self, prefix: &str, parts: &[&str], usage: MatrixUse) -> Result<B::Matrix> {
         let names: Vec<String> = parts.iter().map(|part| format!("{prefix}{part}.weight")).collect();
         let parts: Vec<WeightPart<'_>> = names.iter().map(|name| self.source.part(name)).collect();
-        let matrix = self.backend.matrix(&parts, self.precision, usage)?;
+        let matrix = self.backend.matrix(&parts, self.precision.into(), usage)?;
         names.iter().zip(&parts).for_each(|(name, part)| self.done(name, part));
         Ok(matrix)
     }

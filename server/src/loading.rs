@@ -8,7 +8,7 @@ use std::sync::Arc;
 use kernels::cpu::{Cpu, Isa, Level};
 use model::{Checkpoint, Model, ModelConfig, RandomWeights, Tokenizer, WeightSource, WorkspaceLimits, shapes};
 
-use crate::config::{Config, InstructionSetChoice, ModelChoice, ModelSource, TokenizerSource};
+use crate::config::{Config, ModelChoice, ModelSource, TokenizerSource};
 use crate::engine::{Engine, EngineLimits, EngineSettings, ModelExecutor};
 use crate::progress::LoadProgress;
 use crate::scheduler::{ModelTokens, SchedulerLimits};
@@ -88,7 +88,7 @@ pub struct Capacity {
 /// # Errors
 /// When files, shapes, instructions or memory do not allow it.
 pub fn load(choice: &ModelChoice) -> Result<Loaded, LoadError> {
-    let isa = instruction_set(choice.instruction_set)?;
+    let isa = choice.instruction_set.map_or_else(|| Ok(Isa::detect()), Isa::force)?;
     let backend = Cpu::new(isa, choice.threads);
     let checkpoint = match &choice.source {
         ModelSource::Demo => Some(Checkpoint::embedded()?),
@@ -109,16 +109,6 @@ pub fn load(choice: &ModelChoice) -> Result<Loaded, LoadError> {
     let model = Model::load(backend, source.as_ref(), choice.precision, &mut |bytes| progress.advance(bytes))?;
     progress.finish();
     Ok(Loaded { model, tokenizer: tokenizer.map(Arc::new), level: isa.level() })
-}
-
-fn instruction_set(choice: InstructionSetChoice) -> kernels::Result<Isa> {
-    match choice {
-        InstructionSetChoice::Auto => Ok(Isa::detect()),
-        InstructionSetChoice::Scalar => Isa::force(Level::Scalar),
-        InstructionSetChoice::Avx2 => Isa::force(Level::Avx2),
-        InstructionSetChoice::Avx512 => Isa::force(Level::Avx512),
-        InstructionSetChoice::Avx512Bf16 => Isa::force(Level::Avx512Bf16),
-    }
 }
 
 fn tokenizer(choice: &TokenizerSource, checkpoint: Option<&Checkpoint>) -> Result<Option<Tokenizer>, LoadError> {

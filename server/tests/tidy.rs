@@ -27,7 +27,7 @@ const CRATES: [(&str, &[&str], &[&str]); 4] = [
     ("server", &["kernels", "model"], &[]),
     ("loadtest", &[], &[]),
 ];
-const UNSAFE_FILES: [&str; 12] = [
+const UNSAFE_FILES: [&str; 17] = [
     "kernels/src/cpu/attend_full.rs",
     "kernels/src/cpu/attend_paged.rs",
     "kernels/src/cpu/buffer.rs",
@@ -35,7 +35,12 @@ const UNSAFE_FILES: [&str; 12] = [
     "kernels/src/cpu/pages.rs",
     "kernels/src/cpu/pool.rs",
     "kernels/src/cpu/product.rs",
+    "kernels/src/cpu/product/integer.rs",
+    "kernels/src/cpu/quantized.rs",
     "kernels/src/cpu/tile.rs",
+    "kernels/src/cpu/tile/integer.rs",
+    "kernels/src/cpu/tile/integer/scalar.rs",
+    "kernels/src/cpu/tile/integer/x86.rs",
     "kernels/src/cpu/tile/scalar.rs",
     "kernels/src/cpu/tile/x86.rs",
     "model/src/checkpoint/mapped.rs",

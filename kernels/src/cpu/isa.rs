@@ -4,30 +4,82 @@
 
 use crate::backend::{Error, Result};
 
-/// An instruction set that the kernels are compiled for. Later ones include the earlier.
+/// An instruction set that the kernels are compiled for, worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Whatever the compiler's baseline has.
     Scalar,
     /// AVX2 with FMA.
     Avx2,
+    /// The same with 8-bit dot products, as AVX-VNNI or as AVX-512 VNNI has them.
+    AvxVnni,
     /// AVX-512 F, BW, DQ, VL.
     Avx512,
-    /// AVX-512 with BF16 dot products.
+    /// The same with 8-bit dot products.
+    Avx512Vnni,
+    /// The same with BF16 dot products.
     Avx512Bf16,
 }
 
+/// Width of the vectors that a level computes with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Vectors {
+    /// Arrays; the compiler may do what its baseline allows.
+    Scalar,
+    /// 256 bits.
+    V256,
+    /// 512 bits.
+    V512,
+}
+
 impl Level {
-    /// All of them, lowest first.
-    pub const ALL: [Self; 4] = [Self::Scalar, Self::Avx2, Self::Avx512, Self::Avx512Bf16];
+    /// All of them, worst first.
+    pub const ALL: [Self; 6] =
+        [Self::Scalar, Self::Avx2, Self::AvxVnni, Self::Avx512, Self::Avx512Vnni, Self::Avx512Bf16];
 
     /// The name used in configuration.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
             Self::Avx2 => "avx2",
+            Self::AvxVnni => "avxvnni",
             Self::Avx512 => "avx512",
+            Self::Avx512Vnni => "avx512vnni",
             Self::Avx512Bf16 => "avx512bf16",
+        }
+    }
+
+    pub(crate) const fn vectors(self) -> Vectors {
+        match self {
+            Self::Scalar => Vectors::Scalar,
+            Self::Avx2 | Self::AvxVnni => Vectors::V256,
+            Self::Avx512 | Self::Avx512Vnni | Self::Avx512Bf16 => Vectors::V512,
+        }
+    }
+
+    /// Whether this machine has it.
+    fn is_available(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            let avx512 = avx2
+                && is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl");
+            let avx512_vnni = avx512 && is_x86_feature_detected!("avx512vnni");
+            match self {
+                Self::Scalar => true,
+                Self::Avx2 => avx2,
+                Self::AvxVnni => avx512_vnni || (avx2 && is_x86_feature_detected!("avxvnni")),
+                Self::Avx512 => avx512,
+                Self::Avx512Vnni => avx512_vnni,
+                Self::Avx512Bf16 => avx512_vnni && is_x86_feature_detected!("avx512bf16"),
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        {
+            self == Self::Scalar
         }
     }
 }
@@ -39,43 +91,21 @@ pub struct Isa(Level);
 impl Isa {
     /// The best level of this machine.
     pub fn detect() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        {
-            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-            let avx512 = avx2
-                && is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512dq")
-                && is_x86_feature_detected!("avx512vl");
-            if avx512 && is_x86_feature_detected!("avx512bf16") {
-                return Self(Level::Avx512Bf16);
-            }
-            if avx512 {
-                return Self(Level::Avx512);
-            }
-            if avx2 {
-                return Self(Level::Avx2);
-            }
-        }
-        Self(Level::Scalar)
+        Self::all().last().expect("every machine has the baseline")
     }
 
     /// A chosen level; an error where the machine lacks it.
     pub fn force(level: Level) -> Result<Self> {
-        let best = Self::detect();
-        if level <= best.0 {
+        if level.is_available() {
             return Ok(Self(level));
         }
-        Err(Error::Unavailable {
-            wanted: format!("the instruction set {}", level.name()),
-            available: best.0.name().into(),
-        })
+        let names: Vec<&str> = Self::all().map(|isa| isa.level().name()).collect();
+        Err(Error::Unavailable { wanted: format!("the instruction set {}", level.name()), available: names.join(", ") })
     }
 
-    /// Every level of this machine, lowest first.
+    /// Every level of this machine, worst first.
     pub fn all() -> impl Iterator<Item = Self> {
-        let best = Self::detect().0;
-        Level::ALL.into_iter().filter(move |&level| level <= best).map(Self)
+        Level::ALL.into_iter().filter(|level| level.is_available()).map(Self)
     }
 
     /// The level.
@@ -101,13 +131,13 @@ macro_rules! for_each_isa {
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
             fn avx512($($argument: $kind),*) $(-> $result)? { body($($argument),*) }
-            match isa.level() {
+            match isa.level().vectors() {
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: the `Isa` value proves that the machine has these features.
-                $crate::cpu::isa::Level::Avx512 | $crate::cpu::isa::Level::Avx512Bf16 => unsafe { avx512($($argument),*) },
+                $crate::cpu::isa::Vectors::V512 => unsafe { avx512($($argument),*) },
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: as above.
-                $crate::cpu::isa::Level::Avx2 => unsafe { avx2($($argument),*) },
+                $crate::cpu::isa::Vectors::V256 => unsafe { avx2($($argument),*) },
                 _ => body($($argument),*),
             }
         }

@@ -6,8 +6,11 @@
 
 use super::buffer::Buffer;
 use super::pool::Pool;
-use crate::backend::{Error, MatrixUse, Precision, Result, WeightPart};
+use super::quantized::{Panels4, Panels8, QuantizedRows};
+use crate::backend::{Error, Result};
 use crate::math;
+use crate::quantize::Scheme;
+use crate::weights::{MatrixUse, WeightFormat, WeightPart};
 
 /// Output columns of a panel.
 pub const PANEL: usize = 64;
@@ -25,6 +28,10 @@ pub(crate) enum Data {
     PanelF32(Buffer<f32>),
     /// Panels of bfloat16 pairs: low half the even input, high half the odd one.
     PanelBf16(Buffer<u32>),
+    /// Panels of 8-bit integers.
+    PanelInt8(Panels8),
+    /// Panels of 4-bit integers.
+    PanelInt4(Panels4),
     /// Plain rows of float32.
     RowsF32(Buffer<f32>),
     /// Plain rows of bfloat16.
@@ -33,7 +40,7 @@ pub(crate) enum Data {
 
 impl Matrix {
     /// Packs parts, one below the other.
-    pub(crate) fn pack(pool: &Pool, parts: &[WeightPart<'_>], precision: Precision, usage: MatrixUse) -> Result<Self> {
+    pub(crate) fn pack(pool: &Pool, parts: &[WeightPart<'_>], format: WeightFormat, usage: MatrixUse) -> Result<Self> {
         let cols = parts.first().map_or(0, |part| part.shape().1);
         for part in parts {
             part.check()?;
@@ -43,38 +50,15 @@ impl Matrix {
         }
         let rows = parts.iter().map(|part| part.shape().0).sum();
         let source = Source { parts, cols };
-        let panels = usize::div_ceil(rows, PANEL);
-        let data = match (usage, precision) {
-            (MatrixUse::Multiply, Precision::F32) => {
-                let mut buffer = Buffer::zeroed(panels * cols * PANEL, "packed float32 weights")?;
-                source.pack_panels(pool, &mut buffer, cols * PANEL, |panel, lane, row| {
-                    for (k, &value) in row.iter().enumerate() {
-                        panel[k * PANEL + lane] = value;
-                    }
-                });
-                Data::PanelF32(buffer)
-            }
-            (MatrixUse::Multiply, Precision::Bf16) => {
-                let pairs = cols.div_ceil(2);
-                let mut buffer = Buffer::zeroed(panels * pairs * PANEL, "packed bfloat16 weights")?;
-                source.pack_panels(pool, &mut buffer, pairs * PANEL, |panel, lane, row| {
-                    for (pair, values) in row.chunks(2).enumerate() {
-                        let odd = values.get(1).map_or(0, |&value| math::bf16_bits(value));
-                        panel[pair * PANEL + lane] = u32::from(odd) << 16 | u32::from(math::bf16_bits(values[0]));
-                    }
-                });
-                Data::PanelBf16(buffer)
-            }
-            // A table of bfloat16 numbers stays one in float32 mode: lookups widen it exactly.
-            (MatrixUse::Lookup, Precision::F32) if !parts.iter().all(WeightPart::is_bf16) => {
-                let mut buffer = Buffer::zeroed(rows * cols, "a float32 table")?;
-                source.copy_rows(pool, &mut buffer, |value| value);
-                Data::RowsF32(buffer)
-            }
-            (MatrixUse::Lookup, _) => {
-                let mut buffer = Buffer::zeroed(rows * cols, "a bfloat16 table")?;
-                source.copy_rows(pool, &mut buffer, math::bf16_bits);
-                Data::RowsBf16(buffer)
+        let data = match (usage, format) {
+            (MatrixUse::Lookup, _) => source.pack_lookup(pool, rows, format)?,
+            (_, WeightFormat::F32 | WeightFormat::Bf16) => source.pack_floats(pool, rows, format)?,
+            (_, WeightFormat::Quantized(scheme)) => {
+                let rows = QuantizedRows { parts, scheme, cols };
+                match scheme {
+                    Scheme::Int8 => Data::PanelInt8(Panels8::pack(pool, &rows)?),
+                    Scheme::Int4 => Data::PanelInt4(Panels4::pack(pool, &rows)?),
+                }
             }
         };
         Ok(Self { rows, cols, data })
@@ -90,6 +74,8 @@ impl Matrix {
         match &self.data {
             Data::PanelF32(data) | Data::RowsF32(data) => data.len() * 4,
             Data::PanelBf16(data) => data.len() * 4,
+            Data::PanelInt8(panels) => (panels.words.len() + panels.scales.len()) * 4,
+            Data::PanelInt4(panels) => panels.words.len() * 4 + panels.scales.len() * 2,
             Data::RowsBf16(data) => data.len() * 2,
         }
     }
@@ -112,6 +98,7 @@ impl Matrix {
                     }
                 }
             }
+            Data::PanelInt8(_) | Data::PanelInt4(_) => unreachable!("lookup tables are not quantised"),
             Data::RowsF32(data) => {
                 let row = &data[index * self.cols..][..self.cols];
                 out.iter_mut().zip(row).for_each(|(out, &value)| *out = value * scale);
@@ -130,6 +117,41 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
+    /// Panels for products.
+    fn pack_floats(&self, pool: &Pool, rows: usize, format: WeightFormat) -> Result<Data> {
+        let (panels, cols) = (rows.div_ceil(PANEL), self.cols);
+        if format == WeightFormat::F32 {
+            let mut buffer = Buffer::zeroed(panels * cols * PANEL, "packed float32 weights")?;
+            self.pack_panels(pool, &mut buffer, cols * PANEL, |panel, lane, row| {
+                for (k, &value) in row.iter().enumerate() {
+                    panel[k * PANEL + lane] = value;
+                }
+            });
+            return Ok(Data::PanelF32(buffer));
+        }
+        let pairs = cols.div_ceil(2);
+        let mut buffer = Buffer::zeroed(panels * pairs * PANEL, "packed bfloat16 weights")?;
+        self.pack_panels(pool, &mut buffer, pairs * PANEL, |panel, lane, row| {
+            for (pair, values) in row.chunks(2).enumerate() {
+                let odd = values.get(1).map_or(0, |&value| math::bf16_bits(value));
+                panel[pair * PANEL + lane] = u32::from(odd) << 16 | u32::from(math::bf16_bits(values[0]));
+            }
+        });
+        Ok(Data::PanelBf16(buffer))
+    }
+
+    /// Rows for lookups. A table of bfloat16 numbers stays one in float32 mode: lookups widen it exactly.
+    fn pack_lookup(&self, pool: &Pool, rows: usize, format: WeightFormat) -> Result<Data> {
+        if format == WeightFormat::F32 && !self.parts.iter().all(WeightPart::is_bf16) {
+            let mut buffer = Buffer::zeroed(rows * self.cols, "a float32 table")?;
+            self.copy_rows(pool, &mut buffer, |value| value);
+            return Ok(Data::RowsF32(buffer));
+        }
+        let mut buffer = Buffer::zeroed(rows * self.cols, "a bfloat16 table")?;
+        self.copy_rows(pool, &mut buffer, math::bf16_bits);
+        Ok(Data::RowsBf16(buffer))
+    }
+
     fn rows(&self) -> usize {
         self.parts.iter().map(|part| part.shape().0).sum()
     }

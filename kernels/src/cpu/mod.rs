@@ -6,11 +6,12 @@ mod attend_full;
 mod attend_paged;
 mod bandwidth;
 mod buffer;
-mod isa;
+pub(crate) mod isa;
 mod matrix;
 mod pages;
 mod pool;
 mod product;
+mod quantized;
 mod rows;
 mod sample;
 mod score;
@@ -19,16 +20,17 @@ mod tile;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub(crate) use isa::for_each_isa;
 pub use isa::{Isa, Level};
 pub use matrix::Matrix;
 pub use pages::Pages;
 
 use crate::backend::{
-    AttentionShape, Backend, Draw, LinearRows, MatrixUse, PageShape, PagedRows, Precision, Result, Sandwich, Segment,
-    WeightPart,
+    AttentionShape, Backend, Draw, LinearRows, Output, PageShape, PagedRows, Precision, Result, Sandwich, Segment,
 };
 use crate::reference::inverse_frequency;
 use crate::sampling::{ScoreAsk, TokenScore};
+use crate::weights::{MatrixUse, WeightFormat, WeightPart};
 use attend_full::Full;
 use attend_paged::Paged;
 use buffer::Buffer;
@@ -114,8 +116,8 @@ impl Backend for Cpu {
         Ok(Activations { data: Buffer::zeroed(rows * width, "activations")?, width })
     }
 
-    fn matrix(&self, parts: &[WeightPart<'_>], precision: Precision, usage: MatrixUse) -> Result<Matrix> {
-        Matrix::pack(&self.pool, parts, precision, usage)
+    fn matrix(&self, parts: &[WeightPart<'_>], format: WeightFormat, usage: MatrixUse) -> Result<Matrix> {
+        Matrix::pack(&self.pool, parts, format, usage)
     }
 
     fn gain(&self, weight: &WeightPart<'_>) -> Result<Gain> {
@@ -267,6 +269,19 @@ impl Backend for Cpu {
                 *out = sample::choose(self.isa, logits.rows(row..row + 1), &draw.choice, end_ids);
             }
         });
+    }
+
+    fn choose(
+        &self,
+        x: &Activations,
+        Output { table, softcap, end_ids }: Output<'_, Matrix>,
+        draws: &[Draw],
+        logits: &mut Activations,
+        out: &mut Vec<Option<u32>>,
+    ) {
+        let rows = draws.iter().map(|draw| draw.row as usize + 1).max().unwrap_or(0);
+        self.logits(x, table, softcap, rows, logits);
+        self.sample(logits, draws, end_ids, out);
     }
 
     fn score(&self, logits: &Activations, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {

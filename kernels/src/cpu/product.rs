@@ -4,6 +4,8 @@
 //! weight once. Many rows: each thread takes its own rows, in blocks that stay in its cache.
 #![allow(unsafe_code)]
 
+mod integer;
+
 use std::cell::RefCell;
 use std::ops::Range;
 
@@ -100,43 +102,71 @@ fn run_part(
     let (panels, units): (&[u32], usize) = match &matrix.data {
         Data::PanelF32(data) => (as_bits(data), matrix.cols),
         Data::PanelBf16(data) => (data, matrix.cols.div_ceil(2)),
+        Data::PanelInt8(_) | Data::PanelInt4(_) => {
+            return integer::run_part(isa, rows, matrix, out, part, finish);
+        }
         Data::RowsF32(_) | Data::RowsBf16(_) => unreachable!("lookup tables are not multiplied"),
     };
     OPERANDS.with_borrow_mut(|scratch| {
         let x = &rows.x[part.rows.start * matrix.cols..part.rows.end * matrix.cols];
         let (x, x_stride) = prepare(isa, kind, x, matrix.cols, scratch);
         for panel in part.panels {
-            let column = panel * PANEL;
-            let width = PANEL.min(matrix.rows - column);
-            let mut edge = [0.0_f32; TILE_ROWS * PANEL];
             for row in (part.rows.clone()).step_by(TILE_ROWS) {
                 let count = TILE_ROWS.min(part.rows.end - row);
-                let first = row * matrix.rows + column;
-                let whole = width == PANEL;
-                let tile = Tile {
-                    x: x[(row - part.rows.start) * x_stride..].as_ptr(),
-                    x_stride,
-                    rows: count,
-                    panel: panels[panel * units * PANEL..][..units * PANEL].as_ptr(),
-                    units,
-                    // SAFETY: this thread alone writes these rows and columns of `out`.
-                    out: if whole { unsafe { out.at(first) } } else { edge.as_mut_ptr() },
-                    out_stride: if whole { matrix.rows } else { PANEL },
-                };
-                // SAFETY: `x` holds the rows, `panels` the panel; the outputs are inside `out` or `edge`.
-                unsafe { tile::run(isa, kind, &tile) };
-                for r in 0..count {
-                    let start = first + r * matrix.rows;
-                    // SAFETY: this thread's part of `out` alone.
-                    let written = unsafe { out.slice(start..start + width) };
-                    if !whole {
-                        written.copy_from_slice(&edge[r * PANEL..][..width]);
-                    }
-                    finish(written);
-                }
+                write_tile(matrix, out, Place { row, count, panel }, finish, |out, out_stride| {
+                    let tile = Tile {
+                        x: x[(row - part.rows.start) * x_stride..].as_ptr(),
+                        x_stride,
+                        rows: count,
+                        panel: panels[panel * units * PANEL..][..units * PANEL].as_ptr(),
+                        units,
+                        out,
+                        out_stride,
+                    };
+                    // SAFETY: `x` holds the rows, `panels` the panel, and there is room for the outputs.
+                    unsafe { tile::run(isa, kind, &tile) };
+                });
             }
         }
     });
+}
+
+/// Rows and panel of one tile.
+#[derive(Clone, Copy)]
+struct Place {
+    row: usize,
+    count: usize,
+    panel: usize,
+}
+
+/// Lets `run(first output, stride)` write a tile to its place, and finishes it. The last panel may be narrower than what a
+/// tile writes: it goes through memory of its own.
+fn write_tile(
+    matrix: &Matrix,
+    out: &SharedMut<'_, f32>,
+    Place { row, count, panel }: Place,
+    finish: &impl Fn(&mut [f32]),
+    run: impl FnOnce(*mut f32, usize),
+) {
+    let column = panel * PANEL;
+    let width = PANEL.min(matrix.rows - column);
+    let first = row * matrix.rows + column;
+    let mut edge = [0.0_f32; TILE_ROWS * PANEL];
+    if width == PANEL {
+        // SAFETY: this thread alone writes these rows and columns of `out`.
+        run(unsafe { out.at(first) }, matrix.rows);
+    } else {
+        run(edge.as_mut_ptr(), PANEL);
+    }
+    for r in 0..count {
+        let start = first + r * matrix.rows;
+        // SAFETY: this thread's part of `out` alone.
+        let written = unsafe { out.slice(start..start + width) };
+        if width < PANEL {
+            written.copy_from_slice(&edge[r * PANEL..][..width]);
+        }
+        finish(written);
+    }
 }
 
 /// Rows of float32 in the form of `kind`, with the words of a row: as they are, or converted into `room`.

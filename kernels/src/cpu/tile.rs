@@ -7,11 +7,12 @@
 // Several arrays share each index; iterators would hide the register block's shape.
 #![allow(clippy::needless_range_loop)]
 
+pub mod integer;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use super::isa::{Isa, Level};
+use super::isa::{Isa, Level, Vectors};
 use super::matrix::PANEL;
 
 /// Rows that one microkernel call takes at most.
@@ -56,20 +57,20 @@ pub unsafe fn run(isa: Isa, operands: Operands, tile: &Tile) {
     debug_assert!((1..=TILE_ROWS).contains(&tile.rows));
     // SAFETY: pointers by the caller's promise; features by the `Isa` value.
     unsafe {
-        match (isa.level(), operands) {
+        match (isa.level().vectors(), operands) {
             #[cfg(target_arch = "x86_64")]
-            (Level::Avx512Bf16, Operands::Bf16) => x86::avx512_bf16(tile),
+            (Vectors::V512, Operands::Bf16) if isa.level() == Level::Avx512Bf16 => x86::avx512_bf16(tile),
+            (_, Operands::Bf16) => unreachable!("bfloat16 operands are chosen only where the machine multiplies them"),
             #[cfg(target_arch = "x86_64")]
-            (Level::Avx512 | Level::Avx512Bf16, Operands::F32) => x86::avx512_f32(tile),
+            (Vectors::V512, Operands::F32) => x86::avx512_f32(tile),
             #[cfg(target_arch = "x86_64")]
-            (Level::Avx512 | Level::Avx512Bf16, Operands::Widened) => x86::avx512_widened(tile),
+            (Vectors::V512, Operands::Widened) => x86::avx512_widened(tile),
             #[cfg(target_arch = "x86_64")]
-            (Level::Avx2, Operands::F32) => x86::avx2_f32(tile),
+            (Vectors::V256, Operands::F32) => x86::avx2_f32(tile),
             #[cfg(target_arch = "x86_64")]
-            (Level::Avx2, Operands::Widened) => x86::avx2_widened(tile),
+            (Vectors::V256, Operands::Widened) => x86::avx2_widened(tile),
             (_, Operands::F32) => scalar_f32(tile),
             (_, Operands::Widened) => scalar_widened(tile),
-            (_, Operands::Bf16) => unreachable!("bfloat16 operands are chosen only where the machine multiplies them"),
         }
     }
 }

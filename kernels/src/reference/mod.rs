@@ -5,12 +5,15 @@
 
 mod attention;
 
+mod quantized;
+
 use crate::backend::{
-    AttentionShape, Backend, Draw, LinearRows, MatrixUse, PageShape, PagedRows, Precision, Result, Sandwich, Segment,
-    WeightPart,
+    AttentionShape, Backend, Draw, LinearRows, Output, PageShape, PagedRows, Precision, Result, Sandwich, Segment,
 };
 use crate::math::round_bf16;
 use crate::sampling::{Candidate, ScoreAsk, TokenScore, best_first, choose};
+use crate::weights::{MatrixUse, WeightFormat, WeightPart};
+use quantized::Quantized;
 
 /// The reference backend.
 #[derive(Debug, Clone, Copy)]
@@ -36,12 +39,15 @@ impl Rows {
     }
 }
 
-/// A weight `[rows, cols]` as float32, rounded to its precision.
+/// A weight `[rows, cols]`.
 #[derive(Debug, Clone)]
 pub struct Matrix {
+    /// As float32, rounded to its precision or quantised.
     rows: Rows,
     count: usize,
     precision: Precision,
+    /// What it multiplies with where it is quantised.
+    quantized: Option<Quantized>,
 }
 
 /// K and V of every page: `[page][layer][k or v][head][position][head_dim]`.
@@ -86,6 +92,9 @@ impl Reference {
     }
 
     fn product(self, x: &[f32], matrix: &Matrix) -> Vec<f32> {
+        if let Some(quantized) = &matrix.quantized {
+            return quantized.product(x);
+        }
         let dot = |row: usize| {
             let weights = matrix.rows.row(row);
             x.iter().zip(weights).fold(0.0, |sum, (x, w)| sum + self.operand(matrix.precision, *x) * w)
@@ -109,18 +118,26 @@ impl Backend for Reference {
         Ok(Rows { data: vec![0.0; rows * width], width })
     }
 
-    fn matrix(&self, parts: &[WeightPart<'_>], precision: Precision, _: MatrixUse) -> Result<Matrix> {
+    fn matrix(&self, parts: &[WeightPart<'_>], format: WeightFormat, _: MatrixUse) -> Result<Matrix> {
         let cols = parts[0].shape().1;
         let mut data = Vec::new();
         for part in parts {
             part.check()?;
-            let mut row = vec![0.0; cols];
             for index in 0..part.shape().0 {
-                part.read_row(index, &mut row);
-                data.extend(row.iter().map(|&w| if precision == Precision::Bf16 { round_bf16(w) } else { w }));
+                let first = data.len();
+                data.resize(first + cols, 0.0);
+                part.read_row(index, &mut data[first..]);
             }
         }
-        Ok(Matrix { count: data.len() / cols, rows: Rows { data, width: cols }, precision })
+        let (precision, quantized) = match format {
+            WeightFormat::F32 => (Precision::F32, None),
+            WeightFormat::Bf16 => (Precision::Bf16, None),
+            WeightFormat::Quantized(scheme) => (Precision::F32, Some(Quantized::pack(parts, scheme, &mut data))),
+        };
+        if precision == Precision::Bf16 {
+            data.iter_mut().for_each(|w| *w = round_bf16(*w));
+        }
+        Ok(Matrix { count: data.len() / cols, rows: Rows { data, width: cols }, precision, quantized })
     }
 
     fn gain(&self, weight: &WeightPart<'_>) -> Result<Vec<f32>> {
@@ -250,6 +267,19 @@ impl Backend for Reference {
 
     fn sample(&self, logits: &Rows, draws: &[Draw], end_ids: &[u32], out: &mut Vec<Option<u32>>) {
         out.extend(draws.iter().map(|draw| choose(logits.row(draw.row as usize), &draw.choice, end_ids)));
+    }
+
+    fn choose(
+        &self,
+        x: &Rows,
+        Output { table, softcap, end_ids }: Output<'_, Matrix>,
+        draws: &[Draw],
+        logits: &mut Rows,
+        out: &mut Vec<Option<u32>>,
+    ) {
+        let rows = draws.iter().map(|draw| draw.row as usize + 1).max().unwrap_or(0);
+        self.logits(x, table, softcap, rows, logits);
+        self.sample(logits, draws, end_ids, out);
     }
 
     fn score(&self, logits: &Rows, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kernels::Precision;
+use kernels::cpu::Level;
 
 pub use error::{ConfigError, Fault, Problem};
 pub use layers::Layer;
@@ -69,8 +70,8 @@ pub struct ModelChoice {
     pub precision: Precision,
     /// Threads of the model, at least one.
     pub threads: usize,
-    /// CPU instructions to use.
-    pub instruction_set: InstructionSetChoice,
+    /// Most capable CPU instructions to use; the best there are when absent.
+    pub instruction_set: Option<Level>,
 }
 
 /// Where the weights come from.
@@ -100,21 +101,6 @@ pub enum TokenizerSource {
 pub enum Device {
     /// The processor.
     Cpu,
-}
-
-/// CPU instructions to use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InstructionSetChoice {
-    /// The best that the machine has.
-    Auto,
-    /// No vector instructions.
-    Scalar,
-    /// AVX2 with FMA.
-    Avx2,
-    /// AVX-512.
-    Avx512,
-    /// AVX-512 with bfloat16 products.
-    Avx512Bf16,
 }
 
 /// What is refused or put off. `config.toml` gives each its reason.
@@ -239,6 +225,8 @@ impl ModelChoice {
             name => name,
         };
         let [auto, f32, bf16] = DTYPES;
+        let mut levels = vec![(auto, None)];
+        levels.extend(Level::ALL.map(|level| (level.name(), Some(level))));
         let precisions = [(auto, Precision::Bf16), (f32, Precision::F32), (bf16, Precision::Bf16)];
         Self {
             source,
@@ -250,7 +238,7 @@ impl ModelChoice {
                 0 => std::thread::available_parallelism().map_or(1, usize::from),
                 count => count,
             },
-            instruction_set: reader.choice("model.instruction_set", &InstructionSetChoice::NAMED),
+            instruction_set: reader.choice("model.instruction_set", &levels),
         }
     }
 }
@@ -294,16 +282,6 @@ impl fmt::Display for Device {
             Self::Cpu => formatter.write_str("cpu"),
         }
     }
-}
-
-impl InstructionSetChoice {
-    const NAMED: [(&'static str, Self); 5] = [
-        ("auto", Self::Auto),
-        ("scalar", Self::Scalar),
-        ("avx2", Self::Avx2),
-        ("avx512", Self::Avx512),
-        ("avx512bf16", Self::Avx512Bf16),
-    ];
 }
 
 impl Limits {

@@ -1,0 +1,116 @@
+//! Products with quantised weights: rows are quantised on the way in.
+//!
+//! Called by `product` and `screen`.
+#![allow(unsafe_code)]
+
+use std::cell::RefCell;
+
+use super::{Part, Rows};
+use crate::cpu::isa::Isa;
+use crate::cpu::matrix::{Data, Matrix, PANEL};
+use crate::cpu::pool::SharedMut;
+use crate::cpu::quantized::GROUP_WORDS;
+use crate::cpu::tile::TILE_ROWS;
+use crate::cpu::tile::integer::{self, IntegerPanel, IntegerRows, TileOutput};
+use crate::quantize::{GROUP, quantize_to_127};
+
+thread_local! {
+    static OPERANDS: RefCell<QuantizedOperands> = RefCell::default();
+}
+
+/// Rows of activations as integers, kept between calls so that a step allocates nothing.
+#[derive(Default)]
+pub struct QuantizedOperands {
+    words: Vec<u32>,
+    stride: usize,
+    scales: Vec<f32>,
+    sums: Vec<i32>,
+    sums_stride: usize,
+}
+
+impl QuantizedOperands {
+    /// Quantises rows of `cols` numbers; `grouped` asks for the sums of groups instead of whole rows.
+    pub fn prepare(&mut self, isa: Isa, x: &[f32], cols: usize, grouped: bool) {
+        let count = x.len() / cols;
+        let groups = cols.div_ceil(GROUP);
+        (self.stride, self.sums_stride) =
+            if grouped { (groups * 2 * GROUP_WORDS, groups) } else { (cols.div_ceil(4), 1) };
+        self.words.clear();
+        self.words.resize(count * self.stride, 0);
+        self.scales.clear();
+        self.sums.clear();
+        for (x, words) in x.chunks_exact(cols).zip(self.words.chunks_exact_mut(self.stride)) {
+            let bytes = as_bytes(words);
+            let row = quantize_to_127(isa, x, bytes);
+            self.scales.push(row.scale);
+            if grouped {
+                let sum = |group: &[u8]| group.iter().map(|q| i32::from(q.cast_signed())).sum::<i32>();
+                self.sums.extend(bytes.chunks_exact(GROUP).map(sum));
+            } else {
+                self.sums.push(row.sum);
+            }
+        }
+    }
+
+    /// Up to [`TILE_ROWS`] rows from `first` on.
+    pub fn rows(&self, first: usize, count: usize) -> IntegerRows {
+        IntegerRows {
+            x: self.words[first * self.stride..(first + count) * self.stride].as_ptr(),
+            x_stride: self.stride,
+            scales: self.scales[first..first + count].as_ptr(),
+            sums: self.sums[first * self.sums_stride..(first + count) * self.sums_stride].as_ptr(),
+            sums_stride: self.sums_stride,
+            count,
+        }
+    }
+}
+
+fn as_bytes(words: &mut [u32]) -> &mut [u8] {
+    // SAFETY: any bytes are words and the other way round; four of them are as long.
+    unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), words.len() * 4) }
+}
+
+/// A panel of a quantised matrix.
+fn panel_of(matrix: &Matrix, panel: usize) -> IntegerPanel {
+    match &matrix.data {
+        Data::PanelInt8(data) => {
+            let units = matrix.cols.div_ceil(4);
+            let words = data.words[panel * units * PANEL..][..units * PANEL].as_ptr();
+            IntegerPanel::Int8 { words, units, scales: data.scales[panel * PANEL..][..PANEL].as_ptr() }
+        }
+        Data::PanelInt4(data) => {
+            let groups = matrix.cols.div_ceil(GROUP);
+            let (words, scales) = (groups * GROUP_WORDS * PANEL, groups * PANEL);
+            let scales = data.scales[panel * scales..][..scales].as_ptr();
+            IntegerPanel::Int4 { words: data.words[panel * words..][..words].as_ptr(), groups, scales }
+        }
+        _ => unreachable!("only quantised matrices come here"),
+    }
+}
+
+/// As the function of this name for floats.
+pub(super) fn run_part(
+    isa: Isa,
+    rows: &Rows<'_>,
+    matrix: &Matrix,
+    out: &SharedMut<'_, f32>,
+    part: Part,
+    finish: &impl Fn(&mut [f32]),
+) {
+    OPERANDS.with_borrow_mut(|operands| {
+        let x = &rows.x[part.rows.start * matrix.cols..part.rows.end * matrix.cols];
+        operands.prepare(isa, x, matrix.cols, matches!(matrix.data, Data::PanelInt4(_)));
+        for index in part.panels {
+            let panel = panel_of(matrix, index);
+            for row in part.rows.clone().step_by(TILE_ROWS) {
+                let count = TILE_ROWS.min(part.rows.end - row);
+                let operands = operands.rows(row - part.rows.start, count);
+                let place = super::Place { row, count, panel: index };
+                super::write_tile(matrix, out, place, finish, |to, stride| {
+                    // SAFETY: operands and panel are those of this product, `to` has room for the tile.
+                    unsafe { integer::run(isa, &operands, &panel, TileOutput { to, stride }) };
+                });
+            }
+        }
+    });
+}

@@ -1,0 +1,140 @@
+//! Quantised weights in the layout that the integer tiles stream.
+//!
+//! Made by `matrix`, read by `product` and `screen`. Panels as for floats, the input dimension slowest. int8: words of
+//! four inputs, `[panel][k / 4][column][4]`, each byte `q + 128`. int4: groups of 32 inputs,
+//! `[panel][group][4][column][4]`; byte `b` of word `u` holds inputs `4u + b` and, in its high half, `16 + 4u + b`, each
+//! as `q + 8`. The rows that are multiplied are padded with zeros, so that what pads the inputs does not count.
+#![allow(unsafe_code)]
+
+use super::buffer::Buffer;
+use super::matrix::PANEL;
+use super::pool::{Pool, SharedMut};
+use crate::backend::Result;
+use crate::quantize::{GROUP, Scheme, nibble};
+use crate::weights::WeightPart;
+
+/// Words of one column in one group of int4.
+pub const GROUP_WORDS: usize = 4;
+/// What a weight of zero is stored as.
+pub const ZERO_8: i32 = 128;
+/// The same for int4.
+pub const ZERO_4: i32 = 8;
+
+/// A matrix of 8-bit integers.
+pub(crate) struct Panels8 {
+    pub words: Buffer<u32>,
+    /// `[panel][column]`.
+    pub scales: Buffer<f32>,
+}
+
+/// A matrix of 4-bit integers.
+pub(crate) struct Panels4 {
+    pub words: Buffer<u32>,
+    /// bfloat16, `[panel][group][column]`.
+    pub scales: Buffer<u16>,
+}
+
+/// Rows of a weight as integers: as they are stored, or quantised on the way.
+pub(super) struct QuantizedRows<'a> {
+    pub parts: &'a [WeightPart<'a>],
+    pub scheme: Scheme,
+    pub cols: usize,
+}
+
+/// One row's integers and scales.
+struct Row {
+    values: Vec<f32>,
+    integers: Vec<u8>,
+    scales: Vec<u8>,
+}
+
+impl QuantizedRows<'_> {
+    fn row(&self) -> Row {
+        let (integers, scales) = (self.scheme.integer_bytes(self.cols), self.scheme.scale_bytes(self.cols));
+        Row { values: vec![0.0; self.cols], integers: vec![0; integers], scales: vec![0; scales] }
+    }
+
+    fn read(&self, mut index: usize, row: &mut Row) {
+        for part in self.parts {
+            let rows = part.shape().0;
+            if index >= rows {
+                index -= rows;
+                continue;
+            }
+            part.quantized_row(index, self.scheme, &mut row.values, (&mut row.integers, &mut row.scales));
+            return;
+        }
+        unreachable!("rows are counted over the same parts");
+    }
+
+    fn count(&self) -> usize {
+        self.parts.iter().map(|part| part.shape().0).sum()
+    }
+
+    /// Calls `place(panel, lane, row)` for every row, panels shared by the threads.
+    fn each(&self, pool: &Pool, place: impl Fn(usize, usize, &Row) + Sync) {
+        let rows = self.count();
+        pool.split(rows.div_ceil(PANEL), 1, |panels| {
+            let mut row = self.row();
+            for panel in panels {
+                for lane in 0..PANEL.min(rows - panel * PANEL) {
+                    self.read(panel * PANEL + lane, &mut row);
+                    place(panel, lane, &row);
+                }
+            }
+        });
+    }
+}
+
+impl Panels8 {
+    /// Packs rows of [`Scheme::Int8`].
+    pub(super) fn pack(pool: &Pool, rows: &QuantizedRows<'_>) -> Result<Self> {
+        let (panels, units) = (rows.count().div_ceil(PANEL), rows.cols.div_ceil(4));
+        let mut words = Buffer::zeroed(panels * units * PANEL, "int8 weights")?;
+        let mut scales = Buffer::zeroed(panels * PANEL, "scales of int8 weights")?;
+        let (words_out, scales_out) = (SharedMut::new(&mut words), SharedMut::new(&mut scales));
+        rows.each(pool, |panel, lane, row| {
+            // SAFETY: one thread has all rows of a panel.
+            let (words, scales) = unsafe {
+                let words = words_out.slice(panel * units * PANEL..(panel + 1) * units * PANEL);
+                (words, scales_out.slice(panel * PANEL..(panel + 1) * PANEL))
+            };
+            scales[lane] = row.scales.first_chunk().map_or(0.0, |bytes| f32::from_le_bytes(*bytes));
+            for (unit, quad) in row.integers.chunks(4).enumerate() {
+                let byte = |k: usize| quad.get(k).map_or(0, |q| q ^ 0x80);
+                words[unit * PANEL + lane] = u32::from_le_bytes([byte(0), byte(1), byte(2), byte(3)]);
+            }
+        });
+        Ok(Self { words, scales })
+    }
+}
+
+impl Panels4 {
+    /// Packs rows of [`Scheme::Int4`].
+    pub(super) fn pack(pool: &Pool, rows: &QuantizedRows<'_>) -> Result<Self> {
+        let (panels, groups) = (rows.count().div_ceil(PANEL), rows.cols.div_ceil(GROUP));
+        let panel_words = groups * GROUP_WORDS * PANEL;
+        let mut words = Buffer::zeroed(panels * panel_words, "int4 weights")?;
+        let mut scales = Buffer::zeroed(panels * groups * PANEL, "scales of int4 weights")?;
+        let (words_out, scales_out) = (SharedMut::new(&mut words), SharedMut::new(&mut scales));
+        rows.each(pool, |panel, lane, row| {
+            // SAFETY: one thread has all rows of a panel.
+            let (words, scales) = unsafe {
+                let words = words_out.slice(panel * panel_words..(panel + 1) * panel_words);
+                (words, scales_out.slice(panel * groups * PANEL..(panel + 1) * groups * PANEL))
+            };
+            for (group, scale) in row.scales.as_chunks::<2>().0.iter().enumerate() {
+                scales[group * PANEL + lane] = u16::from_le_bytes(*scale);
+                for word in 0..GROUP_WORDS {
+                    let stored = |k: usize| {
+                        let k = group * GROUP + k;
+                        if k < rows.cols { (nibble(&row.integers, k) + ZERO_4 as i8).cast_unsigned() } else { 0 }
+                    };
+                    let bytes = [0, 1, 2, 3].map(|b| stored(4 * word + b) | stored(16 + 4 * word + b) << 4);
+                    words[(group * GROUP_WORDS + word) * PANEL + lane] = u32::from_le_bytes(bytes);
+                }
+            }
+        });
+        Ok(Self { words, scales })
+    }
+}
