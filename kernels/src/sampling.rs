@@ -118,47 +118,70 @@ pub fn nucleus(total: u64, top_p: f32) -> u64 {
 /// the set, ties always to the lowest id. The draw is by inverse CDF over the kept ids in id order. `None` when a
 /// logit is not a number: there is no order then.
 pub fn choose(logits: &[f32], choice: &Choice, end_ids: &[u32]) -> Option<u32> {
-    choose_among((0..).zip(logits.iter().copied()).collect(), choice, end_ids)
+    let mut candidates = Candidates::default();
+    candidates.extend((0..).zip(logits.iter().copied()));
+    candidates.choose(choice, end_ids)
 }
 
-/// As [`choose`], from `(id, logit)` pairs in any order, which must include all that the choice depends on.
-pub fn choose_among(mut pairs: Vec<(u32, f32)>, choice: &Choice, end_ids: &[u32]) -> Option<u32> {
-    if pairs.iter().any(|(_, logit)| logit.is_nan()) {
-        return None;
+/// Ids with their logits, with room that is kept between choices.
+#[derive(Debug, Default)]
+pub struct Candidates {
+    pairs: Vec<(u32, f32)>,
+    weights: Vec<(u32, u64)>,
+}
+
+impl Candidates {
+    /// Forgets all ids.
+    pub fn clear(&mut self) {
+        self.pairs.clear();
     }
-    let parameters = &choice.sampling;
-    if choice.forbid_end {
-        pairs.retain(|(id, _)| !end_ids.contains(id));
+
+    /// Adds ids with their logits.
+    pub fn extend(&mut self, pairs: impl IntoIterator<Item = (u32, f32)>) {
+        self.pairs.extend(pairs);
     }
-    if parameters.temperature != 0.0 {
+
+    /// As [`choose`], from these ids, which must include all that the choice depends on. Leaves them changed.
+    pub fn choose(&mut self, choice: &Choice, end_ids: &[u32]) -> Option<u32> {
+        let Self { pairs, weights } = self;
+        if pairs.iter().any(|(_, logit)| logit.is_nan()) {
+            return None;
+        }
+        let parameters = &choice.sampling;
+        if choice.forbid_end {
+            pairs.retain(|(id, _)| !end_ids.contains(id));
+        }
+        if parameters.temperature == 0.0 {
+            return pairs.iter().copied().min_by(|&a, &b| best_first(a, b)).map(|(id, _)| id);
+        }
         pairs.iter_mut().for_each(|(_, logit)| *logit /= parameters.temperature);
+        let kept = parameters.top_k as usize;
+        if (1..pairs.len()).contains(&kept) {
+            pairs.select_nth_unstable_by(kept - 1, |&a, &b| best_first(a, b));
+            pairs.truncate(kept);
+        }
+        pairs.sort_unstable_by(|&a, &b| best_first(a, b));
+        let max = pairs.first()?.1;
+        weights.clear();
+        weights.extend(pairs.iter().map(|&(id, scaled)| (id, weight(scaled, max))));
+        let wanted = nucleus(weights.iter().map(|(_, w)| w).sum(), parameters.top_p);
+        let mut mass = 0;
+        let reached = weights.iter().position(|(_, w)| {
+            mass += w;
+            mass >= wanted
+        });
+        weights.truncate(reached.map_or(weights.len(), |last| last + 1));
+        let floor = min_p_floor(parameters.min_p);
+        weights.retain(|&(_, w)| w >= floor && w > 0);
+        weights.sort_unstable();
+        let target = draw(choice, weights.iter().map(|(_, w)| w).sum());
+        let mut mass = 0;
+        let found = weights.iter().find(|(_, w)| {
+            mass += w;
+            mass > target
+        });
+        found.map(|&(id, _)| id)
     }
-    pairs.sort_unstable_by(|&a, &b| best_first(a, b));
-    if parameters.temperature == 0.0 {
-        return pairs.first().map(|&(id, _)| id);
-    }
-    let max = pairs.first()?.1;
-    if parameters.top_k > 0 {
-        pairs.truncate(parameters.top_k as usize);
-    }
-    let mut weights: Vec<(u32, u64)> = pairs.iter().map(|&(id, scaled)| (id, weight(scaled, max))).collect();
-    let wanted = nucleus(weights.iter().map(|(_, w)| w).sum(), parameters.top_p);
-    let mut mass = 0;
-    let reached = weights.iter().position(|(_, w)| {
-        mass += w;
-        mass >= wanted
-    });
-    weights.truncate(reached.map_or(weights.len(), |last| last + 1));
-    let floor = min_p_floor(parameters.min_p);
-    weights.retain(|&(_, w)| w >= floor && w > 0);
-    weights.sort_unstable();
-    let target = draw(choice, weights.iter().map(|(_, w)| w).sum());
-    let mut mass = 0;
-    let found = weights.iter().find(|(_, w)| {
-        mass += w;
-        mass > target
-    });
-    found.map(|&(id, _)| id)
 }
 
 /// Least weight that `min_p` keeps.

@@ -2,26 +2,38 @@
 //!
 //! Called after [`Model::decode`] by the server's engine thread, and by tests.
 
-use kernels::{Backend, Draw, ScoreAsk, TokenScore};
+use kernels::{Backend, Draw, Output, ScoreAsk, TokenScore};
 
 use crate::t5gemma::Model;
 use crate::workspace::Workspace;
 
 impl<B: Backend> Model<B> {
-    /// Computes the soft-capped logits of the given rows of the last step, in their order.
-    pub fn logits(&self, rows: &[u32], space: &mut Workspace<B>) {
+    /// Takes the given rows of the last step; the functions below count rows in this order.
+    pub fn select(&self, rows: &[u32], space: &mut Workspace<B>) {
         assert!(rows.len() <= space.limits.logits_rows, "more logits are wanted than the workspace holds");
         self.backend.gather(&space.decoder.x, rows, &mut space.selected);
-        let cap = self.config.decoder.final_softcap;
-        self.backend.logits(&space.selected, self.weights.output_table(), cap, rows.len(), &mut space.logits);
     }
 
-    /// Draws ids from the last logits (`None` where they are not numbers); `draws` count rows as [`Self::logits`] was given them.
+    /// Computes all soft-capped logits of the first `count` selected rows.
+    pub fn logits(&self, count: usize, space: &mut Workspace<B>) {
+        let cap = self.config.decoder.final_softcap;
+        self.backend.logits(&space.selected, self.weights.output_table(), cap, count, &mut space.logits);
+    }
+
+    /// Draws ids from logits that were computed (`None` where they are not numbers).
     pub fn sample(&self, draws: &[Draw], space: &Workspace<B>, out: &mut Vec<Option<u32>>) {
         self.backend.sample(&space.logits, draws, &self.config.end_tokens, out);
     }
 
-    /// Log-probabilities read from the last logits; `asked` counts rows as [`Self::logits`] was given them.
+    /// Draws the same ids from selected rows whose logits were not computed, for narrow draws
+    /// ([`kernels::Choice::is_narrow`]). Overwrites logits of the rows that are drawn from, and of no others.
+    pub fn choose(&self, draws: &[Draw], space: &mut Workspace<B>, out: &mut Vec<Option<u32>>) {
+        let softcap = self.config.decoder.final_softcap;
+        let output = Output { table: self.weights.output_table(), softcap, end_ids: &self.config.end_tokens };
+        self.backend.choose(&space.selected, output, draws, &mut space.logits, out);
+    }
+
+    /// Log-probabilities read from the last logits; `asked` counts rows as they were selected.
     pub fn score(&self, asked: &[ScoreAsk], space: &Workspace<B>, out: &mut Vec<TokenScore>) {
         self.backend.score(&space.logits, asked, out);
     }

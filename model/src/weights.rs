@@ -96,7 +96,7 @@ impl<B: Backend> Weights<B> {
             })
         })?;
         let tied = config.tie_word_embeddings;
-        let table_use = if tied { MatrixUse::Multiply } else { MatrixUse::Lookup };
+        let table_use = if tied { MatrixUse::Output } else { MatrixUse::Lookup };
         let decoder = loader.stack("model.decoder", &config.decoder, table_use, |loader, prefix, layer| {
             Ok(DecoderLayer {
                 attention: loader.self_attention(prefix, &config.decoder, layer)?,
@@ -104,7 +104,7 @@ impl<B: Backend> Weights<B> {
                 feed_forward: loader.feed_forward(prefix)?,
             })
         })?;
-        let output = if tied { None } else { Some(loader.matrix("lm_head.out_proj", &[""], MatrixUse::Multiply)?) };
+        let output = if tied { None } else { Some(loader.matrix("lm_head.out_proj", &[""], MatrixUse::Output)?) };
         Ok(Self { encoder, decoder, output })
     }
 

@@ -27,7 +27,7 @@ const CRATES: [(&str, &[&str], &[&str]); 4] = [
     ("server", &["kernels", "model"], &[]),
     ("loadtest", &[], &[]),
 ];
-const UNSAFE_FILES: [&str; 17] = [
+const UNSAFE_FILES: [&str; 18] = [
     "kernels/src/cpu/attend_full.rs",
     "kernels/src/cpu/attend_paged.rs",
     "kernels/src/cpu/buffer.rs",
@@ -37,6 +37,7 @@ const UNSAFE_FILES: [&str; 17] = [
     "kernels/src/cpu/product.rs",
     "kernels/src/cpu/product/integer.rs",
     "kernels/src/cpu/quantized.rs",
+    "kernels/src/cpu/screen.rs",
     "kernels/src/cpu/tile.rs",
     "kernels/src/cpu/tile/integer.rs",
     "kernels/src/cpu/tile/integer/scalar.rs",

@@ -7,6 +7,7 @@
 use super::buffer::Buffer;
 use super::pool::Pool;
 use super::quantized::{Panels4, Panels8, QuantizedRows};
+use super::screen::Screen;
 use crate::backend::{Error, Result};
 use crate::math;
 use crate::quantize::Scheme;
@@ -20,6 +21,8 @@ pub struct Matrix {
     pub(crate) rows: usize,
     pub(crate) cols: usize,
     pub(crate) data: Data,
+    /// Of a table for [`MatrixUse::Output`].
+    pub(crate) screen: Option<Screen>,
 }
 
 /// Number type and layout of a matrix.
@@ -61,7 +64,12 @@ impl Matrix {
                 }
             }
         };
-        Ok(Self { rows, cols, data })
+        let screen = match (usage, format) {
+            (MatrixUse::Output, WeightFormat::F32) => Some(Screen::pack(pool, parts, |value| value)?),
+            (MatrixUse::Output, WeightFormat::Bf16) => Some(Screen::pack(pool, parts, math::round_bf16)?),
+            _ => None,
+        };
+        Ok(Self { rows, cols, data, screen })
     }
 
     /// Panels of a packed matrix.
@@ -71,13 +79,8 @@ impl Matrix {
 
     /// Bytes in memory.
     pub fn bytes(&self) -> usize {
-        match &self.data {
-            Data::PanelF32(data) | Data::RowsF32(data) => data.len() * 4,
-            Data::PanelBf16(data) => data.len() * 4,
-            Data::PanelInt8(panels) => (panels.words.len() + panels.scales.len()) * 4,
-            Data::PanelInt4(panels) => panels.words.len() * 4 + panels.scales.len() * 2,
-            Data::RowsBf16(data) => data.len() * 2,
-        }
+        let screen = self.screen.as_ref().map_or(0, Screen::bytes);
+        screen + self.data.bytes()
     }
 
     /// Writes row `index` times `scale` to `out`, `cols` numbers.
@@ -107,6 +110,18 @@ impl Matrix {
                 let row = &data[index * self.cols..][..self.cols];
                 out.iter_mut().zip(row).for_each(|(out, &value)| *out = math::bf16_value(value) * scale);
             }
+        }
+    }
+}
+
+impl Data {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::PanelF32(data) | Self::RowsF32(data) => data.len() * 4,
+            Self::PanelBf16(data) => data.len() * 4,
+            Self::PanelInt8(panels) => panels.bytes(),
+            Self::PanelInt4(panels) => panels.words.len() * 4 + panels.scales.len() * 2,
+            Self::RowsBf16(data) => data.len() * 2,
         }
     }
 }

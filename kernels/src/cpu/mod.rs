@@ -15,6 +15,7 @@ mod quantized;
 mod rows;
 mod sample;
 mod score;
+mod screen;
 mod share;
 mod tile;
 
@@ -37,6 +38,7 @@ use buffer::Buffer;
 use pages::KvRows;
 use pool::Pool;
 use product::Rows;
+use screen::{Choose, ScreenSpace};
 use tile::Operands;
 
 /// Numbers below which a row-wise op stays on the calling thread: waking others costs more.
@@ -48,6 +50,7 @@ pub struct Cpu {
     pool: Pool,
     /// Packed keys and values of an encoder batch.
     packed_kv: Mutex<Vec<u32>>,
+    screen_space: Mutex<ScreenSpace>,
 }
 
 /// Rows of float32.
@@ -70,7 +73,7 @@ impl Cpu {
     pub fn new(isa: Isa, threads: usize) -> Self {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let pool = Pool::new(if threads == 0 { cores() } else { threads });
-        Self { isa, pool, packed_kv: Mutex::default() }
+        Self { isa, pool, packed_kv: Mutex::default(), screen_space: Mutex::default() }
     }
 
     /// Threads that share the work.
@@ -83,15 +86,15 @@ impl Cpu {
         bandwidth::read_bytes_per_s(self.isa, &self.pool)
     }
 
-    fn packed_kv(&self) -> MutexGuard<'_, Vec<u32>> {
-        // The memory is overwritten before it is read, so a panic while it was held leaves nothing wrong.
-        self.packed_kv.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn split_rows(&self, out: &mut Activations, rows: usize, job: impl Fn(std::ops::Range<usize>, &mut [f32]) + Sync) {
         let least = LEAST_NUMBERS.div_ceil(out.width);
         self.pool.split_rows((&mut out.data, out.width), rows, least, job);
     }
+}
+
+/// Working memory. It is overwritten before it is read, so a panic while it was held leaves nothing wrong.
+fn locked<T>(space: &Mutex<T>) -> MutexGuard<'_, T> {
+    space.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Activations {
@@ -229,7 +232,7 @@ impl Backend for Cpu {
         let dots = precision == Precision::Bf16 && self.isa.level() == Level::Avx512Bf16;
         let operands = if dots { Operands::Bf16 } else { Operands::F32 };
         let full = Full { isa: self.isa, pool: &self.pool, operands, shape, segments, qkv: &qkv.data };
-        full.run(&mut self.packed_kv(), &mut out.data);
+        full.run(&mut locked(&self.packed_kv), &mut out.data);
     }
 
     fn attend_paged(
@@ -274,14 +277,18 @@ impl Backend for Cpu {
     fn choose(
         &self,
         x: &Activations,
-        Output { table, softcap, end_ids }: Output<'_, Matrix>,
+        output: Output<'_, Matrix>,
         draws: &[Draw],
         logits: &mut Activations,
         out: &mut Vec<Option<u32>>,
     ) {
-        let rows = draws.iter().map(|draw| draw.row as usize + 1).max().unwrap_or(0);
-        self.logits(x, table, softcap, rows, logits);
-        self.sample(logits, draws, end_ids, out);
+        assert!(x.width == output.table.cols && logits.width == output.table.rows, "the rows are as wide as the table");
+        let rows = draws.iter().map(|draw| draw.row as usize);
+        let (Some(first), Some(last)) = (rows.clone().min(), rows.max()) else { return };
+        let screen = output.table.screen.as_ref().expect("ids are chosen from a table for the output");
+        let x = Rows { x: x.rows(first..last + 1), count: last + 1 - first };
+        let logits = &mut logits.data[first * output.table.rows..];
+        Choose { cpu: self, x, first, output, draws }.run(screen, &mut locked(&self.screen_space), logits, out);
     }
 
     fn score(&self, logits: &Activations, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {

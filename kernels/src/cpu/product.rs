@@ -16,6 +16,8 @@ use super::pool::{ALONE, SharedMut};
 use super::tile::{self, Operands, TILE_ROWS, Tile};
 use crate::math;
 
+pub(super) use integer::QuantizedOperands;
+
 /// Bytes of operands that a block of rows may take: half of a usual second-level cache.
 const BLOCK_BYTES: usize = 512 * 1024;
 
@@ -71,6 +73,31 @@ pub(super) fn product(
                 let part = Part { rows: start..end.min(start + block), panels: own.clone() };
                 run_part(cpu.isa, rows, matrix, &out, part, &finish);
             }
+        }
+    });
+}
+
+/// One row against one panel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Panel {
+    pub row: usize,
+    pub panel: usize,
+}
+
+/// As [`product`], for the given rows and panels alone: what is written is what `product` would write there.
+pub(super) fn panels(
+    cpu: &Cpu,
+    rows: &Rows<'_>,
+    matrix: &Matrix,
+    wanted: &[Panel],
+    out: &mut [f32],
+    finish: impl Fn(&mut [f32]) + Sync,
+) {
+    let out = SharedMut::new(&mut out[..rows.count * matrix.rows]);
+    cpu.pool.split(wanted.len(), 2, |share| {
+        for &Panel { row, panel } in &wanted[share] {
+            let part = Part { rows: row..row + 1, panels: panel..panel + 1 };
+            run_part(cpu.isa, rows, matrix, &out, part, &finish);
         }
     });
 }

@@ -10,7 +10,7 @@ use super::buffer::Buffer;
 use super::matrix::PANEL;
 use super::pool::{Pool, SharedMut};
 use crate::backend::Result;
-use crate::quantize::{GROUP, Scheme, nibble};
+use crate::quantize::{GROUP, Scheme, nibble, quantize_row};
 use crate::weights::WeightPart;
 
 /// Words of one column in one group of int4.
@@ -48,26 +48,43 @@ struct Row {
     scales: Vec<u8>,
 }
 
+impl Row {
+    /// The scale of a row of [`Scheme::Int8`].
+    fn scale(&self) -> f32 {
+        self.scales.first_chunk().map_or(0.0, |bytes| f32::from_le_bytes(*bytes))
+    }
+}
+
 impl QuantizedRows<'_> {
     fn row(&self) -> Row {
         let (integers, scales) = (self.scheme.integer_bytes(self.cols), self.scheme.scale_bytes(self.cols));
         Row { values: vec![0.0; self.cols], integers: vec![0; integers], scales: vec![0; scales] }
     }
 
-    fn read(&self, mut index: usize, row: &mut Row) {
+    /// The part that holds row `index`, and which of its rows that is.
+    fn place(&self, mut index: usize) -> (&WeightPart<'_>, usize) {
         for part in self.parts {
             let rows = part.shape().0;
-            if index >= rows {
-                index -= rows;
-                continue;
+            if index < rows {
+                return (part, index);
             }
-            part.quantized_row(index, self.scheme, &mut row.values, (&mut row.integers, &mut row.scales));
-            return;
+            index -= rows;
         }
         unreachable!("rows are counted over the same parts");
     }
 
-    fn count(&self) -> usize {
+    fn read(&self, index: usize, row: &mut Row) {
+        let (part, index) = self.place(index);
+        part.quantized_row(index, self.scheme, &mut row.values, (&mut row.integers, &mut row.scales));
+    }
+
+    fn read_values(&self, index: usize, values: &mut [f32]) {
+        let (part, index) = self.place(index);
+        part.read_row(index, values);
+    }
+
+    /// Rows of all parts.
+    pub fn count(&self) -> usize {
         self.parts.iter().map(|part| part.shape().0).sum()
     }
 
@@ -89,23 +106,56 @@ impl QuantizedRows<'_> {
 impl Panels8 {
     /// Packs rows of [`Scheme::Int8`].
     pub(super) fn pack(pool: &Pool, rows: &QuantizedRows<'_>) -> Result<Self> {
+        Self::fill(rows, |place| rows.each(pool, |panel, lane, row| place(panel, lane, &row.integers, row.scale())))
+    }
+
+    /// Packs rows of floats after `round`; `seen(row, values, integers, scale)` is told of each.
+    pub(super) fn pack_rounded(
+        pool: &Pool,
+        rows: &QuantizedRows<'_>,
+        round: &(impl Fn(f32) -> f32 + Sync),
+        seen: impl Fn(usize, &[f32], &[u8], f32) + Sync,
+    ) -> Result<Self> {
+        Self::fill(rows, |place| {
+            let count = rows.count();
+            pool.split(count.div_ceil(PANEL), 1, |panels| {
+                let mut row = rows.row();
+                for index in panels.start * PANEL..count.min(panels.end * PANEL) {
+                    rows.read_values(index, &mut row.values);
+                    row.values.iter_mut().for_each(|value| *value = round(*value));
+                    quantize_row(Scheme::Int8, &row.values, &mut row.integers, &mut row.scales);
+                    seen(index, &row.values, &row.integers, row.scale());
+                    // A row that is not finite is bounded by infinity; its estimate must still be a number.
+                    let scale = if row.scale().is_nan() { 0.0 } else { row.scale() };
+                    place(index / PANEL, index % PANEL, &row.integers, scale);
+                }
+            });
+        })
+    }
+
+    fn fill(rows: &QuantizedRows<'_>, each: impl FnOnce(&(dyn Fn(usize, usize, &[u8], f32) + Sync))) -> Result<Self> {
         let (panels, units) = (rows.count().div_ceil(PANEL), rows.cols.div_ceil(4));
         let mut words = Buffer::zeroed(panels * units * PANEL, "int8 weights")?;
         let mut scales = Buffer::zeroed(panels * PANEL, "scales of int8 weights")?;
         let (words_out, scales_out) = (SharedMut::new(&mut words), SharedMut::new(&mut scales));
-        rows.each(pool, |panel, lane, row| {
+        each(&|panel, lane, integers, scale| {
             // SAFETY: one thread has all rows of a panel.
             let (words, scales) = unsafe {
                 let words = words_out.slice(panel * units * PANEL..(panel + 1) * units * PANEL);
                 (words, scales_out.slice(panel * PANEL..(panel + 1) * PANEL))
             };
-            scales[lane] = row.scales.first_chunk().map_or(0.0, |bytes| f32::from_le_bytes(*bytes));
-            for (unit, quad) in row.integers.chunks(4).enumerate() {
+            scales[lane] = scale;
+            for (unit, quad) in integers.chunks(4).enumerate() {
                 let byte = |k: usize| quad.get(k).map_or(0, |q| q ^ 0x80);
                 words[unit * PANEL + lane] = u32::from_le_bytes([byte(0), byte(1), byte(2), byte(3)]);
             }
         });
         Ok(Self { words, scales })
+    }
+
+    /// Bytes in memory.
+    pub fn bytes(&self) -> usize {
+        (self.words.len() + self.scales.len()) * 4
     }
 }
 

@@ -110,7 +110,8 @@ impl<B: Backend> Runner<B> {
         let StepRows { wanted, tokens, positions, self_spans, cross_spans, tables } = rows;
         let rows = TargetRows { tokens, positions, self_spans, cross_spans, tables };
         self.model.decode(rows, &mut self.pages, &mut self.space);
-        self.model.logits(wanted, &mut self.space);
+        self.model.select(wanted, &mut self.space);
+        self.model.logits(wanted.len(), &mut self.space);
     }
 
     /// Runs the positions `from ..` of each sequence in one step and leaves the logits of all rows.

@@ -5,6 +5,7 @@
 mod executor;
 mod handle;
 mod model_executor;
+mod output_rows;
 mod request;
 mod worker;
 

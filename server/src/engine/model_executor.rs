@@ -3,10 +3,11 @@
 //! Made at start, driven by the engine thread. Holds the pages and the workspace; nothing here allocates in a
 //! steady decode.
 
-use kernels::{Backend, Draw, ScoreAsk, TokenScore};
+use kernels::{Backend, ScoreAsk, TokenScore};
 use model::{CrossPages, Model, SourceRows, TargetRows, Workspace, WorkspaceLimits};
 
 use super::executor::{Executor, ExecutorError};
+use super::output_rows::OutputRows;
 use crate::scheduler::{EncodeStep, Plan};
 
 /// A model with its pages and working memory.
@@ -14,7 +15,7 @@ pub struct ModelExecutor<B: Backend> {
     model: Model<B>,
     pages: B::Pages,
     space: Workspace<B>,
-    draws: Vec<Draw>,
+    output: OutputRows,
 }
 
 impl<B: Backend> ModelExecutor<B> {
@@ -23,12 +24,7 @@ impl<B: Backend> ModelExecutor<B> {
     /// # Errors
     /// When there is no memory for them.
     pub fn new(model: Model<B>, pages: usize, limits: WorkspaceLimits) -> model::Result<Self> {
-        Ok(Self {
-            pages: model.pages(pages)?,
-            space: model.workspace(limits)?,
-            model,
-            draws: Vec::with_capacity(limits.logits_rows),
-        })
+        Ok(Self { pages: model.pages(pages)?, space: model.workspace(limits)?, model, output: OutputRows::default() })
     }
 
     fn encode(&mut self, step: &EncodeStep, tables: &[u32]) {
@@ -52,11 +48,16 @@ impl<B: Backend> ModelExecutor<B> {
         if plan.logits_rows.is_empty() {
             return;
         }
-        self.model.logits(&plan.logits_rows, &mut self.space);
-        self.draws.clear();
-        let draws = plan.sampled.iter().zip(&plan.choices).map(|(&row, &choice)| Draw { row, choice });
-        self.draws.extend(draws);
-        self.model.sample(&self.draws, &self.space, chosen);
+        let Self { model, space, output, .. } = self;
+        output.arrange(plan);
+        model.select(&output.rows, space);
+        output.drawn.clear();
+        if output.whole > 0 {
+            model.logits(output.whole, space);
+            model.sample(&output.whole_draws, space, &mut output.drawn);
+        }
+        model.choose(&output.narrow_draws, space, &mut output.drawn);
+        chosen.extend(output.in_order(plan));
     }
 }
 
@@ -72,6 +73,7 @@ impl<B: Backend> Executor for ModelExecutor<B> {
     }
 
     fn score(&self, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {
-        self.model.score(asked, &self.space, out);
+        let asked: Vec<ScoreAsk> = asked.iter().map(|ask| self.output.placed(ask)).collect();
+        self.model.score(&asked, &self.space, out);
     }
 }

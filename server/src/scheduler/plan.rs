@@ -25,6 +25,8 @@ pub struct Plan {
     pub tables: Vec<u32>,
     /// Rows whose logits are needed, ascending. Other numbers that say "logits row" index this list.
     pub logits_rows: Vec<u32>,
+    /// Of each logits row, whether log-probabilities will be read: then all of its logits are needed.
+    pub scored: Vec<bool>,
     /// Logits rows from which a token is drawn, ascending.
     pub sampled: Vec<u32>,
     /// How each of `sampled` is drawn.
@@ -51,6 +53,7 @@ impl Plan {
         self.cross_spans.clear();
         self.tables.clear();
         self.logits_rows.clear();
+        self.scored.clear();
         self.sampled.clear();
         self.choices.clear();
     }

@@ -55,11 +55,15 @@ fn write_sequence(running: &Running, cross: PageSpan, plan: &mut Plan) {
         plan.cross_spans.push(cross);
         match running.sequence.output(position) {
             RowOutput::Nothing => {}
-            RowOutput::Score { .. } => plan.logits_rows.push(row),
+            RowOutput::Score { .. } => {
+                plan.logits_rows.push(row);
+                plan.scored.push(true);
+            }
             RowOutput::Sample(choice) => {
                 plan.sampled.push(narrow(plan.logits_rows.len()));
                 plan.choices.push(choice);
                 plan.logits_rows.push(row);
+                plan.scored.push(running.sequence.request.log_probs.is_some());
             }
         }
     }

@@ -20,7 +20,7 @@ thread_local! {
 
 /// Rows of activations as integers, kept between calls so that a step allocates nothing.
 #[derive(Default)]
-pub struct QuantizedOperands {
+pub(in crate::cpu) struct QuantizedOperands {
     words: Vec<u32>,
     stride: usize,
     scales: Vec<f32>,
@@ -52,6 +52,11 @@ impl QuantizedOperands {
         }
     }
 
+    /// Scale and signed bytes of one row.
+    pub fn row(&self, row: usize) -> (f32, &[u8]) {
+        (self.scales[row], bytes(&self.words[row * self.stride..][..self.stride]))
+    }
+
     /// Up to [`TILE_ROWS`] rows from `first` on.
     pub fn rows(&self, first: usize, count: usize) -> IntegerRows {
         IntegerRows {
@@ -68,6 +73,11 @@ impl QuantizedOperands {
 fn as_bytes(words: &mut [u32]) -> &mut [u8] {
     // SAFETY: any bytes are words and the other way round; four of them are as long.
     unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), words.len() * 4) }
+}
+
+fn bytes(words: &[u32]) -> &[u8] {
+    // SAFETY: as above.
+    unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), words.len() * 4) }
 }
 
 /// A panel of a quantised matrix.

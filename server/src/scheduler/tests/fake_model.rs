@@ -155,6 +155,7 @@ impl FakeModel {
         assert!(plan.logits_rows.is_sorted_by(|a, b| a < b) && plan.sampled.is_sorted_by(|a, b| a < b));
         let digests: Vec<u64> = plan.logits_rows.iter().map(|&row| digests[row as usize]).collect();
         assert_eq!(plan.sampled.len(), plan.choices.len());
+        assert_eq!(plan.scored.len(), plan.logits_rows.len());
         let drawn = plan.sampled.iter().zip(&plan.choices);
         StepResult { chosen: drawn.map(|(&at, choice)| Some(draw(digests[at as usize], choice))).collect(), digests }
     }

@@ -87,4 +87,12 @@ impl Integers for Scalar {
         // SAFETY: eight writable numbers by the contract of `run`.
         unsafe { to.cast::<Self::Float>().write_unaligned(value) }
     }
+    #[inline(always)]
+    unsafe fn larger(a: Self::Float, b: Self::Float) -> Self::Float {
+        std::array::from_fn(|lane| if a[lane] > b[lane] { a[lane] } else { b[lane] })
+    }
+    #[inline(always)]
+    unsafe fn largest(value: Self::Float) -> f32 {
+        value.into_iter().fold(f32::NEG_INFINITY, f32::max)
+    }
 }

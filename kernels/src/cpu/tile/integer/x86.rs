@@ -5,7 +5,9 @@
 
 use std::arch::x86_64::*;
 
-use super::{IntegerPanel, IntegerRows, Integers, TileOutput, ZERO_8, all_rows};
+use super::{
+    Bounds, IntegerPanel, IntegerRows, Integers, RowBounds, TILE_ROWS, TileOutput, ZERO_8, all_rows, bound_rows,
+};
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub unsafe fn avx512_vnni(rows: &IntegerRows, panel: &IntegerPanel, out: TileOutput) {
@@ -46,6 +48,45 @@ unsafe fn avx_vnni_256(rows: &IntegerRows, panel: &IntegerPanel, out: TileOutput
 pub unsafe fn avx2(rows: &IntegerRows, panel: &IntegerPanel, out: TileOutput) {
     // SAFETY: as above.
     unsafe { all_rows::<Avx2, 2, 1>(rows, panel, out) }
+}
+
+/// What every `bound` is called with.
+type Ranges = [[f32; 2]; TILE_ROWS];
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub unsafe fn bound_512(rows: &IntegerRows, factors: &[RowBounds], bounds: &Bounds, out: &mut Ranges) {
+    // SAFETY: as above.
+    unsafe { bound_rows::<Vnni512, 4>(rows, factors, bounds, out) }
+}
+
+/// As [`avx_vnni`].
+pub unsafe fn bound_vnni(rows: &IntegerRows, factors: &[RowBounds], bounds: &Bounds, out: &mut Ranges) {
+    // SAFETY: the caller's level is one of the two.
+    unsafe {
+        if is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512vl") {
+            bound_avx512_vnni_256(rows, factors, bounds, out);
+        } else {
+            bound_avx_vnni_256(rows, factors, bounds, out);
+        }
+    }
+}
+
+#[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512vnni")]
+unsafe fn bound_avx512_vnni_256(rows: &IntegerRows, factors: &[RowBounds], bounds: &Bounds, out: &mut Ranges) {
+    // SAFETY: as above.
+    unsafe { bound_rows::<Avx512Vnni256, 1>(rows, factors, bounds, out) }
+}
+
+#[target_feature(enable = "avx2,fma,avxvnni")]
+unsafe fn bound_avx_vnni_256(rows: &IntegerRows, factors: &[RowBounds], bounds: &Bounds, out: &mut Ranges) {
+    // SAFETY: as above.
+    unsafe { bound_rows::<AvxVnni256, 1>(rows, factors, bounds, out) }
+}
+
+#[target_feature(enable = "avx2,fma")]
+pub unsafe fn bound_avx2(rows: &IntegerRows, factors: &[RowBounds], bounds: &Bounds, out: &mut Ranges) {
+    // SAFETY: as above.
+    unsafe { bound_rows::<Avx2, 1>(rows, factors, bounds, out) }
 }
 
 struct Vnni512;
@@ -132,6 +173,16 @@ impl Integers for Vnni512 {
         // SAFETY: a whole vector is writable by the contract of `run`.
         unsafe { _mm512_storeu_ps(to, value) }
     }
+    #[inline(always)]
+    unsafe fn larger(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_max_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn largest(value: __m512) -> f32 {
+        // SAFETY: as above.
+        unsafe { _mm512_reduce_max_ps(value) }
+    }
 }
 
 /// What the 256-bit sets have in common.
@@ -196,6 +247,18 @@ macro_rules! lanes_256 {
         unsafe fn store(value: __m256, to: *mut f32) {
             // SAFETY: a whole vector is writable by the contract of `run`.
             unsafe { _mm256_storeu_ps(to, value) }
+        }
+        #[inline(always)]
+        unsafe fn larger(a: __m256, b: __m256) -> __m256 {
+            // SAFETY: as above.
+            unsafe { _mm256_max_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn largest(value: __m256) -> f32 {
+            let mut lanes = [0.0; 8];
+            // SAFETY: as above.
+            unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), value) };
+            lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
         }
     };
 }

@@ -1,0 +1,199 @@
+//! Ids chosen by screening the output table are the ids that all logits would give: on random tables, and on tables made to
+//! mislead, on every instruction set and in both precisions of the table.
+#![allow(clippy::unwrap_used)]
+
+use kernels::cpu::{Cpu, Isa};
+use kernels::reference::Reference;
+use kernels::{Backend, Choice, DType, Draw, MatrixUse, Output, Precision, Sampling, WeightPart};
+
+const COLS: usize = 96;
+const ENDS: [u32; 2] = [1, 107];
+
+fn numbers(seed: u64, count: usize) -> Vec<f32> {
+    let mut out = vec![0.0; count];
+    WeightPart::Random { rows: 1, cols: count, seed, deviation: 1.0 }.read_row(0, &mut out);
+    out
+}
+
+/// A table with rows of activations.
+struct Case {
+    name: &'static str,
+    vocab: usize,
+    table: Vec<f32>,
+    x: Vec<f32>,
+    softcap: Option<f32>,
+}
+
+impl Case {
+    fn random(name: &'static str, vocab: usize, rows: usize) -> Self {
+        Self { name, vocab, table: numbers(1, vocab * COLS), x: numbers(2, rows * COLS), softcap: Some(30.0) }
+    }
+
+    fn rows(&self) -> usize {
+        self.x.len() / COLS
+    }
+
+    fn row(&mut self, id: usize) -> &mut [f32] {
+        &mut self.table[id * COLS..][..COLS]
+    }
+}
+
+/// Tables in which the best ids are hard to tell apart, or numbers are no numbers.
+fn cases() -> Vec<Case> {
+    let mut cases = vec![Case::random("random", 5000, 9), Case::random("a ragged last panel", 1003, 7)];
+    cases.push(Case { softcap: None, ..Case::random("no softcap", 2000, 3) });
+
+    let mut equal = Case::random("the best row many times over", 4096, 2);
+    let best: Vec<f32> = equal.x[..COLS].iter().map(|x| x * 2.0).collect();
+    for id in [4000, 77, 1500, 107, 1, 3999] {
+        equal.row(id).copy_from_slice(&best);
+    }
+    cases.push(equal);
+
+    let mut close = Case::random("rows a last bit apart", 4096, 3);
+    let best: Vec<f32> = close.x[..COLS].iter().map(|x| f32::from_bits((2.0 * x).to_bits() & 0xffff_0000)).collect();
+    for index in 0..200 {
+        let row = close.row(index * 20 + 3);
+        row.copy_from_slice(&best);
+        // One bfloat16 step up or down in one place, by as little as the place weighs.
+        let bits = row[index % COLS].to_bits();
+        row[index % COLS] = f32::from_bits(if index % 3 == 0 { bits + 0x1_0000 } else { bits - 0x1_0000 });
+    }
+    cases.push(close);
+
+    let mut saturated = Case::random("logits that the softcap makes equal", 3000, 4);
+    saturated.table.iter_mut().for_each(|w| *w *= 40.0);
+    cases.push(saturated);
+    cases.push(Case { softcap: Some(0.01), ..Case::random("a softcap that flattens", 3000, 4) });
+
+    let mut negative = Case::random("all logits negative", 1000, 1);
+    let x = negative.x.clone();
+    for id in 0..1000 {
+        let share = 1.0 + (id * 37 % 1000) as f32 / 1000.0;
+        negative.row(id).iter_mut().zip(&x).for_each(|(w, x)| *w = -x * share);
+    }
+    cases.push(negative);
+
+    let mut uneven = Case::random("rows of very different size", 3000, 3);
+    for id in 0..3000 {
+        let factor = 2.0_f32.powi(id as i32 % 24 - 16);
+        uneven.row(id).iter_mut().for_each(|w| *w *= factor);
+        uneven.row(id)[id % COLS] *= 60.0;
+    }
+    cases.push(uneven);
+
+    let mut outlier = Case::random("an outlier in the activations", 3000, 2);
+    (outlier.x[5], outlier.x[COLS + 90]) = (900.0, -1e6);
+    cases.push(outlier);
+    cases.push(Case { x: vec![0.0; 2 * COLS], ..Case::random("nothing but zeros", 700, 2) });
+    let mut huge = Case::random("numbers near overflow", 500, 2);
+    huge.table.iter_mut().for_each(|w| *w *= 1e18);
+    huge.x.iter_mut().for_each(|x| *x *= 1e16);
+    cases.push(huge);
+    let mut tiniest = Case::random("numbers near zero", 500, 2);
+    tiniest.table.iter_mut().for_each(|w| *w *= 1e-37);
+    cases.push(tiniest);
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut row = Case::random("a row of activations that is no number", 1000, 4);
+        row.x[COLS + 3] = bad;
+        cases.push(row);
+        let mut table = Case::random("a row of the table that is no number", 1000, 3);
+        table.row(640)[5] = bad;
+        cases.push(table);
+    }
+    cases
+}
+
+fn samplings() -> Vec<Sampling> {
+    let plain = Sampling { temperature: 1.0, top_k: 40, top_p: 1.0, min_p: 0.0, seed: 3 };
+    vec![
+        Sampling::GREEDY,
+        plain,
+        Sampling { top_k: 1, ..plain },
+        Sampling { temperature: 0.3, top_k: 7, top_p: 0.8, ..plain },
+        Sampling { temperature: 1.9, top_k: Choice::NARROW, min_p: 0.02, ..plain },
+    ]
+}
+
+/// A draw of each kind from each row, with and without end ids.
+fn draws(rows: usize, sampling: Sampling) -> Vec<Draw> {
+    let draw = |index: u32| {
+        let choice = Choice { sampling, choice: index / 3, position: index, forbid_end: index % 2 == 1 };
+        assert!(choice.is_narrow());
+        Draw { row: index % rows as u32, choice }
+    };
+    (0..4 * rows as u32).map(draw).collect()
+}
+
+/// Ids by screening and ids from all logits, and how many of the logits screening computed.
+fn both<B: Backend>(backend: &B, case: &Case, precision: Precision, draws: &[Draw]) -> [Vec<Option<u32>>; 2] {
+    let bytes: Vec<u8> = case.table.iter().flat_map(|w| w.to_le_bytes()).collect();
+    let part = WeightPart::Stored { rows: case.vocab, cols: COLS, dtype: DType::F32, bytes: &bytes };
+    let table = backend.matrix(&[part], precision.into(), MatrixUse::Output).unwrap();
+    let mut x = backend.activations(case.rows(), COLS).unwrap();
+    backend.upload(&case.x, &mut x);
+    let mut logits = backend.activations(case.rows(), case.vocab).unwrap();
+    let (mut screened, mut whole) = (vec![Some(7)], vec![Some(7)]);
+    let output = Output { table: &table, softcap: case.softcap, end_ids: &ENDS };
+    backend.choose(&x, output, draws, &mut logits, &mut screened);
+    backend.logits(&x, &table, case.softcap, case.rows(), &mut logits);
+    backend.sample(&logits, draws, &ENDS, &mut whole);
+    [screened, whole]
+}
+
+#[test]
+fn screening_chooses_what_all_logits_choose() {
+    for case in cases() {
+        for precision in [Precision::F32, Precision::Bf16] {
+            for (isa, threads) in Isa::all().flat_map(|isa| [(isa, 1), (isa, 2)]) {
+                let cpu = Cpu::new(isa, threads);
+                for sampling in samplings() {
+                    let [screened, whole] = both(&cpu, &case, precision, &draws(case.rows(), sampling));
+                    assert_eq!(screened, whole, "{}, {precision:?}, {}, {sampling:?}", case.name, cpu.describe());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_reference_chooses_what_all_logits_choose() {
+    for case in cases().into_iter().take(3) {
+        let reference = Reference { rounds_operands: false };
+        let [screened, whole] = both(&reference, &case, Precision::F32, &draws(case.rows(), Sampling::GREEDY));
+        assert_eq!(screened, whole, "{}", case.name);
+    }
+}
+
+#[test]
+fn equal_logits_go_to_the_lowest_id_that_is_allowed() {
+    let case = cases().into_iter().find(|case| case.name == "the best row many times over").unwrap();
+    for isa in Isa::all() {
+        let draw = |forbid_end| Draw {
+            row: 0,
+            choice: Choice { sampling: Sampling::GREEDY, choice: 0, position: 0, forbid_end },
+        };
+        let [screened, _] = both(&Cpu::new(isa, 1), &case, Precision::Bf16, &[draw(false), draw(true)]);
+        assert_eq!(screened[1..], [Some(1), Some(77)]);
+    }
+}
+
+/// What was there before shows which logits were computed.
+#[test]
+fn only_panels_that_may_matter_are_multiplied_exactly() {
+    let case = Case::random("random", 64_000, 4);
+    let bytes: Vec<u8> = case.table.iter().flat_map(|w| w.to_le_bytes()).collect();
+    let part = WeightPart::Stored { rows: case.vocab, cols: COLS, dtype: DType::F32, bytes: &bytes };
+    for isa in Isa::all() {
+        let cpu = Cpu::new(isa, 2);
+        let table = cpu.matrix(&[part], Precision::Bf16.into(), MatrixUse::Output).unwrap();
+        let mut x = cpu.activations(4, COLS).unwrap();
+        cpu.upload(&case.x, &mut x);
+        let mut logits = cpu.activations(4, case.vocab).unwrap();
+        cpu.upload(&vec![f32::NAN; 4 * case.vocab], &mut logits);
+        let output = Output { table: &table, softcap: case.softcap, end_ids: &[] };
+        cpu.choose(&x, output, &draws(4, Sampling::GREEDY)[..4], &mut logits, &mut Vec::new());
+        let computed = cpu.download(&logits, 4).iter().filter(|z| !z.is_nan()).count();
+        assert!((4..=4 * case.vocab / 50).contains(&computed), "{isa:?}: {computed} of {}", 4 * case.vocab);
+    }
+}
