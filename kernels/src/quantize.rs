@@ -85,7 +85,7 @@ pub struct QuantizedRow {
     pub sum: i32,
 }
 
-/// Adding it leaves the nearest integer, ties to even, in the low bits of a small number.
+/// Adding it leaves the nearest integer in the low bits of a small number.
 const ROUND: f32 = 12_582_912.0;
 
 for_each_isa! {
@@ -105,14 +105,29 @@ for_each_isa! {
         let inverse = 127.0 / max;
         // Of a row so small that the factor overflows nothing is left, as of a row of zeros.
         let inverse = if inverse.is_finite() && max.is_finite() { inverse } else { 0.0 };
-        let mut sum = 0;
-        for (out, x) in out.iter_mut().zip(x) {
-            *out = (x * inverse + ROUND).to_bits() as u8;
-            sum += i32::from(out.cast_signed());
+        let mut sums = [0_i32; 32];
+        let (out_chunks, out_rest) = out[..x.len()].as_chunks_mut::<32>();
+        for (out, chunk) in out_chunks.iter_mut().zip(chunks) {
+            for lane in 0..32 {
+                let q = round(chunk[lane] * inverse);
+                sums[lane] += i32::from(q);
+                out[lane] = q.cast_unsigned();
+            }
+        }
+        for (out, x) in out_rest.iter_mut().zip(rest) {
+            let q = round(x * inverse);
+            sums[0] += i32::from(q);
+            *out = q.cast_unsigned();
         }
         let scale = if max.is_finite() { max / 127.0 } else { f32::NAN };
-        QuantizedRow { scale, sum }
+        QuantizedRow { scale, sum: sums.iter().sum() }
     }
+}
+
+/// The nearest integer of a number of at most 127 in magnitude, ties to even; anything else gives anything.
+#[inline(always)]
+fn round(x: f32) -> i8 {
+    (x + ROUND).to_bits() as i8
 }
 
 /// Scales that are tried for a group, as parts of the one that maps its largest number to an end of the range: a few

@@ -94,12 +94,18 @@ fn allocations(runner: &mut Runner<Cpu>, batch: usize) -> usize {
             (runner.rows(&sequences, |sequence| sequence.tokens.len() - 1), draws(batch, position))
         })
         .collect();
-    let mut ids = Vec::with_capacity(batch * SAMPLINGS.len());
+    // Those that depend on few logits come first: they are drawn a second time by screening.
+    let narrow = steps[0].1.iter().take_while(|draw| draw.choice.is_narrow()).count();
+    assert_eq!(narrow, 2 * batch);
+    let mut ids = Vec::with_capacity(2 * batch * SAMPLINGS.len());
     let mut step = |(rows, draws): &(StepRows, Vec<Draw>)| {
         ids.clear();
         runner.run(rows);
         runner.model.sample(draws, &runner.space, &mut ids);
         assert_eq!(ids.len(), draws.len());
+        let (narrow, _) = draws.split_at(narrow);
+        runner.model.choose(narrow, &mut runner.space, &mut ids);
+        assert_eq!(ids[..narrow.len()], ids[draws.len()..]);
     };
     step(&steps[POSITIONS - 1]);
     let mut pass = || {

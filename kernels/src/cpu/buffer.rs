@@ -48,7 +48,7 @@ impl<T: Plain> Buffer<T> {
         if address == libc::MAP_FAILED {
             return Err(refused);
         }
-        if bytes >= 1 << 23 {
+        if bytes >= 1 << 21 {
             // SAFETY: the range was mapped above. Advice only: a refusal costs speed, not correctness.
             unsafe { libc::madvise(address, bytes, libc::MADV_HUGEPAGE) };
         }

@@ -117,6 +117,17 @@ struct Part {
     panels: Range<usize>,
 }
 
+impl Part {
+    /// All tiles, panel by panel.
+    fn tiles(&self) -> impl Iterator<Item = Place> {
+        let rows = self.rows.clone();
+        self.panels.clone().flat_map(move |panel| {
+            let end = rows.end;
+            rows.clone().step_by(TILE_ROWS).map(move |row| Place { row, count: TILE_ROWS.min(end - row), panel })
+        })
+    }
+}
+
 fn run_part(
     isa: Isa,
     rows: &Rows<'_>,
@@ -137,23 +148,20 @@ fn run_part(
     OPERANDS.with_borrow_mut(|scratch| {
         let x = &rows.x[part.rows.start * matrix.cols..part.rows.end * matrix.cols];
         let (x, x_stride) = prepare(isa, kind, x, matrix.cols, scratch);
-        for panel in part.panels {
-            for row in (part.rows.clone()).step_by(TILE_ROWS) {
-                let count = TILE_ROWS.min(part.rows.end - row);
-                write_tile(matrix, out, Place { row, count, panel }, finish, |out, out_stride| {
-                    let tile = Tile {
-                        x: x[(row - part.rows.start) * x_stride..].as_ptr(),
-                        x_stride,
-                        rows: count,
-                        panel: panels[panel * units * PANEL..][..units * PANEL].as_ptr(),
-                        units,
-                        out,
-                        out_stride,
-                    };
-                    // SAFETY: `x` holds the rows, `panels` the panel, and there is room for the outputs.
-                    unsafe { tile::run(isa, kind, &tile) };
-                });
-            }
+        for place in part.tiles() {
+            write_tile(matrix, out, place, finish, |out, out_stride| {
+                let tile = Tile {
+                    x: x[(place.row - part.rows.start) * x_stride..].as_ptr(),
+                    x_stride,
+                    rows: place.count,
+                    panel: panels[place.panel * units * PANEL..][..units * PANEL].as_ptr(),
+                    units,
+                    out,
+                    out_stride,
+                };
+                // SAFETY: `x` holds the rows, `panels` the panel, and there is room for the outputs.
+                unsafe { tile::run(isa, kind, &tile) };
+            });
         }
     });
 }

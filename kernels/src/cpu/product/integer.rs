@@ -10,7 +10,6 @@ use crate::cpu::isa::Isa;
 use crate::cpu::matrix::{Data, Matrix, PANEL};
 use crate::cpu::pool::SharedMut;
 use crate::cpu::quantized::GROUP_WORDS;
-use crate::cpu::tile::TILE_ROWS;
 use crate::cpu::tile::integer::{self, IntegerPanel, IntegerRows, TileOutput};
 use crate::quantize::{GROUP, quantize_to_127};
 
@@ -35,12 +34,14 @@ impl QuantizedOperands {
         let groups = cols.div_ceil(GROUP);
         (self.stride, self.sums_stride) =
             if grouped { (groups * 2 * GROUP_WORDS, groups) } else { (cols.div_ceil(4), 1) };
-        self.words.clear();
-        self.words.resize(count * self.stride, 0);
+        if self.words.len() < count * self.stride {
+            self.words.resize(count * self.stride, 0);
+        }
         self.scales.clear();
         self.sums.clear();
         for (x, words) in x.chunks_exact(cols).zip(self.words.chunks_exact_mut(self.stride)) {
             let bytes = as_bytes(words);
+            bytes[cols..].fill(0);
             let row = quantize_to_127(isa, x, bytes);
             self.scales.push(row.scale);
             if grouped {
@@ -57,7 +58,7 @@ impl QuantizedOperands {
         (self.scales[row], bytes(&self.words[row * self.stride..][..self.stride]))
     }
 
-    /// Up to [`TILE_ROWS`] rows from `first` on.
+    /// A tile's rows from `first` on.
     pub fn rows(&self, first: usize, count: usize) -> IntegerRows {
         IntegerRows {
             x: self.words[first * self.stride..(first + count) * self.stride].as_ptr(),
@@ -110,17 +111,13 @@ pub(super) fn run_part(
     OPERANDS.with_borrow_mut(|operands| {
         let x = &rows.x[part.rows.start * matrix.cols..part.rows.end * matrix.cols];
         operands.prepare(isa, x, matrix.cols, matches!(matrix.data, Data::PanelInt4(_)));
-        for index in part.panels {
-            let panel = panel_of(matrix, index);
-            for row in part.rows.clone().step_by(TILE_ROWS) {
-                let count = TILE_ROWS.min(part.rows.end - row);
-                let operands = operands.rows(row - part.rows.start, count);
-                let place = super::Place { row, count, panel: index };
-                super::write_tile(matrix, out, place, finish, |to, stride| {
-                    // SAFETY: operands and panel are those of this product, `to` has room for the tile.
-                    unsafe { integer::run(isa, &operands, &panel, TileOutput { to, stride }) };
-                });
-            }
+        for place in part.tiles() {
+            let operands = operands.rows(place.row - part.rows.start, place.count);
+            let panel = panel_of(matrix, place.panel);
+            super::write_tile(matrix, out, place, finish, |to, stride| {
+                // SAFETY: operands and panel are those of this product, `to` has room for the tile.
+                unsafe { integer::run(isa, &operands, &panel, TileOutput { to, stride }) };
+            });
         }
     });
 }
