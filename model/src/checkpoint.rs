@@ -5,47 +5,42 @@
 
 mod folder;
 mod mapped;
+mod place;
+mod quantize;
 mod table;
 mod tensor_file;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use kernels::{DType, WeightPart};
+use kernels::{Scheme, WeightPart};
 
-use crate::config::ModelConfig;
+use crate::config::{ConfigFile, ModelConfig};
 use crate::demo;
-use crate::error::{Error, Result, TensorProblem};
+use crate::error::Result;
 use folder::{Folder, Shards};
 use mapped::Bytes;
+use place::Place;
 use tensor_file::TensorFile;
 
+pub use quantize::quantize;
 pub use table::TensorTable;
 
 /// A checkpoint whose configuration and tensors fit each other.
 #[derive(Debug)]
 pub struct Checkpoint {
     config: ModelConfig,
+    scheme: Option<Scheme>,
     files: Vec<Bytes>,
     places: HashMap<String, Place>,
-    tokenizer: TokenizerPlace,
+    others: OtherFiles,
     origin: PathBuf,
 }
 
-/// Where a tensor's numbers lie.
+/// Where the files without tensors are.
 #[derive(Debug)]
-struct Place {
-    file: usize,
-    range: Range<usize>,
-    dtype: DType,
-    rows: usize,
-    cols: usize,
-}
-
-#[derive(Debug)]
-enum TokenizerPlace {
+enum OtherFiles {
     Embedded,
     Folder(Folder),
 }
@@ -60,7 +55,7 @@ impl Checkpoint {
         let folder = Folder::open(folder)?;
         let config = folder.config()?;
         let shards = folder.shards()?;
-        Self::assemble(config, shards, TokenizerPlace::Folder(folder))
+        Self::assemble(config, shards, OtherFiles::Folder(folder))
     }
 
     /// The demo checkpoint that is part of the program.
@@ -69,21 +64,27 @@ impl Checkpoint {
     /// As [`Checkpoint::open`]; the tests hold that there are none.
     pub fn embedded() -> Result<Self> {
         let origin = PathBuf::from("the embedded demo checkpoint");
-        let config = ModelConfig::from_json(&origin.join("config.json"), demo::CONFIG, Some(demo::GENERATION_CONFIG))?;
-        let file = TensorFile::parse(origin.join("model.safetensors"), Bytes::Embedded(demo::TENSORS))?;
+        let config = ConfigFile::read(&origin.join(folder::CONFIG), demo::CONFIG, Some(demo::GENERATION_CONFIG))?;
+        let file = TensorFile::parse(origin.join(folder::TENSORS), Bytes::Embedded(demo::TENSORS))?;
         let shards = Shards { origin, files: vec![file], promised: None };
-        Self::assemble(config, shards, TokenizerPlace::Embedded)
+        Self::assemble(config, shards, OtherFiles::Embedded)
     }
 
-    fn assemble(config: ModelConfig, shards: Shards, tokenizer: TokenizerPlace) -> Result<Self> {
-        let places = check(&TensorTable::new(&config), &shards)?;
+    fn assemble(config: ConfigFile, shards: Shards, others: OtherFiles) -> Result<Self> {
+        let ConfigFile { model: config, scheme } = config;
+        let places = place::check(&TensorTable::new(&config), scheme, &shards)?;
         let files = shards.files.into_iter().map(|file| file.bytes).collect();
-        Ok(Self { config, files, places, tokenizer, origin: shards.origin })
+        Ok(Self { config, scheme, files, places, others, origin: shards.origin })
     }
 
     /// The configuration.
     pub fn config(&self) -> &ModelConfig {
         &self.config
+    }
+
+    /// What the matrices of the layers are quantised to; `None` when the checkpoint is as it was published.
+    pub fn scheme(&self) -> Option<Scheme> {
+        self.scheme
     }
 
     /// The folder, or words that stand for the embedded checkpoint.
@@ -96,20 +97,24 @@ impl Checkpoint {
     /// # Errors
     /// When the file is there and cannot be read.
     pub fn tokenizer_json(&self) -> Result<Option<Cow<'static, [u8]>>> {
-        match &self.tokenizer {
-            TokenizerPlace::Embedded => Ok(Some(Cow::Borrowed(demo::TOKENIZER))),
-            TokenizerPlace::Folder(folder) => Ok(folder.tokenizer()?.map(Cow::Owned)),
+        self.other_file(folder::TOKENIZER)
+    }
+
+    /// The contents of a file that holds no tensors; `None` when there is none of that name.
+    fn other_file(&self, name: &str) -> Result<Option<Cow<'static, [u8]>>> {
+        match &self.others {
+            OtherFiles::Folder(folder) => Ok(folder.read(name)?.map(Cow::Owned)),
+            OtherFiles::Embedded => Ok(demo::file(name).map(Cow::Borrowed)),
         }
     }
 
-    /// The stored numbers of a tensor of this configuration's [`TensorTable`], `[rows, cols]`; a norm has one row.
+    /// The stored numbers of a tensor of this configuration's [`TensorTable`], `[rows, cols]`, quantised where the
+    /// checkpoint is; a norm has one row.
     ///
     /// # Panics
     /// When the table holds no tensor of that name: every name in it was found when the checkpoint was opened.
     pub fn tensor(&self, name: &str) -> WeightPart<'_> {
-        let place = self.place(name);
-        let bytes = &self.files[place.file].as_slice()[place.range.clone()];
-        WeightPart::Stored { rows: place.rows, cols: place.cols, dtype: place.dtype, bytes }
+        self.place(name).part(&self.files)
     }
 
     /// Gives the memory of a tensor's pages back to the system, for when its numbers have been copied elsewhere.
@@ -118,56 +123,15 @@ impl Checkpoint {
     /// # Panics
     /// As [`Checkpoint::tensor`].
     pub fn release(&self, name: &str) {
-        let place = self.place(name);
-        self.files[place.file].release(place.range.clone());
+        self.place(name).release(&self.files);
     }
 
     /// Bytes of all tensors that the configuration calls for: what a load has to get through.
     pub fn tensor_bytes(&self) -> u64 {
-        self.places.values().map(|place| place.range.len() as u64).sum()
+        self.places.values().map(Place::bytes).sum()
     }
 
     fn place(&self, name: &str) -> &Place {
         self.places.get(name).unwrap_or_else(|| panic!("{name} is not in the table of this configuration's tensors"))
     }
-}
-
-/// Finds every tensor of the table, or lists all that are missing or of another shape or number type.
-fn check(table: &TensorTable, shards: &Shards) -> Result<HashMap<String, Place>> {
-    let mut places = HashMap::new();
-    let mut problems = Vec::new();
-    for (name, shape) in table.iter() {
-        match find(name, shape, shards) {
-            Ok(place) => {
-                places.insert(name.to_owned(), place);
-            }
-            Err(problem) => problems.push(problem),
-        }
-    }
-    if problems.is_empty() { Ok(places) } else { Err(Error::Tensors { origin: shards.origin.clone(), problems }) }
-}
-
-fn find(name: &str, shape: &[usize], shards: &Shards) -> std::result::Result<Place, TensorProblem> {
-    // Some writers leave the prefix of the outer module away.
-    let bare = name.strip_prefix("model.").unwrap_or(name);
-    let (file, stored) = shards
-        .find(name)
-        .or_else(|| shards.find(bare))
-        .ok_or_else(|| TensorProblem::Missing { name: name.to_owned(), shard: shards.promise(name, bare) })?;
-    let tensor = stored.info;
-    if tensor.shape != shape {
-        let (expected, found) = (shape.to_vec(), tensor.shape.clone());
-        return Err(TensorProblem::Shape { name: name.to_owned(), expected, found });
-    }
-    let dtype = match tensor.dtype {
-        safetensors::Dtype::F32 => DType::F32,
-        safetensors::Dtype::BF16 => DType::Bf16,
-        safetensors::Dtype::F16 => DType::F16,
-        other => return Err(TensorProblem::DType { name: name.to_owned(), found: other.to_string() }),
-    };
-    let (rows, cols) = match *shape {
-        [rows, cols] => (rows, cols),
-        _ => (1, shape.iter().product()),
-    };
-    Ok(Place { file, range: stored.range, dtype, rows, cols })
 }

@@ -4,9 +4,12 @@
 //! has been checked by the time a `ModelConfig` exists, so nobody downstream checks again.
 
 mod fields;
+pub(crate) mod quantization;
 mod read;
 
 use std::path::Path;
+
+use kernels::Scheme;
 
 use crate::error::Result;
 
@@ -27,6 +30,13 @@ pub struct ModelConfig {
     pub pad_token: u32,
     /// Token that opens a text.
     pub bos_token: u32,
+}
+
+/// What `config.json` says: the model, and how its tensors are stored.
+pub(crate) struct ConfigFile {
+    pub model: ModelConfig,
+    /// What the matrices of the layers are quantised to.
+    pub scheme: Option<Scheme>,
 }
 
 /// One of the two stacks.
@@ -80,7 +90,7 @@ impl ModelConfig {
     /// # Errors
     /// One error that lists every missing or unusable piece; `path` is the file it names.
     pub fn from_json(path: &Path, config: &[u8], generation: Option<&[u8]>) -> Result<Self> {
-        read::read(path, config, generation)
+        ConfigFile::read(path, config, generation).map(|file| file.model)
     }
 
     /// Numbers in all weights, the tied output table counted once.
@@ -96,6 +106,13 @@ impl ModelConfig {
         let own = 2 * stack.hidden * stack.query_width();
         let from_encoder = 2 * self.encoder.hidden * stack.kv_width();
         (stack.layers * (own + from_encoder + 2 * stack.hidden)) as u64
+    }
+}
+
+impl ConfigFile {
+    /// As [`ModelConfig::from_json`].
+    pub fn read(path: &Path, config: &[u8], generation: Option<&[u8]>) -> Result<Self> {
+        read::read(path, config, generation)
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Called by benchmarks. Counts from the configuration alone.
 
-use kernels::Precision;
+use kernels::{DType, Precision, WeightFormat};
 
+use crate::arithmetic::{Arithmetic, Role};
 use crate::config::ModelConfig;
 
 /// Lengths that a decode step's reads depend on.
@@ -17,39 +18,89 @@ pub struct StepLoad {
     pub target_len: usize,
 }
 
+/// Norms are kept in float32.
+const NORM_BYTES: usize = DType::F32.bytes();
+/// Beside its integers, a row of the output layer's screening copy has three numbers in float32.
+const SCREENING_ROW_BYTES: usize = 3 * DType::F32.bytes();
+
 impl ModelConfig {
-    /// Bytes that one decode step reads: all decoder weights with the output table, without the cross-attention's
-    /// key and value projections (they run once per request), plus each sequence's self and cross K/V.
-    pub fn step_bytes(&self, precision: Precision, load: StepLoad) -> u64 {
+    /// Bytes that one greedy decode step reads: all decoder weights, each in its format, without the cross-attention's
+    /// key and value projections (they run once per request); the output layer's 8-bit screening copy; and each
+    /// sequence's self and cross K/V.
+    pub fn step_bytes(&self, arithmetic: Arithmetic, load: StepLoad) -> u64 {
         let decoder = &self.decoder;
-        let attention = 2 * decoder.hidden * (decoder.query_width() + decoder.kv_width());
-        let cross = 2 * decoder.hidden * decoder.query_width();
-        let layer = attention + cross + 3 * decoder.hidden * decoder.intermediate + 6 * decoder.hidden;
-        let weights = decoder.layers * layer + decoder.hidden + decoder.vocab * decoder.hidden;
+        let (hidden, query, intermediate) = (decoder.hidden, decoder.query_width(), decoder.intermediate);
+        let matrix = |role, rows, cols| rows * row_bytes(arithmetic.format(role), cols);
+        let layer = matrix(Role::SelfAttention, query + 2 * decoder.kv_width(), hidden)
+            + matrix(Role::SelfAttention, hidden, query)
+            + matrix(Role::CrossAttention, query, hidden)
+            + matrix(Role::CrossAttention, hidden, query)
+            + matrix(Role::FeedForward, 2 * intermediate, hidden)
+            + matrix(Role::FeedForward, hidden, intermediate)
+            + 6 * hidden * NORM_BYTES;
+        let output = decoder.vocab * (hidden.next_multiple_of(4) + SCREENING_ROW_BYTES);
         let target_seen = |layer| decoder.window(layer).map_or(load.target_len, |window| window.min(load.target_len));
         let positions: usize = (0..decoder.layers).map(|layer| load.source_len + target_seen(layer)).sum();
-        let kv = load.batch * positions * 2 * decoder.kv_width();
-        let number_bytes = match precision {
-            Precision::F32 => 4,
-            Precision::Bf16 => 2,
-        };
-        ((weights + kv) * number_bytes) as u64
+        let kv = load.batch * positions * 2 * decoder.kv_width() * number_bytes(arithmetic.precision);
+        (decoder.layers * layer + hidden * NORM_BYTES + output + kv) as u64
+    }
+}
+
+/// Bytes of one output feature of a matrix.
+const fn row_bytes(format: WeightFormat, cols: usize) -> usize {
+    match format {
+        WeightFormat::F32 => cols * number_bytes(Precision::F32),
+        WeightFormat::Bf16 => cols * number_bytes(Precision::Bf16),
+        WeightFormat::Quantized(scheme) => scheme.integer_bytes(cols) + scheme.scale_bytes(cols),
+    }
+}
+
+const fn number_bytes(precision: Precision) -> usize {
+    match precision {
+        Precision::F32 => DType::F32.bytes(),
+        Precision::Bf16 => DType::Bf16.bytes(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use kernels::Scheme;
+
     use super::*;
     use crate::shapes::shape;
 
+    const LOAD: StepLoad = StepLoad { batch: 1, source_len: 256, target_len: 32 };
+    /// Of all 8 decoder layers: self-attention, cross-attention without K and V, feed-forward.
+    const MATRICES: [u64; 3] = [8 * 4 * 512 * 512, 8 * 2 * 512 * 512, 8 * 3 * 512 * 1024];
+    const NORMS: u64 = (8 * 6 + 1) * 512;
+    const OUTPUT_BYTES: u64 = 256_000 * (512 + 12);
+    const KV: u64 = 8 * (256 + 32) * 2 * 512;
+
+    fn bytes(precision: Precision, quantize: Option<Scheme>) -> u64 {
+        shape("s-s").unwrap().step_bytes(Arithmetic { precision, quantize }, LOAD)
+    }
+
     #[test]
     fn a_step_of_the_smallest_shape_reads_its_decoder_and_its_keys_and_values() {
-        let config = shape("s-s").unwrap();
-        let load = StepLoad { batch: 1, source_len: 256, target_len: 32 };
-        // 29,385,216 decoder numbers less 8 layers of cross K and V, and 256,000 rows of 512.
-        let weights = 29_385_216 - 8 * 2 * 512 * 512 + 256_000 * 512;
-        let kv = 8 * (256 + 32) * 2 * 512;
-        assert_eq!(config.step_bytes(Precision::Bf16, load), 2 * (weights + kv));
-        assert_eq!(config.step_bytes(Precision::F32, load), 4 * (weights + kv));
+        let numbers = MATRICES.iter().sum::<u64>();
+        // The shape's decoder has 29,385,216 numbers, cross K and V with them.
+        assert_eq!(numbers + NORMS + 8 * 2 * 512 * 512, 29_385_216);
+        for (precision, number_bytes) in [(Precision::F32, 4), (Precision::Bf16, 2)] {
+            let expected = number_bytes * (numbers + KV) + 4 * NORMS + OUTPUT_BYTES;
+            assert_eq!(bytes(precision, None), expected);
+        }
+    }
+
+    #[test]
+    fn quantised_matrices_count_their_integers_and_scales() {
+        let [own, cross, feed_forward] = MATRICES;
+        // Rows of self-attention, of cross-attention, and of the feed-forward's two matrices.
+        let (own_rows, cross_rows, feed_forward_rows) = (8 * 2048, 8 * 1024, 8 * (2048 + 512));
+        let rest = 4 * NORMS + OUTPUT_BYTES;
+        let int8 = own + cross + feed_forward + 4 * (own_rows + cross_rows + feed_forward_rows);
+        assert_eq!(bytes(Precision::Bf16, Some(Scheme::Int8)), int8 + 2 * KV + rest);
+        assert_eq!(bytes(Precision::F32, Some(Scheme::Int8)), int8 + 4 * KV + rest);
+        let int4 = own + 4 * own_rows + (cross + feed_forward) / 2 + (cross + feed_forward) / 32 * 2;
+        assert_eq!(bytes(Precision::Bf16, Some(Scheme::Int4)), int4 + 2 * KV + rest);
     }
 }

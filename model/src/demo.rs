@@ -5,4 +5,14 @@
 pub(crate) const CONFIG: &[u8] = include_bytes!("../demo/config.json");
 pub(crate) const GENERATION_CONFIG: &[u8] = include_bytes!("../demo/generation_config.json");
 pub(crate) const TENSORS: &[u8] = include_bytes!("../demo/model.safetensors");
-pub(crate) const TOKENIZER: &[u8] = include_bytes!("../demo/tokenizer.json");
+const TOKENIZER: &[u8] = include_bytes!("../demo/tokenizer.json");
+
+/// A file of the demo that holds no tensors, by its name in a folder.
+pub(crate) fn file(name: &str) -> Option<&'static [u8]> {
+    match name {
+        "config.json" => Some(CONFIG),
+        "generation_config.json" => Some(GENERATION_CONFIG),
+        "tokenizer.json" => Some(TOKENIZER),
+        _ => None,
+    }
+}

@@ -5,6 +5,10 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use kernels::Scheme;
+
+use crate::arithmetic::scheme_name;
+
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -18,7 +22,7 @@ pub enum Error {
     /// The operating system refused a file.
     #[error("cannot {action} {}: {source}", path.display())]
     File {
-        /// What was tried: `read`, `open`, `map`.
+        /// What was tried, as `read` or `write`.
         action: &'static str,
         /// The file.
         path: PathBuf,
@@ -115,6 +119,32 @@ pub enum Error {
         /// Every problem found.
         problems: Vec<TensorProblem>,
     },
+    /// Another scheme was asked for than the one the weights are quantised to.
+    #[error(
+        "the checkpoint is quantised to {}, not to {}: quantise the original anew, or take it as it is",
+        scheme_name(*stored),
+        scheme_name(*wanted)
+    )]
+    OtherScheme {
+        /// In the checkpoint.
+        stored: Scheme,
+        /// Asked for.
+        wanted: Scheme,
+    },
+    /// A checkpoint that should be quantised and is already.
+    #[error("{} is quantised to {} already: quantise the original", origin.display(), scheme_name(*scheme))]
+    AlreadyQuantized {
+        /// The checkpoint's folder.
+        origin: PathBuf,
+        /// In the checkpoint.
+        scheme: Scheme,
+    },
+    /// A folder to write to has files in it.
+    #[error("{} is not empty: name a new folder", folder.display())]
+    NotEmpty {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// A `tokenizer.json` that cannot be used.
     #[error("the tokenizer cannot be used: {problem}")]
     Tokenizer {
@@ -207,6 +237,8 @@ pub enum TensorProblem {
         name: String,
         /// Number type in the file.
         found: String,
+        /// Number types that can be used in its place.
+        usable: &'static str,
     },
 }
 
@@ -218,7 +250,13 @@ impl fmt::Display for TensorProblem {
                 write!(f, "{name} is missing from {shard}, where the index places it")
             }
             Self::Shape { name, expected, found } => write!(f, "{name} has shape {found:?}, not {expected:?}"),
-            Self::DType { name, found } => write!(f, "{name} is stored as {found}; usable are BF16, F16 and F32"),
+            Self::DType { name, found, usable } => {
+                write!(
+                    f,
+                    "{name} is stored as {found}; usable {} {usable}",
+                    if usable.contains(' ') { "are" } else { "is" }
+                )
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Called by `server`. Knows no HTTP, queue or async runtime.
 
+mod arithmetic;
 pub mod checkpoint;
 pub mod config;
 mod cost;
@@ -20,7 +21,8 @@ pub mod tokenizer;
 mod weights;
 mod workspace;
 
-pub use checkpoint::{Checkpoint, TensorTable};
+pub use arithmetic::{Arithmetic, scheme_name};
+pub use checkpoint::{Checkpoint, TensorTable, quantize};
 pub use config::{LayerKind, ModelConfig, StackConfig};
 pub use cost::StepLoad;
 pub use cross::CrossPages;

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use kernels::WeightPart;
+use kernels::{Scheme, WeightPart};
 
 use crate::checkpoint::{Checkpoint, TensorTable};
 use crate::config::ModelConfig;
@@ -33,6 +33,10 @@ impl WeightSource for RandomWeights {
         &self.config
     }
 
+    fn scheme(&self) -> Option<Scheme> {
+        None
+    }
+
     fn total_bytes(&self) -> u64 {
         self.config.parameters() * kernels::DType::Bf16.bytes() as u64
     }
@@ -54,6 +58,10 @@ impl WeightSource for RandomWeights {
 impl WeightSource for Checkpoint {
     fn config(&self) -> &ModelConfig {
         self.config()
+    }
+
+    fn scheme(&self) -> Option<Scheme> {
+        self.scheme()
     }
 
     fn total_bytes(&self) -> u64 {

@@ -5,13 +5,14 @@
 
 use std::ops::Range;
 
-use kernels::{Backend, PageShape, Precision};
+use kernels::{Backend, PageShape};
 
+use crate::arithmetic::Arithmetic;
 use crate::config::ModelConfig;
 use crate::cross::{self, CrossPages};
 use crate::decoder::{Decoder, TargetRows};
 use crate::encoder::{Encoder, SourceRows};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::weights::{WeightSource, Weights};
 use crate::workspace::{Workspace, WorkspaceLimits};
 
@@ -19,23 +20,31 @@ use crate::workspace::{Workspace, WorkspaceLimits};
 pub struct Model<B: Backend> {
     pub(crate) backend: B,
     pub(crate) config: ModelConfig,
-    precision: Precision,
+    arithmetic: Arithmetic,
     pub(crate) weights: Weights<B>,
 }
 
 impl<B: Backend> Model<B> {
-    /// Packs the weights of `source`; `progress` is told the bytes of each tensor as it is done.
+    /// Packs the weights of `source`; `progress` is told the bytes of each tensor as it is done. A source that is
+    /// quantised stays as it is, whatever the precision of the rest.
     ///
     /// # Errors
-    /// When the backend has no memory for them.
+    /// When the backend has no memory for them, or the source is quantised to another scheme than the one asked for.
     pub fn load(
         backend: B,
         source: &dyn WeightSource,
-        precision: Precision,
+        arithmetic: impl Into<Arithmetic>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Self> {
-        let weights = Weights::load(&backend, source, precision, progress)?;
-        Ok(Self { backend, config: source.config().clone(), precision, weights })
+        let mut arithmetic = arithmetic.into();
+        if let Some(stored) = source.scheme() {
+            match arithmetic.quantize {
+                Some(wanted) if wanted != stored => return Err(Error::OtherScheme { stored, wanted }),
+                _ => arithmetic.quantize = Some(stored),
+            }
+        }
+        let weights = Weights::load(&backend, source, arithmetic, progress)?;
+        Ok(Self { backend, config: source.config().clone(), arithmetic, weights })
     }
 
     /// What the model is.
@@ -48,9 +57,9 @@ impl<B: Backend> Model<B> {
         &self.backend
     }
 
-    /// Its arithmetic.
-    pub fn precision(&self) -> Precision {
-        self.precision
+    /// How it computes.
+    pub fn arithmetic(&self) -> Arithmetic {
+        self.arithmetic
     }
 
     /// Shape of a pool of `pages` pages of this model.
@@ -61,7 +70,7 @@ impl<B: Backend> Model<B> {
 
     /// Bytes of one page.
     pub fn page_bytes(&self) -> usize {
-        self.backend.page_bytes(self.page_shape(1), self.precision)
+        self.backend.page_bytes(self.page_shape(1), self.arithmetic.precision)
     }
 
     /// A pool of pages.
@@ -69,7 +78,7 @@ impl<B: Backend> Model<B> {
     /// # Errors
     /// When the backend has no memory for it.
     pub fn pages(&self, pages: usize) -> Result<B::Pages> {
-        Ok(self.backend.pages(self.page_shape(pages), self.precision)?)
+        Ok(self.backend.pages(self.page_shape(pages), self.arithmetic.precision)?)
     }
 
     /// Working memory for batches within `limits`.
@@ -84,7 +93,8 @@ impl<B: Backend> Model<B> {
     /// encoder part as the call before left it; decoder calls in between do not touch that part.
     pub fn encode(&self, sources: SourceRows<'_>, layers: Range<usize>, space: &mut Workspace<B>) {
         assert!(sources.tokens.len() <= space.limits.source_rows, "an encoder batch is larger than the workspace");
-        let encoder = Encoder { backend: &self.backend, weights: &self.weights.encoder, precision: self.precision };
+        let encoder =
+            Encoder { backend: &self.backend, weights: &self.weights.encoder, precision: self.arithmetic.precision };
         encoder.run(sources, layers, &mut space.encoder);
     }
 

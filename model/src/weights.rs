@@ -4,8 +4,9 @@
 //! same input are one: q, k, v; gate and up; the cross K and V. Each tensor's file pages go back as soon as it
 //! is packed, so that a model is never in memory twice.
 
-use kernels::{AttentionShape, Backend, MatrixUse, Precision, WeightPart};
+use kernels::{AttentionShape, Backend, MatrixUse, Precision, Scheme, WeightFormat, WeightPart};
 
+use crate::arithmetic::{Arithmetic, Role};
 use crate::config::{ModelConfig, StackConfig};
 use crate::error::Result;
 
@@ -13,6 +14,8 @@ use crate::error::Result;
 pub trait WeightSource {
     /// What the weights are of.
     fn config(&self) -> &ModelConfig;
+    /// What the matrices of the layers are quantised to already, by the table of [`Arithmetic`].
+    fn scheme(&self) -> Option<Scheme>;
     /// Bytes of all tensors, for showing progress.
     fn total_bytes(&self) -> u64;
     /// The numbers of one tensor of the configuration's table.
@@ -84,11 +87,11 @@ impl<B: Backend> Weights<B> {
     pub fn load(
         backend: &B,
         source: &dyn WeightSource,
-        precision: Precision,
+        arithmetic: Arithmetic,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Self> {
         let config = source.config().clone();
-        let mut loader = Loader { backend, source, precision, progress };
+        let mut loader = Loader { backend, source, arithmetic, progress };
         let encoder = loader.stack("model.encoder", &config.encoder, MatrixUse::Lookup, |loader, prefix, layer| {
             Ok(EncoderLayer {
                 attention: loader.self_attention(prefix, &config.encoder, layer)?,
@@ -117,7 +120,7 @@ impl<B: Backend> Weights<B> {
 struct Loader<'a, B: Backend> {
     backend: &'a B,
     source: &'a dyn WeightSource,
-    precision: Precision,
+    arithmetic: Arithmetic,
     progress: &'a mut dyn FnMut(u64),
 }
 
@@ -135,7 +138,7 @@ impl<B: Backend> Loader<'_, B> {
             .collect::<Result<Vec<_>>>()?;
         let norm = self.gain(&format!("{prefix}.norm"))?;
         let rope = self.backend.rope_table(config.max_positions, config.head_dim, config.rope_theta)?;
-        let embedding_scale = embedding_scale(config.hidden, self.precision);
+        let embedding_scale = embedding_scale(config.hidden, self.arithmetic.precision);
         Ok(Stack { table, embedding_scale, eps: config.rms_norm_eps, layers, norm, rope })
     }
 
@@ -145,8 +148,8 @@ impl<B: Backend> Loader<'_, B> {
             shape: AttentionShape { window: config.window(layer), ..attention_shape(config) },
             pre: self.gain(&format!("{prefix}.pre_self_attn_layernorm"))?,
             post: self.gain(&format!("{prefix}.post_self_attn_layernorm"))?,
-            qkv: self.matrix(&attention, &[".q_proj", ".k_proj", ".v_proj"], MatrixUse::Multiply)?,
-            out: self.matrix(&attention, &[".o_proj"], MatrixUse::Multiply)?,
+            qkv: self.product(&attention, &[".q_proj", ".k_proj", ".v_proj"], Role::SelfAttention)?,
+            out: self.product(&attention, &[".o_proj"], Role::SelfAttention)?,
         })
     }
 
@@ -156,9 +159,9 @@ impl<B: Backend> Loader<'_, B> {
             shape: attention_shape(config),
             pre: self.gain(&format!("{prefix}.pre_cross_attn_layernorm"))?,
             post: self.gain(&format!("{prefix}.post_cross_attn_layernorm"))?,
-            q: self.matrix(&attention, &[".q_proj"], MatrixUse::Multiply)?,
-            kv: self.matrix(&attention, &[".k_proj", ".v_proj"], MatrixUse::Multiply)?,
-            out: self.matrix(&attention, &[".o_proj"], MatrixUse::Multiply)?,
+            q: self.product(&attention, &[".q_proj"], Role::CrossAttention)?,
+            kv: self.product(&attention, &[".k_proj", ".v_proj"], Role::CrossAttention)?,
+            out: self.product(&attention, &[".o_proj"], Role::CrossAttention)?,
         })
     }
 
@@ -167,15 +170,25 @@ impl<B: Backend> Loader<'_, B> {
         Ok(FeedForward {
             pre: self.gain(&format!("{prefix}.pre_feedforward_layernorm"))?,
             post: self.gain(&format!("{prefix}.post_feedforward_layernorm"))?,
-            gate_up: self.matrix(&mlp, &[".gate_proj", ".up_proj"], MatrixUse::Multiply)?,
-            down: self.matrix(&mlp, &[".down_proj"], MatrixUse::Multiply)?,
+            gate_up: self.product(&mlp, &[".gate_proj", ".up_proj"], Role::FeedForward)?,
+            down: self.product(&mlp, &[".down_proj"], Role::FeedForward)?,
         })
     }
 
+    /// An embedding or output table.
     fn matrix(&mut self, prefix: &str, parts: &[&str], usage: MatrixUse) -> Result<B::Matrix> {
+        self.pack(prefix, parts, (self.arithmetic.format(Role::Table), usage))
+    }
+
+    /// A matrix of a layer.
+    fn product(&mut self, prefix: &str, parts: &[&str], role: Role) -> Result<B::Matrix> {
+        self.pack(prefix, parts, (self.arithmetic.format(role), MatrixUse::Multiply))
+    }
+
+    fn pack(&mut self, prefix: &str, parts: &[&str], (format, usage): (WeightFormat, MatrixUse)) -> Result<B::Matrix> {
         let names: Vec<String> = parts.iter().map(|part| format!("{prefix}{part}.weight")).collect();
         let parts: Vec<WeightPart<'_>> = names.iter().map(|name| self.source.part(name)).collect();
-        let matrix = self.backend.matrix(&parts, self.precision.into(), usage)?;
+        let matrix = self.backend.matrix(&parts, format, usage)?;
         names.iter().zip(&parts).for_each(|(name, part)| self.done(name, part));
         Ok(matrix)
     }

@@ -5,10 +5,12 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use kernels::Scheme;
 use toml::{Table, Value};
 
-use crate::config::{Config, ConfigError, DTYPES, LOG_LEVELS};
+use crate::config::{Config, ConfigError, DTYPES, LOG_LEVELS, QUANTIZATIONS, SCHEMES};
 
 /// Serves T5Gemma over an OpenAI-style HTTP API. Without a command: serve.
 #[derive(Debug, Parser)]
@@ -28,6 +30,8 @@ enum Subcommands {
     Generate(GenerateArguments),
     /// Measure encoder and decoder without HTTP; prints JSON lines
     Bench(BenchArguments),
+    /// Write a quantised copy of a checkpoint
+    Quantize(QuantizeArguments),
 }
 
 /// What the process is to do; its settings are a [`Config`].
@@ -39,6 +43,8 @@ pub enum Command {
     Generate(GenerateOptions),
     /// Measure.
     Bench(BenchOptions),
+    /// Write a quantised checkpoint.
+    Quantize(QuantizeOptions),
 }
 
 /// One continuation on the terminal.
@@ -77,6 +83,17 @@ pub struct BenchOptions {
     pub batches: Vec<NonZeroUsize>,
 }
 
+/// A quantised copy.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct QuantizeOptions {
+    /// Folder to write to; it must be empty or not there yet
+    #[arg(long, value_name = "FOLDER")]
+    pub out: PathBuf,
+    /// What the matrices of the layers become
+    #[arg(long, value_name = "SCHEME", value_parser = scheme())]
+    pub scheme: Scheme,
+}
+
 #[derive(Debug, Args)]
 struct ServeArguments {
     #[command(flatten)]
@@ -108,8 +125,20 @@ struct BenchArguments {
     options: BenchOptions,
 }
 
-/// Flags of every command. They carry no defaults: `config.toml` does.
 #[derive(Debug, Args)]
+struct QuantizeArguments {
+    /// Folder of a checkpoint in the published layout [default: the built-in demo]
+    #[arg(long, value_name = "FOLDER")]
+    model: Option<PathBuf>,
+    /// Least severe message on standard error [default: info]
+    #[arg(long, value_name = "LEVEL", value_parser = LOG_LEVELS)]
+    log_level: Option<String>,
+    #[command(flatten)]
+    options: QuantizeOptions,
+}
+
+/// Flags of every command that runs a model. They carry no defaults: `config.toml` does.
+#[derive(Debug, Default, Args)]
 struct SharedArguments {
     /// Settings to lay over the built-in config.toml
     #[arg(long, value_name = "FILE")]
@@ -129,6 +158,9 @@ struct SharedArguments {
     /// Arithmetic of the large products [default: auto, which is bf16]
     #[arg(long, value_parser = DTYPES)]
     dtype: Option<String>,
+    /// What the matrices of the layers are quantised to [default: auto, which is as the checkpoint is]
+    #[arg(long, value_name = "SCHEME", value_parser = QUANTIZATIONS)]
+    quantize: Option<String>,
     /// Threads of the model; 0 takes every core [default: 0]
     #[arg(long, value_name = "COUNT")]
     threads: Option<u32>,
@@ -144,6 +176,10 @@ impl Cli {
             Subcommands::Serve(arguments) => (Command::Serve, arguments),
             Subcommands::Generate(GenerateArguments { shared, options }) => (Command::Generate(options), shared.into()),
             Subcommands::Bench(BenchArguments { shared, options }) => (Command::Bench(options), shared.into()),
+            Subcommands::Quantize(QuantizeArguments { model, log_level, options }) => {
+                let shared = SharedArguments { model, log_level, ..SharedArguments::default() };
+                (Command::Quantize(options), shared.into())
+            }
         };
         let config = Config::resolve(arguments.shared.config.as_deref(), arguments.settings())?;
         Ok((command, config))
@@ -174,6 +210,7 @@ impl ServeArguments {
             ("served_name", text(&self.served_model_name)),
             ("device", text(&shared.device)),
             ("dtype", text(&shared.dtype)),
+            ("quantize", text(&shared.quantize)),
             ("threads", shared.threads.map(|count| Value::Integer(count.into()))),
         ];
         Table::from_iter([("server".to_owned(), given(server)), ("model".to_owned(), given(model))])
@@ -183,6 +220,13 @@ impl ServeArguments {
 fn given<const COUNT: usize>(settings: [(&str, Option<Value>); COUNT]) -> Value {
     let named = settings.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
     Value::Table(named.collect())
+}
+
+fn scheme() -> impl TypedValueParser<Value = Scheme> {
+    PossibleValuesParser::new(SCHEMES.map(|(name, _)| name)).map(|text| {
+        let known = SCHEMES.into_iter().find(|(name, _)| *name == text);
+        known.expect("the parser lets only these names through").1
+    })
 }
 
 fn temperature(text: &str) -> Result<f32, String> {
@@ -211,7 +255,7 @@ mod tests {
     use clap::error::ErrorKind;
 
     use super::*;
-    use crate::config::{ModelSource, TokenizerSource};
+    use crate::config::{ModelSource, Quantize, TokenizerSource};
 
     fn resolve(line: &str) -> (Command, Config) {
         Cli::try_parse_from(line.split_whitespace()).unwrap().resolve().unwrap()
@@ -238,12 +282,13 @@ mod tests {
     #[test]
     fn every_flag_reaches_its_setting() {
         let line = "server serve --model /m --tokenizer none --served-model-name x --host ::1 --port 9 --device cpu \
-                    --dtype f32 --threads 3 --log-level debug";
+                    --dtype f32 --quantize int4 --threads 3 --log-level debug";
         let (_, config) = resolve(line);
         assert_eq!(config.model.source, ModelSource::Checkpoint("/m".into()));
         assert_eq!(config.model.tokenizer, TokenizerSource::None);
         assert_eq!((config.model.served_name.as_str(), config.model.threads), ("x", 3));
         assert_eq!(config.model.precision, kernels::Precision::F32);
+        assert_eq!(config.model.quantize, Quantize::To(Scheme::Int4));
         assert_eq!((config.server.host.as_str(), config.server.port, config.server.log_level), ("::1", 9, "debug"));
     }
 
@@ -268,10 +313,23 @@ mod tests {
     }
 
     #[test]
+    fn quantize_takes_a_checkpoint_or_the_demo_a_folder_and_a_scheme() {
+        let (command, config) = resolve("server quantize --model /m --out /o --scheme int4 --log-level warn");
+        assert_eq!(command, Command::Quantize(QuantizeOptions { out: "/o".into(), scheme: Scheme::Int4 }));
+        assert_eq!(config.model.source, ModelSource::Checkpoint("/m".into()));
+        assert_eq!(config.server.log_level, "warn");
+        assert_eq!(resolve("server quantize --out o --scheme int8").1.model.source, ModelSource::Demo);
+    }
+
+    #[test]
     fn misuse_is_refused_before_anything_is_read() {
         assert_eq!(refusal("server --model a --shape s-s"), ErrorKind::ArgumentConflict);
         assert_eq!(refusal("server generate --model a --shape s-s"), ErrorKind::ArgumentConflict);
         assert_eq!(refusal("server --dtype f16"), ErrorKind::InvalidValue);
+        assert_eq!(refusal("server --quantize int3"), ErrorKind::InvalidValue);
+        assert_eq!(refusal("server quantize --out o --scheme none"), ErrorKind::InvalidValue);
+        assert_eq!(refusal("server quantize --scheme int8"), ErrorKind::MissingRequiredArgument);
+        assert_eq!(refusal("server quantize --out o --scheme int8 --shape s-s"), ErrorKind::UnknownArgument);
         assert_eq!(refusal("server --colour red"), ErrorKind::UnknownArgument);
         for line in ["--temperature -1", "--temperature nan", "--top-p 0", "--top-p 1.5", "--max-tokens 0"] {
             let line = format!("server generate x {}", line.replace(' ', "="));

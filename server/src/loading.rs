@@ -5,10 +5,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use kernels::Scheme;
 use kernels::cpu::{Cpu, Isa, Level};
-use model::{Checkpoint, Model, ModelConfig, RandomWeights, Tokenizer, WeightSource, WorkspaceLimits, shapes};
+use model::{
+    Arithmetic, Checkpoint, Model, ModelConfig, RandomWeights, Tokenizer, WeightSource, WorkspaceLimits, scheme_name,
+    shapes,
+};
 
-use crate::config::{Config, ModelChoice, ModelSource, TokenizerSource};
+use crate::config::{Config, ModelChoice, ModelSource, Quantize, TokenizerSource};
 use crate::engine::{Engine, EngineLimits, EngineSettings, ModelExecutor};
 use crate::progress::LoadProgress;
 use crate::scheduler::{ModelTokens, SchedulerLimits};
@@ -59,6 +63,17 @@ pub enum LoadError {
         /// Size of one.
         page_bytes: usize,
     },
+    /// The numbers of a quantised checkpoint cannot be had back.
+    #[error(
+        "{origin} is quantised to {}: leave --quantize away to use it so, or give the original checkpoint",
+        scheme_name(*scheme)
+    )]
+    Quantized {
+        /// The folder.
+        origin: String,
+        /// What it is quantised to.
+        scheme: Scheme,
+    },
     /// No engine thread.
     #[error("cannot start the engine thread")]
     Thread(#[source] std::io::Error),
@@ -95,6 +110,7 @@ pub fn load(choice: &ModelChoice) -> Result<Loaded, LoadError> {
         ModelSource::Checkpoint(folder) => Some(Checkpoint::open(folder)?),
         ModelSource::Shape(_) => None,
     };
+    let quantize = quantization(choice.quantize, checkpoint.as_ref())?;
     // A tokenizer is small and may be wrong: look at it before the long part.
     let tokenizer = tokenizer(&choice.tokenizer, checkpoint.as_ref())?;
     let source: Box<dyn WeightSource> = match (&choice.source, checkpoint) {
@@ -105,10 +121,25 @@ pub fn load(choice: &ModelChoice) -> Result<Loaded, LoadError> {
     if let Some(tokenizer) = &tokenizer {
         check_vocabulary(tokenizer, source.config())?;
     }
-    let progress = LoadProgress::new(source.total_bytes());
-    let model = Model::load(backend, source.as_ref(), choice.precision, &mut |bytes| progress.advance(bytes))?;
+    let progress = LoadProgress::new("loading", source.total_bytes());
+    let arithmetic = Arithmetic { precision: choice.precision, quantize };
+    let model = Model::load(backend, source.as_ref(), arithmetic, &mut |bytes| progress.advance(bytes))?;
     progress.finish();
+    tracing::debug!(arithmetic = %model.arithmetic(), instruction_set = isa.level().name(), "the model is loaded");
     Ok(Loaded { model, tokenizer: tokenizer.map(Arc::new), level: isa.level() })
+}
+
+/// What to quantise to; a quantised checkpoint leaves no choice.
+fn quantization(choice: Quantize, checkpoint: Option<&Checkpoint>) -> Result<Option<Scheme>, LoadError> {
+    let stored =
+        checkpoint.and_then(|checkpoint| Some((checkpoint.origin().display().to_string(), checkpoint.scheme()?)));
+    match (choice, stored) {
+        (Quantize::Auto, stored) => Ok(stored.map(|(_, scheme)| scheme)),
+        (Quantize::To(wanted), Some((_, scheme))) if wanted == scheme => Ok(Some(scheme)),
+        (_, Some((origin, scheme))) => Err(LoadError::Quantized { origin, scheme }),
+        (Quantize::None, None) => Ok(None),
+        (Quantize::To(wanted), None) => Ok(Some(wanted)),
+    }
 }
 
 fn tokenizer(choice: &TokenizerSource, checkpoint: Option<&Checkpoint>) -> Result<Option<Tokenizer>, LoadError> {

@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         Command::Serve => commands::serve(&config),
         Command::Generate(options) => commands::generate(&config, options),
         Command::Bench(options) => commands::bench(&config, options),
+        Command::Quantize(options) => commands::quantize(&config, options),
     };
     done.map_or_else(|error| failure(&error, FAILURE), |()| ExitCode::SUCCESS)
 }

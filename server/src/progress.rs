@@ -1,6 +1,6 @@
-//! The bar that shows how much of a checkpoint is loaded.
+//! The bar that shows how much of a checkpoint is done.
 //!
-//! Called by whoever loads a model; the loader itself only reports bytes. Nothing is drawn where standard
+//! Called by whoever loads or rewrites a model; the loader itself only reports bytes. Nothing is drawn where standard
 //! error is no terminal.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -12,12 +12,12 @@ pub struct LoadProgress {
 }
 
 impl LoadProgress {
-    /// A bar for `total_bytes` of weights.
-    pub fn new(total_bytes: u64) -> Self {
-        Self::drawn_on(total_bytes, ProgressDrawTarget::stderr())
+    /// A bar for `total_bytes` of weights; `action` says what happens to them, as "loading".
+    pub fn new(action: &'static str, total_bytes: u64) -> Self {
+        Self::drawn_on(action, total_bytes, ProgressDrawTarget::stderr())
     }
 
-    /// Adds `bytes` that are loaded now.
+    /// Adds `bytes` that are done now.
     pub fn advance(&self, bytes: u64) {
         self.bar.inc(bytes);
     }
@@ -27,10 +27,10 @@ impl LoadProgress {
         drop(self);
     }
 
-    fn drawn_on(total_bytes: u64, target: ProgressDrawTarget) -> Self {
-        let style = ProgressStyle::with_template("loading {wide_bar} {bytes} of {total_bytes}, {eta} left")
+    fn drawn_on(action: &'static str, total_bytes: u64, target: ProgressDrawTarget) -> Self {
+        let style = ProgressStyle::with_template("{msg} {wide_bar} {bytes} of {total_bytes}, {eta} left")
             .expect("the template names only fields that a bar has");
-        Self { bar: ProgressBar::with_draw_target(Some(total_bytes), target).with_style(style) }
+        Self { bar: ProgressBar::with_draw_target(Some(total_bytes), target).with_style(style).with_message(action) }
     }
 }
 
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn the_bar_counts_bytes_and_ends_when_it_is_finished() {
-        let progress = LoadProgress::drawn_on(100, ProgressDrawTarget::hidden());
+        let progress = LoadProgress::drawn_on("loading", 100, ProgressDrawTarget::hidden());
         progress.advance(30);
         progress.advance(20);
         let bar = progress.bar.clone();
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_load_that_fails_halfway_takes_the_bar_away() {
-        let progress = LoadProgress::drawn_on(100, ProgressDrawTarget::hidden());
+        let progress = LoadProgress::drawn_on("loading", 100, ProgressDrawTarget::hidden());
         progress.advance(50);
         let bar = progress.bar.clone();
         drop(progress);

@@ -5,7 +5,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use kernels::{PAGE_TOKENS, Precision};
+use kernels::PAGE_TOKENS;
+use model::Arithmetic;
 
 use crate::config::Device;
 
@@ -24,8 +25,8 @@ pub struct StartMessage<'a> {
     pub model_name: &'a str,
     /// Size in words, such as "4+4 layers of width 192".
     pub shape: &'a str,
-    /// Arithmetic of the large products.
-    pub precision: Precision,
+    /// How it computes.
+    pub arithmetic: Arithmetic,
     /// Where the arithmetic runs.
     pub device: Device,
     /// Instructions the kernels use, such as "avx512bf16".
@@ -51,15 +52,11 @@ pub enum Example {
 
 impl fmt::Display for StartMessage<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, model_name, shape, device, instruction_set, pages, .. } = self;
-        let precision = match self.precision {
-            Precision::F32 => "f32",
-            Precision::Bf16 => "bf16",
-        };
+        let Self { address, model_name, shape, arithmetic, device, instruction_set, pages, .. } = self;
         let threads = Counted(self.threads, "thread");
         let mebibytes = self.page_pool_bytes >> 20;
         writeln!(formatter, "encdec {} listens on http://{address}", env!("CARGO_PKG_VERSION"))?;
-        writeln!(formatter, "model  {model_name}: {shape}, {precision} on {device} ({instruction_set}, {threads})")?;
+        writeln!(formatter, "model  {model_name}: {shape}, {arithmetic} on {device} ({instruction_set}, {threads})")?;
         writeln!(formatter, "pages  {pages} of {PAGE_TOKENS} tokens, {mebibytes} MiB")?;
         writeln!(formatter, "try    {}", curl_line(*address, self.example))
     }
@@ -114,7 +111,7 @@ mod tests {
             address: address("127.0.0.1:8080"),
             model_name: "demo",
             shape: "4+4 layers of width 192",
-            precision: Precision::Bf16,
+            arithmetic: kernels::Precision::Bf16.into(),
             device: Device::Cpu,
             instruction_set: "avx2",
             threads: 1,

@@ -9,14 +9,14 @@ use std::path::{Component, Path, PathBuf};
 
 use super::mapped::Bytes;
 use super::tensor_file::{StoredTensor, TensorFile};
-use crate::config::ModelConfig;
+use crate::config::ConfigFile;
 use crate::error::{Error, Result};
 
-const CONFIG: &str = "config.json";
-const GENERATION_CONFIG: &str = "generation_config.json";
-const TENSORS: &str = "model.safetensors";
+pub(super) const CONFIG: &str = "config.json";
+pub(super) const GENERATION_CONFIG: &str = "generation_config.json";
+pub(super) const TENSORS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
-const TOKENIZER: &str = "tokenizer.json";
+pub(super) const TOKENIZER: &str = "tokenizer.json";
 
 /// Published configurations take some KiB, indexes some hundred, tokenizers up to 35 MB.
 const MAX_JSON_BYTES: u64 = 256 << 20;
@@ -45,14 +45,10 @@ impl Folder {
         Ok(Self { path: path.to_owned() })
     }
 
-    pub fn config(&self) -> Result<ModelConfig> {
+    pub fn config(&self) -> Result<ConfigFile> {
         let config = self.read(CONFIG)?.ok_or_else(|| self.lacks(CONFIG))?;
         let generation = self.read(GENERATION_CONFIG)?;
-        ModelConfig::from_json(&self.path.join(CONFIG), &config, generation.as_deref())
-    }
-
-    pub fn tokenizer(&self) -> Result<Option<Vec<u8>>> {
-        self.read(TOKENIZER)
+        ConfigFile::read(&self.path.join(CONFIG), &config, generation.as_deref())
     }
 
     /// Maps the file or files with the tensors; a single file wins over an index, as in transformers.
@@ -98,7 +94,7 @@ impl Folder {
     }
 
     /// A whole file; `None` when there is none of that name.
-    fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+    pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let path = self.path.join(name);
         let Some(file) = open_regular(&path)? else { return Ok(None) };
         let bytes = file.metadata().map_err(|source| failed("read", &path, source))?.len();

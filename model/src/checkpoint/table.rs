@@ -2,12 +2,21 @@
 //!
 //! Read by `checkpoint` to check files and by whoever makes weights. A tensor that is not here is not read.
 
+use crate::arithmetic::Role;
 use crate::config::{ModelConfig, StackConfig};
 
 /// Names and shapes of all tensors of a configuration, in the order of the computation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorTable {
-    tensors: Vec<(String, Vec<usize>)>,
+    tensors: Vec<TableEntry>,
+}
+
+/// One tensor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TableEntry {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub role: Role,
 }
 
 impl TensorTable {
@@ -18,51 +27,57 @@ impl TensorTable {
         table.add_stack("model.encoder", &config.encoder, None);
         table.add_stack("model.decoder", &config.decoder, Some(config.encoder.hidden));
         if !config.tie_word_embeddings {
-            table.add("lm_head.out_proj.weight".to_owned(), &[config.decoder.vocab, config.decoder.hidden]);
+            let shape = [config.decoder.vocab, config.decoder.hidden];
+            table.add("lm_head.out_proj.weight".to_owned(), Role::Table, &shape);
         }
         table
     }
 
     /// Every name with its shape.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[usize])> {
-        self.tensors.iter().map(|(name, shape)| (name.as_str(), shape.as_slice()))
+        self.tensors.iter().map(|entry| (entry.name.as_str(), entry.shape.as_slice()))
+    }
+
+    /// Every tensor with what it is for.
+    pub(crate) fn entries(&self) -> &[TableEntry] {
+        &self.tensors
     }
 
     /// `source_width` is the encoder's width, for a stack with cross-attention.
     fn add_stack(&mut self, prefix: &str, stack: &StackConfig, source_width: Option<usize>) {
         let hidden = stack.hidden;
-        self.add(format!("{prefix}.embed_tokens.weight"), &[stack.vocab, hidden]);
+        self.add(format!("{prefix}.embed_tokens.weight"), Role::Table, &[stack.vocab, hidden]);
         for layer in 0..stack.layers {
             let layer = format!("{prefix}.layers.{layer}");
-            self.add_attention(&format!("{layer}.self_attn"), stack, hidden);
+            self.add_attention((&format!("{layer}.self_attn"), Role::SelfAttention), stack, hidden);
             self.add_norms(&layer, "self_attn", hidden);
             if let Some(source_width) = source_width {
-                self.add_attention(&format!("{layer}.cross_attn"), stack, source_width);
+                self.add_attention((&format!("{layer}.cross_attn"), Role::CrossAttention), stack, source_width);
                 self.add_norms(&layer, "cross_attn", hidden);
             }
-            self.add(format!("{layer}.mlp.gate_proj.weight"), &[stack.intermediate, hidden]);
-            self.add(format!("{layer}.mlp.up_proj.weight"), &[stack.intermediate, hidden]);
-            self.add(format!("{layer}.mlp.down_proj.weight"), &[hidden, stack.intermediate]);
+            self.add(format!("{layer}.mlp.gate_proj.weight"), Role::FeedForward, &[stack.intermediate, hidden]);
+            self.add(format!("{layer}.mlp.up_proj.weight"), Role::FeedForward, &[stack.intermediate, hidden]);
+            self.add(format!("{layer}.mlp.down_proj.weight"), Role::FeedForward, &[hidden, stack.intermediate]);
             self.add_norms(&layer, "feedforward", hidden);
         }
-        self.add(format!("{prefix}.norm.weight"), &[hidden]);
+        self.add(format!("{prefix}.norm.weight"), Role::Norm, &[hidden]);
     }
 
     /// Queries come from the stack itself, keys and values from rows of `source_width`.
-    fn add_attention(&mut self, prefix: &str, stack: &StackConfig, source_width: usize) {
-        self.add(format!("{prefix}.q_proj.weight"), &[stack.query_width(), stack.hidden]);
-        self.add(format!("{prefix}.k_proj.weight"), &[stack.kv_width(), source_width]);
-        self.add(format!("{prefix}.v_proj.weight"), &[stack.kv_width(), source_width]);
-        self.add(format!("{prefix}.o_proj.weight"), &[stack.hidden, stack.query_width()]);
+    fn add_attention(&mut self, (prefix, role): (&str, Role), stack: &StackConfig, source_width: usize) {
+        self.add(format!("{prefix}.q_proj.weight"), role, &[stack.query_width(), stack.hidden]);
+        self.add(format!("{prefix}.k_proj.weight"), role, &[stack.kv_width(), source_width]);
+        self.add(format!("{prefix}.v_proj.weight"), role, &[stack.kv_width(), source_width]);
+        self.add(format!("{prefix}.o_proj.weight"), role, &[stack.hidden, stack.query_width()]);
     }
 
     fn add_norms(&mut self, layer: &str, part: &str, hidden: usize) {
-        self.add(format!("{layer}.pre_{part}_layernorm.weight"), &[hidden]);
-        self.add(format!("{layer}.post_{part}_layernorm.weight"), &[hidden]);
+        self.add(format!("{layer}.pre_{part}_layernorm.weight"), Role::Norm, &[hidden]);
+        self.add(format!("{layer}.post_{part}_layernorm.weight"), Role::Norm, &[hidden]);
     }
 
-    fn add(&mut self, name: String, shape: &[usize]) {
-        self.tensors.push((name, shape.to_vec()));
+    fn add(&mut self, name: String, role: Role, shape: &[usize]) {
+        self.tensors.push(TableEntry { name, shape: shape.to_vec(), role });
     }
 }
 

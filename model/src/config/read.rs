@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::fields::{Fields, Problems, brief};
-use super::{LayerKind, ModelConfig, StackConfig, alternating};
+use super::{ConfigFile, LayerKind, ModelConfig, StackConfig, alternating, quantization};
 use crate::error::{Error, Result};
 
 /// Largest width, so that no product of sizes can overflow further on; the published models stay below 15,000.
@@ -17,7 +17,7 @@ const MAX_LAYERS: usize = 1 << 12;
 /// Most tokens, of a vocabulary or of a sequence.
 const MAX_TOKENS: usize = 1 << 24;
 
-pub(super) fn read(path: &Path, config: &[u8], generation: Option<&[u8]>) -> Result<ModelConfig> {
+pub(super) fn read(path: &Path, config: &[u8], generation: Option<&[u8]>) -> Result<ConfigFile> {
     let top = parse(path, config)?;
     let generation = generation.map(|text| parse(&path.with_file_name("generation_config.json"), text)).transpose()?;
     let top = Fields::document("", &top);
@@ -28,8 +28,9 @@ pub(super) fn read(path: &Path, config: &[u8], generation: Option<&[u8]>) -> Res
     }
 
     let mut problems = Problems::default();
+    let scheme = quantization::read(&top, &mut problems);
     match read_model(&top, &generation, &mut problems) {
-        Some(config) if problems.0.is_empty() => Ok(config),
+        Some(model) if problems.0.is_empty() => Ok(ConfigFile { model, scheme }),
         _ => Err(Error::Config { path: path.to_owned(), problems: problems.0 }),
     }
 }

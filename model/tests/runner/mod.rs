@@ -3,8 +3,8 @@
 //! Shared by this crate's integration tests, each of which uses part of it.
 #![allow(dead_code, clippy::unwrap_used)]
 
-use kernels::{Backend, Candidate, Choice, Draw, PAGE_TOKENS, PageSpan, Precision, Sampling, ScoreAsk, Segment};
-use model::{CrossPages, Model, SourceRows, TargetRows, WeightSource, Workspace, WorkspaceLimits};
+use kernels::{Backend, Candidate, Choice, Draw, PAGE_TOKENS, PageSpan, Sampling, ScoreAsk, Segment};
+use model::{Arithmetic, CrossPages, Model, SourceRows, TargetRows, WeightSource, Workspace, WorkspaceLimits};
 
 /// Pages of a sequence in these tests: enough for the longest fixture.
 const SEQUENCE_PAGES: u32 = 40;
@@ -47,8 +47,8 @@ impl Sequence {
 
 impl<B: Backend> Runner<B> {
     /// Loads a model with room for `sequences` sequences.
-    pub fn new(backend: B, source: &dyn WeightSource, precision: Precision, sequences: u32) -> Self {
-        let model = Model::load(backend, source, precision, &mut |_| ()).unwrap();
+    pub fn new(backend: B, source: &dyn WeightSource, arithmetic: impl Into<Arithmetic>, sequences: u32) -> Self {
+        let model = Model::load(backend, source, arithmetic, &mut |_| ()).unwrap();
         let limits = WorkspaceLimits { source_rows: 4096, target_rows: 64, logits_rows: 64 };
         let space = model.workspace(limits).unwrap();
         let page_count = 2 * sequences * SEQUENCE_PAGES;

@@ -6,7 +6,7 @@
 use std::io::{Write, stdout};
 use std::time::Instant;
 
-use kernels::{PAGE_TOKENS, Precision, Sampling};
+use kernels::{PAGE_TOKENS, Sampling};
 use model::StepLoad;
 use serde::Serialize;
 
@@ -53,6 +53,7 @@ struct Line<'a> {
 pub fn bench(config: &Config, options: &BenchOptions) -> Result<(), CommandError> {
     let loaded = load(&config.model)?;
     let (model, level, threads) = (loaded.model.config().clone(), loaded.level.name(), config.model.threads);
+    let arithmetic = loaded.model.arithmetic();
     let capacity = room_for(options, loaded.capacity(config)?);
     capacity.door.check(options.source_len.get(), 0, options.target_len)?;
     let read_bytes_per_s = loaded.model.backend().read_bytes_per_s().map_err(crate::loading::LoadError::from)?;
@@ -64,9 +65,9 @@ pub fn bench(config: &Config, options: &BenchOptions) -> Result<(), CommandError
         let (first_s, whole_s) = bench.measure(batch)?;
         let step_s = (whole_s - first_s) / (options.target_len - 1) as f64;
         let lengths = StepLoad { batch, source_len: options.source_len.get(), target_len: options.target_len / 2 };
-        let step_bytes = model.step_bytes(config.model.precision, lengths);
+        let step_bytes = model.step_bytes(arithmetic, lengths);
         let line = Line {
-            engine: engine_name(config.model.precision),
+            engine: &format!("encdec-{arithmetic}"),
             shape: shape_name(config),
             source: lengths.source_len,
             target: options.target_len,
@@ -163,13 +164,6 @@ fn request(source: Vec<u32>, max_tokens: u32) -> GenerationRequest {
         sampling: Sampling::GREEDY,
         log_probs: None,
         score_prompt: false,
-    }
-}
-
-fn engine_name(precision: Precision) -> &'static str {
-    match precision {
-        Precision::F32 => "encdec-f32",
-        Precision::Bf16 => "encdec-bf16",
     }
 }
 

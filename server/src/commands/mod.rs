@@ -4,10 +4,12 @@
 
 mod bench;
 mod generate;
+mod quantize;
 mod serve;
 
 pub use bench::bench;
 pub use generate::generate;
+pub use quantize::quantize;
 pub use serve::serve;
 
 use crate::engine::Refusal;

@@ -90,7 +90,7 @@ fn start_message(config: &Config, loaded: &Loaded, capacity: &Capacity, address:
         address,
         model_name: &config.model.served_name,
         shape: &format!("{}+{} layers of {width}", encoder.layers, decoder.layers),
-        precision: config.model.precision,
+        arithmetic: loaded.model.arithmetic(),
         device: config.model.device,
         instruction_set: loaded.level.name(),
         threads: config.model.threads,

@@ -11,8 +11,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kernels::Precision;
 use kernels::cpu::Level;
+use kernels::{Precision, Scheme};
+use model::scheme_name;
 
 pub use error::{ConfigError, Fault, Problem};
 pub use layers::Layer;
@@ -24,6 +25,11 @@ pub const DEFAULTS: &str = include_str!("../../../config.toml");
 pub const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// Values of `model.dtype`.
 pub const DTYPES: [&str; 3] = ["auto", "f32", "bf16"];
+/// Values of `model.quantize`.
+pub const QUANTIZATIONS: [&str; 4] = ["auto", "none", "int8", "int4"];
+/// Schemes by name.
+pub const SCHEMES: [(&str, Scheme); 2] =
+    [(scheme_name(Scheme::Int8), Scheme::Int8), (scheme_name(Scheme::Int4), Scheme::Int4)];
 
 const DEFAULTS_ORIGIN: &str = "built-in config.toml";
 const MIB: i64 = 1 << 20;
@@ -66,8 +72,10 @@ pub struct ModelChoice {
     pub served_name: String,
     /// Where the arithmetic runs.
     pub device: Device,
-    /// Arithmetic of the large products.
+    /// Arithmetic of whatever is not quantised.
     pub precision: Precision,
+    /// What the matrices of the layers are quantised to.
+    pub quantize: Quantize,
     /// Threads of the model, at least one.
     pub threads: usize,
     /// Most capable CPU instructions to use; the best there are when absent.
@@ -94,6 +102,17 @@ pub enum TokenizerSource {
     File(PathBuf),
     /// There is none: ids in, ids out.
     None,
+}
+
+/// What the matrices of the layers are quantised to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quantize {
+    /// As the checkpoint is.
+    Auto,
+    /// Nothing; a checkpoint that is quantised is refused.
+    None,
+    /// This; a checkpoint of another scheme is refused.
+    To(Scheme),
 }
 
 /// Where the arithmetic runs.
@@ -228,12 +247,16 @@ impl ModelChoice {
         let mut levels = vec![(auto, None)];
         levels.extend(Level::ALL.map(|level| (level.name(), Some(level))));
         let precisions = [(auto, Precision::Bf16), (f32, Precision::F32), (bf16, Precision::Bf16)];
+        let [_, none, ..] = QUANTIZATIONS;
+        let mut quantizations = vec![(auto, Quantize::Auto), (none, Quantize::None)];
+        quantizations.extend(SCHEMES.map(|(name, scheme)| (name, Quantize::To(scheme))));
         Self {
             source,
             tokenizer,
             served_name,
             device: Device::read(reader),
             precision: reader.choice("model.dtype", &precisions),
+            quantize: reader.choice("model.quantize", &quantizations),
             threads: match reader.integer("model.threads", 0..=1024) {
                 0 => std::thread::available_parallelism().map_or(1, usize::from),
                 count => count,

@@ -1,0 +1,175 @@
+//! Where each tensor's numbers lie, and whether they are what the table calls for.
+//!
+//! Called by `checkpoint` when one is opened. A quantised tensor is two: `X.weight` becomes `X.weight_q8` or
+//! `X.weight_q4` with `X.weight_scale`; `docs/quantization.md` describes the format.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use kernels::quantize::GROUP;
+use kernels::{DType, Scheme, WeightPart};
+use safetensors::Dtype;
+
+use super::folder::Shards;
+use super::mapped::Bytes;
+use super::table::{TableEntry, TensorTable};
+use crate::error::{Error, Result, TensorProblem};
+
+/// Where a tensor's numbers lie.
+#[derive(Debug)]
+pub(super) struct Place {
+    rows: usize,
+    cols: usize,
+    numbers: Numbers,
+}
+
+#[derive(Debug)]
+enum Numbers {
+    Stored { dtype: DType, stretch: Stretch },
+    Quantized { scheme: Scheme, integers: Stretch, scales: Stretch },
+}
+
+/// Bytes of a file.
+#[derive(Debug)]
+struct Stretch {
+    file: usize,
+    range: Range<usize>,
+}
+
+impl Place {
+    /// The tensor's numbers.
+    pub fn part<'a>(&self, files: &'a [Bytes]) -> WeightPart<'a> {
+        let &Self { rows, cols, ref numbers } = self;
+        let bytes = |stretch: &Stretch| &files[stretch.file].as_slice()[stretch.range.clone()];
+        match numbers {
+            &Numbers::Stored { dtype, ref stretch } => WeightPart::Stored { rows, cols, dtype, bytes: bytes(stretch) },
+            &Numbers::Quantized { scheme, ref integers, ref scales } => {
+                WeightPart::Quantized { rows, cols, scheme, integers: bytes(integers), scales: bytes(scales) }
+            }
+        }
+    }
+
+    /// Gives the memory of the tensor's pages back.
+    pub fn release(&self, files: &[Bytes]) {
+        self.stretches().for_each(|stretch| files[stretch.file].release(stretch.range.clone()));
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.stretches().map(|stretch| stretch.range.len() as u64).sum()
+    }
+
+    fn stretches(&self) -> impl Iterator<Item = &Stretch> {
+        let (first, second) = match &self.numbers {
+            Numbers::Stored { stretch, .. } => (stretch, None),
+            Numbers::Quantized { integers, scales, .. } => (integers, Some(scales)),
+        };
+        [first].into_iter().chain(second)
+    }
+}
+
+/// A tensor that stands for another one, or for part of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Piece {
+    pub name: String,
+    pub dtype: Dtype,
+    pub shape: Vec<usize>,
+}
+
+/// What a weight that is quantised to `scheme` is stored as: its integers, and their scales.
+pub(super) fn quantized_pieces(name: &str, shape: &[usize], scheme: Scheme) -> [Piece; 2] {
+    let [rows, cols] = shape else { unreachable!("only matrices are quantised, {name} is none") };
+    let (suffix, integers, scales) = match scheme {
+        Scheme::Int8 => ("q8", (Dtype::I8, vec![*rows, *cols]), (Dtype::F32, vec![*rows])),
+        Scheme::Int4 => {
+            ("q4", (Dtype::U8, vec![*rows, cols.div_ceil(2)]), (Dtype::BF16, vec![*rows, cols.div_ceil(GROUP)]))
+        }
+    };
+    let piece = |suffix, (dtype, shape)| Piece { name: format!("{name}_{suffix}"), dtype, shape };
+    [piece(suffix, integers), piece("scale", scales)]
+}
+
+/// Finds every tensor of the table, or lists all that are missing or of another shape or number type. `quantize` is
+/// what the checkpoint says that it is quantised to.
+pub(super) fn check(table: &TensorTable, quantize: Option<Scheme>, shards: &Shards) -> Result<HashMap<String, Place>> {
+    let mut places = HashMap::new();
+    let mut problems = Vec::new();
+    for entry in table.entries() {
+        let found = match quantize.and_then(|quantize| entry.role.scheme(quantize)) {
+            None => find_stored(entry, shards).map_err(|problem| vec![problem]),
+            Some(scheme) => find_quantized(entry, scheme, shards),
+        };
+        match found {
+            Ok(place) => {
+                places.insert(entry.name.clone(), place);
+            }
+            Err(found) => problems.extend(found),
+        }
+    }
+    if problems.is_empty() { Ok(places) } else { Err(Error::Tensors { origin: shards.origin.clone(), problems }) }
+}
+
+fn find_stored(entry: &TableEntry, shards: &Shards) -> std::result::Result<Place, TensorProblem> {
+    let (dtype, stretch) = find(&entry.name, &entry.shape, shards)?;
+    let dtype = match dtype {
+        Dtype::F32 => DType::F32,
+        Dtype::BF16 => DType::Bf16,
+        Dtype::F16 => DType::F16,
+        other => {
+            let usable = "BF16, F16 and F32";
+            return Err(TensorProblem::DType { name: entry.name.clone(), found: other.to_string(), usable });
+        }
+    };
+    let (rows, cols) = rows_and_cols(&entry.shape);
+    Ok(Place { rows, cols, numbers: Numbers::Stored { dtype, stretch } })
+}
+
+fn find_quantized(
+    entry: &TableEntry,
+    scheme: Scheme,
+    shards: &Shards,
+) -> std::result::Result<Place, Vec<TensorProblem>> {
+    let found = quantized_pieces(&entry.name, &entry.shape, scheme).map(|piece| {
+        let (dtype, stretch) = find(&piece.name, &piece.shape, shards)?;
+        if dtype == piece.dtype {
+            return Ok(stretch);
+        }
+        let usable = match piece.dtype {
+            Dtype::I8 => "I8",
+            Dtype::U8 => "U8",
+            Dtype::BF16 => "BF16",
+            _ => "F32",
+        };
+        Err(TensorProblem::DType { name: piece.name, found: dtype.to_string(), usable })
+    });
+    let (rows, cols) = rows_and_cols(&entry.shape);
+    match found {
+        [Ok(integers), Ok(scales)] => {
+            Ok(Place { rows, cols, numbers: Numbers::Quantized { scheme, integers, scales } })
+        }
+        found => Err(found.into_iter().filter_map(std::result::Result::err).collect()),
+    }
+}
+
+/// A norm is one row.
+fn rows_and_cols(shape: &[usize]) -> (usize, usize) {
+    match *shape {
+        [rows, cols] => (rows, cols),
+        _ => (1, shape.iter().product()),
+    }
+}
+
+/// A tensor of this name and shape, whatever its numbers.
+fn find(name: &str, shape: &[usize], shards: &Shards) -> std::result::Result<(Dtype, Stretch), TensorProblem> {
+    // Some writers leave the prefix of the outer module away.
+    let bare = name.strip_prefix("model.").unwrap_or(name);
+    let (file, stored) = shards
+        .find(name)
+        .or_else(|| shards.find(bare))
+        .ok_or_else(|| TensorProblem::Missing { name: name.to_owned(), shard: shards.promise(name, bare) })?;
+    let tensor = stored.info;
+    if tensor.shape != shape {
+        let (expected, found) = (shape.to_vec(), tensor.shape.clone());
+        return Err(TensorProblem::Shape { name: name.to_owned(), expected, found });
+    }
+    Ok((tensor.dtype, Stretch { file, range: stored.range }))
+}

@@ -1,0 +1,26 @@
+//! `server quantize`: a quantised copy of a checkpoint, in a folder of its own.
+//!
+//! Called by `main`. The format and the writing are `model`'s.
+
+use model::Checkpoint;
+
+use super::CommandError;
+use crate::cli::QuantizeOptions;
+use crate::config::{Config, ModelSource};
+use crate::progress::LoadProgress;
+
+/// Writes the copy.
+///
+/// # Errors
+/// When there is no checkpoint to copy, the folder is not empty, or a file cannot be written.
+pub fn quantize(config: &Config, options: &QuantizeOptions) -> Result<(), CommandError> {
+    let source = match &config.model.source {
+        ModelSource::Demo => Checkpoint::embedded()?,
+        ModelSource::Checkpoint(folder) => Checkpoint::open(folder)?,
+        ModelSource::Shape(_) => unreachable!("the command takes no shape"),
+    };
+    let progress = LoadProgress::new("quantising", source.tensor_bytes());
+    model::quantize(&source, options.scheme, &options.out, &mut |bytes| progress.advance(bytes))?;
+    progress.finish();
+    Ok(())
+}
