@@ -30,18 +30,26 @@ pub fn exp(x: f32) -> f32 {
     if x < -87.0 { 0.0 } else { value }
 }
 
+/// Below this magnitude [`tanh`] is its polynomial.
+pub const TANH_SMALL: f32 = 0.25;
+
 /// Hyperbolic tangent, within 4 ulp: odd polynomial near zero, else `1 - 2 / (e^2x + 1)`.
 #[inline(always)]
 pub fn tanh(x: f32) -> f32 {
     let magnitude = x.abs();
     let large = 1.0 - 2.0 / (exp(2.0 * magnitude.min(20.0)) + 1.0);
-    let square = x * x;
+    if magnitude < TANH_SMALL { tanh_small(x) } else { large.copysign(x) }
+}
+
+/// [`tanh`] of numbers below [`TANH_SMALL`] in magnitude, to the last bit.
+#[inline(always)]
+pub fn tanh_small(x: f32) -> f32 {
+    let (magnitude, square) = (x.abs(), x * x);
     let mut p = 62.0 / 2835.0;
     p = square.mul_add(p, -17.0 / 315.0);
     p = square.mul_add(p, 2.0 / 15.0);
     p = square.mul_add(p, -1.0 / 3.0);
-    let small = (square * magnitude).mul_add(p, magnitude);
-    (if magnitude < 0.25 { small } else { large }).copysign(x)
+    (square * magnitude).mul_add(p, magnitude).copysign(x)
 }
 
 /// `cap * tanh(x / cap)`: keeps `x` within `(-cap, cap)`.

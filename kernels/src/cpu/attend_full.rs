@@ -226,7 +226,7 @@ impl Full<'_> {
     fn score(&self, keys: &[u32], seen: &Range<usize>, rows: usize, scratch: &mut Scratch) {
         let dim = self.shape.head_dim;
         let (x, x_stride) = prepare(self.isa, self.operands, &scratch.query, dim, &mut scratch.operands);
-        scratch.scores.clear();
+        // Every number is overwritten.
         scratch.scores.resize(rows * seen.len(), 0.0);
         let units = self.units(dim);
         for position in seen.clone().step_by(PANEL) {
@@ -247,7 +247,6 @@ impl Full<'_> {
     /// `output[row] = weights[row] . values` over the positions in `seen`.
     fn combine(&self, values: &[u32], seen: &Range<usize>, rows: usize, scratch: &mut Scratch) {
         let columns = self.shape.head_dim.next_multiple_of(PANEL);
-        scratch.output.clear();
         scratch.output.resize(rows * columns, 0.0);
         let (x, x_stride) = prepare(self.isa, self.operands, &scratch.scores, seen.len(), &mut scratch.operands);
         let value_units = values.len() / columns;

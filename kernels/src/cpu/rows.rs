@@ -119,8 +119,12 @@ for_each_isa! {
             *score *= scale;
         }
         if let Some(cap) = cap {
-            for score in scores.iter_mut() {
-                *score = math::softcap(*score, cap);
+            let largest = scores.iter().fold(0, |largest, score| largest.max(score.to_bits() & 0x7fff_ffff));
+            // Scores are mostly far below the cap; what is no number counts as large.
+            if f32::from_bits(largest) / cap < math::TANH_SMALL {
+                scores.iter_mut().for_each(|score| *score = cap * math::tanh_small(*score / cap));
+            } else {
+                scores.iter_mut().for_each(|score| *score = math::softcap(*score, cap));
             }
         }
         let mut lanes = [f32::NEG_INFINITY; LANES];
