@@ -120,6 +120,10 @@ impl Backend for Cpu {
         Matrix::pack(&self.pool, parts, format, usage)
     }
 
+    fn matrix_bytes(&self, matrix: &Matrix) -> usize {
+        matrix.bytes()
+    }
+
     fn gain(&self, weight: &WeightPart<'_>) -> Result<Gain> {
         weight.check()?;
         let (rows, cols) = weight.shape();
