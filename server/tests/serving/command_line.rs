@@ -194,7 +194,8 @@ fn a_sweep_whose_report_cannot_be_written_says_so_before_it_measures() {
 
 #[test]
 fn a_profile_shows_encoder_and_decode_step_of_each_batch_size() {
-    let printed = printed(&run(&["bench", "--profile", "--source", "20", "--target", "30", "--batch", "1,3"]));
+    let printed =
+        printed(&run(&["bench", "--profile", "--threads", "1", "--source", "20", "--target", "30", "--batch", "1,3"]));
     let tables: Vec<&str> = printed.split("\n\n").collect();
     assert_eq!(tables.len(), 5, "{printed}");
     for (table, title) in tables[1..].iter().zip([

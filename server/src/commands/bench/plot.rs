@@ -75,7 +75,7 @@ fn draw(curves: &[Curve<'_>], svg: &mut String) -> Result<(), PlotError> {
         .x_label_area_size(46)
         .y_label_area_size(64)
         .build_cartesian_2d(x, y.with_key_points(ticks(times)))?;
-    let text = ("sans-serif", 14).into_font().color(&TEXT);
+    let text = ("sans-serif", 16).into_font().color(&TEXT);
     chart
         .configure_mesh()
         .x_desc("batch (sequences)")

@@ -150,7 +150,8 @@ fn lines(phase: &Phase, runs: u32, read_bytes_per_s: f64) -> Vec<Vec<String>> {
             format!("{:.0} %", 100.0 * floor_ms / ms),
         ]
     };
-    let mut ops: Vec<_> = phase.costs.iter().collect();
+    // An op on no rows, such as scores that nobody asked for, is a call that did nothing.
+    let mut ops: Vec<_> = phase.costs.iter().filter(|(_, cost)| cost.bytes > 0).collect();
     ops.sort_by_key(|(_, cost)| std::cmp::Reverse(cost.time));
     let sum = ops.iter().fold(Cost::default(), |sum, (_, cost)| sum + **cost);
     let outside_ms = whole_ms - milliseconds(sum.time, runs);
