@@ -168,6 +168,10 @@ pub trait Backend: Send + 'static {
     fn activations(&self, rows: usize, width: usize) -> Result<Self::Activations>;
     /// Packs parts, one below the other, into one matrix `[sum of rows, cols]`. Lookup tables are not quantised.
     fn matrix(&self, parts: &[WeightPart<'_>], format: WeightFormat, usage: MatrixUse) -> Result<Self::Matrix>;
+    /// Bytes that a product with a matrix reads.
+    fn matrix_bytes(&self, matrix: &Self::Matrix) -> usize;
+    /// Bytes that [`Self::choose`] reads of a table for [`MatrixUse::Output`], at least.
+    fn choice_bytes(&self, table: &Self::Matrix) -> usize;
     /// A norm's weight, `[width]`, stored zero-centred: the norm multiplies by `1 + w`.
     fn gain(&self, weight: &WeightPart<'_>) -> Result<Self::Gain>;
     /// Angles `position * theta^(-2i / head_dim)` for positions below `positions`, in float32.

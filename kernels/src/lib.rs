@@ -7,6 +7,7 @@
 pub mod backend;
 pub mod cpu;
 pub mod math;
+pub mod profiled;
 pub mod quantize;
 pub mod reference;
 pub mod sampling;
@@ -16,6 +17,7 @@ pub use backend::{
     AttentionShape, Backend, Draw, Error, LinearRows, Output, PAGE_TOKENS, PageShape, PageSpan, PagedRows, Precision,
     Result, Sandwich, Segment,
 };
+pub use profiled::Profiled;
 pub use quantize::Scheme;
 pub use sampling::{Candidate, Choice, Sampling, ScoreAsk, TokenScore};
 pub use weights::{DType, MatrixUse, WeightFormat, WeightPart};

@@ -28,7 +28,7 @@ enum Subcommands {
     Serve(ServeArguments),
     /// Write one continuation to standard output
     Generate(GenerateArguments),
-    /// Measure encoder and decoder without HTTP; prints JSON lines
+    /// Measure encoder and decoder without HTTP; prints JSON lines, or tables
     Bench(BenchArguments),
     /// Write a quantised copy of a checkpoint
     Quantize(QuantizeArguments),
@@ -78,9 +78,47 @@ pub struct BenchOptions {
     /// Tokens generated from each, at least 2: the first ends the encoder's time, the others are steps
     #[arg(long = "target", value_name = "TOKENS", default_value = "64", value_parser = target_len)]
     pub target_len: usize,
-    /// Batch sizes, one measurement each
-    #[arg(long = "batch", value_name = "SIZES", value_delimiter = ',', default_value = "1,8,32")]
-    pub batches: Vec<NonZeroUsize>,
+    /// Batch sizes, one measurement each [default: 1,8,32; with --sweep 1,2,4,8,16,32]
+    #[arg(long = "batch", value_name = "SIZES", value_delimiter = ',')]
+    batches: Vec<NonZeroUsize>,
+    /// Measure every precision, print a table and write a report
+    #[arg(long, conflicts_with_all = ["profile", "dtype", "quantize"])]
+    sweep: bool,
+    /// Show time and bytes of each op instead, against what the memory allows
+    #[arg(long)]
+    profile: bool,
+    /// Markdown page whose section the sweep writes [default: docs/benchmarks.md if there is one here, else
+    /// benchmarks.md]
+    #[arg(long, value_name = "FILE", requires = "sweep")]
+    pub report: Option<PathBuf>,
+}
+
+/// How a bench measures and what it prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BenchKind {
+    /// A JSON line for each batch size.
+    Lines,
+    /// A table of every precision, and a report.
+    Sweep,
+    /// A table of ops for each batch size.
+    Profile,
+}
+
+impl BenchOptions {
+    /// What is asked for.
+    pub fn kind(&self) -> BenchKind {
+        match self {
+            Self { sweep: true, .. } => BenchKind::Sweep,
+            Self { profile: true, .. } => BenchKind::Profile,
+            _ => BenchKind::Lines,
+        }
+    }
+
+    /// Batch sizes in the order in which they are measured.
+    pub fn batches(&self) -> Vec<usize> {
+        let usual: &[usize] = if self.sweep { &[1, 2, 4, 8, 16, 32] } else { &[1, 8, 32] };
+        if self.batches.is_empty() { usual.to_vec() } else { self.batches.iter().map(|batch| batch.get()).collect() }
+    }
 }
 
 /// A quantised copy.
@@ -307,9 +345,22 @@ mod tests {
         let (command, _) = resolve("server bench --shape s-s --source 128 --target 32 --batch 1,4 --dtype f32");
         let Command::Bench(options) = command else { panic!("it is bench") };
         assert_eq!((options.source_len.get(), options.target_len), (128, 32));
-        assert_eq!(options.batches.iter().map(|batch| batch.get()).collect::<Vec<_>>(), [1, 4]);
+        assert_eq!((options.batches(), options.kind()), (vec![1, 4], BenchKind::Lines));
         let Command::Bench(defaults) = resolve("server bench").0 else { panic!("it is bench") };
-        assert_eq!(defaults.batches.len(), 3);
+        assert_eq!(defaults.batches(), [1, 8, 32]);
+    }
+
+    #[test]
+    fn bench_sweeps_or_profiles_but_not_both() {
+        let Command::Bench(sweep) = resolve("server bench --sweep --report a.md").0 else { panic!("it is bench") };
+        assert_eq!((sweep.kind(), sweep.batches()), (BenchKind::Sweep, vec![1, 2, 4, 8, 16, 32]));
+        assert_eq!(sweep.report, Some("a.md".into()));
+        let Command::Bench(profile) = resolve("server bench --profile --dtype f32").0 else { panic!("it is bench") };
+        assert_eq!((profile.kind(), profile.batches()), (BenchKind::Profile, vec![1, 8, 32]));
+        // A sweep measures every precision: one that is named would be ignored.
+        assert_eq!(refusal("server bench --sweep --profile"), ErrorKind::ArgumentConflict);
+        assert_eq!(refusal("server bench --sweep --dtype f32"), ErrorKind::ArgumentConflict);
+        assert_eq!(refusal("server bench --report a.md"), ErrorKind::MissingRequiredArgument);
     }
 
     #[test]

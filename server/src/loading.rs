@@ -5,15 +5,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kernels::Scheme;
 use kernels::cpu::{Cpu, Isa, Level};
+use kernels::{Backend, Scheme};
 use model::{
     Arithmetic, Checkpoint, Model, ModelConfig, RandomWeights, Tokenizer, WeightSource, WorkspaceLimits, scheme_name,
     shapes,
 };
 
 use crate::config::{Config, ModelChoice, ModelSource, Quantize, TokenizerSource};
-use crate::engine::{Engine, EngineLimits, EngineSettings, ModelExecutor};
+use crate::engine::{Engine, EngineLimits, EngineSettings, Executor, ModelExecutor};
 use crate::progress::LoadProgress;
 use crate::scheduler::{ModelTokens, SchedulerLimits};
 use crate::telemetry::Metrics;
@@ -80,9 +80,9 @@ pub enum LoadError {
 }
 
 /// A model in memory, before it has pages.
-pub struct Loaded {
+pub struct Loaded<B: Backend = Cpu> {
     /// The model.
-    pub model: Model<Cpu>,
+    pub model: Model<B>,
     /// Text to ids; absent where ids are all that is served.
     pub tokenizer: Option<Arc<Tokenizer>>,
     /// Instructions the kernels use.
@@ -103,8 +103,16 @@ pub struct Capacity {
 /// # Errors
 /// When files, shapes, instructions or memory do not allow it.
 pub fn load(choice: &ModelChoice) -> Result<Loaded, LoadError> {
+    load_on(choice, |cpu| cpu)
+}
+
+/// As [`load`], on a backend made from the one that would compute.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_on<B: Backend>(choice: &ModelChoice, wrap: impl FnOnce(Cpu) -> B) -> Result<Loaded<B>, LoadError> {
     let isa = choice.instruction_set.map_or_else(|| Ok(Isa::detect()), Isa::force)?;
-    let backend = Cpu::new(isa, choice.threads);
+    let backend = wrap(Cpu::new(isa, choice.threads));
     let checkpoint = match &choice.source {
         ModelSource::Demo => Some(Checkpoint::embedded()?),
         ModelSource::Checkpoint(folder) => Some(Checkpoint::open(folder)?),
@@ -160,7 +168,7 @@ fn check_vocabulary(tokenizer: &Tokenizer, config: &ModelConfig) -> Result<(), L
     if max_id as usize >= vocab { Err(LoadError::ForeignTokenizer { max_id, vocab }) } else { Ok(()) }
 }
 
-impl Loaded {
+impl<B: Backend> Loaded<B> {
     /// The limits that hold for this model under these settings.
     ///
     /// # Errors
@@ -193,6 +201,19 @@ impl Loaded {
     /// # Errors
     /// When there is no memory or no thread for it.
     pub fn start(self, capacity: Capacity, metrics: Metrics) -> Result<Engine, LoadError> {
+        self.start_with(capacity, metrics, |executor| Box::new(executor))
+    }
+
+    /// As [`Self::start`], with an executor made from the one that would run.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(
+        self,
+        capacity: Capacity,
+        metrics: Metrics,
+        wrap: impl FnOnce(ModelExecutor<B>) -> Box<dyn Executor>,
+    ) -> Result<Engine, LoadError> {
         let Capacity { door, steps } = capacity;
         let tokens =
             ModelTokens { start: self.model.config().start_token, end: self.model.config().end_tokens.clone() };
@@ -201,7 +222,7 @@ impl Loaded {
             target_rows: steps.step_rows,
             logits_rows: steps.step_rows,
         };
-        let executor = ModelExecutor::new(self.model, door.pages, workspace)?;
-        Engine::start(Box::new(executor), EngineSettings { door, steps, tokens, metrics }).map_err(LoadError::Thread)
+        let executor = wrap(ModelExecutor::new(self.model, door.pages, workspace)?);
+        Engine::start(executor, EngineSettings { door, steps, tokens, metrics }).map_err(LoadError::Thread)
     }
 }

@@ -28,10 +28,16 @@ fn main() -> ExitCode {
     let done = match &command {
         Command::Serve => commands::serve(&config),
         Command::Generate(options) => commands::generate(&config, options),
-        Command::Bench(options) => commands::bench(&config, options),
+        Command::Bench(options) => commands::bench(&config, options, &command_line()),
         Command::Quantize(options) => commands::quantize(&config, options),
     };
     done.map_or_else(|error| failure(&error, FAILURE), |()| ExitCode::SUCCESS)
+}
+
+/// How the process was started, for people to repeat it.
+fn command_line() -> String {
+    let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+    std::iter::once("server".to_owned()).chain(arguments).collect::<Vec<_>>().join(" ")
 }
 
 fn failure(error: &dyn Error, code: u8) -> ExitCode {

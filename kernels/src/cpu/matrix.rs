@@ -77,12 +77,6 @@ impl Matrix {
         self.rows.div_ceil(PANEL)
     }
 
-    /// Bytes in memory.
-    pub fn bytes(&self) -> usize {
-        let screen = self.screen.as_ref().map_or(0, Screen::bytes);
-        screen + self.data.bytes()
-    }
-
     /// Writes row `index` times `scale` to `out`, `cols` numbers.
     pub(crate) fn read_row(&self, index: usize, scale: f32, out: &mut [f32]) {
         let (panel, lane) = (index / PANEL, index % PANEL);
@@ -115,7 +109,8 @@ impl Matrix {
 }
 
 impl Data {
-    fn bytes(&self) -> usize {
+    /// Bytes in memory.
+    pub fn bytes(&self) -> usize {
         match self {
             Self::PanelF32(data) | Self::RowsF32(data) => data.len() * 4,
             Self::PanelBf16(data) => data.len() * 4,

@@ -38,7 +38,7 @@ use buffer::Buffer;
 use pages::KvRows;
 use pool::Pool;
 use product::Rows;
-use screen::{Choose, ScreenSpace};
+use screen::{Choose, Screen, ScreenSpace};
 use tile::Operands;
 
 /// Numbers below which a row-wise op stays on the calling thread: waking others costs more.
@@ -121,6 +121,14 @@ impl Backend for Cpu {
 
     fn matrix(&self, parts: &[WeightPart<'_>], format: WeightFormat, usage: MatrixUse) -> Result<Matrix> {
         Matrix::pack(&self.pool, parts, format, usage)
+    }
+
+    fn matrix_bytes(&self, matrix: &Matrix) -> usize {
+        matrix.data.bytes()
+    }
+
+    fn choice_bytes(&self, table: &Matrix) -> usize {
+        table.screen.as_ref().map_or(0, Screen::bytes)
     }
 
     fn gain(&self, weight: &WeightPart<'_>) -> Result<Gain> {

@@ -13,24 +13,46 @@ use std::thread::{JoinHandle, Thread};
 /// As the least number of items worth splitting: run on the calling thread alone.
 pub const ALONE: usize = usize::MAX;
 
-/// Turns of the spin loop before a worker sleeps: some 50 microseconds.
+/// Turns of the spin loop before a worker sleeps: 50 to 100 microseconds, by the length of the processor's pause.
 const SPIN_TURNS: u32 = 2_000;
+
+/// Turns between two offers of the core to whoever else could run: a few microseconds. On a busy machine two threads
+/// of the pool may find themselves on one core, where each would otherwise wait for the end of the other's spinning.
+const YIELD_TURNS: u32 = 64;
 
 type Job = *const (dyn Fn(usize) + Sync);
 
+/// Threads of a call, in the low bits of [`Call::word`]; the calls are counted in the rest.
+const THREAD_BITS: u32 = 16;
+
 struct Shared {
-    /// Counts jobs; a change wakes the workers.
-    generation: AtomicUsize,
-    /// Workers still busy with the current job.
-    busy: AtomicUsize,
+    call: Apart<Call>,
+    report: Apart<Report>,
+}
+
+/// Something with cache lines of its own (processors fetch them in pairs), so that threads that poll one thing are not
+/// held up by those that write another.
+#[repr(align(128))]
+struct Apart<T>(T);
+
+/// What the owner writes and workers wait for.
+struct Call {
+    /// Counts jobs and says how many threads the current one is for; a change wakes the workers.
+    word: AtomicUsize,
     /// The current job, valid while `busy` is above zero.
     job: UnsafeCell<Option<Job>>,
     stop: AtomicBool,
+}
+
+/// What workers write and the owner waits for.
+struct Report {
+    /// Workers still busy with the current job.
+    busy: AtomicUsize,
     panicked: AtomicBool,
 }
 
-// SAFETY: `job` is written by the owner only while `busy` is zero, and read by workers only between the
-// release-store of `generation` that follows the write and their own decrement of `busy`.
+// SAFETY: `job` is written by the owner only while `busy` is zero, and read only by the workers that the job is for,
+// between the release-store of `word` that follows the write and their own decrement of `busy`.
 unsafe impl Sync for Shared {}
 // SAFETY: the pointer inside is to a `Sync` closure that outlives the job (see `run`).
 unsafe impl Send for Shared {}
@@ -46,12 +68,10 @@ pub struct Pool {
 impl Pool {
     /// A pool of `threads` threads in all, at least one.
     pub fn new(threads: usize) -> Self {
+        assert!(threads < 1 << THREAD_BITS, "a pool has at most {} threads", (1 << THREAD_BITS) - 1);
         let shared = Arc::new(Shared {
-            generation: AtomicUsize::new(0),
-            busy: AtomicUsize::new(0),
-            job: UnsafeCell::new(None),
-            stop: AtomicBool::new(false),
-            panicked: AtomicBool::new(false),
+            call: Apart(Call { word: AtomicUsize::new(0), job: UnsafeCell::new(None), stop: AtomicBool::new(false) }),
+            report: Apart(Report { busy: AtomicUsize::new(0), panicked: AtomicBool::new(false) }),
         });
         let workers = (1..threads.max(1))
             .map(|index| {
@@ -73,36 +93,43 @@ impl Pool {
 
     /// Runs `job(thread)` once on every thread and returns when all are done.
     pub fn run(&self, job: &(dyn Fn(usize) + Sync)) {
-        if self.workers.is_empty() {
+        self.run_on(self.threads(), job);
+    }
+
+    /// Runs `job(thread)` once on each of the first `threads` threads; the others sleep on.
+    fn run_on(&self, threads: usize, job: &(dyn Fn(usize) + Sync)) {
+        let workers = &self.workers[..threads - 1];
+        if workers.is_empty() {
             return job(0);
         }
         assert!(!self.running.swap(true, Ordering::Acquire), "jobs of one pool do not nest");
+        let Shared { call: Apart(call), report: Apart(report) } = &*self.shared;
         // SAFETY: only the lifetime is erased; this function does not return before every worker is done.
         let erased: Job = unsafe { std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), Job>(job) };
         // SAFETY: no worker reads the cell while `busy` is zero.
-        unsafe { *self.shared.job.get() = Some(erased) };
-        self.shared.busy.store(self.workers.len(), Ordering::Relaxed);
-        self.shared.generation.fetch_add(1, Ordering::Release);
-        for (thread, _) in &self.workers {
+        unsafe { *call.job.get() = Some(erased) };
+        report.busy.store(workers.len(), Ordering::Relaxed);
+        let calls = call.word.load(Ordering::Relaxed) >> THREAD_BITS;
+        call.word.store(calls.wrapping_add(1) << THREAD_BITS | threads, Ordering::Release);
+        for (thread, _) in workers {
             thread.unpark();
         }
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job(0)));
         let mut turns = 0_u32;
-        while self.shared.busy.load(Ordering::Acquire) > 0 {
+        while report.busy.load(Ordering::Acquire) > 0 {
             turns += 1;
-            // A worker may have lost its core to another process: give ours away rather than burn it.
-            if turns.is_multiple_of(1024) { std::thread::yield_now() } else { std::hint::spin_loop() }
+            spin(turns);
         }
         self.running.store(false, Ordering::Release);
-        let worker_panicked = self.shared.panicked.swap(false, Ordering::Relaxed);
+        let worker_panicked = report.panicked.swap(false, Ordering::Relaxed);
         if let Err(panic) = outcome {
             std::panic::resume_unwind(panic);
         }
         assert!(!worker_panicked, "a kernel thread panicked");
     }
 
-    /// Splits `0 .. items` evenly over the threads and runs `job(share)` on each; small jobs (`items` below
-    /// `least`) run on the caller alone.
+    /// Splits `0 .. items` evenly over the threads and runs `job(share)` on each, of no more threads than there are
+    /// items; small jobs (`items` below `least`) run on the caller alone.
     pub fn split(&self, items: usize, least: usize, job: impl Fn(Range<usize>) + Sync) {
         if items == 0 {
             return;
@@ -110,13 +137,8 @@ impl Pool {
         if items < least.max(2) {
             return job(0..items);
         }
-        let threads = self.threads();
-        self.run(&|thread| {
-            let share = items * thread / threads..items * (thread + 1) / threads;
-            if !share.is_empty() {
-                job(share);
-            }
-        });
+        let threads = self.threads().min(items);
+        self.run_on(threads, &|thread| job(items * thread / threads..items * (thread + 1) / threads));
     }
 
     /// As [`Self::split`], over rows of a buffer: each thread gets its rows as a slice of its own.
@@ -154,7 +176,7 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Release);
+        self.shared.call.0.stop.store(true, Ordering::Release);
         for (thread, handle) in &mut self.workers {
             thread.unpark();
             if let Some(handle) = handle.take() {
@@ -166,26 +188,41 @@ impl Drop for Pool {
 }
 
 fn work(shared: &Shared, index: usize) {
+    let Shared { call: Apart(call), report: Apart(report) } = shared;
     let mut seen = 0;
     loop {
         let mut turns = 0;
-        while shared.generation.load(Ordering::Acquire) == seen {
-            if shared.stop.load(Ordering::Acquire) {
+        let word = loop {
+            let word = call.word.load(Ordering::Acquire);
+            if word != seen {
+                break word;
+            }
+            if call.stop.load(Ordering::Acquire) {
                 return;
             }
             turns += 1;
-            if turns < SPIN_TURNS { std::hint::spin_loop() } else { std::thread::park() }
+            if turns < SPIN_TURNS { spin(turns) } else { std::thread::park() }
+        };
+        seen = word;
+        // Jobs for fewer threads do not wait for this one, which may see any of them or none.
+        if index >= word & ((1 << THREAD_BITS) - 1) {
+            continue;
         }
-        seen += 1;
-        // SAFETY: the generation changed, so the job was written before, and stays until `busy` is zero.
-        let job = unsafe { (*shared.job.get()).expect("a job is set before its generation") };
-        // SAFETY: `run` keeps the closure alive until every worker has decremented `busy`.
+        // SAFETY: the word changed and counts this thread in, so the job was written before and stays until `busy` is
+        // zero.
+        let job = unsafe { (*call.job.get()).expect("a job is set before its call") };
+        // SAFETY: `run_on` keeps the closure alive until every worker has decremented `busy`.
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| unsafe { (*job)(index) }));
         if outcome.is_err() {
-            shared.panicked.store(true, Ordering::Relaxed);
+            report.panicked.store(true, Ordering::Relaxed);
         }
-        shared.busy.fetch_sub(1, Ordering::Release);
+        report.busy.fetch_sub(1, Ordering::Release);
     }
+}
+
+/// One turn of waiting.
+fn spin(turn: u32) {
+    if turn.is_multiple_of(YIELD_TURNS) { std::thread::yield_now() } else { std::hint::spin_loop() }
 }
 
 /// A slice that several threads write, each its own part.
@@ -254,6 +291,24 @@ mod tests {
             });
             assert!(data.iter().all(|&value| value == 1));
         }
+    }
+
+    #[test]
+    fn no_more_threads_take_part_than_there_are_items_and_none_is_lost_by_sitting_out() {
+        let pool = Pool::new(4);
+        let mut data = vec![0_usize; 9];
+        for turn in 0..3000 {
+            let items = 1 + turn % 9;
+            let ran = AtomicUsize::new(0);
+            pool.split_rows((&mut data, 1), items, 1, |share, data| {
+                ran.fetch_add(1, Ordering::Relaxed);
+                assert!(!share.is_empty() && share.len() == data.len());
+                data.iter_mut().for_each(|count| *count += 1);
+            });
+            assert_eq!(ran.into_inner(), items.min(4));
+        }
+        let expected: Vec<usize> = (0..9).map(|item| (0..3000).filter(|turn| turn % 9 >= item).count()).collect();
+        assert_eq!(data, expected);
     }
 
     #[test]

@@ -251,3 +251,31 @@ for_each_isa! {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::Mutex;
+    use std::thread;
+
+    use super::*;
+    use crate::backend::{Backend, Precision};
+    use crate::weights::{MatrixUse, WeightPart};
+
+    #[test]
+    fn every_thread_takes_its_part_of_a_single_row() {
+        let cpu = Cpu::new(Isa::detect(), 2);
+        let part = WeightPart::Random { rows: 512, cols: 128, seed: 1, deviation: 1.0 };
+        let matrix = cpu.matrix(&[part], Precision::Bf16.into(), MatrixUse::Multiply).unwrap();
+        let finished = Mutex::new(Vec::new());
+        let mut out = vec![0.0; matrix.rows];
+        product(&cpu, &Rows { x: &[1.0; 128], count: 1 }, &matrix, &mut out, |stretch| {
+            finished.lock().unwrap().push((thread::current().id(), stretch.len()));
+        });
+        let finished = finished.into_inner().unwrap();
+        assert_eq!(finished.iter().map(|(_, len)| len).sum::<usize>(), 512);
+        assert_eq!(finished.iter().map(|(thread, _)| *thread).collect::<HashSet<_>>().len(), 2);
+        let own = finished.iter().filter(|(id, _)| *id == thread::current().id()).map(|(_, len)| len).sum::<usize>();
+        assert_eq!(own, 256, "half of the columns each");
+    }
+}

@@ -140,6 +140,14 @@ impl Backend for Reference {
         Ok(Matrix { count: data.len() / cols, rows: Rows { data, width: cols }, precision, quantized })
     }
 
+    fn matrix_bytes(&self, matrix: &Matrix) -> usize {
+        matrix.rows.data.len() * 4
+    }
+
+    fn choice_bytes(&self, table: &Matrix) -> usize {
+        self.matrix_bytes(table)
+    }
+
     fn gain(&self, weight: &WeightPart<'_>) -> Result<Vec<f32>> {
         let mut values = vec![0.0; weight.shape().0 * weight.shape().1];
         values.chunks_mut(weight.shape().1).enumerate().for_each(|(row, out)| weight.read_row(row, out));

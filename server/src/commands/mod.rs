@@ -12,6 +12,10 @@ pub use generate::generate;
 pub use quantize::quantize;
 pub use serve::serve;
 
+use std::path::PathBuf;
+
+use plotters::drawing::DrawingAreaErrorKind;
+
 use crate::engine::Refusal;
 use crate::loading::LoadError;
 
@@ -41,6 +45,20 @@ pub enum CommandError {
         action: &'static str,
         /// The system's answer.
         source: std::io::Error,
+    },
+    /// The page or the chart of a sweep.
+    #[error("cannot write the report to {}", path.display())]
+    Report {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The chart of a sweep.
+    #[error("cannot draw the chart")]
+    Chart {
+        /// The drawing library's answer.
+        source: DrawingAreaErrorKind<std::io::Error>,
     },
     /// A text prompt for a model without a tokenizer.
     #[error("this model has no tokenizer: name one with --tokenizer FILE")]

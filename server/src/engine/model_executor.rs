@@ -27,16 +27,22 @@ impl<B: Backend> ModelExecutor<B> {
         Ok(Self { pages: model.pages(pages)?, space: model.workspace(limits)?, model, output: OutputRows::default() })
     }
 
-    fn encode(&mut self, step: &EncodeStep, tables: &[u32]) {
+    /// The encoder's part of a plan, if it has one.
+    pub fn encode(&mut self, plan: &Plan) {
+        let Some(step) = plan.encode() else { return };
         let EncodeStep { tokens, positions, segments, .. } = step;
         self.model.encode(SourceRows { tokens, positions, segments }, step.layers.clone(), &mut self.space);
         if step.is_last {
-            let sources = CrossPages { segments, spans: &step.cross_spans, tables };
+            let sources = CrossPages { segments, spans: &step.cross_spans, tables: &plan.tables };
             self.model.write_cross(sources, &mut self.space, &mut self.pages);
         }
     }
 
-    fn decode(&mut self, plan: &Plan, chosen: &mut Vec<Option<u32>>) {
+    /// The decoder's part of a plan, if it has one, and the tokens that are drawn.
+    pub fn decode(&mut self, plan: &Plan, chosen: &mut Vec<Option<u32>>) {
+        if plan.tokens.is_empty() {
+            return;
+        }
         let rows = TargetRows {
             tokens: &plan.tokens,
             positions: &plan.positions,
@@ -63,12 +69,8 @@ impl<B: Backend> ModelExecutor<B> {
 
 impl<B: Backend> Executor for ModelExecutor<B> {
     fn run(&mut self, plan: &Plan, chosen: &mut Vec<Option<u32>>) -> Result<(), ExecutorError> {
-        if let Some(step) = plan.encode() {
-            self.encode(step, &plan.tables);
-        }
-        if !plan.tokens.is_empty() {
-            self.decode(plan, chosen);
-        }
+        self.encode(plan);
+        self.decode(plan, chosen);
         Ok(())
     }
 

@@ -159,3 +159,62 @@ fn bench_prints_a_json_line_for_each_batch_size() {
     }
     assert!(lines[1]["step_bytes"].as_u64() > lines[0]["step_bytes"].as_u64(), "more sequences, more K/V");
 }
+
+#[test]
+fn a_sweep_prints_every_precision_and_replaces_its_section_of_the_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("page.md");
+    let page = text(&page);
+    std::fs::write(page, "# Page\n\n<!-- sweep:begin -->\nold\n<!-- sweep:end -->\n\nafter\n").unwrap();
+    let sizes = ["bench", "--sweep", "--source", "10", "--target", "60", "--batch", "1,2", "--threads", "1"];
+    let printed = printed(&run(&[sizes.as_slice(), &["--report", page]].concat()));
+    let lines: Vec<Vec<&str>> = printed.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0][..5], ["precision", "batch", "encode_ms", "step_ms", "floor_ms"]);
+    let measured =
+        ["f32", "bf16", "int8", "int4"].into_iter().flat_map(|precision| [(precision, "1"), (precision, "2")]);
+    for (line, (precision, batch)) in lines[1..].iter().zip(measured) {
+        assert_eq!((line[0], line[1], line.len()), (precision, batch, 7));
+        assert!(line[2..].iter().all(|figure| figure.parse::<f64>().is_ok_and(f64::is_finite)), "{line:?}");
+    }
+    assert_eq!((lines.len(), lines[5][0]), (6, "written"));
+    let report = std::fs::read_to_string(page).unwrap();
+    assert!(
+        report.starts_with("# Page\n\n<!-- sweep:begin -->\n\n") && report.ends_with("<!-- sweep:end -->\n\nafter\n")
+    );
+    assert!(report.contains(&format!("\n    server {} --report {page}\n", sizes.join(" "))), "{report}");
+    assert!(report.contains(&format!("| {} |", lines[4].join(" | "))) && !report.contains("old"), "{report}");
+    let chart = std::fs::read_to_string(folder.path().join("step-time.svg")).unwrap();
+    assert!(chart.starts_with("<svg") && chart.contains("bf16"));
+}
+
+#[test]
+fn a_sweep_whose_report_cannot_be_written_says_so_before_it_measures() {
+    let line = complaint(&["bench", "--sweep", "--report", "/nowhere/at/all.md"]);
+    assert!(line.contains("/nowhere/at/all.md"), "{line}");
+}
+
+#[test]
+fn a_profile_shows_encoder_and_decode_step_of_each_batch_size() {
+    let printed =
+        printed(&run(&["bench", "--profile", "--threads", "1", "--source", "20", "--target", "30", "--batch", "1,3"]));
+    let tables: Vec<&str> = printed.split("\n\n").collect();
+    assert_eq!(tables.len(), 5, "{printed}");
+    for (table, title) in tables[1..].iter().zip([
+        "encoder, batch 1: 20 source tokens",
+        "decode step, batch 1: mean of 30 steps",
+        "encoder, batch 3: 60 source tokens",
+        "decode step, batch 3: mean of",
+    ]) {
+        assert!(table.starts_with(title), "{table}");
+        let row = |name: &str| {
+            let line = table.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {table}"));
+            let cells = line[name.len()..].split_whitespace().filter(|cell| *cell != "%");
+            cells.map(|cell| cell.parse::<f64>().unwrap()).collect::<Vec<f64>>()
+        };
+        let (sum, outside, whole) = (row("sum"), row("outside the ops"), row("whole"));
+        assert!((sum[1] + outside[0] - whole[1]).abs() < 2e-3 && outside[0] >= 0.0, "{table}");
+        assert!(row("linear 192 x")[0] > 0.0);
+        let own = if title.starts_with("encoder") { "attend_full" } else { "attend_paged" };
+        assert!(row(own).iter().all(|figure| figure.is_finite()), "{table}");
+    }
+}

@@ -12,6 +12,7 @@ mod command_line;
 mod demo;
 mod engine;
 mod fake;
+mod idle;
 mod loading;
 mod overload;
 mod process;

@@ -47,6 +47,14 @@ impl ServerProcess {
         terminate(&self.child);
     }
 
+    /// Processor time of all its threads so far, in hundredths of a second.
+    pub fn processor_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // The name, in parentheses, may hold anything; user and system time are the 14th and 15th field.
+        let after_name = stat.rsplit_once(')').unwrap().1;
+        after_name.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+    }
+
     /// Waits for the end of the process.
     pub fn end(mut self) -> ExitStatus {
         end(&mut self.child)

@@ -1,0 +1,324 @@
+//! A backend that hands every op on to another one, and counts its calls, its time and the bytes it must move.
+//!
+//! Made by whoever measures; a model that is not measured runs without it. Computes nothing itself.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::backend::{
+    AttentionShape, Backend, Draw, LinearRows, Output, PAGE_TOKENS, PageShape, PagedRows, Precision, Result, Sandwich,
+    Segment,
+};
+use crate::sampling::{ScoreAsk, TokenScore};
+use crate::weights::{MatrixUse, WeightFormat, WeightPart};
+
+/// Bytes of one number of activations or gains.
+const NUMBER_BYTES: usize = 4;
+
+/// Another backend's ops, measured.
+pub struct Profiled<B> {
+    inner: B,
+    profile: Profile,
+}
+
+/// What was measured since it was last taken. Clones read the same.
+#[derive(Debug, Clone, Default)]
+pub struct Profile(Arc<Mutex<BTreeMap<Op, Cost>>>);
+
+/// What costs are added up by: a method of [`Backend`], and of products the matrix's shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Op {
+    /// The method.
+    pub name: &'static str,
+    /// `(input features, output features)` of a product.
+    pub matrix: Option<(usize, usize)>,
+}
+
+/// What an op took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cost {
+    /// Calls.
+    pub calls: u64,
+    /// Time of all calls.
+    pub time: Duration,
+    /// Bytes that had to be read or written at least: weights, pages, activations, each once a call.
+    pub bytes: u64,
+}
+
+/// Rows and how wide they are.
+pub struct ProfiledRows<Rows> {
+    inner: Rows,
+    width: usize,
+}
+
+/// A matrix and its size.
+pub struct ProfiledMatrix<Matrix> {
+    inner: Matrix,
+    rows: usize,
+    cols: usize,
+    bytes: usize,
+    choice_bytes: usize,
+}
+
+/// Pages and the bytes of one position in one layer.
+pub struct ProfiledPages<Pages> {
+    inner: Pages,
+    position_bytes: usize,
+}
+
+impl Profile {
+    /// What was measured, and begins anew.
+    pub fn take(&self) -> BTreeMap<Op, Cost> {
+        std::mem::take(&mut *self.costs())
+    }
+
+    fn add(&self, op: Op, time: Duration, bytes: usize) {
+        let mut costs = self.costs();
+        let cost = costs.entry(op).or_default();
+        *cost = *cost + Cost { calls: 1, time, bytes: bytes as u64 };
+    }
+
+    fn costs(&self) -> MutexGuard<'_, BTreeMap<Op, Cost>> {
+        // Every sum is whole whatever panicked in between.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::ops::Add for Cost {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self { calls: self.calls + other.calls, time: self.time + other.time, bytes: self.bytes + other.bytes }
+    }
+}
+
+impl<B: Backend> Profiled<B> {
+    /// Measures the ops of `inner`.
+    pub fn new(inner: B) -> Self {
+        Self { inner, profile: Profile::default() }
+    }
+
+    /// The backend that computes.
+    pub fn inner(&self) -> &B {
+        &self.inner
+    }
+
+    /// Where the measurements are found.
+    pub fn profile(&self) -> Profile {
+        self.profile.clone()
+    }
+
+    fn measure<T>(&self, name: &'static str, bytes: usize, run: impl FnOnce(&B) -> T) -> T {
+        self.measure_product(Op { name, matrix: None }, bytes, run)
+    }
+
+    fn measure_product<T>(&self, op: Op, bytes: usize, run: impl FnOnce(&B) -> T) -> T {
+        let began = Instant::now();
+        let done = run(&self.inner);
+        self.profile.add(op, began.elapsed(), bytes);
+        done
+    }
+}
+
+impl<Matrix> ProfiledMatrix<Matrix> {
+    fn op(&self, name: &'static str) -> Op {
+        Op { name, matrix: Some((self.cols, self.rows)) }
+    }
+
+    /// Of a product with `count` rows that writes `written` numbers.
+    fn product_bytes(&self, count: usize, written: usize) -> usize {
+        self.bytes + (count * self.cols + written) * NUMBER_BYTES
+    }
+}
+
+/// Bytes of numbers in rows of this width, in the order of the op's operands.
+fn row_bytes(rows: usize, widths: &[usize]) -> usize {
+    rows * widths.iter().sum::<usize>() * NUMBER_BYTES
+}
+
+impl<B: Backend> Backend for Profiled<B> {
+    type Activations = ProfiledRows<B::Activations>;
+    type Matrix = ProfiledMatrix<B::Matrix>;
+    type Gain = B::Gain;
+    type RopeTable = B::RopeTable;
+    type Pages = ProfiledPages<B::Pages>;
+
+    fn describe(&self) -> String {
+        self.inner.describe()
+    }
+
+    fn activations(&self, rows: usize, width: usize) -> Result<Self::Activations> {
+        Ok(ProfiledRows { inner: self.inner.activations(rows, width)?, width })
+    }
+
+    fn matrix(&self, parts: &[WeightPart<'_>], format: WeightFormat, usage: MatrixUse) -> Result<Self::Matrix> {
+        let inner = self.inner.matrix(parts, format, usage)?;
+        let rows = parts.iter().map(|part| part.shape().0).sum();
+        let cols = parts.first().map_or(0, |part| part.shape().1);
+        let (bytes, choice_bytes) = (self.inner.matrix_bytes(&inner), self.inner.choice_bytes(&inner));
+        Ok(ProfiledMatrix { inner, rows, cols, bytes, choice_bytes })
+    }
+
+    fn matrix_bytes(&self, matrix: &Self::Matrix) -> usize {
+        matrix.bytes
+    }
+
+    fn choice_bytes(&self, table: &Self::Matrix) -> usize {
+        table.choice_bytes
+    }
+
+    fn gain(&self, weight: &WeightPart<'_>) -> Result<Self::Gain> {
+        self.inner.gain(weight)
+    }
+
+    fn rope_table(&self, positions: usize, head_dim: usize, theta: f32) -> Result<Self::RopeTable> {
+        self.inner.rope_table(positions, head_dim, theta)
+    }
+
+    fn pages(&self, shape: PageShape, precision: Precision) -> Result<Self::Pages> {
+        let position_bytes = self.page_bytes(shape, precision) / PAGE_TOKENS / shape.layers.max(1);
+        Ok(ProfiledPages { inner: self.inner.pages(shape, precision)?, position_bytes })
+    }
+
+    fn page_bytes(&self, shape: PageShape, precision: Precision) -> usize {
+        self.inner.page_bytes(shape, precision)
+    }
+
+    fn upload(&self, values: &[f32], into: &mut Self::Activations) {
+        let bytes = row_bytes(values.len(), &[1, 1]);
+        self.measure("upload", bytes, |inner| inner.upload(values, &mut into.inner));
+    }
+
+    fn download(&self, from: &Self::Activations, rows: usize) -> Vec<f32> {
+        let bytes = row_bytes(rows, &[from.width, from.width]);
+        self.measure("download", bytes, |inner| inner.download(&from.inner, rows))
+    }
+
+    fn gather(&self, from: &Self::Activations, rows: &[u32], out: &mut Self::Activations) {
+        let bytes = row_bytes(rows.len(), &[from.width, out.width]);
+        self.measure("gather", bytes, |inner| inner.gather(&from.inner, rows, &mut out.inner));
+    }
+
+    fn embed(&self, table: &Self::Matrix, ids: &[u32], scale: f32, out: &mut Self::Activations) {
+        let read = ids.len() * (table.bytes / table.rows.max(1));
+        let bytes = read + row_bytes(ids.len(), &[out.width]);
+        self.measure("embed", bytes, |inner| inner.embed(&table.inner, ids, scale, &mut out.inner));
+    }
+
+    fn rms_norm(&self, x: &Self::Activations, gain: &Self::Gain, eps: f32, rows: usize, out: &mut Self::Activations) {
+        let bytes = row_bytes(rows, &[x.width, out.width]) + x.width * NUMBER_BYTES;
+        self.measure("rms_norm", bytes, |inner| inner.rms_norm(&x.inner, gain, eps, rows, &mut out.inner));
+    }
+
+    fn sandwich(
+        &self,
+        residual: &mut Self::Activations,
+        y: &Self::Activations,
+        gains: Sandwich<'_, Self::Gain>,
+        rows: usize,
+        x: &mut Self::Activations,
+    ) {
+        let gain_bytes = 2 * y.width * NUMBER_BYTES;
+        let bytes = row_bytes(rows, &[residual.width, y.width, residual.width, x.width]) + gain_bytes;
+        let run = |inner: &B| inner.sandwich(&mut residual.inner, &y.inner, gains, rows, &mut x.inner);
+        self.measure("sandwich", bytes, run);
+    }
+
+    fn linear(&self, x: &Self::Activations, matrix: &Self::Matrix, rows: LinearRows, out: &mut Self::Activations) {
+        let bytes = matrix.product_bytes(rows.count, rows.count * matrix.rows);
+        let run = |inner: &B| inner.linear(&x.inner, &matrix.inner, rows, &mut out.inner);
+        self.measure_product(matrix.op("linear"), bytes, run);
+    }
+
+    fn rope(&self, qkv: &mut Self::Activations, positions: &[u32], shape: &AttentionShape, table: &Self::RopeTable) {
+        let rotated = shape.query_width() + shape.kv_width();
+        let bytes = row_bytes(positions.len(), &[rotated, rotated, shape.head_dim]);
+        self.measure("rope", bytes, |inner| inner.rope(&mut qkv.inner, positions, shape, table));
+    }
+
+    fn write_pages(
+        &self,
+        kv: &Self::Activations,
+        kv_column: usize,
+        rows: PagedRows<'_>,
+        layer: usize,
+        pages: &mut Self::Pages,
+    ) {
+        let bytes = row_bytes(rows.spans.len(), &[kv.width - kv_column]) + rows.spans.len() * pages.position_bytes;
+        let run = |inner: &B| inner.write_pages(&kv.inner, kv_column, rows, layer, &mut pages.inner);
+        self.measure("write_pages", bytes, run);
+    }
+
+    fn attend_full(
+        &self,
+        qkv: &Self::Activations,
+        segments: &[Segment],
+        shape: &AttentionShape,
+        precision: Precision,
+        out: &mut Self::Activations,
+    ) {
+        let rows = segments.iter().map(|segment| segment.len as usize).sum();
+        let bytes = row_bytes(rows, &[qkv.width, out.width]);
+        let run = |inner: &B| inner.attend_full(&qkv.inner, segments, shape, precision, &mut out.inner);
+        self.measure("attend_full", bytes, run);
+    }
+
+    fn attend_paged(
+        &self,
+        q: &Self::Activations,
+        rows: PagedRows<'_>,
+        shape: &AttentionShape,
+        layer: usize,
+        pages: &Self::Pages,
+        out: &mut Self::Activations,
+    ) {
+        let seen = |tokens: usize| shape.window.map_or(tokens, |window| window.min(tokens));
+        let positions: usize = rows.spans.iter().map(|span| seen(span.tokens as usize)).sum();
+        let bytes = positions * pages.position_bytes + row_bytes(rows.spans.len(), &[shape.query_width(), out.width]);
+        let run = |inner: &B| inner.attend_paged(&q.inner, rows, shape, layer, &pages.inner, &mut out.inner);
+        self.measure("attend_paged", bytes, run);
+    }
+
+    fn geglu(&self, gate_up: &Self::Activations, rows: usize, out: &mut Self::Activations) {
+        let bytes = row_bytes(rows, &[gate_up.width, out.width]);
+        self.measure("geglu", bytes, |inner| inner.geglu(&gate_up.inner, rows, &mut out.inner));
+    }
+
+    fn logits(
+        &self,
+        x: &Self::Activations,
+        table: &Self::Matrix,
+        softcap: Option<f32>,
+        rows: usize,
+        out: &mut Self::Activations,
+    ) {
+        let bytes = table.product_bytes(rows, rows * table.rows);
+        let run = |inner: &B| inner.logits(&x.inner, &table.inner, softcap, rows, &mut out.inner);
+        self.measure_product(table.op("logits"), bytes, run);
+    }
+
+    fn sample(&self, logits: &Self::Activations, draws: &[Draw], end_ids: &[u32], out: &mut Vec<Option<u32>>) {
+        let bytes = row_bytes(draws.len(), &[logits.width]);
+        self.measure("sample", bytes, |inner| inner.sample(&logits.inner, draws, end_ids, out));
+    }
+
+    fn choose(
+        &self,
+        x: &Self::Activations,
+        Output { table, softcap, end_ids }: Output<'_, Self::Matrix>,
+        draws: &[Draw],
+        logits: &mut Self::Activations,
+        out: &mut Vec<Option<u32>>,
+    ) {
+        // Logits are the backend's working memory here: how many it writes is its own affair.
+        let bytes = table.choice_bytes + row_bytes(draws.len(), &[x.width]);
+        let output = Output { table: &table.inner, softcap, end_ids };
+        let run = |inner: &B| inner.choose(&x.inner, output, draws, &mut logits.inner, out);
+        self.measure_product(table.op("choose"), bytes, run);
+    }
+
+    fn score(&self, logits: &Self::Activations, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {
+        let bytes = row_bytes(asked.len(), &[logits.width]);
+        self.measure("score", bytes, |inner| inner.score(&logits.inner, asked, out));
+    }
+}

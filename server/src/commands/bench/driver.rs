@@ -1,0 +1,100 @@
+//! Batches of requests through the engine: greedy, end tokens ignored, every source new so that nothing is found in
+//! the cache.
+//!
+//! Used by `measure` and `profile`, which say what a batch's time means.
+
+use std::time::{Duration, Instant};
+
+use kernels::{PAGE_TOKENS, Sampling};
+
+use crate::cli::BenchOptions;
+use crate::commands::CommandError;
+use crate::engine::{Engine, GenerationEvent, GenerationRequest};
+use crate::loading::Capacity;
+
+/// Ids below this have special meaning in Gemma's vocabulary.
+const FIRST_PLAIN_ID: u64 = 10;
+
+/// An engine and the sources it has been given.
+pub struct Driver {
+    engine: Engine,
+    source_len: usize,
+    vocab: u64,
+    sources_made: u64,
+}
+
+impl Driver {
+    /// Drives an engine whose model has `vocab` ids, and warms it up.
+    pub fn start(engine: Engine, options: &BenchOptions, vocab: usize) -> Result<Self, CommandError> {
+        let source_len = options.source_len.get();
+        let mut driver = Self { engine, source_len, vocab: vocab as u64, sources_made: 0 };
+        driver.run(1, 2)?;
+        Ok(driver)
+    }
+
+    /// The time of `batch` new sources and `target_len` tokens of each.
+    pub fn run(&mut self, batch: usize, target_len: usize) -> Result<Duration, CommandError> {
+        let handle = self.engine.handle.clone();
+        let sources: Vec<Vec<u32>> = (0..batch).map(|_| self.new_source()).collect();
+        let began = Instant::now();
+        let mut generations = Vec::with_capacity(batch);
+        for source in sources {
+            generations.push(handle.submit(handle.reserve(1)?, request(source, target_len as u32))?);
+        }
+        for generation in &mut generations {
+            while let Some(event) = generation.blocking_next() {
+                if let GenerationEvent::Failed { message, .. } = event {
+                    return Err(CommandError::Failed { message });
+                }
+            }
+        }
+        Ok(began.elapsed())
+    }
+
+    /// Ends the engine; its memory is free afterwards.
+    pub fn end(self) {
+        self.engine.handle.drain();
+        self.engine.join();
+    }
+
+    /// Ids that no earlier source had in this order (SplitMix64).
+    fn new_source(&mut self) -> Vec<u32> {
+        self.sources_made += 1;
+        let mut state = self.sources_made << 32;
+        let plain_ids = self.vocab.saturating_sub(FIRST_PLAIN_ID).max(1);
+        let mut id = || {
+            state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            ((FIRST_PLAIN_ID + (mixed >> 27) % plain_ids) % self.vocab) as u32
+        };
+        (0..self.source_len).map(|_| id()).collect()
+    }
+}
+
+/// Widens the limits so that the largest batch runs at once, whatever the settings for serving are; refuses lengths
+/// beyond the model.
+pub fn room_for(options: &BenchOptions, mut capacity: Capacity) -> Result<Capacity, CommandError> {
+    let batch = options.batches().into_iter().max().unwrap_or(1);
+    let sequence_pages = options.source_len.get().div_ceil(PAGE_TOKENS) + options.target_len.div_ceil(PAGE_TOKENS);
+    capacity.door.pages = capacity.door.pages.max((batch + 1) * sequence_pages);
+    capacity.door.queued_requests = capacity.door.queued_requests.max(batch as u32);
+    capacity.steps.pages = capacity.door.pages;
+    capacity.steps.running_rows = capacity.steps.running_rows.max(batch);
+    capacity.steps.step_rows = capacity.steps.step_rows.max(batch);
+    capacity.door.check(options.source_len.get(), 0, options.target_len)?;
+    Ok(capacity)
+}
+
+fn request(source: Vec<u32>, max_tokens: u32) -> GenerationRequest {
+    GenerationRequest {
+        source,
+        decoder_prompt: Vec::new(),
+        choices: 1,
+        max_tokens,
+        min_tokens: 0,
+        ignore_end: true,
+        sampling: Sampling::GREEDY,
+        log_probs: None,
+        score_prompt: false,
+    }
+}

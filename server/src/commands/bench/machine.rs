@@ -1,0 +1,46 @@
+//! What the figures were measured on, and when.
+//!
+//! Used by the report.
+
+use std::fs;
+
+use jiff::Timestamp;
+
+/// The processor's name as the system gives it, or its architecture.
+pub fn processor() -> String {
+    let description = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    model_name(&description).unwrap_or(std::env::consts::ARCH).to_owned()
+}
+
+/// Day and time now, in UTC.
+pub fn now() -> String {
+    in_words(Timestamp::now())
+}
+
+fn in_words(time: Timestamp) -> String {
+    time.strftime("%-d %B %Y, %H:%M UTC").to_string()
+}
+
+fn model_name(description: &str) -> Option<&str> {
+    let named = description.lines().find_map(|line| line.strip_prefix("model name"));
+    named.and_then(|rest| rest.split_once(':')).map(|(_, name)| name.trim()).filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_processor_is_named_as_the_system_names_it() {
+        let description = "processor\t: 0\nmodel\t\t: 17\nmodel name\t: AMD EPYC 9654\nstepping\t: 1\n";
+        assert_eq!(model_name(description), Some("AMD EPYC 9654"));
+        assert_eq!(model_name("model name\t:\n"), None);
+        assert_eq!(model_name("BogoMIPS\t: 243.75\n"), None);
+        assert!(!processor().is_empty());
+    }
+
+    #[test]
+    fn a_time_is_written_as_people_write_it() {
+        assert_eq!(in_words("2026-03-04T05:06:07Z".parse().unwrap()), "4 March 2026, 05:06 UTC");
+    }
+}

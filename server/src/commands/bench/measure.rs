@@ -1,0 +1,109 @@
+//! Figures of one model: encoder time, step time, and the floor that the memory sets to a step.
+//!
+//! Used by the plain bench and the sweep.
+
+use model::{Arithmetic, ModelConfig, StepLoad};
+use serde::Serialize;
+
+use super::driver::{Driver, room_for};
+use crate::cli::BenchOptions;
+use crate::commands::CommandError;
+use crate::config::Config;
+use crate::loading::{LoadError, load};
+use crate::telemetry::Metrics;
+
+/// Measurements of each figure; the median is reported.
+const REPEATS: usize = 3;
+
+/// One batch size's figures.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Figures {
+    /// Sequences.
+    pub batch: usize,
+    /// Sources to first tokens of the whole batch.
+    pub encode_ms: f64,
+    /// One further token for the whole batch.
+    pub step_ms: f64,
+    /// Of the steps alone.
+    pub decode_tokens_per_s: f64,
+    /// From sources to last tokens.
+    pub tokens_per_s: f64,
+    /// Bytes a step must read, in the middle of the target.
+    pub step_bytes: u64,
+    /// Memory speed, measured in the same process before the first batch.
+    pub read_bytes_per_s: f64,
+    /// `step_bytes / read_bytes_per_s`.
+    pub floor_ms: f64,
+}
+
+/// A model that is being measured.
+pub struct Bench<'a> {
+    driver: Driver,
+    options: &'a BenchOptions,
+    model: ModelConfig,
+    arithmetic: Arithmetic,
+    read_bytes_per_s: f64,
+    instruction_set: &'static str,
+}
+
+impl<'a> Bench<'a> {
+    /// Loads the model and starts an engine with room for the largest batch.
+    pub fn start(config: &Config, options: &'a BenchOptions) -> Result<Self, CommandError> {
+        let loaded = load(&config.model)?;
+        let capacity = room_for(options, loaded.capacity(config)?)?;
+        let arithmetic = loaded.model.arithmetic();
+        let (model, instruction_set) = (loaded.model.config().clone(), loaded.level.name());
+        let read_bytes_per_s = loaded.model.backend().read_bytes_per_s().map_err(LoadError::from)?;
+        let driver = Driver::start(loaded.start(capacity, Metrics::new())?, options, model.encoder.vocab)?;
+        Ok(Self { driver, options, model, arithmetic, read_bytes_per_s, instruction_set })
+    }
+
+    /// Instructions the kernels use.
+    pub fn instruction_set(&self) -> &'static str {
+        self.instruction_set
+    }
+
+    /// How the model computes.
+    pub fn arithmetic(&self) -> Arithmetic {
+        self.arithmetic
+    }
+
+    /// Medians of a few runs.
+    pub fn measure(&mut self, batch: usize) -> Result<Figures, CommandError> {
+        let target_len = self.options.target_len;
+        let (mut first, mut whole) = (Vec::new(), Vec::new());
+        for _ in 0..REPEATS {
+            first.push(self.driver.run(batch, 1)?.as_secs_f64());
+            whole.push(self.driver.run(batch, target_len)?.as_secs_f64());
+        }
+        let (first_s, whole_s) = (median(first), median(whole));
+        let step_s = (whole_s - first_s) / (target_len - 1) as f64;
+        let load = StepLoad { batch, source_len: self.options.source_len.get(), target_len: target_len / 2 };
+        let step_bytes = self.model.step_bytes(self.arithmetic, load);
+        Ok(Figures {
+            batch,
+            encode_ms: rounded(first_s * 1e3),
+            step_ms: rounded(step_s * 1e3),
+            decode_tokens_per_s: rounded(batch as f64 / step_s),
+            tokens_per_s: rounded((batch * target_len) as f64 / whole_s),
+            step_bytes,
+            read_bytes_per_s: self.read_bytes_per_s.round(),
+            floor_ms: rounded(step_bytes as f64 / self.read_bytes_per_s * 1e3),
+        })
+    }
+
+    /// Ends the engine and frees the model.
+    pub fn end(self) {
+        self.driver.end();
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Three decimals: enough for a comparison, short enough to read.
+fn rounded(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
+}

@@ -1,0 +1,195 @@
+//! `server bench --profile`: where the time of an encoder run and of a decode step goes, op by op, and how much of it
+//! the memory would take for the same bytes.
+//!
+//! Requests go through the engine as in the plain bench, on a backend that measures every op.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use kernels::profiled::{Cost, Op, Profile};
+use kernels::{Backend, Profiled, ScoreAsk, TokenScore};
+
+use super::driver::{Driver, room_for};
+use super::table::{aligned, widths};
+use super::{model_name, print};
+use crate::cli::BenchOptions;
+use crate::commands::CommandError;
+use crate::config::Config;
+use crate::engine::{Executor, ExecutorError, ModelExecutor};
+use crate::loading::{LoadError, load_on};
+use crate::scheduler::Plan;
+use crate::telemetry::Metrics;
+
+const COLUMNS: [&str; 7] = ["op", "calls", "ms", "of time", "MB", "GB/s", "floor over time"];
+
+/// Prints two tables for each batch size: the encoder's, for all sources of the batch, and a decode step's.
+///
+/// # Errors
+/// As [`super::bench`].
+pub fn profile(config: &Config, options: &BenchOptions) -> Result<(), CommandError> {
+    let loaded = load_on(&config.model, Profiled::new)?;
+    let capacity = room_for(options, loaded.capacity(config)?)?;
+    let backend = loaded.model.backend();
+    let read_bytes_per_s = backend.inner().read_bytes_per_s().map_err(LoadError::from)?;
+    let (profile, vocab) = (backend.profile(), loaded.model.config().encoder.vocab);
+    let about = format!(
+        "{}, {}, {}; the memory gives {:.1} GB/s",
+        model_name(config),
+        loaded.model.arithmetic(),
+        backend.describe(),
+        read_bytes_per_s / 1e9
+    );
+    print(&about)?;
+    let seen = Arc::<Mutex<Seen>>::default();
+    let watch = |inner| Watched { inner, profile, seen: Arc::clone(&seen), ended: Instant::now() };
+    let engine = loaded.start_with(capacity, Metrics::new(), |executor| Box::new(watch(executor)))?;
+    let mut driver = Driver::start(engine, options, vocab)?;
+    for batch in options.batches() {
+        // Memory that no batch of this size has touched yet is not what is measured.
+        driver.run(batch, 2)?;
+        *locked(&seen) = Seen { batch, ..Seen::default() };
+        driver.run(batch, options.target_len)?;
+        let Seen { encoder, decoder, .. } = std::mem::take(&mut *locked(&seen));
+        let source_tokens = batch * options.source_len.get();
+        print_table(&format!("encoder, batch {batch}: {source_tokens} source tokens"), &encoder, 1, read_bytes_per_s)?;
+        let steps = decoder.runs;
+        let title = format!("decode step, batch {batch}: mean of {steps} steps");
+        print_table(&title, &decoder, steps, read_bytes_per_s)?;
+    }
+    driver.end();
+    Ok(())
+}
+
+/// A model's executor whose ops and time are added up.
+struct Watched<B: Backend> {
+    inner: ModelExecutor<Profiled<B>>,
+    profile: Profile,
+    seen: Arc<Mutex<Seen>>,
+    /// When the plan before ended.
+    ended: Instant,
+}
+
+/// What a batch of this size has taken.
+#[derive(Default)]
+struct Seen {
+    batch: usize,
+    encoder: Phase,
+    decoder: Phase,
+}
+
+/// One kind of work.
+#[derive(Default)]
+struct Phase {
+    runs: u32,
+    /// From end to end, what lies between the ops included.
+    whole: Duration,
+    costs: BTreeMap<Op, Cost>,
+}
+
+impl Phase {
+    fn add(&mut self, whole: Duration, costs: BTreeMap<Op, Cost>) {
+        self.runs += 1;
+        self.whole += whole;
+        for (op, cost) in costs {
+            let sum = self.costs.entry(op).or_default();
+            *sum = *sum + cost;
+        }
+    }
+}
+
+impl<B: Backend> Executor for Watched<B> {
+    fn run(&mut self, plan: &Plan, chosen: &mut Vec<Option<u32>>) -> Result<(), ExecutorError> {
+        let mut seen = locked(&self.seen);
+        let began = Instant::now();
+        self.inner.encode(plan);
+        if plan.encode().is_some() {
+            seen.encoder.add(began.elapsed(), self.profile.take());
+        }
+        self.inner.decode(plan, chosen);
+        let costs = self.profile.take();
+        let previous = std::mem::replace(&mut self.ended, Instant::now());
+        // Whole steps only: while sources are encoded, some rows are still missing.
+        if plan.encode().is_none() && plan.tokens.len() == seen.batch {
+            seen.decoder.add(self.ended - previous, costs);
+        }
+        Ok(())
+    }
+
+    fn score(&self, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {
+        self.inner.score(asked, out);
+    }
+}
+
+fn locked(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn print_table(title: &str, phase: &Phase, runs: u32, read_bytes_per_s: f64) -> Result<(), CommandError> {
+    print(&format!("\n{title}"))?;
+    let lines = lines(phase, runs.max(1), read_bytes_per_s);
+    let widths = widths(&lines);
+    lines.iter().try_for_each(|line| print(&aligned(line, &widths)))
+}
+
+/// Header, ops from the one that takes longest, their sum, what lies outside them, and the whole; each a mean of `runs`.
+fn lines(phase: &Phase, runs: u32, read_bytes_per_s: f64) -> Vec<Vec<String>> {
+    let whole_ms = milliseconds(phase.whole, runs);
+    let share = |ms: f64| format!("{:.1} %", 100.0 * ms / whole_ms);
+    let line = |name: String, cost: &Cost| {
+        let ms = milliseconds(cost.time, runs);
+        let bytes = cost.bytes as f64 / f64::from(runs);
+        let floor_ms = bytes / read_bytes_per_s * 1e3;
+        vec![
+            name,
+            (cost.calls as f64 / f64::from(runs)).round().to_string(),
+            format!("{ms:.3}"),
+            share(ms),
+            format!("{:.2}", bytes / 1e6),
+            format!("{:.1}", bytes / ms / 1e6),
+            format!("{:.0} %", 100.0 * floor_ms / ms),
+        ]
+    };
+    // An op on no rows, such as scores that nobody asked for, is a call that did nothing.
+    let mut ops: Vec<_> = phase.costs.iter().filter(|(_, cost)| cost.bytes > 0).collect();
+    ops.sort_by_key(|(_, cost)| std::cmp::Reverse(cost.time));
+    let sum = ops.iter().fold(Cost::default(), |sum, (_, cost)| sum + **cost);
+    let outside_ms = whole_ms - milliseconds(sum.time, runs);
+    let mut lines = vec![COLUMNS.map(str::to_owned).to_vec()];
+    lines.extend(ops.into_iter().map(|(op, cost)| line(op_name(op), cost)));
+    lines.push(line("sum".into(), &sum));
+    lines.push(vec!["outside the ops".into(), String::new(), format!("{outside_ms:.3}"), share(outside_ms)]);
+    lines.push(line("whole".into(), &Cost { time: phase.whole, ..sum }));
+    lines
+}
+
+fn op_name(op: &Op) -> String {
+    op.matrix.map_or_else(|| op.name.to_owned(), |(inputs, outputs)| format!("{} {inputs} x {outputs}", op.name))
+}
+
+fn milliseconds(time: Duration, runs: u32) -> f64 {
+    time.as_secs_f64() * 1e3 / f64::from(runs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ops_are_listed_from_the_longest_with_their_sum_and_the_rest() {
+        let mut phase = Phase::default();
+        let cost = |calls, ms, bytes| Cost { calls, time: Duration::from_millis(ms), bytes };
+        let (linear, rope) = (Op { name: "linear", matrix: Some((512, 1536)) }, Op { name: "rope", matrix: None });
+        for _ in 0..2 {
+            let costs = BTreeMap::from([(linear, cost(8, 6, 60_000_000)), (rope, cost(4, 2, 1_000_000))]);
+            phase.add(Duration::from_millis(10), costs);
+        }
+        let lines = lines(&phase, 2, 20e9);
+        assert_eq!(lines[0], COLUMNS);
+        assert_eq!(lines[1], ["linear 512 x 1536", "8", "6.000", "60.0 %", "60.00", "10.0", "50 %"]);
+        assert_eq!(lines[2][..4], ["rope", "4", "2.000", "20.0 %"]);
+        assert_eq!(lines[3], ["sum", "12", "8.000", "80.0 %", "61.00", "7.6", "38 %"]);
+        assert_eq!(lines[4], ["outside the ops", "", "2.000", "20.0 %"]);
+        assert_eq!(lines[5], ["whole", "12", "10.000", "100.0 %", "61.00", "6.1", "30 %"]);
+    }
+}

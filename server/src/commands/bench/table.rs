@@ -1,0 +1,48 @@
+//! Columns of text: the first to the left, numbers to the right.
+//!
+//! Used by the sweep and the profile. Formats only; prints nothing.
+
+/// Cells under each other, two spaces apart; a cell that is wider than its column moves the rest of its line.
+pub fn aligned(cells: &[String], widths: &[usize]) -> String {
+    let cell = |(index, (text, &width)): (usize, (&String, &usize))| match index {
+        0 => format!("{text:<width$}"),
+        _ => format!("{text:>width$}"),
+    };
+    let line: Vec<String> = cells.iter().zip(widths).enumerate().map(cell).collect();
+    line.join("  ").trim_end().to_owned()
+}
+
+/// The widths of the widest cells.
+pub fn widths(lines: &[Vec<String>]) -> Vec<usize> {
+    let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max();
+    (0..columns).map(|column| width(column).unwrap_or(0)).collect()
+}
+
+/// A line of a Markdown table.
+pub fn piped(cells: &[String]) -> String {
+    format!("| {} |", cells.join(" | "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(cells: &[&str]) -> Vec<String> {
+        cells.iter().map(|cell| (*cell).to_owned()).collect()
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell_and_numbers_stand_right() {
+        let lines = [line(&["op", "ms"]), line(&["linear", "1.25"]), line(&["sum", "12.5"])];
+        let widths = widths(&lines);
+        let text: Vec<String> = lines.iter().map(|line| aligned(line, &widths)).collect();
+        assert_eq!(text, ["op        ms", "linear  1.25", "sum     12.5"]);
+    }
+
+    #[test]
+    fn a_line_without_its_last_cells_ends_where_its_text_does() {
+        assert_eq!(aligned(&line(&["outside", "", ""]), &[9, 4, 4]), "outside");
+        assert_eq!(piped(&line(&["a", "1"])), "| a | 1 |");
+    }
+}
