@@ -7,23 +7,13 @@ use std::process::{Output, Stdio};
 use serde_json::Value;
 
 use crate::demo::{folder, rows};
-use crate::process::{command, run};
+use crate::process::{command, complaint, run};
 
 const FLOAT32: [&str; 4] = ["--dtype", "f32", "--threads", "1"];
 
 fn printed(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-/// The one line of complaint of a command that failed.
-fn complaint(arguments: &[&str]) -> String {
-    let output = run(arguments);
-    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
-    assert!(output.stdout.is_empty(), "standard output carries answers only");
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(text.lines().count(), 1, "{text}");
-    text.strip_prefix("error: ").unwrap_or_else(|| panic!("{text}")).to_owned()
 }
 
 /// A copy of the demo's folder without the file `left_out`.
@@ -158,4 +148,17 @@ fn bench_prints_a_json_line_for_each_batch_size() {
         assert!((number("decode_tokens_per_s") / tokens_per_s - 1.0).abs() < 0.05, "{line}");
     }
     assert!(lines[1]["step_bytes"].as_u64() > lines[0]["step_bytes"].as_u64(), "more sequences, more K/V");
+}
+
+#[test]
+fn bench_counts_the_bytes_of_a_quantised_model_and_names_it() {
+    let lengths = ["bench", "--source", "4", "--target", "2", "--batch", "1", "--threads", "1"];
+    let of = |quantize: &str| -> (String, u64) {
+        let line: Value =
+            serde_json::from_str(&printed(&run(&[&lengths[..], &["--quantize", quantize]].concat()))).unwrap();
+        (line["engine"].as_str().unwrap().to_owned(), line["step_bytes"].as_u64().unwrap())
+    };
+    let [none, int8, int4] = ["none", "int8", "int4"].map(of);
+    assert_eq!([&none.0, &int8.0, &int4.0], ["encdec-bf16", "encdec-int8", "encdec-int4"]);
+    assert!(none.1 > int8.1 && int8.1 > int4.1, "{none:?} {int8:?} {int4:?}");
 }

@@ -15,6 +15,7 @@ mod fake;
 mod loading;
 mod overload;
 mod process;
+mod quantize;
 mod shutdown;
 mod sources;
 mod token_ids;
