@@ -6,12 +6,12 @@ mod drift;
 mod fixture;
 mod runner;
 
-use drift::{Distance, Drift, assert_within, demo_texts, distance, drift, fixture_texts, forced};
+use drift::{Distance, Drift, assert_within, demo_texts, distance, drift, first_layer, fixture_texts, forced};
 use fixture::{DemoRow, FOLDERS};
+use kernels::Precision;
 use kernels::cpu::{Cpu, Isa, Level};
 use kernels::reference::Reference;
-use kernels::{Backend, Precision, Segment};
-use model::{Checkpoint, Model, SourceRows, WorkspaceLimits};
+use model::Checkpoint;
 
 /// Of logits, where only weights and K/V are bfloat16. Sums in another order differ in their last bits, and now and
 /// then a key or value falls on the other side of a rounding. Measured: 0.0022 and 0.00022.
@@ -75,27 +75,17 @@ fn bf16_follows_the_reference_that_rounds_at_the_same_places_on_the_demo() {
     }
 }
 
-/// States after the first encoder layer, as the next layer reads them.
-fn first_layer<B: Backend>(backend: B, checkpoint: &Checkpoint, source: &[u32]) -> Vec<f32> {
-    let model = Model::load(backend, checkpoint, Precision::Bf16, &mut |_| ()).unwrap();
-    let limits = WorkspaceLimits { source_rows: source.len(), target_rows: 1, logits_rows: 1 };
-    let mut space = model.workspace(limits).unwrap();
-    let positions: Vec<u32> = (0..source.len() as u32).collect();
-    let segments = &[Segment { start: 0, len: source.len() as u32 }];
-    model.encode(SourceRows { tokens: source, positions: &positions, segments }, 0..1, &mut space);
-    model.encoder_states(source.len(), &space)
-}
-
 #[test]
 fn one_layer_of_the_demo_shows_which_numbers_bf16_rounds() {
     let checkpoint = Checkpoint::embedded().unwrap();
     let source = &DemoRow::all()[0].input_ids;
-    let reference = |rounds_operands| vec![first_layer(Reference { rounds_operands }, &checkpoint, source)];
+    let reference =
+        |rounds_operands| vec![first_layer(Reference { rounds_operands }, &checkpoint, Precision::Bf16, source)];
     let (widened, rounded) = (reference(false), reference(true));
     let apart = distance(&widened, &rounded).root_mean_square;
     assert!(apart > 5.0 * FIRST_LAYER_ROOT_MEAN_SQUARE, "the references are {apart} apart");
     for isa in Isa::all() {
-        let actual = vec![first_layer(Cpu::new(isa, 1), &checkpoint, source)];
+        let actual = vec![first_layer(Cpu::new(isa, 1), &checkpoint, Precision::Bf16, source)];
         let error = distance(&actual, if rounds_operands(isa) { &rounded } else { &widened }).root_mean_square;
         assert!(error <= FIRST_LAYER_ROOT_MEAN_SQUARE, "{}: {error}", isa.level().name());
     }

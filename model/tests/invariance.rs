@@ -6,9 +6,9 @@ mod fixture;
 mod runner;
 
 use fixture::DemoRow;
-use kernels::Precision;
 use kernels::cpu::{Cpu, Isa};
-use model::Checkpoint;
+use kernels::{Precision, Scheme};
+use model::{Arithmetic, Checkpoint};
 use runner::Runner;
 
 /// Target positions that are compared: the start token and one more, so that 32 sequences fill a step of 64 rows.
@@ -71,10 +71,11 @@ fn run(runner: &mut Runner<Cpu>, texts: &[Text], stepwise: bool) -> Vec<Bits> {
     out
 }
 
-fn check(isa: Isa, precision: Precision) {
+fn check(isa: Isa, arithmetic: impl Into<Arithmetic>) {
+    let arithmetic = arithmetic.into();
     let checkpoint = Checkpoint::embedded().unwrap();
     let texts = texts(checkpoint.config().start_token);
-    let runners = [1, 2].map(|threads| Runner::new(Cpu::new(isa, threads), &checkpoint, precision, 32));
+    let runners = [1, 2].map(|threads| Runner::new(Cpu::new(isa, threads), &checkpoint, arithmetic, 32));
     let [mut single, mut double] = runners;
     let alone: Vec<Bits> = texts.iter().flat_map(|text| run(&mut single, std::slice::from_ref(text), true)).collect();
     for (first, count, threads, stepwise) in
@@ -84,7 +85,7 @@ fn check(isa: Isa, precision: Precision) {
         let together = run(runner, &texts[first..first + count], stepwise);
         for (index, (alone, together)) in alone[first..].iter().zip(&together).enumerate() {
             let label = format!(
-                "{}, {precision:?}, text {index} of {count}, {threads} threads, stepwise: {stepwise}",
+                "{}, {arithmetic}, text {index} of {count}, {threads} threads, stepwise: {stepwise}",
                 isa.level().name()
             );
             assert_eq!(alone.logits.len(), POSITIONS);
@@ -102,4 +103,16 @@ fn a_sequence_alone_is_the_sequence_in_any_batch_on_any_number_of_threads_in_flo
 #[test]
 fn a_sequence_alone_is_the_sequence_in_any_batch_on_any_number_of_threads_in_bf16() {
     Isa::all().for_each(|isa| check(isa, Precision::Bf16));
+}
+
+#[test]
+fn a_sequence_alone_is_the_sequence_in_any_batch_on_any_number_of_threads_in_int8() {
+    let arithmetic = Arithmetic { precision: Precision::Bf16, quantize: Some(Scheme::Int8) };
+    Isa::all().for_each(|isa| check(isa, arithmetic));
+}
+
+#[test]
+fn a_sequence_alone_is_the_sequence_in_any_batch_on_any_number_of_threads_in_int4() {
+    let arithmetic = Arithmetic { precision: Precision::Bf16, quantize: Some(Scheme::Int4) };
+    Isa::all().for_each(|isa| check(isa, arithmetic));
 }

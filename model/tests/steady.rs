@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fixture::DemoRow;
 use kernels::cpu::{Cpu, Isa};
-use kernels::{Choice, Draw, Precision, Sampling};
-use model::Checkpoint;
+use kernels::{Choice, Draw, Precision, Sampling, Scheme};
+use model::{Arithmetic, Checkpoint};
 use runner::{Runner, StepRows};
 
 /// Calls that asked for memory, from all threads.
@@ -77,7 +77,7 @@ fn draws(batch: usize, position: usize) -> Vec<Draw> {
     (0..SAMPLINGS.len()).flat_map(|index| (0..batch as u32).map(move |row| (index, row))).map(draw).collect()
 }
 
-/// Passes over the steps. The test harness's own thread may allocate once in a while, a step that allocates does so in
+/// Most passes over the steps. The test harness's own thread may allocate once in a while, a step that allocates does so in
 /// every pass: the least count is the steps'.
 const PASSES: usize = 3;
 
@@ -113,7 +113,14 @@ fn allocations(runner: &mut Runner<Cpu>, batch: usize) -> usize {
         steps.iter().for_each(&mut step);
         REQUESTS.load(Ordering::SeqCst) - before
     };
-    (0..PASSES).map(|_| pass()).min().expect("there is at least one pass")
+    let mut least = pass();
+    for _ in 1..PASSES {
+        if least == 0 {
+            break;
+        }
+        least = least.min(pass());
+    }
+    least
 }
 
 #[test]
@@ -123,11 +130,13 @@ fn a_decode_step_allocates_nothing_on_any_thread() {
     assert!(REQUESTS.load(Ordering::SeqCst) > counted, "the counter counts");
     let checkpoint = Checkpoint::embedded().unwrap();
     for isa in Isa::all() {
-        for precision in [Precision::F32, Precision::Bf16] {
-            let mut runner = Runner::new(Cpu::new(isa, 2), &checkpoint, precision, 16);
+        let quantized = |scheme| Arithmetic { precision: Precision::Bf16, quantize: Some(scheme) };
+        let plain = [Precision::F32, Precision::Bf16].map(Arithmetic::from);
+        for arithmetic in plain.into_iter().chain([Scheme::Int8, Scheme::Int4].map(quantized)) {
+            let mut runner = Runner::new(Cpu::new(isa, 2), &checkpoint, arithmetic, 16);
             for batch in [1, 16] {
                 let count = allocations(&mut runner, batch);
-                assert_eq!(count, 0, "{}, {precision:?}, batch of {batch}", isa.level().name());
+                assert_eq!(count, 0, "{}, {arithmetic}, batch of {batch}", isa.level().name());
             }
         }
     }

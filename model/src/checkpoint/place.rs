@@ -41,9 +41,9 @@ impl Place {
     pub fn part<'a>(&self, files: &'a [Bytes]) -> WeightPart<'a> {
         let &Self { rows, cols, ref numbers } = self;
         let bytes = |stretch: &Stretch| &files[stretch.file].as_slice()[stretch.range.clone()];
-        match numbers {
-            &Numbers::Stored { dtype, ref stretch } => WeightPart::Stored { rows, cols, dtype, bytes: bytes(stretch) },
-            &Numbers::Quantized { scheme, ref integers, ref scales } => {
+        match *numbers {
+            Numbers::Stored { dtype, ref stretch } => WeightPart::Stored { rows, cols, dtype, bytes: bytes(stretch) },
+            Numbers::Quantized { scheme, ref integers, ref scales } => {
                 WeightPart::Quantized { rows, cols, scheme, integers: bytes(integers), scales: bytes(scales) }
             }
         }

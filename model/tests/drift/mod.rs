@@ -3,8 +3,8 @@
 //! Shared by this crate's tests of every arithmetic but float32, each of which uses part of it.
 #![allow(dead_code, clippy::unwrap_used)]
 
-use kernels::Backend;
-use model::{Arithmetic, WeightSource};
+use kernels::{Backend, Segment};
+use model::{Arithmetic, Model, SourceRows, WeightSource, WorkspaceLimits};
 
 use crate::fixture::{Case, DemoRow};
 use crate::runner::Runner;
@@ -51,6 +51,22 @@ pub fn forced<B: Backend>(
         runner.model.read_logits(rows, &runner.space)
     };
     texts.iter().map(logits).collect()
+}
+
+/// States after the first encoder layer, as the next layer reads them.
+pub fn first_layer<B: Backend>(
+    backend: B,
+    weights: &dyn WeightSource,
+    arithmetic: impl Into<Arithmetic>,
+    source: &[u32],
+) -> Vec<f32> {
+    let model = Model::load(backend, weights, arithmetic, &mut |_| ()).unwrap();
+    let limits = WorkspaceLimits { source_rows: source.len(), target_rows: 1, logits_rows: 1 };
+    let mut space = model.workspace(limits).unwrap();
+    let positions: Vec<u32> = (0..source.len() as u32).collect();
+    let segments = &[Segment { start: 0, len: source.len() as u32 }];
+    model.encode(SourceRows { tokens: source, positions: &positions, segments }, 0..1, &mut space);
+    model.encoder_states(source.len(), &space)
 }
 
 /// Over all numbers of all texts.

@@ -7,23 +7,13 @@ use std::process::{Output, Stdio};
 use serde_json::Value;
 
 use crate::demo::{folder, rows};
-use crate::process::{command, run};
+use crate::process::{command, complaint, run};
 
 const FLOAT32: [&str; 4] = ["--dtype", "f32", "--threads", "1"];
 
 fn printed(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-/// The one line of complaint of a command that failed.
-fn complaint(arguments: &[&str]) -> String {
-    let output = run(arguments);
-    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
-    assert!(output.stdout.is_empty(), "standard output carries answers only");
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(text.lines().count(), 1, "{text}");
-    text.strip_prefix("error: ").unwrap_or_else(|| panic!("{text}")).to_owned()
 }
 
 /// A copy of the demo's folder without the file `left_out`.
@@ -176,7 +166,7 @@ fn a_sweep_prints_every_precision_and_replaces_its_section_of_the_report() {
         assert_eq!((line[0], line[1], line.len()), (precision, batch, 7));
         assert!(line[2..].iter().all(|figure| figure.parse::<f64>().is_ok_and(f64::is_finite)), "{line:?}");
     }
-    assert_eq!((lines.len(), lines[5][0]), (6, "written"));
+    assert_eq!((lines.len(), lines[9][0]), (10, "written"));
     let report = std::fs::read_to_string(page).unwrap();
     assert!(
         report.starts_with("# Page\n\n<!-- sweep:begin -->\n\n") && report.ends_with("<!-- sweep:end -->\n\nafter\n")
@@ -217,4 +207,17 @@ fn a_profile_shows_encoder_and_decode_step_of_each_batch_size() {
         let own = if title.starts_with("encoder") { "attend_full" } else { "attend_paged" };
         assert!(row(own).iter().all(|figure| figure.is_finite()), "{table}");
     }
+}
+
+#[test]
+fn bench_counts_the_bytes_of_a_quantised_model_and_names_it() {
+    let lengths = ["bench", "--source", "4", "--target", "2", "--batch", "1", "--threads", "1"];
+    let of = |quantize: &str| -> (String, u64) {
+        let line: Value =
+            serde_json::from_str(&printed(&run(&[&lengths[..], &["--quantize", quantize]].concat()))).unwrap();
+        (line["engine"].as_str().unwrap().to_owned(), line["step_bytes"].as_u64().unwrap())
+    };
+    let [none, int8, int4] = ["none", "int8", "int4"].map(of);
+    assert_eq!([&none.0, &int8.0, &int4.0], ["encdec-bf16", "encdec-int8", "encdec-int4"]);
+    assert!(none.1 > int8.1 && int8.1 > int4.1, "{none:?} {int8:?} {int4:?}");
 }

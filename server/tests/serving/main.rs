@@ -16,6 +16,7 @@ mod idle;
 mod loading;
 mod overload;
 mod process;
+mod quantize;
 mod shutdown;
 mod sources;
 mod token_ids;

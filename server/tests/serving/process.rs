@@ -18,6 +18,16 @@ pub fn command(arguments: &[&str]) -> Command {
     command
 }
 
+/// The one line of complaint of a command that failed.
+pub fn complaint(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
+    assert!(output.stdout.is_empty(), "standard output carries answers only");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    text.strip_prefix("error: ").unwrap_or_else(|| panic!("{text}")).to_owned()
+}
+
 /// A server that has said where it listens. Killed when it is dropped.
 pub struct ServerProcess {
     child: Child,
