@@ -2,11 +2,11 @@
 //!
 //! Called by benchmarks. Counts from the configuration alone.
 
-use kernels::Precision;
+use kernels::{KvFormat, Precision};
 
-use crate::config::ModelConfig;
+use crate::config::{ModelConfig, StackConfig};
 
-/// Lengths that a decode step's reads depend on.
+/// What a decode step's reads depend on beside the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StepLoad {
     /// Sequences.
@@ -15,6 +15,8 @@ pub struct StepLoad {
     pub source_len: usize,
     /// Target positions that each sees.
     pub target_len: usize,
+    /// How the sources' keys and values are kept.
+    pub cross_kv: KvFormat,
 }
 
 impl ModelConfig {
@@ -27,13 +29,26 @@ impl ModelConfig {
         let layer = attention + cross + 3 * decoder.hidden * decoder.intermediate + 6 * decoder.hidden;
         let weights = decoder.layers * layer + decoder.hidden + decoder.vocab * decoder.hidden;
         let target_seen = |layer| decoder.window(layer).map_or(load.target_len, |window| window.min(load.target_len));
-        let positions: usize = (0..decoder.layers).map(|layer| load.source_len + target_seen(layer)).sum();
-        let kv = load.batch * positions * 2 * decoder.kv_width();
+        let target_positions: usize = (0..decoder.layers).map(target_seen).sum();
+        let kv = target_positions * decoder.token_bytes(precision.into())
+            + decoder.layers * load.source_len * decoder.token_bytes(load.cross_kv);
         let number_bytes = match precision {
             Precision::F32 => 4,
             Precision::Bf16 => 2,
         };
-        ((weights + kv) * number_bytes) as u64
+        (weights * number_bytes + load.batch * kv) as u64
+    }
+}
+
+impl StackConfig {
+    /// Bytes of one token's keys and values in one layer.
+    fn token_bytes(&self, format: KvFormat) -> usize {
+        match format {
+            KvFormat::F32 => 2 * self.kv_width() * 4,
+            KvFormat::Bf16 => 2 * self.kv_width() * 2,
+            // And a float32 scale for each head's key and value.
+            KvFormat::Int8 => 2 * (self.kv_width() + 4 * self.kv_heads),
+        }
     }
 }
 
@@ -45,11 +60,15 @@ mod tests {
     #[test]
     fn a_step_of_the_smallest_shape_reads_its_decoder_and_its_keys_and_values() {
         let config = shape("s-s").unwrap();
-        let load = StepLoad { batch: 1, source_len: 256, target_len: 32 };
+        let load = StepLoad { batch: 1, source_len: 256, target_len: 32, cross_kv: KvFormat::Bf16 };
         // 29,385,216 decoder numbers less 8 layers of cross K and V, and 256,000 rows of 512.
         let weights = 29_385_216 - 8 * 2 * 512 * 512 + 256_000 * 512;
         let kv = 8 * (256 + 32) * 2 * 512;
         assert_eq!(config.step_bytes(Precision::Bf16, load), 2 * (weights + kv));
-        assert_eq!(config.step_bytes(Precision::F32, load), 4 * (weights + kv));
+        let floats = StepLoad { cross_kv: KvFormat::F32, ..load };
+        assert_eq!(config.step_bytes(Precision::F32, floats), 4 * (weights + kv));
+        let integers = StepLoad { cross_kv: KvFormat::Int8, ..load };
+        let saved = 8 * 256 * 2 * (512 - 8 * 4);
+        assert_eq!(config.step_bytes(Precision::Bf16, integers), 2 * (weights + kv) - saved);
     }
 }

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use kernels::{Backend, PageShape, Precision};
+use kernels::{Backend, KvFormat, PageShape, Precision};
 
 use crate::config::ModelConfig;
 use crate::cross::{self, CrossPages};
@@ -20,6 +20,7 @@ pub struct Model<B: Backend> {
     pub(crate) backend: B,
     pub(crate) config: ModelConfig,
     precision: Precision,
+    cross_kv: KvFormat,
     pub(crate) weights: Weights<B>,
 }
 
@@ -35,7 +36,12 @@ impl<B: Backend> Model<B> {
         progress: &mut dyn FnMut(u64),
     ) -> Result<Self> {
         let weights = Weights::load(&backend, source, precision, progress)?;
-        Ok(Self { backend, config: source.config().clone(), precision, weights })
+        Ok(Self { backend, config: source.config().clone(), precision, cross_kv: precision.into(), weights })
+    }
+
+    /// The same model with cross-attention's keys and values kept in another format than its precision's.
+    pub fn with_cross_kv(self, format: KvFormat) -> Self {
+        Self { cross_kv: format, ..self }
     }
 
     /// What the model is.
@@ -53,6 +59,15 @@ impl<B: Backend> Model<B> {
         self.precision
     }
 
+    /// How cross-attention's keys and values are kept.
+    pub fn cross_kv(&self) -> KvFormat {
+        self.cross_kv
+    }
+
+    fn page_formats(&self) -> [KvFormat; 2] {
+        [self.precision.into(), self.cross_kv]
+    }
+
     /// Shape of a pool of `pages` pages of this model.
     pub fn page_shape(&self, pages: usize) -> PageShape {
         let decoder = &self.config.decoder;
@@ -61,7 +76,7 @@ impl<B: Backend> Model<B> {
 
     /// Bytes of one page.
     pub fn page_bytes(&self) -> usize {
-        self.backend.page_bytes(self.page_shape(1), self.precision)
+        self.backend.page_bytes(self.page_shape(1), &self.page_formats())
     }
 
     /// A pool of pages.
@@ -69,7 +84,7 @@ impl<B: Backend> Model<B> {
     /// # Errors
     /// When the backend has no memory for it.
     pub fn pages(&self, pages: usize) -> Result<B::Pages> {
-        Ok(self.backend.pages(self.page_shape(pages), self.precision)?)
+        Ok(self.backend.pages(self.page_shape(pages), &self.page_formats())?)
     }
 
     /// Working memory for batches within `limits`.
@@ -90,13 +105,14 @@ impl<B: Backend> Model<B> {
 
     /// Writes the cross K/V of a batch that went through every encoder layer.
     pub fn write_cross(&self, sources: CrossPages<'_>, space: &mut Workspace<B>, pages: &mut B::Pages) {
-        cross::write(&self.backend, &self.weights, sources, space, pages);
+        cross::write((&self.backend, &self.weights), (sources, self.cross_kv), space, pages);
     }
 
     /// Runs one decoder step: writes the rows' self K/V to their pages and leaves their states in the workspace.
     pub fn decode(&self, rows: TargetRows<'_>, pages: &mut B::Pages, space: &mut Workspace<B>) {
         assert!(rows.tokens.len() <= space.limits.target_rows, "a decoder step is larger than the workspace");
-        let decoder = Decoder { backend: &self.backend, weights: &self.weights.decoder };
+        let [self_kv, cross_kv] = self.page_formats();
+        let decoder = Decoder { backend: &self.backend, weights: &self.weights.decoder, self_kv, cross_kv };
         decoder.run(rows, pages, space);
     }
 

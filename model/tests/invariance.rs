@@ -6,8 +6,8 @@ mod fixture;
 mod runner;
 
 use fixture::DemoRow;
-use kernels::Precision;
 use kernels::cpu::{Cpu, Isa};
+use kernels::{KvFormat, Precision};
 use model::Checkpoint;
 use runner::Runner;
 
@@ -71,10 +71,11 @@ fn run(runner: &mut Runner<Cpu>, texts: &[Text], stepwise: bool) -> Vec<Bits> {
     out
 }
 
-fn check(isa: Isa, precision: Precision) {
+fn check(isa: Isa, precision: Precision, cross_kv: KvFormat) {
     let checkpoint = Checkpoint::embedded().unwrap();
     let texts = texts(checkpoint.config().start_token);
-    let runners = [1, 2].map(|threads| Runner::new(Cpu::new(isa, threads), &checkpoint, precision, 32));
+    let runners =
+        [1, 2].map(|threads| Runner::with_cross_kv(Cpu::new(isa, threads), &checkpoint, (precision, cross_kv), 32));
     let [mut single, mut double] = runners;
     let alone: Vec<Bits> = texts.iter().flat_map(|text| run(&mut single, std::slice::from_ref(text), true)).collect();
     for (first, count, threads, stepwise) in
@@ -84,7 +85,7 @@ fn check(isa: Isa, precision: Precision) {
         let together = run(runner, &texts[first..first + count], stepwise);
         for (index, (alone, together)) in alone[first..].iter().zip(&together).enumerate() {
             let label = format!(
-                "{}, {precision:?}, text {index} of {count}, {threads} threads, stepwise: {stepwise}",
+                "{}, {precision:?}, {cross_kv:?}, text {index} of {count}, {threads} threads, stepwise: {stepwise}",
                 isa.level().name()
             );
             assert_eq!(alone.logits.len(), POSITIONS);
@@ -96,10 +97,15 @@ fn check(isa: Isa, precision: Precision) {
 
 #[test]
 fn a_sequence_alone_is_the_sequence_in_any_batch_on_any_number_of_threads_in_float32() {
-    Isa::all().for_each(|isa| check(isa, Precision::F32));
+    Isa::all().for_each(|isa| check(isa, Precision::F32, KvFormat::F32));
 }
 
 #[test]
 fn a_sequence_alone_is_the_sequence_in_any_batch_on_any_number_of_threads_in_bf16() {
-    Isa::all().for_each(|isa| check(isa, Precision::Bf16));
+    Isa::all().for_each(|isa| check(isa, Precision::Bf16, KvFormat::Bf16));
+}
+
+#[test]
+fn a_sequence_alone_is_the_sequence_in_any_batch_on_any_number_of_threads_with_cross_kv_in_int8() {
+    Isa::all().for_each(|isa| check(isa, Precision::Bf16, KvFormat::Int8));
 }

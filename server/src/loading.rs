@@ -106,7 +106,8 @@ pub fn load(choice: &ModelChoice) -> Result<Loaded, LoadError> {
         check_vocabulary(tokenizer, source.config())?;
     }
     let progress = LoadProgress::new(source.total_bytes());
-    let model = Model::load(backend, source.as_ref(), choice.precision, &mut |bytes| progress.advance(bytes))?;
+    let model = Model::load(backend, source.as_ref(), choice.precision, &mut |bytes| progress.advance(bytes))?
+        .with_cross_kv(choice.cross_kv);
     progress.finish();
     Ok(Loaded { model, tokenizer: tokenizer.map(Arc::new), level: isa.level() })
 }
@@ -146,9 +147,11 @@ impl Loaded {
             source_tokens: limits.source_tokens.min(model.encoder.max_positions),
             target_tokens: limits.target_tokens.min(model.decoder.max_positions),
             pages,
+            source_page_tokens: self.model.cross_kv().page_tokens(),
         };
         let steps = SchedulerLimits {
             pages,
+            source_page_tokens: door.source_page_tokens,
             running_rows: limits.running_rows as usize,
             step_rows: limits.step_rows as usize,
             step_encoder_tokens: limits.step_encoder_tokens as usize,

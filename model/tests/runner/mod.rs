@@ -3,7 +3,9 @@
 //! Shared by this crate's integration tests, each of which uses part of it.
 #![allow(dead_code, clippy::unwrap_used)]
 
-use kernels::{Backend, Candidate, Choice, Draw, PAGE_TOKENS, PageSpan, Precision, Sampling, ScoreAsk, Segment};
+use kernels::{
+    Backend, Candidate, Choice, Draw, KvFormat, PAGE_TOKENS, PageSpan, Precision, Sampling, ScoreAsk, Segment,
+};
 use model::{CrossPages, Model, SourceRows, TargetRows, WeightSource, Workspace, WorkspaceLimits};
 
 /// Pages of a sequence in these tests: enough for the longest fixture.
@@ -48,7 +50,17 @@ impl Sequence {
 impl<B: Backend> Runner<B> {
     /// Loads a model with room for `sequences` sequences.
     pub fn new(backend: B, source: &dyn WeightSource, precision: Precision, sequences: u32) -> Self {
-        let model = Model::load(backend, source, precision, &mut |_| ()).unwrap();
+        Self::with_cross_kv(backend, source, (precision, precision.into()), sequences)
+    }
+
+    /// The same with cross K and V kept in a format of their own.
+    pub fn with_cross_kv(
+        backend: B,
+        source: &dyn WeightSource,
+        (precision, cross_kv): (Precision, KvFormat),
+        sequences: u32,
+    ) -> Self {
+        let model = Model::load(backend, source, precision, &mut |_| ()).unwrap().with_cross_kv(cross_kv);
         let limits = WorkspaceLimits { source_rows: 4096, target_rows: 64, logits_rows: 64 };
         let space = model.workspace(limits).unwrap();
         let page_count = 2 * sequences * SEQUENCE_PAGES;

@@ -6,7 +6,7 @@
 use std::io::{Write, stdout};
 use std::time::Instant;
 
-use kernels::{PAGE_TOKENS, Precision, Sampling};
+use kernels::{Precision, Sampling};
 use model::StepLoad;
 use serde::Serialize;
 
@@ -53,6 +53,7 @@ struct Line<'a> {
 pub fn bench(config: &Config, options: &BenchOptions) -> Result<(), CommandError> {
     let loaded = load(&config.model)?;
     let (model, level, threads) = (loaded.model.config().clone(), loaded.level.name(), config.model.threads);
+    let cross_kv = loaded.model.cross_kv();
     let capacity = room_for(options, loaded.capacity(config)?);
     capacity.door.check(options.source_len.get(), 0, options.target_len)?;
     let read_bytes_per_s = loaded.model.backend().read_bytes_per_s().map_err(crate::loading::LoadError::from)?;
@@ -63,7 +64,8 @@ pub fn bench(config: &Config, options: &BenchOptions) -> Result<(), CommandError
     for batch in options.batches.iter().map(|batch| batch.get()) {
         let (first_s, whole_s) = bench.measure(batch)?;
         let step_s = (whole_s - first_s) / (options.target_len - 1) as f64;
-        let lengths = StepLoad { batch, source_len: options.source_len.get(), target_len: options.target_len / 2 };
+        let (source_len, target_len) = (options.source_len.get(), options.target_len / 2);
+        let lengths = StepLoad { batch, source_len, target_len, cross_kv };
         let step_bytes = model.step_bytes(config.model.precision, lengths);
         let line = Line {
             engine: engine_name(config.model.precision),
@@ -92,7 +94,7 @@ pub fn bench(config: &Config, options: &BenchOptions) -> Result<(), CommandError
 /// Widens the limits so that the largest batch runs at once, whatever the settings for serving are.
 fn room_for(options: &BenchOptions, mut capacity: Capacity) -> Capacity {
     let batch = options.batches.iter().map(|batch| batch.get()).max().unwrap_or(1);
-    let sequence_pages = options.source_len.get().div_ceil(PAGE_TOKENS) + options.target_len.div_ceil(PAGE_TOKENS);
+    let sequence_pages = capacity.door.pages_for(options.source_len.get(), options.target_len);
     capacity.door.pages = capacity.door.pages.max((batch + 1) * sequence_pages);
     capacity.door.queued_requests = capacity.door.queued_requests.max(batch as u32);
     capacity.steps.pages = capacity.door.pages;

@@ -11,8 +11,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kernels::Precision;
 use kernels::cpu::Level;
+use kernels::{KvFormat, Precision};
 
 pub use error::{ConfigError, Fault, Problem};
 pub use layers::Layer;
@@ -24,6 +24,8 @@ pub const DEFAULTS: &str = include_str!("../../../config.toml");
 pub const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// Values of `model.dtype`.
 pub const DTYPES: [&str; 3] = ["auto", "f32", "bf16"];
+/// Values of `model.cross_kv`.
+pub const CROSS_KVS: [&str; 3] = ["auto", "same", "int8"];
 
 const DEFAULTS_ORIGIN: &str = "built-in config.toml";
 const MIB: i64 = 1 << 20;
@@ -68,6 +70,8 @@ pub struct ModelChoice {
     pub device: Device,
     /// Arithmetic of the large products.
     pub precision: Precision,
+    /// How the sources' keys and values are kept.
+    pub cross_kv: KvFormat,
     /// Threads of the model, at least one.
     pub threads: usize,
     /// Most capable CPU instructions to use; the best there are when absent.
@@ -228,12 +232,16 @@ impl ModelChoice {
         let mut levels = vec![(auto, None)];
         levels.extend(Level::ALL.map(|level| (level.name(), Some(level))));
         let precisions = [(auto, Precision::Bf16), (f32, Precision::F32), (bf16, Precision::Bf16)];
+        let precision = reader.choice("model.dtype", &precisions);
+        let [auto, same, int8] = CROSS_KVS;
+        let formats = [(auto, precision.into()), (same, precision.into()), (int8, KvFormat::Int8)];
         Self {
             source,
             tokenizer,
             served_name,
             device: Device::read(reader),
-            precision: reader.choice("model.dtype", &precisions),
+            precision,
+            cross_kv: reader.choice("model.cross_kv", &formats),
             threads: match reader.integer("model.threads", 0..=1024) {
                 0 => std::thread::available_parallelism().map_or(1, usize::from),
                 count => count,
