@@ -67,6 +67,16 @@ struct Item<'a> {
     query: &'a [f32],
 }
 
+/// A page in the second half of its work.
+struct Step {
+    place: Place,
+    /// What will be read after it.
+    next: Option<Place>,
+    arithmetic: Arithmetic,
+    /// Positions up to the last that is seen.
+    end: usize,
+}
+
 /// How queries meet keys, and weights values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Arithmetic {
@@ -140,26 +150,48 @@ impl Paged<'_> {
         scratch.softmax.start(query_heads);
         let page_tokens = self.rows.format.page_tokens();
         scratch.scores.resize(query_heads * page_tokens, 0.0);
-        for index in visible.start / page_tokens..visible.end.div_ceil(page_tokens) {
+        let pages = self.pages_of(span);
+        for (index, place) in pages.clone().map(|index| (index, self.place(span, index))) {
             let first = index * page_tokens;
             let seen = visible.start.saturating_sub(first)..page_tokens.min(visible.end - first);
-            let page = self.rows.tables[span.first as usize + index];
-            let place = Place { page, layer: self.layer, format: self.rows.format };
             self.score(&item, place, arithmetic, scratch);
             let scores = &mut scratch.scores[..query_heads * page_tokens];
             let page = PageScores { page_tokens, seen: seen.clone(), scale: self.shape.scale, cap: self.shape.softcap };
             scratch.softmax.add_page(self.isa, page, scores, out);
-            self.combine(&item, place, arithmetic, (scores, seen.end), out);
+            let next = if index + 1 < pages.end { Some(self.place(span, index + 1)) } else { self.first_of(row + 1) };
+            self.combine(&item, Step { place, next, arithmetic, end: seen.end }, scores, out);
         }
         scratch.softmax.finish(out);
     }
 
-    /// `scores[query head][position] = query . key`.
+    /// The pages that a row sees, counted from its first.
+    fn pages_of(&self, span: &PageSpan) -> Range<usize> {
+        let (visible, page_tokens) = (self.visible(span), self.rows.format.page_tokens());
+        visible.start / page_tokens..visible.end.div_ceil(page_tokens)
+    }
+
+    fn place(&self, span: &PageSpan, index: usize) -> Place {
+        let page = self.rows.tables[span.first as usize + index];
+        Place { page, layer: self.layer, format: self.rows.format }
+    }
+
+    /// The first page that a row sees, if there are both.
+    fn first_of(&self, row: usize) -> Option<Place> {
+        let span = self.rows.spans.get(row)?;
+        let first = self.pages_of(span).next()?;
+        Some(self.place(span, first))
+    }
+
+    /// `scores[query head][position] = query . key`. Meanwhile the memory brings the page's values.
     fn score(&self, item: &Item<'_>, place: Place, arithmetic: Arithmetic, scratch: &mut Scratch) {
         let (isa, dim, tokens) = (self.isa, item.head_dim, place.format.page_tokens());
         let Query { pairs, integers } = &scratch.query;
         for (index, scores) in scratch.scores.chunks_exact_mut(tokens).enumerate() {
-            let keys = self.pages.keys(place, item.heads.start + index / item.group);
+            let kv_head = item.heads.start + index / item.group;
+            if index % item.group == 0 {
+                x86::fetch(self.pages.values(place, kv_head));
+            }
+            let keys = self.pages.keys(place, kv_head);
             let query = &item.query[index * dim..][..dim];
             match arithmetic {
                 Arithmetic::F32 => floats::dot_keys_f32(isa, query, keys, scores),
@@ -171,19 +203,18 @@ impl Paged<'_> {
         }
     }
 
-    /// `out += weights . values` over the first `end` positions of a page.
-    fn combine(
-        &self,
-        item: &Item<'_>,
-        place: Place,
-        arithmetic: Arithmetic,
-        (weights, end): (&mut [f32], usize),
-        out: &mut [f32],
-    ) {
+    /// `out += weights . values` over the first `end` positions of a page. Meanwhile the memory brings the next page's
+    /// keys.
+    fn combine(&self, item: &Item<'_>, step: Step, weights: &mut [f32], out: &mut [f32]) {
+        let Step { place, next, arithmetic, end } = step;
         let (isa, tokens) = (self.isa, place.format.page_tokens());
         let heads = weights.chunks_exact_mut(tokens).zip(out.chunks_exact_mut(item.head_dim));
         for (index, (weights, out)) in heads.enumerate() {
-            let values = self.pages.values(place, item.heads.start + index / item.group);
+            let kv_head = item.heads.start + index / item.group;
+            if let (0, Some(next)) = (index % item.group, next) {
+                x86::fetch(self.pages.keys(next, kv_head));
+            }
+            let values = self.pages.values(place, kv_head);
             match arithmetic {
                 Arithmetic::F32 => floats::add_values_f32(isa, &weights[..end], values, out),
                 Arithmetic::Bf16Widened => floats::add_values_bf16(isa, &weights[..end], values, out),
@@ -212,6 +243,7 @@ impl Query {
 mod x86 {
     use super::Isa;
 
+    pub fn fetch(_: &[u32]) {}
     pub fn dot_keys(_: Isa, _: &[u32], _: &[u32], _: &mut [f32]) {
         unreachable!("no bfloat16 dot products on this architecture");
     }

@@ -108,8 +108,8 @@ for_each_isa! {
         let (inverse, scale) = factors(largest(&scaled), WEIGHT_LIMIT);
         let mut words = [[0; 2]; INT8_TOKENS / 4];
         for (word, quad) in words.iter_mut().zip(scaled.as_chunks::<4>().0) {
-            for k in 0..4 {
-                let w = (quad[k] * inverse + ROUND).to_bits() & 0xffff;
+            for (k, w) in quad.iter().enumerate() {
+                let w = (w * inverse + ROUND).to_bits() & 0xffff;
                 word[0] |= w >> 8 << (8 * k);
                 word[1] |= (w & 255) << (8 * k);
             }

@@ -59,48 +59,50 @@ impl Softmax {
     }
 }
 
+#[inline(always)]
+fn higher(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+/// The largest of all lanes that are numbers.
+#[inline(always)]
+fn highest(lanes: [f32; LANES]) -> f32 {
+    let eight: [f32; 8] = std::array::from_fn(|i| higher(lanes[i], lanes[i + 8]));
+    let four: [f32; 4] = std::array::from_fn(|i| higher(eight[i], eight[i + 4]));
+    higher(higher(four[0], four[2]), higher(four[1], four[3]))
+}
+
 for_each_isa! {
     fn weigh_page(page: &PageScores, scores: &mut [f32], softmax: &mut Softmax, out: &mut [f32]) {
+        for score in scores.iter_mut() {
+            *score *= page.scale;
+        }
+        if let Some(cap) = page.cap {
+            for score in scores.iter_mut() {
+                *score = math::softcap(*score, cap);
+            }
+        }
         let head_dim = out.len() / softmax.powers.len();
         for (index, scores) in scores.chunks_exact_mut(page.page_tokens).enumerate() {
-            let mut largest = [f32::NEG_INFINITY; LANES];
-            for (block, scores) in scores.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-                for lane in 0..LANES {
-                    scores[lane] *= page.scale;
-                }
-                if let Some(cap) = page.cap {
-                    for lane in 0..LANES {
-                        scores[lane] = math::softcap(scores[lane], cap);
-                    }
-                }
-                for lane in 0..LANES {
-                    let position = block * LANES + lane;
-                    let is_seen = position >= page.seen.start && position < page.seen.end;
-                    scores[lane] = if is_seen { scores[lane] } else { f32::NEG_INFINITY };
-                    largest[lane] = if scores[lane] > largest[lane] { scores[lane] } else { largest[lane] };
-                }
+            if page.seen.len() < scores.len() {
+                scores[..page.seen.start].fill(f32::NEG_INFINITY);
+                scores[page.seen.end..].fill(f32::NEG_INFINITY);
             }
-            let mut half = LANES / 2;
-            while half > 0 {
-                for i in 0..half {
-                    largest[i] = if largest[i + half] > largest[i] { largest[i + half] } else { largest[i] };
+            let mut lanes = [f32::NEG_INFINITY; LANES];
+            for scores in scores.as_chunks::<LANES>().0 {
+                for lane in 0..LANES {
+                    lanes[lane] = higher(scores[lane], lanes[lane]);
                 }
-                half /= 2;
             }
             let before = softmax.powers[index];
-            let power = math::nearest_power(largest[0]);
             // A page of scores that are no numbers has no largest one; its weights are no numbers whatever the power.
-            let power = if power > before { power } else { before };
+            let power = higher(math::nearest_power(highest(lanes)), before);
             let sums = &mut softmax.sums[index];
             if power != before {
                 let factor = math::power_of_two(before - power);
                 softmax.powers[index] = power;
-                for lane in 0..LANES {
-                    sums[lane] *= factor;
-                }
-                for out in &mut out[index * head_dim..][..head_dim] {
-                    *out *= factor;
-                }
+                sums.iter_mut().for_each(|sum| *sum *= factor);
+                out[index * head_dim..][..head_dim].iter_mut().for_each(|out| *out *= factor);
             }
             for scores in scores.as_chunks_mut::<LANES>().0 {
                 for lane in 0..LANES {
