@@ -6,7 +6,7 @@
 use crate::sampling::{Choice, ScoreAsk, TokenScore};
 use crate::weights::{DType, MatrixUse, WeightFormat, WeightPart};
 
-/// Tokens that one page holds, for every decoder layer.
+/// Tokens that one page holds in [`KvFormat::F32`] and [`KvFormat::Bf16`], for every decoder layer.
 pub const PAGE_TOKENS: usize = 16;
 
 /// What can go wrong in a backend: memory or shapes; arithmetic has no errors.
@@ -76,6 +76,37 @@ pub enum Precision {
     Bf16,
 }
 
+/// How a page stores keys and values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KvFormat {
+    /// float32.
+    F32,
+    /// bfloat16.
+    Bf16,
+    /// `scale * q` with q in `-127 ..= 127`, one float32 scale for the key and one for the value of each token and head.
+    Int8,
+}
+
+impl KvFormat {
+    /// Tokens that one page holds, for every decoder layer.
+    pub const fn page_tokens(self) -> usize {
+        match self {
+            Self::F32 | Self::Bf16 => PAGE_TOKENS,
+            // As many bytes as in bfloat16, but for the scales.
+            Self::Int8 => 2 * PAGE_TOKENS,
+        }
+    }
+}
+
+impl From<Precision> for KvFormat {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32,
+            Precision::Bf16 => Self::Bf16,
+        }
+    }
+}
+
 /// Consecutive rows `start .. start + len` that form one sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segment {
@@ -85,7 +116,7 @@ pub struct Segment {
     pub len: u32,
 }
 
-/// A sequence's pages: `tokens` positions held by `tables[first ..]`, [`PAGE_TOKENS`] to a page.
+/// A sequence's pages: `tokens` positions held by `tables[first ..]`, [`KvFormat::page_tokens`] to a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PageSpan {
     /// Index of the first page's entry in the flat page table.
@@ -101,6 +132,8 @@ pub struct PagedRows<'a> {
     pub spans: &'a [PageSpan],
     /// Page indices that the spans point into.
     pub tables: &'a [u32],
+    /// What those pages hold.
+    pub format: KvFormat,
 }
 
 /// Heads and scores of one attention.
@@ -176,10 +209,10 @@ pub trait Backend: Send + 'static {
     fn gain(&self, weight: &WeightPart<'_>) -> Result<Self::Gain>;
     /// Angles `position * theta^(-2i / head_dim)` for positions below `positions`, in float32.
     fn rope_table(&self, positions: usize, head_dim: usize, theta: f32) -> Result<Self::RopeTable>;
-    /// A pool of pages in the precision's number type.
-    fn pages(&self, shape: PageShape, precision: Precision) -> Result<Self::Pages>;
+    /// A pool of pages, each with room for any of these formats.
+    fn pages(&self, shape: PageShape, formats: &[KvFormat]) -> Result<Self::Pages>;
     /// Bytes one page of such a pool takes.
-    fn page_bytes(&self, shape: PageShape, precision: Precision) -> usize;
+    fn page_bytes(&self, shape: PageShape, formats: &[KvFormat]) -> usize;
     /// Writes rows from the host: `values` is `[rows, width]`.
     fn upload(&self, values: &[f32], into: &mut Self::Activations);
     /// Reads the first `rows` rows back to the host.
@@ -207,7 +240,7 @@ pub trait Backend: Send + 'static {
     /// is `[heads + kv_heads (+ anything)] * head_dim` wide.
     fn rope(&self, qkv: &mut Self::Activations, positions: &[u32], shape: &AttentionShape, table: &Self::RopeTable);
     /// Writes row `i`'s K and V, found at columns `kv_column ..` (K, then V), at position
-    /// `spans[i].tokens - 1` of its pages.
+    /// `spans[i].tokens - 1` of its pages, in the rows' format.
     fn write_pages(
         &self,
         kv: &Self::Activations,

@@ -14,8 +14,8 @@ pub mod sampling;
 mod weights;
 
 pub use backend::{
-    AttentionShape, Backend, Draw, Error, LinearRows, Output, PAGE_TOKENS, PageShape, PageSpan, PagedRows, Precision,
-    Result, Sandwich, Segment,
+    AttentionShape, Backend, Draw, Error, KvFormat, LinearRows, Output, PAGE_TOKENS, PageShape, PageSpan, PagedRows,
+    Precision, Result, Sandwich, Segment,
 };
 pub use profiled::Profiled;
 pub use quantize::Scheme;

@@ -3,20 +3,33 @@
 //! Called by all backends. `exp` is defined by its sequence of fused operations, so that every machine
 //! gives the same bits; sampling depends on that.
 
+/// Adding 1.5 * 2^23 leaves the nearest integer in the low mantissa bits.
+const ROUND: f32 = 12_582_912.0;
+
 /// Natural exponential, within 2 ulp on `[-87, 88]`; 0 below, and never infinite.
 ///
 /// Cody-Waite reduction to `|r| <= ln 2 / 2`, then a polynomial of degree 7, all in fused steps.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
-    const LOG2_E: f32 = std::f32::consts::LOG2_E;
+    let clamped = x.clamp(-87.0, 88.0);
+    let shifted = clamped.mul_add(std::f32::consts::LOG2_E, ROUND);
+    let p = reduced_exp(reduce(clamped, shifted - ROUND));
+    let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000));
+    let value = p * power;
+    if x < -87.0 { 0.0 } else { value }
+}
+
+/// `x - n * ln 2`.
+#[inline(always)]
+fn reduce(x: f32, n: f32) -> f32 {
     const LN2_HIGH: f32 = 0.693_145_75;
     const LN2_LOW: f32 = 1.428_606_8e-6;
-    // Adding 1.5 * 2^23 leaves the nearest integer in the low mantissa bits.
-    const ROUND: f32 = 12_582_912.0;
-    let clamped = x.clamp(-87.0, 88.0);
-    let shifted = clamped.mul_add(LOG2_E, ROUND);
-    let n = shifted - ROUND;
-    let r = n.mul_add(-LN2_LOW, n.mul_add(-LN2_HIGH, clamped));
+    n.mul_add(-LN2_LOW, n.mul_add(-LN2_HIGH, x))
+}
+
+/// The exponential of a reduced argument.
+#[inline(always)]
+fn reduced_exp(r: f32) -> f32 {
     let mut p = 1.0 / 5040.0;
     p = r.mul_add(p, 1.0 / 720.0);
     p = r.mul_add(p, 1.0 / 120.0);
@@ -24,10 +37,31 @@ pub fn exp(x: f32) -> f32 {
     p = r.mul_add(p, 1.0 / 6.0);
     p = r.mul_add(p, 0.5);
     p = r.mul_add(p, 1.0);
-    p = r.mul_add(p, 1.0);
-    let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000));
-    let value = p * power;
-    if x < -87.0 { 0.0 } else { value }
+    r.mul_add(p, 1.0)
+}
+
+/// The whole number nearest to `x / ln 2`: `exp(x)` is about two to its power.
+#[inline(always)]
+pub fn nearest_power(x: f32) -> f32 {
+    x.mul_add(std::f32::consts::LOG2_E, ROUND) - ROUND
+}
+
+/// Two to a whole power of at most 127; 0 below the normal numbers.
+#[inline(always)]
+pub fn power_of_two(power: f32) -> f32 {
+    // The power in the low mantissa bits is shifted to where exponents stand.
+    let bits = ((power + ROUND).to_bits() << 23).wrapping_add(0x3f80_0000);
+    if power < -126.0 { 0.0 } else { f32::from_bits(bits) }
+}
+
+/// `exp(x) * 2^-power` where `power` is at least [`nearest_power`] of `x`; 0 below the normal numbers. Another power
+/// gives the same digits: the polynomial does not see it.
+#[inline(always)]
+pub fn exp_over(x: f32, power: f32) -> f32 {
+    let n = nearest_power(x);
+    // Numbers so large that their integers are no longer exact stay finite.
+    let value = reduced_exp(reduce(x, n).clamp(-1.0, 1.0)) * power_of_two(n - power);
+    if n - power < -126.0 { 0.0 } else { value }
 }
 
 /// Below this magnitude [`tanh`] is its polynomial.
@@ -37,7 +71,8 @@ pub const TANH_SMALL: f32 = 0.25;
 #[inline(always)]
 pub fn tanh(x: f32) -> f32 {
     let magnitude = x.abs();
-    let large = 1.0 - 2.0 / (exp(2.0 * magnitude.min(20.0)) + 1.0);
+    // Unlike a minimum, a clamped NaN stays one.
+    let large = 1.0 - 2.0 / (exp(2.0 * magnitude.clamp(0.0, 20.0)) + 1.0);
     if magnitude < TANH_SMALL { tanh_small(x) } else { large.copysign(x) }
 }
 
@@ -126,6 +161,23 @@ mod tests {
     }
 
     #[test]
+    fn an_exponential_over_a_power_of_two_has_the_same_digits_whatever_the_power() {
+        let mut x = -700.0_f32;
+        while x < 700.0 {
+            let power = nearest_power(x);
+            let value = exp_over(x, power);
+            let expected = (f64::from(x) - f64::from(power) * std::f64::consts::LN_2).exp();
+            assert!((f64::from(value) - expected).abs() / expected < 2.4e-7, "exp({x}) over 2^{power} is {value}");
+            assert_eq!(exp_over(x, power + 9.0) * 512.0, value);
+            assert_eq!(exp_over(x, power + 127.0), 0.0);
+            x += 0.137;
+        }
+        assert!(exp_over(f32::NAN, 3.0).is_nan());
+        assert_eq!((exp_over(f32::NEG_INFINITY, 3.0), power_of_two(f32::NEG_INFINITY)), (0.0, 0.0));
+        assert!(exp_over(1e30, nearest_power(1e30)).is_finite());
+    }
+
+    #[test]
     fn tanh_follows_the_library_and_keeps_the_sign() {
         let mut x = -12.0_f32;
         while x < 12.0 {
@@ -137,6 +189,7 @@ mod tests {
         assert_eq!(tanh(0.0), 0.0);
         assert_eq!(tanh(1e6), 1.0);
         assert_eq!(tanh(f32::NEG_INFINITY), -1.0);
+        assert!(tanh(f32::NAN).is_nan());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::backend::{
-    AttentionShape, Backend, Draw, LinearRows, Output, PAGE_TOKENS, PageShape, PagedRows, Precision, Result, Sandwich,
+    AttentionShape, Backend, Draw, KvFormat, LinearRows, Output, PageShape, PagedRows, Precision, Result, Sandwich,
     Segment,
 };
 use crate::sampling::{ScoreAsk, TokenScore};
@@ -61,10 +61,10 @@ pub struct ProfiledMatrix<Matrix> {
     choice_bytes: usize,
 }
 
-/// Pages and the bytes of one position in one layer.
+/// Pages and their shape.
 pub struct ProfiledPages<Pages> {
     inner: Pages,
-    position_bytes: usize,
+    shape: PageShape,
 }
 
 impl Profile {
@@ -106,6 +106,11 @@ impl<B: Backend> Profiled<B> {
     /// Where the measurements are found.
     pub fn profile(&self) -> Profile {
         self.profile.clone()
+    }
+
+    /// Bytes of one position's keys and values in one layer.
+    fn position_bytes(&self, pages: &ProfiledPages<B::Pages>, format: KvFormat) -> usize {
+        self.inner.page_bytes(pages.shape, &[format]) / format.page_tokens() / pages.shape.layers.max(1)
     }
 
     fn measure<T>(&self, name: &'static str, bytes: usize, run: impl FnOnce(&B) -> T) -> T {
@@ -175,13 +180,12 @@ impl<B: Backend> Backend for Profiled<B> {
         self.inner.rope_table(positions, head_dim, theta)
     }
 
-    fn pages(&self, shape: PageShape, precision: Precision) -> Result<Self::Pages> {
-        let position_bytes = self.page_bytes(shape, precision) / PAGE_TOKENS / shape.layers.max(1);
-        Ok(ProfiledPages { inner: self.inner.pages(shape, precision)?, position_bytes })
+    fn pages(&self, shape: PageShape, formats: &[KvFormat]) -> Result<Self::Pages> {
+        Ok(ProfiledPages { inner: self.inner.pages(shape, formats)?, shape })
     }
 
-    fn page_bytes(&self, shape: PageShape, precision: Precision) -> usize {
-        self.inner.page_bytes(shape, precision)
+    fn page_bytes(&self, shape: PageShape, formats: &[KvFormat]) -> usize {
+        self.inner.page_bytes(shape, formats)
     }
 
     fn upload(&self, values: &[f32], into: &mut Self::Activations) {
@@ -244,7 +248,8 @@ impl<B: Backend> Backend for Profiled<B> {
         layer: usize,
         pages: &mut Self::Pages,
     ) {
-        let bytes = row_bytes(rows.spans.len(), &[kv.width - kv_column]) + rows.spans.len() * pages.position_bytes;
+        let bytes = row_bytes(rows.spans.len(), &[kv.width - kv_column])
+            + rows.spans.len() * self.position_bytes(pages, rows.format);
         let run = |inner: &B| inner.write_pages(&kv.inner, kv_column, rows, layer, &mut pages.inner);
         self.measure("write_pages", bytes, run);
     }
@@ -274,7 +279,8 @@ impl<B: Backend> Backend for Profiled<B> {
     ) {
         let seen = |tokens: usize| shape.window.map_or(tokens, |window| window.min(tokens));
         let positions: usize = rows.spans.iter().map(|span| seen(span.tokens as usize)).sum();
-        let bytes = positions * pages.position_bytes + row_bytes(rows.spans.len(), &[shape.query_width(), out.width]);
+        let bytes = positions * self.position_bytes(pages, rows.format)
+            + row_bytes(rows.spans.len(), &[shape.query_width(), out.width]);
         let run = |inner: &B| inner.attend_paged(&q.inner, rows, shape, layer, &pages.inner, &mut out.inner);
         self.measure("attend_paged", bytes, run);
     }

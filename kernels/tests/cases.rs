@@ -7,7 +7,7 @@
 use kernels::cpu::{Cpu, Isa, Level};
 use kernels::reference::Reference;
 use kernels::{
-    AttentionShape, Backend, Candidate, Choice, DType, Draw, LinearRows, MatrixUse, PAGE_TOKENS, PageShape, PageSpan,
+    AttentionShape, Backend, Candidate, Choice, DType, Draw, KvFormat, LinearRows, MatrixUse, PageShape, PageSpan,
     PagedRows, Precision, Sampling, Sandwich, Scheme, ScoreAsk, Segment, WeightFormat, WeightPart,
 };
 
@@ -276,64 +276,86 @@ fn full_attention_follows_the_reference_on_ragged_segments() {
     });
 }
 
+/// The formats of a pool whose K and V are kept in one of them: it holds pages of the precision beside them.
+const FORMATS: [(KvFormat, Precision); 4] = [
+    (KvFormat::F32, Precision::F32),
+    (KvFormat::Bf16, Precision::Bf16),
+    (KvFormat::Int8, Precision::F32),
+    (KvFormat::Int8, Precision::Bf16),
+];
+
 /// Sequences of the given lengths on pages dealt in a scattered order, the last of `tables` never used.
-fn spans(lens: &[u32], pages: usize) -> (Vec<PageSpan>, Vec<u32>) {
+fn spans(lens: &[u32], pages: usize, format: KvFormat) -> (Vec<PageSpan>, Vec<u32>) {
     let mut order: Vec<u32> = (0..pages as u32).collect();
     order.sort_by_key(|&page| page.wrapping_mul(0x9E37_79B9));
     let (mut spans, mut tables) = (Vec::new(), Vec::new());
     for &len in lens {
         spans.push(PageSpan { first: tables.len() as u32, tokens: len });
         let next = tables.len();
-        tables.extend(&order[next..next + (len as usize).div_ceil(PAGE_TOKENS)]);
+        tables.extend(&order[next..next + (len as usize).div_ceil(format.page_tokens())]);
     }
     (spans, tables)
 }
 
-/// Fills every position of every page with noise, then writes the sequences' K/V position by position.
-fn fill<B: Backend>(
-    backend: &B,
-    (shape, precision): (PageShape, Precision),
-    (spans, tables): (&[PageSpan], &[u32]),
-    kv: &[f32],
-) -> B::Pages {
-    let mut pages = backend.pages(shape, precision).unwrap();
+/// Fills every position of every page with noise in the format of the pool's other pages, then in the rows' own, then
+/// writes the sequences' K/V position by position.
+fn fill<B: Backend>(backend: &B, (shape, other): (PageShape, Precision), rows: PagedRows<'_>, kv: &[f32]) -> B::Pages {
+    let mut pages = backend.pages(shape, &[other.into(), rows.format]).unwrap();
     let width = 2 * shape.kv_heads * shape.head_dim;
     let every: Vec<u32> = (0..shape.pages as u32).collect();
-    let noise = upload(backend, &vec![NOISE; shape.pages * PAGE_TOKENS * width], width);
-    let everywhere: Vec<PageSpan> = (0..(shape.pages * PAGE_TOKENS) as u32)
-        .map(|i| PageSpan { first: i / PAGE_TOKENS as u32, tokens: i % PAGE_TOKENS as u32 + 1 })
-        .collect();
-    for layer in 0..shape.layers {
-        backend.write_pages(&noise, 0, PagedRows { spans: &everywhere, tables: &every }, layer, &mut pages);
+    for format in [other.into(), rows.format] {
+        let positions = (shape.pages * format.page_tokens()) as u32;
+        let noise = upload(backend, &vec![NOISE; positions as usize * width], width);
+        let everywhere: Vec<PageSpan> = (1..=positions).map(|tokens| PageSpan { first: 0, tokens }).collect();
+        for layer in 0..shape.layers {
+            let rows = PagedRows { spans: &everywhere, tables: &every, format };
+            backend.write_pages(&noise, 0, rows, layer, &mut pages);
+        }
     }
     let mut ends = Vec::new();
-    for span in spans {
+    for span in rows.spans {
         ends.extend((1..=span.tokens).map(|tokens| PageSpan { first: span.first, tokens }));
     }
-    let rows = upload(backend, kv, width);
-    backend.write_pages(&rows, 0, PagedRows { spans: &ends, tables }, 1, &mut pages);
+    let kv = upload(backend, kv, width);
+    backend.write_pages(&kv, 0, PagedRows { spans: &ends, ..rows }, 1, &mut pages);
     pages
+}
+
+/// Beside [`attention_tolerance`]: where there are products of 8-bit integers, queries and weights are integers of 16 bits,
+/// and a score moves by up to 2^-16 of the largest product of query and key.
+fn paged_tolerance(format: KvFormat) -> f32 {
+    match format {
+        KvFormat::F32 => attention_tolerance(Precision::F32),
+        KvFormat::Bf16 => attention_tolerance(Precision::Bf16),
+        KvFormat::Int8 => 1e-4,
+    }
 }
 
 #[test]
 fn paged_attention_follows_the_reference_and_reads_only_what_it_may() {
-    parity("attend_paged", |_, run| {
-        for shape in attention_shapes() {
-            let lens = [1, 15, 16, 17, 40, 130, 0, 33];
-            let (spans, tables) = spans(&lens, 24);
-            let pool = PageShape { pages: 24, layers: 3, kv_heads: shape.kv_heads, head_dim: shape.head_dim };
-            let total = lens.iter().sum::<u32>() as usize;
-            let kv: Vec<f32> = numbers(14, total * 2 * shape.kv_width()).iter().map(|v| v * 2.0).collect();
-            let q = numbers(15, lens.len() * (shape.query_width() + 5));
-            both!(run, attention_tolerance(run.precision), |backend| {
-                let pages = fill(backend, (pool, run.precision), (&spans, &tables), &kv);
-                let mut out = backend.activations(lens.len(), shape.query_width()).unwrap();
-                let rows = PagedRows { spans: &spans, tables: &tables };
-                backend.attend_paged(&upload(backend, &q, shape.query_width() + 5), rows, &shape, 1, &pages, &mut out);
-                backend.download(&out, lens.len())
-            });
+    for (format, precision) in FORMATS {
+        for (cpu, reference) in backends(precision) {
+            let label = format!("attend_paged, {format:?}, {}", cpu.describe());
+            let run = Runner { cpu: &cpu, reference: &reference, precision, label };
+            for shape in attention_shapes() {
+                let lens = [1, 15, 16, 17, 40, 130, 0, 33, 32];
+                let (spans, tables) = spans(&lens, 26, format);
+                let rows = PagedRows { spans: &spans, tables: &tables, format };
+                let pool = PageShape { pages: 26, layers: 3, kv_heads: shape.kv_heads, head_dim: shape.head_dim };
+                let total = lens.iter().sum::<u32>() as usize;
+                let kv: Vec<f32> = numbers(14, total * 2 * shape.kv_width()).iter().map(|v| v * 2.0).collect();
+                let q = numbers(15, lens.len() * (shape.query_width() + 5));
+                let tolerance = paged_tolerance(format);
+                both!(run, tolerance, |backend| {
+                    let pages = fill(backend, (pool, precision), rows, &kv);
+                    let mut out = backend.activations(lens.len(), shape.query_width()).unwrap();
+                    let q = upload(backend, &q, shape.query_width() + 5);
+                    backend.attend_paged(&q, rows, &shape, 1, &pages, &mut out);
+                    backend.download(&out, lens.len())
+                });
+            }
         }
-    });
+    }
 }
 
 #[test]
@@ -419,7 +441,7 @@ fn a_row_alone_equals_the_row_in_any_batch_on_any_number_of_threads() {
 
 /// The same for attention: a segment alone and among others, a row of pages alone and among others.
 #[test]
-fn attention_of_one_sequence_does_not_depend_on_others_or_on_threads() {
+fn full_attention_of_one_sequence_does_not_depend_on_others_or_on_threads() {
     let shape =
         AttentionShape { heads: 6, kv_heads: 3, head_dim: 16, scale: 0.3, softcap: Some(9.0), window: Some(20) };
     let (width, lens) = (shape.query_width() + 2 * shape.kv_width(), [3_u32, 70, 1, 40]);
@@ -444,21 +466,34 @@ fn attention_of_one_sequence_does_not_depend_on_others_or_on_threads() {
                 assert_eq!(own, among, "full, {isa:?}, {threads} threads, {len} positions");
                 row = rows.end;
             }
-            let (spans, tables) = spans(&lens, 12);
+        }
+    }
+}
+
+#[test]
+fn paged_attention_of_one_row_does_not_depend_on_others_or_on_threads() {
+    let shape =
+        AttentionShape { heads: 6, kv_heads: 3, head_dim: 16, scale: 0.3, softcap: Some(9.0), window: Some(20) };
+    let lens = [3_u32, 70, 1, 40];
+    for (format, precision) in FORMATS {
+        for (isa, threads) in Isa::all().flat_map(|isa| [1, 2, 5, 16].map(|threads| (isa, threads))) {
+            let (alone, many) = (Cpu::new(isa, 1), Cpu::new(isa, threads));
+            let (spans, tables) = spans(&lens, 12, format);
             let pool = PageShape { pages: 12, layers: 2, kv_heads: shape.kv_heads, head_dim: shape.head_dim };
             let kv = numbers(31, lens.iter().sum::<u32>() as usize * 2 * shape.kv_width());
             let q = numbers(32, lens.len() * shape.query_width());
             let paged = |cpu: &Cpu, rows: std::ops::Range<usize>| {
-                let pages = fill(cpu, (pool, precision), (&spans, &tables), &kv);
+                let all = PagedRows { spans: &spans, tables: &tables, format };
+                let pages = fill(cpu, (pool, precision), all, &kv);
                 let mut out = cpu.activations(rows.len(), shape.query_width()).unwrap();
-                let paged = PagedRows { spans: &spans[rows.clone()], tables: &tables };
+                let paged = PagedRows { spans: &spans[rows.clone()], ..all };
                 let q = &q[rows.start * shape.query_width()..rows.end * shape.query_width()];
                 cpu.attend_paged(&upload(cpu, q, shape.query_width()), paged, &shape, 1, &pages, &mut out);
                 cpu.download(&out, rows.len())
             };
             let together = paged(&many, 0..lens.len());
             for (row, among) in together.chunks(shape.query_width()).enumerate() {
-                assert_eq!(paged(&alone, row..row + 1), among, "paged, {isa:?}, {threads} threads, row {row}");
+                assert_eq!(paged(&alone, row..row + 1), among, "{format:?}, {isa:?}, {threads} threads, row {row}");
             }
         }
     }

@@ -5,7 +5,7 @@
 use kernels::cpu::{Cpu, Isa, Level};
 use kernels::reference::Reference;
 use kernels::{
-    AttentionShape, Backend, LinearRows, MatrixUse, PAGE_TOKENS, PageShape, PageSpan, PagedRows, Precision, Scheme,
+    AttentionShape, Backend, KvFormat, LinearRows, MatrixUse, PageShape, PageSpan, PagedRows, Precision, Scheme,
     Segment, WeightFormat, WeightPart,
 };
 
@@ -46,10 +46,13 @@ fn check_each(check: impl Fn(&Cpu, Isa, Precision)) {
     }
 }
 
-/// Rows over pages that another sequence filled to the last number with `stale`.
+/// Rows over pages that another sequence filled to the last number with `stale`, as pages of the precision or of the
+/// rows' own format.
 struct Reused<'a> {
     shape: AttentionShape,
     precision: Precision,
+    format: KvFormat,
+    earlier: KvFormat,
     lens: &'a [u32],
     stale: f32,
 }
@@ -58,25 +61,27 @@ impl Reused<'_> {
     fn attend<B: Backend>(&self, backend: &B) -> Vec<f32> {
         let (shape, width) = (&self.shape, 2 * self.shape.kv_width());
         let pool = PageShape { pages: PAGES, layers: 2, kv_heads: shape.kv_heads, head_dim: shape.head_dim };
-        let mut pages = backend.pages(pool, self.precision).unwrap();
+        let mut pages = backend.pages(pool, &[self.precision.into(), self.format]).unwrap();
         let tables: Vec<u32> = (0..PAGES as u32).rev().collect();
-        let stale = upload(backend, &vec![self.stale; PAGES * PAGE_TOKENS * width], width);
+        let stale = upload(backend, &vec![self.stale; PAGES * self.earlier.page_tokens() * width], width);
         let owner: Vec<PageSpan> =
-            (1..=(PAGES * PAGE_TOKENS) as u32).map(|tokens| PageSpan { first: 0, tokens }).collect();
+            (1..=(PAGES * self.earlier.page_tokens()) as u32).map(|tokens| PageSpan { first: 0, tokens }).collect();
         for layer in 0..2 {
-            backend.write_pages(&stale, 0, PagedRows { spans: &owner, tables: &tables }, layer, &mut pages);
+            let rows = PagedRows { spans: &owner, tables: &tables, format: self.earlier };
+            backend.write_pages(&stale, 0, rows, layer, &mut pages);
         }
         let (mut spans, mut ends, mut first) = (Vec::new(), Vec::new(), 0);
         for &tokens in self.lens {
             spans.push(PageSpan { first, tokens });
             ends.extend((1..=tokens).map(|tokens| PageSpan { first, tokens }));
-            first += tokens.div_ceil(PAGE_TOKENS as u32);
+            first += tokens.div_ceil(self.format.page_tokens() as u32);
         }
         let kv = upload(backend, &numbers(1, ends.len() * width), width);
-        backend.write_pages(&kv, 0, PagedRows { spans: &ends, tables: &tables }, 1, &mut pages);
+        let rows = PagedRows { spans: &spans, tables: &tables, format: self.format };
+        backend.write_pages(&kv, 0, PagedRows { spans: &ends, ..rows }, 1, &mut pages);
         let q = upload(backend, &numbers(2, spans.len() * shape.query_width()), shape.query_width());
         let mut out = backend.activations(spans.len(), shape.query_width()).unwrap();
-        backend.attend_paged(&q, PagedRows { spans: &spans, tables: &tables }, shape, 1, &pages, &mut out);
+        backend.attend_paged(&q, rows, shape, 1, &pages, &mut out);
         backend.download(&out, spans.len())
     }
 }
@@ -86,20 +91,65 @@ impl Reused<'_> {
 fn nothing_of_a_pages_earlier_owner_reaches_its_next_one() {
     let lens = [1, 2, 5, 15, 16, 17, 31, 40, 0, 64];
     check_each(|cpu, isa, precision| {
-        for shape in shapes() {
-            let label = format!("{}, {precision:?}, {shape:?}", cpu.describe());
-            let reused = |stale| Reused { shape, precision, lens: &lens, stale };
-            let clean = reused(0.0).attend(cpu);
+        let own = KvFormat::from(precision);
+        for (shape, format) in shapes().into_iter().flat_map(|shape| [(shape, own), (shape, KvFormat::Int8)]) {
+            let label = format!("{}, {precision:?}, {format:?}, {shape:?}", cpu.describe());
+            let reused = |stale, earlier| Reused { shape, precision, format, earlier, lens: &lens, stale };
+            let clean = reused(0.0, format).attend(cpu);
             let rounds_operands = precision == Precision::Bf16 && isa.level() == Level::Avx512Bf16;
-            let expected = reused(0.0).attend(&Reference { rounds_operands });
-            // As in the table of cases: weights that are rounded may fall either way.
-            let tolerance = if precision == Precision::Bf16 { 4e-3 } else { 5e-6 };
+            let expected = reused(0.0, format).attend(&Reference { rounds_operands });
+            // As in the table of cases: weights that are rounded may fall either way, queries may become integers.
+            let tolerance = match format {
+                KvFormat::F32 => 5e-6,
+                KvFormat::Bf16 => 4e-3,
+                KvFormat::Int8 => 1e-4,
+            };
             let scale = expected.iter().fold(0.0_f32, |max, v| max.max(v.abs()));
             for (actual, expected) in clean.iter().zip(&expected) {
                 assert!((actual - expected).abs() <= tolerance * scale, "{label}: {actual}, expected {expected}");
             }
-            for stale in [f32::NAN, f32::INFINITY, -1e30] {
-                assert!(bits(&reused(stale).attend(cpu)) == bits(&clean), "{label}: {stale} from the earlier owner");
+            for (stale, earlier) in [f32::NAN, f32::INFINITY, -1e30].into_iter().flat_map(|s| [(s, own), (s, format)]) {
+                let actual = reused(stale, earlier).attend(cpu);
+                assert!(bits(&actual) == bits(&clean), "{label}: {stale} from the earlier owner, {earlier:?}");
+            }
+        }
+    });
+}
+
+/// One key, or one value, that is no number: it reaches all of its own row, and nothing of the others.
+#[test]
+fn a_key_or_value_that_is_no_number_stays_in_its_own_row() {
+    let lens = [20_u32, 33, 7];
+    check_each(|cpu, _, precision| {
+        for (shape, format) in shapes().into_iter().flat_map(|s| [(s, precision.into()), (s, KvFormat::Int8)]) {
+            let width = 2 * shape.kv_width();
+            let attend = |bad: Option<(usize, f32)>| {
+                let pool = PageShape { pages: 6, layers: 1, kv_heads: shape.kv_heads, head_dim: shape.head_dim };
+                let mut pages = cpu.pages(pool, &[precision.into(), format]).unwrap();
+                let tables = [3, 1, 0, 5, 4, 2];
+                let spans = [0, 2, 5].iter().zip(lens).map(|(&first, tokens)| PageSpan { first, tokens });
+                let spans: Vec<PageSpan> = spans.collect();
+                let ends = |span: &PageSpan| (1..=span.tokens).map(|tokens| PageSpan { tokens, ..*span }).collect();
+                let ends: Vec<PageSpan> = spans.iter().flat_map::<Vec<_>, _>(ends).collect();
+                let mut kv = numbers(5, ends.len() * width);
+                // The second row's last position but one, in the first head.
+                bad.iter().for_each(|&(column, number)| kv[(20 + 31) * width + column] = number);
+                let rows = PagedRows { spans: &spans, tables: &tables, format };
+                cpu.write_pages(&upload(cpu, &kv, width), 0, PagedRows { spans: &ends, ..rows }, 0, &mut pages);
+                let q = upload(cpu, &numbers(6, 3 * shape.query_width()), shape.query_width());
+                let mut out = cpu.activations(3, shape.query_width()).unwrap();
+                cpu.attend_paged(&q, rows, &shape, 0, &pages, &mut out);
+                cpu.download(&out, 3)
+            };
+            let (clean, row) = (attend(None), shape.query_width());
+            let group = shape.heads / shape.kv_heads * shape.head_dim;
+            for column in [1, shape.kv_width() + 1] {
+                let label = format!("{}, {precision:?}, {format:?}, {shape:?}, column {column}", cpu.describe());
+                let bad = attend(Some((column, f32::NAN)));
+                assert!(bad[row + 1].is_nan(), "{label}");
+                for other in [0..row, row + group..3 * row] {
+                    assert!(bits(&bad[other.clone()]) == bits(&clean[other]), "{label}");
+                }
             }
         }
     });

@@ -5,15 +5,17 @@
 
 use std::fmt;
 
-use kernels::{Precision, Scheme, WeightFormat};
+use kernels::{KvFormat, Precision, Scheme, WeightFormat};
 
 /// How a model computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arithmetic {
-    /// Of keys, values, attention and lookups, and of every matrix that is not quantised.
+    /// Of attention, lookups, the target's keys and values, and of every matrix that is not quantised.
     pub precision: Precision,
     /// What the matrices of the layers are quantised to, as far as it pays.
     pub quantize: Option<Scheme>,
+    /// How cross-attention's keys and values are kept.
+    pub cross_kv: KvFormat,
 }
 
 /// What a tensor is for.
@@ -33,7 +35,7 @@ pub(crate) enum Role {
 
 impl From<Precision> for Arithmetic {
     fn from(precision: Precision) -> Self {
-        Self { precision, quantize: None }
+        Self { precision, quantize: None, cross_kv: precision.into() }
     }
 }
 
@@ -92,7 +94,7 @@ mod tests {
     fn tables_and_norms_keep_their_precision_and_self_attention_is_never_below_int8() {
         for precision in [Precision::F32, Precision::Bf16] {
             for quantize in [None, Some(Scheme::Int8), Some(Scheme::Int4)] {
-                let format = |role| Arithmetic { precision, quantize }.format(role);
+                let format = |role| Arithmetic { quantize, ..precision.into() }.format(role);
                 assert_eq!((format(Role::Table), format(Role::Norm)), (precision.into(), precision.into()));
                 let layers = quantize.map_or_else(|| precision.into(), WeightFormat::Quantized);
                 assert_eq!((format(Role::CrossAttention), format(Role::FeedForward)), (layers, layers));

@@ -2,12 +2,12 @@
 //!
 //! Called by benchmarks. Counts from the configuration alone.
 
-use kernels::{DType, Precision, WeightFormat};
+use kernels::{DType, KvFormat, WeightFormat};
 
 use crate::arithmetic::{Arithmetic, Role};
-use crate::config::ModelConfig;
+use crate::config::{ModelConfig, StackConfig};
 
-/// Lengths that a decode step's reads depend on.
+/// What a decode step's reads depend on beside the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StepLoad {
     /// Sequences.
@@ -40,31 +40,37 @@ impl ModelConfig {
             + 6 * hidden * NORM_BYTES;
         let output = decoder.vocab * (hidden.next_multiple_of(4) + SCREENING_ROW_BYTES);
         let target_seen = |layer| decoder.window(layer).map_or(load.target_len, |window| window.min(load.target_len));
-        let positions: usize = (0..decoder.layers).map(|layer| load.source_len + target_seen(layer)).sum();
-        let kv = load.batch * positions * 2 * decoder.kv_width() * number_bytes(arithmetic.precision);
-        (decoder.layers * layer + hidden * NORM_BYTES + output + kv) as u64
+        let target_positions: usize = (0..decoder.layers).map(target_seen).sum();
+        let kv = target_positions * decoder.token_bytes(arithmetic.precision.into())
+            + decoder.layers * load.source_len * decoder.token_bytes(arithmetic.cross_kv);
+        (decoder.layers * layer + hidden * NORM_BYTES + output + load.batch * kv) as u64
     }
 }
 
 /// Bytes of one output feature of a matrix.
 const fn row_bytes(format: WeightFormat, cols: usize) -> usize {
     match format {
-        WeightFormat::F32 => cols * number_bytes(Precision::F32),
-        WeightFormat::Bf16 => cols * number_bytes(Precision::Bf16),
+        WeightFormat::F32 => cols * DType::F32.bytes(),
+        WeightFormat::Bf16 => cols * DType::Bf16.bytes(),
         WeightFormat::Quantized(scheme) => scheme.integer_bytes(cols) + scheme.scale_bytes(cols),
     }
 }
 
-const fn number_bytes(precision: Precision) -> usize {
-    match precision {
-        Precision::F32 => DType::F32.bytes(),
-        Precision::Bf16 => DType::Bf16.bytes(),
+impl StackConfig {
+    /// Bytes of one token's keys and values in one layer.
+    fn token_bytes(&self, format: KvFormat) -> usize {
+        match format {
+            KvFormat::F32 => 2 * self.kv_width() * 4,
+            KvFormat::Bf16 => 2 * self.kv_width() * 2,
+            // And a float32 scale for each head's key and value.
+            KvFormat::Int8 => 2 * (self.kv_width() + 4 * self.kv_heads),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use kernels::Scheme;
+    use kernels::{Precision, Scheme};
 
     use super::*;
     use crate::shapes::shape;
@@ -77,7 +83,7 @@ mod tests {
     const KV: u64 = 8 * (256 + 32) * 2 * 512;
 
     fn bytes(precision: Precision, quantize: Option<Scheme>) -> u64 {
-        shape("s-s").unwrap().step_bytes(Arithmetic { precision, quantize }, LOAD)
+        shape("s-s").unwrap().step_bytes(Arithmetic { quantize, ..precision.into() }, LOAD)
     }
 
     #[test]
@@ -89,6 +95,13 @@ mod tests {
             let expected = number_bytes * (numbers + KV) + 4 * NORMS + OUTPUT_BYTES;
             assert_eq!(bytes(precision, None), expected);
         }
+    }
+
+    #[test]
+    fn cross_keys_and_values_of_eight_bits_count_their_scales() {
+        let arithmetic = Arithmetic { cross_kv: KvFormat::Int8, ..Precision::Bf16.into() };
+        let saved = 8 * 256 * 2 * (2 * 512 - (512 + 4 * 8));
+        assert_eq!(shape("s-s").unwrap().step_bytes(arithmetic, LOAD), bytes(Precision::Bf16, None) - saved);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Called by [`crate::Model::write_cross`] when a batch of sources is encoded. No rotation, no norm of its own.
 
-use kernels::{Backend, LinearRows, PageSpan, PagedRows, Segment};
+use kernels::{Backend, KvFormat, LinearRows, PageSpan, PagedRows, Segment};
 
 use crate::weights::Weights;
 use crate::workspace::Workspace;
@@ -20,9 +20,8 @@ pub struct CrossPages<'a> {
 
 /// Fills the pages of all sources, layer by layer.
 pub(crate) fn write<B: Backend>(
-    backend: &B,
-    weights: &Weights<B>,
-    sources: CrossPages<'_>,
+    (backend, weights): (&B, &Weights<B>),
+    (sources, format): (CrossPages<'_>, KvFormat),
     space: &mut Workspace<B>,
     pages: &mut B::Pages,
 ) {
@@ -32,7 +31,7 @@ pub(crate) fn write<B: Backend>(
         // Position `i` of a span is written as the last of its first `i + 1` tokens.
         space.cross_ends.extend((1..=segment.len).map(|tokens| PageSpan { first: span.first, tokens }));
     }
-    let rows = PagedRows { spans: &space.cross_ends, tables: sources.tables };
+    let rows = PagedRows { spans: &space.cross_ends, tables: sources.tables, format };
     let all = LinearRows::first(space.cross_ends.len());
     for (index, layer) in weights.decoder.layers.iter().enumerate() {
         backend.linear(&space.encoder.x, &layer.cross.kv, all, &mut space.cross_kv);

@@ -3,7 +3,7 @@
 //! Called by [`crate::Model::decode`]. A layer is self-attention, cross-attention and feed-forward, each between
 //! its pre- and post-norm. Fresh tokens, forced ones, scored ones and recomputed ones are all the same rows.
 
-use kernels::{Backend, LinearRows, PageSpan, PagedRows, Sandwich};
+use kernels::{Backend, KvFormat, LinearRows, PageSpan, PagedRows, Sandwich};
 
 use crate::weights::{CrossAttention, DecoderLayer, SelfAttention, Stack};
 use crate::workspace::{StackSpace, Workspace};
@@ -27,6 +27,8 @@ pub struct TargetRows<'a> {
 pub(crate) struct Decoder<'a, B: Backend> {
     pub backend: &'a B,
     pub weights: &'a Stack<B, DecoderLayer<B>>,
+    pub self_kv: KvFormat,
+    pub cross_kv: KvFormat,
 }
 
 impl<B: Backend> Decoder<'_, B> {
@@ -57,7 +59,7 @@ impl<B: Backend> Decoder<'_, B> {
     ) {
         let (backend, shape) = (self.backend, &attention.shape);
         let all = LinearRows::first(rows.tokens.len());
-        let paged = PagedRows { spans: rows.self_spans, tables: rows.tables };
+        let paged = PagedRows { spans: rows.self_spans, tables: rows.tables, format: self.self_kv };
         backend.linear(&space.x, &attention.qkv, all, &mut space.qkv);
         backend.rope(&mut space.qkv, rows.positions, shape, &self.weights.rope);
         backend.write_pages(&space.qkv, shape.query_width(), paged, layer, pages);
@@ -75,7 +77,7 @@ impl<B: Backend> Decoder<'_, B> {
     ) {
         let backend = self.backend;
         let all = LinearRows::first(rows.tokens.len());
-        let paged = PagedRows { spans: rows.cross_spans, tables: rows.tables };
+        let paged = PagedRows { spans: rows.cross_spans, tables: rows.tables, format: self.cross_kv };
         backend.linear(&space.x, &attention.q, all, q);
         backend.attend_paged(q, paged, &attention.shape, layer, pages, &mut space.attended);
         backend.linear(&space.attended, &attention.out, all, &mut space.y);

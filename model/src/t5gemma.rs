@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use kernels::{Backend, PageShape};
+use kernels::{Backend, KvFormat, PageShape};
 
 use crate::arithmetic::Arithmetic;
 use crate::config::ModelConfig;
@@ -62,6 +62,11 @@ impl<B: Backend> Model<B> {
         self.arithmetic
     }
 
+    /// Formats of self- and cross-attention's pages.
+    fn page_formats(&self) -> [KvFormat; 2] {
+        [self.arithmetic.precision.into(), self.arithmetic.cross_kv]
+    }
+
     /// Shape of a pool of `pages` pages of this model.
     pub fn page_shape(&self, pages: usize) -> PageShape {
         let decoder = &self.config.decoder;
@@ -70,7 +75,7 @@ impl<B: Backend> Model<B> {
 
     /// Bytes of one page.
     pub fn page_bytes(&self) -> usize {
-        self.backend.page_bytes(self.page_shape(1), self.arithmetic.precision)
+        self.backend.page_bytes(self.page_shape(1), &self.page_formats())
     }
 
     /// A pool of pages.
@@ -78,7 +83,7 @@ impl<B: Backend> Model<B> {
     /// # Errors
     /// When the backend has no memory for it.
     pub fn pages(&self, pages: usize) -> Result<B::Pages> {
-        Ok(self.backend.pages(self.page_shape(pages), self.arithmetic.precision)?)
+        Ok(self.backend.pages(self.page_shape(pages), &self.page_formats())?)
     }
 
     /// Working memory for batches within `limits`.
@@ -100,13 +105,14 @@ impl<B: Backend> Model<B> {
 
     /// Writes the cross K/V of a batch that went through every encoder layer.
     pub fn write_cross(&self, sources: CrossPages<'_>, space: &mut Workspace<B>, pages: &mut B::Pages) {
-        cross::write(&self.backend, &self.weights, sources, space, pages);
+        cross::write((&self.backend, &self.weights), (sources, self.arithmetic.cross_kv), space, pages);
     }
 
     /// Runs one decoder step: writes the rows' self K/V to their pages and leaves their states in the workspace.
     pub fn decode(&self, rows: TargetRows<'_>, pages: &mut B::Pages, space: &mut Workspace<B>) {
         assert!(rows.tokens.len() <= space.limits.target_rows, "a decoder step is larger than the workspace");
-        let decoder = Decoder { backend: &self.backend, weights: &self.weights.decoder };
+        let [self_kv, cross_kv] = self.page_formats();
+        let decoder = Decoder { backend: &self.backend, weights: &self.weights.decoder, self_kv, cross_kv };
         decoder.run(rows, pages, space);
     }
 

@@ -7,7 +7,7 @@ mod runner;
 
 use fixture::DemoRow;
 use kernels::cpu::{Cpu, Isa};
-use kernels::{Precision, Scheme};
+use kernels::{KvFormat, Precision, Scheme};
 use model::{Arithmetic, Checkpoint};
 use runner::Runner;
 
@@ -106,13 +106,19 @@ fn a_sequence_alone_is_the_sequence_in_any_batch_on_any_number_of_threads_in_bf1
 }
 
 #[test]
+fn a_sequence_alone_is_the_sequence_in_any_batch_on_any_number_of_threads_with_cross_kv_in_int8() {
+    let arithmetic = Arithmetic { cross_kv: KvFormat::Int8, ..Precision::Bf16.into() };
+    Isa::all().for_each(|isa| check(isa, arithmetic));
+}
+
+#[test]
 fn a_sequence_alone_is_the_sequence_in_any_batch_on_any_number_of_threads_in_int8() {
-    let arithmetic = Arithmetic { precision: Precision::Bf16, quantize: Some(Scheme::Int8) };
+    let arithmetic = Arithmetic { quantize: Some(Scheme::Int8), ..Precision::Bf16.into() };
     Isa::all().for_each(|isa| check(isa, arithmetic));
 }
 
 #[test]
 fn a_sequence_alone_is_the_sequence_in_any_batch_on_any_number_of_threads_in_int4() {
-    let arithmetic = Arithmetic { precision: Precision::Bf16, quantize: Some(Scheme::Int4) };
+    let arithmetic = Arithmetic { quantize: Some(Scheme::Int4), ..Precision::Bf16.into() };
     Isa::all().for_each(|isa| check(isa, arithmetic));
 }

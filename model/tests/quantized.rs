@@ -48,7 +48,7 @@ fn quantised_models_follow_the_reference_that_multiplies_the_same_integers() {
                 |arithmetic: Arithmetic| forced(Reference { rounds_operands }, &checkpoint, arithmetic, &texts);
             let without = reference(precision.into());
             for scheme in SCHEMES {
-                let arithmetic = Arithmetic { precision, quantize: Some(scheme) };
+                let arithmetic = Arithmetic { quantize: Some(scheme), ..precision.into() };
                 let own = reference(arithmetic);
                 for isa in Isa::all().filter(|&isa| rounds(isa, precision) == rounds_operands) {
                     let label = format!("{folder}, {}, {arithmetic}", isa.level().name());
@@ -70,7 +70,7 @@ fn one_layer_of_the_demo_shows_that_the_same_integers_are_multiplied() {
     let checkpoint = Checkpoint::embedded().unwrap();
     let source = &DemoRow::all()[0].input_ids;
     for scheme in SCHEMES {
-        let arithmetic = Arithmetic { precision: Precision::F32, quantize: Some(scheme) };
+        let arithmetic = Arithmetic { quantize: Some(scheme), ..Precision::F32.into() };
         let expected = vec![first_layer(Reference { rounds_operands: false }, &checkpoint, arithmetic, source)];
         for isa in Isa::all() {
             let actual = vec![first_layer(Cpu::new(isa, 1), &checkpoint, arithmetic, source)];
@@ -85,7 +85,7 @@ fn check_drift(scheme: Scheme, bound: Drift) {
     let (rows, vocab) = (DemoRow::all(), checkpoint.config().decoder.vocab);
     let texts = demo_texts(&checkpoint, &rows);
     let exact = forced(Cpu::new(Isa::detect(), 1), &checkpoint, Precision::F32, &texts);
-    let arithmetic = Arithmetic { precision: Precision::Bf16, quantize: Some(scheme) };
+    let arithmetic = Arithmetic { quantize: Some(scheme), ..Precision::Bf16.into() };
     let of = |isa, count: usize| {
         let actual = forced(Cpu::new(isa, 1), &checkpoint, arithmetic, &texts[..count]);
         drift(&rows[..count], &exact[..count], &actual, vocab)

@@ -53,10 +53,11 @@ fn a_quantised_checkpoint_gives_the_logits_of_quantising_at_load_bit_for_bit() {
         assert_eq!((copy.scheme(), original.scheme()), (Some(scheme), None));
         assert_eq!(copy.config(), original.config());
         for precision in [Precision::F32, Precision::Bf16] {
-            let arithmetic = Arithmetic { precision, quantize: Some(scheme) };
+            let arithmetic = Arithmetic { quantize: Some(scheme), ..precision.into() };
             let expected = forced(Cpu::new(Isa::detect(), 1), original, arithmetic, texts);
             for quantize in [Some(scheme), None] {
-                let actual = forced(Cpu::new(Isa::detect(), 1), &copy, Arithmetic { precision, quantize }, texts);
+                let actual =
+                    forced(Cpu::new(Isa::detect(), 1), &copy, Arithmetic { quantize, ..precision.into() }, texts);
                 assert!(actual == expected, "{}, {arithmetic}", original.origin().display());
             }
         }
@@ -77,7 +78,7 @@ fn every_instruction_set_packs_the_same_checkpoint() {
         let folder = balanced(scheme);
         let copy = Checkpoint::open(folder.path()).unwrap();
         let original = Checkpoint::open(&fixture::path(BALANCED)).unwrap();
-        let arithmetic = Arithmetic { precision: Precision::F32, quantize: Some(scheme) };
+        let arithmetic = Arithmetic { quantize: Some(scheme), ..Precision::F32.into() };
         for isa in Isa::all() {
             let of = |checkpoint: &Checkpoint| forced(Cpu::new(isa, 1), checkpoint, arithmetic, &texts);
             assert!(of(&copy) == of(&original), "{isa:?}");
@@ -219,7 +220,7 @@ fn a_copy_is_not_quantised_again_nor_taken_for_another_scheme() {
     let error = quantize(&copy, Scheme::Int4, out.path(), &mut |_| ()).unwrap_err();
     assert!(matches!(error, Error::AlreadyQuantized { scheme: Scheme::Int8, .. }), "{error}");
     assert!(names(out.path()).is_empty());
-    let arithmetic = Arithmetic { precision: Precision::Bf16, quantize: Some(Scheme::Int4) };
+    let arithmetic = Arithmetic { quantize: Some(Scheme::Int4), ..Precision::Bf16.into() };
     let loaded = Model::load(Cpu::new(Isa::detect(), 1), &copy, arithmetic, &mut |_| ());
     let message = loaded.err().unwrap().to_string();
     assert!(message.contains("quantised to int8, not to int4"), "{message}");

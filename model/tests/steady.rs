@@ -130,7 +130,7 @@ fn a_decode_step_allocates_nothing_on_any_thread() {
     assert!(REQUESTS.load(Ordering::SeqCst) > counted, "the counter counts");
     let checkpoint = Checkpoint::embedded().unwrap();
     for isa in Isa::all() {
-        let quantized = |scheme| Arithmetic { precision: Precision::Bf16, quantize: Some(scheme) };
+        let quantized = |scheme| Arithmetic { quantize: Some(scheme), ..Precision::Bf16.into() };
         let plain = [Precision::F32, Precision::Bf16].map(Arithmetic::from);
         for arithmetic in plain.into_iter().chain([Scheme::Int8, Scheme::Int4].map(quantized)) {
             let mut runner = Runner::new(Cpu::new(isa, 2), &checkpoint, arithmetic, 16);

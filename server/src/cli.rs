@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use kernels::Scheme;
 use toml::{Table, Value};
 
-use crate::config::{Config, ConfigError, DTYPES, LOG_LEVELS, QUANTIZATIONS, SCHEMES};
+use crate::config::{CROSS_KVS, Config, ConfigError, DTYPES, LOG_LEVELS, QUANTIZATIONS, SCHEMES};
 
 /// Serves T5Gemma over an OpenAI-style HTTP API. Without a command: serve.
 #[derive(Debug, Parser)]
@@ -199,6 +199,9 @@ struct SharedArguments {
     /// What the matrices of the layers are quantised to [default: auto, which is as the checkpoint is]
     #[arg(long, value_name = "SCHEME", value_parser = QUANTIZATIONS)]
     quantize: Option<String>,
+    /// How the sources' keys and values are kept: same (as dtype), int8 or auto [default: auto]
+    #[arg(long, value_name = "FORMAT", value_parser = CROSS_KVS)]
+    cross_kv: Option<String>,
     /// Threads of the model; 0 takes every core [default: 0]
     #[arg(long, value_name = "COUNT")]
     threads: Option<u32>,
@@ -249,6 +252,7 @@ impl ServeArguments {
             ("device", text(&shared.device)),
             ("dtype", text(&shared.dtype)),
             ("quantize", text(&shared.quantize)),
+            ("cross_kv", text(&shared.cross_kv)),
             ("threads", shared.threads.map(|count| Value::Integer(count.into()))),
         ];
         Table::from_iter([("server".to_owned(), given(server)), ("model".to_owned(), given(model))])
@@ -320,13 +324,14 @@ mod tests {
     #[test]
     fn every_flag_reaches_its_setting() {
         let line = "server serve --model /m --tokenizer none --served-model-name x --host ::1 --port 9 --device cpu \
-                    --dtype f32 --quantize int4 --threads 3 --log-level debug";
+                    --dtype f32 --quantize int4 --cross-kv int8 --threads 3 --log-level debug";
         let (_, config) = resolve(line);
         assert_eq!(config.model.source, ModelSource::Checkpoint("/m".into()));
         assert_eq!(config.model.tokenizer, TokenizerSource::None);
         assert_eq!((config.model.served_name.as_str(), config.model.threads), ("x", 3));
         assert_eq!(config.model.precision, kernels::Precision::F32);
         assert_eq!(config.model.quantize, Quantize::To(Scheme::Int4));
+        assert_eq!(config.model.cross_kv, kernels::KvFormat::Int8);
         assert_eq!((config.server.host.as_str(), config.server.port, config.server.log_level), ("::1", 9, "debug"));
     }
 

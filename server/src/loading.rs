@@ -130,7 +130,7 @@ pub fn load_on<B: Backend>(choice: &ModelChoice, wrap: impl FnOnce(Cpu) -> B) ->
         check_vocabulary(tokenizer, source.config())?;
     }
     let progress = LoadProgress::new("loading", source.total_bytes());
-    let arithmetic = Arithmetic { precision: choice.precision, quantize };
+    let arithmetic = Arithmetic { precision: choice.precision, quantize, cross_kv: choice.cross_kv };
     let model = Model::load(backend, source.as_ref(), arithmetic, &mut |bytes| progress.advance(bytes))?;
     progress.finish();
     tracing::debug!(arithmetic = %model.arithmetic(), instruction_set = isa.level().name(), "the model is loaded");
@@ -185,9 +185,11 @@ impl<B: Backend> Loaded<B> {
             source_tokens: limits.source_tokens.min(model.encoder.max_positions),
             target_tokens: limits.target_tokens.min(model.decoder.max_positions),
             pages,
+            source_page_tokens: self.model.arithmetic().cross_kv.page_tokens(),
         };
         let steps = SchedulerLimits {
             pages,
+            source_page_tokens: door.source_page_tokens,
             running_rows: limits.running_rows as usize,
             step_rows: limits.step_rows as usize,
             step_encoder_tokens: limits.step_encoder_tokens as usize,

@@ -35,6 +35,8 @@ pub struct StartMessage<'a> {
     pub threads: usize,
     /// Pages of the pool.
     pub pages: usize,
+    /// Source tokens that fill one.
+    pub source_page_tokens: usize,
     /// Bytes of the pool.
     pub page_pool_bytes: usize,
     /// What the model can be asked.
@@ -57,7 +59,11 @@ impl fmt::Display for StartMessage<'_> {
         let mebibytes = self.page_pool_bytes >> 20;
         writeln!(formatter, "encdec {} listens on http://{address}", env!("CARGO_PKG_VERSION"))?;
         writeln!(formatter, "model  {model_name}: {shape}, {arithmetic} on {device} ({instruction_set}, {threads})")?;
-        writeln!(formatter, "pages  {pages} of {PAGE_TOKENS} tokens, {mebibytes} MiB")?;
+        write!(formatter, "pages  {pages} of {PAGE_TOKENS} tokens")?;
+        if self.source_page_tokens != PAGE_TOKENS {
+            write!(formatter, " ({} of a source)", self.source_page_tokens)?;
+        }
+        writeln!(formatter, ", {mebibytes} MiB")?;
         writeln!(formatter, "try    {}", curl_line(*address, self.example))
     }
 }
@@ -116,6 +122,7 @@ mod tests {
             instruction_set: "avx2",
             threads: 1,
             pages: 65_536,
+            source_page_tokens: 16,
             page_pool_bytes: 1 << 30,
             example: Example::Text,
         };
@@ -125,6 +132,8 @@ mod tests {
         assert_eq!(lines[1], "model  demo: 4+4 layers of width 192, bf16 on cpu (avx2, 1 thread)");
         assert_eq!(lines[2], "pages  65536 of 16 tokens, 1024 MiB");
         assert_eq!(lines[3..], [format!("try    {TEXT_LINE}")]);
+        let text = StartMessage { source_page_tokens: 32, ..message }.to_string();
+        assert!(text.contains("\npages  65536 of 16 tokens (32 of a source), 1024 MiB\n"), "{text}");
     }
 
     #[test]

@@ -27,9 +27,11 @@ const CRATES: [(&str, &[&str], &[&str]); 4] = [
     ("server", &["kernels", "model"], &[]),
     ("loadtest", &[], &[]),
 ];
-const UNSAFE_FILES: [&str; 18] = [
+const UNSAFE_FILES: [&str; 20] = [
     "kernels/src/cpu/attend_full.rs",
     "kernels/src/cpu/attend_paged.rs",
+    "kernels/src/cpu/attend_paged/int8/x86.rs",
+    "kernels/src/cpu/attend_paged/x86.rs",
     "kernels/src/cpu/buffer.rs",
     "kernels/src/cpu/isa.rs",
     "kernels/src/cpu/pages.rs",

@@ -1,18 +1,27 @@
 //! Attention of single rows over page tables: self (causal, windowed) and cross alike.
 //!
-//! Called by [`super::Cpu`] in every decoder step. Work is shared by (row, K/V head); a head walks its pages in
-//! order, so a row's sums depend on its own positions only.
+//! Called by [`super::Cpu`] in every decoder step. Work is shared by rows and K/V heads. A row walks its pages in order,
+//! and each page with all its heads at once, because that is one stretch of memory; nothing but the row's own positions
+//! decides the order of its sums.
 #![allow(unsafe_code)]
 
-use std::cell::RefCell;
+mod floats;
+mod int8;
+mod softmax;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
-use super::isa::{Isa, Level, for_each_isa};
-use super::pages::Pages;
+use std::cell::RefCell;
+use std::ops::Range;
+
+use super::isa::{Isa, Level};
+use super::pages::{LANES, Pages, Place};
 use super::pool::{Pool, SharedMut};
 use super::product::pair_rows;
-use super::rows::weigh;
 use super::share::Share;
-use crate::backend::{AttentionShape, PAGE_TOKENS, PageSpan, PagedRows, Precision};
+use crate::backend::{AttentionShape, KvFormat, PageSpan, PagedRows};
+use int8::Int8Query;
+use softmax::{PageScores, Softmax};
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
@@ -20,10 +29,18 @@ thread_local! {
 
 #[derive(Default)]
 struct Scratch {
+    /// Of one page: `[query head][position]`, scores, then weights.
     scores: Vec<f32>,
-    query: Vec<u32>,
-    weights: Vec<u32>,
-    sums: Vec<f32>,
+    softmax: Softmax,
+    query: Query,
+}
+
+/// The queries of some heads as the products take them.
+#[derive(Default)]
+struct Query {
+    /// Pairs of bfloat16.
+    pairs: Vec<u32>,
+    integers: Int8Query,
 }
 
 /// One call's shapes and input.
@@ -40,6 +57,40 @@ pub(super) struct Paged<'a> {
     pub pages: &'a Pages,
 }
 
+/// Some K/V heads of one row.
+struct Item<'a> {
+    heads: Range<usize>,
+    /// Query heads of one K/V head.
+    group: usize,
+    head_dim: usize,
+    /// `[query head][head_dim]`.
+    query: &'a [f32],
+}
+
+/// A page in the second half of its work.
+struct Step {
+    place: Place,
+    /// What will be read after it.
+    next: Option<Place>,
+    arithmetic: Arithmetic,
+    /// Positions up to the last that is seen.
+    end: usize,
+}
+
+/// How queries meet keys, and weights values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Arithmetic {
+    F32,
+    /// bfloat16, widened.
+    Bf16Widened,
+    /// Products of bfloat16 pairs.
+    Bf16Pairs,
+    /// 8-bit integers, widened.
+    Int8Widened,
+    /// Products of 8-bit integers in fours.
+    Int8Fours,
+}
+
 /// Least cost (positions times heads) that is worth waking the other threads for.
 const LEAST_COST: usize = 256;
 
@@ -54,10 +105,9 @@ impl Paged<'_> {
             let mut share = Share::new(thread, threads, total);
             SCRATCH.with_borrow_mut(|scratch| {
                 for (row, span) in self.rows.spans.iter().enumerate() {
-                    for kv_head in 0..kv_heads {
-                        if share.takes(cost(span)) {
-                            self.attend(row, kv_head, scratch, &out);
-                        }
+                    let heads = share.takes_of(kv_heads, cost(span));
+                    if !heads.is_empty() {
+                        self.attend(row, heads, scratch, &out);
                     }
                 }
             });
@@ -65,154 +115,126 @@ impl Paged<'_> {
         if total < LEAST_COST { work(0, 1) } else { self.pool.run(&|thread| work(thread, self.pool.threads())) }
     }
 
-    fn visible(&self, span: &PageSpan) -> std::ops::Range<usize> {
+    fn visible(&self, span: &PageSpan) -> Range<usize> {
         let tokens = span.tokens as usize;
         tokens.saturating_sub(self.shape.window.unwrap_or(tokens))..tokens
     }
 
-    /// All query heads that share one K/V head, for one row.
-    fn attend(&self, row: usize, kv_head: usize, scratch: &mut Scratch, out: &SharedMut<'_, f32>) {
+    fn arithmetic(&self) -> Arithmetic {
+        match (self.rows.format, self.isa.level()) {
+            (KvFormat::F32, _) => Arithmetic::F32,
+            (KvFormat::Bf16, Level::Avx512Bf16) => Arithmetic::Bf16Pairs,
+            (KvFormat::Bf16, _) => Arithmetic::Bf16Widened,
+            (KvFormat::Int8, Level::AvxVnni | Level::Avx512Vnni | Level::Avx512Bf16) => Arithmetic::Int8Fours,
+            (KvFormat::Int8, _) => Arithmetic::Int8Widened,
+        }
+    }
+
+    /// All query heads of some K/V heads, for one row.
+    fn attend(&self, row: usize, heads: Range<usize>, scratch: &mut Scratch, out: &SharedMut<'_, f32>) {
         let span = &self.rows.spans[row];
-        let dim = self.shape.head_dim;
-        let group = self.shape.heads / self.shape.kv_heads;
-        let start = row * self.shape.query_width() + kv_head * group * dim;
+        let (head_dim, group) = (self.shape.head_dim, self.shape.heads / self.shape.kv_heads);
+        let columns = heads.start * group * head_dim..heads.end * group * head_dim;
+        let start = row * self.shape.query_width();
         // SAFETY: this thread alone owns these heads of this row.
-        let out = unsafe { out.slice(start..start + group * dim) };
+        let out = unsafe { out.slice(start + columns.start..start + columns.end) };
         out.fill(0.0);
         let visible = self.visible(span);
         if visible.is_empty() {
             return;
         }
-        let first_page = visible.start / PAGE_TOKENS;
-        let pages = &self.rows.tables[span.first as usize..][first_page..visible.end.div_ceil(PAGE_TOKENS)];
-        let strip = pages.len() * PAGE_TOKENS;
-        let query = &self.q[row * self.q_width + kv_head * group * dim..][..group * dim];
-        self.score(query, pages, kv_head, scratch);
-        let hidden = visible.start - first_page * PAGE_TOKENS;
-        let seen = hidden..hidden + visible.len();
-        scratch.sums.clear();
-        for scores in scratch.scores.chunks_exact_mut(strip) {
-            scores[..seen.start].fill(0.0);
-            scores[seen.end..].fill(0.0);
-            let sum = weigh(self.isa, &mut scores[seen.clone()], self.shape.scale, self.shape.softcap);
-            scratch.sums.push(sum);
+        let item = Item { heads, group, head_dim, query: &self.q[row * self.q_width..][columns] };
+        let arithmetic = self.arithmetic();
+        scratch.query.prepare(self.isa, &item, arithmetic);
+        let query_heads = item.heads.len() * group;
+        scratch.softmax.start(query_heads);
+        let page_tokens = self.rows.format.page_tokens();
+        scratch.scores.resize(query_heads * page_tokens, 0.0);
+        let pages = self.pages_of(span);
+        for (index, place) in pages.clone().map(|index| (index, self.place(span, index))) {
+            let first = index * page_tokens;
+            let seen = visible.start.saturating_sub(first)..page_tokens.min(visible.end - first);
+            self.score(&item, place, arithmetic, scratch);
+            let scores = &mut scratch.scores[..query_heads * page_tokens];
+            let page = PageScores { page_tokens, seen: seen.clone(), scale: self.shape.scale, cap: self.shape.softcap };
+            scratch.softmax.add_page(self.isa, page, scores, out);
+            let next = if index + 1 < pages.end { Some(self.place(span, index + 1)) } else { self.first_of(row + 1) };
+            self.combine(&item, Step { place, next, arithmetic, end: seen.end }, scores, out);
         }
-        self.combine(seen.end, (pages, kv_head), scratch, out);
-        for (out, sum) in out.chunks_exact_mut(dim).zip(&scratch.sums) {
-            out.iter_mut().for_each(|value| *value /= sum);
-        }
+        scratch.softmax.finish(out);
     }
 
-    fn head(&self, page: u32, kv_head: usize) -> (&[u32], &[u32]) {
-        let half = self.pages.half_words();
-        self.pages.data[self.pages.head_start(page, self.layer, kv_head)..][..2 * half].split_at(half)
+    /// The pages that a row sees, counted from its first.
+    fn pages_of(&self, span: &PageSpan) -> Range<usize> {
+        let (visible, page_tokens) = (self.visible(span), self.rows.format.page_tokens());
+        visible.start / page_tokens..visible.end.div_ceil(page_tokens)
     }
 
-    fn dots(&self) -> bool {
-        self.isa.level() == Level::Avx512Bf16
+    fn place(&self, span: &PageSpan, index: usize) -> Place {
+        let page = self.rows.tables[span.first as usize + index];
+        Place { page, layer: self.layer, format: self.rows.format }
     }
 
-    /// `scores[query head][position] = query . key`.
-    fn score(&self, query: &[f32], pages: &[u32], kv_head: usize, scratch: &mut Scratch) {
-        let dim = self.shape.head_dim;
-        let strip = pages.len() * PAGE_TOKENS;
-        scratch.scores.clear();
-        scratch.scores.resize(query.len() / dim * strip, 0.0);
-        if self.dots() && self.pages.precision == Precision::Bf16 {
-            scratch.query.clear();
-            scratch.query.resize(query.len() / 2, 0);
-            pair_rows(self.isa, query, &mut scratch.query);
-        }
-        for (index, &page) in pages.iter().enumerate() {
-            let (keys, _) = self.head(page, kv_head);
-            for (head, query) in query.chunks_exact(dim).enumerate() {
-                let scores = &mut scratch.scores[head * strip + index * PAGE_TOKENS..][..PAGE_TOKENS];
-                match self.pages.precision {
-                    Precision::F32 => dot_keys_f32(self.isa, query, keys, scores),
-                    Precision::Bf16 if self.dots() => {
-                        x86::dot_keys(self.isa, &scratch.query[head * dim / 2..][..dim / 2], keys, scores);
-                    }
-                    Precision::Bf16 => dot_keys_widened(self.isa, query, keys, scores),
-                }
+    /// The first page that a row sees, if there are both.
+    fn first_of(&self, row: usize) -> Option<Place> {
+        let span = self.rows.spans.get(row)?;
+        let first = self.pages_of(span).next()?;
+        Some(self.place(span, first))
+    }
+
+    /// `scores[query head][position] = query . key`. Meanwhile the memory brings the page's values.
+    fn score(&self, item: &Item<'_>, place: Place, arithmetic: Arithmetic, scratch: &mut Scratch) {
+        let (isa, dim, tokens) = (self.isa, item.head_dim, place.format.page_tokens());
+        let Query { pairs, integers } = &scratch.query;
+        for (index, scores) in scratch.scores.chunks_exact_mut(tokens).enumerate() {
+            let kv_head = item.heads.start + index / item.group;
+            if index % item.group == 0 {
+                x86::fetch(self.pages.values(place, kv_head));
+            }
+            let keys = self.pages.keys(place, kv_head);
+            let query = &item.query[index * dim..][..dim];
+            match arithmetic {
+                Arithmetic::F32 => floats::dot_keys_f32(isa, query, keys, scores),
+                Arithmetic::Bf16Widened => floats::dot_keys_bf16(isa, query, keys, scores),
+                Arithmetic::Bf16Pairs => x86::dot_keys(isa, &pairs[index * (dim / 2)..][..dim / 2], keys, scores),
+                Arithmetic::Int8Widened => int8::dot_keys_widened(isa, query, keys, scores),
+                Arithmetic::Int8Fours => int8::dot_keys(isa, integers.head(index), keys, scores),
             }
         }
     }
 
-    /// `out += weights . values` over the first `len` positions of each head's strip. Pages come outermost: the heads
-    /// of a group share what is read.
-    fn combine(&self, len: usize, (pages, kv_head): (&[u32], usize), scratch: &mut Scratch, out: &mut [f32]) {
-        let (dim, strip) = (self.shape.head_dim, pages.len() * PAGE_TOKENS);
-        let dots = self.dots() && self.pages.precision == Precision::Bf16;
-        if dots {
-            scratch.weights.clear();
-            scratch.weights.resize(scratch.scores.len() / 2, 0);
-            pair_rows(self.isa, &scratch.scores, &mut scratch.weights);
-        }
-        for (index, &page) in pages.iter().enumerate() {
-            let (_, values) = self.head(page, kv_head);
-            let count = PAGE_TOKENS.min(len - index * PAGE_TOKENS);
-            for (head, out) in out.chunks_exact_mut(dim).enumerate() {
-                let start = head * strip + index * PAGE_TOKENS;
-                let weights = &scratch.scores[start..start + count];
-                match self.pages.precision {
-                    Precision::F32 => add_values_f32(self.isa, weights, values, out),
-                    Precision::Bf16 if dots => {
-                        let paired = &scratch.weights[start / 2..][..count.div_ceil(2)];
-                        x86::add_values(self.isa, paired, count, values, out);
-                    }
-                    Precision::Bf16 => add_values_widened(self.isa, weights, values, out),
-                }
+    /// `out += weights . values` over the first `end` positions of a page. Meanwhile the memory brings the next page's
+    /// keys.
+    fn combine(&self, item: &Item<'_>, step: Step, weights: &mut [f32], out: &mut [f32]) {
+        let Step { place, next, arithmetic, end } = step;
+        let (isa, tokens) = (self.isa, place.format.page_tokens());
+        let heads = weights.chunks_exact_mut(tokens).zip(out.chunks_exact_mut(item.head_dim));
+        for (index, (weights, out)) in heads.enumerate() {
+            let kv_head = item.heads.start + index / item.group;
+            if let (0, Some(next)) = (index % item.group, next) {
+                x86::fetch(self.pages.keys(next, kv_head));
             }
-        }
-    }
-}
-
-for_each_isa! {
-    fn dot_keys_f32(query: &[f32], keys: &[u32], scores: &mut [f32]) {
-        let mut sums = [0.0_f32; PAGE_TOKENS];
-        for (q, keys) in query.iter().zip(keys.as_chunks::<PAGE_TOKENS>().0) {
-            for lane in 0..PAGE_TOKENS {
-                sums[lane] += q * f32::from_bits(keys[lane]);
-            }
-        }
-        scores.copy_from_slice(&sums);
-    }
-}
-
-for_each_isa! {
-    fn dot_keys_widened(query: &[f32], keys: &[u32], scores: &mut [f32]) {
-        let mut sums = [0.0_f32; PAGE_TOKENS];
-        for (q, keys) in query.as_chunks::<2>().0.iter().zip(keys.as_chunks::<PAGE_TOKENS>().0) {
-            for lane in 0..PAGE_TOKENS {
-                sums[lane] += q[0] * f32::from_bits(keys[lane] << 16);
-                sums[lane] += q[1] * f32::from_bits(keys[lane] & 0xffff_0000);
-            }
-        }
-        scores.copy_from_slice(&sums);
-    }
-}
-
-for_each_isa! {
-    fn add_values_f32(weights: &[f32], values: &[u32], out: &mut [f32]) {
-        for (weight, values) in weights.iter().zip(values.chunks_exact(out.len())) {
-            for (out, value) in out.iter_mut().zip(values) {
-                *out += weight * f32::from_bits(*value);
+            let values = self.pages.values(place, kv_head);
+            match arithmetic {
+                Arithmetic::F32 => floats::add_values_f32(isa, &weights[..end], values, out),
+                Arithmetic::Bf16Widened => floats::add_values_bf16(isa, &weights[..end], values, out),
+                Arithmetic::Bf16Pairs => x86::add_values(isa, weights, end, values, out),
+                Arithmetic::Int8Widened => int8::add_values_widened(isa, &mut weights[..end], values, out),
+                Arithmetic::Int8Fours => int8::add_values(isa, &mut weights[..end], values, out),
             }
         }
     }
 }
 
-for_each_isa! {
-    fn add_values_widened(weights: &[f32], values: &[u32], out: &mut [f32]) {
-        for (pair, values) in weights.chunks(2).zip(values.chunks_exact(out.len())) {
-            for (out, value) in out.iter_mut().zip(values) {
-                *out += pair[0] * f32::from_bits(value << 16);
+impl Query {
+    fn prepare(&mut self, isa: Isa, item: &Item<'_>, arithmetic: Arithmetic) {
+        match arithmetic {
+            Arithmetic::Bf16Pairs => {
+                self.pairs.resize(item.query.len() / 2, 0);
+                pair_rows(isa, item.query, &mut self.pairs);
             }
-            // The odd position of the last pair may hold anything, NaN included.
-            let Some(odd) = pair.get(1) else { return };
-            for (out, value) in out.iter_mut().zip(values) {
-                *out += odd * f32::from_bits(value & 0xffff_0000);
-            }
+            Arithmetic::Int8Fours => self.integers.quantize(isa, item.query, item.head_dim),
+            Arithmetic::F32 | Arithmetic::Bf16Widened | Arithmetic::Int8Widened => {}
         }
     }
 }
@@ -221,76 +243,11 @@ for_each_isa! {
 mod x86 {
     use super::Isa;
 
+    pub fn fetch(_: &[u32]) {}
     pub fn dot_keys(_: Isa, _: &[u32], _: &[u32], _: &mut [f32]) {
         unreachable!("no bfloat16 dot products on this architecture");
     }
-    pub fn add_values(_: Isa, _: &[u32], _: usize, _: &[u32], _: &mut [f32]) {
+    pub fn add_values(_: Isa, _: &[f32], _: usize, _: &[u32], _: &mut [f32]) {
         unreachable!("no bfloat16 dot products on this architecture");
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use std::arch::x86_64::*;
-
-    use super::{Isa, Level, PAGE_TOKENS};
-
-    /// `scores[i] = query . keys[i]` for the 16 positions of a page, over bfloat16 pairs.
-    pub fn dot_keys(isa: Isa, query: &[u32], keys: &[u32], scores: &mut [f32]) {
-        assert!(isa.level() == Level::Avx512Bf16 && scores.len() == PAGE_TOKENS);
-        assert!(keys.len() >= query.len() * PAGE_TOKENS);
-        // SAFETY: the `Isa` proves the instructions; lengths were checked.
-        unsafe { dot_keys_512(query, keys, scores) }
-    }
-
-    /// `out += weights . values`, the weights of `count` positions as bfloat16 pairs.
-    pub fn add_values(isa: Isa, weights: &[u32], count: usize, values: &[u32], out: &mut [f32]) {
-        assert!(isa.level() == Level::Avx512Bf16 && weights.len() == count.div_ceil(2));
-        assert!(values.len() >= weights.len() * out.len());
-        // SAFETY: the `Isa` proves the instructions; lengths were checked.
-        unsafe { add_values_512(weights, count, values, out) }
-    }
-
-    #[inline(always)]
-    fn bits(words: __m512i) -> __m512bh {
-        // SAFETY: both types are 64 plain bytes.
-        unsafe { std::mem::transmute::<__m512i, __m512bh>(words) }
-    }
-
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-    unsafe fn dot_keys_512(query: &[u32], keys: &[u32], scores: &mut [f32]) {
-        // SAFETY: lengths by the caller's checks.
-        unsafe {
-            let mut sum = _mm512_setzero_ps();
-            for (unit, &q) in query.iter().enumerate() {
-                let key = _mm512_loadu_si512(keys.as_ptr().add(unit * PAGE_TOKENS).cast());
-                let q = _mm512_set1_epi32(q as i32);
-                sum = _mm512_dpbf16_ps(sum, bits(q), bits(key));
-            }
-            _mm512_storeu_ps(scores.as_mut_ptr(), sum);
-        }
-    }
-
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-    unsafe fn add_values_512(weights: &[u32], count: usize, values: &[u32], out: &mut [f32]) {
-        let width = out.len();
-        for column in (0..width).step_by(16) {
-            let lanes = (width - column).min(16);
-            let mask = ((1_u32 << lanes) - 1) as u16;
-            // SAFETY: lengths by the caller's checks, columns past the width masked off.
-            unsafe {
-                let mut sum = _mm512_maskz_loadu_ps(mask, out.as_ptr().add(column));
-                for (pair, &weight) in weights.iter().enumerate() {
-                    let mut value = _mm512_maskz_loadu_epi32(mask, values.as_ptr().add(pair * width + column).cast());
-                    if 2 * pair + 1 == count {
-                        // The odd position of the last pair may hold anything, NaN included.
-                        value = _mm512_and_si512(value, _mm512_set1_epi32(0xffff));
-                    }
-                    let weight = _mm512_set1_epi32(weight as i32);
-                    sum = _mm512_dpbf16_ps(sum, bits(weight), bits(value));
-                }
-                _mm512_mask_storeu_ps(out.as_mut_ptr().add(column), mask, sum);
-            }
-        }
     }
 }

@@ -27,7 +27,8 @@ pub use matrix::Matrix;
 pub use pages::Pages;
 
 use crate::backend::{
-    AttentionShape, Backend, Draw, LinearRows, Output, PageShape, PagedRows, Precision, Result, Sandwich, Segment,
+    AttentionShape, Backend, Draw, KvFormat, LinearRows, Output, PageShape, PagedRows, Precision, Result, Sandwich,
+    Segment,
 };
 use crate::reference::inverse_frequency;
 use crate::sampling::{ScoreAsk, TokenScore};
@@ -154,12 +155,12 @@ impl Backend for Cpu {
         Ok(RopeTable { values, head_dim })
     }
 
-    fn pages(&self, shape: PageShape, precision: Precision) -> Result<Pages> {
-        Pages::new(shape, precision)
+    fn pages(&self, shape: PageShape, formats: &[KvFormat]) -> Result<Pages> {
+        Pages::new(shape, formats)
     }
 
-    fn page_bytes(&self, shape: PageShape, precision: Precision) -> usize {
-        pages::page_words(shape, precision) * 4
+    fn page_bytes(&self, shape: PageShape, formats: &[KvFormat]) -> usize {
+        pages::page_words(shape, formats) * 4
     }
 
     fn upload(&self, values: &[f32], into: &mut Activations) {

@@ -1,62 +1,128 @@
 //! The page pool in memory, and writing to it.
 //!
-//! Read by `attend_paged`. For each page, layer and K/V head: keys with positions innermost (a query's product
-//! with 16 keys is one vector, without a reduction across lanes), then values with columns innermost.
-//! float32: keys `[head_dim][16]`, values `[16][head_dim]`. bfloat16: the same over pairs, of numbers for keys
-//! and of positions for values: `[head_dim / 2][16][2]`, `[8][head_dim][2]`.
+//! Read by `attend_paged`. For each page and layer: the keys of all K/V heads, then their values, so that whoever
+//! reads a page reads one stretch of memory. Keys stand with 16 positions innermost (a query's product with 16 keys is
+//! one vector, without a reduction across lanes), values with columns innermost; narrow numbers are grouped in words, by
+//! dimension for keys and by position for values:
+//! float32: `[head_dim][16]` and `[16][head_dim]`; bfloat16: `[head_dim / 2][16][2]` and `[8][head_dim][2]`;
+//! int8: `[head_dim / 4][32][4]` as `q + 128` and `[8][head_dim][4]` as q, each with 32 scales behind it.
 
 #![allow(unsafe_code)]
+
+use std::ops::Range;
 
 use super::buffer::Buffer;
 use super::isa::{Isa, for_each_isa};
 use super::pool::{ALONE, Pool, SharedMut};
-use crate::backend::{PAGE_TOKENS, PageShape, PagedRows, Precision, Result};
+use crate::backend::{KvFormat, PAGE_TOKENS, PageShape, PagedRows, Result};
 use crate::math;
+use crate::quantize::quantize_to_127;
+
+/// Positions whose keys stand side by side.
+pub(super) const LANES: usize = PAGE_TOKENS;
+/// Tokens of a page of [`KvFormat::Int8`].
+pub(super) const INT8_TOKENS: usize = KvFormat::Int8.page_tokens();
 
 /// K and V of all positions that any sequence holds.
 pub struct Pages {
-    pub(crate) shape: PageShape,
-    pub(crate) precision: Precision,
-    pub(crate) data: Buffer<u32>,
+    layout: Layout,
+    data: Buffer<u32>,
+}
+
+/// Where things stand in the pool.
+#[derive(Debug, Clone, Copy)]
+struct Layout {
+    shape: PageShape,
+    page_words: usize,
+}
+
+/// A layer of a page, and what the page holds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub page: u32,
+    pub layer: usize,
+    pub format: KvFormat,
+}
+
+/// Words that one head takes in one layer of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct HeadWords {
+    pub keys: usize,
+    pub values: usize,
+}
+
+impl HeadWords {
+    /// Of heads of this width.
+    pub const fn new(format: KvFormat, head_dim: usize) -> Self {
+        let tokens = format.page_tokens();
+        let (keys, values) = match format {
+            KvFormat::F32 => (tokens * head_dim, tokens * head_dim),
+            KvFormat::Bf16 => (head_dim / 2 * tokens, tokens / 2 * head_dim),
+            KvFormat::Int8 => (head_dim.div_ceil(4) * tokens + tokens, tokens / 4 * head_dim + tokens),
+        };
+        Self { keys, values }
+    }
+}
+
+impl Layout {
+    /// The words of a head's keys and of its values.
+    fn head(self, place: Place, head: usize) -> [Range<usize>; 2] {
+        let (words, heads) = (HeadWords::new(place.format, self.shape.head_dim), self.shape.kv_heads);
+        let layer_words = heads * (words.keys + words.values);
+        assert!((place.layer + 1) * layer_words <= self.page_words, "the pool was made for other formats");
+        let keys = place.page as usize * self.page_words + place.layer * layer_words;
+        let (key, value) = (keys + head * words.keys, keys + heads * words.keys + head * words.values);
+        [key..key + words.keys, value..value + words.values]
+    }
 }
 
 impl Pages {
     /// A pool; memory is taken from the system as pages are first written.
-    pub fn new(shape: PageShape, precision: Precision) -> Result<Self> {
-        let words = shape.pages * page_words(shape, precision);
-        Ok(Self { shape, precision, data: Buffer::zeroed(words, "the page pool")? })
+    pub fn new(shape: PageShape, formats: &[KvFormat]) -> Result<Self> {
+        let page_words = page_words(shape, formats);
+        let layout = Layout { shape, page_words };
+        Ok(Self { layout, data: Buffer::zeroed(shape.pages * page_words, "the page pool")? })
     }
 
-    /// Words of one head's keys (its values take as many).
-    pub(crate) fn half_words(&self) -> usize {
-        head_words(self.shape, self.precision) / 2
+    /// Keys of a K/V head; those of the next head follow.
+    pub(super) fn keys(&self, place: Place, head: usize) -> &[u32] {
+        let [keys, _] = self.layout.head(place, head);
+        &self.data[keys]
     }
 
-    /// First word of a head's keys in a page.
-    pub(crate) fn head_start(&self, page: u32, layer: usize, head: usize) -> usize {
-        head_start((self.shape, self.precision), page, layer, head)
+    /// Values of a K/V head; those of the next head follow.
+    pub(super) fn values(&self, place: Place, head: usize) -> &[u32] {
+        let [_, values] = self.layout.head(place, head);
+        &self.data[values]
     }
 
     /// Writes K and V (columns `column ..` of rows of `width`) at each row's last position.
     pub(super) fn write(&mut self, (isa, pool): (Isa, &Pool), source: KvRows<'_>, rows: PagedRows<'_>, layer: usize) {
-        let (shape, precision, half) = (self.shape, self.precision, self.half_words());
+        let (layout, format, page_tokens) = (self.layout, rows.format, rows.format.page_tokens());
+        let (kv_heads, dim) = (layout.shape.kv_heads, layout.shape.head_dim);
         let data = SharedMut::new(&mut self.data);
         // Threads share the heads, not the rows: two positions of a sequence may meet in one word.
-        let least = if rows.spans.len() * shape.kv_heads * shape.head_dim < 4096 { ALONE } else { 2 };
-        pool.split(shape.kv_heads, least, |heads| {
+        let least = if rows.spans.len() * kv_heads * dim < 4096 { ALONE } else { 2 };
+        pool.split(kv_heads, least, |heads| {
+            let mut integers = Vec::new();
             for (index, span) in rows.spans.iter().enumerate() {
                 let position = span.tokens as usize - 1;
-                let page = rows.tables[span.first as usize + position / PAGE_TOKENS];
+                let page = rows.tables[span.first as usize + position / page_tokens];
                 let row = &source.values[index * source.width + source.column..];
                 for head in heads.clone() {
-                    let key = &row[head * shape.head_dim..][..shape.head_dim];
-                    let value = &row[(shape.kv_heads + head) * shape.head_dim..][..shape.head_dim];
-                    let start = head_start((shape, precision), page, layer, head);
-                    // SAFETY: this thread alone writes these heads.
-                    let (keys, values) = unsafe { data.slice(start..start + 2 * half) }.split_at_mut(half);
-                    match precision {
-                        Precision::F32 => write_f32(key, value, position % PAGE_TOKENS, (keys, values)),
-                        Precision::Bf16 => write_bf16(isa, key, value, position % PAGE_TOKENS, keys, values),
+                    let key = &row[head * dim..][..dim];
+                    let value = &row[(kv_heads + head) * dim..][..dim];
+                    let [keys, values] = layout.head(Place { page, layer, format }, head);
+                    // SAFETY: this thread alone writes these heads, and keys and values do not overlap.
+                    let (keys, values) = unsafe { (data.slice(keys), data.slice(values)) };
+                    let slot = position % page_tokens;
+                    match format {
+                        KvFormat::F32 => write_f32(key, value, slot, (keys, values)),
+                        KvFormat::Bf16 => write_bf16(isa, key, value, slot, keys, values),
+                        KvFormat::Int8 => {
+                            integers.resize(dim, 0);
+                            write_int8(isa, (key, value), slot, &mut integers, (keys, values));
+                        }
                     }
                 }
             }
@@ -73,13 +139,13 @@ pub(super) struct KvRows<'a> {
 }
 
 fn write_f32(key: &[f32], value: &[f32], slot: usize, (keys, values): (&mut [u32], &mut [u32])) {
-    key.iter().enumerate().for_each(|(d, key)| keys[d * PAGE_TOKENS + slot] = key.to_bits());
+    key.iter().enumerate().for_each(|(d, key)| keys[d * LANES + slot] = key.to_bits());
     values[slot * value.len()..][..value.len()].iter_mut().zip(value).for_each(|(out, v)| *out = v.to_bits());
 }
 
 for_each_isa! {
     fn write_bf16(key: &[f32], value: &[f32], slot: usize, keys: &mut [u32], values: &mut [u32]) {
-        for (pair, keys) in key.as_chunks::<2>().0.iter().zip(keys.as_chunks_mut::<PAGE_TOKENS>().0) {
+        for (pair, keys) in key.as_chunks::<2>().0.iter().zip(keys.as_chunks_mut::<LANES>().0) {
             keys[slot] = u32::from(math::bf16_bits(pair[1])) << 16 | u32::from(math::bf16_bits(pair[0]));
         }
         let shift = 16 * (slot % 2);
@@ -89,20 +155,33 @@ for_each_isa! {
     }
 }
 
-fn head_start((shape, precision): (PageShape, Precision), page: u32, layer: usize, head: usize) -> usize {
-    ((page as usize * shape.layers + layer) * shape.kv_heads + head) * head_words(shape, precision)
-}
-
-/// Words of keys and values of one head in one page.
-fn head_words(shape: PageShape, precision: Precision) -> usize {
-    let numbers = 2 * PAGE_TOKENS * shape.head_dim;
-    match precision {
-        Precision::F32 => numbers,
-        Precision::Bf16 => numbers / 2,
+fn write_int8(
+    isa: Isa,
+    (key, value): (&[f32], &[f32]),
+    slot: usize,
+    integers: &mut [u8],
+    (keys, values): (&mut [u32], &mut [u32]),
+) {
+    let (keys, scales) = keys.split_at_mut(keys.len() - INT8_TOKENS);
+    scales[slot] = quantize_to_127(isa, key, integers).scale.to_bits();
+    for (quad, keys) in integers.chunks(4).zip(keys.as_chunks_mut::<INT8_TOKENS>().0) {
+        let byte = |k: usize| quad.get(k).map_or(0, |q| q ^ 0x80);
+        keys[slot] = u32::from_le_bytes([byte(0), byte(1), byte(2), byte(3)]);
+    }
+    let (values, scales) = values.split_at_mut(values.len() - INT8_TOKENS);
+    scales[slot] = quantize_to_127(isa, value, integers).scale.to_bits();
+    let shift = 8 * (slot % 4);
+    for (out, &q) in values[slot / 4 * value.len()..][..value.len()].iter_mut().zip(&*integers) {
+        *out = *out & !(0xff << shift) | u32::from(q) << shift;
     }
 }
 
-/// Words of one page.
-pub(super) fn page_words(shape: PageShape, precision: Precision) -> usize {
-    shape.layers * shape.kv_heads * head_words(shape, precision)
+/// Words of one page with room for any of the formats, whole cache lines.
+pub(super) fn page_words(shape: PageShape, formats: &[KvFormat]) -> usize {
+    let head_words = |&format: &KvFormat| {
+        let words = HeadWords::new(format, shape.head_dim);
+        words.keys + words.values
+    };
+    let most = formats.iter().map(head_words).max().unwrap_or(0);
+    (shape.layers * shape.kv_heads * most).next_multiple_of(16)
 }

@@ -2,6 +2,8 @@
 //!
 //! Called by the attention ops, whose items are as long as their sequences.
 
+use std::ops::Range;
+
 /// Walks items in order and picks those of one thread.
 pub(super) struct Share {
     from: usize,
@@ -21,6 +23,14 @@ impl Share {
         self.passed += cost;
         (self.from..self.to).contains(&start)
     }
+
+    /// Which of the next `count` items, of this cost each, belong to the thread: they are consecutive.
+    pub fn takes_of(&mut self, count: usize, cost: usize) -> Range<usize> {
+        let first = (0..count).find(|_| self.takes(cost));
+        let Some(first) = first else { return 0..0 };
+        let others = (first + 1..count).filter(|_| self.takes(cost)).count();
+        first..first + 1 + others
+    }
 }
 
 #[cfg(test)]
@@ -39,5 +49,16 @@ mod tests {
             }
         }
         assert_eq!(owners, [1; 8]);
+    }
+
+    #[test]
+    fn items_taken_in_groups_are_those_taken_one_by_one() {
+        for thread in 0..3 {
+            let (mut single, mut grouped) = (Share::new(thread, 3, 7 * 5 * 4), Share::new(thread, 3, 7 * 5 * 4));
+            for _ in 0..7 {
+                let alone: Vec<usize> = (0..5).filter(|_| single.takes(4)).collect();
+                assert_eq!(grouped.takes_of(5, 4).collect::<Vec<_>>(), alone);
+            }
+        }
     }
 }

@@ -8,7 +8,8 @@ mod attention;
 mod quantized;
 
 use crate::backend::{
-    AttentionShape, Backend, Draw, LinearRows, Output, PageShape, PagedRows, Precision, Result, Sandwich, Segment,
+    AttentionShape, Backend, Draw, KvFormat, LinearRows, Output, PageShape, PagedRows, Precision, Result, Sandwich,
+    Segment,
 };
 use crate::math::round_bf16;
 use crate::sampling::{Candidate, ScoreAsk, TokenScore, best_first, choose};
@@ -50,11 +51,12 @@ pub struct Matrix {
     quantized: Option<Quantized>,
 }
 
-/// K and V of every page: `[page][layer][k or v][head][position][head_dim]`.
+/// K and V of every page, rounded to what they are stored as: `[page][layer][k or v][head][position][head_dim]`.
 #[derive(Debug, Clone)]
 pub struct Pages {
     shape: PageShape,
-    precision: Precision,
+    /// Positions for which every page has room.
+    page_tokens: usize,
     data: Vec<f32>,
 }
 
@@ -158,13 +160,12 @@ impl Backend for Reference {
         Ok((head_dim, theta))
     }
 
-    fn pages(&self, shape: PageShape, precision: Precision) -> Result<Pages> {
-        let numbers = self.page_bytes(shape, precision) / 4;
-        Ok(Pages { shape, precision, data: vec![0.0; numbers * shape.pages] })
+    fn pages(&self, shape: PageShape, formats: &[KvFormat]) -> Result<Pages> {
+        Ok(Pages::new(shape, formats))
     }
 
-    fn page_bytes(&self, shape: PageShape, _: Precision) -> usize {
-        attention::page_numbers(shape) * 4
+    fn page_bytes(&self, shape: PageShape, formats: &[KvFormat]) -> usize {
+        Pages::new(PageShape { pages: 0, ..shape }, formats).page_numbers() * 4
     }
 
     fn upload(&self, values: &[f32], into: &mut Rows) {
@@ -223,7 +224,7 @@ impl Backend for Reference {
 
     fn write_pages(&self, kv: &Rows, kv_column: usize, rows: PagedRows<'_>, layer: usize, pages: &mut Pages) {
         for (index, span) in rows.spans.iter().enumerate() {
-            pages.write(&kv.row(index)[kv_column..], span, rows.tables, layer);
+            pages.write(&kv.row(index)[kv_column..], span, rows, layer);
         }
     }
 
@@ -253,7 +254,7 @@ impl Backend for Reference {
         out: &mut Rows,
     ) {
         for (row, span) in rows.spans.iter().enumerate() {
-            let values = attention::paged(*self, q.row(row), (span, rows.tables), shape, (pages, layer));
+            let values = attention::paged(*self, q.row(row), (span, rows), shape, (pages, layer));
             out.row_mut(row).copy_from_slice(&values);
         }
     }

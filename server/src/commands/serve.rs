@@ -95,6 +95,7 @@ fn start_message(config: &Config, loaded: &Loaded, capacity: &Capacity, address:
         instruction_set: loaded.level.name(),
         threads: config.model.threads,
         pages: capacity.door.pages,
+        source_page_tokens: capacity.door.source_page_tokens,
         page_pool_bytes: config.limits.page_pool_bytes,
         example: if loaded.tokenizer.is_some() { Example::Text } else { Example::Ids },
     };

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kernels::cpu::Level;
-use kernels::{Precision, Scheme};
+use kernels::{KvFormat, Precision, Scheme};
 use model::scheme_name;
 
 pub use error::{ConfigError, Fault, Problem};
@@ -30,6 +30,8 @@ pub const QUANTIZATIONS: [&str; 4] = ["auto", "none", "int8", "int4"];
 /// Schemes by name.
 pub const SCHEMES: [(&str, Scheme); 2] =
     [(scheme_name(Scheme::Int8), Scheme::Int8), (scheme_name(Scheme::Int4), Scheme::Int4)];
+/// Values of `model.cross_kv`.
+pub const CROSS_KVS: [&str; 3] = ["auto", "same", "int8"];
 
 const DEFAULTS_ORIGIN: &str = "built-in config.toml";
 const MIB: i64 = 1 << 20;
@@ -76,6 +78,8 @@ pub struct ModelChoice {
     pub precision: Precision,
     /// What the matrices of the layers are quantised to.
     pub quantize: Quantize,
+    /// How the sources' keys and values are kept.
+    pub cross_kv: KvFormat,
     /// Threads of the model, at least one.
     pub threads: usize,
     /// Most capable CPU instructions to use; the best there are when absent.
@@ -250,12 +254,16 @@ impl ModelChoice {
         let [_, none, ..] = QUANTIZATIONS;
         let mut quantizations = vec![(auto, Quantize::Auto), (none, Quantize::None)];
         quantizations.extend(SCHEMES.map(|(name, scheme)| (name, Quantize::To(scheme))));
+        let precision = reader.choice("model.dtype", &precisions);
+        let [auto, same, int8] = CROSS_KVS;
+        let formats = [(auto, precision.into()), (same, precision.into()), (int8, KvFormat::Int8)];
         Self {
             source,
             tokenizer,
             served_name,
             device: Device::read(reader),
-            precision: reader.choice("model.dtype", &precisions),
+            precision,
+            cross_kv: reader.choice("model.cross_kv", &formats),
             quantize: reader.choice("model.quantize", &quantizations),
             threads: match reader.integer("model.threads", 0..=1024) {
                 0 => std::thread::available_parallelism().map_or(1, usize::from),

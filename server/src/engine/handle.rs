@@ -23,6 +23,8 @@ pub struct EngineLimits {
     pub target_tokens: usize,
     /// Pages of the pool.
     pub pages: usize,
+    /// Source tokens that fill one; of a target, [`PAGE_TOKENS`] do.
+    pub source_page_tokens: usize,
 }
 
 impl EngineLimits {
@@ -35,12 +37,17 @@ impl EngineLimits {
         if target > self.target_tokens {
             return Err(Refusal::TargetTooLong { prompt: decoder_prompt, max_tokens, limit: self.target_tokens });
         }
-        // The last token is never read by the decoder, but the start token is: `target` positions, at least one.
-        let needed = source.div_ceil(PAGE_TOKENS) + target.max(1).div_ceil(PAGE_TOKENS);
+        let needed = self.pages_for(source, target);
         if needed > self.pages {
             return Err(Refusal::NeverFits { needed, pages: self.pages });
         }
         Ok(())
+    }
+
+    /// Pages of a source and of one target.
+    pub fn pages_for(&self, source: usize, target: usize) -> usize {
+        // The last token is never read by the decoder, but the start token is: `target` positions, at least one.
+        source.div_ceil(self.source_page_tokens) + target.max(1).div_ceil(PAGE_TOKENS)
     }
 }
 

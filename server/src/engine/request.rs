@@ -112,7 +112,7 @@ pub enum Refusal {
     },
     /// The pages of source and target could never be had at once.
     #[error(
-        "the request needs {needed} pages of 16 tokens; the whole page pool has {pages}: shorten it or raise limits.page_pool_bytes"
+        "the request needs {needed} pages; the whole page pool has {pages}: shorten it or raise limits.page_pool_bytes"
     )]
     NeverFits {
         /// Pages of the source and one full-length choice.

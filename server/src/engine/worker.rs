@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use kernels::{PAGE_TOKENS, ScoreAsk, TokenScore};
+use kernels::{ScoreAsk, TokenScore};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::executor::{Executor, ExecutorError};
@@ -260,7 +260,7 @@ impl Worker {
         metrics.pages_cached.set(counts.cached as i64);
         metrics.running_rows.set(self.scheduler.running() as i64);
         metrics.waiting_rows.set(self.scheduler.waiting() as i64);
-        let room = counts.held * PAGE_TOKENS;
+        let room = self.scheduler.held_room();
         let waste = if room == 0 { 0.0 } else { 1.0 - self.scheduler.held_tokens() as f64 / room as f64 };
         metrics.page_waste_ratio.set(waste);
         let counters = self.scheduler.counters();

@@ -4,8 +4,10 @@
 
 use std::collections::HashMap;
 
+use kernels::PAGE_TOKENS;
+
 use super::Scheduler;
-use super::pages::{Imbalance, PageCounts, PageId, pages_for};
+use super::pages::{Imbalance, PageCounts, PageId};
 use super::plan::narrow;
 use super::source::SourceSlot;
 
@@ -27,12 +29,20 @@ impl Scheduler {
         PageCounts { free, cached, held: self.memory.pool.total() - free - cached }
     }
 
-    /// Positions that the held pages are for. The rest of their room, `held * PAGE_TOKENS`, is waste.
+    /// Positions for which the held pages have room.
+    pub fn held_room(&self) -> usize {
+        let of_sources = self.memory.sources.iter().filter(|source| !source.is_idle());
+        let source_pages: usize = of_sources.map(|source| source.pages().len()).sum();
+        let target_pages: usize = self.running.iter().map(|running| running.pages.len()).sum();
+        source_pages * self.limits.source_page_tokens + target_pages * PAGE_TOKENS
+    }
+
+    /// Positions that the held pages are for. The rest of their room is waste.
     pub fn held_tokens(&self) -> usize {
         let of_sources = self.memory.sources.iter().filter(|source| !source.is_idle());
         let source_tokens: usize = of_sources.map(|source| source.key().tokens()).sum();
         let target_tokens = self.running.iter().map(|running| {
-            let room = running.pages.len() * kernels::PAGE_TOKENS;
+            let room = running.pages.len() * PAGE_TOKENS;
             running.sequence.positions_wanted().min(room)
         });
         source_tokens + target_tokens.sum::<usize>()
@@ -71,7 +81,7 @@ impl Scheduler {
         for source in self.memory.sources.iter() {
             see(&mut seen, source.pages())?;
             let positions = source.key().tokens();
-            if source.pages().len() != pages_for(positions) {
+            if source.pages().len() != self.memory.source_pages(source.key()) {
                 return Err(Imbalance::WrongSize { pages: source.pages().len(), positions });
             }
             cached += if source.is_idle() { source.pages().len() } else { 0 };

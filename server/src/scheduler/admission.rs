@@ -28,7 +28,7 @@ impl Scheduler {
         while let Some(head) = self.waiting.front() {
             let key = &head.sequence.request.source;
             let source = head.source.or_else(|| self.memory.sources.find(key));
-            let source_pages = if source.is_some() { 0 } else { pages_for(key.tokens()) };
+            let source_pages = if source.is_some() { 0 } else { self.memory.source_pages(key) };
             // One that was preempted comes back to stay: with room for each running sequence to grow by a page.
             let spare = if head.preempted { self.running.len() } else { 0 };
             let wanted = source_pages + pages_for(head.sequence.positions_wanted()) + spare;

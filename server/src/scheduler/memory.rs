@@ -3,7 +3,7 @@
 //! Called by the scheduler. Every page that leaves a source goes back to the pool here.
 
 use super::encoding::Encoding;
-use super::pages::{PageId, PagePool, pages_for};
+use super::pages::{PageId, PagePool};
 use super::source::{SourceKey, SourceSlot, Sources};
 
 /// The pool with the sources that live in it.
@@ -15,12 +15,24 @@ pub struct Memory {
     pub sources: Sources,
     /// Those of them on their way through the encoder.
     pub encoding: Encoding,
+    /// Positions of a source that fill a page.
+    source_page_tokens: usize,
 }
 
 impl Memory {
     /// All pages free.
-    pub fn new(pages: usize) -> Self {
-        Self { pool: PagePool::new(pages), sources: Sources::default(), encoding: Encoding::default() }
+    pub fn new(pages: usize, source_page_tokens: usize) -> Self {
+        Self {
+            pool: PagePool::new(pages),
+            sources: Sources::default(),
+            encoding: Encoding::default(),
+            source_page_tokens,
+        }
+    }
+
+    /// Pages that a source takes.
+    pub fn source_pages(&self, key: &SourceKey) -> usize {
+        key.tokens().div_ceil(self.source_page_tokens)
     }
 
     /// Pages that can be had without taking any from a sequence.
@@ -48,7 +60,7 @@ impl Memory {
 
     /// Gives a source its pages and queues it for the encoder; the caller holds it.
     pub fn place(&mut self, key: &SourceKey) -> SourceSlot {
-        let count = pages_for(key.tokens());
+        let count = self.source_pages(key);
         let mut pages = Vec::with_capacity(count);
         self.take(count, &mut pages);
         let slot = self.sources.insert(key.clone(), pages);

@@ -35,8 +35,10 @@ use crate::engine::{FinishReason, GenerationRequest, Refusal, RequestId};
 /// What a step and the machine can bear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SchedulerLimits {
-    /// Pages of the pool, [`kernels::PAGE_TOKENS`] positions each.
+    /// Pages of the pool; [`kernels::PAGE_TOKENS`] positions of a target fill one.
     pub pages: usize,
+    /// Positions of a source that fill one.
+    pub source_page_tokens: usize,
     /// Sequences that run at once.
     pub running_rows: usize,
     /// Decoder rows of one step, at least `running_rows`.
@@ -97,8 +99,9 @@ impl Scheduler {
     pub fn new(limits: SchedulerLimits, model: ModelTokens) -> Self {
         assert!(limits.step_rows >= limits.running_rows, "every running sequence has a row in each step");
         assert!(limits.running_rows > 0 && limits.encoder_layers > 0, "limits leave room for one sequence");
+        assert!(limits.source_page_tokens > 0, "a page holds something of a source");
         Self {
-            memory: Memory::new(limits.pages),
+            memory: Memory::new(limits.pages, limits.source_page_tokens),
             running: Vec::with_capacity(limits.running_rows),
             limits,
             model,
@@ -131,7 +134,8 @@ impl Scheduler {
             }));
             return Ok(());
         }
-        let (needed, pages) = (request.pages(), self.limits.pages);
+        let source_pages = self.memory.source_pages(&request.source);
+        let (needed, pages) = (source_pages + request.target_pages(), self.limits.pages);
         if needed > pages {
             return Err(Refusal::NeverFits { needed, pages });
         }

@@ -54,7 +54,7 @@ pub enum Imbalance {
     },
 }
 
-/// Pages that `positions` positions take.
+/// Pages that `positions` positions of a target take. [`super::memory::Memory`] knows those of a source.
 pub const fn pages_for(positions: usize) -> usize {
     positions.div_ceil(PAGE_TOKENS)
 }

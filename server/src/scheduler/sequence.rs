@@ -67,9 +67,9 @@ impl Request {
         self.max_tokens == 0 && (!self.score_prompt || self.decoder_prompt.is_empty())
     }
 
-    /// Pages that one choice and the source need at most.
-    pub fn pages(&self) -> usize {
-        pages_for(self.source.tokens()) + pages_for(self.target_positions().max(1))
+    /// Pages that one choice needs at most, beside the source's.
+    pub fn target_pages(&self) -> usize {
+        pages_for(self.target_positions().max(1))
     }
 }
 

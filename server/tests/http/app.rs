@@ -106,6 +106,7 @@ impl App {
             source_tokens: setup.source_tokens,
             target_tokens: 128,
             pages: setup.pages,
+            source_page_tokens: 16,
         };
         let api = Arc::new(Api {
             model: Arc::new(ServedModel {

@@ -11,6 +11,8 @@ use crate::demo::{Row, rows};
 
 /// So few that the requests cannot all run, and those that run cannot all grow.
 const PAGES: usize = 22;
+/// The same for pages that hold twice the tokens of a source.
+const INT8_PAGES: usize = 16;
 const REQUESTS: usize = 32;
 
 /// One of many kinds of request; whole or streamed, greedy or seeded, with or without everything else.
@@ -52,8 +54,8 @@ async fn alone(settings: &str, requests: &[Value]) -> Vec<Vec<Choice>> {
 }
 
 /// All at once, with too few pages, among clients that go away; how often somebody lost pages is told too.
-async fn together(settings: &str, requests: &[Value], rows: &[Row]) -> (Vec<Vec<Choice>>, u64) {
-    let app = App::with_pages(settings, PAGES);
+async fn together(settings: &str, pages: usize, (requests, rows): (&[Value], &[Row])) -> (Vec<Vec<Choice>>, u64) {
+    let app = App::with_pages(settings, pages);
     let leaving: Vec<_> =
         (0..12).map(|index| tokio::spawn(leave(app.clone(), index, rows[index].input.clone()))).collect();
     let answers = join_all(requests.iter().map(|request| app.spawn(request))).await;
@@ -83,14 +85,15 @@ fn mostly_short_rows() -> Vec<Row> {
     rows
 }
 
-async fn batched_is_alone(dtype: &str) {
+async fn batched_is_alone(dtype: &str, cross_kv: &str, pages: usize) {
     let rows = mostly_short_rows();
     let requests: Vec<Value> = (0..REQUESTS).map(|index| request(index, &rows[index])).collect();
-    let settings = |threads: usize| format!("[model]\ndtype = \"{dtype}\"\nthreads = {threads}\n");
+    let settings =
+        |threads: usize| format!("[model]\ndtype = \"{dtype}\"\ncross_kv = \"{cross_kv}\"\nthreads = {threads}\n");
     let expected = alone(&settings(1), &requests).await;
     assert!(expected.iter().any(|choices| choices.len() == 3) && expected.iter().any(|choices| choices.len() == 2));
     for threads in [1, 2] {
-        let (answers, preemptions) = together(&settings(threads), &requests, &rows).await;
+        let (answers, preemptions) = together(&settings(threads), pages, (&requests, &rows)).await;
 
         assert!(preemptions > 0, "the pool was too large to show anything");
         for ((answer, expected), request) in answers.iter().zip(&expected).zip(&requests) {
@@ -101,10 +104,15 @@ async fn batched_is_alone(dtype: &str) {
 
 #[tokio::test]
 async fn batched_is_alone_in_float32_with_scarce_pages_cancellations_and_any_number_of_threads() {
-    batched_is_alone("f32").await;
+    batched_is_alone("f32", "same", PAGES).await;
 }
 
 #[tokio::test]
 async fn batched_is_alone_in_bfloat16_with_scarce_pages_cancellations_and_any_number_of_threads() {
-    batched_is_alone("bf16").await;
+    batched_is_alone("bf16", "same", PAGES).await;
+}
+
+#[tokio::test]
+async fn batched_is_alone_with_sources_kept_in_int8_with_scarce_pages_cancellations_and_any_number_of_threads() {
+    batched_is_alone("bf16", "int8", INT8_PAGES).await;
 }

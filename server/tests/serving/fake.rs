@@ -73,10 +73,16 @@ impl FakeEngine {
         let (entered, entries) = channel();
         let (turns, receiver) = channel();
         let metrics = Metrics::new();
-        let door =
-            EngineLimits { queued_requests: room.queued_requests, source_tokens: 64, target_tokens: 64, pages: 64 };
+        let door = EngineLimits {
+            queued_requests: room.queued_requests,
+            source_tokens: 64,
+            target_tokens: 64,
+            pages: 64,
+            source_page_tokens: 16,
+        };
         let steps = SchedulerLimits {
             pages: door.pages,
+            source_page_tokens: door.source_page_tokens,
             running_rows: room.running_rows,
             step_rows: 8,
             step_encoder_tokens: 64,

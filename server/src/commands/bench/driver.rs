@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use kernels::{PAGE_TOKENS, Sampling};
+use kernels::Sampling;
 
 use crate::cli::BenchOptions;
 use crate::commands::CommandError;
@@ -75,7 +75,7 @@ impl Driver {
 /// beyond the model.
 pub fn room_for(options: &BenchOptions, mut capacity: Capacity) -> Result<Capacity, CommandError> {
     let batch = options.batches().into_iter().max().unwrap_or(1);
-    let sequence_pages = options.source_len.get().div_ceil(PAGE_TOKENS) + options.target_len.div_ceil(PAGE_TOKENS);
+    let sequence_pages = capacity.door.pages_for(options.source_len.get(), options.target_len);
     capacity.door.pages = capacity.door.pages.max((batch + 1) * sequence_pages);
     capacity.door.queued_requests = capacity.door.queued_requests.max(batch as u32);
     capacity.steps.pages = capacity.door.pages;

@@ -31,7 +31,8 @@ struct Batch {
 /// See the file's head.
 #[derive(Debug)]
 pub struct FakeModel {
-    pages: Vec<[Cell; PAGE_TOKENS]>,
+    pages: Vec<Vec<Cell>>,
+    source_page_tokens: usize,
     encoder_layers: usize,
     batch: Option<Batch>,
     steps: u64,
@@ -106,8 +107,10 @@ pub fn answer_alone(asked: &GenerationRequest, choice: u32) -> Answer {
 }
 
 impl FakeModel {
-    pub fn new(pages: usize, encoder_layers: usize) -> Self {
-        Self { pages: vec![[Cell::Empty; PAGE_TOKENS]; pages], encoder_layers, batch: None, steps: 0 }
+    pub fn new(pages: usize, source_page_tokens: usize, encoder_layers: usize) -> Self {
+        // Cells of a page that both kinds use are the same memory, as in a real pool.
+        let page = vec![Cell::Empty; source_page_tokens.max(PAGE_TOKENS)];
+        Self { pages: vec![page; pages], source_page_tokens, encoder_layers, batch: None, steps: 0 }
     }
 
     /// Runs a plan: encoder part and rows in either order.
@@ -143,7 +146,7 @@ impl FakeModel {
         for (source, span) in sources.iter().zip(&step.cross_spans) {
             assert_eq!(span.tokens as usize, source.len());
             for (position, &token) in source.iter().enumerate() {
-                *self.cell(plan, span, position) = Cell::Source { position, token };
+                *self.source_cell(plan, span, position) = Cell::Source { position, token };
             }
         }
     }
@@ -166,14 +169,14 @@ impl FakeModel {
         let position = plan.positions[row] as usize;
         assert_eq!(own.tokens as usize, position + 1);
         let source: Vec<u32> = (0..cross.tokens as usize)
-            .map(|index| match *self.cell(plan, &cross, index) {
+            .map(|index| match *self.source_cell(plan, &cross, index) {
                 Cell::Source { position, token } if position == index => token,
                 other => panic!("source position {index} holds {other:?}"),
             })
             .collect();
         let mut digest = digest_source(source);
         for index in 0..position {
-            match *self.cell(plan, &own, index) {
+            match *self.target_cell(plan, &own, index) {
                 Cell::Target { position, token, digest: stored } if position == index => {
                     digest = mix(digest, token);
                     assert_eq!(stored, digest, "target position {index} is of another sequence");
@@ -183,13 +186,21 @@ impl FakeModel {
         }
         let token = plan.tokens[row];
         let digest = mix(digest, token);
-        *self.cell(plan, &own, position) = Cell::Target { position, token, digest };
+        *self.target_cell(plan, &own, position) = Cell::Target { position, token, digest };
         digest
     }
 
-    fn cell(&mut self, plan: &Plan, span: &PageSpan, position: usize) -> &mut Cell {
-        let page = plan.tables[span.first as usize + position / PAGE_TOKENS];
-        &mut self.pages[page as usize][position % PAGE_TOKENS]
+    fn source_cell(&mut self, plan: &Plan, span: &PageSpan, position: usize) -> &mut Cell {
+        self.cell(plan, span, position, self.source_page_tokens)
+    }
+
+    fn target_cell(&mut self, plan: &Plan, span: &PageSpan, position: usize) -> &mut Cell {
+        self.cell(plan, span, position, PAGE_TOKENS)
+    }
+
+    fn cell(&mut self, plan: &Plan, span: &PageSpan, position: usize, page_tokens: usize) -> &mut Cell {
+        let page = plan.tables[span.first as usize + position / page_tokens];
+        &mut self.pages[page as usize][position % page_tokens]
     }
 }
 

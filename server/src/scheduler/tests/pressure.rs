@@ -119,6 +119,36 @@ fn the_head_of_the_queue_takes_the_sources_of_those_behind_when_nobody_runs() {
 }
 
 #[test]
+fn a_pool_holds_twice_the_sources_when_a_page_holds_twice_the_tokens_of_a_source() {
+    let most_running = |source_page_tokens| {
+        let mut world = World::new(SchedulerLimits { pages: 40, source_page_tokens, running_rows: 16, ..LIMITS });
+        for name in 0..16 {
+            world.submit(asks(&source(name, 128), 4));
+        }
+        let mut most = 0;
+        while !world.scheduler.is_idle() {
+            world.step();
+            most = most.max(world.scheduler.running());
+        }
+        world.check_answers();
+        most
+    };
+    // Eight pages of a source and one of a target, or four and one.
+    assert_eq!((most_running(16), most_running(32)), (4, 8));
+}
+
+#[test]
+fn waste_is_counted_in_the_room_that_each_kind_of_page_has() {
+    let mut world = World::new(SchedulerLimits { source_page_tokens: 32, ..LIMITS });
+    world.submit(asks(&source(1, 40), 30));
+    for _ in 0..6 {
+        world.step();
+    }
+    assert_eq!(world.scheduler.counts().held, 3);
+    assert_eq!((world.scheduler.held_tokens(), world.scheduler.held_room()), (40 + 6, 2 * 32 + 16));
+}
+
+#[test]
 fn waste_is_the_unused_end_of_last_pages() {
     let mut world = World::new(LIMITS);
     world.submit(asks(&source(1, 40), 30));

@@ -19,9 +19,12 @@ struct Visit {
 }
 
 fn limits() -> impl Strategy<Value = SchedulerLimits> {
-    (6usize..24, 1usize..9, 0usize..20, 1usize..80, 1usize..6).prop_map(|(pages, rows, more, tokens, layers)| {
+    let source_page_tokens = prop_oneof![Just(16usize), Just(32), Just(8)];
+    let steps = (1usize..9, 0usize..20, 1usize..80, 1usize..6);
+    (6usize..24, source_page_tokens, steps).prop_map(|(pages, source_page_tokens, (rows, more, tokens, layers))| {
         SchedulerLimits {
             pages,
+            source_page_tokens,
             running_rows: rows,
             step_rows: rows + more,
             step_encoder_tokens: tokens,
@@ -61,9 +64,9 @@ fn patient_visit() -> impl Strategy<Value = Visit> {
     visit().prop_map(|visit| Visit { cancel: None, ..visit })
 }
 
-fn fits(asked: &GenerationRequest, pages: usize) -> bool {
+fn fits(asked: &GenerationRequest, limits: &SchedulerLimits) -> bool {
     let target = asked.decoder_prompt.len() + asked.max_tokens as usize;
-    pages_for(asked.source.len()) + pages_for(target.max(1)) <= pages
+    asked.source.len().div_ceil(limits.source_page_tokens) + pages_for(target.max(1)) <= limits.pages
 }
 
 /// Cancellations that are due in this step.
@@ -73,7 +76,7 @@ fn play(limits: SchedulerLimits, visits: &[Visit]) -> World {
     let mut world = World::new(limits);
     let mut cancellations: Cancellations = Vec::new();
     let mut submitted = 0;
-    for visit in visits.iter().filter(|visit| fits(&visit.asked, limits.pages)) {
+    for visit in visits.iter().filter(|visit| fits(&visit.asked, &limits)) {
         submitted += visit.pause;
         while world.steps < submitted {
             step(&mut world, &mut cancellations);

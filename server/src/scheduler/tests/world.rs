@@ -9,8 +9,14 @@ use crate::engine::{FinishReason, GenerationRequest, RequestId};
 use crate::scheduler::{Event, ModelTokens, Plan, Scheduler, SchedulerLimits};
 
 /// Roomy limits that tests narrow.
-pub const LIMITS: SchedulerLimits =
-    SchedulerLimits { pages: 64, running_rows: 8, step_rows: 16, step_encoder_tokens: 64, encoder_layers: 4 };
+pub const LIMITS: SchedulerLimits = SchedulerLimits {
+    pages: 64,
+    source_page_tokens: 16,
+    running_rows: 8,
+    step_rows: 16,
+    step_encoder_tokens: 64,
+    encoder_layers: 4,
+};
 
 /// A request of one greedy choice that ends by length alone.
 pub fn asks(source: &[u32], max_tokens: u32) -> GenerationRequest {
@@ -66,7 +72,7 @@ impl World {
             clients: BTreeMap::new(),
             started: Vec::new(),
             steps: 0,
-            model: FakeModel::new(limits.pages, limits.encoder_layers),
+            model: FakeModel::new(limits.pages, limits.source_page_tokens, limits.encoder_layers),
             events: Vec::new(),
             step_bound: 0,
         }
@@ -211,7 +217,9 @@ impl World {
         self.scheduler.check_conservation().unwrap();
         let counts = self.scheduler.counts();
         assert_eq!(counts.free + counts.held + counts.cached, self.limits.pages);
-        assert!(self.scheduler.held_tokens() <= counts.held * kernels::PAGE_TOKENS);
+        assert!(self.scheduler.held_tokens() <= self.scheduler.held_room());
+        let least = self.limits.source_page_tokens.min(kernels::PAGE_TOKENS);
+        assert!(self.scheduler.held_room() >= counts.held * least);
         let running = self.scheduler.running.iter().map(|running| running.sequence.arrival);
         let waiting = self.scheduler.waiting.iter().map(|waiting| waiting.sequence.arrival);
         assert!(running.chain(waiting).is_sorted_by(|a, b| a < b), "running, then waiting, each in order of arrival");
