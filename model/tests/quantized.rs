@@ -10,7 +10,7 @@ use drift::{Distance, Drift, assert_within, demo_texts, distance, drift, first_l
 use fixture::{DemoRow, FOLDERS};
 use kernels::cpu::{Cpu, Isa, Level};
 use kernels::reference::Reference;
-use kernels::{Precision, Scheme};
+use kernels::{KvFormat, Precision, Scheme};
 use model::{Arithmetic, Checkpoint};
 
 const SCHEMES: [Scheme; 2] = [Scheme::Int8, Scheme::Int4];
@@ -85,7 +85,8 @@ fn check_drift(scheme: Scheme, bound: Drift) {
     let (rows, vocab) = (DemoRow::all(), checkpoint.config().decoder.vocab);
     let texts = demo_texts(&checkpoint, &rows);
     let exact = forced(Cpu::new(Isa::detect(), 1), &checkpoint, Precision::F32, &texts);
-    let arithmetic = Arithmetic { quantize: Some(scheme), ..Precision::Bf16.into() };
+    // As `server --quantize` has it.
+    let arithmetic = Arithmetic { quantize: Some(scheme), cross_kv: KvFormat::Int8, ..Precision::Bf16.into() };
     let of = |isa, count: usize| {
         let actual = forced(Cpu::new(isa, 1), &checkpoint, arithmetic, &texts[..count]);
         drift(&rows[..count], &exact[..count], &actual, vocab)

@@ -123,6 +123,17 @@ fn cuda_is_refused_by_name_and_other_devices_by_the_list() {
 }
 
 #[test]
+fn sources_are_kept_in_int8_beside_bfloat16_and_exactly_beside_float32_unless_told_otherwise() {
+    let kept = |text: &str| resolve(&format!("[model]\n{text}")).model.cross_kv;
+    assert_eq!((kept(""), kept("dtype = \"f32\"")), (KvFormat::Int8, KvFormat::F32));
+    assert_eq!(
+        (kept("cross_kv = \"same\""), kept("dtype = \"f32\"\ncross_kv = \"int8\"")),
+        (KvFormat::Bf16, KvFormat::Int8)
+    );
+    assert!(refusal("[model]\ncross_kv = \"int4\"").contains("model.cross_kv: must be one of auto, same, int8"));
+}
+
+#[test]
 fn a_shape_has_no_tokenizer_unless_one_is_given() {
     assert_eq!(resolve("[model]\nshape = \"s-s\"").model.tokenizer, TokenizerSource::None);
     let given = resolve("[model]\nshape = \"s-s\"\ntokenizer = \"t.json\"").model.tokenizer;
