@@ -14,7 +14,7 @@ use std::ops::Range;
 use super::buffer::Buffer;
 use super::isa::{Isa, for_each_isa};
 use super::pool::{ALONE, Pool, SharedMut};
-use crate::backend::{KvFormat, PAGE_TOKENS, PageShape, PagedRows, Result};
+use crate::backend::{KvFormat, PAGE_TOKENS, PageShape, PageSpan, PagedRows, Result};
 use crate::math;
 use crate::quantize::quantize_to_127;
 
@@ -22,6 +22,8 @@ use crate::quantize::quantize_to_127;
 pub(super) const LANES: usize = PAGE_TOKENS;
 /// Tokens of a page of [`KvFormat::Int8`].
 pub(super) const INT8_TOKENS: usize = KvFormat::Int8.page_tokens();
+/// Positions that share a word of values in [`KvFormat::Int8`].
+const VALUE_TOKENS: usize = 4;
 
 /// K and V of all positions that any sequence holds.
 pub struct Pages {
@@ -105,29 +107,42 @@ impl Pages {
         let least = if rows.spans.len() * kv_heads * dim < 4096 { ALONE } else { 2 };
         pool.split(kv_heads, least, |heads| {
             let mut integers = Vec::new();
-            for (index, span) in rows.spans.iter().enumerate() {
-                let position = span.tokens as usize - 1;
-                let page = rows.tables[span.first as usize + position / page_tokens];
+            let mut index = 0;
+            while index < rows.spans.len() {
+                let run = run_len(&rows.spans[index..], format);
+                let position = rows.spans[index].tokens as usize - 1;
+                let page = rows.tables[rows.spans[index].first as usize + position / page_tokens];
                 let row = &source.values[index * source.width + source.column..];
                 for head in heads.clone() {
-                    let key = &row[head * dim..][..dim];
-                    let value = &row[(kv_heads + head) * dim..][..dim];
                     let [keys, values] = layout.head(Place { page, layer, format }, head);
                     // SAFETY: this thread alone writes these heads, and keys and values do not overlap.
                     let (keys, values) = unsafe { (data.slice(keys), data.slice(values)) };
                     let slot = position % page_tokens;
+                    let (key, value) = (&row[head * dim..], &row[(kv_heads + head) * dim..]);
                     match format {
-                        KvFormat::F32 => write_f32(key, value, slot, (keys, values)),
-                        KvFormat::Bf16 => write_bf16(isa, key, value, slot, keys, values),
+                        KvFormat::F32 => write_f32(&key[..dim], &value[..dim], slot, (keys, values)),
+                        KvFormat::Bf16 => write_bf16(isa, &key[..dim], &value[..dim], slot, keys, values),
                         KvFormat::Int8 => {
-                            integers.resize(dim, 0);
-                            write_int8(isa, (key, value), slot, &mut integers, (keys, values));
+                            let tokens = |first| Tokens { first, stride: source.width, count: run, dim };
+                            integers.resize(VALUE_TOKENS * dim, 0);
+                            write_int8_keys(isa, tokens(key), slot, &mut integers, keys);
+                            write_int8_values(isa, tokens(value), slot, &mut integers, values);
                         }
                     }
                 }
+                index += run;
             }
         });
     }
+}
+
+/// Rows from the first on that are written together: in int8, those of four successive positions that share words.
+fn run_len(spans: &[PageSpan], format: KvFormat) -> usize {
+    let starts = format == KvFormat::Int8 && (spans[0].tokens as usize - 1).is_multiple_of(VALUE_TOKENS);
+    let follows =
+        |(index, span): (u32, &PageSpan)| span.first == spans[0].first && span.tokens == spans[0].tokens + index;
+    let whole = starts && spans.len() >= VALUE_TOKENS && (0..).zip(&spans[..VALUE_TOKENS]).all(follows);
+    if whole { VALUE_TOKENS } else { 1 }
 }
 
 /// Rows of activations that hold K, then V, from a column on.
@@ -155,24 +170,63 @@ for_each_isa! {
     }
 }
 
-fn write_int8(
-    isa: Isa,
-    (key, value): (&[f32], &[f32]),
-    slot: usize,
-    integers: &mut [u8],
-    (keys, values): (&mut [u32], &mut [u32]),
-) {
-    let (keys, scales) = keys.split_at_mut(keys.len() - INT8_TOKENS);
-    scales[slot] = quantize_to_127(isa, key, integers).scale.to_bits();
-    for (quad, keys) in integers.chunks(4).zip(keys.as_chunks_mut::<INT8_TOKENS>().0) {
-        let byte = |k: usize| quad.get(k).map_or(0, |q| q ^ 0x80);
-        keys[slot] = u32::from_le_bytes([byte(0), byte(1), byte(2), byte(3)]);
+/// One head's keys or values of successive positions.
+#[derive(Clone, Copy)]
+struct Tokens<'a> {
+    /// Begins with those of the first position.
+    first: &'a [f32],
+    /// Distance between positions.
+    stride: usize,
+    /// 1 or [`VALUE_TOKENS`].
+    count: usize,
+    /// Width of the head.
+    dim: usize,
+}
+
+impl Tokens<'_> {
+    /// Writes integers of `dim` bytes a position and the scales.
+    fn quantize(&self, isa: Isa, integers: &mut [u8], scales: &mut [u32]) {
+        let Self { first, stride, count, dim } = *self;
+        for ((token, integers), scale) in (0..count).zip(integers.chunks_exact_mut(dim)).zip(scales) {
+            *scale = quantize_to_127(isa, &first[token * stride..][..dim], integers).scale.to_bits();
+        }
     }
+}
+
+fn write_int8_keys(isa: Isa, tokens: Tokens<'_>, slot: usize, integers: &mut [u8], keys: &mut [u32]) {
+    let (keys, scales) = keys.split_at_mut(keys.len() - INT8_TOKENS);
+    tokens.quantize(isa, integers, &mut scales[slot..]);
+    for (token, integers) in integers.chunks_exact(tokens.dim).take(tokens.count).enumerate() {
+        for (quad, keys) in integers.chunks(4).zip(keys.as_chunks_mut::<INT8_TOKENS>().0) {
+            let byte = |k: usize| quad.get(k).map_or(0, |q| q ^ 0x80);
+            keys[slot + token] = u32::from_le_bytes([byte(0), byte(1), byte(2), byte(3)]);
+        }
+    }
+}
+
+fn write_int8_values(isa: Isa, tokens: Tokens<'_>, slot: usize, integers: &mut [u8], values: &mut [u32]) {
     let (values, scales) = values.split_at_mut(values.len() - INT8_TOKENS);
-    scales[slot] = quantize_to_127(isa, value, integers).scale.to_bits();
-    let shift = 8 * (slot % 4);
-    for (out, &q) in values[slot / 4 * value.len()..][..value.len()].iter_mut().zip(&*integers) {
+    tokens.quantize(isa, integers, &mut scales[slot..]);
+    let values = &mut values[slot / VALUE_TOKENS * tokens.dim..][..tokens.dim];
+    if tokens.count == VALUE_TOKENS {
+        return interleave(isa, integers, values);
+    }
+    let shift = 8 * (slot % VALUE_TOKENS);
+    for (out, &q) in values.iter_mut().zip(&*integers) {
         *out = *out & !(0xff << shift) | u32::from(q) << shift;
+    }
+}
+
+for_each_isa! {
+    /// `out[d]` is byte `d` of each of four rows, the first row lowest.
+    fn interleave(rows: &[u8], out: &mut [u32]) {
+        let dim = out.len();
+        let (a, rest) = rows.split_at(dim);
+        let (b, rest) = rest.split_at(dim);
+        let (c, d) = rest.split_at(dim);
+        for ((((out, a), b), c), d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+            *out = u32::from_le_bytes([*a, *b, *c, *d]);
+        }
     }
 }
 
