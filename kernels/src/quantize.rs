@@ -92,35 +92,15 @@ for_each_isa! {
     /// `q = round(x * 127 / max|x|)`, ties to even, as signed bytes: rows of activations, and weights in
     /// [`Scheme::Int8`].
     pub fn quantize_to_127(x: &[f32], out: &mut [u8]) -> QuantizedRow {
-        let mut lanes = [0_u32; 32];
-        let (chunks, rest) = x.as_chunks::<32>();
         // Magnitudes are ordered as their bits are; whatever is not finite lies above all others.
-        for chunk in chunks {
-            for lane in 0..32 {
-                lanes[lane] = lanes[lane].max(chunk[lane].to_bits() & 0x7fff_ffff);
-            }
-        }
-        let max = rest.iter().map(|x| x.to_bits() & 0x7fff_ffff).chain(lanes).fold(0, u32::max);
-        let max = f32::from_bits(max);
+        let max = f32::from_bits(x.iter().fold(0, |max, x| max.max(x.to_bits() & 0x7fff_ffff)));
         let inverse = 127.0 / max;
         // Of a row so small that the factor overflows nothing is left, as of a row of zeros.
         let inverse = if inverse.is_finite() && max.is_finite() { inverse } else { 0.0 };
-        let mut sums = [0_i32; 32];
-        let (out_chunks, out_rest) = out[..x.len()].as_chunks_mut::<32>();
-        for (out, chunk) in out_chunks.iter_mut().zip(chunks) {
-            for lane in 0..32 {
-                let q = round(chunk[lane] * inverse);
-                sums[lane] += i32::from(q);
-                out[lane] = q.cast_unsigned();
-            }
-        }
-        for (out, x) in out_rest.iter_mut().zip(rest) {
-            let q = round(x * inverse);
-            sums[0] += i32::from(q);
-            *out = q.cast_unsigned();
-        }
+        let out = &mut out[..x.len()];
+        out.iter_mut().zip(x).for_each(|(out, x)| *out = round(x * inverse).cast_unsigned());
         let scale = if max.is_finite() { max / 127.0 } else { f32::NAN };
-        QuantizedRow { scale, sum: sums.iter().sum() }
+        QuantizedRow { scale, sum: out.iter().map(|q| i32::from(q.cast_signed())).sum() }
     }
 }
 

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 
 use super::{Part, Rows};
-use crate::cpu::isa::Isa;
+use crate::cpu::isa::{Isa, for_each_isa};
 use crate::cpu::matrix::{Data, Matrix, PANEL};
 use crate::cpu::pool::SharedMut;
 use crate::cpu::quantized::GROUP_WORDS;
@@ -45,8 +45,9 @@ impl QuantizedOperands {
             let row = quantize_to_127(isa, x, bytes);
             self.scales.push(row.scale);
             if grouped {
-                let sum = |group: &[u8]| group.iter().map(|q| i32::from(q.cast_signed())).sum::<i32>();
-                self.sums.extend(bytes.chunks_exact(GROUP).map(sum));
+                let first = self.sums.len();
+                self.sums.resize(first + groups, 0);
+                group_sums(isa, bytes, &mut self.sums[first..]);
             } else {
                 self.sums.push(row.sum);
             }
@@ -67,6 +68,14 @@ impl QuantizedOperands {
             sums: self.sums[first * self.sums_stride..(first + count) * self.sums_stride].as_ptr(),
             sums_stride: self.sums_stride,
             count,
+        }
+    }
+}
+
+for_each_isa! {
+    fn group_sums(bytes: &[u8], out: &mut [i32]) {
+        for (group, out) in bytes.as_chunks::<GROUP>().0.iter().zip(out) {
+            *out = group.iter().map(|q| i32::from(q.cast_signed())).sum();
         }
     }
 }
