@@ -12,12 +12,14 @@
 //! allowed for. The bound's own float32 operations are covered by growing its factors by 2^-18.
 #![allow(unsafe_code)]
 
+use std::ptr::null;
+
 use super::buffer::Buffer;
 use super::matrix::{Matrix, PANEL};
 use super::pool::{Pool, SharedMut};
 use super::product::{self, Panel, QuantizedOperands, Rows};
 use super::quantized::{Panels8, QuantizedRows};
-use super::tile::integer::{self, Bounds, RowBounds};
+use super::tile::integer::{self, Bounds, LINE_WORDS, RowBounds};
 use super::tile::{Operands, TILE_ROWS};
 use super::{Cpu, rows};
 use crate::backend::{Draw, Output, Result};
@@ -156,14 +158,17 @@ impl Choose<'_> {
         space.lowers.resize(count * panels, 0.0);
         let (uppers, lowers) = (SharedMut::new(&mut space.uppers), SharedMut::new(&mut space.lowers));
         let (operands, factors) = (&space.operands, &space.factors);
+        // So many tiles ask for the whole of the next panel; fewer wait for memory anyway.
+        let covered = count.div_ceil(TILE_ROWS) * LINE_WORDS >= PANEL;
         self.cpu.pool.split(panels, 2, |share| {
             for panel in share {
-                let bounds = Bounds {
+                let mut bounds = Bounds {
                     words: screen.panels.words[panel * units * PANEL..][..units * PANEL].as_ptr(),
                     units,
                     scales: screen.panels.scales[panel * PANEL..][..PANEL].as_ptr(),
                     errors: screen.errors[panel * PANEL..][..PANEL].as_ptr(),
                     norms: screen.norms[panel * PANEL..][..PANEL].as_ptr(),
+                    ahead: if covered { screen.panels.words[(panel + 1) * units * PANEL..].as_ptr() } else { null() },
                 };
                 for first in (0..count).step_by(TILE_ROWS) {
                     let rows = first..count.min(first + TILE_ROWS);
@@ -171,6 +176,7 @@ impl Choose<'_> {
                     let mut ranges = [[0.0; 2]; TILE_ROWS];
                     // SAFETY: the panel is whole, and there are operands and factors for all rows.
                     unsafe { integer::bound(isa, &operands, &factors[rows.clone()], &bounds, &mut ranges) };
+                    bounds.ahead = bounds.ahead.wrapping_add(units * LINE_WORDS);
                     for (row, [upper, lower]) in rows.zip(ranges) {
                         let place = row * panels + panel;
                         // SAFETY: this thread alone has this panel.

@@ -99,6 +99,9 @@ pub struct Bounds {
     pub errors: *const f32,
     /// `PANEL` norms of the columns.
     pub norms: *const f32,
+    /// Memory that will be read soon, asked for while this panel is multiplied with several rows: a line for each of
+    /// `units` steps. Any address is allowed; null asks for nothing.
+    pub ahead: *const u32,
 }
 
 /// What a row's estimates may be off by: `of_error` times the norm of the column's rounding error, plus `of_norm` times the
@@ -147,6 +150,22 @@ pub unsafe fn bound(
     }
 }
 
+/// Words of a cache line.
+pub const LINE_WORDS: usize = 16;
+
+/// Asks for a line of memory, into the second-level cache.
+#[inline(always)]
+fn prefetch(line: *const u32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, which reads nothing that the program could see.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(line.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
+}
+
 /// Vectors of one instruction set.
 trait Integers {
     /// 32-bit integers.
@@ -190,6 +209,7 @@ unsafe fn sums_8<S: Integers, const R: usize, const V: usize>(
     rows: &IntegerRows,
     (words, units): (*const u32, usize),
     column: usize,
+    ahead: *const u32,
 ) -> [[S::Sum; V]; R] {
     // SAFETY: offsets stay inside what the caller promised.
     unsafe {
@@ -198,6 +218,10 @@ unsafe fn sums_8<S: Integers, const R: usize, const V: usize>(
             sums[r] = [S::splat(-S::ZERO_8 * *rows.sums.add(r * rows.sums_stride)); V];
         }
         for unit in 0..units {
+            if R > 1 && !ahead.is_null() {
+                // A line for each step, so that what is asked for does not hold up what is needed now.
+                prefetch(ahead.wrapping_add(unit * LINE_WORDS));
+            }
             let word = words.add(unit * PANEL + column);
             let mut weights = [S::weight_8(word); V];
             for v in 1..V {
@@ -227,7 +251,7 @@ unsafe fn block_8<S: Integers, const R: usize, const V: usize>(
 ) {
     // SAFETY: as the caller's.
     unsafe {
-        let sums = sums_8::<S, R, V>(rows, (words, units), column);
+        let sums = sums_8::<S, R, V>(rows, (words, units), column, std::ptr::null());
         for r in 0..R {
             let row_scale = S::splat_float(*rows.scales.add(r));
             for v in 0..V {
@@ -306,7 +330,7 @@ unsafe fn bound_block<S: Integers, const R: usize, const V: usize>(
         let lowest = S::splat_float(f32::NEG_INFINITY);
         let mut ranges = [[lowest; 2]; R];
         for column in (0..PANEL).step_by(V * S::LANES) {
-            let sums = sums_8::<S, R, V>(rows, (bounds.words, bounds.units), column);
+            let sums = sums_8::<S, R, V>(rows, (bounds.words, bounds.units), column, bounds.ahead);
             for v in 0..V {
                 let start = column + v * S::LANES;
                 let scale = S::load(bounds.scales.add(start));
