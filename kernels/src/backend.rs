@@ -37,6 +37,22 @@ pub enum Error {
         /// Bytes of scales.
         scale_bytes: usize,
     },
+    /// An 8-bit integer outside the range that quantising gives.
+    #[error("a quantised weight of {rows} x {cols} holds -128; integers go from -127 to 127")]
+    IntegerRange {
+        /// Output features.
+        rows: usize,
+        /// Input features.
+        cols: usize,
+    },
+    /// More inputs than sums of integers can hold.
+    #[error("a matrix of {cols} inputs cannot be multiplied in integers; at most {limit} can")]
+    TooWide {
+        /// Input features.
+        cols: usize,
+        /// Most that there may be.
+        limit: usize,
+    },
     /// Parts of one fused matrix disagree in their input width.
     #[error("matrix parts have input widths {first} and {other}")]
     PartWidth {

@@ -4,7 +4,7 @@
 //! gives the same bits; sampling depends on that.
 
 /// Adding 1.5 * 2^23 leaves the nearest integer in the low mantissa bits.
-const ROUND: f32 = 12_582_912.0;
+pub(crate) const ROUND: f32 = 12_582_912.0;
 
 /// Natural exponential, within 2 ulp on `[-87, 88]`; 0 below, and never infinite.
 ///

@@ -8,10 +8,13 @@
 //!   A byte holds two neighbours, the even one in its low half, each as `q + 8`.
 
 use crate::cpu::{Isa, for_each_isa};
-use crate::math::{bf16_bits, bf16_value};
+use crate::math::{ROUND, bf16_bits, bf16_value};
 
 /// Inputs that share a scale in [`Scheme::Int4`].
 pub const GROUP: usize = 32;
+
+/// Most inputs of a quantised row: 128 times 127 for each still fit in the 32 bits of a sum.
+pub const MOST_INPUTS: usize = 1 << 17;
 
 /// How weights become integers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,9 +88,6 @@ pub struct QuantizedRow {
     pub sum: i32,
 }
 
-/// Adding it leaves the nearest integer in the low bits of a small number.
-const ROUND: f32 = 12_582_912.0;
-
 for_each_isa! {
     /// `q = round(x * 127 / max|x|)`, ties to even, as signed bytes: rows of activations, and weights in
     /// [`Scheme::Int8`].
@@ -152,7 +152,8 @@ fn group_scale(group: &[f32; GROUP]) -> f32 {
     if group.iter().fold(false, |found, x| found | !x.is_finite()) {
         return f32::NAN;
     }
-    let (mut best, mut least) = (0.0, f32::INFINITY);
+    // Errors too large for float32 leave the plain scale.
+    let (mut best, mut least) = (bf16_value(bf16_bits(extreme / -8.0)), f32::INFINITY);
     for end in [-8.0, 7.0] {
         for share in SHARES {
             let scale = bf16_value(bf16_bits(extreme / end * share));

@@ -136,6 +136,14 @@ impl Candidates {
         self.pairs.clear();
     }
 
+    /// Makes room for ids without a later allocation.
+    pub fn reserve(&mut self, ids: usize) {
+        self.pairs.clear();
+        self.pairs.reserve(ids);
+        self.weights.clear();
+        self.weights.reserve(Choice::NARROW as usize);
+    }
+
     /// Adds ids with their logits.
     pub fn extend(&mut self, pairs: impl IntoIterator<Item = (u32, f32)>) {
         self.pairs.extend(pairs);
@@ -164,7 +172,12 @@ impl Candidates {
         let max = pairs.first()?.1;
         weights.clear();
         weights.extend(pairs.iter().map(|&(id, scaled)| (id, weight(scaled, max))));
-        let wanted = nucleus(weights.iter().map(|(_, w)| w).sum(), parameters.top_p);
+        let total = weights.iter().map(|(_, w)| w).sum();
+        if total == 0 {
+            // The best logit is infinite: no id weighs anything beside it.
+            return None;
+        }
+        let wanted = nucleus(total, parameters.top_p);
         let mut mass = 0;
         let reached = weights.iter().position(|(_, w)| {
             mass += w;
@@ -221,6 +234,15 @@ mod tests {
         for (id, &count) in counts.iter().enumerate() {
             let expected = f64::from(logits[id]).exp() / total;
             assert!((f64::from(count) / 40_000.0 - expected).abs() < 0.01, "id {id}: {count}");
+        }
+    }
+
+    #[test]
+    fn beside_an_infinite_logit_nothing_is_drawn() {
+        for top_p in [0.5, 1.0] {
+            let sampling = Sampling { top_k: 2, top_p, ..PLAIN };
+            assert_eq!(choose(&[1.0, f32::INFINITY], &at(sampling, 0), &[]), None);
+            assert_eq!(choose(&[f32::NEG_INFINITY; 3], &at(sampling, 0), &[]), None);
         }
     }
 

@@ -124,6 +124,9 @@ impl WeightPart<'_> {
                 let (integer_bytes, scale_bytes) = (integers.len(), scales.len());
                 Err(Error::QuantizedSize { rows, cols, integer_bytes, scale_bytes })
             }
+            Self::Quantized { rows, cols, scheme: Scheme::Int8, integers, .. } if integers.contains(&0x80) => {
+                Err(Error::IntegerRange { rows, cols })
+            }
             _ => Ok(()),
         }
     }

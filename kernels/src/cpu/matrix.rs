@@ -10,7 +10,7 @@ use super::quantized::{Panels4, Panels8, QuantizedRows};
 use super::screen::Screen;
 use crate::backend::{Error, Result};
 use crate::math;
-use crate::quantize::Scheme;
+use crate::quantize::{MOST_INPUTS, Scheme};
 use crate::weights::{MatrixUse, WeightFormat, WeightPart};
 
 /// Output columns of a panel.
@@ -50,6 +50,10 @@ impl Matrix {
             if part.shape().1 != cols {
                 return Err(Error::PartWidth { first: cols, other: part.shape().1 });
             }
+        }
+        let integers = usage == MatrixUse::Output || matches!(format, WeightFormat::Quantized(_));
+        if integers && cols > MOST_INPUTS {
+            return Err(Error::TooWide { cols, limit: MOST_INPUTS });
         }
         let rows = parts.iter().map(|part| part.shape().0).sum();
         let source = Source { parts, cols };

@@ -292,6 +292,7 @@ impl Backend for Cpu {
         out: &mut Vec<Option<u32>>,
     ) {
         assert!(x.width == output.table.cols && logits.width == output.table.rows, "the rows are as wide as the table");
+        assert!(draws.iter().all(|draw| draw.choice.is_narrow()), "other choices depend on every logit");
         let rows = draws.iter().map(|draw| draw.row as usize);
         let (Some(first), Some(last)) = (rows.clone().min(), rows.max()) else { return };
         let screen = output.table.screen.as_ref().expect("ids are chosen from a table for the output");

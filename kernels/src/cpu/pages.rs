@@ -9,6 +9,7 @@
 
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use super::buffer::Buffer;
@@ -24,6 +25,11 @@ pub(super) const LANES: usize = PAGE_TOKENS;
 pub(super) const INT8_TOKENS: usize = KvFormat::Int8.page_tokens();
 /// Positions that share a word of values in [`KvFormat::Int8`].
 const VALUE_TOKENS: usize = 4;
+
+thread_local! {
+    /// Bytes of a few positions before they are put in their places; kept between calls.
+    static INTEGERS: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// K and V of all positions that any sequence holds.
 pub struct Pages {
@@ -106,7 +112,7 @@ impl Pages {
         // Threads share the heads, not the rows: two positions of a sequence may meet in one word.
         let least = if rows.spans.len() * kv_heads * dim < 4096 { ALONE } else { 2 };
         pool.split(kv_heads, least, |heads| {
-            let mut integers = Vec::new();
+            let mut integers = INTEGERS.take();
             let mut index = 0;
             while index < rows.spans.len() {
                 let run = run_len(&rows.spans[index..], format);
@@ -132,6 +138,7 @@ impl Pages {
                 }
                 index += run;
             }
+            INTEGERS.set(integers);
         });
     }
 }

@@ -71,7 +71,11 @@ pub(super) fn choose(isa: Isa, logits: &[f32], choice: &Choice, end_ids: &[u32])
         divide(isa, scaled, parameters.temperature);
         // Reserved whole, so that no later row makes it grow.
         edge.reserve(scaled.len());
-        let mut kept = Kept::all(maximum(isa, scaled));
+        let max = maximum(isa, scaled);
+        if max.is_infinite() {
+            return None;
+        }
+        let mut kept = Kept::all(max);
         if parameters.top_k > 0 && (parameters.top_k as usize) < scaled.len() {
             kept.last = last_by_count(scaled, &kept, parameters.top_k as usize, edge);
         }

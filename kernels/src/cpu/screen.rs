@@ -28,8 +28,11 @@ use crate::quantize::Scheme;
 use crate::sampling::Candidates;
 use crate::weights::WeightPart;
 
-/// Norms beyond which a product might overflow: such rows are not screened.
-const LARGEST_NORM: f64 = 1e15;
+/// Norms beyond which rows are not screened: products stay far from overflow, and what instructions lose that take the
+/// smallest numbers for zero (at most 1.2e-38 for each input and unit of the other side) stays below [`LOST`].
+const LARGEST_NORM: f64 = 1e9;
+/// Absolute loss that is allowed for.
+const LOST: f64 = 1e-20;
 /// What the float32 operations of the bound may lose, relative to it.
 const SLACK: f64 = 1.0 / (1 << 18) as f64;
 /// What soft-cap and temperature may change in the order of logits, relative to the cap or the logit: numbers that lie
@@ -92,7 +95,7 @@ fn row_bounds(values: &[f32], integers: &[u8], scale: f32) -> (f32, f32) {
 pub(super) struct ScreenSpace {
     operands: QuantizedOperands,
     rounded: Vec<f32>,
-    /// Factors of each row of activations; `None` is written as infinity.
+    /// Factors of each row of activations.
     factors: Vec<RowBounds>,
     /// `[row][panel]`: the largest that a logit of the panel may be, and the largest that one certainly is.
     uppers: Vec<f32>,
@@ -142,7 +145,7 @@ impl Choose<'_> {
         if product::operands(isa, &self.output.table.data) == Operands::Bf16 {
             space.rounded.iter_mut().for_each(|x| *x = round_bf16(*x));
         }
-        space.operands.prepare(isa, &space.rounded, cols, false);
+        space.operands.prepare(isa, &space.rounded, cols, Scheme::Int8);
         space.factors.clear();
         for (row, x) in space.rounded.chunks_exact(cols).enumerate() {
             let (scale, integers) = space.operands.row(row);
@@ -193,12 +196,15 @@ impl Choose<'_> {
     /// Panels that may hold one of the largest logits of a row, rows ascending and panels ascending in them.
     fn find_survivors(&self, space: &mut ScreenSpace) {
         let panels = self.panels();
-        let ScreenSpace { factors, uppers, lowers, order, survivors, .. } = space;
+        let ScreenSpace { factors, uppers, lowers, order, survivors, candidates, .. } = space;
         survivors.clear();
+        // Reserved whole, so that no flatter row makes it grow in a later step.
+        survivors.reserve(factors.len() * panels);
+        candidates.reserve(self.output.table.rows);
         for (row, factors) in factors.iter().enumerate() {
             let range = row * panels..(row + 1) * panels;
             let (uppers, lowers) = (&uppers[range.clone()], &lowers[range]);
-            let wanted = self.wanted(row);
+            let Some(wanted) = self.wanted(row) else { continue };
             let floor = if factors.is_bounded() && wanted <= panels {
                 let lower = nth_largest(lowers, wanted, order);
                 still_equal(lower, self.output.softcap)
@@ -211,12 +217,13 @@ impl Choose<'_> {
         }
     }
 
-    /// Logits that the choices from a row depend on, and those that they may not take.
-    fn wanted(&self, row: usize) -> usize {
+    /// Logits that the choices from a row depend on, and those that they may not take; none of a row that nothing is
+    /// drawn from.
+    fn wanted(&self, row: usize) -> Option<usize> {
         let of_row = self.draws.iter().filter(|draw| draw.row as usize == self.first + row);
         let wanted =
             |draw: &Draw| draw.choice.kept() + if draw.choice.forbid_end { self.output.end_ids.len() } else { 0 };
-        of_row.map(wanted).max().unwrap_or(1)
+        of_row.map(wanted).max()
     }
 
     fn choose(&self, draw: &Draw, survivors: &[Panel], logits: &[f32], candidates: &mut Candidates) -> Option<u32> {
@@ -275,13 +282,16 @@ fn still_equal(lower: f32, softcap: Option<f32>) -> f32 {
             if capped <= -1.0 { f64::NEG_INFINITY } else { cap * capped.atanh() }
         }
     };
-    // Far below what rounding to float32 and numbers near zero could make of it.
-    (floor - floor.abs() * 1e-6 - 1e-28) as f32
+    // Below whatever rounding to float32 makes of it.
+    (floor - floor.abs() * 1e-6 - LOST) as f32
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::Isa;
+    use crate::quantize::quantize_row;
+    use crate::weights::{DType, MatrixUse, WeightFormat};
 
     #[test]
     fn logits_above_the_margin_stay_apart_and_saturated_ones_survive() {
@@ -300,6 +310,55 @@ mod tests {
             }
         }
         assert!(still_equal(1e6, Some(30.0)) < 250.0, "a saturated softcap makes equals of these");
+    }
+
+    /// A panel's range against its logits in double precision, with activations made to reach the bound: in the direction
+    /// of a row's rounding error, of its signs, and of the row.
+    #[test]
+    fn every_panels_largest_logit_lies_within_its_range() {
+        let vocab = 200;
+        for cols in [1, 33, 96, 1153] {
+            let mut table = vec![0.0; vocab * cols];
+            let random = WeightPart::Random { rows: vocab, cols, seed: 5, deviation: 1.0 };
+            table.chunks_mut(cols).enumerate().for_each(|(row, out)| random.read_row(row, out));
+            // One row of a panel counts, so that its own error is what the range must make room for.
+            for (id, row) in table.chunks_mut(cols).enumerate() {
+                let factor = if id % PANEL == 17 { 1.0 } else { 1e-6 };
+                row.iter_mut().for_each(|w| *w = round_bf16(*w * factor));
+            }
+            let bytes: Vec<u8> = table.iter().flat_map(|w| w.to_le_bytes()).collect();
+            let part = WeightPart::Stored { rows: vocab, cols, dtype: DType::F32, bytes: &bytes };
+            let mut x = Vec::new();
+            for row in table.chunks(cols).skip(17).step_by(PANEL) {
+                let (mut q, mut scale) = (vec![0; cols], [0; 4]);
+                quantize_row(Scheme::Int8, row, &mut q, &mut scale);
+                let error = |(w, q): (&f32, &u8)| w - f32::from(q.cast_signed()) * f32::from_le_bytes(scale);
+                x.extend(row.iter().zip(&q).map(error));
+                x.extend(row.iter().zip(&q).map(|pair| error(pair).signum() * 0.37));
+                x.extend(row.iter().map(|w| w * 3.1));
+            }
+            let count = x.len() / cols;
+            for isa in Isa::all() {
+                let cpu = Cpu::new(isa, 2);
+                let matrix = Matrix::pack(&cpu.pool, &[part], WeightFormat::Bf16, MatrixUse::Output).unwrap();
+                let output = Output { table: &matrix, softcap: None, end_ids: &[] };
+                let choose = Choose { cpu: &cpu, x: Rows { x: &x, count }, first: 0, output, draws: &[] };
+                let mut space = ScreenSpace::default();
+                choose.quantize(&mut space);
+                choose.bound(matrix.screen.as_ref().unwrap(), &mut space);
+                for (row, x) in space.rounded.chunks(cols).enumerate() {
+                    for panel in 0..vocab / PANEL {
+                        let of_row =
+                            |w: &[f32]| w.iter().zip(x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum::<f64>();
+                        let ids = panel * PANEL * cols..(panel + 1) * PANEL * cols;
+                        let largest = table[ids].chunks(cols).map(of_row).fold(f64::NEG_INFINITY, f64::max);
+                        let place = row * matrix.panels() + panel;
+                        let range = f64::from(space.lowers[place])..=f64::from(space.uppers[place]);
+                        assert!(range.contains(&largest), "{isa:?}, {cols}, {row}, {panel}: {largest} in {range:?}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

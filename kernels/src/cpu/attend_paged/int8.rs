@@ -6,6 +6,7 @@
 use super::Isa;
 use crate::cpu::isa::for_each_isa;
 use crate::cpu::pages::INT8_TOKENS;
+use crate::math::ROUND;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -15,9 +16,6 @@ const ZERO: i32 = 128;
 const QUERY_LIMIT: f32 = 127.0 * 256.0;
 /// Largest integer of a weight: both halves fill a byte.
 const WEIGHT_LIMIT: f32 = 65_535.0;
-/// Adding it leaves the nearest integer, ties to even, in the low bits of a small number.
-const ROUND: f32 = 12_582_912.0;
-
 /// Queries as integers in two halves.
 #[derive(Default)]
 pub(super) struct Int8Query {

@@ -11,7 +11,7 @@ use crate::cpu::matrix::{Data, Matrix, PANEL};
 use crate::cpu::pool::SharedMut;
 use crate::cpu::quantized::GROUP_WORDS;
 use crate::cpu::tile::integer::{self, IntegerPanel, IntegerRows, TileOutput};
-use crate::quantize::{GROUP, quantize_to_127};
+use crate::quantize::{GROUP, Scheme, quantize_to_127};
 
 thread_local! {
     static OPERANDS: RefCell<QuantizedOperands> = RefCell::default();
@@ -28,8 +28,9 @@ pub(in crate::cpu) struct QuantizedOperands {
 }
 
 impl QuantizedOperands {
-    /// Quantises rows of `cols` numbers; `grouped` asks for the sums of groups instead of whole rows.
-    pub fn prepare(&mut self, isa: Isa, x: &[f32], cols: usize, grouped: bool) {
+    /// Quantises rows of `cols` numbers for weights of a scheme.
+    pub fn prepare(&mut self, isa: Isa, x: &[f32], cols: usize, scheme: Scheme) {
+        let grouped = scheme == Scheme::Int4;
         let count = x.len() / cols;
         let groups = cols.div_ceil(GROUP);
         (self.stride, self.sums_stride) =
@@ -119,7 +120,8 @@ pub(super) fn run_part(
 ) {
     OPERANDS.with_borrow_mut(|operands| {
         let x = &rows.x[part.rows.start * matrix.cols..part.rows.end * matrix.cols];
-        operands.prepare(isa, x, matrix.cols, matches!(matrix.data, Data::PanelInt4(_)));
+        let scheme = if matches!(matrix.data, Data::PanelInt4(_)) { Scheme::Int4 } else { Scheme::Int8 };
+        operands.prepare(isa, x, matrix.cols, scheme);
         for place in part.tiles() {
             let operands = operands.rows(place.row - part.rows.start, place.count);
             let panel = panel_of(matrix, place.panel);
