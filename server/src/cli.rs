@@ -193,7 +193,7 @@ struct SharedArguments {
     /// Where to compute: auto or cpu [default: auto]
     #[arg(long)]
     device: Option<String>,
-    /// Arithmetic of the large products [default: auto, which is bf16]
+    /// Arithmetic of whatever is not quantised: keys, values, tables, attention [default: auto, which is bf16]
     #[arg(long, value_parser = DTYPES)]
     dtype: Option<String>,
     /// What the matrices of the layers are quantised to [default: auto, which is as the checkpoint is]
@@ -297,7 +297,7 @@ mod tests {
     use clap::error::ErrorKind;
 
     use super::*;
-    use crate::config::{ModelSource, Quantize, TokenizerSource};
+    use crate::config::{CrossKv, ModelSource, Quantize, TokenizerSource};
 
     fn resolve(line: &str) -> (Command, Config) {
         Cli::try_parse_from(line.split_whitespace()).unwrap().resolve().unwrap()
@@ -331,7 +331,7 @@ mod tests {
         assert_eq!((config.model.served_name.as_str(), config.model.threads), ("x", 3));
         assert_eq!(config.model.precision, kernels::Precision::F32);
         assert_eq!(config.model.quantize, Quantize::To(Scheme::Int4));
-        assert_eq!(config.model.cross_kv, kernels::KvFormat::Int8);
+        assert_eq!(config.model.cross_kv, CrossKv::Int8);
         assert_eq!((config.server.host.as_str(), config.server.port, config.server.log_level), ("::1", 9, "debug"));
     }
 
