@@ -186,13 +186,12 @@ fn a_sweep_whose_report_cannot_be_written_says_so_before_it_measures() {
 }
 
 #[test]
-fn a_sweep_that_fails_half_way_reports_what_it_has_measured() {
+fn a_sweep_that_measures_nothing_leaves_no_page_behind() {
     let folder = tempfile::tempdir().unwrap();
     let page = folder.path().join("page.md");
-    // Unreadable when the second precision is loaded, whatever the first has taken.
     let output = run(&["bench", "--sweep", "--source", "5000", "--batch", "1", "--report", text(&page)]);
-    assert!(!output.status.success());
-    assert!(!page.exists(), "nothing was measured, so nothing is reported");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[test]
@@ -219,6 +218,14 @@ fn a_profile_shows_encoder_and_decode_step_of_each_batch_size() {
         let own = if title.starts_with("encoder") { "attend_full" } else { "attend_paged" };
         assert!(row(own).iter().all(|figure| figure.is_finite()), "{table}");
     }
+}
+
+#[test]
+fn a_profile_without_a_step_of_all_rows_says_so_instead_of_dividing_by_nothing() {
+    let sizes = ["--source", "1000", "--target", "2", "--batch", "4", "--threads", "1"];
+    let printed = printed(&run(&[&["bench", "--profile"], &sizes[..]].concat()));
+    assert!(printed.ends_with("\n\ndecode step, batch 4: no step had all rows: raise --target\n"), "{printed}");
+    assert!(!printed.contains("NaN"), "{printed}");
 }
 
 #[test]

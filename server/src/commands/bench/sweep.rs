@@ -47,9 +47,6 @@ pub fn sweep(config: &Config, options: &BenchOptions, command_line: &str) -> Res
     print(&printed(&COLUMNS.map(str::to_owned)))?;
     let mut table = Table::default();
     let measured = Variant::ALL.into_iter().try_for_each(|variant| table.measure(variant, config, options));
-    if table.rows.is_empty() {
-        return measured;
-    }
     let Table { rows, instruction_set } = table;
     let run = Run {
         command_line,
@@ -62,7 +59,19 @@ pub fn sweep(config: &Config, options: &BenchOptions, command_line: &str) -> Res
         target_len: options.target_len,
         rows: &rows,
     };
-    let written = report.write(&run).and_then(|names| print(&format!("written to {names}")));
+    conclude(measured, &run, |run| report.write(run).and_then(|names| print(&format!("written to {names}"))))
+}
+
+/// Writes what was measured, if anything was, and tells what failed first.
+fn conclude(
+    measured: Result<(), CommandError>,
+    run: &Run<'_>,
+    write: impl FnOnce(&Run<'_>) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
+    if run.rows.is_empty() {
+        return measured;
+    }
+    let written = write(run);
     measured.and(written)
 }
 
@@ -117,6 +126,42 @@ fn short(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failure_is_told_after_the_rows_before_it_are_written() {
+        let figures = Figures {
+            batch: 1,
+            encode_ms: 1.0,
+            step_ms: 1.0,
+            decode_tokens_per_s: 1.0,
+            tokens_per_s: 1.0,
+            step_bytes: 1,
+            read_bytes_per_s: 1.0,
+            floor_ms: 1.0,
+        };
+        let rows = [Row { precision: "bf16", cross_kv: "int8", figures }];
+        for (rows, measured_any) in [(&rows[..0], false), (&rows, true)] {
+            let run = Run {
+                command_line: "",
+                time: String::new(),
+                processor: String::new(),
+                instruction_set: "",
+                threads: 1,
+                model: "",
+                source_len: 1,
+                target_len: 2,
+                rows,
+            };
+            let mut is_written = false;
+            let failure = CommandError::Failed { message: "no memory".into() };
+            let result = conclude(Err(failure), &run, |_| {
+                is_written = true;
+                Ok(())
+            });
+            assert_eq!(is_written, measured_any);
+            assert!(result.unwrap_err().to_string().contains("no memory"));
+        }
+    }
 
     #[test]
     fn numbers_keep_three_digits() {
