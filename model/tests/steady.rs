@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fixture::DemoRow;
 use kernels::cpu::{Cpu, Isa};
-use kernels::{Choice, Draw, Precision, Sampling, Scheme};
+use kernels::{Choice, Draw, KvFormat, Precision, Sampling, Scheme};
 use model::{Arithmetic, Checkpoint};
 use runner::{Runner, StepRows};
 
@@ -130,7 +130,8 @@ fn a_decode_step_allocates_nothing_on_any_thread() {
     assert!(REQUESTS.load(Ordering::SeqCst) > counted, "the counter counts");
     let checkpoint = Checkpoint::embedded().unwrap();
     for isa in Isa::all() {
-        let quantized = |scheme| Arithmetic { quantize: Some(scheme), ..Precision::Bf16.into() };
+        let quantized =
+            |scheme| Arithmetic { quantize: Some(scheme), cross_kv: KvFormat::Int8, ..Precision::Bf16.into() };
         let plain = [Precision::F32, Precision::Bf16].map(Arithmetic::from);
         for arithmetic in plain.into_iter().chain([Scheme::Int8, Scheme::Int4].map(quantized)) {
             let mut runner = Runner::new(Cpu::new(isa, 2), &checkpoint, arithmetic, 16);

@@ -55,9 +55,9 @@ pub struct GenerateOptions {
     /// Tokens to generate at most
     #[arg(long, value_name = "COUNT", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_tokens: u32,
-    /// Randomness of the choice; 0 always takes the most probable token
+    /// Randomness of the choice; 0, as anything below 1e-5, always takes the most probable token
     #[arg(long, value_name = "NUMBER", default_value_t = 0.0, value_parser = temperature)]
-    pub temperature: f32,
+    pub temperature: f64,
     /// Choose among the most probable tokens that make up this share, above 0 and up to 1
     #[arg(long, value_name = "NUMBER", default_value_t = 1.0, value_parser = top_p)]
     pub top_p: f32,
@@ -193,7 +193,7 @@ struct SharedArguments {
     /// Where to compute: auto or cpu [default: auto]
     #[arg(long)]
     device: Option<String>,
-    /// Arithmetic of the large products [default: auto, which is bf16]
+    /// Arithmetic of whatever is not quantised: keys, values, tables, attention [default: auto, which is bf16]
     #[arg(long, value_parser = DTYPES)]
     dtype: Option<String>,
     /// What the matrices of the layers are quantised to [default: auto, which is as the checkpoint is]
@@ -271,19 +271,25 @@ fn scheme() -> impl TypedValueParser<Value = Scheme> {
     })
 }
 
-fn temperature(text: &str) -> Result<f32, String> {
+fn temperature(text: &str) -> Result<f64, String> {
     let value = number(text)?;
     if value >= 0.0 { Ok(value) } else { Err("must not be negative".into()) }
 }
 
 fn top_p(text: &str) -> Result<f32, String> {
     let value = number(text)?;
-    if value > 0.0 && value <= 1.0 { Ok(value) } else { Err("must be above 0 and at most 1".into()) }
+    // A double that rounds to zero in float32 would be out of range again.
+    if value > 0.0 && value <= 1.0 {
+        Ok((value as f32).max(f32::MIN_POSITIVE))
+    } else {
+        Err("must be above 0 and at most 1".into())
+    }
 }
 
-fn number(text: &str) -> Result<f32, String> {
-    let value: f32 = text.parse().map_err(|_| "is not a number".to_owned())?;
-    if value.is_finite() { Ok(value) } else { Err("must be finite".into()) }
+/// A number that float32 can hold.
+fn number(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "is not a number".to_owned())?;
+    if (value as f32).is_finite() { Ok(value) } else { Err("must be finite".into()) }
 }
 
 fn target_len(text: &str) -> Result<usize, String> {
@@ -297,7 +303,7 @@ mod tests {
     use clap::error::ErrorKind;
 
     use super::*;
-    use crate::config::{ModelSource, Quantize, TokenizerSource};
+    use crate::config::{CrossKv, ModelSource, Quantize, TokenizerSource};
 
     fn resolve(line: &str) -> (Command, Config) {
         Cli::try_parse_from(line.split_whitespace()).unwrap().resolve().unwrap()
@@ -331,7 +337,7 @@ mod tests {
         assert_eq!((config.model.served_name.as_str(), config.model.threads), ("x", 3));
         assert_eq!(config.model.precision, kernels::Precision::F32);
         assert_eq!(config.model.quantize, Quantize::To(Scheme::Int4));
-        assert_eq!(config.model.cross_kv, kernels::KvFormat::Int8);
+        assert_eq!(config.model.cross_kv, CrossKv::Int8);
         assert_eq!((config.server.host.as_str(), config.server.port, config.server.log_level), ("::1", 9, "debug"));
     }
 

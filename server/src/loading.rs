@@ -130,7 +130,8 @@ pub fn load_on<B: Backend>(choice: &ModelChoice, wrap: impl FnOnce(Cpu) -> B) ->
         check_vocabulary(tokenizer, source.config())?;
     }
     let progress = LoadProgress::new("loading", source.total_bytes());
-    let arithmetic = Arithmetic { precision: choice.precision, quantize, cross_kv: choice.cross_kv };
+    let cross_kv = choice.cross_kv.beside(choice.precision);
+    let arithmetic = Arithmetic { precision: choice.precision, quantize, cross_kv };
     let model = Model::load(backend, source.as_ref(), arithmetic, &mut |bytes| progress.advance(bytes))?;
     progress.finish();
     tracing::debug!(arithmetic = %model.arithmetic(), instruction_set = isa.level().name(), "the model is loaded");

@@ -9,6 +9,7 @@ use super::error::ApiError;
 use super::fields::{Fields, kind};
 use super::neutral::{take_unsupported, take_unsupported_stream_options};
 use super::prompt::{Prompt, PromptBounds, PromptNames, decoder_prompt, prompts};
+use crate::engine::sampling_temperature;
 
 /// What a body is checked against.
 #[derive(Debug, Clone, Copy)]
@@ -71,9 +72,6 @@ pub struct CompletionRequest {
     /// Give ids back as well.
     pub return_token_ids: bool,
 }
-
-/// Temperatures below this choose the most probable token: dividing by them would overflow float32.
-const GREEDY_BELOW: f64 = 1e-5;
 
 /// OpenAI stops at 2, vLLM nowhere. At 100 every distribution is flat, so larger ones are mistakes.
 const TEMPERATURE_MAX: f64 = 100.0;
@@ -166,7 +164,7 @@ fn read_sampling(fields: &mut Fields) -> Result<Sampling, ApiError> {
     let min_p = fields.number("min_p", 0.0, "between 0 and 1", |number| (0.0..=1.0).contains(&number))?;
     let top_k = fields.integer("top_k", -1, u64::MAX)?.map_or(0, saturated);
     Ok(Sampling {
-        temperature: if temperature < GREEDY_BELOW { 0.0 } else { temperature as f32 },
+        temperature: sampling_temperature(temperature),
         top_k,
         // A double that rounds to zero in float32 would be out of range again.
         top_p: (top_p as f32).max(f32::MIN_POSITIVE),

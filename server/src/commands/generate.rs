@@ -9,7 +9,7 @@ use kernels::Sampling;
 use super::{CommandError, io};
 use crate::cli::GenerateOptions;
 use crate::config::Config;
-use crate::engine::{GenerationEvent, GenerationRequest};
+use crate::engine::{GenerationEvent, GenerationRequest, sampling_temperature};
 use crate::loading::load;
 use crate::telemetry::Metrics;
 
@@ -62,7 +62,8 @@ fn request(source: Vec<u32>, options: &GenerateOptions) -> Result<GenerationRequ
         return Err(CommandError::EmptyPrompt);
     }
     let seed = options.seed.map_or_else(|| getrandom::u64().map_err(|error| io("draw a seed")(error.into())), Ok)?;
-    let GenerateOptions { temperature, top_p, top_k, .. } = *options;
+    let GenerateOptions { top_p, top_k, .. } = *options;
+    let temperature = sampling_temperature(options.temperature);
     Ok(GenerationRequest {
         source,
         decoder_prompt: Vec::new(),
@@ -74,4 +75,19 @@ fn request(source: Vec<u32>, options: &GenerateOptions) -> Result<GenerationRequ
         log_probs: None,
         score_prompt: false,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_temperature_that_is_almost_nothing_takes_the_most_probable_token_as_over_http() {
+        let sampled = |temperature| {
+            let options =
+                GenerateOptions { prompt: None, max_tokens: 1, temperature, top_p: 1.0, top_k: 0, seed: Some(1) };
+            request(vec![5], &options).unwrap().sampling.temperature
+        };
+        assert_eq!([0.0, 1e-45, 9.9e-6, 1e-5, 0.5].map(sampled), [0.0, 0.0, 0.0, 1e-5, 0.5]);
+    }
 }

@@ -14,6 +14,8 @@ pub use serve::serve;
 
 use std::path::PathBuf;
 
+use kernels::Scheme;
+use model::scheme_name;
 use plotters::drawing::DrawingAreaErrorKind;
 
 use crate::engine::Refusal;
@@ -59,6 +61,17 @@ pub enum CommandError {
     Chart {
         /// The drawing library's answer.
         source: DrawingAreaErrorKind<std::io::Error>,
+    },
+    /// A sweep of a checkpoint that has one arithmetic only.
+    #[error(
+        "{origin} is quantised to {}: a sweep needs the original checkpoint; `server bench` without --sweep measures this one",
+        scheme_name(*scheme)
+    )]
+    QuantizedSweep {
+        /// The folder.
+        origin: String,
+        /// What it is quantised to.
+        scheme: Scheme,
     },
     /// A text prompt for a model without a tokenizer.
     #[error("this model has no tokenizer: name one with --tokenizer FILE")]

@@ -79,7 +79,7 @@ pub struct ModelChoice {
     /// What the matrices of the layers are quantised to.
     pub quantize: Quantize,
     /// How the sources' keys and values are kept.
-    pub cross_kv: KvFormat,
+    pub cross_kv: CrossKv,
     /// Threads of the model, at least one.
     pub threads: usize,
     /// Most capable CPU instructions to use; the best there are when absent.
@@ -117,6 +117,17 @@ pub enum Quantize {
     None,
     /// This; a checkpoint of another scheme is refused.
     To(Scheme),
+}
+
+/// How the sources' keys and values are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CrossKv {
+    /// As measured to be best beside the precision.
+    Auto,
+    /// In the precision.
+    Same,
+    /// In 8 bits.
+    Int8,
 }
 
 /// Where the arithmetic runs.
@@ -254,17 +265,14 @@ impl ModelChoice {
         let [_, none, ..] = QUANTIZATIONS;
         let mut quantizations = vec![(auto, Quantize::Auto), (none, Quantize::None)];
         quantizations.extend(SCHEMES.map(|(name, scheme)| (name, Quantize::To(scheme))));
-        let precision = reader.choice("model.dtype", &precisions);
         let [auto, same, int8] = CROSS_KVS;
-        // Beside bfloat16's own rounding that of int8 hardly shows; whoever asks for float32 wants none.
-        let measured_best = if precision == Precision::Bf16 { KvFormat::Int8 } else { precision.into() };
-        let formats = [(auto, measured_best), (same, precision.into()), (int8, KvFormat::Int8)];
+        let formats = [(auto, CrossKv::Auto), (same, CrossKv::Same), (int8, CrossKv::Int8)];
         Self {
             source,
             tokenizer,
             served_name,
             device: Device::read(reader),
-            precision,
+            precision: reader.choice("model.dtype", &precisions),
             cross_kv: reader.choice("model.cross_kv", &formats),
             quantize: reader.choice("model.quantize", &quantizations),
             threads: match reader.integer("model.threads", 0..=1024) {
@@ -295,6 +303,17 @@ impl ModelSource {
             Self::Shape(shape) => shape.clone(),
             // "." and "/" name no folder.
             Self::Checkpoint(path) => path.file_name().map_or("model".into(), |name| name.to_string_lossy().into()),
+        }
+    }
+}
+
+impl CrossKv {
+    /// The format beside arithmetic in `precision`.
+    pub fn beside(self, precision: Precision) -> KvFormat {
+        match (self, precision) {
+            // Beside bfloat16's own rounding that of int8 hardly shows; whoever asks for float32 wants none.
+            (Self::Auto, Precision::Bf16) | (Self::Int8, _) => KvFormat::Int8,
+            (Self::Auto, Precision::F32) | (Self::Same, _) => precision.into(),
         }
     }
 }

@@ -124,7 +124,10 @@ fn cuda_is_refused_by_name_and_other_devices_by_the_list() {
 
 #[test]
 fn sources_are_kept_in_int8_beside_bfloat16_and_exactly_beside_float32_unless_told_otherwise() {
-    let kept = |text: &str| resolve(&format!("[model]\n{text}")).model.cross_kv;
+    let kept = |text: &str| {
+        let choice = resolve(&format!("[model]\n{text}")).model;
+        choice.cross_kv.beside(choice.precision)
+    };
     assert_eq!((kept(""), kept("dtype = \"f32\"")), (KvFormat::Int8, KvFormat::F32));
     assert_eq!(
         (kept("cross_kv = \"same\""), kept("dtype = \"f32\"\ncross_kv = \"int8\"")),

@@ -13,5 +13,5 @@ pub use executor::{Executor, ExecutorError};
 pub use handle::{Command, EngineHandle, EngineLimits, Generation, Slots, Submission};
 pub use kernels::TokenScore;
 pub use model_executor::ModelExecutor;
-pub use request::{FinishReason, GenerationEvent, GenerationRequest, Refusal, RequestId};
+pub use request::{FinishReason, GenerationEvent, GenerationRequest, Refusal, RequestId, sampling_temperature};
 pub use worker::{Engine, EngineSettings};

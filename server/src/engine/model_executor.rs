@@ -1,7 +1,7 @@
 //! Plans run on a model: encoder layers, then decoder rows, then logits and draws.
 //!
 //! Made at start, driven by the engine thread. Holds the pages and the workspace; nothing here allocates in a
-//! steady decode.
+//! steady decode, but for the scores of a step whose requests ask for log-probabilities.
 
 use kernels::{Backend, ScoreAsk, TokenScore};
 use model::{CrossPages, Model, SourceRows, TargetRows, Workspace, WorkspaceLimits};

@@ -4,6 +4,14 @@
 
 use kernels::{Sampling, TokenScore};
 
+/// Temperatures below this choose the most probable token: dividing by them would overflow float32.
+const GREEDY_BELOW: f64 = 1e-5;
+
+/// What a temperature that is asked for is to the engine.
+pub fn sampling_temperature(asked: f64) -> f32 {
+    if asked < GREEDY_BELOW { 0.0 } else { asked as f32 }
+}
+
 /// Identifies a request for as long as the process lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub u64);

@@ -85,11 +85,11 @@ fn mostly_short_rows() -> Vec<Row> {
     rows
 }
 
-async fn batched_is_alone(dtype: &str, cross_kv: &str, pages: usize) {
+/// `model` is settings of the section, on one line each.
+async fn batched_is_alone(model: &str, pages: usize) {
     let rows = mostly_short_rows();
     let requests: Vec<Value> = (0..REQUESTS).map(|index| request(index, &rows[index])).collect();
-    let settings =
-        |threads: usize| format!("[model]\ndtype = \"{dtype}\"\ncross_kv = \"{cross_kv}\"\nthreads = {threads}\n");
+    let settings = |threads: usize| format!("[model]\n{model}\nthreads = {threads}\n");
     let expected = alone(&settings(1), &requests).await;
     assert!(expected.iter().any(|choices| choices.len() == 3) && expected.iter().any(|choices| choices.len() == 2));
     for threads in [1, 2] {
@@ -104,15 +104,25 @@ async fn batched_is_alone(dtype: &str, cross_kv: &str, pages: usize) {
 
 #[tokio::test]
 async fn batched_is_alone_in_float32_with_scarce_pages_cancellations_and_any_number_of_threads() {
-    batched_is_alone("f32", "same", PAGES).await;
+    batched_is_alone("dtype = \"f32\"", PAGES).await;
 }
 
 #[tokio::test]
 async fn batched_is_alone_in_bfloat16_with_scarce_pages_cancellations_and_any_number_of_threads() {
-    batched_is_alone("bf16", "same", PAGES).await;
+    batched_is_alone("dtype = \"bf16\"\ncross_kv = \"same\"", PAGES).await;
 }
 
 #[tokio::test]
 async fn batched_is_alone_with_sources_kept_in_int8_with_scarce_pages_cancellations_and_any_number_of_threads() {
-    batched_is_alone("bf16", "int8", INT8_PAGES).await;
+    batched_is_alone("dtype = \"bf16\"\ncross_kv = \"int8\"", INT8_PAGES).await;
+}
+
+#[tokio::test]
+async fn batched_is_alone_with_int8_weights_with_scarce_pages_cancellations_and_any_number_of_threads() {
+    batched_is_alone("dtype = \"bf16\"\nquantize = \"int8\"", INT8_PAGES).await;
+}
+
+#[tokio::test]
+async fn batched_is_alone_with_int4_weights_with_scarce_pages_cancellations_and_any_number_of_threads() {
+    batched_is_alone("dtype = \"bf16\"\nquantize = \"int4\"", INT8_PAGES).await;
 }

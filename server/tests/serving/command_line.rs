@@ -136,6 +136,7 @@ fn bench_prints_a_json_line_for_each_batch_size() {
     assert_eq!(lines.len(), 2);
     for (line, batch) in lines.iter().zip([1, 3]) {
         assert_eq!((&line["engine"], &line["shape"]), (&"encdec-f32".into(), &"demo".into()));
+        assert_eq!(line["cross_kv"], "f32");
         let counts = ["source", "target", "batch"].map(|key| line[key].as_u64().unwrap());
         assert_eq!(counts, [20, 200, batch]);
         let number = |key: &str| line[key].as_f64().unwrap_or_else(|| panic!("{key}: {line}"));
@@ -161,7 +162,7 @@ fn a_sweep_prints_every_precision_and_replaces_its_section_of_the_report() {
     let lines: Vec<Vec<&str>> = printed.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(lines[0][..5], ["precision", "batch", "encode_ms", "step_ms", "floor_ms"]);
     let measured =
-        ["f32", "bf16", "int8", "int4"].into_iter().flat_map(|precision| [(precision, "1"), (precision, "2")]);
+        ["bf16", "int8", "int4", "f32"].into_iter().flat_map(|precision| [(precision, "1"), (precision, "2")]);
     for (line, (precision, batch)) in lines[1..].iter().zip(measured) {
         assert_eq!((line[0], line[1], line.len()), (precision, batch, 7));
         assert!(line[2..].iter().all(|figure| figure.parse::<f64>().is_ok_and(f64::is_finite)), "{line:?}");
@@ -172,6 +173,7 @@ fn a_sweep_prints_every_precision_and_replaces_its_section_of_the_report() {
         report.starts_with("# Page\n\n<!-- sweep:begin -->\n\n") && report.ends_with("<!-- sweep:end -->\n\nafter\n")
     );
     assert!(report.contains(&format!("\n    server {} --report {page}\n", sizes.join(" "))), "{report}");
+    assert!(report.contains("(cross_kv) in int8 beside bf16, int8, int4; f32 beside f32.\n"), "{report}");
     assert!(report.contains(&format!("| {} |", lines[4].join(" | "))) && !report.contains("old"), "{report}");
     let chart = std::fs::read_to_string(folder.path().join("step-time.svg")).unwrap();
     assert!(chart.starts_with("<svg") && chart.contains("bf16"));
@@ -181,6 +183,15 @@ fn a_sweep_prints_every_precision_and_replaces_its_section_of_the_report() {
 fn a_sweep_whose_report_cannot_be_written_says_so_before_it_measures() {
     let line = complaint(&["bench", "--sweep", "--report", "/nowhere/at/all.md"]);
     assert!(line.contains("/nowhere/at/all.md"), "{line}");
+}
+
+#[test]
+fn a_sweep_that_measures_nothing_leaves_no_page_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("page.md");
+    let output = run(&["bench", "--sweep", "--source", "5000", "--batch", "1", "--report", text(&page)]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[test]
@@ -210,11 +221,20 @@ fn a_profile_shows_encoder_and_decode_step_of_each_batch_size() {
 }
 
 #[test]
+fn a_profile_without_a_step_of_all_rows_says_so_instead_of_dividing_by_nothing() {
+    let sizes = ["--source", "1000", "--target", "2", "--batch", "4", "--threads", "1"];
+    let printed = printed(&run(&[&["bench", "--profile"], &sizes[..]].concat()));
+    assert!(printed.ends_with("\n\ndecode step, batch 4: no step had all rows: raise --target\n"), "{printed}");
+    assert!(!printed.contains("NaN"), "{printed}");
+}
+
+#[test]
 fn bench_counts_the_bytes_of_a_quantised_model_and_names_it() {
     let lengths = ["bench", "--source", "4", "--target", "2", "--batch", "1", "--threads", "1"];
     let of = |quantize: &str| -> (String, u64) {
         let line: Value =
             serde_json::from_str(&printed(&run(&[&lengths[..], &["--quantize", quantize]].concat()))).unwrap();
+        assert_eq!(line["cross_kv"], "int8");
         (line["engine"].as_str().unwrap().to_owned(), line["step_bytes"].as_u64().unwrap())
     };
     let [none, int8, int4] = ["none", "int8", "int4"].map(of);

@@ -104,3 +104,16 @@ fn a_disk_that_is_full_halfway_is_named_and_leaves_no_checkpoint() {
     assert_eq!(std::fs::read_dir(&out).unwrap().count(), 0, "nothing is left");
     assert_eq!(quantized(&place, "int8"), out, "the same command may be given again");
 }
+
+#[test]
+fn a_sweep_of_a_copy_is_told_what_can_be_measured() {
+    let place = tempfile::tempdir().unwrap();
+    let copy = quantized(&place, "int8");
+    let page = place.path().join("page.md");
+    // Its table is begun by then: only the complaint is looked at.
+    let output = run(&["bench", "--sweep", "--model", text(&copy), "--report", text(&page)]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("is quantised to int8: a sweep needs the original checkpoint; `server bench`"), "{said}");
+    assert!(!said.contains("--quantize") && !page.exists(), "{said}");
+}

@@ -2,6 +2,7 @@
 //!
 //! Used by the plain bench and the sweep.
 
+use kernels::KvFormat;
 use model::{Arithmetic, ModelConfig, StepLoad};
 use serde::Serialize;
 
@@ -66,6 +67,15 @@ impl<'a> Bench<'a> {
     /// How the model computes.
     pub fn arithmetic(&self) -> Arithmetic {
         self.arithmetic
+    }
+
+    /// Name of the format that the sources' keys and values are kept in.
+    pub fn cross_kv(&self) -> &'static str {
+        match self.arithmetic.cross_kv {
+            KvFormat::F32 => "f32",
+            KvFormat::Bf16 => "bf16",
+            KvFormat::Int8 => "int8",
+        }
     }
 
     /// Medians of a few runs.

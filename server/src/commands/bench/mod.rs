@@ -31,6 +31,7 @@ struct Line<'a> {
     target: usize,
     #[serde(flatten)]
     figures: &'a Figures,
+    cross_kv: &'a str,
     threads: usize,
     instruction_set: &'a str,
 }
@@ -56,6 +57,7 @@ fn lines(config: &Config, options: &BenchOptions) -> Result<(), CommandError> {
             source: options.source_len.get(),
             target: options.target_len,
             figures: &bench.measure(batch)?,
+            cross_kv: bench.cross_kv(),
             threads: config.model.threads,
             instruction_set: bench.instruction_set(),
         };

@@ -140,7 +140,7 @@ mod tests {
             read_bytes_per_s: 1.0,
             floor_ms,
         };
-        Row { precision, figures }
+        Row { precision, cross_kv: "int8", figures }
     }
 
     fn rows() -> Vec<Row> {

@@ -53,9 +53,11 @@ pub fn profile(config: &Config, options: &BenchOptions) -> Result<(), CommandErr
         let Seen { encoder, decoder, .. } = std::mem::take(&mut *locked(&seen));
         let source_tokens = batch * options.source_len.get();
         print_table(&format!("encoder, batch {batch}: {source_tokens} source tokens"), &encoder, 1, read_bytes_per_s)?;
-        let steps = decoder.runs;
-        let title = format!("decode step, batch {batch}: mean of {steps} steps");
-        print_table(&title, &decoder, steps, read_bytes_per_s)?;
+        let title = format!("decode step, batch {batch}");
+        match decoder.runs {
+            0 => print(&format!("\n{title}: no step had all rows: raise --target"))?,
+            steps => print_table(&format!("{title}: mean of {steps} steps"), &decoder, steps, read_bytes_per_s)?,
+        }
     }
     driver.end();
     Ok(())
@@ -127,7 +129,7 @@ fn locked(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
 
 fn print_table(title: &str, phase: &Phase, runs: u32, read_bytes_per_s: f64) -> Result<(), CommandError> {
     print(&format!("\n{title}"))?;
-    let lines = lines(phase, runs.max(1), read_bytes_per_s);
+    let lines = lines(phase, runs, read_bytes_per_s);
     let widths = widths(&lines);
     lines.iter().try_for_each(|line| print(&aligned(line, &widths)))
 }

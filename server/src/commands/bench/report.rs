@@ -2,7 +2,8 @@
 //!
 //! Used by the sweep. What stands outside the markers is never touched.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::plot;
@@ -48,15 +49,19 @@ pub struct Report {
 }
 
 impl Report {
-    /// Makes sure, before hours of measuring, that the page can be written; a missing one is created.
+    /// Makes sure, before hours of measuring, that page and chart can be written; leaves no file behind.
     ///
     /// # Errors
     /// When it cannot.
     pub fn open(named: Option<&Path>) -> Result<Self, CommandError> {
         let usual = || if Path::new(USUAL_PAGE).exists() { USUAL_PAGE } else { NEW_PAGE };
         let page = named.map_or_else(|| usual().into(), Path::to_owned);
-        OpenOptions::new().append(true).create(true).open(&page).map_err(refused(&page))?;
-        Ok(Self { page })
+        let report = Self { page };
+        for file in [&report.page, &report.chart()] {
+            check_writable(file).map_err(refused(file))?;
+        }
+        report.text()?;
+        Ok(report)
     }
 
     /// Replaces the page's section and the chart; gives the names of both files.
@@ -64,15 +69,63 @@ impl Report {
     /// # Errors
     /// When they cannot be written.
     pub fn write(&self, run: &Run<'_>) -> Result<String, CommandError> {
-        let chart = self.page.with_file_name(CHART);
-        fs::write(&chart, plot::step_time(run.rows)?).map_err(refused(&chart))?;
-        let page = fs::read_to_string(&self.page).map_err(refused(&self.page))?;
-        fs::write(&self.page, with_section(&page, &section(run))).map_err(refused(&self.page))?;
+        let chart = self.chart();
+        replace(&chart, &plot::step_time(run.rows)?).map_err(refused(&chart))?;
+        replace(&self.page, &with_section(&self.text()?, &section(run))).map_err(refused(&self.page))?;
         Ok(format!("{} and {}", self.page.display(), chart.display()))
+    }
+
+    fn chart(&self) -> PathBuf {
+        self.page.with_file_name(CHART)
+    }
+
+    /// What the page says; nothing if there is none yet.
+    fn text(&self) -> Result<String, CommandError> {
+        match fs::read_to_string(&self.page) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            read => read.map_err(refused(&self.page)),
+        }
     }
 }
 
-fn refused(path: &Path) -> impl FnOnce(std::io::Error) -> CommandError {
+/// Refuses a file that [`replace`] could not write.
+fn check_writable(file: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).open(file) {
+        Ok(_) => fs::remove_file(file),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            OpenOptions::new().append(true).open(file)?;
+            let partial = partial(&file.canonicalize()?);
+            File::create(&partial)?;
+            fs::remove_file(partial)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes a file as a whole or not at all; one that is there keeps its permissions.
+fn replace(file: &Path, text: &str) -> io::Result<()> {
+    // A link stays one.
+    let file = if file.exists() { file.canonicalize()? } else { file.to_owned() };
+    let partial = partial(&file);
+    let written = fs::write(&partial, text)
+        .and_then(
+            |()| if file.exists() { fs::set_permissions(&partial, file.metadata()?.permissions()) } else { Ok(()) },
+        )
+        .and_then(|()| fs::rename(&partial, &file));
+    if written.is_err() {
+        // The failure to write is what matters; there may be no partial file at all.
+        let _ = fs::remove_file(&partial);
+    }
+    written
+}
+
+/// A name beside `file` that no other process writes to.
+fn partial(file: &Path) -> PathBuf {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    file.with_file_name(format!(".{name}.{}.partial", std::process::id()))
+}
+
+fn refused(path: &Path) -> impl FnOnce(io::Error) -> CommandError {
     let path = path.to_owned();
     move |source| CommandError::Report { path, source }
 }
@@ -96,9 +149,10 @@ fn section(run: &Run<'_>) -> String {
     let table: Vec<String> = header.into_iter().chain(rows.iter().map(|row| piped(&row.cells()))).collect();
     format!(
         "{time}; {processor} ({instruction_set}), {threads}; the memory gave {} GB/s, measured before each precision.\n\
-         Model {model}, source {source_len} tokens, target {target_len}.\n\n    {}\n\n{}\n\n\
+         Model {model}, source {source_len} tokens, target {target_len}; the sources' keys and values (cross_kv) in {}.\n\n    {}\n\n{}\n\n\
          ![Time of a decode step against batch size, with each precision's floor]({CHART})",
         memory_speed(rows),
+        kept(rows),
         run.command_line,
         table.join("\n"),
     )
@@ -110,6 +164,16 @@ fn memory_speed(rows: &[Row]) -> String {
     let (least, most) = (speeds().fold(f64::INFINITY, f64::min), speeds().fold(0.0, f64::max));
     let [least, most] = [least, most].map(|speed| format!("{speed:.1}"));
     if least == most { least } else { format!("{least} to {most}") }
+}
+
+/// Which formats the sources' keys and values had, and beside which precisions.
+fn kept(rows: &[Row]) -> String {
+    let formats = rows.chunk_by(|one, next| one.cross_kv == next.cross_kv).map(|alike| {
+        let precisions = alike.chunk_by(|one, next| one.precision == next.precision).filter_map(<[Row]>::first);
+        let names: Vec<&str> = precisions.map(|row| row.precision).collect();
+        format!("{} beside {}", alike.first().map_or("", |row| row.cross_kv), names.join(", "))
+    });
+    formats.collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]
@@ -145,8 +209,9 @@ mod tests {
 
     #[test]
     fn the_section_names_machine_command_and_every_figure() {
-        let row = |precision, read_bytes_per_s| Row {
+        let row = |precision, cross_kv, read_bytes_per_s| Row {
             precision,
+            cross_kv,
             figures: Figures {
                 batch: 8,
                 encode_ms: 459.12,
@@ -167,14 +232,15 @@ mod tests {
             model: "s-s",
             source_len: 256,
             target_len: 64,
-            rows: &[row("f32", 30.44e9), row("bf16", 41.0e9)],
+            rows: &[row("bf16", "int8", 41.0e9), row("int4", "int8", 41.0e9), row("f32", "f32", 30.44e9)],
         };
         let text = section(&run);
         for part in [
             "4 March 2026, 05:06 UTC; AMD EPYC (avx512bf16), 2 threads; the memory gave 30.4 to 41.0 GB/s",
             "\n    server bench --sweep --shape s-s\n",
             "\n| precision | batch | encode_ms | step_ms | floor_ms | step over floor | tokens/s |\n|---|",
-            "\n| f32 | 8 | 459 | 17.6 | 11.0 | 1.60 | 335 |\n| bf16 | 8 |",
+            "; the sources' keys and values (cross_kv) in int8 beside bf16, int4; f32 beside f32.\n",
+            "\n| bf16 | 8 | 459 | 17.6 | 11.0 | 1.60 | 335 |\n| int4 | 8 |",
             "](step-time.svg)",
         ] {
             assert!(text.contains(part), "{part} in {text}");
@@ -185,5 +251,38 @@ mod tests {
     fn a_page_that_cannot_be_written_is_refused_at_once() {
         let error = Report::open(Some("/nowhere/at/all.md".as_ref())).unwrap_err();
         assert!(error.to_string().contains("/nowhere/at/all.md"), "{error}");
+    }
+
+    #[test]
+    fn a_page_or_a_chart_that_cannot_be_replaced_is_refused_and_nothing_is_left_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let page = folder.path().join("page.md");
+        let files = || fs::read_dir(folder.path()).unwrap().count();
+        Report::open(Some(&page)).unwrap();
+        assert_eq!(files(), 0, "nothing is measured yet");
+        fs::write(&page, [0xFF, 0xFE]).unwrap();
+        let error = Report::open(Some(&page)).unwrap_err();
+        assert!(error.to_string().contains("page.md"), "{error}");
+        fs::write(&page, "# Page\n").unwrap();
+        Report::open(Some(&page)).unwrap();
+        assert_eq!(files(), 1);
+        fs::create_dir(folder.path().join(CHART)).unwrap();
+        let error = Report::open(Some(&page)).unwrap_err();
+        assert!(error.to_string().contains(CHART), "{error}");
+    }
+
+    #[test]
+    fn a_replaced_file_keeps_its_permissions_and_its_links() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        fs::write(&file, "old").unwrap();
+        fs::set_permissions(&file, PermissionsExt::from_mode(0o640)).unwrap();
+        symlink(&file, &link).unwrap();
+        replace(&link, "new").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+        assert!(link.is_symlink());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 }

@@ -10,6 +10,7 @@ use super::{machine, model_name, print};
 use crate::cli::BenchOptions;
 use crate::commands::CommandError;
 use crate::config::Config;
+use crate::loading::LoadError;
 
 /// Names of the table's columns.
 pub const COLUMNS: [&str; 7] =
@@ -20,6 +21,8 @@ pub const COLUMNS: [&str; 7] =
 pub struct Row {
     /// Name of the arithmetic.
     pub precision: &'static str,
+    /// Name of the format that the sources' keys and values are kept in.
+    pub cross_kv: &'static str,
     /// What was measured.
     pub figures: Figures,
 }
@@ -35,27 +38,16 @@ impl Row {
     }
 }
 
-/// Measures, prints and writes the report.
+/// Measures, prints and writes the report; of what was measured before a failure as well.
 ///
 /// # Errors
 /// As [`super::bench`].
 pub fn sweep(config: &Config, options: &BenchOptions, command_line: &str) -> Result<(), CommandError> {
     let report = Report::open(options.report.as_deref())?;
-    let widths = COLUMNS.map(str::len);
-    print(&aligned(&COLUMNS.map(str::to_owned), &widths))?;
-    let (mut rows, mut instruction_set) = (Vec::new(), "");
-    for variant in Variant::ALL {
-        let mut config = config.clone();
-        variant.choose(&mut config.model);
-        let mut bench = Bench::start(&config, options)?;
-        instruction_set = bench.instruction_set();
-        for batch in options.batches() {
-            let row = Row { precision: variant.name, figures: bench.measure(batch)? };
-            print(&aligned(&row.cells(), &widths))?;
-            rows.push(row);
-        }
-        bench.end();
-    }
+    print(&printed(&COLUMNS.map(str::to_owned)))?;
+    let mut table = Table::default();
+    let measured = Variant::ALL.into_iter().try_for_each(|variant| table.measure(variant, config, options));
+    let Table { rows, instruction_set } = table;
     let run = Run {
         command_line,
         time: machine::now(),
@@ -67,8 +59,58 @@ pub fn sweep(config: &Config, options: &BenchOptions, command_line: &str) -> Res
         target_len: options.target_len,
         rows: &rows,
     };
-    let written = report.write(&run)?;
-    print(&format!("written to {written}"))
+    conclude(measured, &run, |run| report.write(run).and_then(|names| print(&format!("written to {names}"))))
+}
+
+/// Writes what was measured, if anything was, and tells what failed first.
+fn conclude(
+    measured: Result<(), CommandError>,
+    run: &Run<'_>,
+    write: impl FnOnce(&Run<'_>) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
+    if run.rows.is_empty() {
+        return measured;
+    }
+    let written = write(run);
+    measured.and(written)
+}
+
+/// What has been measured.
+#[derive(Default)]
+struct Table {
+    rows: Vec<Row>,
+    instruction_set: &'static str,
+}
+
+impl Table {
+    /// Measures and prints the rows of one arithmetic.
+    fn measure(&mut self, variant: Variant, config: &Config, options: &BenchOptions) -> Result<(), CommandError> {
+        let mut config = config.clone();
+        variant.choose(&mut config.model);
+        let mut bench = Bench::start(&config, options).map_err(for_sweep)?;
+        self.instruction_set = bench.instruction_set();
+        for batch in options.batches() {
+            let figures = bench.measure(batch)?;
+            let row = Row { precision: variant.name, cross_kv: bench.cross_kv(), figures };
+            print(&printed(&row.cells()))?;
+            self.rows.push(row);
+        }
+        bench.end();
+        Ok(())
+    }
+}
+
+/// A sweep names schemes itself: advice about flags that it does not take would lead nowhere.
+fn for_sweep(error: CommandError) -> CommandError {
+    match error {
+        CommandError::Load(LoadError::Quantized { origin, scheme }) => CommandError::QuantizedSweep { origin, scheme },
+        other => other,
+    }
+}
+
+/// A line in columns as wide as their names.
+fn printed(cells: &[String]) -> String {
+    aligned(cells, &COLUMNS.map(str::len))
 }
 
 /// Three significant digits or all before the point: what a repeated measurement may confirm.
@@ -84,6 +126,42 @@ fn short(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failure_is_told_after_the_rows_before_it_are_written() {
+        let figures = Figures {
+            batch: 1,
+            encode_ms: 1.0,
+            step_ms: 1.0,
+            decode_tokens_per_s: 1.0,
+            tokens_per_s: 1.0,
+            step_bytes: 1,
+            read_bytes_per_s: 1.0,
+            floor_ms: 1.0,
+        };
+        let rows = [Row { precision: "bf16", cross_kv: "int8", figures }];
+        for (rows, measured_any) in [(&rows[..0], false), (&rows, true)] {
+            let run = Run {
+                command_line: "",
+                time: String::new(),
+                processor: String::new(),
+                instruction_set: "",
+                threads: 1,
+                model: "",
+                source_len: 1,
+                target_len: 2,
+                rows,
+            };
+            let mut is_written = false;
+            let failure = CommandError::Failed { message: "no memory".into() };
+            let result = conclude(Err(failure), &run, |_| {
+                is_written = true;
+                Ok(())
+            });
+            assert_eq!(is_written, measured_any);
+            assert!(result.unwrap_err().to_string().contains("no memory"));
+        }
+    }
 
     #[test]
     fn numbers_keep_three_digits() {
