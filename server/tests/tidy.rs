@@ -27,7 +27,7 @@ const CRATES: [(&str, &[&str], &[&str]); 4] = [
     ("server", &["kernels", "model"], &[]),
     ("loadtest", &[], &[]),
 ];
-const UNSAFE_FILES: [&str; 20] = [
+const UNSAFE_FILES: [&str; 21] = [
     "kernels/src/cpu/attend_full.rs",
     "kernels/src/cpu/attend_paged.rs",
     "kernels/src/cpu/attend_paged/int8/x86.rs",
@@ -42,6 +42,7 @@ const UNSAFE_FILES: [&str; 20] = [
     "kernels/src/cpu/screen.rs",
     "kernels/src/cpu/tile.rs",
     "kernels/src/cpu/tile/integer.rs",
+    "kernels/src/cpu/tile/integer/bounds.rs",
     "kernels/src/cpu/tile/integer/scalar.rs",
     "kernels/src/cpu/tile/integer/x86.rs",
     "kernels/src/cpu/tile/scalar.rs",

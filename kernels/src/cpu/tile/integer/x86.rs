@@ -5,9 +5,8 @@
 
 use std::arch::x86_64::*;
 
-use super::{
-    Bounds, IntegerPanel, IntegerRows, Integers, RowBounds, TILE_ROWS, TileOutput, ZERO_8, all_rows, bound_rows,
-};
+use super::bounds::{Bounds, RowBounds, bound_rows};
+use super::{IntegerPanel, IntegerRows, Integers, TILE_ROWS, TileOutput, ZERO_8, all_rows};
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub unsafe fn avx512_vnni(rows: &IntegerRows, panel: &IntegerPanel, out: TileOutput) {

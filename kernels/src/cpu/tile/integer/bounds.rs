@@ -1,0 +1,134 @@
+//! Ranges of a screened table's logits: the largest that each row's may be in a panel, and the largest that one is.
+//!
+//! Called by `screen`. The integer sums are those of the tiles.
+#![allow(unsafe_code)]
+
+#[cfg(target_arch = "x86_64")]
+use super::x86;
+use super::{IntegerRows, Integers, scalar, sums_8};
+use crate::cpu::isa::{Isa, Level};
+use crate::cpu::matrix::PANEL;
+use crate::cpu::tile::TILE_ROWS;
+
+/// One panel of a screened table.
+#[derive(Clone, Copy)]
+pub struct Bounds {
+    /// int8 words, `units * PANEL`.
+    pub words: *const u32,
+    /// Words of a column.
+    pub units: usize,
+    /// `PANEL` scales.
+    pub scales: *const f32,
+    /// `PANEL` norms of the columns' rounding errors.
+    pub errors: *const f32,
+    /// `PANEL` norms of the columns.
+    pub norms: *const f32,
+    /// Memory that will be read soon, asked for while this panel is multiplied with several rows: a line for each of
+    /// `units` steps. Any address is allowed; null asks for nothing.
+    pub ahead: *const u32,
+}
+
+/// What a row's estimates may be off by: `of_error` times the norm of the column's rounding error, plus `of_norm` times the
+/// norm of the column.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RowBounds {
+    /// Factor of the column's error norm.
+    pub of_error: f32,
+    /// Factor of the column's norm.
+    pub of_norm: f32,
+}
+
+impl RowBounds {
+    /// Of a row whose estimates mean nothing.
+    pub const UNBOUNDED: Self = Self { of_error: f32::INFINITY, of_norm: f32::INFINITY };
+
+    /// Whether estimates of the row mean something.
+    pub fn is_bounded(&self) -> bool {
+        self.of_norm < f32::INFINITY && self.of_error < f32::INFINITY
+    }
+}
+
+/// For each row, the largest that a logit of the panel may be, and the largest that one certainly is.
+///
+/// # Safety
+/// As [`run`], for an int8 panel; there must be as many `factors` as rows.
+pub unsafe fn bound(
+    isa: Isa,
+    rows: &IntegerRows,
+    factors: &[RowBounds],
+    bounds: &Bounds,
+    out: &mut [[f32; 2]; TILE_ROWS],
+) {
+    assert!(factors.len() == rows.count && rows.count <= TILE_ROWS);
+    // SAFETY: pointers by the caller's promise; instructions by the `Isa` value.
+    unsafe {
+        match isa.level() {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Vnni | Level::Avx512Bf16 => x86::bound_512(rows, factors, bounds, out),
+            #[cfg(target_arch = "x86_64")]
+            Level::AvxVnni => x86::bound_vnni(rows, factors, bounds, out),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 | Level::Avx512 => x86::bound_avx2(rows, factors, bounds, out),
+            _ => bound_rows::<scalar::Scalar, 1>(rows, factors, bounds, out),
+        }
+    }
+}
+
+/// Ranges of `R` rows over a whole panel, `V` vectors at a time.
+///
+/// # Safety
+/// As [`sums_8`], and `R` rows must have factors.
+#[inline(always)]
+unsafe fn bound_block<S: Integers, const R: usize, const V: usize>(
+    rows: &IntegerRows,
+    factors: &[RowBounds],
+    bounds: &Bounds,
+    out: &mut [[f32; 2]; TILE_ROWS],
+) {
+    // SAFETY: as the caller's.
+    unsafe {
+        let lowest = S::splat_float(f32::NEG_INFINITY);
+        let mut ranges = [[lowest; 2]; R];
+        for column in (0..PANEL).step_by(V * S::LANES) {
+            let sums = sums_8::<S, R, V>(rows, (bounds.words, bounds.units), column, bounds.ahead);
+            for v in 0..V {
+                let start = column + v * S::LANES;
+                let scale = S::load(bounds.scales.add(start));
+                let (error, norm) = (S::load(bounds.errors.add(start)), S::load(bounds.norms.add(start)));
+                for r in 0..R {
+                    let row_scale = S::splat_float(*rows.scales.add(r));
+                    let estimate = S::multiply(S::multiply(S::to_float(sums[r][v]), scale), row_scale);
+                    let of_norm = S::multiply(S::splat_float(factors[r].of_norm), norm);
+                    let reach = S::fused(S::splat_float(factors[r].of_error), error, of_norm);
+                    let one = S::splat_float(1.0);
+                    ranges[r][0] = S::larger(ranges[r][0], S::fused(reach, one, estimate));
+                    ranges[r][1] = S::larger(ranges[r][1], S::fused(reach, S::splat_float(-1.0), estimate));
+                }
+            }
+        }
+        for r in 0..R {
+            out[r] = ranges[r].map(|range| S::largest(range));
+        }
+    }
+}
+
+/// All rows of the tile.
+#[inline(always)]
+pub(super) unsafe fn bound_rows<S: Integers, const V: usize>(
+    rows: &IntegerRows,
+    factors: &[RowBounds],
+    bounds: &Bounds,
+    out: &mut [[f32; 2]; TILE_ROWS],
+) {
+    // SAFETY: as the caller's.
+    unsafe {
+        match rows.count {
+            1 => bound_block::<S, 1, V>(rows, factors, bounds, out),
+            2 => bound_block::<S, 2, V>(rows, factors, bounds, out),
+            3 => bound_block::<S, 3, V>(rows, factors, bounds, out),
+            4 => bound_block::<S, 4, V>(rows, factors, bounds, out),
+            5 => bound_block::<S, 5, V>(rows, factors, bounds, out),
+            _ => bound_block::<S, 6, V>(rows, factors, bounds, out),
+        }
+    }
+}
