@@ -92,16 +92,27 @@ for_each_isa! {
     /// `q = round(x * 127 / max|x|)`, ties to even, as signed bytes: rows of activations, and weights in
     /// [`Scheme::Int8`].
     pub fn quantize_to_127(x: &[f32], out: &mut [u8]) -> QuantizedRow {
-        // Magnitudes are ordered as their bits are; whatever is not finite lies above all others.
-        let max = f32::from_bits(x.iter().fold(0, |max, x| max.max(x.to_bits() & 0x7fff_ffff)));
-        let inverse = 127.0 / max;
-        // Of a row so small that the factor overflows nothing is left, as of a row of zeros.
-        let inverse = if inverse.is_finite() && max.is_finite() { inverse } else { 0.0 };
+        let (inverse, scale) = factors(largest(x), 127.0);
         let out = &mut out[..x.len()];
         out.iter_mut().zip(x).for_each(|(out, x)| *out = round(x * inverse).cast_unsigned());
-        let scale = if max.is_finite() { max / 127.0 } else { f32::NAN };
         QuantizedRow { scale, sum: out.iter().map(|q| i32::from(q.cast_signed())).sum() }
     }
+}
+
+/// The largest magnitude; not a number if one of `values` is none. Infinite if one is.
+#[inline(always)]
+pub(crate) fn largest(values: &[f32]) -> f32 {
+    // Magnitudes are ordered as their bits are; whatever is not finite lies above all others.
+    f32::from_bits(values.iter().fold(0, |largest, value| largest.max(value.to_bits() & 0x7fff_ffff)))
+}
+
+/// The factor to integers of up to `limit`, and the one back; the latter is not a number if `largest` is not finite.
+#[inline(always)]
+pub(crate) fn factors(largest: f32, limit: f32) -> (f32, f32) {
+    let inverse = limit / largest;
+    // Of numbers so small that the factor overflows nothing is left, as of zeros.
+    let inverse = if inverse.is_finite() && largest.is_finite() { inverse } else { 0.0 };
+    (inverse, if largest.is_finite() { largest / limit } else { f32::NAN })
 }
 
 /// The nearest integer of a number of at most 127 in magnitude, ties to even; anything else gives anything.

@@ -165,9 +165,7 @@ impl WeightPart<'_> {
             Self::Random { cols, seed, deviation, .. } => random_row(seed, (index * cols) as u64, deviation, out),
         }
     }
-}
 
-impl WeightPart<'_> {
     /// Writes the integers and scales of row `index`: as they are stored, or quantised now. `values` is room for `cols`
     /// numbers.
     pub fn quantized_row(

@@ -177,7 +177,7 @@ impl Layout {
             let data_offsets = (*start, start + piece.bytes());
             (piece.name.clone(), TensorInfo { dtype: piece.dtype, shape: piece.shape.clone(), data_offsets })
         };
-        // transformers asks for this mark.
+        // Published checkpoints carry this mark.
         let mark = [("format".to_owned(), "pt".to_owned())].into();
         let metadata = Metadata::new(Some(mark), placed.into_iter().map(info).collect())?;
         let mut header = serde_json::to_vec(&metadata)?;

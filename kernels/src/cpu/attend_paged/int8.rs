@@ -7,6 +7,7 @@ use super::Isa;
 use crate::cpu::isa::for_each_isa;
 use crate::cpu::pages::INT8_TOKENS;
 use crate::math::ROUND;
+use crate::quantize::{factors, largest};
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -58,21 +59,6 @@ impl Int8Query {
     pub fn head(&self, index: usize) -> HeadQuery<'_> {
         HeadQuery { words: &self.words[index * self.units..][..self.units], head: self.heads[index] }
     }
-}
-
-/// The largest magnitude; not a number if one of `values` is none. Infinite if one is.
-#[inline(always)]
-fn largest(values: &[f32]) -> f32 {
-    // Magnitudes are ordered as their bits are; whatever is not finite lies above all others.
-    f32::from_bits(values.iter().fold(0, |largest, value| largest.max(value.to_bits() & 0x7fff_ffff)))
-}
-
-/// The factor to integers of up to `limit`, and the one back; the latter is not a number if `largest` is not finite.
-#[inline(always)]
-fn factors(largest: f32, limit: f32) -> (f32, f32) {
-    let inverse = limit / largest;
-    let inverse = if inverse.is_finite() && largest.is_finite() { inverse } else { 0.0 };
-    (inverse, if largest.is_finite() { largest / limit } else { f32::NAN })
 }
 
 for_each_isa! {
