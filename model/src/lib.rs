@@ -18,6 +18,7 @@ mod random;
 pub mod shapes;
 mod t5gemma;
 pub mod tokenizer;
+pub mod training;
 mod weights;
 mod workspace;
 
