@@ -13,8 +13,8 @@ mod lanes;
 mod norm;
 mod product;
 
-pub use adamw::{AdamWStep, adamw_moments, adamw_weights, add_scaled, sum_of_squares};
-pub use attention::{Attended, Attention, AttentionInputs, attend, attend_backward};
+pub use adamw::{AdamWStep, adamw_first, adamw_second, adamw_weights, scale, sum_of_squares};
+pub use attention::{Attended, AttendedRef, Attention, AttentionInputs, attend, attend_backward};
 pub use cross_entropy::{CrossEntropy, CrossEntropyOutput, Head, Teacher, cross_entropy};
 pub use dropout::{Dropout, dropout};
 pub use embedding::Lookup;

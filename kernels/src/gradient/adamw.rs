@@ -1,4 +1,4 @@
-//! AdamW on slices, and the sums around it: a gradient's length, and adding gradients up.
+//! AdamW on slices, and the sums around it: a gradient's length, and scaling it.
 //!
 //! Called by the trainer's optimiser. Formulas and their order are those of `torch.optim.AdamW` (Loshchilov and Hutter,
 //! arXiv 1711.05101); what they depend on besides the slices comes as an argument.
@@ -49,21 +49,22 @@ impl AdamWStep {
     }
 }
 
-/// The numbers of a step of the moments, in float32.
-#[derive(Clone, Copy)]
-struct MomentRates {
-    scale: f32,
-    first: f32,
-    kept: f32,
-    second: f32,
+for_each_isa! {
+    /// Moves a moment towards the gradient.
+    fn first(moments: &mut [f32], gradient: &[f32], scale: f32, share: f32) {
+        for (moment, gradient) in moments.iter_mut().zip(gradient) {
+            *moment += share * (gradient * scale - *moment);
+        }
+    }
 }
 
 for_each_isa! {
-    fn moments(first: &mut [f32], second: &mut [f32], gradient: &[f32], rates: MomentRates) {
-        for ((first, second), gradient) in first.iter_mut().zip(second).zip(gradient) {
-            let gradient = gradient * rates.scale;
-            *first += rates.first * (gradient - *first);
-            *second = (rates.second * gradient).mul_add(gradient, *second * rates.kept);
+    /// Moves a moment towards the gradient's square.
+    fn second(moments: &mut [f32], gradient: &[f32], scale: f32, shares: [f32; 2]) {
+        let [kept, share] = shares;
+        for (moment, gradient) in moments.iter_mut().zip(gradient) {
+            let gradient = gradient * scale;
+            *moment = (share * gradient).mul_add(gradient, *moment * kept);
         }
     }
 }
@@ -86,24 +87,30 @@ for_each_isa! {
     }
 }
 
-/// Moves both moments towards the gradient and its square.
+/// Moves the first moment towards the gradient.
 ///
 /// # Panics
 /// When the slices are not equally long.
-pub fn adamw_moments(first: &mut [f32], second: &mut [f32], gradient: &[f32], step: &AdamWStep) {
-    assert!(first.len() == second.len() && second.len() == gradient.len(), "moments of the same weights");
-    let rates = MomentRates {
-        scale: step.gradient_scale as f32,
-        first: (1.0 - step.beta1) as f32,
-        kept: step.beta2 as f32,
-        second: (1.0 - step.beta2) as f32,
-    };
-    let isa = Isa::detect();
-    let tasks = first.par_chunks_mut(TASK).zip(second.par_chunks_mut(TASK)).zip(gradient.par_chunks(TASK));
-    tasks.for_each(|((first, second), gradient)| moments(isa, first, second, gradient, rates));
+pub fn adamw_first(moments: &mut [f32], gradient: &[f32], step: &AdamWStep) {
+    assert_eq!(moments.len(), gradient.len(), "moments of the same weights");
+    let (isa, scale, share) = (Isa::detect(), step.gradient_scale as f32, (1.0 - step.beta1) as f32);
+    let tasks = moments.par_chunks_mut(TASK).zip(gradient.par_chunks(TASK));
+    tasks.for_each(|(moments, gradient)| first(isa, moments, gradient, scale, share));
 }
 
-/// Moves the weights by moments that [`adamw_moments`] has moved.
+/// Moves the second moment towards the gradient's square.
+///
+/// # Panics
+/// When the slices are not equally long.
+pub fn adamw_second(moments: &mut [f32], gradient: &[f32], step: &AdamWStep) {
+    assert_eq!(moments.len(), gradient.len(), "moments of the same weights");
+    let (isa, scale) = (Isa::detect(), step.gradient_scale as f32);
+    let shares = [step.beta2 as f32, (1.0 - step.beta2) as f32];
+    let tasks = moments.par_chunks_mut(TASK).zip(gradient.par_chunks(TASK));
+    tasks.for_each(|(moments, gradient)| second(isa, moments, gradient, scale, shares));
+}
+
+/// Moves the weights by moments that [`adamw_first`] and [`adamw_second`] have moved.
 ///
 /// # Panics
 /// When the slices are not equally long.
@@ -133,22 +140,9 @@ pub fn sum_of_squares(values: &[f32]) -> f64 {
     partial.into_iter().sum()
 }
 
-for_each_isa! {
-    fn add(sum: &mut [f32], values: &[f32], scale: f32) {
-        for (sum, value) in sum.iter_mut().zip(values) {
-            *sum = value.mul_add(scale, *sum);
-        }
-    }
-}
-
-/// `sum += scale * values`.
-///
-/// # Panics
-/// When the two are not equally long.
-pub fn add_scaled(sum: &mut [f32], values: &[f32], scale: f32) {
-    assert_eq!(sum.len(), values.len(), "a number for each");
-    let isa = Isa::detect();
-    sum.par_chunks_mut(TASK).zip(values.par_chunks(TASK)).for_each(|(sum, values)| add(isa, sum, values, scale));
+/// Multiplies every number.
+pub fn scale(values: &mut [f32], by: f32) {
+    values.par_chunks_mut(TASK).for_each(|values| values.iter_mut().for_each(|value| *value *= by));
 }
 
 #[cfg(test)]
@@ -173,7 +167,8 @@ mod tests {
                 gradient_scale: 0.5,
             };
             let gradient = numbers(count, 10 + number);
-            adamw_moments(&mut first, &mut second, &gradient, &step);
+            adamw_first(&mut first, &gradient, &step);
+            adamw_second(&mut second, &gradient, &step);
             adamw_weights(&mut values, &first, &second, &step);
             for ([value, m, v], gradient) in expected.iter_mut().zip(&gradient) {
                 let gradient = 0.5 * f64::from(*gradient);
@@ -198,9 +193,9 @@ mod tests {
     }
 
     #[test]
-    fn gradients_add_up() {
-        let mut sum = vec![1.0; 20_000];
-        add_scaled(&mut sum, &vec![3.0; 20_000], 0.5);
-        assert!(sum.iter().all(|&sum| sum == 2.5));
+    fn every_number_is_scaled() {
+        let mut values = vec![3.0; 40_000];
+        scale(&mut values, 0.5);
+        assert!(values.iter().all(|&value| value == 1.5));
     }
 }

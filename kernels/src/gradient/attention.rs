@@ -62,6 +62,22 @@ pub struct Attended {
     pub log_sums: Vec<f32>,
 }
 
+/// [`Attended`], borrowed.
+#[derive(Debug, Clone, Copy)]
+pub struct AttendedRef<'a> {
+    /// As there.
+    pub out: &'a [f32],
+    /// As there.
+    pub log_sums: &'a [f32],
+}
+
+impl Attended {
+    /// What a backward pass reads.
+    pub fn borrowed(&self) -> AttendedRef<'_> {
+        AttendedRef { out: &self.out, log_sums: &self.log_sums }
+    }
+}
+
 impl Attention {
     /// Numbers of a query's heads.
     pub fn query_width(&self) -> usize {
@@ -175,7 +191,7 @@ pub fn attend(how: &Attention, inputs: AttentionInputs<'_>) -> Attended {
 pub fn attend_backward(
     how: &Attention,
     inputs: AttentionInputs<'_>,
-    attended: &Attended,
+    attended: AttendedRef<'_>,
     d_out: &[f32],
 ) -> [Vec<f32>; 3] {
     how.check(inputs);

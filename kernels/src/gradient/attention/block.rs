@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::heads::{self, Rope};
-use super::{Attended, Attention, Row};
+use super::{Attended, AttendedRef, Attention, Row};
 use crate::cpu::isa::{Isa, for_each_isa};
 use crate::gradient::dropout::RowMask;
 use crate::gradient::lanes::{dot, largest, map_and_sum};
@@ -234,7 +234,7 @@ fn at_least(memory: &mut Vec<f32>, len: usize) -> &mut [f32] {
 pub(super) struct Backward<'a> {
     pub forward: Forward<'a>,
     /// Of the whole batch.
-    pub attended: &'a Attended,
+    pub attended: AttendedRef<'a>,
     /// Of the whole batch.
     pub d_out: &'a [f32],
 }

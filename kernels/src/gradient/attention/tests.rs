@@ -83,7 +83,7 @@ fn hold(how: &Attention) {
     let attended = attend(how, inputs);
     let (wide_q, wide_k, wide_v) = (wide(&q), wide(&k), wide(&v));
     hold_values(&attended.out, &textbook(how, &wide_q, &wide_k, &wide_v));
-    let [d_q, d_k, d_v] = attend_backward(how, inputs, &attended, &d_out);
+    let [d_q, d_k, d_v] = attend_backward(how, inputs, attended.borrowed(), &d_out);
     hold_gradient(&d_q, &q, |q| inner(&textbook(how, q, &wide_k, &wide_v), &d_out));
     hold_gradient(&d_k, &k, |k| inner(&textbook(how, &wide_q, k, &wide_v), &d_out));
     hold_gradient(&d_v, &v, |v| inner(&textbook(how, &wide_q, &wide_k, v), &d_out));
@@ -129,7 +129,7 @@ fn a_row_of_several_blocks_is_as_one() {
         let attended = attend(&how, inputs);
         let (wide_q, wide_k, wide_v) = (wide(&q), wide(&k), wide(&v));
         hold_values(&attended.out, &textbook(&how, &wide_q, &wide_k, &wide_v));
-        let gradients = attend_backward(&how, inputs, &attended, &d_out);
+        let gradients = attend_backward(&how, inputs, attended.borrowed(), &d_out);
         let last = |at: usize, by: f64| {
             let mut moved = wide_k.clone();
             moved[at] += by;
@@ -150,7 +150,7 @@ fn gradients_have_the_same_bits_on_any_number_of_threads() {
     let inputs = AttentionInputs { q: &q, k: &k, v: &v };
     let run = || {
         let attended = attend(&how, inputs);
-        let gradients = attend_backward(&how, inputs, &attended, &q);
+        let gradients = attend_backward(&how, inputs, attended.borrowed(), &q);
         (attended, gradients)
     };
     assert_eq!(on_threads(1, run), on_threads(3, run));
