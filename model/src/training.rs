@@ -5,6 +5,7 @@
 
 pub mod error;
 pub mod example;
+pub mod ops;
 pub mod settings;
 
 pub use error::{Error, Result};
