@@ -5,7 +5,13 @@
 
 pub mod error;
 pub mod example;
+pub mod metrics;
+pub mod observer;
+pub mod optimizer;
+mod schedule;
 pub mod settings;
+mod spikes;
+mod stages;
 
 pub use error::{Error, Result};
 pub use example::{Batch, Example};
