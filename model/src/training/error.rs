@@ -43,4 +43,37 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// The loss or the gradient is no number any more.
+    #[error("step {step}: the {what} is not a finite number; nothing of this step is kept, the last checkpoint is as it was: lower the learning rate, clip more (optimizer.clip_norm), or look at the rows of this step")]
+    NotFinite {
+        /// The step, from 1.
+        step: u64,
+        /// `loss` or `gradient`.
+        what: &'static str,
+    },
+    /// The run in the folder is another one.
+    #[error("the run in {} was begun with other settings: restore them, or give another `out`{}", out.display(), differences.iter().map(|difference| format!("\n  {difference}")).collect::<String>())]
+    SettingsChanged {
+        /// Folder of the run.
+        out: PathBuf,
+        /// Every key that differs, with both values.
+        differences: Vec<String>,
+    },
+    /// A file of a saved run that is not what was written.
+    #[error("{} is damaged ({problem}): remove the folder it is in to go on from the checkpoint before it", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Another process trains in the same folder.
+    #[error("{} is in use by another run: wait for it, or give another `out`", out.display())]
+    InUse {
+        /// Folder of the run.
+        out: PathBuf,
+    },
+    /// The program cannot compute on a GPU.
+    #[error("device = \"cuda\" needs a program built with the feature `train-cuda`")]
+    NoCuda,
 }
