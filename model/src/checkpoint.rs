@@ -4,6 +4,7 @@
 //! the arithmetic is the backend's. Whoever writes a checkpoint does it through `writer` and `layout`.
 
 mod decoder_only;
+pub(crate) mod float_file;
 pub(crate) mod folder;
 pub(crate) mod layout;
 pub(crate) mod mapped;

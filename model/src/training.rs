@@ -3,15 +3,19 @@
 //! Called by the server's `train`. The network here is defined over candle, for its gradients; the one that serves is
 //! defined over `kernels`, and a test holds the two equal. Knows no terminal: whoever trains gives an observer.
 
+mod average;
 pub mod error;
 pub mod example;
 pub mod metrics;
 pub mod observer;
 pub mod optimizer;
+mod published;
 mod schedule;
 pub mod settings;
 mod spikes;
 mod stages;
+pub mod state;
+mod whole_folder;
 
 pub use error::{Error, Result};
 pub use example::{Batch, Example};
