@@ -43,4 +43,18 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A row that the network cannot read.
+    #[error("row {row} of the batch cannot be used: {problem}")]
+    Example {
+        /// Its number in the batch, from 0.
+        row: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A classifier's configuration that names no class.
+    #[error("{} names no classes: give id2label, with a name for each id from 0", path.display())]
+    NoLabels {
+        /// The configuration file.
+        path: PathBuf,
+    },
 }

@@ -7,7 +7,7 @@ pub mod unfused;
 
 use candle_core::Tensor;
 
-pub use unfused::{attention, cross_entropy, dropout, embed, geglu, linear, rms_norm};
+pub use unfused::{attention, cross_entropy, cross_entropy_of_logits, dropout, embed, geglu, linear, rms_norm};
 
 /// How the rows of `q` read those of `k` and `v`: row `i` of the queries reads row `i` of the keys.
 #[derive(Debug, Clone)]
