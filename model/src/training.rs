@@ -4,10 +4,15 @@
 //! defined over `kernels`, and a test holds the two equal. Knows no terminal: whoever trains gives an observer.
 
 mod average;
+pub mod data;
+mod device;
+mod distillation;
 pub mod error;
 pub mod example;
 pub mod metrics;
+pub mod network;
 pub mod observer;
+pub mod ops;
 pub mod optimizer;
 mod published;
 mod schedule;
@@ -15,8 +20,10 @@ pub mod settings;
 mod spikes;
 mod stages;
 pub mod state;
+mod validation;
 mod whole_folder;
 
 pub use error::{Error, Result};
 pub use example::{Batch, Example};
+pub use network::{Architecture, Network, NetworkOptions};
 pub use settings::Settings;

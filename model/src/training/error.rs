@@ -44,7 +44,9 @@ pub enum Error {
         problem: String,
     },
     /// The loss or the gradient is no number any more.
-    #[error("step {step}: the {what} is not a finite number; nothing of this step is kept, the last checkpoint is as it was: lower the learning rate, clip more (optimizer.clip_norm), or look at the rows of this step")]
+    #[error(
+        "step {step}: the {what} is not a finite number; nothing of this step is kept, the last checkpoint is as it was: lower the learning rate, clip more (optimizer.clip_norm), or look at the rows of this step"
+    )]
     NotFinite {
         /// The step, from 1.
         step: u64,
@@ -76,4 +78,24 @@ pub enum Error {
     /// The program cannot compute on a GPU.
     #[error("device = \"cuda\" needs a program built with the feature `train-cuda`")]
     NoCuda,
+    /// A row that the network cannot read.
+    #[error("row {row} of the batch cannot be used: {problem}")]
+    Example {
+        /// Its number in the batch, from 0.
+        row: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A classifier's configuration that names no class.
+    #[error("{} names no classes: give id2label, with a name for each id from 0", path.display())]
+    NoLabels {
+        /// The configuration file.
+        path: PathBuf,
+    },
+    /// The system gives no threads.
+    #[error("cannot start the threads of the computation: {reason}")]
+    Threads {
+        /// Its answer.
+        reason: String,
+    },
 }

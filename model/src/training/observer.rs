@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use super::data::CacheProgress;
 use super::metrics::{StepRecord, ValidationRecord};
 
 /// A run that is about to take its first step of this sitting.
@@ -25,6 +26,8 @@ pub struct Prepared {
 pub trait Observer: Send {
     /// Everything is read; steps follow.
     fn prepared(&mut self, _run: &Prepared) {}
+    /// The token cache grows; not told when there is one already.
+    fn tokenised(&mut self, _progress: &CacheProgress) {}
     /// A row is left out, as it is not what the objective reads.
     fn row_skipped(&mut self, _problem: &super::Error) {}
     /// A step ended.

@@ -7,10 +7,8 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Tensor, Var};
 
 use super::error::Result;
+use super::network::Gradients;
 use super::settings::OptimizerSettings;
-
-/// Gradients by the names of their weights: an order in which sums over all of them are the same in every run.
-pub type Gradients = BTreeMap<String, Tensor>;
 
 /// The optimiser with what it remembers.
 #[derive(Debug)]

@@ -47,11 +47,10 @@ impl Companions {
         Ok(Self { files: files?.into_iter().flatten().collect() })
     }
 
-    /// These, and of `others` those that are not among them.
-    pub fn or(mut self, others: Self) -> Self {
-        let missing = |(name, _): &(String, Vec<u8>)| self.files.iter().all(|(own, _)| own != name);
-        let added: Vec<_> = others.files.into_iter().filter(missing).collect();
-        self.files.extend(added);
+    /// These, with one file taken from others, or left out when they lack it.
+    pub fn with_other(mut self, name: &str, others: Self) -> Self {
+        self.files.retain(|(own, _)| own != name);
+        self.files.extend(others.files.into_iter().filter(|(own, _)| own == name));
         self
     }
 

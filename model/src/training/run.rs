@@ -10,6 +10,7 @@ mod step;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -17,6 +18,7 @@ use super::data::Feed;
 use super::error::{Error, Result};
 use super::metrics::{Metrics, Record, ValidationRecord};
 use super::network::Network;
+use super::objective::Recipe;
 use super::observer::Observer;
 use super::optimizer::AdamW;
 use super::published::{Companions, Published};
@@ -66,6 +68,7 @@ struct Run<'a> {
     network: Network,
     teacher: Option<Network>,
     feed: Feed,
+    recipe: Arc<Recipe>,
     validation: Validation,
     tokenizer: Option<Tokenizer>,
     optimizer: AdamW,
@@ -89,7 +92,7 @@ impl Run<'_> {
             self.metrics.add(&Record::Step(record.clone()))?;
             observer.step(&record);
             let is_best = self.validation_is_due() && self.validate(observer)?;
-            if self.checkpoint_is_due(is_best) {
+            if self.checkpoint_is_due(is_best) && self.next_pace().is_some() {
                 self.save(observer)?;
             }
             if stop.load(Ordering::Relaxed) && self.next_pace().is_some() {

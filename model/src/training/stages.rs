@@ -69,6 +69,11 @@ impl Plan {
         (0..steps).all(|step| self.at(step) == other.at(step))
     }
 
+    /// Steps of the cross-attention warm-up.
+    pub fn cross_attention_steps(&self) -> u64 {
+        self.stages.first().filter(|_| self.first == 0).map_or(0, |warmup| warmup.steps)
+    }
+
     /// Whether some stage leaves all but cross-attention alone.
     pub fn needs_cross_attention(&self) -> bool {
         self.stages.iter().any(|stage| stage.train == Trainable::CrossAttention)

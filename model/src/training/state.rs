@@ -69,7 +69,7 @@ impl Checkpoints {
         for entry in fs::read_dir(&self.folder).map_err(|source| failed("read", &self.folder, source))? {
             let path = entry.map_err(|source| failed("read", &self.folder, source))?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let step = name.strip_prefix(PREFIX).and_then(|digits| digits.parse().ok());
+            let step = name.strip_prefix(PREFIX).and_then(|digits| digits.parse::<u64>().ok());
             steps.extend(step.filter(|_| path.is_dir()));
         }
         steps.sort_unstable();

@@ -17,15 +17,25 @@ const FINAL: &str = "final";
 impl Run<'_> {
     pub(super) fn finish(mut self, observer: &mut dyn Observer) -> Result<Outcome> {
         let steps = self.progress.step;
+        let mut is_saved = self.checkpoints.steps()?.contains(&steps);
         if self.validation.rows() > 0 && self.progress.validated_step != Some(steps) {
             self.validate(observer)?;
+            is_saved = false;
         }
-        if self.checkpoints.progress_at(steps)? != Some(self.progress.clone()) {
+        if !is_saved {
             self.save(observer)?;
         }
+        self.tell_of_sentinels(observer);
         let model = self.publish()?;
         observer.saved(&model);
         Ok(Outcome::Finished { model, steps, stopped_early: self.has_stalled() && steps < self.plan.steps() })
+    }
+
+    fn tell_of_sentinels(&self, observer: &mut dyn Observer) {
+        let short = self.recipe.short_of_sentinels();
+        if short > 0 {
+            observer.note(&format!("{short} texts had fewer spans than their denoiser asks for: there are too few sentinels"));
+        }
     }
 
     /// Writes the model from the checkpoints that it is the mean of, or from the one that it is.
