@@ -51,10 +51,4 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
-    /// A classifier's configuration that names no class.
-    #[error("{} names no classes: give id2label, with a name for each id from 0", path.display())]
-    NoLabels {
-        /// The configuration file.
-        path: PathBuf,
-    },
 }
