@@ -5,6 +5,7 @@
 
 mod decoder_only;
 pub(crate) mod float_file;
+mod files;
 pub(crate) mod folder;
 pub(crate) mod layout;
 pub(crate) mod mapped;
@@ -29,6 +30,7 @@ use tensor_file::TensorFile;
 use tensors::Tensors;
 
 pub use decoder_only::DecoderCheckpoint;
+pub(crate) use files::CheckpointFiles;
 pub use quantize::quantize;
 pub use table::TensorTable;
 

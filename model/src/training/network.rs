@@ -95,8 +95,9 @@ impl Network {
     /// Names the file and everything that is wrong with it.
     pub fn open(folder: &Path, options: &NetworkOptions) -> Result<Self> {
         let files = CheckpointFiles::open(folder)?;
-        let mut config = configuration::parse(&files.config_path(), &files.config()?)?;
-        let blueprint = Blueprint::read(&files.config_path(), &mut config, files.generation_config()?.as_deref())?;
+        let (path, text, generation) = files.config_texts()?;
+        let mut config = configuration::parse(&path, &text)?;
+        let blueprint = Blueprint::read(&path, &mut config, generation.as_deref())?;
         let stored = files.tensors(blueprint.tensors())?;
         let mut parameters = BTreeMap::new();
         for (name, shape) in blueprint.tensors() {

@@ -11,8 +11,8 @@ use serde_json::Value;
 use super::weights::{Head, Names, Stack};
 use super::{Architecture, SpecialTokens, configuration};
 use crate::checkpoint::TensorTable;
-use crate::config::{ModelConfig, StackConfig};
-use crate::training::{Error, Result};
+use crate::config::{DecoderConfig, ModelConfig, StackConfig};
+use crate::training::Result;
 
 /// A network without weights.
 pub struct Blueprint {
@@ -34,6 +34,7 @@ impl Blueprint {
     /// Reads a checked configuration and names its architecture in it. `generation` is `generation_config.json`.
     pub fn read(path: &Path, config: &mut Value, generation: Option<&[u8]>) -> Result<Self> {
         let architecture = configuration::architecture(path, config)?;
+        configuration::check_trainable(path, config, architecture)?;
         let blueprint = match architecture {
             Architecture::EncoderDecoder | Architecture::EncoderClassifier => {
                 Self::t5gemma(architecture, path, config, generation)?
@@ -52,8 +53,8 @@ impl Blueprint {
         let mut tensors = entries(&TensorTable::new(&model));
         let mut decoder = Some(model.decoder);
         if architecture == Architecture::EncoderClassifier {
+            let classes = configuration::labels(config).len();
             tensors.retain(|(name, _)| name.starts_with("model.encoder."));
-            let classes = class_count(path, config)?;
             tensors.push(("score.out_proj.weight".to_owned(), vec![classes, model.encoder.hidden]));
             tensors.push(("score.out_proj.bias".to_owned(), vec![classes]));
             decoder = None;
@@ -68,8 +69,16 @@ impl Blueprint {
     }
 
     fn gemma2(architecture: Architecture, path: &Path, config: &Value, generation: Option<&[u8]>) -> Result<Self> {
-        let _ = (architecture, config, generation);
-        Err(crate::Error::ModelType { path: path.to_owned(), found: "gemma2".to_owned() }.into())
+        let model = DecoderConfig::from_json(path, config.to_string().as_bytes(), generation)?;
+        let mut tensors = entries(&TensorTable::decoder_only(&model));
+        if architecture == Architecture::DecoderClassifier {
+            let classes = configuration::labels(config).len();
+            tensors.retain(|(name, _)| name.starts_with("model."));
+            tensors.push(("score.weight".to_owned(), vec![classes, model.stack.hidden]));
+        }
+        let (bos, pad, end) = (model.bos_token, model.pad_token, model.end_tokens);
+        let tokens = SpecialTokens { start: bos, bos, pad, end };
+        Ok(Self { architecture, tokens, encoder: None, decoder: Some(model.stack), tensors })
     }
 
     /// Every tensor's name and shape.
@@ -99,12 +108,4 @@ impl Blueprint {
 
 fn entries(table: &TensorTable) -> Vec<(String, Vec<usize>)> {
     table.iter().map(|(name, shape)| (name.to_owned(), shape.to_vec())).collect()
-}
-
-/// How many classes a classifier's configuration names.
-fn class_count(path: &Path, config: &Value) -> Result<usize> {
-    match configuration::labels(config).len() {
-        0 => Err(Error::NoLabels { path: path.to_owned() }),
-        count => Ok(count),
-    }
 }

@@ -7,12 +7,11 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::Architecture;
-use crate::error::{Error, Result};
+use crate::config::{CAUSAL_ENCODER, quantization};
+use crate::error::{ConfigProblem, Error, Result};
 
 /// Deviation of the published models' first weights.
 const INITIALIZER_RANGE: f64 = 0.02;
-/// Mark of an encoder that was trained with a causal mask; no other program knows it.
-const CAUSAL: &str = "encdec_causal";
 
 /// The document, which is an object.
 pub fn parse(path: &Path, text: &[u8]) -> Result<Value> {
@@ -30,7 +29,10 @@ pub fn architecture(path: &Path, config: &Value) -> Result<Architecture> {
         "t5gemma" => Ok(Architecture::EncoderDecoder),
         "gemma2" if classifies => Ok(Architecture::DecoderClassifier),
         "gemma2" => Ok(Architecture::DecoderOnly),
-        found => Err(Error::ModelType { path: path.to_owned(), found: found.to_owned() }),
+        found => {
+            let (path, found) = (path.to_owned(), found.to_owned());
+            Err(Error::ModelType { path, found, expected: "t5gemma or gemma2" })
+        }
     }
 }
 
@@ -78,12 +80,31 @@ pub fn name_architecture(config: &mut Value, architecture: Architecture) {
 
 /// Whether the encoder was trained with a causal mask.
 pub fn is_encoder_causal(config: &Value) -> bool {
-    config["encoder"][CAUSAL] == Value::Bool(true)
+    config["encoder"][CAUSAL_ENCODER] == Value::Bool(true)
 }
 
 /// Marks an encoder that is trained with a causal mask, which no server computes.
 pub fn mark_encoder_causal(config: &mut Value) {
-    config["encoder"][CAUSAL] = json!(true);
+    config["encoder"][CAUSAL_ENCODER] = json!(true);
+}
+
+/// Refuses what cannot be trained, though it can be read.
+pub fn check_trainable(path: &Path, config: &Value, architecture: Architecture) -> Result<()> {
+    let mut problems = Vec::new();
+    let mut add = |field: &str, reason: &str| {
+        problems.push(ConfigProblem { field: field.to_owned(), reason: reason.to_owned() });
+    };
+    if config.get(quantization::FIELD).is_some_and(|found| !found.is_null()) {
+        add(quantization::FIELD, "is there: only a checkpoint that is not quantised can be trained");
+    }
+    let classifies = matches!(architecture, Architecture::EncoderClassifier | Architecture::DecoderClassifier);
+    if classifies && labels(config).is_empty() {
+        add("id2label", "has no name for class 0: a classifier names its classes");
+    }
+    if architecture == Architecture::EncoderClassifier && config["is_encoder_decoder"] != json!(false) {
+        add("is_encoder_decoder", "is not false: only a classifier without a decoder can be trained");
+    }
+    if problems.is_empty() { Ok(()) } else { Err(Error::Config { path: path.to_owned(), problems }) }
 }
 
 /// The configuration as the serving path's reader takes it: it refuses a causal encoder and one without a decoder,
@@ -92,7 +113,7 @@ pub fn as_served(config: &Value) -> Value {
     let mut served = config.clone();
     served["is_encoder_decoder"] = json!(true);
     if let Some(encoder) = served.get_mut("encoder").and_then(Value::as_object_mut) {
-        encoder.shift_remove(CAUSAL);
+        encoder.shift_remove(CAUSAL_ENCODER);
     }
     served
 }
