@@ -4,7 +4,7 @@
 //! the arithmetic is the backend's.
 
 mod folder;
-mod mapped;
+pub(crate) mod mapped;
 mod place;
 mod quantize;
 mod table;
