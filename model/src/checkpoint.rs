@@ -4,8 +4,8 @@
 //! the arithmetic is the backend's. Whoever writes a checkpoint does it through `writer` and `layout`.
 
 mod decoder_only;
-pub(crate) mod float_file;
 mod files;
+pub(crate) mod float_file;
 pub(crate) mod folder;
 pub(crate) mod layout;
 pub(crate) mod mapped;

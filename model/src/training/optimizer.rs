@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{DType, Tensor, Var};
+use candle_core::{DType, Var};
 
 use super::error::Result;
 use super::network::Gradients;
+use super::ops::{self, AdamWStep};
 use super::settings::OptimizerSettings;
 
 /// The optimiser with what it remembers.
@@ -26,18 +27,6 @@ pub struct Moments {
     pub second: Var,
     /// How many there were. A weight that was frozen at first has had fewer than others.
     pub updates: u64,
-}
-
-/// What one step of one weight multiplies with.
-struct Factors {
-    /// Of the gradient: clipping.
-    gradient: f64,
-    /// Of the weight: decay, decoupled from the gradient.
-    weight: f64,
-    /// Of the first moment over the second's root: the learning rate with its bias correction.
-    update: f64,
-    /// Of the second moment's root: its bias correction.
-    root: f64,
 }
 
 impl AdamW {
@@ -71,6 +60,7 @@ impl AdamW {
         norm: f64,
         learning_rate: f64,
     ) -> Result<()> {
+        let how = self.step_of(norm, learning_rate);
         for (name, gradient) in gradients {
             let weight = &weights[name];
             if !self.moments.contains_key(name) {
@@ -78,10 +68,19 @@ impl AdamW {
             }
             let moments = self.moments.get_mut(name).expect("it was just made");
             moments.updates += 1;
-            let factors = Factors::new(&self.settings, norm, learning_rate, moments.updates);
-            moments.update(weight, gradient, &self.settings, &factors)?;
+            let step = AdamWStep { step: moments.updates, ..how };
+            let own = ops::Moments { first: &moments.first, second: &moments.second };
+            ops::adamw_step(weight, own, gradient, &step)?;
         }
         Ok(())
+    }
+
+    /// What a step depends on, but for its number.
+    fn step_of(&self, norm: f64, learning_rate: f64) -> AdamWStep {
+        let OptimizerSettings { beta1, beta2, epsilon, weight_decay, clip_norm, .. } = self.settings;
+        // torch adds so much to the norm before it divides.
+        let gradient_scale = if clip_norm > 0.0 { (clip_norm / (norm + 1e-6)).min(1.0) } else { 1.0 };
+        AdamWStep { step: 0, learning_rate, beta1, beta2, epsilon, weight_decay, gradient_scale }
     }
 }
 
@@ -89,30 +88,6 @@ impl Moments {
     fn none_of(weight: &Var) -> Result<Self> {
         let zeros = || Var::zeros(weight.shape(), DType::F32, weight.device());
         Ok(Self { first: zeros()?, second: zeros()?, updates: 0 })
-    }
-
-    fn update(&self, weight: &Var, gradient: &Tensor, how: &OptimizerSettings, factors: &Factors) -> Result<()> {
-        let gradient = (gradient * factors.gradient)?;
-        self.first.set(&((self.first.as_tensor() * how.beta1)? + (&gradient * (1.0 - how.beta1))?)?)?;
-        self.second.set(&((self.second.as_tensor() * how.beta2)? + (gradient.sqr()? * (1.0 - how.beta2))?)?)?;
-        let root = ((self.second.sqrt()? * factors.root)? + how.epsilon)?;
-        let update = (self.first.as_tensor().div(&root)? * factors.update)?;
-        weight.set(&((weight.as_tensor() * factors.weight)? - update)?)?;
-        Ok(())
-    }
-}
-
-impl Factors {
-    fn new(how: &OptimizerSettings, norm: f64, learning_rate: f64, updates: u64) -> Self {
-        let correction = |decay: f64| 1.0 - decay.powi(i32::try_from(updates).unwrap_or(i32::MAX));
-        // torch adds so much to the norm before it divides.
-        let gradient = if how.clip_norm > 0.0 { (how.clip_norm / (norm + 1e-6)).min(1.0) } else { 1.0 };
-        Self {
-            gradient,
-            weight: 1.0 - learning_rate * how.weight_decay,
-            update: learning_rate / correction(how.beta1),
-            root: 1.0 / correction(how.beta2).sqrt(),
-        }
     }
 }
 
@@ -123,14 +98,14 @@ impl Factors {
 pub fn norm(gradients: &Gradients) -> Result<f64> {
     let mut sum = 0.0;
     for gradient in gradients.values() {
-        sum += f64::from(gradient.to_dtype(DType::F32)?.sqr()?.sum_all()?.to_scalar::<f32>()?);
+        sum += ops::sum_of_squares(gradient)?;
     }
     Ok(sum.sqrt())
 }
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
+    use candle_core::{Device, Tensor};
 
     use super::*;
 
