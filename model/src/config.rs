@@ -18,6 +18,11 @@ use crate::error::Result;
 
 pub use decoder_only::DecoderConfig;
 
+/// Field of `config.json` that says where cross-attention comes from, when it has not been trained yet.
+pub(crate) const CROSS_ATTENTION_FIELD: &str = "encdec_cross_attention";
+/// The field's value for weights drawn at random.
+pub(crate) const CROSS_ATTENTION_RANDOM: &str = "random";
+
 /// A whole encoder-decoder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelConfig {
