@@ -2,6 +2,8 @@
 //!
 //! Called by `main` only. Reads no environment and touches no file but the one that `--config` names.
 
+mod eval;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -9,6 +11,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use kernels::Scheme;
 use toml::{Table, Value};
+
+pub use eval::{EvalOptions, Metric, ObjectiveChoice};
 
 use crate::config::{CROSS_KVS, Config, ConfigError, DTYPES, LOG_LEVELS, QUANTIZATIONS, SCHEMES};
 
@@ -32,6 +36,8 @@ enum Subcommands {
     Bench(BenchArguments),
     /// Write a quantised copy of a checkpoint
     Quantize(QuantizeArguments),
+    /// Measure a checkpoint's answers to the rows of a file
+    Eval(EvalArguments),
 }
 
 /// What the process is to do; its settings are a [`Config`].
@@ -45,6 +51,8 @@ pub enum Command {
     Bench(BenchOptions),
     /// Write a quantised checkpoint.
     Quantize(QuantizeOptions),
+    /// Measure answers.
+    Eval(EvalOptions),
 }
 
 /// One continuation on the terminal.
@@ -164,6 +172,14 @@ struct BenchArguments {
 }
 
 #[derive(Debug, Args)]
+struct EvalArguments {
+    #[command(flatten)]
+    shared: SharedArguments,
+    #[command(flatten)]
+    options: EvalOptions,
+}
+
+#[derive(Debug, Args)]
 struct QuantizeArguments {
     /// Folder of a checkpoint in the published layout [default: the built-in demo]
     #[arg(long, value_name = "FOLDER")]
@@ -217,6 +233,7 @@ impl Cli {
             Subcommands::Serve(arguments) => (Command::Serve, arguments),
             Subcommands::Generate(GenerateArguments { shared, options }) => (Command::Generate(options), shared.into()),
             Subcommands::Bench(BenchArguments { shared, options }) => (Command::Bench(options), shared.into()),
+            Subcommands::Eval(EvalArguments { shared, options }) => (Command::Eval(options), shared.into()),
             Subcommands::Quantize(QuantizeArguments { model, log_level, options }) => {
                 let shared = SharedArguments { model, log_level, ..SharedArguments::default() };
                 (Command::Quantize(options), shared.into())

@@ -1,0 +1,69 @@
+//! The file with a JSON line for each row: what was written, what was wanted, how probable that was.
+//!
+//! Takes its name when it is complete; until then it stands beside, as `NAME.partial`.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::rows::Row;
+use super::subject::Answer;
+use super::{CommandError, EvalError};
+
+/// A file that is being written.
+pub struct Predictions {
+    file: BufWriter<File>,
+    path: PathBuf,
+    partial: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    line: usize,
+    input: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    wanted: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    written: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loss: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_tokens: Option<u64>,
+}
+
+impl Predictions {
+    /// Begins the file, so that a path that cannot be written is told before the work.
+    pub fn create(path: &Path) -> Result<Self, EvalError> {
+        let mut partial = path.as_os_str().to_owned();
+        partial.push(".partial");
+        let partial = PathBuf::from(partial);
+        let file = File::create(&partial).map_err(|source| failed(path, source))?;
+        Ok(Self { file: BufWriter::new(file), path: path.to_owned(), partial })
+    }
+
+    /// Adds a row.
+    pub fn write(&mut self, row: &Row, answer: &Answer) -> Result<(), CommandError> {
+        let line = Line {
+            line: row.line,
+            input: &row.input,
+            wanted: &row.wanted,
+            written: answer.written.as_deref(),
+            loss: answer.likelihood.and_then(|likelihood| likelihood.loss()),
+            target_tokens: answer.likelihood.map(|likelihood| likelihood.tokens),
+        };
+        let text = serde_json::to_string(&line).expect("numbers and text serialise");
+        Ok(writeln!(self.file, "{text}").map_err(|source| failed(&self.path, source))?)
+    }
+
+    /// Gives the file its name.
+    pub fn finish(mut self) -> Result<(), CommandError> {
+        let renamed = self.file.flush().and_then(|()| fs::rename(&self.partial, &self.path));
+        Ok(renamed.map_err(|source| failed(&self.path, source))?)
+    }
+}
+
+fn failed(path: &Path, source: std::io::Error) -> EvalError {
+    EvalError::File { action: "write", path: path.to_owned(), source }
+}
