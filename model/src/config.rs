@@ -3,15 +3,20 @@
 //! Made by [`ModelConfig::from_json`] or by `shapes`; read all over this crate and by the server. Every value
 //! has been checked by the time a `ModelConfig` exists, so nobody downstream checks again.
 
+mod decoder_only;
+mod documents;
 mod fields;
 pub(crate) mod quantization;
 mod read;
+mod stack;
 
 use std::path::Path;
 
 use kernels::Scheme;
 
 use crate::error::Result;
+
+pub use decoder_only::DecoderConfig;
 
 /// A whole encoder-decoder.
 #[derive(Debug, Clone, PartialEq)]

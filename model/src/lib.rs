@@ -23,8 +23,8 @@ mod weights;
 mod workspace;
 
 pub use arithmetic::{Arithmetic, scheme_name};
-pub use checkpoint::{Checkpoint, TensorTable, quantize};
-pub use config::{LayerKind, ModelConfig, StackConfig};
+pub use checkpoint::{Checkpoint, DecoderCheckpoint, TensorTable, quantize};
+pub use config::{DecoderConfig, LayerKind, ModelConfig, StackConfig};
 pub use cost::StepLoad;
 pub use cross::CrossPages;
 pub use decoder::TargetRows;
