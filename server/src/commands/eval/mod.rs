@@ -3,6 +3,7 @@
 //! Called by `main`. Rows become questions of token ids, a subject answers them, figures count the answers. Checkpoints
 //! that are served answer through the same engine as requests do.
 
+mod classified;
 mod error;
 mod figures;
 mod predictions;

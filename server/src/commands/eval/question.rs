@@ -14,8 +14,17 @@ pub struct Question {
     pub index: usize,
     /// What is read; never empty.
     pub source: Vec<u32>,
-    /// What is scored, with its end token.
-    pub target: Vec<u32>,
+    /// What is scored.
+    pub target: Target,
+}
+
+/// What is wanted of a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A text, with its end token.
+    Tokens(Vec<u32>),
+    /// A class, by its number.
+    Class(usize),
 }
 
 /// The questions of all rows, in their order.
@@ -48,24 +57,30 @@ impl<'a> Questions<'a> {
     }
 
     fn question(&mut self, row: &Row) -> Result<Question, CommandError> {
+        let malformed = |problem: String| EvalError::Row { path: self.rows.path.clone(), line: row.line, problem };
         let tokenizer = &self.reading.tokenizer;
-        let (source, mut target) = match self.rows.objective {
-            Objective::Seq2seq | Objective::Classify => {
-                (tokenizer.encode(&row.input, true)?, tokenizer.encode(&row.wanted, false)?)
-            }
-            Objective::PrefixLm | Objective::Causal => {
-                let mut source = tokenizer.encode(&row.input, true)?;
-                let target = source.split_off(source.len() / 2);
-                (source, target)
+        let mut source = tokenizer.encode(&row.input, true)?;
+        let target = match (self.rows.objective, &self.reading.labels) {
+            (Objective::PrefixLm | Objective::Causal, _) => Target::Tokens(source.split_off(source.len() / 2)),
+            (_, None) => Target::Tokens(tokenizer.encode(&row.wanted, false)?),
+            (_, Some(labels)) => {
+                let class = labels.iter().position(|label| *label == row.wanted);
+                let unknown = || format!("{:?} is none of the model's labels: {}", row.wanted, labels.join(", "));
+                Target::Class(class.ok_or_else(|| malformed(unknown()))?)
             }
         };
-        let source = cut(source, self.reading.source_tokens, &mut self.cut_sources);
-        target = cut(target, self.reading.target_tokens - 1, &mut self.cut_targets);
-        target.push(self.reading.end);
         if source.is_empty() {
-            let (path, line) = (self.rows.path.clone(), row.line);
-            return Err(EvalError::Row { path, line, problem: "has no tokens to read".to_owned() }.into());
+            return Err(malformed("has no tokens to read".to_owned()).into());
         }
+        let source = cut(source, self.reading.source_tokens, &mut self.cut_sources);
+        let target = match target {
+            Target::Tokens(tokens) => {
+                let mut tokens = cut(tokens, self.reading.target_tokens - 1, &mut self.cut_targets);
+                tokens.push(self.reading.end);
+                Target::Tokens(tokens)
+            }
+            class @ Target::Class(_) => class,
+        };
         Ok(Question { index: self.next, source, target })
     }
 }

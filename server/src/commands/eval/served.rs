@@ -110,7 +110,8 @@ impl Subject for Served {
 
     fn reading(&self) -> Reading {
         let EngineLimits { source_tokens, target_tokens, .. } = self.limits;
-        Reading { tokenizer: Arc::clone(&self.tokenizer), end: self.end, source_tokens, target_tokens }
+        let tokenizer = Arc::clone(&self.tokenizer);
+        Reading { tokenizer, labels: None, end: self.end, source_tokens, target_tokens }
     }
 
     fn answer(

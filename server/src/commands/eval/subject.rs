@@ -5,12 +5,14 @@
 use std::sync::Arc;
 
 use model::Tokenizer;
+use model::checkpoint::CheckpointKind;
 
+use super::classified::Classified;
 use super::question::Question;
 use super::rows::Objective;
 use super::served::Served;
 use super::{CommandError, EvalError};
-use crate::config::Config;
+use crate::config::{Config, ModelSource};
 use crate::evaluation::Likelihood;
 
 /// A checkpoint that can be evaluated.
@@ -62,6 +64,8 @@ pub struct Answer {
 pub struct Reading {
     /// Text to ids.
     pub tokenizer: Arc<Tokenizer>,
+    /// Names of its classes, where it is a classifier.
+    pub labels: Option<Vec<String>>,
     /// What ends a target.
     pub end: u32,
     /// Tokens of a source, at most.
@@ -70,7 +74,12 @@ pub struct Reading {
     pub target_tokens: usize,
 }
 
-/// Loads the checkpoint.
+/// Loads the checkpoint, as what it is.
 pub fn open(config: &Config) -> Result<Box<dyn Subject>, CommandError> {
-    Ok(Box::new(Served::start(config)?))
+    let ModelSource::Checkpoint(folder) = &config.model.source else { return Ok(Box::new(Served::start(config)?)) };
+    Ok(match CheckpointKind::of(folder)? {
+        CheckpointKind::EncoderDecoder => Box::new(Served::start(config)?),
+        CheckpointKind::EncoderClassifier => Box::new(Classified::load(config, folder)?),
+        CheckpointKind::Trained => Box::new(Served::start(config)?),
+    })
 }
