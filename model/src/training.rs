@@ -3,8 +3,11 @@
 //! Called by the server's `train`. The network here is defined over candle, for its gradients; the one that serves is
 //! defined over `kernels`, and a test holds the two equal. Knows no terminal: whoever trains gives an observer.
 
+pub mod data;
+mod draws;
 pub mod error;
 pub mod example;
+pub mod objective;
 pub mod settings;
 
 pub use error::{Error, Result};

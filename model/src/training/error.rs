@@ -43,4 +43,36 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// Files without a single row that can be used.
+    #[error(
+        "no row can be used of {}{}",
+        files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", "),
+        if *skipped > 0 { format!(": all {skipped} were left out") } else { String::new() }
+    )]
+    NoRows {
+        /// The files.
+        files: Vec<PathBuf>,
+        /// Malformed rows.
+        skipped: u64,
+    },
+    /// Packed texts that do not fill one row.
+    #[error("the texts have {tokens} tokens together, fewer than one packed row: max_text_tokens is {row_tokens}")]
+    TooLittleText {
+        /// Tokens of all texts, with the end tokens between them.
+        tokens: u64,
+        /// Tokens of a row.
+        row_tokens: usize,
+    },
+    /// A place in the data that does not exist.
+    #[error(
+        "epoch {epoch} has {batches} batches, so there is none after {batch}: the data is not what this run began with"
+    )]
+    Position {
+        /// The epoch.
+        epoch: u64,
+        /// The batch, from 0.
+        batch: u64,
+        /// How many there are.
+        batches: u64,
+    },
 }
