@@ -5,6 +5,7 @@
 
 mod classifier;
 mod decoder_only;
+mod files;
 pub(crate) mod folder;
 mod kind;
 pub(crate) mod layout;
@@ -31,6 +32,7 @@ use tensors::Tensors;
 
 pub use classifier::ClassifierCheckpoint;
 pub use decoder_only::DecoderCheckpoint;
+pub(crate) use files::CheckpointFiles;
 pub use kind::CheckpointKind;
 pub use quantize::quantize;
 pub use table::TensorTable;

@@ -20,6 +20,9 @@ use crate::error::Result;
 pub use classifier::ClassifierConfig;
 pub use decoder_only::DecoderConfig;
 
+/// Field of the encoder's configuration that marks one trained with a causal mask; no other program knows it.
+pub(crate) const CAUSAL_ENCODER: &str = "encdec_causal";
+
 /// A whole encoder-decoder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelConfig {

@@ -7,9 +7,12 @@ pub mod data;
 mod draws;
 pub mod error;
 pub mod example;
+pub mod network;
 pub mod objective;
+pub mod ops;
 pub mod settings;
 
 pub use error::{Error, Result};
 pub use example::{Batch, Example};
+pub use network::{Architecture, Network, NetworkOptions};
 pub use settings::Settings;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use kernels::cpu::{Cpu, Isa, Level};
 use kernels::{Backend, Scheme};
 use model::{
-    Arithmetic, Checkpoint, Classifier, ClassifierCheckpoint, Model, RandomWeights, TensorSource, Tokenizer, WeightSource,
-    WorkspaceLimits, scheme_name, shapes,
+    Arithmetic, Checkpoint, Classifier, ClassifierCheckpoint, Model, RandomWeights, TensorSource, Tokenizer,
+    WeightSource, WorkspaceLimits, scheme_name, shapes,
 };
 
 use crate::config::{Config, ModelChoice, ModelSource, Quantize, TokenizerSource};

@@ -75,4 +75,12 @@ pub enum Error {
         /// How many there are.
         batches: u64,
     },
+    /// A row that the network cannot read.
+    #[error("row {row} of the batch cannot be used: {problem}")]
+    Example {
+        /// Its number in the batch, from 0.
+        row: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
 }
