@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 /// What to evaluate, and by which figures.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct EvalOptions {
-    /// JSONL rows: input and target, input and label, or text
+    /// JSONL rows: input and target, input and label, or text; or their token ids
     #[arg(long, value_name = "FILE")]
     pub data: PathBuf,
     /// What the rows ask for; auto goes by the first row
@@ -28,6 +28,12 @@ pub struct EvalOptions {
     /// Tokens of a target at most, its end token counted; longer ones are cut [default: the model's maximum]
     #[arg(long, value_name = "COUNT")]
     pub max_target_tokens: Option<NonZeroUsize>,
+    /// Tokens of a text at most; longer ones are cut [default: the model's maximum]
+    #[arg(long, value_name = "COUNT")]
+    pub max_text_tokens: Option<NonZeroUsize>,
+    /// Text between source and target in a decoder-only model [default: an empty line]
+    #[arg(long, value_name = "TEXT", default_value = "\n\n", hide_default_value = true)]
+    pub separator: String,
     /// Rows to read at most, from the start
     #[arg(long, value_name = "COUNT")]
     pub limit: Option<NonZeroUsize>,

@@ -11,6 +11,7 @@ mod cancellation;
 mod command_line;
 mod demo;
 mod engine;
+mod eval;
 mod fake;
 mod idle;
 mod loading;

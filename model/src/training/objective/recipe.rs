@@ -162,6 +162,12 @@ impl Recipe {
         }
     }
 
+    /// Whether [`Self::example`] leaves something of the source away, and something of the target.
+    pub(in crate::training) fn cuts(&self, row: Row<'_>) -> (bool, bool) {
+        let is_source_cut = self.source.cuts(row.source.len(), row.written_as_ids);
+        (is_source_cut, !matches!(self.task, Task::Classify) && self.target.cuts(row.target))
+    }
+
     /// The example of a text.
     pub(in crate::training) fn text_example(&self, text: &Text, key: DrawKey) -> Example {
         let mut draws = key.draws();

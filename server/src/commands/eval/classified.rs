@@ -6,9 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kernels::cpu::Cpu;
+use model::training::Example;
+use model::training::objective::{ModelTokens, Reader};
 use model::{Classifier, ClassifierSpace, Tokenizer};
 
-use super::question::{Question, Target};
+use super::question::Question;
 use super::rows::Objective;
 use super::subject::{Answer, Ask, Reading, Subject};
 use super::{CommandError, EvalError};
@@ -45,10 +47,10 @@ impl Classified {
         batch: &mut Vec<Question>,
         take: &mut dyn FnMut(usize, Answer) -> Result<(), CommandError>,
     ) -> Result<(), CommandError> {
-        let sources: Vec<&[u32]> = batch.iter().map(|question| question.source.as_slice()).collect();
+        let sources: Vec<&[u32]> = batch.iter().map(Question::source).collect();
         let scores = self.classifier.scores(&sources, &mut self.space);
         for (question, scores) in batch.drain(..).zip(scores) {
-            take(question.index, answer(&question.target, &scores, &self.classifier.config().labels)?)?;
+            take(question.index, answer(&question.example, &scores, &self.classifier.config().labels)?)?;
         }
         Ok(())
     }
@@ -68,12 +70,16 @@ impl Subject for Classified {
     }
 
     fn reading(&self) -> Reading {
+        let vocab = self.classifier.config().encoder.vocab;
         Reading {
             tokenizer: Arc::clone(&self.tokenizer),
             labels: Some(self.classifier.config().labels.clone()),
-            end: 0,
+            reader: Reader::EncoderDecoder,
+            // A classifier writes nothing: only its vocabulary matters.
+            tokens: ModelTokens { start: 0, end: vec![0], source_vocab: vocab, target_vocab: vocab },
             source_tokens: self.source_tokens,
             target_tokens: 1,
+            text_tokens: 1,
         }
     }
 
@@ -87,12 +93,12 @@ impl Subject for Classified {
         let mut tokens = 0;
         for question in questions {
             let question = question?;
-            let is_full = batch.len() == self.batch_sources || tokens + question.source.len() > self.batch_tokens;
+            let is_full = batch.len() == self.batch_sources || tokens + question.source().len() > self.batch_tokens;
             if is_full && !batch.is_empty() {
                 self.answer_batch(&mut batch, take)?;
                 tokens = 0;
             }
-            tokens += question.source.len();
+            tokens += question.source().len();
             batch.push(question);
         }
         self.answer_batch(&mut batch, take)
@@ -114,8 +120,11 @@ pub fn check_classifier(architecture: &'static str, objective: Objective) -> Res
 }
 
 /// What a classifier's scores say: the best label (of equal ones the first), and the probability of the right one.
-pub fn answer(target: &Target, scores: &[f32], labels: &[String]) -> Result<Answer, CommandError> {
-    let Target::Class(class) = *target else { unreachable!("a classifier's questions have classes") };
+pub fn answer(example: &Example, scores: &[f32], labels: &[String]) -> Result<Answer, CommandError> {
+    let Example::Labelled { label: class, .. } = example else {
+        unreachable!("a model with classes is asked for labels")
+    };
+    let class = *class as usize;
     if !scores.iter().all(|score| score.is_finite()) {
         return Err(CommandError::Failed { message: "the classifier gave no finite scores".to_owned() });
     }
@@ -135,13 +144,14 @@ mod tests {
     fn the_best_class_is_the_answer_and_the_right_ones_probability_the_loss() {
         let labels = ["a", "b", "c"].map(str::to_owned);
         let scores = [1.0, 1.0 + 2.0_f32.ln(), 1.0];
+        let of_class = |label| Example::Labelled { source: vec![2], label };
         for (class, probability) in [0.25, 0.5, 0.25_f64].into_iter().enumerate() {
-            let Answer { written, likelihood } = answer(&Target::Class(class), &scores, &labels).unwrap();
+            let Answer { written, likelihood } = answer(&of_class(class as u32), &scores, &labels).unwrap();
             let likelihood = likelihood.unwrap();
             assert_eq!((written.as_deref(), likelihood.hits, likelihood.tokens), (Some("b"), u64::from(class == 1), 1));
             assert!((likelihood.surprise + probability.ln()).abs() < 1e-6);
         }
-        assert_eq!(answer(&Target::Class(2), &[0.0; 3], &labels).unwrap().written.as_deref(), Some("a"));
-        assert!(answer(&Target::Class(0), &[0.0, f32::NAN, 0.0], &labels).is_err());
+        assert_eq!(answer(&of_class(2), &[0.0; 3], &labels).unwrap().written.as_deref(), Some("a"));
+        assert!(answer(&of_class(0), &[0.0, f32::NAN, 0.0], &labels).is_err());
     }
 }

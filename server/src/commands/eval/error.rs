@@ -11,31 +11,16 @@ use crate::cli::Metric;
 /// Why there are no figures.
 #[derive(Debug, thiserror::Error)]
 pub enum EvalError {
-    /// A file of rows or predictions.
-    #[error("cannot {action} {}", path.display())]
-    File {
-        /// What was tried, as `read`.
-        action: &'static str,
+    /// The rows, or the network of a checkpoint that is not served.
+    #[error(transparent)]
+    Training(#[from] model::training::Error),
+    /// The file of predictions.
+    #[error("cannot write {}", path.display())]
+    Predictions {
         /// The file.
         path: PathBuf,
         /// The system's answer.
         source: std::io::Error,
-    },
-    /// A row that is not what the objective reads.
-    #[error("{}:{line}: {problem}", path.display())]
-    Row {
-        /// The file.
-        path: PathBuf,
-        /// Its line, from 1.
-        line: usize,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// A file without rows.
-    #[error("{} holds no rows", path.display())]
-    Empty {
-        /// The file.
-        path: PathBuf,
     },
     /// A figure that such rows do not have.
     #[error("{} is not measured of {objective} rows: leave it out of --metrics", metric_name(*metric))]
@@ -46,7 +31,7 @@ pub enum EvalError {
         objective: &'static str,
     },
     /// Rows that the checkpoint cannot answer.
-    #[error("a {architecture} cannot be evaluated on {objective} rows: it {instead}")]
+    #[error("this {architecture} cannot be evaluated on {objective} rows: it {instead}")]
     WrongObjective {
         /// What the checkpoint is.
         architecture: &'static str,
@@ -54,6 +39,17 @@ pub enum EvalError {
         objective: &'static str,
         /// What it can do.
         instead: &'static str,
+    },
+    /// A checkpoint that only the trained network runs, to be quantised.
+    #[error("a checkpoint that is not served is evaluated in float32: leave --quantize away")]
+    Quantized,
+    /// No pool of threads.
+    #[error("cannot start {threads} threads: {reason}")]
+    Threads {
+        /// How many.
+        threads: usize,
+        /// The library's words.
+        reason: String,
     },
 }
 

@@ -4,7 +4,6 @@
 
 use serde::Serialize;
 
-use super::rows::Row;
 use super::subject::Answer;
 use crate::cli::Metric;
 use crate::evaluation::{Accuracy, Bleu, Chrf, ChrfWords, Likelihood, Rouge};
@@ -85,13 +84,13 @@ impl Measured {
     }
 
     /// Counts a row.
-    pub fn add(&mut self, row: &Row, answer: &Answer) {
+    pub fn add(&mut self, wanted: &str, answer: &Answer) {
         self.likelihood.merge(answer.likelihood.unwrap_or_default());
         let Some(written) = &answer.written else { return };
-        self.rouge.iter_mut().for_each(|rouge| rouge.add(written, &row.wanted));
-        self.bleu.iter_mut().for_each(|bleu| bleu.add(written, &row.wanted));
-        self.chrf.iter_mut().flatten().for_each(|chrf| chrf.add(written, &row.wanted));
-        self.accuracy.iter_mut().for_each(|accuracy| accuracy.add(written, &row.wanted));
+        self.rouge.iter_mut().for_each(|rouge| rouge.add(written, wanted));
+        self.bleu.iter_mut().for_each(|bleu| bleu.add(written, wanted));
+        self.chrf.iter_mut().flatten().for_each(|chrf| chrf.add(written, wanted));
+        self.accuracy.iter_mut().for_each(|accuracy| accuracy.add(written, wanted));
     }
 
     /// The figures of all rows.

@@ -11,14 +11,16 @@ mod question;
 mod rows;
 mod served;
 mod subject;
+mod trained;
 
 use std::io::{Write, stdout};
+use std::sync::Arc;
 use std::time::Instant;
 
 pub use error::EvalError;
 
 use self::figures::{Figures, Measured};
-use self::predictions::Predictions;
+use self::predictions::{Prediction, Predictions};
 use self::question::Questions;
 use self::rows::{Objective, Rows};
 use self::subject::Ask;
@@ -38,7 +40,9 @@ pub fn eval(config: &Config, options: &EvalOptions) -> Result<(), CommandError> 
     let mut predictions = options.out.as_deref().map(Predictions::create).transpose()?;
     let mut subject = subject::open(config)?;
     subject.check(rows.objective)?;
-    let mut questions = Questions::new(subject.reading(), &rows, options);
+    let reading = subject.reading();
+    let tokenizer = Arc::clone(&reading.tokenizer);
+    let mut questions = Questions::new(reading, &rows, options)?;
     let mut measured = Measured::new(&metrics);
     let ask =
         Ask { scores: metrics.contains(&Metric::Loss), max_tokens: writes(&metrics).then_some(options.max_tokens) };
@@ -46,9 +50,12 @@ pub fn eval(config: &Config, options: &EvalOptions) -> Result<(), CommandError> 
     let progress = RowProgress::new("evaluating", rows.rows.len() as u64);
     subject.answer(&mut questions, ask, &mut |index, answer| {
         let row = &rows.rows[index];
-        measured.add(row, &answer);
+        let wanted = row.wanted(&tokenizer);
+        measured.add(&wanted, &answer);
         progress.advance();
-        predictions.as_mut().map_or(Ok(()), |predictions| predictions.write(row, &answer))
+        let Some(predictions) = &mut predictions else { return Ok(()) };
+        let prediction = Prediction { line: row.line, input: &row.input(&tokenizer), wanted: &wanted, answer: &answer };
+        Ok(predictions.write(prediction)?)
     })?;
     drop(progress);
 

@@ -8,15 +8,27 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::rows::Row;
+use super::EvalError;
 use super::subject::Answer;
-use super::{CommandError, EvalError};
 
 /// A file that is being written.
 pub struct Predictions {
     file: BufWriter<File>,
     path: PathBuf,
     partial: PathBuf,
+}
+
+/// One row with its answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Prediction<'a> {
+    /// The row's line, from 1.
+    pub line: usize,
+    /// What was read.
+    pub input: &'a str,
+    /// Target or label; empty where the row is a text.
+    pub wanted: &'a str,
+    /// What came of it.
+    pub answer: &'a Answer,
 }
 
 #[derive(Serialize)]
@@ -44,26 +56,27 @@ impl Predictions {
     }
 
     /// Adds a row.
-    pub fn write(&mut self, row: &Row, answer: &Answer) -> Result<(), CommandError> {
+    pub fn write(&mut self, row: Prediction<'_>) -> Result<(), EvalError> {
+        let Prediction { line, input, wanted, answer } = row;
         let line = Line {
-            line: row.line,
-            input: &row.input,
-            wanted: &row.wanted,
+            line,
+            input,
+            wanted,
             written: answer.written.as_deref(),
             loss: answer.likelihood.and_then(|likelihood| likelihood.loss()),
             target_tokens: answer.likelihood.map(|likelihood| likelihood.tokens),
         };
         let text = serde_json::to_string(&line).expect("numbers and text serialise");
-        Ok(writeln!(self.file, "{text}").map_err(|source| failed(&self.path, source))?)
+        writeln!(self.file, "{text}").map_err(|source| failed(&self.path, source))
     }
 
     /// Gives the file its name.
-    pub fn finish(mut self) -> Result<(), CommandError> {
+    pub fn finish(mut self) -> Result<(), EvalError> {
         let renamed = self.file.flush().and_then(|()| fs::rename(&self.partial, &self.path));
-        Ok(renamed.map_err(|source| failed(&self.path, source))?)
+        renamed.map_err(|source| failed(&self.path, source))
     }
 }
 
 fn failed(path: &Path, source: std::io::Error) -> EvalError {
-    EvalError::File { action: "write", path: path.to_owned(), source }
+    EvalError::Predictions { path: path.to_owned(), source }
 }

@@ -1,8 +1,16 @@
-//! Rows as token ids: what the encoder reads, and the target that is scored.
+//! Rows as token ids: what is read, and the target that is scored; made as training makes its examples.
 //!
-//! Made one by one while the subject answers; tokenises as training does.
+//! One by one while the subject answers, so that tokenising and answering overlap.
 
-use super::rows::{Objective, Row, Rows};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use model::training::data::{Content, Maker, RawRow, Reading as RowReading, Single};
+use model::training::objective::{Ingredients, Recipe};
+use model::training::settings::{BadRows, DataSettings, Packing};
+use model::training::{Error, Example};
+
+use super::rows::{Row, Rows};
 use super::subject::Reading;
 use super::{CommandError, EvalError};
 use crate::cli::EvalOptions;
@@ -12,25 +20,16 @@ use crate::cli::EvalOptions;
 pub struct Question {
     /// Number of its row, from 0.
     pub index: usize,
-    /// What is read; never empty.
-    pub source: Vec<u32>,
-    /// What is scored.
-    pub target: Target,
-}
-
-/// What is wanted of a question.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    /// A text, with its end token.
-    Tokens(Vec<u32>),
-    /// A class, by its number.
-    Class(usize),
+    /// What is read, and what is scored.
+    pub example: Example,
 }
 
 /// The questions of all rows, in their order.
 pub struct Questions<'a> {
     reading: Reading,
+    recipe: Recipe,
     rows: &'a Rows,
+    max_text_tokens: usize,
     next: usize,
     cut_sources: usize,
     cut_targets: usize,
@@ -38,15 +37,35 @@ pub struct Questions<'a> {
 
 impl<'a> Questions<'a> {
     /// Lengths are those of the flags, where the subject allows them.
-    pub fn new(mut reading: Reading, rows: &'a Rows, options: &EvalOptions) -> Self {
-        let tokens =
-            |asked: Option<std::num::NonZeroUsize>, most: usize| asked.map_or(most, |asked| most.min(asked.get()));
-        reading.source_tokens = tokens(options.max_source_tokens, reading.source_tokens);
-        reading.target_tokens = tokens(options.max_target_tokens, reading.target_tokens);
-        Self { reading, rows, next: 0, cut_sources: 0, cut_targets: 0 }
+    ///
+    /// # Errors
+    /// When the lengths leave no room for a source.
+    pub fn new(reading: Reading, rows: &'a Rows, options: &EvalOptions) -> Result<Self, EvalError> {
+        let at_most = |asked: Option<NonZeroUsize>, most: usize| asked.map_or(most, |asked| most.min(asked.get()));
+        let data = DataSettings {
+            train: vec![PathBuf::from(&rows.path)],
+            valid: Vec::new(),
+            bad_rows: BadRows::Fail,
+            cache: None,
+            max_source_tokens: at_most(options.max_source_tokens, reading.source_tokens),
+            max_target_tokens: at_most(options.max_target_tokens, reading.target_tokens),
+            packing: Packing::Rows,
+            max_text_tokens: at_most(options.max_text_tokens, reading.text_tokens),
+            batch_tokens: 1,
+            accumulate: 1,
+        };
+        let recipe = Recipe::new(Ingredients {
+            objective: &rows.objective.trained_as(reading.labels.is_some(), &options.separator),
+            data: &data,
+            tokenizer: Some(&reading.tokenizer),
+            reader: reading.reader,
+            tokens: &reading.tokens,
+        })?;
+        let max_text_tokens = data.max_text_tokens;
+        Ok(Self { reading, recipe, rows, max_text_tokens, next: 0, cut_sources: 0, cut_targets: 0 })
     }
 
-    /// Sources that were too long so far.
+    /// Sources, or texts, that were too long so far.
     pub fn cut_sources(&self) -> usize {
         self.cut_sources
     }
@@ -56,32 +75,29 @@ impl<'a> Questions<'a> {
         self.cut_targets
     }
 
-    fn question(&mut self, row: &Row) -> Result<Question, CommandError> {
-        let malformed = |problem: String| EvalError::Row { path: self.rows.path.clone(), line: row.line, problem };
-        let tokenizer = &self.reading.tokenizer;
-        let mut source = tokenizer.encode(&row.input, true)?;
-        let target = match (self.rows.objective, &self.reading.labels) {
-            (Objective::PrefixLm | Objective::Causal, _) => Target::Tokens(source.split_off(source.len() / 2)),
-            (_, None) => Target::Tokens(tokenizer.encode(&row.wanted, false)?),
-            (_, Some(labels)) => {
-                let class = labels.iter().position(|label| *label == row.wanted);
-                let unknown = || format!("{:?} is none of the model's labels: {}", row.wanted, labels.join(", "));
-                Target::Class(class.ok_or_else(|| malformed(unknown()))?)
-            }
+    fn question(&mut self, row: &Row) -> Result<Question, EvalError> {
+        let raw = match (row.raw.clone(), &self.reading.labels) {
+            (RawRow::Labelled { source, label }, None) => RawRow::Pair { source, target: Content::Text(label) },
+            (raw, _) => raw,
         };
-        if source.is_empty() {
-            return Err(malformed("has no tokens to read".to_owned()).into());
-        }
-        let source = cut(source, self.reading.source_tokens, &mut self.cut_sources);
-        let target = match target {
-            Target::Tokens(tokens) => {
-                let mut tokens = cut(tokens, self.reading.target_tokens - 1, &mut self.cut_targets);
-                tokens.push(self.reading.end);
-                Target::Tokens(tokens)
-            }
-            class @ Target::Class(_) => class,
+        let maker = Maker {
+            reading: RowReading {
+                kind: self.rows.objective.row_kind(),
+                tokenizer: Some(&self.reading.tokenizer),
+                source_vocab: self.reading.tokens.source_vocab,
+                target_vocab: self.reading.tokens.target_vocab,
+                labels: self.reading.labels.as_deref(),
+                bad_rows: BadRows::Fail,
+            },
+            recipe: &self.recipe,
+            max_text_tokens: self.max_text_tokens,
         };
-        Ok(Question { index: self.next, source, target })
+        let Single { example, is_source_cut, is_target_cut } = maker
+            .example(raw, self.next as u64)
+            .map_err(|problem| Error::Row { path: self.rows.path.clone(), line: row.line, problem })?;
+        self.cut_sources += usize::from(is_source_cut);
+        self.cut_targets += usize::from(is_target_cut);
+        Ok(Question { index: self.next, example })
     }
 }
 
@@ -92,14 +108,15 @@ impl Iterator for Questions<'_> {
         let row = self.rows.rows.get(self.next)?;
         let question = self.question(row);
         self.next += 1;
-        Some(question)
+        Some(question.map_err(CommandError::from))
     }
 }
 
-fn cut(mut ids: Vec<u32>, tokens: usize, count: &mut usize) -> Vec<u32> {
-    if ids.len() > tokens {
-        ids.truncate(tokens);
-        *count += 1;
+impl Question {
+    /// What is read.
+    pub fn source(&self) -> &[u32] {
+        match &self.example {
+            Example::Pair { source, .. } | Example::Labelled { source, .. } => source,
+        }
     }
-    ids
 }

@@ -1,13 +1,13 @@
-//! The rows of a JSONL file as an evaluation reads them.
+//! The rows of a JSONL file, and what they ask of a model.
 //!
-//! Read whole before a model is loaded, so that a malformed row is told at once. Knows no token.
+//! Read whole before a model is loaded, so that a malformed row is told at once. Parsing is the trainer's.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
+use model::Tokenizer;
+use model::training::data::{Content, RawRow, RowKind, read_rows};
+use model::training::{Error, settings};
 
 use super::EvalError;
 use crate::cli::{Metric, ObjectiveChoice};
@@ -15,9 +15,9 @@ use crate::cli::{Metric, ObjectiveChoice};
 /// What the rows ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Objective {
-    /// The target from the input.
+    /// The target from the source.
     Seq2seq,
-    /// The label of the input.
+    /// The label of the source.
     Classify,
     /// The second half of a text from its first.
     PrefixLm,
@@ -30,10 +30,8 @@ pub enum Objective {
 pub struct Row {
     /// Its line in the file, from 1.
     pub line: usize,
-    /// The input, or the whole text.
-    pub input: String,
-    /// Target or label; empty for a text.
-    pub wanted: String,
+    /// What it holds.
+    pub raw: RawRow,
 }
 
 /// All rows of a file.
@@ -48,6 +46,20 @@ pub struct Rows {
 }
 
 impl Objective {
+    fn of(choice: ObjectiveChoice, path: &Path) -> Result<Self, Error> {
+        Ok(match choice {
+            ObjectiveChoice::Seq2seq => Self::Seq2seq,
+            ObjectiveChoice::Classify => Self::Classify,
+            ObjectiveChoice::PrefixLm => Self::PrefixLm,
+            ObjectiveChoice::Causal => Self::Causal,
+            ObjectiveChoice::Auto => match RowKind::of_file(path)? {
+                RowKind::Pair => Self::Seq2seq,
+                RowKind::Labelled => Self::Classify,
+                RowKind::Text => Self::PrefixLm,
+            },
+        })
+    }
+
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
@@ -67,77 +79,72 @@ impl Objective {
         }
     }
 
-    /// The fields that are read of a row: input, and what is wanted of it.
-    fn fields(self) -> (&'static str, Option<&'static str>) {
+    /// What a model that answers such rows was trained for; one without classes writes the label as a target.
+    pub fn trained_as(self, has_classes: bool, separator: &str) -> settings::Objective {
         match self {
-            Self::Seq2seq => ("input", Some("target")),
-            Self::Classify => ("input", Some("label")),
-            Self::PrefixLm | Self::Causal => ("text", None),
+            Self::Classify if has_classes => settings::Objective::Classify { labels: Vec::new() },
+            Self::Seq2seq | Self::Classify => settings::Objective::Seq2seq { separator: separator.to_owned() },
+            Self::PrefixLm => settings::Objective::PrefixLm {},
+            Self::Causal => settings::Objective::Causal {},
         }
     }
 
-    /// By what a row has.
-    fn of(object: &Map<String, Value>) -> Option<Self> {
-        let all = [Self::Seq2seq, Self::Classify, Self::PrefixLm];
-        all.into_iter().find(|objective| {
-            let (input, wanted) = objective.fields();
-            object.contains_key(input) && wanted.is_none_or(|wanted| object.contains_key(wanted))
-        })
+    /// What its rows hold.
+    pub const fn row_kind(self) -> RowKind {
+        match self {
+            Self::Seq2seq => RowKind::Pair,
+            Self::Classify => RowKind::Labelled,
+            Self::PrefixLm | Self::Causal => RowKind::Text,
+        }
     }
 }
 
 impl Rows {
-    /// Reads at most `limit` rows. Fields that the objective does not read are passed over, empty lines too.
+    /// Reads at most `limit` rows.
     ///
     /// # Errors
     /// When the file cannot be read or has no rows, and at the first malformed one, with its line.
     pub fn read(path: &Path, choice: ObjectiveChoice, limit: Option<NonZeroUsize>) -> Result<Self, EvalError> {
-        let failed = |source| EvalError::File { action: "read", path: path.to_owned(), source };
-        let mut objective = match choice {
-            ObjectiveChoice::Auto => None,
-            ObjectiveChoice::Seq2seq => Some(Objective::Seq2seq),
-            ObjectiveChoice::Classify => Some(Objective::Classify),
-            ObjectiveChoice::PrefixLm => Some(Objective::PrefixLm),
-            ObjectiveChoice::Causal => Some(Objective::Causal),
-        };
+        let objective = Objective::of(choice, path)?;
         let limit = limit.map_or(usize::MAX, NonZeroUsize::get);
         let mut rows = Vec::new();
-        for (index, text) in BufReader::new(File::open(path).map_err(failed)?).split(b'\n').enumerate() {
-            let text = text.map_err(failed)?;
-            if rows.len() == limit {
-                break;
+        read_rows(path, objective.row_kind(), |line, row| {
+            if rows.len() < limit {
+                let raw = row.map_err(|problem| Error::Row { path: path.to_owned(), line, problem })?;
+                rows.push(Row { line, raw });
             }
-            if text.iter().all(u8::is_ascii_whitespace) {
-                continue;
-            }
-            let line = index + 1;
-            let row = parse(&text, &mut objective).map_err(|problem| EvalError::Row {
-                path: path.to_owned(),
-                line,
-                problem,
-            })?;
-            rows.push(Row { line, ..row });
+            Ok(())
+        })?;
+        if rows.is_empty() {
+            return Err(Error::NoRows { files: vec![path.to_owned()], skipped: 0 }.into());
         }
-        match objective {
-            Some(objective) if !rows.is_empty() => Ok(Self { path: path.to_owned(), objective, rows }),
-            _ => Err(EvalError::Empty { path: path.to_owned() }),
+        Ok(Self { path: path.to_owned(), objective, rows })
+    }
+}
+
+impl Row {
+    /// The source, or the text.
+    pub fn input(&self, tokenizer: &Tokenizer) -> String {
+        match &self.raw {
+            RawRow::Text(content) | RawRow::Pair { source: content, .. } | RawRow::Labelled { source: content, .. } => {
+                text_of(content, tokenizer)
+            }
+        }
+    }
+
+    /// The target or the label; empty for a text.
+    pub fn wanted(&self, tokenizer: &Tokenizer) -> String {
+        match &self.raw {
+            RawRow::Text(_) => String::new(),
+            RawRow::Pair { target, .. } => text_of(target, tokenizer),
+            RawRow::Labelled { label, .. } => label.clone(),
         }
     }
 }
 
-/// The first row decides about an objective that is open.
-fn parse(text: &[u8], objective: &mut Option<Objective>) -> Result<Row, String> {
-    let object: Map<String, Value> =
-        serde_json::from_slice(text).map_err(|error| format!("is no JSON object: {error}"))?;
-    let found = objective.or_else(|| Objective::of(&object));
-    let found = found.ok_or("has neither input and target, nor input and label, nor text")?;
-    *objective = Some(found);
-    let field = |name: &str| match object.get(name) {
-        Some(Value::String(text)) if text.is_empty() => Err(format!("{name} is empty")),
-        Some(Value::String(text)) => Ok(text.clone()),
-        Some(_) => Err(format!("{name} is not a text")),
-        None => Err(format!("{name} is missing")),
-    };
-    let (input, wanted) = found.fields();
-    Ok(Row { line: 0, input: field(input)?, wanted: wanted.map_or(Ok(String::new()), field)? })
+fn text_of(content: &Content, tokenizer: &Tokenizer) -> String {
+    match content {
+        Content::Text(text) => text.clone(),
+        Content::Ids(ids) => tokenizer.decode(ids),
+    }
 }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use kernels::Sampling;
 use model::Tokenizer;
+use model::training::Example;
+use model::training::objective::{ModelTokens, Reader};
 
 use super::question::Question;
 use super::rows::Objective;
@@ -26,7 +28,7 @@ const WAITING_FACTOR: usize = 4;
 pub struct Served {
     engine: Engine,
     tokenizer: Arc<Tokenizer>,
-    end: u32,
+    tokens: ModelTokens,
     limits: EngineLimits,
     arithmetic: String,
     /// Requests under way at most.
@@ -46,15 +48,23 @@ impl Served {
         let loaded = load(&config.model)?;
         let capacity = loaded.capacity(config)?;
         let tokenizer = loaded.tokenizer.clone().ok_or(CommandError::NoTokenizer)?;
-        let end = *loaded.model.config().end_tokens.first().expect("a checked configuration has an end token");
+        let model = loaded.model.config();
+        let tokens = ModelTokens {
+            start: model.start_token,
+            end: model.end_tokens.clone(),
+            source_vocab: model.encoder.vocab,
+            target_vocab: model.decoder.vocab,
+        };
         let arithmetic = loaded.model.arithmetic().to_string();
         let requests = (WAITING_FACTOR * capacity.steps.running_rows).min(capacity.door.queued_requests as usize);
         let engine = loaded.start(capacity, Metrics::new())?;
-        Ok(Self { engine, tokenizer, end, limits: capacity.door, arithmetic, requests })
+        Ok(Self { engine, tokenizer, tokens, limits: capacity.door, arithmetic, requests })
     }
 
     fn submit(&self, question: Question, ask: Ask) -> Result<Pending, CommandError> {
-        let Question { index, source, target } = question;
+        let Question { index, example: Example::Pair { source, target } } = question else {
+            unreachable!("a model without classes is asked for targets")
+        };
         let written = ask.max_tokens.map(|max_tokens| self.request(request(source.clone(), Vec::new(), max_tokens)));
         let scored = ask.scores.then(|| {
             self.request(GenerationRequest { log_probs: Some(1), score_prompt: true, ..request(source, target, 0) })
@@ -110,8 +120,15 @@ impl Subject for Served {
 
     fn reading(&self) -> Reading {
         let EngineLimits { source_tokens, target_tokens, .. } = self.limits;
-        let tokenizer = Arc::clone(&self.tokenizer);
-        Reading { tokenizer, labels: None, end: self.end, source_tokens, target_tokens }
+        Reading {
+            tokenizer: Arc::clone(&self.tokenizer),
+            labels: None,
+            reader: Reader::EncoderDecoder,
+            tokens: self.tokens.clone(),
+            source_tokens,
+            target_tokens,
+            text_tokens: text_tokens(source_tokens, target_tokens),
+        }
     }
 
     fn answer(
@@ -142,6 +159,12 @@ impl Subject for Served {
         self.engine.handle.drain();
         self.engine.join();
     }
+}
+
+/// Texts of which either half fits, with what is put around it.
+pub fn text_tokens(source_tokens: usize, target_tokens: usize) -> usize {
+    const AROUND: usize = 2;
+    2 * source_tokens.min(target_tokens).saturating_sub(AROUND).max(1)
 }
 
 /// The scores of a decoder prompt.

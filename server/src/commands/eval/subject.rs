@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use model::Tokenizer;
 use model::checkpoint::CheckpointKind;
+use model::training::objective::{ModelTokens, Reader};
 
 use super::classified::Classified;
 use super::question::Question;
 use super::rows::Objective;
 use super::served::Served;
+use super::trained::Trained;
 use super::{CommandError, EvalError};
 use crate::config::{Config, ModelSource};
 use crate::evaluation::Likelihood;
@@ -66,12 +68,16 @@ pub struct Reading {
     pub tokenizer: Arc<Tokenizer>,
     /// Names of its classes, where it is a classifier.
     pub labels: Option<Vec<String>>,
-    /// What ends a target.
-    pub end: u32,
+    /// Who reads a source.
+    pub reader: Reader,
+    /// Ids with a meaning of their own, and the vocabularies.
+    pub tokens: ModelTokens,
     /// Tokens of a source, at most.
     pub source_tokens: usize,
     /// Tokens of a target, its end token counted, at most.
     pub target_tokens: usize,
+    /// Tokens of a text, at most.
+    pub text_tokens: usize,
 }
 
 /// Loads the checkpoint, as what it is.
@@ -80,6 +86,6 @@ pub fn open(config: &Config) -> Result<Box<dyn Subject>, CommandError> {
     Ok(match CheckpointKind::of(folder)? {
         CheckpointKind::EncoderDecoder => Box::new(Served::start(config)?),
         CheckpointKind::EncoderClassifier => Box::new(Classified::load(config, folder)?),
-        CheckpointKind::Trained => Box::new(Served::start(config)?),
+        CheckpointKind::Trained => Box::new(Trained::open(config, folder)?),
     })
 }
