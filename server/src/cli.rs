@@ -369,6 +369,18 @@ mod tests {
     }
 
     #[test]
+    fn eval_takes_a_file_metrics_and_model_flags() {
+        let (command, config) = resolve("server eval --data d.jsonl --metrics loss,rouge --limit 5 --json --dtype f32");
+        let Command::Eval(options) = command else { panic!("it is eval") };
+        assert_eq!((options.data, options.metrics), ("d.jsonl".into(), vec![Metric::Loss, Metric::Rouge]));
+        assert_eq!((options.objective, options.max_tokens, options.json), (ObjectiveChoice::Auto, 64, true));
+        assert_eq!((options.separator.as_str(), options.limit.map(NonZeroUsize::get)), ("\n\n", Some(5)));
+        assert_eq!(config.model.precision, kernels::Precision::F32);
+        assert_eq!(refusal("server eval"), ErrorKind::MissingRequiredArgument);
+        assert_eq!(refusal("server eval --data d.jsonl --metrics meteor"), ErrorKind::InvalidValue);
+    }
+
+    #[test]
     fn bench_takes_a_list_of_batches() {
         let (command, _) = resolve("server bench --shape s-s --source 128 --target 32 --batch 1,4 --dtype f32");
         let Command::Bench(options) = command else { panic!("it is bench") };

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use server::evaluation::{Bleu, Chrf, ChrfWords, Rouge};
 use tempfile::TempDir;
 
-use crate::demo::{self, MAX_TOKENS, rows};
+use crate::demo::{MAX_TOKENS, rows};
 use crate::process::{complaint, run};
 
 const FLOAT32: [&str; 6] = ["eval", "--dtype", "f32", "--threads", "1", "--json"];
@@ -254,7 +254,7 @@ fn a_decoder_only_model_has_the_loss_that_its_logits_imply() {
     let figures = evaluated(&["--model", text(&source), "--data", &path, "--objective", "causal"]);
     let bytes = fs::read(source.join("expected.safetensors")).unwrap();
     let stored = SafeTensors::deserialize(&bytes).unwrap();
-    let logits = stored.tensor("0.logits").unwrap();
+    let logits = stored.tensor("logits").unwrap();
     let numbers: Vec<f64> =
         logits.data().as_chunks::<4>().0.iter().map(|bytes| f64::from(f32::from_le_bytes(*bytes))).collect();
     let vocab = *logits.shape().last().unwrap();
@@ -335,24 +335,15 @@ fn what_cannot_be_evaluated_is_one_clear_line_and_exit_1() {
     assert!(line.contains("/nowhere/out.jsonl"), "{line}");
     let line = complaint(&["eval", "--data", &path, "--tokenizer", "none"]);
     assert!(line.contains("has no tokenizer"), "{line}");
-    let line = complaint(&["eval", "--data", &path, "--model", "/nowhere/at/all"]);
+    let out = folder.path().join("out.jsonl");
+    let line = complaint(&["eval", "--data", &path, "--model", "/nowhere/at/all", "--out", text(&out)]);
     assert!(line.contains("/nowhere/at/all"), "{line}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing partial is left");
     let line = complaint(&["eval", "--data", &path, "--model", text(folder.path())]);
     assert!(line.contains("holds no config.json"), "{line}");
     let path = data(&folder, [json!({"input": "one two", "target": "three"})]);
     let line = complaint(&["eval", "--data", &path, "--max-tokens", "5000"]);
     assert!(line.contains("max_tokens is 5000; this model writes at most 1024"), "{line}");
-    let tokenizer = demo::folder().join("tokenizer.json");
-    let line = complaint(&[
-        "eval",
-        "--data",
-        &path,
-        "--shape",
-        "s-s",
-        "--tokenizer",
-        text(&tokenizer),
-        "--max-source-tokens",
-        "1",
-    ]);
+    let line = complaint(&["eval", "--data", &path, "--max-source-tokens", "1"]);
     assert!(line.contains("max_source_tokens must be above 1"), "{line}");
 }

@@ -77,6 +77,13 @@ impl Predictions {
     }
 }
 
+impl Drop for Predictions {
+    fn drop(&mut self) {
+        // A finished file has its name by now; one that was not finished would only look like an answer.
+        let _ = fs::remove_file(&self.partial);
+    }
+}
+
 fn failed(path: &Path, source: std::io::Error) -> EvalError {
     EvalError::Predictions { path: path.to_owned(), source }
 }
