@@ -3,6 +3,7 @@
 //! Made by [`ModelConfig::from_json`] or by `shapes`; read all over this crate and by the server. Every value
 //! has been checked by the time a `ModelConfig` exists, so nobody downstream checks again.
 
+mod classifier;
 mod decoder_only;
 mod documents;
 mod fields;
@@ -16,6 +17,7 @@ use kernels::Scheme;
 
 use crate::error::Result;
 
+pub use classifier::ClassifierConfig;
 pub use decoder_only::DecoderConfig;
 
 /// Field of the encoder's configuration that marks one trained with a causal mask; no other program knows it.

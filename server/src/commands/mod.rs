@@ -4,12 +4,14 @@
 
 mod adapt;
 mod bench;
+mod eval;
 mod generate;
 mod quantize;
 mod serve;
 
 pub use adapt::adapt;
 pub use bench::bench;
+pub use eval::{EvalError, eval};
 pub use generate::generate;
 pub use quantize::quantize;
 pub use serve::serve;
@@ -84,6 +86,9 @@ pub enum CommandError {
     /// The request is too long for the limits.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// Rows or figures of an evaluation.
+    #[error(transparent)]
+    Eval(#[from] EvalError),
     /// The engine gave up on the request.
     #[error("the request failed: {message}")]
     Failed {
