@@ -1,17 +1,21 @@
 //! A checkpoint: a checked configuration with the stored numbers of every tensor it calls for.
 //!
 //! Opened by the server, read by the weights of this crate. It reads files and hands out bytes; packing them for
-//! the arithmetic is the backend's.
+//! the arithmetic is the backend's. Whoever writes a checkpoint does it through `writer` and `layout`.
 
-mod folder;
-mod mapped;
+mod decoder_only;
+mod files;
+pub(crate) mod folder;
+pub(crate) mod layout;
+pub(crate) mod mapped;
 mod place;
 mod quantize;
 mod table;
 mod tensor_file;
+mod tensors;
+pub(crate) mod writer;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use kernels::{Scheme, WeightPart};
@@ -21,9 +25,11 @@ use crate::demo;
 use crate::error::Result;
 use folder::{Folder, Shards};
 use mapped::Bytes;
-use place::Place;
 use tensor_file::TensorFile;
+use tensors::Tensors;
 
+pub use decoder_only::DecoderCheckpoint;
+pub(crate) use files::CheckpointFiles;
 pub use quantize::quantize;
 pub use table::TensorTable;
 
@@ -32,10 +38,8 @@ pub use table::TensorTable;
 pub struct Checkpoint {
     config: ModelConfig,
     scheme: Option<Scheme>,
-    files: Vec<Bytes>,
-    places: HashMap<String, Place>,
+    tensors: Tensors,
     others: OtherFiles,
-    origin: PathBuf,
 }
 
 /// Where the files without tensors are.
@@ -72,9 +76,8 @@ impl Checkpoint {
 
     fn assemble(config: ConfigFile, shards: Shards, others: OtherFiles) -> Result<Self> {
         let ConfigFile { model: config, scheme } = config;
-        let places = place::check(&TensorTable::new(&config), scheme, &shards)?;
-        let files = shards.files.into_iter().map(|file| file.bytes).collect();
-        Ok(Self { config, scheme, files, places, others, origin: shards.origin })
+        let tensors = Tensors::find(&TensorTable::new(&config), scheme, shards)?;
+        Ok(Self { config, scheme, tensors, others })
     }
 
     /// The configuration.
@@ -89,7 +92,7 @@ impl Checkpoint {
 
     /// The folder, or words that stand for the embedded checkpoint.
     pub fn origin(&self) -> &Path {
-        &self.origin
+        self.tensors.origin()
     }
 
     /// The contents of `tokenizer.json`; `None` when there is no such file.
@@ -114,7 +117,7 @@ impl Checkpoint {
     /// # Panics
     /// When the table holds no tensor of that name: every name in it was found when the checkpoint was opened.
     pub fn tensor(&self, name: &str) -> WeightPart<'_> {
-        self.place(name).part(&self.files)
+        self.tensors.part(name)
     }
 
     /// Gives the memory of a tensor's pages back to the system, for when its numbers have been copied elsewhere.
@@ -123,15 +126,11 @@ impl Checkpoint {
     /// # Panics
     /// As [`Checkpoint::tensor`].
     pub fn release(&self, name: &str) {
-        self.place(name).release(&self.files);
+        self.tensors.release(name);
     }
 
     /// Bytes of all tensors that the configuration calls for: what a load has to get through.
     pub fn tensor_bytes(&self) -> u64 {
-        self.places.values().map(Place::bytes).sum()
-    }
-
-    fn place(&self, name: &str) -> &Place {
-        self.places.get(name).unwrap_or_else(|| panic!("{name} is not in the table of this configuration's tensors"))
+        self.tensors.bytes()
     }
 }

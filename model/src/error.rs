@@ -38,7 +38,7 @@ pub enum Error {
         expected: &'static str,
     },
     /// A folder without a file that a checkpoint must have.
-    #[error("{} holds no {missing}: give the folder of a T5Gemma checkpoint in the Hugging Face layout", folder.display())]
+    #[error("{} holds no {missing}: give the folder of a checkpoint in the Hugging Face layout", folder.display())]
     NotACheckpoint {
         /// The folder.
         folder: PathBuf,
@@ -64,12 +64,14 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// The checkpoint is of another model.
-    #[error("{} describes model_type {found:?}{}: only \"t5gemma\" checkpoints can be used", path.display(), describe_model_type(found))]
+    #[error("{} describes model_type {found:?}{}: only {expected:?} checkpoints can be used here", path.display(), describe_model_type(found))]
     ModelType {
         /// The configuration file.
         path: PathBuf,
         /// Its `model_type`.
         found: String,
+        /// The one that can be used.
+        expected: &'static str,
     },
     /// Configuration files with missing or unusable pieces, all of them.
     #[error("{} cannot be used:{}", path.display(), Listing(problems))]
@@ -138,6 +140,12 @@ pub enum Error {
         origin: PathBuf,
         /// In the checkpoint.
         scheme: Scheme,
+    },
+    /// Sources that cannot become an encoder-decoder, or not there, with every reason.
+    #[error("the sources cannot be adapted:{}", Listing(problems))]
+    Adaptation {
+        /// Every reason found.
+        problems: Vec<String>,
     },
     /// A folder to write to has files in it.
     #[error("{} is not empty: name a new folder", folder.display())]
@@ -300,6 +308,7 @@ impl<T: fmt::Display> fmt::Display for Listing<'_, T> {
 
 fn describe_model_type(found: &str) -> &'static str {
     match found {
+        "t5gemma" => " (an encoder-decoder)",
         "t5gemma2" => " (T5Gemma 2, whose attention is merged)",
         "gemma" | "gemma2" | "gemma3" | "gemma3_text" => " (a decoder-only Gemma)",
         "t5" | "mt5" | "umt5" => " (T5, another architecture)",

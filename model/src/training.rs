@@ -5,9 +5,11 @@
 
 pub mod error;
 pub mod example;
+pub mod network;
 pub mod ops;
 pub mod settings;
 
 pub use error::{Error, Result};
 pub use example::{Batch, Example};
+pub use network::{Architecture, Network, NetworkOptions};
 pub use settings::Settings;

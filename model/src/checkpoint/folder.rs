@@ -1,6 +1,6 @@
 //! The folder that a checkpoint lies in: which files it has, and which of them hold the tensors.
 //!
-//! Called by `checkpoint`. Reads only regular files inside the folder, and no more of them than their kind may hold.
+//! Called by the checkpoints of each architecture. Reads only regular files inside the folder, and no more of them than their kind may hold.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -12,11 +12,11 @@ use super::tensor_file::{StoredTensor, TensorFile};
 use crate::config::ConfigFile;
 use crate::error::{Error, Result};
 
-pub(super) const CONFIG: &str = "config.json";
-pub(super) const GENERATION_CONFIG: &str = "generation_config.json";
-pub(super) const TENSORS: &str = "model.safetensors";
+pub(crate) const CONFIG: &str = "config.json";
+pub(crate) const GENERATION_CONFIG: &str = "generation_config.json";
+pub(crate) const TENSORS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
-pub(super) const TOKENIZER: &str = "tokenizer.json";
+pub(crate) const TOKENIZER: &str = "tokenizer.json";
 
 /// Published configurations take some KiB, indexes some hundred, tokenizers up to 35 MB.
 const MAX_JSON_BYTES: u64 = 256 << 20;
@@ -46,9 +46,14 @@ impl Folder {
     }
 
     pub fn config(&self) -> Result<ConfigFile> {
+        let (path, config, generation) = self.config_texts()?;
+        ConfigFile::read(&path, &config, generation.as_deref())
+    }
+
+    /// Path and text of `config.json`, and the text of `generation_config.json` where there is one.
+    pub fn config_texts(&self) -> Result<(PathBuf, Vec<u8>, Option<Vec<u8>>)> {
         let config = self.read(CONFIG)?.ok_or_else(|| self.lacks(CONFIG))?;
-        let generation = self.read(GENERATION_CONFIG)?;
-        ConfigFile::read(&self.path.join(CONFIG), &config, generation.as_deref())
+        Ok((self.path.join(CONFIG), config, self.read(GENERATION_CONFIG)?))
     }
 
     /// Maps the file or files with the tensors; a single file wins over an index, as in transformers.

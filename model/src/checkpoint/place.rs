@@ -11,6 +11,7 @@ use kernels::{DType, Scheme, WeightPart};
 use safetensors::Dtype;
 
 use super::folder::Shards;
+use super::layout::TensorEntry;
 use super::mapped::Bytes;
 use super::table::{TableEntry, TensorTable};
 use crate::error::{Error, Result, TensorProblem};
@@ -67,16 +68,8 @@ impl Place {
     }
 }
 
-/// A tensor that stands for another one, or for part of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Piece {
-    pub name: String,
-    pub dtype: Dtype,
-    pub shape: Vec<usize>,
-}
-
 /// What a weight that is quantised to `scheme` is stored as: its integers, and their scales.
-pub(super) fn quantized_pieces(name: &str, shape: &[usize], scheme: Scheme) -> [Piece; 2] {
+pub(super) fn quantized_entries(name: &str, shape: &[usize], scheme: Scheme) -> [TensorEntry; 2] {
     let [rows, cols] = shape else { unreachable!("only matrices are quantised, {name} is none") };
     let (suffix, integers, scales) = match scheme {
         Scheme::Int8 => ("q8", (Dtype::I8, vec![*rows, *cols]), (Dtype::F32, vec![*rows])),
@@ -84,7 +77,7 @@ pub(super) fn quantized_pieces(name: &str, shape: &[usize], scheme: Scheme) -> [
             ("q4", (Dtype::U8, vec![*rows, cols.div_ceil(2)]), (Dtype::BF16, vec![*rows, cols.div_ceil(GROUP)]))
         }
     };
-    let piece = |suffix, (dtype, shape)| Piece { name: format!("{name}_{suffix}"), dtype, shape };
+    let piece = |suffix, (dtype, shape)| TensorEntry { name: format!("{name}_{suffix}"), dtype, shape };
     [piece(suffix, integers), piece("scale", scales)]
 }
 
@@ -128,7 +121,7 @@ fn find_quantized(
     scheme: Scheme,
     shards: &Shards,
 ) -> std::result::Result<Place, Vec<TensorProblem>> {
-    let found = quantized_pieces(&entry.name, &entry.shape, scheme).map(|piece| {
+    let found = quantized_entries(&entry.name, &entry.shape, scheme).map(|piece| {
         let (dtype, stretch) = find(&piece.name, &piece.shape, shards)?;
         if dtype == piece.dtype {
             return Ok(stretch);

@@ -3,7 +3,7 @@
 //! Read by `checkpoint` to check files and by whoever makes weights. A tensor that is not here is not read.
 
 use crate::arithmetic::Role;
-use crate::config::{ModelConfig, StackConfig};
+use crate::config::{DecoderConfig, ModelConfig, StackConfig};
 
 /// Names and shapes of all tensors of a configuration, in the order of the computation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,34 @@ impl TensorTable {
         table
     }
 
+    /// The tensors of a decoder-only Gemma 2, under their published names; the output table as above.
+    pub fn decoder_only(config: &DecoderConfig) -> Self {
+        let stack = &config.stack;
+        let hidden = stack.hidden;
+        let mut table = Self { tensors: Vec::new() };
+        table.add("model.embed_tokens.weight".to_owned(), Role::Table, &[stack.vocab, hidden]);
+        for layer in 0..stack.layers {
+            let layer = format!("model.layers.{layer}");
+            table.add_attention((&format!("{layer}.self_attn"), Role::SelfAttention), stack, hidden);
+            table.add_feed_forward(&layer, stack);
+            for norm in ["input", "post_attention", "pre_feedforward", "post_feedforward"] {
+                table.add(format!("{layer}.{norm}_layernorm.weight"), Role::Norm, &[hidden]);
+            }
+        }
+        table.add("model.norm.weight".to_owned(), Role::Norm, &[hidden]);
+        if !config.tie_word_embeddings {
+            table.add("lm_head.weight".to_owned(), Role::Table, &[stack.vocab, hidden]);
+        }
+        table
+    }
+
+    /// Tensors that are stored as they are, by name and shape.
+    pub(crate) fn listed(tensors: &[(String, Vec<usize>)]) -> Self {
+        let mut table = Self { tensors: Vec::new() };
+        tensors.iter().for_each(|(name, shape)| table.add(name.clone(), Role::Table, shape));
+        table
+    }
+
     /// Every name with its shape.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[usize])> {
         self.tensors.iter().map(|entry| (entry.name.as_str(), entry.shape.as_slice()))
@@ -55,9 +83,7 @@ impl TensorTable {
                 self.add_attention((&format!("{layer}.cross_attn"), Role::CrossAttention), stack, source_width);
                 self.add_norms(&layer, "cross_attn", hidden);
             }
-            self.add(format!("{layer}.mlp.gate_proj.weight"), Role::FeedForward, &[stack.intermediate, hidden]);
-            self.add(format!("{layer}.mlp.up_proj.weight"), Role::FeedForward, &[stack.intermediate, hidden]);
-            self.add(format!("{layer}.mlp.down_proj.weight"), Role::FeedForward, &[hidden, stack.intermediate]);
+            self.add_feed_forward(&layer, stack);
             self.add_norms(&layer, "feedforward", hidden);
         }
         self.add(format!("{prefix}.norm.weight"), Role::Norm, &[hidden]);
@@ -69,6 +95,13 @@ impl TensorTable {
         self.add(format!("{prefix}.k_proj.weight"), role, &[stack.kv_width(), source_width]);
         self.add(format!("{prefix}.v_proj.weight"), role, &[stack.kv_width(), source_width]);
         self.add(format!("{prefix}.o_proj.weight"), role, &[stack.hidden, stack.query_width()]);
+    }
+
+    fn add_feed_forward(&mut self, layer: &str, stack: &StackConfig) {
+        let (hidden, intermediate) = (stack.hidden, stack.intermediate);
+        self.add(format!("{layer}.mlp.gate_proj.weight"), Role::FeedForward, &[intermediate, hidden]);
+        self.add(format!("{layer}.mlp.up_proj.weight"), Role::FeedForward, &[intermediate, hidden]);
+        self.add(format!("{layer}.mlp.down_proj.weight"), Role::FeedForward, &[hidden, intermediate]);
     }
 
     fn add_norms(&mut self, layer: &str, part: &str, hidden: usize) {

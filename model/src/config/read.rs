@@ -4,28 +4,16 @@
 
 use std::path::Path;
 
-use serde_json::Value;
-
+use super::documents::{Documents, check_model_type};
 use super::fields::{Fields, Problems, brief};
-use super::{ConfigFile, LayerKind, ModelConfig, StackConfig, alternating, quantization};
+use super::stack::{check_storage_type, quiet_vocab, read_stack};
+use super::{CAUSAL_ENCODER, ConfigFile, ModelConfig, quantization};
 use crate::error::{Error, Result};
 
-/// Largest width, so that no product of sizes can overflow further on; the published models stay below 15,000.
-const MAX_WIDTH: usize = 1 << 18;
-/// Most layers of a stack.
-const MAX_LAYERS: usize = 1 << 12;
-/// Most tokens, of a vocabulary or of a sequence.
-const MAX_TOKENS: usize = 1 << 24;
-
 pub(super) fn read(path: &Path, config: &[u8], generation: Option<&[u8]>) -> Result<ConfigFile> {
-    let top = parse(path, config)?;
-    let generation = generation.map(|text| parse(&path.with_file_name("generation_config.json"), text)).transpose()?;
-    let top = Fields::document("", &top);
-    let generation =
-        generation.as_ref().map_or_else(Fields::absent, |value| Fields::document("generation_config", value));
-    if let Some(found) = top.get("model_type").and_then(Value::as_str).filter(|found| *found != "t5gemma") {
-        return Err(Error::ModelType { path: path.to_owned(), found: found.to_owned() });
-    }
+    let documents = Documents::parse(path, config, generation)?;
+    let (top, generation) = documents.fields();
+    documents.expect_model_type("t5gemma")?;
 
     let mut problems = Problems::default();
     let scheme = quantization::read(&top, &mut problems);
@@ -35,28 +23,23 @@ pub(super) fn read(path: &Path, config: &[u8], generation: Option<&[u8]>) -> Res
     }
 }
 
-fn parse(path: &Path, text: &[u8]) -> Result<Value> {
-    let object: serde_json::Map<String, Value> =
-        serde_json::from_slice(text).map_err(|source| Error::Json { path: path.to_owned(), source })?;
-    Ok(Value::Object(object))
-}
-
 /// `None` only when a problem was added.
 fn read_model(top: &Fields<'_>, generation: &Fields<'_>, problems: &mut Problems) -> Option<ModelConfig> {
-    if top.get("model_type").is_none() {
-        problems.add("model_type", "is missing");
-    }
-    top.text("model_type", problems);
+    check_model_type(top, problems);
     if top.flag("is_encoder_decoder", problems) == Some(false) {
         problems.add("is_encoder_decoder", "is false: an encoder alone cannot write a text");
     }
-    for field in ["dtype", "torch_dtype"] {
-        check_storage_type(top, field, problems);
-    }
+    check_storage_type(top, problems);
     let tied = top.flag("tie_word_embeddings", problems).unwrap_or(true);
 
     let encoder_fields = stack_fields(top, "encoder", problems);
     let decoder_fields = stack_fields(top, "decoder", problems);
+    if let Some(fields) = encoder_fields.as_ref()
+        && fields.flag(CAUSAL_ENCODER, problems) == Some(true)
+    {
+        let reason = "is true: an encoder that was trained to see earlier tokens only cannot be served";
+        problems.add(fields.name(CAUSAL_ENCODER), reason);
+    }
     let encoder = encoder_fields.as_ref().and_then(|fields| read_stack(fields, top, problems));
     let decoder = decoder_fields.as_ref().and_then(|fields| read_stack(fields, top, problems));
 
@@ -98,150 +81,6 @@ fn stack_fields<'a>(top: &Fields<'a>, stack: &str, problems: &mut Problems) -> O
     top.object(stack, problems)
 }
 
-fn read_stack(fields: &Fields<'_>, top: &Fields<'_>, problems: &mut Problems) -> Option<StackConfig> {
-    check_fixed_choices(fields, problems);
-    let hidden = fields.size("hidden_size", MAX_WIDTH, problems);
-    let intermediate = fields.size("intermediate_size", MAX_WIDTH, problems);
-    let layers = fields.size("num_hidden_layers", MAX_LAYERS, problems);
-    let heads = fields.size("num_attention_heads", MAX_LAYERS, problems);
-    let kv_heads = fields.size("num_key_value_heads", MAX_LAYERS, problems);
-    let head_dim = fields.size("head_dim", MAX_LAYERS, problems);
-    let max_positions = fields.size("max_position_embeddings", MAX_TOKENS, problems);
-    let writes_vocab = fields.get("vocab_size").is_some() || top.get("vocab_size").is_none();
-    let vocab = if writes_vocab { fields } else { top }.size("vocab_size", MAX_TOKENS, problems);
-    let query_pre_attn_scalar = fields.positive("query_pre_attn_scalar", problems);
-    let rms_norm_eps = fields.positive("rms_norm_eps", problems);
-    let rope_theta = read_rope(fields, problems);
-    let attn_softcap = read_softcap(fields, "attn_logit_softcapping", problems);
-    let final_softcap = read_softcap(fields, "final_logit_softcapping", problems);
-    let layer_kinds = layers.and_then(|layers| read_layer_kinds(fields, layers, problems));
-    let slides = layer_kinds.as_ref().is_none_or(|kinds| kinds.contains(&LayerKind::Sliding));
-    let sliding_window = match fields.get("sliding_window") {
-        None if !slides => max_positions,
-        _ => fields.size("sliding_window", MAX_TOKENS, problems),
-    };
-    check_heads(fields, &Heads { heads, kv_heads, head_dim }, problems);
-
-    Some(StackConfig {
-        hidden: hidden?,
-        intermediate: intermediate?,
-        layers: layers?,
-        heads: heads?,
-        kv_heads: kv_heads?,
-        head_dim: head_dim?,
-        query_pre_attn_scalar: query_pre_attn_scalar?,
-        rms_norm_eps: rms_norm_eps?,
-        rope_theta: rope_theta?,
-        attn_softcap,
-        final_softcap,
-        sliding_window: sliding_window?,
-        layer_kinds: layer_kinds?,
-        vocab: vocab?,
-        max_positions: max_positions?,
-    })
-}
-
-/// Choices that the architecture leaves open and every published checkpoint makes alike.
-fn check_fixed_choices(fields: &Fields<'_>, problems: &mut Problems) {
-    for field in ["hidden_activation", "hidden_act"] {
-        if let Some(found) = fields.text(field, problems).filter(|found| *found != "gelu_pytorch_tanh") {
-            problems.add(fields.name(field), format!("is {found:?}; only gelu_pytorch_tanh is supported"));
-        }
-    }
-    if fields.flag("attention_bias", problems) == Some(true) {
-        problems.add(fields.name("attention_bias"), "is true; biases are not supported");
-    }
-}
-
-struct Heads {
-    heads: Option<usize>,
-    kv_heads: Option<usize>,
-    head_dim: Option<usize>,
-}
-
-fn check_heads(fields: &Fields<'_>, heads: &Heads, problems: &mut Problems) {
-    if let (Some(heads), Some(kv_heads)) = (heads.heads, heads.kv_heads)
-        && heads % kv_heads != 0
-    {
-        let reason = format!("is {heads}, not a multiple of num_key_value_heads ({kv_heads})");
-        problems.add(fields.name("num_attention_heads"), reason);
-    }
-    if let Some(head_dim) = heads.head_dim.filter(|head_dim| head_dim % 2 != 0) {
-        problems.add(fields.name("head_dim"), format!("is {head_dim}; rotary positions need an even one"));
-    }
-    if let (Some(heads), Some(head_dim)) = (heads.heads, heads.head_dim)
-        && heads * head_dim > MAX_WIDTH
-    {
-        problems.add(fields.name("num_attention_heads"), format!("times head_dim is above {MAX_WIDTH}"));
-    }
-}
-
-/// The newer dialect's `rope_parameters` win over the older `rope_theta`.
-fn read_rope(fields: &Fields<'_>, problems: &mut Problems) -> Option<f32> {
-    for field in ["rope_parameters", "rope_scaling"] {
-        if fields.get(field).is_none() {
-            continue;
-        }
-        let rope = fields.object(field, problems)?;
-        for kind in ["rope_type", "type"] {
-            if let Some(found) = rope.text(kind, problems).filter(|found| *found != "default") {
-                problems.add(rope.name(kind), format!("is {found:?}; only \"default\" is supported"));
-            }
-        }
-        if rope.get("rope_theta").is_some() {
-            return rope.positive("rope_theta", problems);
-        }
-    }
-    if fields.get("rope_theta").is_none() && fields.get("rope_parameters").is_some() {
-        problems.add(fields.name("rope_parameters.rope_theta"), "is missing");
-        return None;
-    }
-    fields.positive("rope_theta", problems)
-}
-
-/// Null means no cap; an absent field would mean transformers' default, which a checkpoint must not lean on.
-fn read_softcap(fields: &Fields<'_>, field: &str, problems: &mut Problems) -> Option<f32> {
-    if !fields.is_written(field) {
-        problems.add(fields.name(field), "is missing (null means no softcap)");
-    }
-    fields.positive_if_any(field, problems)
-}
-
-fn read_layer_kinds(fields: &Fields<'_>, layers: usize, problems: &mut Problems) -> Option<Vec<LayerKind>> {
-    let Some(value) = fields.get("layer_types") else {
-        return Some(alternating(layers));
-    };
-    let Some(values) = value.as_array() else {
-        problems.add(fields.name("layer_types"), "is not a list");
-        return None;
-    };
-    if values.len() != layers {
-        let reason = format!("has {} entries for {layers} layers", values.len());
-        problems.add(fields.name("layer_types"), reason);
-        return None;
-    }
-    let mut kinds = Vec::with_capacity(layers);
-    for (layer, value) in values.iter().enumerate() {
-        match value.as_str() {
-            Some("sliding_attention") => kinds.push(LayerKind::Sliding),
-            Some("full_attention") => kinds.push(LayerKind::Full),
-            _ => {
-                let reason = format!("is {}, neither sliding_attention nor full_attention", brief(value));
-                problems.add(fields.name(&format!("layer_types[{layer}]")), reason);
-            }
-        }
-    }
-    (kinds.len() == layers).then_some(kinds)
-}
-
-/// float16 is only a way of storing: the arithmetic is float32 or bfloat16 whatever the file says.
-fn check_storage_type(top: &Fields<'_>, field: &str, problems: &mut Problems) {
-    let usable = ["float32", "bfloat16", "float16"];
-    if let Some(found) = top.text(field, problems).filter(|found| !usable.contains(found)) {
-        problems.add(top.name(field), format!("is {found:?}; usable are {}", usable.join(", ")));
-    }
-}
-
 /// What the two stacks must agree on.
 fn check_pair(top: &Fields<'_>, encoder: &Fields<'_>, decoder: &Fields<'_>, problems: &mut Problems) {
     let mut agree = |field: (&Fields<'_>, &str), other: (&Fields<'_>, &str)| {
@@ -254,9 +93,4 @@ fn check_pair(top: &Fields<'_>, encoder: &Fields<'_>, decoder: &Fields<'_>, prob
     agree((encoder, "vocab_size"), (decoder, "vocab_size"));
     agree((top, "vocab_size"), (decoder, "vocab_size"));
     agree((decoder, "cross_attention_hidden_size"), (encoder, "hidden_size"));
-}
-
-/// The vocabulary as far as it is known, without reporting it a second time.
-fn quiet_vocab(fields: &Fields<'_>, top: &Fields<'_>) -> Option<usize> {
-    fields.get("vocab_size").or_else(|| top.get("vocab_size"))?.as_u64().and_then(|vocab| usize::try_from(vocab).ok())
 }

@@ -43,4 +43,12 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A row that the network cannot read.
+    #[error("row {row} of the batch cannot be used: {problem}")]
+    Example {
+        /// Its number in the batch, from 0.
+        row: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
 }
