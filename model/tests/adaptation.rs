@@ -319,7 +319,7 @@ fn adapted_checkpoints_load_in_transformers_and_compute_as_here() {
         let answer = &answers[folder.path().to_str().unwrap()];
         assert_eq!(answer.architecture, "T5GemmaForConditionalGeneration");
         assert_eq!(answer.parameters, checkpoint.config().parameters());
-        assert_eq!(logits.len(), answer.logits.iter().map(Vec::len).sum());
+        assert_eq!(logits.len(), answer.logits.iter().map(Vec::len).sum::<usize>());
         for (own, theirs) in logits.iter().zip(answer.logits.iter().flatten()) {
             assert!((own - theirs).abs() <= 1e-3, "{own} here, {theirs} in transformers");
         }
