@@ -73,6 +73,12 @@ fn models_that_do_not_fit_the_objective_are_refused() {
 }
 
 #[test]
+fn early_stopping_without_anything_to_look_at_is_refused() {
+    let error = Trial::with(&[("validation.patience", json!(2))]).error();
+    assert!(error.contains("validation.patience needs data.valid"), "{error}");
+}
+
+#[test]
 fn a_teacher_of_another_vocabulary_is_refused() {
     let teacher = Trial::new();
     teacher.finish();
