@@ -2,6 +2,7 @@
 //!
 //! Called by `server`. Knows no HTTP, queue or async runtime.
 
+pub mod adaptation;
 mod arithmetic;
 pub mod checkpoint;
 pub mod config;
@@ -13,6 +14,7 @@ pub mod detokenizer;
 mod encoder;
 pub mod error;
 mod logits;
+mod normal;
 mod pieces;
 mod random;
 pub mod shapes;
@@ -22,6 +24,7 @@ pub mod training;
 mod weights;
 mod workspace;
 
+pub use adaptation::{AdaptRequest, Adaptation};
 pub use arithmetic::{Arithmetic, scheme_name};
 pub use checkpoint::{Checkpoint, DecoderCheckpoint, TensorTable, quantize};
 pub use config::{DecoderConfig, LayerKind, ModelConfig, StackConfig};

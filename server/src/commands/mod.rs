@@ -2,11 +2,13 @@
 //!
 //! Called by `main` with checked settings; everything they need is in the rest of the library.
 
+mod adapt;
 mod bench;
 mod generate;
 mod quantize;
 mod serve;
 
+pub use adapt::adapt;
 pub use bench::bench;
 pub use generate::generate;
 pub use quantize::quantize;
