@@ -4,6 +4,8 @@
 //! the arithmetic is the backend's. Whoever writes a checkpoint does it through `writer` and `layout`.
 
 mod decoder_only;
+mod files;
+pub(crate) mod float_file;
 pub(crate) mod folder;
 pub(crate) mod layout;
 pub(crate) mod mapped;
@@ -28,6 +30,7 @@ use tensor_file::TensorFile;
 use tensors::Tensors;
 
 pub use decoder_only::DecoderCheckpoint;
+pub(crate) use files::CheckpointFiles;
 pub use quantize::quantize;
 pub use table::TensorTable;
 

@@ -22,6 +22,8 @@ pub use decoder_only::DecoderConfig;
 pub(crate) const CROSS_ATTENTION_FIELD: &str = "encdec_cross_attention";
 /// The field's value for weights drawn at random.
 pub(crate) const CROSS_ATTENTION_RANDOM: &str = "random";
+/// Field of the encoder's configuration that marks one trained with a causal mask; no other program knows it.
+pub(crate) const CAUSAL_ENCODER: &str = "encdec_causal";
 
 /// A whole encoder-decoder.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,6 +7,8 @@ mod file;
 
 use std::sync::Arc;
 
+use xxhash_rust::xxh3::xxh3_128;
+
 use crate::detokenizer::Detokenizer;
 use crate::error::{Error, Result};
 use file::TokenizerFile;
@@ -23,6 +25,7 @@ pub struct Tokenizer {
     pieces: Arc<Pieces>,
     vocab_size: usize,
     longest_piece_bytes: Option<usize>,
+    fingerprint: u128,
 }
 
 /// In what two tokenizer files give other ids to a text, in words; nothing when they do not. How a file writes its merges,
@@ -43,6 +46,7 @@ impl Tokenizer {
         let longest_piece_bytes = parts.longest_piece_bytes();
         Ok(Self {
             longest_piece_bytes,
+            fingerprint: xxh3_128(json),
             vocab_size: parts.library.get_vocab_size(true),
             library: parts.library,
             before: parts.before,
@@ -66,6 +70,21 @@ impl Tokenizer {
             return Ok(ids.to_vec());
         }
         Ok([&self.before, ids, &self.after].concat())
+    }
+
+    /// The ids that [`Self::encode`] puts before and after a text when asked for special tokens.
+    pub fn around(&self) -> (&[u32], &[u32]) {
+        (&self.before, &self.after)
+    }
+
+    /// The id of a piece, written as in the file.
+    pub fn id_of(&self, piece: &str) -> Option<u32> {
+        self.library.token_to_id(piece)
+    }
+
+    /// Another number for every other file; what was tokenised is known by it.
+    pub fn fingerprint(&self) -> u128 {
+        self.fingerprint
     }
 
     /// The text of a whole sequence, special tokens left out; what a [`Detokenizer`] gives piece by piece.

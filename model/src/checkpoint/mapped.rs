@@ -1,6 +1,6 @@
 //! Bytes of a file, mapped into memory, and how to give their pages back. The only unsafe code of this crate.
 //!
-//! Used by `checkpoint`. It knows nothing of what the bytes mean.
+//! Used by `checkpoint` and by the token cache of training. It knows nothing of what the bytes mean.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 
 /// Bytes of a file, wherever they are.
 #[derive(Debug)]
-pub(super) enum Bytes {
+pub(crate) enum Bytes {
     /// Part of the program.
     Embedded(&'static [u8]),
     /// Mapped; always whole.

@@ -54,6 +54,13 @@ impl TensorTable {
         table
     }
 
+    /// Tensors that are stored as they are, by name and shape.
+    pub(crate) fn listed(tensors: &[(String, Vec<usize>)]) -> Self {
+        let mut table = Self { tensors: Vec::new() };
+        tensors.iter().for_each(|(name, shape)| table.add(name.clone(), Role::Table, shape));
+        table
+    }
+
     /// Every name with its shape.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[usize])> {
         self.tensors.iter().map(|entry| (entry.name.as_str(), entry.shape.as_slice()))

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::documents::{Documents, check_model_type};
 use super::fields::{Fields, Problems, brief};
 use super::stack::{check_storage_type, quiet_vocab, read_stack};
-use super::{ConfigFile, ModelConfig, quantization};
+use super::{CAUSAL_ENCODER, ConfigFile, ModelConfig, quantization};
 use crate::error::{Error, Result};
 
 pub(super) fn read(path: &Path, config: &[u8], generation: Option<&[u8]>) -> Result<ConfigFile> {
@@ -34,6 +34,12 @@ fn read_model(top: &Fields<'_>, generation: &Fields<'_>, problems: &mut Problems
 
     let encoder_fields = stack_fields(top, "encoder", problems);
     let decoder_fields = stack_fields(top, "decoder", problems);
+    if let Some(fields) = encoder_fields.as_ref()
+        && fields.flag(CAUSAL_ENCODER, problems) == Some(true)
+    {
+        let reason = "is true: an encoder that was trained to see earlier tokens only cannot be served";
+        problems.add(fields.name(CAUSAL_ENCODER), reason);
+    }
     let encoder = encoder_fields.as_ref().and_then(|fields| read_stack(fields, top, problems));
     let decoder = decoder_fields.as_ref().and_then(|fields| read_stack(fields, top, problems));
 

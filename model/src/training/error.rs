@@ -43,4 +43,85 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// The loss or the gradient is no number any more.
+    #[error(
+        "step {step}: the {what} is not a finite number; nothing of this step is kept, the last checkpoint is as it was: lower the learning rate, clip more (optimizer.clip_norm), or look at the rows of this step"
+    )]
+    NotFinite {
+        /// The step, from 1.
+        step: u64,
+        /// `loss` or `gradient`.
+        what: &'static str,
+    },
+    /// The run in the folder is another one.
+    #[error("the run in {} was begun with other settings: restore them, or give another `out`{}", out.display(), differences.iter().map(|difference| format!("\n  {difference}")).collect::<String>())]
+    SettingsChanged {
+        /// Folder of the run.
+        out: PathBuf,
+        /// Every key that differs, with both values.
+        differences: Vec<String>,
+    },
+    /// A file of a saved run that is not what was written.
+    #[error("{} is damaged ({problem}): remove the folder it is in to go on from the checkpoint before it", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Another process trains in the same folder.
+    #[error("{} is in use by another run: wait for it, or give another `out`", out.display())]
+    InUse {
+        /// Folder of the run.
+        out: PathBuf,
+    },
+    /// The program cannot compute on a GPU.
+    #[error("device = \"cuda\" needs a program built with the feature `train-cuda`")]
+    NoCuda,
+    /// A row that the network cannot read.
+    #[error("row {row} of the batch cannot be used: {problem}")]
+    Example {
+        /// Its number in the batch, from 0.
+        row: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The system gives no threads.
+    #[error("cannot start the threads of the computation: {reason}")]
+    Threads {
+        /// Its answer.
+        reason: String,
+    },
+    /// Files without a single row that can be used.
+    #[error(
+        "no row can be used of {}{}",
+        files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", "),
+        if *skipped > 0 { format!(": all {skipped} were left out") } else { String::new() }
+    )]
+    NoRows {
+        /// The files.
+        files: Vec<PathBuf>,
+        /// Malformed rows.
+        skipped: u64,
+    },
+    /// Packed texts that do not fill one row.
+    #[error("the texts have {tokens} tokens together, fewer than one packed row: max_text_tokens is {row_tokens}")]
+    TooLittleText {
+        /// Tokens of all texts, with the end tokens between them.
+        tokens: u64,
+        /// Tokens of a row.
+        row_tokens: usize,
+    },
+    /// A place in the data that does not exist.
+    #[error(
+        "epoch {epoch} has {batches} batches, so there is none after {batch}: the data is not what this run began with"
+    )]
+    Position {
+        /// The epoch.
+        epoch: u64,
+        /// The batch, from 0.
+        batch: u64,
+        /// How many there are.
+        batches: u64,
+    },
 }

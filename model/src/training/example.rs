@@ -24,11 +24,16 @@ pub enum Example {
 }
 
 impl Example {
+    /// The source.
+    pub fn source(&self) -> &[u32] {
+        match self {
+            Self::Pair { source, .. } | Self::Labelled { source, .. } => source,
+        }
+    }
+
     /// Tokens of the source.
     pub fn source_len(&self) -> usize {
-        match self {
-            Self::Pair { source, .. } | Self::Labelled { source, .. } => source.len(),
-        }
+        self.source().len()
     }
 
     /// Tokens with a loss: those of the target, or the one label.

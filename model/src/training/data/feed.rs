@@ -1,0 +1,176 @@
+//! Batches of examples by their position: what the training run asks for, step after step.
+//!
+//! Examples are made when they are asked for. A batch follows from data, recipe, settings, seed and position alone,
+//! so that a resumed run sees what an unbroken one would have seen.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::data_set::DataSet;
+use super::order::Batches;
+use super::packed::Packed;
+use super::raw_row::RowKind;
+use crate::training::error::{Error, Result};
+use crate::training::example::{Batch, Example};
+use crate::training::objective::{DrawKey, Recipe, Text};
+use crate::training::settings::{DataSettings, Packing};
+
+/// Validation denoises every row the same way in every run, so that runs can be compared.
+const VALIDATION_SEED: u64 = 0;
+
+/// A place in the sequence of batches.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Position {
+    /// Passes over the data that are done.
+    pub epoch: u64,
+    /// Batches of this pass that are done.
+    pub batch: u64,
+}
+
+/// How rows are grouped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchSettings {
+    /// Tokens of a batch at most; one row may be more.
+    pub batch_tokens: usize,
+    /// How texts become rows.
+    pub packing: Packing,
+    /// Tokens of a text's row at most, and of a packed one exactly.
+    pub max_text_tokens: usize,
+}
+
+/// Batches of examples.
+#[derive(Debug)]
+pub struct Feed {
+    data: DataSet,
+    recipe: Arc<Recipe>,
+    how: BatchSettings,
+    seed: u64,
+    /// The epoch that was last asked for.
+    epoch: Option<(u64, Epoch)>,
+}
+
+/// The order of one epoch.
+#[derive(Debug)]
+struct Epoch {
+    batches: Batches,
+    packed: Option<Packed>,
+}
+
+impl From<&DataSettings> for BatchSettings {
+    fn from(settings: &DataSettings) -> Self {
+        let DataSettings { batch_tokens, packing, max_text_tokens, .. } = *settings;
+        Self { batch_tokens, packing, max_text_tokens }
+    }
+}
+
+impl Feed {
+    /// A feed of rows of the recipe's kind.
+    ///
+    /// # Errors
+    /// [`Error::TooLittleText`] when packed texts do not fill one row.
+    pub fn new(data: DataSet, recipe: Arc<Recipe>, how: BatchSettings, seed: u64) -> Result<Self> {
+        let feed = Self { data, recipe, how, seed, epoch: None };
+        if let Some(packed) = feed.packed(None).filter(|packed| packed.stretches() == 0) {
+            return Err(Error::TooLittleText { tokens: packed.tokens(), row_tokens: how.max_text_tokens });
+        }
+        Ok(feed)
+    }
+
+    /// The rows.
+    pub fn data(&self) -> &DataSet {
+        &self.data
+    }
+
+    /// The batch at a position, and the position after it.
+    ///
+    /// # Errors
+    /// [`Error::Position`] when there is none: the data is not what the position was made for.
+    pub fn batch(&mut self, position: Position) -> Result<(Batch, Position)> {
+        let Position { epoch: number, batch } = position;
+        let (feed, epoch) = self.at(number);
+        let batches = epoch.batches.len() as u64;
+        let items = usize::try_from(batch).ok().and_then(|batch| epoch.batches.get(batch));
+        let items = items.ok_or(Error::Position { epoch: number, batch, batches })?;
+        let made = feed.make(items, epoch.packed.as_ref(), (feed.seed, number));
+        let is_last = batch + 1 == batches;
+        let next =
+            if is_last { Position { epoch: number + 1, batch: 0 } } else { Position { batch: batch + 1, ..position } };
+        Ok((made, next))
+    }
+
+    /// How many batches an epoch has.
+    pub fn epoch_batches(&mut self, epoch: u64) -> u64 {
+        self.at(epoch).1.batches.len() as u64
+    }
+
+    /// The first `rows` rows (0 takes all) in the files' order, in batches; the same in every run.
+    pub fn validation_batches(&self, rows: usize) -> Vec<Batch> {
+        let packed = self.packed(None);
+        let all = packed.as_ref().map_or_else(|| self.data.rows(), Packed::stretches);
+        let count = if rows == 0 { all } else { rows.min(all) };
+        let key = (VALIDATION_SEED, 0);
+        let batches = Batches::in_order(count, self.how.batch_tokens, |item| self.size(item, packed.is_some(), key));
+        let items = (0..batches.len()).filter_map(|batch| batches.get(batch));
+        items.map(|items| self.make(items, packed.as_ref(), key)).collect()
+    }
+
+    /// Makes sure that an epoch's order is at hand.
+    fn at(&mut self, number: u64) -> (&Self, &Epoch) {
+        if self.epoch.as_ref().is_none_or(|(at_hand, _)| *at_hand != number) {
+            self.epoch = None;
+            self.epoch = Some((number, self.plan(number)));
+        }
+        let feed = &*self;
+        let (_, epoch) = feed.epoch.as_ref().expect("it was put there above");
+        (feed, epoch)
+    }
+
+    fn plan(&self, number: u64) -> Epoch {
+        let key = (self.seed, number);
+        let packed = self.packed(Some(key));
+        let count = packed.as_ref().map_or_else(|| self.data.rows(), Packed::stretches);
+        let size = |item| self.size(item, packed.is_some(), key);
+        Epoch { batches: Batches::shuffled(count, self.how.batch_tokens, key, size), packed }
+    }
+
+    /// The sequence of texts, when there is to be one.
+    fn packed(&self, order: Option<(u64, u64)>) -> Option<Packed> {
+        let is_packed = self.data.kind() == RowKind::Text && self.how.packing == Packing::Packed;
+        is_packed.then(|| Packed::new(&self.data, order, self.recipe.end_token(), self.how.max_text_tokens))
+    }
+
+    fn size(&self, item: usize, is_packed: bool, (seed, epoch): (u64, u64)) -> usize {
+        let key = DrawKey { seed, epoch, index: item as u64 };
+        let most = self.how.max_text_tokens;
+        match self.data.kind() {
+            RowKind::Text if is_packed => self.recipe.text_size(most, false, key),
+            RowKind::Text => {
+                let len = self.data.source_len(item);
+                self.recipe.text_size(len.min(most), len <= most, key)
+            }
+            RowKind::Pair | RowKind::Labelled => self.recipe.size(self.data.row(item)),
+        }
+    }
+
+    fn make(&self, items: &[usize], packed: Option<&Packed>, (seed, epoch): (u64, u64)) -> Batch {
+        let example = |&item: &usize| -> Example {
+            if self.data.kind() != RowKind::Text {
+                return self.recipe.example(self.data.row(item));
+            }
+            let text = packed.map_or_else(
+                || self.text(item),
+                |packed| Text { ids: packed.stretch(&self.data, item), is_whole: false },
+            );
+            self.recipe.text_example(&text, DrawKey { seed, epoch, index: item as u64 })
+        };
+        Batch { examples: items.iter().map(example).collect() }
+    }
+
+    /// A text that is a row of its own. Cut short it has no end.
+    fn text(&self, item: usize) -> Text {
+        let ids = self.data.row(item).source;
+        let len = ids.len().min(self.how.max_text_tokens);
+        Text { ids: ids.slice(0..len).to_vec(), is_whole: len == ids.len() }
+    }
+}

@@ -1,0 +1,92 @@
+//! Which items make up which batch of an epoch: shuffled, then items of similar size together, then batches shuffled.
+//!
+//! Planned by `feed` from sizes alone; items are rows, or stretches of packed texts.
+
+use crate::training::draws::{Draws, Purpose};
+
+/// Batches among whose items those of similar size are put together: enough that a batch's items hardly differ, few
+/// enough that an epoch stays shuffled.
+const WINDOW_BATCHES: usize = 64;
+
+/// The batches of one epoch.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Batches {
+    items: Vec<usize>,
+    /// For each batch, in order, where it begins and ends in `items`.
+    spans: Vec<(usize, usize)>,
+}
+
+impl Batches {
+    /// Batches of `count` items in the order of an epoch.
+    pub fn shuffled(
+        count: usize,
+        batch_tokens: usize,
+        (seed, epoch): (u64, u64),
+        size: impl Fn(usize) -> usize,
+    ) -> Self {
+        let mut items: Vec<usize> = (0..count).collect();
+        Draws::new(seed, Purpose::RowOrder, epoch, 0).shuffle(&mut items);
+        let mut spans = Vec::new();
+        let mut start = 0;
+        while start < count {
+            let sizes: Vec<usize> = within(&items[start..], batch_tokens.saturating_mul(WINDOW_BATCHES), &size);
+            let window = &mut items[start..start + sizes.len()];
+            let mut sized: Vec<(usize, usize)> = sizes.into_iter().zip(window.iter().copied()).collect();
+            // Stable: what is of one size stays shuffled.
+            sized.sort_by_key(|&(size, _)| size);
+            window.iter_mut().zip(&sized).for_each(|(item, &(_, sorted))| *item = sorted);
+            let cuts = cut(&sized.iter().map(|&(size, _)| size).collect::<Vec<_>>(), batch_tokens);
+            spans.extend(cuts.into_iter().map(|(from, to)| (start + from, start + to)));
+            start += sized.len();
+        }
+        Draws::new(seed, Purpose::BatchOrder, epoch, 0).shuffle(&mut spans);
+        Self { items, spans }
+    }
+
+    /// Batches of the first `count` items as they stand.
+    pub fn in_order(count: usize, batch_tokens: usize, size: impl Fn(usize) -> usize) -> Self {
+        let sizes: Vec<usize> = (0..count).map(size).collect();
+        Self { items: (0..count).collect(), spans: cut(&sizes, batch_tokens) }
+    }
+
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// The items of a batch, if there is such a batch.
+    pub fn get(&self, batch: usize) -> Option<&[usize]> {
+        self.spans.get(batch).map(|&(start, end)| &self.items[start..end])
+    }
+}
+
+/// Sizes of the first items that have `tokens` together, at least one item.
+fn within(items: &[usize], tokens: usize, size: &impl Fn(usize) -> usize) -> Vec<usize> {
+    let mut total: usize = 0;
+    let mut sizes = Vec::new();
+    for &item in items {
+        let own = size(item);
+        total = total.saturating_add(own);
+        if total > tokens && !sizes.is_empty() {
+            break;
+        }
+        sizes.push(own);
+    }
+    sizes
+}
+
+/// Cuts a sequence of sizes so that no part has more than `tokens`, but for an item that has more alone.
+fn cut(sizes: &[usize], tokens: usize) -> Vec<(usize, usize)> {
+    let mut cuts = Vec::new();
+    let (mut start, mut total) = (0, 0);
+    for (index, &size) in sizes.iter().enumerate() {
+        if index > start && total + size > tokens {
+            cuts.push((start, index));
+            (start, total) = (index, 0);
+        }
+        total += size;
+    }
+    if start < sizes.len() {
+        cuts.push((start, sizes.len()));
+    }
+    cuts
+}

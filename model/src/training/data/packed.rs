@@ -1,0 +1,62 @@
+//! Texts one after another, an end token after each, cut into stretches of equal length.
+//!
+//! Made by `feed` for each epoch, from that epoch's order of texts. Holds where texts end, not their tokens.
+
+use super::data_set::DataSet;
+use crate::training::draws::{Draws, Purpose};
+
+/// One epoch's sequence of texts.
+#[derive(Debug)]
+pub(super) struct Packed {
+    texts: Vec<usize>,
+    /// Where each text, with its end token, ends in the sequence.
+    ends: Vec<u64>,
+    end_token: u32,
+    stretch_tokens: usize,
+}
+
+impl Packed {
+    /// The texts in the order of an epoch, or as they stand in the files.
+    pub fn new(data: &DataSet, order: Option<(u64, u64)>, end_token: u32, stretch_tokens: usize) -> Self {
+        let mut texts: Vec<usize> = (0..data.rows()).collect();
+        if let Some((seed, epoch)) = order {
+            Draws::new(seed, Purpose::RowOrder, epoch, 1).shuffle(&mut texts);
+        }
+        let mut end = 0;
+        let ends = texts.iter().map(|&text| {
+            end += data.source_len(text) as u64 + 1;
+            end
+        });
+        let ends = ends.collect();
+        Self { ends, texts, end_token, stretch_tokens }
+    }
+
+    /// Tokens of all texts with their end tokens.
+    pub fn tokens(&self) -> u64 {
+        self.ends.last().copied().unwrap_or(0)
+    }
+
+    /// Stretches of full length; what is left at the end of an epoch is left out.
+    pub fn stretches(&self) -> usize {
+        (self.tokens() / self.stretch_tokens as u64) as usize
+    }
+
+    /// The tokens of a stretch.
+    pub fn stretch(&self, data: &DataSet, index: usize) -> Vec<u32> {
+        let mut at = index as u64 * self.stretch_tokens as u64;
+        let mut ids = Vec::with_capacity(self.stretch_tokens);
+        let mut text = self.ends.partition_point(|&end| end <= at);
+        while ids.len() < self.stretch_tokens {
+            let row = data.row(self.texts[text]).source;
+            let from = row.len() + 1 - (self.ends[text] - at) as usize;
+            let to = row.len().min(from + self.stretch_tokens - ids.len());
+            ids.extend(row.slice(from..to).iter());
+            if to == row.len() && ids.len() < self.stretch_tokens {
+                ids.push(self.end_token);
+            }
+            at = self.ends[text];
+            text += 1;
+        }
+        ids
+    }
+}

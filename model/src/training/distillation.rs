@@ -1,0 +1,48 @@
+//! The teacher of a run: opened, and refused when it speaks of other tokens.
+//!
+//! Called by `run`. What is learned of it is the network's loss.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::error::{Error, Result};
+use super::network::{Architecture, Network, NetworkOptions};
+use super::published::Companions;
+use super::settings::Distillation;
+
+/// Opens a teacher for a student.
+///
+/// # Errors
+/// When it cannot be opened, writes no texts, or has another vocabulary.
+pub fn open(
+    settings: &Distillation,
+    student: &Network,
+    tokenizer: Option<&[u8]>,
+    options: &NetworkOptions,
+) -> Result<Network> {
+    let options = NetworkOptions { encoder_causal: false, activation_checkpointing: false, ..options.clone() };
+    let teacher = Network::open(&settings.teacher, &options)?;
+    let mut problems = Vec::new();
+    if !matches!(teacher.architecture(), Architecture::EncoderDecoder | Architecture::DecoderOnly) {
+        problems.push("distillation.teacher is a classifier: it has no distribution of the next token".to_owned());
+    }
+    if teacher.vocab() != student.vocab() {
+        let (own, other) = (student.vocab(), teacher.vocab());
+        problems.push(format!("distillation.teacher has a vocabulary of {other} tokens, the model one of {own}"));
+    } else if !same_pieces(tokenizer, &settings.teacher)? {
+        problems.push("distillation.teacher has a tokenizer with other pieces than the model's".to_owned());
+    }
+    if problems.is_empty() { Ok(teacher) } else { Err(Error::Settings { problems }) }
+}
+
+/// Whether two `tokenizer.json` give the same ids to the same pieces; where one is missing, nothing says otherwise.
+fn same_pieces(tokenizer: Option<&[u8]>, teacher: &Path) -> Result<bool> {
+    let companions = Companions::of(teacher)?;
+    let (Some(own), Some(others)) = (tokenizer, companions.get("tokenizer.json")) else { return Ok(true) };
+    let pieces = |text: &[u8]| {
+        let file: Value = serde_json::from_slice(text).ok()?;
+        file.pointer("/model/vocab").cloned()
+    };
+    Ok(own == others || pieces(own) == pieces(others))
+}

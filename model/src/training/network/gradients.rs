@@ -1,0 +1,197 @@
+//! Gradients of a batch's loss, with all activations kept or with each layer computed a second time.
+//!
+//! Called by the training run. The library seeds a backward pass with ones, so that a segment of the network is
+//! differentiated through `(output * incoming).sum()`.
+
+use std::collections::BTreeMap;
+
+use candle_core::backprop::GradStore;
+use candle_core::{Tensor, Var};
+
+use super::Network;
+use super::loss::{LossOptions, LossSums};
+use super::pass::{Pass, Source};
+use super::rows::{Ragged, Rows};
+use super::weights::Stack;
+use crate::training::{Batch, Result};
+
+/// Of each trained parameter, under its name; float32.
+pub type Gradients = BTreeMap<String, Tensor>;
+
+impl Network {
+    /// The loss of a batch, and the gradients of its sum times `scale`.
+    ///
+    /// # Errors
+    /// As [`Network::loss`].
+    pub fn gradients(&self, batch: &Batch, how: &LossOptions<'_>, scale: f64) -> Result<(LossSums, Gradients)> {
+        if self.options.activation_checkpointing {
+            return self.recomputed_gradients(batch, how, scale);
+        }
+        let loss = self.loss(batch, how)?;
+        let mut sums = GradientSums { network: self, sums: Gradients::new() };
+        sums.add(&mut loss.sum.affine(scale, 0.0)?.backward()?)?;
+        Ok((loss.sums()?, sums.sums))
+    }
+
+    /// Runs without a graph and keeps only what enters each layer; then goes back, layer after layer, each with a graph
+    /// of its own.
+    fn recomputed_gradients(&self, batch: &Batch, how: &LossOptions<'_>, scale: f64) -> Result<(LossSums, Gradients)> {
+        let rows = Rows::new(self, batch)?;
+        let taught = self.taught(batch, how)?;
+        let recomputation = Recomputation {
+            network: self,
+            rehearsal: Pass::rehearsal(self, how.dropout),
+            pass: Pass::training(self, how.dropout),
+        };
+        let encoded = recomputation.encode(&rows)?;
+        let source = encoded.as_ref().map(|encoded| encoded.source());
+        let mut trace = recomputation.trace(&self.main, &rows.input, source.as_ref())?;
+
+        let mut sums = GradientSums { network: self, sums: Gradients::new() };
+        let top = Var::from_tensor(&trace.output)?;
+        let states = self.picked_states(&recomputation.pass, &top, &rows)?;
+        let loss = self.loss_of_states(&recomputation.pass, &states, &rows.labels, taught, how.z_loss)?;
+        let figures = loss.sums()?;
+        let mut store = loss.sum.affine(scale, 0.0)?.backward()?;
+        drop((loss, states));
+        sums.add(&mut store)?;
+        let incoming = taken(&mut store, &top)?;
+
+        recomputation.retrace(&self.main, &rows.input, &mut trace, source.as_ref(), incoming, &mut sums)?;
+        if let (Some(mut encoded), Some(incoming)) = (encoded, trace.source_gradient) {
+            recomputation.retrace_encoder(&mut encoded, incoming, &mut sums)?;
+        }
+        Ok((figures, sums.sums))
+    }
+}
+
+/// Both passes of a computation that is done twice.
+struct Recomputation<'a> {
+    network: &'a Network,
+    rehearsal: Pass<'a>,
+    pass: Pass<'a>,
+}
+
+/// What a stack's forward pass leaves behind.
+struct Trace {
+    /// What entered each layer.
+    inputs: Vec<Tensor>,
+    /// What left the last one.
+    output: Tensor,
+    /// Of the encoder's states, once the decoder's layers have been gone back through.
+    source_gradient: Option<Tensor>,
+}
+
+/// An encoder that has run, and the states as a variable that the decoder's layers share.
+struct Encoded<'a> {
+    stack: &'a Stack,
+    rows: &'a Ragged,
+    trace: Trace,
+    states: Var,
+}
+
+impl Encoded<'_> {
+    fn source(&self) -> Source<'_> {
+        Source { states: self.states.as_tensor().clone(), lengths: &self.rows.lengths }
+    }
+}
+
+impl<'a> Recomputation<'a> {
+    fn encode<'r>(&self, rows: &'r Rows) -> Result<Option<Encoded<'r>>>
+    where
+        'a: 'r,
+    {
+        let (Some(stack), Some(sources)) = (&self.network.encoder, &rows.sources) else { return Ok(None) };
+        let trace = self.trace(stack, sources, None)?;
+        let states = Var::from_tensor(&self.rehearsal.finish(stack, &trace.output)?)?;
+        Ok(Some(Encoded { stack, rows: sources, trace, states }))
+    }
+
+    fn trace(&self, stack: &Stack, rows: &Ragged, source: Option<&Source<'_>>) -> Result<Trace> {
+        let source = source.map(|own| Source { states: own.states.detach(), lengths: own.lengths });
+        let mut x = self.rehearsal.embed(stack, &rows.ids)?;
+        let mut inputs = Vec::with_capacity(stack.layers.len());
+        for index in 0..stack.layers.len() {
+            let next = self.rehearsal.layer(stack, index, &x, &rows.lengths, source.as_ref())?;
+            inputs.push(std::mem::replace(&mut x, next));
+        }
+        Ok(Trace { inputs, output: x, source_gradient: None })
+    }
+
+    /// Goes back through the layers and the embedding. `incoming` is the gradient of the last layer's output.
+    fn retrace(
+        &self,
+        stack: &Stack,
+        rows: &Ragged,
+        trace: &mut Trace,
+        source: Option<&Source<'_>>,
+        mut incoming: Tensor,
+        sums: &mut GradientSums<'_>,
+    ) -> Result<()> {
+        while let Some(input) = trace.inputs.pop() {
+            let x = Var::from_tensor(&input)?;
+            let output = self.pass.layer(stack, trace.inputs.len(), &x, &rows.lengths, source)?;
+            let mut store = (output * incoming)?.sum_all()?.backward()?;
+            sums.add(&mut store)?;
+            incoming = taken(&mut store, &x)?;
+            if let Some(of_source) = source.and_then(|source| store.remove(&source.states)) {
+                trace.source_gradient = Some(match trace.source_gradient.take() {
+                    Some(sum) => (sum + of_source)?,
+                    None => of_source,
+                });
+            }
+        }
+        if self.network.is_trained(&stack.embed) {
+            let embedded = self.pass.embed(stack, &rows.ids)?;
+            sums.add(&mut (embedded * incoming)?.sum_all()?.backward()?)?;
+        }
+        Ok(())
+    }
+
+    fn retrace_encoder(&self, encoded: &mut Encoded<'_>, incoming: Tensor, sums: &mut GradientSums<'_>) -> Result<()> {
+        let Encoded { stack, rows, trace, .. } = encoded;
+        let is_trained = stack.parameters().chain([&stack.norm]).any(|parameter| self.network.is_trained(parameter));
+        if !is_trained {
+            return Ok(());
+        }
+        let top = Var::from_tensor(&trace.output)?;
+        let mut store = (self.pass.finish(stack, &top)? * incoming)?.sum_all()?.backward()?;
+        sums.add(&mut store)?;
+        let incoming = taken(&mut store, &top)?;
+        self.retrace(stack, rows, trace, None, incoming, sums)
+    }
+}
+
+impl Network {
+    fn is_trained(&self, parameter: &Var) -> bool {
+        !self.frozen.contains(&parameter.id())
+    }
+}
+
+/// Gradients by name, added up as the segments give them.
+struct GradientSums<'a> {
+    network: &'a Network,
+    sums: Gradients,
+}
+
+impl GradientSums<'_> {
+    fn add(&mut self, store: &mut GradStore) -> Result<()> {
+        for (name, parameter) in &self.network.parameters {
+            let Some(gradient) = store.remove(parameter) else { continue };
+            let sum = match self.sums.remove(name) {
+                Some(sum) => (sum + gradient)?,
+                None => gradient,
+            };
+            self.sums.insert(name.clone(), sum);
+        }
+        Ok(())
+    }
+}
+
+/// The gradient of a segment's input; there is one, since the segment reads it.
+fn taken(store: &mut GradStore, input: &Var) -> Result<Tensor> {
+    match store.remove(input) {
+        Some(gradient) => Ok(gradient),
+        None => Ok(input.zeros_like()?),
+    }
+}

@@ -1,0 +1,248 @@
+//! One pass through the stacks, as the layers' block diagrams have it.
+//!
+//! Called by `loss`, `gradients` and `generate`. With a graph or without one, with dropout or without: the same lines.
+
+use candle_core::{DType, Tensor, Var};
+use kernels::math::philox;
+
+use super::loss::DropoutOptions;
+use super::rows::Ragged;
+use super::weights::{Attention, FeedForward, Layer, Norms, Stack};
+use super::{Head, Network};
+use crate::training::Result;
+use crate::training::ops::{self, Dropout};
+
+/// What every layer of a pass has to know.
+pub struct Pass<'a> {
+    network: &'a Network,
+    /// Whether gradients are wanted afterwards.
+    has_graph: bool,
+    dropout: Option<DropoutOptions>,
+}
+
+/// The encoder's states as the decoder's layers read them.
+pub struct Source<'a> {
+    /// `[source tokens, hidden]`
+    pub states: Tensor,
+    /// Tokens of each row.
+    pub lengths: &'a [usize],
+}
+
+/// Where numbers are dropped. Each has masks of its own, in each layer.
+#[derive(Clone, Copy)]
+enum Site {
+    Embedding,
+    SelfAttention,
+    SelfResidual,
+    CrossAttention,
+    CrossResidual,
+    Product,
+    Residual,
+    Output,
+    Classifier,
+}
+
+impl<'a> Pass<'a> {
+    /// A pass whose result is all that is wanted.
+    pub fn plain(network: &'a Network) -> Self {
+        Self { network, has_graph: false, dropout: None }
+    }
+
+    /// A pass whose result knows its gradients.
+    pub fn training(network: &'a Network, dropout: Option<DropoutOptions>) -> Self {
+        Self { network, has_graph: true, dropout }
+    }
+
+    /// The same numbers as `training`, without a graph.
+    pub fn rehearsal(network: &'a Network, dropout: Option<DropoutOptions>) -> Self {
+        Self { network, has_graph: false, dropout }
+    }
+
+    /// The encoder's final-normed states, where there is an encoder.
+    pub fn encode<'r>(&self, sources: Option<&'r Ragged>) -> Result<Option<Source<'r>>> {
+        let (Some(encoder), Some(sources)) = (&self.network.encoder, sources) else { return Ok(None) };
+        let states = self.finish(encoder, &self.stack(encoder, sources, None)?)?;
+        Ok(Some(Source { states, lengths: &sources.lengths }))
+    }
+
+    /// All layers of a stack, before its last norm.
+    pub fn stack(&self, stack: &Stack, rows: &Ragged, source: Option<&Source<'_>>) -> Result<Tensor> {
+        let embedded = self.embed(stack, &rows.ids)?;
+        (0..stack.layers.len()).try_fold(embedded, |x, index| self.layer(stack, index, &x, &rows.lengths, source))
+    }
+
+    /// `drop(E[ids] * sqrt(hidden))`, the factor rounded to the activations' type.
+    pub fn embed(&self, stack: &Stack, ids: &[u32]) -> Result<Tensor> {
+        let table = self.master(&stack.embed);
+        let scale = (stack.config.hidden as f64).sqrt();
+        let embedded = match self.network.options.compute {
+            DType::F32 => ops::embed(&table, ids, scale)?,
+            compute => ops::embed(&table, ids, 1.0)?.to_dtype(compute)?.affine(scale, 0.0)?,
+        };
+        self.drop(stack, 0, Site::Embedding, embedded)
+    }
+
+    /// `drop(norm(x))`
+    pub fn finish(&self, stack: &Stack, x: &Tensor) -> Result<Tensor> {
+        let normed = ops::rms_norm(x, &self.master(&stack.norm), stack.config.rms_norm_eps)?;
+        self.drop(stack, 0, Site::Output, normed)
+    }
+
+    /// `x += self_attention(x); x += cross_attention(x, source); x += feed_forward(x)`, each between two norms.
+    pub fn layer(
+        &self,
+        stack: &Stack,
+        index: usize,
+        x: &Tensor,
+        lengths: &[usize],
+        source: Option<&Source<'_>>,
+    ) -> Result<Tensor> {
+        let Layer { attention, cross, feed_forward } = &stack.layers[index];
+        let at = Place { stack, index };
+        let mut x = self
+            .sublayer(at, &attention.norms, Site::SelfResidual, x, |x| self.attend_self(at, attention, x, lengths))?;
+        if let (Some(cross), Some(source)) = (cross, source) {
+            x = self.sublayer(at, &cross.norms, Site::CrossResidual, &x, |x| {
+                self.attend_source(at, cross, x, lengths, source)
+            })?;
+        }
+        self.sublayer(at, &feed_forward.norms, Site::Residual, &x, |x| self.feed_forward(at, feed_forward, x))
+    }
+
+    /// `x + drop(post(f(pre(x))))`
+    fn sublayer(
+        &self,
+        at: Place<'_>,
+        norms: &Norms,
+        site: Site,
+        x: &Tensor,
+        f: impl FnOnce(&Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let eps = at.stack.config.rms_norm_eps;
+        let y = f(&ops::rms_norm(x, &self.master(&norms.pre), eps)?)?;
+        let y = ops::rms_norm(&y, &self.master(&norms.post), eps)?;
+        Ok((x + self.drop(at.stack, at.index, site, y)?)?)
+    }
+
+    /// `out(attend(rope(q(x)), rope(k(x)), v(x)))`
+    fn attend_self(&self, at: Place<'_>, own: &Attention, x: &Tensor, lengths: &[usize]) -> Result<Tensor> {
+        let config = &at.stack.config;
+        let (q, k, v) = (self.linear(x, &own.q)?, self.linear(x, &own.k)?, self.linear(x, &own.v)?);
+        let how = ops::Attention {
+            causal: at.stack.causal,
+            window: config.window(at.index),
+            rope_theta: Some(config.rope_theta),
+            ..self.everywhere(at, Site::SelfAttention, lengths, lengths)
+        };
+        self.linear(&ops::attention(&q, &k, &v, &how)?, &own.out)
+    }
+
+    /// `out(attend(q(x), k(source), v(source)))`, without positions or window.
+    fn attend_source(
+        &self,
+        at: Place<'_>,
+        own: &Attention,
+        x: &Tensor,
+        lengths: &[usize],
+        source: &Source<'_>,
+    ) -> Result<Tensor> {
+        let (k, v) = (self.linear(&source.states, &own.k)?, self.linear(&source.states, &own.v)?);
+        let how = self.everywhere(at, Site::CrossAttention, lengths, source.lengths);
+        self.linear(&ops::attention(&self.linear(x, &own.q)?, &k, &v, &how)?, &own.out)
+    }
+
+    /// `down(drop(gelu(gate(x)) * up(x)))`
+    fn feed_forward(&self, at: Place<'_>, own: &FeedForward, x: &Tensor) -> Result<Tensor> {
+        let product = ops::geglu(&self.linear(x, &own.gate)?, &self.linear(x, &own.up)?)?;
+        self.linear(&self.drop(at.stack, at.index, Site::Product, product)?, &own.down)
+    }
+
+    /// Attention in which every query sees every key of its row.
+    fn everywhere(&self, at: Place<'_>, site: Site, queries: &[usize], keys: &[usize]) -> ops::Attention {
+        let config = &at.stack.config;
+        ops::Attention {
+            queries: queries.to_vec(),
+            keys: keys.to_vec(),
+            heads: config.heads,
+            kv_heads: config.kv_heads,
+            head_dim: config.head_dim,
+            scale: config.query_pre_attn_scalar.powf(-0.5),
+            softcap: config.attn_softcap,
+            causal: false,
+            window: None,
+            rope_theta: None,
+            dropout: self.dropout.and_then(|own| own.mask(own.attention, at.key(site))),
+        }
+    }
+
+    /// `[rows, classes]` float32 scores of a classifier's states.
+    pub fn classes(&self, states: &Tensor, weight: &Var, bias: Option<&Var>) -> Result<Tensor> {
+        let at = Place { stack: &self.network.main, index: 0 };
+        let states = match self.dropout.and_then(|own| own.mask(own.classifier, at.key(Site::Classifier))) {
+            Some(dropout) => ops::dropout(states, dropout)?,
+            None => states.clone(),
+        };
+        let scores = self.linear(&states, weight)?;
+        let scores = match bias {
+            Some(bias) => scores.broadcast_add(&self.weight(bias)?)?,
+            None => scores,
+        };
+        Ok(scores.to_dtype(DType::F32)?)
+    }
+
+    /// `[rows, vocab]` float32 soft-capped logits of states, or the scores of a classifier's.
+    pub fn scores(&self, states: &Tensor) -> Result<Tensor> {
+        let table = match &self.network.head {
+            Head::Classes { weight, bias } => return self.classes(states, weight, bias.as_ref()),
+            Head::Vocabulary { table } => table,
+        };
+        let logits = self.linear(states, table)?.to_dtype(DType::F32)?;
+        Ok(match self.network.main.config.final_softcap.map(f64::from) {
+            Some(cap) => logits.affine(1.0 / cap, 0.0)?.tanh()?.affine(cap, 0.0)?,
+            None => logits,
+        })
+    }
+
+    fn linear(&self, x: &Tensor, weight: &Var) -> Result<Tensor> {
+        ops::linear(x, &self.weight(weight)?)
+    }
+
+    /// A weight in the type it is multiplied in.
+    pub fn weight(&self, weight: &Var) -> Result<Tensor> {
+        Ok(self.master(weight).to_dtype(self.network.options.compute)?)
+    }
+
+    /// The float32 weight, with its gradient where that is wanted.
+    fn master(&self, weight: &Var) -> Tensor {
+        let is_trained = self.has_graph && !self.network.frozen.contains(&weight.id());
+        if is_trained { weight.as_tensor().clone() } else { weight.as_detached_tensor() }
+    }
+
+    fn drop(&self, stack: &Stack, index: usize, site: Site, x: Tensor) -> Result<Tensor> {
+        match self.dropout.and_then(|own| own.mask(own.hidden, Place { stack, index }.key(site))) {
+            Some(dropout) => ops::dropout(&x, dropout),
+            None => Ok(x),
+        }
+    }
+}
+
+/// A layer of a stack.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    stack: &'a Stack,
+    index: usize,
+}
+
+impl Place<'_> {
+    fn key(self, site: Site) -> [u32; 3] {
+        [self.stack.number, self.index as u32, site as u32]
+    }
+}
+
+impl DropoutOptions {
+    /// What is dropped at one place of the network.
+    fn mask(&self, rate: f32, [stack, layer, site]: [u32; 3]) -> Option<Dropout> {
+        let [low, high, ..] = philox(self.seed, [stack, layer, site, 0]);
+        (rate > 0.0).then_some(Dropout { rate, key: u64::from(high) << 32 | u64::from(low) })
+    }
+}

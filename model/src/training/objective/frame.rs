@@ -1,0 +1,99 @@
+//! What stands around the ids of a source and after those of a target, and where they are cut.
+//!
+//! Used by `recipe`. What a tokenizer puts around a served source is put around one that is trained on.
+
+use crate::training::data::Ids;
+
+/// Around a source.
+#[derive(Debug, Clone)]
+pub(super) struct SourceFrame {
+    /// Before it, as the start token.
+    pub before: Vec<u32>,
+    /// After it: what the tokenizer adds, or the separator of a decoder-only model.
+    pub after: Vec<u32>,
+    /// Tokens at most, with those around.
+    pub max_tokens: usize,
+}
+
+/// After a target.
+#[derive(Debug, Clone)]
+pub(super) struct TargetFrame {
+    /// Tokens that end a target; the first one is put where none is.
+    pub end: Vec<u32>,
+    /// Tokens at most, the end token counted.
+    pub max_tokens: usize,
+}
+
+impl SourceFrame {
+    /// Tokens of a source of `len` ids. One that was written as ids is taken as it is, as over HTTP.
+    pub fn len_of(&self, len: usize, written_as_ids: bool) -> usize {
+        let around = if written_as_ids { 0 } else { self.before.len() + self.after.len() };
+        (len + around).min(self.max_tokens)
+    }
+
+    /// The source; its own end is what is cut.
+    pub fn around(&self, ids: impl ExactSizeIterator<Item = u32>, written_as_ids: bool) -> Vec<u32> {
+        let len = self.len_of(ids.len(), written_as_ids);
+        if written_as_ids {
+            return ids.take(len).collect();
+        }
+        let own = ids.take(len - self.before.len() - self.after.len());
+        self.before.iter().copied().chain(own).chain(self.after.iter().copied()).collect()
+    }
+}
+
+impl TargetFrame {
+    /// The token that ends a target.
+    pub fn end(&self) -> u32 {
+        self.end[0]
+    }
+
+    /// Tokens of a target.
+    pub fn len_of(&self, ids: Ids<'_>) -> usize {
+        self.own(ids).len() + 1
+    }
+
+    /// The target with its end token, which is kept when the rest is cut.
+    pub fn ended(&self, ids: Ids<'_>) -> Vec<u32> {
+        let last = ids.get(ids.len() - 1);
+        let end = if self.end.contains(&last) { last } else { self.end() };
+        self.own(ids).iter().chain([end]).collect()
+    }
+
+    fn own<'a>(&self, ids: Ids<'a>) -> Ids<'a> {
+        let ended = self.end.contains(&ids.get(ids.len() - 1));
+        ids.slice(0..(ids.len() - usize::from(ended)).min(self.max_tokens - 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(ids: &[u32]) -> Vec<u8> {
+        ids.iter().flat_map(|id| id.to_le_bytes()).collect()
+    }
+
+    #[test]
+    fn a_source_is_cut_at_its_own_end_and_keeps_what_stands_around() {
+        let frame = SourceFrame { before: vec![2], after: vec![8, 9], max_tokens: 6 };
+        let framed = |ids: &[u32], as_ids| frame.around(ids.iter().copied(), as_ids);
+        assert_eq!(framed(&[11, 12], false), [2, 11, 12, 8, 9]);
+        assert_eq!(framed(&[11, 12, 13, 14, 15], false), [2, 11, 12, 13, 8, 9]);
+        assert_eq!(framed(&[11, 12], true), [11, 12]);
+        assert_eq!(framed(&[11, 12, 13, 14, 15, 16, 17], true), [11, 12, 13, 14, 15, 16]);
+        assert_eq!([frame.len_of(2, false), frame.len_of(5, false), frame.len_of(7, true)], [5, 6, 6]);
+    }
+
+    #[test]
+    fn a_target_ends_once_whatever_is_cut() {
+        let frame = TargetFrame { end: vec![1, 107], max_tokens: 4 };
+        let ended = |ids: &[u32]| frame.ended(Ids::of_bytes(&bytes(ids)));
+        assert_eq!(ended(&[11, 12]), [11, 12, 1]);
+        assert_eq!(ended(&[11, 12, 107]), [11, 12, 107]);
+        assert_eq!(ended(&[11, 12, 13]), [11, 12, 13, 1]);
+        assert_eq!(ended(&[11, 12, 13, 14]), [11, 12, 13, 1]);
+        assert_eq!(ended(&[11, 12, 13, 14, 15, 107]), [11, 12, 13, 107]);
+        assert_eq!(ended(&[1]), [1]);
+    }
+}

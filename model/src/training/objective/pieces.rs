@@ -1,0 +1,100 @@
+//! The pieces that stand for spans and modes in denoising, found in a tokenizer.
+//!
+//! Used by `recipe` for `ul2`. Errors say what to set.
+
+use crate::tokenizer::Tokenizer;
+use crate::training::settings::DenoiserMix;
+
+/// `<unusedN>` is looked for up to here: Gemma 2 has 99 of them, Gemma 3 6242.
+const MAX_UNUSED: usize = 10_000;
+/// R, X and S.
+const MODES: usize = 3;
+
+/// Ids of the pieces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct DenoisingPieces {
+    /// At least one.
+    pub sentinels: Vec<u32>,
+    /// Of R, X and S, when there are any.
+    pub modes: Option<[u32; MODES]>,
+}
+
+/// What the settings say of them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub mix: DenoiserMix,
+    pub sentinels: &'a [String],
+    pub mode_tokens: Option<&'a [String]>,
+    /// Ids lie below.
+    pub vocab: usize,
+}
+
+impl DenoisingPieces {
+    /// Finds the pieces; the problems name what to set.
+    pub fn find(tokenizer: &Tokenizer, wanted: Wanted<'_>) -> Result<Self, Vec<String>> {
+        let unused: Vec<u32> = (0..MAX_UNUSED)
+            .filter_map(|number| tokenizer.id_of(&format!("<unused{number}>")))
+            .filter(|&id| (id as usize) < wanted.vocab)
+            .collect();
+        let mut problems = Vec::new();
+        let modes = modes(tokenizer, wanted, &unused).unwrap_or_else(|found| {
+            problems.extend(found);
+            None
+        });
+        let named = ids_of(tokenizer, wanted.sentinels, wanted.vocab).unwrap_or_else(|found| {
+            problems.extend(found.into_iter().map(|problem| format!("objective.sentinels: {problem}")));
+            Vec::new()
+        });
+        let is_mode = |id: &u32| modes.is_some_and(|modes| modes.contains(id));
+        if let Some(position) = named.iter().position(is_mode) {
+            problems.push(format!("objective.sentinels: {:?} is a mode token", wanted.sentinels[position]));
+        }
+        let sentinels: Vec<u32> =
+            if wanted.sentinels.is_empty() { unused.into_iter().filter(|id| !is_mode(id)).collect() } else { named };
+        if problems.is_empty() && sentinels.is_empty() {
+            let taken = if modes.is_some() { " beside the mode tokens" } else { "" };
+            problems.push(format!(
+                "objective.sentinels: the tokenizer has no <unusedN>{taken}; name pieces of it that the texts do not use"
+            ));
+        }
+        if problems.is_empty() { Ok(Self { sentinels, modes }) } else { Err(problems) }
+    }
+}
+
+fn modes(tokenizer: &Tokenizer, wanted: Wanted<'_>, unused: &[u32]) -> Result<Option<[u32; MODES]>, Vec<String>> {
+    let advice = "name three pieces that the texts do not use (of R, X and S), or none: []";
+    let named = match wanted.mode_tokens {
+        Some([]) => return Ok(None),
+        Some(named) => named,
+        None if wanted.mix == DenoiserMix::T5gemma2 => return Ok(None),
+        None => {
+            let first = unused.first_chunk::<MODES>().copied();
+            let too_few = || {
+                vec![format!("objective.mode_tokens: the tokenizer has {} pieces <unusedN>; {advice}", unused.len())]
+            };
+            return first.map(Some).ok_or_else(too_few);
+        }
+    };
+    let ids = ids_of(tokenizer, named, wanted.vocab).map_err(|found| {
+        found.into_iter().map(|problem| format!("objective.mode_tokens: {problem}")).collect::<Vec<_>>()
+    })?;
+    let ids = <[u32; MODES]>::try_from(ids);
+    ids.map(Some).map_err(|ids| vec![format!("objective.mode_tokens: there are {}; {advice}", ids.len())])
+}
+
+/// The ids of pieces, none twice.
+fn ids_of(tokenizer: &Tokenizer, pieces: &[String], vocab: usize) -> Result<Vec<u32>, Vec<String>> {
+    let mut problems = Vec::new();
+    let mut ids = Vec::new();
+    for piece in pieces {
+        match tokenizer.id_of(piece) {
+            None => problems.push(format!("the tokenizer has no piece {piece:?}")),
+            Some(id) if id as usize >= vocab => {
+                problems.push(format!("{piece:?} has the id {id}, outside the model's vocabulary of {vocab}"));
+            }
+            Some(id) if ids.contains(&id) => problems.push(format!("{piece:?} is named twice")),
+            Some(id) => ids.push(id),
+        }
+    }
+    if problems.is_empty() { Ok(ids) } else { Err(problems) }
+}

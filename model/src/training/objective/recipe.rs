@@ -1,0 +1,246 @@
+//! How rows become examples: the settings, the tokenizer and the model's tokens, put together once.
+//!
+//! Made by the training run, used by `data::feed`, and by the server's evaluation for the sources of decoder-only
+//! models. Sizes are known without making anything, so that batches can be planned from row lengths.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::denoiser::{Denoising, Split};
+use super::frame::{SourceFrame, TargetFrame};
+use super::pieces::{DenoisingPieces, Wanted};
+use crate::tokenizer::Tokenizer;
+use crate::training::data::{Row, RowKind};
+use crate::training::draws::{Draws, Purpose};
+use crate::training::error::{Error, Result};
+use crate::training::example::Example;
+use crate::training::settings::{DataSettings, Objective};
+
+/// Who reads the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// An encoder.
+    EncoderDecoder,
+    /// The stack that writes the target after it.
+    DecoderOnly,
+}
+
+/// Tokens that the model's configuration names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelTokens {
+    /// What a decoder reads first (`<bos>`).
+    pub start: u32,
+    /// What ends a target, at least one; the first is put at the end of targets.
+    pub end: Vec<u32>,
+    /// Ids of a source lie below.
+    pub source_vocab: usize,
+    /// Ids of a target lie below.
+    pub target_vocab: usize,
+}
+
+/// What a recipe is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Ingredients<'a> {
+    /// What the model is trained for.
+    pub objective: &'a Objective,
+    /// How long rows may be.
+    pub data: &'a DataSettings,
+    /// The model's; rows of ids do without, except for `ul2`.
+    pub tokenizer: Option<&'a Tokenizer>,
+    /// Who reads the source.
+    pub reader: Reader,
+    /// The model's.
+    pub tokens: &'a ModelTokens,
+}
+
+/// How rows become examples.
+#[derive(Debug)]
+pub struct Recipe {
+    task: Task,
+    source: SourceFrame,
+    target: TargetFrame,
+    start: u32,
+    short_of_sentinels: AtomicU64,
+}
+
+#[derive(Debug)]
+enum Task {
+    Causal,
+    PrefixLm,
+    Denoise(Denoising),
+    Seq2seq,
+    Classify,
+}
+
+/// A text, or a stretch of packed ones.
+#[derive(Debug, Clone)]
+pub(in crate::training) struct Text {
+    /// Its tokens; at least one.
+    pub ids: Vec<u32>,
+    /// Whether the text ends where they do, so that an end token follows.
+    pub is_whole: bool,
+}
+
+/// What a text's denoising follows from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::training) struct DrawKey {
+    pub seed: u64,
+    pub epoch: u64,
+    /// Number of the text.
+    pub index: u64,
+}
+
+impl Recipe {
+    /// Puts a recipe together.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] with everything that does not fit.
+    pub fn new(of: Ingredients<'_>) -> Result<Self> {
+        let Ingredients { objective, data, tokenizer, reader, tokens } = of;
+        let mut problems = Vec::new();
+        if matches!(objective, Objective::Causal {}) && reader == Reader::EncoderDecoder {
+            problems.push(
+                "objective.kind = \"causal\" is for decoder-only models; take \"prefix_lm\" or \"ul2\"".to_owned(),
+            );
+        }
+        let task = Task::of(&of).map_err(|found| problems.extend(found)).ok();
+        let source = source_frame(&of)?;
+        let around = source.before.len() + source.after.len();
+        if around >= data.max_source_tokens {
+            problems
+                .push(format!("data.max_source_tokens must be above {around}, the tokens that stand around a source"));
+        }
+        if let Some(highest) = tokenizer.map(Tokenizer::max_id).filter(|&id| id as usize >= tokens.source_vocab) {
+            problems.push(format!(
+                "model.tokenizer: its highest id {highest} is outside the model's vocabulary of {}",
+                tokens.source_vocab
+            ));
+        }
+        let Some(task) = task.filter(|_| problems.is_empty()) else { return Err(Error::Settings { problems }) };
+        let target = TargetFrame { end: tokens.end.clone(), max_tokens: data.max_target_tokens };
+        Ok(Self { task, source, target, start: tokens.start, short_of_sentinels: AtomicU64::new(0) })
+    }
+
+    /// What the rows of an objective hold.
+    pub fn row_kind(objective: &Objective) -> RowKind {
+        match objective {
+            Objective::Causal {} | Objective::PrefixLm {} | Objective::Ul2 { .. } => RowKind::Text,
+            Objective::Seq2seq { .. } => RowKind::Pair,
+            Objective::Classify { .. } => RowKind::Labelled,
+        }
+    }
+
+    /// How many texts that were made into examples so far wanted more spans than there are sentinels.
+    pub fn short_of_sentinels(&self) -> u64 {
+        self.short_of_sentinels.load(Ordering::Relaxed)
+    }
+
+    /// What ends a target, and stands between packed texts.
+    pub(in crate::training) fn end_token(&self) -> u32 {
+        self.target.end()
+    }
+
+    /// What a model reads before it writes the target of `ids`, the tokens of an input's text.
+    pub fn source(&self, ids: &[u32]) -> Vec<u32> {
+        self.source.around(ids.iter().copied(), false)
+    }
+
+    /// The example of a row of pairs or labels.
+    pub(in crate::training) fn example(&self, row: Row<'_>) -> Example {
+        let source = self.source.around(row.source.iter(), row.written_as_ids);
+        match self.task {
+            Task::Classify => Example::Labelled { source, label: row.label },
+            _ => Example::Pair { source, target: self.target.ended(row.target) },
+        }
+    }
+
+    /// Tokens of [`Self::example`].
+    pub(in crate::training) fn size(&self, row: Row<'_>) -> usize {
+        let source = self.source.len_of(row.source.len(), row.written_as_ids);
+        match self.task {
+            Task::Classify => source,
+            _ => source + self.target.len_of(row.target),
+        }
+    }
+
+    /// The example of a text.
+    pub(in crate::training) fn text_example(&self, text: &Text, key: DrawKey) -> Example {
+        let mut draws = key.draws();
+        let split = self.split(text.ids.len(), &mut draws);
+        self.short_of_sentinels.fetch_add(u64::from(split.is_short), Ordering::Relaxed);
+        let sides = split.sides(&text.ids, self.sentinels(), &mut draws);
+        let mut source = [&self.source.before, split.mode.as_slice(), &sides.source, &self.source.after].concat();
+        if source.is_empty() {
+            source.push(self.start);
+        }
+        let mut target = sides.target;
+        target.extend(split.is_ended(text.is_whole).then(|| self.target.end()));
+        Example::Pair { source, target }
+    }
+
+    /// Tokens of [`Self::text_example`].
+    pub(in crate::training) fn text_size(&self, len: usize, is_whole: bool, key: DrawKey) -> usize {
+        let split = self.split(len, &mut key.draws());
+        let around = self.source.before.len() + self.source.after.len() + usize::from(split.mode.is_some());
+        let source = (around + len - split.noise + split.spans).max(1);
+        source + split.noise + split.spans + usize::from(split.is_ended(is_whole))
+    }
+
+    fn split(&self, len: usize, draws: &mut Draws) -> Split {
+        match &self.task {
+            Task::Denoise(denoising) => denoising.split(len, draws),
+            Task::PrefixLm => Split::end(len - len / 2),
+            Task::Causal | Task::Seq2seq | Task::Classify => Split::end(len),
+        }
+    }
+
+    fn sentinels(&self) -> &[u32] {
+        match &self.task {
+            Task::Denoise(denoising) => denoising.sentinels(),
+            _ => &[],
+        }
+    }
+}
+
+impl DrawKey {
+    fn draws(self) -> Draws {
+        Draws::new(self.seed, Purpose::Denoising, self.epoch, self.index)
+    }
+}
+
+impl Task {
+    fn of(ingredients: &Ingredients<'_>) -> std::result::Result<Self, Vec<String>> {
+        let Ingredients { objective, tokenizer, tokens, .. } = *ingredients;
+        Ok(match objective {
+            Objective::Causal {} => Self::Causal,
+            Objective::PrefixLm {} => Self::PrefixLm,
+            Objective::Seq2seq { .. } => Self::Seq2seq,
+            Objective::Classify { .. } => Self::Classify,
+            Objective::Ul2 { mix, sentinels, mode_tokens } => {
+                let missing = || vec!["objective.kind = \"ul2\" needs a tokenizer: set model.tokenizer".to_owned()];
+                let wanted = Wanted {
+                    mix: *mix,
+                    sentinels,
+                    mode_tokens: mode_tokens.as_deref(),
+                    vocab: tokens.source_vocab.min(tokens.target_vocab),
+                };
+                let pieces = DenoisingPieces::find(tokenizer.ok_or_else(missing)?, wanted)?;
+                Self::Denoise(Denoising::new(*mix, pieces))
+            }
+        })
+    }
+}
+
+/// What stands around sources: in training as in serving.
+fn source_frame(of: &Ingredients<'_>) -> Result<SourceFrame> {
+    let (before, after) = of.tokenizer.map_or((&[][..], &[][..]), Tokenizer::around);
+    let max_tokens = of.data.max_source_tokens;
+    if of.reader == Reader::EncoderDecoder {
+        return Ok(SourceFrame { before: before.to_vec(), after: after.to_vec(), max_tokens });
+    }
+    let before = if before.is_empty() { vec![of.tokens.start] } else { before.to_vec() };
+    let after = match (of.objective, of.tokenizer) {
+        (Objective::Seq2seq { separator }, Some(tokenizer)) => tokenizer.encode(separator, false)?,
+        _ => Vec::new(),
+    };
+    Ok(SourceFrame { before, after, max_tokens })
+}

@@ -1,0 +1,163 @@
+//! A model as files in the published layout: weights, `config.json`, and the files that came with its source.
+//!
+//! Written by `state` (checkpoints) and `finish` (what is served).
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use kernels::math::bf16_bits;
+use safetensors::Dtype;
+use serde_json::Value;
+
+use super::error::{Error, Result};
+use super::settings::SavedPrecision;
+use crate::checkpoint::layout::{TensorEntry, TensorLayout};
+use crate::checkpoint::writer::{COPIED, OutFolder};
+
+const CONFIG: &str = "config.json";
+/// Name of the file with the weights.
+pub const WEIGHTS: &str = "model.safetensors";
+/// Keys under which `config.json` gives the type of the weights: transformers 5's and the one before.
+const TYPE_KEYS: [&str; 2] = ["dtype", "torch_dtype"];
+/// Written by the adaptation of an unbalanced pair: cross-attention is as it was drawn.
+const RANDOM_CROSS_ATTENTION: &str = "encdec_cross_attention";
+
+/// Files beside the tensors that a model needs: its tokenizer and what generation is to know.
+#[derive(Debug, Clone, Default)]
+pub struct Companions {
+    files: Vec<(String, Vec<u8>)>,
+}
+
+impl Companions {
+    /// Those of a checkpoint's folder, or a `tokenizer.json` alone.
+    ///
+    /// # Errors
+    /// When a file is there and cannot be read.
+    pub fn of(path: &Path) -> Result<Self> {
+        let read = |name: &str, path: PathBuf| match std::fs::read(&path) {
+            Ok(contents) => Ok(Some((name.to_owned(), contents))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(Error::File { action: "read", path, source }),
+        };
+        let files: Result<Vec<_>> = if path.is_dir() {
+            COPIED.iter().map(|name| read(name, path.join(name))).collect()
+        } else {
+            Ok(vec![read("tokenizer.json", path.to_owned())?])
+        };
+        Ok(Self { files: files?.into_iter().flatten().collect() })
+    }
+
+    /// These, with one file taken from others, or left out when they lack it.
+    pub fn with_other(mut self, name: &str, others: Self) -> Self {
+        self.files.retain(|(own, _)| own != name);
+        self.files.extend(others.files.into_iter().filter(|(own, _)| own == name));
+        self
+    }
+
+    /// The contents of a file.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.files.iter().find(|(own, _)| own == name).map(|(_, contents)| contents.as_slice())
+    }
+}
+
+/// What is written besides the numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct Published<'a> {
+    /// `config.json` of the network.
+    pub config: &'a Value,
+    /// Files of the source.
+    pub companions: &'a Companions,
+    /// Name and shape of every weight.
+    pub weights: &'a [(String, Vec<usize>)],
+    /// Their type in the file.
+    pub precision: SavedPrecision,
+}
+
+impl Published<'_> {
+    /// Writes all files; `numbers` gives each weight's, so that one at a time is in memory.
+    pub(super) fn write(
+        &self,
+        folder: &mut OutFolder,
+        numbers: &mut dyn FnMut(&str) -> Result<Vec<f32>>,
+    ) -> Result<()> {
+        for (name, contents) in &self.companions.files {
+            folder.write(name, |file| file.write_all(contents))?;
+        }
+        write_tensors(folder, WEIGHTS, self.weights, self.precision, numbers)?;
+        let config = serde_json::to_string_pretty(&self.config()).expect("a JSON value is JSON");
+        Ok(folder.write(CONFIG, |file| file.write_all(config.as_bytes()))?)
+    }
+
+    /// The network's, with the type of the weights as they are written, and with trained cross-attention.
+    fn config(&self) -> Value {
+        let dtype = match self.precision {
+            SavedPrecision::F32 => "float32",
+            SavedPrecision::Bf16 => "bfloat16",
+        };
+        let mut config = self.config.clone();
+        if let Some(fields) = config.as_object_mut() {
+            fields.shift_remove(RANDOM_CROSS_ATTENTION);
+            if !TYPE_KEYS.iter().any(|key| fields.contains_key(*key)) {
+                fields.insert(TYPE_KEYS[0].to_owned(), dtype.into());
+            }
+        }
+        retype(&mut config, dtype);
+        config
+    }
+}
+
+/// Whether a checkpoint's cross-attention has never been trained.
+pub fn has_random_cross_attention(config: &Value) -> bool {
+    config.get(RANDOM_CROSS_ATTENTION).is_some_and(|mark| mark == "random")
+}
+
+fn retype(config: &mut Value, dtype: &str) {
+    let Some(fields) = config.as_object_mut() else { return };
+    for (key, value) in fields {
+        if TYPE_KEYS.contains(&key.as_str()) {
+            *value = dtype.into();
+        } else {
+            retype(value, dtype);
+        }
+    }
+}
+
+/// Writes a file of tensors, one after another.
+pub(super) fn write_tensors(
+    folder: &mut OutFolder,
+    file_name: &str,
+    tensors: &[(String, Vec<usize>)],
+    precision: SavedPrecision,
+    numbers: &mut dyn FnMut(&str) -> Result<Vec<f32>>,
+) -> Result<()> {
+    let dtype = match precision {
+        SavedPrecision::F32 => Dtype::F32,
+        SavedPrecision::Bf16 => Dtype::BF16,
+    };
+    let entry = |(name, shape): &(String, Vec<usize>)| TensorEntry { name: name.clone(), dtype, shape: shape.clone() };
+    let layout = TensorLayout::new(tensors.iter().map(entry).collect());
+    let mut other_failure = None;
+    let written = folder.write(file_name, |file| {
+        layout.write(file, |writer| {
+            for (index, (name, _)) in tensors.iter().enumerate() {
+                let numbers = numbers(name).map_err(|error| {
+                    other_failure = Some(error);
+                    io::Error::other("the numbers could not be had")
+                })?;
+                writer.put(index, &bytes(&numbers, precision))?;
+            }
+            Ok(())
+        })
+    });
+    match other_failure {
+        Some(error) => Err(error),
+        None => Ok(written?),
+    }
+}
+
+fn bytes(numbers: &[f32], precision: SavedPrecision) -> Vec<u8> {
+    match precision {
+        SavedPrecision::F32 => numbers.iter().flat_map(|number| number.to_le_bytes()).collect(),
+        SavedPrecision::Bf16 => numbers.iter().flat_map(|&number| bf16_bits(number).to_le_bytes()).collect(),
+    }
+}

@@ -1,0 +1,72 @@
+//! The end of a run: the model that is served.
+//!
+//! Called by `run` after the last step. Doing it again gives the same model.
+
+use std::path::PathBuf;
+
+use super::{Outcome, Run};
+use crate::training::average::Average;
+use crate::training::error::Result;
+use crate::training::observer::Observer;
+use crate::training::published::Published;
+use crate::training::whole_folder;
+
+/// Name of the model's folder in the run's.
+const FINAL: &str = "final";
+
+impl Run<'_> {
+    pub(super) fn finish(mut self, observer: &mut dyn Observer) -> Result<Outcome> {
+        let steps = self.progress.step;
+        let mut is_saved = self.checkpoints.steps()?.contains(&steps);
+        if self.validation.rows() > 0 && self.progress.validated_step != Some(steps) {
+            self.validate(observer)?;
+            is_saved = false;
+        }
+        if !is_saved {
+            self.save(observer)?;
+        }
+        self.tell_of_sentinels(observer);
+        let model = self.publish()?;
+        observer.saved(&model);
+        Ok(Outcome::Finished { model, steps, stopped_early: self.has_stalled() && steps < self.plan.steps() })
+    }
+
+    fn tell_of_sentinels(&self, observer: &mut dyn Observer) {
+        let short = self.recipe.short_of_sentinels();
+        if short > 0 {
+            observer.note(&format!("{short} texts had fewer spans than their denoiser asks for: there are too few sentinels"));
+        }
+    }
+
+    /// Writes the model from the checkpoints that it is the mean of, or from the one that it is.
+    fn publish(&self) -> Result<PathBuf> {
+        let path = self.settings.out.join(FINAL);
+        let mean = Average::open(&self.sources()?)?;
+        let weights = self.network.parameters();
+        let shapes: Vec<_> = weights.iter().map(|(name, weight)| (name.clone(), weight.dims().to_vec())).collect();
+        let model = Published {
+            config: self.network.config_json(),
+            companions: &self.companions,
+            weights: &shapes,
+            precision: self.settings.model.save_as,
+        };
+        whole_folder::write(&path, |folder| model.write(folder, &mut |name| mean.mean(name)))?;
+        Ok(path)
+    }
+
+    fn sources(&self) -> Result<Vec<PathBuf>> {
+        let (last, steps) = (self.progress.step, self.checkpoints.steps()?);
+        let count = self.settings.checkpoints.average_last;
+        let chosen: Vec<u64> = if count > 1 {
+            let counted = |step: u64| step == last || self.is_regular(step);
+            let mut newest: Vec<u64> =
+                steps.into_iter().rev().filter(|&step| step <= last && counted(step)).take(count).collect();
+            newest.reverse();
+            newest
+        } else {
+            let best = self.progress.best.filter(|_| self.settings.validation.patience > 0).map(|best| best.step);
+            vec![best.filter(|best| steps.contains(best)).unwrap_or(last)]
+        };
+        Ok(chosen.into_iter().map(|step| self.checkpoints.path(step)).collect())
+    }
+}

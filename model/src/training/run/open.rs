@@ -1,0 +1,296 @@
+//! The beginning of a run, or of another sitting of one: settings, files and saved progress put together.
+//!
+//! Called by `run`. Reads and checks everything before the first step.
+
+use std::fs::{self, File, TryLockError};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Run;
+use crate::tokenizer::Tokenizer;
+use crate::training::data::{BatchSettings, DataSet, Feed, Position, Reading, Report};
+use crate::training::error::{Error, Result};
+use crate::training::metrics::Metrics;
+use crate::training::network::{Architecture, Network, NetworkOptions};
+use crate::training::objective::{Ingredients, ModelTokens, Reader, Recipe};
+use crate::training::observer::{Observer, Prepared};
+use crate::training::optimizer::AdamW;
+use crate::training::published::{Companions, has_random_cross_attention};
+use crate::training::settings::{EncoderAttention, Objective, Settings};
+use crate::training::spikes::RecentLoss;
+use crate::training::stages::{DEFAULT_CROSS_ATTENTION_STEPS, Plan};
+use crate::training::state::{Checkpoints, FORMAT, Progress, differences, fingerprint};
+use crate::training::validation::Validation;
+use crate::training::{device, distillation};
+
+/// Held while a process trains in a folder; the system lets go of it with the process, however that ends.
+const LOCK: &str = ".lock";
+/// Folder of the token cache in a run's folder.
+const CACHE: &str = "cache";
+const TOKENIZER: &str = "tokenizer.json";
+const GENERATION_CONFIG: &str = "generation_config.json";
+
+impl<'a> Run<'a> {
+    pub(super) fn open(settings: &'a Settings, observer: &mut dyn Observer) -> Result<Self> {
+        fs::create_dir_all(&settings.out).map_err(|source| failed("create", &settings.out, source))?;
+        let lock = lock(&settings.out)?;
+        let checkpoints = Checkpoints::open(&settings.out)?;
+        let earlier = checkpoints.steps()?.last().map(|&step| checkpoints.progress(step)).transpose()?;
+        let plan = plan_of(settings, earlier.as_ref())?;
+        let options = NetworkOptions {
+            device: device::open(settings)?,
+            compute: device::compute(settings),
+            encoder_causal: settings.model.encoder_attention == EncoderAttention::Causal,
+            activation_checkpointing: settings.model.activation_checkpointing,
+        };
+        let begun = earlier.as_ref().map(|progress| checkpoints.path(progress.step));
+        let companions = companions(settings, begun.as_deref())?;
+        let tokenizer = companions.get(TOKENIZER).map(Tokenizer::from_bytes).transpose()?;
+        let network = network(settings, begun.as_deref(), &options)?;
+        let plan = match plan {
+            Some(plan) => plan,
+            None => first_plan(settings, &network, observer),
+        };
+        let data = Data::open(settings, &network, tokenizer.as_ref(), observer)?;
+        let network = match settings.objective {
+            Objective::Classify { .. } => network.with_classification_head(data.train.data().labels(), settings.seed)?,
+            _ => network,
+        };
+        check_fit(settings, &plan, &network)?;
+        let teacher = settings.distillation.as_ref();
+        let teacher = teacher.map(|own| distillation::open(own, &network, companions.get(TOKENIZER), &options));
+        let teacher = teacher.transpose()?;
+        let fingerprint = format!("{:032x}", data.train.data().fingerprint());
+        let (optimizer, progress) = match earlier {
+            Some(earlier) => {
+                check_data(settings, &earlier, &fingerprint)?;
+                let moments = checkpoints.moments(&earlier, &options.device)?;
+                (AdamW::resume(&settings.optimizer, moments), Progress { stages: settings.stages.clone(), ..earlier })
+            }
+            None => (AdamW::new(&settings.optimizer), first_progress(settings, &plan, fingerprint)),
+        };
+        let run = Self {
+            settings,
+            metrics: Metrics::open(&settings.out, progress.step)?,
+            earlier_s: progress.elapsed_s,
+            plan,
+            network,
+            teacher,
+            feed: data.train,
+            recipe: data.recipe,
+            validation: data.validation,
+            tokenizer,
+            optimizer,
+            progress,
+            checkpoints,
+            companions,
+            stage: None,
+            started: Instant::now(),
+            _lock: lock,
+        };
+        observer.prepared(&run.prepared());
+        Ok(run)
+    }
+
+    fn prepared(&self) -> Prepared {
+        let numbers = self.network.parameters().values().map(|weight| weight.elem_count() as u64);
+        Prepared {
+            done_steps: self.progress.step,
+            total_steps: self.plan.steps(),
+            parameters: numbers.sum(),
+            train_rows: self.feed.data().rows(),
+            valid_rows: self.validation.rows(),
+        }
+    }
+}
+
+/// The rows.
+struct Data {
+    train: Feed,
+    validation: Validation,
+    recipe: Arc<Recipe>,
+}
+
+impl Data {
+    fn open(
+        settings: &Settings,
+        network: &Network,
+        tokenizer: Option<&Tokenizer>,
+        observer: &mut dyn Observer,
+    ) -> Result<Self> {
+        let tokens = network.tokens();
+        let reader = match network.architecture() {
+            Architecture::EncoderDecoder | Architecture::EncoderClassifier => Reader::EncoderDecoder,
+            Architecture::DecoderOnly | Architecture::DecoderClassifier => Reader::DecoderOnly,
+        };
+        let (source_vocab, target_vocab) = (network.vocab(), network.vocab());
+        let tokens = ModelTokens { start: tokens.start, end: tokens.end, source_vocab, target_vocab };
+        let (objective, data) = (&settings.objective, &settings.data);
+        let recipe = Arc::new(Recipe::new(Ingredients { objective, data, tokenizer, reader, tokens: &tokens })?);
+        let given = match objective {
+            Objective::Classify { labels } if !labels.is_empty() => Some(labels.clone()),
+            // A classifier that goes on keeps the numbers of its classes.
+            Objective::Classify { .. } => Some(network.labels()).filter(|labels| !labels.is_empty()),
+            _ => None,
+        };
+        let cache = data.cache.clone().unwrap_or_else(|| settings.out.join(CACHE));
+        let mut open = |files, labels| {
+            let kind = Recipe::row_kind(objective);
+            let reading = Reading { kind, tokenizer, source_vocab, target_vocab, labels, bad_rows: data.bad_rows };
+            DataSet::open(files, &reading, &cache, &mut |report: Report<'_>| tell(observer, report))
+        };
+        let train = open(&data.train, given.as_deref())?;
+        let labels = train.labels().to_vec();
+        let how = BatchSettings::from(data);
+        let batches = if data.valid.is_empty() {
+            Vec::new()
+        } else {
+            let labels = matches!(objective, Objective::Classify { .. }).then_some(labels.as_slice());
+            let valid = Feed::new(open(&data.valid, labels)?, Arc::clone(&recipe), how, settings.seed)?;
+            valid.validation_batches(settings.validation.rows)
+        };
+        let validation = Validation::new(batches, &settings.validation);
+        Ok(Self { train: Feed::new(train, Arc::clone(&recipe), how, settings.seed)?, validation, recipe })
+    }
+}
+
+fn tell(observer: &mut dyn Observer, report: Report<'_>) {
+    match report {
+        Report::Progress(progress) => observer.tokenised(&progress),
+        Report::Skipped { path, line, problem } => observer.row_skipped(&Error::Row {
+            path: path.to_owned(),
+            line,
+            problem: problem.to_owned(),
+        }),
+    }
+}
+
+fn lock(out: &Path) -> Result<File> {
+    let path = out.join(LOCK);
+    let file = File::create(&path).map_err(|source| failed("write", &path, source))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::InUse { out: out.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(failed("lock", &path, source)),
+    }
+}
+
+/// The plan of a run that goes on, refused when the settings are not those of the steps it has taken; `None` for a new
+/// run.
+fn plan_of(settings: &Settings, earlier: Option<&Progress>) -> Result<Option<Plan>> {
+    let Some(earlier) = earlier else { return Ok(None) };
+    let warmup = settings.cross_attention_warmup_steps.unwrap_or(earlier.cross_attention_warmup_steps);
+    let plan = Plan::new(&settings.stages, warmup);
+    let mut found = differences(&earlier.settings, &fingerprint(settings));
+    if !plan.agrees(&Plan::new(&earlier.stages, earlier.cross_attention_warmup_steps), earlier.step) {
+        let step = earlier.step;
+        found.push(format!("stage: the {step} steps that were taken would have had other learning rates or weights"));
+    }
+    if found.is_empty() {
+        Ok(Some(plan))
+    } else {
+        Err(Error::SettingsChanged { out: settings.out.clone(), differences: found })
+    }
+}
+
+fn first_plan(settings: &Settings, network: &Network, observer: &mut dyn Observer) -> Plan {
+    let warmup = warmup_steps(settings, network);
+    if settings.cross_attention_warmup_steps.is_none() && warmup > 0 {
+        observer.note(&format!(
+            "cross-attention was drawn at random: it alone is trained for the first {warmup} steps \
+             (cross_attention_warmup_steps)"
+        ));
+    }
+    Plan::new(&settings.stages, warmup)
+}
+
+fn warmup_steps(settings: &Settings, network: &Network) -> u64 {
+    let is_random = has_random_cross_attention(network.config_json());
+    settings.cross_attention_warmup_steps.unwrap_or(if is_random { DEFAULT_CROSS_ATTENTION_STEPS } else { 0 })
+}
+
+fn first_progress(settings: &Settings, plan: &Plan, data: String) -> Progress {
+    Progress {
+        format: FORMAT,
+        step: 0,
+        position: Position::default(),
+        cross_attention_warmup_steps: plan.cross_attention_steps(),
+        best: None,
+        worse_validations: 0,
+        validated_step: None,
+        recent_loss: RecentLoss::default(),
+        skipped_steps: 0,
+        tokens: 0,
+        elapsed_s: 0.0,
+        updates: Default::default(),
+        data,
+        settings: fingerprint(settings),
+        stages: settings.stages.clone(),
+    }
+}
+
+fn check_data(settings: &Settings, earlier: &Progress, fingerprint: &str) -> Result<()> {
+    if earlier.data == fingerprint {
+        return Ok(());
+    }
+    let differences = vec!["data.train: the files hold something else than when the run was begun".to_owned()];
+    Err(Error::SettingsChanged { out: settings.out.clone(), differences })
+}
+
+/// The saved one, or the one that the settings begin with.
+fn network(settings: &Settings, begun: Option<&Path>, options: &NetworkOptions) -> Result<Network> {
+    match (begun.or(settings.model.init.as_deref()), &settings.model.config) {
+        (Some(folder), _) => Network::open(folder, options),
+        (None, Some(config)) => {
+            let text = fs::read(config).map_err(|source| failed("read", config, source))?;
+            Network::random(&text, settings.seed, options)
+        }
+        (None, None) => unreachable!("the settings were seen to have either"),
+    }
+}
+
+/// Files that go with the model. A tokenizer of its own brings its files along; what generation is to know is the
+/// model's.
+fn companions(settings: &Settings, begun: Option<&Path>) -> Result<Companions> {
+    if let Some(begun) = begun {
+        return Companions::of(begun);
+    }
+    let init = settings.model.init.as_deref().map(Companions::of).transpose()?.unwrap_or_default();
+    match &settings.model.tokenizer {
+        None => Ok(init),
+        Some(path) => {
+            let found = Companions::of(path)?;
+            if found.get(TOKENIZER).is_none() {
+                let problems = vec![format!("model.tokenizer: {} has no tokenizer.json", path.display())];
+                return Err(Error::Settings { problems });
+            }
+            Ok(found.with_other(GENERATION_CONFIG, init))
+        }
+    }
+}
+
+/// Refuses a model that cannot be trained so.
+fn check_fit(settings: &Settings, plan: &Plan, network: &Network) -> Result<()> {
+    let architecture = network.architecture();
+    let is_classifier =
+        matches!(architecture, Architecture::EncoderClassifier | Architecture::DecoderClassifier);
+    let classifies = matches!(settings.objective, Objective::Classify { .. });
+    let has_encoder = matches!(architecture, Architecture::EncoderDecoder | Architecture::EncoderClassifier);
+    let problems: Vec<String> = [
+        (is_classifier && !classifies).then_some("model.init is a classifier: only objective.kind = \"classify\" trains it"),
+        (plan.needs_cross_attention() && architecture != Architecture::EncoderDecoder)
+            .then_some("cross-attention is to be trained alone (cross_attention_warmup_steps, stage.train), and the model has none"),
+        (settings.model.encoder_attention == EncoderAttention::Causal && !has_encoder)
+            .then_some("model.encoder_attention = \"causal\" is of an encoder, and the model has none"),
+    ]
+    .into_iter()
+    .flatten()
+    .map(str::to_owned)
+    .collect();
+    if problems.is_empty() { Ok(()) } else { Err(Error::Settings { problems }) }
+}
+
+fn failed(action: &'static str, path: &Path, source: std::io::Error) -> Error {
+    Error::File { action, path: path.to_owned(), source }
+}

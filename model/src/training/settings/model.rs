@@ -1,0 +1,59 @@
+//! What is trained, and the number types of its weights.
+//!
+//! Part of `settings`; read by `network` and `state`.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// What is trained.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSettings {
+    /// Folder of the checkpoint to start from: T5Gemma, decoder-only Gemma 2, or either with a classification head.
+    pub init: Option<PathBuf>,
+    /// Instead of `init`: a `config.json` whose shape is filled with random weights.
+    pub config: Option<PathBuf>,
+    /// `tokenizer.json` or a folder that has one; by default that of `init`. Not needed for rows of token ids.
+    pub tokenizer: Option<PathBuf>,
+    /// What the encoder's tokens see; `causal` is an ablation and cannot be served.
+    #[serde(default)]
+    pub encoder_attention: EncoderAttention,
+    /// Share of the residual branches, embeddings and MLP products that is dropped.
+    #[serde(default)]
+    pub dropout: f32,
+    /// Share of the attention probabilities that is dropped.
+    #[serde(default)]
+    pub attention_dropout: f32,
+    /// Share of the classification head's input that is dropped.
+    #[serde(default)]
+    pub classifier_dropout: f32,
+    /// Compute each layer again in the backward pass instead of keeping its activations: less memory, a third more time.
+    #[serde(default)]
+    pub activation_checkpointing: bool,
+    /// Number type of the weights that are written for serving.
+    #[serde(default)]
+    pub save_as: SavedPrecision,
+}
+
+/// What the encoder's tokens see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EncoderAttention {
+    /// All tokens (within the window of sliding layers).
+    #[default]
+    Bidirectional,
+    /// Only earlier ones.
+    Causal,
+}
+
+/// Number type of the weights in checkpoints that are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SavedPrecision {
+    /// float32.
+    F32,
+    /// bfloat16, rounded to nearest even.
+    #[default]
+    Bf16,
+}

@@ -1,0 +1,86 @@
+//! What a model is trained for: the objective, its denoisers, a teacher.
+//!
+//! Part of `settings`; read by `objective` and `distillation`.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// What a model is trained for.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Objective {
+    /// Each token of `text` from those before it; decoder-only models.
+    Causal {},
+    /// The second half of `text` from the first.
+    PrefixLm {},
+    /// Denoising of `text`.
+    Ul2 {
+        /// Which mixture of denoisers.
+        #[serde(default)]
+        mix: DenoiserMix,
+        /// Pieces that stand for a span, in their order; by default the tokenizer's `<unusedN>` that are no mode tokens.
+        #[serde(default)]
+        sentinels: Vec<String>,
+        /// Pieces put before the source of R, X and S denoisers, in this order; none when empty. By default the
+        /// tokenizer's first three `<unusedN>` for the mix `ul2`, none for `t5gemma2`.
+        mode_tokens: Option<Vec<String>>,
+    },
+    /// `target` from `input`.
+    Seq2seq {
+        /// Text between source and target in a decoder-only model.
+        #[serde(default = "defaults::separator")]
+        separator: String,
+    },
+    /// `label` of `input`, by a linear head on the last token of the encoder (or of a decoder-only model).
+    Classify {
+        /// All labels in their order; by default those of the training data, sorted.
+        #[serde(default)]
+        labels: Vec<String>,
+    },
+}
+
+/// A mixture of denoisers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DenoiserMix {
+    /// The seven of Tay et al. 2022 (arXiv 2205.05131, table 1), each equally often.
+    #[default]
+    Ul2,
+    /// The five of T5Gemma 2 (arXiv 2512.14856, section 3), 1:1:1:1:4.
+    T5gemma2,
+}
+
+/// Learning a teacher's distribution.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Distillation {
+    /// Folder of the teacher: decoder-only Gemma 2 or T5Gemma with the same vocabulary.
+    pub teacher: PathBuf,
+    /// Both distributions are softened by it.
+    #[serde(default = "defaults::one")]
+    pub temperature: f32,
+    /// Share of the teacher's cross-entropy in the loss; the rest is that of the data.
+    #[serde(default = "defaults::one")]
+    pub weight: f32,
+}
+
+impl Distillation {
+    pub(super) fn problems(&self, objective: &Objective) -> Vec<String> {
+        let has_teacher = !matches!(objective, Objective::Ul2 { .. } | Objective::Classify { .. });
+        let objective = (!has_teacher).then_some("distillation is for the objectives causal, prefix_lm and seq2seq");
+        let temperature = (self.temperature.is_nan() || self.temperature <= 0.0)
+            .then_some("distillation.temperature must be above 0");
+        let weight = (!(0.0..=1.0).contains(&self.weight)).then_some("distillation.weight must be in [0, 1]");
+        [objective, temperature, weight].into_iter().flatten().map(str::to_owned).collect()
+    }
+}
+
+mod defaults {
+    pub(super) const fn one() -> f32 {
+        1.0
+    }
+    pub(super) fn separator() -> String {
+        "\n\n".to_owned()
+    }
+}

@@ -1,0 +1,159 @@
+//! The checkpoints of a run: its weights, moments and progress, from which it goes on as if it had never stopped.
+//!
+//! Written and read by `run`. Each is a folder that is there whole or not at all, and a model in the published layout.
+
+mod fingerprint;
+mod progress;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor, Var};
+
+use super::error::{Error, Result};
+use super::optimizer::Moments;
+use super::published::{Published, write_tensors};
+use super::settings::SavedPrecision;
+use super::whole_folder;
+use crate::checkpoint::float_file::FloatFile;
+
+pub use fingerprint::{differences, fingerprint};
+pub use progress::{Best, FORMAT, Progress};
+
+const FOLDER: &str = "checkpoints";
+const PREFIX: &str = "step-";
+const PROGRESS: &str = "state.json";
+const MOMENTS: &str = "optimizer.safetensors";
+const FIRST: &str = "first.";
+const SECOND: &str = "second.";
+
+/// The folder of a run's checkpoints.
+#[derive(Debug)]
+pub struct Checkpoints {
+    folder: PathBuf,
+}
+
+/// What a checkpoint is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Saved<'a> {
+    /// Where the run is.
+    pub progress: &'a Progress,
+    /// The model's files; its weights are written in float32.
+    pub model: Published<'a>,
+    /// The weights.
+    pub weights: &'a BTreeMap<String, Var>,
+    /// The optimiser's memory.
+    pub moments: &'a BTreeMap<String, Moments>,
+}
+
+impl Checkpoints {
+    /// Opens a run's folder, made when absent, and removes what a killed write has left.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn open(run: &Path) -> Result<Self> {
+        let folder = run.join(FOLDER);
+        fs::create_dir_all(&folder).map_err(|source| failed("create", &folder, source))?;
+        whole_folder::remove_leftovers(&folder)?;
+        Ok(Self { folder })
+    }
+
+    /// Steps after which there is a checkpoint, ascending.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn steps(&self) -> Result<Vec<u64>> {
+        let mut steps = Vec::new();
+        for entry in fs::read_dir(&self.folder).map_err(|source| failed("read", &self.folder, source))? {
+            let path = entry.map_err(|source| failed("read", &self.folder, source))?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let step = name.strip_prefix(PREFIX).and_then(|digits| digits.parse::<u64>().ok());
+            steps.extend(step.filter(|_| path.is_dir()));
+        }
+        steps.sort_unstable();
+        Ok(steps)
+    }
+
+    /// The folder of a checkpoint.
+    pub fn path(&self, step: u64) -> PathBuf {
+        self.folder.join(format!("{PREFIX}{step:08}"))
+    }
+
+    /// Writes a checkpoint.
+    ///
+    /// # Errors
+    /// When a file cannot be written; the checkpoints before are then as they were.
+    pub fn save(&self, saved: &Saved<'_>) -> Result<PathBuf> {
+        let path = self.path(saved.progress.step);
+        whole_folder::write(&path, |folder| {
+            let model = Published { precision: SavedPrecision::F32, ..saved.model };
+            model.write(folder, &mut |name| numbers(&saved.weights[name]))?;
+            let moments: BTreeMap<String, &Tensor> = saved
+                .moments
+                .iter()
+                .flat_map(|(name, own)| [(FIRST, name, &own.first), (SECOND, name, &own.second)])
+                .map(|(prefix, name, moment)| (format!("{prefix}{name}"), moment.as_tensor()))
+                .collect();
+            let tensors: Vec<_> = moments.iter().map(|(name, moment)| (name.clone(), moment.dims().to_vec())).collect();
+            write_tensors(folder, MOMENTS, &tensors, SavedPrecision::F32, &mut |name| numbers(moments[name]))?;
+            let progress = serde_json::to_vec_pretty(saved.progress).expect("progress is JSON");
+            Ok(folder.write(PROGRESS, |file| file.write_all(&progress))?)
+        })?;
+        Ok(path)
+    }
+
+    /// Where the run was at a checkpoint.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is not what was written.
+    pub fn progress(&self, step: u64) -> Result<Progress> {
+        let path = self.path(step).join(PROGRESS);
+        let text = fs::read(&path).map_err(|source| failed("read", &path, source))?;
+        let read: Progress = serde_json::from_slice(&text)
+            .map_err(|error| Error::Damaged { path: path.clone(), problem: error.to_string() })?;
+        if read.format != FORMAT {
+            let problem = format!("its format is {}, this program writes {FORMAT}", read.format);
+            return Err(Error::Damaged { path, problem });
+        }
+        Ok(read)
+    }
+
+    /// The optimiser's memory at a checkpoint.
+    ///
+    /// # Errors
+    /// As [`Checkpoints::progress`].
+    pub fn moments(&self, progress: &Progress, device: &Device) -> Result<BTreeMap<String, Moments>> {
+        let path = self.path(progress.step).join(MOMENTS);
+        let file = FloatFile::open(&path)?;
+        let read = |name: String| {
+            let problem = || Error::Damaged { path: path.clone(), problem: format!("{name} is missing") };
+            let (shape, numbers) = file.read(&name).ok_or_else(problem)?;
+            Ok::<_, Error>(Var::from_tensor(&Tensor::from_vec(numbers, shape, device)?)?)
+        };
+        let moments = progress.updates.iter().map(|(name, &updates)| {
+            let (first, second) = (read(format!("{FIRST}{name}"))?, read(format!("{SECOND}{name}"))?);
+            Ok((name.clone(), Moments { first, second, updates }))
+        });
+        moments.collect()
+    }
+
+    /// Removes all checkpoints but these.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn keep_only(&self, kept: &BTreeSet<u64>) -> Result<()> {
+        let removed = self.steps()?.into_iter().filter(|step| !kept.contains(step));
+        removed.map(|step| self.path(step)).try_for_each(|path| whole_folder::remove_whole(&path))
+    }
+}
+
+/// The numbers of a tensor on any device.
+pub(super) fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
+    Ok(tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?)
+}
+
+fn failed(action: &'static str, path: &Path, source: std::io::Error) -> Error {
+    Error::File { action, path: path.to_owned(), source }
+}

@@ -1,0 +1,115 @@
+//! Which settings a run may not change when it is resumed: those that reach its arithmetic.
+//!
+//! Asked by `state`. What is left to come of the stages may change; `stages` says what that is.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::training::settings::Settings;
+
+/// Settings that reach no weight, or only through the stages' plan, which is compared step by step.
+const FREE: [&str; 10] = [
+    "out",
+    "threads",
+    "data.cache",
+    "data.valid",
+    "data.bad_rows",
+    "model.save_as",
+    "checkpoints",
+    "validation",
+    "stage",
+    "cross_attention_warmup_steps",
+];
+
+/// The settings that reach the arithmetic, by their keys as `model.dropout`, each as JSON.
+pub fn fingerprint(settings: &Settings) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    collect("", &serde_json::to_value(settings).expect("settings are JSON"), &mut found);
+    found
+}
+
+fn collect(prefix: &str, value: &Value, found: &mut BTreeMap<String, String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+                if !FREE.contains(&key.as_str()) {
+                    collect(&key, value, found);
+                }
+            }
+        }
+        // What was left out and what is not there are the same.
+        Value::Null => {}
+        other => {
+            found.insert(prefix.to_owned(), other.to_string());
+        }
+    }
+}
+
+/// Every key whose value differs, with both values.
+pub fn differences(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {
+    let keys: std::collections::BTreeSet<&String> = then.keys().chain(now.keys()).collect();
+    let shown = |values: &BTreeMap<String, String>, key| values.get(key).cloned().unwrap_or_else(|| "unset".to_owned());
+    let differing = keys.into_iter().filter(|key| then.get(*key) != now.get(*key));
+    differing.map(|key| format!("{key}: was {}, is {}", shown(then, key), shown(now, key))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(change: impl FnOnce(&mut Value)) -> Settings {
+        let mut value = serde_json::json!({
+            "out": "run",
+            "model": { "init": "base" },
+            "objective": { "kind": "seq2seq" },
+            "data": { "train": ["a.jsonl"] },
+            "stage": [{ "steps": 10, "learning_rate": 0.1 }],
+        });
+        change(&mut value);
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn what_reaches_no_weight_may_change() {
+        let changed = settings(|value| {
+            value["out"] = "elsewhere".into();
+            value["threads"] = 3.into();
+            value["data"]["valid"] = serde_json::json!(["b.jsonl"]);
+            value["validation"] = serde_json::json!({ "samples": 2 });
+            value["checkpoints"] = serde_json::json!({ "keep": 9 });
+            value["model"]["save_as"] = "f32".into();
+            value["stage"][0]["steps"] = 20.into();
+        });
+        assert_eq!(fingerprint(&settings(|_| {})), fingerprint(&changed));
+    }
+
+    #[test]
+    fn every_key_that_reaches_the_arithmetic_is_named_with_both_values() {
+        let changed = settings(|value| {
+            value["seed"] = 7.into();
+            value["model"]["dropout"] = 0.5.into();
+            value["objective"] = serde_json::json!({ "kind": "ul2" });
+            value["data"]["train"] = serde_json::json!(["c.jsonl"]);
+            value["distillation"] = serde_json::json!({ "teacher": "big" });
+        });
+        let found = differences(&fingerprint(&settings(|_| {})), &fingerprint(&changed));
+        let named: Vec<&str> = found.iter().map(|line| line.split(':').next().unwrap()).collect();
+        let expected = [
+            "data.train",
+            "distillation.teacher",
+            "distillation.temperature",
+            "distillation.weight",
+            "model.dropout",
+            "objective.kind",
+            "objective.mix",
+            "objective.sentinels",
+            "objective.separator",
+            "seed",
+        ];
+        assert_eq!(named, expected);
+        assert!(found.contains(&"seed: was 1, is 7".to_owned()));
+        assert!(found.contains(&"distillation.teacher: was unset, is \"big\"".to_owned()));
+    }
+}

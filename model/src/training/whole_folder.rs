@@ -1,0 +1,141 @@
+//! A folder that is there whole or not at all, whenever the process is killed or the power goes.
+//!
+//! Used for checkpoints and for the final model.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::error::{Error, Result};
+use crate::checkpoint::writer::{OutFolder, sync_folder};
+
+/// Begins the name of a folder that is being written.
+const PARTIAL: &str = ".partial-";
+/// Begins the name of a folder whose successor is about to take its name.
+const REPLACED: &str = ".replaced-";
+
+/// Writes a folder beside, with every file on disk, and only then gives it its name; one that has the name already is
+/// removed. When it fails, nothing of it is left and what was there before still is.
+pub(super) fn write(path: &Path, contents: impl FnOnce(&mut OutFolder) -> Result<()>) -> Result<()> {
+    let partial = beside(path, PARTIAL);
+    remove(&partial)?;
+    let written = fill(&partial, contents).and_then(|()| put_in_place(&partial, path));
+    if written.is_err() {
+        // The first error is the one to report.
+        let _ = fs::remove_dir_all(&partial);
+    }
+    written
+}
+
+/// Removes what writes that did not end have left in a folder.
+pub(super) fn remove_leftovers(parent: &Path) -> Result<()> {
+    for entry in fs::read_dir(parent).map_err(failed("read", parent))? {
+        let path = entry.map_err(failed("read", parent))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() && (name.starts_with(PARTIAL) || name.starts_with(REPLACED)) {
+            remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a folder with all that is in it, if it is there; a kill on the way leaves none that looks whole.
+pub(super) fn remove_whole(path: &Path) -> Result<()> {
+    let replaced = beside(path, REPLACED);
+    remove(&replaced)?;
+    match fs::rename(path, &replaced) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(failed("remove", path)(source)),
+        Ok(()) => remove(&replaced),
+    }
+}
+
+fn fill(partial: &Path, contents: impl FnOnce(&mut OutFolder) -> Result<()>) -> Result<()> {
+    let mut folder = OutFolder::create(partial)?;
+    contents(&mut folder)?;
+    folder.finish();
+    Ok(sync_folder(partial)?)
+}
+
+fn put_in_place(partial: &Path, path: &Path) -> Result<()> {
+    let replaced = beside(path, REPLACED);
+    if path.is_dir() {
+        remove(&replaced)?;
+        fs::rename(path, &replaced).map_err(failed("replace", path))?;
+    }
+    fs::rename(partial, path).map_err(failed("write", path))?;
+    let parent = path.parent().expect("the folder was joined to its parent");
+    sync_folder(parent)?;
+    remove(&replaced)
+}
+
+fn beside(path: &Path, prefix: &str) -> PathBuf {
+    let name = path.file_name().expect("the folder has a name").to_string_lossy();
+    path.with_file_name(format!("{prefix}{name}"))
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(failed("remove", path)),
+    }
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::File { action, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn put(text: &str) -> impl FnOnce(&mut OutFolder) -> Result<()> {
+        move |folder| Ok(folder.write("file", |file| file.write_all(text.as_bytes()))?)
+    }
+
+    fn names(parent: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(parent).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_folder_takes_the_place_of_the_one_before() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("final");
+        write(&path, put("one")).unwrap();
+        write(&path, put("two")).unwrap();
+        assert_eq!(names(parent.path()), ["final"]);
+        assert_eq!(fs::read_to_string(path.join("file")).unwrap(), "two");
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_what_was_there_and_nothing_of_itself() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("final");
+        write(&path, put("one")).unwrap();
+        let full = |folder: &mut OutFolder| {
+            put("half")(folder)?;
+            Ok(folder.write("more", |_| Err(std::io::Error::from(ErrorKind::StorageFull)))?)
+        };
+        let error = write(&path, full).unwrap_err();
+        assert!(error.to_string().contains("cannot write") && error.to_string().contains("more"), "{error}");
+        assert_eq!(names(parent.path()), ["final"]);
+        assert_eq!(fs::read_to_string(path.join("file")).unwrap(), "one");
+    }
+
+    #[test]
+    fn what_a_killed_write_left_is_removed() {
+        let parent = tempfile::tempdir().unwrap();
+        for name in ["step-00000001", ".partial-step-00000002", ".replaced-final"] {
+            fs::create_dir_all(parent.path().join(name)).unwrap();
+            fs::write(parent.path().join(name).join("file"), "half").unwrap();
+        }
+        remove_leftovers(parent.path()).unwrap();
+        assert_eq!(names(parent.path()), ["step-00000001"]);
+    }
+}
