@@ -298,6 +298,35 @@ fn an_adapted_model_is_served() {
 }
 
 #[test]
+fn adapted_checkpoints_load_in_transformers_and_compute_as_here() {
+    let (untied, rounded) = (copied(NARROW), copied(NARROW));
+    untie(untied.path());
+    rewrite(rounded.path(), |name, view| Some((name.to_owned(), converted(view, Dtype::BF16))));
+    let (narrow, wide) = (fixture::path(NARROW), fixture::path(WIDE));
+    let pairs =
+        [(&narrow, &narrow), (&wide, &narrow), (&wide, &untied.path().into()), (&narrow, &rounded.path().into())];
+    let made = pairs.map(|(encoder, decoder)| adapted(encoder, decoder));
+    let (source, target) = (&[2, 481, 373, 396, 344, 320, 331, 388, 439, 423, 355], &[2, 27, 372, 320]);
+    let answers = fixture::transformers::ask(&made.each_ref().map(TempDir::path), source, target);
+    for folder in &made {
+        let checkpoint = Checkpoint::open(folder.path()).unwrap();
+        let mut runner = Runner::new(Cpu::new(Isa::detect(), 1), &checkpoint, Precision::F32, 1);
+        let (_, mut sequences) = runner.encode(&[source], 1);
+        sequences[0].tokens = target.to_vec();
+        let rows = runner.step(&sequences, |_| 0);
+        let logits = runner.model.read_logits(rows, &runner.space);
+        let Some(answers) = &answers else { continue };
+        let answer = &answers[folder.path().to_str().unwrap()];
+        assert_eq!(answer.architecture, "T5GemmaForConditionalGeneration");
+        assert_eq!(answer.parameters, checkpoint.config().parameters());
+        assert_eq!(logits.len(), answer.logits.iter().map(Vec::len).sum::<usize>());
+        for (own, theirs) in logits.iter().zip(answer.logits.iter().flatten()) {
+            assert!((own - theirs).abs() <= 1e-3, "{own} here, {theirs} in transformers");
+        }
+    }
+}
+
+#[test]
 fn sources_that_do_not_fit_each_other_are_refused_with_every_reason() {
     let (other, out) = (copied(NARROW), TempDir::new().unwrap());
     fs::write(out.path().join("mine.txt"), "mine").unwrap();

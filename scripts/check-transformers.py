@@ -1,0 +1,69 @@
+"""Opens checkpoint folders in transformers, strictly, and prints what it computes from given tokens.
+
+    check-transformers.py [--source 2,5,9] [--target 2,7] FOLDER...
+
+Each folder is opened with the class that its config.json names, in float32 with eager attention. Tensors that the class
+misses or does not know, or whose shapes differ, are an error. The source goes to the encoder (or is the whole text of a
+decoder-only model), the target to the decoder. Prints one JSON line a folder: folder, architecture, parameters, logits.
+"""
+
+import argparse
+import json
+import sys
+
+import torch
+import transformers
+
+
+def token_ids(text):
+    return [int(token) for token in text.split(",")]
+
+
+def opened(folder):
+    """The model, refused unless its tensors are exactly those of its class."""
+    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    model_class = getattr(transformers, config.architectures[0])
+    model, report = model_class.from_pretrained(
+        folder,
+        dtype=torch.float32,
+        attn_implementation="eager",
+        local_files_only=True,
+        output_loading_info=True,
+    )
+    wrong = {kind: sorted(map(str, names)) for kind, names in report.items() if names}
+    if wrong:
+        sys.exit(f"{folder}: the tensors are not those of {model_class.__name__}: {wrong}")
+    return model.eval()
+
+
+def logits(model, source, target):
+    inputs = {"input_ids": torch.tensor([source])}
+    if model.config.is_encoder_decoder:
+        inputs["decoder_input_ids"] = torch.tensor([target])
+    with torch.no_grad():
+        output = model(**inputs, use_cache=False).logits
+    return output[0].double().tolist()
+
+
+def main():
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", type=token_ids, default=[2, 10, 11, 12, 13])
+    parser.add_argument("--target", type=token_ids, default=[2, 10, 11])
+    parser.add_argument("folders", metavar="FOLDER", nargs="+")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    for folder in arguments.folders:
+        model = opened(folder)
+        line = {
+            "folder": folder,
+            "architecture": type(model).__name__,
+            "parameters": model.num_parameters(),
+            "logits": logits(model, arguments.source, arguments.target),
+        }
+        print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()
