@@ -1,4 +1,5 @@
 //! Batches as the trainer asks for them: every row once an epoch, within the budget, by position alone.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,5 @@
 //! Rows of JSONL files as the trainer reads them: every way to be malformed, and the token cache.
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
