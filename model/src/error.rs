@@ -141,6 +141,12 @@ pub enum Error {
         /// In the checkpoint.
         scheme: Scheme,
     },
+    /// Sources that cannot become an encoder-decoder, or not there, with every reason.
+    #[error("the sources cannot be adapted:{}", Listing(problems))]
+    Adaptation {
+        /// Every reason found.
+        problems: Vec<String>,
+    },
     /// A folder to write to has files in it.
     #[error("{} is not empty: name a new folder", folder.display())]
     NotEmpty {

@@ -2,6 +2,7 @@
 //!
 //! Called by `server`. Knows no HTTP, queue or async runtime.
 
+pub mod adaptation;
 mod arithmetic;
 pub mod checkpoint;
 mod classifier;
@@ -14,6 +15,7 @@ pub mod detokenizer;
 mod encoder;
 pub mod error;
 mod logits;
+mod normal;
 mod pieces;
 mod random;
 pub mod shapes;
@@ -23,6 +25,7 @@ pub mod training;
 mod weights;
 mod workspace;
 
+pub use adaptation::{AdaptRequest, Adaptation};
 pub use arithmetic::{Arithmetic, scheme_name};
 pub use checkpoint::{Checkpoint, CheckpointKind, ClassifierCheckpoint, DecoderCheckpoint, TensorTable, quantize};
 pub use classifier::{Classifier, ClassifierSpace};

@@ -28,6 +28,13 @@ pub struct Tokenizer {
     fingerprint: u128,
 }
 
+/// In what two tokenizer files give other ids to a text, in words; nothing when they do not. How a file writes its merges,
+/// and what it puts around a text, makes no difference.
+pub(crate) fn differences(first: &[u8], second: &[u8]) -> Result<Vec<String>> {
+    let parse = |json| TokenizerFile::parse(json).map_err(|problem| Error::Tokenizer { problem });
+    Ok(parse(first)?.differences(&parse(second)?))
+}
+
 impl Tokenizer {
     /// Reads a `tokenizer.json`. Truncation and padding that the file may ask for are not applied.
     ///

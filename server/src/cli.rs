@@ -2,6 +2,7 @@
 //!
 //! Called by `main` only. Reads no environment and touches no file but the one that `--config` names.
 
+mod adapt;
 mod eval;
 
 use std::num::NonZeroUsize;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use kernels::Scheme;
 use toml::{Table, Value};
 
+pub use adapt::AdaptOptions;
 pub use eval::{EvalOptions, Metric, ObjectiveChoice};
 
 use crate::config::{CROSS_KVS, Config, ConfigError, DTYPES, LOG_LEVELS, QUANTIZATIONS, SCHEMES};
@@ -36,6 +38,8 @@ enum Subcommands {
     Bench(BenchArguments),
     /// Write a quantised copy of a checkpoint
     Quantize(QuantizeArguments),
+    /// Make an encoder-decoder of decoder-only Gemma 2 checkpoints
+    Adapt(AdaptArguments),
     /// Measure a checkpoint's answers to the rows of a file
     Eval(EvalArguments),
 }
@@ -51,6 +55,8 @@ pub enum Command {
     Bench(BenchOptions),
     /// Write a quantised checkpoint.
     Quantize(QuantizeOptions),
+    /// Make an encoder-decoder.
+    Adapt(AdaptOptions),
     /// Measure answers.
     Eval(EvalOptions),
 }
@@ -191,6 +197,15 @@ struct QuantizeArguments {
     options: QuantizeOptions,
 }
 
+#[derive(Debug, Args)]
+struct AdaptArguments {
+    #[command(flatten)]
+    options: AdaptOptions,
+    /// Least severe message on standard error [default: info]
+    #[arg(long, value_name = "LEVEL", value_parser = LOG_LEVELS)]
+    log_level: Option<String>,
+}
+
 /// Flags of every command that runs a model. They carry no defaults: `config.toml` does.
 #[derive(Debug, Default, Args)]
 struct SharedArguments {
@@ -237,6 +252,9 @@ impl Cli {
             Subcommands::Quantize(QuantizeArguments { model, log_level, options }) => {
                 let shared = SharedArguments { model, log_level, ..SharedArguments::default() };
                 (Command::Quantize(options), shared.into())
+            }
+            Subcommands::Adapt(AdaptArguments { options, log_level }) => {
+                (Command::Adapt(options), SharedArguments { log_level, ..SharedArguments::default() }.into())
             }
         };
         let config = Config::resolve(arguments.shared.config.as_deref(), arguments.settings())?;
@@ -318,6 +336,7 @@ fn target_len(text: &str) -> Result<usize, String> {
 mod tests {
     use clap::CommandFactory;
     use clap::error::ErrorKind;
+    use model::AdaptRequest;
 
     use super::*;
     use crate::config::{CrossKv, ModelSource, Quantize, TokenizerSource};
@@ -410,6 +429,20 @@ mod tests {
         assert_eq!(config.model.source, ModelSource::Checkpoint("/m".into()));
         assert_eq!(config.server.log_level, "warn");
         assert_eq!(resolve("server quantize --out o --scheme int8").1.model.source, ModelSource::Demo);
+    }
+
+    #[test]
+    fn adapt_takes_two_checkpoints_a_folder_and_a_seed() {
+        let line = "server adapt --encoder a --decoder b --out c";
+        let request = |line: &str| match resolve(line).0 {
+            Command::Adapt(options) => options.request(),
+            other => panic!("{other:?}"),
+        };
+        let expected = AdaptRequest { encoder: "a".into(), decoder: "b".into(), out: "c".into(), seed: 1 };
+        assert_eq!(request(line), expected);
+        assert_eq!(request(&format!("{line} --seed 7")), AdaptRequest { seed: 7, ..expected });
+        assert_eq!(refusal("server adapt --encoder a --out c"), ErrorKind::MissingRequiredArgument);
+        assert_eq!(refusal("server adapt --model a --decoder b --out c"), ErrorKind::UnknownArgument);
     }
 
     #[test]

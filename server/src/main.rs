@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Command::Generate(options) => commands::generate(&config, options),
         Command::Bench(options) => commands::bench(&config, options, &command_line()),
         Command::Quantize(options) => commands::quantize(&config, options),
+        Command::Adapt(options) => commands::adapt(options),
         Command::Eval(options) => commands::eval(&config, options),
     };
     done.map_or_else(|error| failure(&error, FAILURE), |()| ExitCode::SUCCESS)

@@ -59,6 +59,7 @@ struct Model {
 }
 
 /// Two pieces that become one; written as a pair or, by older versions, with a space between them.
+#[derive(PartialEq)]
 struct Merge(String, String);
 
 /// The post-processor: which special tokens stand around a single text.
@@ -96,6 +97,28 @@ pub(super) struct Parts {
 impl TokenizerFile {
     pub fn parse(json: &[u8]) -> Result<Self> {
         serde_json::from_slice(json).map_err(|source| TokenizerProblem::Json { source })
+    }
+
+    /// In what this file and another give other ids to a text.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let (own, others) = (&self.model, &other.model);
+        let elsewhere = |vocab: &HashMap<String, u32>, other: &HashMap<String, u32>| {
+            vocab.iter().filter(|(piece, id)| other.get(*piece) != Some(id)).count()
+        };
+        let pieces = elsewhere(&own.vocab, &others.vocab).max(elsewhere(&others.vocab, &own.vocab));
+        let added = |file: &Self| -> HashMap<u32, (String, bool)> {
+            file.added_tokens.iter().map(|Added { id, token }| (*id, (token.content.clone(), token.special))).collect()
+        };
+        [
+            (pieces > 0).then(|| format!("{pieces} pieces have another id or are in one only")),
+            (own.merges != others.merges).then(|| "their merges".to_owned()),
+            (own.byte_fallback != others.byte_fallback).then(|| "byte_fallback".to_owned()),
+            (added(self) != added(other)).then(|| "their added or special tokens".to_owned()),
+            (self.normalizer != other.normalizer).then(|| "their normalisers".to_owned()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 
     /// Checks every part and builds the library's tokenizer from them.

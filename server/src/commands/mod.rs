@@ -2,12 +2,14 @@
 //!
 //! Called by `main` with checked settings; everything they need is in the rest of the library.
 
+mod adapt;
 mod bench;
 mod eval;
 mod generate;
 mod quantize;
 mod serve;
 
+pub use adapt::adapt;
 pub use bench::bench;
 pub use eval::{EvalError, eval};
 pub use generate::generate;

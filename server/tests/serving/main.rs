@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "clippy takes the client and the fake model for more than tests")]
 
+mod adapt;
 mod answer;
 mod answers;
 mod app;

@@ -1,0 +1,194 @@
+//! Two decoder-only checkpoints become an encoder-decoder (Zhang et al. 2025, arXiv 2504.06225, section 3.2).
+//!
+//! Called by the server's `adapt`. Checks everything before it writes anything, and never holds more than a tensor.
+
+mod configuration;
+mod origin;
+mod pair;
+mod room;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use kernels::{DType, WeightPart};
+use serde_json::Value;
+
+use crate::checkpoint::folder::{CONFIG, GENERATION_CONFIG, TENSORS};
+use crate::checkpoint::layout::{TensorEntry, TensorLayout, TensorWriter, stored_as};
+use crate::checkpoint::writer::{COPIED, OutFolder};
+use crate::checkpoint::{DecoderCheckpoint, TensorTable};
+use crate::config::ModelConfig;
+use crate::error::{Error, Result};
+use crate::normal::{fill_normal, tensor_key};
+use origin::Origin;
+use pair::Pair;
+
+/// What is to be made of what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdaptRequest {
+    /// Folder of the decoder-only checkpoint that becomes the encoder.
+    pub encoder: PathBuf,
+    /// Folder of the one that becomes the decoder, whose tokenizer is taken too; may be the same.
+    pub decoder: PathBuf,
+    /// Folder to write to; empty or not there yet.
+    pub out: PathBuf,
+    /// Seed of whatever is not copied.
+    pub seed: u64,
+}
+
+/// A request that can be fulfilled.
+#[derive(Debug)]
+pub struct Adaptation {
+    request: AdaptRequest,
+    pair: Pair,
+    config: ModelConfig,
+    tensors: Vec<Adapted>,
+    layout: TensorLayout,
+}
+
+/// One tensor of the encoder-decoder.
+#[derive(Debug)]
+struct Adapted {
+    name: String,
+    /// A norm has one dimension.
+    shape: Vec<usize>,
+    dtype: DType,
+    origin: Origin,
+}
+
+/// What was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// Numbers in all weights.
+    pub parameters: u64,
+    /// Bytes of all tensors.
+    pub bytes: u64,
+    /// Tensors that are those of a source to the byte.
+    pub copied: usize,
+    /// Tensors of cross-attention that were drawn at random, or are zero for its norms.
+    pub random: usize,
+    /// Whether a tokenizer came along.
+    pub has_tokenizer: bool,
+}
+
+impl Adaptation {
+    /// Opens both sources and checks that they fit each other and the place to write to.
+    ///
+    /// # Errors
+    /// [`Error::Adaptation`] with every reason against it.
+    pub fn prepare(request: AdaptRequest) -> Result<Self> {
+        let refuse = |problems| Error::Adaptation { problems };
+        let mut problems = room::problems(&request.out);
+        let pair = match Pair::open(&request.encoder, &request.decoder) {
+            Ok(pair) => pair,
+            Err(found) => return Err(refuse([found, problems].concat())),
+        };
+        let config = pair.config();
+        let tensors: Vec<Adapted> = TensorTable::new(&config)
+            .iter()
+            .map(|(name, shape)| {
+                let origin = Origin::of(name, pair.is_balanced());
+                let dtype = pair.dtype(name, &origin);
+                Adapted { name: name.to_owned(), shape: shape.to_vec(), dtype, origin }
+            })
+            .collect();
+        let layout = TensorLayout::new(tensors.iter().map(Adapted::entry).collect());
+        problems.extend(room::shortage(&request.out, layout.data_bytes()));
+        if problems.is_empty() { Ok(Self { request, pair, config, tensors, layout }) } else { Err(refuse(problems)) }
+    }
+
+    /// Bytes that [`Self::write`] reports as progress, in all.
+    pub fn bytes(&self) -> u64 {
+        self.layout.data_bytes()
+    }
+
+    /// Writes the encoder-decoder; `progress` is told the bytes of each tensor as it is done. `config.json` comes last:
+    /// without it, a folder is no checkpoint.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written; what was written is then removed.
+    pub fn write(&self, progress: &mut dyn FnMut(u64)) -> Result<Summary> {
+        let mut folder = OutFolder::create(&self.request.out)?;
+        for name in COPIED.into_iter().filter(|name| *name != GENERATION_CONFIG) {
+            if let Some(contents) = self.pair.decoder.other_file(name)? {
+                folder.write(name, |file| file.write_all(&contents))?;
+            }
+        }
+        let generation = text(&configuration::generation(&self.pair.decoder)?);
+        folder.write(GENERATION_CONFIG, |file| file.write_all(generation.as_bytes()))?;
+        folder.write(TENSORS, |file| self.layout.write(file, |tensors| self.write_tensors(tensors, progress)))?;
+        let config = text(&configuration::config(&self.pair, &self.config, self.stored_dtype()));
+        folder.write(CONFIG, |file| file.write_all(config.as_bytes()))?;
+        folder.finish();
+        self.summary()
+    }
+
+    fn write_tensors(&self, tensors: &mut TensorWriter<'_>, progress: &mut dyn FnMut(u64)) -> std::io::Result<()> {
+        for (index, tensor) in self.tensors.iter().enumerate() {
+            match &tensor.origin {
+                Origin::Copied { side, name } => {
+                    let source = self.pair.source(*side);
+                    tensors.put(index, stored(source, name).1)?;
+                    source.release(name);
+                }
+                Origin::Random => tensors.put(index, &self.random(tensor))?,
+            }
+            progress(tensor.bytes());
+        }
+        Ok(())
+    }
+
+    /// As transformers initialises cross-attention: matrices normal, norms zero.
+    fn random(&self, tensor: &Adapted) -> Vec<u8> {
+        let mut numbers = vec![0.0_f32; tensor.shape.iter().product()];
+        if tensor.shape.len() > 1 {
+            let deviation = configuration::initializer_range(&self.pair.decoder);
+            fill_normal(tensor_key(self.request.seed, &tensor.name), deviation, &mut numbers);
+        }
+        let numbers = numbers.into_iter();
+        match tensor.dtype {
+            DType::F32 => numbers.flat_map(f32::to_le_bytes).collect(),
+            DType::Bf16 => numbers.flat_map(|number| half::bf16::from_f32(number).to_le_bytes()).collect(),
+            DType::F16 => numbers.flat_map(|number| half::f16::from_f32(number).to_le_bytes()).collect(),
+        }
+    }
+
+    /// The number type that holds every tensor's numbers.
+    fn stored_dtype(&self) -> DType {
+        let first = self.tensors[0].dtype;
+        if self.tensors.iter().all(|tensor| tensor.dtype == first) { first } else { DType::F32 }
+    }
+
+    fn summary(&self) -> Result<Summary> {
+        let random = self.tensors.iter().filter(|tensor| tensor.origin == Origin::Random).count();
+        Ok(Summary {
+            parameters: self.config.parameters(),
+            bytes: self.bytes(),
+            copied: self.tensors.len() - random,
+            random,
+            has_tokenizer: self.pair.decoder.tokenizer_json()?.is_some(),
+        })
+    }
+}
+
+impl Adapted {
+    fn entry(&self) -> TensorEntry {
+        TensorEntry { name: self.name.clone(), dtype: stored_as(self.dtype), shape: self.shape.clone() }
+    }
+
+    fn bytes(&self) -> u64 {
+        (self.shape.iter().product::<usize>() * self.dtype.bytes()) as u64
+    }
+}
+
+/// Number type and bytes of a source's tensor.
+fn stored<'a>(source: &'a DecoderCheckpoint, name: &str) -> (DType, &'a [u8]) {
+    match source.tensor(name) {
+        WeightPart::Stored { dtype, bytes, .. } => (dtype, bytes),
+        _ => unreachable!("decoder-only checkpoints are opened only when they are not quantised"),
+    }
+}
+
+fn text(json: &Value) -> String {
+    format!("{json:#}\n")
+}

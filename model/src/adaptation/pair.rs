@@ -1,0 +1,130 @@
+//! Two decoder-only checkpoints that may become one encoder-decoder, and every reason why they may not.
+//!
+//! Called by `adaptation`. Reads configurations and tokenizers, no tensor.
+
+use std::path::Path;
+
+use kernels::DType;
+
+use super::origin::{Origin, Side};
+use super::stored;
+use crate::checkpoint::DecoderCheckpoint;
+use crate::config::{ModelConfig, StackConfig};
+use crate::tokenizer::{self, Tokenizer};
+
+/// Sources that fit each other.
+#[derive(Debug)]
+pub(super) struct Pair {
+    pub encoder: DecoderCheckpoint,
+    pub decoder: DecoderCheckpoint,
+}
+
+impl Pair {
+    /// Opens both, or lists all that speaks against it.
+    pub fn open(encoder: &Path, decoder: &Path) -> Result<Self, Vec<String>> {
+        let (opened, other) = (DecoderCheckpoint::open(encoder), DecoderCheckpoint::open(decoder));
+        match (opened, other) {
+            (Ok(encoder), Ok(decoder)) => {
+                let pair = Self { encoder, decoder };
+                let problems = pair.problems();
+                if problems.is_empty() { Ok(pair) } else { Err(problems) }
+            }
+            (opened, other) => {
+                let mut problems: Vec<String> =
+                    [opened.err(), other.err()].into_iter().flatten().map(|error| error.to_string()).collect();
+                // The same folder twice has each problem twice.
+                problems.dedup();
+                Err(problems)
+            }
+        }
+    }
+
+    /// The encoder-decoder's configuration.
+    pub fn config(&self) -> ModelConfig {
+        let decoder = self.decoder.config();
+        ModelConfig {
+            encoder: self.encoder.config().stack.clone(),
+            decoder: decoder.stack.clone(),
+            tie_word_embeddings: decoder.tie_word_embeddings,
+            start_token: decoder.bos_token,
+            end_tokens: decoder.end_tokens.clone(),
+            pad_token: decoder.pad_token,
+            bos_token: decoder.bos_token,
+        }
+    }
+
+    /// Whether both stacks have the same shape, so that cross-attention can start as self-attention.
+    pub fn is_balanced(&self) -> bool {
+        let shape = |stack: &StackConfig| {
+            let StackConfig { hidden, intermediate, layers, heads, kv_heads, head_dim, .. } = *stack;
+            [hidden, intermediate, layers, heads, kv_heads, head_dim]
+        };
+        shape(&self.encoder.config().stack) == shape(&self.decoder.config().stack)
+    }
+
+    pub fn source(&self, side: Side) -> &DecoderCheckpoint {
+        match side {
+            Side::Encoder => &self.encoder,
+            Side::Decoder => &self.decoder,
+        }
+    }
+
+    /// The number type of a tensor: the source's, whose counterpart in self-attention stands for a random one.
+    pub fn dtype(&self, name: &str, origin: &Origin) -> DType {
+        match origin {
+            Origin::Copied { side, name } => stored(self.source(*side), name).0,
+            Origin::Random => match Origin::counterpart(name) {
+                Origin::Copied { side, name } => stored(self.source(side), &name).0,
+                Origin::Random => unreachable!("the counterpart of cross-attention is self-attention, which is copied"),
+            },
+        }
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let (encoder, decoder) = (self.encoder.config(), self.decoder.config());
+        let differs = |what: &str, encoder: u64, decoder: u64| {
+            let reason =
+                || format!("the encoder's {what} is {encoder}, the decoder's is {decoder}: both must be alike");
+            (encoder != decoder).then(reason)
+        };
+        let mut problems: Vec<String> = [
+            differs("vocab_size", encoder.stack.vocab as u64, decoder.stack.vocab as u64),
+            differs("bos_token_id", encoder.bos_token.into(), decoder.bos_token.into()),
+            differs("pad_token_id", encoder.pad_token.into(), decoder.pad_token.into()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        match self.tokenizer_problems() {
+            Ok(found) => problems.extend(found),
+            Err(error) => problems.push(error.to_string()),
+        }
+        problems
+    }
+
+    fn tokenizer_problems(&self) -> crate::Result<Vec<String>> {
+        let lacks = |source: &DecoderCheckpoint| {
+            let reason =
+                "has no tokenizer.json, the other source has one: without both, none can tell that ids mean the same";
+            Ok(vec![format!("{} {reason}", source.origin().display())])
+        };
+        let (encoder, decoder) = match (self.encoder.tokenizer_json()?, self.decoder.tokenizer_json()?) {
+            (Some(encoder), Some(decoder)) => (encoder, decoder),
+            (None, None) => return Ok(Vec::new()),
+            (None, Some(_)) => return lacks(&self.encoder),
+            (Some(_), None) => return lacks(&self.decoder),
+        };
+        let mut problems = Vec::new();
+        let tokenizer = Tokenizer::from_bytes(&decoder)?;
+        let vocab = self.decoder.config().stack.vocab;
+        if tokenizer.max_id() as usize >= vocab {
+            let max_id = tokenizer.max_id();
+            problems.push(format!("the decoder's tokenizer has ids up to {max_id}, its vocab_size is {vocab}"));
+        }
+        if encoder != decoder {
+            let found = tokenizer::differences(&encoder, &decoder)?;
+            problems.extend(found.into_iter().map(|what| format!("the sources' tokenizers differ: {what}")));
+        }
+        Ok(problems)
+    }
+}

@@ -1,0 +1,44 @@
+//! Whether there is a place to write to, and room in it.
+//!
+//! Called by `adaptation` before anything is written: a copy of many gigabytes should not fail at its end.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use crate::error::Error;
+
+/// Why the folder cannot be written to, as far as that is seen without writing.
+pub(super) fn problems(out: &Path) -> Vec<String> {
+    let unusable = match fs::read_dir(out) {
+        Ok(mut entries) => entries.next().is_some().then(|| Error::NotEmpty { folder: out.to_owned() }),
+        Err(source) if source.kind() == ErrorKind::NotFound => None,
+        Err(source) => Some(Error::File { action: "read", path: out.to_owned(), source }),
+    };
+    unusable.into_iter().map(|error| error.to_string()).collect()
+}
+
+/// A reason when the file system has less room than `needed_bytes`. One that does not say how much it has is tried.
+pub(super) fn shortage(out: &Path, needed_bytes: u64) -> Option<String> {
+    let there = std::path::absolute(out).ok()?;
+    let existing = there.ancestors().find(|path| path.exists())?;
+    let system = rustix::fs::statvfs(existing).ok()?;
+    let free_bytes = system.f_bavail.saturating_mul(system.f_frsize);
+    let reason = || format!("{} needs {needed_bytes} bytes, {free_bytes} are free there", out.display());
+    (free_bytes < needed_bytes).then(reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_the_file_system_has_is_refused_before_it_is_tried() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("not/there/yet");
+        assert_eq!(shortage(&out, 1), None);
+        let reason = shortage(&out, u64::MAX).unwrap();
+        assert!(reason.contains("not/there/yet needs 18446744073709551615 bytes"), "{reason}");
+        assert!(!folder.path().join("not").exists());
+    }
+}
