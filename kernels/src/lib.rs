@@ -6,6 +6,7 @@
 
 pub mod backend;
 pub mod cpu;
+pub mod gradient;
 pub mod math;
 pub mod profiled;
 pub mod quantize;

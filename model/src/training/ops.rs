@@ -3,47 +3,17 @@
 //! Called by `network`. Activations are ragged, never padded: the tokens of all rows one after another, with the
 //! rows' lengths beside them. Knows no layer and no parameter's name.
 
+mod fused;
+mod step;
 pub mod unfused;
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
-pub use unfused::{attention, cross_entropy, cross_entropy_of_logits, dropout, embed, geglu, linear, rms_norm};
+use super::Result;
 
-/// How the rows of `q` read those of `k` and `v`: row `i` of the queries reads row `i` of the keys.
-#[derive(Debug, Clone)]
-pub struct Attention {
-    /// Tokens of each row of the queries.
-    pub queries: Vec<usize>,
-    /// Tokens of each row of the keys; as many rows.
-    pub keys: Vec<usize>,
-    /// Query heads.
-    pub heads: usize,
-    /// Key/value heads; divides `heads`.
-    pub kv_heads: usize,
-    /// Width of one head.
-    pub head_dim: usize,
-    /// Scores are multiplied by it.
-    pub scale: f32,
-    /// Softcap of the scaled scores, before the mask.
-    pub softcap: Option<f32>,
-    /// Whether a query sees keys up to its own position only.
-    pub causal: bool,
-    /// Keys in sight: with `causal` those above `query - window`, else those at most `window` away on either side.
-    pub window: Option<usize>,
-    /// Base of the rotary angles of queries and keys, whose positions count from 0 in each row.
-    pub rope_theta: Option<f32>,
-    /// Dropout of the probabilities.
-    pub dropout: Option<Dropout>,
-}
-
-/// Numbers are kept with probability `1 - rate`, and scaled by its inverse.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Dropout {
-    /// Share of the numbers that become zero.
-    pub rate: f32,
-    /// The same key drops the same numbers on the same kind of device.
-    pub key: u64,
-}
+pub use kernels::gradient::{AdamWStep, Attention, Dropout};
+pub use step::{Moments, adamw_step, sum_of_squares};
+pub use unfused::cross_entropy_of_logits;
 
 /// What the states are compared with.
 #[derive(Debug, Clone)]
@@ -83,3 +53,95 @@ pub struct TokenLosses {
     /// Rows whose label is the most probable id.
     pub correct: usize,
 }
+
+/// Whether the fused operations can take all of these.
+fn is_fused(tensors: &[&Tensor]) -> bool {
+    tensors.iter().all(|tensor| tensor.device().is_cpu() && tensor.dtype() == DType::F32)
+}
+
+/// Rows of a table, `[tokens, width]`, times `scale`.
+///
+/// # Errors
+/// When the tensor library refuses, as for an id outside the table.
+pub fn embed(table: &Tensor, ids: &[u32], scale: f64) -> Result<Tensor> {
+    if !is_fused(&[table]) {
+        return unfused::embed(table, ids, scale);
+    }
+    Ok(table.contiguous()?.apply_op1(fused::Embed { ids: ids.to_vec(), scale: scale as f32 })?)
+}
+
+/// `x / sqrt(mean(x^2) + eps) * (1 + gain)` of each row, rounded once to the type of `x`.
+///
+/// # Errors
+/// When the tensor library refuses.
+pub fn rms_norm(x: &Tensor, gain: &Tensor, eps: f32) -> Result<Tensor> {
+    if !is_fused(&[x, gain]) {
+        return unfused::rms_norm(x, gain, eps);
+    }
+    Ok(x.contiguous()?.apply_op2(&gain.contiguous()?, fused::RmsNorm { eps })?)
+}
+
+/// `[tokens, in]` by `[out, in]` gives `[tokens, out]`.
+///
+/// # Errors
+/// When the tensor library refuses.
+pub fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    if !is_fused(&[x, weight]) {
+        return unfused::linear(x, weight);
+    }
+    Ok(x.contiguous()?.apply_op2(&weight.contiguous()?, fused::Linear)?)
+}
+
+/// `gelu(gate) * up`, the gelu in its tanh form and rounded to the type of `gate`.
+///
+/// # Errors
+/// When the tensor library refuses.
+pub fn geglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    if !is_fused(&[gate, up]) {
+        return unfused::geglu(gate, up);
+    }
+    Ok(gate.contiguous()?.apply_op2(&up.contiguous()?, fused::Geglu)?)
+}
+
+/// `x` without the numbers that the key drops.
+///
+/// # Errors
+/// When the tensor library refuses.
+pub fn dropout(x: &Tensor, how: Dropout) -> Result<Tensor> {
+    if how.rate <= 0.0 {
+        return Ok(x.clone());
+    }
+    if !is_fused(&[x]) {
+        return unfused::dropout(x, how);
+    }
+    Ok(x.contiguous()?.apply_op1(fused::Drop { how })?)
+}
+
+/// `softmax(mask(softcap(q k^T * scale))) v` of each row. `q` is `[query tokens, heads * head_dim]`, `k` and `v` are
+/// `[key tokens, kv_heads * head_dim]`; the result is as `q`.
+///
+/// # Errors
+/// When the tensor library refuses.
+pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, how: &Attention) -> Result<Tensor> {
+    if !is_fused(&[q, k, v]) {
+        return unfused::attention(q, k, v, how);
+    }
+    Ok(fused::attention(&q.contiguous()?, &k.contiguous()?, &v.contiguous()?, how)?)
+}
+
+/// Losses of `[rows, width]` states under an output table `[vocab, width]`: of each row
+/// `(1 - w) * -log p(label) + w * T^2 * H(teacher at T, student at T) + z * log(sum(exp(logits)))^2`.
+/// A fused one is differentiated once.
+///
+/// # Errors
+/// When the tensor library refuses.
+pub fn cross_entropy(states: &Tensor, table: &Tensor, how: &CrossEntropy) -> Result<TokenLosses> {
+    let taught = how.teacher.as_ref().is_none_or(|teacher| is_fused(&[&teacher.states, &teacher.table]));
+    if !taught || !is_fused(&[states, table]) {
+        return unfused::cross_entropy(states, table, how);
+    }
+    Ok(fused::cross_entropy(&states.contiguous()?, &table.contiguous()?, how)?)
+}
+
+#[cfg(test)]
+mod tests;

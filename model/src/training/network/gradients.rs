@@ -134,7 +134,7 @@ impl<'a> Recomputation<'a> {
             let mut store = (output * incoming)?.sum_all()?.backward()?;
             sums.add(&mut store)?;
             incoming = taken(&mut store, &x)?;
-            if let Some(of_source) = source.and_then(|source| store.remove(&source.states)) {
+            if let Some(of_source) = source.and_then(|source| remove(&mut store, &source.states)) {
                 trace.source_gradient = Some(match trace.source_gradient.take() {
                     Some(sum) => (sum + of_source)?,
                     None => of_source,
@@ -177,7 +177,7 @@ struct GradientSums<'a> {
 impl GradientSums<'_> {
     fn add(&mut self, store: &mut GradStore) -> Result<()> {
         for (name, parameter) in &self.network.parameters {
-            let Some(gradient) = store.remove(parameter) else { continue };
+            let Some(gradient) = remove(store, parameter) else { continue };
             let sum = match self.sums.remove(name) {
                 Some(sum) => (sum + gradient)?,
                 None => gradient,
@@ -188,9 +188,15 @@ impl GradientSums<'_> {
     }
 }
 
-/// The gradient of a segment's input; there is one, since the segment reads it.
+/// A gradient as plain numbers. As the library leaves it, it knows the last step of its own computation: it would keep
+/// activations alive, and a gradient of the segment that it enters would flow back into the one it comes from.
+fn remove(store: &mut GradStore, of: &Tensor) -> Option<Tensor> {
+    store.remove(of).map(|gradient| gradient.detach())
+}
+
+/// The gradient of a segment's input.
 fn taken(store: &mut GradStore, input: &Var) -> Result<Tensor> {
-    match store.remove(input) {
+    match remove(store, input) {
         Some(gradient) => Ok(gradient),
         None => Ok(input.zeros_like()?),
     }

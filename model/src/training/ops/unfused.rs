@@ -7,16 +7,12 @@ mod attention;
 mod loss;
 
 use candle_core::{DType, Tensor};
-use kernels::math::philox;
 
 use super::Dropout;
 use crate::training::Result;
 
 pub use attention::attention;
 pub use loss::{cross_entropy, cross_entropy_of_logits};
-
-/// Numbers of one call of the generator.
-const PHILOX_NUMBERS: usize = 4;
 
 /// Rows of a table, `[tokens, width]`, times `scale`.
 ///
@@ -76,12 +72,7 @@ pub fn dropout(x: &Tensor, how: Dropout) -> Result<Tensor> {
 fn dropout_factors(x: &Tensor, how: Dropout) -> Result<Tensor> {
     let kept = 1.0 / (1.0 - f64::from(how.rate));
     if x.device().is_cpu() {
-        let threshold = (f64::from(how.rate) * (u64::from(u32::MAX) + 1) as f64) as u32;
-        let count = x.elem_count();
-        let blocks = (0..count.div_ceil(PHILOX_NUMBERS) as u64)
-            .flat_map(|block| philox(how.key, [block as u32, (block >> 32) as u32, 0, 0]));
-        let factors: Vec<f32> =
-            blocks.take(count).map(|number| if number < threshold { 0.0 } else { kept as f32 }).collect();
+        let factors = kernels::gradient::dropout(&vec![1.0; x.elem_count()], how);
         return Ok(Tensor::from_vec(factors, x.shape(), x.device())?.to_dtype(x.dtype())?);
     }
     x.device().set_seed(how.key)?;

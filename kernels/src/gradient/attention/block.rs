@@ -1,0 +1,308 @@
+//! One task of attention: a row's key head with its query heads, a block of queries at a time.
+//!
+//! Called by `attention`. A block's scores are a matrix `[queries * group, keys that any of them sees]`.
+
+use std::ops::Range;
+
+use super::heads::{self, Rope};
+use super::{Attended, AttendedRef, Attention, Row};
+use crate::cpu::isa::{Isa, for_each_isa};
+use crate::gradient::dropout::RowMask;
+use crate::gradient::lanes::{dot, largest, map_and_sum};
+use crate::gradient::{Matrix, MatrixMut, Product, Workers};
+use crate::math;
+
+/// Scores of a block, about: two such strips stay in the second-level cache.
+const BLOCK_SCORES: usize = 1 << 16;
+/// Queries of a block at least, so that products stay efficient, and at most.
+const BLOCK_QUERIES: [usize; 2] = [16, 128];
+
+/// What a query head sees of its block's strip of scores, and what became of it.
+#[derive(Clone, Copy)]
+struct Sight {
+    /// First and past the last column.
+    start: usize,
+    end: usize,
+    /// Key of the strip's first column.
+    first_key: usize,
+    mask: Option<RowMask>,
+    /// Logarithm of the sum of exponentials.
+    log_sum: f32,
+    /// Forward: one over the sum. Backward: `d_out . out`, which every gradient of a score is less.
+    number: f32,
+}
+
+impl Sight {
+    /// What the weight at a column of the sight is multiplied by.
+    #[inline(always)]
+    fn factor(&self, column: usize) -> f32 {
+        self.mask.map_or(1.0, |mask| mask.factor((self.first_key + self.start + column) as u32))
+    }
+}
+
+#[inline(always)]
+fn cap_scores(scores: &mut [f32], cap: f32) {
+    let magnitude = scores.iter().fold(0, |largest, score| largest.max(score.to_bits() & 0x7fff_ffff));
+    // Scores are mostly far below the cap; what is no number counts as large.
+    if f32::from_bits(magnitude) / cap < math::TANH_SMALL {
+        scores.iter_mut().for_each(|score| *score = cap * math::tanh_small(*score / cap));
+    } else {
+        scores.iter_mut().for_each(|score| *score = math::softcap(*score, cap));
+    }
+}
+
+for_each_isa! {
+    /// Turns scores into softmax weights before division.
+    fn weigh(strip: &mut [f32], width: usize, sights: &mut [Sight], softcap: Option<f32>) {
+        for (row, sight) in strip.chunks_exact_mut(width).zip(sights) {
+            row[..sight.start].fill(0.0);
+            row[sight.end..].fill(0.0);
+            let scores = &mut row[sight.start..sight.end];
+            if let Some(cap) = softcap {
+                cap_scores(scores, cap);
+            }
+            let max = largest(scores);
+            let sum = map_and_sum(scores, |score| math::exp(score - max));
+            sight.log_sum = max + sum.ln();
+            sight.number = if sum > 0.0 { 1.0 / sum } else { 0.0 };
+            if sight.mask.is_some() {
+                scores.iter_mut().enumerate().for_each(|(column, score)| *score *= sight.factor(column));
+            }
+        }
+    }
+}
+
+for_each_isa! {
+    /// Turns scores into softmax weights, and the gradients of those into gradients of the scores.
+    fn weigh_back(strip: &mut [f32], d_strip: &mut [f32], width: usize, sights: &[Sight], softcap: Option<f32>) {
+        for ((row, d_row), sight) in strip.chunks_exact_mut(width).zip(d_strip.chunks_exact_mut(width)).zip(sights) {
+            for row in [&mut *row, &mut *d_row] {
+                row[..sight.start].fill(0.0);
+                row[sight.end..].fill(0.0);
+            }
+            let (scores, d_scores) = (&mut row[sight.start..sight.end], &mut d_row[sight.start..sight.end]);
+            let inverse_cap = softcap.map_or(0.0, |cap| 1.0 / cap);
+            if let Some(cap) = softcap {
+                cap_scores(scores, cap);
+            }
+            if sight.mask.is_some() {
+                for (column, (score, d_score)) in scores.iter_mut().zip(d_scores).enumerate() {
+                    let (weight, factor, ratio) =
+                        (math::exp(*score - sight.log_sum), sight.factor(column), *score * inverse_cap);
+                    *d_score = weight * factor.mul_add(*d_score, -sight.number) * (1.0 - ratio * ratio);
+                    *score = weight * factor;
+                }
+            } else {
+                for (score, d_score) in scores.iter_mut().zip(d_scores) {
+                    let (weight, ratio) = (math::exp(*score - sight.log_sum), *score * inverse_cap);
+                    *d_score = weight * (*d_score - sight.number) * (1.0 - ratio * ratio);
+                    *score = weight;
+                }
+            }
+        }
+    }
+}
+
+/// A block of queries.
+struct Block {
+    queries: Range<usize>,
+    /// Keys that any of them sees.
+    keys: Range<usize>,
+    sights: Vec<Sight>,
+}
+
+/// The forward pass of one task.
+#[derive(Clone, Copy)]
+pub(super) struct Forward<'a> {
+    pub how: &'a Attention,
+    pub rope: Option<&'a Rope>,
+    pub row: Row<'a>,
+    pub kv_head: usize,
+}
+
+impl Forward<'_> {
+    /// Output and sums of this task's heads: `[queries, group * head_dim]` and `[queries, group]`.
+    pub(super) fn run(&self) -> Attended {
+        let (isa, dim) = (Isa::detect(), self.how.head_dim);
+        let [q, k, v] = self.gathered();
+        let mut out = vec![0.0; q.len()];
+        let mut log_sums = Vec::with_capacity(q.len() / dim);
+        let mut strip = Vec::new();
+        for mut block in self.blocks() {
+            let scores = self.scores(&block, &q, &k, &mut strip);
+            let width = block.keys.len();
+            weigh(isa, scores, width.max(1), &mut block.sights, self.how.softcap);
+            let out = &mut out[self.query_numbers(&block)];
+            let heads = block.sights.len();
+            Product {
+                left: Matrix::new(scores, heads, width),
+                right: Matrix::new(&v[self.key_numbers(&block)], width, dim),
+                scale: 1.0,
+                workers: Workers::Caller,
+            }
+            .write(MatrixMut::new(out, heads, dim));
+            for (out, sight) in out.chunks_exact_mut(dim).zip(&block.sights) {
+                out.iter_mut().for_each(|out| *out *= sight.number);
+                log_sums.push(sight.log_sum);
+            }
+        }
+        Attended { out, log_sums }
+    }
+
+    /// Queries, keys and values of this task's heads, rotated.
+    fn gathered(&self) -> [Vec<f32>; 3] {
+        let (how, row, kv_head) = (self.how, self.row, self.kv_head);
+        let mut q = self.gather_queries(row.inputs.q);
+        let [mut k, v] =
+            [row.inputs.k, row.inputs.v].map(|keys| heads::gather(keys, how.key_width(), how.head_dim, kv_head));
+        if let Some(rope) = self.rope {
+            rope.rotate(&mut q, how.group(), 0, 1.0);
+            rope.rotate(&mut k, 1, 0, 1.0);
+        }
+        [q, k, v]
+    }
+
+    fn gather_queries(&self, rows: &[f32]) -> Vec<f32> {
+        heads::gather(rows, self.how.query_width(), self.how.group() * self.how.head_dim, self.kv_head)
+    }
+
+    /// Where a block's queries lie in what was gathered.
+    fn query_numbers(&self, block: &Block) -> Range<usize> {
+        let width = self.how.group() * self.how.head_dim;
+        block.queries.start * width..block.queries.end * width
+    }
+
+    /// Where a block's keys lie in what was gathered.
+    fn key_numbers(&self, block: &Block) -> Range<usize> {
+        block.keys.start * self.how.head_dim..block.keys.end * self.how.head_dim
+    }
+
+    fn blocks(&self) -> impl Iterator<Item = Block> {
+        let (how, queries) = (self.how, self.row.queries);
+        let [least, most] = BLOCK_QUERIES;
+        let len = (BLOCK_SCORES / (how.group() * self.row.keys.max(1))).clamp(least, most);
+        (0..queries).step_by(len).map(move |start| {
+            let queries = start..(start + len).min(queries);
+            let first = how.visible(queries.start, self.row.keys);
+            let last = how.visible(queries.end - 1, self.row.keys);
+            let keys = first.start.min(last.start)..last.end;
+            let sights = queries.clone().flat_map(|query| self.sights(query, &keys)).collect();
+            Block { queries, keys, sights }
+        })
+    }
+
+    /// What each head of a query sees of its block's keys.
+    fn sights(&self, query: usize, keys: &Range<usize>) -> impl Iterator<Item = Sight> {
+        let (how, group) = (self.how, self.how.group());
+        let seen = how.visible(query, self.row.keys);
+        let sight = Sight {
+            start: seen.start - keys.start,
+            end: seen.end - keys.start,
+            first_key: keys.start,
+            mask: None,
+            log_sum: 0.0,
+            number: 0.0,
+        };
+        let row = (self.row.first_query + query) * how.heads + self.kv_head * group;
+        (row..row + group).map(move |row| Sight { mask: how.dropout.map(|how| how.row(row as u64)), ..sight })
+    }
+
+    /// `scale * q . k` of a block.
+    fn scores<'s>(&self, block: &Block, q: &[f32], k: &[f32], strip: &'s mut Vec<f32>) -> &'s mut [f32] {
+        let (heads, width, dim) = (block.sights.len(), block.keys.len(), self.how.head_dim);
+        let strip = at_least(strip, heads * width);
+        Product {
+            left: Matrix::new(&q[self.query_numbers(block)], heads, dim),
+            right: Matrix::new(&k[self.key_numbers(block)], width, dim).transposed(),
+            scale: self.how.scale,
+            workers: Workers::Caller,
+        }
+        .write(MatrixMut::new(strip, heads, width));
+        strip
+    }
+}
+
+/// The first `len` numbers of working memory.
+fn at_least(memory: &mut Vec<f32>, len: usize) -> &mut [f32] {
+    if memory.len() < len {
+        memory.resize(len, 0.0);
+    }
+    &mut memory[..len]
+}
+
+/// The backward pass of one task.
+pub(super) struct Backward<'a> {
+    pub forward: Forward<'a>,
+    /// Of the whole batch.
+    pub attended: AttendedRef<'a>,
+    /// Of the whole batch.
+    pub d_out: &'a [f32],
+}
+
+/// A task's heads as matrices of their own.
+struct Gathered {
+    inputs: [Vec<f32>; 3],
+    out: Vec<f32>,
+    log_sums: Vec<f32>,
+    d_out: Vec<f32>,
+}
+
+impl Backward<'_> {
+    /// Gradients of this task's queries, keys and values.
+    pub(super) fn run(&self) -> [Vec<f32>; 3] {
+        let gathered = self.gathered();
+        let mut gradients = gathered.inputs.each_ref().map(|input| vec![0.0; input.len()]);
+        let (mut strip, mut d_strip) = (Vec::new(), Vec::new());
+        for block in self.forward.blocks() {
+            self.block(block, &gathered, &mut gradients, [&mut strip, &mut d_strip]);
+        }
+        if let Some(rope) = self.forward.rope {
+            let [d_q, d_k, _] = &mut gradients;
+            rope.rotate(d_q, self.forward.how.group(), 0, -1.0);
+            rope.rotate(d_k, 1, 0, -1.0);
+        }
+        gradients
+    }
+
+    fn gathered(&self) -> Gathered {
+        let Forward { how, row, kv_head, .. } = self.forward;
+        let tokens = row.first_query..row.first_query + row.queries;
+        let numbers = tokens.start * how.query_width()..tokens.end * how.query_width();
+        let sums = &self.attended.log_sums[tokens.start * how.heads..tokens.end * how.heads];
+        Gathered {
+            inputs: self.forward.gathered(),
+            out: self.forward.gather_queries(&self.attended.out[numbers.clone()]),
+            log_sums: heads::gather(sums, how.heads, how.group(), kv_head),
+            d_out: self.forward.gather_queries(&self.d_out[numbers]),
+        }
+    }
+
+    fn block(&self, mut block: Block, of: &Gathered, gradients: &mut [Vec<f32>; 3], strips: [&mut Vec<f32>; 2]) {
+        let (forward, dim) = (&self.forward, self.forward.how.head_dim);
+        let (heads, width) = (block.sights.len(), block.keys.len());
+        let ([q, k, v], [d_q, d_k, d_v]) = (&of.inputs, gradients);
+        let (queries, keys) = (forward.query_numbers(&block), forward.key_numbers(&block));
+        let d_out = &of.d_out[queries.clone()];
+        let outs = of.out[queries.clone()].chunks_exact(dim).zip(d_out.chunks_exact(dim));
+        let sums = &of.log_sums[queries.start / dim..];
+        for (sight, ((out, d_out), log_sum)) in block.sights.iter_mut().zip(outs.zip(sums)) {
+            sight.log_sum = *log_sum;
+            sight.number = dot(out, d_out);
+        }
+        let [strip, d_strip] = strips;
+        let scores = forward.scores(&block, q, k, strip);
+        let d_scores = at_least(d_strip, heads * width);
+        let by_query = |left, right, scale| Product { left, right, scale, workers: Workers::Caller };
+        let d_out = Matrix::new(d_out, heads, dim);
+        let values = Matrix::new(&v[keys.clone()], width, dim);
+        by_query(d_out, values.transposed(), 1.0).write(MatrixMut::new(d_scores, heads, width));
+        weigh_back(Isa::detect(), scores, d_scores, width.max(1), &block.sights, forward.how.softcap);
+        let weights = Matrix::new(scores, heads, width);
+        by_query(weights.transposed(), d_out, 1.0).add(MatrixMut::new(&mut d_v[keys.clone()], width, dim));
+        let d_scores = Matrix::new(d_scores, heads, width);
+        let scale = forward.how.scale;
+        let (query, key) = (Matrix::new(&q[queries.clone()], heads, dim), Matrix::new(&k[keys.clone()], width, dim));
+        by_query(d_scores, key, scale).write(MatrixMut::new(&mut d_q[queries], heads, dim));
+        by_query(d_scores.transposed(), query, scale).add(MatrixMut::new(&mut d_k[keys], width, dim));
+    }
+}
