@@ -34,7 +34,9 @@ impl Run<'_> {
     fn tell_of_sentinels(&self, observer: &mut dyn Observer) {
         let short = self.recipe.short_of_sentinels();
         if short > 0 {
-            observer.note(&format!("{short} texts had fewer spans than their denoiser asks for: there are too few sentinels"));
+            observer.note(&format!(
+                "{short} texts had fewer spans than their denoiser asks for: there are too few sentinels"
+            ));
         }
     }
 

@@ -54,7 +54,9 @@ impl<'a> Run<'a> {
         };
         let data = Data::open(settings, &network, tokenizer.as_ref(), observer)?;
         let network = match settings.objective {
-            Objective::Classify { .. } => network.with_classification_head(data.train.data().labels(), settings.seed)?,
+            Objective::Classify { .. } => {
+                network.with_classification_head(data.train.data().labels(), settings.seed)?
+            }
             _ => network,
         };
         check_fit(settings, &plan, &network)?;
@@ -158,11 +160,9 @@ impl Data {
 fn tell(observer: &mut dyn Observer, report: Report<'_>) {
     match report {
         Report::Progress(progress) => observer.tokenised(&progress),
-        Report::Skipped { path, line, problem } => observer.row_skipped(&Error::Row {
-            path: path.to_owned(),
-            line,
-            problem: problem.to_owned(),
-        }),
+        Report::Skipped { path, line, problem } => {
+            observer.row_skipped(&Error::Row { path: path.to_owned(), line, problem: problem.to_owned() })
+        }
     }
 }
 
@@ -273,8 +273,7 @@ fn companions(settings: &Settings, begun: Option<&Path>) -> Result<Companions> {
 /// Refuses a model that cannot be trained so.
 fn check_fit(settings: &Settings, plan: &Plan, network: &Network) -> Result<()> {
     let architecture = network.architecture();
-    let is_classifier =
-        matches!(architecture, Architecture::EncoderClassifier | Architecture::DecoderClassifier);
+    let is_classifier = matches!(architecture, Architecture::EncoderClassifier | Architecture::DecoderClassifier);
     let classifies = matches!(settings.objective, Objective::Classify { .. });
     let has_encoder = matches!(architecture, Architecture::EncoderDecoder | Architecture::EncoderClassifier);
     let problems: Vec<String> = [
