@@ -29,7 +29,7 @@ fn try_open(folder: &Path) -> model::training::Result<Network> {
 }
 
 fn refusal(opened: model::training::Result<Network>) -> String {
-    opened.err().expect("the folder cannot be used").to_string()
+    opened.expect_err("the folder cannot be used").to_string()
 }
 
 /// Writes a network's weights and configuration as a checkpoint.

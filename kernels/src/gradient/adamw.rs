@@ -129,7 +129,11 @@ pub fn adamw_weights(values: &mut [f32], first: &[f32], second: &[f32], step: &A
 
 for_each_isa! {
     fn squares(values: &[f32]) -> f64 {
-        values.chunks(BLOCK).map(|block| f64::from(dot(block, block))).sum::<f64>()
+        let mut sum = 0.0;
+        for block in values.chunks(BLOCK) {
+            sum += f64::from(dot(block, block));
+        }
+        sum
     }
 }
 

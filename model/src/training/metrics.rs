@@ -127,32 +127,38 @@ impl Metrics {
 /// # Errors
 /// When the file cannot be read.
 pub fn read(run: &Path) -> Result<Vec<Record>> {
-    let path = run.join(FILE);
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(failed("read", &path)(source)),
-    };
-    let mut records = Vec::new();
-    for line in BufReader::new(file).split(b'\n') {
-        let line = line.map_err(failed("read", &path))?;
-        records.extend(serde_json::from_slice::<Record>(&line));
-    }
-    Ok(records)
+    let lines = lines(&run.join(FILE))?.unwrap_or_default();
+    Ok(lines.into_iter().map(|line| line.record).collect())
 }
 
-/// Writes the file anew without later lines, beside and renamed.
-fn cut(path: &Path, step: u64) -> Result<()> {
-    let run = path.parent().expect("the file was joined to its folder");
-    let records = read(run)?;
-    if records.is_empty() && !path.exists() {
-        return Ok(());
+/// A line with its text.
+struct Line {
+    record: Record,
+    text: Vec<u8>,
+}
+
+/// Every line; `None` when there is no file.
+fn lines(path: &Path) -> Result<Option<Vec<Line>>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(failed("read", path)(source)),
+    };
+    let mut lines = Vec::new();
+    for line in BufReader::new(file).split(b'\n') {
+        let text = line.map_err(failed("read", path))?;
+        lines.extend(serde_json::from_slice(&text).ok().map(|record| Line { record, text }));
     }
-    let partial = run.join(format!(".partial-{FILE}"));
+    Ok(Some(lines))
+}
+
+/// Writes the file anew without later lines, beside and renamed. The others stay as they are, digit by digit.
+fn cut(path: &Path, step: u64) -> Result<()> {
+    let Some(lines) = lines(path)? else { return Ok(()) };
+    let partial = path.with_file_name(format!(".partial-{FILE}"));
     let mut file = BufWriter::new(File::create(&partial).map_err(failed("write", &partial))?);
-    for record in records.iter().filter(|record| record.step() <= step) {
-        let line = serde_json::to_vec(record).expect("numbers and texts are JSON");
-        file.write_all(&line).and_then(|()| file.write_all(b"\n")).map_err(failed("write", &partial))?;
+    for line in lines.iter().filter(|line| line.record.step() <= step) {
+        file.write_all(&line.text).and_then(|()| file.write_all(b"\n")).map_err(failed("write", &partial))?;
     }
     file.into_inner().map_err(|error| failed("write", &partial)(error.into_error()))?;
     fs::rename(&partial, path).map_err(failed("write", path))

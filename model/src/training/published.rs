@@ -156,7 +156,14 @@ pub(super) fn write_tensors(
 
 fn bytes(numbers: &[f32], precision: SavedPrecision) -> Vec<u8> {
     match precision {
-        SavedPrecision::F32 => numbers.iter().flat_map(|number| number.to_le_bytes()).collect(),
-        SavedPrecision::Bf16 => numbers.iter().flat_map(|&number| bf16_bits(number).to_le_bytes()).collect(),
+        SavedPrecision::F32 => words(numbers, |number| number.to_le_bytes()),
+        SavedPrecision::Bf16 => words(numbers, |number| bf16_bits(number).to_le_bytes()),
     }
+}
+
+/// Written in place, word by word: bytes that are collected one by one take many times as long.
+fn words<const BYTES: usize>(numbers: &[f32], word: impl Fn(f32) -> [u8; BYTES]) -> Vec<u8> {
+    let mut bytes = vec![0; numbers.len() * BYTES];
+    bytes.as_chunks_mut::<BYTES>().0.iter_mut().zip(numbers).for_each(|(bytes, &number)| *bytes = word(number));
+    bytes
 }

@@ -28,6 +28,10 @@ use super::state::{Best, Checkpoints, Progress, Saved};
 use super::validation::Validation;
 use crate::tokenizer::Tokenizer;
 
+/// Of each thread. The tensor library walks its graphs by recursion, a call for each operation on the longest way
+/// through the network; only what is used of it takes memory.
+const STACK_BYTES: usize = 64 << 20;
+
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -56,7 +60,7 @@ pub enum Outcome {
 /// Whatever ends a run before its time. The checkpoints until then stay as they are.
 pub fn train(settings: &Settings, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome> {
     settings.check()?;
-    let threads = rayon::ThreadPoolBuilder::new().num_threads(settings.threads).build();
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(settings.threads).stack_size(STACK_BYTES).build();
     let threads = threads.map_err(|error| Error::Threads { reason: error.to_string() })?;
     threads.install(|| Run::open(settings, observer)?.until_done(stop, observer))
 }
@@ -196,6 +200,7 @@ impl Run<'_> {
         let steps = self.progress.step;
         let exists = self.checkpoints.steps()?.last() == Some(&steps);
         let checkpoint = if exists { self.checkpoints.path(steps) } else { self.save(observer)? };
+        self.tell_of_sentinels(observer);
         Ok(Outcome::Stopped { checkpoint, steps })
     }
 }

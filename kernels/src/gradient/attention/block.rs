@@ -42,12 +42,19 @@ impl Sight {
 
 #[inline(always)]
 fn cap_scores(scores: &mut [f32], cap: f32) {
-    let magnitude = scores.iter().fold(0, |largest, score| largest.max(score.to_bits() & 0x7fff_ffff));
+    let mut magnitude = 0;
+    for score in scores.iter() {
+        magnitude = magnitude.max(score.to_bits() & 0x7fff_ffff);
+    }
     // Scores are mostly far below the cap; what is no number counts as large.
     if f32::from_bits(magnitude) / cap < math::TANH_SMALL {
-        scores.iter_mut().for_each(|score| *score = cap * math::tanh_small(*score / cap));
+        for score in scores {
+            *score = cap * math::tanh_small(*score / cap);
+        }
     } else {
-        scores.iter_mut().for_each(|score| *score = math::softcap(*score, cap));
+        for score in scores {
+            *score = math::softcap(*score, cap);
+        }
     }
 }
 
@@ -66,7 +73,9 @@ for_each_isa! {
             sight.log_sum = max + sum.ln();
             sight.number = if sum > 0.0 { 1.0 / sum } else { 0.0 };
             if sight.mask.is_some() {
-                scores.iter_mut().enumerate().for_each(|(column, score)| *score *= sight.factor(column));
+                for (column, score) in scores.iter_mut().enumerate() {
+                    *score *= sight.factor(column);
+                }
             }
         }
     }

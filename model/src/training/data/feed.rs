@@ -82,6 +82,11 @@ impl Feed {
         &self.data
     }
 
+    /// What makes rows into examples.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
     /// The batch at a position, and the position after it.
     ///
     /// # Errors

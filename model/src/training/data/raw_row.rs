@@ -129,11 +129,14 @@ impl RawRow {
 
 impl Fields {
     fn parse(line: &str) -> std::result::Result<Self, Problem> {
+        let line = line.trim();
         // An array of six would be taken for the fields in their order.
-        if !line.trim_start().starts_with('{') {
+        if !line.starts_with('{') {
             return Err("it is not a JSON object".to_owned());
         }
-        serde_json::from_str(line).map_err(|error| format!("it is not a JSON object ({error})"))
+        // The parser's own line would be taken for the file's.
+        let say = |error: serde_json::Error| error.to_string().replace(" at line 1 column ", " at column ");
+        serde_json::from_str(line).map_err(|error| format!("it is not a JSON object ({})", say(error)))
     }
 }
 

@@ -1,7 +1,8 @@
 //! UL2's denoisers: which part of a text is taken out of the source, and how the two are written.
 //!
 //! Used by `recipe`. R and X denoisers take spans out (Raffel et al., arXiv 1910.10683, section 3.1.4), each replaced
-//! by a sentinel; S denoisers take the end.
+//! by a sentinel; S denoisers take the end. Unlike in T5's own code, a text need not end with a span: a long span of a
+//! short text would always be its end.
 
 use super::pieces::DenoisingPieces;
 use crate::training::draws::Draws;
@@ -141,7 +142,9 @@ impl Split {
             return Sides { source: source.to_vec(), target: target.to_vec() };
         }
         let noise = parts(self.noise, self.spans, draws);
-        let kept = parts(text.len() - self.noise, self.spans, draws);
+        // Between two spans something is kept; before the first and after the last there may be nothing.
+        let mut kept = parts(text.len() - self.noise + 2, self.spans + 1, draws);
+        kept[0] -= 1;
         let mut sides = Sides::default();
         let mut rest = text;
         for ((kept, noise), &sentinel) in kept.into_iter().zip(noise).zip(sentinels) {
@@ -153,6 +156,7 @@ impl Split {
             sides.target.extend_from_slice(span);
             rest = after;
         }
+        sides.source.extend_from_slice(rest);
         sides
     }
 }
@@ -167,4 +171,150 @@ fn parts(total: usize, count: usize, draws: &mut Draws) -> Vec<usize> {
         }
     }
     parts
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::training::draws::Purpose;
+
+    const FIRST_SENTINEL: u32 = 10_000;
+
+    fn denoising(mix: DenoiserMix, sentinels: u32) -> Denoising {
+        let sentinels = (FIRST_SENTINEL..FIRST_SENTINEL + sentinels).collect();
+        Denoising::new(mix, DenoisingPieces { sentinels, modes: Some([7, 8, 9]) })
+    }
+
+    fn draws(index: u64) -> Draws {
+        Draws::new(5, Purpose::Denoising, 0, index)
+    }
+
+    /// Parts of a side: what stands before the first sentinel, and what follows each.
+    fn parts_of(side: &[u32]) -> Vec<Vec<u32>> {
+        let mut parts = vec![Vec::new()];
+        for &id in side {
+            if id >= FIRST_SENTINEL {
+                assert_eq!(id, FIRST_SENTINEL + parts.len() as u32 - 1, "sentinels in their order");
+                parts.push(Vec::new());
+            } else {
+                parts.last_mut().unwrap().push(id);
+            }
+        }
+        parts
+    }
+
+    /// The text again, from its two sides.
+    fn joined(sides: &Sides, spans: usize) -> Vec<u32> {
+        if spans == 0 {
+            return [&sides.source[..], &sides.target].concat();
+        }
+        let (source, target) = (parts_of(&sides.source), parts_of(&sides.target));
+        assert_eq!((source.len(), target.len()), (spans + 1, spans + 1));
+        assert!(target[0].is_empty(), "a target begins with a sentinel");
+        source
+            .iter()
+            .zip(target[1..].iter().chain([&Vec::new()]))
+            .flat_map(|pair| [&pair.0[..], pair.1].concat())
+            .collect()
+    }
+
+    fn mixes() -> impl Strategy<Value = DenoiserMix> {
+        prop_oneof![Just(DenoiserMix::Ul2), Just(DenoiserMix::T5gemma2)]
+    }
+
+    proptest! {
+        #[test]
+        fn denoising_loses_no_token(mix in mixes(), len in 1_usize..700, sentinels in 1_u32..100, index: u64) {
+            let (denoising, text) = (denoising(mix, sentinels), (0..len as u32).collect::<Vec<_>>());
+            let mut draws = draws(index);
+            let split = denoising.split(len, &mut draws);
+            let sides = split.sides(&text, denoising.sentinels(), &mut draws);
+            prop_assert_eq!(joined(&sides, split.spans), text);
+            prop_assert_eq!(sides.source.len(), len - split.noise + split.spans);
+            prop_assert_eq!(sides.target.len(), split.noise + split.spans);
+        }
+
+        #[test]
+        fn as_many_tokens_are_taken_out_as_the_denoiser_says(len in 2_usize..5000, index: u64, sentinels in 1_u32..9) {
+            let rates = BTreeMap::from([(7, vec![0.15]), (8, vec![0.15, 0.5]), (9, vec![0.25])]);
+            let split = denoising(DenoiserMix::Ul2, sentinels).split(len, &mut draws(index));
+            let is_near = |rate: &f64| (split.noise as f64 - len as f64 * rate).abs() <= 0.5 || split.noise == 1;
+            prop_assert!(rates[&split.mode.unwrap()].iter().any(is_near), "{:?} of {}", split, len);
+            prop_assert!((1..len).contains(&split.noise));
+        }
+    }
+
+    /// How often each number of tokens and spans is drawn for texts of a thousand tokens.
+    fn counts(mix: DenoiserMix, sentinels: u32) -> BTreeMap<(u32, usize, usize, bool), usize> {
+        let denoising = denoising(mix, sentinels);
+        let mut counts = BTreeMap::new();
+        for index in 0..8000 {
+            let split = denoising.split(1000, &mut draws(index));
+            *counts.entry((split.mode.unwrap(), split.noise, split.spans, split.is_short)).or_insert(0) += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn the_seven_denoisers_of_ul2_are_drawn_equally_often() {
+        let counts = counts(DenoiserMix::Ul2, 200);
+        let kinds: Vec<_> = counts.keys().map(|&(mode, noise, spans, _)| (mode, noise, spans)).collect();
+        let all = [(7, 150, 19), (7, 150, 50), (8, 150, 2), (8, 500, 8), (8, 500, 63), (8, 500, 167), (9, 250, 0)];
+        assert_eq!(kinds, all);
+        assert!(counts.values().all(|count| (1000..1290).contains(count)), "{counts:?}");
+        assert!(counts.keys().all(|kind| !kind.3));
+    }
+
+    #[test]
+    fn the_mix_of_t5gemma2_continues_every_other_text_from_its_first_quarter() {
+        let counts = counts(DenoiserMix::T5gemma2, 200);
+        let kinds: Vec<_> = counts.keys().map(|&(mode, noise, spans, _)| (mode, noise, spans)).collect();
+        assert_eq!(kinds, [(7, 150, 50), (8, 150, 5), (8, 500, 16), (8, 500, 42), (9, 750, 0)]);
+        let (last, others): (Vec<_>, Vec<_>) = counts.iter().partition(|(kind, _)| kind.0 == 9);
+        assert!((3800..4200).contains(last[0].1) && others.iter().all(|(_, count)| (880..1120).contains(*count)));
+    }
+
+    #[test]
+    fn with_too_few_sentinels_the_same_share_goes_into_fewer_and_longer_spans() {
+        let counts = counts(DenoiserMix::Ul2, 10);
+        let kinds: Vec<_> = counts.into_keys().collect();
+        let rich = [(8, 150, 2, false), (8, 500, 8, false), (8, 500, 10, true), (9, 250, 0, false)];
+        assert_eq!(kinds[0], (7, 150, 10, true));
+        assert_eq!(kinds[1..], rich);
+    }
+
+    #[test]
+    fn spans_lie_anywhere_and_differ_in_length() {
+        let text: Vec<u32> = (0..100).collect();
+        let split = Split { mode: None, noise: 30, spans: 10, is_short: false };
+        let sentinels: Vec<u32> = (FIRST_SENTINEL..FIRST_SENTINEL + 10).collect();
+        let mut lengths = [0; 100];
+        let mut taken = [0; 100];
+        for index in 0..500 {
+            let sides = split.sides(&text, &sentinels, &mut draws(index));
+            for span in &parts_of(&sides.target)[1..] {
+                lengths[span.len()] += 1;
+                span.iter().for_each(|&id| taken[id as usize] += 1);
+            }
+        }
+        let mean = lengths.iter().enumerate().map(|(length, count)| length * count).sum::<usize>() as f64 / 5000.0;
+        assert_eq!((mean, lengths[0]), (3.0, 0));
+        assert!(lengths[1..9].iter().all(|&count| count > 10), "{lengths:?}");
+        assert!(taken.iter().all(|&count| (60..300).contains(&count)), "{taken:?}");
+    }
+
+    #[test]
+    fn a_text_of_one_or_two_tokens_is_denoised_too() {
+        for index in 0..50 {
+            let denoising = denoising(DenoiserMix::Ul2, 4);
+            let one = denoising.split(1, &mut draws(index));
+            assert_eq!((one.noise, one.spans), (1, 0));
+            let two = denoising.split(2, &mut draws(index));
+            assert!(two.noise == 1 && two.spans <= 1);
+        }
+    }
 }

@@ -98,3 +98,79 @@ fn ids_of(tokenizer: &Tokenizer, pieces: &[String], vocab: usize) -> Result<Vec<
     }
     if problems.is_empty() { Ok(ids) } else { Err(problems) }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// The demo's tokenizer with more pieces.
+    fn tokenizer(pieces: &[&str]) -> Tokenizer {
+        let mut file: Value = serde_json::from_slice(include_bytes!("../../../demo/tokenizer.json")).unwrap();
+        for (id, piece) in (4096..).zip(pieces) {
+            file["model"]["vocab"][piece] = json!(id);
+        }
+        Tokenizer::from_bytes(&serde_json::to_vec(&file).unwrap()).unwrap()
+    }
+
+    fn found(
+        pieces: &[&str],
+        mix: DenoiserMix,
+        sentinels: &[&str],
+        modes: Option<&[&str]>,
+    ) -> Result<DenoisingPieces, String> {
+        let owned = |pieces: &[&str]| pieces.iter().map(|piece| (*piece).to_owned()).collect::<Vec<_>>();
+        let (sentinels, modes) = (owned(sentinels), modes.map(owned));
+        let wanted = Wanted { mix, sentinels: &sentinels, mode_tokens: modes.as_deref(), vocab: 4103 };
+        DenoisingPieces::find(&tokenizer(pieces), wanted).map_err(|problems| problems.join("\n"))
+    }
+
+    /// Not in the order of their numbers, with one missing; the last two lie outside the vocabulary.
+    const UNUSED: [&str; 9] = [
+        "<unused10>",
+        "<unused2>",
+        "<unused1>",
+        "<unused0>",
+        "<unused4>",
+        "<unused5>",
+        "<unused6>",
+        "<unused7>",
+        "<unused8>",
+    ];
+
+    #[test]
+    fn by_default_unused_pieces_stand_for_modes_and_then_for_spans() {
+        let found = |mix, modes| found(&UNUSED, mix, &[], modes).unwrap();
+        let ul2 = found(DenoiserMix::Ul2, None);
+        assert_eq!(ul2, DenoisingPieces { sentinels: vec![4100, 4101, 4102, 4096], modes: Some([4099, 4098, 4097]) });
+        let t5gemma2 = found(DenoiserMix::T5gemma2, None);
+        assert_eq!(
+            t5gemma2,
+            DenoisingPieces { sentinels: vec![4099, 4098, 4097, 4100, 4101, 4102, 4096], modes: None }
+        );
+        assert_eq!(found(DenoiserMix::Ul2, Some(&[])), t5gemma2);
+        let named = found(DenoiserMix::T5gemma2, Some(&["<unused4>", "<unused0>", "<unused10>"]));
+        assert_eq!(named, DenoisingPieces { sentinels: vec![4098, 4097, 4101, 4102], modes: Some([4100, 4099, 4096]) });
+    }
+
+    #[test]
+    fn named_pieces_are_taken_in_their_order() {
+        let found = found(&UNUSED, DenoiserMix::Ul2, &["<unused10>", "<unused4>"], None).unwrap();
+        assert_eq!(found.sentinels, [4096, 4100]);
+    }
+
+    #[test]
+    fn missing_pieces_are_told_with_what_to_set() {
+        let none = found(&[], DenoiserMix::T5gemma2, &[], None).unwrap_err();
+        assert!(none.contains("objective.sentinels: the tokenizer has no <unusedN>; name pieces"), "{none}");
+        let few = found(&["<unused0>", "<unused1>", "<unused2>"], DenoiserMix::Ul2, &[], None).unwrap_err();
+        assert!(few.contains("no <unusedN> beside the mode tokens"), "{few}");
+        let fewer = found(&["<unused0>"], DenoiserMix::Ul2, &[], None).unwrap_err();
+        assert!(fewer.contains("objective.mode_tokens: the tokenizer has 1 pieces"), "{fewer}");
+        let outside = found(&UNUSED, DenoiserMix::Ul2, &["<unused8>", "<unused0>"], None).unwrap_err();
+        assert!(outside.contains("has the id 4104, outside the model's vocabulary of 4103"), "{outside}");
+        let mode = found(&UNUSED, DenoiserMix::Ul2, &["<unused0>"], None).unwrap_err();
+        assert!(mode.contains("\"<unused0>\" is a mode token"), "{mode}");
+    }
+}

@@ -244,3 +244,141 @@ fn source_frame(of: &Ingredients<'_>) -> Result<SourceFrame> {
     };
     Ok(SourceFrame { before, after, max_tokens })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::training::data::Ids;
+    use crate::training::settings::{BadRows, DenoiserMix, Packing};
+
+    fn data() -> DataSettings {
+        DataSettings {
+            train: Vec::new(),
+            valid: Vec::new(),
+            bad_rows: BadRows::Fail,
+            cache: None,
+            max_source_tokens: 40,
+            max_target_tokens: 10,
+            packing: Packing::Rows,
+            max_text_tokens: 64,
+            batch_tokens: 100,
+            accumulate: 1,
+        }
+    }
+
+    fn demo_tokenizer() -> Tokenizer {
+        Tokenizer::from_bytes(include_bytes!("../../../demo/tokenizer.json")).unwrap()
+    }
+
+    fn recipe(objective: &Objective, reader: Reader) -> Recipe {
+        let tokens = ModelTokens { start: 2, end: vec![1, 107], source_vocab: 4096, target_vocab: 4096 };
+        let (data, tokenizer) = (data(), demo_tokenizer());
+        Recipe::new(Ingredients { objective, data: &data, tokenizer: Some(&tokenizer), reader, tokens: &tokens })
+            .unwrap()
+    }
+
+    fn ul2(mix: DenoiserMix) -> Objective {
+        let sentinels = ["a", "b", "c", "d", "e", "f"].map(str::to_owned).to_vec();
+        Objective::Ul2 { mix, sentinels, mode_tokens: Some(["x", "y", "z"].map(str::to_owned).to_vec()) }
+    }
+
+    fn on_texts() -> impl Strategy<Value = (Objective, Reader)> {
+        prop_oneof![
+            Just((Objective::Causal {}, Reader::DecoderOnly)),
+            Just((Objective::PrefixLm {}, Reader::DecoderOnly)),
+            Just((Objective::PrefixLm {}, Reader::EncoderDecoder)),
+            Just((ul2(DenoiserMix::Ul2), Reader::EncoderDecoder)),
+            Just((ul2(DenoiserMix::T5gemma2), Reader::DecoderOnly)),
+        ]
+    }
+
+    fn bytes(ids: &[u32]) -> Vec<u8> {
+        ids.iter().flat_map(|id| id.to_le_bytes()).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn a_text_has_the_size_that_was_planned_for_it(
+            of in on_texts(), lens in prop::collection::vec(1_usize..90, 20), is_whole: bool, index: u64,
+        ) {
+            let recipe = recipe(&of.0, of.1);
+            for (epoch, len) in lens.into_iter().enumerate() {
+                let key = DrawKey { seed: 3, epoch: epoch as u64, index };
+                let example = recipe.text_example(&Text { ids: vec![9; len], is_whole }, key);
+                prop_assert_eq!(recipe.text_size(len, is_whole, key), example.tokens());
+                prop_assert!(example.source_len() > 0 && example.target_len() > 0);
+            }
+        }
+    }
+
+    #[test]
+    fn a_pair_has_the_size_that_was_planned_for_it() {
+        let seq2seq = Objective::Seq2seq { separator: "\n\n".to_owned() };
+        let all = [
+            (&seq2seq, Reader::EncoderDecoder),
+            (&seq2seq, Reader::DecoderOnly),
+            (&Objective::Classify { labels: Vec::new() }, Reader::DecoderOnly),
+        ];
+        for (objective, reader) in all {
+            let recipe = recipe(objective, reader);
+            for (source, target) in [(1, 1), (30, 9), (36, 10), (37, 11), (50, 30)] {
+                for (written_as_ids, last) in [(false, 9), (true, 9), (false, 1), (true, 107)] {
+                    let (source, mut target) = (bytes(&vec![9; source]), vec![9; target]);
+                    target.push(last);
+                    let target = bytes(&target);
+                    let (source, target) = (Ids::of_bytes(&source), Ids::of_bytes(&target));
+                    let row = Row { source, target, label: 0, written_as_ids };
+                    assert_eq!(recipe.size(row), recipe.example(row).tokens());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn halves_of_a_text_are_source_and_target() {
+        let example = |objective: &Objective, reader, ids: &[u32], is_whole| {
+            let text = Text { ids: ids.to_vec(), is_whole };
+            match recipe(objective, reader).text_example(&text, DrawKey { seed: 0, epoch: 0, index: 0 }) {
+                Example::Pair { source, target } => (source, target),
+                Example::Labelled { .. } => panic!("a text has no label"),
+            }
+        };
+        let halves = |ids: &[u32], is_whole| example(&Objective::PrefixLm {}, Reader::EncoderDecoder, ids, is_whole);
+        assert_eq!(halves(&[11, 12, 13, 14], true), (vec![2, 11, 12], vec![13, 14, 1]));
+        assert_eq!(halves(&[11, 12, 13], false), (vec![2, 11], vec![12, 13]));
+        assert_eq!(halves(&[11], true), (vec![2], vec![11, 1]));
+        let whole = example(&Objective::Causal {}, Reader::DecoderOnly, &[11, 12], true);
+        assert_eq!(whole, (vec![2], vec![11, 12, 1]));
+    }
+
+    #[test]
+    fn everything_that_does_not_fit_is_told_at_once() {
+        let (mut data, tokenizer) = (data(), demo_tokenizer());
+        data.max_source_tokens = 1;
+        let tokens = ModelTokens { start: 2, end: vec![1], source_vocab: 4095, target_vocab: 4096 };
+        let problems = |objective: &Objective, tokenizer| {
+            let reader = Reader::EncoderDecoder;
+            match Recipe::new(Ingredients { objective, data: &data, tokenizer, reader, tokens: &tokens }) {
+                Err(Error::Settings { problems }) => problems.join("\n"),
+                other => panic!("{other:?}"),
+            }
+        };
+        let all = problems(&Objective::Causal {}, Some(&tokenizer));
+        for part in ["decoder-only", "above 1, the tokens that stand around", "highest id 4095 is outside"] {
+            assert!(all.contains(part), "{part}: {all}");
+        }
+        assert!(problems(&ul2(DenoiserMix::Ul2), None).contains("model.tokenizer"));
+        let default = Objective::Ul2 { mix: DenoiserMix::Ul2, sentinels: Vec::new(), mode_tokens: None };
+        let all = problems(&default, Some(&tokenizer));
+        assert!(all.contains("objective.mode_tokens: the tokenizer has 0 pieces <unusedN>"), "{all}");
+        let sentinels = vec!["x".to_owned(), "nowhere".to_owned(), "x".to_owned()];
+        let wrong = Objective::Ul2 { mix: DenoiserMix::Ul2, sentinels, mode_tokens: Some(vec!["x".to_owned()]) };
+        let all = problems(&wrong, Some(&tokenizer));
+        for part in ["no piece \"nowhere\"", "\"x\" is named twice", "objective.mode_tokens: there are 1"] {
+            assert!(all.contains(part), "{part}: {all}");
+        }
+    }
+}

@@ -31,7 +31,7 @@ impl Run<'_> {
         Ok(Outcome::Finished { model, steps, stopped_early: self.has_stalled() && steps < self.plan.steps() })
     }
 
-    fn tell_of_sentinels(&self, observer: &mut dyn Observer) {
+    pub(super) fn tell_of_sentinels(&self, observer: &mut dyn Observer) {
         let short = self.recipe.short_of_sentinels();
         if short > 0 {
             observer.note(&format!(

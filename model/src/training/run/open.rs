@@ -276,7 +276,10 @@ fn check_fit(settings: &Settings, plan: &Plan, network: &Network) -> Result<()> 
     let is_classifier = matches!(architecture, Architecture::EncoderClassifier | Architecture::DecoderClassifier);
     let classifies = matches!(settings.objective, Objective::Classify { .. });
     let has_encoder = matches!(architecture, Architecture::EncoderDecoder | Architecture::EncoderClassifier);
+    let validation = &settings.validation;
     let problems: Vec<String> = [
+        (validation.patience > 0 && (settings.data.valid.is_empty() || validation.every_steps == 0))
+            .then_some("validation.patience needs data.valid and validation.every_steps"),
         (is_classifier && !classifies).then_some("model.init is a classifier: only objective.kind = \"classify\" trains it"),
         (plan.needs_cross_attention() && architecture != Architecture::EncoderDecoder)
             .then_some("cross-attention is to be trained alone (cross_attention_warmup_steps, stage.train), and the model has none"),

@@ -1,0 +1,200 @@
+//! What a run leaves behind: the model that is served, and how it was chosen.
+
+use std::fs;
+
+use kernels::Precision;
+use kernels::cpu::{Cpu, Isa};
+use model::training::{Batch, Example, Network, NetworkOptions, Outcome};
+use model::{Checkpoint, Tokenizer};
+use serde_json::{Value, json};
+
+use crate::fixture;
+use crate::runner::Runner;
+use crate::trained::{largest_difference, numbers};
+use crate::trial::{Trial, Watcher, tensors};
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word)).collect()
+}
+
+fn config(trial: &Trial) -> Value {
+    serde_json::from_slice(&fs::read(trial.out().join("final/config.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn the_final_model_is_served_as_it_was_trained() {
+    let trial = Trial::with(&[("model.save_as", json!("f32"))]);
+    trial.finish();
+    let folder = trial.out().join("final");
+    let network = Network::open(&folder, &NetworkOptions::default()).unwrap();
+    let tokenizer = Tokenizer::from_bytes(&fs::read(folder.join("tokenizer.json")).unwrap()).unwrap();
+    let source = tokenizer.encode("copy and distribute", true).unwrap();
+    let target = tokenizer.encode("the work of names", false).unwrap();
+    let example = Example::Pair { source: source.clone(), target: target.clone() };
+    let logits = numbers(&network.logits(&Batch { examples: vec![example] }).unwrap());
+
+    let checkpoint = Checkpoint::open(&folder).unwrap();
+    let mut runner = Runner::new(Cpu::new(Isa::detect(), 1), &checkpoint, Precision::F32, 1);
+    let (_, mut sequences) = runner.encode(&[&source], 8);
+    sequences[0].tokens.extend(&target[..target.len() - 1]);
+    let rows = runner.step(&sequences, |_| 0);
+    let served = runner.model.read_logits(rows, &runner.space);
+    assert!(largest_difference(&logits, &served) < 1e-3);
+}
+
+#[test]
+fn the_final_model_is_rounded_to_bfloat16_and_says_so() {
+    let trial = Trial::new();
+    trial.finish();
+    let (masters, saved) = (
+        tensors(&trial.checkpoint(6).join("model.safetensors")),
+        tensors(&trial.out().join("final/model.safetensors")),
+    );
+    assert_eq!(masters.keys().collect::<Vec<_>>(), saved.keys().collect::<Vec<_>>());
+    for (name, bytes) in &masters {
+        let rounded: Vec<u8> =
+            floats(bytes).iter().flat_map(|&number| half::bf16::from_f32(number).to_le_bytes()).collect();
+        assert!(rounded == saved[name], "{name}");
+    }
+    assert_eq!(config(&trial)["dtype"], "bfloat16");
+    let kept: Value = serde_json::from_slice(&fs::read(trial.checkpoint(6).join("config.json")).unwrap()).unwrap();
+    assert_eq!(kept["dtype"], "float32");
+}
+
+#[test]
+fn the_final_model_may_be_the_mean_of_the_last_checkpoints() {
+    let trial = Trial::with(&[
+        ("checkpoints", json!({ "every_steps": 2, "keep": 1, "average_last": 3 })),
+        ("model.save_as", json!("f32")),
+        ("stage.0.steps", json!(7)),
+    ]);
+    trial.finish();
+    assert_eq!(trial.checkpoints(), ["step-00000002", "step-00000004", "step-00000006", "step-00000007"]);
+    let of = |step| tensors(&trial.checkpoint(step).join("model.safetensors"));
+    let (four, six, seven) = (of(4), of(6), of(7));
+    for (name, bytes) in tensors(&trial.out().join("final/model.safetensors")) {
+        let all = [floats(&four[&name]), floats(&six[&name]), floats(&seven[&name])];
+        let mean: Vec<f32> = (0..all[0].len())
+            .map(|index| (all.iter().map(|own| f64::from(own[index])).sum::<f64>() / 3.0) as f32)
+            .collect();
+        assert_eq!(floats(&bytes), mean, "{name}");
+    }
+}
+
+#[test]
+fn a_run_ends_early_with_the_best_model_when_validation_stops_getting_better() {
+    // So high a rate makes the model worse with every step.
+    let mut trial = Trial::with(&[
+        ("stage", json!([{ "steps": 40, "learning_rate": 0.1, "schedule": "constant" }])),
+        ("validation", json!({ "every_steps": 1, "patience": 4, "samples": 2, "sample_tokens": 4 })),
+        ("checkpoints", json!({ "every_steps": 0, "keep": 1 })),
+        ("model.save_as", json!("f32")),
+    ]);
+    trial.settings["data"]["valid"] = json!([trial.path("valid.jsonl")]);
+    let mut watcher = Watcher::default();
+    let outcome = trial.train(&mut watcher).unwrap();
+    let best = watcher.validations.iter().rfind(|validation| validation.best).unwrap();
+    assert!(watcher.validations.iter().all(|other| other.valid_loss >= best.valid_loss));
+    let expected = Outcome::Finished { model: trial.out().join("final"), steps: best.step + 4, stopped_early: true };
+    assert_eq!(outcome, expected);
+    assert_eq!(
+        tensors(&trial.out().join("final/model.safetensors")),
+        tensors(&trial.checkpoint(best.step).join("model.safetensors"))
+    );
+    assert!(trial.finish().steps.is_empty(), "it stays ended");
+    assert_eq!(trial.metrics().1.len(), watcher.validations.len());
+}
+
+#[test]
+fn validation_shows_figures_and_texts() {
+    let mut trial = Trial::with(&[("validation", json!({ "every_steps": 4, "samples": 2, "sample_tokens": 4 }))]);
+    trial.settings["data"]["valid"] = json!([trial.path("valid.jsonl")]);
+    let watcher = trial.finish();
+    assert_eq!(watcher.validations.iter().map(|own| own.step).collect::<Vec<_>>(), [4, 6]);
+    let last = &watcher.validations[1];
+    assert!((last.perplexity - last.valid_loss.exp()).abs() < 1e-9 && (0.0..=1.0).contains(&last.accuracy));
+    assert_eq!(last.samples.len(), 2);
+    assert_eq!((last.samples[0].source.as_str(), last.samples[0].expected.as_str()), ("You under", "the"));
+}
+
+#[test]
+fn a_classifier_is_saved_with_its_labels_and_goes_on_with_them() {
+    for init in ["t5gemma-balanced", "gemma2-source"] {
+        let trial = |changes: &[(&str, Value)]| {
+            let mut trial = Trial::with(&[
+                ("objective", json!({ "kind": "classify" })),
+                ("model.init", json!(fixture::path(init))),
+                ("model.classifier_dropout", json!(0.1)),
+                ("validation", json!({ "samples": 1, "metric": "accuracy" })),
+            ]);
+            trial.settings["data"]["valid"] = json!([trial.path("valid.jsonl")]);
+            changes.iter().for_each(|(key, value)| trial.set(key, value.clone()));
+            trial
+        };
+        let (whole, broken) = (trial(&[]), trial(&[]));
+        let watcher = whole.finish();
+        broken.kill_after(3);
+        broken.finish();
+        let model = |trial: &Trial| tensors(&trial.out().join("final/model.safetensors"));
+        assert_eq!(model(&whole), model(&broken), "{init}");
+        assert_eq!(config(&whole)["id2label"], json!({ "0": "even", "1": "odd", "2": "third" }));
+        let sample = &watcher.validations[0].samples[0];
+        assert!(sample.expected == "odd" && ["even", "odd", "third"].contains(&sample.written.as_str()));
+    }
+}
+
+#[test]
+fn a_decoder_only_model_is_trained_from_random_weights() {
+    let trial = Trial::with(&[
+        (
+            "model",
+            json!({ "config": fixture::path("gemma2-source/config.json"), "tokenizer": fixture::path("gemma2-source") }),
+        ),
+        ("objective", json!({ "kind": "causal" })),
+        ("data.packing", json!("packed")),
+        ("stage.0.learning_rate", json!(1e-2)),
+        ("stage.0.steps", json!(20)),
+    ]);
+    let losses = trial.finish().losses();
+    assert!((losses[0] - (512f64).ln()).abs() < 1.0 && losses[19] < losses[0] - 1.0, "{losses:?}");
+    assert_eq!(config(&trial)["architectures"], json!(["Gemma2ForCausalLM"]));
+    assert!(model::DecoderCheckpoint::open(&trial.out().join("final")).is_ok());
+}
+
+#[test]
+fn a_student_comes_closer_to_its_teacher() {
+    let teacher = json!(fixture::path("gemma2-source"));
+    for weight in [1.0, 0.5] {
+        let trial = Trial::with(&[
+            ("distillation", json!({ "teacher": teacher, "temperature": 2.0, "weight": weight })),
+            ("stage", json!([{ "steps": 20, "learning_rate": 3e-3 }])),
+        ]);
+        let losses = trial.finish().losses();
+        assert!(losses[19] < 0.9 * losses[0], "{losses:?}");
+    }
+}
+
+#[test]
+fn training_takes_the_mark_of_random_cross_attention_away_after_warming_it_up() {
+    let trial = Trial::with(&[
+        ("stage", json!([{ "steps": 1, "learning_rate": 1e-3 }])),
+        ("checkpoints.every_steps", json!(1)),
+    ]);
+    let init = trial.path("init");
+    fs::create_dir(&init).unwrap();
+    for name in ["config.json", "model.safetensors", "tokenizer.json"] {
+        fs::copy(fixture::path("t5gemma-unbalanced").join(name), init.join(name)).unwrap();
+    }
+    let text = fs::read(init.join("config.json")).unwrap();
+    let mut marked: Value = serde_json::from_slice(&text).unwrap();
+    marked["encdec_cross_attention"] = "random".into();
+    fs::write(init.join("config.json"), marked.to_string()).unwrap();
+    let mut trial = trial;
+    trial.set("model.init", json!(init));
+    trial.stop_in(1);
+    let state: Value = serde_json::from_slice(&fs::read(trial.checkpoint(1).join("state.json")).unwrap()).unwrap();
+    assert_eq!(state["cross_attention_warmup_steps"], 1000);
+    let kept: Value = serde_json::from_slice(&fs::read(trial.checkpoint(1).join("config.json")).unwrap()).unwrap();
+    assert_eq!(kept.get("encdec_cross_attention"), None);
+    assert!(matches!(trial.stop_in(2), Outcome::Stopped { steps: 2, .. }), "the warm-up goes on without the mark");
+}
