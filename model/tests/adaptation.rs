@@ -12,6 +12,7 @@ use fixture::checkpoints::{Stored, TENSORS, converted, copied, edit, rewrite, sh
 use kernels::Precision;
 use kernels::cpu::{Cpu, Isa};
 use model::adaptation::Summary;
+use model::training::{Network, NetworkOptions};
 use model::{AdaptRequest, Adaptation, Checkpoint, Error, TensorTable};
 use runner::Runner;
 use safetensors::{Dtype, SafeTensors, serialize};
@@ -294,6 +295,37 @@ fn an_adapted_model_is_served() {
             assert!(score.log_prob.is_finite() && score.log_prob <= 0.0, "{encoder}: {score:?}");
             assert!(best[0].log_prob > best[4].log_prob, "{encoder}: {best:?}");
         }
+    }
+}
+
+/// The states of an encoder, read by the output table of its source.
+fn encoder_logits(network: &Network, source: &[u32]) -> Vec<f32> {
+    let states = network.encoder_states(&[source]).unwrap();
+    let table = network.parameters()["model.encoder.embed_tokens.weight"].as_tensor();
+    let logits = states.matmul(&table.t().unwrap()).unwrap();
+    let capped = ((logits / 30.0).unwrap().tanh().unwrap() * 30.0).unwrap();
+    capped.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+#[test]
+fn an_adapted_encoder_with_a_causal_mask_gives_its_sources_logits() {
+    for name in [NARROW, WIDE] {
+        let out = adapted(&fixture::path(name), &fixture::path(NARROW));
+        let cases: Value = document(&fixture::path(&format!("{name}/cases.json")));
+        let source: Vec<u32> = serde_json::from_value(cases[0]["input_ids"].clone()).unwrap();
+        let bytes = fixture::bytes(&format!("{name}/expected.safetensors"));
+        let expected = SafeTensors::deserialize(&bytes).unwrap();
+        let (_, expected) = expected.iter().find(|(name, _)| name.ends_with("logits")).unwrap();
+        let expected: Vec<f32> =
+            expected.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        let farthest = |encoder_causal| {
+            let options = NetworkOptions { encoder_causal, ..NetworkOptions::default() };
+            let logits = encoder_logits(&Network::open(out.path(), &options).unwrap(), &source);
+            assert_eq!(logits.len(), expected.len());
+            logits.iter().zip(&expected).map(|(own, theirs)| (own - theirs).abs()).fold(0.0, f32::max)
+        };
+        assert!(farthest(true) <= 1e-3, "{name}: {}", farthest(true));
+        assert!(farthest(false) > 1.0, "{name}: an encoder that sees the whole source is another model");
     }
 }
 

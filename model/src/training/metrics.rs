@@ -128,11 +128,17 @@ impl Metrics {
 /// When the file cannot be read.
 pub fn read(run: &Path) -> Result<Vec<Record>> {
     let lines = lines(&run.join(FILE))?.unwrap_or_default();
-    Ok(lines.into_iter().map(|(record, _)| record).collect())
+    Ok(lines.into_iter().map(|line| line.record).collect())
 }
 
-/// Every line with its text; `None` when there is no file.
-fn lines(path: &Path) -> Result<Option<Vec<(Record, Vec<u8>)>>> {
+/// A line with its text.
+struct Line {
+    record: Record,
+    text: Vec<u8>,
+}
+
+/// Every line; `None` when there is no file.
+fn lines(path: &Path) -> Result<Option<Vec<Line>>> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -140,8 +146,8 @@ fn lines(path: &Path) -> Result<Option<Vec<(Record, Vec<u8>)>>> {
     };
     let mut lines = Vec::new();
     for line in BufReader::new(file).split(b'\n') {
-        let line = line.map_err(failed("read", path))?;
-        lines.extend(serde_json::from_slice(&line).ok().map(|record| (record, line)));
+        let text = line.map_err(failed("read", path))?;
+        lines.extend(serde_json::from_slice(&text).ok().map(|record| Line { record, text }));
     }
     Ok(Some(lines))
 }
@@ -151,8 +157,8 @@ fn cut(path: &Path, step: u64) -> Result<()> {
     let Some(lines) = lines(path)? else { return Ok(()) };
     let partial = path.with_file_name(format!(".partial-{FILE}"));
     let mut file = BufWriter::new(File::create(&partial).map_err(failed("write", &partial))?);
-    for (_, line) in lines.iter().filter(|(record, _)| record.step() <= step) {
-        file.write_all(line).and_then(|()| file.write_all(b"\n")).map_err(failed("write", &partial))?;
+    for line in lines.iter().filter(|line| line.record.step() <= step) {
+        file.write_all(&line.text).and_then(|()| file.write_all(b"\n")).map_err(failed("write", &partial))?;
     }
     file.into_inner().map_err(|error| failed("write", &partial)(error.into_error()))?;
     fs::rename(&partial, path).map_err(failed("write", path))

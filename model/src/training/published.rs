@@ -13,14 +13,13 @@ use super::error::{Error, Result};
 use super::settings::SavedPrecision;
 use crate::checkpoint::layout::{TensorEntry, TensorLayout};
 use crate::checkpoint::writer::{COPIED, OutFolder};
+use crate::config::{CROSS_ATTENTION_FIELD, CROSS_ATTENTION_RANDOM};
 
 const CONFIG: &str = "config.json";
 /// Name of the file with the weights.
 pub const WEIGHTS: &str = "model.safetensors";
 /// Keys under which `config.json` gives the type of the weights: transformers 5's and the one before.
 const TYPE_KEYS: [&str; 2] = ["dtype", "torch_dtype"];
-/// Written by the adaptation of an unbalanced pair: cross-attention is as it was drawn.
-const RANDOM_CROSS_ATTENTION: &str = "encdec_cross_attention";
 
 /// Files beside the tensors that a model needs: its tokenizer and what generation is to know.
 #[derive(Debug, Clone, Default)]
@@ -96,7 +95,7 @@ impl Published<'_> {
         };
         let mut config = self.config.clone();
         if let Some(fields) = config.as_object_mut() {
-            fields.shift_remove(RANDOM_CROSS_ATTENTION);
+            fields.shift_remove(CROSS_ATTENTION_FIELD);
             if !TYPE_KEYS.iter().any(|key| fields.contains_key(*key)) {
                 fields.insert(TYPE_KEYS[0].to_owned(), dtype.into());
             }
@@ -108,7 +107,7 @@ impl Published<'_> {
 
 /// Whether a checkpoint's cross-attention has never been trained.
 pub fn has_random_cross_attention(config: &Value) -> bool {
-    config.get(RANDOM_CROSS_ATTENTION).is_some_and(|mark| mark == "random")
+    config.get(CROSS_ATTENTION_FIELD).is_some_and(|mark| mark == CROSS_ATTENTION_RANDOM)
 }
 
 fn retype(config: &mut Value, dtype: &str) {
