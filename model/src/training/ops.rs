@@ -3,6 +3,7 @@
 //! Called by `network`. Activations are ragged, never padded: the tokens of all rows one after another, with the
 //! rows' lengths beside them. Knows no layer and no parameter's name.
 
+mod chunked;
 mod fused;
 mod step;
 pub mod unfused;
@@ -131,14 +132,14 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, how: &Attention) -> Result<
 
 /// Losses of `[rows, width]` states under an output table `[vocab, width]`: of each row
 /// `(1 - w) * -log p(label) + w * T^2 * H(teacher at T, student at T) + z * log(sum(exp(logits)))^2`.
-/// A fused one is differentiated once.
+/// The logits of few rows exist at a time; the result is differentiated once.
 ///
 /// # Errors
 /// When the tensor library refuses.
 pub fn cross_entropy(states: &Tensor, table: &Tensor, how: &CrossEntropy) -> Result<TokenLosses> {
     let taught = how.teacher.as_ref().is_none_or(|teacher| is_fused(&[&teacher.states, &teacher.table]));
     if !taught || !is_fused(&[states, table]) {
-        return unfused::cross_entropy(states, table, how);
+        return chunked::cross_entropy(states, table, how);
     }
     Ok(fused::cross_entropy(&states.contiguous()?, &table.contiguous()?, how)?)
 }

@@ -12,6 +12,7 @@ use super::Dropout;
 use crate::training::Result;
 
 pub use attention::attention;
+pub(super) use loss::softcapped;
 pub use loss::{cross_entropy, cross_entropy_of_logits};
 
 /// Rows of a table, `[tokens, width]`, times `scale`.
