@@ -93,15 +93,16 @@ pub fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     Ok(x.contiguous()?.apply_op2(&weight.contiguous()?, fused::Linear)?)
 }
 
-/// `gelu(gate) * up`, the gelu in its tanh form and rounded to the type of `gate`.
+/// `gelu(x . gate) * (x . up)`: `[tokens, in]` by two weights `[out, in]` gives `[tokens, out]`. The gelu is in its tanh
+/// form and rounded to the type of `x`.
 ///
 /// # Errors
 /// When the tensor library refuses.
-pub fn geglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
-    if !is_fused(&[gate, up]) {
-        return unfused::geglu(gate, up);
+pub fn geglu(x: &Tensor, gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    if !is_fused(&[x, gate, up]) {
+        return unfused::geglu(x, gate, up);
     }
-    Ok(gate.contiguous()?.apply_op2(&up.contiguous()?, fused::Geglu)?)
+    Ok(fused::geglu(&x.contiguous()?, &gate.contiguous()?, &up.contiguous()?)?)
 }
 
 /// `x` without the numbers that the key drops.
