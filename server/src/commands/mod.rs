@@ -7,12 +7,14 @@ mod bench;
 mod generate;
 mod quantize;
 mod serve;
+mod train;
 
 pub use adapt::adapt;
 pub use bench::bench;
 pub use generate::generate;
 pub use quantize::quantize;
 pub use serve::serve;
+pub use train::{SettingsError, train};
 
 use std::path::PathBuf;
 
@@ -84,12 +86,30 @@ pub enum CommandError {
     /// The request is too long for the limits.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The settings of a training run.
+    #[error(transparent)]
+    TrainSettings(#[from] SettingsError),
+    /// A training run.
+    #[error(transparent)]
+    Train(#[from] model::training::Error),
     /// The engine gave up on the request.
     #[error("the request failed: {message}")]
     Failed {
         /// What the engine said.
         message: String,
     },
+}
+
+impl CommandError {
+    /// Whether a file of settings is to blame, as flags would be.
+    pub fn is_misuse(&self) -> bool {
+        let of_training = |error: &model::training::Error| matches!(error, model::training::Error::Settings { .. });
+        match self {
+            Self::TrainSettings(_) => true,
+            Self::Train(error) => of_training(error),
+            _ => false,
+        }
+    }
 }
 
 /// Turns a failure to read or write into an error that says which.
