@@ -3,10 +3,12 @@
 //! Opened by the server, read by the weights of this crate. It reads files and hands out bytes; packing them for
 //! the arithmetic is the backend's. Whoever writes a checkpoint does it through `writer` and `layout`.
 
+mod classifier;
 mod decoder_only;
 mod files;
 pub(crate) mod float_file;
 pub(crate) mod folder;
+mod kind;
 pub(crate) mod layout;
 pub(crate) mod mapped;
 mod place;
@@ -29,8 +31,10 @@ use mapped::Bytes;
 use tensor_file::TensorFile;
 use tensors::Tensors;
 
+pub use classifier::ClassifierCheckpoint;
 pub use decoder_only::DecoderCheckpoint;
 pub(crate) use files::CheckpointFiles;
+pub use kind::CheckpointKind;
 pub use quantize::quantize;
 pub use table::TensorTable;
 

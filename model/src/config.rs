@@ -3,6 +3,7 @@
 //! Made by [`ModelConfig::from_json`] or by `shapes`; read all over this crate and by the server. Every value
 //! has been checked by the time a `ModelConfig` exists, so nobody downstream checks again.
 
+mod classifier;
 mod decoder_only;
 mod documents;
 mod fields;
@@ -16,14 +17,15 @@ use kernels::Scheme;
 
 use crate::error::Result;
 
+pub use classifier::ClassifierConfig;
 pub use decoder_only::DecoderConfig;
 
-/// Field of the encoder's configuration that marks one trained with a causal mask; no other program knows it.
-pub(crate) const CAUSAL_ENCODER: &str = "encdec_causal";
 /// Field of `config.json` that says where cross-attention comes from, when it has not been trained yet.
 pub(crate) const CROSS_ATTENTION_FIELD: &str = "encdec_cross_attention";
 /// The field's value for weights drawn at random.
 pub(crate) const CROSS_ATTENTION_RANDOM: &str = "random";
+/// Field of the encoder's configuration that marks one trained with a causal mask; no other program knows it.
+pub(crate) const CAUSAL_ENCODER: &str = "encdec_causal";
 
 /// A whole encoder-decoder.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,6 +5,7 @@
 pub mod adaptation;
 mod arithmetic;
 pub mod checkpoint;
+mod classifier;
 pub mod config;
 mod cost;
 mod cross;
@@ -26,8 +27,9 @@ mod workspace;
 
 pub use adaptation::{AdaptRequest, Adaptation};
 pub use arithmetic::{Arithmetic, scheme_name};
-pub use checkpoint::{Checkpoint, DecoderCheckpoint, TensorTable, quantize};
-pub use config::{DecoderConfig, LayerKind, ModelConfig, StackConfig};
+pub use checkpoint::{Checkpoint, CheckpointKind, ClassifierCheckpoint, DecoderCheckpoint, TensorTable, quantize};
+pub use classifier::{Classifier, ClassifierSpace};
+pub use config::{ClassifierConfig, DecoderConfig, LayerKind, ModelConfig, StackConfig};
 pub use cost::StepLoad;
 pub use cross::CrossPages;
 pub use decoder::TargetRows;
@@ -37,5 +39,5 @@ pub use error::{Error, Result};
 pub use random::RandomWeights;
 pub use t5gemma::Model;
 pub use tokenizer::Tokenizer;
-pub use weights::WeightSource;
+pub use weights::{TensorSource, WeightSource};
 pub use workspace::{Workspace, WorkspaceLimits};

@@ -8,7 +8,7 @@ use kernels::{Scheme, WeightPart};
 
 use crate::checkpoint::{Checkpoint, TensorTable};
 use crate::config::ModelConfig;
-use crate::weights::WeightSource;
+use crate::weights::{TensorSource, WeightSource};
 
 /// Deviation of matrices, as the published models are initialised; norms are zero.
 const DEVIATION: f32 = 0.02;
@@ -32,7 +32,9 @@ impl WeightSource for RandomWeights {
     fn config(&self) -> &ModelConfig {
         &self.config
     }
+}
 
+impl TensorSource for RandomWeights {
     fn scheme(&self) -> Option<Scheme> {
         None
     }
@@ -59,7 +61,9 @@ impl WeightSource for Checkpoint {
     fn config(&self) -> &ModelConfig {
         self.config()
     }
+}
 
+impl TensorSource for Checkpoint {
     fn scheme(&self) -> Option<Scheme> {
         self.scheme()
     }

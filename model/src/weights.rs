@@ -10,10 +10,8 @@ use crate::arithmetic::{Arithmetic, Role};
 use crate::config::{ModelConfig, StackConfig};
 use crate::error::Result;
 
-/// Where weights come from: tensors by their published names.
-pub trait WeightSource {
-    /// What the weights are of.
-    fn config(&self) -> &ModelConfig;
+/// Tensors by their published names.
+pub trait TensorSource {
     /// What the matrices of the layers are quantised to already, by the table of [`Arithmetic`].
     fn scheme(&self) -> Option<Scheme>;
     /// Bytes of all tensors, for showing progress.
@@ -22,6 +20,12 @@ pub trait WeightSource {
     fn part(&self, name: &str) -> WeightPart<'_>;
     /// The tensor was packed and is not needed again.
     fn release(&self, name: &str);
+}
+
+/// Where a model's weights come from.
+pub trait WeightSource: TensorSource {
+    /// What the weights are of.
+    fn config(&self) -> &ModelConfig;
 }
 
 /// All weights of a model.
@@ -91,13 +95,8 @@ impl<B: Backend> Weights<B> {
         progress: &mut dyn FnMut(u64),
     ) -> Result<Self> {
         let config = source.config().clone();
+        let encoder = load_encoder(backend, source, (&config.encoder, arithmetic), progress)?;
         let mut loader = Loader { backend, source, arithmetic, progress };
-        let encoder = loader.stack("model.encoder", &config.encoder, MatrixUse::Lookup, |loader, prefix, layer| {
-            Ok(EncoderLayer {
-                attention: loader.self_attention(prefix, &config.encoder, layer)?,
-                feed_forward: loader.feed_forward(prefix)?,
-            })
-        })?;
         let tied = config.tie_word_embeddings;
         let table_use = if tied { MatrixUse::Output } else { MatrixUse::Lookup };
         let decoder = loader.stack("model.decoder", &config.decoder, table_use, |loader, prefix, layer| {
@@ -117,9 +116,25 @@ impl<B: Backend> Weights<B> {
     }
 }
 
+/// Packs the encoder's tensors alone.
+pub(crate) fn load_encoder<B: Backend>(
+    backend: &B,
+    source: &dyn TensorSource,
+    (config, arithmetic): (&StackConfig, Arithmetic),
+    progress: &mut dyn FnMut(u64),
+) -> Result<Stack<B, EncoderLayer<B>>> {
+    let mut loader = Loader { backend, source, arithmetic, progress };
+    loader.stack("model.encoder", config, MatrixUse::Lookup, |loader, prefix, layer| {
+        Ok(EncoderLayer {
+            attention: loader.self_attention(prefix, config, layer)?,
+            feed_forward: loader.feed_forward(prefix)?,
+        })
+    })
+}
+
 struct Loader<'a, B: Backend> {
     backend: &'a B,
-    source: &'a dyn WeightSource,
+    source: &'a dyn TensorSource,
     arithmetic: Arithmetic,
     progress: &'a mut dyn FnMut(u64),
 }

@@ -75,7 +75,7 @@ impl<B: Backend> Workspace<B> {
 }
 
 impl<B: Backend> StackSpace<B> {
-    fn new(backend: &B, config: &StackConfig, rows: usize) -> Result<Self> {
+    pub fn new(backend: &B, config: &StackConfig, rows: usize) -> Result<Self> {
         let block = rows.min(FEED_FORWARD_ROWS);
         Ok(Self {
             residual: backend.activations(rows, config.hidden)?,

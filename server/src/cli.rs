@@ -3,6 +3,7 @@
 //! Called by `main` only. Reads no environment and touches no file but the one that `--config` names.
 
 mod adapt;
+mod eval;
 mod train;
 
 use std::num::NonZeroUsize;
@@ -14,6 +15,7 @@ use kernels::Scheme;
 use toml::{Table, Value};
 
 pub use adapt::AdaptOptions;
+pub use eval::{EvalOptions, Metric, ObjectiveChoice};
 pub use train::TrainOptions;
 
 use crate::config::{CROSS_KVS, Config, ConfigError, DTYPES, LOG_LEVELS, QUANTIZATIONS, SCHEMES};
@@ -42,6 +44,8 @@ enum Subcommands {
     Adapt(AdaptArguments),
     /// Train a model as a settings file describes it, or go on with a run that was stopped
     Train(TrainArguments),
+    /// Measure a checkpoint's answers to the rows of a file
+    Eval(EvalArguments),
 }
 
 /// What the process is to do; its settings are a [`Config`].
@@ -59,6 +63,8 @@ pub enum Command {
     Adapt(AdaptOptions),
     /// Train.
     Train(TrainOptions),
+    /// Measure answers.
+    Eval(EvalOptions),
 }
 
 /// One continuation on the terminal.
@@ -178,6 +184,14 @@ struct BenchArguments {
 }
 
 #[derive(Debug, Args)]
+struct EvalArguments {
+    #[command(flatten)]
+    shared: SharedArguments,
+    #[command(flatten)]
+    options: EvalOptions,
+}
+
+#[derive(Debug, Args)]
 struct QuantizeArguments {
     /// Folder of a checkpoint in the published layout [default: the built-in demo]
     #[arg(long, value_name = "FOLDER")]
@@ -249,6 +263,7 @@ impl Cli {
             Subcommands::Serve(arguments) => (Command::Serve, arguments),
             Subcommands::Generate(GenerateArguments { shared, options }) => (Command::Generate(options), shared.into()),
             Subcommands::Bench(BenchArguments { shared, options }) => (Command::Bench(options), shared.into()),
+            Subcommands::Eval(EvalArguments { shared, options }) => (Command::Eval(options), shared.into()),
             Subcommands::Quantize(QuantizeArguments { model, log_level, options }) => {
                 let shared = SharedArguments { model, log_level, ..SharedArguments::default() };
                 (Command::Quantize(options), shared.into())
@@ -388,6 +403,18 @@ mod tests {
         assert_eq!((options.max_tokens, options.temperature, options.top_p), (64, 0.0, 1.0));
         assert_eq!((options.top_k, options.seed), (5, Some(7)));
         assert_eq!(config.model.source, ModelSource::Shape("s-s".into()));
+    }
+
+    #[test]
+    fn eval_takes_a_file_metrics_and_model_flags() {
+        let (command, config) = resolve("server eval --data d.jsonl --metrics loss,rouge --limit 5 --json --dtype f32");
+        let Command::Eval(options) = command else { panic!("it is eval") };
+        assert_eq!((options.data, options.metrics), ("d.jsonl".into(), vec![Metric::Loss, Metric::Rouge]));
+        assert_eq!((options.objective, options.max_tokens, options.json), (ObjectiveChoice::Auto, 64, true));
+        assert_eq!((options.separator.as_str(), options.limit.map(NonZeroUsize::get)), ("\n\n", Some(5)));
+        assert_eq!(config.model.precision, kernels::Precision::F32);
+        assert_eq!(refusal("server eval"), ErrorKind::MissingRequiredArgument);
+        assert_eq!(refusal("server eval --data d.jsonl --metrics meteor"), ErrorKind::InvalidValue);
     }
 
     #[test]

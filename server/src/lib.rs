@@ -6,6 +6,7 @@ pub mod commands;
 pub mod config;
 pub mod connection;
 pub mod engine;
+pub mod evaluation;
 pub mod loading;
 pub mod progress;
 pub mod scheduler;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use kernels::cpu::{Cpu, Isa, Level};
 use kernels::{Backend, Scheme};
 use model::{
-    Arithmetic, Checkpoint, Model, ModelConfig, RandomWeights, Tokenizer, WeightSource, WorkspaceLimits, scheme_name,
-    shapes,
+    Arithmetic, Checkpoint, Classifier, ClassifierCheckpoint, Model, RandomWeights, TensorSource, Tokenizer,
+    WeightSource, WorkspaceLimits, scheme_name, shapes,
 };
 
 use crate::config::{Config, ModelChoice, ModelSource, Quantize, TokenizerSource};
@@ -111,7 +111,7 @@ pub fn load(choice: &ModelChoice) -> Result<Loaded, LoadError> {
 /// # Errors
 /// As [`load`].
 pub fn load_on<B: Backend>(choice: &ModelChoice, wrap: impl FnOnce(Cpu) -> B) -> Result<Loaded<B>, LoadError> {
-    let isa = choice.instruction_set.map_or_else(|| Ok(Isa::detect()), Isa::force)?;
+    let isa = instructions(choice)?;
     let backend = wrap(Cpu::new(isa, choice.threads));
     let checkpoint = match &choice.source {
         ModelSource::Demo => Some(Checkpoint::embedded()?),
@@ -127,7 +127,8 @@ pub fn load_on<B: Backend>(choice: &ModelChoice, wrap: impl FnOnce(Cpu) -> B) ->
         (_, None) => unreachable!("every source but a shape is a checkpoint"),
     };
     if let Some(tokenizer) = &tokenizer {
-        check_vocabulary(tokenizer, source.config())?;
+        let config = source.config();
+        check_vocabulary(tokenizer, config.encoder.vocab.min(config.decoder.vocab))?;
     }
     let progress = LoadProgress::new("loading", source.total_bytes());
     let cross_kv = choice.cross_kv.beside(choice.precision);
@@ -136,6 +137,46 @@ pub fn load_on<B: Backend>(choice: &ModelChoice, wrap: impl FnOnce(Cpu) -> B) ->
     progress.finish();
     tracing::debug!(arithmetic = %model.arithmetic(), instruction_set = isa.level().name(), "the model is loaded");
     Ok(Loaded { model, tokenizer: tokenizer.map(Arc::new), level: isa.level() })
+}
+
+/// Loads an encoder that classifies, which is evaluated and never served, with its tokenizer.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_classifier(choice: &ModelChoice, folder: &Path) -> Result<(Classifier<Cpu>, Option<Tokenizer>), LoadError> {
+    let checkpoint = ClassifierCheckpoint::open(folder)?;
+    let tokenizer = tokenizer_beside(choice, folder, checkpoint.config().encoder.vocab)?;
+    let progress = LoadProgress::new("loading", checkpoint.total_bytes());
+    let quantize = match choice.quantize {
+        Quantize::To(scheme) => Some(scheme),
+        Quantize::Auto | Quantize::None => None,
+    };
+    let arithmetic = Arithmetic { quantize, ..choice.precision.into() };
+    let backend = Cpu::new(instructions(choice)?, choice.threads);
+    let classifier = Classifier::load(backend, &checkpoint, arithmetic, &mut |bytes| progress.advance(bytes))?;
+    progress.finish();
+    Ok((classifier, tokenizer))
+}
+
+/// The tokenizer for a checkpoint in `folder` that is not served.
+///
+/// # Errors
+/// When there is none, it cannot be used, or it has ids beyond `vocab`.
+pub fn tokenizer_beside(choice: &ModelChoice, folder: &Path, vocab: usize) -> Result<Option<Tokenizer>, LoadError> {
+    let own = folder.join("tokenizer.json");
+    let path = match &choice.tokenizer {
+        TokenizerSource::File(path) => path,
+        TokenizerSource::Checkpoint if own.exists() => &own,
+        TokenizerSource::Checkpoint => return Err(LoadError::NoTokenizer { origin: folder.display().to_string() }),
+        TokenizerSource::None => return Ok(None),
+    };
+    let tokenizer = read_tokenizer(path)?;
+    check_vocabulary(&tokenizer, vocab)?;
+    Ok(Some(tokenizer))
+}
+
+fn instructions(choice: &ModelChoice) -> Result<Isa, LoadError> {
+    Ok(choice.instruction_set.map_or_else(|| Ok(Isa::detect()), Isa::force)?)
 }
 
 /// What to quantise to; a quantised checkpoint leaves no choice.
@@ -152,10 +193,8 @@ fn quantization(choice: Quantize, checkpoint: Option<&Checkpoint>) -> Result<Opt
 }
 
 fn tokenizer(choice: &TokenizerSource, checkpoint: Option<&Checkpoint>) -> Result<Option<Tokenizer>, LoadError> {
-    let read =
-        |path: &Path| std::fs::read(path).map_err(|source| LoadError::TokenizerFile { path: path.to_owned(), source });
     match (choice, checkpoint) {
-        (TokenizerSource::File(path), _) => Ok(Some(Tokenizer::from_bytes(&read(path)?)?)),
+        (TokenizerSource::File(path), _) => Ok(Some(read_tokenizer(path)?)),
         (TokenizerSource::None, _) | (TokenizerSource::Checkpoint, None) => Ok(None),
         (TokenizerSource::Checkpoint, Some(checkpoint)) => match checkpoint.tokenizer_json()? {
             Some(json) => Ok(Some(Tokenizer::from_bytes(&json)?)),
@@ -164,8 +203,13 @@ fn tokenizer(choice: &TokenizerSource, checkpoint: Option<&Checkpoint>) -> Resul
     }
 }
 
-fn check_vocabulary(tokenizer: &Tokenizer, config: &ModelConfig) -> Result<(), LoadError> {
-    let (max_id, vocab) = (tokenizer.max_id(), config.encoder.vocab.min(config.decoder.vocab));
+fn read_tokenizer(path: &Path) -> Result<Tokenizer, LoadError> {
+    let json = std::fs::read(path).map_err(|source| LoadError::TokenizerFile { path: path.to_owned(), source })?;
+    Ok(Tokenizer::from_bytes(&json)?)
+}
+
+fn check_vocabulary(tokenizer: &Tokenizer, vocab: usize) -> Result<(), LoadError> {
+    let max_id = tokenizer.max_id();
     if max_id as usize >= vocab { Err(LoadError::ForeignTokenizer { max_id, vocab }) } else { Ok(()) }
 }
 

@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Command::Quantize(options) => commands::quantize(&config, options),
         Command::Adapt(options) => commands::adapt(options),
         Command::Train(options) => commands::train(options),
+        Command::Eval(options) => commands::eval(&config, options),
     };
     let code = |error: &commands::CommandError| if error.is_misuse() { MISUSE } else { FAILURE };
     done.map_or_else(|error| failure(&error, code(&error)), |()| ExitCode::SUCCESS)

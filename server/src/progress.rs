@@ -41,6 +41,33 @@ impl Drop for LoadProgress {
     }
 }
 
+/// Progress in rows of data, drawn as [`LoadProgress`] is. Dropping it removes the bar.
+#[derive(Debug)]
+pub struct RowProgress {
+    bar: ProgressBar,
+}
+
+impl RowProgress {
+    /// A bar for so many rows; `action` says what happens to them, as "evaluating".
+    pub fn new(action: &'static str, rows: u64) -> Self {
+        let style = ProgressStyle::with_template("{msg} {wide_bar} {pos} of {len} rows, {per_sec}, {eta} left")
+            .expect("the template names only fields that a bar has");
+        let target = ProgressDrawTarget::stderr();
+        Self { bar: ProgressBar::with_draw_target(Some(rows), target).with_style(style).with_message(action) }
+    }
+
+    /// One more row is done.
+    pub fn advance(&self) {
+        self.bar.inc(1);
+    }
+}
+
+impl Drop for RowProgress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 //! Read by `checkpoint` to check files and by whoever makes weights. A tensor that is not here is not read.
 
 use crate::arithmetic::Role;
-use crate::config::{DecoderConfig, ModelConfig, StackConfig};
+use crate::config::{ClassifierConfig, DecoderConfig, ModelConfig, StackConfig};
 
 /// Names and shapes of all tensors of a configuration, in the order of the computation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +51,15 @@ impl TensorTable {
         if !config.tie_word_embeddings {
             table.add("lm_head.weight".to_owned(), Role::Table, &[stack.vocab, hidden]);
         }
+        table
+    }
+
+    /// The tensors of an encoder that classifies: those of the encoder, and a head with a bias.
+    pub fn classifier(config: &ClassifierConfig) -> Self {
+        let mut table = Self { tensors: Vec::new() };
+        table.add_stack("model.encoder", &config.encoder, None);
+        table.add("score.out_proj.weight".to_owned(), Role::Table, &[config.labels.len(), config.encoder.hidden]);
+        table.add("score.out_proj.bias".to_owned(), Role::Norm, &[config.labels.len()]);
         table
     }
 

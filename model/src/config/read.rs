@@ -4,6 +4,8 @@
 
 use std::path::Path;
 
+use serde_json::Value;
+
 use super::documents::{Documents, check_model_type};
 use super::fields::{Fields, Problems, brief};
 use super::stack::{check_storage_type, quiet_vocab, read_stack};
@@ -27,7 +29,9 @@ pub(super) fn read(path: &Path, config: &[u8], generation: Option<&[u8]>) -> Res
 fn read_model(top: &Fields<'_>, generation: &Fields<'_>, problems: &mut Problems) -> Option<ModelConfig> {
     check_model_type(top, problems);
     if top.flag("is_encoder_decoder", problems) == Some(false) {
-        problems.add("is_encoder_decoder", "is false: an encoder alone cannot write a text");
+        problems.add("is_encoder_decoder", "is false: an encoder alone cannot write a text, though it may classify");
+    } else if names_classifier(top) {
+        problems.add("architectures", "names a classifier, which cannot write a text");
     }
     check_storage_type(top, problems);
     let tied = top.flag("tie_word_embeddings", problems).unwrap_or(true);
@@ -72,6 +76,11 @@ fn read_model(top: &Fields<'_>, generation: &Fields<'_>, problems: &mut Problems
         pad_token: pad.unwrap_or(0),
         bos_token: bos.unwrap_or(start_token),
     })
+}
+
+fn names_classifier(top: &Fields<'_>) -> bool {
+    let names = top.get("architectures").and_then(Value::as_array);
+    names.into_iter().flatten().filter_map(Value::as_str).any(|name| name.ends_with("ForSequenceClassification"))
 }
 
 fn stack_fields<'a>(top: &Fields<'a>, stack: &str, problems: &mut Problems) -> Option<Fields<'a>> {

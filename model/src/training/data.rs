@@ -11,11 +11,13 @@ mod lines;
 mod order;
 mod packed;
 mod raw_row;
+mod single;
 mod tokenise;
 
 pub use data_set::{CacheProgress, DataSet, Reading, Report};
 pub use feed::{BatchSettings, Feed, Position};
 pub use raw_row::{Content, Problem, RawRow, RowKind, read_rows};
+pub use single::{Maker, Single};
 
 pub(in crate::training) use data_set::Row;
 pub(in crate::training) use ids::Ids;

@@ -3,6 +3,7 @@
 //! Called by `network`. Activations are ragged, never padded: the tokens of all rows one after another, with the
 //! rows' lengths beside them. Knows no layer and no parameter's name.
 
+mod chunked;
 mod fused;
 mod step;
 pub mod unfused;
@@ -92,15 +93,16 @@ pub fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     Ok(x.contiguous()?.apply_op2(&weight.contiguous()?, fused::Linear)?)
 }
 
-/// `gelu(gate) * up`, the gelu in its tanh form and rounded to the type of `gate`.
+/// `gelu(x . gate) * (x . up)`: `[tokens, in]` by two weights `[out, in]` gives `[tokens, out]`. The gelu is in its tanh
+/// form and rounded to the type of `x`.
 ///
 /// # Errors
 /// When the tensor library refuses.
-pub fn geglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
-    if !is_fused(&[gate, up]) {
-        return unfused::geglu(gate, up);
+pub fn geglu(x: &Tensor, gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    if !is_fused(&[x, gate, up]) {
+        return unfused::geglu(x, gate, up);
     }
-    Ok(gate.contiguous()?.apply_op2(&up.contiguous()?, fused::Geglu)?)
+    Ok(fused::geglu(&x.contiguous()?, &gate.contiguous()?, &up.contiguous()?)?)
 }
 
 /// `x` without the numbers that the key drops.
@@ -131,14 +133,14 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, how: &Attention) -> Result<
 
 /// Losses of `[rows, width]` states under an output table `[vocab, width]`: of each row
 /// `(1 - w) * -log p(label) + w * T^2 * H(teacher at T, student at T) + z * log(sum(exp(logits)))^2`.
-/// A fused one is differentiated once.
+/// The logits of few rows exist at a time; the result is differentiated once.
 ///
 /// # Errors
 /// When the tensor library refuses.
 pub fn cross_entropy(states: &Tensor, table: &Tensor, how: &CrossEntropy) -> Result<TokenLosses> {
     let taught = how.teacher.as_ref().is_none_or(|teacher| is_fused(&[&teacher.states, &teacher.table]));
     if !taught || !is_fused(&[states, table]) {
-        return unfused::cross_entropy(states, table, how);
+        return chunked::cross_entropy(states, table, how);
     }
     Ok(fused::cross_entropy(&states.contiguous()?, &table.contiguous()?, how)?)
 }

@@ -4,6 +4,7 @@
 
 mod adapt;
 mod bench;
+mod eval;
 mod generate;
 mod quantize;
 mod serve;
@@ -11,6 +12,7 @@ mod train;
 
 pub use adapt::adapt;
 pub use bench::bench;
+pub use eval::{EvalError, eval};
 pub use generate::generate;
 pub use quantize::quantize;
 pub use serve::serve;
@@ -92,6 +94,9 @@ pub enum CommandError {
     /// A training run.
     #[error(transparent)]
     Train(#[from] model::training::Error),
+    /// Rows or figures of an evaluation.
+    #[error(transparent)]
+    Eval(#[from] EvalError),
     /// The engine gave up on the request.
     #[error("the request failed: {message}")]
     Failed {

@@ -11,6 +11,7 @@ pub struct Row {
     pub input_ids: Vec<u32>,
     pub greedy_ids: Vec<u32>,
     pub greedy_text: String,
+    pub reference: String,
     pub greedy_logprobs: Vec<f64>,
     pub finish_reason: String,
 }

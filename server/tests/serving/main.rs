@@ -12,6 +12,7 @@ mod cancellation;
 mod command_line;
 mod demo;
 mod engine;
+mod eval;
 mod fake;
 mod idle;
 mod loading;

@@ -16,6 +16,11 @@ impl<'a> Ids<'a> {
         Self(bytes)
     }
 
+    /// The bytes of ids.
+    pub fn bytes_of(ids: &[u32]) -> Vec<u8> {
+        ids.iter().flat_map(|id| id.to_le_bytes()).collect()
+    }
+
     pub fn len(self) -> usize {
         self.0.len() / ID_BYTES
     }

@@ -27,11 +27,11 @@ pub(super) struct Build<'a> {
 }
 
 /// A row as it goes into the cache.
-struct Tokenised {
-    source: Vec<u32>,
-    target: Vec<u32>,
-    label: Option<String>,
-    written_as_ids: bool,
+pub(super) struct Tokenised {
+    pub source: Vec<u32>,
+    pub target: Vec<u32>,
+    pub label: Option<String>,
+    pub written_as_ids: bool,
 }
 
 /// What grows while files are read.
@@ -81,7 +81,10 @@ impl Growing<'_, '_> {
             let how = self.build.how;
             let rows: Vec<_> = chunk
                 .into_par_iter()
-                .map(|line| (line.number, line.text.and_then(|text| Tokenised::of(&text, how))))
+                .map(|line| {
+                    let row = line.text.and_then(|text| RawRow::parse(&text, how.kind));
+                    (line.number, row.and_then(|row| Tokenised::of(row, how)))
+                })
                 .collect();
             for (line, row) in rows {
                 self.add(file, line, row)?;
@@ -136,10 +139,10 @@ fn next_chunk(lines: &mut Lines) -> Result<Vec<Line>> {
 }
 
 impl Tokenised {
-    fn of(line: &str, how: &Reading<'_>) -> std::result::Result<Self, Problem> {
+    pub fn of(row: RawRow, how: &Reading<'_>) -> std::result::Result<Self, Problem> {
         let alone =
             |source: Vec<u32>, label, written_as_ids| Self { source, target: Vec::new(), label, written_as_ids };
-        match RawRow::parse(line, how.kind)? {
+        match row {
             RawRow::Text(content) => {
                 let written_as_ids = content.is_ids();
                 let vocab = how.source_vocab.min(how.target_vocab);

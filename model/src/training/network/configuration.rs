@@ -107,11 +107,14 @@ pub fn check_trainable(path: &Path, config: &Value, architecture: Architecture) 
     if problems.is_empty() { Ok(()) } else { Err(Error::Config { path: path.to_owned(), problems }) }
 }
 
-/// The configuration as the serving path's reader takes it: it refuses a causal encoder and one without a decoder,
-/// both of which can be trained.
+/// The configuration as the serving path's reader takes it: it refuses a causal encoder, one without a decoder and a
+/// classifier, all of which can be trained.
 pub fn as_served(config: &Value) -> Value {
     let mut served = config.clone();
     served["is_encoder_decoder"] = json!(true);
+    if let Some(fields) = served.as_object_mut() {
+        fields.shift_remove("architectures");
+    }
     if let Some(encoder) = served.get_mut("encoder").and_then(Value::as_object_mut) {
         encoder.shift_remove(CAUSAL_ENCODER);
     }

@@ -153,7 +153,7 @@ impl<'a> Pass<'a> {
 
     /// `down(drop(gelu(gate(x)) * up(x)))`
     fn feed_forward(&self, at: Place<'_>, own: &FeedForward, x: &Tensor) -> Result<Tensor> {
-        let product = ops::geglu(&self.linear(x, &own.gate)?, &self.linear(x, &own.up)?)?;
+        let product = ops::geglu(x, &self.weight(&own.gate)?, &self.weight(&own.up)?)?;
         self.linear(&self.drop(at.stack, at.index, Site::Product, product)?, &own.down)
     }
 

@@ -27,8 +27,17 @@ pub(super) struct TargetFrame {
 impl SourceFrame {
     /// Tokens of a source of `len` ids. One that was written as ids is taken as it is, as over HTTP.
     pub fn len_of(&self, len: usize, written_as_ids: bool) -> usize {
+        self.whole_len_of(len, written_as_ids).min(self.max_tokens)
+    }
+
+    fn whole_len_of(&self, len: usize, written_as_ids: bool) -> usize {
         let around = if written_as_ids { 0 } else { self.before.len() + self.after.len() };
-        (len + around).min(self.max_tokens)
+        len + around
+    }
+
+    /// Whether a source of `len` ids is cut.
+    pub fn cuts(&self, len: usize, written_as_ids: bool) -> bool {
+        self.whole_len_of(len, written_as_ids) > self.max_tokens
     }
 
     /// The source; its own end is what is cut.
@@ -58,6 +67,12 @@ impl TargetFrame {
         let last = ids.get(ids.len() - 1);
         let end = if self.end.contains(&last) { last } else { self.end() };
         self.own(ids).iter().chain([end]).collect()
+    }
+
+    /// Whether a target is cut.
+    pub fn cuts(&self, ids: Ids<'_>) -> bool {
+        let ended = ids.len() > 0 && self.end.contains(&ids.get(ids.len() - 1));
+        ids.len() - usize::from(ended) > self.own(ids).len()
     }
 
     fn own<'a>(&self, ids: Ids<'a>) -> Ids<'a> {

@@ -109,10 +109,10 @@ impl Recipe {
             problems
                 .push(format!("data.max_source_tokens must be above {around}, the tokens that stand around a source"));
         }
-        if let Some(highest) = tokenizer.map(Tokenizer::max_id).filter(|&id| id as usize >= tokens.source_vocab) {
+        let vocab = tokens.source_vocab.min(tokens.target_vocab);
+        if let Some(highest) = tokenizer.map(Tokenizer::max_id).filter(|&id| id as usize >= vocab) {
             problems.push(format!(
-                "model.tokenizer: its highest id {highest} is outside the model's vocabulary of {}",
-                tokens.source_vocab
+                "model.tokenizer: its highest id {highest} is outside the model's vocabulary of {vocab}"
             ));
         }
         let Some(task) = task.filter(|_| problems.is_empty()) else { return Err(Error::Settings { problems }) };
@@ -160,6 +160,12 @@ impl Recipe {
             Task::Classify => source,
             _ => source + self.target.len_of(row.target),
         }
+    }
+
+    /// Whether [`Self::example`] leaves something of the source away, and something of the target.
+    pub(in crate::training) fn cuts(&self, row: Row<'_>) -> (bool, bool) {
+        let is_source_cut = self.source.cuts(row.source.len(), row.written_as_ids);
+        (is_source_cut, !matches!(self.task, Task::Classify) && self.target.cuts(row.target))
     }
 
     /// The example of a text.

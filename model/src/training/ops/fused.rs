@@ -4,6 +4,7 @@
 //! to have again and gives no gradient to a tensor that nobody differentiates.
 
 mod attention;
+mod geglu;
 mod loss;
 
 use candle_core::{
@@ -12,6 +13,7 @@ use candle_core::{
 use kernels::gradient::{self, Dropout, Lookup, Matrix, Product, Workers};
 
 pub(super) use attention::attention;
+pub(super) use geglu::geglu;
 pub(super) use loss::cross_entropy;
 
 /// The numbers of a contiguous tensor inside its storage.
@@ -168,42 +170,6 @@ impl CustomOp2 for Linear {
             None
         };
         Ok((d_x, d_weight))
-    }
-}
-
-/// `gelu(gate) * up`.
-pub(super) struct Geglu;
-
-impl CustomOp2 for Geglu {
-    fn name(&self) -> &'static str {
-        "geglu"
-    }
-
-    fn cpu_fwd(
-        &self,
-        gate: &CpuStorage,
-        gate_layout: &Layout,
-        up: &CpuStorage,
-        up_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        if gate_layout.shape() != up_layout.shape() {
-            candle_core::bail!("geglu: {:?} by {:?}", gate_layout.shape(), up_layout.shape());
-        }
-        stored(gradient::geglu(numbers(gate, gate_layout)?, numbers(up, up_layout)?), gate_layout.shape())
-    }
-
-    fn bwd(
-        &self,
-        gate: &Tensor,
-        up: &Tensor,
-        _: &Tensor,
-        incoming: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let incoming = incoming.contiguous()?;
-        let (gate_held, up_held, incoming_held) = (Held::of(gate), Held::of(up), Held::of(&incoming));
-        let (d_gate, d_up) =
-            gradient::geglu_backward(gate_held.numbers()?, up_held.numbers()?, incoming_held.numbers()?);
-        Ok((Some(shaped(d_gate, gate)?), Some(shaped(d_up, up)?)))
     }
 }
 

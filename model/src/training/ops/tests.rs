@@ -50,9 +50,9 @@ fn hold_equal(variables: &[&Var], fused: &dyn Fn() -> Result<Tensor>, unfused: &
 
 #[test]
 fn row_wise_operations_equal_their_graphs() {
-    let (x, y, gain, weight) = (variable((13, 22), 1), variable((13, 22), 2), row(22, 3), variable((17, 22), 4));
+    let (x, up, gain, weight) = (variable((13, 22), 1), variable((17, 22), 2), row(22, 3), variable((17, 22), 4));
     hold_equal(&[&x, &gain], &|| rms_norm(&x, &gain, 1e-6), &|| unfused::rms_norm(&x, &gain, 1e-6));
-    hold_equal(&[&x, &y], &|| geglu(&x, &y), &|| unfused::geglu(&x, &y));
+    hold_equal(&[&x, &weight, &up], &|| geglu(&x, &weight, &up), &|| unfused::geglu(&x, &weight, &up));
     hold_equal(&[&x, &weight], &|| linear(&x, &weight), &|| unfused::linear(&x, &weight));
     let how = Dropout { rate: 0.3, key: 5 };
     hold_equal(&[&x], &|| dropout(&x, how), &|| unfused::dropout(&x, how));
@@ -66,7 +66,8 @@ fn a_view_is_taken_as_the_numbers_it_shows() {
     let (turned, turned_weight) = (x.t().unwrap(), weight.t().unwrap());
     hold_equal(&[&x, &weight], &|| linear(&turned, &turned_weight), &|| unfused::linear(&turned, &turned_weight));
     let part = x.narrow(0, 3, 9).unwrap();
-    hold_equal(&[&x], &|| geglu(&part, &part), &|| unfused::geglu(&part, &part));
+    let how = Dropout { rate: 0.5, key: 1 };
+    hold_equal(&[&x], &|| dropout(&part, how), &|| unfused::dropout(&part, how));
 }
 
 fn attending() -> Attention {
@@ -156,6 +157,7 @@ fn what_does_not_fit_is_an_error() {
     let (x, table) = (numbers((4, 6), 1), numbers((5, 6), 2));
     assert!(embed(&table, &[5], 1.0).is_err());
     assert!(linear(&x, &numbers((3, 5), 3)).is_err());
+    assert!(geglu(&x, &table, &numbers((4, 6), 3)).is_err());
     assert!(rms_norm(&x, &row(5, 3), 1e-6).is_err());
     assert!(attention(&x, &x, &x, &attending()).is_err());
     let how = |labels| CrossEntropy { labels, softcap: None, z_loss: 0.0, teacher: None };

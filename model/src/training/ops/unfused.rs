@@ -12,6 +12,7 @@ use super::Dropout;
 use crate::training::Result;
 
 pub use attention::attention;
+pub(super) use loss::softcapped;
 pub use loss::{cross_entropy, cross_entropy_of_logits};
 
 /// Rows of a table, `[tokens, width]`, times `scale`.
@@ -42,11 +43,13 @@ pub fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     Ok(x.matmul(&weight.t()?)?)
 }
 
-/// `gelu(gate) * up`, the gelu in its tanh form and rounded to the type of `gate`.
+/// `gelu(x . gate) * (x . up)`: `[tokens, in]` by two weights `[out, in]` gives `[tokens, out]`. The gelu is in its tanh
+/// form and rounded to the type of `x`.
 ///
 /// # Errors
 /// When the tensor library refuses.
-pub fn geglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+pub fn geglu(x: &Tensor, gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    let (gate, up) = (linear(x, gate)?, linear(x, up)?);
     // The library's own gelu differentiates with constants of six digits.
     const SQRT_2_OVER_PI: f64 = 0.797_884_560_802_865_4;
     let wide = gate.to_dtype(DType::F32)?;

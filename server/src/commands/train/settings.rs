@@ -47,9 +47,12 @@ pub enum SettingsError {
 pub(super) fn read(path: &Path) -> Result<Settings, SettingsError> {
     let text = fs::read_to_string(path);
     let text = text.map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })?;
-    let folder = path.parent().unwrap_or(Path::new(""));
+    // A run goes on only with the paths that it was begun with, from wherever the file is named.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder.canonicalize();
+    let folder = folder.map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })?;
     let mut settings = parse(path, &text)?;
-    resolve(&mut settings, folder);
+    resolve(&mut settings, &folder);
     Ok(settings)
 }
 
@@ -169,18 +172,28 @@ mod tests {
 
     #[test]
     fn paths_are_relative_to_the_files_folder() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("train.toml");
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().canonicalize().unwrap();
+        let path = folder.join("train.toml");
         let more = LEAST.replace("['a.jsonl']", "['a.jsonl', '/b.jsonl']\nvalid = ['../v.jsonl']\ncache = 'c'");
         fs::write(&path, format!("{more}[distillation]\nteacher = 't'\n")).unwrap();
         let settings = read(&path).unwrap();
-        assert_eq!(settings.out, folder.path().join("run"));
-        assert_eq!(settings.model.init, Some(folder.path().join("init")));
+        assert_eq!(settings.out, folder.join("run"));
+        assert_eq!(settings.model.init, Some(folder.join("init")));
         assert_eq!(settings.model.tokenizer, None);
-        assert_eq!(settings.data.train, [folder.path().join("a.jsonl"), "/b.jsonl".into()]);
-        assert_eq!(settings.data.valid, [folder.path().join("../v.jsonl")]);
-        assert_eq!(settings.data.cache, Some(folder.path().join("c")));
-        assert_eq!(settings.distillation.unwrap().teacher, folder.path().join("t"));
+        assert_eq!(settings.data.train, [folder.join("a.jsonl"), "/b.jsonl".into()]);
+        assert_eq!(settings.data.valid, [folder.join("../v.jsonl")]);
+        assert_eq!(settings.data.cache, Some(folder.join("c")));
+        assert_eq!(settings.distillation.unwrap().teacher, folder.join("t"));
+    }
+
+    #[test]
+    fn the_same_file_gives_the_same_paths_however_it_is_named() {
+        let place = tempfile::tempdir().unwrap();
+        fs::create_dir(place.path().join("inner")).unwrap();
+        let path = place.path().join("train.toml");
+        fs::write(&path, LEAST).unwrap();
+        assert_eq!(read(&place.path().join("inner/../train.toml")).unwrap(), read(&path).unwrap());
     }
 
     #[test]

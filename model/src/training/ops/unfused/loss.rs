@@ -54,7 +54,7 @@ fn teacher_losses(logits: &Tensor, teacher: &Teacher) -> Result<Tensor> {
 }
 
 /// float32 logits.
-fn softcapped(logits: &Tensor, softcap: Option<f32>) -> Result<Tensor> {
+pub fn softcapped(logits: &Tensor, softcap: Option<f32>) -> Result<Tensor> {
     let logits = logits.to_dtype(DType::F32)?;
     Ok(match softcap.map(f64::from) {
         Some(cap) => logits.affine(1.0 / cap, 0.0)?.tanh()?.affine(cap, 0.0)?,

@@ -1,0 +1,120 @@
+//! A loaded classifier: the encoder over `kernels`, and a linear head on the last token of each source.
+//!
+//! Made and run by the server's `eval`, and by tests. Ragged batches: a source's scores do not depend on its neighbours.
+
+use kernels::{Backend, Segment};
+
+use crate::arithmetic::Arithmetic;
+use crate::checkpoint::ClassifierCheckpoint;
+use crate::config::ClassifierConfig;
+use crate::encoder::{Encoder, SourceRows};
+use crate::error::Result;
+use crate::weights::{EncoderLayer, Stack, TensorSource, load_encoder};
+use crate::workspace::StackSpace;
+
+/// An encoder with its head.
+pub struct Classifier<B: Backend> {
+    backend: B,
+    config: ClassifierConfig,
+    arithmetic: Arithmetic,
+    encoder: Stack<B, EncoderLayer<B>>,
+    head: Head,
+}
+
+/// Working memory of a classifier.
+pub struct ClassifierSpace<B: Backend> {
+    stack: StackSpace<B>,
+    /// `[sources, hidden]`: the last token of each.
+    last: B::Activations,
+    source_rows: usize,
+    sources: usize,
+}
+
+/// `scores = weight . x + bias`, always in float32: it is a few rows, and what follows is a comparison.
+struct Head {
+    /// `[labels, hidden]`.
+    weight: Vec<f32>,
+    /// `[labels]`.
+    bias: Vec<f32>,
+}
+
+impl<B: Backend> Classifier<B> {
+    /// Packs the weights of `source`; `progress` is told the bytes of each tensor as it is done.
+    ///
+    /// # Errors
+    /// When the backend has no memory for them.
+    pub fn load(
+        backend: B,
+        source: &ClassifierCheckpoint,
+        arithmetic: impl Into<Arithmetic>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Self> {
+        let (arithmetic, config) = (arithmetic.into(), source.config().clone());
+        let encoder = load_encoder(&backend, source, (&config.encoder, arithmetic), progress)?;
+        let head =
+            Head { weight: numbers(source, "score.out_proj.weight"), bias: numbers(source, "score.out_proj.bias") };
+        Ok(Self { backend, config, arithmetic, encoder, head })
+    }
+
+    /// What the classifier is.
+    pub fn config(&self) -> &ClassifierConfig {
+        &self.config
+    }
+
+    /// How its encoder computes.
+    pub fn arithmetic(&self) -> Arithmetic {
+        self.arithmetic
+    }
+
+    /// Working memory for batches of at most `sources` sources of `source_rows` tokens together.
+    ///
+    /// # Errors
+    /// When the backend has no memory for it.
+    pub fn space(&self, source_rows: usize, sources: usize) -> Result<ClassifierSpace<B>> {
+        let stack = StackSpace::new(&self.backend, &self.config.encoder, source_rows)?;
+        let last = self.backend.activations(sources, self.config.encoder.hidden)?;
+        Ok(ClassifierSpace { stack, last, source_rows, sources })
+    }
+
+    /// The scores of every label for each source, `[sources, labels]`; none of the sources may be empty.
+    pub fn scores(&self, sources: &[&[u32]], space: &mut ClassifierSpace<B>) -> Vec<Vec<f32>> {
+        let tokens = sources.concat();
+        assert!(tokens.len() <= space.source_rows, "a batch has more tokens than the working memory");
+        assert!(sources.len() <= space.sources, "a batch has more sources than the working memory");
+        assert!(sources.iter().all(|source| !source.is_empty()), "a source has no last token");
+        let positions: Vec<u32> = sources.iter().flat_map(|source| 0..source.len() as u32).collect();
+        let mut start = 0;
+        let segments: Vec<Segment> = sources
+            .iter()
+            .map(|source| {
+                let segment = Segment { start, len: source.len() as u32 };
+                start += segment.len;
+                segment
+            })
+            .collect();
+        let rows = SourceRows { tokens: &tokens, positions: &positions, segments: &segments };
+        let encoder = Encoder { backend: &self.backend, weights: &self.encoder, precision: self.arithmetic.precision };
+        encoder.run(rows, 0..self.config.encoder.layers, &mut space.stack);
+
+        let ends: Vec<u32> = segments.iter().map(|segment| segment.start + segment.len - 1).collect();
+        self.backend.gather(&space.stack.x, &ends, &mut space.last);
+        let states = self.backend.download(&space.last, ends.len());
+        states.chunks_exact(self.config.encoder.hidden).map(|state| self.head.scores(state)).collect()
+    }
+}
+
+impl Head {
+    fn scores(&self, state: &[f32]) -> Vec<f32> {
+        let product = |row: &[f32]| row.iter().zip(state).map(|(weight, x)| weight * x).sum::<f32>();
+        self.weight.chunks_exact(state.len()).zip(&self.bias).map(|(row, bias)| product(row) + bias).collect()
+    }
+}
+
+/// A whole tensor in float32.
+fn numbers(source: &ClassifierCheckpoint, name: &str) -> Vec<f32> {
+    let part = source.part(name);
+    let (rows, cols) = part.shape();
+    let mut numbers = vec![0.0; rows * cols];
+    numbers.chunks_exact_mut(cols).enumerate().for_each(|(row, out)| part.read_row(row, out));
+    numbers
+}

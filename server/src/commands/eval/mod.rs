@@ -1,0 +1,93 @@
+//! `server eval`: how well a checkpoint answers the rows of a file.
+//!
+//! Called by `main`. Rows become questions of token ids, a subject answers them, figures count the answers. Checkpoints
+//! that are served answer through the same engine as requests do.
+
+mod classified;
+mod error;
+mod figures;
+mod predictions;
+mod question;
+mod rows;
+mod served;
+mod subject;
+mod trained;
+
+use std::io::{Write, stdout};
+use std::sync::Arc;
+use std::time::Instant;
+
+pub use error::EvalError;
+
+use self::figures::{Figures, Measured};
+use self::predictions::{Prediction, Predictions};
+use self::question::Questions;
+use self::rows::{Objective, Rows};
+use self::subject::Ask;
+use super::{CommandError, io};
+use crate::cli::{EvalOptions, Metric};
+use crate::config::Config;
+use crate::progress::RowProgress;
+
+/// Reads the rows, has them answered, and prints the figures.
+///
+/// # Errors
+/// When a row is malformed, the checkpoint cannot answer such rows, or a file cannot be read or written.
+pub fn eval(config: &Config, options: &EvalOptions) -> Result<(), CommandError> {
+    let began = Instant::now();
+    let rows = Rows::read(&options.data, options.objective, options.limit)?;
+    let metrics = metrics(options, rows.objective)?;
+    let mut predictions = options.out.as_deref().map(Predictions::create).transpose()?;
+    let mut subject = subject::open(config)?;
+    subject.check(rows.objective)?;
+    let reading = subject.reading();
+    let tokenizer = Arc::clone(&reading.tokenizer);
+    let mut questions = Questions::new(reading, &rows, options)?;
+    let mut measured = Measured::new(&metrics);
+    let ask =
+        Ask { scores: metrics.contains(&Metric::Loss), max_tokens: writes(&metrics).then_some(options.max_tokens) };
+
+    let progress = RowProgress::new("evaluating", rows.rows.len() as u64);
+    subject.answer(&mut questions, ask, &mut |index, answer| {
+        let row = &rows.rows[index];
+        let wanted = row.wanted(&tokenizer);
+        measured.add(&wanted, &answer);
+        progress.advance();
+        let Some(predictions) = &mut predictions else { return Ok(()) };
+        let prediction = Prediction { line: row.line, input: &row.input(&tokenizer), wanted: &wanted, answer: &answer };
+        Ok(predictions.write(prediction)?)
+    })?;
+    drop(progress);
+
+    predictions.map_or(Ok(()), Predictions::finish)?;
+    let figures = Figures {
+        model: config.model.served_name.clone(),
+        architecture: subject.architecture(),
+        arithmetic: subject.arithmetic(),
+        data: options.data.display().to_string(),
+        objective: rows.objective.name(),
+        rows: rows.rows.len(),
+        cut_sources: questions.cut_sources(),
+        cut_targets: questions.cut_targets(),
+        measured: measured.scores(),
+        seconds: began.elapsed().as_secs_f64(),
+    };
+    subject.end();
+    let text = if options.json { figures.json() } else { figures.table() };
+    writeln!(stdout(), "{text}").map_err(io("print the figures"))
+}
+
+/// The figures that are asked for, or all that the objective has.
+fn metrics(options: &EvalOptions, objective: Objective) -> Result<Vec<Metric>, EvalError> {
+    let all = objective.metrics();
+    match options.metrics.iter().find(|metric| !all.contains(metric)) {
+        Some(&metric) => Err(EvalError::NotMeasured { metric, objective: objective.name() }),
+        None if options.metrics.is_empty() => Ok(all.to_vec()),
+        None => Ok(options.metrics.clone()),
+    }
+}
+
+/// Whether any of these looks at what is written.
+fn writes(metrics: &[Metric]) -> bool {
+    metrics.iter().any(|metric| *metric != Metric::Loss)
+}

@@ -1,0 +1,89 @@
+//! The file with a JSON line for each row: what was written, what was wanted, how probable that was.
+//!
+//! Takes its name when it is complete; until then it stands beside, as `NAME.partial`.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::EvalError;
+use super::subject::Answer;
+
+/// A file that is being written.
+pub struct Predictions {
+    file: BufWriter<File>,
+    path: PathBuf,
+    partial: PathBuf,
+}
+
+/// One row with its answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Prediction<'a> {
+    /// The row's line, from 1.
+    pub line: usize,
+    /// What was read.
+    pub input: &'a str,
+    /// Target or label; empty where the row is a text.
+    pub wanted: &'a str,
+    /// What came of it.
+    pub answer: &'a Answer,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    line: usize,
+    input: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    wanted: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    written: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loss: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_tokens: Option<u64>,
+}
+
+impl Predictions {
+    /// Begins the file, so that a path that cannot be written is told before the work.
+    pub fn create(path: &Path) -> Result<Self, EvalError> {
+        let mut partial = path.as_os_str().to_owned();
+        partial.push(".partial");
+        let partial = PathBuf::from(partial);
+        let file = File::create(&partial).map_err(|source| failed(path, source))?;
+        Ok(Self { file: BufWriter::new(file), path: path.to_owned(), partial })
+    }
+
+    /// Adds a row.
+    pub fn write(&mut self, row: Prediction<'_>) -> Result<(), EvalError> {
+        let Prediction { line, input, wanted, answer } = row;
+        let line = Line {
+            line,
+            input,
+            wanted,
+            written: answer.written.as_deref(),
+            loss: answer.likelihood.and_then(|likelihood| likelihood.loss()),
+            target_tokens: answer.likelihood.map(|likelihood| likelihood.tokens),
+        };
+        let text = serde_json::to_string(&line).expect("numbers and text serialise");
+        writeln!(self.file, "{text}").map_err(|source| failed(&self.path, source))
+    }
+
+    /// Gives the file its name.
+    pub fn finish(mut self) -> Result<(), EvalError> {
+        let renamed = self.file.flush().and_then(|()| fs::rename(&self.partial, &self.path));
+        renamed.map_err(|source| failed(&self.path, source))
+    }
+}
+
+impl Drop for Predictions {
+    fn drop(&mut self) {
+        // A finished file has its name by now; one that was not finished would only look like an answer.
+        let _ = fs::remove_file(&self.partial);
+    }
+}
+
+fn failed(path: &Path, source: std::io::Error) -> EvalError {
+    EvalError::Predictions { path: path.to_owned(), source }
+}

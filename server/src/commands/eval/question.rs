@@ -1,0 +1,122 @@
+//! Rows as token ids: what is read, and the target that is scored; made as training makes its examples.
+//!
+//! One by one while the subject answers, so that tokenising and answering overlap.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use model::training::data::{Content, Maker, RawRow, Reading as RowReading, Single};
+use model::training::objective::{Ingredients, Recipe};
+use model::training::settings::{BadRows, DataSettings, Packing};
+use model::training::{Error, Example};
+
+use super::rows::{Row, Rows};
+use super::subject::Reading;
+use super::{CommandError, EvalError};
+use crate::cli::EvalOptions;
+
+/// One row for a subject.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// Number of its row, from 0.
+    pub index: usize,
+    /// What is read, and what is scored.
+    pub example: Example,
+}
+
+/// The questions of all rows, in their order.
+pub struct Questions<'a> {
+    reading: Reading,
+    recipe: Recipe,
+    rows: &'a Rows,
+    max_text_tokens: usize,
+    next: usize,
+    cut_sources: usize,
+    cut_targets: usize,
+}
+
+impl<'a> Questions<'a> {
+    /// Lengths are those of the flags, where the subject allows them.
+    ///
+    /// # Errors
+    /// When the lengths leave no room for a source.
+    pub fn new(reading: Reading, rows: &'a Rows, options: &EvalOptions) -> Result<Self, EvalError> {
+        let at_most = |asked: Option<NonZeroUsize>, most: usize| asked.map_or(most, |asked| most.min(asked.get()));
+        let data = DataSettings {
+            train: vec![PathBuf::from(&rows.path)],
+            valid: Vec::new(),
+            bad_rows: BadRows::Fail,
+            cache: None,
+            max_source_tokens: at_most(options.max_source_tokens, reading.source_tokens),
+            max_target_tokens: at_most(options.max_target_tokens, reading.target_tokens),
+            packing: Packing::Rows,
+            max_text_tokens: at_most(options.max_text_tokens, reading.text_tokens),
+            batch_tokens: 1,
+            accumulate: 1,
+        };
+        let recipe = Recipe::new(Ingredients {
+            objective: &rows.objective.trained_as(reading.labels.is_some(), &options.separator),
+            data: &data,
+            tokenizer: Some(&reading.tokenizer),
+            reader: reading.reader,
+            tokens: &reading.tokens,
+        })?;
+        let max_text_tokens = data.max_text_tokens;
+        Ok(Self { reading, recipe, rows, max_text_tokens, next: 0, cut_sources: 0, cut_targets: 0 })
+    }
+
+    /// Sources, or texts, that were too long so far.
+    pub fn cut_sources(&self) -> usize {
+        self.cut_sources
+    }
+
+    /// Targets that were too long so far.
+    pub fn cut_targets(&self) -> usize {
+        self.cut_targets
+    }
+
+    fn question(&mut self, row: &Row) -> Result<Question, EvalError> {
+        let raw = match (row.raw.clone(), &self.reading.labels) {
+            (RawRow::Labelled { source, label }, None) => RawRow::Pair { source, target: Content::Text(label) },
+            (raw, _) => raw,
+        };
+        let maker = Maker {
+            reading: RowReading {
+                kind: self.rows.objective.row_kind(),
+                tokenizer: Some(&self.reading.tokenizer),
+                source_vocab: self.reading.tokens.source_vocab,
+                target_vocab: self.reading.tokens.target_vocab,
+                labels: self.reading.labels.as_deref(),
+                bad_rows: BadRows::Fail,
+            },
+            recipe: &self.recipe,
+            max_text_tokens: self.max_text_tokens,
+        };
+        let Single { example, is_source_cut, is_target_cut } = maker
+            .example(raw, self.next as u64)
+            .map_err(|problem| Error::Row { path: self.rows.path.clone(), line: row.line, problem })?;
+        self.cut_sources += usize::from(is_source_cut);
+        self.cut_targets += usize::from(is_target_cut);
+        Ok(Question { index: self.next, example })
+    }
+}
+
+impl Iterator for Questions<'_> {
+    type Item = Result<Question, CommandError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let row = self.rows.rows.get(self.next)?;
+        let question = self.question(row);
+        self.next += 1;
+        Some(question.map_err(CommandError::from))
+    }
+}
+
+impl Question {
+    /// What is read.
+    pub fn source(&self) -> &[u32] {
+        match &self.example {
+            Example::Pair { source, .. } | Example::Labelled { source, .. } => source,
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! A checkpoint that is served, asked through the engine: many questions at once, each a request to write and one to
+//! score.
+//!
+//! Both requests of a question have the same source, which the engine encodes once.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use kernels::Sampling;
+use model::Tokenizer;
+use model::training::Example;
+use model::training::objective::{ModelTokens, Reader};
+
+use super::question::Question;
+use super::rows::Objective;
+use super::subject::{Answer, Ask, Reading, Subject};
+use super::{CommandError, EvalError};
+use crate::config::Config;
+use crate::engine::{Engine, EngineLimits, Generation, GenerationEvent, GenerationRequest};
+use crate::evaluation::Likelihood;
+use crate::loading::load;
+use crate::telemetry::Metrics;
+
+/// Questions under way for each row that is decoded at once: whoever is done is followed without a pause.
+const WAITING_FACTOR: usize = 4;
+
+/// An engine and what is needed to speak to it.
+pub struct Served {
+    engine: Engine,
+    tokenizer: Arc<Tokenizer>,
+    tokens: ModelTokens,
+    limits: EngineLimits,
+    arithmetic: String,
+    /// Requests under way at most.
+    requests: usize,
+}
+
+/// A question under way.
+struct Pending {
+    index: usize,
+    written: Option<Generation>,
+    scored: Option<Generation>,
+}
+
+impl Served {
+    /// Loads the checkpoint and starts its engine.
+    pub fn start(config: &Config) -> Result<Self, CommandError> {
+        let loaded = load(&config.model)?;
+        let capacity = loaded.capacity(config)?;
+        let tokenizer = loaded.tokenizer.clone().ok_or(CommandError::NoTokenizer)?;
+        let model = loaded.model.config();
+        let tokens = ModelTokens {
+            start: model.start_token,
+            end: model.end_tokens.clone(),
+            source_vocab: model.encoder.vocab,
+            target_vocab: model.decoder.vocab,
+        };
+        let arithmetic = loaded.model.arithmetic().to_string();
+        let requests = (WAITING_FACTOR * capacity.steps.running_rows).min(capacity.door.queued_requests as usize);
+        let engine = loaded.start(capacity, Metrics::new())?;
+        Ok(Self { engine, tokenizer, tokens, limits: capacity.door, arithmetic, requests })
+    }
+
+    fn submit(&self, question: Question, ask: Ask) -> Result<Pending, CommandError> {
+        let Question { index, example: Example::Pair { source, target } } = question else {
+            unreachable!("a model without classes is asked for targets")
+        };
+        let written = ask.max_tokens.map(|max_tokens| self.request(request(source.clone(), Vec::new(), max_tokens)));
+        let scored = ask.scores.then(|| {
+            self.request(GenerationRequest { log_probs: Some(1), score_prompt: true, ..request(source, target, 0) })
+        });
+        Ok(Pending { index, written: written.transpose()?, scored: scored.transpose()? })
+    }
+
+    fn request(&self, request: GenerationRequest) -> Result<Generation, CommandError> {
+        let handle = &self.engine.handle;
+        handle.check(request.source.len(), request.decoder_prompt.len(), request.max_tokens as usize)?;
+        Ok(handle.submit(handle.reserve(1)?, request)?)
+    }
+
+    fn finish(&self, pending: Pending) -> Result<(usize, Answer), CommandError> {
+        let written = pending.written.map(|generation| self.written(generation)).transpose()?;
+        let likelihood = pending.scored.map(likelihood).transpose()?;
+        Ok((pending.index, Answer { written, likelihood }))
+    }
+
+    fn written(&self, mut generation: Generation) -> Result<String, CommandError> {
+        let mut ids = Vec::new();
+        while let Some(event) = generation.blocking_next() {
+            match event {
+                GenerationEvent::Token { id, .. } => ids.push(id),
+                GenerationEvent::Failed { message, .. } => return Err(CommandError::Failed { message }),
+                GenerationEvent::Started { .. } | GenerationEvent::Scored { .. } | GenerationEvent::Finished { .. } => {
+                }
+            }
+        }
+        Ok(self.tokenizer.decode(&ids))
+    }
+}
+
+impl Subject for Served {
+    fn architecture(&self) -> &'static str {
+        "encoder-decoder"
+    }
+
+    fn arithmetic(&self) -> String {
+        self.arithmetic.clone()
+    }
+
+    fn check(&self, objective: Objective) -> Result<(), EvalError> {
+        match objective {
+            Objective::Seq2seq | Objective::Classify | Objective::PrefixLm => Ok(()),
+            Objective::Causal => Err(EvalError::WrongObjective {
+                architecture: self.architecture(),
+                objective: objective.name(),
+                instead: "reads a source: choose --objective prefix_lm",
+            }),
+        }
+    }
+
+    fn reading(&self) -> Reading {
+        let EngineLimits { source_tokens, target_tokens, .. } = self.limits;
+        Reading {
+            tokenizer: Arc::clone(&self.tokenizer),
+            labels: None,
+            reader: Reader::EncoderDecoder,
+            tokens: self.tokens.clone(),
+            source_tokens,
+            target_tokens,
+            text_tokens: text_tokens(source_tokens, target_tokens),
+        }
+    }
+
+    fn answer(
+        &mut self,
+        questions: &mut dyn Iterator<Item = Result<Question, CommandError>>,
+        ask: Ask,
+        take: &mut dyn FnMut(usize, Answer) -> Result<(), CommandError>,
+    ) -> Result<(), CommandError> {
+        let each = usize::from(ask.scores) + usize::from(ask.max_tokens.is_some());
+        let at_once = (self.requests / each.max(1)).max(1);
+        let mut pending = VecDeque::with_capacity(at_once);
+        for question in questions {
+            if pending.len() == at_once {
+                let oldest = pending.pop_front().expect("at least one question is under way");
+                let (index, answer) = self.finish(oldest)?;
+                take(index, answer)?;
+            }
+            pending.push_back(self.submit(question?, ask)?);
+        }
+        for oldest in pending {
+            let (index, answer) = self.finish(oldest)?;
+            take(index, answer)?;
+        }
+        Ok(())
+    }
+
+    fn end(self: Box<Self>) {
+        self.engine.handle.drain();
+        self.engine.join();
+    }
+}
+
+/// Texts of which either half fits, with what is put around it.
+pub fn text_tokens(source_tokens: usize, target_tokens: usize) -> usize {
+    const AROUND: usize = 2;
+    2 * source_tokens.min(target_tokens).saturating_sub(AROUND).max(1)
+}
+
+/// The scores of a decoder prompt.
+fn likelihood(mut generation: Generation) -> Result<Likelihood, CommandError> {
+    let mut likelihood = Likelihood::default();
+    while let Some(event) = generation.blocking_next() {
+        match event {
+            GenerationEvent::Scored { score, .. } => {
+                let is_hit = score.top.first().is_some_and(|best| best.id == score.chosen.id);
+                likelihood.add(f64::from(score.chosen.log_prob), is_hit);
+            }
+            GenerationEvent::Failed { message, .. } => return Err(CommandError::Failed { message }),
+            GenerationEvent::Started { .. } | GenerationEvent::Token { .. } | GenerationEvent::Finished { .. } => {}
+        }
+    }
+    Ok(likelihood)
+}
+
+fn request(source: Vec<u32>, decoder_prompt: Vec<u32>, max_tokens: u32) -> GenerationRequest {
+    GenerationRequest {
+        source,
+        decoder_prompt,
+        choices: 1,
+        max_tokens,
+        min_tokens: 0,
+        ignore_end: false,
+        sampling: Sampling::GREEDY,
+        log_probs: None,
+        score_prompt: false,
+    }
+}

@@ -1,0 +1,163 @@
+//! Checkpoints that are not served, over the network that is trained: decoder-only Gemma 2, either as a classifier, and
+//! encoder-decoders whose encoder sees earlier tokens only.
+//!
+//! For baselines and ablations: in float32, without a cache of keys and values.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use model::Tokenizer;
+use model::training::network::{Architecture, Network, NetworkOptions};
+use model::training::objective::{ModelTokens, Reader};
+use model::training::{Batch, Example};
+use rayon::ThreadPool;
+use serde_json::Value;
+
+use super::classified::{self, check_classifier};
+use super::question::Question;
+use super::rows::Objective;
+use super::served::text_tokens;
+use super::subject::{Answer, Ask, Reading, Subject};
+use super::{CommandError, EvalError};
+use crate::config::{Config, Limits, Quantize};
+use crate::evaluation::Likelihood;
+use crate::loading::tokenizer_beside;
+
+/// Questions that are answered together: the largest products take a group's rows at once.
+const GROUP_QUESTIONS: usize = 32;
+
+/// A network and the threads it runs on.
+pub struct Trained {
+    network: Network,
+    tokenizer: Arc<Tokenizer>,
+    limits: Limits,
+    threads: ThreadPool,
+}
+
+impl Trained {
+    /// Opens the checkpoint.
+    pub fn open(config: &Config, folder: &Path) -> Result<Self, CommandError> {
+        if matches!(config.model.quantize, Quantize::To(_)) {
+            return Err(EvalError::Quantized.into());
+        }
+        let count = config.model.threads;
+        let threads = rayon::ThreadPoolBuilder::new().num_threads(count).build();
+        let threads = threads.map_err(|error| EvalError::Threads { threads: count, reason: error.to_string() })?;
+        let network = Network::open(folder, &NetworkOptions::default()).map_err(EvalError::from)?;
+        let tokenizer = tokenizer_beside(&config.model, folder, network.vocab())?.ok_or(CommandError::NoTokenizer)?;
+        Ok(Self { network, tokenizer: Arc::new(tokenizer), limits: config.limits, threads })
+    }
+
+    /// The answers to a group, in its order.
+    fn answers(&self, group: Vec<Question>, ask: Ask) -> Result<Vec<(usize, Answer)>, CommandError> {
+        let sources: Vec<&[u32]> = group.iter().map(Question::source).collect();
+        if self.is_classifier() {
+            let (labels, scores) =
+                (self.network.labels(), self.network.class_scores(&sources).map_err(EvalError::from)?);
+            let answer = |(question, scores): (&Question, Vec<f32>)| {
+                Ok((question.index, classified::answer(&question.example, &scores, &labels)?))
+            };
+            return group.iter().zip(scores).map(answer).collect();
+        }
+        let written = ask.max_tokens.map(|max_tokens| self.network.generate(&sources, max_tokens as usize));
+        let written = written.transpose().map_err(EvalError::from)?;
+        let mut written = written.into_iter().flatten().map(|ids| self.tokenizer.decode(&ids));
+        let mut answers = Vec::with_capacity(group.len());
+        for Question { index, example } in group {
+            let likelihood = ask.scores.then(|| self.likelihood(example)).transpose()?;
+            answers.push((index, Answer { written: written.next(), likelihood }));
+        }
+        Ok(answers)
+    }
+
+    fn likelihood(&self, example: Example) -> Result<Likelihood, EvalError> {
+        let sums = self.network.evaluate(&Batch { examples: vec![example] })?;
+        Ok(Likelihood { surprise: sums.cross_entropy, hits: sums.correct as u64, tokens: sums.tokens as u64 })
+    }
+
+    fn is_classifier(&self) -> bool {
+        matches!(self.network.architecture(), Architecture::EncoderClassifier | Architecture::DecoderClassifier)
+    }
+
+    /// Longest sequence that the stack `name` was made for; of a decoder-only model, its only one.
+    fn positions(&self, name: &str) -> usize {
+        let config = self.network.config_json();
+        let stack = config.get(name).unwrap_or(config);
+        let positions = stack.get("max_position_embeddings").and_then(Value::as_u64);
+        positions.map_or(usize::MAX, |positions| positions as usize)
+    }
+}
+
+impl Subject for Trained {
+    fn architecture(&self) -> &'static str {
+        match self.network.architecture() {
+            Architecture::EncoderDecoder => "encoder-decoder with a causal encoder",
+            Architecture::DecoderOnly => "decoder-only model",
+            Architecture::EncoderClassifier => "encoder classifier",
+            Architecture::DecoderClassifier => "decoder-only classifier",
+        }
+    }
+
+    fn arithmetic(&self) -> String {
+        "f32".to_owned()
+    }
+
+    fn check(&self, objective: Objective) -> Result<(), EvalError> {
+        if self.is_classifier() {
+            return check_classifier(self.architecture(), objective);
+        }
+        match objective {
+            Objective::Causal if self.network.architecture() == Architecture::EncoderDecoder => {
+                Err(EvalError::WrongObjective {
+                    architecture: self.architecture(),
+                    objective: objective.name(),
+                    instead: "reads a source: choose --objective prefix_lm",
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn reading(&self) -> Reading {
+        let source_tokens = self.limits.source_tokens.min(self.positions("encoder"));
+        let target_tokens = self.limits.target_tokens.min(self.positions("decoder"));
+        let tokens = self.network.tokens();
+        let vocab = self.network.vocab();
+        let reader = match self.network.architecture() {
+            Architecture::EncoderDecoder | Architecture::EncoderClassifier => Reader::EncoderDecoder,
+            Architecture::DecoderOnly | Architecture::DecoderClassifier => Reader::DecoderOnly,
+        };
+        Reading {
+            tokenizer: Arc::clone(&self.tokenizer),
+            labels: self.is_classifier().then(|| self.network.labels()),
+            reader,
+            tokens: ModelTokens { start: tokens.start, end: tokens.end, source_vocab: vocab, target_vocab: vocab },
+            source_tokens,
+            target_tokens,
+            text_tokens: match reader {
+                Reader::EncoderDecoder => text_tokens(source_tokens, target_tokens),
+                // Start and end token stand around it.
+                Reader::DecoderOnly => source_tokens.saturating_sub(2).max(2),
+            },
+        }
+    }
+
+    fn answer(
+        &mut self,
+        questions: &mut dyn Iterator<Item = Result<Question, CommandError>>,
+        ask: Ask,
+        take: &mut dyn FnMut(usize, Answer) -> Result<(), CommandError>,
+    ) -> Result<(), CommandError> {
+        loop {
+            let group = questions.take(GROUP_QUESTIONS).collect::<Result<Vec<_>, _>>()?;
+            if group.is_empty() {
+                return Ok(());
+            }
+            for (index, answer) in self.threads.install(|| self.answers(group, ask))? {
+                take(index, answer)?;
+            }
+        }
+    }
+
+    fn end(self: Box<Self>) {}
+}

@@ -1,0 +1,63 @@
+//! How probable the wanted tokens were: loss, perplexity, and the share that was the most probable choice.
+//!
+//! Every token counts alike, whichever row it belongs to, as in a training loss.
+
+/// Sums over the tokens so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Likelihood {
+    /// Of minus the natural logarithm of each token's probability.
+    pub surprise: f64,
+    /// Tokens that were the most probable ones.
+    pub hits: u64,
+    /// Tokens.
+    pub tokens: u64,
+}
+
+impl Likelihood {
+    /// Counts a token.
+    pub fn add(&mut self, log_prob: f64, is_hit: bool) {
+        self.surprise -= log_prob;
+        self.hits += u64::from(is_hit);
+        self.tokens += 1;
+    }
+
+    /// Counts another's tokens.
+    pub fn merge(&mut self, other: Self) {
+        self.surprise += other.surprise;
+        self.hits += other.hits;
+        self.tokens += other.tokens;
+    }
+
+    /// Mean cross-entropy of a token, in nats; `None` without one.
+    pub fn loss(&self) -> Option<f64> {
+        (self.tokens > 0).then(|| self.surprise / self.tokens as f64)
+    }
+
+    /// The loss as the number of equally probable choices.
+    pub fn perplexity(&self) -> Option<f64> {
+        self.loss().map(f64::exp)
+    }
+
+    /// Share of the tokens that were the most probable ones.
+    pub fn accuracy(&self) -> Option<f64> {
+        (self.tokens > 0).then(|| self.hits as f64 / self.tokens as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_of_all_rows_count_alike() {
+        let mut all = Likelihood::default();
+        assert_eq!((all.loss(), all.perplexity(), all.accuracy()), (None, None, None));
+        for probabilities in [&[0.5, 0.25][..], &[0.125]] {
+            let mut row = Likelihood::default();
+            probabilities.iter().for_each(|probability: &f64| row.add(probability.ln(), *probability == 0.5));
+            all.merge(row);
+        }
+        assert!((all.perplexity().unwrap() - 4.0).abs() < 1e-12);
+        assert_eq!(all.accuracy(), Some(1.0 / 3.0));
+    }
+}
