@@ -158,6 +158,8 @@ fn resolve(settings: &mut Settings, folder: &Path) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     const LEAST: &str = "out = 'run'\n[model]\ninit = 'init'\n[objective]\nkind = 'seq2seq'\n[data]\ntrain = ['a.jsonl']\n\
@@ -240,5 +242,84 @@ mod tests {
     fn a_mistake_in_the_syntax_has_its_line() {
         let error = parse(Path::new("train.toml"), "out = 'a'\nseed = = 1\n").unwrap_err().to_string();
         assert!(error.starts_with("train.toml is not valid TOML: line 2: "), "{error}");
+    }
+
+    /// All keys that there are: of settings in which everything is set, and of every objective.
+    fn keys() -> BTreeSet<String> {
+        let mut keys = BTreeSet::new();
+        for objective in [
+            "kind = 'ul2'\nmode_tokens = []",
+            "kind = 'seq2seq'",
+            "kind = 'classify'",
+            "kind = 'causal'",
+            "kind = 'prefix_lm'",
+        ] {
+            let model = "[model]\ninit = 'i'\nconfig = 'c'\ntokenizer = 't'";
+            let data = "[data]\ntrain = ['a']\nvalid = ['b']\ncache = 'c'";
+            let text = format!(
+                "out = 'o'\ncross_attention_warmup_steps = 1\n{model}\n[objective]\n{objective}\n{data}\n\
+                 [distillation]\nteacher = 't'\n[[stage]]\nsteps = 1\nlearning_rate = 1.0\n"
+            );
+            let settings = deserialize(text.parse().unwrap()).unwrap();
+            collect("", &Value::try_from(settings).unwrap(), &mut keys);
+        }
+        keys
+    }
+
+    fn collect(prefix: &str, value: &Value, keys: &mut BTreeSet<String>) {
+        match value {
+            Value::Table(table) => {
+                for (name, value) in table {
+                    let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+                    collect(&key, value, keys);
+                }
+            }
+            Value::Array(list) if list.iter().any(Value::is_table) => {
+                list.iter().for_each(|value| collect(prefix, value, keys));
+            }
+            _ => {
+                keys.insert(prefix.to_owned());
+            }
+        }
+    }
+
+    fn repository() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    }
+
+    #[test]
+    fn the_page_documents_every_key_and_no_other() {
+        let page = fs::read_to_string(repository().join("docs/training.md")).unwrap();
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+        let after_keys = page.find("\n## Keys\n").unwrap();
+        let documented: BTreeSet<String> = rows
+            .filter(|(name, _)| page.find(&format!("| `{name}` |")).unwrap() > after_keys)
+            .map(|row| row.0.into())
+            .collect();
+        assert_eq!(documented, keys());
+    }
+
+    #[test]
+    fn every_example_can_be_used_and_each_objective_has_one() {
+        let mut kinds = BTreeSet::new();
+        for folder in ["examples/training", "examples/debian-synopsis"] {
+            for entry in fs::read_dir(repository().join(folder)).unwrap() {
+                let path = entry.unwrap().path();
+                if path.extension().is_some_and(|extension| extension == "toml") {
+                    let settings = read(&path).unwrap();
+                    let objective = Value::try_from(settings.objective).unwrap();
+                    kinds.insert(objective["kind"].as_str().unwrap().to_owned());
+                }
+            }
+        }
+        assert_eq!(kinds, ["causal", "classify", "prefix_lm", "seq2seq", "ul2"].map(str::to_owned).into());
+    }
+
+    #[test]
+    fn the_least_file_of_the_page_can_be_used() {
+        let page = fs::read_to_string(repository().join("docs/training.md")).unwrap();
+        let lines = page.lines().skip_while(|line| *line != "    out = \"run\"");
+        let text: Vec<&str> = lines.take_while(|line| line.is_empty() || line.starts_with("    ")).collect();
+        parse(Path::new("train.toml"), &text.join("\n")).unwrap();
     }
 }
