@@ -4,6 +4,7 @@
 
 mod adapt;
 mod eval;
+mod train;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use toml::{Table, Value};
 
 pub use adapt::AdaptOptions;
 pub use eval::{EvalOptions, Metric, ObjectiveChoice};
+pub use train::TrainOptions;
 
 use crate::config::{CROSS_KVS, Config, ConfigError, DTYPES, LOG_LEVELS, QUANTIZATIONS, SCHEMES};
 
@@ -40,6 +42,8 @@ enum Subcommands {
     Quantize(QuantizeArguments),
     /// Make an encoder-decoder of decoder-only Gemma 2 checkpoints
     Adapt(AdaptArguments),
+    /// Train a model as a settings file describes it, or go on with a run that was stopped
+    Train(TrainArguments),
     /// Measure a checkpoint's answers to the rows of a file
     Eval(EvalArguments),
 }
@@ -57,6 +61,8 @@ pub enum Command {
     Quantize(QuantizeOptions),
     /// Make an encoder-decoder.
     Adapt(AdaptOptions),
+    /// Train.
+    Train(TrainOptions),
     /// Measure answers.
     Eval(EvalOptions),
 }
@@ -206,6 +212,15 @@ struct AdaptArguments {
     log_level: Option<String>,
 }
 
+#[derive(Debug, Args)]
+struct TrainArguments {
+    #[command(flatten)]
+    options: TrainOptions,
+    /// Least severe message on standard error [default: info]
+    #[arg(long, value_name = "LEVEL", value_parser = LOG_LEVELS)]
+    log_level: Option<String>,
+}
+
 /// Flags of every command that runs a model. They carry no defaults: `config.toml` does.
 #[derive(Debug, Default, Args)]
 struct SharedArguments {
@@ -252,6 +267,9 @@ impl Cli {
             Subcommands::Quantize(QuantizeArguments { model, log_level, options }) => {
                 let shared = SharedArguments { model, log_level, ..SharedArguments::default() };
                 (Command::Quantize(options), shared.into())
+            }
+            Subcommands::Train(TrainArguments { options, log_level }) => {
+                (Command::Train(options), SharedArguments { log_level, ..SharedArguments::default() }.into())
             }
             Subcommands::Adapt(AdaptArguments { options, log_level }) => {
                 (Command::Adapt(options), SharedArguments { log_level, ..SharedArguments::default() }.into())
@@ -443,6 +461,15 @@ mod tests {
         assert_eq!(request(&format!("{line} --seed 7")), AdaptRequest { seed: 7, ..expected });
         assert_eq!(refusal("server adapt --encoder a --out c"), ErrorKind::MissingRequiredArgument);
         assert_eq!(refusal("server adapt --model a --decoder b --out c"), ErrorKind::UnknownArgument);
+    }
+
+    #[test]
+    fn train_takes_its_settings_from_a_file_of_its_own() {
+        let (command, config) = resolve("server train --config /nowhere/train.toml --log-level warn");
+        assert_eq!(command, Command::Train(TrainOptions { config: "/nowhere/train.toml".into() }));
+        assert_eq!(config.server.log_level, "warn");
+        assert_eq!(refusal("server train"), ErrorKind::MissingRequiredArgument);
+        assert_eq!(refusal("server train --config a --model b"), ErrorKind::UnknownArgument);
     }
 
     #[test]

@@ -31,9 +31,11 @@ fn main() -> ExitCode {
         Command::Bench(options) => commands::bench(&config, options, &command_line()),
         Command::Quantize(options) => commands::quantize(&config, options),
         Command::Adapt(options) => commands::adapt(options),
+        Command::Train(options) => commands::train(options),
         Command::Eval(options) => commands::eval(&config, options),
     };
-    done.map_or_else(|error| failure(&error, FAILURE), |()| ExitCode::SUCCESS)
+    let code = |error: &commands::CommandError| if error.is_misuse() { MISUSE } else { FAILURE };
+    done.map_or_else(|error| failure(&error, code(&error)), |()| ExitCode::SUCCESS)
 }
 
 /// How the process was started, for people to repeat it.

@@ -8,6 +8,7 @@ mod eval;
 mod generate;
 mod quantize;
 mod serve;
+mod train;
 
 pub use adapt::adapt;
 pub use bench::bench;
@@ -15,6 +16,7 @@ pub use eval::{EvalError, eval};
 pub use generate::generate;
 pub use quantize::quantize;
 pub use serve::serve;
+pub use train::{SettingsError, train};
 
 use std::path::PathBuf;
 
@@ -86,6 +88,12 @@ pub enum CommandError {
     /// The request is too long for the limits.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The settings of a training run.
+    #[error(transparent)]
+    TrainSettings(#[from] SettingsError),
+    /// A training run.
+    #[error(transparent)]
+    Train(#[from] model::training::Error),
     /// Rows or figures of an evaluation.
     #[error(transparent)]
     Eval(#[from] EvalError),
@@ -95,6 +103,18 @@ pub enum CommandError {
         /// What the engine said.
         message: String,
     },
+}
+
+impl CommandError {
+    /// Whether a file of settings is to blame, as flags would be.
+    pub fn is_misuse(&self) -> bool {
+        let of_training = |error: &model::training::Error| matches!(error, model::training::Error::Settings { .. });
+        match self {
+            Self::TrainSettings(_) => true,
+            Self::Train(error) => of_training(error),
+            _ => false,
+        }
+    }
 }
 
 /// Turns a failure to read or write into an error that says which.

@@ -1,0 +1,69 @@
+//! `server train`: a run as its settings describe it, with what a person wants to see of it.
+//!
+//! Called by `main`. The training is `model`'s.
+
+mod report;
+mod settings;
+mod stopping;
+mod watcher;
+
+use std::fs;
+use std::io::{Write, stdout};
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use model::training::{self, Outcome, Settings};
+use serde_json::Value;
+
+use super::{CommandError, io};
+use crate::cli::TrainOptions;
+use watcher::Watcher;
+
+pub use settings::SettingsError;
+
+/// Trains, from the beginning or from where the run in the folder stopped, and says where the model is.
+///
+/// # Errors
+/// When the settings cannot be used, or whatever ends the run before its time.
+pub fn train(options: &TrainOptions) -> Result<(), CommandError> {
+    let settings = settings::read(&options.config)?;
+    let stop = stopping::stop_flag().map_err(io("wait for signals"))?;
+    let message = run(&settings, &stop)?;
+    stdout().write_all(message.as_bytes()).map_err(io("say what was trained"))
+}
+
+fn run(settings: &Settings, stop: &AtomicBool) -> Result<String, CommandError> {
+    let written = toml::to_string_pretty(settings).expect("settings are numbers, texts, lists and tables");
+    let mut watcher = Watcher::new(&settings.out, written);
+    let outcome = training::train(settings, stop, &mut watcher);
+    let (state, message) = match &outcome {
+        Err(error) => (format!("ended by an error: {error}"), String::new()),
+        Ok(Outcome::Stopped { checkpoint, steps }) => {
+            let message = format!("{}: stopped; the same command goes on from here\n", checkpoint.display());
+            (format!("stopped after step {steps}; the same command goes on"), message)
+        }
+        Ok(Outcome::Finished { model, steps, stopped_early }) => {
+            let early = if *stopped_early { ", as validation got no better" } else { "" };
+            let (next, model) = (next_command(model), model.display());
+            let message = format!("{model}: trained for {steps} steps{early}\n{next}\n");
+            (format!("finished after {steps} steps{early}"), message)
+        }
+    };
+    watcher.finish(&state);
+    outcome?;
+    Ok(message)
+}
+
+/// What a model of this kind is for, as a command.
+fn next_command(model: &Path) -> String {
+    let config = fs::read(model.join("config.json")).unwrap_or_default();
+    let config: Value = serde_json::from_slice(&config).unwrap_or_default();
+    let model = model.display();
+    let is_classifier =
+        config["architectures"][0].as_str().is_some_and(|name| name.ends_with("SequenceClassification"));
+    match config["model_type"].as_str() {
+        _ if is_classifier => format!("measure it: server eval --model {model} --data ROWS"),
+        Some("t5gemma") => format!("serve it: server --model {model}"),
+        _ => format!("make an encoder-decoder of it: server adapt --encoder {model} --decoder {model} --out FOLDER"),
+    }
+}

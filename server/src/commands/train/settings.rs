@@ -1,0 +1,325 @@
+//! From `train.toml` to the settings of a run: every key that cannot be used is named, all at once.
+//!
+//! Called by the command. What the keys mean is `model`'s; paths are relative to the file.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use model::training::Settings;
+use serde_path_to_error::Segment;
+use toml::{Table, Value};
+
+/// Why there are no settings.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file could not be read.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is no TOML.
+    #[error("{} is not valid TOML: line {line}: {message}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Line of the mistake, from 1.
+        line: usize,
+        /// What was expected there.
+        message: String,
+    },
+    /// Keys or values cannot be used; all of them are listed.
+    #[error("{} cannot be used: {}", path.display(), problems.join("; "))]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// At least one, each naming its key.
+        problems: Vec<String>,
+    },
+}
+
+/// Reads the file; paths in it are resolved against its folder.
+///
+/// # Errors
+/// One error that names every unknown key, wrong type, missing key and unusable value.
+pub(super) fn read(path: &Path) -> Result<Settings, SettingsError> {
+    let text = fs::read_to_string(path);
+    let text = text.map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })?;
+    // A run goes on only with the paths that it was begun with, from wherever the file is named.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder.canonicalize();
+    let folder = folder.map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })?;
+    let mut settings = parse(path, &text)?;
+    resolve(&mut settings, &folder);
+    Ok(settings)
+}
+
+fn parse(path: &Path, text: &str) -> Result<Settings, SettingsError> {
+    let table: Table = text.parse().map_err(|error: toml::de::Error| {
+        let start = error.span().map_or(0, |span| span.start);
+        let line = 1 + text[..start].matches('\n').count();
+        SettingsError::Syntax { path: path.to_owned(), line, message: error.message().to_owned() }
+    })?;
+    let invalid = |problems| SettingsError::Invalid { path: path.to_owned(), problems };
+    let settings = deserialize(table).map_err(invalid)?;
+    match settings.check() {
+        Ok(()) => Ok(settings),
+        Err(model::training::Error::Settings { problems }) => Err(invalid(problems)),
+        Err(other) => Err(invalid(vec![other.to_string()])),
+    }
+}
+
+/// Reads the table; what cannot be used is taken out, what is missing is filled in, and the rest read again, until every
+/// problem is known.
+fn deserialize(table: Table) -> Result<Settings, Vec<String>> {
+    let mut root = Value::Table(table);
+    let (mut problems, mut removed) = (Vec::new(), Vec::new());
+    loop {
+        let error = match serde_path_to_error::deserialize::<_, Settings>(root.clone()) {
+            Ok(settings) if problems.is_empty() => return Ok(settings),
+            Ok(_) => return Err(problems),
+            Err(error) => error,
+        };
+        let path: Vec<Segment> = error.path().iter().cloned().collect();
+        let message = error.inner().message();
+        let place = error.path().to_string();
+        let Some(missing) = missing_field(message) else {
+            problems.push(format!("{place}: {message}"));
+            if !remove(&mut root, &path) {
+                return Err(problems);
+            }
+            removed.push(place);
+            continue;
+        };
+        let name = if path.is_empty() { missing.to_owned() } else { format!("{place}.{missing}") };
+        if !removed.contains(&name) {
+            problems.push(format!("{name}: is missing"));
+        }
+        let parent = path.iter().try_fold(&mut root, |value, segment| step(value, segment));
+        let Some((table, stand_in)) = parent.and_then(Value::as_table_mut).zip(stand_in(missing)) else {
+            return Err(problems);
+        };
+        table.insert(missing.to_owned(), stand_in);
+    }
+}
+
+/// The field that a message says is missing: serde's own words, which tell it by nothing else.
+fn missing_field(message: &str) -> Option<&str> {
+    message.strip_prefix("missing field `")?.strip_suffix('`')
+}
+
+/// A value that lets the reading go on after a missing key; the settings are not used then.
+fn stand_in(key: &str) -> Option<Value> {
+    Some(match key {
+        "model" | "data" => Value::Table(Table::new()),
+        "objective" => Value::Table(Table::from_iter([("kind".to_owned(), "causal".into())])),
+        "kind" => "causal".into(),
+        "out" | "teacher" => "".into(),
+        "train" => Value::Array(Vec::new()),
+        "steps" => 1.into(),
+        "learning_rate" => 1.0.into(),
+        _ => return None,
+    })
+}
+
+/// Takes out what a path leads to; whether there was anything.
+fn remove(root: &mut Value, path: &[Segment]) -> bool {
+    let Some((last, parents)) = path.split_last() else { return false };
+    let parent = parents.iter().try_fold(root, |value, segment| step(value, segment));
+    match (parent, last) {
+        (Some(Value::Table(table)), Segment::Map { key }) => table.remove(key).is_some(),
+        // A hole in a list would move what comes after it: the others are looked at once this one is put right.
+        (Some(Value::Array(list)), Segment::Seq { index }) => {
+            list.truncate(*index);
+            true
+        }
+        _ => false,
+    }
+}
+
+fn step<'a>(value: &'a mut Value, segment: &Segment) -> Option<&'a mut Value> {
+    match segment {
+        Segment::Map { key } => value.get_mut(key.as_str()),
+        Segment::Seq { index } => value.get_mut(*index),
+        _ => None,
+    }
+}
+
+fn resolve(settings: &mut Settings, folder: &Path) {
+    let Settings { out, model, data, distillation, .. } = settings;
+    let own = [&mut model.init, &mut model.config, &mut model.tokenizer, &mut data.cache].into_iter().flatten();
+    let teacher = distillation.as_mut().map(|distillation| &mut distillation.teacher);
+    let paths = own.chain(teacher).chain([out]).chain(&mut data.train).chain(&mut data.valid);
+    // `join` keeps a path that is absolute.
+    paths.for_each(|path| *path = folder.join(&*path));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const LEAST: &str = "out = 'run'\n[model]\ninit = 'init'\n[objective]\nkind = 'seq2seq'\n[data]\ntrain = ['a.jsonl']\n\
+                         [[stage]]\nsteps = 10\nlearning_rate = 1e-3\n";
+
+    fn problems(text: &str) -> Vec<String> {
+        match parse(Path::new("train.toml"), text).unwrap_err() {
+            SettingsError::Invalid { problems, .. } => problems,
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_files_folder() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().canonicalize().unwrap();
+        let path = folder.join("train.toml");
+        let more = LEAST.replace("['a.jsonl']", "['a.jsonl', '/b.jsonl']\nvalid = ['../v.jsonl']\ncache = 'c'");
+        fs::write(&path, format!("{more}[distillation]\nteacher = 't'\n")).unwrap();
+        let settings = read(&path).unwrap();
+        assert_eq!(settings.out, folder.join("run"));
+        assert_eq!(settings.model.init, Some(folder.join("init")));
+        assert_eq!(settings.model.tokenizer, None);
+        assert_eq!(settings.data.train, [folder.join("a.jsonl"), "/b.jsonl".into()]);
+        assert_eq!(settings.data.valid, [folder.join("../v.jsonl")]);
+        assert_eq!(settings.data.cache, Some(folder.join("c")));
+        assert_eq!(settings.distillation.unwrap().teacher, folder.join("t"));
+    }
+
+    #[test]
+    fn the_same_file_gives_the_same_paths_however_it_is_named() {
+        let place = tempfile::tempdir().unwrap();
+        fs::create_dir(place.path().join("inner")).unwrap();
+        let path = place.path().join("train.toml");
+        fs::write(&path, LEAST).unwrap();
+        assert_eq!(read(&place.path().join("inner/../train.toml")).unwrap(), read(&path).unwrap());
+    }
+
+    #[test]
+    fn every_key_that_cannot_be_used_is_named_at_once() {
+        let text = "sede = 1\nthreads = 'two'\ndevice = 'tpu'\n[model]\ninit = 3\ndropuot = 0.1\n[objective]\n\
+                    kind = 'seq2seq'\nseparator = 3\n[data]\nbatch_tokens = -1\n[[stage]]\nsteps = 'ten'\n";
+        let found = problems(text);
+        let parts = [
+            "sede: unknown field `sede`, expected one of",
+            "threads: invalid type: string \"two\"",
+            "device: unknown variant `tpu`, expected `cpu` or `cuda`",
+            "model.init: invalid type: integer `3`",
+            "model.dropuot: unknown field `dropuot`",
+            "objective: invalid type: integer `3`, expected a string",
+            "data.batch_tokens: invalid value: integer `-1`",
+            "data.train: is missing",
+            "stage[0].steps: invalid type: string \"ten\"",
+            "stage[0].learning_rate: is missing",
+            "out: is missing",
+        ];
+        assert_eq!(found.len(), parts.len(), "{found:#?}");
+        for part in parts {
+            assert!(found.iter().any(|problem| problem.starts_with(part)), "{part}: {found:#?}");
+        }
+    }
+
+    #[test]
+    fn missing_sections_are_named_each() {
+        let found = problems("");
+        let parts = ["out: is missing", "model: is missing", "objective: is missing", "data: is missing"];
+        for part in parts {
+            assert!(found.iter().any(|problem| problem == part), "{part}: {found:#?}");
+        }
+    }
+
+    #[test]
+    fn values_that_the_run_refuses_are_named_too() {
+        let found = problems(&LEAST.replace("1e-3", "-1e-3\nfinal_fraction = 2.0"));
+        assert_eq!(found.len(), 2, "{found:#?}");
+        assert!(found[0].contains("learning_rate must be") && found[1].contains("final_fraction must be"), "{found:?}");
+    }
+
+    #[test]
+    fn a_mistake_in_the_syntax_has_its_line() {
+        let error = parse(Path::new("train.toml"), "out = 'a'\nseed = = 1\n").unwrap_err().to_string();
+        assert!(error.starts_with("train.toml is not valid TOML: line 2: "), "{error}");
+    }
+
+    /// All keys that there are: of settings in which everything is set, and of every objective.
+    fn keys() -> BTreeSet<String> {
+        let mut keys = BTreeSet::new();
+        for objective in [
+            "kind = 'ul2'\nmode_tokens = []",
+            "kind = 'seq2seq'",
+            "kind = 'classify'",
+            "kind = 'causal'",
+            "kind = 'prefix_lm'",
+        ] {
+            let model = "[model]\ninit = 'i'\nconfig = 'c'\ntokenizer = 't'";
+            let data = "[data]\ntrain = ['a']\nvalid = ['b']\ncache = 'c'";
+            let text = format!(
+                "out = 'o'\ncross_attention_warmup_steps = 1\n{model}\n[objective]\n{objective}\n{data}\n\
+                 [distillation]\nteacher = 't'\n[[stage]]\nsteps = 1\nlearning_rate = 1.0\n"
+            );
+            let settings = deserialize(text.parse().unwrap()).unwrap();
+            collect("", &Value::try_from(settings).unwrap(), &mut keys);
+        }
+        keys
+    }
+
+    fn collect(prefix: &str, value: &Value, keys: &mut BTreeSet<String>) {
+        match value {
+            Value::Table(table) => {
+                for (name, value) in table {
+                    let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+                    collect(&key, value, keys);
+                }
+            }
+            Value::Array(list) if list.iter().any(Value::is_table) => {
+                list.iter().for_each(|value| collect(prefix, value, keys));
+            }
+            _ => {
+                keys.insert(prefix.to_owned());
+            }
+        }
+    }
+
+    fn repository() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    }
+
+    #[test]
+    fn the_page_documents_every_key_and_no_other() {
+        let page = fs::read_to_string(repository().join("docs/training.md")).unwrap();
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+        let after_keys = page.find("\n## Keys\n").unwrap();
+        let documented: BTreeSet<String> = rows
+            .filter(|(name, _)| page.find(&format!("| `{name}` |")).unwrap() > after_keys)
+            .map(|row| row.0.into())
+            .collect();
+        assert_eq!(documented, keys());
+    }
+
+    #[test]
+    fn every_example_can_be_used_and_each_objective_has_one() {
+        let mut kinds = BTreeSet::new();
+        for folder in ["examples/training", "examples/debian-synopsis"] {
+            for entry in fs::read_dir(repository().join(folder)).unwrap() {
+                let path = entry.unwrap().path();
+                if path.extension().is_some_and(|extension| extension == "toml") {
+                    let settings = read(&path).unwrap();
+                    let objective = Value::try_from(settings.objective).unwrap();
+                    kinds.insert(objective["kind"].as_str().unwrap().to_owned());
+                }
+            }
+        }
+        assert_eq!(kinds, ["causal", "classify", "prefix_lm", "seq2seq", "ul2"].map(str::to_owned).into());
+    }
+
+    #[test]
+    fn the_least_file_of_the_page_can_be_used() {
+        let page = fs::read_to_string(repository().join("docs/training.md")).unwrap();
+        let lines = page.lines().skip_while(|line| *line != "    out = \"run\"");
+        let text: Vec<&str> = lines.take_while(|line| line.is_empty() || line.starts_with("    ")).collect();
+        parse(Path::new("train.toml"), &text.join("\n")).unwrap();
+    }
+}
