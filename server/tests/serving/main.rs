@@ -22,3 +22,4 @@ mod quantize;
 mod shutdown;
 mod sources;
 mod token_ids;
+mod train;
