@@ -153,8 +153,9 @@ samples = 2
         tokens, curve = 0, []
         with open(f"{self.folder(name)}/metrics.jsonl", encoding="utf-8") as file:
             for record in map(json.loads, file):
-                tokens += record.get("tokens", 0)
-                if "valid_loss" in record:
+                if record["kind"] == "step":
+                    tokens += record["tokens"]
+                else:
                     curve.append({"step": record["step"], "tokens": tokens, "loss": record["valid_loss"]})
         return {"tokens": tokens, "curve": curve, "valid_loss": curve[-1]["loss"] if curve else None}
 
@@ -275,7 +276,7 @@ def report(claims):
             print(f"\n(a) does not show: adapted ends at {adapted['valid_loss']:.4f}, from scratch at {goal:.4f}")
 
     kinds = ("encoder-decoder", "decoder-only", "causal-encoder")
-    figures = {"synopsis": ("rouge_l", "loss"), "section": ("accuracy", "loss")}
+    figures = {"synopsis": ("rougeL", "loss"), "section": ("accuracy", "loss")}
     print("\n| finetuned for | model | figure | by seed | mean | deviation |\n|---|---|---|---|---|---|")
     for task, keys in figures.items():
         for kind in kinds:

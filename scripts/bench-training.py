@@ -84,7 +84,7 @@ def ours(asked, rows):
     if status != 0:
         sys.exit(complaint.decode())
     with open(f"{out}/metrics.jsonl", encoding="utf-8") as file:
-        steps = [record for record in map(json.loads, file) if "tokens_per_s" in record]
+        steps = [record for record in map(json.loads, file) if record["kind"] == "step"]
     rates = [record["tokens_per_s"] for record in steps[WARM_UP_STEPS:]]
     return statistics.median(rates), usage.ru_maxrss / 1024
 
