@@ -39,10 +39,11 @@ def opened(folder):
 def logits(model, source, target):
     inputs = {"input_ids": torch.tensor([source])}
     if model.config.is_encoder_decoder:
-        inputs["decoder_input_ids"] = torch.tensor([target])
+        inputs |= {"decoder_input_ids": torch.tensor([target]), "use_cache": False}
     with torch.no_grad():
-        output = model(**inputs, use_cache=False).logits
-    return output[0].double().tolist()
+        output = model(**inputs).logits
+    # A row a token, or the one row of a classifier.
+    return output.reshape(-1, output.shape[-1]).double().tolist()
 
 
 def main():

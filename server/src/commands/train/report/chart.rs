@@ -41,7 +41,8 @@ impl Chart<'_> {
     /// The chart with its heading and legend; nothing when no line has a point.
     pub fn html(&self) -> String {
         let figures = || self.lines.iter().flat_map(|line| line.points.iter());
-        let steps = Scale::around(Growth::Linear, figures().map(|(step, _)| *step as f64));
+        // From the first step, whatever is drawn: charts stand one below another.
+        let steps = Scale::around(Growth::Linear, figures().map(|(step, _)| *step as f64).chain([1.0]));
         let values = Scale::around(self.growth, figures().map(|(_, value)| *value));
         let (Some(steps), Some(values)) = (steps, values) else { return String::new() };
         let area = Area { steps, values };
