@@ -101,6 +101,22 @@ pub fn gelu_tanh(x: f32) -> f32 {
     0.5 * x * (1.0 + tanh(inner))
 }
 
+/// Lanes of a sum over a slice, whatever the width of the vectors.
+pub(crate) const LANES: usize = 16;
+
+/// The sum of all lanes, in one fixed order.
+#[inline(always)]
+pub(crate) fn sum_lanes(mut lanes: [f32; LANES]) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
 /// Rounds to bfloat16, to nearest even, and returns its bits. NaN stays NaN.
 #[inline(always)]
 pub fn bf16_bits(x: f32) -> u16 {

@@ -4,22 +4,7 @@
 //! sixteen lanes that are added in one fixed order, so every machine and every batch gives the same bits.
 
 use super::isa::for_each_isa;
-use crate::math;
-
-/// Lanes of a row's sum.
-const LANES: usize = 16;
-
-#[inline(always)]
-fn sum_lanes(mut lanes: [f32; LANES]) -> f32 {
-    let mut half = LANES / 2;
-    while half > 0 {
-        for i in 0..half {
-            lanes[i] += lanes[i + half];
-        }
-        half /= 2;
-    }
-    lanes[0]
-}
+use crate::math::{self, LANES, sum_lanes};
 
 /// `1 / sqrt(mean(x^2) + eps)`.
 #[inline(always)]

@@ -2,21 +2,7 @@
 //!
 //! Called by the other files of `gradient`, inside functions compiled per instruction set.
 
-/// Lanes of a sum.
-pub(super) const LANES: usize = 16;
-
-/// The sum of all lanes.
-#[inline(always)]
-pub(super) fn sum_lanes(mut lanes: [f32; LANES]) -> f32 {
-    let mut half = LANES / 2;
-    while half > 0 {
-        for i in 0..half {
-            lanes[i] += lanes[i + half];
-        }
-        half /= 2;
-    }
-    lanes[0]
-}
+pub(super) use crate::math::{LANES, sum_lanes};
 
 /// `sum(a * b)`.
 #[inline(always)]
