@@ -22,10 +22,11 @@ WIDE = {"hidden": 192, "layers": 5, "intermediate": 512, "heads": 3, "kv_heads":
 HEAD_DIM, VOCAB, WINDOW = 64, 4096, 64
 BATCH_TOKENS = 4096
 TEXT_TOKENS = 128  # of a text at most
-PRETRAIN_STEPS = 1200
+PRETRAIN_STEPS = 2000
+WIDE_STEPS = 1000  # of pretraining the wide model
 ADAPT_STEPS = 500
 SCRATCH_STEPS = 1000
-FINETUNE_STEPS = 300
+FINETUNE_STEPS = 250
 UNBALANCED_STEPS = 400
 WARM_UPS = (0, 40, 160)  # K of claim (d)
 TEST_ROWS = 500
@@ -169,11 +170,11 @@ samples = 2
     # The runs.
 
     def pretrain(self):
-        for name, shape in (("causal-small", SMALL), ("causal-wide", WIDE)):
+        for name, shape, steps in (("causal-small", SMALL, PRETRAIN_STEPS), ("causal-wide", WIDE, WIDE_STEPS)):
             config = self.shape(name, decoder_only_config(shape))
-            self.once(name, lambda name=name, config=config: self.train(
+            self.once(name, lambda name=name, config=config, steps=steps: self.train(
                 name, model=f'config = "{config}"', objective='kind = "causal"', task="text",
-                stage=(PRETRAIN_STEPS, 2e-3), valid_every=300))  # fmt: skip
+                stage=(steps, 2e-3), valid_every=250))  # fmt: skip
 
     def adapt(self, name, encoder):
         out = f"{self.out}/adapted/{name}"

@@ -8,11 +8,13 @@ use serde_json::Value;
 
 use crate::training::settings::Settings;
 
-/// Settings that reach no weight, or only through the stages' plan, which is compared step by step.
-const FREE: [&str; 10] = [
+/// Settings that reach no weight, or only through what is compared otherwise: the stages' plan step by step, the rows by
+/// their hash.
+const FREE: [&str; 11] = [
     "out",
     "threads",
     "data.cache",
+    "data.train",
     "data.valid",
     "data.bad_rows",
     "model.save_as",
@@ -76,6 +78,7 @@ mod tests {
         let changed = settings(|value| {
             value["out"] = "elsewhere".into();
             value["threads"] = 3.into();
+            value["data"]["train"] = serde_json::json!(["moved/a.jsonl"]);
             value["data"]["valid"] = serde_json::json!(["b.jsonl"]);
             value["validation"] = serde_json::json!({ "samples": 2 });
             value["checkpoints"] = serde_json::json!({ "keep": 9 });
@@ -91,13 +94,13 @@ mod tests {
             value["seed"] = 7.into();
             value["model"]["dropout"] = 0.5.into();
             value["objective"] = serde_json::json!({ "kind": "ul2" });
-            value["data"]["train"] = serde_json::json!(["c.jsonl"]);
+            value["data"]["packing"] = "packed".into();
             value["distillation"] = serde_json::json!({ "teacher": "big" });
         });
         let found = differences(&fingerprint(&settings(|_| {})), &fingerprint(&changed));
         let named: Vec<&str> = found.iter().map(|line| line.split(':').next().unwrap()).collect();
         let expected = [
-            "data.train",
+            "data.packing",
             "distillation.teacher",
             "distillation.temperature",
             "distillation.weight",
