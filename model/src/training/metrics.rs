@@ -160,7 +160,8 @@ fn cut(path: &Path, step: u64) -> Result<()> {
     for line in lines.iter().filter(|line| line.record.step() <= step) {
         file.write_all(&line.text).and_then(|()| file.write_all(b"\n")).map_err(failed("write", &partial))?;
     }
-    file.into_inner().map_err(|error| failed("write", &partial)(error.into_error()))?;
+    let file = file.into_inner().map_err(|error| failed("write", &partial)(error.into_error()))?;
+    file.sync_all().map_err(failed("write", &partial))?;
     fs::rename(&partial, path).map_err(failed("write", path))
 }
 

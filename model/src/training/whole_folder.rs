@@ -13,6 +13,8 @@ use crate::checkpoint::writer::{OutFolder, sync_folder};
 const PARTIAL: &str = ".partial-";
 /// Begins the name of a folder whose successor is about to take its name.
 const REPLACED: &str = ".replaced-";
+/// Begins the name of a folder that is being removed.
+const REMOVED: &str = ".removed-";
 
 /// Writes a folder beside, with every file on disk, and only then gives it its name; one that has the name already is
 /// removed. When it fails, nothing of it is left and what was there before still is.
@@ -27,13 +29,18 @@ pub(super) fn write(path: &Path, contents: impl FnOnce(&mut OutFolder) -> Result
     written
 }
 
-/// Removes what writes that did not end have left in a folder.
+/// Removes what writes and removals that did not end have left in a folder. A folder whose successor did not take its
+/// name gets it back.
 pub(super) fn remove_leftovers(parent: &Path) -> Result<()> {
     for entry in fs::read_dir(parent).map_err(failed("read", parent))? {
         let path = entry.map_err(failed("read", parent))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if path.is_dir() && (name.starts_with(PARTIAL) || name.starts_with(REPLACED)) {
-            remove(&path)?;
+        let replaced = name.strip_prefix(REPLACED).map(|name| parent.join(name));
+        match replaced {
+            Some(place) if !place.exists() => fs::rename(&path, &place).map_err(failed("put back", &place))?,
+            Some(_) => remove(&path)?,
+            None if path.is_dir() && (name.starts_with(PARTIAL) || name.starts_with(REMOVED)) => remove(&path)?,
+            None => {}
         }
     }
     Ok(())
@@ -41,12 +48,12 @@ pub(super) fn remove_leftovers(parent: &Path) -> Result<()> {
 
 /// Removes a folder with all that is in it, if it is there; a kill on the way leaves none that looks whole.
 pub(super) fn remove_whole(path: &Path) -> Result<()> {
-    let replaced = beside(path, REPLACED);
-    remove(&replaced)?;
-    match fs::rename(path, &replaced) {
+    let removed = beside(path, REMOVED);
+    remove(&removed)?;
+    match fs::rename(path, &removed) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(source) => Err(failed("remove", path)(source)),
-        Ok(()) => remove(&replaced),
+        Ok(()) => remove(&removed),
     }
 }
 
@@ -129,13 +136,13 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_write_left_is_removed() {
+    fn what_a_killed_write_left_is_removed_and_what_it_was_to_replace_put_back() {
         let parent = tempfile::tempdir().unwrap();
-        for name in ["step-00000001", ".partial-step-00000002", ".replaced-final"] {
+        for name in ["step-1", ".partial-step-2", ".replaced-step-1", ".replaced-step-2", ".removed-step-3"] {
             fs::create_dir_all(parent.path().join(name)).unwrap();
             fs::write(parent.path().join(name).join("file"), "half").unwrap();
         }
         remove_leftovers(parent.path()).unwrap();
-        assert_eq!(names(parent.path()), ["step-00000001"]);
+        assert_eq!(names(parent.path()), ["step-1", "step-2"]);
     }
 }

@@ -109,6 +109,26 @@ fn a_run_that_is_interrupted_goes_on_and_ends_as_one_that_was_not() {
 }
 
 #[test]
+fn an_interrupt_while_rows_become_ids_ends_the_run_at_once() {
+    let place = Place::new();
+    let row = format!("{{\"input\": \"{}\", \"target\": \"a\"}}\n", WORDS.join(" ").repeat(20));
+    std::fs::write(place.path("train.jsonl"), row.repeat(30_000)).unwrap();
+    let mut child = started(&place.settings("run", |text| text));
+    let start = Instant::now();
+    // The lock is taken just before the first row is read.
+    while !place.path("run/cache/lock").exists() {
+        assert!(start.elapsed() < PATIENCE, "no cache is begun");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    interrupt(&child);
+    assert_eq!(end(&mut child).code(), Some(0));
+    let mut told = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+    assert!(told.contains("ended before the first step"), "{told}");
+    assert!(!place.path("run/metrics.jsonl").exists());
+}
+
+#[test]
 fn a_run_leaves_its_metrics_its_settings_and_a_report_behind() {
     let place = Place::new();
     let (_, told) = finished(&place.settings("run", |text| text.replace("steps = 120", "steps = 8")));

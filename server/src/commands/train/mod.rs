@@ -10,13 +10,14 @@ mod watcher;
 use std::fs;
 use std::io::{Write, stdout};
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
 
 use model::training::{self, Outcome, Settings};
 use serde_json::Value;
 
 use super::{CommandError, io};
 use crate::cli::TrainOptions;
+use stopping::Stopping;
 use watcher::Watcher;
 
 pub use settings::SettingsError;
@@ -27,15 +28,15 @@ pub use settings::SettingsError;
 /// When the settings cannot be used, or whatever ends the run before its time.
 pub fn train(options: &TrainOptions) -> Result<(), CommandError> {
     let settings = settings::read(&options.config)?;
-    let stop = stopping::stop_flag().map_err(io("wait for signals"))?;
-    let message = run(&settings, &stop)?;
+    let stopping = stopping::listen().map_err(io("wait for signals"))?;
+    let message = run(&settings, stopping)?;
     stdout().write_all(message.as_bytes()).map_err(io("say what was trained"))
 }
 
-fn run(settings: &Settings, stop: &AtomicBool) -> Result<String, CommandError> {
+fn run(settings: &Settings, stopping: Arc<Stopping>) -> Result<String, CommandError> {
     let written = toml::to_string_pretty(settings).expect("settings are numbers, texts, lists and tables");
-    let mut watcher = Watcher::new(&settings.out, written);
-    let outcome = training::train(settings, stop, &mut watcher);
+    let mut watcher = Watcher::new(&settings.out, written, Arc::clone(&stopping));
+    let outcome = training::train(settings, &stopping.asked, &mut watcher);
     let (state, message) = match &outcome {
         Err(error) => (format!("ended by an error: {error}"), String::new()),
         Ok(Outcome::Stopped { checkpoint, steps }) => {

@@ -4,6 +4,8 @@
 
 use std::io::{IsTerminal, stderr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -11,6 +13,7 @@ use model::training::data::CacheProgress;
 use model::training::{Error, Observer, Prepared, StepRecord, ValidationRecord, metrics};
 
 use super::report::{Page, duration};
+use super::stopping::Stopping;
 
 /// Name of the file with the run's configuration, in the run's folder.
 const SETTINGS: &str = "settings.toml";
@@ -23,6 +26,7 @@ const SHOWN_ROWS: u64 = 20;
 pub(super) struct Watcher {
     run: PathBuf,
     settings: String,
+    stopping: Arc<Stopping>,
     prepared: Option<Prepared>,
     bar: Option<ProgressBar>,
     is_terminal: bool,
@@ -33,11 +37,12 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    /// For a run in a folder, with its configuration as TOML.
-    pub fn new(run: &Path, settings: String) -> Self {
+    /// For a run in a folder, with its configuration as TOML; it tells those who may stop the run when steps begin.
+    pub fn new(run: &Path, settings: String, stopping: Arc<Stopping>) -> Self {
         Self {
             run: run.to_owned(),
             settings,
+            stopping,
             prepared: None,
             bar: None,
             is_terminal: stderr().is_terminal(),
@@ -124,6 +129,7 @@ impl Watcher {
 
 impl Observer for Watcher {
     fn prepared(&mut self, run: &Prepared) {
+        self.stopping.begun.store(true, Ordering::Relaxed);
         let Prepared { done_steps, total_steps, parameters, train_rows, valid_rows } = *run;
         self.take_bar_away();
         let again = if done_steps > 0 { format!(", going on after step {done_steps}") } else { String::new() };
