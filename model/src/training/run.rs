@@ -172,19 +172,24 @@ impl Run<'_> {
         self.progress.elapsed_s = self.elapsed_s();
         self.progress.updates =
             self.optimizer.moments().iter().map(|(name, moments)| (name.clone(), moments.updates)).collect();
-        let weights = self.network.parameters();
-        let shapes: Vec<_> = weights.iter().map(|(name, weight)| (name.clone(), weight.dims().to_vec())).collect();
-        let model = Published {
-            config: self.network.config_json(),
-            companions: &self.companions,
-            weights: &shapes,
-            precision: SavedPrecision::F32,
-        };
-        let saved = Saved { progress: &self.progress, model, weights, moments: self.optimizer.moments() };
+        let shapes = self.shapes();
+        let model = self.published(&shapes, SavedPrecision::F32);
+        let (weights, moments) = (self.network.parameters(), self.optimizer.moments());
+        let saved = Saved { progress: &self.progress, model, weights, moments };
         let path = self.checkpoints.save(&saved)?;
         self.checkpoints.keep_only(&self.kept()?)?;
         observer.saved(&path);
         Ok(path)
+    }
+
+    /// Name and shape of every weight.
+    fn shapes(&self) -> Vec<(String, Vec<usize>)> {
+        self.network.parameters().iter().map(|(name, weight)| (name.clone(), weight.dims().to_vec())).collect()
+    }
+
+    /// The model as it is published, with weights of these shapes.
+    fn published<'a>(&'a self, shapes: &'a [(String, Vec<usize>)], precision: SavedPrecision) -> Published<'a> {
+        Published { config: self.network.config_json(), companions: &self.companions, weights: shapes, precision }
     }
 
     /// The newest checkpoint, the best one, and as many regular ones as the settings ask for or the mean needs.

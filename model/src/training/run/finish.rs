@@ -8,7 +8,6 @@ use super::{Outcome, Run};
 use crate::training::average::Average;
 use crate::training::error::Result;
 use crate::training::observer::Observer;
-use crate::training::published::Published;
 use crate::training::whole_folder;
 
 /// Name of the model's folder in the run's.
@@ -44,14 +43,8 @@ impl Run<'_> {
     fn publish(&self) -> Result<PathBuf> {
         let path = self.settings.out.join(FINAL);
         let mean = Average::open(&self.sources()?)?;
-        let weights = self.network.parameters();
-        let shapes: Vec<_> = weights.iter().map(|(name, weight)| (name.clone(), weight.dims().to_vec())).collect();
-        let model = Published {
-            config: self.network.config_json(),
-            companions: &self.companions,
-            weights: &shapes,
-            precision: self.settings.model.save_as,
-        };
+        let shapes = self.shapes();
+        let model = self.published(&shapes, self.settings.model.save_as);
         whole_folder::write(&path, |folder| model.write(folder, &mut |name| mean.mean(name)))?;
         Ok(path)
     }
