@@ -176,11 +176,12 @@ samples = 2
                 name, model=f'config = "{config}"', objective='kind = "causal"', task="text",
                 stage=(steps, 2e-3), valid_every=250))  # fmt: skip
 
-    def adapt(self, name, encoder):
+    def adapt(self, name, encoder, seed=1):
         out = f"{self.out}/adapted/{name}"
         if not os.path.exists(f"{out}/config.json"):
             os.makedirs(f"{self.out}/adapted", exist_ok=True)
-            self.command("adapt", "--encoder", self.model(encoder), "--decoder", self.model("causal-small"), "--out", out)
+            pair = ("--encoder", self.model(encoder), "--decoder", self.model("causal-small"))
+            self.command("adapt", *pair, "--seed", seed, "--out", out)
         return out
 
     def adaptation(self):
@@ -219,12 +220,18 @@ samples = 2
 
     def unbalanced(self):
         """Claim (d): a wide encoder before the small decoder, cross-attention trained alone for K steps."""
-        for warm_up in WARM_UPS:
-            name = f"unbalanced-{warm_up}"
-            # The steps of the warm-up are part of the budget: every K sees as many tokens.
-            self.once(name, lambda name=name, warm_up=warm_up: self.train(
-                name, model=f'init = "{self.adapt("unbalanced", "causal-wide")}"', objective='kind = "prefix_lm"',
-                task="text", stage=(UNBALANCED_STEPS - warm_up, 1e-3), warm_up=warm_up, valid_every=100))  # fmt: skip
+        for seed in range(1, self.seeds + 1):
+            for warm_up in WARM_UPS:
+                name = f"unbalanced-{warm_up}-{seed}"
+
+                # The steps of the warm-up are part of the budget: every K sees as many tokens.
+                def run(name=name, warm_up=warm_up, seed=seed):
+                    init = self.adapt(f"unbalanced-{seed}", "causal-wide", seed)
+                    return self.train(
+                        name, model=f'init = "{init}"', objective='kind = "prefix_lm"', task="text", seed=seed,
+                        stage=(UNBALANCED_STEPS - warm_up, 1e-3), warm_up=warm_up, valid_every=100)  # fmt: skip
+
+                self.once(name, run)
 
     def run(self):
         self.pretrain()
@@ -294,11 +301,14 @@ def report(claims):
         print(f"\noperations of a request of {source} and {target} tokens: encoder-decoder {pair / 1e6:.1f} million, "
               f"decoder-only {single / 1e6:.1f} million ({pair / single:.3f} times)")  # fmt: skip
 
-    print("\n| K | validation loss by steps |\n|---|---|")
+    print("\n| K | validation loss by seed | mean | deviation |\n|---|---|---|---|")
     for warm_up in WARM_UPS:
-        own = result(f"unbalanced-{warm_up}")
-        if own:
-            print(f"| {warm_up} | " + ", ".join(f"{point['step']}: {point['loss']:.4f}" for point in own["curve"]) + " |")
+        own = [result(f"unbalanced-{warm_up}-{seed}") for seed in range(1, claims.seeds + 1)]
+        losses = [one["valid_loss"] for one in own if one]
+        if losses:
+            mean, spread = mean_and_spread(losses)
+            each = ", ".join(f"{loss:.4f}" for loss in losses)
+            print(f"| {warm_up} | {each} | {mean:.4f} | {spread:.4f} |")
 
 
 def main():
