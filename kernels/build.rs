@@ -32,6 +32,10 @@ fn compile_for_processor(folder: &Path) {
     if let Some(sanitizers) = std::env::var_os("SHIM_SANITIZE") {
         build.flag(format!("-fsanitize={}", sanitizers.display())).flag("-fno-omit-frame-pointer").debug(true);
         build.flag("-fno-sanitize-recover=all");
+        // Before all other libraries, as they want to be.
+        for library in ["asan", "ubsan"] {
+            println!("cargo::rustc-link-lib=dylib={library}");
+        }
     }
     // Kernels are found by name at run time: no symbol asks for them.
     build.cargo_metadata(false).files(sources(folder)).file(folder.join("shim/shim.cc")).compile("cuda_shim");

@@ -157,7 +157,6 @@ DEVICE void attend_part(const AttendPaged& p) {
             for (uint32_t warp = 0; warp < WARPS; warp++) sum += sums[(warp * HEADS + h) * 8 * Lanes + c];
             p.parts[((size_t(row) * p.heads + head + h) * p.most_parts + blockIdx.x) * (p.head_dim + 2) + c] = sum;
         }
-        __syncthreads();
     }
 }
 

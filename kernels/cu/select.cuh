@@ -76,18 +76,17 @@ DEVICE uint64_t last_kept(Chooser& room, const Scaled& scaled, uint32_t vocab, c
         __syncthreads();
         prefix |= uint64_t(room.bucket) << shift;
         before = room.before;
-        __syncthreads();
     }
     return prefix > floor ? prefix : floor;
 }
 
+// To be asked once: warps may still read what the others left.
 DEVICE float block_max(Chooser& room, float value) {
     value = warp_max(value);
     if (lane_id() == 0) room.warp_values[warp_id()] = value;
     __syncthreads();
     float largest = room.warp_values[0];
     for (uint32_t i = 1; i < WARPS; i++) largest = fmaxf(largest, room.warp_values[i]);
-    __syncthreads();
     return largest;
 }
 

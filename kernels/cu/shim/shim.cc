@@ -5,6 +5,7 @@
 
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #if !defined(__x86_64__)
@@ -139,27 +140,54 @@ struct Random {
     }
 };
 
+bool can_run(const Fiber& fiber) {
+    return !fiber.done && !(fiber.waits_at && fiber.waits_at->passed == fiber.until);
+}
+
+// Runs a thread to the next place where it waits; whether it could run at all.
+bool advance(unsigned index, unsigned& left) {
+    Fiber& fiber = block.fibers[index];
+    if (!can_run(fiber)) return false;
+    fiber.waits_at = nullptr;
+    block.current = index;
+    thread_index = {index, 0, 0};
+    shim_switch(&block.host, fiber.stack_pointer);
+    left -= fiber.done;
+    return true;
+}
+
+void shuffle_order(std::vector<unsigned>& order, Random& random) {
+    for (size_t i = order.size() - 1; i > 0; i--) std::swap(order[i], order[random.below(i + 1)]);
+}
+
+// Threads take turns in a new order each time: all of them a step each, or one warp after the other as far as it gets, which
+// shows where warps rely on keeping pace.
 void run_block(unsigned threads, Random& random) {
     block.fibers.resize(threads);
     block.warps.assign(threads / 32, Warp{});
     block.barrier = Gate{};
-    std::vector<unsigned> order(threads);
+    std::vector<unsigned> order(threads), warps(threads / 32);
     for (unsigned i = 0; i < threads; i++) {
         start(block.fibers[i], i);
         order[i] = i;
+        warps[i / 32] = i / 32;
     }
     for (unsigned left = threads; left > 0;) {
-        for (unsigned i = threads - 1; i > 0; i--) std::swap(order[i], order[random.below(i + 1)]);
         bool moved = false;
-        for (unsigned index : order) {
-            Fiber& fiber = block.fibers[index];
-            if (fiber.done || (fiber.waits_at && fiber.waits_at->passed == fiber.until)) continue;
-            moved = true;
-            fiber.waits_at = nullptr;
-            block.current = index;
-            thread_index = {index, 0, 0};
-            shim_switch(&block.host, fiber.stack_pointer);
-            left -= fiber.done;
+        if (random.below(4) == 0) {
+            shuffle_order(order, random);
+            for (unsigned index : order) moved |= advance(index, left);
+        } else {
+            shuffle_order(warps, random);
+            for (unsigned warp : warps) {
+                for (bool goes_on = true; goes_on;) {
+                    goes_on = false;
+                    // Ascending or descending: the order within a warp is drawn as well.
+                    unsigned flip = random.below(2) ? 31 : 0;
+                    for (unsigned lane = 0; lane < 32; lane++) goes_on |= advance(warp * 32 + (lane ^ flip), left);
+                    moved |= goes_on;
+                }
+            }
         }
         if (!moved) fail("threads wait for others that have ended", block.kernel->name, block.barrier.line);
     }
