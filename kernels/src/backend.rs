@@ -77,6 +77,16 @@ pub enum Error {
         /// What they were for.
         purpose: &'static str,
     },
+    /// The same on a device with memory of its own.
+    #[error("the GPU has no {bytes} bytes for {purpose}; {free} are free")]
+    DeviceOutOfMemory {
+        /// Bytes asked for.
+        bytes: usize,
+        /// What they were for.
+        purpose: &'static str,
+        /// Bytes that are free.
+        free: usize,
+    },
 }
 
 /// Result of this crate.

@@ -6,6 +6,10 @@
 mod attend_full;
 mod attend_paged;
 mod device;
+#[cfg(feature = "cuda")]
+mod driver;
+#[cfg(feature = "cuda")]
+mod library;
 mod pages;
 mod product;
 mod rows;
@@ -17,6 +21,8 @@ mod shim;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use device::{Device, LargeProduct, Launch, Memory};
+#[cfg(feature = "cuda")]
+pub use driver::{Driver, is_present};
 pub use pages::Pages;
 pub use product::Matrix;
 pub use rows::{Activations, Gain, RopeTable};
