@@ -55,7 +55,6 @@ KERNEL(score, Score, 1024) {
         for (uint32_t i = 0; i < WARPS; i++) sum += sums[i];
         *answer = Answer{sum, largest, logits(ask.id), uint32_t(better), 0};
     }
-    __syncthreads();
     if (ask.top == 0) return;
     const uint64_t floor =
         last_kept(*room, logits, p.vocab, nothing, 0, least(ask.top, p.vocab), [](float) { return Mass(1); });
