@@ -69,7 +69,9 @@ print(json.dumps({"device": os.environ["DEVICE"], "date": date, "steps": steps},
     return "$failed"
 }
 
-case "${1:-}" in
-    pack | run) [ $# -eq 2 ] && "$1" "$2" ;;
-    *) sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit 2 ;;
-esac
+if [ $# -eq 2 ] && { [ "$1" = pack ] || [ "$1" = run ]; }; then
+    "$1" "$2"
+else
+    sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+    exit 2
+fi

@@ -173,6 +173,7 @@ impl<D: Device> Backend for Cuda<D> {
     }
 
     fn rope_table(&self, positions: usize, head_dim: usize, theta: f32) -> Result<RopeTable<D>> {
+        assert!(head_dim.is_multiple_of(8), "heads are multiples of 8 wide");
         let half = head_dim / 2;
         let frequencies: Vec<f32> = (0..half).map(|i| inverse_frequency(i, head_dim, theta)).collect();
         let fill = |position: usize, values: &mut [f32]| {
