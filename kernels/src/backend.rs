@@ -1,4 +1,4 @@
-//! The op vocabulary: one trait, implemented by the reference, the CPU and (later) CUDA.
+//! The op vocabulary: one trait, implemented by the reference, the CPU and CUDA.
 //!
 //! Called by `model`. Every op takes flat ragged rows; nothing is padded. Shapes are `[rows, width]`,
 //! row-major. Pages are addressed by page index; a table of page indices belongs to whoever calls.
@@ -76,6 +76,16 @@ pub enum Error {
         bytes: usize,
         /// What they were for.
         purpose: &'static str,
+    },
+    /// The same on a device with memory of its own.
+    #[error("the GPU has no {bytes} bytes for {purpose}; {free} are free")]
+    DeviceOutOfMemory {
+        /// Bytes asked for.
+        bytes: usize,
+        /// What they were for.
+        purpose: &'static str,
+        /// Bytes that are free.
+        free: usize,
     },
 }
 
@@ -215,6 +225,11 @@ pub trait Backend: Send + 'static {
 
     /// Room for `rows` rows of `width` numbers, zeroed. Memory is taken only as it is touched.
     fn activations(&self, rows: usize, width: usize) -> Result<Self::Activations>;
+    /// As [`Self::activations`], for numbers that must not be rounded to the type in which the device multiplies: the
+    /// residual stream and logits.
+    fn wide_activations(&self, rows: usize, width: usize) -> Result<Self::Activations> {
+        self.activations(rows, width)
+    }
     /// Packs parts, one below the other, into one matrix `[sum of rows, cols]`. Lookup tables are not quantised.
     fn matrix(&self, parts: &[WeightPart<'_>], format: WeightFormat, usage: MatrixUse) -> Result<Self::Matrix>;
     /// Bytes that a product with a matrix reads.

@@ -1,11 +1,12 @@
 //! Numbers in, numbers out: the closed set of ops an encoder-decoder needs.
 //!
-//! Each op is a method of [`Backend`]. [`reference`] implements it slowly and obviously, [`cpu`] fast; one table of cases
+//! Each op is a method of [`Backend`]. [`reference`] implements it slowly and obviously, [`cpu`] and [`cuda`] fast; one table of cases
 //! (`tests/cases.rs`) holds every implementation to the reference. Nothing here knows a layer, a request
 //! or a checkpoint format.
 
 pub mod backend;
 pub mod cpu;
+pub mod cuda;
 pub mod gradient;
 pub mod math;
 pub mod profiled;

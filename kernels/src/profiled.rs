@@ -156,6 +156,10 @@ impl<B: Backend> Backend for Profiled<B> {
         Ok(ProfiledRows { inner: self.inner.activations(rows, width)?, width })
     }
 
+    fn wide_activations(&self, rows: usize, width: usize) -> Result<Self::Activations> {
+        Ok(ProfiledRows { inner: self.inner.wide_activations(rows, width)?, width })
+    }
+
     fn matrix(&self, parts: &[WeightPart<'_>], format: WeightFormat, usage: MatrixUse) -> Result<Self::Matrix> {
         let inner = self.inner.matrix(parts, format, usage)?;
         let rows = parts.iter().map(|part| part.shape().0).sum();

@@ -94,11 +94,15 @@ pub fn weight(scaled: f32, max: f32) -> u64 {
     (math::exp(scaled - max) * (1_u64 << WEIGHT_BITS) as f32) as u64
 }
 
+/// The number of 64 bits that a draw takes from the random stream.
+pub fn uniform(choice: &Choice) -> u64 {
+    let words = math::philox(choice.sampling.seed, [choice.choice, choice.position, 0, 0]);
+    u64::from(words[0]) << 32 | u64::from(words[1])
+}
+
 /// The place in `0 .. total` that a draw points at.
 pub fn draw(choice: &Choice, total: u64) -> u64 {
-    let words = math::philox(choice.sampling.seed, [choice.choice, choice.position, 0, 0]);
-    let uniform = u64::from(words[0]) << 32 | u64::from(words[1]);
-    ((u128::from(uniform) * u128::from(total)) >> 64) as u64
+    ((u128::from(uniform(choice)) * u128::from(total)) >> 64) as u64
 }
 
 /// Order of `(id, logit)` pairs: the larger logit, then the lower id. Zeros are equal whatever their sign.

@@ -131,6 +131,11 @@ impl WeightPart<'_> {
         }
     }
 
+    /// Factor from the 24-bit integers of [`Self::Random`] to its numbers.
+    pub(crate) fn random_scale(deviation: f32) -> f32 {
+        deviation * 3.0_f32.sqrt() / (1_u32 << 23) as f32
+    }
+
     /// Bytes that the part has in a file; made-up numbers count as bfloat16, as they would be published.
     pub const fn nominal_bytes(&self) -> usize {
         match *self {
@@ -197,7 +202,7 @@ fn read<const N: usize>(bytes: &[u8], out: &mut [f32], value: impl Fn([u8; N]) -
 
 /// Uniform numbers of the wanted deviation; number `i` is a hash of the seed and `first + i` (SplitMix64).
 fn random_row(seed: u64, first: u64, deviation: f32, out: &mut [f32]) {
-    let scale = deviation * 3.0_f32.sqrt() / (1_u32 << 23) as f32;
+    let scale = WeightPart::random_scale(deviation);
     for (i, out) in out.iter_mut().enumerate() {
         let mut z = seed.wrapping_add((first + i as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -68,7 +68,7 @@ impl<B: Backend> Workspace<B> {
             cross_ends: Vec::with_capacity(limits.source_rows),
             cross_q: backend.activations(limits.target_rows, decoder.query_width())?,
             selected: backend.activations(limits.logits_rows, decoder.hidden)?,
-            logits: backend.activations(limits.logits_rows, decoder.vocab)?,
+            logits: backend.wide_activations(limits.logits_rows, decoder.vocab)?,
             limits,
         })
     }
@@ -78,7 +78,7 @@ impl<B: Backend> StackSpace<B> {
     pub fn new(backend: &B, config: &StackConfig, rows: usize) -> Result<Self> {
         let block = rows.min(FEED_FORWARD_ROWS);
         Ok(Self {
-            residual: backend.activations(rows, config.hidden)?,
+            residual: backend.wide_activations(rows, config.hidden)?,
             x: backend.activations(rows, config.hidden)?,
             qkv: backend.activations(rows, config.query_width() + 2 * config.kv_width())?,
             attended: backend.activations(rows, config.query_width())?,

@@ -9,7 +9,7 @@ mod runner;
 use drift::{Distance, Drift, assert_within, demo_texts, distance, drift, first_layer, fixture_texts, forced};
 use fixture::{DemoRow, FOLDERS};
 use kernels::cpu::{Cpu, Isa, Level};
-use kernels::reference::Reference;
+use kernels::reference::{Reference, Rounding};
 use kernels::{KvFormat, Precision};
 use model::{Arithmetic, Checkpoint};
 
@@ -39,8 +39,8 @@ fn bf16_follows_the_reference_that_rounds_at_the_same_places_on_the_fixtures() {
     for folder in FOLDERS {
         let checkpoint = Checkpoint::open(&fixture::path(folder)).unwrap();
         let texts = fixture_texts(folder);
-        let reference = |rounds_operands| forced(Reference { rounds_operands }, &checkpoint, Precision::Bf16, &texts);
-        let (widened, rounded) = (reference(false), reference(true));
+        let reference = |rounding| forced(Reference { rounding }, &checkpoint, Precision::Bf16, &texts);
+        let (widened, rounded) = (reference(Rounding::Storage), reference(Rounding::Operands));
         for isa in Isa::all() {
             let label = format!("{folder}, {}", isa.level().name());
             let actual = forced(Cpu::new(isa, 1), &checkpoint, Precision::Bf16, &texts);
@@ -65,8 +65,9 @@ fn bf16_follows_the_reference_that_rounds_at_the_same_places_on_the_demo() {
     texts.retain(|text| text.source.len() <= 64);
     texts.truncate(4);
     assert_eq!(texts.len(), 4);
-    for (rounds, bound) in [(false, WIDENED), (true, ROUNDED_DEMO)] {
-        let expected = forced(Reference { rounds_operands: rounds }, &checkpoint, Precision::Bf16, &texts);
+    for (rounding, bound) in [(Rounding::Storage, WIDENED), (Rounding::Operands, ROUNDED_DEMO)] {
+        let rounds = rounding == Rounding::Operands;
+        let expected = forced(Reference { rounding }, &checkpoint, Precision::Bf16, &texts);
         for isa in Isa::all().filter(|&isa| rounds_operands(isa) == rounds) {
             let actual = forced(Cpu::new(isa, 1), &checkpoint, Precision::Bf16, &texts);
             assert_within(distance(&actual, &expected), bound, isa.level().name());
@@ -78,9 +79,8 @@ fn bf16_follows_the_reference_that_rounds_at_the_same_places_on_the_demo() {
 fn one_layer_of_the_demo_shows_which_numbers_bf16_rounds() {
     let checkpoint = Checkpoint::embedded().unwrap();
     let source = &DemoRow::all()[0].input_ids;
-    let reference =
-        |rounds_operands| vec![first_layer(Reference { rounds_operands }, &checkpoint, Precision::Bf16, source)];
-    let (widened, rounded) = (reference(false), reference(true));
+    let reference = |rounding| vec![first_layer(Reference { rounding }, &checkpoint, Precision::Bf16, source)];
+    let (widened, rounded) = (reference(Rounding::Storage), reference(Rounding::Operands));
     let apart = distance(&widened, &rounded).root_mean_square;
     assert!(apart > 3.0 * FIRST_LAYER_ROOT_MEAN_SQUARE, "the references are {apart} apart");
     for isa in Isa::all() {

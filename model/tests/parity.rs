@@ -7,7 +7,7 @@ mod runner;
 
 use fixture::{Case, DemoRow, FOLDERS};
 use kernels::cpu::{Cpu, Isa};
-use kernels::reference::Reference;
+use kernels::reference::{Reference, Rounding};
 use kernels::{Backend, Precision};
 use model::{Checkpoint, Tokenizer};
 use runner::Runner;
@@ -94,7 +94,7 @@ fn check_greedy<B: Backend>(
 #[test]
 fn the_reference_backend_follows_transformers() {
     for folder in FOLDERS {
-        check_folder(|| Reference { rounds_operands: false }, folder, false, usize::MAX);
+        check_folder(|| Reference { rounding: Rounding::Storage }, folder, false, usize::MAX);
     }
 }
 

@@ -9,7 +9,7 @@ mod runner;
 use drift::{Distance, Drift, assert_within, demo_texts, distance, drift, first_layer, fixture_texts, forced};
 use fixture::{DemoRow, FOLDERS};
 use kernels::cpu::{Cpu, Isa, Level};
-use kernels::reference::Reference;
+use kernels::reference::{Reference, Rounding};
 use kernels::{KvFormat, Precision, Scheme};
 use model::{Arithmetic, Checkpoint};
 
@@ -42,15 +42,17 @@ fn quantised_models_follow_the_reference_that_multiplies_the_same_integers() {
     for folder in FOLDERS {
         let checkpoint = Checkpoint::open(&fixture::path(folder)).unwrap();
         let texts = fixture_texts(folder);
-        for (precision, rounds_operands) in [(Precision::F32, false), (Precision::Bf16, false), (Precision::Bf16, true)]
-        {
-            let reference =
-                |arithmetic: Arithmetic| forced(Reference { rounds_operands }, &checkpoint, arithmetic, &texts);
+        for (precision, rounding) in [
+            (Precision::F32, Rounding::Storage),
+            (Precision::Bf16, Rounding::Storage),
+            (Precision::Bf16, Rounding::Operands),
+        ] {
+            let reference = |arithmetic: Arithmetic| forced(Reference { rounding }, &checkpoint, arithmetic, &texts);
             let without = reference(precision.into());
             for scheme in SCHEMES {
                 let arithmetic = Arithmetic { quantize: Some(scheme), ..precision.into() };
                 let own = reference(arithmetic);
-                for isa in Isa::all().filter(|&isa| rounds(isa, precision) == rounds_operands) {
+                for isa in Isa::all().filter(|&isa| rounds(isa, precision) == (rounding == Rounding::Operands)) {
                     let label = format!("{folder}, {}, {arithmetic}", isa.level().name());
                     let actual = forced(Cpu::new(isa, 1), &checkpoint, arithmetic, &texts);
                     let (near, far) = (distance(&actual, &own), distance(&actual, &without));
@@ -71,7 +73,7 @@ fn one_layer_of_the_demo_shows_that_the_same_integers_are_multiplied() {
     let source = &DemoRow::all()[0].input_ids;
     for scheme in SCHEMES {
         let arithmetic = Arithmetic { quantize: Some(scheme), ..Precision::F32.into() };
-        let expected = vec![first_layer(Reference { rounds_operands: false }, &checkpoint, arithmetic, source)];
+        let expected = vec![first_layer(Reference { rounding: Rounding::Storage }, &checkpoint, arithmetic, source)];
         for isa in Isa::all() {
             let actual = vec![first_layer(Cpu::new(isa, 1), &checkpoint, arithmetic, source)];
             let label = format!("{}, {arithmetic}", isa.level().name());

@@ -27,7 +27,7 @@ const CRATES: [(&str, &[&str], &[&str]); 4] = [
     ("server", &["kernels", "model"], &[]),
     ("loadtest", &[], &[]),
 ];
-const UNSAFE_FILES: [&str; 22] = [
+const UNSAFE_FILES: [&str; 25] = [
     "kernels/src/cpu/attend_full.rs",
     "kernels/src/cpu/attend_paged.rs",
     "kernels/src/cpu/attend_paged/int8/x86.rs",
@@ -47,6 +47,9 @@ const UNSAFE_FILES: [&str; 22] = [
     "kernels/src/cpu/tile/integer/x86.rs",
     "kernels/src/cpu/tile/scalar.rs",
     "kernels/src/cpu/tile/x86.rs",
+    "kernels/src/cuda/driver.rs",
+    "kernels/src/cuda/library.rs",
+    "kernels/src/cuda/shim.rs",
     "kernels/src/gradient/product.rs",
     "model/src/checkpoint/mapped.rs",
     "model/tests/steady.rs",

@@ -3,7 +3,7 @@
 //! Scores are `q . k * scale`, then soft-capped, then masked, then a softmax in float32, then the values.
 //! Called by the reference backend only.
 
-use super::{Pages, Reference, Rows, softcap};
+use super::{Pages, Reference, Rounding, Rows, softcap};
 use crate::backend::{AttentionShape, KvFormat, PageShape, PageSpan, PagedRows, Precision, Segment};
 use crate::math::round_bf16;
 use crate::quantize::{Scheme, dequantize_row, quantize_row};
@@ -127,7 +127,10 @@ pub(super) fn paged(
     if visible.is_empty() {
         return vec![0.0; shape.query_width()];
     }
-    let precision = if rows.format == KvFormat::Bf16 { Precision::Bf16 } else { Precision::F32 };
+    // Rows and pages that are kept in bfloat16 are operands as they are, and single rows need no tensor cores: their weights
+    // stay in float32.
+    let is_rounded = rows.format == KvFormat::Bf16 && reference.rounding != Rounding::Rows;
+    let precision = if is_rounded { Precision::Bf16 } else { Precision::F32 };
     let mut out = Vec::new();
     for head in 0..shape.heads {
         let kv_head = head / (shape.heads / shape.kv_heads);

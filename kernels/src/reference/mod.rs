@@ -19,9 +19,19 @@ use quantized::Quantized;
 /// The reference backend.
 #[derive(Debug, Clone, Copy)]
 pub struct Reference {
-    /// In [`Precision::Bf16`], round the operands of products to bfloat16, as hardware that multiplies
-    /// bfloat16 does; else weights and K/V alone are bfloat16.
-    pub rounds_operands: bool,
+    /// What [`Precision::Bf16`] rounds.
+    pub rounding: Rounding,
+}
+
+/// What is rounded to bfloat16, beside weights and K/V that are kept so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rounding {
+    /// Nothing else: the rest is widened exactly, or already float32.
+    Storage,
+    /// The operands of products, as hardware that multiplies bfloat16 takes them.
+    Operands,
+    /// The operands, and all rows but the wide ones, which are kept in bfloat16.
+    Rows,
 }
 
 /// Rows of numbers.
@@ -29,14 +39,18 @@ pub struct Reference {
 pub struct Rows {
     data: Vec<f32>,
     width: usize,
+    /// What is written is rounded to bfloat16.
+    rounds: bool,
 }
 
 impl Rows {
     fn row(&self, index: usize) -> &[f32] {
         &self.data[index * self.width..][..self.width]
     }
-    fn row_mut(&mut self, index: usize) -> &mut [f32] {
-        &mut self.data[index * self.width..][..self.width]
+    fn set(&mut self, index: usize, values: &[f32]) {
+        let rounds = self.rounds;
+        let row = &mut self.data[index * self.width..][..self.width];
+        row.iter_mut().zip(values).for_each(|(out, &value)| *out = if rounds { round_bf16(value) } else { value });
     }
 }
 
@@ -90,7 +104,7 @@ pub fn gelu_tanh(x: f32) -> f32 {
 impl Reference {
     /// An operand as the products see it.
     fn operand(self, precision: Precision, x: f32) -> f32 {
-        if self.rounds_operands && precision == Precision::Bf16 { round_bf16(x) } else { x }
+        if self.rounding != Rounding::Storage && precision == Precision::Bf16 { round_bf16(x) } else { x }
     }
 
     fn product(self, x: &[f32], matrix: &Matrix) -> Vec<f32> {
@@ -117,7 +131,11 @@ impl Backend for Reference {
     }
 
     fn activations(&self, rows: usize, width: usize) -> Result<Rows> {
-        Ok(Rows { data: vec![0.0; rows * width], width })
+        Ok(Rows { data: vec![0.0; rows * width], width, rounds: self.rounding == Rounding::Rows })
+    }
+
+    fn wide_activations(&self, rows: usize, width: usize) -> Result<Rows> {
+        Ok(Rows { data: vec![0.0; rows * width], width, rounds: false })
     }
 
     fn matrix(&self, parts: &[WeightPart<'_>], format: WeightFormat, _: MatrixUse) -> Result<Matrix> {
@@ -139,7 +157,7 @@ impl Backend for Reference {
         if precision == Precision::Bf16 {
             data.iter_mut().for_each(|w| *w = round_bf16(*w));
         }
-        Ok(Matrix { count: data.len() / cols, rows: Rows { data, width: cols }, precision, quantized })
+        Ok(Matrix { count: data.len() / cols, rows: Rows { data, width: cols, rounds: false }, precision, quantized })
     }
 
     fn matrix_bytes(&self, matrix: &Matrix) -> usize {
@@ -169,7 +187,8 @@ impl Backend for Reference {
     }
 
     fn upload(&self, values: &[f32], into: &mut Rows) {
-        into.data[..values.len()].copy_from_slice(values);
+        let width = into.width;
+        values.chunks(width).enumerate().for_each(|(row, values)| into.set(row, values));
     }
 
     fn download(&self, from: &Rows, rows: usize) -> Vec<f32> {
@@ -178,40 +197,42 @@ impl Backend for Reference {
 
     fn gather(&self, from: &Rows, rows: &[u32], out: &mut Rows) {
         for (index, &row) in rows.iter().enumerate() {
-            out.row_mut(index).copy_from_slice(from.row(row as usize));
+            out.set(index, from.row(row as usize));
         }
     }
 
     fn embed(&self, table: &Matrix, ids: &[u32], scale: f32, out: &mut Rows) {
         for (index, &id) in ids.iter().enumerate() {
             let scaled: Vec<f32> = table.rows.row(id as usize).iter().map(|w| w * scale).collect();
-            out.row_mut(index).copy_from_slice(&scaled);
+            out.set(index, &scaled);
         }
     }
 
     fn rms_norm(&self, x: &Rows, gain: &Vec<f32>, eps: f32, rows: usize, out: &mut Rows) {
         for row in 0..rows {
-            out.row_mut(row).copy_from_slice(&rms_norm(x.row(row), gain, eps));
+            out.set(row, &rms_norm(x.row(row), gain, eps));
         }
     }
 
     fn sandwich(&self, residual: &mut Rows, y: &Rows, gains: Sandwich<'_, Vec<f32>>, rows: usize, x: &mut Rows) {
         for row in 0..rows {
             let normed = rms_norm(y.row(row), gains.post, gains.eps);
-            residual.row_mut(row).iter_mut().zip(normed).for_each(|(r, y)| *r += y);
-            x.row_mut(row).copy_from_slice(&rms_norm(residual.row(row), gains.pre, gains.eps));
+            let sum: Vec<f32> = residual.row(row).iter().zip(normed).map(|(r, y)| r + y).collect();
+            residual.set(row, &sum);
+            x.set(row, &rms_norm(residual.row(row), gains.pre, gains.eps));
         }
     }
 
     fn linear(&self, x: &Rows, matrix: &Matrix, rows: LinearRows, out: &mut Rows) {
         for row in 0..rows.count {
-            out.row_mut(rows.to + row).copy_from_slice(&self.product(x.row(rows.from + row), matrix));
+            out.set(rows.to + row, &self.product(x.row(rows.from + row), matrix));
         }
     }
 
     fn rope(&self, qkv: &mut Rows, positions: &[u32], shape: &AttentionShape, &(dim, theta): &(usize, f32)) {
         for (row, &position) in positions.iter().enumerate() {
-            for head in qkv.row_mut(row)[..(shape.heads + shape.kv_heads) * dim].chunks_mut(dim) {
+            let mut turned = qkv.row(row).to_vec();
+            for head in turned[..(shape.heads + shape.kv_heads) * dim].chunks_mut(dim) {
                 let old = head.to_vec();
                 for i in 0..dim / 2 {
                     let (sin, cos) = rope_angle(position as usize, i, dim, theta).sin_cos();
@@ -219,6 +240,7 @@ impl Backend for Reference {
                     head[i + dim / 2] = old[i + dim / 2] * cos + old[i] * sin;
                 }
             }
+            qkv.set(row, &turned);
         }
     }
 
@@ -239,7 +261,7 @@ impl Backend for Reference {
         for segment in segments {
             for query in 0..segment.len as usize {
                 let values = attention::full(*self, qkv, segment, query, (shape, precision));
-                out.row_mut(segment.start as usize + query).copy_from_slice(&values);
+                out.set(segment.start as usize + query, &values);
             }
         }
     }
@@ -255,7 +277,7 @@ impl Backend for Reference {
     ) {
         for (row, span) in rows.spans.iter().enumerate() {
             let values = attention::paged(*self, q.row(row), (span, rows), shape, (pages, layer));
-            out.row_mut(row).copy_from_slice(&values);
+            out.set(row, &values);
         }
     }
 
@@ -263,14 +285,15 @@ impl Backend for Reference {
         let width = out.width;
         for row in 0..rows {
             let (gate, up) = gate_up.row(row).split_at(width);
-            out.row_mut(row).iter_mut().zip(gate.iter().zip(up)).for_each(|(out, (g, u))| *out = gelu_tanh(*g) * u);
+            let gated: Vec<f32> = gate.iter().zip(up).map(|(g, u)| gelu_tanh(*g) * u).collect();
+            out.set(row, &gated);
         }
     }
 
     fn logits(&self, x: &Rows, table: &Matrix, cap: Option<f32>, rows: usize, out: &mut Rows) {
         for row in 0..rows {
             let capped: Vec<f32> = self.product(x.row(row), table).into_iter().map(|z| softcap(z, cap)).collect();
-            out.row_mut(row).copy_from_slice(&capped);
+            out.set(row, &capped);
         }
     }
 

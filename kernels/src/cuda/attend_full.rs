@@ -1,0 +1,84 @@
+//! Bidirectional attention within segments.
+//!
+//! Called by the backend in `cuda`. `attend_full.cu` has the kernels.
+
+use super::Cuda;
+use super::attend_paged::kernel_for;
+use super::device::Device;
+use super::rows::{Activations, Number};
+use crate::backend::{AttentionShape, Segment};
+
+const THREADS: u32 = 128;
+/// Queries of a block.
+const QUERIES: u32 = 64;
+/// By the widest head: kernel, keys that it takes at once.
+const WIDTHS: [(usize, (&str, usize)); 4] = [
+    (16, ("attend_full_16", 64)),
+    (64, ("attend_full_64", 64)),
+    (128, ("attend_full_128", 64)),
+    (256, ("attend_full_256", 32)),
+];
+/// A window wider than any sequence, which positions can be added to.
+const NO_WINDOW: usize = 1 << 30;
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct AttendFull {
+    qkv: u64,
+    out: u64,
+    tiles: u64,
+    in_pitch: u32,
+    out_pitch: u32,
+    heads: u32,
+    kv_heads: u32,
+    head_dim: u32,
+    window: u32,
+    scale: f32,
+    cap: f32,
+}
+
+impl<D: Device> Cuda<D> {
+    pub(super) fn attend_segments(
+        &self,
+        qkv: &Activations<D>,
+        segments: &[Segment],
+        shape: &AttentionShape,
+        out: &mut Activations<D>,
+    ) {
+        let AttentionShape { heads, kv_heads, head_dim, scale, softcap, window } = *shape;
+        let width = shape.query_width() + 2 * shape.kv_width();
+        assert!(qkv.width == width && out.width == shape.query_width(), "rows hold all heads");
+        let rows = segments.iter().map(|segment| (segment.start + segment.len) as usize).max().unwrap_or(0);
+        let tiles = tiles(segments);
+        let count = tiles.len() / 3;
+        let [tiles] = self.lists([&tiles]);
+        let params = AttendFull {
+            qkv: qkv.rows(0, rows, Number::Bf16),
+            out: out.rows(0, rows, Number::Bf16),
+            tiles,
+            in_pitch: qkv.pitch as u32,
+            out_pitch: out.pitch as u32,
+            heads: heads as u32,
+            kv_heads: kv_heads as u32,
+            head_dim: head_dim as u32,
+            window: window.unwrap_or(NO_WINDOW).min(NO_WINDOW) as u32,
+            scale,
+            cap: softcap.unwrap_or(0.0),
+        };
+        let (width, (kernel, keys)) = kernel_for(head_dim, &WIDTHS);
+        let shared = (QUERIES as usize + 2 * keys) * (width + 8) * Number::Bf16.bytes();
+        self.launch(kernel, [count as u32, heads as u32, 1], (THREADS, shared), &params);
+    }
+}
+
+/// Of each block of queries: its segment's first row and length, and its first query's position there. Those that begin
+/// furthest into the longest segments come first: they take longest under no window, and none is waited for in the end.
+fn tiles(segments: &[Segment]) -> Vec<u32> {
+    let starts = |segment: &Segment| (0..segment.len).step_by(QUERIES as usize);
+    let mut longest_first: Vec<&Segment> = segments.iter().collect();
+    longest_first.sort_by_key(|segment| std::cmp::Reverse(segment.len));
+    longest_first
+        .into_iter()
+        .flat_map(|segment| starts(segment).flat_map(|first| [segment.start, segment.len, first]))
+        .collect()
+}

@@ -1,0 +1,93 @@
+//! Attention of single rows over their pages.
+//!
+//! Called by the backend in `cuda`. `attend_paged.cu` has the kernels.
+
+use super::Cuda;
+use super::device::Device;
+use super::pages::{Layer, Pages, flat};
+use super::rows::{Activations, Number};
+use crate::backend::{AttentionShape, PagedRows};
+
+const THREADS: u32 = 256;
+const WARPS: usize = 8;
+/// Positions of a part.
+const SPLIT: usize = 256;
+/// Query heads whose scores are kept together.
+const HEADS: usize = 4;
+/// Kernels by the widest head they take.
+const WIDTHS: [(usize, &str); 4] =
+    [(16, "attend_paged_16"), (64, "attend_paged_64"), (128, "attend_paged_128"), (256, "attend_paged_256")];
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct AttendPaged {
+    q: u64,
+    pages: u64,
+    spans: u64,
+    tables: u64,
+    parts: u64,
+    out: u64,
+    page_numbers: u64,
+    layer_offset: u64,
+    q_pitch: u32,
+    out_pitch: u32,
+    heads: u32,
+    kv_heads: u32,
+    head_dim: u32,
+    most_parts: u32,
+    window: u32,
+    scale: f32,
+    cap: f32,
+    unused: u32,
+}
+
+impl<D: Device> Cuda<D> {
+    pub(super) fn attend_pages(
+        &self,
+        q: &Activations<D>,
+        rows: PagedRows<'_>,
+        shape: &AttentionShape,
+        (pages, layer): (&Pages<D>, usize),
+        out: &mut Activations<D>,
+    ) {
+        pages.check(rows);
+        let AttentionShape { heads, kv_heads, head_dim, scale, softcap, window } = *shape;
+        assert!(pages.shape.kv_heads == kv_heads && pages.shape.head_dim == head_dim, "the pages hold these heads");
+        assert!(q.width >= shape.query_width() && out.width == shape.query_width(), "rows hold all heads");
+        let (width, kernel) = kernel_for(head_dim, &WIDTHS);
+        let (count, longest) = (rows.spans.len(), rows.spans.iter().map(|span| span.tokens).max().unwrap_or(0));
+        let most_parts = (longest as usize).div_ceil(SPLIT).max(1);
+        let parts = self.parts(count * heads * most_parts * (head_dim + 2) * 4);
+        let [spans, tables] = self.lists([&flat(rows.spans), rows.tables]);
+        let Layer { pages, page_numbers, offset } = pages.layer(layer);
+        let params = AttendPaged {
+            q: q.rows(0, count, Number::Bf16),
+            pages,
+            spans,
+            tables,
+            parts,
+            out: out.rows(0, count, Number::Bf16),
+            page_numbers,
+            layer_offset: offset,
+            q_pitch: q.pitch as u32,
+            out_pitch: out.pitch as u32,
+            heads: heads as u32,
+            kv_heads: kv_heads as u32,
+            head_dim: head_dim as u32,
+            most_parts: most_parts as u32,
+            window: window.map_or(u32::MAX, |window| window as u32),
+            scale,
+            cap: softcap.unwrap_or(0.0),
+            unused: 0,
+        };
+        let shared = (HEADS * SPLIT + WARPS * HEADS * width) * 4;
+        self.launch(kernel, [most_parts as u32, kv_heads as u32, count as u32], (THREADS, shared), &params);
+        self.launch("attend_paged_sum", [heads as u32, count as u32, 1], (THREADS, 0), &params);
+    }
+}
+
+/// The first kernel that takes heads of this width, and the width it is compiled for.
+pub(super) fn kernel_for<T: Copy>(head_dim: usize, kernels: &[(usize, T)]) -> (usize, T) {
+    assert!(head_dim.is_multiple_of(8), "heads are multiples of 8 wide");
+    *kernels.iter().find(|(width, _)| head_dim <= *width).expect("heads are at most 256 wide")
+}

@@ -1,0 +1,179 @@
+//! Products of many rows, by cuBLASLt.
+//!
+//! Called by `driver`. Each shape of matrix gets one algorithm, chosen when it is first multiplied, without a sum that is split:
+//! so a row's result does not depend on how many rows there are.
+#![allow(unsafe_code)]
+
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::sync::{Mutex, PoisonError};
+
+use cudarc::cublaslt::result::{self, CublasError};
+use cudarc::cublaslt::sys;
+use cudarc::driver::CudaStream;
+
+use super::device::LargeProduct;
+
+/// Rows for which algorithms are chosen: an encoder's batch.
+const NOMINAL_ROWS: usize = 4096;
+
+/// `CUBLAS_OP_T` of the library's `cublasOperation_t`.
+const TRANSPOSED: i32 = 1;
+
+/// cuBLASLt and the algorithms it has chosen.
+pub(super) struct Library {
+    handle: sys::cublasLtHandle_t,
+    algorithms: Mutex<HashMap<Shape, sys::cublasLtMatmulAlgo_t>>,
+}
+
+/// All of a product but its rows and addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Shape {
+    outputs: usize,
+    depth: usize,
+    x_pitch: usize,
+    matrix_pitch: usize,
+    out_pitch: usize,
+    wide: bool,
+}
+
+/// A product as the library describes it. It counts columns first, where our rows are the columns of what it sees:
+/// `out^T = matrix . x^T`.
+struct Description {
+    operation: sys::cublasLtMatmulDesc_t,
+    matrix: sys::cublasLtMatrixLayout_t,
+    x: sys::cublasLtMatrixLayout_t,
+    out: sys::cublasLtMatrixLayout_t,
+}
+
+// SAFETY: the library's handle may be used by any thread.
+unsafe impl Send for Library {}
+// SAFETY: as above, by several at once.
+unsafe impl Sync for Library {}
+
+impl Library {
+    pub(super) fn open() -> Result<Self, String> {
+        // SAFETY: this only looks for the library.
+        if !unsafe { sys::is_culib_present() } {
+            return Err("a driver, but no libcublasLt.so: the CUDA libraries are not on LD_LIBRARY_PATH".into());
+        }
+        let handle = result::create_handle().map_err(|error| format!("a cuBLASLt that says {error}"))?;
+        Ok(Self { handle, algorithms: Mutex::default() })
+    }
+
+    pub(super) fn product(&self, product: &LargeProduct, stream: &CudaStream) {
+        self.try_product(product, stream).unwrap_or_else(|error| panic!("cuBLASLt refuses {product:?}: {error}"));
+    }
+
+    fn try_product(&self, product: &LargeProduct, stream: &CudaStream) -> Result<(), CublasError> {
+        let shape = Shape::of(product);
+        let algorithm = self.algorithm(shape)?;
+        let description = Description::new(shape, product.rows)?;
+        let (one, zero) = (1.0_f32, 0.0_f32);
+        // SAFETY: the addresses hold what the product says, and the stream belongs to the bound context.
+        unsafe {
+            result::matmul(
+                self.handle,
+                description.operation,
+                std::ptr::from_ref(&one).cast(),
+                std::ptr::from_ref(&zero).cast(),
+                product.matrix as *const c_void,
+                description.matrix,
+                product.x as *const c_void,
+                description.x,
+                product.out as *const c_void,
+                description.out,
+                product.out as *mut c_void,
+                description.out,
+                &algorithm,
+                std::ptr::null_mut(),
+                0,
+                stream.cu_stream().cast(),
+            )
+        }
+    }
+
+    /// The algorithm of a shape: the first that needs no memory of its own and splits no sum.
+    fn algorithm(&self, shape: Shape) -> Result<sys::cublasLtMatmulAlgo_t, CublasError> {
+        let mut algorithms = self.algorithms.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(algorithm) = algorithms.get(&shape) {
+            return Ok(*algorithm);
+        }
+        let description = Description::new(shape, NOMINAL_ROWS)?;
+        let preference = result::create_matmul_pref()?;
+        let workspace_bytes = 0_usize;
+        let reductions = sys::cublasLtReductionScheme_t::CUBLASLT_REDUCTION_SCHEME_NONE as u32;
+        // SAFETY: each attribute is of the type that is pointed to.
+        let found = unsafe {
+            use sys::cublasLtMatmulPreferenceAttributes_t as Attribute;
+            let set = |attribute, value: *const c_void, bytes| {
+                result::set_matmul_pref_attribute(preference, attribute, value, bytes)
+            };
+            let workspace = std::ptr::from_ref(&workspace_bytes).cast();
+            let reduction = std::ptr::from_ref(&reductions).cast();
+            let Description { operation, matrix, x, out } = description;
+            set(Attribute::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, workspace, size_of::<usize>())
+                .and_then(|()| set(Attribute::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, reduction, size_of::<u32>()))
+                .and_then(|()| {
+                    result::get_matmul_algo_heuristic(self.handle, operation, matrix, x, out, out, preference)
+                })
+        };
+        // SAFETY: it was made above and is not used again.
+        unsafe { result::destroy_matmul_pref(preference)? };
+        let algorithm = found?.algo;
+        algorithms.insert(shape, algorithm);
+        Ok(algorithm)
+    }
+}
+
+impl Drop for Library {
+    fn drop(&mut self) {
+        // SAFETY: nobody else has the handle. What it answers can be told to nobody.
+        let _ = unsafe { result::destroy_handle(self.handle) };
+    }
+}
+
+impl Shape {
+    const fn of(product: &LargeProduct) -> Self {
+        let LargeProduct { outputs, depth, x_pitch, matrix_pitch, out_pitch, wide, .. } = *product;
+        Self { outputs, depth, x_pitch, matrix_pitch, out_pitch, wide }
+    }
+}
+
+impl Description {
+    fn new(shape: Shape, rows: usize) -> Result<Self, CublasError> {
+        use sys::cudaDataType_t::{CUDA_R_16BF, CUDA_R_32F};
+        let Shape { outputs, depth, x_pitch, matrix_pitch, out_pitch, wide } = shape;
+        let layout = |number, height: usize, width: usize, pitch: usize| {
+            result::create_matrix_layout(number, height as u64, width as u64, pitch as i64)
+        };
+        let operation = result::create_matmul_desc(sys::cublasComputeType_t::CUBLAS_COMPUTE_32F, CUDA_R_32F)?;
+        // SAFETY: the attribute is of that type.
+        unsafe {
+            result::set_matmul_desc_attribute(
+                operation,
+                sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_TRANSA,
+                std::ptr::from_ref(&TRANSPOSED).cast(),
+                size_of_val(&TRANSPOSED),
+            )?;
+        }
+        Ok(Self {
+            operation,
+            matrix: layout(CUDA_R_16BF, depth, outputs, matrix_pitch)?,
+            x: layout(CUDA_R_16BF, depth, rows, x_pitch)?,
+            out: layout(if wide { CUDA_R_32F } else { CUDA_R_16BF }, outputs, rows, out_pitch)?,
+        })
+    }
+}
+
+impl Drop for Description {
+    fn drop(&mut self) {
+        // SAFETY: they were made with it and are not used again. What is answered can be told to nobody.
+        unsafe {
+            let _ = result::destroy_matmul_desc(self.operation);
+            for layout in [self.matrix, self.x, self.out] {
+                let _ = result::destroy_matrix_layout(layout);
+            }
+        }
+    }
+}

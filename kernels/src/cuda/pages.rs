@@ -1,0 +1,111 @@
+//! The page pool on a device.
+//!
+//! Called by the backend in `cuda`. `pages.cu` has the kernel and says how a page is laid out.
+
+use super::Cuda;
+use super::device::{Device, Memory};
+use super::rows::{Activations, Number};
+use crate::backend::{Error, KvFormat, PAGE_TOKENS, PageShape, PageSpan, PagedRows, Result};
+
+const THREADS: u32 = 256;
+
+/// Pages of bfloat16 keys and values.
+pub struct Pages<D: Device> {
+    memory: Memory<D>,
+    pub(super) shape: PageShape,
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct WritePages {
+    kv: u64,
+    pages: u64,
+    spans: u64,
+    tables: u64,
+    page_numbers: u64,
+    layer_offset: u64,
+    pitch: u32,
+    kv_heads: u32,
+    head_dim: u32,
+    unused: u32,
+}
+
+/// Numbers of a page.
+pub(super) const fn page_numbers(shape: PageShape) -> usize {
+    shape.layers * layer_numbers(shape)
+}
+
+const fn layer_numbers(shape: PageShape) -> usize {
+    2 * shape.kv_heads * PAGE_TOKENS * shape.head_dim
+}
+
+/// Where a kernel finds one layer of the pages: their address, the numbers of a page, the layer's first number in it.
+pub(super) struct Layer {
+    pub(super) pages: u64,
+    pub(super) page_numbers: u64,
+    pub(super) offset: u64,
+}
+
+impl<D: Device> Pages<D> {
+    pub(super) fn new(device: &D, shape: PageShape, formats: &[KvFormat]) -> Result<Self> {
+        if let Some(format) = formats.iter().find(|&&format| format != KvFormat::Bf16) {
+            return Err(Error::Unavailable { wanted: format!("{format:?} pages"), available: "Bf16".into() });
+        }
+        let bytes = shape.pages * page_numbers(shape) * Number::Bf16.bytes();
+        Ok(Self { memory: Memory::new(device, bytes, "the page pool")?, shape })
+    }
+
+    pub(super) fn layer(&self, layer: usize) -> Layer {
+        assert!(layer < self.shape.layers, "the pages have no layer {layer}");
+        Layer {
+            pages: self.memory.address(),
+            page_numbers: page_numbers(self.shape) as u64,
+            offset: (layer * layer_numbers(self.shape)) as u64,
+        }
+    }
+
+    /// Refuses what would be read or written outside the pages.
+    pub(super) fn check(&self, rows: PagedRows<'_>) {
+        assert_eq!(rows.format, KvFormat::Bf16, "the pages hold bfloat16");
+        assert!(rows.tables.iter().all(|&page| (page as usize) < self.shape.pages), "a page is not there");
+        let end = |span: &PageSpan| span.first as usize + (span.tokens as usize).div_ceil(PAGE_TOKENS);
+        assert!(rows.spans.iter().all(|span| end(span) <= rows.tables.len()), "a span reaches beyond the tables");
+    }
+}
+
+/// Spans as kernels read them: first entry and positions of each.
+pub(super) fn flat(spans: &[PageSpan]) -> Vec<u32> {
+    spans.iter().flat_map(|span| [span.first, span.tokens]).collect()
+}
+
+impl<D: Device> Cuda<D> {
+    pub(super) fn write_rows(
+        &self,
+        kv: &Activations<D>,
+        kv_column: usize,
+        rows: PagedRows<'_>,
+        layer: usize,
+        pages: &mut Pages<D>,
+    ) {
+        pages.check(rows);
+        let PageShape { kv_heads, head_dim, .. } = pages.shape;
+        assert!(kv_column + 2 * kv_heads * head_dim <= kv.width, "a row holds keys and values of all heads");
+        assert!(kv_column.is_multiple_of(8) && head_dim.is_multiple_of(8), "heads are multiples of 8 wide");
+        assert!(rows.spans.iter().all(|span| span.tokens > 0), "a row is written to one of its positions");
+        let [spans, tables] = self.lists([&flat(rows.spans), rows.tables]);
+        let Layer { pages, page_numbers, offset } = pages.layer(layer);
+        let params = WritePages {
+            kv: kv.rows(0, rows.spans.len(), Number::Bf16) + (kv_column * Number::Bf16.bytes()) as u64,
+            pages,
+            spans,
+            tables,
+            page_numbers,
+            layer_offset: offset,
+            pitch: kv.pitch as u32,
+            kv_heads: kv_heads as u32,
+            head_dim: head_dim as u32,
+            unused: 0,
+        };
+        self.launch("write_pages", [rows.spans.len() as u32, 1, 1], (THREADS, 0), &params);
+    }
+}

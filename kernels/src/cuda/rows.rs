@@ -1,0 +1,310 @@
+//! Rows of activations on a device, and the ops that take them one by one.
+//!
+//! Called by the backend in `cuda`. `rows.cu` has the kernels. Rows of operands are bfloat16, sums are float32; rows are a
+//! multiple of 32 numbers apart, and between their width and that they are zero.
+
+use half::bf16;
+
+use super::Cuda;
+use super::device::{Device, Memory};
+use crate::backend::{AttentionShape, Result};
+
+/// Numbers at whose multiples rows begin: what the products take at once.
+pub(super) const PITCH: usize = 32;
+/// Threads of the kernels in `rows.cu`.
+const THREADS: u32 = 256;
+/// Widest row that a block of `rows.cu` keeps in registers.
+const MOST_WIDTH: usize = 8192;
+
+/// What rows hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Number {
+    /// Operands of products and attention.
+    Bf16,
+    /// The residual stream, logits.
+    F32,
+}
+
+impl Number {
+    pub(super) const fn bytes(self) -> usize {
+        match self {
+            Self::Bf16 => 2,
+            Self::F32 => 4,
+        }
+    }
+}
+
+/// Rows of activations.
+pub struct Activations<D: Device> {
+    memory: Memory<D>,
+    rows: usize,
+    pub(super) width: usize,
+    pub(super) pitch: usize,
+    pub(super) number: Number,
+}
+
+/// Norm weights as factors, `1 + w`, in float32.
+pub struct Gain<D: Device> {
+    pub(super) memory: Memory<D>,
+    pub(super) width: usize,
+}
+
+/// `[cos.., sin..]` of each position, in float32.
+pub struct RopeTable<D: Device> {
+    pub(super) memory: Memory<D>,
+    pub(super) head_dim: usize,
+}
+
+impl<D: Device> Activations<D> {
+    pub(super) fn new(device: &D, rows: usize, width: usize, number: Number) -> Result<Self> {
+        let pitch = width.next_multiple_of(PITCH);
+        let memory = Memory::new(device, rows * pitch * number.bytes(), "activations")?;
+        Ok(Self { memory, rows, width, pitch, number })
+    }
+
+    /// Address of the first of `count` rows from `row` on, which hold `number`s.
+    pub(super) fn rows(&self, row: usize, count: usize, number: Number) -> u64 {
+        assert_eq!(self.number, number, "rows of {number:?} are wanted");
+        assert!(row + count <= self.rows, "{row} + {count} rows are wanted of {}", self.rows);
+        self.memory.at(row * self.row_bytes(), count * self.row_bytes())
+    }
+
+    pub(super) const fn row_bytes(&self) -> usize {
+        self.pitch * self.number.bytes()
+    }
+
+    pub(super) fn upload(&mut self, device: &D, values: &[f32]) {
+        let rows = values.len() / self.width;
+        let mut bytes = vec![0_u8; rows * self.row_bytes()];
+        for (row, values) in bytes.chunks_exact_mut(self.row_bytes()).zip(values.chunks_exact(self.width)) {
+            write_row(values, self.number, row);
+        }
+        device.write(&bytes, self.rows(0, rows, self.number));
+    }
+
+    pub(super) fn download(&self, device: &D, rows: usize) -> Vec<f32> {
+        let mut bytes = vec![0_u8; rows * self.row_bytes()];
+        device.read(self.rows(0, rows, self.number), &mut bytes);
+        let mut values = Vec::with_capacity(rows * self.width);
+        for row in bytes.chunks_exact(self.row_bytes()) {
+            let row = &row[..self.width * self.number.bytes()];
+            match self.number {
+                Number::Bf16 => values.extend(row.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32())),
+                Number::F32 => values.extend(row.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b))),
+            }
+        }
+        values
+    }
+}
+
+/// Numbers as a device stores them; `bytes` may be longer.
+pub(super) fn write_row(values: &[f32], number: Number, bytes: &mut [u8]) {
+    match number {
+        Number::Bf16 => {
+            for (out, value) in bytes.as_chunks_mut().0.iter_mut().zip(values) {
+                *out = bf16::from_f32(*value).to_le_bytes();
+            }
+        }
+        Number::F32 => {
+            for (out, value) in bytes.as_chunks_mut().0.iter_mut().zip(values) {
+                *out = value.to_le_bytes();
+            }
+        }
+    }
+}
+
+/// Parameters of the kernel `embed`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Embed {
+    table: u64,
+    ids: u64,
+    out: u64,
+    table_pitch: u32,
+    out_pitch: u32,
+    width: u32,
+    scale: f32,
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Gather {
+    from: u64,
+    rows: u64,
+    out: u64,
+    /// In units of 16 bytes.
+    pitch: u32,
+    unused: u32,
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct RmsNorm {
+    x: u64,
+    gain: u64,
+    out: u64,
+    x_pitch: u32,
+    out_pitch: u32,
+    width: u32,
+    eps: f32,
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct SandwichParams {
+    residual: u64,
+    y: u64,
+    x: u64,
+    post: u64,
+    pre: u64,
+    residual_pitch: u32,
+    y_pitch: u32,
+    x_pitch: u32,
+    width: u32,
+    eps: f32,
+    unused: u32,
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Rope {
+    rows: u64,
+    positions: u64,
+    table: u64,
+    pitch: u32,
+    heads: u32,
+    head_dim: u32,
+    unused: u32,
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Geglu {
+    gate_up: u64,
+    out: u64,
+    in_pitch: u32,
+    out_pitch: u32,
+    width: u32,
+    unused: u32,
+}
+
+/// Bytes of shared memory for the sums of the warps, twice.
+const NORM_ROOM: usize = 2 * (THREADS as usize / 32) * 4;
+
+impl<D: Device> Cuda<D> {
+    pub(super) fn embed_rows(&self, table: &super::Matrix<D>, ids: &[u32], scale: f32, out: &mut Activations<D>) {
+        assert!(ids.iter().all(|&id| (id as usize) < table.rows), "an id has no row in the table");
+        let [ids_at] = self.lists([ids]);
+        let params = Embed {
+            table: table.address(),
+            ids: ids_at,
+            out: out.rows(0, ids.len(), Number::F32),
+            table_pitch: table.pitch as u32,
+            out_pitch: out.pitch as u32,
+            width: out.width as u32,
+            scale,
+        };
+        self.launch("embed", [ids.len() as u32, 1, 1], (THREADS, 0), &params);
+    }
+
+    pub(super) fn gather_rows(&self, from: &Activations<D>, rows: &[u32], out: &mut Activations<D>) {
+        assert_eq!(from.width, out.width, "rows keep their width");
+        assert!(rows.iter().all(|&row| (row as usize) < from.rows), "a row is not there");
+        let [rows_at] = self.lists([rows]);
+        let params = Gather {
+            from: from.rows(0, 0, out.number),
+            rows: rows_at,
+            out: out.rows(0, rows.len(), out.number),
+            pitch: (out.row_bytes() / 16) as u32,
+            unused: 0,
+        };
+        self.launch("gather", [rows.len() as u32, 1, 1], (THREADS, 0), &params);
+    }
+
+    pub(super) fn norm_rows(
+        &self,
+        x: &Activations<D>,
+        gain: &Gain<D>,
+        eps: f32,
+        rows: usize,
+        out: &mut Activations<D>,
+    ) {
+        assert!(x.width == gain.width && out.width == gain.width && x.width <= MOST_WIDTH, "norms keep the width");
+        let params = RmsNorm {
+            x: x.rows(0, rows, Number::F32),
+            gain: gain.memory.address(),
+            out: out.rows(0, rows, Number::Bf16),
+            x_pitch: x.pitch as u32,
+            out_pitch: out.pitch as u32,
+            width: x.width as u32,
+            eps,
+        };
+        self.launch("rms_norm", [rows as u32, 1, 1], (THREADS, NORM_ROOM), &params);
+    }
+
+    pub(super) fn sandwich_rows(
+        &self,
+        residual: &mut Activations<D>,
+        y: &Activations<D>,
+        gains: crate::Sandwich<'_, Gain<D>>,
+        rows: usize,
+        x: &mut Activations<D>,
+    ) {
+        let width = residual.width;
+        let widths = [y.width, x.width, gains.post.width, gains.pre.width];
+        assert!(widths == [width; 4] && width <= MOST_WIDTH, "seams keep the width");
+        let params = SandwichParams {
+            residual: residual.rows(0, rows, Number::F32),
+            y: y.rows(0, rows, Number::Bf16),
+            x: x.rows(0, rows, Number::Bf16),
+            post: gains.post.memory.address(),
+            pre: gains.pre.memory.address(),
+            residual_pitch: residual.pitch as u32,
+            y_pitch: y.pitch as u32,
+            x_pitch: x.pitch as u32,
+            width: width as u32,
+            eps: gains.eps,
+            unused: 0,
+        };
+        self.launch("sandwich", [rows as u32, 1, 1], (THREADS, NORM_ROOM), &params);
+    }
+
+    pub(super) fn rope_rows(
+        &self,
+        qkv: &mut Activations<D>,
+        positions: &[u32],
+        shape: &AttentionShape,
+        table: &RopeTable<D>,
+    ) {
+        let (heads, head_dim) = (shape.heads + shape.kv_heads, table.head_dim);
+        assert!(heads * head_dim <= qkv.width, "a row holds all heads");
+        let most = table.memory.bytes() / (4 * head_dim);
+        assert!(positions.iter().all(|&position| (position as usize) < most), "a position has no angles");
+        let [positions_at] = self.lists([positions]);
+        let params = Rope {
+            rows: qkv.rows(0, positions.len(), Number::Bf16),
+            positions: positions_at,
+            table: table.memory.address(),
+            pitch: qkv.pitch as u32,
+            heads: heads as u32,
+            head_dim: head_dim as u32,
+            unused: 0,
+        };
+        self.launch("rope", [positions.len() as u32, 1, 1], (THREADS, 0), &params);
+    }
+
+    pub(super) fn geglu_rows(&self, gate_up: &Activations<D>, rows: usize, out: &mut Activations<D>) {
+        let width = out.width;
+        assert!(gate_up.width == 2 * width && width.is_multiple_of(8), "gate and up are multiples of 8 wide");
+        let params = Geglu {
+            gate_up: gate_up.rows(0, rows, Number::Bf16),
+            out: out.rows(0, rows, Number::Bf16),
+            in_pitch: gate_up.pitch as u32,
+            out_pitch: out.pitch as u32,
+            width: width as u32,
+            unused: 0,
+        };
+        let blocks = (width / 8).div_ceil(THREADS as usize) as u32;
+        self.launch("geglu", [rows as u32, blocks, 1], (THREADS, 0), &params);
+    }
+}

@@ -1,0 +1,103 @@
+//! A device that is the processor: kernels compiled by g++ with the shim of `kernels/cu/shim`, run thread by thread.
+//!
+//! Made by tests, so that no kernel is written that was never run. Slow.
+
+#![allow(unsafe_code)]
+
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::device::{Device, LargeProduct, Launch};
+use crate::backend::{Error, Result};
+use crate::math::{bf16_bits, bf16_value};
+
+/// The processor in a GPU's place.
+#[derive(Debug, Clone)]
+pub struct Shim {
+    /// Seeds the order in which threads run; another one for each launch.
+    schedule: Arc<AtomicU64>,
+}
+
+// SAFETY: these are the functions of shim.cc, with its types.
+unsafe extern "C" {
+    fn shim_launch(
+        name: *const c_char,
+        grid: *const u32,
+        threads: u32,
+        shared_bytes: usize,
+        params: *const c_void,
+        params_bytes: usize,
+        seed: u64,
+    ) -> c_int;
+    fn shim_allocate(bytes: usize) -> *mut c_void;
+    fn shim_free(memory: *mut c_void);
+}
+
+impl Shim {
+    /// A device whose threads run in orders that follow from `schedule`.
+    pub fn new(schedule: u64) -> Self {
+        Self { schedule: Arc::new(AtomicU64::new(schedule)) }
+    }
+}
+
+impl Device for Shim {
+    fn describe(&self) -> String {
+        "cuda kernels on the processor".into()
+    }
+
+    fn allocate(&self, bytes: usize, purpose: &'static str) -> Result<u64> {
+        // SAFETY: any size may be asked for.
+        let memory = unsafe { shim_allocate(bytes) };
+        if memory.is_null() { Err(Error::OutOfMemory { bytes, purpose }) } else { Ok(memory as u64) }
+    }
+
+    fn free(&self, address: u64) {
+        // SAFETY: the address comes from `allocate`, once.
+        unsafe { shim_free(address as *mut c_void) }
+    }
+
+    fn write(&self, bytes: &[u8], address: u64) {
+        // SAFETY: callers name memory of `allocate` that is at least as long, and launches are over when they return.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), address as *mut u8, bytes.len()) }
+    }
+
+    fn read(&self, address: u64, bytes: &mut [u8]) {
+        // SAFETY: as in `write`.
+        unsafe { std::ptr::copy_nonoverlapping(address as *const u8, bytes.as_mut_ptr(), bytes.len()) }
+    }
+
+    fn launch(&self, launch: &Launch) {
+        let name = CString::new(launch.kernel).expect("names of kernels have no zeros");
+        let seed = self.schedule.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
+        let Launch { grid, threads, shared_bytes, params, params_bytes, .. } = *launch;
+        // SAFETY: the parameters are a struct of that size (which the shim compares), and the addresses in it were checked
+        // against the memory they lie in by whoever built it.
+        let outcome =
+            unsafe { shim_launch(name.as_ptr(), grid.as_ptr(), threads, shared_bytes, params, params_bytes, seed) };
+        assert_eq!(outcome, 0, "{launch:?} does not fit the kernel (1: no such kernel, 2: parameters, 3: threads)");
+    }
+
+    fn product(&self, product: &LargeProduct) {
+        let LargeProduct { rows, outputs, depth, x_pitch, matrix_pitch, out_pitch, .. } = *product;
+        let number = |address: u64, index: usize| {
+            // SAFETY: rows and matrix are as large as the product says.
+            bf16_value(unsafe { *(address as *const u16).add(index) })
+        };
+        for row in 0..rows {
+            for output in 0..outputs {
+                let pairs = (0..depth).map(|k| (row * x_pitch + k, output * matrix_pitch + k));
+                let sum: f32 = pairs.map(|(x, w)| number(product.x, x) * number(product.matrix, w)).sum();
+                let index = row * out_pitch + output;
+                // SAFETY: the result is as large as the product says.
+                unsafe {
+                    if product.wide {
+                        *(product.out as *mut f32).add(index) = sum;
+                    } else {
+                        *(product.out as *mut u16).add(index) = bf16_bits(sum);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The table of cases on the processor, on every instruction set there is; and what only the processor does.
+#![allow(clippy::unwrap_used)]
+
+mod cases;
+
+use cases::{FORMATS, PRODUCTS, Runner, Slack, fill, matrix, numbers, spans, upload};
+use kernels::cpu::{Cpu, Isa, Level};
+use kernels::reference::{Reference, Rounding};
+use kernels::{AttentionShape, Backend, LinearRows, PageShape, PagedRows, Precision, Scheme, Segment, WeightFormat};
+
+/// A backend, and the reference that rounds where it rounds.
+fn backends(precision: Precision) -> Vec<(Cpu, Reference)> {
+    let dots = |isa: Isa| precision == Precision::Bf16 && isa.level() == Level::Avx512Bf16;
+    let rounding = |isa| if dots(isa) { Rounding::Operands } else { Rounding::Storage };
+    let pairs = Isa::all().flat_map(|isa| [(isa, 1), (isa, 2)]);
+    pairs.map(|(isa, threads)| (Cpu::new(isa, threads), Reference { rounding: rounding(isa) })).collect()
+}
+
+/// Runs a case on every backend. A rounding to bfloat16 may fall either way when its float32 input differs in the last
+/// bit, so ops that round inside allow themselves that much. Measured for all numbers together: 3e-6 at most; rounding
+/// anywhere else than the reference gives 1e-4.
+fn on_each(precisions: &[Precision], case: impl Fn(&Runner<'_, Cpu>)) {
+    for &precision in precisions {
+        for (backend, reference) in backends(precision) {
+            let (label, slack) = (backend.describe(), Slack { largest: 0.0, root_mean_square: 1e-5 });
+            let label = format!("{precision:?}, {label}");
+            case(&Runner { backend: &backend, reference: &reference, precision, label, head_multiple: 1, slack });
+        }
+    }
+}
+
+const BOTH: [Precision; 2] = [Precision::F32, Precision::Bf16];
+
+#[test]
+fn linear_and_logits_follow_the_reference() {
+    on_each(&BOTH, cases::linear_and_logits_follow_the_reference);
+}
+
+#[test]
+fn linear_reads_rows_from_an_offset_and_fused_parts_stand_side_by_side() {
+    on_each(&BOTH, cases::linear_reads_rows_from_an_offset_and_fused_parts_stand_side_by_side);
+}
+
+#[test]
+fn lookups_follow_the_reference_in_both_layouts() {
+    on_each(&BOTH, cases::lookups_follow_the_reference_in_both_layouts);
+}
+
+#[test]
+fn norms_and_seams_follow_the_reference() {
+    on_each(&BOTH, cases::norms_and_seams_follow_the_reference);
+}
+
+#[test]
+fn rotation_and_gated_activation_follow_the_reference() {
+    on_each(&BOTH, cases::rotation_and_gated_activation_follow_the_reference);
+}
+
+#[test]
+fn full_attention_follows_the_reference_on_ragged_segments() {
+    on_each(&BOTH, cases::full_attention_follows_the_reference_on_ragged_segments);
+}
+
+#[test]
+fn paged_attention_follows_the_reference_and_reads_only_what_it_may() {
+    for (format, precision) in FORMATS {
+        on_each(&[precision], |run| {
+            cases::paged_attention_follows_the_reference_and_reads_only_what_it_may(run, format);
+        });
+    }
+}
+
+#[test]
+fn sampling_gives_exactly_the_defined_ids() {
+    on_each(&[Precision::F32], |run| cases::sampling_gives_exactly_the_defined_ids(run.backend));
+}
+
+#[test]
+fn scores_follow_the_reference_with_ranks_and_ties() {
+    on_each(&[Precision::F32], |run| cases::scores_follow_the_reference_with_ranks_and_ties(run.backend));
+}
+
+#[test]
+fn products_with_integers_are_those_of_the_reference_to_the_last_bit() {
+    let reference = Reference { rounding: Rounding::Storage };
+    for (scheme, (rows, cols, outputs)) in
+        [Scheme::Int8, Scheme::Int4].into_iter().flat_map(|s| PRODUCTS.map(|o| (s, o)))
+    {
+        let mut x = numbers(1, rows * cols);
+        x[0] = -40.0;
+        let expected = integer_product(&reference, scheme, &x, (rows, cols, outputs));
+        for (cpu, _) in backends(Precision::F32) {
+            let actual = integer_product(&cpu, scheme, &x, (rows, cols, outputs));
+            assert_eq!(actual, expected, "{scheme:?}, {rows} x {cols} x {outputs}, {}", cpu.describe());
+        }
+    }
+}
+
+fn integer_product<B: Backend>(
+    backend: &B,
+    scheme: Scheme,
+    x: &[f32],
+    (rows, cols, outputs): (usize, usize, usize),
+) -> Vec<f32> {
+    let weights = matrix(backend, 2, (outputs, cols), WeightFormat::Quantized(scheme));
+    let mut out = backend.activations(rows, outputs).unwrap();
+    backend.linear(&upload(backend, x, cols), &weights, LinearRows::first(rows), &mut out);
+    backend.download(&out, rows)
+}
+
+/// The promise of [`Backend`], for products: bit for bit, whatever the batch and the number of threads.
+#[test]
+fn a_row_alone_equals_the_row_in_any_batch_on_any_number_of_threads() {
+    let quantized = [Scheme::Int8, Scheme::Int4].map(WeightFormat::Quantized);
+    for format in [WeightFormat::F32, WeightFormat::Bf16].into_iter().chain(quantized) {
+        for isa in Isa::all() {
+            let run = |threads: usize, rows: std::ops::Range<usize>| {
+                let cpu = Cpu::new(isa, threads);
+                let (cols, outputs) = (160, 200);
+                let x = numbers(20, 500 * cols);
+                let weights = matrix(&cpu, 21, (outputs, cols), format);
+                let mut out = cpu.activations(rows.len(), outputs).unwrap();
+                let x = upload(&cpu, &x[rows.start * cols..rows.end * cols], cols);
+                cpu.linear(&x, &weights, LinearRows::first(rows.len()), &mut out);
+                cpu.download(&out, rows.len())
+            };
+            let all = run(1, 0..500);
+            let cuts = [(2, 0..500), (5, 0..499), (16, 0..40), (1, 17..18), (2, 17..18), (3, 100..132), (2, 3..9)];
+            for (threads, rows) in cuts {
+                let expected = &all[rows.start * 200..rows.end * 200];
+                assert_eq!(run(threads, rows.clone()), expected, "{format:?} {isa:?} {threads} {rows:?}");
+            }
+        }
+    }
+}
+
+/// The same for attention: a segment alone and among others, a row of pages alone and among others.
+#[test]
+fn full_attention_of_one_sequence_does_not_depend_on_others_or_on_threads() {
+    let shape =
+        AttentionShape { heads: 6, kv_heads: 3, head_dim: 16, scale: 0.3, softcap: Some(9.0), window: Some(20) };
+    let (width, lens) = (shape.query_width() + 2 * shape.kv_width(), [3_u32, 70, 1, 40]);
+    for precision in [Precision::F32, Precision::Bf16] {
+        for (isa, threads) in Isa::all().flat_map(|isa| [1, 2, 5, 16].map(|threads| (isa, threads))) {
+            let full = |cpu: &Cpu, lens: &[u32], qkv: &[f32]| {
+                let start = |i: usize| lens[..i].iter().sum();
+                let segments: Vec<_> = (0..lens.len()).map(|i| Segment { start: start(i), len: lens[i] }).collect();
+                let rows = qkv.len() / width;
+                let mut out = cpu.activations(rows, shape.query_width()).unwrap();
+                cpu.attend_full(&upload(cpu, qkv, width), &segments, &shape, precision, &mut out);
+                cpu.download(&out, rows)
+            };
+            let (alone, many) = (Cpu::new(isa, 1), Cpu::new(isa, threads));
+            let qkv = numbers(30, lens.iter().sum::<u32>() as usize * width);
+            let together = full(&many, &lens, &qkv);
+            let mut row = 0;
+            for len in lens {
+                let rows = row..row + len as usize;
+                let own = full(&alone, &[len], &qkv[rows.start * width..rows.end * width]);
+                let among = &together[rows.start * shape.query_width()..rows.end * shape.query_width()];
+                assert_eq!(own, among, "full, {isa:?}, {threads} threads, {len} positions");
+                row = rows.end;
+            }
+        }
+    }
+}
+
+#[test]
+fn paged_attention_of_one_row_does_not_depend_on_others_or_on_threads() {
+    let shape =
+        AttentionShape { heads: 6, kv_heads: 3, head_dim: 16, scale: 0.3, softcap: Some(9.0), window: Some(20) };
+    let lens = [3_u32, 70, 1, 40];
+    for (format, precision) in FORMATS {
+        for (isa, threads) in Isa::all().flat_map(|isa| [1, 2, 5, 16].map(|threads| (isa, threads))) {
+            let (alone, many) = (Cpu::new(isa, 1), Cpu::new(isa, threads));
+            let (spans, tables) = spans(&lens, 12, format);
+            let pool = PageShape { pages: 12, layers: 2, kv_heads: shape.kv_heads, head_dim: shape.head_dim };
+            let kv = numbers(31, lens.iter().sum::<u32>() as usize * 2 * shape.kv_width());
+            let q = numbers(32, lens.len() * shape.query_width());
+            let paged = |cpu: &Cpu, rows: std::ops::Range<usize>| {
+                let all = PagedRows { spans: &spans, tables: &tables, format };
+                let pages = fill(cpu, (pool, precision), all, &kv);
+                let mut out = cpu.activations(rows.len(), shape.query_width()).unwrap();
+                let paged = PagedRows { spans: &spans[rows.clone()], ..all };
+                let q = &q[rows.start * shape.query_width()..rows.end * shape.query_width()];
+                cpu.attend_paged(&upload(cpu, q, shape.query_width()), paged, &shape, 1, &pages, &mut out);
+                cpu.download(&out, rows.len())
+            };
+            let together = paged(&many, 0..lens.len());
+            for (row, among) in together.chunks(shape.query_width()).enumerate() {
+                assert_eq!(paged(&alone, row..row + 1), among, "{format:?}, {isa:?}, {threads} threads, row {row}");
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Runs what is to be proved on a GPU, and reports it: a short table at the end, report.json beside the binaries.
+#
+#     scripts/gpu-check.sh pack FOLDER    builds the binaries into FOLDER; needs Rust and nvcc (scripts/cuda-toolchain.sh)
+#     scripts/gpu-check.sh run FOLDER     runs them; needs a GPU with its driver, cuBLASLt on LD_LIBRARY_PATH, and this repository
+#
+# A folder that was packed elsewhere may be carried here: `run` needs neither network nor Rust.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+pack() {
+    mkdir -p "$1"
+    cd "$root"
+    for package in kernels model; do
+        cargo test --release --package "$package" --features "$package/cuda" --test cuda --no-run --message-format=json |
+            python3 -c 'import json, sys
+for line in map(json.loads, sys.stdin):
+    if line.get("executable") and line["target"]["name"] == "cuda":
+        print(line["executable"])' |
+            while read -r binary; do
+                cp "$binary" "$1/$package-cuda"
+                strip "$1/$package-cuda"
+            done
+    done
+    # Tests look for their files where they were built.
+    printf '%s\n' "$root" >"$1/built-in"
+    ls -l "$1"
+}
+
+run() {
+    local folder built report=() failed=0
+    folder=$(cd "$1" && pwd)
+    built=$(cat "$folder/built-in")
+    if [ "$built" != "$root" ] && [ ! -e "$built" ]; then
+        mkdir -p "$(dirname "$built")"
+        ln -s "$root" "$built"
+    fi
+    if ! nvidia-smi --query-gpu=name,driver_version --format=csv,noheader; then
+        echo "gpu-check.sh: there is no NVIDIA GPU here" >&2
+        exit 1
+    fi
+    local device
+    device=$(nvidia-smi --query-gpu=name --format=csv,noheader | head -n 1)
+    step() {
+        local name=$1 start=$SECONDS outcome=passed
+        shift
+        printf '\n== %s\n' "$name"
+        "$@" || { outcome=failed && failed=1; }
+        report+=("$name|$outcome|$((SECONDS - start))")
+    }
+    step "kernels against the reference" "$folder/kernels-cuda" gpu:: --test-threads=1
+    step "fixtures and demo" "$folder/model-cuda" gpu:: --test-threads=1 --nocapture
+    if command -v compute-sanitizer >/dev/null; then
+        for tool in memcheck racecheck; do
+            step "compute-sanitizer $tool" compute-sanitizer --tool "$tool" --error-exitcode 1 \
+                "$folder/kernels-cuda" gpu:: --test-threads=1
+        done
+    else
+        report+=("compute-sanitizer|not run: it is not installed|0")
+    fi
+    printf '\n%-40s %-36s %s\n' step outcome seconds
+    printf '%s\n' "${report[@]}" | while IFS='|' read -r name outcome seconds; do
+        printf '%-40s %-36s %s\n' "$name" "$outcome" "$seconds"
+    done
+    printf '%s\n' "${report[@]}" | DEVICE=$device python3 -c 'import datetime, json, os, sys
+steps = [dict(zip(("step", "outcome", "seconds"), line.rstrip("\n").split("|"))) for line in sys.stdin]
+date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+print(json.dumps({"device": os.environ["DEVICE"], "date": date, "steps": steps}, indent=1))' >"$folder/report.json"
+    return "$failed"
+}
+
+if [ $# -eq 2 ] && { [ "$1" = pack ] || [ "$1" = run ]; }; then
+    "$1" "$2"
+else
+    sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+    exit 2
+fi
