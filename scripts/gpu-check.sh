@@ -9,7 +9,9 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 pack() {
+    local folder
     mkdir -p "$1"
+    folder=$(cd "$1" && pwd)
     cd "$root"
     for package in kernels model; do
         cargo test --release --package "$package" --features "$package/cuda" --test cuda --no-run --message-format=json |
@@ -18,13 +20,13 @@ for line in map(json.loads, sys.stdin):
     if line.get("executable") and line["target"]["name"] == "cuda":
         print(line["executable"])' |
             while read -r binary; do
-                cp "$binary" "$1/$package-cuda"
-                strip "$1/$package-cuda"
+                cp "$binary" "$folder/$package-cuda"
+                strip "$folder/$package-cuda"
             done
     done
     # Tests look for their files where they were built.
-    printf '%s\n' "$root" >"$1/built-in"
-    ls -l "$1"
+    printf '%s\n' "$root" >"$folder/built-in"
+    ls -l "$folder"
 }
 
 run() {

@@ -1,7 +1,7 @@
 //! Numbers in, numbers out: the closed set of ops an encoder-decoder needs.
 //!
-//! Each op is a method of [`Backend`]. [`reference`] implements it slowly and obviously, [`cpu`] and [`cuda`] fast; one table of cases
-//! (`tests/cases.rs`) holds every implementation to the reference. Nothing here knows a layer, a request
+//! Each op is a method of [`Backend`]. [`reference`] implements it slowly and obviously, [`cpu`] and [`cuda`] fast; one
+//! table of cases (`tests/cases`) holds every implementation to the reference. Nothing here knows a layer, a request
 //! or a checkpoint format.
 
 pub mod backend;

@@ -71,8 +71,8 @@ impl<D: Device> Cuda<D> {
     }
 }
 
-/// Of each block of queries: its segment's first row and length, and its first query's position there. Those that begin
-/// furthest into the longest segments come first: they take longest under no window, and none is waited for in the end.
+/// Of each block of queries: its segment's first row and length, and its first query's position there. Those of the
+/// longest segments, which take longest, come first: none of them is waited for in the end.
 fn tiles(segments: &[Segment]) -> Vec<u32> {
     let starts = |segment: &Segment| (0..segment.len).step_by(QUERIES as usize);
     let mut longest_first: Vec<&Segment> = segments.iter().collect();

@@ -1,6 +1,6 @@
 //! Every op in its slow, obvious form: scalar float32, textbook order.
 //!
-//! The measure of all other backends (`tests/cases.rs`), and a backend in its own right, so that a whole model
+//! The measure of all other backends (`tests/cases`), and a backend in its own right, so that a whole model
 //! can be run on it. Formulas follow Hugging Face transformers 5.17, `modeling_t5gemma.py`, eager attention.
 
 mod attention;
