@@ -9,21 +9,26 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 pack() {
-    local folder
+    local folder pair
     mkdir -p "$1"
     folder=$(cd "$1" && pwd)
     cd "$root"
-    for package in kernels model; do
-        cargo test --release --package "$package" --features "$package/cuda" --test cuda --no-run --message-format=json |
-            python3 -c 'import json, sys
+    local package test
+    for pair in kernels/cuda model/cuda server/steps; do
+        package=${pair%/*} test=${pair#*/}
+        cargo test --release --package "$package" --features "$package/cuda" --test "$test" --no-run --message-format=json |
+            TEST=$test python3 -c 'import json, os, sys
 for line in map(json.loads, sys.stdin):
-    if line.get("executable") and line["target"]["name"] == "cuda":
+    if line.get("executable") and line["target"]["name"] == os.environ["TEST"]:
         print(line["executable"])' |
             while read -r binary; do
-                cp "$binary" "$folder/$package-cuda"
-                strip "$folder/$package-cuda"
+                cp "$binary" "$folder/$package-$test"
+                strip "$folder/$package-$test"
             done
     done
+    cargo build --release --package server --features cuda
+    cp "${CARGO_TARGET_DIR:-target}/release/server" "$folder/server"
+    strip "$folder/server"
     # Tests look for their files where they were built.
     printf '%s\n' "$root" >"$folder/built-in"
     ls -l "$folder"
@@ -52,6 +57,9 @@ run() {
     }
     step "kernels against the reference" "$folder/kernels-cuda" gpu:: --test-threads=1
     step "fixtures and demo" "$folder/model-cuda" gpu:: --test-threads=1 --nocapture
+    step "tokens in a batch as alone" "$folder/server-steps" on_a_gpu --test-threads=1
+    step "the demo's answer" "$folder/server" generate --device cuda "A small library to read configuration files."
+    step "bench" python3 "$root/scripts/gpu-bench.py" "$folder/server" "$folder/bench.json"
     if command -v compute-sanitizer >/dev/null; then
         for tool in memcheck racecheck; do
             step "compute-sanitizer $tool" compute-sanitizer --tool "$tool" --error-exitcode 1 \
@@ -64,10 +72,12 @@ run() {
     printf '%s\n' "${report[@]}" | while IFS='|' read -r name outcome seconds; do
         printf '%-40s %-36s %s\n' "$name" "$outcome" "$seconds"
     done
-    printf '%s\n' "${report[@]}" | DEVICE=$device python3 -c 'import datetime, json, os, sys
+    printf '%s\n' "${report[@]}" | DEVICE=$device BENCH=$folder/bench.json python3 -c 'import datetime, json, os, sys
 steps = [dict(zip(("step", "outcome", "seconds"), line.rstrip("\n").split("|"))) for line in sys.stdin]
 date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-print(json.dumps({"device": os.environ["DEVICE"], "date": date, "steps": steps}, indent=1))' >"$folder/report.json"
+bench = os.environ["BENCH"]
+measured = json.load(open(bench)) if os.path.exists(bench) else None
+print(json.dumps({"device": os.environ["DEVICE"], "date": date, "steps": steps, "bench": measured}, indent=1))' >"$folder/report.json"
     return "$failed"
 }
 

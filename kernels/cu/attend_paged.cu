@@ -2,7 +2,8 @@
 //
 // A sequence is split at multiples of SPLIT positions, wherever it begins or ends to be seen: a part's result depends on the
 // row alone. One block takes one part of one row for one K/V head, all of whose queries read each key and value once; a second
-// kernel adds the parts up in order. Launched by kernels/src/cuda/attend_paged.rs.
+// kernel adds the parts up in order. Blocks that read the same part for different rows run beside each other: rows that share a
+// source read it from memory once, and from the cache for the others. Launched by kernels/src/cuda/attend_paged.rs.
 #include "device.cuh"
 
 constexpr uint32_t THREADS = 256;
@@ -51,9 +52,9 @@ DEVICE void attend_part(const AttendPaged& p) {
     constexpr uint32_t STRIDE = WARPS * AT_ONCE;
     SHARED(float, scores);                       // [HEADS][SPLIT]
     float* const sums = scores + HEADS * SPLIT;  // [WARPS][HEADS][8 * Lanes]
-    const uint32_t row = blockIdx.z, kv_head = blockIdx.y;
+    const uint32_t row = blockIdx.x, kv_head = blockIdx.y, part = blockIdx.z;
     const Seen all = seen(p, row);
-    const uint32_t first = greatest(blockIdx.x * SPLIT, all.first), end = least((blockIdx.x + 1) * SPLIT, all.end);
+    const uint32_t first = greatest(part * SPLIT, all.first), end = least((part + 1) * SPLIT, all.end);
     if (first >= end) return;
     const uint32_t* table = p.tables + p.spans[2 * row];
     const uint32_t column = 8 * (lane_id() % Lanes);
@@ -106,10 +107,10 @@ DEVICE void attend_part(const AttendPaged& p) {
                 sum += weight;
             }
             sum = warp_sum(sum);
-            float* part = p.parts + ((size_t(row) * p.heads + head + warp_id()) * p.most_parts + blockIdx.x) * (p.head_dim + 2);
+            float* sums_of_part = p.parts + ((size_t(row) * p.heads + head + warp_id()) * p.most_parts + part) * (p.head_dim + 2);
             if (lane_id() == 0) {
-                part[p.head_dim] = base;
-                part[p.head_dim + 1] = sum;
+                sums_of_part[p.head_dim] = base;
+                sums_of_part[p.head_dim + 1] = sum;
             }
         }
         __syncthreads();
@@ -155,7 +156,7 @@ DEVICE void attend_part(const AttendPaged& p) {
             float sum = 0.0f;
 #pragma unroll
             for (uint32_t warp = 0; warp < WARPS; warp++) sum += sums[(warp * HEADS + h) * 8 * Lanes + c];
-            p.parts[((size_t(row) * p.heads + head + h) * p.most_parts + blockIdx.x) * (p.head_dim + 2) + c] = sum;
+            p.parts[((size_t(row) * p.heads + head + h) * p.most_parts + part) * (p.head_dim + 2) + c] = sum;
         }
     }
 }

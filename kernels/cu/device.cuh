@@ -10,6 +10,9 @@
 #include <cuda_bf16.h>
 #define KERNEL(name, Params, threads) \
     extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Params p)
+// One whose blocks are so few that each may have all registers of its processor.
+#define LONE_KERNEL(name, Params, threads) \
+    extern "C" __global__ void __launch_bounds__(threads, 1) name(const __grid_constant__ Params p)
 #define SHARED(type, name)                                      \
     extern __shared__ __align__(128) unsigned char shared_bytes[]; \
     type* const name = reinterpret_cast<type*>(shared_bytes)
@@ -113,8 +116,55 @@ DEVICE void store(float* to, size_t index, const float (&values)[8]) {
     }
 }
 
+// The lower or upper two bytes of four, each in half a word.
+DEVICE uint32_t spread_pair(uint32_t four, int upper) {
+#ifdef __CUDACC__
+    return __byte_perm(four, 0, upper ? 0x4342 : 0x4140);
+#else
+    const uint32_t pair = upper ? four >> 16 : four & 0xffff;
+    return (pair & 0xff) | (pair >> 8) << 16;
+#endif
+}
+
+// a - b of pairs whose difference is exact.
+DEVICE uint32_t subtract_pairs(uint32_t a, uint32_t b) {
+#ifdef __CUDACC__
+    __nv_bfloat162 left, right;
+    memcpy(&left, &a, sizeof(left));
+    memcpy(&right, &b, sizeof(right));
+    const __nv_bfloat162 difference = __hsub2(left, right);
+    uint32_t bits;
+    memcpy(&bits, &difference, sizeof(bits));
+    return bits;
+#else
+    return pack(low(a) - low(b), high(a) - high(b));
+#endif
+}
+
+// a * b, rounded before anything is added.
+DEVICE float rounded_product(float a, float b) {
+#ifdef __CUDACC__
+    return __fmul_rn(a, b);
+#else
+    return a * b;
+#endif
+}
+
 DEVICE uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 DEVICE uint32_t greatest(uint32_t a, uint32_t b) { return a > b ? a : b; }
+
+// The order of ids that kernels/src/sampling.rs defines, as a number: the larger logit first, then the lower id. Zeros are equal
+// whatever their sign.
+DEVICE uint64_t rank_key(float value, uint32_t id) {
+    const uint32_t bits = to_bits(value + 0.0f);
+    const uint32_t ordered = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+    return uint64_t(ordered) << 32 | ~id;
+}
+
+// The key of what is not a number, where that has to be found: it comes before everything.
+constexpr uint64_t BROKEN = 0xffffffffffffffffu;
+
+DEVICE uint64_t rank_key_or_broken(float value, uint32_t id) { return value == value ? rank_key(value, id) : BROKEN; }
 
 // The functions of kernels/src/math.rs, operation by operation: sampling needs the same bits everywhere.
 DEVICE float fused(float a, float b, float c) { return fmaf(a, b, c); }

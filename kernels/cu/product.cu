@@ -3,8 +3,9 @@
 // Launched by kernels/src/cuda/product.rs; products of many rows go to the vendor's library.
 //
 // The matrix is the left operand of the tensor cores, 16 of its rows a block; the rows of x are the columns. Along k a lane
-// takes eight neighbours of a matrix row with one load, and the same eight of x: which of them are multiplied together is all
+// takes eight neighbours of a matrix row with one load (bytes are widened to bfloat16, exactly, and scaled in the end), and the same eight of x: which of them are multiplied together is all
 // that counts, not at which place of the tile. The eight warps take steps of 32 in turn and add up in the end, warp by warp.
+// Where there are more rows than a block takes, others take the rest.
 // So a number's order of additions depends on the matrix's width alone: not on the other rows, nor on how many there are.
 #include "device.cuh"
 
@@ -16,7 +17,7 @@ constexpr uint32_t TILE = 16;    // rows of the matrix in a block
 
 struct Product {
     const bf16* x;
-    const bf16* matrix;
+    const void* matrix;
     void* out;              // bfloat16, or float32 with `wide`
     uint32_t rows;          // of x
     uint32_t outputs;       // rows of the matrix
@@ -24,48 +25,78 @@ struct Product {
     uint32_t x_pitch, matrix_pitch, out_pitch;
     uint32_t wide;
     float cap;              // soft cap of what is written; 0 for none
+    const float* scales;    // of the matrix's rows, when they are bytes; or none
+    uint64_t* best;         // of logits: the best key of each TILE columns of a row, [rows][outputs / TILE, rounded up]; or none
 };
 
+// Eight neighbours of a matrix row as signed bytes, which are exact in bfloat16.
+struct alignas(8) EightBytes {
+    uint32_t fours[2];
+};
+
+DEVICE Eight to_eight(const Eight& eight) { return eight; }
+
+DEVICE Eight to_eight(const EightBytes& bytes) {
+    Eight eight;
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        // A byte q becomes q + 128: seven bits that complete the number 128, from which 128 or 256 is taken.
+        const uint32_t pair = spread_pair(bytes.fours[i / 2] ^ 0x80808080u, i % 2);
+        eight.pairs[i] = subtract_pairs((pair & 0x007f007fu) | 0x43004300u, 0x43804380u - (pair & 0x00800080u));
+    }
+    return eight;
+}
+
+template <class Stored>
+DEVICE const Stored* matrix_row(const Product& p, uint32_t row) {
+    return static_cast<const Stored*>(p.matrix) + size_t(row) * (p.matrix_pitch / 8);
+}
+
+template <class Stored>
 struct Operand {
-    Eight low, high;  // matrix rows g and g + 8
+    Stored low, high;  // matrix rows g and g + 8
 };
 
 // Columns of x in eights.
-template <uint32_t Eights>
+template <uint32_t Eights, class Stored>
 DEVICE void product(const Product& p) {
     SHARED(float, partial);  // [WARPS][TILE][8 * Eights]
+    constexpr uint32_t COLUMNS = 8 * Eights;
     const uint32_t g = lane_id() / 4, t = lane_id() % 4;
     const uint32_t output = blockIdx.x * TILE + g;
-    const bf16* low = p.matrix + size_t(least(output, p.outputs - 1)) * p.matrix_pitch + 8 * t;
-    const bf16* high = p.matrix + size_t(least(output + 8, p.outputs - 1)) * p.matrix_pitch + 8 * t;
+    const uint32_t first_row = blockIdx.y * COLUMNS;  // of x
+    const uint32_t rows = least(p.rows - first_row, COLUMNS);
+    const bf16* x = p.x + size_t(first_row) * p.x_pitch;
+    const Stored* low = matrix_row<Stored>(p, least(output, p.outputs - 1)) + t;
+    const Stored* high = matrix_row<Stored>(p, least(output + 8, p.outputs - 1)) + t;
     float sums[Eights][4] = {};
     for (uint32_t first = warp_id() * STEP; first < p.depth; first += AHEAD * WARPS * STEP) {
-        Operand left[AHEAD] = {};
+        Operand<Stored> left[AHEAD] = {};
 #pragma unroll
         for (uint32_t i = 0; i < AHEAD; i++) {
             const uint32_t k = first + i * WARPS * STEP;
-            if (k < p.depth) left[i] = Operand{load(low, k), load(high, k)};
+            if (k < p.depth) left[i] = {low[k / 8], high[k / 8]};
         }
 #pragma unroll
         for (uint32_t i = 0; i < AHEAD; i++) {
             const uint32_t k = first + i * WARPS * STEP;
             if (k >= p.depth) break;  // all lanes of a warp alike
+            const Eight low_eight = to_eight(left[i].low), high_eight = to_eight(left[i].high);
 #pragma unroll
             for (uint32_t e = 0; e < Eights; e++) {
                 const uint32_t row = 8 * e + g;
                 Eight right = {};
-                if (row < p.rows) right = load(p.x, size_t(row) * p.x_pitch + k + 8 * t);
+                if (row < rows) right = load(x, size_t(row) * p.x_pitch + k + 8 * t);
 #pragma unroll
                 for (uint32_t half = 0; half < 2; half++) {
-                    const uint32_t a[4] = {left[i].low.pairs[2 * half], left[i].high.pairs[2 * half],
-                                           left[i].low.pairs[2 * half + 1], left[i].high.pairs[2 * half + 1]};
+                    const uint32_t a[4] = {low_eight.pairs[2 * half], high_eight.pairs[2 * half],
+                                           low_eight.pairs[2 * half + 1], high_eight.pairs[2 * half + 1]};
                     const uint32_t b[2] = {right.pairs[2 * half], right.pairs[2 * half + 1]};
                     multiply_tile(sums[e], a, b);
                 }
             }
         }
     }
-    constexpr uint32_t COLUMNS = 8 * Eights;
 #pragma unroll
     for (uint32_t e = 0; e < Eights; e++) {
 #pragma unroll
@@ -78,33 +109,79 @@ DEVICE void product(const Product& p) {
     for (uint32_t cell = threadIdx.x; cell < TILE * COLUMNS; cell += THREADS) {
         const uint32_t row = cell % TILE, column = cell / TILE;
         const uint32_t n = blockIdx.x * TILE + row;
-        if (column >= p.rows || n >= p.outputs) continue;
+        if (column >= rows || n >= p.outputs) continue;
         float sum = 0.0f;
 #pragma unroll
         for (uint32_t warp = 0; warp < WARPS; warp++) sum += partial[(warp * TILE + row) * COLUMNS + column];
+        if (p.scales) sum *= p.scales[n];
         sum = softcap(sum, p.cap);
-        const size_t at = size_t(column) * p.out_pitch + n;
+        if (p.best) partial[row * COLUMNS + column] = sum;  // where nobody but this thread has read
+        const size_t at = size_t(first_row + column) * p.out_pitch + n;
         if (p.wide) {
             static_cast<float*>(p.out)[at] = sum;
         } else {
             static_cast<bf16*>(p.out)[at] = to_bf16(sum);
         }
     }
+    if (!p.best) return;
+    __syncthreads();
+    const uint32_t column = threadIdx.x;
+    if (column >= rows) return;
+    uint64_t best = 0;
+    const uint32_t count = least(p.outputs - blockIdx.x * TILE, TILE);
+    for (uint32_t row = 0; row < count; row++) {
+        const uint64_t key = rank_key_or_broken(partial[row * COLUMNS + column], blockIdx.x * TILE + row);
+        best = key > best ? key : best;
+    }
+    p.best[size_t(first_row + column) * ((p.outputs + TILE - 1) / TILE) + blockIdx.x] = best;
 }
 
-KERNEL(product_8, Product, 256) { product<1>(p); }
-KERNEL(product_16, Product, 256) { product<2>(p); }
+KERNEL(product_8, Product, 256) { product<1, Eight>(p); }
+KERNEL(product_16, Product, 256) { product<2, Eight>(p); }
+KERNEL(product_8_int8, Product, 256) { product<1, EightBytes>(p); }
+KERNEL(product_16_int8, Product, 256) { product<2, EightBytes>(p); }
 
-// out = cap * tanh(out / cap), in place: what the vendor's library leaves undone.
+// A matrix of bytes in bfloat16, for products of many rows; one block a row.
+struct Dequantize {
+    const EightBytes* matrix;
+    const float* scales;
+    bf16* out;
+    uint32_t pitch;  // of both, in numbers
+};
+
+KERNEL(dequantize_rows, Dequantize, 256) {
+    const size_t row = size_t(blockIdx.x) * p.pitch;
+    const float scale = p.scales[blockIdx.x];
+    for (uint32_t column = 8 * threadIdx.x; column < p.pitch; column += 8 * THREADS) {
+        float values[8];
+        unpack(to_eight(p.matrix[(row + column) / 8]), values);
+#pragma unroll
+        for (int i = 0; i < 8; i++) values[i] *= scale;
+        store(p.out, row + column, pack(values));
+    }
+}
+
+// out = cap * tanh(out / cap), in place, and the best of it: what the vendor's library leaves undone of logits.
 struct Softcap {
     float* values;
+    uint64_t* best;  // as above
     uint32_t pitch, width;
-    float cap;
+    float cap;       // 0 for none
 };
 
 KERNEL(softcap_rows, Softcap, 256) {
     const uint32_t column = blockIdx.y * THREADS + threadIdx.x;
-    if (column >= p.width) return;
+    const bool is_there = column < p.width;
     float* at = p.values + size_t(blockIdx.x) * p.pitch + column;
-    *at = softcap(*at, p.cap);
+    uint64_t best = 0;
+    if (is_there) {
+        *at = softcap(*at, p.cap);
+        best = rank_key_or_broken(*at, column);
+    }
+#pragma unroll
+    for (uint32_t other = TILE / 2; other > 0; other /= 2) {
+        const uint64_t theirs = __shfl_xor_sync(ALL, best, other);
+        best = theirs > best ? theirs : best;
+    }
+    if (is_there && column % TILE == 0) p.best[size_t(blockIdx.x) * ((p.width + TILE - 1) / TILE) + column / TILE] = best;
 }

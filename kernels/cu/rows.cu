@@ -18,8 +18,8 @@ struct Embed {
     float scale;
 };
 
-KERNEL(embed, Embed, 256) {
-    const size_t from = size_t(p.ids[blockIdx.x]) * p.table_pitch, to = size_t(blockIdx.x) * p.out_pitch;
+DEVICE void embed_row(const Embed& p, uint32_t id) {
+    const size_t from = size_t(id) * p.table_pitch, to = size_t(blockIdx.x) * p.out_pitch;
     for (uint32_t column = 8 * threadIdx.x; column < p.width; column += 8 * THREADS) {
         float values[8];
         unpack(load(p.table, from + column), values);
@@ -27,6 +27,22 @@ KERNEL(embed, Embed, 256) {
         for (int i = 0; i < 8; i++) values[i] *= p.scale;
         store(p.out, to + column, values);
     }
+}
+
+KERNEL(embed, Embed, 256) { embed_row(p, p.ids[blockIdx.x]); }
+
+// The same for ids that were drawn: row i's is drawn[places[i]].
+struct EmbedDrawn {
+    Embed embed;            // its ids are those that were drawn
+    const uint32_t* places;
+    uint32_t table_rows;
+};
+
+KERNEL(embed_drawn, EmbedDrawn, 256) {
+    const uint32_t place = p.places[blockIdx.x];
+    if (place == 0xffffffffu) return;
+    const uint32_t id = p.embed.ids[place];
+    if (id < p.table_rows) embed_row(p.embed, id);  // no id could be drawn from what is not a number
 }
 
 // out[i] = from[rows[i]], of any number type
@@ -177,13 +193,41 @@ struct RandomRows {
     float scale;
 };
 
+DEVICE float random_number(const RandomRows& p, uint32_t column) {
+    uint64_t z = p.seed + (uint64_t(blockIdx.x) * p.width + column) * 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    z ^= z >> 31;
+    return rounded_product(float(int32_t(z >> 40) - (1 << 23)), p.scale);
+}
+
 KERNEL(random_rows, RandomRows, 256) {
     for (uint32_t column = threadIdx.x; column < p.width; column += THREADS) {
-        uint64_t z = p.seed + (uint64_t(blockIdx.x) * p.width + column) * 0x9E3779B97F4A7C15u;
-        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-        z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-        z ^= z >> 31;
-        const float value = float(int32_t(z >> 40) - (1 << 23)) * p.scale;
-        p.out[size_t(blockIdx.x) * p.pitch + column] = to_bf16(value);
+        p.out[size_t(blockIdx.x) * p.pitch + column] = to_bf16(random_number(p, column));
     }
+}
+
+// The same as bytes, with a scale for each row, as kernels/src/quantize.rs makes them.
+struct RandomInt8 {
+    RandomRows numbers;  // without `out`
+    int8_t* out;
+    float* scales;
+};
+
+KERNEL(random_int8_rows, RandomInt8, 256) {
+    SHARED(float, room);
+    float largest = 0.0f;
+    for (uint32_t column = threadIdx.x; column < p.numbers.width; column += THREADS) {
+        largest = fmaxf(largest, fabsf(random_number(p.numbers, column)));
+    }
+    largest = warp_max(largest);
+    if (lane_id() == 0) room[warp_id()] = largest;
+    __syncthreads();
+    for (uint32_t warp = 0; warp < THREADS / WARP; warp++) largest = fmaxf(largest, room[warp]);
+    const float inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
+    for (uint32_t column = threadIdx.x; column < p.numbers.width; column += THREADS) {
+        const float scaled = rounded_product(random_number(p.numbers, column), inverse);
+        p.out[size_t(blockIdx.x) * p.numbers.pitch + column] = int8_t(to_bits(scaled + 12582912.0f));
+    }
+    if (threadIdx.x == 0) p.scales[blockIdx.x] = largest / 127.0f;
 }

@@ -20,8 +20,11 @@ struct Sample {
     const Draw* draws;
     const uint32_t* end_ids;
     uint32_t* out;  // NOTHING where the logits are not numbers
+    const uint64_t* best;  // the best key of each TILE ids of a row, or none
     uint32_t pitch, vocab, end_count;
 };
+
+constexpr uint32_t TILE = 16;  // as product.cu has it
 
 // The id at `target` of the kept weights, in the order of ids. A warp has a stretch of neighbouring ids.
 template <class Kept>
@@ -51,13 +54,30 @@ DEVICE void draw_id(Chooser& room, uint32_t vocab, uint64_t uniform, const Kept&
     }
 }
 
-KERNEL(sample, Sample, 1024) {
+LONE_KERNEL(sample, Sample, 1024) {
     SHARED(Chooser, room);
     const Draw draw = p.draws[blockIdx.x];
     uint32_t* const out = p.out + blockIdx.x;
     const Scaled scaled{p.logits + size_t(draw.row) * p.pitch, draw.temperature};
     const Forbidden forbidden{p.end_ids, draw.forbid_end ? p.end_count : 0};
     if (threadIdx.x == 0) *out = NOTHING;
+
+    if (p.best && draw.temperature == 0.0f) {
+        const uint32_t tiles = (p.vocab + TILE - 1) / TILE;
+        uint64_t best = 0;
+        for (uint32_t tile = threadIdx.x; tile < tiles; tile += THREADS) {
+            const uint64_t key = p.best[size_t(draw.row) * tiles + tile];
+            best = key > best ? key : best;
+        }
+        best = block_best(*room, best);
+        const uint32_t id = ~uint32_t(best);
+        if (best == BROKEN) return;
+        if (!forbidden(id)) {
+            if (threadIdx.x == 0) *out = id;
+            return;
+        }
+        __syncthreads();
+    }
 
     float largest = -INFINITY;
     bool is_broken = false;

@@ -27,7 +27,7 @@ struct Score {
     uint32_t pitch, vocab;
 };
 
-KERNEL(score, Score, 1024) {
+LONE_KERNEL(score, Score, 1024) {
     SHARED(Chooser, room);
     const Ask ask = p.asks[blockIdx.x];
     const Scaled logits{p.logits + size_t(ask.row) * p.pitch, 0.0f};

@@ -28,13 +28,6 @@ struct Scaled {
     DEVICE float operator()(uint32_t id) const { return temperature > 0.0f ? logits[id] / temperature : logits[id]; }
 };
 
-// Larger is better; zeros are equal whatever their sign.
-DEVICE uint64_t rank_key(float value, uint32_t id) {
-    const uint32_t bits = to_bits(value + 0.0f);
-    const uint32_t ordered = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-    return uint64_t(ordered) << 32 | ~id;
-}
-
 DEVICE Mass weight_of(float scaled, float largest) { return Mass(exact_exp(scaled - largest) * WHOLE); }
 
 // Ids that a draw may not choose.
@@ -88,6 +81,18 @@ DEVICE float block_max(Chooser& room, float value) {
     float largest = room.warp_values[0];
     for (uint32_t i = 1; i < WARPS; i++) largest = fmaxf(largest, room.warp_values[i]);
     return largest;
+}
+
+DEVICE uint64_t block_best(Chooser& room, uint64_t key) {
+#pragma unroll
+    for (uint32_t other = WARP / 2; other > 0; other /= 2) {
+        const uint64_t theirs = __shfl_xor_sync(ALL, key, other);
+        key = theirs > key ? theirs : key;
+    }
+    if (lane_id() == 0) room.warp_sums[warp_id()] = key;
+    __syncthreads();
+    for (uint32_t i = 0; i < WARPS; i++) key = room.warp_sums[i] > key ? room.warp_sums[i] : key;
+    return key;
 }
 
 DEVICE Mass block_total(Chooser& room, Mass value) {

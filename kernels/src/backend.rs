@@ -6,6 +6,8 @@
 use crate::sampling::{Choice, ScoreAsk, TokenScore};
 use crate::weights::{DType, MatrixUse, WeightFormat, WeightPart};
 
+/// Of a row of [`Backend::embed_drawn`] whose id was not drawn.
+pub const NO_PLACE: u32 = u32::MAX;
 /// Tokens that one page holds in [`KvFormat::F32`] and [`KvFormat::Bf16`], for every decoder layer.
 pub const PAGE_TOKENS: usize = 16;
 
@@ -68,6 +70,12 @@ pub enum Error {
         wanted: String,
         /// What there is.
         available: String,
+    },
+    /// There is no GPU to compute on.
+    #[error("no GPU can be used: {reason}")]
+    NoGpu {
+        /// What is missing.
+        reason: String,
     },
     /// An allocation was refused.
     #[error("cannot allocate {bytes} bytes for {purpose}")]
@@ -143,7 +151,8 @@ pub struct Segment {
 }
 
 /// A sequence's pages: `tokens` positions held by `tables[first ..]`, [`KvFormat::page_tokens`] to a page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, bytemuck::NoUninit)]
+#[repr(C)]
 pub struct PageSpan {
     /// Index of the first page's entry in the flat page table.
     pub first: u32,
@@ -219,9 +228,28 @@ pub trait Backend: Send + 'static {
     type RopeTable: Send;
     /// The page pool: K and V of both attentions, for all layers.
     type Pages: Send;
+    /// Ids that were drawn, where the device has them.
+    type Drawn: Send;
 
     /// Name of the device and instruction set, for people.
     fn describe(&self) -> String;
+    /// Waits until all that was asked for is done. Ops that return numbers wait by themselves; others may go on after they
+    /// return, in the order in which they were asked for.
+    fn wait(&self) {}
+    /// Whether the same step costs less when it comes again, so that it pays to make steps alike.
+    fn replays_steps(&self) -> bool {
+        false
+    }
+    /// Runs ops that return no numbers to the host and copy none from it, as one step: a backend may put them all off to its end.
+    fn step(&self, ops: impl FnOnce()) {
+        ops();
+    }
+    /// Runs ops that may go on beside those that follow outside, until [`Self::join`]: neither must touch what the others write.
+    fn aside(&self, ops: impl FnOnce()) {
+        ops();
+    }
+    /// What follows waits for what went on aside.
+    fn join(&self) {}
 
     /// Room for `rows` rows of `width` numbers, zeroed. Memory is taken only as it is touched.
     fn activations(&self, rows: usize, width: usize) -> Result<Self::Activations>;
@@ -242,6 +270,8 @@ pub trait Backend: Send + 'static {
     fn rope_table(&self, positions: usize, head_dim: usize, theta: f32) -> Result<Self::RopeTable>;
     /// A pool of pages, each with room for any of these formats.
     fn pages(&self, shape: PageShape, formats: &[KvFormat]) -> Result<Self::Pages>;
+    /// An empty list with room for `capacity` drawn ids.
+    fn drawn(&self, capacity: usize) -> Result<Self::Drawn>;
     /// Bytes one page of such a pool takes.
     fn page_bytes(&self, shape: PageShape, formats: &[KvFormat]) -> usize;
     /// Writes rows from the host: `values` is `[rows, width]`.
@@ -253,6 +283,9 @@ pub trait Backend: Send + 'static {
 
     /// `out[i] = table[ids[i]] * scale`.
     fn embed(&self, table: &Self::Matrix, ids: &[u32], scale: f32, out: &mut Self::Activations);
+    /// `out[i] = table[drawn[places[i]]] * scale`, by ids that the host may not know yet; rows whose place is
+    /// [`NO_PLACE`] stay as they are, and so do, or not, those for which no id could be drawn.
+    fn embed_drawn(&self, table: &Self::Matrix, ids: (&Self::Drawn, &[u32]), scale: f32, out: &mut Self::Activations);
     /// `out = x * rsqrt(mean(x^2) + eps) * (1 + w)`, in float32, for each of `rows` rows.
     fn rms_norm(&self, x: &Self::Activations, gain: &Self::Gain, eps: f32, rows: usize, out: &mut Self::Activations);
     /// The seam between two sub-layers in one pass:
@@ -313,7 +346,7 @@ pub trait Backend: Send + 'static {
     );
     /// Chooses one id for each draw, by the definition in [`crate::sampling`], and appends it to `out`; `None` for a
     /// row whose logits are not numbers.
-    fn sample(&self, logits: &Self::Activations, draws: &[Draw], end_ids: &[u32], out: &mut Vec<Option<u32>>);
+    fn sample(&self, logits: &Self::Activations, draws: &[Draw], end_ids: &[u32], out: &mut Self::Drawn);
     /// Chooses one id for each draw from rows of `x` and appends it to `out`: what [`Self::logits`] and
     /// [`Self::sample`] would choose, without computing logits that cannot matter. Only for draws with
     /// [`Choice::is_narrow`], from a table for [`MatrixUse::Output`]; `logits` is working memory, `[rows, vocab]`.
@@ -323,10 +356,23 @@ pub trait Backend: Send + 'static {
         output: Output<'_, Self::Matrix>,
         draws: &[Draw],
         logits: &mut Self::Activations,
-        out: &mut Vec<Option<u32>>,
+        out: &mut Self::Drawn,
     );
+    /// Begins to bring drawn ids to the host, for a [`Self::take`] that is not to wait for what is asked in between.
+    fn fetch(&self, _: &mut Self::Drawn) {}
+    /// Waits for drawn ids, appends them to `out` and empties the list, of which [`Self::embed_drawn`] may still read.
+    fn take(&self, drawn: &mut Self::Drawn, out: &mut Vec<Option<u32>>);
     /// Log-softmax of each asked row at an id, with the id's rank and the most probable ids; appended to `out`.
     fn score(&self, logits: &Self::Activations, asked: &[ScoreAsk], out: &mut Vec<TokenScore>);
+}
+
+/// The speed of a device's memory: the floor that a decode step is measured against.
+pub trait Bandwidth {
+    /// Bytes a second, measured now; takes about half a second.
+    ///
+    /// # Errors
+    /// When there is no memory to measure with.
+    fn bytes_per_s(&self) -> Result<f64>;
 }
 
 /// Weights of a [`Backend::sandwich`].

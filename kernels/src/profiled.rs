@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::backend::{
-    AttentionShape, Backend, Draw, KvFormat, LinearRows, Output, PageShape, PagedRows, Precision, Result, Sandwich,
-    Segment,
+    AttentionShape, Backend, Bandwidth, Draw, KvFormat, LinearRows, NO_PLACE, Output, PageShape, PagedRows, Precision,
+    Result, Sandwich, Segment,
 };
 use crate::sampling::{ScoreAsk, TokenScore};
 use crate::weights::{MatrixUse, WeightFormat, WeightPart};
@@ -93,19 +93,9 @@ impl std::ops::Add for Cost {
 }
 
 impl<B: Backend> Profiled<B> {
-    /// Measures the ops of `inner`.
-    pub fn new(inner: B) -> Self {
-        Self { inner, profile: Profile::default() }
-    }
-
-    /// The backend that computes.
-    pub fn inner(&self) -> &B {
-        &self.inner
-    }
-
-    /// Where the measurements are found.
-    pub fn profile(&self) -> Profile {
-        self.profile.clone()
+    /// Measures the ops of `inner`, each by itself: steps are not put off, and nothing goes on aside.
+    pub fn new(inner: B, profile: Profile) -> Self {
+        Self { inner, profile }
     }
 
     /// Bytes of one position's keys and values in one layer.
@@ -120,6 +110,7 @@ impl<B: Backend> Profiled<B> {
     fn measure_product<T>(&self, op: Op, bytes: usize, run: impl FnOnce(&B) -> T) -> T {
         let began = Instant::now();
         let done = run(&self.inner);
+        self.inner.wait();
         self.profile.add(op, began.elapsed(), bytes);
         done
     }
@@ -141,15 +132,26 @@ fn row_bytes(rows: usize, widths: &[usize]) -> usize {
     rows * widths.iter().sum::<usize>() * NUMBER_BYTES
 }
 
+impl<B: Bandwidth> Bandwidth for Profiled<B> {
+    fn bytes_per_s(&self) -> Result<f64> {
+        self.inner.bytes_per_s()
+    }
+}
+
 impl<B: Backend> Backend for Profiled<B> {
     type Activations = ProfiledRows<B::Activations>;
     type Matrix = ProfiledMatrix<B::Matrix>;
     type Gain = B::Gain;
     type RopeTable = B::RopeTable;
     type Pages = ProfiledPages<B::Pages>;
+    type Drawn = B::Drawn;
 
     fn describe(&self) -> String {
         self.inner.describe()
+    }
+
+    fn wait(&self) {
+        self.inner.wait();
     }
 
     fn activations(&self, rows: usize, width: usize) -> Result<Self::Activations> {
@@ -192,6 +194,10 @@ impl<B: Backend> Backend for Profiled<B> {
         self.inner.page_bytes(shape, formats)
     }
 
+    fn drawn(&self, capacity: usize) -> Result<Self::Drawn> {
+        self.inner.drawn(capacity)
+    }
+
     fn upload(&self, values: &[f32], into: &mut Self::Activations) {
         let bytes = row_bytes(values.len(), &[1, 1]);
         self.measure("upload", bytes, |inner| inner.upload(values, &mut into.inner));
@@ -211,6 +217,19 @@ impl<B: Backend> Backend for Profiled<B> {
         let read = ids.len() * (table.bytes / table.rows.max(1));
         let bytes = read + row_bytes(ids.len(), &[out.width]);
         self.measure("embed", bytes, |inner| inner.embed(&table.inner, ids, scale, &mut out.inner));
+    }
+
+    fn embed_drawn(
+        &self,
+        table: &Self::Matrix,
+        (drawn, places): (&Self::Drawn, &[u32]),
+        scale: f32,
+        out: &mut Self::Activations,
+    ) {
+        let rows = places.iter().filter(|place| **place != NO_PLACE).count();
+        let bytes = rows * (table.bytes / table.rows.max(1)) + row_bytes(rows, &[out.width]);
+        let run = |inner: &B| inner.embed_drawn(&table.inner, (drawn, places), scale, &mut out.inner);
+        self.measure("embed_drawn", bytes, run);
     }
 
     fn rms_norm(&self, x: &Self::Activations, gain: &Self::Gain, eps: f32, rows: usize, out: &mut Self::Activations) {
@@ -307,7 +326,7 @@ impl<B: Backend> Backend for Profiled<B> {
         self.measure_product(table.op("logits"), bytes, run);
     }
 
-    fn sample(&self, logits: &Self::Activations, draws: &[Draw], end_ids: &[u32], out: &mut Vec<Option<u32>>) {
+    fn sample(&self, logits: &Self::Activations, draws: &[Draw], end_ids: &[u32], out: &mut Self::Drawn) {
         let bytes = row_bytes(draws.len(), &[logits.width]);
         self.measure("sample", bytes, |inner| inner.sample(&logits.inner, draws, end_ids, out));
     }
@@ -318,13 +337,21 @@ impl<B: Backend> Backend for Profiled<B> {
         Output { table, softcap, end_ids }: Output<'_, Self::Matrix>,
         draws: &[Draw],
         logits: &mut Self::Activations,
-        out: &mut Vec<Option<u32>>,
+        out: &mut Self::Drawn,
     ) {
         // Logits are the backend's working memory here: how many it writes is its own affair.
         let bytes = table.choice_bytes + row_bytes(draws.len(), &[x.width]);
         let output = Output { table: &table.inner, softcap, end_ids };
         let run = |inner: &B| inner.choose(&x.inner, output, draws, &mut logits.inner, out);
         self.measure_product(table.op("choose"), bytes, run);
+    }
+
+    fn fetch(&self, drawn: &mut Self::Drawn) {
+        self.inner.fetch(drawn);
+    }
+
+    fn take(&self, drawn: &mut Self::Drawn, out: &mut Vec<Option<u32>>) {
+        self.inner.take(drawn, out);
     }
 
     fn score(&self, logits: &Self::Activations, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {

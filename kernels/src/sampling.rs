@@ -3,6 +3,7 @@
 //! Called by the backends and by tests. All backends must choose alike from the same logits, so weights are
 //! `exp` of [`crate::math`] in fixed point: their sums are integers, equal in any order on any machine.
 
+use crate::backend::NO_PLACE;
 use crate::math;
 
 /// How a sequence's tokens are chosen. Out-of-range values are refused where requests are parsed.
@@ -204,6 +205,41 @@ impl Candidates {
 /// Least weight that `min_p` keeps.
 pub fn min_p_floor(min_p: f32) -> u64 {
     (f64::from(min_p) * (1_u64 << WEIGHT_BITS) as f64) as u64
+}
+
+/// Drawn ids in the host's memory, for backends that compute there. They stay to be read after they were taken, until others
+/// are drawn.
+#[derive(Debug, Clone, Default)]
+pub struct DrawnIds {
+    ids: Vec<Option<u32>>,
+    are_taken: bool,
+}
+
+impl DrawnIds {
+    /// An empty list.
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
+        Self { ids: Vec::with_capacity(capacity), are_taken: false }
+    }
+
+    /// Where further ids are appended.
+    pub(crate) fn list(&mut self) -> &mut Vec<Option<u32>> {
+        if std::mem::take(&mut self.are_taken) {
+            self.ids.clear();
+        }
+        &mut self.ids
+    }
+
+    /// The ids that stand at these places, with the index of each; rows without a place, or without an id, are left out.
+    pub(crate) fn at<'a>(&'a self, places: &'a [u32]) -> impl Iterator<Item = (usize, u32)> + 'a {
+        let drawn = places.iter().enumerate().filter(|(_, place)| **place != NO_PLACE);
+        drawn.filter_map(|(row, place)| Some((row, self.ids[*place as usize]?)))
+    }
+
+    /// Appends them to `out`.
+    pub(crate) fn take(&mut self, out: &mut Vec<Option<u32>>) {
+        out.extend_from_slice(self.list());
+        self.are_taken = true;
+    }
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use cases::{Runner, Slack, fill, matrix, numbers, spans, upload};
 use kernels::cuda::{Cuda, Device};
 use kernels::reference::{Reference, Rounding};
 use kernels::{
-    AttentionShape, Backend, Error, KvFormat, LinearRows, MatrixUse, PageShape, PagedRows, Precision, Scheme,
-    WeightFormat, WeightPart,
+    AttentionShape, Backend, Choice, DType, Draw, Error, KvFormat, LinearRows, MatrixUse, NO_PLACE, PageShape,
+    PageSpan, PagedRows, Precision, Sampling, Scheme, WeightFormat, WeightPart,
 };
 
 /// Of rows that are rounded once from nearly equal sums. Measured: 9.5e-6.
@@ -19,6 +19,9 @@ const ROWS: f32 = 2e-5;
 /// Of attention whose weights are rounded for the tensor cores, over the largest score so far: the reference has them over the
 /// largest of all. Measured: 1.9e-4.
 const TENSOR_CORES: f32 = 4e-4;
+
+/// Of products with bytes that are scaled and rounded to bfloat16 before. Measured: 5.9e-4.
+const WIDENED: f32 = 1e-3;
 
 /// The processor in a GPU's place, under several orders of its threads.
 #[cfg(feature = "cuda-shim")]
@@ -76,6 +79,24 @@ fn a_row_alone_equals_the_row_among_others<D: Device>(backend: &Cuda<D>) {
     }
 }
 
+/// With as many rows as there may be, those of one way of multiplying.
+fn all_rows_are_multiplied_alike_where_that_is_asked_for<D: Device>(backend: Cuda<D>) {
+    let backend = backend.deterministic();
+    let (cols, outputs) = (200, 130);
+    let x = numbers(20, 50 * cols);
+    let weights = matrix(&backend, 21, (outputs, cols), WeightFormat::Bf16);
+    let product = |rows: std::ops::Range<usize>| {
+        let mut out = backend.wide_activations(rows.len(), outputs).unwrap();
+        let own = upload(&backend, &x[rows.start * cols..rows.end * cols], cols);
+        backend.linear(&own, &weights, LinearRows::first(rows.len()), &mut out);
+        backend.download(&out, rows.len())
+    };
+    let all = product(0..50);
+    for rows in [0..1, 30..33, 7..23, 4..37] {
+        assert_eq!(product(rows.clone()), all[rows.start * outputs..rows.end * outputs], "rows {rows:?}");
+    }
+}
+
 /// The same for attention over pages: alone, and with other rows on other pages.
 fn paged_attention_of_one_row_does_not_depend_on_others<D: Device>(backend: &Cuda<D>) {
     let shape =
@@ -113,9 +134,130 @@ fn random_weights_are_those_of_the_host<D: Device>(backend: &Cuda<D>) {
     assert_eq!(backend.download(&out, 40), expected);
 }
 
+/// Rows times a matrix of bytes, which are made of numbers, given, and made of random numbers.
+fn multiplied_with_bytes<B: Backend>(backend: &B, count: usize) -> Vec<f32> {
+    let (cols, outputs) = (200, 70);
+    let stored: Vec<u8> = numbers(22, 30 * cols).iter().flat_map(|w| w.to_le_bytes()).collect();
+    let (mut integers, mut scales) = (vec![0; 30 * cols], vec![0; 30 * 4]);
+    for (row, values) in numbers(23, 30 * cols).chunks(cols).enumerate() {
+        let own = (&mut integers[row * cols..][..cols], &mut scales[row * 4..][..4]);
+        kernels::quantize::quantize_row(Scheme::Int8, values, own.0, own.1);
+    }
+    let parts = [
+        WeightPart::Stored { rows: 30, cols, dtype: DType::F32, bytes: &stored },
+        WeightPart::Quantized { rows: 30, cols, scheme: Scheme::Int8, integers: &integers, scales: &scales },
+        WeightPart::Random { rows: 10, cols, seed: 24, deviation: 0.7 },
+    ];
+    let weights = backend.matrix(&parts, WeightFormat::Quantized(Scheme::Int8), MatrixUse::Multiply).unwrap();
+    let mut out = backend.activations(count, outputs).unwrap();
+    let x = upload(backend, &numbers(25, count * cols), cols);
+    backend.linear(&x, &weights, LinearRows::first(count), &mut out);
+    backend.download(&out, count)
+}
+
+/// Few rows are multiplied with the bytes themselves, many with the bytes in bfloat16, which are rounded.
+fn products_with_weights_of_a_byte_follow_the_reference<D: Device>(devices: Vec<Cuda<D>>) {
+    for backend in devices {
+        let check = |backend: &Cuda<D>, rows: &[usize], root_mean_square| {
+            for &count in rows {
+                let expected = multiplied_with_bytes(&Reference { rounding: Rounding::Rows }, count);
+                let slack = Slack { largest: 1.0 / 128.0, root_mean_square };
+                let label = format!("{count} rows on {}", backend.describe());
+                cases::assert_close(&label, &multiplied_with_bytes(backend, count), &expected, slack);
+            }
+        };
+        check(&backend, &[1, 8, 9, 16], ROWS);
+        check(&backend, &[17, 40], WIDENED);
+        check(&backend.deterministic(), &[17, 40], ROWS);
+    }
+}
+
+/// Ids of the largest logits, which products leave beside them, are those that a look at all logits gives.
+fn ids_drawn_from_products_are_those_of_the_logits<D: Device>(backend: &Cuda<D>) {
+    let (cols, vocab) = (40, 1003);
+    // Coarse numbers make ties common.
+    let coarse = |seed, count| numbers(seed, count).iter().map(|value| value.round()).collect::<Vec<f32>>();
+    let table = coarse(40, vocab * cols);
+    let bytes: Vec<u8> = table.iter().flat_map(|w| w.to_le_bytes()).collect();
+    let part = WeightPart::Stored { rows: vocab, cols, dtype: DType::F32, bytes: &bytes };
+    let table = backend.matrix(&[part], WeightFormat::Bf16, MatrixUse::Output).unwrap();
+    for (rows, softcap) in [(1, None), (9, Some(2.0)), (16, Some(30.0)), (33, None), (40, Some(2.0))] {
+        let mut values = coarse(41 + rows as u64, rows * cols);
+        if rows > 1 {
+            values[cols + 3] = f32::NAN;
+        }
+        let x = upload(backend, &values, cols);
+        let mut logits = backend.wide_activations(rows, vocab).unwrap();
+        backend.logits(&x, &table, softcap, rows, &mut logits);
+        let downloaded = backend.download(&logits, rows);
+        let best = (0..vocab as u32)
+            .max_by(|&a, &b| downloaded[a as usize].total_cmp(&downloaded[b as usize]).then(b.cmp(&a)));
+        let ends = [best.unwrap(), 5];
+        let draws: Vec<Draw> = (0..2 * rows as u32)
+            .map(|index| {
+                let sampling = Sampling { temperature: if index % 7 == 6 { 0.5 } else { 0.0 }, ..Sampling::GREEDY };
+                let choice = Choice { sampling, choice: 0, position: index, forbid_end: index % 2 == 1 };
+                Draw { row: index / 2, choice }
+            })
+            .collect();
+        let reference = Reference { rounding: Rounding::Storage };
+        let expected = cases::drawn_ids(&reference, &cases::upload_wide(&reference, &downloaded, vocab), &draws, &ends);
+        assert_eq!(cases::drawn_ids(backend, &logits, &draws, &ends), expected, "{rows} rows");
+        assert_eq!((expected[0], expected[1] == best), (best, false));
+    }
+}
+
+/// Attention over pages, whose lists differ from step to step in contents and length, then a product and an embedding of ids that
+/// the step before drew: put off to a step's end, and at once.
+fn a_step_computes_what_its_ops_compute_however_often_it_comes_again<D: Device>(backend: &Cuda<D>) {
+    let shape = AttentionShape { heads: 2, kv_heads: 1, head_dim: 8, scale: 0.4, softcap: None, window: None };
+    let pages = PageShape { pages: 64, layers: 1, kv_heads: 1, head_dim: 8 };
+    let mut pages = backend.pages(pages, &[KvFormat::Bf16]).unwrap();
+    let weights = matrix(backend, 31, (300, 16), WeightFormat::Bf16);
+    let mut kv = backend.activations(512, 16).unwrap();
+    backend.upload(&numbers(32, 512 * 16), &mut kv);
+    let positions: Vec<PageSpan> = (1..=512).map(|tokens| PageSpan { first: 0, tokens }).collect();
+    let all: Vec<u32> = (0..64).rev().collect();
+    let rows = PagedRows { spans: &positions, tables: &all, format: KvFormat::Bf16 };
+    backend.write_pages(&kv, 0, rows, 0, &mut pages);
+    let mut q = backend.activations(4, 16).unwrap();
+    let mut attended = backend.activations(4, 16).unwrap();
+    let mut logits = backend.wide_activations(4, 300).unwrap();
+    let mut attended_wide = backend.wide_activations(4, 16).unwrap();
+    let mut run = |step: u32, in_step: bool, drawn: &mut kernels::cuda::Drawn<D>| {
+        let choice = Choice { sampling: Sampling::GREEDY, choice: 0, position: 0, forbid_end: false };
+        let draws = [0, 1, 2, 3].map(|row| Draw { row, choice });
+        // From one part of the sequence to several, over one page to many.
+        let spans = [3, 17, 40 * step + 5, 256].map(|tokens| PageSpan { first: step % 2, tokens });
+        let tables: Vec<u32> = (0..32 + step).map(|entry| (7 * entry + step) % 64).collect();
+        let rows = PagedRows { spans: &spans, tables: &tables, format: KvFormat::Bf16 };
+        backend.upload(&numbers(33 + u64::from(step), 4 * 16), &mut q);
+        let mut ops = || {
+            backend.attend_paged(&q, rows, &shape, 0, &pages, &mut attended);
+            backend.linear(&attended, &weights, LinearRows::first(4), &mut logits);
+            backend.embed_drawn(&weights, (drawn, &[NO_PLACE, 2, NO_PLACE, 0]), 1.0, &mut attended_wide);
+            backend.sample(&logits, &draws, &[], drawn);
+        };
+        if in_step {
+            backend.step(ops)
+        } else {
+            ops()
+        }
+        let mut ids = Vec::new();
+        backend.take(drawn, &mut ids);
+        (ids, backend.download(&logits, 4), backend.download(&attended_wide, 4))
+    };
+    let mut drawn = [backend.drawn(4).unwrap(), backend.drawn(4).unwrap()];
+    for step in 0..12 {
+        let [one, other] = &mut drawn;
+        assert_eq!(run(step, true, one), run(step, false, other), "step {step}");
+    }
+    assert!((1..6).contains(&backend.graphs()), "{} graphs for a dozen steps", backend.graphs());
+}
+
 fn what_the_kernels_do_not_compute_is_refused<D: Device>(backend: &Cuda<D>) {
     let part = WeightPart::Random { rows: 8, cols: 8, seed: 1, deviation: 1.0 };
-    for format in [WeightFormat::F32, WeightFormat::Quantized(Scheme::Int8)] {
+    for format in [WeightFormat::F32, WeightFormat::Quantized(Scheme::Int4)] {
         assert!(matches!(backend.matrix(&[part], format, MatrixUse::Multiply), Err(Error::Unavailable { .. })));
     }
     let shape = PageShape { pages: 2, layers: 1, kv_heads: 1, head_dim: 8 };
@@ -171,6 +313,31 @@ macro_rules! table {
             #[test]
             fn sampling_gives_exactly_the_defined_ids() {
                 $devices().iter().for_each(cases::sampling_gives_exactly_the_defined_ids);
+            }
+
+            #[test]
+            fn drawn_ids_are_embedded_before_and_after_they_are_taken() {
+                on_each($devices(), 0.0, cases::drawn_ids_are_embedded_before_and_after_they_are_taken);
+            }
+
+            #[test]
+            fn ids_drawn_from_products_are_those_of_the_logits() {
+                $devices().iter().for_each(super::ids_drawn_from_products_are_those_of_the_logits);
+            }
+
+            #[test]
+            fn all_rows_are_multiplied_alike_where_that_is_asked_for() {
+                $devices().into_iter().for_each(super::all_rows_are_multiplied_alike_where_that_is_asked_for);
+            }
+
+            #[test]
+            fn products_with_weights_of_a_byte_follow_the_reference() {
+                super::products_with_weights_of_a_byte_follow_the_reference($devices());
+            }
+
+            #[test]
+            fn a_step_computes_what_its_ops_compute_however_often_it_comes_again() {
+                $devices().iter().for_each(super::a_step_computes_what_its_ops_compute_however_often_it_comes_again);
             }
 
             #[test]

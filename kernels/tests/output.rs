@@ -136,12 +136,17 @@ fn both<B: Backend>(backend: &B, case: &Case, precision: Precision, draws: &[Dra
     let mut x = backend.activations(case.rows(), COLS).unwrap();
     backend.upload(&case.x, &mut x);
     let mut logits = backend.activations(case.rows(), case.vocab).unwrap();
-    let (mut screened, mut whole) = (vec![Some(7)], vec![Some(7)]);
     let output = Output { table: &table, softcap: case.softcap, end_ids: &ENDS };
+    let (mut screened, mut whole) = (backend.drawn(draws.len()).unwrap(), backend.drawn(draws.len()).unwrap());
     backend.choose(&x, output, draws, &mut logits, &mut screened);
     backend.logits(&x, &table, case.softcap, case.rows(), &mut logits);
     backend.sample(&logits, draws, &ENDS, &mut whole);
-    [screened, whole]
+    [screened, whole].map(|mut drawn| {
+        // Ids are appended to what is there.
+        let mut ids = vec![Some(7)];
+        backend.take(&mut drawn, &mut ids);
+        ids
+    })
 }
 
 #[test]
@@ -186,7 +191,8 @@ fn only_panels_that_may_matter_are_multiplied_exactly() {
         let mut logits = cpu.activations(4, case.vocab).unwrap();
         cpu.upload(&vec![f32::NAN; 4 * case.vocab], &mut logits);
         let output = Output { table: &table, softcap: case.softcap, end_ids: &[] };
-        cpu.choose(&x, output, &draws(4, Sampling::GREEDY)[..4], &mut logits, &mut Vec::new());
+        let mut drawn = cpu.drawn(4).unwrap();
+        cpu.choose(&x, output, &draws(4, Sampling::GREEDY)[..4], &mut logits, &mut drawn);
         let computed = cpu.download(&logits, 4).iter().filter(|z| !z.is_nan()).count();
         assert!((4..=4 * case.vocab / 50).contains(&computed), "{isa:?}: {computed} of {}", 4 * case.vocab);
     }

@@ -16,6 +16,8 @@ pub struct StepLoad {
     pub source_len: usize,
     /// Target positions that each sees.
     pub target_len: usize,
+    /// Whether greedy ids are found by an 8-bit copy of the output table ([`crate::Model::screens_output`]), or from all of it.
+    pub screens: bool,
 }
 
 /// Norms are kept in float32.
@@ -25,7 +27,7 @@ const SCREENING_ROW_BYTES: usize = 3 * DType::F32.bytes();
 
 impl ModelConfig {
     /// Bytes that one greedy decode step reads: all decoder weights, each in its format, without the cross-attention's
-    /// key and value projections (they run once per request); the output layer's 8-bit screening copy; and each
+    /// key and value projections (they run once per request); the output layer's table, or its 8-bit screening copy; and each
     /// sequence's self and cross K/V.
     pub fn step_bytes(&self, arithmetic: Arithmetic, load: StepLoad) -> u64 {
         let decoder = &self.decoder;
@@ -38,12 +40,31 @@ impl ModelConfig {
             + matrix(Role::FeedForward, 2 * intermediate, hidden)
             + matrix(Role::FeedForward, hidden, intermediate)
             + 6 * hidden * NORM_BYTES;
-        let output = decoder.vocab * (hidden.next_multiple_of(4) + SCREENING_ROW_BYTES);
+        let output_row = match load.screens {
+            true => hidden.next_multiple_of(4) + SCREENING_ROW_BYTES,
+            false => row_bytes(arithmetic.format(Role::Table), hidden),
+        };
+        let output = decoder.vocab * output_row;
         let target_seen = |layer| decoder.window(layer).map_or(load.target_len, |window| window.min(load.target_len));
         let target_positions: usize = (0..decoder.layers).map(target_seen).sum();
         let kv = target_positions * decoder.token_bytes(arithmetic.precision.into())
             + decoder.layers * load.source_len * decoder.token_bytes(arithmetic.cross_kv);
         (decoder.layers * layer + hidden * NORM_BYTES + output + load.batch * kv) as u64
+    }
+}
+
+impl ModelConfig {
+    /// Multiplications and additions of an encoder run over `sources` sources of `source_len` tokens each, with the keys and values
+    /// that cross-attention needs of them: what products and attention do, and nothing else.
+    pub fn encoder_operations(&self, sources: usize, source_len: usize) -> u64 {
+        let encoder = &self.encoder;
+        let (hidden, query, kv) = (encoder.hidden, encoder.query_width(), encoder.kv_width());
+        let weights = hidden * (2 * query + 2 * kv + 3 * encoder.intermediate);
+        // A window reaches so far to both sides, and is cut at the ends, where the rest is as good as nothing.
+        let seen = |layer| encoder.window(layer).map_or(source_len, |window| source_len.min(2 * window + 1));
+        let attended: usize = (0..encoder.layers).map(|layer| 2 * query * seen(layer)).sum();
+        let cross = self.decoder.layers * 2 * self.decoder.kv_width() * hidden;
+        (2 * sources * source_len * (encoder.layers * weights + attended + cross)) as u64
     }
 }
 
@@ -75,7 +96,7 @@ mod tests {
     use super::*;
     use crate::shapes::shape;
 
-    const LOAD: StepLoad = StepLoad { batch: 1, source_len: 256, target_len: 32 };
+    const LOAD: StepLoad = StepLoad { batch: 1, source_len: 256, target_len: 32, screens: true };
     /// Of all 8 decoder layers: self-attention, cross-attention without K and V, feed-forward.
     const MATRICES: [u64; 3] = [8 * 4 * 512 * 512, 8 * 2 * 512 * 512, 8 * 3 * 512 * 1024];
     const NORMS: u64 = (8 * 6 + 1) * 512;
@@ -95,6 +116,21 @@ mod tests {
             let expected = number_bytes * (numbers + KV) + 4 * NORMS + OUTPUT_BYTES;
             assert_eq!(bytes(precision, None), expected);
         }
+    }
+
+    #[test]
+    fn without_a_copy_for_screening_the_output_table_is_read_whole() {
+        let s_s = shape("s-s").unwrap();
+        let bytes = |screens| s_s.step_bytes(Precision::Bf16.into(), StepLoad { screens, ..LOAD });
+        assert_eq!(bytes(false) - bytes(true), 256_000 * 2 * 512 - OUTPUT_BYTES);
+    }
+
+    #[test]
+    fn an_encoder_run_multiplies_every_token_with_every_weight_and_with_every_token() {
+        let s_s = shape("s-s").unwrap();
+        let weights = 8 * (4 * 512 * 512 + 3 * 512 * 1024) + 8 * 2 * 512 * 512;
+        assert_eq!(s_s.encoder_operations(1, 1), 2 * (weights + 8 * 2 * 512));
+        assert_eq!(s_s.encoder_operations(3, 100), 2 * 300 * (weights + 8 * 2 * 512 * 100));
     }
 
     #[test]

@@ -23,6 +23,10 @@ pub struct TargetRows<'a> {
     pub tables: &'a [u32],
 }
 
+/// Tokens of a step that may not have reached the host: drawn ids, and for each row its place among them or
+/// [`kernels::NO_PLACE`]. What [`TargetRows::tokens`] says of rows with a place counts for nothing.
+pub type DrawnTokens<'a, B> = (&'a <B as Backend>::Drawn, &'a [u32]);
+
 /// The decoder's fixed part.
 pub(crate) struct Decoder<'a, B: Backend> {
     pub backend: &'a B,
@@ -33,11 +37,17 @@ pub(crate) struct Decoder<'a, B: Backend> {
 
 impl<B: Backend> Decoder<'_, B> {
     /// Runs all layers; `space.decoder.x` is then the final-normed output of every row.
-    pub fn run(&self, rows: TargetRows<'_>, pages: &mut B::Pages, space: &mut Workspace<B>) {
+    pub fn run(
+        &self,
+        rows: TargetRows<'_>,
+        drawn: Option<DrawnTokens<'_, B>>,
+        pages: &mut B::Pages,
+        space: &mut Workspace<B>,
+    ) {
         let (backend, weights, count) = (self.backend, self.weights, rows.tokens.len());
         let between = |post, pre| Sandwich { post, pre, eps: weights.eps };
         let own = &mut space.decoder;
-        own.embed(backend, weights, rows.tokens, &weights.layers[0].attention.pre);
+        own.embed(backend, weights, (rows.tokens, drawn), &weights.layers[0].attention.pre);
         for (index, DecoderLayer { attention, cross, feed_forward }) in weights.layers.iter().enumerate() {
             let next = weights.layers.get(index + 1).map_or(&weights.norm, |next| &next.attention.pre);
             self.attend_self(attention, (rows, index), pages, own);

@@ -35,7 +35,7 @@ impl<B: Backend> Encoder<'_, B> {
         let (backend, weights, rows) = (self.backend, self.weights, sources.tokens.len());
         let between = |post, pre| Sandwich { post, pre, eps: weights.eps };
         if layers.start == 0 {
-            space.embed(backend, weights, sources.tokens, &weights.layers[0].attention.pre);
+            space.embed(backend, weights, (sources.tokens, None), &weights.layers[0].attention.pre);
         }
         for index in layers {
             let EncoderLayer { attention, feed_forward } = &weights.layers[index];

@@ -32,7 +32,7 @@ pub use classifier::{Classifier, ClassifierSpace};
 pub use config::{ClassifierConfig, DecoderConfig, LayerKind, ModelConfig, StackConfig};
 pub use cost::StepLoad;
 pub use cross::CrossPages;
-pub use decoder::TargetRows;
+pub use decoder::{DrawnTokens, TargetRows};
 pub use detokenizer::Detokenizer;
 pub use encoder::SourceRows;
 pub use error::{Error, Result};

@@ -4,6 +4,7 @@
 
 use kernels::{Backend, Draw, Output, ScoreAsk, TokenScore};
 
+use crate::error::Result;
 use crate::t5gemma::Model;
 use crate::workspace::Workspace;
 
@@ -21,16 +22,30 @@ impl<B: Backend> Model<B> {
     }
 
     /// Draws ids from logits that were computed (`None` where they are not numbers).
-    pub fn sample(&self, draws: &[Draw], space: &Workspace<B>, out: &mut Vec<Option<u32>>) {
+    pub fn sample(&self, draws: &[Draw], space: &Workspace<B>, out: &mut B::Drawn) {
         self.backend.sample(&space.logits, draws, &self.config.end_tokens, out);
     }
 
     /// Draws the same ids from selected rows whose logits were not computed, for narrow draws
     /// ([`kernels::Choice::is_narrow`]). Overwrites logits of the rows that are drawn from, and of no others.
-    pub fn choose(&self, draws: &[Draw], space: &mut Workspace<B>, out: &mut Vec<Option<u32>>) {
+    pub fn choose(&self, draws: &[Draw], space: &mut Workspace<B>, out: &mut B::Drawn) {
         let softcap = self.config.decoder.final_softcap;
         let output = Output { table: self.weights.output_table(), softcap, end_ids: &self.config.end_tokens };
         self.backend.choose(&space.selected, output, draws, &mut space.logits, out);
+    }
+
+    /// Whether [`Self::choose`] reads a smaller copy of the output table instead of all of it.
+    pub fn screens_output(&self) -> bool {
+        let table = self.weights.output_table();
+        self.backend.choice_bytes(table) < self.backend.matrix_bytes(table)
+    }
+
+    /// Room for so many drawn ids.
+    ///
+    /// # Errors
+    /// When the backend has no memory for it.
+    pub fn drawn(&self, capacity: usize) -> Result<B::Drawn> {
+        Ok(self.backend.drawn(capacity)?)
     }
 
     /// Log-probabilities read from the last logits; `asked` counts rows as they were selected.

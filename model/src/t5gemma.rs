@@ -10,7 +10,7 @@ use kernels::{Backend, KvFormat, PageShape};
 use crate::arithmetic::Arithmetic;
 use crate::config::ModelConfig;
 use crate::cross::{self, CrossPages};
-use crate::decoder::{Decoder, TargetRows};
+use crate::decoder::{Decoder, DrawnTokens, TargetRows};
 use crate::encoder::{Encoder, SourceRows};
 use crate::error::{Error, Result};
 use crate::weights::{WeightSource, Weights};
@@ -109,11 +109,17 @@ impl<B: Backend> Model<B> {
     }
 
     /// Runs one decoder step: writes the rows' self K/V to their pages and leaves their states in the workspace.
-    pub fn decode(&self, rows: TargetRows<'_>, pages: &mut B::Pages, space: &mut Workspace<B>) {
+    pub fn decode(
+        &self,
+        rows: TargetRows<'_>,
+        drawn: Option<DrawnTokens<'_, B>>,
+        pages: &mut B::Pages,
+        space: &mut Workspace<B>,
+    ) {
         assert!(rows.tokens.len() <= space.limits.target_rows, "a decoder step is larger than the workspace");
         let [self_kv, cross_kv] = self.page_formats();
         let decoder = Decoder { backend: &self.backend, weights: &self.weights.decoder, self_kv, cross_kv };
-        decoder.run(rows, pages, space);
+        decoder.run(rows, drawn, pages, space);
     }
 
     /// The first `rows` rows of the encoder's output, `[rows, hidden]`.

@@ -6,6 +6,7 @@
 use kernels::{Backend, LinearRows, PageSpan, Sandwich};
 
 use crate::config::{ModelConfig, StackConfig};
+use crate::decoder::DrawnTokens;
 use crate::error::Result;
 use crate::weights::{FeedForward, Stack};
 
@@ -89,8 +90,17 @@ impl<B: Backend> StackSpace<B> {
     }
 
     /// `residual = embeddings * scale; x = pre(residual)`: what stands before the first layer.
-    pub fn embed<Layer>(&mut self, backend: &B, stack: &Stack<B, Layer>, tokens: &[u32], pre: &B::Gain) {
+    pub fn embed<Layer>(
+        &mut self,
+        backend: &B,
+        stack: &Stack<B, Layer>,
+        (tokens, drawn): (&[u32], Option<DrawnTokens<'_, B>>),
+        pre: &B::Gain,
+    ) {
         backend.embed(&stack.table, tokens, stack.embedding_scale, &mut self.residual);
+        if let Some(drawn) = drawn {
+            backend.embed_drawn(&stack.table, drawn, stack.embedding_scale, &mut self.residual);
+        }
         backend.rms_norm(&self.residual, pre, stack.eps, tokens.len(), &mut self.x);
     }
 

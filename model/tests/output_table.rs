@@ -78,9 +78,7 @@ fn every_end_token_of_a_list_may_be_forbidden() {
         runner.step(&sequences, |_| 0);
         let draw = |sampling, forbid_end| {
             let choice = Choice { sampling, choice: 0, position: 0, forbid_end };
-            let mut ids = Vec::new();
-            runner.model.sample(&[Draw { row: 0, choice }], &runner.space, &mut ids);
-            ids[0].expect("logits are numbers")
+            runner.sample(&[Draw { row: 0, choice }])[0].expect("logits are numbers")
         };
         let (_, best) = runner.score(0, 0, 3);
         let allowed = best.iter().find(|candidate| ![1, case.greedy_ids[0]].contains(&candidate.id)).unwrap().id;

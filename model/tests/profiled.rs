@@ -27,8 +27,9 @@ fn greedy<B: Backend>(runner: &mut Runner<B>) -> Vec<Vec<u32>> {
 fn measured(precision: Precision) -> (Runner<Profiled<Cpu>>, Profile, BTreeMap<Op, Cost>) {
     let source = Checkpoint::embedded().unwrap();
     let plain = greedy(&mut Runner::new(Cpu::new(Isa::detect(), 2), &source, precision, 2));
-    let mut runner = Runner::new(Profiled::new(Cpu::new(Isa::detect(), 2)), &source, precision, 2);
-    let profile = runner.model.backend().profile();
+    let profile = Profile::default();
+    let backend = Profiled::new(Cpu::new(Isa::detect(), 2), profile.clone());
+    let mut runner = Runner::new(backend, &source, precision, 2);
     assert!(profile.take().is_empty(), "loading runs no op");
     assert_eq!(greedy(&mut runner), plain);
     let costs = profile.take();
@@ -87,7 +88,8 @@ fn calls_and_bytes_are_those_of_the_model() {
 
 #[test]
 fn the_bytes_of_a_product_are_its_matrix_and_its_rows() {
-    let backend = Profiled::new(Cpu::new(Isa::detect(), 1));
+    let profile = Profile::default();
+    let backend = Profiled::new(Cpu::new(Isa::detect(), 1), profile.clone());
     let part = WeightPart::Random { rows: 128, cols: 48, seed: 1, deviation: 1.0 };
     let matrix = backend.matrix(&[part, part], Precision::Bf16.into(), MatrixUse::Multiply).unwrap();
     assert_eq!(backend.matrix_bytes(&matrix), 2 * 256 * 48);
@@ -95,7 +97,7 @@ fn the_bytes_of_a_product_are_its_matrix_and_its_rows() {
     for _ in 0..3 {
         backend.linear(&x, &matrix, kernels::LinearRows::first(8), &mut out);
     }
-    let costs = backend.profile().take();
+    let costs = profile.take();
     let (op, cost) = costs.first_key_value().unwrap();
     assert_eq!((op.name, op.matrix, costs.len()), ("linear", Some((48, 256)), 1));
     assert_eq!((cost.calls, cost.bytes), (3, 3 * (2 * 256 * 48 + 8 * (48 + 256) * 4)));

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fixture::DemoRow;
 use kernels::cpu::{Cpu, Isa};
-use kernels::{Choice, Draw, KvFormat, Precision, Sampling, Scheme};
+use kernels::{Backend, Choice, Draw, KvFormat, Precision, Sampling, Scheme};
 use model::{Arithmetic, Checkpoint};
 use runner::{Runner, StepRows};
 
@@ -98,13 +98,15 @@ fn allocations(runner: &mut Runner<Cpu>, batch: usize) -> usize {
     let narrow = steps[0].1.iter().take_while(|draw| draw.choice.is_narrow()).count();
     assert_eq!(narrow, 2 * batch);
     let mut ids = Vec::with_capacity(2 * batch * SAMPLINGS.len());
+    let mut drawn = runner.model.drawn(2 * batch * SAMPLINGS.len()).unwrap();
     let mut step = |(rows, draws): &(StepRows, Vec<Draw>)| {
         ids.clear();
         runner.run(rows);
-        runner.model.sample(draws, &runner.space, &mut ids);
-        assert_eq!(ids.len(), draws.len());
+        runner.model.sample(draws, &runner.space, &mut drawn);
         let (narrow, _) = draws.split_at(narrow);
-        runner.model.choose(narrow, &mut runner.space, &mut ids);
+        runner.model.choose(narrow, &mut runner.space, &mut drawn);
+        runner.model.backend().take(&mut drawn, &mut ids);
+        assert_eq!(ids.len(), draws.len() + narrow.len());
         assert_eq!(ids[..narrow.len()], ids[draws.len()..]);
     };
     step(&steps[POSITIONS - 1]);

@@ -107,6 +107,9 @@ pub struct BenchOptions {
     /// Show time and bytes of each op instead, against what the memory allows
     #[arg(long)]
     profile: bool,
+    /// Run so many requests of mixed lengths instead (512 tokens of source and target in the mean), all at once
+    #[arg(long, value_name = "REQUESTS", conflicts_with_all = ["sweep", "profile", "batches", "source_len", "target_len"])]
+    pub mixed: Option<NonZeroUsize>,
     /// Markdown page whose section the sweep writes [default: docs/benchmarks.md if there is one here, else
     /// benchmarks.md]
     #[arg(long, value_name = "FILE", requires = "sweep")]
@@ -122,6 +125,8 @@ pub enum BenchKind {
     Sweep,
     /// A table of ops for each batch size.
     Profile,
+    /// A JSON line for so many requests of mixed lengths.
+    Mixed(usize),
 }
 
 impl BenchOptions {
@@ -130,6 +135,7 @@ impl BenchOptions {
         match self {
             Self { sweep: true, .. } => BenchKind::Sweep,
             Self { profile: true, .. } => BenchKind::Profile,
+            Self { mixed: Some(requests), .. } => BenchKind::Mixed(requests.get()),
             _ => BenchKind::Lines,
         }
     }
@@ -236,7 +242,7 @@ struct SharedArguments {
     /// A tokenizer.json, or "none" for token ids only [default: the checkpoint's own]
     #[arg(long, value_name = "FILE|none")]
     tokenizer: Option<PathBuf>,
-    /// Where to compute: auto or cpu [default: auto]
+    /// Where to compute: auto, cpu or cuda [default: auto]
     #[arg(long)]
     device: Option<String>,
     /// Arithmetic of whatever is not quantised: keys, values, tables, attention [default: auto, which is bf16]

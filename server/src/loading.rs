@@ -2,18 +2,22 @@
 //!
 //! Called by the commands. The only place that knows where weights come from and which backend runs them.
 
+mod place;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kernels::cpu::{Cpu, Isa, Level};
-use kernels::{Backend, Scheme};
+use kernels::Scheme;
+use kernels::cpu::Cpu;
+use kernels::profiled::Profile;
 use model::{
-    Arithmetic, Checkpoint, Classifier, ClassifierCheckpoint, Model, RandomWeights, TensorSource, Tokenizer,
+    Arithmetic, Checkpoint, Classifier, ClassifierCheckpoint, ModelConfig, RandomWeights, TensorSource, Tokenizer,
     WeightSource, WorkspaceLimits, scheme_name, shapes,
 };
+use place::Resident;
 
 use crate::config::{Config, ModelChoice, ModelSource, Quantize, TokenizerSource};
-use crate::engine::{Engine, EngineLimits, EngineSettings, Executor, ModelExecutor};
+use crate::engine::{Engine, EngineLimits, EngineSettings, Executor};
 use crate::progress::LoadProgress;
 use crate::scheduler::{ModelTokens, SchedulerLimits};
 use crate::telemetry::Metrics;
@@ -74,19 +78,23 @@ pub enum LoadError {
         /// What it is quantised to.
         scheme: Scheme,
     },
+    /// The GPU that was asked for.
+    #[error("the GPU cannot be used; --device auto would take the processor")]
+    Gpu(#[source] kernels::Error),
     /// No engine thread.
     #[error("cannot start the engine thread")]
     Thread(#[source] std::io::Error),
 }
 
 /// A model in memory, before it has pages.
-pub struct Loaded<B: Backend = Cpu> {
-    /// The model.
-    pub model: Model<B>,
+pub struct Loaded {
     /// Text to ids; absent where ids are all that is served.
     pub tokenizer: Option<Arc<Tokenizer>>,
-    /// Instructions the kernels use.
-    pub level: Level,
+    /// Instructions the kernels use: a level of the processor's, or "cuda".
+    pub instruction_set: &'static str,
+    model: Box<dyn Resident>,
+    /// Rows that steps are filled up to, where that pays.
+    step_row_buckets: Vec<usize>,
 }
 
 /// Limits as the model narrows them, and what follows from them.
@@ -102,17 +110,20 @@ pub struct Capacity {
 ///
 /// # Errors
 /// When files, shapes, instructions or memory do not allow it.
-pub fn load(choice: &ModelChoice) -> Result<Loaded, LoadError> {
-    load_on(choice, |cpu| cpu)
+pub fn load(config: &Config) -> Result<Loaded, LoadError> {
+    load_on(config, None)
 }
 
-/// As [`load`], on a backend made from the one that would compute.
+/// As [`load`], and every op is measured.
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_on<B: Backend>(choice: &ModelChoice, wrap: impl FnOnce(Cpu) -> B) -> Result<Loaded<B>, LoadError> {
-    let isa = instructions(choice)?;
-    let backend = wrap(Cpu::new(isa, choice.threads));
+pub fn load_profiled(config: &Config, profile: &Profile) -> Result<Loaded, LoadError> {
+    load_on(config, Some(profile))
+}
+
+fn load_on(config: &Config, profile: Option<&Profile>) -> Result<Loaded, LoadError> {
+    let choice = &config.model;
     let checkpoint = match &choice.source {
         ModelSource::Demo => Some(Checkpoint::embedded()?),
         ModelSource::Checkpoint(folder) => Some(Checkpoint::open(folder)?),
@@ -130,13 +141,14 @@ pub fn load_on<B: Backend>(choice: &ModelChoice, wrap: impl FnOnce(Cpu) -> B) ->
         let config = source.config();
         check_vocabulary(tokenizer, config.encoder.vocab.min(config.decoder.vocab))?;
     }
+    let (place, arithmetic) = place::find(config, quantize)?;
+    let instruction_set = place.instruction_set();
     let progress = LoadProgress::new("loading", source.total_bytes());
-    let cross_kv = choice.cross_kv.beside(choice.precision);
-    let arithmetic = Arithmetic { precision: choice.precision, quantize, cross_kv };
-    let model = Model::load(backend, source.as_ref(), arithmetic, &mut |bytes| progress.advance(bytes))?;
+    let model = place.load(source.as_ref(), arithmetic, profile, &mut |bytes| progress.advance(bytes))?;
     progress.finish();
-    tracing::debug!(arithmetic = %model.arithmetic(), instruction_set = isa.level().name(), "the model is loaded");
-    Ok(Loaded { model, tokenizer: tokenizer.map(Arc::new), level: isa.level() })
+    tracing::debug!(%arithmetic, device = model.describe(), "the model is loaded");
+    let step_row_buckets = config.cuda.step_row_buckets.clone();
+    Ok(Loaded { tokenizer: tokenizer.map(Arc::new), instruction_set, model, step_row_buckets })
 }
 
 /// Loads an encoder that classifies, which is evaluated and never served, with its tokenizer.
@@ -152,7 +164,7 @@ pub fn load_classifier(choice: &ModelChoice, folder: &Path) -> Result<(Classifie
         Quantize::Auto | Quantize::None => None,
     };
     let arithmetic = Arithmetic { quantize, ..choice.precision.into() };
-    let backend = Cpu::new(instructions(choice)?, choice.threads);
+    let backend = place::processor(choice)?;
     let classifier = Classifier::load(backend, &checkpoint, arithmetic, &mut |bytes| progress.advance(bytes))?;
     progress.finish();
     Ok((classifier, tokenizer))
@@ -173,10 +185,6 @@ pub fn tokenizer_beside(choice: &ModelChoice, folder: &Path, vocab: usize) -> Re
     let tokenizer = read_tokenizer(path)?;
     check_vocabulary(&tokenizer, vocab)?;
     Ok(Some(tokenizer))
-}
-
-fn instructions(choice: &ModelChoice) -> Result<Isa, LoadError> {
-    Ok(choice.instruction_set.map_or_else(|| Ok(Isa::detect()), Isa::force)?)
 }
 
 /// What to quantise to; a quantised checkpoint leaves no choice.
@@ -213,13 +221,49 @@ fn check_vocabulary(tokenizer: &Tokenizer, vocab: usize) -> Result<(), LoadError
     if max_id as usize >= vocab { Err(LoadError::ForeignTokenizer { max_id, vocab }) } else { Ok(()) }
 }
 
-impl<B: Backend> Loaded<B> {
+impl Loaded {
+    /// What the model is.
+    pub fn config(&self) -> &ModelConfig {
+        self.model.config()
+    }
+
+    /// How it computes.
+    pub fn arithmetic(&self) -> Arithmetic {
+        self.model.arithmetic()
+    }
+
+    /// Where it computes, for people: device, and what matters of it.
+    pub fn device(&self) -> String {
+        self.model.describe()
+    }
+
+    /// Speed of the device's memory, measured now.
+    ///
+    /// # Errors
+    /// When there is no memory to measure with.
+    pub fn memory_bytes_per_s(&self) -> Result<f64, LoadError> {
+        Ok(self.model.bytes_per_s()?)
+    }
+
+    /// Multiplications and additions a second that the device does in a large product, measured now.
+    ///
+    /// # Errors
+    /// When there is no memory to measure with.
+    pub fn products_per_s(&self) -> Result<f64, LoadError> {
+        Ok(self.model.products_per_s()?)
+    }
+
+    /// Whether greedy steps read a smaller copy of the output table.
+    pub fn screens_output(&self) -> bool {
+        self.model.screens_output()
+    }
+
     /// The limits that hold for this model under these settings.
     ///
     /// # Errors
     /// When the page pool is too small for any request.
     pub fn capacity(&self, config: &Config) -> Result<Capacity, LoadError> {
-        let (limits, model) = (&config.limits, self.model.config());
+        let (limits, model) = (&config.limits, self.config());
         let page_bytes = self.model.page_bytes();
         let pages = limits.page_pool_bytes / page_bytes;
         if pages < 2 {
@@ -230,7 +274,7 @@ impl<B: Backend> Loaded<B> {
             source_tokens: limits.source_tokens.min(model.encoder.max_positions),
             target_tokens: limits.target_tokens.min(model.decoder.max_positions),
             pages,
-            source_page_tokens: self.model.arithmetic().cross_kv.page_tokens(),
+            source_page_tokens: self.arithmetic().cross_kv.page_tokens(),
         };
         let steps = SchedulerLimits {
             pages,
@@ -248,7 +292,7 @@ impl<B: Backend> Loaded<B> {
     /// # Errors
     /// When there is no memory or no thread for it.
     pub fn start(self, capacity: Capacity, metrics: Metrics) -> Result<Engine, LoadError> {
-        self.start_with(capacity, metrics, |executor| Box::new(executor))
+        self.start_with(capacity, metrics, |executor| executor)
     }
 
     /// As [`Self::start`], with an executor made from the one that would run.
@@ -259,17 +303,16 @@ impl<B: Backend> Loaded<B> {
         self,
         capacity: Capacity,
         metrics: Metrics,
-        wrap: impl FnOnce(ModelExecutor<B>) -> Box<dyn Executor>,
+        wrap: impl FnOnce(Box<dyn Executor>) -> Box<dyn Executor>,
     ) -> Result<Engine, LoadError> {
         let Capacity { door, steps } = capacity;
-        let tokens =
-            ModelTokens { start: self.model.config().start_token, end: self.model.config().end_tokens.clone() };
+        let tokens = ModelTokens { start: self.config().start_token, end: self.config().end_tokens.clone() };
         let workspace = WorkspaceLimits {
             source_rows: door.source_tokens.max(steps.step_encoder_tokens),
             target_rows: steps.step_rows,
             logits_rows: steps.step_rows,
         };
-        let executor = wrap(ModelExecutor::new(self.model, door.pages, workspace)?);
+        let executor = wrap(self.model.executor(door.pages, workspace, &self.step_row_buckets)?);
         Engine::start(executor, EngineSettings { door, steps, tokens, metrics }).map_err(LoadError::Thread)
     }
 }

@@ -44,7 +44,7 @@ impl Service {
 }
 
 fn served_model(config: &Config, loaded: &Loaded, capacity: &Capacity) -> ServedModel {
-    let model = loaded.model.config();
+    let model = loaded.config();
     ServedModel {
         name: config.model.served_name.clone(),
         created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),

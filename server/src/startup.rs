@@ -8,8 +8,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use kernels::PAGE_TOKENS;
 use model::Arithmetic;
 
-use crate::config::Device;
-
 /// A package description as the demo was trained on; any model that reads text takes it.
 const EXAMPLE_TEXT: &str = "This is the default icon theme for the KDE Plasma 5 desktop.\n\
     This package is part of the Breeze theme module.";
@@ -27,12 +25,8 @@ pub struct StartMessage<'a> {
     pub shape: &'a str,
     /// How it computes.
     pub arithmetic: Arithmetic,
-    /// Where the arithmetic runs.
-    pub device: Device,
-    /// Instructions the kernels use, such as "avx512bf16".
-    pub instruction_set: &'a str,
-    /// Threads of the model.
-    pub threads: usize,
+    /// Where the arithmetic runs, such as "cpu (avx2, 8 threads)".
+    pub device: &'a str,
     /// Pages of the pool.
     pub pages: usize,
     /// Source tokens that fill one.
@@ -54,11 +48,10 @@ pub enum Example {
 
 impl fmt::Display for StartMessage<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, model_name, shape, arithmetic, device, instruction_set, pages, .. } = self;
-        let threads = Counted(self.threads, "thread");
+        let Self { address, model_name, shape, arithmetic, device, pages, .. } = self;
         let mebibytes = self.page_pool_bytes >> 20;
         writeln!(formatter, "encdec {} listens on http://{address}", env!("CARGO_PKG_VERSION"))?;
-        writeln!(formatter, "model  {model_name}: {shape}, {arithmetic} on {device} ({instruction_set}, {threads})")?;
+        writeln!(formatter, "model  {model_name}: {shape}, {arithmetic} on {device}")?;
         write!(formatter, "pages  {pages} of {PAGE_TOKENS} tokens")?;
         if self.source_page_tokens != PAGE_TOKENS {
             write!(formatter, " ({} of a source)", self.source_page_tokens)?;
@@ -89,16 +82,6 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(host, address.port())
 }
 
-/// A number with its noun.
-struct Counted(usize, &'static str);
-
-impl fmt::Display for Counted {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(count, noun) = self;
-        write!(formatter, "{count} {noun}{}", if *count == 1 { "" } else { "s" })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,9 +101,7 @@ mod tests {
             model_name: "demo",
             shape: "4+4 layers of width 192",
             arithmetic: kernels::Precision::Bf16.into(),
-            device: Device::Cpu,
-            instruction_set: "avx2",
-            threads: 1,
+            device: "cpu (avx2, 1 thread)",
             pages: 65_536,
             source_page_tokens: 16,
             page_pool_bytes: 1 << 30,

@@ -35,10 +35,20 @@ fn a_configuration_file_that_is_not_there_is_named_with_the_cause() {
 }
 
 #[test]
-fn a_device_that_this_build_lacks_is_refused() {
+fn a_gpu_that_cannot_be_had_is_refused_with_the_cause() {
+    if kernels::cuda::is_present() {
+        return eprintln!("not run: this machine has a GPU");
+    }
     let output = server(&["generate", "--device", "cuda", "hello"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(complaint(&output).contains("this build has no CUDA"));
+    let complaint = complaint(&output);
+    assert!(
+        complaint
+            .starts_with("error: the GPU cannot be used; --device auto would take the processor: no GPU can be used: "),
+        "{complaint}"
+    );
+    let output = server(&["generate", "--device", "cuda", "--dtype", "f32", "hello"]);
+    assert!(self::complaint(&output).contains("float32 on a GPU is not available on this machine"), "{output:?}");
 }
 
 #[test]

@@ -94,6 +94,7 @@ T add(T* address, T value) {
 #define __ballot_sync(mask, vote) (shim::whole_warp(mask, __LINE__), shim::ballot(vote, __LINE__))
 #define atomicAdd(address, value) shim::add(address, value)
 
+#define LONE_KERNEL(name, Params, threads) KERNEL(name, Params, threads)
 #define KERNEL(name, Params, threads)                                                              \
     static void name(const Params p);                                                              \
     static void name##_thread(const void* params) { name(*static_cast<const Params*>(params)); }   \

@@ -27,11 +27,11 @@ pub use matrix::Matrix;
 pub use pages::Pages;
 
 use crate::backend::{
-    AttentionShape, Backend, Draw, KvFormat, LinearRows, Output, PageShape, PagedRows, Precision, Result, Sandwich,
-    Segment,
+    AttentionShape, Backend, Bandwidth, Draw, KvFormat, LinearRows, Output, PageShape, PagedRows, Precision, Result,
+    Sandwich, Segment,
 };
 use crate::reference::inverse_frequency;
-use crate::sampling::{ScoreAsk, TokenScore};
+use crate::sampling::{DrawnIds, ScoreAsk, TokenScore};
 use crate::weights::{MatrixUse, WeightFormat, WeightPart};
 use attend_full::Full;
 use attend_paged::Paged;
@@ -82,11 +82,6 @@ impl Cpu {
         self.pool.threads()
     }
 
-    /// Bytes a second that all threads together read from memory, measured now (about half a second).
-    pub fn read_bytes_per_s(&self) -> Result<f64> {
-        bandwidth::read_bytes_per_s(self.isa, &self.pool)
-    }
-
     fn split_rows(&self, out: &mut Activations, rows: usize, job: impl Fn(std::ops::Range<usize>, &mut [f32]) + Sync) {
         let least = LEAST_NUMBERS.div_ceil(out.width);
         self.pool.split_rows((&mut out.data, out.width), rows, least, job);
@@ -104,12 +99,19 @@ impl Activations {
     }
 }
 
+impl Bandwidth for Cpu {
+    fn bytes_per_s(&self) -> Result<f64> {
+        bandwidth::read_bytes_per_s(self.isa, &self.pool)
+    }
+}
+
 impl Backend for Cpu {
     type Activations = Activations;
     type Matrix = Matrix;
     type Gain = Gain;
     type RopeTable = RopeTable;
     type Pages = Pages;
+    type Drawn = DrawnIds;
 
     fn describe(&self) -> String {
         let threads = self.threads();
@@ -163,6 +165,10 @@ impl Backend for Cpu {
         pages::page_words(shape, formats) * 4
     }
 
+    fn drawn(&self, capacity: usize) -> Result<DrawnIds> {
+        Ok(DrawnIds::with_capacity(capacity))
+    }
+
     fn upload(&self, values: &[f32], into: &mut Activations) {
         into.data[..values.len()].copy_from_slice(values);
     }
@@ -186,6 +192,13 @@ impl Backend for Cpu {
                 table.read_row(id as usize, scale, out);
             }
         });
+    }
+
+    fn embed_drawn(&self, table: &Matrix, (drawn, places): (&DrawnIds, &[u32]), scale: f32, out: &mut Activations) {
+        for (row, id) in drawn.at(places) {
+            let width = out.width;
+            table.read_row(id as usize, scale, &mut out.data[row * width..][..width]);
+        }
     }
 
     fn rms_norm(&self, x: &Activations, gain: &Gain, eps: f32, rows: usize, out: &mut Activations) {
@@ -272,7 +285,8 @@ impl Backend for Cpu {
         });
     }
 
-    fn sample(&self, logits: &Activations, draws: &[Draw], end_ids: &[u32], out: &mut Vec<Option<u32>>) {
+    fn sample(&self, logits: &Activations, draws: &[Draw], end_ids: &[u32], out: &mut DrawnIds) {
+        let out = out.list();
         let first = out.len();
         out.resize(first + draws.len(), None);
         self.pool.split_rows((&mut out[first..], 1), draws.len(), 2, |share, out| {
@@ -289,7 +303,7 @@ impl Backend for Cpu {
         output: Output<'_, Matrix>,
         draws: &[Draw],
         logits: &mut Activations,
-        out: &mut Vec<Option<u32>>,
+        out: &mut DrawnIds,
     ) {
         assert!(x.width == output.table.cols && logits.width == output.table.rows, "the rows are as wide as the table");
         assert!(draws.iter().all(|draw| draw.choice.is_narrow()), "other choices depend on every logit");
@@ -298,7 +312,11 @@ impl Backend for Cpu {
         let screen = output.table.screen.as_ref().expect("ids are chosen from a table for the output");
         let x = Rows { x: x.rows(first..last + 1), count: last + 1 - first };
         let logits = &mut logits.data[first * output.table.rows..];
-        Choose { cpu: self, x, first, output, draws }.run(screen, &mut locked(&self.screen_space), logits, out);
+        Choose { cpu: self, x, first, output, draws }.run(screen, &mut locked(&self.screen_space), logits, out.list());
+    }
+
+    fn take(&self, drawn: &mut DrawnIds, out: &mut Vec<Option<u32>>) {
+        drawn.take(out);
     }
 
     fn score(&self, logits: &Activations, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {

@@ -2,6 +2,8 @@
 //!
 //! Called by the backend in `cuda`. `attend_full.cu` has the kernels.
 
+use bytemuck::NoUninit;
+
 use super::Cuda;
 use super::attend_paged::kernel_for;
 use super::device::Device;
@@ -21,7 +23,7 @@ const WIDTHS: [(usize, (&str, usize)); 4] = [
 /// A window wider than any sequence, which positions can be added to.
 const NO_WINDOW: usize = 1 << 30;
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct AttendFull {
     qkv: u64,
@@ -51,7 +53,7 @@ impl<D: Device> Cuda<D> {
         let rows = segments.iter().map(|segment| (segment.start + segment.len) as usize).max().unwrap_or(0);
         let tiles = tiles(segments);
         let count = tiles.len() / 3;
-        let [tiles] = self.lists([&tiles]);
+        let [tiles] = self.queue().lists([&tiles]);
         let params = AttendFull {
             qkv: qkv.rows(0, rows, Number::Bf16),
             out: out.rows(0, rows, Number::Bf16),
@@ -67,7 +69,7 @@ impl<D: Device> Cuda<D> {
         };
         let (width, (kernel, keys)) = kernel_for(head_dim, &WIDTHS);
         let shared = (QUERIES as usize + 2 * keys) * (width + 8) * Number::Bf16.bytes();
-        self.launch(kernel, [count as u32, heads as u32, 1], (THREADS, shared), &params);
+        self.queue().launch(kernel, [count as u32, heads as u32, 1], (THREADS, shared), &params);
     }
 }
 

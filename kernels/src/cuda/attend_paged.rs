@@ -2,6 +2,8 @@
 //!
 //! Called by the backend in `cuda`. `attend_paged.cu` has the kernels.
 
+use bytemuck::NoUninit;
+
 use super::Cuda;
 use super::device::Device;
 use super::pages::{Layer, Pages, flat};
@@ -18,7 +20,7 @@ const HEADS: usize = 4;
 const WIDTHS: [(usize, &str); 4] =
     [(16, "attend_paged_16"), (64, "attend_paged_64"), (128, "attend_paged_128"), (256, "attend_paged_256")];
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct AttendPaged {
     q: u64,
@@ -56,9 +58,10 @@ impl<D: Device> Cuda<D> {
         assert!(q.width >= shape.query_width() && out.width == shape.query_width(), "rows hold all heads");
         let (width, kernel) = kernel_for(head_dim, &WIDTHS);
         let (count, longest) = (rows.spans.len(), rows.spans.iter().map(|span| span.tokens).max().unwrap_or(0));
-        let most_parts = (longest as usize).div_ceil(SPLIT).max(1);
-        let parts = self.parts(count * heads * most_parts * (head_dim + 2) * 4);
-        let [spans, tables] = self.lists([&flat(rows.spans), rows.tables]);
+        // Powers of two: so that steps are alike for long.
+        let most_parts = (longest as usize).div_ceil(SPLIT).max(1).next_power_of_two();
+        let parts = self.queue().parts(count * heads * most_parts * (head_dim + 2) * 4);
+        let [spans, tables] = self.queue().lists([flat(rows.spans), rows.tables]);
         let Layer { pages, page_numbers, offset } = pages.layer(layer);
         let params = AttendPaged {
             q: q.rows(0, count, Number::Bf16),
@@ -81,8 +84,8 @@ impl<D: Device> Cuda<D> {
             unused: 0,
         };
         let shared = (HEADS * SPLIT + WARPS * HEADS * width) * 4;
-        self.launch(kernel, [most_parts as u32, kv_heads as u32, count as u32], (THREADS, shared), &params);
-        self.launch("attend_paged_sum", [heads as u32, count as u32, 1], (THREADS, 0), &params);
+        self.queue().launch(kernel, [count as u32, kv_heads as u32, most_parts as u32], (THREADS, shared), &params);
+        self.queue().launch("attend_paged_sum", [heads as u32, count as u32, 1], (THREADS, 0), &params);
     }
 }
 

@@ -1,34 +1,91 @@
-//! What the CUDA backend asks of a device: memory, copies, launches, products of many rows.
+//! What the CUDA backend asks of a device: memory, copies, launches, products of many rows, and all of it once more.
 //!
-//! Implemented by the driver and, so that every kernel runs where there is no GPU, by the shim. Knows no op.
+//! Implemented by the driver and, so that every kernel runs where there is no GPU, by the shim. Knows no op. Addresses are
+//! numbers here: `memory` and `queue` are the only places that hand them on.
+#![allow(unsafe_code)]
 
-use std::ffi::c_void;
+use bytemuck::NoUninit;
 
 use crate::backend::Result;
 
-/// A device and its stream of work: everything asked of it happens in the order in which it was asked.
+/// A device and a stream of work: everything asked of one handle happens in the order in which it was asked.
 pub trait Device: Clone + Send + Sync + 'static {
+    /// Work that is replayed.
+    type Graph: Send;
+    /// Bytes on their way to the host.
+    type Fetch: Send;
+
     /// Name, for people.
     fn describe(&self) -> String;
+    /// The same device with a stream of its own; clones share one.
+    ///
+    /// # Errors
+    /// When the device has no more of them.
+    fn fork(&self) -> Result<Self>;
+    /// What is asked of this handle from now on waits for what was asked of the other one so far.
+    fn follow(&self, other: &Self);
     /// Zeroed memory, at a multiple of 256 bytes.
     ///
     /// # Errors
     /// When there is not enough.
     fn allocate(&self, bytes: usize, purpose: &'static str) -> Result<u64>;
-    /// Gives back what [`Self::allocate`] gave.
-    fn free(&self, address: u64);
+    /// Gives back what [`Self::allocate`] gave, once all work that was asked for, of any handle, is done.
+    ///
+    /// # Safety
+    /// The address comes from there, and is given back once.
+    unsafe fn free(&self, address: u64);
     /// Copies from the host; `bytes` may change once this returns.
-    fn write(&self, bytes: &[u8], address: u64);
+    ///
+    /// # Safety
+    /// The memory at the address is at least as long.
+    unsafe fn write(&self, bytes: &[u8], address: u64);
     /// Copies to the host once all earlier work is done.
-    fn read(&self, address: u64, bytes: &mut [u8]);
-    /// Runs a kernel of `kernels/cu`.
-    fn launch(&self, launch: &Launch);
-    /// A product with many rows, each of which has the same result whatever their number.
-    fn product(&self, product: &LargeProduct);
+    ///
+    /// # Safety
+    /// The memory at the address is at least as long.
+    unsafe fn read(&self, address: u64, bytes: &mut [u8]);
+    /// Copies on the device.
+    ///
+    /// # Safety
+    /// The memory at both addresses is at least as long, and does not overlap.
+    unsafe fn copy(&self, from: u64, to: u64, bytes: usize);
+    /// Copies to the host while other work goes on.
+    ///
+    /// # Safety
+    /// The memory at the address is at least as long, and stays.
+    unsafe fn fetch(&self, address: u64, bytes: usize) -> Self::Fetch;
+    /// Waits for the bytes of a fetch, and for nothing that was asked after it.
+    fn finish(&self, fetch: Self::Fetch) -> Vec<u8>;
+    /// Waits until everything asked of this handle is done.
+    fn wait(&self);
+    /// Does one thing.
+    ///
+    /// # Safety
+    /// Every address in it leads to memory as long as the kernel or the product takes it to be.
+    unsafe fn run(&self, work: &Work);
+    /// Work that was done before, to be replayed as a whole: once captured, nothing of it is looked at again.
+    ///
+    /// # Safety
+    /// As [`Self::run`].
+    unsafe fn capture(&self, works: &[Work]) -> Self::Graph;
+    /// Does it.
+    ///
+    /// # Safety
+    /// As [`Self::run`], at the time of this call.
+    unsafe fn replay(&self, graph: &Self::Graph);
 }
 
-/// One launch of a kernel. Its parameters are one struct, laid out alike in Rust and in C++.
-#[derive(Debug)]
+/// One thing to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// A kernel of `kernels/cu`.
+    Launch(Launch),
+    /// A product with many rows, each of which has the same result whatever their number.
+    Product(LargeProduct),
+}
+
+/// One launch of a kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Launch {
     /// Its name.
     pub kernel: &'static str,
@@ -38,14 +95,41 @@ pub struct Launch {
     pub threads: u32,
     /// Shared memory of a block.
     pub shared_bytes: usize,
-    /// The struct, which outlives the launch.
-    pub params: *const c_void,
-    /// Its size.
-    pub params_bytes: usize,
+    /// What it is told.
+    pub params: Params,
+}
+
+/// A kernel's parameters: one struct, laid out alike in Rust and in C++.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Params {
+    words: [u64; Self::WORDS],
+    bytes: usize,
+}
+
+impl Params {
+    const WORDS: usize = 16;
+
+    /// Of a struct of plain numbers.
+    pub(super) fn of<P: NoUninit>(params: &P) -> Self {
+        const { assert!(size_of::<P>() <= 8 * Self::WORDS && align_of::<P>() <= 8) }
+        let mut words = [0; Self::WORDS];
+        bytemuck::cast_slice_mut(&mut words)[..size_of::<P>()].copy_from_slice(bytemuck::bytes_of(params));
+        Self { words, bytes: size_of::<P>() }
+    }
+
+    /// Where they are.
+    pub const fn address(&self) -> *const std::ffi::c_void {
+        self.words.as_ptr().cast()
+    }
+
+    /// How long they are.
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
 }
 
 /// `out[m, n] = x[m, :] . matrix[n, :]` in bfloat16 with float32 sums. Addresses are the device's.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LargeProduct {
     /// `[rows, depth]` of bfloat16, `x_pitch` numbers apart.
     pub x: u64,
@@ -67,43 +151,4 @@ pub struct LargeProduct {
     pub out_pitch: usize,
     /// `out` is float32; else bfloat16.
     pub wide: bool,
-}
-
-/// Memory of a device, given back when it is dropped.
-pub struct Memory<D: Device> {
-    device: D,
-    address: u64,
-    bytes: usize,
-}
-
-impl<D: Device> Memory<D> {
-    /// Zeroed memory.
-    ///
-    /// # Errors
-    /// When there is not enough.
-    pub fn new(device: &D, bytes: usize, purpose: &'static str) -> Result<Self> {
-        Ok(Self { device: device.clone(), address: device.allocate(bytes, purpose)?, bytes })
-    }
-
-    /// Where it begins.
-    pub const fn address(&self) -> u64 {
-        self.address
-    }
-
-    /// How long it is.
-    pub const fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Where the byte `offset` is, of which `len` bytes are meant.
-    pub fn at(&self, offset: usize, len: usize) -> u64 {
-        assert!(offset + len <= self.bytes, "{offset} + {len} bytes are wanted of {}", self.bytes);
-        self.address + offset as u64
-    }
-}
-
-impl<D: Device> Drop for Memory<D> {
-    fn drop(&mut self) {
-        self.device.free(self.address);
-    }
 }

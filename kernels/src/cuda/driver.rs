@@ -4,34 +4,56 @@
 //! A device that fails while it works leaves nothing to go on with: such errors panic.
 #![allow(unsafe_code)]
 
-use std::collections::HashMap;
-use std::ffi::c_void;
-use std::sync::{Arc, Mutex, PoisonError};
+mod fetch;
 
-use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaStream, DriverError, result, sys};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::ffi::c_void;
+use std::sync::{Arc, Mutex};
+
+use cudarc::driver::{CudaContext, CudaFunction, CudaGraph, CudaModule, CudaStream, DriverError, result, sys};
 use cudarc::nvrtc::Ptx;
 
-use super::device::{Device, LargeProduct, Launch};
+use super::device::{Device, Launch, Work};
 use super::library::Library;
+use super::locked;
 use crate::backend::{Error, Result};
+pub use fetch::Fetch;
+use fetch::Landings;
 
 include!(concat!(env!("OUT_DIR"), "/images.rs"));
 
 /// Shared memory of a block beyond which a kernel has to ask for it.
 const USUAL_SHARED_BYTES: usize = 48 << 10;
 
-/// A GPU with one stream.
+/// A GPU, and a stream of it.
 #[derive(Clone)]
-pub struct Driver(Arc<Opened>);
+pub struct Driver {
+    opened: Arc<Opened>,
+    stream: Arc<CudaStream>,
+}
 
 struct Opened {
     context: Arc<CudaContext>,
-    stream: Arc<CudaStream>,
     modules: Vec<Arc<CudaModule>>,
-    /// Kernels that were launched before.
-    kernels: Mutex<HashMap<&'static str, CudaFunction>>,
+    kernels: Mutex<HashMap<&'static str, Kernel>>,
     library: Library,
+    landings: Landings,
 }
+
+/// A kernel that was launched before.
+#[derive(Clone)]
+struct Kernel {
+    function: CudaFunction,
+    /// Shared memory that its blocks may have.
+    shared_bytes: usize,
+}
+
+/// A captured graph, which the driver lets any thread launch.
+pub struct Graph(CudaGraph);
+
+// SAFETY: the driver's handles belong to the context, not to a thread; one thread at a time launches it.
+unsafe impl Send for Graph {}
 
 /// Whether there is a GPU that [`Driver::open`] would find.
 pub fn is_present() -> bool {
@@ -46,47 +68,72 @@ impl Driver {
     /// # Errors
     /// When there is no driver, no such GPU, or no cuBLASLt.
     pub fn open(ordinal: usize) -> Result<Self> {
-        let unavailable = |available: String| Error::Unavailable { wanted: "cuda".into(), available };
+        let no_gpu = |reason: String| Error::NoGpu { reason };
         // SAFETY: this only looks for the library.
         if !unsafe { sys::is_culib_present() } {
-            return Err(unavailable("no NVIDIA driver; libcuda.so.1 is not found".into()));
+            return Err(no_gpu("there is no NVIDIA driver (libcuda.so.1 is not found)".into()));
         }
-        let failed = |error: DriverError| unavailable(format!("a driver that says {error}"));
+        let failed = |error: DriverError| no_gpu(format!("the driver says {error}"));
         let context = CudaContext::new(ordinal).map_err(failed)?;
-        // SAFETY: memory is used on one stream only; there is nothing to track between streams.
+        // SAFETY: what streams have in common is ordered by `follow`; there is nothing to track.
         unsafe { context.disable_event_tracking() };
         let stream = context.new_stream().map_err(failed)?;
         let load = |image: &&[u8]| context.load_module(Ptx::from_binary(image.to_vec()));
         let modules = IMAGES.iter().map(load).collect::<std::result::Result<_, _>>().map_err(failed)?;
-        let library = Library::open().map_err(unavailable)?;
-        Ok(Self(Arc::new(Opened { context, stream, modules, kernels: Mutex::default(), library })))
+        let library = Library::open().map_err(no_gpu)?;
+        let opened = Opened { context, modules, kernels: Mutex::default(), library, landings: Landings::default() };
+        Ok(Self { opened: Arc::new(opened), stream })
     }
 
-    /// Bytes that are free, and bytes in all.
-    pub fn memory(&self) -> (usize, usize) {
-        self.bind();
-        self.0.context.mem_get_info().unwrap_or_else(|error| panic!("the GPU does not tell its memory: {error}"))
+    /// Bytes that are free.
+    fn free_bytes(&self) -> usize {
+        let info = self.opened.context.mem_get_info();
+        info.unwrap_or_else(|error| panic!("the GPU does not tell its memory: {error}")).0
     }
 
     /// The thread that asks works with this GPU from now on.
     fn bind(&self) {
-        self.0.context.bind_to_thread().unwrap_or_else(|error| panic!("the GPU cannot be used: {error}"));
+        self.opened.context.bind_to_thread().unwrap_or_else(|error| panic!("the GPU cannot be used: {error}"));
     }
 
     fn kernel(&self, launch: &Launch) -> CudaFunction {
-        let mut kernels = self.0.kernels.lock().unwrap_or_else(PoisonError::into_inner);
-        let load = || {
-            let found = self.0.modules.iter().find_map(|module| module.load_function(launch.kernel).ok());
-            found.unwrap_or_else(|| panic!("there is no kernel {}", launch.kernel))
+        let mut kernels = locked(&self.opened.kernels);
+        let kernel = match kernels.entry(launch.kernel) {
+            Entry::Occupied(kernel) => kernel.into_mut(),
+            Entry::Vacant(place) => {
+                let found = self.opened.modules.iter().find_map(|module| module.load_function(launch.kernel).ok());
+                let function = found.unwrap_or_else(|| panic!("there is no kernel {}", launch.kernel));
+                place.insert(Kernel { function, shared_bytes: USUAL_SHARED_BYTES })
+            }
         };
-        let kernel = kernels.entry(launch.kernel).or_insert_with(load).clone();
-        drop(kernels);
-        if launch.shared_bytes > USUAL_SHARED_BYTES {
+        if launch.shared_bytes > kernel.shared_bytes {
             let most = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             let bytes = i32::try_from(launch.shared_bytes).expect("shared memory is counted in kilobytes");
-            kernel.set_attribute(most, bytes).unwrap_or_else(|error| fail(launch, error));
+            kernel.function.set_attribute(most, bytes).unwrap_or_else(|error| fail(launch, error));
+            kernel.shared_bytes = launch.shared_bytes;
         }
-        kernel
+        kernel.function.clone()
+    }
+
+    /// # Safety
+    /// As [`Device::run`].
+    unsafe fn launch(&self, launch: &Launch) {
+        let kernel = self.kernel(launch);
+        let Launch { grid: [x, y, z], threads, shared_bytes, ref params, .. } = *launch;
+        let mut params: [*mut c_void; 1] = [params.address().cast_mut()];
+        // SAFETY: the kernel takes one struct, of which the driver copies as many bytes as the kernel was compiled for; that Rust's
+        // struct has as many is what the shim compares. The caller answers for its addresses.
+        let launched = unsafe {
+            result::launch_kernel(
+                kernel.cu_function(),
+                (x, y, z),
+                (threads, 1, 1),
+                u32::try_from(shared_bytes).expect("shared memory is counted in kilobytes"),
+                self.stream.cu_stream(),
+                &mut params,
+            )
+        };
+        launched.unwrap_or_else(|error| fail(launch, error));
     }
 }
 
@@ -95,9 +142,22 @@ fn fail(launch: &Launch, error: DriverError) -> ! {
 }
 
 impl Device for Driver {
+    type Graph = Graph;
+    type Fetch = Fetch;
+
     fn describe(&self) -> String {
-        let name = self.0.context.name().unwrap_or_else(|_| "GPU".into());
+        let name = self.opened.context.name().unwrap_or_else(|_| "GPU".into());
         format!("cuda ({name})")
+    }
+
+    fn fork(&self) -> Result<Self> {
+        let failed = |error| Error::NoGpu { reason: format!("the driver says {error}") };
+        Ok(Self { opened: Arc::clone(&self.opened), stream: self.opened.context.new_stream().map_err(failed)? })
+    }
+
+    fn follow(&self, other: &Self) {
+        let waiting = other.stream.record_event(None).and_then(|event| self.stream.wait(&event));
+        waiting.unwrap_or_else(|error| panic!("the GPU cannot order its streams: {error}"));
     }
 
     fn allocate(&self, bytes: usize, purpose: &'static str) -> Result<u64> {
@@ -105,61 +165,85 @@ impl Device for Driver {
         let whole = bytes.max(1);
         // SAFETY: the context is bound; whoever gets the memory gives it back.
         let memory = unsafe { result::malloc_sync(whole) };
-        let address = memory.map_err(|_| Error::DeviceOutOfMemory { bytes, purpose, free: self.memory().0 })?;
+        let address = memory.map_err(|_| Error::DeviceOutOfMemory { bytes, purpose, free: self.free_bytes() })?;
         // SAFETY: the memory is that long, and nobody else has it.
-        let cleared = unsafe { result::memset_d8_async(address, 0, whole, self.0.stream.cu_stream()) };
+        let cleared = unsafe { result::memset_d8_async(address, 0, whole, self.stream.cu_stream()) };
+        // Whichever stream uses it first finds it cleared.
+        let cleared = cleared.and_then(|()| self.stream.synchronize());
         cleared.unwrap_or_else(|error| panic!("the GPU does not clear memory: {error}"));
         Ok(address)
     }
 
-    fn free(&self, address: u64) {
+    unsafe fn free(&self, address: u64) {
         self.bind();
-        // Work that was asked for may still use it.
-        let done = self.0.stream.synchronize();
-        // A device that fails here fails at the next call as well, which can say so.
+        // Work that was asked for may still use it. A device that fails here fails at the next call as well, which can say so.
         // SAFETY: the address comes from `allocate`, once.
-        let _ = done.and_then(|()| unsafe { result::free_sync(address) });
+        let _ = result::ctx::synchronize().and_then(|()| unsafe { result::free_sync(address) });
     }
 
-    fn write(&self, bytes: &[u8], address: u64) {
+    unsafe fn write(&self, bytes: &[u8], address: u64) {
         self.bind();
-        // SAFETY: callers name memory of `allocate` that is at least as long. Memory of the host that is not pinned is copied
-        // aside before the call returns.
-        let copied = unsafe { result::memcpy_htod_async(address, bytes, self.0.stream.cu_stream()) };
+        // SAFETY: the caller says that the memory is as long. Memory of the host that is not pinned is copied aside before
+        // the call returns.
+        let copied = unsafe { result::memcpy_htod_async(address, bytes, self.stream.cu_stream()) };
         copied.unwrap_or_else(|error| panic!("the GPU takes no copy: {error}"));
     }
 
-    fn read(&self, address: u64, bytes: &mut [u8]) {
+    unsafe fn read(&self, address: u64, bytes: &mut [u8]) {
         self.bind();
-        // SAFETY: callers name memory of `allocate` that is at least as long; the copy is over before `bytes` is seen again.
-        let copied = unsafe { result::memcpy_dtoh_async(bytes, address, self.0.stream.cu_stream()) };
-        let done = copied.and_then(|()| self.0.stream.synchronize());
+        // SAFETY: the caller says that the memory is as long; the copy is over before `bytes` is seen again.
+        let copied = unsafe { result::memcpy_dtoh_async(bytes, address, self.stream.cu_stream()) };
+        let done = copied.and_then(|()| self.stream.synchronize());
         done.unwrap_or_else(|error| panic!("the GPU failed at work it was given: {error}"));
     }
 
-    fn launch(&self, launch: &Launch) {
+    unsafe fn copy(&self, from: u64, to: u64, bytes: usize) {
         self.bind();
-        let kernel = self.kernel(launch);
-        let Launch { grid: [x, y, z], threads, shared_bytes, params, .. } = *launch;
-        let mut params: [*mut c_void; 1] = [params.cast_mut()];
-        // SAFETY: the kernel takes one struct, of which the driver copies as many bytes as the kernel was compiled for; that Rust's
-        // struct has as many is what the shim compares. Its addresses were checked against the memory they lie in.
-        let launched = unsafe {
-            result::launch_kernel(
-                kernel.cu_function(),
-                (x, y, z),
-                (threads, 1, 1),
-                u32::try_from(shared_bytes).expect("shared memory is counted in kilobytes"),
-                self.0.stream.cu_stream(),
-                &mut params,
-            )
-        };
-        launched.unwrap_or_else(|error| fail(launch, error));
+        // SAFETY: the caller says that both memories are as long.
+        let copied = unsafe { result::memcpy_dtod_async(to, from, bytes, self.stream.cu_stream()) };
+        copied.unwrap_or_else(|error| panic!("the GPU makes no copy: {error}"));
     }
 
-    fn product(&self, product: &LargeProduct) {
+    unsafe fn fetch(&self, address: u64, bytes: usize) -> Fetch {
         self.bind();
-        self.0.library.product(product, &self.0.stream);
+        // SAFETY: the caller says that the memory is as long, and stays.
+        unsafe { self.opened.landings.start(address, bytes, &self.stream) }
+    }
+
+    fn finish(&self, fetch: Fetch) -> Vec<u8> {
+        self.bind();
+        self.opened.landings.finish(fetch)
+    }
+
+    fn wait(&self) {
+        self.stream.synchronize().unwrap_or_else(|error| panic!("the GPU failed at work it was given: {error}"));
+    }
+
+    unsafe fn run(&self, work: &Work) {
+        self.bind();
+        match work {
+            // SAFETY: the caller's promise.
+            Work::Launch(launch) => unsafe { self.launch(launch) },
+            Work::Product(product) => self.opened.library.product(product, &self.stream),
+        }
+    }
+
+    unsafe fn capture(&self, works: &[Work]) -> Graph {
+        fn done<T>(step: std::result::Result<T, DriverError>) -> T {
+            step.unwrap_or_else(|error| panic!("the GPU did not capture a step: {error}"))
+        }
+        done(self.stream.begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
+        for work in works {
+            // SAFETY: the caller's promise; while a stream is captured nothing runs.
+            unsafe { self.run(work) }
+        }
+        let flags = sys::CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH;
+        let graph = done(self.stream.end_capture(flags));
+        Graph(graph.expect("a step that is captured has an end"))
+    }
+
+    unsafe fn replay(&self, graph: &Graph) {
+        graph.0.launch().unwrap_or_else(|error| panic!("the GPU did not replay a step: {error}"));
     }
 }
 
@@ -192,7 +276,7 @@ mod tests {
             assert!(Driver::open(0).is_ok());
         } else {
             let error = Driver::open(0).err().map(|error| error.to_string());
-            assert!(error.is_some_and(|error| error.starts_with("cuda is not available")));
+            assert!(error.is_some_and(|error| error.starts_with("no GPU can be used: ")));
         }
     }
 }

@@ -6,13 +6,14 @@
 
 use std::collections::HashMap;
 use std::ffi::c_void;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use cudarc::cublaslt::result::{self, CublasError};
 use cudarc::cublaslt::sys;
 use cudarc::driver::CudaStream;
 
 use super::device::LargeProduct;
+use super::locked;
 
 /// Rows for which algorithms are chosen: an encoder's batch.
 const NOMINAL_ROWS: usize = 4096;
@@ -55,9 +56,9 @@ impl Library {
     pub(super) fn open() -> Result<Self, String> {
         // SAFETY: this only looks for the library.
         if !unsafe { sys::is_culib_present() } {
-            return Err("a driver, but no libcublasLt.so: the CUDA libraries are not on LD_LIBRARY_PATH".into());
+            return Err("there is a driver, but no libcublasLt.so on LD_LIBRARY_PATH".into());
         }
-        let handle = result::create_handle().map_err(|error| format!("a cuBLASLt that says {error}"))?;
+        let handle = result::create_handle().map_err(|error| format!("cuBLASLt says {error}"))?;
         Ok(Self { handle, algorithms: Mutex::default() })
     }
 
@@ -95,7 +96,7 @@ impl Library {
 
     /// The algorithm of a shape: the first that needs no memory of its own and splits no sum.
     fn algorithm(&self, shape: Shape) -> Result<sys::cublasLtMatmulAlgo_t, CublasError> {
-        let mut algorithms = self.algorithms.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut algorithms = locked(&self.algorithms);
         if let Some(algorithm) = algorithms.get(&shape) {
             return Ok(*algorithm);
         }

@@ -3,6 +3,8 @@
 //! Made by `server` and by tests. [`Device`] is all it knows of the device, so the same code launches the same kernels on a GPU and,
 //! through the shim, on the processor. Heads, and the halves of gated rows, are multiples of 8 wide; heads at most 256.
 
+#[cfg(not(feature = "cuda"))]
+mod absent;
 mod attend_full;
 mod attend_paged;
 mod device;
@@ -10,99 +12,100 @@ mod device;
 mod driver;
 #[cfg(feature = "cuda")]
 mod library;
+mod lists;
+mod memory;
 mod pages;
 mod product;
+mod queue;
 mod rows;
 mod sample;
 mod score;
 #[cfg(feature = "cuda-shim")]
 mod shim;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
-pub use device::{Device, LargeProduct, Launch, Memory};
+#[cfg(not(feature = "cuda"))]
+pub use absent::{Driver, is_present};
+pub use device::{Device, LargeProduct, Launch, Params, Work};
 #[cfg(feature = "cuda")]
 pub use driver::{Driver, is_present};
 pub use pages::Pages;
 pub use product::Matrix;
 pub use rows::{Activations, Gain, RopeTable};
+pub use sample::Drawn;
 #[cfg(feature = "cuda-shim")]
 pub use shim::Shim;
 
 use crate::backend::{
-    AttentionShape, Backend, Draw, KvFormat, LinearRows, Output, PageShape, PagedRows, Precision, Result, Sandwich,
-    Segment,
+    AttentionShape, Backend, Bandwidth, Draw, Error, KvFormat, LinearRows, Output, PageShape, PagedRows, Precision,
+    Result, Sandwich, Segment,
 };
+use crate::quantize::Scheme;
 use crate::reference::inverse_frequency;
 use crate::sampling::{ScoreAsk, TokenScore};
 use crate::weights::{MatrixUse, WeightFormat, WeightPart};
+use memory::{Heap, Memory};
+use queue::Queue;
 use rows::{Number, write_row};
+
+/// Whether the kernels compute with numbers of these kinds.
+///
+/// # Errors
+/// [`Error::Unavailable`], for the first that they do not.
+pub fn computes(precision: Precision, weights: Option<Scheme>, pages: KvFormat) -> Result<()> {
+    let wanted = match (precision, weights, pages) {
+        (Precision::F32, ..) => "float32".to_owned(),
+        (_, Some(Scheme::Int4), _) => "Int4 weights".to_owned(),
+        (.., KvFormat::F32 | KvFormat::Int8) => format!("{pages:?} pages"),
+        (Precision::Bf16, None | Some(Scheme::Int8), KvFormat::Bf16) => return Ok(()),
+    };
+    Err(Error::Unavailable { wanted: format!("{wanted} on a GPU"), available: "Bf16, and Int8 weights".into() })
+}
 
 /// Ops on a device.
 pub struct Cuda<D: Device> {
-    device: D,
-    /// Lists of the op that is being launched: work is done in order, so the next op's may follow in the same place.
-    lists: Mutex<Memory<D>>,
-    /// Sums of the parts that attention over pages is split into.
-    parts: Mutex<Memory<D>>,
+    heap: Heap<D>,
+    main: Queue<D>,
+    /// For ops that run beside those of `main`.
+    side: Queue<D>,
+    is_aside: AtomicBool,
+    /// What `score` reads back.
+    answers: Mutex<Memory<D>>,
+    /// Products of many rows are not given to the device's library, which may round otherwise than the kernels of few.
+    deterministic: bool,
 }
 
 impl<D: Device> Cuda<D> {
-    /// A backend on a device.
+    /// A backend on a device. The promise of [`Backend`], that a row's result depends on that row alone, holds among numbers of rows
+    /// up to 16, and among larger ones, for which the device's library adds up in another order.
     ///
     /// # Errors
     /// When the device has no memory left.
     pub fn new(device: D) -> Result<Self> {
-        let lists = Mutex::new(Memory::new(&device, 1 << 16, "lists")?);
-        let parts = Mutex::new(Memory::new(&device, 1 << 20, "parts of attention")?);
-        Ok(Self { device, lists, parts })
+        let heap = Heap::new(device.clone());
+        let side = Queue::new(device.fork()?, heap.clone())?;
+        let main = Queue::new(device, heap.clone())?;
+        let answers = Mutex::new(Memory::new(&heap, 1 << 16, "answers")?);
+        Ok(Self { heap, main, side, is_aside: AtomicBool::new(false), answers, deterministic: false })
     }
 
-    fn device(&self) -> &D {
-        &self.device
+    /// The same, and its promise holds for any two numbers of rows.
+    #[must_use]
+    pub fn deterministic(self) -> Self {
+        Self { deterministic: true, ..self }
     }
 
-    fn launch<P: Copy>(&self, kernel: &'static str, grid: [u32; 3], (threads, shared): (u32, usize), params: &P) {
-        if grid.contains(&0) {
-            return;
-        }
-        self.device.launch(&Launch {
-            kernel,
-            grid,
-            threads,
-            shared_bytes: shared,
-            params: std::ptr::from_ref(params).cast(),
-            params_bytes: size_of::<P>(),
-        });
+    /// Steps that are replayed instead of launched op by op.
+    pub fn graphs(&self) -> usize {
+        self.main.graphs()
     }
 
-    /// Copies lists to the device, each at a multiple of 16 bytes, and says where they are.
-    fn lists<const N: usize>(&self, lists: [&[u32]; N]) -> [u64; N] {
-        let mut bytes: Vec<u8> = Vec::new();
-        let offsets = lists.map(|list| {
-            bytes.resize(bytes.len().next_multiple_of(16), 0);
-            let offset = bytes.len();
-            bytes.extend(list.iter().flat_map(|word| word.to_le_bytes()));
-            offset as u64
-        });
-        let address = self.room(&self.lists, bytes.len(), "lists");
-        self.device.write(&bytes, address);
-        offsets.map(|offset| address + offset)
-    }
-
-    fn parts(&self, bytes: usize) -> u64 {
-        self.room(&self.parts, bytes, "parts of attention")
-    }
-
-    /// Working memory of at least `bytes`. It grows by doubling, so it soon stops growing.
-    fn room(&self, memory: &Mutex<Memory<D>>, bytes: usize, purpose: &'static str) -> u64 {
-        let mut memory = locked(memory);
-        if memory.bytes() < bytes {
-            let larger = bytes.next_power_of_two();
-            *memory = Memory::new(&self.device, larger, purpose)
-                .unwrap_or_else(|error| panic!("a step needs more working memory than the device has: {error}"));
-        }
-        memory.address()
+    /// Where ops go now.
+    fn queue(&self) -> &Queue<D> {
+        if self.is_aside.load(Ordering::Relaxed) { &self.side } else { &self.main }
     }
 
     fn float32(
@@ -119,8 +122,8 @@ impl<D: Device> Cuda<D> {
             fill(row, &mut values);
             write_row(&values, Number::F32, out);
         }
-        let memory = Memory::new(&self.device, bytes.len(), purpose)?;
-        self.device.write(&bytes, memory.address());
+        let memory = Memory::new(&self.heap, bytes.len(), purpose)?;
+        self.queue().write(&bytes, &memory, 0);
         Ok(memory)
     }
 }
@@ -130,23 +133,68 @@ fn locked<T>(memory: &Mutex<T>) -> MutexGuard<'_, T> {
     memory.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Bytes that are copied to measure the memory, several times.
+const MEASURED_BYTES: usize = 1 << 30;
+const MEASURED_COPIES: u32 = 16;
+
+impl<D: Device> Bandwidth for Cuda<D> {
+    /// Of copies, which read each byte and write it.
+    fn bytes_per_s(&self) -> Result<f64> {
+        let room = || Memory::new(&self.heap, MEASURED_BYTES, "measuring the memory");
+        let (from, to) = (room()?, room()?);
+        let run = |copies| {
+            let start = Instant::now();
+            (0..copies).for_each(|_| self.main.copy(&from, &to));
+            self.wait();
+            start.elapsed().as_secs_f64()
+        };
+        run(1);
+        Ok((2 * MEASURED_BYTES) as f64 * f64::from(MEASURED_COPIES) / run(MEASURED_COPIES))
+    }
+}
+
 impl<D: Device> Backend for Cuda<D> {
     type Activations = Activations<D>;
     type Matrix = Matrix<D>;
     type Gain = Gain<D>;
     type RopeTable = RopeTable<D>;
     type Pages = Pages<D>;
+    type Drawn = Drawn<D>;
 
     fn describe(&self) -> String {
-        self.device.describe()
+        self.main.device().describe()
+    }
+
+    fn wait(&self) {
+        self.main.device().wait();
+        self.side.device().wait();
+    }
+
+    fn replays_steps(&self) -> bool {
+        true
+    }
+
+    fn step(&self, ops: impl FnOnce()) {
+        self.main.step(ops);
+    }
+
+    fn aside(&self, ops: impl FnOnce()) {
+        self.side.device().follow(self.main.device());
+        self.is_aside.store(true, Ordering::Relaxed);
+        ops();
+        self.is_aside.store(false, Ordering::Relaxed);
+    }
+
+    fn join(&self) {
+        self.main.device().follow(self.side.device());
     }
 
     fn activations(&self, rows: usize, width: usize) -> Result<Activations<D>> {
-        Activations::new(&self.device, rows, width, Number::Bf16)
+        Activations::new(&self.heap, rows, width, Number::Bf16)
     }
 
     fn wide_activations(&self, rows: usize, width: usize) -> Result<Activations<D>> {
-        Activations::new(&self.device, rows, width, Number::F32)
+        Activations::new(&self.heap, rows, width, Number::F32)
     }
 
     fn matrix(&self, parts: &[WeightPart<'_>], format: WeightFormat, _: MatrixUse) -> Result<Matrix<D>> {
@@ -185,19 +233,23 @@ impl<D: Device> Backend for Cuda<D> {
     }
 
     fn pages(&self, shape: PageShape, formats: &[KvFormat]) -> Result<Pages<D>> {
-        Pages::new(&self.device, shape, formats)
+        Pages::new(&self.heap, shape, formats)
     }
 
     fn page_bytes(&self, shape: PageShape, _: &[KvFormat]) -> usize {
         pages::page_numbers(shape) * Number::Bf16.bytes()
     }
 
+    fn drawn(&self, capacity: usize) -> Result<Drawn<D>> {
+        Drawn::new(&self.heap, capacity)
+    }
+
     fn upload(&self, values: &[f32], into: &mut Activations<D>) {
-        into.upload(&self.device, values);
+        into.upload(self.queue(), values);
     }
 
     fn download(&self, from: &Activations<D>, rows: usize) -> Vec<f32> {
-        from.download(&self.device, rows)
+        from.download(self.queue(), rows)
     }
 
     fn gather(&self, from: &Activations<D>, rows: &[u32], out: &mut Activations<D>) {
@@ -206,6 +258,16 @@ impl<D: Device> Backend for Cuda<D> {
 
     fn embed(&self, table: &Matrix<D>, ids: &[u32], scale: f32, out: &mut Activations<D>) {
         self.embed_rows(table, ids, scale, out);
+    }
+
+    fn embed_drawn(
+        &self,
+        table: &Matrix<D>,
+        (drawn, places): (&Drawn<D>, &[u32]),
+        scale: f32,
+        out: &mut Activations<D>,
+    ) {
+        self.embed_drawn_rows(table, (drawn, places), scale, out);
     }
 
     fn rms_norm(&self, x: &Activations<D>, gain: &Gain<D>, eps: f32, rows: usize, out: &mut Activations<D>) {
@@ -281,7 +343,7 @@ impl<D: Device> Backend for Cuda<D> {
         self.product(x, table, (LinearRows::first(rows), softcap), out);
     }
 
-    fn sample(&self, logits: &Activations<D>, draws: &[Draw], end_ids: &[u32], out: &mut Vec<Option<u32>>) {
+    fn sample(&self, logits: &Activations<D>, draws: &[Draw], end_ids: &[u32], out: &mut Drawn<D>) {
         self.draw(logits, draws, end_ids, out);
     }
 
@@ -291,13 +353,21 @@ impl<D: Device> Backend for Cuda<D> {
         Output { table, softcap, end_ids }: Output<'_, Matrix<D>>,
         draws: &[Draw],
         logits: &mut Activations<D>,
-        out: &mut Vec<Option<u32>>,
+        out: &mut Drawn<D>,
     ) {
         let rows = draws.iter().map(|draw| draw.row as usize);
         let (Some(first), Some(last)) = (rows.clone().min(), rows.max()) else { return };
         let rows = LinearRows { from: first, to: first, count: last + 1 - first };
         self.product(x, table, (rows, softcap), logits);
         self.draw(logits, draws, end_ids, out);
+    }
+
+    fn fetch(&self, drawn: &mut Drawn<D>) {
+        self.fetch_drawn(drawn);
+    }
+
+    fn take(&self, drawn: &mut Drawn<D>, out: &mut Vec<Option<u32>>) {
+        self.take_drawn(drawn, out);
     }
 
     fn score(&self, logits: &Activations<D>, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {

@@ -2,8 +2,11 @@
 //!
 //! Called by the backend in `cuda`. `pages.cu` has the kernel and says how a page is laid out.
 
+use bytemuck::NoUninit;
+
 use super::Cuda;
-use super::device::{Device, Memory};
+use super::device::Device;
+use super::memory::{Heap, Memory};
 use super::rows::{Activations, Number};
 use crate::backend::{Error, KvFormat, PAGE_TOKENS, PageShape, PageSpan, PagedRows, Result};
 
@@ -15,7 +18,7 @@ pub struct Pages<D: Device> {
     pub(super) shape: PageShape,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct WritePages {
     kv: u64,
@@ -47,12 +50,12 @@ pub(super) struct Layer {
 }
 
 impl<D: Device> Pages<D> {
-    pub(super) fn new(device: &D, shape: PageShape, formats: &[KvFormat]) -> Result<Self> {
+    pub(super) fn new(heap: &Heap<D>, shape: PageShape, formats: &[KvFormat]) -> Result<Self> {
         if let Some(format) = formats.iter().find(|&&format| format != KvFormat::Bf16) {
             return Err(Error::Unavailable { wanted: format!("{format:?} pages"), available: "Bf16".into() });
         }
         let bytes = shape.pages * page_numbers(shape) * Number::Bf16.bytes();
-        Ok(Self { memory: Memory::new(device, bytes, "the page pool")?, shape })
+        Ok(Self { memory: Memory::new(heap, bytes, "the page pool")?, shape })
     }
 
     pub(super) fn layer(&self, layer: usize) -> Layer {
@@ -74,8 +77,8 @@ impl<D: Device> Pages<D> {
 }
 
 /// Spans as kernels read them: first entry and positions of each.
-pub(super) fn flat(spans: &[PageSpan]) -> Vec<u32> {
-    spans.iter().flat_map(|span| [span.first, span.tokens]).collect()
+pub(super) fn flat(spans: &[PageSpan]) -> &[u32] {
+    bytemuck::cast_slice(spans)
 }
 
 impl<D: Device> Cuda<D> {
@@ -92,7 +95,7 @@ impl<D: Device> Cuda<D> {
         assert!(kv_column + 2 * kv_heads * head_dim <= kv.width, "a row holds keys and values of all heads");
         assert!(kv_column.is_multiple_of(8) && head_dim.is_multiple_of(8), "heads are multiples of 8 wide");
         assert!(rows.spans.iter().all(|span| span.tokens > 0), "a row is written to one of its positions");
-        let [spans, tables] = self.lists([&flat(rows.spans), rows.tables]);
+        let [spans, tables] = self.queue().lists([flat(rows.spans), rows.tables]);
         let Layer { pages, page_numbers, offset } = pages.layer(layer);
         let params = WritePages {
             kv: kv.rows(0, rows.spans.len(), Number::Bf16) + (kv_column * Number::Bf16.bytes()) as u64,
@@ -106,6 +109,6 @@ impl<D: Device> Cuda<D> {
             head_dim: head_dim as u32,
             unused: 0,
         };
-        self.launch("write_pages", [rows.spans.len() as u32, 1, 1], (THREADS, 0), &params);
+        self.queue().launch("write_pages", [rows.spans.len() as u32, 1, 1], (THREADS, 0), &params);
     }
 }

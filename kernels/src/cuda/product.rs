@@ -2,29 +2,37 @@
 //!
 //! Called by the backend in `cuda`. `product.cu` has the kernels for up to [`FEW_ROWS`] rows; more go to the device's library.
 
+use bytemuck::NoUninit;
+
 use super::Cuda;
-use super::device::{Device, LargeProduct, Memory};
+use super::device::{Device, LargeProduct, Work};
+use super::memory::Memory;
 use super::rows::{Activations, Number, PITCH, write_row};
 use crate::backend::{Error, LinearRows, Result};
+use crate::quantize::Scheme;
 use crate::weights::{WeightFormat, WeightPart};
 
 /// Most rows that the kernels of `product.cu` take.
 pub(super) const FEW_ROWS: usize = 16;
 const THREADS: u32 = 256;
 /// Matrix rows of a block.
-const TILE: usize = 16;
+pub(super) const TILE: usize = 16;
+/// An address that is none.
+pub(super) const NONE: u64 = 0;
 /// Bytes of a matrix that are made on the host before they are copied.
 const COPY_BYTES: usize = 8 << 20;
 
-/// A weight, `[rows, cols]` of bfloat16, rows `pitch` numbers apart.
+/// A weight, `[rows, cols]` of bfloat16 or of bytes with a scale for each row, rows `pitch` numbers apart.
 pub struct Matrix<D: Device> {
     memory: Memory<D>,
+    /// Of bytes.
+    scales: Option<Memory<D>>,
     pub(super) rows: usize,
     pub(super) cols: usize,
     pub(super) pitch: usize,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct Product {
     x: u64,
@@ -38,19 +46,22 @@ struct Product {
     out_pitch: u32,
     wide: u32,
     cap: f32,
+    scales: u64,
+    best: u64,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct Softcap {
     values: u64,
+    best: u64,
     pitch: u32,
     width: u32,
     cap: f32,
     unused: u32,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct RandomRows {
     out: u64,
@@ -61,9 +72,34 @@ struct RandomRows {
     unused: u32,
 }
 
+#[derive(Clone, Copy, NoUninit)]
+#[repr(C)]
+struct RandomInt8 {
+    numbers: RandomRows,
+    out: u64,
+    scales: u64,
+}
+
+#[derive(Clone, Copy, NoUninit)]
+#[repr(C)]
+struct Dequantize {
+    matrix: u64,
+    scales: u64,
+    out: u64,
+    pitch: u32,
+    unused: u32,
+}
+
+/// Bytes of shared memory of `random_int8_rows`.
+const RANDOM_ROOM: usize = THREADS as usize / 32 * 4;
+
 impl<D: Device> Matrix<D> {
     pub(super) fn bytes(&self) -> usize {
-        self.memory.bytes()
+        self.memory.bytes() + self.scales.as_ref().map_or(0, Memory::bytes)
+    }
+
+    fn scales(&self) -> u64 {
+        self.scales.as_ref().map_or(NONE, Memory::address)
     }
 
     pub(super) fn address(&self) -> u64 {
@@ -73,9 +109,14 @@ impl<D: Device> Matrix<D> {
 
 impl<D: Device> Cuda<D> {
     pub(super) fn pack(&self, parts: &[WeightPart<'_>], format: WeightFormat) -> Result<Matrix<D>> {
-        if format != WeightFormat::Bf16 {
-            return Err(Error::Unavailable { wanted: format!("{format:?} weights"), available: "Bf16".into() });
-        }
+        let number_bytes = match format {
+            WeightFormat::Bf16 => Number::Bf16.bytes(),
+            WeightFormat::Quantized(Scheme::Int8) => 1,
+            WeightFormat::F32 | WeightFormat::Quantized(Scheme::Int4) => {
+                let available = "Bf16, Int8".into();
+                return Err(Error::Unavailable { wanted: format!("{format:?} weights on a GPU"), available });
+            }
+        };
         let cols = parts.first().map_or(0, |part| part.shape().1);
         for part in parts {
             part.check()?;
@@ -84,14 +125,60 @@ impl<D: Device> Cuda<D> {
             }
         }
         let (rows, pitch) = (parts.iter().map(|part| part.shape().0).sum(), cols.next_multiple_of(PITCH));
-        let memory = Memory::new(self.device(), rows * pitch * Number::Bf16.bytes(), "weights")?;
-        let matrix = Matrix { memory, rows, cols, pitch };
+        let memory = Memory::new(&self.heap, rows * pitch * number_bytes, "weights")?;
+        let has_scales = format != WeightFormat::Bf16;
+        let scales = has_scales.then(|| Memory::new(&self.heap, 4 * rows, "scales of weights")).transpose()?;
+        let matrix = Matrix { memory, scales, rows, cols, pitch };
         let mut first = 0;
         for part in parts {
-            self.fill(&matrix, first, part);
+            match &matrix.scales {
+                None => self.fill(&matrix, first, part),
+                Some(scales) => self.fill_bytes((&matrix, scales), first, part),
+            }
             first += part.shape().0;
         }
         Ok(matrix)
+    }
+
+    /// Writes a part's bytes and scales from row `first` on.
+    fn fill_bytes(&self, (matrix, scales): (&Matrix<D>, &Memory<D>), first: usize, part: &WeightPart<'_>) {
+        let ((rows, cols), pitch) = (part.shape(), matrix.pitch);
+        if let WeightPart::Random { seed, deviation, .. } = *part {
+            let scale = WeightPart::random_scale(deviation);
+            let numbers = RandomRows { out: NONE, seed, width: cols as u32, pitch: pitch as u32, scale, unused: 0 };
+            let (out, scales) = (matrix.memory.at(first * pitch, rows * pitch), scales.at(4 * first, 4 * rows));
+            let params = RandomInt8 { numbers, out, scales };
+            return self.queue().launch("random_int8_rows", [rows as u32, 1, 1], (THREADS, RANDOM_ROOM), &params);
+        }
+        let at_once = (COPY_BYTES / pitch).clamp(1, rows.max(1));
+        let (mut bytes, mut row_scales) = (vec![0; at_once * pitch], vec![0; at_once * 4]);
+        let mut values = vec![0.0; cols];
+        for start in (0..rows).step_by(at_once) {
+            let count = at_once.min(rows - start);
+            let targets = bytes.chunks_exact_mut(pitch).zip(row_scales.chunks_exact_mut(4));
+            for (row, (integers, scale)) in (start..start + count).zip(targets) {
+                part.quantized_row(row, Scheme::Int8, &mut values, (&mut integers[..cols], scale));
+            }
+            self.queue().write(&bytes[..count * pitch], &matrix.memory, (first + start) * pitch);
+            self.queue().write(&row_scales[..count * 4], scales, 4 * (first + start));
+        }
+    }
+
+    /// Where the matrix is in bfloat16: itself, or a copy that lasts until the next one.
+    fn widened(&self, matrix: &Matrix<D>) -> u64 {
+        if matrix.scales.is_none() {
+            return matrix.address();
+        }
+        let out = self.queue().widened(matrix.rows * matrix.pitch * Number::Bf16.bytes());
+        let params = Dequantize {
+            matrix: matrix.address(),
+            scales: matrix.scales(),
+            out,
+            pitch: matrix.pitch as u32,
+            unused: 0,
+        };
+        self.queue().launch("dequantize_rows", [matrix.rows as u32, 1, 1], (THREADS, 0), &params);
+        out
     }
 
     /// Writes a part from row `first` on.
@@ -103,7 +190,7 @@ impl<D: Device> Cuda<D> {
             let scale = WeightPart::random_scale(deviation);
             let (width, pitch) = (cols as u32, matrix.pitch as u32);
             let params = RandomRows { out: at, seed, width, pitch, scale, unused: 0 };
-            return self.launch("random_rows", [rows as u32, 1, 1], (THREADS, 0), &params);
+            return self.queue().launch("random_rows", [rows as u32, 1, 1], (THREADS, 0), &params);
         }
         let at_once = (COPY_BYTES / row_bytes).clamp(1, rows.max(1));
         let (mut bytes, mut values) = (vec![0; at_once * row_bytes], vec![0.0; cols]);
@@ -113,7 +200,7 @@ impl<D: Device> Cuda<D> {
                 part.read_row(row, &mut values);
                 write_row(&values, Number::Bf16, out);
             }
-            self.device().write(&bytes[..count * row_bytes], at + (start * row_bytes) as u64);
+            self.queue().write(&bytes[..count * row_bytes], &matrix.memory, (first + start) * row_bytes);
         }
     }
 
@@ -128,10 +215,11 @@ impl<D: Device> Cuda<D> {
         let LinearRows { from, to, count } = rows;
         let (x_at, out_at) = (x.rows(from, count, Number::Bf16), out.rows(to, count, out.number));
         let wide = out.number == Number::F32;
-        if count > FEW_ROWS {
-            self.device().product(&LargeProduct {
+        let best = if wide { out.best(&self.heap, to, count) } else { NONE };
+        if count > FEW_ROWS && !self.deterministic {
+            self.queue().submit(Work::Product(LargeProduct {
                 x: x_at,
-                matrix: matrix.address(),
+                matrix: self.widened(matrix),
                 out: out_at,
                 rows: count,
                 outputs: matrix.rows,
@@ -140,12 +228,12 @@ impl<D: Device> Cuda<D> {
                 matrix_pitch: matrix.pitch,
                 out_pitch: out.pitch,
                 wide,
-            });
-            if let Some(cap) = cap {
-                let params =
-                    Softcap { values: out_at, pitch: out.pitch as u32, width: out.width as u32, cap, unused: 0 };
+            }));
+            if wide {
+                let (pitch, width) = (out.pitch as u32, out.width as u32);
+                let params = Softcap { values: out_at, best, pitch, width, cap: cap.unwrap_or(0.0), unused: 0 };
                 let blocks = out.width.div_ceil(THREADS as usize) as u32;
-                self.launch("softcap_rows", [count as u32, blocks, 1], (THREADS, 0), &params);
+                self.queue().launch("softcap_rows", [count as u32, blocks, 1], (THREADS, 0), &params);
             }
             return;
         }
@@ -161,9 +249,17 @@ impl<D: Device> Cuda<D> {
             out_pitch: out.pitch as u32,
             wide: u32::from(wide),
             cap: cap.unwrap_or(0.0),
+            scales: matrix.scales(),
+            best,
         };
-        let (kernel, columns) = if count <= 8 { ("product_8", 8) } else { ("product_16", 16) };
+        let (kernel, columns) = match (count <= 8, matrix.scales.is_some()) {
+            (true, false) => ("product_8", 8),
+            (false, false) => ("product_16", 16),
+            (true, true) => ("product_8_int8", 8),
+            (false, true) => ("product_16_int8", 16),
+        };
         let shared = (THREADS as usize / 32) * TILE * columns * 4;
-        self.launch(kernel, [matrix.rows.div_ceil(TILE) as u32, 1, 1], (THREADS, shared), &params);
+        let grid = [matrix.rows.div_ceil(TILE) as u32, count.div_ceil(columns) as u32, 1];
+        self.queue().launch(kernel, grid, (THREADS, shared), &params);
     }
 }

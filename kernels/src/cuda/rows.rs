@@ -3,11 +3,15 @@
 //! Called by the backend in `cuda`. `rows.cu` has the kernels. Rows of operands are bfloat16, sums are float32; rows are a
 //! multiple of 32 numbers apart, and between their width and that they are zero.
 
+use bytemuck::NoUninit;
 use half::bf16;
 
 use super::Cuda;
-use super::device::{Device, Memory};
-use crate::backend::{AttentionShape, Result};
+use super::device::Device;
+use super::memory::{Heap, Memory};
+use super::product::{NONE, TILE};
+use super::queue::{Queue, grown};
+use crate::backend::{AttentionShape, NO_PLACE, Result};
 
 /// Numbers at whose multiples rows begin: what the products take at once.
 pub(super) const PITCH: usize = 32;
@@ -41,6 +45,8 @@ pub struct Activations<D: Device> {
     pub(super) width: usize,
     pub(super) pitch: usize,
     pub(super) number: Number,
+    /// Of logits: the best key of each [`TILE`] of a row.
+    best: Option<Memory<D>>,
 }
 
 /// Norm weights as factors, `1 + w`, in float32.
@@ -56,10 +62,10 @@ pub struct RopeTable<D: Device> {
 }
 
 impl<D: Device> Activations<D> {
-    pub(super) fn new(device: &D, rows: usize, width: usize, number: Number) -> Result<Self> {
+    pub(super) fn new(heap: &Heap<D>, rows: usize, width: usize, number: Number) -> Result<Self> {
         let pitch = width.next_multiple_of(PITCH);
-        let memory = Memory::new(device, rows * pitch * number.bytes(), "activations")?;
-        Ok(Self { memory, rows, width, pitch, number })
+        let memory = Memory::new(heap, rows * pitch * number.bytes(), "activations")?;
+        Ok(Self { memory, rows, width, pitch, number, best: None })
     }
 
     /// Address of the first of `count` rows from `row` on, which hold `number`s.
@@ -69,22 +75,35 @@ impl<D: Device> Activations<D> {
         self.memory.at(row * self.row_bytes(), count * self.row_bytes())
     }
 
+    /// Where a product that writes `count` rows from `row` on leaves the best of each.
+    pub(super) fn best(&mut self, heap: &Heap<D>, row: usize, count: usize) -> u64 {
+        let row_bytes = self.width.div_ceil(TILE) * size_of::<u64>();
+        let best = self.best.get_or_insert_with(|| grown(heap, self.rows * row_bytes, "the best of logits"));
+        best.at(row * row_bytes, count * row_bytes)
+    }
+
+    /// Where those of all rows are, if a product wrote the rows.
+    pub(super) fn best_of_all(&self) -> u64 {
+        self.best.as_ref().map_or(NONE, Memory::address)
+    }
+
     pub(super) const fn row_bytes(&self) -> usize {
         self.pitch * self.number.bytes()
     }
 
-    pub(super) fn upload(&mut self, device: &D, values: &[f32]) {
+    pub(super) fn upload(&mut self, queue: &Queue<D>, values: &[f32]) {
+        self.best = None;
         let rows = values.len() / self.width;
         let mut bytes = vec![0_u8; rows * self.row_bytes()];
         for (row, values) in bytes.chunks_exact_mut(self.row_bytes()).zip(values.chunks_exact(self.width)) {
             write_row(values, self.number, row);
         }
-        device.write(&bytes, self.rows(0, rows, self.number));
+        queue.write(&bytes, &self.memory, 0);
     }
 
-    pub(super) fn download(&self, device: &D, rows: usize) -> Vec<f32> {
+    pub(super) fn download(&self, queue: &Queue<D>, rows: usize) -> Vec<f32> {
         let mut bytes = vec![0_u8; rows * self.row_bytes()];
-        device.read(self.rows(0, rows, self.number), &mut bytes);
+        queue.read(&self.memory, 0, &mut bytes);
         let mut values = Vec::with_capacity(rows * self.width);
         for row in bytes.chunks_exact(self.row_bytes()) {
             let row = &row[..self.width * self.number.bytes()];
@@ -114,7 +133,7 @@ pub(super) fn write_row(values: &[f32], number: Number, bytes: &mut [u8]) {
 }
 
 /// Parameters of the kernel `embed`.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct Embed {
     table: u64,
@@ -126,7 +145,16 @@ struct Embed {
     scale: f32,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
+#[repr(C)]
+struct EmbedDrawn {
+    embed: Embed,
+    places: u64,
+    table_rows: u32,
+    unused: u32,
+}
+
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct Gather {
     from: u64,
@@ -137,7 +165,7 @@ struct Gather {
     unused: u32,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct RmsNorm {
     x: u64,
@@ -149,7 +177,7 @@ struct RmsNorm {
     eps: f32,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct SandwichParams {
     residual: u64,
@@ -165,7 +193,7 @@ struct SandwichParams {
     unused: u32,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct Rope {
     rows: u64,
@@ -177,7 +205,7 @@ struct Rope {
     unused: u32,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct Geglu {
     gate_up: u64,
@@ -188,29 +216,51 @@ struct Geglu {
     unused: u32,
 }
 
+impl Embed {
+    fn new<D: Device>(table: &super::Matrix<D>, ids: u64, (scale, rows): (f32, usize), out: &Activations<D>) -> Self {
+        assert_eq!(out.width, table.cols, "rows are as wide as the table");
+        Self {
+            table: table.address(),
+            ids,
+            out: out.rows(0, rows, Number::F32),
+            table_pitch: table.pitch as u32,
+            out_pitch: out.pitch as u32,
+            width: out.width as u32,
+            scale,
+        }
+    }
+}
+
 /// Bytes of shared memory for the sums of the warps, twice.
 const NORM_ROOM: usize = 2 * (THREADS as usize / 32) * 4;
 
 impl<D: Device> Cuda<D> {
     pub(super) fn embed_rows(&self, table: &super::Matrix<D>, ids: &[u32], scale: f32, out: &mut Activations<D>) {
         assert!(ids.iter().all(|&id| (id as usize) < table.rows), "an id has no row in the table");
-        let [ids_at] = self.lists([ids]);
-        let params = Embed {
-            table: table.address(),
-            ids: ids_at,
-            out: out.rows(0, ids.len(), Number::F32),
-            table_pitch: table.pitch as u32,
-            out_pitch: out.pitch as u32,
-            width: out.width as u32,
-            scale,
-        };
-        self.launch("embed", [ids.len() as u32, 1, 1], (THREADS, 0), &params);
+        let [ids_at] = self.queue().lists([ids]);
+        let params = Embed::new(table, ids_at, (scale, ids.len()), out);
+        self.queue().launch("embed", [ids.len() as u32, 1, 1], (THREADS, 0), &params);
+    }
+
+    pub(super) fn embed_drawn_rows(
+        &self,
+        table: &super::Matrix<D>,
+        (drawn, places): (&super::Drawn<D>, &[u32]),
+        scale: f32,
+        out: &mut Activations<D>,
+    ) {
+        let is_there = |&place: &u32| place == NO_PLACE || (place as usize) < drawn.capacity();
+        assert!(places.iter().all(is_there), "an id was not drawn");
+        let [places_at] = self.queue().lists([places]);
+        let embed = Embed::new(table, drawn.address(), (scale, places.len()), out);
+        let params = EmbedDrawn { embed, places: places_at, table_rows: table.rows as u32, unused: 0 };
+        self.queue().launch("embed_drawn", [places.len() as u32, 1, 1], (THREADS, 0), &params);
     }
 
     pub(super) fn gather_rows(&self, from: &Activations<D>, rows: &[u32], out: &mut Activations<D>) {
         assert_eq!(from.width, out.width, "rows keep their width");
         assert!(rows.iter().all(|&row| (row as usize) < from.rows), "a row is not there");
-        let [rows_at] = self.lists([rows]);
+        let [rows_at] = self.queue().lists([rows]);
         let params = Gather {
             from: from.rows(0, 0, out.number),
             rows: rows_at,
@@ -218,7 +268,7 @@ impl<D: Device> Cuda<D> {
             pitch: (out.row_bytes() / 16) as u32,
             unused: 0,
         };
-        self.launch("gather", [rows.len() as u32, 1, 1], (THREADS, 0), &params);
+        self.queue().launch("gather", [rows.len() as u32, 1, 1], (THREADS, 0), &params);
     }
 
     pub(super) fn norm_rows(
@@ -239,7 +289,7 @@ impl<D: Device> Cuda<D> {
             width: x.width as u32,
             eps,
         };
-        self.launch("rms_norm", [rows as u32, 1, 1], (THREADS, NORM_ROOM), &params);
+        self.queue().launch("rms_norm", [rows as u32, 1, 1], (THREADS, NORM_ROOM), &params);
     }
 
     pub(super) fn sandwich_rows(
@@ -266,7 +316,7 @@ impl<D: Device> Cuda<D> {
             eps: gains.eps,
             unused: 0,
         };
-        self.launch("sandwich", [rows as u32, 1, 1], (THREADS, NORM_ROOM), &params);
+        self.queue().launch("sandwich", [rows as u32, 1, 1], (THREADS, NORM_ROOM), &params);
     }
 
     pub(super) fn rope_rows(
@@ -280,7 +330,7 @@ impl<D: Device> Cuda<D> {
         assert!(heads * head_dim <= qkv.width, "a row holds all heads");
         let most = table.memory.bytes() / (4 * head_dim);
         assert!(positions.iter().all(|&position| (position as usize) < most), "a position has no angles");
-        let [positions_at] = self.lists([positions]);
+        let [positions_at] = self.queue().lists([positions]);
         let params = Rope {
             rows: qkv.rows(0, positions.len(), Number::Bf16),
             positions: positions_at,
@@ -290,7 +340,7 @@ impl<D: Device> Cuda<D> {
             head_dim: head_dim as u32,
             unused: 0,
         };
-        self.launch("rope", [positions.len() as u32, 1, 1], (THREADS, 0), &params);
+        self.queue().launch("rope", [positions.len() as u32, 1, 1], (THREADS, 0), &params);
     }
 
     pub(super) fn geglu_rows(&self, gate_up: &Activations<D>, rows: usize, out: &mut Activations<D>) {
@@ -305,6 +355,6 @@ impl<D: Device> Cuda<D> {
             unused: 0,
         };
         let blocks = (width / 8).div_ceil(THREADS as usize) as u32;
-        self.launch("geglu", [rows as u32, blocks, 1], (THREADS, 0), &params);
+        self.queue().launch("geglu", [rows as u32, blocks, 1], (THREADS, 0), &params);
     }
 }

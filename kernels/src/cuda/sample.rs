@@ -2,10 +2,13 @@
 //!
 //! Called by the backend in `cuda`. `sample.cu` has the kernel; what a draw's parameters alone decide is computed here.
 
+use bytemuck::NoUninit;
+
 use super::Cuda;
 use super::device::Device;
+use super::memory::{Heap, Memory};
 use super::rows::{Activations, Number};
-use crate::backend;
+use crate::backend::{self, Result};
 use crate::sampling::{min_p_floor, uniform};
 
 const THREADS: u32 = 1024;
@@ -14,7 +17,7 @@ pub(super) const CHOOSER_BYTES: usize = 256 * 8 + 32 * 8 + 32 * 4 + 8 + 8;
 /// What the kernel writes where logits are not numbers.
 const NOTHING: u32 = u32::MAX;
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct Draw {
     top_p: f64,
@@ -26,13 +29,14 @@ struct Draw {
     forbid_end: u32,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct Sample {
     logits: u64,
     draws: u64,
     end_ids: u64,
     out: u64,
+    best: u64,
     pitch: u32,
     vocab: u32,
     end_count: u32,
@@ -52,44 +56,70 @@ impl Draw {
             forbid_end: u32::from(draw.choice.forbid_end),
         }
     }
+}
 
-    /// As the kernel reads it, in words.
-    fn words(self) -> [u32; 10] {
-        let [top_p, uniform, min_weight] =
-            [self.top_p.to_bits(), self.uniform, self.min_weight].map(|bits| [bits as u32, (bits >> 32) as u32]);
-        let [a, b] = top_p;
-        let [c, d] = uniform;
-        let [e, f] = min_weight;
-        [a, b, c, d, e, f, self.row, self.temperature.to_bits(), self.top_k, self.forbid_end]
+/// Ids that were drawn, on the device.
+pub struct Drawn<D: Device> {
+    memory: Memory<D>,
+    /// How many there are.
+    len: usize,
+    /// All of them, on their way to the host.
+    fetch: Option<D::Fetch>,
+}
+
+impl<D: Device> Drawn<D> {
+    pub(super) fn new(heap: &Heap<D>, capacity: usize) -> Result<Self> {
+        Ok(Self { memory: Memory::new(heap, 4 * capacity, "drawn ids")?, len: 0, fetch: None })
+    }
+
+    /// Where the ids are, whether or not they were taken.
+    pub(super) const fn address(&self) -> u64 {
+        self.memory.address()
+    }
+
+    pub(super) const fn capacity(&self) -> usize {
+        self.memory.bytes() / 4
+    }
+
+    /// Room for `count` more.
+    fn extend(&mut self, count: usize) -> u64 {
+        let address = self.memory.at(4 * self.len, 4 * count);
+        self.len += count;
+        address
     }
 }
 
-const _: () = assert!(size_of::<Draw>() == 40);
-
 impl<D: Device> Cuda<D> {
-    pub(super) fn draw(
-        &self,
-        logits: &Activations<D>,
-        draws: &[backend::Draw],
-        end_ids: &[u32],
-        out: &mut Vec<Option<u32>>,
-    ) {
+    pub(super) fn draw(&self, logits: &Activations<D>, draws: &[backend::Draw], end_ids: &[u32], out: &mut Drawn<D>) {
         let Some(last) = draws.iter().map(|draw| draw.row as usize).max() else { return };
-        let words: Vec<u32> = draws.iter().flat_map(|draw| Draw::new(draw).words()).collect();
-        let [draws_at, end_ids_at, out_at] = self.lists([&words, end_ids, &vec![0; draws.len()]]);
+        let told: Vec<Draw> = draws.iter().map(Draw::new).collect();
+        let [draws_at, end_ids_at] = self.queue().lists([bytemuck::cast_slice(&told), end_ids]);
         let params = Sample {
             logits: logits.rows(0, last + 1, Number::F32),
             draws: draws_at,
             end_ids: end_ids_at,
-            out: out_at,
+            out: out.extend(draws.len()),
+            best: logits.best_of_all(),
             pitch: logits.pitch as u32,
             vocab: logits.width as u32,
             end_count: end_ids.len() as u32,
             unused: 0,
         };
-        self.launch("sample", [draws.len() as u32, 1, 1], (THREADS, CHOOSER_BYTES), &params);
-        let mut bytes = vec![0; draws.len() * 4];
-        self.device().read(out_at, &mut bytes);
+        self.queue().launch("sample", [draws.len() as u32, 1, 1], (THREADS, CHOOSER_BYTES), &params);
+    }
+
+    pub(super) fn fetch_drawn(&self, drawn: &mut Drawn<D>) {
+        if drawn.len > 0 {
+            drawn.fetch = Some(self.queue().fetch(&drawn.memory, 4 * drawn.len));
+        }
+    }
+
+    pub(super) fn take_drawn(&self, drawn: &mut Drawn<D>, out: &mut Vec<Option<u32>>) {
+        if drawn.fetch.is_none() {
+            self.fetch_drawn(drawn);
+        }
+        let bytes = drawn.fetch.take().map_or_else(Vec::new, |fetch| self.queue().device().finish(fetch));
+        drawn.len = 0;
         let ids = bytes.as_chunks().0.iter().map(|id| u32::from_le_bytes(*id));
         out.extend(ids.map(|id| (id != NOTHING).then_some(id)));
     }

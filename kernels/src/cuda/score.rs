@@ -2,17 +2,20 @@
 //!
 //! Called by the backend in `cuda`. `score.cu` has the kernel.
 
-use super::Cuda;
+use bytemuck::NoUninit;
+
 use super::device::Device;
+use super::queue::grown;
 use super::rows::{Activations, Number};
 use super::sample::CHOOSER_BYTES;
+use super::{Cuda, locked};
 use crate::sampling::{Candidate, ScoreAsk, TokenScore, best_first};
 
 const THREADS: u32 = 1024;
 /// Words of `Answer` in `score.cu`.
 const ANSWER_WORDS: usize = 6;
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct Score {
     logits: u64,
@@ -35,7 +38,12 @@ impl<D: Device> Cuda<D> {
             asks.flat_map(|(ask, (first, &top))| [ask.row, ask.id, top as u32, first as u32]).collect();
         let answer_words = ANSWER_WORDS * asked.len();
         let words = answer_words + 2 * tops.iter().sum::<usize>();
-        let [asks_at, answers_at] = self.lists([&asks, &vec![0; words]]);
+        let [asks_at] = self.queue().lists([&asks]);
+        let mut room = locked(&self.answers);
+        if room.bytes() < 4 * words {
+            *room = grown(&self.heap, 4 * words, "answers");
+        }
+        let answers_at = room.at(0, 4 * words);
         let params = Score {
             logits: logits.rows(0, last + 1, Number::F32),
             asks: asks_at,
@@ -44,9 +52,9 @@ impl<D: Device> Cuda<D> {
             pitch: logits.pitch as u32,
             vocab: vocab as u32,
         };
-        self.launch("score", [asked.len() as u32, 1, 1], (THREADS, CHOOSER_BYTES), &params);
+        self.queue().launch("score", [asked.len() as u32, 1, 1], (THREADS, CHOOSER_BYTES), &params);
         let mut bytes = vec![0; 4 * words];
-        self.device().read(answers_at, &mut bytes);
+        self.queue().read(&room, 0, &mut bytes);
         let words: Vec<u32> = bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
         let (answers, mut best) = words.split_at(answer_words);
         for ((ask, top), answer) in asked.iter().zip(tops).zip(answers.as_chunks().0) {

@@ -8,7 +8,7 @@ use std::ffi::{CString, c_char, c_int, c_void};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::device::{Device, LargeProduct, Launch};
+use super::device::{Device, LargeProduct, Launch, Work};
 use crate::backend::{Error, Result};
 use crate::math::{bf16_bits, bf16_value};
 
@@ -39,12 +39,33 @@ impl Shim {
     pub fn new(schedule: u64) -> Self {
         Self { schedule: Arc::new(AtomicU64::new(schedule)) }
     }
+
+    /// # Safety
+    /// As [`Device::run`].
+    unsafe fn launch(&self, launch: &Launch) {
+        let name = CString::new(launch.kernel).expect("names of kernels have no zeros");
+        let seed = self.schedule.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
+        let Launch { grid, threads, shared_bytes, params, .. } = launch;
+        let (at, bytes) = (params.address(), params.bytes());
+        // SAFETY: the parameters are a struct of that size (which the shim compares); the caller answers for the addresses in it.
+        let outcome = unsafe { shim_launch(name.as_ptr(), grid.as_ptr(), *threads, *shared_bytes, at, bytes, seed) };
+        assert_eq!(outcome, 0, "{launch:?} does not fit the kernel (1: no such kernel, 2: parameters, 3: threads)");
+    }
 }
 
 impl Device for Shim {
+    type Graph = Vec<Work>;
+    type Fetch = Vec<u8>;
+
     fn describe(&self) -> String {
         "cuda kernels on the processor".into()
     }
+
+    fn fork(&self) -> Result<Self> {
+        Ok(self.clone())
+    }
+
+    fn follow(&self, _: &Self) {}
 
     fn allocate(&self, bytes: usize, purpose: &'static str) -> Result<u64> {
         // SAFETY: any size may be asked for.
@@ -52,50 +73,81 @@ impl Device for Shim {
         if memory.is_null() { Err(Error::OutOfMemory { bytes, purpose }) } else { Ok(memory as u64) }
     }
 
-    fn free(&self, address: u64) {
+    unsafe fn free(&self, address: u64) {
         // SAFETY: the address comes from `allocate`, once.
         unsafe { shim_free(address as *mut c_void) }
     }
 
-    fn write(&self, bytes: &[u8], address: u64) {
-        // SAFETY: callers name memory of `allocate` that is at least as long, and launches are over when they return.
+    unsafe fn write(&self, bytes: &[u8], address: u64) {
+        // SAFETY: the caller says that the memory is as long; launches are over when they return.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), address as *mut u8, bytes.len()) }
     }
 
-    fn read(&self, address: u64, bytes: &mut [u8]) {
+    unsafe fn read(&self, address: u64, bytes: &mut [u8]) {
         // SAFETY: as in `write`.
         unsafe { std::ptr::copy_nonoverlapping(address as *const u8, bytes.as_mut_ptr(), bytes.len()) }
     }
 
-    fn launch(&self, launch: &Launch) {
-        let name = CString::new(launch.kernel).expect("names of kernels have no zeros");
-        let seed = self.schedule.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
-        let Launch { grid, threads, shared_bytes, params, params_bytes, .. } = *launch;
-        // SAFETY: the parameters are a struct of that size (which the shim compares), and the addresses in it were checked
-        // against the memory they lie in by whoever built it.
-        let outcome =
-            unsafe { shim_launch(name.as_ptr(), grid.as_ptr(), threads, shared_bytes, params, params_bytes, seed) };
-        assert_eq!(outcome, 0, "{launch:?} does not fit the kernel (1: no such kernel, 2: parameters, 3: threads)");
+    unsafe fn copy(&self, from: u64, to: u64, bytes: usize) {
+        // SAFETY: as in `write`.
+        unsafe { std::ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, bytes) }
     }
 
-    fn product(&self, product: &LargeProduct) {
-        let LargeProduct { rows, outputs, depth, x_pitch, matrix_pitch, out_pitch, .. } = *product;
-        let number = |address: u64, index: usize| {
-            // SAFETY: rows and matrix are as large as the product says.
-            bf16_value(unsafe { *(address as *const u16).add(index) })
-        };
-        for row in 0..rows {
-            for output in 0..outputs {
-                let pairs = (0..depth).map(|k| (row * x_pitch + k, output * matrix_pitch + k));
-                let sum: f32 = pairs.map(|(x, w)| number(product.x, x) * number(product.matrix, w)).sum();
-                let index = row * out_pitch + output;
-                // SAFETY: the result is as large as the product says.
-                unsafe {
-                    if product.wide {
-                        *(product.out as *mut f32).add(index) = sum;
-                    } else {
-                        *(product.out as *mut u16).add(index) = bf16_bits(sum);
-                    }
+    unsafe fn fetch(&self, address: u64, bytes: usize) -> Vec<u8> {
+        let mut fetched = vec![0; bytes];
+        // SAFETY: the caller's promise.
+        unsafe { self.read(address, &mut fetched) };
+        fetched
+    }
+
+    fn finish(&self, fetch: Vec<u8>) -> Vec<u8> {
+        fetch
+    }
+
+    fn wait(&self) {}
+
+    unsafe fn run(&self, work: &Work) {
+        match work {
+            // SAFETY: the caller's promise.
+            Work::Launch(launch) => unsafe { self.launch(launch) },
+            // SAFETY: the same.
+            Work::Product(product) => unsafe { multiply(product) },
+        }
+    }
+
+    unsafe fn capture(&self, works: &[Work]) -> Vec<Work> {
+        works.to_vec()
+    }
+
+    unsafe fn replay(&self, graph: &Vec<Work>) {
+        for work in graph {
+            // SAFETY: the caller's promise.
+            unsafe { self.run(work) }
+        }
+    }
+}
+
+/// What cuBLASLt would do.
+///
+/// # Safety
+/// As [`Device::run`].
+unsafe fn multiply(product: &LargeProduct) {
+    let LargeProduct { rows, outputs, depth, x_pitch, matrix_pitch, out_pitch, .. } = *product;
+    let number = |address: u64, index: usize| {
+        // SAFETY: rows and matrix are as large as the product says.
+        bf16_value(unsafe { *(address as *const u16).add(index) })
+    };
+    for row in 0..rows {
+        for output in 0..outputs {
+            let pairs = (0..depth).map(|k| (row * x_pitch + k, output * matrix_pitch + k));
+            let sum: f32 = pairs.map(|(x, w)| number(product.x, x) * number(product.matrix, w)).sum();
+            let index = row * out_pitch + output;
+            // SAFETY: the result is as large as the product says.
+            unsafe {
+                if product.wide {
+                    *(product.out as *mut f32).add(index) = sum;
+                } else {
+                    *(product.out as *mut u16).add(index) = bf16_bits(sum);
                 }
             }
         }

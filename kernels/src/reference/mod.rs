@@ -12,7 +12,7 @@ use crate::backend::{
     Segment,
 };
 use crate::math::round_bf16;
-use crate::sampling::{Candidate, ScoreAsk, TokenScore, best_first, choose};
+use crate::sampling::{Candidate, DrawnIds, ScoreAsk, TokenScore, best_first, choose};
 use crate::weights::{MatrixUse, WeightFormat, WeightPart};
 use quantized::Quantized;
 
@@ -108,7 +108,8 @@ impl Reference {
     }
 
     fn product(self, x: &[f32], matrix: &Matrix) -> Vec<f32> {
-        if let Some(quantized) = &matrix.quantized {
+        // Where rows are rounded they are not quantised: only the weights are.
+        if let Some(quantized) = matrix.quantized.as_ref().filter(|_| self.rounding != Rounding::Rows) {
             return quantized.product(x);
         }
         let dot = |row: usize| {
@@ -125,6 +126,7 @@ impl Backend for Reference {
     type Gain = Vec<f32>;
     type RopeTable = (usize, f32);
     type Pages = Pages;
+    type Drawn = DrawnIds;
 
     fn describe(&self) -> String {
         "reference".into()
@@ -186,6 +188,10 @@ impl Backend for Reference {
         Pages::new(PageShape { pages: 0, ..shape }, formats).page_numbers() * 4
     }
 
+    fn drawn(&self, capacity: usize) -> Result<DrawnIds> {
+        Ok(DrawnIds::with_capacity(capacity))
+    }
+
     fn upload(&self, values: &[f32], into: &mut Rows) {
         let width = into.width;
         values.chunks(width).enumerate().for_each(|(row, values)| into.set(row, values));
@@ -205,6 +211,13 @@ impl Backend for Reference {
         for (index, &id) in ids.iter().enumerate() {
             let scaled: Vec<f32> = table.rows.row(id as usize).iter().map(|w| w * scale).collect();
             out.set(index, &scaled);
+        }
+    }
+
+    fn embed_drawn(&self, table: &Matrix, (drawn, places): (&DrawnIds, &[u32]), scale: f32, out: &mut Rows) {
+        for (row, id) in drawn.at(places) {
+            let scaled: Vec<f32> = table.rows.row(id as usize).iter().map(|w| w * scale).collect();
+            out.set(row, &scaled);
         }
     }
 
@@ -297,8 +310,8 @@ impl Backend for Reference {
         }
     }
 
-    fn sample(&self, logits: &Rows, draws: &[Draw], end_ids: &[u32], out: &mut Vec<Option<u32>>) {
-        out.extend(draws.iter().map(|draw| choose(logits.row(draw.row as usize), &draw.choice, end_ids)));
+    fn sample(&self, logits: &Rows, draws: &[Draw], end_ids: &[u32], out: &mut DrawnIds) {
+        out.list().extend(draws.iter().map(|draw| choose(logits.row(draw.row as usize), &draw.choice, end_ids)));
     }
 
     fn choose(
@@ -307,11 +320,15 @@ impl Backend for Reference {
         Output { table, softcap, end_ids }: Output<'_, Matrix>,
         draws: &[Draw],
         logits: &mut Rows,
-        out: &mut Vec<Option<u32>>,
+        out: &mut DrawnIds,
     ) {
         let rows = draws.iter().map(|draw| draw.row as usize + 1).max().unwrap_or(0);
         self.logits(x, table, softcap, rows, logits);
         self.sample(logits, draws, end_ids, out);
+    }
+
+    fn take(&self, drawn: &mut DrawnIds, out: &mut Vec<Option<u32>>) {
+        drawn.take(out);
     }
 
     fn score(&self, logits: &Rows, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {

@@ -5,8 +5,8 @@
 
 use kernels::reference::{Reference, Rounding};
 use kernels::{
-    AttentionShape, Backend, Candidate, Choice, DType, Draw, KvFormat, LinearRows, MatrixUse, PageShape, PageSpan,
-    PagedRows, Precision, Sampling, Sandwich, ScoreAsk, Segment, WeightFormat, WeightPart,
+    AttentionShape, Backend, Candidate, Choice, DType, Draw, KvFormat, LinearRows, MatrixUse, NO_PLACE, PageShape,
+    PageSpan, PagedRows, Precision, Sampling, Sandwich, ScoreAsk, Segment, WeightFormat, WeightPart,
 };
 
 /// Products by rows, input and output features.
@@ -52,7 +52,7 @@ pub fn matrix<B: Backend>(
 }
 
 #[track_caller]
-fn assert_close(name: &str, actual: &[f32], expected: &[f32], slack: Slack) {
+pub fn assert_close(name: &str, actual: &[f32], expected: &[f32], slack: Slack) {
     let Slack { largest, root_mean_square: most } = slack;
     assert_eq!(actual.len(), expected.len(), "{name}");
     let scale = expected.iter().fold(1e-3_f32, |max, v| max.max(v.abs()));
@@ -62,7 +62,7 @@ fn assert_close(name: &str, actual: &[f32], expected: &[f32], slack: Slack) {
     // Few numbers may lie that far off.
     let squares: f32 = actual.iter().zip(expected).map(|(a, e)| (a - e).powi(2)).sum();
     let root_mean_square = (squares / actual.len() as f32).sqrt();
-    assert!(root_mean_square <= most * scale, "{name}: the root mean square error is {root_mean_square}");
+    assert!(root_mean_square <= most * scale, "{name}: the root mean square error is {root_mean_square} of {scale}");
 }
 
 /// A backend beside the reference that rounds where it rounds.
@@ -345,12 +345,45 @@ pub fn sampling_gives_exactly_the_defined_ids<B: Backend>(backend: &B) {
         })
         .collect();
     let ends = [17, 2999];
-    let mut expected = Vec::new();
     let reference = Reference { rounding: Rounding::Storage };
-    reference.sample(&upload_wide(&reference, &logits, vocab), &draws, &ends, &mut expected);
-    let mut actual = vec![Some(7)];
-    backend.sample(&upload_wide(backend, &logits, vocab), &draws, &ends, &mut actual);
-    assert_eq!(actual[1..], expected, "{}", backend.describe());
+    let expected = drawn_ids(&reference, &upload_wide(&reference, &logits, vocab), &draws, &ends);
+    let actual = drawn_ids(backend, &upload_wide(backend, &logits, vocab), &draws, &ends);
+    assert_eq!(actual, expected, "{}", backend.describe());
+}
+
+/// Draws in two calls and takes all ids at once.
+pub fn drawn_ids<B: Backend>(backend: &B, logits: &B::Activations, draws: &[Draw], ends: &[u32]) -> Vec<Option<u32>> {
+    let mut drawn = backend.drawn(draws.len()).unwrap();
+    let mut ids = Vec::new();
+    let (first, rest) = draws.split_at(draws.len().min(3));
+    backend.sample(logits, first, ends, &mut drawn);
+    backend.sample(logits, rest, ends, &mut drawn);
+    backend.fetch(&mut drawn);
+    backend.take(&mut drawn, &mut ids);
+    ids
+}
+
+/// Ids that were taken by the host are still embedded; rows without one stay as they are.
+pub fn drawn_ids_are_embedded_before_and_after_they_are_taken<B: Backend>(run: &Runner<'_, B>) {
+    let (vocab, cols) = (130, 33);
+    let choice = Choice { sampling: Sampling::GREEDY, choice: 0, position: 0, forbid_end: false };
+    let draws = [1, 0, 2].map(|row| Draw { row, choice });
+    let mut logits = numbers(26, 3 * vocab);
+    logits[2 * vocab..].fill(f32::NAN);
+    both!(run, 0.0, |backend| {
+        let part = WeightPart::Random { rows: vocab, cols, seed: 7, deviation: 1.0 };
+        let table = backend.matrix(&[part], run.precision.into(), MatrixUse::Lookup).unwrap();
+        let mut drawn = backend.drawn(3).unwrap();
+        backend.sample(&upload_wide(backend, &logits, vocab), &draws, &[], &mut drawn);
+        let mut out = backend.wide_activations(5, cols).unwrap();
+        backend.embed(&table, &[0, 129, 64, 63, 64], 22.625, &mut out);
+        backend.embed_drawn(&table, (&drawn, &[1, NO_PLACE, 0]), 22.625, &mut out);
+        let mut ids = Vec::new();
+        backend.take(&mut drawn, &mut ids);
+        assert!(ids[0].is_some() && ids[1].is_some() && ids[2].is_none(), "{ids:?}");
+        backend.embed_drawn(&table, (&drawn, &[NO_PLACE, NO_PLACE, NO_PLACE, 1]), 22.625, &mut out);
+        backend.download(&out, 5)
+    });
 }
 
 pub fn scores_follow_the_reference_with_ranks_and_ties<B: Backend>(backend: &B) {

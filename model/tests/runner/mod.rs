@@ -109,7 +109,7 @@ impl<B: Backend> Runner<B> {
     pub fn run(&mut self, rows: &StepRows) {
         let StepRows { wanted, tokens, positions, self_spans, cross_spans, tables } = rows;
         let rows = TargetRows { tokens, positions, self_spans, cross_spans, tables };
-        self.model.decode(rows, &mut self.pages, &mut self.space);
+        self.model.decode(rows, None, &mut self.pages, &mut self.space);
         self.model.select(wanted, &mut self.space);
         self.model.logits(wanted.len(), &mut self.space);
     }
@@ -128,8 +128,7 @@ impl<B: Backend> Runner<B> {
             let rows = self.step(sequences, |sequence| sequence.tokens.len() - 1) as u32;
             let choice = Choice { sampling: Sampling::GREEDY, choice: 0, position: 0, forbid_end: false };
             let draws: Vec<Draw> = (0..rows).map(|row| Draw { row, choice }).collect();
-            let mut ids = Vec::new();
-            self.model.sample(&draws, &self.space, &mut ids);
+            let ids = self.sample(&draws);
             for (row, (sequence, id)) in sequences.iter_mut().zip(ids).enumerate() {
                 let id = id.expect("logits are numbers");
                 written[row].push(self.score(row, id, 5));
@@ -137,6 +136,14 @@ impl<B: Backend> Runner<B> {
             }
         }
         written
+    }
+
+    /// Ids drawn from the last logits.
+    pub fn sample(&self, draws: &[Draw]) -> Vec<Option<u32>> {
+        let (mut drawn, mut ids) = (self.model.drawn(draws.len()).unwrap(), Vec::new());
+        self.model.sample(draws, &self.space, &mut drawn);
+        self.model.backend().take(&mut drawn, &mut ids);
+        ids
     }
 
     /// Log-probability of an id in a row of the last logits, and of the best ids.

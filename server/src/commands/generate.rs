@@ -19,7 +19,7 @@ use crate::telemetry::Metrics;
 /// When the model cannot be loaded, the prompt not be used, or the terminal is gone.
 pub fn generate(config: &Config, options: &GenerateOptions) -> Result<(), CommandError> {
     let prompt = prompt(options)?;
-    let loaded = load(&config.model)?;
+    let loaded = load(config)?;
     let capacity = loaded.capacity(config)?;
     let tokenizer = loaded.tokenizer.clone().ok_or(CommandError::NoTokenizer)?;
     let request = request(tokenizer.encode(&prompt, true)?, options)?;

@@ -106,11 +106,11 @@ pub enum CommandError {
 }
 
 impl CommandError {
-    /// Whether a file of settings is to blame, as flags would be.
+    /// Whether settings are to blame, which another file or flag would mend.
     pub fn is_misuse(&self) -> bool {
         let of_training = |error: &model::training::Error| matches!(error, model::training::Error::Settings { .. });
         match self {
-            Self::TrainSettings(_) => true,
+            Self::TrainSettings(_) | Self::Load(LoadError::Gpu(_)) => true,
             Self::Train(error) => of_training(error),
             _ => false,
         }

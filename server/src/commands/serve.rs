@@ -72,14 +72,14 @@ const fn connection_limits(limits: &Limits) -> ConnectionLimits {
 
 /// Everything that takes time: the model, its pages, its engine. And the words to say it with.
 fn start(config: &Config, address: SocketAddr, metrics: Metrics) -> Result<(Service, String), CommandError> {
-    let loaded = load(&config.model)?;
+    let loaded = load(config)?;
     let capacity = loaded.capacity(config)?;
     let message = start_message(config, &loaded, &capacity, address);
     Ok((Service::start(config, loaded, capacity, metrics)?, message))
 }
 
 fn start_message(config: &Config, loaded: &Loaded, capacity: &Capacity, address: SocketAddr) -> String {
-    let model = loaded.model.config();
+    let model = loaded.config();
     let (encoder, decoder) = (&model.encoder, &model.decoder);
     let width = if encoder.hidden == decoder.hidden {
         format!("width {}", encoder.hidden)
@@ -90,10 +90,8 @@ fn start_message(config: &Config, loaded: &Loaded, capacity: &Capacity, address:
         address,
         model_name: &config.model.served_name,
         shape: &format!("{}+{} layers of {width}", encoder.layers, decoder.layers),
-        arithmetic: loaded.model.arithmetic(),
-        device: config.model.device,
-        instruction_set: loaded.level.name(),
-        threads: config.model.threads,
+        arithmetic: loaded.arithmetic(),
+        device: &loaded.device(),
         pages: capacity.door.pages,
         source_page_tokens: capacity.door.source_page_tokens,
         page_pool_bytes: config.limits.page_pool_bytes,

@@ -83,9 +83,14 @@ pub enum Fault {
     /// An empty string where there must be one.
     #[error("must not be empty")]
     Empty,
-    /// The device is not part of this build.
-    #[error("this build has no CUDA; use \"auto\" or \"cpu\"")]
-    NoCuda,
+    /// A list of anything but numbers in ascending order.
+    #[error("must be whole numbers from {least} to {most} in ascending order")]
+    NotAscending {
+        /// Smallest allowed.
+        least: i64,
+        /// Largest allowed.
+        most: i64,
+    },
     /// The other key is given as well.
     #[error("excludes {other}; give one of them")]
     Excludes {

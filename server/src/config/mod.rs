@@ -7,7 +7,6 @@ mod error;
 mod layers;
 mod reader;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,6 +22,8 @@ use reader::Reader;
 pub const DEFAULTS: &str = include_str!("../../../config.toml");
 /// Values of `server.log_level`.
 pub const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+/// Values of `model.device`.
+pub const DEVICES: [(&str, Device); 3] = [("auto", Device::Auto), ("cpu", Device::Cpu), ("cuda", Device::Cuda)];
 /// Values of `model.dtype`.
 pub const DTYPES: [&str; 3] = ["auto", "f32", "bf16"];
 /// Values of `model.quantize`.
@@ -44,6 +45,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// What is served, and how it is computed.
     pub model: ModelChoice,
+    /// What is particular to GPUs.
+    pub cuda: CudaConfig,
     /// What is refused or put off.
     pub limits: Limits,
 }
@@ -133,8 +136,22 @@ pub enum CrossKv {
 /// Where the arithmetic runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Device {
+    /// On a GPU where there is one that computes what is asked, else on the processor.
+    Auto,
     /// The processor.
     Cpu,
+    /// The first NVIDIA GPU.
+    Cuda,
+}
+
+/// What is particular to GPUs. `config.toml` has the reasons.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CudaConfig {
+    /// Tokens of a request are the same in any batch.
+    pub deterministic: bool,
+    /// Decoder rows that a step is filled up to, ascending; a step that has more than all of them is filled up to
+    /// `limits.step_rows`.
+    pub step_row_buckets: Vec<usize>,
 }
 
 /// What is refused or put off. `config.toml` gives each its reason.
@@ -206,6 +223,7 @@ impl Config {
         let config = Self {
             server: ServerConfig::read(&mut reader),
             model: ModelChoice::read(&mut reader),
+            cuda: CudaConfig::read(&mut reader),
             limits: Limits::read(&mut reader),
         };
         let (problems, unread) = reader.finish();
@@ -271,7 +289,7 @@ impl ModelChoice {
             source,
             tokenizer,
             served_name,
-            device: Device::read(reader),
+            device: reader.choice("model.device", &DEVICES),
             precision: reader.choice("model.dtype", &precisions),
             cross_kv: reader.choice("model.cross_kv", &formats),
             quantize: reader.choice("model.quantize", &quantizations),
@@ -318,20 +336,11 @@ impl CrossKv {
     }
 }
 
-impl Device {
+impl CudaConfig {
     fn read(reader: &mut Reader) -> Self {
-        if reader.text("model.device") == "cuda" {
-            reader.refuse("model.device", Fault::NoCuda);
-            return Self::Cpu;
-        }
-        reader.choice("model.device", &[("auto", Self::Cpu), ("cpu", Self::Cpu)])
-    }
-}
-
-impl fmt::Display for Device {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Cpu => formatter.write_str("cpu"),
+        Self {
+            deterministic: reader.flag("cuda.deterministic"),
+            step_row_buckets: reader.ascending("cuda.step_row_buckets", 1..=65_536),
         }
     }
 }

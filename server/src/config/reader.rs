@@ -37,6 +37,23 @@ impl Reader {
         number
     }
 
+    /// Yes or no.
+    pub(super) fn flag(&mut self, key: &'static str) -> bool {
+        self.setting(key).value.as_bool().expect("the defaults give flags boolean values")
+    }
+
+    /// Different whole numbers within `range`, from the smallest up.
+    pub(super) fn ascending(&mut self, key: &'static str, range: RangeInclusive<i64>) -> Vec<usize> {
+        let list = self.setting(key).value.as_array().expect("the defaults give lists a list").clone();
+        let numbers: Vec<i64> = list.iter().filter_map(Value::as_integer).collect();
+        let is_allowed = |number: &i64| range.contains(number);
+        if numbers.len() < list.len() || !numbers.iter().all(is_allowed) || !numbers.is_sorted_by(|a, b| a < b) {
+            self.refuse(key, Fault::NotAscending { least: *range.start(), most: *range.end() });
+            return Vec::new();
+        }
+        numbers.into_iter().filter_map(|number| usize::try_from(number).ok()).collect()
+    }
+
     /// A string as it stands.
     pub(super) fn text(&mut self, key: &'static str) -> String {
         let Value::String(text) = &self.setting(key).value else {

@@ -56,7 +56,7 @@ fn every_problem_is_reported_at_once_with_its_file_and_key() {
         [
             "command line: model.dtype: must be one of auto, f32, bf16, is \"f16\"",
             "command line: server.port: must be between 0 and 65535, is 70000",
-            "my.toml: colours: unknown (there are: limits, model, server)",
+            "my.toml: colours: unknown (there are: cuda, limits, model, server)",
             "my.toml: limits.choices: must be of type integer, is string",
             "my.toml: limits.prompts: must be between 1 and 65536, is 0",
             "my.toml: server.prot: unknown (there are: drain_timeout_s, host, log_level, port, tokenizer_threads)",
@@ -117,9 +117,21 @@ fn limits_that_contradict_each_other_are_refused() {
 }
 
 #[test]
-fn cuda_is_refused_by_name_and_other_devices_by_the_list() {
-    assert!(refusal("[model]\ndevice = \"cuda\"").contains("this build has no CUDA"));
-    assert!(refusal("[model]\ndevice = \"tpu\"").contains("must be one of auto, cpu, is \"tpu\""));
+fn a_device_is_one_of_the_list() {
+    assert_eq!(resolve("[model]\ndevice = \"cuda\"").model.device, Device::Cuda);
+    assert!(refusal("[model]\ndevice = \"tpu\"").contains("must be one of auto, cpu, cuda, is \"tpu\""));
+}
+
+#[test]
+fn sizes_of_steps_are_numbers_in_ascending_order() {
+    assert_eq!(resolve("[cuda]\nstep_row_buckets = [3, 70]").cuda.step_row_buckets, [3, 70]);
+    for list in ["[8, 4]", "[4, 4]", "[0]", "[\"4\"]", "[1.5]"] {
+        let refused = refusal(&format!("[cuda]\nstep_row_buckets = {list}"));
+        assert!(
+            refused.contains("cuda.step_row_buckets: must be whole numbers from 1 to 65536 in ascending order"),
+            "{refused}"
+        );
+    }
 }
 
 #[test]

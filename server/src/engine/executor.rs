@@ -14,15 +14,32 @@ pub struct ExecutorError {
     pub reason: String,
 }
 
-/// Runs plans, one after the other.
+/// Runs plans, one after the other: [`Self::encode`], [`Self::decode`], [`Self::finish`].
 pub trait Executor: Send {
-    /// Runs a plan and appends one token to `chosen` for each of its `sampled` rows, in their order; `None` where the
-    /// logits were not numbers.
+    /// Starts the encoder's part of a plan, if it has one.
     ///
     /// # Errors
     /// When the device failed; the plan then had no effect that matters.
-    fn run(&mut self, plan: &Plan, chosen: &mut Vec<Option<u32>>) -> Result<(), ExecutorError>;
+    fn encode(&mut self, plan: &Plan) -> Result<(), ExecutorError>;
 
-    /// Log-probabilities from rows of the last plan's logits, in the order asked.
+    /// Starts the decoder's part, if it has one, and the draws.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    fn decode(&mut self, plan: &Plan) -> Result<(), ExecutorError>;
+
+    /// Waits for the oldest plan that is not finished, and appends one token to `chosen` for each of its `sampled` rows, in
+    /// their order; `None` where the logits were not numbers.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    fn finish(&mut self, chosen: &mut Vec<Option<u32>>) -> Result<(), ExecutorError>;
+
+    /// Whether a plan may be started before the one before it is finished. Whoever says so does not fail.
+    fn runs_ahead(&self) -> bool {
+        false
+    }
+
+    /// Log-probabilities from rows of the last plan's logits, in the order asked; it is finished, and no other was started.
     fn score(&self, asked: &[ScoreAsk], out: &mut Vec<TokenScore>);
 }

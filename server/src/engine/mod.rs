@@ -7,6 +7,8 @@ mod handle;
 mod model_executor;
 mod output_rows;
 mod request;
+mod step_executor;
+mod step_rows;
 mod worker;
 
 pub use executor::{Executor, ExecutorError};
@@ -14,4 +16,5 @@ pub use handle::{Command, EngineHandle, EngineLimits, Generation, Slots, Submiss
 pub use kernels::TokenScore;
 pub use model_executor::ModelExecutor;
 pub use request::{FinishReason, GenerationEvent, GenerationRequest, Refusal, RequestId, sampling_temperature};
+pub use step_executor::StepExecutor;
 pub use worker::{Engine, EngineSettings};

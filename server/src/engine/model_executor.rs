@@ -1,6 +1,6 @@
-//! Plans run on a model: encoder layers, then decoder rows, then logits and draws.
+//! Plans run on a model that computes while it is asked: encoder layers, then decoder rows, then logits and draws.
 //!
-//! Made at start, driven by the engine thread. Holds the pages and the workspace; nothing here allocates in a
+//! Made at start, driven by the engine thread; [`super::StepExecutor`] is its like for devices that go on by themselves. Holds the pages and the workspace; nothing here allocates in a
 //! steady decode, but for the scores of a step whose requests ask for log-probabilities.
 
 use kernels::{Backend, ScoreAsk, TokenScore};
@@ -16,6 +16,10 @@ pub struct ModelExecutor<B: Backend> {
     pages: B::Pages,
     space: Workspace<B>,
     output: OutputRows,
+    /// What was drawn: from rows that need all logits first.
+    drawn: B::Drawn,
+    /// The same in the plan's order, not yet asked for.
+    chosen: Vec<Option<u32>>,
 }
 
 impl<B: Backend> ModelExecutor<B> {
@@ -24,24 +28,27 @@ impl<B: Backend> ModelExecutor<B> {
     /// # Errors
     /// When there is no memory for them.
     pub fn new(model: Model<B>, pages: usize, limits: WorkspaceLimits) -> model::Result<Self> {
-        Ok(Self { pages: model.pages(pages)?, space: model.workspace(limits)?, model, output: OutputRows::default() })
+        let (drawn, chosen) = (model.drawn(limits.logits_rows)?, Vec::with_capacity(limits.logits_rows));
+        let (pages, space) = (model.pages(pages)?, model.workspace(limits)?);
+        Ok(Self { model, pages, space, output: OutputRows::default(), drawn, chosen })
     }
+}
 
-    /// The encoder's part of a plan, if it has one.
-    pub fn encode(&mut self, plan: &Plan) {
-        let Some(step) = plan.encode() else { return };
+impl<B: Backend> Executor for ModelExecutor<B> {
+    fn encode(&mut self, plan: &Plan) -> Result<(), ExecutorError> {
+        let Some(step) = plan.encode() else { return Ok(()) };
         let EncodeStep { tokens, positions, segments, .. } = step;
         self.model.encode(SourceRows { tokens, positions, segments }, step.layers.clone(), &mut self.space);
         if step.is_last {
             let sources = CrossPages { segments, spans: &step.cross_spans, tables: &plan.tables };
             self.model.write_cross(sources, &mut self.space, &mut self.pages);
         }
+        Ok(())
     }
 
-    /// The decoder's part of a plan, if it has one, and the tokens that are drawn.
-    pub fn decode(&mut self, plan: &Plan, chosen: &mut Vec<Option<u32>>) {
+    fn decode(&mut self, plan: &Plan) -> Result<(), ExecutorError> {
         if plan.tokens.is_empty() {
-            return;
+            return Ok(());
         }
         let rows = TargetRows {
             tokens: &plan.tokens,
@@ -50,27 +57,26 @@ impl<B: Backend> ModelExecutor<B> {
             cross_spans: &plan.cross_spans,
             tables: &plan.tables,
         };
-        self.model.decode(rows, &mut self.pages, &mut self.space);
+        self.model.decode(rows, None, &mut self.pages, &mut self.space);
         if plan.logits_rows.is_empty() {
-            return;
+            return Ok(());
         }
-        let Self { model, space, output, .. } = self;
+        let Self { model, space, output, drawn, chosen, .. } = self;
         output.arrange(plan);
         model.select(&output.rows, space);
         output.drawn.clear();
         if output.whole > 0 {
             model.logits(output.whole, space);
-            model.sample(&output.whole_draws, space, &mut output.drawn);
+            model.sample(&output.whole_draws, space, drawn);
         }
-        model.choose(&output.narrow_draws, space, &mut output.drawn);
+        model.choose(&output.narrow_draws, space, drawn);
+        model.backend().take(drawn, &mut output.drawn);
         chosen.extend(output.in_order(plan));
+        Ok(())
     }
-}
 
-impl<B: Backend> Executor for ModelExecutor<B> {
-    fn run(&mut self, plan: &Plan, chosen: &mut Vec<Option<u32>>) -> Result<(), ExecutorError> {
-        self.encode(plan);
-        self.decode(plan, chosen);
+    fn finish(&mut self, chosen: &mut Vec<Option<u32>>) -> Result<(), ExecutorError> {
+        chosen.append(&mut self.chosen);
         Ok(())
     }
 

@@ -105,6 +105,9 @@ struct Worker {
 #[derive(Default)]
 struct Step {
     plan: Plan,
+    /// The one after it, while `is_ahead`: started before the step is finished.
+    next: Plan,
+    is_ahead: bool,
     chosen: Vec<Option<u32>>,
     events: Vec<Event>,
     asked: Vec<ScoreAsk>,
@@ -188,9 +191,8 @@ impl Worker {
 
     fn step(&mut self, step: &mut Step) {
         let began = Instant::now();
-        self.scheduler.plan(&mut step.plan);
         step.chosen.clear();
-        match self.executor.run(&step.plan, &mut step.chosen) {
+        match self.run_step(step) {
             Ok(()) => self.commit(step),
             Err(error) => self.fail_step(&error, step),
         }
@@ -203,6 +205,22 @@ impl Worker {
         for (id, message) in step.messages.drain(..) {
             self.tell(id, message);
         }
+    }
+
+    /// Starts the step, unless that was done ahead, then if it can the one after it, and waits for the first.
+    fn run_step(&mut self, step: &mut Step) -> Result<(), ExecutorError> {
+        if step.is_ahead {
+            std::mem::swap(&mut step.plan, &mut step.next);
+        } else {
+            self.scheduler.plan(&mut step.plan);
+            self.executor.encode(&step.plan)?;
+            self.executor.decode(&step.plan)?;
+        }
+        step.is_ahead = self.executor.runs_ahead() && self.scheduler.plan_ahead(&mut step.next);
+        if step.is_ahead {
+            self.executor.decode(&step.next)?;
+        }
+        self.executor.finish(&mut step.chosen)
     }
 
     fn commit(&mut self, step: &mut Step) {
@@ -219,6 +237,7 @@ impl Worker {
     }
 
     fn fail_step(&mut self, error: &ExecutorError, step: &mut Step) {
+        assert!(!step.is_ahead, "an executor that runs ahead does not fail");
         let mut failed = Vec::new();
         self.scheduler.fail_step(&mut failed);
         let message = GenerationEvent::Failed { message: error.to_string(), is_lasting: false };

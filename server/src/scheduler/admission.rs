@@ -53,7 +53,7 @@ impl Scheduler {
         self.memory.take(pages_for(sequence.positions_wanted()), &mut pages);
         let tokens_left = request.max_tokens as usize - sequence.generated.len();
         sequence.generated.reserve_exact(tokens_left);
-        Running { sequence, source, pages, computed: 0, granted: 0, ended: false }
+        Running { sequence, source, pages, computed: 0, granted: 0, granted_ahead: false, ahead: false, ended: false }
     }
 
     /// The source of an admitted sequence, held, and whether it had pages before.

@@ -47,6 +47,11 @@ impl Encoding {
         &self.batch
     }
 
+    /// Whether no source is on its way.
+    pub fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.batch.is_empty()
+    }
+
     /// Whether the current plan has encoder work.
     pub const fn is_planned(&self) -> bool {
         self.layers_planned > self.layers_done

@@ -4,10 +4,11 @@
 //! no clock, channel, text or arithmetic.
 //!
 //! What holds between any two calls: all running sequences are older than all waiting ones, both in order of arrival;
-//! a source has an entry exactly as long as it has pages; pages change hands only while no plan is under way.
+//! a source has an entry exactly as long as it has pages; pages that a plan under way reads or writes do not change hands.
 
 mod accounts;
 mod admission;
+mod ahead;
 mod encoding;
 mod memory;
 mod outcome;
@@ -84,7 +85,7 @@ pub struct Scheduler {
     announced: Vec<Event>,
     /// Cancellations that came while a plan was under way.
     cancelled: Vec<(RequestId, Option<u32>)>,
-    plan_under_way: bool,
+    plans_under_way: usize,
     step: u64,
     arrivals: u64,
     preemptions: u64,
@@ -109,7 +110,7 @@ impl Scheduler {
             waiting: VecDeque::new(),
             announced: Vec::new(),
             cancelled: Vec::new(),
-            plan_under_way: false,
+            plans_under_way: 0,
             step: 0,
             arrivals: 0,
             preemptions: 0,
@@ -162,8 +163,11 @@ impl Scheduler {
     /// # Panics
     /// When the last plan was not committed.
     pub fn plan(&mut self, plan: &mut Plan) {
-        assert!(!self.plan_under_way, "a plan is committed before the next one is made");
-        self.plan_under_way = true;
+        assert_eq!(
+            self.plans_under_way, 0,
+            "a plan is committed before the next one is made, unless that is made ahead"
+        );
+        self.plans_under_way = 1;
         self.step += 1;
         plan.clear();
         self.grant_rows();
@@ -178,7 +182,7 @@ impl Scheduler {
     /// Ends a request, or one of its choices. No event of it follows and its pages are free at once; while a plan is
     /// under way, with its commit. Unknown ones are ignored.
     pub fn cancel(&mut self, request: RequestId, choice: Option<u32>) {
-        if self.plan_under_way {
+        if self.plans_under_way > 0 {
             self.cancelled.push((request, choice));
             return;
         }
@@ -188,7 +192,7 @@ impl Scheduler {
 
     /// Whether nothing is left to do or to tell.
     pub fn is_idle(&self) -> bool {
-        self.running.is_empty() && self.waiting.is_empty() && self.announced.is_empty() && !self.plan_under_way
+        self.running.is_empty() && self.waiting.is_empty() && self.announced.is_empty() && self.plans_under_way == 0
     }
 
     /// Takes what was cancelled out of the queue and marks it among the running ones, for [`Self::sweep`].
@@ -219,11 +223,11 @@ impl Scheduler {
         }
     }
 
-    /// Removes the running sequences that ended, with their pages.
+    /// Removes the running sequences that ended, with their pages. Those of which rows are under way still need theirs.
     fn sweep(&mut self) {
         let Self { running, memory, requests, .. } = self;
         running.retain_mut(|running| {
-            if !running.ended {
+            if !running.ended || running.granted > 0 {
                 return true;
             }
             memory.pool.give_back(&mut running.pages);

@@ -14,7 +14,7 @@ impl Scheduler {
     /// # Panics
     /// When there are fewer tokens than `sampled` rows.
     pub fn commit(&mut self, chosen: &[Option<u32>], events: &mut Vec<Event>) {
-        self.plan_under_way = false;
+        self.plans_under_way -= 1;
         self.memory.encoding.commit(&mut self.memory.sources, self.limits.encoder_layers);
         self.end_cancelled();
         events.append(&mut self.announced);
@@ -31,10 +31,10 @@ impl Scheduler {
         self.sweep();
     }
 
-    /// The plan could not be run. Requests with work in it are cancelled and named in `failed`; the others go on
+    /// The plan could not be run, nor one made ahead of it. Requests with work in it are cancelled and named in `failed`; the others go on
     /// as if it had not been made.
     pub fn fail_step(&mut self, failed: &mut Vec<RequestId>) {
-        self.plan_under_way = false;
+        self.plans_under_way = 0;
         self.end_cancelled();
         let first = failed.len();
         failed.extend(self.running.iter().filter(|running| running.granted > 0 && !running.ended).map(request_of));
@@ -45,6 +45,9 @@ impl Scheduler {
                 let of_waiting = self.waiting.iter().filter(|waiting| waiting.source == Some(source));
                 failed.extend(of_waiting.map(|waiting| waiting.sequence.request.id));
             }
+        }
+        for running in &mut self.running {
+            (running.granted, running.granted_ahead, running.ahead) = (0, false, false);
         }
         failed[first..].sort_unstable();
         failed.dedup();
@@ -78,6 +81,12 @@ struct Results<'a> {
 impl Results<'_> {
     /// Moves a sequence on by its granted rows. Those of an ended one are passed over.
     fn apply(&mut self, running: &mut Running) {
+        if running.granted_ahead && running.ended {
+            // Nobody wants the token that was drawn before that was known.
+            self.next_logits_row();
+            self.chosen.next();
+            return running.move_on();
+        }
         for position in running.computed..running.computed + running.granted {
             match running.sequence.output(position) {
                 RowOutput::Nothing => {}
@@ -100,8 +109,7 @@ impl Results<'_> {
                 }
             }
         }
-        running.computed += running.granted;
-        running.granted = 0;
+        running.move_on();
         let request = &running.sequence.request;
         if !running.ended && request.max_tokens == 0 && running.computed == request.target_positions() {
             self.finish(running, FinishReason::Length);

@@ -15,6 +15,9 @@ pub struct Plan {
     pub(super) encode: EncodeStep,
     /// Decoder input ids, one a row. Rows of one sequence are consecutive, positions ascending.
     pub tokens: Vec<u32>,
+    /// Empty, unless the plan was made ahead: then of each row the place of its token among those drawn for the plan before, as
+    /// that plan's `sampled` counts them. `tokens` says nothing of such rows.
+    pub places: Vec<u32>,
     /// Position of each row's token; the start token's is 0.
     pub positions: Vec<u32>,
     /// Self-attention pages of each row, its own position included: `tokens = position + 1`.
@@ -48,6 +51,7 @@ impl Plan {
     pub(super) fn clear(&mut self) {
         self.encode.clear();
         self.tokens.clear();
+        self.places.clear();
         self.positions.clear();
         self.self_spans.clear();
         self.cross_spans.clear();

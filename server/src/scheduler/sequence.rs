@@ -125,16 +125,22 @@ impl Sequence {
         self.tokens().min(self.request.target_positions())
     }
 
+    /// How the token that follows `generated` generated ones is chosen.
+    pub fn choice_after(&self, generated: usize) -> Choice {
+        let request = &*self.request;
+        Choice {
+            sampling: request.sampling,
+            choice: self.choice,
+            position: narrow(1 + request.decoder_prompt.len() + generated),
+            forbid_end: generated < request.min_tokens as usize,
+        }
+    }
+
     /// What the row of a wanted position yields. Scores and tokens that were delivered are not yielded again.
     pub fn output(&self, position: usize) -> RowOutput {
         let request = &*self.request;
         if position + 1 == self.tokens() {
-            return RowOutput::Sample(Choice {
-                sampling: request.sampling,
-                choice: self.choice,
-                position: narrow(position + 1),
-                forbid_end: self.generated.len() < request.min_tokens as usize,
-            });
+            return RowOutput::Sample(self.choice_after(self.generated.len()));
         }
         match (request.log_probs, request.decoder_prompt.get(position)) {
             (Some(top), Some(&next)) if request.score_prompt && position >= self.scored => {
@@ -167,9 +173,14 @@ pub struct Running {
     pub pages: Vec<PageId>,
     /// Positions whose K/V are in `pages`.
     pub computed: usize,
-    /// Positions after `computed` that the current plan runs.
+    /// Positions after `computed` that the oldest plan under way runs.
     pub granted: usize,
-    /// Finished or cancelled; leaves with the next sweep.
+    /// That plan was made ahead: the position's token was not known then, and the row draws one token whatever has become of the
+    /// sequence since.
+    pub granted_ahead: bool,
+    /// The plan made ahead runs the position after those.
+    pub ahead: bool,
+    /// Finished or cancelled; leaves with the next sweep, unless rows of it are under way.
     pub ended: bool,
 }
 
@@ -179,8 +190,15 @@ impl Running {
         self.sequence.positions_wanted() - self.computed
     }
 
-    /// Pages the granted rows need beyond those it has.
+    /// Pages the granted rows and the one ahead need beyond those it has.
     pub fn missing_pages(&self) -> usize {
-        pages_for(self.computed + self.granted).saturating_sub(self.pages.len())
+        pages_for(self.computed + self.granted + usize::from(self.ahead)).saturating_sub(self.pages.len())
+    }
+
+    /// The rows that were under way are done; those of the plan made ahead are the oldest now.
+    pub fn move_on(&mut self) {
+        self.computed += self.granted;
+        self.granted_ahead = std::mem::take(&mut self.ahead);
+        self.granted = usize::from(self.granted_ahead);
     }
 }

@@ -52,7 +52,7 @@ impl App {
     fn new(settings: &str, pages: Option<usize>) -> (Self, Engine) {
         let layers = [SETTINGS, settings].map(|text| Layer::parse("test", text).unwrap());
         let config = Config::from_layers(layers.into()).unwrap();
-        let loaded = load(&config.model).unwrap();
+        let loaded = load(&config).unwrap();
         let mut capacity = loaded.capacity(&config).unwrap();
         if let Some(pages) = pages {
             capacity.door.pages = pages;

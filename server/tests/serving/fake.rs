@@ -31,10 +31,15 @@ struct Fake {
     entered: Sender<Vec<u64>>,
     /// When nobody is there to give turns any more, everything runs.
     turns: Receiver<Turn>,
+    chosen: Vec<Option<u32>>,
 }
 
 impl Executor for Fake {
-    fn run(&mut self, plan: &Plan, chosen: &mut Vec<Option<u32>>) -> Result<(), ExecutorError> {
+    fn encode(&mut self, _: &Plan) -> Result<(), ExecutorError> {
+        Ok(())
+    }
+
+    fn decode(&mut self, plan: &Plan) -> Result<(), ExecutorError> {
         if !plan.is_empty() {
             let _ = self.entered.send(plan.choices.iter().map(|choice| choice.sampling.seed).collect());
             match self.turns.recv().unwrap_or(Turn::Run) {
@@ -44,7 +49,12 @@ impl Executor for Fake {
             }
         }
         let draw = |choice: &kernels::Choice| (choice.sampling.seed != BROKEN).then_some(FIRST_TOKEN + choice.position);
-        chosen.extend(plan.choices.iter().map(draw));
+        self.chosen = plan.choices.iter().map(draw).collect();
+        Ok(())
+    }
+
+    fn finish(&mut self, chosen: &mut Vec<Option<u32>>) -> Result<(), ExecutorError> {
+        chosen.append(&mut self.chosen);
         Ok(())
     }
 
@@ -90,7 +100,7 @@ impl FakeEngine {
         };
         let tokens = ModelTokens { start: 2, end: vec![1] };
         let settings = EngineSettings { door, steps, tokens, metrics: metrics.clone() };
-        let engine = Engine::start(Box::new(Fake { entered, turns: receiver }), settings).unwrap();
+        let engine = Engine::start(Box::new(Fake { entered, turns: receiver, chosen: Vec::new() }), settings).unwrap();
         Self { engine, metrics, entered: entries, turns }
     }
 

@@ -57,18 +57,23 @@ impl Driver {
         self.engine.join();
     }
 
-    /// Ids that no earlier source had in this order (SplitMix64).
+    /// A source that is new.
     fn new_source(&mut self) -> Vec<u32> {
         self.sources_made += 1;
-        let mut state = self.sources_made << 32;
-        let plain_ids = self.vocab.saturating_sub(FIRST_PLAIN_ID).max(1);
-        let mut id = || {
-            state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            ((FIRST_PLAIN_ID + (mixed >> 27) % plain_ids) % self.vocab) as u32
-        };
-        (0..self.source_len).map(|_| id()).collect()
+        source_of(self.sources_made, self.source_len, self.vocab)
     }
+}
+
+/// Ids of a source that no other `number` gives (SplitMix64).
+pub(super) fn source_of(number: u64, len: usize, vocab: u64) -> Vec<u32> {
+    let mut state = number << 32;
+    let plain_ids = vocab.saturating_sub(FIRST_PLAIN_ID).max(1);
+    let mut id = || {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        ((FIRST_PLAIN_ID + (mixed >> 27) % plain_ids) % vocab) as u32
+    };
+    (0..len).map(|_| id()).collect()
 }
 
 /// Widens the limits so that the largest batch runs at once, whatever the settings for serving are; refuses lengths
@@ -85,7 +90,7 @@ pub fn room_for(options: &BenchOptions, mut capacity: Capacity) -> Result<Capaci
     Ok(capacity)
 }
 
-fn request(source: Vec<u32>, max_tokens: u32) -> GenerationRequest {
+pub(super) fn request(source: Vec<u32>, max_tokens: u32) -> GenerationRequest {
     GenerationRequest {
         source,
         decoder_prompt: Vec::new(),

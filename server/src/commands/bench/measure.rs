@@ -10,7 +10,7 @@ use super::driver::{Driver, room_for};
 use crate::cli::BenchOptions;
 use crate::commands::CommandError;
 use crate::config::Config;
-use crate::loading::{LoadError, load};
+use crate::loading::load;
 use crate::telemetry::Metrics;
 
 /// Measurements of each figure; the median is reported.
@@ -29,6 +29,8 @@ pub struct Figures {
     pub decode_tokens_per_s: f64,
     /// From sources to last tokens.
     pub tokens_per_s: f64,
+    /// Multiplications and additions that the sources take at least.
+    pub encoder_operations: u64,
     /// Bytes a step must read, in the middle of the target.
     pub step_bytes: u64,
     /// Memory speed, measured in the same process before the first batch.
@@ -45,18 +47,20 @@ pub struct Bench<'a> {
     arithmetic: Arithmetic,
     read_bytes_per_s: f64,
     instruction_set: &'static str,
+    screens: bool,
 }
 
 impl<'a> Bench<'a> {
     /// Loads the model and starts an engine with room for the largest batch.
     pub fn start(config: &Config, options: &'a BenchOptions) -> Result<Self, CommandError> {
-        let loaded = load(&config.model)?;
+        let loaded = load(config)?;
         let capacity = room_for(options, loaded.capacity(config)?)?;
-        let arithmetic = loaded.model.arithmetic();
-        let (model, instruction_set) = (loaded.model.config().clone(), loaded.level.name());
-        let read_bytes_per_s = loaded.model.backend().read_bytes_per_s().map_err(LoadError::from)?;
+        let arithmetic = loaded.arithmetic();
+        let screens = loaded.screens_output();
+        let (model, instruction_set) = (loaded.config().clone(), loaded.instruction_set);
+        let read_bytes_per_s = loaded.memory_bytes_per_s()?;
         let driver = Driver::start(loaded.start(capacity, Metrics::new())?, options, model.encoder.vocab)?;
-        Ok(Self { driver, options, model, arithmetic, read_bytes_per_s, instruction_set })
+        Ok(Self { driver, options, model, arithmetic, read_bytes_per_s, instruction_set, screens })
     }
 
     /// Instructions the kernels use.
@@ -88,7 +92,12 @@ impl<'a> Bench<'a> {
         }
         let (first_s, whole_s) = (median(first), median(whole));
         let step_s = (whole_s - first_s) / (target_len - 1) as f64;
-        let load = StepLoad { batch, source_len: self.options.source_len.get(), target_len: target_len / 2 };
+        let load = StepLoad {
+            batch,
+            source_len: self.options.source_len.get(),
+            target_len: target_len / 2,
+            screens: self.screens,
+        };
         let step_bytes = self.model.step_bytes(self.arithmetic, load);
         Ok(Figures {
             batch,
@@ -96,6 +105,7 @@ impl<'a> Bench<'a> {
             step_ms: rounded(step_s * 1e3),
             decode_tokens_per_s: rounded(batch as f64 / step_s),
             tokens_per_s: rounded((batch * target_len) as f64 / whole_s),
+            encoder_operations: self.model.encoder_operations(batch, self.options.source_len.get()),
             step_bytes,
             read_bytes_per_s: self.read_bytes_per_s.round(),
             floor_ms: rounded(step_bytes as f64 / self.read_bytes_per_s * 1e3),

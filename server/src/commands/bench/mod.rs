@@ -1,11 +1,12 @@
 //! `server bench`: the engine's own speed, without HTTP, against what the memory allows.
 //!
 //! Called by `main`. Plain, it prints one JSON line for each batch size; `--sweep` compares every arithmetic and writes
-//! a report, `--profile` shows where the time goes. Nothing here knows how a model computes.
+//! a report, `--profile` shows where the time goes, `--mixed` runs what a busy server runs. Nothing here knows how a model computes.
 
 mod driver;
 mod machine;
 mod measure;
+mod mixed;
 mod plot;
 mod profile;
 mod report;
@@ -45,6 +46,7 @@ pub fn bench(config: &Config, options: &BenchOptions, command_line: &str) -> Res
         BenchKind::Lines => lines(config, options),
         BenchKind::Sweep => sweep::sweep(config, options, command_line),
         BenchKind::Profile => profile::profile(config, options),
+        BenchKind::Mixed(requests) => mixed::mixed(config, requests),
     }
 }
 

@@ -136,6 +136,7 @@ mod tests {
             step_ms,
             decode_tokens_per_s: 1.0,
             tokens_per_s: 1.0,
+            encoder_operations: 1,
             step_bytes: 1,
             read_bytes_per_s: 1.0,
             floor_ms,

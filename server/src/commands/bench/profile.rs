@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kernels::profiled::{Cost, Op, Profile};
-use kernels::{Backend, Profiled, ScoreAsk, TokenScore};
+use kernels::{ScoreAsk, TokenScore};
 
 use super::driver::{Driver, room_for};
 use super::table::{aligned, widths};
@@ -16,8 +16,8 @@ use super::{model_name, print};
 use crate::cli::BenchOptions;
 use crate::commands::CommandError;
 use crate::config::Config;
-use crate::engine::{Executor, ExecutorError, ModelExecutor};
-use crate::loading::{LoadError, load_on};
+use crate::engine::{Executor, ExecutorError};
+use crate::loading::load_profiled;
 use crate::scheduler::Plan;
 use crate::telemetry::Metrics;
 
@@ -28,16 +28,16 @@ const COLUMNS: [&str; 7] = ["op", "calls", "ms", "of time", "MB", "GB/s", "floor
 /// # Errors
 /// As [`super::bench`].
 pub fn profile(config: &Config, options: &BenchOptions) -> Result<(), CommandError> {
-    let loaded = load_on(&config.model, Profiled::new)?;
+    let profile = Profile::default();
+    let loaded = load_profiled(config, &profile)?;
     let capacity = room_for(options, loaded.capacity(config)?)?;
-    let backend = loaded.model.backend();
-    let read_bytes_per_s = backend.inner().read_bytes_per_s().map_err(LoadError::from)?;
-    let (profile, vocab) = (backend.profile(), loaded.model.config().encoder.vocab);
+    let read_bytes_per_s = loaded.memory_bytes_per_s()?;
+    let vocab = loaded.config().encoder.vocab;
     let about = format!(
         "{}, {}, {}; the memory gives {:.1} GB/s",
         model_name(config),
-        loaded.model.arithmetic(),
-        backend.describe(),
+        loaded.arithmetic(),
+        loaded.device(),
         read_bytes_per_s / 1e9
     );
     print(&about)?;
@@ -64,8 +64,8 @@ pub fn profile(config: &Config, options: &BenchOptions) -> Result<(), CommandErr
 }
 
 /// A model's executor whose ops and time are added up.
-struct Watched<B: Backend> {
-    inner: ModelExecutor<Profiled<B>>,
+struct Watched {
+    inner: Box<dyn Executor>,
     profile: Profile,
     seen: Arc<Mutex<Seen>>,
     /// When the plan before ended.
@@ -100,15 +100,19 @@ impl Phase {
     }
 }
 
-impl<B: Backend> Executor for Watched<B> {
-    fn run(&mut self, plan: &Plan, chosen: &mut Vec<Option<u32>>) -> Result<(), ExecutorError> {
-        let mut seen = locked(&self.seen);
+impl Executor for Watched {
+    fn encode(&mut self, plan: &Plan) -> Result<(), ExecutorError> {
         let began = Instant::now();
-        self.inner.encode(plan);
+        self.inner.encode(plan)?;
         if plan.encode().is_some() {
-            seen.encoder.add(began.elapsed(), self.profile.take());
+            locked(&self.seen).encoder.add(began.elapsed(), self.profile.take());
         }
-        self.inner.decode(plan, chosen);
+        Ok(())
+    }
+
+    fn decode(&mut self, plan: &Plan) -> Result<(), ExecutorError> {
+        let mut seen = locked(&self.seen);
+        self.inner.decode(plan)?;
         let costs = self.profile.take();
         let previous = std::mem::replace(&mut self.ended, Instant::now());
         // Whole steps only: while sources are encoded, some rows are still missing.
@@ -116,6 +120,10 @@ impl<B: Backend> Executor for Watched<B> {
             seen.decoder.add(self.ended - previous, costs);
         }
         Ok(())
+    }
+
+    fn finish(&mut self, chosen: &mut Vec<Option<u32>>) -> Result<(), ExecutorError> {
+        self.inner.finish(chosen)
     }
 
     fn score(&self, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {

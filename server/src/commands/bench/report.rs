@@ -218,6 +218,7 @@ mod tests {
                 step_ms: 17.6,
                 decode_tokens_per_s: 450.0,
                 tokens_per_s: 335.4,
+                encoder_operations: 1,
                 step_bytes: 1,
                 read_bytes_per_s,
                 floor_ms: 11.0,

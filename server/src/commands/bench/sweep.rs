@@ -135,6 +135,7 @@ mod tests {
             step_ms: 1.0,
             decode_tokens_per_s: 1.0,
             tokens_per_s: 1.0,
+            encoder_operations: 1,
             step_bytes: 1,
             read_bytes_per_s: 1.0,
             floor_ms: 1.0,

@@ -45,17 +45,17 @@ struct Pending {
 impl Served {
     /// Loads the checkpoint and starts its engine.
     pub fn start(config: &Config) -> Result<Self, CommandError> {
-        let loaded = load(&config.model)?;
+        let loaded = load(config)?;
         let capacity = loaded.capacity(config)?;
         let tokenizer = loaded.tokenizer.clone().ok_or(CommandError::NoTokenizer)?;
-        let model = loaded.model.config();
+        let model = loaded.config();
         let tokens = ModelTokens {
             start: model.start_token,
             end: model.end_tokens.clone(),
             source_vocab: model.encoder.vocab,
             target_vocab: model.decoder.vocab,
         };
-        let arithmetic = loaded.model.arithmetic().to_string();
+        let arithmetic = loaded.arithmetic().to_string();
         let requests = (WAITING_FACTOR * capacity.steps.running_rows).min(capacity.door.queued_requests as usize);
         let engine = loaded.start(capacity, Metrics::new())?;
         Ok(Self { engine, tokenizer, tokens, limits: capacity.door, arithmetic, requests })

@@ -113,14 +113,14 @@ impl FakeModel {
         Self { pages: vec![page; pages], source_page_tokens, encoder_layers, batch: None, steps: 0 }
     }
 
-    /// Runs a plan: encoder part and rows in either order.
-    pub fn run(&mut self, plan: &Plan) -> StepResult {
+    /// Runs a plan: encoder part and rows in either order. `before`: what the plan before it drew, for one that was made ahead.
+    pub fn run(&mut self, plan: &Plan, before: &[Option<u32>]) -> StepResult {
         self.steps += 1;
         if self.steps.is_multiple_of(2) {
             self.encode(plan);
-            self.decode(plan)
+            self.decode(plan, before)
         } else {
-            let result = self.decode(plan);
+            let result = self.decode(plan, before);
             self.encode(plan);
             result
         }
@@ -151,10 +151,11 @@ impl FakeModel {
         }
     }
 
-    fn decode(&mut self, plan: &Plan) -> StepResult {
+    fn decode(&mut self, plan: &Plan, before: &[Option<u32>]) -> StepResult {
         let rows = plan.tokens.len();
+        assert!(plan.places.is_empty() || plan.places.len() == rows);
         assert!([plan.positions.len(), plan.self_spans.len(), plan.cross_spans.len()] == [rows; 3]);
-        let digests: Vec<u64> = (0..rows).map(|row| self.run_row(plan, row)).collect();
+        let digests: Vec<u64> = (0..rows).map(|row| self.run_row(plan, row, before)).collect();
         assert!(plan.logits_rows.is_sorted_by(|a, b| a < b) && plan.sampled.is_sorted_by(|a, b| a < b));
         let digests: Vec<u64> = plan.logits_rows.iter().map(|&row| digests[row as usize]).collect();
         assert_eq!(plan.sampled.len(), plan.choices.len());
@@ -164,7 +165,7 @@ impl FakeModel {
     }
 
     /// Reads all that the row may see, writes its own position, and returns the digest there.
-    fn run_row(&mut self, plan: &Plan, row: usize) -> u64 {
+    fn run_row(&mut self, plan: &Plan, row: usize, before: &[Option<u32>]) -> u64 {
         let (cross, own) = (plan.cross_spans[row], plan.self_spans[row]);
         let position = plan.positions[row] as usize;
         assert_eq!(own.tokens as usize, position + 1);
@@ -184,7 +185,10 @@ impl FakeModel {
                 other => panic!("target position {index} holds {other:?}"),
             }
         }
-        let token = plan.tokens[row];
+        let token = match plan.places.get(row) {
+            None => plan.tokens[row],
+            Some(&place) => before[place as usize].unwrap_or_default(),
+        };
         let digest = mix(digest, token);
         *self.target_cell(plan, &own, position) = Cell::Target { position, token, digest };
         digest

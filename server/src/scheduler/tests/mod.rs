@@ -1,5 +1,6 @@
 //! The scheduler against a model without numbers.
 
+mod ahead;
 mod cancellation;
 mod decoding;
 mod encoder;

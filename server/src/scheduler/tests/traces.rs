@@ -73,7 +73,11 @@ fn fits(asked: &GenerationRequest, limits: &SchedulerLimits) -> bool {
 type Cancellations = Vec<(usize, bool, RequestId, Option<u32>)>;
 
 fn play(limits: SchedulerLimits, visits: &[Visit]) -> World {
-    let mut world = World::new(limits);
+    play_in(World::new(limits), visits)
+}
+
+fn play_in(mut world: World, visits: &[Visit]) -> World {
+    let limits = world.limits;
     let mut cancellations: Cancellations = Vec::new();
     let mut submitted = 0;
     for visit in visits.iter().filter(|visit| fits(&visit.asked, &limits)) {
@@ -126,6 +130,14 @@ proptest! {
         visits in prop::collection::vec(visit(), 1..25),
     ) {
         play(limits, &visits).check_answers();
+    }
+
+    #[test]
+    fn plans_made_ahead_change_no_answer(
+        limits in limits(),
+        visits in prop::collection::vec(visit(), 1..25),
+    ) {
+        play_in(World::running_ahead(limits), &visits).check_answers();
     }
 
     #[test]

@@ -53,6 +53,13 @@ pub struct World {
     pub limits: SchedulerLimits,
     pub scheduler: Scheduler,
     pub plan: Plan,
+    /// Plans are made and run ahead wherever the scheduler allows it.
+    runs_ahead: bool,
+    /// Plans that were.
+    pub ahead: usize,
+    next: Plan,
+    /// What `next` has yielded.
+    next_result: Option<StepResult>,
     pub clients: BTreeMap<RequestId, Client>,
     /// Requests in the order in which they started.
     pub started: Vec<RequestId>,
@@ -69,6 +76,10 @@ impl World {
             limits,
             scheduler: Scheduler::new(limits, ModelTokens { start: START, end: END.to_vec() }),
             plan: Plan::default(),
+            runs_ahead: false,
+            ahead: 0,
+            next: Plan::default(),
+            next_result: None,
             clients: BTreeMap::new(),
             started: Vec::new(),
             steps: 0,
@@ -76,6 +87,11 @@ impl World {
             events: Vec::new(),
             step_bound: 0,
         }
+    }
+
+    /// The same, where plans are made ahead.
+    pub fn running_ahead(limits: SchedulerLimits) -> Self {
+        Self { runs_ahead: true, ..Self::new(limits) }
     }
 
     pub fn submit(&mut self, asked: GenerationRequest) -> RequestId {
@@ -90,6 +106,10 @@ impl World {
         // queue (never more than run) take a layer.
         let positions = asked.decoder_prompt.len() + asked.max_tokens as usize;
         self.step_bound += choices * (positions + (self.limits.running_rows + 2) * self.limits.encoder_layers) + 2;
+        if self.runs_ahead {
+            // Whoever waits may do so until a step is over that was made before its place was free.
+            self.step_bound += 2 * choices;
+        }
         let answers = (0..choices).map(|_| Answer::default()).collect();
         self.clients.insert(id, Client { asked, started: None, answers, cancelled: vec![false; choices] });
         id
@@ -106,9 +126,30 @@ impl World {
 
     /// Plans and runs a step; [`Self::commit`] is to follow.
     pub fn plan_and_run(&mut self) -> StepResult {
+        let result = match self.next_result.take() {
+            Some(result) => {
+                std::mem::swap(&mut self.plan, &mut self.next);
+                result
+            }
+            None => self.plan_now(),
+        };
+        self.steps += 1;
+        if self.runs_ahead && self.scheduler.plan_ahead(&mut self.next) {
+            self.ahead += 1;
+            assert!(
+                !self.next.is_empty()
+                    && self.next.encode().is_none()
+                    && self.next.tokens.len() <= self.limits.step_rows
+            );
+            self.check_books();
+            self.next_result = Some(self.model.run(&self.next, &result.chosen));
+        }
+        result
+    }
+
+    fn plan_now(&mut self) -> StepResult {
         let oldest = self.scheduler.running.first().map(|running| running.sequence.arrival);
         self.scheduler.plan(&mut self.plan);
-        self.steps += 1;
         if oldest.is_some() {
             let still = self.scheduler.running.first().map(|running| running.sequence.arrival);
             assert_eq!(still, oldest, "the oldest running sequence is never preempted");
@@ -119,7 +160,7 @@ impl World {
             !self.plan.is_empty() || self.scheduler.running.is_empty() && self.scheduler.waiting.is_empty(),
             "while anything is left to do, every step does something"
         );
-        self.model.run(&self.plan)
+        self.model.run(&self.plan, &[])
     }
 
     pub fn commit(&mut self, result: &StepResult) -> Vec<Event> {

@@ -1,0 +1,74 @@
+//! The driver of a program that was built without CUDA: there is none to open.
+//!
+//! Stands where `driver` stands otherwise, so that whoever asks for a GPU need not know how the program was built.
+#![allow(unsafe_code)]
+
+use super::device::{Device, Work};
+use crate::backend::{Error, Result};
+
+/// A GPU that cannot be.
+#[derive(Debug, Clone)]
+pub enum Driver {}
+
+/// Whether there is a GPU that [`Driver::open`] would find: never.
+pub const fn is_present() -> bool {
+    false
+}
+
+impl Driver {
+    /// Says that it cannot be had.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn open(_: usize) -> Result<Self> {
+        Err(Error::NoGpu { reason: "this program was built without the feature `cuda`".into() })
+    }
+}
+
+impl Device for Driver {
+    type Graph = ();
+    type Fetch = ();
+
+    fn describe(&self) -> String {
+        match *self {}
+    }
+    fn fork(&self) -> Result<Self> {
+        match *self {}
+    }
+    fn follow(&self, _: &Self) {
+        match *self {}
+    }
+    fn allocate(&self, _: usize, _: &'static str) -> Result<u64> {
+        match *self {}
+    }
+    unsafe fn free(&self, _: u64) {
+        match *self {}
+    }
+    unsafe fn write(&self, _: &[u8], _: u64) {
+        match *self {}
+    }
+    unsafe fn read(&self, _: u64, _: &mut [u8]) {
+        match *self {}
+    }
+    unsafe fn copy(&self, _: u64, _: u64, _: usize) {
+        match *self {}
+    }
+    unsafe fn fetch(&self, _: u64, _: usize) {
+        match *self {}
+    }
+    fn finish(&self, (): ()) -> Vec<u8> {
+        match *self {}
+    }
+    fn wait(&self) {
+        match *self {}
+    }
+    unsafe fn run(&self, _: &Work) {
+        match *self {}
+    }
+    unsafe fn capture(&self, _: &[Work]) {
+        match *self {}
+    }
+    unsafe fn replay(&self, (): &()) {
+        match *self {}
+    }
+}

@@ -1,0 +1,134 @@
+//! Plans run on a model whose device goes on by itself: a step is asked for while the one before it still runs, whose tokens
+//! reach it without the host.
+//!
+//! Made at start, driven by the engine thread; [`super::ModelExecutor`] is its like where asking is computing. Steps are filled up
+//! to few sizes, so that the device can replay them, and sources are encoded beside them.
+
+use std::collections::VecDeque;
+
+use kernels::{Backend, ScoreAsk, TokenScore};
+use model::{CrossPages, Model, SourceRows, Workspace, WorkspaceLimits};
+
+use super::executor::{Executor, ExecutorError};
+use super::step_rows::{Buckets, StepRows};
+use crate::scheduler::{EncodeStep, Plan};
+
+/// Times that a step of each size is run before the first plan: the first time loads what it needs, the second makes it one that
+/// is replayed, each for both lists of drawn ids.
+const REHEARSALS: usize = 4;
+
+/// A model with its pages and working memory.
+pub struct StepExecutor<B: Backend> {
+    model: Model<B>,
+    pages: B::Pages,
+    /// The page that no sequence has.
+    spare: u32,
+    space: Workspace<B>,
+    buckets: Buckets,
+    rows: StepRows,
+    /// Ids that the latest step drew, and those of the one before it.
+    drawn: [B::Drawn; 2],
+    /// Draws of the plans that are not finished.
+    asked: VecDeque<usize>,
+}
+
+impl<B: Backend> StepExecutor<B> {
+    /// Allocates `pages` pages and working memory for batches within `limits`, and rehearses steps of all `sizes`.
+    ///
+    /// # Errors
+    /// When there is no memory for them.
+    pub fn new(model: Model<B>, pages: usize, limits: WorkspaceLimits, sizes: &[usize]) -> model::Result<Self> {
+        let buckets = Buckets::new(sizes, limits.target_rows);
+        let drawn = [model.drawn(limits.logits_rows)?, model.drawn(limits.logits_rows)?];
+        let mut executor = Self {
+            pages: model.pages(pages + 1)?,
+            spare: u32::try_from(pages).expect("pages are counted in 32 bits"),
+            space: model.workspace(limits)?,
+            model,
+            buckets,
+            rows: StepRows::default(),
+            drawn,
+            asked: VecDeque::new(),
+        };
+        executor.rehearse();
+        Ok(executor)
+    }
+
+    fn rehearse(&mut self) {
+        for size in self.buckets.sizes().to_vec() {
+            for _ in 0..REHEARSALS {
+                self.rows.fill_with_nothing(size, self.spare);
+                self.step();
+                self.asked.push_back(0);
+                self.take(&mut Vec::new());
+            }
+        }
+    }
+
+    /// Runs the rows as one step and begins to bring their draws to the host.
+    fn step(&mut self) {
+        self.drawn.swap(0, 1);
+        let Self { model, pages, space, rows, drawn: [latest, before], .. } = self;
+        let backend = model.backend();
+        backend.step(|| {
+            model.decode(rows.targets(), Some((before, &rows.places)), pages, space);
+            model.select(&rows.logits_rows, space);
+            model.logits(rows.logits_rows.len(), space);
+            model.sample(&rows.draws, space, latest);
+        });
+        backend.fetch(latest);
+    }
+
+    /// Waits for the draws of the oldest plan.
+    fn take(&mut self, chosen: &mut Vec<Option<u32>>) {
+        let Some(count) = self.asked.pop_front() else { return };
+        // Whatever was asked after the oldest plan is one other, the latest.
+        let [latest, before] = &mut self.drawn;
+        let oldest = if self.asked.is_empty() { latest } else { before };
+        let first = chosen.len();
+        self.model.backend().take(oldest, chosen);
+        chosen.truncate(first + count);
+    }
+}
+
+impl<B: Backend> Executor for StepExecutor<B> {
+    fn encode(&mut self, plan: &Plan) -> Result<(), ExecutorError> {
+        let Some(step) = plan.encode() else { return Ok(()) };
+        let Self { model, pages, space, .. } = self;
+        model.backend().aside(|| {
+            let EncodeStep { tokens, positions, segments, .. } = step;
+            model.encode(SourceRows { tokens, positions, segments }, step.layers.clone(), space);
+            if step.is_last {
+                let sources = CrossPages { segments, spans: &step.cross_spans, tables: &plan.tables };
+                model.write_cross(sources, space, pages);
+            }
+        });
+        Ok(())
+    }
+
+    fn decode(&mut self, plan: &Plan) -> Result<(), ExecutorError> {
+        if !plan.tokens.is_empty() {
+            self.rows.fill(plan, &self.buckets, self.spare);
+            self.step();
+        }
+        self.asked.push_back(plan.sampled.len());
+        // What the next plan decodes may read what this one encoded.
+        if plan.encode().is_some() {
+            self.model.backend().join();
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, chosen: &mut Vec<Option<u32>>) -> Result<(), ExecutorError> {
+        self.take(chosen);
+        Ok(())
+    }
+
+    fn runs_ahead(&self) -> bool {
+        true
+    }
+
+    fn score(&self, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {
+        self.model.score(asked, &self.space, out);
+    }
+}

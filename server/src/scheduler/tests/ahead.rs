@@ -1,0 +1,92 @@
+//! Plans that are made while the tokens of the one before are still being drawn.
+
+use super::world::{LIMITS, World, asks, finished, source};
+use crate::engine::{FinishReason, GenerationRequest};
+use crate::scheduler::SchedulerLimits;
+
+#[test]
+fn streams_that_only_decode_run_ahead_in_every_step_but_the_last() {
+    let mut world = World::running_ahead(LIMITS);
+    let ids = [world.submit(asks(&source(1, 20), 12)), world.submit(asks(&source(2, 20), 12))];
+    world.run();
+    world.check_answers();
+    assert!(ids.iter().all(|id| world.answer(*id).tokens.len() == 12));
+    // The first of twelve tokens is foreseen by nobody, and nothing follows the last.
+    assert_eq!(world.ahead, 11);
+}
+
+#[test]
+fn a_row_that_was_made_ahead_of_an_end_token_is_thrown_away_and_its_pages_come_back() {
+    // Some of these texts end by themselves, at different lengths.
+    let mut world = World::running_ahead(LIMITS);
+    for name in 1..40 {
+        world.submit(GenerationRequest { ignore_end: false, ..asks(&source(name, 5), 40) });
+    }
+    let mut stopped = 0;
+    while !world.scheduler.is_idle() {
+        let ended = finished(&world.step());
+        stopped += ended.iter().filter(|(_, reason)| *reason == FinishReason::Stop).count();
+    }
+    world.check_answers();
+    assert!(stopped > 5 && world.ahead > 0, "{stopped} texts ended by themselves, {} plans ahead", world.ahead);
+}
+
+#[test]
+fn a_request_that_can_be_admitted_is_not_made_to_wait_by_plans_ahead() {
+    let mut world = World::running_ahead(LIMITS);
+    world.submit(asks(&source(1, 20), 30));
+    for _ in 0..10 {
+        world.step();
+    }
+    let ahead = world.ahead;
+    let late = world.submit(asks(&source(2, 20), 3));
+    let mut steps = 0;
+    while world.answer(late).tokens.is_empty() {
+        world.step();
+        steps += 1;
+    }
+    // The plan that was under way, one in which the source is encoded, one that decodes.
+    assert_eq!(steps, 3);
+    assert_eq!(world.ahead, ahead + 1, "nothing is made ahead until both decode");
+    world.run();
+    world.check_answers();
+}
+
+#[test]
+fn a_cancelled_stream_says_nothing_more_although_rows_of_it_are_under_way() {
+    let mut world = World::running_ahead(LIMITS);
+    let (gone, stays) = (world.submit(asks(&source(1, 20), 30)), world.submit(asks(&source(2, 20), 30)));
+    for _ in 0..8 {
+        world.step();
+    }
+    assert!(world.ahead > 3);
+    world.cancel(gone, None);
+    // The plan under way, then the one that was made ahead of it.
+    world.step();
+    world.step();
+    assert_eq!(world.scheduler.running(), 1);
+    world.run();
+    world.check_answers();
+    assert_eq!(world.answer(stays).tokens.len(), 30);
+}
+
+#[test]
+fn log_probabilities_are_read_before_the_next_step_overwrites_them() {
+    let mut world = World::running_ahead(LIMITS);
+    world.submit(GenerationRequest { log_probs: Some(2), ..asks(&source(1, 20), 12) });
+    world.submit(asks(&source(2, 20), 12));
+    world.run();
+    world.check_answers();
+    assert_eq!(world.ahead, 0);
+}
+
+#[test]
+fn without_pages_for_it_a_step_is_not_made_ahead() {
+    // Two sources of a page each leave three pages for targets of two pages each.
+    let mut world = World::running_ahead(SchedulerLimits { pages: 5, ..LIMITS });
+    world.submit(asks(&source(1, 16), 24));
+    world.submit(asks(&source(2, 16), 24));
+    world.run();
+    world.check_answers();
+    assert!(world.ahead > 0 && world.scheduler.counters().preemptions > 0);
+}

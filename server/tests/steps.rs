@@ -1,0 +1,148 @@
+//! Steps that are filled up, replayed and asked for ahead of the host give the tokens of steps that are not: on the processor, on
+//! CUDA's kernels through the shim, and on a GPU where there is one.
+#![allow(clippy::unwrap_used)]
+
+use kernels::cpu::{Cpu, Isa};
+use kernels::cuda::{Cuda, Device};
+use kernels::{Backend, Precision, Sampling};
+use model::{Checkpoint, Model, Tokenizer, WorkspaceLimits};
+use server::engine::{
+    Engine, EngineLimits, EngineSettings, Executor, GenerationEvent, GenerationRequest, ModelExecutor, StepExecutor,
+};
+use server::scheduler::{ModelTokens, SchedulerLimits};
+use server::telemetry::Metrics;
+
+const PAGES: usize = 64;
+const STEP_ROWS: usize = 24;
+const LIMITS: WorkspaceLimits = WorkspaceLimits { source_rows: 256, target_rows: STEP_ROWS, logits_rows: STEP_ROWS };
+/// Sizes of steps; the last one is the limit.
+const SIZES: [usize; 3] = [1, 4, 64];
+const TEXTS: [&str; 6] = [
+    "This package contains the header files.",
+    "A small library to read configuration files, with bindings for Python.",
+    "Icons",
+    "This is the default icon theme for the KDE Plasma 5 desktop.\nThis package is part of the Breeze theme module.",
+    "Tool to convert images between formats.",
+    "Documentation for developers who want to write plugins in C.",
+];
+
+fn load<B: Backend>(backend: B, precision: Precision) -> Model<B> {
+    Model::load(backend, &Checkpoint::embedded().unwrap(), precision, &mut |_| ()).unwrap()
+}
+
+fn stepped<B: Backend>(backend: B, precision: Precision) -> Box<dyn Executor> {
+    Box::new(StepExecutor::new(load(backend, precision), PAGES, LIMITS, &SIZES).unwrap())
+}
+
+/// Greedy, drawn, and with a decoder prompt whose rows are run together; some end by themselves.
+fn requests(max_tokens: u32) -> Vec<GenerationRequest> {
+    let json = Checkpoint::embedded().unwrap().tokenizer_json().unwrap().unwrap();
+    let tokenizer = Tokenizer::from_bytes(&json).unwrap();
+    let drawn = Sampling { temperature: 0.8, top_k: 50, top_p: 0.9, min_p: 0.0, seed: 5 };
+    let request = |(index, text): (usize, &&str)| GenerationRequest {
+        source: tokenizer.encode(text, true).unwrap(),
+        decoder_prompt: if index == 3 { tokenizer.encode("default icon", false).unwrap() } else { Vec::new() },
+        choices: 1 + u32::from(index == 1),
+        max_tokens,
+        min_tokens: 0,
+        ignore_end: index == 2,
+        sampling: if index % 2 == 1 { drawn } else { Sampling::GREEDY },
+        log_probs: (index == 4).then_some(2),
+        score_prompt: false,
+    };
+    TEXTS.iter().enumerate().map(request).collect()
+}
+
+fn start(executor: Box<dyn Executor>) -> Engine {
+    let door = EngineLimits {
+        queued_requests: 16,
+        source_tokens: 256,
+        target_tokens: 64,
+        pages: PAGES,
+        source_page_tokens: 16,
+    };
+    let steps = SchedulerLimits {
+        pages: PAGES,
+        source_page_tokens: door.source_page_tokens,
+        running_rows: 8,
+        step_rows: STEP_ROWS,
+        step_encoder_tokens: 64,
+        encoder_layers: Checkpoint::embedded().unwrap().config().encoder.layers,
+    };
+    let config = Checkpoint::embedded().unwrap().config().clone();
+    let tokens = ModelTokens { start: config.start_token, end: config.end_tokens };
+    Engine::start(executor, EngineSettings { door, steps, tokens, metrics: Metrics::new() }).unwrap()
+}
+
+/// Tokens of every choice of each request.
+type Answers = Vec<Vec<Vec<u32>>>;
+
+/// Asks for all at once, or for one after the other.
+fn ask(engine: &Engine, requests: &[GenerationRequest], at_once: bool) -> Answers {
+    let submit = |request: &GenerationRequest| {
+        let choices = request.choices as usize;
+        (engine.handle.submit(engine.handle.reserve(1).unwrap(), request.clone()).unwrap(), choices)
+    };
+    let read = |(mut generation, choices): (server::engine::Generation, usize)| {
+        let mut tokens = vec![Vec::new(); choices];
+        while let Some(event) = generation.blocking_next() {
+            match event {
+                GenerationEvent::Token { choice, id, .. } => tokens[choice as usize].push(id),
+                GenerationEvent::Failed { message, .. } => panic!("{message}"),
+                _ => {}
+            }
+        }
+        tokens
+    };
+    if at_once {
+        let running: Vec<_> = requests.iter().map(submit).collect();
+        return running.into_iter().map(read).collect();
+    }
+    requests.iter().map(|request| read(submit(request))).collect()
+}
+
+/// Ends the engine.
+fn end(engine: Engine) {
+    engine.handle.drain();
+    engine.join();
+}
+
+#[test]
+fn on_the_processor_they_give_the_tokens_of_steps_that_are_run_one_by_one() {
+    let cpu = || Cpu::new(Isa::detect(), 2);
+    let direct = start(Box::new(ModelExecutor::new(load(cpu(), Precision::F32), PAGES, LIMITS).unwrap()));
+    let ahead = start(stepped(cpu(), Precision::F32));
+    let requests = requests(24);
+    let expected = ask(&direct, &requests, true);
+    assert!(expected.iter().flatten().all(|tokens| !tokens.is_empty()));
+    for at_once in [true, false, true] {
+        assert_eq!(ask(&ahead, &requests, at_once), expected, "at once: {at_once}");
+    }
+    [direct, ahead].into_iter().for_each(end);
+}
+
+/// Where all products are multiplied alike, a request's tokens do not depend on what runs beside it.
+#[allow(dead_code)]
+fn in_a_batch_they_give_the_tokens_of_requests_that_are_alone<D: Device>(device: D, max_tokens: u32) {
+    let engine = start(stepped(Cuda::new(device).unwrap().deterministic(), Precision::Bf16));
+    let requests = requests(max_tokens);
+    let alone = ask(&engine, &requests, false);
+    assert!(alone.iter().flatten().all(|tokens| !tokens.is_empty()));
+    assert_eq!(ask(&engine, &requests, true), alone);
+    end(engine);
+}
+
+#[cfg(feature = "cuda-shim")]
+#[test]
+fn through_the_shim_tokens_in_a_batch_are_those_alone() {
+    in_a_batch_they_give_the_tokens_of_requests_that_are_alone(kernels::cuda::Shim::new(1), 6);
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+fn on_a_gpu_tokens_in_a_batch_are_those_alone() {
+    if !kernels::cuda::is_present() {
+        return eprintln!("not run: this machine has no GPU");
+    }
+    in_a_batch_they_give_the_tokens_of_requests_that_are_alone(kernels::cuda::Driver::open(0).unwrap(), 40);
+}
