@@ -2,7 +2,7 @@
 //
 // Launched by kernels/src/cuda/product.rs; products of many rows go to the vendor's library.
 //
-// The matrix is the left operand of the tensor cores, 16 of its rows a block; the rows of x are the columns. Along k a lane
+// The matrix is the left operand of the tensor cores, 16 or 32 of its rows a block; the rows of x are the columns. Along k a lane
 // takes eight neighbours of a matrix row with one load (bytes are widened to bfloat16, exactly, and scaled in the end), and the same eight of x: which of them are multiplied together is all
 // that counts, not at which place of the tile. The eight warps take steps of 32 in turn and add up in the end, warp by warp.
 // Where there are more rows than a block takes, others take the rest.
@@ -12,8 +12,7 @@
 constexpr uint32_t THREADS = 256;
 constexpr uint32_t WARPS = THREADS / WARP;
 constexpr uint32_t STEP = 32;    // numbers along k that a warp multiplies at once
-constexpr uint32_t AHEAD = 4;    // steps whose loads are under way together
-constexpr uint32_t TILE = 16;    // rows of the matrix in a block
+constexpr uint32_t TILE = 16;    // rows of the matrix that are multiplied at once
 
 struct Product {
     const bf16* x;
@@ -57,65 +56,84 @@ struct Operand {
     Stored low, high;  // matrix rows g and g + 8
 };
 
-// Columns of x in eights.
-template <uint32_t Eights, class Stored>
+// `Eights` of columns of x, `Tiles` of matrix rows, `Ahead` steps whose loads are under way together: none of them changes a sum.
+template <class Stored, uint32_t Eights, uint32_t Tiles, uint32_t Ahead>
 DEVICE void product(const Product& p) {
-    SHARED(float, partial);  // [WARPS][TILE][8 * Eights]
-    constexpr uint32_t COLUMNS = 8 * Eights;
+    SHARED(float, partial);  // [WARPS][OUTPUTS][COLUMNS]
+    constexpr uint32_t COLUMNS = 8 * Eights, OUTPUTS = Tiles * TILE;
     const uint32_t g = lane_id() / 4, t = lane_id() % 4;
-    const uint32_t output = blockIdx.x * TILE + g;
+    const uint32_t first_output = blockIdx.x * OUTPUTS;
     const uint32_t first_row = blockIdx.y * COLUMNS;  // of x
     const uint32_t rows = least(p.rows - first_row, COLUMNS);
     const bf16* x = p.x + size_t(first_row) * p.x_pitch;
-    const Stored* low = matrix_row<Stored>(p, least(output, p.outputs - 1)) + t;
-    const Stored* high = matrix_row<Stored>(p, least(output + 8, p.outputs - 1)) + t;
-    float sums[Eights][4] = {};
-    for (uint32_t first = warp_id() * STEP; first < p.depth; first += AHEAD * WARPS * STEP) {
-        Operand<Stored> left[AHEAD] = {};
+    const Stored* low[Tiles];
+    const Stored* high[Tiles];
 #pragma unroll
-        for (uint32_t i = 0; i < AHEAD; i++) {
-            const uint32_t k = first + i * WARPS * STEP;
-            if (k < p.depth) left[i] = {low[k / 8], high[k / 8]};
-        }
+    for (uint32_t tile = 0; tile < Tiles; tile++) {
+        const uint32_t output = first_output + tile * TILE + g;
+        low[tile] = matrix_row<Stored>(p, least(output, p.outputs - 1)) + t;
+        high[tile] = matrix_row<Stored>(p, least(output + 8, p.outputs - 1)) + t;
+    }
+    float sums[Tiles][Eights][4] = {};
+    for (uint32_t first = warp_id() * STEP; first < p.depth; first += Ahead * WARPS * STEP) {
+        Operand<Stored> left[Ahead][Tiles] = {};
 #pragma unroll
-        for (uint32_t i = 0; i < AHEAD; i++) {
+        for (uint32_t i = 0; i < Ahead; i++) {
             const uint32_t k = first + i * WARPS * STEP;
             if (k >= p.depth) break;  // all lanes of a warp alike
-            const Eight low_eight = to_eight(left[i].low), high_eight = to_eight(left[i].high);
+#pragma unroll
+            for (uint32_t tile = 0; tile < Tiles; tile++) left[i][tile] = {low[tile][k / 8], high[tile][k / 8]};
+        }
+#pragma unroll
+        for (uint32_t i = 0; i < Ahead; i++) {
+            const uint32_t k = first + i * WARPS * STEP;
+            if (k >= p.depth) break;
+            Eight upper[Tiles], lower[Tiles];
+#pragma unroll
+            for (uint32_t tile = 0; tile < Tiles; tile++) {
+                upper[tile] = to_eight(left[i][tile].low);
+                lower[tile] = to_eight(left[i][tile].high);
+            }
 #pragma unroll
             for (uint32_t e = 0; e < Eights; e++) {
                 const uint32_t row = 8 * e + g;
                 Eight right = {};
                 if (row < rows) right = load(x, size_t(row) * p.x_pitch + k + 8 * t);
 #pragma unroll
-                for (uint32_t half = 0; half < 2; half++) {
-                    const uint32_t a[4] = {low_eight.pairs[2 * half], high_eight.pairs[2 * half],
-                                           low_eight.pairs[2 * half + 1], high_eight.pairs[2 * half + 1]};
-                    const uint32_t b[2] = {right.pairs[2 * half], right.pairs[2 * half + 1]};
-                    multiply_tile(sums[e], a, b);
+                for (uint32_t tile = 0; tile < Tiles; tile++) {
+#pragma unroll
+                    for (uint32_t half = 0; half < 2; half++) {
+                        const uint32_t a[4] = {upper[tile].pairs[2 * half], lower[tile].pairs[2 * half],
+                                               upper[tile].pairs[2 * half + 1], lower[tile].pairs[2 * half + 1]};
+                        const uint32_t b[2] = {right.pairs[2 * half], right.pairs[2 * half + 1]};
+                        multiply_tile(sums[tile][e], a, b);
+                    }
                 }
             }
         }
     }
 #pragma unroll
-    for (uint32_t e = 0; e < Eights; e++) {
+    for (uint32_t tile = 0; tile < Tiles; tile++) {
 #pragma unroll
-        for (uint32_t i = 0; i < 4; i++) {
-            const uint32_t row = g + 8 * (i / 2), column = 8 * e + 2 * t + i % 2;
-            partial[(warp_id() * TILE + row) * COLUMNS + column] = sums[e][i];
+        for (uint32_t e = 0; e < Eights; e++) {
+#pragma unroll
+            for (uint32_t i = 0; i < 4; i++) {
+                const uint32_t output = tile * TILE + g + 8 * (i / 2), column = 8 * e + 2 * t + i % 2;
+                partial[(warp_id() * OUTPUTS + output) * COLUMNS + column] = sums[tile][e][i];
+            }
         }
     }
     __syncthreads();
-    for (uint32_t cell = threadIdx.x; cell < TILE * COLUMNS; cell += THREADS) {
-        const uint32_t row = cell % TILE, column = cell / TILE;
-        const uint32_t n = blockIdx.x * TILE + row;
+    for (uint32_t cell = threadIdx.x; cell < OUTPUTS * COLUMNS; cell += THREADS) {
+        const uint32_t output = cell % OUTPUTS, column = cell / OUTPUTS;
+        const uint32_t n = first_output + output;
         if (column >= rows || n >= p.outputs) continue;
         float sum = 0.0f;
 #pragma unroll
-        for (uint32_t warp = 0; warp < WARPS; warp++) sum += partial[(warp * TILE + row) * COLUMNS + column];
+        for (uint32_t warp = 0; warp < WARPS; warp++) sum += partial[(warp * OUTPUTS + output) * COLUMNS + column];
         if (p.scales) sum *= p.scales[n];
         sum = softcap(sum, p.cap);
-        if (p.best) partial[row * COLUMNS + column] = sum;  // where nobody but this thread has read
+        if (p.best) partial[output * COLUMNS + column] = sum;  // where nobody but this thread has read
         const size_t at = size_t(first_row + column) * p.out_pitch + n;
         if (p.wide) {
             static_cast<float*>(p.out)[at] = sum;
@@ -125,21 +143,26 @@ DEVICE void product(const Product& p) {
     }
     if (!p.best) return;
     __syncthreads();
-    const uint32_t column = threadIdx.x;
-    if (column >= rows) return;
+    const uint32_t column = threadIdx.x % COLUMNS, tile = threadIdx.x / COLUMNS;
+    const uint32_t first = first_output + tile * TILE;
+    if (tile >= Tiles || column >= rows || first >= p.outputs) return;
     uint64_t best = 0;
-    const uint32_t count = least(p.outputs - blockIdx.x * TILE, TILE);
-    for (uint32_t row = 0; row < count; row++) {
-        const uint64_t key = rank_key_or_broken(partial[row * COLUMNS + column], blockIdx.x * TILE + row);
+    const uint32_t count = least(p.outputs - first, TILE);
+    for (uint32_t i = 0; i < count; i++) {
+        const uint64_t key = rank_key_or_broken(partial[(tile * TILE + i) * COLUMNS + column], first + i);
         best = key > best ? key : best;
     }
-    p.best[size_t(first_row + column) * ((p.outputs + TILE - 1) / TILE) + blockIdx.x] = best;
+    p.best[size_t(first_row + column) * ((p.outputs + TILE - 1) / TILE) + first / TILE] = best;
 }
 
-KERNEL(product_8, Product, 256) { product<1, Eight>(p); }
-KERNEL(product_16, Product, 256) { product<2, Eight>(p); }
-KERNEL(product_8_int8, Product, 256) { product<1, EightBytes>(p); }
-KERNEL(product_16_int8, Product, 256) { product<2, EightBytes>(p); }
+KERNEL(product_8, Product, 256) { product<Eight, 1, 1, 4>(p); }
+KERNEL(product_16, Product, 256) { product<Eight, 2, 1, 4>(p); }
+KERNEL(product_32, Product, 256) { product<Eight, 4, 2, 2>(p); }
+KERNEL(product_64, Product, 256) { product<Eight, 8, 2, 2>(p); }
+KERNEL(product_8_int8, Product, 256) { product<EightBytes, 1, 1, 8>(p); }
+KERNEL(product_16_int8, Product, 256) { product<EightBytes, 2, 1, 8>(p); }
+KERNEL(product_32_int8, Product, 256) { product<EightBytes, 4, 2, 4>(p); }
+KERNEL(product_64_int8, Product, 256) { product<EightBytes, 8, 2, 2>(p); }
 
 // A matrix of bytes in bfloat16, for products of many rows; one block a row.
 struct Dequantize {

@@ -56,7 +56,7 @@ fn on_each<D: Device>(devices: Vec<Cuda<D>>, root_mean_square: f32, case: impl F
 }
 
 /// The promise of [`Backend`] for products: bit for bit, whatever the number of rows, among those that
-/// one way of multiplying takes: up to 16, and more.
+/// one way of multiplying takes: up to 64, and more.
 fn a_row_alone_equals_the_row_among_others<D: Device>(backend: &Cuda<D>) {
     let (cols, outputs) = (200, 130);
     let x = numbers(20, 300 * cols);
@@ -67,13 +67,13 @@ fn a_row_alone_equals_the_row_among_others<D: Device>(backend: &Cuda<D>) {
         backend.linear(&own, &weights, LinearRows::first(rows.len()), &mut out);
         backend.download(&out, rows.len())
     };
-    let all = product(0..16);
-    for rows in [0..1, 3..4, 15..16, 5..13, 0..9, 2..16] {
+    let all = product(0..64);
+    for rows in [0..1, 3..4, 63..64, 5..13, 0..9, 2..16, 10..27, 0..32, 20..53] {
         let among = &all[rows.start * outputs..rows.end * outputs];
         assert_eq!(product(rows.clone()), among, "rows {rows:?}");
     }
     let many = product(0..300);
-    for rows in [0..40, 100..117, 3..290] {
+    for rows in [0..65, 100..217, 3..290] {
         let among = &many[rows.start * outputs..rows.end * outputs];
         assert_eq!(product(rows.clone()), among, "rows {rows:?} of many");
     }
@@ -83,7 +83,7 @@ fn a_row_alone_equals_the_row_among_others<D: Device>(backend: &Cuda<D>) {
 fn all_rows_are_multiplied_alike_where_that_is_asked_for<D: Device>(backend: Cuda<D>) {
     let backend = backend.deterministic();
     let (cols, outputs) = (200, 130);
-    let x = numbers(20, 50 * cols);
+    let x = numbers(20, 150 * cols);
     let weights = matrix(&backend, 21, (outputs, cols), WeightFormat::Bf16);
     let product = |rows: std::ops::Range<usize>| {
         let mut out = backend.wide_activations(rows.len(), outputs).unwrap();
@@ -91,8 +91,8 @@ fn all_rows_are_multiplied_alike_where_that_is_asked_for<D: Device>(backend: Cud
         backend.linear(&own, &weights, LinearRows::first(rows.len()), &mut out);
         backend.download(&out, rows.len())
     };
-    let all = product(0..50);
-    for rows in [0..1, 30..33, 7..23, 4..37] {
+    let all = product(0..150);
+    for rows in [0..1, 30..33, 7..23, 4..137] {
         assert_eq!(product(rows.clone()), all[rows.start * outputs..rows.end * outputs], "rows {rows:?}");
     }
 }
@@ -166,9 +166,9 @@ fn products_with_weights_of_a_byte_follow_the_reference<D: Device>(devices: Vec<
                 cases::assert_close(&label, &multiplied_with_bytes(backend, count), &expected, slack);
             }
         };
-        check(&backend, &[1, 8, 9, 16], ROWS);
-        check(&backend, &[17, 40], WIDENED);
-        check(&backend.deterministic(), &[17, 40], ROWS);
+        check(&backend, &[1, 8, 9, 16, 17, 40, 64], ROWS);
+        check(&backend, &[65], WIDENED);
+        check(&backend.deterministic(), &[65, 140], ROWS);
     }
 }
 
@@ -181,7 +181,9 @@ fn ids_drawn_from_products_are_those_of_the_logits<D: Device>(backend: &Cuda<D>)
     let bytes: Vec<u8> = table.iter().flat_map(|w| w.to_le_bytes()).collect();
     let part = WeightPart::Stored { rows: vocab, cols, dtype: DType::F32, bytes: &bytes };
     let table = backend.matrix(&[part], WeightFormat::Bf16, MatrixUse::Output).unwrap();
-    for (rows, softcap) in [(1, None), (9, Some(2.0)), (16, Some(30.0)), (33, None), (40, Some(2.0))] {
+    for (rows, softcap) in
+        [(1, None), (9, Some(2.0)), (16, Some(30.0)), (33, None), (40, Some(2.0)), (64, None), (70, Some(2.0))]
+    {
         let mut values = coarse(41 + rows as u64, rows * cols);
         if rows > 1 {
             values[cols + 3] = f32::NAN;

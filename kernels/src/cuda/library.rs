@@ -1,7 +1,7 @@
 //! Products of many rows, by cuBLASLt.
 //!
-//! Called by `driver`. Each shape of matrix gets one algorithm, chosen when it is first multiplied, without a sum that is split:
-//! so a row's result does not depend on how many rows there are.
+//! Called by `driver`. Each shape of matrix gets two algorithms, one for steps and one for batches of sources, chosen when they are
+//! first needed, without a sum that is split: among either a row's result does not depend on how many rows there are.
 #![allow(unsafe_code)]
 
 use std::collections::HashMap;
@@ -15,8 +15,9 @@ use cudarc::driver::CudaStream;
 use super::device::LargeProduct;
 use super::locked;
 
-/// Rows for which algorithms are chosen: an encoder's batch.
-const NOMINAL_ROWS: usize = 4096;
+/// Rows for which algorithms are chosen: those of a decoder's step, up to [`STEP_ROWS`], and of an encoder's batch.
+const NOMINAL_ROWS: [usize; 2] = [128, 4096];
+const STEP_ROWS: usize = 256;
 
 /// `CUBLAS_OP_T` of the library's `cublasOperation_t`.
 const TRANSPOSED: i32 = 1;
@@ -36,6 +37,8 @@ struct Shape {
     matrix_pitch: usize,
     out_pitch: usize,
     wide: bool,
+    /// Which of [`NOMINAL_ROWS`] it is like.
+    is_batch: bool,
 }
 
 /// A product as the library describes it. It counts columns first, where our rows are the columns of what it sees:
@@ -69,6 +72,20 @@ impl Library {
     fn try_product(&self, product: &LargeProduct, stream: &CudaStream) -> Result<(), CublasError> {
         let shape = Shape::of(product);
         let algorithm = self.algorithm(shape)?;
+        if self.multiply(product, stream, &algorithm).is_ok() {
+            return Ok(());
+        }
+        // One that does not take this number of rows.
+        self.multiply(product, stream, &self.search(shape, product.rows)?)
+    }
+
+    fn multiply(
+        &self,
+        product: &LargeProduct,
+        stream: &CudaStream,
+        algorithm: &sys::cublasLtMatmulAlgo_t,
+    ) -> Result<(), CublasError> {
+        let shape = Shape::of(product);
         let description = Description::new(shape, product.rows)?;
         let (one, zero) = (1.0_f32, 0.0_f32);
         // SAFETY: the addresses hold what the product says, and the stream belongs to the bound context.
@@ -86,7 +103,7 @@ impl Library {
                 description.out,
                 product.out as *mut c_void,
                 description.out,
-                &algorithm,
+                algorithm,
                 std::ptr::null_mut(),
                 0,
                 stream.cu_stream().cast(),
@@ -100,7 +117,13 @@ impl Library {
         if let Some(algorithm) = algorithms.get(&shape) {
             return Ok(*algorithm);
         }
-        let description = Description::new(shape, NOMINAL_ROWS)?;
+        let algorithm = self.search(shape, NOMINAL_ROWS[usize::from(shape.is_batch)])?;
+        algorithms.insert(shape, algorithm);
+        Ok(algorithm)
+    }
+
+    fn search(&self, shape: Shape, rows: usize) -> Result<sys::cublasLtMatmulAlgo_t, CublasError> {
+        let description = Description::new(shape, rows)?;
         let preference = result::create_matmul_pref()?;
         let workspace_bytes = 0_usize;
         let reductions = sys::cublasLtReductionScheme_t::CUBLASLT_REDUCTION_SCHEME_NONE as u32;
@@ -121,9 +144,7 @@ impl Library {
         };
         // SAFETY: it was made above and is not used again.
         unsafe { result::destroy_matmul_pref(preference)? };
-        let algorithm = found?.algo;
-        algorithms.insert(shape, algorithm);
-        Ok(algorithm)
+        Ok(found?.algo)
     }
 }
 
@@ -137,14 +158,15 @@ impl Drop for Library {
 impl Shape {
     const fn of(product: &LargeProduct) -> Self {
         let LargeProduct { outputs, depth, x_pitch, matrix_pitch, out_pitch, wide, .. } = *product;
-        Self { outputs, depth, x_pitch, matrix_pitch, out_pitch, wide }
+        let is_batch = product.rows > STEP_ROWS;
+        Self { outputs, depth, x_pitch, matrix_pitch, out_pitch, wide, is_batch }
     }
 }
 
 impl Description {
     fn new(shape: Shape, rows: usize) -> Result<Self, CublasError> {
         use sys::cudaDataType_t::{CUDA_R_16BF, CUDA_R_32F};
-        let Shape { outputs, depth, x_pitch, matrix_pitch, out_pitch, wide } = shape;
+        let Shape { outputs, depth, x_pitch, matrix_pitch, out_pitch, wide, .. } = shape;
         let layout = |number, height: usize, width: usize, pitch: usize| {
             result::create_matrix_layout(number, height as u64, width as u64, pitch as i64)
         };

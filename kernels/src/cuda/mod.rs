@@ -80,7 +80,7 @@ pub struct Cuda<D: Device> {
 
 impl<D: Device> Cuda<D> {
     /// A backend on a device. The promise of [`Backend`], that a row's result depends on that row alone, holds among numbers of rows
-    /// up to 16, and among larger ones, for which the device's library adds up in another order.
+    /// up to 64, among larger ones up to 256, and among all above, for which the device's library adds up in other orders.
     ///
     /// # Errors
     /// When the device has no memory left.

@@ -13,9 +13,9 @@ use crate::quantize::Scheme;
 use crate::weights::{WeightFormat, WeightPart};
 
 /// Most rows that the kernels of `product.cu` take.
-pub(super) const FEW_ROWS: usize = 16;
+pub(super) const FEW_ROWS: usize = 64;
 const THREADS: u32 = 256;
-/// Matrix rows of a block.
+/// Matrix rows that are multiplied at once.
 pub(super) const TILE: usize = 16;
 /// An address that is none.
 pub(super) const NONE: u64 = 0;
@@ -89,6 +89,24 @@ struct Dequantize {
     pitch: u32,
     unused: u32,
 }
+
+/// A kernel of `product.cu`.
+struct ProductKernel {
+    /// Rows of a block.
+    columns: usize,
+    /// [`TILE`]s of a block.
+    tiles: usize,
+    /// For matrices of bfloat16, and of bytes.
+    names: [&'static str; 2],
+}
+
+/// By the rows they take.
+const KERNELS: [ProductKernel; 4] = [
+    ProductKernel { columns: 8, tiles: 1, names: ["product_8", "product_8_int8"] },
+    ProductKernel { columns: 16, tiles: 1, names: ["product_16", "product_16_int8"] },
+    ProductKernel { columns: 32, tiles: 2, names: ["product_32", "product_32_int8"] },
+    ProductKernel { columns: FEW_ROWS, tiles: 2, names: ["product_64", "product_64_int8"] },
+];
 
 /// Bytes of shared memory of `random_int8_rows`.
 const RANDOM_ROOM: usize = THREADS as usize / 32 * 4;
@@ -252,14 +270,11 @@ impl<D: Device> Cuda<D> {
             scales: matrix.scales(),
             best,
         };
-        let (kernel, columns) = match (count <= 8, matrix.scales.is_some()) {
-            (true, false) => ("product_8", 8),
-            (false, false) => ("product_16", 16),
-            (true, true) => ("product_8_int8", 8),
-            (false, true) => ("product_16_int8", 16),
-        };
-        let shared = (THREADS as usize / 32) * TILE * columns * 4;
-        let grid = [matrix.rows.div_ceil(TILE) as u32, count.div_ceil(columns) as u32, 1];
+        let shape = KERNELS.iter().find(|kernel| count <= kernel.columns).unwrap_or(&KERNELS[KERNELS.len() - 1]);
+        let ProductKernel { columns, tiles, names: [of_bf16, of_bytes] } = *shape;
+        let kernel = if matrix.scales.is_some() { of_bytes } else { of_bf16 };
+        let shared = (THREADS as usize / 32) * tiles * TILE * columns * 4;
+        let grid = [matrix.rows.div_ceil(tiles * TILE) as u32, count.div_ceil(columns) as u32, 1];
         self.queue().launch(kernel, grid, (THREADS, shared), &params);
     }
 }
