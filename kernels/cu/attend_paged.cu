@@ -1,7 +1,8 @@
 // Attention of single rows over their pages, and the sum over its parts.
 //
 // A sequence is split at multiples of SPLIT positions, wherever it begins or ends to be seen: a part's result depends on the
-// row alone. One block takes one part of one row for one K/V head, all of whose queries read each key and value once; a second
+// row alone. One block takes one part of one row for one K/V head, all of whose queries read each key and value once. Where no row
+// has more than one part its sums are the result; else a second
 // kernel adds the parts up in order. Blocks that read the same part for different rows run beside each other: rows that share a
 // source read it from memory once, and from the cache for the others. Launched by kernels/src/cuda/attend_paged.rs.
 #include "device.cuh"
@@ -52,15 +53,22 @@ DEVICE void attend_part(const AttendPaged& p) {
     constexpr uint32_t STRIDE = WARPS * AT_ONCE;
     SHARED(float, scores);                       // [HEADS][SPLIT]
     float* const sums = scores + HEADS * SPLIT;  // [WARPS][HEADS][8 * Lanes]
+    float* const totals = sums + WARPS * HEADS * 8 * Lanes;  // [HEADS], where there is one part
     const uint32_t row = blockIdx.x, kv_head = blockIdx.y, part = blockIdx.z;
     const Seen all = seen(p, row);
     const uint32_t first = greatest(part * SPLIT, all.first), end = least((part + 1) * SPLIT, all.end);
-    if (first >= end) return;
+    const bool is_whole = p.most_parts == 1;
+    const uint32_t queries = p.heads / p.kv_heads;
+    bf16* const out = p.out + size_t(row) * p.out_pitch + kv_head * queries * p.head_dim;
+    if (first >= end) {
+        // A row that sees nothing gives zeros.
+        for (uint32_t cell = threadIdx.x; is_whole && cell < queries * p.head_dim; cell += THREADS) out[cell] = to_bf16(0.0f);
+        return;
+    }
     const uint32_t* table = p.tables + p.spans[2 * row];
     const uint32_t column = 8 * (lane_id() % Lanes);
     const bool inside = column < p.head_dim;
     const uint32_t own = warp_id() * AT_ONCE + lane_id() / Lanes;  // place among the positions of a round
-    const uint32_t queries = p.heads / p.kv_heads;
     for (uint32_t query = 0; query < queries; query += HEADS) {
         const uint32_t count = least(HEADS, queries - query);
         const uint32_t head = kv_head * queries + query;
@@ -107,8 +115,10 @@ DEVICE void attend_part(const AttendPaged& p) {
                 sum += weight;
             }
             sum = warp_sum(sum);
-            float* sums_of_part = p.parts + ((size_t(row) * p.heads + head + warp_id()) * p.most_parts + part) * (p.head_dim + 2);
-            if (lane_id() == 0) {
+            if (is_whole) {
+                if (lane_id() == 0) totals[warp_id()] = sum;
+            } else if (lane_id() == 0) {
+                float* sums_of_part = p.parts + ((size_t(row) * p.heads + head + warp_id()) * p.most_parts + part) * (p.head_dim + 2);
                 sums_of_part[p.head_dim] = base;
                 sums_of_part[p.head_dim + 1] = sum;
             }
@@ -156,7 +166,11 @@ DEVICE void attend_part(const AttendPaged& p) {
             float sum = 0.0f;
 #pragma unroll
             for (uint32_t warp = 0; warp < WARPS; warp++) sum += sums[(warp * HEADS + h) * 8 * Lanes + c];
-            p.parts[((size_t(row) * p.heads + head + h) * p.most_parts + part) * (p.head_dim + 2) + c] = sum;
+            if (is_whole) {
+                out[(query + h) * p.head_dim + c] = to_bf16(sum / totals[h]);
+            } else {
+                p.parts[((size_t(row) * p.heads + head + h) * p.most_parts + part) * (p.head_dim + 2) + c] = sum;
+            }
         }
     }
 }

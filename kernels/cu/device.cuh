@@ -203,6 +203,13 @@ DEVICE float gelu_tanh(float x) {
     return 0.5f * x * (1.0f + tanhf(inner));
 }
 
+// A pair of numbers turned by an angle.
+DEVICE void turn(float& a, float& b, float cosine, float sine) {
+    const float turned = a * cosine - b * sine;
+    b = b * cosine + a * sine;
+    a = turned;
+}
+
 // --- within a warp and a block ---
 
 DEVICE uint32_t lane_id() { return threadIdx.x % WARP; }

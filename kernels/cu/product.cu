@@ -19,7 +19,7 @@ struct Product {
     const void* matrix;
     void* out;              // bfloat16, or float32 with `wide`
     uint32_t rows;          // of x
-    uint32_t outputs;       // rows of the matrix
+    uint32_t outputs;       // rows of the matrix, or half of them where they are gated
     uint32_t depth;         // numbers along k, a multiple of STEP: what lies past the width is zero
     uint32_t x_pitch, matrix_pitch, out_pitch;
     uint32_t wide;
@@ -57,12 +57,13 @@ struct Operand {
 };
 
 // `Eights` of columns of x, `Tiles` of matrix rows, `Ahead` steps whose loads are under way together: none of them changes a sum.
-template <class Stored, uint32_t Eights, uint32_t Tiles, uint32_t Ahead>
+// `Gated`: of `[gate; up]`, a tile has 8 rows of the gate and the same of `up`, and what is written is gelu_tanh(gate) * up.
+template <class Stored, uint32_t Eights, uint32_t Tiles, uint32_t Ahead, bool Gated = false>
 DEVICE void product(const Product& p) {
     SHARED(float, partial);  // [WARPS][OUTPUTS][COLUMNS]
-    constexpr uint32_t COLUMNS = 8 * Eights, OUTPUTS = Tiles * TILE;
+    constexpr uint32_t COLUMNS = 8 * Eights, OUTPUTS = Tiles * TILE, WRITTEN = Gated ? 8 : TILE;
     const uint32_t g = lane_id() / 4, t = lane_id() % 4;
-    const uint32_t first_output = blockIdx.x * OUTPUTS;
+    const uint32_t first_output = blockIdx.x * Tiles * WRITTEN;
     const uint32_t first_row = blockIdx.y * COLUMNS;  // of x
     const uint32_t rows = least(p.rows - first_row, COLUMNS);
     const bf16* x = p.x + size_t(first_row) * p.x_pitch;
@@ -70,9 +71,9 @@ DEVICE void product(const Product& p) {
     const Stored* high[Tiles];
 #pragma unroll
     for (uint32_t tile = 0; tile < Tiles; tile++) {
-        const uint32_t output = first_output + tile * TILE + g;
-        low[tile] = matrix_row<Stored>(p, least(output, p.outputs - 1)) + t;
-        high[tile] = matrix_row<Stored>(p, least(output + 8, p.outputs - 1)) + t;
+        const uint32_t output = first_output + tile * WRITTEN + g, last = p.outputs - 1;
+        low[tile] = matrix_row<Stored>(p, least(output, last)) + t;
+        high[tile] = matrix_row<Stored>(p, Gated ? p.outputs + least(output, last) : least(output + 8, last)) + t;
     }
     float sums[Tiles][Eights][4] = {};
     for (uint32_t first = warp_id() * STEP; first < p.depth; first += Ahead * WARPS * STEP) {
@@ -124,6 +125,27 @@ DEVICE void product(const Product& p) {
         }
     }
     __syncthreads();
+    if (Gated) {
+        for (uint32_t cell = threadIdx.x; cell < Tiles * WRITTEN * COLUMNS; cell += THREADS) {
+            const uint32_t output = cell % (Tiles * WRITTEN), column = cell / (Tiles * WRITTEN), n = first_output + output;
+            if (column >= rows || n >= p.outputs) continue;
+            const uint32_t place = output / WRITTEN * TILE + output % WRITTEN;
+            float gate = 0.0f, up = 0.0f;
+#pragma unroll
+            for (uint32_t warp = 0; warp < WARPS; warp++) {
+                gate += partial[(warp * OUTPUTS + place) * COLUMNS + column];
+                up += partial[(warp * OUTPUTS + place + WRITTEN) * COLUMNS + column];
+            }
+            if (p.scales) {
+                gate *= p.scales[n];
+                up *= p.scales[p.outputs + n];
+            }
+            // Rounded as if they had been written.
+            const float value = gelu_tanh(to_float(to_bf16(gate))) * to_float(to_bf16(up));
+            static_cast<bf16*>(p.out)[size_t(first_row + column) * p.out_pitch + n] = to_bf16(value);
+        }
+        return;
+    }
     for (uint32_t cell = threadIdx.x; cell < OUTPUTS * COLUMNS; cell += THREADS) {
         const uint32_t output = cell % OUTPUTS, column = cell / OUTPUTS;
         const uint32_t n = first_output + output;
@@ -163,6 +185,15 @@ KERNEL(product_8_int8, Product, 256) { product<EightBytes, 1, 1, 8>(p); }
 KERNEL(product_16_int8, Product, 256) { product<EightBytes, 2, 1, 8>(p); }
 KERNEL(product_32_int8, Product, 256) { product<EightBytes, 4, 2, 4>(p); }
 KERNEL(product_64_int8, Product, 256) { product<EightBytes, 8, 2, 2>(p); }
+
+KERNEL(gated_8, Product, 256) { product<Eight, 1, 1, 4, true>(p); }
+KERNEL(gated_16, Product, 256) { product<Eight, 2, 1, 4, true>(p); }
+KERNEL(gated_32, Product, 256) { product<Eight, 4, 2, 2, true>(p); }
+KERNEL(gated_64, Product, 256) { product<Eight, 8, 2, 2, true>(p); }
+KERNEL(gated_8_int8, Product, 256) { product<EightBytes, 1, 1, 8, true>(p); }
+KERNEL(gated_16_int8, Product, 256) { product<EightBytes, 2, 1, 8, true>(p); }
+KERNEL(gated_32_int8, Product, 256) { product<EightBytes, 4, 2, 4, true>(p); }
+KERNEL(gated_64_int8, Product, 256) { product<EightBytes, 8, 2, 2, true>(p); }
 
 // A matrix of bytes in bfloat16, for products of many rows; one block a row.
 struct Dequantize {

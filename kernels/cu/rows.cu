@@ -159,10 +159,10 @@ KERNEL(rope, Rope, 256) {
     bf16* row = p.rows + size_t(blockIdx.x) * p.pitch;
     for (uint32_t pair = threadIdx.x; pair < p.heads * half; pair += THREADS) {
         const uint32_t i = pair % half, first = pair / half * p.head_dim + i;
-        const float cosine = cosines[i], sine = cosines[half + i];
-        const float a = to_float(row[first]), b = to_float(row[first + half]);
-        row[first] = to_bf16(a * cosine - b * sine);
-        row[first + half] = to_bf16(b * cosine + a * sine);
+        float a = to_float(row[first]), b = to_float(row[first + half]);
+        turn(a, b, cosines[i], cosines[half + i]);
+        row[first] = to_bf16(a);
+        row[first + half] = to_bf16(b);
     }
 }
 

@@ -3,102 +3,14 @@
 //! Called by `model`. Every op takes flat ragged rows; nothing is padded. Shapes are `[rows, width]`,
 //! row-major. Pages are addressed by page index; a table of page indices belongs to whoever calls.
 
+pub use crate::error::{Error, Result};
 use crate::sampling::{Choice, ScoreAsk, TokenScore};
-use crate::weights::{DType, MatrixUse, WeightFormat, WeightPart};
+use crate::weights::{MatrixUse, WeightFormat, WeightPart};
 
 /// Of a row of [`Backend::embed_drawn`] whose id was not drawn.
 pub const NO_PLACE: u32 = u32::MAX;
 /// Tokens that one page holds in [`KvFormat::F32`] and [`KvFormat::Bf16`], for every decoder layer.
 pub const PAGE_TOKENS: usize = 16;
-
-/// What can go wrong in a backend: memory or shapes; arithmetic has no errors.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// A weight's stored size does not match its shape.
-    #[error("weight of {rows} x {cols} {dtype:?} has {bytes} bytes")]
-    WeightSize {
-        /// Output features.
-        rows: usize,
-        /// Input features.
-        cols: usize,
-        /// Stored number type.
-        dtype: DType,
-        /// Bytes given.
-        bytes: usize,
-    },
-    /// A quantised weight's integers or scales do not match its shape.
-    #[error("quantised weight of {rows} x {cols} has {integer_bytes} bytes of integers and {scale_bytes} of scales")]
-    QuantizedSize {
-        /// Output features.
-        rows: usize,
-        /// Input features.
-        cols: usize,
-        /// Bytes of integers.
-        integer_bytes: usize,
-        /// Bytes of scales.
-        scale_bytes: usize,
-    },
-    /// An 8-bit integer outside the range that quantising gives.
-    #[error("a quantised weight of {rows} x {cols} holds -128; integers go from -127 to 127")]
-    IntegerRange {
-        /// Output features.
-        rows: usize,
-        /// Input features.
-        cols: usize,
-    },
-    /// More inputs than sums of integers can hold.
-    #[error("a matrix of {cols} inputs cannot be multiplied in integers; at most {limit} can")]
-    TooWide {
-        /// Input features.
-        cols: usize,
-        /// Most that there may be.
-        limit: usize,
-    },
-    /// Parts of one fused matrix disagree in their input width.
-    #[error("matrix parts have input widths {first} and {other}")]
-    PartWidth {
-        /// Width of the first part.
-        first: usize,
-        /// The width that differs.
-        other: usize,
-    },
-    /// The machine lacks the instructions or device that were asked for.
-    #[error("{wanted} is not available on this machine (it has: {available})")]
-    Unavailable {
-        /// What was asked for.
-        wanted: String,
-        /// What there is.
-        available: String,
-    },
-    /// There is no GPU to compute on.
-    #[error("no GPU can be used: {reason}")]
-    NoGpu {
-        /// What is missing.
-        reason: String,
-    },
-    /// An allocation was refused.
-    #[error("cannot allocate {bytes} bytes for {purpose}")]
-    OutOfMemory {
-        /// Bytes asked for.
-        bytes: usize,
-        /// What they were for.
-        purpose: &'static str,
-    },
-    /// The same on a device with memory of its own.
-    #[error("the GPU has no {bytes} bytes for {purpose}; {free} are free")]
-    DeviceOutOfMemory {
-        /// Bytes asked for.
-        bytes: usize,
-        /// What they were for.
-        purpose: &'static str,
-        /// Bytes that are free.
-        free: usize,
-    },
-}
-
-/// Result of this crate.
-pub type Result<T> = std::result::Result<T, Error>;
 
 /// Number type of keys, values and attention, and of products whose weights are not quantised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -313,6 +225,18 @@ pub trait Backend: Send + 'static {
         layer: usize,
         pages: &mut Self::Pages,
     );
+    /// [`Self::rope`] of rows `[q | k | v]`, then [`Self::write_pages`] of their keys and values, which need not stay in the rows.
+    fn rope_and_write(
+        &self,
+        qkv: &mut Self::Activations,
+        (positions, rows): (&[u32], PagedRows<'_>),
+        (shape, table): (&AttentionShape, &Self::RopeTable),
+        layer: usize,
+        pages: &mut Self::Pages,
+    ) {
+        self.rope(qkv, positions, shape, table);
+        self.write_pages(qkv, shape.query_width(), rows, layer, pages);
+    }
     /// Bidirectional attention inside each segment (they follow each other from row 0, without gaps), over rows `[q | k | v]` of `qkv`; `out` is
     /// `[rows, heads * head_dim]`.
     fn attend_full(
@@ -335,6 +259,18 @@ pub trait Backend: Send + 'static {
     );
     /// `out[:, j] = gelu_tanh(gate_up[:, j]) * gate_up[:, width + j]`.
     fn geglu(&self, gate_up: &Self::Activations, rows: usize, out: &mut Self::Activations);
+    /// `out[i] = gelu_tanh(gate) * up` of `[gate | up] = x[from + i] . matrix^T`, for `count` rows: [`Self::linear`], then
+    /// [`Self::geglu`], by way of `gate_up` or not.
+    fn linear_geglu(
+        &self,
+        x: &Self::Activations,
+        matrix: &Self::Matrix,
+        rows: LinearRows,
+        (gate_up, out): (&mut Self::Activations, &mut Self::Activations),
+    ) {
+        self.linear(x, matrix, LinearRows { to: 0, ..rows }, gate_up);
+        self.geglu(gate_up, rows.count, out);
+    }
     /// `out = cap * tanh((x . table^T) / cap)`; without a cap, the plain product.
     fn logits(
         &self,

@@ -7,6 +7,7 @@
 pub mod backend;
 pub mod cpu;
 pub mod cuda;
+mod error;
 pub mod gradient;
 pub mod math;
 pub mod profiled;

@@ -277,6 +277,21 @@ impl<B: Backend> Backend for Profiled<B> {
         self.measure("write_pages", bytes, run);
     }
 
+    fn rope_and_write(
+        &self,
+        qkv: &mut Self::Activations,
+        (positions, rows): (&[u32], PagedRows<'_>),
+        heads: (&AttentionShape, &Self::RopeTable),
+        layer: usize,
+        pages: &mut Self::Pages,
+    ) {
+        let (queries, angles) = (heads.0.query_width(), heads.0.head_dim);
+        let bytes = row_bytes(positions.len(), &[qkv.width, queries, angles])
+            + rows.spans.len() * self.position_bytes(pages, rows.format);
+        let run = |inner: &B| inner.rope_and_write(&mut qkv.inner, (positions, rows), heads, layer, &mut pages.inner);
+        self.measure("rope_and_write", bytes, run);
+    }
+
     fn attend_full(
         &self,
         qkv: &Self::Activations,
@@ -311,6 +326,18 @@ impl<B: Backend> Backend for Profiled<B> {
     fn geglu(&self, gate_up: &Self::Activations, rows: usize, out: &mut Self::Activations) {
         let bytes = row_bytes(rows, &[gate_up.width, out.width]);
         self.measure("geglu", bytes, |inner| inner.geglu(&gate_up.inner, rows, &mut out.inner));
+    }
+
+    fn linear_geglu(
+        &self,
+        x: &Self::Activations,
+        matrix: &Self::Matrix,
+        rows: LinearRows,
+        (gate_up, out): (&mut Self::Activations, &mut Self::Activations),
+    ) {
+        let bytes = matrix.product_bytes(rows.count, rows.count * out.width);
+        let run = |inner: &B| inner.linear_geglu(&x.inner, &matrix.inner, rows, (&mut gate_up.inner, &mut out.inner));
+        self.measure_product(matrix.op("linear_geglu"), bytes, run);
     }
 
     fn logits(

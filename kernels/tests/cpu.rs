@@ -47,6 +47,11 @@ fn lookups_follow_the_reference_in_both_layouts() {
 }
 
 #[test]
+fn fused_ops_follow_the_reference() {
+    on_each(&BOTH, cases::fused_ops_follow_the_reference);
+}
+
+#[test]
 fn drawn_ids_are_embedded_before_and_after_they_are_taken() {
     on_each(&BOTH, cases::drawn_ids_are_embedded_before_and_after_they_are_taken);
 }

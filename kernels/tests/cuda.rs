@@ -301,6 +301,11 @@ macro_rules! table {
             }
 
             #[test]
+            fn fused_ops_follow_the_reference() {
+                on_each($devices(), ROWS, cases::fused_ops_follow_the_reference);
+            }
+
+            #[test]
             fn full_attention_follows_the_reference_on_ragged_segments() {
                 on_each($devices(), TENSOR_CORES, cases::full_attention_follows_the_reference_on_ragged_segments);
             }

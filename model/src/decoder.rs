@@ -71,8 +71,8 @@ impl<B: Backend> Decoder<'_, B> {
         let all = LinearRows::first(rows.tokens.len());
         let paged = PagedRows { spans: rows.self_spans, tables: rows.tables, format: self.self_kv };
         backend.linear(&space.x, &attention.qkv, all, &mut space.qkv);
-        backend.rope(&mut space.qkv, rows.positions, shape, &self.weights.rope);
-        backend.write_pages(&space.qkv, shape.query_width(), paged, layer, pages);
+        let heads = (shape, &self.weights.rope);
+        backend.rope_and_write(&mut space.qkv, (rows.positions, paged), heads, layer, pages);
         backend.attend_paged(&space.qkv, paged, shape, layer, pages, &mut space.attended);
         backend.linear(&space.attended, &attention.out, all, &mut space.y);
     }

@@ -114,8 +114,7 @@ impl<B: Backend> StackSpace<B> {
         for start in (0..rows).step_by(FEED_FORWARD_ROWS) {
             let count = FEED_FORWARD_ROWS.min(rows - start);
             let read = LinearRows { from: start, to: 0, count };
-            backend.linear(&self.x, &weights.gate_up, read, &mut self.gate_up);
-            backend.geglu(&self.gate_up, count, &mut self.gated);
+            backend.linear_geglu(&self.x, &weights.gate_up, read, (&mut self.gate_up, &mut self.gated));
             let write = LinearRows { from: 0, to: start, count };
             backend.linear(&self.gated, &weights.down, write, &mut self.y);
         }

@@ -83,9 +83,11 @@ impl<D: Device> Cuda<D> {
             cap: softcap.unwrap_or(0.0),
             unused: 0,
         };
-        let shared = (HEADS * SPLIT + WARPS * HEADS * width) * 4;
+        let shared = (HEADS * SPLIT + WARPS * HEADS * width + HEADS) * 4;
         self.queue().launch(kernel, [count as u32, kv_heads as u32, most_parts as u32], (THREADS, shared), &params);
-        self.queue().launch("attend_paged_sum", [heads as u32, count as u32, 1], (THREADS, 0), &params);
+        if most_parts > 1 {
+            self.queue().launch("attend_paged_sum", [heads as u32, count as u32, 1], (THREADS, 0), &params);
+        }
     }
 }
 

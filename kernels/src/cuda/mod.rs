@@ -7,6 +7,7 @@
 mod absent;
 mod attend_full;
 mod attend_paged;
+mod bandwidth;
 mod device;
 #[cfg(feature = "cuda")]
 mod driver;
@@ -25,7 +26,6 @@ mod shim;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 #[cfg(not(feature = "cuda"))]
 pub use absent::{Driver, is_present};
@@ -40,8 +40,8 @@ pub use sample::Drawn;
 pub use shim::Shim;
 
 use crate::backend::{
-    AttentionShape, Backend, Bandwidth, Draw, Error, KvFormat, LinearRows, Output, PageShape, PagedRows, Precision,
-    Result, Sandwich, Segment,
+    AttentionShape, Backend, Draw, Error, KvFormat, LinearRows, Output, PageShape, PagedRows, Precision, Result,
+    Sandwich, Segment,
 };
 use crate::quantize::Scheme;
 use crate::reference::inverse_frequency;
@@ -131,26 +131,6 @@ impl<D: Device> Cuda<D> {
 /// Working memory: whatever a panic left in it is written anew.
 fn locked<T>(memory: &Mutex<T>) -> MutexGuard<'_, T> {
     memory.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Bytes that are copied to measure the memory, several times.
-const MEASURED_BYTES: usize = 1 << 30;
-const MEASURED_COPIES: u32 = 16;
-
-impl<D: Device> Bandwidth for Cuda<D> {
-    /// Of copies, which read each byte and write it.
-    fn bytes_per_s(&self) -> Result<f64> {
-        let room = || Memory::new(&self.heap, MEASURED_BYTES, "measuring the memory");
-        let (from, to) = (room()?, room()?);
-        let run = |copies| {
-            let start = Instant::now();
-            (0..copies).for_each(|_| self.main.copy(&from, &to));
-            self.wait();
-            start.elapsed().as_secs_f64()
-        };
-        run(1);
-        Ok((2 * MEASURED_BYTES) as f64 * f64::from(MEASURED_COPIES) / run(MEASURED_COPIES))
-    }
 }
 
 impl<D: Device> Backend for Cuda<D> {
@@ -304,6 +284,17 @@ impl<D: Device> Backend for Cuda<D> {
         self.write_rows(kv, kv_column, rows, layer, pages);
     }
 
+    fn rope_and_write(
+        &self,
+        qkv: &mut Activations<D>,
+        rows: (&[u32], PagedRows<'_>),
+        heads: (&AttentionShape, &RopeTable<D>),
+        layer: usize,
+        pages: &mut Pages<D>,
+    ) {
+        self.rope_and_write_rows(qkv, rows, heads, layer, pages);
+    }
+
     fn attend_full(
         &self,
         qkv: &Activations<D>,
@@ -330,6 +321,16 @@ impl<D: Device> Backend for Cuda<D> {
 
     fn geglu(&self, gate_up: &Activations<D>, rows: usize, out: &mut Activations<D>) {
         self.geglu_rows(gate_up, rows, out);
+    }
+
+    fn linear_geglu(
+        &self,
+        x: &Activations<D>,
+        matrix: &Matrix<D>,
+        rows: LinearRows,
+        out: (&mut Activations<D>, &mut Activations<D>),
+    ) {
+        self.gated_product(x, matrix, LinearRows { to: 0, ..rows }, out);
     }
 
     fn logits(

@@ -7,8 +7,8 @@ use bytemuck::NoUninit;
 use super::Cuda;
 use super::device::Device;
 use super::memory::{Heap, Memory};
-use super::rows::{Activations, Number};
-use crate::backend::{Error, KvFormat, PAGE_TOKENS, PageShape, PageSpan, PagedRows, Result};
+use super::rows::{Activations, Number, RopeTable};
+use crate::backend::{AttentionShape, Error, KvFormat, PAGE_TOKENS, PageShape, PageSpan, PagedRows, Result};
 
 const THREADS: u32 = 256;
 
@@ -31,6 +31,23 @@ struct WritePages {
     kv_heads: u32,
     head_dim: u32,
     unused: u32,
+}
+
+#[derive(Clone, Copy, NoUninit)]
+#[repr(C)]
+struct RopePages {
+    qkv: u64,
+    positions: u64,
+    table: u64,
+    pages: u64,
+    spans: u64,
+    tables: u64,
+    page_numbers: u64,
+    layer_offset: u64,
+    pitch: u32,
+    heads: u32,
+    kv_heads: u32,
+    head_dim: u32,
 }
 
 /// Numbers of a page.
@@ -110,5 +127,43 @@ impl<D: Device> Cuda<D> {
             unused: 0,
         };
         self.queue().launch("write_pages", [rows.spans.len() as u32, 1, 1], (THREADS, 0), &params);
+    }
+
+    pub(super) fn rope_and_write_rows(
+        &self,
+        qkv: &mut Activations<D>,
+        (positions, rows): (&[u32], PagedRows<'_>),
+        (shape, table): (&AttentionShape, &RopeTable<D>),
+        layer: usize,
+        pages: &mut Pages<D>,
+    ) {
+        pages.check(rows);
+        table.check(positions);
+        let AttentionShape { heads, kv_heads, head_dim, .. } = *shape;
+        assert!(pages.shape.kv_heads == kv_heads && pages.shape.head_dim == head_dim, "the pages hold these heads");
+        assert!(
+            table.head_dim == head_dim && head_dim.is_multiple_of(8),
+            "heads are multiples of 8 wide, and so are their angles"
+        );
+        assert!(shape.query_width() + 2 * shape.kv_width() <= qkv.width, "a row holds all heads");
+        assert!(positions.len() == rows.spans.len(), "every row has a position");
+        assert!(rows.spans.iter().all(|span| span.tokens > 0), "a row is written to one of its positions");
+        let [positions_at, spans, tables] = self.queue().lists([positions, flat(rows.spans), rows.tables]);
+        let Layer { pages, page_numbers, offset } = pages.layer(layer);
+        let params = RopePages {
+            qkv: qkv.rows(0, positions.len(), Number::Bf16),
+            positions: positions_at,
+            table: table.memory.address(),
+            pages,
+            spans,
+            tables,
+            page_numbers,
+            layer_offset: offset,
+            pitch: qkv.pitch as u32,
+            heads: heads as u32,
+            kv_heads: kv_heads as u32,
+            head_dim: head_dim as u32,
+        };
+        self.queue().launch("rope_pages", [positions.len() as u32, 1, 1], (THREADS, 0), &params);
     }
 }

@@ -96,16 +96,27 @@ struct ProductKernel {
     columns: usize,
     /// [`TILE`]s of a block.
     tiles: usize,
-    /// For matrices of bfloat16, and of bytes.
-    names: [&'static str; 2],
+    /// For matrices of bfloat16 and of bytes, plain and gated.
+    names: [[&'static str; 2]; 2],
+}
+
+/// What becomes of the sums; index of [`ProductKernel::names`].
+#[derive(Clone, Copy)]
+enum Kind {
+    Plain,
+    Gated,
 }
 
 /// By the rows they take.
 const KERNELS: [ProductKernel; 4] = [
-    ProductKernel { columns: 8, tiles: 1, names: ["product_8", "product_8_int8"] },
-    ProductKernel { columns: 16, tiles: 1, names: ["product_16", "product_16_int8"] },
-    ProductKernel { columns: 32, tiles: 2, names: ["product_32", "product_32_int8"] },
-    ProductKernel { columns: FEW_ROWS, tiles: 2, names: ["product_64", "product_64_int8"] },
+    ProductKernel { columns: 8, tiles: 1, names: [["product_8", "product_8_int8"], ["gated_8", "gated_8_int8"]] },
+    ProductKernel { columns: 16, tiles: 1, names: [["product_16", "product_16_int8"], ["gated_16", "gated_16_int8"]] },
+    ProductKernel { columns: 32, tiles: 2, names: [["product_32", "product_32_int8"], ["gated_32", "gated_32_int8"]] },
+    ProductKernel {
+        columns: FEW_ROWS,
+        tiles: 2,
+        names: [["product_64", "product_64_int8"], ["gated_64", "gated_64_int8"]],
+    },
 ];
 
 /// Bytes of shared memory of `random_int8_rows`.
@@ -270,11 +281,54 @@ impl<D: Device> Cuda<D> {
             scales: matrix.scales(),
             best,
         };
+        self.few_rows(matrix, &params, Kind::Plain);
+    }
+
+    /// `out[i] = gelu_tanh(gate) * up` of `[gate | up] = x[from + i] . matrix^T`.
+    pub(super) fn gated_product(
+        &self,
+        x: &Activations<D>,
+        matrix: &Matrix<D>,
+        rows: LinearRows,
+        (gate_up, out): (&mut Activations<D>, &mut Activations<D>),
+    ) {
+        let LinearRows { from, to, count } = rows;
+        if count > FEW_ROWS && !self.deterministic {
+            self.product(x, matrix, (LinearRows { from, to: 0, count }, None), gate_up);
+            return self.geglu_rows(gate_up, count, out);
+        }
+        let width = out.width;
+        assert!(x.width == matrix.cols && matrix.rows == 2 * width, "the rows are as wide as the matrix");
+        assert!(to == 0 && width.is_multiple_of(8), "gate and up are multiples of 8 wide");
+        let params = Product {
+            x: x.rows(from, count, Number::Bf16),
+            matrix: matrix.address(),
+            out: out.rows(0, count, Number::Bf16),
+            rows: count as u32,
+            outputs: width as u32,
+            depth: matrix.pitch as u32,
+            x_pitch: x.pitch as u32,
+            matrix_pitch: matrix.pitch as u32,
+            out_pitch: out.pitch as u32,
+            wide: 0,
+            cap: 0.0,
+            scales: matrix.scales(),
+            best: NONE,
+        };
+        self.few_rows(matrix, &params, Kind::Gated);
+    }
+
+    fn few_rows(&self, matrix: &Matrix<D>, params: &Product, kind: Kind) {
+        let (count, outputs) = (params.rows as usize, params.outputs as usize);
         let shape = KERNELS.iter().find(|kernel| count <= kernel.columns).unwrap_or(&KERNELS[KERNELS.len() - 1]);
-        let ProductKernel { columns, tiles, names: [of_bf16, of_bytes] } = *shape;
-        let kernel = if matrix.scales.is_some() { of_bytes } else { of_bf16 };
+        let ProductKernel { columns, tiles, names } = *shape;
+        let kernel = names[kind as usize][usize::from(matrix.scales.is_some())];
         let shared = (THREADS as usize / 32) * tiles * TILE * columns * 4;
-        let grid = [matrix.rows.div_ceil(tiles * TILE) as u32, count.div_ceil(columns) as u32, 1];
-        self.queue().launch(kernel, grid, (THREADS, shared), &params);
+        let written = match kind {
+            Kind::Plain => TILE,
+            Kind::Gated => TILE / 2,
+        };
+        let grid = [outputs.div_ceil(tiles * written) as u32, count.div_ceil(columns) as u32, 1];
+        self.queue().launch(kernel, grid, (THREADS, shared), params);
     }
 }

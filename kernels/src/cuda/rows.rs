@@ -61,6 +61,14 @@ pub struct RopeTable<D: Device> {
     pub(super) head_dim: usize,
 }
 
+impl<D: Device> RopeTable<D> {
+    /// Refuses positions beyond the table.
+    pub(super) fn check(&self, positions: &[u32]) {
+        let most = self.memory.bytes() / (4 * self.head_dim);
+        assert!(positions.iter().all(|&position| (position as usize) < most), "a position has no angles");
+    }
+}
+
 impl<D: Device> Activations<D> {
     pub(super) fn new(heap: &Heap<D>, rows: usize, width: usize, number: Number) -> Result<Self> {
         let pitch = width.next_multiple_of(PITCH);
@@ -328,8 +336,7 @@ impl<D: Device> Cuda<D> {
     ) {
         let (heads, head_dim) = (shape.heads + shape.kv_heads, table.head_dim);
         assert!(heads * head_dim <= qkv.width, "a row holds all heads");
-        let most = table.memory.bytes() / (4 * head_dim);
-        assert!(positions.iter().all(|&position| (position as usize) < most), "a position has no angles");
+        table.check(positions);
         let [positions_at] = self.queue().lists([positions]);
         let params = Rope {
             rows: qkv.rows(0, positions.len(), Number::Bf16),

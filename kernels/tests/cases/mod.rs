@@ -324,6 +324,38 @@ pub fn paged_attention_follows_the_reference_and_reads_only_what_it_may<B: Backe
     }
 }
 
+/// What may be fused gives what its parts give, page by page and row by row.
+pub fn fused_ops_follow_the_reference<B: Backend>(run: &Runner<'_, B>) {
+    for (rows, cols, width) in [(1, 40, 24), (9, 96, 72), (33, 32, 40), (70, 64, 16)] {
+        let x = numbers(50, (rows + 2) * cols);
+        both!(run, 2e-6, |backend| {
+            let weights = matrix(backend, 51, (2 * width, cols), run.precision);
+            let (mut gate_up, mut out) =
+                (backend.activations(rows, 2 * width).unwrap(), backend.activations(rows, width).unwrap());
+            let read = LinearRows { from: 2, to: 0, count: rows };
+            backend.linear_geglu(&upload(backend, &x, cols), &weights, read, (&mut gate_up, &mut out));
+            backend.download(&out, rows)
+        });
+    }
+    let shape = AttentionShape { heads: 4, kv_heads: 2, head_dim: 16, scale: 0.3, softcap: None, window: None };
+    let (width, tables): (_, Vec<u32>) = (shape.query_width() + 2 * shape.kv_width(), vec![3, 1, 0, 2]);
+    let positions: Vec<u32> = (0..40).collect();
+    let spans: Vec<PageSpan> = positions.iter().map(|position| PageSpan { first: 1, tokens: position + 1 }).collect();
+    let values = numbers(52, positions.len() * width);
+    let format = run.precision.into();
+    both!(run, 2e-5, |backend| {
+        let page_shape = PageShape { pages: 4, layers: 2, kv_heads: shape.kv_heads, head_dim: shape.head_dim };
+        let mut pages = backend.pages(page_shape, &[format]).unwrap();
+        let angles = backend.rope_table(64, shape.head_dim, 10_000.0).unwrap();
+        let mut qkv = upload(backend, &values, width);
+        let rows = PagedRows { spans: &spans, tables: &tables, format };
+        backend.rope_and_write(&mut qkv, (&positions, rows), (&shape, &angles), 1, &mut pages);
+        let mut out = backend.activations(positions.len(), shape.query_width()).unwrap();
+        backend.attend_paged(&qkv, rows, &shape, 1, &pages, &mut out);
+        backend.download(&out, positions.len())
+    });
+}
+
 pub fn sampling_gives_exactly_the_defined_ids<B: Backend>(backend: &B) {
     let samplings = [
         Sampling::GREEDY,

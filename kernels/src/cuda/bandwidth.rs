@@ -1,0 +1,30 @@
+//! The speed of a device's memory.
+//!
+//! Measured by benchmarks.
+
+use std::time::Instant;
+
+use super::Cuda;
+use super::device::Device;
+use super::memory::Memory;
+use crate::backend::{Backend, Bandwidth, Result};
+
+/// Bytes that are copied to measure the memory, several times.
+const MEASURED_BYTES: usize = 1 << 30;
+const MEASURED_COPIES: u32 = 16;
+
+impl<D: Device> Bandwidth for Cuda<D> {
+    /// Of copies, which read each byte and write it.
+    fn bytes_per_s(&self) -> Result<f64> {
+        let room = || Memory::new(&self.heap, MEASURED_BYTES, "measuring the memory");
+        let (from, to) = (room()?, room()?);
+        let run = |copies| {
+            let start = Instant::now();
+            (0..copies).for_each(|_| self.main.copy(&from, &to));
+            self.wait();
+            start.elapsed().as_secs_f64()
+        };
+        run(1);
+        Ok((2 * MEASURED_BYTES) as f64 * f64::from(MEASURED_COPIES) / run(MEASURED_COPIES))
+    }
+}
