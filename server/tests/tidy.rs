@@ -27,7 +27,7 @@ const CRATES: [(&str, &[&str], &[&str]); 4] = [
     ("server", &["kernels", "model"], &[]),
     ("loadtest", &[], &[]),
 ];
-const UNSAFE_FILES: [&str; 25] = [
+const UNSAFE_FILES: [&str; 30] = [
     "kernels/src/cpu/attend_full.rs",
     "kernels/src/cpu/attend_paged.rs",
     "kernels/src/cpu/attend_paged/int8/x86.rs",
