@@ -57,7 +57,7 @@ run() {
     }
     step "kernels against the reference" "$folder/kernels-cuda" gpu:: --test-threads=1
     step "fixtures and demo" "$folder/model-cuda" gpu:: --test-threads=1 --nocapture
-    step "tokens in a batch as alone" "$folder/server-steps" on_a_gpu --test-threads=1
+    step "tokens in a batch as alone" "$folder/server-steps" on_a_gpu --test-threads=1 --nocapture
     step "the demo's answer" "$folder/server" generate --device cuda "A small library to read configuration files."
     step "bench" python3 "$root/scripts/gpu-bench.py" "$folder/server" "$folder/bench.json"
     if command -v compute-sanitizer >/dev/null; then
