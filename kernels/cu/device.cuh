@@ -161,6 +161,12 @@ DEVICE uint64_t rank_key(float value, uint32_t id) {
     return uint64_t(ordered) << 32 | ~id;
 }
 
+// The logit of a key; of zeros, the positive one.
+DEVICE float value_of(uint64_t key) {
+    const uint32_t ordered = uint32_t(key >> 32);
+    return from_bits(ordered & 0x80000000u ? ordered & 0x7fffffffu : ~ordered);
+}
+
 // The key of what is not a number, where that has to be found: it comes before everything.
 constexpr uint64_t BROKEN = 0xffffffffffffffffu;
 

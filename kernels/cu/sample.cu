@@ -24,15 +24,13 @@ struct Sample {
     uint32_t pitch, vocab, end_count;
 };
 
-constexpr uint32_t TILE = 16;  // as product.cu has it
-
-// The id at `target` of the kept weights, in the order of ids. A warp has a stretch of neighbouring ids.
+// The id at `target` of the kept weights, in the order of ids. A warp has a stretch of neighbouring ones.
 template <class Kept>
-DEVICE void draw_id(Chooser& room, uint32_t vocab, uint64_t uniform, const Kept& kept, uint32_t* out) {
-    const uint32_t stretch = (vocab + WARPS - 1) / WARPS;
-    const uint32_t first = warp_id() * stretch, end = least(first + stretch, vocab);
+DEVICE void draw_id(Chooser& room, const Ids& ids, uint64_t uniform, const Kept& kept, uint32_t* out) {
+    const uint32_t stretch = (ids.count + WARPS - 1) / WARPS;
+    const uint32_t first = warp_id() * stretch, end = least(first + stretch, ids.count);
     Mass own = 0;
-    for (uint32_t id = first + lane_id(); id < end; id += WARP) own += kept(id);
+    for (uint32_t i = first + lane_id(); i < end; i += WARP) own += kept(ids(i));
     const Mass total = block_total(room, own);
     // block_total leaves the sums of the warps.
     const Mass target = Mass((static_cast<unsigned __int128>(uniform) * total) >> 64);
@@ -40,8 +38,8 @@ DEVICE void draw_id(Chooser& room, uint32_t vocab, uint64_t uniform, const Kept&
     for (uint32_t warp = 0; warp < warp_id(); warp++) passed += room.warp_sums[warp];
     if (total == 0 || target < passed || target >= passed + room.warp_sums[warp_id()]) return;
     for (uint32_t start = first; start < end; start += WARP) {
-        const uint32_t id = start + lane_id();
-        const Mass weight = id < end ? kept(id) : 0;
+        const uint32_t i = start + lane_id(), id = ids(i);
+        const Mass weight = i < end ? kept(id) : 0;
         Mass sum = weight;  // of this and all lower lanes
 #pragma unroll
         for (uint32_t step = 1; step < WARP; step *= 2) {
@@ -54,34 +52,70 @@ DEVICE void draw_id(Chooser& room, uint32_t vocab, uint64_t uniform, const Kept&
     }
 }
 
+// Lists, in order, the tiles with the `wanted` largest logits as the draw sees them: no other tile has one of so many best ids.
+DEVICE uint32_t list_tiles(Chooser& room, const uint64_t* best, uint32_t tiles, float temperature, uint32_t wanted) {
+    auto key_of = [&](uint32_t tile) -> uint64_t { return rank_key(value_of(best[tile]) / temperature, tile); };
+    const uint64_t floor = last_kept(room, tiles, 0, wanted, key_of, [](uint32_t) { return Mass(1); });
+    const uint32_t stretch = (tiles + THREADS - 1) / THREADS;
+    const uint32_t first = threadIdx.x * stretch, end = least(first + stretch, tiles);
+    uint32_t own = 0;
+    for (uint32_t tile = first; tile < end; tile++) own += key_of(tile) >= floor;
+    uint32_t sum = own;  // of this and all lower lanes
+#pragma unroll
+    for (uint32_t step = 1; step < WARP; step *= 2) {
+        const uint32_t lower = __shfl_sync(ALL, sum, lane_id() - step);
+        if (lane_id() >= step) sum += lower;
+    }
+    if (lane_id() == WARP - 1) room.warp_sums[warp_id()] = sum;
+    __syncthreads();
+    uint32_t place = sum - own, total = 0;
+    for (uint32_t warp = 0; warp < WARPS; warp++) {
+        if (warp < warp_id()) place += uint32_t(room.warp_sums[warp]);
+        total += uint32_t(room.warp_sums[warp]);
+    }
+    for (uint32_t tile = first; tile < end; tile++) {
+        if (key_of(tile) >= floor) room.tiles[place++] = tile;
+    }
+    __syncthreads();
+    return total;
+}
+
 LONE_KERNEL(sample, Sample, 1024) {
     SHARED(Chooser, room);
     const Draw draw = p.draws[blockIdx.x];
     uint32_t* const out = p.out + blockIdx.x;
     const Scaled scaled{p.logits + size_t(draw.row) * p.pitch, draw.temperature};
     const Forbidden forbidden{p.end_ids, draw.forbid_end ? p.end_count : 0};
+    const uint32_t tiles = (p.vocab + TILE - 1) / TILE;
+    const uint64_t* const best_of_tiles = p.best ? p.best + size_t(draw.row) * tiles : nullptr;
+    Ids ids{nullptr, p.vocab, p.vocab};
     if (threadIdx.x == 0) *out = NOTHING;
 
-    if (p.best && draw.temperature == 0.0f) {
-        const uint32_t tiles = (p.vocab + TILE - 1) / TILE;
+    if (best_of_tiles) {
         uint64_t best = 0;
         for (uint32_t tile = threadIdx.x; tile < tiles; tile += THREADS) {
-            const uint64_t key = p.best[size_t(draw.row) * tiles + tile];
-            best = key > best ? key : best;
+            best = best_of_tiles[tile] > best ? best_of_tiles[tile] : best;
         }
         best = block_best(*room, best);
-        const uint32_t id = ~uint32_t(best);
         if (best == BROKEN) return;
-        if (!forbidden(id)) {
+        const uint32_t id = ~uint32_t(best);
+        if (draw.temperature == 0.0f && !forbidden(id)) {
             if (threadIdx.x == 0) *out = id;
             return;
         }
         __syncthreads();
+        const uint32_t wanted = draw.top_k + forbidden.count;
+        if (draw.temperature > 0.0f && draw.top_k > 0 && draw.top_k < MOST_TILES && wanted <= MOST_TILES) {
+            ids.count = list_tiles(*room, best_of_tiles, tiles, draw.temperature, wanted) * TILE;
+            ids.tiles = room->tiles;
+        }
     }
 
     float largest = -INFINITY;
     bool is_broken = false;
-    for (uint32_t id = threadIdx.x; id < p.vocab; id += THREADS) {
+    for (uint32_t i = threadIdx.x; i < ids.count; i += THREADS) {
+        const uint32_t id = ids(i);
+        if (id >= p.vocab) continue;
         const float value = scaled(id);
         is_broken |= value != value;
         if (!forbidden(id)) largest = fmaxf(largest, value);
@@ -106,25 +140,30 @@ LONE_KERNEL(sample, Sample, 1024) {
         return;
     }
 
+    auto key_of = [&](uint32_t i) -> uint64_t {
+        const uint32_t id = ids(i);
+        return id < p.vocab && !forbidden(id) ? rank_key(scaled(id), id) : 0;
+    };
     uint64_t floor = 0;
     if (draw.top_k > 0 && draw.top_k < p.vocab) {
-        floor = last_kept(*room, scaled, p.vocab, forbidden, floor, draw.top_k, [](float) { return Mass(1); });
+        floor = last_kept(*room, ids.count, floor, draw.top_k, key_of, [](uint32_t) { return Mass(1); });
     }
     auto weigh = [&](uint32_t id) -> Mass {
+        if (id >= p.vocab || forbidden(id)) return 0;
         const float value = scaled(id);
-        return rank_key(value, id) >= floor && !forbidden(id) ? weight_of(value, largest) : 0;
+        return rank_key(value, id) >= floor ? weight_of(value, largest) : 0;
     };
     Mass own = 0;
-    for (uint32_t id = threadIdx.x; id < p.vocab; id += THREADS) own += weigh(id);
+    for (uint32_t i = threadIdx.x; i < ids.count; i += THREADS) own += weigh(ids(i));
     const Mass total = block_total(*room, own);
     if (total == 0) return;
     if (draw.top_p < 1.0) {
         Mass wanted = Mass(draw.top_p * double(total));
         wanted = wanted < 1 ? 1 : wanted > total ? total : wanted;
-        floor = last_kept(*room, scaled, p.vocab, forbidden, floor, wanted,
-                          [&](float value) { return weight_of(value, largest); });
+        floor = last_kept(*room, ids.count, floor, wanted, key_of,
+                          [&](uint32_t i) { return weight_of(scaled(ids(i)), largest); });
     }
-    draw_id(*room, p.vocab, draw.uniform, [&](uint32_t id) -> Mass {
+    draw_id(*room, ids, draw.uniform, [&](uint32_t id) -> Mass {
         const Mass weight = weigh(id);
         return weight >= draw.min_weight ? weight : 0;
     }, out);

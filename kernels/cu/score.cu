@@ -31,7 +31,6 @@ LONE_KERNEL(score, Score, 1024) {
     SHARED(Chooser, room);
     const Ask ask = p.asks[blockIdx.x];
     const Scaled logits{p.logits + size_t(ask.row) * p.pitch, 0.0f};
-    const Forbidden nothing{nullptr, 0};
     Answer* const answer = p.answers + blockIdx.x;
     const uint64_t own_key = rank_key(logits(ask.id), ask.id);
 
@@ -57,7 +56,8 @@ LONE_KERNEL(score, Score, 1024) {
     }
     if (ask.top == 0) return;
     const uint64_t floor =
-        last_kept(*room, logits, p.vocab, nothing, 0, least(ask.top, p.vocab), [](float) { return Mass(1); });
+        last_kept(*room, p.vocab, 0, least(ask.top, p.vocab), [&](uint32_t id) { return rank_key(logits(id), id); },
+                  [](uint32_t) { return Mass(1); });
     for (uint32_t id = threadIdx.x; id < p.vocab; id += THREADS) {
         if (rank_key(logits(id), id) >= floor) {
             const uint32_t place = atomicAdd(&answer->found, 1u);

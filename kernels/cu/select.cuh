@@ -8,6 +8,8 @@
 
 constexpr uint32_t THREADS = 1024;
 constexpr uint32_t WARPS = THREADS / WARP;
+constexpr uint32_t TILE = 16;          // ids of which product.cu leaves the best
+constexpr uint32_t MOST_TILES = 1024;  // of a list
 typedef unsigned long long Mass;  // as atomicAdd names 64 bits
 
 // 40 bits of fraction, as sampling.rs has it.
@@ -19,6 +21,7 @@ struct Chooser {
     float warp_values[WARPS];
     uint32_t bucket;
     Mass before;
+    uint32_t tiles[MOST_TILES];
 };
 
 // A logit as the draw sees it.
@@ -42,21 +45,27 @@ struct Forbidden {
     }
 };
 
-// The key of the last id with which the amounts of the ids from `floor` on, best first, reach `wanted`; `floor` when all of
-// them do not. `amount` gives what an id counts, by its value. All threads of the block come here.
-template <class Amount>
-DEVICE uint64_t last_kept(Chooser& room, const Scaled& scaled, uint32_t vocab, const Forbidden& forbidden, uint64_t floor,
-                          Mass wanted, Amount amount) {
+// Ids to look at, ascending: all, or those of a list of tiles.
+struct Ids {
+    const uint32_t* tiles;  // or none
+    uint32_t count, vocab;
+    // The last tile may reach beyond the vocabulary.
+    DEVICE uint32_t operator()(uint32_t i) const { return tiles ? tiles[i / TILE] * TILE + i % TILE : i; }
+};
+
+// The last of `count` keys with which the amounts of the keys from `floor` on, best first, reach `wanted`; `floor` when all of
+// them do not. Keys are different, but for 0, which counts for nothing. All threads of the block come here.
+template <class Key, class Amount>
+DEVICE uint64_t last_kept(Chooser& room, uint32_t count, uint64_t floor, Mass wanted, Key key_of, Amount amount_of) {
     uint64_t prefix = 0;
     Mass before = 0;
     for (int shift = 56; shift >= 0; shift -= 8) {
         if (threadIdx.x < 256) room.sums[threadIdx.x] = 0;
         __syncthreads();
-        for (uint32_t id = threadIdx.x; id < vocab; id += THREADS) {
-            const float value = scaled(id);
-            const uint64_t key = rank_key(value, id);
+        for (uint32_t i = threadIdx.x; i < count; i += THREADS) {
+            const uint64_t key = key_of(i);
             const bool is_within = shift == 56 || key >> (shift + 8) == prefix >> (shift + 8);
-            if (is_within && key >= floor && !forbidden(id)) atomicAdd(&room.sums[key >> shift & 255], amount(value));
+            if (is_within && key >= floor && key > 0) atomicAdd(&room.sums[key >> shift & 255], amount_of(i));
         }
         __syncthreads();
         if (threadIdx.x == 0) {

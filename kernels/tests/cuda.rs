@@ -197,7 +197,15 @@ fn ids_drawn_from_products_are_those_of_the_logits<D: Device>(backend: &Cuda<D>)
         let ends = [best.unwrap(), 5];
         let draws: Vec<Draw> = (0..2 * rows as u32)
             .map(|index| {
-                let sampling = Sampling { temperature: if index % 7 == 6 { 0.5 } else { 0.0 }, ..Sampling::GREEDY };
+                let drawn = Sampling { temperature: 0.7, seed: u64::from(index), ..Sampling::GREEDY };
+                let sampling = match index % 8 {
+                    5 => drawn,
+                    3 => Sampling { top_k: 7, ..drawn },
+                    7 => Sampling { top_k: 40, top_p: 0.8, min_p: 0.001, ..drawn },
+                    6 => Sampling { top_k: 2000, top_p: 0.5, ..drawn },
+                    2 => Sampling { temperature: 5.0, top_k: 1, ..drawn },
+                    _ => Sampling::GREEDY,
+                };
                 let choice = Choice { sampling, choice: 0, position: index, forbid_end: index % 2 == 1 };
                 Draw { row: index / 2, choice }
             })

@@ -13,7 +13,7 @@ use crate::sampling::{min_p_floor, uniform};
 
 const THREADS: u32 = 1024;
 /// Bytes of `Chooser` in `select.cuh`.
-pub(super) const CHOOSER_BYTES: usize = 256 * 8 + 32 * 8 + 32 * 4 + 8 + 8;
+pub(super) const CHOOSER_BYTES: usize = 256 * 8 + 32 * 8 + 32 * 4 + 8 + 8 + 1024 * 4;
 /// What the kernel writes where logits are not numbers.
 const NOTHING: u32 = u32::MAX;
 
