@@ -148,6 +148,10 @@ pub trait Backend: Send + 'static {
     /// Waits until all that was asked for is done. Ops that return numbers wait by themselves; others may go on after they
     /// return, in the order in which they were asked for.
     fn wait(&self) {}
+    /// Rows that are best computed at once where they are wide and not kept: as many as stay in a cache, or keep a device busy.
+    fn rows_at_once(&self) -> usize {
+        512
+    }
     /// Whether the same step costs less when it comes again, so that it pays to make steps alike.
     fn replays_steps(&self) -> bool {
         false

@@ -150,6 +150,10 @@ impl<B: Backend> Backend for Profiled<B> {
         self.inner.describe()
     }
 
+    fn rows_at_once(&self) -> usize {
+        self.inner.rows_at_once()
+    }
+
     fn wait(&self) {
         self.inner.wait();
     }

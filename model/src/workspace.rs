@@ -10,9 +10,6 @@ use crate::decoder::DrawnTokens;
 use crate::error::Result;
 use crate::weights::{FeedForward, Stack};
 
-/// Rows that the feed-forward takes at once: its inner rows are wide, and stay in the cache in such blocks.
-const FEED_FORWARD_ROWS: usize = 512;
-
 /// Most rows of each kind that one step holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WorkspaceLimits {
@@ -53,10 +50,12 @@ pub(crate) struct StackSpace<B: Backend> {
     pub attended: B::Activations,
     /// `hidden`: a sub-layer's output, before its norm.
     pub y: B::Activations,
-    /// `[FEED_FORWARD_ROWS, 2 * intermediate]`.
+    /// `[block, 2 * intermediate]`.
     gate_up: B::Activations,
-    /// `[FEED_FORWARD_ROWS, intermediate]`.
+    /// `[block, intermediate]`.
     gated: B::Activations,
+    /// Rows that the feed-forward takes at once: its inner rows are wide.
+    block: usize,
 }
 
 impl<B: Backend> Workspace<B> {
@@ -77,7 +76,7 @@ impl<B: Backend> Workspace<B> {
 
 impl<B: Backend> StackSpace<B> {
     pub fn new(backend: &B, config: &StackConfig, rows: usize) -> Result<Self> {
-        let block = rows.min(FEED_FORWARD_ROWS);
+        let block = rows.min(backend.rows_at_once()).max(1);
         Ok(Self {
             residual: backend.wide_activations(rows, config.hidden)?,
             x: backend.activations(rows, config.hidden)?,
@@ -86,6 +85,7 @@ impl<B: Backend> StackSpace<B> {
             y: backend.activations(rows, config.hidden)?,
             gate_up: backend.activations(block, 2 * config.intermediate)?,
             gated: backend.activations(block, config.intermediate)?,
+            block,
         })
     }
 
@@ -111,8 +111,8 @@ impl<B: Backend> StackSpace<B> {
 
     /// `y = down(gelu(gate(x)) * up(x))`.
     pub fn feed_forward(&mut self, backend: &B, weights: &FeedForward<B>, rows: usize) {
-        for start in (0..rows).step_by(FEED_FORWARD_ROWS) {
-            let count = FEED_FORWARD_ROWS.min(rows - start);
+        for start in (0..rows).step_by(self.block) {
+            let count = self.block.min(rows - start);
             let read = LinearRows { from: start, to: 0, count };
             backend.linear_geglu(&self.x, &weights.gate_up, read, (&mut self.gate_up, &mut self.gated));
             let write = LinearRows { from: 0, to: start, count };

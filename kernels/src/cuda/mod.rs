@@ -150,6 +150,10 @@ impl<D: Device> Backend for Cuda<D> {
         self.side.device().wait();
     }
 
+    fn rows_at_once(&self) -> usize {
+        8192
+    }
+
     fn replays_steps(&self) -> bool {
         true
     }
