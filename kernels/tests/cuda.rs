@@ -265,6 +265,26 @@ fn a_step_computes_what_its_ops_compute_however_often_it_comes_again<D: Device>(
     assert!((1..6).contains(&backend.graphs()), "{} graphs for a dozen steps", backend.graphs());
 }
 
+/// Lists that every layer reads are looked at once a step, and not before they were.
+fn pages_that_are_not_there_are_refused_within_a_step<D: Device>(backend: &Cuda<D>) {
+    let shape = PageShape { pages: 2, layers: 1, kv_heads: 1, head_dim: 8 };
+    let mut pages = backend.pages(shape, &[KvFormat::Bf16]).unwrap();
+    let kv = backend.activations(1, 16).unwrap();
+    let spans = [PageSpan { first: 0, tokens: 17 }];
+    let mut write = |tables: &[u32]| {
+        let rows = PagedRows { spans: &spans, tables, format: KvFormat::Bf16 };
+        backend.step(|| {
+            backend.write_pages(&kv, 0, rows, 0, &mut pages);
+            backend.write_pages(&kv, 0, rows, 0, &mut pages);
+        });
+    };
+    write(&[0, 1]);
+    for wrong in [&[0, 2][..], &[0][..]] {
+        let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| write(wrong)));
+        assert!(refused.is_err(), "pages {wrong:?} of 2");
+    }
+}
+
 fn what_the_kernels_do_not_compute_is_refused<D: Device>(backend: &Cuda<D>) {
     let part = WeightPart::Random { rows: 8, cols: 8, seed: 1, deviation: 1.0 };
     for format in [WeightFormat::F32, WeightFormat::Quantized(Scheme::Int4)] {
@@ -373,6 +393,11 @@ macro_rules! table {
             #[test]
             fn random_weights_are_those_of_the_host() {
                 $devices().iter().for_each(super::random_weights_are_those_of_the_host);
+            }
+
+            #[test]
+            fn pages_that_are_not_there_are_refused_within_a_step() {
+                $devices().iter().for_each(super::pages_that_are_not_there_are_refused_within_a_step);
             }
 
             #[test]

@@ -81,6 +81,12 @@ pub enum LoadError {
     /// The GPU that was asked for.
     #[error("the GPU cannot be used; --device auto would take the processor")]
     Gpu(#[source] kernels::Error),
+    /// A checkpoint that is not served, for a GPU.
+    #[error("{origin} is no encoder-decoder, and computed on the processor only: leave --device cuda away")]
+    OnlyProcessor {
+        /// The folder.
+        origin: String,
+    },
     /// No engine thread.
     #[error("cannot start the engine thread")]
     Thread(#[source] std::io::Error),

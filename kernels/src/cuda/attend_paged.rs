@@ -52,7 +52,6 @@ impl<D: Device> Cuda<D> {
         (pages, layer): (&Pages<D>, usize),
         out: &mut Activations<D>,
     ) {
-        pages.check(rows);
         let AttentionShape { heads, kv_heads, head_dim, scale, softcap, window } = *shape;
         assert!(pages.shape.kv_heads == kv_heads && pages.shape.head_dim == head_dim, "the pages hold these heads");
         assert!(q.width >= shape.query_width() && out.width == shape.query_width(), "rows hold all heads");
@@ -62,6 +61,7 @@ impl<D: Device> Cuda<D> {
         let most_parts = (longest as usize).div_ceil(SPLIT).max(1).next_power_of_two();
         let parts = self.queue().parts(count * heads * most_parts * (head_dim + 2) * 4);
         let [spans, tables] = self.queue().lists([flat(rows.spans), rows.tables]);
+        self.check_pages(pages, rows, [spans, tables]);
         let Layer { pages, page_numbers, offset } = pages.layer(layer);
         let params = AttendPaged {
             q: q.rows(0, count, Number::Bf16),

@@ -85,7 +85,7 @@ impl<D: Device> Pages<D> {
     }
 
     /// Refuses what would be read or written outside the pages.
-    pub(super) fn check(&self, rows: PagedRows<'_>) {
+    fn check(&self, rows: PagedRows<'_>) {
         assert_eq!(rows.format, KvFormat::Bf16, "the pages hold bfloat16");
         assert!(rows.tables.iter().all(|&page| (page as usize) < self.shape.pages), "a page is not there");
         let end = |span: &PageSpan| span.first as usize + (span.tokens as usize).div_ceil(PAGE_TOKENS);
@@ -99,6 +99,12 @@ pub(super) fn flat(spans: &[PageSpan]) -> &[u32] {
 }
 
 impl<D: Device> Cuda<D> {
+    /// Refuses what would be read or written outside the pages; `lists` are the addresses of spans and tables.
+    pub(super) fn check_pages(&self, pages: &Pages<D>, rows: PagedRows<'_>, lists: [u64; 2]) {
+        let [spans, tables] = lists;
+        self.queue().check_once([spans, tables, pages.memory.address()], || pages.check(rows));
+    }
+
     pub(super) fn write_rows(
         &self,
         kv: &Activations<D>,
@@ -107,12 +113,12 @@ impl<D: Device> Cuda<D> {
         layer: usize,
         pages: &mut Pages<D>,
     ) {
-        pages.check(rows);
         let PageShape { kv_heads, head_dim, .. } = pages.shape;
         assert!(kv_column + 2 * kv_heads * head_dim <= kv.width, "a row holds keys and values of all heads");
         assert!(kv_column.is_multiple_of(8) && head_dim.is_multiple_of(8), "heads are multiples of 8 wide");
         assert!(rows.spans.iter().all(|span| span.tokens > 0), "a row is written to one of its positions");
         let [spans, tables] = self.queue().lists([flat(rows.spans), rows.tables]);
+        self.check_pages(pages, rows, [spans, tables]);
         let Layer { pages, page_numbers, offset } = pages.layer(layer);
         let params = WritePages {
             kv: kv.rows(0, rows.spans.len(), Number::Bf16) + (kv_column * Number::Bf16.bytes()) as u64,
@@ -137,7 +143,6 @@ impl<D: Device> Cuda<D> {
         layer: usize,
         pages: &mut Pages<D>,
     ) {
-        pages.check(rows);
         table.check(positions);
         let AttentionShape { heads, kv_heads, head_dim, .. } = *shape;
         assert!(pages.shape.kv_heads == kv_heads && pages.shape.head_dim == head_dim, "the pages hold these heads");
@@ -149,6 +154,7 @@ impl<D: Device> Cuda<D> {
         assert!(positions.len() == rows.spans.len(), "every row has a position");
         assert!(rows.spans.iter().all(|span| span.tokens > 0), "a row is written to one of its positions");
         let [positions_at, spans, tables] = self.queue().lists([positions, flat(rows.spans), rows.tables]);
+        self.check_pages(pages, rows, [spans, tables]);
         let Layer { pages, page_numbers, offset } = pages.layer(layer);
         let params = RopePages {
             qkv: qkv.rows(0, positions.len(), Number::Bf16),

@@ -26,6 +26,8 @@ pub(super) struct Queue<D: Device> {
     /// Latest last.
     steps: Mutex<Vec<Step<D>>>,
     lists: Mutex<Lists<D>>,
+    /// Lists of the step that were looked at, by their addresses and that of what they lead into.
+    seen: Mutex<Vec<[u64; 3]>>,
     /// Sums of the parts that attention over pages is split into: work is done in order, so the next op's may follow in the
     /// same place.
     parts: Mutex<Memory<D>>,
@@ -45,7 +47,16 @@ impl<D: Device> Queue<D> {
         let lists = Mutex::new(Lists::new(&heap)?);
         let parts = Mutex::new(Memory::new(&heap, 1 << 20, "parts of attention")?);
         let widened = Mutex::new(Memory::new(&heap, 0, "a widened matrix")?);
-        Ok(Self { widened, device, heap, recording: Mutex::new(None), steps: Mutex::default(), lists, parts })
+        Ok(Self {
+            widened,
+            device,
+            heap,
+            recording: Mutex::new(None),
+            steps: Mutex::default(),
+            lists,
+            seen: Mutex::default(),
+            parts,
+        })
     }
 
     pub(super) const fn device(&self) -> &D {
@@ -74,6 +85,7 @@ impl<D: Device> Queue<D> {
     pub(super) fn step(&self, ops: impl FnOnce()) {
         *locked(&self.recording) = Some(Vec::new());
         locked(&self.lists).begin();
+        locked(&self.seen).clear();
         self.heap.keep();
         ops();
         let works = locked(&self.recording).take().expect("a step has one end");
@@ -129,6 +141,19 @@ impl<D: Device> Queue<D> {
         // SAFETY: the memory was made that long.
         unsafe { self.device.write(bytemuck::cast_slice(&words), address) }
         places
+    }
+
+    /// Checks lists, unless that was done in the same step: every layer reads the same ones. `key` has their addresses, which in a
+    /// step stand for what they hold, and that of what they lead into.
+    pub(super) fn check_once(&self, key: [u64; 3], check: impl FnOnce()) {
+        let mut seen = locked(&self.seen);
+        if locked(&self.recording).is_none() {
+            return check();
+        }
+        if !seen.contains(&key) {
+            check();
+            seen.push(key);
+        }
     }
 
     /// Working memory of at least `bytes` for the parts of attention. It grows by doubling, so it soon stops growing.

@@ -9,7 +9,7 @@ use super::variant::Variant;
 use super::{machine, model_name, print};
 use crate::cli::BenchOptions;
 use crate::commands::CommandError;
-use crate::config::Config;
+use crate::config::{Config, Device};
 use crate::loading::LoadError;
 
 /// Names of the table's columns.
@@ -87,6 +87,10 @@ impl Table {
     fn measure(&mut self, variant: Variant, config: &Config, options: &BenchOptions) -> Result<(), CommandError> {
         let mut config = config.clone();
         variant.choose(&mut config.model);
+        // All on one device: the processor has every arithmetic, a GPU only some.
+        if config.model.device == Device::Auto {
+            config.model.device = Device::Cpu;
+        }
         let mut bench = Bench::start(&config, options).map_err(for_sweep)?;
         self.instruction_set = bench.instruction_set();
         for batch in options.batches() {

@@ -14,8 +14,9 @@ use super::rows::Objective;
 use super::served::Served;
 use super::trained::Trained;
 use super::{CommandError, EvalError};
-use crate::config::{Config, ModelSource};
+use crate::config::{Config, Device, ModelSource};
 use crate::evaluation::Likelihood;
+use crate::loading::LoadError;
 
 /// A checkpoint that can be evaluated.
 pub trait Subject {
@@ -83,7 +84,11 @@ pub struct Reading {
 /// Loads the checkpoint, as what it is.
 pub fn open(config: &Config) -> Result<Box<dyn Subject>, CommandError> {
     let ModelSource::Checkpoint(folder) = &config.model.source else { return Ok(Box::new(Served::start(config)?)) };
-    Ok(match CheckpointKind::of(folder)? {
+    let kind = CheckpointKind::of(folder)?;
+    if kind != CheckpointKind::EncoderDecoder && config.model.device == Device::Cuda {
+        return Err(LoadError::OnlyProcessor { origin: folder.display().to_string() }.into());
+    }
+    Ok(match kind {
         CheckpointKind::EncoderDecoder => Box::new(Served::start(config)?),
         CheckpointKind::EncoderClassifier => Box::new(Classified::load(config, folder)?),
         CheckpointKind::Trained => Box::new(Trained::open(config, folder)?),
