@@ -245,7 +245,9 @@ fn a_classifier_takes_labels_that_it_knows_and_nothing_else() {
     let path = data(&folder, [json!({"input": "a", "target": "b"})]);
     let line = complaint(&["eval", "--model", text(model.path()), "--data", &path]);
     assert!(line.contains("encoder classifier cannot be evaluated on seq2seq rows"), "{line}");
-    let line = complaint(&["eval", "--model", text(model.path()), "--data", &path, "--device", "cuda"]);
+    let output = run(&["eval", "--model", text(model.path()), "--data", &path, "--device", "cuda"]);
+    assert_eq!(output.status.code(), Some(2), "the flag is to blame");
+    let line = String::from_utf8(output.stderr).unwrap();
     assert!(line.contains("is no encoder-decoder, and computed on the processor only"), "{line}");
 }
 
