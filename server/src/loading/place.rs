@@ -17,7 +17,7 @@ use crate::engine::{Executor, ModelExecutor, StepExecutor};
 /// A device that is ready to load a model.
 pub(super) enum Place {
     Processor(Cpu, Level),
-    Gpu(Cuda<Driver>),
+    Gpu(Box<Cuda<Driver>>),
 }
 
 /// A model in the memory of some device.
@@ -54,7 +54,7 @@ pub(super) fn find(config: &Config, quantize: Option<Scheme>) -> Result<(Place, 
     if wanted {
         let opened = cuda::computes(precision, quantize, on_gpu).and_then(|()| Driver::open(0)).and_then(Cuda::new);
         match opened.map(|gpu| if config.cuda.deterministic { gpu.deterministic() } else { gpu }) {
-            Ok(gpu) => return Ok((Place::Gpu(gpu), Arithmetic { precision, quantize, cross_kv: on_gpu })),
+            Ok(gpu) => return Ok((Place::Gpu(Box::new(gpu)), Arithmetic { precision, quantize, cross_kv: on_gpu })),
             Err(error) if choice.device == Device::Cuda => return Err(LoadError::Gpu(error)),
             Err(error) => tracing::warn!(%error, "there is a GPU, but the processor computes"),
         }
@@ -91,7 +91,7 @@ impl Place {
     ) -> model::Result<Box<dyn Resident>> {
         match self {
             Self::Processor(cpu, _) => load(cpu, source, arithmetic, profile, progress),
-            Self::Gpu(gpu) => load(gpu, source, arithmetic, profile, progress),
+            Self::Gpu(gpu) => load(*gpu, source, arithmetic, profile, progress),
         }
     }
 }
