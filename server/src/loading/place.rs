@@ -16,7 +16,7 @@ use crate::engine::{Executor, ModelExecutor, StepExecutor};
 
 /// A device that is ready to load a model.
 pub(super) enum Place {
-    Processor(Cpu, Level),
+    Processor(Box<Cpu>, Level),
     Gpu(Box<Cuda<Driver>>),
 }
 
@@ -60,7 +60,7 @@ pub(super) fn find(config: &Config, quantize: Option<Scheme>) -> Result<(Place, 
         }
     }
     let arithmetic = Arithmetic { precision, quantize, cross_kv: choice.cross_kv.beside(precision) };
-    Ok((Place::Processor(processor(choice)?, instructions(choice)?.level()), arithmetic))
+    Ok((Place::Processor(Box::new(processor(choice)?), instructions(choice)?.level()), arithmetic))
 }
 
 /// The processor with the instructions and threads that the settings allow.
@@ -90,7 +90,7 @@ impl Place {
         progress: &mut dyn FnMut(u64),
     ) -> model::Result<Box<dyn Resident>> {
         match self {
-            Self::Processor(cpu, _) => load(cpu, source, arithmetic, profile, progress),
+            Self::Processor(cpu, _) => load(*cpu, source, arithmetic, profile, progress),
             Self::Gpu(gpu) => load(*gpu, source, arithmetic, profile, progress),
         }
     }
