@@ -83,10 +83,7 @@ impl<D: Device> Queue<D> {
 
     /// Puts off what `ops` launch to its end, and then does it all at once.
     pub(super) fn step(&self, ops: impl FnOnce()) {
-        *locked(&self.recording) = Some(Vec::new());
-        locked(&self.lists).begin();
-        locked(&self.seen).clear();
-        self.heap.keep();
+        let recording = Recording::begin(self);
         ops();
         let works = locked(&self.recording).take().expect("a step has one end");
         for (words, address) in locked(&self.lists).end() {
@@ -94,7 +91,7 @@ impl<D: Device> Queue<D> {
             unsafe { self.device.write(bytemuck::cast_slice(words), address) }
         }
         self.perform(works);
-        self.heap.release();
+        drop(recording);
     }
 
     fn perform(&self, works: Vec<Work>) {
@@ -205,6 +202,27 @@ impl<D: Device> Queue<D> {
 
     fn assert_prompt(&self) {
         assert!(locked(&self.recording).is_none(), "within a step nothing is copied from or to the host");
+    }
+}
+
+/// While it lives a step is written down and its memory is kept. An op that refuses what it was given unwinds through here: then
+/// nothing of the step is done, and the next work finds the queue as it was.
+struct Recording<'a, D: Device>(&'a Queue<D>);
+
+impl<'a, D: Device> Recording<'a, D> {
+    fn begin(queue: &'a Queue<D>) -> Self {
+        *locked(&queue.recording) = Some(Vec::new());
+        locked(&queue.lists).begin();
+        locked(&queue.seen).clear();
+        queue.heap.keep();
+        Self(queue)
+    }
+}
+
+impl<D: Device> Drop for Recording<'_, D> {
+    fn drop(&mut self) {
+        *locked(&self.0.recording) = None;
+        self.0.heap.release();
     }
 }
 
