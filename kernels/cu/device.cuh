@@ -10,9 +10,9 @@
 #include <cuda_bf16.h>
 #define KERNEL(name, Params, threads) \
     extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Params p)
-// One whose blocks are so few that each may have all registers of its processor.
-#define LONE_KERNEL(name, Params, threads) \
-    extern "C" __global__ void __launch_bounds__(threads, 1) name(const __grid_constant__ Params p)
+// One of whose blocks a processor has so many at once.
+#define KERNEL_OF(name, Params, threads, blocks) \
+    extern "C" __global__ void __launch_bounds__(threads, blocks) name(const __grid_constant__ Params p)
 #define SHARED(type, name)                                      \
     extern __shared__ __align__(128) unsigned char shared_bytes[]; \
     type* const name = reinterpret_cast<type*>(shared_bytes)
@@ -123,6 +123,50 @@ DEVICE uint32_t spread_pair(uint32_t four, int upper) {
 #else
     const uint32_t pair = upper ? four >> 16 : four & 0xffff;
     return (pair & 0xff) | (pair >> 8) << 16;
+#endif
+}
+
+// The lower halves of two pairs as a pair, and the upper ones.
+DEVICE uint32_t join_low(uint32_t a, uint32_t b) {
+#ifdef __CUDACC__
+    return __byte_perm(a, b, 0x5410);
+#else
+    return (a & 0xffff) | b << 16;
+#endif
+}
+
+DEVICE uint32_t join_high(uint32_t a, uint32_t b) {
+#ifdef __CUDACC__
+    return __byte_perm(a, b, 0x7632);
+#else
+    return a >> 16 | (b & 0xffff0000u);
+#endif
+}
+
+// How many bits are set before the first that is not.
+DEVICE uint32_t trailing_ones(uint32_t bits) {
+#ifdef __CUDACC__
+    return __popc(bits & ~(bits + 1));
+#else
+    return __builtin_popcount(bits & ~(bits + 1));
+#endif
+}
+
+// What other blocks of the launch have written: past the cache of the processor.
+DEVICE float load_written(const float* from) {
+#ifdef __CUDACC__
+    return __ldcg(from);
+#else
+    return *from;
+#endif
+}
+
+// Asks for 128 bytes that will be read soon.
+DEVICE void prefetch(const void* address) {
+#ifdef __CUDACC__
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(address));
+#else
+    (void)address;
 #endif
 }
 

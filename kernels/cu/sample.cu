@@ -80,7 +80,7 @@ DEVICE uint32_t list_tiles(Chooser& room, const uint64_t* best, uint32_t tiles, 
     return total;
 }
 
-LONE_KERNEL(sample, Sample, 1024) {
+KERNEL_OF(sample, Sample, 1024, 1) {
     SHARED(Chooser, room);
     const Draw draw = p.draws[blockIdx.x];
     uint32_t* const out = p.out + blockIdx.x;

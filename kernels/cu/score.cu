@@ -27,7 +27,7 @@ struct Score {
     uint32_t pitch, vocab;
 };
 
-LONE_KERNEL(score, Score, 1024) {
+KERNEL_OF(score, Score, 1024, 1) {
     SHARED(Chooser, room);
     const Ask ask = p.asks[blockIdx.x];
     const Scaled logits{p.logits + size_t(ask.row) * p.pitch, 0.0f};

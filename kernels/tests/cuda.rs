@@ -99,25 +99,29 @@ fn all_rows_are_multiplied_alike_where_that_is_asked_for<D: Device>(backend: Cud
 
 /// The same for attention over pages: alone, and with other rows on other pages.
 fn paged_attention_of_one_row_does_not_depend_on_others<D: Device>(backend: &Cuda<D>) {
-    let shape =
-        AttentionShape { heads: 6, kv_heads: 3, head_dim: 16, scale: 0.3, softcap: Some(9.0), window: Some(280) };
-    let lens = [3_u32, 700, 1, 40];
-    let (spans, tables) = spans(&lens, 52, KvFormat::Bf16);
-    let pool = PageShape { pages: 52, layers: 2, kv_heads: shape.kv_heads, head_dim: shape.head_dim };
-    let kv = numbers(31, lens.iter().sum::<u32>() as usize * 2 * shape.kv_width());
-    let q = numbers(32, lens.len() * shape.query_width());
-    let all = PagedRows { spans: &spans, tables: &tables, format: KvFormat::Bf16 };
-    let pages = fill(backend, (pool, Precision::Bf16), all, &kv);
-    let attend = |rows: std::ops::Range<usize>| {
-        let mut out = backend.activations(rows.len(), shape.query_width()).unwrap();
-        let own = &q[rows.start * shape.query_width()..rows.end * shape.query_width()];
-        let paged = PagedRows { spans: &spans[rows.clone()], ..all };
-        let own = upload(backend, own, shape.query_width());
-        backend.attend_paged(&own, paged, &shape, 1, &pages, &mut out);
-        backend.download(&out, rows.len())
-    };
-    for (row, among) in attend(0..lens.len()).chunks(shape.query_width()).enumerate() {
-        assert_eq!(attend(row..row + 1), among, "row {row}");
+    // Pairs of queries, of which four rows go together, and more queries than go together for one row.
+    for (heads, kv_heads) in [(6, 3), (12, 1)] {
+        let shape = AttentionShape { heads, kv_heads, head_dim: 16, scale: 0.3, softcap: Some(9.0), window: Some(280) };
+        let lens = [3_u32, 700, 1, 40];
+        let (sequences, tables) = spans(&lens, 52, KvFormat::Bf16);
+        let all = PagedRows { spans: &sequences, tables: &tables, format: KvFormat::Bf16 };
+        let pool = PageShape { pages: 52, layers: 2, kv_heads: shape.kv_heads, head_dim: shape.head_dim };
+        let kv = numbers(31, lens.iter().sum::<u32>() as usize * 2 * shape.kv_width());
+        let pages = fill(backend, (pool, Precision::Bf16), all, &kv);
+        // Rows of one sequence beside each other and apart.
+        let spans = [0, 1, 1, 1, 1, 1, 1, 2, 3, 3, 1, 0].map(|sequence| sequences[sequence]);
+        let q = numbers(32, spans.len() * shape.query_width());
+        let attend = |rows: std::ops::Range<usize>| {
+            let mut out = backend.activations(rows.len(), shape.query_width()).unwrap();
+            let own = &q[rows.start * shape.query_width()..rows.end * shape.query_width()];
+            let paged = PagedRows { spans: &spans[rows.clone()], ..all };
+            let own = upload(backend, own, shape.query_width());
+            backend.attend_paged(&own, paged, &shape, 1, &pages, &mut out);
+            backend.download(&out, rows.len())
+        };
+        for (row, among) in attend(0..spans.len()).chunks(shape.query_width()).enumerate() {
+            assert_eq!(attend(row..row + 1), among, "row {row} of {heads} heads");
+        }
     }
 }
 

@@ -87,6 +87,7 @@ T add(T* address, T value) {
 #define blockDim shim::block_size
 
 #define __syncthreads() shim::block_barrier(__LINE__)
+#define __threadfence() (void)0  // blocks run one after the other
 #define __syncwarp() (void)shim::ballot(true, __LINE__)
 #define __shfl_sync(mask, value, from) (shim::whole_warp(mask, __LINE__), shim::shuffle(value, from, __LINE__))
 #define __shfl_xor_sync(mask, value, other) \
@@ -94,7 +95,7 @@ T add(T* address, T value) {
 #define __ballot_sync(mask, vote) (shim::whole_warp(mask, __LINE__), shim::ballot(vote, __LINE__))
 #define atomicAdd(address, value) shim::add(address, value)
 
-#define LONE_KERNEL(name, Params, threads) KERNEL(name, Params, threads)
+#define KERNEL_OF(name, Params, threads, blocks) KERNEL(name, Params, threads)
 #define KERNEL(name, Params, threads)                                                              \
     static void name(const Params p);                                                              \
     static void name##_thread(const void* params) { name(*static_cast<const Params*>(params)); }   \

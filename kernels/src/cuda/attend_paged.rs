@@ -13,12 +13,15 @@ use crate::backend::{AttentionShape, PagedRows};
 const THREADS: u32 = 256;
 const WARPS: usize = 8;
 /// Positions of a part.
-const SPLIT: usize = 256;
-/// Query heads whose scores are kept together.
-const HEADS: usize = 4;
+const SPLIT: usize = 128;
+/// Queries that read keys and values together.
+const COLUMNS: usize = 8;
+/// Numbers that a weight is the sum of.
+const PIECES: usize = 3;
+/// Numbers of a head that a warp adds values up for.
+const CHUNK: usize = 64;
 /// Kernels by the widest head they take.
-const WIDTHS: [(usize, &str); 4] =
-    [(16, "attend_paged_16"), (64, "attend_paged_64"), (128, "attend_paged_128"), (256, "attend_paged_256")];
+const WIDTHS: [(usize, &str); 3] = [(64, "attend_paged_64"), (128, "attend_paged_128"), (256, "attend_paged_256")];
 
 #[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
@@ -28,11 +31,13 @@ struct AttendPaged {
     spans: u64,
     tables: u64,
     parts: u64,
+    finished: u64,
     out: u64,
     page_numbers: u64,
     layer_offset: u64,
     q_pitch: u32,
     out_pitch: u32,
+    rows: u32,
     heads: u32,
     kv_heads: u32,
     head_dim: u32,
@@ -40,7 +45,6 @@ struct AttendPaged {
     window: u32,
     scale: f32,
     cap: f32,
-    unused: u32,
 }
 
 impl<D: Device> Cuda<D> {
@@ -59,6 +63,9 @@ impl<D: Device> Cuda<D> {
         let (count, longest) = (rows.spans.len(), rows.spans.iter().map(|span| span.tokens).max().unwrap_or(0));
         // Powers of two: so that steps are alike for long.
         let most_parts = (longest as usize).div_ceil(SPLIT).max(1).next_power_of_two();
+        let shares = (heads / kv_heads).div_ceil(COLUMNS);
+        let grid = [count as u32, (kv_heads * shares) as u32, most_parts as u32];
+        let finished = self.queue().finished(count * kv_heads * shares);
         let parts = self.queue().parts(count * heads * most_parts * (head_dim + 2) * 4);
         let [spans, tables] = self.queue().lists([flat(rows.spans), rows.tables]);
         self.check_pages(pages, rows, [spans, tables]);
@@ -69,11 +76,13 @@ impl<D: Device> Cuda<D> {
             spans,
             tables,
             parts,
+            finished,
             out: out.rows(0, count, Number::Bf16),
             page_numbers,
             layer_offset: offset,
             q_pitch: q.pitch as u32,
             out_pitch: out.pitch as u32,
+            rows: count as u32,
             heads: heads as u32,
             kv_heads: kv_heads as u32,
             head_dim: head_dim as u32,
@@ -81,14 +90,16 @@ impl<D: Device> Cuda<D> {
             window: window.map_or(u32::MAX, |window| window as u32),
             scale,
             cap: softcap.unwrap_or(0.0),
-            unused: 0,
         };
-        let shared = (HEADS * SPLIT + WARPS * HEADS * width + HEADS) * 4;
-        self.queue().launch(kernel, [count as u32, kv_heads as u32, most_parts as u32], (THREADS, shared), &params);
-        if most_parts > 1 {
-            self.queue().launch("attend_paged_sum", [heads as u32, count as u32, 1], (THREADS, 0), &params);
-        }
+        self.queue().launch(kernel, grid, (THREADS, room_bytes(width)), &params);
     }
+}
+
+/// `Room` of the kernel.
+const fn room_bytes(width: usize) -> usize {
+    let (scores, weights) = (COLUMNS * (SPLIT + 4), PIECES * COLUMNS * (SPLIT / 2 + 4));
+    let sums = WARPS / (width / CHUNK) * COLUMNS * (width + 1);
+    4 * (scores + weights + 2 * COLUMNS + sums + 1)
 }
 
 /// The first kernel that takes heads of this width, and the width it is compiled for.

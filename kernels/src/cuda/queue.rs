@@ -31,6 +31,8 @@ pub(super) struct Queue<D: Device> {
     /// Sums of the parts that attention over pages is split into: work is done in order, so the next op's may follow in the
     /// same place.
     parts: Mutex<Memory<D>>,
+    /// How many of the parts of each are done: zeros between ops.
+    finished: Mutex<Memory<D>>,
     /// A matrix of bytes in bfloat16, for the product that follows.
     widened: Mutex<Memory<D>>,
 }
@@ -46,8 +48,10 @@ impl<D: Device> Queue<D> {
     pub(super) fn new(device: D, heap: Heap<D>) -> Result<Self> {
         let lists = Mutex::new(Lists::new(&heap)?);
         let parts = Mutex::new(Memory::new(&heap, 1 << 20, "parts of attention")?);
+        let finished = Mutex::new(Memory::new(&heap, 1 << 12, "parts of attention")?);
         let widened = Mutex::new(Memory::new(&heap, 0, "a widened matrix")?);
         Ok(Self {
+            finished,
             widened,
             device,
             heap,
@@ -161,6 +165,11 @@ impl<D: Device> Queue<D> {
     /// The same for a matrix in bfloat16.
     pub(super) fn widened(&self, bytes: usize) -> u64 {
         self.room(&self.widened, bytes, "a widened matrix")
+    }
+
+    /// At least `count` zeros, for an op that leaves them so.
+    pub(super) fn finished(&self, count: usize) -> u64 {
+        self.room(&self.finished, 4 * count, "parts of attention")
     }
 
     fn room(&self, memory: &Mutex<Memory<D>>, bytes: usize, purpose: &'static str) -> u64 {
