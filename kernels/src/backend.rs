@@ -3,6 +3,8 @@
 //! Called by `model`. Every op takes flat ragged rows; nothing is padded. Shapes are `[rows, width]`,
 //! row-major. Pages are addressed by page index; a table of page indices belongs to whoever calls.
 
+use std::time::Duration;
+
 pub use crate::error::{Error, Result};
 use crate::sampling::{Choice, ScoreAsk, TokenScore};
 use crate::weights::{MatrixUse, WeightFormat, WeightPart};
@@ -159,6 +161,18 @@ pub trait Backend: Send + 'static {
     /// Runs ops that return no numbers to the host and copy none from it, as one step: a backend may put them all off to its end.
     fn step(&self, ops: impl FnOnce()) {
         ops();
+    }
+    /// The same, once, where the device has a clock of its own: how long it took for what was asked up to each
+    /// [`Self::mark`], from the one before or the beginning. None where ops are done when they return.
+    fn timed_step(&self, ops: impl FnOnce()) -> Option<Vec<Duration>> {
+        ops();
+        None
+    }
+    /// Within [`Self::timed_step`]: what was asked so far is timed apart from what follows.
+    fn mark(&self) {}
+    /// Bytes of a number of [`Self::activations`].
+    fn number_bytes(&self) -> usize {
+        4
     }
     /// Runs ops that may go on beside those that follow outside, until [`Self::join`]: neither must touch what the others write.
     fn aside(&self, ops: impl FnOnce()) {

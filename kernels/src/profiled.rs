@@ -2,9 +2,10 @@
 //!
 //! Made by whoever measures; a model that is not measured runs without it. Computes nothing itself.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+mod profile;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use crate::backend::{
     AttentionShape, Backend, Bandwidth, Draw, KvFormat, LinearRows, NO_PLACE, Output, PageShape, PagedRows, Precision,
@@ -12,44 +13,24 @@ use crate::backend::{
 };
 use crate::sampling::{ScoreAsk, TokenScore};
 use crate::weights::{MatrixUse, WeightFormat, WeightPart};
+pub use profile::{Cost, Op, Profile};
 
-/// Bytes of one number of activations or gains.
-const NUMBER_BYTES: usize = 4;
+/// Bytes of a number that is float32 on every device: of the host, of gains and of angles.
+const FLOAT_BYTES: usize = 4;
 
 /// Another backend's ops, measured.
 pub struct Profiled<B> {
     inner: B,
     profile: Profile,
-}
-
-/// What was measured since it was last taken. Clones read the same.
-#[derive(Debug, Clone, Default)]
-pub struct Profile(Arc<Mutex<BTreeMap<Op, Cost>>>);
-
-/// What costs are added up by: a method of [`Backend`], and of products the matrix's shape.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Op {
-    /// The method.
-    pub name: &'static str,
-    /// `(input features, output features)` of a product.
-    pub matrix: Option<(usize, usize)>,
-}
-
-/// What an op took.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Cost {
-    /// Calls.
-    pub calls: u64,
-    /// Time of all calls.
-    pub time: Duration,
-    /// Bytes that had to be read or written at least: weights, pages, activations, each once a call.
-    pub bytes: u64,
+    /// The ops of the step that is being asked for.
+    step: Mutex<Option<Vec<(Op, Cost)>>>,
 }
 
 /// Rows and how wide they are.
 pub struct ProfiledRows<Rows> {
     inner: Rows,
     width: usize,
+    number_bytes: usize,
 }
 
 /// A matrix and its size.
@@ -67,35 +48,27 @@ pub struct ProfiledPages<Pages> {
     shape: PageShape,
 }
 
-impl Profile {
-    /// What was measured, and begins anew.
-    pub fn take(&self) -> BTreeMap<Op, Cost> {
-        std::mem::take(&mut *self.costs())
-    }
-
-    fn add(&self, op: Op, time: Duration, bytes: usize) {
-        let mut costs = self.costs();
-        let cost = costs.entry(op).or_default();
-        *cost = *cost + Cost { calls: 1, time, bytes: bytes as u64 };
-    }
-
-    fn costs(&self) -> MutexGuard<'_, BTreeMap<Op, Cost>> {
-        // Every sum is whole whatever panicked in between.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// What is kept here is whole whatever panicked in between.
+fn locked<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl std::ops::Add for Cost {
-    type Output = Self;
-    fn add(self, other: Self) -> Self {
-        Self { calls: self.calls + other.calls, time: self.time + other.time, bytes: self.bytes + other.bytes }
+impl<Rows> ProfiledRows<Rows> {
+    /// Bytes of whole rows.
+    const fn bytes(&self, rows: usize) -> usize {
+        self.numbers(rows * self.width)
+    }
+
+    /// Bytes of some numbers of them.
+    const fn numbers(&self, count: usize) -> usize {
+        count * self.number_bytes
     }
 }
 
 impl<B: Backend> Profiled<B> {
-    /// Measures the ops of `inner`, each by itself: steps are not put off, and nothing goes on aside.
+    /// Measures the ops of `inner`, by the device's clock where it has one. Nothing goes on aside, and no step is replayed.
     pub fn new(inner: B, profile: Profile) -> Self {
-        Self { inner, profile }
+        Self { inner, profile, step: Mutex::new(None) }
     }
 
     /// Bytes of one position's keys and values in one layer.
@@ -103,15 +76,27 @@ impl<B: Backend> Profiled<B> {
         self.inner.page_bytes(pages.shape, &[format]) / format.page_tokens() / pages.shape.layers.max(1)
     }
 
-    fn measure<T>(&self, name: &'static str, bytes: usize, run: impl FnOnce(&B) -> T) -> T {
-        self.measure_product(Op { name, matrix: None }, bytes, run)
+    fn measure(&self, name: &'static str, bytes: usize, run: impl FnOnce(&B)) {
+        self.measure_product(Op { name, matrix: None }, bytes, run);
     }
 
-    fn measure_product<T>(&self, op: Op, bytes: usize, run: impl FnOnce(&B) -> T) -> T {
+    fn measure_product(&self, op: Op, bytes: usize, run: impl FnOnce(&B)) {
+        if locked(&self.step).is_none() {
+            return self.step(|| self.measure_product(op, bytes, run));
+        }
+        let began = Instant::now();
+        run(&self.inner);
+        self.inner.mark();
+        let cost = Cost { calls: 1, time: began.elapsed(), bytes: bytes as u64 };
+        locked(&self.step).get_or_insert_default().push((op, cost));
+    }
+
+    /// Of what the host gives or gets.
+    fn measure_copy<T>(&self, name: &'static str, bytes: usize, run: impl FnOnce(&B) -> T) -> T {
         let began = Instant::now();
         let done = run(&self.inner);
         self.inner.wait();
-        self.profile.add(op, began.elapsed(), bytes);
+        self.profile.add(Op { name, matrix: None }, Cost { calls: 1, time: began.elapsed(), bytes: bytes as u64 });
         done
     }
 }
@@ -121,15 +106,10 @@ impl<Matrix> ProfiledMatrix<Matrix> {
         Op { name, matrix: Some((self.cols, self.rows)) }
     }
 
-    /// Of a product with `count` rows that writes `written` numbers.
-    fn product_bytes(&self, count: usize, written: usize) -> usize {
-        self.bytes + (count * self.cols + written) * NUMBER_BYTES
+    /// Of a product with `count` rows of `x`, without what it writes.
+    fn product_bytes<Rows>(&self, count: usize, x: &ProfiledRows<Rows>) -> usize {
+        self.bytes + x.numbers(count * self.cols)
     }
-}
-
-/// Bytes of numbers in rows of this width, in the order of the op's operands.
-fn row_bytes(rows: usize, widths: &[usize]) -> usize {
-    rows * widths.iter().sum::<usize>() * NUMBER_BYTES
 }
 
 impl<B: Bandwidth> Bandwidth for Profiled<B> {
@@ -158,12 +138,34 @@ impl<B: Backend> Backend for Profiled<B> {
         self.inner.wait();
     }
 
+    fn replays_steps(&self) -> bool {
+        self.inner.replays_steps()
+    }
+
+    fn step(&self, ops: impl FnOnce()) {
+        *locked(&self.step) = Some(Vec::new());
+        let times = self.inner.timed_step(ops);
+        let costs = locked(&self.step).take().expect("a step has one end");
+        if times.is_some() {
+            self.profile.set_by_device();
+        }
+        for (i, (op, cost)) in costs.into_iter().enumerate() {
+            self.profile.add(op, Cost { time: times.as_ref().map_or(cost.time, |times| times[i]), ..cost });
+        }
+    }
+
+    fn number_bytes(&self) -> usize {
+        self.inner.number_bytes()
+    }
+
     fn activations(&self, rows: usize, width: usize) -> Result<Self::Activations> {
-        Ok(ProfiledRows { inner: self.inner.activations(rows, width)?, width })
+        let number_bytes = self.inner.number_bytes();
+        Ok(ProfiledRows { inner: self.inner.activations(rows, width)?, width, number_bytes })
     }
 
     fn wide_activations(&self, rows: usize, width: usize) -> Result<Self::Activations> {
-        Ok(ProfiledRows { inner: self.inner.wide_activations(rows, width)?, width })
+        let inner = self.inner.wide_activations(rows, width)?;
+        Ok(ProfiledRows { inner, width, number_bytes: FLOAT_BYTES })
     }
 
     fn matrix(&self, parts: &[WeightPart<'_>], format: WeightFormat, usage: MatrixUse) -> Result<Self::Matrix> {
@@ -203,23 +205,23 @@ impl<B: Backend> Backend for Profiled<B> {
     }
 
     fn upload(&self, values: &[f32], into: &mut Self::Activations) {
-        let bytes = row_bytes(values.len(), &[1, 1]);
-        self.measure("upload", bytes, |inner| inner.upload(values, &mut into.inner));
+        let bytes = values.len() * FLOAT_BYTES + into.numbers(values.len());
+        self.measure_copy("upload", bytes, |inner| inner.upload(values, &mut into.inner));
     }
 
     fn download(&self, from: &Self::Activations, rows: usize) -> Vec<f32> {
-        let bytes = row_bytes(rows, &[from.width, from.width]);
-        self.measure("download", bytes, |inner| inner.download(&from.inner, rows))
+        let bytes = rows * from.width * FLOAT_BYTES + from.bytes(rows);
+        self.measure_copy("download", bytes, |inner| inner.download(&from.inner, rows))
     }
 
     fn gather(&self, from: &Self::Activations, rows: &[u32], out: &mut Self::Activations) {
-        let bytes = row_bytes(rows.len(), &[from.width, out.width]);
+        let bytes = from.bytes(rows.len()) + out.bytes(rows.len());
         self.measure("gather", bytes, |inner| inner.gather(&from.inner, rows, &mut out.inner));
     }
 
     fn embed(&self, table: &Self::Matrix, ids: &[u32], scale: f32, out: &mut Self::Activations) {
         let read = ids.len() * (table.bytes / table.rows.max(1));
-        let bytes = read + row_bytes(ids.len(), &[out.width]);
+        let bytes = read + out.bytes(ids.len());
         self.measure("embed", bytes, |inner| inner.embed(&table.inner, ids, scale, &mut out.inner));
     }
 
@@ -231,13 +233,13 @@ impl<B: Backend> Backend for Profiled<B> {
         out: &mut Self::Activations,
     ) {
         let rows = places.iter().filter(|place| **place != NO_PLACE).count();
-        let bytes = rows * (table.bytes / table.rows.max(1)) + row_bytes(rows, &[out.width]);
+        let bytes = rows * (table.bytes / table.rows.max(1)) + out.bytes(rows);
         let run = |inner: &B| inner.embed_drawn(&table.inner, (drawn, places), scale, &mut out.inner);
         self.measure("embed_drawn", bytes, run);
     }
 
     fn rms_norm(&self, x: &Self::Activations, gain: &Self::Gain, eps: f32, rows: usize, out: &mut Self::Activations) {
-        let bytes = row_bytes(rows, &[x.width, out.width]) + x.width * NUMBER_BYTES;
+        let bytes = x.bytes(rows) + out.bytes(rows) + x.width * FLOAT_BYTES;
         self.measure("rms_norm", bytes, |inner| inner.rms_norm(&x.inner, gain, eps, rows, &mut out.inner));
     }
 
@@ -249,21 +251,21 @@ impl<B: Backend> Backend for Profiled<B> {
         rows: usize,
         x: &mut Self::Activations,
     ) {
-        let gain_bytes = 2 * y.width * NUMBER_BYTES;
-        let bytes = row_bytes(rows, &[residual.width, y.width, residual.width, x.width]) + gain_bytes;
+        let gain_bytes = 2 * y.width * FLOAT_BYTES;
+        let bytes = 2 * residual.bytes(rows) + y.bytes(rows) + x.bytes(rows) + gain_bytes;
         let run = |inner: &B| inner.sandwich(&mut residual.inner, &y.inner, gains, rows, &mut x.inner);
         self.measure("sandwich", bytes, run);
     }
 
     fn linear(&self, x: &Self::Activations, matrix: &Self::Matrix, rows: LinearRows, out: &mut Self::Activations) {
-        let bytes = matrix.product_bytes(rows.count, rows.count * matrix.rows);
+        let bytes = matrix.product_bytes(rows.count, x) + out.numbers(rows.count * matrix.rows);
         let run = |inner: &B| inner.linear(&x.inner, &matrix.inner, rows, &mut out.inner);
         self.measure_product(matrix.op("linear"), bytes, run);
     }
 
     fn rope(&self, qkv: &mut Self::Activations, positions: &[u32], shape: &AttentionShape, table: &Self::RopeTable) {
         let rotated = shape.query_width() + shape.kv_width();
-        let bytes = row_bytes(positions.len(), &[rotated, rotated, shape.head_dim]);
+        let bytes = positions.len() * (2 * qkv.numbers(rotated) + shape.head_dim * FLOAT_BYTES);
         self.measure("rope", bytes, |inner| inner.rope(&mut qkv.inner, positions, shape, table));
     }
 
@@ -275,8 +277,7 @@ impl<B: Backend> Backend for Profiled<B> {
         layer: usize,
         pages: &mut Self::Pages,
     ) {
-        let bytes = row_bytes(rows.spans.len(), &[kv.width - kv_column])
-            + rows.spans.len() * self.position_bytes(pages, rows.format);
+        let bytes = rows.spans.len() * (kv.numbers(kv.width - kv_column) + self.position_bytes(pages, rows.format));
         let run = |inner: &B| inner.write_pages(&kv.inner, kv_column, rows, layer, &mut pages.inner);
         self.measure("write_pages", bytes, run);
     }
@@ -290,8 +291,8 @@ impl<B: Backend> Backend for Profiled<B> {
         pages: &mut Self::Pages,
     ) {
         let (queries, angles) = (heads.0.query_width(), heads.0.head_dim);
-        let bytes = row_bytes(positions.len(), &[qkv.width, queries, angles])
-            + rows.spans.len() * self.position_bytes(pages, rows.format);
+        let row_bytes = qkv.numbers(qkv.width + queries) + angles * FLOAT_BYTES;
+        let bytes = positions.len() * (row_bytes + self.position_bytes(pages, rows.format));
         let run = |inner: &B| inner.rope_and_write(&mut qkv.inner, (positions, rows), heads, layer, &mut pages.inner);
         self.measure("rope_and_write", bytes, run);
     }
@@ -305,7 +306,7 @@ impl<B: Backend> Backend for Profiled<B> {
         out: &mut Self::Activations,
     ) {
         let rows = segments.iter().map(|segment| segment.len as usize).sum();
-        let bytes = row_bytes(rows, &[qkv.width, out.width]);
+        let bytes = qkv.bytes(rows) + out.bytes(rows);
         let run = |inner: &B| inner.attend_full(&qkv.inner, segments, shape, precision, &mut out.inner);
         self.measure("attend_full", bytes, run);
     }
@@ -322,13 +323,14 @@ impl<B: Backend> Backend for Profiled<B> {
         let seen = |tokens: usize| shape.window.map_or(tokens, |window| window.min(tokens));
         let positions: usize = rows.spans.iter().map(|span| seen(span.tokens as usize)).sum();
         let bytes = positions * self.position_bytes(pages, rows.format)
-            + row_bytes(rows.spans.len(), &[shape.query_width(), out.width]);
+            + rows.spans.len() * q.numbers(shape.query_width())
+            + out.bytes(rows.spans.len());
         let run = |inner: &B| inner.attend_paged(&q.inner, rows, shape, layer, &pages.inner, &mut out.inner);
         self.measure("attend_paged", bytes, run);
     }
 
     fn geglu(&self, gate_up: &Self::Activations, rows: usize, out: &mut Self::Activations) {
-        let bytes = row_bytes(rows, &[gate_up.width, out.width]);
+        let bytes = gate_up.bytes(rows) + out.bytes(rows);
         self.measure("geglu", bytes, |inner| inner.geglu(&gate_up.inner, rows, &mut out.inner));
     }
 
@@ -339,7 +341,7 @@ impl<B: Backend> Backend for Profiled<B> {
         rows: LinearRows,
         (gate_up, out): (&mut Self::Activations, &mut Self::Activations),
     ) {
-        let bytes = matrix.product_bytes(rows.count, rows.count * out.width);
+        let bytes = matrix.product_bytes(rows.count, x) + out.bytes(rows.count);
         let run = |inner: &B| inner.linear_geglu(&x.inner, &matrix.inner, rows, (&mut gate_up.inner, &mut out.inner));
         self.measure_product(matrix.op("linear_geglu"), bytes, run);
     }
@@ -352,13 +354,13 @@ impl<B: Backend> Backend for Profiled<B> {
         rows: usize,
         out: &mut Self::Activations,
     ) {
-        let bytes = table.product_bytes(rows, rows * table.rows);
+        let bytes = table.product_bytes(rows, x) + out.numbers(rows * table.rows);
         let run = |inner: &B| inner.logits(&x.inner, &table.inner, softcap, rows, &mut out.inner);
         self.measure_product(table.op("logits"), bytes, run);
     }
 
     fn sample(&self, logits: &Self::Activations, draws: &[Draw], end_ids: &[u32], out: &mut Self::Drawn) {
-        let bytes = row_bytes(draws.len(), &[logits.width]);
+        let bytes = logits.bytes(draws.len());
         self.measure("sample", bytes, |inner| inner.sample(&logits.inner, draws, end_ids, out));
     }
 
@@ -371,7 +373,7 @@ impl<B: Backend> Backend for Profiled<B> {
         out: &mut Self::Drawn,
     ) {
         // Logits are the backend's working memory here: how many it writes is its own affair.
-        let bytes = table.choice_bytes + row_bytes(draws.len(), &[x.width]);
+        let bytes = table.choice_bytes + x.bytes(draws.len());
         let output = Output { table: &table.inner, softcap, end_ids };
         let run = |inner: &B| inner.choose(&x.inner, output, draws, &mut logits.inner, out);
         self.measure_product(table.op("choose"), bytes, run);
@@ -386,7 +388,7 @@ impl<B: Backend> Backend for Profiled<B> {
     }
 
     fn score(&self, logits: &Self::Activations, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {
-        let bytes = row_bytes(asked.len(), &[logits.width]);
-        self.measure("score", bytes, |inner| inner.score(&logits.inner, asked, out));
+        let bytes = logits.bytes(asked.len());
+        self.measure_copy("score", bytes, |inner| inner.score(&logits.inner, asked, out));
     }
 }

@@ -6,12 +6,15 @@
 #[allow(dead_code)]
 mod cases;
 
+use std::time::Duration;
+
 use cases::{Runner, Slack, fill, matrix, numbers, spans, upload};
 use kernels::cuda::{Cuda, Device};
+use kernels::profiled::{Op, Profile};
 use kernels::reference::{Reference, Rounding};
 use kernels::{
     AttentionShape, Backend, Choice, DType, Draw, Error, KvFormat, LinearRows, MatrixUse, NO_PLACE, PageShape,
-    PageSpan, PagedRows, Precision, Sampling, Scheme, WeightFormat, WeightPart,
+    PageSpan, PagedRows, Precision, Profiled, Sampling, Scheme, WeightFormat, WeightPart,
 };
 
 /// Of rows that are rounded once from nearly equal sums. Measured: 9.5e-6.
@@ -270,6 +273,42 @@ fn a_step_computes_what_its_ops_compute_however_often_it_comes_again<D: Device>(
 }
 
 /// Lists that every layer reads are looked at once a step, and not before they were.
+/// A step whose ops are measured computes what it computes otherwise, and each of its ops has its calls, its bytes and its time.
+fn a_step_is_timed_op_by_op<D: Device>(devices: Vec<Cuda<D>>) {
+    const ROWS: usize = 3;
+    for backend in devices {
+        let profile = Profile::default();
+        let x = numbers(61, ROWS * 16);
+        let plain = gated(&backend, &x);
+        let matrix_bytes = backend.matrix_bytes(&matrix(&backend, 62, (32, 16), WeightFormat::Bf16));
+        let measured = gated(&Profiled::new(backend, profile.clone()), &x);
+        assert_eq!(measured, plain);
+        assert!(profile.is_by_device());
+        let costs = profile.take();
+        let cost = |name, matrix| costs[&Op { name, matrix }];
+        // Rows of two bytes a number, but for what must not be rounded.
+        let (linear, geglu) = (cost("linear", Some((16, 32))), cost("geglu", None));
+        let product_bytes = matrix_bytes + ROWS * 2 * 16;
+        assert_eq!((linear.calls, linear.bytes as usize), (2, 2 * product_bytes + ROWS * 32 * (2 + 4)));
+        assert_eq!((geglu.calls, geglu.bytes as usize), (1, 2 * ROWS * (32 + 16)));
+        assert!([linear, geglu].iter().all(|cost| cost.time > Duration::ZERO), "{costs:?}");
+    }
+}
+
+fn gated<B: Backend>(backend: &B, x: &[f32]) -> Vec<f32> {
+    let rows = x.len() / 16;
+    let weights = matrix(backend, 62, (32, 16), WeightFormat::Bf16);
+    let x = upload(backend, x, 16);
+    let (mut gate_up, mut out) = (backend.activations(rows, 32).unwrap(), backend.activations(rows, 16).unwrap());
+    let mut wide = backend.wide_activations(rows, 32).unwrap();
+    backend.step(|| {
+        backend.linear(&x, &weights, LinearRows::first(rows), &mut wide);
+        backend.linear(&x, &weights, LinearRows::first(rows), &mut gate_up);
+        backend.geglu(&gate_up, rows, &mut out);
+    });
+    backend.download(&out, rows)
+}
+
 fn pages_that_are_not_there_are_refused_within_a_step<D: Device>(backend: &Cuda<D>) {
     let shape = PageShape { pages: 2, layers: 1, kv_heads: 1, head_dim: 8 };
     let mut pages = backend.pages(shape, &[KvFormat::Bf16]).unwrap();
@@ -398,6 +437,11 @@ macro_rules! table {
             #[test]
             fn random_weights_are_those_of_the_host() {
                 $devices().iter().for_each(super::random_weights_are_those_of_the_host);
+            }
+
+            #[test]
+            fn a_step_is_timed_op_by_op() {
+                super::a_step_is_timed_op_by_op($devices());
             }
 
             #[test]

@@ -3,6 +3,8 @@
 //! Stands where `driver` stands otherwise, so that whoever asks for a GPU need not know how the program was built.
 #![allow(unsafe_code)]
 
+use std::time::Duration;
+
 use super::device::{Device, Work};
 use crate::backend::{Error, Result};
 
@@ -63,6 +65,9 @@ impl Device for Driver {
         match *self {}
     }
     unsafe fn run(&self, _: &Work) {
+        match *self {}
+    }
+    unsafe fn run_timed(&self, _: &[Work], _: &[usize]) -> Vec<Duration> {
         match *self {}
     }
     unsafe fn capture(&self, _: &[Work]) {

@@ -4,6 +4,8 @@
 //! numbers here: `memory` and `queue` are the only places that hand them on.
 #![allow(unsafe_code)]
 
+use std::time::Duration;
+
 use bytemuck::NoUninit;
 
 use crate::backend::Result;
@@ -63,6 +65,11 @@ pub trait Device: Clone + Send + Sync + 'static {
     /// # Safety
     /// Every address in it leads to memory as long as the kernel or the product takes it to be.
     unsafe fn run(&self, work: &Work);
+    /// Does all of it, and says how long the device took for the works up to each of `ends`, from the one before or the first.
+    ///
+    /// # Safety
+    /// As [`Self::run`].
+    unsafe fn run_timed(&self, works: &[Work], ends: &[usize]) -> Vec<Duration>;
     /// Work that was done before, to be replayed as a whole: once captured, nothing of it is looked at again.
     ///
     /// # Safety

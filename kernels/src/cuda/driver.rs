@@ -10,8 +10,12 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
 
-use cudarc::driver::{CudaContext, CudaFunction, CudaGraph, CudaModule, CudaStream, DriverError, result, sys};
+use cudarc::driver::{
+    CudaContext, CudaEvent, CudaFunction, CudaGraph, CudaModule, CudaStream, DriverError, result, sys,
+};
 use cudarc::nvrtc::Ptx;
 
 use super::device::{Device, Launch, Work};
@@ -25,6 +29,9 @@ include!(concat!(env!("OUT_DIR"), "/images.rs"));
 
 /// Shared memory of a block beyond which a kernel has to ask for it.
 const USUAL_SHARED_BYTES: usize = 48 << 10;
+
+/// What asking for one thing and for the time may take the host.
+const ASKING_MICROSECONDS: usize = 10;
 
 /// A GPU, and a stream of it.
 #[derive(Clone)]
@@ -137,6 +144,11 @@ impl Driver {
     }
 }
 
+/// Keeps a stream waiting.
+extern "C" fn sleep(microseconds: *mut c_void) {
+    thread::sleep(Duration::from_micros(microseconds as u64));
+}
+
 fn fail(launch: &Launch, error: DriverError) -> ! {
     panic!("the GPU did not run {}: {error}", launch.kernel)
 }
@@ -226,6 +238,33 @@ impl Device for Driver {
             Work::Launch(launch) => unsafe { self.launch(launch) },
             Work::Product(product) => self.opened.library.product(product, &self.stream),
         }
+    }
+
+    unsafe fn run_timed(&self, works: &[Work], ends: &[usize]) -> Vec<Duration> {
+        fn done<T>(step: std::result::Result<T, DriverError>) -> T {
+            step.unwrap_or_else(|error| panic!("the GPU does not measure time: {error}"))
+        }
+        let now = || done(self.stream.record_event(Some(sys::CUevent_flags::CU_EVENT_DEFAULT)));
+        self.bind();
+        // The device begins when all is asked for: else it would wait for the host between short kernels.
+        let microseconds = works.len() * ASKING_MICROSECONDS;
+        // SAFETY: the stream lives; what the function is told is a number.
+        let held = unsafe {
+            result::stream::launch_host_function(self.stream.cu_stream(), sleep, microseconds as *mut c_void)
+        };
+        done(held);
+        let mut events = vec![now()];
+        let mut first = 0;
+        for &end in ends.iter().chain([&works.len()]) {
+            for work in &works[first..end] {
+                // SAFETY: the caller's promise.
+                unsafe { self.run(work) }
+            }
+            first = end;
+            events.push(now());
+        }
+        let milliseconds = |pair: &[CudaEvent]| done(pair[0].elapsed_ms(&pair[1]));
+        events.windows(2).take(ends.len()).map(|pair| Duration::from_secs_f32(milliseconds(pair) / 1e3)).collect()
     }
 
     unsafe fn capture(&self, works: &[Work]) -> Graph {

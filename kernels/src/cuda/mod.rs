@@ -26,6 +26,7 @@ mod shim;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 #[cfg(not(feature = "cuda"))]
 pub use absent::{Driver, is_present};
@@ -160,6 +161,18 @@ impl<D: Device> Backend for Cuda<D> {
 
     fn step(&self, ops: impl FnOnce()) {
         self.main.step(ops);
+    }
+
+    fn timed_step(&self, ops: impl FnOnce()) -> Option<Vec<Duration>> {
+        Some(self.main.timed_step(ops))
+    }
+
+    fn mark(&self) {
+        self.main.mark();
+    }
+
+    fn number_bytes(&self) -> usize {
+        Number::Bf16.bytes()
     }
 
     fn aside(&self, ops: impl FnOnce()) {

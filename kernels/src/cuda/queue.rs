@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use bytemuck::NoUninit;
 
@@ -23,6 +24,8 @@ pub(super) struct Queue<D: Device> {
     heap: Heap<D>,
     /// The step that is being written down.
     recording: Mutex<Option<Vec<Work>>>,
+    /// How much of it was asked for at each mark.
+    marks: Mutex<Vec<usize>>,
     /// Latest last.
     steps: Mutex<Vec<Step<D>>>,
     lists: Mutex<Lists<D>>,
@@ -56,6 +59,7 @@ impl<D: Device> Queue<D> {
             device,
             heap,
             recording: Mutex::new(None),
+            marks: Mutex::default(),
             steps: Mutex::default(),
             lists,
             seen: Mutex::default(),
@@ -87,6 +91,23 @@ impl<D: Device> Queue<D> {
 
     /// Puts off what `ops` launch to its end, and then does it all at once.
     pub(super) fn step(&self, ops: impl FnOnce()) {
+        self.record(ops, |works| self.perform(works));
+    }
+
+    /// The same, work by work: how long the device took up to each mark.
+    pub(super) fn timed_step(&self, ops: impl FnOnce()) -> Vec<Duration> {
+        locked(&self.marks).clear();
+        // SAFETY: the works are those that were just asked for, whose memory is kept.
+        self.record(ops, |works| unsafe { self.device.run_timed(&works, &locked(&self.marks)) })
+    }
+
+    pub(super) fn mark(&self) {
+        if let Some(works) = locked(&self.recording).as_ref() {
+            locked(&self.marks).push(works.len());
+        }
+    }
+
+    fn record<T>(&self, ops: impl FnOnce(), perform: impl FnOnce(Vec<Work>) -> T) -> T {
         let recording = Recording::begin(self);
         ops();
         let works = locked(&self.recording).take().expect("a step has one end");
@@ -94,8 +115,9 @@ impl<D: Device> Queue<D> {
             // SAFETY: lists lie in memory that is as long as they are.
             unsafe { self.device.write(bytemuck::cast_slice(words), address) }
         }
-        self.perform(works);
+        let done = perform(works);
         drop(recording);
+        done
     }
 
     fn perform(&self, works: Vec<Work>) {

@@ -100,12 +100,21 @@ impl Phase {
     }
 }
 
+impl Watched {
+    /// What the ops took together with what lies between them, of which a device's clock has the share of each in its time.
+    fn whole(&self, costs: &BTreeMap<Op, Cost>, elapsed: Duration) -> Duration {
+        if self.profile.is_by_device() { costs.values().map(|cost| cost.time).sum() } else { elapsed }
+    }
+}
+
 impl Executor for Watched {
     fn encode(&mut self, plan: &Plan) -> Result<(), ExecutorError> {
         let began = Instant::now();
         self.inner.encode(plan)?;
         if plan.encode().is_some() {
-            locked(&self.seen).encoder.add(began.elapsed(), self.profile.take());
+            let costs = self.profile.take();
+            let whole = self.whole(&costs, began.elapsed());
+            locked(&self.seen).encoder.add(whole, costs);
         }
         Ok(())
     }
@@ -117,7 +126,8 @@ impl Executor for Watched {
         let previous = std::mem::replace(&mut self.ended, Instant::now());
         // Whole steps only: while sources are encoded, some rows are still missing.
         if plan.encode().is_none() && plan.tokens.len() == seen.batch {
-            seen.decoder.add(self.ended - previous, costs);
+            let whole = self.whole(&costs, self.ended - previous);
+            seen.decoder.add(whole, costs);
         }
         Ok(())
     }
