@@ -28,8 +28,8 @@ pub struct StepExecutor<B: Backend> {
     rows: StepRows,
     /// Ids that the latest step drew, and those of the one before it.
     drawn: [B::Drawn; 2],
-    /// Draws of the plans that are not finished.
-    asked: VecDeque<usize>,
+    /// Draws of the plans that are not finished; none where there was no step.
+    asked: VecDeque<Option<usize>>,
 }
 
 impl<B: Backend> StepExecutor<B> {
@@ -59,7 +59,7 @@ impl<B: Backend> StepExecutor<B> {
             for _ in 0..REHEARSALS {
                 self.rows.fill_with_nothing(size, self.spare);
                 self.step();
-                self.asked.push_back(0);
+                self.asked.push_back(Some(0));
                 self.take(&mut Vec::new());
             }
         }
@@ -81,10 +81,10 @@ impl<B: Backend> StepExecutor<B> {
 
     /// Waits for the draws of the oldest plan.
     fn take(&mut self, chosen: &mut Vec<Option<u32>>) {
-        let Some(count) = self.asked.pop_front() else { return };
+        let Some(Some(count)) = self.asked.pop_front() else { return };
         // Whatever was asked after the oldest plan is one other, the latest.
         let [latest, before] = &mut self.drawn;
-        let oldest = if self.asked.is_empty() { latest } else { before };
+        let oldest = if self.asked.iter().all(Option::is_none) { latest } else { before };
         let first = chosen.len();
         self.model.backend().take(oldest, chosen);
         chosen.truncate(first + count);
@@ -107,11 +107,12 @@ impl<B: Backend> Executor for StepExecutor<B> {
     }
 
     fn decode(&mut self, plan: &Plan) -> Result<(), ExecutorError> {
-        if !plan.tokens.is_empty() {
+        let has_rows = !plan.tokens.is_empty();
+        if has_rows {
             self.rows.fill(plan, &self.buckets, self.spare);
             self.step();
         }
-        self.asked.push_back(plan.sampled.len());
+        self.asked.push_back(has_rows.then_some(plan.sampled.len()));
         // What the next plan decodes may read what this one encoded.
         if plan.encode().is_some() {
             self.model.backend().join();

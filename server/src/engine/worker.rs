@@ -218,6 +218,7 @@ impl Worker {
         }
         step.is_ahead = self.executor.runs_ahead() && self.scheduler.plan_ahead(&mut step.next);
         if step.is_ahead {
+            self.executor.encode(&step.next)?;
             self.executor.decode(&step.next)?;
         }
         self.executor.finish(&mut step.chosen)

@@ -1,11 +1,11 @@
 //! From the queue to the running sequences, strictly in order of arrival.
 //!
-//! Called by `plan` after the running sequences have what they need. Preempts nobody.
+//! Called wherever a plan is made, after the running sequences have what they need. Preempts nobody.
 
 use super::Scheduler;
 use super::pages::pages_for;
 use super::plan::{Event, narrow};
-use super::sequence::{Request, Running, Waiting};
+use super::sequence::{Grant, Request, Running, Waiting};
 use super::source::{SourceKey, SourceSlot};
 
 impl Scheduler {
@@ -16,8 +16,8 @@ impl Scheduler {
             let Some(head) = self.waiting.pop_front() else { return };
             let mut running = self.give_pages(head);
             if self.memory.is_ready(running.source) {
-                running.granted = running.owed().min(rows_left);
-                rows_left -= running.granted;
+                running.next.rows = running.owed().rows.min(rows_left);
+                rows_left -= running.next.rows;
             }
             self.running.push(running);
         }
@@ -53,7 +53,8 @@ impl Scheduler {
         self.memory.take(pages_for(sequence.positions_wanted()), &mut pages);
         let tokens_left = request.max_tokens as usize - sequence.generated.len();
         sequence.generated.reserve_exact(tokens_left);
-        Running { sequence, source, pages, computed: 0, granted: 0, granted_ahead: false, ahead: false, ended: false }
+        let none = Grant::default();
+        Running { sequence, source, pages, computed: 0, granted: none, next: none, ended: false }
     }
 
     /// The source of an admitted sequence, held, and whether it had pages before.

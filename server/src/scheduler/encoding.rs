@@ -29,10 +29,11 @@ impl Encoding {
         self.queue.push_back(source);
     }
 
-    /// Drops a source that was removed; with it the batch that waits to go on with it.
+    /// Drops a source that was removed; with the last of a batch, the batch. What is under way with it is of no use to anybody.
     pub fn forget(&mut self, source: SourceSlot) {
         self.queue.retain(|&queued| queued != source);
-        if self.batch.contains(&source) {
+        self.batch.retain(|&encoded| encoded != source);
+        if self.batch.is_empty() {
             self.clear_batch();
         }
     }
@@ -45,11 +46,6 @@ impl Encoding {
     /// The sources of the batch that is under way.
     pub fn batch(&self) -> &[SourceSlot] {
         &self.batch
-    }
-
-    /// Whether no source is on its way.
-    pub fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.batch.is_empty()
     }
 
     /// Whether the current plan has encoder work.

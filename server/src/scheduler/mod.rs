@@ -4,7 +4,8 @@
 //! no clock, channel, text or arithmetic.
 //!
 //! What holds between any two calls: all running sequences are older than all waiting ones, both in order of arrival;
-//! a source has an entry exactly as long as it has pages; pages that a plan under way reads or writes do not change hands.
+//! a source has an entry exactly as long as it has pages; pages that a plan under way reads or writes do not change hands before a
+//! plan that is run after it.
 
 mod accounts;
 mod admission;
@@ -168,15 +169,26 @@ impl Scheduler {
             "a plan is committed before the next one is made, unless that is made ahead"
         );
         self.plans_under_way = 1;
+        self.grant_rows();
+        self.write(plan);
+        self.running.iter_mut().for_each(Running::move_on);
+    }
+
+    /// Takes pages for the rows that were granted, adds whom and what there is room for, and writes it all down.
+    fn write(&mut self, plan: &mut Plan) {
         self.step += 1;
         plan.clear();
-        self.grant_rows();
         self.grow_running();
         self.admit();
         let step = StepFacts { number: self.step, decoding: self.rows_left() < self.limits.step_rows };
         let Memory { sources, encoding, .. } = &mut self.memory;
         encoding.plan(sources, &self.limits, &step, plan);
         self.write_rows(plan);
+    }
+
+    /// What the latest plan encodes is encoded, for whoever comes after it.
+    fn finish_encoding(&mut self) {
+        self.memory.encoding.commit(&mut self.memory.sources, self.limits.encoder_layers);
     }
 
     /// Ends a request, or one of its choices. No event of it follows and its pages are free at once; while a plan is
@@ -227,7 +239,7 @@ impl Scheduler {
     fn sweep(&mut self) {
         let Self { running, memory, requests, .. } = self;
         running.retain_mut(|running| {
-            if !running.ended || running.granted > 0 {
+            if !running.ended || running.granted.rows > 0 {
                 return true;
             }
             memory.pool.give_back(&mut running.pages);

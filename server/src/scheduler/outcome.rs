@@ -3,7 +3,7 @@
 //! Called by the engine thread once for every plan.
 
 use super::plan::{Event, ScoreAt};
-use super::sequence::{RowOutput, Running};
+use super::sequence::{Grant, RowOutput, Running};
 use super::{ModelTokens, Scheduler};
 use crate::engine::{FinishReason, RequestId};
 
@@ -15,12 +15,14 @@ impl Scheduler {
     /// When there are fewer tokens than `sampled` rows.
     pub fn commit(&mut self, chosen: &[Option<u32>], events: &mut Vec<Event>) {
         self.plans_under_way -= 1;
-        self.memory.encoding.commit(&mut self.memory.sources, self.limits.encoder_layers);
+        if self.plans_under_way == 0 {
+            self.finish_encoding();
+        }
         self.end_cancelled();
         events.append(&mut self.announced);
         let first = events.len();
         let mut results = Results { model: &self.model, chosen: chosen.iter(), logits_rows: 0, events };
-        for running in self.running.iter_mut().filter(|running| running.granted > 0) {
+        for running in &mut self.running {
             results.apply(running);
         }
         for event in &events[first..] {
@@ -37,7 +39,7 @@ impl Scheduler {
         self.plans_under_way = 0;
         self.end_cancelled();
         let first = failed.len();
-        failed.extend(self.running.iter().filter(|running| running.granted > 0 && !running.ended).map(request_of));
+        failed.extend(self.running.iter().filter(|running| running.granted.rows > 0 && !running.ended).map(request_of));
         if self.memory.encoding.is_planned() {
             for &source in self.memory.encoding.batch() {
                 let of_running = self.running.iter().filter(|running| running.source == source && !running.ended);
@@ -47,7 +49,7 @@ impl Scheduler {
             }
         }
         for running in &mut self.running {
-            (running.granted, running.granted_ahead, running.ahead) = (0, false, false);
+            (running.granted, running.next) = (Grant::default(), Grant::default());
         }
         failed[first..].sort_unstable();
         failed.dedup();
@@ -81,13 +83,16 @@ struct Results<'a> {
 impl Results<'_> {
     /// Moves a sequence on by its granted rows. Those of an ended one are passed over.
     fn apply(&mut self, running: &mut Running) {
-        if running.granted_ahead && running.ended {
+        if running.granted.rows == 0 {
+            return running.move_on();
+        }
+        if running.granted.follows_draw && running.ended {
             // Nobody wants the token that was drawn before that was known.
             self.next_logits_row();
             self.chosen.next();
             return running.move_on();
         }
-        for position in running.computed..running.computed + running.granted {
+        for position in running.computed..running.position() {
             match running.sequence.output(position) {
                 RowOutput::Nothing => {}
                 RowOutput::Score { next, top } => {

@@ -15,8 +15,8 @@ pub struct Plan {
     pub(super) encode: EncodeStep,
     /// Decoder input ids, one a row. Rows of one sequence are consecutive, positions ascending.
     pub tokens: Vec<u32>,
-    /// Empty, unless the plan was made ahead: then of each row the place of its token among those drawn for the plan before, as
-    /// that plan's `sampled` counts them. `tokens` says nothing of such rows.
+    /// Of each row the place of its token among those drawn for the plan before, as that plan's `sampled` counts them; `tokens`
+    /// says nothing of such a row. [`kernels::NO_PLACE`] where `tokens` has it, as it does unless the plan was made ahead.
     pub places: Vec<u32>,
     /// Position of each row's token; the start token's is 0.
     pub positions: Vec<u32>,

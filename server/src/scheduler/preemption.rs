@@ -1,6 +1,6 @@
 //! Pages for running sequences, and who gives them up when there are none.
 //!
-//! Called by `plan` before anybody is admitted. The oldest running sequence is never among those who give.
+//! Called wherever a plan is made, before anybody is admitted; one made ahead finds the pages there. The oldest running sequence is never among those who give.
 
 use super::Scheduler;
 use super::sequence::Waiting;

@@ -162,6 +162,16 @@ pub struct Waiting {
     pub preempted: bool,
 }
 
+/// Rows of a sequence in a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Grant {
+    /// How many.
+    pub rows: usize,
+    /// It is one, whose token was not known when the plan was made: the plan before draws it. The row draws the token after it
+    /// whatever becomes of the sequence in between.
+    pub follows_draw: bool,
+}
+
 /// A sequence with a place among the running ones.
 #[derive(Debug)]
 pub struct Running {
@@ -174,31 +184,45 @@ pub struct Running {
     /// Positions whose K/V are in `pages`.
     pub computed: usize,
     /// Positions after `computed` that the oldest plan under way runs.
-    pub granted: usize,
-    /// That plan was made ahead: the position's token was not known then, and the row draws one token whatever has become of the
-    /// sequence since.
-    pub granted_ahead: bool,
-    /// The plan made ahead runs the position after those.
-    pub ahead: bool,
+    pub granted: Grant,
+    /// Positions after those that the plan being made runs, or the one that was made ahead.
+    pub next: Grant,
     /// Finished or cancelled; leaves with the next sweep, unless rows of it are under way.
     pub ended: bool,
 }
 
 impl Running {
-    /// Positions still to be run with the tokens there are.
-    pub fn owed(&self) -> usize {
-        self.sequence.positions_wanted() - self.computed
+    /// First position that the next plan may run.
+    pub const fn position(&self) -> usize {
+        self.computed + self.granted.rows
     }
 
-    /// Pages the granted rows and the one ahead need beyond those it has.
+    /// Whether the last of the rows under way draws the sequence's next token.
+    pub fn draws(&self) -> bool {
+        self.granted.follows_draw || self.granted.rows > 0 && self.position() == self.sequence.tokens()
+    }
+
+    /// What the next plan has to run: the positions whose tokens are there, or the one whose token is being drawn, unless that
+    /// is the last.
+    pub fn owed(&self) -> Grant {
+        if self.ended {
+            return Grant::default();
+        }
+        if self.draws() {
+            let goes_on = self.sequence.generated.len() + 1 < self.sequence.request.max_tokens as usize;
+            return Grant { rows: usize::from(goes_on), follows_draw: goes_on };
+        }
+        Grant { rows: self.sequence.positions_wanted() - self.position(), follows_draw: false }
+    }
+
+    /// Pages that the rows of both plans need beyond those it has.
     pub fn missing_pages(&self) -> usize {
-        pages_for(self.computed + self.granted + usize::from(self.ahead)).saturating_sub(self.pages.len())
+        pages_for(self.position() + self.next.rows).saturating_sub(self.pages.len())
     }
 
-    /// The rows that were under way are done; those of the plan made ahead are the oldest now.
+    /// The rows that were under way are done; the next ones are under way now.
     pub fn move_on(&mut self) {
-        self.computed += self.granted;
-        self.granted_ahead = std::mem::take(&mut self.ahead);
-        self.granted = usize::from(self.granted_ahead);
+        self.computed += self.granted.rows;
+        self.granted = std::mem::take(&mut self.next);
     }
 }

@@ -5,14 +5,14 @@ use crate::engine::{FinishReason, GenerationRequest};
 use crate::scheduler::SchedulerLimits;
 
 #[test]
-fn streams_that_only_decode_run_ahead_in_every_step_but_the_last() {
+fn every_step_after_the_first_is_made_ahead() {
     let mut world = World::running_ahead(LIMITS);
     let ids = [world.submit(asks(&source(1, 20), 12)), world.submit(asks(&source(2, 20), 12))];
     world.run();
     world.check_answers();
     assert!(ids.iter().all(|id| world.answer(*id).tokens.len() == 12));
-    // The first of twelve tokens is foreseen by nobody, and nothing follows the last.
-    assert_eq!(world.ahead, 11);
+    // The sources are encoded, then twelve tokens drawn.
+    assert_eq!((world.ahead, world.steps), (12, 13));
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn a_request_that_can_be_admitted_is_not_made_to_wait_by_plans_ahead() {
     }
     // The plan that was under way, one in which the source is encoded, one that decodes.
     assert_eq!(steps, 3);
-    assert_eq!(world.ahead, ahead + 1, "nothing is made ahead until both decode");
+    assert_eq!(world.ahead, ahead + 3);
     world.run();
     world.check_answers();
 }
@@ -77,7 +77,38 @@ fn log_probabilities_are_read_before_the_next_step_overwrites_them() {
     world.submit(asks(&source(2, 20), 12));
     world.run();
     world.check_answers();
-    assert_eq!(world.ahead, 0);
+    // Ahead of the plan that encodes; of none that draws.
+    assert_eq!(world.ahead, 1);
+}
+
+#[test]
+fn a_queue_of_requests_is_admitted_and_encoded_ahead() {
+    // Prompts and choices of several lengths, more of them than run at once, some with a source in several layers.
+    let mut world = World::running_ahead(LIMITS);
+    for name in 1..40_u32 {
+        let decoder_prompt = vec![name; name as usize % 5];
+        let asked = asks(&source(name % 30, 3 + 5 * (name as usize % 17)), 3 + name % 11);
+        world.submit(GenerationRequest { decoder_prompt, choices: 1 + name % 2, ..asked });
+    }
+    world.run();
+    world.check_answers();
+    assert_eq!(world.ahead + 1, world.steps, "nobody waits for the host after the first step");
+}
+
+#[test]
+fn a_source_given_up_while_a_plan_ahead_encodes_it_leaves_the_others_of_its_batch() {
+    let mut world = World::running_ahead(LIMITS);
+    world.submit(asks(&source(1, 20), 30));
+    for _ in 0..4 {
+        world.step();
+    }
+    let (gone, stays) = (world.submit(asks(&source(2, 20), 5)), world.submit(asks(&source(3, 20), 5)));
+    let result = world.plan_and_run();
+    world.cancel(gone, None);
+    world.commit(&result);
+    world.run();
+    world.check_answers();
+    assert_eq!(world.answer(stays).tokens.len(), 5);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! A position's "K/V" is a digest of the source and of all tokens up to it, as in a real decoder, so that one wrong or
 //! stale page shows at the first row that reads it. Tokens are drawn by a pure function of that digest.
 
-use kernels::{Choice, PAGE_TOKENS, PageSpan};
+use kernels::{Choice, NO_PLACE, PAGE_TOKENS, PageSpan};
 
 use crate::engine::{FinishReason, GenerationRequest};
 use crate::scheduler::{EncodeStep, Plan};
@@ -153,8 +153,7 @@ impl FakeModel {
 
     fn decode(&mut self, plan: &Plan, before: &[Option<u32>]) -> StepResult {
         let rows = plan.tokens.len();
-        assert!(plan.places.is_empty() || plan.places.len() == rows);
-        assert!([plan.positions.len(), plan.self_spans.len(), plan.cross_spans.len()] == [rows; 3]);
+        assert!([plan.places.len(), plan.positions.len(), plan.self_spans.len(), plan.cross_spans.len()] == [rows; 4]);
         let digests: Vec<u64> = (0..rows).map(|row| self.run_row(plan, row, before)).collect();
         assert!(plan.logits_rows.is_sorted_by(|a, b| a < b) && plan.sampled.is_sorted_by(|a, b| a < b));
         let digests: Vec<u64> = plan.logits_rows.iter().map(|&row| digests[row as usize]).collect();
@@ -185,9 +184,9 @@ impl FakeModel {
                 other => panic!("target position {index} holds {other:?}"),
             }
         }
-        let token = match plan.places.get(row) {
-            None => plan.tokens[row],
-            Some(&place) => before[place as usize].unwrap_or_default(),
+        let token = match plan.places[row] {
+            NO_PLACE => plan.tokens[row],
+            place => before[place as usize].unwrap_or_default(),
         };
         let digest = mix(digest, token);
         *self.target_cell(plan, &own, position) = Cell::Target { position, token, digest };

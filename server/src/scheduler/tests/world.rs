@@ -136,11 +136,8 @@ impl World {
         self.steps += 1;
         if self.runs_ahead && self.scheduler.plan_ahead(&mut self.next) {
             self.ahead += 1;
-            assert!(
-                !self.next.is_empty()
-                    && self.next.encode().is_none()
-                    && self.next.tokens.len() <= self.limits.step_rows
-            );
+            assert!(!self.next.is_empty());
+            self.check_limits(&self.next);
             self.check_books();
             self.next_result = Some(self.model.run(&self.next, &result.chosen));
         }
@@ -154,7 +151,7 @@ impl World {
             let still = self.scheduler.running.first().map(|running| running.sequence.arrival);
             assert_eq!(still, oldest, "the oldest running sequence is never preempted");
         }
-        self.check_limits();
+        self.check_limits(&self.plan);
         self.check_books();
         assert!(
             !self.plan.is_empty() || self.scheduler.running.is_empty() && self.scheduler.waiting.is_empty(),
@@ -241,14 +238,14 @@ impl World {
         }
     }
 
-    fn check_limits(&self) {
-        assert!(self.plan.tokens.len() <= self.limits.step_rows);
+    fn check_limits(&self, plan: &Plan) {
+        assert!(plan.tokens.len() <= self.limits.step_rows);
         assert!(self.scheduler.running() <= self.limits.running_rows);
-        let Some(encode) = self.plan.encode() else { return };
+        let Some(encode) = plan.encode() else { return };
         let budget = self.limits.step_encoder_tokens;
         let tokens = encode.tokens.len();
         assert!(tokens <= budget || encode.segments.len() == 1, "a batch of several keeps to the budget");
-        if !self.plan.tokens.is_empty() {
+        if !plan.tokens.is_empty() {
             let cost = encode.layers.len() * tokens;
             assert!(cost <= budget * self.limits.encoder_layers || encode.layers.len() == 1);
         }
