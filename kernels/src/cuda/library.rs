@@ -1,7 +1,8 @@
 //! Products of many rows, by cuBLASLt.
 //!
-//! Called by `driver`. Each shape of matrix gets two algorithms, one for steps and one for batches of sources, chosen when they are
-//! first needed, without a sum that is split: among either a row's result does not depend on how many rows there are.
+//! Called by `driver`. Each shape of matrix gets two algorithms, one for up to 256 rows and one for more, chosen when they are
+//! first needed (an engine rehearses both at its start), without a sum that is split: among either a row's result does not depend
+//! on how many rows there are.
 #![allow(unsafe_code)]
 
 use std::collections::HashMap;

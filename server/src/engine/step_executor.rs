@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use kernels::{Backend, ScoreAsk, TokenScore};
+use kernels::{Backend, PAGE_TOKENS, PageSpan, ScoreAsk, Segment, TokenScore};
 use model::{CrossPages, Model, SourceRows, Workspace, WorkspaceLimits};
 
 use super::executor::{Executor, ExecutorError};
@@ -16,6 +16,10 @@ use crate::scheduler::{EncodeStep, Plan};
 /// Times that a step of each size is run before the first plan: the first time loads what it needs, the second makes it one that
 /// is replayed, each for both lists of drawn ids.
 const REHEARSALS: usize = 4;
+
+/// Source tokens of the batches that are encoded before the first plan: a device may multiply few and many in two ways, and
+/// looks for each when it is first needed.
+const REHEARSED_SOURCE_ROWS: [usize; 2] = [128, 512];
 
 /// A model with its pages and working memory.
 pub struct StepExecutor<B: Backend> {
@@ -33,7 +37,7 @@ pub struct StepExecutor<B: Backend> {
 }
 
 impl<B: Backend> StepExecutor<B> {
-    /// Allocates `pages` pages and working memory for batches within `limits`, and rehearses steps of all `sizes`.
+    /// Allocates `pages` pages and working memory for batches within `limits`, and rehearses batches of sources and steps of all `sizes`.
     ///
     /// # Errors
     /// When there is no memory for them.
@@ -50,8 +54,29 @@ impl<B: Backend> StepExecutor<B> {
             drawn,
             asked: VecDeque::new(),
         };
+        for rows in REHEARSED_SOURCE_ROWS {
+            executor.rehearse_encoder(rows.min(limits.source_rows));
+        }
         executor.rehearse();
         Ok(executor)
+    }
+
+    /// Encodes sources of a page each, all of them the page that no sequence has.
+    fn rehearse_encoder(&mut self, rows: usize) {
+        let narrow = |count: usize| u32::try_from(count).expect("rows are counted in 32 bits");
+        let positions: Vec<u32> = (0..rows).map(|row| narrow(row % PAGE_TOKENS)).collect();
+        let starts = (0..rows).step_by(PAGE_TOKENS);
+        let segments: Vec<Segment> =
+            starts.map(|start| Segment { start: narrow(start), len: narrow(PAGE_TOKENS.min(rows - start)) }).collect();
+        let spans: Vec<PageSpan> = segments.iter().map(|segment| PageSpan { first: 0, tokens: segment.len }).collect();
+        let Self { model, pages, space, spare, .. } = self;
+        let layers = 0..model.config().encoder.layers;
+        model.backend().aside(|| {
+            let sources = SourceRows { tokens: &vec![0; rows], positions: &positions, segments: &segments };
+            model.encode(sources, layers, space);
+            model.write_cross(CrossPages { segments: &segments, spans: &spans, tables: &[*spare] }, space, pages);
+        });
+        model.backend().join();
     }
 
     fn rehearse(&mut self) {
