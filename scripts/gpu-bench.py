@@ -1,9 +1,11 @@
 """Measures a program built with CUDA on the GPU at hand, and holds it against the goals: a table, and a JSON report.
 
-    python3 scripts/gpu-bench.py PROGRAM REPORT
+    python3 scripts/gpu-bench.py PROGRAM REPORT [PEERS]
 
 Needs nothing but Python, the GPU's driver and cuBLASLt. Every figure has its ceiling from the same run: bytes over the speed of copies, or
-operations over the rate of large products. Called by scripts/gpu-check.sh; each part that fails is reported as failed, and the others go on.
+operations over the rate of large products. PEERS has what transformers takes on the same GPU, a JSON object a line: engine (hf-eager or
+hf-compiled), shape, source, batch, step_ms. Called by scripts/gpu-check.sh; each part that fails is reported as failed, and the others go
+on. The report is written anew after each part, so that a run which is cut short leaves what it has measured.
 """
 import datetime
 import json
@@ -64,6 +66,18 @@ def http(program, settings):
         server.wait()
 
 
+def peer_steps(file):
+    """Milliseconds of a step of the large shape at batch 1, by engine."""
+    peers = [json.loads(line) for line in pathlib.Path(file).read_text().splitlines() if line.startswith("{")]
+    return {peer["engine"]: peer["step_ms"] for peer in peers
+            if "step_ms" in peer and (peer["shape"], peer["source"], peer["batch"]) == ("2b-2b", 1024, 1)}
+
+
+def save(report, results, table):
+    date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    pathlib.Path(report).write_text(json.dumps({"date": date, "results": results, "goals": table}, indent=1))
+
+
 def main():
     program, report = sys.argv[1:3]
     settings = tempfile.NamedTemporaryFile("w", suffix=".toml")
@@ -77,10 +91,15 @@ def main():
         except Exception as error:  # whatever it is, the other parts are worth having
             results[name] = {"failed": str(error)}
             table.append((name, "failed", str(error)[:60]))
+        save(report, results, table)
 
     def goal(name, of, text, holds):
-        if "failed" not in results.get(of, {"failed": ""}):
+        if "failed" in results.get(of, {"failed": ""}):
+            return
+        try:
             table.append((name, text(results[of]), "holds" if holds(results[of]) else "missed"))
+        except KeyError as error:
+            table.append((name, "failed", f"no figure of {error}"))
 
     part("large_steps", lambda: steps(program, settings.name, "2b-2b", 1024, [1, 32, 128]))
     part("small_steps", lambda: steps(program, settings.name, "s-s", 256, [1]))
@@ -108,8 +127,16 @@ def main():
         inside, outside = results["mixed"]["target_tokens_per_s"], results["http"]["target_tokens_per_s"]
         table.append(("256 mixed requests: HTTP over in-process rate, at least 0.85", f"{outside:.0f} / {inside:.0f} = {outside / inside:.2f}",
                       "holds" if outside >= 0.85 * inside else "missed"))
-    date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    pathlib.Path(report).write_text(json.dumps({"date": date, "results": results, "goals": table}, indent=1))
+    if len(sys.argv) > 3:
+        part("peers", lambda: peer_steps(sys.argv[3]))
+    if "peers" in results and "failed" not in results["large_steps"]:
+        ours, floor = (results["large_steps"][0][figure] for figure in ("step_ms", "floor_ms"))
+        goal("2b-2b, batch 1: transformers' eager step over ours, at least 10", "peers",
+             lambda r: f"{r['hf-eager']} / {ours} ms = {r['hf-eager'] / ours:.1f}", lambda r: r["hf-eager"] >= 10 * ours)
+        goal("2b-2b, batch 1: its compiled step over ours, at least 2.5 (or 1.15 floors)", "peers",
+             lambda r: f"{r['hf-compiled']} / {ours} ms = {r['hf-compiled'] / ours:.1f}",
+             lambda r: r["hf-compiled"] >= 2.5 * ours or ours <= 1.15 * floor)
+    save(report, results, table)
     for name, figure, verdict in table:
         print(f"{name:74} {figure:34} {verdict}")
     return any(figure == "failed" for _, figure, _ in table)

@@ -4,7 +4,8 @@
 #     scripts/gpu-check.sh pack FOLDER    builds the binaries into FOLDER; needs Rust and nvcc (scripts/cuda-toolchain.sh)
 #     scripts/gpu-check.sh run FOLDER     runs them; needs a GPU with its driver, cuBLASLt on LD_LIBRARY_PATH, and this repository
 #
-# A folder that was packed elsewhere may be carried here: `run` needs neither network nor Rust.
+# A folder that was packed elsewhere may be carried here: `run` needs neither network nor Rust. FOLDER/peers.jsonl, if it is there, has
+# what transformers takes on the same GPU, for the goals that are relative to it.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -59,7 +60,9 @@ run() {
     step "fixtures and demo" "$folder/model-cuda" gpu:: --test-threads=1 --nocapture
     step "tokens in a batch as alone" "$folder/server-steps" on_a_gpu --test-threads=1 --nocapture
     step "the demo's answer" "$folder/server" generate --device cuda "A small library to read configuration files."
-    step "bench" python3 "$root/scripts/gpu-bench.py" "$folder/server" "$folder/bench.json"
+    local peers=()
+    if [ -e "$folder/peers.jsonl" ]; then peers=("$folder/peers.jsonl"); fi
+    step "bench" python3 "$root/scripts/gpu-bench.py" "$folder/server" "$folder/bench.json" "${peers[@]}"
     if command -v compute-sanitizer >/dev/null; then
         for tool in memcheck racecheck; do
             step "compute-sanitizer $tool" compute-sanitizer --tool "$tool" --error-exitcode 1 \
@@ -84,6 +87,6 @@ print(json.dumps({"device": os.environ["DEVICE"], "date": date, "steps": steps, 
 if [ $# -eq 2 ] && { [ "$1" = pack ] || [ "$1" = run ]; }; then
     "$1" "$2"
 else
-    sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
     exit 2
 fi
