@@ -241,15 +241,19 @@ DEVICE void attend_part(const AttendPaged& p) {
     const Seen all = {tokens > p.window ? tokens - p.window : 0, tokens};
     const Seen part = {greatest(start, all.first), least(start + SPLIT, all.end)};
     const bool sees_nothing = all.first >= all.end;
-    if (part.first >= part.end && !(sees_nothing && blockIdx.z == 0)) return;
     const uint32_t* table = p.tables + p.spans[2 * blockIdx.x];
     const uint32_t position = start + warp_id() * PAGE_TOKENS;
     const bf16* keys = nullptr;
     if (part.has_some_of_page(position)) {
         keys = stored(p, table, position, kv_head);
         const bf16* values = keys + size_t(p.kv_heads * PAGE_TOKENS) * p.head_dim;
-        for (uint32_t i = lane_id(); i < p.head_dim * PAGE_TOKENS / CHUNK; i += WARP) prefetch(values + i * CHUNK);
+        for (uint32_t i = lane_id(); i < p.head_dim * PAGE_TOKENS / CHUNK; i += WARP) {
+            prefetch(keys + i * CHUNK);
+            prefetch(values + i * CHUNK);
+        }
     }
+    wait_for_inputs();
+    if (part.first >= part.end && !(sees_nothing && blockIdx.z == 0)) return;
     const Columns columns = columns_of_block(p, kv_head, blockIdx.y % shares * COLUMNS);
     if (columns.used == 0) return;
     if (sees_nothing) {
@@ -298,6 +302,6 @@ DEVICE void attend_part(const AttendPaged& p) {
     add_parts(p, columns, first_part, end_part);
 }
 
-KERNEL_OF(attend_paged_64, AttendPaged, 256, 4) { attend_part<64>(p); }
-KERNEL_OF(attend_paged_128, AttendPaged, 256, 3) { attend_part<128>(p); }
-KERNEL_OF(attend_paged_256, AttendPaged, 256, 3) { attend_part<256>(p); }
+EARLY_KERNEL_OF(attend_paged_64, AttendPaged, 256, 4) { attend_part<64>(p); }
+EARLY_KERNEL_OF(attend_paged_128, AttendPaged, 256, 3) { attend_part<128>(p); }
+EARLY_KERNEL_OF(attend_paged_256, AttendPaged, 256, 3) { attend_part<256>(p); }

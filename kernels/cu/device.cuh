@@ -8,11 +8,23 @@
 
 #ifdef __CUDACC__
 #include <cuda_bf16.h>
-#define KERNEL(name, Params, threads) \
-    extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Params p)
-// One of whose blocks a processor has so many at once.
+// A kernel may be launched before the one before it is done. What it reads and writes is only safe after `wait_for_inputs`, with
+// which it begins; an EARLY_KERNEL calls that itself, in all threads, once it has asked for what no kernel of a step changes.
+#define KERNEL(name, Params, threads) DEFINE_KERNEL(name, Params, __launch_bounds__(threads), wait_for_inputs())
+#define EARLY_KERNEL(name, Params, threads) DEFINE_KERNEL(name, Params, __launch_bounds__(threads), (void)0)
+// The same, of whose blocks a processor has so many at once.
 #define KERNEL_OF(name, Params, threads, blocks) \
-    extern "C" __global__ void __launch_bounds__(threads, blocks) name(const __grid_constant__ Params p)
+    DEFINE_KERNEL(name, Params, __launch_bounds__(threads, blocks), wait_for_inputs())
+#define EARLY_KERNEL_OF(name, Params, threads, blocks) \
+    DEFINE_KERNEL(name, Params, __launch_bounds__(threads, blocks), (void)0)
+#define DEFINE_KERNEL(name, Params, bounds, begin)                             \
+    static DEVICE void name##_of_block(const Params& p);                       \
+    extern "C" __global__ void bounds name(const __grid_constant__ Params p) { \
+        let_next_begin();                                                      \
+        begin;                                                                 \
+        name##_of_block(p);                                                    \
+    }                                                                          \
+    static DEVICE void name##_of_block(const Params& p)
 #define SHARED(type, name)                                      \
     extern __shared__ __align__(128) unsigned char shared_bytes[]; \
     type* const name = reinterpret_cast<type*>(shared_bytes)
@@ -24,6 +36,22 @@
 
 constexpr uint32_t WARP = 32;
 constexpr uint32_t ALL = 0xffffffffu;
+
+// --- between kernels ---
+
+// The next kernel's blocks may come to where this one leaves room.
+DEVICE void let_next_begin() {
+#if defined(__CUDACC__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+
+// Until all that the kernels before have written is there.
+DEVICE void wait_for_inputs() {
+#if defined(__CUDACC__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
 
 // --- numbers ---
 
@@ -194,8 +222,8 @@ DEVICE float rounded_product(float a, float b) {
 #endif
 }
 
-DEVICE uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
-DEVICE uint32_t greatest(uint32_t a, uint32_t b) { return a > b ? a : b; }
+DEVICE constexpr uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
+DEVICE constexpr uint32_t greatest(uint32_t a, uint32_t b) { return a > b ? a : b; }
 
 // The order of ids that kernels/src/sampling.rs defines, as a number: the larger logit first, then the lower id. Zeros are equal
 // whatever their sign.

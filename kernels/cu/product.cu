@@ -58,142 +58,206 @@ struct Operand {
 
 // `Eights` of columns of x, `Tiles` of matrix rows, `Ahead` steps whose loads are under way together: none of them changes a sum.
 // `Gated`: of `[gate; up]`, a tile has 8 rows of the gate and the same of `up`, and what is written is gelu_tanh(gate) * up.
-template <class Stored, uint32_t Eights, uint32_t Tiles, uint32_t Ahead, bool Gated = false>
-DEVICE void product(const Product& p) {
-    SHARED(float, partial);  // [WARPS][OUTPUTS][COLUMNS]
-    constexpr uint32_t COLUMNS = 8 * Eights, OUTPUTS = Tiles * TILE, WRITTEN = Gated ? 8 : TILE;
+template <class StoredEight, uint32_t Eights, uint32_t TilesOfBlock, uint32_t StepsAhead, bool IsGated = false>
+struct Shape {
+    using Stored = StoredEight;
+    static constexpr uint32_t EIGHTS = Eights, TILES = TilesOfBlock, AHEAD = StepsAhead;
+    static constexpr bool GATED = IsGated;
+    static constexpr uint32_t COLUMNS = 8 * Eights, OUTPUTS = TILES * TILE;
+    static constexpr uint32_t WRITTEN = GATED ? TILE / 2 : TILE;  // numbers of a row of x that come of a tile
+    static constexpr uint32_t ROUND = AHEAD * WARPS * STEP;       // numbers along k whose loads are under way together
+    // Steps of x that are read together; where there are no registers for one, each eight rows are read when they are needed.
+    static constexpr uint32_t X_AHEAD = Eights <= 2 ? AHEAD : Eights <= 4 ? 1 : 0;
+};
+
+// What a block computes of the product.
+template <class S>
+struct Block {
+    uint32_t first_output = blockIdx.x * S::TILES * S::WRITTEN;
+    uint32_t first_row = blockIdx.y * S::COLUMNS;  // of x
+    uint32_t rows;
+
+    DEVICE explicit Block(const Product& p) : rows(least(p.rows - first_row, S::COLUMNS)) {}
+};
+
+// partial = [WARPS][OUTPUTS][COLUMNS] sums, each over the steps of one warp.
+template <class S>
+DEVICE void multiply(const Product& p, const Block<S>& block, float* partial) {
+    using Stored = typename S::Stored;
     const uint32_t g = lane_id() / 4, t = lane_id() % 4;
-    const uint32_t first_output = blockIdx.x * Tiles * WRITTEN;
-    const uint32_t first_row = blockIdx.y * COLUMNS;  // of x
-    const uint32_t rows = least(p.rows - first_row, COLUMNS);
-    const bf16* x = p.x + size_t(first_row) * p.x_pitch;
-    const Stored* low[Tiles];
-    const Stored* high[Tiles];
+    const bf16* x = p.x + size_t(block.first_row) * p.x_pitch + 8 * t;
+    const Stored* low[S::TILES];
+    const Stored* high[S::TILES];
 #pragma unroll
-    for (uint32_t tile = 0; tile < Tiles; tile++) {
-        const uint32_t output = first_output + tile * WRITTEN + g, last = p.outputs - 1;
+    for (uint32_t tile = 0; tile < S::TILES; tile++) {
+        const uint32_t output = block.first_output + tile * S::WRITTEN + g, last = p.outputs - 1;
         low[tile] = matrix_row<Stored>(p, least(output, last)) + t;
-        high[tile] = matrix_row<Stored>(p, Gated ? p.outputs + least(output, last) : least(output + 8, last)) + t;
+        high[tile] = matrix_row<Stored>(p, S::GATED ? p.outputs + least(output, last) : least(output + 8, last)) + t;
     }
-    float sums[Tiles][Eights][4] = {};
-    for (uint32_t first = warp_id() * STEP; first < p.depth; first += Ahead * WARPS * STEP) {
-        Operand<Stored> left[Ahead][Tiles] = {};
+    Operand<Stored> left[S::AHEAD][S::TILES];
+    auto read_matrix = [&](uint32_t first) {
 #pragma unroll
-        for (uint32_t i = 0; i < Ahead; i++) {
+        for (uint32_t i = 0; i < S::AHEAD; i++) {
             const uint32_t k = first + i * WARPS * STEP;
-            if (k >= p.depth) break;  // all lanes of a warp alike
 #pragma unroll
-            for (uint32_t tile = 0; tile < Tiles; tile++) left[i][tile] = {low[tile][k / 8], high[tile][k / 8]};
+            for (uint32_t tile = 0; tile < S::TILES; tile++) {
+                left[i][tile] = {};
+                if (k < p.depth) left[i][tile] = {low[tile][k / 8], high[tile][k / 8]};
+            }
         }
+    };
+    auto x_at = [&](uint32_t k, uint32_t e) {
+        const uint32_t row = 8 * e + g;
+        Eight right = {};
+        if (row < block.rows && k < p.depth) right = load(x, size_t(row) * p.x_pitch + k);
+        return right;
+    };
+    constexpr uint32_t X_STEPS = greatest(S::X_AHEAD, 1);
+    Eight right[X_STEPS][S::EIGHTS];
+    auto read_x = [&](uint32_t first) {
 #pragma unroll
-        for (uint32_t i = 0; i < Ahead; i++) {
+        for (uint32_t i = 0; i < X_STEPS; i++) {
+#pragma unroll
+            for (uint32_t e = 0; e < S::EIGHTS; e++) right[i][e] = x_at(first + i * WARPS * STEP, e);
+        }
+    };
+    float sums[S::TILES][S::EIGHTS][4] = {};
+    read_matrix(warp_id() * STEP);
+    wait_for_inputs();
+    for (uint32_t first = warp_id() * STEP; first < p.depth; first += S::ROUND) {
+        if (first >= S::ROUND) read_matrix(first);
+#pragma unroll
+        for (uint32_t i = 0; i < S::AHEAD; i++) {
             const uint32_t k = first + i * WARPS * STEP;
-            if (k >= p.depth) break;
-            Eight upper[Tiles], lower[Tiles];
+            if (S::X_AHEAD > 0 && i % X_STEPS == 0) read_x(k);
+            if (k >= p.depth) break;  // all lanes of a warp alike
+            Eight upper[S::TILES], lower[S::TILES];
 #pragma unroll
-            for (uint32_t tile = 0; tile < Tiles; tile++) {
+            for (uint32_t tile = 0; tile < S::TILES; tile++) {
                 upper[tile] = to_eight(left[i][tile].low);
                 lower[tile] = to_eight(left[i][tile].high);
             }
 #pragma unroll
-            for (uint32_t e = 0; e < Eights; e++) {
-                const uint32_t row = 8 * e + g;
-                Eight right = {};
-                if (row < rows) right = load(x, size_t(row) * p.x_pitch + k + 8 * t);
+            for (uint32_t e = 0; e < S::EIGHTS; e++) {
+                const Eight of_x = S::X_AHEAD > 0 ? right[i % X_STEPS][e] : x_at(k, e);
 #pragma unroll
-                for (uint32_t tile = 0; tile < Tiles; tile++) {
+                for (uint32_t tile = 0; tile < S::TILES; tile++) {
 #pragma unroll
                     for (uint32_t half = 0; half < 2; half++) {
                         const uint32_t a[4] = {upper[tile].pairs[2 * half], lower[tile].pairs[2 * half],
                                                upper[tile].pairs[2 * half + 1], lower[tile].pairs[2 * half + 1]};
-                        const uint32_t b[2] = {right.pairs[2 * half], right.pairs[2 * half + 1]};
-                        multiply_tile(sums[tile][e], a, b);
+                        multiply_tile(sums[tile][e], a, {of_x.pairs[2 * half], of_x.pairs[2 * half + 1]});
                     }
                 }
             }
         }
     }
 #pragma unroll
-    for (uint32_t tile = 0; tile < Tiles; tile++) {
+    for (uint32_t tile = 0; tile < S::TILES; tile++) {
 #pragma unroll
-        for (uint32_t e = 0; e < Eights; e++) {
+        for (uint32_t e = 0; e < S::EIGHTS; e++) {
 #pragma unroll
             for (uint32_t i = 0; i < 4; i++) {
                 const uint32_t output = tile * TILE + g + 8 * (i / 2), column = 8 * e + 2 * t + i % 2;
-                partial[(warp_id() * OUTPUTS + output) * COLUMNS + column] = sums[tile][e][i];
+                partial[(warp_id() * S::OUTPUTS + output) * S::COLUMNS + column] = sums[tile][e][i];
             }
         }
     }
-    __syncthreads();
-    if (Gated) {
-        for (uint32_t cell = threadIdx.x; cell < Tiles * WRITTEN * COLUMNS; cell += THREADS) {
-            const uint32_t output = cell % (Tiles * WRITTEN), column = cell / (Tiles * WRITTEN), n = first_output + output;
-            if (column >= rows || n >= p.outputs) continue;
-            const uint32_t place = output / WRITTEN * TILE + output % WRITTEN;
-            float gate = 0.0f, up = 0.0f;
+}
+
+// The sums of all warps, in order.
+template <class S>
+DEVICE float add_up(const float* partial, uint32_t output, uint32_t column) {
+    float sum = 0.0f;
 #pragma unroll
-            for (uint32_t warp = 0; warp < WARPS; warp++) {
-                gate += partial[(warp * OUTPUTS + place) * COLUMNS + column];
-                up += partial[(warp * OUTPUTS + place + WRITTEN) * COLUMNS + column];
-            }
-            if (p.scales) {
-                gate *= p.scales[n];
-                up *= p.scales[p.outputs + n];
-            }
-            // Rounded as if they had been written.
-            const float value = gelu_tanh(to_float(to_bf16(gate))) * to_float(to_bf16(up));
-            static_cast<bf16*>(p.out)[size_t(first_row + column) * p.out_pitch + n] = to_bf16(value);
+    for (uint32_t warp = 0; warp < WARPS; warp++) sum += partial[(warp * S::OUTPUTS + output) * S::COLUMNS + column];
+    return sum;
+}
+
+template <class S>
+DEVICE void write_gated(const Product& p, const Block<S>& block, const float* partial) {
+    constexpr uint32_t WIDTH = S::TILES * S::WRITTEN;
+    for (uint32_t cell = threadIdx.x; cell < WIDTH * S::COLUMNS; cell += THREADS) {
+        const uint32_t output = cell % WIDTH, column = cell / WIDTH, n = block.first_output + output;
+        if (column >= block.rows || n >= p.outputs) continue;
+        const uint32_t place = output / S::WRITTEN * TILE + output % S::WRITTEN;
+        float gate = add_up<S>(partial, place, column), up = add_up<S>(partial, place + S::WRITTEN, column);
+        if (p.scales) {
+            gate *= p.scales[n];
+            up *= p.scales[p.outputs + n];
         }
-        return;
+        // Rounded as if they had been written.
+        const float value = gelu_tanh(to_float(to_bf16(gate))) * to_float(to_bf16(up));
+        static_cast<bf16*>(p.out)[size_t(block.first_row + column) * p.out_pitch + n] = to_bf16(value);
     }
-    for (uint32_t cell = threadIdx.x; cell < OUTPUTS * COLUMNS; cell += THREADS) {
-        const uint32_t output = cell % OUTPUTS, column = cell / OUTPUTS;
-        const uint32_t n = first_output + output;
-        if (column >= rows || n >= p.outputs) continue;
-        float sum = 0.0f;
-#pragma unroll
-        for (uint32_t warp = 0; warp < WARPS; warp++) sum += partial[(warp * OUTPUTS + output) * COLUMNS + column];
+}
+
+template <class S>
+DEVICE void write_plain(const Product& p, const Block<S>& block, float* partial) {
+    for (uint32_t cell = threadIdx.x; cell < S::OUTPUTS * S::COLUMNS; cell += THREADS) {
+        const uint32_t output = cell % S::OUTPUTS, column = cell / S::OUTPUTS, n = block.first_output + output;
+        if (column >= block.rows || n >= p.outputs) continue;
+        float sum = add_up<S>(partial, output, column);
         if (p.scales) sum *= p.scales[n];
         sum = softcap(sum, p.cap);
-        if (p.best) partial[output * COLUMNS + column] = sum;  // where nobody but this thread has read
-        const size_t at = size_t(first_row + column) * p.out_pitch + n;
+        if (p.best) partial[output * S::COLUMNS + column] = sum;  // where nobody but this thread has read
+        const size_t at = size_t(block.first_row + column) * p.out_pitch + n;
         if (p.wide) {
             static_cast<float*>(p.out)[at] = sum;
         } else {
             static_cast<bf16*>(p.out)[at] = to_bf16(sum);
         }
     }
-    if (!p.best) return;
-    __syncthreads();
-    const uint32_t column = threadIdx.x % COLUMNS, tile = threadIdx.x / COLUMNS;
-    const uint32_t first = first_output + tile * TILE;
-    if (tile >= Tiles || column >= rows || first >= p.outputs) return;
+}
+
+// The best key of each tile of what was written, which lies in the first warp's place.
+template <class S>
+DEVICE void write_best(const Product& p, const Block<S>& block, const float* partial) {
+    const uint32_t column = threadIdx.x % S::COLUMNS, tile = threadIdx.x / S::COLUMNS;
+    const uint32_t first = block.first_output + tile * TILE;
+    if (tile >= S::TILES || column >= block.rows || first >= p.outputs) return;
     uint64_t best = 0;
     const uint32_t count = least(p.outputs - first, TILE);
     for (uint32_t i = 0; i < count; i++) {
-        const uint64_t key = rank_key_or_broken(partial[(tile * TILE + i) * COLUMNS + column], first + i);
+        const uint64_t key = rank_key_or_broken(partial[(tile * TILE + i) * S::COLUMNS + column], first + i);
         best = key > best ? key : best;
     }
-    p.best[size_t(first_row + column) * ((p.outputs + TILE - 1) / TILE) + first / TILE] = best;
+    p.best[size_t(block.first_row + column) * ((p.outputs + TILE - 1) / TILE) + first / TILE] = best;
 }
 
-KERNEL(product_8, Product, 256) { product<Eight, 1, 1, 4>(p); }
-KERNEL(product_16, Product, 256) { product<Eight, 2, 1, 4>(p); }
-KERNEL(product_32, Product, 256) { product<Eight, 4, 2, 2>(p); }
-KERNEL(product_64, Product, 256) { product<Eight, 8, 2, 2>(p); }
-KERNEL(product_8_int8, Product, 256) { product<EightBytes, 1, 1, 8>(p); }
-KERNEL(product_16_int8, Product, 256) { product<EightBytes, 2, 1, 8>(p); }
-KERNEL(product_32_int8, Product, 256) { product<EightBytes, 4, 2, 4>(p); }
-KERNEL(product_64_int8, Product, 256) { product<EightBytes, 8, 2, 2>(p); }
+template <class S>
+DEVICE void product(const Product& p) {
+    SHARED(float, partial);
+    const Block<S> block(p);
+    multiply(p, block, partial);
+    __syncthreads();
+    if constexpr (S::GATED) {
+        write_gated(p, block, partial);
+    } else {
+        write_plain(p, block, partial);
+        if (!p.best) return;
+        __syncthreads();
+        write_best(p, block, partial);
+    }
+}
 
-KERNEL(gated_8, Product, 256) { product<Eight, 1, 1, 4, true>(p); }
-KERNEL(gated_16, Product, 256) { product<Eight, 2, 1, 4, true>(p); }
-KERNEL(gated_32, Product, 256) { product<Eight, 4, 2, 2, true>(p); }
-KERNEL(gated_64, Product, 256) { product<Eight, 8, 2, 2, true>(p); }
-KERNEL(gated_8_int8, Product, 256) { product<EightBytes, 1, 1, 8, true>(p); }
-KERNEL(gated_16_int8, Product, 256) { product<EightBytes, 2, 1, 8, true>(p); }
-KERNEL(gated_32_int8, Product, 256) { product<EightBytes, 4, 2, 4, true>(p); }
-KERNEL(gated_64_int8, Product, 256) { product<EightBytes, 8, 2, 2, true>(p); }
+EARLY_KERNEL(product_8, Product, 256) { product<Shape<Eight, 1, 1, 4>>(p); }
+EARLY_KERNEL(product_16, Product, 256) { product<Shape<Eight, 2, 1, 4>>(p); }
+EARLY_KERNEL(product_32, Product, 256) { product<Shape<Eight, 4, 2, 2>>(p); }
+EARLY_KERNEL_OF(product_64, Product, 256, 2) { product<Shape<Eight, 8, 2, 2>>(p); }
+EARLY_KERNEL(product_8_int8, Product, 256) { product<Shape<EightBytes, 1, 1, 8>>(p); }
+EARLY_KERNEL(product_16_int8, Product, 256) { product<Shape<EightBytes, 2, 1, 8>>(p); }
+EARLY_KERNEL(product_32_int8, Product, 256) { product<Shape<EightBytes, 4, 2, 4>>(p); }
+EARLY_KERNEL(product_64_int8, Product, 256) { product<Shape<EightBytes, 8, 2, 2>>(p); }
+
+EARLY_KERNEL(gated_8, Product, 256) { product<Shape<Eight, 1, 1, 4, true>>(p); }
+EARLY_KERNEL(gated_16, Product, 256) { product<Shape<Eight, 2, 1, 4, true>>(p); }
+EARLY_KERNEL(gated_32, Product, 256) { product<Shape<Eight, 4, 2, 2, true>>(p); }
+EARLY_KERNEL_OF(gated_64, Product, 256, 2) { product<Shape<Eight, 8, 2, 2, true>>(p); }
+EARLY_KERNEL(gated_8_int8, Product, 256) { product<Shape<EightBytes, 1, 1, 8, true>>(p); }
+EARLY_KERNEL(gated_16_int8, Product, 256) { product<Shape<EightBytes, 2, 1, 8, true>>(p); }
+EARLY_KERNEL(gated_32_int8, Product, 256) { product<Shape<EightBytes, 4, 2, 4, true>>(p); }
+EARLY_KERNEL(gated_64_int8, Product, 256) { product<Shape<EightBytes, 8, 2, 2, true>>(p); }
 
 // A matrix of bytes in bfloat16, for products of many rows; one block a row.
 struct Dequantize {

@@ -416,7 +416,10 @@ macro_rules! table {
 
             #[test]
             fn a_step_computes_what_its_ops_compute_however_often_it_comes_again() {
-                $devices().iter().for_each(super::a_step_computes_what_its_ops_compute_however_often_it_comes_again);
+                let backends = $devices().into_iter().chain($devices().into_iter().map(Cuda::overlapping));
+                backends.for_each(|backend| {
+                    super::a_step_computes_what_its_ops_compute_however_often_it_comes_again(&backend);
+                });
             }
 
             #[test]

@@ -96,6 +96,8 @@ T add(T* address, T value) {
 #define atomicAdd(address, value) shim::add(address, value)
 
 #define KERNEL_OF(name, Params, threads, blocks) KERNEL(name, Params, threads)
+#define EARLY_KERNEL(name, Params, threads) KERNEL(name, Params, threads)
+#define EARLY_KERNEL_OF(name, Params, threads, blocks) KERNEL(name, Params, threads)
 #define KERNEL(name, Params, threads)                                                              \
     static void name(const Params p);                                                              \
     static void name##_thread(const void* params) { name(*static_cast<const Params*>(params)); }   \

@@ -104,6 +104,8 @@ pub struct Launch {
     pub shared_bytes: usize,
     /// What it is told.
     pub params: Params,
+    /// It may begin while the work before it, which belongs to the same step, is not done: the kernel itself waits where it must.
+    pub overlaps: bool,
 }
 
 /// A kernel's parameters: one struct, laid out alike in Rust and in C++.

@@ -126,21 +126,31 @@ impl Driver {
     /// As [`Device::run`].
     unsafe fn launch(&self, launch: &Launch) {
         let kernel = self.kernel(launch);
-        let Launch { grid: [x, y, z], threads, shared_bytes, ref params, .. } = *launch;
+        let Launch { grid: [x, y, z], threads, shared_bytes, ref params, overlaps, .. } = *launch;
         let mut params: [*mut c_void; 1] = [params.address().cast_mut()];
+        let mut attribute = sys::CUlaunchAttribute {
+            id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+            pad: [0; 4],
+            value: sys::CUlaunchAttributeValue { programmaticStreamSerializationAllowed: 1 },
+        };
+        let config = sys::CUlaunchConfig {
+            gridDimX: x,
+            gridDimY: y,
+            gridDimZ: z,
+            blockDimX: threads,
+            blockDimY: 1,
+            blockDimZ: 1,
+            sharedMemBytes: u32::try_from(shared_bytes).expect("shared memory is counted in kilobytes"),
+            hStream: self.stream.cu_stream(),
+            attrs: &raw mut attribute,
+            numAttrs: u32::from(overlaps),
+        };
         // SAFETY: the kernel takes one struct, of which the driver copies as many bytes as the kernel was compiled for; that Rust's
         // struct has as many is what the shim compares. The caller answers for its addresses.
         let launched = unsafe {
-            result::launch_kernel(
-                kernel.cu_function(),
-                (x, y, z),
-                (threads, 1, 1),
-                u32::try_from(shared_bytes).expect("shared memory is counted in kilobytes"),
-                self.stream.cu_stream(),
-                &mut params,
-            )
+            sys::cuLaunchKernelEx(&raw const config, kernel.cu_function(), params.as_mut_ptr(), std::ptr::null_mut())
         };
-        launched.unwrap_or_else(|error| fail(launch, error));
+        launched.result().unwrap_or_else(|error| fail(launch, error));
     }
 }
 

@@ -99,6 +99,12 @@ impl<D: Device> Cuda<D> {
         Self { deterministic: true, ..self }
     }
 
+    /// The same, and kernels of a step may begin before the one before is done, with what does not depend on it.
+    #[must_use]
+    pub fn overlapping(self) -> Self {
+        Self { main: self.main.overlapping(), ..self }
+    }
+
     /// Steps that are replayed instead of launched op by op.
     pub fn graphs(&self) -> usize {
         self.main.graphs()

@@ -22,6 +22,8 @@ const MOST_STEPS: usize = 512;
 pub(super) struct Queue<D: Device> {
     device: D,
     heap: Heap<D>,
+    /// Within a step kernels overlap.
+    overlaps: bool,
     /// The step that is being written down.
     recording: Mutex<Option<Vec<Work>>>,
     /// How much of it was asked for at each mark.
@@ -58,6 +60,7 @@ impl<D: Device> Queue<D> {
             widened,
             device,
             heap,
+            overlaps: false,
             recording: Mutex::new(None),
             marks: Mutex::default(),
             steps: Mutex::default(),
@@ -65,6 +68,10 @@ impl<D: Device> Queue<D> {
             seen: Mutex::default(),
             parts,
         })
+    }
+
+    pub(super) fn overlapping(self) -> Self {
+        Self { overlaps: true, ..self }
     }
 
     pub(super) const fn device(&self) -> &D {
@@ -77,7 +84,9 @@ impl<D: Device> Queue<D> {
             return;
         }
         let (threads, shared_bytes) = room;
-        self.submit(Work::Launch(Launch { kernel, grid, threads, shared_bytes, params: Params::of(params) }));
+        let overlaps = self.overlaps && locked(&self.recording).as_ref().is_some_and(|works| !works.is_empty());
+        let params = Params::of(params);
+        self.submit(Work::Launch(Launch { kernel, grid, threads, shared_bytes, params, overlaps }));
     }
 
     /// The same for any work.

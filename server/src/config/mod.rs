@@ -149,6 +149,8 @@ pub enum Device {
 pub struct CudaConfig {
     /// Tokens of a request are the same in any batch.
     pub deterministic: bool,
+    /// Kernels of a step begin before the one before is done.
+    pub overlap_kernels: bool,
     /// Decoder rows that a step is filled up to, ascending; a step that has more than all of them is filled up to
     /// `limits.step_rows`.
     pub step_row_buckets: Vec<usize>,
@@ -340,6 +342,7 @@ impl CudaConfig {
     fn read(reader: &mut Reader) -> Self {
         Self {
             deterministic: reader.flag("cuda.deterministic"),
+            overlap_kernels: reader.flag("cuda.overlap_kernels"),
             step_row_buckets: reader.ascending("cuda.step_row_buckets", 1..=65_536),
         }
     }

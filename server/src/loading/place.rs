@@ -53,7 +53,8 @@ pub(super) fn find(config: &Config, quantize: Option<Scheme>) -> Result<(Place, 
     };
     if wanted {
         let opened = cuda::computes(precision, quantize, on_gpu).and_then(|()| Driver::open(0)).and_then(Cuda::new);
-        match opened.map(|gpu| if config.cuda.deterministic { gpu.deterministic() } else { gpu }) {
+        let opened = opened.map(|gpu| if config.cuda.deterministic { gpu.deterministic() } else { gpu });
+        match opened.map(|gpu| if config.cuda.overlap_kernels { gpu.overlapping() } else { gpu }) {
             Ok(gpu) => return Ok((Place::Gpu(Box::new(gpu)), Arithmetic { precision, quantize, cross_kv: on_gpu })),
             Err(error) if choice.device == Device::Cuda => return Err(LoadError::Gpu(error)),
             Err(error) => tracing::warn!(%error, "there is a GPU, but the processor computes"),
