@@ -5,6 +5,12 @@
 
 constexpr uint32_t NOTHING = 0xffffffffu;
 
+// Mass that top-p must reach, of a total: of one id at least.
+DEVICE Mass nucleus(Mass total, double top_p) {
+    const Mass wanted = Mass(top_p * double(total));
+    return wanted < 1 ? 1 : wanted > total ? total : wanted;
+}
+
 struct Draw {
     double top_p;
     uint64_t uniform;    // the draw's place in the random stream
@@ -21,22 +27,65 @@ struct Sample {
     const uint32_t* end_ids;
     uint32_t* out;  // NOTHING where the logits are not numbers
     const uint64_t* best;  // the best key of each TILE ids of a row, or none
+    Mass* masses;          // of each draw that is wide, the weights of each of PARTS parts of all ids; or none
     uint32_t pitch, vocab, end_count;
 };
 
-// The id at `target` of the kept weights, in the order of ids. A warp has a stretch of neighbouring ones.
+constexpr uint32_t PARTS = 8;
+
+// Whether a draw looks at more than a few of the best ids, all of which it may choose.
+DEVICE bool is_wide(const Draw& draw) { return draw.temperature > 0.0f && draw.top_k == 0 && !draw.forbid_end; }
+
+// Which ids are in a part of all, and how many.
+DEVICE Ids ids_of_part(uint32_t part, uint32_t vocab) {
+    const uint32_t stretch = (vocab + PARTS - 1) / PARTS, first = least(part * stretch, vocab);
+    return {nullptr, first, least(stretch, vocab - first)};
+}
+
+DEVICE uint64_t best_of_row(Chooser& room, const uint64_t* best_of_tiles, uint32_t tiles) {
+    uint64_t best = 0;
+    for (uint32_t tile = threadIdx.x; tile < tiles; tile += THREADS) best = best_of_tiles[tile] > best ? best_of_tiles[tile] : best;
+    return block_best(room, best);
+}
+
+// The weights of all ids of wide draws; one block a part.
+KERNEL_OF(weigh_parts, Sample, 512, 1) {
+    SHARED(Chooser, room);
+    const Draw draw = p.draws[blockIdx.x];
+    if (!is_wide(draw)) return;
+    const uint32_t tiles = (p.vocab + TILE - 1) / TILE;
+    const uint64_t best = best_of_row(*room, p.best + size_t(draw.row) * tiles, tiles);
+    const Scaled scaled{p.logits + size_t(draw.row) * p.pitch, draw.temperature};
+    if (best == BROKEN) return;
+    __syncthreads();
+    const float largest = scaled(~uint32_t(best));
+    const Ids ids = ids_of_part(blockIdx.y, p.vocab);
+    Mass own = 0;
+    for (uint32_t i = threadIdx.x; i < ids.count; i += THREADS) own += weight_of(scaled(ids(i)), largest);
+    const Mass sum = block_total(*room, own);
+    if (threadIdx.x == 0) p.masses[blockIdx.x * PARTS + blockIdx.y] = sum;
+}
+
+// Where a draw points: into the weights of all ids, of which those that are looked at follow `before`.
+struct Place {
+    uint64_t uniform;
+    Mass before, all;  // 0 where all ids are looked at
+};
+
+// The id at the place among the kept weights, in the order of ids; none where the place is not among these. A warp has a
+// stretch of neighbouring ones.
 template <class Kept>
-DEVICE void draw_id(Chooser& room, const Ids& ids, uint64_t uniform, const Kept& kept, uint32_t* out) {
+DEVICE void draw_id(Chooser& room, const Ids& ids, const Place& place, const Kept& kept, uint32_t* out) {
     const uint32_t stretch = (ids.count + WARPS - 1) / WARPS;
     const uint32_t first = warp_id() * stretch, end = least(first + stretch, ids.count);
     Mass own = 0;
     for (uint32_t i = first + lane_id(); i < end; i += WARP) own += kept(ids(i));
-    const Mass total = block_total(room, own);
+    const Mass inside = block_total(room, own), all = place.all > 0 ? place.all : inside;
     // block_total leaves the sums of the warps.
-    const Mass target = Mass((static_cast<unsigned __int128>(uniform) * total) >> 64);
-    Mass passed = 0;
+    const Mass target = Mass((static_cast<unsigned __int128>(place.uniform) * all) >> 64);
+    Mass passed = place.before;
     for (uint32_t warp = 0; warp < warp_id(); warp++) passed += room.warp_sums[warp];
-    if (total == 0 || target < passed || target >= passed + room.warp_sums[warp_id()]) return;
+    if (target < passed || target >= passed + room.warp_sums[warp_id()]) return;
     for (uint32_t start = first; start < end; start += WARP) {
         const uint32_t i = start + lane_id(), id = ids(i);
         const Mass weight = i < end ? kept(id) : 0;
@@ -53,9 +102,12 @@ DEVICE void draw_id(Chooser& room, const Ids& ids, uint64_t uniform, const Kept&
 }
 
 // Lists, in order, the tiles with the `wanted` largest logits as the draw sees them: no other tile has one of so many best ids.
-DEVICE uint32_t list_tiles(Chooser& room, const uint64_t* best, uint32_t tiles, float temperature, uint32_t wanted) {
+// `lowest` becomes the least of their largest.
+DEVICE uint32_t list_tiles(
+    Chooser& room, const uint64_t* best, uint32_t tiles, float temperature, uint32_t wanted, float& lowest) {
     auto key_of = [&](uint32_t tile) -> uint64_t { return rank_key(value_of(best[tile]) / temperature, tile); };
-    const uint64_t floor = last_kept(room, tiles, 0, wanted, key_of, [](uint32_t) { return Mass(1); });
+    const uint64_t floor = last_kept(room, tiles, 0, wanted, key_of, One());
+    lowest = value_of(floor);
     const uint32_t stretch = (tiles + THREADS - 1) / THREADS;
     const uint32_t first = threadIdx.x * stretch, end = least(first + stretch, tiles);
     uint32_t own = 0;
@@ -80,7 +132,48 @@ DEVICE uint32_t list_tiles(Chooser& room, const uint64_t* best, uint32_t tiles, 
     return total;
 }
 
-KERNEL_OF(sample, Sample, 1024, 1) {
+// A wide draw, from a part of all ids or from the best of them. False where these do not weigh enough.
+DEVICE bool draw_wide(
+    Chooser& room, const Sample& p, const Draw& draw, const Scaled& scaled, const uint64_t* best_of_tiles, float largest,
+    uint32_t* out) {
+    const Mass* const masses = p.masses + blockIdx.x * PARTS;
+    Mass all = 0;
+    for (uint32_t part = 0; part < PARTS; part++) all += masses[part];
+    auto weigh = [&](uint32_t id) -> Mass { return id < p.vocab ? weight_of(scaled(id), largest) : 0; };
+    if (draw.top_p >= 1.0 && draw.min_weight == 0) {
+        const Mass target = Mass((static_cast<unsigned __int128>(draw.uniform) * all) >> 64);
+        uint32_t part = 0;
+        Mass before = 0;
+        while (part + 1 < PARTS && target >= before + masses[part]) before += masses[part++];
+        draw_id(room, ids_of_part(part, p.vocab), {draw.uniform, before, all}, weigh, out);
+        return true;
+    }
+    // All ids with larger logits than the least tile that is listed are in those that are.
+    const uint32_t tiles = (p.vocab + TILE - 1) / TILE;
+    float lowest = 0.0f;
+    const uint32_t listed = list_tiles(room, best_of_tiles, tiles, draw.temperature, least(MOST_WEIGHED, tiles), lowest);
+    if (listed == tiles) lowest = -INFINITY;
+    const Ids ids{room.tiles, 0, listed * TILE};
+    auto key_of = [&](uint32_t i) -> uint64_t { return ids(i) < p.vocab ? rank_key(scaled(ids(i)), ids(i)) : 0; };
+    uint64_t floor = 0;
+    if (draw.top_p < 1.0) {
+        const Mass wanted = nucleus(all, draw.top_p);
+        Mass own = 0;
+        for (uint32_t i = threadIdx.x; i < ids.count; i += THREADS) own += key_of(i) > 0 && scaled(ids(i)) > lowest ? weigh(ids(i)) : 0;
+        if (listed < tiles && block_total(room, own) < wanted) return false;
+        floor = last_kept(room, ids.count, 0, wanted, key_of, [&](uint32_t i) { return weigh(ids(i)); });
+    } else if (listed < tiles && weight_of(lowest, largest) >= draw.min_weight) {
+        return false;
+    }
+    auto kept = [&](uint32_t id) -> Mass {
+        const Mass weight = weigh(id);
+        return weight > 0 && weight >= draw.min_weight && rank_key(scaled(id), id) >= floor ? weight : 0;
+    };
+    draw_id(room, ids, {draw.uniform, 0, 0}, kept, out);
+    return true;
+}
+
+KERNEL_OF(sample, Sample, 512, 1) {
     SHARED(Chooser, room);
     const Draw draw = p.draws[blockIdx.x];
     uint32_t* const out = p.out + blockIdx.x;
@@ -88,15 +181,11 @@ KERNEL_OF(sample, Sample, 1024, 1) {
     const Forbidden forbidden{p.end_ids, draw.forbid_end ? p.end_count : 0};
     const uint32_t tiles = (p.vocab + TILE - 1) / TILE;
     const uint64_t* const best_of_tiles = p.best ? p.best + size_t(draw.row) * tiles : nullptr;
-    Ids ids{nullptr, p.vocab, p.vocab};
+    Ids ids{nullptr, 0, p.vocab};
     if (threadIdx.x == 0) *out = NOTHING;
 
     if (best_of_tiles) {
-        uint64_t best = 0;
-        for (uint32_t tile = threadIdx.x; tile < tiles; tile += THREADS) {
-            best = best_of_tiles[tile] > best ? best_of_tiles[tile] : best;
-        }
-        best = block_best(*room, best);
+        const uint64_t best = best_of_row(*room, best_of_tiles, tiles);
         if (best == BROKEN) return;
         const uint32_t id = ~uint32_t(best);
         if (draw.temperature == 0.0f && !forbidden(id)) {
@@ -106,9 +195,11 @@ KERNEL_OF(sample, Sample, 1024, 1) {
         __syncthreads();
         const uint32_t wanted = draw.top_k + forbidden.count;
         if (draw.temperature > 0.0f && draw.top_k > 0 && draw.top_k < MOST_TILES && wanted <= MOST_TILES) {
-            ids.count = list_tiles(*room, best_of_tiles, tiles, draw.temperature, wanted) * TILE;
+            float lowest;
+            ids.count = list_tiles(*room, best_of_tiles, tiles, draw.temperature, wanted, lowest) * TILE;
             ids.tiles = room->tiles;
         }
+        if (p.masses && is_wide(draw) && draw_wide(*room, p, draw, scaled, best_of_tiles, scaled(id), out)) return;
     }
 
     float largest = -INFINITY;
@@ -146,7 +237,7 @@ KERNEL_OF(sample, Sample, 1024, 1) {
     };
     uint64_t floor = 0;
     if (draw.top_k > 0 && draw.top_k < p.vocab) {
-        floor = last_kept(*room, ids.count, floor, draw.top_k, key_of, [](uint32_t) { return Mass(1); });
+        floor = last_kept(*room, ids.count, floor, draw.top_k, key_of, One());
     }
     auto weigh = [&](uint32_t id) -> Mass {
         if (id >= p.vocab || forbidden(id)) return 0;
@@ -158,12 +249,10 @@ KERNEL_OF(sample, Sample, 1024, 1) {
     const Mass total = block_total(*room, own);
     if (total == 0) return;
     if (draw.top_p < 1.0) {
-        Mass wanted = Mass(draw.top_p * double(total));
-        wanted = wanted < 1 ? 1 : wanted > total ? total : wanted;
-        floor = last_kept(*room, ids.count, floor, wanted, key_of,
+        floor = last_kept(*room, ids.count, floor, nucleus(total, draw.top_p), key_of,
                           [&](uint32_t i) { return weight_of(scaled(ids(i)), largest); });
     }
-    draw_id(*room, ids, draw.uniform, [&](uint32_t id) -> Mass {
+    draw_id(*room, ids, {draw.uniform, 0, 0}, [&](uint32_t id) -> Mass {
         const Mass weight = weigh(id);
         return weight >= draw.min_weight ? weight : 0;
     }, out);

@@ -27,7 +27,7 @@ struct Score {
     uint32_t pitch, vocab;
 };
 
-KERNEL_OF(score, Score, 1024, 1) {
+KERNEL_OF(score, Score, 512, 1) {
     SHARED(Chooser, room);
     const Ask ask = p.asks[blockIdx.x];
     const Scaled logits{p.logits + size_t(ask.row) * p.pitch, 0.0f};
@@ -55,9 +55,10 @@ KERNEL_OF(score, Score, 1024, 1) {
         *answer = Answer{sum, largest, logits(ask.id), uint32_t(better), 0};
     }
     if (ask.top == 0) return;
+    __syncthreads();
     const uint64_t floor =
         last_kept(*room, p.vocab, 0, least(ask.top, p.vocab), [&](uint32_t id) { return rank_key(logits(id), id); },
-                  [](uint32_t) { return Mass(1); });
+                  One());
     for (uint32_t id = threadIdx.x; id < p.vocab; id += THREADS) {
         if (rank_key(logits(id), id) >= floor) {
             const uint32_t place = atomicAdd(&answer->found, 1u);

@@ -1,15 +1,17 @@
 // The best ids of a row of logits, exactly: by how many they are, or by how much they weigh.
 //
 // Ids are ordered as kernels/src/sampling.rs orders them: the larger logit first, then the lower id. That order is a number
-// of 64 bits, and the last id that is kept is found eight bits at a time. Sums are of integers: no order changes them.
+// of 64 bits, and the last id that is kept is found bit by bit, or eight at a time where threads cannot hold all of them. Sums
+// are of integers: no order changes them.
 #pragma once
 
 #include "device.cuh"
 
-constexpr uint32_t THREADS = 1024;
+constexpr uint32_t THREADS = 512;
 constexpr uint32_t WARPS = THREADS / WARP;
 constexpr uint32_t TILE = 16;          // ids of which product.cu leaves the best
 constexpr uint32_t MOST_TILES = 1024;  // of a list
+constexpr uint32_t MOST_WEIGHED = 384;  // of a list whose ids are weighed
 typedef unsigned long long Mass;  // as atomicAdd names 64 bits
 
 // 40 bits of fraction, as sampling.rs has it.
@@ -18,6 +20,7 @@ constexpr float WHOLE = 1099511627776.0f;
 struct Chooser {
     Mass sums[256];
     Mass warp_sums[WARPS];
+    Mass warp_triples[WARPS][3];
     float warp_values[WARPS];
     uint32_t bucket;
     Mass before;
@@ -48,15 +51,134 @@ struct Forbidden {
 // Ids to look at, ascending: all, or those of a list of tiles.
 struct Ids {
     const uint32_t* tiles;  // or none
-    uint32_t count, vocab;
+    uint32_t first, count;  // of a list, `first` is 0
     // The last tile may reach beyond the vocabulary.
-    DEVICE uint32_t operator()(uint32_t i) const { return tiles ? tiles[i / TILE] * TILE + i % TILE : i; }
+    DEVICE uint32_t operator()(uint32_t i) const { return tiles ? tiles[i / TILE] * TILE + i % TILE : first + i; }
 };
 
-// The last of `count` keys with which the amounts of the keys from `floor` on, best first, reach `wanted`; `floor` when all of
-// them do not. Keys are different, but for 0, which counts for nothing. All threads of the block come here.
+// An id counts as one.
+struct One {
+    DEVICE Mass operator()(uint32_t) const { return 1; }
+};
+template <class Amount>
+constexpr bool IS_ONE = false;
+template <>
+constexpr bool IS_ONE<One> = true;
+
+// To be asked once: warps may still read what the others left.
+DEVICE float block_max(Chooser& room, float value) {
+    value = warp_max(value);
+    if (lane_id() == 0) room.warp_values[warp_id()] = value;
+    __syncthreads();
+    float largest = room.warp_values[0];
+    for (uint32_t i = 1; i < WARPS; i++) largest = fmaxf(largest, room.warp_values[i]);
+    return largest;
+}
+
+DEVICE uint64_t block_best(Chooser& room, uint64_t key) {
+#pragma unroll
+    for (uint32_t other = WARP / 2; other > 0; other /= 2) {
+        const uint64_t theirs = __shfl_xor_sync(ALL, key, other);
+        key = theirs > key ? theirs : key;
+    }
+    if (lane_id() == 0) room.warp_sums[warp_id()] = key;
+    __syncthreads();
+    for (uint32_t i = 0; i < WARPS; i++) key = room.warp_sums[i] > key ? room.warp_sums[i] : key;
+    return key;
+}
+
+// Becomes the block's sums.
+DEVICE void block_totals(Chooser& room, Mass (&values)[3]) {
+#pragma unroll
+    for (uint32_t i = 0; i < 3; i++) {
+#pragma unroll
+        for (uint32_t other = WARP / 2; other > 0; other /= 2) values[i] += __shfl_xor_sync(ALL, values[i], other);
+        if (lane_id() == 0) room.warp_triples[warp_id()][i] = values[i];
+    }
+    __syncthreads();
+#pragma unroll
+    for (uint32_t i = 0; i < 3; i++) {
+        values[i] = 0;
+        for (uint32_t warp = 0; warp < WARPS; warp++) values[i] += room.warp_triples[warp][i];
+    }
+    __syncthreads();
+}
+
+DEVICE Mass block_total(Chooser& room, Mass value) {
+#pragma unroll
+    for (uint32_t other = WARP / 2; other > 0; other /= 2) value += __shfl_xor_sync(ALL, value, other);
+    if (lane_id() == 0) room.warp_sums[warp_id()] = value;
+    __syncthreads();
+    Mass sum = 0;
+    for (uint32_t i = 0; i < WARPS; i++) sum += room.warp_sums[i];
+    __syncthreads();
+    return sum;
+}
+
+// The largest number for which the block's `amount_from(number)` are `wanted` together, if they are for 0; two bits at a time.
+template <class AmountFrom>
+DEVICE uint32_t largest_reached(Chooser& room, Mass wanted, AmountFrom amount_from) {
+    uint32_t number = 0;
+    for (int shift = 30; shift >= 0; shift -= 2) {
+        Mass own[3];
+#pragma unroll
+        for (uint32_t digit = 1; digit <= 3; digit++) own[digit - 1] = amount_from(number | digit << shift);
+        block_totals(room, own);
+        number |= uint32_t((own[0] >= wanted) + (own[1] >= wanted) + (own[2] >= wanted)) << shift;
+    }
+    return number;
+}
+
+// As `last_kept`, of at most `Held` keys a thread.
+template <uint32_t Held, class Key, class Amount>
+DEVICE uint64_t last_kept_of_few(Chooser& room, uint32_t count, uint64_t floor, Mass wanted, Key key_of, Amount amount_of) {
+    constexpr bool COUNTS = IS_ONE<Amount>;
+    uint32_t high[Held];
+    Mass amounts[COUNTS ? 1 : Held] = {};
+    auto amount = [&](uint32_t n) -> Mass { return COUNTS ? 1 : amounts[COUNTS ? 0 : n]; };
+#pragma unroll
+    for (uint32_t n = 0; n < Held; n++) {
+        const uint32_t i = n * THREADS + threadIdx.x;
+        const uint64_t key = i < count ? key_of(i) : 0;
+        const bool counts = key > 0 && key >= floor;
+        high[n] = counts ? uint32_t(key >> 32) : 0;
+        if (!COUNTS) amounts[COUNTS ? 0 : n] = counts ? amount_of(i) : 0;
+    }
+    // The largest number that enough of the upper halves reach.
+    const uint32_t upper = largest_reached(room, wanted, [&](uint32_t number) {
+        Mass own = 0;
+#pragma unroll
+        for (uint32_t n = 0; n < Held; n++) own += high[n] >= number ? amount(n) : 0;
+        return own;
+    });
+    if (upper == 0) return floor;
+    // Then, among those that have it, of the lower halves: most often there is one.
+    Mass above = 0, equal = 0, only = 0;
+#pragma unroll
+    for (uint32_t n = 0; n < Held; n++) {
+        above += high[n] > upper ? amount(n) : 0;
+        equal += high[n] == upper;
+        if (high[n] == upper) only += uint32_t(key_of(n * THREADS + threadIdx.x));
+    }
+    above = block_total(room, above);
+    equal = block_total(room, equal);
+    only = block_total(room, only);
+    if (equal == 1) return uint64_t(upper) << 32 | only;
+    const uint32_t lower = largest_reached(room, wanted - above, [&](uint32_t number) {
+        Mass own = 0;
+#pragma unroll
+        for (uint32_t n = 0; n < Held; n++) {
+            const bool reaches = high[n] == upper && uint32_t(key_of(n * THREADS + threadIdx.x)) >= number;
+            own += reaches ? amount(n) : 0;
+        }
+        return own;
+    });
+    return uint64_t(upper) << 32 | lower;
+}
+
+// The same of any number, of which each byte of a key takes a pass over all.
 template <class Key, class Amount>
-DEVICE uint64_t last_kept(Chooser& room, uint32_t count, uint64_t floor, Mass wanted, Key key_of, Amount amount_of) {
+DEVICE uint64_t last_kept_of_many(Chooser& room, uint32_t count, uint64_t floor, Mass wanted, Key key_of, Amount amount_of) {
     uint64_t prefix = 0;
     Mass before = 0;
     for (int shift = 56; shift >= 0; shift -= 8) {
@@ -82,35 +204,11 @@ DEVICE uint64_t last_kept(Chooser& room, uint32_t count, uint64_t floor, Mass wa
     return prefix > floor ? prefix : floor;
 }
 
-// To be asked once: warps may still read what the others left.
-DEVICE float block_max(Chooser& room, float value) {
-    value = warp_max(value);
-    if (lane_id() == 0) room.warp_values[warp_id()] = value;
-    __syncthreads();
-    float largest = room.warp_values[0];
-    for (uint32_t i = 1; i < WARPS; i++) largest = fmaxf(largest, room.warp_values[i]);
-    return largest;
-}
-
-DEVICE uint64_t block_best(Chooser& room, uint64_t key) {
-#pragma unroll
-    for (uint32_t other = WARP / 2; other > 0; other /= 2) {
-        const uint64_t theirs = __shfl_xor_sync(ALL, key, other);
-        key = theirs > key ? theirs : key;
-    }
-    if (lane_id() == 0) room.warp_sums[warp_id()] = key;
-    __syncthreads();
-    for (uint32_t i = 0; i < WARPS; i++) key = room.warp_sums[i] > key ? room.warp_sums[i] : key;
-    return key;
-}
-
-DEVICE Mass block_total(Chooser& room, Mass value) {
-#pragma unroll
-    for (uint32_t other = WARP / 2; other > 0; other /= 2) value += __shfl_xor_sync(ALL, value, other);
-    if (lane_id() == 0) room.warp_sums[warp_id()] = value;
-    __syncthreads();
-    Mass sum = 0;
-    for (uint32_t i = 0; i < WARPS; i++) sum += room.warp_sums[i];
-    __syncthreads();
-    return sum;
+// The last of `count` keys with which the amounts of the keys from `floor` on, best first, reach `wanted`; `floor` when all of
+// them do not. Keys are different, but for 0, which counts for nothing. All threads of the block come here.
+template <class Key, class Amount>
+DEVICE uint64_t last_kept(Chooser& room, uint32_t count, uint64_t floor, Mass wanted, Key key_of, Amount amount_of) {
+    constexpr uint32_t HELD = (IS_ONE<Amount> ? MOST_TILES : MOST_WEIGHED) * TILE / THREADS;
+    if (count <= HELD * THREADS) return last_kept_of_few<HELD>(room, count, floor, wanted, key_of, amount_of);
+    return last_kept_of_many(room, count, floor, wanted, key_of, amount_of);
 }

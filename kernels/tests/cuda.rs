@@ -181,47 +181,60 @@ fn products_with_weights_of_a_byte_follow_the_reference<D: Device>(devices: Vec<
 
 /// Ids of the largest logits, which products leave beside them, are those that a look at all logits gives.
 fn ids_drawn_from_products_are_those_of_the_logits<D: Device>(backend: &Cuda<D>) {
-    let (cols, vocab) = (40, 1003);
+    // More tiles than the best of which are listed where ids are weighed, and fewer.
+    for (cols, vocab, rows) in [(40, 1003, &[1, 9, 16, 33, 40, 64, 70][..]), (8, 9003, &[1])] {
+        for (&rows, softcap) in rows.iter().zip([None, Some(2.0), Some(30.0)].into_iter().cycle()) {
+            draw_from_products(backend, (cols, vocab), rows, softcap);
+        }
+    }
+}
+
+fn draw_from_products<D: Device>(backend: &Cuda<D>, (cols, vocab): (usize, usize), rows: usize, softcap: Option<f32>) {
     // Coarse numbers make ties common.
     let coarse = |seed, count| numbers(seed, count).iter().map(|value| value.round()).collect::<Vec<f32>>();
     let table = coarse(40, vocab * cols);
     let bytes: Vec<u8> = table.iter().flat_map(|w| w.to_le_bytes()).collect();
     let part = WeightPart::Stored { rows: vocab, cols, dtype: DType::F32, bytes: &bytes };
     let table = backend.matrix(&[part], WeightFormat::Bf16, MatrixUse::Output).unwrap();
-    for (rows, softcap) in
-        [(1, None), (9, Some(2.0)), (16, Some(30.0)), (33, None), (40, Some(2.0)), (64, None), (70, Some(2.0))]
-    {
-        let mut values = coarse(41 + rows as u64, rows * cols);
-        if rows > 1 {
-            values[cols + 3] = f32::NAN;
-        }
-        let x = upload(backend, &values, cols);
-        let mut logits = backend.wide_activations(rows, vocab).unwrap();
-        backend.logits(&x, &table, softcap, rows, &mut logits);
-        let downloaded = backend.download(&logits, rows);
-        let best = (0..vocab as u32)
-            .max_by(|&a, &b| downloaded[a as usize].total_cmp(&downloaded[b as usize]).then(b.cmp(&a)));
-        let ends = [best.unwrap(), 5];
-        let draws: Vec<Draw> = (0..2 * rows as u32)
-            .map(|index| {
-                let drawn = Sampling { temperature: 0.7, seed: u64::from(index), ..Sampling::GREEDY };
-                let sampling = match index % 8 {
-                    5 => drawn,
-                    3 => Sampling { top_k: 7, ..drawn },
-                    7 => Sampling { top_k: 40, top_p: 0.8, min_p: 0.001, ..drawn },
-                    6 => Sampling { top_k: 2000, top_p: 0.5, ..drawn },
-                    2 => Sampling { temperature: 5.0, top_k: 1, ..drawn },
-                    _ => Sampling::GREEDY,
-                };
-                let choice = Choice { sampling, choice: 0, position: index, forbid_end: index % 2 == 1 };
-                Draw { row: index / 2, choice }
-            })
-            .collect();
-        let reference = Reference { rounding: Rounding::Storage };
-        let expected = cases::drawn_ids(&reference, &cases::upload_wide(&reference, &downloaded, vocab), &draws, &ends);
-        assert_eq!(cases::drawn_ids(backend, &logits, &draws, &ends), expected, "{rows} rows");
-        assert_eq!((expected[0], expected[1] == best), (best, false));
+    let mut values = coarse(41 + rows as u64, rows * cols);
+    if rows > 1 {
+        values[cols + 3] = f32::NAN;
     }
+    let x = upload(backend, &values, cols);
+    let mut logits = backend.wide_activations(rows, vocab).unwrap();
+    backend.logits(&x, &table, softcap, rows, &mut logits);
+    let downloaded = backend.download(&logits, rows);
+    let best =
+        (0..vocab as u32).max_by(|&a, &b| downloaded[a as usize].total_cmp(&downloaded[b as usize]).then(b.cmp(&a)));
+    let ends = [best.unwrap(), 5];
+    let drawn = Sampling { temperature: 0.7, ..Sampling::GREEDY };
+    let samplings = [
+        Sampling::GREEDY,
+        drawn,
+        Sampling { top_k: 7, ..drawn },
+        Sampling { top_k: 40, top_p: 0.8, min_p: 0.001, ..drawn },
+        Sampling { top_k: 2000, top_p: 0.5, ..drawn },
+        Sampling { temperature: 5.0, top_k: 1, ..drawn },
+        Sampling { top_p: 0.9, ..drawn },
+        Sampling { min_p: 0.05, ..drawn },
+        // All but the least ids, which are not among the best.
+        Sampling { temperature: 9.0, top_p: 0.999, ..drawn },
+        Sampling { temperature: 9.0, min_p: 0.0001, ..drawn },
+        Sampling { temperature: 3.0, top_p: 0.7, min_p: 0.01, ..drawn },
+    ];
+    // Each way for one that may end the text and, of few ids, one that may not; rows by turns.
+    let draws: Vec<Draw> = (0..(2 * rows).max(2 * samplings.len()) as u32)
+        .filter(|index| vocab < 2000 || index % 2 == 0)
+        .map(|index| {
+            let sampling = Sampling { seed: u64::from(index), ..samplings[index as usize / 2 % samplings.len()] };
+            let choice = Choice { sampling, choice: 0, position: index, forbid_end: index % 2 == 1 };
+            Draw { row: index / 2 % rows as u32, choice }
+        })
+        .collect();
+    let reference = Reference { rounding: Rounding::Storage };
+    let expected = cases::drawn_ids(&reference, &cases::upload_wide(&reference, &downloaded, vocab), &draws, &ends);
+    assert_eq!(cases::drawn_ids(backend, &logits, &draws, &ends), expected, "{rows} rows");
+    assert_eq!(expected[0], best);
 }
 
 /// Attention over pages, whose lists differ from step to step in contents and length, then a product and an embedding of ids that

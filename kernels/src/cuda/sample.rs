@@ -7,13 +7,16 @@ use bytemuck::NoUninit;
 use super::Cuda;
 use super::device::Device;
 use super::memory::{Heap, Memory};
+use super::product::NONE;
 use super::rows::{Activations, Number};
 use crate::backend::{self, Result};
 use crate::sampling::{min_p_floor, uniform};
 
-const THREADS: u32 = 1024;
+const THREADS: u32 = 512;
 /// Bytes of `Chooser` in `select.cuh`.
-pub(super) const CHOOSER_BYTES: usize = 256 * 8 + 32 * 8 + 32 * 4 + 8 + 8 + 1024 * 4;
+pub(super) const CHOOSER_BYTES: usize = 256 * 8 + 4 * 16 * 8 + 16 * 4 + 8 + 8 + 1024 * 4;
+/// Parts of all ids that are weighed by a block each.
+const PARTS: u32 = 8;
 /// What the kernel writes where logits are not numbers.
 const NOTHING: u32 = u32::MAX;
 
@@ -37,6 +40,7 @@ struct Sample {
     end_ids: u64,
     out: u64,
     best: u64,
+    masses: u64,
     pitch: u32,
     vocab: u32,
     end_count: u32,
@@ -94,17 +98,24 @@ impl<D: Device> Cuda<D> {
         let Some(last) = draws.iter().map(|draw| draw.row as usize).max() else { return };
         let told: Vec<Draw> = draws.iter().map(Draw::new).collect();
         let [draws_at, end_ids_at] = self.queue().lists([bytemuck::cast_slice(&told), end_ids]);
+        // Those that look at more than a few of the best ids, where the product left the best.
+        let is_wide = |draw: &Draw| draw.temperature > 0.0 && draw.top_k == 0 && draw.forbid_end == 0;
+        let weighs = logits.best_of_all() != NONE && told.iter().any(is_wide);
         let params = Sample {
             logits: logits.rows(0, last + 1, Number::F32),
             draws: draws_at,
             end_ids: end_ids_at,
             out: out.extend(draws.len()),
             best: logits.best_of_all(),
+            masses: if weighs { self.queue().parts(draws.len() * PARTS as usize * 8) } else { NONE },
             pitch: logits.pitch as u32,
             vocab: logits.width as u32,
             end_count: end_ids.len() as u32,
             unused: 0,
         };
+        if weighs {
+            self.queue().launch("weigh_parts", [draws.len() as u32, PARTS, 1], (THREADS, CHOOSER_BYTES), &params);
+        }
         self.queue().launch("sample", [draws.len() as u32, 1, 1], (THREADS, CHOOSER_BYTES), &params);
     }
 

@@ -11,7 +11,7 @@ use super::sample::CHOOSER_BYTES;
 use super::{Cuda, locked};
 use crate::sampling::{Candidate, ScoreAsk, TokenScore, best_first};
 
-const THREADS: u32 = 1024;
+const THREADS: u32 = 512;
 /// Words of `Answer` in `score.cu`.
 const ANSWER_WORDS: usize = 6;
 
