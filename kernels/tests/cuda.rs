@@ -222,11 +222,12 @@ fn draw_from_products<D: Device>(backend: &Cuda<D>, (cols, vocab): (usize, usize
         Sampling { temperature: 9.0, min_p: 0.0001, ..drawn },
         Sampling { temperature: 3.0, top_p: 0.7, min_p: 0.01, ..drawn },
     ];
-    // Each way for one that may end the text and, of few ids, one that may not; rows by turns.
+    // Each way for one that may end the text and, of few ids, one that may not; then the best, of all rows.
     let draws: Vec<Draw> = (0..(2 * rows).max(2 * samplings.len()) as u32)
         .filter(|index| vocab < 2000 || index % 2 == 0)
         .map(|index| {
-            let sampling = Sampling { seed: u64::from(index), ..samplings[index as usize / 2 % samplings.len()] };
+            let way = samplings.get(index as usize / 2).copied().unwrap_or(Sampling::GREEDY);
+            let sampling = Sampling { seed: u64::from(index), ..way };
             let choice = Choice { sampling, choice: 0, position: index, forbid_end: index % 2 == 1 };
             Draw { row: index / 2 % rows as u32, choice }
         })
