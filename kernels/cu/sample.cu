@@ -101,37 +101,6 @@ DEVICE void draw_id(Chooser& room, const Ids& ids, const Place& place, const Kep
     }
 }
 
-// Lists, in order, the tiles with the `wanted` largest logits as the draw sees them: no other tile has one of so many best ids.
-// `lowest` becomes the least of their largest.
-DEVICE uint32_t list_tiles(
-    Chooser& room, const uint64_t* best, uint32_t tiles, float temperature, uint32_t wanted, float& lowest) {
-    auto key_of = [&](uint32_t tile) -> uint64_t { return rank_key(value_of(best[tile]) / temperature, tile); };
-    const uint64_t floor = last_kept(room, tiles, 0, wanted, key_of, One());
-    lowest = value_of(floor);
-    const uint32_t stretch = (tiles + THREADS - 1) / THREADS;
-    const uint32_t first = threadIdx.x * stretch, end = least(first + stretch, tiles);
-    uint32_t own = 0;
-    for (uint32_t tile = first; tile < end; tile++) own += key_of(tile) >= floor;
-    uint32_t sum = own;  // of this and all lower lanes
-#pragma unroll
-    for (uint32_t step = 1; step < WARP; step *= 2) {
-        const uint32_t lower = __shfl_sync(ALL, sum, lane_id() - step);
-        if (lane_id() >= step) sum += lower;
-    }
-    if (lane_id() == WARP - 1) room.warp_sums[warp_id()] = sum;
-    __syncthreads();
-    uint32_t place = sum - own, total = 0;
-    for (uint32_t warp = 0; warp < WARPS; warp++) {
-        if (warp < warp_id()) place += uint32_t(room.warp_sums[warp]);
-        total += uint32_t(room.warp_sums[warp]);
-    }
-    for (uint32_t tile = first; tile < end; tile++) {
-        if (key_of(tile) >= floor) room.tiles[place++] = tile;
-    }
-    __syncthreads();
-    return total;
-}
-
 // A wide draw, from a part of all ids or from the best of them. False where these do not weigh enough.
 DEVICE bool draw_wide(
     Chooser& room, const Sample& p, const Draw& draw, const Scaled& scaled, const uint64_t* best_of_tiles, float largest,

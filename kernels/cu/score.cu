@@ -24,6 +24,7 @@ struct Score {
     const Ask* asks;
     Answer* answers;
     Best* best;  // of each question `top`, in no order
+    const uint64_t* best_of_tiles;  // the best key of each TILE ids of a row, or none
     uint32_t pitch, vocab;
 };
 
@@ -56,11 +57,18 @@ KERNEL_OF(score, Score, 512, 1) {
     }
     if (ask.top == 0) return;
     __syncthreads();
-    const uint64_t floor =
-        last_kept(*room, p.vocab, 0, least(ask.top, p.vocab), [&](uint32_t id) { return rank_key(logits(id), id); },
-                  One());
-    for (uint32_t id = threadIdx.x; id < p.vocab; id += THREADS) {
-        if (rank_key(logits(id), id) >= floor) {
+    Ids ids{nullptr, 0, p.vocab};
+    if (p.best_of_tiles && ask.top <= MOST_TILES) {
+        const uint32_t tiles = (p.vocab + TILE - 1) / TILE;
+        float lowest;
+        ids.count = list_tiles(*room, p.best_of_tiles + size_t(ask.row) * tiles, tiles, 1.0f, ask.top, lowest) * TILE;
+        ids.tiles = room->tiles;
+    }
+    auto key_of = [&](uint32_t i) -> uint64_t { return ids(i) < p.vocab ? rank_key(logits(ids(i)), ids(i)) : 0; };
+    const uint64_t floor = last_kept(*room, ids.count, 0, least(ask.top, p.vocab), key_of, One());
+    for (uint32_t i = threadIdx.x; i < ids.count; i += THREADS) {
+        const uint32_t id = ids(i);
+        if (key_of(i) > 0 && key_of(i) >= floor) {
             const uint32_t place = atomicAdd(&answer->found, 1u);
             if (place < ask.top) p.best[ask.first + place] = Best{id, logits(id)};
         }

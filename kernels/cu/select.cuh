@@ -152,26 +152,24 @@ DEVICE uint64_t last_kept_of_few(Chooser& room, uint32_t count, uint64_t floor, 
         return own;
     });
     if (upper == 0) return floor;
-    // Then, among those that have it, of the lower halves: most often there is one.
-    Mass above = 0, equal = 0, only = 0;
+    Mass above = 0;
 #pragma unroll
-    for (uint32_t n = 0; n < Held; n++) {
-        above += high[n] > upper ? amount(n) : 0;
-        equal += high[n] == upper;
-        if (high[n] == upper) only += uint32_t(key_of(n * THREADS + threadIdx.x));
-    }
+    for (uint32_t n = 0; n < Held; n++) above += high[n] > upper ? amount(n) : 0;
     above = block_total(room, above);
-    equal = block_total(room, equal);
-    only = block_total(room, only);
-    if (equal == 1) return uint64_t(upper) << 32 | only;
-    const uint32_t lower = largest_reached(room, wanted - above, [&](uint32_t number) {
+    // Then, among those that have it, of the lower halves: most often there is one.
+    auto of_equal = [&](auto amount_of_key) {
         Mass own = 0;
-#pragma unroll
-        for (uint32_t n = 0; n < Held; n++) {
-            const bool reaches = high[n] == upper && uint32_t(key_of(n * THREADS + threadIdx.x)) >= number;
-            own += reaches ? amount(n) : 0;
+        for (uint32_t i = threadIdx.x; i < count; i += THREADS) {
+            const uint64_t key = key_of(i);
+            if (key >> 32 == upper && key >= floor) own += amount_of_key(i, uint32_t(key));
         }
         return own;
+    };
+    const Mass equal = block_total(room, of_equal([](uint32_t, uint32_t) { return Mass(1); }));
+    const Mass only = block_total(room, of_equal([](uint32_t, uint32_t low) { return Mass(low); }));
+    if (equal == 1) return uint64_t(upper) << 32 | only;
+    const uint32_t lower = largest_reached(room, wanted - above, [&](uint32_t number) {
+        return of_equal([&](uint32_t i, uint32_t low) { return low >= number ? Mass(amount_of(i)) : 0; });
     });
     return uint64_t(upper) << 32 | lower;
 }
@@ -211,4 +209,35 @@ DEVICE uint64_t last_kept(Chooser& room, uint32_t count, uint64_t floor, Mass wa
     constexpr uint32_t HELD = (IS_ONE<Amount> ? MOST_TILES : MOST_WEIGHED) * TILE / THREADS;
     if (count <= HELD * THREADS) return last_kept_of_few<HELD>(room, count, floor, wanted, key_of, amount_of);
     return last_kept_of_many(room, count, floor, wanted, key_of, amount_of);
+}
+
+// Lists, in order, the tiles with the `wanted` largest logits as the draw sees them: no other tile has one of so many best ids.
+// `lowest` becomes the least of their largest.
+DEVICE uint32_t list_tiles(
+    Chooser& room, const uint64_t* best, uint32_t tiles, float temperature, uint32_t wanted, float& lowest) {
+    auto key_of = [&](uint32_t tile) -> uint64_t { return rank_key(value_of(best[tile]) / temperature, tile); };
+    const uint64_t floor = last_kept(room, tiles, 0, wanted, key_of, One());
+    lowest = value_of(floor);
+    const uint32_t stretch = (tiles + THREADS - 1) / THREADS;
+    const uint32_t first = threadIdx.x * stretch, end = least(first + stretch, tiles);
+    uint32_t own = 0;
+    for (uint32_t tile = first; tile < end; tile++) own += key_of(tile) >= floor;
+    uint32_t sum = own;  // of this and all lower lanes
+#pragma unroll
+    for (uint32_t step = 1; step < WARP; step *= 2) {
+        const uint32_t lower = __shfl_sync(ALL, sum, lane_id() - step);
+        if (lane_id() >= step) sum += lower;
+    }
+    if (lane_id() == WARP - 1) room.warp_sums[warp_id()] = sum;
+    __syncthreads();
+    uint32_t place = sum - own, total = 0;
+    for (uint32_t warp = 0; warp < WARPS; warp++) {
+        if (warp < warp_id()) place += uint32_t(room.warp_sums[warp]);
+        total += uint32_t(room.warp_sums[warp]);
+    }
+    for (uint32_t tile = first; tile < end; tile++) {
+        if (key_of(tile) >= floor) room.tiles[place++] = tile;
+    }
+    __syncthreads();
+    return total;
 }

@@ -14,7 +14,7 @@ use kernels::profiled::{Op, Profile};
 use kernels::reference::{Reference, Rounding};
 use kernels::{
     AttentionShape, Backend, Choice, DType, Draw, Error, KvFormat, LinearRows, MatrixUse, NO_PLACE, PageShape,
-    PageSpan, PagedRows, Precision, Profiled, Sampling, Scheme, WeightFormat, WeightPart,
+    PageSpan, PagedRows, Precision, Profiled, Sampling, Scheme, ScoreAsk, TokenScore, WeightFormat, WeightPart,
 };
 
 /// Of rows that are rounded once from nearly equal sums. Measured: 9.5e-6.
@@ -236,6 +236,16 @@ fn draw_from_products<D: Device>(backend: &Cuda<D>, (cols, vocab): (usize, usize
     let expected = cases::drawn_ids(&reference, &cases::upload_wide(&reference, &downloaded, vocab), &draws, &ends);
     assert_eq!(cases::drawn_ids(backend, &logits, &draws, &ends), expected, "{rows} rows");
     assert_eq!(expected[0], best);
+    // Best ids of the same rows.
+    let asked = [0, 4, 50].map(|top| ScoreAsk { row: 0, id: 7, top });
+    let (mut scores, mut of_reference) = (Vec::new(), Vec::new());
+    backend.score(&logits, &asked, &mut scores);
+    reference.score(&cases::upload_wide(&reference, &downloaded, vocab), &asked, &mut of_reference);
+    let ids = |scores: &[TokenScore]| {
+        let ids = |score: &TokenScore| score.top.iter().map(|candidate| candidate.id).collect::<Vec<u32>>();
+        scores.iter().map(|score| (score.chosen.rank, ids(score))).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&scores), ids(&of_reference), "{rows} rows");
 }
 
 /// Attention over pages, whose lists differ from step to step in contents and length, then a product and an embedding of ids that

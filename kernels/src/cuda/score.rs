@@ -22,6 +22,7 @@ struct Score {
     asks: u64,
     answers: u64,
     best: u64,
+    best_of_tiles: u64,
     pitch: u32,
     vocab: u32,
 }
@@ -49,6 +50,7 @@ impl<D: Device> Cuda<D> {
             asks: asks_at,
             answers: answers_at,
             best: answers_at + 4 * answer_words as u64,
+            best_of_tiles: logits.best_of_all(),
             pitch: logits.pitch as u32,
             vocab: vocab as u32,
         };
