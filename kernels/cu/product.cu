@@ -2,7 +2,7 @@
 //
 // Launched by kernels/src/cuda/product.rs; products of many rows go to the vendor's library.
 //
-// The matrix is the left operand of the tensor cores, 16 or 32 of its rows a block; the rows of x are the columns. Along k a lane
+// The matrix is the left operand of the tensor cores, 16 to 64 of its rows a block; the rows of x are the columns. Along k a lane
 // takes eight neighbours of a matrix row with one load (bytes are widened to bfloat16, exactly, and scaled in the end), and the same eight of x: which of them are multiplied together is all
 // that counts, not at which place of the tile. The eight warps take steps of 32 in turn and add up in the end, warp by warp.
 // Where there are more rows than a block takes, others take the rest.
@@ -66,6 +66,8 @@ struct Shape {
     static constexpr uint32_t COLUMNS = 8 * Eights, OUTPUTS = TILES * TILE;
     static constexpr uint32_t WRITTEN = GATED ? TILE / 2 : TILE;  // numbers of a row of x that come of a tile
     static constexpr uint32_t ROUND = AHEAD * WARPS * STEP;       // numbers along k whose loads are under way together
+    // Distance of rows of sums in shared memory: odd, so that a column's lie in different banks, and so that few of a row's do not.
+    static constexpr uint32_t PITCH = COLUMNS | 9;
     // Steps of x that are read together; where there are no registers for one, each eight rows are read when they are needed.
     static constexpr uint32_t X_AHEAD = Eights <= 2 ? AHEAD : Eights <= 4 ? 1 : 0;
 };
@@ -80,7 +82,7 @@ struct Block {
     DEVICE explicit Block(const Product& p) : rows(least(p.rows - first_row, S::COLUMNS)) {}
 };
 
-// partial = [WARPS][OUTPUTS][COLUMNS] sums, each over the steps of one warp.
+// partial = [WARPS][OUTPUTS][PITCH] sums, each over the steps of one warp.
 template <class S>
 DEVICE void multiply(const Product& p, const Block<S>& block, float* partial) {
     using Stored = typename S::Stored;
@@ -159,7 +161,7 @@ DEVICE void multiply(const Product& p, const Block<S>& block, float* partial) {
 #pragma unroll
             for (uint32_t i = 0; i < 4; i++) {
                 const uint32_t output = tile * TILE + g + 8 * (i / 2), column = 8 * e + 2 * t + i % 2;
-                partial[(warp_id() * S::OUTPUTS + output) * S::COLUMNS + column] = sums[tile][e][i];
+                partial[(warp_id() * S::OUTPUTS + output) * S::PITCH + column] = sums[tile][e][i];
             }
         }
     }
@@ -170,7 +172,7 @@ template <class S>
 DEVICE float add_up(const float* partial, uint32_t output, uint32_t column) {
     float sum = 0.0f;
 #pragma unroll
-    for (uint32_t warp = 0; warp < WARPS; warp++) sum += partial[(warp * S::OUTPUTS + output) * S::COLUMNS + column];
+    for (uint32_t warp = 0; warp < WARPS; warp++) sum += partial[(warp * S::OUTPUTS + output) * S::PITCH + column];
     return sum;
 }
 
@@ -200,7 +202,7 @@ DEVICE void write_plain(const Product& p, const Block<S>& block, float* partial)
         float sum = add_up<S>(partial, output, column);
         if (p.scales) sum *= p.scales[n];
         sum = softcap(sum, p.cap);
-        if (p.best) partial[output * S::COLUMNS + column] = sum;  // where nobody but this thread has read
+        if (p.best) partial[output * S::PITCH + column] = sum;  // where nobody but this thread has read
         const size_t at = size_t(block.first_row + column) * p.out_pitch + n;
         if (p.wide) {
             static_cast<float*>(p.out)[at] = sum;
@@ -219,7 +221,7 @@ DEVICE void write_best(const Product& p, const Block<S>& block, const float* par
     uint64_t best = 0;
     const uint32_t count = least(p.outputs - first, TILE);
     for (uint32_t i = 0; i < count; i++) {
-        const uint64_t key = rank_key_or_broken(partial[(tile * TILE + i) * S::COLUMNS + column], first + i);
+        const uint64_t key = rank_key_or_broken(partial[(tile * TILE + i) * S::PITCH + column], first + i);
         best = key > best ? key : best;
     }
     p.best[size_t(block.first_row + column) * ((p.outputs + TILE - 1) / TILE) + first / TILE] = best;
@@ -241,23 +243,24 @@ DEVICE void product(const Product& p) {
     }
 }
 
-EARLY_KERNEL(product_8, Product, 256) { product<Shape<Eight, 1, 1, 4>>(p); }
-EARLY_KERNEL(product_16, Product, 256) { product<Shape<Eight, 2, 1, 4>>(p); }
-EARLY_KERNEL(product_32, Product, 256) { product<Shape<Eight, 4, 2, 2>>(p); }
-EARLY_KERNEL_OF(product_64, Product, 256, 2) { product<Shape<Eight, 8, 2, 2>>(p); }
-EARLY_KERNEL(product_8_int8, Product, 256) { product<Shape<EightBytes, 1, 1, 8>>(p); }
-EARLY_KERNEL(product_16_int8, Product, 256) { product<Shape<EightBytes, 2, 1, 8>>(p); }
-EARLY_KERNEL(product_32_int8, Product, 256) { product<Shape<EightBytes, 4, 2, 4>>(p); }
-EARLY_KERNEL(product_64_int8, Product, 256) { product<Shape<EightBytes, 8, 2, 2>>(p); }
+#define PRODUCT(name, Stored, columns, tiles, ahead, gated, blocks) \
+    EARLY_KERNEL_OF(name, Product, 256, blocks) { product<Shape<Stored, columns / 8, tiles, ahead, gated>>(p); }
+#define PRODUCTS(columns, tiles, ahead, ahead_of_bytes, blocks)                                                  \
+    PRODUCT(product_##columns##x##tiles, Eight, columns, tiles, ahead, false, blocks)                            \
+    PRODUCT(product_##columns##x##tiles##_int8, EightBytes, columns, tiles, ahead_of_bytes, false, blocks)       \
+    PRODUCT(gated_##columns##x##tiles, Eight, columns, tiles, ahead, true, blocks)                               \
+    PRODUCT(gated_##columns##x##tiles##_int8, EightBytes, columns, tiles, ahead_of_bytes, true, blocks)
 
-EARLY_KERNEL(gated_8, Product, 256) { product<Shape<Eight, 1, 1, 4, true>>(p); }
-EARLY_KERNEL(gated_16, Product, 256) { product<Shape<Eight, 2, 1, 4, true>>(p); }
-EARLY_KERNEL(gated_32, Product, 256) { product<Shape<Eight, 4, 2, 2, true>>(p); }
-EARLY_KERNEL_OF(gated_64, Product, 256, 2) { product<Shape<Eight, 8, 2, 2, true>>(p); }
-EARLY_KERNEL(gated_8_int8, Product, 256) { product<Shape<EightBytes, 1, 1, 8, true>>(p); }
-EARLY_KERNEL(gated_16_int8, Product, 256) { product<Shape<EightBytes, 2, 1, 8, true>>(p); }
-EARLY_KERNEL(gated_32_int8, Product, 256) { product<Shape<EightBytes, 4, 2, 4, true>>(p); }
-EARLY_KERNEL(gated_64_int8, Product, 256) { product<Shape<EightBytes, 8, 2, 2, true>>(p); }
+// Which number of tiles is best depends on the device and the matrix: few leave work to more blocks, many read x less often.
+PRODUCTS(8, 1, 4, 8, 1)
+PRODUCTS(8, 2, 2, 4, 1)
+PRODUCTS(16, 1, 4, 8, 1)
+PRODUCTS(16, 2, 2, 4, 1)
+PRODUCTS(32, 1, 4, 4, 2)
+PRODUCTS(32, 2, 2, 4, 1)
+PRODUCTS(32, 4, 1, 2, 1)
+PRODUCTS(64, 1, 2, 2, 2)
+PRODUCTS(64, 2, 2, 1, 2)
 
 // A matrix of bytes in bfloat16, for products of many rows; one block a row.
 struct Dequantize {

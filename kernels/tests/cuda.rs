@@ -486,3 +486,32 @@ macro_rules! table {
 
 table!(shim, "cuda-shim", shims);
 table!(gpu, "cuda", gpus);
+
+/// A device measures which kernel of a product is fastest; the shim draws it from its schedule. So many schedules draw each of
+/// the up to three that there are.
+#[cfg(feature = "cuda-shim")]
+#[test]
+fn every_kernel_of_a_product_gives_the_same_bits() {
+    let (cols, width, gated) = (200, 130, 72);
+    let of = |schedule: u64, rows: usize, format: WeightFormat| {
+        let backend = Cuda::new(kernels::cuda::Shim::new(schedule << 32)).unwrap();
+        let x = upload(&backend, &numbers(70, rows * cols), cols);
+        let plain = matrix(&backend, 71, (width, cols), format);
+        let gate_and_up = matrix(&backend, 72, (2 * gated, cols), format);
+        let mut logits = backend.wide_activations(rows, width).unwrap();
+        backend.logits(&x, &plain, Some(5.0), rows, &mut logits);
+        let (mut pairs, mut out) =
+            (backend.activations(rows, 2 * gated).unwrap(), backend.activations(rows, gated).unwrap());
+        backend.linear_geglu(&x, &gate_and_up, LinearRows::first(rows), (&mut pairs, &mut out));
+        let choice = Choice { sampling: Sampling::GREEDY, choice: 0, position: 0, forbid_end: false };
+        let draws: Vec<Draw> = (0..rows as u32).map(|row| Draw { row, choice }).collect();
+        let best = cases::drawn_ids(&backend, &logits, &draws, &[]);
+        (backend.download(&logits, rows), backend.download(&out, rows), best)
+    };
+    for format in [WeightFormat::Bf16, WeightFormat::Quantized(Scheme::Int8)] {
+        for rows in [1, 13, 20, 50] {
+            let first = of(0, rows, format);
+            (1..9).for_each(|schedule| assert!(of(schedule, rows, format) == first, "{rows} rows of {format:?}"));
+        }
+    }
+}

@@ -70,6 +70,9 @@ impl Device for Driver {
     unsafe fn run_timed(&self, _: &[Work], _: &[usize]) -> Vec<Duration> {
         match *self {}
     }
+    unsafe fn fastest(&self, _: &[Work]) -> usize {
+        match *self {}
+    }
     unsafe fn capture(&self, _: &[Work]) {
         match *self {}
     }

@@ -70,6 +70,12 @@ pub trait Device: Clone + Send + Sync + 'static {
     /// # Safety
     /// As [`Self::run`].
     unsafe fn run_timed(&self, works: &[Work], ends: &[usize]) -> Vec<Duration>;
+    /// Which of the works, all of which do the same, takes the least time when what they read is not in a cache. To
+    /// know it a device may do them.
+    ///
+    /// # Safety
+    /// As [`Self::run`].
+    unsafe fn fastest(&self, works: &[Work]) -> usize;
     /// Work that was done before, to be replayed as a whole: once captured, nothing of it is looked at again.
     ///
     /// # Safety

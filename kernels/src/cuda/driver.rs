@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 mod fetch;
+mod trial;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -248,6 +249,11 @@ impl Device for Driver {
             Work::Launch(launch) => unsafe { self.launch(launch) },
             Work::Product(product) => self.opened.library.product(product, &self.stream),
         }
+    }
+
+    unsafe fn fastest(&self, works: &[Work]) -> usize {
+        // SAFETY: the caller's promise.
+        unsafe { trial::fastest(works, &self.stream, |work| self.run(work)) }
     }
 
     unsafe fn run_timed(&self, works: &[Work], ends: &[usize]) -> Vec<Duration> {

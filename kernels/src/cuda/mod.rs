@@ -24,6 +24,7 @@ mod score;
 #[cfg(feature = "cuda-shim")]
 mod shim;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -49,8 +50,9 @@ use crate::reference::inverse_frequency;
 use crate::sampling::{ScoreAsk, TokenScore};
 use crate::weights::{MatrixUse, WeightFormat, WeightPart};
 use memory::{Heap, Memory};
+use product::ProductShape;
 use queue::Queue;
-use rows::{Number, write_row};
+use rows::Number;
 
 /// Whether the kernels compute with numbers of these kinds.
 ///
@@ -75,6 +77,8 @@ pub struct Cuda<D: Device> {
     is_aside: AtomicBool,
     /// What `score` reads back.
     answers: Mutex<Memory<D>>,
+    /// The kernel that was found to be the fastest for each shape of product.
+    products: Mutex<HashMap<ProductShape, usize>>,
     /// Products of many rows are not given to the device's library, which may round otherwise than the kernels of few.
     deterministic: bool,
 }
@@ -90,7 +94,8 @@ impl<D: Device> Cuda<D> {
         let side = Queue::new(device.fork()?, heap.clone())?;
         let main = Queue::new(device, heap.clone())?;
         let answers = Mutex::new(Memory::new(&heap, 1 << 16, "answers")?);
-        Ok(Self { heap, main, side, is_aside: AtomicBool::new(false), answers, deterministic: false })
+        let (is_aside, products) = (AtomicBool::new(false), Mutex::default());
+        Ok(Self { heap, main, side, is_aside, answers, products, deterministic: false })
     }
 
     /// The same, and its promise holds for any two numbers of rows.
@@ -113,25 +118,6 @@ impl<D: Device> Cuda<D> {
     /// Where ops go now.
     fn queue(&self) -> &Queue<D> {
         if self.is_aside.load(Ordering::Relaxed) { &self.side } else { &self.main }
-    }
-
-    fn float32(
-        &self,
-        rows: usize,
-        width: usize,
-        fill: impl Fn(usize, &mut [f32]),
-        purpose: &'static str,
-    ) -> Result<Memory<D>> {
-        let pitch = width.next_multiple_of(8);
-        let mut bytes = vec![0; rows * pitch * 4];
-        let mut values = vec![0.0; width];
-        for (row, out) in bytes.chunks_exact_mut(pitch * 4).enumerate() {
-            fill(row, &mut values);
-            write_row(&values, Number::F32, out);
-        }
-        let memory = Memory::new(&self.heap, bytes.len(), purpose)?;
-        self.queue().write(&bytes, &memory, 0);
-        Ok(memory)
     }
 }
 

@@ -6,6 +6,7 @@ use bytemuck::NoUninit;
 
 use super::Cuda;
 use super::device::{Device, LargeProduct, Work};
+use super::locked;
 use super::memory::Memory;
 use super::rows::{Activations, Number, PITCH, write_row};
 use crate::backend::{Error, LinearRows, Result};
@@ -101,22 +102,47 @@ struct ProductKernel {
 }
 
 /// What becomes of the sums; index of [`ProductKernel::names`].
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
     Plain,
     Gated,
 }
 
-/// By the rows they take.
-const KERNELS: [ProductKernel; 4] = [
-    ProductKernel { columns: 8, tiles: 1, names: [["product_8", "product_8_int8"], ["gated_8", "gated_8_int8"]] },
-    ProductKernel { columns: 16, tiles: 1, names: [["product_16", "product_16_int8"], ["gated_16", "gated_16_int8"]] },
-    ProductKernel { columns: 32, tiles: 2, names: [["product_32", "product_32_int8"], ["gated_32", "gated_32_int8"]] },
-    ProductKernel {
-        columns: FEW_ROWS,
-        tiles: 2,
-        names: [["product_64", "product_64_int8"], ["gated_64", "gated_64_int8"]],
-    },
+/// Products that one kernel is the fastest for: all that differs in them is addresses.
+#[derive(PartialEq, Eq, Hash)]
+pub(super) struct ProductShape {
+    kind: Kind,
+    columns: usize,
+    blocks_of_rows: usize,
+    outputs: u32,
+    depth: u32,
+    has_scales: bool,
+}
+
+macro_rules! product_kernel {
+    ($columns:literal, $tiles:literal) => {
+        ProductKernel {
+            columns: $columns,
+            tiles: $tiles,
+            names: [
+                [concat!("product_", $columns, "x", $tiles), concat!("product_", $columns, "x", $tiles, "_int8")],
+                [concat!("gated_", $columns, "x", $tiles), concat!("gated_", $columns, "x", $tiles, "_int8")],
+            ],
+        }
+    };
+}
+
+/// By the rows they take; those that take as many give the same bits.
+const KERNELS: [ProductKernel; 9] = [
+    product_kernel!(8, 1),
+    product_kernel!(8, 2),
+    product_kernel!(16, 1),
+    product_kernel!(16, 2),
+    product_kernel!(32, 1),
+    product_kernel!(32, 2),
+    product_kernel!(32, 4),
+    product_kernel!(64, 1),
+    product_kernel!(64, 2),
 ];
 
 /// Bytes of shared memory of `random_int8_rows`.
@@ -319,16 +345,28 @@ impl<D: Device> Cuda<D> {
     }
 
     fn few_rows(&self, matrix: &Matrix<D>, params: &Product, kind: Kind) {
-        let (count, outputs) = (params.rows as usize, params.outputs as usize);
-        let shape = KERNELS.iter().find(|kernel| count <= kernel.columns).unwrap_or(&KERNELS[KERNELS.len() - 1]);
-        let ProductKernel { columns, tiles, names } = *shape;
-        let kernel = names[kind as usize][usize::from(matrix.scales.is_some())];
-        let shared = (THREADS as usize / 32) * tiles * TILE * columns * 4;
+        let count = params.rows as usize;
+        let columns = KERNELS.iter().map(|kernel| kernel.columns).find(|columns| count <= *columns).unwrap_or(FEW_ROWS);
+        let blocks_of_rows = count.div_ceil(columns);
+        let has_scales = matrix.scales.is_some();
+        let Product { outputs, depth, .. } = *params;
+        let shape = ProductShape { kind, columns, blocks_of_rows, outputs, depth, has_scales };
         let written = match kind {
             Kind::Plain => TILE,
             Kind::Gated => TILE / 2,
         };
-        let grid = [outputs.div_ceil(tiles * written) as u32, count.div_ceil(columns) as u32, 1];
-        self.queue().launch(kernel, grid, (THREADS, shared), params);
+        let launch = |kernel: &ProductKernel| {
+            let name = kernel.names[kind as usize][usize::from(has_scales)];
+            // As `PITCH` of `product.cu` has it.
+            let pitch = columns | 9;
+            let shared = (THREADS as usize / 32) * kernel.tiles * TILE * pitch * 4;
+            let grid = [outputs.div_ceil((kernel.tiles * written) as u32), blocks_of_rows as u32, 1];
+            (name, grid, (THREADS, shared))
+        };
+        let candidates: Vec<_> = KERNELS.iter().filter(|kernel| kernel.columns == columns).map(launch).collect();
+        let mut chosen = locked(&self.products);
+        let index = *chosen.entry(shape).or_insert_with(|| self.queue().fastest(&candidates, params));
+        let (name, grid, room) = candidates[index];
+        self.queue().launch(name, grid, room, params);
     }
 }

@@ -89,6 +89,22 @@ impl<D: Device> Queue<D> {
         self.submit(Work::Launch(Launch { kernel, grid, threads, shared_bytes, params, overlaps }));
     }
 
+    /// Which of several launches on the same parameters, all of which write the same, takes the device the least time. It tries
+    /// them, within a step as well: what they write is what that step is about to write.
+    pub(super) fn fastest<P: NoUninit>(
+        &self,
+        candidates: &[(&'static str, [u32; 3], (u32, usize))],
+        params: &P,
+    ) -> usize {
+        let params = Params::of(params);
+        let work = |&(kernel, grid, (threads, shared_bytes))| {
+            Work::Launch(Launch { kernel, grid, threads, shared_bytes, params, overlaps: false })
+        };
+        let works: Vec<Work> = candidates.iter().map(work).collect();
+        // SAFETY: as for any launch; memory of the step is kept while it is written down.
+        unsafe { self.device.fastest(&works) }
+    }
+
     /// The same for any work.
     pub(super) fn submit(&self, work: Work) {
         if let Some(works) = locked(&self.recording).as_mut() {

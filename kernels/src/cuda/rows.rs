@@ -243,6 +243,25 @@ impl Embed {
 const NORM_ROOM: usize = 2 * (THREADS as usize / 32) * 4;
 
 impl<D: Device> Cuda<D> {
+    pub(super) fn float32(
+        &self,
+        rows: usize,
+        width: usize,
+        fill: impl Fn(usize, &mut [f32]),
+        purpose: &'static str,
+    ) -> Result<Memory<D>> {
+        let pitch = width.next_multiple_of(8);
+        let mut bytes = vec![0; rows * pitch * 4];
+        let mut values = vec![0.0; width];
+        for (row, out) in bytes.chunks_exact_mut(pitch * 4).enumerate() {
+            fill(row, &mut values);
+            write_row(&values, Number::F32, out);
+        }
+        let memory = Memory::new(&self.heap, bytes.len(), purpose)?;
+        self.queue().write(&bytes, &memory, 0);
+        Ok(memory)
+    }
+
     pub(super) fn embed_rows(&self, table: &super::Matrix<D>, ids: &[u32], scale: f32, out: &mut Activations<D>) {
         assert!(ids.iter().all(|&id| (id as usize) < table.rows), "an id has no row in the table");
         let [ids_at] = self.queue().lists([ids]);

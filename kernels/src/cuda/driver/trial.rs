@@ -1,0 +1,56 @@
+//! Which of several kernels that compute the same is fastest here: tried, one after the other, on memory that no cache holds.
+//!
+//! Used by `driver`.
+#![allow(unsafe_code)]
+
+use std::time::Duration;
+
+use cudarc::driver::{CudaStream, DriverError, result, sys};
+
+use crate::cuda::device::Work;
+
+/// Times that each is tried; the shortest counts, for nothing makes a kernel faster than it is.
+const ROUNDS: usize = 5;
+/// What is written between two tries: more than the caches of GPUs hold.
+const CACHE_BYTES: usize = 128 << 20;
+
+/// The index of the fastest. Nothing else runs on the device, or all of them are slowed down alike.
+///
+/// # Safety
+/// `run` may be asked to do each of the works. The stream's context is bound.
+pub(super) unsafe fn fastest(works: &[Work], stream: &CudaStream, run: impl Fn(&Work)) -> usize {
+    // SAFETY: the context is bound. Where there is no room the tries are made with what the caches hold.
+    let cold = unsafe { result::malloc_sync(CACHE_BYTES) }.ok();
+    let mut shortest = vec![Duration::MAX; works.len()];
+    // The first round loads the kernels.
+    for round in 0..=ROUNDS {
+        for (work, shortest) in works.iter().zip(&mut shortest) {
+            if let Some(address) = cold {
+                // SAFETY: the memory is that long.
+                done(unsafe { result::memset_d8_async(address, 0, CACHE_BYTES, stream.cu_stream()) });
+            }
+            let took = timed(stream, || run(work));
+            if round > 0 {
+                *shortest = took.min(*shortest);
+            }
+        }
+    }
+    if let Some(address) = cold {
+        // SAFETY: it was allocated above, and the last event came after all that uses it.
+        done(unsafe { result::free_sync(address) });
+    }
+    let order = (0..works.len()).min_by_key(|&index| shortest[index]);
+    order.expect("there is something to choose from")
+}
+
+fn timed(stream: &CudaStream, run: impl FnOnce()) -> Duration {
+    let now = || done(stream.record_event(Some(sys::CUevent_flags::CU_EVENT_DEFAULT)));
+    let began = now();
+    run();
+    let milliseconds = done(began.elapsed_ms(&now()));
+    Duration::from_secs_f32(milliseconds / 1e3)
+}
+
+fn done<T>(step: Result<T, DriverError>) -> T {
+    step.unwrap_or_else(|error| panic!("the GPU does not measure time: {error}"))
+}
