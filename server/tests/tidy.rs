@@ -27,7 +27,7 @@ const CRATES: [(&str, &[&str], &[&str]); 4] = [
     ("server", &["kernels", "model"], &[]),
     ("loadtest", &[], &[]),
 ];
-const UNSAFE_FILES: [&str; 30] = [
+const UNSAFE_FILES: [&str; 32] = [
     "kernels/src/cpu/attend_full.rs",
     "kernels/src/cpu/attend_paged.rs",
     "kernels/src/cpu/attend_paged/int8/x86.rs",
@@ -51,6 +51,8 @@ const UNSAFE_FILES: [&str; 30] = [
     "kernels/src/cuda/device.rs",
     "kernels/src/cuda/driver.rs",
     "kernels/src/cuda/driver/fetch.rs",
+    "kernels/src/cuda/driver/pinned.rs",
+    "kernels/src/cuda/driver/trial.rs",
     "kernels/src/cuda/library.rs",
     "kernels/src/cuda/memory.rs",
     "kernels/src/cuda/queue.rs",

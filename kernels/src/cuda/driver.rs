@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 mod fetch;
+mod pinned;
 mod trial;
 
 use std::collections::HashMap;
@@ -24,7 +25,7 @@ use super::library::Library;
 use super::locked;
 use crate::backend::{Error, Result};
 pub use fetch::Fetch;
-use fetch::Landings;
+use pinned::Pool;
 
 include!(concat!(env!("OUT_DIR"), "/images.rs"));
 
@@ -46,7 +47,7 @@ struct Opened {
     modules: Vec<Arc<CudaModule>>,
     kernels: Mutex<HashMap<&'static str, Kernel>>,
     library: Library,
-    landings: Landings,
+    pool: Pool,
 }
 
 /// A kernel that was launched before.
@@ -89,7 +90,7 @@ impl Driver {
         let load = |image: &&[u8]| context.load_module(Ptx::from_binary(image.to_vec()));
         let modules = IMAGES.iter().map(load).collect::<std::result::Result<_, _>>().map_err(failed)?;
         let library = Library::open().map_err(no_gpu)?;
-        let opened = Opened { context, modules, kernels: Mutex::default(), library, landings: Landings::default() };
+        let opened = Opened { context, modules, kernels: Mutex::default(), library, pool: Pool::default() };
         Ok(Self { opened: Arc::new(opened), stream })
     }
 
@@ -206,10 +207,8 @@ impl Device for Driver {
 
     unsafe fn write(&self, bytes: &[u8], address: u64) {
         self.bind();
-        // SAFETY: the caller says that the memory is as long. Memory of the host that is not pinned is copied aside before
-        // the call returns.
-        let copied = unsafe { result::memcpy_htod_async(address, bytes, self.stream.cu_stream()) };
-        copied.unwrap_or_else(|error| panic!("the GPU takes no copy: {error}"));
+        // SAFETY: the caller says that the memory is as long.
+        unsafe { self.opened.pool.write(bytes, address, &self.stream) }
     }
 
     unsafe fn read(&self, address: u64, bytes: &mut [u8]) {
@@ -230,12 +229,12 @@ impl Device for Driver {
     unsafe fn fetch(&self, address: u64, bytes: usize) -> Fetch {
         self.bind();
         // SAFETY: the caller says that the memory is as long, and stays.
-        unsafe { self.opened.landings.start(address, bytes, &self.stream) }
+        unsafe { fetch::start(&self.opened.pool, address, bytes, &self.stream) }
     }
 
     fn finish(&self, fetch: Fetch) -> Vec<u8> {
         self.bind();
-        self.opened.landings.finish(fetch)
+        fetch::finish(&self.opened.pool, fetch)
     }
 
     fn wait(&self) {

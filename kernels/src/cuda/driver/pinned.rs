@@ -1,0 +1,98 @@
+//! Memory of the host that the GPU reads and writes by itself, kept from copy to copy.
+//!
+//! Used by `driver`: of memory that is not pinned, all but short copies wait for the work before them.
+#![allow(unsafe_code)]
+
+use std::collections::VecDeque;
+use std::ffi::c_void;
+use std::sync::Mutex;
+
+use cudarc::driver::{CudaEvent, CudaStream, DriverError, result};
+
+use crate::cuda::locked;
+
+/// Copies to the device that may be on their way at once; the next one waits for the first.
+const MOST_LEAVING: usize = 4;
+/// The least memory that is asked for.
+const LEAST_BYTES: usize = 4096;
+
+/// Memory that no copy uses, and memory that copies to the device still do.
+#[derive(Default)]
+pub(super) struct Pool {
+    free: Mutex<Vec<Pinned>>,
+    /// Oldest first, each with what happens when it has left.
+    leaving: Mutex<VecDeque<(Pinned, CudaEvent)>>,
+}
+
+/// Memory of the host that stays where it is.
+pub(super) struct Pinned {
+    memory: *mut c_void,
+    bytes: usize,
+}
+
+// SAFETY: it is memory like any other, with one owner.
+unsafe impl Send for Pinned {}
+
+impl Pool {
+    /// At least so many bytes. The context is bound.
+    pub(super) fn take(&self, bytes: usize) -> Pinned {
+        let mut free = locked(&self.free);
+        let fitting = (0..free.len()).filter(|&index| free[index].bytes >= bytes);
+        let smallest = fitting.min_by_key(|&index| free[index].bytes);
+        smallest
+            .map_or_else(|| Pinned::new(bytes.next_power_of_two().max(LEAST_BYTES)), |index| free.swap_remove(index))
+    }
+
+    pub(super) fn give_back(&self, pinned: Pinned) {
+        locked(&self.free).push(pinned);
+    }
+
+    /// Copies to the device, after what the stream was asked before; `bytes` may change once this returns.
+    ///
+    /// # Safety
+    /// The memory at the address is as long. The stream's context is bound.
+    pub(super) unsafe fn write(&self, bytes: &[u8], address: u64, stream: &CudaStream) {
+        let mut leaving = locked(&self.leaving);
+        while leaving.front().is_some_and(|(_, left)| left.is_complete()) || leaving.len() >= MOST_LEAVING {
+            let Some((pinned, left)) = leaving.pop_front() else { break };
+            left.synchronize().unwrap_or_else(|error| fail(error));
+            self.give_back(pinned);
+        }
+        let mut pinned = self.take(bytes.len());
+        let own = &mut pinned.bytes_mut()[..bytes.len()];
+        own.copy_from_slice(bytes);
+        // SAFETY: the caller's promise; the memory is not written again before the copy is over.
+        let copied = unsafe { result::memcpy_htod_async(address, own, stream.cu_stream()) };
+        let left = copied.and_then(|()| stream.record_event(None));
+        leaving.push_back((pinned, left.unwrap_or_else(|error| fail(error))));
+    }
+}
+
+impl Pinned {
+    fn new(bytes: usize) -> Self {
+        // SAFETY: the context is bound; it is written below before it is read.
+        let memory = unsafe { result::malloc_host(bytes, 0) };
+        let memory = memory.unwrap_or_else(|error| fail(error));
+        // SAFETY: it is that long; all of it is a number from here on.
+        unsafe { memory.cast::<u8>().write_bytes(0, bytes) };
+        Self { memory, bytes }
+    }
+
+    /// All of it. While a copy is under way nobody looks.
+    pub(super) const fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: it is that long, and was written when it was made.
+        unsafe { std::slice::from_raw_parts_mut(self.memory.cast::<u8>(), self.bytes) }
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        // A device that fails here fails at the next call as well, which can say so.
+        // SAFETY: it comes from `malloc_host`, once.
+        let _ = unsafe { result::free_host(self.memory) };
+    }
+}
+
+pub(super) fn fail(error: DriverError) -> ! {
+    panic!("the GPU failed at work it was given: {error}")
+}
