@@ -19,16 +19,16 @@ struct AttendFull {
     float scale, cap;
 };
 
-// `count` rows of a head into shared memory, zeros beyond the rows and the head's width.
+// Begins to copy `count` rows of a head into shared memory, zeros beyond the rows and the head's width: a group of copies.
 template <uint32_t Dim, uint32_t Rows>
 DEVICE void fetch(bf16* to, const bf16* from, uint32_t pitch, uint32_t count, uint32_t head_dim) {
     constexpr uint32_t EIGHTS = Dim / 8;
     for (uint32_t i = threadIdx.x; i < Rows * EIGHTS; i += THREADS) {
         const uint32_t row = i / EIGHTS, column = i % EIGHTS * 8;
-        Eight eight = {};
-        if (row < count && column < head_dim) eight = load(from, size_t(row) * pitch + column);
-        store(to, row * (Dim + 8) + column, eight);
+        const bool is_there = row < count && column < head_dim;
+        copy_ahead(to + row * (Dim + 8) + column, from + (is_there ? size_t(row) * pitch + column : 0), is_there);
     }
+    end_group();
 }
 
 // Heads of up to `Dim` numbers, `Keys` keys at a time. Rows in shared memory are eight numbers further apart than they are
@@ -44,8 +44,6 @@ DEVICE void attend_tile(const AttendFull& p) {
     const bf16* rows = p.qkv + size_t(start) * p.in_pitch;
     const bf16* key_rows = rows + (p.heads + kv_head) * p.head_dim;
     const bf16* value_rows = key_rows + p.kv_heads * p.head_dim;
-    fetch<Dim, QUERIES>(queries, rows + size_t(first) * p.in_pitch + head * p.head_dim, p.in_pitch, len - first, p.head_dim);
-
     const uint32_t g = lane_id() / 4, t = lane_id() % 4, tile = lane_id() / 8, tile_row = lane_id() % 8;
     const uint32_t warp_query = warp_id() * 16;
     // This lane's two rows of the result, `g` and `g + 8` of the warp's queries.
@@ -53,11 +51,16 @@ DEVICE void attend_tile(const AttendFull& p) {
     const uint32_t last_query = least(first + QUERIES, len) - 1;
     const uint32_t first_key = (first > p.window ? first - p.window : 0) / Keys * Keys;
     const uint32_t end_key = last_query + p.window < len ? last_query + p.window + 1 : len;
-    for (uint32_t key = first_key; key < end_key; key += Keys) {
-        __syncthreads();
+    auto fetch_keys = [&](uint32_t key) {
         fetch<Dim, Keys>(keys, key_rows + size_t(key) * p.in_pitch, p.in_pitch, len - key, p.head_dim);
-        fetch<Dim, Keys>(values, value_rows + size_t(key) * p.in_pitch, p.in_pitch, len - key, p.head_dim);
+    };
+    // Values come while the scores are computed, the next keys while values are added up.
+    fetch<Dim, QUERIES>(queries, rows + size_t(first) * p.in_pitch + head * p.head_dim, p.in_pitch, len - first, p.head_dim);
+    fetch_keys(first_key);
+    for (uint32_t key = first_key; key < end_key; key += Keys) {
+        wait_for_groups<0>();
         __syncthreads();
+        fetch<Dim, Keys>(values, value_rows + size_t(key) * p.in_pitch, p.in_pitch, len - key, p.head_dim);
         float scores[Keys / 8][4] = {};
 #pragma unroll
         for (uint32_t k = 0; k < Dim; k += 16) {
@@ -71,6 +74,9 @@ DEVICE void attend_tile(const AttendFull& p) {
                 multiply_tile(scores[n / 8 + 1], a, {b[2], b[3]});
             }
         }
+        __syncthreads();
+        const bool has_next = key + Keys < end_key;
+        if (has_next) fetch_keys(key + Keys);
 #pragma unroll
         for (uint32_t row = 0; row < 2; row++) {
             const uint32_t query = first + warp_query + g + 8 * row;
@@ -105,6 +111,12 @@ DEVICE void attend_tile(const AttendFull& p) {
                 sums[n][2 * row + 1] *= factor;
             }
         }
+        if (has_next) {
+            wait_for_groups<1>();
+        } else {
+            wait_for_groups<0>();
+        }
+        __syncthreads();
 #pragma unroll
         for (uint32_t k = 0; k < Keys; k += 16) {
             const float(&even)[4] = scores[k / 8];

@@ -320,6 +320,37 @@ DEVICE float block_sum(float value, float* room) {
     return sum;
 }
 
+// --- copies into shared memory that go on beside the thread ---
+
+// Eight numbers, or zeros where they are not there; both addresses are multiples of 16 bytes.
+DEVICE void copy_ahead(bf16* to, const bf16* from, bool is_there) {
+#ifdef __CUDACC__
+    const uint32_t address = static_cast<uint32_t>(__cvta_generic_to_shared(to));
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from), "r"(is_there ? 16 : 0) : "memory");
+#else
+    shim::copy_ahead(to, from, is_there);
+#endif
+}
+
+// The copies that this thread began since the last end, of which there may be none, are a group.
+DEVICE void end_group() {
+#ifdef __CUDACC__
+    asm volatile("cp.async.commit_group;" ::: "memory");
+#else
+    shim::end_group();
+#endif
+}
+
+// Until all of this thread's groups but the latest `Pending` are there, for this thread.
+template <uint32_t Pending>
+DEVICE void wait_for_groups() {
+#ifdef __CUDACC__
+    asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
+#else
+    shim::wait_for_groups(Pending);
+#endif
+}
+
 // --- tensor cores ---
 
 // d += a . b of 16 x 16 by 16 x 8. Lane 4g + t holds, as pairs along k: of a, rows g and g + 8 at k = 2t, then the same at

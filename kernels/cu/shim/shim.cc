@@ -71,11 +71,19 @@ struct Warp {
     Lanes lanes[2];
 };
 
+struct Copy {
+    void* to;
+    const void* from;  // or none: zeros
+    unsigned group;
+};
+
 struct Fiber {
     void* stack_pointer;
     bool done;
     const Gate* waits_at;
     unsigned until;  // waits while this many have passed
+    unsigned group;  // that its copies belong to now
+    std::vector<Copy> copies;
 };
 
 struct Block {
@@ -129,7 +137,7 @@ void start(Fiber& fiber, unsigned index) {
     *--top = nullptr;
     *--top = reinterpret_cast<void*>(&fiber_main);
     for (int saved = 0; saved < 6; saved++) *--top = nullptr;
-    fiber = Fiber{top, false, nullptr, 0};
+    fiber = Fiber{top, false, nullptr, 0, 0, {}};
 }
 
 struct Random {
@@ -207,6 +215,32 @@ const Lanes& collect(const void* own, size_t bytes, int line) {
     std::memcpy(lanes.bytes[block.current % 32], own, bytes);
     pass(warp.gate, 32, line);
     return lanes;
+}
+
+void copy_ahead(void* to, const void* from, bool is_there) {
+    if ((reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) % COPY_BYTES != 0) {
+        fail("a copy is not aligned", block.kernel->name, 0);
+    }
+    Fiber& own = block.fibers[block.current];
+    std::memset(to, POISON, COPY_BYTES);
+    own.copies.push_back({to, is_there ? from : nullptr, own.group});
+}
+
+void end_group() { block.fibers[block.current].group++; }
+
+void wait_for_groups(unsigned pending) {
+    Fiber& own = block.fibers[block.current];
+    std::vector<Copy> left;
+    for (const Copy& copy : own.copies) {
+        if (copy.group + pending >= own.group) {
+            left.push_back(copy);
+        } else if (copy.from) {
+            std::memcpy(copy.to, copy.from, COPY_BYTES);
+        } else {
+            std::memset(copy.to, 0, COPY_BYTES);
+        }
+    }
+    own.copies.swap(left);
 }
 
 }  // namespace shim

@@ -47,6 +47,13 @@ void block_barrier(int line);
 // Waits until every lane of the warp came here with its bytes. What it returns holds until the exchange after the next.
 const Lanes& collect(const void* own, size_t bytes, int line);
 
+// Copies of a thread into shared memory that go on beside it: bytes that are on their way are poisoned until the thread has waited
+// for the group that they belong to.
+constexpr size_t COPY_BYTES = 16;
+void copy_ahead(void* to, const void* from, bool is_there);
+void end_group();
+void wait_for_groups(unsigned pending);
+
 inline unsigned lane() { return thread_index.x % 32; }
 
 template <class T>
