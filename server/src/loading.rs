@@ -16,8 +16,8 @@ use model::{
 };
 use place::Resident;
 
-use crate::config::{Config, ModelChoice, ModelSource, Quantize, TokenizerSource};
-use crate::engine::{Engine, EngineLimits, EngineSettings, Executor};
+use crate::config::{Config, CudaConfig, ModelChoice, ModelSource, Quantize, TokenizerSource};
+use crate::engine::{Engine, EngineLimits, EngineSettings, Executor, StepSizes};
 use crate::progress::LoadProgress;
 use crate::scheduler::{ModelTokens, SchedulerLimits};
 use crate::telemetry::Metrics;
@@ -99,8 +99,8 @@ pub struct Loaded {
     /// Instructions the kernels use: a level of the processor's, or "cuda".
     pub instruction_set: &'static str,
     model: Box<dyn Resident>,
-    /// Rows that steps are filled up to, where that pays.
-    step_row_buckets: Vec<usize>,
+    /// Steps that are rehearsed, where that pays.
+    rehearsed: StepSizes,
 }
 
 /// Limits as the model narrows them, and what follows from them.
@@ -153,8 +153,10 @@ fn load_on(config: &Config, profile: Option<&Profile>) -> Result<Loaded, LoadErr
     let model = place.load(source.as_ref(), arithmetic, profile, &mut |bytes| progress.advance(bytes))?;
     progress.finish();
     tracing::debug!(%arithmetic, device = model.describe(), "the model is loaded");
-    let step_row_buckets = config.cuda.step_row_buckets.clone();
-    Ok(Loaded { tokenizer: tokenizer.map(Arc::new), instruction_set, model, step_row_buckets })
+    let CudaConfig { step_row_buckets, step_source_tokens, step_target_tokens, .. } = &config.cuda;
+    let (source_tokens, target_tokens) = (*step_source_tokens, *step_target_tokens);
+    let rehearsed = StepSizes { rows: step_row_buckets.clone(), source_tokens, target_tokens };
+    Ok(Loaded { tokenizer: tokenizer.map(Arc::new), instruction_set, model, rehearsed })
 }
 
 /// Loads an encoder that classifies, which is evaluated and never served, with its tokenizer.
@@ -318,7 +320,12 @@ impl Loaded {
             target_rows: steps.step_rows,
             logits_rows: steps.step_rows,
         };
-        let executor = wrap(self.model.executor(door.pages, workspace, &self.step_row_buckets)?);
+        let rehearsed = StepSizes {
+            source_tokens: self.rehearsed.source_tokens.min(door.source_tokens),
+            target_tokens: self.rehearsed.target_tokens.min(door.target_tokens),
+            ..self.rehearsed
+        };
+        let executor = wrap(self.model.executor(door.pages, workspace, &rehearsed)?);
         Engine::start(executor, EngineSettings { door, steps, tokens, metrics }).map_err(LoadError::Thread)
     }
 }

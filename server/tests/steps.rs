@@ -4,12 +4,13 @@
 
 use kernels::cpu::{Cpu, Isa};
 use kernels::cuda::{Cuda, Device};
-use kernels::{Backend, Precision, Sampling};
+use kernels::{Backend, Choice, NO_PLACE, PageSpan, Precision, Sampling};
 use model::{Checkpoint, Model, Tokenizer, WorkspaceLimits};
 use server::engine::{
     Engine, EngineLimits, EngineSettings, Executor, GenerationEvent, GenerationRequest, ModelExecutor, StepExecutor,
+    StepSizes,
 };
-use server::scheduler::{ModelTokens, SchedulerLimits};
+use server::scheduler::{ModelTokens, Plan, SchedulerLimits};
 use server::telemetry::Metrics;
 
 const PAGES: usize = 64;
@@ -30,8 +31,13 @@ fn load<B: Backend>(backend: B, precision: Precision) -> Model<B> {
     Model::load(backend, &Checkpoint::embedded().unwrap(), precision, &mut |_| ()).unwrap()
 }
 
+fn executor<B: Backend>(backend: B, precision: Precision) -> StepExecutor<B> {
+    let sizes = StepSizes { rows: SIZES.to_vec(), source_tokens: 150, target_tokens: 20 };
+    StepExecutor::new(load(backend, precision), PAGES, LIMITS, &sizes).unwrap()
+}
+
 fn stepped<B: Backend>(backend: B, precision: Precision) -> Box<dyn Executor> {
-    Box::new(StepExecutor::new(load(backend, precision), PAGES, LIMITS, &SIZES).unwrap())
+    Box::new(executor(backend, precision))
 }
 
 /// Greedy, drawn, and with a decoder prompt whose rows are run together; some end by themselves.
@@ -121,6 +127,43 @@ fn on_the_processor_they_give_the_tokens_of_steps_that_are_run_one_by_one() {
     [direct, ahead].into_iter().for_each(end);
 }
 
+/// Steps of any number of rows, as far along as those of the start, are none that are captured later.
+#[allow(dead_code)]
+fn steps_are_captured_at_the_start<D: Device>(backend: Cuda<D>) {
+    let mut executor = executor(backend, Precision::Bf16);
+    let graphs = |executor: &StepExecutor<Cuda<D>>| executor.model().backend().graphs();
+    let captured = graphs(&executor);
+    assert!(captured >= 2 * SIZES.len(), "{captured} graphs");
+    let pages = u32::try_from(PAGES).unwrap();
+    let mut decode = |rows: u32, source: u32| {
+        let mut plan = Plan::default();
+        plan.tokens = (10..10 + rows).collect();
+        plan.places = vec![NO_PLACE; plan.tokens.len()];
+        plan.positions = (0..rows).map(|row| row % 16).collect();
+        // Each row has its own page for its target, all have the source.
+        plan.self_spans = (0..rows).map(|row| PageSpan { first: row, tokens: row % 16 + 1 }).collect();
+        plan.cross_spans = vec![PageSpan { first: rows, tokens: source }; plan.tokens.len()];
+        plan.tables = (0..rows).chain(rows..pages).collect();
+        plan.logits_rows = (0..rows).collect();
+        plan.sampled = (0..rows).collect();
+        let choice = Choice { sampling: Sampling::GREEDY, choice: 0, position: 0, forbid_end: false };
+        plan.choices = vec![choice; plan.tokens.len()];
+        let mut chosen = Vec::new();
+        executor.decode(&plan).unwrap();
+        executor.finish(&mut chosen).unwrap();
+        assert!(chosen.len() == plan.tokens.len() && chosen.iter().all(Option::is_some));
+        graphs(&executor)
+    };
+    for rows in [1, 3, 4, 20, 24] {
+        for source in [1, 100, 128, 129, 150, 250] {
+            // Twice for either list of drawn ids.
+            (0..4).for_each(|_| assert_eq!(decode(rows, source), captured, "{rows} rows, {source} tokens"));
+        }
+    }
+    (0..4).for_each(|_| _ = decode(2, 300));
+    assert_eq!(decode(2, 300), captured + 2, "a longer source is a step of its own");
+}
+
 /// Where all products are multiplied alike, a request's tokens do not depend on what runs beside it.
 #[allow(dead_code)]
 fn in_a_batch_they_give_the_tokens_of_requests_that_are_alone<D: Device>(
@@ -134,6 +177,12 @@ fn in_a_batch_they_give_the_tokens_of_requests_that_are_alone<D: Device>(
     assert_eq!(ask(&engine, &requests, true), alone);
     end(engine);
     alone
+}
+
+#[cfg(feature = "cuda-shim")]
+#[test]
+fn through_the_shim_steps_are_captured_at_the_start() {
+    steps_are_captured_at_the_start(Cuda::new(kernels::cuda::Shim::new(2)).unwrap());
 }
 
 #[cfg(feature = "cuda-shim")]
@@ -177,6 +226,15 @@ fn on_a_gpu_the_fast_default_seldom_gives_other_tokens_in_a_batch() {
         all.len()
     );
     assert!(differ * 5 <= all.len(), "{differ} of {} answers differ", all.len());
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+fn on_a_gpu_steps_are_captured_at_the_start() {
+    if !kernels::cuda::is_present() {
+        return eprintln!("not run: this machine has no GPU");
+    }
+    steps_are_captured_at_the_start(Cuda::new(kernels::cuda::Driver::open(0).unwrap()).unwrap());
 }
 
 #[cfg(feature = "cuda")]

@@ -154,6 +154,10 @@ pub struct CudaConfig {
     /// Decoder rows that a step is filled up to, ascending; a step that has more than all of them is filled up to
     /// `limits.step_rows`.
     pub step_row_buckets: Vec<usize>,
+    /// Longest source, in tokens, whose steps are captured at the start.
+    pub step_source_tokens: usize,
+    /// Longest target, in tokens, whose steps are captured at the start.
+    pub step_target_tokens: usize,
 }
 
 /// What is refused or put off. `config.toml` gives each its reason.
@@ -344,6 +348,8 @@ impl CudaConfig {
             deterministic: reader.flag("cuda.deterministic"),
             overlap_kernels: reader.flag("cuda.overlap_kernels"),
             step_row_buckets: reader.ascending("cuda.step_row_buckets", 1..=65_536),
+            step_source_tokens: reader.integer("cuda.step_source_tokens", 1..=1_048_576),
+            step_target_tokens: reader.integer("cuda.step_target_tokens", 1..=1_048_576),
         }
     }
 }

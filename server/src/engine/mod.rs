@@ -16,5 +16,5 @@ pub use handle::{Command, EngineHandle, EngineLimits, Generation, Slots, Submiss
 pub use kernels::TokenScore;
 pub use model_executor::ModelExecutor;
 pub use request::{FinishReason, GenerationEvent, GenerationRequest, Refusal, RequestId, sampling_temperature};
-pub use step_executor::StepExecutor;
+pub use step_executor::{StepExecutor, StepSizes};
 pub use worker::{Engine, EngineSettings};

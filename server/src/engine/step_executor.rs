@@ -10,7 +10,7 @@ use kernels::{Backend, PAGE_TOKENS, PageSpan, ScoreAsk, Segment, TokenScore};
 use model::{CrossPages, Model, SourceRows, Workspace, WorkspaceLimits};
 
 use super::executor::{Executor, ExecutorError};
-use super::step_rows::{Buckets, StepRows};
+use super::step_rows::{Buckets, Lengths, StepRows};
 use crate::scheduler::{EncodeStep, Plan};
 
 /// Times that a step of each size is run before the first plan: the first time loads what it needs, the second makes it one that
@@ -20,6 +20,20 @@ const REHEARSALS: usize = 4;
 /// Source tokens of the batches that are encoded before the first plan: a device may multiply few and many in two ways, and
 /// looks for each when it is first needed.
 const REHEARSED_SOURCE_ROWS: [usize; 2] = [128, 512];
+
+/// A device may split what a row reads, and splits sequences alike that lie between the same powers of two from here on, in tokens.
+const REHEARSED_TOKENS: usize = 128;
+
+/// Steps that are rehearsed before the first plan, so that the device has them when they come.
+#[derive(Debug, Clone)]
+pub struct StepSizes {
+    /// Rows that steps are filled up to, ascending; the most rows of a step are always the last of them.
+    pub rows: Vec<usize>,
+    /// Tokens of the longest source.
+    pub source_tokens: usize,
+    /// Tokens of the longest target.
+    pub target_tokens: usize,
+}
 
 /// A model with its pages and working memory.
 pub struct StepExecutor<B: Backend> {
@@ -41,8 +55,8 @@ impl<B: Backend> StepExecutor<B> {
     ///
     /// # Errors
     /// When there is no memory for them.
-    pub fn new(model: Model<B>, pages: usize, limits: WorkspaceLimits, sizes: &[usize]) -> model::Result<Self> {
-        let buckets = Buckets::new(sizes, limits.target_rows);
+    pub fn new(model: Model<B>, pages: usize, limits: WorkspaceLimits, sizes: &StepSizes) -> model::Result<Self> {
+        let buckets = Buckets::new(&sizes.rows, limits.target_rows);
         let drawn = [model.drawn(limits.logits_rows)?, model.drawn(limits.logits_rows)?];
         let mut executor = Self {
             pages: model.pages(pages + 1)?,
@@ -57,8 +71,23 @@ impl<B: Backend> StepExecutor<B> {
         for rows in REHEARSED_SOURCE_ROWS {
             executor.rehearse_encoder(rows.min(limits.source_rows));
         }
-        executor.rehearse();
+        // Lists stay where they are first put. That of the pages outgrows the others by far: it is put behind them.
+        for table in [0, pages] {
+            executor.rehearse(limits.target_rows, Lengths { source: 1, target: 1, table });
+        }
+        for source in lengths(sizes.source_tokens) {
+            for target in lengths(sizes.target_tokens) {
+                for rows in executor.buckets.sizes().to_vec() {
+                    executor.rehearse(rows, Lengths { source, target, table: 0 });
+                }
+            }
+        }
         Ok(executor)
+    }
+
+    /// The model that it runs.
+    pub fn model(&self) -> &Model<B> {
+        &self.model
     }
 
     /// Encodes sources of a page each, all of them the page that no sequence has.
@@ -79,14 +108,12 @@ impl<B: Backend> StepExecutor<B> {
         model.backend().join();
     }
 
-    fn rehearse(&mut self) {
-        for size in self.buckets.sizes().to_vec() {
-            for _ in 0..REHEARSALS {
-                self.rows.fill_with_nothing(size, self.spare);
-                self.step();
-                self.asked.push_back(Some(0));
-                self.take(&mut Vec::new());
-            }
+    fn rehearse(&mut self, rows: usize, lengths: Lengths) {
+        for _ in 0..REHEARSALS {
+            self.rows.fill_with_nothing(rows, lengths, self.spare);
+            self.step();
+            self.asked.push_back(Some(0));
+            self.take(&mut Vec::new());
         }
     }
 
@@ -114,6 +141,13 @@ impl<B: Backend> StepExecutor<B> {
         self.model.backend().take(oldest, chosen);
         chosen.truncate(first + count);
     }
+}
+
+/// Those that are rehearsed up to `longest`, in tokens.
+fn lengths(longest: usize) -> impl Iterator<Item = usize> {
+    std::iter::successors(Some(REHEARSED_TOKENS), |tokens| Some(2 * tokens))
+        .take_while(move |&tokens| tokens < longest)
+        .chain([longest.max(1)])
 }
 
 impl<B: Backend> Executor for StepExecutor<B> {

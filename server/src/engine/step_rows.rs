@@ -2,7 +2,7 @@
 //!
 //! Used by [`super::StepExecutor`]. What fills up reads and writes a page that belongs to nobody, and draws ids that nobody takes.
 
-use kernels::{Choice, Draw, NO_PLACE, PageSpan, Sampling};
+use kernels::{Choice, Draw, NO_PLACE, PAGE_TOKENS, PageSpan, Sampling};
 use model::TargetRows;
 
 use crate::scheduler::Plan;
@@ -14,6 +14,17 @@ const NOTHING: Draw =
 /// Sizes of steps.
 #[derive(Debug)]
 pub(super) struct Buckets(Vec<usize>);
+
+/// How much the rows of a rehearsed step read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lengths {
+    /// Tokens of each row's source.
+    pub source: usize,
+    /// Tokens of each row's target.
+    pub target: usize,
+    /// Pages that are listed at least.
+    pub table: usize,
+}
 
 /// Rows of a step, filled up.
 #[derive(Debug, Default)]
@@ -66,9 +77,15 @@ impl StepRows {
         self.fill_up(buckets.holding(plan.tokens.len()), buckets.holding(plan.logits_rows.len().max(1)), spare);
     }
 
-    /// Rows that are nobody's.
-    pub fn fill_with_nothing(&mut self, rows: usize, spare: u32) {
+    /// Rows that are nobody's, as far along as `lengths` say.
+    pub fn fill_with_nothing(&mut self, rows: usize, lengths: Lengths, spare: u32) {
+        let Lengths { source, target, table } = lengths;
+        let narrow = |count: usize| u32::try_from(count).expect("tokens are counted in 32 bits");
         *self = Self::default();
+        self.tables.resize(source.max(target).div_ceil(PAGE_TOKENS).max(table), spare);
+        self.positions.resize(rows, narrow(target) - 1);
+        self.self_spans.resize(rows, PageSpan { first: 0, tokens: narrow(target) });
+        self.cross_spans.resize(rows, PageSpan { first: 0, tokens: narrow(source) });
         self.fill_up(rows, rows, spare);
     }
 

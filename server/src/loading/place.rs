@@ -12,7 +12,7 @@ use model::{Arithmetic, Model, ModelConfig, WeightSource, WorkspaceLimits};
 
 use super::LoadError;
 use crate::config::{Config, CrossKv, Device, ModelChoice};
-use crate::engine::{Executor, ModelExecutor, StepExecutor};
+use crate::engine::{Executor, ModelExecutor, StepExecutor, StepSizes};
 
 /// A device that is ready to load a model.
 pub(super) enum Place {
@@ -34,7 +34,7 @@ pub(super) trait Resident: Send {
         self: Box<Self>,
         pages: usize,
         limits: WorkspaceLimits,
-        step_rows: &[usize],
+        steps: &StepSizes,
     ) -> model::Result<Box<dyn Executor>>;
 }
 
@@ -169,10 +169,10 @@ impl<B: Backend + Bandwidth> Resident for Model<B> {
         self: Box<Self>,
         pages: usize,
         limits: WorkspaceLimits,
-        step_rows: &[usize],
+        steps: &StepSizes,
     ) -> model::Result<Box<dyn Executor>> {
         if self.backend().replays_steps() {
-            return Ok(Box::new(StepExecutor::new(*self, pages, limits, step_rows)?));
+            return Ok(Box::new(StepExecutor::new(*self, pages, limits, steps)?));
         }
         Ok(Box::new(ModelExecutor::new(*self, pages, limits)?))
     }
