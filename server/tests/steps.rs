@@ -135,7 +135,7 @@ fn steps_are_captured_at_the_start<D: Device>(backend: Cuda<D>) {
     let captured = graphs(&executor);
     assert!(captured >= 2 * SIZES.len(), "{captured} graphs");
     let pages = u32::try_from(PAGES).unwrap();
-    let mut decode = |rows: u32, source: u32| {
+    let mut decode = |rows: u32, source: u32, sampling: Sampling| {
         let mut plan = Plan::default();
         plan.tokens = (10..10 + rows).collect();
         plan.places = vec![NO_PLACE; plan.tokens.len()];
@@ -146,7 +146,7 @@ fn steps_are_captured_at_the_start<D: Device>(backend: Cuda<D>) {
         plan.tables = (0..rows).chain(rows..pages).collect();
         plan.logits_rows = (0..rows).collect();
         plan.sampled = (0..rows).collect();
-        let choice = Choice { sampling: Sampling::GREEDY, choice: 0, position: 0, forbid_end: false };
+        let choice = Choice { sampling, choice: 0, position: 0, forbid_end: false };
         plan.choices = vec![choice; plan.tokens.len()];
         let mut chosen = Vec::new();
         executor.decode(&plan).unwrap();
@@ -154,14 +154,16 @@ fn steps_are_captured_at_the_start<D: Device>(backend: Cuda<D>) {
         assert!(chosen.len() == plan.tokens.len() && chosen.iter().all(Option::is_some));
         graphs(&executor)
     };
-    for rows in [1, 3, 4, 20, 24] {
-        for source in [1, 100, 128, 129, 150, 250] {
+    let drawn = Sampling { temperature: 0.8, ..Sampling::GREEDY };
+    for sampling in [Sampling::GREEDY, drawn, Sampling { top_k: 20, ..drawn }, Sampling { top_p: 0.9, ..drawn }] {
+        for (rows, source) in [(1, 250), (3, 150), (4, 129), (20, 128), (24, 100), (24, 1)] {
             // Twice for either list of drawn ids.
-            (0..4).for_each(|_| assert_eq!(decode(rows, source), captured, "{rows} rows, {source} tokens"));
+            let graphs = [(); 4].map(|()| decode(rows, source, sampling));
+            assert_eq!(graphs, [captured; 4], "{rows} rows, {source} tokens, {sampling:?}");
         }
     }
-    (0..4).for_each(|_| _ = decode(2, 300));
-    assert_eq!(decode(2, 300), captured + 2, "a longer source is a step of its own");
+    let graphs = [(); 4].map(|()| decode(2, 300, Sampling::GREEDY));
+    assert_eq!(graphs[3], captured + 2, "a longer source is a step of its own");
 }
 
 /// Where all products are multiplied alike, a request's tokens do not depend on what runs beside it.

@@ -108,12 +108,16 @@ impl<B: Backend> StepExecutor<B> {
         model.backend().join();
     }
 
+    /// With the best ids, and with ids that are drawn from all: a device may go about them in two ways.
     fn rehearse(&mut self, rows: usize, lengths: Lengths) {
-        for _ in 0..REHEARSALS {
-            self.rows.fill_with_nothing(rows, lengths, self.spare);
-            self.step();
-            self.asked.push_back(Some(0));
-            self.take(&mut Vec::new());
+        for temperature in [0.0, 1.0] {
+            for _ in 0..REHEARSALS {
+                self.rows.fill_with_nothing(rows, lengths, self.spare);
+                self.rows.draws.iter_mut().for_each(|draw| draw.choice.sampling.temperature = temperature);
+                self.step();
+                self.asked.push_back(Some(0));
+                self.take(&mut Vec::new());
+            }
         }
     }
 
