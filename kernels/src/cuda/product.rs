@@ -363,10 +363,10 @@ impl<D: Device> Cuda<D> {
             let grid = [outputs.div_ceil((kernel.tiles * written) as u32), blocks_of_rows as u32, 1];
             (name, grid, (THREADS, shared))
         };
-        let candidates: Vec<_> = KERNELS.iter().filter(|kernel| kernel.columns == columns).map(launch).collect();
-        let mut chosen = locked(&self.products);
-        let index = *chosen.entry(shape).or_insert_with(|| self.queue().fastest(&candidates, params));
-        let (name, grid, room) = candidates[index];
+        let alike = || KERNELS.iter().filter(|kernel| kernel.columns == columns).map(launch);
+        let try_all = || self.queue().fastest(&alike().collect::<Vec<_>>(), params);
+        let index = *locked(&self.products).entry(shape).or_insert_with(try_all);
+        let (name, grid, room) = alike().nth(index).expect("the fastest is one of them");
         self.queue().launch(name, grid, room, params);
     }
 }

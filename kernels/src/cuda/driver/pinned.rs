@@ -1,6 +1,6 @@
 //! Memory of the host that the GPU reads and writes by itself, kept from copy to copy.
 //!
-//! Used by `driver`: of memory that is not pinned, all but short copies wait for the work before them.
+//! Used by `driver`: of memory that is not pinned, copies that are longer than the driver puts aside wait for the work before them.
 #![allow(unsafe_code)]
 
 use std::collections::VecDeque;
@@ -11,10 +11,10 @@ use cudarc::driver::{CudaEvent, CudaStream, DriverError, result};
 
 use crate::cuda::locked;
 
-/// Copies to the device that may be on their way at once; the next one waits for the first.
-const MOST_LEAVING: usize = 4;
-/// The least memory that is asked for.
-const LEAST_BYTES: usize = 4096;
+/// The longest copy that the driver puts aside before it returns.
+const PUT_ASIDE_BYTES: usize = 64 << 10;
+/// Bytes that may be on their way to the device at once; the next copy waits for the first.
+const MOST_LEAVING_BYTES: usize = 64 << 20;
 
 /// Memory that no copy uses, and memory that copies to the device still do.
 #[derive(Default)]
@@ -39,8 +39,7 @@ impl Pool {
         let mut free = locked(&self.free);
         let fitting = (0..free.len()).filter(|&index| free[index].bytes >= bytes);
         let smallest = fitting.min_by_key(|&index| free[index].bytes);
-        smallest
-            .map_or_else(|| Pinned::new(bytes.next_power_of_two().max(LEAST_BYTES)), |index| free.swap_remove(index))
+        smallest.map_or_else(|| Pinned::new(bytes.next_power_of_two()), |index| free.swap_remove(index))
     }
 
     pub(super) fn give_back(&self, pinned: Pinned) {
@@ -52,10 +51,17 @@ impl Pool {
     /// # Safety
     /// The memory at the address is as long. The stream's context is bound.
     pub(super) unsafe fn write(&self, bytes: &[u8], address: u64, stream: &CudaStream) {
+        if bytes.len() <= PUT_ASIDE_BYTES {
+            // SAFETY: the caller's promise; the driver has its own copy when it returns.
+            let copied = unsafe { result::memcpy_htod_async(address, bytes, stream.cu_stream()) };
+            return copied.unwrap_or_else(|error| fail(error));
+        }
         let mut leaving = locked(&self.leaving);
-        while leaving.front().is_some_and(|(_, left)| left.is_complete()) || leaving.len() >= MOST_LEAVING {
+        let mut on_their_way: usize = leaving.iter().map(|(pinned, _)| pinned.bytes).sum();
+        while leaving.front().is_some_and(|(_, left)| left.is_complete()) || on_their_way > MOST_LEAVING_BYTES {
             let Some((pinned, left)) = leaving.pop_front() else { break };
             left.synchronize().unwrap_or_else(|error| fail(error));
+            on_their_way -= pinned.bytes;
             self.give_back(pinned);
         }
         let mut pinned = self.take(bytes.len());
