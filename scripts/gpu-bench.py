@@ -10,6 +10,7 @@ on. The report is written anew after each part, so that a run which is cut short
 import datetime
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -46,8 +47,21 @@ def steps(program, settings, shape, source, batches, extra=()):
 
 
 def profile(program, settings, batch):
-    return lines(program, "bench", *DEVICE, "--config", settings, "--shape", "2b-2b", "--source", "1024", "--target", "16", "--profile",
-                 "--batch", str(batch))
+    """Of the encoder and of a decode step: for each kernel of each op its calls, time, bytes and share of the bandwidth."""
+    return tables(lines(program, "bench", *DEVICE, "--config", settings, "--shape", "2b-2b", "--source", "1024", "--target", "16",
+                        "--profile", "--batch", str(batch)))
+
+
+def tables(text):
+    """Rows of the tables of `bench --profile`, by their titles; without what lies outside the ops, which has few figures."""
+    about, *rest = text.strip().split("\n\n")
+    found = {"about": about}
+    for table in rest:
+        title, head, *rows = table.splitlines()
+        names = [name.strip() for name in re.split("  +", head)]
+        cells = (re.split("  +", row.strip()) for row in rows)
+        found[title] = [dict(zip(names, row)) for row in cells if len(row) == len(names)]
+    return found
 
 
 def mixed(program, settings):

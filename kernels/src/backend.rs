@@ -127,6 +127,17 @@ pub struct PageShape {
     pub head_dim: usize,
 }
 
+/// What one launch of a kernel took of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KernelCost {
+    /// Its name, or that of the library it belongs to.
+    pub kernel: &'static str,
+    /// From the end of what ran before it to its own.
+    pub time: Duration,
+    /// Bytes that it has to read or write at least; None: those of the op, which has no other kernel.
+    pub bytes: Option<u64>,
+}
+
 /// A device that runs the ops. Buffers are the backend's own; each op says what it reads and writes.
 ///
 /// Promise of every implementation: a row's result depends on that row's inputs alone, bit for bit, not
@@ -162,9 +173,9 @@ pub trait Backend: Send + 'static {
     fn step(&self, ops: impl FnOnce()) {
         ops();
     }
-    /// The same, once, where the device has a clock of its own: how long it took for what was asked up to each
+    /// The same, once, where the device has a clock of its own: what each kernel took of those that were asked for up to each
     /// [`Self::mark`], from the one before or the beginning. None where ops are done when they return.
-    fn timed_step(&self, ops: impl FnOnce()) -> Option<Vec<Duration>> {
+    fn timed_step(&self, ops: impl FnOnce()) -> Option<Vec<Vec<KernelCost>>> {
         ops();
         None
     }

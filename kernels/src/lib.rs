@@ -17,8 +17,8 @@ pub mod sampling;
 mod weights;
 
 pub use backend::{
-    AttentionShape, Backend, Bandwidth, Draw, Error, KvFormat, LinearRows, NO_PLACE, Output, PAGE_TOKENS, PageShape,
-    PageSpan, PagedRows, Precision, Result, Sandwich, Segment,
+    AttentionShape, Backend, Bandwidth, Draw, Error, KernelCost, KvFormat, LinearRows, NO_PLACE, Output, PAGE_TOKENS,
+    PageShape, PageSpan, PagedRows, Precision, Result, Sandwich, Segment,
 };
 pub use profiled::Profiled;
 pub use quantize::Scheme;

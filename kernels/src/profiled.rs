@@ -8,8 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::backend::{
-    AttentionShape, Backend, Bandwidth, Draw, KvFormat, LinearRows, NO_PLACE, Output, PageShape, PagedRows, Precision,
-    Result, Sandwich, Segment,
+    AttentionShape, Backend, Bandwidth, Draw, KernelCost, KvFormat, LinearRows, NO_PLACE, Output, PageShape, PagedRows,
+    Precision, Result, Sandwich, Segment,
 };
 use crate::sampling::{ScoreAsk, TokenScore};
 use crate::weights::{MatrixUse, WeightFormat, WeightPart};
@@ -77,7 +77,7 @@ impl<B: Backend> Profiled<B> {
     }
 
     fn measure(&self, name: &'static str, bytes: usize, run: impl FnOnce(&B)) {
-        self.measure_product(Op { name, matrix: None }, bytes, run);
+        self.measure_product(Op::of(name), bytes, run);
     }
 
     fn measure_product(&self, op: Op, bytes: usize, run: impl FnOnce(&B)) {
@@ -96,14 +96,14 @@ impl<B: Backend> Profiled<B> {
         let began = Instant::now();
         let done = run(&self.inner);
         self.inner.wait();
-        self.profile.add(Op { name, matrix: None }, Cost { calls: 1, time: began.elapsed(), bytes: bytes as u64 });
+        self.profile.add(Op::of(name), Cost { calls: 1, time: began.elapsed(), bytes: bytes as u64 });
         done
     }
 }
 
 impl<Matrix> ProfiledMatrix<Matrix> {
     fn op(&self, name: &'static str) -> Op {
-        Op { name, matrix: Some((self.cols, self.rows)) }
+        Op { matrix: Some((self.cols, self.rows)), ..Op::of(name) }
     }
 
     /// Of a product with `count` rows of `x`, without what it writes.
@@ -150,7 +150,14 @@ impl<B: Backend> Backend for Profiled<B> {
             self.profile.set_by_device();
         }
         for (i, (op, cost)) in costs.into_iter().enumerate() {
-            self.profile.add(op, Cost { time: times.as_ref().map_or(cost.time, |times| times[i]), ..cost });
+            let Some(times) = &times else {
+                self.profile.add(op, cost);
+                continue;
+            };
+            for &KernelCost { kernel, time, bytes } in &times[i] {
+                let own = Cost { calls: 1, time, bytes: bytes.unwrap_or(cost.bytes) };
+                self.profile.add(Op { kernel: Some(kernel), ..op }, own);
+            }
         }
     }
 

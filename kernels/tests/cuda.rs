@@ -13,7 +13,7 @@ use kernels::cuda::{Cuda, Device};
 use kernels::profiled::{Op, Profile};
 use kernels::reference::{Reference, Rounding};
 use kernels::{
-    AttentionShape, Backend, Choice, DType, Draw, Error, KvFormat, LinearRows, MatrixUse, NO_PLACE, PageShape,
+    AttentionShape, Backend, Choice, DType, Draw, Error, KvFormat, LinearRows, MatrixUse, NO_PLACE, Output, PageShape,
     PageSpan, PagedRows, Precision, Profiled, Sampling, Scheme, ScoreAsk, TokenScore, WeightFormat, WeightPart,
 };
 
@@ -296,27 +296,63 @@ fn a_step_computes_what_its_ops_compute_however_often_it_comes_again<D: Device>(
     assert!((1..6).contains(&backend.graphs()), "{} graphs for a dozen steps", backend.graphs());
 }
 
-/// Lists that every layer reads are looked at once a step, and not before they were.
-/// A step whose ops are measured computes what it computes otherwise, and each of its ops has its calls, its bytes and its time.
-fn a_step_is_timed_op_by_op<D: Device>(devices: Vec<Cuda<D>>) {
+/// A step whose ops are measured computes what it computes otherwise, and each of its kernels has its calls, its bytes and its time.
+fn a_step_is_timed_kernel_by_kernel<D: Device>(devices: Vec<Cuda<D>>) {
     const ROWS: usize = 3;
     for backend in devices {
         let profile = Profile::default();
         let x = numbers(61, ROWS * 16);
         let plain = gated(&backend, &x);
         let matrix_bytes = backend.matrix_bytes(&matrix(&backend, 62, (32, 16), WeightFormat::Bf16));
-        let measured = gated(&Profiled::new(backend, profile.clone()), &x);
+        let backend = Profiled::new(backend, profile.clone());
+        let measured = gated(&backend, &x);
         assert_eq!(measured, plain);
         assert!(profile.is_by_device());
-        let costs = profile.take();
-        let cost = |name, matrix| costs[&Op { name, matrix }];
-        // Rows of two bytes a number, but for what must not be rounded.
-        let (linear, geglu) = (cost("linear", Some((16, 32))), cost("geglu", None));
+        let mut costs = profile.take();
+        costs.retain(|op, _| op.kernel.is_some());
+        let ops: Vec<Op> = costs.keys().map(|op| Op { kernel: None, ..*op }).collect();
+        assert_eq!(ops, [Op::of("geglu"), Op { matrix: Some((16, 32)), ..Op::of("linear") }]);
+        assert!(costs.keys().last().unwrap().kernel.unwrap().starts_with("product_8x"), "{costs:?}");
+        let [geglu, linear] = [0, 1].map(|place| *costs.values().nth(place).unwrap());
+        // Rows of two bytes a number, but for what must not be rounded, and the best of it.
         let product_bytes = matrix_bytes + ROWS * 2 * 16;
-        assert_eq!((linear.calls, linear.bytes as usize), (2, 2 * product_bytes + ROWS * 32 * (2 + 4)));
+        let best_bytes = ROWS * 32 / 16 * 8;
+        assert_eq!((linear.calls, linear.bytes as usize), (2, 2 * product_bytes + ROWS * 32 * (2 + 4) + best_bytes));
         assert_eq!((geglu.calls, geglu.bytes as usize), (1, 2 * ROWS * (32 + 16)));
         assert!([linear, geglu].iter().all(|cost| cost.time > Duration::ZERO), "{costs:?}");
+        kernels_of_one_op_are_told_apart(&backend, &profile);
     }
+}
+
+/// Of many rows, half of which are drawn from all ids: the product, the cap, and two kernels that draw.
+fn kernels_of_one_op_are_told_apart<D: Device>(backend: &Profiled<Cuda<D>>, profile: &Profile) {
+    const ROWS: usize = 66;
+    const VOCAB: usize = 320;
+    let table = matrix(backend, 63, (VOCAB, 16), WeightFormat::Bf16);
+    let x = upload(backend, &numbers(64, ROWS * 16), 16);
+    let (mut logits, mut drawn) = (backend.wide_activations(ROWS, VOCAB).unwrap(), backend.drawn(ROWS).unwrap());
+    let draws = (0..ROWS as u32).map(|row| {
+        let temperature = if row % 2 == 0 { 0.0 } else { 1.0 };
+        let sampling = Sampling { temperature, ..Sampling::GREEDY };
+        Draw { row, choice: Choice { sampling, choice: 0, position: 0, forbid_end: false } }
+    });
+    let draws: Vec<Draw> = draws.collect();
+    profile.take();
+    let output = Output { table: &table, softcap: Some(30.0), end_ids: &[] };
+    backend.step(|| backend.choose(&x, output, &draws, &mut logits, &mut drawn));
+    let costs = profile.take();
+    let bytes = |kernel| {
+        let op = Op { matrix: Some((16, VOCAB)), kernel: Some(kernel), ..Op::of("choose") };
+        let cost = costs.get(&op).unwrap_or_else(|| panic!("{kernel} of {costs:?}"));
+        assert!(cost.calls == 1 && cost.time > Duration::ZERO);
+        cost.bytes as usize
+    };
+    let (logit_bytes, best_bytes) = (ROWS * VOCAB * 4, ROWS * VOCAB / 16 * 8);
+    assert_eq!(bytes("cuBLASLt"), backend.matrix_bytes(&table) + 2 * 16 * ROWS + logit_bytes);
+    assert_eq!(bytes("softcap_rows"), 2 * logit_bytes + best_bytes);
+    assert_eq!(bytes("weigh_parts"), logit_bytes / 2);
+    assert_eq!(bytes("sample"), best_bytes + logit_bytes / 2 / 8);
+    assert_eq!(costs.len(), 4, "{costs:?}");
 }
 
 fn gated<B: Backend>(backend: &B, x: &[f32]) -> Vec<f32> {
@@ -467,8 +503,8 @@ macro_rules! table {
             }
 
             #[test]
-            fn a_step_is_timed_op_by_op() {
-                super::a_step_is_timed_op_by_op($devices());
+            fn a_step_is_timed_kernel_by_kernel() {
+                super::a_step_is_timed_kernel_by_kernel($devices());
             }
 
             #[test]

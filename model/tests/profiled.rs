@@ -69,7 +69,7 @@ fn calls_and_bytes_are_those_of_the_model() {
         let (runner, _, costs) = measured(precision);
         let (config, batch) = (runner.model.config(), SOURCES.len());
         let (encoder, decoder) = (&config.encoder, &config.decoder);
-        let cost = |name| costs[&Op { name, matrix: None }];
+        let cost = |name| costs[&Op::of(name)];
         assert_eq!(cost("embed").calls as usize, 1 + TOKENS);
         assert_eq!(cost("attend_full").calls as usize, encoder.layers);
         assert_eq!(cost("attend_paged").calls as usize, 2 * decoder.layers * TOKENS);
@@ -80,7 +80,7 @@ fn calls_and_bytes_are_those_of_the_model() {
         let expected = decoder.layers * ((own + cross) * position_bytes + rows);
         assert_eq!(cost("attend_paged").bytes as usize, expected);
         let number_bytes = if precision == Precision::F32 { 4 } else { 2 };
-        let logits = costs[&Op { name: "logits", matrix: Some((decoder.hidden, decoder.vocab)) }];
+        let logits = costs[&Op { matrix: Some((decoder.hidden, decoder.vocab)), ..Op::of("logits") }];
         let table = decoder.hidden * decoder.vocab.next_multiple_of(64) * number_bytes;
         let activations = batch * (decoder.hidden + decoder.vocab) * 4;
         assert_eq!(logits, Cost { calls: TOKENS as u64, bytes: (TOKENS * (table + activations)) as u64, ..logits });

@@ -67,7 +67,7 @@ impl Device for Driver {
     unsafe fn run(&self, _: &Work) {
         match *self {}
     }
-    unsafe fn run_timed(&self, _: &[Work], _: &[usize]) -> Vec<Duration> {
+    unsafe fn run_timed(&self, _: &[Work]) -> Vec<Duration> {
         match *self {}
     }
     unsafe fn fastest(&self, _: &[Work]) -> usize {

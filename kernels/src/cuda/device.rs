@@ -65,11 +65,11 @@ pub trait Device: Clone + Send + Sync + 'static {
     /// # Safety
     /// Every address in it leads to memory as long as the kernel or the product takes it to be.
     unsafe fn run(&self, work: &Work);
-    /// Does all of it, and says how long the device took for the works up to each of `ends`, from the one before or the first.
+    /// Does all of it, and says how long the device took for each, from the end of the one before.
     ///
     /// # Safety
     /// As [`Self::run`].
-    unsafe fn run_timed(&self, works: &[Work], ends: &[usize]) -> Vec<Duration>;
+    unsafe fn run_timed(&self, works: &[Work]) -> Vec<Duration>;
     /// Which of the works, all of which do the same, takes the least time when what they read is not in a cache. To
     /// know it a device may do them.
     ///
@@ -95,6 +95,16 @@ pub enum Work {
     Launch(Launch),
     /// A product with many rows, each of which has the same result whatever their number.
     Product(LargeProduct),
+}
+
+impl Work {
+    /// The kernel's name, or the library's.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Launch(launch) => launch.kernel,
+            Self::Product(_) => "cuBLASLt",
+        }
+    }
 }
 
 /// One launch of a kernel.

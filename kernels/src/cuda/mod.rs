@@ -27,7 +27,6 @@ mod shim;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 #[cfg(not(feature = "cuda"))]
 pub use absent::{Driver, is_present};
@@ -42,8 +41,8 @@ pub use sample::Drawn;
 pub use shim::Shim;
 
 use crate::backend::{
-    AttentionShape, Backend, Draw, Error, KvFormat, LinearRows, Output, PageShape, PagedRows, Precision, Result,
-    Sandwich, Segment,
+    AttentionShape, Backend, Draw, Error, KernelCost, KvFormat, LinearRows, Output, PageShape, PagedRows, Precision,
+    Result, Sandwich, Segment,
 };
 use crate::quantize::Scheme;
 use crate::reference::inverse_frequency;
@@ -155,7 +154,7 @@ impl<D: Device> Backend for Cuda<D> {
         self.main.step(ops);
     }
 
-    fn timed_step(&self, ops: impl FnOnce()) -> Option<Vec<Duration>> {
+    fn timed_step(&self, ops: impl FnOnce()) -> Option<Vec<Vec<KernelCost>>> {
         Some(self.main.timed_step(ops))
     }
 

@@ -157,6 +157,11 @@ impl<D: Device> Matrix<D> {
         self.scales.as_ref().map_or(NONE, Memory::address)
     }
 
+    /// Of the same numbers in bfloat16.
+    const fn wide_bytes(&self) -> usize {
+        self.rows * self.pitch * Number::Bf16.bytes()
+    }
+
     pub(super) fn address(&self) -> u64 {
         self.memory.address()
     }
@@ -224,7 +229,7 @@ impl<D: Device> Cuda<D> {
         if matrix.scales.is_none() {
             return matrix.address();
         }
-        let out = self.queue().widened(matrix.rows * matrix.pitch * Number::Bf16.bytes());
+        let out = self.queue().widened(matrix.wide_bytes());
         let params = Dequantize {
             matrix: matrix.address(),
             scales: matrix.scales(),
@@ -233,6 +238,7 @@ impl<D: Device> Cuda<D> {
             unused: 0,
         };
         self.queue().launch("dequantize_rows", [matrix.rows as u32, 1, 1], (THREADS, 0), &params);
+        self.queue().moves(matrix.bytes() + matrix.wide_bytes());
         out
     }
 
@@ -284,11 +290,13 @@ impl<D: Device> Cuda<D> {
                 out_pitch: out.pitch,
                 wide,
             }));
+            self.queue().moves(x.bytes(count) + matrix.wide_bytes() + out.bytes(count));
             if wide {
                 let (pitch, width) = (out.pitch as u32, out.width as u32);
                 let params = Softcap { values: out_at, best, pitch, width, cap: cap.unwrap_or(0.0), unused: 0 };
                 let blocks = out.width.div_ceil(THREADS as usize) as u32;
                 self.queue().launch("softcap_rows", [count as u32, blocks, 1], (THREADS, 0), &params);
+                self.queue().moves(2 * out.bytes(count) + out.best_bytes(count));
             }
             return;
         }
@@ -308,6 +316,7 @@ impl<D: Device> Cuda<D> {
             best,
         };
         self.few_rows(matrix, &params, Kind::Plain);
+        self.queue().moves(x.bytes(count) + matrix.bytes() + out.bytes(count) + out.best_bytes(count));
     }
 
     /// `out[i] = gelu_tanh(gate) * up` of `[gate | up] = x[from + i] . matrix^T`.

@@ -4,8 +4,8 @@
 //! to step (ids, positions, pages) lies in lists on the device, at addresses that stay, and takes one copy.
 #![allow(unsafe_code)]
 
+use std::collections::HashMap;
 use std::sync::Mutex;
-use std::time::Duration;
 
 use bytemuck::NoUninit;
 
@@ -13,7 +13,7 @@ use super::device::{Device, Launch, Params, Work};
 use super::lists::Lists;
 use super::locked;
 use super::memory::{Heap, Memory};
-use crate::backend::Result;
+use crate::backend::{KernelCost, Result};
 
 /// Steps that are remembered, of which the one that was not seen for longest makes place for another.
 const MOST_STEPS: usize = 512;
@@ -28,6 +28,8 @@ pub(super) struct Queue<D: Device> {
     recording: Mutex<Option<Vec<Work>>>,
     /// How much of it was asked for at each mark.
     marks: Mutex<Vec<usize>>,
+    /// Bytes that works of it must move, by their places: of those that said so.
+    moved: Mutex<Vec<(usize, u64)>>,
     /// Latest last.
     steps: Mutex<Vec<Step<D>>>,
     lists: Mutex<Lists<D>>,
@@ -63,6 +65,7 @@ impl<D: Device> Queue<D> {
             overlaps: false,
             recording: Mutex::new(None),
             marks: Mutex::default(),
+            moved: Mutex::default(),
             steps: Mutex::default(),
             lists,
             seen: Mutex::default(),
@@ -119,11 +122,26 @@ impl<D: Device> Queue<D> {
         self.record(ops, |works| self.perform(works));
     }
 
-    /// The same, work by work: how long the device took up to each mark.
-    pub(super) fn timed_step(&self, ops: impl FnOnce()) -> Vec<Duration> {
+    /// The same, work by work: what each took, those up to each mark together.
+    pub(super) fn timed_step(&self, ops: impl FnOnce()) -> Vec<Vec<KernelCost>> {
         locked(&self.marks).clear();
-        // SAFETY: the works are those that were just asked for, whose memory is kept.
-        self.record(ops, |works| unsafe { self.device.run_timed(&works, &locked(&self.marks)) })
+        self.record(ops, |works| {
+            // SAFETY: the works are those that were just asked for, whose memory is kept.
+            let times = unsafe { self.device.run_timed(&works) };
+            let moved: HashMap<usize, u64> = locked(&self.moved).iter().copied().collect();
+            let cost =
+                |at: usize| KernelCost { kernel: works[at].name(), time: times[at], bytes: moved.get(&at).copied() };
+            let mut first = 0;
+            let between = |&end: &usize| (std::mem::replace(&mut first, end)..end).map(cost).collect();
+            locked(&self.marks).iter().map(between).collect()
+        })
+    }
+
+    /// Says how many bytes the work that was asked for last must read and write: of an op that is done by several.
+    pub(super) fn moves(&self, bytes: usize) {
+        if let Some(works) = locked(&self.recording).as_ref().filter(|works| !works.is_empty()) {
+            locked(&self.moved).push((works.len() - 1, bytes as u64));
+        }
     }
 
     pub(super) fn mark(&self) {
@@ -270,6 +288,7 @@ impl<'a, D: Device> Recording<'a, D> {
         *locked(&queue.recording) = Some(Vec::new());
         locked(&queue.lists).begin();
         locked(&queue.seen).clear();
+        locked(&queue.moved).clear();
         queue.heap.keep();
         Self(queue)
     }

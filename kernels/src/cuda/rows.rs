@@ -83,6 +83,16 @@ impl<D: Device> Activations<D> {
         self.memory.at(row * self.row_bytes(), count * self.row_bytes())
     }
 
+    /// Bytes of the numbers in `rows` rows, without what lies between them.
+    pub(super) const fn bytes(&self, rows: usize) -> usize {
+        rows * self.width * self.number.bytes()
+    }
+
+    /// Bytes of the best of `rows` rows, as far as products leave them.
+    pub(super) fn best_bytes(&self, rows: usize) -> usize {
+        if self.best.is_some() { rows * self.width.div_ceil(TILE) * 8 } else { 0 }
+    }
+
     /// Where a product that writes `count` rows from `row` on leaves the best of each.
     pub(super) fn best(&mut self, heap: &Heap<D>, row: usize, count: usize) -> u64 {
         let row_bytes = self.width.div_ceil(TILE) * size_of::<u64>();
@@ -382,5 +392,6 @@ impl<D: Device> Cuda<D> {
         };
         let blocks = (width / 8).div_ceil(THREADS as usize) as u32;
         self.queue().launch("geglu", [rows as u32, blocks, 1], (THREADS, 0), &params);
+        self.queue().moves(gate_up.bytes(rows) + out.bytes(rows));
     }
 }

@@ -100,7 +100,8 @@ impl<D: Device> Cuda<D> {
         let [draws_at, end_ids_at] = self.queue().lists([bytemuck::cast_slice(&told), end_ids]);
         // Those that look at more than a few of the best ids, where the product left the best.
         let is_wide = |draw: &Draw| draw.temperature > 0.0 && draw.top_k == 0 && draw.forbid_end == 0;
-        let weighs = logits.best_of_all() != NONE && told.iter().any(is_wide);
+        let wide_rows = told.iter().filter(|draw| is_wide(draw)).count();
+        let weighs = logits.best_of_all() != NONE && wide_rows > 0;
         let params = Sample {
             logits: logits.rows(0, last + 1, Number::F32),
             draws: draws_at,
@@ -115,8 +116,13 @@ impl<D: Device> Cuda<D> {
         };
         if weighs {
             self.queue().launch("weigh_parts", [draws.len() as u32, PARTS, 1], (THREADS, CHOOSER_BYTES), &params);
+            self.queue().moves(logits.bytes(wide_rows));
         }
         self.queue().launch("sample", [draws.len() as u32, 1, 1], (THREADS, CHOOSER_BYTES), &params);
+        if logits.best_of_all() != NONE {
+            // Of logits, the part of all ids that the draw falls into.
+            self.queue().moves(logits.best_bytes(draws.len()) + logits.bytes(wide_rows) / PARTS as usize);
+        }
     }
 
     pub(super) fn fetch_drawn(&self, drawn: &mut Drawn<D>) {

@@ -18,16 +18,25 @@ struct Measured {
     by_device: bool,
 }
 
-/// What costs are added up by: a method of [`Backend`], and of products the matrix's shape.
+/// What costs are added up by: a method of [`Backend`], of products the matrix's shape, and the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Op {
     /// The method.
     pub name: &'static str,
     /// `(input features, output features)` of a product.
     pub matrix: Option<(usize, usize)>,
+    /// Where the device says what each kernel took.
+    pub kernel: Option<&'static str>,
 }
 
-/// What an op took.
+impl Op {
+    /// A method's, without matrix and kernel.
+    pub const fn of(name: &'static str) -> Self {
+        Self { name, matrix: None, kernel: None }
+    }
+}
+
+/// What an op took, or one kernel of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cost {
     /// Calls.
@@ -44,7 +53,7 @@ impl Profile {
         std::mem::take(&mut locked(&self.0).costs)
     }
 
-    /// Whether steps were timed by the device, from the end of one op to the end of the next: then their ops' times add up to
+    /// Whether steps were timed by the device, from the end of one kernel to the end of the next: then their times add up to
     /// the step's, and what the host took to ask and to measure is in none of them.
     pub fn is_by_device(&self) -> bool {
         locked(&self.0).by_device

@@ -184,7 +184,9 @@ fn lines(phase: &Phase, runs: u32, read_bytes_per_s: f64) -> Vec<Vec<String>> {
 }
 
 fn op_name(op: &Op) -> String {
-    op.matrix.map_or_else(|| op.name.to_owned(), |(inputs, outputs)| format!("{} {inputs} x {outputs}", op.name))
+    let matrix = op.matrix.map(|(inputs, outputs)| format!(" {inputs} x {outputs}"));
+    let kernel = op.kernel.map(|kernel| format!(": {kernel}"));
+    [op.name, &matrix.unwrap_or_default(), &kernel.unwrap_or_default()].concat()
 }
 
 fn milliseconds(time: Duration, runs: u32) -> f64 {
@@ -199,7 +201,8 @@ mod tests {
     fn ops_are_listed_from_the_longest_with_their_sum_and_the_rest() {
         let mut phase = Phase::default();
         let cost = |calls, ms, bytes| Cost { calls, time: Duration::from_millis(ms), bytes };
-        let (linear, rope) = (Op { name: "linear", matrix: Some((512, 1536)) }, Op { name: "rope", matrix: None });
+        let linear = Op { matrix: Some((512, 1536)), ..Op::of("linear") };
+        let rope = Op { kernel: Some("rope_pages"), ..Op::of("rope") };
         for _ in 0..2 {
             let costs = BTreeMap::from([(linear, cost(8, 6, 60_000_000)), (rope, cost(4, 2, 1_000_000))]);
             phase.add(Duration::from_millis(10), costs);
@@ -207,7 +210,7 @@ mod tests {
         let lines = lines(&phase, 2, 20e9);
         assert_eq!(lines[0], COLUMNS);
         assert_eq!(lines[1], ["linear 512 x 1536", "8", "6.000", "60.0 %", "60.00", "10.0", "50 %"]);
-        assert_eq!(lines[2][..4], ["rope", "4", "2.000", "20.0 %"]);
+        assert_eq!(lines[2][..4], ["rope: rope_pages", "4", "2.000", "20.0 %"]);
         assert_eq!(lines[3], ["sum", "12", "8.000", "80.0 %", "61.00", "7.6", "38 %"]);
         assert_eq!(lines[4], ["outside the ops", "", "2.000", "20.0 %"]);
         assert_eq!(lines[5], ["whole", "12", "10.000", "100.0 %", "61.00", "6.1", "30 %"]);
