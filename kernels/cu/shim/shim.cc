@@ -277,6 +277,15 @@ extern "C" int shim_launch(const char* name, const uint32_t* grid, uint32_t thre
     return 0;
 }
 
+// What a kernel takes; 0 when there is one of that name.
+extern "C" int shim_find(const char* name, size_t* params_bytes, uint32_t* threads) {
+    auto found = shim::kernels().find(name);
+    if (found == shim::kernels().end()) return 1;
+    *params_bytes = found->second.params_bytes;
+    *threads = found->second.threads;
+    return 0;
+}
+
 // Device memory: its own block on the heap, zeroed.
 extern "C" void* shim_allocate(size_t bytes) {
     size_t whole = (bytes + 255) / 256 * 256;

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Runs a command with a stand-in for a GPU, its driver and cuBLASLt: kernels run on the processor, work is put off as a GPU's is.
+#
+#     scripts/stand-in-gpu.sh COMMAND...
+#
+# Needs g++. STAND_IN_SEED draws another order in which streams go on. For tests: everything but its speed is as on a GPU.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+folder=$root/target/stand-in
+sources=$root/kernels/cu
+flags=(-std=c++17 -O2 -fPIC -ffp-contract=off -Wall -Wextra -Wno-unknown-pragmas)
+
+build() {
+    local source object objects=()
+    mkdir -p "$folder"
+    for source in "$sources"/*.cu "$sources/shim/shim.cc" "$sources/stand-in/driver.cc"; do
+        object=$folder/$(basename "$source").o
+        objects+=("$object")
+        [ -e "$object" ] && [ -z "$(find "$sources" -newer "$object" -type f -print -quit)" ] && continue
+        printf '%s\0%s\0' "$object" "$source"
+    done | xargs -0 -r -n 2 -P "$(nproc)" g++ "${flags[@]}" -c -x c++ -o
+    for source in "$sources"/*.cu "$sources/shim/shim.cc" "$sources/stand-in/driver.cc"; do
+        objects+=("$folder/$(basename "$source").o")
+    done
+    g++ -shared -Wl,-soname,libcuda.so -o "$folder/libcuda.so" "${objects[@]}"
+    g++ "${flags[@]}" -shared -Wl,-soname,libcublasLt.so -o "$folder/libcublasLt.so" "$sources/stand-in/cublaslt.cc" \
+        -L "$folder" -lcuda "-Wl,-rpath,$folder"
+}
+
+if [ $# -eq 0 ]; then
+    sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+    exit 2
+fi
+build
+LD_LIBRARY_PATH=$folder${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} exec "$@"
