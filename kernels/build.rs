@@ -88,7 +88,7 @@ fn compile_for_processor(folder: &Path) {
     let mut build = cc::Build::new();
     build.cpp(true).std("c++17").opt_level(2).warnings(true).extra_warnings(true);
     // Sums must be rounded where a GPU rounds them.
-    build.flags(["-ffp-contract=off", "-Wno-unknown-pragmas", "-x", "c++"]);
+    build.flags(["-ffp-contract=off", "-fno-extern-tls-init", "-Wno-unknown-pragmas", "-x", "c++"]);
     if let Some(sanitizers) = std::env::var_os("SHIM_SANITIZE") {
         build.flag(format!("-fsanitize={}", sanitizers.display())).flag("-fno-omit-frame-pointer").debug(true);
         build.flag("-fno-sanitize-recover=all");

@@ -8,7 +8,7 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 folder=$root/target/stand-in
 sources=$root/kernels/cu
-flags=(-std=c++17 -O2 -fPIC -ffp-contract=off -Wall -Wextra -Wno-unknown-pragmas)
+flags=(-std=c++17 -O2 -fPIC -ffp-contract=off -fno-extern-tls-init -ftls-model=initial-exec -Wall -Wextra -Wno-unknown-pragmas)
 
 build() {
     local source object objects=()

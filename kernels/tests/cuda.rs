@@ -296,6 +296,20 @@ fn a_step_computes_what_its_ops_compute_however_often_it_comes_again<D: Device>(
     assert!((1..6).contains(&backend.graphs()), "{} graphs for a dozen steps", backend.graphs());
 }
 
+/// Copies that are long follow each other, none into what another one still reads.
+fn long_rows_arrive_whole_however_many_are_on_their_way<D: Device>(backend: &Cuda<D>) {
+    const ROWS: usize = 96;
+    const WIDTH: usize = 1024;
+    let mut places: Vec<_> = (0..8).map(|_| backend.activations(ROWS, WIDTH).unwrap()).collect();
+    let values: Vec<Vec<f32>> = (0..8_u8).map(|place| vec![f32::from(place); ROWS * WIDTH]).collect();
+    for (values, place) in values.iter().zip(&mut places) {
+        backend.upload(values, place);
+    }
+    for (values, place) in values.iter().zip(&places) {
+        assert_eq!(backend.download(place, ROWS), *values);
+    }
+}
+
 /// A step whose ops are measured computes what it computes otherwise, and each of its kernels has its calls, its bytes and its time.
 fn a_step_is_timed_kernel_by_kernel<D: Device>(devices: Vec<Cuda<D>>) {
     const ROWS: usize = 3;
@@ -500,6 +514,11 @@ macro_rules! table {
             #[test]
             fn random_weights_are_those_of_the_host() {
                 $devices().iter().for_each(super::random_weights_are_those_of_the_host);
+            }
+
+            #[test]
+            fn long_rows_arrive_whole_however_many_are_on_their_way() {
+                $devices().iter().for_each(super::long_rows_arrive_whole_however_many_are_on_their_way);
             }
 
             #[test]

@@ -239,6 +239,17 @@ fn on_a_gpu_steps_are_captured_at_the_start() {
     steps_are_captured_at_the_start(Cuda::new(kernels::cuda::Driver::open(0).unwrap()).unwrap());
 }
 
+/// A few tokens, for a GPU whose place the processor takes.
+#[cfg(feature = "cuda")]
+#[test]
+fn on_a_gpu_short_answers_in_a_batch_are_those_alone() {
+    if !kernels::cuda::is_present() {
+        return eprintln!("not run: this machine has no GPU");
+    }
+    let gpu = Cuda::new(kernels::cuda::Driver::open(0).unwrap()).unwrap().overlapping();
+    in_a_batch_they_give_the_tokens_of_requests_that_are_alone(gpu, 6);
+}
+
 #[cfg(feature = "cuda")]
 #[test]
 fn on_a_gpu_tokens_in_a_batch_are_those_alone() {

@@ -105,34 +105,41 @@ struct Block {
     ~Block() { munmap(stacks, STACK_BYTES * MOST_THREADS); }
 };
 
-thread_local Block block;
+// Of this thread; plain, since everything asks for it.
+thread_local Block* block = nullptr;
 
-void leave() { shim_switch(&block.fibers[block.current].stack_pointer, block.host); }
+// Makes it when the thread launches for the first time.
+Block* own_block() {
+    static thread_local Block own;
+    return &own;
+}
+
+void leave() { shim_switch(&block->fibers[block->current].stack_pointer, block->host); }
 
 void fiber_main() {
-    block.kernel->run(block.params);
-    block.fibers[block.current].done = true;
+    block->kernel->run(block->params);
+    block->fibers[block->current].done = true;
     leave();
-    fail("a finished thread runs on", block.kernel->name, 0);
+    fail("a finished thread runs on", block->kernel->name, 0);
 }
 
 // The last of `count` threads opens the gate; the others change places until it does.
 void pass(Gate& gate, unsigned count, int line) {
     if (gate.arrived == 0) gate.line = line;
-    if (gate.line != line) fail("threads wait for each other at different lines", block.kernel->name, line);
+    if (gate.line != line) fail("threads wait for each other at different lines", block->kernel->name, line);
     if (++gate.arrived == count) {
         gate.arrived = 0;
         gate.passed++;
         return;
     }
-    Fiber& own = block.fibers[block.current];
+    Fiber& own = block->fibers[block->current];
     own.waits_at = &gate;
     own.until = gate.passed;
     leave();
 }
 
 void start(Fiber& fiber, unsigned index) {
-    void** top = reinterpret_cast<void**>(block.stacks + (index + 1) * STACK_BYTES);
+    void** top = reinterpret_cast<void**>(block->stacks + (index + 1) * STACK_BYTES);
     // As if fiber_main were called: its return address, which is never used, lies at a multiple of 16 less 8.
     *--top = nullptr;
     *--top = reinterpret_cast<void*>(&fiber_main);
@@ -154,12 +161,12 @@ bool can_run(const Fiber& fiber) {
 
 // Runs a thread to the next place where it waits; whether it could run at all.
 bool advance(unsigned index, unsigned& left) {
-    Fiber& fiber = block.fibers[index];
+    Fiber& fiber = block->fibers[index];
     if (!can_run(fiber)) return false;
     fiber.waits_at = nullptr;
-    block.current = index;
+    block->current = index;
     thread_index = {index, 0, 0};
-    shim_switch(&block.host, fiber.stack_pointer);
+    shim_switch(&block->host, fiber.stack_pointer);
     left -= fiber.done;
     return true;
 }
@@ -171,12 +178,12 @@ void shuffle_order(std::vector<unsigned>& order, Random& random) {
 // Threads take turns in a new order each time: all of them a step each, or one warp after the other as far as it gets, which
 // shows where warps rely on keeping pace.
 void run_block(unsigned threads, Random& random) {
-    block.fibers.resize(threads);
-    block.warps.assign(threads / 32, Warp{});
-    block.barrier = Gate{};
+    block->fibers.resize(threads);
+    block->warps.assign(threads / 32, Warp{});
+    block->barrier = Gate{};
     std::vector<unsigned> order(threads), warps(threads / 32);
     for (unsigned i = 0; i < threads; i++) {
-        start(block.fibers[i], i);
+        start(block->fibers[i], i);
         order[i] = i;
         warps[i / 32] = i / 32;
     }
@@ -197,7 +204,7 @@ void run_block(unsigned threads, Random& random) {
                 }
             }
         }
-        if (!moved) fail("threads wait for others that have ended", block.kernel->name, block.barrier.line);
+        if (!moved) fail("threads wait for others that have ended", block->kernel->name, block->barrier.line);
     }
 }
 
@@ -207,29 +214,29 @@ void add_kernel(const Kernel& kernel) {
     if (!kernels().emplace(kernel.name, kernel).second) fail("two kernels have one name", kernel.name, 0);
 }
 
-void block_barrier(int line) { pass(block.barrier, static_cast<unsigned>(block.fibers.size()), line); }
+void block_barrier(int line) { pass(block->barrier, static_cast<unsigned>(block->fibers.size()), line); }
 
 const Lanes& collect(const void* own, size_t bytes, int line) {
-    Warp& warp = block.warps[block.current / 32];
+    Warp& warp = block->warps[block->current / 32];
     Lanes& lanes = warp.lanes[warp.gate.passed % 2];
-    std::memcpy(lanes.bytes[block.current % 32], own, bytes);
+    std::memcpy(lanes.bytes[block->current % 32], own, bytes);
     pass(warp.gate, 32, line);
     return lanes;
 }
 
 void copy_ahead(void* to, const void* from, bool is_there) {
     if ((reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) % COPY_BYTES != 0) {
-        fail("a copy is not aligned", block.kernel->name, 0);
+        fail("a copy is not aligned", block->kernel->name, 0);
     }
-    Fiber& own = block.fibers[block.current];
+    Fiber& own = block->fibers[block->current];
     std::memset(to, POISON, COPY_BYTES);
     own.copies.push_back({to, is_there ? from : nullptr, own.group});
 }
 
-void end_group() { block.fibers[block.current].group++; }
+void end_group() { block->fibers[block->current].group++; }
 
 void wait_for_groups(unsigned pending) {
-    Fiber& own = block.fibers[block.current];
+    Fiber& own = block->fibers[block->current];
     std::vector<Copy> left;
     for (const Copy& copy : own.copies) {
         if (copy.group + pending >= own.group) {
@@ -258,8 +265,9 @@ extern "C" int shim_launch(const char* name, const uint32_t* grid, uint32_t thre
     // A block of its own on the heap: a sanitizer sees what reads or writes past its end.
     unsigned char* shared = static_cast<unsigned char*>(std::aligned_alloc(128, (shared_bytes + 127) / 128 * 128 + 128));
     if (!shared) fail("no shared memory", name, 0);
-    block.kernel = &kernel;
-    block.params = params;
+    block = own_block();
+    block->kernel = &kernel;
+    block->params = params;
     shared_memory = shared;
     grid_size = {grid[0], grid[1], grid[2]};
     block_size = {threads, 1, 1};

@@ -72,6 +72,7 @@ struct Gpu {
     std::mt19937_64 random{seed()};
     std::set<Stream*> streams;
     std::map<uintptr_t, size_t> memory, pinned;
+    Stream* favourite = nullptr;
     size_t taken = 0;
 
     static uint64_t seed() {
@@ -104,13 +105,19 @@ bool advance(Stream& stream) {
     return true;
 }
 
-// A thing that some stream has to do, drawn by lot; whether there was one.
+// One in so many things may be the last for a while that a stream does before others have their turn.
+constexpr uint64_t TURN = 512;
+
+// A thing that some stream has to do: long of one, as far as it gets, then of another that is drawn. Whether there was one.
 bool advance_some() {
     std::vector<Stream*> ready;
     for (Stream* stream : gpu().streams) {
         if (can_run(*stream)) ready.push_back(stream);
     }
-    return !ready.empty() && advance(*ready[gpu().random() % ready.size()]);
+    if (ready.empty()) return false;
+    const bool has_favourite = std::count(ready.begin(), ready.end(), gpu().favourite) > 0;
+    if (!has_favourite || gpu().random() % TURN == 0) gpu().favourite = ready[gpu().random() % ready.size()];
+    return advance(*gpu().favourite);
 }
 
 template <class Done>

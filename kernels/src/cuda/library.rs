@@ -20,6 +20,9 @@ use super::locked;
 const NOMINAL_ROWS: [usize; 2] = [128, 4096];
 const STEP_ROWS: usize = 256;
 
+/// At a multiple of which memory begins, and which the library takes for granted unless it is told of less.
+const WHOLE_ALIGNMENT: u32 = 256;
+
 /// `CUBLAS_OP_T` of the library's `cublasOperation_t`.
 const TRANSPOSED: i32 = 1;
 
@@ -128,17 +131,22 @@ impl Library {
         let preference = result::create_matmul_pref()?;
         let workspace_bytes = 0_usize;
         let reductions = sys::cublasLtReductionScheme_t::CUBLASLT_REDUCTION_SCHEME_NONE as u32;
+        let [x_alignment, out_alignment] = shape.alignments();
         // SAFETY: each attribute is of the type that is pointed to.
         let found = unsafe {
             use sys::cublasLtMatmulPreferenceAttributes_t as Attribute;
             let set = |attribute, value: *const c_void, bytes| {
                 result::set_matmul_pref_attribute(preference, attribute, value, bytes)
             };
+            let set_number =
+                |attribute, number: &u32| set(attribute, std::ptr::from_ref(number).cast(), size_of::<u32>());
             let workspace = std::ptr::from_ref(&workspace_bytes).cast();
-            let reduction = std::ptr::from_ref(&reductions).cast();
             let Description { operation, matrix, x, out } = description;
             set(Attribute::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, workspace, size_of::<usize>())
-                .and_then(|()| set(Attribute::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, reduction, size_of::<u32>()))
+                .and_then(|()| set_number(Attribute::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reductions))
+                .and_then(|()| set_number(Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &x_alignment))
+                .and_then(|()| set_number(Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &out_alignment))
+                .and_then(|()| set_number(Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &out_alignment))
                 .and_then(|()| {
                     result::get_matmul_algo_heuristic(self.handle, operation, matrix, x, out, out, preference)
                 })
@@ -161,6 +169,13 @@ impl Shape {
         let LargeProduct { outputs, depth, x_pitch, matrix_pitch, out_pitch, wide, .. } = *product;
         let is_batch = product.rows > STEP_ROWS;
         Self { outputs, depth, x_pitch, matrix_pitch, out_pitch, wide, is_batch }
+    }
+
+    /// Of `x` and of what is written, which may begin at any of their rows. The matrix is whole.
+    fn alignments(&self) -> [u32; 2] {
+        let number_bytes = if self.wide { size_of::<f32>() } else { size_of::<u16>() };
+        let of_rows = |row_bytes: usize| 1 << row_bytes.trailing_zeros().min(WHOLE_ALIGNMENT.trailing_zeros());
+        [of_rows(self.x_pitch * size_of::<u16>()), of_rows(self.out_pitch * number_bytes)]
     }
 }
 

@@ -130,17 +130,19 @@ pub fn linear_and_logits_follow_the_reference<B: Backend>(run: &Runner<'_, B>) {
 }
 
 pub fn linear_reads_rows_from_an_offset_and_fused_parts_stand_side_by_side<B: Backend>(run: &Runner<'_, B>) {
-    let x = numbers(4, 9 * 24);
     let parts = [
         WeightPart::Random { rows: 40, cols: 24, seed: 5, deviation: 0.1 },
         WeightPart::Random { rows: 30, cols: 24, seed: 6, deviation: 0.1 },
     ];
-    both!(run, 2e-6, |backend| {
-        let weights = backend.matrix(&parts, run.precision.into(), MatrixUse::Multiply).unwrap();
-        let mut out = backend.activations(6, 70).unwrap();
-        backend.linear(&upload(backend, &x, 24), &weights, LinearRows { from: 5, to: 2, count: 4 }, &mut out);
-        backend.download(&out, 6)
-    });
+    for count in [4, 70] {
+        let x = numbers(4, (5 + count) * 24);
+        both!(run, 2e-6, |backend| {
+            let weights = backend.matrix(&parts, run.precision.into(), MatrixUse::Multiply).unwrap();
+            let mut out = backend.activations(2 + count, 70).unwrap();
+            backend.linear(&upload(backend, &x, 24), &weights, LinearRows { from: 5, to: 2, count }, &mut out);
+            backend.download(&out, 2 + count)
+        });
+    }
 }
 
 pub fn lookups_follow_the_reference_in_both_layouts<B: Backend>(run: &Runner<'_, B>) {
