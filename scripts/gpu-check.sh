@@ -54,12 +54,22 @@ run() {
     fi
     local device
     device=$(nvidia-smi --query-gpu=name --format=csv,noheader | head -n 1)
+    # The report is written anew after each step: a run that is cut short leaves what it has found.
+    save() {
+        printf '%s\n' "${report[@]}" | DEVICE=$device BENCH=$folder/bench.json python3 -c 'import datetime, json, os, sys
+steps = [dict(zip(("step", "outcome", "seconds"), line.rstrip("\n").split("|"))) for line in sys.stdin]
+date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+bench = os.environ["BENCH"]
+measured = json.load(open(bench)) if os.path.exists(bench) else None
+print(json.dumps({"device": os.environ["DEVICE"], "date": date, "steps": steps, "bench": measured}, indent=1))' >"$folder/report.json"
+    }
     step() {
         local name=$1 start=$SECONDS outcome=passed
         shift
         printf '\n== %s\n' "$name"
         "$@" || { outcome=failed && failed=1; }
         report+=("$name|$outcome|$((SECONDS - start))")
+        save
     }
     step "kernels against the reference" "$folder/kernels-cuda" gpu:: --test-threads=1
     step "fixtures and demo" "$folder/model-cuda" gpu:: --test-threads=1 --nocapture
@@ -80,12 +90,7 @@ run() {
     printf '%s\n' "${report[@]}" | while IFS='|' read -r name outcome seconds; do
         printf '%-40s %-36s %s\n' "$name" "$outcome" "$seconds"
     done
-    printf '%s\n' "${report[@]}" | DEVICE=$device BENCH=$folder/bench.json python3 -c 'import datetime, json, os, sys
-steps = [dict(zip(("step", "outcome", "seconds"), line.rstrip("\n").split("|"))) for line in sys.stdin]
-date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-bench = os.environ["BENCH"]
-measured = json.load(open(bench)) if os.path.exists(bench) else None
-print(json.dumps({"device": os.environ["DEVICE"], "date": date, "steps": steps, "bench": measured}, indent=1))' >"$folder/report.json"
+    save
     return "$failed"
 }
 

@@ -106,7 +106,9 @@ bool advance(Stream& stream) {
 }
 
 // One in so many things may be the last for a while that a stream does before others have their turn.
-constexpr uint64_t TURN = 512;
+constexpr uint64_t TURN = 128;
+// Once in so many calls the device has done up to so many things since the last one.
+constexpr uint64_t STRETCH = 16;
 
 // A thing that some stream has to do: long of one, as far as it gets, then of another that is drawn. Whether there was one.
 bool advance_some() {
@@ -142,7 +144,9 @@ template <class Do>
 Result call(Do what) {
     std::lock_guard<std::mutex> lock(gpu().mutex);
     if (!current) return INVALID_CONTEXT;
-    for (uint64_t steps = gpu().random() % 4; steps > 1; steps--) advance_some();
+    if (gpu().random() % STRETCH == 0) {
+        for (uint64_t things = gpu().random() % STRETCH; things > 0; things--) advance_some();
+    }
     return what();
 }
 
