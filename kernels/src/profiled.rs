@@ -8,8 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::backend::{
-    AttentionShape, Backend, Bandwidth, Draw, KernelCost, KvFormat, LinearRows, NO_PLACE, Output, PageShape, PagedRows,
-    Precision, Result, Sandwich, Segment,
+    AttentionShape, Backend, Bandwidth, Draw, KvFormat, LinearRows, NO_PLACE, Output, PageShape, PagedRows, Precision,
+    Result, Sandwich, Segment,
 };
 use crate::sampling::{ScoreAsk, TokenScore};
 use crate::weights::{MatrixUse, WeightFormat, WeightPart};
@@ -150,13 +150,9 @@ impl<B: Backend> Backend for Profiled<B> {
             self.profile.set_by_device();
         }
         for (i, (op, cost)) in costs.into_iter().enumerate() {
-            let Some(times) = &times else {
-                self.profile.add(op, cost);
-                continue;
-            };
-            for &KernelCost { kernel, time, bytes } in &times[i] {
-                let own = Cost { calls: 1, time, bytes: bytes.unwrap_or(cost.bytes) };
-                self.profile.add(Op { kernel: Some(kernel), ..op }, own);
+            match &times {
+                Some(times) => self.profile.add_kernels(op, cost.bytes, &times[i]),
+                None => self.profile.add(op, cost),
             }
         }
     }

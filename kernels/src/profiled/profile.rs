@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::locked;
+use crate::backend::KernelCost;
 
 /// What was measured since it was last taken. Clones read the same.
 #[derive(Debug, Clone, Default)]
@@ -62,6 +63,14 @@ impl Profile {
     /// From now on steps are timed by the device.
     pub(super) fn set_by_device(&self) {
         locked(&self.0).by_device = true;
+    }
+
+    /// Each kernel of an op by itself; `bytes` are the op's, for those that do not say how many of them are theirs.
+    pub(super) fn add_kernels(&self, op: Op, bytes: u64, kernels: &[KernelCost]) {
+        for kernel in kernels {
+            let cost = Cost { calls: 1, time: kernel.time, bytes: kernel.bytes.unwrap_or(bytes) };
+            self.add(Op { kernel: Some(kernel.kernel), ..op }, cost);
+        }
     }
 
     pub(super) fn add(&self, op: Op, own: Cost) {
