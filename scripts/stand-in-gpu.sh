@@ -10,18 +10,19 @@ folder=$root/target/stand-in
 sources=$root/kernels/cu
 flags=(-std=c++17 -O2 -fPIC -ffp-contract=off -fno-extern-tls-init -ftls-model=initial-exec -Wall -Wextra -Wno-unknown-pragmas)
 
+# Objects that are older than any source, or than this script, are compiled anew.
 build() {
-    local source object objects=()
+    local source object objects=() stale=()
     mkdir -p "$folder"
     for source in "$sources"/*.cu "$sources/shim/shim.cc" "$sources/stand-in/driver.cc"; do
         object=$folder/$(basename "$source").o
         objects+=("$object")
-        [ -e "$object" ] && [ -z "$(find "$sources" -newer "$object" -type f -print -quit)" ] && continue
-        printf '%s\0%s\0' "$object" "$source"
-    done | xargs -0 -r -n 2 -P "$(nproc)" g++ "${flags[@]}" -c -x c++ -o
-    for source in "$sources"/*.cu "$sources/shim/shim.cc" "$sources/stand-in/driver.cc"; do
-        objects+=("$folder/$(basename "$source").o")
+        if [ ! -e "$object" ] || [ -n "$(find "$sources" "${BASH_SOURCE[0]}" -newer "$object" -type f -print -quit)" ]; then
+            stale+=("$object" "$source")
+        fi
     done
+    if [ ${#stale[@]} -eq 0 ] && [ -e "$folder/libcublasLt.so" ]; then return; fi
+    [ ${#stale[@]} -eq 0 ] || printf '%s\0' "${stale[@]}" | xargs -0 -r -n 2 -P "$(nproc)" g++ "${flags[@]}" -c -x c++ -o
     g++ -shared -Wl,-soname,libcuda.so -o "$folder/libcuda.so" "${objects[@]}"
     g++ "${flags[@]}" -shared -Wl,-soname,libcublasLt.so -o "$folder/libcublasLt.so" "$sources/stand-in/cublaslt.cc" \
         -L "$folder" -lcuda "-Wl,-rpath,$folder"
