@@ -89,7 +89,9 @@ def peer_steps(file):
 
 def save(report, results, table):
     date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    pathlib.Path(report).write_text(json.dumps({"date": date, "results": results, "goals": table}, indent=1))
+    new = pathlib.Path(f"{report}.new")
+    new.write_text(json.dumps({"date": date, "results": results, "goals": table}, indent=1))
+    new.replace(report)
 
 
 def main():

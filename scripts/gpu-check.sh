@@ -42,6 +42,7 @@ for line in map(json.loads, sys.stdin):
 run() {
     local folder built report=() failed=0
     folder=$(cd "$1" && pwd)
+    rm -f "$folder/bench.json" "$folder/report.json"
     tar -C "$folder" -xzf "$folder/gpu-check.tar.gz"
     built=$(cat "$folder/built-in")
     if [ "$built" != "$root" ] && [ ! -e "$built" ]; then
@@ -61,7 +62,8 @@ steps = [dict(zip(("step", "outcome", "seconds"), line.rstrip("\n").split("|")))
 date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 bench = os.environ["BENCH"]
 measured = json.load(open(bench)) if os.path.exists(bench) else None
-print(json.dumps({"device": os.environ["DEVICE"], "date": date, "steps": steps, "bench": measured}, indent=1))' >"$folder/report.json"
+print(json.dumps({"device": os.environ["DEVICE"], "date": date, "steps": steps, "bench": measured}, indent=1))' >"$folder/report.json.new"
+        mv "$folder/report.json.new" "$folder/report.json"
     }
     step() {
         local name=$1 start=$SECONDS outcome=passed

@@ -32,13 +32,20 @@ fn shims() -> Vec<Cuda<kernels::cuda::Shim>> {
     (1..=3).map(|schedule| Cuda::new(kernels::cuda::Shim::new(schedule)).unwrap()).collect()
 }
 
+/// A machine without a GPU: its tests say so and check nothing, unless one was promised.
+#[cfg(feature = "cuda")]
+fn without_a_gpu() {
+    assert!(std::env::var_os("ENCDEC_NEEDS_GPU").is_none(), "no GPU is found, nor what stands in for one");
+    eprintln!("not run: this machine has no GPU");
+}
+
 /// The machine's GPU. Where there is none its tests say so and check nothing.
 #[cfg(feature = "cuda")]
 fn gpus() -> Vec<Cuda<kernels::cuda::Driver>> {
     if kernels::cuda::is_present() {
         return vec![Cuda::new(kernels::cuda::Driver::open(0).unwrap()).unwrap()];
     }
-    eprintln!("not run: this machine has no GPU");
+    without_a_gpu();
     Vec::new()
 }
 

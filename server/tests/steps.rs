@@ -194,13 +194,20 @@ fn through_the_shim_tokens_in_a_batch_are_those_alone() {
     in_a_batch_they_give_the_tokens_of_requests_that_are_alone(backend, 6);
 }
 
+/// A machine without a GPU: its tests say so and check nothing, unless one was promised.
+#[cfg(feature = "cuda")]
+fn without_a_gpu() {
+    assert!(std::env::var_os("ENCDEC_NEEDS_GPU").is_none(), "no GPU is found, nor what stands in for one");
+    eprintln!("not run: this machine has no GPU");
+}
+
 /// Without that a source encoded beside others may be rounded otherwise, and near a tie another token wins: how many of the demo's
 /// answers that befalls is printed.
 #[cfg(feature = "cuda")]
 #[test]
 fn on_a_gpu_the_fast_default_seldom_gives_other_tokens_in_a_batch() {
     if !kernels::cuda::is_present() {
-        return eprintln!("not run: this machine has no GPU");
+        return without_a_gpu();
     }
     let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/fixtures/demo-expected.jsonl");
     let rows = std::fs::read_to_string(file).unwrap();
@@ -234,7 +241,7 @@ fn on_a_gpu_the_fast_default_seldom_gives_other_tokens_in_a_batch() {
 #[test]
 fn on_a_gpu_steps_are_captured_at_the_start() {
     if !kernels::cuda::is_present() {
-        return eprintln!("not run: this machine has no GPU");
+        return without_a_gpu();
     }
     steps_are_captured_at_the_start(Cuda::new(kernels::cuda::Driver::open(0).unwrap()).unwrap());
 }
@@ -244,7 +251,7 @@ fn on_a_gpu_steps_are_captured_at_the_start() {
 #[test]
 fn on_a_gpu_short_answers_in_a_batch_are_those_alone() {
     if !kernels::cuda::is_present() {
-        return eprintln!("not run: this machine has no GPU");
+        return without_a_gpu();
     }
     let gpu = Cuda::new(kernels::cuda::Driver::open(0).unwrap()).unwrap().overlapping();
     in_a_batch_they_give_the_tokens_of_requests_that_are_alone(gpu, 6);
@@ -254,7 +261,7 @@ fn on_a_gpu_short_answers_in_a_batch_are_those_alone() {
 #[test]
 fn on_a_gpu_tokens_in_a_batch_are_those_alone() {
     if !kernels::cuda::is_present() {
-        return eprintln!("not run: this machine has no GPU");
+        return without_a_gpu();
     }
     let gpu = || Cuda::new(kernels::cuda::Driver::open(0).unwrap()).unwrap();
     let plain = in_a_batch_they_give_the_tokens_of_requests_that_are_alone(gpu(), 40);

@@ -89,7 +89,7 @@ struct Product {
 bool fit(const Layout& a, const Layout& b, const Layout& d) {
     const bool have_pitches = a.pitch >= int64_t(a.height) && b.pitch >= int64_t(b.height) && d.pitch >= int64_t(d.height);
     return have_pitches && a.height == b.height && a.width == d.height && b.width == d.width && a.number == BFLOAT16 &&
-           b.number == BFLOAT16;
+           b.number == BFLOAT16 && (d.number == BFLOAT16 || d.number == FLOAT32);
 }
 
 }  // namespace
@@ -132,6 +132,8 @@ int cublasLtMatmulAlgoGetHeuristic(void*, const Description* description, const 
                                    const Layout* d, const Preference* preference, int, Heuristic* found, int* count) {
     *count = 0;
     if (!description->is_transposed || !fit(*a, *b, *d)) return NOT_SUPPORTED;
+    // What might split a sum, or take memory that nobody gives it, is not what a row's result may depend on.
+    if (preference->reduction_schemes != 0 || preference->workspace_bytes != 0) return NOT_SUPPORTED;
     *found = {};
     found->algorithm.rows = d->width;
     std::copy(preference->alignments, preference->alignments + 4, found->algorithm.alignments);

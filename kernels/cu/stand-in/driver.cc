@@ -4,7 +4,7 @@
 // off: a stream's is done in order, now and then, in turns with other streams' that are drawn from a seed, and when somebody waits
 // for it. So what relies on work being done without waiting for it computes wrong numbers. Memory is not cleared when it is given
 // and poisoned when it is given back. Host memory that is pinned is read and written when a copy's turn comes. While a stream is
-// captured, what a capture does not allow is refused. Time is the processor's.
+// captured, all but kernels and products is refused, which is more than a driver refuses. Time is the processor's.
 #include "driver.h"
 
 #include <algorithm>

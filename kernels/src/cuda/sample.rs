@@ -120,7 +120,7 @@ impl<D: Device> Cuda<D> {
         }
         self.queue().launch("sample", [draws.len() as u32, 1, 1], (THREADS, CHOOSER_BYTES), &params);
         if logits.best_of_all() != NONE {
-            // Of logits, the part of all ids that the draw falls into.
+            // Of logits at least that much: of draws from all ids, the part that one falls into; of others, the best tiles only.
             self.queue().moves(logits.best_bytes(draws.len()) + logits.bytes(wide_rows) / PARTS as usize);
         }
     }
