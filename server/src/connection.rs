@@ -17,6 +17,8 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
+use crate::peer::Peer;
+
 /// How many connections there may be, and how long one may say nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
@@ -28,10 +30,10 @@ pub struct ConnectionLimits {
     pub keep_alive_timeout: Duration,
 }
 
-/// Answers on `stream` from what `routes` holds at each request, until the client goes or takes too long. Once
+/// Answers a client from what `routes` holds at each request, until it goes or takes too long. Once
 /// `closing` is true the answer under way is finished and no request is read after it.
 pub async fn attend(
-    stream: TcpStream,
+    (stream, peer): (TcpStream, Peer),
     limits: ConnectionLimits,
     routes: watch::Receiver<Router>,
     mut closing: watch::Receiver<bool>,
@@ -42,7 +44,8 @@ pub async fn attend(
     }
     let asked = Arc::new(AtomicBool::new(false));
     let has_asked = Arc::clone(&asked);
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
         asked.store(true, Ordering::Relaxed);
         let router = routes.borrow().clone();
         router.oneshot(request)

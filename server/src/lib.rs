@@ -8,6 +8,7 @@ pub mod connection;
 pub mod engine;
 pub mod evaluation;
 pub mod loading;
+pub mod peer;
 pub mod progress;
 pub mod scheduler;
 pub mod serve;

@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::api::{Api, router};
 use crate::connection::{ConnectionLimits, attend};
+use crate::peer::Peer;
 
 /// So long may it take to tell clients that their answers are cut off. With it a server ends within a second of its
 /// drain timeout.
@@ -113,8 +114,8 @@ async fn accept(
         loop {
             let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
             // Failures are retried in there.
-            let (stream, _) = Listener::accept(&mut listener).await;
-            let attended = attend(stream, limits, routes.clone(), of_all.clone());
+            let (stream, address) = Listener::accept(&mut listener).await;
+            let attended = attend((stream, Peer(address)), limits, routes.clone(), of_all.clone());
             tokio::spawn(async move {
                 attended.await;
                 drop(place);

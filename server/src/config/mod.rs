@@ -6,6 +6,7 @@
 mod error;
 mod layers;
 mod reader;
+mod server;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,11 +18,10 @@ use model::scheme_name;
 pub use error::{ConfigError, Fault, Problem};
 pub use layers::Layer;
 use reader::Reader;
+pub use server::{LOG_LEVELS, ServerConfig};
 
 /// The documented defaults, as the repository's `config.toml`.
 pub const DEFAULTS: &str = include_str!("../../../config.toml");
-/// Values of `server.log_level`.
-pub const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// Values of `model.device`.
 pub const DEVICES: [(&str, Device); 3] = [("auto", Device::Auto), ("cpu", Device::Cpu), ("cuda", Device::Cuda)];
 /// Values of `model.dtype`.
@@ -49,21 +49,6 @@ pub struct Config {
     pub cuda: CudaConfig,
     /// What is refused or put off.
     pub limits: Limits,
-}
-
-/// The process and its socket.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerConfig {
-    /// IP address or host name to listen on.
-    pub host: String,
-    /// TCP port; 0 takes any free one.
-    pub port: u16,
-    /// One of [`LOG_LEVELS`].
-    pub log_level: &'static str,
-    /// Time that running streams have to finish at SIGTERM.
-    pub drain_timeout: Duration,
-    /// Threads that tokenise.
-    pub tokenizer_threads: usize,
 }
 
 /// What is served, and how it is computed.
@@ -250,22 +235,6 @@ impl Layer {
             }
         })?;
         Ok(Self { origin: origin.to_owned(), table })
-    }
-}
-
-impl ServerConfig {
-    fn read(reader: &mut Reader) -> Self {
-        let host = reader.text("server.host");
-        if host.trim().is_empty() {
-            reader.refuse("server.host", Fault::Empty);
-        }
-        Self {
-            host,
-            port: reader.integer("server.port", 0..=65_535),
-            log_level: reader.choice("server.log_level", &LOG_LEVELS.map(|level| (level, level))),
-            drain_timeout: Duration::from_secs(reader.integer("server.drain_timeout_s", 0..=86_400)),
-            tokenizer_threads: reader.integer("server.tokenizer_threads", 1..=256),
-        }
     }
 }
 
