@@ -20,28 +20,41 @@ pub struct Detokenizer {
     held: Vec<u8>,
     /// What the last call gave out.
     text: String,
+    /// Characters of `text` before those of the last id.
+    given_up: usize,
 }
 
 impl Detokenizer {
     pub(crate) fn new(pieces: Arc<Pieces>) -> Self {
-        Self { pieces, held: Vec::new(), text: String::new() }
+        Self { pieces, held: Vec::new(), text: String::new(), given_up: 0 }
     }
 
     /// Takes the next id and gives the text that it completes, often one piece, sometimes nothing.
     pub fn push(&mut self, id: u32) -> &str {
         self.text.clear();
+        self.given_up = 0;
         match self.pieces.get(id) {
             None | Some(Piece::Special(_)) => {}
             Some(Piece::Byte(byte)) => {
                 self.held.push(byte);
                 give_out_complete(&mut self.held, &mut self.text);
+                // The byte is either held, or the last character given out is the one that it belongs to.
+                let own = usize::from(self.held.is_empty());
+                self.given_up = self.text.chars().count() - own;
             }
             Some(Piece::Text(text)) => {
+                self.given_up = self.held.len();
                 give_up(&mut self.held, &mut self.text);
                 self.text.push_str(text);
             }
         }
         &self.text
+    }
+
+    /// Characters at the beginning of what the last [`Self::push`] gave that stand before the character its id begins or
+    /// belongs to: U+FFFD for bytes before it that became no character.
+    pub const fn given_up(&self) -> usize {
+        self.given_up
     }
 
     /// Ends the text: bytes still held become U+FFFD. Afterwards a new text may begin.

@@ -65,6 +65,30 @@ fn text_after_an_incomplete_character_gives_it_up() {
 }
 
 #[test]
+fn what_an_id_gives_up_of_those_before_it_is_counted() {
+    let [b_id] = TOKENIZER.encode("B", false).unwrap()[..] else { panic!("'B' is one piece") };
+    let bytes = |bytes: &[u8]| bytes.iter().map(|&byte| byte_id(byte)).collect::<Vec<_>>();
+    for (ids, expected) in [
+        ([bytes(&[0xE5]), vec![b_id]].concat(), vec![0, 1]),
+        ([bytes(&[0xE5, 0x8F]), vec![b_id]].concat(), vec![0, 0, 2]),
+        ([bytes(&[0xE5]), vec![1, b_id]].concat(), vec![0, 0, 1]),
+        ([bytes(&[0xE5, 0x8F, 0x96]), vec![b_id]].concat(), vec![0, 0, 0, 0]),
+        (bytes(&[0xE5, b'x', 0xFF, 0xC3, 0xA9]), vec![0, 1, 0, 0, 0]),
+        (bytes(&[0xF0, 0x9F, 0xE5, 0x8F, 0xFF]), vec![0, 0, 2, 0, 2]),
+    ] {
+        let mut detokenizer = TOKENIZER.detokenizer();
+        let given_up: Vec<usize> = ids
+            .iter()
+            .map(|&id| {
+                detokenizer.push(id);
+                detokenizer.given_up()
+            })
+            .collect();
+        assert_eq!(given_up, expected, "{ids:?}");
+    }
+}
+
+#[test]
 fn after_its_end_a_detokenizer_starts_anew() {
     let mut detokenizer = TOKENIZER.detokenizer();
     assert_eq!(detokenizer.push(byte_id(0xF0)), "");

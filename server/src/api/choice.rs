@@ -19,7 +19,7 @@ pub struct ChoiceSettings {
     pub model: Arc<ServedModel>,
     /// Strings that end a text.
     pub stop: Arc<StopStrings>,
-    /// The text of so many tokens is not searched for them.
+    /// A stop string that ends in the text of so many tokens does not count.
     pub min_tokens: u32,
     /// Whether ids are given back.
     pub return_token_ids: bool,
@@ -96,12 +96,14 @@ impl Choice {
         if self.settings.return_token_ids {
             self.pending.token_ids.push(id);
         }
-        if let Some(score) = score {
-            self.pending.log_probs.push(score, self.characters, &self.settings.model);
-        }
+        let mut offset = self.characters;
         if let Some(mut detokenizer) = self.detokenizer.take() {
             self.text(detokenizer.push(id));
+            offset += detokenizer.given_up();
             self.detokenizer = Some(detokenizer);
+        }
+        if let Some(score) = score {
+            self.pending.log_probs.push(score, offset, &self.settings.model);
         }
         if self.stop.stopped() {
             self.end(FinishReason::Stop);
@@ -131,7 +133,7 @@ impl Choice {
     fn text(&mut self, text: &str) {
         self.characters += text.chars().count();
         if self.generated <= self.settings.min_tokens {
-            self.pending.text.push_str(text);
+            self.stop.pass(text, &mut self.pending.text);
         } else {
             self.stop.push(text, &mut self.pending.text);
         }

@@ -29,14 +29,15 @@ impl Opening {
         let mut offsets = Vec::with_capacity(ids.len());
         let mut characters = 0;
         for &id in ids {
-            offsets.push(characters);
             let piece = detokenizer.push(id);
+            let before = characters;
             characters += piece.chars().count();
+            decoded.push_str(piece);
+            offsets.push(before + detokenizer.given_up());
             if given.is_some() && tokenizer.is_special(id) {
                 // Special tokens are no text, but the client wrote this one out.
                 characters += model.token_name(id).chars().count();
             }
-            decoded.push_str(piece);
         }
         if !echo {
             return Self { text: String::new(), offsets: Vec::new(), detokenizer: Some(detokenizer) };

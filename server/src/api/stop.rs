@@ -44,6 +44,11 @@ impl Pattern {
         }
         if self.bytes[matched] == byte { matched + 1 } else { 0 }
     }
+
+    /// `matched`, or where the string is complete what of its end is a beginning of it as well.
+    fn beyond(&self, matched: usize) -> usize {
+        if matched == self.bytes.len() { self.fallback[matched] as usize } else { matched }
+    }
 }
 
 /// The scan of one choice's text.
@@ -88,17 +93,33 @@ impl StopMatcher {
                 return;
             }
         }
-        // A prefix of a stop string begins at a character's first byte, and pieces end at a character's last.
-        let keep = self.matched.iter().copied().max().unwrap_or(0);
-        let free = self.held.len() - keep;
-        out.push_str(&self.held[..free]);
-        self.held.drain(..free);
+        self.release(out);
+    }
+
+    /// As [`Self::push`], for text in which no stop string ends that counts. One that begins in it may end in later text.
+    pub fn pass(&mut self, text: &str, out: &mut String) {
+        self.held.push_str(text);
+        for byte in text.bytes() {
+            for (pattern, matched) in self.strings.patterns.iter().zip(&mut self.matched) {
+                *matched = pattern.beyond(pattern.advance(*matched, byte));
+            }
+        }
+        self.release(out);
     }
 
     /// Appends the rest: no more text comes, so nothing can become a stop string.
     pub fn finish(&mut self, out: &mut String) {
         out.push_str(&self.held);
         self.held.clear();
+    }
+
+    /// Appends what cannot be the beginning of a stop string.
+    fn release(&mut self, out: &mut String) {
+        // A prefix of a stop string begins at a character's first byte, and pieces end at a character's last.
+        let keep = self.matched.iter().copied().max().unwrap_or(0);
+        let free = self.held.len() - keep;
+        out.push_str(&self.held[..free]);
+        self.held.drain(..free);
     }
 
     /// Moves every scan by one byte; the length of the longest string that is complete now.
@@ -121,13 +142,23 @@ mod tests {
     use super::*;
 
     fn run(stops: &[String], pieces: &[&str]) -> (Vec<String>, bool) {
+        run_after(0, stops, pieces)
+    }
+
+    /// No stop string counts that ends in the first `passed` pieces.
+    fn run_after(passed: usize, stops: &[String], pieces: &[&str]) -> (Vec<String>, bool) {
         let strings = Arc::new(StopStrings::new(stops));
         let mut matcher = StopMatcher::new(&strings);
         let mut outputs: Vec<String> = pieces
             .iter()
-            .map(|piece| {
+            .enumerate()
+            .map(|(index, piece)| {
                 let mut out = String::new();
-                matcher.push(piece, &mut out);
+                if index < passed {
+                    matcher.pass(piece, &mut out)
+                } else {
+                    matcher.push(piece, &mut out)
+                }
                 out
             })
             .collect();
@@ -137,9 +168,10 @@ mod tests {
         (outputs, matcher.stopped())
     }
 
-    /// The definition, written as slowly and plainly as possible.
-    fn expected(stops: &[String], text: &str) -> (String, bool) {
-        for end in 0..=text.len() {
+    /// The definition, written as slowly and plainly as possible: no stop string counts that ends in the first `passed`
+    /// bytes.
+    fn expected(stops: &[String], text: &str, passed: usize) -> (String, bool) {
+        for end in passed + 1..=text.len() {
             let longest = stops.iter().filter(|stop| text.as_bytes()[..end].ends_with(stop.as_bytes()));
             if let Some(stop) = longest.max_by_key(|stop| stop.len()) {
                 return (text[..end - stop.len()].to_owned(), true);
@@ -178,12 +210,24 @@ mod tests {
         assert_eq!(run(&[], &["a", "é"]), (owned(&["a", "é", ""]), false));
     }
 
+    #[test]
+    fn a_stop_string_that_ends_in_passed_text_is_text_and_one_that_ends_after_it_is_cut() {
+        let (outputs, stopped) = run_after(2, &owned(&["END"]), &["an END, E", "N", "D of it"]);
+        assert_eq!((outputs.concat().as_str(), stopped), ("an END, ", true));
+        assert_eq!(outputs[0], "an END, ", "what could begin one is held back in passed text as well");
+        let (outputs, stopped) = run_after(1, &owned(&["aa"]), &["aaa", "b", "a"]);
+        assert_eq!((outputs.concat().as_str(), stopped), ("aaaba", false));
+        let (outputs, stopped) = run_after(1, &owned(&["aa"]), &["aaa", "a"]);
+        assert_eq!((outputs.concat().as_str(), stopped), ("aa", true), "its beginning may be another's end");
+    }
+
     proptest! {
         #[test]
         fn any_way_of_cutting_the_text_gives_the_same_and_never_leaks(
             stops in prop::collection::vec("[abé]{1,4}", 0..4),
             text in "[abcé]{0,24}",
             cuts in prop::collection::vec(0_usize..25, 0..8),
+            passed in 0_usize..4,
         ) {
             let mut borders: Vec<usize> = text.char_indices().map(|(index, _)| index).collect();
             borders.push(text.len());
@@ -192,8 +236,9 @@ mod tests {
             at.sort_unstable();
             let pieces: Vec<&str> = at.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect();
 
-            let (outputs, stopped) = run(&stops, &pieces);
-            let (whole, stops_there) = expected(&stops, &text);
+            let (outputs, stopped) = run_after(passed, &stops, &pieces);
+            let passed_bytes = pieces.iter().take(passed).map(|piece| piece.len()).sum();
+            let (whole, stops_there) = expected(&stops, &text, passed_bytes);
             prop_assert_eq!(outputs.concat(), whole.clone());
             prop_assert_eq!(stopped, stops_there);
 

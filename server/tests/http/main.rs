@@ -5,6 +5,7 @@
 mod app;
 mod bad_requests;
 mod connections;
+mod offsets;
 mod overload;
 mod streamed_answers;
 mod whole_answers;

@@ -340,6 +340,10 @@ async fn stop_strings_do_not_end_a_text_before_min_tokens() {
     let all = ids(text).len();
     let body = json!({"prompt": "p", "stop": "two", "min_tokens": all, "max_tokens": 60});
     assert_eq!(app.completed(body).await["choices"][0]["text"], text);
+    let body = json!({"prompt": "p", "stop": "two one", "min_tokens": first, "max_tokens": 60});
+    let choice = app.completed(body).await["choices"][0].take();
+    assert_eq!(choice["text"], "one ", "one that begins in their text and ends after it is cut");
+    assert_eq!(choice["finish_reason"], "stop");
 }
 
 #[tokio::test]
