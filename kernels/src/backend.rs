@@ -327,7 +327,9 @@ pub trait Backend: Send + 'static {
     fn fetch(&self, _: &mut Self::Drawn) {}
     /// Waits for drawn ids, appends them to `out` and empties the list, of which [`Self::embed_drawn`] may still read.
     fn take(&self, drawn: &mut Self::Drawn, out: &mut Vec<Option<u32>>);
-    /// Log-softmax of each asked row at an id, with the id's rank and the most probable ids; appended to `out`.
+    /// Log-softmax of each asked row at an id, with the id's rank and the most probable ids; appended to `out`. No
+    /// log-probability of a row is a number where one of its logits is none or the largest is infinite; minus infinity is
+    /// that of an id whose logit is so among others that are finite.
     fn score(&self, logits: &Self::Activations, asked: &[ScoreAsk], out: &mut Vec<TokenScore>);
 }
 

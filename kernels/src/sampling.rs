@@ -21,6 +21,13 @@ pub struct Sampling {
     pub seed: u64,
 }
 
+impl TokenScore {
+    /// Whether the logits made a distribution: else no log-probability here means anything.
+    pub const fn is_of_distribution(&self) -> bool {
+        !self.chosen.log_prob.is_nan()
+    }
+}
+
 impl Sampling {
     /// The most probable id, always.
     pub const GREEDY: Self = Self { temperature: 0.0, top_k: 0, top_p: 1.0, min_p: 0.0, seed: 0 };
@@ -60,7 +67,7 @@ impl Choice {
 pub struct Candidate {
     /// Token id.
     pub id: u32,
-    /// Log-softmax of the soft-capped logits at `id`.
+    /// Log-softmax of the soft-capped logits at `id`; not a number where they make no distribution.
     pub log_prob: f32,
     /// How many ids are more probable (ties count if their id is lower).
     pub rank: u32,

@@ -91,6 +91,11 @@ fn scores_follow_the_reference_with_ranks_and_ties() {
 }
 
 #[test]
+fn rows_without_a_distribution_have_no_log_probabilities() {
+    on_each(&[Precision::F32], |run| cases::rows_without_a_distribution_have_no_log_probabilities(run.backend));
+}
+
+#[test]
 fn products_with_integers_are_those_of_the_reference_to_the_last_bit() {
     let reference = Reference { rounding: Rounding::Storage };
     for (scheme, (rows, cols, outputs)) in

@@ -509,6 +509,11 @@ macro_rules! table {
             }
 
             #[test]
+            fn rows_without_a_distribution_have_no_log_probabilities() {
+                $devices().iter().for_each(cases::rows_without_a_distribution_have_no_log_probabilities);
+            }
+
+            #[test]
             fn a_row_alone_equals_the_row_among_others() {
                 $devices().iter().for_each(super::a_row_alone_equals_the_row_among_others);
             }

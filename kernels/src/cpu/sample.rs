@@ -107,7 +107,7 @@ for_each_isa! {
 }
 
 for_each_isa! {
-    fn has_nan(values: &[f32]) -> bool {
+    pub(super) fn has_nan(values: &[f32]) -> bool {
         values.iter().fold(false, |found, value| found | value.is_nan())
     }
 }

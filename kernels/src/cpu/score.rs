@@ -3,14 +3,18 @@
 //! Called by [`super::Cpu`] for the rows whose clients asked. Sums are those of sampling: integers, equal everywhere.
 
 use super::isa::{Isa, for_each_isa};
-use super::sample::{BLOCK, Kept, blocks, mass, maximum};
+use super::sample::{BLOCK, Kept, blocks, has_nan, mass, maximum};
 use crate::sampling::{Candidate, ScoreAsk, TokenScore, weight};
 
 /// Log-softmax of a row at the asked id and at the best ids.
 pub(super) fn score(isa: Isa, logits: &[f32], ask: &ScoreAsk) -> TokenScore {
     let max = maximum(isa, logits);
     let total: u64 = blocks(logits).map(|(first, block)| mass(isa, block, first, &Kept::all(max))).sum();
-    let log_sum = f64::from(max) + (total as f64 / weight(max, max) as f64).ln();
+    let log_sum = if max.is_infinite() || has_nan(isa, logits) {
+        f64::NAN
+    } else {
+        f64::from(max) + (total as f64 / weight(max, max) as f64).ln()
+    };
     let log_prob = |value: f32| (f64::from(value) - log_sum) as f32;
     let (before, after) = logits.split_at(ask.id as usize);
     // Of equal logits the lower id counts as the more probable.

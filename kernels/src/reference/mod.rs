@@ -338,11 +338,13 @@ impl Backend for Reference {
 
 /// Log-softmax of a row at an id and at the best ids.
 fn score(logits: &[f32], ask: &ScoreAsk) -> TokenScore {
-    let sum: f64 = logits.iter().map(|&z| f64::from(z).exp()).sum();
+    let largest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+    // Not a number where one of the logits is none, or where nothing can be taken from the largest.
+    let log_sum = largest + logits.iter().map(|&z| (f64::from(z) - largest).exp()).sum::<f64>().ln();
     let mut order: Vec<u32> = (0..logits.len() as u32).collect();
     order.sort_by(|&a, &b| best_first((a, logits[a as usize]), (b, logits[b as usize])));
     let candidate = |rank: usize| {
-        let log_prob = (f64::from(logits[order[rank] as usize]) - sum.ln()) as f32;
+        let log_prob = (f64::from(logits[order[rank] as usize]) - log_sum) as f32;
         Candidate { id: order[rank], log_prob, rank: rank as u32 }
     };
     let own = order.iter().position(|&other| other == ask.id).expect("the id is in the vocabulary");

@@ -439,3 +439,35 @@ pub fn scores_follow_the_reference_with_ranks_and_ties<B: Backend>(backend: &B) 
         assert!(score.top.iter().zip(&expected.top).all(|(a, b)| same(a, b)));
     }
 }
+
+pub fn rows_without_a_distribution_have_no_log_probabilities<B: Backend>(backend: &B) {
+    let vocab = 3000;
+    let finite = numbers(18, vocab);
+    let row = |changed: &[(usize, f32)]| {
+        let mut row = finite.clone();
+        changed.iter().for_each(|&(id, logit)| row[id] = logit);
+        row
+    };
+    let (lowest, none) = (f32::NEG_INFINITY, f32::NAN);
+    let rows = [
+        (row(&[]), true),
+        (row(&[(7, lowest), (2999, lowest)]), true),
+        (row(&[(2999, none)]), false),
+        (row(&[(0, f32::INFINITY)]), false),
+        (vec![none; vocab], false),
+        (vec![lowest; vocab], false),
+    ];
+    let logits: Vec<f32> = rows.iter().flat_map(|(row, _)| row).copied().collect();
+    let asks = |row: u32| [(7, 0), (0, 3)].map(|(id, top)| ScoreAsk { row, id, top });
+    let asked: Vec<ScoreAsk> = (0..).zip(&rows).flat_map(|(row, _)| asks(row)).collect();
+    let mut scores = Vec::new();
+    backend.score(&upload_wide(backend, &logits, vocab), &asked, &mut scores);
+    for (ask, score) in asked.iter().zip(&scores) {
+        assert_eq!(score.is_of_distribution(), rows[ask.row as usize].1, "{ask:?}: {score:?}");
+        assert_eq!(
+            score.top.iter().all(|candidate| candidate.log_prob.is_nan()),
+            !score.is_of_distribution() || ask.top == 0
+        );
+    }
+    assert_eq!(scores[2].chosen.log_prob, lowest, "an impossible id of a row that is otherwise sound");
+}

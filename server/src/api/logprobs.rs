@@ -79,5 +79,6 @@ impl Serialize for TopLogProbs {
 }
 
 fn finite(log_prob: f32) -> f32 {
+    debug_assert!(!log_prob.is_nan(), "the engine ends a request whose logits make no distribution");
     log_prob.max(LOWEST)
 }

@@ -234,7 +234,14 @@ impl Worker {
         step.asked.extend(step.events.iter().filter_map(score_ask));
         self.executor.score(&step.asked, &mut step.scores);
         let mut scores = step.scores.drain(..);
-        step.messages.extend(step.events.iter().map(|event| (event.request(), message(event, &mut scores))));
+        for event in &step.events {
+            let (id, message) = (event.request(), message(event, &mut scores));
+            if matches!(message, GenerationEvent::Failed { .. }) {
+                // The scheduler need not have noticed: it knows no scores.
+                self.scheduler.cancel(id, None);
+            }
+            step.messages.push((id, message));
+        }
     }
 
     fn fail_step(&mut self, error: &ExecutorError, step: &mut Step) {
@@ -300,19 +307,25 @@ fn score_ask(event: &Event) -> Option<ScoreAsk> {
     at.map(|at| ScoreAsk { row: at.logits_row, id: token, top: at.top })
 }
 
+/// What a client is told of a request whose logits are not finite.
+fn no_finite_logits() -> GenerationEvent {
+    GenerationEvent::Failed { message: "the model gave no finite logits for this request".to_owned(), is_lasting: true }
+}
+
 /// What a client is told of an event; `scores` are those of all events, in their order.
 fn message(event: &Event, scores: &mut impl Iterator<Item = TokenScore>) -> GenerationEvent {
     let mut next = || scores.next().expect("each score that was asked for is there");
     match *event {
         Event::Started { cached_tokens, .. } => GenerationEvent::Started { cached_tokens },
-        Event::Scored { choice, .. } => GenerationEvent::Scored { choice, score: next() },
-        Event::Token { choice, token, score, .. } => {
-            GenerationEvent::Token { choice, id: token, score: score.map(|_| next()) }
-        }
-        Event::Finished { choice, reason, .. } => GenerationEvent::Finished { choice, reason },
-        Event::Failed { .. } => GenerationEvent::Failed {
-            message: "the model gave no finite logits for this request".to_owned(),
-            is_lasting: true,
+        Event::Scored { choice, .. } => match next() {
+            score if score.is_of_distribution() => GenerationEvent::Scored { choice, score },
+            _ => no_finite_logits(),
         },
+        Event::Token { choice, token, score, .. } => match score.map(|_| next()) {
+            Some(score) if !score.is_of_distribution() => no_finite_logits(),
+            score => GenerationEvent::Token { choice, id: token, score },
+        },
+        Event::Finished { choice, reason, .. } => GenerationEvent::Finished { choice, reason },
+        Event::Failed { .. } => no_finite_logits(),
     }
 }

@@ -4,10 +4,10 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::time::Duration;
 
-use server::engine::{GenerationEvent, Refusal};
+use server::engine::{GenerationEvent, GenerationRequest, Refusal};
 
 use crate::answer::PATIENCE;
-use crate::fake::{BROKEN, FakeEngine, Room, Turn, events, join, request, whole};
+use crate::fake::{BROKEN, FakeEngine, Room, Turn, UNSCORED, events, join, request, whole};
 
 /// Tells the child process of a test what it is.
 const CHILD: &str = "ENCDEC_TEST_ENGINE_PANICS";
@@ -47,6 +47,27 @@ fn a_request_whose_logits_are_no_numbers_fails_alone() {
         "{got:?}"
     );
     assert_eq!(events(&mut other), whole(5));
+    engine.handle.drain();
+    join(engine);
+    assert_eq!((metrics.pages_held.get(), metrics.running_rows.get()), (0, 0));
+}
+
+#[test]
+fn a_target_whose_scores_are_no_numbers_fails_alone() {
+    let fake = FakeEngine::start(Room { queued_requests: 4, running_rows: 8 });
+    let scored = |decoder_prompt: Vec<u32>, max_tokens| {
+        let slot = fake.engine.handle.reserve(1).unwrap();
+        let asked = request(decoder_prompt[1].into(), max_tokens, 2);
+        let asked = GenerationRequest { decoder_prompt, log_probs: Some(0), score_prompt: true, ..asked };
+        fake.engine.handle.submit(slot, asked).unwrap()
+    };
+    let (mut broken, mut sound) = (scored(vec![5, UNSCORED, 6], 4), scored(vec![5, 6], 0));
+    let (engine, metrics) = fake.run_free();
+    let got = events(&mut broken);
+    let [before @ .., GenerationEvent::Failed { message, is_lasting: true }] = &got[..] else { panic!("{got:?}") };
+    assert!(message.contains("no finite logits"), "{message}");
+    assert!(before.iter().all(|event| !matches!(event, GenerationEvent::Token { .. })), "{before:?}");
+    assert_eq!(events(&mut sound).len(), 1 + 2 * (2 + 1));
     engine.handle.drain();
     join(engine);
     assert_eq!((metrics.pages_held.get(), metrics.running_rows.get()), (0, 0));

@@ -15,6 +15,8 @@ use crate::answer::PATIENCE;
 
 /// The seed of a request whose logits are not numbers.
 pub const BROKEN: u64 = 666;
+/// A token of a decoder prompt that has no log-probability.
+pub const UNSCORED: u32 = 667;
 /// Added to a token's position in the target.
 pub const FIRST_TOKEN: u32 = 100;
 
@@ -59,7 +61,8 @@ impl Executor for Fake {
     }
 
     fn score(&self, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {
-        let score = |ask: &ScoreAsk| Candidate { id: ask.id, log_prob: -1.0, rank: 0 };
+        let log_prob = |id: u32| if id == UNSCORED { f32::NAN } else { -1.0 };
+        let score = |ask: &ScoreAsk| Candidate { id: ask.id, log_prob: log_prob(ask.id), rank: 0 };
         out.extend(asked.iter().map(|ask| TokenScore { chosen: score(ask), top: Vec::new() }));
     }
 }
