@@ -7,19 +7,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 
 use super::body::{BodyReader, ReceivedBody, SMALL_BODY_BYTES};
 use super::choice::ChoiceSettings;
 use super::completion::{Completion, Submitted};
 use super::error::ApiError;
+use super::fields::shortened;
 use super::prepare::{Inputs, Prepared, check_texts, prepare};
 use super::prompt::{Prompt, PromptNames};
 use super::record::RequestRecord;
 use super::request::CompletionRequest;
 use super::stop::StopStrings;
 use super::wire::{Blocks, Heading, random_u64};
-use super::{Api, stream, whole};
+use super::{Api, refuse_unread, stream, whole};
 use crate::engine::{Generation, GenerationRequest, Refusal, Slots};
 use crate::tokenize::JobFailed;
 
@@ -54,6 +56,9 @@ struct Admitted {
 }
 
 async fn admit(api: &Arc<Api>, request: Request) -> Result<Admitted, ApiError> {
+    if let Some(encoding) = content_encoding(request.headers()) {
+        return Err(refuse_unread(api, request, ApiError::UnknownEncoding { encoding }).await);
+    }
     let (head, raw) = request.into_parts();
     let reader = BodyReader { limits: api.limits.body, budget: &api.body_budget, engine: &api.engine };
     let body = tokio::select! {
@@ -81,6 +86,14 @@ async fn admit(api: &Arc<Api>, request: Request) -> Result<Admitted, ApiError> {
     let blocks = Blocks { log_probs: asked.log_probs.is_some(), token_ids: asked.return_token_ids };
     let heading = Heading::new(&api.model.name, blocks);
     Ok(Admitted { submitted, heading, stream: asked.stream, include_usage: asked.include_usage })
+}
+
+/// What the body is encoded as, when that is anything at all.
+fn content_encoding(headers: &HeaderMap) -> Option<String> {
+    let values = headers.get_all(header::CONTENT_ENCODING).iter();
+    let values: Vec<_> = values.map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned()).collect();
+    let is_plain = |value: &String| value.is_empty() || value.eq_ignore_ascii_case("identity");
+    (!values.iter().all(is_plain)).then(|| shortened(&values.join(", ")))
 }
 
 /// Returns when it is no use any more to wait for a body, whose request would be refused.
@@ -114,7 +127,7 @@ fn check_before_tokenising(api: &Api, asked: &CompletionRequest) -> Result<(), A
     if let Some(name) = &asked.model
         && *name != api.model.name
     {
-        return Err(ApiError::UnknownModel { asked: name.clone(), served: api.model.name.clone() });
+        return Err(ApiError::UnknownModel { asked: shortened(name), served: api.model.name.clone() });
     }
     let queue = api.engine.limits().queued_requests as usize;
     if asked.prompts.len() > queue {

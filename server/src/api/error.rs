@@ -132,7 +132,7 @@ pub enum ApiError {
         instead: &'static str,
     },
     /// Text that could not fit whatever its tokens are; it is refused before it is tokenised.
-    #[error("'{param}' has at least {tokens} tokens; this model takes at most {limit}")]
+    #[error("This model's maximum context length is {limit} tokens. However, '{param}' has at least {tokens} tokens")]
     TextTooLong {
         /// The field.
         param: String,
@@ -142,7 +142,10 @@ pub enum ApiError {
         limit: usize,
     },
     /// Text that is too long to be tokenised, for a tokenizer whose tokens have no longest one.
-    #[error("'{param}' has {bytes} bytes; with this model's tokenizer at most {limit} are taken")]
+    #[error(
+        "This model's maximum context length is {tokens} tokens. However, '{param}' has {bytes} bytes; with this model's \
+         tokenizer at most {limit} are taken"
+    )]
     TextTooManyBytes {
         /// The field.
         param: String,
@@ -150,6 +153,8 @@ pub enum ApiError {
         bytes: usize,
         /// Allowed.
         limit: usize,
+        /// Tokens allowed.
+        tokens: usize,
     },
     /// The tokenizer refused the text.
     #[error("'{param}' cannot be tokenised: {problem}")]
@@ -190,6 +195,15 @@ pub enum ApiError {
         method: String,
         /// Path asked for.
         path: String,
+    },
+    /// A compressed body.
+    #[error(
+        "the request body has the content encoding '{encoding}', and only 'identity' is taken: send it as plain JSON, \
+         without a Content-Encoding header"
+    )]
+    UnknownEncoding {
+        /// What the header says.
+        encoding: String,
     },
     /// A body over the limit.
     #[error("the request body is larger than {limit} bytes")]
@@ -255,6 +269,9 @@ impl ApiError {
             }
             Self::BodyTooLarge { .. } => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", Some("request_too_large"))
+            }
+            Self::UnknownEncoding { .. } => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request_error", Some("unsupported_content_encoding"))
             }
             Self::BodyTimeout { .. } => (StatusCode::REQUEST_TIMEOUT, "invalid_request_error", Some("request_timeout")),
             Self::EngineFailed { .. } | Self::EngineGone | Self::WorkerFailed => {
@@ -381,6 +398,9 @@ impl IntoResponse for ApiError {
             // OpenAI's clients repeat what ended with a 500 unless they are told not to.
             headers.insert(HeaderName::from_static("x-should-retry"), HeaderValue::from_static("false"));
         }
+        if matches!(self, Self::UnknownEncoding { .. }) {
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
         if matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
             // Whatever of the body is still on its way must not be read as the next request.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -429,6 +449,8 @@ mod tests {
         let error = ApiError::Refused { refusal, prompt: Some("prompt[3]".to_owned()) };
         let body: Value = serde_json::from_str(&error.body()).unwrap();
         assert_eq!(body["error"]["param"], "prompt");
-        assert!(body["error"]["message"].as_str().unwrap().starts_with("prompt[3]: the prompt has 9000 tokens"));
+        assert!(
+            body["error"]["message"].as_str().unwrap().starts_with("prompt[3]: This model's maximum context length")
+        );
     }
 }

@@ -147,7 +147,8 @@ fn json_problem(error: &serde_json::Error) -> String {
     }
 }
 
-fn shortened(name: &str) -> String {
+/// The beginning of a name that a client made up, for messages.
+pub fn shortened(name: &str) -> String {
     const SHOWN: usize = 64;
     match name.char_indices().nth(SHOWN) {
         None => name.to_owned(),

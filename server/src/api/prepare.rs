@@ -60,7 +60,7 @@ pub fn check_texts(asked: &CompletionRequest, model: &ServedModel) -> Result<(),
 fn check_text(text: &str, tokenizer: &Tokenizer, limit: usize, param: impl Fn() -> String) -> Result<(), ApiError> {
     let most_bytes = limit.saturating_mul(BYTES_PER_TOKEN);
     if tokenizer.longest_piece_bytes().is_none() && text.len() > most_bytes {
-        return Err(ApiError::TextTooManyBytes { param: param(), bytes: text.len(), limit: most_bytes });
+        return Err(ApiError::TextTooManyBytes { param: param(), bytes: text.len(), limit: most_bytes, tokens: limit });
     }
     let tokens = tokenizer.fewest_tokens(text);
     if tokens > limit { Err(ApiError::TextTooLong { param: param(), tokens, limit }) } else { Ok(()) }

@@ -116,6 +116,7 @@ impl CompletionRequest {
             });
         }
         check_total_choices(&request, bounds)?;
+        check_scored(&request)?;
         Ok(request)
     }
 
@@ -127,6 +128,18 @@ impl CompletionRequest {
             .saturating_mul(scored + u64::from(self.max_tokens))
             .saturating_mul(u64::from(alternatives) + 1)
     }
+}
+
+/// Clients that score texts with OpenAI's protocol put all of it into `prompt`. Here that is the source, which has no
+/// log-probabilities: without this they would take those of a generated token for them.
+fn check_scored(request: &CompletionRequest) -> Result<(), ApiError> {
+    if request.echo && request.log_probs.is_some() && request.decoder_prompt.is_none() {
+        let problem = "is missing: 'echo' with 'logprobs' scores it, and nothing of 'prompt', which is the source. Put \
+                       the text to be scored into 'decoder_prompt' (see \"Score a target\" in docs/api.md), or leave \
+                       out 'echo'";
+        return Err(ApiError::Invalid { param: "decoder_prompt".to_owned(), problem });
+    }
+    Ok(())
 }
 
 fn check_total_choices(request: &CompletionRequest, bounds: &RequestBounds) -> Result<(), ApiError> {
@@ -160,11 +173,12 @@ fn read_decoder_prompt(fields: &mut Fields, bounds: &RequestBounds) -> Result<Op
 fn read_sampling(fields: &mut Fields) -> Result<Sampling, ApiError> {
     let temperature =
         fields.number("temperature", 1.0, "between 0 and 100", |number| (0.0..=TEMPERATURE_MAX).contains(&number))?;
-    let top_p = fields.number("top_p", 1.0, "above 0 and at most 1", |number| number > 0.0 && number <= 1.0)?;
+    let top_p = fields.number("top_p", 1.0, "between 0 and 1", |number| (0.0..=1.0).contains(&number))?;
     let min_p = fields.number("min_p", 0.0, "between 0 and 1", |number| (0.0..=1.0).contains(&number))?;
     let top_k = fields.integer("top_k", -1, u64::MAX)?.map_or(0, saturated);
     Ok(Sampling {
-        temperature: sampling_temperature(temperature),
+        // Of no probability mass at all the most probable token is left, as at OpenAI.
+        temperature: if top_p == 0.0 { 0.0 } else { sampling_temperature(temperature) },
         top_k,
         // A double that rounds to zero in float32 would be out of range again.
         top_p: (top_p as f32).max(f32::MIN_POSITIVE),
@@ -313,6 +327,9 @@ mod tests {
         assert_eq!(with("temperature", json!(100)).unwrap().sampling.temperature, 100.0);
         assert_eq!(with("top_p", json!(1)).unwrap().sampling.top_p, 1.0);
         assert!(with("top_p", json!(1e-300)).unwrap().sampling.top_p > 0.0);
+        let greedy = with("top_p", json!(0)).unwrap().sampling;
+        assert_eq!(greedy.temperature, 0.0, "nothing but the most probable token is left");
+        assert!(greedy.top_p > 0.0);
         for off in [-1, 0] {
             assert_eq!(with("top_k", json!(off)).unwrap().sampling.top_k, 0);
         }
@@ -332,7 +349,7 @@ mod tests {
     fn values_out_of_range_are_refused_by_name() {
         for (name, values) in [
             ("temperature", vec![json!(-0.1), json!(101), json!("1"), json!(true)]),
-            ("top_p", vec![json!(0), json!(1.01), json!(-1), json!([])]),
+            ("top_p", vec![json!(1.01), json!(-1), json!([])]),
             ("top_k", vec![json!(-2), json!(1.5), json!("5")]),
             ("min_p", vec![json!(-0.1), json!(1.1)]),
             ("max_tokens", vec![json!(0), json!(-1), json!(1.0), json!("16"), json!(true)]),
@@ -381,7 +398,7 @@ mod tests {
 
     #[test]
     fn log_probabilities_count_every_token_of_every_choice_with_its_alternatives() {
-        let mut body = json!({"prompt": ["p", "q"], "n": 3, "max_tokens": 20});
+        let mut body = json!({"prompt": ["p", "q"], "decoder_prompt": "d", "n": 3, "max_tokens": 20});
         let count = |body: &Value| parse(body.clone()).unwrap().log_probs_per_prompt(10);
         assert_eq!(count(&body), 0);
         body["logprobs"] = json!(0);
@@ -399,6 +416,22 @@ mod tests {
         assert_eq!(parse(json!({"prompt": "p", "max_tokens": 0, "echo": true})).unwrap().max_tokens, 0);
         let error = parse(json!({"prompt": "p", "max_tokens": 0, "echo": false})).expect_err("refused");
         assert!(matches!(error, ApiError::OutOfRange { param: "max_tokens", .. }));
+    }
+
+    #[test]
+    fn log_probabilities_of_an_echo_need_a_target_and_a_plain_echo_does_not() {
+        for max_tokens in [0, 1, 16] {
+            let mut body = json!({"prompt": "p", "echo": true, "logprobs": 1, "max_tokens": max_tokens});
+            let error = parse(body.clone()).expect_err("refused");
+            assert!(matches!(&error, ApiError::Invalid { param, .. } if param == "decoder_prompt"), "{error}");
+            assert!(error.to_string().contains("docs/api.md"), "{error}");
+            body["decoder_prompt"] = json!("");
+            assert!(parse(body.clone()).is_ok(), "an empty target is one");
+            body["decoder_prompt"] = Value::Null;
+            body["logprobs"] = Value::Null;
+            assert!(parse(body).is_ok());
+        }
+        assert!(with("logprobs", json!(1)).is_ok());
     }
 
     #[test]

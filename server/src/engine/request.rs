@@ -101,7 +101,7 @@ pub enum Refusal {
     #[error("the server is shutting down and takes no new requests")]
     Draining,
     /// Source longer than allowed.
-    #[error("the prompt has {tokens} tokens; this model takes at most {limit}")]
+    #[error("This model's maximum context length is {limit} tokens. However, the prompt has {tokens} tokens")]
     SourceTooLong {
         /// Source tokens.
         tokens: usize,
@@ -109,7 +109,10 @@ pub enum Refusal {
         limit: usize,
     },
     /// Decoder prompt and `max_tokens` longer than allowed.
-    #[error("{}; this model writes at most {limit}", target_length(*.prompt, *.max_tokens))]
+    #[error(
+        "This model's maximum context length is {limit} tokens. However, {} of target",
+        target_length(*.prompt, *.max_tokens)
+    )]
     TargetTooLong {
         /// Decoder prompt tokens.
         prompt: usize,
@@ -132,7 +135,8 @@ pub enum Refusal {
 
 fn target_length(prompt: usize, max_tokens: usize) -> String {
     if prompt == 0 {
-        return format!("max_tokens is {max_tokens}");
+        return format!("max_tokens asks for {max_tokens} tokens");
     }
-    format!("decoder_prompt ({prompt} tokens) and max_tokens ({max_tokens}) make {}", prompt.saturating_add(max_tokens))
+    let sum = prompt.saturating_add(max_tokens);
+    format!("decoder_prompt ({prompt} tokens) and max_tokens ({max_tokens}) make {sum} tokens")
 }

@@ -49,7 +49,7 @@ async fn every_refused_value_names_its_parameter_and_reaches_no_engine() {
     let long: Vec<u32> = vec![9; 257];
     for (field, value, param, code, words) in [
         ("temperature", json!(-1), "temperature", None, "out of range"),
-        ("top_p", json!(0), "top_p", None, "above 0 and at most 1"),
+        ("top_p", json!(-0.1), "top_p", None, "between 0 and 1"),
         ("top_k", json!(-2), "top_k", None, "at least -1"),
         ("min_p", json!(2), "min_p", None, "between 0 and 1"),
         ("min_tokens", json!(17), "min_tokens", None, "at most max_tokens (16)"),
@@ -72,22 +72,28 @@ async fn every_refused_value_names_its_parameter_and_reaches_no_engine() {
             json!(129),
             "max_tokens",
             Some("context_length_exceeded"),
-            "max_tokens is 129; this model writes at most 128",
+            "maximum context length is 128 tokens. However, max_tokens asks for 129 tokens of target",
         ),
-        ("max_tokens", json!(1_u64 << 60), "max_tokens", Some("context_length_exceeded"), "writes at most 128"),
+        ("max_tokens", json!(1_u64 << 60), "max_tokens", Some("context_length_exceeded"), "length is 128 tokens"),
         (
             "prompt",
             json!(long),
             "prompt",
             Some("context_length_exceeded"),
-            "has 257 tokens; this model takes at most 256",
+            "maximum context length is 256 tokens. However, the prompt has 257 tokens",
         ),
-        ("prompt", json!([[1], long]), "prompt", Some("context_length_exceeded"), "prompt[1]: the prompt has 257"),
-        ("prompt", json!([long]), "prompt", Some("context_length_exceeded"), "prompt[0]: the prompt has 257"),
-        ("prompt", json!(["a ".repeat(300)]), "prompt", Some("context_length_exceeded"), "takes at most 256"),
-        ("decoder_prompt", json!(vec![9; 113]), "max_tokens", Some("context_length_exceeded"), "make 129"),
+        ("prompt", json!([[1], long]), "prompt", Some("context_length_exceeded"), "prompt[1]: This model's maximum"),
+        ("prompt", json!([long]), "prompt", Some("context_length_exceeded"), "prompt[0]: This model's maximum"),
+        ("prompt", json!(["a ".repeat(300)]), "prompt", Some("context_length_exceeded"), "length is 256 tokens"),
+        ("decoder_prompt", json!(vec![9; 113]), "max_tokens", Some("context_length_exceeded"), "make 129 tokens"),
         ("decoder_prompt", json!(vec![9; 128]), "decoder_prompt", Some("context_length_exceeded"), "(128 tokens)"),
-        ("decoder_prompt", json!("a ".repeat(200)), "decoder_prompt", Some("context_length_exceeded"), "at most 128"),
+        (
+            "decoder_prompt",
+            json!("a ".repeat(200)),
+            "decoder_prompt",
+            Some("context_length_exceeded"),
+            "length is 128 tokens",
+        ),
         ("best_of", json!(3), "best_of", None, "not supported"),
         ("stop_token_ids", json!([1]), "stop_token_ids", None, "not supported"),
         ("max_new_tokens", json!(3), "max_new_tokens", None, "Unrecognized request argument supplied: max_new_tokens"),
@@ -353,4 +359,40 @@ async fn every_answer_carries_a_request_id_the_clients_own_if_it_has_one() {
     let made = app.send(long).await.headers()["x-request-id"].to_str().unwrap().to_owned();
     assert!(made.starts_with("req-"), "{made}");
     assert_ne!(made, app.get("/nowhere").await.headers["x-request-id"]);
+}
+
+#[tokio::test]
+async fn a_body_with_a_content_encoding_is_told_which_are_taken() {
+    let (app, hand) = App::by_hand(Setup::default());
+    let ask = |encoding: &str| {
+        let builder = Request::post("/v1/completions").header(header::CONTENT_ENCODING, encoding);
+        app.send(builder.body(Body::from("\u{1f}\u{fffd} not JSON")).unwrap())
+    };
+    for encoding in ["gzip", "br", "identity, gzip", "x".repeat(5000).as_str()] {
+        let answer = Answer::of(ask(encoding).await).await;
+        let message = answer.error(415, None, Some("unsupported_content_encoding"));
+        assert!(message.contains(&encoding[..encoding.len().min(64)]) && message.len() < 300, "{message}");
+        assert!(message.contains("only 'identity' is taken"), "{message}");
+        assert_eq!(answer.headers[header::ACCEPT_ENCODING], "identity");
+    }
+    assert_eq!(app.count(Outcome::Refused), 4);
+    let plain = Answer::of(ask("Identity").await).await;
+    assert!(plain.error(400, None, None).contains("not valid JSON"));
+    assert!(hand.is_idle());
+}
+
+#[tokio::test]
+async fn scoring_as_with_a_decoder_alone_is_refused_and_told_how_it_is_done() {
+    let (app, hand) = App::by_hand(Setup::default());
+    // What evaluation harnesses send: context and continuation in the prompt, as ids or as text.
+    for prompt in [json!([[5, 6, 7]]), json!(["context and continuation"]), json!("context and continuation")] {
+        for max_tokens in [0, 1] {
+            let body = json!({"model": MODEL, "prompt": prompt, "temperature": 0, "max_tokens": max_tokens,
+                "logprobs": 1, "seed": 1234, "echo": true});
+            let message = app.complete(body).await.error(400, Some("decoder_prompt"), None);
+            assert!(message.contains("\"Score a target\" in docs/api.md"), "{message}");
+        }
+    }
+    assert!(hand.is_idle());
+    assert!(include_str!("../../../docs/api.md").contains("## Score a target"));
 }

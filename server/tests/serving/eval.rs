@@ -349,7 +349,7 @@ fn what_cannot_be_evaluated_is_one_clear_line_and_exit_1() {
     assert!(line.contains("holds no config.json"), "{line}");
     let path = data(&folder, [json!({"input": "one two", "target": "three"})]);
     let line = complaint(&["eval", "--data", &path, "--max-tokens", "5000"]);
-    assert!(line.contains("max_tokens is 5000; this model writes at most 1024"), "{line}");
+    assert!(line.contains("length is 1024 tokens. However, max_tokens asks for 5000 tokens of target"), "{line}");
     let line = complaint(&["eval", "--data", &path, "--max-source-tokens", "1"]);
     assert!(line.contains("max_source_tokens must be above 1"), "{line}");
 }
