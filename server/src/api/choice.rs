@@ -23,6 +23,8 @@ pub struct ChoiceSettings {
     pub min_tokens: u32,
     /// Whether ids are given back.
     pub return_token_ids: bool,
+    /// Whether a token waits for the next piece while it adds nothing to this one.
+    pub coalesce: bool,
     /// What every text begins with.
     pub opening: Opening,
 }
@@ -54,6 +56,8 @@ pub struct Choice {
     /// Characters decoded so far, those before the generated ones included.
     characters: usize,
     pending: Piece,
+    /// Tokens generated since the last piece.
+    unsent: u32,
     finished: bool,
 }
 
@@ -74,6 +78,7 @@ impl Choice {
             generated: 0,
             characters: opening.text.chars().count(),
             pending,
+            unsent: 0,
             finished: false,
         }
     }
@@ -93,6 +98,7 @@ impl Choice {
     /// A token was generated. True when it completes a stop string: the choice is finished.
     pub fn token(&mut self, id: u32, score: Option<&TokenScore>) -> bool {
         self.generated += 1;
+        self.unsent += 1;
         if self.settings.return_token_ids {
             self.pending.token_ids.push(id);
         }
@@ -126,8 +132,12 @@ impl Choice {
         let worth = !pending.text.is_empty()
             || !pending.log_probs.is_empty()
             || !pending.token_ids.is_empty()
-            || pending.finish.is_some();
-        worth.then(|| std::mem::take(&mut self.pending))
+            || pending.finish.is_some()
+            || (self.unsent > 0 && !self.settings.coalesce);
+        worth.then(|| {
+            self.unsent = 0;
+            std::mem::take(&mut self.pending)
+        })
     }
 
     fn text(&mut self, text: &str) {

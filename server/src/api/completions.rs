@@ -18,7 +18,7 @@ use super::fields::shortened;
 use super::prepare::{Inputs, Prepared, check_texts, prepare};
 use super::prompt::{Prompt, PromptNames};
 use super::record::RequestRecord;
-use super::request::CompletionRequest;
+use super::request::{CompletionRequest, StreamOptions};
 use super::stop::StopStrings;
 use super::wire::{Blocks, Heading, random_u64};
 use super::{Api, refuse_unread, stream, whole};
@@ -42,9 +42,13 @@ pub async fn completions(State(api): State<Arc<Api>>, request: Request) -> Respo
             return error.into_response();
         }
     };
-    let Admitted { submitted, heading, stream, include_usage } = admitted;
+    let Admitted { submitted, heading, stream, stream_options } = admitted;
     let completion = Completion::new(submitted, record);
-    if stream { stream::respond(completion, heading, include_usage) } else { whole::respond(completion, heading).await }
+    if stream {
+        stream::respond(completion, heading, stream_options)
+    } else {
+        whole::respond(completion, heading).await
+    }
 }
 
 /// A request that is in the engine.
@@ -52,7 +56,7 @@ struct Admitted {
     submitted: Submitted,
     heading: Heading,
     stream: bool,
-    include_usage: bool,
+    stream_options: StreamOptions,
 }
 
 async fn admit(api: &Arc<Api>, request: Request) -> Result<Admitted, ApiError> {
@@ -85,7 +89,7 @@ async fn admit(api: &Arc<Api>, request: Request) -> Result<Admitted, ApiError> {
     api.metrics.source_tokens.inc_by(source_tokens as u64);
     let blocks = Blocks { log_probs: asked.log_probs.is_some(), token_ids: asked.return_token_ids };
     let heading = Heading::new(&api.model.name, blocks);
-    Ok(Admitted { submitted, heading, stream: asked.stream, include_usage: asked.include_usage })
+    Ok(Admitted { submitted, heading, stream: asked.stream, stream_options: asked.stream_options })
 }
 
 /// What the body is encoded as, when that is anything at all.
@@ -218,6 +222,7 @@ fn submit(api: &Api, slots: Slots, asked: &CompletionRequest, prepared: Prepared
             stop: Arc::new(StopStrings::new(&asked.stop)),
             min_tokens: asked.min_tokens,
             return_token_ids: asked.return_token_ids,
+            coalesce: asked.stream_options.coalesce,
             opening,
         },
     })

@@ -1,11 +1,8 @@
-//! Everything the API answers besides success, the one table of HTTP statuses, and OpenAI's error object.
+//! Everything the API answers besides success, and the one table of HTTP statuses. `error_response` writes it.
 //!
 //! Used by every file of `api`. It must not hold text for more than one reader: messages are for the client.
 
-use axum::body::Body;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use axum::http::StatusCode;
 
 use crate::engine::Refusal;
 use crate::telemetry::Outcome;
@@ -252,15 +249,18 @@ const OVERLOADED: (StatusCode, &str, Option<&str>) =
     (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", Some("overloaded"));
 
 /// How an error looks to a client besides its message.
-struct Face {
-    status: StatusCode,
-    kind: &'static str,
-    code: Option<&'static str>,
+pub struct Face {
+    /// HTTP's.
+    pub status: StatusCode,
+    /// `type` of the error object.
+    pub kind: &'static str,
+    /// `code` of the error object.
+    pub code: Option<&'static str>,
 }
 
 impl ApiError {
     /// The only place where an error gets its HTTP status.
-    fn face(&self) -> Face {
+    pub fn face(&self) -> Face {
         let (status, kind, code) = match self {
             Self::UnknownModel { .. } => (StatusCode::NOT_FOUND, "invalid_request_error", Some("model_not_found")),
             Self::UnknownPath { .. } => (StatusCode::NOT_FOUND, "invalid_request_error", Some("unknown_url")),
@@ -325,7 +325,7 @@ impl ApiError {
     }
 
     /// The field at fault: its plain name, so that clients can compare it; the message tells the place in a list.
-    fn param(&self) -> Option<&str> {
+    pub fn param(&self) -> Option<&str> {
         let place = self.place()?;
         Some(place.split_once('[').map_or(place, |(field, _)| field))
     }
@@ -358,99 +358,5 @@ impl ApiError {
             Self::UnknownModel { .. } => Some("model"),
             _ => None,
         }
-    }
-
-    /// OpenAI's error object as JSON; also sent inside a stream that fails.
-    pub fn body(&self) -> String {
-        let face = self.face();
-        let error = ErrorBody { message: self.to_string(), kind: face.kind, param: self.param(), code: face.code };
-        serde_json::to_string(&ErrorObject { error }).expect("strings serialise")
-    }
-}
-
-#[derive(Serialize)]
-struct ErrorObject<'a> {
-    error: ErrorBody<'a>,
-}
-
-#[derive(Serialize)]
-struct ErrorBody<'a> {
-    message: String,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    param: Option<&'a str>,
-    code: Option<&'static str>,
-}
-
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        let status = self.status();
-        let mut response = Response::new(Body::from(self.body()));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-            // OpenAI's clients look for this one first.
-            headers.insert(HeaderName::from_static("retry-after-ms"), HeaderValue::from_static("1000"));
-        }
-        if matches!(self, Self::EngineFailed { is_lasting: true, .. }) {
-            // OpenAI's clients repeat what ended with a 500 unless they are told not to.
-            headers.insert(HeaderName::from_static("x-should-retry"), HeaderValue::from_static("false"));
-        }
-        if matches!(self, Self::UnknownEncoding { .. }) {
-            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        }
-        if matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
-            // Whatever of the body is still on its way must not be read as the next request.
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        response
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    #[test]
-    fn several_unknown_fields_are_named_in_one_message() {
-        let error = ApiError::UnknownFields { names: vec!["bogus".into(), "odd".into()] };
-        let body: Value = serde_json::from_str(&error.body()).unwrap();
-        assert_eq!(
-            body,
-            json!({"error": {
-                "message": "Unrecognized request arguments supplied: bogus, odd",
-                "type": "invalid_request_error", "param": "bogus", "code": null,
-            }})
-        );
-    }
-
-    #[test]
-    fn overload_and_shutdown_ask_the_client_to_come_back() {
-        for (refusal, status, outcome) in [
-            (Refusal::Overloaded { queued_requests: 256 }, StatusCode::TOO_MANY_REQUESTS, Outcome::Overloaded),
-            (Refusal::Draining, StatusCode::SERVICE_UNAVAILABLE, Outcome::Unavailable),
-        ] {
-            let error = ApiError::Refused { refusal, prompt: None };
-            assert_eq!(error.outcome(), outcome);
-            let response = error.into_response();
-            assert_eq!(response.status(), status);
-            assert_eq!(response.headers()[header::RETRY_AFTER], "1");
-            assert_eq!(response.headers()["retry-after-ms"], "1000");
-        }
-    }
-
-    #[test]
-    fn a_refusal_of_one_prompt_of_a_list_says_which() {
-        let refusal = Refusal::SourceTooLong { tokens: 9000, limit: 8192 };
-        let error = ApiError::Refused { refusal, prompt: Some("prompt[3]".to_owned()) };
-        let body: Value = serde_json::from_str(&error.body()).unwrap();
-        assert_eq!(body["error"]["param"], "prompt");
-        assert!(
-            body["error"]["message"].as_str().unwrap().starts_with("prompt[3]: This model's maximum context length")
-        );
     }
 }

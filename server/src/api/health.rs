@@ -1,10 +1,12 @@
-//! `/health`, `/ready` and `/metrics`, for whoever runs the server, and what it says while the model is loaded.
+//! `/health`, `/ready`, `/metrics` and `/version`, for whoever runs the server, and what it says while the model is loaded.
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{FromRef, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 
 use super::Api;
 use super::error::ApiError;
@@ -25,6 +27,16 @@ pub async fn ready(State(api): State<Arc<Api>>) -> Result<&'static str, ApiError
 pub async fn metrics(State(metrics): State<Metrics>) -> Response {
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     ([(header::CONTENT_TYPE, kind)], metrics.text()).into_response()
+}
+
+/// What runs here, as vLLM tells it.
+pub async fn version() -> Response {
+    Json(Version { version: env!("CARGO_PKG_VERSION") }).into_response()
+}
+
+#[derive(Serialize)]
+struct Version {
+    version: &'static str,
 }
 
 impl FromRef<Arc<Api>> for Metrics {

@@ -7,6 +7,7 @@ mod choice;
 mod completion;
 mod completions;
 mod error;
+mod error_response;
 mod fields;
 mod generations;
 mod health;
@@ -20,6 +21,7 @@ mod prompt;
 mod record;
 mod request;
 mod request_name;
+mod routes;
 mod stop;
 mod stream;
 mod whole;
@@ -31,7 +33,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::EXPECT;
 use axum::middleware::from_fn;
-use axum::routing::{any, get, post};
+use axum::routing::any;
 
 pub use body::{BodyBudget, BodyLimits};
 pub use error::ApiError;
@@ -43,6 +45,7 @@ use crate::telemetry::Metrics;
 use crate::tokenize::TokenizerPool;
 use body::discard_body;
 use request::RequestBounds;
+use routes::{ask, read, router_of};
 
 /// What one request may ask for.
 #[derive(Debug, Clone, Copy)]
@@ -88,13 +91,17 @@ pub struct Api {
 
 /// All routes.
 pub fn router(api: Arc<Api>) -> Router {
-    Router::new()
-        .route("/v1/completions", post(completions::completions))
-        .route("/v1/models", get(models::list))
-        .route("/v1/models/{*name}", get(models::one))
-        .route("/health", get(health::health))
-        .route("/ready", get(health::ready))
-        .route("/metrics", get(health::metrics))
+    let routes = [
+        ("/v1/completions", ask(completions::completions)),
+        ("/v1/models", read(models::list)),
+        ("/health", read(health::health)),
+        ("/ready", read(health::ready)),
+        ("/ping", read(health::ready)),
+        ("/metrics", read(health::metrics)),
+        ("/version", read(health::version)),
+    ];
+    router_of(routes)
+        .route("/v1/models/{*name}", read(models::one))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(unknown_path)
         .layer(from_fn(request_name::name_request))
@@ -103,13 +110,13 @@ pub fn router(api: Arc<Api>) -> Router {
 
 /// What there is to say before the model is loaded: alive, and not ready for anything.
 pub fn loading_router(metrics: Metrics) -> Router {
-    Router::new()
-        .route("/v1/completions", any(health::no_completion_yet))
-        .route("/health", get(health::health))
-        .route("/metrics", get(health::metrics))
-        .fallback(health::not_ready)
-        .layer(from_fn(request_name::name_request))
-        .with_state(metrics)
+    let routes = [
+        ("/v1/completions", any(health::no_completion_yet)),
+        ("/health", read(health::health)),
+        ("/metrics", read(health::metrics)),
+        ("/version", read(health::version)),
+    ];
+    router_of(routes).fallback(health::not_ready).layer(from_fn(request_name::name_request)).with_state(metrics)
 }
 
 async fn unknown_path(State(api): State<Arc<Api>>, request: Request) -> ApiError {

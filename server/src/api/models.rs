@@ -55,7 +55,7 @@ pub async fn list(State(api): State<Arc<Api>>) -> Response {
     Json(ModelList { object: "list", data: [ModelMessage::from(&*api.model)] }).into_response()
 }
 
-/// One of the list. Names may hold slashes.
+/// One of the list. Names may hold slashes, and one more may stand at the end of any path.
 pub async fn one(
     State(api): State<Arc<Api>>,
     name: Result<Path<String>, PathRejection>,
@@ -63,7 +63,7 @@ pub async fn one(
 ) -> Result<Response, ApiError> {
     // A name that is no text is as unknown as any other, and is given back as it came.
     let name = name.map_or_else(|_| uri.path().trim_start_matches("/v1/models/").to_owned(), |Path(name)| name);
-    if name == api.model.name {
+    if name == api.model.name || name.strip_suffix('/') == Some(&api.model.name) {
         Ok(Json(ModelMessage::from(&*api.model)).into_response())
     } else {
         Err(ApiError::UnknownModel { asked: name, served: api.model.name.clone() })

@@ -77,10 +77,7 @@ const REQUEST: &[(&str, Neutral)] = &[
 ];
 
 /// Fields of `stream_options`.
-const STREAM_OPTIONS: &[(&str, Neutral)] = &[
-    ("stream_options.continuous_usage_stats", Neutral::Boolean(false)),
-    ("stream_options.include_obfuscation", Neutral::Anything),
-];
+const STREAM_OPTIONS: &[(&str, Neutral)] = &[("stream_options.include_obfuscation", Neutral::Anything)];
 
 /// Takes the unsupported fields out of a request for `choices` continuations; refuses one that asks for something.
 pub fn take_unsupported(fields: &mut Fields, choices: u32) -> Result<(), ApiError> {

@@ -67,10 +67,21 @@ pub struct CompletionRequest {
     pub echo: bool,
     /// Answer piece by piece.
     pub stream: bool,
-    /// Send the usage at the end of the stream.
-    pub include_usage: bool,
+    /// What the pieces carry.
+    pub stream_options: StreamOptions,
     /// Give ids back as well.
     pub return_token_ids: bool,
+}
+
+/// `stream_options`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StreamOptions {
+    /// Send the usage at the end of the stream.
+    pub include_usage: bool,
+    /// Send the usage so far with every chunk.
+    pub continuous_usage_stats: bool,
+    /// Send no chunk for a token that adds nothing to the text yet.
+    pub coalesce: bool,
 }
 
 /// OpenAI stops at 2, vLLM nowhere. At 100 every distribution is flat, so larger ones are mistakes.
@@ -103,7 +114,7 @@ impl CompletionRequest {
             log_probs: fields.integer("logprobs", 0, u64::from(bounds.top_log_probs))?.map(to_u32),
             echo,
             stream,
-            include_usage: read_include_usage(&mut fields, stream)?,
+            stream_options: read_stream_options(&mut fields, stream)?,
             return_token_ids: fields.boolean("return_token_ids", false)?,
         };
         take_unsupported(&mut fields, choices)?;
@@ -222,16 +233,22 @@ fn within(text: String, param: impl Fn() -> String, limit: usize) -> Result<Stri
     if text.len() > limit { Err(ApiError::TooLong { param: param(), bytes: text.len(), limit }) } else { Ok(text) }
 }
 
-fn read_include_usage(fields: &mut Fields, stream: bool) -> Result<bool, ApiError> {
-    let Some(mut options) = fields.object("stream_options", "stream_options.")? else { return Ok(false) };
+fn read_stream_options(fields: &mut Fields, stream: bool) -> Result<StreamOptions, ApiError> {
+    let Some(mut options) = fields.object("stream_options", "stream_options.")? else {
+        return Ok(StreamOptions::default());
+    };
     if !stream {
         let problem = "is only allowed when 'stream' is true";
         return Err(ApiError::Invalid { param: "stream_options".to_owned(), problem });
     }
-    let include_usage = options.boolean("include_usage", false)?;
+    let read = StreamOptions {
+        include_usage: options.boolean("include_usage", false)?,
+        continuous_usage_stats: options.boolean("continuous_usage_stats", false)?,
+        coalesce: options.boolean("coalesce", false)?,
+    };
     take_unsupported_stream_options(&mut options)?;
     options.finish()?;
-    Ok(include_usage)
+    Ok(read)
 }
 
 /// For numbers that were checked against a 32-bit range.
@@ -303,7 +320,7 @@ mod tests {
                 log_probs: None,
                 echo: false,
                 stream: false,
-                include_usage: false,
+                stream_options: StreamOptions::default(),
                 return_token_ids: false,
             }
         );
@@ -437,10 +454,17 @@ mod tests {
     #[test]
     fn stream_options_are_read_and_their_unknown_fields_refused() {
         let ask = |options: Value| parse(json!({"prompt": "p", "stream": true, "stream_options": options}));
-        assert!(ask(json!({"include_usage": true, "continuous_usage_stats": false})).unwrap().include_usage);
-        assert!(!ask(json!({"include_obfuscation": true})).unwrap().include_usage);
-        let refused = ask(json!({"continuous_usage_stats": true}));
-        assert!(matches!(refused, Err(ApiError::Unsupported { param: "stream_options.continuous_usage_stats", .. })));
+        let read = |options: Value| ask(options).unwrap().stream_options;
+        let none = StreamOptions::default();
+        assert_eq!(
+            read(json!({"include_usage": true, "continuous_usage_stats": false})),
+            StreamOptions { include_usage: true, ..none }
+        );
+        assert_eq!(
+            read(json!({"continuous_usage_stats": true, "coalesce": true})),
+            StreamOptions { include_usage: false, continuous_usage_stats: true, coalesce: true }
+        );
+        assert_eq!(read(json!({"include_obfuscation": true, "coalesce": null})), none);
         let unknown = ask(json!({"usage": true})).expect_err("refused");
         assert_eq!(unknown.to_string(), "Unrecognized request argument supplied: stream_options.usage");
         assert!(ask(json!({"include_usage": 1})).is_err());

@@ -11,14 +11,15 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
 
 use super::completion::Completion;
+use super::request::StreamOptions;
 use super::wire::{Heading, UsageField};
 
 /// A comment is sent after so long a silence: proxies keep the connection, and a client that is gone is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// The response whose body streams `completion`.
-pub fn respond(completion: Completion, heading: Heading, include_usage: bool) -> Response {
-    let events = Events { completion: Some(completion), heading, include_usage, stage: Stage::Choices };
+pub fn respond(completion: Completion, heading: Heading, options: StreamOptions) -> Response {
+    let events = Events { completion: Some(completion), heading, options, stage: Stage::Choices };
     let body = unfold(events, |mut events| async move {
         let bytes = events.next().await?;
         Some((Ok::<_, Infallible>(bytes), events))
@@ -37,7 +38,7 @@ struct Events {
     /// Taken at the end, so that the request is over before its last bytes are on their way.
     completion: Option<Completion>,
     heading: Heading,
-    include_usage: bool,
+    options: StreamOptions,
     stage: Stage,
 }
 
@@ -51,17 +52,23 @@ enum Stage {
 impl Events {
     async fn next(&mut self) -> Option<Bytes> {
         let completion = self.completion.as_mut()?;
-        let in_between = if self.include_usage { UsageField::Later } else { UsageField::Absent };
         loop {
             match self.stage {
                 Stage::Choices => match tokio::time::timeout(KEEP_ALIVE, completion.advance()).await {
                     Err(_) => return Some(Bytes::from_static(b": keep-alive\n\n")),
                     Ok(Ok(Some(index))) => {
                         if let Some(piece) = completion.take(index) {
-                            return Some(event(&self.heading.message(&[(index, piece)], in_between)));
+                            let usage = match self.options {
+                                StreamOptions { continuous_usage_stats: true, .. } => {
+                                    UsageField::Now(completion.usage())
+                                }
+                                StreamOptions { include_usage: true, .. } => UsageField::Later,
+                                _ => UsageField::Absent,
+                            };
+                            return Some(event(&self.heading.message(&[(index, piece)], usage)));
                         }
                     }
-                    Ok(Ok(None)) if self.include_usage => self.stage = Stage::Usage,
+                    Ok(Ok(None)) if self.options.include_usage => self.stage = Stage::Usage,
                     Ok(Ok(None)) => self.stage = Stage::Done,
                     Ok(Err(error)) => {
                         completion.record().fail(&error);

@@ -276,13 +276,16 @@ async fn unknown_models_and_paths_and_wrong_methods_are_told_apart() {
     app.get("/v1/models/gpt-4").await.error(404, Some("model"), Some("model_not_found"));
     let message = app.get("/v1/models/%ff").await.error(404, Some("model"), Some("model_not_found"));
     assert_eq!(message, "The model `%ff` does not exist; this server serves `org/demo`");
-    for path in ["/", "/v1", "/v1/chat/completions", "/v1/completions/", "/health/x"] {
+    for path in ["/", "/v1", "/v1/chat/completions", "/v1/completions//", "/health/x"] {
         let message = app.get(path).await.error(404, None, Some("unknown_url"));
         assert_eq!(message, format!("Invalid URL (GET {path})"));
     }
-    for (method, path, allow) in
-        [("GET", "/v1/completions", "POST"), ("DELETE", "/v1/models", "GET,HEAD"), ("POST", "/health", "GET,HEAD")]
-    {
+    for (method, path, allow) in [
+        ("GET", "/v1/completions", "POST,OPTIONS"),
+        ("GET", "/v1/completions/", "POST,OPTIONS"),
+        ("DELETE", "/v1/models", "GET,HEAD,OPTIONS"),
+        ("POST", "/health", "GET,HEAD,OPTIONS"),
+    ] {
         let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
         let answer = Answer::of(app.send(request).await).await;
         answer.error(405, None, Some("method_not_supported"));
@@ -348,6 +351,7 @@ async fn the_models_list_names_the_model_and_its_limits() {
     assert_eq!(app.get("/v1/models").await.json(), json!({"object": "list", "data": [model]}));
     assert_eq!(app.get("/v1/models/org/demo").await.json(), model);
     assert_eq!(app.get("/v1/models/org%2Fdemo").await.json(), model);
+    assert_eq!(app.get("/v1/models/org/demo/").await.json(), model);
 }
 
 #[tokio::test]

@@ -7,5 +7,6 @@ mod bad_requests;
 mod connections;
 mod offsets;
 mod overload;
+mod paths;
 mod streamed_answers;
 mod whole_answers;

@@ -34,7 +34,7 @@ async fn a_stream_carries_the_text_in_pieces_then_the_reason_then_done() {
     let (last, others) = choices.split_last().unwrap();
     assert_eq!(last["finish_reason"], "stop");
     assert!(others.iter().all(|choice| choice["finish_reason"].is_null() && choice["logprobs"].is_null()));
-    assert!(others.iter().all(|choice| choice["text"] != ""), "a chunk that says nothing is not sent");
+    assert!(others.iter().all(|choice| choice["text"] != ""), "every token is text here");
     assert_eq!(app.count(Outcome::Completed), 1);
 }
 
@@ -58,6 +58,21 @@ async fn usage_comes_in_one_more_chunk_when_asked_for() {
 }
 
 #[tokio::test]
+async fn usage_so_far_comes_with_every_chunk_when_asked_for() {
+    let app = App::saying("Ab");
+    for include_usage in [true, false] {
+        let options = json!({"include_usage": include_usage, "continuous_usage_stats": true});
+        let events = app.streamed(json!({"prompt": [1, 2, 3], "stream_options": options})).await;
+        let usage: Vec<_> = events.chunks.iter().map(|chunk| chunk["usage"]["completion_tokens"].as_u64()).collect();
+        let generated = ids("Ab").len() as u64 + 1;
+        let last = include_usage.then_some(generated);
+        assert_eq!(usage, (1..=generated).chain(last).map(Some).collect::<Vec<_>>());
+        assert!(events.chunks.iter().all(|chunk| chunk["usage"]["prompt_tokens"] == 3));
+        assert_eq!(events.chunks.last().unwrap()["choices"] == json!([]), include_usage);
+    }
+}
+
+#[tokio::test]
 async fn each_token_is_sent_as_it_comes_and_a_possible_stop_string_is_not() {
     let (app, mut hand) = App::by_hand(Setup::default());
     let body = json!({"prompt": "p", "stream": true, "stop": ["EN!", "END"]});
@@ -75,10 +90,16 @@ async fn each_token_is_sent_as_it_comes_and_a_possible_stop_string_is_not() {
     say("E");
     say("N");
     say("o");
-    assert_eq!(text(&next_event(&mut stream).await), "ENo", "held until it could not be one any more");
+    // A token whose text is not certain is sent as well, without text.
+    for expected in ["", "", "ENo"] {
+        assert_eq!(text(&next_event(&mut stream).await), expected, "held until it could not be one any more");
+    }
     say("E");
     say("N");
     say("D");
+    for _ in 0..2 {
+        assert_eq!(text(&next_event(&mut stream).await), "");
+    }
     let last = Events::of(&next_event(&mut stream).await);
     assert_eq!(last.of_choice(0)[0]["text"], "");
     assert_eq!(last.of_choice(0)[0]["finish_reason"], "stop");
@@ -158,7 +179,10 @@ async fn a_character_that_arrives_byte_by_byte_is_sent_once_whole() {
     let app = App::scripted(Setup::default(), move |request| generate(request, &bytes));
     let events = app.streamed(json!({"prompt": "p"})).await;
     let texts: Vec<_> = events.of_choice(0).iter().map(|choice| choice["text"].clone()).collect();
-    assert_eq!(texts, ["a", "😀", ""]);
+    assert_eq!(texts, ["a", "", "", "", "😀", ""], "one chunk a token");
+    let few = app.streamed(json!({"prompt": "p", "stream_options": {"coalesce": true}})).await;
+    let texts: Vec<_> = few.of_choice(0).iter().map(|choice| choice["text"].clone()).collect();
+    assert_eq!(texts, ["a", "😀", ""], "fewer when that is asked for");
     let cut = app.streamed(json!({"prompt": "p", "max_tokens": 3})).await;
     assert_eq!(cut.text_of(0), "a\u{fffd}\u{fffd}", "what is left of a character that was cut off");
 }

@@ -116,16 +116,16 @@ fn a_broken_checkpoint_is_one_clear_line_and_exit_1() {
 
 #[test]
 fn prompts_that_generate_cannot_use_are_one_clear_line_and_exit_1() {
-    assert!(complaint(&["generate", "--max-tokens", "2000", "x"]).contains("at most 1024"));
+    assert!(complaint(&["generate", "--max-tokens", "2000", "x"]).contains("length is 1024 tokens"));
     let long = "a ".repeat(20_000);
-    assert!(complaint(&["generate", &long]).contains("at most 1024"));
+    assert!(complaint(&["generate", &long]).contains("length is 1024 tokens"));
 }
 
 #[test]
 fn bench_refuses_lengths_beyond_the_model_before_it_measures() {
     let source = ["bench", "--source", "5000", "--batch", "1"];
-    assert!(complaint(&source).contains("at most 1024"));
-    assert!(complaint(&["bench", "--target", "5000", "--batch", "1"]).contains("at most 1024"));
+    assert!(complaint(&source).contains("length is 1024 tokens"));
+    assert!(complaint(&["bench", "--target", "5000", "--batch", "1"]).contains("length is 1024 tokens"));
 }
 
 #[test]

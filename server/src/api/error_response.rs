@@ -1,0 +1,108 @@
+//! An error as its client gets it: OpenAI's error object, and the headers that go with a status.
+//!
+//! Used wherever an [`ApiError`] is answered.
+
+use axum::body::Body;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::error::ApiError;
+
+impl ApiError {
+    /// OpenAI's error object as JSON; also sent inside a stream that fails.
+    pub fn body(&self) -> String {
+        let face = self.face();
+        let error = ErrorBody { message: self.to_string(), kind: face.kind, param: self.param(), code: face.code };
+        serde_json::to_string(&ErrorObject { error }).expect("strings serialise")
+    }
+}
+
+#[derive(Serialize)]
+struct ErrorObject<'a> {
+    error: ErrorBody<'a>,
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    message: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    param: Option<&'a str>,
+    code: Option<&'static str>,
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let mut response = Response::new(Body::from(self.body()));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            // OpenAI's clients look for this one first.
+            headers.insert(HeaderName::from_static("retry-after-ms"), HeaderValue::from_static("1000"));
+        }
+        if matches!(self, Self::EngineFailed { is_lasting: true, .. }) {
+            // OpenAI's clients repeat what ended with a 500 unless they are told not to.
+            headers.insert(HeaderName::from_static("x-should-retry"), HeaderValue::from_static("false"));
+        }
+        if matches!(self, Self::UnknownEncoding { .. }) {
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
+        if matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
+            // Whatever of the body is still on its way must not be read as the next request.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::engine::Refusal;
+    use crate::telemetry::Outcome;
+
+    #[test]
+    fn several_unknown_fields_are_named_in_one_message() {
+        let error = ApiError::UnknownFields { names: vec!["bogus".into(), "odd".into()] };
+        let body: Value = serde_json::from_str(&error.body()).unwrap();
+        assert_eq!(
+            body,
+            json!({"error": {
+                "message": "Unrecognized request arguments supplied: bogus, odd",
+                "type": "invalid_request_error", "param": "bogus", "code": null,
+            }})
+        );
+    }
+
+    #[test]
+    fn overload_and_shutdown_ask_the_client_to_come_back() {
+        for (refusal, status, outcome) in [
+            (Refusal::Overloaded { queued_requests: 256 }, StatusCode::TOO_MANY_REQUESTS, Outcome::Overloaded),
+            (Refusal::Draining, StatusCode::SERVICE_UNAVAILABLE, Outcome::Unavailable),
+        ] {
+            let error = ApiError::Refused { refusal, prompt: None };
+            assert_eq!(error.outcome(), outcome);
+            let response = error.into_response();
+            assert_eq!(response.status(), status);
+            assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+            assert_eq!(response.headers()["retry-after-ms"], "1000");
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_one_prompt_of_a_list_says_which() {
+        let refusal = Refusal::SourceTooLong { tokens: 9000, limit: 8192 };
+        let error = ApiError::Refused { refusal, prompt: Some("prompt[3]".to_owned()) };
+        let body: Value = serde_json::from_str(&error.body()).unwrap();
+        assert_eq!(body["error"]["param"], "prompt");
+        assert!(
+            body["error"]["message"].as_str().unwrap().starts_with("prompt[3]: This model's maximum context length")
+        );
+    }
+}

@@ -1,0 +1,33 @@
+//! Paths as they are given to the router: with and without a slash at their end, and with an answer to OPTIONS.
+//!
+//! Used by `router`. It knows methods, no handlers.
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::{MethodRouter, get, post};
+
+/// A path and what answers on it.
+pub type Route<S> = (&'static str, MethodRouter<S>);
+
+/// What a path for reading takes; HEAD is answered as GET, without a body.
+pub fn read<H: Handler<T, S>, T: 'static, S: Clone + Send + Sync + 'static>(handler: H) -> MethodRouter<S> {
+    get(handler).options(|| allowed("GET,HEAD,OPTIONS"))
+}
+
+/// What a path for asking takes.
+pub fn ask<H: Handler<T, S>, T: 'static, S: Clone + Send + Sync + 'static>(handler: H) -> MethodRouter<S> {
+    post(handler).options(|| allowed("POST,OPTIONS"))
+}
+
+/// A router for `routes`, each of which may be asked for with a slash at its end as well.
+pub fn router_of<S: Clone + Send + Sync + 'static>(routes: impl IntoIterator<Item = Route<S>>) -> Router<S> {
+    routes.into_iter().fold(Router::new(), |router, (path, methods)| {
+        router.route(path, methods.clone()).route(&format!("{path}/"), methods)
+    })
+}
+
+async fn allowed(methods: &'static str) -> impl IntoResponse {
+    (StatusCode::NO_CONTENT, [(header::ALLOW, HeaderValue::from_static(methods))])
+}
