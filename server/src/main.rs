@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use server::cli::{Cli, Command};
 use server::commands;
+use server::config::{LogFormat, ServerConfig};
 use tracing_subscriber::EnvFilter;
 
 const FAILURE: u8 = 1;
@@ -19,11 +20,7 @@ fn main() -> ExitCode {
         Ok(resolved) => resolved,
         Err(error) => return failure(&error, MISUSE),
     };
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(log_directives(config.server.log_level)))
-        .with_writer(stderr)
-        .with_ansi(stderr().is_terminal())
-        .init();
+    start_log(&config.server);
     tracing::debug!(?command, ?config, "settings");
     let done = match &command {
         Command::Serve => commands::serve(&config),
@@ -34,8 +31,24 @@ fn main() -> ExitCode {
         Command::Train(options) => commands::train(options),
         Command::Eval(options) => commands::eval(&config, options),
     };
-    let code = |error: &commands::CommandError| if error.is_misuse() { MISUSE } else { FAILURE };
-    done.map_or_else(|error| failure(&error, code(&error)), |()| ExitCode::SUCCESS)
+    let Err(error) = done else { return ExitCode::SUCCESS };
+    let code = if error.is_misuse() { MISUSE } else { FAILURE };
+    if config.server.log_format == LogFormat::Json && config.server.log_level != "off" {
+        // Whoever reads the log line by line takes nothing else.
+        tracing::error!(error = with_causes(&error), "failed");
+        return ExitCode::from(code);
+    }
+    failure(&error, code)
+}
+
+fn start_log(settings: &ServerConfig) {
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(log_directives(settings.log_level)))
+        .with_writer(stderr);
+    match settings.log_format {
+        LogFormat::Text => log.with_ansi(stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
 }
 
 /// How the process was started, for people to repeat it.

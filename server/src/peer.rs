@@ -1,10 +1,89 @@
-//! Who sent a request.
+//! Who sent a request, and which of its senders share encoded sources.
 //!
-//! Put into a request's extensions where its connection is attended; read by `api`. A request that came on no
+//! A peer is put into a request's extensions where its connection is attended; read by `api`. A request that came on no
 //! connection, as in tests, has none.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::engine::Salt;
 
 /// The client's end of the connection that a request came on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Peer(pub SocketAddr);
+
+/// Who shares the keys and values of equal sources.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SourceSharing {
+    /// Everybody who gives the same `cache_salt`, or none.
+    #[default]
+    All,
+    /// Of those, only requests from the same address.
+    Peer,
+}
+
+impl SourceSharing {
+    /// What keeps a request's sources apart from those of others.
+    pub fn salt(self, peer: Option<Peer>, cache_salt: Option<&str>) -> Salt {
+        let address = match self {
+            Self::All => None,
+            Self::Peer => Some(peer.map(|peer| peer.0.ip().to_canonical())),
+        };
+        if address.is_none() && cache_salt.is_none() {
+            return Salt::default();
+        }
+        // The first byte tells how long the address is, so that none can be imitated by a `cache_salt`.
+        let mut bytes = match address {
+            None => vec![0],
+            Some(None) => vec![1],
+            Some(Some(IpAddr::V4(address))) => [&[4], address.octets().as_slice()].concat(),
+            Some(Some(IpAddr::V6(address))) => [&[6], address.octets().as_slice()].concat(),
+        };
+        bytes.push(u8::from(cache_salt.is_some()));
+        bytes.extend_from_slice(cache_salt.unwrap_or_default().as_bytes());
+        Salt::of(&bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(address: &str) -> Option<Peer> {
+        Some(Peer(address.parse().unwrap()))
+    }
+
+    #[test]
+    fn without_a_salt_everybody_shares_and_with_one_those_who_know_it() {
+        let salt = |address, cache_salt| SourceSharing::All.salt(peer(address), cache_salt);
+        assert_eq!(salt("10.0.0.1:1", None), salt("10.0.0.2:1", None));
+        assert_eq!(salt("10.0.0.1:1", None), Salt::default());
+        assert_eq!(salt("10.0.0.1:1", Some("a")), salt("10.0.0.2:9", Some("a")));
+        assert_ne!(salt("10.0.0.1:1", Some("a")), salt("10.0.0.1:1", Some("b")));
+        assert_ne!(salt("10.0.0.1:1", Some("a")), Salt::default());
+    }
+
+    #[test]
+    fn peers_are_told_apart_by_their_address_not_by_their_port() {
+        let salt = |peer, cache_salt| SourceSharing::Peer.salt(peer, cache_salt);
+        assert_eq!(salt(peer("10.0.0.1:1"), None), salt(peer("10.0.0.1:2"), None));
+        assert_eq!(salt(peer("10.0.0.1:1"), None), salt(peer("[::ffff:10.0.0.1]:1"), None));
+        let all = [
+            salt(peer("10.0.0.1:1"), None),
+            salt(peer("10.0.0.2:1"), None),
+            salt(peer("[::1]:1"), None),
+            salt(None, None),
+            salt(peer("10.0.0.1:1"), Some("a")),
+            salt(None, Some("a")),
+            SourceSharing::All.salt(None, Some("\u{4}\n\0\0\u{1}\0")),
+            SourceSharing::All.salt(None, None),
+        ];
+        for (index, one) in all.iter().enumerate() {
+            assert!(all[..index].iter().all(|other| other != one), "{index}");
+        }
+    }
+
+    #[test]
+    fn a_salt_is_not_printed() {
+        assert_eq!(format!("{:?}", SourceSharing::All.salt(None, Some("secret"))), "Salt(..)");
+    }
+}

@@ -5,11 +5,10 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::api::{Api, ApiLimits, BodyBudget, BodyLimits, OpenRequests, ServedModel};
+use crate::api::{Api, ApiLimits, BodyBudget, BodyLimits, Entrance, OpenRequests, ServedModel};
 use crate::config::{Config, Limits};
 use crate::engine::Engine;
 use crate::loading::{Capacity, LoadError, Loaded};
-use crate::telemetry::Metrics;
 use crate::tokenize::TokenizerPool;
 
 /// An engine and the API before it.
@@ -22,16 +21,19 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts the engine, which counts in `metrics`; requests are taken from now on.
+    /// Starts the engine, which counts where `entrance` does; requests are taken from now on.
     ///
     /// # Errors
     /// When there is no memory or no thread for it.
-    pub fn start(config: &Config, loaded: Loaded, capacity: Capacity, metrics: Metrics) -> Result<Self, LoadError> {
+    pub fn start(config: &Config, loaded: Loaded, capacity: Capacity, entrance: Entrance) -> Result<Self, LoadError> {
         let model = Arc::new(served_model(config, &loaded, &capacity));
+        let metrics = entrance.metrics.clone();
         let engine = loaded.start(capacity, metrics.clone())?;
         let api = Api {
             model,
             engine: engine.handle.clone(),
+            entrance,
+            source_sharing: config.server.share_sources,
             limits: api_limits(&config.limits),
             metrics,
             body_budget: BodyBudget::new(config.limits.unparsed_body_bytes),
@@ -66,10 +68,11 @@ fn api_limits(limits: &Limits) -> ApiLimits {
         total_log_probs: limits.total_logprobs,
         stop_strings: limits.stop_strings,
         stop_bytes: limits.stop_bytes,
-        body: BodyLimits {
-            bytes: limits.body_bytes,
-            drain_bytes: limits.drain_body_bytes,
-            timeout: limits.body_timeout,
-        },
+        body: body_limits(limits),
     }
+}
+
+/// What the settings say about bodies.
+pub const fn body_limits(limits: &Limits) -> BodyLimits {
+    BodyLimits { bytes: limits.body_bytes, drain_bytes: limits.drain_body_bytes, timeout: limits.body_timeout }
 }

@@ -3,67 +3,31 @@
 //! `api` counts requests and times tokens, the engine thread sets pages and steps, `/metrics` reads. Nothing else
 //! may spell a metric's name.
 
+mod buckets;
+mod outcome;
+mod process;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder, core::Collector,
 };
 
-/// How an HTTP completion request ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// Answered whole.
-    Completed,
-    /// The client went away first.
-    Cancelled,
-    /// The request was at fault (4xx).
-    Refused,
-    /// Turned away because the queue was full (429).
-    Overloaded,
-    /// Turned away because the server is not ready yet or shutting down, or cut off by its end (503).
-    Unavailable,
-    /// The server was at fault (any other 5xx, or an error inside a stream).
-    Failed,
-}
+pub use outcome::Outcome;
+use process::ProcessMetrics;
 
-impl Outcome {
-    const ALL: [Self; 6] =
-        [Self::Completed, Self::Cancelled, Self::Refused, Self::Overloaded, Self::Unavailable, Self::Failed];
-
-    /// The value of the label `outcome`.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Completed => "completed",
-            Self::Cancelled => "cancelled",
-            Self::Refused => "refused",
-            Self::Overloaded => "overloaded",
-            Self::Unavailable => "unavailable",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-/// Time to the first token: a tiny model on a warm cache takes a millisecond, a long queue minutes.
-const FIRST_TOKEN_SECONDS: &[f64] = &[
-    0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0,
-    80.0, 160.0,
-];
-/// Decode steps last from half a millisecond (a small model on a GPU) to a second (a large one on a CPU).
-const STEP_SECONDS: &[f64] =
-    &[0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0];
-/// Whole requests.
-const REQUEST_SECONDS: &[f64] =
-    &[0.01, 0.025, 0.05, 0.1, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 240.0, 480.0];
-/// Tokenising is microseconds for a sentence.
-const TOKENIZE_SECONDS: &[f64] = &[0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0];
-/// Rows of one decode step.
-const STEP_ROWS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+use crate::engine::FinishReason;
 
 /// Handles to all metrics of one server; cheap to clone, all clones count together.
 #[derive(Debug, Clone)]
 pub struct Metrics {
-    registry: Registry,
+    /// What concerns the process, whatever it serves.
+    of_process: Registry,
+    /// What concerns the model, and carries its name.
+    of_model: Registry,
     shared: Arc<Handles>,
 }
 
@@ -76,6 +40,8 @@ pub struct Handles {
     pub pages_held: IntGauge,
     /// Pages of finished sources kept for reuse.
     pub pages_cached: IntGauge,
+    /// Share of all pages that running and waiting requests hold.
+    pub page_usage_ratio: Gauge,
     /// Share of the held positions that hold no token.
     pub page_waste_ratio: Gauge,
     /// Sequences in the decode batch.
@@ -94,14 +60,24 @@ pub struct Handles {
     pub cross_cache_hits: IntCounter,
     /// Sequences that gave their pages up to an older one.
     pub preemptions: IntCounter,
+    /// Connections that are open.
+    pub connections_open: IntGauge,
+    /// How many may be.
+    pub connections_limit: IntGauge,
     /// HTTP completion requests that are being answered.
     pub open_requests: IntGauge,
     /// Source tokens of accepted requests.
     pub source_tokens: IntCounter,
     /// Source tokens that the cross-K/V cache saved.
     pub cached_source_tokens: IntCounter,
+    /// Source tokens of each prompt.
+    pub source_length: Histogram,
+    /// Tokens generated for each choice.
+    pub target_length: Histogram,
     /// Tokens generated for clients.
     pub generated_tokens: IntCounter,
+    /// From a prompt's submission to the engine until it runs.
+    pub queue_seconds: Histogram,
     /// From a request's arrival to its first token.
     pub first_token_seconds: Histogram,
     /// Between two tokens of a choice.
@@ -111,6 +87,8 @@ pub struct Handles {
     /// Tokenising one request.
     pub tokenize_seconds: Histogram,
     requests: IntCounterVec,
+    refusals: IntCounterVec,
+    finished_choices: IntCounterVec,
 }
 
 impl std::ops::Deref for Metrics {
@@ -128,25 +106,39 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// A registry of its own, everything at zero.
+    /// Registries of its own, everything at zero, of a model without a name.
     pub fn new() -> Self {
-        let make = Make { registry: Registry::new() };
-        let pages = make.gauges("encdec_pages", "Pages of the K/V pool, by state.", "state");
-        let requests =
-            make.counters("encdec_requests_total", "HTTP completion requests, by how they ended.", "outcome");
-        for outcome in Outcome::ALL {
-            requests.with_label_values(&[outcome.label()]);
-        }
-        make.gauges("encdec_build_info", "Always 1; the label tells the version.", "version")
-            .with_label_values(&[env!("CARGO_PKG_VERSION")])
-            .set(1);
-        let shared = Arc::new(make.handles(&pages, requests));
-        Self { registry: make.registry, shared }
+        Self::labelled(HashMap::new())
+    }
+
+    /// As [`Self::new`]; whatever concerns the model carries its name in the label `model`.
+    pub fn of_model(name: &str) -> Self {
+        Self::labelled(HashMap::from([("model".to_owned(), name.to_owned())]))
+    }
+
+    fn labelled(labels: HashMap<String, String>) -> Self {
+        let of_model = Registry::new_custom(None, Some(labels)).expect("without a prefix there is nothing to refuse");
+        let (model, process) = (Make { registry: of_model }, Make { registry: Registry::new() });
+        let version = "Always 1; the label tells the version.";
+        process.gauges("encdec_build_info", version, "version").with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        process.register_one(Box::new(ProcessMetrics::new().expect("the names of process metrics are valid")));
+        let shared = Arc::new(Handles::make(&model, &process));
+        Self { of_process: process.registry, of_model: model.registry, shared }
     }
 
     /// Counts the end of an HTTP completion request.
     pub fn count_request(&self, outcome: Outcome) {
         self.requests.with_label_values(&[outcome.label()]).inc();
+    }
+
+    /// Counts a request that was answered with an error, by its code.
+    pub fn count_refusal(&self, reason: &str) {
+        self.refusals.with_label_values(&[reason]).inc();
+    }
+
+    /// Counts the end of a choice.
+    pub fn count_finish(&self, reason: FinishReason) {
+        self.finished_choices.with_label_values(&[reason.name()]).inc();
     }
 
     /// How many requests ended so.
@@ -157,8 +149,58 @@ impl Metrics {
     /// Everything in Prometheus' text format.
     pub fn text(&self) -> String {
         let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text).expect("writing to memory cannot fail");
+        TextEncoder::new().encode(&self.families(), &mut text).expect("writing to memory cannot fail");
         String::from_utf8(text).expect("metric names and labels are text")
+    }
+
+    fn families(&self) -> Vec<MetricFamily> {
+        [self.of_model.gather(), self.of_process.gather()].concat()
+    }
+}
+
+impl Handles {
+    fn make(model: &Make, process: &Make) -> Self {
+        let pages = model.gauges("encdec_pages", "Pages of the K/V pool, by state.", "state");
+        let [pages_free, pages_held, pages_cached] =
+            ["free", "held", "cached"].map(|state| pages.with_label_values(&[state]));
+        let [first_token_seconds, token_gap_seconds, request_seconds, tokenize_seconds, queue_seconds] =
+            model.request_times();
+        let [requests, refusals, finished_choices] = model.request_counts();
+        let [source_length, target_length, step_rows, step_seconds] = model.sizes_and_steps();
+        Self {
+            pages_free,
+            pages_held,
+            pages_cached,
+            page_usage_ratio: model
+                .ratio("encdec_page_usage_ratio", "Share of all pages that running and waiting requests hold."),
+            page_waste_ratio: model.ratio("encdec_page_waste_ratio", "Share of held page positions without a token."),
+            running_rows: model.gauge("encdec_running_rows", "Sequences in the decode batch."),
+            waiting_rows: model.gauge("encdec_waiting_rows", "Sequences that wait for pages or a row."),
+            step_rows,
+            step_seconds,
+            encoder_runs: model.counter("encdec_encoder_runs_total", "Sources taken through the encoder."),
+            encoder_tokens: model.counter("encdec_encoder_tokens_total", "Source tokens taken through the encoder."),
+            cross_cache_hits: model
+                .counter("encdec_cross_cache_hits_total", "Prompts whose source's cross K/V was there already."),
+            preemptions: model.counter("encdec_preemptions_total", "Sequences that gave up their pages to older ones."),
+            connections_open: process.gauge("encdec_connections_open", "Connections that are open."),
+            connections_limit: process.gauge("encdec_connections_limit", "Connections that may be open at once."),
+            open_requests: model.gauge("encdec_open_requests", "HTTP completion requests being answered."),
+            source_tokens: model.counter("encdec_source_tokens_total", "Source tokens of accepted requests."),
+            cached_source_tokens: model
+                .counter("encdec_cached_source_tokens_total", "Source tokens whose cross K/V was there already."),
+            source_length,
+            target_length,
+            generated_tokens: model.counter("encdec_generated_tokens_total", "Tokens generated, end tokens included."),
+            queue_seconds,
+            first_token_seconds,
+            token_gap_seconds,
+            request_seconds,
+            tokenize_seconds,
+            requests,
+            refusals,
+            finished_choices,
+        }
     }
 }
 
@@ -168,56 +210,53 @@ struct Make {
 }
 
 impl Make {
-    fn handles(&self, pages: &IntGaugeVec, requests: IntCounterVec) -> Handles {
-        Handles {
-            pages_free: pages.with_label_values(&["free"]),
-            pages_held: pages.with_label_values(&["held"]),
-            pages_cached: pages.with_label_values(&["cached"]),
-            page_waste_ratio: self.ratio("encdec_page_waste_ratio", "Share of held page positions without a token."),
-            running_rows: self.gauge("encdec_running_rows", "Sequences in the decode batch."),
-            waiting_rows: self.gauge("encdec_waiting_rows", "Sequences that wait for pages or a row."),
-            step_rows: self.histogram("encdec_step_rows", "Decode rows of an engine step.", STEP_ROWS),
-            step_seconds: self.histogram("encdec_step_seconds", "Duration of an engine step.", STEP_SECONDS),
-            encoder_runs: self.counter("encdec_encoder_runs_total", "Sources taken through the encoder."),
-            encoder_tokens: self.counter("encdec_encoder_tokens_total", "Source tokens taken through the encoder."),
-            cross_cache_hits: self.counter(
-                "encdec_cross_cache_hits_total",
-                "Requests that found their source's cross K/V there already.",
-            ),
-            preemptions: self.counter("encdec_preemptions_total", "Sequences that gave up their pages to older ones."),
-            open_requests: self.gauge("encdec_open_requests", "HTTP completion requests being answered."),
-            source_tokens: self.counter("encdec_source_tokens_total", "Source tokens of accepted requests."),
-            cached_source_tokens: self
-                .counter("encdec_cached_source_tokens_total", "Source tokens whose cross K/V was there already."),
-            generated_tokens: self.counter("encdec_generated_tokens_total", "Tokens generated, end tokens included."),
-            first_token_seconds: self.histogram(
-                "encdec_first_token_seconds",
-                "From a request's arrival to its first token.",
-                FIRST_TOKEN_SECONDS,
-            ),
-            token_gap_seconds: self.histogram(
-                "encdec_token_gap_seconds",
-                "Between two tokens of a choice.",
-                STEP_SECONDS,
-            ),
-            request_seconds: self.histogram(
-                "encdec_request_seconds",
-                "From a request's arrival to the end of its answer.",
-                REQUEST_SECONDS,
-            ),
-            tokenize_seconds: self.histogram(
-                "encdec_tokenize_seconds",
-                "Tokenising the texts of a request.",
-                TOKENIZE_SECONDS,
-            ),
-            requests,
+    fn request_times(&self) -> [Histogram; 5] {
+        let first_token = "From a request's arrival to its first token.";
+        let request = "From a completed request's arrival to the end of its answer.";
+        let queue = "From a prompt's submission to the engine until it runs.";
+        [
+            self.histogram("encdec_first_token_seconds", first_token, &buckets::first_token_seconds()),
+            self.histogram("encdec_token_gap_seconds", "Between two tokens of a choice.", &buckets::step_seconds()),
+            self.histogram("encdec_request_seconds", request, &buckets::request_seconds()),
+            self.histogram("encdec_tokenize_seconds", "Tokenising the texts of a request.", buckets::TOKENIZE_SECONDS),
+            self.histogram("encdec_queue_seconds", queue, &buckets::queue_seconds()),
+        ]
+    }
+
+    fn request_counts(&self) -> [IntCounterVec; 3] {
+        let requests =
+            self.counters("encdec_requests_total", "HTTP completion requests, by how they ended.", "outcome");
+        for outcome in Outcome::ALL {
+            requests.with_label_values(&[outcome.label()]);
         }
+        let refusals = "Requests on any path that were answered with an error, by its code.";
+        let refusals = self.counters("encdec_refusals_total", refusals, "reason");
+        let finished = self.counters("encdec_finished_choices_total", "Choices that ended, by why.", "reason");
+        for reason in [FinishReason::Stop, FinishReason::Length] {
+            finished.with_label_values(&[reason.name()]);
+        }
+        [requests, refusals, finished]
+    }
+
+    fn sizes_and_steps(&self) -> [Histogram; 4] {
+        let lengths = buckets::lengths();
+        let target = "Tokens generated for each choice, end tokens included.";
+        [
+            self.histogram("encdec_source_length_tokens", "Source tokens of each prompt.", &lengths),
+            self.histogram("encdec_target_length_tokens", target, &lengths),
+            self.histogram("encdec_step_rows", "Decode rows of an engine step.", buckets::STEP_ROWS),
+            self.histogram("encdec_step_seconds", "Duration of an engine step.", &buckets::step_seconds()),
+        ]
     }
 
     fn register<C: Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
         let collector = made.expect("the names and labels of this file are valid");
-        self.registry.register(Box::new(collector.clone())).expect("each name of this file is used once");
+        self.register_one(Box::new(collector.clone()));
         collector
+    }
+
+    fn register_one(&self, collector: Box<dyn Collector>) {
+        self.registry.register(collector).expect("each name of this file is used once");
     }
 
     fn gauge(&self, name: &str, help: &str) -> IntGauge {
@@ -266,12 +305,39 @@ mod tests {
         }
     }
 
-    #[test]
-    fn every_metric_is_documented() {
+    /// The rows of the page's table of metrics.
+    fn documented() -> Vec<&'static str> {
         let page = include_str!("../../docs/api.md");
-        let metrics = Metrics::new();
-        for family in metrics.registry.gather() {
-            assert!(page.contains(&format!("`{}`", family.name())), "{}", family.name());
+        let table = page.split_once("\n## Metrics\n").unwrap().1.split("\n## ").next().unwrap();
+        table.lines().filter(|line| line.starts_with("| `")).collect()
+    }
+
+    #[test]
+    fn the_documented_table_says_of_each_metric_what_its_help_text_says() {
+        let metrics = Metrics::of_model("demo");
+        metrics.count_refusal("overloaded");
+        let row = |family: &MetricFamily| {
+            let kind = format!("{:?}", family.get_field_type()).to_lowercase();
+            let labels = family.get_metric()[0].get_label().iter().map(|label| label.name());
+            let own: Vec<_> = labels.filter(|name| *name != "model").map(|name| format!(", by `{name}`")).collect();
+            format!("| `{}` | {kind}{} | {} |", family.name(), own.concat(), family.help())
+        };
+        let (mut rows, mut documented): (Vec<_>, _) = (metrics.families().iter().map(row).collect(), documented());
+        rows.sort();
+        documented.sort();
+        assert_eq!(rows, documented, "docs/api.md");
+    }
+
+    #[test]
+    fn what_concerns_the_model_carries_its_name() {
+        let metrics = Metrics::of_model("org/\"demo\"");
+        metrics.count_refusal("overloaded");
+        let text = metrics.text();
+        assert!(text.contains("encdec_pages{state=\"free\",model=\"org/\\\"demo\\\"\"} 0"), "{text}");
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let of_process = ["process_", "encdec_build_info", "encdec_connections_"];
+            let is_of_process = of_process.iter().any(|name| line.starts_with(name));
+            assert_eq!(line.contains("model="), !is_of_process, "{line}");
         }
     }
 

@@ -7,8 +7,8 @@ use kernels::cuda::{Cuda, Device};
 use kernels::{Backend, Choice, NO_PLACE, PageSpan, Precision, Sampling};
 use model::{Checkpoint, Model, Tokenizer, WorkspaceLimits};
 use server::engine::{
-    Engine, EngineLimits, EngineSettings, Executor, GenerationEvent, GenerationRequest, ModelExecutor, StepExecutor,
-    StepSizes,
+    Engine, EngineLimits, EngineSettings, Executor, GenerationEvent, GenerationRequest, ModelExecutor, Salt,
+    StepExecutor, StepSizes,
 };
 use server::scheduler::{ModelTokens, Plan, SchedulerLimits};
 use server::telemetry::Metrics;
@@ -47,6 +47,7 @@ fn requests(max_tokens: u32) -> Vec<GenerationRequest> {
     let drawn = Sampling { temperature: 0.8, top_k: 50, top_p: 0.9, min_p: 0.0, seed: 5 };
     let request = |(index, text): (usize, &&str)| GenerationRequest {
         source: tokenizer.encode(text, true).unwrap(),
+        salt: Salt::default(),
         decoder_prompt: if index == 3 { tokenizer.encode("default icon", false).unwrap() } else { Vec::new() },
         choices: 1 + u32::from(index == 1),
         max_tokens,

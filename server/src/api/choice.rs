@@ -88,6 +88,16 @@ impl Choice {
         self.finished
     }
 
+    /// Why it ended; known until the piece that says so is taken.
+    pub const fn finish_reason(&self) -> Option<FinishReason> {
+        self.pending.finish
+    }
+
+    /// Tokens generated so far.
+    pub const fn generated(&self) -> u32 {
+        self.generated
+    }
+
     /// The next token of the decoder prompt was scored.
     pub fn score(&mut self, score: &TokenScore) {
         let offset = self.settings.opening.offsets.get(self.scored).copied().unwrap_or(self.characters);

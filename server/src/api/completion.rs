@@ -111,7 +111,7 @@ impl Completion {
         match event {
             GenerationEvent::Started { cached_tokens } => {
                 self.usage.cached_tokens += u64::from(cached_tokens);
-                self.record.cached(cached_tokens);
+                self.record.started(cached_tokens);
                 Ok(None)
             }
             GenerationEvent::Scored { choice, score } => {
@@ -129,11 +129,11 @@ impl Completion {
                 self.record.token(&mut running.last_token);
                 if running.choice.token(id, score.as_ref()) {
                     self.generations.cancel_choice(prompt, choice);
-                    self.one_finished(prompt);
+                    self.one_finished(prompt, index);
                 } else if let Some(reason) = self.generations.take_finish(prompt, choice) {
                     // A stream says both in one message.
                     running.choice.finish(reason);
-                    self.one_finished(prompt);
+                    self.one_finished(prompt, index);
                 }
                 Ok(Some(index))
             }
@@ -144,7 +144,7 @@ impl Completion {
                     return Ok(None);
                 }
                 running.choice.finish(reason);
-                self.one_finished(prompt);
+                self.one_finished(prompt, index);
                 Ok(Some(index))
             }
             GenerationEvent::Failed { message, is_lasting } => {
@@ -153,7 +153,11 @@ impl Completion {
         }
     }
 
-    fn one_finished(&mut self, prompt: usize) {
+    fn one_finished(&mut self, prompt: usize, index: usize) {
+        let choice = &self.choices[index].choice;
+        if let Some(reason) = choice.finish_reason() {
+            self.record.finished(reason, choice.generated());
+        }
         self.unfinished[prompt] -= 1;
         if self.unfinished[prompt] == 0 {
             self.generations.close(prompt);

@@ -10,6 +10,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 
+use super::access::Visit;
 use super::body::{BodyReader, ReceivedBody, SMALL_BODY_BYTES};
 use super::choice::ChoiceSettings;
 use super::completion::{Completion, Submitted};
@@ -21,8 +22,8 @@ use super::record::RequestRecord;
 use super::request::{CompletionRequest, StreamOptions};
 use super::stop::StopStrings;
 use super::wire::{Blocks, Heading, random_u64};
-use super::{Api, refuse_unread, stream, whole};
-use crate::engine::{Generation, GenerationRequest, Refusal, Slots};
+use super::{Api, stream, whole};
+use crate::engine::{Generation, GenerationRequest, Refusal, Salt, Slots};
 use crate::tokenize::JobFailed;
 
 /// So long after shutdown has begun a body is still read: a client that is sending one might not see the refusal else.
@@ -30,7 +31,8 @@ const LATE_BODY: Duration = Duration::from_secs(1);
 
 /// The handler.
 pub async fn completions(State(api): State<Arc<Api>>, request: Request) -> Response {
-    let mut record = RequestRecord::new(&api.metrics, &api.open_requests);
+    let visit = request.extensions().get::<Visit>().cloned().unwrap_or_default();
+    let mut record = RequestRecord::new(&api.metrics, &api.open_requests, visit);
     let admitted = tokio::select! {
         error = record.cut_off() => Err(error),
         admitted = admit(&api, request) => admitted,
@@ -43,6 +45,7 @@ pub async fn completions(State(api): State<Arc<Api>>, request: Request) -> Respo
         }
     };
     let Admitted { submitted, heading, stream, stream_options } = admitted;
+    record.submitted(submitted.sources.iter().map(|source| source.len()));
     let completion = Completion::new(submitted, record);
     if stream {
         stream::respond(completion, heading, stream_options)
@@ -61,7 +64,7 @@ struct Admitted {
 
 async fn admit(api: &Arc<Api>, request: Request) -> Result<Admitted, ApiError> {
     if let Some(encoding) = content_encoding(request.headers()) {
-        return Err(refuse_unread(api, request, ApiError::UnknownEncoding { encoding }).await);
+        return Err(api.entrance.refuse_unread(request, ApiError::UnknownEncoding { encoding }).await);
     }
     let (head, raw) = request.into_parts();
     let reader = BodyReader { limits: api.limits.body, budget: &api.body_budget, engine: &api.engine };
@@ -84,9 +87,8 @@ async fn admit(api: &Arc<Api>, request: Request) -> Result<Admitted, ApiError> {
     let sources = prepared.sources.iter().map(Vec::len);
     check_lengths(api, Lengths { sources, decoder_prompt: prepared.decoder_prompt.len(), asked: &asked })?;
     check_total_log_probs(api, prepared.sources.len(), asked.log_probs_per_prompt(prepared.decoder_prompt.len()))?;
-    let source_tokens: usize = prepared.sources.iter().map(Vec::len).sum();
-    let submitted = submit(api, slots, &asked, prepared)?;
-    api.metrics.source_tokens.inc_by(source_tokens as u64);
+    let salt = api.source_sharing.salt(head.extensions.get().copied(), asked.cache_salt.as_deref());
+    let submitted = submit(api, (slots, salt), &asked, prepared)?;
     let blocks = Blocks { log_probs: asked.log_probs.is_some(), token_ids: asked.return_token_ids };
     let heading = Heading::new(&api.model.name, blocks);
     Ok(Admitted { submitted, heading, stream: asked.stream, stream_options: asked.stream_options })
@@ -189,7 +191,12 @@ fn check_lengths(api: &Api, lengths: Lengths<'_, impl Iterator<Item = usize>>) -
     Ok(())
 }
 
-fn submit(api: &Api, slots: Slots, asked: &CompletionRequest, prepared: Prepared) -> Result<Submitted, ApiError> {
+fn submit(
+    api: &Api,
+    (slots, salt): (Slots, Salt),
+    asked: &CompletionRequest,
+    prepared: Prepared,
+) -> Result<Submitted, ApiError> {
     let Prepared { sources, decoder_prompt, opening } = prepared;
     let score_prompt = asked.echo && asked.log_probs.is_some() && !decoder_prompt.is_empty();
     let request = |source: &[u32]| {
@@ -198,6 +205,7 @@ fn submit(api: &Api, slots: Slots, asked: &CompletionRequest, prepared: Prepared
         sampling.seed = asked.seed.unwrap_or_else(random_u64);
         GenerationRequest {
             source: source.to_vec(),
+            salt: salt.clone(),
             decoder_prompt: decoder_prompt.clone(),
             choices: asked.choices,
             max_tokens: asked.max_tokens,

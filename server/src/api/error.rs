@@ -4,6 +4,7 @@
 
 use axum::http::StatusCode;
 
+use super::error_response::outcome_of;
 use crate::engine::Refusal;
 use crate::telemetry::Outcome;
 
@@ -177,6 +178,18 @@ pub enum ApiError {
         /// Name of the only model.
         served: String,
     },
+    /// A page in a browser that nobody allowed to ask.
+    #[error("requests from pages of {origin:?} are refused; server.allowed_origins can allow them")]
+    ForeignOrigin {
+        /// Where the page is from.
+        origin: String,
+    },
+    /// A name that is not this server's.
+    #[error("this server is not asked as {host:?}; server.allowed_hosts can allow that name")]
+    ForeignHost {
+        /// The name it was asked for.
+        host: String,
+    },
     /// No such path.
     #[error("Invalid URL ({method} {path})")]
     UnknownPath {
@@ -267,6 +280,8 @@ impl ApiError {
             Self::MethodNotAllowed { .. } => {
                 (StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", Some("method_not_supported"))
             }
+            Self::ForeignOrigin { .. } => (StatusCode::FORBIDDEN, "invalid_request_error", Some("origin_not_allowed")),
+            Self::ForeignHost { .. } => (StatusCode::FORBIDDEN, "invalid_request_error", Some("host_not_allowed")),
             Self::BodyTooLarge { .. } => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", Some("request_too_large"))
             }
@@ -316,12 +331,7 @@ impl ApiError {
 
     /// How a completion request that ends with this error is counted.
     pub fn outcome(&self) -> Outcome {
-        match self.status() {
-            StatusCode::TOO_MANY_REQUESTS => Outcome::Overloaded,
-            StatusCode::SERVICE_UNAVAILABLE => Outcome::Unavailable,
-            status if status.is_server_error() => Outcome::Failed,
-            _ => Outcome::Refused,
-        }
+        outcome_of(self.status())
     }
 
     /// The field at fault: its plain name, so that clients can compare it; the message tells the place in a list.

@@ -8,8 +8,29 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::error::ApiError;
+use crate::telemetry::Outcome;
+
+/// An answer's error code; in its extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ErrorCode(pub &'static str);
+
+/// How a request with this status has ended.
+pub fn outcome_of(status: StatusCode) -> Outcome {
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => Outcome::Overloaded,
+        StatusCode::SERVICE_UNAVAILABLE => Outcome::Unavailable,
+        status if status.is_server_error() => Outcome::Failed,
+        status if status.is_client_error() => Outcome::Refused,
+        _ => Outcome::Completed,
+    }
+}
 
 impl ApiError {
+    /// What tells it from other errors in metrics and logs.
+    pub fn code(&self) -> ErrorCode {
+        ErrorCode(self.face().code.unwrap_or("invalid_request"))
+    }
+
     /// OpenAI's error object as JSON; also sent inside a stream that fails.
     pub fn body(&self) -> String {
         let face = self.face();
@@ -37,6 +58,7 @@ impl IntoResponse for ApiError {
         let status = self.status();
         let mut response = Response::new(Body::from(self.body()));
         *response.status_mut() = status;
+        response.extensions_mut().insert(self.code());
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {

@@ -2,14 +2,17 @@
 //!
 //! [`router`] is the entry. Nothing here knows pages, steps or tensors; the engine is reached through its handle.
 
+mod access;
 mod body;
 mod choice;
 mod completion;
 mod completions;
+mod entrance;
 mod error;
 mod error_response;
 mod fields;
 mod generations;
+mod guard;
 mod health;
 mod logprobs;
 mod model;
@@ -31,19 +34,20 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::EXPECT;
-use axum::middleware::from_fn;
 use axum::routing::any;
 
+pub use access::AccessLog;
 pub use body::{BodyBudget, BodyLimits};
+pub use entrance::Entrance;
 pub use error::ApiError;
+pub use guard::{Guard, GuardSettings};
 pub use model::ServedModel;
 pub use record::OpenRequests;
 
 use crate::engine::EngineHandle;
+use crate::peer::SourceSharing;
 use crate::telemetry::Metrics;
 use crate::tokenize::TokenizerPool;
-use body::discard_body;
 use request::RequestBounds;
 use routes::{ask, read, router_of};
 
@@ -75,6 +79,10 @@ pub struct Api {
     pub model: Arc<ServedModel>,
     /// The engine's door.
     pub engine: EngineHandle,
+    /// What requests pass before they come to a route.
+    pub entrance: Entrance,
+    /// Who shares encoded sources.
+    pub source_sharing: SourceSharing,
     /// Limits of a request.
     pub limits: ApiLimits,
     /// Counters shared with the engine thread.
@@ -91,6 +99,7 @@ pub struct Api {
 
 /// All routes.
 pub fn router(api: Arc<Api>) -> Router {
+    let entrance = api.entrance.clone();
     let routes = [
         ("/v1/completions", ask(completions::completions)),
         ("/v1/models", read(models::list)),
@@ -100,41 +109,33 @@ pub fn router(api: Arc<Api>) -> Router {
         ("/metrics", read(health::metrics)),
         ("/version", read(health::version)),
     ];
-    router_of(routes)
+    let routes = router_of(routes)
         .route("/v1/models/{*name}", read(models::one))
         .method_not_allowed_fallback(method_not_allowed)
-        .fallback(unknown_path)
-        .layer(from_fn(request_name::name_request))
-        .with_state(api)
+        .fallback(unknown_path);
+    entrance.before(routes).with_state(api)
 }
 
 /// What there is to say before the model is loaded: alive, and not ready for anything.
-pub fn loading_router(metrics: Metrics) -> Router {
+pub fn loading_router(entrance: &Entrance) -> Router {
     let routes = [
         ("/v1/completions", any(health::no_completion_yet)),
         ("/health", read(health::health)),
         ("/metrics", read(health::metrics)),
         ("/version", read(health::version)),
     ];
-    router_of(routes).fallback(health::not_ready).layer(from_fn(request_name::name_request)).with_state(metrics)
+    let routes = router_of(routes).fallback(health::not_ready);
+    entrance.before(routes).with_state(entrance.metrics.clone())
 }
 
 async fn unknown_path(State(api): State<Arc<Api>>, request: Request) -> ApiError {
     let error = ApiError::UnknownPath { method: request.method().to_string(), path: request.uri().path().to_owned() };
-    refuse_unread(&api, request, error).await
+    api.entrance.refuse_unread(request, error).await
 }
 
 async fn method_not_allowed(State(api): State<Arc<Api>>, request: Request) -> ApiError {
     let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
-    refuse_unread(&api, request, ApiError::MethodNotAllowed { method, path }).await
-}
-
-async fn refuse_unread(api: &Api, request: Request, error: ApiError) -> ApiError {
-    // A client that waits for permission to send gets its answer first.
-    if !request.headers().contains_key(EXPECT) {
-        discard_body(request.into_body(), api.limits.body).await;
-    }
-    error
+    api.entrance.refuse_unread(request, ApiError::MethodNotAllowed { method, path }).await
 }
 
 impl Api {

@@ -67,7 +67,6 @@ const REQUEST: &[(&str, Neutral)] = &[
     ("spaces_between_special_tokens", Neutral::Boolean(true)),
     ("truncate_prompt_tokens", Neutral::Null),
     // vLLM: how the request is run.
-    ("cache_salt", Neutral::Null),
     ("data_parallel_rank", Neutral::Null),
     ("kv_transfer_params", Neutral::Null),
     ("mm_processor_kwargs", Neutral::Null),

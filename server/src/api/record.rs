@@ -1,4 +1,4 @@
-//! What is counted of one HTTP completion request, from its arrival to its end.
+//! What is counted and noted of one HTTP completion request, from its arrival to its end.
 //!
 //! Held by `completions` and then by `completion`; a record that is dropped early means that the client went away.
 
@@ -7,8 +7,9 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
+use super::access::{Completed, Visit};
 use super::error::ApiError;
-use crate::engine::Refusal;
+use crate::engine::{FinishReason, Refusal};
 use crate::telemetry::{Metrics, Outcome};
 
 /// The completion requests that are being answered.
@@ -63,22 +64,54 @@ impl OpenRequests {
 #[derive(Debug)]
 pub struct RequestRecord {
     metrics: Metrics,
+    visit: Visit,
     arrived: Instant,
-    first_token_seen: bool,
-    outcome: Outcome,
+    submitted: Option<Instant>,
+    completed: Completed,
     end: watch::Receiver<End>,
 }
 
 impl RequestRecord {
     /// A request has arrived.
-    pub fn new(metrics: &Metrics, open: &OpenRequests) -> Self {
+    pub fn new(metrics: &Metrics, open: &OpenRequests, visit: Visit) -> Self {
         metrics.open_requests.inc();
         Self {
             metrics: metrics.clone(),
+            visit,
             arrived: Instant::now(),
-            first_token_seen: false,
-            outcome: Outcome::Cancelled,
+            submitted: None,
+            completed: Completed::default(),
             end: open.end.subscribe(),
+        }
+    }
+
+    /// The engine has its prompts, of so many tokens each.
+    pub fn submitted(&mut self, sources: impl Iterator<Item = usize>) {
+        self.submitted = Some(Instant::now());
+        for tokens in sources {
+            self.completed.source_tokens += tokens as u64;
+            self.metrics.source_length.observe(tokens as f64);
+        }
+        self.metrics.source_tokens.inc_by(self.completed.source_tokens);
+    }
+
+    /// One of its prompts runs. Another request had encoded so many of its source tokens already.
+    pub fn started(&mut self, cached_tokens: u32) {
+        self.metrics.cached_source_tokens.inc_by(u64::from(cached_tokens));
+        if let Some(submitted) = self.submitted {
+            let queued = submitted.elapsed();
+            self.metrics.queue_seconds.observe(queued.as_secs_f64());
+            self.completed.queued.get_or_insert(queued);
+        }
+    }
+
+    /// One of its choices ended.
+    pub fn finished(&mut self, reason: FinishReason, generated_tokens: u32) {
+        self.metrics.count_finish(reason);
+        self.metrics.target_length.observe(f64::from(generated_tokens));
+        match reason {
+            FinishReason::Stop => self.completed.stopped_choices += 1,
+            FinishReason::Length => self.completed.full_choices += 1,
         }
     }
 
@@ -86,18 +119,15 @@ impl RequestRecord {
     pub fn token(&mut self, last: &mut Option<Instant>) {
         let now = Instant::now();
         self.metrics.generated_tokens.inc();
-        if !self.first_token_seen {
-            self.first_token_seen = true;
-            self.metrics.first_token_seconds.observe((now - self.arrived).as_secs_f64());
+        self.completed.generated_tokens += 1;
+        if self.completed.first_token.is_none() {
+            let waited = now - self.arrived;
+            self.completed.first_token = Some(waited);
+            self.metrics.first_token_seconds.observe(waited.as_secs_f64());
         }
         if let Some(before) = last.replace(now) {
             self.metrics.token_gap_seconds.observe((now - before).as_secs_f64());
         }
-    }
-
-    /// Source tokens that another request had encoded already.
-    pub fn cached(&self, tokens: u32) {
-        self.metrics.cached_source_tokens.inc_by(u64::from(tokens));
     }
 
     /// Returns when the request has to end unanswered, with what its client is to be told.
@@ -108,13 +138,14 @@ impl RequestRecord {
 
     /// The answer is complete.
     pub const fn complete(&mut self) {
-        self.outcome = Outcome::Completed;
+        self.completed.outcome = Outcome::Completed;
     }
 
     /// The request ends with `error`.
     pub fn fail(&mut self, error: &ApiError) {
-        self.outcome = error.outcome();
-        if self.outcome == Outcome::Failed {
+        self.completed.outcome = error.outcome();
+        self.completed.error = Some(error.code().0);
+        if self.completed.outcome == Outcome::Failed {
             tracing::error!(%error, "a completion request failed");
         }
     }
@@ -123,9 +154,10 @@ impl RequestRecord {
 impl Drop for RequestRecord {
     fn drop(&mut self) {
         self.metrics.open_requests.dec();
-        self.metrics.count_request(self.outcome);
-        if self.outcome == Outcome::Completed {
+        self.metrics.count_request(self.completed.outcome);
+        if self.completed.outcome == Outcome::Completed {
             self.metrics.request_seconds.observe(self.arrived.elapsed().as_secs_f64());
         }
+        self.visit.leave(self.completed.clone());
     }
 }

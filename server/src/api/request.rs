@@ -45,6 +45,8 @@ pub struct CompletionRequest {
     pub prompt_names: PromptNames,
     /// What every text begins with.
     pub decoder_prompt: Option<Prompt>,
+    /// Only requests with the same one share encoded sources.
+    pub cache_salt: Option<String>,
     /// Whether the tokenizer frames the sources as the model was trained.
     pub add_special_tokens: bool,
     /// Tokens to generate at most.
@@ -86,6 +88,8 @@ pub struct StreamOptions {
 
 /// OpenAI stops at 2, vLLM nowhere. At 100 every distribution is flat, so larger ones are mistakes.
 const TEMPERATURE_MAX: f64 = 100.0;
+/// A secret takes some thirty bytes. Each encoded source keeps its own.
+const CACHE_SALT_BYTES: usize = 1024;
 
 impl CompletionRequest {
     /// Reads a request's body.
@@ -103,6 +107,7 @@ impl CompletionRequest {
             prompts,
             prompt_names,
             decoder_prompt: read_decoder_prompt(&mut fields, bounds)?,
+            cache_salt: read_cache_salt(&mut fields)?,
             add_special_tokens: fields.boolean("add_special_tokens", true)?,
             max_tokens,
             min_tokens: fields.integer("min_tokens", 0, u64::MAX)?.map_or(0, saturated),
@@ -179,6 +184,15 @@ fn read_decoder_prompt(fields: &mut Fields, bounds: &RequestBounds) -> Result<Op
         return Err(ApiError::NeedsTokenizer { param: "decoder_prompt", instead: "give token ids" });
     }
     Ok(Some(read))
+}
+
+fn read_cache_salt(fields: &mut Fields) -> Result<Option<String>, ApiError> {
+    let Some(salt) = fields.text("cache_salt")? else { return Ok(None) };
+    let param = || "cache_salt".to_owned();
+    if salt.is_empty() {
+        return Err(ApiError::Invalid { param: param(), problem: "must not be empty; leave it out to share sources" });
+    }
+    within(salt, param, CACHE_SALT_BYTES).map(Some)
 }
 
 fn read_sampling(fields: &mut Fields) -> Result<Sampling, ApiError> {
@@ -309,6 +323,7 @@ mod tests {
                 prompts: vec![Prompt::Text("p".to_owned())],
                 prompt_names: PromptNames::Single,
                 decoder_prompt: None,
+                cache_salt: None,
                 add_special_tokens: true,
                 max_tokens: 16,
                 min_tokens: 0,
@@ -328,7 +343,7 @@ mod tests {
 
     #[test]
     fn null_means_the_default_for_every_field() {
-        let names = "model decoder_prompt add_special_tokens max_tokens min_tokens ignore_eos n temperature top_p top_k \
+        let names = "model decoder_prompt cache_salt add_special_tokens max_tokens min_tokens ignore_eos n temperature top_p top_k \
                      min_p seed stop logprobs echo stream stream_options return_token_ids best_of user suffix";
         let default = parse(json!({"prompt": "p"}));
         for name in names.split_whitespace() {
@@ -358,6 +373,8 @@ mod tests {
         assert_eq!(with("logprobs", json!(20)).unwrap().log_probs, Some(20));
         assert_eq!(with("min_tokens", json!(16)).unwrap().min_tokens, 16);
         assert_eq!(with("stop", json!("x")).unwrap().stop, ["x"]);
+        assert_eq!(with("cache_salt", json!("x")).unwrap().cache_salt.as_deref(), Some("x"));
+        assert!(with("cache_salt", json!("x".repeat(1024))).is_ok());
         assert_eq!(with("stop", json!(["a", "b", "c", "d"])).unwrap().stop.len(), 4);
         assert_eq!(with("stop", json!([])).unwrap().stop.len(), 0);
     }
@@ -379,6 +396,7 @@ mod tests {
             ("echo", vec![json!(0)]),
             ("ignore_eos", vec![json!("yes")]),
             ("model", vec![json!(7)]),
+            ("cache_salt", vec![json!(""), json!(7), json!("x".repeat(1025))]),
             ("stream_options", vec![json!({"include_usage": true}), json!([]), json!({})]),
             ("decoder_prompt", vec![json!(7), json!([500]), json!(["a"]), json!([[1]])]),
             ("prompt", vec![json!([1000]), json!(""), json!(3)][..1].to_vec()),

@@ -67,10 +67,7 @@ impl Heading {
             index,
             text: &piece.text,
             logprobs: self.blocks.log_probs.then_some(&piece.log_probs),
-            finish_reason: piece.finish.map(|reason| match reason {
-                FinishReason::Stop => "stop",
-                FinishReason::Length => "length",
-            }),
+            finish_reason: piece.finish.map(FinishReason::name),
             prompt_token_ids: piece.prompt_token_ids.as_deref(),
             token_ids: self.blocks.token_ids.then_some(&piece.token_ids),
         }

@@ -9,7 +9,7 @@ use kernels::Sampling;
 use super::{CommandError, io};
 use crate::cli::GenerateOptions;
 use crate::config::Config;
-use crate::engine::{GenerationEvent, GenerationRequest, sampling_temperature};
+use crate::engine::{GenerationEvent, GenerationRequest, Salt, sampling_temperature};
 use crate::loading::load;
 use crate::telemetry::Metrics;
 
@@ -66,6 +66,7 @@ fn request(source: Vec<u32>, options: &GenerateOptions) -> Result<GenerationRequ
     let temperature = sampling_temperature(options.temperature);
     Ok(GenerationRequest {
         source,
+        salt: Salt::default(),
         decoder_prompt: Vec::new(),
         choices: 1,
         max_tokens: options.max_tokens,

@@ -4,16 +4,17 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
 use super::{CommandError, io};
-use crate::api::loading_router;
-use crate::config::{Config, Limits};
+use crate::api::{AccessLog, Entrance, Guard, GuardSettings, loading_router};
+use crate::config::{Config, Limits, ServerConfig};
 use crate::connection::ConnectionLimits;
 use crate::loading::{Capacity, Loaded, load};
 use crate::serve::{EndSignals, Server};
-use crate::service::Service;
+use crate::service::{Service, body_limits};
 use crate::startup::{Example, StartMessage};
 use crate::telemetry::Metrics;
 
@@ -36,11 +37,11 @@ async fn run(config: &Config) -> Result<(), CommandError> {
     let mut signals = EndSignals::listen().map_err(io("wait for signals"))?;
     let listener = listen(config).await?;
     let address = listener.local_addr().map_err(io("read the listener's address"))?;
-    let metrics = Metrics::new();
-    let server = Server::start(listener, connection_limits(&config.limits), loading_router(metrics.clone()));
+    let entrance = entrance(config, address);
+    let server = Server::start(listener, connection_limits(&config.limits), loading_router(&entrance));
     tracing::debug!(%address, "alive, not ready: the model is being loaded");
     let settings = config.clone();
-    let starting = tokio::task::spawn_blocking(move || start(&settings, address, metrics));
+    let starting = tokio::task::spawn_blocking(move || start(&settings, address, entrance));
     let (service, message) = tokio::select! {
         started = starting => started.unwrap_or_else(|failure| std::panic::resume_unwind(failure.into_panic()))?,
         signal = signals.next() => {
@@ -65,17 +66,32 @@ async fn listen(config: &Config) -> Result<TcpListener, CommandError> {
     TcpListener::bind((host.as_str(), port)).await.map_err(|source| CommandError::Listen { host, port, source })
 }
 
+fn entrance(config: &Config, address: SocketAddr) -> Entrance {
+    let ServerConfig { host, allowed_hosts, allowed_origins, .. } = &config.server;
+    let guard = Guard::new(GuardSettings { bound: address.ip(), name: host, allowed_hosts, allowed_origins });
+    let access_log = match config.server.access_log {
+        true => AccessLog::one_in(config.server.access_log_sample),
+        false => AccessLog::off(),
+    };
+    Entrance {
+        metrics: Metrics::of_model(&config.model.served_name),
+        guard: Arc::new(guard),
+        access_log,
+        body: body_limits(&config.limits),
+    }
+}
+
 const fn connection_limits(limits: &Limits) -> ConnectionLimits {
     let Limits { connections, header_timeout, keep_alive_timeout, .. } = *limits;
     ConnectionLimits { connections, header_timeout, keep_alive_timeout }
 }
 
 /// Everything that takes time: the model, its pages, its engine. And the words to say it with.
-fn start(config: &Config, address: SocketAddr, metrics: Metrics) -> Result<(Service, String), CommandError> {
+fn start(config: &Config, address: SocketAddr, entrance: Entrance) -> Result<(Service, String), CommandError> {
     let loaded = load(config)?;
     let capacity = loaded.capacity(config)?;
     let message = start_message(config, &loaded, &capacity, address);
-    Ok((Service::start(config, loaded, capacity, metrics)?, message))
+    Ok((Service::start(config, loaded, capacity, entrance)?, message))
 }
 
 fn start_message(config: &Config, loaded: &Loaded, capacity: &Capacity, address: SocketAddr) -> String {

@@ -91,6 +91,9 @@ pub enum Fault {
         /// Largest allowed.
         most: i64,
     },
+    /// A list of anything but strings that are not empty.
+    #[error("must be a list of strings, none of them empty")]
+    NotTexts,
     /// The other key is given as well.
     #[error("excludes {other}; give one of them")]
     Excludes {

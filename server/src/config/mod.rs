@@ -18,7 +18,7 @@ use model::scheme_name;
 pub use error::{ConfigError, Fault, Problem};
 pub use layers::Layer;
 use reader::Reader;
-pub use server::{LOG_LEVELS, ServerConfig};
+pub use server::{LOG_LEVELS, LogFormat, ServerConfig};
 
 /// The documented defaults, as the repository's `config.toml`.
 pub const DEFAULTS: &str = include_str!("../../../config.toml");

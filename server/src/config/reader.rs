@@ -54,6 +54,17 @@ impl Reader {
         numbers.into_iter().filter_map(|number| usize::try_from(number).ok()).collect()
     }
 
+    /// Strings, none empty.
+    pub(super) fn texts(&mut self, key: &'static str) -> Vec<String> {
+        let list = self.setting(key).value.as_array().expect("the defaults give lists a list").clone();
+        let texts: Vec<_> = list.iter().filter_map(Value::as_str).filter(|text| !text.is_empty()).collect();
+        if texts.len() < list.len() {
+            self.refuse(key, Fault::NotTexts);
+            return Vec::new();
+        }
+        texts.into_iter().map(str::to_owned).collect()
+    }
+
     /// A string as it stands.
     pub(super) fn text(&mut self, key: &'static str) -> String {
         let Value::String(text) = &self.setting(key).value else {

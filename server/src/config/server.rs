@@ -6,9 +6,24 @@ use std::time::Duration;
 
 use super::Fault;
 use super::reader::Reader;
+use crate::peer::SourceSharing;
 
 /// Values of `server.log_level`.
 pub const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// Values of `server.log_format`.
+pub const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+/// Values of `server.share_sources`.
+pub const SOURCE_SHARINGS: [(&str, SourceSharing); 2] = [("all", SourceSharing::All), ("peer", SourceSharing::Peer)];
+
+/// How each message of the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// A JSON object on a line of its own.
+    Json,
+}
 
 /// The process and its socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +34,18 @@ pub struct ServerConfig {
     pub port: u16,
     /// One of [`LOG_LEVELS`].
     pub log_level: &'static str,
+    /// How messages are written.
+    pub log_format: LogFormat,
+    /// A line for each request.
+    pub access_log: bool,
+    /// Of requests that were answered as asked, one in so many has a line.
+    pub access_log_sample: u32,
+    /// Origins whose pages may ask; `*` is any.
+    pub allowed_origins: Vec<String>,
+    /// Hosts that the server may be asked for beside its own; `*` is any.
+    pub allowed_hosts: Vec<String>,
+    /// Who shares the keys and values of equal sources.
+    pub share_sources: SourceSharing,
     /// Time that running streams have to finish at SIGTERM.
     pub drain_timeout: Duration,
     /// Threads that tokenise.
@@ -35,6 +62,12 @@ impl ServerConfig {
             host,
             port: reader.integer("server.port", 0..=65_535),
             log_level: reader.choice("server.log_level", &LOG_LEVELS.map(|level| (level, level))),
+            log_format: reader.choice("server.log_format", &LOG_FORMATS),
+            access_log: reader.flag("server.access_log"),
+            access_log_sample: reader.integer("server.access_log_sample", 1..=1_000_000),
+            allowed_origins: reader.texts("server.allowed_origins"),
+            allowed_hosts: reader.texts("server.allowed_hosts"),
+            share_sources: reader.choice("server.share_sources", &SOURCE_SHARINGS),
             drain_timeout: Duration::from_secs(reader.integer("server.drain_timeout_s", 0..=86_400)),
             tokenizer_threads: reader.integer("server.tokenizer_threads", 1..=256),
         }

@@ -51,6 +51,9 @@ fn every_problem_is_reported_at_once_with_its_file_and_key() {
     };
     let mut lines: Vec<_> = problems.iter().map(Problem::to_string).collect();
     lines.sort();
+    let unknown = lines.pop().unwrap();
+    assert!(unknown.starts_with("my.toml: server.prot: unknown (there are: access_log, "), "{unknown}");
+    assert!(unknown.contains(", port, ") && unknown.ends_with(')'), "{unknown}");
     assert_eq!(
         lines,
         [
@@ -59,9 +62,18 @@ fn every_problem_is_reported_at_once_with_its_file_and_key() {
             "my.toml: colours: unknown (there are: cuda, limits, model, server)",
             "my.toml: limits.choices: must be of type integer, is string",
             "my.toml: limits.prompts: must be between 1 and 65536, is 0",
-            "my.toml: server.prot: unknown (there are: drain_timeout_s, host, log_level, port, tokenizer_threads)",
         ]
     );
+}
+
+#[test]
+fn lists_hold_strings_that_say_something() {
+    let server = resolve("[server]\nallowed_origins = [\"https://a.example\", \"*\"]").server;
+    assert_eq!((server.allowed_origins.len(), server.allowed_hosts.len()), (2, 0));
+    for list in ["[1]", "[\"\"]", "[\"a\", true]"] {
+        let refused = refusal(&format!("[server]\nallowed_hosts = {list}"));
+        assert!(refused.contains("server.allowed_hosts: must be a list of strings, none of them empty"), "{refused}");
+    }
 }
 
 #[test]

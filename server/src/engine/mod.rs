@@ -7,6 +7,7 @@ mod handle;
 mod model_executor;
 mod output_rows;
 mod request;
+mod salt;
 mod step_executor;
 mod step_rows;
 mod worker;
@@ -16,5 +17,6 @@ pub use handle::{Command, EngineHandle, EngineLimits, Generation, Slots, Submiss
 pub use kernels::TokenScore;
 pub use model_executor::ModelExecutor;
 pub use request::{FinishReason, GenerationEvent, GenerationRequest, Refusal, RequestId, sampling_temperature};
+pub use salt::Salt;
 pub use step_executor::{StepExecutor, StepSizes};
 pub use worker::{Engine, EngineSettings};

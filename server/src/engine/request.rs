@@ -4,6 +4,8 @@
 
 use kernels::{Sampling, TokenScore};
 
+use super::salt::Salt;
+
 /// Temperatures below this choose the most probable token: dividing by them would overflow float32.
 const GREEDY_BELOW: f64 = 1e-5;
 
@@ -21,6 +23,8 @@ pub struct RequestId(pub u64);
 pub struct GenerationRequest {
     /// Encoder ids, at least one.
     pub source: Vec<u32>,
+    /// Whose source it is.
+    pub salt: Salt,
     /// Forced first decoder ids, without the start token.
     pub decoder_prompt: Vec<u32>,
     /// Continuations (`n`), at least one.
@@ -46,6 +50,16 @@ pub enum FinishReason {
     Stop,
     /// `max_tokens` were generated.
     Length,
+}
+
+impl FinishReason {
+    /// What clients are told.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+        }
+    }
 }
 
 /// What a request's stream carries, in order for each choice.

@@ -17,8 +17,6 @@ use super::request::{GenerationEvent, RequestId};
 use crate::scheduler::{Event, ModelTokens, Plan, Scheduler, SchedulerLimits};
 use crate::telemetry::Metrics;
 
-/// All requests share their sources: there are no tenants to keep apart.
-const SALT: u64 = 0;
 /// A place in the queue that is given back unused says nothing, so before the end it is looked for.
 const LAST_PLACES_POLL: Duration = Duration::from_millis(5);
 
@@ -176,7 +174,7 @@ impl Worker {
         let Submission { id, request, events, slot } = submission;
         let choices = request.choices as usize;
         self.open.insert(id, Open { events, alive: vec![true; choices], slot: Some(slot) });
-        if let Err(refusal) = self.scheduler.submit(id, request, SALT) {
+        if let Err(refusal) = self.scheduler.submit(id, request) {
             self.tell(id, GenerationEvent::Failed { message: refusal.to_string(), is_lasting: true });
         }
     }
@@ -287,6 +285,8 @@ impl Worker {
         metrics.pages_cached.set(counts.cached as i64);
         metrics.running_rows.set(self.scheduler.running() as i64);
         metrics.waiting_rows.set(self.scheduler.waiting() as i64);
+        let pages = counts.free + counts.held + counts.cached;
+        metrics.page_usage_ratio.set(counts.held as f64 / pages.max(1) as f64);
         let room = self.scheduler.held_room();
         let waste = if room == 0 { 0.0 } else { 1.0 - self.scheduler.held_tokens() as f64 / room as f64 };
         metrics.page_waste_ratio.set(waste);

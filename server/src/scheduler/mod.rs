@@ -119,13 +119,13 @@ impl Scheduler {
         }
     }
 
-    /// Queues all choices of a request. `salt`: sources are shared only under the same one. Identifiers are not reused.
+    /// Queues all choices of a request. Identifiers are not reused.
     ///
     /// # Errors
     /// [`Refusal::NeverFits`]; nothing is queued then.
-    pub fn submit(&mut self, id: RequestId, asked: GenerationRequest, salt: u64) -> Result<(), Refusal> {
+    pub fn submit(&mut self, id: RequestId, asked: GenerationRequest) -> Result<(), Refusal> {
         let choices = asked.choices;
-        let key = self.memory.sources.key(&asked.source, salt);
+        let key = self.memory.sources.key(&asked.source, &asked.salt);
         let request = Arc::new(Request::new(id, asked, key, self.model.start));
         if request.is_trivial() {
             self.announced.push(Event::Started { request: id, cached_tokens: 0 });

@@ -10,12 +10,13 @@ use slab::Slab;
 
 use super::pages::PageId;
 use super::plan::narrow;
+use crate::engine::Salt;
 
-/// What makes two sources the same: all ids, and a salt that keeps tenants and adapters apart.
+/// What makes two sources the same: all ids, and the salt that keeps those apart who must not share them.
 #[derive(Debug, Clone)]
 pub struct SourceKey {
     hash: u64,
-    salt: u64,
+    salt: Salt,
     ids: Arc<[u32]>,
 }
 
@@ -117,8 +118,8 @@ pub struct Sources {
 
 impl Sources {
     /// The key of these ids. Costs a pass over them, so it is made once a request.
-    pub fn key(&self, ids: &[u32], salt: u64) -> SourceKey {
-        SourceKey { hash: self.hasher.hash_one(ids), salt, ids: ids.into() }
+    pub fn key(&self, ids: &[u32], salt: &Salt) -> SourceKey {
+        SourceKey { hash: self.hasher.hash_one((salt, ids)), salt: salt.clone(), ids: ids.into() }
     }
 
     /// The entry of the same source, if it has pages.
@@ -208,19 +209,20 @@ mod tests {
     use super::*;
 
     fn ready(sources: &mut Sources, ids: &[u32], page: u32) -> SourceSlot {
-        let slot = sources.insert(sources.key(ids, 0), vec![PageId(page)]);
+        let slot = sources.insert(sources.key(ids, &Salt::default()), vec![PageId(page)]);
         sources.mark_ready(slot);
         slot
     }
 
     #[test]
-    fn keys_with_equal_hashes_and_different_ids_name_different_sources() {
+    fn keys_with_equal_hashes_and_different_ids_or_salts_name_different_sources() {
         let mut sources = Sources::default();
-        let key = SourceKey { hash: 7, salt: 0, ids: [1, 2].into() };
-        let slot = sources.insert(key, vec![PageId(0)]);
-        assert_eq!(sources.find(&SourceKey { hash: 7, salt: 0, ids: [1, 2].into() }), Some(slot));
-        assert_eq!(sources.find(&SourceKey { hash: 7, salt: 0, ids: [2, 1].into() }), None);
-        assert_eq!(sources.find(&SourceKey { hash: 7, salt: 1, ids: [1, 2].into() }), None);
+        let key = |salt: &Salt, ids: [u32; 2]| SourceKey { hash: 7, salt: salt.clone(), ids: ids.into() };
+        let (none, other) = (Salt::default(), Salt::of(b"other"));
+        let slot = sources.insert(key(&none, [1, 2]), vec![PageId(0)]);
+        assert_eq!(sources.find(&key(&none, [1, 2])), Some(slot));
+        assert_eq!(sources.find(&key(&none, [2, 1])), None);
+        assert_eq!(sources.find(&key(&other, [1, 2])), None);
     }
 
     #[test]
@@ -242,10 +244,10 @@ mod tests {
     #[test]
     fn a_source_not_yet_encoded_returns_its_pages_with_its_last_holder() {
         let mut sources = Sources::default();
-        let slot = sources.insert(sources.key(&[1], 0), vec![PageId(5)]);
+        let slot = sources.insert(sources.key(&[1], &Salt::default()), vec![PageId(5)]);
         sources.hold(slot);
         assert_eq!(sources.release(slot), None);
         assert_eq!(sources.release(slot), Some(vec![PageId(5)]));
-        assert_eq!(sources.find(&sources.key(&[1], 0)), None);
+        assert_eq!(sources.find(&sources.key(&[1], &Salt::default())), None);
     }
 }

@@ -13,11 +13,14 @@ use http_body_util::BodyExt;
 use kernels::Candidate;
 use model::Tokenizer;
 use serde_json::{Value, json};
-use server::api::{Api, ApiLimits, BodyBudget, BodyLimits, OpenRequests, ServedModel, router};
+use server::api::{
+    AccessLog, Api, ApiLimits, BodyBudget, BodyLimits, Entrance, Guard, OpenRequests, ServedModel, router,
+};
 use server::connection::ConnectionLimits;
 use server::engine::{
     Command, EngineHandle, EngineLimits, FinishReason, GenerationEvent, GenerationRequest, Submission, TokenScore,
 };
+use server::peer::SourceSharing;
 use server::telemetry::{Metrics, Outcome};
 use server::tokenize::TokenizerPool;
 use tokio::task::JoinHandle;
@@ -52,6 +55,9 @@ pub struct Setup {
     pub body: BodyLimits,
     pub unparsed_body_bytes: usize,
     pub connections: ConnectionLimits,
+    pub guard: Guard,
+    pub access_log: AccessLog,
+    pub source_sharing: SourceSharing,
 }
 
 impl Default for Setup {
@@ -65,6 +71,9 @@ impl Default for Setup {
             body: BodyLimits { bytes: 1 << 20, drain_bytes: 4 << 20, timeout: PATIENCE },
             unparsed_body_bytes: 8 << 20,
             connections: ConnectionLimits { connections: 64, header_timeout: PATIENCE, keep_alive_timeout: PATIENCE },
+            guard: Guard::default(),
+            access_log: AccessLog::off(),
+            source_sharing: SourceSharing::All,
         }
     }
 }
@@ -108,6 +117,9 @@ impl App {
             pages: setup.pages,
             source_page_tokens: 16,
         };
+        let metrics = Metrics::new();
+        let (guard, body) = (Arc::new(setup.guard), setup.body);
+        let entrance = Entrance { metrics: metrics.clone(), guard, access_log: setup.access_log, body };
         let api = Arc::new(Api {
             model: Arc::new(ServedModel {
                 name: MODEL.to_owned(),
@@ -120,6 +132,8 @@ impl App {
                 max_target_tokens: 128,
             }),
             engine: EngineHandle::new(commands, limits),
+            entrance,
+            source_sharing: setup.source_sharing,
             limits: ApiLimits {
                 choices: 16,
                 prompts: 64,
@@ -130,7 +144,7 @@ impl App {
                 stop_bytes: 64,
                 body: setup.body,
             },
-            metrics: Metrics::new(),
+            metrics,
             body_budget: BodyBudget::new(setup.unparsed_body_bytes),
             parsers: TokenizerPool::new(2),
             pool: TokenizerPool::new(2),

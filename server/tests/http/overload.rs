@@ -182,6 +182,7 @@ async fn metrics_tell_what_happened() {
     });
     app.completed(json!({"prompt": [5, 6]})).await;
     app.complete(json!({"prompt": []})).await.error(400, Some("prompt"), None);
+    app.get("/nowhere").await.error(404, None, Some("unknown_url"));
     let answer = app.get("/metrics").await;
     assert_eq!(answer.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     for line in [
@@ -191,6 +192,13 @@ async fn metrics_tell_what_happened() {
         "encdec_requests_total{outcome=\"overloaded\"} 0",
         "encdec_requests_total{outcome=\"unavailable\"} 0",
         "encdec_requests_total{outcome=\"failed\"} 0",
+        "encdec_refusals_total{reason=\"invalid_request\"} 1",
+        "encdec_refusals_total{reason=\"unknown_url\"} 1",
+        "encdec_finished_choices_total{reason=\"stop\"} 1",
+        "encdec_finished_choices_total{reason=\"length\"} 0",
+        "encdec_source_length_tokens_sum 2",
+        "encdec_target_length_tokens_sum 3",
+        "encdec_queue_seconds_count 1",
         "encdec_first_token_seconds_count 1",
         "encdec_token_gap_seconds_count 2",
         "encdec_request_seconds_count 1",

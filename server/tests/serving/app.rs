@@ -9,13 +9,13 @@ use axum::body::Body;
 use axum::http::Request;
 use axum::response::Response;
 use serde_json::Value;
-use server::api::{Api, router};
+use server::api::{AccessLog, Api, Entrance, Guard, router};
 use server::config::{Config, Layer};
 use server::connection::ConnectionLimits;
 use server::engine::Engine;
 use server::loading::load;
 use server::serve::Server;
-use server::service::Service;
+use server::service::{Service, body_limits};
 use server::telemetry::Metrics;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -58,7 +58,13 @@ impl App {
             capacity.door.pages = pages;
             capacity.steps.pages = pages;
         }
-        let Service { api, engine } = Service::start(&config, loaded, capacity, Metrics::new()).unwrap();
+        let entrance = Entrance {
+            metrics: Metrics::new(),
+            guard: Arc::new(Guard::default()),
+            access_log: AccessLog::off(),
+            body: body_limits(&config.limits),
+        };
+        let Service { api, engine } = Service::start(&config, loaded, capacity, entrance).unwrap();
         (Self { router: router(Arc::clone(&api)), api }, engine)
     }
 

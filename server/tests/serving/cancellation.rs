@@ -23,7 +23,8 @@ async fn a_client_that_hangs_up_gets_its_pages_back_to_the_pool() {
         let steps_before = app.api.metrics.step_rows.get_sample_count();
         let mut client = TcpStream::connect(address).await.unwrap();
         let body = body(stream);
-        let head = format!("POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+        let head =
+            format!("POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", body.len());
         client.write_all((head + &body).as_bytes()).await.unwrap();
         wait_until(|| app.api.metrics.running_rows.get() == 2).await;
         if stream {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kernels::{Candidate, Sampling, ScoreAsk};
 use server::engine::{
     Engine, EngineLimits, EngineSettings, Executor, ExecutorError, Generation, GenerationEvent, GenerationRequest,
-    TokenScore,
+    Salt, TokenScore,
 };
 use server::scheduler::{ModelTokens, Plan, SchedulerLimits};
 use server::telemetry::Metrics;
@@ -132,6 +132,7 @@ impl FakeEngine {
 pub fn request(seed: u64, max_tokens: u32, choices: u32) -> GenerationRequest {
     GenerationRequest {
         source: vec![u32::try_from(seed).unwrap(); 16],
+        salt: Salt::default(),
         decoder_prompt: Vec::new(),
         choices,
         max_tokens,

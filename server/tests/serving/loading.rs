@@ -66,7 +66,7 @@ async fn while_the_model_is_loaded_the_server_is_alive_and_says_that_it_is_not_r
     assert_eq!((early.status().as_u16(), &early.headers()["retry-after"]), (503, &"1".parse().unwrap()));
     assert_eq!(early.json::<Value>().await.unwrap()["error"]["code"], "loading");
     let metrics = get("/metrics").await.text().await.unwrap();
-    assert!(metrics.contains("encdec_requests_total{outcome=\"unavailable\"} 1"), "{metrics}");
+    assert!(metrics.contains("encdec_requests_total{outcome=\"unavailable\",model=\"demo\"} 1"), "{metrics}");
 
     std::fs::write(&server.pipe, std::fs::read(demo::folder().join("tokenizer.json")).unwrap()).unwrap();
     let mut line = String::new();
@@ -76,7 +76,10 @@ async fn while_the_model_is_loaded_the_server_is_alive_and_says_that_it_is_not_r
     assert_eq!(get("/ready").await.status(), StatusCode::OK);
     assert_eq!(completion.send().await.unwrap().status(), StatusCode::OK);
     let metrics = get("/metrics").await.text().await.unwrap();
-    assert!(metrics.contains("encdec_requests_total{outcome=\"unavailable\"} 1"), "it counts on: {metrics}");
+    assert!(
+        metrics.contains("encdec_requests_total{outcome=\"unavailable\",model=\"demo\"} 1"),
+        "it counts on: {metrics}"
+    );
 }
 
 #[test]

@@ -26,7 +26,7 @@ impl Connection {
 
     /// Status line, headers and body of the answer.
     async fn ask(&mut self, method: &str, path: &str, body: &str) -> String {
-        let head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", body.len());
         self.0.write_all((head + body).as_bytes()).await.unwrap();
         let mut answer = String::new();
         let mut buffer = [0; 4096];

@@ -1,7 +1,11 @@
 //! A source is encoded once, whoever asks how often.
 
+use axum::body::Body;
+use axum::http::Request;
 use serde_json::{Value, json};
+use server::peer::Peer;
 
+use crate::answer::Answer;
 use crate::app::App;
 use crate::demo::rows;
 
@@ -72,4 +76,35 @@ async fn a_source_whose_pages_others_needed_is_encoded_again_with_the_same_answe
     let again = app.post(&body(4)).await;
     assert_eq!((again.cached_tokens(), counts(&app)), (0, (3, 0)));
     assert_eq!(first.choices(), again.choices());
+}
+
+#[tokio::test]
+async fn a_source_is_shared_only_with_those_who_give_the_same_salt() {
+    let (app, rows) = (App::start(""), rows());
+    let ids = &rows[0].input_ids;
+    let cached = async |salt: Value| {
+        let body = json!({"prompt": ids, "max_tokens": 1, "cache_salt": salt});
+        app.post(&body).await.cached_tokens()
+    };
+    let all = ids.len() as u64;
+    assert_eq!((cached(Value::Null).await, cached(Value::Null).await), (0, all));
+    assert_eq!((cached(json!("one")).await, cached(json!("two")).await), (0, 0), "nor from those who give none");
+    assert_eq!((cached(json!("one")).await, cached(json!("two")).await), (all, all));
+    assert_eq!(counts(&app), (3, 3));
+}
+
+#[tokio::test]
+async fn peers_that_do_not_share_learn_nothing_of_each_others_sources() {
+    let (app, rows) = (App::start("[server]\nshare_sources = \"peer\"\n"), rows());
+    let ids = &rows[0].input_ids;
+    let cached = async |peer: &str| {
+        let body = json!({"prompt": ids, "max_tokens": 1}).to_string();
+        let mut request = Request::post("/v1/completions").body(Body::from(body)).unwrap();
+        request.extensions_mut().insert(Peer(peer.parse().unwrap()));
+        Answer::read(app.send(request).await).await.cached_tokens()
+    };
+    let all = ids.len() as u64;
+    assert_eq!((cached("192.0.2.1:1000").await, cached("192.0.2.2:1000").await), (0, 0));
+    assert_eq!((cached("192.0.2.1:2000").await, cached("192.0.2.2:2000").await), (all, all), "by address, not by port");
+    assert_eq!(counts(&app), (2, 2), "each source went through the encoder for each of them, which takes its time");
 }

@@ -9,7 +9,7 @@ use kernels::Sampling;
 
 use crate::cli::BenchOptions;
 use crate::commands::CommandError;
-use crate::engine::{Engine, GenerationEvent, GenerationRequest};
+use crate::engine::{Engine, GenerationEvent, GenerationRequest, Salt};
 use crate::loading::Capacity;
 
 /// Ids below this have special meaning in Gemma's vocabulary.
@@ -93,6 +93,7 @@ pub fn room_for(options: &BenchOptions, mut capacity: Capacity) -> Result<Capaci
 pub(super) fn request(source: Vec<u32>, max_tokens: u32) -> GenerationRequest {
     GenerationRequest {
         source,
+        salt: Salt::default(),
         decoder_prompt: Vec::new(),
         choices: 1,
         max_tokens,

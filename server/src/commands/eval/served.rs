@@ -16,7 +16,7 @@ use super::rows::Objective;
 use super::subject::{Answer, Ask, Reading, Subject};
 use super::{CommandError, EvalError};
 use crate::config::Config;
-use crate::engine::{Engine, EngineLimits, Generation, GenerationEvent, GenerationRequest};
+use crate::engine::{Engine, EngineLimits, Generation, GenerationEvent, GenerationRequest, Salt};
 use crate::evaluation::Likelihood;
 use crate::loading::load;
 use crate::telemetry::Metrics;
@@ -186,6 +186,7 @@ fn likelihood(mut generation: Generation) -> Result<Likelihood, CommandError> {
 fn request(source: Vec<u32>, decoder_prompt: Vec<u32>, max_tokens: u32) -> GenerationRequest {
     GenerationRequest {
         source,
+        salt: Salt::default(),
         decoder_prompt,
         choices: 1,
         max_tokens,

@@ -1,6 +1,7 @@
 //! Encoder batches, shared sources and their cache.
 
 use super::world::{LIMITS, World, asks, source};
+use crate::engine::{GenerationRequest, Salt};
 use crate::scheduler::SchedulerLimits;
 
 fn lengths(world: &World) -> Vec<u32> {
@@ -111,8 +112,9 @@ fn a_finished_source_is_cached_and_its_next_request_decodes_in_its_first_step() 
 #[test]
 fn sources_are_not_shared_across_salts() {
     let mut world = World::new(LIMITS);
-    world.submit_salted(asks(&source(1, 40), 3), 7);
-    world.submit_salted(asks(&source(1, 40), 3), 8);
+    for salt in [b"one", b"two"] {
+        world.submit(GenerationRequest { salt: Salt::of(salt), ..asks(&source(1, 40), 3) });
+    }
     world.run();
     world.check_answers();
     assert_eq!(world.scheduler.counters().encoder_runs, 2);

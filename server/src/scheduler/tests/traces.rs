@@ -4,7 +4,7 @@ use kernels::Sampling;
 use proptest::prelude::*;
 
 use super::world::{World, source};
-use crate::engine::{GenerationRequest, RequestId};
+use crate::engine::{GenerationRequest, RequestId, Salt};
 use crate::scheduler::SchedulerLimits;
 use crate::scheduler::pages::pages_for;
 
@@ -42,6 +42,7 @@ fn request() -> impl Strategy<Value = GenerationRequest> {
         |(source, decoder_prompt, choices, (max_tokens, min_tokens, ignore_end), (log_probs, score_prompt), seed)| {
             GenerationRequest {
                 source,
+                salt: Salt::default(),
                 decoder_prompt,
                 choices,
                 max_tokens,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kernels::Sampling;
 
 use super::fake_model::{Answer, END, FakeModel, START, StepResult, answer_alone};
-use crate::engine::{FinishReason, GenerationRequest, RequestId};
+use crate::engine::{FinishReason, GenerationRequest, RequestId, Salt};
 use crate::scheduler::{Event, ModelTokens, Plan, Scheduler, SchedulerLimits};
 
 /// Roomy limits that tests narrow.
@@ -22,6 +22,7 @@ pub const LIMITS: SchedulerLimits = SchedulerLimits {
 pub fn asks(source: &[u32], max_tokens: u32) -> GenerationRequest {
     GenerationRequest {
         source: source.to_vec(),
+        salt: Salt::default(),
         decoder_prompt: Vec::new(),
         choices: 1,
         max_tokens,
@@ -95,12 +96,8 @@ impl World {
     }
 
     pub fn submit(&mut self, asked: GenerationRequest) -> RequestId {
-        self.submit_salted(asked, 0)
-    }
-
-    pub fn submit_salted(&mut self, asked: GenerationRequest, salt: u64) -> RequestId {
         let id = RequestId(self.clients.len() as u64 + 1);
-        self.scheduler.submit(id, asked.clone(), salt).unwrap();
+        self.scheduler.submit(id, asked.clone()).unwrap();
         let choices = asked.choices as usize;
         // The oldest sequence moves on in every step: by a target position, or while those before it in the encoder's
         // queue (never more than run) take a layer.

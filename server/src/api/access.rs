@@ -1,0 +1,205 @@
+//! The access log: one line for each request once its answer has been taken, without a word of prompts or answers.
+//!
+//! Stands before the guard and all routes. What only the completions handler knows it leaves in the request's [`Visit`].
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
+use hyper::body::{Frame, SizeHint};
+
+use super::entrance::Entrance;
+use super::error_response::{ErrorCode, outcome_of};
+use super::request_name::RequestName;
+use crate::peer::Peer;
+use crate::telemetry::{Metrics, Outcome};
+
+/// What the lines can be told by in a log, and filtered by.
+const TARGET: &str = "server::access";
+
+/// Which requests get a line.
+#[derive(Debug, Clone, Default)]
+pub struct AccessLog {
+    /// One in so many of those that were answered as asked, and all others; none at all when it is 0.
+    sample: u64,
+    seen: Arc<AtomicU64>,
+}
+
+impl AccessLog {
+    /// Writes no line.
+    pub fn off() -> Self {
+        Self::default()
+    }
+
+    /// Writes a line for one in `sample` requests, and for every one that was not answered as asked.
+    pub fn one_in(sample: u32) -> Self {
+        Self { sample: sample.max(1).into(), seen: Arc::default() }
+    }
+
+    fn wants(&self, outcome: Outcome) -> bool {
+        self.sample > 0
+            && (outcome != Outcome::Completed || self.seen.fetch_add(1, Ordering::Relaxed).is_multiple_of(self.sample))
+    }
+}
+
+/// Where a completion request leaves what it came to; in the request's extensions.
+#[derive(Debug, Clone, Default)]
+pub struct Visit(Arc<OnceLock<Completed>>);
+
+impl Visit {
+    /// Notes what the request came to. The first word counts.
+    pub fn leave(&self, completed: Completed) {
+        let _ = self.0.set(completed);
+    }
+}
+
+/// What a completion request came to.
+#[derive(Debug, Clone, Default)]
+pub struct Completed {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The error's code, if it ended with one.
+    pub error: Option<&'static str>,
+    /// Source tokens of all its prompts.
+    pub source_tokens: u64,
+    /// Tokens of all its choices.
+    pub generated_tokens: u64,
+    /// From its submission to the engine until the first of its prompts ran.
+    pub queued: Option<Duration>,
+    /// From its arrival to its first token.
+    pub first_token: Option<Duration>,
+    /// Choices that ended with an end token or a stop string.
+    pub stopped_choices: u64,
+    /// Choices that ended because they were as long as allowed.
+    pub full_choices: u64,
+}
+
+/// Notes a request and its answer.
+pub async fn note(State(entrance): State<Entrance>, mut request: Request, next: Next) -> Response {
+    let mut entry = Entry::new(&entrance, &request);
+    request.extensions_mut().insert(entry.visit.clone());
+    let response = next.run(request).await;
+    entry.status = Some(response.status());
+    entry.error = response.extensions().get::<ErrorCode>().map(|code| code.0);
+    response.map(|body| Body::new(Noted { body, _entry: entry }))
+}
+
+/// One request. It is over when this is dropped: with the answer's body, or before if the client went away.
+struct Entry {
+    log: AccessLog,
+    metrics: Metrics,
+    visit: Visit,
+    id: Option<RequestName>,
+    peer: Option<Peer>,
+    route: String,
+    began: Instant,
+    status: Option<StatusCode>,
+    error: Option<&'static str>,
+}
+
+impl Entry {
+    fn new(entrance: &Entrance, request: &Request) -> Self {
+        let extensions = request.extensions();
+        Self {
+            log: entrance.access_log.clone(),
+            metrics: entrance.metrics.clone(),
+            visit: Visit::default(),
+            id: extensions.get().cloned(),
+            peer: extensions.get().copied(),
+            route: route(request.method(), extensions.get()),
+            began: Instant::now(),
+            status: None,
+            error: None,
+        }
+    }
+
+    fn write(&self, outcome: Outcome, error: Option<&str>) {
+        let completed = self.visit.0.get();
+        let admitted = completed.filter(|completed| completed.source_tokens > 0);
+        tracing::info!(
+            target: TARGET,
+            id = self.id.as_ref().map(RequestName::as_str),
+            peer = self.peer.map(|peer| tracing::field::display(peer.0)),
+            route = self.route,
+            status = self.status.map(|status| status.as_u16()),
+            outcome = %outcome.label(),
+            code = error.map(tracing::field::display),
+            source_tokens = admitted.map(|completed| completed.source_tokens),
+            generated_tokens = admitted.map(|completed| completed.generated_tokens),
+            queue_ms = completed.and_then(|completed| completed.queued).map(milliseconds),
+            first_token_ms = completed.and_then(|completed| completed.first_token).map(milliseconds),
+            total_ms = milliseconds(self.began.elapsed()),
+            finish = completed.and_then(finish_reasons).map(tracing::field::display),
+        );
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let completed = self.visit.0.get();
+        let error = completed.and_then(|completed| completed.error).or(self.error);
+        let outcome = match (completed, self.status) {
+            (Some(completed), _) => completed.outcome,
+            (None, Some(status)) => outcome_of(status),
+            (None, None) => Outcome::Cancelled,
+        };
+        if let Some(code) = error {
+            self.metrics.count_refusal(code);
+        }
+        if self.log.wants(outcome) {
+            self.write(outcome, error);
+        }
+    }
+}
+
+/// Method and route. What clients make up stays out of the log.
+fn route(method: &Method, path: Option<&MatchedPath>) -> String {
+    let known = [Method::GET, Method::HEAD, Method::POST, Method::OPTIONS, Method::PUT, Method::DELETE, Method::PATCH];
+    let method = if known.contains(method) { method.as_str() } else { "other" };
+    format!("{method} {}", path.map_or("unknown", MatchedPath::as_str))
+}
+
+fn finish_reasons(completed: &Completed) -> Option<String> {
+    let counted = [("stop", completed.stopped_choices), ("length", completed.full_choices)];
+    let words: Vec<_> =
+        counted.iter().filter(|(_, count)| *count > 0).map(|(reason, count)| format!("{reason}:{count}")).collect();
+    (!words.is_empty()).then(|| words.join(","))
+}
+
+/// To the microsecond.
+fn milliseconds(time: Duration) -> f64 {
+    time.as_micros() as f64 / 1e3
+}
+
+/// An answer's body that holds on to the request's entry.
+struct Noted {
+    body: Body,
+    _entry: Entry,
+}
+
+impl HttpBody for Noted {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,264 @@
+//! Who may ask at all: pages in browsers by their `Origin`, and everybody by the `Host` that they ask for.
+//!
+//! Stands before all routes. Any page can have its reader's browser send requests to a server on the reader's machine
+//! or network; the browser says in `Origin` which page it is. A page whose name is made to stand for another address
+//! (DNS rebinding) is its own origin, but its `Host` is a name that is not this server's.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN, VARY,
+};
+use axum::http::uri::Authority;
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::entrance::Entrance;
+use super::error::ApiError;
+
+/// Characters of a refused name that the client gets to see.
+const SHOWN: usize = 100;
+
+/// Whose requests are taken.
+#[derive(Debug, Clone, Default)]
+pub struct Guard {
+    hosts: Hosts,
+    origins: Names,
+}
+
+/// What `Host` may say.
+#[derive(Debug, Clone, Default)]
+enum Hosts {
+    /// Anything.
+    #[default]
+    Any,
+    /// Names of this machine, of a server that only this machine reaches, and those in the list.
+    Loopback(Names),
+    /// Any address, names of this machine, and those in the list. A name cannot be turned on a server that is asked by
+    /// address.
+    Listed(Names),
+}
+
+/// A list of names in lower case.
+#[derive(Debug, Clone, Default)]
+struct Names {
+    any: bool,
+    listed: HashSet<String>,
+}
+
+impl Names {
+    fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let listed: HashSet<_> =
+            names.into_iter().map(|name| name.trim_end_matches('/').to_ascii_lowercase()).collect();
+        Self { any: listed.contains("*"), listed }
+    }
+
+    fn hold(&self, name: &str) -> bool {
+        self.any || self.listed.contains(&name.to_ascii_lowercase())
+    }
+}
+
+/// What a guard goes by.
+#[derive(Debug, Clone, Copy)]
+pub struct GuardSettings<'a> {
+    /// The address that the server listens on.
+    pub bound: IpAddr,
+    /// The name that it was given in the settings, which is its own.
+    pub name: &'a str,
+    /// Further hosts it may be asked for; `*` is any.
+    pub allowed_hosts: &'a [String],
+    /// Origins whose pages may ask; `*` is any.
+    pub allowed_origins: &'a [String],
+}
+
+/// A page that may ask, in the words of the answer's header.
+enum Page {
+    /// Of this server itself, or no page at all.
+    Own,
+    /// Of another origin, which is to be told that it may read the answer.
+    Allowed(HeaderValue),
+}
+
+impl Guard {
+    /// The rules that follow from the settings.
+    pub fn new(settings: GuardSettings<'_>) -> Self {
+        let GuardSettings { bound, name, allowed_hosts, allowed_origins } = settings;
+        let names = Names::new(allowed_hosts.iter().map(String::as_str).chain([name]));
+        let hosts = match (bound.to_canonical().is_loopback(), allowed_hosts.is_empty()) {
+            (true, _) => Hosts::Loopback(names),
+            (false, true) => Hosts::Any,
+            (false, false) => Hosts::Listed(names),
+        };
+        Self { hosts, origins: Names::new(allowed_origins.iter().map(String::as_str)) }
+    }
+
+    fn admit(&self, request: &Request) -> Result<Page, ApiError> {
+        let hosts = request.headers().get_all(HOST).iter().map(|host| host.to_str().unwrap_or_default());
+        if let Some(host) = hosts.chain(request.uri().authority().map(Authority::as_str)).find(|host| !self.knows(host))
+        {
+            return Err(ApiError::ForeignHost { host: shown(host) });
+        }
+        let mut origins = request.headers().get_all(ORIGIN).iter();
+        let Some(origin) = origins.next() else { return Ok(Page::Own) };
+        let name = origin.to_str().unwrap_or_default();
+        let foreign = || ApiError::ForeignOrigin { origin: shown(name) };
+        if origins.next().is_some() {
+            return Err(foreign());
+        }
+        if self.origins.any {
+            return Ok(Page::Allowed(HeaderValue::from_static("*")));
+        }
+        if self.origins.hold(name) {
+            return Ok(Page::Allowed(origin.clone()));
+        }
+        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+        if self.is_own(name, host) { Ok(Page::Own) } else { Err(foreign()) }
+    }
+
+    /// Whether this server may be asked as `host`, with or without a port.
+    fn knows(&self, host: &str) -> bool {
+        let name = without_port(host);
+        let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
+        let is_here = match address {
+            Some(address) => address.to_canonical().is_loopback(),
+            None => name.trim_end_matches('.').eq_ignore_ascii_case("localhost"),
+        };
+        let listed = |names: &Names| names.hold(host) || names.hold(name);
+        match &self.hosts {
+            Hosts::Any => true,
+            Hosts::Loopback(names) => is_here || listed(names),
+            Hosts::Listed(names) => is_here || address.is_some() || listed(names),
+        }
+    }
+
+    /// Whether a page comes from where it asks. Where any `Host` is taken, that proves nothing.
+    fn is_own(&self, origin: &str, host: Option<&str>) -> bool {
+        let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        !matches!(self.hosts, Hosts::Any)
+            && authority.zip(host).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host))
+    }
+}
+
+/// Lets a request through, or answers it with 403.
+pub async fn guard(State(entrance): State<Entrance>, request: Request, next: Next) -> Response {
+    let page = match entrance.guard.admit(&request) {
+        Ok(page) => page,
+        Err(error) => return entrance.refuse_unread(request, error).await.into_response(),
+    };
+    let Page::Allowed(origin) = page else { return next.run(request).await };
+    let mut response = if is_preflight(&request) { preflight(&request) } else { next.run(request).await };
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.append(VARY, HeaderValue::from_static("origin"));
+    let exposed = HeaderValue::from_static("x-request-id, retry-after, retry-after-ms, x-should-retry");
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+    response
+}
+
+/// Whether a browser asks if the page may ask.
+fn is_preflight(request: &Request) -> bool {
+    request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+fn preflight(request: &Request) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS"));
+    if let Some(asked) = request.headers().get(ACCESS_CONTROL_REQUEST_HEADERS) {
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
+    }
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    response
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !is_bare_ipv6(host) => name,
+        _ => host,
+    }
+}
+
+/// Whether it is an IPv6 address without the brackets that belong around it, in which a colon begins no port.
+fn is_bare_ipv6(host: &str) -> bool {
+    !host.starts_with('[') && host.matches(':').count() > 1
+}
+
+fn shown(name: &str) -> String {
+    name.chars().take(SHOWN).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guard(bound: &str, allowed_hosts: &[&str]) -> Guard {
+        let allowed_hosts: Vec<_> = allowed_hosts.iter().map(|host| (*host).to_owned()).collect();
+        let bound = bound.parse().unwrap();
+        Guard::new(GuardSettings { bound, name: "my-machine", allowed_hosts: &allowed_hosts, allowed_origins: &[] })
+    }
+
+    #[test]
+    fn a_server_on_loopback_is_asked_by_names_of_this_machine_only() {
+        for bound in ["127.0.0.1", "::1", "127.0.0.5", "::ffff:127.0.0.1"] {
+            let guard = guard(bound, &["encdec.internal", "exact:8080"]);
+            for host in [
+                "localhost",
+                "LOCALHOST:80",
+                "localhost.:80",
+                "127.0.0.1",
+                "127.0.0.1:8080",
+                "127.9.9.9:1",
+                "[::1]",
+                "[::1]:8080",
+                "my-machine:80",
+                "encdec.internal",
+                "Encdec.Internal:443",
+                "exact:8080",
+            ] {
+                assert!(guard.knows(host), "{host}");
+            }
+            for host in [
+                "",
+                "evil.example",
+                "evil.example:8080",
+                "localhost.evil.example",
+                "127.0.0.1.evil.example",
+                "10.0.0.1",
+                "[::2]",
+                "exact:8081",
+                "evil.example:localhost",
+                "0.0.0.0:8080",
+            ] {
+                assert!(!guard.knows(host), "{host}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_server_on_a_network_is_asked_by_any_name_unless_names_are_listed() {
+        assert!(guard("0.0.0.0", &[]).knows("any.example"));
+        let listed = guard("192.0.2.1", &["api.example"]);
+        for host in ["api.example:443", "192.0.2.1:8080", "[2001:db8::1]:80", "localhost", "my-machine"] {
+            assert!(listed.knows(host), "{host}");
+        }
+        assert!(!listed.knows("evil.example"));
+        assert!(guard("127.0.0.1", &["*"]).knows("any.example"));
+    }
+
+    #[test]
+    fn a_page_of_this_server_is_no_stranger_where_hosts_are_checked() {
+        let own = |guard: &Guard, origin| guard.is_own(origin, Some("localhost:8080"));
+        assert!(own(&guard("127.0.0.1", &[]), "http://localhost:8080"));
+        for origin in ["http://localhost", "http://localhost:80", "null", "file://", "http://evil.example"] {
+            assert!(!own(&guard("127.0.0.1", &[]), origin), "{origin}");
+        }
+        assert!(!own(&guard("0.0.0.0", &[]), "http://localhost:8080"));
+    }
+}

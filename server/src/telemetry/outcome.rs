@@ -1,0 +1,38 @@
+//! How requests end, as metrics and logs tell it.
+//!
+//! Decided by `api`.
+
+/// How an HTTP completion request ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Outcome {
+    /// Answered whole.
+    Completed,
+    /// The client went away first.
+    #[default]
+    Cancelled,
+    /// The request was at fault (4xx).
+    Refused,
+    /// Turned away because the queue was full (429).
+    Overloaded,
+    /// Turned away because the server is not ready yet or shutting down, or cut off by its end (503).
+    Unavailable,
+    /// The server was at fault (any other 5xx, or an error inside a stream).
+    Failed,
+}
+
+impl Outcome {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Completed, Self::Cancelled, Self::Refused, Self::Overloaded, Self::Unavailable, Self::Failed];
+
+    /// The value of the label `outcome`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Cancelled => "cancelled",
+            Self::Refused => "refused",
+            Self::Overloaded => "overloaded",
+            Self::Unavailable => "unavailable",
+            Self::Failed => "failed",
+        }
+    }
+}
