@@ -3,17 +3,20 @@
 //! The only place that may read the environment. Everything it does is a call into the library.
 
 use std::error::Error;
-use std::io::{IsTerminal, stderr};
+use std::io::{IsTerminal, Write, stderr};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use server::cli::{Cli, Command};
-use server::commands;
 use server::config::{LogFormat, ServerConfig};
+use server::{commands, log};
 use tracing_subscriber::EnvFilter;
 
 const FAILURE: u8 = 1;
 const MISUSE: u8 = 2;
+/// What the last lines of the log may take to be written.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let (command, config) = match Cli::parse().resolve() {
@@ -21,6 +24,7 @@ fn main() -> ExitCode {
         Err(error) => return failure(&error, MISUSE),
     };
     start_log(&config.server);
+    log::report_panics();
     tracing::debug!(?command, ?config, "settings");
     let done = match &command {
         Command::Serve => commands::serve(&config),
@@ -31,11 +35,13 @@ fn main() -> ExitCode {
         Command::Train(options) => commands::train(options),
         Command::Eval(options) => commands::eval(&config, options),
     };
+    log::flush(LAST_LINES);
     let Err(error) = done else { return ExitCode::SUCCESS };
     let code = if error.is_misuse() { MISUSE } else { FAILURE };
     if config.server.log_format == LogFormat::Json && config.server.log_level != "off" {
         // Whoever reads the log line by line takes nothing else.
         tracing::error!(error = with_causes(&error), "failed");
+        log::flush(LAST_LINES);
         return ExitCode::from(code);
     }
     failure(&error, code)
@@ -44,7 +50,7 @@ fn main() -> ExitCode {
 fn start_log(settings: &ServerConfig) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(log_directives(settings.log_level)))
-        .with_writer(stderr);
+        .with_writer(log::start());
     match settings.log_format {
         LogFormat::Text => log.with_ansi(stderr().is_terminal()).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
@@ -58,7 +64,8 @@ fn command_line() -> String {
 }
 
 fn failure(error: &dyn Error, code: u8) -> ExitCode {
-    eprintln!("error: {}", with_causes(error));
+    // A complaint that nobody can read changes nothing about the exit code.
+    let _ = writeln!(stderr(), "error: {}", with_causes(error));
     ExitCode::from(code)
 }
 

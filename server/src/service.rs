@@ -40,6 +40,7 @@ impl Service {
             parsers: TokenizerPool::new(config.server.tokenizer_threads),
             pool: TokenizerPool::new(config.server.tokenizer_threads),
             open_requests: OpenRequests::default(),
+            stall_timeout: config.server.stall_timeout,
         };
         Ok(Self { api: Arc::new(api), engine })
     }

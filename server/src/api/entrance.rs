@@ -14,6 +14,7 @@ use super::body::{BodyLimits, discard_body};
 use super::error::ApiError;
 use super::guard::{Guard, guard};
 use super::request_name::name_request;
+use crate::liveness::Liveness;
 use crate::telemetry::Metrics;
 
 /// What stands before all routes. Clones are the same entrance.
@@ -27,6 +28,8 @@ pub struct Entrance {
     pub access_log: AccessLog,
     /// How far a body is read that nobody wants.
     pub body: BodyLimits,
+    /// Whether connections are accepted, and will be.
+    pub liveness: Liveness,
 }
 
 impl Entrance {

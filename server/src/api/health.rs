@@ -20,7 +20,22 @@ pub async fn health() -> &'static str {
 
 /// Whether requests are taken.
 pub async fn ready(State(api): State<Arc<Api>>) -> Result<&'static str, ApiError> {
-    if api.engine.is_draining() { Err(Refusal::Draining.into()) } else { Ok("ready\n") }
+    if api.entrance.liveness.is_leaving() || api.engine.is_draining() {
+        return Err(Refusal::Draining.into());
+    }
+    if !api.entrance.liveness.is_accepting() {
+        return Err(ApiError::NotAccepting);
+    }
+    let silence = api.engine.silence();
+    if silence > api.stall_timeout {
+        return Err(ApiError::EngineStalled { seconds: silence.as_secs() });
+    }
+    Ok("ready\n")
+}
+
+/// A connection that is there for probes asks for something else.
+pub async fn no_room() -> ApiError {
+    ApiError::NoRoom
 }
 
 /// Prometheus' text format.

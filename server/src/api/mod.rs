@@ -31,6 +31,7 @@ mod whole;
 mod wire;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -95,6 +96,8 @@ pub struct Api {
     pub pool: TokenizerPool,
     /// The requests being answered.
     pub open_requests: OpenRequests,
+    /// Time without a sign of life of the engine after which the server is not ready.
+    pub stall_timeout: Duration,
 }
 
 /// All routes.
@@ -114,6 +117,18 @@ pub fn router(api: Arc<Api>) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(unknown_path);
     entrance.before(routes).with_state(api)
+}
+
+/// What probes may ask where there is no room for more.
+pub fn probe_router(api: Arc<Api>) -> Router {
+    let routes = [
+        ("/health", read(health::health)),
+        ("/ready", read(health::ready)),
+        ("/ping", read(health::ready)),
+        ("/metrics", read(health::metrics)),
+    ];
+    let entrance = api.entrance.clone();
+    entrance.before(router_of(routes).fallback(health::no_room)).with_state(api)
 }
 
 /// What there is to say before the model is loaded: alive, and not ready for anything.

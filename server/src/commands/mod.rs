@@ -24,8 +24,9 @@ use kernels::Scheme;
 use model::scheme_name;
 use plotters::drawing::DrawingAreaErrorKind;
 
-use crate::engine::Refusal;
+use crate::engine::{Refusal, SelfTestFailed};
 use crate::loading::LoadError;
+use crate::resources::ShortOf;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +47,23 @@ pub enum CommandError {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// The address for probes is taken, not ours or no address.
+    #[error("cannot listen on {address} for probes: server.probe_address must be HOST:PORT of a free port here")]
+    ListenForProbes {
+        /// What was asked for.
+        address: String,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The system allows too little.
+    #[error(transparent)]
+    ShortOf(#[from] ShortOf),
+    /// The model does not answer.
+    #[error(transparent)]
+    SelfTest(#[from] SelfTestFailed),
+    /// The engine's thread is gone.
+    #[error("the engine has ended by itself: no request can be answered any more")]
+    EngineEnded,
     /// Reading the prompt or writing the answer.
     #[error("cannot {action}")]
     Io {

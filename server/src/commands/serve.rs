@@ -4,66 +4,133 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 
 use super::{CommandError, io};
 use crate::api::{AccessLog, Entrance, Guard, GuardSettings, loading_router};
 use crate::config::{Config, Limits, ServerConfig};
-use crate::connection::ConnectionLimits;
+use crate::connection::{ConnectionTimeouts, PlaceLimits, Routes};
+use crate::engine::self_test;
+use crate::liveness::Liveness;
 use crate::loading::{Capacity, Loaded, load};
-use crate::serve::{EndSignals, Server};
+use crate::resources::{blocking_threads, check_threads, claim_descriptors};
+use crate::serve::{ConnectionLimits, EndSignal, EndSignals, Server};
 use crate::service::{Service, body_limits};
 use crate::startup::{Example, StartMessage};
 use crate::telemetry::Metrics;
+
+/// Longer than any server runs; the largest duration would overflow the clock.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// Serves until SIGTERM or SIGINT; running answers are finished first. A second signal cuts them off.
 ///
 /// # Errors
 /// When the model cannot be loaded or the address not be had.
 pub fn serve(config: &Config) -> Result<(), CommandError> {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    claim_descriptors(&config.limits)?;
+    check_threads(config, workers)?;
+    let blocking = blocking_threads(config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .max_blocking_threads(blocking)
+        .thread_keep_alive(FOR_EVER)
         .enable_all()
         .build()
         .map_err(io("start the threads that answer HTTP"))?;
+    runtime.block_on(start_blocking_threads(blocking));
     let served = runtime.block_on(run(config));
     // What still runs now, be it loading, a step or a client that does not read, ends with the process.
     runtime.shutdown_background();
     served
 }
 
+/// Has the runtime start its threads that block, all of which then stay: one that could not be had later would leave
+/// its request waiting for ever.
+async fn start_blocking_threads(count: usize) {
+    let all = Arc::new(Barrier::new(count));
+    let started: Vec<_> = (0..count)
+        .map(|_| {
+            let all = Arc::clone(&all);
+            tokio::task::spawn_blocking(move || _ = all.wait())
+        })
+        .collect();
+    for thread in started {
+        // Nothing in it can fail.
+        let _ = thread.await;
+    }
+}
+
 async fn run(config: &Config) -> Result<(), CommandError> {
     let mut signals = EndSignals::listen().map_err(io("wait for signals"))?;
-    let listener = listen(config).await?;
+    let listener = listen(&config.server.host, config.server.port).await?;
     let address = listener.local_addr().map_err(io("read the listener's address"))?;
     let entrance = entrance(config, address);
-    let server = Server::start(listener, connection_limits(&config.limits), loading_router(&entrance));
+    let loading = loading_router(&entrance);
+    let routes = Routes { all: loading.clone(), probes: loading };
+    let server = Server::start(listener, connection_limits(&config.limits), routes, entrance.liveness.clone());
+    if let Some(probes) = probe_listener(&config.server).await? {
+        server.probe(probes);
+    }
     tracing::debug!(%address, "alive, not ready: the model is being loaded");
     let settings = config.clone();
     let starting = tokio::task::spawn_blocking(move || start(&settings, address, entrance));
-    let (service, message) = tokio::select! {
+    let (mut service, message) = tokio::select! {
         started = starting => started.unwrap_or_else(|failure| std::panic::resume_unwind(failure.into_panic()))?,
         signal = signals.next() => {
-            tracing::info!(signal, "asked to end before the model was loaded");
+            tracing::info!(%signal, "asked to end before the model was loaded");
             return Ok(());
         }
     };
     server.open(&service.api);
     std::io::stdout().write_all(message.as_bytes()).map_err(io("print the start message"))?;
-    let signal = signals.next().await;
-    tracing::info!(signal, "asked to end: running answers are finished first, unless it is asked again");
-    let again = async {
-        let signal = signals.next().await;
-        tracing::info!(signal, "asked again");
+    let signal = tokio::select! {
+        signal = signals.next() => signal,
+        () = service.engine.ended() => return Err(CommandError::EngineEnded),
     };
-    server.drain(&service.api, config.server.drain_timeout, again).await;
+    end(config, server, &service, (signal, signals)).await;
     Ok(())
 }
 
-async fn listen(config: &Config) -> Result<TcpListener, CommandError> {
-    let (host, port) = (config.server.host.clone(), config.server.port);
-    TcpListener::bind((host.as_str(), port)).await.map_err(|source| CommandError::Listen { host, port, source })
+/// From the first signal to the last answer. A second signal cuts off whatever is still under way.
+async fn end(config: &Config, server: Server, service: &Service, (signal, mut signals): (EndSignal, EndSignals)) {
+    let delay = if signal == EndSignal::Terminate { config.server.drain_delay } else { Duration::ZERO };
+    let patience = config.server.drain_timeout;
+    tracing::info!(%signal, ?delay, ?patience, "asked to end: running answers are finished first, unless asked again");
+    server.leave();
+    let mut again = pin!(async {
+        let signal = signals.next().await;
+        tracing::info!(%signal, "asked again: what is still being answered is cut off");
+    });
+    let patience = tokio::select! {
+        () = tokio::time::sleep(delay) => patience,
+        () = &mut again => Duration::ZERO,
+    };
+    server
+        .drain(&service.api, patience, async {
+            // A signal that was seen cannot be waited for once more.
+            if patience > Duration::ZERO { again.await } else { std::future::pending().await }
+        })
+        .await;
+    tracing::info!("drained");
+}
+
+async fn listen(host: &str, port: u16) -> Result<TcpListener, CommandError> {
+    let refused = |source| CommandError::Listen { host: host.to_owned(), port, source };
+    TcpListener::bind((host, port)).await.map_err(refused)
+}
+
+async fn probe_listener(server: &ServerConfig) -> Result<Option<TcpListener>, CommandError> {
+    let address = server.probe_address.as_str();
+    if address.is_empty() {
+        return Ok(None);
+    }
+    let refused = |source| CommandError::ListenForProbes { address: address.to_owned(), source };
+    TcpListener::bind(address).await.map(Some).map_err(refused)
 }
 
 fn entrance(config: &Config, address: SocketAddr) -> Entrance {
@@ -78,20 +145,35 @@ fn entrance(config: &Config, address: SocketAddr) -> Entrance {
         guard: Arc::new(guard),
         access_log,
         body: body_limits(&config.limits),
+        liveness: Liveness::default(),
     }
 }
 
 const fn connection_limits(limits: &Limits) -> ConnectionLimits {
-    let Limits { connections, header_timeout, keep_alive_timeout, .. } = *limits;
-    ConnectionLimits { connections, header_timeout, keep_alive_timeout }
+    ConnectionLimits {
+        places: PlaceLimits {
+            connections: limits.connections,
+            reserved: limits.reserved_connections,
+            per_peer: limits.connections_per_peer,
+        },
+        timeouts: ConnectionTimeouts {
+            header: limits.header_timeout,
+            keep_alive: limits.keep_alive_timeout,
+            write: limits.write_timeout,
+        },
+    }
 }
 
-/// Everything that takes time: the model, its pages, its engine. And the words to say it with.
+/// Everything that takes time: the model, its pages, its engine, and a first request of its own. And the words to say
+/// it with.
 fn start(config: &Config, address: SocketAddr, entrance: Entrance) -> Result<(Service, String), CommandError> {
     let loaded = load(config)?;
     let capacity = loaded.capacity(config)?;
     let message = start_message(config, &loaded, &capacity, address);
-    Ok((Service::start(config, loaded, capacity, entrance)?, message))
+    let start_token = loaded.config().start_token;
+    let service = Service::start(config, loaded, capacity, entrance)?;
+    self_test(&service.engine.handle, start_token)?;
+    Ok((service, message))
 }
 
 fn start_message(config: &Config, loaded: &Loaded, capacity: &Capacity, address: SocketAddr) -> String {

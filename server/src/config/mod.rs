@@ -5,11 +5,11 @@
 
 mod error;
 mod layers;
+mod limits;
 mod reader;
 mod server;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use kernels::cpu::Level;
 use kernels::{KvFormat, Precision, Scheme};
@@ -17,6 +17,7 @@ use model::scheme_name;
 
 pub use error::{ConfigError, Fault, Problem};
 pub use layers::Layer;
+pub use limits::Limits;
 use reader::Reader;
 pub use server::{LOG_LEVELS, LogFormat, ServerConfig};
 
@@ -143,53 +144,6 @@ pub struct CudaConfig {
     pub step_source_tokens: usize,
     /// Longest target, in tokens, whose steps are captured at the start.
     pub step_target_tokens: usize,
-}
-
-/// What is refused or put off. `config.toml` gives each its reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Connections open at once.
-    pub connections: usize,
-    /// From a connection's opening to the end of its first request's head.
-    pub header_timeout: Duration,
-    /// From an answer to the end of the next request's head; at least `header_timeout`.
-    pub keep_alive_timeout: Duration,
-    /// For a request's body to arrive.
-    pub body_timeout: Duration,
-    /// Prompts that wait.
-    pub queued_requests: u32,
-    /// Sequences decoded at once.
-    pub running_rows: u32,
-    /// Tokens of one source; the model may allow fewer.
-    pub source_tokens: usize,
-    /// Decoder prompt plus generated tokens of one choice; the model may allow fewer.
-    pub target_tokens: usize,
-    /// `n`.
-    pub choices: u32,
-    /// Prompts in one HTTP request; at most `queued_requests`.
-    pub prompts: u32,
-    /// Memory of all pages.
-    pub page_pool_bytes: usize,
-    /// Length of a body.
-    pub body_bytes: usize,
-    /// Length of all large bodies that are not parsed yet; at least `body_bytes`.
-    pub unparsed_body_bytes: usize,
-    /// Bytes of a refused body that are thrown away before the answer.
-    pub drain_body_bytes: usize,
-    /// Decoder positions in a step; at least `running_rows`.
-    pub step_rows: u32,
-    /// Source tokens through the encoder in a step.
-    pub step_encoder_tokens: u32,
-    /// `logprobs`.
-    pub top_logprobs: u32,
-    /// Prompts times `n` of one HTTP request.
-    pub total_choices: usize,
-    /// Choices times tokens times `logprobs` + 1 of one HTTP request.
-    pub total_logprobs: usize,
-    /// Strings in `stop`.
-    pub stop_strings: usize,
-    /// Length of each.
-    pub stop_bytes: usize,
 }
 
 impl Config {
@@ -320,48 +274,6 @@ impl CudaConfig {
             step_source_tokens: reader.integer("cuda.step_source_tokens", 1..=1_048_576),
             step_target_tokens: reader.integer("cuda.step_target_tokens", 1..=1_048_576),
         }
-    }
-}
-
-impl Limits {
-    fn read(reader: &mut Reader) -> Self {
-        let (header_timeout_s, keep_alive_timeout_s) = (
-            reader.integer("limits.header_timeout_s", 1..=3600),
-            reader.integer("limits.keep_alive_timeout_s", 1..=86_400),
-        );
-        reader.ordered(
-            ("limits.header_timeout_s", header_timeout_s),
-            ("limits.keep_alive_timeout_s", keep_alive_timeout_s),
-        );
-        let limits = Self {
-            connections: reader.integer("limits.connections", 1..=65_536),
-            header_timeout: Duration::from_secs(header_timeout_s),
-            keep_alive_timeout: Duration::from_secs(keep_alive_timeout_s),
-            body_timeout: Duration::from_secs(reader.integer("limits.body_timeout_s", 1..=3600)),
-            queued_requests: reader.integer("limits.queued_requests", 1..=65_536),
-            running_rows: reader.integer("limits.running_rows", 1..=4096),
-            source_tokens: reader.integer("limits.source_tokens", 1..=MIB),
-            target_tokens: reader.integer("limits.target_tokens", 1..=MIB),
-            choices: reader.integer("limits.choices", 1..=1024),
-            prompts: reader.integer("limits.prompts", 1..=65_536),
-            page_pool_bytes: reader.integer("limits.page_pool_bytes", MIB..=1024 * GIB),
-            body_bytes: reader.integer("limits.body_bytes", 1024..=GIB),
-            unparsed_body_bytes: reader.integer("limits.unparsed_body_bytes", 1024..=1024 * GIB),
-            drain_body_bytes: reader.integer("limits.drain_body_bytes", 0..=GIB),
-            step_rows: reader.integer("limits.step_rows", 1..=65_536),
-            step_encoder_tokens: reader.integer("limits.step_encoder_tokens", 1..=MIB),
-            top_logprobs: reader.integer("limits.top_logprobs", 0..=100),
-            total_choices: reader.integer("limits.total_choices", 1..=MIB),
-            total_logprobs: reader.integer("limits.total_logprobs", 0..=GIB),
-            stop_strings: reader.integer("limits.stop_strings", 0..=64),
-            stop_bytes: reader.integer("limits.stop_bytes", 1..=MIB),
-        };
-        let Self { prompts, queued_requests, running_rows, step_rows, body_bytes, unparsed_body_bytes, .. } = limits;
-        reader.ordered(("limits.prompts", prompts.into()), ("limits.queued_requests", queued_requests.into()));
-        reader.ordered(("limits.running_rows", running_rows.into()), ("limits.step_rows", step_rows.into()));
-        let unparsed = ("limits.unparsed_body_bytes", unparsed_body_bytes as u64);
-        reader.ordered(("limits.body_bytes", body_bytes as u64), unparsed);
-        limits
     }
 }
 

@@ -46,6 +46,12 @@ pub struct ServerConfig {
     pub allowed_hosts: Vec<String>,
     /// Who shares the keys and values of equal sources.
     pub share_sources: SourceSharing,
+    /// Where probes are answered as well; empty for nowhere else.
+    pub probe_address: String,
+    /// Time without a sign of life of the engine after which the server is not ready.
+    pub stall_timeout: Duration,
+    /// Time between SIGTERM and the drain, in which requests are still taken.
+    pub drain_delay: Duration,
     /// Time that running streams have to finish at SIGTERM.
     pub drain_timeout: Duration,
     /// Threads that tokenise.
@@ -68,6 +74,9 @@ impl ServerConfig {
             allowed_origins: reader.texts("server.allowed_origins"),
             allowed_hosts: reader.texts("server.allowed_hosts"),
             share_sources: reader.choice("server.share_sources", &SOURCE_SHARINGS),
+            probe_address: reader.text("server.probe_address"),
+            stall_timeout: Duration::from_secs(reader.integer("server.stall_timeout_s", 1..=86_400)),
+            drain_delay: Duration::from_secs(reader.integer("server.drain_delay_s", 0..=3600)),
             drain_timeout: Duration::from_secs(reader.integer("server.drain_timeout_s", 0..=86_400)),
             tokenizer_threads: reader.integer("server.tokenizer_threads", 1..=256),
         }

@@ -5,11 +5,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
 use kernels::PAGE_TOKENS;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
+use super::pulse::Pulse;
 use super::request::{GenerationEvent, GenerationRequest, Refusal, RequestId};
 
 /// What the door checks against.
@@ -114,6 +116,7 @@ pub struct EngineHandle {
     limits: EngineLimits,
     next_id: Arc<AtomicU64>,
     draining: Arc<AtomicBool>,
+    pulse: Pulse,
 }
 
 impl EngineHandle {
@@ -125,6 +128,7 @@ impl EngineHandle {
             limits,
             next_id: Arc::new(AtomicU64::new(1)),
             draining: Arc::new(AtomicBool::new(false)),
+            pulse: Pulse::new(),
         }
     }
 
@@ -183,6 +187,16 @@ impl EngineHandle {
     /// Whether [`Self::drain`] was called.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
+    }
+
+    /// Time since the engine last showed that it lives.
+    pub fn silence(&self) -> Duration {
+        self.pulse.silence()
+    }
+
+    /// What the engine thread gives its signs of life with.
+    pub(super) fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// The queue's places, for the engine thread.

@@ -4,21 +4,29 @@
 //! nothing to do. If it panics the process ends: without it no request would ever be answered again.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use kernels::{ScoreAsk, TokenScore};
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
 
 use super::executor::{Executor, ExecutorError};
 use super::handle::{Command, EngineHandle, EngineLimits, Queue, Slots, Submission};
+use super::pulse::Pulse;
 use super::request::{GenerationEvent, RequestId};
+use crate::log;
 use crate::scheduler::{Event, ModelTokens, Plan, Scheduler, SchedulerLimits};
 use crate::telemetry::Metrics;
 
 /// A place in the queue that is given back unused says nothing, so before the end it is looked for.
 const LAST_PLACES_POLL: Duration = Duration::from_millis(5);
+/// An idle engine wakes as often to show that it lives.
+const IDLE_BEAT: Duration = Duration::from_secs(1);
+/// What the log may take to be written before a process that cannot go on ends.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// A running engine.
 #[derive(Debug)]
@@ -26,6 +34,7 @@ pub struct Engine {
     /// The way in.
     pub handle: EngineHandle,
     thread: JoinHandle<()>,
+    ended: oneshot::Receiver<Infallible>,
 }
 
 /// What an engine is built from, beside its executor.
@@ -56,11 +65,22 @@ impl Engine {
             commands,
             open: HashMap::new(),
             metrics: settings.metrics,
+            pulse: handle.pulse(),
             draining: false,
         };
         worker.report();
-        let thread = std::thread::Builder::new().name("engine".into()).spawn(move || worker.run_or_abort())?;
-        Ok(Self { handle, thread })
+        let (alive, ended) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("engine".into()).spawn(move || {
+            let _held_to_the_end = alive;
+            worker.run_or_abort();
+        })?;
+        Ok(Self { handle, thread, ended })
+    }
+
+    /// Returns when the engine's thread has ended, for whatever reason.
+    pub async fn ended(&mut self) {
+        // Nothing is ever sent: the other end is dropped.
+        let _ = (&mut self.ended).await;
     }
 
     /// Waits until the engine has finished what it had after [`EngineHandle::drain`].
@@ -96,6 +116,7 @@ struct Worker {
     queue: Queue,
     open: HashMap<RequestId, Open>,
     metrics: Metrics,
+    pulse: Pulse,
     draining: bool,
 }
 
@@ -117,7 +138,9 @@ impl Worker {
     fn run_or_abort(self) {
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run()));
         if outcome.is_err() {
-            eprintln!("error: the engine thread panicked; no request can be answered any more");
+            tracing::error!("the engine thread panicked: no request can be answered any more");
+            // Nothing may keep the process from its end, least of all a log that cannot be written.
+            log::flush(LAST_WORDS);
             std::process::abort();
         }
     }
@@ -133,6 +156,7 @@ impl Worker {
     /// Takes all commands; sleeps for one when idle. False when the engine is to end.
     fn listen(&mut self) -> bool {
         loop {
+            self.pulse.beat();
             if self.scheduler.is_idle() {
                 self.check_pages();
                 if self.draining && self.queue.close() {
@@ -154,11 +178,8 @@ impl Worker {
     }
 
     fn wait(&self) -> Result<Command, RecvTimeoutError> {
-        if self.draining {
-            // Somebody has a place in the queue and still tokenises.
-            return self.commands.recv_timeout(LAST_PLACES_POLL);
-        }
-        self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        // At the end somebody may have a place in the queue and still tokenise.
+        self.commands.recv_timeout(if self.draining { LAST_PLACES_POLL } else { IDLE_BEAT })
     }
 
     fn obey(&mut self, command: Command) {

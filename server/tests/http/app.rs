@@ -16,11 +16,13 @@ use serde_json::{Value, json};
 use server::api::{
     AccessLog, Api, ApiLimits, BodyBudget, BodyLimits, Entrance, Guard, OpenRequests, ServedModel, router,
 };
-use server::connection::ConnectionLimits;
+use server::connection::{ConnectionTimeouts, PlaceLimits};
 use server::engine::{
     Command, EngineHandle, EngineLimits, FinishReason, GenerationEvent, GenerationRequest, Submission, TokenScore,
 };
+use server::liveness::Liveness;
 use server::peer::SourceSharing;
+use server::serve::ConnectionLimits;
 use server::telemetry::{Metrics, Outcome};
 use server::tokenize::TokenizerPool;
 use tokio::task::JoinHandle;
@@ -58,7 +60,14 @@ pub struct Setup {
     pub guard: Guard,
     pub access_log: AccessLog,
     pub source_sharing: SourceSharing,
+    pub stall_timeout: Duration,
 }
+
+/// Limits that no test meets that is not about them.
+pub const CONNECTIONS: ConnectionLimits = ConnectionLimits {
+    places: PlaceLimits { connections: 64, reserved: 4, per_peer: 64 },
+    timeouts: ConnectionTimeouts { header: PATIENCE, keep_alive: PATIENCE, write: PATIENCE },
+};
 
 impl Default for Setup {
     fn default() -> Self {
@@ -70,10 +79,11 @@ impl Default for Setup {
             vocab: 4096,
             body: BodyLimits { bytes: 1 << 20, drain_bytes: 4 << 20, timeout: PATIENCE },
             unparsed_body_bytes: 8 << 20,
-            connections: ConnectionLimits { connections: 64, header_timeout: PATIENCE, keep_alive_timeout: PATIENCE },
             guard: Guard::default(),
             access_log: AccessLog::off(),
             source_sharing: SourceSharing::All,
+            connections: CONNECTIONS,
+            stall_timeout: PATIENCE,
         }
     }
 }
@@ -119,7 +129,13 @@ impl App {
         };
         let metrics = Metrics::new();
         let (guard, body) = (Arc::new(setup.guard), setup.body);
-        let entrance = Entrance { metrics: metrics.clone(), guard, access_log: setup.access_log, body };
+        let entrance = Entrance {
+            metrics: metrics.clone(),
+            guard,
+            access_log: setup.access_log,
+            body,
+            liveness: Liveness::default(),
+        };
         let api = Arc::new(Api {
             model: Arc::new(ServedModel {
                 name: MODEL.to_owned(),
@@ -149,6 +165,7 @@ impl App {
             parsers: TokenizerPool::new(2),
             pool: TokenizerPool::new(2),
             open_requests: OpenRequests::default(),
+            stall_timeout: setup.stall_timeout,
         });
         (Self { router: router(Arc::clone(&api)), api }, receiver)
     }

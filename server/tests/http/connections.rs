@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use server::connection::ConnectionLimits;
+use server::api::probe_router;
+use server::connection::{ConnectionTimeouts, PlaceLimits, Routes};
 use server::engine::{FinishReason, GenerationEvent};
-use server::serve::Server;
+use server::serve::{ConnectionLimits, Server};
 use server::telemetry::Outcome;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -14,7 +15,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::app::{App, Events, Hand, PATIENCE, Setup, ids, score, token, wait_for};
+use crate::app::{App, CONNECTIONS, Events, Hand, PATIENCE, Setup, ids, score, token, wait_for};
 
 /// A tenth of what anything here would wait for.
 const SOON: Duration = Duration::from_secs(1);
@@ -36,7 +37,8 @@ impl Running {
         let address = listener.local_addr().unwrap();
         let (shutdown, wanted) = oneshot::channel();
         let (hurry, hurried) = oneshot::channel::<()>();
-        let server = Server::start(listener, limits, app.router.clone());
+        let routes = Routes { all: app.router.clone(), probes: probe_router(app.api.clone()) };
+        let server = Server::start(listener, limits, routes, app.api.entrance.liveness.clone());
         let api = app.api.clone();
         let served = tokio::spawn(async move {
             let _ = wanted.await;
@@ -159,9 +161,9 @@ async fn what_is_no_http_request_is_answered_by_a_status_alone() {
     let fields = "x: y\r\n".repeat(101);
     for (request, status) in [
         ("no request\r\n\r\n".to_owned(), "HTTP/1.1 400 "),
-        ("GET /health HTTP/1.1\r\nno field\r\n\r\n".to_owned(), "HTTP/1.1 400 "),
-        (format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(1 << 16)), "HTTP/1.1 414 "),
-        (format!("GET /health HTTP/1.1\r\n{fields}\r\n"), "HTTP/1.1 431 "),
+        ("GET /health HTTP/1.1\r\nhost: x\r\nno field\r\n\r\n".to_owned(), "HTTP/1.1 400 "),
+        (format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(1 << 16)), "HTTP/1.1 431 "),
+        (format!("GET /health HTTP/1.1\r\nhost: x\r\n{fields}\r\n"), "HTTP/1.1 431 "),
     ] {
         let mut client = TcpStream::connect(server.address).await.unwrap();
         client.write_all(request.as_bytes()).await.unwrap();
@@ -284,17 +286,21 @@ async fn who_is_asked_twice_to_end_cuts_off_at_once() {
     timeout(SOON, server.served).await.expect("the server ends").unwrap();
 }
 
+fn timeouts(header: Duration, keep_alive: Duration) -> ConnectionLimits {
+    ConnectionLimits { timeouts: ConnectionTimeouts { header, keep_alive, write: PATIENCE }, ..CONNECTIONS }
+}
+
+fn places(connections: usize, reserved: usize, per_peer: usize) -> Setup {
+    impatient(ConnectionLimits { places: PlaceLimits { connections, reserved, per_peer }, ..CONNECTIONS })
+}
+
 fn impatient(connections: ConnectionLimits) -> Setup {
     Setup { connections, ..Setup::default() }
 }
 
 #[tokio::test]
 async fn a_head_that_does_not_come_and_a_connection_left_idle_are_closed() {
-    let connections = ConnectionLimits {
-        connections: 64,
-        header_timeout: Duration::from_millis(50),
-        keep_alive_timeout: Duration::from_millis(200),
-    };
+    let connections = timeouts(Duration::from_millis(50), Duration::from_millis(200));
     let (server, _hand) = Running::start(impatient(connections), PATIENCE).await;
     for beginning in ["", "POST /v1/completions HTTP/1.1\r\nhost: "] {
         let mut client = TcpStream::connect(server.address).await.unwrap();
@@ -312,11 +318,7 @@ async fn a_head_that_does_not_come_and_a_connection_left_idle_are_closed() {
 
 #[tokio::test]
 async fn an_answer_may_take_longer_than_a_head() {
-    let connections = ConnectionLimits {
-        connections: 64,
-        header_timeout: Duration::from_millis(20),
-        keep_alive_timeout: Duration::from_millis(20),
-    };
+    let connections = timeouts(Duration::from_millis(20), Duration::from_millis(20));
     let (server, mut hand) = Running::start(impatient(connections), PATIENCE).await;
     let mut client = server.request(json!({"prompt": "p"})).await;
     let running = hand.submission().await;
@@ -326,16 +328,117 @@ async fn an_answer_may_take_longer_than_a_head() {
 }
 
 #[tokio::test]
-async fn connections_over_the_limit_wait_until_one_closes() {
-    let (server, _hand) =
-        Running::start(impatient(ConnectionLimits { connections: 1, ..Setup::default().connections }), PATIENCE).await;
-    let first = TcpStream::connect(server.address).await.unwrap();
+async fn a_connection_over_the_limit_takes_the_place_of_one_that_is_idle() {
+    let (server, _hand) = Running::start(places(1, 0, 64), PATIENCE).await;
+    let mut idle = TcpStream::connect(server.address).await.unwrap();
+    idle.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    read_until(&mut idle, "ok\n").await;
     let mut second = TcpStream::connect(server.address).await.unwrap();
     second.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-    let early = timeout(Duration::from_millis(100), second.read(&mut [0])).await;
-    assert!(early.is_err(), "answered over the limit");
-    drop(first);
     read_until(&mut second, "ok\n").await;
+    closed(&mut idle).await;
+}
+
+#[tokio::test]
+async fn when_all_connections_are_busy_probes_are_answered_and_requests_are_told_so() {
+    let (server, mut hand) = Running::start(places(1, 1, 64), PATIENCE).await;
+    let mut busy = server.request(json!({"prompt": "p"})).await;
+    let running = hand.submission().await;
+    for path in ["/health", "/ready", "/metrics"] {
+        let answer = reqwest::get(format!("http://{}{path}", server.address)).await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+    }
+    let refused = server.post(&json!({"prompt": "p"})).await.unwrap().unwrap();
+    assert_eq!((refused.status().as_u16(), &refused.headers()["retry-after"]), (429, &"1".parse().unwrap()));
+    running.events.send(GenerationEvent::Finished { choice: 0, reason: FinishReason::Length }).unwrap();
+    read_until(&mut busy, "\r\n\r\n").await;
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_connections_and_is_told_so() {
+    let (server, _hand) = Running::start(places(64, 4, 1), PATIENCE).await;
+    let first = TcpStream::connect(server.address).await.unwrap();
+    // Whoever gets this answer has been accepted before the second one.
+    let mut second = TcpStream::connect(server.address).await.unwrap();
+    let answer = read_until(&mut second, "connections_per_peer").await;
+    assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
+    drop(first);
+    let url = format!("http://{}/health", server.address);
+    wait_for_ok(&url).await;
+}
+
+async fn wait_for_ok(url: &str) {
+    let answered = async {
+        while !reqwest::get(url).await.is_ok_and(|answer| answer.status() == 200) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, answered).await.expect("an answer");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_cancelled_and_its_place_given_to_others() {
+    let timeouts = ConnectionTimeouts { write: Duration::from_millis(100), ..CONNECTIONS.timeouts };
+    let (server, mut hand) = Running::start(impatient(ConnectionLimits { timeouts, ..CONNECTIONS }), PATIENCE).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut client = socket.connect(server.address).await.unwrap();
+    send(&mut client, json!({"prompt": "p", "stream": true, "logprobs": 20})).await;
+    let running = hand.submission().await;
+    let large = GenerationEvent::Token { choice: 0, id: ids("a")[0], score: Some(score(ids("a")[0], 1000)) };
+    for _ in 0..512 {
+        running.events.send(large.clone()).unwrap();
+    }
+    assert_eq!(hand.cancelled().await, None);
+    wait_for(|| (server.app.count(Outcome::Cancelled) == 1).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_byte_behind_a_request_does_not_hide_that_its_client_leaves() {
+    let (server, mut hand) = Running::start(Setup::default(), PATIENCE).await;
+    for stream in [false, true] {
+        let mut client = server.request(json!({"prompt": "p", "stream": stream})).await;
+        let submission = hand.submission().await;
+        client.write_all(b"x").await.unwrap();
+        submission.events.send(token(0, ids("a")[0])).unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        drop(client);
+        assert_eq!(hand.cancelled().await, None);
+    }
+    wait_for(|| (server.app.count(Outcome::Cancelled) == 2).then_some(())).await;
+}
+
+#[tokio::test]
+async fn requests_sent_ahead_are_answered_one_after_the_other() {
+    let (server, mut hand) = Running::start(Setup::default(), PATIENCE).await;
+    let mut client = server.request(json!({"prompt": "p"})).await;
+    let running = hand.submission().await;
+    send(&mut client, json!({"prompt": "q"})).await;
+    client.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    running.events.send(GenerationEvent::Finished { choice: 0, reason: FinishReason::Length }).unwrap();
+    assert_eq!(hand.cancelled().await, None, "the engine is told that the first is over");
+    let next = hand.submission().await;
+    next.events.send(GenerationEvent::Finished { choice: 0, reason: FinishReason::Length }).unwrap();
+    let answers = read_until(&mut client, "ok\n").await;
+    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 3, "{answers}");
+}
+
+#[tokio::test]
+async fn requests_that_a_proxy_could_read_otherwise_are_refused_and_end_the_connection() {
+    let (server, _hand) = Running::start(Setup::default(), PATIENCE).await;
+    for request in [
+        "POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST /v1/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "GET /health HTTP/1.1\nhost: x\n\n",
+        "GET /health HTTP/1.1\r\n\r\n",
+        "GET /health HTTP/1.1\r\nhost: x\r\nhost: y\r\n\r\n",
+    ] {
+        let mut client = TcpStream::connect(server.address).await.unwrap();
+        client.write_all(request.as_bytes()).await.unwrap();
+        let answer = read_until(&mut client, "\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{request}: {answer}");
+        closed(&mut client).await;
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Full queues, shutdown, readiness, and what is counted.
 
+use std::time::Duration;
+
 use axum::body::{Body, Bytes};
 use axum::http::{Request, header};
 use futures_util::StreamExt;
@@ -154,6 +156,25 @@ async fn a_draining_server_is_alive_but_not_ready_and_takes_nothing() {
     submission.events.send(token(0, ids("a")[0])).unwrap();
     submission.events.send(GenerationEvent::Finished { choice: 0, reason: FinishReason::Length }).unwrap();
     assert_eq!(running.await.unwrap().json()["choices"][0]["text"], "a");
+}
+
+#[tokio::test]
+async fn a_server_whose_engine_gives_no_sign_of_life_is_not_ready() {
+    // The test is the engine, and gives none.
+    let stall_timeout = Duration::from_millis(100);
+    let (app, _hand) = App::by_hand(Setup { stall_timeout, ..Setup::default() });
+    assert_eq!(app.get("/ready").await.status, 200);
+    tokio::time::sleep(2 * stall_timeout).await;
+    app.get("/ready").await.error(503, None, Some("stalled"));
+    assert_eq!(app.get("/health").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_server_that_is_going_to_end_is_not_ready_and_still_answers() {
+    let app = App::saying("a");
+    app.api.entrance.liveness.leave();
+    app.get("/ready").await.error(503, None, Some("shutting_down"));
+    app.completed(json!({"prompt": "p"})).await;
 }
 
 #[tokio::test]

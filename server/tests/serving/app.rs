@@ -11,10 +11,11 @@ use axum::response::Response;
 use serde_json::Value;
 use server::api::{AccessLog, Api, Entrance, Guard, router};
 use server::config::{Config, Layer};
-use server::connection::ConnectionLimits;
+use server::connection::{ConnectionTimeouts, PlaceLimits, Routes};
 use server::engine::Engine;
+use server::liveness::Liveness;
 use server::loading::load;
-use server::serve::Server;
+use server::serve::{ConnectionLimits, Server};
 use server::service::{Service, body_limits};
 use server::telemetry::Metrics;
 use tokio::net::TcpListener;
@@ -63,6 +64,7 @@ impl App {
             guard: Arc::new(Guard::default()),
             access_log: AccessLog::off(),
             body: body_limits(&config.limits),
+            liveness: Liveness::default(),
         };
         let Service { api, engine } = Service::start(&config, loaded, capacity, entrance).unwrap();
         (Self { router: router(Arc::clone(&api)), api }, engine)
@@ -93,8 +95,12 @@ impl App {
     pub async fn listen(&self) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let limits = ConnectionLimits { connections: 64, header_timeout: PATIENCE, keep_alive_timeout: PATIENCE };
-        let server = Server::start(listener, limits, self.router.clone());
+        let limits = ConnectionLimits {
+            places: PlaceLimits { connections: 64, reserved: 4, per_peer: 64 },
+            timeouts: ConnectionTimeouts { header: PATIENCE, keep_alive: PATIENCE, write: PATIENCE },
+        };
+        let routes = Routes { all: self.router.clone(), probes: self.router.clone() };
+        let server = Server::start(listener, limits, routes, Liveness::default());
         tokio::spawn(async move {
             let _server = server;
             std::future::pending::<()>().await;

@@ -169,6 +169,8 @@ fn one_choice_is_cancelled_without_the_others() {
 #[test]
 fn a_panic_in_the_engine_thread_ends_the_process() {
     if std::env::var_os(CHILD).is_some() {
+        tracing_subscriber::fmt().with_writer(server::log::start()).init();
+        server::log::report_panics();
         let fake = FakeEngine::start(Room { queued_requests: 4, running_rows: 4 });
         let mut generation = fake.submit(1, 3, 1);
         fake.turn(Turn::Panic);
@@ -183,5 +185,7 @@ fn a_panic_in_the_engine_thread_ends_the_process() {
     let output = command.env(CHILD, "1").output().unwrap();
     assert_eq!(output.status.signal(), Some(SIGABRT), "{output:?}");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("on purpose") && said.contains("error: the engine thread panicked"), "{said}");
+    assert!(said.contains("on purpose") && said.contains("the engine thread panicked"), "{said}");
+    let unheard = command.stderr(std::fs::File::options().write(true).open("/dev/full").unwrap()).output().unwrap();
+    assert_eq!(unheard.status.signal(), Some(SIGABRT), "though it cannot say so: {unheard:?}");
 }

@@ -1,6 +1,6 @@
 //! The server as a process of its own.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -38,7 +38,17 @@ pub struct ServerProcess {
 
 impl ServerProcess {
     pub fn start(arguments: &[&str]) -> Self {
-        let mut child = command(arguments).args(["--port", "0"]).stdout(Stdio::piped()).spawn().unwrap();
+        Self::logging(arguments, Stdio::inherit())
+    }
+
+    /// With another standard error.
+    pub fn logging(arguments: &[&str], stderr: Stdio) -> Self {
+        let mut command = command(arguments);
+        command.stderr(stderr);
+        if !arguments.contains(&"--config") {
+            command.args(["--config", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/serving/process.toml")]);
+        }
+        let mut child = command.args(["--port", "0"]).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut message = Vec::new();
         while !message.last().is_some_and(|line: &String| line.starts_with("try ")) {
@@ -77,6 +87,17 @@ impl Drop for ServerProcess {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What a command that ends by itself has said.
+pub fn end_output(mut command: Command) -> Output {
+    let mut child = command.spawn().unwrap();
+    let status = end(&mut child);
+    let mut output = Output { status, stdout: Vec::new(), stderr: Vec::new() };
+    let (mut stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    stdout.read_to_end(&mut output.stdout).unwrap();
+    stderr.read_to_end(&mut output.stderr).unwrap();
+    output
 }
 
 /// Sends SIGTERM.

@@ -1,0 +1,126 @@
+//! How an error looks to a client: the one table of HTTP statuses, and the field at fault.
+//!
+//! Used by `error_response` and by whoever counts requests.
+
+use axum::http::StatusCode;
+
+use super::ApiError;
+use crate::api::error_response::outcome_of;
+use crate::engine::Refusal;
+use crate::telemetry::Outcome;
+
+const OVERLOADED: (StatusCode, &str, Option<&str>) =
+    (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", Some("overloaded"));
+
+/// How an error looks to a client besides its message.
+pub struct Face {
+    /// HTTP's.
+    pub status: StatusCode,
+    /// `type` of the error object.
+    pub kind: &'static str,
+    /// `code` of the error object.
+    pub code: Option<&'static str>,
+}
+
+impl ApiError {
+    /// The only place where an error gets its HTTP status.
+    pub fn face(&self) -> Face {
+        let (status, kind, code) = match self {
+            Self::UnknownModel { .. } => (StatusCode::NOT_FOUND, "invalid_request_error", Some("model_not_found")),
+            Self::UnknownPath { .. } => (StatusCode::NOT_FOUND, "invalid_request_error", Some("unknown_url")),
+            Self::MethodNotAllowed { .. } => {
+                (StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", Some("method_not_supported"))
+            }
+            Self::ForeignOrigin { .. } => (StatusCode::FORBIDDEN, "invalid_request_error", Some("origin_not_allowed")),
+            Self::ForeignHost { .. } => (StatusCode::FORBIDDEN, "invalid_request_error", Some("host_not_allowed")),
+            Self::BodyTooLarge { .. } => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", Some("request_too_large"))
+            }
+            Self::UnknownEncoding { .. } => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request_error", Some("unsupported_content_encoding"))
+            }
+            Self::BodyTimeout { .. } => (StatusCode::REQUEST_TIMEOUT, "invalid_request_error", Some("request_timeout")),
+            Self::EngineFailed { .. } | Self::EngineGone | Self::WorkerFailed => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "server_error", Some("internal_error"))
+            }
+            Self::Refused { refusal, .. } => match refusal {
+                Refusal::Overloaded { .. } => OVERLOADED,
+                Refusal::Draining => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", Some("shutting_down")),
+                Refusal::SourceTooLong { .. } | Refusal::TargetTooLong { .. } | Refusal::NeverFits { .. } => {
+                    (StatusCode::BAD_REQUEST, "invalid_request_error", Some("context_length_exceeded"))
+                }
+            },
+            Self::TooManyBodies { .. } | Self::NoRoom => OVERLOADED,
+            Self::EngineStalled { .. } | Self::NotAccepting => {
+                (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", Some("stalled"))
+            }
+            Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", Some("loading")),
+            Self::TextTooLong { .. } | Self::TextTooManyBytes { .. } => {
+                (StatusCode::BAD_REQUEST, "invalid_request_error", Some("context_length_exceeded"))
+            }
+            Self::NotUtf8 { .. }
+            | Self::MalformedJson { .. }
+            | Self::NotAnObject { .. }
+            | Self::UnknownFields { .. }
+            | Self::Unsupported { .. }
+            | Self::Missing { .. }
+            | Self::WrongType { .. }
+            | Self::OutOfRange { .. }
+            | Self::Invalid { .. }
+            | Self::TooMany { .. }
+            | Self::Total { .. }
+            | Self::TooLong { .. }
+            | Self::UnknownToken { .. }
+            | Self::NeedsTokenizer { .. }
+            | Self::Untokenizable { .. }
+            | Self::BodyBroken { .. } => (StatusCode::BAD_REQUEST, "invalid_request_error", None),
+        };
+        Face { status, kind, code }
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> StatusCode {
+        self.face().status
+    }
+
+    /// How a completion request that ends with this error is counted.
+    pub fn outcome(&self) -> Outcome {
+        outcome_of(self.status())
+    }
+
+    /// The field at fault: its plain name, so that clients can compare it; the message tells the place in a list.
+    pub fn param(&self) -> Option<&str> {
+        let place = self.place()?;
+        Some(place.split_once('[').map_or(place, |(field, _)| field))
+    }
+
+    fn place(&self) -> Option<&str> {
+        match self {
+            Self::UnknownFields { names } => names.first().map(String::as_str),
+            Self::Unsupported { param, .. }
+            | Self::Missing { param }
+            | Self::OutOfRange { param, .. }
+            | Self::TooMany { param, .. }
+            | Self::Total { param, .. }
+            | Self::NeedsTokenizer { param, .. } => Some(param),
+            Self::WrongType { param, .. }
+            | Self::Invalid { param, .. }
+            | Self::TooLong { param, .. }
+            | Self::UnknownToken { param, .. }
+            | Self::TextTooLong { param, .. }
+            | Self::TextTooManyBytes { param, .. }
+            | Self::Untokenizable { param, .. } => Some(param),
+            Self::Refused { refusal, prompt } => match refusal {
+                Refusal::SourceTooLong { .. } | Refusal::NeverFits { .. } => {
+                    Some(prompt.as_deref().unwrap_or("prompt"))
+                }
+                // No `max_tokens` would help.
+                Refusal::TargetTooLong { prompt, limit, .. } if prompt >= limit => Some("decoder_prompt"),
+                Refusal::TargetTooLong { .. } => Some("max_tokens"),
+                Refusal::Overloaded { .. } | Refusal::Draining => None,
+            },
+            Self::UnknownModel { .. } => Some("model"),
+            _ => None,
+        }
+    }
+}

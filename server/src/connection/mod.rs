@@ -1,0 +1,228 @@
+//! One client's connection: what it is answered from, how long it may keep the server waiting, and its end.
+//!
+//! Opened by `serve`. It knows sockets and HTTP/1, no routes.
+
+mod framing;
+mod guarded;
+mod life;
+mod places;
+
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tower::ServiceExt;
+
+pub use framing::HEAD_BYTES;
+pub use life::ConnectionLife;
+pub use places::{Idleness, Place, PlaceLimits, Places, Purpose, TooManyOfPeer};
+
+use crate::peer::Peer;
+use guarded::Guarded;
+use life::Answering;
+
+/// A probe is sent in one piece, and there are few places for them.
+const PROBE_HEADER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a connection may keep the server waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionTimeouts {
+    /// From its opening to the end of its first request's head.
+    pub header: Duration,
+    /// From the end of an answer to the end of the next request's head; at least `header`.
+    pub keep_alive: Duration,
+    /// For the client to take in what was written before more can be.
+    pub write: Duration,
+}
+
+/// What requests are answered from.
+#[derive(Debug, Clone)]
+pub struct Routes {
+    /// Everything.
+    pub all: Router,
+    /// What a connection for probes may ask; the rest is told that the server has no room.
+    pub probes: Router,
+}
+
+/// How near a server is to its end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Not in sight.
+    #[default]
+    Open,
+    /// Requests are answered, each as the last one of its connection.
+    Leaving,
+    /// No request is read any more.
+    Closing,
+}
+
+/// A connection that was accepted.
+#[derive(Debug)]
+pub struct Connection {
+    /// Its socket.
+    pub stream: TcpStream,
+    /// Its other end.
+    pub peer: SocketAddr,
+    /// Its place among all.
+    pub place: Place,
+    /// How long it may take.
+    pub timeouts: ConnectionTimeouts,
+}
+
+impl Connection {
+    /// Answers from what `routes` holds at each request, until the client goes or takes too long. Once `phase` is
+    /// [`Phase::Closing`] the answer under way is finished and no request is read after it.
+    pub async fn attend(self, routes: watch::Receiver<Routes>, mut phase: watch::Receiver<Phase>) {
+        let Self { stream, peer, place, timeouts } = self;
+        // A token is a few bytes; waiting to fill a packet would hold it back.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection keeps small packets back");
+        }
+        let is_for_probes = place.purpose() == Purpose::Probes;
+        let life = ConnectionLife::default();
+        let service = Service {
+            routes,
+            phase: phase.clone(),
+            peer: Peer(peer),
+            purpose: place.purpose(),
+            life: life.clone(),
+            idleness: Arc::clone(place.idleness()),
+            was_asked: Arc::default(),
+        };
+        let was_asked = Arc::clone(&service.was_asked);
+        let guarded = Guarded::new(stream, life, timeouts.write);
+        let mut connection = pin!(
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(timeouts.keep_alive)
+                .max_buf_size(HEAD_BYTES)
+                .keep_alive(!is_for_probes)
+                // A client that closes its side is gone: that is how a whole answer is noticed to be wanted no more.
+                .half_close(false)
+                .serve_connection(TokioIo::new(guarded), service_fn(move |request| service.answer(request)))
+        );
+        place.idleness().begin();
+        let header_timeout = if is_for_probes { PROBE_HEADER_TIMEOUT } else { timeouts.header };
+        let mut first_head = pin!(tokio::time::sleep(header_timeout));
+        let (mut waiting, mut open) = (true, true);
+        loop {
+            tokio::select! {
+                ended = &mut connection => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "a connection broke");
+                    }
+                    return;
+                }
+                () = &mut first_head, if waiting => waiting = false,
+                // An error means that the server is gone, which closes it as well.
+                _ = phase.wait_for(|phase| *phase == Phase::Closing), if open => {
+                    open = false;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = place.idleness().shed(), if open => {
+                    open = false;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+            // Nothing is owed to a client that has not managed to ask anything yet.
+            let may_still_ask = waiting && open;
+            if !may_still_ask && !was_asked.load(Ordering::Relaxed) {
+                return;
+            }
+        }
+    }
+}
+
+/// Answers the requests of one connection.
+struct Service {
+    routes: watch::Receiver<Routes>,
+    phase: watch::Receiver<Phase>,
+    peer: Peer,
+    purpose: Purpose,
+    life: ConnectionLife,
+    idleness: Arc<Idleness>,
+    was_asked: Arc<AtomicBool>,
+}
+
+impl Service {
+    fn answer(
+        &self,
+        mut request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response, std::convert::Infallible>> + use<> {
+        self.was_asked.store(true, Ordering::Relaxed);
+        let under_way = UnderWay::new(&self.life, &self.idleness);
+        request.extensions_mut().insert(self.peer);
+        request.extensions_mut().insert(self.life.clone());
+        let router = match self.purpose {
+            Purpose::Requests => self.routes.borrow().all.clone(),
+            Purpose::Probes => self.routes.borrow().probes.clone(),
+        };
+        let phase = self.phase.clone();
+        async move {
+            let mut response = router.oneshot(request).await?;
+            if *phase.borrow() > Phase::Open {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response.map(|body| Body::new(Watched { body, _under_way: under_way })))
+        }
+    }
+}
+
+/// A request from its head to the end of its answer.
+struct UnderWay {
+    idleness: Arc<Idleness>,
+    _answering: Answering,
+}
+
+impl UnderWay {
+    fn new(life: &ConnectionLife, idleness: &Arc<Idleness>) -> Self {
+        idleness.end();
+        Self { idleness: Arc::clone(idleness), _answering: life.answering() }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.idleness.begin();
+    }
+}
+
+/// An answer's body, with which the request under way ends.
+struct Watched {
+    body: Body,
+    _under_way: UnderWay,
+}
+
+impl hyper::body::Body for Watched {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

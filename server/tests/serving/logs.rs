@@ -1,0 +1,61 @@
+//! A log that cannot be written, to the real process: nothing else may notice.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::process::Stdio;
+
+use reqwest::Client;
+use serde_json::json;
+
+use crate::process::ServerProcess;
+
+/// Standard errors that take nothing: a full disk, a pipe whose reader is gone, and a full pipe that nobody reads.
+fn useless() -> Vec<(&'static str, Stdio, Option<std::io::PipeReader>)> {
+    let full_disk = File::options().write(true).open("/dev/full").unwrap();
+    let (reader, dead) = std::io::pipe().unwrap();
+    drop(reader);
+    let (reader, mut full) = std::io::pipe().unwrap();
+    fill(&mut full);
+    vec![
+        ("full disk", full_disk.into(), None),
+        ("dead pipe", OwnedFd::from(dead).into(), None),
+        ("full pipe", OwnedFd::from(full).into(), Some(reader)),
+    ]
+}
+
+/// Writes until the pipe takes nothing more.
+fn fill(pipe: &mut std::io::PipeWriter) {
+    let mut rest = pipe.try_clone().unwrap();
+    let (done, filled) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        while rest.write(&[b'x'; 4096]).is_ok() {
+            let _ = done.send(());
+        }
+    });
+    // A write that does not return has found the pipe full.
+    while filled.recv_timeout(std::time::Duration::from_millis(100)).is_ok() {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_log_that_cannot_be_written_changes_nothing() {
+    for (name, stderr, _unread) in useless() {
+        let server = ServerProcess::logging(&["--threads", "1", "--log-level", "trace"], stderr);
+        let url = format!("http://{}/v1/completions", server.address);
+        let body = json!({"prompt": "a fine tool", "max_tokens": 4, "ignore_eos": true, "temperature": 0});
+        for _ in 0..4 {
+            let answer = Client::new().post(&url).json(&body).send().await.unwrap();
+            assert_eq!(answer.status(), 200, "{name}");
+        }
+        let stream = json!({"prompt": "a fine tool", "max_tokens": 500, "ignore_eos": true, "stream": true});
+        let mut answer = Client::new().post(&url).json(&stream).send().await.unwrap();
+        let mut text = String::new();
+        text.push_str(std::str::from_utf8(&answer.chunk().await.unwrap().unwrap()).unwrap());
+        server.terminate();
+        while let Some(chunk) = answer.chunk().await.unwrap() {
+            text.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+        assert!(text.ends_with("data: [DONE]\n\n"), "{name}: the stream came to its end");
+        assert_eq!(server.end().code(), Some(0), "{name}");
+    }
+}
