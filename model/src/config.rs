@@ -18,6 +18,7 @@ use kernels::Scheme;
 use crate::error::Result;
 
 pub use classifier::ClassifierConfig;
+pub(crate) use classifier::named_twice;
 pub use decoder_only::DecoderConfig;
 
 /// Field of `config.json` that says where cross-attention comes from, when it has not been trained yet.

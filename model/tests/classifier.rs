@@ -144,6 +144,8 @@ fn every_problem_of_a_classifiers_configuration_is_listed() {
     for part in ["id2label is {\"1\":\"only\"}", "encoder.encdec_causal is true", "encoder.head_dim is 7"] {
         assert!(message.contains(part), "{part}: {message}");
     }
+    let message = refusal(|config| config["id2label"] = json!({"0": "a", "1": "b", "2": "a"}));
+    assert!(message.contains("id2label names \"a\" twice"), "{message}");
     let message = refusal(|config| config["id2label"] = json!({"0": "a", "1": "b"}));
     assert!(message.contains("score.out_proj.weight has shape [3, 32], not [2, 32]"), "{message}");
 }

@@ -3,6 +3,7 @@
 //! Made by [`ClassifierConfig::from_json`]; read by `checkpoint` and `classifier`. The server does not serve these
 //! models, it evaluates them.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use serde_json::{Map, Value};
@@ -72,8 +73,16 @@ fn read_labels(top: &Fields<'_>, problems: &mut Problems) -> Option<Vec<String>>
     let named = value.as_object().filter(|names| !names.is_empty());
     let label = |names: &Map<String, Value>, id: usize| names.get(&id.to_string())?.as_str().map(str::to_owned);
     let labels = named.and_then(|names| (0..names.len()).map(|id| label(names, id)).collect());
-    if labels.is_none() {
-        problems.add("id2label", format!("is {}, not names for the numbers from 0", brief(value)));
+    match labels.as_deref().map(named_twice) {
+        None => problems.add("id2label", format!("is {}, not names for the numbers from 0", brief(value))),
+        Some(Some(label)) => problems.add("id2label", format!("names {label:?} twice")),
+        Some(None) => {}
     }
     labels
+}
+
+/// A label that a list names more than once: its rows would all be those of the first class of that name.
+pub(crate) fn named_twice(labels: &[String]) -> Option<&String> {
+    let mut seen = HashSet::new();
+    labels.iter().find(|label| !seen.insert(*label))
 }

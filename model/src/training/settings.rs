@@ -120,6 +120,7 @@ impl Settings {
         .into_iter()
         .flatten()
         .collect();
+        problems.extend(self.objective.problems());
         problems.extend(self.distillation.iter().flat_map(|own| own.problems(&self.objective)));
         problems.extend(self.stages.iter().enumerate().flat_map(|(index, stage)| stage.problems(index)));
         problems.extend(self.optimizer.problems());

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::Architecture;
-use crate::config::{CAUSAL_ENCODER, quantization};
+use crate::config::{CAUSAL_ENCODER, named_twice, quantization};
 use crate::error::{ConfigProblem, Error, Result};
 
 /// Deviation of the published models' first weights.
@@ -98,8 +98,12 @@ pub fn check_trainable(path: &Path, config: &Value, architecture: Architecture) 
         add(quantization::FIELD, "is there: only a checkpoint that is not quantised can be trained");
     }
     let classifies = matches!(architecture, Architecture::EncoderClassifier | Architecture::DecoderClassifier);
-    if classifies && labels(config).is_empty() {
+    let labels = if classifies { labels(config) } else { Vec::new() };
+    if classifies && labels.is_empty() {
         add("id2label", "has no name for class 0: a classifier names its classes");
+    }
+    if let Some(label) = named_twice(&labels) {
+        add("id2label", &format!("names {label:?} twice"));
     }
     if architecture == Architecture::EncoderClassifier && config["is_encoder_decoder"] != json!(false) {
         add("is_encoder_decoder", "is not false: only a classifier without a decoder can be trained");

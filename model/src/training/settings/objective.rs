@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::named_twice;
+
 /// What a model is trained for.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -63,6 +65,13 @@ pub struct Distillation {
     /// Share of the teacher's cross-entropy in the loss; the rest is that of the data.
     #[serde(default = "defaults::one")]
     pub weight: f32,
+}
+
+impl Objective {
+    pub(super) fn problems(&self) -> Option<String> {
+        let Self::Classify { labels } = self else { return None };
+        named_twice(labels).map(|label| format!("objective.labels names {label:?} twice: each label is one class"))
+    }
 }
 
 impl Distillation {
