@@ -12,7 +12,7 @@ use model::{Classifier, ClassifierSpace, Tokenizer};
 
 use super::question::Question;
 use super::rows::Objective;
-use super::subject::{Answer, Ask, Reading, Subject};
+use super::subject::{Answer, Ask, Outcome, Reading, Subject};
 use super::{CommandError, EvalError};
 use crate::config::Config;
 use crate::evaluation::Likelihood;
@@ -45,12 +45,12 @@ impl Classified {
     fn answer_batch(
         &mut self,
         batch: &mut Vec<Question>,
-        take: &mut dyn FnMut(usize, Answer) -> Result<(), CommandError>,
+        take: &mut dyn FnMut(usize, Outcome) -> Result<(), CommandError>,
     ) -> Result<(), CommandError> {
         let sources: Vec<&[u32]> = batch.iter().map(Question::source).collect();
         let scores = self.classifier.scores(&sources, &mut self.space);
         for (question, scores) in batch.drain(..).zip(scores) {
-            take(question.index, answer(&question.example, &scores, &self.classifier.config().labels)?)?;
+            take(question.index, answer(&question.example, &scores, &self.classifier.config().labels))?;
         }
         Ok(())
     }
@@ -87,7 +87,7 @@ impl Subject for Classified {
         &mut self,
         questions: &mut dyn Iterator<Item = Result<Question, CommandError>>,
         _: Ask,
-        take: &mut dyn FnMut(usize, Answer) -> Result<(), CommandError>,
+        take: &mut dyn FnMut(usize, Outcome) -> Result<(), CommandError>,
     ) -> Result<(), CommandError> {
         let mut batch: Vec<Question> = Vec::new();
         let mut tokens = 0;
@@ -120,13 +120,13 @@ pub fn check_classifier(architecture: &'static str, objective: Objective) -> Res
 }
 
 /// What a classifier's scores say: the best label (of equal ones the first), and the probability of the right one.
-pub fn answer(example: &Example, scores: &[f32], labels: &[String]) -> Result<Answer, CommandError> {
+pub fn answer(example: &Example, scores: &[f32], labels: &[String]) -> Outcome {
     let Example::Labelled { label: class, .. } = example else {
         unreachable!("a model with classes is asked for labels")
     };
     let class = *class as usize;
     if !scores.iter().all(|score| score.is_finite()) {
-        return Err(CommandError::Failed { message: "the classifier gave no finite scores".to_owned() });
+        return Err("its scores are not finite".to_owned());
     }
     let best = (0..scores.len()).fold(0, |best, other| if scores[other] > scores[best] { other } else { best });
     let largest = f64::from(scores[best]);

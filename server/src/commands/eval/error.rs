@@ -22,6 +22,20 @@ pub enum EvalError {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// Rows to which the model gave nothing that can be counted.
+    #[error("{}: the model has no answer to {count} of {rows} rows ({}): {problem}", path.display(), listed(lines, *count))]
+    Unanswered {
+        /// The file.
+        path: PathBuf,
+        /// The first of their lines, from 1.
+        lines: Vec<usize>,
+        /// How many they are.
+        count: usize,
+        /// Rows of the file.
+        rows: usize,
+        /// What is wrong with the first answer.
+        problem: String,
+    },
     /// A figure that such rows do not have.
     #[error("{} is not measured of {objective} rows: leave it out of --metrics", metric_name(*metric))]
     NotMeasured {
@@ -51,6 +65,16 @@ pub enum EvalError {
         /// The library's words.
         reason: String,
     },
+}
+
+/// Lines as a person names them.
+fn listed(lines: &[usize], count: usize) -> String {
+    let named = lines.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    let line = if count == 1 { "line" } else { "lines" };
+    match count - lines.len() {
+        0 => format!("{line} {named}"),
+        more => format!("{line} {named} and {more} more"),
+    }
 }
 
 fn metric_name(metric: Metric) -> String {

@@ -99,7 +99,8 @@ impl Measured {
         let chrf = self.chrf.as_ref().map(|chrf| chrf.each_ref().map(Chrf::score));
         Scores {
             loss: self.likelihood.loss(),
-            perplexity: self.likelihood.perplexity(),
+            // Beyond what a float64 holds it has no digits to print.
+            perplexity: self.likelihood.perplexity().filter(|perplexity| perplexity.is_finite()),
             token_accuracy: self.likelihood.accuracy(),
             target_tokens: (self.likelihood.tokens > 0).then_some(self.likelihood.tokens),
             rouge1: rouge.map(|rouge| rouge.rouge1),

@@ -12,6 +12,7 @@ mod rows;
 mod served;
 mod subject;
 mod trained;
+mod unanswered;
 
 use std::io::{Write, stdout};
 use std::sync::Arc;
@@ -23,7 +24,8 @@ use self::figures::{Figures, Measured};
 use self::predictions::{Prediction, Predictions};
 use self::question::Questions;
 use self::rows::{Objective, Rows};
-use self::subject::Ask;
+use self::subject::{Answer, Ask};
+use self::unanswered::Unanswered;
 use super::{CommandError, io};
 use crate::cli::{EvalOptions, Metric};
 use crate::config::Config;
@@ -32,7 +34,8 @@ use crate::progress::RowProgress;
 /// Reads the rows, has them answered, and prints the figures.
 ///
 /// # Errors
-/// When a row is malformed, the checkpoint cannot answer such rows, or a file cannot be read or written.
+/// When a row is malformed, the checkpoint cannot answer such rows or has no finite scores for one, or a file cannot be
+/// read or written.
 pub fn eval(config: &Config, options: &EvalOptions) -> Result<(), CommandError> {
     let began = Instant::now();
     let rows = Rows::read(&options.data, options.objective, options.limit)?;
@@ -44,21 +47,30 @@ pub fn eval(config: &Config, options: &EvalOptions) -> Result<(), CommandError> 
     let tokenizer = Arc::clone(&reading.tokenizer);
     let mut questions = Questions::new(reading, &rows, options)?;
     let mut measured = Measured::new(&metrics);
+    let mut unanswered = Unanswered::default();
     let ask =
         Ask { scores: metrics.contains(&Metric::Loss), max_tokens: writes(&metrics).then_some(options.max_tokens) };
 
     let progress = RowProgress::new("evaluating", rows.rows.len() as u64);
-    subject.answer(&mut questions, ask, &mut |index, answer| {
+    subject.answer(&mut questions, ask, &mut |index, outcome| {
         let row = &rows.rows[index];
+        progress.advance();
+        let answer = match outcome.and_then(Answer::counted) {
+            Ok(answer) => answer,
+            Err(problem) => {
+                unanswered.add(row.line, problem);
+                return Ok(());
+            }
+        };
         let wanted = row.wanted(&tokenizer);
         measured.add(&wanted, &answer);
-        progress.advance();
         let Some(predictions) = &mut predictions else { return Ok(()) };
         let prediction = Prediction { line: row.line, input: &row.input(&tokenizer), wanted: &wanted, answer: &answer };
         Ok(predictions.write(prediction)?)
     })?;
     drop(progress);
 
+    unanswered.check(&options.data, rows.rows.len())?;
     predictions.map_or(Ok(()), Predictions::finish)?;
     let figures = Figures {
         model: config.model.served_name.clone(),

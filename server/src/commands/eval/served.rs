@@ -13,7 +13,7 @@ use model::training::objective::{ModelTokens, Reader};
 
 use super::question::Question;
 use super::rows::Objective;
-use super::subject::{Answer, Ask, Reading, Subject};
+use super::subject::{Answer, Ask, Outcome, Reading, Subject};
 use super::{CommandError, EvalError};
 use crate::config::Config;
 use crate::engine::{Engine, EngineLimits, Generation, GenerationEvent, GenerationRequest, Salt};
@@ -78,18 +78,18 @@ impl Served {
         Ok(handle.submit(handle.reserve(1)?, request)?)
     }
 
-    fn finish(&self, pending: Pending) -> Result<(usize, Answer), CommandError> {
+    fn finish(&self, pending: Pending) -> Outcome {
         let written = pending.written.map(|generation| self.written(generation)).transpose()?;
         let likelihood = pending.scored.map(likelihood).transpose()?;
-        Ok((pending.index, Answer { written, likelihood }))
+        Ok(Answer { written, likelihood })
     }
 
-    fn written(&self, mut generation: Generation) -> Result<String, CommandError> {
+    fn written(&self, mut generation: Generation) -> Result<String, String> {
         let mut ids = Vec::new();
         while let Some(event) = generation.blocking_next() {
             match event {
                 GenerationEvent::Token { id, .. } => ids.push(id),
-                GenerationEvent::Failed { message, .. } => return Err(CommandError::Failed { message }),
+                GenerationEvent::Failed { message, .. } => return Err(message),
                 GenerationEvent::Started { .. } | GenerationEvent::Scored { .. } | GenerationEvent::Finished { .. } => {
                 }
             }
@@ -135,22 +135,20 @@ impl Subject for Served {
         &mut self,
         questions: &mut dyn Iterator<Item = Result<Question, CommandError>>,
         ask: Ask,
-        take: &mut dyn FnMut(usize, Answer) -> Result<(), CommandError>,
+        take: &mut dyn FnMut(usize, Outcome) -> Result<(), CommandError>,
     ) -> Result<(), CommandError> {
         let each = usize::from(ask.scores) + usize::from(ask.max_tokens.is_some());
         let at_once = (self.requests / each.max(1)).max(1);
-        let mut pending = VecDeque::with_capacity(at_once);
+        let mut pending: VecDeque<Pending> = VecDeque::with_capacity(at_once);
         for question in questions {
             if pending.len() == at_once {
                 let oldest = pending.pop_front().expect("at least one question is under way");
-                let (index, answer) = self.finish(oldest)?;
-                take(index, answer)?;
+                take(oldest.index, self.finish(oldest))?;
             }
             pending.push_back(self.submit(question?, ask)?);
         }
         for oldest in pending {
-            let (index, answer) = self.finish(oldest)?;
-            take(index, answer)?;
+            take(oldest.index, self.finish(oldest))?;
         }
         Ok(())
     }
@@ -168,7 +166,7 @@ pub fn text_tokens(source_tokens: usize, target_tokens: usize) -> usize {
 }
 
 /// The scores of a decoder prompt.
-fn likelihood(mut generation: Generation) -> Result<Likelihood, CommandError> {
+fn likelihood(mut generation: Generation) -> Result<Likelihood, String> {
     let mut likelihood = Likelihood::default();
     while let Some(event) = generation.blocking_next() {
         match event {
@@ -176,7 +174,7 @@ fn likelihood(mut generation: Generation) -> Result<Likelihood, CommandError> {
                 let is_hit = score.top.first().is_some_and(|best| best.id == score.chosen.id);
                 likelihood.add(f64::from(score.chosen.log_prob), is_hit);
             }
-            GenerationEvent::Failed { message, .. } => return Err(CommandError::Failed { message }),
+            GenerationEvent::Failed { message, .. } => return Err(message),
             GenerationEvent::Started { .. } | GenerationEvent::Token { .. } | GenerationEvent::Finished { .. } => {}
         }
     }

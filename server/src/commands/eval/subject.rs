@@ -32,12 +32,12 @@ pub trait Subject {
     /// How texts become its questions.
     fn reading(&self) -> Reading;
 
-    /// Answers all questions and hands each answer out with its row's number, in the rows' order.
+    /// Answers all questions and hands each outcome out with its row's number, in the rows' order.
     fn answer(
         &mut self,
         questions: &mut dyn Iterator<Item = Result<Question, CommandError>>,
         ask: Ask,
-        take: &mut dyn FnMut(usize, Answer) -> Result<(), CommandError>,
+        take: &mut dyn FnMut(usize, Outcome) -> Result<(), CommandError>,
     ) -> Result<(), CommandError>;
 
     /// Gives back what it holds.
@@ -60,6 +60,17 @@ pub struct Answer {
     pub written: Option<String>,
     /// How probable the target was.
     pub likelihood: Option<Likelihood>,
+}
+
+/// An answer, or why the model has none to this question, as a sentence.
+pub type Outcome = Result<Answer, String>;
+
+impl Answer {
+    /// The answer, if its scores are numbers that can be counted.
+    pub fn counted(self) -> Outcome {
+        let is_finite = self.likelihood.is_none_or(|likelihood| likelihood.surprise.is_finite());
+        if is_finite { Ok(self) } else { Err("its scores are not finite".to_owned()) }
+    }
 }
 
 /// What a subject reads.

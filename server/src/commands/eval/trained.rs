@@ -17,7 +17,7 @@ use super::classified::{self, check_classifier};
 use super::question::Question;
 use super::rows::Objective;
 use super::served::text_tokens;
-use super::subject::{Answer, Ask, Reading, Subject};
+use super::subject::{Answer, Ask, Outcome, Reading, Subject};
 use super::{CommandError, EvalError};
 use crate::config::{Config, Limits, Quantize};
 use crate::evaluation::Likelihood;
@@ -49,15 +49,15 @@ impl Trained {
     }
 
     /// The answers to a group, in its order.
-    fn answers(&self, group: Vec<Question>, ask: Ask) -> Result<Vec<(usize, Answer)>, CommandError> {
+    fn answers(&self, group: Vec<Question>, ask: Ask) -> Result<Vec<(usize, Outcome)>, CommandError> {
         let sources: Vec<&[u32]> = group.iter().map(Question::source).collect();
         if self.is_classifier() {
             let (labels, scores) =
                 (self.network.labels(), self.network.class_scores(&sources).map_err(EvalError::from)?);
             let answer = |(question, scores): (&Question, Vec<f32>)| {
-                Ok((question.index, classified::answer(&question.example, &scores, &labels)?))
+                (question.index, classified::answer(&question.example, &scores, &labels))
             };
-            return group.iter().zip(scores).map(answer).collect();
+            return Ok(group.iter().zip(scores).map(answer).collect());
         }
         let written = ask.max_tokens.map(|max_tokens| self.network.generate(&sources, max_tokens as usize));
         let written = written.transpose().map_err(EvalError::from)?;
@@ -65,7 +65,7 @@ impl Trained {
         let mut answers = Vec::with_capacity(group.len());
         for Question { index, example } in group {
             let likelihood = ask.scores.then(|| self.likelihood(example)).transpose()?;
-            answers.push((index, Answer { written: written.next(), likelihood }));
+            answers.push((index, Ok(Answer { written: written.next(), likelihood })));
         }
         Ok(answers)
     }
@@ -146,15 +146,15 @@ impl Subject for Trained {
         &mut self,
         questions: &mut dyn Iterator<Item = Result<Question, CommandError>>,
         ask: Ask,
-        take: &mut dyn FnMut(usize, Answer) -> Result<(), CommandError>,
+        take: &mut dyn FnMut(usize, Outcome) -> Result<(), CommandError>,
     ) -> Result<(), CommandError> {
         loop {
             let group = questions.take(GROUP_QUESTIONS).collect::<Result<Vec<_>, _>>()?;
             if group.is_empty() {
                 return Ok(());
             }
-            for (index, answer) in self.threads.install(|| self.answers(group, ask))? {
-                take(index, answer)?;
+            for (index, outcome) in self.threads.install(|| self.answers(group, ask))? {
+                take(index, outcome)?;
             }
         }
     }
