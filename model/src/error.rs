@@ -153,6 +153,12 @@ pub enum Error {
         /// The folder.
         folder: PathBuf,
     },
+    /// A folder to write to that another process writes to.
+    #[error("{} is being written by another process: wait for it, or name another folder", folder.display())]
+    BeingWritten {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// A `tokenizer.json` that cannot be used.
     #[error("the tokenizer cannot be used: {problem}")]
     Tokenizer {

@@ -220,7 +220,7 @@ fn tokenizer(choice: &TokenizerSource, checkpoint: Option<&Checkpoint>) -> Resul
 }
 
 fn read_tokenizer(path: &Path) -> Result<Tokenizer, LoadError> {
-    let json = std::fs::read(path).map_err(|source| LoadError::TokenizerFile { path: path.to_owned(), source })?;
+    let json = model::input::read(path).map_err(|source| LoadError::TokenizerFile { path: path.to_owned(), source })?;
     Ok(Tokenizer::from_bytes(&json)?)
 }
 

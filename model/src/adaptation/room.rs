@@ -6,14 +6,19 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use crate::checkpoint::writer::OutFolder;
 use crate::error::Error;
 
 /// Why the folder cannot be written to, as far as that is seen without writing.
 pub(super) fn problems(out: &Path) -> Vec<String> {
-    let unusable = match fs::read_dir(out) {
-        Ok(mut entries) => entries.next().is_some().then(|| Error::NotEmpty { folder: out.to_owned() }),
+    let unusable = match fs::metadata(out) {
+        Ok(found) if !found.is_dir() => Some(Error::WrongKind { path: out.to_owned(), expected: "a folder" }),
+        Ok(_) => match OutFolder::is_free(out) {
+            Ok(is_free) => (!is_free).then(|| Error::NotEmpty { folder: out.to_owned() }),
+            Err(error) => Some(error),
+        },
         Err(source) if source.kind() == ErrorKind::NotFound => None,
-        Err(source) => Some(Error::File { action: "read", path: out.to_owned(), source }),
+        Err(source) => Some(Error::File { action: "open", path: out.to_owned(), source }),
     };
     unusable.into_iter().map(|error| error.to_string()).collect()
 }

@@ -11,6 +11,7 @@ use super::mapped::Bytes;
 use super::tensor_file::{StoredTensor, TensorFile};
 use crate::config::ConfigFile;
 use crate::error::{Error, Result};
+use crate::input::strip_mark;
 
 pub(crate) const CONFIG: &str = "config.json";
 pub(crate) const GENERATION_CONFIG: &str = "generation_config.json";
@@ -108,7 +109,8 @@ impl Folder {
         }
         let mut contents = Vec::new();
         file.take(MAX_JSON_BYTES).read_to_end(&mut contents).map_err(|source| failed("read", &path, source))?;
-        Ok(Some(contents))
+        // A byte-order mark is no part of a text; what is no text is left as it is.
+        Ok(Some(if name.ends_with(".json") { strip_mark(contents) } else { contents }))
     }
 
     fn lacks(&self, missing: &'static str) -> Error {

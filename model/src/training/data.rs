@@ -21,3 +21,4 @@ pub use single::{Maker, Single};
 
 pub(in crate::training) use data_set::Row;
 pub(in crate::training) use ids::Ids;
+pub(in crate::training) use lines::hash_of;

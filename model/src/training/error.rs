@@ -69,6 +69,16 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A saved run of another version of the program.
+    #[error("{} has format {found}, this program reads {expected}: go on with the program that wrote it, or give another `out`", path.display())]
+    OtherFormat {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The one that is read.
+        expected: u32,
+    },
     /// Another process trains in the same folder.
     #[error("{} is in use by another run: wait for it, or give another `out`", out.display())]
     InUse {

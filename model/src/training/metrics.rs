@@ -2,13 +2,15 @@
 //!
 //! Written by `run`, read by the server's report. Lines of steps that a resumed run takes again are cut first.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Result};
+use crate::input;
+use crate::out_file::OutFile;
 
 /// Name of the file in a run's folder.
 pub const FILE: &str = "metrics.jsonl";
@@ -139,7 +141,7 @@ struct Line {
 
 /// Every line; `None` when there is no file.
 fn lines(path: &Path) -> Result<Option<Vec<Line>>> {
-    let file = match File::open(path) {
+    let file = match input::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(failed("read", path)(source)),
@@ -152,17 +154,15 @@ fn lines(path: &Path) -> Result<Option<Vec<Line>>> {
     Ok(Some(lines))
 }
 
-/// Writes the file anew without later lines, beside and renamed. The others stay as they are, digit by digit.
+/// Writes the file anew without later lines. The others stay as they are, digit by digit.
 fn cut(path: &Path, step: u64) -> Result<()> {
     let Some(lines) = lines(path)? else { return Ok(()) };
-    let partial = path.with_file_name(format!(".partial-{FILE}"));
-    let mut file = BufWriter::new(File::create(&partial).map_err(failed("write", &partial))?);
+    let mut kept = Vec::new();
     for line in lines.iter().filter(|line| line.record.step() <= step) {
-        file.write_all(&line.text).and_then(|()| file.write_all(b"\n")).map_err(failed("write", &partial))?;
+        kept.extend_from_slice(&line.text);
+        kept.push(b'\n');
     }
-    let file = file.into_inner().map_err(|error| failed("write", &partial)(error.into_error()))?;
-    file.sync_all().map_err(failed("write", &partial))?;
-    fs::rename(&partial, path).map_err(failed("write", path))
+    OutFile::replace(path, &kept).map_err(failed("write", path))
 }
 
 fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> Error + use<'a> {

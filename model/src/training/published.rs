@@ -2,7 +2,7 @@
 //!
 //! Written by `state` (checkpoints) and `finish` (what is served).
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use kernels::math::bf16_bits;
@@ -14,6 +14,7 @@ use super::settings::SavedPrecision;
 use crate::checkpoint::layout::{TensorEntry, TensorLayout};
 use crate::checkpoint::writer::{COPIED, OutFolder};
 use crate::config::{CROSS_ATTENTION_FIELD, CROSS_ATTENTION_RANDOM};
+use crate::input;
 
 const CONFIG: &str = "config.json";
 /// Name of the file with the weights.
@@ -33,7 +34,7 @@ impl Companions {
     /// # Errors
     /// When a file is there and cannot be read.
     pub fn of(path: &Path) -> Result<Self> {
-        let read = |name: &str, path: PathBuf| match std::fs::read(&path) {
+        let read = |name: &str, path: PathBuf| match contents_of(&path) {
             Ok(contents) => Ok(Some((name.to_owned(), contents))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(Error::File { action: "read", path, source }),
@@ -56,6 +57,18 @@ impl Companions {
     /// The contents of a file.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.files.iter().find(|(own, _)| own == name).map(|(_, contents)| contents.as_slice())
+    }
+}
+
+/// A companion's contents; a byte-order mark before a JSON text is no part of it.
+fn contents_of(path: &Path) -> io::Result<Vec<u8>> {
+    match path.extension() {
+        Some(extension) if extension == "json" => input::read(path),
+        _ => input::open(path).and_then(|mut file| {
+            let mut contents = Vec::new();
+            file.read_to_end(&mut contents)?;
+            Ok(contents)
+        }),
     }
 }
 

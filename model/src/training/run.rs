@@ -93,7 +93,7 @@ impl Run<'_> {
     fn until_done(mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome> {
         while let Some(pace) = self.next_pace() {
             let record = self.step(pace)?;
-            self.metrics.add(&Record::Step(record.clone()))?;
+            self.add(Record::Step(record.clone()), observer)?;
             observer.step(&record);
             let is_best = self.validation_is_due() && self.validate(observer)?;
             if self.checkpoint_is_due(is_best) && self.next_pace().is_some() {
@@ -162,9 +162,17 @@ impl Run<'_> {
             elapsed_s: self.elapsed_s(),
             samples,
         };
-        self.metrics.add(&Record::Validation(record.clone()))?;
+        self.add(Record::Validation(record.clone()), observer)?;
         observer.validated(&record);
         Ok(is_best)
+    }
+
+    /// Adds a line to the metrics. When it cannot be written, the run ends with what it has come to in a checkpoint.
+    fn add(&mut self, record: Record, observer: &mut dyn Observer) -> Result<()> {
+        self.metrics.add(&record).inspect_err(|_| {
+            // The first error is the one to report.
+            let _ = self.save(observer);
+        })
     }
 
     /// Writes a checkpoint, then removes those that are not to be kept.

@@ -2,6 +2,7 @@
 //!
 //! Written and read by `run`. Each is a folder that is there whole or not at all, and a model in the published layout.
 
+mod checksums;
 mod fingerprint;
 mod progress;
 
@@ -18,8 +19,11 @@ use super::published::{Published, write_tensors};
 use super::settings::SavedPrecision;
 use super::whole_folder;
 use crate::checkpoint::float_file::FloatFile;
+use crate::input;
 
+pub use checksums::verify;
 pub use fingerprint::{differences, fingerprint};
+use progress::Format;
 pub use progress::{Best, FORMAT, Progress};
 
 const FOLDER: &str = "checkpoints";
@@ -99,25 +103,26 @@ impl Checkpoints {
             let tensors: Vec<_> = moments.iter().map(|(name, moment)| (name.clone(), moment.dims().to_vec())).collect();
             write_tensors(folder, MOMENTS, &tensors, SavedPrecision::F32, &mut |name| numbers(moments[name]))?;
             let progress = serde_json::to_vec_pretty(saved.progress).expect("progress is JSON");
-            Ok(folder.write(PROGRESS, |file| file.write_all(&progress))?)
+            folder.write(PROGRESS, |file| file.write_all(&progress))?;
+            checksums::write(folder)
         })?;
         Ok(path)
     }
 
-    /// Where the run was at a checkpoint.
+    /// Where the run was at a checkpoint, all files of which are looked at.
     ///
     /// # Errors
-    /// When the file cannot be read or is not what was written.
+    /// When a file cannot be read or is not what was written, or another version of the program wrote it.
     pub fn progress(&self, step: u64) -> Result<Progress> {
         let path = self.path(step).join(PROGRESS);
-        let text = fs::read(&path).map_err(|source| failed("read", &path, source))?;
-        let read: Progress = serde_json::from_slice(&text)
-            .map_err(|error| Error::Damaged { path: path.clone(), problem: error.to_string() })?;
-        if read.format != FORMAT {
-            let problem = format!("its format is {}, this program writes {FORMAT}", read.format);
-            return Err(Error::Damaged { path, problem });
+        let text = input::read(&path).map_err(|source| failed("read", &path, source))?;
+        let damaged = |error: serde_json::Error| Error::Damaged { path: path.clone(), problem: error.to_string() };
+        let Format { format } = serde_json::from_slice(&text).map_err(damaged)?;
+        if format != FORMAT {
+            return Err(Error::OtherFormat { path, found: format, expected: FORMAT });
         }
-        Ok(read)
+        verify(&self.path(step))?;
+        serde_json::from_slice(&text).map_err(damaged)
     }
 
     /// The optimiser's memory at a checkpoint.

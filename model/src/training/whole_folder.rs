@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Error, Result};
 use crate::checkpoint::writer::{OutFolder, sync_folder};
+use crate::input::expect_folder;
 
 /// Begins the name of a folder that is being written.
 const PARTIAL: &str = ".partial-";
@@ -17,16 +18,31 @@ const REPLACED: &str = ".replaced-";
 const REMOVED: &str = ".removed-";
 
 /// Writes a folder beside, with every file on disk, and only then gives it its name; one that has the name already is
-/// removed. When it fails, nothing of it is left and what was there before still is.
+/// removed. When it fails, nothing of it is left and what was there before still is. A link to a folder stays one, and the
+/// folder that it leads to is replaced.
 pub(super) fn write(path: &Path, contents: impl FnOnce(&mut OutFolder) -> Result<()>) -> Result<()> {
-    let partial = beside(path, PARTIAL);
+    let path = place_of(path)?;
+    let partial = beside(&path, PARTIAL);
     remove(&partial)?;
-    let written = fill(&partial, contents).and_then(|()| put_in_place(&partial, path));
+    let written = fill(&partial, contents).and_then(|()| put_in_place(&partial, &path));
     if written.is_err() {
         // The first error is the one to report.
         let _ = fs::remove_dir_all(&partial);
     }
     written
+}
+
+/// Where a folder of this name lies or will lie. Refuses a name that something else has.
+pub(super) fn place_of(path: &Path) -> Result<PathBuf> {
+    let found = match fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(path.to_owned()),
+            found => found,
+        },
+        found => found,
+    };
+    let place = found.and_then(|found| expect_folder(found.file_type())).and_then(|()| path.canonicalize());
+    place.map_err(failed("write", path))
 }
 
 /// Removes what writes and removals that did not end have left in a folder. A folder whose successor did not take its
@@ -96,6 +112,7 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> E
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
@@ -118,6 +135,24 @@ mod tests {
         write(&path, put("two")).unwrap();
         assert_eq!(names(parent.path()), ["final"]);
         assert_eq!(fs::read_to_string(path.join("file")).unwrap(), "two");
+    }
+
+    #[test]
+    fn a_link_to_a_folder_stays_one_and_what_is_no_folder_stays_too() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = |name: &str| parent.path().join(name);
+        write(&path("elsewhere"), put("one")).unwrap();
+        symlink("elsewhere", path("final")).unwrap();
+        write(&path("final"), put("two")).unwrap();
+        assert!(path("final").is_symlink());
+        assert_eq!(fs::read_to_string(path("elsewhere/file")).unwrap(), "two");
+        fs::write(path("taken"), "mine").unwrap();
+        symlink("nowhere", path("broken")).unwrap();
+        for (name, kind) in [("taken", "a regular file"), ("broken", "a link that leads nowhere")] {
+            let error = write(&path(name), put("three")).unwrap_err().to_string();
+            assert!(error.ends_with(&format!("{name}: it is {kind}; it has to be a folder")), "{error}");
+        }
+        assert_eq!(names(parent.path()), ["broken", "elsewhere", "final", "taken"]);
     }
 
     #[test]

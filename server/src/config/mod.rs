@@ -151,7 +151,7 @@ impl Config {
     pub fn resolve(file: Option<&Path>, flags: toml::Table) -> Result<Self, ConfigError> {
         let mut layers = Vec::new();
         if let Some(path) = file {
-            let text = std::fs::read_to_string(path)
+            let text = model::input::read_settings(path)
                 .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
             layers.push(Layer::parse(&path.display().to_string(), &text)?);
         }

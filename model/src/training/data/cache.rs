@@ -14,9 +14,9 @@ use crate::checkpoint::mapped::Bytes;
 use crate::training::error::{Error, Result};
 
 /// Changes with the layout, so that a file of another one is built anew.
-const MAGIC: u64 = u64::from_le_bytes(*b"encdec\0\x01");
+const MAGIC: u64 = u64::from_le_bytes(*b"encdec\0\x02");
 const ENTRY_BYTES: usize = 32;
-const FOOTER_BYTES: usize = 72;
+const FOOTER_BYTES: usize = 88;
 /// Malformed rows that are described; a file that has nothing else should not become a cache of descriptions.
 const DESCRIBED_BAD_ROWS: usize = 1000;
 
@@ -72,6 +72,8 @@ pub(super) struct Writer {
     partial: PathBuf,
     output: BufWriter<File>,
     hash: Xxh3,
+    /// Of the rows, whatever file and line each is from.
+    rows_hash: Xxh3,
     ids: u64,
     entries: Vec<Entry>,
 }
@@ -81,7 +83,15 @@ impl Writer {
         let partial = path.with_extension("partial");
         let file = File::create(&partial).map_err(|source| failed("write", &partial, source))?;
         let output = BufWriter::with_capacity(1 << 20, file);
-        Ok(Self { path: path.to_owned(), partial, output, hash: Xxh3::new(), ids: 0, entries: Vec::new() })
+        Ok(Self {
+            path: path.to_owned(),
+            partial,
+            output,
+            hash: Xxh3::new(),
+            rows_hash: Xxh3::new(),
+            ids: 0,
+            entries: Vec::new(),
+        })
     }
 
     /// Adds a row; its `start` is set here.
@@ -89,6 +99,8 @@ impl Writer {
         self.entries.push(Entry { start: self.ids, ..entry });
         self.ids += (source.len() + target.len()) as u64;
         let bytes: Vec<u8> = source.iter().chain(target).flat_map(|id| id.to_le_bytes()).collect();
+        self.rows_hash.update(&Entry { start: 0, file: 0, line: 0, ..entry }.to_bytes());
+        self.rows_hash.update(&bytes);
         self.write(&bytes)
     }
 
@@ -99,12 +111,15 @@ impl Writer {
             self.entries.push(entry);
             self.write(&bytes)?;
         }
+        // Rows name their labels by number.
+        self.rows_hash.update(&serde_json::to_vec(&notes.labels).expect("texts are always JSON"));
         let notes = serde_json::to_vec(notes).expect("numbers and texts are always JSON");
         self.write(&notes)?;
         let mut footer = Vec::with_capacity(FOOTER_BYTES);
         let counts = [MAGIC, self.ids, self.entries.len() as u64, notes.len() as u64];
         counts.iter().for_each(|count| footer.extend(count.to_le_bytes()));
         footer.extend(key.to_le_bytes());
+        footer.extend(self.rows_hash.digest128().to_le_bytes());
         footer.extend(self.hash.digest128().to_le_bytes());
         let footer_hash = xxh3_128(&footer) as u64;
         footer.extend(footer_hash.to_le_bytes());
@@ -133,7 +148,10 @@ pub(super) struct Cache {
     rows: usize,
     table_start: usize,
     pub notes: Notes,
+    /// Of the files' contents.
     pub key: u128,
+    /// Of the rows that they hold.
+    pub rows_hash: u128,
 }
 
 impl Cache {
@@ -159,7 +177,7 @@ impl Cache {
         let hash = |start: usize| counted[start..].first_chunk().map(|bytes| u128::from_le_bytes(*bytes));
         if u64::from_le_bytes(*footer_hash) != xxh3_128(counted) as u64
             || number(0)? != MAGIC
-            || hash(48)? != xxh3_128(body)
+            || hash(64)? != xxh3_128(body)
         {
             return None;
         }
@@ -170,8 +188,8 @@ impl Cache {
             return None;
         }
         let notes = serde_json::from_slice(&body[notes_start..]).ok()?;
-        let key = hash(32)?;
-        Some(Self { rows, table_start, notes, key, bytes })
+        let (key, rows_hash) = (hash(32)?, hash(48)?);
+        Some(Self { rows, table_start, notes, key, rows_hash, bytes })
     }
 
     pub fn rows(&self) -> usize {

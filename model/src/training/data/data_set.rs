@@ -3,7 +3,6 @@
 //! Opened by the training run, read by `feed`. Ids are those of the texts alone, uncut: what an objective puts around
 //! them is not cached, so that one cache serves all of them.
 
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::Xxh3;
@@ -13,6 +12,7 @@ use super::ids::Ids;
 use super::lines::hash_of;
 use super::raw_row::RowKind;
 use super::tokenise::{self, Build};
+use crate::out_file::{make_folder, open_lock};
 use crate::tokenizer::Tokenizer;
 use crate::training::error::{Error, Result};
 use crate::training::settings::BadRows;
@@ -99,14 +99,14 @@ impl DataSet {
         cache_folder: &Path,
         report: &mut dyn FnMut(Report<'_>),
     ) -> Result<Self> {
-        fs::create_dir_all(cache_folder).map_err(|source| failed("make", cache_folder, source))?;
+        make_folder(cache_folder).map_err(|source| failed("create", cache_folder, source))?;
         let path = cache_folder.join(format!("{:032x}.tokens", name_of(files, how)));
         let (cache, is_new) = match Self::cached(files, &path)? {
             Some(cache) => (cache, false),
             None => {
                 // Whoever comes second waits, and finds what the first one built.
                 let lock_path = cache_folder.join("lock");
-                let lock = File::create(&lock_path).map_err(|source| failed("write", &lock_path, source))?;
+                let lock = open_lock(&lock_path).map_err(|source| failed("write", &lock_path, source))?;
                 lock.lock().map_err(|source| failed("lock", &lock_path, source))?;
                 match Self::cached(files, &path)? {
                     Some(cache) => (cache, false),
@@ -191,9 +191,9 @@ impl DataSet {
         self.skipped
     }
 
-    /// Another number for every other contents of the files.
+    /// Another number for every other rows; how a file writes them makes no difference.
     pub fn fingerprint(&self) -> u128 {
-        self.cache.key
+        self.cache.rows_hash
     }
 
     /// A row by its number.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::input;
 use crate::training::error::{Error, Result};
 
 /// More than any text that could be a training row (a long novel has 4 MiB). A longer line is a file that is no JSONL,
@@ -21,6 +22,8 @@ pub(super) struct Lines {
     input: BufReader<Hashing>,
     number: usize,
     max_bytes: u64,
+    /// Whether a line that is not blank was read: a byte-order mark before it is no part of it.
+    has_begun: bool,
 }
 
 /// One line.
@@ -33,9 +36,9 @@ pub(super) struct Line {
 
 impl Lines {
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|source| failed(path, source))?;
+        let file = input::open(path).map_err(|source| failed(path, source))?;
         let input = BufReader::with_capacity(BUFFER_BYTES, Hashing { file, hash: Xxh3::new(), bytes: 0 });
-        Ok(Self { path: path.to_owned(), input, number: 0, max_bytes: MAX_LINE_BYTES })
+        Ok(Self { path: path.to_owned(), input, number: 0, max_bytes: MAX_LINE_BYTES, has_begun: false })
     }
 
     /// The next line that is not blank.
@@ -47,7 +50,12 @@ impl Lines {
                 return Ok(None);
             }
             self.number += 1;
-            if bytes.len() as u64 > self.max_bytes && bytes.last() != Some(&b'\n') {
+            let is_too_long = bytes.len() as u64 > self.max_bytes && bytes.last() != Some(&b'\n');
+            if !self.has_begun {
+                bytes = input::strip_mark(bytes);
+            }
+            self.has_begun |= is_too_long || !bytes.trim_ascii().is_empty();
+            if is_too_long {
                 self.input.skip_until(b'\n').map_err(|source| failed(&self.path, source))?;
                 let problem = format!("it is longer than {} bytes, the most that a row may have", self.max_bytes);
                 return Ok(Some(Line { number: self.number, text: Err(problem) }));
@@ -72,8 +80,8 @@ impl Lines {
 }
 
 /// Hash of a whole file.
-pub(super) fn hash_of(path: &Path) -> Result<u128> {
-    let file = File::open(path).map_err(|source| failed(path, source))?;
+pub(in crate::training) fn hash_of(path: &Path) -> Result<u128> {
+    let file = input::open(path).map_err(|source| failed(path, source))?;
     let mut input = BufReader::with_capacity(BUFFER_BYTES, Hashing { file, hash: Xxh3::new(), bytes: 0 });
     loop {
         let length = input.fill_buf().map_err(|source| failed(path, source))?.len();
@@ -138,6 +146,14 @@ mod tests {
         let expected = [(1, Ok("1234\n".to_owned())), (2, problem.clone()), (3, problem.clone())];
         assert_eq!(lines[..3], expected);
         assert_eq!(lines[3..], [(4, Ok("1\n".to_owned())), (5, problem)]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_the_first_row_is_no_part_of_it() {
+        let row = |number, text: &str| (number, Ok(text.to_owned()));
+        assert_eq!(all("\u{feff}a\nb".as_bytes(), 100), [row(1, "a\n"), row(2, "b")]);
+        assert_eq!(all("\u{feff}\n\n\u{feff}a".as_bytes(), 100), [row(3, "a")]);
+        assert_eq!(all("a\n\u{feff}b".as_bytes(), 100), [row(1, "a\n"), row(2, "\u{feff}b")]);
     }
 
     #[test]

@@ -3,7 +3,6 @@
 //! Called by `data_set` when there is no cache that fits.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -12,6 +11,7 @@ use super::cache::{Bad, Cache, Entry, Notes, Writer, failed};
 use super::data_set::{CacheProgress, Reading, Report, key_of, skip};
 use super::lines::{Line, Lines};
 use super::raw_row::{Content, Problem, RawRow};
+use crate::input;
 use crate::training::error::Result;
 
 /// Lines that are read before they are tokenised together: enough for all threads, little memory.
@@ -46,8 +46,10 @@ struct Growing<'a, 'r> {
 
 /// Builds the cache of some files and opens it.
 pub(super) fn build(build: Build<'_>, report: &mut dyn FnMut(Report<'_>)) -> Result<Cache> {
-    let length =
-        |file: &PathBuf| fs::metadata(file).map(|found| found.len()).map_err(|source| failed("read", file, source));
+    let length = |file: &PathBuf| {
+        let found = input::open(file).and_then(|file| file.metadata());
+        found.map(|found| found.len()).map_err(|source| failed("read", file, source))
+    };
     let total_bytes = build.files.iter().map(length).sum::<Result<u64>>()?;
     let (files, path) = (build.files, build.path);
     let mut growing = Growing {

@@ -8,10 +8,11 @@ use super::{Outcome, Run};
 use crate::training::average::Average;
 use crate::training::error::Result;
 use crate::training::observer::Observer;
+use crate::training::state::verify;
 use crate::training::whole_folder;
 
 /// Name of the model's folder in the run's.
-const FINAL: &str = "final";
+pub(super) const FINAL: &str = "final";
 
 impl Run<'_> {
     pub(super) fn finish(mut self, observer: &mut dyn Observer) -> Result<Outcome> {
@@ -42,7 +43,9 @@ impl Run<'_> {
     /// Writes the model from the checkpoints that it is the mean of, or from the one that it is.
     fn publish(&self) -> Result<PathBuf> {
         let path = self.settings.out.join(FINAL);
-        let mean = Average::open(&self.sources()?)?;
+        let sources = self.sources()?;
+        sources.iter().try_for_each(|checkpoint| verify(checkpoint))?;
+        let mean = Average::open(&sources)?;
         let shapes = self.shapes();
         let model = self.published(&shapes, self.settings.model.save_as);
         whole_folder::write(&path, |folder| model.write(folder, &mut |name| mean.mean(name)))?;

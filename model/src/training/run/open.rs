@@ -2,12 +2,15 @@
 //!
 //! Called by `run`. Reads and checks everything before the first step.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::Run;
+use super::finish::FINAL;
+use crate::input;
+use crate::out_file::{make_folder, open_lock};
 use crate::tokenizer::Tokenizer;
 use crate::training::data::{BatchSettings, DataSet, Feed, Position, Reading, Report};
 use crate::training::error::{Error, Result};
@@ -22,7 +25,7 @@ use crate::training::spikes::RecentLoss;
 use crate::training::stages::{DEFAULT_CROSS_ATTENTION_STEPS, Plan};
 use crate::training::state::{Checkpoints, FORMAT, Progress, differences, fingerprint};
 use crate::training::validation::Validation;
-use crate::training::{device, distillation};
+use crate::training::{device, distillation, whole_folder};
 
 /// Held while a process trains in a folder; the system lets go of it with the process, however that ends.
 const LOCK: &str = ".lock";
@@ -33,8 +36,10 @@ const GENERATION_CONFIG: &str = "generation_config.json";
 
 impl<'a> Run<'a> {
     pub(super) fn open(settings: &'a Settings, observer: &mut dyn Observer) -> Result<Self> {
-        fs::create_dir_all(&settings.out).map_err(|source| failed("create", &settings.out, source))?;
+        make_folder(&settings.out).map_err(|source| failed("create", &settings.out, source))?;
         let lock = lock(&settings.out)?;
+        // Seen now rather than after the last step.
+        whole_folder::place_of(&settings.out.join(FINAL))?;
         let checkpoints = Checkpoints::open(&settings.out)?;
         let earlier = checkpoints.steps()?.last().map(|&step| checkpoints.progress(step)).transpose()?;
         let plan = plan_of(settings, earlier.as_ref())?;
@@ -168,7 +173,7 @@ fn tell(observer: &mut dyn Observer, report: Report<'_>) {
 
 fn lock(out: &Path) -> Result<File> {
     let path = out.join(LOCK);
-    let file = File::create(&path).map_err(|source| failed("write", &path, source))?;
+    let file = open_lock(&path).map_err(|source| failed("write", &path, source))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::InUse { out: out.to_owned() }),
@@ -243,7 +248,7 @@ fn network(settings: &Settings, begun: Option<&Path>, options: &NetworkOptions) 
     match (begun.or(settings.model.init.as_deref()), &settings.model.config) {
         (Some(folder), _) => Network::open(folder, options),
         (None, Some(config)) => {
-            let text = fs::read(config).map_err(|source| failed("read", config, source))?;
+            let text = input::read(config).map_err(|source| failed("read", config, source))?;
             Network::random(&text, settings.seed, options)
         }
         (None, None) => unreachable!("the settings were seen to have either"),

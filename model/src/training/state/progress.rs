@@ -11,7 +11,7 @@ use crate::training::data::Position;
 use crate::training::spikes::RecentLoss;
 
 /// Version of the format.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Where a run is.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -41,12 +41,19 @@ pub struct Progress {
     pub elapsed_s: f64,
     /// How often each weight was updated.
     pub updates: BTreeMap<String, u64>,
-    /// What the rows are made of, as the data names it.
+    /// Hash of the rows.
     pub data: String,
     /// The settings that reach the arithmetic.
     pub settings: BTreeMap<String, String>,
     /// The stages as they were.
     pub stages: Vec<crate::training::settings::Stage>,
+}
+
+/// The version alone, which every version of the program can read.
+#[derive(Debug, Deserialize)]
+pub(super) struct Format {
+    /// As in [`Progress`].
+    pub format: u32,
 }
 
 /// The best validation so far.

@@ -2,9 +2,11 @@
 //!
 //! Used by the sweep. What stands outside the markers is never touched.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use model::OutFile;
 
 use super::plot;
 use super::sweep::{COLUMNS, Row};
@@ -58,7 +60,7 @@ impl Report {
         let page = named.map_or_else(|| usual().into(), Path::to_owned);
         let report = Self { page };
         for file in [&report.page, &report.chart()] {
-            check_writable(file).map_err(refused(file))?;
+            OutFile::create(file).map_err(refused(file))?;
         }
         report.text()?;
         Ok(report)
@@ -70,8 +72,9 @@ impl Report {
     /// When they cannot be written.
     pub fn write(&self, run: &Run<'_>) -> Result<String, CommandError> {
         let chart = self.chart();
-        replace(&chart, &plot::step_time(run.rows)?).map_err(refused(&chart))?;
-        replace(&self.page, &with_section(&self.text()?, &section(run))).map_err(refused(&self.page))?;
+        OutFile::replace(&chart, plot::step_time(run.rows)?.as_bytes()).map_err(refused(&chart))?;
+        let page = with_section(&self.text()?, &section(run));
+        OutFile::replace(&self.page, page.as_bytes()).map_err(refused(&self.page))?;
         Ok(format!("{} and {}", self.page.display(), chart.display()))
     }
 
@@ -86,43 +89,6 @@ impl Report {
             read => read.map_err(refused(&self.page)),
         }
     }
-}
-
-/// Refuses a file that [`replace`] could not write.
-fn check_writable(file: &Path) -> io::Result<()> {
-    match OpenOptions::new().write(true).create_new(true).open(file) {
-        Ok(_) => fs::remove_file(file),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            OpenOptions::new().append(true).open(file)?;
-            let partial = partial(&file.canonicalize()?);
-            File::create(&partial)?;
-            fs::remove_file(partial)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// Writes a file as a whole or not at all; one that is there keeps its permissions.
-fn replace(file: &Path, text: &str) -> io::Result<()> {
-    // A link stays one.
-    let file = if file.exists() { file.canonicalize()? } else { file.to_owned() };
-    let partial = partial(&file);
-    let written = fs::write(&partial, text)
-        .and_then(
-            |()| if file.exists() { fs::set_permissions(&partial, file.metadata()?.permissions()) } else { Ok(()) },
-        )
-        .and_then(|()| fs::rename(&partial, &file));
-    if written.is_err() {
-        // The failure to write is what matters; there may be no partial file at all.
-        let _ = fs::remove_file(&partial);
-    }
-    written
-}
-
-/// A name beside `file` that no other process writes to.
-fn partial(file: &Path) -> PathBuf {
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    file.with_file_name(format!(".{name}.{}.partial", std::process::id()))
 }
 
 fn refused(path: &Path) -> impl FnOnce(io::Error) -> CommandError {
@@ -270,20 +236,5 @@ mod tests {
         fs::create_dir(folder.path().join(CHART)).unwrap();
         let error = Report::open(Some(&page)).unwrap_err();
         assert!(error.to_string().contains(CHART), "{error}");
-    }
-
-    #[test]
-    fn a_replaced_file_keeps_its_permissions_and_its_links() {
-        use std::os::unix::fs::{PermissionsExt, symlink};
-        let folder = tempfile::tempdir().unwrap();
-        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
-        fs::write(&file, "old").unwrap();
-        fs::set_permissions(&file, PermissionsExt::from_mode(0o640)).unwrap();
-        symlink(&file, &link).unwrap();
-        replace(&link, "new").unwrap();
-        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
-        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o640);
-        assert!(link.is_symlink());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 }

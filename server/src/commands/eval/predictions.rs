@@ -2,10 +2,10 @@
 //!
 //! Takes its name when it is complete; until then it stands beside, as `NAME.partial`.
 
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use model::OutFile;
 use serde::Serialize;
 
 use super::EvalError;
@@ -13,9 +13,8 @@ use super::subject::Answer;
 
 /// A file that is being written.
 pub struct Predictions {
-    file: BufWriter<File>,
+    file: OutFile,
     path: PathBuf,
-    partial: PathBuf,
 }
 
 /// One row with its answer.
@@ -48,11 +47,8 @@ struct Line<'a> {
 impl Predictions {
     /// Begins the file, so that a path that cannot be written is told before the work.
     pub fn create(path: &Path) -> Result<Self, EvalError> {
-        let mut partial = path.as_os_str().to_owned();
-        partial.push(".partial");
-        let partial = PathBuf::from(partial);
-        let file = File::create(&partial).map_err(|source| failed(path, source))?;
-        Ok(Self { file: BufWriter::new(file), path: path.to_owned(), partial })
+        let file = OutFile::create(path).map_err(|source| failed(path, source))?;
+        Ok(Self { file, path: path.to_owned() })
     }
 
     /// Adds a row.
@@ -71,16 +67,8 @@ impl Predictions {
     }
 
     /// Gives the file its name.
-    pub fn finish(mut self) -> Result<(), EvalError> {
-        let renamed = self.file.flush().and_then(|()| fs::rename(&self.partial, &self.path));
-        renamed.map_err(|source| failed(&self.path, source))
-    }
-}
-
-impl Drop for Predictions {
-    fn drop(&mut self) {
-        // A finished file has its name by now; one that was not finished would only look like an answer.
-        let _ = fs::remove_file(&self.partial);
+    pub fn finish(self) -> Result<(), EvalError> {
+        self.file.finish().map_err(|source| failed(&self.path, source))
     }
 }
 

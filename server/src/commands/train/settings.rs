@@ -2,9 +2,9 @@
 //!
 //! Called by the command. What the keys mean is `model`'s; paths are relative to the file.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
+use model::input;
 use model::training::Settings;
 use serde_path_to_error::Segment;
 use toml::{Table, Value};
@@ -45,7 +45,7 @@ pub enum SettingsError {
 /// # Errors
 /// One error that names every unknown key, wrong type, missing key and unusable value.
 pub(super) fn read(path: &Path) -> Result<Settings, SettingsError> {
-    let text = fs::read_to_string(path);
+    let text = input::read_settings(path);
     let text = text.map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })?;
     // A run goes on only with the paths that it was begun with, from wherever the file is named.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -159,6 +159,7 @@ fn resolve(settings: &mut Settings, folder: &Path) {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::fs;
 
     use super::*;
 
