@@ -18,4 +18,5 @@ pub mod serve;
 pub mod service;
 pub mod startup;
 pub mod telemetry;
+pub mod terminal;
 pub mod tokenize;

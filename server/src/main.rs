@@ -3,13 +3,14 @@
 //! The only place that may read the environment. Everything it does is a call into the library.
 
 use std::error::Error;
-use std::io::{IsTerminal, Write, stderr};
+use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 use server::cli::{Cli, Command};
 use server::config::{LogFormat, ServerConfig};
+use server::terminal::say;
 use server::{commands, log};
 use tracing_subscriber::EnvFilter;
 
@@ -65,7 +66,7 @@ fn command_line() -> String {
 
 fn failure(error: &dyn Error, code: u8) -> ExitCode {
     // A complaint that nobody can read changes nothing about the exit code.
-    let _ = writeln!(stderr(), "error: {}", with_causes(error));
+    say(&format!("error: {}", with_causes(error)));
     ExitCode::from(code)
 }
 

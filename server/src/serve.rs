@@ -63,7 +63,8 @@ impl std::fmt::Display for EndSignal {
 pub struct EndSignals {
     terminate: Signal,
     interrupt: Signal,
-    hangup: Signal,
+    /// Absent where whoever started the process had it ignored, as `nohup` does.
+    hangup: Option<Signal>,
 }
 
 impl EndSignals {
@@ -72,11 +73,8 @@ impl EndSignals {
     /// # Errors
     /// When the system does not let the process listen to its signals.
     pub fn listen() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
+        let hangup = (!ignores_hangup()).then(|| signal(SignalKind::hangup())).transpose()?;
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())?, hangup })
     }
 
     /// The next one.
@@ -84,9 +82,25 @@ impl EndSignals {
         tokio::select! {
             _ = self.terminate.recv() => EndSignal::Terminate,
             _ = self.interrupt.recv() => EndSignal::Interrupt,
-            _ = self.hangup.recv() => EndSignal::Hangup,
+            () = next_of(self.hangup.as_mut()) => EndSignal::Hangup,
         }
     }
+}
+
+/// Ready with the next signal of this kind, never without one.
+async fn next_of(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => _ = signal.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether the process was started with SIGHUP ignored.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask & 1 << (SignalKind::hangup().as_raw_value() - 1) != 0
 }
 
 /// Sockets that are answered on. Dropping it closes them and, after the answers under way, the connections.

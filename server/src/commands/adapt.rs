@@ -2,14 +2,13 @@
 //!
 //! Called by `main`. The checks and the writing are `model`'s.
 
-use std::io::{Write, stdout};
-
 use model::Adaptation;
 use model::adaptation::Summary;
 
-use super::{CommandError, io};
+use super::CommandError;
 use crate::cli::AdaptOptions;
 use crate::progress::LoadProgress;
+use crate::terminal::show;
 
 /// Writes the encoder-decoder, and says what it is and what to do with it.
 ///
@@ -22,8 +21,8 @@ pub fn adapt(options: &AdaptOptions) -> Result<(), CommandError> {
     let progress = LoadProgress::new("adapting", adaptation.bytes());
     let summary = adaptation.write(&mut |bytes| progress.advance(bytes))?;
     progress.finish();
-    let message = format!("{}: {}\n{}\n", out.display(), description(&summary, seed), next_step(&summary));
-    stdout().write_all(message.as_bytes()).map_err(io("say what was made"))
+    show(&format!("{}: {}\n{}", out.display(), description(&summary, seed), next_step(&summary)));
+    Ok(())
 }
 
 fn description(summary: &Summary, seed: u64) -> String {

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::engine::{GenerationEvent, GenerationRequest, Salt, sampling_temperature};
 use crate::loading::load;
 use crate::telemetry::Metrics;
+use crate::terminal::say;
 
 /// Writes the continuation and a newline.
 ///
@@ -50,7 +51,7 @@ fn prompt(options: &GenerateOptions) -> Result<String, CommandError> {
         return Ok(prompt.clone());
     }
     if stdin().is_terminal() {
-        eprintln!("type the source text, then Ctrl-D");
+        say("type the source text, then Ctrl-D");
     }
     let mut text = String::new();
     stdin().read_to_string(&mut text).map_err(io("read the prompt from standard input"))?;

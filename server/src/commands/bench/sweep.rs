@@ -6,11 +6,12 @@ use super::measure::{Bench, Figures};
 use super::report::{Report, Run};
 use super::table::aligned;
 use super::variant::Variant;
-use super::{machine, model_name, print};
+use super::{machine, model_name};
 use crate::cli::BenchOptions;
 use crate::commands::CommandError;
 use crate::config::{Config, Device};
 use crate::loading::LoadError;
+use crate::terminal::show;
 
 /// Names of the table's columns.
 pub const COLUMNS: [&str; 7] =
@@ -44,7 +45,7 @@ impl Row {
 /// As [`super::bench`].
 pub fn sweep(config: &Config, options: &BenchOptions, command_line: &str) -> Result<(), CommandError> {
     let report = Report::open(options.report.as_deref())?;
-    print(&printed(&COLUMNS.map(str::to_owned)))?;
+    show(&printed(&COLUMNS.map(str::to_owned)));
     let mut table = Table::default();
     let measured = Variant::ALL.into_iter().try_for_each(|variant| table.measure(variant, config, options));
     let Table { rows, instruction_set } = table;
@@ -59,7 +60,7 @@ pub fn sweep(config: &Config, options: &BenchOptions, command_line: &str) -> Res
         target_len: options.target_len,
         rows: &rows,
     };
-    conclude(measured, &run, |run| report.write(run).and_then(|names| print(&format!("written to {names}"))))
+    conclude(measured, &run, |run| report.write(run).map(|names| show(&format!("written to {names}"))))
 }
 
 /// Writes what was measured, if anything was, and tells what failed first.
@@ -96,7 +97,7 @@ impl Table {
         for batch in options.batches() {
             let figures = bench.measure(batch)?;
             let row = Row { precision: variant.name, cross_kv: bench.cross_kv(), figures };
-            print(&printed(&row.cells()))?;
+            show(&printed(&row.cells()));
             self.rows.push(row);
         }
         bench.end();

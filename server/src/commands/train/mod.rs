@@ -7,16 +7,16 @@ mod settings;
 mod stopping;
 mod watcher;
 
-use std::fs;
-use std::io::{Write, stdout};
 use std::path::Path;
 use std::sync::Arc;
 
+use model::input;
 use model::training::{self, Outcome, Settings};
 use serde_json::Value;
 
 use super::{CommandError, io};
 use crate::cli::TrainOptions;
+use crate::terminal::show;
 use stopping::Stopping;
 use watcher::Watcher;
 
@@ -30,7 +30,8 @@ pub fn train(options: &TrainOptions) -> Result<(), CommandError> {
     let settings = settings::read(&options.config)?;
     let stopping = stopping::listen().map_err(io("wait for signals"))?;
     let message = run(&settings, stopping)?;
-    stdout().write_all(message.as_bytes()).map_err(io("say what was trained"))
+    show(&message);
+    Ok(())
 }
 
 fn run(settings: &Settings, stopping: Arc<Stopping>) -> Result<String, CommandError> {
@@ -40,13 +41,13 @@ fn run(settings: &Settings, stopping: Arc<Stopping>) -> Result<String, CommandEr
     let (state, message) = match &outcome {
         Err(error) => (format!("ended by an error: {error}"), String::new()),
         Ok(Outcome::Stopped { checkpoint, steps }) => {
-            let message = format!("{}: stopped; the same command goes on from here\n", checkpoint.display());
+            let message = format!("{}: stopped; the same command goes on from here", checkpoint.display());
             (format!("stopped after step {steps}; the same command goes on"), message)
         }
         Ok(Outcome::Finished { model, steps, stopped_early }) => {
             let early = if *stopped_early { ", as validation got no better" } else { "" };
             let (next, model) = (next_command(model), model.display());
-            let message = format!("{model}: trained for {steps} steps{early}\n{next}\n");
+            let message = format!("{model}: trained for {steps} steps{early}\n{next}");
             (format!("finished after {steps} steps{early}"), message)
         }
     };
@@ -57,7 +58,7 @@ fn run(settings: &Settings, stopping: Arc<Stopping>) -> Result<String, CommandEr
 
 /// What a model of this kind is for, as a command.
 fn next_command(model: &Path) -> String {
-    let config = fs::read(model.join("config.json")).unwrap_or_default();
+    let config = input::read(&model.join("config.json")).unwrap_or_default();
     let config: Value = serde_json::from_slice(&config).unwrap_or_default();
     let model = model.display();
     let is_classifier =

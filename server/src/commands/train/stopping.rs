@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::{io, process, thread};
 
 use crate::serve::EndSignals;
+use crate::terminal::say;
 
 /// What a shell reports of a process that an interrupt ended.
 const INTERRUPTED: i32 = 130;
@@ -36,11 +37,11 @@ pub(super) fn listen() -> io::Result<Arc<Stopping>> {
     let listen = move || {
         let signal = runtime.block_on(signals.next());
         if !shared.begun.load(Ordering::Relaxed) {
-            eprintln!("{signal}: ended before the first step; the same command goes on from here");
+            say(&format!("{signal}: ended before the first step; the same command goes on from here"));
             process::exit(0);
         }
         shared.asked.store(true, Ordering::Relaxed);
-        eprintln!("{signal}: the run ends after this step, with a checkpoint; once more ends it at once, without");
+        say(&format!("{signal}: the run ends after this step, with a checkpoint; once more ends it at once, without"));
         runtime.block_on(signals.next());
         process::exit(INTERRUPTED);
     };

@@ -9,11 +9,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use model::OutFile;
 use model::training::data::CacheProgress;
 use model::training::{Error, Observer, Prepared, StepRecord, ValidationRecord, metrics};
 
 use super::report::{Page, duration};
 use super::stopping::Stopping;
+use crate::terminal::say;
 
 /// Name of the file with the run's configuration, in the run's folder.
 const SETTINGS: &str = "settings.toml";
@@ -76,7 +78,7 @@ impl Watcher {
 
     fn write_settings(&mut self) {
         let path = self.run.join(SETTINGS);
-        if let Err(error) = std::fs::write(&path, &self.settings) {
+        if let Err(error) = OutFile::replace(&path, self.settings.as_bytes()) {
             self.complain(&format!("cannot write {}: {error}", path.display()));
         }
     }
@@ -91,8 +93,8 @@ impl Watcher {
 
     fn say(&self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{line}")),
-            None => eprintln!("{line}"),
+            Some(bar) => bar.suspend(|| say(line)),
+            None => say(line),
         }
     }
 
@@ -156,7 +158,7 @@ impl Observer for Watcher {
             bar.set_position(bytes);
             bar.set_message(format!("{rows} rows"));
         } else if self.is_due() {
-            eprintln!("tokenising: {rows} rows, {bytes} of {total_bytes} bytes");
+            say(&format!("tokenising: {rows} rows, {bytes} of {total_bytes} bytes"));
         }
     }
 
@@ -178,7 +180,7 @@ impl Observer for Watcher {
             bar.set_position(record.step);
             bar.set_message(said);
         } else if record.skipped || self.is_due() {
-            eprintln!("step {}: {said}", record.step);
+            say(&format!("step {}: {said}", record.step));
         }
     }
 

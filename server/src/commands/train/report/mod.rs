@@ -6,9 +6,10 @@ mod chart;
 mod scale;
 
 use std::fmt::Write as _;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
+use model::OutFile;
 use model::training::{Prepared, Record, StepRecord, ValidationRecord};
 
 use chart::{Chart, Line};
@@ -34,14 +35,13 @@ pub(super) struct Page<'a> {
 }
 
 impl Page<'_> {
-    /// Writes the page beside, and puts it in the place of an earlier one.
+    /// Writes the page, which takes the place of an earlier one.
     ///
     /// # Errors
     /// The path that cannot be written, with the system's answer.
     pub fn write(&self) -> Result<(), (PathBuf, io::Error)> {
-        let (path, partial) = (self.run.join(FILE), self.run.join(format!(".partial-{FILE}")));
-        let written = fs::write(&partial, self.html()).and_then(|()| fs::rename(&partial, &path));
-        written.map_err(|error| (path, error))
+        let path = self.run.join(FILE);
+        OutFile::replace(&path, self.html().as_bytes()).map_err(|error| (path, error))
     }
 
     fn html(&self) -> String {
