@@ -33,6 +33,63 @@ fn a_run_is_not_resumed_with_other_rows() {
 }
 
 #[test]
+fn a_run_is_resumed_with_the_same_rows_however_they_are_written() {
+    let trial = Trial::new();
+    trial.stop_in(3);
+    let rows = fs::read_to_string(trial.path("train.jsonl")).unwrap();
+    let respaced = rows.replace("\":\"", "\" : \"").replace("}\n", " }\r\n\n");
+    assert_ne!(rows, respaced);
+    fs::write(trial.path("train.jsonl"), respaced).unwrap();
+    assert_eq!(trial.finish().steps[0].step, 4);
+}
+
+#[test]
+fn a_checkpoint_with_a_changed_file_is_not_gone_on_with_and_the_file_is_named() {
+    let mut trial = Trial::with(&[("checkpoints", json!({ "every_steps": 2, "average_last": 2 }))]);
+    trial.stop_in(3);
+    for name in ["model.safetensors", "optimizer.safetensors", "config.json", "tokenizer.json"] {
+        let path = trial.checkpoint(3).join(name);
+        let whole = fs::read(&path).unwrap();
+        let mut changed = whole.clone();
+        // A bit of the last number, or a letter.
+        let place = if name.ends_with(".json") {
+            whole.iter().position(|byte| *byte == b'a').unwrap()
+        } else {
+            whole.len() - 3
+        };
+        changed[place] ^= 1;
+        fs::write(&path, changed).unwrap();
+        let error = trial.error();
+        assert!(error.starts_with(&format!("{} is damaged (its checksum", path.display())), "{error}");
+        fs::write(&path, whole).unwrap();
+    }
+    // Nor does a changed checkpoint come into the final model.
+    let path = trial.checkpoint(2).join("model.safetensors");
+    let mut changed = fs::read(&path).unwrap();
+    *changed.last_mut().unwrap() ^= 1;
+    fs::write(&path, changed).unwrap();
+    trial.set("checkpoints", json!({ "every_steps": 2, "average_last": 3 }));
+    let error = trial.error();
+    assert!(error.starts_with(&format!("{} is damaged", path.display())), "{error}");
+}
+
+#[test]
+fn a_checkpoint_of_another_version_is_told_apart_from_a_damaged_one() {
+    let trial = Trial::new();
+    trial.stop_in(3);
+    fs::write(trial.checkpoint(3).join("state.json"), r#"{"format": 1, "step": 3}"#).unwrap();
+    let error = trial.error();
+    assert!(error.contains("state.json has format 1, this program reads 2"), "{error}");
+}
+
+#[test]
+fn a_label_that_is_named_twice_is_refused() {
+    let twice = json!({ "kind": "classify", "labels": ["odd", "even", "third", "odd"] });
+    let error = Trial::with(&[("objective", twice)]).error();
+    assert!(error.contains("objective.labels names \"odd\" twice"), "{error}");
+}
+
+#[test]
 fn a_damaged_checkpoint_is_named() {
     let trial = Trial::new();
     trial.stop_in(3);

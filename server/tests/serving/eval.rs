@@ -327,6 +327,36 @@ fn malformed_rows_are_named_by_file_and_line() {
     assert!(line.contains("no row can be used"), "{line}");
 }
 
+/// A copy of a tiny checkpoint whose final norm makes more of every number than float32 holds.
+fn broken(name: &str, norm: &str) -> TempDir {
+    let poison = |all: &mut Vec<(String, Vec<usize>, Vec<u8>)>| {
+        let (.., bytes) = all.iter_mut().find(|(name, ..)| name == norm).unwrap();
+        *bytes = stored(std::iter::repeat_n(f32::MAX, bytes.len() / 4));
+    };
+    changed(name, poison, |_| ())
+}
+
+#[test]
+fn scores_that_are_no_numbers_are_an_error_that_names_the_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let row = |index: usize| json!({"input": format!("a library {index}"), "target": "lib"});
+    let path = data(&folder, (0..12).map(row));
+    let out = folder.path().join("out.jsonl");
+    for (name, norm) in [("t5gemma-balanced", "model.decoder.norm.weight"), ("gemma2-source", "model.norm.weight")] {
+        let model = broken(name, norm);
+        for metrics in ["loss", "loss,rouge"] {
+            let arguments =
+                ["eval", "--model", text(model.path()), "--threads", "1", "--data", &path, "--metrics", metrics];
+            let line = complaint(&[&arguments[..], &["--json", "--log-level", "off", "--out", text(&out)]].concat());
+            let expected = format!(
+                "{path}: the model has no answer to 12 of 12 rows (lines 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 2 more): "
+            );
+            assert!(line.starts_with(&expected) && line.contains("finite"), "{line}");
+        }
+    }
+    assert!(!out.exists());
+}
+
 #[test]
 fn what_cannot_be_evaluated_is_one_clear_line_and_exit_1() {
     let folder = tempfile::tempdir().unwrap();

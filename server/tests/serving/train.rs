@@ -14,10 +14,10 @@ use crate::process::{command, end, run};
 const WORDS: [&str; 8] = ["You", "may", "copy", "the", "work", "under", "this", "License"];
 
 /// A folder with rows, and runs beside them.
-struct Place(TempDir);
+pub struct Place(TempDir);
 
 impl Place {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let place = Self(tempfile::tempdir().unwrap());
         let rows = |from: usize, count: usize| {
             let mut rows = String::new();
@@ -32,17 +32,17 @@ impl Place {
         place
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    fn text(&self, name: &str) -> String {
+    pub fn text(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).unwrap()
     }
 
     /// Settings of a run in the folder of this name; `change` makes them others.
-    fn settings(&self, run: &str, change: impl FnOnce(String) -> String) -> PathBuf {
-        let init = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/fixtures/t5gemma-balanced");
+    pub fn settings(&self, run: &str, change: impl FnOnce(String) -> String) -> PathBuf {
+        let init = fixture("t5gemma-balanced");
         let text = format!(
             "out = '{run}'\nthreads = 1\n[model]\ninit = '{}'\ndropout = 0.1\n[objective]\nkind = 'seq2seq'\n\
              [data]\ntrain = ['train.jsonl']\nvalid = ['valid.jsonl']\nbatch_tokens = 60\n\
@@ -56,11 +56,16 @@ impl Place {
     }
 }
 
-fn train(settings: &Path) -> Output {
+/// A tiny checkpoint of the model's tests.
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/fixtures").join(name)
+}
+
+pub fn train(settings: &Path) -> Output {
     run(&["train", "--config", settings.to_str().unwrap()])
 }
 
-fn finished(settings: &Path) -> (String, String) {
+pub fn finished(settings: &Path) -> (String, String) {
     let output = train(settings);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
@@ -71,9 +76,14 @@ fn started(settings: &Path) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-fn interrupt(child: &Child) {
-    let status = Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status().unwrap();
+/// Sends a signal by its name, as `INT`.
+pub fn signal(child: &Child, name: &str) {
+    let status = Command::new("sh").args(["-c", &format!("kill -{name} {}", child.id())]).status().unwrap();
     assert!(status.success());
+}
+
+fn interrupt(child: &Child) {
+    signal(child, "INT");
 }
 
 #[test]
@@ -106,6 +116,51 @@ fn a_run_that_is_interrupted_goes_on_and_ends_as_one_that_was_not() {
         place.text("broken/metrics.jsonl").lines().count(),
         place.text("unbroken/metrics.jsonl").lines().count()
     );
+}
+
+#[test]
+fn a_run_whose_terminal_ends_is_stopped_with_a_checkpoint_unless_that_is_to_be_ignored() {
+    let place = Place::new();
+    let lines = || std::fs::read_to_string(place.path("run/metrics.jsonl")).unwrap_or_default().lines().count();
+    let wait_for = |count: usize| {
+        let start = Instant::now();
+        while lines() < count {
+            assert!(start.elapsed() < PATIENCE, "no step is taken");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let settings = place.settings("run", |text| text.replace("steps = 120", "steps = 100000"));
+    let script = "trap '' HUP; exec \"$0\" train --config \"$1\"";
+    let server = command(&[]).get_program().to_owned();
+    let mut shell = Command::new("sh");
+    let shell = shell.args(["-c", script]).arg(server).arg(&settings).stdin(Stdio::null()).stderr(Stdio::null());
+    let mut ignoring = shell.spawn().unwrap();
+    wait_for(1);
+    signal(&ignoring, "HUP");
+    wait_for(lines() + 3);
+    signal(&ignoring, "TERM");
+    assert_eq!(end(&mut ignoring).code(), Some(0));
+    let taken = lines();
+
+    let mut child = started(&settings);
+    wait_for(taken + 1);
+    signal(&child, "HUP");
+    assert_eq!(end(&mut child).code(), Some(0));
+    let mut told = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+    assert!(told.contains("SIGHUP: the run ends after this step"), "{told}");
+}
+
+#[test]
+fn a_label_that_is_named_twice_is_refused_before_anything_is_written() {
+    let place = Place::new();
+    let settings = place
+        .settings("run", |text| text.replace("kind = 'seq2seq'", "kind = 'classify'\nlabels = ['x', 'y', 'z', 'x']"));
+    let output = train(&settings);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert!(line.contains("objective.labels names \"x\" twice"), "{line}");
+    assert!(!place.path("run").exists());
 }
 
 #[test]
@@ -150,10 +205,7 @@ fn a_run_leaves_its_metrics_its_settings_and_a_report_behind() {
 #[test]
 fn an_adapted_checkpoint_is_trained_and_served() {
     let place = Place::new();
-    let source = |name: &str| {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/fixtures").join(name);
-        path.to_str().unwrap().to_owned()
-    };
+    let source = |name: &str| fixture(name).to_str().unwrap().to_owned();
     let (encoder, decoder) = (source("gemma2-source-wide"), source("gemma2-source"));
     let adapted = place.path("adapted");
     let output = run(&["adapt", "--encoder", &encoder, "--decoder", &decoder, "--out", adapted.to_str().unwrap()]);
