@@ -143,7 +143,7 @@ fn check_before_tokenising(api: &Api, asked: &CompletionRequest) -> Result<(), A
     }
     // What is too long whatever it says is refused before a place is taken. Of a text one token is known.
     let beginning = match &asked.decoder_prompt {
-        Some(Prompt::Ids(ids)) => ids.len() - usize::from(ids.first() == Some(&api.model.start_token)),
+        Some(prompt @ Prompt::Ids(ids)) => ids.len() - prompt.start_tokens(api.model.start_token),
         Some(Prompt::Text(_)) | None => 0,
     };
     let sources = asked.prompts.iter().map(|prompt| match prompt {

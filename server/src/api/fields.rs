@@ -1,149 +1,193 @@
-//! A body as JSON, and typed readers over the fields of an object, with messages that name the field.
+//! The scalar fields of a JSON object, and typed readers over them with messages that name the field.
 //!
-//! Used by `request`. It knows types and ranges, not what a field means.
+//! Read by `draft`, used by `request`. It knows types and ranges, not what a field means.
 
-use serde_json::error::Category;
-use serde_json::{Map, Value};
+use std::collections::HashSet;
+use std::fmt;
 
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
+
+use super::brief::{Brief, Skipped, TEXT_BYTES};
 use super::error::ApiError;
+use super::shape::Shape;
 
-/// The fields of an object that were not read yet. `null` counts as absent everywhere.
+/// Names of fields that are read.
+pub type Known = HashSet<&'static str>;
+
+/// A client needs to see a few of the names it got wrong; a body may hold a hundred thousand.
+const NAMES_SHOWN: usize = 8;
+
+/// The scalar fields of an object. `null` counts as absent everywhere.
+#[derive(Debug)]
 pub struct Fields {
-    left: Map<String, Value>,
+    known: &'static Known,
+    values: Vec<(&'static str, Brief)>,
+    /// The first names that are not known, each once.
+    unknown: Vec<String>,
     /// Put before names in messages: `stream_options.` for a nested object.
     prefix: &'static str,
 }
 
 impl Fields {
-    /// All fields of `object`.
-    pub fn new(object: Map<String, Value>, prefix: &'static str) -> Self {
-        Self { left: object, prefix }
+    /// None so far, of those that are `known`.
+    pub const fn new(known: &'static Known, prefix: &'static str) -> Self {
+        Self { known, values: Vec::new(), unknown: Vec::new(), prefix }
     }
 
-    /// The fields of a request's body.
-    pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
-        let text = std::str::from_utf8(body).map_err(|error| ApiError::NotUtf8 { offset: error.valid_up_to() })?;
-        match serde_json::from_str(text) {
-            Ok(Value::Object(object)) => Ok(Self::new(object, "")),
-            Ok(other) => Err(ApiError::NotAnObject { found: kind(&other) }),
-            Err(_) if text.trim().is_empty() => Err(ApiError::MalformedJson { problem: "it is empty".to_owned() }),
-            Err(error) => Err(ApiError::MalformedJson { problem: json_problem(&error) }),
+    /// Reads `object` up to the value of the next field that is known, and notes the names of the others.
+    ///
+    /// # Errors
+    /// When it is no JSON.
+    pub fn next_known<'de, A: MapAccess<'de>>(&mut self, object: &mut A) -> Result<Option<&'static str>, A::Error> {
+        while let Some(name) = object.next_key_seed(NameSeed(self.known))? {
+            match name {
+                Name::Known(name) => return Ok(Some(name)),
+                Name::Unknown(name) => {
+                    object.next_value::<Skipped>()?;
+                    if self.unknown.len() < NAMES_SHOWN && !self.unknown.contains(&name) {
+                        self.unknown.push(name);
+                    }
+                }
+            }
         }
+        Ok(None)
     }
 
-    /// Takes a field out, whatever it is.
-    pub fn take(&mut self, name: &str) -> Option<Value> {
-        // Order matters only for the message about the rest.
-        self.left.shift_remove(name).filter(|value| !value.is_null())
+    /// Notes the value of a field, in place of an earlier one.
+    pub fn set(&mut self, name: &'static str, value: Brief) {
+        self.values.retain(|(other, _)| *other != name);
+        self.values.push((name, value));
+    }
+
+    /// A field, whatever it is.
+    pub fn get(&self, name: &str) -> Option<&Brief> {
+        debug_assert!(self.known.contains(name), "{name} is read from bodies");
+        let found = self.values.iter().find(|(other, _)| *other == name);
+        found.map(|(_, value)| value).filter(|value| **value != Brief::Null)
     }
 
     /// A true-or-false field.
-    pub fn boolean(&mut self, name: &'static str, default: bool) -> Result<bool, ApiError> {
-        match self.take(name) {
+    pub fn boolean(&self, name: &'static str, default: bool) -> Result<bool, ApiError> {
+        match self.get(name) {
             None => Ok(default),
-            Some(Value::Bool(value)) => Ok(value),
-            Some(other) => Err(self.wrong_type(name, "true or false", &other)),
+            Some(Brief::Boolean(value)) => Ok(*value),
+            Some(other) => Err(self.wrong_type(name, "true or false", other)),
         }
     }
 
     /// A text field.
-    pub fn text(&mut self, name: &'static str) -> Result<Option<String>, ApiError> {
-        match self.take(name) {
+    pub fn text(&self, name: &'static str) -> Result<Option<String>, ApiError> {
+        match self.get(name) {
             None => Ok(None),
-            Some(Value::String(value)) => Ok(Some(value)),
-            Some(other) => Err(self.wrong_type(name, "a string", &other)),
+            Some(Brief::Text { beginning, bytes }) if beginning.len() == *bytes => Ok(Some(beginning.clone())),
+            Some(Brief::Text { bytes, .. }) => {
+                Err(ApiError::TooLong { param: self.param(name), bytes: *bytes, limit: TEXT_BYTES })
+            }
+            Some(other) => Err(self.wrong_type(name, "a string", other)),
         }
     }
 
     /// A whole number within `low..=high`. `1.0` is not one: OpenAI refuses it too.
-    pub fn integer(&mut self, name: &'static str, low: i64, high: u64) -> Result<Option<i128>, ApiError> {
-        let Some(value) = self.take(name) else { return Ok(None) };
-        let whole = whole_number(&value);
-        let Some(number) = whole else {
-            return Err(self.wrong_type(name, "an integer", &value));
+    pub fn integer(&self, name: &'static str, low: i64, high: u64) -> Result<Option<i128>, ApiError> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        let Some(number) = value.whole_number() else {
+            return Err(self.wrong_type(name, "an integer", value));
         };
         if number < i128::from(low) || number > i128::from(high) {
             let range = if high == u64::MAX { format!("at least {low}") } else { format!("between {low} and {high}") };
-            return Err(ApiError::OutOfRange { param: name, value: value.to_string(), range });
+            return Err(ApiError::OutOfRange { param: name, value: number.to_string(), range });
         }
         Ok(Some(number))
     }
 
     /// A number for which `accepts` holds; `range` says which those are.
     pub fn number(
-        &mut self,
+        &self,
         name: &'static str,
         default: f64,
         range: &str,
         accepts: impl Fn(f64) -> bool,
     ) -> Result<f64, ApiError> {
-        let Some(value) = self.take(name) else { return Ok(default) };
-        let Some(number) = value.as_f64() else {
-            return Err(self.wrong_type(name, "a number", &value));
+        let Some(value) = self.get(name) else { return Ok(default) };
+        let Brief::Number(number) = value else {
+            return Err(self.wrong_type(name, "a number", value));
         };
-        if !accepts(number) {
-            return Err(ApiError::OutOfRange { param: name, value: value.to_string(), range: range.to_owned() });
-        }
-        Ok(number)
-    }
-
-    /// A nested object.
-    pub fn object(&mut self, name: &'static str, prefix: &'static str) -> Result<Option<Self>, ApiError> {
-        match self.take(name) {
-            None => Ok(None),
-            Some(Value::Object(object)) => Ok(Some(Self::new(object, prefix))),
-            Some(other) => Err(self.wrong_type(name, "an object", &other)),
+        match number.as_f64() {
+            Some(accepted) if accepts(accepted) => Ok(accepted),
+            _ => Err(ApiError::OutOfRange { param: name, value: number.to_string(), range: range.to_owned() }),
         }
     }
 
-    /// Refuses whatever nobody asked for.
-    pub fn finish(self) -> Result<(), ApiError> {
-        if self.left.is_empty() {
+    /// Refuses whatever nobody knows.
+    pub fn finish(&self) -> Result<(), ApiError> {
+        if self.unknown.is_empty() {
             return Ok(());
         }
-        // A body may hold a hundred thousand names; a client needs to see a few.
-        let names = self.left.keys().take(8).map(|name| format!("{}{}", self.prefix, shortened(name))).collect();
-        Err(ApiError::UnknownFields { names })
+        Err(ApiError::UnknownFields { names: self.unknown.iter().map(|name| self.param(name)).collect() })
     }
 
-    fn wrong_type(&self, name: &str, expected: &'static str, found: &Value) -> ApiError {
-        ApiError::WrongType { param: format!("{}{name}", self.prefix), expected, found: kind(found) }
+    fn wrong_type(&self, name: &str, expected: &'static str, found: &Brief) -> ApiError {
+        ApiError::WrongType { param: self.param(name), expected, found: found.kind() }
     }
-}
 
-/// The value as a whole number, when it is written as one.
-pub fn whole_number(value: &Value) -> Option<i128> {
-    value.as_i64().map(i128::from).or_else(|| value.as_u64().map(i128::from))
-}
-
-/// What a JSON value is, in words.
-pub fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(number) if number.is_f64() => "a number with a fraction or out of 64 bits",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
+    fn param(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
     }
 }
 
-const LONE_SURROGATE: [&str; 2] = ["lone leading surrogate", "unexpected end of hex escape"];
+/// Reads a nested object of scalar fields; nothing comes of `null`.
+pub struct FieldsShape {
+    /// What it is called.
+    pub param: &'static str,
+    /// What may be in it.
+    pub known: &'static Known,
+    /// Put before the names of its fields.
+    pub prefix: &'static str,
+}
 
-fn json_problem(error: &serde_json::Error) -> String {
-    let said = error.to_string();
-    match error.classify() {
-        Category::Syntax if said.starts_with("recursion limit exceeded") => {
-            format!("it is nested too deeply (line {} column {})", error.line(), error.column())
+impl Shape for FieldsShape {
+    type Read = Option<Result<Fields, ApiError>>;
+
+    fn object<'de, A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Read, A::Error> {
+        let mut fields = Fields::new(self.known, self.prefix);
+        while let Some(name) = fields.next_known(&mut object)? {
+            fields.set(name, object.next_value()?);
         }
-        // The parser says so only where half of a surrogate pair stands alone.
-        Category::Syntax if LONE_SURROGATE.iter().any(|words| said.starts_with(words)) => format!(
-            "a lone surrogate escape (\\ud800 to \\udfff) is no character (line {} column {})",
-            error.line(),
-            error.column()
-        ),
-        _ => said,
+        Ok(Some(Ok(fields)))
+    }
+
+    fn other(self, value: Brief) -> Self::Read {
+        let (expected, found) = ("an object", value.kind());
+        (value != Brief::Null).then(|| Err(ApiError::WrongType { param: self.param.to_owned(), expected, found }))
+    }
+}
+
+/// The name of a field.
+enum Name {
+    Known(&'static str),
+    /// Shortened.
+    Unknown(String),
+}
+
+struct NameSeed(&'static Known);
+
+impl<'de> DeserializeSeed<'de> for NameSeed {
+    type Value = Name;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Name, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for NameSeed {
+    type Value = Name;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Name, E> {
+        Ok(self.0.get(name).map_or_else(|| Name::Unknown(shortened(name)), |known| Name::Known(known)))
     }
 }
 
@@ -158,18 +202,27 @@ pub fn shortened(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use std::sync::LazyLock;
+
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::api::shape::Shaped;
 
-    fn fields(value: Value) -> Fields {
-        let Value::Object(object) = value else { panic!("an object") };
-        Fields::new(object, "")
+    static KNOWN: LazyLock<Known> = LazyLock::new(|| ["a", "b", "c", "d"].into_iter().collect());
+
+    fn fields(json: &str) -> Fields {
+        let shape = FieldsShape { param: "object", known: &KNOWN, prefix: "" };
+        Shaped(shape).deserialize(&mut serde_json::Deserializer::from_str(json)).unwrap().unwrap().unwrap()
+    }
+
+    fn of(value: &Value) -> Fields {
+        fields(&value.to_string())
     }
 
     #[test]
     fn null_is_the_default_and_booleans_are_no_numbers() {
-        let mut read = fields(json!({"a": null, "b": true, "c": 1}));
+        let read = of(&json!({"a": null, "b": true, "c": 1}));
         assert_eq!(read.boolean("a", true), Ok(true));
         assert!(matches!(read.integer("b", 0, 9), Err(ApiError::WrongType { found: "a boolean", .. })));
         assert!(matches!(read.boolean("c", false), Err(ApiError::WrongType { .. })));
@@ -178,7 +231,7 @@ mod tests {
 
     #[test]
     fn integers_keep_all_64_bits_and_refuse_fractions() {
-        let mut read = fields(json!({"a": u64::MAX, "b": i64::MIN, "c": 1.0, "d": 12}));
+        let read = of(&json!({"a": u64::MAX, "b": i64::MIN, "c": 1.0, "d": 12}));
         assert_eq!(read.integer("a", i64::MIN, u64::MAX), Ok(Some(i128::from(u64::MAX))));
         assert_eq!(read.integer("b", i64::MIN, u64::MAX), Ok(Some(i128::from(i64::MIN))));
         assert!(matches!(read.integer("c", 0, 9), Err(ApiError::WrongType { expected: "an integer", .. })));
@@ -186,13 +239,27 @@ mod tests {
     }
 
     #[test]
-    fn leftover_names_are_listed_in_order_and_bounded() {
-        let object = (0..100_000).map(|index| (format!("x{index}"), json!(1))).collect();
-        let Err(ApiError::UnknownFields { names }) = Fields::new(object, "").finish() else { panic!("refused") };
-        assert_eq!(names.len(), 8);
-        assert_eq!(names[0], "x0");
-        let long = Map::from_iter([("é".repeat(1000), json!(1))]);
-        let Err(ApiError::UnknownFields { names }) = Fields::new(long, "").finish() else { panic!("refused") };
+    fn of_a_field_that_is_given_twice_the_last_value_counts() {
+        assert_eq!(fields("{\"a\": true, \"b\": 1, \"a\": false}").boolean("a", true), Ok(false));
+        assert_eq!(fields("{\"a\": 1, \"a\": null}").boolean("a", true), Ok(true));
+    }
+
+    #[test]
+    fn a_text_beyond_what_is_kept_is_told_its_length() {
+        let read = of(&json!({"a": "é".repeat(TEXT_BYTES / 2), "b": "é".repeat(TEXT_BYTES)}));
+        assert_eq!(read.text("a").unwrap().unwrap().len(), TEXT_BYTES);
+        let refused = ApiError::TooLong { param: "b".to_owned(), bytes: 2 * TEXT_BYTES, limit: TEXT_BYTES };
+        assert_eq!(read.text("b"), Err(refused));
+    }
+
+    #[test]
+    fn unknown_names_are_listed_once_in_order_and_bounded() {
+        let many: Vec<String> = (0..100_000).map(|index| format!("\"x{index}\":1")).collect();
+        let read = fields(&format!("{{\"x0\":[],{}}}", many.join(",")));
+        let Err(ApiError::UnknownFields { names }) = read.finish() else { panic!("refused") };
+        assert_eq!(names, ["x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7"]);
+        let read = fields(&format!("{{\"{}\":1}}", "é".repeat(1000)));
+        let Err(ApiError::UnknownFields { names }) = read.finish() else { panic!("refused") };
         assert_eq!(names[0].chars().count(), 67);
     }
 }

@@ -4,9 +4,11 @@
 
 mod access;
 mod body;
+mod brief;
 mod choice;
 mod completion;
 mod completions;
+mod draft;
 mod entrance;
 mod error;
 mod error_response;
@@ -14,6 +16,7 @@ mod fields;
 mod generations;
 mod guard;
 mod health;
+mod ids;
 mod logprobs;
 mod model;
 mod models;
@@ -25,7 +28,9 @@ mod record;
 mod request;
 mod request_name;
 mod routes;
+mod shape;
 mod stop;
+mod stop_field;
 mod stream;
 mod whole;
 mod wire;
@@ -49,8 +54,11 @@ use crate::engine::EngineHandle;
 use crate::peer::SourceSharing;
 use crate::telemetry::Metrics;
 use crate::tokenize::TokenizerPool;
+use ids::IdBounds;
+use prompt::PromptBounds;
 use request::RequestBounds;
 use routes::{ask, read, router_of};
+use stop_field::StopBounds;
 
 /// What one request may ask for.
 #[derive(Debug, Clone, Copy)]
@@ -155,16 +163,17 @@ async fn method_not_allowed(State(api): State<Arc<Api>>, request: Request) -> Ap
 
 impl Api {
     fn request_bounds(&self) -> RequestBounds {
+        let (limits, model, lengths) = (&self.limits, &self.model, self.engine.limits());
+        let source_ids = IdBounds { vocab: model.source_vocab, most: lengths.source_tokens };
         RequestBounds {
-            prompts: self.limits.prompts,
-            choices: self.limits.choices,
-            top_log_probs: self.limits.top_log_probs,
-            total_choices: self.limits.total_choices,
-            stop_strings: self.limits.stop_strings,
-            stop_bytes: self.limits.stop_bytes,
-            source_vocab: self.model.source_vocab,
-            target_vocab: self.model.target_vocab,
-            has_tokenizer: self.model.tokenizer.is_some(),
+            prompts: PromptBounds { prompts: limits.prompts, ids: source_ids },
+            decoder_prompt: IdBounds { vocab: model.target_vocab, most: lengths.target_tokens + 1 },
+            choices: limits.choices,
+            top_log_probs: limits.top_log_probs,
+            total_choices: limits.total_choices,
+            stop: StopBounds { strings: limits.stop_strings, bytes: limits.stop_bytes },
+            start_token: model.start_token,
+            has_tokenizer: model.tokenizer.is_some(),
         }
     }
 }

@@ -2,8 +2,7 @@
 //!
 //! Used by `request`. A field that gets supported leaves this table.
 
-use serde_json::Value;
-
+use super::brief::Brief;
 use super::error::ApiError;
 use super::fields::Fields;
 
@@ -75,24 +74,42 @@ const REQUEST: &[(&str, Neutral)] = &[
     ("vllm_xargs", Neutral::Null),
 ];
 
+const STREAM_PREFIX: &str = "stream_options.";
 /// Fields of `stream_options`.
 const STREAM_OPTIONS: &[(&str, Neutral)] = &[("stream_options.include_obfuscation", Neutral::Anything)];
 
-/// Takes the unsupported fields out of a request for `choices` continuations; refuses one that asks for something.
-pub fn take_unsupported(fields: &mut Fields, choices: u32) -> Result<(), ApiError> {
-    take(fields, REQUEST, "", choices)
+/// Names of the unsupported fields of a request.
+pub fn request_names() -> impl Iterator<Item = &'static str> {
+    names(REQUEST, "")
+}
+
+/// Names of the unsupported fields of `stream_options`.
+pub fn stream_option_names() -> impl Iterator<Item = &'static str> {
+    names(STREAM_OPTIONS, STREAM_PREFIX)
+}
+
+fn names(table: &'static [(&'static str, Neutral)], prefix: &'static str) -> impl Iterator<Item = &'static str> {
+    table.iter().map(|(param, _)| name(param, prefix))
+}
+
+fn name(param: &'static str, prefix: &str) -> &'static str {
+    param.strip_prefix(prefix).expect("the table's names carry the prefix")
+}
+
+/// Refuses a request for `choices` continuations when an unsupported field asks for something.
+pub fn check_unsupported(fields: &Fields, choices: u32) -> Result<(), ApiError> {
+    check(fields, REQUEST, "", choices)
 }
 
 /// The same for the fields of `stream_options`.
-pub fn take_unsupported_stream_options(fields: &mut Fields) -> Result<(), ApiError> {
-    take(fields, STREAM_OPTIONS, "stream_options.", 1)
+pub fn check_unsupported_stream_options(fields: &Fields) -> Result<(), ApiError> {
+    check(fields, STREAM_OPTIONS, STREAM_PREFIX, 1)
 }
 
-fn take(fields: &mut Fields, table: &[(&'static str, Neutral)], prefix: &str, choices: u32) -> Result<(), ApiError> {
+fn check(fields: &Fields, table: &[(&'static str, Neutral)], prefix: &str, choices: u32) -> Result<(), ApiError> {
     for &(param, neutral) in table {
-        let name = param.strip_prefix(prefix).expect("the table's names carry the prefix");
-        if let Some(value) = fields.take(name)
-            && !neutral.accepts(&value, choices)
+        if let Some(value) = fields.get(name(param, prefix))
+            && !neutral.accepts(value, choices)
         {
             return Err(ApiError::Unsupported { param, neutral: neutral.words() });
         }
@@ -101,18 +118,18 @@ fn take(fields: &mut Fields, table: &[(&'static str, Neutral)], prefix: &str, ch
 }
 
 impl Neutral {
-    fn accepts(self, value: &Value, choices: u32) -> bool {
+    fn accepts(self, value: &Brief, choices: u32) -> bool {
         match self {
             Self::Anything => true,
-            Self::Number(neutral) => value.as_f64() == Some(neutral),
-            Self::Boolean(neutral) => value.as_bool() == Some(neutral),
-            Self::EmptyList => value.as_array().is_some_and(Vec::is_empty),
-            Self::EmptyObject => value.as_object().is_some_and(serde_json::Map::is_empty),
-            Self::EmptyText => value.as_str() == Some(""),
-            Self::PlainText => value
-                .as_object()
-                .is_some_and(|format| format.len() == 1 && format.get("type").and_then(Value::as_str) == Some("text")),
-            Self::Choices => value.as_u64() == Some(u64::from(choices)),
+            Self::Number(neutral) => value.number() == Some(neutral),
+            Self::Boolean(neutral) => *value == Brief::Boolean(neutral),
+            Self::EmptyList => *value == Brief::List { is_empty: true },
+            Self::EmptyObject => matches!(value, Brief::Object { is_empty: true, .. }),
+            Self::EmptyText => matches!(value, Brief::Text { bytes: 0, .. }),
+            Self::PlainText => {
+                matches!(value, Brief::Object { only_type: Some(kind), .. } if kind == "text")
+            }
+            Self::Choices => value.whole_number() == Some(choices.into()),
             Self::Null => false,
         }
     }
@@ -136,14 +153,19 @@ impl Neutral {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Map, json};
+    use std::sync::LazyLock;
+
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::api::fields::Known;
 
-    fn check(name: &str, value: Value, choices: u32) -> Result<(), ApiError> {
-        let mut fields = Fields::new(Map::from_iter([(name.to_owned(), value)]), "");
-        take_unsupported(&mut fields, choices)?;
-        fields.finish()
+    static KNOWN: LazyLock<Known> = LazyLock::new(|| request_names().collect());
+
+    fn check(name: &'static str, value: Value, choices: u32) -> Result<(), ApiError> {
+        let mut fields = Fields::new(&KNOWN, "");
+        fields.set(name, serde_json::from_value(value).unwrap());
+        check_unsupported(&fields, choices)
     }
 
     #[test]
@@ -169,6 +191,10 @@ mod tests {
             ("include_stop_str_in_output", json!(false), json!(true)),
             ("use_beam_search", json!(false), json!(true)),
             ("response_format", json!({"type": "text"}), json!({"type": "json_object"})),
+            ("response_format", json!({"type": "text"}), json!({"type": "text", "strict": true})),
+            ("response_format", json!({"type": "text"}), json!({})),
+            ("logit_bias", json!({}), json!([])),
+            ("bad_words", json!([]), json!([[]])),
             ("guided_regex", Value::Null, json!("a+")),
             ("priority", json!(0), json!(1)),
             ("prompt_logprobs", Value::Null, json!(0)),

@@ -3,33 +3,33 @@
 //! Called by `completions`. Pure: no tokenizer, no engine, no clock.
 
 use kernels::Sampling;
-use serde_json::Value;
 
+use super::draft::Draft;
 use super::error::ApiError;
-use super::fields::{Fields, kind};
-use super::neutral::{take_unsupported, take_unsupported_stream_options};
-use super::prompt::{Prompt, PromptBounds, PromptNames, decoder_prompt, prompts};
-use crate::engine::sampling_temperature;
+use super::fields::Fields;
+use super::ids::IdBounds;
+use super::neutral::{check_unsupported, check_unsupported_stream_options};
+use super::prompt::{DecoderPrompt, Excess, Prompt, PromptBounds, PromptNames, Prompts};
+use super::stop_field::StopBounds;
+use crate::engine::{Refusal, sampling_temperature};
 
 /// What a body is checked against.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestBounds {
-    /// Prompts of one request, at most.
-    pub prompts: usize,
+    /// `prompt`.
+    pub prompts: PromptBounds,
+    /// `decoder_prompt`: one id more than targets have, for it may bring the start token.
+    pub decoder_prompt: IdBounds,
     /// `n`, at most.
     pub choices: u32,
     /// `logprobs`, at most.
     pub top_log_probs: u32,
     /// Prompts times `n`, at most.
     pub total_choices: usize,
-    /// Stop strings, at most.
-    pub stop_strings: usize,
-    /// Bytes of one stop string, at most.
-    pub stop_bytes: usize,
-    /// Ids the encoder knows.
-    pub source_vocab: usize,
-    /// Ids the decoder knows.
-    pub target_vocab: usize,
+    /// `stop`.
+    pub stop: StopBounds,
+    /// What the decoder begins with.
+    pub start_token: u32,
     /// Whether text can be turned into ids and back.
     pub has_tokenizer: bool,
 }
@@ -88,51 +88,45 @@ pub struct StreamOptions {
 
 /// OpenAI stops at 2, vLLM nowhere. At 100 every distribution is flat, so larger ones are mistakes.
 const TEMPERATURE_MAX: f64 = 100.0;
-/// A secret takes some thirty bytes. Each encoded source keeps its own.
-const CACHE_SALT_BYTES: usize = 1024;
 
 impl CompletionRequest {
     /// Reads a request's body.
     pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<Self, ApiError> {
-        let mut fields = Fields::parse(body)?;
+        let Draft { fields, prompts, decoder_prompt, stop, stream_options } = Draft::read(body, bounds)?;
         let stream = fields.boolean("stream", false)?;
         let choices = fields.integer("n", 1, u64::from(bounds.choices))?.map_or(1, to_u32);
         let echo = fields.boolean("echo", false)?;
         let lowest = i64::from(!echo);
         let max_tokens = fields.integer("max_tokens", lowest, u64::MAX)?.map_or(16, saturated);
         let model = fields.text("model")?;
-        let (prompts, prompt_names) = read_prompts(&mut fields, bounds)?;
+        let Prompts { list: prompts, names: prompt_names, excess } = given_prompts(prompts, bounds)?;
+        let (decoder_prompt, decoder_excess) = given_decoder_prompt(decoder_prompt, bounds)?;
         let request = Self {
             model,
             prompts,
             prompt_names,
-            decoder_prompt: read_decoder_prompt(&mut fields, bounds)?,
-            cache_salt: read_cache_salt(&mut fields)?,
+            decoder_prompt,
+            cache_salt: read_cache_salt(&fields)?,
             add_special_tokens: fields.boolean("add_special_tokens", true)?,
             max_tokens,
             min_tokens: fields.integer("min_tokens", 0, u64::MAX)?.map_or(0, saturated),
             ignore_eos: fields.boolean("ignore_eos", false)?,
             choices,
-            sampling: read_sampling(&mut fields)?,
+            sampling: read_sampling(&fields)?,
             seed: fields.integer("seed", i64::MIN, u64::MAX)?.map(seed_bits),
-            stop: read_stop(&mut fields, bounds)?,
+            stop: given_stop(stop, bounds)?,
             log_probs: fields.integer("logprobs", 0, u64::from(bounds.top_log_probs))?.map(to_u32),
             echo,
             stream,
-            stream_options: read_stream_options(&mut fields, stream)?,
+            stream_options: given_stream_options(stream_options, stream)?,
             return_token_ids: fields.boolean("return_token_ids", false)?,
         };
-        take_unsupported(&mut fields, choices)?;
+        check_unsupported(&fields, choices)?;
         fields.finish()?;
-        if request.min_tokens > request.max_tokens {
-            return Err(ApiError::OutOfRange {
-                param: "min_tokens",
-                value: request.min_tokens.to_string(),
-                range: format!("at most max_tokens ({})", request.max_tokens),
-            });
-        }
+        check_min_tokens(&request)?;
         check_total_choices(&request, bounds)?;
         check_scored(&request)?;
+        check_excess(&request, bounds, (excess, decoder_excess))?;
         Ok(request)
     }
 
@@ -168,34 +162,71 @@ fn check_total_choices(request: &CompletionRequest, bounds: &RequestBounds) -> R
     Err(ApiError::Total { param, count, unit: "choices (prompts times n)", limit })
 }
 
-fn read_prompts(fields: &mut Fields, bounds: &RequestBounds) -> Result<(Vec<Prompt>, PromptNames), ApiError> {
-    let value = fields.take("prompt").ok_or(ApiError::Missing { param: "prompt" })?;
-    let read = prompts(value, PromptBounds { prompts: bounds.prompts, vocab: bounds.source_vocab })?;
-    if !bounds.has_tokenizer && read.0.iter().any(|prompt| matches!(prompt, Prompt::Text(_))) {
+/// What was read of the prompts says how long they are, not all of what they are.
+fn check_excess(
+    request: &CompletionRequest,
+    bounds: &RequestBounds,
+    (source, target): (Option<Excess>, Option<usize>),
+) -> Result<(), ApiError> {
+    let name = |index| (request.prompt_names == PromptNames::Listed).then(|| request.prompt_names.of(index));
+    if let Some(Excess { index, tokens }) = source {
+        let refusal = Refusal::SourceTooLong { tokens, limit: bounds.prompts.ids.most };
+        return Err(ApiError::Refused { refusal, prompt: name(index) });
+    }
+    if let (Some(count), Some(prompt)) = (target, &request.decoder_prompt) {
+        let prompt = count - prompt.start_tokens(bounds.start_token);
+        let (max_tokens, limit) = (request.max_tokens as usize, bounds.decoder_prompt.most - 1);
+        return Err(ApiError::Refused {
+            refusal: Refusal::TargetTooLong { prompt, max_tokens, limit },
+            prompt: name(0),
+        });
+    }
+    Ok(())
+}
+
+fn check_min_tokens(request: &CompletionRequest) -> Result<(), ApiError> {
+    if request.min_tokens <= request.max_tokens {
+        return Ok(());
+    }
+    Err(ApiError::OutOfRange {
+        param: "min_tokens",
+        value: request.min_tokens.to_string(),
+        range: format!("at most max_tokens ({})", request.max_tokens),
+    })
+}
+
+fn given_prompts(read: Option<Result<Prompts, ApiError>>, bounds: &RequestBounds) -> Result<Prompts, ApiError> {
+    let read = read.ok_or(ApiError::Missing { param: "prompt" })??;
+    if !bounds.has_tokenizer && read.list.iter().any(|prompt| matches!(prompt, Prompt::Text(_))) {
         return Err(ApiError::NeedsTokenizer { param: "prompt", instead: "give token ids" });
     }
     Ok(read)
 }
 
-fn read_decoder_prompt(fields: &mut Fields, bounds: &RequestBounds) -> Result<Option<Prompt>, ApiError> {
-    let Some(value) = fields.take("decoder_prompt") else { return Ok(None) };
-    let read = decoder_prompt(value, bounds.target_vocab)?;
-    if !bounds.has_tokenizer && matches!(read, Prompt::Text(_)) {
+/// The prompt, and how many ids it has where those are too many.
+fn given_decoder_prompt(
+    read: Option<Result<DecoderPrompt, ApiError>>,
+    bounds: &RequestBounds,
+) -> Result<(Option<Prompt>, Option<usize>), ApiError> {
+    let Some(read) = read else { return Ok((None, None)) };
+    let DecoderPrompt { prompt, excess } = read?;
+    if !bounds.has_tokenizer && matches!(prompt, Prompt::Text(_)) {
         return Err(ApiError::NeedsTokenizer { param: "decoder_prompt", instead: "give token ids" });
     }
-    Ok(Some(read))
+    Ok((Some(prompt), excess))
 }
 
-fn read_cache_salt(fields: &mut Fields) -> Result<Option<String>, ApiError> {
-    let Some(salt) = fields.text("cache_salt")? else { return Ok(None) };
-    let param = || "cache_salt".to_owned();
-    if salt.is_empty() {
-        return Err(ApiError::Invalid { param: param(), problem: "must not be empty; leave it out to share sources" });
+fn read_cache_salt(fields: &Fields) -> Result<Option<String>, ApiError> {
+    match fields.text("cache_salt")? {
+        Some(salt) if salt.is_empty() => {
+            let problem = "must not be empty; leave it out to share sources";
+            Err(ApiError::Invalid { param: "cache_salt".to_owned(), problem })
+        }
+        salt => Ok(salt),
     }
-    within(salt, param, CACHE_SALT_BYTES).map(Some)
 }
 
-fn read_sampling(fields: &mut Fields) -> Result<Sampling, ApiError> {
+fn read_sampling(fields: &Fields) -> Result<Sampling, ApiError> {
     let temperature =
         fields.number("temperature", 1.0, "between 0 and 100", |number| (0.0..=TEMPERATURE_MAX).contains(&number))?;
     let top_p = fields.number("top_p", 1.0, "between 0 and 1", |number| (0.0..=1.0).contains(&number))?;
@@ -212,28 +243,8 @@ fn read_sampling(fields: &mut Fields) -> Result<Sampling, ApiError> {
     })
 }
 
-fn read_stop(fields: &mut Fields, bounds: &RequestBounds) -> Result<Vec<String>, ApiError> {
-    let expected = "a string or a list of strings";
-    let strings = match fields.take("stop") {
-        None => return Ok(Vec::new()),
-        Some(Value::String(text)) => vec![within(text, || "stop".to_owned(), bounds.stop_bytes)?],
-        Some(Value::Array(list)) if list.len() > bounds.stop_strings => {
-            let (count, limit) = (list.len(), bounds.stop_strings);
-            return Err(ApiError::TooMany { param: "stop", count, unit: "strings", limit });
-        }
-        Some(Value::Array(list)) => {
-            let text = |(index, value): (usize, Value)| match value {
-                Value::String(text) => within(text, || format!("stop[{index}]"), bounds.stop_bytes),
-                other => Err(ApiError::WrongType {
-                    param: format!("stop[{index}]"),
-                    expected: "a string",
-                    found: kind(&other),
-                }),
-            };
-            list.into_iter().enumerate().map(text).collect::<Result<_, _>>()?
-        }
-        Some(other) => return Err(ApiError::WrongType { param: "stop".to_owned(), expected, found: kind(&other) }),
-    };
+fn given_stop(read: Option<Result<Vec<String>, ApiError>>, bounds: &RequestBounds) -> Result<Vec<String>, ApiError> {
+    let strings = read.unwrap_or(Ok(Vec::new()))?;
     if strings.iter().any(String::is_empty) {
         return Err(ApiError::Invalid { param: "stop".to_owned(), problem: "must not hold an empty string" });
     }
@@ -243,14 +254,9 @@ fn read_stop(fields: &mut Fields, bounds: &RequestBounds) -> Result<Vec<String>,
     Ok(strings)
 }
 
-fn within(text: String, param: impl Fn() -> String, limit: usize) -> Result<String, ApiError> {
-    if text.len() > limit { Err(ApiError::TooLong { param: param(), bytes: text.len(), limit }) } else { Ok(text) }
-}
-
-fn read_stream_options(fields: &mut Fields, stream: bool) -> Result<StreamOptions, ApiError> {
-    let Some(mut options) = fields.object("stream_options", "stream_options.")? else {
-        return Ok(StreamOptions::default());
-    };
+fn given_stream_options(read: Option<Result<Fields, ApiError>>, stream: bool) -> Result<StreamOptions, ApiError> {
+    let Some(read) = read else { return Ok(StreamOptions::default()) };
+    let options = read?;
     if !stream {
         let problem = "is only allowed when 'stream' is true";
         return Err(ApiError::Invalid { param: "stream_options".to_owned(), problem });
@@ -260,7 +266,7 @@ fn read_stream_options(fields: &mut Fields, stream: bool) -> Result<StreamOption
         continuous_usage_stats: options.boolean("continuous_usage_stats", false)?,
         coalesce: options.boolean("coalesce", false)?,
     };
-    take_unsupported_stream_options(&mut options)?;
+    check_unsupported_stream_options(&options)?;
     options.finish()?;
     Ok(read)
 }
@@ -285,19 +291,18 @@ fn seed_bits(number: i128) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
     const BOUNDS: RequestBounds = RequestBounds {
-        prompts: 64,
+        prompts: PromptBounds { prompts: 64, ids: IdBounds { vocab: 1000, most: 50 } },
+        decoder_prompt: IdBounds { vocab: 500, most: 41 },
         choices: 16,
         top_log_probs: 20,
         total_choices: 32,
-        stop_strings: 4,
-        stop_bytes: 64,
-        source_vocab: 1000,
-        target_vocab: 500,
+        stop: StopBounds { strings: 4, bytes: 64 },
+        start_token: 2,
         has_tokenizer: true,
     };
 

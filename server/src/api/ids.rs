@@ -1,0 +1,78 @@
+//! Lists of token ids, checked id by id and kept only as far as a model could take them.
+//!
+//! Used by `prompt`.
+
+use serde::de::SeqAccess;
+
+use super::brief::Brief;
+use super::error::ApiError;
+
+/// What ids may be, and how many of a list are kept.
+#[derive(Debug, Clone, Copy)]
+pub struct IdBounds {
+    /// Ids there are.
+    pub vocab: usize,
+    /// The most that a list may hold; of a longer one this many are kept.
+    pub most: usize,
+}
+
+/// The ids of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ids {
+    /// The first of them.
+    pub kept: Vec<u32>,
+    /// How many there were.
+    pub count: usize,
+}
+
+/// A list of ids on its way.
+#[derive(Debug)]
+pub struct IdReader {
+    param: String,
+    bounds: IdBounds,
+    count: usize,
+    kept: Result<Vec<u32>, ApiError>,
+}
+
+impl IdReader {
+    /// For the ids of `param`.
+    pub const fn new(param: String, bounds: IdBounds) -> Self {
+        Self { param, bounds, count: 0, kept: Ok(Vec::new()) }
+    }
+
+    /// Reads `list` to its end.
+    ///
+    /// # Errors
+    /// The outer one when it is no JSON; the inner one names the first value that is no id.
+    pub fn read<'de, A: SeqAccess<'de>>(mut self, mut list: A) -> Result<Result<Ids, ApiError>, A::Error> {
+        while let Some(value) = list.next_element()? {
+            self.add(&value);
+        }
+        Ok(self.kept.map(|kept| Ids { kept, count: self.count }))
+    }
+
+    /// Takes the next value.
+    pub fn add(&mut self, value: &Brief) {
+        let index = self.count;
+        self.count += 1;
+        let Ok(kept) = &mut self.kept else { return };
+        match id(value, || format!("{}[{index}]", self.param), self.bounds.vocab) {
+            Ok(id) if kept.len() < self.bounds.most => kept.push(id),
+            Ok(_) => {}
+            Err(error) => self.kept = Err(error),
+        }
+    }
+}
+
+fn id(value: &Brief, name: impl Fn() -> String, vocab: usize) -> Result<u32, ApiError> {
+    let Some(number) = value.whole_number() else {
+        return Err(ApiError::WrongType { param: name(), expected: "a token id", found: value.kind() });
+    };
+    let Ok(id) = u64::try_from(number) else {
+        return Err(ApiError::Invalid { param: name(), problem: "must be a token id: ids are not negative" });
+    };
+    match u32::try_from(id) {
+        Ok(known) if (known as usize) < vocab => Ok(known),
+        _ => Err(ApiError::UnknownToken { param: name(), id, vocab }),
+    }
+}

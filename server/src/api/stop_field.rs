@@ -1,0 +1,81 @@
+//! `stop`: one string or a list of them.
+//!
+//! Read by `draft`. `stop` searches for them.
+
+use serde::de::SeqAccess;
+
+use super::brief::{Brief, skip_rest};
+use super::error::ApiError;
+use super::shape::{Shape, Shaped};
+
+/// What is taken of `stop`.
+#[derive(Debug, Clone, Copy)]
+pub struct StopBounds {
+    /// Strings, at most.
+    pub strings: usize,
+    /// Bytes of each.
+    pub bytes: usize,
+}
+
+/// Reads `stop`; nothing comes of `null`.
+pub struct StopShape(pub StopBounds);
+
+impl Shape for StopShape {
+    type Read = Option<Result<Vec<String>, ApiError>>;
+
+    fn text(self, text: &str) -> Self::Read {
+        Some(within(text, || "stop".to_owned(), self.0.bytes).map(|text| vec![text]))
+    }
+
+    fn list<'de, A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Read, A::Error> {
+        let StopBounds { strings, bytes } = self.0;
+        let mut read = Vec::new();
+        while read.len() < strings {
+            match list.next_element_seed(Shaped(StringShape { index: read.len(), bytes }))? {
+                None => break,
+                Some(string) => read.push(string),
+            }
+        }
+        let count = read.len() + skip_rest(list)?;
+        if count > strings {
+            return Ok(Some(Err(ApiError::TooMany { param: "stop", count, unit: "strings", limit: strings })));
+        }
+        Ok(Some(read.into_iter().collect()))
+    }
+
+    fn other(self, value: Brief) -> Self::Read {
+        let (expected, found) = ("a string or a list of strings", value.kind());
+        (value != Brief::Null).then(|| Err(ApiError::WrongType { param: "stop".to_owned(), expected, found }))
+    }
+}
+
+/// One of a list.
+struct StringShape {
+    index: usize,
+    bytes: usize,
+}
+
+impl StringShape {
+    fn param(&self) -> String {
+        format!("stop[{}]", self.index)
+    }
+}
+
+impl Shape for StringShape {
+    type Read = Result<String, ApiError>;
+
+    fn text(self, text: &str) -> Self::Read {
+        within(text, || self.param(), self.bytes)
+    }
+
+    fn other(self, value: Brief) -> Self::Read {
+        Err(ApiError::WrongType { param: self.param(), expected: "a string", found: value.kind() })
+    }
+}
+
+fn within(text: &str, param: impl Fn() -> String, limit: usize) -> Result<String, ApiError> {
+    if text.len() > limit {
+        return Err(ApiError::TooLong { param: param(), bytes: text.len(), limit });
+    }
+    Ok(text.to_owned())
+}
