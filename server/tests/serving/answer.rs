@@ -50,7 +50,8 @@ impl Answer {
         }
         let events = self.text.strip_suffix("data: [DONE]\n\n").expect("the stream ends as it should");
         let data = |event: &str| serde_json::from_str(event.strip_prefix("data: ").unwrap()).unwrap();
-        events.split_terminator("\n\n").map(data).collect()
+        // A busy machine may be silent for so long that a comment keeps the connection.
+        events.split_terminator("\n\n").filter(|event| !event.starts_with(": ")).map(data).collect()
     }
 
     /// All choices, in order.

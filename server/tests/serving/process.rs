@@ -28,6 +28,14 @@ pub fn complaint(arguments: &[&str]) -> String {
     text.strip_prefix("error: ").unwrap_or_else(|| panic!("{text}")).to_owned()
 }
 
+/// Resident memory of a process.
+#[derive(Debug, Clone, Copy)]
+pub struct Memory {
+    pub now_kib: u64,
+    /// The most at any time.
+    pub peak_kib: u64,
+}
+
 /// A server that has said where it listens. Killed when it is dropped.
 pub struct ServerProcess {
     child: Child,
@@ -73,6 +81,20 @@ impl ServerProcess {
         // The name, in parentheses, may hold anything; user and system time are the 14th and 15th field.
         let after_name = stat.rsplit_once(')').unwrap().1;
         after_name.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+    }
+
+    /// What it takes of memory, and took since it was asked before.
+    pub fn memory(&self) -> Memory {
+        let file = |name: &str| format!("/proc/{}/{name}", self.child.id());
+        let status = std::fs::read_to_string(file("status")).unwrap();
+        let kib = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux says so");
+            line.trim().trim_end_matches(" kB").parse().unwrap()
+        };
+        let memory = Memory { now_kib: kib("VmRSS:"), peak_kib: kib("VmHWM:") };
+        // Begins the peak anew.
+        std::fs::write(file("clear_refs"), "5").unwrap();
+        memory
     }
 
     /// Waits for the end of the process.
