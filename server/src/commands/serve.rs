@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use super::{CommandError, io};
+use crate::allocator::give_back_large_pieces;
 use crate::api::{AccessLog, Entrance, Guard, GuardSettings, loading_router};
 use crate::config::{Config, Limits, ServerConfig};
 use crate::connection::{ConnectionTimeouts, PlaceLimits, Routes};
@@ -31,6 +32,7 @@ const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// # Errors
 /// When the model cannot be loaded or the address not be had.
 pub fn serve(config: &Config) -> Result<(), CommandError> {
+    give_back_large_pieces();
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     claim_descriptors(&config.limits)?;
     check_threads(config, workers)?;

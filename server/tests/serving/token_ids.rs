@@ -47,3 +47,19 @@ async fn names_of_special_tokens_in_a_text_are_parsed_as_those_tokens() {
     assert_eq!(choice.tokens.last().unwrap().0, json!("<eos>"));
     assert_eq!(choice.text, "b<eos>");
 }
+
+#[tokio::test]
+async fn pad_ids_in_a_source_are_tokens_like_any_other() {
+    let (app, row) = (App::start(""), &rows()[2]);
+    let pad = app.api.model.tokenizer.clone().unwrap().encode("<pad>", false).unwrap();
+    let score = async |prompt: &[u32]| {
+        let body = json!({"prompt": prompt, "decoder_prompt": row.greedy_ids, "echo": true, "logprobs": 0,
+            "max_tokens": 0});
+        let answer = app.post(&body).await;
+        assert_eq!(answer.usage()["prompt_tokens"], prompt.len());
+        answer.choice().log_probs
+    };
+    let (plain, padded) = (score(&row.input_ids).await, score(&[&row.input_ids[..], &pad, &pad].concat()).await);
+    let differences = plain.iter().zip(&padded).map(|(plain, padded)| (plain - padded).abs());
+    assert!(differences.sum::<f64>() > 1e-3, "they are encoded and attended to");
+}
