@@ -5,14 +5,14 @@ use reqwest::Client;
 
 use crate::process::ServerProcess;
 
-const BODY_BYTES: usize = 1 << 20;
+const BODY_BYTES: usize = 1 << 19;
 /// At once.
 const BODIES: usize = 4;
 /// One after the other: what stays must not add up.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 2;
 /// The bodies, as much again for a text that is taken out of one, and a little.
-const PEAK_KIB: u64 = 12 << 10;
-const LEFT_KIB: u64 = 3 << 10;
+const PEAK_KIB: u64 = 8 << 10;
+const LEFT_KIB: u64 = 2 << 10;
 
 /// A body of [`BODY_BYTES`] that repeats `element`; `{}` in it stands for a number of its own.
 fn filled(begin: &str, element: &str, end: &str) -> String {
