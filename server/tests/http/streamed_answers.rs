@@ -17,6 +17,18 @@ async fn next_event(body: &mut Body) -> String {
     String::from_utf8(frame.unwrap().unwrap().into_data().unwrap().into()).unwrap()
 }
 
+/// A stream whose events were all there when it was first read, so that the end is told with the end token.
+async fn at_once(mut body: Value, tokens: &[u32]) -> Events {
+    let (app, mut hand) = App::by_hand(Setup::default());
+    body["stream"] = json!(true);
+    let response = app.open(&body).await;
+    let submission = hand.submission().await;
+    for event in generate(&submission.request, tokens) {
+        submission.events.send(event).unwrap();
+    }
+    Events::of(&crate::app::Answer::of(response).await.text)
+}
+
 #[tokio::test]
 async fn a_stream_carries_the_text_in_pieces_then_the_reason_then_done() {
     let app = App::saying("a fine tool");
@@ -59,10 +71,9 @@ async fn usage_comes_in_one_more_chunk_when_asked_for() {
 
 #[tokio::test]
 async fn usage_so_far_comes_with_every_chunk_when_asked_for() {
-    let app = App::saying("Ab");
     for include_usage in [true, false] {
         let options = json!({"include_usage": include_usage, "continuous_usage_stats": true});
-        let events = app.streamed(json!({"prompt": [1, 2, 3], "stream_options": options})).await;
+        let events = at_once(json!({"prompt": [1, 2, 3], "stream_options": options}), &ids("Ab")).await;
         let usage: Vec<_> = events.chunks.iter().map(|chunk| chunk["usage"]["completion_tokens"].as_u64()).collect();
         let generated = ids("Ab").len() as u64 + 1;
         let last = include_usage.then_some(generated);
@@ -176,13 +187,13 @@ async fn echo_alone_is_streamed_too() {
 #[tokio::test]
 async fn a_character_that_arrives_byte_by_byte_is_sent_once_whole() {
     let bytes: Vec<u32> = "a😀".bytes().map(|byte| 7 + u32::from(byte)).collect();
+    let texts = async |options: Value| {
+        let events = at_once(json!({"prompt": "p", "stream_options": options}), &bytes).await;
+        events.of_choice(0).iter().map(|choice| choice["text"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(texts(Value::Null).await, ["a", "", "", "", "😀", ""], "one chunk a token");
+    assert_eq!(texts(json!({"coalesce": true})).await, ["a", "😀", ""], "fewer when that is asked for");
     let app = App::scripted(Setup::default(), move |request| generate(request, &bytes));
-    let events = app.streamed(json!({"prompt": "p"})).await;
-    let texts: Vec<_> = events.of_choice(0).iter().map(|choice| choice["text"].clone()).collect();
-    assert_eq!(texts, ["a", "", "", "", "😀", ""], "one chunk a token");
-    let few = app.streamed(json!({"prompt": "p", "stream_options": {"coalesce": true}})).await;
-    let texts: Vec<_> = few.of_choice(0).iter().map(|choice| choice["text"].clone()).collect();
-    assert_eq!(texts, ["a", "😀", ""], "fewer when that is asked for");
     let cut = app.streamed(json!({"prompt": "p", "max_tokens": 3})).await;
     assert_eq!(cut.text_of(0), "a\u{fffd}\u{fffd}", "what is left of a character that was cut off");
 }
