@@ -1,9 +1,10 @@
 //! What the process needs of the system, asked for before anything is announced: threads and file descriptors.
 //!
-//! Called by `serve`. Libraries below panic, or wait for ever, when a thread cannot be had later.
+//! Called by the commands. Libraries below panic, or wait for ever, when a thread or a descriptor cannot be had later.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -11,8 +12,14 @@ use crate::config::{Config, Limits};
 
 /// Descriptors beside those of connections: listeners, timers and signals, standard streams, files that are read.
 const OTHER_DESCRIPTORS: u64 = 64;
+/// Descriptors that a command without connections has open at once, at most, beside those that it was started with.
+const COMMAND_DESCRIPTORS: usize = 16;
+/// Threads of an engine beside those of its model.
+pub const ENGINE_THREADS: usize = 1;
 /// Threads beside those that are configured: the engine, and two of the runtime for whatever blocks.
 const OTHER_THREADS: usize = 3;
+/// So long the system may take to put threads away that have ended.
+const PUT_AWAY: Duration = Duration::from_millis(200);
 
 /// The system allows too little.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,10 +45,20 @@ pub enum ShortOf {
         /// Allowed.
         allowed: u64,
     },
+    /// File descriptors for a command without connections.
+    #[error(
+        "the system gives this process {given} more file descriptors and it needs {needed}: raise the limit (ulimit -n)"
+    )]
+    CommandDescriptors {
+        /// Could be had at once.
+        given: usize,
+        /// Needed at once.
+        needed: usize,
+    },
     /// Threads, or the address space for their stacks.
     #[error(
         "the system gives this process {given} more threads and it needs {needed}: raise the limit (ulimit -u, \
-         pids.max, ulimit -v) or lower model.threads and server.tokenizer_threads"
+         pids.max, ulimit -v) or lower the number of threads (--threads, model.threads, server.tokenizer_threads)"
     )]
     Threads {
         /// Could be had at once.
@@ -95,25 +112,56 @@ pub fn check_threads(config: &Config, runtime_threads: usize) -> Result<(), Shor
     threads_at_once(runtime_threads + config.model.threads + blocking_threads(config) + OTHER_THREADS)
 }
 
-/// Starts so many threads and ends them when all have begun, or one could not.
-fn threads_at_once(needed: usize) -> Result<(), ShortOf> {
-    let (hold, held) = sync_channel::<()>(0);
-    let held = Arc::new(std::sync::Mutex::new(held));
-    let mut threads = Vec::with_capacity(needed);
-    for given in 0..needed {
-        let held = Arc::clone(&held);
-        match std::thread::Builder::new().name("probe".into()).spawn(move || wait(&held)) {
-            Ok(thread) => threads.push(thread),
-            Err(_) => {
-                drop(hold);
-                threads.into_iter().for_each(|thread| _ = thread.join());
-                return Err(ShortOf::Threads { given, needed });
-            }
+/// Checks that a command without connections, which starts so many threads, can have what it needs.
+///
+/// # Errors
+/// When it cannot.
+pub fn check_command(threads: usize) -> Result<(), ShortOf> {
+    descriptors_at_once(COMMAND_DESCRIPTORS)?;
+    threads_at_once(threads)
+}
+
+/// One thread for each core, as libraries start them that are not told how many.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Opens so many descriptors and closes them.
+fn descriptors_at_once(needed: usize) -> Result<(), ShortOf> {
+    let mut pipes = Vec::with_capacity(needed.div_ceil(2));
+    while 2 * pipes.len() < needed {
+        match std::io::pipe() {
+            Ok(pipe) => pipes.push(pipe),
+            Err(_) => return Err(ShortOf::CommandDescriptors { given: 2 * pipes.len(), needed }),
         }
     }
+    Ok(())
+}
+
+/// Starts so many threads and ends them when all have begun, or one could not.
+fn threads_at_once(needed: usize) -> Result<(), ShortOf> {
+    let before = threads_now();
+    let (hold, held) = sync_channel::<()>(0);
+    let held = Arc::new(std::sync::Mutex::new(held));
+    let start = |_| {
+        let held = Arc::clone(&held);
+        std::thread::Builder::new().name("probe".into()).spawn(move || wait(&held)).ok()
+    };
+    let threads: Vec<_> = (0..needed).map_while(start).collect();
+    let given = threads.len();
     drop(hold);
     threads.into_iter().for_each(|thread| _ = thread.join());
-    Ok(())
+    // A thread that was joined counts until the system has put it away.
+    let began = Instant::now();
+    while threads_now() > before && began.elapsed() < PUT_AWAY {
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    if given < needed { Err(ShortOf::Threads { given, needed }) } else { Ok(()) }
+}
+
+/// Threads of this process; none where the system does not tell.
+fn threads_now() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
 }
 
 /// Waits until the other end is dropped.
@@ -134,6 +182,11 @@ mod tests {
         assert!(text.contains("limits.connections = 1024 needs 1104"), "{text}");
         assert!(text.contains("set limits.connections to 944 or less"), "{text}");
         assert_eq!(short_of_descriptors(&limits, 64, 1104), ShortOf::AnyDescriptors { allowed: 64 });
+    }
+
+    #[test]
+    fn descriptors_that_can_be_had_are_given_back() {
+        assert_eq!(descriptors_at_once(16), Ok(()));
     }
 
     #[test]

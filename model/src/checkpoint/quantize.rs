@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use kernels::{Scheme, WeightPart};
+use rayon::prelude::*;
 use safetensors::Dtype;
 use serde_json::Value;
 
@@ -118,18 +119,13 @@ fn quantized(part: &WeightPart<'_>, scheme: Scheme) -> (Vec<u8>, Vec<u8>) {
     let (rows, cols) = part.shape();
     let (integer_bytes, scale_bytes) = (scheme.integer_bytes(cols), scheme.scale_bytes(cols));
     let (mut integers, mut scales) = (vec![0; rows * integer_bytes], vec![0; rows * scale_bytes]);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let share = rows.div_ceil(threads).max(1);
-    std::thread::scope(|scope| {
-        let shares = integers.chunks_mut(share * integer_bytes).zip(scales.chunks_mut(share * scale_bytes));
-        for (number, (integers, scales)) in shares.enumerate() {
-            scope.spawn(move || {
-                let mut values = vec![0.0; cols];
-                let rows = integers.chunks_mut(integer_bytes).zip(scales.chunks_mut(scale_bytes));
-                for (row, out) in (number * share..).zip(rows) {
-                    part.quantized_row(row, scheme, &mut values, out);
-                }
-            });
+    let share = rows.div_ceil(rayon::current_num_threads()).max(1);
+    let shares = integers.par_chunks_mut(share * integer_bytes).zip(scales.par_chunks_mut(share * scale_bytes));
+    shares.enumerate().for_each(|(number, (integers, scales))| {
+        let mut values = vec![0.0; cols];
+        let rows = integers.chunks_mut(integer_bytes).zip(scales.chunks_mut(scale_bytes));
+        for (row, out) in (number * share..).zip(rows) {
+            part.quantized_row(row, scheme, &mut values, out);
         }
     });
     (integers, scales)

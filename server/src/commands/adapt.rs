@@ -8,6 +8,7 @@ use model::adaptation::Summary;
 use super::CommandError;
 use crate::cli::AdaptOptions;
 use crate::progress::LoadProgress;
+use crate::resources::{check_command, cores};
 use crate::terminal::show;
 
 /// Writes the encoder-decoder, and says what it is and what to do with it.
@@ -15,6 +16,7 @@ use crate::terminal::show;
 /// # Errors
 /// When the sources do not fit each other, the folder is not empty, or a file cannot be read or written.
 pub fn adapt(options: &AdaptOptions) -> Result<(), CommandError> {
+    check_command(cores())?;
     let request = options.request();
     let (out, seed) = (request.out.clone(), request.seed);
     let adaptation = Adaptation::prepare(request)?;

@@ -11,6 +11,7 @@ use crate::cli::GenerateOptions;
 use crate::config::Config;
 use crate::engine::{GenerationEvent, GenerationRequest, Salt, sampling_temperature};
 use crate::loading::load;
+use crate::resources::{ENGINE_THREADS, check_command};
 use crate::telemetry::Metrics;
 use crate::terminal::say;
 
@@ -19,6 +20,7 @@ use crate::terminal::say;
 /// # Errors
 /// When the model cannot be loaded, the prompt not be used, or the terminal is gone.
 pub fn generate(config: &Config, options: &GenerateOptions) -> Result<(), CommandError> {
+    check_command(config.model.threads + ENGINE_THREADS)?;
     let prompt = prompt(options)?;
     let loaded = load(config)?;
     let capacity = loaded.capacity(config)?;

@@ -8,12 +8,14 @@ use super::CommandError;
 use crate::cli::QuantizeOptions;
 use crate::config::{Config, ModelSource};
 use crate::progress::LoadProgress;
+use crate::resources::{check_command, cores};
 
 /// Writes the copy.
 ///
 /// # Errors
 /// When there is no checkpoint to copy, the folder is not empty, or a file cannot be written.
 pub fn quantize(config: &Config, options: &QuantizeOptions) -> Result<(), CommandError> {
+    check_command(cores())?;
     let source = match &config.model.source {
         ModelSource::Demo => Checkpoint::embedded()?,
         ModelSource::Checkpoint(folder) => Checkpoint::open(folder)?,

@@ -66,6 +66,34 @@ fn a_run_that_nobody_can_be_told_of_is_stopped_with_a_checkpoint() {
     }
 }
 
+/// A limit on the size of files stands in for a disk that fills up: a metrics file that has grown to it takes no line more.
+#[test]
+fn a_metrics_file_that_takes_no_more_ends_the_run_with_an_error_after_a_checkpoint() {
+    let place = Place::new();
+    let settings = place.settings("run", |text| text.replace("valid = ['valid.jsonl']\n", ""));
+    // Shells count in blocks of different sizes.
+    let limits = Command::new("sh").args(["-c", "ulimit -f 8000; cat /proc/self/limits"]).output().unwrap().stdout;
+    let limits = String::from_utf8(limits).unwrap();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max file size")).unwrap();
+    let limit: usize = line.split_whitespace().next().unwrap().parse().unwrap();
+    let record = |sample: &str| {
+        format!(
+            "{{\"kind\":\"validation\",\"step\":0,\"valid_loss\":1.0,\"accuracy\":0.0,\"perplexity\":2.0,\"tokens\":1,\
+             \"best\":false,\"elapsed_s\":0.0,\"samples\":[{{\"source\":\"{sample}\",\"expected\":\"\",\"written\":\"\"}}]}}\n"
+        )
+    };
+    let fill = limit - 100 - record("").len();
+    std::fs::create_dir(place.path("run")).unwrap();
+    std::fs::write(place.path("run/metrics.jsonl"), record(&"a".repeat(fill))).unwrap();
+    let script = "trap '' XFSZ; ulimit -f 8000; exec \"$0\" train --config \"$1\"";
+    let server = command(&[]).get_program().to_owned();
+    let output = Command::new("sh").args(["-c", script]).arg(server).arg(settings).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("cannot write") && told.contains("run/metrics.jsonl"), "{told}");
+    assert!(place.path("run/checkpoints/step-00000001/checksums").exists(), "what was computed is saved");
+}
+
 #[test]
 fn a_command_whose_result_is_a_file_ends_well_and_one_whose_result_is_lost_says_so() {
     let place = tempfile::tempdir().unwrap();

@@ -15,6 +15,8 @@ use crate::engine::{Generation, GenerationEvent};
 use crate::loading::load;
 use crate::telemetry::Metrics;
 
+/// Threads beside the engine's: the one that looks at the pages.
+pub(super) const THREADS: usize = 1;
 /// Time between two looks at the pages.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 

@@ -21,6 +21,7 @@ use serde::Serialize;
 use super::{CommandError, io};
 use crate::cli::{BenchKind, BenchOptions};
 use crate::config::{Config, ModelSource};
+use crate::resources::{ENGINE_THREADS, check_command};
 use measure::{Bench, Figures};
 
 /// One batch size's figures; keys as in the comparison scripts for other engines.
@@ -42,6 +43,7 @@ struct Line<'a> {
 /// # Errors
 /// When a model cannot be loaded, the lengths exceed it, or the report cannot be written.
 pub fn bench(config: &Config, options: &BenchOptions, command_line: &str) -> Result<(), CommandError> {
+    check_command(config.model.threads + ENGINE_THREADS + mixed::THREADS)?;
     match options.kind() {
         BenchKind::Lines => lines(config, options),
         BenchKind::Sweep => sweep::sweep(config, options, command_line),

@@ -30,6 +30,7 @@ use super::{CommandError, io};
 use crate::cli::{EvalOptions, Metric};
 use crate::config::Config;
 use crate::progress::RowProgress;
+use crate::resources::{ENGINE_THREADS, check_command};
 
 /// Reads the rows, has them answered, and prints the figures.
 ///
@@ -37,6 +38,7 @@ use crate::progress::RowProgress;
 /// When a row is malformed, the checkpoint cannot answer such rows or has no finite scores for one, or a file cannot be
 /// read or written.
 pub fn eval(config: &Config, options: &EvalOptions) -> Result<(), CommandError> {
+    check_command(config.model.threads + ENGINE_THREADS)?;
     let began = Instant::now();
     let rows = Rows::read(&options.data, options.objective, options.limit)?;
     let metrics = metrics(options, rows.objective)?;

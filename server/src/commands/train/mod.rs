@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::{CommandError, io};
 use crate::cli::TrainOptions;
+use crate::resources::{check_command, cores};
 use crate::terminal::show;
 use stopping::Stopping;
 use watcher::Watcher;
@@ -28,6 +29,8 @@ pub use settings::SettingsError;
 /// When the settings cannot be used, or whatever ends the run before its time.
 pub fn train(options: &TrainOptions) -> Result<(), CommandError> {
     let settings = settings::read(&options.config)?;
+    let threads = if settings.threads == 0 { cores() } else { settings.threads };
+    check_command(threads + stopping::THREADS)?;
     let stopping = stopping::listen().map_err(io("wait for signals"))?;
     let message = run(&settings, stopping)?;
     show(&message);

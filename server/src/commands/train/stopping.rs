@@ -13,6 +13,9 @@ use crate::terminal::say;
 /// What a shell reports of a process that an interrupt ended.
 const INTERRUPTED: i32 = 130;
 
+/// Threads that listen.
+pub(super) const THREADS: usize = 1;
+
 /// What the run and the thread that listens tell each other.
 #[derive(Debug, Default)]
 pub(super) struct Stopping {
