@@ -8,11 +8,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use server::allocator::OrExit;
 use server::cli::{Cli, Command};
 use server::config::{LogFormat, ServerConfig};
 use server::terminal::say;
 use server::{commands, log};
 use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: OrExit = OrExit;
 
 const FAILURE: u8 = 1;
 const MISUSE: u8 = 2;

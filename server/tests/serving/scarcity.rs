@@ -167,3 +167,22 @@ fn too_little_address_space_ends_every_command_with_a_sentence() {
         assert!(sentences.iter().any(|sentence| sentence.contains(part)), "{part}: {sentences:?}");
     }
 }
+
+#[test]
+fn memory_that_a_library_does_not_get_ends_the_command_with_a_sentence() {
+    let place = Workshop::new();
+    let config = std::fs::read_to_string(place.path("source/config.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    // A table of 2 GiB.
+    config["vocab_size"] = (1 << 24).into();
+    std::fs::write(place.path("config.json"), config.to_string()).unwrap();
+    std::fs::write(place.path("ids.jsonl"), "{\"input_ids\": [2, 3, 4]}\n").unwrap();
+    let settings = "out = 'run'\nthreads = 1\n[model]\nconfig = 'config.json'\n[objective]\nkind = 'causal'\n[data]\n\
+                    train = ['ids.jsonl']\n[[stage]]\nsteps = 1\nlearning_rate = 1e-3\n";
+    std::fs::write(place.path("train.toml"), settings).unwrap();
+    let limit = "ulimit -v 1500000";
+    let settings = place.path("train.toml");
+    let command = limited_command(binary(), limit, &["train", "--config", settings.to_str().unwrap()]);
+    let sentence = assert_one_sentence(limit, &end_output(command));
+    assert!(sentence.contains("the system has no 2147483648 bytes of memory more"), "{sentence}");
+}
