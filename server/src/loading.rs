@@ -278,7 +278,7 @@ impl Loaded {
             return Err(LoadError::PoolTooSmall { pool_bytes: limits.page_pool_bytes, pages, page_bytes });
         }
         let door = EngineLimits {
-            queued_requests: limits.queued_requests,
+            queued_rows: limits.queued_rows,
             source_tokens: limits.source_tokens.min(model.encoder.max_positions),
             target_tokens: limits.target_tokens.min(model.decoder.max_positions),
             pages,
@@ -288,6 +288,7 @@ impl Loaded {
             pages,
             source_page_tokens: door.source_page_tokens,
             running_rows: limits.running_rows as usize,
+            call_rows: limits.call_rows as usize,
             step_rows: limits.step_rows as usize,
             step_encoder_tokens: limits.step_encoder_tokens as usize,
             encoder_layers: model.encoder.layers,

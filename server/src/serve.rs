@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use crate::api::{Api, probe_router, router};
 use crate::connection::{Connection, ConnectionTimeouts, Phase, PlaceLimits, Places, Purpose, Routes, TooManyOfPeer};
 use crate::liveness::Liveness;
+use crate::telemetry::Metrics;
 
 /// So long may it take to tell clients that their answers are cut off. With it a server ends within a second of its
 /// drain timeout.
@@ -111,12 +112,25 @@ pub struct Server {
     /// Whatever is open holds a receiver.
     phase: watch::Sender<Phase>,
     liveness: Liveness,
+    metrics: Metrics,
+}
+
+/// What a server has in common with what it answers from.
+#[derive(Debug, Clone, Default)]
+pub struct ServerShared {
+    /// Where it says that it accepts connections.
+    pub liveness: Liveness,
+    /// Where it counts them.
+    pub metrics: Metrics,
 }
 
 impl Server {
-    /// Answers from `routes` on `listener`, and says to `liveness` that it does. Must be called within a runtime.
-    pub fn start(listener: TcpListener, limits: ConnectionLimits, routes: Routes, liveness: Liveness) -> Self {
-        let server = Self { limits, routes: watch::Sender::new(routes), phase: watch::Sender::default(), liveness };
+    /// Answers from `routes` on `listener`. Must be called within a runtime.
+    pub fn start(listener: TcpListener, limits: ConnectionLimits, routes: Routes, shared: ServerShared) -> Self {
+        let ServerShared { liveness, metrics } = shared;
+        metrics.connections_limit.set(limits.places.connections as i64);
+        let server =
+            Self { limits, routes: watch::Sender::new(routes), phase: watch::Sender::default(), liveness, metrics };
         let accepting = server.accepting(listener, limits.places, Purpose::Requests);
         tokio::spawn(keep_accepting(accepting, server.liveness.clone()));
         server
@@ -137,6 +151,7 @@ impl Server {
             purpose,
             routes: self.routes.subscribe(),
             phase: self.phase.subscribe(),
+            metrics: self.metrics.clone(),
         }
     }
 
@@ -197,6 +212,7 @@ struct Accepting {
     purpose: Purpose,
     routes: watch::Receiver<Routes>,
     phase: watch::Receiver<Phase>,
+    metrics: Metrics,
 }
 
 /// Accepts until the server closes, whatever happens: a task that failed is begun again.
@@ -236,7 +252,13 @@ impl Accepting {
             Ok(place) => {
                 let place = place.at_most(self.purpose);
                 let connection = Connection { stream, peer, place, timeouts: self.timeouts };
-                tokio::spawn(connection.attend(self.routes.clone(), self.phase.clone()));
+                let attended = connection.attend(self.routes.clone(), self.phase.clone());
+                let open = self.metrics.connections_open.clone();
+                tokio::spawn(async move {
+                    open.inc();
+                    attended.await;
+                    open.dec();
+                });
             }
             Err(TooManyOfPeer) => {
                 tracing::debug!(%peer, "a peer has as many connections as it may");

@@ -3,13 +3,19 @@
 //! Started by the `serve` command and by tests. It opens no socket.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::api::{Api, ApiLimits, BodyBudget, BodyLimits, Entrance, OpenRequests, ServedModel};
+use crate::api::{
+    AnswerBudget, Api, ApiLimits, BodyBudget, BodyBudgetLimits, BodyLimits, BodyPace, Entrance, OpenRequests,
+    ServedModel,
+};
 use crate::config::{Config, Limits};
 use crate::engine::Engine;
 use crate::loading::{Capacity, LoadError, Loaded};
 use crate::tokenize::TokenizerPool;
+
+/// Over so long the pace of a large body is measured: a line may falter for a moment.
+const BODY_STRETCH: Duration = Duration::from_secs(5);
 
 /// An engine and the API before it.
 #[derive(Debug)]
@@ -36,7 +42,11 @@ impl Service {
             source_sharing: config.server.share_sources,
             limits: api_limits(&config.limits),
             metrics,
-            body_budget: BodyBudget::new(config.limits.unparsed_body_bytes),
+            body_budget: BodyBudget::new(BodyBudgetLimits {
+                bytes: config.limits.unparsed_body_bytes,
+                peer_bytes: config.limits.peer_body_bytes,
+            }),
+            answer_budget: AnswerBudget::new(config.limits.answer_bytes),
             parsers: TokenizerPool::new(config.server.tokenizer_threads),
             pool: TokenizerPool::new(config.server.tokenizer_threads),
             open_requests: OpenRequests::default(),
@@ -70,10 +80,16 @@ fn api_limits(limits: &Limits) -> ApiLimits {
         stop_strings: limits.stop_strings,
         stop_bytes: limits.stop_bytes,
         body: body_limits(limits),
+        queue_timeout: limits.queue_timeout,
     }
 }
 
 /// What the settings say about bodies.
 pub const fn body_limits(limits: &Limits) -> BodyLimits {
-    BodyLimits { bytes: limits.body_bytes, drain_bytes: limits.drain_body_bytes, timeout: limits.body_timeout }
+    BodyLimits {
+        bytes: limits.body_bytes,
+        drain_bytes: limits.drain_body_bytes,
+        timeout: limits.body_timeout,
+        pace: BodyPace { least_bytes_per_s: limits.body_bytes_per_s, stretch: BODY_STRETCH },
+    }
 }

@@ -61,17 +61,13 @@ fn requests(max_tokens: u32) -> Vec<GenerationRequest> {
 }
 
 fn start(executor: Box<dyn Executor>) -> Engine {
-    let door = EngineLimits {
-        queued_requests: 16,
-        source_tokens: 256,
-        target_tokens: 64,
-        pages: PAGES,
-        source_page_tokens: 16,
-    };
+    let door =
+        EngineLimits { queued_rows: 16, source_tokens: 256, target_tokens: 64, pages: PAGES, source_page_tokens: 16 };
     let steps = SchedulerLimits {
         pages: PAGES,
         source_page_tokens: door.source_page_tokens,
         running_rows: 8,
+        call_rows: 8,
         step_rows: STEP_ROWS,
         step_encoder_tokens: 64,
         encoder_layers: Checkpoint::embedded().unwrap().config().encoder.layers,

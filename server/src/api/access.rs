@@ -49,14 +49,17 @@ impl AccessLog {
     }
 }
 
-/// Where a completion request leaves what it came to; in the request's extensions.
+/// Where a completion request leaves what it came to; in the request's extensions. The request is noted when the last
+/// clone is dropped.
 #[derive(Debug, Clone, Default)]
-pub struct Visit(Arc<OnceLock<Completed>>);
+pub struct Visit(Option<Arc<Entry>>);
 
 impl Visit {
     /// Notes what the request came to. The first word counts.
     pub fn leave(&self, completed: Completed) {
-        let _ = self.0.set(completed);
+        if let Some(entry) = &self.0 {
+            let _ = entry.completed.set(completed);
+        }
     }
 }
 
@@ -83,25 +86,26 @@ pub struct Completed {
 
 /// Notes a request and its answer.
 pub async fn note(State(entrance): State<Entrance>, mut request: Request, next: Next) -> Response {
-    let mut entry = Entry::new(&entrance, &request);
-    request.extensions_mut().insert(entry.visit.clone());
+    let entry = Arc::new(Entry::new(&entrance, &request));
+    request.extensions_mut().insert(Visit(Some(Arc::clone(&entry))));
     let response = next.run(request).await;
-    entry.status = Some(response.status());
-    entry.error = response.extensions().get::<ErrorCode>().map(|code| code.0);
+    let error = response.extensions().get::<ErrorCode>().map(|code| code.0);
+    let _ = entry.answered.set((response.status(), error));
     response.map(|body| Body::new(Noted { body, _entry: entry }))
 }
 
-/// One request. It is over when this is dropped: with the answer's body, or before if the client went away.
+/// One request. It is over when this is dropped: with the answer's last bytes, or before if the client went away.
+#[derive(Debug)]
 struct Entry {
     log: AccessLog,
     metrics: Metrics,
-    visit: Visit,
+    completed: OnceLock<Completed>,
     id: Option<RequestName>,
     peer: Option<Peer>,
     route: String,
     began: Instant,
-    status: Option<StatusCode>,
-    error: Option<&'static str>,
+    /// Status and error code of the answer.
+    answered: OnceLock<(StatusCode, Option<&'static str>)>,
 }
 
 impl Entry {
@@ -110,25 +114,24 @@ impl Entry {
         Self {
             log: entrance.access_log.clone(),
             metrics: entrance.metrics.clone(),
-            visit: Visit::default(),
+            completed: OnceLock::new(),
             id: extensions.get().cloned(),
             peer: extensions.get().copied(),
             route: route(request.method(), extensions.get()),
             began: Instant::now(),
-            status: None,
-            error: None,
+            answered: OnceLock::new(),
         }
     }
 
     fn write(&self, outcome: Outcome, error: Option<&str>) {
-        let completed = self.visit.0.get();
+        let completed = self.completed.get();
         let admitted = completed.filter(|completed| completed.source_tokens > 0);
         tracing::info!(
             target: TARGET,
             id = self.id.as_ref().map(RequestName::as_str),
             peer = self.peer.map(|peer| tracing::field::display(peer.0)),
             route = self.route,
-            status = self.status.map(|status| status.as_u16()),
+            status = self.answered.get().map(|(status, _)| status.as_u16()),
             outcome = %outcome.label(),
             code = error.map(tracing::field::display),
             source_tokens = admitted.map(|completed| completed.source_tokens),
@@ -143,11 +146,12 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let completed = self.visit.0.get();
-        let error = completed.and_then(|completed| completed.error).or(self.error);
-        let outcome = match (completed, self.status) {
+        let (completed, answered) = (self.completed.get(), self.answered.get());
+        let code = answered.and_then(|(_, code)| *code);
+        let error = completed.and_then(|completed| completed.error).or(code);
+        let outcome = match (completed, answered) {
             (Some(completed), _) => completed.outcome,
-            (None, Some(status)) => outcome_of(status),
+            (None, Some((status, _))) => outcome_of(*status),
             (None, None) => Outcome::Cancelled,
         };
         if let Some(code) = error {
@@ -181,7 +185,7 @@ fn milliseconds(time: Duration) -> f64 {
 /// An answer's body that holds on to the request's entry.
 struct Noted {
     body: Body,
-    _entry: Entry,
+    _entry: Arc<Entry>,
 }
 
 impl HttpBody for Noted {

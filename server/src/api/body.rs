@@ -3,20 +3,27 @@
 //! Called by `completions` and by the fallbacks. A body that is refused is read a little further and dropped, so that
 //! the client, which writes before it reads, gets to see the answer.
 
-use std::sync::Arc;
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, header};
 use http_body_util::BodyExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use hyper::body::Frame;
+use tokio::time::Instant;
 
+use super::body_budget::{BodyBudget, BodyShare};
 use super::error::ApiError;
 use crate::engine::EngineHandle;
+use crate::peer::Peer;
 
 /// A body up to this size is parsed where it is read, which takes less time than a change of threads, and takes no
 /// part of the [`BodyBudget`].
 pub const SMALL_BODY_BYTES: usize = 16 << 10;
+
+/// What a connection says whose client has gone.
+const ENDS: [ErrorKind; 4] =
+    [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset, ErrorKind::ConnectionAborted, ErrorKind::TimedOut];
 
 /// Limits of a body.
 #[derive(Debug, Clone, Copy)]
@@ -27,34 +34,32 @@ pub struct BodyLimits {
     pub drain_bytes: usize,
     /// Time for the body to arrive, dropped bytes included.
     pub timeout: Duration,
+    /// How fast a large body has to come.
+    pub pace: BodyPace,
 }
 
-/// What all bodies beyond [`SMALL_BODY_BYTES`] may take together, from their first byte until they are parsed.
-#[derive(Debug, Clone)]
-pub struct BodyBudget {
-    free: Arc<Semaphore>,
-    bytes: usize,
+/// Bytes that have to come in each stretch of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyPace {
+    /// Bytes of a second.
+    pub least_bytes_per_s: usize,
+    /// A stretch of time that is looked at as a whole.
+    pub stretch: Duration,
 }
 
-impl BodyBudget {
-    /// A budget of `bytes`.
-    pub fn new(bytes: usize) -> Self {
-        Self { free: Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS))), bytes }
-    }
-
-    /// Bytes that no body holds.
-    pub fn free_bytes(&self) -> usize {
-        self.free.available_permits()
+impl BodyPace {
+    fn least_bytes(self) -> u128 {
+        self.least_bytes_per_s as u128 * self.stretch.as_millis() / 1000
     }
 }
 
 /// A body, and its part of the budget.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ReceivedBody {
     /// What came.
     pub bytes: Vec<u8>,
     /// To be kept until the body is parsed.
-    pub held: Option<OwnedSemaphorePermit>,
+    pub held: BodyShare,
 }
 
 /// Reads bodies.
@@ -62,8 +67,10 @@ pub struct ReceivedBody {
 pub struct BodyReader<'a> {
     /// Of one body.
     pub limits: BodyLimits,
-    /// Of all bodies.
+    /// Of all large bodies.
     pub budget: &'a BodyBudget,
+    /// Who sends it.
+    pub peer: Option<Peer>,
     /// A large body is not taken in when there is no place for its request.
     pub engine: &'a EngineHandle,
 }
@@ -78,7 +85,8 @@ impl BodyReader<'_> {
     }
 
     async fn receive(self, headers: &HeaderMap, mut body: Body) -> Result<ReceivedBody, ApiError> {
-        let mut refused = declared_bytes(headers).and_then(|declared| self.check_declared(declared).err());
+        let mut share = self.budget.share(self.peer.map(|peer| peer.0.ip()));
+        let mut refused = declared_bytes(headers).and_then(|declared| self.check_declared(declared, &share).err());
         if headers.contains_key(header::EXPECT)
             && let Some(refused) = refused
         {
@@ -86,60 +94,108 @@ impl BodyReader<'_> {
             return Err(refused);
         }
         // What a client declares is no reason to set memory aside before it sends anything.
-        let mut received = ReceivedBody::default();
+        let mut bytes = Vec::new();
         let mut seen = 0_usize;
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| ApiError::BodyBroken { problem: error.to_string() })?;
+        let mut pace = Pace::new(self.limits.pace);
+        while let Some(frame) = pace.next(&mut body, share.bytes() > 0).await? {
+            let frame = frame.map_err(broken)?;
             let Some(data) = frame.data_ref() else { continue };
             seen = seen.saturating_add(data.len());
             if refused.is_none() {
-                refused = self.keep(data, &mut received).err();
+                refused = self.keep(data, &mut bytes, &mut share).err();
             }
             if refused.is_some() {
-                received = ReceivedBody::default();
+                bytes = Vec::new();
+                share = self.budget.share(None);
                 if seen > self.limits.bytes.saturating_add(self.limits.drain_bytes) {
                     break;
                 }
             }
         }
-        refused.map_or(Ok(received), Err)
+        refused.map_or(Ok(ReceivedBody { bytes, held: share }), Err)
     }
 
-    fn check_declared(self, declared: u64) -> Result<(), ApiError> {
-        if declared > self.limits.bytes as u64 {
+    fn check_declared(self, declared: u64, share: &BodyShare) -> Result<(), ApiError> {
+        let declared = usize::try_from(declared).unwrap_or(usize::MAX);
+        if declared > self.limits.bytes {
             return Err(ApiError::BodyTooLarge { limit: self.limits.bytes });
         }
-        if declared <= SMALL_BODY_BYTES as u64 {
+        if declared <= SMALL_BODY_BYTES {
             return Ok(());
         }
         self.engine.check_vacancy()?;
-        if declared > self.budget.free_bytes() as u64 { Err(self.exhausted()) } else { Ok(()) }
+        share.check(declared)
     }
 
-    fn keep(self, data: &[u8], received: &mut ReceivedBody) -> Result<(), ApiError> {
-        let length = received.bytes.len() + data.len();
+    fn keep(self, data: &[u8], bytes: &mut Vec<u8>, share: &mut BodyShare) -> Result<(), ApiError> {
+        let length = bytes.len() + data.len();
         if length > self.limits.bytes {
             return Err(ApiError::BodyTooLarge { limit: self.limits.bytes });
         }
         if length > SMALL_BODY_BYTES {
-            if received.held.is_none() {
+            if share.bytes() == 0 {
                 self.engine.check_vacancy()?;
             }
-            let held_bytes = received.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-            let more = u32::try_from(length - held_bytes).map_err(|_| self.exhausted())?;
-            let more = Arc::clone(&self.budget.free).try_acquire_many_owned(more).map_err(|_| self.exhausted())?;
-            match &mut received.held {
-                None => received.held = Some(more),
-                Some(held) => held.merge(more),
-            }
+            share.grow_to(length)?;
         }
-        received.bytes.extend_from_slice(data);
+        bytes.extend_from_slice(data);
         Ok(())
     }
+}
 
-    fn exhausted(self) -> ApiError {
-        ApiError::TooManyBodies { limit: self.budget.bytes }
+/// How fast a body arrives that takes room which others could have.
+struct Pace {
+    wanted: BodyPace,
+    /// End of the stretch of time that is looked at, and what came in it.
+    end: Instant,
+    bytes: usize,
+}
+
+impl Pace {
+    fn new(wanted: BodyPace) -> Self {
+        Self { wanted, end: Instant::now() + wanted.stretch, bytes: 0 }
     }
+
+    /// The next part of the body. One that `takes_room` has to come fast enough.
+    async fn next(
+        &mut self,
+        body: &mut Body,
+        takes_room: bool,
+    ) -> Result<Option<Result<Frame<Bytes>, axum::Error>>, ApiError> {
+        if !takes_room {
+            return Ok(body.frame().await);
+        }
+        loop {
+            let frame = tokio::time::timeout_at(self.end, body.frame()).await;
+            if let Ok(Some(Ok(frame))) = &frame {
+                self.bytes += frame.data_ref().map_or(0, Bytes::len);
+            }
+            if Instant::now() >= self.end {
+                if (self.bytes as u128) < self.wanted.least_bytes() {
+                    return Err(ApiError::BodyTooSlow { least_bytes_per_s: self.wanted.least_bytes_per_s });
+                }
+                *self = Self::new(self.wanted);
+            }
+            if let Ok(frame) = frame {
+                return Ok(frame);
+            }
+        }
+    }
+}
+
+/// A body that ended before its end: the client went away, or sent what is no body.
+fn broken(error: axum::Error) -> ApiError {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(error) = cause {
+        let is_end = |error: &io::Error| ENDS.contains(&error.kind());
+        if error.downcast_ref().is_some_and(is_end)
+            || error.downcast_ref().is_some_and(hyper::Error::is_incomplete_message)
+        {
+            return ApiError::ClientGone;
+        }
+        cause = error.source();
+    }
+    ApiError::BodyBroken { problem: error.to_string() }
 }
 
 /// Reads a body that nobody wants and drops it, as far as `limits` allow.

@@ -3,9 +3,10 @@
 //! Driven by `whole` and `stream`. Dropping it cancels the work.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::choice::{Choice, ChoiceSettings, Piece};
+use super::delivery::Delivery;
 use super::error::ApiError;
 use super::generations::{Generations, PromptEvent};
 use super::record::RequestRecord;
@@ -35,7 +36,7 @@ pub struct Completion {
     /// Choices of each prompt that are not finished.
     unfinished: Vec<usize>,
     usage: Usage,
-    record: RequestRecord,
+    delivery: Delivery,
 }
 
 #[derive(Debug)]
@@ -46,7 +47,7 @@ struct Running {
 
 impl Completion {
     /// Nothing has come back yet.
-    pub fn new(submitted: Submitted, record: RequestRecord) -> Self {
+    pub fn new(submitted: Submitted, delivery: Delivery) -> Self {
         let Submitted { generations, sources, choices_per_prompt, settings } = submitted;
         let settings = Arc::new(settings);
         let choices = sources
@@ -64,7 +65,21 @@ impl Completion {
                 cached_tokens: 0,
                 completion_tokens: 0,
             },
-            record,
+            delivery,
+        }
+    }
+
+    /// Waits until the engine has begun with one of the prompts.
+    ///
+    /// # Errors
+    /// When that takes longer than `patience`, or the server ends first.
+    pub async fn begin(&mut self, patience: Duration) -> Result<(), ApiError> {
+        tokio::select! {
+            biased;
+            error = self.delivery.record.cut_off() => Err(error),
+            begun = tokio::time::timeout(patience, self.generations.arrived()) => {
+                begun.map_err(|_| ApiError::QueuedTooLong { seconds: patience.as_secs() })
+            }
         }
     }
 
@@ -75,7 +90,7 @@ impl Completion {
         loop {
             let next = tokio::select! {
                 biased;
-                error = self.record.cut_off() => return Err(error),
+                error = self.delivery.record.cut_off() => return Err(error),
                 next = self.generations.next() => next,
             };
             let Some(PromptEvent { prompt, event }) = next else { return Ok(None) };
@@ -103,7 +118,12 @@ impl Completion {
 
     /// What is counted of the request.
     pub const fn record(&mut self) -> &mut RequestRecord {
-        &mut self.record
+        &mut self.delivery.record
+    }
+
+    /// The work is over: what is left is to write the answer.
+    pub fn end(self) -> Delivery {
+        self.delivery
     }
 
     fn apply(&mut self, prompt: usize, event: GenerationEvent) -> Result<Option<usize>, ApiError> {
@@ -111,7 +131,7 @@ impl Completion {
         match event {
             GenerationEvent::Started { cached_tokens } => {
                 self.usage.cached_tokens += u64::from(cached_tokens);
-                self.record.started(cached_tokens);
+                self.delivery.record.started(cached_tokens);
                 Ok(None)
             }
             GenerationEvent::Scored { choice, score } => {
@@ -126,7 +146,7 @@ impl Completion {
                     return Ok(None);
                 }
                 self.usage.completion_tokens += 1;
-                self.record.token(&mut running.last_token);
+                self.delivery.record.token(&mut running.last_token);
                 if running.choice.token(id, score.as_ref()) {
                     self.generations.cancel_choice(prompt, choice);
                     self.one_finished(prompt, index);
@@ -156,7 +176,7 @@ impl Completion {
     fn one_finished(&mut self, prompt: usize, index: usize) {
         let choice = &self.choices[index].choice;
         if let Some(reason) = choice.finish_reason() {
-            self.record.finished(reason, choice.generated());
+            self.delivery.record.finished(reason, choice.generated());
         }
         self.unfinished[prompt] -= 1;
         if self.unfinished[prompt] == 0 {

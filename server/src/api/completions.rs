@@ -11,9 +11,11 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 
 use super::access::Visit;
+use super::answer_budget::{AnswerShare, AnswerSize};
 use super::body::{BodyReader, ReceivedBody, SMALL_BODY_BYTES};
 use super::choice::ChoiceSettings;
 use super::completion::{Completion, Submitted};
+use super::delivery::Delivery;
 use super::error::ApiError;
 use super::fields::shortened;
 use super::prepare::{Inputs, Prepared, check_texts, prepare};
@@ -23,6 +25,7 @@ use super::request::{CompletionRequest, StreamOptions};
 use super::stop::StopStrings;
 use super::wire::{Blocks, Heading, random_u64};
 use super::{Api, stream, whole};
+use crate::connection::ConnectionLife;
 use crate::engine::{Generation, GenerationRequest, Refusal, Salt, Slots};
 use crate::tokenize::JobFailed;
 
@@ -32,7 +35,8 @@ const LATE_BODY: Duration = Duration::from_secs(1);
 /// The handler.
 pub async fn completions(State(api): State<Arc<Api>>, request: Request) -> Response {
     let visit = request.extensions().get::<Visit>().cloned().unwrap_or_default();
-    let mut record = RequestRecord::new(&api.metrics, &api.open_requests, visit);
+    let life = request.extensions().get::<ConnectionLife>().cloned().unwrap_or_default();
+    let mut record = RequestRecord::new(&api.metrics, &api.open_requests, visit, life);
     let admitted = tokio::select! {
         error = record.cut_off() => Err(error),
         admitted = admit(&api, request) => admitted,
@@ -44,9 +48,14 @@ pub async fn completions(State(api): State<Arc<Api>>, request: Request) -> Respo
             return error.into_response();
         }
     };
-    let Admitted { submitted, heading, stream, stream_options } = admitted;
+    let Admitted { submitted, share, heading, stream, stream_options } = admitted;
     record.submitted(submitted.sources.iter().map(|source| source.len()));
-    let completion = Completion::new(submitted, record);
+    let mut completion = Completion::new(submitted, Delivery { record, share });
+    // Its status is not sent before it is known whether the request gets its turn.
+    if let Err(error) = completion.begin(api.limits.queue_timeout).await {
+        completion.record().fail(&error);
+        return error.into_response();
+    }
     if stream {
         stream::respond(completion, heading, stream_options)
     } else {
@@ -57,6 +66,7 @@ pub async fn completions(State(api): State<Arc<Api>>, request: Request) -> Respo
 /// A request that is in the engine.
 struct Admitted {
     submitted: Submitted,
+    share: AnswerShare,
     heading: Heading,
     stream: bool,
     stream_options: StreamOptions,
@@ -67,7 +77,8 @@ async fn admit(api: &Arc<Api>, request: Request) -> Result<Admitted, ApiError> {
         return Err(api.entrance.refuse_unread(request, ApiError::UnknownEncoding { encoding }).await);
     }
     let (head, raw) = request.into_parts();
-    let reader = BodyReader { limits: api.limits.body, budget: &api.body_budget, engine: &api.engine };
+    let peer = head.extensions.get().copied();
+    let reader = BodyReader { limits: api.limits.body, budget: &api.body_budget, peer, engine: &api.engine };
     let body = tokio::select! {
         biased;
         read = reader.read(&head.headers, raw) => read?,
@@ -75,7 +86,7 @@ async fn admit(api: &Arc<Api>, request: Request) -> Result<Admitted, ApiError> {
     };
     let mut asked = parse(api, body).await?;
     check_before_tokenising(api, &asked)?;
-    let slots = api.engine.reserve(asked.prompts.len() as u32).map_err(ApiError::from)?;
+    let slots = api.engine.reserve(asked.prompts.len() as u32 * asked.choices).map_err(ApiError::from)?;
     let inputs = Inputs {
         prompts: std::mem::take(&mut asked.prompts),
         names: asked.prompt_names,
@@ -87,11 +98,26 @@ async fn admit(api: &Arc<Api>, request: Request) -> Result<Admitted, ApiError> {
     let sources = prepared.sources.iter().map(Vec::len);
     check_lengths(api, Lengths { sources, decoder_prompt: prepared.decoder_prompt.len(), asked: &asked })?;
     check_total_log_probs(api, prepared.sources.len(), asked.log_probs_per_prompt(prepared.decoder_prompt.len()))?;
-    let salt = api.source_sharing.salt(head.extensions.get().copied(), asked.cache_salt.as_deref());
+    let share = api.answer_budget.reserve(answer_size(&asked, &prepared))?;
+    let salt = api.source_sharing.salt(peer, asked.cache_salt.as_deref());
     let submitted = submit(api, (slots, salt), &asked, prepared)?;
     let blocks = Blocks { log_probs: asked.log_probs.is_some(), token_ids: asked.return_token_ids };
     let heading = Heading::new(&api.model.name, blocks);
-    Ok(Admitted { submitted, heading, stream: asked.stream, stream_options: asked.stream_options })
+    Ok(Admitted { submitted, share, heading, stream: asked.stream, stream_options: asked.stream_options })
+}
+
+/// What the answer is made of at most.
+fn answer_size(asked: &CompletionRequest, prepared: &Prepared) -> AnswerSize {
+    let (prompts, beginning) = (prepared.sources.len(), prepared.decoder_prompt.len());
+    let choices = prompts * asked.choices as usize;
+    let source_ids = if asked.return_token_ids { prepared.sources.iter().map(Vec::len).sum() } else { 0 };
+    let echoed = if asked.echo { beginning } else { 0 };
+    let log_probs = asked.log_probs_per_prompt(beginning).saturating_mul(prompts as u64);
+    AnswerSize {
+        choices,
+        tokens: choices * (echoed + asked.max_tokens as usize) + source_ids * asked.choices as usize,
+        log_probs: usize::try_from(log_probs).unwrap_or(usize::MAX),
+    }
 }
 
 /// What the body is encoded as, when that is anything at all.
@@ -134,12 +160,6 @@ fn check_before_tokenising(api: &Api, asked: &CompletionRequest) -> Result<(), A
         && *name != api.model.name
     {
         return Err(ApiError::UnknownModel { asked: shortened(name), served: api.model.name.clone() });
-    }
-    let queue = api.engine.limits().queued_requests as usize;
-    if asked.prompts.len() > queue {
-        // Waiting would not help.
-        let count = asked.prompts.len();
-        return Err(ApiError::TooMany { param: "prompt", count, unit: "prompts", limit: queue });
     }
     // What is too long whatever it says is refused before a place is taken. Of a text one token is known.
     let beginning = match &asked.decoder_prompt {
@@ -216,7 +236,7 @@ fn submit(
             score_prompt,
         }
     };
-    let generations = one_slot_each(slots, sources.len())
+    let generations = slots_each(slots, sources.len(), asked.choices)
         .zip(&sources)
         .map(|(slot, source)| api.engine.submit(slot, request(source)))
         .collect::<Result<Vec<Generation>, Refusal>>()
@@ -236,14 +256,14 @@ fn submit(
     })
 }
 
-/// Deals `count` places out, one by one.
-fn one_slot_each(slots: Slots, count: usize) -> impl Iterator<Item = Slots> {
+/// Deals places out to so many prompts, one for each choice.
+fn slots_each(slots: Slots, prompts: usize, choices: u32) -> impl Iterator<Item = Slots> {
     let mut left = Some(slots);
-    (0..count).rev().map(move |after| {
+    (0..prompts).rev().map(move |after| {
         if after == 0 {
-            return left.take().expect("one place per prompt was reserved");
+            return left.take().expect("places for all prompts were reserved");
         }
-        left.as_mut().and_then(Slots::split_one).expect("one place per prompt was reserved")
+        left.as_mut().and_then(|slots| slots.split(choices)).expect("places for all prompts were reserved")
     })
 }
 

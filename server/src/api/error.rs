@@ -225,6 +225,33 @@ pub enum ApiError {
         /// Bytes of all large bodies, at most.
         limit: usize,
     },
+    /// No room for another large body of this client.
+    #[error("this address is sending requests of {limit} bytes already: wait until they are taken")]
+    TooManyBodiesOfPeer {
+        /// Bytes of all large bodies from one address, at most.
+        limit: usize,
+    },
+    /// A large body that comes too slowly.
+    #[error("the request body came with less than {least_bytes_per_s} bytes a second")]
+    BodyTooSlow {
+        /// Allowed.
+        least_bytes_per_s: usize,
+    },
+    /// The client left before its body was whole.
+    #[error("the client went away")]
+    ClientGone,
+    /// No room for another answer.
+    #[error("the server is overloaded: answers of {limit} bytes are being made or taken already")]
+    TooManyAnswers {
+        /// Bytes of all answers, at most.
+        limit: usize,
+    },
+    /// The request did not get its turn.
+    #[error("the server is overloaded: the request has waited for {seconds} seconds and did not get its turn")]
+    QueuedTooLong {
+        /// Allowed.
+        seconds: u64,
+    },
     /// A body that did not arrive in time.
     #[error("the request body did not arrive within {seconds} seconds")]
     BodyTimeout {

@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn overload_and_shutdown_ask_the_client_to_come_back() {
         for (refusal, status, outcome) in [
-            (Refusal::Overloaded { queued_requests: 256 }, StatusCode::TOO_MANY_REQUESTS, Outcome::Overloaded),
+            (Refusal::Overloaded { queued_rows: 256 }, StatusCode::TOO_MANY_REQUESTS, Outcome::Overloaded),
             (Refusal::Draining, StatusCode::SERVICE_UNAVAILABLE, Outcome::Unavailable),
         ] {
             let error = ApiError::Refused { refusal, prompt: None };

@@ -44,6 +44,21 @@ impl Generations {
         poll_fn(|context| self.poll(context)).await
     }
 
+    /// Returns when there is an event, which [`Self::next`] then gives, or none is to come.
+    pub async fn arrived(&mut self) {
+        poll_fn(|context| match self.poll(context) {
+            Poll::Ready(Some(PromptEvent { prompt, event })) => {
+                if let Some(stream) = &mut self.streams[prompt] {
+                    stream.ahead = event;
+                }
+                Poll::Ready(())
+            }
+            Poll::Ready(None) => Poll::Ready(()),
+            Poll::Pending => Poll::Pending,
+        })
+        .await;
+    }
+
     /// Why a choice ended, when its end is the next event of its prompt and there already.
     pub fn take_finish(&mut self, prompt: usize, ended: u32) -> Option<FinishReason> {
         let stream = self.streams[prompt].as_mut()?;

@@ -3,11 +3,14 @@
 //! [`router`] is the entry. Nothing here knows pages, steps or tensors; the engine is reached through its handle.
 
 mod access;
+mod answer_budget;
 mod body;
+mod body_budget;
 mod brief;
 mod choice;
 mod completion;
 mod completions;
+mod delivery;
 mod draft;
 mod entrance;
 mod error;
@@ -43,7 +46,9 @@ use axum::extract::{Request, State};
 use axum::routing::any;
 
 pub use access::AccessLog;
-pub use body::{BodyBudget, BodyLimits};
+pub use answer_budget::AnswerBudget;
+pub use body::{BodyLimits, BodyPace};
+pub use body_budget::{BodyBudget, BodyBudgetLimits};
 pub use entrance::Entrance;
 pub use error::ApiError;
 pub use guard::{Guard, GuardSettings};
@@ -79,6 +84,8 @@ pub struct ApiLimits {
     pub stop_bytes: usize,
     /// The body.
     pub body: BodyLimits,
+    /// Longest time that a request waits for its first row.
+    pub queue_timeout: Duration,
 }
 
 /// Everything the handlers need.
@@ -98,6 +105,8 @@ pub struct Api {
     pub metrics: Metrics,
     /// What large bodies may take together.
     pub body_budget: BodyBudget,
+    /// What answers may take together.
+    pub answer_budget: AnswerBudget,
     /// Threads that parse large bodies.
     pub parsers: TokenizerPool,
     /// Threads that tokenise.

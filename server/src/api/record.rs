@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::access::{Completed, Visit};
 use super::error::ApiError;
+use crate::connection::ConnectionLife;
 use crate::engine::{FinishReason, Refusal};
 use crate::telemetry::{Metrics, Outcome};
 
@@ -69,11 +70,12 @@ pub struct RequestRecord {
     submitted: Option<Instant>,
     completed: Completed,
     end: watch::Receiver<End>,
+    life: ConnectionLife,
 }
 
 impl RequestRecord {
-    /// A request has arrived.
-    pub fn new(metrics: &Metrics, open: &OpenRequests, visit: Visit) -> Self {
+    /// A request has arrived, on the connection with this `life`.
+    pub fn new(metrics: &Metrics, open: &OpenRequests, visit: Visit, life: ConnectionLife) -> Self {
         metrics.open_requests.inc();
         Self {
             metrics: metrics.clone(),
@@ -82,6 +84,7 @@ impl RequestRecord {
             submitted: None,
             completed: Completed::default(),
             end: open.end.subscribe(),
+            life,
         }
     }
 
@@ -136,7 +139,7 @@ impl RequestRecord {
         Refusal::Draining.into()
     }
 
-    /// The answer is complete.
+    /// The answer is complete, and counts as such if it is written before this is dropped.
     pub const fn complete(&mut self) {
         self.completed.outcome = Outcome::Completed;
     }
@@ -153,6 +156,9 @@ impl RequestRecord {
 
 impl Drop for RequestRecord {
     fn drop(&mut self) {
+        if self.completed.outcome == Outcome::Completed && self.life.is_lost() {
+            self.completed.outcome = Outcome::Cancelled;
+        }
         self.metrics.open_requests.dec();
         self.metrics.count_request(self.completed.outcome);
         if self.completed.outcome == Outcome::Completed {

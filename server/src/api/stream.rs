@@ -35,7 +35,7 @@ pub fn respond(completion: Completion, heading: Heading, options: StreamOptions)
 
 /// The events still to be sent.
 struct Events {
-    /// Taken at the end, so that the request is over before its last bytes are on their way.
+    /// Taken at the end: the request is over with its last bytes.
     completion: Option<Completion>,
     heading: Heading,
     options: StreamOptions,
@@ -81,9 +81,8 @@ impl Events {
                     return Some(event(&self.heading.message(&[], UsageField::Now(completion.usage()))));
                 }
                 Stage::Done => {
-                    completion.record().complete();
-                    self.completion = None;
-                    return Some(event("[DONE]"));
+                    let delivery = self.completion.take()?.end();
+                    return Some(delivery.last("data: [DONE]\n\n"));
                 }
             }
         }

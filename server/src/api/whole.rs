@@ -22,6 +22,7 @@ pub async fn respond(mut completion: Completion, heading: Heading) -> Response {
     }
     let pieces: Vec<_> = (0..completion.choices()).filter_map(|index| Some((index, completion.take(index)?))).collect();
     let message = heading.message(&pieces, UsageField::Now(completion.usage()));
-    completion.record().complete();
-    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], message).into_response()
+    drop(pieces);
+    let kind = HeaderValue::from_static("application/json");
+    ([(header::CONTENT_TYPE, kind)], completion.end().last(message)).into_response()
 }

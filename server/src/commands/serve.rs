@@ -19,7 +19,7 @@ use crate::engine::self_test;
 use crate::liveness::Liveness;
 use crate::loading::{Capacity, Loaded, load};
 use crate::resources::{blocking_threads, check_threads, claim_descriptors};
-use crate::serve::{ConnectionLimits, EndSignal, EndSignals, Server};
+use crate::serve::{ConnectionLimits, EndSignal, EndSignals, Server, ServerShared};
 use crate::service::{Service, body_limits};
 use crate::startup::{Example, StartMessage};
 use crate::telemetry::Metrics;
@@ -74,7 +74,8 @@ async fn run(config: &Config) -> Result<(), CommandError> {
     let entrance = entrance(config, address);
     let loading = loading_router(&entrance);
     let routes = Routes { all: loading.clone(), probes: loading };
-    let server = Server::start(listener, connection_limits(&config.limits), routes, entrance.liveness.clone());
+    let shared = ServerShared { liveness: entrance.liveness.clone(), metrics: entrance.metrics.clone() };
+    let server = Server::start(listener, connection_limits(&config.limits), routes, shared);
     if let Some(probes) = probe_listener(&config.server).await? {
         server.probe(probes);
     }

@@ -24,24 +24,34 @@ pub struct Limits {
     pub write_timeout: Duration,
     /// For a request's body to arrive.
     pub body_timeout: Duration,
-    /// Prompts that wait.
-    pub queued_requests: u32,
+    /// Sequences that wait; at least `total_choices`.
+    pub queued_rows: u32,
+    /// Longest time that a request waits for its first row.
+    pub queue_timeout: Duration,
     /// Sequences decoded at once.
     pub running_rows: u32,
+    /// Those of them that may be of one HTTP request; at most `running_rows`.
+    pub call_rows: u32,
     /// Tokens of one source; the model may allow fewer.
     pub source_tokens: usize,
     /// Decoder prompt plus generated tokens of one choice; the model may allow fewer.
     pub target_tokens: usize,
     /// `n`.
     pub choices: u32,
-    /// Prompts in one HTTP request; at most `queued_requests`.
+    /// Prompts in one HTTP request; at most `queued_rows`.
     pub prompts: u32,
     /// Memory of all pages.
     pub page_pool_bytes: usize,
     /// Length of a body.
     pub body_bytes: usize,
-    /// Length of all large bodies that are not parsed yet; at least `body_bytes`.
+    /// Length of all large bodies that are not parsed yet; at least `peer_body_bytes`.
     pub unparsed_body_bytes: usize,
+    /// Length of those from one address; at least `body_bytes`.
+    pub peer_body_bytes: usize,
+    /// Bytes a second that a large body has to come with.
+    pub body_bytes_per_s: usize,
+    /// Memory of all answers that are being made or taken.
+    pub answer_bytes: usize,
     /// Bytes of a refused body that are thrown away before the answer.
     pub drain_body_bytes: usize,
     /// Decoder positions in a step; at least `running_rows`.
@@ -78,8 +88,10 @@ impl Limits {
             keep_alive_timeout: Duration::from_secs(keep_alive_timeout_s),
             write_timeout: Duration::from_secs(reader.integer("limits.write_timeout_s", 1..=3600)),
             body_timeout: Duration::from_secs(reader.integer("limits.body_timeout_s", 1..=3600)),
-            queued_requests: reader.integer("limits.queued_requests", 1..=65_536),
+            queued_rows: reader.integer("limits.queued_rows", 1..=65_536),
+            queue_timeout: Duration::from_secs(reader.integer("limits.queue_timeout_s", 1..=86_400)),
             running_rows: reader.integer("limits.running_rows", 1..=4096),
+            call_rows: reader.integer("limits.request_rows", 1..=4096),
             source_tokens: reader.integer("limits.source_tokens", 1..=MIB),
             target_tokens: reader.integer("limits.target_tokens", 1..=MIB),
             choices: reader.integer("limits.choices", 1..=1024),
@@ -87,6 +99,9 @@ impl Limits {
             page_pool_bytes: reader.integer("limits.page_pool_bytes", MIB..=1024 * GIB),
             body_bytes: reader.integer("limits.body_bytes", 1024..=GIB),
             unparsed_body_bytes: reader.integer("limits.unparsed_body_bytes", 1024..=1024 * GIB),
+            peer_body_bytes: reader.integer("limits.peer_body_bytes", 1024..=1024 * GIB),
+            body_bytes_per_s: reader.integer("limits.body_bytes_per_s", 0..=GIB),
+            answer_bytes: reader.integer("limits.answer_bytes", MIB..=1024 * GIB),
             drain_body_bytes: reader.integer("limits.drain_body_bytes", 0..=GIB),
             step_rows: reader.integer("limits.step_rows", 1..=65_536),
             step_encoder_tokens: reader.integer("limits.step_encoder_tokens", 1..=MIB),
@@ -96,11 +111,14 @@ impl Limits {
             stop_strings: reader.integer("limits.stop_strings", 0..=64),
             stop_bytes: reader.integer("limits.stop_bytes", 1..=MIB),
         };
-        let Self { prompts, queued_requests, running_rows, step_rows, body_bytes, unparsed_body_bytes, .. } = limits;
-        reader.ordered(("limits.prompts", prompts.into()), ("limits.queued_requests", queued_requests.into()));
+        let Self { prompts, queued_rows, running_rows, step_rows, body_bytes, unparsed_body_bytes, .. } = limits;
+        reader.ordered(("limits.prompts", prompts.into()), ("limits.queued_rows", queued_rows.into()));
         reader.ordered(("limits.running_rows", running_rows.into()), ("limits.step_rows", step_rows.into()));
-        let unparsed = ("limits.unparsed_body_bytes", unparsed_body_bytes as u64);
-        reader.ordered(("limits.body_bytes", body_bytes as u64), unparsed);
+        let total = ("limits.total_choices", limits.total_choices as u64);
+        reader.ordered(total, ("limits.queued_rows", queued_rows.into()));
+        let of_peer = ("limits.peer_body_bytes", limits.peer_body_bytes as u64);
+        reader.ordered(("limits.body_bytes", body_bytes as u64), of_peer);
+        reader.ordered(of_peer, ("limits.unparsed_body_bytes", unparsed_body_bytes as u64));
         limits
     }
 }

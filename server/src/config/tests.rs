@@ -23,7 +23,7 @@ fn the_embedded_defaults_are_complete_and_every_key_is_read() {
     assert_eq!((config.model.served_name.as_str(), config.model.precision), ("demo", Precision::Bf16));
     assert!(config.model.threads >= 1);
     let limits = config.limits;
-    assert_eq!((limits.queued_requests, limits.running_rows, limits.choices, limits.prompts), (256, 64, 16, 64));
+    assert_eq!((limits.queued_rows, limits.running_rows, limits.choices, limits.prompts), (1024, 64, 16, 64));
     assert_eq!((limits.source_tokens, limits.target_tokens), (8192, 2048));
     assert_eq!((limits.page_pool_bytes, limits.body_bytes), (1 << 30, 4 << 20));
     assert_eq!((limits.unparsed_body_bytes, limits.drain_body_bytes), (64 << 20, 16 << 20));
@@ -110,8 +110,8 @@ fn a_file_on_disk_is_laid_over_the_defaults_and_flags_over_it() {
 fn limits_that_contradict_each_other_are_refused() {
     let clash = |text| refusal(text).replace("invalid configuration: my.toml: ", "");
     assert_eq!(
-        clash("[limits]\nprompts = 300"),
-        "limits.prompts: limits.prompts (300) must be at most limits.queued_requests (256)"
+        clash("[limits]\nprompts = 2000"),
+        "limits.prompts: limits.prompts (2000) must be at most limits.queued_rows (1024)"
     );
     assert_eq!(
         clash("[limits]\nstep_rows = 63"),
@@ -119,9 +119,17 @@ fn limits_that_contradict_each_other_are_refused() {
     );
     assert_eq!(
         clash("[limits]\nunparsed_body_bytes = 4096"),
-        "limits.unparsed_body_bytes: limits.body_bytes (4194304) must be at most limits.unparsed_body_bytes (4096)"
+        "limits.unparsed_body_bytes: limits.peer_body_bytes (33554432) must be at most limits.unparsed_body_bytes (4096)"
     );
-    assert_eq!(clash("[limits]\nqueued_requests = 0"), "limits.queued_requests: must be between 1 and 65536, is 0");
+    assert_eq!(
+        clash("[limits]\npeer_body_bytes = 4096"),
+        "limits.peer_body_bytes: limits.body_bytes (4194304) must be at most limits.peer_body_bytes (4096)"
+    );
+    assert_eq!(
+        clash("[limits]\nqueued_rows = 1000"),
+        "limits.queued_rows: limits.total_choices (1024) must be at most limits.queued_rows (1000)"
+    );
+    assert_eq!(clash("[limits]\nqueued_rows = 0"), "limits.queued_rows: must be between 1 and 65536, is 0");
     assert_eq!(
         clash("[limits]\nkeep_alive_timeout_s = 5"),
         "limits.keep_alive_timeout_s: limits.header_timeout_s (10) must be at most limits.keep_alive_timeout_s (5)"

@@ -12,13 +12,13 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::pulse::Pulse;
-use super::request::{GenerationEvent, GenerationRequest, Refusal, RequestId};
+use super::request::{CallId, GenerationEvent, GenerationRequest, Refusal, RequestId};
 
 /// What the door checks against.
 #[derive(Debug, Clone, Copy)]
 pub struct EngineLimits {
-    /// Requests that wait for pages, at most.
-    pub queued_requests: u32,
+    /// Sequences that wait for a row and pages, at most.
+    pub queued_rows: u32,
     /// Source tokens of one request, at most.
     pub source_tokens: usize,
     /// Decoder prompt plus generated tokens of one choice, at most.
@@ -82,14 +82,22 @@ pub struct Submission {
     pub slot: Slots,
 }
 
-/// Places in the engine's queue, held from before tokenising until the request starts.
+/// Places of one call in the engine's queue, held from before tokenising until its requests start.
 #[derive(Debug)]
-pub struct Slots(OwnedSemaphorePermit);
+pub struct Slots {
+    permit: OwnedSemaphorePermit,
+    call: CallId,
+}
 
 impl Slots {
-    /// Takes one place out of these; `None` when none is left.
-    pub fn split_one(&mut self) -> Option<Self> {
-        self.0.split(1).map(Self)
+    /// Takes so many places out of these; `None` when fewer are left.
+    pub fn split(&mut self, rows: u32) -> Option<Self> {
+        Some(Self { permit: self.permit.split(rows as usize)?, call: self.call })
+    }
+
+    /// Whose they are.
+    pub const fn call(&self) -> CallId {
+        self.call
     }
 }
 
@@ -124,7 +132,7 @@ impl EngineHandle {
     pub fn new(commands: Sender<Command>, limits: EngineLimits) -> Self {
         Self {
             commands,
-            slots: Arc::new(Semaphore::new(limits.queued_requests as usize)),
+            slots: Arc::new(Semaphore::new(limits.queued_rows as usize)),
             limits,
             next_id: Arc::new(AtomicU64::new(1)),
             draining: Arc::new(AtomicBool::new(false)),
@@ -137,15 +145,16 @@ impl EngineHandle {
         &self.limits
     }
 
-    /// Takes `prompts` places in the queue, at once or not at all.
-    pub fn reserve(&self, prompts: u32) -> Result<Slots, Refusal> {
+    /// Takes places in the queue for the sequences of a call (prompts times choices), at once or not at all.
+    pub fn reserve(&self, rows: u32) -> Result<Slots, Refusal> {
         if self.is_draining() {
             return Err(Refusal::Draining);
         }
-        Arc::clone(&self.slots).try_acquire_many_owned(prompts).map(Slots).map_err(|_| match self.is_draining() {
-            true => Refusal::Draining,
-            false => Refusal::Overloaded { queued_requests: self.limits.queued_requests },
-        })
+        match Arc::clone(&self.slots).try_acquire_many_owned(rows) {
+            Ok(permit) => Ok(Slots { permit, call: CallId(self.next_id.fetch_add(1, Ordering::Relaxed)) }),
+            Err(_) if self.is_draining() => Err(Refusal::Draining),
+            Err(_) => Err(Refusal::Overloaded { queued_rows: self.limits.queued_rows }),
+        }
     }
 
     /// Whether [`Self::reserve`] could succeed now, for whoever has costly work to do before.
@@ -157,7 +166,7 @@ impl EngineHandle {
             return Err(Refusal::Draining);
         }
         match self.free_slots() {
-            0 => Err(Refusal::Overloaded { queued_requests: self.limits.queued_requests }),
+            0 => Err(Refusal::Overloaded { queued_rows: self.limits.queued_rows }),
             _ => Ok(()),
         }
     }
@@ -201,7 +210,7 @@ impl EngineHandle {
 
     /// The queue's places, for the engine thread.
     pub(super) fn queue(&self) -> Queue {
-        Queue { slots: Arc::clone(&self.slots), places: self.limits.queued_requests }
+        Queue { slots: Arc::clone(&self.slots), places: self.limits.queued_rows }
     }
 
     /// Places left in the queue.

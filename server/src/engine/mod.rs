@@ -18,7 +18,7 @@ pub use executor::{Executor, ExecutorError};
 pub use handle::{Command, EngineHandle, EngineLimits, Generation, Slots, Submission};
 pub use kernels::TokenScore;
 pub use model_executor::ModelExecutor;
-pub use request::{FinishReason, GenerationEvent, GenerationRequest, Refusal, RequestId, sampling_temperature};
+pub use request::{CallId, FinishReason, GenerationEvent, GenerationRequest, Refusal, RequestId, sampling_temperature};
 pub use salt::Salt;
 pub use self_test::{SelfTestFailed, self_test};
 pub use step_executor::{StepExecutor, StepSizes};

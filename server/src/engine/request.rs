@@ -18,6 +18,10 @@ pub fn sampling_temperature(asked: f64) -> f32 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub u64);
 
+/// Identifies a call: what one client asks at once, which may be several requests. Calls take turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallId(pub u64);
+
 /// One source and the continuations wanted of it. Lengths and ids are checked at the door.
 #[derive(Debug, Clone)]
 pub struct GenerationRequest {
@@ -106,10 +110,10 @@ pub enum GenerationEvent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The queue is full: try again later.
-    #[error("the server is overloaded: {queued_requests} requests are queued already")]
+    #[error("the server is overloaded: its queue of {queued_rows} sequences has no room for this request")]
     Overloaded {
         /// The limit.
-        queued_requests: u32,
+        queued_rows: u32,
     },
     /// The server is shutting down.
     #[error("the server is shutting down and takes no new requests")]

@@ -194,8 +194,9 @@ impl Worker {
     fn submit(&mut self, submission: Submission) {
         let Submission { id, request, events, slot } = submission;
         let choices = request.choices as usize;
+        let call = slot.call();
         self.open.insert(id, Open { events, alive: vec![true; choices], slot: Some(slot) });
-        if let Err(refusal) = self.scheduler.submit(id, request) {
+        if let Err(refusal) = self.scheduler.submit(call, id, request) {
             self.tell(id, GenerationEvent::Failed { message: refusal.to_string(), is_lasting: true });
         }
     }

@@ -55,7 +55,12 @@ impl Scheduler {
 
     /// Sequences in the queue.
     pub fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.waiting.len() + self.turns.len()
+    }
+
+    /// Whether there are any.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty() || !self.turns.is_empty()
     }
 
     /// Counters since the start.
@@ -90,6 +95,7 @@ impl Scheduler {
             return Err(Imbalance::Lost { page: PageId(narrow(index)) });
         }
         agree("cached pages", cached, self.memory.sources.idle_pages())?;
+        agree("sequences that had their turn", self.running.len() + self.waiting.len(), self.turns.begun())?;
         self.check_holders()
     }
 

@@ -1,18 +1,19 @@
-//! From the queue to the running sequences, strictly in order of arrival.
+//! From the queue to the running sequences: calls take turns, and who had a turn stays in that order.
 //!
 //! Called wherever a plan is made, after the running sequences have what they need. Preempts nobody.
 
 use super::Scheduler;
 use super::pages::pages_for;
 use super::plan::{Event, narrow};
-use super::sequence::{Grant, Request, Running, Waiting};
+use super::sequence::{Grant, Request, Running, Sequence, Waiting};
 use super::source::{SourceKey, SourceSlot};
+use super::turns::Unbegun;
 
 impl Scheduler {
     /// Admits from the queue's front while rows and pages are there. A sequence that does not fit blocks those behind it.
     pub(super) fn admit(&mut self) {
         let mut rows_left = self.rows_left();
-        while self.running.len() < self.limits.running_rows && self.head_fits() {
+        while self.running.len() < self.limits.running_rows && self.has_head() && self.head_fits() {
             let Some(head) = self.waiting.pop_front() else { return };
             let mut running = self.give_pages(head);
             if self.memory.is_ready(running.source) {
@@ -21,6 +22,18 @@ impl Scheduler {
             }
             self.running.push(running);
         }
+    }
+
+    /// Whether anybody waits whose turn it is. A turn is taken only when there is a row for it: who comes later is not
+    /// behind more than one sequence of a call.
+    fn has_head(&mut self) -> bool {
+        if self.waiting.is_empty()
+            && let Some(Unbegun { request, choice }) = self.turns.next(self.limits.call_rows)
+        {
+            let sequence = Sequence { request, choice, generated: Vec::new(), scored: 0 };
+            self.waiting.push_back(Waiting { sequence, source: None, preempted: false });
+        }
+        !self.waiting.is_empty()
     }
 
     /// Whether the pages of the queue's first sequence can be had.

@@ -3,7 +3,7 @@
 //! Called by the engine thread: submit and cancel, then plan, run, commit. It knows token ids and page indices;
 //! no clock, channel, text or arithmetic.
 //!
-//! What holds between any two calls: all running sequences are older than all waiting ones, both in order of arrival;
+//! What holds between any two calls: sequences run and wait in the order in which they had their turns, the running ones first;
 //! a source has an entry exactly as long as it has pages; pages that a plan under way reads or writes do not change hands before a
 //! plan that is run after it.
 
@@ -21,6 +21,7 @@ mod sequence;
 mod source;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -31,8 +32,10 @@ pub use plan::{EncodeStep, Event, Plan, ScoreAt};
 
 use self::encoding::StepFacts;
 use self::memory::Memory;
-use self::sequence::{Arrival, Request, Running, Sequence, Waiting};
-use crate::engine::{FinishReason, GenerationRequest, Refusal, RequestId};
+use self::plan::narrow;
+use self::sequence::{Request, Running, Sequence, Waiting};
+use self::turns::Turns;
+use crate::engine::{CallId, FinishReason, GenerationRequest, Refusal, RequestId};
 
 /// What a step and the machine can bear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +46,8 @@ pub struct SchedulerLimits {
     pub source_page_tokens: usize,
     /// Sequences that run at once.
     pub running_rows: usize,
+    /// Those of them that may be of one call.
+    pub call_rows: usize,
     /// Decoder rows of one step, at least `running_rows`.
     pub step_rows: usize,
     /// Source tokens put through the whole encoder in one step while streams are decoded.
@@ -63,9 +68,7 @@ pub struct ModelTokens {
 /// What is known of a request beside its sequences.
 #[derive(Debug)]
 struct Entry {
-    /// Arrival of choice 0; the others follow.
-    first_arrival: u64,
-    choices: u32,
+    call: CallId,
     /// Choices neither finished nor cancelled.
     alive: u32,
     started: bool,
@@ -80,15 +83,16 @@ pub struct Scheduler {
     requests: HashMap<RequestId, Entry>,
     /// Oldest first.
     running: Vec<Running>,
-    /// Oldest first, and all younger than those that run.
+    /// Those whose turn has come: oldest first, and all younger than those that run.
     waiting: VecDeque<Waiting>,
+    /// Those whose turn has not come.
+    turns: Turns,
     /// Events that are already certain; they go out with the next commit.
     announced: Vec<Event>,
     /// Cancellations that came while a plan was under way.
     cancelled: Vec<(RequestId, Option<u32>)>,
     plans_under_way: usize,
     step: u64,
-    arrivals: u64,
     preemptions: u64,
     cache_hits: u64,
 }
@@ -101,6 +105,7 @@ impl Scheduler {
     pub fn new(limits: SchedulerLimits, model: ModelTokens) -> Self {
         assert!(limits.step_rows >= limits.running_rows, "every running sequence has a row in each step");
         assert!(limits.running_rows > 0 && limits.encoder_layers > 0, "limits leave room for one sequence");
+        assert!(limits.call_rows > 0, "limits leave room for one sequence of each call");
         assert!(limits.source_page_tokens > 0, "a page holds something of a source");
         Self {
             memory: Memory::new(limits.pages, limits.source_page_tokens),
@@ -109,21 +114,21 @@ impl Scheduler {
             model,
             requests: HashMap::new(),
             waiting: VecDeque::new(),
+            turns: Turns::default(),
             announced: Vec::new(),
             cancelled: Vec::new(),
             plans_under_way: 0,
             step: 0,
-            arrivals: 0,
             preemptions: 0,
             cache_hits: 0,
         }
     }
 
-    /// Queues all choices of a request. Identifiers are not reused.
+    /// Queues all choices of a request, which is part of `call`. Identifiers are not reused.
     ///
     /// # Errors
     /// [`Refusal::NeverFits`]; nothing is queued then.
-    pub fn submit(&mut self, id: RequestId, asked: GenerationRequest) -> Result<(), Refusal> {
+    pub fn submit(&mut self, call: CallId, id: RequestId, asked: GenerationRequest) -> Result<(), Refusal> {
         let choices = asked.choices;
         let key = self.memory.sources.key(&asked.source, &asked.salt);
         let request = Arc::new(Request::new(id, asked, key, self.model.start));
@@ -141,20 +146,8 @@ impl Scheduler {
         if needed > pages {
             return Err(Refusal::NeverFits { needed, pages });
         }
-        let first_arrival = self.arrivals;
-        self.arrivals += u64::from(choices);
-        self.requests.insert(id, Entry { first_arrival, choices, alive: choices, started: false });
-        self.waiting.extend((0..choices).map(|choice| Waiting {
-            sequence: Sequence {
-                request: Arc::clone(&request),
-                choice,
-                arrival: Arrival(first_arrival + u64::from(choice)),
-                generated: Vec::new(),
-                scored: 0,
-            },
-            source: None,
-            preempted: false,
-        }));
+        self.requests.insert(id, Entry { call, alive: choices, started: false });
+        self.turns.push(call, &request, choices);
         Ok(())
     }
 
@@ -204,32 +197,31 @@ impl Scheduler {
 
     /// Whether nothing is left to do or to tell.
     pub fn is_idle(&self) -> bool {
-        self.running.is_empty() && self.waiting.is_empty() && self.announced.is_empty() && self.plans_under_way == 0
+        self.running.is_empty() && !self.has_waiting() && self.announced.is_empty() && self.plans_under_way == 0
     }
 
     /// Takes what was cancelled out of the queue and marks it among the running ones, for [`Self::sweep`].
     fn end(&mut self, request: RequestId, choice: Option<u32>) {
         self.announced.retain(|event| event.request() != request || (choice.is_some() && event.choice() != choice));
         let Some(entry) = self.requests.get_mut(&request) else { return };
-        let arrivals = match choice {
-            None => entry.first_arrival..entry.first_arrival + u64::from(entry.choices),
-            Some(choice) if choice < entry.choices => {
-                let arrival = entry.first_arrival + u64::from(choice);
-                arrival..arrival + 1
-            }
-            Some(_) => return,
+        let concerns = |sequence: &Sequence| {
+            sequence.request.id == request && choice.is_none_or(|choice| choice == sequence.choice)
         };
         for running in &mut self.running {
-            running.ended |= arrivals.contains(&running.sequence.arrival.0);
+            running.ended |= concerns(&running.sequence);
         }
-        let first = self.waiting.partition_point(|waiting| waiting.sequence.arrival.0 < arrivals.start);
-        let after = self.waiting.partition_point(|waiting| waiting.sequence.arrival.0 < arrivals.end);
-        for waiting in self.waiting.drain(first..after) {
+        entry.alive -= narrow(self.turns.remove(entry.call, request, choice));
+        self.waiting.retain_mut(|waiting| {
+            if !concerns(&waiting.sequence) {
+                return true;
+            }
             entry.alive -= 1;
-            if let Some(source) = waiting.source {
+            self.turns.end(entry.call);
+            if let Some(source) = waiting.source.take() {
                 self.memory.release(source);
             }
-        }
+            false
+        });
         if entry.alive == 0 {
             self.requests.remove(&request);
         }
@@ -237,7 +229,7 @@ impl Scheduler {
 
     /// Removes the running sequences that ended, with their pages. Those of which rows are under way still need theirs.
     fn sweep(&mut self) {
-        let Self { running, memory, requests, .. } = self;
+        let Self { running, memory, requests, turns, .. } = self;
         running.retain_mut(|running| {
             if !running.ended || running.granted.rows > 0 {
                 return true;
@@ -246,6 +238,7 @@ impl Scheduler {
             memory.release(running.source);
             let id = running.sequence.request.id;
             if let Some(entry) = requests.get_mut(&id) {
+                turns.end(entry.call);
                 entry.alive -= 1;
                 if entry.alive == 0 {
                     requests.remove(&id);

@@ -36,7 +36,7 @@ impl Scheduler {
         let Some(mut youngest) = self.running.pop() else { return };
         self.memory.pool.give_back(&mut youngest.pages);
         self.preemptions += 1;
-        // Younger than all that run and older than all that wait: the front keeps the order of arrival.
+        // Younger than all that run and older than all that wait: the front keeps the order of turns.
         self.waiting.push_front(Waiting {
             sequence: youngest.sequence,
             source: Some(youngest.source),

@@ -11,10 +11,6 @@ use super::plan::narrow;
 use super::source::{SourceKey, SourceSlot};
 use crate::engine::{GenerationRequest, RequestId};
 
-/// Place in the order of arrival, over all sequences.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Arrival(pub u64);
-
 /// What all choices of a request share.
 #[derive(Debug)]
 pub struct Request {
@@ -96,8 +92,6 @@ pub struct Sequence {
     pub request: Arc<Request>,
     /// Which of the request's choices.
     pub choice: u32,
-    /// Place in the queue.
-    pub arrival: Arrival,
     /// Tokens after the decoder prompt.
     pub generated: Vec<u32>,
     /// Leading tokens of the decoder prompt whose scores were delivered.

@@ -123,10 +123,8 @@ async fn a_client_that_goes_away_leaves_a_line_in_every_phase() {
     whole.abort();
     assert!(whole.await.unwrap_err().is_cancelled());
     assert_eq!(hand.cancelled().await, None);
-    let answer = app.open(&json!({"prompt": [5, 6], "stream": true})).await;
-    let running = hand.submission().await;
-    running.events.send(GenerationEvent::Started { cached_tokens: 0 }).unwrap();
-    running.events.send(token(0, ids("a")[0])).unwrap();
+    let (answer, running) = app.begun(&json!({"prompt": [5, 6], "stream": true}), &mut hand).await;
+    running[0].events.send(token(0, ids("a")[0])).unwrap();
     let mut body = answer.into_body();
     body.frame().await.unwrap().unwrap();
     drop((body, waiting));

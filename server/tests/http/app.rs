@@ -14,7 +14,8 @@ use kernels::Candidate;
 use model::Tokenizer;
 use serde_json::{Value, json};
 use server::api::{
-    AccessLog, Api, ApiLimits, BodyBudget, BodyLimits, Entrance, Guard, OpenRequests, ServedModel, router,
+    AccessLog, AnswerBudget, Api, ApiLimits, BodyBudget, BodyBudgetLimits, BodyLimits, BodyPace, Entrance, Guard,
+    OpenRequests, ServedModel, router,
 };
 use server::connection::{ConnectionTimeouts, PlaceLimits};
 use server::engine::{
@@ -50,18 +51,23 @@ pub fn ids(text: &str) -> Vec<u32> {
 /// What differs between the servers of the tests.
 pub struct Setup {
     pub tokenizer: Option<Arc<Tokenizer>>,
-    pub queued_requests: u32,
+    pub queued_rows: u32,
     pub source_tokens: usize,
     pub pages: usize,
     pub vocab: usize,
     pub body: BodyLimits,
     pub unparsed_body_bytes: usize,
+    pub answer_bytes: usize,
+    pub queue_timeout: Duration,
     pub connections: ConnectionLimits,
     pub guard: Guard,
     pub access_log: AccessLog,
     pub source_sharing: SourceSharing,
     pub stall_timeout: Duration,
 }
+
+/// Any pace is fast enough.
+const PACE: BodyPace = BodyPace { least_bytes_per_s: 0, stretch: PATIENCE };
 
 /// Limits that no test meets that is not about them.
 pub const CONNECTIONS: ConnectionLimits = ConnectionLimits {
@@ -73,12 +79,14 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             tokenizer: Some(tokenizer()),
-            queued_requests: 8,
+            queued_rows: 32,
             source_tokens: 256,
             pages: 1000,
             vocab: 4096,
-            body: BodyLimits { bytes: 1 << 20, drain_bytes: 4 << 20, timeout: PATIENCE },
+            body: BodyLimits { bytes: 1 << 20, drain_bytes: 4 << 20, timeout: PATIENCE, pace: PACE },
             unparsed_body_bytes: 8 << 20,
+            answer_bytes: 64 << 20,
+            queue_timeout: PATIENCE,
             guard: Guard::default(),
             access_log: AccessLog::off(),
             source_sharing: SourceSharing::All,
@@ -121,7 +129,7 @@ impl App {
     fn new(setup: Setup) -> (Self, Receiver<Command>) {
         let (commands, receiver) = channel();
         let limits = EngineLimits {
-            queued_requests: setup.queued_requests,
+            queued_rows: setup.queued_rows,
             source_tokens: setup.source_tokens,
             target_tokens: 128,
             pages: setup.pages,
@@ -159,9 +167,14 @@ impl App {
                 stop_strings: 4,
                 stop_bytes: 64,
                 body: setup.body,
+                queue_timeout: setup.queue_timeout,
             },
             metrics,
-            body_budget: BodyBudget::new(setup.unparsed_body_bytes),
+            body_budget: BodyBudget::new(BodyBudgetLimits {
+                bytes: setup.unparsed_body_bytes,
+                peer_bytes: setup.unparsed_body_bytes,
+            }),
+            answer_budget: AnswerBudget::new(setup.answer_bytes),
             parsers: TokenizerPool::new(2),
             pool: TokenizerPool::new(2),
             open_requests: OpenRequests::default(),
@@ -201,6 +214,21 @@ impl App {
         self.send(completion_request(body)).await
     }
 
+    /// A completion request with which the engine has begun: its answer, not read yet, and its prompts in the engine.
+    pub async fn begun(&self, body: &Value, hand: &mut Hand) -> (Response, Vec<Submission>) {
+        let prompts = body["prompt"].as_array().filter(|list| !list[0].is_number()).map_or(1, Vec::len);
+        let opening = tokio::spawn({
+            let (app, body) = (self.clone(), body.clone());
+            async move { app.open(&body).await }
+        });
+        let mut submissions = Vec::new();
+        for _ in 0..prompts {
+            submissions.push(hand.submission().await);
+        }
+        submissions[0].events.send(GenerationEvent::Started { cached_tokens: 0 }).unwrap();
+        (opening.await.unwrap(), submissions)
+    }
+
     /// A streamed completion request, read to its end.
     pub async fn streamed(&self, mut body: Value) -> Events {
         body["stream"] = json!(true);
@@ -216,7 +244,7 @@ impl App {
 
     /// Waits until every place in the queue is free again.
     pub async fn all_slots_free(&self) {
-        let all = self.api.engine.limits().queued_requests as usize;
+        let all = self.api.engine.limits().queued_rows as usize;
         wait_for(|| (self.api.engine.free_slots() == all).then_some(())).await;
     }
 }

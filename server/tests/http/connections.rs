@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use server::api::probe_router;
 use server::connection::{ConnectionTimeouts, PlaceLimits, Routes};
 use server::engine::{FinishReason, GenerationEvent};
-use server::serve::{ConnectionLimits, Server};
+use server::serve::{ConnectionLimits, Server, ServerShared};
 use server::telemetry::Outcome;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -38,7 +38,8 @@ impl Running {
         let (shutdown, wanted) = oneshot::channel();
         let (hurry, hurried) = oneshot::channel::<()>();
         let routes = Routes { all: app.router.clone(), probes: probe_router(app.api.clone()) };
-        let server = Server::start(listener, limits, routes, app.api.entrance.liveness.clone());
+        let shared = ServerShared { liveness: app.api.entrance.liveness.clone(), metrics: app.api.metrics.clone() };
+        let server = Server::start(listener, limits, routes, shared);
         let api = app.api.clone();
         let served = tokio::spawn(async move {
             let _ = wanted.await;
@@ -138,7 +139,7 @@ async fn the_client_of_a_body_that_is_too_large_can_read_the_answer() {
 
 #[tokio::test]
 async fn the_client_of_a_large_body_that_is_not_wanted_can_read_the_answer() {
-    let (server, mut hand) = Running::start(Setup { queued_requests: 1, ..Setup::default() }, PATIENCE).await;
+    let (server, mut hand) = Running::start(Setup { queued_rows: 1, ..Setup::default() }, PATIENCE).await;
     let body = json!({"prompt": "a".repeat(3 << 20)}).to_string();
     let full = json!({"prompt": "a".repeat(1 << 19)}).to_string();
     let _waiting = server.request(json!({"prompt": "p"})).await;
@@ -391,6 +392,61 @@ async fn a_client_that_does_not_read_is_cancelled_and_its_place_given_to_others(
     }
     assert_eq!(hand.cancelled().await, None);
     wait_for(|| (server.app.count(Outcome::Cancelled) == 1).then_some(())).await;
+}
+
+/// Reads an answer to the end that it declares.
+async fn read_length(stream: &mut TcpStream) {
+    let head = read_until(stream, "\r\n\r\n").await;
+    let (fields, begun) = head.split_once("\r\n\r\n").unwrap();
+    let length = fields.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
+    let mut rest = stream.take(length.parse::<u64>().unwrap() - begun.len() as u64);
+    let mut nowhere = tokio::io::sink();
+    let read = tokio::io::copy(&mut rest, &mut nowhere);
+    timeout(PATIENCE, read).await.expect("the whole answer").unwrap();
+}
+
+#[tokio::test]
+async fn a_whole_answer_counts_as_completed_only_when_its_client_takes_it() {
+    let timeouts = ConnectionTimeouts { write: Duration::from_millis(200), ..CONNECTIONS.timeouts };
+    let (server, mut hand) = Running::start(impatient(ConnectionLimits { timeouts, ..CONNECTIONS }), PATIENCE).await;
+    for takes_it in [true, false] {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut client = socket.connect(server.address).await.unwrap();
+        send(&mut client, json!({"prompt": "p", "logprobs": 20})).await;
+        let running = hand.submission().await;
+        let large = GenerationEvent::Token { choice: 0, id: ids("a")[0], score: Some(score(ids("a")[0], 1000)) };
+        for _ in 0..256 {
+            running.events.send(large.clone()).unwrap();
+        }
+        running.events.send(GenerationEvent::Finished { choice: 0, reason: FinishReason::Length }).unwrap();
+        assert_eq!(hand.cancelled().await, None, "the work is over");
+        wait_for(|| (server.app.api.answer_budget.used_bytes() > 1 << 20).then_some(())).await;
+        let outcome = if takes_it {
+            read_length(&mut client).await;
+            Outcome::Completed
+        } else {
+            Outcome::Cancelled
+        };
+        wait_for(|| (server.app.count(outcome) == 1).then_some(())).await;
+        assert_eq!(server.app.api.answer_budget.used_bytes(), 0);
+    }
+    assert_eq!((server.app.count(Outcome::Completed), server.app.count(Outcome::Cancelled)), (1, 1));
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_in_the_middle_of_its_body_counts_as_cancelled() {
+    let (server, _hand) = Running::start(Setup::default(), PATIENCE).await;
+    for framing in ["content-length: 9", "transfer-encoding: chunked"] {
+        let before = server.app.count(Outcome::Cancelled);
+        let mut client = TcpStream::connect(server.address).await.unwrap();
+        let head = format!("POST /v1/completions HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n");
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(b"3\r\n{").await.unwrap();
+        wait_for(|| (server.app.api.metrics.open_requests.get() == 1).then_some(())).await;
+        drop(client);
+        wait_for(|| (server.app.count(Outcome::Cancelled) == before + 1).then_some(())).await;
+    }
 }
 
 #[tokio::test]

@@ -6,13 +6,14 @@ use axum::body::{Body, Bytes};
 use axum::http::{Request, header};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
+use server::api::{BodyLimits, BodyPace};
 use server::engine::{Command, FinishReason, GenerationEvent};
 use server::telemetry::Outcome;
 
 use crate::app::{Answer, App, END, Setup, chunked, completion_request, ids, token, wait_for};
 
 fn small_queue() -> Setup {
-    Setup { queued_requests: 2, ..Setup::default() }
+    Setup { queued_rows: 2, ..Setup::default() }
 }
 
 #[tokio::test]
@@ -22,7 +23,7 @@ async fn a_full_queue_is_answered_at_once_with_429() {
     let queued = [hand.submission().await, hand.submission().await];
     let answer = app.complete(json!({"prompt": "p"})).await;
     let message = answer.error(429, None, Some("overloaded"));
-    assert!(message.contains("2 requests are queued"), "{message}");
+    assert!(message.contains("its queue of 2 sequences"), "{message}");
     assert_eq!(answer.headers[header::RETRY_AFTER], "1");
     assert_eq!(app.count(Outcome::Overloaded), 1);
     // A bad request is told so even now.
@@ -123,6 +124,20 @@ async fn large_bodies_that_are_still_arriving_leave_no_room_for_more_of_them() {
 }
 
 #[tokio::test]
+async fn a_large_body_that_comes_too_slowly_makes_room_for_others() {
+    let pace = BodyPace { least_bytes_per_s: 1 << 20, stretch: Duration::from_millis(50) };
+    let body = BodyLimits { pace, ..Setup::default().body };
+    let (app, _hand) = App::by_hand(Setup { body, ..Setup::default() });
+    let first = Ok::<_, std::io::Error>(Bytes::from(vec![b' '; 90_000]));
+    let slow = futures_util::stream::iter([first]).chain(futures_util::stream::pending());
+    let request = Request::post("/v1/completions").body(Body::from_stream(slow)).unwrap();
+    let answer = Answer::of(app.send(request).await).await;
+    let message = answer.error(408, None, Some("request_timeout"));
+    assert!(message.contains("1048576 bytes a second"), "{message}");
+    assert_eq!(app.api.body_budget.free_bytes(), Setup::default().unparsed_body_bytes);
+}
+
+#[tokio::test]
 async fn large_bodies_do_not_wait_for_the_tokenizer_to_be_parsed() {
     let (app, _hand) = App::by_hand(Setup::default());
     let _release = block_the_tokenizer(&app).await;
@@ -175,6 +190,35 @@ async fn a_server_that_is_going_to_end_is_not_ready_and_still_answers() {
     app.api.entrance.liveness.leave();
     app.get("/ready").await.error(503, None, Some("shutting_down"));
     app.completed(json!({"prompt": "p"})).await;
+}
+
+#[tokio::test]
+async fn a_request_that_does_not_get_its_turn_in_time_is_told_so_and_cancelled() {
+    let (app, mut hand) = App::by_hand(Setup { queue_timeout: Duration::from_millis(20), ..Setup::default() });
+    for stream in [false, true] {
+        let waiting = app.spawn(json!({"prompt": "p", "stream": stream}));
+        let _queued = hand.submission().await;
+        let answer = waiting.await.unwrap();
+        answer.error(503, None, Some("queue_timeout"));
+        assert_eq!(answer.headers[header::RETRY_AFTER], "1");
+        assert_eq!(hand.cancelled().await, None);
+    }
+    assert_eq!(app.count(Outcome::Unavailable), 2);
+}
+
+#[tokio::test]
+async fn answers_for_which_there_may_be_no_memory_are_refused_and_those_under_way_are_whole() {
+    let (app, mut hand) = App::by_hand(Setup { answer_bytes: 64 << 10, ..Setup::default() });
+    let body = json!({"prompt": "p", "max_tokens": 16, "logprobs": 19});
+    let first = app.spawn(body.clone());
+    let running = hand.submission().await;
+    app.complete(body.clone()).await.error(429, None, Some("overloaded"));
+    running.events.send(GenerationEvent::Finished { choice: 0, reason: FinishReason::Length }).unwrap();
+    assert_eq!(first.await.unwrap().status, 200);
+    assert_eq!(app.api.answer_budget.used_bytes(), 0, "given back when the answer was taken");
+    assert_eq!(hand.cancelled().await, None);
+    let _second = app.spawn(body);
+    hand.submission().await;
 }
 
 #[tokio::test]

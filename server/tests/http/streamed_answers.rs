@@ -21,11 +21,12 @@ async fn next_event(body: &mut Body) -> String {
 async fn at_once(mut body: Value, tokens: &[u32]) -> Events {
     let (app, mut hand) = App::by_hand(Setup::default());
     body["stream"] = json!(true);
-    let response = app.open(&body).await;
-    let submission = hand.submission().await;
-    for event in generate(&submission.request, tokens) {
-        submission.events.send(event).unwrap();
+    let (response, submissions) = app.begun(&body, &mut hand).await;
+    let events = generate(&submissions[0].request, tokens);
+    for event in events.into_iter().filter(|event| !matches!(event, GenerationEvent::Started { .. })) {
+        submissions[0].events.send(event).unwrap();
     }
+    drop(submissions);
     Events::of(&crate::app::Answer::of(response).await.text)
 }
 
@@ -87,9 +88,9 @@ async fn usage_so_far_comes_with_every_chunk_when_asked_for() {
 async fn each_token_is_sent_as_it_comes_and_a_possible_stop_string_is_not() {
     let (app, mut hand) = App::by_hand(Setup::default());
     let body = json!({"prompt": "p", "stream": true, "stop": ["EN!", "END"]});
-    let response = app.open(&body).await;
+    let (response, submissions) = app.begun(&body, &mut hand).await;
     let mut stream = response.into_body();
-    let submission = hand.submission().await;
+    let submission = &submissions[0];
     let say = |text: &str| {
         for id in ids(text) {
             submission.events.send(token(0, id)).unwrap();
@@ -147,8 +148,9 @@ async fn log_probabilities_and_ids_are_sent_with_their_tokens() {
 #[tokio::test]
 async fn the_reason_rides_on_the_last_token_when_both_are_there() {
     let (app, mut hand) = App::by_hand(Setup::default());
-    let response = app.open(&json!({"prompt": "p", "stream": true, "n": 2, "return_token_ids": true})).await;
-    let submission = hand.submission().await;
+    let body = json!({"prompt": "p", "stream": true, "n": 2, "return_token_ids": true});
+    let (response, submissions) = app.begun(&body, &mut hand).await;
+    let submission = &submissions[0];
     let finished = |choice, reason| GenerationEvent::Finished { choice, reason };
     let letter = ids("A")[0];
     for event in [
@@ -201,8 +203,8 @@ async fn a_character_that_arrives_byte_by_byte_is_sent_once_whole() {
 #[tokio::test]
 async fn a_fault_in_the_middle_is_an_error_event_and_the_end() {
     let (app, mut hand) = App::by_hand(Setup::default());
-    let response = app.open(&json!({"prompt": ["p", "q"], "stream": true})).await;
-    let (first, second) = (hand.submission().await, hand.submission().await);
+    let (response, submissions) = app.begun(&json!({"prompt": ["p", "q"], "stream": true}), &mut hand).await;
+    let [first, second] = &submissions[..] else { panic!("two prompts") };
     first.events.send(token(0, ids("a")[0])).unwrap();
     first
         .events
@@ -221,8 +223,8 @@ async fn a_fault_in_the_middle_is_an_error_event_and_the_end() {
 #[tokio::test]
 async fn an_engine_that_goes_away_is_an_error_event_as_well() {
     let (app, mut hand) = App::by_hand(Setup::default());
-    let response = app.open(&json!({"prompt": "p", "stream": true})).await;
-    drop(hand.submission().await);
+    let (response, submissions) = app.begun(&json!({"prompt": "p", "stream": true}), &mut hand).await;
+    drop(submissions);
     let events = Events::of(&crate::app::Answer::of(response).await.text);
     assert!(!events.done);
     assert_eq!(events.chunks[0]["error"]["type"], "server_error");
@@ -231,8 +233,7 @@ async fn an_engine_that_goes_away_is_an_error_event_as_well() {
 #[tokio::test]
 async fn choices_of_all_prompts_share_one_stream() {
     let (app, mut hand) = App::by_hand(Setup::default());
-    let response = app.open(&json!({"prompt": ["p", "q"], "n": 2, "stream": true})).await;
-    let prompts = [hand.submission().await, hand.submission().await];
+    let (response, prompts) = app.begun(&json!({"prompt": ["p", "q"], "n": 2, "stream": true}), &mut hand).await;
     for letter in ["a", "b", "c"] {
         for (prompt, submission) in prompts.iter().enumerate() {
             for choice in 0..2 {

@@ -15,7 +15,7 @@ use server::connection::{ConnectionTimeouts, PlaceLimits, Routes};
 use server::engine::Engine;
 use server::liveness::Liveness;
 use server::loading::load;
-use server::serve::{ConnectionLimits, Server};
+use server::serve::{ConnectionLimits, Server, ServerShared};
 use server::service::{Service, body_limits};
 use server::telemetry::Metrics;
 use tokio::net::TcpListener;
@@ -100,7 +100,7 @@ impl App {
             timeouts: ConnectionTimeouts { header: PATIENCE, keep_alive: PATIENCE, write: PATIENCE },
         };
         let routes = Routes { all: self.router.clone(), probes: self.router.clone() };
-        let server = Server::start(listener, limits, routes, Liveness::default());
+        let server = Server::start(listener, limits, routes, ServerShared::default());
         tokio::spawn(async move {
             let _server = server;
             std::future::pending::<()>().await;

@@ -148,7 +148,7 @@ async fn every_bad_request_gets_its_own_clear_answer() {
     let (address, cases) = (app.listen().await, cases());
     send(address, &cases).await;
     assert_eq!(app.api.metrics.encoder_runs.get(), 0, "none of them reached the model");
-    let all_slots = app.api.engine.limits().queued_requests as usize;
+    let all_slots = app.api.engine.limits().queued_rows as usize;
     assert_eq!(app.api.engine.free_slots(), all_slots);
     // What is no completion request is not counted as one.
     assert_eq!(app.api.metrics.requests(Outcome::Refused), cases.len() as u64 - 4);

@@ -15,7 +15,7 @@ const SIGABRT: i32 = 6;
 
 #[test]
 fn a_step_that_cannot_be_run_fails_the_requests_in_it_and_no_others() {
-    let fake = FakeEngine::start(Room { queued_requests: 4, running_rows: 1 });
+    let fake = FakeEngine::start(Room { queued_rows: 4, running_rows: 1 });
     let (mut broken, mut waiting) = (fake.submit(1, 8, 1), fake.submit(2, 3, 1));
     for (decoded, turn) in [(vec![], Turn::Run), (vec![1], Turn::Run), (vec![1], Turn::Fail)] {
         assert_eq!(fake.next_step(), decoded);
@@ -37,7 +37,7 @@ fn a_step_that_cannot_be_run_fails_the_requests_in_it_and_no_others() {
 
 #[test]
 fn a_request_whose_logits_are_no_numbers_fails_alone() {
-    let fake = FakeEngine::start(Room { queued_requests: 4, running_rows: 8 });
+    let fake = FakeEngine::start(Room { queued_rows: 4, running_rows: 8 });
     let (mut broken, mut other) = (fake.submit(BROKEN, 5, 3), fake.submit(7, 5, 1));
     let (engine, metrics) = fake.run_free();
     let got = events(&mut broken);
@@ -54,7 +54,7 @@ fn a_request_whose_logits_are_no_numbers_fails_alone() {
 
 #[test]
 fn a_target_whose_scores_are_no_numbers_fails_alone() {
-    let fake = FakeEngine::start(Room { queued_requests: 4, running_rows: 8 });
+    let fake = FakeEngine::start(Room { queued_rows: 4, running_rows: 8 });
     let scored = |decoder_prompt: Vec<u32>, max_tokens| {
         let slot = fake.engine.handle.reserve(1).unwrap();
         let asked = request(decoder_prompt[1].into(), max_tokens, 2);
@@ -75,9 +75,9 @@ fn a_target_whose_scores_are_no_numbers_fails_alone() {
 
 #[test]
 fn a_place_in_the_queue_is_free_again_when_its_request_starts() {
-    let fake = FakeEngine::start(Room { queued_requests: 1, running_rows: 1 });
+    let fake = FakeEngine::start(Room { queued_rows: 1, running_rows: 1 });
     let handle = fake.engine.handle.clone();
-    let full = Some(Refusal::Overloaded { queued_requests: 1 });
+    let full = Some(Refusal::Overloaded { queued_rows: 1 });
     let mut first = fake.submit(1, 4, 1);
     assert_eq!(handle.reserve(1).err(), full);
     fake.turn(Turn::Run);
@@ -92,7 +92,7 @@ fn a_place_in_the_queue_is_free_again_when_its_request_starts() {
 
 #[test]
 fn draining_finishes_what_runs_and_what_waits_and_takes_nothing_new() {
-    let fake = FakeEngine::start(Room { queued_requests: 4, running_rows: 1 });
+    let fake = FakeEngine::start(Room { queued_rows: 4, running_rows: 1 });
     let mut all = [1, 2, 3].map(|seed| fake.submit(seed, 4, 1));
     assert!(fake.next_step().is_empty());
     fake.engine.handle.drain();
@@ -105,7 +105,7 @@ fn draining_finishes_what_runs_and_what_waits_and_takes_nothing_new() {
 
 #[test]
 fn a_request_that_had_its_place_before_draining_is_still_answered() {
-    let fake = FakeEngine::start(Room { queued_requests: 4, running_rows: 1 });
+    let fake = FakeEngine::start(Room { queued_rows: 4, running_rows: 1 });
     let handle = fake.engine.handle.clone();
     let slots = [(); 2].map(|()| handle.reserve(1).unwrap());
     let (engine, _) = fake.run_free();
@@ -122,7 +122,7 @@ fn a_request_that_had_its_place_before_draining_is_still_answered() {
 
 #[test]
 fn a_place_that_is_given_back_unused_does_not_hold_the_drain_up() {
-    let fake = FakeEngine::start(Room { queued_requests: 4, running_rows: 1 });
+    let fake = FakeEngine::start(Room { queued_rows: 4, running_rows: 1 });
     let slot = fake.engine.handle.reserve(3).unwrap();
     let (engine, _) = fake.run_free();
     engine.handle.drain();
@@ -133,9 +133,10 @@ fn a_place_that_is_given_back_unused_does_not_hold_the_drain_up() {
 
 #[test]
 fn a_cancelled_request_returns_its_pages_within_one_step() {
-    let fake = FakeEngine::start(Room { queued_requests: 4, running_rows: 4 });
+    let fake = FakeEngine::start(Room { queued_rows: 4, running_rows: 4 });
     let (cancelled, mut other) = (fake.submit(1, 30, 2), fake.submit(2, 6, 1));
-    while fake.next_step() != [1, 1, 2] {
+    // Calls take turns.
+    while fake.next_step() != [1, 2, 1] {
         fake.turn(Turn::Run);
     }
     assert_eq!(fake.metrics.pages_held.get(), 5, "two sources and three targets, a page each");
@@ -149,7 +150,7 @@ fn a_cancelled_request_returns_its_pages_within_one_step() {
 
 #[test]
 fn one_choice_is_cancelled_without_the_others() {
-    let fake = FakeEngine::start(Room { queued_requests: 4, running_rows: 4 });
+    let fake = FakeEngine::start(Room { queued_rows: 4, running_rows: 4 });
     let mut generation = fake.submit(1, 3, 3);
     while fake.next_step() != [1, 1, 1] {
         fake.turn(Turn::Run);
@@ -171,7 +172,7 @@ fn a_panic_in_the_engine_thread_ends_the_process() {
     if std::env::var_os(CHILD).is_some() {
         tracing_subscriber::fmt().with_writer(server::log::start()).init();
         server::log::report_panics();
-        let fake = FakeEngine::start(Room { queued_requests: 4, running_rows: 4 });
+        let fake = FakeEngine::start(Room { queued_rows: 4, running_rows: 4 });
         let mut generation = fake.submit(1, 3, 1);
         fake.turn(Turn::Panic);
         while generation.blocking_next().is_some() {}

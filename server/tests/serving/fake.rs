@@ -77,7 +77,7 @@ pub struct FakeEngine {
 
 /// What differs between the engines of the tests.
 pub struct Room {
-    pub queued_requests: u32,
+    pub queued_rows: u32,
     pub running_rows: usize,
 }
 
@@ -87,7 +87,7 @@ impl FakeEngine {
         let (turns, receiver) = channel();
         let metrics = Metrics::new();
         let door = EngineLimits {
-            queued_requests: room.queued_requests,
+            queued_rows: room.queued_rows,
             source_tokens: 64,
             target_tokens: 64,
             pages: 64,
@@ -97,6 +97,7 @@ impl FakeEngine {
             pages: door.pages,
             source_page_tokens: door.source_page_tokens,
             running_rows: room.running_rows,
+            call_rows: room.running_rows,
             step_rows: 8,
             step_encoder_tokens: 64,
             encoder_layers: 1,

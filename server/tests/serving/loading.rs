@@ -1,35 +1,30 @@
-//! The process while the model is still being loaded: a named pipe for a tokenizer makes that as long as a test wants.
+//! The process while the model is still being loaded, which takes a published shape's random weights seconds.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, ChildStderr, Stdio};
 use std::time::{Duration, Instant};
 
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::demo;
 use crate::process::{command, end, terminate};
 
-/// A server that waits for its tokenizer.
+/// A server that loads for a while.
 struct LoadingProcess {
     child: Child,
     stderr: BufReader<ChildStderr>,
     address: SocketAddr,
-    pipe: PathBuf,
-    _folder: TempDir,
 }
 
 impl LoadingProcess {
     fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let pipe = folder.path().join("tokenizer.json");
-        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        let arguments =
-            ["--port", "0", "--threads", "1", "--log-level", "debug", "--tokenizer", pipe.to_str().unwrap()];
-        let mut command = command(&arguments);
+        Self::with(&["--shape", "s-s"])
+    }
+
+    fn with(arguments: &[&str]) -> Self {
+        let mut command = command(&["--port", "0", "--threads", "1", "--log-level", "debug"]);
+        command.args(arguments);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let address = loop {
@@ -39,7 +34,7 @@ impl LoadingProcess {
                 break address.trim().parse().unwrap();
             }
         };
-        Self { child, stderr, address, pipe, _folder: folder }
+        Self { child, stderr, address }
     }
 }
 
@@ -61,14 +56,14 @@ async fn while_the_model_is_loaded_the_server_is_alive_and_says_that_it_is_not_r
     let ready = get("/ready").await;
     assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(ready.json::<Value>().await.unwrap()["error"]["code"], "loading");
-    let completion = client.post(format!("{url}/v1/completions")).json(&json!({"prompt": "early"}));
+    let completion =
+        client.post(format!("{url}/v1/completions")).json(&json!({"prompt": [2, 10, 11], "max_tokens": 1}));
     let early = completion.try_clone().unwrap().send().await.unwrap();
     assert_eq!((early.status().as_u16(), &early.headers()["retry-after"]), (503, &"1".parse().unwrap()));
     assert_eq!(early.json::<Value>().await.unwrap()["error"]["code"], "loading");
     let metrics = get("/metrics").await.text().await.unwrap();
-    assert!(metrics.contains("encdec_requests_total{outcome=\"unavailable\",model=\"demo\"} 1"), "{metrics}");
+    assert!(metrics.contains("encdec_requests_total{outcome=\"unavailable\",model=\"s-s\"} 1"), "{metrics}");
 
-    std::fs::write(&server.pipe, std::fs::read(demo::folder().join("tokenizer.json")).unwrap()).unwrap();
     let mut line = String::new();
     BufReader::new(server.child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert!(line.contains(&url), "{line}");
@@ -77,7 +72,7 @@ async fn while_the_model_is_loaded_the_server_is_alive_and_says_that_it_is_not_r
     assert_eq!(completion.send().await.unwrap().status(), StatusCode::OK);
     let metrics = get("/metrics").await.text().await.unwrap();
     assert!(
-        metrics.contains("encdec_requests_total{outcome=\"unavailable\",model=\"demo\"} 1"),
+        metrics.contains("encdec_requests_total{outcome=\"unavailable\",model=\"s-s\"} 1"),
         "it counts on: {metrics}"
     );
 }
@@ -93,8 +88,10 @@ fn a_server_told_to_end_while_it_loads_exits_0_at_once() {
 
 #[test]
 fn a_model_that_cannot_be_loaded_ends_the_process_with_one_line_and_1() {
-    let mut server = LoadingProcess::start();
-    std::fs::write(&server.pipe, "no tokenizer").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tokenizer.json");
+    std::fs::write(&file, "no tokenizer").unwrap();
+    let mut server = LoadingProcess::with(&["--tokenizer", file.to_str().unwrap()]);
     assert_eq!(end(&mut server.child).code(), Some(1));
     let mut rest = String::new();
     server.stderr.read_to_string(&mut rest).unwrap();

@@ -15,14 +15,18 @@ fn long(prompt: &str) -> Value {
 
 #[tokio::test]
 async fn a_full_queue_is_answered_429_at_once_while_streams_run_and_the_server_recovers() {
-    let app = App::start("[limits]\nqueued_requests = 2\nprompts = 2\nrunning_rows = 1\n");
+    let app = App::start("[limits]\nqueued_rows = 16\nprompts = 2\ntotal_choices = 16\nrunning_rows = 16\n");
     let rows = rows();
-    // One after the other, its choices run until it is cancelled.
+    // Its choices have all rows until it is cancelled.
     let mut body = long(&rows[0].input);
-    body["n"] = json!(16);
+    (body["n"], body["logprobs"]) = (json!(16), json!(20));
     let mut running = app.open(&body).await;
     next_event(running.body_mut()).await;
-    let waiting = [1, 2].map(|row| app.spawn(&long(&rows[row].input)));
+    let waiting = [1, 2].map(|row| {
+        let mut body = long(&rows[row].input);
+        (body["n"], body["max_tokens"]) = (json!(8), json!(100));
+        app.spawn(&body)
+    });
     wait_until(|| app.api.engine.free_slots() == 0).await;
     // A text this long takes its time to tokenise; nobody begins with it.
     let large = "reads and writes calendar files ".repeat(300);
@@ -33,12 +37,13 @@ async fn a_full_queue_is_answered_429_at_once_while_streams_run_and_the_server_r
         answer.error(429, None, Some("overloaded"));
         assert_eq!(answer.headers["retry-after"], "1");
     }
-    assert_eq!((app.api.metrics.running_rows.get(), app.api.engine.free_slots()), (1, 0));
+    assert_eq!((app.api.metrics.running_rows.get(), app.api.engine.free_slots()), (16, 0));
     next_event(running.body_mut()).await;
     drop(running);
     let [one, other] = waiting;
     other.abort();
-    assert_eq!(one.await.unwrap().choice().finish.as_deref(), Some("length"));
+    let finished = one.await.unwrap().choices();
+    assert!(finished.len() == 8 && finished.iter().all(|choice| choice.finish.as_deref() == Some("length")));
     let answer = app.post(&json!({"prompt": rows[3].input, "max_tokens": 48, "temperature": 0})).await;
     assert_eq!(answer.choice().text, rows[3].greedy_text);
     app.idle().await;
@@ -56,7 +61,7 @@ async fn a_request_that_is_being_tokenised_at_shutdown_is_answered_and_a_later_o
     let busy = tokio::spawn(async move { pool.run(move || blocked.recv()).await });
     let row = &rows()[5];
     let early = app.spawn(&json!({"prompt": row.input, "max_tokens": 48, "temperature": 0}));
-    let places = app.api.engine.limits().queued_requests as usize;
+    let places = app.api.engine.limits().queued_rows as usize;
     wait_until(|| app.api.engine.free_slots() == places - 1).await;
     app.api.engine.drain();
     let late = app.post(&json!({"prompt": "late"})).await;

@@ -39,7 +39,9 @@ impl ApiError {
             Self::UnknownEncoding { .. } => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request_error", Some("unsupported_content_encoding"))
             }
-            Self::BodyTimeout { .. } => (StatusCode::REQUEST_TIMEOUT, "invalid_request_error", Some("request_timeout")),
+            Self::BodyTimeout { .. } | Self::BodyTooSlow { .. } => {
+                (StatusCode::REQUEST_TIMEOUT, "invalid_request_error", Some("request_timeout"))
+            }
             Self::EngineFailed { .. } | Self::EngineGone | Self::WorkerFailed => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "server_error", Some("internal_error"))
             }
@@ -50,7 +52,13 @@ impl ApiError {
                     (StatusCode::BAD_REQUEST, "invalid_request_error", Some("context_length_exceeded"))
                 }
             },
-            Self::TooManyBodies { .. } | Self::NoRoom => OVERLOADED,
+            Self::TooManyBodies { .. }
+            | Self::TooManyBodiesOfPeer { .. }
+            | Self::TooManyAnswers { .. }
+            | Self::NoRoom => OVERLOADED,
+            Self::QueuedTooLong { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", Some("queue_timeout"))
+            }
             Self::EngineStalled { .. } | Self::NotAccepting => {
                 (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", Some("stalled"))
             }
@@ -73,6 +81,7 @@ impl ApiError {
             | Self::UnknownToken { .. }
             | Self::NeedsTokenizer { .. }
             | Self::Untokenizable { .. }
+            | Self::ClientGone
             | Self::BodyBroken { .. } => (StatusCode::BAD_REQUEST, "invalid_request_error", None),
         };
         Face { status, kind, code }
@@ -85,7 +94,10 @@ impl ApiError {
 
     /// How a completion request that ends with this error is counted.
     pub fn outcome(&self) -> Outcome {
-        outcome_of(self.status())
+        match self {
+            Self::ClientGone => Outcome::Cancelled,
+            _ => outcome_of(self.status()),
+        }
     }
 
     /// The field at fault: its plain name, so that clients can compare it; the message tells the place in a list.

@@ -82,7 +82,7 @@ pub fn room_for(options: &BenchOptions, mut capacity: Capacity) -> Result<Capaci
     let batch = options.batches().into_iter().max().unwrap_or(1);
     let sequence_pages = capacity.door.pages_for(options.source_len.get(), options.target_len);
     capacity.door.pages = capacity.door.pages.max((batch + 1) * sequence_pages);
-    capacity.door.queued_requests = capacity.door.queued_requests.max(batch as u32);
+    capacity.door.queued_rows = capacity.door.queued_rows.max(batch as u32);
     capacity.steps.pages = capacity.door.pages;
     capacity.steps.running_rows = capacity.steps.running_rows.max(batch);
     capacity.steps.step_rows = capacity.steps.step_rows.max(batch);

@@ -50,7 +50,7 @@ const fn lengths(index: usize) -> (usize, usize) {
 pub fn mixed(config: &Config, requests: usize) -> Result<(), CommandError> {
     let loaded = load(config)?;
     let mut capacity = loaded.capacity(config)?;
-    capacity.door.queued_requests = capacity.door.queued_requests.max(requests as u32);
+    capacity.door.queued_rows = capacity.door.queued_rows.max(requests as u32);
     let longest = (0..requests).map(lengths).fold((0, 0), |(s, t), (source, target)| (s.max(source), t.max(target)));
     capacity.door.check(longest.0, 0, longest.1)?;
     let (memory_bytes_per_s, products_per_s) = (loaded.memory_bytes_per_s()?, loaded.products_per_s()?);

@@ -56,7 +56,7 @@ impl Served {
             target_vocab: model.decoder.vocab,
         };
         let arithmetic = loaded.arithmetic().to_string();
-        let requests = (WAITING_FACTOR * capacity.steps.running_rows).min(capacity.door.queued_requests as usize);
+        let requests = (WAITING_FACTOR * capacity.steps.running_rows).min(capacity.door.queued_rows as usize);
         let engine = loaded.start(capacity, Metrics::new())?;
         Ok(Self { engine, tokenizer, tokens, limits: capacity.door, arithmetic, requests })
     }

@@ -1,7 +1,7 @@
 //! Rows, scores and ends of sequences.
 
 use super::world::{LIMITS, World, asks, finished, source};
-use crate::engine::{FinishReason, Refusal, RequestId};
+use crate::engine::{CallId, FinishReason, Refusal, RequestId};
 use crate::scheduler::{Event, SchedulerLimits};
 
 #[test]
@@ -63,7 +63,7 @@ fn ending(max_tokens: u32, ignore_end: bool, tokens: &[u32]) -> (FinishReason, u
     let mut world = World::new(LIMITS);
     let mut asked = asks(&source(1, 4), max_tokens);
     asked.ignore_end = ignore_end;
-    world.scheduler.submit(RequestId(1), asked).unwrap();
+    world.scheduler.submit(CallId(1), RequestId(1), asked).unwrap();
     let mut events = Vec::new();
     world.scheduler.plan(&mut world.plan);
     world.scheduler.commit(&[], &mut events);
@@ -178,7 +178,7 @@ fn requests_start_in_order_of_arrival() {
 #[test]
 fn a_request_that_could_never_fit_is_refused_and_one_that_just_fits_finishes() {
     let mut world = World::new(SchedulerLimits { pages: 5, ..LIMITS });
-    let refusal = world.scheduler.submit(RequestId(9), asks(&source(1, 48), 33));
+    let refusal = world.scheduler.submit(CallId(9), RequestId(9), asks(&source(1, 48), 33));
     assert_eq!(refusal, Err(Refusal::NeverFits { needed: 6, pages: 5 }));
     assert!(world.scheduler.is_idle());
     world.submit(asks(&source(1, 48), 32));

@@ -7,4 +7,5 @@ mod encoder;
 mod fake_model;
 mod pressure;
 mod traces;
+mod turns;
 mod world;

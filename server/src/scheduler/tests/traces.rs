@@ -26,6 +26,7 @@ fn limits() -> impl Strategy<Value = SchedulerLimits> {
             pages,
             source_page_tokens,
             running_rows: rows,
+            call_rows: rows.div_ceil(2),
             step_rows: rows + more,
             step_encoder_tokens: tokens,
             encoder_layers: layers,

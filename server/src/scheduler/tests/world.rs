@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use kernels::Sampling;
 
 use super::fake_model::{Answer, END, FakeModel, START, StepResult, answer_alone};
-use crate::engine::{FinishReason, GenerationRequest, RequestId, Salt};
+use crate::engine::{CallId, FinishReason, GenerationRequest, RequestId, Salt};
+use crate::scheduler::sequence::Sequence;
 use crate::scheduler::{Event, ModelTokens, Plan, Scheduler, SchedulerLimits};
 
 /// Roomy limits that tests narrow.
@@ -13,6 +14,7 @@ pub const LIMITS: SchedulerLimits = SchedulerLimits {
     pages: 64,
     source_page_tokens: 16,
     running_rows: 8,
+    call_rows: 8,
     step_rows: 16,
     step_encoder_tokens: 64,
     encoder_layers: 4,
@@ -37,6 +39,10 @@ pub fn asks(source: &[u32], max_tokens: u32) -> GenerationRequest {
 /// A source of this many tokens; different `name`, different source.
 pub fn source(name: u32, tokens: usize) -> Vec<u32> {
     vec![name; tokens]
+}
+
+fn name(sequence: &Sequence) -> (RequestId, u32) {
+    (sequence.request.id, sequence.choice)
 }
 
 /// What a client has seen of its request.
@@ -65,6 +71,8 @@ pub struct World {
     /// Requests in the order in which they started.
     pub started: Vec<RequestId>,
     pub steps: usize,
+    /// Sequences that had a turn, with its number.
+    turns: BTreeMap<(RequestId, u32), usize>,
     model: FakeModel,
     events: Vec<Event>,
     /// Steps by which all that was submitted must be done.
@@ -84,6 +92,7 @@ impl World {
             clients: BTreeMap::new(),
             started: Vec::new(),
             steps: 0,
+            turns: BTreeMap::new(),
             model: FakeModel::new(limits.pages, limits.source_page_tokens, limits.encoder_layers),
             events: Vec::new(),
             step_bound: 0,
@@ -96,8 +105,13 @@ impl World {
     }
 
     pub fn submit(&mut self, asked: GenerationRequest) -> RequestId {
+        self.submit_in(CallId(self.clients.len() as u64 + 1), asked)
+    }
+
+    /// A request that is one of several of the same call.
+    pub fn submit_in(&mut self, call: CallId, asked: GenerationRequest) -> RequestId {
         let id = RequestId(self.clients.len() as u64 + 1);
-        self.scheduler.submit(id, asked.clone()).unwrap();
+        self.scheduler.submit(call, id, asked.clone()).unwrap();
         let choices = asked.choices as usize;
         // The oldest sequence moves on in every step: by a target position, or while those before it in the encoder's
         // queue (never more than run) take a layer.
@@ -142,16 +156,17 @@ impl World {
     }
 
     fn plan_now(&mut self) -> StepResult {
-        let oldest = self.scheduler.running.first().map(|running| running.sequence.arrival);
+        let oldest = self.scheduler.running.first().map(|running| name(&running.sequence));
         self.scheduler.plan(&mut self.plan);
         if oldest.is_some() {
-            let still = self.scheduler.running.first().map(|running| running.sequence.arrival);
+            let still = self.scheduler.running.first().map(|running| name(&running.sequence));
             assert_eq!(still, oldest, "the oldest running sequence is never preempted");
         }
         self.check_limits(&self.plan);
         self.check_books();
+        self.check_order();
         assert!(
-            !self.plan.is_empty() || self.scheduler.running.is_empty() && self.scheduler.waiting.is_empty(),
+            !self.plan.is_empty() || self.scheduler.running.is_empty() && !self.scheduler.has_waiting(),
             "while anything is left to do, every step does something"
         );
         self.model.run(&self.plan, &[])
@@ -161,6 +176,7 @@ impl World {
         self.events.clear();
         self.scheduler.commit(&result.chosen, &mut self.events);
         self.check_books();
+        self.check_order();
         let events = self.events.clone();
         for event in &events {
             self.deliver(event, result);
@@ -255,9 +271,19 @@ impl World {
         assert!(self.scheduler.held_tokens() <= self.scheduler.held_room());
         let least = self.limits.source_page_tokens.min(kernels::PAGE_TOKENS);
         assert!(self.scheduler.held_room() >= counts.held * least);
-        let running = self.scheduler.running.iter().map(|running| running.sequence.arrival);
-        let waiting = self.scheduler.waiting.iter().map(|waiting| waiting.sequence.arrival);
-        assert!(running.chain(waiting).is_sorted_by(|a, b| a < b), "running, then waiting, each in order of arrival");
+    }
+
+    /// Who has had a turn keeps its place among those who have.
+    fn check_order(&mut self) {
+        let running = self.scheduler.running.iter().map(|running| name(&running.sequence));
+        let waiting = self.scheduler.waiting.iter().map(|waiting| name(&waiting.sequence));
+        let mut last = 0;
+        for sequence in running.chain(waiting) {
+            let next = self.turns.len() + 1;
+            let turn = *self.turns.entry(sequence).or_insert(next);
+            assert!(turn > last, "running, then waiting, each in the order of their turns");
+            last = turn;
+        }
     }
 }
 

@@ -1,0 +1,38 @@
+//! The last bytes of an answer, and what ends when they are written: the request's record and its share of memory.
+//!
+//! Used by `whole` and `stream`. The HTTP library drops bytes once the socket has taken them, or with the connection.
+
+use axum::body::Bytes;
+
+use super::answer_budget::AnswerShare;
+use super::record::RequestRecord;
+
+/// What a request holds until its answer is written.
+#[derive(Debug)]
+pub struct Delivery {
+    /// Counts it when it is dropped.
+    pub record: RequestRecord,
+    /// Memory of the answer.
+    pub share: AnswerShare,
+}
+
+impl Delivery {
+    /// The bytes that complete the answer.
+    pub fn last(mut self, bytes: impl Into<Vec<u8>>) -> Bytes {
+        let bytes = bytes.into();
+        self.record.complete();
+        self.share.settle(bytes.len());
+        Bytes::from_owner(Delivered { bytes, _delivery: self })
+    }
+}
+
+struct Delivered {
+    bytes: Vec<u8>,
+    _delivery: Delivery,
+}
+
+impl AsRef<[u8]> for Delivered {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}

@@ -1,0 +1,71 @@
+//! Calls take turns, and none has all rows.
+
+use super::world::{LIMITS, World, asks, source};
+use crate::engine::{CallId, RequestId};
+use crate::scheduler::SchedulerLimits;
+
+const NARROW: SchedulerLimits = SchedulerLimits { running_rows: 4, call_rows: 3, ..LIMITS };
+
+/// Sequences of a request that run.
+fn rows_of(world: &World, id: RequestId) -> usize {
+    world.scheduler.running.iter().filter(|running| running.sequence.request.id == id).count()
+}
+
+#[test]
+fn a_call_of_many_sequences_leaves_rows_to_others() {
+    let mut world = World::new(NARROW);
+    let mut many = asks(&source(1, 4), 20);
+    many.choices = 12;
+    let many = world.submit(many);
+    world.step();
+    assert_eq!((rows_of(&world, many), world.scheduler.waiting()), (3, 9));
+    let single = world.submit(asks(&source(2, 4), 2));
+    for _ in 0..4 {
+        world.step();
+    }
+    assert_eq!(world.answer(single).tokens.len(), 2, "it did not wait for any of the others");
+    world.run();
+    world.check_answers();
+}
+
+#[test]
+fn the_prompts_of_a_call_share_its_rows() {
+    let mut world = World::new(NARROW);
+    let ids = [1, 2, 3, 4, 5].map(|name| world.submit_in(CallId(1), asks(&source(name, 4), 9)));
+    world.step();
+    assert_eq!(ids.map(|id| rows_of(&world, id)), [1, 1, 1, 0, 0]);
+    world.run();
+    world.check_answers();
+    assert_eq!(world.started, ids);
+}
+
+#[test]
+fn calls_that_wait_get_a_row_each_before_one_gets_a_second() {
+    let mut world = World::new(SchedulerLimits { running_rows: 1, ..LIMITS });
+    let busy = world.submit(asks(&source(9, 4), 3));
+    world.step();
+    let (first, second) = (CallId(100), CallId(200));
+    let ids = [(first, 1), (first, 2), (first, 3), (second, 4), (second, 5)]
+        .map(|(call, name)| world.submit_in(call, asks(&source(name, 4), 2)));
+    let late = world.submit(asks(&source(6, 4), 2));
+    world.run();
+    world.check_answers();
+    let [a, b, c, d, e] = ids;
+    assert_eq!(world.started, [busy, a, d, late, b, e, c]);
+}
+
+#[test]
+fn what_is_cancelled_before_its_turn_never_runs() {
+    let mut world = World::new(NARROW);
+    let mut many = asks(&source(1, 4), 6);
+    many.choices = 8;
+    let (many, other) = (world.submit(many), world.submit(asks(&source(2, 4), 6)));
+    world.step();
+    world.cancel(many, Some(7));
+    world.cancel(other, None);
+    world.step();
+    assert_eq!(world.scheduler.waiting(), 4, "of eight, three run and one was cancelled");
+    world.cancel(many, None);
+    world.step();
+    assert!(world.scheduler.is_idle());
+}
