@@ -70,10 +70,11 @@ def mixed(program, settings):
 
 def http(program, settings):
     command = [program, "serve", *DEVICE, "--config", settings, "--shape", "2b-2b", "--port", "0"]
-    server = subprocess.Popen(command, text=True, stdout=subprocess.PIPE)
+    server = subprocess.Popen(command, text=True, stderr=subprocess.PIPE)
     try:
-        address = server.stdout.readline().split()[-1]
-        threading.Thread(target=server.stdout.read, daemon=True).start()
+        said = next(match for match in (re.search(r"listens on (http://\S+)", line) for line in server.stderr) if match)
+        address = said[1]
+        threading.Thread(target=server.stderr.read, daemon=True).start()
         return json.loads(lines(sys.executable, str(HERE / "http-load.py"), address, "256"))
     finally:
         server.terminate()

@@ -2,7 +2,7 @@
 //!
 //! Called by benchmarks. Counts from the configuration alone.
 
-use kernels::{DType, KvFormat, WeightFormat};
+use kernels::{DType, KvFormat, Precision, Scheme, WeightFormat};
 
 use crate::arithmetic::{Arithmetic, Role};
 use crate::config::{ModelConfig, StackConfig};
@@ -68,6 +68,27 @@ impl ModelConfig {
     }
 }
 
+impl ModelConfig {
+    /// Bytes that all weights take in memory, at least: every number in the smallest format that its kind may have, without
+    /// scales and screening copies.
+    pub fn least_weight_bytes(&self, arithmetic: Arithmetic) -> u64 {
+        let output_tables = if self.tie_word_embeddings { 1 } else { 2 };
+        let (encoder, decoder) = (&self.encoder, &self.decoder);
+        let tables = (encoder.vocab * encoder.hidden + output_tables * decoder.vocab * decoder.hidden) as u64;
+        let matrices = self.parameters() - tables;
+        let table_bytes = match arithmetic.precision {
+            Precision::F32 => DType::F32.bytes(),
+            Precision::Bf16 => DType::Bf16.bytes(),
+        } as u64;
+        let matrix_bytes = match arithmetic.quantize {
+            None => matrices * table_bytes,
+            Some(Scheme::Int8) => matrices,
+            Some(Scheme::Int4) => matrices / 2,
+        };
+        tables * table_bytes + matrix_bytes
+    }
+}
+
 /// Bytes of one output feature of a matrix.
 const fn row_bytes(format: WeightFormat, cols: usize) -> usize {
     match format {
@@ -91,8 +112,6 @@ impl StackConfig {
 
 #[cfg(test)]
 mod tests {
-    use kernels::{Precision, Scheme};
-
     use super::*;
     use crate::shapes::shape;
 
@@ -116,6 +135,18 @@ mod tests {
             let expected = number_bytes * (numbers + KV) + 4 * NORMS + OUTPUT_BYTES;
             assert_eq!(bytes(precision, None), expected);
         }
+    }
+
+    #[test]
+    fn weights_take_at_least_their_numbers_in_the_smallest_format() {
+        let s_s = shape("s-s").unwrap();
+        let (tables, rest) = (2 * 256_000 * 512, s_s.parameters() - 2 * 256_000 * 512);
+        let least =
+            |precision: Precision, quantize| s_s.least_weight_bytes(Arithmetic { quantize, ..precision.into() });
+        assert_eq!(least(Precision::F32, None), 4 * s_s.parameters());
+        assert_eq!(least(Precision::Bf16, None), 2 * s_s.parameters());
+        assert_eq!(least(Precision::Bf16, Some(Scheme::Int8)), 2 * tables + rest);
+        assert_eq!(least(Precision::Bf16, Some(Scheme::Int4)), 2 * tables + rest / 2);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::decoder::{Decoder, DrawnTokens, TargetRows};
 use crate::encoder::{Encoder, SourceRows};
 use crate::error::{Error, Result};
 use crate::weights::{WeightSource, Weights};
-use crate::workspace::{Workspace, WorkspaceLimits};
+use crate::workspace::{Workspace, WorkspaceLimits, workspace_bytes};
 
 /// A T5Gemma that can run.
 pub struct Model<B: Backend> {
@@ -92,6 +92,11 @@ impl<B: Backend> Model<B> {
     /// When the backend has no memory for it.
     pub fn workspace(&self, limits: WorkspaceLimits) -> Result<Workspace<B>> {
         Workspace::new(&self.backend, &self.config, limits)
+    }
+
+    /// Bytes of that memory once all of it is used.
+    pub fn workspace_bytes(&self, limits: WorkspaceLimits) -> usize {
+        workspace_bytes(&self.backend, &self.config, limits)
     }
 
     /// Runs some layers of the encoder. A batch whose layers are run in several calls must find the workspace's

@@ -3,12 +3,15 @@
 //! Made by [`crate::Model::workspace`], written by the layer functions. No step allocates. Memory is taken from
 //! the system as rows are first used, so a large limit costs nothing until a request needs it.
 
-use kernels::{Backend, LinearRows, PageSpan, Sandwich};
+use kernels::{Backend, DType, LinearRows, PageSpan, Sandwich};
 
 use crate::config::{ModelConfig, StackConfig};
 use crate::decoder::DrawnTokens;
 use crate::error::Result;
 use crate::weights::{FeedForward, Stack};
+
+/// Numbers that must not be rounded are kept so.
+const WIDE_BYTES: usize = DType::F32.bytes();
 
 /// Most rows of each kind that one step holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,17 +61,83 @@ pub(crate) struct StackSpace<B: Backend> {
     block: usize,
 }
 
+/// Rows and width of a buffer.
+#[derive(Clone, Copy)]
+struct Shape {
+    rows: usize,
+    width: usize,
+    /// Its numbers must not be rounded.
+    is_wide: bool,
+}
+
+impl Shape {
+    const fn new(rows: usize, width: usize) -> Self {
+        Self { rows, width, is_wide: false }
+    }
+
+    const fn wide(rows: usize, width: usize) -> Self {
+        Self { rows, width, is_wide: true }
+    }
+
+    fn allocate<B: Backend>(self, backend: &B) -> kernels::Result<B::Activations> {
+        match self.is_wide {
+            false => backend.activations(self.rows, self.width),
+            true => backend.wide_activations(self.rows, self.width),
+        }
+    }
+
+    fn bytes<B: Backend>(self, backend: &B) -> usize {
+        self.rows * self.width * if self.is_wide { WIDE_BYTES } else { backend.number_bytes() }
+    }
+}
+
+/// The buffers of a workspace beside those of its stacks.
+fn shapes(config: &ModelConfig, limits: WorkspaceLimits) -> [Shape; 4] {
+    let decoder = &config.decoder;
+    [
+        Shape::new(limits.source_rows, 2 * decoder.kv_width()),
+        Shape::new(limits.target_rows, decoder.query_width()),
+        Shape::new(limits.logits_rows, decoder.hidden),
+        Shape::wide(limits.logits_rows, decoder.vocab),
+    ]
+}
+
+/// The buffers of a stack, in the order of [`StackSpace`].
+fn stack_shapes(config: &StackConfig, rows: usize, block: usize) -> [Shape; 7] {
+    [
+        Shape::wide(rows, config.hidden),
+        Shape::new(rows, config.hidden),
+        Shape::new(rows, config.query_width() + 2 * config.kv_width()),
+        Shape::new(rows, config.query_width()),
+        Shape::new(rows, config.hidden),
+        Shape::new(block, 2 * config.intermediate),
+        Shape::new(block, config.intermediate),
+    ]
+}
+
+fn block_rows<B: Backend>(backend: &B, rows: usize) -> usize {
+    rows.min(backend.rows_at_once()).max(1)
+}
+
+/// Bytes of a workspace.
+pub(crate) fn workspace_bytes<B: Backend>(backend: &B, config: &ModelConfig, limits: WorkspaceLimits) -> usize {
+    let stack = |config, rows| stack_shapes(config, rows, block_rows(backend, rows));
+    let stacks = [stack(&config.encoder, limits.source_rows), stack(&config.decoder, limits.target_rows)];
+    let buffers = stacks.into_iter().flatten().chain(shapes(config, limits));
+    buffers.map(|shape| shape.bytes(backend)).sum::<usize>() + limits.source_rows * size_of::<PageSpan>()
+}
+
 impl<B: Backend> Workspace<B> {
     pub(crate) fn new(backend: &B, config: &ModelConfig, limits: WorkspaceLimits) -> Result<Self> {
-        let decoder = &config.decoder;
+        let [cross_kv, cross_q, selected, logits] = shapes(config, limits).map(|shape| shape.allocate(backend));
         Ok(Self {
             encoder: StackSpace::new(backend, &config.encoder, limits.source_rows)?,
-            decoder: StackSpace::new(backend, decoder, limits.target_rows)?,
-            cross_kv: backend.activations(limits.source_rows, 2 * decoder.kv_width())?,
+            decoder: StackSpace::new(backend, &config.decoder, limits.target_rows)?,
+            cross_kv: cross_kv?,
             cross_ends: Vec::with_capacity(limits.source_rows),
-            cross_q: backend.activations(limits.target_rows, decoder.query_width())?,
-            selected: backend.activations(limits.logits_rows, decoder.hidden)?,
-            logits: backend.wide_activations(limits.logits_rows, decoder.vocab)?,
+            cross_q: cross_q?,
+            selected: selected?,
+            logits: logits?,
             limits,
         })
     }
@@ -76,17 +145,11 @@ impl<B: Backend> Workspace<B> {
 
 impl<B: Backend> StackSpace<B> {
     pub fn new(backend: &B, config: &StackConfig, rows: usize) -> Result<Self> {
-        let block = rows.min(backend.rows_at_once()).max(1);
-        Ok(Self {
-            residual: backend.wide_activations(rows, config.hidden)?,
-            x: backend.activations(rows, config.hidden)?,
-            qkv: backend.activations(rows, config.query_width() + 2 * config.kv_width())?,
-            attended: backend.activations(rows, config.query_width())?,
-            y: backend.activations(rows, config.hidden)?,
-            gate_up: backend.activations(block, 2 * config.intermediate)?,
-            gated: backend.activations(block, config.intermediate)?,
-            block,
-        })
+        let block = block_rows(backend, rows);
+        let [residual, x, qkv, attended, y, gate_up, gated] =
+            stack_shapes(config, rows, block).map(|shape| shape.allocate(backend));
+        let (gate_up, gated) = (gate_up?, gated?);
+        Ok(Self { residual: residual?, x: x?, qkv: qkv?, attended: attended?, y: y?, gate_up, gated, block })
     }
 
     /// `residual = embeddings * scale; x = pre(residual)`: what stands before the first layer.
@@ -118,5 +181,26 @@ impl<B: Backend> StackSpace<B> {
             let write = LinearRows { from: 0, to: start, count };
             backend.linear(&self.gated, &weights.down, write, &mut self.y);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kernels::cpu::{Cpu, Isa};
+
+    use super::*;
+    use crate::shapes::shape;
+
+    #[test]
+    fn the_bytes_of_a_workspace_are_those_of_its_buffers() {
+        let (backend, config) = (Cpu::new(Isa::detect(), 1), shape("s-s").unwrap());
+        let limits = WorkspaceLimits { source_rows: 1000, target_rows: 128, logits_rows: 64 };
+        // Of each row: residual, input and output, queries with keys and values, and what attention gives.
+        let row = 3 * 512 + 3 * 512 + 512;
+        let encoder = 1000 * row + backend.rows_at_once() * 3 * 1024;
+        let decoder = 128 * row + 128 * 3 * 1024;
+        let rest = 1000 * 2 * 512 + 128 * 512 + 64 * 512 + 64 * 256_000;
+        let spans = 1000 * size_of::<PageSpan>();
+        assert_eq!(workspace_bytes(&backend, &config, limits), 4 * (encoder + decoder + rest) + spans);
     }
 }

@@ -11,6 +11,8 @@ pub mod evaluation;
 pub mod liveness;
 pub mod loading;
 pub mod log;
+pub mod memory;
+pub mod notify;
 pub mod peer;
 pub mod progress;
 pub mod resources;

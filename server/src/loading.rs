@@ -2,11 +2,14 @@
 //!
 //! Called by the commands. The only place that knows where weights come from and which backend runs them.
 
+mod fit;
 mod place;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use fit::{MemoryNeed, Remedy};
+use fit::{check_weights, fit_pool};
 use kernels::Scheme;
 use kernels::cpu::Cpu;
 use kernels::profiled::Profile;
@@ -14,10 +17,11 @@ use model::{
     Arithmetic, Checkpoint, Classifier, ClassifierCheckpoint, ModelConfig, RandomWeights, TensorSource, Tokenizer,
     WeightSource, WorkspaceLimits, scheme_name, shapes,
 };
-use place::Resident;
+use place::{Place, Resident};
 
-use crate::config::{Config, CudaConfig, ModelChoice, ModelSource, Quantize, TokenizerSource};
+use crate::config::{Config, CudaConfig, Limits, ModelChoice, ModelSource, Quantize, TokenizerSource};
 use crate::engine::{Engine, EngineLimits, EngineSettings, Executor, StepSizes};
+use crate::memory::MemoryBounds;
 use crate::progress::LoadProgress;
 use crate::scheduler::{ModelTokens, SchedulerLimits};
 use crate::telemetry::Metrics;
@@ -67,6 +71,18 @@ pub enum LoadError {
         /// Size of one.
         page_bytes: usize,
     },
+    /// The process would be killed under load.
+    #[error("the server may take {need}, and {} allows {limit_mib} MiB: {remedy}", file.display())]
+    MemoryLimit {
+        /// What it would take.
+        need: MemoryNeed,
+        /// What it may take.
+        limit_mib: u64,
+        /// Where that is set.
+        file: PathBuf,
+        /// What can be done.
+        remedy: Remedy,
+    },
     /// The numbers of a quantised checkpoint cannot be had back.
     #[error(
         "{origin} is quantised to {}: leave --quantize away to use it so, or give the original checkpoint",
@@ -99,6 +115,8 @@ pub struct Loaded {
     /// Instructions the kernels use: a level of the processor's, or "cuda".
     pub instruction_set: &'static str,
     model: Box<dyn Resident>,
+    /// Whether weights and pages lie in the memory of this machine, not of a GPU.
+    in_main_memory: bool,
     /// Steps that are rehearsed, where that pays.
     rehearsed: StepSizes,
 }
@@ -110,6 +128,17 @@ pub struct Capacity {
     pub door: EngineLimits,
     /// What a step holds.
     pub steps: SchedulerLimits,
+}
+
+impl Capacity {
+    /// The most rows that a step may have.
+    fn workspace(&self) -> WorkspaceLimits {
+        WorkspaceLimits {
+            source_rows: self.door.source_tokens.max(self.steps.step_encoder_tokens),
+            target_rows: self.steps.step_rows,
+            logits_rows: self.steps.step_rows,
+        }
+    }
 }
 
 /// Loads weights and tokenizer.
@@ -148,7 +177,10 @@ fn load_on(config: &Config, profile: Option<&Profile>) -> Result<Loaded, LoadErr
         check_vocabulary(tokenizer, config.encoder.vocab.min(config.decoder.vocab))?;
     }
     let (place, arithmetic) = place::find(config, quantize)?;
-    let instruction_set = place.instruction_set();
+    let (instruction_set, in_main_memory) = (place.instruction_set(), matches!(place, Place::Processor(..)));
+    if in_main_memory {
+        check_weights(source.config().least_weight_bytes(arithmetic), &MemoryBounds::read())?;
+    }
     let progress = LoadProgress::new("loading", source.total_bytes());
     let model = place.load(source.as_ref(), arithmetic, profile, &mut |bytes| progress.advance(bytes))?;
     progress.finish();
@@ -156,7 +188,7 @@ fn load_on(config: &Config, profile: Option<&Profile>) -> Result<Loaded, LoadErr
     let CudaConfig { step_row_buckets, step_source_tokens, step_target_tokens, .. } = &config.cuda;
     let (source_tokens, target_tokens) = (*step_source_tokens, *step_target_tokens);
     let rehearsed = StepSizes { rows: step_row_buckets.clone(), source_tokens, target_tokens };
-    Ok(Loaded { tokenizer: tokenizer.map(Arc::new), instruction_set, model, rehearsed })
+    Ok(Loaded { tokenizer: tokenizer.map(Arc::new), instruction_set, model, in_main_memory, rehearsed })
 }
 
 /// Loads an encoder that classifies, which is evaluated and never served, with its tokenizer.
@@ -272,7 +304,7 @@ impl Loaded {
     /// When the page pool is too small for any request.
     pub fn capacity(&self, config: &Config) -> Result<Capacity, LoadError> {
         let (limits, model) = (&config.limits, self.config());
-        let page_bytes = self.model.page_bytes();
+        let page_bytes = self.page_bytes();
         let pages = limits.page_pool_bytes / page_bytes;
         if pages < 2 {
             return Err(LoadError::PoolTooSmall { pool_bytes: limits.page_pool_bytes, pages, page_bytes });
@@ -296,6 +328,32 @@ impl Loaded {
         Ok(Capacity { door, steps })
     }
 
+    /// The same capacity with no more pages than the memory that `bounds` leave, or an error: as `limits.page_pool_fit`
+    /// says. To be asked once the weights are there.
+    ///
+    /// # Errors
+    /// When there is too little memory.
+    pub fn fit(&self, mut capacity: Capacity, limits: &Limits, bounds: &MemoryBounds) -> Result<Capacity, LoadError> {
+        if !self.in_main_memory {
+            return Ok(capacity);
+        }
+        let page = self.page_bytes() as u64;
+        let need = MemoryNeed {
+            weights: bounds.resident.unwrap_or_else(|| self.config().least_weight_bytes(self.arithmetic())),
+            workspace: self.model.workspace_bytes(capacity.workspace()) as u64,
+            bodies: limits.unparsed_body_bytes as u64,
+            pool: capacity.door.pages as u64 * page,
+        };
+        let pages = (fit_pool(need, page, bounds, limits.page_pool_fit)? / page) as usize;
+        (capacity.door.pages, capacity.steps.pages) = (pages, pages);
+        Ok(capacity)
+    }
+
+    /// Bytes of one page.
+    pub fn page_bytes(&self) -> usize {
+        self.model.page_bytes()
+    }
+
     /// Gives the model its pages and working memory and starts the engine on it.
     ///
     /// # Errors
@@ -314,13 +372,9 @@ impl Loaded {
         metrics: Metrics,
         wrap: impl FnOnce(Box<dyn Executor>) -> Box<dyn Executor>,
     ) -> Result<Engine, LoadError> {
+        let workspace = capacity.workspace();
         let Capacity { door, steps } = capacity;
         let tokens = ModelTokens { start: self.config().start_token, end: self.config().end_tokens.clone() };
-        let workspace = WorkspaceLimits {
-            source_rows: door.source_tokens.max(steps.step_encoder_tokens),
-            target_rows: steps.step_rows,
-            logits_rows: steps.step_rows,
-        };
         let rehearsed = StepSizes {
             source_tokens: self.rehearsed.source_tokens.min(door.source_tokens),
             target_tokens: self.rehearsed.target_tokens.min(door.target_tokens),

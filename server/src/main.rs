@@ -11,6 +11,7 @@ use clap::Parser;
 use server::allocator::OrExit;
 use server::cli::{Cli, Command};
 use server::config::{LogFormat, ServerConfig};
+use server::notify::Notifier;
 use server::terminal::say;
 use server::{commands, log};
 use tracing_subscriber::EnvFilter;
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
     log::report_panics();
     tracing::debug!(?command, ?config, "settings");
     let done = match &command {
-        Command::Serve => commands::serve(&config),
+        Command::Serve => commands::serve(&config, &notifier()),
         Command::Generate(options) => commands::generate(&config, options),
         Command::Bench(options) => commands::bench(&config, options, &command_line()),
         Command::Quantize(options) => commands::quantize(&config, options),
@@ -60,6 +61,17 @@ fn start_log(settings: &ServerConfig) {
         LogFormat::Text => log.with_ansi(stderr().is_terminal()).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
+}
+
+/// The way to the service manager that started this process, if one did.
+fn notifier() -> Notifier {
+    let Some(name) = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
+        return Notifier::default();
+    };
+    Notifier::to(&name).unwrap_or_else(|error| {
+        tracing::warn!(%error, ?name, "NOTIFY_SOCKET cannot be used; the service manager is told nothing");
+        Notifier::default()
+    })
 }
 
 /// How the process was started, for people to repeat it.

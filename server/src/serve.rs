@@ -253,11 +253,10 @@ impl Accepting {
                 let place = place.at_most(self.purpose);
                 let connection = Connection { stream, peer, place, timeouts: self.timeouts };
                 let attended = connection.attend(self.routes.clone(), self.phase.clone());
-                let open = self.metrics.connections_open.clone();
+                let open = self.metrics.count_connection();
                 tokio::spawn(async move {
-                    open.inc();
                     attended.await;
-                    open.dec();
+                    drop(open);
                 });
             }
             Err(TooManyOfPeer) => {

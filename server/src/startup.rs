@@ -1,8 +1,7 @@
-//! What the server says once it listens: address, model, pages, and a curl line that works as printed.
+//! What the server says once it takes requests: address, model, pages, and a curl line that works as printed.
 //!
-//! Called by `serve`. Formats only; prints nothing.
+//! Called by `serve`. It goes to the log, in the log's format.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use kernels::PAGE_TOKENS;
@@ -15,18 +14,18 @@ const EXAMPLE_TEXT: &str = "This is the default icon theme for the KDE Plasma 5 
 const EXAMPLE_IDS: [u32; 8] = [2, 10, 11, 12, 13, 14, 15, 16];
 
 /// The facts of a server that has just come up.
-#[derive(Debug, Clone, Copy)]
-pub struct StartMessage<'a> {
+#[derive(Debug, Clone)]
+pub struct StartMessage {
     /// Where it listens, with the real port.
     pub address: SocketAddr,
     /// Name clients know the model by.
-    pub model_name: &'a str,
+    pub model_name: String,
     /// Size in words, such as "4+4 layers of width 192".
-    pub shape: &'a str,
+    pub shape: String,
     /// How it computes.
     pub arithmetic: Arithmetic,
     /// Where the arithmetic runs, such as "cpu (avx2, 8 threads)".
-    pub device: &'a str,
+    pub device: String,
     /// Pages of the pool.
     pub pages: usize,
     /// Source tokens that fill one.
@@ -46,18 +45,24 @@ pub enum Example {
     Ids,
 }
 
-impl fmt::Display for StartMessage<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, model_name, shape, arithmetic, device, pages, .. } = self;
-        let mebibytes = self.page_pool_bytes >> 20;
-        writeln!(formatter, "encdec {} listens on http://{address}", env!("CARGO_PKG_VERSION"))?;
-        writeln!(formatter, "model  {model_name}: {shape}, {arithmetic} on {device}")?;
-        write!(formatter, "pages  {pages} of {PAGE_TOKENS} tokens")?;
-        if self.source_page_tokens != PAGE_TOKENS {
-            write!(formatter, " ({} of a source)", self.source_page_tokens)?;
-        }
-        writeln!(formatter, ", {mebibytes} MiB")?;
-        writeln!(formatter, "try    {}", curl_line(*address, self.example))
+impl StartMessage {
+    /// Writes it, in two messages: the facts, and what can be tried.
+    pub fn log(&self) {
+        let version = env!("CARGO_PKG_VERSION");
+        let address = self.address;
+        tracing::info!(
+            url = %format_args!("http://{address}"),
+            model = self.model_name,
+            shape = self.shape,
+            arithmetic = %self.arithmetic,
+            device = self.device,
+            pages = self.pages,
+            page_tokens = PAGE_TOKENS,
+            source_page_tokens = self.source_page_tokens,
+            page_pool_bytes = self.page_pool_bytes,
+            "encdec {version} listens on http://{address}"
+        );
+        tracing::info!("try: {}", curl_line(address, self.example));
     }
 }
 
@@ -92,29 +97,6 @@ mod tests {
 
     fn address(text: &str) -> SocketAddr {
         text.parse().unwrap()
-    }
-
-    #[test]
-    fn the_start_message_names_address_model_and_pages_and_ends_with_the_curl_line() {
-        let message = StartMessage {
-            address: address("127.0.0.1:8080"),
-            model_name: "demo",
-            shape: "4+4 layers of width 192",
-            arithmetic: kernels::Precision::Bf16.into(),
-            device: "cpu (avx2, 1 thread)",
-            pages: 65_536,
-            source_page_tokens: 16,
-            page_pool_bytes: 1 << 30,
-            example: Example::Text,
-        };
-        let text = message.to_string();
-        let lines: Vec<_> = text.lines().collect();
-        assert_eq!(lines[0], format!("encdec {} listens on http://127.0.0.1:8080", env!("CARGO_PKG_VERSION")));
-        assert_eq!(lines[1], "model  demo: 4+4 layers of width 192, bf16 on cpu (avx2, 1 thread)");
-        assert_eq!(lines[2], "pages  65536 of 16 tokens, 1024 MiB");
-        assert_eq!(lines[3..], [format!("try    {TEXT_LINE}")]);
-        let text = StartMessage { source_page_tokens: 32, ..message }.to_string();
-        assert!(text.contains("\npages  65536 of 16 tokens (32 of a source), 1024 MiB\n"), "{text}");
     }
 
     #[test]

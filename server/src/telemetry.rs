@@ -31,6 +31,16 @@ pub struct Metrics {
     shared: Arc<Handles>,
 }
 
+/// A connection that is counted as open.
+#[derive(Debug)]
+pub struct OpenConnection(IntGauge);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// The metrics themselves.
 #[derive(Debug)]
 pub struct Handles {
@@ -139,6 +149,12 @@ impl Metrics {
     /// Counts the end of a choice.
     pub fn count_finish(&self, reason: FinishReason) {
         self.finished_choices.with_label_values(&[reason.name()]).inc();
+    }
+
+    /// Counts a connection as open until what is returned is dropped.
+    pub fn count_connection(&self) -> OpenConnection {
+        self.connections_open.inc();
+        OpenConnection(self.connections_open.clone())
     }
 
     /// How many requests ended so.

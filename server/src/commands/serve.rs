@@ -2,11 +2,10 @@
 //!
 //! Called by `main`. Puts the pieces together; each is explained where it lives.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::{Arc, Barrier};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 
@@ -18,6 +17,8 @@ use crate::connection::{ConnectionTimeouts, PlaceLimits, Routes};
 use crate::engine::self_test;
 use crate::liveness::Liveness;
 use crate::loading::{Capacity, Loaded, load};
+use crate::memory::MemoryBounds;
+use crate::notify::Notifier;
 use crate::resources::{blocking_threads, check_threads, claim_descriptors};
 use crate::serve::{ConnectionLimits, EndSignal, EndSignals, Server, ServerShared};
 use crate::service::{Service, body_limits};
@@ -27,11 +28,12 @@ use crate::telemetry::Metrics;
 /// Longer than any server runs; the largest duration would overflow the clock.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-/// Serves until SIGTERM or SIGINT; running answers are finished first. A second signal cuts them off.
+/// Serves until SIGTERM or SIGINT; running answers are finished first. A second signal cuts them off. The service
+/// manager hears of both ends through `notifier`.
 ///
 /// # Errors
 /// When the model cannot be loaded or the address not be had.
-pub fn serve(config: &Config) -> Result<(), CommandError> {
+pub fn serve(config: &Config, notifier: &Notifier) -> Result<(), CommandError> {
     give_back_large_pieces();
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     claim_descriptors(&config.limits)?;
@@ -45,7 +47,7 @@ pub fn serve(config: &Config) -> Result<(), CommandError> {
         .build()
         .map_err(io("start the threads that answer HTTP"))?;
     runtime.block_on(start_blocking_threads(blocking));
-    let served = runtime.block_on(run(config));
+    let served = runtime.block_on(run(config, notifier));
     // What still runs now, be it loading, a step or a client that does not read, ends with the process.
     runtime.shutdown_background();
     served
@@ -67,7 +69,7 @@ async fn start_blocking_threads(count: usize) {
     }
 }
 
-async fn run(config: &Config) -> Result<(), CommandError> {
+async fn run(config: &Config, notifier: &Notifier) -> Result<(), CommandError> {
     let mut signals = EndSignals::listen().map_err(io("wait for signals"))?;
     let listener = listen(&config.server.host, config.server.port).await?;
     let address = listener.local_addr().map_err(io("read the listener's address"))?;
@@ -86,21 +88,26 @@ async fn run(config: &Config) -> Result<(), CommandError> {
         started = starting => started.unwrap_or_else(|failure| std::panic::resume_unwind(failure.into_panic()))?,
         signal = signals.next() => {
             tracing::info!(%signal, "asked to end before the model was loaded");
+            notifier.stopping();
+            say_drained(Instant::now(), 0);
             return Ok(());
         }
     };
     server.open(&service.api);
-    std::io::stdout().write_all(message.as_bytes()).map_err(io("print the start message"))?;
+    message.log();
+    notifier.ready(&format!("listens on http://{address}"));
     let signal = tokio::select! {
         signal = signals.next() => signal,
         () = service.engine.ended() => return Err(CommandError::EngineEnded),
     };
+    notifier.stopping();
     end(config, server, &service, (signal, signals)).await;
     Ok(())
 }
 
 /// From the first signal to the last answer. A second signal cuts off whatever is still under way.
 async fn end(config: &Config, server: Server, service: &Service, (signal, mut signals): (EndSignal, EndSignals)) {
+    let began = Instant::now();
     let delay = if signal == EndSignal::Terminate { config.server.drain_delay } else { Duration::ZERO };
     let patience = config.server.drain_timeout;
     tracing::info!(%signal, ?delay, ?patience, "asked to end: running answers are finished first, unless asked again");
@@ -110,8 +117,10 @@ async fn end(config: &Config, server: Server, service: &Service, (signal, mut si
         tracing::info!(%signal, "asked again: what is still being answered is cut off");
     });
     let patience = tokio::select! {
-        () = tokio::time::sleep(delay) => patience,
-        () = &mut again => Duration::ZERO,
+        biased;
+        () = tokio::time::sleep(delay), if !delay.is_zero() => patience,
+        () = &mut again, if !delay.is_zero() => Duration::ZERO,
+        else => patience,
     };
     server
         .drain(&service.api, patience, async {
@@ -119,7 +128,12 @@ async fn end(config: &Config, server: Server, service: &Service, (signal, mut si
             if patience > Duration::ZERO { again.await } else { std::future::pending().await }
         })
         .await;
-    tracing::info!("drained");
+    say_drained(began, service.api.metrics.open_requests.get());
+}
+
+/// The last word. So many requests were `left` without the end of their answers.
+fn say_drained(began: Instant, left: i64) {
+    tracing::info!(took_ms = began.elapsed().as_millis() as u64, left, "drained");
 }
 
 async fn listen(host: &str, port: u16) -> Result<TcpListener, CommandError> {
@@ -167,11 +181,10 @@ const fn connection_limits(limits: &Limits) -> ConnectionLimits {
     }
 }
 
-/// Everything that takes time: the model, its pages, its engine, and a first request of its own. And the words to say
-/// it with.
-fn start(config: &Config, address: SocketAddr, entrance: Entrance) -> Result<(Service, String), CommandError> {
+/// Everything that takes time: the model, its pages, its engine, and a first request of its own.
+fn start(config: &Config, address: SocketAddr, entrance: Entrance) -> Result<(Service, StartMessage), CommandError> {
     let loaded = load(config)?;
-    let capacity = loaded.capacity(config)?;
+    let capacity = loaded.fit(loaded.capacity(config)?, &config.limits, &MemoryBounds::read())?;
     let message = start_message(config, &loaded, &capacity, address);
     let start_token = loaded.config().start_token;
     let service = Service::start(config, loaded, capacity, entrance)?;
@@ -179,7 +192,7 @@ fn start(config: &Config, address: SocketAddr, entrance: Entrance) -> Result<(Se
     Ok((service, message))
 }
 
-fn start_message(config: &Config, loaded: &Loaded, capacity: &Capacity, address: SocketAddr) -> String {
+fn start_message(config: &Config, loaded: &Loaded, capacity: &Capacity, address: SocketAddr) -> StartMessage {
     let model = loaded.config();
     let (encoder, decoder) = (&model.encoder, &model.decoder);
     let width = if encoder.hidden == decoder.hidden {
@@ -187,16 +200,15 @@ fn start_message(config: &Config, loaded: &Loaded, capacity: &Capacity, address:
     } else {
         format!("widths {}+{}", encoder.hidden, decoder.hidden)
     };
-    let message = StartMessage {
+    StartMessage {
         address,
-        model_name: &config.model.served_name,
-        shape: &format!("{}+{} layers of {width}", encoder.layers, decoder.layers),
+        model_name: config.model.served_name.clone(),
+        shape: format!("{}+{} layers of {width}", encoder.layers, decoder.layers),
         arithmetic: loaded.arithmetic(),
-        device: &loaded.device(),
+        device: loaded.device(),
         pages: capacity.door.pages,
         source_page_tokens: capacity.door.source_page_tokens,
-        page_pool_bytes: config.limits.page_pool_bytes,
+        page_pool_bytes: capacity.door.pages * loaded.page_bytes(),
         example: if loaded.tokenizer.is_some() { Example::Text } else { Example::Ids },
-    };
-    message.to_string()
+    }
 }

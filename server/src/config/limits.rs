@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::reader::Reader;
-use super::{GIB, MIB};
+use super::{GIB, MIB, POOL_FITS, PoolFit};
 
 /// What is refused or put off. `config.toml` gives each its reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub struct Limits {
     pub prompts: u32,
     /// Memory of all pages.
     pub page_pool_bytes: usize,
+    /// What is done where that does not fit.
+    pub page_pool_fit: PoolFit,
     /// Length of a body.
     pub body_bytes: usize,
     /// Length of all large bodies that are not parsed yet; at least `peer_body_bytes`.
@@ -97,6 +99,7 @@ impl Limits {
             choices: reader.integer("limits.choices", 1..=1024),
             prompts: reader.integer("limits.prompts", 1..=65_536),
             page_pool_bytes: reader.integer("limits.page_pool_bytes", MIB..=1024 * GIB),
+            page_pool_fit: reader.choice("limits.page_pool_fit", &POOL_FITS),
             body_bytes: reader.integer("limits.body_bytes", 1024..=GIB),
             unparsed_body_bytes: reader.integer("limits.unparsed_body_bytes", 1024..=1024 * GIB),
             peer_body_bytes: reader.integer("limits.peer_body_bytes", 1024..=1024 * GIB),

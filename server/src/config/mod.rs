@@ -34,6 +34,8 @@ pub const SCHEMES: [(&str, Scheme); 2] =
     [(scheme_name(Scheme::Int8), Scheme::Int8), (scheme_name(Scheme::Int4), Scheme::Int4)];
 /// Values of `model.cross_kv`.
 pub const CROSS_KVS: [&str; 3] = ["auto", "same", "int8"];
+/// Values of `limits.page_pool_fit`.
+pub const POOL_FITS: [(&str, PoolFit); 2] = [("refuse", PoolFit::Refuse), ("shrink", PoolFit::Shrink)];
 
 const DEFAULTS_ORIGIN: &str = "built-in config.toml";
 const MIB: i64 = 1 << 20;
@@ -144,6 +146,15 @@ pub struct CudaConfig {
     pub step_source_tokens: usize,
     /// Longest target, in tokens, whose steps are captured at the start.
     pub step_target_tokens: usize,
+}
+
+/// What is done about a page pool that does not fit into the memory that the process may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PoolFit {
+    /// The server does not start.
+    Refuse,
+    /// The pool is made smaller.
+    Shrink,
 }
 
 impl Config {

@@ -25,6 +25,7 @@ pub(super) trait Resident: Send {
     fn config(&self) -> &ModelConfig;
     fn arithmetic(&self) -> Arithmetic;
     fn page_bytes(&self) -> usize;
+    fn workspace_bytes(&self, limits: WorkspaceLimits) -> usize;
     fn describe(&self) -> String;
     fn bytes_per_s(&self) -> kernels::Result<f64>;
     fn products_per_s(&self) -> kernels::Result<f64>;
@@ -147,6 +148,10 @@ impl<B: Backend + Bandwidth> Resident for Model<B> {
 
     fn page_bytes(&self) -> usize {
         Self::page_bytes(self)
+    }
+
+    fn workspace_bytes(&self, limits: WorkspaceLimits) -> usize {
+        Self::workspace_bytes(self, limits)
     }
 
     fn describe(&self) -> String {

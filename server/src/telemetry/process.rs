@@ -8,6 +8,8 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Gauge};
 
+use crate::memory::kibibytes;
+
 /// Units of processor time and of the start time in `/proc`, which are the same on every architecture of today.
 const TICKS_PER_S: f64 = 100.0;
 
@@ -56,7 +58,7 @@ impl ProcessMetrics {
     }
 
     fn read_resident(&self) -> Option<[&dyn Collector; 1]> {
-        self.resident_bytes.set(kibibytes(&read_to_string("/proc/self/status").ok()?, "VmRSS")? * 1024.0);
+        self.resident_bytes.set(kibibytes(&read_to_string("/proc/self/status").ok()?, "VmRSS")? as f64 * 1024.0);
         Some([&self.resident_bytes])
     }
 
@@ -117,12 +119,6 @@ fn boot_time(text: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
 }
 
-/// A number of kibibytes out of `/proc/self/status` or `/proc/meminfo`.
-pub(crate) fn kibibytes(text: &str, name: &str) -> Option<f64> {
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-    value.trim().strip_suffix("kB")?.trim().parse().ok()
-}
-
 /// The limit in force, out of `/proc/self/limits`.
 fn max_fds(text: &str) -> Option<f64> {
     let line = text.lines().find_map(|line| line.strip_prefix("Max open files"))?;
@@ -144,8 +140,6 @@ mod tests {
         assert_eq!(Stat::parse(stat), Some(expected));
         assert_eq!(Stat::parse("7 (short) S 1"), None);
         assert_eq!(boot_time("cpu  1 2 3\nbtime 1700000000\nprocesses 9\n"), Some(1_700_000_000.0));
-        assert_eq!(kibibytes("VmSize:\t  900 kB\nVmRSS:\t   12 kB\n", "VmRSS"), Some(12.0));
-        assert_eq!(kibibytes("VmSize:\t  900 kB\n", "VmRSS"), None);
         let limits = "Limit Soft Limit Hard Limit Units\nMax open files            1024                 4096                 files\n";
         assert_eq!(max_fds(limits), Some(1024.0));
         assert_eq!(max_fds("Max open files   unlimited  unlimited  files"), Some(f64::INFINITY));

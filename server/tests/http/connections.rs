@@ -512,3 +512,14 @@ async fn a_stream_is_framed_for_real_clients_too() {
     assert!(events.done);
     assert_eq!(events.text_of(0), "a fine tool");
 }
+
+#[tokio::test]
+async fn open_connections_and_their_limit_are_in_the_metrics() {
+    let (server, _hand) = Running::start(Setup::default(), PATIENCE).await;
+    let metrics = &server.app.api.metrics;
+    let (first, second) = (TcpStream::connect(server.address).await, TcpStream::connect(server.address).await);
+    wait_for(|| (metrics.connections_open.get() == 2).then_some(())).await;
+    assert_eq!(metrics.connections_limit.get(), 64);
+    drop((first, second));
+    wait_for(|| (metrics.connections_open.get() == 0).then_some(())).await;
+}

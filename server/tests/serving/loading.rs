@@ -64,9 +64,8 @@ async fn while_the_model_is_loaded_the_server_is_alive_and_says_that_it_is_not_r
     let metrics = get("/metrics").await.text().await.unwrap();
     assert!(metrics.contains("encdec_requests_total{outcome=\"unavailable\",model=\"s-s\"} 1"), "{metrics}");
 
-    let mut line = String::new();
-    BufReader::new(server.child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert!(line.contains(&url), "{line}");
+    let mut lines = server.stderr.by_ref().lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains(&format!(" listens on {url} "))), "it says that requests are taken");
     // The client's connections are the same as before.
     assert_eq!(get("/ready").await.status(), StatusCode::OK);
     assert_eq!(completion.send().await.unwrap().status(), StatusCode::OK);

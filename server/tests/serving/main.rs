@@ -23,6 +23,7 @@ mod outputs;
 mod overload;
 mod process;
 mod quantize;
+mod said;
 mod scarcity;
 mod shutdown;
 mod sources;

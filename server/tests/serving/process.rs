@@ -2,7 +2,9 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::answer::PATIENCE;
@@ -40,35 +42,59 @@ pub struct Memory {
 pub struct ServerProcess {
     child: Child,
     pub address: SocketAddr,
-    /// All that it said.
-    pub message: Vec<String>,
+    /// What it said when it took requests: the facts, and what to try.
+    pub message: [String; 2],
+    /// All that it says after that.
+    log: Option<JoinHandle<Vec<String>>>,
 }
 
 impl ServerProcess {
     pub fn start(arguments: &[&str]) -> Self {
-        Self::logging(arguments, Stdio::inherit())
+        Self::spawn(&mut Self::on_any_port(arguments))
     }
 
-    /// With another standard error.
+    pub fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let mut find = |mark: &str| lines.find(|line| line.contains(mark)).expect("it says so before its log ends");
+        let message = [find(" listens on http://"), find("try: ")];
+        let address = address_in(&message[0]);
+        let rest = std::thread::spawn(move || lines.inspect(|line| eprintln!("{line}")).collect());
+        Self { child, address, message, log: Some(rest) }
+    }
+
+    /// With another standard error, on which it cannot say anything.
     pub fn logging(arguments: &[&str], stderr: Stdio) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let manager = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+        manager.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut command = Self::on_any_port(arguments);
+        let child = command.env("NOTIFY_SOCKET", folder.path().join("notify")).stderr(stderr).spawn().unwrap();
+        let mut told = [0; 128];
+        let count = manager.recv(&mut told).unwrap();
+        let address = address_in(std::str::from_utf8(&told[..count]).unwrap());
+        Self { child, address, message: Default::default(), log: None }
+    }
+
+    fn on_any_port(arguments: &[&str]) -> Command {
         let mut command = command(arguments);
-        command.stderr(stderr);
         if !arguments.contains(&"--config") {
             command.args(["--config", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/serving/process.toml")]);
         }
-        let mut child = command.args(["--port", "0"]).stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut message = Vec::new();
-        while !message.last().is_some_and(|line: &String| line.starts_with("try ")) {
-            message.push(lines.next().expect("the message ends with a line to try").unwrap());
-        }
-        let address = message[0].split_once("http://").expect("an address").1.parse().unwrap();
-        Self { child, address, message }
+        command.args(["--port", "0"]);
+        command
     }
 
     /// The command that it says can be tried.
     pub fn curl_line(&self) -> &str {
-        self.message.last().unwrap().strip_prefix("try ").unwrap().trim()
+        self.message[1].split_once("try: ").unwrap().1.trim()
+    }
+
+    /// Waits for the end of the process; what it said after its start message.
+    pub fn end_with_log(mut self) -> (ExitStatus, Vec<String>) {
+        let status = end(&mut self.child);
+        let log = self.log.take().expect("it is taken once").join().unwrap();
+        (status, log)
     }
 
     pub fn terminate(&self) {
@@ -101,6 +127,11 @@ impl ServerProcess {
     pub fn end(mut self) -> ExitStatus {
         end(&mut self.child)
     }
+}
+
+fn address_in(said: &str) -> SocketAddr {
+    let address = said.split_once("listens on http://").expect("it says where").1;
+    address.split([' ', '"', '\n']).next().unwrap().parse().unwrap()
 }
 
 impl Drop for ServerProcess {

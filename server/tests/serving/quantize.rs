@@ -57,9 +57,9 @@ fn the_start_message_names_the_scheme() {
     let place = tempfile::tempdir().unwrap();
     let copy = quantized(&place, "int4");
     let server = ServerProcess::start(&["--model", text(&copy), "--threads", "1"]);
-    assert!(server.message.iter().any(|line| line.contains(", int4 on cpu")), "{:?}", server.message);
+    assert!(server.message.iter().any(|line| line.contains(" arithmetic=int4 device=\"cpu")), "{:?}", server.message);
     let server = ServerProcess::start(&["--quantize", "int8", "--threads", "1"]);
-    assert!(server.message.iter().any(|line| line.contains(", int8 on cpu")), "{:?}", server.message);
+    assert!(server.message.iter().any(|line| line.contains(" arithmetic=int8 device=\"cpu")), "{:?}", server.message);
 }
 
 #[test]

@@ -68,7 +68,7 @@ async fn the_printed_curl_line_works_as_printed() {
     assert!(text.split(' ').count() >= 2 && text.is_ascii(), "{text}");
     assert_eq!((&answer["model"], &choice["finish_reason"]), (&json!("demo"), &json!("stop")));
     assert!(
-        server.message[1].starts_with("model  demo: 4+4 layers of width 192, bf16 on cpu ("),
+        server.message[0].contains(" model=\"demo\" shape=\"4+4 layers of width 192\" arithmetic=bf16 device=\"cpu ("),
         "{:?}",
         server.message
     );
