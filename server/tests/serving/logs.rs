@@ -4,9 +4,12 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
+use std::time::Duration;
 
 use reqwest::Client;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::json;
+use tokio::net::TcpStream;
 
 use crate::process::ServerProcess;
 
@@ -34,7 +37,7 @@ fn fill(pipe: &mut std::io::PipeWriter) {
         }
     });
     // A write that does not return has found the pipe full.
-    while filled.recv_timeout(std::time::Duration::from_millis(100)).is_ok() {}
+    while filled.recv_timeout(Duration::from_millis(100)).is_ok() {}
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -58,4 +61,32 @@ async fn a_log_that_cannot_be_written_changes_nothing() {
         assert!(text.ends_with("data: [DONE]\n\n"), "{name}: the stream came to its end");
         assert_eq!(server.end().code(), Some(0), "{name}");
     }
+}
+
+/// What a process may have open, which is lowered and raised while it runs.
+fn allow_descriptors(process: u32, count: u64) {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let limit = Rlimit { current: Some(count), maximum };
+    prlimit(Pid::from_raw(process.try_into().unwrap()), Resource::Nofile, limit).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn connections_that_cannot_be_accepted_do_not_end_accepting_though_it_cannot_be_logged() {
+    let full_disk = File::options().write(true).open("/dev/full").unwrap();
+    let server = ServerProcess::logging(&["--threads", "1", "--tokenizer", "none"], full_disk.into());
+    let open = std::fs::read_dir(format!("/proc/{}/fd", server.id())).unwrap().count();
+    allow_descriptors(server.id(), open as u64 + 1);
+    let mut waiting = Vec::new();
+    for _ in 0..8 {
+        waiting.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    // The system has the connections, and the server fails to get them.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    drop(waiting);
+    allow_descriptors(server.id(), 1024);
+    let url = format!("http://{}/ready", server.address);
+    let answer = tokio::time::timeout(Duration::from_secs(10), reqwest::get(url)).await.expect("it accepts").unwrap();
+    assert_eq!(answer.status(), 200);
+    server.terminate();
+    assert_eq!(server.end().code(), Some(0));
 }

@@ -161,3 +161,41 @@ async fn a_second_signal_cuts_off_at_once() {
     assert_eq!(server.end().code(), Some(0));
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn requests_are_taken_while_a_balancer_still_sends_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("delay.toml");
+    std::fs::write(&settings, "[server]\ndrain_delay_s = 1\n").unwrap();
+    let server = ServerProcess::start(&["--threads", "1", "--config", settings.to_str().unwrap()]);
+    let (address, began) = (server.address, Instant::now());
+    server.terminate();
+    let status = async |method: &str, path: &str, body: &str| {
+        let answer = Connection::open(address).await.ask(method, path, body).await;
+        answer.split(' ').nth(1).unwrap().to_owned()
+    };
+    while status("GET", "/ready", "").await == "200" {}
+    assert!(began.elapsed() < Duration::from_millis(500), "not ready at once");
+    let short = "{\"prompt\": \"a\", \"max_tokens\": 2}";
+    let mut last = Instant::now();
+    while status("POST", "/v1/completions", short).await == "200" {
+        last = Instant::now();
+        if began.elapsed() > Duration::from_millis(800) {
+            break;
+        }
+    }
+    assert!(last - began > Duration::from_millis(700), "refused after {:?}", last - began);
+    assert_eq!(server.end().code(), Some(0));
+    assert!(began.elapsed() > Duration::from_secs(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_end_of_its_terminal_lets_a_server_finish_its_answers() {
+    let server = ServerProcess::start(&["--threads", "1", "--dtype", "f32"]);
+    let body = json!({"prompt": rows()[0].input, "stream": true, "ignore_eos": true, "max_tokens": 400});
+    let request = Client::new().post(format!("http://{}/v1/completions", server.address)).json(&body);
+    let stream = request.send().await.unwrap();
+    server.signal("HUP");
+    assert!(stream.text().await.unwrap().ends_with("data: [DONE]\n\n"));
+    assert_eq!(server.end().code(), Some(0));
+}
