@@ -4,6 +4,7 @@
 //! may spell a metric's name.
 
 mod buckets;
+mod log_lines;
 mod outcome;
 mod process;
 
@@ -16,6 +17,7 @@ use prometheus::{
     TextEncoder, core::Collector,
 };
 
+use log_lines::LogLines;
 pub use outcome::Outcome;
 use process::ProcessMetrics;
 
@@ -131,6 +133,7 @@ impl Metrics {
         let (model, process) = (Make { registry: of_model }, Make { registry: Registry::new() });
         let version = "Always 1; the label tells the version.";
         process.gauges("encdec_build_info", version, "version").with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        process.register_one(Box::new(LogLines::new().expect("the name of the metric is valid")));
         process.register_one(Box::new(ProcessMetrics::new().expect("the names of process metrics are valid")));
         let shared = Arc::new(Handles::make(&model, &process));
         Self { of_process: process.registry, of_model: model.registry, shared }
@@ -351,7 +354,7 @@ mod tests {
         let text = metrics.text();
         assert!(text.contains("encdec_pages{state=\"free\",model=\"org/\\\"demo\\\"\"} 0"), "{text}");
         for line in text.lines().filter(|line| !line.starts_with('#')) {
-            let of_process = ["process_", "encdec_build_info", "encdec_connections_"];
+            let of_process = ["process_", "encdec_build_info", "encdec_connections_", "encdec_log_lines_"];
             let is_of_process = of_process.iter().any(|name| line.starts_with(name));
             assert_eq!(line.contains("model="), !is_of_process, "{line}");
         }
