@@ -341,7 +341,7 @@ impl Loaded {
         let need = MemoryNeed {
             weights: bounds.resident.unwrap_or_else(|| self.config().least_weight_bytes(self.arithmetic())),
             workspace: self.model.workspace_bytes(capacity.workspace()) as u64,
-            bodies: limits.unparsed_body_bytes as u64,
+            requests: (limits.unparsed_body_bytes + limits.answer_bytes) as u64,
             pool: capacity.door.pages as u64 * page,
         };
         let pages = (fit_pool(need, page, bounds, limits.page_pool_fit)? / page) as usize;

@@ -1,7 +1,7 @@
 //! How much memory this process may take, as its control groups and the machine say.
 //!
-//! Read by `loading` before and after the weights are there. Works on the contents of files; what follows from them is decided
-//! elsewhere.
+//! Read by `loading` before and after the weights are there. Works on the contents of files; what follows from them is
+//! decided elsewhere.
 
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,7 @@
 //! Tells the service manager how far this process is, as `sd_notify` does: a datagram to the socket that it named.
 //!
-//! Called by `serve`; `main` reads the socket's name from the environment. A service manager that does not listen changes nothing
-//! but the log.
+//! Called by `serve`; `main` reads the socket's name from the environment. A service manager that does not listen
+//! changes nothing but the log.
 
 use std::ffi::OsStr;
 use std::io;

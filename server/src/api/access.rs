@@ -1,6 +1,7 @@
 //! The access log: one line for each request once its answer has been taken, without a word of prompts or answers.
 //!
-//! Stands before the guard and all routes. What only the completions handler knows it leaves in the request's [`Visit`].
+//! Stands before the guard and all routes. What only the completions handler knows it leaves in the request's
+//! [`Visit`].
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! Whether what a server takes under load is there to be taken: weights, page pool, working memory, bodies.
+//! Whether what a server takes under load is there to be taken: weights, page pool, working memory, bodies, answers.
 //!
 //! Used by `loading`. A process that takes more than its control group may is killed, under load and without a word.
 
@@ -15,8 +15,8 @@ pub struct MemoryNeed {
     pub weights: u64,
     /// Working memory of steps.
     pub workspace: u64,
-    /// Bodies that are not parsed yet.
-    pub bodies: u64,
+    /// Bodies that are not parsed and answers that are not taken yet.
+    pub requests: u64,
     /// The page pool.
     pub pool: u64,
 }
@@ -24,17 +24,17 @@ pub struct MemoryNeed {
 impl MemoryNeed {
     /// All together.
     pub const fn total(&self) -> u64 {
-        self.weights.saturating_add(self.workspace).saturating_add(self.bodies).saturating_add(self.pool)
+        self.weights.saturating_add(self.workspace).saturating_add(self.requests).saturating_add(self.pool)
     }
 }
 
 impl fmt::Display for MemoryNeed {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [total, weights, workspace, bodies, pool] =
-            [self.total(), self.weights, self.workspace, self.bodies, self.pool].map(|bytes| bytes.div_ceil(1 << 20));
+        let [total, weights, workspace, requests, pool] =
+            [self.total(), self.weights, self.workspace, self.requests, self.pool].map(|bytes| bytes.div_ceil(1 << 20));
         write!(
             formatter,
-            "{total} MiB (weights {weights}, page pool {pool}, working memory {workspace}, bodies of requests {bodies})"
+            "{total} MiB (weights {weights}, page pool {pool}, working memory {workspace}, bodies and answers {requests})"
         )
     }
 }
@@ -85,7 +85,7 @@ pub fn fit_pool(need: MemoryNeed, page: u64, bounds: &MemoryBounds, fit: PoolFit
 
 /// Refuses weights that cannot be loaded whatever the pool is: they take `least` bytes, at least.
 pub fn check_weights(least: u64, bounds: &MemoryBounds) -> Result<(), LoadError> {
-    let need = MemoryNeed { weights: least, workspace: 0, bodies: 0, pool: 0 };
+    let need = MemoryNeed { weights: least, workspace: 0, requests: 0, pool: 0 };
     match bounds.limit.as_ref().filter(|limit| need.total() > limit.bytes) {
         Some(limit) => Err(too_much(need, limit, Remedy { pool: 0 })),
         None => Ok(()),
@@ -114,7 +114,8 @@ mod tests {
     use super::*;
 
     const MIB: u64 = 1 << 20;
-    const NEED: MemoryNeed = MemoryNeed { weights: 300 * MIB, workspace: 20 * MIB, bodies: 64 * MIB, pool: 1024 * MIB };
+    const NEED: MemoryNeed =
+        MemoryNeed { weights: 300 * MIB, workspace: 20 * MIB, requests: 64 * MIB, pool: 1024 * MIB };
     const PAGE: u64 = 3 * MIB;
 
     fn limited(mebibytes: u64) -> MemoryBounds {
@@ -141,7 +142,7 @@ mod tests {
         let refused = fitted(1000, PoolFit::Refuse).unwrap_err();
         assert_eq!(
             refused,
-            "the server may take 1408 MiB (weights 300, page pool 1024, working memory 20, bodies of requests 64), and \
+            "the server may take 1408 MiB (weights 300, page pool 1024, working memory 20, bodies and answers 64), and \
              /sys/fs/cgroup/memory.max allows 1000 MiB: allow more, set limits.page_pool_bytes to 644874240 or less, or \
              limits.page_pool_fit to \"shrink\""
         );

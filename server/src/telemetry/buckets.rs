@@ -1,7 +1,7 @@
 //! Bounds of the histograms' buckets.
 //!
-//! Used by `telemetry`. A quantile taken from them may be off by as much as a bucket is wide. Steps of one load differ little,
-//! so their buckets are narrow.
+//! Used by `telemetry`. A quantile taken from them may be off by as much as a bucket is wide. Steps of one load differ
+//! little, so their buckets are narrow.
 
 use std::ops::Range;
 
