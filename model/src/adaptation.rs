@@ -13,10 +13,10 @@ use std::path::PathBuf;
 use kernels::{DType, WeightPart};
 use serde_json::Value;
 
+use crate::checkpoint::TensorTable;
 use crate::checkpoint::folder::{CONFIG, GENERATION_CONFIG, TENSORS};
 use crate::checkpoint::layout::{TensorEntry, TensorLayout, TensorWriter, stored_as};
 use crate::checkpoint::writer::{COPIED, OutFolder};
-use crate::checkpoint::{DecoderCheckpoint, TensorTable};
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::normal::{fill_normal, tensor_key};
@@ -127,9 +127,11 @@ impl Adaptation {
         for (index, tensor) in self.tensors.iter().enumerate() {
             match &tensor.origin {
                 Origin::Copied { side, name } => {
-                    let source = self.pair.source(*side);
-                    tensors.put(index, stored(source, name).1)?;
-                    source.release(name);
+                    let source = self.pair.source(*side).tensor(name).map_err(std::io::Error::other)?;
+                    let WeightPart::Stored { bytes, .. } = source.part() else {
+                        unreachable!("decoder-only checkpoints are opened only when they are not quantised");
+                    };
+                    tensors.put(index, bytes)?;
                 }
                 Origin::Random => tensors.put(index, &self.random(tensor))?,
             }
@@ -178,14 +180,6 @@ impl Adapted {
 
     fn bytes(&self) -> u64 {
         (self.shape.iter().product::<usize>() * self.dtype.bytes()) as u64
-    }
-}
-
-/// Number type and bytes of a source's tensor.
-fn stored<'a>(source: &'a DecoderCheckpoint, name: &str) -> (DType, &'a [u8]) {
-    match source.tensor(name) {
-        WeightPart::Stored { dtype, bytes, .. } => (dtype, bytes),
-        _ => unreachable!("decoder-only checkpoints are opened only when they are not quantised"),
     }
 }
 

@@ -3,17 +3,21 @@
 //! Opened by the server, read by the weights of this crate. It reads files and hands out bytes; packing them for
 //! the arithmetic is the backend's. Whoever writes a checkpoint does it through `writer` and `layout`.
 
+mod bytes;
 mod classifier;
 mod decoder_only;
+mod file_format;
 mod files;
 pub(crate) mod float_file;
 pub(crate) mod folder;
 mod kind;
 pub(crate) mod layout;
-pub(crate) mod mapped;
+pub(crate) mod open_file;
 mod place;
 mod quantize;
+mod shards;
 mod table;
+mod tensor_data;
 mod tensor_file;
 mod tensors;
 pub(crate) mod writer;
@@ -21,28 +25,34 @@ pub(crate) mod writer;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use kernels::{Scheme, WeightPart};
+use kernels::Scheme;
 
-use crate::config::{ConfigFile, ModelConfig};
+use crate::config::{ConfigFile, ModelConfig, PositionLimits};
 use crate::demo;
 use crate::error::Result;
-use folder::{Folder, Shards};
-use mapped::Bytes;
+use folder::Folder;
+use open_file::OpenFile;
+use shards::Shards;
 use tensor_file::TensorFile;
 use tensors::Tensors;
 
 pub use classifier::ClassifierCheckpoint;
 pub use decoder_only::DecoderCheckpoint;
+pub use file_format::FileFormat;
 pub(crate) use files::CheckpointFiles;
 pub use kind::CheckpointKind;
 pub use quantize::quantize;
+pub(crate) use shards::TiedTables;
 pub use table::TensorTable;
+pub(crate) use tensor_data::Numbers;
+pub use tensor_data::TensorData;
 
 /// A checkpoint whose configuration and tensors fit each other.
 #[derive(Debug)]
 pub struct Checkpoint {
     config: ModelConfig,
     scheme: Option<Scheme>,
+    ignored_generation_keys: Vec<String>,
     tensors: Tensors,
     others: OtherFiles,
 }
@@ -56,7 +66,7 @@ enum OtherFiles {
 
 impl Checkpoint {
     /// Opens a folder in the Hugging Face layout: `config.json`, `generation_config.json` where there is one, and
-    /// `model.safetensors` or `model.safetensors.index.json` with its shards. Tensors are mapped, not read.
+    /// `model.safetensors` or `model.safetensors.index.json` with its shards. Tensors are read when they are asked for.
     ///
     /// # Errors
     /// Names the file and what is wrong with it; for configuration and tensors, everything that is wrong at once.
@@ -74,20 +84,30 @@ impl Checkpoint {
     pub fn embedded() -> Result<Self> {
         let origin = PathBuf::from("the embedded demo checkpoint");
         let config = ConfigFile::read(&origin.join(folder::CONFIG), demo::CONFIG, Some(demo::GENERATION_CONFIG))?;
-        let file = TensorFile::parse(origin.join(folder::TENSORS), Bytes::Embedded(demo::TENSORS))?;
-        let shards = Shards { origin, files: vec![file], promised: None };
-        Self::assemble(config, shards, OtherFiles::Embedded)
+        let file = TensorFile::parse(OpenFile::embedded(origin.join(folder::TENSORS), demo::TENSORS))?;
+        Self::assemble(config, Shards::new(origin, vec![file], None), OtherFiles::Embedded)
     }
 
-    fn assemble(config: ConfigFile, shards: Shards, others: OtherFiles) -> Result<Self> {
-        let ConfigFile { model: config, scheme } = config;
+    fn assemble(config: ConfigFile, mut shards: Shards, others: OtherFiles) -> Result<Self> {
+        let ConfigFile { model: mut config, scheme, ignored_generation_keys } = config;
+        config.tie_word_embeddings = shards.settle(config.tie_word_embeddings, TiedTables::ENCODER_DECODER)?;
         let tensors = Tensors::find(&TensorTable::new(&config), scheme, shards)?;
-        Ok(Self { config, scheme, tensors, others })
+        Ok(Self { config, scheme, ignored_generation_keys, tensors, others })
     }
 
     /// The configuration.
     pub fn config(&self) -> &ModelConfig {
         &self.config
+    }
+
+    /// Keys of `generation_config.json` that ask for something nobody here does, in their order.
+    pub fn ignored_generation_keys(&self) -> &[String] {
+        &self.ignored_generation_keys
+    }
+
+    /// Shortens the sequences that the model is loaded for, where they are longer.
+    pub fn limit_positions(&mut self, limits: PositionLimits) {
+        self.config.limit_positions(limits);
     }
 
     /// What the matrices of the layers are quantised to; `None` when the checkpoint is as it was published.
@@ -116,22 +136,15 @@ impl Checkpoint {
         }
     }
 
-    /// The stored numbers of a tensor of this configuration's [`TensorTable`], `[rows, cols]`, quantised where the
-    /// checkpoint is; a norm has one row.
+    /// Reads a tensor of this configuration's [`TensorTable`], quantised where the checkpoint is.
+    ///
+    /// # Errors
+    /// When its file cannot be read or has changed since it was opened, or a number is not finite.
     ///
     /// # Panics
     /// When the table holds no tensor of that name: every name in it was found when the checkpoint was opened.
-    pub fn tensor(&self, name: &str) -> WeightPart<'_> {
-        self.tensors.part(name)
-    }
-
-    /// Gives the memory of a tensor's pages back to the system, for when its numbers have been copied elsewhere.
-    /// Reading the tensor again reads the file again. Without effect on the embedded checkpoint.
-    ///
-    /// # Panics
-    /// As [`Checkpoint::tensor`].
-    pub fn release(&self, name: &str) {
-        self.tensors.release(name);
+    pub fn tensor(&self, name: &str) -> Result<TensorData> {
+        self.tensors.read(name)
     }
 
     /// Bytes of all tensors that the configuration calls for: what a load has to get through.

@@ -8,7 +8,7 @@ use crate::arithmetic::Arithmetic;
 use crate::checkpoint::ClassifierCheckpoint;
 use crate::config::ClassifierConfig;
 use crate::encoder::{Encoder, SourceRows};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::weights::{EncoderLayer, Stack, TensorSource, load_encoder};
 use crate::workspace::StackSpace;
 
@@ -42,7 +42,7 @@ impl<B: Backend> Classifier<B> {
     /// Packs the weights of `source`; `progress` is told the bytes of each tensor as it is done.
     ///
     /// # Errors
-    /// When the backend has no memory for them.
+    /// When the backend has no memory for them, or a tensor cannot be read.
     pub fn load(
         backend: B,
         source: &ClassifierCheckpoint,
@@ -51,8 +51,8 @@ impl<B: Backend> Classifier<B> {
     ) -> Result<Self> {
         let (arithmetic, config) = (arithmetic.into(), source.config().clone());
         let encoder = load_encoder(&backend, source, (&config.encoder, arithmetic), progress)?;
-        let head =
-            Head { weight: numbers(source, "score.out_proj.weight"), bias: numbers(source, "score.out_proj.bias") };
+        let numbers = |name| Ok::<_, Error>(source.tensor(name)?.numbers());
+        let head = Head { weight: numbers("score.out_proj.weight")?, bias: numbers("score.out_proj.bias")? };
         Ok(Self { backend, config, arithmetic, encoder, head })
     }
 
@@ -108,13 +108,4 @@ impl Head {
         let product = |row: &[f32]| row.iter().zip(state).map(|(weight, x)| weight * x).sum::<f32>();
         self.weight.chunks_exact(state.len()).zip(&self.bias).map(|(row, bias)| product(row) + bias).collect()
     }
-}
-
-/// A whole tensor in float32.
-fn numbers(source: &ClassifierCheckpoint, name: &str) -> Vec<f32> {
-    let part = source.part(name);
-    let (rows, cols) = part.shape();
-    let mut numbers = vec![0.0; rows * cols];
-    numbers.chunks_exact_mut(cols).enumerate().for_each(|(row, out)| part.read_row(row, out));
-    numbers
 }

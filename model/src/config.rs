@@ -7,6 +7,7 @@ mod classifier;
 mod decoder_only;
 mod documents;
 mod fields;
+mod generation;
 pub(crate) mod quantization;
 mod read;
 mod stack;
@@ -52,6 +53,17 @@ pub(crate) struct ConfigFile {
     pub model: ModelConfig,
     /// What the matrices of the layers are quantised to.
     pub scheme: Option<Scheme>,
+    /// Keys of `generation_config.json` that ask for something nobody here does.
+    pub ignored_generation_keys: Vec<String>,
+}
+
+/// Longest sequences that a model will be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PositionLimits {
+    /// Tokens of a source.
+    pub source_tokens: usize,
+    /// Tokens of a target.
+    pub target_tokens: usize,
 }
 
 /// One of the two stacks.
@@ -114,6 +126,13 @@ impl ModelConfig {
         let decoder = self.decoder.own_parameters() + self.cross_parameters();
         let output = if self.tie_word_embeddings { 0 } else { self.decoder.embedding_parameters() };
         encoder + decoder + output + self.encoder.embedding_parameters() + self.decoder.embedding_parameters()
+    }
+
+    /// Shortens the sequences that the stacks are made for, where they are longer: memory that grows with positions is
+    /// then taken for those that can come.
+    pub fn limit_positions(&mut self, limits: PositionLimits) {
+        self.encoder.max_positions = self.encoder.max_positions.min(limits.source_tokens);
+        self.decoder.max_positions = self.decoder.max_positions.min(limits.target_tokens);
     }
 
     fn cross_parameters(&self) -> u64 {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use kernels::Scheme;
 
 use crate::arithmetic::scheme_name;
+use crate::checkpoint::FileFormat;
 
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -96,6 +97,31 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         damage: Damage,
+    },
+    /// A file that is something else than its name says.
+    #[error("{} is {found}", path.display())]
+    OtherFormat {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        found: FileFormat,
+    },
+    /// A file that was cut or rewritten between opening and reading it.
+    #[error("{} was changed while it was read: start again when nothing writes to it any more", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Weights that are no numbers.
+    #[error(
+        "{tensor} in {} holds NaN or infinite numbers, with which nothing can be computed: take another checkpoint",
+        path.display()
+    )]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
     },
     /// Files that the shard index names and the folder lacks.
     #[error("{} names files that are missing beside it: {}; fetch them", index.display(), shards.join(", "))]
@@ -201,11 +227,13 @@ pub enum Damage {
     /// A pointer left by Git LFS in the place of the file.
     #[error("it is a Git LFS pointer, not the file itself")]
     LargeFilePointer,
-    /// Too short to hold its header.
-    #[error("its header should take {header_bytes} bytes, the file has {file_bytes}")]
+    /// Too short to hold its header, or the header is longer than any.
+    #[error("its header should take {header_bytes} bytes, the file has {file_bytes}; at most {limit_bytes} are read")]
     HeaderLength {
         /// What the first eight bytes say.
         header_bytes: u64,
+        /// Longest header that is read.
+        limit_bytes: u64,
         /// Size of the file.
         file_bytes: u64,
     },

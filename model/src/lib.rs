@@ -29,9 +29,11 @@ mod workspace;
 
 pub use adaptation::{AdaptRequest, Adaptation};
 pub use arithmetic::{Arithmetic, scheme_name};
-pub use checkpoint::{Checkpoint, CheckpointKind, ClassifierCheckpoint, DecoderCheckpoint, TensorTable, quantize};
+pub use checkpoint::{
+    Checkpoint, CheckpointKind, ClassifierCheckpoint, DecoderCheckpoint, TensorData, TensorTable, quantize,
+};
 pub use classifier::{Classifier, ClassifierSpace};
-pub use config::{ClassifierConfig, DecoderConfig, LayerKind, ModelConfig, StackConfig};
+pub use config::{ClassifierConfig, DecoderConfig, LayerKind, ModelConfig, PositionLimits, StackConfig};
 pub use cost::StepLoad;
 pub use cross::CrossPages;
 pub use decoder::{DrawnTokens, TargetRows};

@@ -4,10 +4,11 @@
 
 use std::collections::HashMap;
 
-use kernels::{Scheme, WeightPart};
+use kernels::Scheme;
 
-use crate::checkpoint::{Checkpoint, TensorTable};
+use crate::checkpoint::{Checkpoint, Numbers, TensorData, TensorTable};
 use crate::config::ModelConfig;
+use crate::error::Result;
 use crate::weights::{TensorSource, WeightSource};
 
 /// Deviation of matrices, as the published models are initialised; norms are zero.
@@ -43,18 +44,17 @@ impl TensorSource for RandomWeights {
         self.config.parameters() * kernels::DType::Bf16.bytes() as u64
     }
 
-    fn part(&self, name: &str) -> WeightPart<'_> {
+    fn tensor(&self, name: &str) -> Result<TensorData> {
         // FNV-1a: a seed that does not change with the program.
         let seed = name
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        match self.shapes[name][..] {
-            [rows, cols] => WeightPart::Random { rows, cols, seed, deviation: DEVIATION },
-            ref other => WeightPart::Random { rows: 1, cols: other.iter().product(), seed, deviation: 0.0 },
-        }
+        let (shape, deviation) = match self.shapes[name][..] {
+            [rows, cols] => ((rows, cols), DEVIATION),
+            ref other => ((1, other.iter().product()), 0.0),
+        };
+        Ok(TensorData::new(shape, Numbers::Random { seed, deviation }))
     }
-
-    fn release(&self, _: &str) {}
 }
 
 impl WeightSource for Checkpoint {
@@ -72,11 +72,7 @@ impl TensorSource for Checkpoint {
         self.tensor_bytes()
     }
 
-    fn part(&self, name: &str) -> WeightPart<'_> {
+    fn tensor(&self, name: &str) -> Result<TensorData> {
         self.tensor(name)
-    }
-
-    fn release(&self, name: &str) {
-        self.release(name);
     }
 }

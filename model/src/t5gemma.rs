@@ -29,7 +29,8 @@ impl<B: Backend> Model<B> {
     /// quantised stays as it is, whatever the precision of the rest.
     ///
     /// # Errors
-    /// When the backend has no memory for them, or the source is quantised to another scheme than the one asked for.
+    /// When the backend has no memory for them, a tensor cannot be read, or the source is quantised to another scheme than
+    /// the one asked for.
     pub fn load(
         backend: B,
         source: &dyn WeightSource,

@@ -5,10 +5,12 @@
 
 mod file;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::checkpoint::folder;
 use crate::detokenizer::Detokenizer;
 use crate::error::{Error, Result};
 use file::TokenizerFile;
@@ -53,6 +55,14 @@ impl Tokenizer {
             after: parts.after,
             pieces: Arc::new(parts.pieces),
         })
+    }
+
+    /// Reads a `tokenizer.json` by its path.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is larger than any tokenizer, and as [`Self::from_bytes`].
+    pub fn from_file(path: &Path) -> Result<Self> {
+        Self::from_bytes(&folder::read_tokenizer(path)?)
     }
 
     /// The ids of a text; with `add_special_tokens`, also those that the file's post-processor adds (`<bos>`).

@@ -1,12 +1,13 @@
 //! The weights of both stacks, packed for a backend.
 //!
 //! Built once by [`Weights::load`]; read by `encoder`, `cross`, `decoder` and `logits`. Matrices that read the
-//! same input are one: q, k, v; gate and up; the cross K and V. Each tensor's file pages go back as soon as it
-//! is packed, so that a model is never in memory twice.
+//! same input are one: q, k, v; gate and up; the cross K and V. Each tensor is read just before it is packed and dropped
+//! afterwards, so that a model is never in memory twice.
 
 use kernels::{AttentionShape, Backend, MatrixUse, Precision, Scheme, WeightFormat, WeightPart};
 
 use crate::arithmetic::{Arithmetic, Role};
+use crate::checkpoint::TensorData;
 use crate::config::{ModelConfig, StackConfig};
 use crate::error::Result;
 
@@ -16,10 +17,11 @@ pub trait TensorSource {
     fn scheme(&self) -> Option<Scheme>;
     /// Bytes of all tensors, for showing progress.
     fn total_bytes(&self) -> u64;
-    /// The numbers of one tensor of the configuration's table.
-    fn part(&self, name: &str) -> WeightPart<'_>;
-    /// The tensor was packed and is not needed again.
-    fn release(&self, name: &str);
+    /// Reads one tensor of the configuration's table.
+    ///
+    /// # Errors
+    /// When its file cannot be read, or its numbers cannot be used.
+    fn tensor(&self, name: &str) -> Result<TensorData>;
 }
 
 /// Where a model's weights come from.
@@ -201,24 +203,20 @@ impl<B: Backend> Loader<'_, B> {
     }
 
     fn pack(&mut self, prefix: &str, parts: &[&str], (format, usage): (WeightFormat, MatrixUse)) -> Result<B::Matrix> {
-        let names: Vec<String> = parts.iter().map(|part| format!("{prefix}{part}.weight")).collect();
-        let parts: Vec<WeightPart<'_>> = names.iter().map(|name| self.source.part(name)).collect();
+        let read = |part: &&str| self.source.tensor(&format!("{prefix}{part}.weight"));
+        let tensors = parts.iter().map(read).collect::<Result<Vec<_>>>()?;
+        let parts: Vec<WeightPart<'_>> = tensors.iter().map(TensorData::part).collect();
         let matrix = self.backend.matrix(&parts, format, usage)?;
-        names.iter().zip(&parts).for_each(|(name, part)| self.done(name, part));
+        (self.progress)(parts.iter().map(WeightPart::nominal_bytes).sum::<usize>() as u64);
         Ok(matrix)
     }
 
     fn gain(&mut self, name: &str) -> Result<B::Gain> {
-        let name = format!("{name}.weight");
-        let part = self.source.part(&name);
+        let tensor = self.source.tensor(&format!("{name}.weight"))?;
+        let part = tensor.part();
         let gain = self.backend.gain(&part)?;
-        self.done(&name, &part);
-        Ok(gain)
-    }
-
-    fn done(&mut self, name: &str, part: &WeightPart<'_>) {
-        self.source.release(name);
         (self.progress)(part.nominal_bytes() as u64);
+        Ok(gain)
     }
 }
 

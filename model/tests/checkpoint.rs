@@ -4,14 +4,18 @@
 mod fixture;
 
 use std::fs;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use fixture::checkpoints::{TENSORS, contents, converted, copied, edit, rewritten, sharded, stored};
-use kernels::{DType, WeightPart};
-use model::{Checkpoint, TensorTable};
+use kernels::cpu::{Cpu, Isa};
+use kernels::{DType, Precision, Scheme, WeightPart};
+use model::{Checkpoint, Error, Model, PositionLimits, TensorTable, quantize};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors, serialize};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 #[test]
 fn the_tiny_checkpoints_open_and_give_the_stored_bytes() {
@@ -21,7 +25,8 @@ fn the_tiny_checkpoints_open_and_give_the_stored_bytes() {
         let stored = SafeTensors::deserialize(&bytes).unwrap();
         let mut names = 0;
         for (name, shape) in TensorTable::new(checkpoint.config()).iter() {
-            let WeightPart::Stored { rows, cols, dtype, bytes } = checkpoint.tensor(name) else { panic!("{name}") };
+            let tensor = checkpoint.tensor(name).unwrap();
+            let WeightPart::Stored { rows, cols, dtype, bytes } = tensor.part() else { panic!("{name}") };
             assert_eq!((bytes, dtype), (stored.tensor(name).unwrap().data(), DType::F32), "{name}");
             assert_eq!((rows * cols, rows == 1), (shape.iter().product(), shape.len() == 1), "{name}");
             names += 1;
@@ -35,45 +40,64 @@ fn the_demo_is_part_of_the_program() {
     let checkpoint = Checkpoint::embedded().unwrap();
     assert_eq!(checkpoint.config().parameters(), 5_119_872);
     assert_eq!(checkpoint.tensor_bytes(), 2 * 5_119_872);
-    let WeightPart::Stored { rows, cols, dtype, .. } = checkpoint.tensor("model.encoder.embed_tokens.weight") else {
-        panic!("stored");
-    };
+    let tensor = checkpoint.tensor("model.encoder.embed_tokens.weight").unwrap();
+    let WeightPart::Stored { rows, cols, dtype, .. } = tensor.part() else { panic!("stored") };
     assert_eq!((rows, cols, dtype), (4096, 192, DType::Bf16));
     assert!(checkpoint.tokenizer_json().unwrap().is_some());
-    checkpoint.release("model.encoder.embed_tokens.weight");
+}
+
+/// Writes numbers over a file's last ones, and sets the time at which that was.
+fn overwrite(path: &Path) {
+    let mut file = fs::File::options().write(true).open(path).unwrap();
+    file.seek(SeekFrom::End(-4)).unwrap();
+    file.write_all(&1.0_f32.to_le_bytes()).unwrap();
+    file.set_modified(SystemTime::now() + Duration::from_secs(10)).unwrap();
 }
 
 #[test]
-fn a_tensor_reads_the_same_after_its_memory_was_given_back() {
-    let checkpoint = Checkpoint::open(&fixture::path("t5gemma-balanced")).unwrap();
-    let before = contents(&checkpoint);
-    for name in before.keys() {
-        checkpoint.release(name);
+fn a_file_that_is_cut_or_rewritten_while_it_is_read_is_an_error_that_names_it() {
+    let change: [fn(&Path); 3] = [
+        |path| fs::File::options().write(true).open(path).unwrap().set_len(20_000).unwrap(),
+        |path| fs::File::options().write(true).open(path).unwrap().set_len(0).unwrap(),
+        overwrite,
+    ];
+    for change in change {
+        let folder = copied("t5gemma-balanced");
+        let checkpoint = Checkpoint::open(folder.path()).unwrap();
+        checkpoint.tensor("model.decoder.embed_tokens.weight").unwrap();
+        change(&folder.path().join(TENSORS));
+        for (name, _) in TensorTable::new(checkpoint.config()).iter() {
+            let error = checkpoint.tensor(name).unwrap_err();
+            assert!(matches!(&error, Error::Changed { path } if path.ends_with(TENSORS)), "{error}");
+        }
+        let loaded = Model::load(Cpu::new(Isa::detect(), 1), &checkpoint, Precision::F32, &mut |_| ());
+        assert!(matches!(loaded, Err(Error::Changed { .. })));
+        let out = TempDir::new().unwrap();
+        let quantised = quantize(&checkpoint, Scheme::Int8, out.path(), &mut |_| ());
+        assert!(matches!(quantised, Err(Error::Changed { .. })), "{quantised:?}");
     }
+}
+
+#[test]
+fn a_file_that_another_one_replaces_is_read_as_it_was() {
+    let folder = copied("t5gemma-balanced");
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    let before = contents(&checkpoint);
+    fs::write(folder.path().join("new"), "not a checkpoint").unwrap();
+    fs::rename(folder.path().join("new"), folder.path().join(TENSORS)).unwrap();
     assert_eq!(contents(&checkpoint), before);
 }
 
-/// What the system holds in memory of a mapped file, in bytes.
-#[cfg(target_os = "linux")]
-fn resident_bytes(path: &Path) -> usize {
-    let maps = fs::read_to_string("/proc/self/smaps").unwrap();
-    let mut lines = maps.lines().skip_while(|line| !line.ends_with(path.to_str().unwrap()));
-    let resident = lines.find_map(|line| line.strip_prefix("Rss:")).expect("the file is mapped");
-    1024 * resident.trim().trim_end_matches(" kB").parse::<usize>().unwrap()
-}
-
-#[cfg(target_os = "linux")]
 #[test]
-fn giving_back_every_tensor_leaves_nothing_of_the_file_in_memory() {
-    let folder = copied("t5gemma-balanced");
-    let path = folder.path().join(TENSORS);
-    let checkpoint = Checkpoint::open(folder.path()).unwrap();
-    let names: Vec<String> = contents(&checkpoint).into_keys().collect();
-    assert!(resident_bytes(&path) > 600_000, "{}", resident_bytes(&path));
-    for name in names {
-        checkpoint.release(&name);
-    }
-    assert!(resident_bytes(&path) < 100_000, "{}", resident_bytes(&path));
+fn sequences_can_be_limited_and_are_never_made_longer() {
+    let mut checkpoint = Checkpoint::open(&fixture::path("t5gemma-balanced")).unwrap();
+    let made_for = checkpoint.config().encoder.max_positions;
+    let mut limited = |source_tokens, target_tokens| {
+        checkpoint.limit_positions(PositionLimits { source_tokens, target_tokens });
+        (checkpoint.config().encoder.max_positions, checkpoint.config().decoder.max_positions)
+    };
+    assert_eq!(limited(made_for + 1, 20), (made_for, 20));
+    assert_eq!(limited(10, 30), (10, 20));
 }
 
 #[test]
@@ -101,7 +125,8 @@ fn every_usable_number_type_is_handed_on_as_it_is_stored() {
         let checkpoint = Checkpoint::open(folder.path()).unwrap();
         let parameters = checkpoint.config().parameters();
         assert_eq!(checkpoint.tensor_bytes(), parameters * expected.bytes() as u64);
-        let WeightPart::Stored { dtype, .. } = checkpoint.tensor("model.decoder.norm.weight") else { panic!() };
+        let tensor = checkpoint.tensor("model.decoder.norm.weight").unwrap();
+        let WeightPart::Stored { dtype, .. } = tensor.part() else { panic!() };
         assert_eq!(dtype, expected);
     }
 }
@@ -125,7 +150,8 @@ fn an_output_table_counts_only_when_it_is_not_tied() {
     assert!(!contents(&tied).contains_key(output_table));
     edit_config(folder.path(), |config| config["tie_word_embeddings"] = json!(false));
     let untied = Checkpoint::open(folder.path()).unwrap();
-    let WeightPart::Stored { bytes, .. } = untied.tensor(output_table) else { panic!() };
+    let tensor = untied.tensor(output_table).unwrap();
+    let WeightPart::Stored { bytes, .. } = tensor.part() else { panic!() };
     assert_eq!(bytes, table.data());
 }
 

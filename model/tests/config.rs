@@ -75,13 +75,21 @@ fn a_list_of_end_tokens_may_stand_in_the_config_too() {
 }
 
 #[test]
-fn the_start_token_is_the_generation_configs_then_the_configs_then_the_decoders_bos() {
+fn the_start_token_is_the_generation_configs_or_else_the_configs_each_before_the_token_that_opens_a_text() {
     let mut config = balanced();
+    let start = |config: &Value, generation| read(config, generation).unwrap().start_token;
     config["decoder"]["bos_token_id"] = json!(9);
-    assert_eq!(read(&config, None).unwrap().start_token, 9);
-    config["decoder_start_token_id"] = json!(8);
-    assert_eq!(read(&config, None).unwrap().start_token, 8);
-    assert_eq!(read(&config, Some(json!({"decoder_start_token_id": 7}))).unwrap().start_token, 7);
+    config.as_object_mut().unwrap().shift_remove("bos_token_id");
+    assert_eq!(start(&config, None), 9);
+    config["bos_token_id"] = json!(10);
+    assert_eq!(start(&config, None), 10);
+    config["decoder"]["decoder_start_token_id"] = json!(8);
+    assert_eq!(start(&config, None), 8);
+    config["decoder_start_token_id"] = json!(7);
+    assert_eq!(start(&config, Some(json!({"eos_token_id": 1}))), 7);
+    assert_eq!(start(&config, Some(json!({"bos_token_id": 6}))), 6);
+    assert_eq!(start(&config, Some(json!({"bos_token_id": 6, "decoder_start_token_id": 5}))), 5);
+    assert_eq!(read(&config, None).unwrap().bos_token, 9);
 }
 
 #[test]
@@ -139,10 +147,25 @@ fn every_required_field_is_missed_by_its_path() {
 
 #[test]
 fn every_unusable_value_is_named_with_its_reason() {
-    let cases: [(&str, Value, &str, &str); 31] = [
+    let llama = json!({"rope_type": "llama3", "factor": 8, "rope_theta": 10_000});
+    let cases: [(&str, Value, &str, &str); 33] = [
         ("/decoder/hidden_activation", json!("silu"), "decoder.hidden_activation", "gelu_pytorch_tanh"),
         ("/encoder/attention_bias", json!(true), "encoder.attention_bias", "biases"),
-        ("/encoder/rope_parameters/rope_type", json!("linear"), "encoder.rope_parameters.rope_type", "linear"),
+        ("/encoder/rope_parameters/rope_type", json!("yarn"), "encoder.rope_parameters.rope_type", "yarn"),
+        ("/encoder/rope_parameters/rope_type", json!("linear"), "encoder.rope_parameters.factor", "missing"),
+        ("/encoder/rope_parameters", llama, "encoder.rope_parameters.factor", "is 8"),
+        (
+            "/encoder/rope_parameters",
+            json!({"factor": 2, "rope_theta": 10_000}),
+            "encoder.rope_parameters.factor",
+            "not scaled",
+        ),
+        (
+            "/encoder/rope_parameters",
+            json!({"partial_rotary_factor": 0.5, "rope_theta": 10_000}),
+            "encoder.rope_parameters.partial_rotary_factor",
+            "0.5",
+        ),
         ("/encoder/rope_parameters/rope_theta", json!(null), "encoder.rope_parameters.rope_theta", "missing"),
         ("/encoder/rope_parameters", json!([]), "encoder.rope_parameters", "object"),
         ("/encoder/rope_parameters/rope_theta", json!(-1), "encoder.rope_parameters.rope_theta", "positive"),
@@ -160,10 +183,8 @@ fn every_unusable_value_is_named_with_its_reason() {
         ("/encoder/layer_types", json!(["full_attention"]), "encoder.layer_types", "1 entries for"),
         ("/encoder/layer_types/1", json!("linear_attention"), "encoder.layer_types[1]", "linear_attention"),
         ("/encoder/layer_types", json!("full_attention"), "encoder.layer_types", "list"),
-        ("/decoder/cross_attention_hidden_size", json!(77), "decoder.cross_attention_hidden_size", "77"),
         ("/encoder/vocab_size", json!(640), "encoder.vocab_size", "512"),
-        ("/vocab_size", json!(640), "vocab_size", "512"),
-        ("/dtype", json!("float64"), "dtype", "float64"),
+        ("/dtype", json!("torch.float64"), "dtype", "float64"),
         ("/is_encoder_decoder", json!(false), "is_encoder_decoder", "false"),
         ("/is_encoder_decoder", json!("yes"), "is_encoder_decoder", "not true or false"),
         ("/eos_token_id", json!([1, 512]), "eos_token_id", "outside the vocabulary"),
@@ -178,6 +199,44 @@ fn every_unusable_value_is_named_with_its_reason() {
         *place.unwrap_or_else(|| panic!("{pointer}")) = value;
         assert_problem(&config, field, reason);
     }
+}
+
+#[test]
+fn what_changes_nothing_may_be_written_in_any_words() {
+    let five = json!({
+        "rope_type": "llama3",
+        "factor": 1.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    });
+    let cases = [
+        ("/dtype", json!("torch.bfloat16")),
+        ("/torch_dtype", json!("torch.float32")),
+        ("/encoder/hidden_act", json!("gelu")),
+        ("/decoder/hidden_act", json!("gelu_pytorch_tanh")),
+        ("/decoder/rope_scaling", five.clone()),
+        ("/decoder/rope_scaling", json!({"type": "linear", "factor": 1})),
+        ("/decoder/rope_scaling", json!({"rope_type": "default", "factor": 8.0})),
+        ("/decoder/cross_attention_hidden_size", json!(77)),
+        ("/vocab_size", json!(640)),
+    ];
+    let expected = read(&balanced(), None).unwrap();
+    for (pointer, value) in cases {
+        let mut config = balanced();
+        let (place, key) = pointer.rsplit_once('/').unwrap();
+        config.pointer_mut(place).unwrap()[key] = value.clone();
+        assert_eq!(read(&config, None).unwrap(), expected, "{pointer}: {value}");
+        // The older dialect, in which nothing stands before rope_scaling.
+        let stack = config["decoder"].as_object_mut().unwrap();
+        stack.shift_remove("rope_parameters");
+        stack.insert("rope_theta".to_owned(), json!(10_000));
+        assert_eq!(read(&config, None).unwrap(), expected, "{pointer}: {value}");
+    }
+    let mut config = balanced();
+    config["decoder"].as_object_mut().unwrap().shift_remove("hidden_activation");
+    config["decoder"]["hidden_act"] = json!("gelu");
+    assert_problem(&config, "decoder.hidden_act", "gelu_pytorch_tanh");
 }
 
 #[test]

@@ -111,7 +111,8 @@ fn the_copy_stands_alone_with_every_small_file_and_the_other_tensors_as_they_wer
         let table = TensorTable::new(checkpoint.config());
         let mut quantized = 0;
         for (name, _) in table.iter() {
-            let (stored, quantised) = match checkpoint.tensor(name) {
+            let tensor = checkpoint.tensor(name).unwrap();
+            let (stored, quantised) = match tensor.part() {
                 WeightPart::Stored { bytes, .. } => (bytes, false),
                 _ => (&[][..], true),
             };
@@ -136,7 +137,7 @@ fn integers_and_scales_have_the_documented_names_types_and_shapes() {
         (view.dtype(), view.shape().to_vec())
     };
     let original = Checkpoint::open(&fixture::path("t5gemma-unbalanced")).unwrap();
-    let (rows, cols) = original.tensor(UP).shape();
+    let (rows, cols) = original.tensor(UP).unwrap().part().shape();
     assert_ne!(cols % 32, 0, "the last group of a row is not full");
     let int8 = quantized(&original, Scheme::Int8);
     assert_eq!(info(&int8, &format!("{UP}_q8")), (Dtype::I8, vec![rows, cols]));
@@ -144,7 +145,7 @@ fn integers_and_scales_have_the_documented_names_types_and_shapes() {
     let int4 = quantized(&original, Scheme::Int4);
     assert_eq!(info(&int4, &format!("{UP}_q4")), (Dtype::U8, vec![rows, cols.div_ceil(2)]));
     assert_eq!(info(&int4, &format!("{UP}_scale")), (Dtype::BF16, vec![rows, cols.div_ceil(32)]));
-    let (rows, cols) = original.tensor(QUERY).shape();
+    let (rows, cols) = original.tensor(QUERY).unwrap().part().shape();
     assert_eq!(info(&int4, &format!("{QUERY}_q8")), (Dtype::I8, vec![rows, cols]));
     assert_eq!(info(&int4, &format!("{QUERY}_scale")), (Dtype::F32, vec![rows]));
     let config =

@@ -99,7 +99,7 @@ fn epoch(feed: &mut Feed, number: u64) -> Vec<Batch> {
     }
     assert_eq!(
         (position, batches.len() as u64),
-        (Position { epoch: number + 1, batch: 0 }, feed.epoch_batches(number))
+        (Position { epoch: number + 1, batch: 0 }, feed.epoch_batches(number).unwrap())
     );
     batches
 }
@@ -186,17 +186,23 @@ fn a_target_has_an_end_and_a_source_what_the_tokenizer_adds() {
     let tokenizer = Tokenizer::from_bytes(TOKENIZER).unwrap();
     let served = tokenizer.encode("a small program", true).unwrap();
     let target = [&tokenizer.encode("program", false).unwrap()[..], &[1]].concat();
-    let [batch] = &Plan::new(seq2seq(), Reader::EncoderDecoder).feed(rows).validation_batches(0)[..] else { panic!() };
+    let [batch] = &Plan::new(seq2seq(), Reader::EncoderDecoder).feed(rows).validation_batches(0).unwrap()[..] else {
+        panic!()
+    };
     assert_eq!(batch.examples, [Example::Pair { source: served.clone(), target: target.clone() }]);
 
-    let [batch] = &Plan::new(seq2seq(), Reader::DecoderOnly).feed(rows).validation_batches(0)[..] else { panic!() };
+    let [batch] = &Plan::new(seq2seq(), Reader::DecoderOnly).feed(rows).validation_batches(0).unwrap()[..] else {
+        panic!()
+    };
     let source = [&served[..], &tokenizer.encode("\n\n", false).unwrap()].concat();
     assert_eq!(batch.examples, [Example::Pair { source, target }]);
 
     let rows = "{\"input\": \"b\", \"label\": \"y\"}\n{\"input\": \"a small program\", \"label\": \"x\"}\n";
     let classify = Objective::Classify { labels: Vec::new() };
     for reader in [Reader::EncoderDecoder, Reader::DecoderOnly] {
-        let [batch] = &Plan::new(classify.clone(), reader).feed(rows).validation_batches(0)[..] else { panic!() };
+        let [batch] = &Plan::new(classify.clone(), reader).feed(rows).validation_batches(0).unwrap()[..] else {
+            panic!()
+        };
         assert_eq!(batch.examples[1], Example::Labelled { source: served.clone(), label: 0 });
         assert_eq!(batch.tokens(), served.len() + tokenizer.encode("b", true).unwrap().len());
     }
@@ -206,16 +212,16 @@ fn a_target_has_an_end_and_a_source_what_the_tokenizer_adds() {
 fn validation_keeps_the_order_of_the_file_and_is_the_same_in_every_run() {
     let lens: Vec<usize> = (0..50).map(|row| row * 7 % 60).collect();
     let mut plan = Plan::new(seq2seq(), Reader::EncoderDecoder);
-    let all = plan.feed(&pairs(&lens)).validation_batches(0);
+    let all = plan.feed(&pairs(&lens)).validation_batches(0).unwrap();
     assert_eq!(rows(&all), (0..50).collect::<Vec<_>>());
     assert!(all.iter().all(|batch| batch.tokens() <= 200));
-    assert_eq!(rows(&plan.feed(&pairs(&lens)).validation_batches(7)), (0..7).collect::<Vec<_>>());
+    assert_eq!(rows(&plan.feed(&pairs(&lens)).validation_batches(7).unwrap()), (0..7).collect::<Vec<_>>());
     plan.objective = ul2();
     let texts: String =
         (0..20).map(|row| format!("{{\"text\": \"number {row} is a text as good as any\"}}\n")).collect();
-    let denoised = plan.feed(&texts).validation_batches(0);
+    let denoised = plan.feed(&texts).validation_batches(0).unwrap();
     plan.seed = 9;
-    assert_eq!(denoised, plan.feed(&texts).validation_batches(0));
+    assert_eq!(denoised, plan.feed(&texts).validation_batches(0).unwrap());
 }
 
 #[test]
@@ -226,7 +232,7 @@ fn the_denoising_of_a_row_depends_on_no_other_row_but_on_the_epoch() {
     let alone = plan.feed(&text(long));
     let others: String = (0..30).map(|row| text(&format!("another one, number {row}"))).collect();
     let among = plan.feed(&(text(long) + &others));
-    assert_eq!(alone.validation_batches(1), among.validation_batches(1));
+    assert_eq!(alone.validation_batches(1).unwrap(), among.validation_batches(1).unwrap());
     let mut feed = alone;
     let epochs: BTreeSet<String> = (0..10).map(|number| format!("{:?}", epoch(&mut feed, number))).collect();
     assert!(epochs.len() > 5, "{} ways", epochs.len());
@@ -240,7 +246,7 @@ fn ul2_writes_sentinels_in_the_place_of_spans_and_counts_texts_that_lack_some() 
     let rows: String = (0..40).map(|_| format!("{{\"text\": \"{words}\"}}\n")).collect();
     let whole = Tokenizer::from_bytes(TOKENIZER).unwrap().encode(&words, false).unwrap();
     let feed = plan.feed(&rows);
-    let batches = feed.validation_batches(0);
+    let batches = feed.validation_batches(0).unwrap();
     let examples: Vec<_> = batches.iter().flat_map(|batch| &batch.examples).collect();
     assert_eq!(examples.len(), 40);
     // Three of the seven denoisers ask for more than four spans.
@@ -304,7 +310,7 @@ fn packed_texts_fill_rows_exactly_and_lose_nothing_but_the_end_of_an_epoch() {
         orders.insert(format!("{batches:?}"));
     }
     assert_eq!(orders.len(), 3, "cut anew in each epoch");
-    assert_eq!(plan.feed(&rows).validation_batches(2).len(), 2);
+    assert_eq!(plan.feed(&rows).validation_batches(2).unwrap().len(), 2);
 
     plan.data.max_text_tokens = 200;
     let error = plan.try_feed(&rows).unwrap_err();
@@ -316,6 +322,6 @@ fn packed_rows_are_split_in_halves_without_an_end() {
     let mut plan = Plan::new(Objective::PrefixLm {}, Reader::EncoderDecoder);
     (plan.data.packing, plan.data.max_text_tokens) = (Packing::Packed, 8);
     let feed = plan.feed("{\"input_ids\": [101, 102, 103]}\n{\"input_ids\": [201, 202, 203, 204, 205]}\n");
-    let [batch] = &feed.validation_batches(0)[..] else { panic!() };
+    let [batch] = &feed.validation_batches(0).unwrap()[..] else { panic!() };
     assert_eq!(batch.examples, [Example::Pair { source: vec![2, 101, 102, 103, 1], target: vec![201, 202, 203, 204] }]);
 }

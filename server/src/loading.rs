@@ -14,8 +14,8 @@ use kernels::Scheme;
 use kernels::cpu::Cpu;
 use kernels::profiled::Profile;
 use model::{
-    Arithmetic, Checkpoint, Classifier, ClassifierCheckpoint, ModelConfig, RandomWeights, TensorSource, Tokenizer,
-    WeightSource, WorkspaceLimits, scheme_name, shapes,
+    Arithmetic, Checkpoint, Classifier, ClassifierCheckpoint, ModelConfig, PositionLimits, RandomWeights, TensorSource,
+    Tokenizer, WeightSource, WorkspaceLimits, scheme_name, shapes,
 };
 use place::{Place, Resident};
 
@@ -35,14 +35,6 @@ pub enum LoadError {
     /// Instructions or memory.
     #[error(transparent)]
     Kernels(#[from] kernels::Error),
-    /// The tokenizer file cannot be read.
-    #[error("cannot read the tokenizer {}", path.display())]
-    TokenizerFile {
-        /// The file.
-        path: PathBuf,
-        /// The system's answer.
-        source: std::io::Error,
-    },
     /// The checkpoint's folder has no tokenizer.
     #[error(
         "{origin} holds no tokenizer.json: put it there, name one with --tokenizer FILE, or serve token ids only with --tokenizer none"
@@ -159,16 +151,24 @@ pub fn load_profiled(config: &Config, profile: &Profile) -> Result<Loaded, LoadE
 
 fn load_on(config: &Config, profile: Option<&Profile>) -> Result<Loaded, LoadError> {
     let choice = &config.model;
-    let checkpoint = match &choice.source {
+    let mut checkpoint = match &choice.source {
         ModelSource::Demo => Some(Checkpoint::embedded()?),
         ModelSource::Checkpoint(folder) => Some(Checkpoint::open(folder)?),
         ModelSource::Shape(_) => None,
     };
+    if let Some(checkpoint) = &mut checkpoint {
+        checkpoint.limit_positions(positions(config));
+        warn_of_ignored_keys(checkpoint);
+    }
     let quantize = quantization(choice.quantize, checkpoint.as_ref())?;
     // A tokenizer is small and may be wrong: look at it before the long part.
     let tokenizer = tokenizer(&choice.tokenizer, checkpoint.as_ref())?;
     let source: Box<dyn WeightSource> = match (&choice.source, checkpoint) {
-        (ModelSource::Shape(name), _) => Box::new(RandomWeights::new(shapes::shape(name)?)),
+        (ModelSource::Shape(name), _) => {
+            let mut shape = shapes::shape(name)?;
+            shape.limit_positions(positions(config));
+            Box::new(RandomWeights::new(shape))
+        }
         (_, Some(checkpoint)) => Box::new(checkpoint),
         (_, None) => unreachable!("every source but a shape is a checkpoint"),
     };
@@ -191,12 +191,30 @@ fn load_on(config: &Config, profile: Option<&Profile>) -> Result<Loaded, LoadErr
     Ok(Loaded { tokenizer: tokenizer.map(Arc::new), instruction_set, model, in_main_memory, rehearsed })
 }
 
+/// The longest sequences that requests may have.
+fn positions(config: &Config) -> PositionLimits {
+    let limits = &config.limits;
+    PositionLimits { source_tokens: limits.source_tokens, target_tokens: limits.target_tokens }
+}
+
+fn warn_of_ignored_keys(checkpoint: &Checkpoint) {
+    let keys = checkpoint.ignored_generation_keys();
+    if !keys.is_empty() {
+        tracing::warn!(
+            "these keys of generation_config.json have no effect here: {}; say in each request what they should do",
+            keys.join(", ")
+        );
+    }
+}
+
 /// Loads an encoder that classifies, which is evaluated and never served, with its tokenizer.
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_classifier(choice: &ModelChoice, folder: &Path) -> Result<(Classifier<Cpu>, Option<Tokenizer>), LoadError> {
-    let checkpoint = ClassifierCheckpoint::open(folder)?;
+pub fn load_classifier(config: &Config, folder: &Path) -> Result<(Classifier<Cpu>, Option<Tokenizer>), LoadError> {
+    let choice = &config.model;
+    let mut checkpoint = ClassifierCheckpoint::open(folder)?;
+    checkpoint.limit_source(config.limits.source_tokens);
     let tokenizer = tokenizer_beside(choice, folder, checkpoint.config().encoder.vocab)?;
     let progress = LoadProgress::new("loading", checkpoint.total_bytes());
     let quantize = match choice.quantize {
@@ -222,7 +240,7 @@ pub fn tokenizer_beside(choice: &ModelChoice, folder: &Path, vocab: usize) -> Re
         TokenizerSource::Checkpoint => return Err(LoadError::NoTokenizer { origin: folder.display().to_string() }),
         TokenizerSource::None => return Ok(None),
     };
-    let tokenizer = read_tokenizer(path)?;
+    let tokenizer = Tokenizer::from_file(path)?;
     check_vocabulary(&tokenizer, vocab)?;
     Ok(Some(tokenizer))
 }
@@ -242,18 +260,13 @@ fn quantization(choice: Quantize, checkpoint: Option<&Checkpoint>) -> Result<Opt
 
 fn tokenizer(choice: &TokenizerSource, checkpoint: Option<&Checkpoint>) -> Result<Option<Tokenizer>, LoadError> {
     match (choice, checkpoint) {
-        (TokenizerSource::File(path), _) => Ok(Some(read_tokenizer(path)?)),
+        (TokenizerSource::File(path), _) => Ok(Some(Tokenizer::from_file(path)?)),
         (TokenizerSource::None, _) | (TokenizerSource::Checkpoint, None) => Ok(None),
         (TokenizerSource::Checkpoint, Some(checkpoint)) => match checkpoint.tokenizer_json()? {
             Some(json) => Ok(Some(Tokenizer::from_bytes(&json)?)),
             None => Err(LoadError::NoTokenizer { origin: checkpoint.origin().display().to_string() }),
         },
     }
-}
-
-fn read_tokenizer(path: &Path) -> Result<Tokenizer, LoadError> {
-    let json = model::input::read(path).map_err(|source| LoadError::TokenizerFile { path: path.to_owned(), source })?;
-    Ok(Tokenizer::from_bytes(&json)?)
 }
 
 fn check_vocabulary(tokenizer: &Tokenizer, vocab: usize) -> Result<(), LoadError> {

@@ -92,8 +92,8 @@ fn with_causes(error: &dyn Error) -> String {
     let mut cause = error.source();
     while let Some(error) = cause {
         let message = error.to_string();
-        // Some libraries repeat their cause in their own message.
-        if !text.ends_with(&message) {
+        // Some messages hold that of their cause already, at their end or with more words after it.
+        if !text.contains(&message) {
             text = format!("{text}: {message}");
         }
         cause = error.source();

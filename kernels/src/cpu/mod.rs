@@ -21,6 +21,7 @@ mod tile;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub use buffer::{Buffer, Plain};
 pub(crate) use isa::for_each_isa;
 pub use isa::{Isa, Level};
 pub use matrix::Matrix;
@@ -35,7 +36,6 @@ use crate::sampling::{DrawnIds, ScoreAsk, TokenScore};
 use crate::weights::{MatrixUse, WeightFormat, WeightPart};
 use attend_full::Full;
 use attend_paged::Paged;
-use buffer::Buffer;
 use pages::KvRows;
 use pool::Pool;
 use product::Rows;

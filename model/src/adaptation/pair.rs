@@ -7,7 +7,6 @@ use std::path::Path;
 use kernels::DType;
 
 use super::origin::{Origin, Side};
-use super::stored;
 use crate::checkpoint::DecoderCheckpoint;
 use crate::config::{ModelConfig, StackConfig};
 use crate::tokenizer::{self, Tokenizer};
@@ -72,9 +71,9 @@ impl Pair {
     /// The number type of a tensor: the source's, whose counterpart in self-attention stands for a random one.
     pub fn dtype(&self, name: &str, origin: &Origin) -> DType {
         match origin {
-            Origin::Copied { side, name } => stored(self.source(*side), name).0,
+            Origin::Copied { side, name } => self.source(*side).dtype(name),
             Origin::Random => match Origin::counterpart(name) {
-                Origin::Copied { side, name } => stored(self.source(side), &name).0,
+                Origin::Copied { side, name } => self.source(side).dtype(&name),
                 Origin::Random => unreachable!("the counterpart of cross-attention is self-attention, which is copied"),
             },
         }

@@ -4,10 +4,11 @@
 
 use std::path::Path;
 
-use kernels::{Scheme, WeightPart};
+use kernels::Scheme;
 
 use super::folder::{Folder, TOKENIZER};
 use super::table::TensorTable;
+use super::tensor_data::TensorData;
 use super::tensors::Tensors;
 use crate::config::ClassifierConfig;
 use crate::error::Result;
@@ -22,7 +23,7 @@ pub struct ClassifierCheckpoint {
 }
 
 impl ClassifierCheckpoint {
-    /// Opens a folder in the Hugging Face layout, as [`super::Checkpoint::open`] does. Tensors are mapped, not read.
+    /// Opens a folder in the Hugging Face layout, as [`super::Checkpoint::open`] does.
     ///
     /// # Errors
     /// Names the file and what is wrong with it; for configuration and tensors, everything that is wrong at once.
@@ -37,6 +38,12 @@ impl ClassifierCheckpoint {
     /// The configuration.
     pub fn config(&self) -> &ClassifierConfig {
         &self.config
+    }
+
+    /// Shortens the longest source that the model is loaded for, where it is longer.
+    pub fn limit_source(&mut self, tokens: usize) {
+        let positions = &mut self.config.encoder.max_positions;
+        *positions = tokens.min(*positions);
     }
 
     /// The folder.
@@ -62,11 +69,7 @@ impl TensorSource for ClassifierCheckpoint {
         self.tensors.bytes()
     }
 
-    fn part(&self, name: &str) -> WeightPart<'_> {
-        self.tensors.part(name)
-    }
-
-    fn release(&self, name: &str) {
-        self.tensors.release(name);
+    fn tensor(&self, name: &str) -> Result<TensorData> {
+        self.tensors.read(name)
     }
 }

@@ -4,11 +4,13 @@
 
 use std::path::Path;
 
-use kernels::WeightPart;
+use kernels::DType;
 use serde_json::Value;
 
 use super::folder::{Folder, TOKENIZER};
+use super::shards::TiedTables;
 use super::table::TensorTable;
+use super::tensor_data::TensorData;
 use super::tensors::Tensors;
 use crate::config::DecoderConfig;
 use crate::error::{Error, Result};
@@ -23,16 +25,18 @@ pub struct DecoderCheckpoint {
 }
 
 impl DecoderCheckpoint {
-    /// Opens a folder in the Hugging Face layout, as [`super::Checkpoint::open`] does. Tensors are mapped, not read.
+    /// Opens a folder in the Hugging Face layout, as [`super::Checkpoint::open`] does.
     ///
     /// # Errors
     /// Names the file and what is wrong with it; for configuration and tensors, everything that is wrong at once.
     pub fn open(folder: &Path) -> Result<Self> {
         let folder = Folder::open(folder)?;
         let (path, text, generation) = folder.config_texts()?;
-        let config = DecoderConfig::from_json(&path, &text, generation.as_deref())?;
+        let mut config = DecoderConfig::from_json(&path, &text, generation.as_deref())?;
         let json = serde_json::from_slice(&text).map_err(|source| Error::Json { path, source })?;
-        let tensors = Tensors::find(&TensorTable::decoder_only(&config), None, folder.shards()?)?;
+        let mut shards = folder.shards()?;
+        config.tie_word_embeddings = shards.settle(config.tie_word_embeddings, TiedTables::DECODER_ONLY)?;
+        let tensors = Tensors::find(&TensorTable::decoder_only(&config), None, shards)?;
         Ok(Self { config, json, tensors, folder })
     }
 
@@ -64,20 +68,23 @@ impl DecoderCheckpoint {
         self.folder.read(name)
     }
 
-    /// The stored numbers of a tensor of [`TensorTable::decoder_only`], `[rows, cols]`; a norm has one row.
+    /// Reads a tensor of [`TensorTable::decoder_only`].
+    ///
+    /// # Errors
+    /// When its file cannot be read or has changed since it was opened, or a number is not finite.
     ///
     /// # Panics
     /// When the table holds no tensor of that name: every name in it was found when the checkpoint was opened.
-    pub fn tensor(&self, name: &str) -> WeightPart<'_> {
-        self.tensors.part(name)
+    pub fn tensor(&self, name: &str) -> Result<TensorData> {
+        self.tensors.read(name)
     }
 
-    /// Gives the memory of a tensor's pages back to the system; reading it again reads the file again.
+    /// Number type of a tensor.
     ///
     /// # Panics
     /// As [`DecoderCheckpoint::tensor`].
-    pub fn release(&self, name: &str) {
-        self.tensors.release(name);
+    pub fn dtype(&self, name: &str) -> DType {
+        self.tensors.dtype(name).expect("decoder-only checkpoints are opened only when they are not quantised")
     }
 
     /// Bytes of all tensors that the configuration calls for.

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use super::folder::Folder;
+use super::shards::{Shards, TiedTables};
 use super::table::TensorTable;
 use super::tensors::Tensors;
 use crate::error::Result;
@@ -12,7 +13,10 @@ use crate::error::Result;
 /// A folder in the Hugging Face layout.
 pub(crate) struct CheckpointFiles(Folder);
 
-/// Tensors that were found as they should be; mapped, not read.
+/// The files with the tensors, before it is known which tensors are wanted.
+pub(crate) struct TensorFiles(Shards);
+
+/// Tensors that were found as they should be.
 pub(crate) struct StoredTensors(Tensors);
 
 impl CheckpointFiles {
@@ -26,20 +30,27 @@ impl CheckpointFiles {
         self.0.config_texts()
     }
 
+    /// Opens the files with the tensors.
+    pub fn tensor_files(&self) -> Result<TensorFiles> {
+        self.0.shards().map(TensorFiles)
+    }
+}
+
+impl TensorFiles {
+    /// Whether two tables that the configuration ties are one in the files too; either name will then do.
+    pub fn are_tied(&mut self, tables: TiedTables) -> Result<bool> {
+        self.0.settle(true, tables)
+    }
+
     /// Finds tensors by name and shape, or lists all that are missing or of another shape or number type.
-    pub fn tensors(&self, wanted: &[(String, Vec<usize>)]) -> Result<StoredTensors> {
-        Tensors::find(&TensorTable::listed(wanted), None, self.0.shards()?).map(StoredTensors)
+    pub fn find(self, wanted: &[(String, Vec<usize>)]) -> Result<StoredTensors> {
+        Tensors::find(&TensorTable::listed(wanted), None, self.0).map(StoredTensors)
     }
 }
 
 impl StoredTensors {
-    /// The numbers of a tensor that was asked for; the memory of its pages is given back.
-    pub fn numbers(&self, name: &str) -> Vec<f32> {
-        let part = self.0.part(name);
-        let (rows, cols) = part.shape();
-        let mut numbers = vec![0.0; rows * cols];
-        numbers.chunks_exact_mut(cols).enumerate().for_each(|(row, numbers)| part.read_row(row, numbers));
-        self.0.release(name);
-        numbers
+    /// Reads the numbers of a tensor that was asked for.
+    pub fn numbers(&self, name: &str) -> Result<Vec<f32>> {
+        Ok(self.0.read(name)?.numbers())
     }
 }

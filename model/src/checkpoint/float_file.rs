@@ -1,4 +1,4 @@
-//! A safetensors file of float32 numbers alone, mapped: what a training run saves of itself.
+//! A safetensors file of float32 numbers alone: what a training run saves of itself.
 //!
 //! Read by `training`. Which tensors there should be is the reader's to say.
 
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use safetensors::Dtype;
 
-use super::mapped::Bytes;
+use super::open_file::OpenFile;
 use super::tensor_file::TensorFile;
 use crate::error::{Error, Result};
 
@@ -18,24 +18,23 @@ pub(crate) struct FloatFile {
 }
 
 impl FloatFile {
-    /// Maps a file and checks its header.
+    /// Opens a file and checks its header.
     pub fn open(path: &Path) -> Result<Self> {
         let failed = |source| Error::File { action: "open", path: path.to_owned(), source };
         let file = File::open(path).map_err(failed)?;
-        let empty = file.metadata().map_err(failed)?.len() == 0;
-        // An empty file cannot be mapped; the header's reader has the words for it.
-        let bytes = if empty { Bytes::Embedded(&[]) } else { Bytes::map(path, &file)? };
-        Ok(Self { file: TensorFile::parse(path.to_owned(), bytes)? })
+        Ok(Self { file: TensorFile::parse(OpenFile::new(path.to_owned(), file)?)? })
     }
 
-    /// Shape and numbers of a tensor, whose pages are then given back; `None` when there is no float32 tensor of that
-    /// name.
-    pub fn read(&self, name: &str) -> Option<(Vec<usize>, Vec<f32>)> {
-        let stored = self.file.find(name).filter(|stored| stored.info.dtype == Dtype::F32)?;
-        let bytes = &self.file.bytes.as_slice()[stored.range.clone()];
+    /// Shape and numbers of a tensor; `None` when there is no float32 tensor of that name.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or has changed since it was opened.
+    pub fn read(&self, name: &str) -> Result<Option<(Vec<usize>, Vec<f32>)>> {
+        let stored = self.file.find(name).filter(|stored| stored.info.dtype == Dtype::F32);
+        let Some(stored) = stored else { return Ok(None) };
+        let bytes = self.file.file.read(stored.range)?;
         let (words, _) = bytes.as_chunks::<4>();
         let numbers = words.iter().map(|&word| f32::from_le_bytes(word)).collect();
-        self.file.bytes.release(stored.range);
-        Some((stored.info.shape.clone(), numbers))
+        Ok(Some((stored.info.shape.clone(), numbers)))
     }
 }

@@ -1,14 +1,16 @@
 //! The folder that a checkpoint lies in: which files it has, and which of them hold the tensors.
 //!
-//! Called by the checkpoints of each architecture. Reads only regular files inside the folder, and no more of them than their kind may hold.
+//! Called by the checkpoints of each architecture. Reads only regular files inside the folder, and no more of them than
+//! their kind may hold.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::path::{Component, Path, PathBuf};
 
-use super::mapped::Bytes;
-use super::tensor_file::{StoredTensor, TensorFile};
+use super::open_file::OpenFile;
+use super::shards::Shards;
+use super::tensor_file::TensorFile;
 use crate::config::ConfigFile;
 use crate::error::{Error, Result};
 use crate::input::strip_mark;
@@ -19,21 +21,17 @@ pub(crate) const TENSORS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
 
-/// Published configurations take some KiB, indexes some hundred, tokenizers up to 35 MB.
-const MAX_JSON_BYTES: u64 = 256 << 20;
+/// Published configurations take some KiB; as values, they take up to 16 times their bytes.
+const MAX_CONFIG_BYTES: u64 = 4 << 20;
+/// Published indexes take some hundred KiB.
+const MAX_INDEX_BYTES: u64 = 16 << 20;
+/// Published tokenizers take up to 35 MB.
+const MAX_OTHER_BYTES: u64 = 64 << 20;
 
 /// A checkpoint's folder.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-}
-
-/// All files with tensors.
-pub(super) struct Shards {
-    pub origin: PathBuf,
-    pub files: Vec<TensorFile>,
-    /// Which file the index places each tensor in, by number; without an index there is one file.
-    pub promised: Option<BTreeMap<String, usize>>,
 }
 
 impl Folder {
@@ -57,12 +55,12 @@ impl Folder {
         Ok((self.path.join(CONFIG), config, self.read(GENERATION_CONFIG)?))
     }
 
-    /// Maps the file or files with the tensors; a single file wins over an index, as in transformers.
+    /// Opens the file or files with the tensors; a single file wins over an index, as in transformers.
     pub fn shards(&self) -> Result<Shards> {
         let origin = self.path.clone();
         let single = self.path.join(TENSORS);
         if let Some(file) = open_regular(&single)? {
-            return Ok(Shards { origin, files: vec![map(single, &file)?], promised: None });
+            return Ok(Shards::new(origin, vec![opened(single, file)?], None));
         }
         let index = self.read(INDEX)?.ok_or_else(|| self.lacks("model.safetensors or model.safetensors.index.json"))?;
         let weight_map = self.read_index(&index)?;
@@ -73,7 +71,7 @@ impl Folder {
         for &name in &names {
             let path = self.path.join(name);
             match open_regular(&path)? {
-                Some(file) => files.push(map(path, &file)?),
+                Some(file) => files.push(opened(path, file)?),
                 None => missing.push(name.to_owned()),
             }
         }
@@ -82,7 +80,7 @@ impl Folder {
         }
         let number_of: BTreeMap<&str, usize> = names.iter().enumerate().map(|(number, &name)| (name, number)).collect();
         let promised = weight_map.iter().map(|(tensor, shard)| (tensor.clone(), number_of[shard.as_str()])).collect();
-        Ok(Shards { origin, files, promised: Some(promised) })
+        Ok(Shards::new(origin, files, Some(promised)))
     }
 
     /// Tensor names with the files that should hold them, each a plain name in this folder.
@@ -101,16 +99,15 @@ impl Folder {
 
     /// A whole file; `None` when there is none of that name.
     pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let limit_bytes = match name {
+            CONFIG | GENERATION_CONFIG => MAX_CONFIG_BYTES,
+            INDEX => MAX_INDEX_BYTES,
+            _ => MAX_OTHER_BYTES,
+        };
         let path = self.path.join(name);
-        let Some(file) = open_regular(&path)? else { return Ok(None) };
-        let bytes = file.metadata().map_err(|source| failed("read", &path, source))?.len();
-        if bytes > MAX_JSON_BYTES {
-            return Err(Error::FileTooLarge { path, bytes, limit_bytes: MAX_JSON_BYTES });
-        }
-        let mut contents = Vec::new();
-        file.take(MAX_JSON_BYTES).read_to_end(&mut contents).map_err(|source| failed("read", &path, source))?;
+        let contents = open_regular(&path)?.map(|file| read_bounded(&path, file, limit_bytes)).transpose()?;
         // A byte-order mark is no part of a text; what is no text is left as it is.
-        Ok(Some(if name.ends_with(".json") { strip_mark(contents) } else { contents }))
+        Ok(if name.ends_with(".json") { contents.map(strip_mark) } else { contents })
     }
 
     fn lacks(&self, missing: &'static str) -> Error {
@@ -118,22 +115,28 @@ impl Folder {
     }
 }
 
-impl Shards {
-    /// A tensor and the number of its file.
-    pub fn find(&self, name: &str) -> Option<(usize, StoredTensor<'_>)> {
-        let file = match &self.promised {
-            None => 0,
-            Some(promised) => *promised.get(name)?,
-        };
-        Some((file, self.files[file].find(name)?))
-    }
+/// The contents of a `tokenizer.json` outside a checkpoint; it may be a pipe.
+///
+/// # Errors
+/// When there is none, it is larger than any tokenizer, or the system refuses.
+pub(crate) fn read_tokenizer(path: &Path) -> Result<Vec<u8>> {
+    let file = File::open(path).map_err(|source| failed("read", path, source))?;
+    read_bounded(path, file, MAX_OTHER_BYTES).map(strip_mark)
+}
 
-    /// The file in which the index places a tensor, under either of its names.
-    pub fn promise(&self, name: &str, other_name: &str) -> Option<String> {
-        let promised = self.promised.as_ref()?;
-        let file = *promised.get(name).or_else(|| promised.get(other_name))?;
-        Some(self.files[file].path.file_name()?.to_string_lossy().into_owned())
+/// All that a file holds, which may be so many bytes.
+fn read_bounded(path: &Path, file: File, limit_bytes: u64) -> Result<Vec<u8>> {
+    let failed = |source| failed("read", path, source);
+    let too_large = |bytes| Error::FileTooLarge { path: path.to_owned(), bytes, limit_bytes };
+    let bytes = file.metadata().map_err(failed)?.len();
+    if bytes > limit_bytes {
+        return Err(too_large(bytes));
     }
+    // It may grow, and a pipe has no length.
+    let mut contents = Vec::new();
+    file.take(limit_bytes + 1).read_to_end(&mut contents).map_err(failed)?;
+    let bytes = contents.len() as u64;
+    if bytes > limit_bytes { Err(too_large(bytes)) } else { Ok(contents) }
 }
 
 /// Opens a regular file; `None` when there is nothing of that name. Asks for its kind first: opening a pipe waits.
@@ -149,11 +152,8 @@ fn open_regular(path: &Path) -> Result<Option<File>> {
     File::open(path).map(Some).map_err(|source| failed("open", path, source))
 }
 
-fn map(path: PathBuf, file: &File) -> Result<TensorFile> {
-    let bytes = file.metadata().map_err(|source| failed("read", &path, source))?.len();
-    // An empty file cannot be mapped; the header's reader has the words for it.
-    let bytes = if bytes == 0 { Bytes::Embedded(&[]) } else { Bytes::map(&path, file)? };
-    TensorFile::parse(path, bytes)
+fn opened(path: PathBuf, file: File) -> Result<TensorFile> {
+    TensorFile::parse(OpenFile::new(path, file)?)
 }
 
 fn is_plain_name(name: &str) -> bool {

@@ -7,13 +7,15 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use kernels::quantize::GROUP;
-use kernels::{DType, Scheme, WeightPart};
+use kernels::{DType, Scheme};
 use safetensors::Dtype;
 
-use super::folder::Shards;
+use super::bytes::Bytes;
 use super::layout::TensorEntry;
-use super::mapped::Bytes;
+use super::open_file::OpenFile;
+use super::shards::{Shards, float_type};
 use super::table::{TableEntry, TensorTable};
+use super::tensor_data::{Finite, Numbers, TensorData};
 use crate::error::{Error, Result, TensorProblem};
 
 /// Where a tensor's numbers lie.
@@ -21,12 +23,12 @@ use crate::error::{Error, Result, TensorProblem};
 pub(super) struct Place {
     rows: usize,
     cols: usize,
-    numbers: Numbers,
+    stored: Stored,
 }
 
 #[derive(Debug)]
-enum Numbers {
-    Stored { dtype: DType, stretch: Stretch },
+enum Stored {
+    Floats { dtype: DType, stretch: Stretch },
     Quantized { scheme: Scheme, integers: Stretch, scales: Stretch },
 }
 
@@ -34,25 +36,29 @@ enum Numbers {
 #[derive(Debug)]
 struct Stretch {
     file: usize,
+    dtype: Dtype,
     range: Range<usize>,
 }
 
 impl Place {
-    /// The tensor's numbers.
-    pub fn part<'a>(&self, files: &'a [Bytes]) -> WeightPart<'a> {
-        let &Self { rows, cols, ref numbers } = self;
-        let bytes = |stretch: &Stretch| &files[stretch.file].as_slice()[stretch.range.clone()];
-        match *numbers {
-            Numbers::Stored { dtype, ref stretch } => WeightPart::Stored { rows, cols, dtype, bytes: bytes(stretch) },
-            Numbers::Quantized { scheme, ref integers, ref scales } => {
-                WeightPart::Quantized { rows, cols, scheme, integers: bytes(integers), scales: bytes(scales) }
+    /// Reads the numbers of the tensor, which is called `name`.
+    pub fn read(&self, name: &str, files: &[OpenFile]) -> Result<TensorData> {
+        let numbers = match &self.stored {
+            Stored::Floats { dtype, stretch } => Numbers::Stored { dtype: *dtype, bytes: stretch.read(name, files)? },
+            Stored::Quantized { scheme, integers, scales } => {
+                let (integers, scales) = (integers.read(name, files)?, scales.read(name, files)?);
+                Numbers::Quantized { scheme: *scheme, integers, scales }
             }
-        }
+        };
+        Ok(TensorData::new((self.rows, self.cols), numbers))
     }
 
-    /// Gives the memory of the tensor's pages back.
-    pub fn release(&self, files: &[Bytes]) {
-        self.stretches().for_each(|stretch| files[stretch.file].release(stretch.range.clone()));
+    /// Number type of a tensor that is not quantised.
+    pub fn dtype(&self) -> Option<DType> {
+        match self.stored {
+            Stored::Floats { dtype, .. } => Some(dtype),
+            Stored::Quantized { .. } => None,
+        }
     }
 
     pub fn bytes(&self) -> u64 {
@@ -60,11 +66,22 @@ impl Place {
     }
 
     fn stretches(&self) -> impl Iterator<Item = &Stretch> {
-        let (first, second) = match &self.numbers {
-            Numbers::Stored { stretch, .. } => (stretch, None),
-            Numbers::Quantized { integers, scales, .. } => (integers, Some(scales)),
+        let (first, second) = match &self.stored {
+            Stored::Floats { stretch, .. } => (stretch, None),
+            Stored::Quantized { integers, scales, .. } => (integers, Some(scales)),
         };
         [first].into_iter().chain(second)
+    }
+}
+
+impl Stretch {
+    fn read(&self, name: &str, files: &[OpenFile]) -> Result<Bytes> {
+        let (file, finite) = (&files[self.file], Finite::new(self.dtype));
+        let bytes = file.read_looking(self.range.clone(), |block| finite.look(block))?;
+        if finite.holds() {
+            return Ok(bytes);
+        }
+        Err(Error::NotFinite { path: file.path().to_owned(), tensor: name.to_owned() })
     }
 }
 
@@ -102,18 +119,13 @@ pub(super) fn check(table: &TensorTable, quantize: Option<Scheme>, shards: &Shar
 }
 
 fn find_stored(entry: &TableEntry, shards: &Shards) -> std::result::Result<Place, TensorProblem> {
-    let (dtype, stretch) = find(&entry.name, &entry.shape, shards)?;
-    let dtype = match dtype {
-        Dtype::F32 => DType::F32,
-        Dtype::BF16 => DType::Bf16,
-        Dtype::F16 => DType::F16,
-        other => {
-            let usable = "BF16, F16 and F32";
-            return Err(TensorProblem::DType { name: entry.name.clone(), found: other.to_string(), usable });
-        }
+    let stretch = find(&entry.name, &entry.shape, shards)?;
+    let Some(dtype) = float_type(stretch.dtype) else {
+        let (found, usable) = (stretch.dtype.to_string(), "BF16, F16 and F32");
+        return Err(TensorProblem::DType { name: entry.name.clone(), found, usable });
     };
     let (rows, cols) = rows_and_cols(&entry.shape);
-    Ok(Place { rows, cols, numbers: Numbers::Stored { dtype, stretch } })
+    Ok(Place { rows, cols, stored: Stored::Floats { dtype, stretch } })
 }
 
 fn find_quantized(
@@ -122,8 +134,8 @@ fn find_quantized(
     shards: &Shards,
 ) -> std::result::Result<Place, Vec<TensorProblem>> {
     let found = quantized_entries(&entry.name, &entry.shape, scheme).map(|piece| {
-        let (dtype, stretch) = find(&piece.name, &piece.shape, shards)?;
-        if dtype == piece.dtype {
+        let stretch = find(&piece.name, &piece.shape, shards)?;
+        if stretch.dtype == piece.dtype {
             return Ok(stretch);
         }
         let usable = match piece.dtype {
@@ -132,13 +144,11 @@ fn find_quantized(
             Dtype::BF16 => "BF16",
             _ => "F32",
         };
-        Err(TensorProblem::DType { name: piece.name, found: dtype.to_string(), usable })
+        Err(TensorProblem::DType { name: piece.name, found: stretch.dtype.to_string(), usable })
     });
     let (rows, cols) = rows_and_cols(&entry.shape);
     match found {
-        [Ok(integers), Ok(scales)] => {
-            Ok(Place { rows, cols, numbers: Numbers::Quantized { scheme, integers, scales } })
-        }
+        [Ok(integers), Ok(scales)] => Ok(Place { rows, cols, stored: Stored::Quantized { scheme, integers, scales } }),
         found => Err(found.into_iter().filter_map(std::result::Result::err).collect()),
     }
 }
@@ -152,17 +162,13 @@ fn rows_and_cols(shape: &[usize]) -> (usize, usize) {
 }
 
 /// A tensor of this name and shape, whatever its numbers.
-fn find(name: &str, shape: &[usize], shards: &Shards) -> std::result::Result<(Dtype, Stretch), TensorProblem> {
-    // Some writers leave the prefix of the outer module away.
-    let bare = name.strip_prefix("model.").unwrap_or(name);
-    let (file, stored) = shards
-        .find(name)
-        .or_else(|| shards.find(bare))
-        .ok_or_else(|| TensorProblem::Missing { name: name.to_owned(), shard: shards.promise(name, bare) })?;
+fn find(name: &str, shape: &[usize], shards: &Shards) -> std::result::Result<Stretch, TensorProblem> {
+    let missing = || TensorProblem::Missing { name: name.to_owned(), shard: shards.promise(name) };
+    let (file, stored) = shards.find(name).ok_or_else(missing)?;
     let tensor = stored.info;
     if tensor.shape != shape {
         let (expected, found) = (shape.to_vec(), tensor.shape.clone());
         return Err(TensorProblem::Shape { name: name.to_owned(), expected, found });
     }
-    Ok((tensor.dtype, Stretch { file, range: stored.range }))
+    Ok(Stretch { file, dtype: tensor.dtype, range: stored.range })
 }

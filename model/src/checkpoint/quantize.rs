@@ -8,7 +8,6 @@ use std::path::Path;
 
 use kernels::{Scheme, WeightPart};
 use rayon::prelude::*;
-use safetensors::Dtype;
 use serde_json::Value;
 
 use super::Checkpoint;
@@ -55,6 +54,9 @@ fn config(source: &Checkpoint, scheme: Scheme) -> Result<String> {
     let json = |source| Error::Json { path: path.clone(), source };
     let mut config: Value = serde_json::from_slice(&text).map_err(json)?;
     config[quantization::FIELD] = quantization::written(scheme);
+    if !source.config().tie_word_embeddings {
+        config["tie_word_embeddings"] = Value::Bool(false);
+    }
     serde_json::to_string_pretty(&config).map_err(json)
 }
 
@@ -75,8 +77,8 @@ fn plan(source: &Checkpoint, quantize: Scheme) -> (TensorLayout, Vec<Job>) {
         match scheme {
             Some(scheme) => entries.extend(quantized_entries(name, shape, scheme)),
             None => {
-                let dtype = stored(&source.tensor(name)).0;
-                entries.push(TensorEntry { name: name.clone(), dtype, shape: shape.clone() });
+                let dtype = source.tensors.dtype(name).expect("the source was seen not to be quantised");
+                entries.push(TensorEntry { name: name.clone(), dtype: stored_as(dtype), shape: shape.clone() });
             }
         }
         jobs.push(Job { name: name.clone(), scheme, places: first..entries.len() });
@@ -91,27 +93,27 @@ fn write_tensors(
     progress: &mut dyn FnMut(u64),
 ) -> std::io::Result<()> {
     for Job { name, scheme, places } in jobs {
-        let part = source.tensor(name);
+        let tensor = source.tensor(name).map_err(std::io::Error::other)?;
+        let part = tensor.part();
         match scheme {
-            None => tensors.put(places.start, stored(&part).1)?,
+            None => tensors.put(places.start, stored(&part))?,
             Some(scheme) => {
                 let (integers, scales) = quantized(&part, *scheme);
                 tensors.put(places.start, &integers)?;
                 tensors.put(places.start + 1, &scales)?;
             }
         }
-        source.release(name);
         progress(part.nominal_bytes() as u64);
     }
     Ok(())
 }
 
-/// Number type and bytes of a tensor of a source that is not quantised.
-fn stored<'a>(part: &WeightPart<'a>) -> (Dtype, &'a [u8]) {
-    let &WeightPart::Stored { dtype, bytes, .. } = part else {
+/// Bytes of a tensor of a source that is not quantised.
+fn stored<'a>(part: &WeightPart<'a>) -> &'a [u8] {
+    let &WeightPart::Stored { bytes, .. } = part else {
         unreachable!("the source was seen not to be quantised");
     };
-    (stored_as(dtype), bytes)
+    bytes
 }
 
 /// Integers and scales of all rows, which the threads of this machine share.

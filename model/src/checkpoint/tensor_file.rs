@@ -4,23 +4,24 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::path::PathBuf;
 
 use safetensors::tensor::{Metadata, TensorInfo};
 
-use super::mapped::Bytes;
+use super::file_format::FileFormat;
+use super::open_file::OpenFile;
 use crate::error::{Damage, Error, Result};
 
 /// Bytes of the number that gives the header's length.
 const LENGTH_BYTES: usize = 8;
-/// More than a header of any number of tensors needs; the format's own limit.
-const MAX_HEADER_BYTES: u64 = 100_000_000;
+/// Room for the description of 100,000 tensors: no model that can be used here has a tenth of it.
+const MAX_HEADER_BYTES: u64 = 16 << 20;
+/// First bytes of a file, by which other formats are told.
+const START_BYTES: usize = 64;
 
 /// A safetensors file whose header has been read and matches the file's length.
 #[derive(Debug)]
 pub(super) struct TensorFile {
-    pub path: PathBuf,
-    pub bytes: Bytes,
+    pub file: OpenFile,
     tensors: HashMap<String, TensorInfo>,
     data_start: usize,
 }
@@ -33,11 +34,9 @@ pub(super) struct StoredTensor<'a> {
 
 impl TensorFile {
     /// Reads the header.
-    pub fn parse(path: PathBuf, bytes: Bytes) -> Result<Self> {
-        match read_header(bytes.as_slice()) {
-            Ok((tensors, data_start)) => Ok(Self { path, bytes, tensors, data_start }),
-            Err(damage) => Err(Error::Damaged { path, damage }),
-        }
+    pub fn parse(file: OpenFile) -> Result<Self> {
+        let (tensors, data_start) = read_header(&file)?;
+        Ok(Self { file, tensors, data_start })
     }
 
     pub fn find(&self, name: &str) -> Option<StoredTensor<'_>> {
@@ -48,28 +47,37 @@ impl TensorFile {
 }
 
 /// The tensors and where their data starts. Afterwards every offset lies inside the file.
-fn read_header(file: &[u8]) -> std::result::Result<(HashMap<String, TensorInfo>, usize), Damage> {
-    let file_bytes = file.len() as u64;
-    if file.is_empty() {
-        return Err(Damage::Empty);
+fn read_header(file: &OpenFile) -> Result<(HashMap<String, TensorInfo>, usize)> {
+    let damaged = |damage| Error::Damaged { path: file.path().to_owned(), damage };
+    let file_bytes = file.bytes() as u64;
+    let mut start = [0; START_BYTES];
+    let start = &mut start[..START_BYTES.min(file.bytes())];
+    file.read_into(0, start)?;
+    if start.is_empty() {
+        return Err(damaged(Damage::Empty));
     }
-    if file.starts_with(b"version https://git-lfs") {
-        return Err(Damage::LargeFilePointer);
+    if start.starts_with(b"version https://git-lfs") {
+        return Err(damaged(Damage::LargeFilePointer));
     }
     let header_bytes =
-        file.first_chunk::<LENGTH_BYTES>().map_or(LENGTH_BYTES as u64, |length| u64::from_le_bytes(*length));
-    let header = usize::try_from(header_bytes)
-        .ok()
-        .filter(|_| header_bytes <= MAX_HEADER_BYTES)
-        .and_then(|length| file.get(LENGTH_BYTES..LENGTH_BYTES + length))
-        .ok_or(Damage::HeaderLength { header_bytes, file_bytes })?;
+        start.first_chunk::<LENGTH_BYTES>().map_or(LENGTH_BYTES as u64, |length| u64::from_le_bytes(*length));
+    let is_possible =
+        header_bytes <= MAX_HEADER_BYTES && header_bytes.saturating_add(LENGTH_BYTES as u64) <= file_bytes;
+    if !is_possible {
+        let path = file.path().to_owned();
+        return Err(match FileFormat::of(start) {
+            Some(found) => Error::OtherFormat { path, found },
+            None => damaged(Damage::HeaderLength { header_bytes, limit_bytes: MAX_HEADER_BYTES, file_bytes }),
+        });
+    }
+    let data_start = LENGTH_BYTES + header_bytes as usize;
+    let header = file.read(LENGTH_BYTES..data_start)?;
 
     // The crate checks that offsets follow one another without gap or overlap and match shapes and types.
-    let metadata: Metadata = serde_json::from_slice(header).map_err(|source| Damage::Header { source })?;
-    let data_start = LENGTH_BYTES + header.len();
+    let metadata: Metadata = serde_json::from_slice(&header).map_err(|source| damaged(Damage::Header { source }))?;
     let expected_bytes = (metadata.data_len() as u64).saturating_add(data_start as u64);
     if expected_bytes != file_bytes {
-        return Err(Damage::DataLength { expected_bytes, file_bytes });
+        return Err(damaged(Damage::DataLength { expected_bytes, file_bytes }));
     }
     let tensors = metadata.tensors().into_iter().map(|(name, info)| (name, info.clone())).collect();
     Ok((tensors, data_start))

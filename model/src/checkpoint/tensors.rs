@@ -1,22 +1,23 @@
-//! The tensors of an opened checkpoint, whatever its architecture: found, checked and mapped, not read.
+//! The tensors of an opened checkpoint, whatever its architecture: found and checked, read one by one.
 //!
 //! Made by the checkpoints of each architecture from their table. Knows no configuration.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use kernels::{Scheme, WeightPart};
+use kernels::{DType, Scheme};
 
-use super::folder::Shards;
-use super::mapped::Bytes;
+use super::open_file::OpenFile;
 use super::place::{self, Place};
+use super::shards::Shards;
 use super::table::TensorTable;
+use super::tensor_data::TensorData;
 use crate::error::Result;
 
 /// Every tensor of a table, in the files that hold them.
 #[derive(Debug)]
 pub(super) struct Tensors {
-    files: Vec<Bytes>,
+    files: Vec<OpenFile>,
     places: HashMap<String, Place>,
     origin: PathBuf,
 }
@@ -25,7 +26,7 @@ impl Tensors {
     /// Finds every tensor of the table, or lists all that are missing or of another shape or number type.
     pub fn find(table: &TensorTable, scheme: Option<Scheme>, shards: Shards) -> Result<Self> {
         let places = place::check(table, scheme, &shards)?;
-        let files = shards.files.into_iter().map(|file| file.bytes).collect();
+        let files = shards.files.into_iter().map(|file| file.file).collect();
         Ok(Self { files, places, origin: shards.origin })
     }
 
@@ -33,14 +34,14 @@ impl Tensors {
         &self.origin
     }
 
-    /// The stored numbers of a tensor of the table.
-    pub fn part(&self, name: &str) -> WeightPart<'_> {
-        self.place(name).part(&self.files)
+    /// Reads a tensor of the table; refuses numbers that are not finite.
+    pub fn read(&self, name: &str) -> Result<TensorData> {
+        self.place(name).read(name, &self.files)
     }
 
-    /// Gives the memory of a tensor's pages back.
-    pub fn release(&self, name: &str) {
-        self.place(name).release(&self.files);
+    /// Number type of a tensor of the table that is not quantised.
+    pub fn dtype(&self, name: &str) -> Option<DType> {
+        self.place(name).dtype()
     }
 
     /// Bytes of all tensors of the table.

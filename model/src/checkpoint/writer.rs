@@ -70,14 +70,16 @@ impl OutFolder {
         Ok(fs::read_dir(path)?.next().is_none())
     }
 
-    /// Writes a file under another name and gives it its own once the disk has it.
+    /// Writes a file under another name and gives it its own once the disk has it. An [`Error`] of this crate inside the
+    /// one that `contents` ends with is handed on as it is: what could not be read is no fault of what is written.
     pub fn write(&mut self, name: &str, contents: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<()> {
         let (path, partial) = (self.path.join(name), self.path.join(format!("{name}{PARTIAL}")));
         let noted = writeln!(self.journal, "{name}").and_then(|()| self.journal.sync_data());
         noted.map_err(failed("write", &self.path.join(JOURNAL)))?;
         let mut file = File::create_new(&partial).map_err(failed("write", &partial))?;
         self.written.push(partial.clone());
-        contents(&mut file).and_then(|()| file.sync_all()).map_err(failed("write", &partial))?;
+        let written = contents(&mut file).and_then(|()| file.sync_all());
+        written.map_err(|error| error.downcast().unwrap_or_else(failed("write", &partial)))?;
         fs::rename(&partial, &path).map_err(failed("write", &path))?;
         self.written.pop();
         self.written.push(path);

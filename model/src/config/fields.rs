@@ -38,6 +38,11 @@ impl<'a> Fields<'a> {
         if self.path.is_empty() { field.to_owned() } else { format!("{}.{field}", self.path) }
     }
 
+    /// Every field with its value, null too.
+    pub fn entries(&self) -> impl Iterator<Item = (&'a String, &'a Value)> {
+        self.object.into_iter().flatten()
+    }
+
     /// The value, unless absent or null.
     pub fn get(&self, field: &str) -> Option<&'a Value> {
         self.object?.get(field).filter(|value| !value.is_null())

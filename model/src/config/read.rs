@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::documents::{Documents, check_model_type};
 use super::fields::{Fields, Problems, brief};
+use super::generation;
 use super::stack::{check_storage_type, quiet_vocab, read_stack};
 use super::{CAUSAL_ENCODER, ConfigFile, ModelConfig, quantization};
 use crate::error::{Error, Result};
@@ -20,7 +21,9 @@ pub(super) fn read(path: &Path, config: &[u8], generation: Option<&[u8]>) -> Res
     let mut problems = Problems::default();
     let scheme = quantization::read(&top, &mut problems);
     match read_model(&top, &generation, &mut problems) {
-        Some(model) if problems.0.is_empty() => Ok(ConfigFile { model, scheme }),
+        Some(model) if problems.0.is_empty() => {
+            Ok(ConfigFile { model, scheme, ignored_generation_keys: generation::ignored(&generation) })
+        }
         _ => Err(Error::Config { path: path.to_owned(), problems: problems.0 }),
     }
 }
@@ -49,16 +52,21 @@ fn read_model(top: &Fields<'_>, generation: &Fields<'_>, problems: &mut Problems
 
     let vocab = decoder_fields.as_ref().and_then(|fields| quiet_vocab(fields, top));
     let decoder_fields = decoder_fields.unwrap_or_else(Fields::absent);
-    check_pair(top, &encoder_fields.unwrap_or_else(Fields::absent), &decoder_fields, problems);
+    check_pair(&encoder_fields.unwrap_or_else(Fields::absent), &decoder_fields, problems);
     let mut first =
         |field: &str, places: &[&Fields<'_>]| places.iter().find_map(|place| place.token(field, vocab, problems));
     let bos = first("bos_token_id", &[&decoder_fields, top, generation]);
-    let start = first("decoder_start_token_id", &[generation, top]).or(bos);
+    // As transformers has it: what generation_config.json says, or else what config.json does, each with the token that
+    // opens a text where it does not name the one that opens a target.
+    let start = first("decoder_start_token_id", &[generation])
+        .or_else(|| first("bos_token_id", &[generation]))
+        .or_else(|| first("decoder_start_token_id", &[top, &decoder_fields]))
+        .or_else(|| first("bos_token_id", &[top, &decoder_fields]));
     let pad = first("pad_token_id", &[top, &decoder_fields]);
     let ends =
         [generation, top, &decoder_fields].iter().find_map(|place| place.tokens("eos_token_id", vocab, problems));
     if start.is_none() {
-        problems.add("decoder_start_token_id", "is missing, and so is decoder.bos_token_id");
+        problems.add("decoder_start_token_id", "is missing, and so is bos_token_id");
     }
     if ends.is_none() {
         problems.add("eos_token_id", "is missing");
@@ -90,16 +98,12 @@ fn stack_fields<'a>(top: &Fields<'a>, stack: &str, problems: &mut Problems) -> O
     top.object(stack, problems)
 }
 
-/// What the two stacks must agree on.
-fn check_pair(top: &Fields<'_>, encoder: &Fields<'_>, decoder: &Fields<'_>, problems: &mut Problems) {
-    let mut agree = |field: (&Fields<'_>, &str), other: (&Fields<'_>, &str)| {
-        let (Some(found), Some(wanted)) = (field.0.get(field.1), other.0.get(other.1)) else { return };
-        if found != wanted {
-            let reason = format!("is {}, but {} is {}", brief(found), other.0.name(other.1), brief(wanted));
-            problems.add(field.0.name(field.1), reason);
-        }
-    };
-    agree((encoder, "vocab_size"), (decoder, "vocab_size"));
-    agree((top, "vocab_size"), (decoder, "vocab_size"));
-    agree((decoder, "cross_attention_hidden_size"), (encoder, "hidden_size"));
+/// What the two stacks must agree on. What transformers overwrites or no tensor has, as `vocab_size` outside the stacks,
+/// may be anything.
+fn check_pair(encoder: &Fields<'_>, decoder: &Fields<'_>, problems: &mut Problems) {
+    let (Some(found), Some(wanted)) = (encoder.get("vocab_size"), decoder.get("vocab_size")) else { return };
+    if found != wanted {
+        let reason = format!("is {}, but {} is {}", brief(found), decoder.name("vocab_size"), brief(wanted));
+        problems.add(encoder.name("vocab_size"), reason);
+    }
 }

@@ -58,10 +58,10 @@ pub(super) fn read_stack(fields: &Fields<'_>, top: &Fields<'_>, problems: &mut P
 
 /// Choices that the architecture leaves open and every published checkpoint makes alike.
 fn check_fixed_choices(fields: &Fields<'_>, problems: &mut Problems) {
-    for field in ["hidden_activation", "hidden_act"] {
-        if let Some(found) = fields.text(field, problems).filter(|found| *found != "gelu_pytorch_tanh") {
-            problems.add(fields.name(field), format!("is {found:?}; only gelu_pytorch_tanh is supported"));
-        }
+    // The older name stands beside the newer one in some files, where nobody reads it.
+    let field = if fields.get("hidden_activation").is_some() { "hidden_activation" } else { "hidden_act" };
+    if let Some(found) = fields.text(field, problems).filter(|found| *found != "gelu_pytorch_tanh") {
+        problems.add(fields.name(field), format!("is {found:?}; only gelu_pytorch_tanh is supported"));
     }
     if fields.flag("attention_bias", problems) == Some(true) {
         problems.add(fields.name("attention_bias"), "is true; biases are not supported");
@@ -98,11 +98,7 @@ fn read_rope(fields: &Fields<'_>, problems: &mut Problems) -> Option<f32> {
             continue;
         }
         let rope = fields.object(field, problems)?;
-        for kind in ["rope_type", "type"] {
-            if let Some(found) = rope.text(kind, problems).filter(|found| *found != "default") {
-                problems.add(rope.name(kind), format!("is {found:?}; only \"default\" is supported"));
-            }
-        }
+        check_scaling(&rope, problems);
         if rope.get("rope_theta").is_some() {
             return rope.positive("rope_theta", problems);
         }
@@ -112,6 +108,29 @@ fn read_rope(fields: &Fields<'_>, problems: &mut Problems) -> Option<f32> {
         return None;
     }
     fields.positive("rope_theta", problems)
+}
+
+/// Accepts angles that are not scaled, in whatever words.
+fn check_scaling(rope: &Fields<'_>, problems: &mut Problems) {
+    let kind = if rope.get("rope_type").is_some() { "rope_type" } else { "type" };
+    let name = rope.text(kind, problems);
+    let factor = rope.positive_if_any("factor", problems).unwrap_or(1.0);
+    match name {
+        // transformers reads nothing else then.
+        Some("default") => {}
+        None if factor == 1.0 => {}
+        // Angles are divided by the factor, all or some.
+        Some("linear" | "llama3") if factor == 1.0 && rope.get("factor").is_some() => {}
+        Some("linear" | "llama3") | None => {
+            let found = rope.get("factor").map_or("missing".to_owned(), brief);
+            problems.add(rope.name("factor"), format!("is {found}; only angles that are not scaled are supported"));
+        }
+        Some(found) => problems.add(rope.name(kind), format!("is {found:?}; only \"default\" is supported")),
+    }
+    if let Some(share) = rope.positive_if_any("partial_rotary_factor", problems).filter(|share| *share != 1.0) {
+        problems
+            .add(rope.name("partial_rotary_factor"), format!("is {share}; only heads that turn whole are supported"));
+    }
 }
 
 /// Null means no cap; an absent field would mean transformers' default, which a checkpoint must not lean on.
@@ -153,7 +172,9 @@ fn read_layer_kinds(fields: &Fields<'_>, layers: usize, problems: &mut Problems)
 pub(super) fn check_storage_type(top: &Fields<'_>, problems: &mut Problems) {
     let usable = ["float32", "bfloat16", "float16"];
     for field in ["dtype", "torch_dtype"] {
-        if let Some(found) = top.text(field, problems).filter(|found| !usable.contains(found)) {
+        // Some programs write the type as Python prints it.
+        let found = top.text(field, problems).map(|found| found.strip_prefix("torch.").unwrap_or(found));
+        if let Some(found) = found.filter(|found| !usable.contains(found)) {
             problems.add(top.name(field), format!("is {found:?}; usable are {}", usable.join(", ")));
         }
     }

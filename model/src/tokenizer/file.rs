@@ -3,6 +3,8 @@
 //! Called by `tokenizer`. Accepts Gemma's pipeline only: the library panics on some broken files, and everything
 //! said about streaming and about the longest piece rests on that pipeline.
 
+mod differences;
+
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
@@ -99,28 +101,6 @@ impl TokenizerFile {
         serde_json::from_slice(json).map_err(|source| TokenizerProblem::Json { source })
     }
 
-    /// In what this file and another give other ids to a text.
-    pub fn differences(&self, other: &Self) -> Vec<String> {
-        let (own, others) = (&self.model, &other.model);
-        let elsewhere = |vocab: &HashMap<String, u32>, other: &HashMap<String, u32>| {
-            vocab.iter().filter(|(piece, id)| other.get(*piece) != Some(id)).count()
-        };
-        let pieces = elsewhere(&own.vocab, &others.vocab).max(elsewhere(&others.vocab, &own.vocab));
-        let added = |file: &Self| -> HashMap<u32, (String, bool)> {
-            file.added_tokens.iter().map(|Added { id, token }| (*id, (token.content.clone(), token.special))).collect()
-        };
-        [
-            (pieces > 0).then(|| format!("{pieces} pieces have another id or are in one only")),
-            (own.merges != others.merges).then(|| "their merges".to_owned()),
-            (own.byte_fallback != others.byte_fallback).then(|| "byte_fallback".to_owned()),
-            (added(self) != added(other)).then(|| "their added or special tokens".to_owned()),
-            (self.normalizer != other.normalizer).then(|| "their normalisers".to_owned()),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
-    }
-
     /// Checks every part and builds the library's tokenizer from them.
     pub fn into_parts(self) -> Result<Parts> {
         self.check_pipeline()?;
@@ -148,15 +128,19 @@ impl TokenizerFile {
         Ok(Parts { library, before, after, pieces, byte_fallback, swallows_spaces })
     }
 
+    /// Splitting at spaces does nothing once the normalizer has replaced them all.
+    fn has_gemmas_pre_tokenizer(&self) -> bool {
+        let splits_at_spaces =
+            self.pre_tokenizer["type"] == "Split" && self.pre_tokenizer["pattern"] == json!({"String": " "});
+        self.pre_tokenizer.is_null() || splits_at_spaces
+    }
+
     fn check_pipeline(&self) -> Result<()> {
         let normalizer = json!({"type": "Replace", "pattern": {"String": " "}, "content": SPACE_MARK});
         if self.normalizer != normalizer {
             return Err(refused("its normalizer is not Gemma's (Replace a space by U+2581)"));
         }
-        // Splitting at spaces does nothing once the normalizer has replaced them all.
-        let splits_at_spaces =
-            self.pre_tokenizer["type"] == "Split" && self.pre_tokenizer["pattern"] == json!({"String": " "});
-        if !self.pre_tokenizer.is_null() && !splits_at_spaces {
+        if !self.has_gemmas_pre_tokenizer() {
             return Err(refused("its pre-tokenizer is not Gemma's (none, or Split at spaces)"));
         }
         let decoder = json!({"type": "Sequence", "decoders": [
@@ -195,15 +179,24 @@ impl TokenizerFile {
 }
 
 impl Model {
+    fn is_bpe(&self) -> bool {
+        self.kind.as_deref().is_none_or(|kind| kind == "BPE")
+    }
+
+    /// What pieces carry at their ends; Gemma's carry nothing.
+    fn affixes(&self) -> impl Iterator<Item = &str> {
+        let affixes = [&self.continuing_subword_prefix, &self.end_of_word_suffix];
+        affixes.map(|affix| affix.as_deref().unwrap_or_default()).into_iter()
+    }
+
     fn check(&self) -> Result<()> {
-        if let Some(kind) = self.kind.as_deref().filter(|kind| *kind != "BPE") {
-            return Err(refused(format!("its model is {kind}, not BPE")));
+        if !self.is_bpe() {
+            return Err(refused(format!("its model is {}, not BPE", self.kind.as_deref().unwrap_or_default())));
         }
         if self.dropout.is_some_and(|dropout| dropout != 0.0) {
             return Err(refused("it drops merges at random"));
         }
-        let affixes = [&self.continuing_subword_prefix, &self.end_of_word_suffix];
-        if affixes.into_iter().flatten().any(|affix| !affix.is_empty()) {
+        if self.affixes().any(|affix| !affix.is_empty()) {
             return Err(refused("its pieces carry a prefix or suffix, which Gemma's do not"));
         }
         if let Some(unknown) = self.unk_token.as_ref().filter(|unknown| !self.vocab.contains_key(*unknown)) {

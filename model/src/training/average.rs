@@ -40,7 +40,7 @@ impl Average {
         let mut sums: Vec<f64> = Vec::new();
         for (path, file) in &self.files {
             let damaged = |problem: &str| Error::Damaged { path: path.clone(), problem: format!("{name} {problem}") };
-            let (_, numbers) = file.read(name).ok_or_else(|| damaged("is missing"))?;
+            let (_, numbers) = file.read(name)?.ok_or_else(|| damaged("is missing"))?;
             if sums.is_empty() {
                 sums = vec![0.0; numbers.len()];
             }

@@ -97,11 +97,17 @@ impl Network {
         let files = CheckpointFiles::open(folder)?;
         let (path, text, generation) = files.config_texts()?;
         let mut config = configuration::parse(&path, &text)?;
+        let mut tensors = files.tensor_files()?;
+        if let Some(tables) = configuration::tied_tables(&path, &config)?
+            && !tensors.are_tied(tables)?
+        {
+            configuration::untie(&mut config);
+        }
         let blueprint = Blueprint::read(&path, &mut config, generation.as_deref())?;
-        let stored = files.tensors(blueprint.tensors())?;
+        let stored = tensors.find(blueprint.tensors())?;
         let mut parameters = BTreeMap::new();
         for (name, shape) in blueprint.tensors() {
-            let tensor = Tensor::from_vec(stored.numbers(name), shape.as_slice(), &options.device)?;
+            let tensor = Tensor::from_vec(stored.numbers(name)?, shape.as_slice(), &options.device)?;
             parameters.insert(name.clone(), Var::from_tensor(&tensor)?);
         }
         Ok(Self::assemble(blueprint, config, parameters, options))

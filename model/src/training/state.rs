@@ -134,7 +134,7 @@ impl Checkpoints {
         let file = FloatFile::open(&path)?;
         let read = |name: String| {
             let problem = || Error::Damaged { path: path.clone(), problem: format!("{name} is missing") };
-            let (shape, numbers) = file.read(&name).ok_or_else(problem)?;
+            let (shape, numbers) = file.read(&name)?.ok_or_else(problem)?;
             Ok::<_, Error>(Var::from_tensor(&Tensor::from_vec(numbers, shape, device)?)?)
         };
         let moments = progress.updates.iter().map(|(name, &updates)| {

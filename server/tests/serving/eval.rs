@@ -25,16 +25,16 @@ const CLASS_SCORES: [[f64; 3]; 6] = [
     [0.530838, 0.778365, -0.186501],
 ];
 
-fn text(path: &Path) -> &str {
+pub fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-fn fixture(name: &str) -> PathBuf {
+pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/fixtures").join(name)
 }
 
 /// A file with these rows.
-fn data(folder: &TempDir, rows: impl IntoIterator<Item = Value>) -> String {
+pub fn data(folder: &TempDir, rows: impl IntoIterator<Item = Value>) -> String {
     let path = folder.path().join("rows.jsonl");
     let lines: Vec<String> = rows.into_iter().map(|row| row.to_string()).collect();
     fs::write(&path, lines.join("\n")).unwrap();
@@ -42,20 +42,20 @@ fn data(folder: &TempDir, rows: impl IntoIterator<Item = Value>) -> String {
 }
 
 /// The JSON object that `eval` prints.
-fn evaluated(arguments: &[&str]) -> Value {
+pub fn evaluated(arguments: &[&str]) -> Value {
     let output = run(&[&FLOAT32[..], arguments].concat());
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(output.stderr.is_empty(), "{output:?}");
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-fn assert_near(figures: &Value, name: &str, expected: f64, tolerance: f64) {
+pub fn assert_near(figures: &Value, name: &str, expected: f64, tolerance: f64) {
     let found = figures[name].as_f64().unwrap_or_else(|| panic!("{name}: {figures}"));
     assert!((found - expected).abs() < tolerance, "{name} is {found}, not {expected}");
 }
 
 /// A copy of a tiny checkpoint, its tensors and configuration changed.
-fn changed(
+pub fn changed(
     name: &str,
     tensors: impl FnOnce(&mut Vec<(String, Vec<usize>, Vec<u8>)>),
     config: impl FnOnce(&mut Value),

@@ -10,13 +10,15 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::ids::Ids;
-use crate::checkpoint::mapped::Bytes;
+use crate::checkpoint::open_file::OpenFile;
 use crate::training::error::{Error, Result};
 
 /// Changes with the layout, so that a file of another one is built anew.
 const MAGIC: u64 = u64::from_le_bytes(*b"encdec\0\x02");
 const ENTRY_BYTES: usize = 32;
 const FOOTER_BYTES: usize = 88;
+/// Bytes that are hashed at a time.
+const HASHED_BYTES: usize = 1 << 20;
 /// Malformed rows that are described; a file that has nothing else should not become a cache of descriptions.
 const DESCRIBED_BAD_ROWS: usize = 1000;
 
@@ -141,10 +143,10 @@ impl Drop for Writer {
     }
 }
 
-/// A whole cache, mapped.
+/// A cache that was found whole. Rows are read when they are asked for.
 #[derive(Debug)]
 pub(super) struct Cache {
-    bytes: Bytes,
+    file: OpenFile,
     rows: usize,
     table_start: usize,
     pub notes: Notes,
@@ -154,63 +156,98 @@ pub(super) struct Cache {
     pub rows_hash: u128,
 }
 
+/// The ids of one row.
+#[derive(Debug)]
+pub(super) struct RowIds {
+    bytes: Vec<u8>,
+    source_bytes: usize,
+}
+
+impl RowIds {
+    /// Source and target.
+    pub fn both(&self) -> (Ids<'_>, Ids<'_>) {
+        let (source, target) = self.bytes.split_at(self.source_bytes);
+        (Ids::of_bytes(source), Ids::of_bytes(target))
+    }
+}
+
 impl Cache {
     /// Opens a file that is whole; `None` when it is absent, damaged or of another layout.
     pub fn open(path: &Path) -> Result<Option<Self>> {
         let file = match File::open(path) {
-            Ok(file) => file,
+            Ok(file) => OpenFile::new(path.to_owned(), file)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(failed("read", path, source)),
         };
-        let length = file.metadata().map_err(|source| failed("read", path, source))?.len();
-        if length < FOOTER_BYTES as u64 {
+        let Some(body_bytes) = file.bytes().checked_sub(FOOTER_BYTES) else { return Ok(None) };
+        let mut footer = [0; FOOTER_BYTES];
+        file.read_into(body_bytes, &mut footer)?;
+        let Some(Footer { ids, rows, notes_bytes, key, rows_hash, body_hash }) = Footer::parse(&footer) else {
+            return Ok(None);
+        };
+        let parts = [ids.checked_mul(4), rows.checked_mul(ENTRY_BYTES), Some(notes_bytes)];
+        let ends = parts.into_iter().try_fold(0_usize, |end, part| end.checked_add(part?));
+        if ends != Some(body_bytes) || hash_of_start(&file, body_bytes)? != body_hash {
             return Ok(None);
         }
-        let bytes = Bytes::map(path, &file)?;
-        Ok(Self::check(bytes))
-    }
-
-    fn check(bytes: Bytes) -> Option<Self> {
-        let (body, footer) = bytes.as_slice().split_last_chunk::<FOOTER_BYTES>()?;
-        let (counted, footer_hash) = footer.split_last_chunk::<8>()?;
-        let number = |index: usize| counted[index * 8..].first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
-        let hash = |start: usize| counted[start..].first_chunk().map(|bytes| u128::from_le_bytes(*bytes));
-        if u64::from_le_bytes(*footer_hash) != xxh3_128(counted) as u64
-            || number(0)? != MAGIC
-            || hash(64)? != xxh3_128(body)
-        {
-            return None;
-        }
-        let [ids, rows, notes_bytes] = [number(1)?, number(2)?, number(3)?].map(|count| count as usize);
-        let table_start = ids.checked_mul(4)?;
-        let notes_start = table_start.checked_add(rows.checked_mul(ENTRY_BYTES)?)?;
-        if notes_start.checked_add(notes_bytes)? != body.len() {
-            return None;
-        }
-        let notes = serde_json::from_slice(&body[notes_start..]).ok()?;
-        let (key, rows_hash) = (hash(32)?, hash(48)?);
-        Some(Self { rows, table_start, notes, key, rows_hash, bytes })
+        let notes = file.read(body_bytes - notes_bytes..body_bytes)?;
+        let Ok(notes) = serde_json::from_slice(&notes) else { return Ok(None) };
+        Ok(Some(Self { file, rows, table_start: ids * 4, notes, key, rows_hash }))
     }
 
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    pub fn entry(&self, row: usize) -> Entry {
+    pub fn entry(&self, row: usize) -> Result<Entry> {
         assert!(row < self.rows, "row {row} of {}", self.rows);
-        let start = self.table_start + row * ENTRY_BYTES;
-        let bytes = self.bytes.as_slice()[start..].first_chunk().expect("the table's length was checked");
-        Entry::from_bytes(bytes)
+        let mut bytes = [0; ENTRY_BYTES];
+        self.file.read_into(self.table_start + row * ENTRY_BYTES, &mut bytes)?;
+        Ok(Entry::from_bytes(&bytes))
     }
 
-    /// Source and target.
-    pub fn ids(&self, entry: &Entry) -> (Ids<'_>, Ids<'_>) {
-        let start = entry.start as usize * 4;
-        let middle = start + entry.source_len as usize * 4;
-        let end = middle + entry.target_len as usize * 4;
-        let bytes = self.bytes.as_slice();
-        (Ids::of_bytes(&bytes[start..middle]), Ids::of_bytes(&bytes[middle..end]))
+    pub fn ids(&self, entry: &Entry) -> Result<RowIds> {
+        let source_bytes = entry.source_len as usize * 4;
+        let mut bytes = vec![0; source_bytes + entry.target_len as usize * 4];
+        self.file.read_into(entry.start as usize * 4, &mut bytes)?;
+        Ok(RowIds { bytes, source_bytes })
     }
+}
+
+/// What the last bytes of a file say of the others.
+struct Footer {
+    ids: usize,
+    rows: usize,
+    notes_bytes: usize,
+    key: u128,
+    rows_hash: u128,
+    body_hash: u128,
+}
+
+impl Footer {
+    /// `None` when the footer is damaged or of another layout.
+    fn parse(footer: &[u8; FOOTER_BYTES]) -> Option<Self> {
+        let (counted, footer_hash) = footer.split_last_chunk::<8>()?;
+        let number = |index: usize| counted[index * 8..].first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+        let hash = |start: usize| counted[start..].first_chunk().map(|bytes| u128::from_le_bytes(*bytes));
+        if u64::from_le_bytes(*footer_hash) != xxh3_128(counted) as u64 || number(0)? != MAGIC {
+            return None;
+        }
+        let [ids, rows, notes_bytes] = [number(1)?, number(2)?, number(3)?].map(|count| count as usize);
+        Some(Self { ids, rows, notes_bytes, key: hash(32)?, rows_hash: hash(48)?, body_hash: hash(64)? })
+    }
+}
+
+/// The hash of a file's first bytes.
+fn hash_of_start(file: &OpenFile, bytes: usize) -> Result<u128> {
+    let mut hash = Xxh3::new();
+    let mut block = vec![0; HASHED_BYTES.min(bytes)];
+    for start in (0..bytes).step_by(HASHED_BYTES) {
+        let block = &mut block[..HASHED_BYTES.min(bytes - start)];
+        file.read_into(start, block)?;
+        hash.update(block);
+    }
+    Ok(hash.digest128())
 }
 
 impl Entry {
@@ -269,11 +306,12 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let cache = Cache::open(&written(folder.path())).unwrap().unwrap();
         assert_eq!((cache.rows(), cache.key, cache.notes.skipped, cache.notes.bad_rows[0].line), (2, 77, 1, 9));
-        assert_eq!(cache.entry(0), ENTRY);
-        let (source, target) = cache.ids(&cache.entry(0));
-        assert_eq!((source.to_vec(), target.to_vec()), (vec![1, 2], vec![3]));
-        let (source, target) = cache.ids(&cache.entry(1));
-        assert_eq!((source.to_vec(), target.to_vec()), (vec![4], vec![]));
+        assert_eq!(cache.entry(0).unwrap(), ENTRY);
+        for (row, expected) in [(0, (vec![1, 2], vec![3])), (1, (vec![4], vec![]))] {
+            let ids = cache.ids(&cache.entry(row).unwrap()).unwrap();
+            let (source, target) = ids.both();
+            assert_eq!((source.to_vec(), target.to_vec()), expected);
+        }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the partial file is gone");
     }
 
@@ -289,6 +327,18 @@ mod tests {
             assert!(Cache::open(&path).unwrap().is_none(), "byte {byte} may change");
             fs::write(&path, &whole[..byte]).unwrap();
             assert!(Cache::open(&path).unwrap().is_none(), "{byte} bytes will do");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_cut_while_it_is_open_is_an_error_that_names_it() {
+        let folder = TempDir::new().unwrap();
+        let path = written(folder.path());
+        let cache = Cache::open(&path).unwrap().unwrap();
+        let entry = cache.entry(0).unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(4).unwrap();
+        for message in [cache.entry(1).unwrap_err().to_string(), cache.ids(&entry).unwrap_err().to_string()] {
+            assert!(message.contains("rows.tokens was changed while it was read"), "{message}");
         }
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::cache::{Cache, Entry, failed};
+use super::cache::{Cache, Entry, RowIds, failed};
 use super::ids::Ids;
 use super::lines::hash_of;
 use super::raw_row::RowKind;
@@ -74,7 +74,15 @@ pub struct DataSet {
     skipped: u64,
 }
 
-/// One row.
+/// One row, read from the cache.
+#[derive(Debug)]
+pub(in crate::training) struct StoredRow {
+    ids: RowIds,
+    label: u32,
+    written_as_ids: bool,
+}
+
+/// What is in a row.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::training) struct Row<'a> {
     /// The text, or what is read.
@@ -85,6 +93,13 @@ pub(in crate::training) struct Row<'a> {
     pub label: u32,
     /// Whether the source was given as ids, which are taken as they are.
     pub written_as_ids: bool,
+}
+
+impl StoredRow {
+    pub fn row(&self) -> Row<'_> {
+        let (source, target) = self.ids.both();
+        Row { source, target, label: self.label, written_as_ids: self.written_as_ids }
+    }
 }
 
 impl DataSet {
@@ -157,7 +172,7 @@ impl DataSet {
     ) -> Result<()> {
         let mut used = Vec::new();
         for row in 0..self.cache.rows() {
-            let entry = self.cache.entry(row);
+            let entry = self.cache.entry(row)?;
             if self.label_of[entry.label as usize].is_some() {
                 used.push(row);
                 continue;
@@ -197,22 +212,21 @@ impl DataSet {
     }
 
     /// A row by its number.
-    pub(in crate::training) fn row(&self, index: usize) -> Row<'_> {
-        let entry = self.entry(index);
-        let (source, target) = self.cache.ids(&entry);
+    pub(in crate::training) fn row(&self, index: usize) -> Result<StoredRow> {
+        let entry = self.entry(index)?;
         let label = match self.kind {
             RowKind::Labelled => self.label_of[entry.label as usize].expect("rows of unknown labels are left out"),
             RowKind::Text | RowKind::Pair => 0,
         };
-        Row { source, target, label, written_as_ids: entry.written_as_ids }
+        Ok(StoredRow { ids: self.cache.ids(&entry)?, label, written_as_ids: entry.written_as_ids })
     }
 
-    /// Ids of a row's source, known without touching them.
-    pub(in crate::training) fn source_len(&self, index: usize) -> usize {
-        self.entry(index).source_len as usize
+    /// Ids of a row's source, known without reading them.
+    pub(in crate::training) fn source_len(&self, index: usize) -> Result<usize> {
+        Ok(self.entry(index)?.source_len as usize)
     }
 
-    fn entry(&self, index: usize) -> Entry {
+    fn entry(&self, index: usize) -> Result<Entry> {
         self.cache.entry(self.used.as_ref().map_or(index, |used| used[index]))
     }
 }

@@ -71,7 +71,7 @@ impl Feed {
     /// [`Error::TooLittleText`] when packed texts do not fill one row.
     pub fn new(data: DataSet, recipe: Arc<Recipe>, how: BatchSettings, seed: u64) -> Result<Self> {
         let feed = Self { data, recipe, how, seed, epoch: None };
-        if let Some(packed) = feed.packed(None).filter(|packed| packed.stretches() == 0) {
+        if let Some(packed) = feed.packed(None)?.filter(|packed| packed.stretches() == 0) {
             return Err(Error::TooLittleText { tokens: packed.tokens(), row_tokens: how.max_text_tokens });
         }
         Ok(feed)
@@ -90,14 +90,14 @@ impl Feed {
     /// The batch at a position, and the position after it.
     ///
     /// # Errors
-    /// [`Error::Position`] when there is none: the data is not what the position was made for.
+    /// [`Error::Position`] when there is none: the data is not what the position was made for; when rows cannot be read.
     pub fn batch(&mut self, position: Position) -> Result<(Batch, Position)> {
         let Position { epoch: number, batch } = position;
-        let (feed, epoch) = self.at(number);
+        let (feed, epoch) = self.at(number)?;
         let batches = epoch.batches.len() as u64;
         let items = usize::try_from(batch).ok().and_then(|batch| epoch.batches.get(batch));
         let items = items.ok_or(Error::Position { epoch: number, batch, batches })?;
-        let made = feed.make(items, epoch.packed.as_ref(), (feed.seed, number));
+        let made = feed.make(items, epoch.packed.as_ref(), (feed.seed, number))?;
         let is_last = batch + 1 == batches;
         let next =
             if is_last { Position { epoch: number + 1, batch: 0 } } else { Position { batch: batch + 1, ..position } };
@@ -105,77 +105,85 @@ impl Feed {
     }
 
     /// How many batches an epoch has.
-    pub fn epoch_batches(&mut self, epoch: u64) -> u64 {
-        self.at(epoch).1.batches.len() as u64
+    ///
+    /// # Errors
+    /// When rows cannot be read.
+    pub fn epoch_batches(&mut self, epoch: u64) -> Result<u64> {
+        Ok(self.at(epoch)?.1.batches.len() as u64)
     }
 
     /// The first `rows` rows (0 takes all) in the files' order, in batches; the same in every run.
-    pub fn validation_batches(&self, rows: usize) -> Vec<Batch> {
-        let packed = self.packed(None);
+    ///
+    /// # Errors
+    /// When rows cannot be read.
+    pub fn validation_batches(&self, rows: usize) -> Result<Vec<Batch>> {
+        let packed = self.packed(None)?;
         let all = packed.as_ref().map_or_else(|| self.data.rows(), Packed::stretches);
         let count = if rows == 0 { all } else { rows.min(all) };
         let key = (VALIDATION_SEED, 0);
-        let batches = Batches::in_order(count, self.how.batch_tokens, |item| self.size(item, packed.is_some(), key));
+        let batches = Batches::in_order(count, self.how.batch_tokens, |item| self.size(item, packed.is_some(), key))?;
         let items = (0..batches.len()).filter_map(|batch| batches.get(batch));
         items.map(|items| self.make(items, packed.as_ref(), key)).collect()
     }
 
     /// Makes sure that an epoch's order is at hand.
-    fn at(&mut self, number: u64) -> (&Self, &Epoch) {
+    fn at(&mut self, number: u64) -> Result<(&Self, &Epoch)> {
         if self.epoch.as_ref().is_none_or(|(at_hand, _)| *at_hand != number) {
             self.epoch = None;
-            self.epoch = Some((number, self.plan(number)));
+            self.epoch = Some((number, self.plan(number)?));
         }
         let feed = &*self;
         let (_, epoch) = feed.epoch.as_ref().expect("it was put there above");
-        (feed, epoch)
+        Ok((feed, epoch))
     }
 
-    fn plan(&self, number: u64) -> Epoch {
+    fn plan(&self, number: u64) -> Result<Epoch> {
         let key = (self.seed, number);
-        let packed = self.packed(Some(key));
+        let packed = self.packed(Some(key))?;
         let count = packed.as_ref().map_or_else(|| self.data.rows(), Packed::stretches);
         let size = |item| self.size(item, packed.is_some(), key);
-        Epoch { batches: Batches::shuffled(count, self.how.batch_tokens, key, size), packed }
+        Ok(Epoch { batches: Batches::shuffled(count, self.how.batch_tokens, key, size)?, packed })
     }
 
     /// The sequence of texts, when there is to be one.
-    fn packed(&self, order: Option<(u64, u64)>) -> Option<Packed> {
+    fn packed(&self, order: Option<(u64, u64)>) -> Result<Option<Packed>> {
         let is_packed = self.data.kind() == RowKind::Text && self.how.packing == Packing::Packed;
-        is_packed.then(|| Packed::new(&self.data, order, self.recipe.end_token(), self.how.max_text_tokens))
+        let packed = || Packed::new(&self.data, order, self.recipe.end_token(), self.how.max_text_tokens);
+        is_packed.then(packed).transpose()
     }
 
-    fn size(&self, item: usize, is_packed: bool, (seed, epoch): (u64, u64)) -> usize {
+    fn size(&self, item: usize, is_packed: bool, (seed, epoch): (u64, u64)) -> Result<usize> {
         let key = DrawKey { seed, epoch, index: item as u64 };
         let most = self.how.max_text_tokens;
-        match self.data.kind() {
+        Ok(match self.data.kind() {
             RowKind::Text if is_packed => self.recipe.text_size(most, false, key),
             RowKind::Text => {
-                let len = self.data.source_len(item);
+                let len = self.data.source_len(item)?;
                 self.recipe.text_size(len.min(most), len <= most, key)
             }
-            RowKind::Pair | RowKind::Labelled => self.recipe.size(self.data.row(item)),
-        }
+            RowKind::Pair | RowKind::Labelled => self.recipe.size(self.data.row(item)?.row()),
+        })
     }
 
-    fn make(&self, items: &[usize], packed: Option<&Packed>, (seed, epoch): (u64, u64)) -> Batch {
-        let example = |&item: &usize| -> Example {
+    fn make(&self, items: &[usize], packed: Option<&Packed>, (seed, epoch): (u64, u64)) -> Result<Batch> {
+        let example = |&item: &usize| -> Result<Example> {
             if self.data.kind() != RowKind::Text {
-                return self.recipe.example(self.data.row(item));
+                return Ok(self.recipe.example(self.data.row(item)?.row()));
             }
-            let text = packed.map_or_else(
-                || self.text(item),
-                |packed| Text { ids: packed.stretch(&self.data, item), is_whole: false },
-            );
-            self.recipe.text_example(&text, DrawKey { seed, epoch, index: item as u64 })
+            let text = match packed {
+                Some(packed) => Text { ids: packed.stretch(&self.data, item)?, is_whole: false },
+                None => self.text(item)?,
+            };
+            Ok(self.recipe.text_example(&text, DrawKey { seed, epoch, index: item as u64 }))
         };
-        Batch { examples: items.iter().map(example).collect() }
+        Ok(Batch { examples: items.iter().map(example).collect::<Result<_>>()? })
     }
 
     /// A text that is a row of its own. Cut short it has no end.
-    fn text(&self, item: usize) -> Text {
-        let ids = self.data.row(item).source;
+    fn text(&self, item: usize) -> Result<Text> {
+        let row = self.data.row(item)?;
+        let ids = row.row().source;
         let len = ids.len().min(self.how.max_text_tokens);
-        Text { ids: ids.slice(0..len).to_vec(), is_whole: len == ids.len() }
+        Ok(Text { ids: ids.slice(0..len).to_vec(), is_whole: len == ids.len() })
     }
 }

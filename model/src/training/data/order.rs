@@ -3,6 +3,7 @@
 //! Planned by `feed` from sizes alone; items are rows, or stretches of packed texts.
 
 use crate::training::draws::{Draws, Purpose};
+use crate::training::error::Result;
 
 /// Batches among whose items those of similar size are put together: enough that a batch's items hardly differ, few
 /// enough that an epoch stays shuffled.
@@ -22,14 +23,14 @@ impl Batches {
         count: usize,
         batch_tokens: usize,
         (seed, epoch): (u64, u64),
-        size: impl Fn(usize) -> usize,
-    ) -> Self {
+        size: impl Fn(usize) -> Result<usize>,
+    ) -> Result<Self> {
         let mut items: Vec<usize> = (0..count).collect();
         Draws::new(seed, Purpose::RowOrder, epoch, 0).shuffle(&mut items);
         let mut spans = Vec::new();
         let mut start = 0;
         while start < count {
-            let sizes: Vec<usize> = within(&items[start..], batch_tokens.saturating_mul(WINDOW_BATCHES), &size);
+            let sizes: Vec<usize> = within(&items[start..], batch_tokens.saturating_mul(WINDOW_BATCHES), &size)?;
             let window = &mut items[start..start + sizes.len()];
             let mut sized: Vec<(usize, usize)> = sizes.into_iter().zip(window.iter().copied()).collect();
             // Stable: what is of one size stays shuffled.
@@ -40,13 +41,13 @@ impl Batches {
             start += sized.len();
         }
         Draws::new(seed, Purpose::BatchOrder, epoch, 0).shuffle(&mut spans);
-        Self { items, spans }
+        Ok(Self { items, spans })
     }
 
     /// Batches of the first `count` items as they stand.
-    pub fn in_order(count: usize, batch_tokens: usize, size: impl Fn(usize) -> usize) -> Self {
-        let sizes: Vec<usize> = (0..count).map(size).collect();
-        Self { items: (0..count).collect(), spans: cut(&sizes, batch_tokens) }
+    pub fn in_order(count: usize, batch_tokens: usize, size: impl Fn(usize) -> Result<usize>) -> Result<Self> {
+        let sizes = (0..count).map(size).collect::<Result<Vec<usize>>>()?;
+        Ok(Self { items: (0..count).collect(), spans: cut(&sizes, batch_tokens) })
     }
 
     pub fn len(&self) -> usize {
@@ -60,18 +61,18 @@ impl Batches {
 }
 
 /// Sizes of the first items that have `tokens` together, at least one item.
-fn within(items: &[usize], tokens: usize, size: &impl Fn(usize) -> usize) -> Vec<usize> {
+fn within(items: &[usize], tokens: usize, size: &impl Fn(usize) -> Result<usize>) -> Result<Vec<usize>> {
     let mut total: usize = 0;
     let mut sizes = Vec::new();
     for &item in items {
-        let own = size(item);
+        let own = size(item)?;
         total = total.saturating_add(own);
         if total > tokens && !sizes.is_empty() {
             break;
         }
         sizes.push(own);
     }
-    sizes
+    Ok(sizes)
 }
 
 /// Cuts a sequence of sizes so that no part has more than `tokens`, but for an item that has more alone.

@@ -4,6 +4,7 @@
 
 use super::data_set::DataSet;
 use crate::training::draws::{Draws, Purpose};
+use crate::training::error::Result;
 
 /// One epoch's sequence of texts.
 #[derive(Debug)]
@@ -17,18 +18,18 @@ pub(super) struct Packed {
 
 impl Packed {
     /// The texts in the order of an epoch, or as they stand in the files.
-    pub fn new(data: &DataSet, order: Option<(u64, u64)>, end_token: u32, stretch_tokens: usize) -> Self {
+    pub fn new(data: &DataSet, order: Option<(u64, u64)>, end_token: u32, stretch_tokens: usize) -> Result<Self> {
         let mut texts: Vec<usize> = (0..data.rows()).collect();
         if let Some((seed, epoch)) = order {
             Draws::new(seed, Purpose::RowOrder, epoch, 1).shuffle(&mut texts);
         }
         let mut end = 0;
         let ends = texts.iter().map(|&text| {
-            end += data.source_len(text) as u64 + 1;
-            end
+            end += data.source_len(text)? as u64 + 1;
+            Ok(end)
         });
-        let ends = ends.collect();
-        Self { ends, texts, end_token, stretch_tokens }
+        let ends = ends.collect::<Result<Vec<u64>>>()?;
+        Ok(Self { ends, texts, end_token, stretch_tokens })
     }
 
     /// Tokens of all texts with their end tokens.
@@ -42,12 +43,13 @@ impl Packed {
     }
 
     /// The tokens of a stretch.
-    pub fn stretch(&self, data: &DataSet, index: usize) -> Vec<u32> {
+    pub fn stretch(&self, data: &DataSet, index: usize) -> Result<Vec<u32>> {
         let mut at = index as u64 * self.stretch_tokens as u64;
         let mut ids = Vec::with_capacity(self.stretch_tokens);
         let mut text = self.ends.partition_point(|&end| end <= at);
         while ids.len() < self.stretch_tokens {
-            let row = data.row(self.texts[text]).source;
+            let row = data.row(self.texts[text])?;
+            let row = row.row().source;
             let from = row.len() + 1 - (self.ends[text] - at) as usize;
             let to = row.len().min(from + self.stretch_tokens - ids.len());
             ids.extend(row.slice(from..to).iter());
@@ -57,6 +59,6 @@ impl Packed {
             at = self.ends[text];
             text += 1;
         }
-        ids
+        Ok(ids)
     }
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::Architecture;
+use crate::checkpoint::TiedTables;
 use crate::config::{CAUSAL_ENCODER, named_twice, quantization};
 use crate::error::{ConfigProblem, Error, Result};
 
@@ -34,6 +35,21 @@ pub fn architecture(path: &Path, config: &Value) -> Result<Architecture> {
             Err(Error::ModelType { path, found, expected: "t5gemma or gemma2" })
         }
     }
+}
+
+/// The tables that are one by the configuration; `None` where it does not tie them, or there is no output table.
+pub fn tied_tables(path: &Path, config: &Value) -> Result<Option<TiedTables>> {
+    let tables = match architecture(path, config)? {
+        Architecture::EncoderDecoder => TiedTables::ENCODER_DECODER,
+        Architecture::DecoderOnly => TiedTables::DECODER_ONLY,
+        Architecture::EncoderClassifier | Architecture::DecoderClassifier => return Ok(None),
+    };
+    Ok((config["tie_word_embeddings"] != json!(false)).then_some(tables))
+}
+
+/// Says that the output table is one of its own.
+pub fn untie(config: &mut Value) {
+    config["tie_word_embeddings"] = json!(false);
 }
 
 /// Deviation of random matrices.

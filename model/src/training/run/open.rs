@@ -155,7 +155,7 @@ impl Data {
         } else {
             let labels = matches!(objective, Objective::Classify { .. }).then_some(labels.as_slice());
             let valid = Feed::new(open(&data.valid, labels)?, Arc::clone(&recipe), how, settings.seed)?;
-            valid.validation_batches(settings.validation.rows)
+            valid.validation_batches(settings.validation.rows)?
         };
         let validation = Validation::new(batches, &settings.validation);
         Ok(Self { train: Feed::new(train, Arc::clone(&recipe), how, settings.seed)?, validation, recipe })

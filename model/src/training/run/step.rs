@@ -43,7 +43,7 @@ impl Run<'_> {
         self.progress.position = next;
         Ok(StepRecord {
             step: number,
-            epoch: self.epochs(next),
+            epoch: self.epochs(next)?,
             stage: pace.stage,
             loss,
             cross_entropy: sums.cross_entropy / count,
@@ -121,9 +121,9 @@ impl Run<'_> {
     }
 
     /// Passes over the data when the next batch is at a position.
-    fn epochs(&mut self, next: Position) -> f64 {
-        let batches = self.feed.epoch_batches(next.epoch);
-        next.epoch as f64 + next.batch as f64 / batches.max(1) as f64
+    fn epochs(&mut self, next: Position) -> Result<f64> {
+        let batches = self.feed.epoch_batches(next.epoch)?;
+        Ok(next.epoch as f64 + next.batch as f64 / batches.max(1) as f64)
     }
 }
 

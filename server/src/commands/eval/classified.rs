@@ -33,9 +33,9 @@ pub struct Classified {
 impl Classified {
     /// Loads the checkpoint; batches have the sizes that serving gives the encoder.
     pub fn load(config: &Config, folder: &Path) -> Result<Self, CommandError> {
-        let (classifier, tokenizer) = load_classifier(&config.model, folder)?;
+        let (classifier, tokenizer) = load_classifier(config, folder)?;
         let tokenizer = Arc::new(tokenizer.ok_or(CommandError::NoTokenizer)?);
-        let source_tokens = config.limits.source_tokens.min(classifier.config().encoder.max_positions);
+        let source_tokens = classifier.config().encoder.max_positions;
         let batch_tokens = config.limits.step_encoder_tokens as usize;
         let batch_sources = config.limits.running_rows as usize;
         let space = classifier.space(source_tokens.max(batch_tokens), batch_sources)?;

@@ -63,6 +63,9 @@ pub struct Figures {
     pub cut_sources: usize,
     /// Targets that were too long and were cut.
     pub cut_targets: usize,
+    /// What was odd about the checkpoint.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// The figures.
     #[serde(flatten)]
     pub measured: Scores,

@@ -13,6 +13,7 @@ mod served;
 mod subject;
 mod trained;
 mod unanswered;
+mod warnings;
 
 use std::io::{Write, stdout};
 use std::sync::Arc;
@@ -43,7 +44,9 @@ pub fn eval(config: &Config, options: &EvalOptions) -> Result<(), CommandError> 
     let rows = Rows::read(&options.data, options.objective, options.limit)?;
     let metrics = metrics(options, rows.objective)?;
     let mut predictions = options.out.as_deref().map(Predictions::create).transpose()?;
-    let mut subject = subject::open(config)?;
+    let open = || subject::open(config);
+    let (subject, warnings) = if options.json { warnings::collected(open) } else { (open(), Vec::new()) };
+    let mut subject = subject?;
     subject.check(rows.objective)?;
     let reading = subject.reading();
     let tokenizer = Arc::clone(&reading.tokenizer);
@@ -83,6 +86,7 @@ pub fn eval(config: &Config, options: &EvalOptions) -> Result<(), CommandError> 
         rows: rows.rows.len(),
         cut_sources: questions.cut_sources(),
         cut_targets: questions.cut_targets(),
+        warnings,
         measured: measured.scores(),
         seconds: began.elapsed().as_secs_f64(),
     };

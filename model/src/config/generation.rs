@@ -1,0 +1,44 @@
+//! Keys of `generation_config.json` that ask for something nobody here does.
+//!
+//! Called by `config::read`; whoever loads a model to write texts with it names them in its log.
+
+use serde_json::{Value, json};
+
+use super::fields::Fields;
+
+/// Keys that are read here, and keys that change no text.
+const HONOURED: [&str; 12] = [
+    "_from_model_config",
+    "bos_token_id",
+    "cache_implementation",
+    "decoder_start_token_id",
+    "eos_token_id",
+    "output_attentions",
+    "output_hidden_states",
+    "output_scores",
+    "pad_token_id",
+    "return_dict_in_generate",
+    "transformers_version",
+    "use_cache",
+];
+
+/// Values with which a key asks for nothing; so does null.
+fn asks_for_nothing(key: &str, value: &Value) -> bool {
+    let neutral = match key {
+        "do_sample" | "early_stopping" | "remove_invalid_values" | "renormalize_logits" => json!(false),
+        "diversity_penalty" | "encoder_no_repeat_ngram_size" | "min_length" | "no_repeat_ngram_size" => json!(0),
+        "encoder_repetition_penalty" | "length_penalty" | "repetition_penalty" => json!(1),
+        "num_beam_groups" | "num_beams" | "num_return_sequences" => json!(1),
+        _ => return false,
+    };
+    match (value.as_f64(), neutral.as_f64()) {
+        (Some(value), Some(neutral)) => value == neutral,
+        _ => *value == neutral,
+    }
+}
+
+/// The keys that are not honoured, in the order of the file.
+pub(super) fn ignored(generation: &Fields<'_>) -> Vec<String> {
+    let asked = generation.entries().filter(|(key, value)| !value.is_null() && !asks_for_nothing(key, value));
+    asked.map(|(key, _)| key.clone()).filter(|key| !HONOURED.contains(&key.as_str())).collect()
+}

@@ -1,0 +1,62 @@
+//! Warnings that are given while a checkpoint is opened, kept for the report instead of the log.
+//!
+//! Called by `eval` when it prints an object: whoever reads that often reads standard error with it.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tracing::Level;
+
+/// Lines of a log of this thread's own.
+#[derive(Debug, Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+/// Does something, and gives the warnings of this thread meanwhile.
+pub fn collected<T>(work: impl FnOnce() -> T) -> (T, Vec<String>) {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let log = tracing_subscriber::fmt()
+        .with_max_level(Level::WARN)
+        .with_level(false)
+        .with_target(false)
+        .without_time()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let done = tracing::subscriber::with_default(log, work);
+    let text = String::from_utf8_lossy(&lines.bytes()).into_owned();
+    (done, text.lines().map(|line| line.trim().to_owned()).collect())
+}
+
+impl Lines {
+    fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_warning_is_a_line_and_what_is_less_is_none() {
+        let (done, warnings) = collected(|| {
+            tracing::info!("nothing of interest");
+            tracing::warn!(file = "x", "the first");
+            tracing::warn!("the second");
+            7
+        });
+        assert_eq!((done, warnings), (7, vec!["the first file=\"x\"".to_owned(), "the second".to_owned()]));
+    }
+}
