@@ -135,8 +135,8 @@ fn a_place_that_is_given_back_unused_does_not_hold_the_drain_up() {
 fn a_cancelled_request_returns_its_pages_within_one_step() {
     let fake = FakeEngine::start(Room { queued_rows: 4, running_rows: 4 });
     let (cancelled, mut other) = (fake.submit(1, 30, 2), fake.submit(2, 6, 1));
-    // Calls take turns.
-    while fake.next_step() != [1, 2, 1] {
+    // Calls take turns, so the order depends on whether the first step knew both.
+    while !matches!(fake.next_step()[..], [1, 1, 2] | [1, 2, 1]) {
         fake.turn(Turn::Run);
     }
     assert_eq!(fake.metrics.pages_held.get(), 5, "two sources and three targets, a page each");
