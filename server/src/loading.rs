@@ -333,7 +333,7 @@ impl Loaded {
             pages,
             source_page_tokens: door.source_page_tokens,
             running_rows: limits.running_rows as usize,
-            call_rows: limits.call_rows as usize,
+            call_rows: limits.rows_of_a_call(),
             step_rows: limits.step_rows as usize,
             step_encoder_tokens: limits.step_encoder_tokens as usize,
             encoder_layers: model.encoder.layers,

@@ -24,6 +24,15 @@ pub fn start() -> LogWriter {
     LOG.get_or_init(|| LogWriter::new(Box::new(io::stderr()))).clone()
 }
 
+/// Has a write beyond the limit of a file's size fail as on a full disk, instead of ending the process by a signal.
+///
+/// # Errors
+/// When the system does not allow it.
+pub fn survive_file_limits() -> io::Result<()> {
+    const SIGXFSZ: i32 = 25;
+    signal_hook::flag::register(SIGXFSZ, Arc::default()).map(|_| ())
+}
+
 /// Waits until the lines of before are written, or `patience` is over.
 pub fn flush(patience: Duration) {
     if let Some(log) = LOG.get() {

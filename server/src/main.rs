@@ -31,6 +31,9 @@ fn main() -> ExitCode {
     };
     start_log(&config.server);
     log::report_panics();
+    if let Err(error) = log::survive_file_limits() {
+        return failure(&error, FAILURE);
+    }
     tracing::debug!(?command, ?config, "settings");
     let done = match &command {
         Command::Serve => commands::serve(&config, &notifier()),

@@ -11,6 +11,17 @@ use crate::engine::Salt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Peer(pub SocketAddr);
 
+impl Peer {
+    /// What limits of one peer go by: its address, or the network of 64 bits that an IPv6 address is one of, all of which
+    /// its owner has.
+    pub fn network(self) -> IpAddr {
+        match self.0.ip().to_canonical() {
+            IpAddr::V6(address) => IpAddr::V6((address.to_bits() & (u128::MAX << 64)).into()),
+            address => address,
+        }
+    }
+}
+
 /// Who shares the keys and values of equal sources.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum SourceSharing {

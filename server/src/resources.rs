@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::config::{Config, Limits};
+use crate::config::Config;
 
 /// Descriptors beside those of connections: listeners, timers and signals, standard streams, files that are read.
 const OTHER_DESCRIPTORS: u64 = 64;
@@ -77,9 +77,8 @@ pub fn blocking_threads(config: &Config) -> usize {
 ///
 /// # Errors
 /// When it stays too low for the configured connections.
-pub fn claim_descriptors(limits: &Limits) -> Result<(), ShortOf> {
-    let connections = (limits.connections + limits.reserved_connections) as u64;
-    let needed = connections + OTHER_DESCRIPTORS;
+pub fn claim_descriptors(config: &Config) -> Result<(), ShortOf> {
+    let needed = config.limits.connections as u64 + other_descriptors(config);
     let now = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: Some(now.maximum.map_or(needed, |most| most.min(needed))), maximum: now.maximum };
     let allowed = match now.current {
@@ -91,14 +90,20 @@ pub fn claim_descriptors(limits: &Limits) -> Result<(), ShortOf> {
         enough => enough,
     };
     match allowed {
-        Some(allowed) if allowed < needed => Err(short_of_descriptors(limits, allowed, needed)),
+        Some(allowed) if allowed < needed => Err(short_of_descriptors(config, allowed, needed)),
         _ => Ok(()),
     }
 }
 
-fn short_of_descriptors(limits: &Limits, allowed: u64, needed: u64) -> ShortOf {
-    let (connections, others) = (limits.connections, OTHER_DESCRIPTORS + limits.reserved_connections as u64);
-    match allowed.checked_sub(others) {
+/// All but those of connections for requests.
+fn other_descriptors(config: &Config) -> u64 {
+    let listeners = if config.server.probe_address.is_empty() { 1 } else { 2 };
+    OTHER_DESCRIPTORS + listeners * config.limits.reserved_connections as u64
+}
+
+fn short_of_descriptors(config: &Config, allowed: u64, needed: u64) -> ShortOf {
+    let connections = config.limits.connections;
+    match allowed.checked_sub(other_descriptors(config)) {
         None | Some(0) => ShortOf::AnyDescriptors { allowed },
         Some(possible) => ShortOf::Descriptors { allowed, needed, connections, possible },
     }
@@ -177,11 +182,11 @@ mod tests {
 
     #[test]
     fn a_limit_that_is_too_low_names_the_connections_it_is_enough_for() {
-        let limits = Config::from_layers(Vec::new()).unwrap().limits;
-        let text = short_of_descriptors(&limits, 1024, 1104).to_string();
+        let config = Config::from_layers(Vec::new()).unwrap();
+        let text = short_of_descriptors(&config, 1024, 1104).to_string();
         assert!(text.contains("limits.connections = 1024 needs 1104"), "{text}");
         assert!(text.contains("set limits.connections to 944 or less"), "{text}");
-        assert_eq!(short_of_descriptors(&limits, 64, 1104), ShortOf::AnyDescriptors { allowed: 64 });
+        assert_eq!(short_of_descriptors(&config, 64, 1104), ShortOf::AnyDescriptors { allowed: 64 });
     }
 
     #[test]

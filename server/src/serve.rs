@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use crate::api::{Api, probe_router, router};
 use crate::connection::{Connection, ConnectionTimeouts, Phase, PlaceLimits, Places, Purpose, Routes, TooManyOfPeer};
 use crate::liveness::Liveness;
+use crate::peer::Peer;
 use crate::telemetry::Metrics;
 
 /// So long may it take to tell clients that their answers are cut off. With it a server ends within a second of its
@@ -138,7 +139,7 @@ impl Server {
 
     /// Answers probes, and nothing else, on `listener` as well.
     pub fn probe(&self, listener: TcpListener) {
-        let places = PlaceLimits { connections: self.limits.places.reserved.max(1), ..self.limits.places };
+        let places = PlaceLimits { connections: self.limits.places.reserved.max(1), reserved: 0, ..self.limits.places };
         let accepting = self.accepting(listener, places, Purpose::Probes);
         tokio::spawn(keep_accepting(accepting, self.liveness.clone()));
     }
@@ -248,7 +249,7 @@ impl Accepting {
     }
 
     async fn welcome(&self, stream: TcpStream, peer: SocketAddr) {
-        match self.places.enter(peer.ip()).await {
+        match self.places.enter(Peer(peer)).await {
             Ok(place) => {
                 let place = place.at_most(self.purpose);
                 let connection = Connection { stream, peer, place, timeouts: self.timeouts };

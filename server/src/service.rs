@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::api::{
-    AnswerBudget, Api, ApiLimits, BodyBudget, BodyBudgetLimits, BodyLimits, BodyPace, Entrance, OpenRequests,
-    ServedModel,
+    AnswerBudget, Api, ApiLimits, BodyLimits, BodyPace, Budget, BudgetLimits, Entrance, OpenRequests, ServedModel,
 };
 use crate::config::{Config, Limits};
 use crate::engine::Engine;
@@ -42,11 +41,14 @@ impl Service {
             source_sharing: config.server.share_sources,
             limits: api_limits(&config.limits),
             metrics,
-            body_budget: BodyBudget::new(BodyBudgetLimits {
+            body_budget: Budget::new(BudgetLimits {
                 bytes: config.limits.unparsed_body_bytes,
                 peer_bytes: config.limits.peer_body_bytes,
             }),
-            answer_budget: AnswerBudget::new(config.limits.answer_bytes),
+            answer_budget: AnswerBudget::new(BudgetLimits {
+                bytes: config.limits.answer_bytes,
+                peer_bytes: config.limits.peer_answer_bytes,
+            }),
             parsers: TokenizerPool::new(config.server.tokenizer_threads),
             pool: TokenizerPool::new(config.server.tokenizer_threads),
             open_requests: OpenRequests::default(),

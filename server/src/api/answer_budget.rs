@@ -3,10 +3,9 @@
 //! Used by `completions`. A whole answer exists until its client has taken it, and events of a stream wait for theirs,
 //! so without a bound clients that do not read would decide how much memory the server takes.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
+use super::budget::{Budget, BudgetLimits, Full, Share};
 use super::error::ApiError;
+use crate::peer::Peer;
 
 /// Bytes of a token on its way to a client: the engine's event, its text, and that text as JSON.
 const TOKEN_BYTES: usize = 96;
@@ -39,55 +38,29 @@ impl AnswerSize {
 
 /// The memory of all answers. Clones share it.
 #[derive(Debug, Clone)]
-pub struct AnswerBudget {
-    used: Arc<AtomicUsize>,
-    limit: usize,
-}
+pub struct AnswerBudget(Budget);
 
 impl AnswerBudget {
-    /// A budget of `limit` bytes.
-    pub fn new(limit: usize) -> Self {
-        Self { used: Arc::default(), limit }
+    /// A budget of so much.
+    pub fn new(limits: BudgetLimits) -> Self {
+        Self(Budget::new(limits))
     }
 
     /// Bytes that answers hold now.
     pub fn used_bytes(&self) -> usize {
-        self.used.load(Ordering::Acquire)
+        self.0.used_bytes()
     }
 
-    /// Room for an answer of this size. One that is larger than the budget takes all of it, when nobody has any.
+    /// Room for an answer of this size to `peer`. One that is larger than a peer's part takes all of that.
     ///
     /// # Errors
     /// When the answers under way leave too little.
-    pub fn reserve(&self, size: AnswerSize) -> Result<AnswerShare, ApiError> {
-        let bytes = size.bytes().min(self.limit);
-        let room = |used: usize| used.checked_add(bytes).filter(|all| *all <= self.limit);
-        match self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, room) {
-            Ok(_) => Ok(AnswerShare { budget: self.clone(), bytes }),
-            Err(_) => Err(ApiError::TooManyAnswers { limit: self.limit }),
+    pub fn reserve(&self, size: AnswerSize, peer: Option<Peer>) -> Result<Share, ApiError> {
+        let mut share = self.0.share(peer);
+        match share.grow_to(size.bytes().min(self.0.limits().peer_bytes)) {
+            Ok(()) => Ok(share),
+            Err(Full::All { limit } | Full::Peer { limit }) => Err(ApiError::TooManyAnswers { limit }),
         }
-    }
-}
-
-/// One answer's part; given back when it is dropped.
-#[derive(Debug)]
-pub struct AnswerShare {
-    budget: AnswerBudget,
-    bytes: usize,
-}
-
-impl AnswerShare {
-    /// The answer is known to have so many bytes. It has them now, so this takes even what the budget does not have.
-    pub fn settle(&mut self, bytes: usize) {
-        self.budget.used.fetch_add(bytes, Ordering::AcqRel);
-        self.budget.used.fetch_sub(self.bytes, Ordering::AcqRel);
-        self.bytes = bytes;
-    }
-}
-
-impl Drop for AnswerShare {
-    fn drop(&mut self) {
-        self.budget.used.fetch_sub(self.bytes, Ordering::AcqRel);
     }
 }
 
@@ -99,12 +72,13 @@ mod tests {
 
     #[test]
     fn answers_have_room_together_or_are_told_that_there_is_none() {
-        let budget = AnswerBudget::new(2 * SMALL.bytes());
-        let first = budget.reserve(SMALL).unwrap();
-        let second = budget.reserve(SMALL).unwrap();
-        assert_eq!(budget.reserve(SMALL).unwrap_err(), ApiError::TooManyAnswers { limit: 2 * SMALL.bytes() });
+        let bytes = 2 * SMALL.bytes();
+        let budget = AnswerBudget::new(BudgetLimits { bytes, peer_bytes: bytes });
+        let first = budget.reserve(SMALL, None).unwrap();
+        let second = budget.reserve(SMALL, None).unwrap();
+        assert_eq!(budget.reserve(SMALL, None).unwrap_err(), ApiError::TooManyAnswers { limit: bytes });
         drop(first);
-        let mut third = budget.reserve(SMALL).unwrap();
+        let mut third = budget.reserve(SMALL, None).unwrap();
         third.settle(100);
         assert_eq!(budget.used_bytes(), SMALL.bytes() + 100);
         drop((second, third));
@@ -112,13 +86,15 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_larger_than_the_budget_is_made_alone() {
-        let budget = AnswerBudget::new(1 << 20);
-        let small = budget.reserve(SMALL).unwrap();
+    fn an_answer_larger_than_its_peer_s_part_is_made_alone_and_leaves_room_for_others() {
+        let [here, there] = ["10.0.0.1:1", "10.0.0.2:1"].map(|address| Some(Peer(address.parse().unwrap())));
+        let budget = AnswerBudget::new(BudgetLimits { bytes: 2 << 20, peer_bytes: 1 << 20 });
+        let small = budget.reserve(SMALL, here).unwrap();
         let large = AnswerSize { log_probs: usize::MAX, ..SMALL };
-        assert!(budget.reserve(large).is_err());
+        assert!(budget.reserve(large, here).is_err());
         drop(small);
-        let _all = budget.reserve(large).unwrap();
-        assert!(budget.reserve(SMALL).is_err());
+        let _all = budget.reserve(large, here).unwrap();
+        assert!(budget.reserve(SMALL, here).is_err());
+        assert!(budget.reserve(SMALL, there).is_ok());
     }
 }

@@ -12,13 +12,13 @@ use http_body_util::BodyExt;
 use hyper::body::Frame;
 use tokio::time::Instant;
 
-use super::body_budget::{BodyBudget, BodyShare};
+use super::budget::{Budget, Full, Share};
 use super::error::ApiError;
 use crate::engine::EngineHandle;
 use crate::peer::Peer;
 
 /// A body up to this size is parsed where it is read, which takes less time than a change of threads, and takes no
-/// part of the [`BodyBudget`].
+/// part of the [`Budget`].
 pub const SMALL_BODY_BYTES: usize = 16 << 10;
 
 /// What a connection says whose client has gone.
@@ -59,7 +59,7 @@ pub struct ReceivedBody {
     /// What came.
     pub bytes: Vec<u8>,
     /// To be kept until the body is parsed.
-    pub held: BodyShare,
+    pub held: Share,
 }
 
 /// Reads bodies.
@@ -68,7 +68,7 @@ pub struct BodyReader<'a> {
     /// Of one body.
     pub limits: BodyLimits,
     /// Of all large bodies.
-    pub budget: &'a BodyBudget,
+    pub budget: &'a Budget,
     /// Who sends it.
     pub peer: Option<Peer>,
     /// A large body is not taken in when there is no place for its request.
@@ -85,7 +85,7 @@ impl BodyReader<'_> {
     }
 
     async fn receive(self, headers: &HeaderMap, mut body: Body) -> Result<ReceivedBody, ApiError> {
-        let mut share = self.budget.share(self.peer.map(|peer| peer.0.ip()));
+        let mut share = self.budget.share(self.peer);
         let mut refused = declared_bytes(headers).and_then(|declared| self.check_declared(declared, &share).err());
         if headers.contains_key(header::EXPECT)
             && let Some(refused) = refused
@@ -115,7 +115,7 @@ impl BodyReader<'_> {
         refused.map_or(Ok(ReceivedBody { bytes, held: share }), Err)
     }
 
-    fn check_declared(self, declared: u64, share: &BodyShare) -> Result<(), ApiError> {
+    fn check_declared(self, declared: u64, share: &Share) -> Result<(), ApiError> {
         let declared = usize::try_from(declared).unwrap_or(usize::MAX);
         if declared > self.limits.bytes {
             return Err(ApiError::BodyTooLarge { limit: self.limits.bytes });
@@ -124,10 +124,10 @@ impl BodyReader<'_> {
             return Ok(());
         }
         self.engine.check_vacancy()?;
-        share.check(declared)
+        Ok(share.check(declared)?)
     }
 
-    fn keep(self, data: &[u8], bytes: &mut Vec<u8>, share: &mut BodyShare) -> Result<(), ApiError> {
+    fn keep(self, data: &[u8], bytes: &mut Vec<u8>, share: &mut Share) -> Result<(), ApiError> {
         let length = bytes.len() + data.len();
         if length > self.limits.bytes {
             return Err(ApiError::BodyTooLarge { limit: self.limits.bytes });
@@ -163,10 +163,16 @@ impl Pace {
         takes_room: bool,
     ) -> Result<Option<Result<Frame<Bytes>, axum::Error>>, ApiError> {
         if !takes_room {
-            return Ok(body.frame().await);
+            let frame = body.frame().await;
+            // What came before it takes room says nothing about how fast it comes.
+            *self = Self::new(self.wanted);
+            return Ok(frame);
         }
         loop {
             let frame = tokio::time::timeout_at(self.end, body.frame()).await;
+            if let Ok(None) = &frame {
+                return Ok(None);
+            }
             if let Ok(Some(Ok(frame))) = &frame {
                 self.bytes += frame.data_ref().map_or(0, Bytes::len);
             }
@@ -179,6 +185,15 @@ impl Pace {
             if let Ok(frame) = frame {
                 return Ok(frame);
             }
+        }
+    }
+}
+
+impl From<Full> for ApiError {
+    fn from(full: Full) -> Self {
+        match full {
+            Full::All { limit } => Self::TooManyBodies { limit },
+            Full::Peer { limit } => Self::TooManyBodiesOfPeer { limit },
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Driven by `whole` and `stream`. Dropping it cancels the work.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::choice::{Choice, ChoiceSettings, Piece};
 use super::delivery::Delivery;
@@ -72,14 +72,12 @@ impl Completion {
     /// Waits until the engine has begun with one of the prompts.
     ///
     /// # Errors
-    /// When that takes longer than `patience`, or the server ends first.
-    pub async fn begin(&mut self, patience: Duration) -> Result<(), ApiError> {
+    /// When the server ends first.
+    pub async fn begin(&mut self) -> Result<(), ApiError> {
         tokio::select! {
             biased;
             error = self.delivery.record.cut_off() => Err(error),
-            begun = tokio::time::timeout(patience, self.generations.arrived()) => {
-                begun.map_err(|_| ApiError::QueuedTooLong { seconds: patience.as_secs() })
-            }
+            () = self.generations.arrived() => Ok(()),
         }
     }
 

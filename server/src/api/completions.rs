@@ -9,10 +9,12 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use tokio::time::Instant;
 
 use super::access::Visit;
-use super::answer_budget::{AnswerShare, AnswerSize};
+use super::answer_budget::AnswerSize;
 use super::body::{BodyReader, ReceivedBody, SMALL_BODY_BYTES};
+use super::budget::Share;
 use super::choice::ChoiceSettings;
 use super::completion::{Completion, Submitted};
 use super::delivery::Delivery;
@@ -48,11 +50,12 @@ pub async fn completions(State(api): State<Arc<Api>>, request: Request) -> Respo
             return error.into_response();
         }
     };
-    let Admitted { submitted, share, heading, stream, stream_options } = admitted;
+    let Admitted { submitted, share, queued, heading, stream, stream_options } = admitted;
     record.submitted(submitted.sources.iter().map(|source| source.len()));
     let mut completion = Completion::new(submitted, Delivery { record, share });
     // Its status is not sent before it is known whether the request gets its turn.
-    if let Err(error) = completion.begin(api.limits.queue_timeout).await {
+    let begun = in_time(&api, queued, completion.begin()).await;
+    if let Err(error) = begun.and_then(|begun| begun) {
         completion.record().fail(&error);
         return error.into_response();
     }
@@ -63,10 +66,19 @@ pub async fn completions(State(api): State<Arc<Api>>, request: Request) -> Respo
     }
 }
 
+/// What `work` gives, or that the request, which has places in the queue since `queued`, did not get its turn in time.
+async fn in_time<T>(api: &Api, queued: Instant, work: impl Future<Output = T>) -> Result<T, ApiError> {
+    let patience = api.limits.queue_timeout;
+    let done = tokio::time::timeout_at(queued + patience, work).await;
+    done.map_err(|_| ApiError::QueuedTooLong { seconds: patience.as_secs() })
+}
+
 /// A request that is in the engine.
 struct Admitted {
     submitted: Submitted,
-    share: AnswerShare,
+    share: Share,
+    /// Since when it has places in the queue.
+    queued: Instant,
     heading: Heading,
     stream: bool,
     stream_options: StreamOptions,
@@ -84,9 +96,10 @@ async fn admit(api: &Arc<Api>, request: Request) -> Result<Admitted, ApiError> {
         read = reader.read(&head.headers, raw) => read?,
         () = too_late(api) => return Err(Refusal::Draining.into()),
     };
-    let mut asked = parse(api, body).await?;
+    let (mut asked, held) = parse(api, body).await?;
     check_before_tokenising(api, &asked)?;
     let slots = api.engine.reserve(asked.prompts.len() as u32 * asked.choices).map_err(ApiError::from)?;
+    let queued = Instant::now();
     let inputs = Inputs {
         prompts: std::mem::take(&mut asked.prompts),
         names: asked.prompt_names,
@@ -94,16 +107,18 @@ async fn admit(api: &Arc<Api>, request: Request) -> Result<Admitted, ApiError> {
         add_special_tokens: asked.add_special_tokens,
         echo: asked.echo,
     };
-    let prepared = tokenise(api, inputs).await?;
+    // Texts wait for a thread in the order of arrival, and take the room of their bodies until they are ids.
+    let prepared = in_time(api, queued, tokenise(api, inputs)).await??;
+    drop(held);
     let sources = prepared.sources.iter().map(Vec::len);
     check_lengths(api, Lengths { sources, decoder_prompt: prepared.decoder_prompt.len(), asked: &asked })?;
     check_total_log_probs(api, prepared.sources.len(), asked.log_probs_per_prompt(prepared.decoder_prompt.len()))?;
-    let share = api.answer_budget.reserve(answer_size(&asked, &prepared))?;
+    let share = api.answer_budget.reserve(answer_size(&asked, &prepared), peer)?;
     let salt = api.source_sharing.salt(peer, asked.cache_salt.as_deref());
     let submitted = submit(api, (slots, salt), &asked, prepared)?;
     let blocks = Blocks { log_probs: asked.log_probs.is_some(), token_ids: asked.return_token_ids };
     let heading = Heading::new(&api.model.name, blocks);
-    Ok(Admitted { submitted, share, heading, stream: asked.stream, stream_options: asked.stream_options })
+    Ok(Admitted { submitted, share, queued, heading, stream: asked.stream, stream_options: asked.stream_options })
 }
 
 /// What the answer is made of at most.
@@ -136,21 +151,21 @@ async fn too_late(api: &Api) {
 
 /// A JSON tree takes many times the memory of its text, so only as many large ones as the pool has threads exist at
 /// once. Tokenising has a pool of its own: what waits there has a place in the queue, and nothing here has one yet.
-async fn parse(api: &Arc<Api>, body: ReceivedBody) -> Result<CompletionRequest, ApiError> {
+async fn parse(api: &Arc<Api>, body: ReceivedBody) -> Result<(CompletionRequest, Share), ApiError> {
     let bounds = api.request_bounds();
-    if body.bytes.len() <= SMALL_BODY_BYTES {
-        let asked = CompletionRequest::parse(&body.bytes, &bounds)?;
+    let ReceivedBody { bytes, held } = body;
+    if bytes.len() <= SMALL_BODY_BYTES {
+        let asked = CompletionRequest::parse(&bytes, &bounds)?;
         check_texts(&asked, &api.model)?;
-        return Ok(asked);
+        return Ok((asked, held));
     }
     let (engine, model) = (api.engine.clone(), Arc::clone(&api.model));
     let job = move || {
         // Others may have filled the queue since this body began to arrive.
         engine.check_vacancy()?;
-        let ReceivedBody { bytes, held: _held } = body;
         let asked = CompletionRequest::parse(&bytes, &bounds)?;
         check_texts(&asked, &model)?;
-        Ok(asked)
+        Ok((asked, held))
     };
     api.parsers.run(job).await?
 }

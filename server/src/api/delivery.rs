@@ -4,7 +4,7 @@
 
 use axum::body::Bytes;
 
-use super::answer_budget::AnswerShare;
+use super::budget::Share;
 use super::record::RequestRecord;
 
 /// What a request holds until its answer is written.
@@ -13,7 +13,7 @@ pub struct Delivery {
     /// Counts it when it is dropped.
     pub record: RequestRecord,
     /// Memory of the answer.
-    pub share: AnswerShare,
+    pub share: Share,
 }
 
 impl Delivery {

@@ -5,8 +5,8 @@
 mod access;
 mod answer_budget;
 mod body;
-mod body_budget;
 mod brief;
+mod budget;
 mod choice;
 mod completion;
 mod completions;
@@ -48,7 +48,7 @@ use axum::routing::any;
 pub use access::AccessLog;
 pub use answer_budget::AnswerBudget;
 pub use body::{BodyLimits, BodyPace};
-pub use body_budget::{BodyBudget, BodyBudgetLimits};
+pub use budget::{Budget, BudgetLimits};
 pub use entrance::Entrance;
 pub use error::ApiError;
 pub use guard::{Guard, GuardSettings};
@@ -104,7 +104,7 @@ pub struct Api {
     /// Counters shared with the engine thread.
     pub metrics: Metrics,
     /// What large bodies may take together.
-    pub body_budget: BodyBudget,
+    pub body_budget: Budget,
     /// What answers may take together.
     pub answer_budget: AnswerBudget,
     /// Threads that parse large bodies.

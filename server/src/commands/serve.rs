@@ -13,18 +13,20 @@ use super::{CommandError, io};
 use crate::allocator::give_back_large_pieces;
 use crate::api::{AccessLog, Entrance, Guard, GuardSettings, loading_router};
 use crate::config::{Config, Limits, ServerConfig};
-use crate::connection::{ConnectionTimeouts, PlaceLimits, Routes};
+use crate::connection::{ConnectionTimeouts, PlaceLimits, Routes, WritePace};
 use crate::engine::self_test;
 use crate::liveness::Liveness;
 use crate::loading::{Capacity, Loaded, load};
 use crate::memory::MemoryBounds;
 use crate::notify::Notifier;
-use crate::resources::{blocking_threads, check_threads, claim_descriptors};
+use crate::resources::{ShortOf, blocking_threads, check_threads, claim_descriptors};
 use crate::serve::{ConnectionLimits, EndSignal, EndSignals, Server, ServerShared};
 use crate::service::{Service, body_limits};
 use crate::startup::{Example, StartMessage};
 use crate::telemetry::Metrics;
 
+/// Threads that do not start within this time are not there to be had.
+const THREADS_START: Duration = Duration::from_secs(10);
 /// Longer than any server runs; the largest duration would overflow the clock.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
@@ -36,7 +38,7 @@ const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 pub fn serve(config: &Config, notifier: &Notifier) -> Result<(), CommandError> {
     give_back_large_pieces();
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    claim_descriptors(&config.limits)?;
+    claim_descriptors(config)?;
     check_threads(config, workers)?;
     let blocking = blocking_threads(config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -46,7 +48,9 @@ pub fn serve(config: &Config, notifier: &Notifier) -> Result<(), CommandError> {
         .enable_all()
         .build()
         .map_err(io("start the threads that answer HTTP"))?;
-    runtime.block_on(start_blocking_threads(blocking));
+    let started =
+        runtime.block_on(async { tokio::time::timeout(THREADS_START, start_blocking_threads(blocking)).await });
+    started.map_err(|_| ShortOf::Threads { given: workers, needed: workers + blocking })?;
     let served = runtime.block_on(run(config, notifier));
     // What still runs now, be it loading, a step or a client that does not read, ends with the process.
     runtime.shutdown_background();
@@ -176,7 +180,7 @@ const fn connection_limits(limits: &Limits) -> ConnectionLimits {
         timeouts: ConnectionTimeouts {
             header: limits.header_timeout,
             keep_alive: limits.keep_alive_timeout,
-            write: limits.write_timeout,
+            write: WritePace { stretch: limits.write_timeout, least_bytes_per_s: limits.write_bytes_per_s },
         },
     }
 }

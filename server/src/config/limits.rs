@@ -30,7 +30,7 @@ pub struct Limits {
     pub queue_timeout: Duration,
     /// Sequences decoded at once.
     pub running_rows: u32,
-    /// Those of them that may be of one HTTP request; at most `running_rows`.
+    /// Those of them that may be of one HTTP request.
     pub call_rows: u32,
     /// Tokens of one source; the model may allow fewer.
     pub source_tokens: usize,
@@ -54,6 +54,10 @@ pub struct Limits {
     pub body_bytes_per_s: usize,
     /// Memory of all answers that are being made or taken.
     pub answer_bytes: usize,
+    /// Memory of those to one address; at most `answer_bytes`.
+    pub peer_answer_bytes: usize,
+    /// Bytes a second that a client has to take while more are to be written.
+    pub write_bytes_per_s: u64,
     /// Bytes of a refused body that are thrown away before the answer.
     pub drain_body_bytes: usize,
     /// Decoder positions in a step; at least `running_rows`.
@@ -73,6 +77,12 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Sequences of one HTTP request that run at once: some rows are always left to others, where there are several.
+    pub fn rows_of_a_call(&self) -> usize {
+        let most = (self.running_rows - self.running_rows / 4).max(1);
+        self.call_rows.min(most) as usize
+    }
+
     pub(super) fn read(reader: &mut Reader) -> Self {
         let (header_timeout_s, keep_alive_timeout_s) = (
             reader.integer("limits.header_timeout_s", 1..=3600),
@@ -105,6 +115,8 @@ impl Limits {
             peer_body_bytes: reader.integer("limits.peer_body_bytes", 1024..=1024 * GIB),
             body_bytes_per_s: reader.integer("limits.body_bytes_per_s", 0..=GIB),
             answer_bytes: reader.integer("limits.answer_bytes", MIB..=1024 * GIB),
+            peer_answer_bytes: reader.integer("limits.peer_answer_bytes", MIB..=1024 * GIB),
+            write_bytes_per_s: reader.integer("limits.write_bytes_per_s", 0..=GIB),
             drain_body_bytes: reader.integer("limits.drain_body_bytes", 0..=GIB),
             step_rows: reader.integer("limits.step_rows", 1..=65_536),
             step_encoder_tokens: reader.integer("limits.step_encoder_tokens", 1..=MIB),
@@ -122,6 +134,8 @@ impl Limits {
         let of_peer = ("limits.peer_body_bytes", limits.peer_body_bytes as u64);
         reader.ordered(("limits.body_bytes", body_bytes as u64), of_peer);
         reader.ordered(of_peer, ("limits.unparsed_body_bytes", unparsed_body_bytes as u64));
+        let of_peer = ("limits.peer_answer_bytes", limits.peer_answer_bytes as u64);
+        reader.ordered(of_peer, ("limits.answer_bytes", limits.answer_bytes as u64));
         limits
     }
 }

@@ -42,6 +42,8 @@ enum Chunk {
     Trailer,
     /// Within such a line.
     TrailerLine,
+    /// Before the line feed that ends such a line.
+    TrailerEnd,
     /// Before the line feed of the last line.
     LastEnd,
 }
@@ -152,8 +154,9 @@ impl Chunk {
             (Self::DataReturn, b'\r') => Self::DataEnd,
             (Self::DataEnd, b'\n') => Self::Start,
             (Self::Trailer, b'\r') => Self::LastEnd,
-            (Self::TrailerLine, b'\n') => Self::Trailer,
-            (Self::Trailer | Self::TrailerLine, _) => Self::TrailerLine,
+            (Self::TrailerLine, b'\r') => Self::TrailerEnd,
+            (Self::TrailerEnd, b'\n') => Self::Trailer,
+            (Self::Trailer | Self::TrailerLine, byte) if byte != b'\n' => Self::TrailerLine,
             (Self::LastEnd, b'\n') => return Stage::Head,
             _ => return Stage::Lost,
         };
@@ -302,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_chunk_that_is_none_loses_the_boundary() {
-        for text in ["x\r\n", "5\nhello", "1\r\nab", "fffffffffffffffff\r\n", "\r\n"] {
+        for text in ["x\r\n", "5\nhello", "1\r\nab", "fffffffffffffffff\r\n", "\r\n", "0\r\na: b\n\r\n"] {
             let mut framing = chunked();
             assert_eq!((framing.body(text.as_bytes()), framing.stage), (text.len(), Stage::Lost), "{text}");
         }

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::framing::{Framing, HEAD_BYTES, Head};
 use super::life::ConnectionLife;
+use super::places::Idleness;
 
 /// What the library gets in place of a head that is refused: it answers 400 and closes.
 const NO_REQUEST: &[u8] = b"\0 / HTTP/1.1\r\n\r\n";
@@ -30,14 +32,39 @@ pub(super) struct Guarded<S> {
     released: usize,
     /// The client sends nothing more.
     has_ended: bool,
-    write_timeout: Duration,
-    /// Runs while a write makes no progress.
-    stalled: Option<Pin<Box<Sleep>>>,
+    pace: WritePace,
+    /// Runs while something is to be written that the socket does not take.
+    stalled: Option<Stalled>,
+    /// Told when an answer is written to its end.
+    idleness: Option<Arc<Idleness>>,
+}
+
+/// How fast a client has to take in what is written for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WritePace {
+    /// A stretch of time that is looked at as a whole.
+    pub stretch: Duration,
+    /// Bytes of a second. At least one byte has to be taken in each stretch.
+    pub least_bytes_per_s: u64,
+}
+
+impl WritePace {
+    fn least_bytes(self) -> u128 {
+        (u128::from(self.least_bytes_per_s) * self.stretch.as_millis() / 1000).max(1)
+    }
+}
+
+/// A client that is waited for.
+#[derive(Debug)]
+struct Stalled {
+    end: Pin<Box<Sleep>>,
+    /// Bytes that it took since the stretch began.
+    bytes: u128,
 }
 
 impl<S> Guarded<S> {
-    /// A new connection. A write may make no progress for `write_timeout`.
-    pub fn new(socket: S, life: ConnectionLife, write_timeout: Duration) -> Self {
+    /// A new connection. Its end of an answer is told to `idleness`.
+    pub fn new(socket: S, life: ConnectionLife, pace: WritePace, idleness: Option<Arc<Idleness>>) -> Self {
         Self {
             socket,
             life,
@@ -45,8 +72,9 @@ impl<S> Guarded<S> {
             pending: Vec::new(),
             released: 0,
             has_ended: false,
-            write_timeout,
+            pace,
             stalled: None,
+            idleness,
         }
     }
 
@@ -140,24 +168,39 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Guarded<S> {
-    /// What a write gave, or the end of the client's time.
-    fn watched<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    /// What a write of so many bytes gave, or the end of the client's time.
+    fn watched(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match written {
             Poll::Pending => {
-                let deadline = Instant::now() + self.write_timeout;
-                let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-                ready!(stalled.as_mut().poll(context));
+                ready!(self.poll_stalled(context));
                 self.life.lose();
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
             }
-            Poll::Ready(result) => {
-                self.stalled = None;
-                if result.is_err() {
-                    self.life.lose();
+            Poll::Ready(Ok(count)) => {
+                if let Some(stalled) = &mut self.stalled {
+                    stalled.bytes += count as u128;
                 }
-                Poll::Ready(result)
+                Poll::Ready(Ok(count))
+            }
+            Poll::Ready(Err(error)) => {
+                self.life.lose();
+                Poll::Ready(Err(error))
             }
         }
+    }
+
+    /// Ready when the client has taken too little in a stretch of time.
+    fn poll_stalled(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let (now, pace) = (Instant::now(), self.pace);
+        let begin = || Stalled { end: Box::pin(tokio::time::sleep_until(now + pace.stretch)), bytes: 0 };
+        let stalled = self.stalled.get_or_insert_with(begin);
+        while stalled.end.as_mut().poll(context).is_ready() {
+            if stalled.bytes < pace.least_bytes() {
+                return Poll::Ready(());
+            }
+            *stalled = begin();
+        }
+        Poll::Pending
     }
 }
 
@@ -180,14 +223,20 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         self.socket.is_write_vectored()
     }
 
+    /// Asked for when the library has nothing more to write.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.socket).poll_flush(context);
-        self.watched(context, flushed)
+        ready!(Pin::new(&mut self.socket).poll_flush(context))?;
+        self.stalled = None;
+        if self.life.settle()
+            && let Some(idleness) = &self.idleness
+        {
+            idleness.begin();
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let shut = Pin::new(&mut self.socket).poll_shutdown(context);
-        self.watched(context, shut)
+        Pin::new(&mut self.socket).poll_shutdown(context)
     }
 }
 
@@ -215,7 +264,8 @@ mod tests {
     fn with_timeout(buffer: usize, timeout: Duration) -> (DuplexStream, Guarded<DuplexStream>, ConnectionLife) {
         let (client, socket) = duplex(buffer);
         let life = ConnectionLife::default();
-        (client, Guarded::new(socket, life.clone(), timeout), life)
+        let pace = WritePace { stretch: timeout, least_bytes_per_s: 64 };
+        (client, Guarded::new(socket, life.clone(), pace, None), life)
     }
 
     async fn read(guarded: &mut Guarded<DuplexStream>, count: usize) -> Vec<u8> {
@@ -268,6 +318,19 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_does_not_read_is_given_up() {
         let (_client, mut guarded, life) = pair(16);
+        let error = guarded.write_all(&[0; 64]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(life.is_lost());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_a_byte_now_and_then_is_given_up_as_well() {
+        let (mut client, mut guarded, life) = with_timeout(16, 5 * SOON);
+        tokio::spawn(async move {
+            while client.read_u8().await.is_ok() {
+                tokio::time::sleep(4 * SOON).await;
+            }
+        });
         let error = guarded.write_all(&[0; 64]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(life.is_lost());

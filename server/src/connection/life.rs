@@ -14,6 +14,8 @@ pub struct ConnectionLife(Arc<State>);
 #[derive(Debug, Default)]
 struct State {
     is_answering: AtomicBool,
+    /// An answer was begun and may not be written to its end.
+    is_unsettled: AtomicBool,
     is_lost: AtomicBool,
     /// The reader, which waits for the answer under way before it hands out the next request.
     reader: AtomicWaker,
@@ -27,8 +29,14 @@ impl ConnectionLife {
 
     /// Marks a request as being answered until the guard is dropped.
     pub fn answering(&self) -> Answering {
+        self.0.is_unsettled.store(true, Ordering::Release);
         self.0.is_answering.store(true, Ordering::Release);
         Answering(self.clone())
+    }
+
+    /// Everything is written: whether that is the end of an answer.
+    pub(super) fn settle(&self) -> bool {
+        !self.is_answering() && self.0.is_unsettled.swap(false, Ordering::AcqRel)
     }
 
     pub(super) fn is_answering(&self) -> bool {

@@ -28,6 +28,7 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 
 pub use framing::HEAD_BYTES;
+pub use guarded::WritePace;
 pub use life::ConnectionLife;
 pub use places::{Idleness, Place, PlaceLimits, Places, Purpose, TooManyOfPeer};
 
@@ -46,7 +47,7 @@ pub struct ConnectionTimeouts {
     /// From the end of an answer to the end of the next request's head; at least `header`.
     pub keep_alive: Duration,
     /// For the client to take in what was written before more can be.
-    pub write: Duration,
+    pub write: WritePace,
 }
 
 /// What requests are answered from.
@@ -104,7 +105,7 @@ impl Connection {
             was_asked: Arc::default(),
         };
         let was_asked = Arc::clone(&service.was_asked);
-        let guarded = Guarded::new(stream, life, timeouts.write);
+        let guarded = Guarded::new(stream, life, timeouts.write, Some(Arc::clone(place.idleness())));
         let mut connection = pin!(
             http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -164,12 +165,15 @@ impl Service {
         mut request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response, std::convert::Infallible>> + use<> {
         self.was_asked.store(true, Ordering::Relaxed);
-        let under_way = UnderWay::new(&self.life, &self.idleness);
+        self.idleness.end();
+        // When it is written to its end, the connection is idle again.
+        let answering = self.life.answering();
         request.extensions_mut().insert(self.peer);
         request.extensions_mut().insert(self.life.clone());
-        let router = match self.purpose {
-            Purpose::Requests => self.routes.borrow().all.clone(),
-            Purpose::Probes => self.routes.borrow().probes.clone(),
+        let (router, request) = match self.purpose {
+            Purpose::Requests => (self.routes.borrow().all.clone(), request.map(Body::new)),
+            // No probe has a body, and nothing waits for one.
+            Purpose::Probes => (self.routes.borrow().probes.clone(), request.map(|_| Body::empty())),
         };
         let phase = self.phase.clone();
         async move {
@@ -177,34 +181,15 @@ impl Service {
             if *phase.borrow() > Phase::Open {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok(response.map(|body| Body::new(Watched { body, _under_way: under_way })))
+            Ok(response.map(|body| Body::new(Watched { body, _answering: answering })))
         }
     }
 }
 
-/// A request from its head to the end of its answer.
-struct UnderWay {
-    idleness: Arc<Idleness>,
-    _answering: Answering,
-}
-
-impl UnderWay {
-    fn new(life: &ConnectionLife, idleness: &Arc<Idleness>) -> Self {
-        idleness.end();
-        Self { idleness: Arc::clone(idleness), _answering: life.answering() }
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.idleness.begin();
-    }
-}
-
-/// An answer's body, with which the request under way ends.
+/// An answer's body, with which the answering ends.
 struct Watched {
     body: Body,
-    _under_way: UnderWay,
+    _answering: Answering,
 }
 
 impl hyper::body::Body for Watched {

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
+use crate::peer::Peer;
+
 /// An idle connection that is told to close has done so by then.
 const CLOSING: Duration = Duration::from_millis(250);
 
@@ -85,8 +87,8 @@ impl Places {
     ///
     /// # Errors
     /// When the peer has as many as it may.
-    pub async fn enter(self: &Arc<Self>, peer: IpAddr) -> Result<Place, TooManyOfPeer> {
-        let peer = PeerPlace::take(self, peer)?;
+    pub async fn enter(self: &Arc<Self>, peer: Peer) -> Result<Place, TooManyOfPeer> {
+        let peer = PeerPlace::take(self, peer.network())?;
         let (purpose, permit) = self.permit().await;
         let idleness = Arc::new(Idleness { places: Arc::clone(self), turn: Mutex::default(), shed: Arc::default() });
         Ok(Place { purpose, idleness, _permit: permit, _peer: peer })
@@ -96,11 +98,10 @@ impl Places {
         if let Ok(permit) = Arc::clone(&self.regular).try_acquire_owned() {
             return (Purpose::Requests, permit);
         }
-        let regular = async { (Purpose::Requests, acquire(&self.regular).await) };
-        if self.shed()
-            && let Ok(place) = tokio::time::timeout(CLOSING, regular).await
-        {
-            return place;
+        while self.shed() {
+            if let Ok(permit) = tokio::time::timeout(CLOSING, acquire(&self.regular)).await {
+                return (Purpose::Requests, permit);
+            }
         }
         tokio::select! {
             biased;
@@ -216,10 +217,17 @@ impl Drop for PeerPlace {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
     use super::*;
 
-    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-    const THERE: IpAddr = IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
+    const HERE: Peer = peer(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    const THERE: Peer = peer(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, 7)));
+    const NEXT_TO_THERE: Peer = peer(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 9, 9, 9, 9)));
+
+    const fn peer(address: IpAddr) -> Peer {
+        Peer(SocketAddr::new(address, 1))
+    }
 
     fn places(connections: usize, reserved: usize, per_peer: usize) -> Arc<Places> {
         Places::new(PlaceLimits { connections, reserved, per_peer })
@@ -230,7 +238,8 @@ mod tests {
         let places = places(8, 0, 2);
         let (first, _second) = (places.enter(HERE).await.unwrap(), places.enter(HERE).await.unwrap());
         assert_eq!(places.enter(HERE).await.unwrap_err(), TooManyOfPeer);
-        assert!(places.enter(THERE).await.is_ok());
+        let (_third, _fourth) = (places.enter(THERE).await.unwrap(), places.enter(NEXT_TO_THERE).await.unwrap());
+        assert_eq!(places.enter(THERE).await.unwrap_err(), TooManyOfPeer, "its network is one peer");
         drop(first);
         assert!(places.enter(HERE).await.is_ok());
     }

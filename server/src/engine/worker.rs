@@ -24,7 +24,7 @@ use crate::telemetry::Metrics;
 /// A place in the queue that is given back unused says nothing, so before the end it is looked for.
 const LAST_PLACES_POLL: Duration = Duration::from_millis(5);
 /// An idle engine wakes as often to show that it lives.
-const IDLE_BEAT: Duration = Duration::from_secs(1);
+const IDLE_BEAT: Duration = Duration::from_millis(250);
 /// What the log may take to be written before a process that cannot go on ends.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -95,13 +95,26 @@ struct Open {
     events: UnboundedSender<GenerationEvent>,
     /// Choices that are neither finished nor cancelled.
     alive: Vec<bool>,
-    /// Its place in the queue, given back when it starts.
-    slot: Option<Slots>,
+    /// The places in the queue of choices that have not begun.
+    slots: Option<Slots>,
+    /// Choices that have begun, and no place in the queue any more.
+    begun: Vec<bool>,
 }
 
 impl Open {
+    /// A choice has a row, or will never have one: its place in the queue is free.
+    fn begin(&mut self, choice: u32) {
+        if let Some(begun) = self.begun.get_mut(choice as usize)
+            && !std::mem::replace(begun, true)
+            && let Some(slots) = &mut self.slots
+        {
+            drop(slots.split(1));
+        }
+    }
+
     /// A choice sends nothing more; whether it was the last one.
     fn end(&mut self, choice: u32) -> bool {
+        self.begin(choice);
         if let Some(alive) = self.alive.get_mut(choice as usize) {
             *alive = false;
         }
@@ -195,7 +208,8 @@ impl Worker {
         let Submission { id, request, events, slot } = submission;
         let choices = request.choices as usize;
         let call = slot.call();
-        self.open.insert(id, Open { events, alive: vec![true; choices], slot: Some(slot) });
+        self.open
+            .insert(id, Open { events, alive: vec![true; choices], slots: Some(slot), begun: vec![false; choices] });
         if let Err(refusal) = self.scheduler.submit(call, id, request) {
             self.tell(id, GenerationEvent::Failed { message: refusal.to_string(), is_lasting: true });
         }
@@ -276,10 +290,14 @@ impl Worker {
         let Some(open) = self.open.get_mut(&id) else { return };
         let is_over = match &message {
             GenerationEvent::Started { .. } => {
-                open.slot = None;
+                // Choices have their turns in order.
+                open.begin(0);
                 false
             }
-            GenerationEvent::Scored { .. } | GenerationEvent::Token { .. } => false,
+            GenerationEvent::Scored { choice, .. } | GenerationEvent::Token { choice, .. } => {
+                open.begin(*choice);
+                false
+            }
             GenerationEvent::Finished { choice, .. } => open.end(*choice),
             GenerationEvent::Failed { message, .. } => {
                 tracing::error!(request = id.0, message, "a request failed");

@@ -14,10 +14,10 @@ use kernels::Candidate;
 use model::Tokenizer;
 use serde_json::{Value, json};
 use server::api::{
-    AccessLog, AnswerBudget, Api, ApiLimits, BodyBudget, BodyBudgetLimits, BodyLimits, BodyPace, Entrance, Guard,
-    OpenRequests, ServedModel, router,
+    AccessLog, AnswerBudget, Api, ApiLimits, BodyLimits, BodyPace, Budget, BudgetLimits, Entrance, Guard, OpenRequests,
+    ServedModel, router,
 };
-use server::connection::{ConnectionTimeouts, PlaceLimits};
+use server::connection::{ConnectionTimeouts, PlaceLimits, WritePace};
 use server::engine::{
     Command, EngineHandle, EngineLimits, FinishReason, GenerationEvent, GenerationRequest, Submission, TokenScore,
 };
@@ -72,8 +72,13 @@ const PACE: BodyPace = BodyPace { least_bytes_per_s: 0, stretch: PATIENCE };
 /// Limits that no test meets that is not about them.
 pub const CONNECTIONS: ConnectionLimits = ConnectionLimits {
     places: PlaceLimits { connections: 64, reserved: 4, per_peer: 64 },
-    timeouts: ConnectionTimeouts { header: PATIENCE, keep_alive: PATIENCE, write: PATIENCE },
+    timeouts: ConnectionTimeouts { header: PATIENCE, keep_alive: PATIENCE, write: taking_within(PATIENCE) },
 };
+
+/// A client has to take something in each such time.
+pub const fn taking_within(stretch: Duration) -> WritePace {
+    WritePace { stretch, least_bytes_per_s: 1 }
+}
 
 impl Default for Setup {
     fn default() -> Self {
@@ -170,11 +175,14 @@ impl App {
                 queue_timeout: setup.queue_timeout,
             },
             metrics,
-            body_budget: BodyBudget::new(BodyBudgetLimits {
+            body_budget: Budget::new(BudgetLimits {
                 bytes: setup.unparsed_body_bytes,
                 peer_bytes: setup.unparsed_body_bytes,
             }),
-            answer_budget: AnswerBudget::new(setup.answer_bytes),
+            answer_budget: AnswerBudget::new(BudgetLimits {
+                bytes: setup.answer_bytes,
+                peer_bytes: setup.answer_bytes,
+            }),
             parsers: TokenizerPool::new(2),
             pool: TokenizerPool::new(2),
             open_requests: OpenRequests::default(),

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::app::{App, CONNECTIONS, Events, Hand, PATIENCE, Setup, ids, score, token, wait_for};
+use crate::app::{App, CONNECTIONS, Events, Hand, PATIENCE, Setup, ids, score, taking_within, token, wait_for};
 
 /// A tenth of what anything here would wait for.
 const SOON: Duration = Duration::from_secs(1);
@@ -288,7 +288,10 @@ async fn who_is_asked_twice_to_end_cuts_off_at_once() {
 }
 
 fn timeouts(header: Duration, keep_alive: Duration) -> ConnectionLimits {
-    ConnectionLimits { timeouts: ConnectionTimeouts { header, keep_alive, write: PATIENCE }, ..CONNECTIONS }
+    ConnectionLimits {
+        timeouts: ConnectionTimeouts { header, keep_alive, write: taking_within(PATIENCE) },
+        ..CONNECTIONS
+    }
 }
 
 fn places(connections: usize, reserved: usize, per_peer: usize) -> Setup {
@@ -341,6 +344,30 @@ async fn a_connection_over_the_limit_takes_the_place_of_one_that_is_idle() {
 }
 
 #[tokio::test]
+async fn a_client_that_has_not_taken_its_answer_is_not_idle() {
+    let (server, mut hand) = Running::start(places(2, 0, 64), PATIENCE).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut taking = socket.connect(server.address).await.unwrap();
+    send(&mut taking, json!({"prompt": "p", "logprobs": 20})).await;
+    let running = hand.submission().await;
+    let large = GenerationEvent::Token { choice: 0, id: ids("a")[0], score: Some(score(ids("a")[0], 1000)) };
+    for _ in 0..256 {
+        running.events.send(large.clone()).unwrap();
+    }
+    running.events.send(GenerationEvent::Finished { choice: 0, reason: FinishReason::Length }).unwrap();
+    assert_eq!(hand.cancelled().await, None);
+    let mut idle = TcpStream::connect(server.address).await.unwrap();
+    idle.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    read_until(&mut idle, "ok\n").await;
+    let began = Instant::now();
+    wait_for_ok(&format!("http://{}/health", server.address)).await;
+    assert!(began.elapsed() < Duration::from_millis(200), "the idle one made room at once: {:?}", began.elapsed());
+    closed(&mut idle).await;
+    read_length(&mut taking).await;
+}
+
+#[tokio::test]
 async fn when_all_connections_are_busy_probes_are_answered_and_requests_are_told_so() {
     let (server, mut hand) = Running::start(places(1, 1, 64), PATIENCE).await;
     let mut busy = server.request(json!({"prompt": "p"})).await;
@@ -379,7 +406,7 @@ async fn wait_for_ok(url: &str) {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_cancelled_and_its_place_given_to_others() {
-    let timeouts = ConnectionTimeouts { write: Duration::from_millis(100), ..CONNECTIONS.timeouts };
+    let timeouts = ConnectionTimeouts { write: taking_within(Duration::from_millis(100)), ..CONNECTIONS.timeouts };
     let (server, mut hand) = Running::start(impatient(ConnectionLimits { timeouts, ..CONNECTIONS }), PATIENCE).await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -407,7 +434,7 @@ async fn read_length(stream: &mut TcpStream) {
 
 #[tokio::test]
 async fn a_whole_answer_counts_as_completed_only_when_its_client_takes_it() {
-    let timeouts = ConnectionTimeouts { write: Duration::from_millis(200), ..CONNECTIONS.timeouts };
+    let timeouts = ConnectionTimeouts { write: taking_within(Duration::from_millis(200)), ..CONNECTIONS.timeouts };
     let (server, mut hand) = Running::start(impatient(ConnectionLimits { timeouts, ..CONNECTIONS }), PATIENCE).await;
     for takes_it in [true, false] {
         let socket = TcpSocket::new_v4().unwrap();

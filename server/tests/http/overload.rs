@@ -138,6 +138,20 @@ async fn a_large_body_that_comes_too_slowly_makes_room_for_others() {
 }
 
 #[tokio::test]
+async fn a_large_body_that_begins_late_and_then_comes_fast_is_taken() {
+    let pace = BodyPace { least_bytes_per_s: 1 << 20, stretch: Duration::from_millis(50) };
+    let body = BodyLimits { pace, ..Setup::default().body };
+    let (app, _hand) = App::by_hand(Setup { body, ..Setup::default() });
+    let whole = Bytes::from(large_and_bad(90_000).to_string());
+    let late = futures_util::stream::once(async move {
+        tokio::time::sleep(Duration::from_millis(120)).await;
+        Ok::<_, std::io::Error>(whole)
+    });
+    let request = Request::post("/v1/completions").body(Body::from_stream(late)).unwrap();
+    Answer::of(app.send(request).await).await.error(400, Some("n"), None);
+}
+
+#[tokio::test]
 async fn large_bodies_do_not_wait_for_the_tokenizer_to_be_parsed() {
     let (app, _hand) = App::by_hand(Setup::default());
     let _release = block_the_tokenizer(&app).await;

@@ -11,7 +11,7 @@ use axum::response::Response;
 use serde_json::Value;
 use server::api::{AccessLog, Api, Entrance, Guard, router};
 use server::config::{Config, Layer};
-use server::connection::{ConnectionTimeouts, PlaceLimits, Routes};
+use server::connection::{ConnectionTimeouts, PlaceLimits, Routes, WritePace};
 use server::engine::Engine;
 use server::liveness::Liveness;
 use server::loading::load;
@@ -97,7 +97,11 @@ impl App {
         let address = listener.local_addr().unwrap();
         let limits = ConnectionLimits {
             places: PlaceLimits { connections: 64, reserved: 4, per_peer: 64 },
-            timeouts: ConnectionTimeouts { header: PATIENCE, keep_alive: PATIENCE, write: PATIENCE },
+            timeouts: ConnectionTimeouts {
+                header: PATIENCE,
+                keep_alive: PATIENCE,
+                write: WritePace { stretch: PATIENCE, least_bytes_per_s: 1 },
+            },
         };
         let routes = Routes { all: self.router.clone(), probes: self.router.clone() };
         let server = Server::start(listener, limits, routes, ServerShared::default());

@@ -90,3 +90,21 @@ async fn connections_that_cannot_be_accepted_do_not_end_accepting_though_it_cann
     server.terminate();
     assert_eq!(server.end().code(), Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_log_that_has_reached_the_limit_of_a_file_s_size_does_not_end_the_server() {
+    let file = tempfile::tempfile().unwrap();
+    let server = ServerProcess::logging(&["--threads", "1", "--tokenizer", "none"], file.into());
+    let Rlimit { maximum, .. } = getrlimit(Resource::Fsize);
+    let limit = Rlimit { current: Some(1), maximum };
+    prlimit(Pid::from_raw(server.id().try_into().unwrap()), Resource::Fsize, limit).unwrap();
+    for _ in 0..3 {
+        let answer = reqwest::get(format!("http://{}/health", server.address)).await.unwrap();
+        assert_eq!(answer.status(), 200);
+    }
+    let metrics = reqwest::get(format!("http://{}/metrics", server.address)).await.unwrap().text().await.unwrap();
+    let dropped = metrics.lines().find_map(|line| line.strip_prefix("encdec_log_lines_dropped_total ")).unwrap();
+    assert!(dropped.parse::<u64>().unwrap() >= 2, "{dropped} lines were dropped");
+    server.terminate();
+    assert_eq!(server.end().code(), Some(0));
+}
