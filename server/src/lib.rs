@@ -8,6 +8,7 @@ pub mod config;
 pub mod connection;
 pub mod engine;
 pub mod evaluation;
+pub mod held_body;
 pub mod liveness;
 pub mod loading;
 pub mod log;

@@ -3,22 +3,19 @@
 //! Stands before the guard and all routes. What only the completions handler knows it leaves in the request's
 //! [`Visit`].
 
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
-use hyper::body::{Frame, SizeHint};
 
 use super::entrance::Entrance;
 use super::error_response::{ErrorCode, outcome_of};
 use super::request_name::RequestName;
+use crate::held_body::held;
 use crate::peer::Peer;
 use crate::telemetry::{Metrics, Outcome};
 
@@ -92,7 +89,7 @@ pub async fn note(State(entrance): State<Entrance>, mut request: Request, next: 
     let response = next.run(request).await;
     let error = response.extensions().get::<ErrorCode>().map(|code| code.0);
     let _ = entry.answered.set((response.status(), error));
-    response.map(|body| Body::new(Noted { body, _entry: entry }))
+    response.map(|body| held(body, entry))
 }
 
 /// One request. It is over when this is dropped: with the answer's last bytes, or before if the client went away.
@@ -181,30 +178,4 @@ fn finish_reasons(completed: &Completed) -> Option<String> {
 /// To the microsecond.
 fn milliseconds(time: Duration) -> f64 {
     time.as_micros() as f64 / 1e3
-}
-
-/// An answer's body that holds on to the request's entry.
-struct Noted {
-    body: Body,
-    _entry: Arc<Entry>,
-}
-
-impl HttpBody for Noted {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

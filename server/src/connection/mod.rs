@@ -8,18 +8,17 @@ mod life;
 mod places;
 
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -32,9 +31,9 @@ pub use guarded::WritePace;
 pub use life::ConnectionLife;
 pub use places::{Idleness, Place, PlaceLimits, Places, Purpose, TooManyOfPeer};
 
+use crate::held_body::held;
 use crate::peer::Peer;
 use guarded::Guarded;
-use life::Answering;
 
 /// A probe is sent in one piece, and there are few places for them.
 const PROBE_HEADER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -181,33 +180,7 @@ impl Service {
             if *phase.borrow() > Phase::Open {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok(response.map(|body| Body::new(Watched { body, _answering: answering })))
+            Ok(response.map(|body| held(body, answering)))
         }
-    }
-}
-
-/// An answer's body, with which the answering ends.
-struct Watched {
-    body: Body,
-    _answering: Answering,
-}
-
-impl hyper::body::Body for Watched {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -383,6 +383,22 @@ async fn when_all_connections_are_busy_probes_are_answered_and_requests_are_told
 }
 
 #[tokio::test]
+async fn an_address_for_probes_answers_them_and_nothing_else() {
+    let (app, _hand) = App::by_hand(Setup::default());
+    let [listener, probes] =
+        [TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap()];
+    let address = probes.local_addr().unwrap();
+    let routes = Routes { all: app.router.clone(), probes: probe_router(app.api.clone()) };
+    let server = Server::start(listener, CONNECTIONS, routes, ServerShared::default());
+    server.probe(probes);
+    for (path, status) in [("/health", 200), ("/ready", 200), ("/metrics", 200), ("/v1/models", 429)] {
+        let answer = reqwest::get(format!("http://{address}{path}")).await.unwrap();
+        assert_eq!(answer.status(), status, "{path}");
+        assert_eq!(answer.headers()["connection"], "close", "{path}");
+    }
+}
+
+#[tokio::test]
 async fn an_address_has_so_many_connections_and_is_told_so() {
     let (server, _hand) = Running::start(places(64, 4, 1), PATIENCE).await;
     let first = TcpStream::connect(server.address).await.unwrap();
