@@ -345,7 +345,7 @@ async fn a_connection_over_the_limit_takes_the_place_of_one_that_is_idle() {
 
 #[tokio::test]
 async fn a_client_that_has_not_taken_its_answer_is_not_idle() {
-    let (server, mut hand) = Running::start(places(2, 0, 64), PATIENCE).await;
+    let (server, mut hand) = Running::start(places(2, 1, 64), PATIENCE).await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut taking = socket.connect(server.address).await.unwrap();
@@ -360,9 +360,8 @@ async fn a_client_that_has_not_taken_its_answer_is_not_idle() {
     let mut idle = TcpStream::connect(server.address).await.unwrap();
     idle.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     read_until(&mut idle, "ok\n").await;
-    let began = Instant::now();
-    wait_for_ok(&format!("http://{}/health", server.address)).await;
-    assert!(began.elapsed() < Duration::from_millis(200), "the idle one made room at once: {:?}", began.elapsed());
+    let answer = reqwest::get(format!("http://{}/v1/models", server.address)).await.unwrap();
+    assert_eq!(answer.status(), 200, "the idle one made room, so it needed no place for probes");
     closed(&mut idle).await;
     read_length(&mut taking).await;
 }
