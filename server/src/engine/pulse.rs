@@ -1,6 +1,6 @@
 //! The engine's sign of life.
 //!
-//! Given by the engine thread after each step, and every second while it is idle; read by `/ready`.
+//! Given by the engine thread after each step, and every quarter of a second while it is idle; read by `/ready`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
