@@ -30,8 +30,8 @@ const THREADS_START: Duration = Duration::from_secs(10);
 /// Longer than any server runs; the largest duration would overflow the clock.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-/// Serves until SIGTERM, SIGINT or SIGHUP; running answers are finished first. A second signal cuts them off. The service
-/// manager hears of both ends through `notifier`.
+/// Serves until SIGTERM, SIGINT or SIGHUP; running answers are finished first. A second signal cuts them off. The
+/// service manager hears of both ends through `notifier`.
 ///
 /// # Errors
 /// When the model cannot be loaded or the address not be had.
