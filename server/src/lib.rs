@@ -16,6 +16,7 @@ pub mod memory;
 pub mod notify;
 pub mod peer;
 pub mod progress;
+pub mod request;
 pub mod resources;
 pub mod scheduler;
 pub mod serve;

@@ -23,7 +23,7 @@ use crate::config::{Config, CudaConfig, Limits, ModelChoice, ModelSource, Quanti
 use crate::engine::{Engine, EngineLimits, EngineSettings, Executor, StepSizes};
 use crate::memory::MemoryBounds;
 use crate::progress::LoadProgress;
-use crate::scheduler::{ModelTokens, SchedulerLimits};
+use crate::scheduler::{ModelTokens, PoolSize, SchedulerLimits};
 use crate::telemetry::Metrics;
 
 /// Why a model cannot be served.
@@ -111,26 +111,6 @@ pub struct Loaded {
     in_main_memory: bool,
     /// Steps that are rehearsed, where that pays.
     rehearsed: StepSizes,
-}
-
-/// Limits as the model narrows them, and what follows from them.
-#[derive(Debug, Clone, Copy)]
-pub struct Capacity {
-    /// What the door checks.
-    pub door: EngineLimits,
-    /// What a step holds.
-    pub steps: SchedulerLimits,
-}
-
-impl Capacity {
-    /// The most rows that a step may have.
-    fn workspace(&self) -> WorkspaceLimits {
-        WorkspaceLimits {
-            source_rows: self.door.source_tokens.max(self.steps.step_encoder_tokens),
-            target_rows: self.steps.step_rows,
-            logits_rows: self.steps.step_rows,
-        }
-    }
 }
 
 /// Loads weights and tokenizer.
@@ -315,51 +295,53 @@ impl Loaded {
     ///
     /// # Errors
     /// When the page pool is too small for any request.
-    pub fn capacity(&self, config: &Config) -> Result<Capacity, LoadError> {
+    pub fn limits(&self, config: &Config) -> Result<EngineLimits, LoadError> {
         let (limits, model) = (&config.limits, self.config());
         let page_bytes = self.page_bytes();
         let pages = limits.page_pool_bytes / page_bytes;
         if pages < 2 {
             return Err(LoadError::PoolTooSmall { pool_bytes: limits.page_pool_bytes, pages, page_bytes });
         }
-        let door = EngineLimits {
-            queued_rows: limits.queued_rows,
-            source_tokens: limits.source_tokens.min(model.encoder.max_positions),
-            target_tokens: limits.target_tokens.min(model.decoder.max_positions),
-            pages,
-            source_page_tokens: self.arithmetic().cross_kv.page_tokens(),
-        };
+        let pool = PoolSize { pages, source_page_tokens: self.arithmetic().cross_kv.page_tokens() };
         let steps = SchedulerLimits {
-            pages,
-            source_page_tokens: door.source_page_tokens,
+            pool,
             running_rows: limits.running_rows as usize,
             call_rows: limits.rows_of_a_call(),
             step_rows: limits.step_rows as usize,
             step_encoder_tokens: limits.step_encoder_tokens as usize,
             encoder_layers: model.encoder.layers,
         };
-        Ok(Capacity { door, steps })
+        Ok(EngineLimits {
+            queued_rows: limits.queued_rows,
+            source_tokens: limits.source_tokens.min(model.encoder.max_positions),
+            target_tokens: limits.target_tokens.min(model.decoder.max_positions),
+            steps,
+        })
     }
 
-    /// The same capacity with no more pages than the memory that `bounds` leave, or an error: as `limits.page_pool_fit`
-    /// says. To be asked once the weights are there.
+    /// The same limits with no more pages than fit the memory that `bounds` leave, or an error: as
+    /// `limits.page_pool_fit` says. To be asked once the weights are loaded.
     ///
     /// # Errors
     /// When there is too little memory.
-    pub fn fit(&self, mut capacity: Capacity, limits: &Limits, bounds: &MemoryBounds) -> Result<Capacity, LoadError> {
+    pub fn fit(
+        &self,
+        mut fitted: EngineLimits,
+        limits: &Limits,
+        bounds: &MemoryBounds,
+    ) -> Result<EngineLimits, LoadError> {
         if !self.in_main_memory {
-            return Ok(capacity);
+            return Ok(fitted);
         }
         let page = self.page_bytes() as u64;
         let need = MemoryNeed {
             weights: bounds.resident.unwrap_or_else(|| self.config().least_weight_bytes(self.arithmetic())),
-            workspace: self.model.workspace_bytes(capacity.workspace()) as u64,
+            workspace: self.model.workspace_bytes(workspace(&fitted)) as u64,
             requests: (limits.unparsed_body_bytes + limits.answer_bytes) as u64,
-            pool: capacity.door.pages as u64 * page,
+            pool: fitted.steps.pool.pages as u64 * page,
         };
-        let pages = (fit_pool(need, page, bounds, limits.page_pool_fit)? / page) as usize;
-        (capacity.door.pages, capacity.steps.pages) = (pages, pages);
-        Ok(capacity)
+        fitted.steps.pool.pages = (fit_pool(need, page, bounds, limits.page_pool_fit)? / page) as usize;
+        Ok(fitted)
     }
 
     /// Bytes of one page.
@@ -371,8 +353,8 @@ impl Loaded {
     ///
     /// # Errors
     /// When there is no memory or no thread for it.
-    pub fn start(self, capacity: Capacity, metrics: Metrics) -> Result<Engine, LoadError> {
-        self.start_with(capacity, metrics, |executor| executor)
+    pub fn start(self, limits: EngineLimits, metrics: Metrics) -> Result<Engine, LoadError> {
+        self.start_with(limits, metrics, |executor| executor)
     }
 
     /// As [`Self::start`], with an executor made from the one that would run.
@@ -381,19 +363,26 @@ impl Loaded {
     /// As [`Self::start`].
     pub fn start_with(
         self,
-        capacity: Capacity,
+        limits: EngineLimits,
         metrics: Metrics,
         wrap: impl FnOnce(Box<dyn Executor>) -> Box<dyn Executor>,
     ) -> Result<Engine, LoadError> {
-        let workspace = capacity.workspace();
-        let Capacity { door, steps } = capacity;
         let tokens = ModelTokens { start: self.config().start_token, end: self.config().end_tokens.clone() };
         let rehearsed = StepSizes {
-            source_tokens: self.rehearsed.source_tokens.min(door.source_tokens),
-            target_tokens: self.rehearsed.target_tokens.min(door.target_tokens),
+            source_tokens: self.rehearsed.source_tokens.min(limits.source_tokens),
+            target_tokens: self.rehearsed.target_tokens.min(limits.target_tokens),
             ..self.rehearsed
         };
-        let executor = wrap(self.model.executor(door.pages, workspace, &rehearsed)?);
-        Engine::start(executor, EngineSettings { door, steps, tokens, metrics }).map_err(LoadError::Thread)
+        let executor = wrap(self.model.executor(limits.steps.pool.pages, workspace(&limits), &rehearsed)?);
+        Engine::start(executor, EngineSettings { limits, tokens, metrics }).map_err(LoadError::Thread)
+    }
+}
+
+/// Working memory for the largest step.
+fn workspace(limits: &EngineLimits) -> WorkspaceLimits {
+    WorkspaceLimits {
+        source_rows: limits.source_tokens.max(limits.steps.step_encoder_tokens),
+        target_rows: limits.steps.step_rows,
+        logits_rows: limits.steps.step_rows,
     }
 }

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::engine::Salt;
+use crate::request::Salt;
 
 /// The client's end of the connection that a request came on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

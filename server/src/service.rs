@@ -9,8 +9,8 @@ use crate::api::{
     AnswerBudget, Api, ApiLimits, BodyLimits, BodyPace, Budget, BudgetLimits, Entrance, OpenRequests, ServedModel,
 };
 use crate::config::{Config, Limits};
-use crate::engine::Engine;
-use crate::loading::{Capacity, LoadError, Loaded};
+use crate::engine::{Engine, EngineLimits};
+use crate::loading::{LoadError, Loaded};
 use crate::tokenize::TokenizerPool;
 
 /// Over so long the pace of a large body is measured: a line may falter for a moment.
@@ -30,10 +30,10 @@ impl Service {
     ///
     /// # Errors
     /// When there is no memory or no thread for it.
-    pub fn start(config: &Config, loaded: Loaded, capacity: Capacity, entrance: Entrance) -> Result<Self, LoadError> {
-        let model = Arc::new(served_model(config, &loaded, &capacity));
+    pub fn start(config: &Config, loaded: Loaded, limits: EngineLimits, entrance: Entrance) -> Result<Self, LoadError> {
+        let model = Arc::new(served_model(config, &loaded, &limits));
         let metrics = entrance.metrics.clone();
-        let engine = loaded.start(capacity, metrics.clone())?;
+        let engine = loaded.start(limits, metrics.clone())?;
         let api = Api {
             model,
             engine: engine.handle.clone(),
@@ -58,7 +58,7 @@ impl Service {
     }
 }
 
-fn served_model(config: &Config, loaded: &Loaded, capacity: &Capacity) -> ServedModel {
+fn served_model(config: &Config, loaded: &Loaded, limits: &EngineLimits) -> ServedModel {
     let model = loaded.config();
     ServedModel {
         name: config.model.served_name.clone(),
@@ -67,8 +67,8 @@ fn served_model(config: &Config, loaded: &Loaded, capacity: &Capacity) -> Served
         source_vocab: model.encoder.vocab,
         target_vocab: model.decoder.vocab,
         start_token: model.start_token,
-        max_source_tokens: capacity.door.source_tokens,
-        max_target_tokens: capacity.door.target_tokens,
+        max_source_tokens: limits.source_tokens,
+        max_target_tokens: limits.target_tokens,
     }
 }
 

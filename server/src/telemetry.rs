@@ -21,7 +21,7 @@ use log_lines::LogLines;
 pub use outcome::Outcome;
 use process::ProcessMetrics;
 
-use crate::engine::FinishReason;
+use crate::request::FinishReason;
 
 /// Handles to all metrics of one server; cheap to clone, all clones count together.
 #[derive(Debug, Clone)]

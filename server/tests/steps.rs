@@ -6,11 +6,9 @@ use kernels::cpu::{Cpu, Isa};
 use kernels::cuda::{Cuda, Device};
 use kernels::{Backend, Choice, NO_PLACE, PageSpan, Precision, Sampling};
 use model::{Checkpoint, Model, Tokenizer, WorkspaceLimits};
-use server::engine::{
-    Engine, EngineLimits, EngineSettings, Executor, GenerationEvent, GenerationRequest, ModelExecutor, Salt,
-    StepExecutor, StepSizes,
-};
-use server::scheduler::{ModelTokens, Plan, SchedulerLimits};
+use server::engine::{Engine, EngineLimits, EngineSettings, Executor, ModelExecutor, StepExecutor, StepSizes};
+use server::request::{GenerationEvent, GenerationRequest, Salt};
+use server::scheduler::{ModelTokens, Plan, PoolSize, SchedulerLimits};
 use server::telemetry::Metrics;
 
 const PAGES: usize = 64;
@@ -46,35 +44,29 @@ fn requests(max_tokens: u32) -> Vec<GenerationRequest> {
     let tokenizer = Tokenizer::from_bytes(&json).unwrap();
     let drawn = Sampling { temperature: 0.8, top_k: 50, top_p: 0.9, min_p: 0.0, seed: 5 };
     let request = |(index, text): (usize, &&str)| GenerationRequest {
-        source: tokenizer.encode(text, true).unwrap(),
-        salt: Salt::default(),
         decoder_prompt: if index == 3 { tokenizer.encode("default icon", false).unwrap() } else { Vec::new() },
         choices: 1 + u32::from(index == 1),
-        max_tokens,
-        min_tokens: 0,
         ignore_end: index == 2,
         sampling: if index % 2 == 1 { drawn } else { Sampling::GREEDY },
         log_probs: (index == 4).then_some(2),
-        score_prompt: false,
+        ..GenerationRequest::new(tokenizer.encode(text, true).unwrap(), max_tokens)
     };
     TEXTS.iter().enumerate().map(request).collect()
 }
 
 fn start(executor: Box<dyn Executor>) -> Engine {
-    let door =
-        EngineLimits { queued_rows: 16, source_tokens: 256, target_tokens: 64, pages: PAGES, source_page_tokens: 16 };
     let steps = SchedulerLimits {
-        pages: PAGES,
-        source_page_tokens: door.source_page_tokens,
+        pool: PoolSize { pages: PAGES, source_page_tokens: 16 },
         running_rows: 8,
         call_rows: 8,
         step_rows: STEP_ROWS,
         step_encoder_tokens: 64,
         encoder_layers: Checkpoint::embedded().unwrap().config().encoder.layers,
     };
+    let limits = EngineLimits { queued_rows: 16, source_tokens: 256, target_tokens: 64, steps };
     let config = Checkpoint::embedded().unwrap().config().clone();
     let tokens = ModelTokens { start: config.start_token, end: config.end_tokens };
-    Engine::start(executor, EngineSettings { door, steps, tokens, metrics: Metrics::new() }).unwrap()
+    Engine::start(executor, EngineSettings { limits, tokens, metrics: Metrics::new() }).unwrap()
 }
 
 /// Tokens of every choice of each request.
@@ -84,7 +76,7 @@ type Answers = Vec<Vec<Vec<u32>>>;
 fn ask(engine: &Engine, requests: &[GenerationRequest], at_once: bool) -> Answers {
     let submit = |request: &GenerationRequest| {
         let choices = request.choices as usize;
-        (engine.handle.submit(engine.handle.reserve(1).unwrap(), request.clone()).unwrap(), choices)
+        (engine.handle.submit(engine.handle.reserve(Salt::default(), 1).unwrap(), request.clone()).unwrap(), choices)
     };
     let read = |(mut generation, choices): (server::engine::Generation, usize)| {
         let mut tokens = vec![Vec::new(); choices];
@@ -213,7 +205,8 @@ fn on_a_gpu_the_fast_default_seldom_gives_other_tokens_in_a_batch() {
         serde_json::from_value::<Vec<u32>>(row["input_ids"].clone()).unwrap()
     });
     let plain = GenerationRequest { decoder_prompt: Vec::new(), choices: 1, log_probs: None, ..requests(48).remove(0) };
-    let all: Vec<GenerationRequest> = sources.map(|source| GenerationRequest { source, ..plain.clone() }).collect();
+    let all: Vec<GenerationRequest> =
+        sources.map(|source| GenerationRequest { source: source.into(), ..plain.clone() }).collect();
     let gpu = Cuda::new(kernels::cuda::Driver::open(0).unwrap()).unwrap();
     let engine = start(stepped(gpu, Precision::Bf16));
     let (mut differ, mut tokens_differ, mut tokens) = (0, 0, 0);

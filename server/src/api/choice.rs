@@ -10,7 +10,8 @@ use super::logprobs::LogProbs;
 use super::model::ServedModel;
 use super::opening::Opening;
 use super::stop::{StopMatcher, StopStrings};
-use crate::engine::{FinishReason, TokenScore};
+use crate::engine::TokenScore;
+use crate::request::FinishReason;
 
 /// What the choices of a request have in common.
 #[derive(Debug)]

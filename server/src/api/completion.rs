@@ -11,7 +11,8 @@ use super::error::ApiError;
 use super::generations::{Generations, PromptEvent};
 use super::record::RequestRecord;
 use super::wire::Usage;
-use crate::engine::{Generation, GenerationEvent};
+use crate::engine::Generation;
+use crate::request::GenerationEvent;
 
 /// What was submitted for one HTTP request.
 #[derive(Debug)]

@@ -28,7 +28,8 @@ use super::stop::StopStrings;
 use super::wire::{Blocks, Heading, random_u64};
 use super::{Api, stream, whole};
 use crate::connection::ConnectionLife;
-use crate::engine::{Generation, GenerationRequest, Refusal, Salt, Slots};
+use crate::engine::{Generation, Slots};
+use crate::request::{GenerationRequest, Refusal, RequestLengths};
 use crate::tokenize::JobFailed;
 
 /// So long after shutdown has begun a body is still read: a client that is sending one might not see the refusal else.
@@ -98,7 +99,8 @@ async fn admit(api: &Arc<Api>, request: Request) -> Result<Admitted, ApiError> {
     };
     let (mut asked, held) = parse(api, body).await?;
     check_before_tokenising(api, &asked)?;
-    let slots = api.engine.reserve(asked.prompts.len() as u32 * asked.choices).map_err(ApiError::from)?;
+    let salt = api.source_sharing.salt(peer, asked.cache_salt.as_deref());
+    let slots = api.engine.reserve(salt, asked.prompts.len() as u32 * asked.choices).map_err(ApiError::from)?;
     let queued = Instant::now();
     let inputs = Inputs {
         prompts: std::mem::take(&mut asked.prompts),
@@ -114,8 +116,7 @@ async fn admit(api: &Arc<Api>, request: Request) -> Result<Admitted, ApiError> {
     check_lengths(api, Lengths { sources, decoder_prompt: prepared.decoder_prompt.len(), asked: &asked })?;
     check_total_log_probs(api, prepared.sources.len(), asked.log_probs_per_prompt(prepared.decoder_prompt.len()))?;
     let share = api.answer_budget.reserve(answer_size(&asked, &prepared), peer)?;
-    let salt = api.source_sharing.salt(peer, asked.cache_salt.as_deref());
-    let submitted = submit(api, (slots, salt), &asked, prepared)?;
+    let submitted = submit(api, slots, &asked, prepared)?;
     let blocks = Blocks { log_probs: asked.log_probs.is_some(), token_ids: asked.return_token_ids };
     let heading = Heading::new(&api.model.name, blocks);
     Ok(Admitted { submitted, share, queued, heading, stream: asked.stream, stream_options: asked.stream_options })
@@ -219,36 +220,30 @@ fn check_lengths(api: &Api, lengths: Lengths<'_, impl Iterator<Item = usize>>) -
     let Lengths { sources, decoder_prompt, asked } = lengths;
     for (index, source) in sources.enumerate() {
         let name = || (asked.prompt_names == PromptNames::Listed).then(|| asked.prompt_names.of(index));
+        let max_tokens = asked.max_tokens as usize;
         api.engine
-            .check(source, decoder_prompt, asked.max_tokens as usize)
+            .check(RequestLengths { source, decoder_prompt, max_tokens })
             .map_err(|refusal| ApiError::Refused { refusal, prompt: name() })?;
     }
     Ok(())
 }
 
-fn submit(
-    api: &Api,
-    (slots, salt): (Slots, Salt),
-    asked: &CompletionRequest,
-    prepared: Prepared,
-) -> Result<Submitted, ApiError> {
+fn submit(api: &Api, slots: Slots, asked: &CompletionRequest, prepared: Prepared) -> Result<Submitted, ApiError> {
     let Prepared { sources, decoder_prompt, opening } = prepared;
-    let score_prompt = asked.echo && asked.log_probs.is_some() && !decoder_prompt.is_empty();
-    let request = |source: &[u32]| {
+    let sources: Vec<Arc<[u32]>> = sources.into_iter().map(Arc::from).collect();
+    let request = |source: &Arc<[u32]>| {
         let mut sampling = asked.sampling;
         // Without a seed equal prompts of one list are to differ, so each gets its own.
         sampling.seed = asked.seed.unwrap_or_else(random_u64);
         GenerationRequest {
-            source: source.to_vec(),
-            salt: salt.clone(),
             decoder_prompt: decoder_prompt.clone(),
             choices: asked.choices,
-            max_tokens: asked.max_tokens,
             min_tokens: asked.min_tokens,
             ignore_end: asked.ignore_eos,
             sampling,
             log_probs: asked.log_probs,
-            score_prompt,
+            score_prompt: asked.echo && asked.log_probs.is_some() && !decoder_prompt.is_empty(),
+            ..GenerationRequest::new(Arc::clone(source), asked.max_tokens)
         }
     };
     let generations = slots_each(slots, sources.len(), asked.choices)
@@ -258,7 +253,7 @@ fn submit(
         .map_err(ApiError::from)?;
     Ok(Submitted {
         generations,
-        sources: sources.into_iter().map(Arc::from).collect(),
+        sources,
         choices_per_prompt: asked.choices as usize,
         settings: ChoiceSettings {
             model: Arc::clone(&api.model),

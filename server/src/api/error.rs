@@ -4,7 +4,7 @@
 
 mod face;
 
-use crate::engine::Refusal;
+use crate::request::Refusal;
 
 /// Why a request is not answered as asked.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

@@ -86,7 +86,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::engine::Refusal;
+    use crate::request::Refusal;
     use crate::telemetry::Outcome;
 
     #[test]

@@ -6,7 +6,8 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::{Context, Poll};
 
-use crate::engine::{FinishReason, Generation, GenerationEvent};
+use crate::engine::Generation;
+use crate::request::{FinishReason, GenerationEvent};
 
 /// One stream per prompt; closed ones are empty places.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::Api;
 use super::error::ApiError;
-use crate::engine::Refusal;
+use crate::request::Refusal;
 use crate::telemetry::Metrics;
 
 /// Alive, whatever it is doing.

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::access::{Completed, Visit};
 use super::error::ApiError;
 use crate::connection::ConnectionLife;
-use crate::engine::{FinishReason, Refusal};
+use crate::request::{FinishReason, Refusal};
 use crate::telemetry::{Metrics, Outcome};
 
 /// The completion requests that are being answered.

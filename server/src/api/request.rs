@@ -11,7 +11,7 @@ use super::ids::IdBounds;
 use super::neutral::{check_unsupported, check_unsupported_stream_options};
 use super::prompt::{DecoderPrompt, Excess, Prompt, PromptBounds, PromptNames, Prompts};
 use super::stop_field::StopBounds;
-use crate::engine::{Refusal, sampling_temperature};
+use crate::request::{Refusal, sampling_temperature};
 
 /// What a body is checked against.
 #[derive(Debug, Clone, Copy)]

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::choice::Piece;
 use super::logprobs::LogProbs;
-use crate::engine::FinishReason;
+use crate::request::FinishReason;
 
 /// What all messages of one answer have in common.
 #[derive(Debug, Clone)]

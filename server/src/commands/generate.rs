@@ -9,8 +9,8 @@ use kernels::Sampling;
 use super::{CommandError, io};
 use crate::cli::GenerateOptions;
 use crate::config::Config;
-use crate::engine::{GenerationEvent, GenerationRequest, Salt, sampling_temperature};
 use crate::loading::load;
+use crate::request::{GenerationEvent, GenerationRequest, Salt, sampling_temperature};
 use crate::resources::{ENGINE_THREADS, check_command};
 use crate::telemetry::Metrics;
 use crate::terminal::say;
@@ -23,12 +23,12 @@ pub fn generate(config: &Config, options: &GenerateOptions) -> Result<(), Comman
     check_command(config.model.threads + ENGINE_THREADS)?;
     let prompt = prompt(options)?;
     let loaded = load(config)?;
-    let capacity = loaded.capacity(config)?;
+    let limits = loaded.limits(config)?;
     let tokenizer = loaded.tokenizer.clone().ok_or(CommandError::NoTokenizer)?;
     let request = request(tokenizer.encode(&prompt, true)?, options)?;
-    let engine = loaded.start(capacity, Metrics::new())?;
-    engine.handle.check(request.source.len(), 0, request.max_tokens as usize)?;
-    let slot = engine.handle.reserve(1)?;
+    let engine = loaded.start(limits, Metrics::new())?;
+    engine.handle.check(request.lengths())?;
+    let slot = engine.handle.reserve(Salt::default(), 1)?;
     let mut generation = engine.handle.submit(slot, request)?;
     let mut detokenizer = tokenizer.detokenizer();
     let mut out = stdout().lock();
@@ -67,18 +67,8 @@ fn request(source: Vec<u32>, options: &GenerateOptions) -> Result<GenerationRequ
     let seed = options.seed.map_or_else(|| getrandom::u64().map_err(|error| io("draw a seed")(error.into())), Ok)?;
     let GenerateOptions { top_p, top_k, .. } = *options;
     let temperature = sampling_temperature(options.temperature);
-    Ok(GenerationRequest {
-        source,
-        salt: Salt::default(),
-        decoder_prompt: Vec::new(),
-        choices: 1,
-        max_tokens: options.max_tokens,
-        min_tokens: 0,
-        ignore_end: false,
-        sampling: Sampling { temperature, top_k, top_p, min_p: 0.0, seed },
-        log_probs: None,
-        score_prompt: false,
-    })
+    let sampling = Sampling { temperature, top_k, top_p, min_p: 0.0, seed };
+    Ok(GenerationRequest { sampling, ..GenerationRequest::new(source, options.max_tokens) })
 }
 
 #[cfg(test)]

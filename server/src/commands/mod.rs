@@ -24,8 +24,9 @@ use kernels::Scheme;
 use model::scheme_name;
 use plotters::drawing::DrawingAreaErrorKind;
 
-use crate::engine::{Refusal, SelfTestFailed};
+use crate::engine::SelfTestFailed;
 use crate::loading::LoadError;
+use crate::request::Refusal;
 use crate::resources::ShortOf;
 
 /// Why a command failed.

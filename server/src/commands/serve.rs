@@ -14,9 +14,9 @@ use crate::allocator::give_back_large_pieces;
 use crate::api::{AccessLog, Entrance, Guard, GuardSettings, loading_router};
 use crate::config::{Config, Limits, ServerConfig};
 use crate::connection::{ConnectionTimeouts, PlaceLimits, Routes, WritePace};
-use crate::engine::self_test;
+use crate::engine::{EngineLimits, self_test};
 use crate::liveness::Liveness;
-use crate::loading::{Capacity, Loaded, load};
+use crate::loading::{Loaded, load};
 use crate::memory::MemoryBounds;
 use crate::notify::Notifier;
 use crate::resources::{ShortOf, blocking_threads, check_threads, claim_descriptors};
@@ -188,15 +188,15 @@ const fn connection_limits(limits: &Limits) -> ConnectionLimits {
 /// Everything that takes time: the model, its pages, its engine, and a first request of its own.
 fn start(config: &Config, address: SocketAddr, entrance: Entrance) -> Result<(Service, StartMessage), CommandError> {
     let loaded = load(config)?;
-    let capacity = loaded.fit(loaded.capacity(config)?, &config.limits, &MemoryBounds::read())?;
-    let message = start_message(config, &loaded, &capacity, address);
+    let limits = loaded.fit(loaded.limits(config)?, &config.limits, &MemoryBounds::read())?;
+    let message = start_message(config, &loaded, &limits, address);
     let start_token = loaded.config().start_token;
-    let service = Service::start(config, loaded, capacity, entrance)?;
+    let service = Service::start(config, loaded, limits, entrance)?;
     self_test(&service.engine.handle, start_token)?;
     Ok((service, message))
 }
 
-fn start_message(config: &Config, loaded: &Loaded, capacity: &Capacity, address: SocketAddr) -> StartMessage {
+fn start_message(config: &Config, loaded: &Loaded, limits: &EngineLimits, address: SocketAddr) -> StartMessage {
     let model = loaded.config();
     let (encoder, decoder) = (&model.encoder, &model.decoder);
     let width = if encoder.hidden == decoder.hidden {
@@ -210,9 +210,9 @@ fn start_message(config: &Config, loaded: &Loaded, capacity: &Capacity, address:
         shape: format!("{}+{} layers of {width}", encoder.layers, decoder.layers),
         arithmetic: loaded.arithmetic(),
         device: loaded.device(),
-        pages: capacity.door.pages,
-        source_page_tokens: capacity.door.source_page_tokens,
-        page_pool_bytes: capacity.door.pages * loaded.page_bytes(),
+        pages: limits.steps.pool.pages,
+        source_page_tokens: limits.steps.pool.source_page_tokens,
+        page_pool_bytes: limits.steps.pool.pages * loaded.page_bytes(),
         example: if loaded.tokenizer.is_some() { Example::Text } else { Example::Ids },
     }
 }

@@ -7,51 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use kernels::PAGE_TOKENS;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
+use super::limits::EngineLimits;
 use super::pulse::Pulse;
-use super::request::{CallId, GenerationEvent, GenerationRequest, Refusal, RequestId};
-
-/// What the door checks against.
-#[derive(Debug, Clone, Copy)]
-pub struct EngineLimits {
-    /// Sequences that wait for a row and pages, at most.
-    pub queued_rows: u32,
-    /// Source tokens of one request, at most.
-    pub source_tokens: usize,
-    /// Decoder prompt plus generated tokens of one choice, at most.
-    pub target_tokens: usize,
-    /// Pages of the pool.
-    pub pages: usize,
-    /// Source tokens that fill one; of a target, [`PAGE_TOKENS`] do.
-    pub source_page_tokens: usize,
-}
-
-impl EngineLimits {
-    /// Whether a request of these lengths can be served at all.
-    pub fn check(&self, source: usize, decoder_prompt: usize, max_tokens: usize) -> Result<(), Refusal> {
-        if source > self.source_tokens {
-            return Err(Refusal::SourceTooLong { tokens: source, limit: self.source_tokens });
-        }
-        let target = decoder_prompt + max_tokens;
-        if target > self.target_tokens {
-            return Err(Refusal::TargetTooLong { prompt: decoder_prompt, max_tokens, limit: self.target_tokens });
-        }
-        let needed = self.pages_for(source, target);
-        if needed > self.pages {
-            return Err(Refusal::NeverFits { needed, pages: self.pages });
-        }
-        Ok(())
-    }
-
-    /// Pages of a source and of one target.
-    pub fn pages_for(&self, source: usize, target: usize) -> usize {
-        // The last token is never read by the decoder, but the start token is: `target` positions, at least one.
-        source.div_ceil(self.source_page_tokens) + target.max(1).div_ceil(PAGE_TOKENS)
-    }
-}
+use crate::request::{CallId, Caller, GenerationEvent, GenerationRequest, Refusal, RequestId, RequestLengths, Salt};
 
 /// A message to the engine thread.
 #[derive(Debug)]
@@ -86,18 +47,18 @@ pub struct Submission {
 #[derive(Debug)]
 pub struct Slots {
     permit: OwnedSemaphorePermit,
-    call: CallId,
+    caller: Caller,
 }
 
 impl Slots {
     /// Takes so many places out of these; `None` when fewer are left.
     pub fn split(&mut self, rows: u32) -> Option<Self> {
-        Some(Self { permit: self.permit.split(rows as usize)?, call: self.call })
+        Some(Self { permit: self.permit.split(rows as usize)?, caller: self.caller.clone() })
     }
 
-    /// Whose they are.
-    pub const fn call(&self) -> CallId {
-        self.call
+    /// The caller whose requests take these places.
+    pub const fn caller(&self) -> &Caller {
+        &self.caller
     }
 }
 
@@ -145,13 +106,20 @@ impl EngineHandle {
         &self.limits
     }
 
-    /// Takes places in the queue for the sequences of a call (prompts times choices), at once or not at all.
-    pub fn reserve(&self, rows: u32) -> Result<Slots, Refusal> {
+    /// Takes `rows` places in the queue for a new call, one for each of its sequences (prompts times choices): all of
+    /// them or none. The call's sources are shared with those of calls under an equal `salt`.
+    ///
+    /// # Errors
+    /// [`Refusal::Draining`], or [`Refusal::Overloaded`] when too few places are left.
+    pub fn reserve(&self, salt: Salt, rows: u32) -> Result<Slots, Refusal> {
         if self.is_draining() {
             return Err(Refusal::Draining);
         }
         match Arc::clone(&self.slots).try_acquire_many_owned(rows) {
-            Ok(permit) => Ok(Slots { permit, call: CallId(self.next_id.fetch_add(1, Ordering::Relaxed)) }),
+            Ok(permit) => {
+                let call = CallId(self.next_id.fetch_add(1, Ordering::Relaxed));
+                Ok(Slots { permit, caller: Caller { call, salt } })
+            }
             Err(_) if self.is_draining() => Err(Refusal::Draining),
             Err(_) => Err(Refusal::Overloaded { queued_rows: self.limits.queued_rows }),
         }
@@ -172,8 +140,8 @@ impl EngineHandle {
     }
 
     /// As [`EngineLimits::check`].
-    pub fn check(&self, source: usize, decoder_prompt: usize, max_tokens: usize) -> Result<(), Refusal> {
-        self.limits.check(source, decoder_prompt, max_tokens)
+    pub fn check(&self, lengths: RequestLengths) -> Result<(), Refusal> {
+        self.limits.check(lengths)
     }
 
     /// Hands a checked request over. Its events arrive on the returned stream; dropping that cancels it.

@@ -4,22 +4,20 @@
 
 mod executor;
 mod handle;
+mod limits;
 mod model_executor;
 mod output_rows;
 mod pulse;
-mod request;
-mod salt;
 mod self_test;
 mod step_executor;
 mod step_rows;
 mod worker;
 
 pub use executor::{Executor, ExecutorError};
-pub use handle::{Command, EngineHandle, EngineLimits, Generation, Slots, Submission};
+pub use handle::{Command, EngineHandle, Generation, Slots, Submission};
 pub use kernels::TokenScore;
+pub use limits::EngineLimits;
 pub use model_executor::ModelExecutor;
-pub use request::{CallId, FinishReason, GenerationEvent, GenerationRequest, Refusal, RequestId, sampling_temperature};
-pub use salt::Salt;
 pub use self_test::{SelfTestFailed, self_test};
 pub use step_executor::{StepExecutor, StepSizes};
 pub use worker::{Engine, EngineSettings};

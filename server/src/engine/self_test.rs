@@ -2,11 +2,8 @@
 //!
 //! Called by the `serve` command once the engine runs.
 
-use kernels::Sampling;
-
 use super::handle::EngineHandle;
-use super::request::{GenerationEvent, GenerationRequest, Refusal};
-use super::salt::Salt;
+use crate::request::{GenerationEvent, GenerationRequest, Refusal, Salt};
 
 /// The model cannot answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,20 +27,10 @@ pub enum SelfTestFailed {
 /// # Errors
 /// When there is none: a model with weights that are no numbers gives none, for one.
 pub fn self_test(engine: &EngineHandle, start_token: u32) -> Result<(), SelfTestFailed> {
-    let slots = engine.reserve(1).map_err(SelfTestFailed::Refused)?;
-    let request = GenerationRequest {
-        source: vec![start_token],
-        decoder_prompt: Vec::new(),
-        choices: 1,
-        max_tokens: 1,
-        min_tokens: 0,
-        ignore_end: true,
-        sampling: Sampling { temperature: 0.0, top_k: 0, top_p: 1.0, min_p: 0.0, seed: 0 },
-        log_probs: Some(0),
-        score_prompt: false,
-        // Nobody finds its source.
-        salt: Salt::of(b"self-test"),
-    };
+    // Nobody else has this salt, so the source stays unknown to all.
+    let slots = engine.reserve(Salt::of(b"self-test"), 1).map_err(SelfTestFailed::Refused)?;
+    let request =
+        GenerationRequest { ignore_end: true, log_probs: Some(0), ..GenerationRequest::new([start_token], 1) };
     let mut generation = engine.submit(slots, request).map_err(SelfTestFailed::Refused)?;
     while let Some(event) = generation.blocking_next() {
         match event {

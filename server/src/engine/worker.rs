@@ -14,11 +14,12 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
 use super::executor::{Executor, ExecutorError};
-use super::handle::{Command, EngineHandle, EngineLimits, Queue, Slots, Submission};
+use super::handle::{Command, EngineHandle, Queue, Slots, Submission};
+use super::limits::EngineLimits;
 use super::pulse::Pulse;
-use super::request::{GenerationEvent, RequestId};
 use crate::log;
-use crate::scheduler::{Event, ModelTokens, Plan, Scheduler, SchedulerLimits};
+use crate::request::{GenerationEvent, RequestId};
+use crate::scheduler::{Event, ModelTokens, Plan, Scheduler};
 use crate::telemetry::Metrics;
 
 /// A place in the queue that is given back unused says nothing, so before the end it is looked for.
@@ -40,10 +41,8 @@ pub struct Engine {
 /// What an engine is built from, beside its executor.
 #[derive(Debug)]
 pub struct EngineSettings {
-    /// What the door checks.
-    pub door: EngineLimits,
-    /// What a step may hold.
-    pub steps: SchedulerLimits,
+    /// How much the engine takes and holds at once.
+    pub limits: EngineLimits,
     /// Start and end tokens.
     pub tokens: ModelTokens,
     /// Where to count.
@@ -57,10 +56,10 @@ impl Engine {
     /// When the system gives no thread.
     pub fn start(executor: Box<dyn Executor>, settings: EngineSettings) -> std::io::Result<Self> {
         let (sender, commands) = channel();
-        let handle = EngineHandle::new(sender, settings.door);
+        let handle = EngineHandle::new(sender, settings.limits);
         let worker = Worker {
             queue: handle.queue(),
-            scheduler: Scheduler::new(settings.steps, settings.tokens),
+            scheduler: Scheduler::new(settings.limits.steps, settings.tokens),
             executor,
             commands,
             open: HashMap::new(),
@@ -207,10 +206,10 @@ impl Worker {
     fn submit(&mut self, submission: Submission) {
         let Submission { id, request, events, slot } = submission;
         let choices = request.choices as usize;
-        let call = slot.call();
+        let caller = slot.caller().clone();
         self.open
             .insert(id, Open { events, alive: vec![true; choices], slots: Some(slot), begun: vec![false; choices] });
-        if let Err(refusal) = self.scheduler.submit(call, id, request) {
+        if let Err(refusal) = self.scheduler.submit(id, &caller, request) {
             self.tell(id, GenerationEvent::Failed { message: refusal.to_string(), is_lasting: true });
         }
     }

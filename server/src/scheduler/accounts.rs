@@ -34,7 +34,7 @@ impl Scheduler {
         let of_sources = self.memory.sources.iter().filter(|source| !source.is_idle());
         let source_pages: usize = of_sources.map(|source| source.pages().len()).sum();
         let target_pages: usize = self.running.iter().map(|running| running.pages.len()).sum();
-        source_pages * self.limits.source_page_tokens + target_pages * PAGE_TOKENS
+        source_pages * self.limits.pool.source_page_tokens + target_pages * PAGE_TOKENS
     }
 
     /// Positions that the held pages are for. The rest of their room is waste.

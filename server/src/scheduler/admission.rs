@@ -3,7 +3,7 @@
 //! Called wherever a plan is made, after the running sequences have what they need. Preempts nobody.
 
 use super::Scheduler;
-use super::pages::pages_for;
+use super::pages::target_pages;
 use super::plan::{Event, narrow};
 use super::sequence::{Grant, Request, Running, Sequence, Waiting};
 use super::source::{SourceKey, SourceSlot};
@@ -44,7 +44,7 @@ impl Scheduler {
             let source_pages = if source.is_some() { 0 } else { self.memory.source_pages(key) };
             // One that was preempted comes back to stay: with room for each running sequence to grow by a page.
             let spare = if head.preempted { self.running.len() } else { 0 };
-            let wanted = source_pages + pages_for(head.sequence.positions_wanted()) + spare;
+            let wanted = source_pages + target_pages(head.sequence.positions_wanted()) + spare;
             if wanted <= self.memory.available_beside(source) {
                 return true;
             }
@@ -62,9 +62,9 @@ impl Scheduler {
         let (source, was_there) = self.hold_source(source, &sequence.request.source);
         self.announce(&sequence.request, was_there);
         let request = &*sequence.request;
-        let mut pages = Vec::with_capacity(pages_for(request.target_positions()));
-        self.memory.take(pages_for(sequence.positions_wanted()), &mut pages);
-        let tokens_left = request.max_tokens as usize - sequence.generated.len();
+        let mut pages = Vec::with_capacity(target_pages(request.target_positions()));
+        self.memory.take(target_pages(sequence.positions_wanted()), &mut pages);
+        let tokens_left = request.asked.max_tokens as usize - sequence.generated.len();
         sequence.generated.reserve_exact(tokens_left);
         let none = Grant::default();
         Running { sequence, source, pages, computed: 0, granted: none, next: none, ended: false }

@@ -16,7 +16,8 @@ impl Scheduler {
     /// Unless exactly one plan is under way.
     pub fn plan_ahead(&mut self, plan: &mut Plan) -> bool {
         assert_eq!(self.plans_under_way, 1, "a plan is made ahead of the only one under way");
-        let wants_scores = |running: &Running| running.granted.rows > 0 && running.sequence.request.log_probs.is_some();
+        let wants_scores =
+            |running: &Running| running.granted.rows > 0 && running.sequence.request.asked.log_probs.is_some();
         if !self.cancelled.is_empty() || self.running.iter().any(wants_scores) {
             return false;
         }

@@ -3,7 +3,7 @@
 //! Called by the scheduler. Every page that leaves a source goes back to the pool here.
 
 use super::encoding::Encoding;
-use super::pages::{PageId, PagePool};
+use super::pages::{PageId, PagePool, PoolSize};
 use super::source::{SourceKey, SourceSlot, Sources};
 
 /// The pool with the sources that live in it.
@@ -15,24 +15,18 @@ pub struct Memory {
     pub sources: Sources,
     /// Those of them on their way through the encoder.
     pub encoding: Encoding,
-    /// Positions of a source that fill a page.
-    source_page_tokens: usize,
+    size: PoolSize,
 }
 
 impl Memory {
     /// All pages free.
-    pub fn new(pages: usize, source_page_tokens: usize) -> Self {
-        Self {
-            pool: PagePool::new(pages),
-            sources: Sources::default(),
-            encoding: Encoding::default(),
-            source_page_tokens,
-        }
+    pub fn new(size: PoolSize) -> Self {
+        Self { pool: PagePool::new(size.pages), sources: Sources::default(), encoding: Encoding::default(), size }
     }
 
     /// Pages that a source takes.
     pub fn source_pages(&self, key: &SourceKey) -> usize {
-        key.tokens().div_ceil(self.source_page_tokens)
+        self.size.source_pages(key.tokens())
     }
 
     /// Pages that can be had without taking any from a sequence.

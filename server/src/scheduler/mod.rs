@@ -27,7 +27,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 pub use accounts::SchedulerCounters;
-pub use pages::{Imbalance, PageCounts, PageId};
+pub use pages::{Imbalance, PageCounts, PageId, PoolSize};
 pub use plan::{EncodeStep, Event, Plan, ScoreAt};
 
 use self::encoding::StepFacts;
@@ -35,15 +35,13 @@ use self::memory::Memory;
 use self::plan::narrow;
 use self::sequence::{Request, Running, Sequence, Waiting};
 use self::turns::Turns;
-use crate::engine::{CallId, FinishReason, GenerationRequest, Refusal, RequestId};
+use crate::request::{CallId, Caller, FinishReason, GenerationRequest, Refusal, RequestId};
 
 /// What a step and the machine can bear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SchedulerLimits {
-    /// Pages of the pool; [`kernels::PAGE_TOKENS`] positions of a target fill one.
-    pub pages: usize,
-    /// Positions of a source that fill one.
-    pub source_page_tokens: usize,
+    /// The page pool.
+    pub pool: PoolSize,
     /// Sequences that run at once.
     pub running_rows: usize,
     /// Those of them that may be of one call.
@@ -106,9 +104,9 @@ impl Scheduler {
         assert!(limits.step_rows >= limits.running_rows, "every running sequence has a row in each step");
         assert!(limits.running_rows > 0 && limits.encoder_layers > 0, "limits leave room for one sequence");
         assert!(limits.call_rows > 0, "limits leave room for one sequence of each call");
-        assert!(limits.source_page_tokens > 0, "a page holds something of a source");
+        assert!(limits.pool.source_page_tokens > 0, "a page holds something of a source");
         Self {
-            memory: Memory::new(limits.pages, limits.source_page_tokens),
+            memory: Memory::new(limits.pool),
             running: Vec::with_capacity(limits.running_rows),
             limits,
             model,
@@ -124,14 +122,14 @@ impl Scheduler {
         }
     }
 
-    /// Queues all choices of a request, which is part of `call`. Identifiers are not reused.
+    /// Queues all choices of a request. Identifiers are not reused.
     ///
     /// # Errors
     /// [`Refusal::NeverFits`]; nothing is queued then.
-    pub fn submit(&mut self, call: CallId, id: RequestId, asked: GenerationRequest) -> Result<(), Refusal> {
+    pub fn submit(&mut self, id: RequestId, caller: &Caller, asked: GenerationRequest) -> Result<(), Refusal> {
         let choices = asked.choices;
-        let key = self.memory.sources.key(&asked.source, &asked.salt);
-        let request = Arc::new(Request::new(id, asked, key, self.model.start));
+        let key = self.memory.sources.key(&asked.source, &caller.salt);
+        let request = Arc::new(Request { id, source: key, start_token: self.model.start, asked });
         if request.is_trivial() {
             self.announced.push(Event::Started { request: id, cached_tokens: 0 });
             self.announced.extend((0..choices).map(|choice| Event::Finished {
@@ -141,13 +139,13 @@ impl Scheduler {
             }));
             return Ok(());
         }
-        let source_pages = self.memory.source_pages(&request.source);
-        let (needed, pages) = (source_pages + request.target_pages(), self.limits.pages);
+        let pool = self.limits.pool;
+        let (needed, pages) = (pool.request_pages(request.asked.lengths()), pool.pages);
         if needed > pages {
             return Err(Refusal::NeverFits { needed, pages });
         }
-        self.requests.insert(id, Entry { call, alive: choices, started: false });
-        self.turns.push(call, &request, choices);
+        self.requests.insert(id, Entry { call: caller.call, alive: choices, started: false });
+        self.turns.push(caller.call, &request);
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 use super::plan::{Event, ScoreAt};
 use super::sequence::{Grant, RowOutput, Running};
 use super::{ModelTokens, Scheduler};
-use crate::engine::{FinishReason, RequestId};
+use crate::request::{FinishReason, RequestId};
 
 impl Scheduler {
     /// Takes the tokens drawn for the plan's `sampled` rows, in their order, and appends what happened to `events`.
@@ -116,7 +116,7 @@ impl Results<'_> {
         }
         running.move_on();
         let request = &running.sequence.request;
-        if !running.ended && request.max_tokens == 0 && running.computed == request.target_positions() {
+        if !running.ended && request.asked.max_tokens == 0 && running.computed == request.target_positions() {
             self.finish(running, FinishReason::Length);
         }
     }
@@ -137,11 +137,11 @@ impl Results<'_> {
         let sequence = &mut running.sequence;
         let request = &sequence.request;
         sequence.generated.push(token);
-        let score = request.log_probs.map(|top| ScoreAt { logits_row, top });
+        let score = request.asked.log_probs.map(|top| ScoreAt { logits_row, top });
         self.events.push(Event::Token { request: request.id, choice: sequence.choice, token, score });
-        if !request.ignore_end && self.model.end.contains(&token) {
+        if !request.asked.ignore_end && self.model.end.contains(&token) {
             self.finish(running, FinishReason::Stop);
-        } else if sequence.generated.len() >= request.max_tokens as usize {
+        } else if sequence.generated.len() >= request.asked.max_tokens as usize {
             self.finish(running, FinishReason::Length);
         }
     }

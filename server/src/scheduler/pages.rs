@@ -4,6 +4,8 @@
 
 use kernels::PAGE_TOKENS;
 
+use crate::request::RequestLengths;
+
 /// Index of a page in the device's pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PageId(pub u32);
@@ -54,9 +56,31 @@ pub enum Imbalance {
     },
 }
 
-/// Pages that `positions` positions of a target take. [`super::memory::Memory`] knows those of a source.
-pub const fn pages_for(positions: usize) -> usize {
+/// Pages that `positions` positions of a target take. [`PoolSize::source_pages`] counts those of a source.
+pub const fn target_pages(positions: usize) -> usize {
     positions.div_ceil(PAGE_TOKENS)
+}
+
+/// Size of the page pool. [`kernels::PAGE_TOKENS`] positions of a target fill a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolSize {
+    /// Number of pages.
+    pub pages: usize,
+    /// Number of source positions that fill a page.
+    pub source_page_tokens: usize,
+}
+
+impl PoolSize {
+    /// Pages that a source of `tokens` tokens takes.
+    pub const fn source_pages(&self, tokens: usize) -> usize {
+        tokens.div_ceil(self.source_page_tokens)
+    }
+
+    /// Most pages that a request's source and one of its choices take.
+    pub fn request_pages(&self, lengths: RequestLengths) -> usize {
+        // The start token is read even when nothing is generated.
+        self.source_pages(lengths.source) + target_pages(lengths.target_positions().max(1))
+    }
 }
 
 /// The free list.

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use kernels::{Choice, PageSpan, Segment};
 
-use crate::engine::{FinishReason, RequestId};
+use crate::request::{FinishReason, RequestId};
 
 /// The work of one step. Encoder part and decoder rows belong to different sequences and may run in any order.
 #[derive(Debug, Default)]

@@ -65,7 +65,7 @@ fn write_drawn(running: &Running, place: u32, cross: PageSpan, plan: &mut Plan) 
     plan.sampled.push(narrow(plan.logits_rows.len()));
     plan.choices.push(sequence.choice_after(sequence.generated.len() + 1));
     plan.logits_rows.push(row);
-    plan.scored.push(sequence.request.log_probs.is_some());
+    plan.scored.push(sequence.request.asked.log_probs.is_some());
 }
 
 fn write_known(running: &Running, cross: PageSpan, plan: &mut Plan) {
@@ -83,7 +83,7 @@ fn write_known(running: &Running, cross: PageSpan, plan: &mut Plan) {
                 plan.sampled.push(narrow(plan.logits_rows.len()));
                 plan.choices.push(choice);
                 plan.logits_rows.push(row);
-                plan.scored.push(running.sequence.request.log_probs.is_some());
+                plan.scored.push(running.sequence.request.asked.log_probs.is_some());
             }
         }
     }

@@ -4,12 +4,12 @@
 
 use std::sync::Arc;
 
-use kernels::{Choice, Sampling};
+use kernels::Choice;
 
-use super::pages::{PageId, pages_for};
+use super::pages::{PageId, target_pages};
 use super::plan::narrow;
 use super::source::{SourceKey, SourceSlot};
-use crate::engine::{GenerationRequest, RequestId};
+use crate::request::{GenerationRequest, RequestId};
 
 /// What all choices of a request share.
 #[derive(Debug)]
@@ -20,52 +20,19 @@ pub struct Request {
     pub source: SourceKey,
     /// The decoder's first token.
     pub start_token: u32,
-    /// Forced tokens after the start token.
-    pub decoder_prompt: Vec<u32>,
-    /// Tokens to generate at most.
-    pub max_tokens: u32,
-    /// Tokens before which no end token may be chosen.
-    pub min_tokens: u32,
-    /// End tokens do not end the text.
-    pub ignore_end: bool,
-    /// How tokens are chosen.
-    pub sampling: Sampling,
-    /// Alternatives reported with each log-probability; `None` reports none at all.
-    pub log_probs: Option<u32>,
-    /// The decoder prompt is scored; only with `log_probs`.
-    pub score_prompt: bool,
+    /// What was asked.
+    pub asked: GenerationRequest,
 }
 
 impl Request {
-    /// Takes over what was asked.
-    pub fn new(id: RequestId, asked: GenerationRequest, source: SourceKey, start_token: u32) -> Self {
-        Self {
-            id,
-            source,
-            start_token,
-            decoder_prompt: asked.decoder_prompt,
-            max_tokens: asked.max_tokens,
-            min_tokens: asked.min_tokens,
-            ignore_end: asked.ignore_end,
-            sampling: asked.sampling,
-            log_probs: asked.log_probs,
-            score_prompt: asked.score_prompt && asked.log_probs.is_some(),
-        }
-    }
-
     /// Target positions that a choice runs at most. The last token that may be generated is never read.
     pub fn target_positions(&self) -> usize {
-        self.decoder_prompt.len() + self.max_tokens as usize
+        self.asked.lengths().target_positions()
     }
 
     /// Whether the answer is known without the model.
     pub fn is_trivial(&self) -> bool {
-        self.max_tokens == 0 && (!self.score_prompt || self.decoder_prompt.is_empty())
-    }
-
-    /// Pages that one choice needs at most, beside the source's.
-    pub fn target_pages(&self) -> usize {
-        pages_for(self.target_positions().max(1))
+        self.asked.max_tokens == 0 && !self.asked.scores_prompt()
     }
 }
 
@@ -101,12 +68,12 @@ pub struct Sequence {
 impl Sequence {
     /// Start token, decoder prompt and generated tokens.
     pub fn tokens(&self) -> usize {
-        1 + self.request.decoder_prompt.len() + self.generated.len()
+        1 + self.request.asked.decoder_prompt.len() + self.generated.len()
     }
 
     /// The token at a position before [`Self::tokens`].
     pub fn token(&self, position: usize) -> u32 {
-        let prompt = &self.request.decoder_prompt;
+        let prompt = &self.request.asked.decoder_prompt;
         match position.checked_sub(1) {
             None => self.request.start_token,
             Some(index) if index < prompt.len() => prompt[index],
@@ -121,25 +88,23 @@ impl Sequence {
 
     /// How the token that follows `generated` generated ones is chosen.
     pub fn choice_after(&self, generated: usize) -> Choice {
-        let request = &*self.request;
+        let asked = &self.request.asked;
         Choice {
-            sampling: request.sampling,
+            sampling: asked.sampling,
             choice: self.choice,
-            position: narrow(1 + request.decoder_prompt.len() + generated),
-            forbid_end: generated < request.min_tokens as usize,
+            position: narrow(1 + asked.decoder_prompt.len() + generated),
+            forbid_end: generated < asked.min_tokens as usize,
         }
     }
 
     /// What the row of a wanted position yields. Scores and tokens that were delivered are not yielded again.
     pub fn output(&self, position: usize) -> RowOutput {
-        let request = &*self.request;
+        let asked = &self.request.asked;
         if position + 1 == self.tokens() {
             return RowOutput::Sample(self.choice_after(self.generated.len()));
         }
-        match (request.log_probs, request.decoder_prompt.get(position)) {
-            (Some(top), Some(&next)) if request.score_prompt && position >= self.scored => {
-                RowOutput::Score { next, top }
-            }
+        match (asked.log_probs, asked.decoder_prompt.get(position)) {
+            (Some(top), Some(&next)) if asked.score_prompt && position >= self.scored => RowOutput::Score { next, top },
             _ => RowOutput::Nothing,
         }
     }
@@ -203,7 +168,7 @@ impl Running {
             return Grant::default();
         }
         if self.draws() {
-            let goes_on = self.sequence.generated.len() + 1 < self.sequence.request.max_tokens as usize;
+            let goes_on = self.sequence.generated.len() + 1 < self.sequence.request.asked.max_tokens as usize;
             return Grant { rows: usize::from(goes_on), follows_draw: goes_on };
         }
         Grant { rows: self.sequence.positions_wanted() - self.position(), follows_draw: false }
@@ -211,7 +176,7 @@ impl Running {
 
     /// Pages that the rows of both plans need beyond those it has.
     pub fn missing_pages(&self) -> usize {
-        pages_for(self.position() + self.next.rows).saturating_sub(self.pages.len())
+        target_pages(self.position() + self.next.rows).saturating_sub(self.pages.len())
     }
 
     /// The rows that were under way are done; the next ones are under way now.

@@ -10,7 +10,7 @@ use slab::Slab;
 
 use super::pages::PageId;
 use super::plan::narrow;
-use crate::engine::Salt;
+use crate::request::Salt;
 
 /// What makes two sources the same: all ids, and the salt that keeps those apart who must not share them.
 #[derive(Debug, Clone)]
@@ -118,8 +118,8 @@ pub struct Sources {
 
 impl Sources {
     /// The key of these ids. Costs a pass over them, so it is made once a request.
-    pub fn key(&self, ids: &[u32], salt: &Salt) -> SourceKey {
-        SourceKey { hash: self.hasher.hash_one((salt, ids)), salt: salt.clone(), ids: ids.into() }
+    pub fn key(&self, ids: &Arc<[u32]>, salt: &Salt) -> SourceKey {
+        SourceKey { hash: self.hasher.hash_one((salt, ids)), salt: salt.clone(), ids: Arc::clone(ids) }
     }
 
     /// The entry of the same source, if it has pages.
@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     fn ready(sources: &mut Sources, ids: &[u32], page: u32) -> SourceSlot {
-        let slot = sources.insert(sources.key(ids, &Salt::default()), vec![PageId(page)]);
+        let slot = sources.insert(sources.key(&ids.into(), &Salt::default()), vec![PageId(page)]);
         sources.mark_ready(slot);
         slot
     }
@@ -244,10 +244,10 @@ mod tests {
     #[test]
     fn a_source_not_yet_encoded_returns_its_pages_with_its_last_holder() {
         let mut sources = Sources::default();
-        let slot = sources.insert(sources.key(&[1], &Salt::default()), vec![PageId(5)]);
+        let slot = sources.insert(sources.key(&[1].into(), &Salt::default()), vec![PageId(5)]);
         sources.hold(slot);
         assert_eq!(sources.release(slot), None);
         assert_eq!(sources.release(slot), Some(vec![PageId(5)]));
-        assert_eq!(sources.find(&sources.key(&[1], &Salt::default())), None);
+        assert_eq!(sources.find(&sources.key(&[1].into(), &Salt::default())), None);
     }
 }

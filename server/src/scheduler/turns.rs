@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::sequence::Request;
-use crate::engine::{CallId, RequestId};
+use crate::request::{CallId, RequestId};
 
 /// A choice of a request before its turn.
 #[derive(Debug)]
@@ -34,8 +34,8 @@ struct Call {
 
 impl Turns {
     /// Queues all choices of a request behind those of the same call.
-    pub fn push(&mut self, call: CallId, request: &Arc<Request>, choices: u32) {
-        let unbegun = (0..choices).map(|choice| Unbegun { request: Arc::clone(request), choice });
+    pub fn push(&mut self, call: CallId, request: &Arc<Request>) {
+        let unbegun = (0..request.asked.choices).map(|choice| Unbegun { request: Arc::clone(request), choice });
         match self.calls.iter_mut().rev().find(|known| known.id == call) {
             Some(known) => known.unbegun.extend(unbegun),
             None => self.calls.push_back(Call { id: call, unbegun: unbegun.collect() }),

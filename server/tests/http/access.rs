@@ -8,8 +8,8 @@ use axum::http::Request;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use server::api::AccessLog;
-use server::engine::GenerationEvent;
 use server::peer::Peer;
+use server::request::GenerationEvent;
 use tracing::subscriber::DefaultGuard;
 
 use crate::app::{Answer, App, END, Setup, completion_request, generate, ids, token, tokenizer, wait_for};

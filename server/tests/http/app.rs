@@ -18,11 +18,11 @@ use server::api::{
     ServedModel, router,
 };
 use server::connection::{ConnectionTimeouts, PlaceLimits, WritePace};
-use server::engine::{
-    Command, EngineHandle, EngineLimits, FinishReason, GenerationEvent, GenerationRequest, Submission, TokenScore,
-};
+use server::engine::{Command, EngineHandle, EngineLimits, Submission, TokenScore};
 use server::liveness::Liveness;
 use server::peer::SourceSharing;
+use server::request::{FinishReason, GenerationEvent, GenerationRequest};
+use server::scheduler::{PoolSize, SchedulerLimits};
 use server::serve::ConnectionLimits;
 use server::telemetry::{Metrics, Outcome};
 use server::tokenize::TokenizerPool;
@@ -137,8 +137,15 @@ impl App {
             queued_rows: setup.queued_rows,
             source_tokens: setup.source_tokens,
             target_tokens: 128,
-            pages: setup.pages,
-            source_page_tokens: 16,
+            // The test is the engine, so nothing but the pool matters here.
+            steps: SchedulerLimits {
+                pool: PoolSize { pages: setup.pages, source_page_tokens: 16 },
+                running_rows: 8,
+                call_rows: 8,
+                step_rows: 8,
+                step_encoder_tokens: 64,
+                encoder_layers: 1,
+            },
         };
         let metrics = Metrics::new();
         let (guard, body) = (Arc::new(setup.guard), setup.body);

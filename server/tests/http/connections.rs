@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use server::api::probe_router;
 use server::connection::{ConnectionTimeouts, PlaceLimits, Routes};
-use server::engine::{FinishReason, GenerationEvent};
+use server::request::{FinishReason, GenerationEvent};
 use server::serve::{ConnectionLimits, Server, ServerShared};
 use server::telemetry::Outcome;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

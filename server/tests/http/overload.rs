@@ -7,7 +7,8 @@ use axum::http::{Request, header};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use server::api::{BodyLimits, BodyPace};
-use server::engine::{Command, FinishReason, GenerationEvent};
+use server::engine::Command;
+use server::request::{FinishReason, GenerationEvent};
 use server::telemetry::Outcome;
 
 use crate::app::{Answer, App, END, Setup, chunked, completion_request, ids, token, wait_for};

@@ -6,7 +6,7 @@ use axum::body::Body;
 use http_body_util::BodyExt;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use server::engine::{FinishReason, GenerationEvent};
+use server::request::{FinishReason, GenerationEvent};
 use server::telemetry::Outcome;
 
 use crate::app::{App, END, Events, MODEL, Setup, generate, ids, token};

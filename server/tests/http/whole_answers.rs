@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use kernels::{Candidate, Sampling};
 use serde_json::{Value, json};
-use server::engine::{Command, FinishReason, GenerationEvent, GenerationRequest, TokenScore};
+use server::engine::{Command, TokenScore};
+use server::request::{FinishReason, GenerationEvent, GenerationRequest};
 use server::telemetry::Outcome;
 
 use crate::app::{App, END, MODEL, START, Setup, generate, ids, token, tokenizer};
@@ -51,7 +52,7 @@ async fn the_engine_gets_what_was_asked() {
     }))
     .await;
     let request = seen.lock().unwrap().pop().unwrap();
-    assert_eq!(request.source, [5, 6, 7]);
+    assert_eq!(*request.source, [5, 6, 7]);
     assert_eq!(request.decoder_prompt, [9, 10], "the start token is not doubled");
     assert_eq!((request.choices, request.max_tokens, request.min_tokens), (2, 3, 2));
     let seed = (-2_i64).cast_unsigned();
@@ -68,11 +69,11 @@ async fn prompts_are_framed_by_the_tokenizer_and_decoder_prompts_are_not() {
     app.completed(json!({"prompt": "<start_of_turn>a tool<eos>", "decoder_prompt": "<bos><end_of_turn>a"})).await;
     let seen = seen.lock().unwrap();
     let plain = ids("a tool");
-    assert_eq!(seen[0].source, [&[START], &plain[..]].concat());
+    assert_eq!(*seen[0].source, [&[START], &plain[..]].concat());
     assert_eq!(seen[0].decoder_prompt, plain);
-    assert_eq!(seen[1].source, [START], "an empty text is still framed");
-    assert_eq!(seen[2].source, plain);
-    assert_eq!(seen[3].source, [&[START, 5], &plain[..], &[END]].concat(), "special tokens in a text are parsed");
+    assert_eq!(*seen[1].source, [START], "an empty text is still framed");
+    assert_eq!(*seen[2].source, plain);
+    assert_eq!(*seen[3].source, [&[START, 5], &plain[..], &[END]].concat(), "special tokens in a text are parsed");
     assert_eq!(seen[3].decoder_prompt, [&[6], &ids("a")[..]].concat());
 }
 

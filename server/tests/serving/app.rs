@@ -54,10 +54,9 @@ impl App {
         let layers = [SETTINGS, settings].map(|text| Layer::parse("test", text).unwrap());
         let config = Config::from_layers(layers.into()).unwrap();
         let loaded = load(&config).unwrap();
-        let mut capacity = loaded.capacity(&config).unwrap();
+        let mut limits = loaded.limits(&config).unwrap();
         if let Some(pages) = pages {
-            capacity.door.pages = pages;
-            capacity.steps.pages = pages;
+            limits.steps.pool.pages = pages;
         }
         let entrance = Entrance {
             metrics: Metrics::new(),
@@ -66,7 +65,7 @@ impl App {
             body: body_limits(&config.limits),
             liveness: Liveness::default(),
         };
-        let Service { api, engine } = Service::start(&config, loaded, capacity, entrance).unwrap();
+        let Service { api, engine } = Service::start(&config, loaded, limits, entrance).unwrap();
         (Self { router: router(Arc::clone(&api)), api }, engine)
     }
 
@@ -116,7 +115,7 @@ impl App {
     pub async fn idle(&self) {
         let metrics = &self.api.metrics;
         wait_until(|| metrics.running_rows.get() == 0 && metrics.waiting_rows.get() == 0).await;
-        let (held, pages) = (metrics.pages_held.get(), self.api.engine.limits().pages);
+        let (held, pages) = (metrics.pages_held.get(), self.api.engine.limits().steps.pool.pages);
         assert_eq!(held, 0, "pages are held by nobody");
         assert_eq!(metrics.pages_free.get() + metrics.pages_cached.get(), pages as i64);
     }

@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::time::Duration;
 
-use server::engine::{GenerationEvent, GenerationRequest, Refusal};
+use server::request::{GenerationEvent, GenerationRequest, Refusal, Salt};
 
 use crate::answer::PATIENCE;
 use crate::fake::{BROKEN, FakeEngine, Room, Turn, UNSCORED, events, join, request, whole};
@@ -27,7 +27,7 @@ fn a_step_that_cannot_be_run_fails_the_requests_in_it_and_no_others() {
     let [GenerationEvent::Failed { message, is_lasting: false }] = &got[2..] else { panic!("{got:?}") };
     assert!(message.contains("on purpose"), "{message}");
     assert_eq!(events(&mut waiting), whole(3));
-    let slot = engine.handle.reserve(1).unwrap();
+    let slot = engine.handle.reserve(Salt::default(), 1).unwrap();
     let mut next = engine.handle.submit(slot, request(3, 2, 1)).unwrap();
     assert_eq!(events(&mut next), whole(2));
     engine.handle.drain();
@@ -56,7 +56,7 @@ fn a_request_whose_logits_are_no_numbers_fails_alone() {
 fn a_target_whose_scores_are_no_numbers_fails_alone() {
     let fake = FakeEngine::start(Room { queued_rows: 4, running_rows: 8 });
     let scored = |decoder_prompt: Vec<u32>, max_tokens| {
-        let slot = fake.engine.handle.reserve(1).unwrap();
+        let slot = fake.engine.handle.reserve(Salt::default(), 1).unwrap();
         let asked = request(decoder_prompt[1].into(), max_tokens, 2);
         let asked = GenerationRequest { decoder_prompt, log_probs: Some(0), score_prompt: true, ..asked };
         fake.engine.handle.submit(slot, asked).unwrap()
@@ -79,11 +79,11 @@ fn a_place_in_the_queue_is_free_again_when_its_request_starts() {
     let handle = fake.engine.handle.clone();
     let full = Some(Refusal::Overloaded { queued_rows: 1 });
     let mut first = fake.submit(1, 4, 1);
-    assert_eq!(handle.reserve(1).err(), full);
+    assert_eq!(handle.reserve(Salt::default(), 1).err(), full);
     fake.turn(Turn::Run);
     assert_eq!(first.blocking_next(), Some(GenerationEvent::Started { cached_tokens: 0 }));
     let mut second = fake.submit(2, 4, 1);
-    assert_eq!(handle.reserve(1).err(), full);
+    assert_eq!(handle.reserve(Salt::default(), 1).err(), full);
     let (engine, _) = fake.run_free();
     assert_eq!(events(&mut second), whole(4));
     assert_eq!(handle.free_slots(), 1);
@@ -96,7 +96,7 @@ fn draining_finishes_what_runs_and_what_waits_and_takes_nothing_new() {
     let mut all = [1, 2, 3].map(|seed| fake.submit(seed, 4, 1));
     assert!(fake.next_step().is_empty());
     fake.engine.handle.drain();
-    assert_eq!(fake.engine.handle.reserve(1).err(), Some(Refusal::Draining));
+    assert_eq!(fake.engine.handle.reserve(Salt::default(), 1).err(), Some(Refusal::Draining));
     let (engine, metrics) = fake.run_free();
     assert!(all.iter_mut().all(|generation| events(generation) == whole(4)));
     join(engine);
@@ -107,7 +107,7 @@ fn draining_finishes_what_runs_and_what_waits_and_takes_nothing_new() {
 fn a_request_that_had_its_place_before_draining_is_still_answered() {
     let fake = FakeEngine::start(Room { queued_rows: 4, running_rows: 1 });
     let handle = fake.engine.handle.clone();
-    let slots = [(); 2].map(|()| handle.reserve(1).unwrap());
+    let slots = [(); 2].map(|()| handle.reserve(Salt::default(), 1).unwrap());
     let (engine, _) = fake.run_free();
     handle.drain();
     for (slot, seed) in slots.into_iter().zip(1..) {
@@ -117,13 +117,13 @@ fn a_request_that_had_its_place_before_draining_is_still_answered() {
         assert_eq!(events(&mut generation), whole(3));
     }
     join(engine);
-    assert_eq!(handle.reserve(1).err(), Some(Refusal::Draining));
+    assert_eq!(handle.reserve(Salt::default(), 1).err(), Some(Refusal::Draining));
 }
 
 #[test]
 fn a_place_that_is_given_back_unused_does_not_hold_the_drain_up() {
     let fake = FakeEngine::start(Room { queued_rows: 4, running_rows: 1 });
-    let slot = fake.engine.handle.reserve(3).unwrap();
+    let slot = fake.engine.handle.reserve(Salt::default(), 3).unwrap();
     let (engine, _) = fake.run_free();
     engine.handle.drain();
     std::thread::sleep(Duration::from_millis(30));

@@ -4,11 +4,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use kernels::{Candidate, Sampling, ScoreAsk};
-use server::engine::{
-    Engine, EngineLimits, EngineSettings, Executor, ExecutorError, Generation, GenerationEvent, GenerationRequest,
-    Salt, TokenScore,
-};
-use server::scheduler::{ModelTokens, Plan, SchedulerLimits};
+use server::engine::{Engine, EngineLimits, EngineSettings, Executor, ExecutorError, Generation, TokenScore};
+use server::request::{GenerationEvent, GenerationRequest, Salt};
+use server::scheduler::{ModelTokens, Plan, PoolSize, SchedulerLimits};
 use server::telemetry::Metrics;
 
 use crate::answer::PATIENCE;
@@ -86,31 +84,24 @@ impl FakeEngine {
         let (entered, entries) = channel();
         let (turns, receiver) = channel();
         let metrics = Metrics::new();
-        let door = EngineLimits {
-            queued_rows: room.queued_rows,
-            source_tokens: 64,
-            target_tokens: 64,
-            pages: 64,
-            source_page_tokens: 16,
-        };
         let steps = SchedulerLimits {
-            pages: door.pages,
-            source_page_tokens: door.source_page_tokens,
+            pool: PoolSize { pages: 64, source_page_tokens: 16 },
             running_rows: room.running_rows,
             call_rows: room.running_rows,
             step_rows: 8,
             step_encoder_tokens: 64,
             encoder_layers: 1,
         };
+        let limits = EngineLimits { queued_rows: room.queued_rows, source_tokens: 64, target_tokens: 64, steps };
         let tokens = ModelTokens { start: 2, end: vec![1] };
-        let settings = EngineSettings { door, steps, tokens, metrics: metrics.clone() };
+        let settings = EngineSettings { limits, tokens, metrics: metrics.clone() };
         let engine = Engine::start(Box::new(Fake { entered, turns: receiver, chosen: Vec::new() }), settings).unwrap();
         Self { engine, metrics, entered: entries, turns }
     }
 
     /// Submits a request whose seed and source tell it from others.
     pub fn submit(&self, seed: u64, max_tokens: u32, choices: u32) -> Generation {
-        let slot = self.engine.handle.reserve(1).unwrap();
+        let slot = self.engine.handle.reserve(Salt::default(), 1).unwrap();
         self.engine.handle.submit(slot, request(seed, max_tokens, choices)).unwrap()
     }
 
@@ -131,18 +122,9 @@ impl FakeEngine {
 }
 
 pub fn request(seed: u64, max_tokens: u32, choices: u32) -> GenerationRequest {
-    GenerationRequest {
-        source: vec![u32::try_from(seed).unwrap(); 16],
-        salt: Salt::default(),
-        decoder_prompt: Vec::new(),
-        choices,
-        max_tokens,
-        min_tokens: 0,
-        ignore_end: true,
-        sampling: Sampling { seed, ..Sampling::GREEDY },
-        log_probs: None,
-        score_prompt: false,
-    }
+    let sampling = Sampling { seed, ..Sampling::GREEDY };
+    let source = vec![u32::try_from(seed).unwrap(); 16];
+    GenerationRequest { choices, ignore_end: true, sampling, ..GenerationRequest::new(source, max_tokens) }
 }
 
 /// All events up to the end of the stream.
@@ -155,7 +137,7 @@ pub fn whole(max_tokens: u32) -> Vec<GenerationEvent> {
     let tokens =
         (1..=max_tokens).map(|position| GenerationEvent::Token { choice: 0, id: FIRST_TOKEN + position, score: None });
     let started = GenerationEvent::Started { cached_tokens: 0 };
-    let finished = GenerationEvent::Finished { choice: 0, reason: server::engine::FinishReason::Length };
+    let finished = GenerationEvent::Finished { choice: 0, reason: server::request::FinishReason::Length };
     std::iter::once(started).chain(tokens).chain([finished]).collect()
 }
 

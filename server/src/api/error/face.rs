@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 
 use super::ApiError;
 use crate::api::error_response::outcome_of;
-use crate::engine::Refusal;
+use crate::request::Refusal;
 use crate::telemetry::Outcome;
 
 const OVERLOADED: (StatusCode, &str, Option<&str>) =

@@ -5,12 +5,10 @@
 
 use std::time::{Duration, Instant};
 
-use kernels::Sampling;
-
 use crate::cli::BenchOptions;
 use crate::commands::CommandError;
-use crate::engine::{Engine, GenerationEvent, GenerationRequest, Salt};
-use crate::loading::Capacity;
+use crate::engine::{Engine, EngineLimits};
+use crate::request::{GenerationEvent, GenerationRequest, RequestLengths, Salt};
 
 /// Ids below this have special meaning in Gemma's vocabulary.
 const FIRST_PLAIN_ID: u64 = 10;
@@ -39,7 +37,7 @@ impl Driver {
         let began = Instant::now();
         let mut generations = Vec::with_capacity(batch);
         for source in sources {
-            generations.push(handle.submit(handle.reserve(1)?, request(source, target_len as u32))?);
+            generations.push(handle.submit(handle.reserve(Salt::default(), 1)?, request(source, target_len as u32))?);
         }
         for generation in &mut generations {
             while let Some(event) = generation.blocking_next() {
@@ -78,29 +76,19 @@ pub(super) fn source_of(number: u64, len: usize, vocab: u64) -> Vec<u32> {
 
 /// Widens the limits so that the largest batch runs at once, whatever the settings for serving are; refuses lengths
 /// beyond the model.
-pub fn room_for(options: &BenchOptions, mut capacity: Capacity) -> Result<Capacity, CommandError> {
+pub fn room_for(options: &BenchOptions, mut limits: EngineLimits) -> Result<EngineLimits, CommandError> {
     let batch = options.batches().into_iter().max().unwrap_or(1);
-    let sequence_pages = capacity.door.pages_for(options.source_len.get(), options.target_len);
-    capacity.door.pages = capacity.door.pages.max((batch + 1) * sequence_pages);
-    capacity.door.queued_rows = capacity.door.queued_rows.max(batch as u32);
-    capacity.steps.pages = capacity.door.pages;
-    capacity.steps.running_rows = capacity.steps.running_rows.max(batch);
-    capacity.steps.step_rows = capacity.steps.step_rows.max(batch);
-    capacity.door.check(options.source_len.get(), 0, options.target_len)?;
-    Ok(capacity)
+    let lengths =
+        RequestLengths { source: options.source_len.get(), decoder_prompt: 0, max_tokens: options.target_len };
+    let steps = &mut limits.steps;
+    steps.pool.pages = steps.pool.pages.max((batch + 1) * steps.pool.request_pages(lengths));
+    steps.running_rows = steps.running_rows.max(batch);
+    steps.step_rows = steps.step_rows.max(batch);
+    limits.queued_rows = limits.queued_rows.max(batch as u32);
+    limits.check(lengths)?;
+    Ok(limits)
 }
 
 pub(super) fn request(source: Vec<u32>, max_tokens: u32) -> GenerationRequest {
-    GenerationRequest {
-        source,
-        salt: Salt::default(),
-        decoder_prompt: Vec::new(),
-        choices: 1,
-        max_tokens,
-        min_tokens: 0,
-        ignore_end: true,
-        sampling: Sampling::GREEDY,
-        log_probs: None,
-        score_prompt: false,
-    }
+    GenerationRequest { ignore_end: true, ..GenerationRequest::new(source, max_tokens) }
 }

@@ -54,12 +54,12 @@ impl<'a> Bench<'a> {
     /// Loads the model and starts an engine with room for the largest batch.
     pub fn start(config: &Config, options: &'a BenchOptions) -> Result<Self, CommandError> {
         let loaded = load(config)?;
-        let capacity = room_for(options, loaded.capacity(config)?)?;
+        let limits = room_for(options, loaded.limits(config)?)?;
         let arithmetic = loaded.arithmetic();
         let screens = loaded.screens_output();
         let (model, instruction_set) = (loaded.config().clone(), loaded.instruction_set);
         let read_bytes_per_s = loaded.memory_bytes_per_s()?;
-        let driver = Driver::start(loaded.start(capacity, Metrics::new())?, options, model.encoder.vocab)?;
+        let driver = Driver::start(loaded.start(limits, Metrics::new())?, options, model.encoder.vocab)?;
         Ok(Self { driver, options, model, arithmetic, read_bytes_per_s, instruction_set, screens })
     }
 

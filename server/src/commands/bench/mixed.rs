@@ -11,8 +11,9 @@ use super::driver::{request, source_of};
 use super::{model_name, print};
 use crate::commands::CommandError;
 use crate::config::Config;
-use crate::engine::{Generation, GenerationEvent};
+use crate::engine::Generation;
 use crate::loading::load;
+use crate::request::{GenerationEvent, RequestLengths, Salt};
 use crate::telemetry::Metrics;
 
 /// Threads beside the engine's: the one that looks at the pages.
@@ -49,15 +50,15 @@ const fn lengths(index: usize) -> (usize, usize) {
 /// As [`super::bench`].
 pub fn mixed(config: &Config, requests: usize) -> Result<(), CommandError> {
     let loaded = load(config)?;
-    let mut capacity = loaded.capacity(config)?;
-    capacity.door.queued_rows = capacity.door.queued_rows.max(requests as u32);
+    let mut limits = loaded.limits(config)?;
+    limits.queued_rows = limits.queued_rows.max(requests as u32);
     let longest = (0..requests).map(lengths).fold((0, 0), |(s, t), (source, target)| (s.max(source), t.max(target)));
-    capacity.door.check(longest.0, 0, longest.1)?;
+    limits.check(RequestLengths { source: longest.0, decoder_prompt: 0, max_tokens: longest.1 })?;
     let (memory_bytes_per_s, products_per_s) = (loaded.memory_bytes_per_s()?, loaded.products_per_s()?);
     let (engine_name, device) = (format!("encdec-{}", loaded.arithmetic()), loaded.device());
     let vocab = loaded.config().encoder.vocab as u64;
     let metrics = Metrics::new();
-    let engine = loaded.start(capacity, metrics.clone())?;
+    let engine = loaded.start(limits, metrics.clone())?;
     let run = |round: usize| -> Result<(f64, f64), CommandError> {
         let handle = &engine.handle;
         let sources = (0..requests).map(|index| source_of((round * requests + index) as u64, lengths(index).0, vocab));
@@ -66,7 +67,7 @@ pub fn mixed(config: &Config, requests: usize) -> Result<(), CommandError> {
         let mut generations = Vec::with_capacity(requests);
         for (index, source) in sources.into_iter().enumerate() {
             let asked = request(source, lengths(index).1 as u32);
-            generations.push(handle.submit(handle.reserve(1)?, asked)?);
+            generations.push(handle.submit(handle.reserve(Salt::default(), 1)?, asked)?);
         }
         let is_over = AtomicBool::new(false);
         std::thread::scope(|scope| {

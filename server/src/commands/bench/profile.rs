@@ -30,7 +30,7 @@ const COLUMNS: [&str; 7] = ["op", "calls", "ms", "of time", "MB", "GB/s", "floor
 pub fn profile(config: &Config, options: &BenchOptions) -> Result<(), CommandError> {
     let profile = Profile::default();
     let loaded = load_profiled(config, &profile)?;
-    let capacity = room_for(options, loaded.capacity(config)?)?;
+    let limits = room_for(options, loaded.limits(config)?)?;
     let read_bytes_per_s = loaded.memory_bytes_per_s()?;
     let vocab = loaded.config().encoder.vocab;
     let about = format!(
@@ -43,7 +43,7 @@ pub fn profile(config: &Config, options: &BenchOptions) -> Result<(), CommandErr
     print(&about)?;
     let seen = Arc::<Mutex<Seen>>::default();
     let watch = |inner| Watched { inner, profile, seen: Arc::clone(&seen), ended: Instant::now() };
-    let engine = loaded.start_with(capacity, Metrics::new(), |executor| Box::new(watch(executor)))?;
+    let engine = loaded.start_with(limits, Metrics::new(), |executor| Box::new(watch(executor)))?;
     let mut driver = Driver::start(engine, options, vocab)?;
     for batch in options.batches() {
         // Memory that no batch of this size has touched yet is not what is measured.

@@ -6,7 +6,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use kernels::Sampling;
 use model::Tokenizer;
 use model::training::Example;
 use model::training::objective::{ModelTokens, Reader};
@@ -16,9 +15,10 @@ use super::rows::Objective;
 use super::subject::{Answer, Ask, Outcome, Reading, Subject};
 use super::{CommandError, EvalError};
 use crate::config::Config;
-use crate::engine::{Engine, EngineLimits, Generation, GenerationEvent, GenerationRequest, Salt};
+use crate::engine::{Engine, EngineLimits, Generation};
 use crate::evaluation::Likelihood;
 use crate::loading::load;
+use crate::request::{GenerationEvent, GenerationRequest, Salt};
 use crate::telemetry::Metrics;
 
 /// Questions under way for each row that is decoded at once: whoever is done is followed without a pause.
@@ -46,7 +46,7 @@ impl Served {
     /// Loads the checkpoint and starts its engine.
     pub fn start(config: &Config) -> Result<Self, CommandError> {
         let loaded = load(config)?;
-        let capacity = loaded.capacity(config)?;
+        let limits = loaded.limits(config)?;
         let tokenizer = loaded.tokenizer.clone().ok_or(CommandError::NoTokenizer)?;
         let model = loaded.config();
         let tokens = ModelTokens {
@@ -56,26 +56,28 @@ impl Served {
             target_vocab: model.decoder.vocab,
         };
         let arithmetic = loaded.arithmetic().to_string();
-        let requests = (WAITING_FACTOR * capacity.steps.running_rows).min(capacity.door.queued_rows as usize);
-        let engine = loaded.start(capacity, Metrics::new())?;
-        Ok(Self { engine, tokenizer, tokens, limits: capacity.door, arithmetic, requests })
+        let requests = (WAITING_FACTOR * limits.steps.running_rows).min(limits.queued_rows as usize);
+        let engine = loaded.start(limits, Metrics::new())?;
+        Ok(Self { engine, tokenizer, tokens, limits, arithmetic, requests })
     }
 
     fn submit(&self, question: Question, ask: Ask) -> Result<Pending, CommandError> {
         let Question { index, example: Example::Pair { source, target } } = question else {
             unreachable!("a model without classes is asked for targets")
         };
-        let written = ask.max_tokens.map(|max_tokens| self.request(request(source.clone(), Vec::new(), max_tokens)));
+        let written =
+            ask.max_tokens.map(|max_tokens| self.request(GenerationRequest::new(source.as_slice(), max_tokens)));
         let scored = ask.scores.then(|| {
-            self.request(GenerationRequest { log_probs: Some(1), score_prompt: true, ..request(source, target, 0) })
+            let scored = GenerationRequest::new(source.as_slice(), 0);
+            self.request(GenerationRequest { decoder_prompt: target, log_probs: Some(1), score_prompt: true, ..scored })
         });
         Ok(Pending { index, written: written.transpose()?, scored: scored.transpose()? })
     }
 
     fn request(&self, request: GenerationRequest) -> Result<Generation, CommandError> {
         let handle = &self.engine.handle;
-        handle.check(request.source.len(), request.decoder_prompt.len(), request.max_tokens as usize)?;
-        Ok(handle.submit(handle.reserve(1)?, request)?)
+        handle.check(request.lengths())?;
+        Ok(handle.submit(handle.reserve(Salt::default(), 1)?, request)?)
     }
 
     fn finish(&self, pending: Pending) -> Outcome {
@@ -179,19 +181,4 @@ fn likelihood(mut generation: Generation) -> Result<Likelihood, String> {
         }
     }
     Ok(likelihood)
-}
-
-fn request(source: Vec<u32>, decoder_prompt: Vec<u32>, max_tokens: u32) -> GenerationRequest {
-    GenerationRequest {
-        source,
-        salt: Salt::default(),
-        decoder_prompt,
-        choices: 1,
-        max_tokens,
-        min_tokens: 0,
-        ignore_end: false,
-        sampling: Sampling::GREEDY,
-        log_probs: None,
-        score_prompt: false,
-    }
 }

@@ -1,8 +1,7 @@
 //! Plans that are made while the tokens of the one before are still being drawn.
 
-use super::world::{LIMITS, World, asks, finished, source};
-use crate::engine::{FinishReason, GenerationRequest};
-use crate::scheduler::SchedulerLimits;
+use super::world::{LIMITS, World, asks, finished, source, with_pages};
+use crate::request::{FinishReason, GenerationRequest};
 
 #[test]
 fn every_step_after_the_first_is_made_ahead() {
@@ -114,7 +113,7 @@ fn a_source_given_up_while_a_plan_ahead_encodes_it_leaves_the_others_of_its_batc
 #[test]
 fn without_pages_for_it_a_step_is_not_made_ahead() {
     // Two sources of a page each leave three pages for targets of two pages each.
-    let mut world = World::running_ahead(SchedulerLimits { pages: 5, ..LIMITS });
+    let mut world = World::running_ahead(with_pages(5));
     world.submit(asks(&source(1, 16), 24));
     world.submit(asks(&source(2, 16), 24));
     world.run();

@@ -1,7 +1,7 @@
 //! Cancelling in every state, and failed steps.
 
-use super::world::{LIMITS, World, asks, source};
-use crate::engine::{GenerationRequest, RequestId};
+use super::world::{LIMITS, World, asks, source, with_pages};
+use crate::request::{GenerationRequest, RequestId};
 use crate::scheduler::{Event, SchedulerLimits};
 
 #[test]
@@ -153,7 +153,7 @@ fn cancelling_at_every_step_of_a_trace_is_clean() {
     for during_step in [false, true] {
         for victim in 0..4 {
             for at in 0..40 {
-                let mut world = World::new(SchedulerLimits { pages: 10, step_encoder_tokens: 8, ..LIMITS });
+                let mut world = World::new(SchedulerLimits { step_encoder_tokens: 8, ..with_pages(10) });
                 let ids = [(1, 20), (2, 40), (1, 20), (3, 30)].map(|(name, tokens)| {
                     let mut asked = asks(&source(name, tokens), 20);
                     asked.choices = 2;

@@ -1,7 +1,7 @@
 //! Rows, scores and ends of sequences.
 
-use super::world::{LIMITS, World, asks, finished, source};
-use crate::engine::{CallId, FinishReason, Refusal, RequestId};
+use super::world::{LIMITS, World, asks, caller, finished, source, with_pages};
+use crate::request::{FinishReason, Refusal, RequestId};
 use crate::scheduler::{Event, SchedulerLimits};
 
 #[test]
@@ -63,7 +63,7 @@ fn ending(max_tokens: u32, ignore_end: bool, tokens: &[u32]) -> (FinishReason, u
     let mut world = World::new(LIMITS);
     let mut asked = asks(&source(1, 4), max_tokens);
     asked.ignore_end = ignore_end;
-    world.scheduler.submit(CallId(1), RequestId(1), asked).unwrap();
+    world.scheduler.submit(RequestId(1), &caller(1), asked).unwrap();
     let mut events = Vec::new();
     world.scheduler.plan(&mut world.plan);
     world.scheduler.commit(&[], &mut events);
@@ -167,7 +167,7 @@ fn rows_share_the_page_tables_of_their_sequence_and_source() {
 
 #[test]
 fn requests_start_in_order_of_arrival() {
-    let mut world = World::new(SchedulerLimits { pages: 12, running_rows: 2, ..LIMITS });
+    let mut world = World::new(SchedulerLimits { running_rows: 2, ..with_pages(12) });
     // The third would fit beside the first; the second, which does not, holds its place.
     let ids = [(1, 100), (2, 160), (3, 4), (4, 4)].map(|(name, tokens)| world.submit(asks(&source(name, tokens), 9)));
     world.run();
@@ -177,8 +177,8 @@ fn requests_start_in_order_of_arrival() {
 
 #[test]
 fn a_request_that_could_never_fit_is_refused_and_one_that_just_fits_finishes() {
-    let mut world = World::new(SchedulerLimits { pages: 5, ..LIMITS });
-    let refusal = world.scheduler.submit(CallId(9), RequestId(9), asks(&source(1, 48), 33));
+    let mut world = World::new(with_pages(5));
+    let refusal = world.scheduler.submit(RequestId(9), &caller(9), asks(&source(1, 48), 33));
     assert_eq!(refusal, Err(Refusal::NeverFits { needed: 6, pages: 5 }));
     assert!(world.scheduler.is_idle());
     world.submit(asks(&source(1, 48), 32));

@@ -1,7 +1,7 @@
 //! Encoder batches, shared sources and their cache.
 
-use super::world::{LIMITS, World, asks, source};
-use crate::engine::{GenerationRequest, Salt};
+use super::world::{LIMITS, World, asks, caller, source, with_pages};
+use crate::request::{Caller, Salt};
 use crate::scheduler::SchedulerLimits;
 
 fn lengths(world: &World) -> Vec<u32> {
@@ -113,7 +113,7 @@ fn a_finished_source_is_cached_and_its_next_request_decodes_in_its_first_step() 
 fn sources_are_not_shared_across_salts() {
     let mut world = World::new(LIMITS);
     for salt in [b"one", b"two"] {
-        world.submit(GenerationRequest { salt: Salt::of(salt), ..asks(&source(1, 40), 3) });
+        world.submit_as(&Caller { salt: Salt::of(salt), ..caller(1) }, asks(&source(1, 40), 3));
     }
     world.run();
     world.check_answers();
@@ -137,7 +137,7 @@ fn choices_of_one_request_hold_one_set_of_cross_pages_and_start_once() {
 
 #[test]
 fn cached_sources_are_evicted_oldest_first_when_pages_run_short() {
-    let mut world = World::new(SchedulerLimits { pages: 8, ..LIMITS });
+    let mut world = World::new(with_pages(8));
     for name in [1, 2] {
         world.submit(asks(&source(name, 48), 2));
         world.run();

@@ -5,8 +5,8 @@
 
 use kernels::{Choice, NO_PLACE, PAGE_TOKENS, PageSpan};
 
-use crate::engine::{FinishReason, GenerationRequest};
-use crate::scheduler::{EncodeStep, Plan};
+use crate::request::{FinishReason, GenerationRequest};
+use crate::scheduler::{EncodeStep, Plan, PoolSize};
 
 /// First token of every target.
 pub const START: u32 = 0;
@@ -107,7 +107,8 @@ pub fn answer_alone(asked: &GenerationRequest, choice: u32) -> Answer {
 }
 
 impl FakeModel {
-    pub fn new(pages: usize, source_page_tokens: usize, encoder_layers: usize) -> Self {
+    pub fn new(pool: PoolSize, encoder_layers: usize) -> Self {
+        let PoolSize { pages, source_page_tokens } = pool;
         // Cells of a page that both kinds use are the same memory, as in a real pool.
         let page = vec![Cell::Empty; source_page_tokens.max(PAGE_TOKENS)];
         Self { pages: vec![page; pages], source_page_tokens, encoder_layers, batch: None, steps: 0 }

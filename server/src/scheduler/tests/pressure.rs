@@ -1,8 +1,8 @@
 //! Page pressure: preemption, and sources that waiting sequences give up.
 
-use super::world::{LIMITS, World, asks, source};
-use crate::engine::RequestId;
-use crate::scheduler::SchedulerLimits;
+use super::world::{LIMITS, World, asks, source, with_pages};
+use crate::request::RequestId;
+use crate::scheduler::{PoolSize, SchedulerLimits};
 
 fn running(world: &World) -> Vec<RequestId> {
     world.scheduler.running.iter().map(|running| running.sequence.request.id).collect()
@@ -17,7 +17,7 @@ fn step_until(world: &mut World, condition: impl Fn(&World) -> bool) {
 
 #[test]
 fn the_youngest_gives_up_its_pages_keeps_its_source_and_gets_the_same_tokens() {
-    let mut world = World::new(SchedulerLimits { pages: 8, ..LIMITS });
+    let mut world = World::new(with_pages(8));
     let ids = [1, 2, 3].map(|name| world.submit(asks(&source(name, 4), 32)));
     step_until(&mut world, |world| world.scheduler.counters().preemptions > 0);
     assert_eq!(running(&world), ids[..2]);
@@ -30,7 +30,7 @@ fn the_youngest_gives_up_its_pages_keeps_its_source_and_gets_the_same_tokens() {
 
 #[test]
 fn a_preempted_sequence_waits_for_room_to_stay() {
-    let mut world = World::new(SchedulerLimits { pages: 5, ..LIMITS });
+    let mut world = World::new(with_pages(5));
     let oldest = world.submit(asks(&source(1, 16), 48));
     step_until(&mut world, |world| world.answer(oldest).tokens.len() == 10);
     let short = world.submit(asks(&source(1, 16), 12));
@@ -45,7 +45,7 @@ fn a_preempted_sequence_waits_for_room_to_stay() {
 
 #[test]
 fn running_sequences_take_their_pages_before_anybody_is_admitted() {
-    let mut world = World::new(SchedulerLimits { pages: 4, ..LIMITS });
+    let mut world = World::new(with_pages(4));
     let first = world.submit(asks(&source(1, 4), 20));
     step_until(&mut world, |world| world.answer(first).tokens.len() == 16);
     world.submit(asks(&source(2, 4), 4));
@@ -56,7 +56,7 @@ fn running_sequences_take_their_pages_before_anybody_is_admitted() {
 
 #[test]
 fn a_preempted_sequence_comes_back_before_those_that_came_later() {
-    let mut world = World::new(SchedulerLimits { pages: 8, ..LIMITS });
+    let mut world = World::new(with_pages(8));
     let ids = [1, 2, 3].map(|name| world.submit(asks(&source(name, 4), 32)));
     step_until(&mut world, |world| world.scheduler.counters().preemptions > 0);
     let late = world.submit(asks(&source(4, 4), 1));
@@ -67,7 +67,7 @@ fn a_preempted_sequence_comes_back_before_those_that_came_later() {
 
 #[test]
 fn a_preempted_sequence_scores_nothing_twice() {
-    let mut world = World::new(SchedulerLimits { pages: 9, step_rows: 8, ..LIMITS });
+    let mut world = World::new(SchedulerLimits { step_rows: 8, ..with_pages(9) });
     for name in 1..=3 {
         let mut asked = asks(&source(name, 4), 32);
         asked.decoder_prompt = (3..15).collect();
@@ -82,7 +82,7 @@ fn a_preempted_sequence_scores_nothing_twice() {
 
 #[test]
 fn the_oldest_takes_the_sources_of_those_that_wait_when_nothing_else_is_left() {
-    let mut world = World::new(SchedulerLimits { pages: 7, ..LIMITS });
+    let mut world = World::new(with_pages(7));
     let oldest = world.submit(asks(&source(1, 16), 96));
     world.submit(asks(&source(2, 48), 20));
     world.run();
@@ -94,7 +94,7 @@ fn the_oldest_takes_the_sources_of_those_that_wait_when_nothing_else_is_left() {
 
 #[test]
 fn a_source_given_up_between_its_layers_is_not_written() {
-    let mut world = World::new(SchedulerLimits { pages: 6, step_encoder_tokens: 1, encoder_layers: 40, ..LIMITS });
+    let mut world = World::new(SchedulerLimits { step_encoder_tokens: 1, encoder_layers: 40, ..with_pages(6) });
     world.submit(asks(&source(1, 16), 80));
     step_until(&mut world, |world| world.scheduler.counts().held == 3);
     world.submit(asks(&source(2, 32), 20));
@@ -109,7 +109,7 @@ fn a_source_given_up_between_its_layers_is_not_written() {
 
 #[test]
 fn the_head_of_the_queue_takes_the_sources_of_those_behind_when_nobody_runs() {
-    let mut world = World::new(SchedulerLimits { pages: 9, ..LIMITS });
+    let mut world = World::new(with_pages(9));
     let ids = [1, 2, 3].map(|name| world.submit(asks(&source(name, 32), 16)));
     let fourth = world.submit(asks(&source(4, 16), 128));
     step_until(&mut world, |world| world.scheduler.running() == 3);
@@ -121,7 +121,11 @@ fn the_head_of_the_queue_takes_the_sources_of_those_behind_when_nobody_runs() {
 #[test]
 fn a_pool_holds_twice_the_sources_when_a_page_holds_twice_the_tokens_of_a_source() {
     let most_running = |source_page_tokens| {
-        let mut world = World::new(SchedulerLimits { pages: 40, source_page_tokens, running_rows: 16, ..LIMITS });
+        let mut world = World::new(SchedulerLimits {
+            pool: PoolSize { pages: 40, source_page_tokens },
+            running_rows: 16,
+            ..LIMITS
+        });
         for name in 0..16 {
             world.submit(asks(&source(name, 128), 4));
         }
@@ -139,7 +143,7 @@ fn a_pool_holds_twice_the_sources_when_a_page_holds_twice_the_tokens_of_a_source
 
 #[test]
 fn waste_is_counted_in_the_room_that_each_kind_of_page_has() {
-    let mut world = World::new(SchedulerLimits { source_page_tokens: 32, ..LIMITS });
+    let mut world = World::new(SchedulerLimits { pool: PoolSize { source_page_tokens: 32, ..LIMITS.pool }, ..LIMITS });
     world.submit(asks(&source(1, 40), 30));
     for _ in 0..6 {
         world.step();
@@ -162,7 +166,7 @@ fn waste_is_the_unused_end_of_last_pages() {
 
 #[test]
 fn the_youngest_of_those_that_wait_gives_up_its_source_first() {
-    let mut world = World::new(SchedulerLimits { pages: 6, ..LIMITS });
+    let mut world = World::new(with_pages(6));
     world.submit(asks(&source(1, 16), 64));
     let second = world.submit(asks(&source(2, 16), 20));
     let third = world.submit(asks(&source(3, 16), 20));

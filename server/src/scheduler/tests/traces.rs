@@ -4,9 +4,8 @@ use kernels::Sampling;
 use proptest::prelude::*;
 
 use super::world::{World, source};
-use crate::engine::{GenerationRequest, RequestId, Salt};
-use crate::scheduler::SchedulerLimits;
-use crate::scheduler::pages::pages_for;
+use crate::request::{GenerationRequest, RequestId};
+use crate::scheduler::{PoolSize, SchedulerLimits};
 
 /// A client in a trace.
 #[derive(Debug, Clone)]
@@ -23,8 +22,7 @@ fn limits() -> impl Strategy<Value = SchedulerLimits> {
     let steps = (1usize..9, 0usize..20, 1usize..80, 1usize..6);
     (6usize..24, source_page_tokens, steps).prop_map(|(pages, source_page_tokens, (rows, more, tokens, layers))| {
         SchedulerLimits {
-            pages,
-            source_page_tokens,
+            pool: PoolSize { pages, source_page_tokens },
             running_rows: rows,
             call_rows: rows.div_ceil(2),
             step_rows: rows + more,
@@ -42,16 +40,14 @@ fn request() -> impl Strategy<Value = GenerationRequest> {
     (source, prompt, 1u32..4, lengths, scores, any::<u64>()).prop_map(
         |(source, decoder_prompt, choices, (max_tokens, min_tokens, ignore_end), (log_probs, score_prompt), seed)| {
             GenerationRequest {
-                source,
-                salt: Salt::default(),
                 decoder_prompt,
                 choices,
-                max_tokens,
                 min_tokens: min_tokens.min(max_tokens),
                 ignore_end,
                 sampling: Sampling { seed, ..Sampling::GREEDY },
                 log_probs,
                 score_prompt,
+                ..GenerationRequest::new(source, max_tokens)
             }
         },
     )
@@ -67,8 +63,7 @@ fn patient_visit() -> impl Strategy<Value = Visit> {
 }
 
 fn fits(asked: &GenerationRequest, limits: &SchedulerLimits) -> bool {
-    let target = asked.decoder_prompt.len() + asked.max_tokens as usize;
-    asked.source.len().div_ceil(limits.source_page_tokens) + pages_for(target.max(1)) <= limits.pages
+    limits.pool.request_pages(asked.lengths()) <= limits.pool.pages
 }
 
 /// Cancellations that are due in this step.
@@ -147,7 +142,7 @@ proptest! {
         limits in limits(),
         visits in prop::collection::vec(patient_visit(), 1..25),
     ) {
-        let world = play(SchedulerLimits { pages: 2000, ..limits }, &visits);
+        let world = play(SchedulerLimits { pool: PoolSize { pages: 2000, ..limits.pool }, ..limits }, &visits);
         world.check_answers();
         let mut sources: Vec<_> = world.clients.iter().filter(|(id, _)| !world.is_trivial(**id)).collect();
         sources.sort_by_key(|(_, client)| client.asked.source.clone());

@@ -1,7 +1,7 @@
 //! Calls take turns, and none has all rows.
 
-use super::world::{LIMITS, World, asks, source};
-use crate::engine::{CallId, RequestId};
+use super::world::{LIMITS, World, asks, caller, source};
+use crate::request::RequestId;
 use crate::scheduler::SchedulerLimits;
 
 const NARROW: SchedulerLimits = SchedulerLimits { running_rows: 4, call_rows: 3, ..LIMITS };
@@ -31,7 +31,7 @@ fn a_call_of_many_sequences_leaves_rows_to_others() {
 #[test]
 fn the_prompts_of_a_call_share_its_rows() {
     let mut world = World::new(NARROW);
-    let ids = [1, 2, 3, 4, 5].map(|name| world.submit_in(CallId(1), asks(&source(name, 4), 9)));
+    let ids = [1, 2, 3, 4, 5].map(|name| world.submit_as(&caller(1), asks(&source(name, 4), 9)));
     world.step();
     assert_eq!(ids.map(|id| rows_of(&world, id)), [1, 1, 1, 0, 0]);
     world.run();
@@ -44,9 +44,9 @@ fn calls_that_wait_get_a_row_each_before_one_gets_a_second() {
     let mut world = World::new(SchedulerLimits { running_rows: 1, ..LIMITS });
     let busy = world.submit(asks(&source(9, 4), 3));
     world.step();
-    let (first, second) = (CallId(100), CallId(200));
-    let ids = [(first, 1), (first, 2), (first, 3), (second, 4), (second, 5)]
-        .map(|(call, name)| world.submit_in(call, asks(&source(name, 4), 2)));
+    let (first, second) = (caller(100), caller(200));
+    let ids = [(&first, 1), (&first, 2), (&first, 3), (&second, 4), (&second, 5)]
+        .map(|(caller, name)| world.submit_as(caller, asks(&source(name, 4), 2)));
     let late = world.submit(asks(&source(6, 4), 2));
     world.run();
     world.check_answers();

@@ -2,17 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use kernels::Sampling;
-
 use super::fake_model::{Answer, END, FakeModel, START, StepResult, answer_alone};
-use crate::engine::{CallId, FinishReason, GenerationRequest, RequestId, Salt};
+use crate::request::{CallId, Caller, FinishReason, GenerationRequest, RequestId, Salt};
 use crate::scheduler::sequence::Sequence;
-use crate::scheduler::{Event, ModelTokens, Plan, Scheduler, SchedulerLimits};
+use crate::scheduler::{Event, ModelTokens, Plan, PoolSize, Scheduler, SchedulerLimits};
 
 /// Roomy limits that tests narrow.
 pub const LIMITS: SchedulerLimits = SchedulerLimits {
-    pages: 64,
-    source_page_tokens: 16,
+    pool: PoolSize { pages: 64, source_page_tokens: 16 },
     running_rows: 8,
     call_rows: 8,
     step_rows: 16,
@@ -22,18 +19,17 @@ pub const LIMITS: SchedulerLimits = SchedulerLimits {
 
 /// A request of one greedy choice that ends by length alone.
 pub fn asks(source: &[u32], max_tokens: u32) -> GenerationRequest {
-    GenerationRequest {
-        source: source.to_vec(),
-        salt: Salt::default(),
-        decoder_prompt: Vec::new(),
-        choices: 1,
-        max_tokens,
-        min_tokens: 0,
-        ignore_end: true,
-        sampling: Sampling::GREEDY,
-        log_probs: None,
-        score_prompt: false,
-    }
+    GenerationRequest { ignore_end: true, ..GenerationRequest::new(source, max_tokens) }
+}
+
+/// Roomy limits but for the pages.
+pub fn with_pages(pages: usize) -> SchedulerLimits {
+    SchedulerLimits { pool: PoolSize { pages, ..LIMITS.pool }, ..LIMITS }
+}
+
+/// The caller of call number `call`, without a salt.
+pub fn caller(call: u64) -> Caller {
+    Caller { call: CallId(call), salt: Salt::default() }
 }
 
 /// A source of this many tokens; different `name`, different source.
@@ -93,7 +89,7 @@ impl World {
             started: Vec::new(),
             steps: 0,
             turns: BTreeMap::new(),
-            model: FakeModel::new(limits.pages, limits.source_page_tokens, limits.encoder_layers),
+            model: FakeModel::new(limits.pool, limits.encoder_layers),
             events: Vec::new(),
             step_bound: 0,
         }
@@ -105,13 +101,13 @@ impl World {
     }
 
     pub fn submit(&mut self, asked: GenerationRequest) -> RequestId {
-        self.submit_in(CallId(self.clients.len() as u64 + 1), asked)
+        self.submit_as(&caller(self.clients.len() as u64 + 1), asked)
     }
 
-    /// A request that is one of several of the same call.
-    pub fn submit_in(&mut self, call: CallId, asked: GenerationRequest) -> RequestId {
+    /// Submits a request of this caller, who may have others.
+    pub fn submit_as(&mut self, caller: &Caller, asked: GenerationRequest) -> RequestId {
         let id = RequestId(self.clients.len() as u64 + 1);
-        self.scheduler.submit(call, id, asked.clone()).unwrap();
+        self.scheduler.submit(id, caller, asked.clone()).unwrap();
         let choices = asked.choices as usize;
         // The oldest sequence moves on in every step: by a target position, or while those before it in the encoder's
         // queue (never more than run) take a layer.
@@ -267,9 +263,9 @@ impl World {
     fn check_books(&self) {
         self.scheduler.check_conservation().unwrap();
         let counts = self.scheduler.counts();
-        assert_eq!(counts.free + counts.held + counts.cached, self.limits.pages);
+        assert_eq!(counts.free + counts.held + counts.cached, self.limits.pool.pages);
         assert!(self.scheduler.held_tokens() <= self.scheduler.held_room());
-        let least = self.limits.source_page_tokens.min(kernels::PAGE_TOKENS);
+        let least = self.limits.pool.source_page_tokens.min(kernels::PAGE_TOKENS);
         assert!(self.scheduler.held_room() >= counts.held * least);
     }
 

@@ -1,0 +1,62 @@
+//! What the engine answers to a request, event by event.
+
+use kernels::TokenScore;
+
+/// Why a choice ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FinishReason {
+    /// An end token was chosen.
+    Stop,
+    /// `max_tokens` were generated.
+    Length,
+}
+
+impl FinishReason {
+    /// The reason's name in answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+        }
+    }
+}
+
+/// An event of a request's stream. Events of one choice come in order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum GenerationEvent {
+    /// The source has pages. Sent once, first.
+    Started {
+        /// Source tokens whose cross K/V another request already had (all of them or none).
+        cached_tokens: u32,
+    },
+    /// The next token of the decoder prompt was scored.
+    Scored {
+        /// Choice it belongs to.
+        choice: u32,
+        /// Its log-probabilities.
+        score: TokenScore,
+    },
+    /// A token was generated; end tokens are included.
+    Token {
+        /// Choice it belongs to.
+        choice: u32,
+        /// The token.
+        id: u32,
+        /// Its log-probabilities, when asked for.
+        score: Option<TokenScore>,
+    },
+    /// The choice is complete; no event of it follows.
+    Finished {
+        /// Choice that ended.
+        choice: u32,
+        /// Why it ended.
+        reason: FinishReason,
+    },
+    /// The request failed; no event follows.
+    Failed {
+        /// Message for the client.
+        message: String,
+        /// Whether the same request would fail again.
+        is_lasting: bool,
+    },
+}

@@ -1,0 +1,117 @@
+//! A request for generated tokens, and its lengths.
+//!
+//! Lengths and ids are checked before a request reaches the engine: by `api`, and by the engine's limits.
+
+use std::sync::Arc;
+
+use kernels::Sampling;
+
+/// Temperatures below this choose the most probable token: dividing by them would overflow float32.
+const GREEDY_BELOW: f64 = 1e-5;
+
+/// The engine's temperature for the one that a client asks for; 0 means greedy.
+pub fn sampling_temperature(asked: f64) -> f32 {
+    if asked < GREEDY_BELOW { 0.0 } else { asked as f32 }
+}
+
+/// Identifies a request for as long as the process lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(pub u64);
+
+/// One source and the continuations wanted of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GenerationRequest {
+    /// Encoder ids, at least one.
+    pub source: Arc<[u32]>,
+    /// Forced first decoder ids, without the start token.
+    pub decoder_prompt: Vec<u32>,
+    /// Number of continuations (`n`), at least one.
+    pub choices: u32,
+    /// Most tokens to generate for each choice; 0 only scores the decoder prompt.
+    pub max_tokens: u32,
+    /// Number of tokens before which no end token is chosen.
+    pub min_tokens: u32,
+    /// End tokens do not end a choice.
+    pub ignore_end: bool,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// Number of alternatives to report with each token's log-probability; `None` reports no log-probabilities.
+    pub log_probs: Option<u32>,
+    /// The decoder prompt is scored as well; needs `log_probs`.
+    pub score_prompt: bool,
+}
+
+impl GenerationRequest {
+    /// A request for one greedy choice of at most `max_tokens` tokens that an end token ends earlier, without a decoder
+    /// prompt or log-probabilities.
+    pub fn new(source: impl Into<Arc<[u32]>>, max_tokens: u32) -> Self {
+        Self {
+            source: source.into(),
+            decoder_prompt: Vec::new(),
+            choices: 1,
+            max_tokens,
+            min_tokens: 0,
+            ignore_end: false,
+            sampling: Sampling::GREEDY,
+            log_probs: None,
+            score_prompt: false,
+        }
+    }
+
+    /// Whether tokens of the decoder prompt are scored.
+    pub fn scores_prompt(&self) -> bool {
+        self.score_prompt && self.log_probs.is_some() && !self.decoder_prompt.is_empty()
+    }
+
+    /// The lengths that limits are about.
+    pub fn lengths(&self) -> RequestLengths {
+        RequestLengths {
+            source: self.source.len(),
+            decoder_prompt: self.decoder_prompt.len(),
+            max_tokens: self.max_tokens as usize,
+        }
+    }
+}
+
+/// Lengths of a request, in tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestLengths {
+    /// Length of the source.
+    pub source: usize,
+    /// Length of the decoder prompt, without the start token.
+    pub decoder_prompt: usize,
+    /// Most tokens to generate for one choice.
+    pub max_tokens: usize,
+}
+
+impl RequestLengths {
+    /// Decoder positions that one choice takes at most. The start token takes one and the last generated token, which
+    /// the decoder never reads, takes none.
+    pub const fn target_positions(&self) -> usize {
+        self.decoder_prompt + self.max_tokens
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_is_scored_only_with_log_probabilities_and_tokens() {
+        let scored = GenerationRequest {
+            decoder_prompt: vec![5],
+            log_probs: Some(0),
+            score_prompt: true,
+            ..GenerationRequest::new([1, 2], 3)
+        };
+        assert!(scored.scores_prompt());
+        assert!(!GenerationRequest { log_probs: None, ..scored.clone() }.scores_prompt());
+        assert!(!GenerationRequest { decoder_prompt: Vec::new(), ..scored.clone() }.scores_prompt());
+        assert!(!GenerationRequest { score_prompt: false, ..scored }.scores_prompt());
+    }
+
+    #[test]
+    fn temperatures_too_small_to_divide_by_are_greedy() {
+        assert_eq!([0.0, 1e-45, 9.9e-6, 1e-5, 0.5].map(sampling_temperature), [0.0, 0.0, 0.0, 1e-5, 0.5]);
+    }
+}

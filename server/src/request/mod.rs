@@ -1,0 +1,15 @@
+//! What can be asked of an engine, by whom, and what it answers: plain data over token ids.
+//!
+//! Built by `api` and the commands, read by the scheduler and the engine. Imports neither of them, and knows no text.
+
+mod caller;
+mod event;
+mod generation;
+mod refusal;
+mod salt;
+
+pub use caller::{CallId, Caller};
+pub use event::{FinishReason, GenerationEvent};
+pub use generation::{GenerationRequest, RequestId, RequestLengths, sampling_temperature};
+pub use refusal::Refusal;
+pub use salt::Salt;

@@ -1,0 +1,54 @@
+//! Why the engine takes no request.
+
+/// A refused request. Nothing was queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The queue is full; try again later.
+    #[error("the server is overloaded: its queue of {queued_rows} sequences has no room for this request")]
+    Overloaded {
+        /// Sequences that the queue holds.
+        queued_rows: u32,
+    },
+    /// The server is shutting down.
+    #[error("the server is shutting down and takes no new requests")]
+    Draining,
+    /// The source is longer than allowed.
+    #[error("This model's maximum context length is {limit} tokens. However, the prompt has {tokens} tokens")]
+    SourceTooLong {
+        /// Source tokens.
+        tokens: usize,
+        /// Allowed.
+        limit: usize,
+    },
+    /// Decoder prompt and `max_tokens` are longer than allowed.
+    #[error(
+        "This model's maximum context length is {limit} tokens. However, {} of target",
+        target_length(*.prompt, *.max_tokens)
+    )]
+    TargetTooLong {
+        /// Decoder prompt tokens.
+        prompt: usize,
+        /// Tokens asked for.
+        max_tokens: usize,
+        /// Allowed.
+        limit: usize,
+    },
+    /// The page pool is too small for source and target together.
+    #[error(
+        "the request needs {needed} pages; the whole page pool has {pages}: shorten it or raise limits.page_pool_bytes"
+    )]
+    NeverFits {
+        /// Pages of the source and one full-length choice.
+        needed: usize,
+        /// Pages there are.
+        pages: usize,
+    },
+}
+
+fn target_length(prompt: usize, max_tokens: usize) -> String {
+    if prompt == 0 {
+        return format!("max_tokens asks for {max_tokens} tokens");
+    }
+    let sum = prompt.saturating_add(max_tokens);
+    format!("decoder_prompt ({prompt} tokens) and max_tokens ({max_tokens}) make {sum} tokens")
+}
