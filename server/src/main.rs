@@ -8,12 +8,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use server::allocator::OrExit;
 use server::cli::{Cli, Command};
+use server::commands;
 use server::config::{LogFormat, ServerConfig};
-use server::notify::Notifier;
-use server::terminal::say;
-use server::{commands, log};
+use server::process::allocator::OrExit;
+use server::process::log;
+use server::process::service_manager::Notifier;
+use server::process::terminal::say;
 use tracing_subscriber::EnvFilter;
 
 #[global_allocator]

@@ -59,7 +59,7 @@ const UNSAFE_FILES: [&str; 32] = [
     "kernels/src/cuda/shim.rs",
     "kernels/src/gradient/product.rs",
     "model/tests/steady.rs",
-    "server/src/allocator.rs",
+    "server/src/process/allocator.rs",
 ];
 const CATCH_ALL_NAMES: [&str; 8] = ["util", "utils", "common", "helper", "helpers", "types", "misc", "stuff"];
 const TEXT_EXTENSIONS: [&str; 8] = ["rs", "toml", "md", "py", "sh", "cu", "cuh", "h"];

@@ -15,8 +15,8 @@ use axum::response::Response;
 use super::entrance::Entrance;
 use super::error_response::{ErrorCode, outcome_of};
 use super::request_name::RequestName;
-use crate::held_body::held;
-use crate::peer::Peer;
+use crate::client_connection::Peer;
+use crate::client_connection::held;
 use crate::telemetry::{Metrics, Outcome};
 
 /// What the lines can be told by in a log, and filtered by.

@@ -5,7 +5,7 @@
 
 use super::budget::{Budget, BudgetLimits, Full, Share};
 use super::error::ApiError;
-use crate::peer::Peer;
+use crate::client_connection::Peer;
 
 /// Bytes of a token on its way to a client: the engine's event, its text, and that text as JSON.
 const TOKEN_BYTES: usize = 96;

@@ -14,8 +14,8 @@ use tokio::time::Instant;
 
 use super::budget::{Budget, Full, Share};
 use super::error::ApiError;
+use crate::client_connection::Peer;
 use crate::engine::EngineHandle;
-use crate::peer::Peer;
 
 /// A body up to this size is parsed where it is read, which takes less time than a change of threads, and takes no
 /// part of the [`Budget`].

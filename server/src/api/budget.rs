@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::peer::Peer;
+use crate::client_connection::Peer;
 
 /// What all may take. Clones share it.
 #[derive(Debug, Clone)]

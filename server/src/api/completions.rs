@@ -27,10 +27,10 @@ use super::request::{CompletionRequest, StreamOptions};
 use super::stop::StopStrings;
 use super::wire::{Blocks, Heading, random_u64};
 use super::{Api, stream, whole};
-use crate::connection::ConnectionLife;
+use crate::client_connection::ConnectionLife;
 use crate::engine::{Generation, Slots};
+use crate::job_pool::JobFailed;
 use crate::request::{GenerationRequest, Refusal, RequestLengths};
-use crate::tokenize::JobFailed;
 
 /// So long after shutdown has begun a body is still read: a client that is sending one might not see the refusal else.
 const LATE_BODY: Duration = Duration::from_secs(1);

@@ -14,7 +14,7 @@ use super::body::{BodyLimits, discard_body};
 use super::error::ApiError;
 use super::guard::{Guard, guard};
 use super::request_name::name_request;
-use crate::liveness::Liveness;
+use crate::process::liveness::Liveness;
 use crate::telemetry::Metrics;
 
 /// What stands before all routes. Clones are the same entrance.

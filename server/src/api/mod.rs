@@ -56,9 +56,9 @@ pub use model::ServedModel;
 pub use record::OpenRequests;
 
 use crate::engine::EngineHandle;
-use crate::peer::SourceSharing;
+use crate::job_pool::JobPool;
+use crate::source_sharing::SourceSharing;
 use crate::telemetry::Metrics;
-use crate::tokenize::TokenizerPool;
 use ids::IdBounds;
 use prompt::PromptBounds;
 use request::RequestBounds;
@@ -108,9 +108,9 @@ pub struct Api {
     /// What answers may take together.
     pub answer_budget: AnswerBudget,
     /// Threads that parse large bodies.
-    pub parsers: TokenizerPool,
+    pub parsers: JobPool,
     /// Threads that tokenise.
-    pub pool: TokenizerPool,
+    pub pool: JobPool,
     /// The requests being answered.
     pub open_requests: OpenRequests,
     /// Time without a sign of life of the engine after which the server is not ready.

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::access::{Completed, Visit};
 use super::error::ApiError;
-use crate::connection::ConnectionLife;
+use crate::client_connection::ConnectionLife;
 use crate::request::{FinishReason, Refusal};
 use crate::telemetry::{Metrics, Outcome};
 

@@ -7,9 +7,9 @@ use model::adaptation::Summary;
 
 use super::CommandError;
 use crate::cli::AdaptOptions;
-use crate::progress::LoadProgress;
-use crate::resources::{check_command, cores};
-use crate::terminal::show;
+use crate::process::progress::LoadProgress;
+use crate::process::resources::{check_command, cores};
+use crate::process::terminal::show;
 
 /// Writes the encoder-decoder, and says what it is and what to do with it.
 ///

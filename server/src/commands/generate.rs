@@ -10,10 +10,10 @@ use super::{CommandError, io};
 use crate::cli::GenerateOptions;
 use crate::config::Config;
 use crate::loading::load;
+use crate::process::resources::{ENGINE_THREADS, check_command};
+use crate::process::terminal::say;
 use crate::request::{GenerationEvent, GenerationRequest, Salt, sampling_temperature};
-use crate::resources::{ENGINE_THREADS, check_command};
 use crate::telemetry::Metrics;
-use crate::terminal::say;
 
 /// Writes the continuation and a newline.
 ///

@@ -26,8 +26,8 @@ use plotters::drawing::DrawingAreaErrorKind;
 
 use crate::engine::SelfTestFailed;
 use crate::loading::LoadError;
+use crate::process::resources::ShortOf;
 use crate::request::Refusal;
-use crate::resources::ShortOf;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]

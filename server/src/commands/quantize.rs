@@ -7,8 +7,8 @@ use model::Checkpoint;
 use super::CommandError;
 use crate::cli::QuantizeOptions;
 use crate::config::{Config, ModelSource};
-use crate::progress::LoadProgress;
-use crate::resources::{check_command, cores};
+use crate::process::progress::LoadProgress;
+use crate::process::resources::{check_command, cores};
 
 /// Writes the copy.
 ///

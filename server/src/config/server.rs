@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Fault;
 use super::reader::Reader;
-use crate::peer::SourceSharing;
+use crate::source_sharing::SourceSharing;
 
 /// Values of `server.log_level`.
 pub const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];

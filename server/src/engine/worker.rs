@@ -17,7 +17,7 @@ use super::executor::{Executor, ExecutorError};
 use super::handle::{Command, EngineHandle, Queue, Slots, Submission};
 use super::limits::EngineLimits;
 use super::pulse::Pulse;
-use crate::log;
+use crate::process::log;
 use crate::request::{GenerationEvent, RequestId};
 use crate::scheduler::{Event, ModelTokens, Plan, Scheduler};
 use crate::telemetry::Metrics;

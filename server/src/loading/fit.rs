@@ -6,7 +6,7 @@ use std::fmt;
 
 use super::LoadError;
 use crate::config::PoolFit;
-use crate::memory::{MemoryBounds, MemoryLimit};
+use crate::process::memory::{MemoryBounds, MemoryLimit};
 
 /// What a server takes at most, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounter, Opts};
 
-use crate::log;
+use crate::process::log;
 
 /// Counts what [`log::dropped_lines`] tells.
 pub struct LogLines {

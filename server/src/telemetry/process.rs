@@ -8,7 +8,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Gauge};
 
-use crate::memory::kibibytes;
+use crate::process::memory::kibibytes;
 
 /// Units of processor time and of the start time in `/proc`, which are the same on every architecture of today.
 const TICKS_PER_S: f64 = 100.0;

@@ -8,7 +8,7 @@ use axum::http::Request;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use server::api::AccessLog;
-use server::peer::Peer;
+use server::client_connection::Peer;
 use server::request::GenerationEvent;
 use tracing::subscriber::DefaultGuard;
 

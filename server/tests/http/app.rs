@@ -17,15 +17,15 @@ use server::api::{
     AccessLog, AnswerBudget, Api, ApiLimits, BodyLimits, BodyPace, Budget, BudgetLimits, Entrance, Guard, OpenRequests,
     ServedModel, router,
 };
-use server::connection::{ConnectionTimeouts, PlaceLimits, WritePace};
+use server::client_connection::{ConnectionTimeouts, PlaceLimits, WritePace};
 use server::engine::{Command, EngineHandle, EngineLimits, Submission, TokenScore};
-use server::liveness::Liveness;
-use server::peer::SourceSharing;
+use server::http_server::ConnectionLimits;
+use server::job_pool::JobPool;
+use server::process::liveness::Liveness;
 use server::request::{FinishReason, GenerationEvent, GenerationRequest};
 use server::scheduler::{PoolSize, SchedulerLimits};
-use server::serve::ConnectionLimits;
+use server::source_sharing::SourceSharing;
 use server::telemetry::{Metrics, Outcome};
-use server::tokenize::TokenizerPool;
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
 
@@ -190,8 +190,8 @@ impl App {
                 bytes: setup.answer_bytes,
                 peer_bytes: setup.answer_bytes,
             }),
-            parsers: TokenizerPool::new(2),
-            pool: TokenizerPool::new(2),
+            parsers: JobPool::new(2),
+            pool: JobPool::new(2),
             open_requests: OpenRequests::default(),
             stall_timeout: setup.stall_timeout,
         });

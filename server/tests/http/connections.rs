@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use server::api::probe_router;
-use server::connection::{ConnectionTimeouts, PlaceLimits, Routes};
+use server::client_connection::{ConnectionTimeouts, PlaceLimits, Routes};
+use server::http_server::{ConnectionLimits, HttpServer, ServerShared};
 use server::request::{FinishReason, GenerationEvent};
-use server::serve::{ConnectionLimits, Server, ServerShared};
 use server::telemetry::Outcome;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -39,7 +39,7 @@ impl Running {
         let (hurry, hurried) = oneshot::channel::<()>();
         let routes = Routes { all: app.router.clone(), probes: probe_router(app.api.clone()) };
         let shared = ServerShared { liveness: app.api.entrance.liveness.clone(), metrics: app.api.metrics.clone() };
-        let server = Server::start(listener, limits, routes, shared);
+        let server = HttpServer::start(listener, limits, routes, shared);
         let api = app.api.clone();
         let served = tokio::spawn(async move {
             let _ = wanted.await;
@@ -388,7 +388,7 @@ async fn an_address_for_probes_answers_them_and_nothing_else() {
         [TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap()];
     let address = probes.local_addr().unwrap();
     let routes = Routes { all: app.router.clone(), probes: probe_router(app.api.clone()) };
-    let server = Server::start(listener, CONNECTIONS, routes, ServerShared::default());
+    let server = HttpServer::start(listener, CONNECTIONS, routes, ServerShared::default());
     server.probe(probes);
     for (path, status) in [("/health", 200), ("/ready", 200), ("/metrics", 200), ("/v1/models", 429)] {
         let answer = reqwest::get(format!("http://{address}{path}")).await.unwrap();

@@ -10,13 +10,13 @@ use axum::http::Request;
 use axum::response::Response;
 use serde_json::Value;
 use server::api::{AccessLog, Api, Entrance, Guard, router};
+use server::client_connection::{ConnectionTimeouts, PlaceLimits, Routes, WritePace};
 use server::config::{Config, Layer};
-use server::connection::{ConnectionTimeouts, PlaceLimits, Routes, WritePace};
 use server::engine::Engine;
-use server::liveness::Liveness;
+use server::http_server::{ConnectionLimits, HttpServer, ServerShared};
+use server::http_server::{Deployment, body_limits};
 use server::loading::load;
-use server::serve::{ConnectionLimits, Server, ServerShared};
-use server::service::{Service, body_limits};
+use server::process::liveness::Liveness;
 use server::telemetry::Metrics;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -65,7 +65,7 @@ impl App {
             body: body_limits(&config.limits),
             liveness: Liveness::default(),
         };
-        let Service { api, engine } = Service::start(&config, loaded, limits, entrance).unwrap();
+        let Deployment { api, engine } = Deployment::start(&config, loaded, limits, entrance).unwrap();
         (Self { router: router(Arc::clone(&api)), api }, engine)
     }
 
@@ -103,7 +103,7 @@ impl App {
             },
         };
         let routes = Routes { all: self.router.clone(), probes: self.router.clone() };
-        let server = Server::start(listener, limits, routes, ServerShared::default());
+        let server = HttpServer::start(listener, limits, routes, ServerShared::default());
         tokio::spawn(async move {
             let _server = server;
             std::future::pending::<()>().await;

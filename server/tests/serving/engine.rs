@@ -170,8 +170,8 @@ fn one_choice_is_cancelled_without_the_others() {
 #[test]
 fn a_panic_in_the_engine_thread_ends_the_process() {
     if std::env::var_os(CHILD).is_some() {
-        tracing_subscriber::fmt().with_writer(server::log::start()).init();
-        server::log::report_panics();
+        tracing_subscriber::fmt().with_writer(server::process::log::start()).init();
+        server::process::log::report_panics();
         let fake = FakeEngine::start(Room { queued_rows: 4, running_rows: 4 });
         let mut generation = fake.submit(1, 3, 1);
         fake.turn(Turn::Panic);

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::Request;
 use serde_json::{Value, json};
-use server::peer::Peer;
+use server::client_connection::Peer;
 
 use crate::answer::Answer;
 use crate::app::App;

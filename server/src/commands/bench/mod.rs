@@ -21,7 +21,7 @@ use serde::Serialize;
 use super::{CommandError, io};
 use crate::cli::{BenchKind, BenchOptions};
 use crate::config::{Config, ModelSource};
-use crate::resources::{ENGINE_THREADS, check_command};
+use crate::process::resources::{ENGINE_THREADS, check_command};
 use measure::{Bench, Figures};
 
 /// One batch size's figures; keys as in the comparison scripts for other engines.

@@ -11,7 +11,7 @@ use crate::cli::BenchOptions;
 use crate::commands::CommandError;
 use crate::config::{Config, Device};
 use crate::loading::LoadError;
-use crate::terminal::show;
+use crate::process::terminal::show;
 
 /// Names of the table's columns.
 pub const COLUMNS: [&str; 7] =

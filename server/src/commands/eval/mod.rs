@@ -30,8 +30,8 @@ use self::unanswered::Unanswered;
 use super::{CommandError, io};
 use crate::cli::{EvalOptions, Metric};
 use crate::config::Config;
-use crate::progress::RowProgress;
-use crate::resources::{ENGINE_THREADS, check_command};
+use crate::process::progress::RowProgress;
+use crate::process::resources::{ENGINE_THREADS, check_command};
 
 /// Reads the rows, has them answered, and prints the figures.
 ///

@@ -16,8 +16,8 @@ use serde_json::Value;
 
 use super::{CommandError, io};
 use crate::cli::TrainOptions;
-use crate::resources::{check_command, cores};
-use crate::terminal::show;
+use crate::process::resources::{check_command, cores};
+use crate::process::terminal::show;
 use stopping::Stopping;
 use watcher::Watcher;
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{io, process, thread};
 
-use crate::serve::EndSignals;
-use crate::terminal::say;
+use crate::process::signals::EndSignals;
+use crate::process::terminal::say;
 
 /// What a shell reports of a process that an interrupt ended.
 const INTERRUPTED: i32 = 130;

@@ -15,7 +15,7 @@ use model::training::{Error, Observer, Prepared, StepRecord, ValidationRecord, m
 
 use super::report::{Page, duration};
 use super::stopping::Stopping;
-use crate::terminal::say;
+use crate::process::terminal::say;
 
 /// Name of the file with the run's configuration, in the run's folder.
 const SETTINGS: &str = "settings.toml";

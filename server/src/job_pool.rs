@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 /// Runs jobs on blocking threads, a fixed number at a time; the others wait in order of arrival.
 #[derive(Debug, Clone)]
-pub struct TokenizerPool {
+pub struct JobPool {
     threads: Arc<Semaphore>,
 }
 
@@ -17,7 +17,7 @@ pub struct TokenizerPool {
 #[error("a worker thread failed")]
 pub struct JobFailed;
 
-impl TokenizerPool {
+impl JobPool {
     /// A pool of `threads`, at least one.
     pub fn new(threads: usize) -> Self {
         Self { threads: Arc::new(Semaphore::new(threads.clamp(1, Semaphore::MAX_PERMITS))) }
@@ -44,7 +44,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_jobs_run_at_once_than_there_are_threads() {
-        let pool = TokenizerPool::new(2);
+        let pool = JobPool::new(2);
         let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let jobs: Vec<_> = (0..16)
             .map(|_| {
@@ -67,14 +67,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_job_that_panics_gives_its_thread_back() {
-        let pool = TokenizerPool::new(1);
+        let pool = JobPool::new(1);
         assert_eq!(pool.run(|| panic!("on purpose")).await, Err::<(), _>(JobFailed));
         assert_eq!(pool.run(|| 7).await, Ok(7));
     }
 
     #[tokio::test]
     async fn a_job_abandoned_while_it_waits_never_runs() {
-        let pool = TokenizerPool::new(1);
+        let pool = JobPool::new(1);
         let (release, blocked) = mpsc::channel::<()>();
         let first = tokio::spawn({
             let pool = pool.clone();

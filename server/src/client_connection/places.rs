@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use crate::peer::Peer;
+use super::peer::Peer;
 
 /// An idle connection that is told to close has done so by then.
 const CLOSING: Duration = Duration::from_millis(250);

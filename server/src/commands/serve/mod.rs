@@ -2,6 +2,8 @@
 //!
 //! Called by `main`. Puts the pieces together; each is explained where it lives.
 
+mod start_message;
+
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::{Arc, Barrier};
@@ -10,20 +12,20 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
 use super::{CommandError, io};
-use crate::allocator::give_back_large_pieces;
 use crate::api::{AccessLog, Entrance, Guard, GuardSettings, loading_router};
+use crate::client_connection::{ConnectionTimeouts, PlaceLimits, Routes, WritePace};
 use crate::config::{Config, Limits, ServerConfig};
-use crate::connection::{ConnectionTimeouts, PlaceLimits, Routes, WritePace};
 use crate::engine::{EngineLimits, self_test};
-use crate::liveness::Liveness;
+use crate::http_server::{ConnectionLimits, Deployment, HttpServer, ServerShared, body_limits};
 use crate::loading::{Loaded, load};
-use crate::memory::MemoryBounds;
-use crate::notify::Notifier;
-use crate::resources::{ShortOf, blocking_threads, check_threads, claim_descriptors};
-use crate::serve::{ConnectionLimits, EndSignal, EndSignals, Server, ServerShared};
-use crate::service::{Service, body_limits};
-use crate::startup::{Example, StartMessage};
+use crate::process::allocator::give_back_large_pieces;
+use crate::process::liveness::Liveness;
+use crate::process::memory::MemoryBounds;
+use crate::process::resources::{ShortOf, blocking_threads, check_threads, claim_descriptors};
+use crate::process::service_manager::Notifier;
+use crate::process::signals::{EndSignal, EndSignals};
 use crate::telemetry::Metrics;
+use start_message::{Example, StartMessage};
 
 /// Threads that do not start within this time are not there to be had.
 const THREADS_START: Duration = Duration::from_secs(10);
@@ -81,14 +83,14 @@ async fn run(config: &Config, notifier: &Notifier) -> Result<(), CommandError> {
     let loading = loading_router(&entrance);
     let routes = Routes { all: loading.clone(), probes: loading };
     let shared = ServerShared { liveness: entrance.liveness.clone(), metrics: entrance.metrics.clone() };
-    let server = Server::start(listener, connection_limits(&config.limits), routes, shared);
+    let server = HttpServer::start(listener, connection_limits(&config.limits), routes, shared);
     if let Some(probes) = probe_listener(&config.server).await? {
         server.probe(probes);
     }
     tracing::debug!(%address, "alive, not ready: the model is being loaded");
     let settings = config.clone();
     let starting = tokio::task::spawn_blocking(move || start(&settings, address, entrance));
-    let (mut service, message) = tokio::select! {
+    let (mut deployment, message) = tokio::select! {
         started = starting => started.unwrap_or_else(|failure| std::panic::resume_unwind(failure.into_panic()))?,
         signal = signals.next() => {
             tracing::info!(%signal, "asked to end before the model was loaded");
@@ -97,20 +99,25 @@ async fn run(config: &Config, notifier: &Notifier) -> Result<(), CommandError> {
             return Ok(());
         }
     };
-    server.open(&service.api);
+    server.open(&deployment.api);
     message.log();
     notifier.ready(&format!("listens on http://{address}"));
     let signal = tokio::select! {
         signal = signals.next() => signal,
-        () = service.engine.ended() => return Err(CommandError::EngineEnded),
+        () = deployment.engine.ended() => return Err(CommandError::EngineEnded),
     };
     notifier.stopping();
-    end(config, server, &service, (signal, signals)).await;
+    end(config, server, &deployment, (signal, signals)).await;
     Ok(())
 }
 
 /// From the first signal to the last answer. A second signal cuts off whatever is still under way.
-async fn end(config: &Config, server: Server, service: &Service, (signal, mut signals): (EndSignal, EndSignals)) {
+async fn end(
+    config: &Config,
+    server: HttpServer,
+    deployment: &Deployment,
+    (signal, mut signals): (EndSignal, EndSignals),
+) {
     let began = Instant::now();
     let delay = if signal == EndSignal::Terminate { config.server.drain_delay } else { Duration::ZERO };
     let patience = config.server.drain_timeout;
@@ -127,12 +134,12 @@ async fn end(config: &Config, server: Server, service: &Service, (signal, mut si
         else => patience,
     };
     server
-        .drain(&service.api, patience, async {
+        .drain(&deployment.api, patience, async {
             // A signal that was seen cannot be waited for once more.
             if patience > Duration::ZERO { again.await } else { std::future::pending().await }
         })
         .await;
-    say_drained(began, service.api.metrics.open_requests.get());
+    say_drained(began, deployment.api.metrics.open_requests.get());
 }
 
 /// The last word. So many requests were `left` without the end of their answers.
@@ -186,14 +193,14 @@ const fn connection_limits(limits: &Limits) -> ConnectionLimits {
 }
 
 /// Everything that takes time: the model, its pages, its engine, and a first request of its own.
-fn start(config: &Config, address: SocketAddr, entrance: Entrance) -> Result<(Service, StartMessage), CommandError> {
+fn start(config: &Config, address: SocketAddr, entrance: Entrance) -> Result<(Deployment, StartMessage), CommandError> {
     let loaded = load(config)?;
     let limits = loaded.fit(loaded.limits(config)?, &config.limits, &MemoryBounds::read())?;
     let message = start_message(config, &loaded, &limits, address);
     let start_token = loaded.config().start_token;
-    let service = Service::start(config, loaded, limits, entrance)?;
-    self_test(&service.engine.handle, start_token)?;
-    Ok((service, message))
+    let deployment = Deployment::start(config, loaded, limits, entrance)?;
+    self_test(&deployment.engine.handle, start_token)?;
+    Ok((deployment, message))
 }
 
 fn start_message(config: &Config, loaded: &Loaded, limits: &EngineLimits, address: SocketAddr) -> StartMessage {

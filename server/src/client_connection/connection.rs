@@ -1,11 +1,6 @@
 //! One client's connection: what it is answered from, how long it may keep the server waiting, and its end.
 //!
-//! Opened by `serve`. It knows sockets and HTTP/1, no routes.
-
-mod framing;
-mod guarded;
-mod life;
-mod places;
+//! Opened by `http_server`. It knows sockets and HTTP/1, no routes.
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -26,14 +21,12 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-pub use framing::HEAD_BYTES;
-pub use guarded::WritePace;
-pub use life::ConnectionLife;
-pub use places::{Idleness, Place, PlaceLimits, Places, Purpose, TooManyOfPeer};
-
-use crate::held_body::held;
-use crate::peer::Peer;
-use guarded::Guarded;
+use super::framing::HEAD_BYTES;
+use super::guarded::{Guarded, WritePace};
+use super::held_body::held;
+use super::life::ConnectionLife;
+use super::peer::Peer;
+use super::places::{Idleness, Place, Purpose};
 
 /// A probe is sent in one piece, and there are few places for them.
 const PROBE_HEADER_TIMEOUT: Duration = Duration::from_secs(1);

@@ -10,22 +10,22 @@ use crate::api::{
 };
 use crate::config::{Config, Limits};
 use crate::engine::{Engine, EngineLimits};
+use crate::job_pool::JobPool;
 use crate::loading::{LoadError, Loaded};
-use crate::tokenize::TokenizerPool;
 
 /// Over so long the pace of a large body is measured: a line may falter for a moment.
 const BODY_STRETCH: Duration = Duration::from_secs(5);
 
 /// An engine and the API before it.
 #[derive(Debug)]
-pub struct Service {
+pub struct Deployment {
     /// What the routes answer from.
     pub api: Arc<Api>,
     /// To be drained at the end.
     pub engine: Engine,
 }
 
-impl Service {
+impl Deployment {
     /// Starts the engine, which counts where `entrance` does; requests are taken from now on.
     ///
     /// # Errors
@@ -49,8 +49,8 @@ impl Service {
                 bytes: config.limits.answer_bytes,
                 peer_bytes: config.limits.peer_answer_bytes,
             }),
-            parsers: TokenizerPool::new(config.server.tokenizer_threads),
-            pool: TokenizerPool::new(config.server.tokenizer_threads),
+            parsers: JobPool::new(config.server.tokenizer_threads),
+            pool: JobPool::new(config.server.tokenizer_threads),
             open_requests: OpenRequests::default(),
             stall_timeout: config.server.stall_timeout,
         };

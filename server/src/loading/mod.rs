@@ -21,8 +21,8 @@ use place::{Place, Resident};
 
 use crate::config::{Config, CudaConfig, Limits, ModelChoice, ModelSource, Quantize, TokenizerSource};
 use crate::engine::{Engine, EngineLimits, EngineSettings, Executor, StepSizes};
-use crate::memory::MemoryBounds;
-use crate::progress::LoadProgress;
+use crate::process::memory::MemoryBounds;
+use crate::process::progress::LoadProgress;
 use crate::scheduler::{ModelTokens, PoolSize, SchedulerLimits};
 use crate::telemetry::Metrics;
 

@@ -326,7 +326,7 @@ mod tests {
 
     /// The rows of the page's table of metrics.
     fn documented() -> Vec<&'static str> {
-        let page = include_str!("../../docs/api.md");
+        let page = include_str!("../../../docs/api.md");
         let table = page.split_once("\n## Metrics\n").unwrap().1.split("\n## ").next().unwrap();
         table.lines().filter(|line| line.starts_with("| `")).collect()
     }

@@ -125,6 +125,6 @@ mod tests {
 
     #[test]
     fn the_readme_prints_the_same_curl_line() {
-        assert!(include_str!("../../README.md").contains(TEXT_LINE));
+        assert!(include_str!("../../../../README.md").contains(TEXT_LINE));
     }
 }

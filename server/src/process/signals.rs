@@ -1,0 +1,73 @@
+//! Signals that ask the process to end: SIGTERM, an interrupt from the keyboard, or the end of the terminal.
+//!
+//! Called by the `serve` and `train` commands, which decide what each signal ends.
+
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// What asked the process to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndSignal {
+    /// SIGTERM: an orchestrator, which may still send requests for a while.
+    Terminate,
+    /// SIGINT: the keyboard.
+    Interrupt,
+    /// SIGHUP: the terminal is gone.
+    Hangup,
+}
+
+impl std::fmt::Display for EndSignal {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Terminate => "SIGTERM",
+            Self::Interrupt => "SIGINT",
+            Self::Hangup => "SIGHUP",
+        })
+    }
+}
+
+/// Listens for what asks the process to end: SIGTERM, an interrupt from the keyboard, or the end of the terminal (SIGHUP).
+#[derive(Debug)]
+pub struct EndSignals {
+    terminate: Signal,
+    interrupt: Signal,
+    /// Absent where whoever started the process had it ignored, as `nohup` does.
+    hangup: Option<Signal>,
+}
+
+impl EndSignals {
+    /// From now on they are waited for, and end nothing by themselves.
+    ///
+    /// # Errors
+    /// When the system does not let the process listen to its signals.
+    pub fn listen() -> io::Result<Self> {
+        let hangup = (!ignores_hangup()).then(|| signal(SignalKind::hangup())).transpose()?;
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())?, hangup })
+    }
+
+    /// The next one.
+    pub async fn next(&mut self) -> EndSignal {
+        tokio::select! {
+            _ = self.terminate.recv() => EndSignal::Terminate,
+            _ = self.interrupt.recv() => EndSignal::Interrupt,
+            () = next_of(self.hangup.as_mut()) => EndSignal::Hangup,
+        }
+    }
+}
+
+/// Ready with the next signal of this kind, never without one.
+async fn next_of(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => _ = signal.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether the process was started with SIGHUP ignored.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask & 1 << (SignalKind::hangup().as_raw_value() - 1) != 0
+}
