@@ -40,6 +40,11 @@ impl From<Precision> for Arithmetic {
 }
 
 impl Arithmetic {
+    /// How self-attention's keys and values are kept.
+    pub(crate) fn self_kv(self) -> KvFormat {
+        self.precision.into()
+    }
+
     /// The numbers that matrices of this role multiply with.
     pub(crate) fn format(self, role: Role) -> WeightFormat {
         let scheme = self.quantize.and_then(|quantize| role.scheme(quantize));

@@ -7,10 +7,10 @@ use kernels::{Backend, Segment};
 use crate::arithmetic::Arithmetic;
 use crate::checkpoint::ClassifierCheckpoint;
 use crate::config::ClassifierConfig;
-use crate::encoder::{Encoder, SourceRows};
 use crate::error::{Error, Result};
-use crate::weights::{EncoderLayer, Stack, TensorSource, load_encoder};
-use crate::workspace::StackSpace;
+use crate::layers::{EncoderLayer, Stack, StackSpace};
+use crate::rows::SourceRows;
+use crate::weights::{TensorSource, load_encoder};
 
 /// An encoder with its head.
 pub struct Classifier<B: Backend> {
@@ -93,8 +93,8 @@ impl<B: Backend> Classifier<B> {
             })
             .collect();
         let rows = SourceRows { tokens: &tokens, positions: &positions, segments: &segments };
-        let encoder = Encoder { backend: &self.backend, weights: &self.encoder, precision: self.arithmetic.precision };
-        encoder.run(rows, 0..self.config.encoder.layers, &mut space.stack);
+        let pass = self.encoder.pass(&self.backend, self.arithmetic, rows);
+        self.encoder.run(&pass, 0..self.config.encoder.layers, &mut space.stack);
 
         let ends: Vec<u32> = segments.iter().map(|segment| segment.start + segment.len - 1).collect();
         self.backend.gather(&space.stack.x, &ends, &mut space.last);

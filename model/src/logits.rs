@@ -5,14 +5,14 @@
 use kernels::{Backend, Draw, Output, ScoreAsk, TokenScore};
 
 use crate::error::Result;
-use crate::t5gemma::Model;
+use crate::model::Model;
 use crate::workspace::Workspace;
 
 impl<B: Backend> Model<B> {
     /// Takes the given rows of the last step; the functions below count rows in this order.
     pub fn select(&self, rows: &[u32], space: &mut Workspace<B>) {
         assert!(rows.len() <= space.limits.logits_rows, "more logits are wanted than the workspace holds");
-        self.backend.gather(&space.decoder.x, rows, &mut space.selected);
+        self.backend.gather(&space.decoder.stack.x, rows, &mut space.selected);
     }
 
     /// Computes all soft-capped logits of the first `count` selected rows.

@@ -1,6 +1,6 @@
 //! The weights of both stacks, packed for a backend.
 //!
-//! Built once by [`Weights::load`]; read by `encoder`, `cross`, `decoder` and `logits`. Matrices that read the
+//! Built once by [`Weights::load`]; read by `layers` and `logits`. Matrices that read the
 //! same input are one: q, k, v; gate and up; the cross K and V. Each tensor is read just before it is packed and dropped
 //! afterwards, so that a model is never in memory twice.
 
@@ -10,6 +10,7 @@ use crate::arithmetic::{Arithmetic, Role};
 use crate::checkpoint::TensorData;
 use crate::config::{ModelConfig, StackConfig};
 use crate::error::Result;
+use crate::layers::{CrossAttention, DecoderAttention, DecoderLayer, EncoderLayer, FeedForward, SelfAttention, Stack};
 
 /// Tensors by their published names.
 pub trait TensorSource {
@@ -38,56 +39,6 @@ pub(crate) struct Weights<B: Backend> {
     pub output: Option<B::Matrix>,
 }
 
-/// What both stacks have.
-pub(crate) struct Stack<B: Backend, Layer> {
-    pub table: B::Matrix,
-    /// Factor of every embedding row: `sqrt(hidden)`.
-    pub embedding_scale: f32,
-    /// Epsilon of every norm.
-    pub eps: f32,
-    pub layers: Vec<Layer>,
-    pub norm: B::Gain,
-    pub rope: B::RopeTable,
-}
-
-pub(crate) struct EncoderLayer<B: Backend> {
-    pub attention: SelfAttention<B>,
-    pub feed_forward: FeedForward<B>,
-}
-
-pub(crate) struct DecoderLayer<B: Backend> {
-    pub attention: SelfAttention<B>,
-    pub cross: CrossAttention<B>,
-    pub feed_forward: FeedForward<B>,
-}
-
-pub(crate) struct SelfAttention<B: Backend> {
-    pub shape: AttentionShape,
-    pub pre: B::Gain,
-    pub post: B::Gain,
-    /// `[q | k | v]`.
-    pub qkv: B::Matrix,
-    pub out: B::Matrix,
-}
-
-pub(crate) struct CrossAttention<B: Backend> {
-    pub shape: AttentionShape,
-    pub pre: B::Gain,
-    pub post: B::Gain,
-    pub q: B::Matrix,
-    /// `[k | v]`, from the encoder's width.
-    pub kv: B::Matrix,
-    pub out: B::Matrix,
-}
-
-pub(crate) struct FeedForward<B: Backend> {
-    pub pre: B::Gain,
-    pub post: B::Gain,
-    /// `[gate | up]`.
-    pub gate_up: B::Matrix,
-    pub down: B::Matrix,
-}
-
 impl<B: Backend> Weights<B> {
     /// Packs every tensor; `progress` is told the bytes of each as it is done.
     pub fn load(
@@ -102,11 +53,10 @@ impl<B: Backend> Weights<B> {
         let tied = config.tie_word_embeddings;
         let table_use = if tied { MatrixUse::Output } else { MatrixUse::Lookup };
         let decoder = loader.stack("model.decoder", &config.decoder, table_use, |loader, prefix, layer| {
-            Ok(DecoderLayer {
-                attention: loader.self_attention(prefix, &config.decoder, layer)?,
-                cross: loader.cross_attention(prefix, &config.decoder)?,
-                feed_forward: loader.feed_forward(prefix)?,
-            })
+            let self_attention = loader.self_attention(prefix, &config.decoder, layer)?;
+            let cross_attention = loader.cross_attention(prefix, &config.decoder)?;
+            let attention = DecoderAttention::Separate { self_attention, cross_attention };
+            Ok(DecoderLayer { attention, feed_forward: loader.feed_forward(prefix)? })
         })?;
         let output = if tied { None } else { Some(loader.matrix("lm_head.out_proj", &[""], MatrixUse::Output)?) };
         Ok(Self { encoder, decoder, output })

@@ -4,7 +4,9 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 use kernels::{Backend, Candidate, Choice, Draw, PAGE_TOKENS, PageSpan, Sampling, ScoreAsk, Segment};
-use model::{Arithmetic, CrossPages, Model, SourceRows, TargetRows, WeightSource, Workspace, WorkspaceLimits};
+use model::{
+    Arithmetic, CrossPages, Model, RowTokens, SourceRows, TargetRows, WeightSource, Workspace, WorkspaceLimits,
+};
 
 /// Pages of a sequence in these tests: enough for the longest fixture.
 const SEQUENCE_PAGES: u32 = 40;
@@ -108,8 +110,9 @@ impl<B: Backend> Runner<B> {
     /// Runs one step and leaves the logits of all its rows.
     pub fn run(&mut self, rows: &StepRows) {
         let StepRows { wanted, tokens, positions, self_spans, cross_spans, tables } = rows;
+        let tokens = RowTokens::Host(tokens);
         let rows = TargetRows { tokens, positions, self_spans, cross_spans, tables };
-        self.model.decode(rows, None, &mut self.pages, &mut self.space);
+        self.model.decode(rows, &mut self.pages, &mut self.space);
         self.model.select(wanted, &mut self.space);
         self.model.logits(wanted.len(), &mut self.space);
     }

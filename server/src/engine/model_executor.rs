@@ -4,7 +4,7 @@
 //! steady decode, but for the scores of a step whose requests ask for log-probabilities.
 
 use kernels::{Backend, ScoreAsk, TokenScore};
-use model::{CrossPages, Model, SourceRows, TargetRows, Workspace, WorkspaceLimits};
+use model::{CrossPages, Model, RowTokens, SourceRows, TargetRows, Workspace, WorkspaceLimits};
 
 use super::executor::{Executor, ExecutorError};
 use super::output_rows::OutputRows;
@@ -51,13 +51,13 @@ impl<B: Backend> Executor for ModelExecutor<B> {
             return Ok(());
         }
         let rows = TargetRows {
-            tokens: &plan.tokens,
+            tokens: RowTokens::Host(&plan.tokens),
             positions: &plan.positions,
             self_spans: &plan.self_spans,
             cross_spans: &plan.cross_spans,
             tables: &plan.tables,
         };
-        self.model.decode(rows, None, &mut self.pages, &mut self.space);
+        self.model.decode(rows, &mut self.pages, &mut self.space);
         if plan.logits_rows.is_empty() {
             return Ok(());
         }

@@ -127,7 +127,7 @@ impl<B: Backend> StepExecutor<B> {
         let Self { model, pages, space, rows, drawn: [latest, before], .. } = self;
         let backend = model.backend();
         backend.step(|| {
-            model.decode(rows.targets(), Some((before, &rows.places)), pages, space);
+            model.decode(rows.targets(before), pages, space);
             model.select(&rows.logits_rows, space);
             model.logits(rows.logits_rows.len(), space);
             model.sample(&rows.draws, space, latest);

@@ -3,7 +3,7 @@
 //! Used by [`super::StepExecutor`]. What fills up reads and writes a page that belongs to nobody, and draws ids that nobody takes.
 
 use kernels::{Choice, Draw, NO_PLACE, PAGE_TOKENS, PageSpan, Sampling};
-use model::TargetRows;
+use model::{RowTokens, TargetRows};
 
 use crate::scheduler::Plan;
 
@@ -34,8 +34,8 @@ pub(super) struct StepRows {
     self_spans: Vec<PageSpan>,
     cross_spans: Vec<PageSpan>,
     tables: Vec<u32>,
-    /// Of each row the place of its token among the ids of the step before, or [`NO_PLACE`].
-    pub places: Vec<u32>,
+    /// Index of each row's token among the ids of the step before, or [`NO_PLACE`].
+    places: Vec<u32>,
     /// Rows whose logits are wanted.
     pub logits_rows: Vec<u32>,
     /// Draws from them.
@@ -102,10 +102,10 @@ impl StepRows {
         self.draws.resize(logits_rows, NOTHING);
     }
 
-    /// As the decoder reads them.
-    pub fn targets(&self) -> TargetRows<'_> {
+    /// The rows as the decoder reads them; `drawn` are the ids of the step before.
+    pub fn targets<'a, Drawn>(&'a self, drawn: &'a Drawn) -> TargetRows<'a, Drawn> {
         TargetRows {
-            tokens: &self.tokens,
+            tokens: RowTokens::Drawn { host: &self.tokens, drawn, places: &self.places },
             positions: &self.positions,
             self_spans: &self.self_spans,
             cross_spans: &self.cross_spans,
@@ -141,12 +141,13 @@ mod tests {
         let mut rows = StepRows::default();
         for _ in 0..2 {
             rows.fill(&plan, &buckets, 55);
-            let TargetRows { tokens, positions, self_spans, cross_spans, tables } = rows.targets();
-            assert_eq!((tokens, positions), (&[7, 8, 9, 9, 9, 0][..], &[3, 0, 1, 2, 3, 0][..]));
+            let TargetRows { tokens, positions, self_spans, cross_spans, tables } = rows.targets(&());
+            let RowTokens::Drawn { host, places, .. } = tokens else { panic!("ids of the step before are drawn") };
+            assert_eq!((host, positions), (&[7, 8, 9, 9, 9, 0][..], &[3, 0, 1, 2, 3, 0][..]));
             let spare = PageSpan { first: 2, tokens: 1 };
             assert_eq!((self_spans[5], cross_spans[5], tables), (spare, spare, &[20, 21, 55][..]));
             assert_eq!((self_spans[4], cross_spans[4]), (plan.self_spans[4], plan.cross_spans[4]));
-            assert_eq!(rows.places, [2, NO_PLACE, NO_PLACE, NO_PLACE, NO_PLACE, NO_PLACE]);
+            assert_eq!(places, [2, NO_PLACE, NO_PLACE, NO_PLACE, NO_PLACE, NO_PLACE]);
             assert_eq!(rows.logits_rows, [0, 4, 0, 0]);
             assert_eq!(
                 (rows.draws[0], rows.draws[1..].to_vec()),

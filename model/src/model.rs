@@ -1,4 +1,4 @@
-//! A loaded model: the equations of both stacks, bound to weights and a backend.
+//! A loaded model: both stacks with their weights, on a backend.
 //!
 //! Made by the server at start; run by its engine thread, and by tests. Weights, pages and workspace are three
 //! things: the model is read-only, pages outlive a step, the workspace does not.
@@ -9,12 +9,10 @@ use kernels::{Backend, KvFormat, PageShape};
 
 use crate::arithmetic::Arithmetic;
 use crate::config::ModelConfig;
-use crate::cross::{self, CrossPages};
-use crate::decoder::{Decoder, DrawnTokens, TargetRows};
-use crate::encoder::{Encoder, SourceRows};
 use crate::error::{Error, Result};
+use crate::rows::{CrossPages, SourceRows, TargetRows};
 use crate::weights::{WeightSource, Weights};
-use crate::workspace::{Workspace, WorkspaceLimits, workspace_bytes};
+use crate::workspace::{Workspace, WorkspaceLimits};
 
 /// A T5Gemma that can run.
 pub struct Model<B: Backend> {
@@ -65,7 +63,7 @@ impl<B: Backend> Model<B> {
 
     /// Formats of self- and cross-attention's pages.
     fn page_formats(&self) -> [KvFormat; 2] {
-        [self.arithmetic.precision.into(), self.arithmetic.cross_kv]
+        [self.arithmetic.self_kv(), self.arithmetic.cross_kv]
     }
 
     /// Shape of a pool of `pages` pages of this model.
@@ -97,35 +95,30 @@ impl<B: Backend> Model<B> {
 
     /// Bytes of that memory once all of it is used.
     pub fn workspace_bytes(&self, limits: WorkspaceLimits) -> usize {
-        workspace_bytes(&self.backend, &self.config, limits)
+        Workspace::bytes(&self.backend, &self.config, limits)
     }
 
     /// Runs some layers of the encoder. A batch whose layers are run in several calls must find the workspace's
     /// encoder part as the call before left it; decoder calls in between do not touch that part.
     pub fn encode(&self, sources: SourceRows<'_>, layers: Range<usize>, space: &mut Workspace<B>) {
         assert!(sources.tokens.len() <= space.limits.source_rows, "an encoder batch is larger than the workspace");
-        let encoder =
-            Encoder { backend: &self.backend, weights: &self.weights.encoder, precision: self.arithmetic.precision };
-        encoder.run(sources, layers, &mut space.encoder);
+        let encoder = &self.weights.encoder;
+        encoder.run(&encoder.pass(&self.backend, self.arithmetic, sources), layers, &mut space.encoder);
     }
 
-    /// Writes the cross K/V of a batch that went through every encoder layer.
+    /// Writes the cross-attention keys and values of a batch that went through every encoder layer.
     pub fn write_cross(&self, sources: CrossPages<'_>, space: &mut Workspace<B>, pages: &mut B::Pages) {
-        cross::write((&self.backend, &self.weights), (sources, self.arithmetic.cross_kv), space, pages);
+        let decoder = &self.weights.decoder;
+        let pass = decoder.pass(&self.backend, self.arithmetic, sources);
+        decoder.write_cross(&pass, &space.encoder.x, pages, &mut space.cross);
     }
 
-    /// Runs one decoder step: writes the rows' self K/V to their pages and leaves their states in the workspace.
-    pub fn decode(
-        &self,
-        rows: TargetRows<'_>,
-        drawn: Option<DrawnTokens<'_, B>>,
-        pages: &mut B::Pages,
-        space: &mut Workspace<B>,
-    ) {
-        assert!(rows.tokens.len() <= space.limits.target_rows, "a decoder step is larger than the workspace");
-        let [self_kv, cross_kv] = self.page_formats();
-        let decoder = Decoder { backend: &self.backend, weights: &self.weights.decoder, self_kv, cross_kv };
-        decoder.run(rows, drawn, pages, space);
+    /// Runs one decoder step: writes the rows' self-attention keys and values to their pages and leaves the rows'
+    /// states in the workspace.
+    pub fn decode(&self, rows: TargetRows<'_, B::Drawn>, pages: &mut B::Pages, space: &mut Workspace<B>) {
+        assert!(rows.tokens.count() <= space.limits.target_rows, "a decoder step is larger than the workspace");
+        let decoder = &self.weights.decoder;
+        decoder.run(&decoder.pass(&self.backend, self.arithmetic, rows), pages, &mut space.decoder);
     }
 
     /// The first `rows` rows of the encoder's output, `[rows, hidden]`.

@@ -1,0 +1,19 @@
+//! The layers of both stacks: weights packed for a backend, with the equations that run over them.
+//!
+//! Run by [`crate::Model`] and [`crate::Classifier`]; filled by `weights`. Every buffer is handed in: no layer allocates.
+
+mod cross_attention;
+mod decoder;
+mod encoder;
+mod feed_forward;
+mod self_attention;
+mod space;
+mod stack;
+
+pub(crate) use cross_attention::CrossAttention;
+pub(crate) use decoder::{DecoderAttention, DecoderLayer};
+pub(crate) use encoder::EncoderLayer;
+pub(crate) use feed_forward::FeedForward;
+pub(crate) use self_attention::SelfAttention;
+pub(crate) use space::{BufferShape, CrossSpace, DecoderSpace, StackSpace};
+pub(crate) use stack::Stack;

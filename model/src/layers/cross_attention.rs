@@ -1,0 +1,45 @@
+//! Cross-attention: `y = out(attend(q(x)))` over the keys and values of a source.
+//!
+//! Keys and values are projected once from the encoder's output and kept in pages. Neither they nor the queries are
+//! rotated or normed, and no window applies.
+
+use kernels::{AttentionShape, Backend, LinearRows, PagedRows};
+
+use super::space::{DecoderSpace, StackSpace};
+use super::stack::Pass;
+use crate::rows::TargetRows;
+
+/// Weights of a cross-attention sub-layer.
+pub(crate) struct CrossAttention<B: Backend> {
+    pub shape: AttentionShape,
+    pub pre: B::Gain,
+    pub post: B::Gain,
+    pub q: B::Matrix,
+    /// `[k | v]`, from the encoder's width.
+    pub kv: B::Matrix,
+    pub out: B::Matrix,
+}
+
+impl<B: Backend> CrossAttention<B> {
+    /// `kv = [k | v]` of the first `rows` encoder states.
+    pub fn project(&self, backend: &B, states: &B::Activations, rows: usize, kv: &mut B::Activations) {
+        backend.linear(states, &self.kv, LinearRows::first(rows), kv);
+    }
+
+    /// Attention of each row to all of its source.
+    pub fn attend(
+        &self,
+        pass: &Pass<'_, B, TargetRows<'_, B::Drawn>>,
+        layer: usize,
+        pages: &B::Pages,
+        space: &mut DecoderSpace<B>,
+    ) {
+        let Pass { backend, rows, arithmetic, .. } = pass;
+        let DecoderSpace { stack: StackSpace { x, attended, y, .. }, cross_q } = space;
+        let all = LinearRows::first(rows.tokens.count());
+        let paged = PagedRows { spans: rows.cross_spans, tables: rows.tables, format: arithmetic.cross_kv };
+        backend.linear(x, &self.q, all, cross_q);
+        backend.attend_paged(cross_q, paged, &self.shape, layer, pages, attended);
+        backend.linear(attended, &self.out, all, y);
+    }
+}

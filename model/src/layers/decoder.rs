@@ -1,0 +1,93 @@
+//! The decoder: one row for each target position to decode, whatever sequence it belongs to.
+//!
+//! A layer attends to the target and to the source, then runs its feed-forward, each sub-layer between its pre-norm and
+//! its post-norm. How it attends is [`DecoderAttention`]; nothing else here asks.
+
+use kernels::{Backend, PageSpan, PagedRows};
+
+use super::cross_attention::CrossAttention;
+use super::feed_forward::FeedForward;
+use super::self_attention::SelfAttention;
+use super::space::{CrossSpace, DecoderSpace};
+use super::stack::{Layer, Pass, Stack};
+use crate::rows::{CrossPages, TargetRows};
+
+/// Weights of a decoder layer.
+pub(crate) struct DecoderLayer<B: Backend> {
+    pub attention: DecoderAttention<B>,
+    pub feed_forward: FeedForward<B>,
+}
+
+/// Attention of a decoder layer, to the target and to the source.
+pub(crate) enum DecoderAttention<B: Backend> {
+    /// Two sub-layers with weights of their own: self-attention over the target, then cross-attention over the source.
+    Separate { self_attention: SelfAttention<B>, cross_attention: CrossAttention<B> },
+}
+
+type TargetPass<'a, B> = Pass<'a, B, TargetRows<'a, <B as Backend>::Drawn>>;
+
+impl<B: Backend> Stack<B, DecoderLayer<B>> {
+    /// Runs all layers; `space.stack.x` is then the final-normed output of every row.
+    pub fn run(&self, pass: &TargetPass<'_, B>, pages: &mut B::Pages, space: &mut DecoderSpace<B>) {
+        self.embed(pass.backend, &pass.rows.tokens, &mut space.stack);
+        for (index, layer) in self.layers.iter().enumerate() {
+            let rows = pass.rows.tokens.count();
+            let DecoderLayer { attention, feed_forward } = layer;
+            attention.run(pass, index, pages, space);
+            pass.seam(attention.post(), &feed_forward.pre, rows, &mut space.stack);
+            feed_forward.run(pass.backend, rows, &mut space.stack);
+            pass.seam(&feed_forward.post, self.norm_before(index + 1), rows, &mut space.stack);
+        }
+    }
+
+    /// Writes the keys and values of encoded sources to their pages, layer by layer; `states` is the encoder's output.
+    pub fn write_cross(
+        &self,
+        pass: &Pass<'_, B, CrossPages<'_>>,
+        states: &B::Activations,
+        pages: &mut B::Pages,
+        space: &mut CrossSpace<B>,
+    ) {
+        let CrossSpace { kv, ends } = space;
+        ends.clear();
+        for (segment, span) in pass.rows.segments.iter().zip(pass.rows.spans) {
+            debug_assert_eq!(segment.start as usize, ends.len(), "sources follow each other without gaps");
+            // Position `i` of a span is written as the last of its first `i + 1` tokens.
+            ends.extend((1..=segment.len).map(|tokens| PageSpan { first: span.first, tokens }));
+        }
+        let rows = PagedRows { spans: ends, tables: pass.rows.tables, format: pass.arithmetic.cross_kv };
+        for (index, layer) in self.layers.iter().enumerate() {
+            layer.attention.project_source(pass.backend, states, ends.len(), kv);
+            pass.backend.write_pages(kv, 0, rows, index, pages);
+        }
+    }
+}
+
+impl<B: Backend> DecoderAttention<B> {
+    /// `y` of the last attention sub-layer; sub-layers before it are added to the residual stream.
+    fn run(&self, pass: &TargetPass<'_, B>, layer: usize, pages: &mut B::Pages, space: &mut DecoderSpace<B>) {
+        let Self::Separate { self_attention, cross_attention } = self;
+        self_attention.attend_causal(pass, layer, pages, &mut space.stack);
+        pass.seam(&self_attention.post, &cross_attention.pre, pass.rows.tokens.count(), &mut space.stack);
+        cross_attention.attend(pass, layer, pages, space);
+    }
+
+    /// `kv = [k | v]` of `rows` encoder states.
+    fn project_source(&self, backend: &B, states: &B::Activations, rows: usize, kv: &mut B::Activations) {
+        let Self::Separate { cross_attention, .. } = self;
+        cross_attention.project(backend, states, rows, kv);
+    }
+
+    /// Norm after the last attention sub-layer.
+    fn post(&self) -> &B::Gain {
+        let Self::Separate { cross_attention, .. } = self;
+        &cross_attention.post
+    }
+}
+
+impl<B: Backend> Layer<B> for DecoderLayer<B> {
+    fn pre(&self) -> &B::Gain {
+        let DecoderAttention::Separate { self_attention, .. } = &self.attention;
+        &self_attention.pre
+    }
+}

@@ -1,0 +1,26 @@
+//! The gated feed-forward: `y = down(gelu(gate(x)) * up(x))`.
+
+use kernels::{Backend, LinearRows};
+
+use super::space::StackSpace;
+
+/// Weights of a feed-forward sub-layer.
+pub(crate) struct FeedForward<B: Backend> {
+    pub pre: B::Gain,
+    pub post: B::Gain,
+    /// `[gate | up]`.
+    pub gate_up: B::Matrix,
+    pub down: B::Matrix,
+}
+
+impl<B: Backend> FeedForward<B> {
+    /// Runs over `rows` rows, in blocks: its inner rows are wide and are not kept.
+    pub fn run(&self, backend: &B, rows: usize, space: &mut StackSpace<B>) {
+        let StackSpace { x, y, gate_up, gated, block, .. } = space;
+        for start in (0..rows).step_by(*block) {
+            let count = rows.min(start + *block) - start;
+            backend.linear_geglu(x, &self.gate_up, LinearRows { from: start, to: 0, count }, (gate_up, gated));
+            backend.linear(gated, &self.down, LinearRows { from: 0, to: start, count }, y);
+        }
+    }
+}

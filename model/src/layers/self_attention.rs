@@ -1,0 +1,50 @@
+//! Self-attention: `y = out(attend(rope(qkv(x))))`.
+//!
+//! The encoder attends to all of a source in both directions, the decoder to what its pages hold of a target.
+
+use kernels::{AttentionShape, Backend, LinearRows, PagedRows};
+
+use super::space::StackSpace;
+use super::stack::Pass;
+use crate::rows::{SourceRows, TargetRows};
+
+/// Weights of a self-attention sub-layer.
+pub(crate) struct SelfAttention<B: Backend> {
+    pub shape: AttentionShape,
+    pub pre: B::Gain,
+    pub post: B::Gain,
+    /// `[q | k | v]`.
+    pub qkv: B::Matrix,
+    pub out: B::Matrix,
+}
+
+impl<B: Backend> SelfAttention<B> {
+    /// Attention of the encoder: each row to all rows of its source, within the layer's window.
+    pub fn attend_bidirectional(&self, pass: &Pass<'_, B, SourceRows<'_>>, space: &mut StackSpace<B>) {
+        let Pass { backend, rows, rope, .. } = pass;
+        let StackSpace { x, qkv, attended, y, .. } = space;
+        let all = LinearRows::first(rows.tokens.len());
+        backend.linear(x, &self.qkv, all, qkv);
+        backend.rope(qkv, rows.positions, &self.shape, rope);
+        backend.attend_full(qkv, rows.segments, &self.shape, pass.arithmetic.precision, attended);
+        backend.linear(attended, &self.out, all, y);
+    }
+
+    /// Attention of the decoder: each row to its target up to itself, whose keys and values it writes to the pages first.
+    pub fn attend_causal(
+        &self,
+        pass: &Pass<'_, B, TargetRows<'_, B::Drawn>>,
+        layer: usize,
+        pages: &mut B::Pages,
+        space: &mut StackSpace<B>,
+    ) {
+        let Pass { backend, rows, rope, arithmetic, .. } = pass;
+        let StackSpace { x, qkv, attended, y, .. } = space;
+        let all = LinearRows::first(rows.tokens.count());
+        let paged = PagedRows { spans: rows.self_spans, tables: rows.tables, format: arithmetic.self_kv() };
+        backend.linear(x, &self.qkv, all, qkv);
+        backend.rope_and_write(qkv, (rows.positions, paged), (&self.shape, rope), layer, pages);
+        backend.attend_paged(qkv, paged, &self.shape, layer, pages, attended);
+        backend.linear(attended, &self.out, all, y);
+    }
+}

@@ -1,0 +1,67 @@
+//! A stack: an embedding, layers that read and write one residual stream, and a final norm.
+//!
+//! Both stacks are one of these; `encoder` and `decoder` say what their layers are.
+
+use kernels::{Backend, Sandwich};
+
+use super::space::StackSpace;
+use crate::arithmetic::Arithmetic;
+use crate::rows::RowTokens;
+
+/// Weights of a stack.
+pub(crate) struct Stack<B: Backend, L> {
+    pub table: B::Matrix,
+    /// Factor of every embedding row: `sqrt(hidden)`.
+    pub embedding_scale: f32,
+    /// Epsilon of every norm.
+    pub eps: f32,
+    pub layers: Vec<L>,
+    /// Norm of the stack's output.
+    pub norm: B::Gain,
+    pub rope: B::RopeTable,
+}
+
+/// A layer of a stack.
+pub(crate) trait Layer<B: Backend> {
+    /// Norm before the first sub-layer.
+    fn pre(&self) -> &B::Gain;
+}
+
+/// Everything that the layers of a stack share while they run over the same rows.
+pub(crate) struct Pass<'a, B: Backend, Rows> {
+    pub backend: &'a B,
+    pub arithmetic: Arithmetic,
+    pub rows: Rows,
+    pub rope: &'a B::RopeTable,
+    eps: f32,
+}
+
+impl<B: Backend, L: Layer<B>> Stack<B, L> {
+    /// A pass of `rows` through this stack.
+    pub fn pass<'a, Rows>(&'a self, backend: &'a B, arithmetic: Arithmetic, rows: Rows) -> Pass<'a, B, Rows> {
+        Pass { backend, arithmetic, rows, rope: &self.rope, eps: self.eps }
+    }
+
+    /// `residual = table[tokens] * scale; x = pre(residual)`: the input of the first layer.
+    pub fn embed(&self, backend: &B, tokens: &RowTokens<'_, B::Drawn>, space: &mut StackSpace<B>) {
+        let (RowTokens::Host(ids) | RowTokens::Drawn { host: ids, .. }) = tokens;
+        backend.embed(&self.table, ids, self.embedding_scale, &mut space.residual);
+        if let RowTokens::Drawn { drawn, places, .. } = tokens {
+            backend.embed_drawn(&self.table, (drawn, places), self.embedding_scale, &mut space.residual);
+        }
+        backend.rms_norm(&space.residual, self.norm_before(0), self.eps, tokens.count(), &mut space.x);
+    }
+
+    /// Norm before layer `index`; the stack's final norm after the last layer.
+    pub fn norm_before(&self, index: usize) -> &B::Gain {
+        self.layers.get(index).map_or(&self.norm, Layer::pre)
+    }
+}
+
+impl<B: Backend, Rows> Pass<'_, B, Rows> {
+    /// `residual += post(y); x = pre(residual)`: ends a sub-layer and begins the next.
+    pub fn seam(&self, post: &B::Gain, pre: &B::Gain, rows: usize, space: &mut StackSpace<B>) {
+        let gains = Sandwich { post, pre, eps: self.eps };
+        self.backend.sandwich(&mut space.residual, &space.y, gains, rows, &mut space.x);
+    }
+}
