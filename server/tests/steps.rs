@@ -8,7 +8,7 @@ use kernels::{Backend, Choice, NO_PLACE, PageSpan, Precision, Sampling};
 use model::{Checkpoint, Model, Tokenizer, WorkspaceLimits};
 use server::engine::{Engine, EngineLimits, EngineSettings, Executor, ModelExecutor, StepExecutor, StepSizes};
 use server::request::{GenerationEvent, GenerationRequest, Salt};
-use server::scheduler::{ModelTokens, Plan, PoolSize, SchedulerLimits};
+use server::scheduler::{BoundaryTokens, Plan, PoolSize, SchedulerLimits};
 use server::telemetry::Metrics;
 
 const PAGES: usize = 64;
@@ -65,7 +65,7 @@ fn start(executor: Box<dyn Executor>) -> Engine {
     };
     let limits = EngineLimits { queued_rows: 16, source_tokens: 256, target_tokens: 64, steps };
     let config = Checkpoint::embedded().unwrap().config().clone();
-    let tokens = ModelTokens { start: config.start_token, end: config.end_tokens };
+    let tokens = BoundaryTokens { start: config.start_token, end: config.end_tokens };
     Engine::start(executor, EngineSettings { limits, tokens, metrics: Metrics::new() }).unwrap()
 }
 

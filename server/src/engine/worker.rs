@@ -19,7 +19,7 @@ use super::limits::EngineLimits;
 use super::pulse::Pulse;
 use crate::process::log;
 use crate::request::{GenerationEvent, RequestId};
-use crate::scheduler::{Event, ModelTokens, Plan, Scheduler};
+use crate::scheduler::{BoundaryTokens, Event, Plan, Scheduler};
 use crate::telemetry::Metrics;
 
 /// A place in the queue that is given back unused says nothing, so before the end it is looked for.
@@ -44,7 +44,7 @@ pub struct EngineSettings {
     /// How much the engine takes and holds at once.
     pub limits: EngineLimits,
     /// Start and end tokens.
-    pub tokens: ModelTokens,
+    pub tokens: BoundaryTokens,
     /// Where to count.
     pub metrics: Metrics,
 }

@@ -23,7 +23,7 @@ use crate::config::{Config, CudaConfig, Limits, ModelChoice, ModelSource, Quanti
 use crate::engine::{Engine, EngineLimits, EngineSettings, Executor, StepSizes};
 use crate::process::memory::MemoryBounds;
 use crate::process::progress::LoadProgress;
-use crate::scheduler::{ModelTokens, PoolSize, SchedulerLimits};
+use crate::scheduler::{BoundaryTokens, PoolSize, SchedulerLimits};
 use crate::telemetry::Metrics;
 
 /// Why a model cannot be served.
@@ -367,7 +367,7 @@ impl Loaded {
         metrics: Metrics,
         wrap: impl FnOnce(Box<dyn Executor>) -> Box<dyn Executor>,
     ) -> Result<Engine, LoadError> {
-        let tokens = ModelTokens { start: self.config().start_token, end: self.config().end_tokens.clone() };
+        let tokens = BoundaryTokens { start: self.config().start_token, end: self.config().end_tokens.clone() };
         let rehearsed = StepSizes {
             source_tokens: self.rehearsed.source_tokens.min(limits.source_tokens),
             target_tokens: self.rehearsed.target_tokens.min(limits.target_tokens),

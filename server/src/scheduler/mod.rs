@@ -54,9 +54,9 @@ pub struct SchedulerLimits {
     pub encoder_layers: usize,
 }
 
-/// What the scheduler must know of the model.
+/// Tokens that a target begins and ends with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelTokens {
+pub struct BoundaryTokens {
     /// First token of every target.
     pub start: u32,
     /// Tokens that end a target.
@@ -76,7 +76,7 @@ struct Entry {
 #[derive(Debug)]
 pub struct Scheduler {
     limits: SchedulerLimits,
-    model: ModelTokens,
+    model: BoundaryTokens,
     memory: Memory,
     requests: HashMap<RequestId, Entry>,
     /// Oldest first.
@@ -100,7 +100,7 @@ impl Scheduler {
     ///
     /// # Panics
     /// When `step_rows < running_rows`, or a limit that must allow something is 0.
-    pub fn new(limits: SchedulerLimits, model: ModelTokens) -> Self {
+    pub fn new(limits: SchedulerLimits, model: BoundaryTokens) -> Self {
         assert!(limits.step_rows >= limits.running_rows, "every running sequence has a row in each step");
         assert!(limits.running_rows > 0 && limits.encoder_layers > 0, "limits leave room for one sequence");
         assert!(limits.call_rows > 0, "limits leave room for one sequence of each call");

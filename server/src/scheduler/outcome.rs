@@ -4,7 +4,7 @@
 
 use super::plan::{Event, ScoreAt};
 use super::sequence::{Grant, RowOutput, Running};
-use super::{ModelTokens, Scheduler};
+use super::{BoundaryTokens, Scheduler};
 use crate::request::{FinishReason, RequestId};
 
 impl Scheduler {
@@ -74,7 +74,7 @@ fn request_of(running: &Running) -> RequestId {
 
 /// A step's results on their way to events, in the order in which the plan listed its rows.
 struct Results<'a> {
-    model: &'a ModelTokens,
+    model: &'a BoundaryTokens,
     chosen: std::slice::Iter<'a, Option<u32>>,
     logits_rows: u32,
     events: &'a mut Vec<Event>,

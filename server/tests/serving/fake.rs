@@ -6,7 +6,7 @@ use std::time::Duration;
 use kernels::{Candidate, Sampling, ScoreAsk};
 use server::engine::{Engine, EngineLimits, EngineSettings, Executor, ExecutorError, Generation, TokenScore};
 use server::request::{GenerationEvent, GenerationRequest, Salt};
-use server::scheduler::{ModelTokens, Plan, PoolSize, SchedulerLimits};
+use server::scheduler::{BoundaryTokens, Plan, PoolSize, SchedulerLimits};
 use server::telemetry::Metrics;
 
 use crate::answer::PATIENCE;
@@ -93,7 +93,7 @@ impl FakeEngine {
             encoder_layers: 1,
         };
         let limits = EngineLimits { queued_rows: room.queued_rows, source_tokens: 64, target_tokens: 64, steps };
-        let tokens = ModelTokens { start: 2, end: vec![1] };
+        let tokens = BoundaryTokens { start: 2, end: vec![1] };
         let settings = EngineSettings { limits, tokens, metrics: metrics.clone() };
         let engine = Engine::start(Box::new(Fake { entered, turns: receiver, chosen: Vec::new() }), settings).unwrap();
         Self { engine, metrics, entered: entries, turns }

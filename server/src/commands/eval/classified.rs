@@ -11,7 +11,7 @@ use model::training::objective::{ModelTokens, Reader};
 use model::{Classifier, ClassifierSpace, Tokenizer};
 
 use super::question::Question;
-use super::rows::Objective;
+use super::rows::RowObjective;
 use super::subject::{Answer, Ask, Outcome, Reading, Subject};
 use super::{CommandError, EvalError};
 use crate::config::Config;
@@ -65,7 +65,7 @@ impl Subject for Classified {
         self.classifier.arithmetic().to_string()
     }
 
-    fn check(&self, objective: Objective) -> Result<(), EvalError> {
+    fn check(&self, objective: RowObjective) -> Result<(), EvalError> {
         check_classifier(self.architecture(), objective)
     }
 
@@ -108,9 +108,9 @@ impl Subject for Classified {
 }
 
 /// Classifiers answer labelled rows only.
-pub fn check_classifier(architecture: &'static str, objective: Objective) -> Result<(), EvalError> {
+pub fn check_classifier(architecture: &'static str, objective: RowObjective) -> Result<(), EvalError> {
     match objective {
-        Objective::Classify => Ok(()),
+        RowObjective::Classify => Ok(()),
         _ => Err(EvalError::WrongObjective {
             architecture,
             objective: objective.name(),

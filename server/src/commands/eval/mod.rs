@@ -24,7 +24,7 @@ pub use error::EvalError;
 use self::figures::{Figures, Measured};
 use self::predictions::{Prediction, Predictions};
 use self::question::Questions;
-use self::rows::{Objective, Rows};
+use self::rows::{RowObjective, Rows};
 use self::subject::{Answer, Ask};
 use self::unanswered::Unanswered;
 use super::{CommandError, io};
@@ -96,7 +96,7 @@ pub fn eval(config: &Config, options: &EvalOptions) -> Result<(), CommandError> 
 }
 
 /// The figures that are asked for, or all that the objective has.
-fn metrics(options: &EvalOptions, objective: Objective) -> Result<Vec<Metric>, EvalError> {
+fn metrics(options: &EvalOptions, objective: RowObjective) -> Result<Vec<Metric>, EvalError> {
     let all = objective.metrics();
     match options.metrics.iter().find(|metric| !all.contains(metric)) {
         Some(&metric) => Err(EvalError::NotMeasured { metric, objective: objective.name() }),

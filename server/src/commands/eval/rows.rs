@@ -14,7 +14,7 @@ use crate::cli::{Metric, ObjectiveChoice};
 
 /// What the rows ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Objective {
+pub enum RowObjective {
     /// The target from the source.
     Seq2seq,
     /// The label of the source.
@@ -40,12 +40,12 @@ pub struct Rows {
     /// The file.
     pub path: PathBuf,
     /// What they ask for.
-    pub objective: Objective,
+    pub objective: RowObjective,
     /// At least one.
     pub rows: Vec<Row>,
 }
 
-impl Objective {
+impl RowObjective {
     fn of(choice: ObjectiveChoice, path: &Path) -> Result<Self, Error> {
         Ok(match choice {
             ObjectiveChoice::Seq2seq => Self::Seq2seq,
@@ -105,7 +105,7 @@ impl Rows {
     /// # Errors
     /// When the file cannot be read or has no rows, and at the first malformed one, with its line.
     pub fn read(path: &Path, choice: ObjectiveChoice, limit: Option<NonZeroUsize>) -> Result<Self, EvalError> {
-        let objective = Objective::of(choice, path)?;
+        let objective = RowObjective::of(choice, path)?;
         let limit = limit.map_or(usize::MAX, NonZeroUsize::get);
         let mut rows = Vec::new();
         read_rows(path, objective.row_kind(), |line, row| {

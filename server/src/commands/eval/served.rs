@@ -11,7 +11,7 @@ use model::training::Example;
 use model::training::objective::{ModelTokens, Reader};
 
 use super::question::Question;
-use super::rows::Objective;
+use super::rows::RowObjective;
 use super::subject::{Answer, Ask, Outcome, Reading, Subject};
 use super::{CommandError, EvalError};
 use crate::config::Config;
@@ -109,10 +109,10 @@ impl Subject for Served {
         self.arithmetic.clone()
     }
 
-    fn check(&self, objective: Objective) -> Result<(), EvalError> {
+    fn check(&self, objective: RowObjective) -> Result<(), EvalError> {
         match objective {
-            Objective::Seq2seq | Objective::Classify | Objective::PrefixLm => Ok(()),
-            Objective::Causal => Err(EvalError::WrongObjective {
+            RowObjective::Seq2seq | RowObjective::Classify | RowObjective::PrefixLm => Ok(()),
+            RowObjective::Causal => Err(EvalError::WrongObjective {
                 architecture: self.architecture(),
                 objective: objective.name(),
                 instead: "reads a source: choose --objective prefix_lm",

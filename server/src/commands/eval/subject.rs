@@ -10,7 +10,7 @@ use model::training::objective::{ModelTokens, Reader};
 
 use super::classified::Classified;
 use super::question::Question;
-use super::rows::Objective;
+use super::rows::RowObjective;
 use super::served::Served;
 use super::trained::Trained;
 use super::{CommandError, EvalError};
@@ -27,7 +27,7 @@ pub trait Subject {
     fn arithmetic(&self) -> String;
 
     /// Whether it can answer such rows.
-    fn check(&self, objective: Objective) -> Result<(), EvalError>;
+    fn check(&self, objective: RowObjective) -> Result<(), EvalError>;
 
     /// How texts become its questions.
     fn reading(&self) -> Reading;

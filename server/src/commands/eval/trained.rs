@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::classified::{self, check_classifier};
 use super::question::Question;
-use super::rows::Objective;
+use super::rows::RowObjective;
 use super::served::text_tokens;
 use super::subject::{Answer, Ask, Outcome, Reading, Subject};
 use super::{CommandError, EvalError};
@@ -102,12 +102,12 @@ impl Subject for Trained {
         "f32".to_owned()
     }
 
-    fn check(&self, objective: Objective) -> Result<(), EvalError> {
+    fn check(&self, objective: RowObjective) -> Result<(), EvalError> {
         if self.is_classifier() {
             return check_classifier(self.architecture(), objective);
         }
         match objective {
-            Objective::Causal if self.network.architecture() == Architecture::EncoderDecoder => {
+            RowObjective::Causal if self.network.architecture() == Architecture::EncoderDecoder => {
                 Err(EvalError::WrongObjective {
                     architecture: self.architecture(),
                     objective: objective.name(),

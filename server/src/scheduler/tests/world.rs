@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::fake_model::{Answer, END, FakeModel, START, StepResult, answer_alone};
 use crate::request::{CallId, Caller, FinishReason, GenerationRequest, RequestId, Salt};
 use crate::scheduler::sequence::Sequence;
-use crate::scheduler::{Event, ModelTokens, Plan, PoolSize, Scheduler, SchedulerLimits};
+use crate::scheduler::{BoundaryTokens, Event, Plan, PoolSize, Scheduler, SchedulerLimits};
 
 /// Roomy limits that tests narrow.
 pub const LIMITS: SchedulerLimits = SchedulerLimits {
@@ -79,7 +79,7 @@ impl World {
     pub fn new(limits: SchedulerLimits) -> Self {
         Self {
             limits,
-            scheduler: Scheduler::new(limits, ModelTokens { start: START, end: END.to_vec() }),
+            scheduler: Scheduler::new(limits, BoundaryTokens { start: START, end: END.to_vec() }),
             plan: Plan::default(),
             runs_ahead: false,
             ahead: 0,
