@@ -14,7 +14,7 @@ flags=(-std=c++17 -O2 -fPIC -ffp-contract=off -fno-extern-tls-init -ftls-model=i
 build() {
     local source object objects=() stale=()
     mkdir -p "$folder"
-    for source in "$sources"/*.cu "$sources/shim/shim.cc" "$sources/stand-in/driver.cc"; do
+    for source in "$sources"/*.cu "$sources/shim/shim.cc" "$sources"/stand-in/{driver,gpu}.cc; do
         object=$folder/$(basename "$source").o
         objects+=("$object")
         if [ ! -e "$object" ] || [ -n "$(find "$sources" "${BASH_SOURCE[0]}" -newer "$object" -type f -print -quit)" ]; then

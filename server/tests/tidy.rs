@@ -27,7 +27,7 @@ const CRATES: [(&str, &[&str], &[&str]); 4] = [
     ("server", &["kernels", "model"], &[]),
     ("loadtest", &[], &[]),
 ];
-const UNSAFE_FILES: [&str; 32] = [
+const UNSAFE_FILES: [&str; 33] = [
     "kernels/src/cpu/attend_full.rs",
     "kernels/src/cpu/attend_paged.rs",
     "kernels/src/cpu/attend_paged/int8/x86.rs",
@@ -56,6 +56,7 @@ const UNSAFE_FILES: [&str; 32] = [
     "kernels/src/cuda/library.rs",
     "kernels/src/cuda/memory.rs",
     "kernels/src/cuda/queue.rs",
+    "kernels/src/cuda/replays.rs",
     "kernels/src/cuda/shim.rs",
     "kernels/src/gradient/product.rs",
     "model/tests/steady.rs",

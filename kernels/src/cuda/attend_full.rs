@@ -4,21 +4,21 @@
 
 use bytemuck::NoUninit;
 
-use super::Cuda;
-use super::attend_paged::kernel_for;
-use super::device::Device;
-use super::rows::{Activations, Number};
+use super::activations::Activations;
+use super::backend::Cuda;
+use super::device::{Blocks, Device};
+use super::heads::{HeadKernel, kernel_for};
+use super::number::Number;
 use crate::backend::{AttentionShape, Segment};
 
 const THREADS: u32 = 128;
 /// Queries of a block.
 const QUERIES: u32 = 64;
-/// By the widest head: kernel, keys that it takes at once.
-const WIDTHS: [(usize, (&str, usize)); 4] = [
-    (16, ("attend_full_16", 64)),
-    (64, ("attend_full_64", 64)),
-    (128, ("attend_full_128", 64)),
-    (256, ("attend_full_256", 32)),
+const KERNELS: [HeadKernel; 4] = [
+    HeadKernel { widest: 16, name: "attend_full_16" },
+    HeadKernel { widest: 64, name: "attend_full_64" },
+    HeadKernel { widest: 128, name: "attend_full_128" },
+    HeadKernel { widest: 256, name: "attend_full_256" },
 ];
 /// A window wider than any sequence, which positions can be added to.
 const NO_WINDOW: usize = 1 << 30;
@@ -67,10 +67,15 @@ impl<D: Device> Cuda<D> {
             scale,
             cap: softcap.unwrap_or(0.0),
         };
-        let (width, (kernel, keys)) = kernel_for(head_dim, &WIDTHS);
-        let shared = (QUERIES as usize + 2 * keys) * (width + 8) * Number::Bf16.bytes();
-        self.queue().launch(kernel, [count as u32, heads as u32, 1], (THREADS, shared), &params);
+        let HeadKernel { widest, name } = kernel_for(head_dim, &KERNELS);
+        let shared = (QUERIES as usize + 2 * keys_at_once(widest)) * (widest + 8) * Number::Bf16.bytes();
+        self.queue().launch(name, Blocks::per_row(count, THREADS).times(heads).with_shared(shared), &params);
     }
+}
+
+/// Keys that a block of the kernel for heads of this width reads together.
+const fn keys_at_once(widest: usize) -> usize {
+    if widest > 128 { 32 } else { 64 }
 }
 
 /// Of each block of queries: its segment's first row and length, and its first query's position there. Those of the

@@ -4,10 +4,12 @@
 
 use bytemuck::NoUninit;
 
-use super::Cuda;
-use super::device::Device;
+use super::activations::Activations;
+use super::backend::Cuda;
+use super::device::{Blocks, Device};
+use super::heads::{HeadKernel, kernel_for};
+use super::number::Number;
 use super::pages::{Layer, Pages, flat};
-use super::rows::{Activations, Number};
 use crate::backend::{AttentionShape, PagedRows};
 
 const THREADS: u32 = 256;
@@ -20,8 +22,11 @@ const COLUMNS: usize = 8;
 const PIECES: usize = 3;
 /// Numbers of a head that a warp adds values up for.
 const CHUNK: usize = 64;
-/// Kernels by the widest head they take.
-const WIDTHS: [(usize, &str); 3] = [(64, "attend_paged_64"), (128, "attend_paged_128"), (256, "attend_paged_256")];
+const KERNELS: [HeadKernel; 3] = [
+    HeadKernel { widest: 64, name: "attend_paged_64" },
+    HeadKernel { widest: 128, name: "attend_paged_128" },
+    HeadKernel { widest: 256, name: "attend_paged_256" },
+];
 
 #[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
@@ -59,14 +64,15 @@ impl<D: Device> Cuda<D> {
         let AttentionShape { heads, kv_heads, head_dim, scale, softcap, window } = *shape;
         assert!(pages.shape.kv_heads == kv_heads && pages.shape.head_dim == head_dim, "the pages hold these heads");
         assert!(q.width >= shape.query_width() && out.width == shape.query_width(), "rows hold all heads");
-        let (width, kernel) = kernel_for(head_dim, &WIDTHS);
+        let HeadKernel { widest, name } = kernel_for(head_dim, &KERNELS);
         let (count, longest) = (rows.spans.len(), rows.spans.iter().map(|span| span.tokens).max().unwrap_or(0));
         // Powers of two: so that steps are alike for long.
         let most_parts = (longest as usize).div_ceil(SPLIT).max(1).next_power_of_two();
         let shares = (heads / kv_heads).div_ceil(COLUMNS);
         let grid = [count as u32, (kv_heads * shares) as u32, most_parts as u32];
+        let blocks = Blocks { grid, threads: THREADS, shared_bytes: room_bytes(widest) };
         let finished = self.queue().finished(count * kv_heads * shares);
-        let parts = self.queue().parts(count * heads * most_parts * (head_dim + 2) * 4);
+        let parts = self.queue().partials(count * heads * most_parts * (head_dim + 2) * 4);
         let [spans, tables] = self.queue().lists([flat(rows.spans), rows.tables]);
         self.check_pages(pages, rows, [spans, tables]);
         let Layer { pages, page_numbers, offset } = pages.layer(layer);
@@ -91,7 +97,7 @@ impl<D: Device> Cuda<D> {
             scale,
             cap: softcap.unwrap_or(0.0),
         };
-        self.queue().launch(kernel, grid, (THREADS, room_bytes(width)), &params);
+        self.queue().launch(name, blocks, &params);
     }
 }
 
@@ -100,10 +106,4 @@ const fn room_bytes(width: usize) -> usize {
     let (scores, weights) = (COLUMNS * (SPLIT + 4), PIECES * COLUMNS * (SPLIT / 2 + 4));
     let sums = WARPS / (width / CHUNK) * COLUMNS * (width + 1);
     4 * (scores + weights + 2 * COLUMNS + sums + 1)
-}
-
-/// The first kernel that takes heads of this width, and the width it is compiled for.
-pub(super) fn kernel_for<T: Copy>(head_dim: usize, kernels: &[(usize, T)]) -> (usize, T) {
-    assert!(head_dim.is_multiple_of(8), "heads are multiples of 8 wide");
-    *kernels.iter().find(|(width, _)| head_dim <= *width).expect("heads are at most 256 wide")
 }

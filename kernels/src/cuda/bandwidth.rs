@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use super::Cuda;
+use super::backend::Cuda;
 use super::device::Device;
 use super::memory::Memory;
 use crate::backend::{Backend, Bandwidth, Result};

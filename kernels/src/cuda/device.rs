@@ -10,6 +10,9 @@ use bytemuck::NoUninit;
 
 use crate::backend::Result;
 
+/// The address that stands for no memory.
+pub(super) const NO_ADDRESS: u64 = 0;
+
 /// A device and a stream of work: everything asked of one handle happens in the order in which it was asked.
 pub trait Device: Clone + Send + Sync + 'static {
     /// Work that is replayed.
@@ -110,18 +113,43 @@ impl Work {
 /// One launch of a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Launch {
-    /// Its name.
+    /// Name of the kernel.
     pub kernel: &'static str,
-    /// Blocks.
-    pub grid: [u32; 3],
-    /// Threads of a block, as the kernel is compiled for.
-    pub threads: u32,
-    /// Shared memory of a block.
-    pub shared_bytes: usize,
-    /// What it is told.
+    /// Blocks that run it.
+    pub blocks: Blocks,
+    /// Its parameters.
     pub params: Params,
-    /// It may begin while the work before it, which belongs to the same step, is not done: the kernel itself waits where it must.
+    /// The kernel may begin before the previous work of the same step has ended; it waits itself where it must.
     pub overlaps: bool,
+}
+
+/// The blocks of one launch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Blocks {
+    /// Number of blocks along x, y and z.
+    pub grid: [u32; 3],
+    /// Threads of a block; the number that the kernel is compiled for.
+    pub threads: u32,
+    /// Bytes of shared memory of a block.
+    pub shared_bytes: usize,
+}
+
+impl Blocks {
+    /// One block for each of `rows` rows, without shared memory.
+    pub(super) const fn per_row(rows: usize, threads: u32) -> Self {
+        Self { grid: [rows as u32, 1, 1], threads, shared_bytes: 0 }
+    }
+
+    /// As many blocks side by side for each row.
+    pub(super) const fn times(mut self, columns: usize) -> Self {
+        self.grid[1] = columns as u32;
+        self
+    }
+
+    /// With shared memory.
+    pub(super) const fn with_shared(self, shared_bytes: usize) -> Self {
+        Self { shared_bytes, ..self }
+    }
 }
 
 /// A kernel's parameters: one struct, laid out alike in Rust and in C++.

@@ -20,9 +20,9 @@ use cudarc::driver::{
 };
 use cudarc::nvrtc::Ptx;
 
-use super::device::{Device, Launch, Work};
+use super::device::{Blocks, Device, Launch, Work};
 use super::library::Library;
-use super::locked;
+use super::lock::locked;
 use crate::backend::{Error, Result};
 pub use fetch::Fetch;
 use pinned::Pool;
@@ -115,11 +115,12 @@ impl Driver {
                 place.insert(Kernel { function, shared_bytes: USUAL_SHARED_BYTES })
             }
         };
-        if launch.shared_bytes > kernel.shared_bytes {
+        let wanted = launch.blocks.shared_bytes;
+        if wanted > kernel.shared_bytes {
             let most = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-            let bytes = i32::try_from(launch.shared_bytes).expect("shared memory is counted in kilobytes");
+            let bytes = i32::try_from(wanted).expect("shared memory is counted in kilobytes");
             kernel.function.set_attribute(most, bytes).unwrap_or_else(|error| fail(launch, error));
-            kernel.shared_bytes = launch.shared_bytes;
+            kernel.shared_bytes = wanted;
         }
         kernel.function.clone()
     }
@@ -128,7 +129,7 @@ impl Driver {
     /// As [`Device::run`].
     unsafe fn launch(&self, launch: &Launch) {
         let kernel = self.kernel(launch);
-        let Launch { grid: [x, y, z], threads, shared_bytes, ref params, overlaps, .. } = *launch;
+        let Launch { blocks: Blocks { grid: [x, y, z], threads, shared_bytes }, ref params, overlaps, .. } = *launch;
         let mut params: [*mut c_void; 1] = [params.address().cast_mut()];
         let mut attribute = sys::CUlaunchAttribute {
             id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,

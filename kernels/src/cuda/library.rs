@@ -14,7 +14,7 @@ use cudarc::cublaslt::sys;
 use cudarc::driver::CudaStream;
 
 use super::device::LargeProduct;
-use super::locked;
+use super::lock::locked;
 
 /// Rows for which algorithms are chosen: those of a decoder's step, up to [`STEP_ROWS`], and of an encoder's batch.
 const NOMINAL_ROWS: [usize; 2] = [128, 4096];

@@ -1,4 +1,4 @@
-//! Memory of a device that gives itself back.
+//! Memory of a device that is freed when it is dropped.
 //!
 //! Used by everything in `cuda` that keeps numbers on the device.
 #![allow(unsafe_code)]
@@ -6,20 +6,20 @@
 use std::sync::{Arc, Mutex};
 
 use super::device::Device;
-use super::locked;
+use super::lock::locked;
 use crate::backend::Result;
 
-/// Where memory comes from and goes back to. Clones are the same.
+/// The allocator of a device. Clones share it.
 #[derive(Clone)]
 pub(super) struct Heap<D: Device>(Arc<Shared<D>>);
 
 struct Shared<D> {
     device: D,
-    /// While work is only written down, what that work may use stays although nobody holds it any more.
+    /// Addresses dropped since [`Heap::keep`]; `None` while memory is freed at once.
     kept: Mutex<Option<Vec<u64>>>,
 }
 
-/// Memory of a device, given back when it is dropped.
+/// Memory of a device, freed when it is dropped.
 pub(super) struct Memory<D: Device> {
     heap: Heap<D>,
     address: u64,
@@ -31,19 +31,19 @@ impl<D: Device> Heap<D> {
         Self(Arc::new(Shared { device, kept: Mutex::new(None) }))
     }
 
-    /// From now on nothing is given back, until [`Self::release`].
+    /// Keeps memory that is dropped from now on, until [`Self::release`]: recorded work may still use it.
     pub(super) fn keep(&self) {
         locked(&self.0.kept).get_or_insert_default();
     }
 
-    /// Gives back what was kept.
+    /// Frees what was kept.
     pub(super) fn release(&self) {
         let kept = locked(&self.0.kept).take();
         kept.into_iter().flatten().for_each(|address| self.free(address));
     }
 
     fn free(&self, address: u64) {
-        // SAFETY: `Memory` has its address from `allocate`, and comes here once, when it is dropped.
+        // SAFETY: the address comes from `allocate`; only `Memory::drop` hands it over, and a value is dropped once.
         unsafe { self.0.device.free(address) }
     }
 }
@@ -52,22 +52,35 @@ impl<D: Device> Memory<D> {
     /// Zeroed memory.
     ///
     /// # Errors
-    /// When there is not enough.
+    /// When the device has too little left.
     pub(super) fn new(heap: &Heap<D>, bytes: usize, purpose: &'static str) -> Result<Self> {
         Ok(Self { heap: heap.clone(), address: heap.0.device.allocate(bytes, purpose)?, bytes })
     }
 
-    /// Where it begins.
+    /// Zeroed working memory of at least `bytes`, without which a step cannot go on: panics when the device has too little.
+    pub(super) fn required(heap: &Heap<D>, bytes: usize, purpose: &'static str) -> Self {
+        Self::new(heap, bytes.next_power_of_two(), purpose)
+            .unwrap_or_else(|error| panic!("a step needs more working memory than the device has: {error}"))
+    }
+
+    /// Replaces memory shorter than `bytes` by zeroed memory that is as long. It at least doubles, so it soon stops growing.
+    pub(super) fn grow(&mut self, bytes: usize, purpose: &'static str) {
+        if self.bytes < bytes {
+            *self = Self::required(&self.heap, bytes, purpose);
+        }
+    }
+
+    /// Address of the first byte.
     pub(super) const fn address(&self) -> u64 {
         self.address
     }
 
-    /// How long it is.
+    /// Length in bytes.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Where the byte `offset` is, of which `len` bytes are meant.
+    /// Address of byte `offset`, checked to have `len` bytes from there on.
     pub(super) fn at(&self, offset: usize, len: usize) -> u64 {
         assert!(offset + len <= self.bytes, "{offset} + {len} bytes are wanted of {}", self.bytes);
         self.address + offset as u64

@@ -5,125 +5,59 @@
 
 #[cfg(not(feature = "cuda"))]
 mod absent;
+mod activations;
 mod attend_full;
 mod attend_paged;
+mod backend;
 mod bandwidth;
 mod device;
 #[cfg(feature = "cuda")]
 mod driver;
+mod heads;
 #[cfg(feature = "cuda")]
 mod library;
 mod lists;
+mod lock;
+mod matrix;
 mod memory;
+mod norm;
+mod number;
 mod pages;
 mod product;
+mod product_kernels;
 mod queue;
+mod recording;
+mod replays;
+mod rope;
 mod rows;
 mod sample;
 mod score;
+mod scratch;
 #[cfg(feature = "cuda-shim")]
 mod shim;
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 #[cfg(not(feature = "cuda"))]
 pub use absent::{Driver, is_present};
-pub use device::{Device, LargeProduct, Launch, Params, Work};
+pub use activations::Activations;
+pub use backend::{Cuda, computes};
+pub use device::{Blocks, Device, LargeProduct, Launch, Params, Work};
 #[cfg(feature = "cuda")]
 pub use driver::{Driver, is_present};
+pub use matrix::Matrix;
+pub use norm::Gain;
 pub use pages::Pages;
-pub use product::Matrix;
-pub use rows::{Activations, Gain, RopeTable};
+pub use rope::RopeTable;
 pub use sample::Drawn;
 #[cfg(feature = "cuda-shim")]
 pub use shim::Shim;
 
 use crate::backend::{
-    AttentionShape, Backend, Draw, Error, KernelCost, KvFormat, LinearRows, Output, PageShape, PagedRows, Precision,
-    Result, Sandwich, Segment,
+    AttentionShape, Backend, Draw, KernelCost, KvFormat, LinearRows, Output, PageShape, PagedRows, Precision, Result,
+    Sandwich, Segment,
 };
-use crate::quantize::Scheme;
-use crate::reference::inverse_frequency;
 use crate::sampling::{ScoreAsk, TokenScore};
 use crate::weights::{MatrixUse, WeightFormat, WeightPart};
-use memory::{Heap, Memory};
-use product::ProductShape;
-use queue::Queue;
-use rows::Number;
-
-/// Whether the kernels compute with numbers of these kinds.
-///
-/// # Errors
-/// [`Error::Unavailable`], for the first that they do not.
-pub fn computes(precision: Precision, weights: Option<Scheme>, pages: KvFormat) -> Result<()> {
-    let wanted = match (precision, weights, pages) {
-        (Precision::F32, ..) => "float32".to_owned(),
-        (_, Some(Scheme::Int4), _) => "Int4 weights".to_owned(),
-        (.., KvFormat::F32 | KvFormat::Int8) => format!("{pages:?} pages"),
-        (Precision::Bf16, None | Some(Scheme::Int8), KvFormat::Bf16) => return Ok(()),
-    };
-    Err(Error::Unavailable { wanted: format!("{wanted} on a GPU"), available: "Bf16, and Int8 weights".into() })
-}
-
-/// Ops on a device.
-pub struct Cuda<D: Device> {
-    heap: Heap<D>,
-    main: Queue<D>,
-    /// For ops that run beside those of `main`.
-    side: Queue<D>,
-    is_aside: AtomicBool,
-    /// What `score` reads back.
-    answers: Mutex<Memory<D>>,
-    /// The kernel that was found to be the fastest for each shape of product.
-    products: Mutex<HashMap<ProductShape, usize>>,
-    /// Products of many rows are not given to the device's library, which may round otherwise than the kernels of few.
-    deterministic: bool,
-}
-
-impl<D: Device> Cuda<D> {
-    /// A backend on a device. The promise of [`Backend`], that a row's result depends on that row alone, holds among numbers of rows
-    /// up to 64, among larger ones up to 256, and among all above, for which the device's library adds up in other orders.
-    ///
-    /// # Errors
-    /// When the device has no memory left.
-    pub fn new(device: D) -> Result<Self> {
-        let heap = Heap::new(device.clone());
-        let side = Queue::new(device.fork()?, heap.clone())?;
-        let main = Queue::new(device, heap.clone())?;
-        let answers = Mutex::new(Memory::new(&heap, 1 << 16, "answers")?);
-        let (is_aside, products) = (AtomicBool::new(false), Mutex::default());
-        Ok(Self { heap, main, side, is_aside, answers, products, deterministic: false })
-    }
-
-    /// The same, and its promise holds for any two numbers of rows.
-    #[must_use]
-    pub fn deterministic(self) -> Self {
-        Self { deterministic: true, ..self }
-    }
-
-    /// The same, and kernels of a step may begin before the one before is done, with what does not depend on it.
-    #[must_use]
-    pub fn overlapping(self) -> Self {
-        Self { main: self.main.overlapping(), ..self }
-    }
-
-    /// Steps that are replayed instead of launched op by op.
-    pub fn graphs(&self) -> usize {
-        self.main.graphs()
-    }
-
-    /// Where ops go now.
-    fn queue(&self) -> &Queue<D> {
-        if self.is_aside.load(Ordering::Relaxed) { &self.side } else { &self.main }
-    }
-}
-
-/// Working memory: whatever a panic left in it is written anew.
-fn locked<T>(memory: &Mutex<T>) -> MutexGuard<'_, T> {
-    memory.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use number::Number;
 
 impl<D: Device> Backend for Cuda<D> {
     type Activations = Activations<D>;
@@ -168,9 +102,8 @@ impl<D: Device> Backend for Cuda<D> {
 
     fn aside(&self, ops: impl FnOnce()) {
         self.side.device().follow(self.main.device());
-        self.is_aside.store(true, Ordering::Relaxed);
+        let _aside = self.turn_aside();
         ops();
-        self.is_aside.store(false, Ordering::Relaxed);
     }
 
     fn join(&self) {
@@ -198,26 +131,11 @@ impl<D: Device> Backend for Cuda<D> {
     }
 
     fn gain(&self, weight: &WeightPart<'_>) -> Result<Gain<D>> {
-        weight.check()?;
-        let (rows, cols) = weight.shape();
-        assert_eq!(rows, 1, "a norm has one row of weights");
-        let fill = |_: usize, values: &mut [f32]| {
-            weight.read_row(0, values);
-            values.iter_mut().for_each(|value| *value += 1.0);
-        };
-        Ok(Gain { memory: self.float32(1, cols, fill, "weights of norms")?, width: cols })
+        self.norm_weight(weight)
     }
 
     fn rope_table(&self, positions: usize, head_dim: usize, theta: f32) -> Result<RopeTable<D>> {
-        assert!(head_dim.is_multiple_of(8), "heads are multiples of 8 wide");
-        let half = head_dim / 2;
-        let frequencies: Vec<f32> = (0..half).map(|i| inverse_frequency(i, head_dim, theta)).collect();
-        let fill = |position: usize, values: &mut [f32]| {
-            for (i, frequency) in frequencies.iter().enumerate() {
-                (values[half + i], values[i]) = (position as f32 * frequency).sin_cos();
-            }
-        };
-        Ok(RopeTable { memory: self.float32(positions, head_dim, fill, "the table of rotary angles")?, head_dim })
+        self.rotary_angles(positions, head_dim, theta)
     }
 
     fn pages(&self, shape: PageShape, formats: &[KvFormat]) -> Result<Pages<D>> {

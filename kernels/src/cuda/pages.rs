@@ -4,10 +4,13 @@
 
 use bytemuck::NoUninit;
 
-use super::Cuda;
-use super::device::Device;
+use super::activations::Activations;
+use super::backend::Cuda;
+use super::device::{Blocks, Device};
 use super::memory::{Heap, Memory};
-use super::rows::{Activations, Number, RopeTable};
+use super::number::Number;
+use super::recording::CheckedLists;
+use super::rope::RopeTable;
 use crate::backend::{AttentionShape, Error, KvFormat, PAGE_TOKENS, PageShape, PageSpan, PagedRows, Result};
 
 const THREADS: u32 = 256;
@@ -102,7 +105,8 @@ impl<D: Device> Cuda<D> {
     /// Refuses what would be read or written outside the pages; `lists` are the addresses of spans and tables.
     pub(super) fn check_pages(&self, pages: &Pages<D>, rows: PagedRows<'_>, lists: [u64; 2]) {
         let [spans, tables] = lists;
-        self.queue().check_once([spans, tables, pages.memory.address()], || pages.check(rows));
+        let lists = CheckedLists { spans, tables, pages: pages.memory.address() };
+        self.queue().check_once(lists, || pages.check(rows));
     }
 
     pub(super) fn write_rows(
@@ -132,7 +136,7 @@ impl<D: Device> Cuda<D> {
             head_dim: head_dim as u32,
             unused: 0,
         };
-        self.queue().launch("write_pages", [rows.spans.len() as u32, 1, 1], (THREADS, 0), &params);
+        self.queue().launch("write_pages", Blocks::per_row(rows.spans.len(), THREADS), &params);
     }
 
     pub(super) fn rope_and_write_rows(
@@ -170,6 +174,6 @@ impl<D: Device> Cuda<D> {
             kv_heads: kv_heads as u32,
             head_dim: head_dim as u32,
         };
-        self.queue().launch("rope_pages", [positions.len() as u32, 1, 1], (THREADS, 0), &params);
+        self.queue().launch("rope_pages", Blocks::per_row(positions.len(), THREADS), &params);
     }
 }

@@ -1,78 +1,55 @@
-//! Work in order: done at once, or written down as a step, and replayed when the same step comes again.
+//! Work in order: performed at once, or recorded as a step and replayed when the same step comes again.
 //!
-//! Owned by the backend in `cuda`. A step is the same when every launch of it is, parameters included: what differs from step
-//! to step (ids, positions, pages) lies in lists on the device, at addresses that stay, and takes one copy.
+//! Owned by the backend in `cuda`. What differs from step to step (ids, positions, pages) lies in lists on the device, at
+//! addresses that repeat, and takes one copy; so the works of a step, parameters included, are mostly those of an earlier one.
 #![allow(unsafe_code)]
 
-use std::collections::HashMap;
 use std::sync::Mutex;
 
 use bytemuck::NoUninit;
 
-use super::device::{Device, Launch, Params, Work};
-use super::lists::Lists;
-use super::locked;
+use super::device::{Blocks, Device, Launch, Params, Work};
+use super::lists::{Lists, PackedLists};
+use super::lock::locked;
 use super::memory::{Heap, Memory};
+use super::recording::{CheckedLists, Recording};
+use super::replays::Replays;
+use super::scratch::Scratch;
 use crate::backend::{KernelCost, Result};
-
-/// Steps that are remembered, of which the one that was not seen for longest makes place for another.
-const MOST_STEPS: usize = 512;
 
 /// A stream of a device.
 pub(super) struct Queue<D: Device> {
     device: D,
     heap: Heap<D>,
-    /// Within a step kernels overlap.
+    /// Within a step a kernel may begin before the one before it has ended.
     overlaps: bool,
-    /// The step that is being written down.
-    recording: Mutex<Option<Vec<Work>>>,
-    /// How much of it was asked for at each mark.
-    marks: Mutex<Vec<usize>>,
-    /// Bytes that works of it must move, by their places: of those that said so.
-    moved: Mutex<Vec<(usize, u64)>>,
-    /// Latest last.
-    steps: Mutex<Vec<Step<D>>>,
-    lists: Mutex<Lists<D>>,
-    /// Lists of the step that were looked at, by their addresses and that of what they lead into.
-    seen: Mutex<Vec<[u64; 3]>>,
-    /// Sums of the parts that attention over pages is split into: work is done in order, so the next op's may follow in the
-    /// same place.
-    parts: Mutex<Memory<D>>,
-    /// How many of the parts of each are done: zeros between ops.
-    finished: Mutex<Memory<D>>,
-    /// A matrix of bytes in bfloat16, for the product that follows.
-    widened: Mutex<Memory<D>>,
+    state: Mutex<State<D>>,
 }
 
-/// A step that was seen.
-struct Step<D: Device> {
-    works: Vec<Work>,
-    /// From the second time on: the first time loads kernels and chooses algorithms, which cannot be captured.
-    graph: Option<D::Graph>,
+/// What a queue keeps between calls.
+struct State<D: Device> {
+    /// The step that is being recorded.
+    recording: Option<Recording>,
+    lists: Lists<D>,
+    replays: Replays<D>,
+    scratch: Scratch<D>,
+}
+
+/// One of several kernels that compute the same.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Variant {
+    pub kernel: &'static str,
+    pub blocks: Blocks,
 }
 
 impl<D: Device> Queue<D> {
     pub(super) fn new(device: D, heap: Heap<D>) -> Result<Self> {
-        let lists = Mutex::new(Lists::new(&heap)?);
-        let parts = Mutex::new(Memory::new(&heap, 1 << 20, "parts of attention")?);
-        let finished = Mutex::new(Memory::new(&heap, 1 << 12, "parts of attention")?);
-        let widened = Mutex::new(Memory::new(&heap, 0, "a widened matrix")?);
-        Ok(Self {
-            finished,
-            widened,
-            device,
-            heap,
-            overlaps: false,
-            recording: Mutex::new(None),
-            marks: Mutex::default(),
-            moved: Mutex::default(),
-            steps: Mutex::default(),
-            lists,
-            seen: Mutex::default(),
-            parts,
-        })
+        let (lists, scratch) = (Lists::new(&heap)?, Scratch::new(&heap)?);
+        let state = Mutex::new(State { recording: None, lists, replays: Replays::new(), scratch });
+        Ok(Self { device, heap, overlaps: false, state })
     }
 
+    /// Lets the kernels of a step overlap.
     pub(super) fn overlapping(self) -> Self {
         Self { overlaps: true, ..self }
     }
@@ -81,228 +58,176 @@ impl<D: Device> Queue<D> {
         &self.device
     }
 
-    /// Launches a kernel on `params`, whose addresses lead to memory as long as the kernel takes it to be.
-    pub(super) fn launch<P: NoUninit>(&self, kernel: &'static str, grid: [u32; 3], room: (u32, usize), params: &P) {
-        if grid.contains(&0) {
+    /// Launches a kernel. The addresses in `params` lead to memory as long as the kernel takes it to be.
+    pub(super) fn launch<P: NoUninit>(&self, kernel: &'static str, blocks: Blocks, params: &P) {
+        if blocks.grid.contains(&0) {
             return;
         }
-        let (threads, shared_bytes) = room;
-        let overlaps = self.overlaps && locked(&self.recording).as_ref().is_some_and(|works| !works.is_empty());
         let params = Params::of(params);
-        self.submit(Work::Launch(Launch { kernel, grid, threads, shared_bytes, params, overlaps }));
+        let is_followed = |state: &State<D>| state.recording.as_ref().is_some_and(|recording| !recording.is_empty());
+        let overlaps = self.overlaps && is_followed(&locked(&self.state));
+        self.submit(Work::Launch(Launch { kernel, blocks, params, overlaps }));
     }
 
-    /// Which of several launches on the same parameters, all of which write the same, takes the device the least time. It tries
-    /// them, within a step as well: what they write is what that step is about to write.
-    pub(super) fn fastest<P: NoUninit>(
-        &self,
-        candidates: &[(&'static str, [u32; 3], (u32, usize))],
-        params: &P,
-    ) -> usize {
+    /// Index of the variant that takes the device the least time. The device tries them at once, within a step as well: all
+    /// of them write what the step is about to write.
+    pub(super) fn fastest<P: NoUninit>(&self, variants: &[Variant], params: &P) -> usize {
         let params = Params::of(params);
-        let work = |&(kernel, grid, (threads, shared_bytes))| {
-            Work::Launch(Launch { kernel, grid, threads, shared_bytes, params, overlaps: false })
-        };
-        let works: Vec<Work> = candidates.iter().map(work).collect();
-        // SAFETY: as for any launch; memory of the step is kept while it is written down.
+        let work =
+            |&Variant { kernel, blocks }: &Variant| Work::Launch(Launch { kernel, blocks, params, overlaps: false });
+        let works: Vec<Work> = variants.iter().map(work).collect();
+        // SAFETY: ops take addresses from memory whose length they checked, and the heap keeps what a step has dropped.
         unsafe { self.device.fastest(&works) }
     }
 
-    /// The same for any work.
+    /// Performs work, or records it within a step.
     pub(super) fn submit(&self, work: Work) {
-        if let Some(works) = locked(&self.recording).as_mut() {
-            return works.push(work);
+        if let Some(recording) = &mut locked(&self.state).recording {
+            return recording.push(work);
         }
-        // SAFETY: ops take addresses from memory that they checked to be long enough.
+        // SAFETY: ops take addresses from memory whose length they checked and which they hold during the call.
         unsafe { self.device.run(&work) }
     }
 
-    /// Puts off what `ops` launch to its end, and then does it all at once.
+    /// Records what `ops` ask for, and performs all of it at the end.
     pub(super) fn step(&self, ops: impl FnOnce()) {
-        self.record(ops, |works| self.perform(works));
+        self.record(ops, |recording| {
+            // SAFETY: the works were recorded in this step, and the heap keeps what the step has dropped.
+            unsafe { locked(&self.state).replays.perform(&self.device, recording.into_works()) }
+        });
     }
 
-    /// The same, work by work: what each took, those up to each mark together.
+    /// Like [`Self::step`], work by work. Returns the costs of the works up to each mark.
     pub(super) fn timed_step(&self, ops: impl FnOnce()) -> Vec<Vec<KernelCost>> {
-        locked(&self.marks).clear();
-        self.record(ops, |works| {
-            // SAFETY: the works are those that were just asked for, whose memory is kept.
-            let times = unsafe { self.device.run_timed(&works) };
-            let moved: HashMap<usize, u64> = locked(&self.moved).iter().copied().collect();
-            let cost =
-                |at: usize| KernelCost { kernel: works[at].name(), time: times[at], bytes: moved.get(&at).copied() };
-            let mut first = 0;
-            let between = |&end: &usize| (std::mem::replace(&mut first, end)..end).map(cost).collect();
-            locked(&self.marks).iter().map(between).collect()
+        self.record(ops, |recording| {
+            // SAFETY: the works were recorded in this step, and the heap keeps what the step has dropped.
+            let times = unsafe { self.device.run_timed(recording.works()) };
+            recording.costs(&times)
         })
     }
 
-    /// Says how many bytes the work that was asked for last must read and write: of an op that is done by several.
+    /// Notes how many bytes the latest work must read and write, for an op of several works.
     pub(super) fn moves(&self, bytes: usize) {
-        if let Some(works) = locked(&self.recording).as_ref().filter(|works| !works.is_empty()) {
-            locked(&self.moved).push((works.len() - 1, bytes as u64));
+        if let Some(recording) = &mut locked(&self.state).recording {
+            recording.note_bytes(bytes);
         }
     }
 
+    /// Ends a group of works whose costs [`Self::timed_step`] tells together.
     pub(super) fn mark(&self) {
-        if let Some(works) = locked(&self.recording).as_ref() {
-            locked(&self.marks).push(works.len());
+        if let Some(recording) = &mut locked(&self.state).recording {
+            recording.mark();
         }
     }
 
-    fn record<T>(&self, ops: impl FnOnce(), perform: impl FnOnce(Vec<Work>) -> T) -> T {
-        let recording = Recording::begin(self);
+    fn record<T>(&self, ops: impl FnOnce(), perform: impl FnOnce(Recording) -> T) -> T {
+        let open = OpenStep::begin(self);
         ops();
-        let works = locked(&self.recording).take().expect("a step has one end");
-        for (words, address) in locked(&self.lists).end() {
-            // SAFETY: lists lie in memory that is as long as they are.
+        let recording = locked(&self.state).recording.take().expect("only its end closes a step");
+        for (words, address) in locked(&self.state).lists.copies() {
+            // SAFETY: each stretch of words comes with the address of memory that was made as long.
             unsafe { self.device.write(bytemuck::cast_slice(words), address) }
         }
-        let done = perform(works);
-        drop(recording);
+        let done = perform(recording);
+        drop(open);
         done
-    }
-
-    fn perform(&self, works: Vec<Work>) {
-        let mut steps = locked(&self.steps);
-        let step = match steps.iter().rposition(|step| step.works == works) {
-            Some(found) => {
-                let mut step = steps.remove(found);
-                if step.graph.is_none() {
-                    // SAFETY: the works are those that were just asked for, whose memory is kept.
-                    step.graph = Some(unsafe { self.device.capture(&step.works) });
-                }
-                step
-            }
-            None => Step { works, graph: None },
-        };
-        match &step.graph {
-            // SAFETY: as above.
-            Some(graph) => unsafe { self.device.replay(graph) },
-            None => {
-                for work in &step.works {
-                    // SAFETY: as above.
-                    unsafe { self.device.run(work) }
-                }
-            }
-        }
-        if steps.len() == MOST_STEPS {
-            steps.remove(0);
-        }
-        steps.push(step);
     }
 
     /// Steps that are replayed.
     pub(super) fn graphs(&self) -> usize {
-        locked(&self.steps).iter().filter(|step| step.graph.is_some()).count()
+        locked(&self.state).replays.graphs()
     }
 
-    /// Copies lists to the device, and says where they are.
+    /// Copies lists to the device and returns their addresses. Within a step the copy is made at the step's end.
     pub(super) fn lists<const N: usize>(&self, lists: [&[u32]; N]) -> [u64; N] {
-        let mut room = locked(&self.lists);
-        if locked(&self.recording).is_some() {
-            return lists.map(|list| room.place(&self.heap, list));
+        let State { recording, lists: room, .. } = &mut *locked(&self.state);
+        if recording.is_some() {
+            return lists.map(|list| room.add(&self.heap, list));
         }
-        let (words, address, places) = room.pack(&self.heap, lists);
-        // SAFETY: the memory was made that long.
+        let PackedLists { words, address, lists } = room.pack(lists);
+        // SAFETY: `pack` grew the memory at the address to the length of the words.
         unsafe { self.device.write(bytemuck::cast_slice(&words), address) }
-        places
+        lists
     }
 
-    /// Checks lists, unless that was done in the same step: every layer reads the same ones. `key` has their addresses, which in a
-    /// step stand for what they hold, and that of what they lead into.
-    pub(super) fn check_once(&self, key: [u64; 3], check: impl FnOnce()) {
-        let mut seen = locked(&self.seen);
-        if locked(&self.recording).is_none() {
-            return check();
-        }
-        if !seen.contains(&key) {
-            check();
-            seen.push(key);
+    /// Runs `check`, which must not use this queue, unless the same lists passed it earlier in the same step.
+    pub(super) fn check_once(&self, lists: CheckedLists, check: impl FnOnce()) {
+        match &mut locked(&self.state).recording {
+            Some(recording) => recording.check_once(lists, check),
+            None => check(),
         }
     }
 
-    /// Working memory of at least `bytes` for the parts of attention. It grows by doubling, so it soon stops growing.
-    pub(super) fn parts(&self, bytes: usize) -> u64 {
-        self.room(&self.parts, bytes, "parts of attention")
+    /// Address of at least `bytes` of working memory for partial results of one op.
+    pub(super) fn partials(&self, bytes: usize) -> u64 {
+        locked(&self.state).scratch.partials(bytes)
     }
 
-    /// The same for a matrix in bfloat16.
+    /// Address of at least `bytes` for a matrix that the next op multiplies with.
     pub(super) fn widened(&self, bytes: usize) -> u64 {
-        self.room(&self.widened, bytes, "a widened matrix")
+        locked(&self.state).scratch.widened(bytes)
     }
 
-    /// At least `count` zeros, for an op that leaves them so.
+    /// Address of at least `count` counters that are zero, for an op that leaves them zero.
     pub(super) fn finished(&self, count: usize) -> u64 {
-        self.room(&self.finished, 4 * count, "parts of attention")
+        locked(&self.state).scratch.finished(count)
     }
 
-    fn room(&self, memory: &Mutex<Memory<D>>, bytes: usize, purpose: &'static str) -> u64 {
-        let mut memory = locked(memory);
-        if memory.bytes() < bytes {
-            *memory = grown(&self.heap, bytes, purpose);
-        }
-        memory.address()
-    }
-
+    /// Copies bytes from the host to byte `offset` of the memory.
     pub(super) fn write(&self, bytes: &[u8], memory: &Memory<D>, offset: usize) {
-        self.assert_prompt();
+        self.assert_no_step();
         let address = memory.at(offset, bytes.len());
-        // SAFETY: `at` looks whether the memory is that long.
+        // SAFETY: `at` checked that the memory has as many bytes from the address on.
         unsafe { self.device.write(bytes, address) }
     }
 
+    /// Copies bytes from byte `offset` of the memory to the host, after all earlier work.
     pub(super) fn read(&self, memory: &Memory<D>, offset: usize, bytes: &mut [u8]) {
-        self.assert_prompt();
+        self.assert_no_step();
         let address = memory.at(offset, bytes.len());
-        // SAFETY: as in `write`.
+        // SAFETY: `at` checked that the memory has as many bytes from the address on.
         unsafe { self.device.read(address, bytes) }
     }
 
+    /// Begins a copy of the first `bytes` of the memory to the host.
     pub(super) fn fetch(&self, memory: &Memory<D>, bytes: usize) -> D::Fetch {
-        self.assert_prompt();
+        self.assert_no_step();
         let address = memory.at(0, bytes);
-        // SAFETY: as in `write`; freeing waits for the copy.
+        // SAFETY: `at` checked the length; memory is freed only after all work that was asked for, this copy included.
         unsafe { self.device.fetch(address, bytes) }
     }
 
     /// Copies one memory over another of the same length.
     pub(super) fn copy(&self, from: &Memory<D>, to: &Memory<D>) {
-        self.assert_prompt();
+        self.assert_no_step();
         let (bytes, address) = (from.bytes(), to.at(0, from.bytes()));
-        // SAFETY: as in `write`; two memories do not overlap.
+        // SAFETY: `at` checked that `to` is as long as `from`, and two memories never overlap.
         unsafe { self.device.copy(from.address(), address, bytes) }
     }
 
-    fn assert_prompt(&self) {
-        assert!(locked(&self.recording).is_none(), "within a step nothing is copied from or to the host");
+    fn assert_no_step(&self) {
+        assert!(locked(&self.state).recording.is_none(), "within a step nothing is copied from or to the host");
     }
 }
 
-/// While it lives a step is written down and its memory is kept. An op that refuses what it was given unwinds through here: then
-/// nothing of the step is done, and the next work finds the queue as it was.
-struct Recording<'a, D: Device>(&'a Queue<D>);
+/// An open step: while it lives, work is recorded and memory is kept. An op that panics unwinds through it: then nothing of
+/// the step is performed, and the queue takes further work.
+struct OpenStep<'a, D: Device>(&'a Queue<D>);
 
-impl<'a, D: Device> Recording<'a, D> {
+impl<'a, D: Device> OpenStep<'a, D> {
     fn begin(queue: &'a Queue<D>) -> Self {
-        *locked(&queue.recording) = Some(Vec::new());
-        locked(&queue.lists).begin();
-        locked(&queue.seen).clear();
-        locked(&queue.moved).clear();
+        let mut state = locked(&queue.state);
+        state.recording = Some(Recording::default());
+        state.lists.begin();
+        drop(state);
         queue.heap.keep();
         Self(queue)
     }
 }
 
-impl<D: Device> Drop for Recording<'_, D> {
+impl<D: Device> Drop for OpenStep<'_, D> {
     fn drop(&mut self) {
-        *locked(&self.0.recording) = None;
+        locked(&self.0.state).recording = None;
         self.0.heap.release();
     }
-}
-
-/// Working memory that a step cannot do without.
-pub(super) fn grown<D: Device>(heap: &Heap<D>, bytes: usize, purpose: &'static str) -> Memory<D> {
-    Memory::new(heap, bytes.next_power_of_two(), purpose)
-        .unwrap_or_else(|error| panic!("a step needs more working memory than the device has: {error}"))
 }

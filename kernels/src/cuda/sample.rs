@@ -4,11 +4,11 @@
 
 use bytemuck::NoUninit;
 
-use super::Cuda;
-use super::device::Device;
+use super::activations::Activations;
+use super::backend::Cuda;
+use super::device::{Blocks, Device, NO_ADDRESS};
 use super::memory::{Heap, Memory};
-use super::product::NONE;
-use super::rows::{Activations, Number};
+use super::number::Number;
 use crate::backend::{self, Result};
 use crate::sampling::{min_p_floor, uniform};
 
@@ -16,7 +16,7 @@ const THREADS: u32 = 512;
 /// Bytes of `Chooser` in `select.cuh`.
 pub(super) const CHOOSER_BYTES: usize = 256 * 8 + 4 * 16 * 8 + 16 * 4 + 8 + 8 + 1024 * 4;
 /// Parts of all ids that are weighed by a block each.
-const PARTS: u32 = 8;
+const PARTS: usize = 8;
 /// What the kernel writes where logits are not numbers.
 const NOTHING: u32 = u32::MAX;
 
@@ -101,27 +101,28 @@ impl<D: Device> Cuda<D> {
         // Those that look at more than a few of the best ids, where the product left the best.
         let is_wide = |draw: &Draw| draw.temperature > 0.0 && draw.top_k == 0 && draw.forbid_end == 0;
         let wide_rows = told.iter().filter(|draw| is_wide(draw)).count();
-        let weighs = logits.best_of_all() != NONE && wide_rows > 0;
+        let weighs = logits.best_of_all() != NO_ADDRESS && wide_rows > 0;
         let params = Sample {
             logits: logits.rows(0, last + 1, Number::F32),
             draws: draws_at,
             end_ids: end_ids_at,
             out: out.extend(draws.len()),
             best: logits.best_of_all(),
-            masses: if weighs { self.queue().parts(draws.len() * PARTS as usize * 8) } else { NONE },
+            masses: if weighs { self.queue().partials(draws.len() * PARTS * 8) } else { NO_ADDRESS },
             pitch: logits.pitch as u32,
             vocab: logits.width as u32,
             end_count: end_ids.len() as u32,
             unused: 0,
         };
+        let blocks = Blocks::per_row(draws.len(), THREADS).with_shared(CHOOSER_BYTES);
         if weighs {
-            self.queue().launch("weigh_parts", [draws.len() as u32, PARTS, 1], (THREADS, CHOOSER_BYTES), &params);
+            self.queue().launch("weigh_parts", blocks.times(PARTS), &params);
             self.queue().moves(logits.bytes(wide_rows));
         }
-        self.queue().launch("sample", [draws.len() as u32, 1, 1], (THREADS, CHOOSER_BYTES), &params);
-        if logits.best_of_all() != NONE {
+        self.queue().launch("sample", blocks, &params);
+        if logits.best_of_all() != NO_ADDRESS {
             // Of logits at least that much: of draws from all ids, the part that one falls into; of others, the best tiles only.
-            self.queue().moves(logits.best_bytes(draws.len()) + logits.bytes(wide_rows) / PARTS as usize);
+            self.queue().moves(logits.best_bytes(draws.len()) + logits.bytes(wide_rows) / PARTS);
         }
     }
 

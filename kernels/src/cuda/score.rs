@@ -4,11 +4,12 @@
 
 use bytemuck::NoUninit;
 
-use super::device::Device;
-use super::queue::grown;
-use super::rows::{Activations, Number};
+use super::activations::Activations;
+use super::backend::Cuda;
+use super::device::{Blocks, Device};
+use super::lock::locked;
+use super::number::Number;
 use super::sample::CHOOSER_BYTES;
-use super::{Cuda, locked};
 use crate::sampling::{Candidate, ScoreAsk, TokenScore, best_first};
 
 const THREADS: u32 = 512;
@@ -41,9 +42,7 @@ impl<D: Device> Cuda<D> {
         let words = answer_words + 2 * tops.iter().sum::<usize>();
         let [asks_at] = self.queue().lists([&asks]);
         let mut room = locked(&self.answers);
-        if room.bytes() < 4 * words {
-            *room = grown(&self.heap, 4 * words, "answers");
-        }
+        room.grow(4 * words, "answers");
         let answers_at = room.at(0, 4 * words);
         let params = Score {
             logits: logits.rows(0, last + 1, Number::F32),
@@ -54,7 +53,8 @@ impl<D: Device> Cuda<D> {
             pitch: logits.pitch as u32,
             vocab: vocab as u32,
         };
-        self.queue().launch("score", [asked.len() as u32, 1, 1], (THREADS, CHOOSER_BYTES), &params);
+        let blocks = Blocks::per_row(asked.len(), THREADS).with_shared(CHOOSER_BYTES);
+        self.queue().launch("score", blocks, &params);
         let mut bytes = vec![0; 4 * words];
         self.queue().read(&room, 0, &mut bytes);
         let words: Vec<u32> = bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::device::{Device, LargeProduct, Launch, Work};
+use super::device::{Blocks, Device, LargeProduct, Launch, Work};
 use crate::backend::{Error, Result};
 use crate::math::{bf16_bits, bf16_value};
 
@@ -49,7 +49,7 @@ impl Shim {
     unsafe fn launch(&self, launch: &Launch) {
         let name = CString::new(launch.kernel).expect("names of kernels have no zeros");
         let seed = self.schedule.fetch_add(SCHEDULE_STEP, Ordering::Relaxed);
-        let Launch { grid, threads, shared_bytes, params, .. } = launch;
+        let Launch { blocks: Blocks { grid, threads, shared_bytes }, params, .. } = launch;
         let (at, bytes) = (params.address(), params.bytes());
         // SAFETY: the parameters are a struct of that size (which the shim compares); the caller answers for the addresses in it.
         let outcome = unsafe { shim_launch(name.as_ptr(), grid.as_ptr(), *threads, *shared_bytes, at, bytes, seed) };

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use cudarc::driver::{CudaEvent, CudaStream, DriverError, result};
 
-use crate::cuda::locked;
+use crate::cuda::lock::locked;
 
 /// The longest copy that the driver puts aside before it returns.
 const PUT_ASIDE_BYTES: usize = 64 << 10;
