@@ -1,6 +1,6 @@
 //! A loaded classifier: the encoder over `kernels`, and a linear head on the last token of each source.
 //!
-//! Made and run by the server's `eval`, and by tests. Ragged batches: a source's scores do not depend on its neighbours.
+//! Loaded and run by the server's `eval`. Batches are ragged: a source's scores do not depend on its neighbours.
 
 use kernels::{Backend, Segment};
 
@@ -24,13 +24,13 @@ pub struct Classifier<B: Backend> {
 /// Working memory of a classifier.
 pub struct ClassifierSpace<B: Backend> {
     stack: StackSpace<B>,
-    /// `[sources, hidden]`: the last token of each.
+    /// `[sources, hidden]`: the encoder's output at the last token of each source.
     last: B::Activations,
     source_rows: usize,
     sources: usize,
 }
 
-/// `scores = weight . x + bias`, always in float32: it is a few rows, and what follows is a comparison.
+/// `scores = weight . x + bias`, always in float32: the head has few rows, and their scores are compared.
 struct Head {
     /// `[labels, hidden]`.
     weight: Vec<f32>,
@@ -39,7 +39,7 @@ struct Head {
 }
 
 impl<B: Backend> Classifier<B> {
-    /// Packs the weights of `source`; `progress` is told the bytes of each tensor as it is done.
+    /// Packs the weights of `source` and reports the bytes of each packed tensor to `progress`.
     ///
     /// # Errors
     /// When the backend has no memory for them, or a tensor cannot be read.
@@ -56,17 +56,17 @@ impl<B: Backend> Classifier<B> {
         Ok(Self { backend, config, arithmetic, encoder, head })
     }
 
-    /// What the classifier is.
+    /// The configuration it was loaded with.
     pub fn config(&self) -> &ClassifierConfig {
         &self.config
     }
 
-    /// How its encoder computes.
+    /// Precision and quantisation of its encoder.
     pub fn arithmetic(&self) -> Arithmetic {
         self.arithmetic
     }
 
-    /// Working memory for batches of at most `sources` sources of `source_rows` tokens together.
+    /// Working memory for batches of at most `sources` sources with at most `source_rows` tokens in all.
     ///
     /// # Errors
     /// When the backend has no memory for it.
@@ -76,7 +76,10 @@ impl<B: Backend> Classifier<B> {
         Ok(ClassifierSpace { stack, last, source_rows, sources })
     }
 
-    /// The scores of every label for each source, `[sources, labels]`; none of the sources may be empty.
+    /// Scores of all labels for each source, `[sources, labels]`.
+    ///
+    /// # Panics
+    /// When a source is empty or the batch exceeds the working memory.
     pub fn scores(&self, sources: &[&[u32]], space: &mut ClassifierSpace<B>) -> Vec<Vec<f32>> {
         let tokens = sources.concat();
         assert!(tokens.len() <= space.source_rows, "a batch has more tokens than the working memory");

@@ -1,34 +1,35 @@
-//! What a decode step must read from memory: the floor that its time is measured against.
+//! The least that running a model costs, counted from its configuration: bytes of a decode step, operations of an
+//! encoder run, bytes of the weights.
 //!
-//! Called by benchmarks. Counts from the configuration alone.
+//! Called by benchmarks, which compare measured times with these floors, and before a model is loaded.
 
 use kernels::{DType, KvFormat, Precision, Scheme, WeightFormat};
 
 use crate::arithmetic::{Arithmetic, Role};
 use crate::config::{ModelConfig, StackConfig};
 
-/// What a decode step's reads depend on beside the weights.
+/// Batch and lengths of a decode step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StepLoad {
     /// Sequences.
     pub batch: usize,
-    /// Source tokens of each.
+    /// Source tokens of each sequence.
     pub source_len: usize,
-    /// Target positions that each sees.
+    /// Target positions that each sequence sees.
     pub target_len: usize,
-    /// Whether greedy ids are found by an 8-bit copy of the output table ([`crate::Model::screens_output`]), or from all of it.
+    /// Whether greedy ids are found with an 8-bit copy of the output table ([`crate::Model::screens_output`]).
     pub screens: bool,
 }
 
 /// Norms are kept in float32.
 const NORM_BYTES: usize = DType::F32.bytes();
-/// Beside its integers, a row of the output layer's screening copy has three numbers in float32.
+/// A row of the output table's screening copy has three float32 numbers beside its integers.
 const SCREENING_ROW_BYTES: usize = 3 * DType::F32.bytes();
 
 impl ModelConfig {
-    /// Bytes that one greedy decode step reads: all decoder weights, each in its format, without the cross-attention's
-    /// key and value projections (they run once per request); the output layer's table, or its 8-bit screening copy; and each
-    /// sequence's self and cross K/V.
+    /// Bytes that one greedy decode step reads. They are the decoder's weights, each in its format, without the key and
+    /// value projections of cross-attention, which run once per request; the output table or its screening copy; and the
+    /// keys and values of each sequence.
     pub fn step_bytes(&self, arithmetic: Arithmetic, load: StepLoad) -> u64 {
         let decoder = &self.decoder;
         let (hidden, query, intermediate) = (decoder.hidden, decoder.query_width(), decoder.intermediate);
@@ -47,30 +48,26 @@ impl ModelConfig {
         let output = decoder.vocab * output_row;
         let target_seen = |layer| decoder.window(layer).map_or(load.target_len, |window| window.min(load.target_len));
         let target_positions: usize = (0..decoder.layers).map(target_seen).sum();
-        let kv = target_positions * decoder.token_bytes(arithmetic.precision.into())
+        let kv = target_positions * decoder.token_bytes(arithmetic.self_kv())
             + decoder.layers * load.source_len * decoder.token_bytes(arithmetic.cross_kv);
         (decoder.layers * layer + hidden * NORM_BYTES + output + load.batch * kv) as u64
     }
-}
 
-impl ModelConfig {
-    /// Multiplications and additions of an encoder run over `sources` sources of `source_len` tokens each, with the keys and values
-    /// that cross-attention needs of them: what products and attention do, and nothing else.
+    /// Multiplications and additions of an encoder run over `sources` sources of `source_len` tokens each: the products
+    /// and the attention of every layer, and the keys and values of cross-attention.
     pub fn encoder_operations(&self, sources: usize, source_len: usize) -> u64 {
         let encoder = &self.encoder;
         let (hidden, query, kv) = (encoder.hidden, encoder.query_width(), encoder.kv_width());
         let weights = hidden * (2 * query + 2 * kv + 3 * encoder.intermediate);
-        // A window reaches so far to both sides, and is cut at the ends, where the rest is as good as nothing.
+        // A window reaches as far to either side. The ends of a source, where it is cut, hardly count.
         let seen = |layer| encoder.window(layer).map_or(source_len, |window| source_len.min(2 * window + 1));
         let attended: usize = (0..encoder.layers).map(|layer| 2 * query * seen(layer)).sum();
         let cross = self.decoder.layers * 2 * self.decoder.kv_width() * hidden;
         (2 * sources * source_len * (encoder.layers * weights + attended + cross)) as u64
     }
-}
 
-impl ModelConfig {
-    /// Bytes that all weights take in memory, at least: every number in the smallest format that its kind may have, without
-    /// scales and screening copies.
+    /// Lower bound of the bytes that all weights take in memory: every number in the smallest format that its kind may
+    /// have, without scales and screening copies.
     pub fn least_weight_bytes(&self, arithmetic: Arithmetic) -> u64 {
         let output_tables = if self.tie_word_embeddings { 1 } else { 2 };
         let (encoder, decoder) = (&self.encoder, &self.decoder);
@@ -104,7 +101,7 @@ impl StackConfig {
         match format {
             KvFormat::F32 => 2 * self.kv_width() * 4,
             KvFormat::Bf16 => 2 * self.kv_width() * 2,
-            // And a float32 scale for each head's key and value.
+            // One float32 scale for the key and one for the value of each head.
             KvFormat::Int8 => 2 * (self.kv_width() + 4 * self.kv_heads),
         }
     }
@@ -116,7 +113,7 @@ mod tests {
     use crate::shapes::shape;
 
     const LOAD: StepLoad = StepLoad { batch: 1, source_len: 256, target_len: 32, screens: true };
-    /// Of all 8 decoder layers: self-attention, cross-attention without K and V, feed-forward.
+    /// Numbers in all 8 decoder layers: self-attention, cross-attention without K and V, feed-forward.
     const MATRICES: [u64; 3] = [8 * 4 * 512 * 512, 8 * 2 * 512 * 512, 8 * 3 * 512 * 1024];
     const NORMS: u64 = (8 * 6 + 1) * 512;
     const OUTPUT_BYTES: u64 = 256_000 * (512 + 12);

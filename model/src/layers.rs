@@ -1,6 +1,7 @@
 //! The layers of both stacks: weights packed for a backend, with the equations that run over them.
 //!
-//! Run by [`crate::Model`] and [`crate::Classifier`]; filled by `weights`. Every buffer is handed in: no layer allocates.
+//! Loaded by `weights`; run by [`crate::Model`] and [`crate::Classifier`]. Layers allocate nothing: every buffer is
+//! handed in.
 
 mod cross_attention;
 mod decoder;

@@ -1,7 +1,7 @@
 //! A loaded model: both stacks with their weights, on a backend.
 //!
-//! Made by the server at start; run by its engine thread, and by tests. Weights, pages and workspace are three
-//! things: the model is read-only, pages outlive a step, the workspace does not.
+//! Loaded by the server at start and run by its engine thread. A model is read-only; pages outlive a step; a workspace
+//! holds the activations of one step.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ use crate::rows::{CrossPages, SourceRows, TargetRows};
 use crate::weights::{WeightSource, Weights};
 use crate::workspace::{Workspace, WorkspaceLimits};
 
-/// A T5Gemma that can run.
+/// An encoder-decoder that is ready to run.
 pub struct Model<B: Backend> {
     pub(crate) backend: B,
     pub(crate) config: ModelConfig,
@@ -23,12 +23,12 @@ pub struct Model<B: Backend> {
 }
 
 impl<B: Backend> Model<B> {
-    /// Packs the weights of `source`; `progress` is told the bytes of each tensor as it is done. A source that is
-    /// quantised stays as it is, whatever the precision of the rest.
+    /// Packs the weights of `source` and reports the bytes of each packed tensor to `progress`. A quantised source stays
+    /// as it is, whatever the precision of the rest.
     ///
     /// # Errors
-    /// When the backend has no memory for them, a tensor cannot be read, or the source is quantised to another scheme than
-    /// the one asked for.
+    /// When the backend has no memory for them, a tensor cannot be read, or the source is quantised to another scheme
+    /// than `arithmetic` asks for.
     pub fn load(
         backend: B,
         source: &dyn WeightSource,
@@ -46,22 +46,22 @@ impl<B: Backend> Model<B> {
         Ok(Self { backend, config: source.config().clone(), arithmetic, weights })
     }
 
-    /// What the model is.
+    /// The configuration it was loaded with.
     pub fn config(&self) -> &ModelConfig {
         &self.config
     }
 
-    /// Where it runs.
+    /// The device it runs on.
     pub fn backend(&self) -> &B {
         &self.backend
     }
 
-    /// How it computes.
+    /// Its precision and quantisation.
     pub fn arithmetic(&self) -> Arithmetic {
         self.arithmetic
     }
 
-    /// Formats of self- and cross-attention's pages.
+    /// Formats of the pages of self-attention and of cross-attention.
     fn page_formats(&self) -> [KvFormat; 2] {
         [self.arithmetic.self_kv(), self.arithmetic.cross_kv]
     }
@@ -93,13 +93,13 @@ impl<B: Backend> Model<B> {
         Workspace::new(&self.backend, &self.config, limits)
     }
 
-    /// Bytes of that memory once all of it is used.
+    /// Bytes of such a workspace once all of its rows have been used.
     pub fn workspace_bytes(&self, limits: WorkspaceLimits) -> usize {
         Workspace::bytes(&self.backend, &self.config, limits)
     }
 
-    /// Runs some layers of the encoder. A batch whose layers are run in several calls must find the workspace's
-    /// encoder part as the call before left it; decoder calls in between do not touch that part.
+    /// Runs some layers of the encoder. A batch may take several calls, with decoder steps in between: they leave the
+    /// encoder's part of the workspace alone. No other batch may be encoded in between.
     pub fn encode(&self, sources: SourceRows<'_>, layers: Range<usize>, space: &mut Workspace<B>) {
         assert!(sources.tokens.len() <= space.limits.source_rows, "an encoder batch is larger than the workspace");
         let encoder = &self.weights.encoder;

@@ -1,13 +1,14 @@
-//! Normal numbers for weights that are not copied from anywhere: a tensor's follow from the seed and its name alone.
+//! Normally distributed numbers for weights that are not copied from a checkpoint. Those of a tensor follow from the
+//! seed and the tensor's name alone.
 //!
-//! Called by `adaptation` and by the network that is trained.
+//! Called by `adaptation` and by the training network.
 
 use kernels::math::philox;
 use rayon::prelude::*;
 
-/// Numbers made by one call of the generator.
+/// Numbers that one call of the generator makes.
 const BLOCK: usize = 4;
-/// Blocks made by one thread at a time.
+/// Blocks that one thread makes at a time.
 const TASK_BLOCKS: usize = 4096;
 
 /// The generator's key for a tensor: FNV-1a of its name, mixed with the seed.
@@ -19,7 +20,7 @@ pub(crate) fn tensor_key(seed: u64, name: &str) -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
-/// Normal numbers of mean 0 by Box and Muller's method.
+/// Fills `out` with normal numbers of mean 0 by the Box-Muller method.
 pub(crate) fn fill_normal(key: u64, deviation: f64, out: &mut [f32]) {
     out.par_chunks_mut(BLOCK * TASK_BLOCKS).enumerate().for_each(|(task, out)| {
         for (block, out) in out.chunks_mut(BLOCK).enumerate() {

@@ -1,6 +1,7 @@
 //! Self-attention: `y = out(attend(rope(qkv(x))))`.
 //!
-//! The encoder attends to all of a source in both directions, the decoder to what its pages hold of a target.
+//! The encoder attends in both directions within a source, whose keys and values are in the batch. The decoder attends
+//! to earlier positions of a target, whose keys and values are in pages.
 
 use kernels::{AttentionShape, Backend, LinearRows, PagedRows};
 
@@ -30,7 +31,8 @@ impl<B: Backend> SelfAttention<B> {
         backend.linear(attended, &self.out, all, y);
     }
 
-    /// Attention of the decoder: each row to its target up to itself, whose keys and values it writes to the pages first.
+    /// Attention of the decoder: each row writes its keys and values to the pages, then attends to its target up to
+    /// itself, within the layer's window.
     pub fn attend_causal(
         &self,
         pass: &Pass<'_, B, TargetRows<'_, B::Drawn>>,

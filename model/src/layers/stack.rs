@@ -1,6 +1,6 @@
-//! A stack: an embedding, layers that read and write one residual stream, and a final norm.
+//! A stack: an embedding, layers over one residual stream, and a final norm.
 //!
-//! Both stacks are one of these; `encoder` and `decoder` say what their layers are.
+//! Encoder and decoder are stacks of different layers; files of those names define them.
 
 use kernels::{Backend, Sandwich};
 
@@ -27,7 +27,7 @@ pub(crate) trait Layer<B: Backend> {
     fn pre(&self) -> &B::Gain;
 }
 
-/// Everything that the layers of a stack share while they run over the same rows.
+/// Backend, arithmetic and rows that the layers of a stack share in one run.
 pub(crate) struct Pass<'a, B: Backend, Rows> {
     pub backend: &'a B,
     pub arithmetic: Arithmetic,
