@@ -1,17 +1,13 @@
 //! A model on the measuring backend: the same tokens, and every op with its calls and bytes.
-#![allow(clippy::unwrap_used)]
-
-mod fixture;
-mod runner;
 
 use std::collections::BTreeMap;
 
-use fixture::DemoRow;
+use crate::fixture::DemoRow;
+use crate::runner::Runner;
 use kernels::cpu::{Cpu, Isa};
 use kernels::profiled::{Cost, Op, Profile};
 use kernels::{Backend, MatrixUse, PAGE_TOKENS, Precision, Profiled, WeightPart};
 use model::Checkpoint;
-use runner::Runner;
 
 const TOKENS: usize = 5;
 const SOURCES: [usize; 2] = [25, 7];

@@ -5,7 +5,7 @@ use std::fs;
 use model::training::Outcome;
 use serde_json::json;
 
-use crate::trial::{Trial, contents, names, tensors};
+use super::trial::{Trial, contents, names, tensors};
 
 /// All but times, of every step and validation.
 fn timeless(trial: &Trial) -> Vec<String> {

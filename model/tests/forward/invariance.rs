@@ -1,15 +1,11 @@
 //! A sequence's numbers do not depend on its neighbours: alone, in any batch and on any number of threads, bit for
 //! bit, through the whole model.
-#![allow(clippy::unwrap_used)]
 
-mod fixture;
-mod runner;
-
-use fixture::DemoRow;
+use crate::fixture::DemoRow;
+use crate::runner::Runner;
 use kernels::cpu::{Cpu, Isa};
 use kernels::{KvFormat, Precision, Scheme};
 use model::{Arithmetic, Checkpoint};
-use runner::Runner;
 
 /// Target positions that are compared: the start token and one more, so that 32 sequences fill a step of 64 rows.
 const POSITIONS: usize = 2;

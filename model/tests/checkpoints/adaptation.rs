@@ -1,20 +1,17 @@
 //! Encoder-decoders made of decoder-only checkpoints: which tensor comes from where, and what is refused.
-#![allow(clippy::unwrap_used)]
 
-mod fixture;
-mod runner;
-
+use crate::fixture;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fixture::checkpoints::{Stored, TENSORS, converted, copied, edit, rewrite, sharded, stored};
+use crate::fixture::checkpoints::{Stored, TENSORS, converted, copied, edit, rewrite, sharded, stored};
+use crate::runner::Runner;
 use kernels::Precision;
 use kernels::cpu::{Cpu, Isa};
 use model::adaptation::Summary;
 use model::training::{Network, NetworkOptions};
 use model::{AdaptRequest, Adaptation, Checkpoint, Error, TensorTable};
-use runner::Runner;
 use safetensors::{Dtype, SafeTensors, serialize};
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -1,11 +1,9 @@
 //! Decoder-only Gemma 2 checkpoints: both published dialects, every layout, and all problems at once.
-#![allow(clippy::unwrap_used)]
 
-mod fixture;
-
+use crate::fixture;
 use std::path::Path;
 
-use fixture::checkpoints::{TENSORS, copied, edit, rewrite, sharded, stored};
+use crate::fixture::checkpoints::{TENSORS, copied, edit, rewrite, sharded, stored};
 use kernels::{DType, WeightPart};
 use model::{DecoderCheckpoint, DecoderConfig, Error, LayerKind, TensorTable};
 use safetensors::{SafeTensors, serialize};

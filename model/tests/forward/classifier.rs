@@ -1,12 +1,10 @@
 //! An encoder that classifies: its scores against transformers', its batches, and folders that are no such thing.
-#![allow(clippy::unwrap_used)]
 
-mod fixture;
-
+use crate::fixture;
 use std::path::Path;
 
-use fixture::Case;
-use fixture::checkpoints::{TENSORS, edit, rewritten, stored};
+use crate::fixture::Case;
+use crate::fixture::checkpoints::{TENSORS, edit, rewritten, stored};
 use kernels::Precision;
 use kernels::cpu::{Cpu, Isa};
 use model::checkpoint::CheckpointKind;

@@ -8,9 +8,9 @@ use model::training::optimizer::{self, AdamW};
 use model::training::settings::OptimizerSettings;
 use serde_json::json;
 
+use super::trial::{Trial, tensors};
 use crate::fixture::{self, FOLDERS};
 use crate::trained::{self, TrainFixture};
-use crate::trial::{Trial, tensors};
 
 #[test]
 fn three_steps_of_adamw_have_the_losses_of_the_reference() {

@@ -1,16 +1,14 @@
 //! The model against Hugging Face transformers 5.17: states, logits, greedy tokens and log-probabilities, in
 //! float32 on every instruction set of the machine, and on the reference backend.
-#![allow(clippy::unwrap_used)]
 
-mod fixture;
-mod runner;
-
-use fixture::{Case, DemoRow, FOLDERS};
+use crate::fixture;
+use crate::fixture::{Case, DemoRow, FOLDERS};
+use crate::runner;
+use crate::runner::Runner;
 use kernels::cpu::{Cpu, Isa};
 use kernels::reference::{Reference, Rounding};
 use kernels::{Backend, Precision};
 use model::{Checkpoint, Tokenizer};
-use runner::Runner;
 use safetensors::SafeTensors;
 
 /// Tolerances that the fixtures were published with (`tests/fixtures/README.md`).

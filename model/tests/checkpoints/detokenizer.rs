@@ -1,8 +1,6 @@
 //! Streamed text against the tokenizers library's own decoder, and what a stream may never do.
-#![allow(clippy::unwrap_used)]
 
-mod fixture;
-
+use crate::fixture;
 use std::sync::LazyLock;
 
 use model::Tokenizer;

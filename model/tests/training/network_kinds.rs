@@ -1,22 +1,20 @@
 //! Classifiers, random weights, causal encoders and every way of storing: what a trained network can be besides the
 //! reference's fixtures.
-#![allow(clippy::unwrap_used)]
 
-mod fixture;
-mod trained;
-
+use crate::fixture;
+use crate::trained;
 use std::fs;
 use std::path::Path;
 
-use fixture::FOLDERS;
-use fixture::checkpoints::{TENSORS, converted, copied, edit, rewrite, sharded};
+use crate::fixture::FOLDERS;
+use crate::fixture::checkpoints::{TENSORS, converted, copied, edit, rewrite, sharded};
+use crate::trained::{TrainFixture, largest_difference, norm, numbers, open, read};
 use model::training::network::LossOptions;
 use model::training::{Architecture, Batch, Example, Network, NetworkOptions};
 use model::{AdaptRequest, Adaptation, Checkpoint};
 use safetensors::Dtype;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use trained::{TrainFixture, largest_difference, norm, numbers, open, read};
 
 const LOGITS: f32 = 1e-3;
 

@@ -1,17 +1,14 @@
 //! Published variants of the model's output: an explicit output table, and more than one end token.
-#![allow(clippy::unwrap_used)]
 
-mod fixture;
-mod runner;
-
+use crate::fixture;
 use std::fs;
 
-use fixture::Case;
-use fixture::checkpoints::{Stored, TENSORS, copied, edit, stored, views};
+use crate::fixture::Case;
+use crate::fixture::checkpoints::{Stored, TENSORS, copied, edit, stored, views};
+use crate::runner::Runner;
 use kernels::cpu::{Cpu, Isa};
 use kernels::{Choice, Draw, Precision, Sampling};
 use model::Checkpoint;
-use runner::Runner;
 use safetensors::{SafeTensors, serialize};
 use serde_json::json;
 use tempfile::TempDir;

@@ -1,17 +1,14 @@
 //! Quantised checkpoints: what is written, that it computes as quantising at load does, and what is said of broken ones.
-#![allow(clippy::unwrap_used)]
 
-mod drift;
-mod fixture;
-mod runner;
-
+use crate::drift;
+use crate::fixture;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use drift::{demo_texts, fixture_texts, forced};
-use fixture::checkpoints::{Stored, TENSORS, converted, copied, edit, rewrite, rewritten, sharded, stored};
-use fixture::{DemoRow, FOLDERS};
+use crate::drift::{demo_texts, fixture_texts, forced};
+use crate::fixture::checkpoints::{Stored, TENSORS, converted, copied, edit, rewrite, rewritten, sharded, stored};
+use crate::fixture::{DemoRow, FOLDERS};
 use kernels::cpu::{Cpu, Isa};
 use kernels::{Precision, Scheme, WeightPart};
 use model::{Arithmetic, Checkpoint, Error, Model, TensorTable, quantize};

@@ -1,8 +1,6 @@
 //! Configurations in both published dialects, and every way in which one can be unusable.
-#![allow(clippy::unwrap_used)]
 
-mod fixture;
-
+use crate::fixture;
 use std::path::Path;
 
 use model::{Error, LayerKind, ModelConfig};

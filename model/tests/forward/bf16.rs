@@ -1,13 +1,9 @@
 //! The bfloat16 mode of every instruction set: against the reference that rounds at the same places, and against
 //! float32 on the demo's own synopses.
-#![allow(clippy::unwrap_used)]
 
-mod drift;
-mod fixture;
-mod runner;
-
-use drift::{Distance, Drift, assert_within, demo_texts, distance, drift, first_layer, fixture_texts, forced};
-use fixture::{DemoRow, FOLDERS};
+use crate::drift::{Distance, Drift, assert_within, demo_texts, distance, drift, first_layer, fixture_texts, forced};
+use crate::fixture;
+use crate::fixture::{DemoRow, FOLDERS};
 use kernels::cpu::{Cpu, Isa, Level};
 use kernels::reference::{Reference, Rounding};
 use kernels::{KvFormat, Precision};

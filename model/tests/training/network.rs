@@ -1,19 +1,16 @@
 //! The network that is trained against Hugging Face transformers 5.17 and against the serving path: logits, losses,
 //! gradients.
-#![allow(clippy::unwrap_used)]
 
-mod fixture;
-mod runner;
-mod trained;
-
-use fixture::{Case, FOLDERS};
+use crate::fixture;
+use crate::fixture::{Case, FOLDERS};
+use crate::runner::Runner;
+use crate::trained;
+use crate::trained::{TrainFixture, largest_difference, norm, numbers, open, read};
 use kernels::Precision;
 use kernels::cpu::{Cpu, Isa};
 use model::Checkpoint;
 use model::training::network::{DropoutOptions, Gradients, LossOptions, TeacherOptions};
 use model::training::{Architecture, Batch, Example, Network, NetworkOptions};
-use runner::Runner;
-use trained::{TrainFixture, largest_difference, norm, numbers, open, read};
 
 /// Tolerances that the fixtures were published with (`tests/fixtures/README.md`).
 const LOGITS: f32 = 1e-3;

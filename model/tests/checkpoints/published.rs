@@ -1,8 +1,6 @@
 //! What training saves, of every kind of model, loads in transformers and computes there what it computes here.
-#![allow(clippy::unwrap_used)]
 
-mod fixture;
-
+use crate::fixture;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;

@@ -1,5 +1,4 @@
 //! Batches as the trainer asks for them: every row once an epoch, within the budget, by position alone.
-#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +12,7 @@ use model::training::{Batch, Error, Example};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-const TOKENIZER: &[u8] = include_bytes!("../demo/tokenizer.json");
+const TOKENIZER: &[u8] = include_bytes!("../../demo/tokenizer.json");
 
 /// What a feed is made of, with defaults.
 struct Plan {

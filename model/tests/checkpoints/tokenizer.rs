@@ -1,11 +1,9 @@
 //! Token ids and texts against what transformers gives for the fixtures and the demo checkpoint.
-#![allow(clippy::unwrap_used)]
 
-mod fixture;
-
+use crate::fixture;
 use std::time::{Duration, Instant};
 
-use fixture::{Case, DemoRow};
+use crate::fixture::{Case, DemoRow};
 use model::{Checkpoint, Tokenizer};
 use proptest::prelude::*;
 use serde_json::{Value, json};

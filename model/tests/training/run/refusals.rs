@@ -5,8 +5,8 @@ use std::fs;
 use model::training::{Error, Observer, Prepared};
 use serde_json::json;
 
+use super::trial::{Trial, Watcher};
 use crate::fixture;
-use crate::trial::{Trial, Watcher};
 
 #[test]
 fn a_run_is_not_resumed_with_settings_that_reach_its_arithmetic() {

@@ -1,6 +1,6 @@
 //! Rows of JSONL files as the trainer reads them: every way to be malformed, and the token cache.
-#![allow(clippy::unwrap_used)]
 
+use crate::fixture;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,9 +9,6 @@ use model::training::Error;
 use model::training::data::{Content, DataSet, RawRow, Reading, Report, RowKind, read_rows};
 use model::training::settings::BadRows;
 use tempfile::TempDir;
-
-#[path = "fixture/mod.rs"]
-mod fixture;
 
 /// Files, their token cache, and what was told about them.
 struct World {

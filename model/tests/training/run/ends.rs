@@ -8,10 +8,10 @@ use model::training::{Batch, Example, Network, NetworkOptions, Outcome};
 use model::{Checkpoint, Tokenizer};
 use serde_json::{Value, json};
 
+use super::trial::{Trial, Watcher, tensors};
 use crate::fixture;
 use crate::runner::Runner;
 use crate::trained::{largest_difference, numbers};
-use crate::trial::{Trial, Watcher, tensors};
 
 fn floats(bytes: &[u8]) -> Vec<f32> {
     bytes.as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word)).collect()

@@ -1,14 +1,12 @@
 //! Checkpoints in every layout that is published.
-#![allow(clippy::unwrap_used)]
 
-mod fixture;
-
+use crate::fixture;
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use fixture::checkpoints::{TENSORS, contents, converted, copied, edit, rewritten, sharded, stored};
+use crate::fixture::checkpoints::{TENSORS, contents, converted, copied, edit, rewritten, sharded, stored};
 use kernels::cpu::{Cpu, Isa};
 use kernels::{DType, Precision, Scheme, WeightPart};
 use model::{Checkpoint, Error, Model, PositionLimits, TensorTable, quantize};

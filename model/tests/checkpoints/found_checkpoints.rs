@@ -1,21 +1,18 @@
 //! Checkpoints as other programs leave them: tables under either name of a pair, fields that nobody reads, several first
 //! tokens. What they write is what transformers 5.17 writes with them (float32, eager attention).
-#![allow(clippy::unwrap_used)]
 
-mod fixture;
-mod runner;
-
+use crate::fixture;
 use std::fs;
 use std::path::Path;
 
-use fixture::checkpoints::{
+use crate::fixture::checkpoints::{
     INDEX, Stored, TENSORS, contents, converted, copied, edit, rewrite, sharded, stored, views,
 };
+use crate::runner::Runner;
 use kernels::cpu::{Cpu, Isa};
 use kernels::{Precision, Scheme};
 use model::training::{Batch, Example, Network, NetworkOptions};
 use model::{AdaptRequest, Adaptation, Checkpoint, DecoderCheckpoint, quantize};
-use runner::Runner;
 use safetensors::{Dtype, SafeTensors, serialize};
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -1,13 +1,13 @@
 //! Every broken checkpoint a user may have: a clear error each, never a panic.
-#![allow(clippy::unwrap_used)]
 
-mod fixture;
-
+use crate::fixture;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use fixture::checkpoints::{INDEX, SHARDS, TENSORS, converted, copied, edit, rewrite, rewritten, sharded, stored};
+use crate::fixture::checkpoints::{
+    INDEX, SHARDS, TENSORS, converted, copied, edit, rewrite, rewritten, sharded, stored,
+};
 use half::{bf16, f16};
 use kernels::cpu::{Cpu, Isa};
 use kernels::{Precision, Scheme};
