@@ -5,10 +5,11 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What a fat binary holds: machine code for the generations that are named, and for later ones code that the driver
-/// compiles.
+/// Contents of a fat binary: machine code for the named generations, and code that the driver of a later GPU compiles.
 const TARGETS: [&str; 3] =
     ["arch=compute_80,code=sm_80", "arch=compute_90a,code=sm_90a", "arch=compute_90,code=compute_90"];
+/// Doc comment of the compiler's report in the generated file.
+const REPORT_DOC: &str = "/// Messages of the compiler about each kernel.";
 
 fn main() {
     println!("cargo::rerun-if-changed=cu");
@@ -66,8 +67,8 @@ fn compile_for_gpus(folder: &Path) {
         report.push_str(&said);
     }
     let generated = format!(
-        "/// Fat binaries of all sources.\nstatic IMAGES: &[&[u8]] = &[\n{images}];\n\
-         /// What the compiler said of each kernel.\n#[cfg(test)]\nconst REPORT: &str = {report:?};\n"
+        "/// Fat binaries of all sources.\nstatic IMAGES: &[&[u8]] = &[\n{images}];\n\n{REPORT_DOC}\n#[cfg(test)]\n\
+         const REPORT: &str = {report:?};\n"
     );
     std::fs::write(out.join("images.rs"), generated).expect("results can be written");
 }

@@ -4,8 +4,8 @@
     adaptation-claims.py SERVER DATA OUT [--only NAME ...] [--seeds 3] [--report]
 
 SERVER is the built binary, DATA a folder that examples/debian-synopsis/prepare.py filled, OUT takes the runs. Each
-finished run leaves OUT/results/NAME.json and is not run again; an interrupted one is resumed by `server train`. Then
-the figures are printed as the tables of docs/adaptation.md; `--report` only prints. Needs nothing but Python.
+finished run leaves OUT/results/NAME.json and is not run again; an interrupted one is resumed by `server train`. At the
+end the figures are printed as the tables of docs/adaptation.md; `--report` only prints. Needs nothing but Python.
 """
 import argparse
 import json
@@ -21,9 +21,9 @@ SMALL = {"hidden": 128, "layers": 4, "intermediate": 384, "heads": 2, "kv_heads"
 WIDE = {"hidden": 192, "layers": 5, "intermediate": 512, "heads": 3, "kv_heads": 1}
 HEAD_DIM, VOCAB, WINDOW = 64, 4096, 64
 BATCH_TOKENS = 4096
-TEXT_TOKENS = 128  # of a text at most
+TEXT_TOKENS = 128  # at most, in a text
 PRETRAIN_STEPS = 2000
-WIDE_STEPS = 1000  # of pretraining the wide model
+WIDE_STEPS = 1000  # to pretrain the wide model
 ADAPT_STEPS = 500
 SCRATCH_STEPS = 1000
 FINETUNE_STEPS = 250
@@ -39,7 +39,8 @@ def stack(shape, **more):
         "attention_bias": False, "attention_dropout": 0.0, "attn_logit_softcapping": 50.0, "bos_token_id": 2,
         "eos_token_id": 1, "pad_token_id": 0, "final_logit_softcapping": 30.0, "head_dim": HEAD_DIM,
         "hidden_activation": "gelu_pytorch_tanh", "hidden_size": shape["hidden"], "initializer_range": 0.02,
-        "intermediate_size": shape["intermediate"], "layer_types": [kinds[layer % 2] for layer in range(shape["layers"])],
+        "intermediate_size": shape["intermediate"],
+        "layer_types": [kinds[layer % 2] for layer in range(shape["layers"])],
         "max_position_embeddings": 1024, "num_attention_heads": shape["heads"], "num_hidden_layers": shape["layers"],
         "num_key_value_heads": shape["kv_heads"], "query_pre_attn_scalar": HEAD_DIM, "rms_norm_eps": 1e-6,
         "rope_parameters": {"rope_theta": 10000.0, "rope_type": "default"}, "sliding_window": WINDOW,
@@ -195,7 +196,8 @@ samples = 2
             extra='encoder_attention = "causal"', **prefix))  # fmt: skip
         scratch = self.shape("scratch", encoder_decoder_config(SMALL))
         self.once("prefix-scratch", lambda: self.train(
-            "prefix-scratch", model=f'config = "{scratch}"', stage=(SCRATCH_STEPS, 2e-3), valid_every=100, **prefix))  # fmt: skip
+            "prefix-scratch", model=f'config = "{scratch}"', stage=(SCRATCH_STEPS, 2e-3), valid_every=100,
+            **prefix))  # fmt: skip
         self.once("causal-more", lambda: self.train(
             "causal-more", model=f'init = "{self.model("causal-small")}"', objective='kind = "causal"', task="text",
             stage=(ADAPT_STEPS, 1e-3), valid_every=100))  # fmt: skip
@@ -203,7 +205,11 @@ samples = 2
     def finetuning(self):
         """Claims (b) and (c): the same finetuning of all three, on both tasks."""
         tasks = {"synopsis": 'kind = "seq2seq"', "section": 'kind = "classify"'}
-        sources = {"encoder-decoder": "prefix-adapted", "decoder-only": "causal-more", "causal-encoder": "prefix-causal-encoder"}
+        sources = {
+            "encoder-decoder": "prefix-adapted",
+            "decoder-only": "causal-more",
+            "causal-encoder": "prefix-causal-encoder",
+        }
         for seed in range(1, self.seeds + 1):
             for task, objective in tasks.items():
                 for kind, source in sources.items():

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Training speed and memory, ours against torch: bench-training.py SERVER WORK_DIR [--rows uniform|real] [--rounds 3]
+"""Training speed and memory of `server train` and of torch.
+
+    bench-training.py SERVER WORK_DIR [--rows uniform|real] [--rounds 3]
 
 Both sides train the same checkpoint (model/demo by default) in float32 on the same rows of token ids, batches of
 `--batch-tokens` tokens of source and target, AdamW, gradient norm clipped at 1, two threads. `uniform` rows all have
@@ -78,7 +80,8 @@ def ours(asked, rows):
             f"batch_tokens = {asked.batch_tokens}\n[[stage]]\nsteps = {asked.steps}\nlearning_rate = 1e-4\n"
             "[checkpoints]\nevery_steps = 0\n"
         )
-    process = subprocess.Popen([asked.server, "train", "--config", settings], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    command = [asked.server, "train", "--config", settings]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     complaint = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     if status != 0:
@@ -119,7 +122,9 @@ def torch_side(asked):
     from transformers import T5GemmaForConditionalGeneration
 
     torch.set_num_threads(asked.threads)
-    model = T5GemmaForConditionalGeneration.from_pretrained(asked.model, dtype=torch.float32, attn_implementation="eager")
+    model = T5GemmaForConditionalGeneration.from_pretrained(
+        asked.model, dtype=torch.float32, attn_implementation="eager"
+    )
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.01)
     with open(f"{asked.work}/{asked.rows}.jsonl", encoding="utf-8") as file:

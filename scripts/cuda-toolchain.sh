@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs nvcc under target/cuda-toolchain, where kernels/build.rs finds it: for machines without a CUDA toolkit. 105 MB.
+# Installs nvcc (105 MB) under target/cuda-toolchain, where kernels/build.rs finds it, on machines without a toolkit.
 #
-# CUDA 13.0, every wheel pinned: nvcc's own asks for the others without versions, and mixed ones do not fit each other. Later
-# releases write code for drivers that are newer than 580.
+# CUDA 13.0, every wheel pinned: nvcc's own wheel requires the others without versions, and mixed versions do not fit
+# each other. Later releases generate code for drivers newer than 580.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -13,8 +13,9 @@ if [ -x "$folder/home/bin/nvcc" ]; then
 fi
 mkdir -p "$folder"
 python3 -m venv "$folder/python" 2>/dev/null || {
-    # Debian's Python comes without it.
-    python3 -m pip --version >/dev/null 2>&1 || { echo "cuda-toolchain.sh: python3 has neither venv nor pip" >&2; exit 1; }
+    # Debian's Python comes without venv.
+    python3 -m pip --version >/dev/null 2>&1 ||
+        { echo "cuda-toolchain.sh: python3 has neither venv nor pip" >&2; exit 1; }
     python3 -m pip install --quiet --break-system-packages virtualenv
     python3 -m virtualenv --quiet "$folder/python"
 }

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""What transformers writes with model/demo, for the tests: demo-fixture.py > model/tests/fixtures/demo-expected.jsonl
+"""Prints the synopses that transformers writes with model/demo, as the tests expect them: demo-fixture.py [VALID]
 
-Weights as float32, eager attention, greedy, at most 48 tokens, each description alone. The descriptions are those of
-the fixture that is there; one whose path holds a near tie (the two best logits within 2e-3) gives its place to the
-next of VALID, `demo-fixture.py VALID`, a held-out file of examples/debian-synopsis. Needs torch and transformers 5.17.
+Its output is model/tests/fixtures/demo-expected.jsonl. Weights are float32, attention is eager, decoding greedy, at
+most 48 tokens, each description alone. The descriptions are those of the present fixture. A description whose decoding
+meets a near tie (the two best logits within 2e-3) is replaced by the next one of VALID, a held-out file of
+examples/debian-synopsis. Needs torch and transformers 5.17.
 """
 import json
 import pathlib
@@ -22,12 +23,16 @@ def rows_of(path):
 
 
 def answer(model, tokenizer, text, reference):
-    """The fixture's row, or None where rounding may choose another token or the description is too long."""
+    """The fixture's row, or None if rounding may choose another token or the description is too long."""
     ids = tokenizer(text)["input_ids"]
     if len(ids) > MAX_SOURCE_TOKENS:
         return None
     made = model.generate(
-        torch.tensor([ids]), max_new_tokens=MAX_TOKENS, do_sample=False, output_logits=True, return_dict_in_generate=True
+        torch.tensor([ids]),
+        max_new_tokens=MAX_TOKENS,
+        do_sample=False,
+        output_logits=True,
+        return_dict_in_generate=True,
     )
     logits = torch.cat(made.logits)
     best = logits.topk(2).values

@@ -1,11 +1,12 @@
-"""Measures a program built with CUDA on the GPU at hand, and holds it against the goals: a table, and a JSON report.
+"""Measures a program built with CUDA on a GPU, and compares it with the goals: a table, and a JSON report.
 
     python3 scripts/gpu-bench.py PROGRAM REPORT [PEERS]
 
-Needs nothing but Python, the GPU's driver and cuBLASLt. Every figure has its ceiling from the same run: bytes over the speed of copies, or
-operations over the rate of large products. PEERS has what transformers takes on the same GPU, a JSON object a line: engine (hf-eager or
-hf-compiled), shape, source, batch, step_ms. Called by scripts/gpu-check.sh; each part that fails is reported as failed, and the others go
-on. The report is written anew after each part, so that a run which is cut short leaves what it has measured.
+Needs nothing but Python, the GPU's driver and cuBLASLt. Every figure has its ceiling from the same run: bytes over the
+speed of copies, or operations over the rate of large products. PEERS has the times of transformers on the same GPU, one
+JSON object per line: engine (hf-eager or hf-compiled), shape, source, batch, step_ms. Called by scripts/gpu-check.sh. A
+part that fails is reported as failed, and the others go on. The report is rewritten after each part, so that a run
+which is cut short leaves what it has measured.
 """
 import datetime
 import json
@@ -47,13 +48,19 @@ def steps(program, settings, shape, source, batches, extra=()):
 
 
 def profile(program, settings, batch):
-    """Of the encoder and of a decode step: for each kernel of each op its calls, time, bytes and share of the bandwidth."""
-    return tables(lines(program, "bench", *DEVICE, "--config", settings, "--shape", "2b-2b", "--source", "1024", "--target", "16",
+    """Calls, time, bytes and share of the bandwidth of each kernel of each op, for the encoder and a decode step."""
+    return tables(lines(program, "bench", *DEVICE, "--config", settings, "--shape", "2b-2b",
+                        "--source", "1024", "--target", "16",
                         "--profile", "--batch", str(batch)))
 
 
+def over_floor(step):
+    """The time of a step over the floor that the memory sets."""
+    return f"{step['step_ms']} ms / {step['floor_ms']} ms = {step['step_ms'] / step['floor_ms']:.2f}"
+
+
 def tables(text):
-    """Rows of the tables of `bench --profile`, by their titles; without what lies outside the ops, which has few figures."""
+    """Rows of the tables of `bench --profile`, by their titles; the time outside the ops, with few figures, is left out."""
     about, *rest = text.strip().split("\n\n")
     found = {"about": about}
     for table in rest:
@@ -133,33 +140,39 @@ def main():
         part(f"profile_{batch}", lambda batch=batch: profile(program, settings.name, batch))
     for index, (batch, most) in enumerate([(1, 1.3), (32, 1.6), (128, 1.6)]):
         goal(f"2b-2b, source 1024, batch {batch}: step over floor, at most {most}", "large_steps",
-             lambda r, i=index: f"{r[i]['step_ms']} ms / {r[i]['floor_ms']} ms = {r[i]['step_ms'] / r[i]['floor_ms']:.2f}",
+             lambda r, i=index: over_floor(r[i]),
              lambda r, i=index, most=most: r[i]["step_ms"] <= most * r[i]["floor_ms"])
-    goal("s-s, batch 1: step, at most 0.3 ms", "small_steps", lambda r: f"{r[0]['step_ms']} ms", lambda r: r[0]["step_ms"] <= 0.3)
+    goal("s-s, batch 1: step, at most 0.3 ms", "small_steps",
+         lambda r: f"{r[0]['step_ms']} ms", lambda r: r[0]["step_ms"] <= 0.3)
     for index, batch in enumerate((1, 32, 128)):
         goal(f"2b-2b, batch {batch}, kernels overlapping: step over floor (no goal)", "overlapping_large_steps",
-             lambda r, i=index: f"{r[i]['step_ms']} ms / {r[i]['floor_ms']} ms = {r[i]['step_ms'] / r[i]['floor_ms']:.2f}")
-    goal("s-s, batch 1, kernels overlapping: step (no goal)", "overlapping_small_steps", lambda r: f"{r[0]['step_ms']} ms")
+             lambda r, i=index: over_floor(r[i]))
+    goal("s-s, batch 1, kernels overlapping: step (no goal)", "overlapping_small_steps",
+         lambda r: f"{r[0]['step_ms']} ms")
     for index, batch in enumerate((1, 16)):
         goal(f"2b-2b int8, batch {batch}: step over floor (no goal)", "int8_steps",
              lambda r, i=index: f"{r[i]['step_ms']} ms / {r[i]['floor_ms']} ms")
     if "failed" not in results["mixed"] and "failed" not in results["large_steps"]:
         rate, encoded = results["mixed"]["products_per_s"], results["large_steps"][1]
         reached = encoded["encoder_operations"] / (encoded["encode_ms"] / 1e3)
-        table.append(("2b-2b encoder, 32 x 1024: share of the matrix rate, at least 0.55", f"{reached / rate:.2f} of {rate / 1e12:.0f} T/s",
+        table.append(("2b-2b encoder, 32 x 1024: share of the matrix rate, at least 0.55",
+                      f"{reached / rate:.2f} of {rate / 1e12:.0f} T/s",
                       "holds" if reached >= 0.55 * rate else "missed"))
         waste = results["mixed"]["page_waste"]
-        table.append(("256 mixed requests: waste of pages, under 0.04", f"{waste:.3f}", "holds" if waste < 0.04 else "missed"))
+        table.append(("256 mixed requests: waste of pages, under 0.04", f"{waste:.3f}",
+                      "holds" if waste < 0.04 else "missed"))
     if "failed" not in results["mixed"] and "failed" not in results["http"]:
         inside, outside = results["mixed"]["target_tokens_per_s"], results["http"]["target_tokens_per_s"]
-        table.append(("256 mixed requests: HTTP over in-process rate, at least 0.85", f"{outside:.0f} / {inside:.0f} = {outside / inside:.2f}",
+        table.append(("256 mixed requests: HTTP over in-process rate, at least 0.85",
+                      f"{outside:.0f} / {inside:.0f} = {outside / inside:.2f}",
                       "holds" if outside >= 0.85 * inside else "missed"))
     if len(sys.argv) > 3:
         part("peers", lambda: peer_steps(sys.argv[3]))
     if "peers" in results and "failed" not in results["large_steps"]:
         ours, floor = (results["large_steps"][0][figure] for figure in ("step_ms", "floor_ms"))
         goal("2b-2b, batch 1: transformers' eager step over ours, at least 10", "peers",
-             lambda r: f"{r['hf-eager']} / {ours} ms = {r['hf-eager'] / ours:.1f}", lambda r: r["hf-eager"] >= 10 * ours)
+             lambda r: f"{r['hf-eager']} / {ours} ms = {r['hf-eager'] / ours:.1f}",
+             lambda r: r["hf-eager"] >= 10 * ours)
         goal("2b-2b, batch 1: its compiled step over ours, at least 2.5 (or 1.15 floors)", "peers",
              lambda r: f"{r['hf-compiled']} / {ours} ms = {r['hf-compiled'] / ours:.1f}",
              lambda r: r["hf-compiled"] >= 2.5 * ours or ours <= 1.15 * floor)

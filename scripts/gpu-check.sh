@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Runs what is to be proved on a GPU, and reports it: a short table at the end, report.json beside the binaries.
+# Runs the tests and benchmarks that need a GPU. Reports a short table at the end, and report.json beside the binaries.
 #
-#     scripts/gpu-check.sh pack FOLDER    builds the binaries into FOLDER; needs Rust and nvcc (scripts/cuda-toolchain.sh)
-#     scripts/gpu-check.sh run FOLDER     runs them; needs a GPU with its driver, cuBLASLt on LD_LIBRARY_PATH, and this repository
+#     scripts/gpu-check.sh pack FOLDER    builds the binaries into FOLDER
+#     scripts/gpu-check.sh run FOLDER     runs them
 #
-# A folder that was packed elsewhere may be carried here: `run` needs neither network nor Rust. FOLDER/peers.jsonl, if it is there, has
-# what transformers takes on the same GPU, for the goals that are relative to it.
+# `pack` needs Rust and nvcc (scripts/cuda-toolchain.sh). `run` needs a GPU with its driver, cuBLASLt on
+# LD_LIBRARY_PATH, and this repository, but neither network nor Rust: FOLDER may be packed on another machine.
+# FOLDER/peers.jsonl, if it exists, has the times of transformers on the same GPU, for the goals relative to it.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -17,7 +18,8 @@ pack() {
     local package test
     for pair in kernels/cuda model/cuda server/steps; do
         package=${pair%/*} test=${pair#*/}
-        cargo test --release --package "$package" --features "$package/cuda" --test "$test" --no-run --message-format=json |
+        cargo test --release --package "$package" --features "$package/cuda" --test "$test" --no-run \
+            --message-format=json |
             TEST=$test python3 -c 'import json, os, sys
 for line in map(json.loads, sys.stdin):
     if line.get("executable") and line["target"]["name"] == os.environ["TEST"]:
@@ -55,14 +57,16 @@ run() {
     fi
     local device
     device=$(nvidia-smi --query-gpu=name --format=csv,noheader | head -n 1)
-    # The report is written anew after each step: a run that is cut short leaves what it has found.
+    # The report is rewritten after each step, so that a run which is cut short leaves its results.
     save() {
-        printf '%s\n' "${report[@]}" | DEVICE=$device BENCH=$folder/bench.json python3 -c 'import datetime, json, os, sys
+        printf '%s\n' "${report[@]}" | DEVICE=$device BENCH=$folder/bench.json python3 -c '
+import datetime, json, os, sys
 steps = [dict(zip(("step", "outcome", "seconds"), line.rstrip("\n").split("|"))) for line in sys.stdin]
 date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 bench = os.environ["BENCH"]
 measured = json.load(open(bench)) if os.path.exists(bench) else None
-print(json.dumps({"device": os.environ["DEVICE"], "date": date, "steps": steps, "bench": measured}, indent=1))' >"$folder/report.json.new"
+report = {"device": os.environ["DEVICE"], "date": date, "steps": steps, "bench": measured}
+print(json.dumps(report, indent=1))' >"$folder/report.json.new"
         mv "$folder/report.json.new" "$folder/report.json"
     }
     step() {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Attacks a server of the demo on loopback and prints what others feel: one JSON object.
+"""Attacks a server of the demo on loopback, and prints what other clients notice as one JSON object.
 
     scripts/hostile-clients.py SERVER
 

@@ -1,4 +1,4 @@
-"""Sends the requests of `server bench --mixed` to a server that takes token ids, all at once, and prints their rate as a JSON line.
+"""Sends the requests of `server bench --mixed`, all at once, to a server that takes token ids; prints the rate as JSON.
 
     python3 scripts/http-load.py http://127.0.0.1:8080 [REQUESTS]
 
@@ -57,7 +57,8 @@ def main():
     for round in range(2):
         seconds, tokens = run(address, [body(round, index) for index in range(count)])
     assert tokens == sum(lengths(index)[1] for index in range(count)), tokens
-    print(json.dumps({"requests": count, "target_tokens": tokens, "seconds": seconds, "target_tokens_per_s": tokens / seconds}))
+    figures = {"requests": count, "target_tokens": tokens, "seconds": seconds, "target_tokens_per_s": tokens / seconds}
+    print(json.dumps(figures))
 
 
 main()

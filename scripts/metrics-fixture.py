@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Figures of rouge-score and sacrebleu for server/tests/evaluation.rs: metrics-fixture.py > server/tests/fixtures/metrics.json
+"""Figures of rouge-score and sacrebleu for server/tests/evaluation.rs.
+
+    scripts/metrics-fixture.py > server/tests/fixtures/metrics.json
 
 Needs `pip install rouge-score==0.1.2 sacrebleu==2.6.0`. Texts: the demo's synopses beside the human ones, texts that
 tokenise awkwardly, and random strings of awkward characters from a fixed seed.
@@ -28,7 +30,10 @@ AWKWARD = [
     ("\u201ecurly\u201c \u2018quotes\u2019 \u2014 and \u2026", '"curly" \'quotes\' - and ...'),
     ("\u4f60\u597d\uff0c\u4e16\u754c\u3002", "\u4f60\u597d\u4e16\u754c\uff01"),
     ("\u65e5\u672c\u8a9e\u306e\u30c6\u30ad\u30b9\u30c8 abc", "\u65e5\u672c\u8a9e\u30c6\u30ad\u30b9\u30c8 abc 123"),
-    ("\u041f\u0440\u0438\u0432\u0435\u0442, \u043c\u0438\u0440!", "\u043f\u0440\u0438\u0432\u0435\u0442 \u043c\u0438\u0440"),
+    (
+        "\u041f\u0440\u0438\u0432\u0435\u0442, \u043c\u0438\u0440!",
+        "\u043f\u0440\u0438\u0432\u0435\u0442 \u043c\u0438\u0440",
+    ),
     ("na\u00efve caf\u00e9 \u0130stanbul \u212aelvin", "naive cafe istanbul kelvin"),
     ("\U0001f600 emoji \U0001f468\u200d\U0001f469\u200d\U0001f467", "\U0001f600 emoji \U0001f468"),
     ("a hyphen-\nated line\nand another", "a hyphenated line and another"),

@@ -62,7 +62,8 @@ def wait_for(what, seconds=60):
 
 class Server:
     def __init__(self, binary, port, settings):
-        self.command = [binary, "serve", "--port", str(port), "--threads", "1", "--config", settings, "--log-level", "warn"]
+        options = ["--port", str(port), "--threads", "1", "--config", settings, "--log-level", "warn"]
+        self.command = [binary, "serve", *options]
         self.port = port
         self.start()
 

@@ -1,31 +1,34 @@
 #!/usr/bin/env bash
-# Runs a command with a stand-in for a GPU, its driver and cuBLASLt: kernels run on the processor, work is put off as a GPU's is.
+# Runs a command with a stand-in for a GPU's driver and cuBLASLt: kernels run on the processor, deferred as on a GPU.
 #
 #     scripts/stand-in-gpu.sh COMMAND...
 #
-# Needs g++. STAND_IN_SEED draws another order in which streams go on. For tests: everything but its speed is as on a GPU.
+# For tests: everything but the speed is as on a GPU. Needs g++. STAND_IN_SEED draws another order of streams.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 folder=$root/target/stand-in
 sources=$root/kernels/cu
-flags=(-std=c++17 -O2 -fPIC -ffp-contract=off -fno-extern-tls-init -ftls-model=initial-exec -Wall -Wextra -Wno-unknown-pragmas)
+flags=(-std=c++17 -O2 -fPIC -ffp-contract=off -fno-extern-tls-init -ftls-model=initial-exec
+    -Wall -Wextra -Wno-unknown-pragmas)
 
-# Objects that are older than any source, or than this script, are compiled anew.
+# Recompiles objects that are older than any source or than this script.
 build() {
     local source object objects=() stale=()
     mkdir -p "$folder"
     for source in "$sources"/*.cu "$sources/shim/shim.cc" "$sources"/stand-in/{driver,gpu}.cc; do
         object=$folder/$(basename "$source").o
         objects+=("$object")
-        if [ ! -e "$object" ] || [ -n "$(find "$sources" "${BASH_SOURCE[0]}" -newer "$object" -type f -print -quit)" ]; then
+        if [ ! -e "$object" ] ||
+            [ -n "$(find "$sources" "${BASH_SOURCE[0]}" -newer "$object" -type f -print -quit)" ]; then
             stale+=("$object" "$source")
         fi
     done
     rm -f "$folder"/*.so
-    [ ${#stale[@]} -eq 0 ] || printf '%s\0' "${stale[@]}" | xargs -0 -r -n 2 -P "$(nproc)" g++ "${flags[@]}" -c -x c++ -o
+    [ ${#stale[@]} -eq 0 ] ||
+        printf '%s\0' "${stale[@]}" | xargs -0 -r -n 2 -P "$(nproc)" g++ "${flags[@]}" -c -x c++ -o
     g++ -shared -Wl,-z,defs -Wl,-soname,libcuda.so -o "$folder/libcuda.so" "${objects[@]}"
-    g++ "${flags[@]}" -shared -Wl,-z,defs -Wl,-soname,libcublasLt.so -o "$folder/libcublasLt.so" "$sources/stand-in/cublaslt.cc" \
-        -L "$folder" -lcuda "-Wl,-rpath,$folder"
+    g++ "${flags[@]}" -shared -Wl,-z,defs -Wl,-soname,libcublasLt.so -o "$folder/libcublasLt.so" \
+        "$sources/stand-in/cublaslt.cc" -L "$folder" -lcuda "-Wl,-rpath,$folder"
 }
 
 if [ $# -eq 0 ]; then
@@ -33,5 +36,5 @@ if [ $# -eq 0 ]; then
     exit 2
 fi
 build
-# Tests for a GPU that find none pass over it in silence; here they must find one.
+# Tests for a GPU pass without a message if they find none; here they have to find one.
 ENCDEC_NEEDS_GPU=1 LD_LIBRARY_PATH=$folder${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} exec "$@"
