@@ -60,7 +60,7 @@ def over_floor(step):
 
 
 def tables(text):
-    """Rows of the tables of `bench --profile`, by their titles; the time outside the ops, with few figures, is left out."""
+    """Rows of the tables of `bench --profile`, by their titles; without the time outside the ops."""
     about, *rest = text.strip().split("\n\n")
     found = {"about": about}
     for table in rest:
