@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::Api;
-use super::error::ApiError;
+use super::http::ApiError;
 use crate::request::Refusal;
 use crate::telemetry::Metrics;
 

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::Api;
-use super::error::ApiError;
+use super::http::ApiError;
 use super::model::ServedModel;
 
 /// OpenAI's fields, then vLLM's, then ours.

@@ -4,8 +4,8 @@
 
 use serde::de::SeqAccess;
 
-use super::brief::Brief;
-use super::error::ApiError;
+use crate::api::http::ApiError;
+use crate::api::json::Brief;
 
 /// What ids may be, and how many of a list are kept.
 #[derive(Debug, Clone, Copy)]

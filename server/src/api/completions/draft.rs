@@ -8,14 +8,12 @@ use std::sync::LazyLock;
 use serde::de::{DeserializeSeed, MapAccess};
 use serde_json::error::Category;
 
-use super::brief::Brief;
-use super::error::ApiError;
-use super::fields::{Fields, FieldsShape, Known};
+use super::bounds::RequestBounds;
 use super::neutral;
 use super::prompt::{DecoderPrompt, DecoderPromptShape, Prompts, PromptsShape};
-use super::request::RequestBounds;
-use super::shape::{Shape, Shaped};
 use super::stop_field::StopShape;
+use crate::api::http::ApiError;
+use crate::api::json::{Brief, Fields, FieldsShape, Known, Shape, Shaped};
 
 /// Fields of a scalar value that are supported. Those that are not stand in `neutral`.
 const SCALARS: [&str; 16] = [

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use model::Detokenizer;
 
 use super::logprobs::LogProbs;
-use super::model::ServedModel;
 use super::opening::Opening;
 use super::stop::{StopMatcher, StopStrings};
+use crate::api::model::ServedModel;
 use crate::engine::TokenScore;
 use crate::request::FinishReason;
 

@@ -2,9 +2,8 @@
 //!
 //! Used by `request`. A field that gets supported leaves this table.
 
-use super::brief::Brief;
-use super::error::ApiError;
-use super::fields::Fields;
+use crate::api::http::ApiError;
+use crate::api::json::{Brief, Fields};
 
 /// Values under which an unsupported field changes nothing. `null` is always one.
 #[derive(Debug, Clone, Copy)]
@@ -158,7 +157,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::api::fields::Known;
+    use crate::api::json::Known;
 
     static KNOWN: LazyLock<Known> = LazyLock::new(|| request_names().collect());
 
@@ -170,7 +169,7 @@ mod tests {
 
     #[test]
     fn every_field_of_the_table_is_documented() {
-        let page = include_str!("../../../docs/api.md");
+        let page = include_str!("../../../../docs/api.md");
         for (name, _) in REQUEST.iter().chain(STREAM_OPTIONS) {
             assert!(page.contains(&format!("`{name}`")), "{name}");
         }

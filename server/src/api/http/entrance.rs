@@ -9,7 +9,7 @@ use axum::extract::Request;
 use axum::http::header::EXPECT;
 use axum::middleware::{from_fn, from_fn_with_state};
 
-use super::access::{AccessLog, note};
+use super::access_log::{AccessLog, note};
 use super::body::{BodyLimits, discard_body};
 use super::error::ApiError;
 use super::guard::{Guard, guard};

@@ -9,7 +9,7 @@ use super::completion::Completion;
 use super::wire::{Heading, UsageField};
 
 /// Waits for all choices and answers.
-pub async fn respond(mut completion: Completion, heading: Heading) -> Response {
+pub async fn whole_answer(mut completion: Completion, heading: Heading) -> Response {
     loop {
         match completion.advance().await {
             Ok(Some(_)) => {}

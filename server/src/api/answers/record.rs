@@ -2,64 +2,12 @@
 //!
 //! Held by `completions` and then by `completion`; a record that is dropped early means that the client went away.
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::watch;
-
-use super::access::{Completed, Visit};
-use super::error::ApiError;
+use crate::api::http::{ApiError, Completed, OpenRequest, OpenRequests, Visit};
 use crate::client_connection::ConnectionLife;
-use crate::request::{FinishReason, Refusal};
+use crate::request::FinishReason;
 use crate::telemetry::{Metrics, Outcome};
-
-/// The completion requests that are being answered.
-#[derive(Debug, Clone, Default)]
-pub struct OpenRequests {
-    /// Every open request holds a receiver.
-    end: Arc<watch::Sender<End>>,
-}
-
-/// How near the end is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-enum End {
-    /// Not in sight.
-    #[default]
-    Far,
-    /// What has not begun is refused.
-    Draining,
-    /// What is not finished is cut off.
-    Now,
-}
-
-async fn wait_for(end: End, receiver: &mut watch::Receiver<End>) {
-    if receiver.wait_for(|now| *now >= end).await.is_err() {
-        // Nobody is left who could end it.
-        std::future::pending::<()>().await;
-    }
-}
-
-impl OpenRequests {
-    /// Returns when none is left.
-    pub async fn finished(&self) {
-        self.end.closed().await;
-    }
-
-    /// Tells those that still wait for their bodies that they come too late.
-    pub fn drain(&self) {
-        self.end.send_replace(End::Draining);
-    }
-
-    /// Ends them all, and those to come: what is not answered yet ends with an error.
-    pub fn cut_off(&self) {
-        self.end.send_replace(End::Now);
-    }
-
-    /// Returns once [`Self::drain`] was called.
-    pub async fn draining(&self) {
-        wait_for(End::Draining, &mut self.end.subscribe()).await;
-    }
-}
 
 /// One request's times and outcome.
 #[derive(Debug)]
@@ -69,7 +17,7 @@ pub struct RequestRecord {
     arrived: Instant,
     submitted: Option<Instant>,
     completed: Completed,
-    end: watch::Receiver<End>,
+    open: OpenRequest,
     life: ConnectionLife,
 }
 
@@ -83,7 +31,7 @@ impl RequestRecord {
             arrived: Instant::now(),
             submitted: None,
             completed: Completed::default(),
-            end: open.end.subscribe(),
+            open: open.open(),
             life,
         }
     }
@@ -135,8 +83,7 @@ impl RequestRecord {
 
     /// Returns when the request has to end unanswered, with what its client is to be told.
     pub async fn cut_off(&mut self) -> ApiError {
-        wait_for(End::Now, &mut self.end).await;
-        Refusal::Draining.into()
+        self.open.cut_off().await
     }
 
     /// The answer is complete, and counts as such if it is written before this is dropped.

@@ -1,9 +1,8 @@
-//! Everything the API answers besides success. `face` says how it looks to a client, `error_response` writes it.
+//! Everything the API answers besides success. `error_face` says how it looks to a client, `error_response` writes it.
 //!
 //! Used by every file of `api`. It must not hold text for more than one reader: messages are for the client.
 
-mod face;
-
+use crate::job_pool::JobFailed;
 use crate::request::Refusal;
 
 /// Why a request is not answered as asked.
@@ -293,4 +292,16 @@ pub enum ApiError {
     /// A worker thread of the server itself failed.
     #[error("an internal error happened while the request was prepared")]
     WorkerFailed,
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused { refusal, prompt: None }
+    }
+}
+
+impl From<JobFailed> for ApiError {
+    fn from(_: JobFailed) -> Self {
+        Self::WorkerFailed
+    }
 }

@@ -4,10 +4,9 @@
 
 use serde::de::SeqAccess;
 
-use super::brief::{Brief, skip_rest};
-use super::error::ApiError;
 use super::ids::{IdBounds, IdReader, Ids};
-use super::shape::{Shape, Shaped};
+use crate::api::http::ApiError;
+use crate::api::json::{Brief, Shape, Shaped, skip_rest};
 
 /// One text to encode or to begin with.
 #[derive(Debug, Clone, PartialEq, Eq)]

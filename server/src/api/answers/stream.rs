@@ -11,14 +11,24 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
 
 use super::completion::Completion;
-use super::request::StreamOptions;
 use super::wire::{Heading, UsageField};
 
 /// A comment is sent after so long a silence: proxies keep the connection, and a client that is gone is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// `stream_options`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StreamOptions {
+    /// Send the usage at the end of the stream.
+    pub include_usage: bool,
+    /// Send the usage so far with every chunk.
+    pub continuous_usage_stats: bool,
+    /// Send no chunk for a token that adds nothing to the text yet.
+    pub coalesce: bool,
+}
+
 /// The response whose body streams `completion`.
-pub fn respond(completion: Completion, heading: Heading, options: StreamOptions) -> Response {
+pub fn stream_answer(completion: Completion, heading: Heading, options: StreamOptions) -> Response {
     let events = Events { completion: Some(completion), heading, options, stage: Stage::Choices };
     let body = unfold(events, |mut events| async move {
         let bytes = events.next().await?;

@@ -3,8 +3,7 @@
 //! Used by `completions`. A whole answer exists until its client has taken it, and events of a stream wait for theirs,
 //! so without a bound clients that do not read would decide how much memory the server takes.
 
-use super::budget::{Budget, BudgetLimits, Full, Share};
-use super::error::ApiError;
+use crate::api::http::{ApiError, Budget, BudgetLimits, Full, Share};
 use crate::client_connection::Peer;
 
 /// Bytes of a token on its way to a client: the engine's event, its text, and that text as JSON.

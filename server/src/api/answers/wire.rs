@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::choice::Piece;
 use super::logprobs::LogProbs;
+use crate::api::http::random_name;
 use crate::request::FinishReason;
 
 /// What all messages of one answer have in common.
@@ -130,16 +131,6 @@ struct UsageMessage {
 #[derive(Serialize)]
 struct PromptTokensDetails {
     cached_tokens: u64,
-}
-
-/// 32 hexadecimal digits that nobody had before.
-pub fn random_name() -> String {
-    format!("{:016x}{:016x}", random_u64(), random_u64())
-}
-
-/// A number nobody can guess.
-pub fn random_u64() -> u64 {
-    getrandom::u64().expect("the system has a source of randomness")
 }
 
 fn unix_seconds() -> u64 {

@@ -4,8 +4,8 @@
 
 use axum::body::Bytes;
 
-use super::budget::Share;
 use super::record::RequestRecord;
+use crate::api::http::Share;
 
 /// What a request holds until its answer is written.
 #[derive(Debug)]

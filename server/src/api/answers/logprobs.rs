@@ -5,7 +5,7 @@
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-use super::model::{ServedModel, token_id_name};
+use crate::api::model::{ServedModel, token_id_name};
 use crate::engine::TokenScore;
 
 /// What stands for minus infinity, which JSON cannot write; vLLM writes the same.

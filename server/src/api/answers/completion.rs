@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use super::choice::{Choice, ChoiceSettings, Piece};
 use super::delivery::Delivery;
-use super::error::ApiError;
 use super::generations::{Generations, PromptEvent};
 use super::record::RequestRecord;
 use super::wire::Usage;
+use crate::api::http::ApiError;
 use crate::engine::Generation;
 use crate::request::GenerationEvent;
 

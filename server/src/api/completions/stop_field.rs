@@ -4,9 +4,8 @@
 
 use serde::de::SeqAccess;
 
-use super::brief::{Brief, skip_rest};
-use super::error::ApiError;
-use super::shape::{Shape, Shaped};
+use crate::api::http::ApiError;
+use crate::api::json::{Brief, Shape, Shaped, skip_rest};
 
 /// What is taken of `stop`.
 #[derive(Debug, Clone, Copy)]

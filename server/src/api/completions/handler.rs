@@ -11,25 +11,19 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
-use super::access::Visit;
-use super::answer_budget::AnswerSize;
-use super::body::{BodyReader, ReceivedBody, SMALL_BODY_BYTES};
-use super::budget::Share;
-use super::choice::ChoiceSettings;
-use super::completion::{Completion, Submitted};
-use super::delivery::Delivery;
-use super::error::ApiError;
-use super::fields::shortened;
+use super::bounds::RequestBounds;
 use super::prepare::{Inputs, Prepared, check_texts, prepare};
 use super::prompt::{Prompt, PromptNames};
-use super::record::RequestRecord;
-use super::request::{CompletionRequest, StreamOptions};
-use super::stop::StopStrings;
-use super::wire::{Blocks, Heading, random_u64};
-use super::{Api, stream, whole};
+use super::request::CompletionRequest;
+use crate::api::Api;
+use crate::api::answers::{
+    AnswerSize, Blocks, ChoiceSettings, Completion, Delivery, Heading, RequestRecord, StopStrings, StreamOptions,
+    Submitted, stream_answer, whole_answer,
+};
+use crate::api::http::{ApiError, BodyReader, ReceivedBody, SMALL_BODY_BYTES, Share, Visit, random_u64};
+use crate::api::json::shortened;
 use crate::client_connection::ConnectionLife;
 use crate::engine::{Generation, Slots};
-use crate::job_pool::JobFailed;
 use crate::request::{GenerationRequest, Refusal, RequestLengths};
 
 /// So long after shutdown has begun a body is still read: a client that is sending one might not see the refusal else.
@@ -60,11 +54,7 @@ pub async fn completions(State(api): State<Arc<Api>>, request: Request) -> Respo
         completion.record().fail(&error);
         return error.into_response();
     }
-    if stream {
-        stream::respond(completion, heading, stream_options)
-    } else {
-        whole::respond(completion, heading).await
-    }
+    if stream { stream_answer(completion, heading, stream_options) } else { whole_answer(completion, heading).await }
 }
 
 /// What `work` gives, or that the request, which has places in the queue since `queued`, did not get its turn in time.
@@ -153,7 +143,7 @@ async fn too_late(api: &Api) {
 /// A JSON tree takes many times the memory of its text, so only as many large ones as the pool has threads exist at
 /// once. Tokenising has a pool of its own: what waits there has a place in the queue, and nothing here has one yet.
 async fn parse(api: &Arc<Api>, body: ReceivedBody) -> Result<(CompletionRequest, Share), ApiError> {
-    let bounds = api.request_bounds();
+    let bounds = RequestBounds::of(api);
     let ReceivedBody { bytes, held } = body;
     if bytes.len() <= SMALL_BODY_BYTES {
         let asked = CompletionRequest::parse(&bytes, &bounds)?;
@@ -275,16 +265,4 @@ fn slots_each(slots: Slots, prompts: usize, choices: u32) -> impl Iterator<Item 
         }
         left.as_mut().and_then(|slots| slots.split(choices)).expect("places for all prompts were reserved")
     })
-}
-
-impl From<Refusal> for ApiError {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused { refusal, prompt: None }
-    }
-}
-
-impl From<JobFailed> for ApiError {
-    fn from(_: JobFailed) -> Self {
-        Self::WorkerFailed
-    }
 }

@@ -4,11 +4,11 @@
 
 use model::Tokenizer;
 
-use super::error::ApiError;
-use super::model::ServedModel;
-use super::opening::Opening;
 use super::prompt::{Prompt, PromptNames};
 use super::request::CompletionRequest;
+use crate::api::answers::Opening;
+use crate::api::http::ApiError;
+use crate::api::model::ServedModel;
 
 /// The texts and ids of a request.
 #[derive(Debug)]

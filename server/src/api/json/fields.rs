@@ -8,8 +8,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 
 use super::brief::{Brief, Skipped, TEXT_BYTES};
-use super::error::ApiError;
 use super::shape::Shape;
+use crate::api::http::ApiError;
 
 /// Names of fields that are read.
 pub type Known = HashSet<&'static str>;
@@ -207,7 +207,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::api::shape::Shaped;
+    use crate::api::json::Shaped;
 
     static KNOWN: LazyLock<Known> = LazyLock::new(|| ["a", "b", "c", "d"].into_iter().collect());
 

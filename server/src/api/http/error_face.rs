@@ -4,8 +4,8 @@
 
 use axum::http::StatusCode;
 
-use super::ApiError;
-use crate::api::error_response::outcome_of;
+use super::error::ApiError;
+use super::error_response::outcome_of;
 use crate::request::Refusal;
 use crate::telemetry::Outcome;
 

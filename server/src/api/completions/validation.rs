@@ -1,0 +1,80 @@
+//! Rules of a request that concern several fields at once, checked once all fields are read.
+//!
+//! Called by `request`.
+
+use super::bounds::RequestBounds;
+use super::prompt::{Excess, PromptNames};
+use super::request::CompletionRequest;
+use crate::api::http::ApiError;
+use crate::request::Refusal;
+
+/// Lists of token ids of which only the beginning was kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Excesses {
+    /// The first prompt that is too long.
+    pub source: Option<Excess>,
+    /// Number of ids of a decoder prompt that is too long.
+    pub decoder_prompt: Option<usize>,
+}
+
+/// Checks a request whose fields are valid one by one.
+///
+/// # Errors
+/// The [`ApiError`] of the first rule that is broken.
+pub fn validate(request: &CompletionRequest, bounds: &RequestBounds, excesses: Excesses) -> Result<(), ApiError> {
+    check_min_tokens(request)?;
+    check_total_choices(request, bounds)?;
+    check_scored(request)?;
+    check_excess(request, bounds, excesses)
+}
+
+/// Clients that score texts with OpenAI's protocol put all of it into `prompt`. Here that is the source, which has no
+/// log-probabilities: without this they would take those of a generated token for them.
+fn check_scored(request: &CompletionRequest) -> Result<(), ApiError> {
+    if request.echo && request.log_probs.is_some() && request.decoder_prompt.is_none() {
+        let problem = "is missing: 'echo' with 'logprobs' scores it, and nothing of 'prompt', which is the source. Put \
+                       the text to be scored into 'decoder_prompt' (see \"Score a target\" in docs/api.md), or leave \
+                       out 'echo'";
+        return Err(ApiError::Invalid { param: "decoder_prompt".to_owned(), problem });
+    }
+    Ok(())
+}
+
+fn check_total_choices(request: &CompletionRequest, bounds: &RequestBounds) -> Result<(), ApiError> {
+    let count = request.prompts.len() as u64 * u64::from(request.choices);
+    let limit = bounds.total_choices;
+    if count <= limit as u64 {
+        return Ok(());
+    }
+    let param = if request.choices > 1 { "n" } else { "prompt" };
+    Err(ApiError::Total { param, count, unit: "choices (prompts times n)", limit })
+}
+
+/// What was read of the prompts says how long they are, not all of what they are.
+fn check_excess(request: &CompletionRequest, bounds: &RequestBounds, excesses: Excesses) -> Result<(), ApiError> {
+    let name = |index| (request.prompt_names == PromptNames::Listed).then(|| request.prompt_names.of(index));
+    if let Some(Excess { index, tokens }) = excesses.source {
+        let refusal = Refusal::SourceTooLong { tokens, limit: bounds.prompts.ids.most };
+        return Err(ApiError::Refused { refusal, prompt: name(index) });
+    }
+    if let (Some(count), Some(prompt)) = (excesses.decoder_prompt, &request.decoder_prompt) {
+        let prompt = count - prompt.start_tokens(bounds.start_token);
+        let (max_tokens, limit) = (request.max_tokens as usize, bounds.decoder_prompt.most - 1);
+        return Err(ApiError::Refused {
+            refusal: Refusal::TargetTooLong { prompt, max_tokens, limit },
+            prompt: name(0),
+        });
+    }
+    Ok(())
+}
+
+fn check_min_tokens(request: &CompletionRequest) -> Result<(), ApiError> {
+    if request.min_tokens <= request.max_tokens {
+        return Ok(());
+    }
+    Err(ApiError::OutOfRange {
+        param: "min_tokens",
+        value: request.min_tokens.to_string(),
+        range: format!("at most max_tokens ({})", request.max_tokens),
+    })
+}

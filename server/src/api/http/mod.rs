@@ -1,0 +1,26 @@
+//! What every request passes before and after its handler: name, access log, guard, body, budgets, errors.
+//!
+//! Knows no model's answers. The HTTP status of an error is decided in `error_face`.
+
+mod access_log;
+mod body;
+mod budget;
+mod entrance;
+mod error;
+mod error_face;
+mod error_response;
+mod guard;
+mod open_requests;
+mod random;
+mod request_name;
+mod routes;
+
+pub use access_log::{AccessLog, Completed, Visit};
+pub use body::{BodyLimits, BodyPace, BodyReader, ReceivedBody, SMALL_BODY_BYTES};
+pub use budget::{Budget, BudgetLimits, Full, Share};
+pub use entrance::Entrance;
+pub use error::ApiError;
+pub use guard::{Guard, GuardSettings};
+pub use open_requests::{OpenRequest, OpenRequests};
+pub use random::{random_name, random_u64};
+pub use routes::{ask, read, router_of};

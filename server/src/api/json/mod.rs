@@ -1,0 +1,11 @@
+//! Bodies as JSON, read value by value into what is kept of each.
+//!
+//! Used by the rooms of single routes, which know what fields mean.
+
+mod brief;
+mod fields;
+mod shape;
+
+pub use brief::{Brief, skip_rest};
+pub use fields::{Fields, FieldsShape, Known, shortened};
+pub use shape::{Shape, Shaped};

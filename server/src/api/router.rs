@@ -1,0 +1,64 @@
+//! Which path is answered by which handler: of a server that serves, of one that is still loading, and for probes.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::routing::any;
+
+use super::http::{ApiError, Entrance, ask, read, router_of};
+use super::state::Api;
+use super::{completions, health, models};
+
+/// All routes.
+pub fn router(api: Arc<Api>) -> Router {
+    let entrance = api.entrance.clone();
+    let routes = [
+        ("/v1/completions", ask(completions::completions)),
+        ("/v1/models", read(models::list)),
+        ("/health", read(health::health)),
+        ("/ready", read(health::ready)),
+        ("/ping", read(health::ready)),
+        ("/metrics", read(health::metrics)),
+        ("/version", read(health::version)),
+    ];
+    let routes = router_of(routes)
+        .route("/v1/models/{*name}", read(models::one))
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(unknown_path);
+    entrance.before(routes).with_state(api)
+}
+
+/// What probes may ask where there is no room for more.
+pub fn probe_router(api: Arc<Api>) -> Router {
+    let routes = [
+        ("/health", read(health::health)),
+        ("/ready", read(health::ready)),
+        ("/ping", read(health::ready)),
+        ("/metrics", read(health::metrics)),
+    ];
+    let entrance = api.entrance.clone();
+    entrance.before(router_of(routes).fallback(health::no_room)).with_state(api)
+}
+
+/// What there is to say before the model is loaded: alive, and not ready for anything.
+pub fn loading_router(entrance: &Entrance) -> Router {
+    let routes = [
+        ("/v1/completions", any(health::no_completion_yet)),
+        ("/health", read(health::health)),
+        ("/metrics", read(health::metrics)),
+        ("/version", read(health::version)),
+    ];
+    let routes = router_of(routes).fallback(health::not_ready);
+    entrance.before(routes).with_state(entrance.metrics.clone())
+}
+
+async fn unknown_path(State(api): State<Arc<Api>>, request: Request) -> ApiError {
+    let error = ApiError::UnknownPath { method: request.method().to_string(), path: request.uri().path().to_owned() };
+    api.entrance.refuse_unread(request, error).await
+}
+
+async fn method_not_allowed(State(api): State<Arc<Api>>, request: Request) -> ApiError {
+    let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+    api.entrance.refuse_unread(request, ApiError::MethodNotAllowed { method, path }).await
+}

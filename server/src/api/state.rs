@@ -1,0 +1,66 @@
+//! Everything that handlers need: the model, its limits, and what all requests share.
+//!
+//! Built by `http_server`, given to every handler by the router.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::answers::AnswerBudget;
+use super::http::{BodyLimits, Budget, Entrance, OpenRequests};
+use super::model::ServedModel;
+use crate::engine::EngineHandle;
+use crate::job_pool::JobPool;
+use crate::source_sharing::SourceSharing;
+use crate::telemetry::Metrics;
+
+/// What one request may ask for.
+#[derive(Debug, Clone, Copy)]
+pub struct ApiLimits {
+    /// `n`.
+    pub choices: u32,
+    /// Prompts in a list.
+    pub prompts: usize,
+    /// `logprobs`.
+    pub top_log_probs: u32,
+    /// Choices of all prompts together.
+    pub total_choices: usize,
+    /// Log-probabilities of all choices together.
+    pub total_log_probs: usize,
+    /// Stop strings.
+    pub stop_strings: usize,
+    /// Bytes of one of them.
+    pub stop_bytes: usize,
+    /// The body.
+    pub body: BodyLimits,
+    /// Longest time that a request waits for its first row.
+    pub queue_timeout: Duration,
+}
+
+/// Everything the handlers need.
+#[derive(Debug)]
+pub struct Api {
+    /// The only model.
+    pub model: Arc<ServedModel>,
+    /// The engine's door.
+    pub engine: EngineHandle,
+    /// What requests pass before they come to a route.
+    pub entrance: Entrance,
+    /// Who shares encoded sources.
+    pub source_sharing: SourceSharing,
+    /// Limits of a request.
+    pub limits: ApiLimits,
+    /// Counters shared with the engine thread.
+    pub metrics: Metrics,
+    /// What large bodies may take together.
+    pub body_budget: Budget,
+    /// What answers may take together.
+    pub answer_budget: AnswerBudget,
+    /// Threads that parse large bodies.
+    pub parsers: JobPool,
+    /// Threads that tokenise.
+    pub pool: JobPool,
+    /// The requests being answered.
+    pub open_requests: OpenRequests,
+    /// Time without a sign of life of the engine after which the server is not ready.
+    pub stall_timeout: Duration,
+}
