@@ -1,7 +1,7 @@
 //! One table of cases for every op: what holds for each backend, against the reference.
 //!
 //! Unused pages hold large noise, so that an op which reads past what it may see fails loudly. Run for the processor by
-//! `cpu.rs`, for CUDA by `cuda.rs`.
+//! `cpu.rs`, for CUDA by `cuda`.
 
 use kernels::reference::{Reference, Rounding};
 use kernels::{
