@@ -1,5 +1,5 @@
-//! Whole models on CUDA's kernels, through the shim and on a GPU where there is one: against the reference that rounds where
-//! they round, and against float32 on the demo's own synopses.
+//! Whole models on CUDA's kernels, through the shim and on a GPU if there is one: against the reference that rounds at
+//! the same places, and against float32 on the demo's own synopses.
 #![cfg(any(feature = "cuda-shim", feature = "cuda"))]
 #![allow(clippy::unwrap_used)]
 
@@ -15,14 +15,14 @@ use kernels::reference::{Reference, Rounding};
 use kernels::{Precision, Scheme};
 use model::{Arithmetic, Checkpoint};
 
-/// Of the fixtures' logits (up to 30, of a root mean square of 8.6). Every layer rounds a dozen times, and one rounding that
-/// falls the other way moves all that follow it. Measured: 0.26 and 0.028.
+/// Tolerance for the fixtures' logits, which reach 30 (root mean square 8.6). Every layer rounds a dozen times, and one
+/// rounding that falls the other way moves all later ones. Measured: 0.26 and 0.028.
 const FIXTURE: Distance = Distance { largest: 0.4, root_mean_square: 0.04 };
-/// Synopses of the demo that are looked at: the processor takes a second for each.
+/// Number of the demo's synopses that are compared: the processor takes a second for each.
 const DEMO_ROWS: usize = 12;
 /// Mean divergence from float32 for each of their tokens, in nats. Measured: 1.3e-5.
 const DEMO_DIVERGENCE: f64 = 3e-5;
-/// The same with weights of a byte, and how many synopses stay identical. Measured: 6.1e-5, and 10.
+/// Divergence with int8 weights, and the number of synopses that stay identical. Measured: 6.1e-5, and 10.
 const BYTES_DIVERGENCE: f64 = 1.5e-4;
 const BYTES_IDENTICAL: usize = 9;
 
@@ -61,7 +61,7 @@ fn the_fixtures_follow_the_reference_that_rounds_at_the_same_places<D: Device>(o
     }
 }
 
-/// Of a model, and of one whose weights are bytes while its activations are not.
+/// Checks a model in bfloat16, and one with int8 weights and bfloat16 activations.
 fn the_demos_synopses_stay_near_float32<D: Device>(open: fn() -> Option<Cuda<D>>) {
     let bytes = Arithmetic { quantize: Some(Scheme::Int8), ..Precision::Bf16.into() };
     for (arithmetic, most, identical) in

@@ -32,7 +32,7 @@ unsafe impl GlobalAlloc for Counting {
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         REQUESTS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: as above.
+        // SAFETY: the caller promises the same of `layout` as `System` asks for.
         unsafe { System.alloc_zeroed(layout) }
     }
 
@@ -43,7 +43,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as above.
+        // SAFETY: `pointer` came from the system's allocator, and the caller promises that it was with this `layout`.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -77,8 +77,8 @@ fn draws(batch: usize, position: usize) -> Vec<Draw> {
     (0..SAMPLINGS.len()).flat_map(|index| (0..batch as u32).map(move |row| (index, row))).map(draw).collect()
 }
 
-/// Most passes over the steps. The test harness's own thread may allocate once in a while, a step that allocates does so in
-/// every pass: the least count is the steps'.
+/// Most passes over the steps. The test harness's own thread may allocate once in a while, but a step that allocates
+/// does so in every pass: the least count is that of the steps.
 const PASSES: usize = 3;
 
 /// Allocations in the steps at positions 0, 1, ..., after one step of the same sizes (at the last position).

@@ -45,7 +45,7 @@ struct Figures {
 }
 
 impl Figures {
-    /// What we compute of these rows.
+    /// Figures that `server::evaluation` computes from these rows.
     fn of<'a>(rows: impl Iterator<Item = &'a Row>) -> Self {
         let (mut rouge, mut bleu) = (Rouge::default(), Bleu::default());
         let [mut chrf, mut chrf_words] = [ChrfWords::None, ChrfWords::Pairs].map(Chrf::new);

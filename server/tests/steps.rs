@@ -1,5 +1,5 @@
-//! Steps that are filled up, replayed and asked for ahead of the host give the tokens of steps that are not: on the processor, on
-//! CUDA's kernels through the shim, and on a GPU where there is one.
+//! Steps that are padded, replayed and planned ahead give the tokens of steps that are not: on the processor, on CUDA's
+//! kernels through the shim, and on a GPU if there is one.
 #![allow(clippy::unwrap_used)]
 
 use kernels::cpu::{Cpu, Isa};
@@ -190,8 +190,8 @@ fn without_a_gpu() {
     eprintln!("not run: this machine has no GPU");
 }
 
-/// Without that a source encoded beside others may be rounded otherwise, and near a tie another token wins: how many of the demo's
-/// answers that befalls is printed.
+/// Without `deterministic`, a source encoded together with others may be rounded differently, and near a tie another
+/// token wins. The test prints how many of the demo's answers differ.
 #[cfg(feature = "cuda")]
 #[test]
 fn on_a_gpu_the_fast_default_seldom_gives_other_tokens_in_a_batch() {

@@ -63,7 +63,7 @@ fn assert_problems(problems: &[String], parts: &[&str]) {
     }
 }
 
-/// What a tensor of T5Gemma is called in Gemma 2, told name by name.
+/// Name in Gemma 2 of a tensor of T5Gemma, written out name by name.
 fn source_name(name: &str) -> String {
     let layer = |name: &str, parts: &[(&str, &str)]| {
         let (_, after) = name.split_once(".layers.").unwrap();

@@ -96,7 +96,7 @@ fn after_its_end_a_detokenizer_starts_anew() {
     assert_eq!(detokenizer.finish(), "");
 }
 
-/// What each push gives, and the end.
+/// The text that each push gives, and that of the end.
 fn stream(ids: &[u32]) -> Vec<String> {
     let mut detokenizer = TOKENIZER.detokenizer();
     let mut parts: Vec<String> = ids.iter().map(|&id| detokenizer.push(id).to_owned()).collect();

@@ -1,5 +1,5 @@
-//! Checkpoints as other programs leave them: tables under either name of a pair, fields that nobody reads, several first
-//! tokens. What they write is what transformers 5.17 writes with them (float32, eager attention).
+//! Checkpoints as other programs leave them: tables under either name of a pair, fields that nobody reads, several
+//! first tokens. They generate what transformers 5.17 generates with them (float32, eager attention).
 
 use crate::fixture;
 use std::fs;
@@ -22,11 +22,11 @@ const SOURCE: &str = "gemma2-source";
 const EMBEDDING: &str = "model.decoder.embed_tokens.weight";
 const OUTPUT: &str = "lm_head.out_proj.weight";
 const IDS: [u32; 13] = [2, 40, 300, 77, 401, 90, 33, 250, 111, 64, 400, 9, 321];
-/// What the balanced checkpoint writes when the first token is 2.
+/// Ids that the balanced checkpoint generates when the first token is 2.
 const FROM_2: [u32; 12] = [418, 418, 418, 82, 201, 201, 201, 201, 201, 201, 336, 336];
-/// The same when it is 5.
+/// Ids that it generates when the first token is 5.
 const FROM_5: [u32; 12] = [157, 157, 157, 157, 157, 157, 157, 157, 92, 92, 199, 199];
-/// What it writes when the rows of its output table are those of the embedding table in reverse.
+/// Ids that it generates when the rows of its output table are those of the embedding table in reverse.
 const REVERSED: [u32; 12] = [93, 93, 420, 433, 433, 433, 433, 433, 433, 433, 155, 155];
 /// Its loss then, for these ids of a source and a target.
 const REVERSED_LOSS: (f64, [u32; 8], [u32; 3]) = (34.808_452, [2, 378, 335, 329, 494, 413, 453, 341], [413, 318, 1]);

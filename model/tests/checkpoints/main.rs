@@ -1,4 +1,4 @@
-//! What lies in files: checkpoints as they are found, written, damaged and adapted; configurations; tokenizers.
+//! Files: checkpoints as they are found, written, damaged and adapted; configurations; tokenizers.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../drift/mod.rs"]

@@ -1,4 +1,4 @@
-//! What training saves, of every kind of model, loads in transformers and computes there what it computes here.
+//! Checkpoints that training saves, of every kind of model, load in transformers and compute the same there.
 
 use crate::fixture;
 use std::fs;
@@ -36,7 +36,7 @@ fn trained(place: &TempDir, init: &str, kind: &str, save_as: &str) -> [PathBuf; 
     [model, place.path().join(name).join("checkpoints/step-00000002")]
 }
 
-/// What the network of a folder computes for the tokens that transformers is asked with.
+/// Logits of a folder's network for the tokens that transformers gets.
 fn logits(folder: &Path, architecture: &str) -> Vec<f32> {
     let network = Network::open(folder, &NetworkOptions::default()).unwrap();
     let (source, next) = (SOURCE.to_vec(), 1);

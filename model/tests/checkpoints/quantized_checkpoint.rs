@@ -1,4 +1,4 @@
-//! Quantised checkpoints: what is written, that it computes as quantising at load does, and what is said of broken ones.
+//! Quantised checkpoints: their contents, that they compute as quantising at load does, and the errors of broken ones.
 
 use crate::drift;
 use crate::fixture;

@@ -102,7 +102,7 @@ fn argmax(logits: &[f32]) -> u32 {
     best.unwrap() as u32
 }
 
-/// What became of the demo's synopses.
+/// How far the demo's synopses are from float32's.
 #[derive(Debug, Clone, Copy)]
 pub struct Drift {
     /// Mean over all tokens of the divergence of the distribution from float32's, in nats.

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 const LABELS: [&str; 3] = ["libs", "net", "games"];
 const HIDDEN: usize = 32;
-/// What transformers 5.17 gives for the balanced checkpoint's encoder with the head below, a row for each of its cases.
+/// Scores of transformers 5.17 for the balanced checkpoint's encoder with the head below, one row per case.
 const EXPECTED: [[f32; 3]; 6] = [
     [-4.121_838, -1.418_421_6, 1.138_717_8],
     [-0.693_896_3, 1.019_696_8, -2.204_462_3],

@@ -28,11 +28,11 @@ fn texts(start_token: u32) -> Vec<Text> {
     DemoRow::all().into_iter().zip(lens).take(32).map(text).collect()
 }
 
-/// What the model computes of one text, as bits.
+/// Results of the model for one text, as bits.
 #[derive(PartialEq)]
 struct Bits {
     states: Vec<u32>,
-    /// Of each position.
+    /// Logits of each position.
     logits: Vec<Vec<u32>>,
 }
 

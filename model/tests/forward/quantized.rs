@@ -11,22 +11,22 @@ use model::{Arithmetic, Checkpoint};
 
 const SCHEMES: [Scheme; 2] = [Scheme::Int8, Scheme::Int4];
 
-/// Of the fixtures' logits (up to 30, of a root mean square of 8.6). Products of the same integers are the same, but
-/// what lies between them has other last bits, now and then an activation falls on the other side of a rounding to 8
-/// bits, and all that follows moves. Measured: 0.80 and 0.068.
+/// Tolerance for the fixtures' logits, which reach 30 (root mean square 8.6). Products of the same integers are the
+/// same, but the ops between them differ in their last bits: now and then an activation falls on the other side of a
+/// rounding to 8 bits, and everything after it moves. Measured: 0.80 and 0.068.
 const FIXTURE: Distance = Distance { largest: 1.2, root_mean_square: 0.1 };
 
-/// Of the demo's states after one encoder layer, where at most a few activations have fallen to the other side: it
-/// shows that the same integers are multiplied. Measured: without such a fall 1e-6 and 1.3e-7, with one (another
-/// checkpoint) 0.017 and 7e-4; int8 is 6.8e-3 from float32, int4 1.8e-2 (root mean square).
+/// Tolerance for the demo's states after one encoder layer, where at most a few activations have fallen to the other
+/// side: it shows that the same integers are multiplied. Measured: without such an activation 1e-6 and 1.3e-7, with one
+/// (another checkpoint) 0.017 and 7e-4; int8 is 6.8e-3 from float32, int4 1.8e-2 (root mean square).
 const FIRST_LAYER: Distance = Distance { largest: 0.04, root_mean_square: 1.5e-3 };
 
-/// What the demo's synopses may become in int8. Measured: 2.2e-4 nats, 0.16 nats, 56 to 57 of 60.
+/// Largest allowed drift of the demo's synopses in int8. Measured: 2.2e-4 nats, 0.16 nats, 56 to 57 of 60.
 const DRIFT_INT8: Drift = Drift { mean_divergence: 5e-4, largest_log_prob: 0.3, identical: 52 };
-/// The same in int4. Measured: 4.8e-3 nats, 1.04 nats, 45 to 47 of 60.
+/// Largest allowed drift of the demo's synopses in int4. Measured: 4.8e-3 nats, 1.04 nats, 45 to 47 of 60.
 const DRIFT_INT4: Drift = Drift { mean_divergence: 1e-2, largest_log_prob: 1.5, identical: 36 };
 
-/// The scalar path takes ten times as long as the others: it writes every so many of the synopses.
+/// The scalar path takes ten times as long as the others, so it writes only one in this many synopses.
 const SCALAR_SHARE: usize = 10;
 
 fn rounds(isa: Isa, precision: Precision) -> bool {

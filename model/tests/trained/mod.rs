@@ -1,4 +1,4 @@
-//! What transformers computed of one training batch, and numbers of tensors.
+//! Results of transformers for one training batch, and the numbers of tensors.
 //!
 //! Shared by the tests of the network that is trained.
 #![allow(dead_code, clippy::unwrap_used)]

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 const TOKENIZER: &[u8] = include_bytes!("../../demo/tokenizer.json");
 
-/// What a feed is made of, with defaults.
+/// Settings of a feed, with defaults.
 struct Plan {
     objective: Objective,
     reader: Reader,

@@ -20,10 +20,10 @@ struct World {
     labels: Option<Vec<String>>,
 }
 
-/// What opening files gave.
+/// Result of opening files.
 struct Opened {
     set: Result<DataSet, Error>,
-    /// `file:line: problem` of what was left out.
+    /// `file:line: problem` of each row that was left out.
     skipped: Vec<String>,
     /// Rows that were tokenised; none when the cache was used.
     tokenised: Option<u64>,

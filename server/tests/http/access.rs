@@ -14,7 +14,7 @@ use tracing::subscriber::DefaultGuard;
 
 use crate::app::{Answer, App, END, Setup, completion_request, generate, ids, token, tokenizer, wait_for};
 
-/// What is written to the log by this thread.
+/// Lines that this thread writes to the log.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 

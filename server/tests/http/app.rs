@@ -48,7 +48,7 @@ pub fn ids(text: &str) -> Vec<u32> {
     tokenizer().encode(text, false).unwrap()
 }
 
-/// What differs between the servers of the tests.
+/// Settings in which the servers of the tests differ.
 pub struct Setup {
     pub tokenizer: Option<Arc<Tokenizer>>,
     pub queued_rows: u32,
@@ -396,7 +396,7 @@ fn answer(commands: &Receiver<Command>, mut script: impl FnMut(&GenerationReques
     }
 }
 
-/// What an engine says that generates `tokens` and then the end token for every choice, as far as `max_tokens` allows.
+/// Events of an engine that generates `tokens` and then the end token for every choice, as far as `max_tokens` allows.
 pub fn generate(request: &GenerationRequest, tokens: &[u32]) -> Vec<GenerationEvent> {
     let mut events = vec![GenerationEvent::Started { cached_tokens: 0 }];
     let whole: Vec<u32> = tokens.iter().copied().chain([END]).collect();

@@ -1,4 +1,4 @@
-//! What every path has in common: a slash at its end, OPTIONS and HEAD.
+//! Behaviour that all paths share: a slash at the end, OPTIONS and HEAD.
 
 use axum::body::Body;
 use axum::http::{Request, header};

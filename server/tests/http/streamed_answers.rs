@@ -276,7 +276,8 @@ proptest! {
             prop_assert!(events.done);
             prop_assert_eq!(json!(events.text_of(0)), choice["text"].clone());
             let chunks = events.of_choice(0);
-            let ids: Vec<Value> = chunks.iter().flat_map(|chunk| chunk["token_ids"].as_array().unwrap().clone()).collect();
+            let ids = chunks.iter().flat_map(|chunk| chunk["token_ids"].as_array().unwrap().clone());
+            let ids: Vec<Value> = ids.collect();
             prop_assert_eq!(json!(ids), choice["token_ids"].clone());
             prop_assert_eq!(&chunks.last().unwrap()["finish_reason"], &choice["finish_reason"]);
             let mut sent = String::new();

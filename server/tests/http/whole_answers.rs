@@ -275,7 +275,9 @@ async fn a_model_without_tokenizer_serves_ids() {
             "logprobs": {
                 "tokens": ["token_id:9", "token_id:50", "token_id:51", "token_id:1"],
                 "token_logprobs": [-0.5, -0.5, -0.5, -0.5],
-                "top_logprobs": [{"token_id:9": -0.5}, {"token_id:50": -0.5}, {"token_id:51": -0.5}, {"token_id:1": -0.5}],
+                "top_logprobs": [
+                    {"token_id:9": -0.5}, {"token_id:50": -0.5}, {"token_id:51": -0.5}, {"token_id:1": -0.5}
+                ],
                 "text_offset": [0, 0, 0, 0],
             },
             "finish_reason": "stop", "prompt_token_ids": [5, 6], "token_ids": [50, 51, END],

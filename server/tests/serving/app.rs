@@ -80,7 +80,7 @@ impl App {
         Answer::read(self.open(body).await).await
     }
 
-    /// The same from a client that goes on by itself.
+    /// Posts `body` from a task of its own.
     pub fn spawn(&self, body: &Value) -> JoinHandle<Answer> {
         let (app, body) = (self.clone(), body.clone());
         tokio::spawn(async move { app.post(&body).await })

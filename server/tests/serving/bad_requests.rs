@@ -107,7 +107,7 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// What costs most to refuse.
+/// Requests that cost the most to refuse.
 fn heavy() -> Vec<Case> {
     let prompt = |text: String| json!({"prompt": text}).to_string();
     let spaced = format!("{}\"prompt\": \"p\"}}", "{".to_owned() + &" ".repeat(5 << 20));

@@ -9,9 +9,9 @@ use crate::answer::{Choice, next_event};
 use crate::app::App;
 use crate::demo::{Row, rows};
 
-/// So few that the requests cannot all run, and those that run cannot all grow.
+/// Number of pages: too few for all requests to run at once, and for all running ones to grow.
 const PAGES: usize = 22;
-/// The same for pages that hold twice the tokens of a source.
+/// Number of pages that is as scarce if a page holds twice the tokens of a source.
 const INT8_PAGES: usize = 16;
 const REQUESTS: usize = 32;
 

@@ -1,4 +1,4 @@
-//! What bodies cost in memory: their bytes, whatever stands in them.
+//! Memory that bodies cost: their bytes, whatever their contents.
 
 use futures_util::future::join_all;
 use reqwest::Client;

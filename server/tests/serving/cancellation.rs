@@ -1,4 +1,4 @@
-//! What is not wanted any more stops, over real sockets.
+//! Cancelled requests stop, over real sockets.
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -30,7 +30,7 @@ fn with_other_head() -> TempDir {
     changed(BALANCED, |all| add_reversed(all, EMBEDDING, OUTPUT), |_| ())
 }
 
-/// What a command that succeeds says on standard error.
+/// Standard error of a command that succeeds.
 fn said(arguments: &[&str]) -> String {
     let output = run(arguments);
     assert_eq!(output.status.code(), Some(0), "{arguments:?}: {output:?}");
@@ -100,7 +100,8 @@ fn a_tied_table_under_the_name_of_the_output_table_is_evaluated_without_a_word()
 fn keys_of_the_generation_config_that_nobody_honours_are_named_once() {
     let model = changed(BALANCED, |_| (), |_| ());
     let generation = json!({
-        "eos_token_id": 1, "do_sample": true, "top_k": 64, "num_beams": 1, "repetition_penalty": 1.2, "max_length": null,
+        "eos_token_id": 1, "do_sample": true, "top_k": 64, "num_beams": 1, "repetition_penalty": 1.2,
+        "max_length": null,
         "cache_implementation": "hybrid", "transformers_version": "5.17.0",
     });
     fs::write(model.path().join("generation_config.json"), generation.to_string()).unwrap();

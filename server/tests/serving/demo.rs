@@ -1,4 +1,4 @@
-//! What the reference writes for the demo's held-out descriptions.
+//! The demo writes the reference's synopses of its held-out descriptions.
 
 use std::path::Path;
 

@@ -15,7 +15,7 @@ use crate::process::{complaint, run};
 const FLOAT32: [&str; 6] = ["eval", "--dtype", "f32", "--threads", "1", "--json"];
 const LABELS: [&str; 3] = ["libs", "net", "games"];
 const HIDDEN: usize = 32;
-/// What transformers 5.17 gives for the classifier below, a row for each of the balanced checkpoint's cases.
+/// Scores of transformers 5.17 for the classifier below, one row per case of the balanced checkpoint.
 const CLASS_SCORES: [[f64; 3]; 6] = [
     [-4.121838, -1.418422, 1.138718],
     [-0.693896, 1.019697, -2.204462],

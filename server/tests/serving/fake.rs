@@ -18,7 +18,7 @@ pub const UNSCORED: u32 = 667;
 /// Added to a token's position in the target.
 pub const FIRST_TOKEN: u32 = 100;
 
-/// What becomes of a step.
+/// Outcome of a step.
 #[derive(Clone, Copy)]
 pub enum Turn {
     Run,
@@ -73,7 +73,7 @@ pub struct FakeEngine {
     turns: Sender<Turn>,
 }
 
-/// What differs between the engines of the tests.
+/// Limits in which the engines of the tests differ.
 pub struct Room {
     pub queued_rows: u32,
     pub running_rows: usize,

@@ -1,4 +1,4 @@
-//! What a server costs that has nothing to do.
+//! Processor time of an idle server.
 
 use std::thread::sleep;
 use std::time::Duration;

@@ -64,7 +64,7 @@ async fn a_log_that_cannot_be_written_changes_nothing() {
     }
 }
 
-/// What a process may have open, which is lowered and raised while it runs.
+/// Sets the number of files that a running process may have open.
 fn allow_descriptors(process: u32, count: u64) {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     let limit = Rlimit { current: Some(count), maximum };

@@ -1,4 +1,5 @@
-//! What commands write: names that something else has stay as they are, and what a killed command began hinders nobody.
+//! Output files of commands: a name that something else has is left alone, and leftovers of a killed command are no
+//! obstacle.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, symlink};

@@ -42,9 +42,9 @@ pub struct Memory {
 pub struct ServerProcess {
     child: Child,
     pub address: SocketAddr,
-    /// What it said when it took requests: the facts, and what to try.
+    /// Its two messages when it accepts requests: the facts, and a command to try.
     pub message: [String; 2],
-    /// All that it says after that.
+    /// All later lines of its log.
     log: Option<JoinHandle<Vec<String>>>,
 }
 
@@ -125,7 +125,7 @@ impl ServerProcess {
         after_name.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
     }
 
-    /// What it takes of memory, and took since it was asked before.
+    /// Its memory now, and the peak since the last call.
     pub fn memory(&self) -> Memory {
         let file = |name: &str| format!("/proc/{}/{name}", self.child.id());
         let status = std::fs::read_to_string(file("status")).unwrap();
@@ -158,7 +158,7 @@ impl Drop for ServerProcess {
     }
 }
 
-/// What a command that ends by itself has said.
+/// Output of a command that ends by itself.
 pub fn end_output(mut command: Command) -> Output {
     let mut child = command.spawn().unwrap();
     let status = end(&mut child);

@@ -1,4 +1,4 @@
-//! What a server says of itself: in its log, and to the service manager that started it.
+//! Messages of a server about itself: in its log, and to the service manager that started it.
 
 use std::os::unix::net::UnixDatagram;
 

@@ -66,7 +66,7 @@ fn a_run_that_nobody_can_be_told_of_is_stopped_with_a_checkpoint() {
     }
 }
 
-/// A limit on the size of files stands in for a disk that fills up: a metrics file that has grown to it takes no line more.
+/// A limit on file size stands in for a full disk: a metrics file of that size takes no further line.
 #[test]
 fn a_metrics_file_that_takes_no_more_ends_the_run_with_an_error_after_a_checkpoint() {
     let place = Place::new();

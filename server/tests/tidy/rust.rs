@@ -1,4 +1,4 @@
-//! As much of Rust's grammar as the rules need: what is code, where tests begin, how long functions are.
+//! The part of Rust's grammar that the rules need: what is code, where tests begin, how long functions are.
 //!
 //! Used by the rules in `tidy.rs`. Works on text; reads no files.
 
@@ -135,7 +135,8 @@ fn comments_and_literals_are_no_code() {
 
 #[test]
 fn a_function_is_measured_from_its_name_to_its_closing_brace() {
-    let text = "fn one() {}\n\nimpl A {\n    fn two(x: [u8; 2]) -> u8 {\n        let s = \"}\";\n        s\n    }\n    fn no();\n}\n";
+    let text = "fn one() {}\n\nimpl A {\n    fn two(x: [u8; 2]) -> u8 {\n        let s = \"}\";\n        s\n    }\n    \
+                fn no();\n}\n";
     assert_eq!(functions(text), [(1, 1), (4, 4)]);
     assert_eq!(functions("type F = fn (u8);\nmacro_rules! m { () => { fn $name() {} } }"), []);
 }

@@ -1,4 +1,4 @@
-//! What a run leaves behind: the model that is served, and how it was chosen.
+//! The end of a run: the model that is served, and how it was chosen.
 
 use std::fs;
 
@@ -148,7 +148,10 @@ fn a_decoder_only_model_is_trained_from_random_weights() {
     let trial = Trial::with(&[
         (
             "model",
-            json!({ "config": fixture::path("gemma2-source/config.json"), "tokenizer": fixture::path("gemma2-source") }),
+            json!({
+                "config": fixture::path("gemma2-source/config.json"),
+                "tokenizer": fixture::path("gemma2-source"),
+            }),
         ),
         ("objective", json!({ "kind": "causal" })),
         ("data.packing", json!("packed")),

@@ -1,4 +1,4 @@
-//! What a step does to the weights.
+//! Steps: how they change the weights, and what they report.
 
 use std::fs;
 

@@ -23,7 +23,7 @@ pub struct Trial {
     pub settings: Value,
 }
 
-/// What a run told, and what is to happen to it.
+/// Records what a run reports, and stops or fails it where the test asks for it.
 #[derive(Default)]
 pub struct Watcher<'a> {
     pub steps: Vec<StepRecord>,
@@ -87,7 +87,7 @@ impl Trial {
         Self { settings, ..trial }
     }
 
-    /// The same with the settings at some keys (as `model.dropout`) replaced.
+    /// A trial with the settings at some keys (such as `model.dropout`) replaced.
     pub fn with(changes: &[(&str, Value)]) -> Self {
         let mut trial = Self::new();
         changes.iter().for_each(|(key, value)| trial.set(key, value.clone()));
