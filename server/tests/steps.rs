@@ -8,7 +8,7 @@ use kernels::{Backend, Choice, NO_PLACE, PageSpan, Precision, Sampling};
 use model::{Checkpoint, Model, Tokenizer, WorkspaceLimits};
 use server::engine::{Engine, EngineLimits, EngineSettings, Executor, ModelExecutor, StepExecutor, StepSizes};
 use server::request::{GenerationEvent, GenerationRequest, Salt};
-use server::scheduler::{BoundaryTokens, Plan, PoolSize, SchedulerLimits};
+use server::scheduler::{BoundaryTokens, Output, Plan, PoolSize, SchedulerLimits, TargetBatch};
 use server::telemetry::Metrics;
 
 const PAGES: usize = 64;
@@ -126,21 +126,22 @@ fn steps_are_captured_at_the_start<D: Device>(backend: Cuda<D>) {
     let pages = u32::try_from(PAGES).unwrap();
     let mut decode = |rows: u32, source: u32, sampling: Sampling| {
         let mut plan = Plan::default();
-        plan.tokens = (10..10 + rows).collect();
-        plan.places = vec![NO_PLACE; plan.tokens.len()];
-        plan.positions = (0..rows).map(|row| row % 16).collect();
-        // Each row has its own page for its target, all have the source.
-        plan.self_spans = (0..rows).map(|row| PageSpan { first: row, tokens: row % 16 + 1 }).collect();
-        plan.cross_spans = vec![PageSpan { first: rows, tokens: source }; plan.tokens.len()];
-        plan.tables = (0..rows).chain(rows..pages).collect();
-        plan.logits_rows = (0..rows).collect();
-        plan.sampled = (0..rows).collect();
-        let choice = Choice { sampling, choice: 0, position: 0, forbid_end: false };
-        plan.choices = vec![choice; plan.tokens.len()];
+        let count = rows as usize;
+        plan.targets = TargetBatch {
+            tokens: (10..10 + rows).collect(),
+            places: vec![NO_PLACE; count],
+            positions: (0..rows).map(|row| row % 16).collect(),
+            // Each row has its own page for its target, all have the source.
+            self_spans: (0..rows).map(|row| PageSpan { first: row, tokens: row % 16 + 1 }).collect(),
+            cross_spans: vec![PageSpan { first: rows, tokens: source }; count],
+            tables: (0..pages).collect(),
+        };
+        let draw = Some(Choice { sampling, choice: 0, position: 0, forbid_end: false });
+        plan.outputs = (0..rows).map(|row| Output { row, is_scored: false, draw }).collect();
         let mut chosen = Vec::new();
         executor.decode(&plan).unwrap();
         executor.finish(&mut chosen).unwrap();
-        assert!(chosen.len() == plan.tokens.len() && chosen.iter().all(Option::is_some));
+        assert!(chosen.len() == count && chosen.iter().all(Option::is_some));
         graphs(&executor)
     };
     let drawn = Sampling { temperature: 0.8, ..Sampling::GREEDY };

@@ -1,6 +1,6 @@
-//! What the engine thread needs of a model: run a plan, read a score.
+//! The engine's interface to a model: run a plan, read a score.
 //!
-//! Implemented by [`super::ModelExecutor`] and by fakes in tests. Knows plans and token ids only.
+//! Implemented by [`super::ModelExecutor`], [`super::StepExecutor`] and by fakes in tests. Knows plans and token ids only.
 
 use kernels::{ScoreAsk, TokenScore};
 
@@ -10,36 +10,37 @@ use crate::scheduler::Plan;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the step could not be run: {reason}")]
 pub struct ExecutorError {
-    /// What the device said.
+    /// The device's error message.
     pub reason: String,
 }
 
-/// Runs plans, one after the other: [`Self::encode`], [`Self::decode`], [`Self::finish`].
+/// Runs plans one after the other: [`Self::encode`], [`Self::decode`], [`Self::finish`].
 pub trait Executor: Send {
-    /// Starts the encoder's part of a plan, if it has one.
+    /// Starts the encode work of a plan, if it has any.
     ///
     /// # Errors
     /// When the device failed; the plan then had no effect that matters.
     fn encode(&mut self, plan: &Plan) -> Result<(), ExecutorError>;
 
-    /// Starts the decoder's part, if it has one, and the draws.
+    /// Starts the target rows of a plan, if it has any, and the draws from its outputs.
     ///
     /// # Errors
     /// As [`Self::encode`].
     fn decode(&mut self, plan: &Plan) -> Result<(), ExecutorError>;
 
-    /// Waits for the oldest plan that is not finished, and appends one token to `chosen` for each of its `sampled` rows, in
-    /// their order; `None` where the logits were not numbers.
+    /// Waits for the oldest plan that is not finished, and appends one token to `chosen` for each of its draws, in their
+    /// order; `None` where the logits were not finite.
     ///
     /// # Errors
     /// As [`Self::encode`].
     fn finish(&mut self, chosen: &mut Vec<Option<u32>>) -> Result<(), ExecutorError>;
 
-    /// Whether a plan may be started before the one before it is finished. Whoever says so does not fail.
+    /// Whether a plan may be started before the previous one is finished. If true, the executor must be infallible.
     fn runs_ahead(&self) -> bool {
         false
     }
 
-    /// Log-probabilities from rows of the last plan's logits, in the order asked; it is finished, and no other was started.
+    /// Reads log-probabilities from the outputs of the last plan, in the order asked. That plan is finished, and no other
+    /// was started.
     fn score(&self, asked: &[ScoreAsk], out: &mut Vec<TokenScore>);
 }

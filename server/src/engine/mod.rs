@@ -1,23 +1,32 @@
 //! The engine: one thread that owns the model, the pages and the scheduler.
 //!
-//! `api`, `generate` and `bench` reach it through [`EngineHandle`]; nothing outside knows how it plans.
+//! `api` and the commands reach it through [`EngineHandle`]; nothing outside knows how it plans.
 
 mod executor;
+mod generation;
 mod handle;
+mod heartbeat;
 mod limits;
+mod messages;
 mod model_executor;
+mod open_requests;
 mod output_rows;
-mod pulse;
+mod report;
 mod self_test;
+mod slots;
 mod step_executor;
+mod step_loop;
 mod step_rows;
+mod thread;
 mod worker;
 
 pub use executor::{Executor, ExecutorError};
-pub use handle::{Command, EngineHandle, Generation, Slots, Submission};
+pub use generation::{Command, Generation, Submission};
+pub use handle::EngineHandle;
 pub use kernels::TokenScore;
 pub use limits::EngineLimits;
 pub use model_executor::ModelExecutor;
 pub use self_test::{SelfTestFailed, self_test};
+pub use slots::Slots;
 pub use step_executor::{StepExecutor, StepSizes};
-pub use worker::{Engine, EngineSettings};
+pub use thread::{Engine, EngineSettings};

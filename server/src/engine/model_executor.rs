@@ -1,14 +1,15 @@
-//! Plans run on a model that computes while it is asked: encoder layers, then decoder rows, then logits and draws.
+//! The executor for a device that computes when called: encoder layers, then target rows, then logits and draws.
 //!
-//! Made at start, driven by the engine thread; [`super::StepExecutor`] is its like for devices that go on by themselves. Holds the pages and the workspace; nothing here allocates in a
-//! steady decode, but for the scores of a step whose requests ask for log-probabilities.
+//! Made at start, driven by the engine thread; [`super::StepExecutor`] is the one for devices that run on by themselves.
+//! Holds the pages and the workspace. Steady decoding allocates nothing here, except for the scores of requests that ask
+//! for log-probabilities.
 
 use kernels::{Backend, ScoreAsk, TokenScore};
 use model::{CrossPages, Model, RowTokens, SourceRows, TargetRows, Workspace, WorkspaceLimits};
 
 use super::executor::{Executor, ExecutorError};
 use super::output_rows::OutputRows;
-use crate::scheduler::{EncodeStep, Plan};
+use crate::scheduler::{EncodeWork, Plan, TargetBatch};
 
 /// A model with its pages and working memory.
 pub struct ModelExecutor<B: Backend> {
@@ -16,9 +17,9 @@ pub struct ModelExecutor<B: Backend> {
     pages: B::Pages,
     space: Workspace<B>,
     output: OutputRows,
-    /// What was drawn: from rows that need all logits first.
+    /// Drawn ids: from rows that need all logits first.
     drawn: B::Drawn,
-    /// The same in the plan's order, not yet asked for.
+    /// Drawn ids in the plan's order, not yet taken.
     chosen: Vec<Option<u32>>,
 }
 
@@ -36,33 +37,28 @@ impl<B: Backend> ModelExecutor<B> {
 
 impl<B: Backend> Executor for ModelExecutor<B> {
     fn encode(&mut self, plan: &Plan) -> Result<(), ExecutorError> {
-        let Some(step) = plan.encode() else { return Ok(()) };
-        let EncodeStep { tokens, positions, segments, .. } = step;
-        self.model.encode(SourceRows { tokens, positions, segments }, step.layers.clone(), &mut self.space);
-        if step.is_last {
-            let sources = CrossPages { segments, spans: &step.cross_spans, tables: &plan.tables };
+        let Some(work) = plan.encode() else { return Ok(()) };
+        let EncodeWork { tokens, positions, segments, .. } = work;
+        self.model.encode(SourceRows { tokens, positions, segments }, work.layers.clone(), &mut self.space);
+        if work.is_last {
+            let sources = CrossPages { segments, spans: &work.cross_spans, tables: &work.tables };
             self.model.write_cross(sources, &mut self.space, &mut self.pages);
         }
         Ok(())
     }
 
     fn decode(&mut self, plan: &Plan) -> Result<(), ExecutorError> {
-        if plan.tokens.is_empty() {
+        if plan.targets.is_empty() {
             return Ok(());
         }
-        let rows = TargetRows {
-            tokens: RowTokens::Host(&plan.tokens),
-            positions: &plan.positions,
-            self_spans: &plan.self_spans,
-            cross_spans: &plan.cross_spans,
-            tables: &plan.tables,
-        };
+        let TargetBatch { tokens, positions, self_spans, cross_spans, tables, .. } = &plan.targets;
+        let rows = TargetRows { tokens: RowTokens::Host(tokens), positions, self_spans, cross_spans, tables };
         self.model.decode(rows, &mut self.pages, &mut self.space);
-        if plan.logits_rows.is_empty() {
+        if plan.outputs.is_empty() {
             return Ok(());
         }
         let Self { model, space, output, drawn, chosen, .. } = self;
-        output.arrange(plan);
+        output.arrange(&plan.outputs);
         model.select(&output.rows, space);
         output.drawn.clear();
         if output.whole > 0 {
@@ -71,7 +67,7 @@ impl<B: Backend> Executor for ModelExecutor<B> {
         }
         model.choose(&output.narrow_draws, space, drawn);
         model.backend().take(drawn, &mut output.drawn);
-        chosen.extend(output.in_order(plan));
+        chosen.extend(output.in_order(&plan.outputs));
         Ok(())
     }
 

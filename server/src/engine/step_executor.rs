@@ -1,8 +1,8 @@
-//! Plans run on a model whose device goes on by itself: a step is asked for while the one before it still runs, whose tokens
-//! reach it without the host.
+//! The executor for a device that runs on by itself: a step is started while the previous one still runs, and gets that
+//! one's tokens without the host.
 //!
-//! Made at start, driven by the engine thread; [`super::ModelExecutor`] is its like where asking is computing. Steps are filled up
-//! to few sizes, so that the device can replay them, and sources are encoded beside them.
+//! Made at start, driven by the engine thread; [`super::ModelExecutor`] is the one for devices that compute when called.
+//! Steps are padded to few sizes, so that the device can replay them, and sources are encoded beside them.
 
 use std::collections::VecDeque;
 
@@ -11,27 +11,28 @@ use model::{CrossPages, Model, SourceRows, Workspace, WorkspaceLimits};
 
 use super::executor::{Executor, ExecutorError};
 use super::step_rows::{Buckets, Lengths, StepRows};
-use crate::scheduler::{EncodeStep, Plan};
+use crate::scheduler::{EncodeWork, Plan};
 
-/// Times that a step of each size is run before the first plan: the first time loads what it needs, the second makes it one that
-/// is replayed, each for both lists of drawn ids.
+/// Number of times that a step of each size is run before the first plan: the first run loads what the step needs, the
+/// second records it for replay, each with either list of drawn ids.
 const REHEARSALS: usize = 4;
 
-/// Source tokens of the batches that are encoded before the first plan: a device may multiply few and many in two ways, and
-/// looks for each when it is first needed.
+/// Source tokens of the batches that are encoded before the first plan. A device may multiply small and large batches in
+/// two ways, and chooses each way when it first needs it.
 const REHEARSED_SOURCE_ROWS: [usize; 2] = [128, 512];
 
-/// A device may split what a row reads, and splits sequences alike that lie between the same powers of two from here on, in tokens.
+/// Shortest sequence that is rehearsed, in tokens. A device may split what a row reads; from here on it splits sequences
+/// between the same two powers of two alike.
 const REHEARSED_TOKENS: usize = 128;
 
-/// Steps that are rehearsed before the first plan, so that the device has them when they come.
+/// Sizes of the steps that are rehearsed before the first plan, so that the device has recorded them by then.
 #[derive(Debug, Clone)]
 pub struct StepSizes {
-    /// Rows that steps are filled up to, ascending; the most rows of a step are always the last of them.
+    /// Numbers of rows that steps are padded to, ascending; the largest step is always added as the last.
     pub rows: Vec<usize>,
-    /// Tokens of the longest source.
+    /// Length of the longest source, in tokens.
     pub source_tokens: usize,
-    /// Tokens of the longest target.
+    /// Length of the longest target, in tokens.
     pub target_tokens: usize,
 }
 
@@ -39,19 +40,20 @@ pub struct StepSizes {
 pub struct StepExecutor<B: Backend> {
     model: Model<B>,
     pages: B::Pages,
-    /// The page that no sequence has.
+    /// A page that belongs to no sequence, for padding.
     spare: u32,
     space: Workspace<B>,
     buckets: Buckets,
     rows: StepRows,
-    /// Ids that the latest step drew, and those of the one before it.
+    /// Ids that the latest step drew, and those of the previous one.
     drawn: [B::Drawn; 2],
-    /// Draws of the plans that are not finished; none where there was no step.
+    /// Number of draws of each plan that is not finished; `None` for a plan without target rows.
     asked: VecDeque<Option<usize>>,
 }
 
 impl<B: Backend> StepExecutor<B> {
-    /// Allocates `pages` pages and working memory for batches within `limits`, and rehearses batches of sources and steps of all `sizes`.
+    /// Allocates `pages` pages and working memory for batches within `limits`, and rehearses batches of sources and steps of
+    /// all `sizes`.
     ///
     /// # Errors
     /// When there is no memory for them.
@@ -71,7 +73,7 @@ impl<B: Backend> StepExecutor<B> {
         for rows in REHEARSED_SOURCE_ROWS {
             executor.rehearse_encoder(rows.min(limits.source_rows));
         }
-        // Lists stay where they are first put. That of the pages outgrows the others by far: it is put behind them.
+        // Lists stay where they are first allocated. The list of pages outgrows the others by far, so it goes behind them.
         for table in [0, pages] {
             executor.rehearse(limits.target_rows, Lengths { source: 1, target: 1, table });
         }
@@ -85,12 +87,12 @@ impl<B: Backend> StepExecutor<B> {
         Ok(executor)
     }
 
-    /// The model that it runs.
+    /// The model.
     pub fn model(&self) -> &Model<B> {
         &self.model
     }
 
-    /// Encodes sources of a page each, all of them the page that no sequence has.
+    /// Encodes sources of a page each, all of them in the spare page.
     fn rehearse_encoder(&mut self, rows: usize) {
         let narrow = |count: usize| u32::try_from(count).expect("rows are counted in 32 bits");
         let positions: Vec<u32> = (0..rows).map(|row| narrow(row % PAGE_TOKENS)).collect();
@@ -108,11 +110,11 @@ impl<B: Backend> StepExecutor<B> {
         model.backend().join();
     }
 
-    /// With the best ids, and with ids that are drawn from all: a device may go about them in two ways.
+    /// Runs a step of padding with greedy draws, and with draws from all ids: a device may do the two differently.
     fn rehearse(&mut self, rows: usize, lengths: Lengths) {
         for temperature in [0.0, 1.0] {
             for _ in 0..REHEARSALS {
-                self.rows.fill_with_nothing(rows, lengths, self.spare);
+                self.rows.fill_with_padding(rows, lengths, self.spare);
                 self.rows.draws.iter_mut().for_each(|draw| draw.choice.sampling.temperature = temperature);
                 self.step();
                 self.asked.push_back(Some(0));
@@ -121,7 +123,7 @@ impl<B: Backend> StepExecutor<B> {
         }
     }
 
-    /// Runs the rows as one step and begins to bring their draws to the host.
+    /// Runs the rows as one step and starts to copy the drawn ids to the host.
     fn step(&mut self) {
         self.drawn.swap(0, 1);
         let Self { model, pages, space, rows, drawn: [latest, before], .. } = self;
@@ -135,10 +137,10 @@ impl<B: Backend> StepExecutor<B> {
         backend.fetch(latest);
     }
 
-    /// Waits for the draws of the oldest plan.
+    /// Waits for the drawn ids of the oldest plan.
     fn take(&mut self, chosen: &mut Vec<Option<u32>>) {
         let Some(Some(count)) = self.asked.pop_front() else { return };
-        // Whatever was asked after the oldest plan is one other, the latest.
+        // At most one plan was started after the oldest.
         let [latest, before] = &mut self.drawn;
         let oldest = if self.asked.iter().all(Option::is_none) { latest } else { before };
         let first = chosen.len();
@@ -147,7 +149,7 @@ impl<B: Backend> StepExecutor<B> {
     }
 }
 
-/// Those that are rehearsed up to `longest`, in tokens.
+/// Sequence lengths that are rehearsed up to `longest`, in tokens.
 fn lengths(longest: usize) -> impl Iterator<Item = usize> {
     std::iter::successors(Some(REHEARSED_TOKENS), |tokens| Some(2 * tokens))
         .take_while(move |&tokens| tokens < longest)
@@ -156,13 +158,13 @@ fn lengths(longest: usize) -> impl Iterator<Item = usize> {
 
 impl<B: Backend> Executor for StepExecutor<B> {
     fn encode(&mut self, plan: &Plan) -> Result<(), ExecutorError> {
-        let Some(step) = plan.encode() else { return Ok(()) };
+        let Some(work) = plan.encode() else { return Ok(()) };
         let Self { model, pages, space, .. } = self;
         model.backend().aside(|| {
-            let EncodeStep { tokens, positions, segments, .. } = step;
-            model.encode(SourceRows { tokens, positions, segments }, step.layers.clone(), space);
-            if step.is_last {
-                let sources = CrossPages { segments, spans: &step.cross_spans, tables: &plan.tables };
+            let EncodeWork { tokens, positions, segments, .. } = work;
+            model.encode(SourceRows { tokens, positions, segments }, work.layers.clone(), space);
+            if work.is_last {
+                let sources = CrossPages { segments, spans: &work.cross_spans, tables: &work.tables };
                 model.write_cross(sources, space, pages);
             }
         });
@@ -170,13 +172,13 @@ impl<B: Backend> Executor for StepExecutor<B> {
     }
 
     fn decode(&mut self, plan: &Plan) -> Result<(), ExecutorError> {
-        let has_rows = !plan.tokens.is_empty();
+        let has_rows = !plan.targets.is_empty();
         if has_rows {
             self.rows.fill(plan, &self.buckets, self.spare);
             self.step();
         }
-        self.asked.push_back(has_rows.then_some(plan.sampled.len()));
-        // What the next plan decodes may read what this one encoded.
+        self.asked.push_back(has_rows.then(|| plan.draws().count()));
+        // Rows of the next plan may read what this one encodes.
         if plan.encode().is_some() {
             self.model.backend().join();
         }

@@ -1,77 +1,149 @@
-//! Pages and those who own them while no sequence does: the pool, the sources, the encoder's queue.
+//! The page pool together with the sources that live in it and the encoder's queue.
 //!
-//! Called by the scheduler. Every page that leaves a source goes back to the pool here.
+//! Called by the scheduler. Sources take, share and return pages only here.
 
-use super::encoding::Encoding;
-use super::pages::{PageId, PagePool, PoolSize};
-use super::source::{SourceKey, SourceSlot, Sources};
+use super::encoder_queue::EncoderQueue;
+use super::limits::SchedulerLimits;
+use super::page_pool::{PageId, PagePool, PoolSize};
+use super::source::{SourceKey, SourceSlot};
+use super::source_cache::SourceCache;
 
-/// The pool with the sources that live in it.
+/// Pages and sources.
 #[derive(Debug)]
 pub struct Memory {
-    /// Free pages.
+    /// All pages.
     pub pool: PagePool,
     /// Sources that have pages.
-    pub sources: Sources,
-    /// Those of them on their way through the encoder.
-    pub encoding: Encoding,
+    pub sources: SourceCache,
+    /// Those of them that are still to be encoded.
+    pub encoder: EncoderQueue,
     size: PoolSize,
 }
 
 impl Memory {
-    /// All pages free.
-    pub fn new(size: PoolSize) -> Self {
-        Self { pool: PagePool::new(size.pages), sources: Sources::default(), encoding: Encoding::default(), size }
+    /// All pages are free.
+    pub fn new(limits: &SchedulerLimits) -> Self {
+        Self {
+            pool: PagePool::new(limits.pool.pages),
+            sources: SourceCache::default(),
+            encoder: EncoderQueue::new(limits),
+            size: limits.pool,
+        }
     }
 
-    /// Pages that a source takes.
+    /// Number of pages that a source takes.
     pub fn source_pages(&self, key: &SourceKey) -> usize {
         self.size.source_pages(key.tokens())
     }
 
-    /// Pages that can be had without taking any from a sequence.
+    /// Number of pages that can be had without taking any from a sequence.
     pub const fn available(&self) -> usize {
         self.pool.free() + self.sources.idle_pages()
     }
 
-    /// As [`Self::available`], for somebody who needs this source to stay.
+    /// Number of pages that can be had without evicting this source or taking any from a sequence.
     pub fn available_beside(&self, source: Option<SourceSlot>) -> usize {
         let own = source.map(|slot| self.sources.get(slot)).filter(|source| source.is_idle());
         self.available() - own.map_or(0, |source| source.pages().len())
     }
 
-    /// Takes pages, those of cached sources if it must.
+    /// Moves free pages to the end of `into`, and evicts idle sources as long as too few are free.
     ///
     /// # Panics
     /// When fewer are [`Self::available`].
     pub fn take(&mut self, count: usize, into: &mut Vec<PageId>) {
         while self.pool.free() < count {
-            let mut pages = self.sources.evict_oldest().expect("the caller saw to it that enough pages are available");
-            self.pool.give_back(&mut pages);
+            let evicted = self.sources.evict_least_recently_used();
+            self.pool.release(evicted.expect("the caller saw to it that enough pages are available").pages());
         }
         self.pool.take(count, into);
     }
 
-    /// Gives a source its pages and queues it for the encoder; the caller holds it.
+    /// Gives a source its pages and queues it for the encoder. The caller holds it.
     pub fn place(&mut self, key: &SourceKey) -> SourceSlot {
         let count = self.source_pages(key);
         let mut pages = Vec::with_capacity(count);
         self.take(count, &mut pages);
+        self.pool.retain(&pages);
         let slot = self.sources.insert(key.clone(), pages);
-        self.encoding.push(slot);
+        self.encoder.push(slot);
         slot
     }
 
-    /// One holder less.
+    /// One more sequence holds the source.
+    pub fn hold(&mut self, slot: SourceSlot) {
+        self.sources.set_held(slot);
+        self.pool.retain(self.sources.get(slot).pages());
+    }
+
+    /// One sequence less holds the source. After the last one an encoded source stays in the cache; any other is removed
+    /// and its pages are free.
     pub fn release(&mut self, slot: SourceSlot) {
-        if let Some(mut pages) = self.sources.release(slot) {
-            self.encoding.forget(slot);
-            self.pool.give_back(&mut pages);
+        let source = self.sources.get(slot);
+        self.pool.release(source.pages());
+        let is_held = source.pages().first().is_some_and(|&page| self.pool.references(page) > 1);
+        if is_held {
+            return;
         }
+        if source.is_ready() {
+            self.sources.set_idle(slot);
+            return;
+        }
+        self.encoder.forget(slot);
+        self.pool.release(self.sources.remove(slot).pages());
+    }
+
+    /// What the current plan encodes counts as encoded.
+    pub fn finish_encoding(&mut self) {
+        self.encoder.commit(&mut self.sources);
     }
 
     /// Whether rows of a holder can run.
     pub fn is_ready(&self, slot: SourceSlot) -> bool {
         self.sources.get(slot).is_ready()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Salt;
+
+    const LIMITS: SchedulerLimits = SchedulerLimits {
+        pool: PoolSize { pages: 4, source_page_tokens: 16 },
+        running_rows: 1,
+        call_rows: 1,
+        step_rows: 1,
+        step_encoder_tokens: 64,
+        encoder_layers: 1,
+    };
+
+    #[test]
+    fn every_holder_of_a_source_owns_its_pages_and_so_does_the_cache() {
+        let mut memory = Memory::new(&LIMITS);
+        let slot = memory.place(&memory.sources.key(&vec![7; 20].into(), &Salt::default()));
+        memory.hold(slot);
+        let pages = memory.sources.get(slot).pages().to_vec();
+        let references = |memory: &Memory| pages.iter().map(|&page| memory.pool.references(page)).collect::<Vec<_>>();
+        assert_eq!(references(&memory), [3, 3]);
+        memory.sources.get_mut(slot).mark_ready();
+        memory.release(slot);
+        memory.release(slot);
+        assert_eq!((references(&memory), memory.pool.free(), memory.available()), (vec![1, 1], 2, 4));
+        let mut taken = Vec::new();
+        memory.take(4, &mut taken);
+        assert_eq!(references(&memory), [1, 1], "the source was evicted and its pages have a new owner");
+    }
+
+    #[test]
+    fn a_source_not_yet_encoded_returns_its_pages_with_its_last_holder() {
+        let mut memory = Memory::new(&LIMITS);
+        let key = memory.sources.key(&vec![7; 20].into(), &Salt::default());
+        let slot = memory.place(&key);
+        memory.hold(slot);
+        memory.release(slot);
+        assert_eq!((memory.pool.free(), memory.available()), (2, 2));
+        memory.release(slot);
+        assert_eq!((memory.pool.free(), memory.sources.find(&key)), (4, None));
     }
 }

@@ -1,89 +1,73 @@
-//! What the scheduler hands out: the work of one step, and the events that come of it.
+//! A plan: the work of one step in three parts, encode work, target rows and outputs.
 //!
-//! Read by the engine thread and the model. Flat and ragged, ready for the kernels; reused from step to step.
+//! Written by the scheduler, read by the executor. Ragged arrays, ready for the kernels; reused from step to step, so
+//! that a step of steady decoding allocates nothing.
 
 use std::ops::Range;
 
-use kernels::{Choice, PageSpan, Segment};
+use kernels::{Choice, NO_PLACE, PageSpan, Segment};
 
-use crate::request::{FinishReason, RequestId};
+use super::page_pool::PageId;
 
-/// The work of one step. Encoder part and decoder rows belong to different sequences and may run in any order.
+/// The work of one step. Encode work and target rows belong to different sequences and may run in any order.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// Layers of the encoder batch that is under way; see [`Self::encode`].
-    pub(super) encode: EncodeStep,
-    /// Decoder input ids, one a row. Rows of one sequence are consecutive, positions ascending.
-    pub tokens: Vec<u32>,
-    /// Of each row the place of its token among those drawn for the plan before, as that plan's `sampled` counts them; `tokens`
-    /// says nothing of such a row. [`kernels::NO_PLACE`] where `tokens` has it, as it does unless the plan was made ahead.
-    pub places: Vec<u32>,
-    /// Position of each row's token; the start token's is 0.
-    pub positions: Vec<u32>,
-    /// Self-attention pages of each row, its own position included: `tokens = position + 1`.
-    pub self_spans: Vec<PageSpan>,
-    /// Cross-attention pages of each row: `tokens` = the source's length.
-    pub cross_spans: Vec<PageSpan>,
-    /// Page indices that all spans of this plan point into.
-    pub tables: Vec<u32>,
-    /// Rows whose logits are needed, ascending. Other numbers that say "logits row" index this list.
-    pub logits_rows: Vec<u32>,
-    /// Of each logits row, whether log-probabilities will be read: then all of its logits are needed.
-    pub scored: Vec<bool>,
-    /// Logits rows from which a token is drawn, ascending.
-    pub sampled: Vec<u32>,
-    /// How each of `sampled` is drawn.
-    pub choices: Vec<Choice>,
+    /// Encoder layers to run; see [`Self::encode`].
+    pub(super) encode: EncodeWork,
+    /// Decoder rows.
+    pub targets: TargetBatch,
+    /// Target rows whose logits are needed, ascending by row.
+    pub outputs: Vec<Output>,
 }
 
 impl Plan {
-    /// Whether there is nothing to run. Such a plan is committed all the same.
+    /// Whether there is nothing to run. An empty plan is committed like any other.
     pub fn is_empty(&self) -> bool {
-        self.tokens.is_empty() && self.encode.layers.is_empty()
+        self.targets.is_empty() && self.encode.layers.is_empty()
     }
 
-    /// The encoder's part of the step, if there is one.
-    pub fn encode(&self) -> Option<&EncodeStep> {
+    /// The encode work of the step, if there is any.
+    pub fn encode(&self) -> Option<&EncodeWork> {
         (!self.encode.layers.is_empty()).then_some(&self.encode)
     }
 
-    /// Empties everything and keeps the room.
+    /// How a token is drawn, for each output from which one is.
+    pub fn draws(&self) -> impl Iterator<Item = &Choice> {
+        self.outputs.iter().filter_map(|output| output.draw.as_ref())
+    }
+
+    /// Empties all parts and keeps their memory.
     pub(super) fn clear(&mut self) {
         self.encode.clear();
-        self.tokens.clear();
-        self.places.clear();
-        self.positions.clear();
-        self.self_spans.clear();
-        self.cross_spans.clear();
-        self.tables.clear();
-        self.logits_rows.clear();
-        self.scored.clear();
-        self.sampled.clear();
-        self.choices.clear();
+        self.targets.clear();
+        self.outputs.clear();
     }
 }
 
-/// Some layers of the encoder for one batch of sources. A batch of several is run in one step. A long source alone may
-/// take several: it is then the same, row for row, from its first to its last, and the caller keeps the activations in
-/// between. One that nobody wants any more is simply not mentioned again; the next batch begins at layer 0.
+/// Encoder layers to run for a batch of sources. A batch of several sources runs all layers in one step. A batch of one
+/// long source may take several steps: its rows stay the same from the first step to the last, and the executor keeps
+/// their activations in between. A batch that nobody needs any more is abandoned without notice; the next one begins at
+/// layer 0.
 #[derive(Debug, Default)]
-pub struct EncodeStep {
-    /// Source ids of the whole batch, one a row.
+pub struct EncodeWork {
+    /// Source ids of the whole batch, one for each row.
     pub tokens: Vec<u32>,
     /// Position of each row in its source.
     pub positions: Vec<u32>,
-    /// The rows of each source.
+    /// Rows of each source.
     pub segments: Vec<Segment>,
-    /// Layers to run. Embedding comes before layer 0.
+    /// Layers to run. The ids are embedded before layer 0.
     pub layers: Range<usize>,
-    /// The last layer is among them: the cross K/V are written in this step.
+    /// Whether the last layer is among them; the cross K/V are then written in this step.
     pub is_last: bool,
-    /// Only when `is_last`: the pages of each segment in [`Plan::tables`], `tokens` = the segment's length.
+    /// Pages of each segment, `tokens` = its length. Only when `is_last`.
     pub cross_spans: Vec<PageSpan>,
+    /// Page indices that `cross_spans` point into.
+    pub tables: Vec<u32>,
 }
 
-impl EncodeStep {
-    /// Whether the batch begins: its ids are to be embedded.
+impl EncodeWork {
+    /// Whether the batch begins, so that its ids are to be embedded.
     pub const fn is_first(&self) -> bool {
         self.layers.start == 0
     }
@@ -95,89 +79,105 @@ impl EncodeStep {
         self.layers = 0..0;
         self.is_last = false;
         self.cross_spans.clear();
+        self.tables.clear();
     }
 }
 
-/// Where the log-probabilities of an event are to be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ScoreAt {
-    /// Index into [`Plan::logits_rows`], that is, row of the step's logits.
-    pub logits_row: u32,
-    /// Alternatives wanted.
-    pub top: u32,
+/// Decoder rows of a step. Rows of one sequence are consecutive, positions ascending.
+#[derive(Debug, Default)]
+pub struct TargetBatch {
+    /// Token id of each row; unused where `places` names a drawn token.
+    pub tokens: Vec<u32>,
+    /// Index of each row's token among the tokens that the previous plan draws, or [`NO_PLACE`] where `tokens` has it.
+    /// Only a plan that was made ahead reads drawn tokens.
+    pub places: Vec<u32>,
+    /// Position of each row's token; the start token has position 0.
+    pub positions: Vec<u32>,
+    /// Self-attention pages of each row, `tokens` = its position + 1.
+    pub self_spans: Vec<PageSpan>,
+    /// Cross-attention pages of each row, `tokens` = the source's length.
+    pub cross_spans: Vec<PageSpan>,
+    /// Page indices that all spans of these rows point into.
+    pub tables: Vec<u32>,
 }
 
-/// What happened to a request. For one choice in order; [`Event::Started`] comes before all others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
-    /// The first choice has its pages.
-    Started {
-        /// The request.
-        request: RequestId,
-        /// Source tokens whose K/V another request has or had: all or none.
-        cached_tokens: u32,
-    },
-    /// A token of the decoder prompt was scored.
-    Scored {
-        /// The request.
-        request: RequestId,
-        /// Its choice.
-        choice: u32,
-        /// The token.
-        token: u32,
-        /// Its log-probability.
-        score: ScoreAt,
-    },
-    /// A token was generated.
-    Token {
-        /// The request.
-        request: RequestId,
-        /// Its choice.
-        choice: u32,
-        /// The token.
-        token: u32,
-        /// Its log-probability, when wanted.
-        score: Option<ScoreAt>,
-    },
-    /// The choice is complete.
-    Finished {
-        /// The request.
-        request: RequestId,
-        /// Its choice.
-        choice: u32,
-        /// Why.
-        reason: FinishReason,
-    },
-    /// No token could be drawn for one of the request's choices; all of them are ended. Events of others that
-    /// were in the same step may follow.
-    Failed {
-        /// The request.
-        request: RequestId,
-    },
+/// Where the token of a row comes from.
+#[derive(Debug, Clone, Copy)]
+pub enum RowToken {
+    /// The token is known.
+    Known(u32),
+    /// The previous plan draws it, as the draw of this index.
+    Drawn(u32),
 }
 
-impl Event {
-    /// Whom it concerns.
-    pub const fn request(&self) -> RequestId {
-        match *self {
-            Self::Started { request, .. }
-            | Self::Scored { request, .. }
-            | Self::Token { request, .. }
-            | Self::Finished { request, .. }
-            | Self::Failed { request } => request,
-        }
+/// One decoder row.
+#[derive(Debug, Clone, Copy)]
+pub struct TargetRow {
+    /// The row's token.
+    pub token: RowToken,
+    /// Its position.
+    pub position: usize,
+    /// Index in the tables of the sequence's first target page.
+    pub first_page: u32,
+    /// Pages of the sequence's source.
+    pub cross_span: PageSpan,
+}
+
+impl TargetBatch {
+    /// Number of rows.
+    pub const fn len(&self) -> usize {
+        self.tokens.len()
     }
 
-    /// The choice it concerns; `None` for all of the request.
-    pub const fn choice(&self) -> Option<u32> {
-        match *self {
-            Self::Started { .. } | Self::Failed { .. } => None,
-            Self::Scored { choice, .. } | Self::Token { choice, .. } | Self::Finished { choice, .. } => Some(choice),
-        }
+    /// Whether there are no rows.
+    pub const fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    /// Appends a row and returns its index.
+    pub(super) fn push(&mut self, row: TargetRow) -> u32 {
+        let index = narrow(self.len());
+        let (token, place) = match row.token {
+            RowToken::Known(token) => (token, NO_PLACE),
+            RowToken::Drawn(place) => (0, place),
+        };
+        self.tokens.push(token);
+        self.places.push(place);
+        self.positions.push(narrow(row.position));
+        self.self_spans.push(PageSpan { first: row.first_page, tokens: narrow(row.position + 1) });
+        self.cross_spans.push(row.cross_span);
+        index
+    }
+
+    fn clear(&mut self) {
+        self.tokens.clear();
+        self.places.clear();
+        self.positions.clear();
+        self.self_spans.clear();
+        self.cross_spans.clear();
+        self.tables.clear();
     }
 }
 
-/// Rows, positions and page tables are counted in 32 bits wherever the kernels read them.
+/// A target row whose logits are needed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Output {
+    /// The target row.
+    pub row: u32,
+    /// Whether log-probabilities are read; all logits of the row are then needed.
+    pub is_scored: bool,
+    /// How a token is drawn from the logits; `None` when the row is only scored.
+    pub draw: Option<Choice>,
+}
+
+/// Appends pages to a table and returns the index of the first.
+pub(super) fn list_pages(pages: &[PageId], tables: &mut Vec<u32>) -> u32 {
+    let first = narrow(tables.len());
+    tables.extend(pages.iter().map(|page| page.0));
+    first
+}
+
+/// Converts a count of rows, positions or pages to the 32 bits that the kernels read.
 pub(super) fn narrow(count: usize) -> u32 {
     u32::try_from(count).expect("no plan has 2^32 rows, positions or pages")
 }

@@ -1,18 +1,19 @@
-//! Pages for running sequences, and who gives them up when there are none.
+//! Pages for the rows that were granted, and who gives them up when too few are left.
 //!
-//! Called wherever a plan is made, before anybody is admitted; one made ahead finds the pages there. The oldest running sequence is never among those who give.
+//! Called wherever a plan is made, before anybody is admitted; for a plan made ahead there are always enough pages. The
+//! oldest running sequence is never preempted.
 
-use super::Scheduler;
-use super::sequence::Waiting;
+use super::queue::Waiting;
+use super::state::Scheduler;
 
 impl Scheduler {
-    /// Takes the pages that granted rows need, oldest sequence first. Sequences that lose theirs leave.
+    /// Takes the pages that granted rows need, oldest sequence first. Preempted sequences leave the running ones.
     pub(super) fn grow_running(&mut self) {
         let mut index = 0;
         while index < self.running.len() {
             let missing = self.running[index].missing_pages();
             if missing > self.memory.available() {
-                self.give_up_something();
+                self.free_pages();
                 continue;
             }
             let running = &mut self.running[index];
@@ -21,9 +22,9 @@ impl Scheduler {
         }
     }
 
-    /// Frees pages by the least harmful means left: the youngest running sequence, then sources that only
-    /// waiting sequences need.
-    fn give_up_something(&mut self) {
+    /// Frees pages by the least harmful means left: preempts the youngest running sequence, then releases sources that
+    /// only waiting sequences hold.
+    fn free_pages(&mut self) {
         if self.running.len() > 1 {
             self.preempt_youngest();
             return;
@@ -31,26 +32,21 @@ impl Scheduler {
         self.release_waiting_source();
     }
 
-    /// Sends the youngest running sequence back to the queue. Its tokens and its source stay.
+    /// Sends the youngest running sequence back to the queue without its pages. It keeps its tokens and its source.
     fn preempt_youngest(&mut self) {
-        let Some(mut youngest) = self.running.pop() else { return };
-        self.memory.pool.give_back(&mut youngest.pages);
+        let Some(youngest) = self.running.pop() else { return };
+        self.memory.pool.release(&youngest.pages);
         self.preemptions += 1;
-        // Younger than all that run and older than all that wait: the front keeps the order of turns.
-        self.waiting.push_front(Waiting {
-            sequence: youngest.sequence,
-            source: Some(youngest.source),
-            preempted: true,
-        });
+        self.queue.put_back(Waiting { sequence: youngest.sequence, source: Some(youngest.source), preempted: true });
     }
 
-    /// Takes its source from the youngest waiting sequence that holds one. The encoder runs again when the sequence's
-    /// turn comes, unless somebody else holds the source or its pages are not needed until then.
+    /// Releases the source of the youngest waiting sequence that holds one. The encoder runs again when the sequence is
+    /// admitted, unless the source is still there by then.
     ///
     /// # Panics
-    /// When there is none: somebody needs more than a pool of which nobody else holds a page.
+    /// When there is none: one sequence would need more than the whole pool.
     pub(super) fn release_waiting_source(&mut self) {
-        let youngest = self.waiting.iter_mut().rev().find_map(|waiting| waiting.source.take());
-        self.memory.release(youngest.expect("a request that was taken fits the pool alone"));
+        let source = self.queue.take_source();
+        self.memory.release(source.expect("a request that was taken fits the pool alone"));
     }
 }

@@ -1,16 +1,18 @@
-//! Which sequences get decoder rows in a step, and the rows themselves.
+//! Which sequences get target rows in a step, and the rows themselves.
 //!
 //! Called wherever a plan is made. Takes no pages: the rows written here have theirs.
 
-use kernels::{NO_PLACE, PageSpan};
+use kernels::{PAGE_TOKENS, PageSpan};
 
-use super::Scheduler;
-use super::plan::{Plan, narrow};
-use super::sequence::{Grant, RowOutput, Running};
+use super::page_pool::PagePool;
+use super::plan::{Output, Plan, RowToken, TargetRow, list_pages, narrow};
+use super::running::{Grant, Running};
+use super::sequence::RowOutput;
+use super::state::Scheduler;
 
 impl Scheduler {
-    /// Shares the step's rows out. Those who owe one row come first, so that no stream stalls; what is left goes
-    /// to those who have more to compute, oldest first.
+    /// Shares out the rows of the step. Sequences that owe one row come first, so that no stream stalls; the rows that are
+    /// left go to sequences that owe more, oldest first.
     pub(super) fn grant_rows(&mut self) {
         let mut rows_left = self.limits.step_rows;
         for running in &mut self.running {
@@ -28,7 +30,7 @@ impl Scheduler {
         }
     }
 
-    /// Rows of the step that nobody has yet.
+    /// Number of rows of the step that are not granted.
     pub(super) fn rows_left(&self) -> usize {
         self.limits.step_rows - self.running.iter().map(|running| running.next.rows).sum::<usize>()
     }
@@ -37,71 +39,55 @@ impl Scheduler {
     pub(super) fn write_rows(&mut self, plan: &mut Plan) {
         let mut drawn = 0;
         for running in &self.running {
-            let place = drawn;
+            let draw = drawn;
             drawn += u32::from(running.draws());
             if running.next.rows == 0 {
                 continue;
             }
+            assert_writable(running, &self.memory.pool);
             let source = self.memory.sources.get_mut(running.source);
-            let cross = PageSpan {
-                first: source.list_pages(self.step, &mut plan.tables),
-                tokens: narrow(source.key().tokens()),
-            };
+            let tables = &mut plan.targets.tables;
+            let cross_span =
+                PageSpan { first: source.list_pages(self.step, tables), tokens: narrow(source.key().tokens()) };
+            let first_page = list_pages(&running.pages, tables);
+            let row = |token, position| TargetRow { token, position, first_page, cross_span };
             if running.next.follows_draw {
-                write_drawn(running, place, cross, plan);
+                write_drawn(running, row(RowToken::Drawn(draw), running.position()), plan);
             } else {
-                write_known(running, cross, plan);
+                write_known(running, row, plan);
             }
         }
     }
 }
 
-/// The row of a token that the plan before draws, as the `place`-th of its draws.
-fn write_drawn(running: &Running, place: u32, cross: PageSpan, plan: &mut Plan) {
-    let first = list_pages(running, plan);
-    let position = running.position();
-    let row = push_row((0, place), position, PageSpan { first, tokens: narrow(position + 1) }, cross, plan);
+/// Asserts that no other sequence reads the pages that the granted rows write.
+fn assert_writable(running: &Running, pool: &PagePool) {
+    let (first, last) = (running.position(), running.position() + running.next.rows - 1);
+    let written = &running.pages[first / PAGE_TOKENS..=last / PAGE_TOKENS];
+    assert!(written.iter().all(|&page| pool.references(page) == 1), "a page that is shared is not written");
+}
+
+/// Writes the row of a token that the previous plan draws.
+fn write_drawn(running: &Running, row: TargetRow, plan: &mut Plan) {
     let sequence = &running.sequence;
-    plan.sampled.push(narrow(plan.logits_rows.len()));
-    plan.choices.push(sequence.choice_after(sequence.generated.len() + 1));
-    plan.logits_rows.push(row);
-    plan.scored.push(sequence.request.asked.log_probs.is_some());
+    let draw = Some(sequence.choice_after(sequence.generated.len() + 1));
+    let is_scored = sequence.request.asked.log_probs.is_some();
+    let row = plan.targets.push(row);
+    plan.outputs.push(Output { row, is_scored, draw });
 }
 
-fn write_known(running: &Running, cross: PageSpan, plan: &mut Plan) {
-    let first = list_pages(running, plan);
+/// Writes the rows of tokens that are known.
+fn write_known(running: &Running, row: impl Fn(RowToken, usize) -> TargetRow, plan: &mut Plan) {
+    let sequence = &running.sequence;
     for position in running.position()..running.position() + running.next.rows {
-        let token = (running.sequence.token(position), NO_PLACE);
-        let row = push_row(token, position, PageSpan { first, tokens: narrow(position + 1) }, cross, plan);
-        match running.sequence.output(position) {
+        let row = plan.targets.push(row(RowToken::Known(sequence.token(position)), position));
+        match sequence.output(position) {
             RowOutput::Nothing => {}
-            RowOutput::Score { .. } => {
-                plan.logits_rows.push(row);
-                plan.scored.push(true);
-            }
+            RowOutput::Score { .. } => plan.outputs.push(Output { row, is_scored: true, draw: None }),
             RowOutput::Sample(choice) => {
-                plan.sampled.push(narrow(plan.logits_rows.len()));
-                plan.choices.push(choice);
-                plan.logits_rows.push(row);
-                plan.scored.push(running.sequence.request.asked.log_probs.is_some());
+                let is_scored = sequence.request.asked.log_probs.is_some();
+                plan.outputs.push(Output { row, is_scored, draw: Some(choice) });
             }
         }
     }
-}
-
-fn list_pages(running: &Running, plan: &mut Plan) -> u32 {
-    let first = narrow(plan.tables.len());
-    plan.tables.extend(running.pages.iter().map(|page| page.0));
-    first
-}
-
-/// Which row it is.
-fn push_row((token, place): (u32, u32), position: usize, own: PageSpan, cross: PageSpan, plan: &mut Plan) -> u32 {
-    let row = narrow(plan.tokens.len());
-    plan.tokens.push(token);
-    plan.places.push(place);
-    plan.positions.push(narrow(position));
-    plan.self_spans.push(own);
-    plan.cross_spans.push(cross);
-    row
 }

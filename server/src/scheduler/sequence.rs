@@ -1,20 +1,23 @@
-//! One choice of a request: its tokens, what it still has to run, and what each position yields.
+//! A sequence: one choice of a request, its tokens so far, and what each of its positions yields.
 //!
-//! Called by the scheduler. A waiting sequence owns no self pages, a running one does.
+//! A sequence keeps all of this through preemption. It owns no pages; see `running`.
 
 use std::sync::Arc;
 
 use kernels::Choice;
 
-use super::pages::{PageId, target_pages};
 use super::plan::narrow;
-use super::source::{SourceKey, SourceSlot};
+use super::source::SourceKey;
 use crate::request::{GenerationRequest, RequestId};
+
+/// Identifies a sequence. Ids ascend in the order in which sequences have their turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SequenceId(pub u64);
 
 /// What all choices of a request share.
 #[derive(Debug)]
 pub struct Request {
-    /// Name of the request.
+    /// Id of the request.
     pub id: RequestId,
     /// What the encoder reads.
     pub source: SourceKey,
@@ -25,7 +28,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// Target positions that a choice runs at most. The last token that may be generated is never read.
+    /// Most target positions that a choice runs. The last token that may be generated is never read.
     pub fn target_positions(&self) -> usize {
         self.asked.lengths().target_positions()
     }
@@ -36,37 +39,60 @@ impl Request {
     }
 }
 
+/// One choice of a request, or all of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Selection {
+    /// The request.
+    pub request: RequestId,
+    /// The choice; `None` selects all.
+    pub choice: Option<u32>,
+}
+
+impl Selection {
+    /// Whether this choice of this request is selected.
+    pub fn covers(self, request: RequestId, choice: u32) -> bool {
+        self.request == request && self.choice.is_none_or(|selected| selected == choice)
+    }
+}
+
 /// What the row of a position is run for, beside its K/V.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RowOutput {
-    /// Nothing.
+    /// K/V only.
     Nothing,
-    /// The log-probability of a token that is given, with `top` alternatives.
+    /// The log-probability of a given token, with `top` alternatives.
     Score {
         /// The token.
         next: u32,
-        /// Alternatives.
+        /// Number of alternatives.
         top: u32,
     },
-    /// The next token.
+    /// The next token, drawn in this way.
     Sample(Choice),
 }
 
-/// What a choice keeps through preemption.
+/// One choice of a request.
 #[derive(Debug)]
 pub struct Sequence {
-    /// What was asked.
+    /// Id of the sequence.
+    pub id: SequenceId,
+    /// The request.
     pub request: Arc<Request>,
-    /// Which of the request's choices.
+    /// Index of the choice.
     pub choice: u32,
     /// Tokens after the decoder prompt.
     pub generated: Vec<u32>,
-    /// Leading tokens of the decoder prompt whose scores were delivered.
+    /// Number of leading tokens of the decoder prompt whose scores were delivered.
     pub scored: usize,
 }
 
 impl Sequence {
-    /// Start token, decoder prompt and generated tokens.
+    /// Whether it is selected.
+    pub fn is_in(&self, selection: Selection) -> bool {
+        selection.covers(self.request.id, self.choice)
+    }
+
+    /// Number of tokens: start token, decoder prompt and generated tokens.
     pub fn tokens(&self) -> usize {
         1 + self.request.asked.decoder_prompt.len() + self.generated.len()
     }
@@ -81,12 +107,12 @@ impl Sequence {
         }
     }
 
-    /// Positions whose rows are needed with the tokens there are.
+    /// Number of positions whose rows are needed with the tokens there are.
     pub fn positions_wanted(&self) -> usize {
         self.tokens().min(self.request.target_positions())
     }
 
-    /// How the token that follows `generated` generated ones is chosen.
+    /// How the token that follows `generated` generated ones is drawn.
     pub fn choice_after(&self, generated: usize) -> Choice {
         let asked = &self.request.asked;
         Choice {
@@ -107,81 +133,5 @@ impl Sequence {
             (Some(top), Some(&next)) if asked.score_prompt && position >= self.scored => RowOutput::Score { next, top },
             _ => RowOutput::Nothing,
         }
-    }
-}
-
-/// A sequence in the queue.
-#[derive(Debug)]
-pub struct Waiting {
-    /// The sequence.
-    pub sequence: Sequence,
-    /// The source it held when it was preempted.
-    pub source: Option<SourceSlot>,
-    /// Whether it ran before.
-    pub preempted: bool,
-}
-
-/// Rows of a sequence in a plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Grant {
-    /// How many.
-    pub rows: usize,
-    /// It is one, whose token was not known when the plan was made: the plan before draws it. The row draws the token after it
-    /// whatever becomes of the sequence in between.
-    pub follows_draw: bool,
-}
-
-/// A sequence with a place among the running ones.
-#[derive(Debug)]
-pub struct Running {
-    /// The sequence.
-    pub sequence: Sequence,
-    /// The source it holds.
-    pub source: SourceSlot,
-    /// Its self pages.
-    pub pages: Vec<PageId>,
-    /// Positions whose K/V are in `pages`.
-    pub computed: usize,
-    /// Positions after `computed` that the oldest plan under way runs.
-    pub granted: Grant,
-    /// Positions after those that the plan being made runs, or the one that was made ahead.
-    pub next: Grant,
-    /// Finished or cancelled; leaves with the next sweep, unless rows of it are under way.
-    pub ended: bool,
-}
-
-impl Running {
-    /// First position that the next plan may run.
-    pub const fn position(&self) -> usize {
-        self.computed + self.granted.rows
-    }
-
-    /// Whether the last of the rows under way draws the sequence's next token.
-    pub fn draws(&self) -> bool {
-        self.granted.follows_draw || self.granted.rows > 0 && self.position() == self.sequence.tokens()
-    }
-
-    /// What the next plan has to run: the positions whose tokens are there, or the one whose token is being drawn, unless that
-    /// is the last.
-    pub fn owed(&self) -> Grant {
-        if self.ended {
-            return Grant::default();
-        }
-        if self.draws() {
-            let goes_on = self.sequence.generated.len() + 1 < self.sequence.request.asked.max_tokens as usize;
-            return Grant { rows: usize::from(goes_on), follows_draw: goes_on };
-        }
-        Grant { rows: self.sequence.positions_wanted() - self.position(), follows_draw: false }
-    }
-
-    /// Pages that the rows of both plans need beyond those it has.
-    pub fn missing_pages(&self) -> usize {
-        target_pages(self.position() + self.next.rows).saturating_sub(self.pages.len())
-    }
-
-    /// The rows that were under way are done; the next ones are under way now.
-    pub fn move_on(&mut self) {
-        self.computed += self.granted.rows;
-        self.granted = std::mem::take(&mut self.next);
     }
 }

@@ -1,27 +1,27 @@
-//! Sequences that have not had their turn yet: one call after the other gives its next.
+//! Turns: sequences that have not begun, given out one call after the other.
 //!
-//! Called by the scheduler, which lets one in when there is a row for it. So a call of a thousand sequences delays one
-//! of a single sequence by one turn, not by a thousand; and no call ever holds all rows.
+//! Called by `queue` when there is a row for one more. A call of a thousand sequences therefore delays a call of one by
+//! a single turn, and no call ever holds all rows.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::sequence::Request;
-use crate::request::{CallId, RequestId};
+use super::sequence::{Request, Selection};
+use crate::request::CallId;
 
 /// A choice of a request before its turn.
 #[derive(Debug)]
 pub struct Unbegun {
-    /// What was asked.
+    /// The request.
     pub request: Arc<Request>,
-    /// Which of its choices.
+    /// Index of the choice.
     pub choice: u32,
 }
 
-/// All of them, and how many sequences of each call had their turn and are not over.
+/// Sequences before their turn, and how many sequences of each call have begun and are not over.
 #[derive(Debug, Default)]
 pub struct Turns {
-    /// The call whose turn is next comes first; none is empty.
+    /// Calls in the order of their next turns; none is empty.
     calls: VecDeque<Call>,
     begun: HashMap<CallId, usize>,
 }
@@ -42,7 +42,7 @@ impl Turns {
         }
     }
 
-    /// The next sequence whose turn it is. A call of which `most` have begun is passed over.
+    /// The next sequence whose turn it is. A call of which `most` sequences have begun is passed over.
     pub fn next(&mut self, most: usize) -> Option<Unbegun> {
         for _ in 0..self.calls.len() {
             let mut call = self.calls.pop_front()?;
@@ -68,30 +68,30 @@ impl Turns {
         }
     }
 
-    /// Takes a request's choices out, or one of them; how many it were.
-    pub fn remove(&mut self, call: CallId, request: RequestId, choice: Option<u32>) -> usize {
-        let Some(place) = self.calls.iter().position(|known| known.id == call) else { return 0 };
-        let unbegun = &mut self.calls[place].unbegun;
+    /// Removes selected sequences of a call and returns how many there were.
+    pub fn remove(&mut self, call: CallId, selection: Selection) -> usize {
+        let Some(index) = self.calls.iter().position(|known| known.id == call) else { return 0 };
+        let unbegun = &mut self.calls[index].unbegun;
         let before = unbegun.len();
-        unbegun.retain(|one| one.request.id != request || choice.is_some_and(|choice| choice != one.choice));
+        unbegun.retain(|one| !selection.covers(one.request.id, one.choice));
         let removed = before - unbegun.len();
         if unbegun.is_empty() {
-            self.calls.remove(place);
+            self.calls.remove(index);
         }
         removed
     }
 
-    /// How many sequences have not had their turn.
+    /// Number of sequences that have not had their turn.
     pub fn len(&self) -> usize {
         self.calls.iter().map(|call| call.unbegun.len()).sum()
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.calls.is_empty()
     }
 
-    /// Sequences that have begun and are not over.
+    /// Number of sequences that have begun and are not over.
     pub fn begun(&self) -> usize {
         self.begun.values().sum()
     }

@@ -41,7 +41,7 @@ impl Executor for Fake {
 
     fn decode(&mut self, plan: &Plan) -> Result<(), ExecutorError> {
         if !plan.is_empty() {
-            let _ = self.entered.send(plan.choices.iter().map(|choice| choice.sampling.seed).collect());
+            let _ = self.entered.send(plan.draws().map(|choice| choice.sampling.seed).collect());
             match self.turns.recv().unwrap_or(Turn::Run) {
                 Turn::Run => {}
                 Turn::Fail => return Err(ExecutorError { reason: "on purpose".to_owned() }),
@@ -49,7 +49,7 @@ impl Executor for Fake {
             }
         }
         let draw = |choice: &kernels::Choice| (choice.sampling.seed != BROKEN).then_some(FIRST_TOKEN + choice.position);
-        self.chosen = plan.choices.iter().map(draw).collect();
+        self.chosen = plan.draws().map(draw).collect();
         Ok(())
     }
 

@@ -125,7 +125,7 @@ impl Executor for Watched {
         let costs = self.profile.take();
         let previous = std::mem::replace(&mut self.ended, Instant::now());
         // Whole steps only: while sources are encoded, some rows are still missing.
-        if plan.encode().is_none() && plan.tokens.len() == seen.batch {
+        if plan.encode().is_none() && plan.targets.len() == seen.batch {
             let whole = self.whole(&costs, self.ended - previous);
             seen.decoder.add(whole, costs);
         }

@@ -13,11 +13,11 @@ fn sequences_that_owe_one_row_go_before_a_long_prompt() {
     asked.decoder_prompt = (3..30).collect();
     world.submit(asked);
     world.step();
-    assert_eq!(world.plan.tokens.len(), 3);
+    assert_eq!(world.plan.targets.len(), 3);
     // 28 rows are owed and 7 are left in every step.
     for rows in [10, 10, 10, 10, 4] {
         world.step();
-        assert_eq!(world.plan.tokens.len(), rows);
+        assert_eq!(world.plan.targets.len(), rows);
     }
     assert!(streams.iter().all(|&id| world.answer(id).tokens.len() == 6));
     world.run();
@@ -34,9 +34,9 @@ fn the_older_of_two_long_prompts_goes_first() {
     }
     world.step();
     world.step();
-    assert_eq!(world.plan.positions, (0..16).collect::<Vec<_>>());
+    assert_eq!(world.plan.targets.positions, (0..16).collect::<Vec<_>>());
     world.step();
-    assert_eq!(world.plan.positions, (16..21).chain(0..11).collect::<Vec<_>>());
+    assert_eq!(world.plan.targets.positions, (16..21).chain(0..11).collect::<Vec<_>>());
     world.run();
     world.check_answers();
 }
@@ -53,7 +53,7 @@ fn draws_name_their_choice_position_and_whether_the_text_may_end() {
     let mut draws = Vec::new();
     for _ in 0..3 {
         world.step();
-        draws.extend(world.plan.choices.iter().map(|draw| (draw.choice, draw.position, draw.forbid_end)));
+        draws.extend(world.plan.draws().map(|draw| (draw.choice, draw.position, draw.forbid_end)));
     }
     assert_eq!(draws, [(0, 3, true), (1, 3, true), (0, 4, true), (1, 4, true), (0, 5, false), (1, 5, false)]);
 }
@@ -110,8 +110,8 @@ fn no_generated_tokens_and_scores_run_the_prompt_but_its_last_position() {
     let id = world.submit(asked);
     world.step();
     let events = world.step();
-    assert_eq!(world.plan.positions, [0, 1, 2]);
-    assert!(world.plan.choices.is_empty());
+    assert_eq!(world.plan.targets.positions, [0, 1, 2]);
+    assert_eq!(world.plan.draws().count(), 0);
     assert_eq!(finished(&events), [(id, FinishReason::Length)]);
     world.check_answers();
 }
@@ -161,8 +161,8 @@ fn rows_share_the_page_tables_of_their_sequence_and_source() {
     world.submit(asked);
     world.step();
     world.step();
-    assert_eq!(world.plan.tokens.len(), 9);
-    assert_eq!(world.plan.tables.len(), 3 + 3);
+    assert_eq!(world.plan.targets.len(), 9);
+    assert_eq!(world.plan.targets.tables.len(), 3 + 3);
 }
 
 #[test]
@@ -196,11 +196,11 @@ fn a_step_of_steady_decoding_allocates_nothing_in_the_plan() {
         world.step();
     }
     let room = |world: &World| {
-        let plan = &world.plan;
-        let words = [&plan.tokens, &plan.positions, &plan.tables, &plan.logits_rows, &plan.sampled];
-        let spans = [plan.self_spans.capacity(), plan.cross_spans.capacity(), plan.choices.capacity()];
+        let (targets, outputs) = (&world.plan.targets, &world.plan.outputs);
+        let words = [&targets.tokens, &targets.places, &targets.positions, &targets.tables].map(Vec::capacity);
+        let structs = [targets.self_spans.capacity(), targets.cross_spans.capacity(), outputs.capacity()];
         let sequences = world.scheduler.running.iter().map(|r| (r.pages.capacity(), r.sequence.generated.capacity()));
-        (words.map(Vec::capacity), spans, sequences.collect::<Vec<_>>())
+        (words, structs, sequences.collect::<Vec<_>>())
     };
     let before = room(&world);
     for _ in 0..8 {

@@ -6,7 +6,7 @@
 use kernels::{Choice, NO_PLACE, PAGE_TOKENS, PageSpan};
 
 use crate::request::{FinishReason, GenerationRequest};
-use crate::scheduler::{EncodeStep, Plan, PoolSize};
+use crate::scheduler::{EncodeWork, Plan, PoolSize, TargetBatch};
 
 /// First token of every target.
 pub const START: u32 = 0;
@@ -147,37 +147,37 @@ impl FakeModel {
         for (source, span) in sources.iter().zip(&step.cross_spans) {
             assert_eq!(span.tokens as usize, source.len());
             for (position, &token) in source.iter().enumerate() {
-                *self.source_cell(plan, span, position) = Cell::Source { position, token };
+                *self.source_cell(&step.tables, span, position) = Cell::Source { position, token };
             }
         }
     }
 
     fn decode(&mut self, plan: &Plan, before: &[Option<u32>]) -> StepResult {
-        let rows = plan.tokens.len();
-        assert!([plan.places.len(), plan.positions.len(), plan.self_spans.len(), plan.cross_spans.len()] == [rows; 4]);
-        let digests: Vec<u64> = (0..rows).map(|row| self.run_row(plan, row, before)).collect();
-        assert!(plan.logits_rows.is_sorted_by(|a, b| a < b) && plan.sampled.is_sorted_by(|a, b| a < b));
-        let digests: Vec<u64> = plan.logits_rows.iter().map(|&row| digests[row as usize]).collect();
-        assert_eq!(plan.sampled.len(), plan.choices.len());
-        assert_eq!(plan.scored.len(), plan.logits_rows.len());
-        let drawn = plan.sampled.iter().zip(&plan.choices);
-        StepResult { chosen: drawn.map(|(&at, choice)| Some(draw(digests[at as usize], choice))).collect(), digests }
+        let TargetBatch { tokens, places, positions, self_spans, cross_spans, .. } = &plan.targets;
+        let rows = tokens.len();
+        assert_eq!([places.len(), positions.len(), self_spans.len(), cross_spans.len()], [rows; 4]);
+        let digests: Vec<u64> = (0..rows).map(|row| self.run_row(&plan.targets, row, before)).collect();
+        assert!(plan.outputs.is_sorted_by(|a, b| a.row < b.row));
+        let digests: Vec<u64> = plan.outputs.iter().map(|output| digests[output.row as usize]).collect();
+        let draws = plan.outputs.iter().zip(&digests);
+        let chosen = draws.filter_map(|(output, &digest)| output.draw.map(|choice| Some(draw(digest, &choice))));
+        StepResult { chosen: chosen.collect(), digests }
     }
 
     /// Reads all that the row may see, writes its own position, and returns the digest there.
-    fn run_row(&mut self, plan: &Plan, row: usize, before: &[Option<u32>]) -> u64 {
-        let (cross, own) = (plan.cross_spans[row], plan.self_spans[row]);
-        let position = plan.positions[row] as usize;
+    fn run_row(&mut self, targets: &TargetBatch, row: usize, before: &[Option<u32>]) -> u64 {
+        let (cross, own) = (targets.cross_spans[row], targets.self_spans[row]);
+        let position = targets.positions[row] as usize;
         assert_eq!(own.tokens as usize, position + 1);
         let source: Vec<u32> = (0..cross.tokens as usize)
-            .map(|index| match *self.source_cell(plan, &cross, index) {
+            .map(|index| match *self.source_cell(&targets.tables, &cross, index) {
                 Cell::Source { position, token } if position == index => token,
                 other => panic!("source position {index} holds {other:?}"),
             })
             .collect();
         let mut digest = digest_source(source);
         for index in 0..position {
-            match *self.target_cell(plan, &own, index) {
+            match *self.target_cell(&targets.tables, &own, index) {
                 Cell::Target { position, token, digest: stored } if position == index => {
                     digest = mix(digest, token);
                     assert_eq!(stored, digest, "target position {index} is of another sequence");
@@ -185,30 +185,30 @@ impl FakeModel {
                 other => panic!("target position {index} holds {other:?}"),
             }
         }
-        let token = match plan.places[row] {
-            NO_PLACE => plan.tokens[row],
+        let token = match targets.places[row] {
+            NO_PLACE => targets.tokens[row],
             place => before[place as usize].unwrap_or_default(),
         };
         let digest = mix(digest, token);
-        *self.target_cell(plan, &own, position) = Cell::Target { position, token, digest };
+        *self.target_cell(&targets.tables, &own, position) = Cell::Target { position, token, digest };
         digest
     }
 
-    fn source_cell(&mut self, plan: &Plan, span: &PageSpan, position: usize) -> &mut Cell {
-        self.cell(plan, span, position, self.source_page_tokens)
+    fn source_cell(&mut self, tables: &[u32], span: &PageSpan, position: usize) -> &mut Cell {
+        self.cell(tables, span, position, self.source_page_tokens)
     }
 
-    fn target_cell(&mut self, plan: &Plan, span: &PageSpan, position: usize) -> &mut Cell {
-        self.cell(plan, span, position, PAGE_TOKENS)
+    fn target_cell(&mut self, tables: &[u32], span: &PageSpan, position: usize) -> &mut Cell {
+        self.cell(tables, span, position, PAGE_TOKENS)
     }
 
-    fn cell(&mut self, plan: &Plan, span: &PageSpan, position: usize, page_tokens: usize) -> &mut Cell {
-        let page = plan.tables[span.first as usize + position / page_tokens];
+    fn cell(&mut self, tables: &[u32], span: &PageSpan, position: usize, page_tokens: usize) -> &mut Cell {
+        let page = tables[span.first as usize + position / page_tokens];
         &mut self.pages[page as usize][position % page_tokens]
     }
 }
 
-fn sources_of(step: &EncodeStep) -> Vec<Vec<u32>> {
+fn sources_of(step: &EncodeWork) -> Vec<Vec<u32>> {
     let rows: u32 = step.segments.iter().map(|segment| segment.len).sum();
     assert_eq!([step.tokens.len(), step.positions.len()], [rows as usize; 2], "the batch has no padding");
     let of_segment = |segment: &kernels::Segment| {

@@ -21,8 +21,8 @@ fn the_youngest_gives_up_its_pages_keeps_its_source_and_gets_the_same_tokens() {
     let ids = [1, 2, 3].map(|name| world.submit(asks(&source(name, 4), 32)));
     step_until(&mut world, |world| world.scheduler.counters().preemptions > 0);
     assert_eq!(running(&world), ids[..2]);
-    assert_eq!(world.scheduler.waiting[0].sequence.request.id, ids[2]);
-    assert!(world.scheduler.waiting[0].source.is_some());
+    assert_eq!(world.scheduler.queue.waiting[0].sequence.request.id, ids[2]);
+    assert!(world.scheduler.queue.waiting[0].source.is_some());
     world.run();
     world.check_answers();
     assert_eq!(world.scheduler.counters().encoder_runs, 3);
@@ -100,7 +100,7 @@ fn a_source_given_up_between_its_layers_is_not_written() {
     world.submit(asks(&source(2, 32), 20));
     step_until(&mut world, |world| world.scheduler.counters().preemptions == 1);
     assert!(world.plan.encode().is_some_and(|step| !step.is_last));
-    step_until(&mut world, |world| world.scheduler.waiting[0].source.is_none());
+    step_until(&mut world, |world| world.scheduler.queue.waiting[0].source.is_none());
     assert!(world.plan.encode().is_none());
     world.run();
     world.check_answers();
@@ -171,8 +171,8 @@ fn the_youngest_of_those_that_wait_gives_up_its_source_first() {
     let second = world.submit(asks(&source(2, 16), 20));
     let third = world.submit(asks(&source(3, 16), 20));
     step_until(&mut world, |world| world.scheduler.counters().preemptions == 2);
-    step_until(&mut world, |world| world.scheduler.waiting.iter().any(|waiting| waiting.source.is_none()));
-    let waiting = world.scheduler.waiting.iter();
+    step_until(&mut world, |world| world.scheduler.queue.waiting.iter().any(|waiting| waiting.source.is_none()));
+    let waiting = world.scheduler.queue.waiting.iter();
     let kept: Vec<_> = waiting.map(|waiting| (waiting.sequence.request.id, waiting.source.is_some())).collect();
     assert_eq!(kept, [(second, true), (third, false)]);
     world.run();

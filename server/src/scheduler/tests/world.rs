@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use super::fake_model::{Answer, END, FakeModel, START, StepResult, answer_alone};
 use crate::request::{CallId, Caller, FinishReason, GenerationRequest, RequestId, Salt};
-use crate::scheduler::sequence::Sequence;
 use crate::scheduler::{BoundaryTokens, Event, Plan, PoolSize, Scheduler, SchedulerLimits};
 
 /// Roomy limits that tests narrow.
@@ -37,10 +36,6 @@ pub fn source(name: u32, tokens: usize) -> Vec<u32> {
     vec![name; tokens]
 }
 
-fn name(sequence: &Sequence) -> (RequestId, u32) {
-    (sequence.request.id, sequence.choice)
-}
-
 /// What a client has seen of its request.
 #[derive(Debug)]
 pub struct Client {
@@ -67,8 +62,6 @@ pub struct World {
     /// Requests in the order in which they started.
     pub started: Vec<RequestId>,
     pub steps: usize,
-    /// Sequences that had a turn, with its number.
-    turns: BTreeMap<(RequestId, u32), usize>,
     model: FakeModel,
     events: Vec<Event>,
     /// Steps by which all that was submitted must be done.
@@ -88,7 +81,6 @@ impl World {
             clients: BTreeMap::new(),
             started: Vec::new(),
             steps: 0,
-            turns: BTreeMap::new(),
             model: FakeModel::new(limits.pool, limits.encoder_layers),
             events: Vec::new(),
             step_bound: 0,
@@ -152,17 +144,16 @@ impl World {
     }
 
     fn plan_now(&mut self) -> StepResult {
-        let oldest = self.scheduler.running.first().map(|running| name(&running.sequence));
+        let oldest = self.scheduler.running.first().map(|running| running.sequence.id);
         self.scheduler.plan(&mut self.plan);
         if oldest.is_some() {
-            let still = self.scheduler.running.first().map(|running| name(&running.sequence));
+            let still = self.scheduler.running.first().map(|running| running.sequence.id);
             assert_eq!(still, oldest, "the oldest running sequence is never preempted");
         }
         self.check_limits(&self.plan);
         self.check_books();
-        self.check_order();
         assert!(
-            !self.plan.is_empty() || self.scheduler.running.is_empty() && !self.scheduler.has_waiting(),
+            !self.plan.is_empty() || self.scheduler.running.is_empty() && self.scheduler.queue.is_empty(),
             "while anything is left to do, every step does something"
         );
         self.model.run(&self.plan, &[])
@@ -172,7 +163,6 @@ impl World {
         self.events.clear();
         self.scheduler.commit(&result.chosen, &mut self.events);
         self.check_books();
-        self.check_order();
         let events = self.events.clone();
         for event in &events {
             self.deliver(event, result);
@@ -248,13 +238,13 @@ impl World {
     }
 
     fn check_limits(&self, plan: &Plan) {
-        assert!(plan.tokens.len() <= self.limits.step_rows);
+        assert!(plan.targets.len() <= self.limits.step_rows);
         assert!(self.scheduler.running() <= self.limits.running_rows);
         let Some(encode) = plan.encode() else { return };
         let budget = self.limits.step_encoder_tokens;
         let tokens = encode.tokens.len();
         assert!(tokens <= budget || encode.segments.len() == 1, "a batch of several keeps to the budget");
-        if !plan.tokens.is_empty() {
+        if !plan.targets.is_empty() {
             let cost = encode.layers.len() * tokens;
             assert!(cost <= budget * self.limits.encoder_layers || encode.layers.len() == 1);
         }
@@ -267,19 +257,6 @@ impl World {
         assert!(self.scheduler.held_tokens() <= self.scheduler.held_room());
         let least = self.limits.pool.source_page_tokens.min(kernels::PAGE_TOKENS);
         assert!(self.scheduler.held_room() >= counts.held * least);
-    }
-
-    /// Who has had a turn keeps its place among those who have.
-    fn check_order(&mut self) {
-        let running = self.scheduler.running.iter().map(|running| name(&running.sequence));
-        let waiting = self.scheduler.waiting.iter().map(|waiting| name(&waiting.sequence));
-        let mut last = 0;
-        for sequence in running.chain(waiting) {
-            let next = self.turns.len() + 1;
-            let turn = *self.turns.entry(sequence).or_insert(next);
-            assert!(turn > last, "running, then waiting, each in the order of their turns");
-            last = turn;
-        }
     }
 }
 

@@ -1,51 +1,53 @@
-//! The end of a step: tokens come back and become events, or the step failed.
+//! The end of a step: drawn tokens become events, or the step failed.
 //!
 //! Called by the engine thread once for every plan.
 
-use super::plan::{Event, ScoreAt};
-use super::sequence::{Grant, RowOutput, Running};
-use super::{BoundaryTokens, Scheduler};
+use super::event::{Event, ScoreAt};
+use super::limits::BoundaryTokens;
+use super::running::{Grant, Running};
+use super::sequence::{RowOutput, Selection};
+use super::state::Scheduler;
 use crate::request::{FinishReason, RequestId};
 
 impl Scheduler {
-    /// Takes the tokens drawn for the plan's `sampled` rows, in their order, and appends what happened to `events`.
-    /// A row without a token ends its request, and no other. Finished sequences return their pages here.
+    /// Takes the tokens drawn from the plan's outputs, in their order, and appends what happened to `events`. An output
+    /// without a token ends its request, and no other. Finished sequences release their pages.
     ///
     /// # Panics
-    /// When there are fewer tokens than `sampled` rows.
+    /// When there are fewer tokens than draws.
     pub fn commit(&mut self, chosen: &[Option<u32>], events: &mut Vec<Event>) {
         self.plans_under_way -= 1;
         if self.plans_under_way == 0 {
-            self.finish_encoding();
+            self.memory.finish_encoding();
         }
         self.end_cancelled();
         events.append(&mut self.announced);
         let first = events.len();
-        let mut results = Results { model: &self.model, chosen: chosen.iter(), logits_rows: 0, events };
+        let mut results = Results { tokens: &self.tokens, chosen: chosen.iter(), logits_rows: 0, events };
         for running in &mut self.running {
             results.apply(running);
         }
         for event in &events[first..] {
             if let Event::Failed { request } = *event {
-                self.end(request, None);
+                self.end(Selection { request, choice: None });
             }
         }
         self.sweep();
     }
 
-    /// The plan could not be run, nor one made ahead of it. Requests with work in it are cancelled and named in `failed`; the others go on
-    /// as if it had not been made.
+    /// The plan could not be run, nor one made ahead of it. Requests with work in it are cancelled and appended to
+    /// `failed`; the others go on as if it had not been made.
     pub fn fail_step(&mut self, failed: &mut Vec<RequestId>) {
         self.plans_under_way = 0;
         self.end_cancelled();
         let first = failed.len();
-        failed.extend(self.running.iter().filter(|running| running.granted.rows > 0 && !running.ended).map(request_of));
-        if self.memory.encoding.is_planned() {
-            for &source in self.memory.encoding.batch() {
-                let of_running = self.running.iter().filter(|running| running.source == source && !running.ended);
-                failed.extend(of_running.map(request_of));
-                let of_waiting = self.waiting.iter().filter(|waiting| waiting.source == Some(source));
-                failed.extend(of_waiting.map(|waiting| waiting.sequence.request.id));
+        let live = || self.running.iter().filter(|running| !running.ended);
+        failed.extend(live().filter(|running| running.granted.rows > 0).map(request_of));
+        if self.memory.encoder.is_planned() {
+            for &source in self.memory.encoder.batch() {
+                failed.extend(live().filter(|running| running.source == source).map(request_of));
+                let waiting = self.queue.waiting.iter().filter(|waiting| waiting.source == Some(source));
+                failed.extend(waiting.map(|waiting| waiting.sequence.request.id));
             }
         }
         for running in &mut self.running {
@@ -54,17 +56,9 @@ impl Scheduler {
         failed[first..].sort_unstable();
         failed.dedup();
         for &request in &failed[first..] {
-            self.end(request, None);
+            self.end(Selection { request, choice: None });
         }
         self.sweep();
-    }
-
-    fn end_cancelled(&mut self) {
-        let mut cancelled = std::mem::take(&mut self.cancelled);
-        for (request, choice) in cancelled.drain(..) {
-            self.end(request, choice);
-        }
-        self.cancelled = cancelled;
     }
 }
 
@@ -72,22 +66,23 @@ fn request_of(running: &Running) -> RequestId {
     running.sequence.request.id
 }
 
-/// A step's results on their way to events, in the order in which the plan listed its rows.
+/// Turns a step's results into events, in the order in which the plan listed its rows.
 struct Results<'a> {
-    model: &'a BoundaryTokens,
+    tokens: &'a BoundaryTokens,
     chosen: std::slice::Iter<'a, Option<u32>>,
+    /// Logits rows that were passed.
     logits_rows: u32,
     events: &'a mut Vec<Event>,
 }
 
 impl Results<'_> {
-    /// Moves a sequence on by its granted rows. Those of an ended one are passed over.
+    /// Moves a sequence on by its granted rows. Rows of an ended sequence are passed over.
     fn apply(&mut self, running: &mut Running) {
         if running.granted.rows == 0 {
             return running.move_on();
         }
         if running.granted.follows_draw && running.ended {
-            // Nobody wants the token that was drawn before that was known.
+            // The sequence ended after this row was planned, so its token is discarded.
             self.next_logits_row();
             self.chosen.next();
             return running.move_on();
@@ -103,13 +98,13 @@ impl Results<'_> {
                 }
                 RowOutput::Sample(_) => {
                     let logits_row = self.next_logits_row();
-                    let token = *self.chosen.next().expect("one token is drawn for each sampled row");
+                    let token = *self.chosen.next().expect("one token is drawn for each draw of the plan");
                     match token {
                         _ if running.ended => {}
                         Some(token) => self.token(running, token, logits_row),
                         None => self.fail(running),
                     }
-                    // The token made the sequence longer: its row is of the next step.
+                    // The token made the sequence longer; its own row belongs to the next step.
                     break;
                 }
             }
@@ -121,7 +116,7 @@ impl Results<'_> {
         }
     }
 
-    fn next_logits_row(&mut self) -> u32 {
+    const fn next_logits_row(&mut self) -> u32 {
         let row = self.logits_rows;
         self.logits_rows += 1;
         row
@@ -139,7 +134,7 @@ impl Results<'_> {
         sequence.generated.push(token);
         let score = request.asked.log_probs.map(|top| ScoreAt { logits_row, top });
         self.events.push(Event::Token { request: request.id, choice: sequence.choice, token, score });
-        if !request.asked.ignore_end && self.model.end.contains(&token) {
+        if !request.asked.ignore_end && self.tokens.end.contains(&token) {
             self.finish(running, FinishReason::Stop);
         } else if sequence.generated.len() >= request.asked.max_tokens as usize {
             self.finish(running, FinishReason::Length);

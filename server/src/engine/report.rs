@@ -1,0 +1,43 @@
+//! The scheduler's numbers as metrics.
+
+use crate::scheduler::{Scheduler, SchedulerCounters};
+use crate::telemetry::Metrics;
+
+/// Sets gauges to what the scheduler says, and adds what its counters gained since the last report.
+pub(super) struct Reporter {
+    metrics: Metrics,
+    /// The counters at the last report.
+    reported: SchedulerCounters,
+}
+
+impl Reporter {
+    /// Nothing is reported yet.
+    pub fn new(metrics: Metrics) -> Self {
+        Self { metrics, reported: SchedulerCounters::default() }
+    }
+
+    /// Where steps are counted.
+    pub const fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Brings the metrics up to date.
+    pub fn report(&mut self, scheduler: &Scheduler) {
+        let (counts, metrics) = (scheduler.counts(), &self.metrics);
+        metrics.pages_free.set(counts.free as i64);
+        metrics.pages_held.set(counts.held as i64);
+        metrics.pages_cached.set(counts.cached as i64);
+        metrics.running_rows.set(scheduler.running() as i64);
+        metrics.waiting_rows.set(scheduler.waiting() as i64);
+        let pages = counts.free + counts.held + counts.cached;
+        metrics.page_usage_ratio.set(counts.held as f64 / pages.max(1) as f64);
+        let room = scheduler.held_room();
+        let waste = if room == 0 { 0.0 } else { 1.0 - scheduler.held_tokens() as f64 / room as f64 };
+        metrics.page_waste_ratio.set(waste);
+        let counters = scheduler.counters();
+        metrics.encoder_runs.inc_by(counters.encoder_runs - self.reported.encoder_runs);
+        metrics.cross_cache_hits.inc_by(counters.cache_hits - self.reported.cache_hits);
+        metrics.preemptions.inc_by(counters.preemptions - self.reported.preemptions);
+        self.reported = counters;
+    }
+}

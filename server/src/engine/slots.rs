@@ -1,0 +1,62 @@
+//! Places in the engine's queue: taken by a call before its costly work, given back as its sequences start.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+
+use crate::request::Caller;
+
+/// Places of one call in the engine's queue.
+#[derive(Debug)]
+pub struct Slots {
+    permit: OwnedSemaphorePermit,
+    caller: Caller,
+}
+
+impl Slots {
+    /// Takes `rows` of these places out; `None` when fewer are left.
+    pub fn split(&mut self, rows: u32) -> Option<Self> {
+        Some(Self { permit: self.permit.split(rows as usize)?, caller: self.caller.clone() })
+    }
+
+    /// The caller whose requests take these places.
+    pub const fn caller(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+/// All places of the queue.
+#[derive(Debug, Clone)]
+pub(super) struct QueueSlots {
+    free: Arc<Semaphore>,
+    total: u32,
+}
+
+impl QueueSlots {
+    /// A queue of `total` free places.
+    pub fn new(total: u32) -> Self {
+        Self { free: Arc::new(Semaphore::new(total as usize)), total }
+    }
+
+    /// Takes `rows` places; `None` when fewer are free.
+    pub fn take(&self, caller: Caller, rows: u32) -> Option<Slots> {
+        let permit = Arc::clone(&self.free).try_acquire_many_owned(rows).ok()?;
+        Some(Slots { permit, caller })
+    }
+
+    /// Number of free places.
+    pub fn free(&self) -> usize {
+        self.free.available_permits()
+    }
+
+    /// Number of places, free or not.
+    pub const fn total(&self) -> u32 {
+        self.total
+    }
+
+    /// Takes every place away for good, unless somebody has one. After success no request is on its way to the engine,
+    /// and none will be.
+    pub fn close(&self) -> bool {
+        self.free.try_acquire_many(self.total).map(SemaphorePermit::forget).is_ok()
+    }
+}

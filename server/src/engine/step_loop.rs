@@ -1,0 +1,146 @@
+//! Steps: plan, run, commit, and the messages that come of it.
+//!
+//! Driven by the engine thread. Owns the scheduler and the executor; knows no client.
+
+use std::time::Instant;
+
+use kernels::{ScoreAsk, TokenScore};
+
+use super::executor::{Executor, ExecutorError};
+use super::messages::{Message, message, score_ask};
+use super::report::Reporter;
+use crate::request::{Caller, GenerationEvent, GenerationRequest, Refusal, RequestId};
+use crate::scheduler::{Event, Plan, Scheduler};
+use crate::telemetry::Metrics;
+
+/// The scheduler, the executor, and what a step fills, which is kept from step to step.
+pub(super) struct StepLoop {
+    scheduler: Scheduler,
+    executor: Box<dyn Executor>,
+    reporter: Reporter,
+    plan: Plan,
+    /// The plan after it, while `is_ahead`: started before the first is finished.
+    next: Plan,
+    is_ahead: bool,
+    chosen: Vec<Option<u32>>,
+    events: Vec<Event>,
+    asked: Vec<ScoreAsk>,
+    scores: Vec<TokenScore>,
+    messages: Vec<Message>,
+}
+
+impl StepLoop {
+    /// No step was run yet.
+    pub fn new(scheduler: Scheduler, executor: Box<dyn Executor>, metrics: Metrics) -> Self {
+        Self {
+            scheduler,
+            executor,
+            reporter: Reporter::new(metrics),
+            plan: Plan::default(),
+            next: Plan::default(),
+            is_ahead: false,
+            chosen: Vec::new(),
+            events: Vec::new(),
+            asked: Vec::new(),
+            scores: Vec::new(),
+            messages: Vec::new(),
+        }
+    }
+
+    /// As [`Scheduler::submit`].
+    pub fn submit(&mut self, id: RequestId, caller: &Caller, asked: GenerationRequest) -> Result<(), Refusal> {
+        self.scheduler.submit(id, caller, asked)
+    }
+
+    /// As [`Scheduler::cancel`].
+    pub fn cancel(&mut self, id: RequestId, choice: Option<u32>) {
+        self.scheduler.cancel(id, choice);
+    }
+
+    /// Whether nothing is left to do or to tell.
+    pub fn is_idle(&self) -> bool {
+        self.scheduler.is_idle()
+    }
+
+    /// Brings the metrics up to date.
+    pub fn report(&mut self) {
+        self.reporter.report(&self.scheduler);
+    }
+
+    /// Checks the scheduler's books.
+    ///
+    /// # Panics
+    /// When they do not balance.
+    pub fn check_pages(&self) {
+        if let Err(imbalance) = self.scheduler.check_conservation() {
+            panic!("page accounting is wrong: {imbalance}");
+        }
+    }
+
+    /// Runs one step. Its messages are to be taken before the next.
+    pub fn run(&mut self) {
+        let began = Instant::now();
+        self.chosen.clear();
+        match self.run_plan() {
+            Ok(()) => self.commit(),
+            Err(error) => self.fail(&error),
+        }
+        if !self.plan.is_empty() {
+            let metrics = self.reporter.metrics();
+            metrics.step_seconds.observe(began.elapsed().as_secs_f64());
+            metrics.step_rows.observe(self.plan.targets.len() as f64);
+        }
+        // A client that has its answer finds it counted, so metrics come before messages.
+        self.report();
+    }
+
+    /// The messages of the last step.
+    pub fn take_messages(&mut self) -> impl Iterator<Item = Message> {
+        self.messages.drain(..)
+    }
+
+    /// Starts the plan, unless it was started ahead; then, if possible, the plan after it; then waits for the first.
+    fn run_plan(&mut self) -> Result<(), ExecutorError> {
+        if self.is_ahead {
+            std::mem::swap(&mut self.plan, &mut self.next);
+        } else {
+            self.scheduler.plan(&mut self.plan);
+            self.executor.encode(&self.plan)?;
+            self.executor.decode(&self.plan)?;
+        }
+        self.is_ahead = self.executor.runs_ahead() && self.scheduler.plan_ahead(&mut self.next);
+        if self.is_ahead {
+            self.executor.encode(&self.next)?;
+            self.executor.decode(&self.next)?;
+        }
+        self.executor.finish(&mut self.chosen)
+    }
+
+    fn commit(&mut self) {
+        if let Some(encode) = self.plan.encode().filter(|encode| encode.is_last) {
+            self.reporter.metrics().encoder_tokens.inc_by(encode.tokens.len() as u64);
+        }
+        self.events.clear();
+        self.scheduler.commit(&self.chosen, &mut self.events);
+        self.asked.clear();
+        self.asked.extend(self.events.iter().filter_map(score_ask));
+        self.executor.score(&self.asked, &mut self.scores);
+        let mut scores = self.scores.drain(..);
+        for event in &self.events {
+            let message = message(event, &mut scores);
+            if matches!(message.event, GenerationEvent::Failed { .. }) {
+                // The scheduler knows no scores, so it may not have noticed.
+                self.scheduler.cancel(message.request, None);
+            }
+            self.messages.push(message);
+        }
+    }
+
+    fn fail(&mut self, error: &ExecutorError) {
+        assert!(!self.is_ahead, "an executor that runs ahead does not fail");
+        let mut failed = Vec::new();
+        self.scheduler.fail_step(&mut failed);
+        let event = GenerationEvent::Failed { message: error.to_string(), is_lasting: false };
+        self.messages.extend(failed.into_iter().map(|request| Message { request, event: event.clone() }));
+    }
+}

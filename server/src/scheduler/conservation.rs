@@ -1,0 +1,136 @@
+//! The check that no page is lost or owned without a reference, and that sequences keep their order.
+//!
+//! Called by the engine when it is idle, and by tests after every step. Changes nothing.
+
+use super::page_pool::PageId;
+use super::plan::narrow;
+use super::sequence::SequenceId;
+use super::state::Scheduler;
+
+/// A broken invariant of the scheduler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Imbalance {
+    /// A page has more or fewer references than owners.
+    #[error("page {} has {owners} owners and {references} references", page.0)]
+    References {
+        /// The page.
+        page: PageId,
+        /// Owners found by walking.
+        owners: u32,
+        /// References counted by the pool.
+        references: u32,
+    },
+    /// A page without an owner is not free, or one with an owner is free, or it is free twice.
+    #[error("page {} has {owners} owners and is {listed} times in the free list", page.0)]
+    Free {
+        /// The page.
+        page: PageId,
+        /// Owners found by walking.
+        owners: u32,
+        /// How often the free list has it.
+        listed: u32,
+    },
+    /// A source has too few or too many pages for its tokens.
+    #[error("{pages} pages are kept for a source of {tokens} tokens")]
+    WrongSize {
+        /// Pages owned.
+        pages: usize,
+        /// Source tokens.
+        tokens: usize,
+    },
+    /// A sequence stands behind a younger one.
+    #[error("sequence {} is out of order", sequence.0)]
+    OutOfOrder {
+        /// The sequence.
+        sequence: SequenceId,
+    },
+    /// A counter is off.
+    #[error("{counted} {what} were counted, {recorded} recorded")]
+    Miscounted {
+        /// What was counted.
+        what: &'static str,
+        /// Found by walking.
+        counted: usize,
+        /// Kept as a number.
+        recorded: usize,
+    },
+}
+
+/// Owners of each page, found by walking.
+struct Owners(Vec<u32>);
+
+impl Owners {
+    fn add(&mut self, pages: &[PageId]) {
+        for page in pages {
+            self.0[page.0 as usize] += 1;
+        }
+    }
+}
+
+impl Scheduler {
+    /// Walks all owners of pages and all sequences: references equal owners, counts agree, sequences are in order.
+    ///
+    /// # Errors
+    /// The first thing that does not add up.
+    pub fn check_conservation(&self) -> Result<(), Imbalance> {
+        self.check_references()?;
+        let mut cached = 0;
+        for source in self.memory.sources.iter() {
+            let (pages, tokens) = (source.pages().len(), source.key().tokens());
+            if pages != self.memory.source_pages(source.key()) {
+                return Err(Imbalance::WrongSize { pages, tokens });
+            }
+            cached += if source.is_idle() { pages } else { 0 };
+        }
+        agree("cached pages", cached, self.memory.sources.idle_pages())?;
+        let begun = self.running.len() + self.queue.waiting.len();
+        agree("sequences that had their turn", begun, self.queue.begun())?;
+        self.check_order()
+    }
+
+    fn check_references(&self) -> Result<(), Imbalance> {
+        let pool = &self.memory.pool;
+        let mut owners = Owners(vec![0; pool.total()]);
+        for source in self.memory.sources.iter() {
+            owners.add(source.pages());
+        }
+        for running in &self.running {
+            owners.add(&running.pages);
+        }
+        let holders = self.running.iter().map(|running| running.source);
+        for slot in holders.chain(self.queue.waiting.iter().filter_map(|waiting| waiting.source)) {
+            owners.add(self.memory.sources.get(slot).pages());
+        }
+        let mut listed = vec![0; pool.total()];
+        for page in pool.free_pages() {
+            listed[page.0 as usize] += 1;
+        }
+        for (index, (&owners, listed)) in owners.0.iter().zip(listed).enumerate() {
+            let page = PageId(narrow(index));
+            let references = pool.references(page);
+            if references != owners {
+                return Err(Imbalance::References { page, owners, references });
+            }
+            if listed != u32::from(owners == 0) {
+                return Err(Imbalance::Free { page, owners, listed });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_order(&self) -> Result<(), Imbalance> {
+        let running = self.running.iter().map(|running| running.sequence.id);
+        let mut youngest = None;
+        for id in running.chain(self.queue.waiting.iter().map(|waiting| waiting.sequence.id)) {
+            if youngest >= Some(id) {
+                return Err(Imbalance::OutOfOrder { sequence: id });
+            }
+            youngest = Some(id);
+        }
+        Ok(())
+    }
+}
+
+const fn agree(what: &'static str, counted: usize, recorded: usize) -> Result<(), Imbalance> {
+    if counted == recorded { Ok(()) } else { Err(Imbalance::Miscounted { what, counted, recorded }) }
+}

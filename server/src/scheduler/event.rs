@@ -1,0 +1,84 @@
+//! What happens to requests in a step, in token ids and rows.
+//!
+//! Made by the scheduler; the engine thread turns events into what clients receive.
+
+use crate::request::{FinishReason, RequestId};
+
+/// Where the log-probabilities of an event are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScoreAt {
+    /// Index into [`super::Plan::outputs`], which is the row of the step's logits.
+    pub logits_row: u32,
+    /// Number of alternatives wanted.
+    pub top: u32,
+}
+
+/// Something that happened to a request. Events of one choice come in order; [`Event::Started`] comes before all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// The first choice has its pages.
+    Started {
+        /// The request.
+        request: RequestId,
+        /// Source tokens whose K/V another request has or had: all or none.
+        cached_tokens: u32,
+    },
+    /// A token of the decoder prompt was scored.
+    Scored {
+        /// The request.
+        request: RequestId,
+        /// Its choice.
+        choice: u32,
+        /// The token.
+        token: u32,
+        /// Its log-probability.
+        score: ScoreAt,
+    },
+    /// A token was generated.
+    Token {
+        /// The request.
+        request: RequestId,
+        /// Its choice.
+        choice: u32,
+        /// The token.
+        token: u32,
+        /// Its log-probability, when wanted.
+        score: Option<ScoreAt>,
+    },
+    /// The choice is complete.
+    Finished {
+        /// The request.
+        request: RequestId,
+        /// Its choice.
+        choice: u32,
+        /// Why it ended.
+        reason: FinishReason,
+    },
+    /// No token could be drawn for one of the request's choices, which ends all of them. Events of other choices from the
+    /// same step may follow.
+    Failed {
+        /// The request.
+        request: RequestId,
+    },
+}
+
+impl Event {
+    /// The request that the event concerns.
+    pub const fn request(&self) -> RequestId {
+        match *self {
+            Self::Started { request, .. }
+            | Self::Scored { request, .. }
+            | Self::Token { request, .. }
+            | Self::Finished { request, .. }
+            | Self::Failed { request } => request,
+        }
+    }
+
+    /// The choice that the event concerns; `None` for all of the request.
+    pub const fn choice(&self) -> Option<u32> {
+        match *self {
+            Self::Started { .. } | Self::Failed { .. } => None,
+            Self::Scored { choice, .. } | Self::Token { choice, .. } | Self::Finished { choice, .. } => Some(choice),
+        }
+    }
+}

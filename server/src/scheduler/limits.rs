@@ -1,0 +1,29 @@
+//! What the scheduler must know of the machine and of the model.
+
+use super::page_pool::PoolSize;
+
+/// Limits of the page pool and of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SchedulerLimits {
+    /// The page pool.
+    pub pool: PoolSize,
+    /// Most sequences that run at once.
+    pub running_rows: usize,
+    /// Most of them that belong to one call.
+    pub call_rows: usize,
+    /// Most target rows of one step; at least `running_rows`.
+    pub step_rows: usize,
+    /// Source tokens that go through the whole encoder in one step while target rows are decoded.
+    pub step_encoder_tokens: usize,
+    /// Number of encoder layers.
+    pub encoder_layers: usize,
+}
+
+/// Tokens that begin and end every target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BoundaryTokens {
+    /// First token of every target.
+    pub start: u32,
+    /// Tokens that end a target.
+    pub end: Vec<u32>,
+}

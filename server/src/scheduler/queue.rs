@@ -1,0 +1,106 @@
+//! The queue: sequences that wait for a row and pages.
+//!
+//! Calls take turns for the end of the queue; from there sequences are served in the order of their turns. A preempted
+//! sequence returns to the front.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::sequence::{Request, Selection, Sequence, SequenceId};
+use super::source::SourceSlot;
+use super::turns::{Turns, Unbegun};
+use crate::request::CallId;
+
+/// A sequence that had its turn and does not run.
+#[derive(Debug)]
+pub struct Waiting {
+    /// The sequence.
+    pub sequence: Sequence,
+    /// The source it held when it was preempted.
+    pub source: Option<SourceSlot>,
+    /// Whether it ran before.
+    pub preempted: bool,
+}
+
+/// Sequences that do not run.
+#[derive(Debug, Default)]
+pub struct Queue {
+    /// Sequences that had their turn, oldest first; all are younger than those that run.
+    pub(super) waiting: VecDeque<Waiting>,
+    turns: Turns,
+    /// Sequences that had their turn since the start.
+    sequences: u64,
+}
+
+impl Queue {
+    /// Queues all choices of a request.
+    pub fn push(&mut self, call: CallId, request: &Arc<Request>) {
+        self.turns.push(call, request);
+    }
+
+    /// The sequence that is to be admitted next. A turn is taken only when nobody waits already, so a sequence that comes
+    /// later stands behind at most one sequence of each call. A call of which `call_rows` sequences have begun is passed
+    /// over.
+    pub fn head(&mut self, call_rows: usize) -> Option<&Waiting> {
+        if self.waiting.is_empty()
+            && let Some(Unbegun { request, choice }) = self.turns.next(call_rows)
+        {
+            self.sequences += 1;
+            let id = SequenceId(self.sequences);
+            let sequence = Sequence { id, request, choice, generated: Vec::new(), scored: 0 };
+            self.waiting.push_back(Waiting { sequence, source: None, preempted: false });
+        }
+        self.waiting.front()
+    }
+
+    /// Takes the head out.
+    pub fn pop(&mut self) -> Option<Waiting> {
+        self.waiting.pop_front()
+    }
+
+    /// Puts a preempted sequence in front of those that wait, all of which are younger.
+    pub fn put_back(&mut self, preempted: Waiting) {
+        self.waiting.push_front(preempted);
+    }
+
+    /// Takes the source from the youngest waiting sequence that holds one.
+    pub fn take_source(&mut self) -> Option<SourceSlot> {
+        self.waiting.iter_mut().rev().find_map(|waiting| waiting.source.take())
+    }
+
+    /// Removes selected sequences of a call and returns how many there were. Sources that they held go to `release`.
+    pub fn remove(&mut self, call: CallId, selection: Selection, mut release: impl FnMut(SourceSlot)) -> usize {
+        let Self { waiting, turns, .. } = self;
+        let mut removed = turns.remove(call, selection);
+        waiting.retain_mut(|waiting| {
+            if !waiting.sequence.is_in(selection) {
+                return true;
+            }
+            removed += 1;
+            turns.end(call);
+            waiting.source.take().into_iter().for_each(&mut release);
+            false
+        });
+        removed
+    }
+
+    /// A sequence of `call` that left the queue is over.
+    pub fn end(&mut self, call: CallId) {
+        self.turns.end(call);
+    }
+
+    /// Number of sequences in the queue.
+    pub fn len(&self) -> usize {
+        self.waiting.len() + self.turns.len()
+    }
+
+    /// Whether the queue is empty.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.turns.is_empty()
+    }
+
+    /// Number of sequences that had their turn and are not over, whether they run or wait.
+    pub fn begun(&self) -> usize {
+        self.turns.begun()
+    }
+}

@@ -1,0 +1,72 @@
+//! A running sequence: the source and the target pages it owns, and its rows in the plans under way.
+//!
+//! Rows are granted by `rows`, pages by `preemption` and `admission`.
+
+use super::page_pool::{PageId, target_pages};
+use super::sequence::Sequence;
+use super::source::SourceSlot;
+
+/// Rows of a sequence in a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Grant {
+    /// Number of rows.
+    pub rows: usize,
+    /// Whether it is one row whose token the previous plan still draws. The row draws the token after that one, whatever
+    /// becomes of the sequence in between.
+    pub follows_draw: bool,
+}
+
+/// A sequence that has a row and pages.
+#[derive(Debug)]
+pub struct Running {
+    /// The sequence.
+    pub sequence: Sequence,
+    /// The source it holds.
+    pub source: SourceSlot,
+    /// Its target pages.
+    pub pages: Vec<PageId>,
+    /// Number of positions whose K/V are in `pages`.
+    pub computed: usize,
+    /// Positions after `computed` that the oldest plan under way runs.
+    pub granted: Grant,
+    /// Positions after those that run in the plan being made, or in the one that was made ahead.
+    pub next: Grant,
+    /// Whether it finished or was cancelled. It leaves with the next sweep, unless rows of it are under way.
+    pub ended: bool,
+}
+
+impl Running {
+    /// First position that the next plan may run.
+    pub const fn position(&self) -> usize {
+        self.computed + self.granted.rows
+    }
+
+    /// Whether the last of the rows under way draws the sequence's next token.
+    pub fn draws(&self) -> bool {
+        self.granted.follows_draw || self.granted.rows > 0 && self.position() == self.sequence.tokens()
+    }
+
+    /// What the next plan has to run: the positions whose tokens are known, or the one whose token is being drawn unless
+    /// that token is the last.
+    pub fn owed(&self) -> Grant {
+        if self.ended {
+            return Grant::default();
+        }
+        if self.draws() {
+            let goes_on = self.sequence.generated.len() + 1 < self.sequence.request.asked.max_tokens as usize;
+            return Grant { rows: usize::from(goes_on), follows_draw: goes_on };
+        }
+        Grant { rows: self.sequence.positions_wanted() - self.position(), follows_draw: false }
+    }
+
+    /// Number of pages that the rows of both plans need beyond those it has.
+    pub fn missing_pages(&self) -> usize {
+        target_pages(self.position() + self.next.rows).saturating_sub(self.pages.len())
+    }
+
+    /// The rows that were under way are done; the next ones are under way now.
+    pub fn move_on(&mut self) {
+        self.computed += self.granted.rows;
+        self.granted = std::mem::take(&mut self.next);
+    }
+}

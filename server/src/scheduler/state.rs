@@ -1,0 +1,76 @@
+//! The scheduler's state. The files beside this one change it: `submission`, `cancellation`, `step` and `commit`.
+
+use std::collections::HashMap;
+
+use super::event::Event;
+use super::limits::{BoundaryTokens, SchedulerLimits};
+use super::memory::Memory;
+use super::queue::Queue;
+use super::running::Running;
+use super::sequence::Selection;
+use crate::request::{CallId, RequestId};
+
+/// What is known of a request beside its sequences.
+#[derive(Debug)]
+pub(super) struct OpenRequest {
+    /// Its call.
+    pub call: CallId,
+    /// Number of choices that are neither finished nor cancelled.
+    pub alive: u32,
+    /// Whether [`Event::Started`] was announced.
+    pub started: bool,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Scheduler {
+    pub(super) limits: SchedulerLimits,
+    pub(super) tokens: BoundaryTokens,
+    pub(super) memory: Memory,
+    pub(super) requests: HashMap<RequestId, OpenRequest>,
+    /// Sequences that have a row, oldest first.
+    pub(super) running: Vec<Running>,
+    pub(super) queue: Queue,
+    /// Events that are already certain; they go out with the next commit.
+    pub(super) announced: Vec<Event>,
+    /// Cancellations that came while a plan was under way.
+    pub(super) cancelled: Vec<Selection>,
+    /// Plans that were made and not committed; at most two.
+    pub(super) plans_under_way: usize,
+    /// Number of the latest plan.
+    pub(super) step: u64,
+    pub(super) preemptions: u64,
+    pub(super) cache_hits: u64,
+}
+
+impl Scheduler {
+    /// A scheduler with an empty queue and free pages.
+    ///
+    /// # Panics
+    /// When `step_rows < running_rows`, or a limit that must allow something is 0.
+    pub fn new(limits: SchedulerLimits, tokens: BoundaryTokens) -> Self {
+        assert!(limits.step_rows >= limits.running_rows, "every running sequence has a row in each step");
+        assert!(limits.running_rows > 0 && limits.encoder_layers > 0, "limits leave room for one sequence");
+        assert!(limits.call_rows > 0, "limits leave room for one sequence of each call");
+        assert!(limits.pool.source_page_tokens > 0, "a page holds at least one source token");
+        Self {
+            memory: Memory::new(&limits),
+            running: Vec::with_capacity(limits.running_rows),
+            limits,
+            tokens,
+            requests: HashMap::new(),
+            queue: Queue::default(),
+            announced: Vec::new(),
+            cancelled: Vec::new(),
+            plans_under_way: 0,
+            step: 0,
+            preemptions: 0,
+            cache_hits: 0,
+        }
+    }
+
+    /// Whether nothing is left to do or to tell.
+    pub fn is_idle(&self) -> bool {
+        self.running.is_empty() && self.queue.is_empty() && self.announced.is_empty() && self.plans_under_way == 0
+    }
+}

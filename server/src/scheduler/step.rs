@@ -1,0 +1,68 @@
+//! Making plans: the next one, or one ahead of the tokens that the plan under way still draws.
+//!
+//! Called by the engine thread. Plans are made ahead where the device can run on without the host. Every running sequence
+//! then gets a row, whether or not the token that is being drawn ends it; what such a row draws is discarded. What the
+//! plan under way encodes counts as encoded. A plan made ahead preempts nobody.
+
+use super::plan::Plan;
+use super::running::{Grant, Running};
+use super::state::Scheduler;
+
+impl Scheduler {
+    /// Writes the work of the next step. It is to be run, then committed or failed, before the next call; an empty plan
+    /// too, because events may have come up.
+    ///
+    /// # Panics
+    /// When the last plan was not committed.
+    pub fn plan(&mut self, plan: &mut Plan) {
+        assert_eq!(
+            self.plans_under_way, 0,
+            "a plan is committed before the next one is made, unless that is made ahead"
+        );
+        self.plans_under_way = 1;
+        self.grant_rows();
+        self.write(plan);
+        self.running.iter_mut().for_each(Running::move_on);
+    }
+
+    /// Writes the step that follows the plan under way, to be run and committed after it. Returns false when there is no
+    /// such step, or when it has to wait: for a cancellation, for pages, or because logits of the plan under way are
+    /// still to be read.
+    ///
+    /// # Panics
+    /// Unless exactly one plan is under way.
+    pub fn plan_ahead(&mut self, plan: &mut Plan) -> bool {
+        assert_eq!(self.plans_under_way, 1, "a plan is made ahead of the only one under way");
+        let wants_scores =
+            |running: &Running| running.granted.rows > 0 && running.sequence.request.asked.log_probs.is_some();
+        if !self.cancelled.is_empty() || self.running.iter().any(wants_scores) {
+            return false;
+        }
+        self.memory.finish_encoding();
+        self.grant_rows();
+        let missing = self.running.iter().map(Running::missing_pages).sum::<usize>();
+        if missing > self.memory.available() {
+            self.running.iter_mut().for_each(|running| running.next = Grant::default());
+            return false;
+        }
+        self.write(plan);
+        self.plans_under_way += usize::from(!plan.is_empty());
+        !plan.is_empty()
+    }
+
+    /// Takes pages for the rows that were granted, admits what there is room for, and writes the plan.
+    fn write(&mut self, plan: &mut Plan) {
+        self.step += 1;
+        plan.clear();
+        self.grow_running();
+        self.admit();
+        let is_decoding = self.rows_left() < self.limits.step_rows;
+        let (encoder, sources) = (&mut self.memory.encoder, &self.memory.sources);
+        if is_decoding {
+            encoder.plan_beside_rows(sources, &mut plan.encode);
+        } else {
+            encoder.plan_alone(sources, &mut plan.encode);
+        }
+        self.write_rows(plan);
+    }
+}

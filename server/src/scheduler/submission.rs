@@ -1,0 +1,37 @@
+//! Taking requests into the queue.
+
+use std::sync::Arc;
+
+use super::event::Event;
+use super::sequence::Request;
+use super::state::{OpenRequest, Scheduler};
+use crate::request::{Caller, FinishReason, GenerationRequest, Refusal, RequestId};
+
+impl Scheduler {
+    /// Queues all choices of a request. Ids are not reused.
+    ///
+    /// # Errors
+    /// [`Refusal::NeverFits`]; nothing is queued then.
+    pub fn submit(&mut self, id: RequestId, caller: &Caller, asked: GenerationRequest) -> Result<(), Refusal> {
+        let (choices, lengths) = (asked.choices, asked.lengths());
+        let source = self.memory.sources.key(&asked.source, &caller.salt);
+        let request = Arc::new(Request { id, source, start_token: self.tokens.start, asked });
+        if request.is_trivial() {
+            self.announced.push(Event::Started { request: id, cached_tokens: 0 });
+            self.announced.extend((0..choices).map(|choice| Event::Finished {
+                request: id,
+                choice,
+                reason: FinishReason::Length,
+            }));
+            return Ok(());
+        }
+        let pool = self.limits.pool;
+        let (needed, pages) = (pool.request_pages(lengths), pool.pages);
+        if needed > pages {
+            return Err(Refusal::NeverFits { needed, pages });
+        }
+        self.requests.insert(id, OpenRequest { call: caller.call, alive: choices, started: false });
+        self.queue.push(caller.call, &request);
+        Ok(())
+    }
+}
