@@ -1,6 +1,4 @@
 //! Flags of `server train`.
-//!
-//! Part of the command line; read by the command.
 
 use std::path::PathBuf;
 
@@ -9,7 +7,7 @@ use clap::Args;
 /// A training run.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct TrainOptions {
-    /// What to train, on what, and where to: docs/training.md has every key
+    /// Settings of the run: docs/training.md has every key.
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
 }

@@ -5,7 +5,7 @@
 use model::Adaptation;
 use model::adaptation::Summary;
 
-use super::CommandError;
+use super::error::CommandError;
 use crate::cli::AdaptOptions;
 use crate::process::progress::LoadProgress;
 use crate::process::resources::{check_command, cores};

@@ -6,7 +6,7 @@ use std::io::{IsTerminal, Read, Write, stdin, stdout};
 
 use kernels::Sampling;
 
-use super::{CommandError, io};
+use super::error::{CommandError, io};
 use crate::cli::GenerateOptions;
 use crate::config::Config;
 use crate::loading::load;

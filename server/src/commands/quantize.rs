@@ -4,7 +4,7 @@
 
 use model::Checkpoint;
 
-use super::CommandError;
+use super::error::CommandError;
 use crate::cli::QuantizeOptions;
 use crate::config::{Config, ModelSource};
 use crate::process::progress::LoadProgress;

@@ -1,19 +1,19 @@
-//! Batches of requests through the engine: greedy, end tokens ignored, every source new so that nothing is found in
-//! the cache.
+//! Batches of greedy requests through the engine. End tokens are ignored, and every source is new, so that none is
+//! found in the cache.
 //!
-//! Used by `measure` and `profile`, which say what a batch's time means.
+//! Used by `measure` and `profile`.
 
 use std::time::{Duration, Instant};
 
 use crate::cli::BenchOptions;
-use crate::commands::CommandError;
+use crate::commands::error::CommandError;
 use crate::engine::{Engine, EngineLimits};
 use crate::request::{GenerationEvent, GenerationRequest, RequestLengths, Salt};
 
 /// Ids below this have special meaning in Gemma's vocabulary.
 const FIRST_PLAIN_ID: u64 = 10;
 
-/// An engine and the sources it has been given.
+/// An engine, and the number of sources that it was given.
 pub struct Driver {
     engine: Engine,
     source_len: usize,
@@ -30,7 +30,7 @@ impl Driver {
         Ok(driver)
     }
 
-    /// The time of `batch` new sources and `target_len` tokens of each.
+    /// Time of `batch` new sources with `target_len` tokens from each.
     pub fn run(&mut self, batch: usize, target_len: usize) -> Result<Duration, CommandError> {
         let handle = self.engine.handle.clone();
         let sources: Vec<Vec<u32>> = (0..batch).map(|_| self.new_source()).collect();
@@ -55,7 +55,7 @@ impl Driver {
         self.engine.join();
     }
 
-    /// A source that is new.
+    /// A source that was not given before.
     fn new_source(&mut self) -> Vec<u32> {
         self.sources_made += 1;
         source_of(self.sources_made, self.source_len, self.vocab)
@@ -74,8 +74,10 @@ pub(super) fn source_of(number: u64, len: usize, vocab: u64) -> Vec<u32> {
     (0..len).map(|_| id()).collect()
 }
 
-/// Widens the limits so that the largest batch runs at once, whatever the settings for serving are; refuses lengths
-/// beyond the model.
+/// Limits under which the largest batch runs at once, whatever the settings for serving are.
+///
+/// # Errors
+/// When the lengths exceed the model.
 pub fn room_for(options: &BenchOptions, mut limits: EngineLimits) -> Result<EngineLimits, CommandError> {
     let batch = options.batches().into_iter().max().unwrap_or(1);
     let lengths =
@@ -89,6 +91,7 @@ pub fn room_for(options: &BenchOptions, mut limits: EngineLimits) -> Result<Engi
     Ok(limits)
 }
 
+/// A greedy request for exactly `max_tokens` tokens.
 pub(super) fn request(source: Vec<u32>, max_tokens: u32) -> GenerationRequest {
     GenerationRequest { ignore_end: true, ..GenerationRequest::new(source, max_tokens) }
 }

@@ -1,43 +1,20 @@
-//! Figures of one model: encoder time, step time, and the floor that the memory sets to a step.
+//! Measures one model: encoder time, step time, and the floor that the memory sets to a step.
 //!
 //! Used by the plain bench and the sweep.
 
 use kernels::KvFormat;
 use model::{Arithmetic, ModelConfig, StepLoad};
-use serde::Serialize;
 
 use super::driver::{Driver, room_for};
+use super::figures::Figures;
 use crate::cli::BenchOptions;
-use crate::commands::CommandError;
+use crate::commands::error::CommandError;
 use crate::config::Config;
 use crate::loading::load;
 use crate::telemetry::Metrics;
 
 /// Measurements of each figure; the median is reported.
 const REPEATS: usize = 3;
-
-/// One batch size's figures.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Figures {
-    /// Sequences.
-    pub batch: usize,
-    /// Sources to first tokens of the whole batch.
-    pub encode_ms: f64,
-    /// One further token for the whole batch.
-    pub step_ms: f64,
-    /// Of the steps alone.
-    pub decode_tokens_per_s: f64,
-    /// From sources to last tokens.
-    pub tokens_per_s: f64,
-    /// Multiplications and additions that the sources take at least.
-    pub encoder_operations: u64,
-    /// Bytes a step must read, in the middle of the target.
-    pub step_bytes: u64,
-    /// Memory speed, measured in the same process before the first batch.
-    pub read_bytes_per_s: f64,
-    /// `step_bytes / read_bytes_per_s`.
-    pub floor_ms: f64,
-}
 
 /// A model that is being measured.
 pub struct Bench<'a> {
@@ -63,17 +40,17 @@ impl<'a> Bench<'a> {
         Ok(Self { driver, options, model, arithmetic, read_bytes_per_s, instruction_set, screens })
     }
 
-    /// Instructions the kernels use.
+    /// Name of the instructions that the kernels use.
     pub fn instruction_set(&self) -> &'static str {
         self.instruction_set
     }
 
-    /// How the model computes.
+    /// Arithmetic of the model.
     pub fn arithmetic(&self) -> Arithmetic {
         self.arithmetic
     }
 
-    /// Name of the format that the sources' keys and values are kept in.
+    /// Name of the format in which the sources' keys and values are kept.
     pub fn cross_kv(&self) -> &'static str {
         match self.arithmetic.cross_kv {
             KvFormat::F32 => "f32",
@@ -82,7 +59,7 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Medians of a few runs.
+    /// Medians of [`REPEATS`] runs.
     pub fn measure(&mut self, batch: usize) -> Result<Figures, CommandError> {
         let target_len = self.options.target_len;
         let (mut first, mut whole) = (Vec::new(), Vec::new());

@@ -1,17 +1,17 @@
-//! The chart of a sweep: step time against batch size on logarithmic axes, a line for each precision and its floor,
-//! dashed.
+//! The chart of a sweep: step time against batch size on logarithmic axes. Each precision has a line, and a dashed one
+//! for its floor.
 //!
-//! Used by the report. Its colours are legible on white and on black, and nothing is painted behind them.
+//! Used by the report. The colours are legible on white and on black; the background is transparent.
 
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 
-use super::sweep::Row;
-use crate::commands::CommandError;
+use super::row::Row;
+use crate::commands::error::CommandError;
 
 const SIZE: (u32, u32) = (760, 440);
 const TEXT: RGBColor = RGBColor(118, 118, 118);
-/// One for each precision, again from the start if there are more.
+/// Colours of the precisions in their order, repeated if there are more of them.
 const COLOURS: [RGBColor; 6] = [
     RGBColor(217, 115, 13),
     RGBColor(47, 129, 247),
@@ -49,7 +49,7 @@ fn curves(rows: &[Row]) -> Vec<Curve<'_>> {
     let by_precision = rows.chunk_by(|one, next| one.precision == next.precision);
     let curve = |(rows, &colour): (&[Row], _)| {
         let points = |value: fn(&Row) -> f64| {
-            // A difference of two noisy times may come out as nothing, which has no logarithm.
+            // The difference of two noisy times may be zero or negative, which has no logarithm.
             let points = rows.iter().map(|row| (row.figures.batch as f64, value(row))).filter(|point| point.1 > 0.0);
             let mut points: Vec<_> = points.collect();
             points.sort_by(|one, other| one.0.total_cmp(&other.0));
@@ -107,7 +107,7 @@ fn draw(curves: &[Curve<'_>], svg: &mut String) -> Result<(), PlotError> {
     area.present()
 }
 
-/// From a little below the least value to a little above the greatest.
+/// A range from a little below the least value to a little above the greatest.
 fn range(values: impl Iterator<Item = f64> + Clone) -> std::ops::Range<f64> {
     let (least, most) = values.fold((f64::INFINITY, 0.0), |(least, most), value| (value.min(least), value.max(most)));
     if least > most { 1.0..10.0 } else { least / MARGIN..most * MARGIN }
@@ -124,23 +124,13 @@ fn ticks(range: std::ops::Range<f64>) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::bench::measure::Figures;
+    use crate::commands::bench::figures::Figures;
 
     const NAMES: [&str; 4] = ["f32", "bf16", "int8", "int4"];
     const BATCHES: [usize; 4] = [1, 4, 32, 8];
 
     fn row(precision: &'static str, batch: usize, step_ms: f64, floor_ms: f64) -> Row {
-        let figures = Figures {
-            batch,
-            encode_ms: 1.0,
-            step_ms,
-            decode_tokens_per_s: 1.0,
-            tokens_per_s: 1.0,
-            encoder_operations: 1,
-            step_bytes: 1,
-            read_bytes_per_s: 1.0,
-            floor_ms,
-        };
+        let figures = Figures { batch, step_ms, floor_ms, ..Figures::default() };
         Row { precision, cross_kv: "int8", figures }
     }
 

@@ -1,24 +1,21 @@
-//! `server bench --profile`: where the time of an encoder run and of a decode step goes, op by op, and how much of it
-//! the memory would take for the same bytes.
+//! `server bench --profile`: the time of an encoder run and of a decode step, op by op, against the time that the
+//! memory takes for the same bytes.
 //!
 //! Requests go through the engine as in the plain bench, on a backend that measures every op.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kernels::profiled::{Cost, Op, Profile};
-use kernels::{ScoreAsk, TokenScore};
 
+use super::conditions::model_name;
 use super::driver::{Driver, room_for};
+use super::print::print;
 use super::table::{aligned, widths};
-use super::{model_name, print};
+use super::watched::{BatchCosts, Costs, Phase, Watched};
 use crate::cli::BenchOptions;
-use crate::commands::CommandError;
+use crate::commands::error::CommandError;
 use crate::config::Config;
-use crate::engine::{Executor, ExecutorError};
 use crate::loading::load_profiled;
-use crate::scheduler::Plan;
 use crate::telemetry::Metrics;
 
 const COLUMNS: [&str; 7] = ["op", "calls", "ms", "of time", "MB", "GB/s", "floor over time"];
@@ -26,7 +23,7 @@ const COLUMNS: [&str; 7] = ["op", "calls", "ms", "of time", "MB", "GB/s", "floor
 /// Prints two tables for each batch size: the encoder's, for all sources of the batch, and a decode step's.
 ///
 /// # Errors
-/// As [`super::bench`].
+/// When the model cannot be loaded, or the lengths exceed it.
 pub fn profile(config: &Config, options: &BenchOptions) -> Result<(), CommandError> {
     let profile = Profile::default();
     let loaded = load_profiled(config, &profile)?;
@@ -41,16 +38,16 @@ pub fn profile(config: &Config, options: &BenchOptions) -> Result<(), CommandErr
         read_bytes_per_s / 1e9
     );
     print(&about)?;
-    let seen = Arc::<Mutex<Seen>>::default();
-    let watch = |inner| Watched { inner, profile, seen: Arc::clone(&seen), ended: Instant::now() };
-    let engine = loaded.start_with(limits, Metrics::new(), |executor| Box::new(watch(executor)))?;
+    let costs = Costs::default();
+    let watch = |inner| Box::new(Watched::new(inner, profile, costs.clone())) as Box<_>;
+    let engine = loaded.start_with(limits, Metrics::new(), watch)?;
     let mut driver = Driver::start(engine, options, vocab)?;
     for batch in options.batches() {
-        // Memory that no batch of this size has touched yet is not what is measured.
+        // Not measured: memory that no batch of this size has touched yet is slower.
         driver.run(batch, 2)?;
-        *locked(&seen) = Seen { batch, ..Seen::default() };
+        costs.begin(batch);
         driver.run(batch, options.target_len)?;
-        let Seen { encoder, decoder, .. } = std::mem::take(&mut *locked(&seen));
+        let BatchCosts { encoder, decoder, .. } = costs.take();
         let source_tokens = batch * options.source_len.get();
         print_table(&format!("encoder, batch {batch}: {source_tokens} source tokens"), &encoder, 1, read_bytes_per_s)?;
         let title = format!("decode step, batch {batch}");
@@ -63,88 +60,6 @@ pub fn profile(config: &Config, options: &BenchOptions) -> Result<(), CommandErr
     Ok(())
 }
 
-/// A model's executor whose ops and time are added up.
-struct Watched {
-    inner: Box<dyn Executor>,
-    profile: Profile,
-    seen: Arc<Mutex<Seen>>,
-    /// When the plan before ended.
-    ended: Instant,
-}
-
-/// What a batch of this size has taken.
-#[derive(Default)]
-struct Seen {
-    batch: usize,
-    encoder: Phase,
-    decoder: Phase,
-}
-
-/// One kind of work.
-#[derive(Default)]
-struct Phase {
-    runs: u32,
-    /// From end to end, what lies between the ops included.
-    whole: Duration,
-    costs: BTreeMap<Op, Cost>,
-}
-
-impl Phase {
-    fn add(&mut self, whole: Duration, costs: BTreeMap<Op, Cost>) {
-        self.runs += 1;
-        self.whole += whole;
-        for (op, cost) in costs {
-            let sum = self.costs.entry(op).or_default();
-            *sum = *sum + cost;
-        }
-    }
-}
-
-impl Watched {
-    /// What the ops took together with what lies between them, of which a device's clock has the share of each in its time.
-    fn whole(&self, costs: &BTreeMap<Op, Cost>, elapsed: Duration) -> Duration {
-        if self.profile.is_by_device() { costs.values().map(|cost| cost.time).sum() } else { elapsed }
-    }
-}
-
-impl Executor for Watched {
-    fn encode(&mut self, plan: &Plan) -> Result<(), ExecutorError> {
-        let began = Instant::now();
-        self.inner.encode(plan)?;
-        if plan.encode().is_some() {
-            let costs = self.profile.take();
-            let whole = self.whole(&costs, began.elapsed());
-            locked(&self.seen).encoder.add(whole, costs);
-        }
-        Ok(())
-    }
-
-    fn decode(&mut self, plan: &Plan) -> Result<(), ExecutorError> {
-        let mut seen = locked(&self.seen);
-        self.inner.decode(plan)?;
-        let costs = self.profile.take();
-        let previous = std::mem::replace(&mut self.ended, Instant::now());
-        // Whole steps only: while sources are encoded, some rows are still missing.
-        if plan.encode().is_none() && plan.targets.len() == seen.batch {
-            let whole = self.whole(&costs, self.ended - previous);
-            seen.decoder.add(whole, costs);
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self, chosen: &mut Vec<Option<u32>>) -> Result<(), ExecutorError> {
-        self.inner.finish(chosen)
-    }
-
-    fn score(&self, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {
-        self.inner.score(asked, out);
-    }
-}
-
-fn locked(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
-    seen.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn print_table(title: &str, phase: &Phase, runs: u32, read_bytes_per_s: f64) -> Result<(), CommandError> {
     print(&format!("\n{title}"))?;
     let lines = lines(phase, runs, read_bytes_per_s);
@@ -152,7 +67,8 @@ fn print_table(title: &str, phase: &Phase, runs: u32, read_bytes_per_s: f64) -> 
     lines.iter().try_for_each(|line| print(&aligned(line, &widths)))
 }
 
-/// Header, ops from the one that takes longest, their sum, what lies outside them, and the whole; each a mean of `runs`.
+/// Header, ops from the one that takes longest, their sum, the time outside them, and the whole. Figures are sums over
+/// `phase` divided by `runs`.
 fn lines(phase: &Phase, runs: u32, read_bytes_per_s: f64) -> Vec<Vec<String>> {
     let whole_ms = milliseconds(phase.whole, runs);
     let share = |ms: f64| format!("{:.1} %", 100.0 * ms / whole_ms);
@@ -170,7 +86,7 @@ fn lines(phase: &Phase, runs: u32, read_bytes_per_s: f64) -> Vec<Vec<String>> {
             format!("{:.0} %", 100.0 * floor_ms / ms),
         ]
     };
-    // An op on no rows, such as scores that nobody asked for, is a call that did nothing.
+    // An op without bytes ran on no rows, such as scores that no request asked for.
     let mut ops: Vec<_> = phase.costs.iter().filter(|(_, cost)| cost.bytes > 0).collect();
     ops.sort_by_key(|(_, cost)| std::cmp::Reverse(cost.time));
     let sum = ops.iter().fold(Cost::default(), |sum, (_, cost)| sum + **cost);
@@ -195,6 +111,8 @@ fn milliseconds(time: Duration, runs: u32) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]

@@ -1,6 +1,6 @@
 //! The report of a sweep: a section of a Markdown file between two markers, and a chart beside it.
 //!
-//! Used by the sweep. What stands outside the markers is never touched.
+//! Used by the sweep. The page outside the markers is never touched.
 
 use std::fs;
 use std::io;
@@ -9,28 +9,29 @@ use std::path::{Path, PathBuf};
 use model::OutFile;
 
 use super::plot;
-use super::sweep::{COLUMNS, Row};
+use super::row::{COLUMNS, Row};
 use super::table::piped;
-use crate::commands::CommandError;
+use crate::commands::error::CommandError;
 
 const BEGIN: &str = "<!-- sweep:begin -->";
 const END: &str = "<!-- sweep:end -->";
 /// The chart's file, in the report's folder.
 const CHART: &str = "step-time.svg";
-/// Where a report goes that nobody named, if there is such a page here.
+/// Page of a report without `--report`, if there is such a page here.
 const USUAL_PAGE: &str = "docs/benchmarks.md";
+/// Page of a report otherwise.
 const NEW_PAGE: &str = "benchmarks.md";
 
-/// A sweep that was run.
+/// A finished sweep, for the report.
 #[derive(Debug)]
 pub struct Run<'a> {
-    /// How the process was asked.
+    /// How the process was started.
     pub command_line: &'a str,
     /// When it ended.
     pub time: String,
     /// Name of the processor.
     pub processor: String,
-    /// Instructions the kernels used.
+    /// Name of the instructions that the kernels used.
     pub instruction_set: &'a str,
     /// Threads of the model.
     pub threads: usize,
@@ -38,9 +39,9 @@ pub struct Run<'a> {
     pub model: &'a str,
     /// Tokens of each source.
     pub source_len: usize,
-    /// Tokens generated from each.
+    /// Tokens generated from each source.
     pub target_len: usize,
-    /// The table.
+    /// Lines of the table.
     pub rows: &'a [Row],
 }
 
@@ -51,10 +52,10 @@ pub struct Report {
 }
 
 impl Report {
-    /// Makes sure, before hours of measuring, that page and chart can be written; leaves no file behind.
+    /// Checks before hours of measuring that page and chart can be written; leaves no file behind.
     ///
     /// # Errors
-    /// When it cannot.
+    /// When one of them cannot be written.
     pub fn open(named: Option<&Path>) -> Result<Self, CommandError> {
         let usual = || if Path::new(USUAL_PAGE).exists() { USUAL_PAGE } else { NEW_PAGE };
         let page = named.map_or_else(|| usual().into(), Path::to_owned);
@@ -66,7 +67,7 @@ impl Report {
         Ok(report)
     }
 
-    /// Replaces the page's section and the chart; gives the names of both files.
+    /// Replaces the page's section and the chart; returns the names of both files.
     ///
     /// # Errors
     /// When they cannot be written.
@@ -82,7 +83,7 @@ impl Report {
         self.page.with_file_name(CHART)
     }
 
-    /// What the page says; nothing if there is none yet.
+    /// Contents of the page; empty if there is none yet.
     fn text(&self) -> Result<String, CommandError> {
         match fs::read_to_string(&self.page) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
@@ -99,7 +100,7 @@ fn refused(path: &Path) -> impl FnOnce(io::Error) -> CommandError {
 /// The page with `section` between its markers; a page without a pair of markers gets both at its end.
 fn with_section(page: &str, section: &str) -> String {
     let marked = format!("{BEGIN}\n\n{}\n\n{END}", section.trim());
-    // The begin that is nearest to an end: a lone marker elsewhere must not swallow what follows it.
+    // The last begin before an end: a lone marker elsewhere must not swallow the text after it.
     let pair = page.match_indices(END).find_map(|(end, _)| Some((page[..end].rfind(BEGIN)?, end + END.len())));
     match pair {
         Some((begin, end)) => format!("{}{marked}{}", &page[..begin], &page[end..]),
@@ -115,7 +116,8 @@ fn section(run: &Run<'_>) -> String {
     let table: Vec<String> = header.into_iter().chain(rows.iter().map(|row| piped(&row.cells()))).collect();
     format!(
         "{time}; {processor} ({instruction_set}), {threads}; the memory gave {} GB/s, measured before each precision.\n\
-         Model {model}, source {source_len} tokens, target {target_len}; the sources' keys and values (cross_kv) in {}.\n\n    {}\n\n{}\n\n\
+         Model {model}, source {source_len} tokens, target {target_len}; \
+         the sources' keys and values (cross_kv) in {}.\n\n    {}\n\n{}\n\n\
          ![Time of a decode step against batch size, with each precision's floor]({CHART})",
         memory_speed(rows),
         kept(rows),
@@ -124,7 +126,7 @@ fn section(run: &Run<'_>) -> String {
     )
 }
 
-/// Slowest and fastest, in GB/s.
+/// Slowest and fastest speed of the memory, in GB/s.
 fn memory_speed(rows: &[Row]) -> String {
     let speeds = || rows.iter().map(|row| row.figures.read_bytes_per_s / 1e9);
     let (least, most) = (speeds().fold(f64::INFINITY, f64::min), speeds().fold(0.0, f64::max));
@@ -132,7 +134,7 @@ fn memory_speed(rows: &[Row]) -> String {
     if least == most { least } else { format!("{least} to {most}") }
 }
 
-/// Which formats the sources' keys and values had, and beside which precisions.
+/// Formats of the sources' keys and values, each with its precisions.
 fn kept(rows: &[Row]) -> String {
     let formats = rows.chunk_by(|one, next| one.cross_kv == next.cross_kv).map(|alike| {
         let precisions = alike.chunk_by(|one, next| one.precision == next.precision).filter_map(<[Row]>::first);
@@ -145,7 +147,7 @@ fn kept(rows: &[Row]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::bench::measure::Figures;
+    use crate::commands::bench::figures::Figures;
 
     #[test]
     fn only_what_stands_between_the_markers_is_replaced() {
@@ -182,12 +184,10 @@ mod tests {
                 batch: 8,
                 encode_ms: 459.12,
                 step_ms: 17.6,
-                decode_tokens_per_s: 450.0,
                 tokens_per_s: 335.4,
-                encoder_operations: 1,
-                step_bytes: 1,
                 read_bytes_per_s,
                 floor_ms: 11.0,
+                ..Figures::default()
             },
         };
         let run = Run {

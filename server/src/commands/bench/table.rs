@@ -1,8 +1,8 @@
-//! Columns of text: the first to the left, numbers to the right.
+//! Columns of text: the first is aligned left, the others right.
 //!
-//! Used by the sweep and the profile. Formats only; prints nothing.
+//! Used by the sweep and the profile. Formats, and prints nothing.
 
-/// Cells under each other, two spaces apart; a cell that is wider than its column moves the rest of its line.
+/// A line of cells, two spaces apart. A cell wider than its column moves the rest of its line.
 pub fn aligned(cells: &[String], widths: &[usize]) -> String {
     let cell = |(index, (text, &width)): (usize, (&String, &usize))| match index {
         0 => format!("{text:<width$}"),
@@ -12,7 +12,7 @@ pub fn aligned(cells: &[String], widths: &[usize]) -> String {
     line.join("  ").trim_end().to_owned()
 }
 
-/// The widths of the widest cells.
+/// Width of the widest cell of each column.
 pub fn widths(lines: &[Vec<String>]) -> Vec<usize> {
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max();

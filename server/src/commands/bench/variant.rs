@@ -6,7 +6,7 @@ use kernels::{Precision, Scheme};
 
 use crate::config::{ModelChoice, Quantize};
 
-/// One arithmetic.
+/// An arithmetic of a sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Variant {
     /// Its name in tables.
@@ -16,7 +16,7 @@ pub struct Variant {
 }
 
 impl Variant {
-    /// All, in the order in which they are measured and shown; f32 last, as it may be too large for the memory.
+    /// All variants in the order in which they are measured and shown. f32 is last: it may be too large for the memory.
     pub const ALL: [Self; 4] = [
         Self { name: "bf16", precision: Precision::Bf16, quantize: Quantize::None },
         Self { name: "int8", precision: Precision::Bf16, quantize: Quantize::To(Scheme::Int8) },
@@ -24,7 +24,7 @@ impl Variant {
         Self { name: "f32", precision: Precision::F32, quantize: Quantize::None },
     ];
 
-    /// Sets it.
+    /// Makes a model compute so.
     pub fn choose(self, choice: &mut ModelChoice) {
         choice.precision = self.precision;
         choice.quantize = self.quantize;

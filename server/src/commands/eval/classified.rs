@@ -10,10 +10,11 @@ use model::training::Example;
 use model::training::objective::{ModelTokens, Reader};
 use model::{Classifier, ClassifierSpace, Tokenizer};
 
+use super::error::EvalError;
 use super::question::Question;
 use super::rows::RowObjective;
 use super::subject::{Answer, Ask, Outcome, Reading, Subject};
-use super::{CommandError, EvalError};
+use crate::commands::error::CommandError;
 use crate::config::Config;
 use crate::evaluation::Likelihood;
 use crate::loading::load_classifier;

@@ -27,7 +27,7 @@ use self::question::Questions;
 use self::rows::{RowObjective, Rows};
 use self::subject::{Answer, Ask};
 use self::unanswered::Unanswered;
-use super::{CommandError, io};
+use super::error::{CommandError, io};
 use crate::cli::{EvalOptions, Metric};
 use crate::config::Config;
 use crate::process::progress::RowProgress;

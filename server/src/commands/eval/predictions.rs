@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use model::OutFile;
 use serde::Serialize;
 
-use super::EvalError;
+use super::error::EvalError;
 use super::subject::Answer;
 
 /// A file that is being written.

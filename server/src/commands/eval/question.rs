@@ -10,10 +10,11 @@ use model::training::objective::{Ingredients, Recipe};
 use model::training::settings::{BadRows, DataSettings, Packing};
 use model::training::{Error, Example};
 
+use super::error::EvalError;
 use super::rows::{Row, Rows};
 use super::subject::Reading;
-use super::{CommandError, EvalError};
 use crate::cli::EvalOptions;
+use crate::commands::error::CommandError;
 
 /// One row for a subject.
 #[derive(Debug, Clone, PartialEq, Eq)]

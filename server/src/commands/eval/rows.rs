@@ -9,7 +9,7 @@ use model::Tokenizer;
 use model::training::data::{Content, RawRow, RowKind, read_rows};
 use model::training::{Error, settings};
 
-use super::EvalError;
+use super::error::EvalError;
 use crate::cli::{Metric, ObjectiveChoice};
 
 /// What the rows ask for.

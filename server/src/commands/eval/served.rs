@@ -10,10 +10,11 @@ use model::Tokenizer;
 use model::training::Example;
 use model::training::objective::{ModelTokens, Reader};
 
+use super::error::EvalError;
 use super::question::Question;
 use super::rows::RowObjective;
 use super::subject::{Answer, Ask, Outcome, Reading, Subject};
-use super::{CommandError, EvalError};
+use crate::commands::error::CommandError;
 use crate::config::Config;
 use crate::engine::{Engine, EngineLimits, Generation};
 use crate::evaluation::Likelihood;

@@ -9,11 +9,12 @@ use model::checkpoint::CheckpointKind;
 use model::training::objective::{ModelTokens, Reader};
 
 use super::classified::Classified;
+use super::error::EvalError;
 use super::question::Question;
 use super::rows::RowObjective;
 use super::served::Served;
 use super::trained::Trained;
-use super::{CommandError, EvalError};
+use crate::commands::error::CommandError;
 use crate::config::{Config, Device, ModelSource};
 use crate::evaluation::Likelihood;
 use crate::loading::LoadError;

@@ -14,11 +14,12 @@ use rayon::ThreadPool;
 use serde_json::Value;
 
 use super::classified::{self, check_classifier};
+use super::error::EvalError;
 use super::question::Question;
 use super::rows::RowObjective;
 use super::served::text_tokens;
 use super::subject::{Answer, Ask, Outcome, Reading, Subject};
-use super::{CommandError, EvalError};
+use crate::commands::error::CommandError;
 use crate::config::{Config, Limits, Quantize};
 use crate::evaluation::Likelihood;
 use crate::loading::tokenizer_beside;

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::EvalError;
+use super::error::EvalError;
 
 /// Lines that are named; the others are counted.
 const NAMED_LINES: usize = 10;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 
-use super::{CommandError, io};
+use super::error::{CommandError, io};
 use crate::api::{AccessLog, Entrance, Guard, GuardSettings, loading_router};
 use crate::client_connection::{ConnectionTimeouts, PlaceLimits, Routes, WritePace};
 use crate::config::{Config, Limits, ServerConfig};

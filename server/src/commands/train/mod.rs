@@ -14,7 +14,7 @@ use model::input;
 use model::training::{self, Outcome, Settings};
 use serde_json::Value;
 
-use super::{CommandError, io};
+use super::error::{CommandError, io};
 use crate::cli::TrainOptions;
 use crate::process::resources::{check_command, cores};
 use crate::process::terminal::show;

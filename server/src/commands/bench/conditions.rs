@@ -1,15 +1,25 @@
-//! What the figures were measured on, and when.
+//! The conditions of a measurement: model, machine and time.
 //!
-//! Used by the report.
+//! Named in every line and report.
 
 use std::fs;
 
 use jiff::Timestamp;
 
-/// The processor's name as the system gives it, or its architecture.
+use crate::config::{Config, ModelSource};
+
+/// The measured model in one word: its shape, or the name that it is served under.
+pub fn model_name(config: &Config) -> &str {
+    match &config.model.source {
+        ModelSource::Shape(name) => name,
+        ModelSource::Demo | ModelSource::Checkpoint(_) => &config.model.served_name,
+    }
+}
+
+/// Name of the processor as the system gives it, or its architecture.
 pub fn processor() -> String {
     let description = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    model_name(&description).unwrap_or(std::env::consts::ARCH).to_owned()
+    processor_name(&description).unwrap_or(std::env::consts::ARCH).to_owned()
 }
 
 /// Day and time now, in UTC.
@@ -21,7 +31,7 @@ fn in_words(time: Timestamp) -> String {
     time.strftime("%-d %B %Y, %H:%M UTC").to_string()
 }
 
-fn model_name(description: &str) -> Option<&str> {
+fn processor_name(description: &str) -> Option<&str> {
     let named = description.lines().find_map(|line| line.strip_prefix("model name"));
     named.and_then(|rest| rest.split_once(':')).map(|(_, name)| name.trim()).filter(|name| !name.is_empty())
 }
@@ -33,9 +43,9 @@ mod tests {
     #[test]
     fn the_processor_is_named_as_the_system_names_it() {
         let description = "processor\t: 0\nmodel\t\t: 17\nmodel name\t: AMD EPYC 9654\nstepping\t: 1\n";
-        assert_eq!(model_name(description), Some("AMD EPYC 9654"));
-        assert_eq!(model_name("model name\t:\n"), None);
-        assert_eq!(model_name("BogoMIPS\t: 243.75\n"), None);
+        assert_eq!(processor_name(description), Some("AMD EPYC 9654"));
+        assert_eq!(processor_name("model name\t:\n"), None);
+        assert_eq!(processor_name("BogoMIPS\t: 243.75\n"), None);
         assert!(!processor().is_empty());
     }
 

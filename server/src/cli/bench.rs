@@ -1,0 +1,73 @@
+//! Flags of `server bench`.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Lengths, batch sizes and form of a measurement.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct BenchOptions {
+    /// Tokens of each source.
+    #[arg(long = "source", value_name = "TOKENS", default_value = "256")]
+    pub source_len: NonZeroUsize,
+    /// Tokens generated from each, at least 2: the first ends the encoder's time, the others are steps.
+    #[arg(long = "target", value_name = "TOKENS", default_value = "64", value_parser = target_len)]
+    pub target_len: usize,
+    /// Batch sizes, one measurement each [default: 1,8,32; with --sweep 1,2,4,8,16,32].
+    #[arg(long = "batch", value_name = "SIZES", value_delimiter = ',')]
+    batches: Vec<NonZeroUsize>,
+    /// Measure every precision, print a table and write a report.
+    #[arg(long, conflicts_with_all = ["profile", "dtype", "quantize"])]
+    sweep: bool,
+    /// Show time and bytes of each op instead, against what the memory allows.
+    #[arg(long)]
+    profile: bool,
+    /// Run so many requests of mixed lengths instead (512 tokens of source and target in the mean), all at once.
+    #[arg(
+        long,
+        value_name = "REQUESTS",
+        conflicts_with_all = ["sweep", "profile", "batches", "source_len", "target_len"]
+    )]
+    mixed: Option<NonZeroUsize>,
+    /// Markdown page whose section the sweep writes [default: docs/benchmarks.md if there is one here, else
+    /// benchmarks.md].
+    #[arg(long, value_name = "FILE", requires = "sweep")]
+    pub report: Option<PathBuf>,
+}
+
+/// How a bench measures and what it prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BenchKind {
+    /// A JSON line for each batch size.
+    Lines,
+    /// A table of every precision, and a report.
+    Sweep,
+    /// A table of ops for each batch size.
+    Profile,
+    /// A JSON line for a number of requests of mixed lengths.
+    Mixed(usize),
+}
+
+impl BenchOptions {
+    /// The form that the flags ask for.
+    pub fn kind(&self) -> BenchKind {
+        match self {
+            Self { sweep: true, .. } => BenchKind::Sweep,
+            Self { profile: true, .. } => BenchKind::Profile,
+            Self { mixed: Some(requests), .. } => BenchKind::Mixed(requests.get()),
+            _ => BenchKind::Lines,
+        }
+    }
+
+    /// Batch sizes in the order in which they are measured.
+    pub fn batches(&self) -> Vec<usize> {
+        let usual: &[usize] = if self.sweep { &[1, 2, 4, 8, 16, 32] } else { &[1, 8, 32] };
+        if self.batches.is_empty() { usual.to_vec() } else { self.batches.iter().map(|batch| batch.get()).collect() }
+    }
+}
+
+fn target_len(text: &str) -> Result<usize, String> {
+    let count: usize = text.parse().map_err(|_| "is not a whole number".to_owned())?;
+    if count >= 2 { Ok(count) } else { Err("must be at least 2".into()) }
+}

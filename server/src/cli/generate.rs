@@ -1,0 +1,46 @@
+//! Flags of `server generate`.
+
+use clap::Args;
+
+/// One continuation on the terminal.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct GenerateOptions {
+    /// Source text; read from standard input when absent or "-".
+    pub prompt: Option<String>,
+    /// Tokens to generate at most.
+    #[arg(long, value_name = "COUNT", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_tokens: u32,
+    /// Randomness of the choice; 0, as anything below 1e-5, always takes the most probable token.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0.0, value_parser = temperature)]
+    pub temperature: f64,
+    /// Choose among the most probable tokens that make up this share, above 0 and up to 1.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1.0, value_parser = top_p)]
+    pub top_p: f32,
+    /// Choose among this many of the most probable tokens; 0 is all.
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    pub top_k: u32,
+    /// Seed of the choice; a random one when absent.
+    #[arg(long, value_name = "NUMBER")]
+    pub seed: Option<u64>,
+}
+
+fn temperature(text: &str) -> Result<f64, String> {
+    let value = number(text)?;
+    if value >= 0.0 { Ok(value) } else { Err("must not be negative".into()) }
+}
+
+fn top_p(text: &str) -> Result<f32, String> {
+    let value = number(text)?;
+    // A double that rounds to zero in float32 would be out of range again.
+    if value > 0.0 && value <= 1.0 {
+        Ok((value as f32).max(f32::MIN_POSITIVE))
+    } else {
+        Err("must be above 0 and at most 1".into())
+    }
+}
+
+/// A number that float32 can hold.
+fn number(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "is not a number".to_owned())?;
+    if (value as f32).is_finite() { Ok(value) } else { Err("must be finite".into()) }
+}

@@ -1,0 +1,122 @@
+//! An executor that adds up the ops and the time of encoder runs and decode steps.
+//!
+//! Used by `profile`, whose engine runs on it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use kernels::profiled::{Cost, Op, Profile};
+use kernels::{ScoreAsk, TokenScore};
+
+use crate::engine::{Executor, ExecutorError};
+use crate::scheduler::Plan;
+
+/// Costs of a batch, shared by the engine's thread and the one that prints them.
+#[derive(Clone, Default)]
+pub struct Costs(Arc<Mutex<BatchCosts>>);
+
+/// Costs of one batch so far.
+#[derive(Default)]
+pub struct BatchCosts {
+    /// Sequences of the batch.
+    batch: usize,
+    /// Encoder runs.
+    pub encoder: Phase,
+    /// Decode steps in which every sequence had its row.
+    pub decoder: Phase,
+}
+
+/// Costs of one kind of work.
+#[derive(Default)]
+pub struct Phase {
+    /// How often it ran.
+    pub runs: u32,
+    /// Time from the start of each run to its end, with the time between its ops.
+    pub whole: Duration,
+    /// Time and bytes of each op.
+    pub costs: BTreeMap<Op, Cost>,
+}
+
+/// A model's executor under watch.
+pub struct Watched {
+    inner: Box<dyn Executor>,
+    profile: Profile,
+    costs: Costs,
+    /// End of the plan before.
+    ended: Instant,
+}
+
+impl Costs {
+    /// Begins with a batch of this size.
+    pub fn begin(&self, batch: usize) {
+        *self.lock() = BatchCosts { batch, ..BatchCosts::default() };
+    }
+
+    /// Takes the costs since the beginning.
+    pub fn take(&self) -> BatchCosts {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BatchCosts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Phase {
+    /// Adds a run.
+    pub fn add(&mut self, whole: Duration, costs: BTreeMap<Op, Cost>) {
+        self.runs += 1;
+        self.whole += whole;
+        for (op, cost) in costs {
+            let sum = self.costs.entry(op).or_default();
+            *sum = *sum + cost;
+        }
+    }
+}
+
+impl Watched {
+    /// Watches `inner`, whose backend reports its ops to `profile`.
+    pub fn new(inner: Box<dyn Executor>, profile: Profile, costs: Costs) -> Self {
+        Self { inner, profile, costs, ended: Instant::now() }
+    }
+
+    /// Time of a run. A device's clock gives every op its share of the time between the ops, so their sum is the whole.
+    fn whole(&self, costs: &BTreeMap<Op, Cost>, elapsed: Duration) -> Duration {
+        if self.profile.is_by_device() { costs.values().map(|cost| cost.time).sum() } else { elapsed }
+    }
+}
+
+impl Executor for Watched {
+    fn encode(&mut self, plan: &Plan) -> Result<(), ExecutorError> {
+        let began = Instant::now();
+        self.inner.encode(plan)?;
+        if plan.encode().is_some() {
+            let costs = self.profile.take();
+            let whole = self.whole(&costs, began.elapsed());
+            self.costs.lock().encoder.add(whole, costs);
+        }
+        Ok(())
+    }
+
+    fn decode(&mut self, plan: &Plan) -> Result<(), ExecutorError> {
+        self.inner.decode(plan)?;
+        let costs = self.profile.take();
+        let previous = std::mem::replace(&mut self.ended, Instant::now());
+        let whole = self.whole(&costs, self.ended - previous);
+        let mut seen = self.costs.lock();
+        // Whole steps only: while sources are encoded, some rows are still missing.
+        if plan.encode().is_none() && plan.targets.len() == seen.batch {
+            seen.decoder.add(whole, costs);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, chosen: &mut Vec<Option<u32>>) -> Result<(), ExecutorError> {
+        self.inner.finish(chosen)
+    }
+
+    fn score(&self, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {
+        self.inner.score(asked, out);
+    }
+}
