@@ -8,7 +8,7 @@ use super::error::{Error, Result};
 use super::published::WEIGHTS;
 use crate::checkpoint::float_file::FloatFile;
 
-/// Checkpoints whose mean is asked for.
+/// Weights of several checkpoints, for their mean.
 #[derive(Debug)]
 pub struct Average {
     files: Vec<(PathBuf, FloatFile)>,

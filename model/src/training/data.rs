@@ -1,6 +1,6 @@
 //! Rows on disk to batches in a fixed order: reading, the token cache, grouping, positions.
 //!
-//! Opened by the training run; what a row becomes is `objective`'s. Nothing here keeps state that a resumed run would
+//! Opened by the training run; `objective` makes rows into examples. Nothing here keeps state that a resumed run would
 //! have to restore: a [`Position`] is two numbers.
 
 mod cache;

@@ -1,6 +1,6 @@
-//! Where a run computes.
+//! The device on which a run computes.
 //!
-//! Asked by `run`. Whether there is CUDA is the tensor library's to know: it was compiled with it or without.
+//! Called by `run`. The tensor library knows whether it was compiled with CUDA.
 
 use candle_core::{DType, Device};
 

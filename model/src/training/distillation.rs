@@ -1,6 +1,6 @@
-//! The teacher of a run: opened, and refused when it speaks of other tokens.
+//! The teacher of a run: opened, and refused if its vocabulary is not the student's.
 //!
-//! Called by `run`. What is learned of it is the network's loss.
+//! Called by `run`. The loss from its distribution is in `network`.
 
 use std::path::Path;
 
@@ -36,7 +36,7 @@ pub fn open(
     if problems.is_empty() { Ok(teacher) } else { Err(Error::Settings { problems }) }
 }
 
-/// Whether two `tokenizer.json` give the same ids to the same pieces; where one is missing, nothing says otherwise.
+/// Whether two `tokenizer.json` give the same ids to the same pieces. If one is missing, they are taken to be equal.
 fn same_pieces(tokenizer: Option<&[u8]>, teacher: &Path) -> Result<bool> {
     let companions = Companions::of(teacher)?;
     let (Some(own), Some(others)) = (tokenizer, companions.get("tokenizer.json")) else { return Ok(true) };

@@ -1,11 +1,11 @@
-//! Random draws that follow from what they are for: no generator state to save, none to lose.
+//! Random draws keyed by their purpose, so that there is no generator state to save or lose.
 //!
 //! Used by `data` for the order of rows and by `objective` for denoising. Keyed by seed, purpose, epoch and index, so
 //! that a row's draws depend on no other row.
 
 use kernels::math::philox;
 
-/// What is drawn; each has draws of its own.
+/// Purpose of draws; each has draws of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// The order of rows or texts in an epoch.
@@ -34,8 +34,8 @@ impl Draws {
         Self { key: u64::from(key[0]) | u64::from(key[1]) << 32, index, block: 0, words: [0; 4], used: 4 }
     }
 
-    /// A number below `count`, each equally often (Lemire, "Fast Random Integer Generation in an Interval", 2019).
-    /// `count` is not 0.
+    /// Draws a number below `count`, each equally likely (Lemire, "Fast Random Integer Generation in an Interval",
+    /// 2019). `count` is not 0.
     pub fn below(&mut self, count: usize) -> usize {
         let count = count as u64;
         let refused = count.wrapping_neg() % count;
@@ -55,7 +55,7 @@ impl Draws {
         }
     }
 
-    /// Which of `count` items are chosen when `chosen` of them are, each choice equally often (Floyd's algorithm:
+    /// Draws `chosen` of `count` items, each subset equally likely (Floyd's algorithm:
     /// Bentley, "Programming Pearls", 1987).
     pub fn choose(&mut self, chosen: usize, count: usize) -> Vec<bool> {
         let mut marks = vec![false; count];

@@ -1,13 +1,13 @@
 //! Everything that can end a training run, as one enum.
 //!
-//! Raised all over `training`. Messages say what to change.
+//! Raised throughout `training`. Messages say what to change.
 
 use std::path::PathBuf;
 
 /// Result of this module.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What can go wrong in training.
+/// An error of training.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -20,7 +20,7 @@ pub enum Error {
     /// The operating system refused a file.
     #[error("cannot {action} {}: {source}", path.display())]
     File {
-        /// What was tried, as `read` or `write`.
+        /// The attempted action, such as `read` or `write`.
         action: &'static str,
         /// The file.
         path: PathBuf,
@@ -28,24 +28,25 @@ pub enum Error {
         source: std::io::Error,
     },
     /// Settings that cannot be used, all of them.
-    #[error("the settings cannot be used:{}", problems.iter().map(|problem| format!("\n  {problem}")).collect::<String>())]
+    #[error("the settings cannot be used:{}", listed(problems))]
     Settings {
         /// Every problem found, each naming its key.
         problems: Vec<String>,
     },
-    /// A row of the data that is not what the objective reads.
+    /// A row of the data that does not fit the objective.
     #[error("{}:{line}: {problem}", path.display())]
     Row {
         /// The file.
         path: PathBuf,
         /// Its line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
-    /// The loss or the gradient is no number any more.
+    /// The loss or the gradient is not finite.
     #[error(
-        "step {step}: the {what} is not a finite number; nothing of this step is kept, the last checkpoint is as it was: lower the learning rate, clip more (optimizer.clip_norm), or look at the rows of this step"
+        "step {step}: the {what} is not a finite number; nothing of this step is kept, the last checkpoint is as it \
+         was: lower the learning rate, clip more (optimizer.clip_norm), or look at the rows of this step"
     )]
     NotFinite {
         /// The step, from 1.
@@ -53,30 +54,41 @@ pub enum Error {
         /// `loss` or `gradient`.
         what: &'static str,
     },
-    /// The run in the folder is another one.
-    #[error("the run in {} was begun with other settings: restore them, or give another `out`{}", out.display(), differences.iter().map(|difference| format!("\n  {difference}")).collect::<String>())]
+    /// The run in the folder has other settings.
+    #[error(
+        "the run in {} was begun with other settings: restore them, or give another `out`{}",
+        out.display(),
+        listed(differences)
+    )]
     SettingsChanged {
         /// Folder of the run.
         out: PathBuf,
         /// Every key that differs, with both values.
         differences: Vec<String>,
     },
-    /// A file of a saved run that is not what was written.
-    #[error("{} is damaged ({problem}): remove the folder it is in to go on from the checkpoint before it", path.display())]
+    /// A file of a saved run that has changed since it was written.
+    #[error(
+        "{} is damaged ({problem}): remove the folder it is in to go on from the checkpoint before it",
+        path.display()
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
     /// A saved run of another version of the program.
-    #[error("{} has format {found}, this program reads {expected}: go on with the program that wrote it, or give another `out`", path.display())]
+    #[error(
+        "{} has format {found}, this program reads {expected}: go on with the program that wrote it, or give another \
+         `out`",
+        path.display()
+    )]
     OtherFormat {
         /// The file.
         path: PathBuf,
         /// Its format.
         found: u32,
-        /// The one that is read.
+        /// The format that this version reads.
         expected: u32,
     },
     /// Another process trains in the same folder.
@@ -93,13 +105,13 @@ pub enum Error {
     Example {
         /// Its number in the batch, from 0.
         row: usize,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
     /// The system gives no threads.
     #[error("cannot start the threads of the computation: {reason}")]
     Threads {
-        /// Its answer.
+        /// The system's answer.
         reason: String,
     },
     /// Files without a single row that can be used.
@@ -122,7 +134,7 @@ pub enum Error {
         /// Tokens of a row.
         row_tokens: usize,
     },
-    /// A place in the data that does not exist.
+    /// A position in the data that does not exist.
     #[error(
         "epoch {epoch} has {batches} batches, so there is none after {batch}: the data is not what this run began with"
     )]
@@ -131,7 +143,12 @@ pub enum Error {
         epoch: u64,
         /// The batch, from 0.
         batch: u64,
-        /// How many there are.
+        /// Number of batches.
         batches: u64,
     },
+}
+
+/// Lines of an error's message, one for each item.
+fn listed(items: &[String]) -> String {
+    items.iter().map(|item| format!("\n  {item}")).collect()
 }

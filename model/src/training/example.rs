@@ -1,22 +1,22 @@
-//! What a model is trained on, once an objective has made it: token ids only.
+//! Examples that a model is trained on, as token ids.
 //!
 //! Made by `objective`, grouped by `data`, read by `network`. Knows no tensor.
 
-/// One row.
+/// The example of one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Example {
-    /// A source and what is to follow it.
+    /// A source and its target.
     Pair {
-        /// What the encoder reads. A decoder-only model reads it before the target, without a loss on it; there it is
-        /// never empty (the start token alone, when there is no source).
+        /// Source for the encoder. A decoder-only model reads it before the target, without a loss on it; there it is
+        /// never empty (the start token alone, if there is no source).
         source: Vec<u32>,
-        /// What is to be written, with its end token; never empty. The decoder reads the start token and all but the
+        /// Target with its end token; never empty. The decoder reads the start token and all but the
         /// last of these.
         target: Vec<u32>,
     },
     /// A source and its class.
     Labelled {
-        /// What is classified; never empty.
+        /// Source to classify; never empty.
         source: Vec<u32>,
         /// Number of the class.
         label: u32,
@@ -31,12 +31,12 @@ impl Example {
         }
     }
 
-    /// Tokens of the source.
+    /// Number of tokens of the source.
     pub fn source_len(&self) -> usize {
         self.source().len()
     }
 
-    /// Tokens with a loss: those of the target, or the one label.
+    /// Number of tokens with a loss: those of the target, or the one label.
     pub fn target_len(&self) -> usize {
         match self {
             Self::Pair { target, .. } => target.len(),
@@ -44,7 +44,7 @@ impl Example {
         }
     }
 
-    /// Tokens that a network computes: source and target.
+    /// Number of tokens that a network computes: source and target.
     pub fn tokens(&self) -> usize {
         match self {
             Self::Pair { source, target } => source.len() + target.len(),
@@ -56,17 +56,17 @@ impl Example {
 /// Rows that go through the network together; all of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Batch {
-    /// The rows; never none.
+    /// The rows, at least one.
     pub examples: Vec<Example>,
 }
 
 impl Batch {
-    /// Tokens that the network computes.
+    /// Number of tokens that the network computes.
     pub fn tokens(&self) -> usize {
         self.examples.iter().map(Example::tokens).sum()
     }
 
-    /// Tokens with a loss.
+    /// Number of tokens with a loss.
     pub fn target_tokens(&self) -> usize {
         self.examples.iter().map(Example::target_len).sum()
     }

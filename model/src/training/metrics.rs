@@ -1,6 +1,6 @@
 //! `metrics.jsonl`: a line for each step and each validation, and the means of a run.
 //!
-//! Written by `run`, read by the server's report. Lines of steps that a resumed run takes again are cut first.
+//! Written by `run`, read by the server's report. A resumed run first removes the lines of steps that it takes again.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind, Write};
@@ -21,11 +21,11 @@ pub const FILE: &str = "metrics.jsonl";
 pub enum Record {
     /// A step.
     Step(StepRecord),
-    /// A look at the validation rows.
+    /// A validation.
     Validation(ValidationRecord),
 }
 
-/// What a step did.
+/// Record of a step.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 pub struct StepRecord {
     /// Its number, from 1.
@@ -34,25 +34,25 @@ pub struct StepRecord {
     pub epoch: f64,
     /// Number of the stage; 0 is the cross-attention warm-up.
     pub stage: usize,
-    /// What was minimised, a target token: with z-loss and teacher.
+    /// Minimised loss per target token, including z-loss and teacher.
     pub loss: f64,
     /// Mean of `-log p` of the target tokens.
     pub cross_entropy: f64,
     /// Learning rate.
     pub learning_rate: f64,
-    /// Length of the gradient of all trained weights, before clipping.
+    /// Norm of the gradient of all trained weights, before clipping.
     pub gradient_norm: f64,
-    /// Tokens computed, of sources and targets.
+    /// Number of tokens computed, of sources and targets.
     pub tokens: u64,
-    /// The same a second.
+    /// Tokens computed per second.
     pub tokens_per_s: f64,
-    /// Seconds that the run has taken, over all its sittings.
+    /// Seconds that the run has taken, including those before it was resumed.
     pub elapsed_s: f64,
-    /// Whether the weights were left as they were, because the loss jumped.
+    /// Whether the step was skipped because its loss jumped.
     pub skipped: bool,
 }
 
-/// What validation found.
+/// Record of a validation.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 pub struct ValidationRecord {
     /// Steps taken before it.
@@ -61,19 +61,19 @@ pub struct ValidationRecord {
     pub valid_loss: f64,
     /// Share of target tokens (or of labels) that are the most probable ones.
     pub accuracy: f64,
-    /// `e` to the loss.
+    /// Exponential of the loss.
     pub perplexity: f64,
-    /// Target tokens, or labels, looked at.
+    /// Number of target tokens, or labels, that were scored.
     pub tokens: u64,
     /// Whether no earlier validation was as good.
     pub best: bool,
-    /// Seconds that the run has taken, over all its sittings.
+    /// Seconds that the run has taken, including those before it was resumed.
     pub elapsed_s: f64,
-    /// What the model writes for the first rows.
+    /// Continuations of the first rows.
     pub samples: Vec<Sample>,
 }
 
-/// A row with what the model wrote.
+/// A row with the model's continuation.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Sample {
     /// Source.
@@ -94,7 +94,7 @@ impl Record {
     }
 }
 
-/// The file, open at its end.
+/// The file, opened to append.
 #[derive(Debug)]
 pub struct Metrics {
     path: PathBuf,
@@ -102,7 +102,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Opens a run's file, made when absent, and cuts what is later than a step.
+    /// Opens a run's file, creating it if absent, and removes the lines after a step.
     ///
     /// # Errors
     /// When the file cannot be read or written.
@@ -113,7 +113,7 @@ impl Metrics {
         Ok(Self { path, file })
     }
 
-    /// Adds a line; it is with the system when this returns.
+    /// Appends a line and flushes it to the system.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -154,7 +154,7 @@ fn lines(path: &Path) -> Result<Option<Vec<Line>>> {
     Ok(Some(lines))
 }
 
-/// Writes the file anew without later lines. The others stay as they are, digit by digit.
+/// Rewrites the file without later lines. The other lines stay as they are, digit by digit.
 fn cut(path: &Path, step: u64) -> Result<()> {
     let Some(lines) = lines(path)? else { return Ok(()) };
     let mut kept = Vec::new();

@@ -1,7 +1,7 @@
-//! What a row becomes: its source and target, by the objective that a model is trained for.
+//! Objectives: how a row becomes a source and a target.
 //!
 //! A [`Recipe`] is made once by the training run and used by `data::feed` for every row. Token ids only; a row's
-//! denoising depends on seed, epoch and the row's number, on nothing else.
+//! denoising depends on seed, epoch and the row's number alone.
 
 mod denoiser;
 mod frame;

@@ -1,34 +1,34 @@
-//! What a run tells whoever started it.
+//! Reports of a run to its caller.
 //!
-//! Implemented by the server's command. Everything has an empty default: `()` looks at nothing.
+//! Implemented by the server's command. Every method has an empty default: `()` ignores all reports.
 
 use std::path::Path;
 
 use super::data::CacheProgress;
 use super::metrics::{StepRecord, ValidationRecord};
 
-/// A run that is about to take its first step of this sitting.
+/// A run that is about to take its first step, or its first after being resumed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prepared {
-    /// Steps taken in earlier sittings.
+    /// Steps taken before the run was resumed.
     pub done_steps: u64,
-    /// Steps of all stages.
+    /// Number of steps of all stages.
     pub total_steps: u64,
-    /// Weights of the model.
+    /// Number of weights of the model.
     pub parameters: u64,
-    /// Rows that are trained on.
+    /// Number of rows to train on.
     pub train_rows: usize,
-    /// Rows that are validated on.
+    /// Number of rows to validate on.
     pub valid_rows: usize,
 }
 
-/// Told of a run's progress, between its steps.
+/// Gets reports of a run's progress, between its steps.
 pub trait Observer: Send {
-    /// Everything is read; steps follow.
+    /// Everything is opened and checked; steps follow.
     fn prepared(&mut self, _run: &Prepared) {}
-    /// The token cache grows; not told when there is one already.
+    /// The token cache is being built; not reported if there is one already.
     fn tokenised(&mut self, _progress: &CacheProgress) {}
-    /// A row is left out, as it is not what the objective reads.
+    /// A row is left out because it does not fit the objective.
     fn row_skipped(&mut self, _problem: &super::Error) {}
     /// A step ended.
     fn step(&mut self, _record: &StepRecord) {}
@@ -36,7 +36,7 @@ pub trait Observer: Send {
     fn validated(&mut self, _record: &ValidationRecord) {}
     /// A checkpoint, or the final model, is on disk.
     fn saved(&mut self, _folder: &Path) {}
-    /// Something that a person should know.
+    /// A note for people.
     fn note(&mut self, _note: &str) {}
 }
 

@@ -1,4 +1,4 @@
-//! The operations of the trained network: each a function of tensors that knows its gradient.
+//! The operations of the trained network: functions of tensors with their gradients.
 //!
 //! Called by `network`. Activations are ragged, never padded: the tokens of all rows one after another, with the
 //! rows' lengths beside them. Knows no layer and no parameter's name.
@@ -16,20 +16,20 @@ pub use kernels::gradient::{AdamWStep, Attention, Dropout};
 pub use step::{Moments, adamw_step, sum_of_squares};
 pub use unfused::cross_entropy_of_logits;
 
-/// What the states are compared with.
+/// Labels and terms of the loss.
 #[derive(Debug, Clone)]
 pub struct CrossEntropy {
-    /// One for each row of states.
+    /// Labels, one for each row of states.
     pub labels: Vec<u32>,
     /// Softcap of the logits.
     pub softcap: Option<f32>,
     /// Weight of the squared log-normaliser.
     pub z_loss: f32,
-    /// A distribution to be learned beside the labels.
+    /// Teacher whose distribution is learned beside the labels.
     pub teacher: Option<Teacher>,
 }
 
-/// Where a teacher's distribution comes from.
+/// Distribution of a teacher, from its states and output table.
 #[derive(Debug, Clone)]
 pub struct Teacher {
     /// The teacher's states, one for each row of the student's.
@@ -38,24 +38,24 @@ pub struct Teacher {
     pub table: Tensor,
     /// Softcap of the teacher's logits.
     pub softcap: Option<f32>,
-    /// Divides both models' logits in this part of the loss, which is multiplied by its square.
+    /// Temperature: divides both models' logits in this part of the loss, which is multiplied by its square.
     pub temperature: f32,
-    /// Share of this part; the labels have the rest.
+    /// Share of this part in the loss; the labels have the rest.
     pub weight: f32,
 }
 
-/// A loss over all rows.
+/// The loss over all rows.
 #[derive(Debug, Clone)]
 pub struct TokenLosses {
-    /// Sum over the rows; a float32 scalar that knows its gradient.
+    /// Sum over the rows; a float32 scalar with its gradient.
     pub sum: Tensor,
     /// Sum of `-log p(label)` alone.
     pub cross_entropy: f64,
-    /// Rows whose label is the most probable id.
+    /// Number of rows whose label is the most probable id.
     pub correct: usize,
 }
 
-/// Whether the fused operations can take all of these.
+/// Whether the fused operations support all of these tensors.
 fn is_fused(tensors: &[&Tensor]) -> bool {
     tensors.iter().all(|tensor| tensor.device().is_cpu() && tensor.dtype() == DType::F32)
 }
@@ -93,8 +93,8 @@ pub fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     Ok(x.contiguous()?.apply_op2(&weight.contiguous()?, fused::Linear)?)
 }
 
-/// `gelu(x . gate) * (x . up)`: `[tokens, in]` by two weights `[out, in]` gives `[tokens, out]`. The gelu is in its tanh
-/// form and rounded to the type of `x`.
+/// `gelu(x . gate) * (x . up)`: `[tokens, in]` by two weights `[out, in]` gives `[tokens, out]`. The gelu is in its
+/// tanh form and rounded to the type of `x`.
 ///
 /// # Errors
 /// When the tensor library refuses.
@@ -105,7 +105,7 @@ pub fn geglu(x: &Tensor, gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     Ok(fused::geglu(&x.contiguous()?, &gate.contiguous()?, &up.contiguous()?)?)
 }
 
-/// `x` without the numbers that the key drops.
+/// Dropout: `x` without the numbers that the key drops.
 ///
 /// # Errors
 /// When the tensor library refuses.

@@ -1,6 +1,6 @@
 //! AdamW on float32 weights: the moments of every weight that has been trained, and a step with them.
 //!
-//! Driven by `run`, saved by `state`. A weight that is not to be trained has no gradient here, and keeps its bytes.
+//! Driven by `run`, saved by `state`. A weight that is not trained has no gradient here, and keeps its bytes.
 
 use std::collections::BTreeMap;
 
@@ -11,48 +11,48 @@ use super::network::Gradients;
 use super::ops::{self, AdamWStep};
 use super::settings::OptimizerSettings;
 
-/// The optimiser with what it remembers.
+/// The optimiser with its moments.
 #[derive(Debug)]
 pub struct AdamW {
     settings: OptimizerSettings,
     moments: BTreeMap<String, Moments>,
 }
 
-/// What is remembered of a weight's gradients.
+/// Moments of a weight.
 #[derive(Debug, Clone)]
 pub struct Moments {
-    /// Their decaying mean.
+    /// Decaying mean of the gradients.
     pub first: Var,
-    /// The decaying mean of their squares.
+    /// Decaying mean of their squares.
     pub second: Var,
-    /// How many there were. A weight that was frozen at first has had fewer than others.
+    /// Number of updates. A weight that was frozen at first has had fewer than others.
     pub updates: u64,
 }
 
 impl AdamW {
-    /// An optimiser that has seen nothing.
+    /// A new optimiser, without moments.
     pub fn new(settings: &OptimizerSettings) -> Self {
         Self { settings: settings.clone(), moments: BTreeMap::new() }
     }
 
-    /// An optimiser that goes on.
+    /// A resumed optimiser.
     pub fn resume(settings: &OptimizerSettings, moments: BTreeMap<String, Moments>) -> Self {
         Self { settings: settings.clone(), moments }
     }
 
-    /// What is remembered of each weight that has been trained.
+    /// Moments of each weight that has been trained.
     pub fn moments(&self) -> &BTreeMap<String, Moments> {
         &self.moments
     }
 
-    /// Moves the weights that have a gradient, as `torch.optim.AdamW` after `clip_grad_norm_`. `norm` is that of all
+    /// Updates the weights that have a gradient, as `torch.optim.AdamW` after `clip_grad_norm_`. `norm` is that of all
     /// gradients together.
     ///
     /// # Errors
     /// When the tensor library refuses an operation.
     ///
     /// # Panics
-    /// When a gradient is of no weight.
+    /// When a gradient has no weight.
     pub fn step(
         &mut self,
         weights: &BTreeMap<String, Var>,
@@ -75,10 +75,10 @@ impl AdamW {
         Ok(())
     }
 
-    /// What a step depends on, but for its number.
+    /// Everything a step depends on, except its number.
     fn step_of(&self, norm: f64, learning_rate: f64) -> AdamWStep {
         let OptimizerSettings { beta1, beta2, epsilon, weight_decay, clip_norm, .. } = self.settings;
-        // torch adds so much to the norm before it divides.
+        // torch adds this number to the norm before it divides.
         let gradient_scale = if clip_norm > 0.0 { (clip_norm / (norm + 1e-6)).min(1.0) } else { 1.0 };
         AdamWStep { step: 0, learning_rate, beta1, beta2, epsilon, weight_decay, gradient_scale }
     }
@@ -91,7 +91,7 @@ impl Moments {
     }
 }
 
-/// Length of all gradients together: each tensor's squares are summed on its device, the tensors in the order of names.
+/// Norm of all gradients together: squares of each tensor are summed on its device, then the tensors in order of names.
 ///
 /// # Errors
 /// When the tensor library refuses an operation.

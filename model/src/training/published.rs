@@ -1,6 +1,6 @@
 //! A model as files in the published layout: weights, `config.json`, and the files that came with its source.
 //!
-//! Written by `state` (checkpoints) and `finish` (what is served).
+//! Written by `state` (checkpoints) and `finish` (the final model).
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -22,17 +22,17 @@ pub const WEIGHTS: &str = "model.safetensors";
 /// Keys under which `config.json` gives the type of the weights: transformers 5's and the one before.
 const TYPE_KEYS: [&str; 2] = ["dtype", "torch_dtype"];
 
-/// Files beside the tensors that a model needs: its tokenizer and what generation is to know.
+/// Files that a model needs beside its tensors: tokenizer and generation settings.
 #[derive(Debug, Clone, Default)]
 pub struct Companions {
     files: Vec<(String, Vec<u8>)>,
 }
 
 impl Companions {
-    /// Those of a checkpoint's folder, or a `tokenizer.json` alone.
+    /// Reads the companions in a checkpoint's folder, or a `tokenizer.json` alone.
     ///
     /// # Errors
-    /// When a file is there and cannot be read.
+    /// When a file exists and cannot be read.
     pub fn of(path: &Path) -> Result<Self> {
         let read = |name: &str, path: PathBuf| match contents_of(&path) {
             Ok(contents) => Ok(Some((name.to_owned(), contents))),
@@ -47,7 +47,7 @@ impl Companions {
         Ok(Self { files: files?.into_iter().flatten().collect() })
     }
 
-    /// These, with one file taken from others, or left out when they lack it.
+    /// Takes one file from `others`, or leaves it out if they lack it.
     pub fn with_other(mut self, name: &str, others: Self) -> Self {
         self.files.retain(|(own, _)| own != name);
         self.files.extend(others.files.into_iter().filter(|(own, _)| own == name));
@@ -60,7 +60,7 @@ impl Companions {
     }
 }
 
-/// A companion's contents; a byte-order mark before a JSON text is no part of it.
+/// A companion's contents, without a byte-order mark before a JSON text.
 fn contents_of(path: &Path) -> io::Result<Vec<u8>> {
     match path.extension() {
         Some(extension) if extension == "json" => input::read(path),
@@ -72,7 +72,7 @@ fn contents_of(path: &Path) -> io::Result<Vec<u8>> {
     }
 }
 
-/// What is written besides the numbers.
+/// A model to be written, without its numbers.
 #[derive(Debug, Clone, Copy)]
 pub struct Published<'a> {
     /// `config.json` of the network.
@@ -81,12 +81,12 @@ pub struct Published<'a> {
     pub companions: &'a Companions,
     /// Name and shape of every weight.
     pub weights: &'a [(String, Vec<usize>)],
-    /// Their type in the file.
+    /// Number type of the weights in the file.
     pub precision: SavedPrecision,
 }
 
 impl Published<'_> {
-    /// Writes all files; `numbers` gives each weight's, so that one at a time is in memory.
+    /// Writes all files; `numbers` gives the numbers of one weight at a time, so that only one is in memory.
     pub(super) fn write(
         &self,
         folder: &mut OutFolder,
@@ -100,7 +100,7 @@ impl Published<'_> {
         Ok(folder.write(CONFIG, |file| file.write_all(config.as_bytes()))?)
     }
 
-    /// The network's, with the type of the weights as they are written, and with trained cross-attention.
+    /// The network's `config.json`, with the number type of the written weights, and with trained cross-attention.
     fn config(&self) -> Value {
         let dtype = match self.precision {
             SavedPrecision::F32 => "float32",
@@ -174,7 +174,7 @@ fn bytes(numbers: &[f32], precision: SavedPrecision) -> Vec<u8> {
     }
 }
 
-/// Written in place, word by word: bytes that are collected one by one take many times as long.
+/// Writes word by word in place: collecting bytes one by one takes many times as long.
 fn words<const BYTES: usize>(numbers: &[f32], word: impl Fn(f32) -> [u8; BYTES]) -> Vec<u8> {
     let mut bytes = vec![0; numbers.len() * BYTES];
     bytes.as_chunks_mut::<BYTES>().0.iter_mut().zip(numbers).for_each(|(bytes, &number)| *bytes = word(number));

@@ -1,7 +1,7 @@
 //! A training run from its settings to the model that is served: steps, validations, checkpoints, an end.
 //!
 //! Called by the server's `train`. Every decision follows from the settings and the saved progress, so that a run that
-//! was killed goes on as if it had never stopped.
+//! was killed is resumed as if it had never stopped.
 
 mod finish;
 mod open;
@@ -28,23 +28,23 @@ use super::state::{Best, Checkpoints, Progress, Saved};
 use super::validation::Validation;
 use crate::tokenizer::Tokenizer;
 
-/// Of each thread. The tensor library walks its graphs by recursion, a call for each operation on the longest way
-/// through the network; only what is used of it takes memory.
+/// Stack of each thread. The tensor library walks its graphs by recursion, one call per operation on the longest path
+/// through the network. Only the used part takes memory.
 const STACK_BYTES: usize = 64 << 20;
 
-/// How a run ended.
+/// End of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// With a model.
+    /// The run ended with a model.
     Finished {
         /// Its folder, in the published layout.
         model: PathBuf,
         /// Steps taken.
         steps: u64,
-        /// Whether validation had stopped getting better before the last step.
+        /// Whether the run ended early because validation did not get better.
         stopped_early: bool,
     },
-    /// Because it was asked to; the same settings go on from here.
+    /// The run was asked to stop; the same settings resume it.
     Stopped {
         /// The checkpoint's folder.
         checkpoint: PathBuf,
@@ -53,11 +53,11 @@ pub enum Outcome {
     },
 }
 
-/// Trains until the last step, or until `stop` is set, which is looked at after each step. A run that is found in the
-/// settings' folder goes on from its newest checkpoint.
+/// Trains until the last step, or until `stop` is set, which is checked after each step. A run that is already in the
+/// settings' folder is resumed from its newest checkpoint.
 ///
 /// # Errors
-/// Whatever ends a run before its time. The checkpoints until then stay as they are.
+/// The error that ends the run early. Earlier checkpoints are unchanged.
 pub fn train(settings: &Settings, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome> {
     settings.check()?;
     let threads = rayon::ThreadPoolBuilder::new().num_threads(settings.threads).stack_size(STACK_BYTES).build();
@@ -65,7 +65,7 @@ pub fn train(settings: &Settings, stop: &AtomicBool, observer: &mut dyn Observer
     threads.install(|| Run::open(settings, observer)?.until_done(stop, observer))
 }
 
-/// Everything that a run holds.
+/// State of a run.
 struct Run<'a> {
     settings: &'a Settings,
     plan: Plan,
@@ -82,10 +82,10 @@ struct Run<'a> {
     companions: Companions,
     /// The stage that the network is set up for.
     stage: Option<usize>,
-    /// Seconds of earlier sittings are in the progress; those of this one are counted from here.
+    /// Start of this process's part of the run; the seconds before it are in the progress.
     started: Instant,
     earlier_s: f64,
-    /// Keeps other processes out of the folder.
+    /// Lock that keeps other processes out of the folder.
     _lock: File,
 }
 
@@ -106,12 +106,12 @@ impl Run<'_> {
         self.finish(observer)
     }
 
-    /// What the next step is taken with; `None` when there is none to take.
+    /// Stage, weights and learning rate of the next step; `None` if there is none.
     fn next_pace(&self) -> Option<Pace> {
         self.plan.at(self.progress.step).filter(|_| !self.has_stalled())
     }
 
-    /// Whether as many validations in a row as are allowed were no better than an earlier one.
+    /// Whether `patience` validations in a row were no better than an earlier one.
     fn has_stalled(&self) -> bool {
         let patience = self.settings.validation.patience;
         patience > 0 && self.progress.worse_validations >= patience
@@ -122,12 +122,12 @@ impl Run<'_> {
         every > 0 && self.progress.step.is_multiple_of(every) && self.validation.rows() > 0
     }
 
-    /// With early stopping, the best model is what the run is for: it is kept as soon as it is seen.
+    /// With early stopping, the best model is the result of the run, so it is saved as soon as it is found.
     fn checkpoint_is_due(&self, is_best: bool) -> bool {
         self.is_regular(self.progress.step) || (is_best && self.settings.validation.patience > 0)
     }
 
-    /// Whether a step has its checkpoint whatever validations find and whoever stops the run.
+    /// Whether a step always gets a checkpoint, whatever validation finds and whether or not the run is stopped.
     fn is_regular(&self, step: u64) -> bool {
         let every = self.settings.checkpoints.every_steps;
         every > 0 && step.is_multiple_of(every)
@@ -137,7 +137,7 @@ impl Run<'_> {
         self.earlier_s + self.started.elapsed().as_secs_f64()
     }
 
-    /// Looks at the validation rows; whether no earlier look found as good a metric.
+    /// Validates; returns whether no earlier validation had as good a metric.
     fn validate(&mut self, observer: &mut dyn Observer) -> Result<bool> {
         let figures = self.validation.figures(&self.network)?;
         let samples = self.validation.samples(&self.network, self.tokenizer.as_ref())?;
@@ -167,7 +167,7 @@ impl Run<'_> {
         Ok(is_best)
     }
 
-    /// Adds a line to the metrics. When it cannot be written, the run ends with what it has come to in a checkpoint.
+    /// Adds a line to the metrics. If it cannot be written, the run ends after a checkpoint.
     fn add(&mut self, record: Record, observer: &mut dyn Observer) -> Result<()> {
         self.metrics.add(&record).inspect_err(|_| {
             // The first error is the one to report.
@@ -175,7 +175,7 @@ impl Run<'_> {
         })
     }
 
-    /// Writes a checkpoint, then removes those that are not to be kept.
+    /// Writes a checkpoint, then removes those that are not kept.
     fn save(&mut self, observer: &mut dyn Observer) -> Result<PathBuf> {
         self.progress.elapsed_s = self.elapsed_s();
         self.progress.updates =

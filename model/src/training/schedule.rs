@@ -1,6 +1,6 @@
 //! The learning rate inside a stage: a warm-up, then a fall.
 //!
-//! Asked by `stages`. A pure function of the step, so that a resumed run has nothing to restore.
+//! Called by `stages`. A pure function of the step, so that a resumed run has nothing to restore.
 
 use std::f64::consts::PI;
 

@@ -1,6 +1,6 @@
-//! What a training run is told: the contents of `train.toml`, with a default for everything but model and data.
+//! Settings of a training run: the contents of `train.toml`, with a default for everything but model and data.
 //!
-//! Deserialised by the server, checked by [`Settings::check`], read all over `training`. Paths are as written; the
+//! Deserialised by the server, checked by [`Settings::check`], read throughout `training`. Paths are as written; the
 //! server resolves them against the file's folder.
 
 mod data;
@@ -21,11 +21,11 @@ pub use optimizer::OptimizerSettings;
 pub use stage::{Schedule, Stage, Trainable};
 pub use watching::{CheckpointSettings, Metric, ValidationSettings};
 
-/// A whole run.
+/// Settings of a whole run.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Folder of the run: checkpoints, metrics, report, the final model. Made when absent; a run in it is resumed.
+    /// Folder of the run: checkpoints, metrics, report, the final model. Created if absent; a run in it is resumed.
     pub out: PathBuf,
     /// Seed of everything random: weights, order of the rows, denoising, dropout.
     #[serde(default = "defaults::seed")]
@@ -36,35 +36,35 @@ pub struct Settings {
     /// `cpu` or `cuda` (in a program built with `train-cuda`).
     #[serde(default)]
     pub device: Device,
-    /// Number type of the computation; the weights that are updated are float32. The CPU computes in `f32` only.
+    /// Number type of the computation; the optimiser's weights are float32. The CPU computes in `f32` only.
     #[serde(default)]
     pub precision: Precision,
-    /// What is trained.
+    /// The model to train.
     pub model: ModelSettings,
-    /// What it is trained for.
+    /// Objective of the training.
     pub objective: Objective,
-    /// A teacher whose distribution is learned, for `causal`, `prefix_lm` and `seq2seq`.
+    /// Teacher whose distribution is learned, for `causal`, `prefix_lm` and `seq2seq`.
     pub distillation: Option<Distillation>,
-    /// Where the rows come from.
+    /// Rows to train and validate on.
     pub data: DataSettings,
     /// Steps before the first stage in which only cross-attention is trained, at that stage's highest learning rate. By
     /// default 1000 for a model that was adapted from an unbalanced pair and not trained since, else 0.
     pub cross_attention_warmup_steps: Option<u64>,
-    /// What is trained when, one after another; at least one.
+    /// Stages, run one after another; at least one.
     #[serde(default, rename = "stage")]
     pub stages: Vec<Stage>,
-    /// AdamW.
+    /// Settings of AdamW.
     #[serde(default)]
     pub optimizer: OptimizerSettings,
-    /// What is kept on disk.
+    /// Settings of checkpoints.
     #[serde(default)]
     pub checkpoints: CheckpointSettings,
-    /// Looking at rows that are not trained on.
+    /// Settings of validation.
     #[serde(default)]
     pub validation: ValidationSettings,
 }
 
-/// Where the computation runs.
+/// Device of the computation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Device {
@@ -93,7 +93,7 @@ mod defaults {
 }
 
 impl Settings {
-    /// Finds what cannot be used, before anything is read or computed.
+    /// Finds every unusable setting before anything is read or computed.
     ///
     /// # Errors
     /// [`super::Error::Settings`] with every problem, each naming its key.

@@ -1,24 +1,24 @@
-//! Which losses are so far above the recent ones that their steps are left out.
+//! Loss spikes: losses so far above the recent ones that their steps are skipped.
 //!
-//! Asked by `run`, saved by `state`.
+//! Called by `run`, saved by `state`.
 
 use serde::{Deserialize, Serialize};
 
-/// Steps over which the mean forgets.
+/// Number of steps in the moving mean.
 const WINDOW_STEPS: u64 = 32;
 
 /// The recent mean of the loss.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, Serialize)]
 pub struct RecentLoss {
-    /// In float32: its digits in JSON are then few enough to come back to the bit.
+    /// The mean. It is float32, so that its few digits in JSON restore it to the bit.
     mean: f32,
     steps: u64,
 }
 
 impl RecentLoss {
-    /// Whether a step's loss is more than `factor` times the mean of those before it (never when `factor` is 0); then
-    /// takes it in. Of a spike only as much as is allowed goes into the mean: one does not spoil it, and when the loss
-    /// stays high, it gets there and training goes on.
+    /// Whether a step's loss is more than `factor` times the mean of those before it (never if `factor` is 0). Adds the
+    /// loss to the mean, clipped to that threshold: a single spike does not spoil the mean, and if the loss stays high,
+    /// the mean rises until training continues.
     pub fn is_spike(&mut self, loss: f64, factor: f64) -> bool {
         let limit = if factor > 0.0 && self.steps > 0 { factor * f64::from(self.mean) } else { f64::INFINITY };
         self.steps += 1;

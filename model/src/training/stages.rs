@@ -1,4 +1,4 @@
-//! Which stage a step belongs to, and with that its learning rate and the weights that it changes.
+//! The stages of a run: to which one a step belongs, with its learning rate and the weights that it changes.
 //!
 //! Made once by `run`. Steps are counted from 0 over all stages; the cross-attention warm-up, when there is one, is
 //! stage 0 and the settings' stages follow.
@@ -20,12 +20,12 @@ pub struct Plan {
     first: usize,
 }
 
-/// What one step is taken with.
+/// Stage, weights and learning rate of one step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pace {
     /// Number of the stage; 0 is the cross-attention warm-up.
     pub stage: usize,
-    /// Which weights change.
+    /// Weights that change.
     pub train: Trainable,
     /// Learning rate.
     pub learning_rate: f64,
@@ -51,7 +51,7 @@ impl Plan {
         self.stages.iter().map(|stage| stage.steps).sum()
     }
 
-    /// What a step is taken with; `None` after the last.
+    /// Stage, weights and learning rate of a step; `None` after the last.
     pub fn at(&self, step: u64) -> Option<Pace> {
         let mut before = 0;
         for (number, stage) in (self.first..).zip(&self.stages) {
@@ -64,7 +64,7 @@ impl Plan {
         None
     }
 
-    /// Whether both took the same first steps: what has been done fits either, whatever they do next.
+    /// Whether both have the same first steps, whatever follows them.
     pub fn agrees(&self, other: &Self, steps: u64) -> bool {
         (0..steps).all(|step| self.at(step) == other.at(step))
     }
@@ -74,7 +74,7 @@ impl Plan {
         self.stages.first().filter(|_| self.first == 0).map_or(0, |warmup| warmup.steps)
     }
 
-    /// Whether some stage leaves all but cross-attention alone.
+    /// Whether some stage trains cross-attention alone.
     pub fn needs_cross_attention(&self) -> bool {
         self.stages.iter().any(|stage| stage.train == Trainable::CrossAttention)
     }

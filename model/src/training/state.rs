@@ -1,6 +1,6 @@
-//! The checkpoints of a run: its weights, moments and progress, from which it goes on as if it had never stopped.
+//! The checkpoints of a run: its weights, moments and progress, from which it is resumed as if it had never stopped.
 //!
-//! Written and read by `run`. Each is a folder that is there whole or not at all, and a model in the published layout.
+//! Written and read by `run`. Each is a folder that is complete or absent, and a model in the published layout.
 
 mod checksums;
 mod fingerprint;
@@ -39,21 +39,21 @@ pub struct Checkpoints {
     folder: PathBuf,
 }
 
-/// What a checkpoint is made of.
+/// Contents of a checkpoint.
 #[derive(Debug, Clone, Copy)]
 pub struct Saved<'a> {
-    /// Where the run is.
+    /// Progress of the run.
     pub progress: &'a Progress,
     /// The model's files; its weights are written in float32.
     pub model: Published<'a>,
     /// The weights.
     pub weights: &'a BTreeMap<String, Var>,
-    /// The optimiser's memory.
+    /// The optimiser's moments.
     pub moments: &'a BTreeMap<String, Moments>,
 }
 
 impl Checkpoints {
-    /// Opens a run's folder, made when absent, and removes what a killed write has left.
+    /// Opens a run's folder, creating it if absent, and removes leftovers of a killed write.
     ///
     /// # Errors
     /// When the system refuses.
@@ -88,7 +88,7 @@ impl Checkpoints {
     /// Writes a checkpoint.
     ///
     /// # Errors
-    /// When a file cannot be written; the checkpoints before are then as they were.
+    /// When a file cannot be written; earlier checkpoints are unchanged then.
     pub fn save(&self, saved: &Saved<'_>) -> Result<PathBuf> {
         let path = self.path(saved.progress.step);
         whole_folder::write(&path, |folder| {
@@ -109,10 +109,10 @@ impl Checkpoints {
         Ok(path)
     }
 
-    /// Where the run was at a checkpoint, all files of which are looked at.
+    /// Progress of the run at a checkpoint, all files of which are verified.
     ///
     /// # Errors
-    /// When a file cannot be read or is not what was written, or another version of the program wrote it.
+    /// When a file cannot be read or has changed, or another version of the program wrote it.
     pub fn progress(&self, step: u64) -> Result<Progress> {
         let path = self.path(step).join(PROGRESS);
         let text = input::read(&path).map_err(|source| failed("read", &path, source))?;
@@ -125,10 +125,10 @@ impl Checkpoints {
         serde_json::from_slice(&text).map_err(damaged)
     }
 
-    /// The optimiser's memory at a checkpoint.
+    /// The optimiser's moments at a checkpoint.
     ///
     /// # Errors
-    /// As [`Checkpoints::progress`].
+    /// The errors of [`Checkpoints::progress`].
     pub fn moments(&self, progress: &Progress, device: &Device) -> Result<BTreeMap<String, Moments>> {
         let path = self.path(progress.step).join(MOMENTS);
         let file = FloatFile::open(&path)?;

@@ -1,6 +1,6 @@
-//! Looking at rows that are not trained on: the same ones in the same order every time.
+//! Validation on rows that are not trained on, the same ones in the same order every time.
 //!
-//! Called by `run`. Changes nothing that training depends on, but for early stopping and the choice of the best.
+//! Called by `run`. It affects training only through early stopping and the choice of the best checkpoint.
 
 use super::Example;
 use super::error::Result;
@@ -10,7 +10,7 @@ use super::network::Network;
 use super::settings::{Metric, ValidationSettings};
 use crate::tokenizer::Tokenizer;
 
-/// The rows, grouped.
+/// The rows, grouped in batches.
 #[derive(Debug)]
 pub struct Validation {
     batches: Vec<Batch>,
@@ -18,29 +18,29 @@ pub struct Validation {
     samples: usize,
 }
 
-/// What was found.
+/// Figures of a validation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Figures {
     /// Mean of `-log p` of the target tokens (or of the labels).
     pub loss: f64,
     /// Share of target tokens (or of labels) that are the most probable ones.
     pub accuracy: f64,
-    /// Target tokens, or labels.
+    /// Number of target tokens, or labels.
     pub tokens: u64,
 }
 
 impl Validation {
-    /// Rows to look at, with the settings' samples of them.
+    /// Takes the rows to validate on, and those to show as samples.
     pub fn new(batches: Vec<Batch>, settings: &ValidationSettings) -> Self {
         Self { batches, sample_tokens: settings.sample_tokens, samples: settings.samples }
     }
 
-    /// How many there are.
+    /// Number of rows.
     pub fn rows(&self) -> usize {
         self.batches.iter().map(|batch| batch.examples.len()).sum()
     }
 
-    /// How well the network knows the rows, over all their tokens together.
+    /// Figures of the network on the rows, over all their tokens together.
     ///
     /// # Errors
     /// When a row does not fit the network, or the tensor library refuses.
@@ -56,10 +56,10 @@ impl Validation {
         Ok(Figures { loss: cross_entropy / count, accuracy: correct as f64 / count, tokens: tokens as u64 })
     }
 
-    /// What the network writes for the first rows, as text (as ids where there is no tokenizer).
+    /// The network's continuations of the first rows, as text (as ids if there is no tokenizer).
     ///
     /// # Errors
-    /// As [`Validation::figures`].
+    /// The errors of [`Validation::figures`].
     pub fn samples(&self, network: &Network, tokenizer: Option<&Tokenizer>) -> Result<Vec<Sample>> {
         let examples: Vec<&Example> =
             self.batches.iter().flat_map(|batch| &batch.examples).take(self.samples).collect();
@@ -91,7 +91,7 @@ impl Validation {
 }
 
 impl Metric {
-    /// The figure that is looked at. In float32, so that it survives its file to the bit.
+    /// The figure of a metric. It is float32, so that it survives its file to the bit.
     pub fn value(self, figures: &Figures) -> f32 {
         match self {
             Self::Loss => figures.loss as f32,

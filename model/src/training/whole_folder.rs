@@ -1,4 +1,4 @@
-//! A folder that is there whole or not at all, whenever the process is killed or the power goes.
+//! A folder that is complete or absent, whenever the process is killed or the power fails.
 //!
 //! Used for checkpoints and for the final model.
 
@@ -10,16 +10,16 @@ use super::error::{Error, Result};
 use crate::checkpoint::writer::{OutFolder, sync_folder};
 use crate::input::expect_folder;
 
-/// Begins the name of a folder that is being written.
+/// Prefix of the name of a folder that is being written.
 const PARTIAL: &str = ".partial-";
-/// Begins the name of a folder whose successor is about to take its name.
+/// Prefix of the name of a folder whose successor is about to take its name.
 const REPLACED: &str = ".replaced-";
-/// Begins the name of a folder that is being removed.
+/// Prefix of the name of a folder that is being removed.
 const REMOVED: &str = ".removed-";
 
-/// Writes a folder beside, with every file on disk, and only then gives it its name; one that has the name already is
-/// removed. When it fails, nothing of it is left and what was there before still is. A link to a folder stays one, and the
-/// folder that it leads to is replaced.
+/// Writes a folder under another name, syncs every file, and then renames it; a folder that has the name already is
+/// removed. If it fails, nothing of it is left and the earlier folder is unchanged. A link to a folder stays a link,
+/// and the folder that it leads to is replaced.
 pub(super) fn write(path: &Path, contents: impl FnOnce(&mut OutFolder) -> Result<()>) -> Result<()> {
     let path = place_of(path)?;
     let partial = beside(&path, PARTIAL);
@@ -32,7 +32,7 @@ pub(super) fn write(path: &Path, contents: impl FnOnce(&mut OutFolder) -> Result
     written
 }
 
-/// Where a folder of this name lies or will lie. Refuses a name that something else has.
+/// Path at which a folder of this name is or will be, links followed. Refuses a name that something else has.
 pub(super) fn place_of(path: &Path) -> Result<PathBuf> {
     let found = match fs::metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => match fs::symlink_metadata(path) {
@@ -45,7 +45,7 @@ pub(super) fn place_of(path: &Path) -> Result<PathBuf> {
     place.map_err(failed("write", path))
 }
 
-/// Removes what writes and removals that did not end have left in a folder. A folder whose successor did not take its
+/// Removes leftovers of interrupted writes and removals from a folder. A folder whose successor did not take its
 /// name gets it back.
 pub(super) fn remove_leftovers(parent: &Path) -> Result<()> {
     for entry in fs::read_dir(parent).map_err(failed("read", parent))? {
@@ -62,7 +62,7 @@ pub(super) fn remove_leftovers(parent: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes a folder with all that is in it, if it is there; a kill on the way leaves none that looks whole.
+/// Removes a folder with its contents, if it exists; a kill on the way leaves none that looks complete.
 pub(super) fn remove_whole(path: &Path) -> Result<()> {
     let removed = beside(path, REMOVED);
     remove(&removed)?;

@@ -1,6 +1,6 @@
 //! The token cache's file: ids of all rows one after another, a table of the rows, notes, and a footer with hashes.
 //!
-//! Written and read by `data_set`. Numbers are little-endian; nothing in a file is believed before its hash is right.
+//! Written and read by `data_set`. Numbers are little-endian; a file is not used before its hash is verified.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -13,30 +13,30 @@ use super::ids::Ids;
 use crate::checkpoint::open_file::OpenFile;
 use crate::training::error::{Error, Result};
 
-/// Changes with the layout, so that a file of another one is built anew.
+/// Version of the layout: a file with another version is built again.
 const MAGIC: u64 = u64::from_le_bytes(*b"encdec\0\x02");
 const ENTRY_BYTES: usize = 32;
 const FOOTER_BYTES: usize = 88;
-/// Bytes that are hashed at a time.
+/// Bytes hashed at a time.
 const HASHED_BYTES: usize = 1 << 20;
-/// Malformed rows that are described; a file that has nothing else should not become a cache of descriptions.
+/// Most malformed rows that are described: a file without good rows should not become a cache of descriptions.
 const DESCRIBED_BAD_ROWS: usize = 1000;
 
-/// Where a row's ids are, and what else is known of it.
+/// Entry of a row in the table: where its ids are, and where the row comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entry {
     /// Number of the first id in the file.
     pub start: u64,
     pub source_len: u32,
-    /// Ids after those of the source.
+    /// Number of target ids, which follow those of the source.
     pub target_len: u32,
     /// Number of the label in the notes; 0 without labels.
     pub label: u32,
     /// Whether the source was given as ids.
     pub written_as_ids: bool,
-    /// Number of the file.
+    /// Number of the JSONL file.
     pub file: u32,
-    /// Line in it, from 1.
+    /// Line in the file, from 1.
     pub line: u32,
 }
 
@@ -48,14 +48,14 @@ pub(super) struct Bad {
     pub problem: String,
 }
 
-/// What is kept beside the ids.
+/// Labels and malformed rows, kept beside the ids.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Notes {
-    /// Labels in the order in which they were met.
+    /// Labels in order of first occurrence.
     pub labels: Vec<String>,
-    /// Malformed rows.
+    /// Number of malformed rows.
     pub skipped: u64,
-    /// The first of them.
+    /// The first malformed rows, described.
     pub bad_rows: Vec<Bad>,
 }
 
@@ -68,13 +68,13 @@ impl Notes {
     }
 }
 
-/// A cache being written, beside the place that it will have.
+/// A cache that is being written, under a temporary name.
 pub(super) struct Writer {
     path: PathBuf,
     partial: PathBuf,
     output: BufWriter<File>,
     hash: Xxh3,
-    /// Of the rows, whatever file and line each is from.
+    /// Hash of the rows, whatever file and line each is from.
     rows_hash: Xxh3,
     ids: u64,
     entries: Vec<Entry>,
@@ -106,7 +106,7 @@ impl Writer {
         self.write(&bytes)
     }
 
-    /// Ends the file and gives it its name. A crash before the system has written all of it shows in its hash.
+    /// Completes the file and renames it. A crash before all of it is on disk shows in its hash.
     pub fn finish(mut self, notes: &Notes, key: u128) -> Result<()> {
         for entry in std::mem::take(&mut self.entries) {
             let bytes = entry.to_bytes();
@@ -138,21 +138,21 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        // Gone already when the file was finished; elsewhere nothing can be done about a refusal.
+        // A finished file has been renamed, so there is nothing to remove; a failure to remove cannot be handled here.
         let _ = fs::remove_file(&self.partial);
     }
 }
 
-/// A cache that was found whole. Rows are read when they are asked for.
+/// A verified cache. Rows are read on demand.
 #[derive(Debug)]
 pub(super) struct Cache {
     file: OpenFile,
     rows: usize,
     table_start: usize,
     pub notes: Notes,
-    /// Of the files' contents.
+    /// Hash of the files' contents.
     pub key: u128,
-    /// Of the rows that they hold.
+    /// Hash of the rows that the files hold.
     pub rows_hash: u128,
 }
 
@@ -172,7 +172,7 @@ impl RowIds {
 }
 
 impl Cache {
-    /// Opens a file that is whole; `None` when it is absent, damaged or of another layout.
+    /// Opens and verifies a file; `None` when it is absent, damaged or of another layout.
     pub fn open(path: &Path) -> Result<Option<Self>> {
         let file = match File::open(path) {
             Ok(file) => OpenFile::new(path.to_owned(), file)?,
@@ -214,7 +214,7 @@ impl Cache {
     }
 }
 
-/// What the last bytes of a file say of the others.
+/// The last bytes of a file: lengths and hashes of the parts before them.
 struct Footer {
     ids: usize,
     rows: usize,

@@ -1,7 +1,7 @@
-//! The rows of some files as token ids, from the token cache; built first when there is none that fits.
+//! The rows of some files as token ids, read from the token cache, which is built first if it does not match the files.
 //!
-//! Opened by the training run, read by `feed`. Ids are those of the texts alone, uncut: what an objective puts around
-//! them is not cached, so that one cache serves all of them.
+//! Opened by the training run, read by `feed`. The cache holds the ids of the texts alone, uncut, without the tokens
+//! that an objective puts around them, so that one cache serves every objective.
 
 use std::path::{Path, PathBuf};
 
@@ -20,24 +20,24 @@ use crate::training::settings::BadRows;
 /// How files are read.
 #[derive(Debug, Clone, Copy)]
 pub struct Reading<'a> {
-    /// What their rows hold.
+    /// Kind of the files' rows.
     pub kind: RowKind,
-    /// Reads texts; rows of ids do without.
+    /// Tokenizer of the texts; not needed for rows of ids.
     pub tokenizer: Option<&'a Tokenizer>,
-    /// Ids of a source lie below.
+    /// Size of the source's vocabulary: ids are below it.
     pub source_vocab: usize,
-    /// Ids of a target lie below.
+    /// Size of the target's vocabulary: ids are below it.
     pub target_vocab: usize,
-    /// The labels that there are, in their order; without them those that are found, sorted.
+    /// All labels in their order; without them, the labels found in the files, sorted.
     pub labels: Option<&'a [String]>,
-    /// What a malformed row does.
+    /// Whether a malformed row ends the run or is left out.
     pub bad_rows: BadRows,
 }
 
-/// What is told while files are opened.
+/// Reports while files are opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Report<'a> {
-    /// The token cache grows.
+    /// Progress in building the token cache.
     Progress(CacheProgress),
     /// A malformed row is left out.
     Skipped {
@@ -45,12 +45,12 @@ pub enum Report<'a> {
         path: &'a Path,
         /// Its line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The problem.
         problem: &'a str,
     },
 }
 
-/// How far the token cache is.
+/// Progress in building the token cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheProgress {
     /// Rows written.
@@ -82,16 +82,16 @@ pub(in crate::training) struct StoredRow {
     written_as_ids: bool,
 }
 
-/// What is in a row.
+/// Contents of a row.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::training) struct Row<'a> {
-    /// The text, or what is read.
+    /// The text, or the source.
     pub source: Ids<'a>,
-    /// What is to be written; empty in other kinds of rows.
+    /// The target; empty in other kinds of rows.
     pub target: Ids<'a>,
     /// Number of the label; 0 in other kinds of rows.
     pub label: u32,
-    /// Whether the source was given as ids, which are taken as they are.
+    /// Whether the source was given as ids, which are used unchanged.
     pub written_as_ids: bool,
 }
 
@@ -103,7 +103,7 @@ impl StoredRow {
 }
 
 impl DataSet {
-    /// Opens files, with the token cache in `cache_folder` or, when it has none that fits, by building it. Uses the
+    /// Opens files through the token cache in `cache_folder`, which is built if it does not match them. Uses the
     /// threads of the rayon pool that it is called in.
     ///
     /// # Errors
@@ -119,7 +119,7 @@ impl DataSet {
         let (cache, is_new) = match Self::cached(files, &path)? {
             Some(cache) => (cache, false),
             None => {
-                // Whoever comes second waits, and finds what the first one built.
+                // A second process waits here, and finds the cache that the first one built.
                 let lock_path = cache_folder.join("lock");
                 let lock = open_lock(&lock_path).map_err(|source| failed("write", &lock_path, source))?;
                 lock.lock().map_err(|source| failed("lock", &lock_path, source))?;
@@ -135,7 +135,7 @@ impl DataSet {
         Self::assemble(files, how, cache, report)
     }
 
-    /// The cache, when it was made of what the files now hold.
+    /// The cache, if it was made from the present contents of the files.
     fn cached(files: &[PathBuf], path: &Path) -> Result<Option<Cache>> {
         let Some(cache) = Cache::open(path)? else { return Ok(None) };
         let hashes = files.iter().map(|file| hash_of(file)).collect::<Result<Vec<_>>>()?;
@@ -186,27 +186,27 @@ impl DataSet {
         Ok(())
     }
 
-    /// How many rows there are; never none.
+    /// Number of rows, at least one.
     pub fn rows(&self) -> usize {
         self.used.as_ref().map_or_else(|| self.cache.rows(), Vec::len)
     }
 
-    /// What they hold.
+    /// Kind of the rows.
     pub fn kind(&self) -> RowKind {
         self.kind
     }
 
-    /// The labels in their order; none in other kinds of rows.
+    /// The labels in their order; empty for other kinds of rows.
     pub fn labels(&self) -> &[String] {
         &self.labels
     }
 
-    /// How many malformed rows were left out.
+    /// Number of malformed rows that were left out.
     pub fn skipped(&self) -> u64 {
         self.skipped
     }
 
-    /// Another number for every other rows; how a file writes them makes no difference.
+    /// Hash of the rows, whatever way their files write them.
     pub fn fingerprint(&self) -> u128 {
         self.cache.rows_hash
     }
@@ -221,7 +221,7 @@ impl DataSet {
         Ok(StoredRow { ids: self.cache.ids(&entry)?, label, written_as_ids: entry.written_as_ids })
     }
 
-    /// Ids of a row's source, known without reading them.
+    /// Number of ids in a row's source, known without reading them.
     pub(in crate::training) fn source_len(&self, index: usize) -> Result<usize> {
         Ok(self.entry(index)?.source_len as usize)
     }
@@ -231,7 +231,7 @@ impl DataSet {
     }
 }
 
-/// Tells of one malformed row, or ends with it.
+/// Reports a malformed row, or fails with it.
 pub(super) fn skip(
     path: &Path,
     line: usize,
@@ -248,7 +248,7 @@ pub(super) fn skip(
     }
 }
 
-/// What was wrong when the cache was built is as wrong today.
+/// Reports the malformed rows that the cache describes.
 fn report_bad_rows(
     files: &[PathBuf],
     cache: &Cache,
@@ -260,7 +260,7 @@ fn report_bad_rows(
         .try_for_each(|(path, line, problem)| skip(path, line, problem, bad_rows, report))
 }
 
-/// Of everything but the files' contents: the next cache of changed files takes the place of this one.
+/// Hash of everything but the files' contents: the cache of changed files replaces this one.
 fn name_of(files: &[PathBuf], how: &Reading<'_>) -> u128 {
     let mut hash = Xxh3::new();
     hash.update(&[how.kind as u8]);
@@ -274,7 +274,7 @@ fn name_of(files: &[PathBuf], how: &Reading<'_>) -> u128 {
     hash.digest128()
 }
 
-/// Of the files' contents, by the hash of each.
+/// Hash of the files' contents, from the hash of each file.
 pub(super) fn key_of(hashes: &[u128]) -> u128 {
     let mut hash = Xxh3::new();
     hashes.iter().for_each(|one| hash.update(&one.to_le_bytes()));

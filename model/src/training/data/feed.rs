@@ -1,7 +1,7 @@
-//! Batches of examples by their position: what the training run asks for, step after step.
+//! Batches of examples by their position, for the training run to read step after step.
 //!
-//! Examples are made when they are asked for. A batch follows from data, recipe, settings, seed and position alone,
-//! so that a resumed run sees what an unbroken one would have seen.
+//! Examples are made on demand. A batch depends on data, recipe, settings, seed and position alone, so that a resumed
+//! run sees the batches of an unbroken one.
 
 use std::sync::Arc;
 
@@ -16,26 +16,26 @@ use crate::training::example::{Batch, Example};
 use crate::training::objective::{DrawKey, Recipe, Text};
 use crate::training::settings::{DataSettings, Packing};
 
-/// Validation denoises every row the same way in every run, so that runs can be compared.
+/// Seed of validation: every row is denoised the same way in every run, so that runs can be compared.
 const VALIDATION_SEED: u64 = 0;
 
-/// A place in the sequence of batches.
+/// Position in the sequence of batches.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Position {
-    /// Passes over the data that are done.
+    /// Completed passes over the data.
     pub epoch: u64,
-    /// Batches of this pass that are done.
+    /// Completed batches of this pass.
     pub batch: u64,
 }
 
 /// How rows are grouped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchSettings {
-    /// Tokens of a batch at most; one row may be more.
+    /// Most tokens of a batch; a single longer row is a batch of its own.
     pub batch_tokens: usize,
     /// How texts become rows.
     pub packing: Packing,
-    /// Tokens of a text's row at most, and of a packed one exactly.
+    /// Most tokens of a text's row; exact number of a packed one.
     pub max_text_tokens: usize,
 }
 
@@ -46,7 +46,7 @@ pub struct Feed {
     recipe: Arc<Recipe>,
     how: BatchSettings,
     seed: u64,
-    /// The epoch that was last asked for.
+    /// The epoch that was read last.
     epoch: Option<(u64, Epoch)>,
 }
 
@@ -82,7 +82,7 @@ impl Feed {
         &self.data
     }
 
-    /// What makes rows into examples.
+    /// The recipe by which rows become examples.
     pub fn recipe(&self) -> &Recipe {
         &self.recipe
     }
@@ -90,7 +90,7 @@ impl Feed {
     /// The batch at a position, and the position after it.
     ///
     /// # Errors
-    /// [`Error::Position`] when there is none: the data is not what the position was made for; when rows cannot be read.
+    /// [`Error::Position`] if there is none, because the position was made for other data; when rows cannot be read.
     pub fn batch(&mut self, position: Position) -> Result<(Batch, Position)> {
         let Position { epoch: number, batch } = position;
         let (feed, epoch) = self.at(number)?;
@@ -104,7 +104,7 @@ impl Feed {
         Ok((made, next))
     }
 
-    /// How many batches an epoch has.
+    /// Number of batches in an epoch.
     ///
     /// # Errors
     /// When rows cannot be read.
@@ -112,7 +112,7 @@ impl Feed {
         Ok(self.at(epoch)?.1.batches.len() as u64)
     }
 
-    /// The first `rows` rows (0 takes all) in the files' order, in batches; the same in every run.
+    /// Batches of the first `rows` rows (0 takes all) in the files' order, the same in every run.
     ///
     /// # Errors
     /// When rows cannot be read.
@@ -126,7 +126,7 @@ impl Feed {
         items.map(|items| self.make(items, packed.as_ref(), key)).collect()
     }
 
-    /// Makes sure that an epoch's order is at hand.
+    /// Plans an epoch's order, unless it is the present one.
     fn at(&mut self, number: u64) -> Result<(&Self, &Epoch)> {
         if self.epoch.as_ref().is_none_or(|(at_hand, _)| *at_hand != number) {
             self.epoch = None;
@@ -145,7 +145,7 @@ impl Feed {
         Ok(Epoch { batches: Batches::shuffled(count, self.how.batch_tokens, key, size)?, packed })
     }
 
-    /// The sequence of texts, when there is to be one.
+    /// The sequence of texts, if they are packed.
     fn packed(&self, order: Option<(u64, u64)>) -> Result<Option<Packed>> {
         let is_packed = self.data.kind() == RowKind::Text && self.how.packing == Packing::Packed;
         let packed = || Packed::new(&self.data, order, self.recipe.end_token(), self.how.max_text_tokens);
@@ -179,7 +179,7 @@ impl Feed {
         Ok(Batch { examples: items.iter().map(example).collect::<Result<_>>()? })
     }
 
-    /// A text that is a row of its own. Cut short it has no end.
+    /// A text that is a row of its own. If it is cut, it has no end.
     fn text(&self, item: usize) -> Result<Text> {
         let row = self.data.row(item)?;
         let ids = row.row().source;

@@ -1,4 +1,4 @@
-//! Token ids as they lie in the token cache: bytes, read as numbers when they are asked for.
+//! Token ids as the token cache stores them: bytes that are read as numbers on demand.
 //!
 //! Handed out by `data_set`, read by `objective`.
 
@@ -6,17 +6,17 @@ use std::ops::Range;
 
 const ID_BYTES: usize = size_of::<u32>();
 
-/// A stretch of token ids.
+/// A run of consecutive token ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::training) struct Ids<'a>(&'a [u8]);
 
 impl<'a> Ids<'a> {
-    /// The ids of bytes, little-endian.
+    /// The ids that little-endian bytes hold.
     pub fn of_bytes(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
-    /// The bytes of ids.
+    /// The little-endian bytes of ids.
     pub fn bytes_of(ids: &[u32]) -> Vec<u8> {
         ids.iter().flat_map(|id| id.to_le_bytes()).collect()
     }

@@ -1,6 +1,6 @@
-//! The lines of a JSONL file, numbered, of bounded length, with a hash of all that was read.
+//! The numbered lines of a JSONL file, of bounded length, with a hash of everything that was read.
 //!
-//! Read by `rows` and by the building of the token cache. Knows nothing of what a line holds.
+//! Read by `raw_row` and by `tokenise`. Knows nothing about a line's contents.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -11,26 +11,26 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::input;
 use crate::training::error::{Error, Result};
 
-/// More than any text that could be a training row (a long novel has 4 MiB). A longer line is a file that is no JSONL,
-/// and lines are read whole.
+/// Longest line: more than any text that could be a training row (a long novel has 4 MiB). Lines are read whole, and a
+/// file with a longer one is no JSONL.
 const MAX_LINE_BYTES: u64 = 16 << 20;
 const BUFFER_BYTES: usize = 1 << 20;
 
-/// A file's lines that are not blank.
+/// Reader of the lines of a file that are not blank.
 pub(super) struct Lines {
     path: PathBuf,
     input: BufReader<Hashing>,
     number: usize,
     max_bytes: u64,
-    /// Whether a line that is not blank was read: a byte-order mark before it is no part of it.
+    /// Whether a line that is not blank was read. A byte-order mark before the first one is not part of it.
     has_begun: bool,
 }
 
 /// One line.
 pub(super) struct Line {
-    /// From 1.
+    /// Line number, from 1.
     pub number: usize,
-    /// Its text, or what is wrong with it.
+    /// Its text, or the problem with it.
     pub text: std::result::Result<String, String>,
 }
 
@@ -68,12 +68,12 @@ impl Lines {
         }
     }
 
-    /// Bytes of the file that have been read.
+    /// Bytes read so far.
     pub fn bytes(&self) -> u64 {
         self.input.get_ref().bytes
     }
 
-    /// Hash of the bytes that have been read: of the whole file once [`Self::next`] has given none.
+    /// Hash of the bytes read so far; of the whole file once [`Self::next`] has returned `None`.
     pub fn hash(&self) -> u128 {
         self.input.get_ref().hash.digest128()
     }

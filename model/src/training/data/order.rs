@@ -1,11 +1,11 @@
-//! Which items make up which batch of an epoch: shuffled, then items of similar size together, then batches shuffled.
+//! The order of an epoch: items are shuffled, items of similar size are grouped into batches, and batches are shuffled.
 //!
-//! Planned by `feed` from sizes alone; items are rows, or stretches of packed texts.
+//! Planned by `feed` from sizes alone. An item is a row, or a stretch of packed texts.
 
 use crate::training::draws::{Draws, Purpose};
 use crate::training::error::Result;
 
-/// Batches among whose items those of similar size are put together: enough that a batch's items hardly differ, few
+/// Number of batches whose items are sorted by size together: enough that the items of a batch hardly differ, few
 /// enough that an epoch stays shuffled.
 const WINDOW_BATCHES: usize = 64;
 
@@ -13,12 +13,12 @@ const WINDOW_BATCHES: usize = 64;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Batches {
     items: Vec<usize>,
-    /// For each batch, in order, where it begins and ends in `items`.
+    /// Range of each batch in `items`, in the order of batches.
     spans: Vec<(usize, usize)>,
 }
 
 impl Batches {
-    /// Batches of `count` items in the order of an epoch.
+    /// Batches of `count` items in the shuffled order of an epoch.
     pub fn shuffled(
         count: usize,
         batch_tokens: usize,
@@ -33,7 +33,7 @@ impl Batches {
             let sizes: Vec<usize> = within(&items[start..], batch_tokens.saturating_mul(WINDOW_BATCHES), &size)?;
             let window = &mut items[start..start + sizes.len()];
             let mut sized: Vec<(usize, usize)> = sizes.into_iter().zip(window.iter().copied()).collect();
-            // Stable: what is of one size stays shuffled.
+            // The sort is stable: items of equal size stay shuffled.
             sized.sort_by_key(|&(size, _)| size);
             window.iter_mut().zip(&sized).for_each(|(item, &(_, sorted))| *item = sorted);
             let cuts = cut(&sized.iter().map(|&(size, _)| size).collect::<Vec<_>>(), batch_tokens);
@@ -44,7 +44,7 @@ impl Batches {
         Ok(Self { items, spans })
     }
 
-    /// Batches of the first `count` items as they stand.
+    /// Batches of the first `count` items in their own order.
     pub fn in_order(count: usize, batch_tokens: usize, size: impl Fn(usize) -> Result<usize>) -> Result<Self> {
         let sizes = (0..count).map(size).collect::<Result<Vec<usize>>>()?;
         Ok(Self { items: (0..count).collect(), spans: cut(&sizes, batch_tokens) })
@@ -54,13 +54,13 @@ impl Batches {
         self.spans.len()
     }
 
-    /// The items of a batch, if there is such a batch.
+    /// The items of a batch; `None` beyond the last batch.
     pub fn get(&self, batch: usize) -> Option<&[usize]> {
         self.spans.get(batch).map(|&(start, end)| &self.items[start..end])
     }
 }
 
-/// Sizes of the first items that have `tokens` together, at least one item.
+/// Sizes of the first items that fill `tokens` together, at least one item.
 fn within(items: &[usize], tokens: usize, size: &impl Fn(usize) -> Result<usize>) -> Result<Vec<usize>> {
     let mut total: usize = 0;
     let mut sizes = Vec::new();
@@ -75,7 +75,7 @@ fn within(items: &[usize], tokens: usize, size: &impl Fn(usize) -> Result<usize>
     Ok(sizes)
 }
 
-/// Cuts a sequence of sizes so that no part has more than `tokens`, but for an item that has more alone.
+/// Cuts a sequence of sizes so that no part exceeds `tokens`, except for a single item that does.
 fn cut(sizes: &[usize], tokens: usize) -> Vec<(usize, usize)> {
     let mut cuts = Vec::new();
     let (mut start, mut total) = (0, 0);

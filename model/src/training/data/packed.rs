@@ -1,6 +1,6 @@
 //! Texts one after another, an end token after each, cut into stretches of equal length.
 //!
-//! Made by `feed` for each epoch, from that epoch's order of texts. Holds where texts end, not their tokens.
+//! Made by `feed` for each epoch, from that epoch's order of texts. Holds the texts' ends, not their tokens.
 
 use super::data_set::DataSet;
 use crate::training::draws::{Draws, Purpose};
@@ -10,14 +10,14 @@ use crate::training::error::Result;
 #[derive(Debug)]
 pub(super) struct Packed {
     texts: Vec<usize>,
-    /// Where each text, with its end token, ends in the sequence.
+    /// Position in the sequence after each text and its end token.
     ends: Vec<u64>,
     end_token: u32,
     stretch_tokens: usize,
 }
 
 impl Packed {
-    /// The texts in the order of an epoch, or as they stand in the files.
+    /// Lays out the texts in the order of an epoch, or in the files' order.
     pub fn new(data: &DataSet, order: Option<(u64, u64)>, end_token: u32, stretch_tokens: usize) -> Result<Self> {
         let mut texts: Vec<usize> = (0..data.rows()).collect();
         if let Some((seed, epoch)) = order {
@@ -32,12 +32,12 @@ impl Packed {
         Ok(Self { ends, texts, end_token, stretch_tokens })
     }
 
-    /// Tokens of all texts with their end tokens.
+    /// Number of tokens of all texts with their end tokens.
     pub fn tokens(&self) -> u64 {
         self.ends.last().copied().unwrap_or(0)
     }
 
-    /// Stretches of full length; what is left at the end of an epoch is left out.
+    /// Number of stretches of full length; the rest at the end of an epoch is left out.
     pub fn stretches(&self) -> usize {
         (self.tokens() / self.stretch_tokens as u64) as usize
     }

@@ -1,6 +1,6 @@
 //! One row as a JSONL file holds it, its fields checked; texts are not tokenised yet.
 //!
-//! Parsed by the building of the token cache and by the server's evaluation. Other fields than those read are ignored.
+//! Parsed when the token cache is built, and by the server's evaluation. Unknown fields are ignored.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::lines::Lines;
 use crate::training::error::{Error, Result};
 
-/// What rows hold.
+/// Kind of rows: the fields that they have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowKind {
     /// `text`, or `input_ids` alone.
@@ -21,7 +21,7 @@ pub enum RowKind {
     Labelled,
 }
 
-/// Text, or the token ids that someone else made of it.
+/// Text, or its token ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
     /// Not empty.
@@ -30,28 +30,28 @@ pub enum Content {
     Ids(Vec<u32>),
 }
 
-/// A row; each kind holds what [`RowKind`] says.
+/// A row, with the fields of its [`RowKind`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RawRow {
     /// A text.
     Text(Content),
     /// A source and its target.
     Pair {
-        /// What is read.
+        /// The source.
         source: Content,
-        /// What is to be written.
+        /// The target.
         target: Content,
     },
     /// A source and its class.
     Labelled {
-        /// What is classified.
+        /// The source to classify.
         source: Content,
         /// Name of the class.
         label: String,
     },
 }
 
-/// Why a line is no row of its kind.
+/// Reasons why a line is no row of its kind.
 pub type Problem = String;
 
 #[derive(Deserialize)]
@@ -64,10 +64,10 @@ struct Fields {
     target_ids: Option<Value>,
 }
 
-/// Calls `each` with the line number and the row, or what is wrong with it, of every line of a file that is not blank.
+/// Calls `each` with the line number and the row, or the problem with it, for every line of a file that is not blank.
 ///
 /// # Errors
-/// When the file cannot be read, and those of `each`. [`Error::Row`] is there for rows that end everything.
+/// When the file cannot be read, and the errors of `each`; [`Error::Row`] is for rows that end everything.
 pub fn read_rows(
     path: &Path,
     kind: RowKind,
@@ -102,10 +102,10 @@ impl RowKind {
 }
 
 impl RawRow {
-    /// The row of a line.
+    /// Parses a line as a row.
     ///
     /// # Errors
-    /// What is wrong with it, as a sentence about "it".
+    /// The problem, as a sentence about "it".
     pub fn parse(line: &str, kind: RowKind) -> std::result::Result<Self, Problem> {
         let Fields { text, input, target, label, input_ids, target_ids } = Fields::parse(line)?;
         match kind {
@@ -130,11 +130,11 @@ impl RawRow {
 impl Fields {
     fn parse(line: &str) -> std::result::Result<Self, Problem> {
         let line = line.trim();
-        // An array of six would be taken for the fields in their order.
+        // serde would take an array of six values for the fields in their order.
         if !line.starts_with('{') {
             return Err("it is not a JSON object".to_owned());
         }
-        // The parser's own line would be taken for the file's.
+        // The line number in the parser's message would be mistaken for the file's.
         let say = |error: serde_json::Error| error.to_string().replace(" at line 1 column ", " at column ");
         serde_json::from_str(line).map_err(|error| format!("it is not a JSON object ({})", say(error)))
     }

@@ -1,6 +1,6 @@
-//! Rows one by one, made into examples as training makes them, for whoever measures a model.
+//! Single rows made into examples as training makes them, to measure a model.
 //!
-//! Used by the server's evaluation. No cache, no batches, no order but the file's.
+//! Used by the server's evaluation. There is no cache and no batch; the order is that of the file.
 
 use super::data_set::{Reading, Row};
 use super::ids::Ids;
@@ -9,33 +9,33 @@ use super::tokenise::Tokenised;
 use crate::training::example::Example;
 use crate::training::objective::{DrawKey, Recipe, Text};
 
-/// What examples are made with.
+/// Everything that makes an example from a row.
 #[derive(Debug, Clone, Copy)]
 pub struct Maker<'a> {
-    /// How rows are read; labelled ones need its labels.
+    /// Settings by which rows are read; labelled rows need its labels.
     pub reading: Reading<'a>,
-    /// How they become examples.
+    /// Recipe by which rows become examples.
     pub recipe: &'a Recipe,
-    /// Tokens of a text at most.
+    /// Most tokens of a text.
     pub max_text_tokens: usize,
 }
 
 /// The example of one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Single {
-    /// What a network reads.
+    /// Token ids for the network.
     pub example: Example,
-    /// The source, or the text, was longer than is allowed.
+    /// Whether the source, or the text, was cut.
     pub is_source_cut: bool,
-    /// The target was longer than is allowed.
+    /// Whether the target was cut.
     pub is_target_cut: bool,
 }
 
 impl Maker<'_> {
-    /// The example of a row; `index` numbers it, which its denoising follows.
+    /// Makes the example of a row. Its denoising depends on `index`, the row's number.
     ///
     /// # Errors
-    /// What is wrong with the row, as a sentence about "it".
+    /// The problem with the row, as a sentence about "it".
     pub fn example(&self, row: RawRow, index: u64) -> Result<Single, Problem> {
         let is_text = matches!(row, RawRow::Text(_));
         let Tokenised { mut source, target, label, written_as_ids } = Tokenised::of(row, &self.reading)?;

@@ -1,6 +1,6 @@
-//! Builds the token cache: lines to rows to ids, many at a time on all threads, written in the files' order.
+//! Builds the token cache: lines become rows, then ids, many at a time on all threads, written in the files' order.
 //!
-//! Called by `data_set` when there is no cache that fits.
+//! Called by `data_set` if there is no cache that matches the files.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -14,19 +14,19 @@ use super::raw_row::{Content, Problem, RawRow};
 use crate::input;
 use crate::training::error::Result;
 
-/// Lines that are read before they are tokenised together: enough for all threads, little memory.
+/// Number of lines that are tokenised together: enough for all threads, little memory.
 const CHUNK_ROWS: usize = 4096;
 const CHUNK_BYTES: usize = 16 << 20;
 
-/// What is built.
+/// Description of the cache to build.
 pub(super) struct Build<'a> {
     pub files: &'a [PathBuf],
     pub how: &'a Reading<'a>,
-    /// The cache's place.
+    /// Path of the cache.
     pub path: &'a Path,
 }
 
-/// A row as it goes into the cache.
+/// A tokenised row.
 pub(super) struct Tokenised {
     pub source: Vec<u32>,
     pub target: Vec<u32>,
@@ -34,7 +34,7 @@ pub(super) struct Tokenised {
     pub written_as_ids: bool,
 }
 
-/// What grows while files are read.
+/// State while files are read.
 struct Growing<'a, 'r> {
     build: Build<'a>,
     writer: Writer,

@@ -1,7 +1,7 @@
-//! UL2's denoisers: which part of a text is taken out of the source, and how the two are written.
+//! UL2's denoisers: they remove part of a text from the source, and the target is that part.
 //!
-//! Used by `recipe`. R and X denoisers take spans out (Raffel et al., arXiv 1910.10683, section 3.1.4), each replaced
-//! by a sentinel; S denoisers take the end. Unlike in T5's own code, a text need not end with a span: a long span of a
+//! Used by `recipe`. R and X denoisers remove spans (Raffel et al., arXiv 1910.10683, section 3.1.4), each replaced by
+//! a sentinel; S denoisers remove the end. Unlike in T5's own code, a text need not end with a span: a long span of a
 //! short text would always be its end.
 
 use super::pieces::DenoisingPieces;
@@ -20,11 +20,11 @@ enum Mode {
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Denoiser {
     mode: Mode,
-    /// Mean tokens of a span; `None` takes one span, at the end.
+    /// Mean number of tokens in a span; `None` is one span, at the end.
     mean_span: Option<f64>,
-    /// Share of the tokens that is taken out.
+    /// Share of the tokens that is removed.
     rate: f64,
-    /// How often it is drawn, against the others.
+    /// Relative frequency among the denoisers of the mixture.
     weight: usize,
 }
 
@@ -47,7 +47,7 @@ const UL2: [Denoiser; 7] = [
     spans(Mode::Extreme, 64.0, 0.5),
 ];
 
-/// T5Gemma 2, arXiv 2512.14856, section 3; there is no word of modes, these are the nearest.
+/// T5Gemma 2, arXiv 2512.14856, section 3. It does not mention modes; these are the nearest.
 const T5GEMMA2: [Denoiser; 5] = [
     spans(Mode::Regular, 3.0, 0.15),
     spans(Mode::Extreme, 12.0, 0.5),
@@ -63,16 +63,16 @@ pub(super) struct Denoising {
     pieces: DenoisingPieces,
 }
 
-/// How a text of known length is split; costs one draw, and no look at its tokens.
+/// Split of a text of known length, drawn without reading its tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Split {
-    /// Put before the source.
+    /// Mode token, put before the source.
     pub mode: Option<u32>,
-    /// Tokens that are taken out.
+    /// Number of tokens that are removed.
     pub noise: usize,
-    /// Spans that they make; 0 when they are the end of the text, without a sentinel.
+    /// Number of spans that they form; 0 if they are the end of the text, without a sentinel.
     pub spans: usize,
-    /// Whether there were fewer sentinels than the denoiser asks for spans.
+    /// Whether there were fewer sentinels than the denoiser wanted spans.
     pub is_short: bool,
 }
 
@@ -88,13 +88,13 @@ impl Denoising {
         Self { mix, pieces }
     }
 
-    /// Draws a denoiser and how it splits a text of `len` tokens, at least 1.
+    /// Draws a denoiser and its split of a text of `len` tokens, at least 1.
     pub fn split(&self, len: usize, draws: &mut Draws) -> Split {
         let denoiser = self.draw(draws);
         let mode = self.pieces.modes.map(|modes| modes[denoiser.mode as usize]);
         let most = len.saturating_sub(1).max(1);
         let noise = ((len as f64 * denoiser.rate).round() as usize).clamp(1, most);
-        // A single token has no place for a span beside it.
+        // A single token leaves no room for a span beside it.
         let Some(mean_span) = denoiser.mean_span.filter(|_| len > 1) else {
             return Split { mode, ..Split::end(noise) };
         };
@@ -103,7 +103,7 @@ impl Denoising {
         Split { mode, noise, spans, is_short: spans < wanted }
     }
 
-    /// The sentinels, in the order in which they stand for spans.
+    /// The sentinels, in the order in which they replace spans.
     pub fn sentinels(&self) -> &[u32] {
         &self.pieces.sentinels
     }
@@ -125,24 +125,24 @@ impl Denoising {
 }
 
 impl Split {
-    /// The last `noise` tokens are taken out.
+    /// Removes the last `noise` tokens.
     pub fn end(noise: usize) -> Self {
         Self { mode: None, noise, spans: 0, is_short: false }
     }
 
-    /// Whether an end token follows the target: after spans always, else where the text ends.
+    /// Whether an end token follows the target: always after spans, otherwise if the text ends there.
     pub fn is_ended(self, text_is_whole: bool) -> bool {
         self.spans > 0 || text_is_whole
     }
 
-    /// The two sides of a text; the draws go on where the split left them.
+    /// The two sides of a text. Draws continue from those of the split.
     pub fn sides(self, text: &[u32], sentinels: &[u32], draws: &mut Draws) -> Sides {
         if self.spans == 0 {
             let (source, target) = text.split_at(text.len() - self.noise);
             return Sides { source: source.to_vec(), target: target.to_vec() };
         }
         let noise = parts(self.noise, self.spans, draws);
-        // Between two spans something is kept; before the first and after the last there may be nothing.
+        // At least one token is kept between two spans; before the first and after the last there may be none.
         let mut kept = parts(text.len() - self.noise + 2, self.spans + 1, draws);
         kept[0] -= 1;
         let mut sides = Sides::default();
@@ -161,7 +161,7 @@ impl Split {
     }
 }
 
-/// `total` as a sum of `count` numbers, none of them 0, each such sum equally often.
+/// Draws `count` numbers, none of them 0, with the sum `total`; each such sequence is equally likely.
 fn parts(total: usize, count: usize, draws: &mut Draws) -> Vec<usize> {
     let mut parts = vec![1];
     for cut in draws.choose(count - 1, total - 1) {
@@ -193,7 +193,7 @@ mod tests {
         Draws::new(5, Purpose::Denoising, 0, index)
     }
 
-    /// Parts of a side: what stands before the first sentinel, and what follows each.
+    /// Parts of a side: the tokens before the first sentinel, and those after each.
     fn parts_of(side: &[u32]) -> Vec<Vec<u32>> {
         let mut parts = vec![Vec::new()];
         for &id in side {
@@ -207,7 +207,7 @@ mod tests {
         parts
     }
 
-    /// The text again, from its two sides.
+    /// Restores the text from its two sides.
     fn joined(sides: &Sides, spans: usize) -> Vec<u32> {
         if spans == 0 {
             return [&sides.source[..], &sides.target].concat();
@@ -248,7 +248,7 @@ mod tests {
         }
     }
 
-    /// How often each number of tokens and spans is drawn for texts of a thousand tokens.
+    /// Counts how often each number of tokens and spans is drawn for texts of a thousand tokens.
     fn counts(mix: DenoiserMix, sentinels: u32) -> BTreeMap<(u32, usize, usize, bool), usize> {
         let denoising = denoising(mix, sentinels);
         let mut counts = BTreeMap::new();

@@ -1,31 +1,31 @@
-//! What stands around the ids of a source and after those of a target, and where they are cut.
+//! Frames of a source and a target: the tokens around a source, the end token of a target, and where both are cut.
 //!
-//! Used by `recipe`. What a tokenizer puts around a served source is put around one that is trained on.
+//! Used by `recipe`. A source is framed in training as in serving.
 
 use crate::training::data::Ids;
 
-/// Around a source.
+/// Frame of a source.
 #[derive(Debug, Clone)]
 pub(super) struct SourceFrame {
-    /// Before it, as the start token.
+    /// Tokens before the source, such as the start token.
     pub before: Vec<u32>,
-    /// After it: what the tokenizer adds, or the separator of a decoder-only model.
+    /// Tokens after it: those that the tokenizer adds, or the separator of a decoder-only model.
     pub after: Vec<u32>,
-    /// Tokens at most, with those around.
+    /// Most tokens, including the frame.
     pub max_tokens: usize,
 }
 
-/// After a target.
+/// Frame of a target.
 #[derive(Debug, Clone)]
 pub(super) struct TargetFrame {
-    /// Tokens that end a target; the first one is put where none is.
+    /// Tokens that end a target. A target without one gets the first.
     pub end: Vec<u32>,
-    /// Tokens at most, the end token counted.
+    /// Most tokens, including the end token.
     pub max_tokens: usize,
 }
 
 impl SourceFrame {
-    /// Tokens of a source of `len` ids. One that was written as ids is taken as it is, as over HTTP.
+    /// Number of tokens of a framed source of `len` ids. A source that was written as ids gets no frame, as over HTTP.
     pub fn len_of(&self, len: usize, written_as_ids: bool) -> usize {
         self.whole_len_of(len, written_as_ids).min(self.max_tokens)
     }
@@ -40,7 +40,7 @@ impl SourceFrame {
         self.whole_len_of(len, written_as_ids) > self.max_tokens
     }
 
-    /// The source; its own end is what is cut.
+    /// The framed source. If it is too long, its own end is cut, not the frame.
     pub fn around(&self, ids: impl ExactSizeIterator<Item = u32>, written_as_ids: bool) -> Vec<u32> {
         let len = self.len_of(ids.len(), written_as_ids);
         if written_as_ids {
@@ -57,12 +57,12 @@ impl TargetFrame {
         self.end[0]
     }
 
-    /// Tokens of a target.
+    /// Number of tokens of a framed target.
     pub fn len_of(&self, ids: Ids<'_>) -> usize {
         self.own(ids).len() + 1
     }
 
-    /// The target with its end token, which is kept when the rest is cut.
+    /// The target with its end token, which is kept if the rest is cut.
     pub fn ended(&self, ids: Ids<'_>) -> Vec<u32> {
         let last = ids.get(ids.len() - 1);
         let end = if self.end.contains(&last) { last } else { self.end() };

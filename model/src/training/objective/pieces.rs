@@ -1,36 +1,36 @@
-//! The pieces that stand for spans and modes in denoising, found in a tokenizer.
+//! The tokenizer's pieces that denoising uses as sentinels and mode tokens.
 //!
-//! Used by `recipe` for `ul2`. Errors say what to set.
+//! Used by `recipe` for `ul2`. Errors name the key to set.
 
 use crate::tokenizer::Tokenizer;
 use crate::training::settings::DenoiserMix;
 
-/// `<unusedN>` is looked for up to here: Gemma 2 has 99 of them, Gemma 3 6242.
+/// Largest `N` for which `<unusedN>` is looked up: Gemma 2 has 99 of them, Gemma 3 6242.
 const MAX_UNUSED: usize = 10_000;
-/// R, X and S.
+/// Number of modes: R, X and S.
 const MODES: usize = 3;
 
 /// Ids of the pieces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DenoisingPieces {
-    /// At least one.
+    /// Sentinels, at least one.
     pub sentinels: Vec<u32>,
-    /// Of R, X and S, when there are any.
+    /// Mode tokens of R, X and S, if there are any.
     pub modes: Option<[u32; MODES]>,
 }
 
-/// What the settings say of them.
+/// Pieces that the settings name.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted<'a> {
     pub mix: DenoiserMix,
     pub sentinels: &'a [String],
     pub mode_tokens: Option<&'a [String]>,
-    /// Ids lie below.
+    /// Size of the vocabulary: ids are below it.
     pub vocab: usize,
 }
 
 impl DenoisingPieces {
-    /// Finds the pieces; the problems name what to set.
+    /// Finds the pieces; problems name the key to set.
     pub fn find(tokenizer: &Tokenizer, wanted: Wanted<'_>) -> Result<Self, Vec<String>> {
         let unused: Vec<u32> = (0..MAX_UNUSED)
             .filter_map(|number| tokenizer.id_of(&format!("<unused{number}>")))
@@ -54,7 +54,8 @@ impl DenoisingPieces {
         if problems.is_empty() && sentinels.is_empty() {
             let taken = if modes.is_some() { " beside the mode tokens" } else { "" };
             problems.push(format!(
-                "objective.sentinels: the tokenizer has no <unusedN>{taken}; name pieces of it that the texts do not use"
+                "objective.sentinels: the tokenizer has no <unusedN>{taken}; name pieces of it that the texts do not \
+                 use"
             ));
         }
         if problems.is_empty() { Ok(Self { sentinels, modes }) } else { Err(problems) }
@@ -82,7 +83,7 @@ fn modes(tokenizer: &Tokenizer, wanted: Wanted<'_>, unused: &[u32]) -> Result<Op
     ids.map(Some).map_err(|ids| vec![format!("objective.mode_tokens: there are {}; {advice}", ids.len())])
 }
 
-/// The ids of pieces, none twice.
+/// The ids of pieces, each at most once.
 fn ids_of(tokenizer: &Tokenizer, pieces: &[String], vocab: usize) -> Result<Vec<u32>, Vec<String>> {
     let mut problems = Vec::new();
     let mut ids = Vec::new();
@@ -105,7 +106,7 @@ mod tests {
 
     use super::*;
 
-    /// The demo's tokenizer with more pieces.
+    /// The demo's tokenizer with added pieces.
     fn tokenizer(pieces: &[&str]) -> Tokenizer {
         let mut file: Value = serde_json::from_slice(include_bytes!("../../../demo/tokenizer.json")).unwrap();
         for (id, piece) in (4096..).zip(pieces) {
@@ -126,7 +127,7 @@ mod tests {
         DenoisingPieces::find(&tokenizer(pieces), wanted).map_err(|problems| problems.join("\n"))
     }
 
-    /// Not in the order of their numbers, with one missing; the last two lie outside the vocabulary.
+    /// The pieces are out of order, one is missing, and the last two are outside the vocabulary.
     const UNUSED: [&str; 9] = [
         "<unused10>",
         "<unused2>",

@@ -1,7 +1,7 @@
-//! How rows become examples: the settings, the tokenizer and the model's tokens, put together once.
+//! The recipe by which rows become examples, made once from settings, tokenizer and the model's tokens.
 //!
 //! Made by the training run, used by `data::feed`, and by the server's evaluation for the sources of decoder-only
-//! models. Sizes are known without making anything, so that batches can be planned from row lengths.
+//! models. Sizes of examples are known without making them, so that batches can be planned from row lengths.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,44 +15,44 @@ use crate::training::error::{Error, Result};
 use crate::training::example::Example;
 use crate::training::settings::{DataSettings, Objective};
 
-/// Who reads the source.
+/// The stack that reads the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reader {
-    /// An encoder.
+    /// The encoder.
     EncoderDecoder,
-    /// The stack that writes the target after it.
+    /// The stack that also writes the target, after the source.
     DecoderOnly,
 }
 
 /// Tokens that the model's configuration names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelTokens {
-    /// What a decoder reads first (`<bos>`).
+    /// First token that a decoder reads (`<bos>`).
     pub start: u32,
-    /// What ends a target, at least one; the first is put at the end of targets.
+    /// Tokens that end a target, at least one; the first is appended to targets.
     pub end: Vec<u32>,
-    /// Ids of a source lie below.
+    /// Size of the source's vocabulary: ids are below it.
     pub source_vocab: usize,
-    /// Ids of a target lie below.
+    /// Size of the target's vocabulary: ids are below it.
     pub target_vocab: usize,
 }
 
-/// What a recipe is made of.
+/// Everything from which a recipe is made.
 #[derive(Debug, Clone, Copy)]
 pub struct Ingredients<'a> {
-    /// What the model is trained for.
+    /// Objective of the training.
     pub objective: &'a Objective,
-    /// How long rows may be.
+    /// Longest sources, targets and texts.
     pub data: &'a DataSettings,
-    /// The model's; rows of ids do without, except for `ul2`.
+    /// Tokenizer of the model; not needed for rows of ids, except for `ul2`.
     pub tokenizer: Option<&'a Tokenizer>,
-    /// Who reads the source.
+    /// The stack that reads the source.
     pub reader: Reader,
-    /// The model's.
+    /// Special tokens and vocabularies of the model.
     pub tokens: &'a ModelTokens,
 }
 
-/// How rows become examples.
+/// Makes rows into examples.
 #[derive(Debug)]
 pub struct Recipe {
     task: Task,
@@ -74,13 +74,13 @@ enum Task {
 /// A text, or a stretch of packed ones.
 #[derive(Debug, Clone)]
 pub(in crate::training) struct Text {
-    /// Its tokens; at least one.
+    /// Its tokens, at least one.
     pub ids: Vec<u32>,
-    /// Whether the text ends where they do, so that an end token follows.
+    /// Whether the text ends with them, so that an end token follows.
     pub is_whole: bool,
 }
 
-/// What a text's denoising follows from.
+/// Key on which the denoising of a text depends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::training) struct DrawKey {
     pub seed: u64,
@@ -90,10 +90,10 @@ pub(in crate::training) struct DrawKey {
 }
 
 impl Recipe {
-    /// Puts a recipe together.
+    /// Makes a recipe.
     ///
     /// # Errors
-    /// [`Error::Settings`] with everything that does not fit.
+    /// [`Error::Settings`] with every problem.
     pub fn new(of: Ingredients<'_>) -> Result<Self> {
         let Ingredients { objective, data, tokenizer, reader, tokens } = of;
         let mut problems = Vec::new();
@@ -120,7 +120,7 @@ impl Recipe {
         Ok(Self { task, source, target, start: tokens.start, short_of_sentinels: AtomicU64::new(0) })
     }
 
-    /// What the rows of an objective hold.
+    /// Kind of rows that an objective takes.
     pub fn row_kind(objective: &Objective) -> RowKind {
         match objective {
             Objective::Causal {} | Objective::PrefixLm {} | Objective::Ul2 { .. } => RowKind::Text,
@@ -129,17 +129,17 @@ impl Recipe {
         }
     }
 
-    /// How many texts that were made into examples so far wanted more spans than there are sentinels.
+    /// Number of texts so far that wanted more spans than there are sentinels.
     pub fn short_of_sentinels(&self) -> u64 {
         self.short_of_sentinels.load(Ordering::Relaxed)
     }
 
-    /// What ends a target, and stands between packed texts.
+    /// The token that ends a target, and separates packed texts.
     pub(in crate::training) fn end_token(&self) -> u32 {
         self.target.end()
     }
 
-    /// What a model reads before it writes the target of `ids`, the tokens of an input's text.
+    /// Tokens that a model reads before it writes the target, for an input whose text has the tokens `ids`.
     pub fn source(&self, ids: &[u32]) -> Vec<u32> {
         self.source.around(ids.iter().copied(), false)
     }
@@ -153,7 +153,7 @@ impl Recipe {
         }
     }
 
-    /// Tokens of [`Self::example`].
+    /// Number of tokens of [`Self::example`].
     pub(in crate::training) fn size(&self, row: Row<'_>) -> usize {
         let source = self.source.len_of(row.source.len(), row.written_as_ids);
         match self.task {
@@ -162,7 +162,7 @@ impl Recipe {
         }
     }
 
-    /// Whether [`Self::example`] leaves something of the source away, and something of the target.
+    /// Whether [`Self::example`] cuts the source, and whether it cuts the target.
     pub(in crate::training) fn cuts(&self, row: Row<'_>) -> (bool, bool) {
         let is_source_cut = self.source.cuts(row.source.len(), row.written_as_ids);
         (is_source_cut, !matches!(self.task, Task::Classify) && self.target.cuts(row.target))
@@ -183,7 +183,7 @@ impl Recipe {
         Example::Pair { source, target }
     }
 
-    /// Tokens of [`Self::text_example`].
+    /// Number of tokens of [`Self::text_example`].
     pub(in crate::training) fn text_size(&self, len: usize, is_whole: bool, key: DrawKey) -> usize {
         let split = self.split(len, &mut key.draws());
         let around = self.source.before.len() + self.source.after.len() + usize::from(split.mode.is_some());
@@ -236,7 +236,7 @@ impl Task {
     }
 }
 
-/// What stands around sources: in training as in serving.
+/// Frame of sources, the same in training as in serving.
 fn source_frame(of: &Ingredients<'_>) -> Result<SourceFrame> {
     let (before, after) = of.tokenizer.map_or((&[][..], &[][..]), Tokenizer::around);
     let max_tokens = of.data.max_source_tokens;

@@ -1,4 +1,4 @@
-//! The loss over a vocabulary where nothing is fused: plain tensor operations, but the logits of few rows at a time.
+//! The loss over a vocabulary in plain tensor operations, with the logits of few rows at a time.
 //!
 //! Called by `ops` for devices and number types without fused operations. The gradients are made with the loss.
 
@@ -11,10 +11,10 @@ use super::unfused::{cross_entropy_of_logits, softcapped};
 use super::{CrossEntropy, Teacher, TokenLosses, unfused};
 use crate::training::Result;
 
-/// Logits at a time: a GiB of float32, and as much again for each step of their gradients.
+/// Most logits at a time: a GiB of float32, and as much again for each step of their gradients.
 const CHUNK_LOGITS: usize = 1 << 28;
 
-/// As [`super::cross_entropy`]; differentiated once.
+/// The loss of [`super::cross_entropy`]; it can be differentiated once.
 pub fn cross_entropy(states: &Tensor, table: &Tensor, how: &CrossEntropy) -> Result<TokenLosses> {
     let rows = (CHUNK_LOGITS / table.dim(0)?).max(1);
     cross_entropy_by(rows, states, table, how)
@@ -37,7 +37,7 @@ fn cross_entropy_by(chunk_rows: usize, states: &Tensor, table: &Tensor, how: &Cr
     Ok(TokenLosses { sum, cross_entropy: sums.cross_entropy, correct: sums.correct })
 }
 
-/// What part of the rows is compared with.
+/// Labels and terms of the loss for some of the rows.
 fn rows_of(how: &CrossEntropy, start: usize, rows: usize) -> Result<CrossEntropy> {
     let teacher = match &how.teacher {
         Some(teacher) => Some(Teacher { states: teacher.states.narrow(0, start, rows)?, ..teacher.clone() }),
@@ -47,20 +47,20 @@ fn rows_of(how: &CrossEntropy, start: usize, rows: usize) -> Result<CrossEntropy
     Ok(CrossEntropy { labels, teacher, ..*how })
 }
 
-/// Which gradients are.
+/// Whether each gradient is wanted.
 #[derive(Clone, Copy)]
 struct Wanted {
     states: bool,
     table: bool,
 }
 
-/// Of the chunks so far.
+/// Sums over the chunks so far.
 struct Sums {
     loss: f64,
     cross_entropy: f64,
     correct: usize,
     d_states: Vec<Tensor>,
-    /// float32 whatever the table is.
+    /// Gradient of the table: float32 whatever type the table has.
     d_table: Option<Tensor>,
 }
 
@@ -90,10 +90,10 @@ impl Sums {
     }
 }
 
-/// A loss that is known, with its gradients.
+/// A computed loss with its gradients.
 struct Loss {
     loss: f32,
-    /// Of states and table, where wanted; taken by the backward pass.
+    /// Gradients of states and table, if wanted; taken by the backward pass.
     gradients: Mutex<[Option<Tensor>; 2]>,
 }
 

@@ -1,7 +1,7 @@
-//! The operations as custom ones of the tensor library, over `kernels::gradient`: float32 on the CPU.
+//! The operations as custom operations of the tensor library, over `kernels::gradient`: float32 on the CPU.
 //!
-//! Called through `ops` with contiguous tensors. Each has its own backward pass, which computes again whatever is cheap
-//! to have again and gives no gradient to a tensor that nobody differentiates.
+//! Called through `ops` with contiguous tensors. Each has its own backward pass, which recomputes whatever is cheap and
+//! gives no gradient to a tensor that is not differentiated.
 
 mod attention;
 mod geglu;
@@ -173,7 +173,7 @@ impl CustomOp2 for Linear {
     }
 }
 
-/// Numbers that a key drops.
+/// Dropout of the numbers that a key selects.
 pub(super) struct Drop {
     pub how: Dropout,
 }

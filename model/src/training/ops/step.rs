@@ -1,4 +1,4 @@
-//! A step of AdamW on one weight in place, and the length of a gradient.
+//! A step of AdamW on one weight in place, and the norm of a gradient.
 //!
 //! Called by `optimizer`. On the CPU nothing is allocated; elsewhere the same formulas are plain tensor operations.
 
@@ -9,16 +9,17 @@ use super::fused::{Held, numbers};
 use super::is_fused;
 use crate::training::Result;
 
-/// What is remembered of a weight's gradients.
+/// Moments of a weight.
 #[derive(Debug, Clone, Copy)]
 pub struct Moments<'a> {
-    /// Their decaying mean.
+    /// Decaying mean of the gradients.
     pub first: &'a Var,
-    /// The decaying mean of their squares.
+    /// Decaying mean of their squares.
     pub second: &'a Var,
 }
 
-/// Moves the moments by a gradient and the weight by the moments, as `torch.optim.AdamW`. All are float32 of one shape.
+/// Updates the moments from a gradient and the weight from the moments, as `torch.optim.AdamW`. All are
+/// float32 and share one shape.
 ///
 /// # Errors
 /// When the tensor library refuses an operation.
@@ -57,7 +58,7 @@ pub fn sum_of_squares(x: &Tensor) -> Result<f64> {
     Ok(f64::from(x.to_dtype(DType::F32)?.sqr()?.sum_all()?.to_scalar::<f32>()?))
 }
 
-/// The numbers of a contiguous tensor inside its storage, to be changed.
+/// The numbers of a contiguous tensor inside its storage, mutable.
 fn numbers_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> candle_core::Result<&'a mut [f32]> {
     let (Some((start, end)), CpuStorage::F32(values)) = (layout.contiguous_offsets(), storage) else {
         return Err(Error::RequiresContiguous { op: "a step in place" }.bt());

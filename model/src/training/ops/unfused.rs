@@ -1,6 +1,6 @@
 //! The operations as graphs of plain tensor operations, for any device and number type.
 //!
-//! What a device without fused operations computes, and what the fused ones are tested against. Norms, softmax and
+//! Devices without fused operations run these, and the fused ones are tested against them. Norms, softmax and
 //! loss are float32 whatever the activations are.
 
 mod attention;
@@ -43,8 +43,8 @@ pub fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     Ok(x.matmul(&weight.t()?)?)
 }
 
-/// `gelu(x . gate) * (x . up)`: `[tokens, in]` by two weights `[out, in]` gives `[tokens, out]`. The gelu is in its tanh
-/// form and rounded to the type of `x`.
+/// `gelu(x . gate) * (x . up)`: `[tokens, in]` by two weights `[out, in]` gives `[tokens, out]`. The gelu is in its
+/// tanh form and rounded to the type of `x`.
 ///
 /// # Errors
 /// When the tensor library refuses.
@@ -58,7 +58,7 @@ pub fn geglu(x: &Tensor, gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     Ok((gelu.to_dtype(gate.dtype())? * up)?)
 }
 
-/// `x` without the numbers that the key drops.
+/// Dropout: `x` without the numbers that the key drops.
 ///
 /// # Errors
 /// When the tensor library refuses.
@@ -70,8 +70,8 @@ pub fn dropout(x: &Tensor, how: Dropout) -> Result<Tensor> {
     Ok((x * factors)?)
 }
 
-/// 0 or `1 / (1 - rate)` for each number of `x`. A GPU draws with its own generator: numbers made here would have to
-/// be copied there at every use.
+/// Mask of 0 or `1 / (1 - rate)` for each number of `x`. A GPU draws with its own generator: numbers made here would
+/// have to be copied there at every use.
 fn dropout_factors(x: &Tensor, how: Dropout) -> Result<Tensor> {
     let kept = 1.0 / (1.0 - f64::from(how.rate));
     if x.device().is_cpu() {

@@ -1,6 +1,6 @@
 //! The end of a run: the model that is served.
 //!
-//! Called by `run` after the last step. Doing it again gives the same model.
+//! Called by `run` after the last step. Repeating it gives the same model.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use crate::training::observer::Observer;
 use crate::training::state::verify;
 use crate::training::whole_folder;
 
-/// Name of the model's folder in the run's.
+/// Name of the model's folder in the run's folder.
 pub(super) const FINAL: &str = "final";
 
 impl Run<'_> {
@@ -40,7 +40,7 @@ impl Run<'_> {
         }
     }
 
-    /// Writes the model from the checkpoints that it is the mean of, or from the one that it is.
+    /// Writes the model: the mean of several checkpoints, or a single one.
     fn publish(&self) -> Result<PathBuf> {
         let path = self.settings.out.join(FINAL);
         let sources = self.sources()?;

@@ -1,4 +1,4 @@
-//! The beginning of a run, or of another sitting of one: settings, files and saved progress put together.
+//! The beginning of a run, new or resumed: settings, files and saved progress are opened and checked.
 //!
 //! Called by `run`. Reads and checks everything before the first step.
 
@@ -27,7 +27,8 @@ use crate::training::state::{Checkpoints, FORMAT, Progress, differences, fingerp
 use crate::training::validation::Validation;
 use crate::training::{device, distillation, whole_folder};
 
-/// Held while a process trains in a folder; the system lets go of it with the process, however that ends.
+/// Lock file, held while a process trains in a folder; the system releases it when the process ends, however that
+/// happens.
 const LOCK: &str = ".lock";
 /// Folder of the token cache in a run's folder.
 const CACHE: &str = "cache";
@@ -38,7 +39,7 @@ impl<'a> Run<'a> {
     pub(super) fn open(settings: &'a Settings, observer: &mut dyn Observer) -> Result<Self> {
         make_folder(&settings.out).map_err(|source| failed("create", &settings.out, source))?;
         let lock = lock(&settings.out)?;
-        // Seen now rather than after the last step.
+        // Checked now rather than after the last step.
         whole_folder::place_of(&settings.out.join(FINAL))?;
         let checkpoints = Checkpoints::open(&settings.out)?;
         let earlier = checkpoints.steps()?.last().map(|&step| checkpoints.progress(step)).transpose()?;
@@ -137,7 +138,7 @@ impl Data {
         let recipe = Arc::new(Recipe::new(Ingredients { objective, data, tokenizer, reader, tokens: &tokens })?);
         let given = match objective {
             Objective::Classify { labels } if !labels.is_empty() => Some(labels.clone()),
-            // A classifier that goes on keeps the numbers of its classes.
+            // A classifier that is trained further keeps the numbers of its classes.
             Objective::Classify { .. } => Some(network.labels()).filter(|labels| !labels.is_empty()),
             _ => None,
         };
@@ -181,7 +182,7 @@ fn lock(out: &Path) -> Result<File> {
     }
 }
 
-/// The plan of a run that goes on, refused when the settings are not those of the steps it has taken; `None` for a new
+/// The plan of a resumed run, refused if the settings differ from those of the steps it has taken; `None` for a new
 /// run.
 fn plan_of(settings: &Settings, earlier: Option<&Progress>) -> Result<Option<Plan>> {
     let Some(earlier) = earlier else { return Ok(None) };
@@ -243,7 +244,7 @@ fn check_data(settings: &Settings, earlier: &Progress, fingerprint: &str) -> Res
     Err(Error::SettingsChanged { out: settings.out.clone(), differences })
 }
 
-/// The saved one, or the one that the settings begin with.
+/// The saved progress, or that of a new run.
 fn network(settings: &Settings, begun: Option<&Path>, options: &NetworkOptions) -> Result<Network> {
     match (begun.or(settings.model.init.as_deref()), &settings.model.config) {
         (Some(folder), _) => Network::open(folder, options),
@@ -255,7 +256,7 @@ fn network(settings: &Settings, begun: Option<&Path>, options: &NetworkOptions) 
     }
 }
 
-/// Files that go with the model. A tokenizer of its own brings its files along; what generation is to know is the
+/// Files that go with the model. A separate tokenizer brings its own files; `generation_config.json` is the
 /// model's.
 fn companions(settings: &Settings, begun: Option<&Path>) -> Result<Companions> {
     if let Some(begun) = begun {
@@ -275,7 +276,7 @@ fn companions(settings: &Settings, begun: Option<&Path>) -> Result<Companions> {
     }
 }
 
-/// Refuses a model that cannot be trained so.
+/// Refuses a model that cannot be trained with these settings.
 fn check_fit(settings: &Settings, plan: &Plan, network: &Network) -> Result<()> {
     let architecture = network.architecture();
     let is_classifier = matches!(architecture, Architecture::EncoderClassifier | Architecture::DecoderClassifier);
@@ -285,9 +286,12 @@ fn check_fit(settings: &Settings, plan: &Plan, network: &Network) -> Result<()> 
     let problems: Vec<String> = [
         (validation.patience > 0 && (settings.data.valid.is_empty() || validation.every_steps == 0))
             .then_some("validation.patience needs data.valid and validation.every_steps"),
-        (is_classifier && !classifies).then_some("model.init is a classifier: only objective.kind = \"classify\" trains it"),
-        (plan.needs_cross_attention() && architecture != Architecture::EncoderDecoder)
-            .then_some("cross-attention is to be trained alone (cross_attention_warmup_steps, stage.train), and the model has none"),
+        (is_classifier && !classifies)
+            .then_some("model.init is a classifier: only objective.kind = \"classify\" trains it"),
+        (plan.needs_cross_attention() && architecture != Architecture::EncoderDecoder).then_some(
+            "cross-attention is to be trained alone (cross_attention_warmup_steps, stage.train), and the model has \
+                 none",
+        ),
         (settings.model.encoder_attention == EncoderAttention::Causal && !has_encoder)
             .then_some("model.encoder_attention = \"causal\" is of an encoder, and the model has none"),
     ]

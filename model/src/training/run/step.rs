@@ -1,6 +1,6 @@
-//! One step: batches, their gradients together, and what the optimiser makes of them.
+//! One step: batches, the sum of their gradients, and the optimiser's update.
 //!
-//! Called by `run`. All that is random follows from the seed, the step and the batch's number in it.
+//! Called by `run`. Everything random depends on the seed, the step and the batch's number in it.
 
 use std::time::Instant;
 
@@ -15,11 +15,11 @@ use crate::training::network::{DropoutOptions, Gradients, LossOptions, LossSums,
 use crate::training::optimizer;
 use crate::training::stages::Pace;
 
-/// Tells the seeds of dropout from whatever else the run's seed is a key of.
+/// Separates the seeds of dropout from other uses of the run's seed.
 const DROPOUT: u32 = 0x6472_6f70;
 
 impl Run<'_> {
-    /// Takes the next step, or leaves it out when its loss jumps.
+    /// Takes the next step, or skips it if its loss jumps.
     pub(super) fn step(&mut self, pace: Pace) -> Result<StepRecord> {
         let started = Instant::now();
         self.enter_stage(pace);
@@ -75,7 +75,7 @@ impl Run<'_> {
         Ok((batches, position))
     }
 
-    /// Those of the mean over all target tokens of the step, however they are spread over its batches.
+    /// Gradients of the mean loss over all target tokens of the step, however they are spread over its batches.
     fn gradients(&self, batches: &[Batch]) -> Result<(LossSums, Gradients)> {
         let target_tokens: usize = batches.iter().map(Batch::target_tokens).sum();
         let scale = 1.0 / target_tokens.max(1) as f64;
@@ -120,7 +120,7 @@ impl Run<'_> {
         }
     }
 
-    /// Passes over the data when the next batch is at a position.
+    /// Passes over the data done before a position.
     fn epochs(&mut self, next: Position) -> Result<f64> {
         let batches = self.feed.epoch_batches(next.epoch)?;
         Ok(next.epoch as f64 + next.batch as f64 / batches.max(1) as f64)

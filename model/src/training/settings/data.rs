@@ -1,4 +1,4 @@
-//! Where rows come from and how they are grouped.
+//! Settings of the rows: where they come from and how they are grouped.
 //!
 //! Part of `settings`; read by `data`.
 
@@ -6,52 +6,52 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// Where rows come from and how they are grouped.
+/// Settings of the rows: where they come from and how they are grouped.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataSettings {
-    /// JSONL files that are trained on: `text`, `input` with `target` or `label`, or `input_ids` with `target_ids`.
+    /// JSONL files to train on: `text`, `input` with `target` or `label`, or `input_ids` with `target_ids`.
     pub train: Vec<PathBuf>,
-    /// JSONL files that are validated on.
+    /// JSONL files to validate on.
     #[serde(default)]
     pub valid: Vec<PathBuf>,
-    /// What a malformed row does.
+    /// Whether a malformed row ends the run.
     #[serde(default)]
     pub bad_rows: BadRows,
     /// Folder of the token cache; by default `cache` in the run's folder.
     pub cache: Option<PathBuf>,
-    /// Tokens of a source at most; what is longer is cut.
+    /// Most tokens of a source; a longer one is cut.
     #[serde(default = "defaults::source_tokens")]
     pub max_source_tokens: usize,
-    /// Tokens of a target at most, its end token counted; what is longer is cut.
+    /// Most tokens of a target including its end token; a longer one is cut.
     #[serde(default = "defaults::target_tokens")]
     pub max_target_tokens: usize,
-    /// How texts become rows of `causal`, `prefix_lm` and `ul2`.
+    /// Packing of texts into rows, for `causal`, `prefix_lm` and `ul2`.
     #[serde(default)]
     pub packing: Packing,
-    /// Tokens of a text's row at most, and of a packed one exactly.
+    /// Most tokens of a text's row; exact number of a packed one.
     #[serde(default = "defaults::text_tokens")]
     pub max_text_tokens: usize,
-    /// Tokens of source and target that go through the network together, at most (one row may be more).
+    /// Most tokens of source and target that go through the network together (one row may be more).
     #[serde(default = "defaults::batch_tokens")]
     pub batch_tokens: usize,
-    /// Batches whose gradients are added up for one step.
+    /// Number of batches whose gradients make one step.
     #[serde(default = "defaults::accumulate")]
     pub accumulate: usize,
 }
 
-/// What a malformed row does.
+/// Whether a malformed row ends the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BadRows {
-    /// Ends the run with the file and line.
+    /// The run ends with an error that names file and line.
     #[default]
     Fail,
-    /// Is reported with its file and line and left out.
+    /// The row is reported with file and line, and left out.
     Skip,
 }
 
-/// How texts become rows.
+/// Packing of texts into rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Packing {

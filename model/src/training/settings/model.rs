@@ -1,4 +1,4 @@
-//! What is trained, and the number types of its weights.
+//! Settings of the model: where it starts from, its mask and dropout, and the number type of the saved weights.
 //!
 //! Part of `settings`; read by `network` and `state`.
 
@@ -6,17 +6,17 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// What is trained.
+/// Settings of the model.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSettings {
     /// Folder of the checkpoint to start from: T5Gemma, decoder-only Gemma 2, or either with a classification head.
     pub init: Option<PathBuf>,
-    /// Instead of `init`: a `config.json` whose shape is filled with random weights.
+    /// Instead of `init`: a `config.json` whose shape gets random weights.
     pub config: Option<PathBuf>,
-    /// `tokenizer.json` or a folder that has one; by default that of `init`. Not needed for rows of token ids.
+    /// A `tokenizer.json`, or a folder that has one; by default that of `init`. Not needed for rows of token ids.
     pub tokenizer: Option<PathBuf>,
-    /// What the encoder's tokens see; `causal` is an ablation and cannot be served.
+    /// Mask of the encoder; `causal` is an ablation and cannot be served.
     #[serde(default)]
     pub encoder_attention: EncoderAttention,
     /// Share of the residual branches, embeddings and MLP products that is dropped.
@@ -28,7 +28,7 @@ pub struct ModelSettings {
     /// Share of the classification head's input that is dropped.
     #[serde(default)]
     pub classifier_dropout: f32,
-    /// Compute each layer again in the backward pass instead of keeping its activations: less memory, a third more time.
+    /// Recompute each layer in the backward pass instead of keeping its activations: less memory, a third more time.
     #[serde(default)]
     pub activation_checkpointing: bool,
     /// Number type of the weights that are written for serving.
@@ -36,14 +36,14 @@ pub struct ModelSettings {
     pub save_as: SavedPrecision,
 }
 
-/// What the encoder's tokens see.
+/// Mask of the encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EncoderAttention {
-    /// All tokens (within the window of sliding layers).
+    /// A token sees all tokens (within the window of sliding layers).
     #[default]
     Bidirectional,
-    /// Only earlier ones.
+    /// A token sees itself and earlier ones.
     Causal,
 }
 

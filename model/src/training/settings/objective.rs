@@ -1,4 +1,4 @@
-//! What a model is trained for: the objective, its denoisers, a teacher.
+//! Settings of the objective, its denoisers and a teacher.
 //!
 //! Part of `settings`; read by `objective` and `distillation`.
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::named_twice;
 
-/// What a model is trained for.
+/// The objective of a training run.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Objective {
@@ -16,12 +16,12 @@ pub enum Objective {
     Causal {},
     /// The second half of `text` from the first.
     PrefixLm {},
-    /// Denoising of `text`.
+    /// UL2: denoising of `text`.
     Ul2 {
-        /// Which mixture of denoisers.
+        /// The mixture of denoisers.
         #[serde(default)]
         mix: DenoiserMix,
-        /// Pieces that stand for a span, in their order; by default the tokenizer's `<unusedN>` that are no mode tokens.
+        /// Pieces that replace spans, in their order; by default the tokenizer's `<unusedN>` that are no mode tokens.
         #[serde(default)]
         sentinels: Vec<String>,
         /// Pieces put before the source of R, X and S denoisers, in this order; none when empty. By default the
@@ -53,13 +53,13 @@ pub enum DenoiserMix {
     T5gemma2,
 }
 
-/// Learning a teacher's distribution.
+/// Settings of distillation: learning the distribution of a teacher.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Distillation {
     /// Folder of the teacher: decoder-only Gemma 2 or T5Gemma with the same vocabulary.
     pub teacher: PathBuf,
-    /// Both distributions are softened by it.
+    /// Temperature of both distributions.
     #[serde(default = "defaults::one")]
     pub temperature: f32,
     /// Share of the teacher's cross-entropy in the loss; the rest is that of the data.

@@ -1,10 +1,10 @@
-//! How weights follow gradients.
+//! Settings of the optimizer.
 //!
 //! Part of `settings`; read by `optimizer` and by the loss.
 
 use serde::{Deserialize, Serialize};
 
-/// AdamW (Loshchilov and Hutter, arXiv 1711.05101), with the loss's extras.
+/// Settings of AdamW (Loshchilov and Hutter, arXiv 1711.05101), of clipping and of the loss.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OptimizerSettings {
@@ -12,15 +12,15 @@ pub struct OptimizerSettings {
     pub beta1: f64,
     /// Decay of the second moment.
     pub beta2: f64,
-    /// Added to the second moment's root.
+    /// Number added to the root of the second moment.
     pub epsilon: f64,
-    /// Share of a matrix's weights that a step takes away, times the learning rate; norms too, as in torch.
+    /// Share of a weight that a step subtracts, times the learning rate; norms too, as in torch.
     pub weight_decay: f64,
-    /// Longest gradient, over all weights together; 0 never clips.
+    /// Largest norm of the gradient over all weights together; 0 never clips.
     pub clip_norm: f64,
     /// Weight of the squared log-normaliser in the loss.
     pub z_loss: f64,
-    /// A step whose loss is more than so many times the recent mean is left out; 0 never does.
+    /// A step whose loss is more than this many times the recent mean is skipped; 0 never skips.
     pub skip_loss_factor: f64,
 }
 

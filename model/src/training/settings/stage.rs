@@ -1,24 +1,24 @@
-//! What is trained when, and how fast.
+//! Settings of a stage: its steps, its learning rate, and the weights that it trains.
 //!
 //! Part of `settings`; read by `stages` and `schedule`.
 
 use serde::{Deserialize, Serialize};
 
-/// A stretch of steps.
+/// A stage: consecutive steps under one schedule.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stage {
-    /// Which weights change.
+    /// Weights that a stage changes.
     #[serde(default)]
     pub train: Trainable,
-    /// Steps.
+    /// Number of steps.
     pub steps: u64,
     /// Highest learning rate.
     pub learning_rate: f64,
-    /// How it falls after the warm-up.
+    /// Shape of its fall after the warm-up.
     #[serde(default)]
     pub schedule: Schedule,
-    /// Steps over which it rises from 0, counted in the stage.
+    /// Steps over which the rate rises from 0; they are part of `steps`.
     #[serde(default)]
     pub warmup_steps: u64,
     /// Share of the highest rate at which `cosine` and `linear` end.
@@ -26,27 +26,27 @@ pub struct Stage {
     pub final_fraction: f64,
 }
 
-/// Which weights change.
+/// Weights that a stage changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trainable {
-    /// All.
+    /// All weights.
     #[default]
     All,
-    /// Those of cross-attention and its two norms.
+    /// The weights of cross-attention and its two norms.
     CrossAttention,
 }
 
-/// How a learning rate falls.
+/// Shape of a learning rate's fall.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Schedule {
     /// Half a cosine.
     #[default]
     Cosine,
-    /// A line.
+    /// A straight line.
     Linear,
-    /// Not at all.
+    /// No fall.
     Constant,
 }
 

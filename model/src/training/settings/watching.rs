@@ -1,44 +1,44 @@
-//! What is kept on disk and what is looked at on the way.
+//! Settings of checkpoints and of validation.
 //!
 //! Part of `settings`; read by `state` and `validation`.
 
 use serde::{Deserialize, Serialize};
 
-/// What is kept on disk.
+/// Settings of checkpoints.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CheckpointSettings {
     /// Steps between checkpoints; 0 writes one at the end only.
     pub every_steps: u64,
-    /// Checkpoints kept beside the best one.
+    /// Number of checkpoints kept beside the best one.
     pub keep: usize,
-    /// Checkpoints whose mean is the final model; 0 and 1 take the last (or the best, with early stopping).
+    /// Number of checkpoints whose mean is the final model; 0 and 1 take the last (or the best, with early stopping).
     pub average_last: usize,
 }
 
-/// Looking at rows that are not trained on.
+/// Settings of validation on rows that are not trained on.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ValidationSettings {
     /// Steps between validations; 0 validates at the end only.
     pub every_steps: u64,
-    /// Rows at most, from the start; 0 takes all.
+    /// Most rows, from the start; 0 takes all.
     pub rows: usize,
     /// Rows whose continuation is written into the report.
     pub samples: usize,
-    /// Tokens of such a continuation at most.
+    /// Most tokens of such a continuation.
     pub sample_tokens: usize,
-    /// What early stopping and the choice of the best checkpoint look at.
+    /// Metric by which early stopping and the choice of the best checkpoint decide.
     pub metric: Metric,
-    /// Validations without a better metric after which the run stops; 0 never stops.
+    /// Number of validations without a better metric after which the run stops; 0 never stops.
     pub patience: usize,
 }
 
-/// A figure of validation.
+/// Metric of a validation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
-    /// Mean cross-entropy a target token; lower is better.
+    /// Mean cross-entropy per target token; lower is better.
     #[default]
     Loss,
     /// Share of target tokens (or labels) that are the most probable ones; higher is better.

@@ -14,10 +14,10 @@ use crate::training::error::{Error, Result};
 pub(super) const FILE: &str = "checksums";
 /// Hexadecimal digits of a hash.
 const DIGITS: usize = 32;
-/// What stands between a hash and its file's name.
+/// Separator between a hash and its file's name.
 const GAP: &str = "  ";
 
-/// Writes the hashes of all files that a folder has so far.
+/// Writes the hashes of all files that are in a folder so far.
 pub(super) fn write(folder: &mut OutFolder) -> Result<()> {
     let mut text = String::new();
     for path in folder.files() {
@@ -27,7 +27,7 @@ pub(super) fn write(folder: &mut OutFolder) -> Result<()> {
     Ok(folder.write(FILE, |file| file.write_all(text.as_bytes()))?)
 }
 
-/// Refuses a checkpoint that has a file which is not what was written, naming the file.
+/// Refuses a checkpoint in which a file has changed, naming the file.
 pub fn verify(checkpoint: &Path) -> Result<()> {
     let path = checkpoint.join(FILE);
     let damaged = |path: &Path, problem: &str| Error::Damaged { path: path.to_owned(), problem: problem.to_owned() };

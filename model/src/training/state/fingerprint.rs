@@ -1,6 +1,6 @@
-//! Which settings a run may not change when it is resumed: those that reach its arithmetic.
+//! The settings that must not change when a run is resumed: those that affect results.
 //!
-//! Asked by `state`. What is left to come of the stages may change; `stages` says what that is.
+//! Called by `state`. Stages that are still to come may change; `stages` compares the steps that were taken.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::training::settings::Settings;
 
-/// Settings that reach no weight, or only through what is compared otherwise: the stages' plan step by step, the rows by
-/// their hash.
+/// Settings that may change: they affect no weight, or are compared in another way: the plan of the stages step by
+/// step, the rows by their hash.
 const FREE: [&str; 11] = [
     "out",
     "threads",
@@ -24,7 +24,7 @@ const FREE: [&str; 11] = [
     "cross_attention_warmup_steps",
 ];
 
-/// The settings that reach the arithmetic, by their keys as `model.dropout`, each as JSON.
+/// The settings that affect results, by their keys (such as `model.dropout`), each as JSON.
 pub fn fingerprint(settings: &Settings) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     collect("", &serde_json::to_value(settings).expect("settings are JSON"), &mut found);
@@ -41,7 +41,7 @@ fn collect(prefix: &str, value: &Value, found: &mut BTreeMap<String, String>) {
                 }
             }
         }
-        // What was left out and what is not there are the same.
+        // An empty setting and a missing one are the same.
         Value::Null => {}
         other => {
             found.insert(prefix.to_owned(), other.to_string());

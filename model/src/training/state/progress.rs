@@ -1,4 +1,4 @@
-//! `state.json`: where a run is, beside its weights and moments.
+//! `state.json`: the progress of a run, beside its weights and moments.
 //!
 //! Written and read by `state`. Nothing random is here: dropout, denoising and the order of rows follow from the seed
 //! and the numbers below.
@@ -13,7 +13,7 @@ use crate::training::spikes::RecentLoss;
 /// Version of the format.
 pub const FORMAT: u32 = 2;
 
-/// Where a run is.
+/// Progress of a run.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Progress {
@@ -21,9 +21,9 @@ pub struct Progress {
     pub format: u32,
     /// Steps taken.
     pub step: u64,
-    /// The batch that comes next.
+    /// Position of the next batch.
     pub position: Position,
-    /// What the first stage was preceded by.
+    /// Steps of the cross-attention warm-up before the first stage.
     pub cross_attention_warmup_steps: u64,
     /// The best validation.
     pub best: Option<Best>,
@@ -33,26 +33,26 @@ pub struct Progress {
     pub validated_step: Option<u64>,
     /// The recent mean of the loss.
     pub recent_loss: RecentLoss,
-    /// Steps that were left out.
+    /// Steps that were skipped.
     pub skipped_steps: u64,
     /// Tokens computed.
     pub tokens: u64,
     /// Seconds that the run has taken.
     pub elapsed_s: f64,
-    /// How often each weight was updated.
+    /// Number of updates of each weight.
     pub updates: BTreeMap<String, u64>,
     /// Hash of the rows.
     pub data: String,
-    /// The settings that reach the arithmetic.
+    /// The settings that affect results.
     pub settings: BTreeMap<String, String>,
-    /// The stages as they were.
+    /// The stages of the run.
     pub stages: Vec<crate::training::settings::Stage>,
 }
 
 /// The version alone, which every version of the program can read.
 #[derive(Debug, Deserialize)]
 pub(super) struct Format {
-    /// As in [`Progress`].
+    /// Version of the format.
     pub format: u32,
 }
 
@@ -61,6 +61,6 @@ pub(super) struct Format {
 pub struct Best {
     /// Steps taken before it.
     pub step: u64,
-    /// The metric's value, in float32: its digits in JSON are then few enough to come back to the bit.
+    /// The metric's value. It is float32, so that its few digits in JSON restore it to the bit.
     pub value: f32,
 }

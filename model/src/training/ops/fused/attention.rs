@@ -27,7 +27,7 @@ pub(in crate::training::ops) fn attention(q: &Tensor, k: &Tensor, v: &Tensor, ho
 
 struct Attend {
     how: Attention,
-    /// Of the forward pass.
+    /// Logarithms of the softmax sums of the forward pass.
     log_sums: OnceLock<Vec<f32>>,
 }
 

@@ -1,5 +1,5 @@
-//! The gated half of a feed-forward layer as one operation: the library's graph would keep, clear and add up gradients of
-//! gate and up, which are the widest activations of a model.
+//! The gated half of a feed-forward layer as one operation. The library's graph would keep, clear and add up gradients
+//! of gate and up, which are the widest activations of a model.
 //!
 //! Called through `fused`.
 

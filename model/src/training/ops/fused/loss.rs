@@ -69,10 +69,10 @@ fn check(states: &Tensor, table: &Tensor, how: &CrossEntropy) -> Result<()> {
     Ok(())
 }
 
-/// A loss that is known, with its gradients.
+/// A computed loss with its gradients.
 struct Loss {
     loss: f32,
-    /// Of states and table, where wanted; taken by the backward pass, as they may be as large as the model.
+    /// Gradients of states and table, if wanted; taken by the backward pass, as they may be as large as the model.
     gradients: Mutex<[Option<Vec<f32>>; 2]>,
 }
 

@@ -8,7 +8,7 @@ use super::dropout;
 use crate::training::Result;
 use crate::training::ops::{Attention, Dropout};
 
-/// Added to the scores of keys out of sight: their probabilities are exactly zero.
+/// Number added to the scores of masked keys: their probabilities are exactly zero.
 const OUT_OF_SIGHT: f64 = -1e30;
 
 /// `softmax(mask(softcap(q k^T * scale))) v` of each row. `q` is `[query tokens, heads * head_dim]`, `k` and `v` are
@@ -34,7 +34,7 @@ fn heads(x: &Tensor, count: usize, how: &Attention) -> Result<Tensor> {
     Ok(x.reshape((x.dim(0)?, count, how.head_dim))?.transpose(0, 1)?.contiguous()?)
 }
 
-/// One row. The queries of the heads that share keys are taken together, as if they were one longer row.
+/// Attention of one row. The queries of the heads that share keys are taken together, as if they were one longer row.
 fn attend(q: &Tensor, k: &Tensor, v: &Tensor, how: &Attention, row: usize) -> Result<Tensor> {
     let (queries, keys) = (q.dim(1)?, k.dim(1)?);
     let (q, k) = match how.rope_theta {
@@ -55,7 +55,7 @@ fn attend(q: &Tensor, k: &Tensor, v: &Tensor, how: &Attention, row: usize) -> Re
     };
     let probabilities = softmax(&scores)?.to_dtype(v.dtype())?;
     let probabilities = match how.dropout {
-        // Rows of one length must not lose the same numbers.
+        // Rows of one length must not drop the same numbers.
         Some(Dropout { rate, key }) => dropout(&probabilities, Dropout { rate, key: key.wrapping_add(row as u64) })?,
         None => probabilities,
     };
@@ -64,7 +64,7 @@ fn attend(q: &Tensor, k: &Tensor, v: &Tensor, how: &Attention, row: usize) -> Re
     Ok(attended.reshape((queries, how.heads * how.head_dim))?)
 }
 
-/// Rotary positions from 0, each pair being a number of the first half and its counterpart in the second.
+/// Rotates by positions from 0. A pair is a number of the first half and its counterpart in the second.
 fn rotate(x: &Tensor, theta: f32) -> Result<Tensor> {
     let (_, tokens, head_dim) = x.dims3()?;
     let half = head_dim / 2;
@@ -79,7 +79,7 @@ fn rotate(x: &Tensor, theta: f32) -> Result<Tensor> {
     Ok(Tensor::cat(&[turned_first, turned_second], D::Minus1)?)
 }
 
-/// `[queries, keys]` to be added to the scores; `None` when every key is in sight.
+/// Mask `[queries, keys]` to be added to the scores; `None` if every query sees every key.
 fn mask(queries: usize, keys: usize, how: &Attention, device: &Device) -> Result<Option<Tensor>> {
     let furthest = queries.max(keys);
     let window = how.window.filter(|window| *window < furthest);
@@ -96,7 +96,7 @@ fn mask(queries: usize, keys: usize, how: &Attention, device: &Device) -> Result
     Ok(Some(seen.to_dtype(DType::F32)?.affine(-OUT_OF_SIGHT, OUT_OF_SIGHT)?))
 }
 
-/// Over the last dimension. The largest score only shifts, so that nothing flows back through it.
+/// Softmax over the last dimension. The largest score is only subtracted, so no gradient flows through it.
 fn softmax(scores: &Tensor) -> Result<Tensor> {
     let largest = scores.max_keepdim(D::Minus1)?.detach();
     let powers = scores.broadcast_sub(&largest)?.exp()?;

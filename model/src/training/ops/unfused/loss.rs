@@ -18,7 +18,7 @@ pub fn cross_entropy(states: &Tensor, table: &Tensor, how: &CrossEntropy) -> Res
     cross_entropy_of_logits(&logits, how)
 }
 
-/// The same of logits that are as they should be: `softcap` is not applied again.
+/// Losses of logits to which the softcap has been applied already.
 ///
 /// # Errors
 /// When the tensor library refuses.
@@ -66,7 +66,7 @@ fn log_softmax(logits: &Tensor) -> Result<Tensor> {
     Ok(logits.broadcast_sub(&log_sum_exp(logits)?.unsqueeze(1)?)?)
 }
 
-/// Of each row.
+/// Logarithm of the sum of exponentials of each row.
 fn log_sum_exp(logits: &Tensor) -> Result<Tensor> {
     let largest = logits.max_keepdim(1)?.detach();
     let sums = logits.broadcast_sub(&largest)?.exp()?.sum(1)?;
