@@ -15,36 +15,76 @@ const PAGES: usize = 22;
 const INT8_PAGES: usize = 16;
 const REQUESTS: usize = 32;
 
-/// One of many kinds of request; whole or streamed, greedy or seeded, with or without everything else.
-fn request(index: usize, row: &Row) -> Value {
-    let mut body = json!({
-        "prompt": row.input, "max_tokens": 20 + index * 7 % 61, "temperature": 0, "return_token_ids": true,
-        "ignore_eos": index.is_multiple_of(2), "stream": index.is_multiple_of(3),
-    });
-    let mut set = |name: &str, value: Value| body[name] = value;
-    if !index.is_multiple_of(4) {
-        set("temperature", json!(0.5 + 0.25 * (index % 4) as f64));
-        set("seed", json!(1000 + index));
-    }
-    match index % 5 {
-        0 => set("logprobs", json!(3)),
-        1 => set("top_k", json!(20)),
-        2 => set("top_p", json!(0.9)),
-        3 => set("min_p", json!(0.05)),
-        _ => set("min_tokens", json!(5)),
-    }
-    if index % 3 == 1 {
-        set("n", json!(1 + index % 2 + index % 7 / 5));
-    }
-    if index % 7 < 3 {
-        set("decoder_prompt", json!(row.greedy_ids[..2 + index % 3]));
-        set("echo", json!(true));
-        set("logprobs", json!(index % 2));
-    }
-    body
+/// How tokens are drawn.
+fn samplings() -> [Value; 7] {
+    [
+        json!({"temperature": 0}),
+        json!({"temperature": 1.0}),
+        json!({"temperature": 0.75, "top_k": 20}),
+        json!({"temperature": 1.0, "top_p": 0.9}),
+        json!({"temperature": 1.25, "min_p": 0.05}),
+        json!({"temperature": 0, "min_tokens": 5}),
+        json!({"temperature": 0.75, "min_tokens": 5}),
+    ]
 }
 
-/// Each request on a server that never saw another one.
+/// How an answer is asked for. `begin` is the number of ids of the expected answer that are given as decoder prompt.
+struct Form {
+    stream: bool,
+    choices: u32,
+    begin: usize,
+    log_probs: Option<u32>,
+}
+
+const WHOLE: Form = Form { stream: false, choices: 1, begin: 0, log_probs: None };
+const STREAM: Form = Form { stream: true, ..WHOLE };
+const FORMS: [Form; 8] = [
+    WHOLE,
+    Form { log_probs: Some(3), ..STREAM },
+    Form { choices: 2, ..WHOLE },
+    Form { begin: 2, ..STREAM },
+    Form { choices: 3, begin: 3, log_probs: Some(1), ..WHOLE },
+    STREAM,
+    Form { begin: 4, log_probs: Some(0), ..WHOLE },
+    Form { choices: 3, ..STREAM },
+];
+
+/// Lengths of answers, and whether end tokens are ignored, so that the length is reached.
+struct Length {
+    max_tokens: u32,
+    ignore_eos: bool,
+}
+
+const LENGTHS: [Length; 5] = [
+    Length { max_tokens: 20, ignore_eos: true },
+    Length { max_tokens: 48, ignore_eos: false },
+    Length { max_tokens: 35, ignore_eos: true },
+    Length { max_tokens: 80, ignore_eos: false },
+    Length { max_tokens: 62, ignore_eos: true },
+];
+
+/// A request for each row. Samplings, forms and lengths take turns; their numbers have no common factor, so that every
+/// request is of another kind.
+fn requests(rows: &[Row]) -> Vec<Value> {
+    let samplings = samplings();
+    let kinds = samplings.iter().cycle().zip(FORMS.iter().cycle()).zip(LENGTHS.iter().cycle());
+    let requests = rows.iter().zip(kinds).zip(1000..).map(|((row, ((sampling, form), length)), seed)| {
+        let mut body = json!({
+            "prompt": row.input, "return_token_ids": true, "seed": seed,
+            "max_tokens": length.max_tokens, "ignore_eos": length.ignore_eos,
+            "stream": form.stream, "n": form.choices, "logprobs": form.log_probs,
+        });
+        if form.begin > 0 {
+            body["decoder_prompt"] = json!(row.greedy_ids[..form.begin]);
+            body["echo"] = json!(true);
+        }
+        body.as_object_mut().unwrap().extend(sampling.as_object().unwrap().clone());
+        body
+    });
+    requests.collect()
+}
+
+/// Answers of a server that each request has for itself.
 async fn alone(settings: &str, requests: &[Value]) -> Vec<Vec<Choice>> {
     let mut answers = Vec::new();
     for request in requests {
@@ -53,26 +93,45 @@ async fn alone(settings: &str, requests: &[Value]) -> Vec<Vec<Choice>> {
     answers
 }
 
-/// All at once, with too few pages, among clients that go away; how often somebody lost pages is told too.
-async fn together(settings: &str, pages: usize, (requests, rows): (&[Value], &[Row])) -> (Vec<Vec<Choice>>, u64) {
-    let app = App::with_pages(settings, pages);
-    let leaving: Vec<_> =
-        (0..12).map(|index| tokio::spawn(leave(app.clone(), index, rows[index].input.clone()))).collect();
+/// Answers of a server that has all requests at once.
+struct Together {
+    answers: Vec<Vec<Choice>>,
+    preemptions: u64,
+}
+
+/// Asks everything at once of a server with few pages, among clients that go away.
+async fn together(app: &App, requests: &[Value], rows: &[Row]) -> Together {
+    let visits = [1, 2].into_iter().flat_map(|choices| (0..6).map(move |events| Visit { choices, events }));
+    let visits = visits.zip(rows).zip(0..);
+    let leaving: Vec<_> = visits
+        .map(|((visit, row), number)| {
+            let arrival = Duration::from_millis(7 * number);
+            tokio::spawn(leave(app.clone(), visit, row.input.clone(), arrival))
+        })
+        .collect();
     let answers = join_all(requests.iter().map(|request| app.spawn(request))).await;
     for client in leaving {
         client.await.unwrap();
     }
     app.idle().await;
-    (answers.into_iter().map(|answer| answer.unwrap().choices()).collect(), app.api.metrics.preemptions.get())
+    let answers = answers.into_iter().map(|answer| answer.unwrap().choices()).collect();
+    Together { answers, preemptions: app.api.metrics.preemptions.get() }
 }
 
-/// A client that closes its stream in the middle, or before anything came.
-async fn leave(app: App, index: usize, prompt: String) {
-    let body =
-        json!({"prompt": prompt, "stream": true, "n": 1 + index % 2, "ignore_eos": true, "max_tokens": 40, "seed": 1});
-    tokio::time::sleep(Duration::from_millis(index as u64 * 7)).await;
+/// A client that asks for choices, reads some events of the stream, and closes it.
+struct Visit {
+    choices: u32,
+    events: u32,
+}
+
+async fn leave(app: App, visit: Visit, prompt: String, arrival: Duration) {
+    let Visit { choices, events } = visit;
+    let body = json!({
+        "prompt": prompt, "stream": true, "n": choices, "ignore_eos": true, "max_tokens": 40, "seed": 1,
+    });
+    tokio::time::sleep(arrival).await;
     let mut response = app.open(&body).await;
-    for _ in 0..index % 4 {
+    for _ in 0..events {
         next_event(response.body_mut()).await;
     }
 }
@@ -85,15 +144,16 @@ fn mostly_short_rows() -> Vec<Row> {
     rows
 }
 
-/// `model` is settings of the section, on one line each.
+/// Compares answers of a shared server with few pages to those of servers that each request has for itself. `model` holds
+/// settings of the section, on one line each.
 async fn batched_is_alone(model: &str, pages: usize) {
     let rows = mostly_short_rows();
-    let requests: Vec<Value> = (0..REQUESTS).map(|index| request(index, &rows[index])).collect();
+    let requests = requests(&rows[..REQUESTS]);
     let settings = |threads: usize| format!("[model]\n{model}\nthreads = {threads}\n");
     let expected = alone(&settings(1), &requests).await;
-    assert!(expected.iter().any(|choices| choices.len() == 3) && expected.iter().any(|choices| choices.len() == 2));
     for threads in [1, 2] {
-        let (answers, preemptions) = together(&settings(threads), pages, (&requests, &rows)).await;
+        let app = App::with_pages(&settings(threads), pages);
+        let Together { answers, preemptions } = together(&app, &requests, &rows).await;
 
         assert!(preemptions > 0, "the pool was too large to show anything");
         for ((answer, expected), request) in answers.iter().zip(&expected).zip(&requests) {

@@ -1,0 +1,107 @@
+//! An engine on the demo, requests of several kinds, and their answers.
+
+use kernels::{Backend, Precision, Sampling};
+use model::{Checkpoint, Model, Tokenizer, WorkspaceLimits};
+use server::engine::{Engine, EngineLimits, EngineSettings, Executor, Generation, StepExecutor, StepSizes};
+use server::request::{GenerationEvent, GenerationRequest, Salt};
+use server::scheduler::{BoundaryTokens, PoolSize, SchedulerLimits};
+use server::telemetry::Metrics;
+
+pub const PAGES: usize = 64;
+pub const STEP_ROWS: usize = 24;
+pub const LIMITS: WorkspaceLimits =
+    WorkspaceLimits { source_rows: 256, target_rows: STEP_ROWS, logits_rows: STEP_ROWS };
+/// Sizes that steps are padded to; the last one exceeds the largest step, which takes its place.
+pub const SIZES: [usize; 3] = [1, 4, 64];
+
+/// The demo on a backend.
+pub fn load<B: Backend>(backend: B, precision: Precision) -> Model<B> {
+    Model::load(backend, &Checkpoint::embedded().unwrap(), precision, &mut |_| ()).unwrap()
+}
+
+/// An executor that pads steps, runs ahead and replays what it can.
+pub fn step_executor<B: Backend>(backend: B, precision: Precision) -> StepExecutor<B> {
+    let sizes = StepSizes { rows: SIZES.to_vec(), source_tokens: 150, target_tokens: 20 };
+    StepExecutor::new(load(backend, precision), PAGES, LIMITS, &sizes).unwrap()
+}
+
+/// Requests of several kinds. Some end by themselves.
+pub fn requests(max_tokens: u32) -> Vec<GenerationRequest> {
+    let json = Checkpoint::embedded().unwrap().tokenizer_json().unwrap().unwrap();
+    let tokenizer = Tokenizer::from_bytes(&json).unwrap();
+    let asks = |text: &str| GenerationRequest::new(tokenizer.encode(text, true).unwrap(), max_tokens);
+    let sampling = Sampling { temperature: 0.8, top_k: 50, top_p: 0.9, min_p: 0.0, seed: 5 };
+    let theme = "This is the default icon theme for the KDE Plasma 5 desktop.\n\
+                 This package is part of the Breeze theme module.";
+    let library = "A small library to read configuration files, with bindings for Python.";
+    let decoder_prompt = tokenizer.encode("default icon", false).unwrap();
+    vec![
+        asks("This package contains the header files."),
+        GenerationRequest { choices: 2, sampling, ..asks(library) },
+        GenerationRequest { ignore_end: true, ..asks("Icons") },
+        // The rows of the decoder prompt run in one step.
+        GenerationRequest { decoder_prompt, sampling, ..asks(theme) },
+        GenerationRequest { log_probs: Some(2), ..asks("Tool to convert images between formats.") },
+        GenerationRequest { sampling, ..asks("Documentation for developers who want to write plugins in C.") },
+    ]
+}
+
+/// An engine, drained and joined when it is dropped.
+pub struct DemoEngine(Option<Engine>);
+
+/// Tokens of each choice of a request.
+pub type Answer = Vec<Vec<u32>>;
+
+impl DemoEngine {
+    pub fn start(executor: impl Executor + 'static) -> Self {
+        let config = Checkpoint::embedded().unwrap().config().clone();
+        let steps = SchedulerLimits {
+            pool: PoolSize { pages: PAGES, source_page_tokens: 16 },
+            running_rows: 8,
+            call_rows: 8,
+            step_rows: STEP_ROWS,
+            step_encoder_tokens: 64,
+            encoder_layers: config.encoder.layers,
+        };
+        let limits = EngineLimits { queued_rows: 16, source_tokens: 256, target_tokens: 64, steps };
+        let tokens = BoundaryTokens { start: config.start_token, end: config.end_tokens };
+        let settings = EngineSettings { limits, tokens, metrics: Metrics::new() };
+        Self(Some(Engine::start(Box::new(executor), settings).unwrap()))
+    }
+
+    /// Answers of requests that run together.
+    pub fn together(&self, requests: &[GenerationRequest]) -> Vec<Answer> {
+        let running: Vec<Generation> = requests.iter().map(|request| self.submit(request)).collect();
+        running.into_iter().zip(requests).map(|(generation, request)| read(generation, request.choices)).collect()
+    }
+
+    /// Answers of requests that run one after the other.
+    pub fn one_by_one(&self, requests: &[GenerationRequest]) -> Vec<Answer> {
+        requests.iter().map(|request| read(self.submit(request), request.choices)).collect()
+    }
+
+    fn submit(&self, request: &GenerationRequest) -> Generation {
+        let handle = &self.0.as_ref().unwrap().handle;
+        handle.submit(handle.reserve(Salt::default(), 1).unwrap(), request.clone()).unwrap()
+    }
+}
+
+impl Drop for DemoEngine {
+    fn drop(&mut self) {
+        let engine = self.0.take().unwrap();
+        engine.handle.drain();
+        engine.join();
+    }
+}
+
+fn read(mut generation: Generation, choices: u32) -> Answer {
+    let mut tokens = vec![Vec::new(); choices as usize];
+    while let Some(event) = generation.blocking_next() {
+        match event {
+            GenerationEvent::Token { choice, id, .. } => tokens[choice as usize].push(id),
+            GenerationEvent::Failed { message, .. } => panic!("{message}"),
+            GenerationEvent::Started { .. } | GenerationEvent::Scored { .. } | GenerationEvent::Finished { .. } => {}
+        }
+    }
+    tokens
+}
