@@ -1,6 +1,7 @@
 //! A bounded pool for work whose time grows with a request's text: parsing large bodies and tokenising.
 //!
-//! Called by `api`, with a pool for each. It must not run on the async threads, and no client may make it use more threads than configured.
+//! Called by `api`, with a pool for each. The work must not run on the async threads, nor on more threads than
+//! configured.
 
 use std::sync::Arc;
 

@@ -22,7 +22,7 @@ static ALLOCATOR: OrExit = OrExit;
 
 const FAILURE: u8 = 1;
 const MISUSE: u8 = 2;
-/// What the last lines of the log may take to be written.
+/// Longest time for the last lines of the log to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
@@ -49,7 +49,7 @@ fn main() -> ExitCode {
     let Err(error) = done else { return ExitCode::SUCCESS };
     let code = if error.is_misuse() { MISUSE } else { FAILURE };
     if config.server.log_format == LogFormat::Json && config.server.log_level != "off" {
-        // Whoever reads the log line by line takes nothing else.
+        // A collector that reads the log line by line accepts nothing else.
         tracing::error!(error = with_causes(&error), "failed");
         log::flush(LAST_LINES);
         return ExitCode::from(code);
@@ -67,7 +67,7 @@ fn start_log(settings: &ServerConfig) {
     }
 }
 
-/// The way to the service manager that started this process, if one did.
+/// Notifier of the service manager that started this process, if one did.
 fn notifier() -> Notifier {
     let Some(name) = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
         return Notifier::default();
@@ -78,25 +78,25 @@ fn notifier() -> Notifier {
     })
 }
 
-/// How the process was started, for people to repeat it.
+/// The command line that started the process, so that people can repeat it.
 fn command_line() -> String {
     let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
     std::iter::once("server".to_owned()).chain(arguments).collect::<Vec<_>>().join(" ")
 }
 
 fn failure(error: &dyn Error, code: u8) -> ExitCode {
-    // A complaint that nobody can read changes nothing about the exit code.
+    // A message that cannot be written does not change the exit code.
     say(&format!("error: {}", with_causes(error)));
     ExitCode::from(code)
 }
 
-/// An error and what led to it, on one line.
+/// An error and its causes, on one line.
 fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         let message = error.to_string();
-        // Some messages hold that of their cause already, at their end or with more words after it.
+        // Some messages already contain that of their cause.
         if !text.contains(&message) {
             text = format!("{text}: {message}");
         }
@@ -105,7 +105,7 @@ fn with_causes(error: &dyn Error) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// `level` for this project's crates; libraries are never more talkative than warn.
+/// Log filter: `level` for this project's crates, and at most warn for libraries.
 fn log_directives(level: &str) -> String {
     let libraries = if matches!(level, "off" | "error") { level } else { "warn" };
     format!("{libraries},server={level},model={level},kernels={level}")

@@ -1,6 +1,6 @@
-//! Which clients share encoded sources: what a request's salt is made of.
+//! Which clients share encoded sources: the making of a request's salt.
 //!
-//! Chosen in the settings, asked by `api` for each request.
+//! Chosen in the settings, called by `api` for each request.
 
 use std::net::IpAddr;
 
@@ -10,15 +10,15 @@ use crate::request::Salt;
 /// Who shares the keys and values of equal sources.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum SourceSharing {
-    /// Everybody who gives the same `cache_salt`, or none.
+    /// All requests with the same `cache_salt`, or without one.
     #[default]
     All,
-    /// Of those, only requests from the same address.
+    /// Requests from the same address with the same `cache_salt`, or without one.
     Peer,
 }
 
 impl SourceSharing {
-    /// What keeps a request's sources apart from those of others.
+    /// The salt that keeps a request's sources apart from those of others.
     pub fn salt(self, peer: Option<Peer>, cache_salt: Option<&str>) -> Salt {
         let address = match self {
             Self::All => None,
@@ -27,7 +27,7 @@ impl SourceSharing {
         if address.is_none() && cache_salt.is_none() {
             return Salt::default();
         }
-        // The first byte tells how long the address is, so that none can be imitated by a `cache_salt`.
+        // The first byte is the length of the address, so that a `cache_salt` cannot imitate one.
         let mut bytes = match address {
             None => vec![0],
             Some(None) => vec![1],

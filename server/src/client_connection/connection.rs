@@ -1,4 +1,4 @@
-//! One client's connection: what it is answered from, how long it may keep the server waiting, and its end.
+//! One client's connection: its routes, its timeouts, and its end.
 //!
 //! Opened by `http_server`. It knows sockets and HTTP/1, no routes.
 
@@ -28,33 +28,33 @@ use super::life::ConnectionLife;
 use super::peer::Peer;
 use super::places::{Idleness, Place, Purpose};
 
-/// A probe is sent in one piece, and there are few places for them.
+/// Timeout of a probe's head: a probe is sent in one piece, and there are few places for probes.
 const PROBE_HEADER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a connection may keep the server waiting.
+/// Timeouts of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionTimeouts {
-    /// From its opening to the end of its first request's head.
+    /// Time from its opening to the end of its first request's head.
     pub header: Duration,
-    /// From the end of an answer to the end of the next request's head; at least `header`.
+    /// Time from the end of an answer to the end of the next request's head; at least `header`.
     pub keep_alive: Duration,
-    /// For the client to take in what was written before more can be.
+    /// Time for the client to take in what was written before more can be written.
     pub write: WritePace,
 }
 
-/// What requests are answered from.
+/// Routes that answer requests.
 #[derive(Debug, Clone)]
 pub struct Routes {
-    /// Everything.
+    /// All routes.
     pub all: Router,
-    /// What a connection for probes may ask; the rest is told that the server has no room.
+    /// Routes for probes; any other path is answered that the server has no room.
     pub probes: Router,
 }
 
-/// How near a server is to its end.
+/// Phase of a server's life.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// Not in sight.
+    /// Requests are answered, and connections stay open.
     #[default]
     Open,
     /// Requests are answered, each as the last one of its connection.
@@ -68,20 +68,20 @@ pub enum Phase {
 pub struct Connection {
     /// Its socket.
     pub stream: TcpStream,
-    /// Its other end.
+    /// The client's end.
     pub peer: SocketAddr,
     /// Its place among all.
     pub place: Place,
-    /// How long it may take.
+    /// Its timeouts.
     pub timeouts: ConnectionTimeouts,
 }
 
 impl Connection {
-    /// Answers from what `routes` holds at each request, until the client goes or takes too long. Once `phase` is
-    /// [`Phase::Closing`] the answer under way is finished and no request is read after it.
+    /// Answers each request from the present value of `routes`, until the client leaves or takes too long. Once `phase`
+    /// is [`Phase::Closing`] the answer under way is finished and no request is read after it.
     pub async fn attend(self, routes: watch::Receiver<Routes>, mut phase: watch::Receiver<Phase>) {
         let Self { stream, peer, place, timeouts } = self;
-        // A token is a few bytes; waiting to fill a packet would hold it back.
+        // A token is a few bytes; waiting to fill a packet would delay it.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection keeps small packets back");
         }
@@ -104,7 +104,7 @@ impl Connection {
                 .header_read_timeout(timeouts.keep_alive)
                 .max_buf_size(HEAD_BYTES)
                 .keep_alive(!is_for_probes)
-                // A client that closes its side is gone: that is how a whole answer is noticed to be wanted no more.
+                // A client that closes its side counts as gone: this is how a whole answer is noticed to be unwanted.
                 .half_close(false)
                 .serve_connection(TokioIo::new(guarded), service_fn(move |request| service.answer(request)))
         );
@@ -121,7 +121,7 @@ impl Connection {
                     return;
                 }
                 () = &mut first_head, if waiting => waiting = false,
-                // An error means that the server is gone, which closes it as well.
+                // An error means that the server is gone, which closes the connection as well.
                 _ = phase.wait_for(|phase| *phase == Phase::Closing), if open => {
                     open = false;
                     connection.as_mut().graceful_shutdown();
@@ -158,7 +158,7 @@ impl Service {
     ) -> impl Future<Output = Result<Response, std::convert::Infallible>> + use<> {
         self.was_asked.store(true, Ordering::Relaxed);
         self.idleness.end();
-        // When it is written to its end, the connection is idle again.
+        // When the answer is written to its end, the connection is idle again.
         let answering = self.life.answering();
         request.extensions_mut().insert(self.peer);
         request.extensions_mut().insert(self.life.clone());

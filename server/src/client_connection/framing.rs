@@ -1,38 +1,38 @@
-//! Where the requests in a connection's bytes begin and end, by the strict reading of HTTP/1.1 (RFC 9112).
+//! Boundaries of the requests in a connection's bytes, by the strict reading of HTTP/1.1 (RFC 9112).
 //!
-//! Used by `guarded`. Pure. Whatever two readers of the same bytes could understand differently is refused, because a
-//! proxy in front would take other bytes for the next request than this server does.
+//! Used by `guarded`. Does no input or output. Bytes that two readers could understand differently are refused, because
+//! a proxy in front would take other bytes for the next request than this server does.
 
-/// Bytes of a request's head, its first line and the last empty one included, at most.
+/// Most bytes of a request's head, including its first line and the last empty one.
 pub const HEAD_BYTES: usize = 64 << 10;
-/// What a head ends with.
+/// End of a head.
 const END: &[u8] = b"\r\n\r\n";
 
-/// What comes next in the bytes.
+/// The next part of the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// The head of a request.
     Head,
-    /// So many bytes of a body whose length was declared.
+    /// Bytes that remain of a body with a declared length.
     Body(u64),
     /// A chunked body.
     Chunked(Chunk),
-    /// No boundary can be told any more: the rest belongs to one request.
+    /// No further boundary is known: the rest belongs to one request.
     Lost,
 }
 
-/// Where a chunked body stands.
+/// Position in a chunked body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Chunk {
     /// Before the first digit of a size.
     Start,
-    /// In the hexadecimal size, which is so much until now.
+    /// In the hexadecimal size, with its value so far.
     Size(u64),
     /// Behind the size: extensions, until the line ends.
     Extension(u64),
     /// Before the line feed that ends the size's line.
     SizeEnd(u64),
-    /// So many bytes of data are to come.
+    /// Bytes of data that are still to come.
     Data(u64),
     /// Before the carriage return behind the data.
     DataReturn,
@@ -40,22 +40,22 @@ enum Chunk {
     DataEnd,
     /// At the beginning of a line behind the last chunk.
     Trailer,
-    /// Within such a line.
+    /// Within a line behind the last chunk.
     TrailerLine,
-    /// Before the line feed that ends such a line.
+    /// Before the line feed that ends a line behind the last chunk.
     TrailerEnd,
     /// Before the line feed of the last line.
     LastEnd,
 }
 
-/// What a look at a head says.
+/// Verdict on a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Head {
-    /// It does not end within the bytes that are there.
+    /// It does not end within the present bytes.
     Partial,
-    /// It has so many bytes, and nothing about it is ambiguous.
+    /// It is complete and unambiguous; its number of bytes.
     Complete(usize),
-    /// It is not to be answered as a request.
+    /// It must not be answered as a request.
     Refused,
     /// It is longer than [`HEAD_BYTES`].
     TooLong,
@@ -65,7 +65,7 @@ pub enum Head {
 #[derive(Debug)]
 pub struct Framing {
     stage: Stage,
-    /// Bytes of the head under way in which no end was found, so that a slow client does not make each look longer.
+    /// Bytes of the present head that were searched already, so that a slow client does not cause repeated searches.
     looked_at: usize,
 }
 
@@ -81,7 +81,7 @@ impl Framing {
         self.stage == Stage::Head
     }
 
-    /// Looks at the head that `bytes` begin with; a complete one is passed by.
+    /// Checks the head at the start of `bytes`; a complete one is consumed.
     pub fn head(&mut self, bytes: &[u8]) -> Head {
         debug_assert!(self.expects_head(), "a body is passed by first");
         let seen = &bytes[..bytes.len().min(HEAD_BYTES)];
@@ -102,7 +102,7 @@ impl Framing {
         answer
     }
 
-    /// How many of `bytes` belong to the body under way; they are passed by.
+    /// Number of `bytes` that belong to the present body; they are consumed.
     pub fn body(&mut self, bytes: &[u8]) -> usize {
         let mut passed = 0;
         while passed < bytes.len() && self.stage != Stage::Head {
@@ -111,7 +111,7 @@ impl Framing {
         passed
     }
 
-    /// Passes by as much of a body as one stage has; at least a byte.
+    /// Consumes as much of a body as one part has; at least a byte.
     fn step(&mut self, bytes: &[u8]) -> usize {
         match self.stage {
             Stage::Head => 0,
@@ -135,7 +135,7 @@ impl Framing {
 }
 
 impl Chunk {
-    /// What follows `byte`, outside of data.
+    /// The position after `byte`, outside of data.
     fn after(self, byte: u8) -> Stage {
         let next = match (self, byte) {
             (Self::Size(size) | Self::Extension(size), b'\r') => Self::SizeEnd(size),
@@ -164,18 +164,18 @@ impl Chunk {
     }
 }
 
-/// The smaller of what is left and what there is, and what is left then.
+/// The smaller of the remaining and the present bytes, and the remainder after it.
 fn take(left: u64, bytes: &[u8]) -> (usize, u64) {
     let passed = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
     (passed, left - passed as u64)
 }
 
-/// Whether a line ends without a carriage return. The first byte's line is known to be well ended.
+/// Whether a line ends without a carriage return. The line before the first byte is known to end well.
 fn has_bare_line_feed(bytes: &[u8]) -> bool {
     bytes.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r')
 }
 
-/// What follows a head; nothing for one that is refused.
+/// The part after a head; `None` if the head is refused.
 fn body(head: &[u8]) -> Option<Stage> {
     if head.first() == Some(&b'\n') || has_bare_line_feed(head) {
         return None;
@@ -184,7 +184,7 @@ fn body(head: &[u8]) -> Option<Stage> {
     let request_line = lines.next()?;
     let (mut hosts, mut lengths, mut codings) = (0, Vec::new(), Vec::new());
     for line in lines {
-        // A line that goes on from the one before is obsolete, and read in two ways.
+        // A continued header line is obsolete, and servers read it in two ways.
         if line.first().is_some_and(u8::is_ascii_whitespace) {
             return None;
         }
@@ -210,7 +210,7 @@ fn body(head: &[u8]) -> Option<Stage> {
 }
 
 fn declared(length: &[u8]) -> Option<u64> {
-    // A sign would be taken by the parser of numbers.
+    // The parser of numbers would accept a sign.
     if !length.iter().all(u8::is_ascii_digit) {
         return None;
     }

@@ -1,7 +1,7 @@
-//! A socket between the network and the HTTP library: one request at a time goes in, and what does not come out ends it.
+//! A socket between the network and the HTTP library: one request at a time goes in, and slow clients are dropped.
 //!
-//! Used by `connection`. The library reads no further while it answers, so it would not notice a client that sent a
-//! byte too many and left; and it waits for ever for a client that does not read.
+//! Used by `connection`. The library does not read while it answers, so it would not notice a client that sent one byte
+//! too many and left; and it waits for ever for a client that does not read.
 
 use std::io;
 use std::pin::Pin;
@@ -16,35 +16,35 @@ use super::framing::{Framing, HEAD_BYTES, Head};
 use super::life::ConnectionLife;
 use super::places::Idleness;
 
-/// What the library gets in place of a head that is refused: it answers 400 and closes.
+/// Input for the library in place of a refused head: it answers 400 and closes.
 const NO_REQUEST: &[u8] = b"\0 / HTTP/1.1\r\n\r\n";
-/// Bytes read from the socket at once, where they are not the library's own to keep.
+/// Bytes read from the socket at once into the guard's own buffer.
 const READ_BYTES: usize = 4 << 10;
 
-/// A socket under guard.
+/// A guarded socket.
 #[derive(Debug)]
 pub(super) struct Guarded<S> {
     socket: S,
     life: ConnectionLife,
     framing: Framing,
-    /// Bytes that came and were not handed on: `released` of them may be.
+    /// Bytes received and not passed on; the first `released` of them may be.
     pending: Vec<u8>,
     released: usize,
-    /// The client sends nothing more.
+    /// Whether the client has closed its side.
     has_ended: bool,
     pace: WritePace,
-    /// Runs while something is to be written that the socket does not take.
+    /// Timer that runs while the socket does not take what is to be written.
     stalled: Option<Stalled>,
-    /// Told when an answer is written to its end.
+    /// Notified when an answer is written to its end.
     idleness: Option<Arc<Idleness>>,
 }
 
-/// How fast a client has to take in what is written for it.
+/// Pace at which a client has to take in what is written for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WritePace {
-    /// A stretch of time that is looked at as a whole.
+    /// Period over which the pace is measured.
     pub stretch: Duration,
-    /// Bytes of a second. At least one byte has to be taken in each stretch.
+    /// Bytes per second. At least one byte has to be taken in each period.
     pub least_bytes_per_s: u64,
 }
 
@@ -54,16 +54,16 @@ impl WritePace {
     }
 }
 
-/// A client that is waited for.
+/// A client that the server waits for.
 #[derive(Debug)]
 struct Stalled {
     end: Pin<Box<Sleep>>,
-    /// Bytes that it took since the stretch began.
+    /// Bytes that it took since the period began.
     bytes: u128,
 }
 
 impl<S> Guarded<S> {
-    /// A new connection. Its end of an answer is told to `idleness`.
+    /// Guards a new connection. `idleness` is notified of each end of an answer.
     pub fn new(socket: S, life: ConnectionLife, pace: WritePace, idleness: Option<Arc<Idleness>>) -> Self {
         Self {
             socket,
@@ -78,7 +78,7 @@ impl<S> Guarded<S> {
         }
     }
 
-    /// Hands out what was released, as far as there is room.
+    /// Passes on released bytes, as far as there is room.
     fn hand_out(&mut self, buffer: &mut ReadBuf<'_>) {
         let count = self.released.min(buffer.remaining());
         buffer.put_slice(&self.pending[..count]);
@@ -90,7 +90,7 @@ impl<S> Guarded<S> {
         }
     }
 
-    /// Releases the next request, unless one is being answered, as far as it is there.
+    /// Releases the received part of the next request, unless one is being answered.
     fn release(&mut self) {
         debug_assert_eq!(self.released, 0, "what was released is handed out first");
         if self.framing.expects_head() {
@@ -113,7 +113,7 @@ impl<S> Guarded<S> {
 }
 
 impl<S: AsyncRead + Unpin> Guarded<S> {
-    /// Reads a body straight into the library's buffer; what lies behind its end is kept back.
+    /// Reads a body directly into the library's buffer; bytes behind its end are kept back.
     fn poll_body(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.socket).poll_read(context, buffer))?;
@@ -125,10 +125,10 @@ impl<S: AsyncRead + Unpin> Guarded<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads more of what cannot be handed out yet.
+    /// Reads more bytes that cannot be passed on yet.
     fn poll_pending(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.pending.len() >= HEAD_BYTES {
-            // Who sends so much ahead could leave unseen.
+            // A client that sends this much ahead could leave unnoticed.
             return Poll::Ready(Err(io::Error::other("too many bytes behind a request that is being answered")));
         }
         let mut bytes = [0; READ_BYTES];
@@ -168,7 +168,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Guarded<S> {
-    /// What a write of so many bytes gave, or the end of the client's time.
+    /// Result of a write, or a timeout of the client.
     fn watched(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match written {
             Poll::Pending => {
@@ -189,7 +189,7 @@ impl<S: AsyncWrite + Unpin> Guarded<S> {
         }
     }
 
-    /// Ready when the client has taken too little in a stretch of time.
+    /// Ready when the client has taken too little in a period.
     fn poll_stalled(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let (now, pace) = (Instant::now(), self.pace);
         let begin = || Stalled { end: Box::pin(tokio::time::sleep_until(now + pace.stretch)), bytes: 0 };
@@ -223,7 +223,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         self.socket.is_write_vectored()
     }
 
-    /// Asked for when the library has nothing more to write.
+    /// Called when the library has nothing more to write.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.socket).poll_flush(context))?;
         self.stalled = None;

@@ -1,6 +1,6 @@
-//! An answer's body that holds on to something until it has been taken or given up.
+//! An answer's body that holds a value until the client has taken the body or is lost.
 //!
-//! Used by `connection` and by the access log, for what ends with an answer.
+//! Used by `connection` and by the access log, for values that live as long as an answer.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
 
-/// The same body; `held` is dropped with it.
+/// Wraps a body; `held` is dropped with it.
 pub fn held(body: Body, held: impl Unpin + Send + 'static) -> Body {
     Body::new(HeldBody { body, _held: held })
 }

@@ -1,28 +1,28 @@
-//! What is known of a connection beside its bytes: whether a request is being answered, and whether the client is lost.
+//! State of a connection beside its bytes: whether a request is being answered, and whether the client is lost.
 //!
-//! Shared by the stream, the service on it, and whoever counts how an answer ended.
+//! Shared by the stream, the service on it, and the code that counts how an answer ended.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::task::AtomicWaker;
 
-/// One connection's state. Cheap to clone; all clones are of the same connection.
+/// State of one connection. Clones are cheap and share it.
 #[derive(Debug, Clone, Default)]
 pub struct ConnectionLife(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
     is_answering: AtomicBool,
-    /// An answer was begun and may not be written to its end.
+    /// Whether an answer was begun and is not known to be written to its end.
     is_unsettled: AtomicBool,
     is_lost: AtomicBool,
-    /// The reader, which waits for the answer under way before it hands out the next request.
+    /// Waker of the reader, which waits for the present answer before it passes on the next request.
     reader: AtomicWaker,
 }
 
 impl ConnectionLife {
-    /// Whether nothing can be sent any more: an answer that was not written yet never arrives.
+    /// Whether the client is lost: an answer that was not written yet never arrives.
     pub fn is_lost(&self) -> bool {
         self.0.is_lost.load(Ordering::Acquire)
     }
@@ -34,7 +34,7 @@ impl ConnectionLife {
         Answering(self.clone())
     }
 
-    /// Everything is written: whether that is the end of an answer.
+    /// Notes that everything is written; returns whether that is the end of an answer.
     pub(super) fn settle(&self) -> bool {
         !self.is_answering() && self.0.is_unsettled.swap(false, Ordering::AcqRel)
     }
@@ -52,7 +52,7 @@ impl ConnectionLife {
     }
 }
 
-/// A request that is being answered: from its head to the end of its answer's body.
+/// Guard of a request that is being answered: from its head to the end of its answer's body.
 #[derive(Debug)]
 pub struct Answering(ConnectionLife);
 

@@ -1,6 +1,6 @@
-//! Who sent a request.
+//! The peer that sent a request.
 //!
-//! A peer is put into a request's extensions where its connection is attended; read by `api`. A request that came on no
+//! `connection` puts the peer into a request's extensions; `api` reads it. A request that came on no
 //! connection, as in tests, has none.
 
 use std::net::{IpAddr, SocketAddr};
@@ -10,8 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 pub struct Peer(pub SocketAddr);
 
 impl Peer {
-    /// What limits of one peer go by: its address, or the network of 64 bits that an IPv6 address is one of, all of which
-    /// its owner has.
+    /// Key of the limits per peer: the address, or the 64-bit network of an IPv6 address, all of which belongs to
+    /// one owner.
     pub fn network(self) -> IpAddr {
         match self.0.ip().to_canonical() {
             IpAddr::V6(address) => IpAddr::V6((address.to_bits() & (u128::MAX << 64)).into()),

@@ -1,6 +1,6 @@
-//! Who may have a connection: so many in all, so many of one peer, and a few kept for probes.
+//! Places for connections: a limit in all, a limit per peer, and a few reserved for probes.
 //!
-//! Used by `serve`. When all places are taken, the connection that was idle for longest is closed.
+//! Used by `http_server`. When all places are taken, the connection that has been idle for longest is closed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -11,17 +11,17 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::peer::Peer;
 
-/// An idle connection that is told to close has done so by then.
+/// Time in which an idle connection that is told to close has closed.
 const CLOSING: Duration = Duration::from_millis(250);
 
-/// How many connections there may be.
+/// Limits on the number of connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlaceLimits {
-    /// Open at once, for requests of every kind.
+    /// Connections open at once, for requests of every kind.
     pub connections: usize,
-    /// Beyond those, for probes.
+    /// Connections beyond those, for probes only.
     pub reserved: usize,
-    /// Open at once from one address.
+    /// Connections open at once from one address.
     pub per_peer: usize,
 }
 
@@ -35,23 +35,23 @@ pub struct Places {
     idle: Mutex<Idle>,
 }
 
-/// The connections on which nothing is under way, the one that is so for longest first.
+/// The idle connections, the one that has been idle for longest first.
 #[derive(Debug, Default)]
 struct Idle {
     turns: u64,
     waiting: BTreeMap<u64, Arc<Notify>>,
 }
 
-/// What a connection may ask.
+/// Purpose for which a connection has its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Purpose {
-    /// Whether the server lives, is ready, and what it counts.
+    /// Probes: health, readiness and metrics.
     Probes,
-    /// Everything.
+    /// Every request.
     Requests,
 }
 
-/// One connection's place; given back when it is dropped.
+/// The place of one connection; dropping it gives it back.
 #[derive(Debug)]
 pub struct Place {
     purpose: Purpose,
@@ -60,12 +60,12 @@ pub struct Place {
     _peer: PeerPlace,
 }
 
-/// A peer has as many connections as it may.
+/// Refusal: the peer has as many connections as it may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooManyOfPeer;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing that is done under these locks can be left half done.
+    // No change under these locks can be interrupted halfway.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -82,11 +82,11 @@ impl Places {
         })
     }
 
-    /// A place for a connection of `peer`. Returns when there is one: one that is free, else that of an idle
-    /// connection, else one that only probes may use.
+    /// Waits for a place for a connection of `peer`: a free one, otherwise that of an idle
+    /// connection, otherwise one that only probes may use.
     ///
     /// # Errors
-    /// When the peer has as many as it may.
+    /// When the peer has as many connections as it may have.
     pub async fn enter(self: &Arc<Self>, peer: Peer) -> Result<Place, TooManyOfPeer> {
         let peer = PeerPlace::take(self, peer.network())?;
         let (purpose, permit) = self.permit().await;
@@ -110,7 +110,7 @@ impl Places {
         }
     }
 
-    /// Has the connection close that is idle for longest; false when none is.
+    /// Closes the connection that has been idle for longest; returns false if none is idle.
     fn shed(&self) -> bool {
         let oldest = lock(&self.idle).waiting.pop_first();
         if let Some((_, shed)) = &oldest {
@@ -125,12 +125,12 @@ async fn acquire(places: &Arc<Semaphore>) -> OwnedSemaphorePermit {
 }
 
 impl Place {
-    /// What the connection may ask.
+    /// Purpose of the place.
     pub const fn purpose(&self) -> Purpose {
         self.purpose
     }
 
-    /// The same place for `purpose` at most.
+    /// Restricts the place to `purpose`.
     #[must_use]
     pub fn at_most(mut self, purpose: Purpose) -> Self {
         self.purpose = self.purpose.min(purpose);
@@ -143,17 +143,17 @@ impl Place {
     }
 }
 
-/// Whether something is under way on a connection. It begins as busy.
+/// Idleness of a connection. It begins as busy.
 #[derive(Debug)]
 pub struct Idleness {
     places: Arc<Places>,
-    /// Its key among the idle ones.
+    /// Key of the connection among the idle ones.
     turn: Mutex<Option<u64>>,
     shed: Arc<Notify>,
 }
 
 impl Idleness {
-    /// Nothing is under way.
+    /// Marks the connection as idle.
     pub fn begin(&self) {
         let mut idle = lock(&self.places.idle);
         let turn = idle.turns;
@@ -164,7 +164,7 @@ impl Idleness {
         }
     }
 
-    /// A request has come.
+    /// Marks the connection as busy.
     pub fn end(&self) {
         let mut idle = lock(&self.places.idle);
         if let Some(turn) = lock(&self.turn).take() {
@@ -250,7 +250,7 @@ mod tests {
         let (first, second) = (places.enter(HERE).await.unwrap(), places.enter(HERE).await.unwrap());
         second.idleness().begin();
         first.idleness().begin();
-        // Used once more in between: now the other one is idle for longer.
+        // Used once more in between: now the other one has been idle for longer.
         second.idleness().end();
         second.idleness().begin();
         let closing = tokio::spawn(async move {

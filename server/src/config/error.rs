@@ -1,10 +1,10 @@
-//! What can be wrong with configuration files and flags, and how it is said.
+//! Errors of configuration files and flags.
 //!
 //! Built by `config`; printed by `main`.
 
 use std::path::PathBuf;
 
-/// Why there is no [`Config`].
+/// An error that leaves no [`Config`].
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file could not be read.
@@ -12,23 +12,23 @@ pub enum ConfigError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's answer.
         source: std::io::Error,
     },
-    /// The file is no TOML.
+    /// The file is not TOML.
     #[error("{origin} is not valid TOML: line {line}: {message}")]
     Syntax {
         /// The file.
         origin: String,
         /// Line of the mistake, from 1.
         line: usize,
-        /// What was expected there.
+        /// The parser's message.
         message: String,
     },
-    /// Keys or values cannot be used; all of them are listed.
+    /// Keys or values that cannot be used, all of them.
     #[error("invalid configuration: {}", list(problems))]
     Invalid {
-        /// At least one.
+        /// The problems, at least one.
         problems: Vec<Problem>,
     },
 }
@@ -41,17 +41,17 @@ pub struct Problem {
     pub origin: String,
     /// Full name of the key, or the name of a section.
     pub key: String,
-    /// What is wrong.
+    /// The problem.
     pub fault: Fault,
 }
 
-/// What is wrong with a key.
+/// Problem of a key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// There is no such key or section.
     #[error("unknown (there are: {})", known.join(", "))]
     Unknown {
-        /// What there is in its place.
+        /// A key or section that exists and was probably meant.
         known: Vec<String>,
     },
     /// The value is of another TOML type.
@@ -65,25 +65,25 @@ pub enum Fault {
     /// A number outside its range.
     #[error("must be between {least} and {most}, is {value}")]
     OutOfRange {
-        /// Given.
+        /// The given value.
         value: i64,
         /// Smallest allowed.
         least: i64,
         /// Largest allowed.
         most: i64,
     },
-    /// A name that means nothing here.
+    /// A name that is not one of the allowed ones.
     #[error("must be one of {}, is {value:?}", choices.join(", "))]
     NotOneOf {
-        /// Given.
+        /// The given value.
         value: String,
-        /// Allowed.
+        /// The allowed names.
         choices: Vec<&'static str>,
     },
-    /// An empty string where there must be one.
+    /// An empty string where a text is required.
     #[error("must not be empty")]
     Empty,
-    /// A list of anything but numbers in ascending order.
+    /// A list that is not of ascending numbers.
     #[error("must be whole numbers from {least} to {most} in ascending order")]
     NotAscending {
         /// Smallest allowed.
@@ -91,10 +91,10 @@ pub enum Fault {
         /// Largest allowed.
         most: i64,
     },
-    /// A list of anything but strings that are not empty.
+    /// A list that is not of nonempty strings.
     #[error("must be a list of strings, none of them empty")]
     NotTexts,
-    /// The other key is given as well.
+    /// Another key that excludes this one is given as well.
     #[error("excludes {other}; give one of them")]
     Excludes {
         /// The other key.

@@ -1,6 +1,6 @@
-//! Lays configuration files and flags over the defaults, key by key, and remembers who set what.
+//! Lays configuration files and flags over the defaults, key by key, and remembers the origin of each value.
 //!
-//! Called by `config`. The embedded defaults are the schema: their keys and types. Ranges are not known here.
+//! Called by `config`. The embedded defaults are the schema of keys and types. Ranges are checked in `reader`.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::{Fault, Problem};
 /// Settings from one place, as sections of keys.
 #[derive(Debug, Clone)]
 pub struct Layer {
-    /// Where they come from, for error messages: a file's path or "command line".
+    /// Origin of the settings, for error messages: a file's path or "command line".
     pub origin: String,
     /// `section -> key -> value`; keys that are left out keep the value of the layer below.
     pub table: Table,
@@ -27,10 +27,10 @@ pub(super) struct Setting {
 /// Every setting by its full name (`section.key`).
 pub(super) type Settings = BTreeMap<String, Setting>;
 
-/// Settings that cannot both stand: a layer that gives one takes the other back.
+/// Settings that exclude each other: a layer that sets one resets the other.
 const RIVALS: [(&str, &str); 2] = [("path", "shape"), ("shape", "path")];
 
-/// The settings of `layers`, the first being the complete defaults; later ones win.
+/// Merges `layers`; the first one holds the complete defaults, and later ones win.
 ///
 /// Unknown keys and wrong types are added to `problems` and otherwise ignored.
 pub(super) fn merge(layers: &[Layer], problems: &mut Vec<Problem>) -> Settings {
@@ -78,7 +78,7 @@ fn overlay(settings: &mut Settings, schema: &Table, layer: &Layer, problems: &mu
     }
 }
 
-/// A checkpoint replaces a shape from below, and the other way round; both in one layer are a contradiction.
+/// A checkpoint replaces a shape of an earlier layer, and the other way round; both in one layer are a contradiction.
 fn settle_rivals(settings: &mut Settings, model: &Table, report: &mut impl FnMut(&str, Fault)) {
     let given = |key: &str| model.get(key).and_then(Value::as_str).is_some_and(|text| !text.is_empty());
     if given("path") && given("shape") {

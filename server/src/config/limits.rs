@@ -1,4 +1,4 @@
-//! The settings under `[limits]`: what is refused or put off.
+//! The settings under `[limits]`: bounds beyond which requests are refused or wait.
 //!
 //! Read by `config`.
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::reader::Reader;
 use super::{GIB, MIB, POOL_FITS, PoolFit};
 
-/// What is refused or put off. `config.toml` gives each its reason.
+/// Bounds beyond which requests are refused or wait. `config.toml` gives the reason of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Connections open at once.
@@ -16,68 +16,68 @@ pub struct Limits {
     pub reserved_connections: usize,
     /// Connections open at once from one address.
     pub connections_per_peer: usize,
-    /// From a connection's opening to the end of its first request's head.
+    /// Time from a connection's opening to the end of its first request's head.
     pub header_timeout: Duration,
-    /// From an answer to the end of the next request's head; at least `header_timeout`.
+    /// Time from an answer to the end of the next request's head; at least `header_timeout`.
     pub keep_alive_timeout: Duration,
-    /// For a client to take in what was written before more can be.
+    /// Time for a client to take in what was written before more can be written.
     pub write_timeout: Duration,
-    /// For a request's body to arrive.
+    /// Time for a request's body to arrive.
     pub body_timeout: Duration,
-    /// Sequences that wait; at least `total_choices`.
+    /// Sequences that may wait; at least `total_choices`.
     pub queued_rows: u32,
     /// Longest time that a request waits for its first row.
     pub queue_timeout: Duration,
     /// Sequences decoded at once.
     pub running_rows: u32,
-    /// Those of them that may be of one HTTP request.
+    /// Most running sequences of one HTTP request.
     pub call_rows: u32,
     /// Tokens of one source; the model may allow fewer.
     pub source_tokens: usize,
     /// Decoder prompt plus generated tokens of one choice; the model may allow fewer.
     pub target_tokens: usize,
-    /// `n`.
+    /// Largest `n`.
     pub choices: u32,
     /// Prompts in one HTTP request; at most `queued_rows`.
     pub prompts: u32,
-    /// Memory of all pages.
+    /// Bytes of memory of all pages.
     pub page_pool_bytes: usize,
-    /// What is done where that does not fit.
+    /// Reaction if that does not fit.
     pub page_pool_fit: PoolFit,
-    /// Length of a body.
+    /// Bytes of a body.
     pub body_bytes: usize,
-    /// Length of all large bodies that are not parsed yet; at least `peer_body_bytes`.
+    /// Bytes of all large bodies that are not parsed yet; at least `peer_body_bytes`.
     pub unparsed_body_bytes: usize,
-    /// Length of those from one address; at least `body_bytes`.
+    /// Bytes of such bodies from one address; at least `body_bytes`.
     pub peer_body_bytes: usize,
-    /// Bytes a second that a large body has to come with.
+    /// Bytes a second at which a large body has to arrive.
     pub body_bytes_per_s: usize,
-    /// Memory of all answers that are being made or taken.
+    /// Bytes of memory of all answers that are being made or taken.
     pub answer_bytes: usize,
-    /// Memory of those to one address; at most `answer_bytes`.
+    /// Bytes of memory of the answers to one address; at most `answer_bytes`.
     pub peer_answer_bytes: usize,
-    /// Bytes a second that a client has to take while more are to be written.
+    /// Bytes a second that a client has to take while there are more to write.
     pub write_bytes_per_s: u64,
     /// Bytes of a refused body that are thrown away before the answer.
     pub drain_body_bytes: usize,
     /// Decoder positions in a step; at least `running_rows`.
     pub step_rows: u32,
-    /// Source tokens through the encoder in a step.
+    /// Source tokens that go through the encoder in a step.
     pub step_encoder_tokens: u32,
-    /// `logprobs`.
+    /// Largest `logprobs`.
     pub top_logprobs: u32,
-    /// Prompts times `n` of one HTTP request.
+    /// Largest product of prompts and `n` in one HTTP request.
     pub total_choices: usize,
-    /// Choices times tokens times `logprobs` + 1 of one HTTP request.
+    /// Largest product of choices, tokens and `logprobs` + 1 in one HTTP request.
     pub total_logprobs: usize,
     /// Strings in `stop`.
     pub stop_strings: usize,
-    /// Length of each.
+    /// Bytes of each stop string.
     pub stop_bytes: usize,
 }
 
 impl Limits {
-    /// Sequences of one HTTP request that run at once: some rows are always left to others, where there are several.
+    /// Most sequences of one HTTP request that run at once. If there are several rows, some are always left to others.
     pub fn rows_of_a_call(&self) -> usize {
         let most = (self.running_rows - self.running_rows / 4).max(1);
         self.call_rows.min(most) as usize

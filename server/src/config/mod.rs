@@ -1,6 +1,6 @@
-//! The settings of a process, complete and checked: what `config.toml`, a file and flags come to.
+//! The settings of a process, complete and checked, from `config.toml`, a file and flags.
 //!
-//! Called by `main` (through `cli`) once; everything else is handed a [`Config`] or parts of one. Reads no
+//! Called once by `main` (through `cli`); everything else receives a [`Config`] or parts of one. Reads no
 //! environment, loads no model.
 
 mod error;
@@ -46,38 +46,38 @@ const GIB: i64 = 1 << 30;
 pub struct Config {
     /// The process and its socket.
     pub server: ServerConfig,
-    /// What is served, and how it is computed.
+    /// The model that is served, and its arithmetic.
     pub model: ModelChoice,
-    /// What is particular to GPUs.
+    /// Settings of GPUs.
     pub cuda: CudaConfig,
-    /// What is refused or put off.
+    /// Bounds beyond which requests are refused or wait.
     pub limits: Limits,
 }
 
-/// What is served, and how it is computed.
+/// The model that is served, and its arithmetic.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelChoice {
-    /// Where the weights come from.
+    /// Origin of the weights.
     pub source: ModelSource,
-    /// Where the tokenizer comes from.
+    /// Origin of the tokenizer.
     pub tokenizer: TokenizerSource,
-    /// Name clients know the model by.
+    /// Name that clients give as `model`.
     pub served_name: String,
-    /// Where the arithmetic runs.
+    /// Device that computes.
     pub device: Device,
-    /// Arithmetic of whatever is not quantised.
+    /// Number type of everything that is not quantised.
     pub precision: Precision,
-    /// What the matrices of the layers are quantised to.
+    /// Quantisation of the matrices of the layers.
     pub quantize: Quantize,
-    /// How the sources' keys and values are kept.
+    /// Format of the sources' keys and values.
     pub cross_kv: CrossKv,
     /// Threads of the model, at least one.
     pub threads: usize,
-    /// Most capable CPU instructions to use; the best there are when absent.
+    /// Most capable CPU instructions to use; the best of the machine if absent.
     pub instruction_set: Option<Level>,
 }
 
-/// Where the weights come from.
+/// Origin of the weights.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelSource {
     /// The checkpoint inside the program.
@@ -88,43 +88,43 @@ pub enum ModelSource {
     Shape(String),
 }
 
-/// Where the tokenizer comes from.
+/// Origin of the tokenizer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenizerSource {
-    /// Out of the checkpoint.
+    /// The checkpoint's own.
     Checkpoint,
     /// A `tokenizer.json`.
     File(PathBuf),
-    /// There is none: ids in, ids out.
+    /// None: token ids in and out.
     None,
 }
 
-/// What the matrices of the layers are quantised to.
+/// Quantisation of the matrices of the layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quantize {
-    /// As the checkpoint is.
+    /// The checkpoint's own scheme, or none.
     Auto,
-    /// Nothing; a checkpoint that is quantised is refused.
+    /// No quantisation; a quantised checkpoint is refused.
     None,
-    /// This; a checkpoint of another scheme is refused.
+    /// A fixed scheme; a checkpoint of another scheme is refused.
     To(Scheme),
 }
 
-/// How the sources' keys and values are kept.
+/// Format of the sources' keys and values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CrossKv {
-    /// As measured to be best beside the precision.
+    /// The format that measured best beside the precision.
     Auto,
-    /// In the precision.
+    /// The model's precision.
     Same,
-    /// In 8 bits.
+    /// Integers of 8 bits.
     Int8,
 }
 
-/// Where the arithmetic runs.
+/// Device that computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Device {
-    /// On a GPU where there is one that computes what is asked, else on the processor.
+    /// The GPU if there is one that supports the settings, otherwise the CPU.
     Auto,
     /// The processor.
     Cpu,
@@ -132,14 +132,14 @@ pub enum Device {
     Cuda,
 }
 
-/// What is particular to GPUs. `config.toml` has the reasons.
+/// Settings of GPUs. `config.toml` has the reasons.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CudaConfig {
-    /// Tokens of a request are the same in any batch.
+    /// Whether the tokens of a request are the same in any batch.
     pub deterministic: bool,
-    /// Kernels of a step begin before the one before is done.
+    /// Whether a kernel of a step may begin before the previous one is done.
     pub overlap_kernels: bool,
-    /// Decoder rows that a step is filled up to, ascending; a step that has more than all of them is filled up to
+    /// Numbers of decoder rows that a step is padded to, ascending; a step with more rows than all of them is padded to
     /// `limits.step_rows`.
     pub step_row_buckets: Vec<usize>,
     /// Longest source, in tokens, whose steps are captured at the start.
@@ -148,7 +148,7 @@ pub struct CudaConfig {
     pub step_target_tokens: usize,
 }
 
-/// What is done about a page pool that does not fit into the memory that the process may take.
+/// Reaction to a page pool that does not fit into the memory limit of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PoolFit {
     /// The server does not start.
@@ -158,7 +158,7 @@ pub enum PoolFit {
 }
 
 impl Config {
-    /// The defaults, then `file`, then `flags` (`section -> key -> value`), checked as a whole.
+    /// Resolves the defaults, then `file`, then `flags` (`section -> key -> value`), and checks them as a whole.
     pub fn resolve(file: Option<&Path>, flags: toml::Table) -> Result<Self, ConfigError> {
         let mut layers = Vec::new();
         if let Some(path) = file {
@@ -170,7 +170,7 @@ impl Config {
         Self::from_layers(layers)
     }
 
-    /// The defaults under `layers`, of which later ones win.
+    /// Resolves the defaults and `layers`, of which later ones win.
     pub fn from_layers(mut layers: Vec<Layer>) -> Result<Self, ConfigError> {
         layers.insert(0, Layer::parse(DEFAULTS_ORIGIN, DEFAULTS)?);
         let mut problems = Vec::new();
@@ -254,7 +254,7 @@ impl ModelSource {
         }
     }
 
-    /// What the model is called when nobody names it.
+    /// Name of a model that the settings do not name.
     fn name(&self) -> String {
         match self {
             Self::Demo => "demo".to_owned(),
@@ -266,10 +266,10 @@ impl ModelSource {
 }
 
 impl CrossKv {
-    /// The format beside arithmetic in `precision`.
+    /// The format of keys and values beside arithmetic in `precision`.
     pub fn beside(self, precision: Precision) -> KvFormat {
         match (self, precision) {
-            // Beside bfloat16's own rounding that of int8 hardly shows; whoever asks for float32 wants none.
+            // Beside bfloat16's own rounding error that of int8 is small; float32 is chosen to have neither.
             (Self::Auto, Precision::Bf16) | (Self::Int8, _) => KvFormat::Int8,
             (Self::Auto, Precision::F32) | (Self::Same, _) => precision.into(),
         }

@@ -1,6 +1,6 @@
-//! Takes settings out one by one, checked, and collects everything that is wrong with them.
+//! Reads settings one by one, checks them, and collects all problems.
 //!
-//! Called by `config`. Knows kinds of checks, not which key needs which.
+//! Called by `config`. Knows the kinds of checks, not which key needs which.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -10,7 +10,7 @@ use toml::Value;
 use super::layers::{Setting, Settings};
 use super::{DEFAULTS_ORIGIN, Fault, Problem};
 
-/// Checks settings; a refused one yields a stand-in value, and [`Reader::finish`] then fails.
+/// Checks settings. A refused one yields a placeholder value, and [`Reader::finish`] then fails.
 pub(super) struct Reader {
     settings: Settings,
     unread: BTreeSet<String>,
@@ -18,7 +18,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Reads `settings`, adding to the problems that are known already.
+    /// Starts to read `settings`, adding to the known problems.
     pub(super) fn new(settings: Settings, problems: Vec<Problem>) -> Self {
         let unread = settings.keys().cloned().collect();
         Self { settings, unread, problems }
@@ -37,7 +37,7 @@ impl Reader {
         number
     }
 
-    /// Yes or no.
+    /// A boolean.
     pub(super) fn flag(&mut self, key: &'static str) -> bool {
         self.setting(key).value.as_bool().expect("the defaults give flags boolean values")
     }
@@ -54,7 +54,7 @@ impl Reader {
         numbers.into_iter().filter_map(|number| usize::try_from(number).ok()).collect()
     }
 
-    /// Strings, none empty.
+    /// A list of nonempty strings.
     pub(super) fn texts(&mut self, key: &'static str) -> Vec<String> {
         let list = self.setting(key).value.as_array().expect("the defaults give lists a list").clone();
         let texts: Vec<_> = list.iter().filter_map(Value::as_str).filter(|text| !text.is_empty()).collect();
@@ -65,7 +65,7 @@ impl Reader {
         texts.into_iter().map(str::to_owned).collect()
     }
 
-    /// A string as it stands.
+    /// A string, unchecked.
     pub(super) fn text(&mut self, key: &'static str) -> String {
         let Value::String(text) = &self.setting(key).value else {
             unreachable!("the defaults give text keys text values");
@@ -83,24 +83,24 @@ impl Reader {
         choices.first().expect("a choice has at least one name").1
     }
 
-    /// Notes that `smaller` exceeds `larger`, unless one of them is refused already.
+    /// Records that `smaller` exceeds `larger`, unless one of them is refused already.
     pub(super) fn ordered(&mut self, smaller: (&'static str, u64), larger: (&'static str, u64)) {
         let known = |problem: &Problem| problem.key == smaller.0 || problem.key == larger.0;
         if smaller.1 <= larger.1 || self.problems.iter().any(known) {
             return;
         }
-        // A default is not to blame for the value that was set next to it.
+        // The problem is attributed to a value that was set, not to a default.
         let blamed = if self.settings[smaller.0].origin == DEFAULTS_ORIGIN { larger.0 } else { smaller.0 };
         self.refuse(blamed, Fault::OutOfOrder { smaller, larger });
     }
 
-    /// Notes that the value of `key` cannot be used.
+    /// Records that the value of `key` cannot be used.
     pub(super) fn refuse(&mut self, key: &'static str, fault: Fault) {
         let origin = self.settings[key].origin.clone();
         self.problems.push(Problem { origin, key: key.to_owned(), fault });
     }
 
-    /// The problems found, and the keys that nothing asked for.
+    /// The problems found, and the keys that were not read.
     pub(super) fn finish(self) -> (Vec<Problem>, BTreeSet<String>) {
         (self.problems, self.unread)
     }

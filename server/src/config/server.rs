@@ -16,10 +16,10 @@ pub const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("js
 /// Values of `server.share_sources`.
 pub const SOURCE_SHARINGS: [(&str, SourceSharing); 2] = [("all", SourceSharing::All), ("peer", SourceSharing::Peer)];
 
-/// How each message of the log is written.
+/// Format of log messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Text,
     /// A JSON object on a line of its own.
     Json,
@@ -34,25 +34,25 @@ pub struct ServerConfig {
     pub port: u16,
     /// One of [`LOG_LEVELS`].
     pub log_level: &'static str,
-    /// How messages are written.
+    /// Format of log messages.
     pub log_format: LogFormat,
-    /// A line for each request.
+    /// Whether each request gets a line in the access log.
     pub access_log: bool,
-    /// Of requests that were answered as asked, one in so many has a line.
+    /// One in this many successful requests gets a line.
     pub access_log_sample: u32,
-    /// Origins whose pages may ask; `*` is any.
+    /// Origins whose pages may send requests; `*` is any.
     pub allowed_origins: Vec<String>,
-    /// Hosts that the server may be asked for beside its own; `*` is any.
+    /// Names in `Host` that are accepted beside the server's own; `*` is any.
     pub allowed_hosts: Vec<String>,
     /// Who shares the keys and values of equal sources.
     pub share_sources: SourceSharing,
-    /// Where probes are answered as well; empty for nowhere else.
+    /// Second address, which answers probes only; empty for none.
     pub probe_address: String,
-    /// Time without a sign of life of the engine after which the server is not ready.
+    /// Time without a heartbeat of the engine after which the server is not ready.
     pub stall_timeout: Duration,
-    /// Time between SIGTERM and the drain, in which requests are still taken.
+    /// Time between SIGTERM and the drain, in which requests are still accepted.
     pub drain_delay: Duration,
-    /// Time that running streams have to finish at SIGTERM.
+    /// Time that running answers have to finish in the drain.
     pub drain_timeout: Duration,
     /// Threads that tokenise.
     pub tokenizer_threads: usize,

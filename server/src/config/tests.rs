@@ -1,4 +1,4 @@
-//! What files and flags come to, and what is said about those that cannot be used.
+//! Resolving files and flags, and the errors for those that cannot be used.
 
 use super::*;
 
@@ -119,7 +119,8 @@ fn limits_that_contradict_each_other_are_refused() {
     );
     assert_eq!(
         clash("[limits]\nunparsed_body_bytes = 4096"),
-        "limits.unparsed_body_bytes: limits.peer_body_bytes (33554432) must be at most limits.unparsed_body_bytes (4096)"
+        "limits.unparsed_body_bytes: limits.peer_body_bytes (33554432) must be at most limits.unparsed_body_bytes \
+         (4096)"
     );
     assert_eq!(
         clash("[limits]\npeer_body_bytes = 4096"),

@@ -1,11 +1,11 @@
-//! What readiness depends on besides the engine: that connections are accepted, and that the server stays.
+//! Conditions of readiness beside the engine: connections are accepted, and the server is not about to end.
 //!
 //! Written by `serve`, read by `/ready`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Shared between whoever accepts connections and whoever is asked for readiness.
+/// Shared between the tasks that accept connections and the readiness check.
 #[derive(Debug, Clone, Default)]
 pub struct Liveness(Arc<State>);
 
@@ -17,7 +17,7 @@ struct State {
 }
 
 impl Liveness {
-    /// The server is going to end: whoever distributes requests should look for another.
+    /// Marks the server as about to end, so that load balancers stop sending to it.
     pub fn leave(&self) {
         self.0.is_leaving.store(true, Ordering::Release);
     }
@@ -27,18 +27,18 @@ impl Liveness {
         self.0.is_leaving.load(Ordering::Acquire)
     }
 
-    /// Whether connections are accepted, as far as anybody was to do so.
+    /// Whether every task that should accept connections still does.
     pub fn is_accepting(&self) -> bool {
         !self.0.is_deaf.load(Ordering::Acquire)
     }
 
-    /// To be held by a task as long as it accepts connections.
+    /// Returns a guard that a task holds as long as it accepts connections.
     pub(crate) fn accepting(&self) -> Hearing {
         Hearing(self.clone())
     }
 }
 
-/// A task that accepts connections.
+/// Guard of a task that accepts connections.
 #[derive(Debug)]
 pub(crate) struct Hearing(Liveness);
 

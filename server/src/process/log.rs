@@ -1,7 +1,7 @@
-//! Where log lines go: through a bounded queue to a thread that writes them, so that a log that cannot be written never
-//! fails, delays or ends anything else. Lines that cannot be kept are dropped and counted.
+//! The log: lines go through a bounded queue to a thread that writes them, so that a log that cannot be written never
+//! fails, delays or ends anything else. Lines that do not fit into the queue are dropped and counted.
 //!
-//! Begun by `main`; everything else speaks through `tracing`.
+//! Started by `main`; everything else logs through `tracing`.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,20 +11,20 @@ use std::time::{Duration, Instant};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines that wait to be written, at most: a few seconds of a busy server.
+/// Most lines that wait to be written: a few seconds of a busy server.
 const QUEUED_LINES: usize = 4096;
-/// How often a flush looks whether it is done.
+/// Interval at which a flush checks whether it is done.
 const FLUSH_POLL: Duration = Duration::from_millis(1);
 
-/// The process's log, once [`start`] was called.
+/// The log of the process, once [`start`] was called.
 static LOG: OnceLock<LogWriter> = OnceLock::new();
 
-/// The process's log, which is written to standard error.
+/// Starts the log of the process, which is written to standard error.
 pub fn start() -> LogWriter {
     LOG.get_or_init(|| LogWriter::new(Box::new(io::stderr()))).clone()
 }
 
-/// Has a write beyond the limit of a file's size fail as on a full disk, instead of ending the process by a signal.
+/// Makes a write beyond the limit on file size fail as on a full disk, instead of ending the process by a signal.
 ///
 /// # Errors
 /// When the system does not allow it.
@@ -33,19 +33,19 @@ pub fn survive_file_limits() -> io::Result<()> {
     signal_hook::flag::register(SIGXFSZ, Arc::default()).map(|_| ())
 }
 
-/// Waits until the lines of before are written, or `patience` is over.
+/// Waits until all earlier lines are written, or `patience` is over.
 pub fn flush(patience: Duration) {
     if let Some(log) = LOG.get() {
         log.flush(patience);
     }
 }
 
-/// Lines that were dropped since the start.
+/// Number of lines dropped since the start.
 pub fn dropped_lines() -> u64 {
     LOG.get().map_or(0, LogWriter::dropped_lines)
 }
 
-/// Has panics reported in the log, and thereby never wait for somebody to read it.
+/// Reports panics in the log, so that a panic never waits for a reader of standard error.
 pub fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let backtrace = std::backtrace::Backtrace::capture();
@@ -63,7 +63,7 @@ pub struct LogWriter {
 #[derive(Debug, Default)]
 struct Counts {
     taken: AtomicU64,
-    /// Those of them that are written or could not be.
+    /// Lines that have been written or could not be.
     done: AtomicU64,
     dropped: AtomicU64,
 }
@@ -111,7 +111,7 @@ impl LogWriter {
         self.counts.dropped.load(Ordering::Relaxed)
     }
 
-    /// Waits until the lines of before are written, or `patience` is over.
+    /// Waits until all earlier lines are written, or `patience` is over.
     pub fn flush(&self, patience: Duration) {
         let (began, taken) = (Instant::now(), self.counts.taken.load(Ordering::Acquire));
         while self.counts.done.load(Ordering::Acquire) < taken && began.elapsed() < patience {

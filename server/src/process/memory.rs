@@ -1,25 +1,25 @@
-//! How much memory this process may take, as its control groups and the machine say.
+//! Memory that this process may take, by its control groups and the machine.
 //!
-//! Read by `loading` before and after the weights are there. Works on the contents of files; what follows from them is
+//! Read by `loading` before and after the weights are loaded. Works on the contents of files; what follows from them is
 //! decided elsewhere.
 
 use std::path::{Path, PathBuf};
 
-/// Where control groups are found, by version.
+/// Folders of the control groups, by version.
 const UNIFIED: &str = "/sys/fs/cgroup";
 const HYBRID: &str = "/sys/fs/cgroup/unified";
 const VERSION_1: &str = "/sys/fs/cgroup/memory";
-/// What version 1 says for no limit: the largest number of whole pages, whatever their size.
+/// Value that means no limit in version 1: the largest number of whole pages, whatever their size.
 const NO_LIMIT_BYTES: u64 = 1 << 62;
 
-/// What the system says of memory.
+/// Memory figures of the system.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MemoryBounds {
     /// The lowest limit of the control groups; a process that exceeds it is killed.
     pub limit: Option<MemoryLimit>,
-    /// What the machine could give now without swapping.
+    /// Memory that the machine could give now without swapping.
     pub available: Option<u64>,
-    /// What this process has taken for itself, files that it reads left out.
+    /// Memory of this process, without the files that it reads.
     pub resident: Option<u64>,
 }
 
@@ -33,12 +33,12 @@ pub struct MemoryLimit {
 }
 
 impl MemoryBounds {
-    /// What holds now. Where nothing can be read nothing is known.
+    /// Reads the present figures. A figure that cannot be read is `None`.
     pub fn read() -> Self {
         Self::from_files(&|path| std::fs::read_to_string(path).ok())
     }
 
-    /// The same, out of what `read` says is in these files.
+    /// Figures from the contents that `read` gives for these files.
     pub fn from_files(read: &dyn Fn(&Path) -> Option<String>) -> Self {
         let status = read(Path::new("/proc/self/status")).unwrap_or_default();
         let own = bytes(&status, "RssAnon").map(|own| own + bytes(&status, "RssShmem").unwrap_or(0));

@@ -1,7 +1,7 @@
-//! The bar that shows how much of a checkpoint is done.
+//! Progress bars on standard error.
 //!
-//! Called by whoever loads or rewrites a model; the loader itself only reports bytes. Nothing is drawn where standard
-//! error is no terminal.
+//! Called by the code that loads or rewrites a model; the loader itself only reports bytes. Nothing is drawn if
+//! standard error is not a terminal.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -12,17 +12,17 @@ pub struct LoadProgress {
 }
 
 impl LoadProgress {
-    /// A bar for `total_bytes` of weights; `action` says what happens to them, as "loading".
+    /// A bar for `total_bytes` of weights; `action` names what is done with them, such as "loading".
     pub fn new(action: &'static str, total_bytes: u64) -> Self {
         Self::drawn_on(action, total_bytes, ProgressDrawTarget::stderr())
     }
 
-    /// Adds `bytes` that are done now.
+    /// Adds `bytes` that have been processed.
     pub fn advance(&self, bytes: u64) {
         self.bar.inc(bytes);
     }
 
-    /// Removes the bar; what comes next on the terminal starts on a clean line.
+    /// Removes the bar, so that the next output starts on a clean line.
     pub fn finish(self) {
         drop(self);
     }
@@ -36,19 +36,19 @@ impl LoadProgress {
 
 impl Drop for LoadProgress {
     fn drop(&mut self) {
-        // A failed load leaves through `?`; its message must not be written into a half-drawn bar.
+        // A failed load returns through `?`; its message must not be written into a half-drawn bar.
         self.bar.finish_and_clear();
     }
 }
 
-/// Progress in rows of data, drawn as [`LoadProgress`] is. Dropping it removes the bar.
+/// Progress in rows of data, drawn like [`LoadProgress`]. Dropping it removes the bar.
 #[derive(Debug)]
 pub struct RowProgress {
     bar: ProgressBar,
 }
 
 impl RowProgress {
-    /// A bar for so many rows; `action` says what happens to them, as "evaluating".
+    /// A bar for `rows` rows; `action` names what is done with them, such as "evaluating".
     pub fn new(action: &'static str, rows: u64) -> Self {
         let style = ProgressStyle::with_template("{msg} {wide_bar} {pos} of {len} rows, {per_sec}, {eta} left")
             .expect("the template names only fields that a bar has");
@@ -56,7 +56,7 @@ impl RowProgress {
         Self { bar: ProgressBar::with_draw_target(Some(rows), target).with_style(style).with_message(action) }
     }
 
-    /// One more row is done.
+    /// Adds one row.
     pub fn advance(&self) {
         self.bar.inc(1);
     }

@@ -1,6 +1,6 @@
-//! What the process needs of the system, asked for before anything is announced: threads and file descriptors.
+//! Threads and file descriptors that the process needs, acquired once for a test before anything is announced.
 //!
-//! Called by the commands. Libraries below panic, or wait for ever, when a thread or a descriptor cannot be had later.
+//! Called by the commands. Libraries panic or wait for ever if a thread or a descriptor cannot be had later.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -10,15 +10,15 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
 
-/// Descriptors beside those of connections: listeners, timers and signals, standard streams, files that are read.
+/// Descriptors beside those of connections: listeners, timers and signals, standard streams, files.
 const OTHER_DESCRIPTORS: u64 = 64;
-/// Descriptors that a command without connections has open at once, at most, beside those that it was started with.
+/// Most descriptors that a command without connections has open at once, beside those that it was started with.
 const COMMAND_DESCRIPTORS: usize = 16;
 /// Threads of an engine beside those of its model.
 pub const ENGINE_THREADS: usize = 1;
-/// Threads beside those that are configured: the engine, and two of the runtime for whatever blocks.
+/// Threads beside the configured ones: the engine, and two of the runtime for blocking work.
 const OTHER_THREADS: usize = 3;
-/// So long the system may take to put threads away that have ended.
+/// Time that the system may take to remove threads that have ended.
 const PUT_AWAY: Duration = Duration::from_millis(200);
 
 /// The system allows too little.
@@ -30,19 +30,19 @@ pub enum ShortOf {
          raise the limit (ulimit -n, LimitNOFILE) or set limits.connections to {possible} or less"
     )]
     Descriptors {
-        /// Allowed, after the limit was raised as far as it may be.
+        /// Descriptors allowed after raising the limit as far as possible.
         allowed: u64,
-        /// Needed for the configured connections.
+        /// Descriptors needed for the configured connections.
         needed: u64,
-        /// Configured.
+        /// Configured connections.
         connections: usize,
-        /// Connections for which the descriptors are enough.
+        /// Connections for which the descriptors suffice.
         possible: u64,
     },
     /// File descriptors for a single connection.
     #[error("the system allows {allowed} file descriptors, too few for any connection: raise the limit (ulimit -n)")]
     AnyDescriptors {
-        /// Allowed.
+        /// Descriptors allowed.
         allowed: u64,
     },
     /// File descriptors for a command without connections.
@@ -50,9 +50,9 @@ pub enum ShortOf {
         "the system gives this process {given} more file descriptors and it needs {needed}: raise the limit (ulimit -n)"
     )]
     CommandDescriptors {
-        /// Could be had at once.
+        /// Number that could be had at once.
         given: usize,
-        /// Needed at once.
+        /// Number needed at once.
         needed: usize,
     },
     /// Threads, or the address space for their stacks.
@@ -61,19 +61,19 @@ pub enum ShortOf {
          pids.max, ulimit -v) or lower the number of threads (--threads, model.threads, server.tokenizer_threads)"
     )]
     Threads {
-        /// Could be had at once.
+        /// Number that could be had at once.
         given: usize,
-        /// Needed at once.
+        /// Number needed at once.
         needed: usize,
     },
 }
 
-/// Threads of the runtime that may block: those that tokenise, those that parse, and the loading.
+/// Threads of the runtime that may block: for tokenising, parsing and loading.
 pub fn blocking_threads(config: &Config) -> usize {
     2 * config.server.tokenizer_threads + 2
 }
 
-/// Raises the limit of file descriptors as far as it has to be and may be, and checks it.
+/// Raises the limit of file descriptors as far as needed and allowed, and checks it.
 ///
 /// # Errors
 /// When it stays too low for the configured connections.
@@ -83,7 +83,7 @@ pub fn claim_descriptors(config: &Config) -> Result<(), ShortOf> {
     let raised = Rlimit { current: Some(now.maximum.map_or(needed, |most| most.min(needed))), maximum: now.maximum };
     let allowed = match now.current {
         Some(current) if current < needed => {
-            // When it cannot be raised, what there is decides.
+            // If the limit cannot be raised, the present one decides.
             let was_raised = setrlimit(Resource::Nofile, raised).is_ok();
             if was_raised { raised.current } else { now.current }
         }
@@ -95,7 +95,7 @@ pub fn claim_descriptors(config: &Config) -> Result<(), ShortOf> {
     }
 }
 
-/// All but those of connections for requests.
+/// Descriptors except those of connections for requests.
 fn other_descriptors(config: &Config) -> u64 {
     let listeners = if config.server.probe_address.is_empty() { 1 } else { 2 };
     OTHER_DESCRIPTORS + listeners * config.limits.reserved_connections as u64
@@ -109,7 +109,7 @@ fn short_of_descriptors(config: &Config, allowed: u64, needed: u64) -> ShortOf {
     }
 }
 
-/// Checks that all threads the server is going to start can be had at once.
+/// Checks that all threads that the server will start can be had at once.
 ///
 /// # Errors
 /// When they cannot.
@@ -117,7 +117,7 @@ pub fn check_threads(config: &Config, runtime_threads: usize) -> Result<(), Shor
     threads_at_once(runtime_threads + config.model.threads + blocking_threads(config) + OTHER_THREADS)
 }
 
-/// Checks that a command without connections, which starts so many threads, can have what it needs.
+/// Checks that a command without connections can have `threads` threads and its descriptors.
 ///
 /// # Errors
 /// When it cannot.
@@ -126,12 +126,12 @@ pub fn check_command(threads: usize) -> Result<(), ShortOf> {
     threads_at_once(threads)
 }
 
-/// One thread for each core, as libraries start them that are not told how many.
+/// Number of threads of libraries that are not told how many to start: one for each core.
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Opens so many descriptors and closes them.
+/// Opens `needed` descriptors at once, and closes them.
 fn descriptors_at_once(needed: usize) -> Result<(), ShortOf> {
     let mut pipes = Vec::with_capacity(needed.div_ceil(2));
     while 2 * pipes.len() < needed {
@@ -143,7 +143,7 @@ fn descriptors_at_once(needed: usize) -> Result<(), ShortOf> {
     Ok(())
 }
 
-/// Starts so many threads and ends them when all have begun, or one could not.
+/// Starts `needed` threads, and ends them when all have begun or one could not.
 fn threads_at_once(needed: usize) -> Result<(), ShortOf> {
     let before = threads_now();
     let (hold, held) = sync_channel::<()>(0);
@@ -156,7 +156,7 @@ fn threads_at_once(needed: usize) -> Result<(), ShortOf> {
     let given = threads.len();
     drop(hold);
     threads.into_iter().for_each(|thread| _ = thread.join());
-    // A thread that was joined counts until the system has put it away.
+    // A joined thread counts until the system has removed it.
     let began = Instant::now();
     while threads_now() > before && began.elapsed() < PUT_AWAY {
         std::thread::sleep(Duration::from_micros(100));
@@ -164,7 +164,7 @@ fn threads_at_once(needed: usize) -> Result<(), ShortOf> {
     if given < needed { Err(ShortOf::Threads { given, needed }) } else { Ok(()) }
 }
 
-/// Threads of this process; none where the system does not tell.
+/// Number of threads of this process; 0 if the system does not tell.
 fn threads_now() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
 }

@@ -1,7 +1,8 @@
-//! Tells the service manager how far this process is, as `sd_notify` does: a datagram to the socket that it named.
+//! Notifies the service manager of readiness and of the end, as `sd_notify` does: a datagram to the socket that it
+//! named.
 //!
-//! Called by `serve`; `main` reads the socket's name from the environment. A service manager that does not listen
-//! changes nothing but the log.
+//! Called by `serve`; `main` reads the socket's name from the environment. If the service manager does not listen, only
+//! the log tells it.
 
 use std::ffi::OsStr;
 use std::io;
@@ -9,15 +10,15 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// The way to the service manager, if there is one.
+/// Sender of notifications to the service manager, if there is one.
 #[derive(Debug, Default)]
 pub struct Notifier(Option<(UnixDatagram, SocketAddr)>);
 
 impl Notifier {
-    /// To the socket that `NOTIFY_SOCKET` names: a path, or a name after `@` that is in no folder.
+    /// Connects to the socket that `NOTIFY_SOCKET` names: a path, or an abstract name after `@`.
     ///
     /// # Errors
-    /// When that is no name of a socket, or the system gives no socket to send from.
+    /// When the name is not that of a socket, or the system gives no socket to send from.
     pub fn to(name: &OsStr) -> io::Result<Self> {
         let address = match name.as_bytes() {
             [b'@', rest @ ..] => SocketAddr::from_abstract_name(rest)?,
@@ -30,17 +31,17 @@ impl Notifier {
             }
         };
         let socket = UnixDatagram::unbound()?;
-        // A manager that does not read must not hold the server up.
+        // A manager that does not read must not block the server.
         socket.set_nonblocking(true)?;
         Ok(Self(Some((socket, address))))
     }
 
-    /// Requests are taken, and `status` says where.
+    /// Tells that requests are accepted; `status` says where.
     pub fn ready(&self, status: &str) {
         self.send(&format!("READY=1\nSTATUS={status}\n"));
     }
 
-    /// The end has begun.
+    /// Tells that the end has begun.
     pub fn stopping(&self) {
         self.send("STOPPING=1\n");
     }

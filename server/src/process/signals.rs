@@ -6,7 +6,7 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What asked the process to end.
+/// A request to end the process, by its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndSignal {
     /// SIGTERM: an orchestrator, which may still send requests for a while.
@@ -27,26 +27,27 @@ impl std::fmt::Display for EndSignal {
     }
 }
 
-/// Listens for what asks the process to end: SIGTERM, an interrupt from the keyboard, or the end of the terminal (SIGHUP).
+/// Listens for signals that ask the process to end: SIGTERM, SIGINT (the keyboard) and SIGHUP (the end of the
+/// terminal).
 #[derive(Debug)]
 pub struct EndSignals {
     terminate: Signal,
     interrupt: Signal,
-    /// Absent where whoever started the process had it ignored, as `nohup` does.
+    /// Absent if the process was started with SIGHUP ignored, as by `nohup`.
     hangup: Option<Signal>,
 }
 
 impl EndSignals {
-    /// From now on they are waited for, and end nothing by themselves.
+    /// Installs the listeners. From now on these signals do not end the process by themselves.
     ///
     /// # Errors
-    /// When the system does not let the process listen to its signals.
+    /// When the system does not allow listening to signals.
     pub fn listen() -> io::Result<Self> {
         let hangup = (!ignores_hangup()).then(|| signal(SignalKind::hangup())).transpose()?;
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())?, hangup })
     }
 
-    /// The next one.
+    /// Waits for the next signal.
     pub async fn next(&mut self) -> EndSignal {
         tokio::select! {
             _ = self.terminate.recv() => EndSignal::Terminate,
@@ -56,7 +57,7 @@ impl EndSignals {
     }
 }
 
-/// Ready with the next signal of this kind, never without one.
+/// Ready with the next signal of this kind; never ready if it is absent.
 async fn next_of(signal: Option<&mut Signal>) {
     match signal {
         Some(signal) => _ = signal.recv().await,
