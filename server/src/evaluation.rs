@@ -1,6 +1,6 @@
-//! Figures of merit: written texts against wanted ones, and how probable the wanted ones were.
+//! Metrics of an evaluation: written texts compared with wanted ones, and the likelihood of the wanted ones.
 //!
-//! Fed row by row by `server eval`; the same rows in another order give the same counts. Knows no model and no file.
+//! Fed row by row by `server eval`; the order of rows does not matter. Knows no model and no file.
 
 mod bleu;
 mod chrf;

@@ -1,6 +1,6 @@
 //! `server adapt`: an encoder-decoder made of decoder-only checkpoints, in a folder of its own.
 //!
-//! Called by `main`. The checks and the writing are `model`'s.
+//! Called by `main`. `model` checks the sources and writes the files.
 
 use model::Adaptation;
 use model::adaptation::Summary;
@@ -11,7 +11,7 @@ use crate::process::progress::LoadProgress;
 use crate::process::resources::{check_command, cores};
 use crate::process::terminal::show;
 
-/// Writes the encoder-decoder, and says what it is and what to do with it.
+/// Writes the encoder-decoder, and prints what it is and how to go on.
 ///
 /// # Errors
 /// When the sources do not fit each other, the folder is not empty, or a file cannot be read or written.
@@ -39,9 +39,11 @@ fn description(summary: &Summary, seed: u64) -> String {
 
 fn next_step(summary: &Summary) -> &'static str {
     if summary.has_tokenizer {
-        "It writes nothing sensible before it is trained: name it as model.init in a train.toml, then `server train --config train.toml`"
+        "It writes nothing sensible before it is trained: name it as model.init in a train.toml, \
+         then `server train --config train.toml`"
     } else {
-        "The sources have no tokenizer.json: rows to train on have to be token ids. Name it as model.init in a train.toml, then `server train --config train.toml`"
+        "The sources have no tokenizer.json: rows to train on have to be token ids. \
+         Name it as model.init in a train.toml, then `server train --config train.toml`"
     }
 }
 

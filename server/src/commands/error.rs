@@ -1,6 +1,6 @@
 //! Why a command failed.
 //!
-//! Returned by every command; `main` turns it into a line and an exit code.
+//! Returned by every command. `main` turns it into a line on standard error and an exit code.
 
 use std::path::PathBuf;
 
@@ -18,13 +18,13 @@ use crate::request::Refusal;
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// The model cannot be served.
+    /// The model cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// Text that the tokenizer cannot turn into ids.
+    /// A checkpoint, a tokenizer or a text cannot be used.
     #[error(transparent)]
     Model(#[from] model::Error),
-    /// The address is taken or not ours.
+    /// The address is taken or not one of this machine.
     #[error("cannot listen on {host}:{port}: choose another with --host and --port")]
     Listen {
         /// Host asked for.
@@ -34,32 +34,32 @@ pub enum CommandError {
         /// The system's answer.
         source: std::io::Error,
     },
-    /// The address for probes is taken, not ours or no address.
+    /// The address for probes is taken, not one of this machine or malformed.
     #[error("cannot listen on {address} for probes: server.probe_address must be HOST:PORT of a free port here")]
     ListenForProbes {
-        /// What was asked for.
+        /// Address that the settings name.
         address: String,
         /// The system's answer.
         source: std::io::Error,
     },
-    /// The system allows too little.
+    /// The system allows fewer threads or descriptors than the command needs.
     #[error(transparent)]
     ShortOf(#[from] ShortOf),
-    /// The model does not answer.
+    /// The model does not answer the self-test.
     #[error(transparent)]
     SelfTest(#[from] SelfTestFailed),
-    /// The engine's thread is gone.
+    /// The engine's thread has ended.
     #[error("the engine has ended by itself: no request can be answered any more")]
     EngineEnded,
-    /// Reading the prompt or writing the answer.
+    /// Input or output of the command failed.
     #[error("cannot {action}")]
     Io {
-        /// What was tried.
+        /// The failed action, as the end of "cannot ...".
         action: &'static str,
         /// The system's answer.
         source: std::io::Error,
     },
-    /// The page or the chart of a sweep.
+    /// The page or the chart of a sweep cannot be written.
     #[error("cannot write the report to {}", path.display())]
     Report {
         /// The file.
@@ -67,51 +67,52 @@ pub enum CommandError {
         /// The system's answer.
         source: std::io::Error,
     },
-    /// The chart of a sweep.
+    /// The chart of a sweep cannot be drawn.
     #[error("cannot draw the chart")]
     Chart {
         /// The drawing library's answer.
         source: DrawingAreaErrorKind<std::io::Error>,
     },
-    /// A sweep of a checkpoint that has one arithmetic only.
+    /// A sweep of a checkpoint that is quantised already.
     #[error(
-        "{origin} is quantised to {}: a sweep needs the original checkpoint; `server bench` without --sweep measures this one",
+        "{origin} is quantised to {}: a sweep needs the original checkpoint; \
+         `server bench` without --sweep measures this one",
         scheme_name(*scheme)
     )]
     QuantizedSweep {
         /// The folder.
         origin: String,
-        /// What it is quantised to.
+        /// The scheme that it is quantised to.
         scheme: Scheme,
     },
     /// A text prompt for a model without a tokenizer.
     #[error("this model has no tokenizer: name one with --tokenizer FILE")]
     NoTokenizer,
-    /// A prompt without a token.
+    /// A prompt without tokens.
     #[error("the prompt is empty")]
     EmptyPrompt,
-    /// The request is too long for the limits.
+    /// The request is refused by the limits.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The settings of a training run.
+    /// The settings of a training run cannot be used.
     #[error(transparent)]
     TrainSettings(#[from] SettingsError),
-    /// A training run.
+    /// A training run failed.
     #[error(transparent)]
     Train(#[from] model::training::Error),
-    /// Rows or figures of an evaluation.
+    /// An evaluation failed.
     #[error(transparent)]
     Eval(#[from] EvalError),
-    /// The engine gave up on the request.
+    /// The engine failed a request.
     #[error("the request failed: {message}")]
     Failed {
-        /// What the engine said.
+        /// The engine's message.
         message: String,
     },
 }
 
 impl CommandError {
-    /// Whether settings are to blame, which another file or flag would mend.
+    /// Whether the command was used wrongly: another file or flag would mend it.
     pub fn is_misuse(&self) -> bool {
         let of_training = |error: &model::training::Error| matches!(error, model::training::Error::Settings { .. });
         match self {
@@ -122,7 +123,7 @@ impl CommandError {
     }
 }
 
-/// Turns a failure to read or write into an error that says which.
+/// Turns a failure of input or output into an error that names the action.
 pub(super) fn io(action: &'static str) -> impl Fn(std::io::Error) -> CommandError {
     move |source| CommandError::Io { action, source }
 }

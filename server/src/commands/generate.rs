@@ -1,6 +1,6 @@
 //! `server generate`: one continuation, streamed to standard output.
 //!
-//! Called by `main`. Goes through the same engine as the server does.
+//! Called by `main`. The request goes through the same engine as requests over HTTP.
 
 use std::io::{IsTerminal, Read, Write, stdin, stdout};
 
@@ -18,7 +18,7 @@ use crate::telemetry::Metrics;
 /// Writes the continuation and a newline.
 ///
 /// # Errors
-/// When the model cannot be loaded, the prompt not be used, or the terminal is gone.
+/// When the model cannot be loaded, the prompt cannot be used, or standard output is closed.
 pub fn generate(config: &Config, options: &GenerateOptions) -> Result<(), CommandError> {
     check_command(config.model.threads + ENGINE_THREADS)?;
     let prompt = prompt(options)?;

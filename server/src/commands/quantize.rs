@@ -1,6 +1,6 @@
 //! `server quantize`: a quantised copy of a checkpoint, in a folder of its own.
 //!
-//! Called by `main`. The format and the writing are `model`'s.
+//! Called by `main`. `model` knows the format and writes the files.
 
 use model::Checkpoint;
 

@@ -10,7 +10,7 @@ use super::words::words_13a;
 
 const ORDERS: usize = 4;
 
-/// Counts of the rows so far.
+/// Counts over the rows so far.
 #[derive(Debug, Clone, Default)]
 pub struct Bleu {
     orders: [Overlap; ORDERS],
@@ -25,7 +25,7 @@ impl Bleu {
         }
     }
 
-    /// From 0 to 100.
+    /// The score, from 0 to 100.
     pub fn score(&self) -> f64 {
         let [words, ..] = self.orders;
         let is_hopeless = self.orders.iter().all(|order| order.common == 0);

@@ -1,4 +1,4 @@
-//! chrF and chrF++ of a corpus with one reference for each text.
+//! The scores chrF and chrF++ of a corpus with one reference for each text.
 //!
 //! Popovic, "chrF: character n-gram F-score for automatic MT evaluation" (WMT 2015) and "chrF++: words helping
 //! character n-grams" (WMT 2017), equal to `sacrebleu.corpus_chrf` of sacrebleu 2 (`case:mixed|eff:yes|nc:6|space:no`):
@@ -20,7 +20,7 @@ pub enum ChrfWords {
     Pairs,
 }
 
-/// Counts of the rows so far.
+/// Counts over the rows so far.
 #[derive(Debug, Clone)]
 pub struct Chrf {
     characters: [Overlap; CHARACTER_ORDERS],
@@ -29,7 +29,7 @@ pub struct Chrf {
 }
 
 impl Chrf {
-    /// Nothing counted yet.
+    /// Counts of no rows.
     pub fn new(kind: ChrfWords) -> Self {
         Self { characters: Default::default(), words: Default::default(), kind }
     }
@@ -44,7 +44,7 @@ impl Chrf {
         }
     }
 
-    /// From 0 to 100.
+    /// The score, from 0 to 100.
     pub fn score(&self) -> f64 {
         let orders = self.characters.iter().chain(&self.words);
         let counted: Vec<&Overlap> = orders.filter(|order| order.written > 0 && order.wanted > 0).collect();
@@ -61,7 +61,7 @@ impl Chrf {
     }
 }
 
-/// Adds one row's counts. N-grams that were written where none of their order was wanted do not count.
+/// Adds one row's counts. Written n-grams of an order that the wanted text lacks do not count.
 fn count<T: Eq + std::hash::Hash>(sums: &mut [Overlap], written: &[T], wanted: &[T]) {
     for (index, sum) in sums.iter_mut().enumerate() {
         let row = Overlap::of(written, wanted, index + 1);
@@ -69,7 +69,7 @@ fn count<T: Eq + std::hash::Hash>(sums: &mut [Overlap], written: &[T], wanted: &
     }
 }
 
-/// Words with one mark of ASCII punctuation split off: the last character, else the first.
+/// Words of a text. One ASCII punctuation mark is split off each: its last character, or else its first.
 fn words(text: &str) -> Vec<&str> {
     let is_mark = |character: char| character.is_ascii_punctuation();
     let mut words = Vec::new();

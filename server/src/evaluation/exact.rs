@@ -1,8 +1,8 @@
-//! The share of rows that are answered exactly.
+//! Accuracy: the share of rows that are answered exactly.
 //!
-//! Of labels, and of short texts that are compared as a whole.
+//! For labels, and for short texts that are compared as a whole.
 
-/// Counts of the rows so far.
+/// Counts over the rows so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Accuracy {
     right: u64,

@@ -1,15 +1,15 @@
-//! How probable the wanted tokens were: loss, perplexity, and the share that was the most probable choice.
+//! Likelihood of the wanted tokens: loss, perplexity, and the share that was the most probable choice.
 //!
 //! Every token counts alike, whichever row it belongs to, as in a training loss.
 
 /// Sums over the tokens so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Likelihood {
-    /// Of minus the natural logarithm of each token's probability.
+    /// Sum of the negative log-probabilities, in nats.
     pub surprise: f64,
-    /// Tokens that were the most probable ones.
+    /// Tokens that were the most probable choice.
     pub hits: u64,
-    /// Tokens.
+    /// Number of tokens.
     pub tokens: u64,
 }
 
@@ -21,24 +21,24 @@ impl Likelihood {
         self.tokens += 1;
     }
 
-    /// Counts another's tokens.
+    /// Adds the tokens of another sum.
     pub fn merge(&mut self, other: Self) {
         self.surprise += other.surprise;
         self.hits += other.hits;
         self.tokens += other.tokens;
     }
 
-    /// Mean cross-entropy of a token, in nats; `None` without one.
+    /// Mean cross-entropy of a token, in nats; `None` without a token.
     pub fn loss(&self) -> Option<f64> {
         (self.tokens > 0).then(|| self.surprise / self.tokens as f64)
     }
 
-    /// The loss as the number of equally probable choices.
+    /// Perplexity: the exponential of the loss.
     pub fn perplexity(&self) -> Option<f64> {
         self.loss().map(f64::exp)
     }
 
-    /// Share of the tokens that were the most probable ones.
+    /// Share of the tokens that were the most probable choice.
     pub fn accuracy(&self) -> Option<f64> {
         (self.tokens > 0).then(|| self.hits as f64 / self.tokens as f64)
     }

@@ -1,4 +1,4 @@
-//! How many n-grams two sequences have in common, each counted as often as it stands in both.
+//! Number of n-grams that two sequences have in common, each counted as often as both contain it.
 //!
 //! Used by ROUGE, BLEU and chrF, whose sequences are words or characters.
 
@@ -8,11 +8,11 @@ use std::hash::Hash;
 /// Counts of n-grams of one order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Overlap {
-    /// In what was written.
+    /// N-grams of the written sequence.
     pub written: u64,
-    /// In what was wanted.
+    /// N-grams of the wanted sequence.
     pub wanted: u64,
-    /// In both.
+    /// N-grams in common.
     pub common: u64,
 }
 

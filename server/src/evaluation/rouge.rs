@@ -16,11 +16,11 @@ pub struct Rouge {
 /// F1 of each kind, from 0 to 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct RougeScores {
-    /// Single words.
+    /// F1 of single words.
     pub rouge1: f64,
-    /// Pairs of words.
+    /// F1 of pairs of words.
     pub rouge2: f64,
-    /// Longest common subsequence of words.
+    /// F1 of the longest common subsequence of words.
     pub rouge_l: f64,
 }
 
@@ -34,7 +34,7 @@ impl Rouge {
         self.rows += 1;
     }
 
-    /// The mean of all rows; `None` without a row.
+    /// Mean over all rows; `None` without a row.
     pub fn mean(&self) -> Option<RougeScores> {
         let rows = self.rows as f64;
         let RougeScores { rouge1, rouge2, rouge_l } = self.sums;
@@ -73,7 +73,7 @@ fn f1(Overlap { written, wanted, common }: Overlap) -> f64 {
 }
 
 fn longest_common_subsequence(first: &[&str], second: &[&str]) -> usize {
-    // best[j]: of the words of `first` so far and the first `j` of `second`.
+    // best[j]: length for the words of `first` so far and the first `j` words of `second`.
     let mut best = vec![0; second.len() + 1];
     for word in first {
         let mut before = 0;

@@ -1,4 +1,4 @@
-//! Words as BLEU counts them, and what separates them.
+//! Words as BLEU counts them, and the white space between them.
 //!
 //! The "13a" tokenisation of NIST's `mteval-v13a.pl`, as sacrebleu 2 defines it: four entities are resolved, ASCII
 //! punctuation stands alone, but `'` and `-` inside words stay, and so do `.` and `,` between digits.
@@ -22,18 +22,15 @@ pub fn words_13a(text: &str) -> Vec<String> {
     let characters = pairs(
         &characters,
         |first, second| !is_digit(first) && is_point(second),
-        |(first, second)| [first, ' ', second, ' '],
+        |first, second| [first, ' ', second, ' '],
     );
     let characters = pairs(
         &characters,
         |first, second| is_point(first) && !is_digit(second),
-        |(first, second)| [' ', first, ' ', second],
+        |first, second| [' ', first, ' ', second],
     );
-    let characters = pairs(
-        &characters,
-        |first, second| is_digit(first) && second == '-',
-        |(first, second)| [first, ' ', second, ' '],
-    );
+    let characters =
+        pairs(&characters, |first, second| is_digit(first) && second == '-', |first, second| [first, ' ', second, ' ']);
     let words = characters.split(|&character| is_space(character)).filter(|word| !word.is_empty());
     words.map(|word| word.iter().collect()).collect()
 }
@@ -52,14 +49,14 @@ fn stands_alone(character: char) -> bool {
 fn pairs(
     characters: &[char],
     is_pair: impl Fn(char, char) -> bool,
-    replaced: impl Fn((char, char)) -> [char; 4],
+    replaced: impl Fn(char, char) -> [char; 4],
 ) -> Vec<char> {
     let mut out = Vec::with_capacity(2 * characters.len());
     let mut rest = characters;
     while let [first, tail @ ..] = rest {
         match tail {
             [second, after @ ..] if is_pair(*first, *second) => {
-                out.extend(replaced((*first, *second)));
+                out.extend(replaced(*first, *second));
                 rest = after;
             }
             _ => {

@@ -1,6 +1,6 @@
-//! What ends an evaluation, beside a model that cannot be loaded.
+//! Failures of an evaluation, beside those to load a model.
 //!
-//! Raised all over `eval`. Messages name file and line, or the flag to change.
+//! Messages name file and line, or the flag to change.
 
 use std::path::PathBuf;
 
@@ -11,10 +11,10 @@ use crate::cli::Metric;
 /// Why there are no figures.
 #[derive(Debug, thiserror::Error)]
 pub enum EvalError {
-    /// The rows, or the network of a checkpoint that is not served.
+    /// Rows that cannot be read, or a failure of the training network.
     #[error(transparent)]
     Training(#[from] model::training::Error),
-    /// The file of predictions.
+    /// The file of predictions cannot be written.
     #[error("cannot write {}", path.display())]
     Predictions {
         /// The file.
@@ -22,21 +22,25 @@ pub enum EvalError {
         /// The system's answer.
         source: std::io::Error,
     },
-    /// Rows to which the model gave nothing that can be counted.
-    #[error("{}: the model has no answer to {count} of {rows} rows ({}): {problem}", path.display(), listed(lines, *count))]
+    /// Rows without an answer that can be counted.
+    #[error(
+        "{}: the model has no answer to {count} of {rows} rows ({}): {problem}",
+        path.display(),
+        listed(lines, *count)
+    )]
     Unanswered {
         /// The file.
         path: PathBuf,
-        /// The first of their lines, from 1.
+        /// The first of their lines, counted from 1.
         lines: Vec<usize>,
-        /// How many they are.
+        /// Number of such rows.
         count: usize,
-        /// Rows of the file.
+        /// Number of all rows of the file.
         rows: usize,
-        /// What is wrong with the first answer.
+        /// Problem of the first answer.
         problem: String,
     },
-    /// A figure that such rows do not have.
+    /// A figure that rows of this objective do not have.
     #[error("{} is not measured of {objective} rows: leave it out of --metrics", metric_name(*metric))]
     NotMeasured {
         /// The figure.
@@ -47,27 +51,27 @@ pub enum EvalError {
     /// Rows that the checkpoint cannot answer.
     #[error("this {architecture} cannot be evaluated on {objective} rows: it {instead}")]
     WrongObjective {
-        /// What the checkpoint is.
+        /// Architecture of the checkpoint.
         architecture: &'static str,
         /// The rows' objective.
         objective: &'static str,
-        /// What it can do.
+        /// The rows that such a checkpoint answers, as the end of a sentence.
         instead: &'static str,
     },
-    /// A checkpoint that only the trained network runs, to be quantised.
+    /// A checkpoint that only the training network runs was to be quantised.
     #[error("a checkpoint that is not served is evaluated in float32: leave --quantize away")]
     Quantized,
-    /// No pool of threads.
+    /// The threads of the training network cannot be started.
     #[error("cannot start {threads} threads: {reason}")]
     Threads {
-        /// How many.
+        /// Number of threads.
         threads: usize,
-        /// The library's words.
+        /// Message of the library.
         reason: String,
     },
 }
 
-/// Lines as a person names them.
+/// Numbers of lines in words.
 fn listed(lines: &[usize], count: usize) -> String {
     let named = lines.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
     let line = if count == 1 { "line" } else { "lines" };

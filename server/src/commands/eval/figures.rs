@@ -1,10 +1,10 @@
 //! The figures of an evaluation: counted row by row, printed as a table or as one JSON object.
 //!
-//! Used by `eval`. Which figure is computed how is `evaluation`'s.
+//! Used by `eval`. The figures themselves are computed in `evaluation`.
 
 use serde::Serialize;
 
-use super::subject::Answer;
+use super::answer::Answer;
 use crate::cli::Metric;
 use crate::evaluation::{Accuracy, Bleu, Chrf, ChrfWords, Likelihood, Rouge};
 
@@ -17,7 +17,7 @@ pub struct Measured {
     accuracy: Option<Accuracy>,
 }
 
-/// What was measured, keys as in the packages that define them; absent where it was not asked for.
+/// The measured figures. Keys are those of the packages that define them; a figure that was not asked for is absent.
 #[derive(Debug, Default, Serialize)]
 pub struct Scores {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,37 +44,37 @@ pub struct Scores {
     accuracy: Option<f64>,
 }
 
-/// All that is printed.
+/// Everything that is printed.
 #[derive(Debug, Serialize)]
 pub struct Figures {
     /// Name of the model.
     pub model: String,
-    /// What it is.
+    /// Its architecture.
     pub architecture: &'static str,
-    /// How it computed.
+    /// Its arithmetic.
     pub arithmetic: String,
-    /// The file.
+    /// The file of rows.
     pub data: String,
-    /// What its rows ask for.
+    /// Objective of the rows.
     pub objective: &'static str,
-    /// Rows.
+    /// Number of rows.
     pub rows: usize,
     /// Sources that were too long and were cut.
     pub cut_sources: usize,
     /// Targets that were too long and were cut.
     pub cut_targets: usize,
-    /// What was odd about the checkpoint.
+    /// Warnings about the checkpoint.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// The figures.
+    /// Measured figures.
     #[serde(flatten)]
     pub measured: Scores,
-    /// From the start of the command.
+    /// Time since the start of the command.
     pub seconds: f64,
 }
 
 impl Measured {
-    /// Nothing counted yet.
+    /// Counts of these metrics, all zero.
     pub fn new(metrics: &[Metric]) -> Self {
         let wants = |metric: Metric| metrics.contains(&metric);
         Self {
@@ -96,13 +96,13 @@ impl Measured {
         self.accuracy.iter_mut().for_each(|accuracy| accuracy.add(written, wanted));
     }
 
-    /// The figures of all rows.
+    /// Figures of all rows so far.
     pub fn scores(&self) -> Scores {
         let rouge = self.rouge.as_ref().and_then(Rouge::mean);
         let chrf = self.chrf.as_ref().map(|chrf| chrf.each_ref().map(Chrf::score));
         Scores {
             loss: self.likelihood.loss(),
-            // Beyond what a float64 holds it has no digits to print.
+            // A perplexity beyond the range of float64 cannot be printed.
             perplexity: self.likelihood.perplexity().filter(|perplexity| perplexity.is_finite()),
             token_accuracy: self.likelihood.accuracy(),
             target_tokens: (self.likelihood.tokens > 0).then_some(self.likelihood.tokens),
@@ -118,12 +118,12 @@ impl Measured {
 }
 
 impl Figures {
-    /// One object on one line.
+    /// One JSON object on one line.
     pub fn json(&self) -> String {
         serde_json::to_string(self).expect("numbers and text serialise")
     }
 
-    /// A line for each figure, four digits after the point.
+    /// A line for each figure, with four digits after the point.
     pub fn table(&self) -> String {
         let value = serde_json::to_value(self).expect("numbers and text serialise");
         let fields = value.as_object().expect("figures are an object");

@@ -1,13 +1,17 @@
 //! `server eval`: how well a checkpoint answers the rows of a file.
 //!
-//! Called by `main`. Rows become questions of token ids, a subject answers them, figures count the answers. Checkpoints
-//! that are served answer through the same engine as requests do.
+//! Called by `main`. Rows become questions of token ids, a subject answers them, and figures count the answers.
+//! Checkpoints that can be served answer through the same engine as HTTP requests do.
 
+mod answer;
+mod class_scores;
 mod classified;
 mod error;
 mod figures;
+mod open;
 mod predictions;
 mod question;
+mod reading;
 mod rows;
 mod served;
 mod subject;
@@ -21,11 +25,11 @@ use std::time::Instant;
 
 pub use error::EvalError;
 
+use self::answer::{Answer, Ask};
 use self::figures::{Figures, Measured};
 use self::predictions::{Prediction, Predictions};
 use self::question::Questions;
 use self::rows::{RowObjective, Rows};
-use self::subject::{Answer, Ask};
 use self::unanswered::Unanswered;
 use super::error::{CommandError, io};
 use crate::cli::{EvalOptions, Metric};
@@ -44,8 +48,8 @@ pub fn eval(config: &Config, options: &EvalOptions) -> Result<(), CommandError> 
     let rows = Rows::read(&options.data, options.objective, options.limit)?;
     let metrics = metrics(options, rows.objective)?;
     let mut predictions = options.out.as_deref().map(Predictions::create).transpose()?;
-    let open = || subject::open(config);
-    let (subject, warnings) = if options.json { warnings::collected(open) } else { (open(), Vec::new()) };
+    let opened = || open::open(config);
+    let (subject, warnings) = if options.json { warnings::collected(opened) } else { (opened(), Vec::new()) };
     let mut subject = subject?;
     subject.check(rows.objective)?;
     let reading = subject.reading();
@@ -95,7 +99,7 @@ pub fn eval(config: &Config, options: &EvalOptions) -> Result<(), CommandError> 
     writeln!(stdout(), "{text}").map_err(io("print the figures"))
 }
 
-/// The figures that are asked for, or all that the objective has.
+/// The figures that are asked for, or all figures of the objective.
 fn metrics(options: &EvalOptions, objective: RowObjective) -> Result<Vec<Metric>, EvalError> {
     let all = objective.metrics();
     match options.metrics.iter().find(|metric| !all.contains(metric)) {
@@ -105,7 +109,7 @@ fn metrics(options: &EvalOptions, objective: RowObjective) -> Result<Vec<Metric>
     }
 }
 
-/// Whether any of these looks at what is written.
+/// Whether one of the figures needs the written text.
 fn writes(metrics: &[Metric]) -> bool {
     metrics.iter().any(|metric| *metric != Metric::Loss)
 }

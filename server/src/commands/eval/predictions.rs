@@ -1,6 +1,6 @@
-//! The file with a JSON line for each row: what was written, what was wanted, how probable that was.
+//! The file of predictions: a JSON line for each row with the written text, the wanted one and its loss.
 //!
-//! Takes its name when it is complete; until then it stands beside, as `NAME.partial`.
+//! The file is `NAME.partial` until it is complete.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use model::OutFile;
 use serde::Serialize;
 
+use super::answer::Answer;
 use super::error::EvalError;
-use super::subject::Answer;
 
 /// A file that is being written.
 pub struct Predictions {
@@ -20,13 +20,13 @@ pub struct Predictions {
 /// One row with its answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Prediction<'a> {
-    /// The row's line, from 1.
+    /// Line of the row, counted from 1.
     pub line: usize,
-    /// What was read.
+    /// Source or text of the row.
     pub input: &'a str,
-    /// Target or label; empty where the row is a text.
+    /// Target or label; empty if the row is a text.
     pub wanted: &'a str,
-    /// What came of it.
+    /// Answer of the model.
     pub answer: &'a Answer,
 }
 
@@ -45,7 +45,7 @@ struct Line<'a> {
 }
 
 impl Predictions {
-    /// Begins the file, so that a path that cannot be written is told before the work.
+    /// Begins the file before the work, so that a path that cannot be written is reported at once.
     pub fn create(path: &Path) -> Result<Self, EvalError> {
         let file = OutFile::create(path).map_err(|source| failed(path, source))?;
         Ok(Self { file, path: path.to_owned() })
@@ -66,7 +66,7 @@ impl Predictions {
         writeln!(self.file, "{text}").map_err(|source| failed(&self.path, source))
     }
 
-    /// Gives the file its name.
+    /// Completes the file and gives it its name.
     pub fn finish(self) -> Result<(), EvalError> {
         self.file.finish().map_err(|source| failed(&self.path, source))
     }

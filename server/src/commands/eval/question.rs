@@ -1,6 +1,7 @@
-//! Rows as token ids: what is read, and the target that is scored; made as training makes its examples.
+//! Rows as token ids: the source that a subject reads and the target that it scores. Made as training makes its
+//! examples.
 //!
-//! One by one while the subject answers, so that tokenising and answering overlap.
+//! Made one by one while the subject answers, so that tokenising and answering overlap.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -11,8 +12,8 @@ use model::training::settings::{BadRows, DataSettings, Packing};
 use model::training::{Error, Example};
 
 use super::error::EvalError;
+use super::reading::Reading;
 use super::rows::{Row, Rows};
-use super::subject::Reading;
 use crate::cli::EvalOptions;
 use crate::commands::error::CommandError;
 
@@ -21,7 +22,7 @@ use crate::commands::error::CommandError;
 pub struct Question {
     /// Number of its row, from 0.
     pub index: usize,
-    /// What is read, and what is scored.
+    /// The source and its target or label.
     pub example: Example,
 }
 
@@ -37,7 +38,7 @@ pub struct Questions<'a> {
 }
 
 impl<'a> Questions<'a> {
-    /// Lengths are those of the flags, where the subject allows them.
+    /// Questions with the lengths of the flags, as far as the subject allows them.
     ///
     /// # Errors
     /// When the lengths leave no room for a source.
@@ -66,12 +67,12 @@ impl<'a> Questions<'a> {
         Ok(Self { reading, recipe, rows, max_text_tokens, next: 0, cut_sources: 0, cut_targets: 0 })
     }
 
-    /// Sources, or texts, that were too long so far.
+    /// Sources, or texts, that were cut so far.
     pub fn cut_sources(&self) -> usize {
         self.cut_sources
     }
 
-    /// Targets that were too long so far.
+    /// Targets that were cut so far.
     pub fn cut_targets(&self) -> usize {
         self.cut_targets
     }
@@ -114,7 +115,7 @@ impl Iterator for Questions<'_> {
 }
 
 impl Question {
-    /// What is read.
+    /// Token ids of the source.
     pub fn source(&self) -> &[u32] {
         match &self.example {
             Example::Pair { source, .. } | Example::Labelled { source, .. } => source,

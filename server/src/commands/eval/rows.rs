@@ -1,6 +1,7 @@
-//! The rows of a JSONL file, and what they ask of a model.
+//! The rows of a JSONL file and their objective.
 //!
-//! Read whole before a model is loaded, so that a malformed row is told at once. Parsing is the trainer's.
+//! All rows are read before a model is loaded, so that a malformed one is reported at once. The trainer's parser reads
+//! them.
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -12,36 +13,36 @@ use model::training::{Error, settings};
 use super::error::EvalError;
 use crate::cli::{Metric, ObjectiveChoice};
 
-/// What the rows ask for.
+/// The task that rows set a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowObjective {
-    /// The target from the source.
+    /// Write the target of the source.
     Seq2seq,
-    /// The label of the source.
+    /// Write or choose the label of the source.
     Classify,
-    /// The second half of a text from its first.
+    /// Continue the first half of a text with its second.
     PrefixLm,
-    /// Each token of a text from those before it.
+    /// Predict each token of a text from those before it.
     Causal,
 }
 
-/// One row.
+/// A row with its place in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// Its line in the file, from 1.
     pub line: usize,
-    /// What it holds.
+    /// Its contents.
     pub raw: RawRow,
 }
 
-/// All rows of a file.
+/// The rows of a file.
 #[derive(Debug)]
 pub struct Rows {
     /// The file.
     pub path: PathBuf,
-    /// What they ask for.
+    /// Their objective.
     pub objective: RowObjective,
-    /// At least one.
+    /// At least one row.
     pub rows: Vec<Row>,
 }
 
@@ -70,7 +71,7 @@ impl RowObjective {
         }
     }
 
-    /// The figures that such rows have.
+    /// Figures that such rows have.
     pub fn metrics(self) -> &'static [Metric] {
         match self {
             Self::Seq2seq => &[Metric::Loss, Metric::Rouge, Metric::Bleu, Metric::Chrf, Metric::Accuracy],
@@ -79,7 +80,7 @@ impl RowObjective {
         }
     }
 
-    /// What a model that answers such rows was trained for; one without classes writes the label as a target.
+    /// Training objective whose examples such rows become. A model without classes writes the label as a target.
     pub fn trained_as(self, has_classes: bool, separator: &str) -> settings::Objective {
         match self {
             Self::Classify if has_classes => settings::Objective::Classify { labels: Vec::new() },
@@ -89,7 +90,7 @@ impl RowObjective {
         }
     }
 
-    /// What its rows hold.
+    /// Kind of its rows.
     pub const fn row_kind(self) -> RowKind {
         match self {
             Self::Seq2seq => RowKind::Pair,
@@ -123,7 +124,7 @@ impl Rows {
 }
 
 impl Row {
-    /// The source, or the text.
+    /// Source or text of the row.
     pub fn input(&self, tokenizer: &Tokenizer) -> String {
         match &self.raw {
             RawRow::Text(content) | RawRow::Pair { source: content, .. } | RawRow::Labelled { source: content, .. } => {
@@ -132,7 +133,7 @@ impl Row {
         }
     }
 
-    /// The target or the label; empty for a text.
+    /// Target or label of the row; empty for a text.
     pub fn wanted(&self, tokenizer: &Tokenizer) -> String {
         match &self.raw {
             RawRow::Text(_) => String::new(),

@@ -1,5 +1,5 @@
-//! A checkpoint that is served, asked through the engine: many questions at once, each a request to write and one to
-//! score.
+//! A checkpoint that can be served, asked through the engine. Many questions are under way at once, each as a request
+//! that writes and one that scores.
 //!
 //! Both requests of a question have the same source, which the engine encodes once.
 
@@ -10,10 +10,12 @@ use model::Tokenizer;
 use model::training::Example;
 use model::training::objective::{ModelTokens, Reader};
 
+use super::answer::{Answer, Ask, Outcome};
 use super::error::EvalError;
 use super::question::Question;
+use super::reading::{Reading, text_tokens};
 use super::rows::RowObjective;
-use super::subject::{Answer, Ask, Outcome, Reading, Subject};
+use super::subject::Subject;
 use crate::commands::error::CommandError;
 use crate::config::Config;
 use crate::engine::{Engine, EngineLimits, Generation};
@@ -22,17 +24,18 @@ use crate::loading::load;
 use crate::request::{GenerationEvent, GenerationRequest, Salt};
 use crate::telemetry::Metrics;
 
-/// Questions under way for each row that is decoded at once: whoever is done is followed without a pause.
+/// Questions under way for each row that is decoded at once, so that a finished request is followed by the next
+/// without a pause.
 const WAITING_FACTOR: usize = 4;
 
-/// An engine and what is needed to speak to it.
+/// An engine, with what its requests are made of.
 pub struct Served {
     engine: Engine,
     tokenizer: Arc<Tokenizer>,
     tokens: ModelTokens,
     limits: EngineLimits,
     arithmetic: String,
-    /// Requests under way at most.
+    /// Most requests under way.
     requests: usize,
 }
 
@@ -162,13 +165,7 @@ impl Subject for Served {
     }
 }
 
-/// Texts of which either half fits, with what is put around it.
-pub fn text_tokens(source_tokens: usize, target_tokens: usize) -> usize {
-    const AROUND: usize = 2;
-    2 * source_tokens.min(target_tokens).saturating_sub(AROUND).max(1)
-}
-
-/// The scores of a decoder prompt.
+/// Likelihood of a scored decoder prompt.
 fn likelihood(mut generation: Generation) -> Result<Likelihood, String> {
     let mut likelihood = Likelihood::default();
     while let Some(event) = generation.blocking_next() {

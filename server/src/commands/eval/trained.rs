@@ -1,5 +1,5 @@
-//! Checkpoints that are not served, over the network that is trained: decoder-only Gemma 2, either as a classifier, and
-//! encoder-decoders whose encoder sees earlier tokens only.
+//! Checkpoints that only the training network runs: decoder-only Gemma 2, decoder-only classifiers, and models with a
+//! causal encoder.
 //!
 //! For baselines and ablations: in float32, without a cache of keys and values.
 
@@ -13,18 +13,19 @@ use model::training::{Batch, Example};
 use rayon::ThreadPool;
 use serde_json::Value;
 
-use super::classified::{self, check_classifier};
+use super::answer::{Answer, Ask, Outcome};
+use super::class_scores::{self, check_classifier};
 use super::error::EvalError;
 use super::question::Question;
+use super::reading::{Reading, text_tokens};
 use super::rows::RowObjective;
-use super::served::text_tokens;
-use super::subject::{Answer, Ask, Outcome, Reading, Subject};
+use super::subject::Subject;
 use crate::commands::error::CommandError;
 use crate::config::{Config, Limits, Quantize};
 use crate::evaluation::Likelihood;
 use crate::loading::tokenizer_beside;
 
-/// Questions that are answered together: the largest products take a group's rows at once.
+/// Questions that are answered together, so that the largest products take many rows at once.
 const GROUP_QUESTIONS: usize = 32;
 
 /// A network and the threads it runs on.
@@ -49,14 +50,14 @@ impl Trained {
         Ok(Self { network, tokenizer: Arc::new(tokenizer), limits: config.limits, threads })
     }
 
-    /// The answers to a group, in its order.
+    /// Answers to a group of questions, in their order.
     fn answers(&self, group: Vec<Question>, ask: Ask) -> Result<Vec<(usize, Outcome)>, CommandError> {
         let sources: Vec<&[u32]> = group.iter().map(Question::source).collect();
         if self.is_classifier() {
             let (labels, scores) =
                 (self.network.labels(), self.network.class_scores(&sources).map_err(EvalError::from)?);
             let answer = |(question, scores): (&Question, Vec<f32>)| {
-                (question.index, classified::answer(&question.example, &scores, &labels))
+                (question.index, class_scores::answer(&question.example, &scores, &labels))
             };
             return Ok(group.iter().zip(scores).map(answer).collect());
         }
@@ -80,7 +81,7 @@ impl Trained {
         matches!(self.network.architecture(), Architecture::EncoderClassifier | Architecture::DecoderClassifier)
     }
 
-    /// Longest sequence that the stack `name` was made for; of a decoder-only model, its only one.
+    /// Longest sequence that the stack `name` was made for; a decoder-only model has one stack, whatever the name.
     fn positions(&self, name: &str) -> usize {
         let config = self.network.config_json();
         let stack = config.get(name).unwrap_or(config);
@@ -137,7 +138,7 @@ impl Subject for Trained {
             target_tokens,
             text_tokens: match reader {
                 Reader::EncoderDecoder => text_tokens(source_tokens, target_tokens),
-                // Start and end token stand around it.
+                // A start token and an end token stand around the text.
                 Reader::DecoderOnly => source_tokens.saturating_sub(2).max(2),
             },
         }

@@ -1,15 +1,15 @@
-//! Rows for which a model gave nothing that could be counted, by their lines.
+//! Rows without an answer that can be counted, by their lines.
 //!
-//! Filled while rows are answered; figures of the others would not be those of the file.
+//! Filled while rows are answered. One such row fails the evaluation: figures of the others are not those of the file.
 
 use std::path::Path;
 
 use super::error::EvalError;
 
-/// Lines that are named; the others are counted.
+/// Most lines that are named; the others are counted.
 const NAMED_LINES: usize = 10;
 
-/// The rows so far.
+/// Unanswered rows so far.
 #[derive(Debug, Default)]
 pub struct Unanswered {
     count: usize,
@@ -18,7 +18,7 @@ pub struct Unanswered {
 }
 
 impl Unanswered {
-    /// Counts the row in a line.
+    /// Counts the row of a line.
     pub fn add(&mut self, line: usize, problem: String) {
         if self.count == 0 {
             self.problem = problem;
@@ -29,10 +29,10 @@ impl Unanswered {
         }
     }
 
-    /// An error when there is such a row among the `rows` of a file.
+    /// Checks that all `rows` rows of the file were answered.
     ///
     /// # Errors
-    /// Names the first lines and the first row's problem.
+    /// When one was not; the error names the first lines and the first problem.
     pub fn check(self, path: &Path, rows: usize) -> Result<(), EvalError> {
         let Self { count, lines, problem } = self;
         if count == 0 {
@@ -56,8 +56,8 @@ mod tests {
         message(4..4).unwrap();
         let one = "rows.jsonl: the model has no answer to 1 of 20 rows (line 4): problem 4";
         assert_eq!(message(4..5).unwrap_err(), one);
-        let many = "rows.jsonl: the model has no answer to 12 of 20 rows (lines 4, 5, 6, 7, 8, 9, 10, 11, 12, 13 and 2 more): \
-                    problem 4";
+        let many = "rows.jsonl: the model has no answer to 12 of 20 rows \
+                    (lines 4, 5, 6, 7, 8, 9, 10, 11, 12, 13 and 2 more): problem 4";
         assert_eq!(message(4..16).unwrap_err(), many);
     }
 }

@@ -1,17 +1,17 @@
-//! Warnings that are given while a checkpoint is opened, kept for the report instead of the log.
+//! Warnings about a checkpoint, collected for the printed object instead of the log.
 //!
-//! Called by `eval` when it prints an object: whoever reads that often reads standard error with it.
+//! Called by `eval --json`: programs that parse the object often capture standard error with it.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::Level;
 
-/// Lines of a log of this thread's own.
+/// Lines of a log that only this thread writes.
 #[derive(Debug, Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
-/// Does something, and gives the warnings of this thread meanwhile.
+/// Does `work`, and returns its result with the warnings that this thread gave meanwhile.
 pub fn collected<T>(work: impl FnOnce() -> T) -> (T, Vec<String>) {
     let lines = Lines::default();
     let writer = lines.clone();

@@ -1,7 +1,8 @@
-//! `server train`: a run as its settings describe it, with what a person wants to see of it.
+//! `server train`: runs a training as its settings describe it, and shows its progress.
 //!
-//! Called by `main`. The training is `model`'s.
+//! Called by `main`. `model` trains.
 
+mod problems;
 mod report;
 mod settings;
 mod stopping;
@@ -23,10 +24,10 @@ use watcher::Watcher;
 
 pub use settings::SettingsError;
 
-/// Trains, from the beginning or from where the run in the folder stopped, and says where the model is.
+/// Trains, from the beginning or from where the run in the folder stopped, and prints where the model is.
 ///
 /// # Errors
-/// When the settings cannot be used, or whatever ends the run before its time.
+/// When the settings cannot be used, or the run fails.
 pub fn train(options: &TrainOptions) -> Result<(), CommandError> {
     let settings = settings::read(&options.config)?;
     let threads = if settings.threads == 0 { cores() } else { settings.threads };
@@ -59,7 +60,7 @@ fn run(settings: &Settings, stopping: Arc<Stopping>) -> Result<String, CommandEr
     Ok(message)
 }
 
-/// What a model of this kind is for, as a command.
+/// The command that a trained model of this kind is for.
 fn next_command(model: &Path) -> String {
     let config = input::read(&model.join("config.json")).unwrap_or_default();
     let config: Value = serde_json::from_slice(&config).unwrap_or_default();

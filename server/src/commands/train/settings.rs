@@ -1,13 +1,14 @@
-//! From `train.toml` to the settings of a run: every key that cannot be used is named, all at once.
+//! Reads `train.toml` into the settings of a run. One error names all keys that cannot be used.
 //!
-//! Called by the command. What the keys mean is `model`'s; paths are relative to the file.
+//! Called by the command. `model` defines the keys; paths are relative to the file.
 
 use std::path::{Path, PathBuf};
 
 use model::input;
 use model::training::Settings;
-use serde_path_to_error::Segment;
-use toml::{Table, Value};
+use toml::Table;
+
+use super::problems::deserialize;
 
 /// Why there are no settings.
 #[derive(Debug, thiserror::Error)]
@@ -17,17 +18,17 @@ pub enum SettingsError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's answer.
         source: std::io::Error,
     },
-    /// The file is no TOML.
+    /// The file is not valid TOML.
     #[error("{} is not valid TOML: line {line}: {message}", path.display())]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// Line of the mistake, from 1.
+        /// Line of the mistake, counted from 1.
         line: usize,
-        /// What was expected there.
+        /// The parser's message.
         message: String,
     },
     /// Keys or values cannot be used; all of them are listed.
@@ -35,7 +36,7 @@ pub enum SettingsError {
     Invalid {
         /// The file.
         path: PathBuf,
-        /// At least one, each naming its key.
+        /// At least one problem, each naming its key.
         problems: Vec<String>,
     },
 }
@@ -47,7 +48,7 @@ pub enum SettingsError {
 pub(super) fn read(path: &Path) -> Result<Settings, SettingsError> {
     let text = input::read_settings(path);
     let text = text.map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })?;
-    // A run goes on only with the paths that it was begun with, from wherever the file is named.
+    // A run resumes only with the paths that it began with, so they must not depend on the current folder.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = folder.canonicalize();
     let folder = folder.map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })?;
@@ -71,82 +72,6 @@ fn parse(path: &Path, text: &str) -> Result<Settings, SettingsError> {
     }
 }
 
-/// Reads the table; what cannot be used is taken out, what is missing is filled in, and the rest read again, until every
-/// problem is known.
-fn deserialize(table: Table) -> Result<Settings, Vec<String>> {
-    let mut root = Value::Table(table);
-    let (mut problems, mut removed) = (Vec::new(), Vec::new());
-    loop {
-        let error = match serde_path_to_error::deserialize::<_, Settings>(root.clone()) {
-            Ok(settings) if problems.is_empty() => return Ok(settings),
-            Ok(_) => return Err(problems),
-            Err(error) => error,
-        };
-        let path: Vec<Segment> = error.path().iter().cloned().collect();
-        let message = error.inner().message();
-        let place = error.path().to_string();
-        let Some(missing) = missing_field(message) else {
-            problems.push(format!("{place}: {message}"));
-            if !remove(&mut root, &path) {
-                return Err(problems);
-            }
-            removed.push(place);
-            continue;
-        };
-        let name = if path.is_empty() { missing.to_owned() } else { format!("{place}.{missing}") };
-        if !removed.contains(&name) {
-            problems.push(format!("{name}: is missing"));
-        }
-        let parent = path.iter().try_fold(&mut root, |value, segment| step(value, segment));
-        let Some((table, stand_in)) = parent.and_then(Value::as_table_mut).zip(stand_in(missing)) else {
-            return Err(problems);
-        };
-        table.insert(missing.to_owned(), stand_in);
-    }
-}
-
-/// The field that a message says is missing: serde's own words, which tell it by nothing else.
-fn missing_field(message: &str) -> Option<&str> {
-    message.strip_prefix("missing field `")?.strip_suffix('`')
-}
-
-/// A value that lets the reading go on after a missing key; the settings are not used then.
-fn stand_in(key: &str) -> Option<Value> {
-    Some(match key {
-        "model" | "data" => Value::Table(Table::new()),
-        "objective" => Value::Table(Table::from_iter([("kind".to_owned(), "causal".into())])),
-        "kind" => "causal".into(),
-        "out" | "teacher" => "".into(),
-        "train" => Value::Array(Vec::new()),
-        "steps" => 1.into(),
-        "learning_rate" => 1.0.into(),
-        _ => return None,
-    })
-}
-
-/// Takes out what a path leads to; whether there was anything.
-fn remove(root: &mut Value, path: &[Segment]) -> bool {
-    let Some((last, parents)) = path.split_last() else { return false };
-    let parent = parents.iter().try_fold(root, |value, segment| step(value, segment));
-    match (parent, last) {
-        (Some(Value::Table(table)), Segment::Map { key }) => table.remove(key).is_some(),
-        // A hole in a list would move what comes after it: the others are looked at once this one is put right.
-        (Some(Value::Array(list)), Segment::Seq { index }) => {
-            list.truncate(*index);
-            true
-        }
-        _ => false,
-    }
-}
-
-fn step<'a>(value: &'a mut Value, segment: &Segment) -> Option<&'a mut Value> {
-    match segment {
-        Segment::Map { key } => value.get_mut(key.as_str()),
-        Segment::Seq { index } => value.get_mut(*index),
-        _ => None,
-    }
-}
-
 fn resolve(settings: &mut Settings, folder: &Path) {
     let Settings { out, model, data, distillation, .. } = settings;
     let own = [&mut model.init, &mut model.config, &mut model.tokenizer, &mut data.cache].into_iter().flatten();
@@ -161,10 +86,12 @@ mod tests {
     use std::collections::BTreeSet;
     use std::fs;
 
+    use toml::Value;
+
     use super::*;
 
-    const LEAST: &str = "out = 'run'\n[model]\ninit = 'init'\n[objective]\nkind = 'seq2seq'\n[data]\ntrain = ['a.jsonl']\n\
-                         [[stage]]\nsteps = 10\nlearning_rate = 1e-3\n";
+    const LEAST: &str = "out = 'run'\n[model]\ninit = 'init'\n[objective]\nkind = 'seq2seq'\n\
+                         [data]\ntrain = ['a.jsonl']\n[[stage]]\nsteps = 10\nlearning_rate = 1e-3\n";
 
     fn problems(text: &str) -> Vec<String> {
         match parse(Path::new("train.toml"), text).unwrap_err() {
@@ -245,7 +172,7 @@ mod tests {
         assert!(error.starts_with("train.toml is not valid TOML: line 2: "), "{error}");
     }
 
-    /// All keys that there are: of settings in which everything is set, and of every objective.
+    /// All keys: those of settings in which everything is set, with every objective.
     fn keys() -> BTreeSet<String> {
         let mut keys = BTreeSet::new();
         for objective in [

@@ -1,7 +1,7 @@
-//! Ctrl-C while a model is trained: the first ends the run after its step, the second at once. Before there are steps,
-//! while rows become ids, the first ends it at once.
+//! Ctrl-C while a model is trained. The first one ends the run after its step, the second at once. Before the first
+//! step, while rows are tokenised, the first one ends it at once.
 //!
-//! Called by the command. Listens on a thread of its own, as the run has all others.
+//! Called by the command. Listens on a thread of its own: the run occupies all others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,18 +10,18 @@ use std::{io, process, thread};
 use crate::process::signals::EndSignals;
 use crate::process::terminal::say;
 
-/// What a shell reports of a process that an interrupt ended.
+/// Exit code of a process that an interrupt ended, as shells report it.
 const INTERRUPTED: i32 = 130;
 
-/// Threads that listen.
+/// Threads that listen for signals.
 pub(super) const THREADS: usize = 1;
 
-/// What the run and the thread that listens tell each other.
+/// State that the run and the listening thread share.
 #[derive(Debug, Default)]
 pub(super) struct Stopping {
-    /// Whether the run is to end after its step.
+    /// Whether the run must end after its step.
     pub asked: AtomicBool,
-    /// Whether steps are taken: until then there is nothing to save, and the process may end at once.
+    /// Whether steps have begun. Before that nothing needs saving, and the process may end at once.
     pub begun: AtomicBool,
 }
 

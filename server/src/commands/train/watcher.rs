@@ -1,6 +1,6 @@
-//! What a person sees of a run: a bar on a terminal, plain lines elsewhere, and the files for later.
+//! Shows the progress of a run: a bar on a terminal, plain lines elsewhere, and files in the run's folder.
 //!
-//! Told by the run, step by step. What it cannot write it complains of once; the run goes on.
+//! Called by the run at each step. A file that cannot be written is reported once, and the run goes on.
 
 use std::io::{IsTerminal, stderr};
 use std::path::{Path, PathBuf};
@@ -21,10 +21,10 @@ use crate::process::terminal::say;
 const SETTINGS: &str = "settings.toml";
 /// Time between two plain lines about steps.
 const LINES_EVERY: Duration = Duration::from_secs(10);
-/// Malformed rows that are shown; the others are counted.
+/// Most malformed rows that are shown; the others are counted.
 const SHOWN_ROWS: u64 = 20;
 
-/// Follows a run.
+/// Observer of a run.
 pub(super) struct Watcher {
     run: PathBuf,
     settings: String,
@@ -39,7 +39,7 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    /// For a run in a folder, with its configuration as TOML; it tells those who may stop the run when steps begin.
+    /// An observer of the run in folder `run`, with its settings as TOML. It sets `stopping.begun` at the first step.
     pub fn new(run: &Path, settings: String, stopping: Arc<Stopping>) -> Self {
         Self {
             run: run.to_owned(),
@@ -55,7 +55,7 @@ impl Watcher {
         }
     }
 
-    /// Ends what is drawn, says how many rows were left out, and writes the report a last time.
+    /// Removes the bar, shows how many rows were left out, and writes the report a last time.
     pub fn finish(&mut self, state: &str) {
         self.take_bar_away();
         if self.skipped_rows > SHOWN_ROWS {
@@ -71,8 +71,8 @@ impl Watcher {
             Err(error) => return self.complain(&error.to_string()),
         };
         let page = Page { run: &self.run, state, prepared, records: &records, settings: &self.settings };
-        if let Err((path, error)) = page.write() {
-            self.complain(&format!("cannot write {}: {error}", path.display()));
+        if let Err(error) = page.write() {
+            self.complain(&format!("cannot write {}: {error}", page.path().display()));
         }
     }
 
@@ -83,7 +83,7 @@ impl Watcher {
         }
     }
 
-    /// A disk that is full should be said once, not at every validation.
+    /// Shows a problem once: a full disk would be reported at every validation.
     fn complain(&mut self, problem: &str) {
         if !self.has_complained {
             self.has_complained = true;
@@ -121,7 +121,7 @@ impl Watcher {
         is_due
     }
 
-    /// Seconds that the steps to come will take, by those of this sitting.
+    /// Estimated seconds until the last step, from the steps since this process began.
     fn left_s(&self, step: u64) -> Option<f64> {
         let ((began, done), prepared) = self.began.zip(self.prepared.as_ref())?;
         let taken = step.checked_sub(done).filter(|taken| *taken > 0)?;
@@ -136,7 +136,8 @@ impl Observer for Watcher {
         self.take_bar_away();
         let again = if done_steps > 0 { format!(", going on after step {done_steps}") } else { String::new() };
         self.say(&format!(
-            "{parameters} parameters, {train_rows} rows to train on, {valid_rows} to validate on, {total_steps} steps{again}"
+            "{parameters} parameters, {train_rows} rows to train on, {valid_rows} to validate on, \
+             {total_steps} steps{again}"
         ));
         self.prepared = Some(run.clone());
         self.began = Some((Instant::now(), done_steps));
@@ -205,7 +206,7 @@ impl Observer for Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        // A run that fails leaves through `?`; its message must not be written into a half-drawn bar.
+        // A failed run returns early. Its message must not be written into a half-drawn bar.
         self.take_bar_away();
     }
 }

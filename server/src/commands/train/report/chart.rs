@@ -1,10 +1,11 @@
-//! A chart of lines over steps, as SVG whose colours are the page's.
+//! A chart of lines over steps, as SVG in the colours of the page.
 //!
-//! Called by the report.
+//! Used by the page.
 
 use std::fmt::Write;
 
-use super::scale::{Growth, Scale, written};
+use super::number::written;
+use super::scale::{Growth, Scale};
 
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 240.0;
@@ -12,18 +13,18 @@ const LEFT: f64 = 56.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 26.0;
-/// More points than these cannot be told apart at the chart's width.
+/// Most points of a line: more cannot be told apart at the chart's width.
 const MOST_POINTS: usize = 360;
 
 /// A chart.
 pub struct Chart<'a> {
     /// Its heading, with the unit.
     pub title: &'a str,
-    /// How its vertical axis grows.
+    /// Growth along its vertical axis.
     pub growth: Growth,
-    /// Drawn one over another.
+    /// Lines, the last on top.
     pub lines: Vec<Line<'a>>,
-    /// Steps at which something else begins.
+    /// Steps at which a stage begins.
     pub marks: &'a [u64],
 }
 
@@ -31,9 +32,9 @@ pub struct Chart<'a> {
 pub struct Line<'a> {
     /// Its name in the legend.
     pub label: &'a str,
-    /// Step and figure, by step.
+    /// Steps with their figures, in the order of steps.
     pub points: Vec<(u64, f64)>,
-    /// Whether every point is shown as such; others are means of neighbours where there are too many.
+    /// Whether every point is a dot. In a line without dots, points beyond [`MOST_POINTS`] become means of neighbours.
     pub has_dots: bool,
 }
 
@@ -41,7 +42,7 @@ impl Chart<'_> {
     /// The chart with its heading and legend; nothing when no line has a point.
     pub fn html(&self) -> String {
         let figures = || self.lines.iter().flat_map(|line| line.points.iter());
-        // From the first step, whatever is drawn: charts stand one below another.
+        // Every chart begins at step 1, so that steps of charts below each other are aligned.
         let steps = Scale::around(Growth::Linear, figures().map(|(step, _)| *step as f64).chain([1.0]));
         let values = Scale::around(self.growth, figures().map(|(_, value)| *value));
         let (Some(steps), Some(values)) = (steps, values) else { return String::new() };
@@ -116,7 +117,7 @@ impl Area {
             write!(path, "{}{x:.1} {y:.1}", if index == 0 { 'M' } else { 'L' }).expect("a string takes all");
         }
         writeln!(html, "<path class=\"line{number}\" d=\"{path}\"/>").expect("a string takes all");
-        // A lone point is no line.
+        // A single point makes no line, so it is a dot.
         for (x, y, step, value) in points.iter().filter(|_| line.has_dots || points.len() == 1) {
             let said = format!("step {step}: {}", written(*value));
             writeln!(
@@ -128,7 +129,7 @@ impl Area {
     }
 }
 
-/// At most `most` points, each the mean of a stretch of neighbours.
+/// At most `most` points, each the mean of some neighbours.
 fn thinned(points: &[(u64, f64)], most: usize) -> Vec<(u64, f64)> {
     let stretch = points.len().div_ceil(most).max(1);
     let mean = |points: &[(u64, f64)]| {

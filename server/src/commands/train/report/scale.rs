@@ -1,13 +1,13 @@
-//! From a figure to its place on an axis, and the round numbers that are written beside it.
+//! Axes: the position of a figure, and the round numbers that label them.
 //!
-//! Called by the report's charts. Knows no picture.
+//! Used by the charts. Knows no picture.
 
-/// How an axis grows.
+/// Growth along an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Growth {
     /// By equal steps.
     Linear,
-    /// By equal factors; figures that are not above 0 have no place.
+    /// By equal factors. Figures of 0 and below have no position.
     Logarithmic,
 }
 
@@ -20,24 +20,24 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// An axis on which all figures have their place; `None` without any.
+    /// An axis that covers all figures; `None` if none has a position.
     pub fn around(growth: Growth, figures: impl Iterator<Item = f64>) -> Option<Self> {
         let (least, most) = figures
-            .filter(|figure| place(growth, *figure).is_some())
+            .filter(|figure| position(growth, *figure).is_some())
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), figure| (least.min(figure), most.max(figure)));
         if least > most {
             return None;
         }
-        // A line of equal figures lies in the middle.
+        // Equal figures lie in the middle.
         let margin = if most > least { 0.0 } else { least.abs().max(1e-9) * 0.5 };
         Some(Self { growth, least: least - margin, most: most + margin })
     }
 
-    /// Where a figure is, from 0 at the least to 1 at the most; `None` when it has no place.
+    /// Position of a figure, from 0 at the least to 1 at the most; `None` if it has none.
     pub fn share(&self, figure: f64) -> Option<f64> {
-        let place = |figure| place(self.growth, figure);
-        let (least, most) = (place(self.least)?, place(self.most)?);
-        Some((place(figure)? - least) / (most - least))
+        let position = |figure| position(self.growth, figure);
+        let (least, most) = (position(self.least)?, position(self.most)?);
+        Some((position(figure)? - least) / (most - least))
     }
 
     /// Round numbers on the axis, about `count` of them.
@@ -72,32 +72,12 @@ impl Scale {
     }
 }
 
-fn place(growth: Growth, figure: f64) -> Option<f64> {
+fn position(growth: Growth, figure: f64) -> Option<f64> {
     match growth {
         _ if !figure.is_finite() => None,
         Growth::Linear => Some(figure),
         Growth::Logarithmic => (figure > 0.0).then(|| figure.ln()),
     }
-}
-
-/// A number as people write it: `0.25`, `12000`, `3e-5`.
-pub fn written(number: f64) -> String {
-    if number == 0.0 {
-        return "0".to_owned();
-    }
-    let size = number.abs();
-    if !(1e-3..1e6).contains(&size) {
-        return trimmed(&format!("{number:.2e}"));
-    }
-    let decimals = (3 - size.log10().floor() as i32).max(0) as usize;
-    trimmed(&format!("{number:.decimals$}"))
-}
-
-/// Without the zeros that say nothing.
-fn trimmed(text: &str) -> String {
-    let (digits, exponent) = text.split_once('e').map_or((text, None), |(digits, exponent)| (digits, Some(exponent)));
-    let digits = if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { digits };
-    exponent.map_or_else(|| digits.to_owned(), |exponent| format!("{digits}e{exponent}"))
 }
 
 #[cfg(test)]
@@ -119,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_lie_between_the_ends_and_what_has_no_place_is_left_out() {
+    fn figures_lie_between_the_ends_and_what_has_no_position_is_left_out() {
         let linear = scale(Growth::Linear, &[f64::NAN, 2.0, 4.0, f64::INFINITY]);
         assert_eq!((linear.share(2.0), linear.share(3.0), linear.share(4.0)), (Some(0.0), Some(0.5), Some(1.0)));
         assert_eq!(linear.share(f64::NAN), None);
@@ -129,11 +109,5 @@ mod tests {
         assert_eq!(Scale::around(Growth::Linear, [f64::NAN].into_iter()), None);
         assert_eq!(scale(Growth::Linear, &[3.0, 3.0]).share(3.0), Some(0.5));
         assert_eq!(scale(Growth::Linear, &[0.0]).share(0.0), Some(0.5));
-    }
-
-    #[test]
-    fn numbers_are_written_short() {
-        let texts = [0.0, 0.25, 12_000.0, 3e-5, 1.5e-3, 2.0, 1_234_567.0, -0.5, 6.141_59].map(written);
-        assert_eq!(texts, ["0", "0.25", "12000", "3e-5", "0.0015", "2", "1.23e6", "-0.5", "6.142"]);
     }
 }

@@ -1,0 +1,28 @@
+//! Opens the checkpoint of an evaluation as the kind it is.
+
+use model::checkpoint::CheckpointKind;
+
+use super::classified::Classified;
+use super::served::Served;
+use super::subject::Subject;
+use super::trained::Trained;
+use crate::commands::error::CommandError;
+use crate::config::{Config, Device, ModelSource};
+use crate::loading::LoadError;
+
+/// Loads the checkpoint that the settings name.
+///
+/// # Errors
+/// When it cannot be loaded, or not on the device that the settings name.
+pub fn open(config: &Config) -> Result<Box<dyn Subject>, CommandError> {
+    let ModelSource::Checkpoint(folder) = &config.model.source else { return Ok(Box::new(Served::start(config)?)) };
+    let kind = CheckpointKind::of(folder)?;
+    if kind != CheckpointKind::EncoderDecoder && config.model.device == Device::Cuda {
+        return Err(LoadError::OnlyProcessor { origin: folder.display().to_string() }.into());
+    }
+    Ok(match kind {
+        CheckpointKind::EncoderDecoder => Box::new(Served::start(config)?),
+        CheckpointKind::EncoderClassifier => Box::new(Classified::load(config, folder)?),
+        CheckpointKind::Trained => Box::new(Trained::open(config, folder)?),
+    })
+}
