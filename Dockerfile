@@ -10,8 +10,8 @@ RUN useradd --system --user-group --no-create-home encdec
 COPY --from=build /source/target/release/server /usr/local/bin/server
 USER encdec
 EXPOSE 8080
-# Running streams are finished before the process ends.
+# On this signal running answers are finished before the process ends.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["server"]
-# Inside a container the loopback address reaches nobody.
+# Nobody outside a container reaches its loopback address.
 CMD ["serve", "--host", "0.0.0.0"]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Real rows to train on, from Debian's package index: prepare.py OUT_DIR
+"""Makes rows to train on from Debian's package index: prepare.py OUT_DIR
 
 Fetches the index and its translations with apt-get into OUT_DIR/apt (the system's own lists stay as they are) and
 writes JSON lines. Packages built from one source share a split, so that no split sees another's text:
@@ -19,11 +19,11 @@ import subprocess
 import sys
 
 LANGUAGES = ("en", "de", "fr")
-SHORTEST_DESCRIPTION = 40  # characters; what is shorter says no more than its synopsis
+SHORTEST_DESCRIPTION = 40  # characters; a shorter one says no more than its synopsis
 
 
 def fetch(folder):
-    """Downloads the package lists; gives the folder that holds them."""
+    """Downloads the package lists; returns the folder that holds them."""
     lists, cache = os.path.abspath(f"{folder}/apt/lists"), os.path.abspath(f"{folder}/apt/cache")
     os.makedirs(f"{lists}/partial", exist_ok=True)
     os.makedirs(cache, exist_ok=True)
@@ -60,7 +60,7 @@ def stanzas(path):
 
 
 def flowing(body):
-    """A long description with one line a paragraph; a line with a dot alone separates them."""
+    """A long description with one line per paragraph; a line with a dot alone separates them."""
     paragraphs = re.split(r"(?m)^\s*\.\s*$", body)
     spaced = (re.sub(r"\s+", " ", paragraph).strip() for paragraph in paragraphs)
     return "\n".join(paragraph for paragraph in spaced if paragraph)
@@ -93,7 +93,7 @@ def split_of(source):
 
 
 def rows(packages, texts):
-    """(task, split, row) of everything, in the order of the package names."""
+    """(task, split, row) of all rows, in the order of the package names."""
     seen = set()
     for own, (synopsis, body) in sorted(texts["en"].items()):
         if len(body) < SHORTEST_DESCRIPTION or (synopsis, body) in seen:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Pretrains, adapts and finetunes; given again, goes on where it was interrupted.
+# Pretrains, adapts and finetunes. Run again after an interruption, it resumes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -8,9 +8,9 @@ runs=runs/debian-synopsis
 cargo build --release
 server=target/release/server
 
-# A run that is over has this folder; `server train` itself goes on with one that is not.
+# A finished run has this folder; `server train` resumes an unfinished one.
 [ -d "$runs/pretrain/final" ] || "$server" train --config "$own/pretrain.toml"
 [ -f "$runs/adapted/config.json" ] ||
     "$server" adapt --encoder "$runs/pretrain/final" --decoder "$runs/pretrain/final" --out "$runs/adapted"
-# An interruption exits 0 as well: without a pretrained model, adapting has said so and ended this script.
+# An interruption exits 0 as well; without a pretrained model, `adapt` has then failed and ended this script.
 [ -d "$runs/train/final" ] || "$server" train --config "$own/train.toml"

@@ -58,8 +58,8 @@ fn out_of_memory(bytes: usize) -> ! {
 
 /// Makes allocations of 256 KiB and more go back to the system as soon as they are freed.
 ///
-/// glibc starts with such a threshold as well, but raises it to the size of the last freed block, 32 MiB at most. From
-/// then on bodies are placed among longer-lived blocks, and tens of megabytes stay with the process.
+/// By default, glibc has such a threshold as well, but raises it to the size of the last freed block, 32 MiB at most.
+/// From then on bodies are placed among longer-lived blocks, and tens of megabytes stay with the process.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub fn give_back_large_pieces() {
     const BOUND_BYTES: std::ffi::c_int = 256 << 10;
