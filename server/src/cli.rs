@@ -28,7 +28,7 @@ use crate::config::{Config, ConfigError};
 use model_flags::WithModel;
 use quantize::QuantizeFlags;
 use serve::ServeFlags;
-use settings::{LogFlags, Settings};
+use settings::{FlagSettings, LogFlags};
 
 /// Serves T5Gemma over an OpenAI-style HTTP API. Without a command: serve.
 #[derive(Debug, Parser)]
@@ -92,7 +92,7 @@ impl Cli {
     /// # Errors
     /// When the file cannot be read, or a setting cannot be used.
     pub fn resolve(self) -> Result<(Command, Config), ConfigError> {
-        let mut settings = Settings::default();
+        let mut settings = FlagSettings::default();
         let command = match self.command.unwrap_or(Subcommands::Serve(self.serve)) {
             Subcommands::Serve(flags) => {
                 flags.set(&mut settings);
@@ -111,7 +111,7 @@ impl Cli {
 }
 
 impl<Options: clap::Args> WithLog<Options> {
-    fn set(self, settings: &mut Settings) -> Options {
+    fn set(self, settings: &mut FlagSettings) -> Options {
         self.log.set(settings);
         self.options
     }

@@ -13,6 +13,6 @@ mod words;
 pub use bleu::Bleu;
 pub use chrf::{Chrf, ChrfWords};
 pub use exact::Accuracy;
-pub use likelihood::Likelihood;
+pub use likelihood::{Likelihood, WantedToken};
 pub use rouge::{Rouge, RougeScores};
 pub use words::words_13a;

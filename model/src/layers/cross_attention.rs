@@ -6,7 +6,7 @@
 use kernels::{AttentionShape, Backend, LinearRows, PagedRows};
 
 use super::space::{DecoderSpace, StackSpace};
-use super::stack::Pass;
+use super::stack::StackPass;
 use crate::rows::TargetRows;
 
 /// Weights of a cross-attention sub-layer.
@@ -29,12 +29,12 @@ impl<B: Backend> CrossAttention<B> {
     /// Attention of each row to all of its source.
     pub fn attend(
         &self,
-        pass: &Pass<'_, B, TargetRows<'_, B::Drawn>>,
+        pass: &StackPass<'_, B, TargetRows<'_, B::Drawn>>,
         layer: usize,
         pages: &B::Pages,
         space: &mut DecoderSpace<B>,
     ) {
-        let Pass { backend, rows, arithmetic, .. } = pass;
+        let StackPass { backend, rows, arithmetic, .. } = pass;
         let DecoderSpace { stack: StackSpace { x, attended, y, .. }, cross_q } = space;
         let all = LinearRows::first(rows.tokens.count());
         let paged = PagedRows { spans: rows.cross_spans, tables: rows.tables, format: arithmetic.cross_kv };

@@ -9,7 +9,7 @@ use super::cross_attention::CrossAttention;
 use super::feed_forward::FeedForward;
 use super::self_attention::SelfAttention;
 use super::space::{CrossSpace, DecoderSpace};
-use super::stack::{Layer, Pass, Stack};
+use super::stack::{Layer, Stack, StackPass};
 use crate::rows::{CrossPages, TargetRows};
 
 /// Weights of a decoder layer.
@@ -24,7 +24,7 @@ pub(crate) enum DecoderAttention<B: Backend> {
     Separate { self_attention: SelfAttention<B>, cross_attention: CrossAttention<B> },
 }
 
-type TargetPass<'a, B> = Pass<'a, B, TargetRows<'a, <B as Backend>::Drawn>>;
+type TargetPass<'a, B> = StackPass<'a, B, TargetRows<'a, <B as Backend>::Drawn>>;
 
 impl<B: Backend> Stack<B, DecoderLayer<B>> {
     /// Runs all layers; `space.stack.x` is then the final-normed output of every row.
@@ -43,7 +43,7 @@ impl<B: Backend> Stack<B, DecoderLayer<B>> {
     /// Writes the keys and values of encoded sources to their pages, layer by layer; `states` is the encoder's output.
     pub fn write_cross(
         &self,
-        pass: &Pass<'_, B, CrossPages<'_>>,
+        pass: &StackPass<'_, B, CrossPages<'_>>,
         states: &B::Activations,
         pages: &mut B::Pages,
         space: &mut CrossSpace<B>,

@@ -1,7 +1,7 @@
 //! The encoder: sources in, final-normed states out, some layers at a time.
 //!
 //! A layer is `x += post(attention(pre(x))); x += post(feed_forward(pre(x)))`. Each post-norm, residual addition and
-//! next pre-norm is one [`Pass::seam`].
+//! next pre-norm is one [`StackPass::seam`].
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use kernels::Backend;
 use super::feed_forward::FeedForward;
 use super::self_attention::SelfAttention;
 use super::space::StackSpace;
-use super::stack::{Layer, Pass, Stack};
+use super::stack::{Layer, Stack, StackPass};
 use crate::rows::{RowTokens, SourceRows};
 
 /// Weights of an encoder layer.
@@ -21,7 +21,7 @@ pub(crate) struct EncoderLayer<B: Backend> {
 
 impl<B: Backend> Stack<B, EncoderLayer<B>> {
     /// Runs `layers`. The embedding comes before the first layer; after the last, `space.x` is the encoder's output.
-    pub fn run(&self, pass: &Pass<'_, B, SourceRows<'_>>, layers: Range<usize>, space: &mut StackSpace<B>) {
+    pub fn run(&self, pass: &StackPass<'_, B, SourceRows<'_>>, layers: Range<usize>, space: &mut StackSpace<B>) {
         if layers.start == 0 {
             self.embed(pass.backend, &RowTokens::Host(pass.rows.tokens), space);
         }
@@ -32,7 +32,7 @@ impl<B: Backend> Stack<B, EncoderLayer<B>> {
 }
 
 impl<B: Backend> EncoderLayer<B> {
-    fn run(&self, pass: &Pass<'_, B, SourceRows<'_>>, next: &B::Gain, space: &mut StackSpace<B>) {
+    fn run(&self, pass: &StackPass<'_, B, SourceRows<'_>>, next: &B::Gain, space: &mut StackSpace<B>) {
         let Self { attention, feed_forward } = self;
         let rows = pass.rows.tokens.len();
         attention.attend_bidirectional(pass, space);

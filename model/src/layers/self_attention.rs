@@ -6,7 +6,7 @@
 use kernels::{AttentionShape, Backend, LinearRows, PagedRows};
 
 use super::space::StackSpace;
-use super::stack::Pass;
+use super::stack::StackPass;
 use crate::rows::{SourceRows, TargetRows};
 
 /// Weights of a self-attention sub-layer.
@@ -21,8 +21,8 @@ pub(crate) struct SelfAttention<B: Backend> {
 
 impl<B: Backend> SelfAttention<B> {
     /// Attention of the encoder: each row to all rows of its source, within the layer's window.
-    pub fn attend_bidirectional(&self, pass: &Pass<'_, B, SourceRows<'_>>, space: &mut StackSpace<B>) {
-        let Pass { backend, rows, rope, .. } = pass;
+    pub fn attend_bidirectional(&self, pass: &StackPass<'_, B, SourceRows<'_>>, space: &mut StackSpace<B>) {
+        let StackPass { backend, rows, rope, .. } = pass;
         let StackSpace { x, qkv, attended, y, .. } = space;
         let all = LinearRows::first(rows.tokens.len());
         backend.linear(x, &self.qkv, all, qkv);
@@ -35,12 +35,12 @@ impl<B: Backend> SelfAttention<B> {
     /// itself, within the layer's window.
     pub fn attend_causal(
         &self,
-        pass: &Pass<'_, B, TargetRows<'_, B::Drawn>>,
+        pass: &StackPass<'_, B, TargetRows<'_, B::Drawn>>,
         layer: usize,
         pages: &mut B::Pages,
         space: &mut StackSpace<B>,
     ) {
-        let Pass { backend, rows, rope, arithmetic, .. } = pass;
+        let StackPass { backend, rows, rope, arithmetic, .. } = pass;
         let StackSpace { x, qkv, attended, y, .. } = space;
         let all = LinearRows::first(rows.tokens.count());
         let paged = PagedRows { spans: rows.self_spans, tables: rows.tables, format: arithmetic.self_kv() };

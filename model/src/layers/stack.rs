@@ -28,7 +28,7 @@ pub(crate) trait Layer<B: Backend> {
 }
 
 /// Backend, arithmetic and rows that the layers of a stack share in one run.
-pub(crate) struct Pass<'a, B: Backend, Rows> {
+pub(crate) struct StackPass<'a, B: Backend, Rows> {
     pub backend: &'a B,
     pub arithmetic: Arithmetic,
     pub rows: Rows,
@@ -38,8 +38,8 @@ pub(crate) struct Pass<'a, B: Backend, Rows> {
 
 impl<B: Backend, L: Layer<B>> Stack<B, L> {
     /// A pass of `rows` through this stack.
-    pub fn pass<'a, Rows>(&'a self, backend: &'a B, arithmetic: Arithmetic, rows: Rows) -> Pass<'a, B, Rows> {
-        Pass { backend, arithmetic, rows, rope: &self.rope, eps: self.eps }
+    pub fn pass<'a, Rows>(&'a self, backend: &'a B, arithmetic: Arithmetic, rows: Rows) -> StackPass<'a, B, Rows> {
+        StackPass { backend, arithmetic, rows, rope: &self.rope, eps: self.eps }
     }
 
     /// `residual = table[tokens] * scale; x = pre(residual)`: the input of the first layer.
@@ -58,7 +58,7 @@ impl<B: Backend, L: Layer<B>> Stack<B, L> {
     }
 }
 
-impl<B: Backend, Rows> Pass<'_, B, Rows> {
+impl<B: Backend, Rows> StackPass<'_, B, Rows> {
     /// `residual += post(y); x = pre(residual)`: ends a sub-layer and begins the next.
     pub fn seam(&self, post: &B::Gain, pre: &B::Gain, rows: usize, space: &mut StackSpace<B>) {
         let gains = Sandwich { post, pre, eps: self.eps };

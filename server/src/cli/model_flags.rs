@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::settings::{LogFlags, Settings, path};
+use super::settings::{FlagSettings, LogFlags, path};
 use crate::config::{CROSS_KVS, DTYPES, QUANTIZATIONS};
 
 /// Flags of a command that runs a model.
@@ -20,7 +20,7 @@ pub(super) struct WithModel<Options: Args> {
 
 impl<Options: Args> WithModel<Options> {
     /// Adds the settings that were given; gives the command's own options.
-    pub fn set(self, settings: &mut Settings) -> Options {
+    pub fn set(self, settings: &mut FlagSettings) -> Options {
         self.model.set(settings);
         self.options
     }
@@ -62,7 +62,7 @@ pub(super) struct ModelFlags {
 
 impl ModelFlags {
     /// Adds the settings that were given.
-    pub fn set(self, settings: &mut Settings) {
+    pub fn set(self, settings: &mut FlagSettings) {
         settings.file = self.config;
         settings.set("model", "path", self.model.as_deref().map(path));
         settings.set("model", "shape", self.shape);

@@ -6,7 +6,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use kernels::Scheme;
 
-use super::settings::{LogFlags, Settings, path};
+use super::settings::{FlagSettings, LogFlags, path};
 use crate::config::SCHEMES;
 
 #[derive(Debug, Args)]
@@ -33,7 +33,7 @@ pub struct QuantizeOptions {
 
 impl QuantizeFlags {
     /// Adds the settings that were given; gives the command's own options.
-    pub fn set(self, settings: &mut Settings) -> QuantizeOptions {
+    pub fn set(self, settings: &mut FlagSettings) -> QuantizeOptions {
         settings.set("model", "path", self.model.as_deref().map(path));
         self.log.set(settings);
         self.options

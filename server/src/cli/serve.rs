@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::model_flags::ModelFlags;
-use super::settings::Settings;
+use super::settings::FlagSettings;
 
 /// Model, name and address of a server.
 #[derive(Debug, Args)]
@@ -23,7 +23,7 @@ pub(super) struct ServeFlags {
 
 impl ServeFlags {
     /// Adds the settings that were given.
-    pub fn set(self, settings: &mut Settings) {
+    pub fn set(self, settings: &mut FlagSettings) {
         self.model.set(settings);
         settings.set("model", "served_name", self.served_model_name);
         settings.set("server", "host", self.host);

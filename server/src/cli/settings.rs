@@ -11,14 +11,14 @@ use crate::config::LOG_LEVELS;
 
 /// The configuration file and the flags that are laid over it.
 #[derive(Debug, Default)]
-pub(super) struct Settings {
+pub(super) struct FlagSettings {
     /// File that `--config` names.
     pub file: Option<PathBuf>,
     /// Sections of keys.
     pub flags: Table,
 }
 
-impl Settings {
+impl FlagSettings {
     /// Sets a key, if its flag was given.
     pub fn set(&mut self, section: &str, key: &str, value: Option<impl Into<Value>>) {
         let Some(value) = value else { return };
@@ -43,7 +43,7 @@ pub(super) struct LogFlags {
 
 impl LogFlags {
     /// Adds the flags that were given.
-    pub fn set(self, settings: &mut Settings) {
+    pub fn set(self, settings: &mut FlagSettings) {
         settings.set("server", "log_level", self.log_level);
     }
 }

@@ -13,11 +13,20 @@ pub struct Likelihood {
     pub tokens: u64,
 }
 
+/// Likelihood of one wanted token.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WantedToken {
+    /// Its log-probability, in nats.
+    pub log_prob: f64,
+    /// Whether it was the most probable choice.
+    pub is_hit: bool,
+}
+
 impl Likelihood {
     /// Counts a token.
-    pub fn add(&mut self, log_prob: f64, is_hit: bool) {
-        self.surprise -= log_prob;
-        self.hits += u64::from(is_hit);
+    pub fn add(&mut self, token: WantedToken) {
+        self.surprise -= token.log_prob;
+        self.hits += u64::from(token.is_hit);
         self.tokens += 1;
     }
 
@@ -54,7 +63,9 @@ mod tests {
         assert_eq!((all.loss(), all.perplexity(), all.accuracy()), (None, None, None));
         for probabilities in [&[0.5, 0.25][..], &[0.125]] {
             let mut row = Likelihood::default();
-            probabilities.iter().for_each(|probability: &f64| row.add(probability.ln(), *probability == 0.5));
+            for probability in probabilities {
+                row.add(WantedToken { log_prob: f64::ln(*probability), is_hit: *probability == 0.5 });
+            }
             all.merge(row);
         }
         assert!((all.perplexity().unwrap() - 4.0).abs() < 1e-12);

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 /// One batch size's figures.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Figures {
+pub struct BenchFigures {
     /// Sequences.
     pub batch: usize,
     /// Time from sources to first tokens, for the whole batch.

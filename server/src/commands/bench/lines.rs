@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use super::conditions::model_name;
-use super::figures::Figures;
+use super::figures::BenchFigures;
 use super::measure::Bench;
 use super::print::print_json;
 use crate::cli::BenchOptions;
@@ -19,7 +19,7 @@ struct Line<'a> {
     source: usize,
     target: usize,
     #[serde(flatten)]
-    figures: &'a Figures,
+    figures: &'a BenchFigures,
     cross_kv: &'a str,
     threads: usize,
     instruction_set: &'a str,

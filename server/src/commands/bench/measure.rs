@@ -6,7 +6,7 @@ use kernels::KvFormat;
 use model::{Arithmetic, ModelConfig, StepLoad};
 
 use super::driver::{Driver, room_for};
-use super::figures::Figures;
+use super::figures::BenchFigures;
 use crate::cli::BenchOptions;
 use crate::commands::error::CommandError;
 use crate::config::Config;
@@ -60,7 +60,7 @@ impl<'a> Bench<'a> {
     }
 
     /// Medians of [`REPEATS`] runs.
-    pub fn measure(&mut self, batch: usize) -> Result<Figures, CommandError> {
+    pub fn measure(&mut self, batch: usize) -> Result<BenchFigures, CommandError> {
         let target_len = self.options.target_len;
         let (mut first, mut whole) = (Vec::new(), Vec::new());
         for _ in 0..REPEATS {
@@ -76,7 +76,7 @@ impl<'a> Bench<'a> {
             screens: self.screens,
         };
         let step_bytes = self.model.step_bytes(self.arithmetic, load);
-        Ok(Figures {
+        Ok(BenchFigures {
             batch,
             encode_ms: rounded(first_s * 1e3),
             step_ms: rounded(step_s * 1e3),

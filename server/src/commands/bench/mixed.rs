@@ -64,7 +64,7 @@ struct Load {
 }
 
 /// Figures of one run over all requests.
-struct Run {
+struct RoundFigures {
     seconds: f64,
     page_waste: f64,
 }
@@ -87,7 +87,7 @@ pub fn mixed(config: &Config, requests: usize) -> Result<(), CommandError> {
     let metrics = Metrics::new();
     let load = Load { engine: loaded.start(limits, metrics.clone())?, metrics, requests, vocab };
     load.run(0)?;
-    let Run { seconds, page_waste } = load.run(1)?;
+    let RoundFigures { seconds, page_waste } = load.run(1)?;
     let target_tokens = all().map(|lengths| lengths.target).sum();
     print_json(&Line {
         engine: engine_name,
@@ -109,7 +109,7 @@ pub fn mixed(config: &Config, requests: usize) -> Result<(), CommandError> {
 
 impl Load {
     /// Submits all requests of a round, whose sources are new, and waits for the last token.
-    fn run(&self, round: usize) -> Result<Run, CommandError> {
+    fn run(&self, round: usize) -> Result<RoundFigures, CommandError> {
         let handle = &self.engine.handle;
         let number = |index| (round * self.requests + index) as u64;
         let sources = (0..self.requests).map(|index| source_of(number(index), Lengths::of(index).source, self.vocab));
@@ -127,7 +127,7 @@ impl Load {
             let seconds = began.elapsed().as_secs_f64();
             is_over.store(true, Ordering::Relaxed);
             let page_waste = watch.join().expect("a mean of numbers does not panic");
-            finished.map(|()| Run { seconds, page_waste })
+            finished.map(|()| RoundFigures { seconds, page_waste })
         })
     }
 }

@@ -6,7 +6,7 @@
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 
-use super::row::Row;
+use super::row::SweepRow;
 use crate::commands::error::CommandError;
 
 const SIZE: (u32, u32) = (760, 440);
@@ -39,16 +39,16 @@ struct Curve<'a> {
 ///
 /// # Errors
 /// When the drawing library refuses.
-pub fn step_time(rows: &[Row]) -> Result<String, CommandError> {
+pub fn step_time(rows: &[SweepRow]) -> Result<String, CommandError> {
     let mut svg = String::new();
     draw(&curves(rows), &mut svg).map_err(|source| CommandError::Chart { source })?;
     Ok(svg)
 }
 
-fn curves(rows: &[Row]) -> Vec<Curve<'_>> {
+fn curves(rows: &[SweepRow]) -> Vec<Curve<'_>> {
     let by_precision = rows.chunk_by(|one, next| one.precision == next.precision);
-    let curve = |(rows, &colour): (&[Row], _)| {
-        let points = |value: fn(&Row) -> f64| {
+    let curve = |(rows, &colour): (&[SweepRow], _)| {
+        let points = |value: fn(&SweepRow) -> f64| {
             // The difference of two noisy times may be zero or negative, which has no logarithm.
             let points = rows.iter().map(|row| (row.figures.batch as f64, value(row))).filter(|point| point.1 > 0.0);
             let mut points: Vec<_> = points.collect();
@@ -124,17 +124,17 @@ fn ticks(range: std::ops::Range<f64>) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::bench::figures::Figures;
+    use crate::commands::bench::figures::BenchFigures;
 
     const NAMES: [&str; 4] = ["f32", "bf16", "int8", "int4"];
     const BATCHES: [usize; 4] = [1, 4, 32, 8];
 
-    fn row(precision: &'static str, batch: usize, step_ms: f64, floor_ms: f64) -> Row {
-        let figures = Figures { batch, step_ms, floor_ms, ..Figures::default() };
-        Row { precision, cross_kv: "int8", figures }
+    fn row(precision: &'static str, batch: usize, step_ms: f64, floor_ms: f64) -> SweepRow {
+        let figures = BenchFigures { batch, step_ms, floor_ms, ..BenchFigures::default() };
+        SweepRow { precision, cross_kv: "int8", figures }
     }
 
-    fn rows() -> Vec<Row> {
+    fn rows() -> Vec<SweepRow> {
         let times = |index: usize, batch: usize| (40.0 / (index + 1) as f64 + batch as f64, 30.0 / (index + 1) as f64);
         let rows = NAMES.iter().enumerate().flat_map(|(index, name)| {
             BATCHES

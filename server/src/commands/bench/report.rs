@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use model::OutFile;
 
 use super::plot;
-use super::row::{COLUMNS, Row};
+use super::row::{COLUMNS, SweepRow};
 use super::table::piped;
 use crate::commands::error::CommandError;
 
@@ -24,7 +24,7 @@ const NEW_PAGE: &str = "benchmarks.md";
 
 /// A finished sweep, for the report.
 #[derive(Debug)]
-pub struct Run<'a> {
+pub struct SweepRun<'a> {
     /// How the process was started.
     pub command_line: &'a str,
     /// When it ended.
@@ -42,16 +42,16 @@ pub struct Run<'a> {
     /// Tokens generated from each source.
     pub target_len: usize,
     /// Lines of the table.
-    pub rows: &'a [Row],
+    pub rows: &'a [SweepRow],
 }
 
 /// A page that can be written.
 #[derive(Debug)]
-pub struct Report {
+pub struct SweepReport {
     page: PathBuf,
 }
 
-impl Report {
+impl SweepReport {
     /// Checks before hours of measuring that page and chart can be written; leaves no file behind.
     ///
     /// # Errors
@@ -71,7 +71,7 @@ impl Report {
     ///
     /// # Errors
     /// When they cannot be written.
-    pub fn write(&self, run: &Run<'_>) -> Result<String, CommandError> {
+    pub fn write(&self, run: &SweepRun<'_>) -> Result<String, CommandError> {
         let chart = self.chart();
         OutFile::replace(&chart, plot::step_time(run.rows)?.as_bytes()).map_err(refused(&chart))?;
         let page = with_section(&self.text()?, &section(run));
@@ -109,8 +109,8 @@ fn with_section(page: &str, section: &str) -> String {
     }
 }
 
-fn section(run: &Run<'_>) -> String {
-    let Run { time, processor, instruction_set, threads, model, source_len, target_len, rows, .. } = run;
+fn section(run: &SweepRun<'_>) -> String {
+    let SweepRun { time, processor, instruction_set, threads, model, source_len, target_len, rows, .. } = run;
     let threads = format!("{threads} thread{}", if *threads == 1 { "" } else { "s" });
     let header = [piped(&COLUMNS.map(str::to_owned)), format!("|{}", "---|".repeat(COLUMNS.len()))];
     let table: Vec<String> = header.into_iter().chain(rows.iter().map(|row| piped(&row.cells()))).collect();
@@ -127,7 +127,7 @@ fn section(run: &Run<'_>) -> String {
 }
 
 /// Slowest and fastest speed of the memory, in GB/s.
-fn memory_speed(rows: &[Row]) -> String {
+fn memory_speed(rows: &[SweepRow]) -> String {
     let speeds = || rows.iter().map(|row| row.figures.read_bytes_per_s / 1e9);
     let (least, most) = (speeds().fold(f64::INFINITY, f64::min), speeds().fold(0.0, f64::max));
     let [least, most] = [least, most].map(|speed| format!("{speed:.1}"));
@@ -135,9 +135,9 @@ fn memory_speed(rows: &[Row]) -> String {
 }
 
 /// Formats of the sources' keys and values, each with its precisions.
-fn kept(rows: &[Row]) -> String {
+fn kept(rows: &[SweepRow]) -> String {
     let formats = rows.chunk_by(|one, next| one.cross_kv == next.cross_kv).map(|alike| {
-        let precisions = alike.chunk_by(|one, next| one.precision == next.precision).filter_map(<[Row]>::first);
+        let precisions = alike.chunk_by(|one, next| one.precision == next.precision).filter_map(<[SweepRow]>::first);
         let names: Vec<&str> = precisions.map(|row| row.precision).collect();
         format!("{} beside {}", alike.first().map_or("", |row| row.cross_kv), names.join(", "))
     });
@@ -147,7 +147,7 @@ fn kept(rows: &[Row]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::bench::figures::Figures;
+    use crate::commands::bench::figures::BenchFigures;
 
     #[test]
     fn only_what_stands_between_the_markers_is_replaced() {
@@ -177,20 +177,20 @@ mod tests {
 
     #[test]
     fn the_section_names_machine_command_and_every_figure() {
-        let row = |precision, cross_kv, read_bytes_per_s| Row {
+        let row = |precision, cross_kv, read_bytes_per_s| SweepRow {
             precision,
             cross_kv,
-            figures: Figures {
+            figures: BenchFigures {
                 batch: 8,
                 encode_ms: 459.12,
                 step_ms: 17.6,
                 tokens_per_s: 335.4,
                 read_bytes_per_s,
                 floor_ms: 11.0,
-                ..Figures::default()
+                ..BenchFigures::default()
             },
         };
-        let run = Run {
+        let run = SweepRun {
             command_line: "server bench --sweep --shape s-s",
             time: "4 March 2026, 05:06 UTC".into(),
             processor: "AMD EPYC".into(),
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_page_that_cannot_be_written_is_refused_at_once() {
-        let error = Report::open(Some("/nowhere/at/all.md".as_ref())).unwrap_err();
+        let error = SweepReport::open(Some("/nowhere/at/all.md".as_ref())).unwrap_err();
         assert!(error.to_string().contains("/nowhere/at/all.md"), "{error}");
     }
 
@@ -225,16 +225,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let page = folder.path().join("page.md");
         let files = || fs::read_dir(folder.path()).unwrap().count();
-        Report::open(Some(&page)).unwrap();
+        SweepReport::open(Some(&page)).unwrap();
         assert_eq!(files(), 0, "nothing is measured yet");
         fs::write(&page, [0xFF, 0xFE]).unwrap();
-        let error = Report::open(Some(&page)).unwrap_err();
+        let error = SweepReport::open(Some(&page)).unwrap_err();
         assert!(error.to_string().contains("page.md"), "{error}");
         fs::write(&page, "# Page\n").unwrap();
-        Report::open(Some(&page)).unwrap();
+        SweepReport::open(Some(&page)).unwrap();
         assert_eq!(files(), 1);
         fs::create_dir(folder.path().join(CHART)).unwrap();
-        let error = Report::open(Some(&page)).unwrap_err();
+        let error = SweepReport::open(Some(&page)).unwrap_err();
         assert!(error.to_string().contains(CHART), "{error}");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Filled by `sweep`; shown on the terminal, in the report and in its chart.
 
-use super::figures::Figures;
+use super::figures::BenchFigures;
 
 /// Names of the table's columns.
 pub const COLUMNS: [&str; 7] =
@@ -10,19 +10,19 @@ pub const COLUMNS: [&str; 7] =
 
 /// One line of the table.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Row {
+pub struct SweepRow {
     /// Name of the arithmetic.
     pub precision: &'static str,
     /// Name of the format in which the sources' keys and values are kept.
     pub cross_kv: &'static str,
     /// Measured figures.
-    pub figures: Figures,
+    pub figures: BenchFigures,
 }
 
-impl Row {
+impl SweepRow {
     /// Cells of the table's columns.
     pub fn cells(&self) -> Vec<String> {
-        let Figures { batch, encode_ms, step_ms, floor_ms, tokens_per_s, .. } = &self.figures;
+        let BenchFigures { batch, encode_ms, step_ms, floor_ms, tokens_per_s, .. } = &self.figures;
         let mut cells = vec![self.precision.to_owned(), batch.to_string()];
         cells.extend([encode_ms, step_ms, floor_ms].map(|time| short(*time)));
         cells.extend([format!("{:.2}", step_ms / floor_ms), short(*tokens_per_s)]);

@@ -4,8 +4,8 @@
 
 use super::conditions::{model_name, now, processor};
 use super::measure::Bench;
-use super::report::{Report, Run};
-use super::row::{COLUMNS, Row};
+use super::report::{SweepReport, SweepRun};
+use super::row::{COLUMNS, SweepRow};
 use super::table::aligned;
 use super::variant::Variant;
 use crate::cli::BenchOptions;
@@ -19,12 +19,12 @@ use crate::process::terminal::show;
 /// # Errors
 /// When the report cannot be written, a model cannot be loaded, or the lengths exceed it.
 pub fn sweep(config: &Config, options: &BenchOptions, command_line: &str) -> Result<(), CommandError> {
-    let report = Report::open(options.report.as_deref())?;
+    let report = SweepReport::open(options.report.as_deref())?;
     show(&printed(&COLUMNS.map(str::to_owned)));
     let mut table = Table::default();
     let measured = Variant::ALL.into_iter().try_for_each(|variant| table.measure(variant, config, options));
     let Table { rows, instruction_set } = table;
-    let run = Run {
+    let run = SweepRun {
         command_line,
         time: now(),
         processor: processor(),
@@ -41,8 +41,8 @@ pub fn sweep(config: &Config, options: &BenchOptions, command_line: &str) -> Res
 /// Writes the rows, if there are any, and returns the first failure.
 fn conclude(
     measured: Result<(), CommandError>,
-    run: &Run<'_>,
-    write: impl FnOnce(&Run<'_>) -> Result<(), CommandError>,
+    run: &SweepRun<'_>,
+    write: impl FnOnce(&SweepRun<'_>) -> Result<(), CommandError>,
 ) -> Result<(), CommandError> {
     if run.rows.is_empty() {
         return measured;
@@ -54,7 +54,7 @@ fn conclude(
 /// The rows so far.
 #[derive(Default)]
 struct Table {
-    rows: Vec<Row>,
+    rows: Vec<SweepRow>,
     instruction_set: &'static str,
 }
 
@@ -71,7 +71,7 @@ impl Table {
         self.instruction_set = bench.instruction_set();
         for batch in options.batches() {
             let figures = bench.measure(batch)?;
-            let row = Row { precision: variant.name, cross_kv: bench.cross_kv(), figures };
+            let row = SweepRow { precision: variant.name, cross_kv: bench.cross_kv(), figures };
             show(&printed(&row.cells()));
             self.rows.push(row);
         }
@@ -96,13 +96,13 @@ fn printed(cells: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::bench::figures::Figures;
+    use crate::commands::bench::figures::BenchFigures;
 
     #[test]
     fn a_failure_is_told_after_the_rows_before_it_are_written() {
-        let rows = [Row { precision: "bf16", cross_kv: "int8", figures: Figures::default() }];
+        let rows = [SweepRow { precision: "bf16", cross_kv: "int8", figures: BenchFigures::default() }];
         for (rows, measured_any) in [(&rows[..0], false), (&rows, true)] {
-            let run = Run {
+            let run = SweepRun {
                 command_line: "",
                 time: String::new(),
                 processor: String::new(),

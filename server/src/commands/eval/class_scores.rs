@@ -7,7 +7,7 @@ use model::training::Example;
 use super::answer::{Answer, Outcome};
 use super::error::EvalError;
 use super::rows::RowObjective;
-use crate::evaluation::Likelihood;
+use crate::evaluation::{Likelihood, WantedToken};
 
 /// Checks that rows are labelled: classifiers answer no others.
 pub fn check_classifier(architecture: &'static str, objective: RowObjective) -> Result<(), EvalError> {
@@ -34,7 +34,7 @@ pub fn answer(example: &Example, scores: &[f32], labels: &[String]) -> Outcome {
     let largest = f64::from(scores[best]);
     let sum: f64 = scores.iter().map(|score| (f64::from(*score) - largest).exp()).sum();
     let mut likelihood = Likelihood::default();
-    likelihood.add(f64::from(scores[class]) - largest - sum.ln(), best == class);
+    likelihood.add(WantedToken { log_prob: f64::from(scores[class]) - largest - sum.ln(), is_hit: best == class });
     Ok(Answer { written: Some(labels[best].clone()), likelihood: Some(likelihood) })
 }
 

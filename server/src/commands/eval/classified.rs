@@ -12,8 +12,8 @@ use model::{Classifier, ClassifierSpace, Tokenizer};
 use super::answer::{Ask, Outcome};
 use super::class_scores::{answer, check_classifier};
 use super::error::EvalError;
+use super::input_spec::InputSpec;
 use super::question::Question;
-use super::reading::Reading;
 use super::rows::RowObjective;
 use super::subject::Subject;
 use crate::commands::error::CommandError;
@@ -71,9 +71,9 @@ impl Subject for Classified {
         check_classifier(self.architecture(), objective)
     }
 
-    fn reading(&self) -> Reading {
+    fn input_spec(&self) -> InputSpec {
         let vocab = self.classifier.config().encoder.vocab;
-        Reading {
+        InputSpec {
             tokenizer: Arc::clone(&self.tokenizer),
             labels: Some(self.classifier.config().labels.clone()),
             reader: Reader::EncoderDecoder,

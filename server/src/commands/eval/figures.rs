@@ -46,7 +46,7 @@ pub struct Scores {
 
 /// Everything that is printed.
 #[derive(Debug, Serialize)]
-pub struct Figures {
+pub struct EvalFigures {
     /// Name of the model.
     pub model: String,
     /// Its architecture.
@@ -96,7 +96,7 @@ impl Measured {
         self.accuracy.iter_mut().for_each(|accuracy| accuracy.add(written, wanted));
     }
 
-    /// Figures of all rows so far.
+    /// EvalFigures of all rows so far.
     pub fn scores(&self) -> Scores {
         let rouge = self.rouge.as_ref().and_then(Rouge::mean);
         let chrf = self.chrf.as_ref().map(|chrf| chrf.each_ref().map(Chrf::score));
@@ -117,7 +117,7 @@ impl Measured {
     }
 }
 
-impl Figures {
+impl EvalFigures {
     /// One JSON object on one line.
     pub fn json(&self) -> String {
         serde_json::to_string(self).expect("numbers and text serialise")

@@ -8,10 +8,10 @@ mod class_scores;
 mod classified;
 mod error;
 mod figures;
+mod input_spec;
 mod open;
 mod predictions;
 mod question;
-mod reading;
 mod rows;
 mod served;
 mod subject;
@@ -26,7 +26,7 @@ use std::time::Instant;
 pub use error::EvalError;
 
 use self::answer::{Answer, Ask};
-use self::figures::{Figures, Measured};
+use self::figures::{EvalFigures, Measured};
 use self::predictions::{Prediction, Predictions};
 use self::question::Questions;
 use self::rows::{RowObjective, Rows};
@@ -52,9 +52,9 @@ pub fn eval(config: &Config, options: &EvalOptions) -> Result<(), CommandError> 
     let (subject, warnings) = if options.json { warnings::collected(opened) } else { (opened(), Vec::new()) };
     let mut subject = subject?;
     subject.check(rows.objective)?;
-    let reading = subject.reading();
-    let tokenizer = Arc::clone(&reading.tokenizer);
-    let mut questions = Questions::new(reading, &rows, options)?;
+    let spec = subject.input_spec();
+    let tokenizer = Arc::clone(&spec.tokenizer);
+    let mut questions = Questions::new(spec, &rows, options)?;
     let mut measured = Measured::new(&metrics);
     let mut unanswered = Unanswered::default();
     let ask =
@@ -81,7 +81,7 @@ pub fn eval(config: &Config, options: &EvalOptions) -> Result<(), CommandError> 
 
     unanswered.check(&options.data, rows.rows.len())?;
     predictions.map_or(Ok(()), Predictions::finish)?;
-    let figures = Figures {
+    let figures = EvalFigures {
         model: config.model.served_name.clone(),
         architecture: subject.architecture(),
         arithmetic: subject.arithmetic(),

@@ -6,13 +6,13 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use model::training::data::{Content, Maker, RawRow, Reading as RowReading, Single};
+use model::training::data::{Content, Maker, RawRow, Reading, Single};
 use model::training::objective::{Ingredients, Recipe};
 use model::training::settings::{BadRows, DataSettings, Packing};
 use model::training::{Error, Example};
 
 use super::error::EvalError;
-use super::reading::Reading;
+use super::input_spec::InputSpec;
 use super::rows::{Row, Rows};
 use crate::cli::EvalOptions;
 use crate::commands::error::CommandError;
@@ -28,7 +28,7 @@ pub struct Question {
 
 /// The questions of all rows, in their order.
 pub struct Questions<'a> {
-    reading: Reading,
+    spec: InputSpec,
     recipe: Recipe,
     rows: &'a Rows,
     max_text_tokens: usize,
@@ -42,29 +42,29 @@ impl<'a> Questions<'a> {
     ///
     /// # Errors
     /// When the lengths leave no room for a source.
-    pub fn new(reading: Reading, rows: &'a Rows, options: &EvalOptions) -> Result<Self, EvalError> {
+    pub fn new(spec: InputSpec, rows: &'a Rows, options: &EvalOptions) -> Result<Self, EvalError> {
         let at_most = |asked: Option<NonZeroUsize>, most: usize| asked.map_or(most, |asked| most.min(asked.get()));
         let data = DataSettings {
             train: vec![PathBuf::from(&rows.path)],
             valid: Vec::new(),
             bad_rows: BadRows::Fail,
             cache: None,
-            max_source_tokens: at_most(options.max_source_tokens, reading.source_tokens),
-            max_target_tokens: at_most(options.max_target_tokens, reading.target_tokens),
+            max_source_tokens: at_most(options.max_source_tokens, spec.source_tokens),
+            max_target_tokens: at_most(options.max_target_tokens, spec.target_tokens),
             packing: Packing::Rows,
-            max_text_tokens: at_most(options.max_text_tokens, reading.text_tokens),
+            max_text_tokens: at_most(options.max_text_tokens, spec.text_tokens),
             batch_tokens: 1,
             accumulate: 1,
         };
         let recipe = Recipe::new(Ingredients {
-            objective: &rows.objective.trained_as(reading.labels.is_some(), &options.separator),
+            objective: &rows.objective.trained_as(spec.labels.as_deref(), &options.separator),
             data: &data,
-            tokenizer: Some(&reading.tokenizer),
-            reader: reading.reader,
-            tokens: &reading.tokens,
+            tokenizer: Some(&spec.tokenizer),
+            reader: spec.reader,
+            tokens: &spec.tokens,
         })?;
         let max_text_tokens = data.max_text_tokens;
-        Ok(Self { reading, recipe, rows, max_text_tokens, next: 0, cut_sources: 0, cut_targets: 0 })
+        Ok(Self { spec, recipe, rows, max_text_tokens, next: 0, cut_sources: 0, cut_targets: 0 })
     }
 
     /// Sources, or texts, that were cut so far.
@@ -78,17 +78,17 @@ impl<'a> Questions<'a> {
     }
 
     fn question(&mut self, row: &Row) -> Result<Question, EvalError> {
-        let raw = match (row.raw.clone(), &self.reading.labels) {
+        let raw = match (row.raw.clone(), &self.spec.labels) {
             (RawRow::Labelled { source, label }, None) => RawRow::Pair { source, target: Content::Text(label) },
             (raw, _) => raw,
         };
         let maker = Maker {
-            reading: RowReading {
+            reading: Reading {
                 kind: self.rows.objective.row_kind(),
-                tokenizer: Some(&self.reading.tokenizer),
-                source_vocab: self.reading.tokens.source_vocab,
-                target_vocab: self.reading.tokens.target_vocab,
-                labels: self.reading.labels.as_deref(),
+                tokenizer: Some(&self.spec.tokenizer),
+                source_vocab: self.spec.tokens.source_vocab,
+                target_vocab: self.spec.tokens.target_vocab,
+                labels: self.spec.labels.as_deref(),
                 bad_rows: BadRows::Fail,
             },
             recipe: &self.recipe,

@@ -71,7 +71,7 @@ impl RowObjective {
         }
     }
 
-    /// Figures that such rows have.
+    /// EvalFigures that such rows have.
     pub fn metrics(self) -> &'static [Metric] {
         match self {
             Self::Seq2seq => &[Metric::Loss, Metric::Rouge, Metric::Bleu, Metric::Chrf, Metric::Accuracy],
@@ -81,9 +81,9 @@ impl RowObjective {
     }
 
     /// Training objective whose examples such rows become. A model without classes writes the label as a target.
-    pub fn trained_as(self, has_classes: bool, separator: &str) -> settings::Objective {
+    pub fn trained_as(self, classes: Option<&[String]>, separator: &str) -> settings::Objective {
         match self {
-            Self::Classify if has_classes => settings::Objective::Classify { labels: Vec::new() },
+            Self::Classify if classes.is_some() => settings::Objective::Classify { labels: Vec::new() },
             Self::Seq2seq | Self::Classify => settings::Objective::Seq2seq { separator: separator.to_owned() },
             Self::PrefixLm => settings::Objective::PrefixLm {},
             Self::Causal => settings::Objective::Causal {},

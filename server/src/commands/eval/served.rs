@@ -12,14 +12,14 @@ use model::training::objective::{ModelTokens, Reader};
 
 use super::answer::{Answer, Ask, Outcome};
 use super::error::EvalError;
+use super::input_spec::{InputSpec, text_tokens};
 use super::question::Question;
-use super::reading::{Reading, text_tokens};
 use super::rows::RowObjective;
 use super::subject::Subject;
 use crate::commands::error::CommandError;
 use crate::config::Config;
 use crate::engine::{Engine, EngineLimits, Generation};
-use crate::evaluation::Likelihood;
+use crate::evaluation::{Likelihood, WantedToken};
 use crate::loading::load;
 use crate::request::{GenerationEvent, GenerationRequest, Salt};
 use crate::telemetry::Metrics;
@@ -124,9 +124,9 @@ impl Subject for Served {
         }
     }
 
-    fn reading(&self) -> Reading {
+    fn input_spec(&self) -> InputSpec {
         let EngineLimits { source_tokens, target_tokens, .. } = self.limits;
-        Reading {
+        InputSpec {
             tokenizer: Arc::clone(&self.tokenizer),
             labels: None,
             reader: Reader::EncoderDecoder,
@@ -172,7 +172,7 @@ fn likelihood(mut generation: Generation) -> Result<Likelihood, String> {
         match event {
             GenerationEvent::Scored { score, .. } => {
                 let is_hit = score.top.first().is_some_and(|best| best.id == score.chosen.id);
-                likelihood.add(f64::from(score.chosen.log_prob), is_hit);
+                likelihood.add(WantedToken { log_prob: f64::from(score.chosen.log_prob), is_hit });
             }
             GenerationEvent::Failed { message, .. } => return Err(message),
             GenerationEvent::Started { .. } | GenerationEvent::Token { .. } | GenerationEvent::Finished { .. } => {}

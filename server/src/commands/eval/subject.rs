@@ -4,8 +4,8 @@
 
 use super::answer::{Ask, Outcome};
 use super::error::EvalError;
+use super::input_spec::InputSpec;
 use super::question::Question;
-use super::reading::Reading;
 use super::rows::RowObjective;
 use crate::commands::error::CommandError;
 
@@ -21,7 +21,7 @@ pub trait Subject {
     fn check(&self, objective: RowObjective) -> Result<(), EvalError>;
 
     /// How texts become its questions.
-    fn reading(&self) -> Reading;
+    fn input_spec(&self) -> InputSpec;
 
     /// Answers all questions, and hands each outcome with the number of its row to `take`, in the order of the rows.
     fn answer(

@@ -16,8 +16,8 @@ use serde_json::Value;
 use super::answer::{Answer, Ask, Outcome};
 use super::class_scores::{self, check_classifier};
 use super::error::EvalError;
+use super::input_spec::{InputSpec, text_tokens};
 use super::question::Question;
-use super::reading::{Reading, text_tokens};
 use super::rows::RowObjective;
 use super::subject::Subject;
 use crate::commands::error::CommandError;
@@ -120,7 +120,7 @@ impl Subject for Trained {
         }
     }
 
-    fn reading(&self) -> Reading {
+    fn input_spec(&self) -> InputSpec {
         let source_tokens = self.limits.source_tokens.min(self.positions("encoder"));
         let target_tokens = self.limits.target_tokens.min(self.positions("decoder"));
         let tokens = self.network.tokens();
@@ -129,7 +129,7 @@ impl Subject for Trained {
             Architecture::EncoderDecoder | Architecture::EncoderClassifier => Reader::EncoderDecoder,
             Architecture::DecoderOnly | Architecture::DecoderClassifier => Reader::DecoderOnly,
         };
-        Reading {
+        InputSpec {
             tokenizer: Arc::clone(&self.tokenizer),
             labels: self.is_classifier().then(|| self.network.labels()),
             reader,

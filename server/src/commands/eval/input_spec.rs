@@ -9,7 +9,7 @@ use model::training::objective::{ModelTokens, Reader};
 
 /// Tokenizer, ids and lengths of a subject.
 #[derive(Debug, Clone)]
-pub struct Reading {
+pub struct InputSpec {
     /// Turns texts into ids.
     pub tokenizer: Arc<Tokenizer>,
     /// Names of its classes, if it is a classifier.
