@@ -115,9 +115,10 @@ fn section(run: &SweepRun<'_>) -> String {
     let header = [piped(&COLUMNS.map(str::to_owned)), format!("|{}", "---|".repeat(COLUMNS.len()))];
     let table: Vec<String> = header.into_iter().chain(rows.iter().map(|row| piped(&row.cells()))).collect();
     format!(
-        "{time}; {processor} ({instruction_set}), {threads}; the memory gave {} GB/s, measured before each precision.\n\
-         Model {model}, source {source_len} tokens, target {target_len}; \
-         the sources' keys and values (cross_kv) in {}.\n\n    {}\n\n{}\n\n\
+        "{time}; {processor} ({instruction_set}), {threads}.\n\
+         The memory read {} GB/s, measured before each precision.\n\
+         Model {model}, source {source_len} tokens, target {target_len}.\n\
+         The sources' keys and values (cross_kv) were in {}.\n\n    {}\n\n{}\n\n\
          ![Time of a decode step against batch size, with each precision's floor]({CHART})",
         memory_speed(rows),
         kept(rows),
@@ -203,10 +204,10 @@ mod tests {
         };
         let text = section(&run);
         for part in [
-            "4 March 2026, 05:06 UTC; AMD EPYC (avx512bf16), 2 threads; the memory gave 30.4 to 41.0 GB/s",
+            "4 March 2026, 05:06 UTC; AMD EPYC (avx512bf16), 2 threads.\nThe memory read 30.4 to 41.0 GB/s",
             "\n    server bench --sweep --shape s-s\n",
             "\n| precision | batch | encode_ms | step_ms | floor_ms | step over floor | tokens/s |\n|---|",
-            "; the sources' keys and values (cross_kv) in int8 beside bf16, int4; f32 beside f32.\n",
+            "\nThe sources' keys and values (cross_kv) were in int8 beside bf16, int4; f32 beside f32.\n",
             "\n| bf16 | 8 | 459 | 17.6 | 11.0 | 1.60 | 335 |\n| int4 | 8 |",
             "](step-time.svg)",
         ] {
