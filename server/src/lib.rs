@@ -11,6 +11,7 @@ pub mod http_server;
 pub mod job_pool;
 pub mod loading;
 pub mod process;
+pub mod registry;
 pub mod request;
 pub mod scheduler;
 pub mod source_sharing;

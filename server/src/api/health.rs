@@ -20,13 +20,13 @@ pub async fn health() -> &'static str {
 
 /// Whether requests are taken.
 pub async fn ready(State(api): State<Arc<Api>>) -> Result<&'static str, ApiError> {
-    if api.entrance.liveness.is_leaving() || api.engine.is_draining() {
+    if api.entrance.liveness.is_leaving() || api.models.is_draining() {
         return Err(Refusal::Draining.into());
     }
     if !api.entrance.liveness.is_accepting() {
         return Err(ApiError::NotAccepting);
     }
-    let silence = api.engine.silence();
+    let silence = api.models.longest_silence();
     if silence > api.stall_timeout {
         return Err(ApiError::EngineStalled { seconds: silence.as_secs() });
     }
@@ -56,7 +56,7 @@ struct Version {
 
 impl FromRef<Arc<Api>> for Metrics {
     fn from_ref(api: &Arc<Api>) -> Self {
-        api.metrics.clone()
+        api.entrance.metrics.clone()
     }
 }
 
@@ -68,6 +68,6 @@ pub async fn not_ready() -> ApiError {
 /// The same to a completion request, which is counted.
 pub async fn no_completion_yet(State(metrics): State<Metrics>) -> ApiError {
     let error = ApiError::NotReady;
-    metrics.count_request(error.outcome());
+    metrics.without_model().count_request(error.outcome());
     error
 }

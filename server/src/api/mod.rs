@@ -7,7 +7,6 @@ mod completions;
 mod health;
 mod http;
 mod json;
-mod model;
 mod models;
 mod router;
 mod state;
@@ -16,6 +15,5 @@ pub use answers::AnswerBudget;
 pub use http::{
     AccessLog, ApiError, BodyLimits, BodyPace, Budget, BudgetLimits, Entrance, Guard, GuardSettings, OpenRequests,
 };
-pub use model::ServedModel;
 pub use router::{loading_router, probe_router, router};
 pub use state::{Api, ApiLimits};

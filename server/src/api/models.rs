@@ -1,4 +1,4 @@
-//! `GET /v1/models` and `GET /v1/models/{id}`: the one model.
+//! `GET /v1/models` and `GET /v1/models/{id}`: the served models.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::Api;
 use super::http::ApiError;
-use super::model::ServedModel;
+use crate::registry::ServedModel;
 
 /// OpenAI's fields, then vLLM's, then ours.
 #[derive(Serialize)]
@@ -31,7 +31,7 @@ struct ModelMessage<'a> {
 #[derive(Serialize)]
 struct ModelList<'a> {
     object: &'static str,
-    data: [ModelMessage<'a>; 1],
+    data: Vec<ModelMessage<'a>>,
 }
 
 impl<'a> From<&'a ServedModel> for ModelMessage<'a> {
@@ -43,16 +43,17 @@ impl<'a> From<&'a ServedModel> for ModelMessage<'a> {
             owned_by: "encdec",
             root: &model.name,
             parent: None,
-            max_model_len: model.max_source_tokens,
-            max_source_tokens: model.max_source_tokens,
-            max_target_tokens: model.max_target_tokens,
+            max_model_len: model.limits().source_tokens,
+            max_source_tokens: model.limits().source_tokens,
+            max_target_tokens: model.limits().target_tokens,
         }
     }
 }
 
 /// The list.
 pub async fn list(State(api): State<Arc<Api>>) -> Response {
-    Json(ModelList { object: "list", data: [ModelMessage::from(&*api.model)] }).into_response()
+    let data = api.models.iter().map(|model| ModelMessage::from(&**model)).collect();
+    Json(ModelList { object: "list", data }).into_response()
 }
 
 /// One of the list. Names may hold slashes, and one more may stand at the end of any path.
@@ -63,9 +64,9 @@ pub async fn one(
 ) -> Result<Response, ApiError> {
     // A name that is no text is as unknown as any other, and is given back as it came.
     let name = name.map_or_else(|_| uri.path().trim_start_matches("/v1/models/").to_owned(), |Path(name)| name);
-    if name == api.model.name || name.strip_suffix('/') == Some(&api.model.name) {
-        Ok(Json(ModelMessage::from(&*api.model)).into_response())
-    } else {
-        Err(ApiError::UnknownModel { asked: name, served: api.model.name.clone() })
+    let with_slash = || api.models.find(name.strip_suffix('/')?);
+    match api.models.find(&name).or_else(with_slash) {
+        Some(model) => Ok(Json(ModelMessage::from(&**model)).into_response()),
+        None => Err(ApiError::UnknownModel { asked: name, served: api.models.names() }),
     }
 }

@@ -1,17 +1,14 @@
-//! Everything that handlers need: the model, its limits, and what all requests share.
+//! Everything that handlers need: the models, limits of requests, and what all requests share.
 //!
 //! Built by `http_server`, given to every handler by the router.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::answers::AnswerBudget;
 use super::http::{BodyLimits, Budget, Entrance, OpenRequests};
-use super::model::ServedModel;
-use crate::engine::EngineHandle;
 use crate::job_pool::JobPool;
+use crate::registry::ModelRegistry;
 use crate::source_sharing::SourceSharing;
-use crate::telemetry::Metrics;
 
 /// What one request may ask for.
 #[derive(Debug, Clone, Copy)]
@@ -39,26 +36,20 @@ pub struct ApiLimits {
 /// Everything the handlers need.
 #[derive(Debug)]
 pub struct Api {
-    /// The only model.
-    pub model: Arc<ServedModel>,
-    /// The engine's door.
-    pub engine: EngineHandle,
+    /// The models that requests are answered with.
+    pub models: ModelRegistry,
     /// What requests pass before they come to a route.
     pub entrance: Entrance,
     /// Who shares encoded sources.
     pub source_sharing: SourceSharing,
     /// Limits of a request.
     pub limits: ApiLimits,
-    /// Counters shared with the engine thread.
-    pub metrics: Metrics,
     /// What large bodies may take together.
     pub body_budget: Budget,
     /// What answers may take together.
     pub answer_budget: AnswerBudget,
     /// Threads that parse large bodies.
     pub parsers: JobPool,
-    /// Threads that tokenise.
-    pub pool: JobPool,
     /// The requests being answered.
     pub open_requests: OpenRequests,
     /// Time without a sign of life of the engine after which the server is not ready.

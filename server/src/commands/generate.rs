@@ -3,6 +3,7 @@
 //! Called by `main`. The request goes through the same engine as requests over HTTP.
 
 use std::io::{IsTerminal, Read, Write, stdin, stdout};
+use std::sync::Arc;
 
 use kernels::Sampling;
 
@@ -13,7 +14,6 @@ use crate::loading::load;
 use crate::process::resources::{ENGINE_THREADS, check_command};
 use crate::process::terminal::say;
 use crate::request::{GenerationEvent, GenerationRequest, Salt, sampling_temperature};
-use crate::telemetry::Metrics;
 
 /// Writes the continuation and a newline.
 ///
@@ -26,7 +26,7 @@ pub fn generate(config: &Config, options: &GenerateOptions) -> Result<(), Comman
     let limits = loaded.limits(config)?;
     let tokenizer = loaded.tokenizer.clone().ok_or(CommandError::NoTokenizer)?;
     let request = request(tokenizer.encode(&prompt, true)?, options)?;
-    let engine = loaded.start(limits, Metrics::new())?;
+    let engine = loaded.start(limits, Arc::default())?;
     engine.handle.check(request.lengths())?;
     let slot = engine.handle.reserve(Salt::default(), 1)?;
     let mut generation = engine.handle.submit(slot, request)?;

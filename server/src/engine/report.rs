@@ -1,23 +1,25 @@
 //! The scheduler's numbers as metrics.
 
+use std::sync::Arc;
+
 use crate::scheduler::{Scheduler, SchedulerCounters};
-use crate::telemetry::Metrics;
+use crate::telemetry::EngineMetrics;
 
 /// Sets gauges to what the scheduler says, and adds what its counters gained since the last report.
 pub(super) struct Reporter {
-    metrics: Metrics,
+    metrics: Arc<EngineMetrics>,
     /// The counters at the last report.
     reported: SchedulerCounters,
 }
 
 impl Reporter {
     /// Nothing is reported yet.
-    pub fn new(metrics: Metrics) -> Self {
+    pub fn new(metrics: Arc<EngineMetrics>) -> Self {
         Self { metrics, reported: SchedulerCounters::default() }
     }
 
     /// Where steps are counted.
-    pub const fn metrics(&self) -> &Metrics {
+    pub fn metrics(&self) -> &EngineMetrics {
         &self.metrics
     }
 

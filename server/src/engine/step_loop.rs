@@ -2,6 +2,7 @@
 //!
 //! Driven by the engine thread. Owns the scheduler and the executor; knows no client.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use kernels::{ScoreAsk, TokenScore};
@@ -11,7 +12,7 @@ use super::messages::{Message, message, score_ask};
 use super::report::Reporter;
 use crate::request::{Caller, GenerationEvent, GenerationRequest, Refusal, RequestId};
 use crate::scheduler::{Event, Plan, Scheduler};
-use crate::telemetry::Metrics;
+use crate::telemetry::EngineMetrics;
 
 /// The scheduler, the executor, and what a step fills, which is kept from step to step.
 pub(super) struct StepLoop {
@@ -31,7 +32,7 @@ pub(super) struct StepLoop {
 
 impl StepLoop {
     /// No step was run yet.
-    pub fn new(scheduler: Scheduler, executor: Box<dyn Executor>, metrics: Metrics) -> Self {
+    pub fn new(scheduler: Scheduler, executor: Box<dyn Executor>, metrics: Arc<EngineMetrics>) -> Self {
         Self {
             scheduler,
             executor,

@@ -1,6 +1,7 @@
 //! Starting, watching and joining the engine thread.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 
@@ -12,7 +13,7 @@ use super::limits::EngineLimits;
 use super::step_loop::StepLoop;
 use super::worker::Worker;
 use crate::scheduler::{BoundaryTokens, Scheduler};
-use crate::telemetry::Metrics;
+use crate::telemetry::EngineMetrics;
 
 /// A running engine.
 #[derive(Debug)]
@@ -31,7 +32,7 @@ pub struct EngineSettings {
     /// Start and end tokens of the model.
     pub tokens: BoundaryTokens,
     /// Where to count.
-    pub metrics: Metrics,
+    pub metrics: Arc<EngineMetrics>,
 }
 
 impl Engine {

@@ -1,46 +1,58 @@
-//! A loaded model in service: its engine runs, and the HTTP layer knows what it serves.
+//! Loaded models in service: their engines run, and the API answers with them.
 //!
 //! Started by the `serve` command and by tests. It opens no socket.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::api::{
-    AnswerBudget, Api, ApiLimits, BodyLimits, BodyPace, Budget, BudgetLimits, Entrance, OpenRequests, ServedModel,
-};
+use crate::api::{AnswerBudget, Api, ApiLimits, BodyLimits, BodyPace, Budget, BudgetLimits, Entrance, OpenRequests};
 use crate::config::{Config, Limits};
 use crate::engine::{Engine, EngineLimits};
 use crate::job_pool::JobPool;
 use crate::loading::{LoadError, Loaded};
+use crate::registry::{ModelRegistry, ServedModel};
+use crate::telemetry::ModelMetrics;
 
-/// Over so long the pace of a large body is measured: a line may falter for a moment.
+/// Stretch of time over which the pace of a large body is measured: a line may falter for a moment.
 const BODY_STRETCH: Duration = Duration::from_secs(5);
 
-/// An engine and the API before it.
+/// A loaded model that is to be served.
+pub struct ModelToServe {
+    /// Name for clients, unlike that of any other model.
+    pub name: String,
+    /// Weights and tokenizer.
+    pub loaded: Loaded,
+    /// Limits of its engine.
+    pub limits: EngineLimits,
+}
+
+/// Engines and the API before them.
 #[derive(Debug)]
 pub struct Deployment {
     /// What the routes answer from.
     pub api: Arc<Api>,
-    /// To be drained at the end.
-    pub engine: Engine,
+    /// The models' engines, in the order of the models; to be drained at the end.
+    pub engines: Vec<Engine>,
 }
 
 impl Deployment {
-    /// Starts the engine, which counts where `entrance` does; requests are taken from now on.
+    /// Starts an engine for each model, which counts where `entrance` does; requests are taken from now on. Requests
+    /// that name no model are answered with the first one.
     ///
     /// # Errors
-    /// When there is no memory or no thread for it.
-    pub fn start(config: &Config, loaded: Loaded, limits: EngineLimits, entrance: Entrance) -> Result<Self, LoadError> {
-        let model = Arc::new(served_model(config, &loaded, &limits));
-        let metrics = entrance.metrics.clone();
-        let engine = loaded.start(limits, metrics.clone())?;
+    /// When there is no memory or no thread for an engine, or the models cannot be told apart.
+    pub fn start(config: &Config, models: Vec<ModelToServe>, entrance: Entrance) -> Result<Self, LoadError> {
+        let tokenizing = JobPool::new(config.server.tokenizer_threads);
+        let started = models.into_iter().map(|model| {
+            let metrics = entrance.metrics.model(&model.name);
+            start_model(model, metrics, tokenizing.clone())
+        });
+        let (models, engines): (Vec<_>, Vec<_>) = started.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
         let api = Api {
-            model,
-            engine: engine.handle.clone(),
+            models: ModelRegistry::new(models)?,
             entrance,
             source_sharing: config.server.share_sources,
             limits: api_limits(&config.limits),
-            metrics,
             body_budget: Budget::new(BudgetLimits {
                 bytes: config.limits.unparsed_body_bytes,
                 peer_bytes: config.limits.peer_body_bytes,
@@ -50,26 +62,42 @@ impl Deployment {
                 peer_bytes: config.limits.peer_answer_bytes,
             }),
             parsers: JobPool::new(config.server.tokenizer_threads),
-            pool: JobPool::new(config.server.tokenizer_threads),
             open_requests: OpenRequests::default(),
             stall_timeout: config.server.stall_timeout,
         };
-        Ok(Self { api: Arc::new(api), engine })
+        Ok(Self { api: Arc::new(api), engines })
+    }
+
+    /// Returns when the thread of any engine has ended, for whatever reason.
+    pub async fn engine_ended(&mut self) {
+        let ended = self.engines.iter_mut().map(|engine| Box::pin(engine.ended()));
+        futures_util::future::select_all(ended).await;
     }
 }
 
-fn served_model(config: &Config, loaded: &Loaded, limits: &EngineLimits) -> ServedModel {
-    let model = loaded.config();
-    ServedModel {
-        name: config.model.served_name.clone(),
-        created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-        tokenizer: loaded.tokenizer.clone(),
-        source_vocab: model.encoder.vocab,
-        target_vocab: model.decoder.vocab,
-        start_token: model.start_token,
-        max_source_tokens: limits.source_tokens,
-        max_target_tokens: limits.target_tokens,
-    }
+fn start_model(
+    model: ModelToServe,
+    metrics: ModelMetrics,
+    tokenizing: JobPool,
+) -> Result<(ServedModel, Engine), LoadError> {
+    let ModelToServe { name, loaded, limits } = model;
+    let (config, tokenizer) = (loaded.config(), loaded.tokenizer.clone());
+    let (source_vocab, target_vocab, start_token) = (config.encoder.vocab, config.decoder.vocab, config.start_token);
+    let engine = loaded.start(limits, Arc::clone(&metrics.engine))?;
+    let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let engine_handle = engine.handle.clone();
+    let served = ServedModel {
+        name,
+        created,
+        engine: engine_handle,
+        tokenizer,
+        tokenizing,
+        source_vocab,
+        target_vocab,
+        start_token,
+        metrics,
+    };
+    Ok((served, engine))
 }
 
 fn api_limits(limits: &Limits) -> ApiLimits {
@@ -86,7 +114,7 @@ fn api_limits(limits: &Limits) -> ApiLimits {
     }
 }
 
-/// What the settings say about bodies.
+/// Limits of bodies under these settings.
 pub const fn body_limits(limits: &Limits) -> BodyLimits {
     BodyLimits {
         bytes: limits.body_bytes,

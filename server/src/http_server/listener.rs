@@ -73,7 +73,7 @@ impl Listener {
                 let place = place.at_most(self.purpose);
                 let connection = Connection { stream, peer, place, timeouts: self.timeouts };
                 let attended = connection.attend(self.routes.clone(), self.phase.clone());
-                let open = self.metrics.count_connection();
+                let open = self.metrics.server().count_connection();
                 tokio::spawn(async move {
                     attended.await;
                     drop(open);

@@ -6,5 +6,5 @@ mod deployment;
 mod listener;
 mod server;
 
-pub use deployment::{Deployment, body_limits};
+pub use deployment::{Deployment, ModelToServe, body_limits};
 pub use server::{ConnectionLimits, HttpServer, ServerShared};

@@ -53,7 +53,7 @@ impl HttpServer {
     /// Answers from `routes` on `listener`. Must be called within a runtime.
     pub fn start(listener: TcpListener, limits: ConnectionLimits, routes: Routes, shared: ServerShared) -> Self {
         let ServerShared { liveness, metrics } = shared;
-        metrics.connections_limit.set(limits.places.connections as i64);
+        metrics.server().connections_limit.set(limits.places.connections as i64);
         let server =
             Self { limits, routes: watch::Sender::new(routes), phase: watch::Sender::default(), liveness, metrics };
         let accepting = server.accepting(listener, limits.places, Purpose::Requests);
@@ -98,7 +98,7 @@ impl HttpServer {
     /// the answers under way are cut off, which their clients are told, and this returns within half a second.
     pub async fn drain(self, api: &Api, patience: Duration, hurry: impl Future<Output = ()>) {
         self.leave();
-        api.engine.drain();
+        api.models.drain();
         api.open_requests.drain();
         let mut impatient = pin!(async {
             tokio::select! {
@@ -119,7 +119,7 @@ impl HttpServer {
             };
         }
         if !finished {
-            tracing::warn!(open = api.metrics.open_requests.get(), "cutting off what is still being answered");
+            tracing::warn!(open = api.open_requests.count(), "cutting off what is still being answered");
             api.open_requests.cut_off();
             // Who does not take even this in time is left without.
             let _ = tokio::time::timeout(GOODBYE, self.phase.closed()).await;

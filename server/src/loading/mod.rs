@@ -23,8 +23,9 @@ use crate::config::{Config, CudaConfig, Limits, ModelChoice, ModelSource, Quanti
 use crate::engine::{Engine, EngineLimits, EngineSettings, Executor, StepSizes};
 use crate::process::memory::MemoryBounds;
 use crate::process::progress::LoadProgress;
+use crate::registry::RegistryError;
 use crate::scheduler::{BoundaryTokens, PoolSize, SchedulerLimits};
-use crate::telemetry::Metrics;
+use crate::telemetry::EngineMetrics;
 
 /// Why a model cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +96,9 @@ pub enum LoadError {
         /// The folder.
         origin: String,
     },
+    /// Models that cannot be served together.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// No engine thread.
     #[error("cannot start the engine thread")]
     Thread(#[source] std::io::Error),
@@ -353,7 +357,7 @@ impl Loaded {
     ///
     /// # Errors
     /// When there is no memory or no thread for it.
-    pub fn start(self, limits: EngineLimits, metrics: Metrics) -> Result<Engine, LoadError> {
+    pub fn start(self, limits: EngineLimits, metrics: Arc<EngineMetrics>) -> Result<Engine, LoadError> {
         self.start_with(limits, metrics, |executor| executor)
     }
 
@@ -364,7 +368,7 @@ impl Loaded {
     pub fn start_with(
         self,
         limits: EngineLimits,
-        metrics: Metrics,
+        metrics: Arc<EngineMetrics>,
         wrap: impl FnOnce(Box<dyn Executor>) -> Box<dyn Executor>,
     ) -> Result<Engine, LoadError> {
         let tokens = BoundaryTokens { start: self.config().start_token, end: self.config().end_tokens.clone() };

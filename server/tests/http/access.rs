@@ -165,5 +165,5 @@ async fn a_stream_that_fails_in_the_middle_has_the_status_that_was_sent_and_the_
         (line["status"].as_u64(), &line["outcome"], &line["code"]),
         (Some(200), &json!("failed"), &json!("internal_error"))
     );
-    assert!(app.api.metrics.text().contains("encdec_refusals_total{reason=\"internal_error\"} 1\n"));
+    assert!(app.metrics_text().contains("encdec_refusals_total{model=\"org/demo\",reason=\"internal_error\"} 1\n"));
 }

@@ -15,17 +15,18 @@ use model::Tokenizer;
 use serde_json::{Value, json};
 use server::api::{
     AccessLog, AnswerBudget, Api, ApiLimits, BodyLimits, BodyPace, Budget, BudgetLimits, Entrance, Guard, OpenRequests,
-    ServedModel, router,
+    router,
 };
 use server::client_connection::{ConnectionTimeouts, PlaceLimits, WritePace};
 use server::engine::{Command, EngineHandle, EngineLimits, Submission, TokenScore};
 use server::http_server::ConnectionLimits;
 use server::job_pool::JobPool;
 use server::process::liveness::Liveness;
+use server::registry::{ModelRegistry, ServedModel};
 use server::request::{FinishReason, GenerationEvent, GenerationRequest};
 use server::scheduler::{PoolSize, SchedulerLimits};
 use server::source_sharing::SourceSharing;
-use server::telemetry::{Metrics, Outcome};
+use server::telemetry::{Metrics, Outcome, RequestMetrics};
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
 
@@ -147,27 +148,23 @@ impl App {
                 encoder_layers: 1,
             },
         };
-        let metrics = Metrics::new();
-        let (guard, body) = (Arc::new(setup.guard), setup.body);
-        let entrance = Entrance {
-            metrics: metrics.clone(),
-            guard,
-            access_log: setup.access_log,
-            body,
-            liveness: Liveness::default(),
-        };
-        let api = Arc::new(Api {
-            model: Arc::new(ServedModel {
-                name: MODEL.to_owned(),
-                created: 1_700_000_000,
-                tokenizer: setup.tokenizer,
-                source_vocab: setup.vocab,
-                target_vocab: setup.vocab,
-                start_token: START,
-                max_source_tokens: setup.source_tokens,
-                max_target_tokens: 128,
-            }),
+        let metrics = Metrics::of_models(&[MODEL]);
+        let of_model = metrics.model(MODEL);
+        let model = ServedModel {
+            name: MODEL.to_owned(),
+            created: 1_700_000_000,
             engine: EngineHandle::new(commands, limits),
+            tokenizer: setup.tokenizer,
+            tokenizing: JobPool::new(2),
+            source_vocab: setup.vocab,
+            target_vocab: setup.vocab,
+            start_token: START,
+            metrics: of_model,
+        };
+        let (guard, body) = (Arc::new(setup.guard), setup.body);
+        let entrance = Entrance { metrics, guard, access_log: setup.access_log, body, liveness: Liveness::default() };
+        let api = Arc::new(Api {
+            models: ModelRegistry::new(vec![model]).unwrap(),
             entrance,
             source_sharing: setup.source_sharing,
             limits: ApiLimits {
@@ -181,7 +178,6 @@ impl App {
                 body: setup.body,
                 queue_timeout: setup.queue_timeout,
             },
-            metrics,
             body_budget: Budget::new(BudgetLimits {
                 bytes: setup.unparsed_body_bytes,
                 peer_bytes: setup.unparsed_body_bytes,
@@ -191,7 +187,6 @@ impl App {
                 peer_bytes: setup.answer_bytes,
             }),
             parsers: JobPool::new(2),
-            pool: JobPool::new(2),
             open_requests: OpenRequests::default(),
             stall_timeout: setup.stall_timeout,
         });
@@ -253,14 +248,31 @@ impl App {
         Events::of(&answer.text)
     }
 
+    pub fn model(&self) -> &ServedModel {
+        self.api.models.default_model()
+    }
+
+    pub fn engine(&self) -> &EngineHandle {
+        &self.model().engine
+    }
+
+    pub fn metrics(&self) -> &RequestMetrics {
+        &self.model().metrics.requests
+    }
+
     pub fn count(&self, outcome: Outcome) -> u64 {
-        self.api.metrics.requests(outcome)
+        self.metrics().requests(outcome)
+    }
+
+    /// All metrics as they are read by Prometheus.
+    pub fn metrics_text(&self) -> String {
+        self.api.entrance.metrics.text()
     }
 
     /// Waits until every place in the queue is free again.
     pub async fn all_slots_free(&self) {
-        let all = self.api.engine.limits().queued_rows as usize;
-        wait_for(|| (self.api.engine.free_slots() == all).then_some(())).await;
+        let all = self.engine().limits().queued_rows as usize;
+        wait_for(|| (self.engine().free_slots() == all).then_some(())).await;
     }
 }
 

@@ -38,7 +38,8 @@ impl Running {
         let (shutdown, wanted) = oneshot::channel();
         let (hurry, hurried) = oneshot::channel::<()>();
         let routes = Routes { all: app.router.clone(), probes: probe_router(app.api.clone()) };
-        let shared = ServerShared { liveness: app.api.entrance.liveness.clone(), metrics: app.api.metrics.clone() };
+        let shared =
+            ServerShared { liveness: app.api.entrance.liveness.clone(), metrics: app.api.entrance.metrics.clone() };
         let server = HttpServer::start(listener, limits, routes, shared);
         let api = app.api.clone();
         let served = tokio::spawn(async move {
@@ -200,7 +201,7 @@ async fn shutdown_lets_streams_finish_refuses_new_requests_and_then_closes() {
     stalled.write_all(b"POST /v1/completions HTTP/1.1\r\nhost: ").await.unwrap();
 
     server.shutdown.send(()).unwrap();
-    wait_for(|| server.app.api.engine.is_draining().then_some(())).await;
+    wait_for(|| server.app.engine().is_draining().then_some(())).await;
     let url = format!("http://{}/v1/completions", server.address);
     let refused = reqwest::Client::new().post(url).json(&json!({"prompt": "p"})).send().await.unwrap();
     assert_eq!(refused.status(), 503);
@@ -227,7 +228,7 @@ async fn answers_that_outlast_the_drain_are_cut_off_with_an_error() {
     let _waiting = hand.submission().await;
     let mut stalled = TcpStream::connect(server.address).await.unwrap();
     stalled.write_all(b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{").await.unwrap();
-    wait_for(|| (server.app.api.metrics.open_requests.get() == 3).then_some(())).await;
+    wait_for(|| (server.app.metrics().open_requests.get() == 3).then_some(())).await;
 
     server.shutdown.send(()).unwrap();
     let told = read_until(&mut stream, "\r\n0\r\n\r\n").await;
@@ -246,7 +247,7 @@ async fn shutdown_does_not_wait_for_a_body_that_does_not_come() {
     let (server, _hand) = Running::start(Setup::default(), PATIENCE).await;
     let mut stalled = TcpStream::connect(server.address).await.unwrap();
     stalled.write_all(b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{").await.unwrap();
-    wait_for(|| (server.app.api.metrics.open_requests.get() == 1).then_some(())).await;
+    wait_for(|| (server.app.metrics().open_requests.get() == 1).then_some(())).await;
     server.shutdown.send(()).unwrap();
     read_until(&mut stalled, "\"shutting_down\"").await;
     timeout(SOON, server.served).await.expect("nothing holds it up any more").unwrap();
@@ -265,7 +266,7 @@ async fn shutdown_does_not_wait_for_a_client_that_does_not_read() {
     for _ in 0..512 {
         running.events.send(large.clone()).unwrap();
     }
-    let (generated, mut before) = (&server.app.api.metrics.generated_tokens, 0);
+    let (generated, mut before) = (&server.app.metrics().generated_tokens, 0);
     while generated.get() == 0 || generated.get() != before {
         before = generated.get();
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -281,7 +282,7 @@ async fn who_is_asked_twice_to_end_cuts_off_at_once() {
     let mut stream = server.request(json!({"prompt": "p", "stream": true})).await;
     let _running = hand.submission().await;
     server.shutdown.send(()).unwrap();
-    wait_for(|| server.app.api.engine.is_draining().then_some(())).await;
+    wait_for(|| server.app.engine().is_draining().then_some(())).await;
     server.hurry.send(()).unwrap();
     read_until(&mut stream, "\"shutting_down\"").await;
     timeout(SOON, server.served).await.expect("the server ends").unwrap();
@@ -485,7 +486,7 @@ async fn a_client_that_leaves_in_the_middle_of_its_body_counts_as_cancelled() {
         let head = format!("POST /v1/completions HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n");
         client.write_all(head.as_bytes()).await.unwrap();
         client.write_all(b"3\r\n{").await.unwrap();
-        wait_for(|| (server.app.api.metrics.open_requests.get() == 1).then_some(())).await;
+        wait_for(|| (server.app.metrics().open_requests.get() == 1).then_some(())).await;
         drop(client);
         wait_for(|| (server.app.count(Outcome::Cancelled) == before + 1).then_some(())).await;
     }
@@ -558,7 +559,7 @@ async fn a_stream_is_framed_for_real_clients_too() {
 #[tokio::test]
 async fn open_connections_and_their_limit_are_in_the_metrics() {
     let (server, _hand) = Running::start(Setup::default(), PATIENCE).await;
-    let metrics = &server.app.api.metrics;
+    let metrics = server.app.api.entrance.metrics.server();
     let (first, second) = (TcpStream::connect(server.address).await, TcpStream::connect(server.address).await);
     wait_for(|| (metrics.connections_open.get() == 2).then_some(())).await;
     assert_eq!(metrics.connections_limit.get(), 64);

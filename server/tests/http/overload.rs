@@ -48,7 +48,7 @@ async fn a_list_of_prompts_gets_all_its_places_or_none() {
     let _client = app.spawn(json!({"prompt": "p"}));
     let _held = hand.submission().await;
     app.complete(json!({"prompt": ["p", "q"]})).await.error(429, None, Some("overloaded"));
-    assert_eq!(app.api.engine.free_slots(), 1);
+    assert_eq!(app.engine().free_slots(), 1);
     let _other = app.spawn(json!({"prompt": "p"}));
     hand.submission().await;
 }
@@ -59,7 +59,7 @@ async fn the_place_is_taken_before_tokenising() {
     let _release = block_the_tokenizer(&app).await;
     let first = app.spawn(json!({"prompt": "p"}));
     let second = app.spawn(json!({"prompt": "p"}));
-    wait_for(|| (app.api.engine.free_slots() == 0).then_some(())).await;
+    wait_for(|| (app.engine().free_slots() == 0).then_some(())).await;
     app.complete(json!({"prompt": "p"})).await.error(429, None, Some("overloaded"));
     // A client that goes away while it waits gives its place back.
     first.abort();
@@ -73,7 +73,7 @@ async fn block_the_tokenizer(app: &App) -> std::sync::mpsc::Sender<()> {
     let (release, blocked) = std::sync::mpsc::channel::<()>();
     let blocked = std::sync::Arc::new(std::sync::Mutex::new(blocked));
     for _ in 0..2 {
-        let (pool, blocked) = (app.api.pool.clone(), std::sync::Arc::clone(&blocked));
+        let (pool, blocked) = (app.model().tokenizing.clone(), std::sync::Arc::clone(&blocked));
         tokio::spawn(async move { pool.run(move || blocked.lock().unwrap().recv()).await });
     }
     tokio::task::yield_now().await;
@@ -93,7 +93,7 @@ async fn a_large_body_is_not_parsed_when_the_queue_has_no_place() {
     let _queued = [hand.submission().await, hand.submission().await];
     app.complete(large_and_bad(100_000)).await.error(429, None, Some("overloaded"));
     app.complete(large_and_bad(1000)).await.error(400, Some("n"), None);
-    app.api.engine.drain();
+    app.engine().drain();
     app.complete(large_and_bad(100_000)).await.error(503, None, Some("shutting_down"));
 }
 
@@ -164,7 +164,7 @@ async fn a_request_refused_after_its_place_was_taken_gives_it_back() {
     let (app, _hand) = App::by_hand(small_queue());
     app.complete(json!({"prompt": "", "add_special_tokens": false})).await.error(400, Some("prompt"), None);
     app.complete(json!({"prompt": vec![1; 300]})).await.error(400, Some("prompt"), Some("context_length_exceeded"));
-    assert_eq!(app.api.engine.free_slots(), 2);
+    assert_eq!(app.engine().free_slots(), 2);
 }
 
 #[tokio::test]
@@ -174,7 +174,7 @@ async fn a_draining_server_is_alive_but_not_ready_and_takes_nothing() {
     assert_eq!(app.get("/ready").await.status, 200);
     let running = app.spawn(json!({"prompt": "p"}));
     let submission = hand.submission().await;
-    app.api.engine.drain();
+    app.engine().drain();
     assert!(matches!(hand.command().await, Command::Drain));
     assert_eq!(app.get("/health").await.status, 200);
     let answer = app.get("/ready").await;
@@ -266,26 +266,26 @@ async fn metrics_tell_what_happened() {
     let answer = app.get("/metrics").await;
     assert_eq!(answer.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     for line in [
-        "encdec_requests_total{outcome=\"completed\"} 1",
-        "encdec_requests_total{outcome=\"refused\"} 1",
-        "encdec_requests_total{outcome=\"cancelled\"} 0",
-        "encdec_requests_total{outcome=\"overloaded\"} 0",
-        "encdec_requests_total{outcome=\"unavailable\"} 0",
-        "encdec_requests_total{outcome=\"failed\"} 0",
-        "encdec_refusals_total{reason=\"invalid_request\"} 1",
-        "encdec_refusals_total{reason=\"unknown_url\"} 1",
-        "encdec_finished_choices_total{reason=\"stop\"} 1",
-        "encdec_finished_choices_total{reason=\"length\"} 0",
-        "encdec_source_length_tokens_sum 2",
-        "encdec_target_length_tokens_sum 3",
-        "encdec_queue_seconds_count 1",
-        "encdec_first_token_seconds_count 1",
-        "encdec_token_gap_seconds_count 2",
-        "encdec_request_seconds_count 1",
-        "encdec_source_tokens_total 2",
-        "encdec_cached_source_tokens_total 2",
-        "encdec_generated_tokens_total 3",
-        "encdec_open_requests 0",
+        "encdec_requests_total{model=\"org/demo\",outcome=\"completed\"} 1",
+        "encdec_requests_total{model=\"org/demo\",outcome=\"refused\"} 1",
+        "encdec_requests_total{model=\"org/demo\",outcome=\"cancelled\"} 0",
+        "encdec_requests_total{model=\"org/demo\",outcome=\"overloaded\"} 0",
+        "encdec_requests_total{model=\"org/demo\",outcome=\"unavailable\"} 0",
+        "encdec_requests_total{model=\"org/demo\",outcome=\"failed\"} 0",
+        "encdec_refusals_total{model=\"org/demo\",reason=\"invalid_request\"} 1",
+        "encdec_refusals_total{model=\"org/demo\",reason=\"unknown_url\"} 1",
+        "encdec_finished_choices_total{model=\"org/demo\",reason=\"stop\"} 1",
+        "encdec_finished_choices_total{model=\"org/demo\",reason=\"length\"} 0",
+        "encdec_source_length_tokens_sum{model=\"org/demo\"} 2",
+        "encdec_target_length_tokens_sum{model=\"org/demo\"} 3",
+        "encdec_queue_seconds_count{model=\"org/demo\"} 1",
+        "encdec_first_token_seconds_count{model=\"org/demo\"} 1",
+        "encdec_token_gap_seconds_count{model=\"org/demo\"} 2",
+        "encdec_request_seconds_count{model=\"org/demo\"} 1",
+        "encdec_source_tokens_total{model=\"org/demo\"} 2",
+        "encdec_cached_source_tokens_total{model=\"org/demo\"} 2",
+        "encdec_generated_tokens_total{model=\"org/demo\"} 3",
+        "encdec_open_requests{model=\"org/demo\"} 0",
     ] {
         assert!(answer.text.lines().any(|found| found == line), "{line} is not in\n{}", answer.text);
     }

@@ -53,6 +53,6 @@ async fn the_version_is_the_programs() {
 async fn ping_says_whether_requests_are_taken() {
     let app = App::saying("x");
     assert_eq!(app.get("/ping").await.status, 200);
-    app.api.engine.drain();
+    app.engine().drain();
     app.get("/ping").await.error(503, None, Some("shutting_down"));
 }

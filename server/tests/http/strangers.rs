@@ -59,7 +59,7 @@ async fn a_page_of_another_origin_is_refused_on_every_path_and_told_nothing() {
         }
         let several = [("host", "localhost"), ("origin", "https://app.example"), ("origin", "https://evil.example")];
         complete(&app, &several).await.error(403, None, Some("origin_not_allowed"));
-        assert_eq!(app.api.metrics.generated_tokens.get(), 0, "nothing was computed for them");
+        assert_eq!(app.metrics().generated_tokens.get(), 0, "nothing was computed for them");
     }
 }
 
@@ -129,8 +129,8 @@ async fn a_name_made_to_stand_for_loopback_is_refused_by_default() {
     ask(&closed, Method::GET, "/v1/models", &rebound).await.error(403, None, Some("host_not_allowed"));
     let absolute = ask(&closed, Method::GET, "http://evil.example/v1/models", &[("host", "localhost")]).await;
     absolute.error(403, None, Some("host_not_allowed"));
-    let text = closed.api.metrics.text();
-    assert!(text.contains("encdec_refusals_total{reason=\"host_not_allowed\"} 4\n"), "{text}");
+    let text = closed.metrics_text();
+    assert!(text.contains("encdec_refusals_total{model=\"org/demo\",reason=\"host_not_allowed\"} 4\n"), "{text}");
     for allowed in [app(LOOPBACK, &["evil.example"], &[]), app(LOOPBACK, &["*"], &[]), app(NETWORK, &[], &[])] {
         assert_eq!(complete(&allowed, &rebound).await.status, 200);
     }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -12,12 +13,12 @@ use serde_json::Value;
 use server::api::{AccessLog, Api, Entrance, Guard, router};
 use server::client_connection::{ConnectionTimeouts, PlaceLimits, Routes, WritePace};
 use server::config::{Config, Layer};
-use server::engine::Engine;
-use server::http_server::{ConnectionLimits, HttpServer, ServerShared};
-use server::http_server::{Deployment, body_limits};
+use server::engine::{Engine, EngineHandle};
+use server::http_server::{ConnectionLimits, Deployment, HttpServer, ModelToServe, ServerShared, body_limits};
 use server::loading::load;
 use server::process::liveness::Liveness;
-use server::telemetry::Metrics;
+use server::registry::ServedModel;
+use server::telemetry::{EngineMetrics, Metrics, RequestMetrics};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
@@ -50,23 +51,33 @@ impl App {
         Self::new(settings, None)
     }
 
+    /// A server of several models, each under its own settings; what concerns all is as the first says. Also gives the
+    /// models' engines.
+    pub fn of_models(settings: &[&str]) -> (Self, Vec<Engine>) {
+        Self::serving(settings.iter().map(|settings| model_to_serve(settings)).collect())
+    }
+
     fn new(settings: &str, pages: Option<usize>) -> (Self, Engine) {
-        let layers = [SETTINGS, settings].map(|text| Layer::parse("test", text).unwrap());
-        let config = Config::from_layers(layers.into()).unwrap();
-        let loaded = load(&config).unwrap();
-        let mut limits = loaded.limits(&config).unwrap();
+        let (config, mut model) = model_to_serve(settings);
         if let Some(pages) = pages {
-            limits.steps.pool.pages = pages;
+            model.limits.steps.pool.pages = pages;
         }
+        let (app, mut engines) = Self::serving(vec![(config, model)]);
+        (app, engines.pop().expect("one for the only model"))
+    }
+
+    fn serving(models: Vec<(Config, ModelToServe)>) -> (Self, Vec<Engine>) {
+        let (configs, models): (Vec<_>, Vec<_>) = models.into_iter().unzip();
+        let (config, names) = (&configs[0], models.iter().map(|model| model.name.as_str()).collect::<Vec<_>>());
         let entrance = Entrance {
-            metrics: Metrics::new(),
+            metrics: Metrics::of_models(&names),
             guard: Arc::new(Guard::default()),
             access_log: AccessLog::off(),
             body: body_limits(&config.limits),
             liveness: Liveness::default(),
         };
-        let Deployment { api, engine } = Deployment::start(&config, loaded, limits, entrance).unwrap();
-        (Self { router: router(Arc::clone(&api)), api }, engine)
+        let Deployment { api, engines } = Deployment::start(config, models, entrance).unwrap();
+        (Self { router: router(Arc::clone(&api)), api }, engines)
     }
 
     /// Sends a completion request; its answer is not read yet.
@@ -111,14 +122,50 @@ impl App {
         address
     }
 
+    pub fn model(&self) -> &ServedModel {
+        self.api.models.default_model()
+    }
+
+    pub fn engine(&self) -> &EngineHandle {
+        &self.model().engine
+    }
+
+    pub fn engine_metrics(&self) -> &EngineMetrics {
+        &self.model().metrics.engine
+    }
+
+    pub fn request_metrics(&self) -> &RequestMetrics {
+        &self.model().metrics.requests
+    }
+
     /// Waits until nothing runs or waits, and checks that no page is held then.
     pub async fn idle(&self) {
-        let metrics = &self.api.metrics;
+        let metrics = self.engine_metrics();
         wait_until(|| metrics.running_rows.get() == 0 && metrics.waiting_rows.get() == 0).await;
-        let (held, pages) = (metrics.pages_held.get(), self.api.engine.limits().steps.pool.pages);
+        let (held, pages) = (metrics.pages_held.get(), self.engine().limits().steps.pool.pages);
         assert_eq!(held, 0, "pages are held by nobody");
         assert_eq!(metrics.pages_free.get() + metrics.pages_cached.get(), pages as i64);
     }
+}
+
+/// A loaded model under these settings, laid over the defaults.
+fn model_to_serve(settings: &str) -> (Config, ModelToServe) {
+    let layers = [SETTINGS, settings].map(|text| Layer::parse("test", text).unwrap());
+    let config = Config::from_layers(layers.into()).unwrap();
+    let loaded = load(&config).unwrap();
+    let limits = loaded.limits(&config).unwrap();
+    let model = ModelToServe { name: config.model.served_name.clone(), loaded, limits };
+    (config, model)
+}
+
+/// Joins engines that have to end.
+pub fn join_all(engines: Vec<Engine>) {
+    let (done, ended) = channel();
+    std::thread::spawn(move || {
+        engines.into_iter().for_each(Engine::join);
+        let _ = done.send(());
+    });
+    ended.recv_timeout(PATIENCE).expect("the engines end");
 }
 
 /// Asks again and again, but not for ever.

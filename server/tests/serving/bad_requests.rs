@@ -147,12 +147,12 @@ async fn every_bad_request_gets_its_own_clear_answer() {
     let app = App::start("");
     let (address, cases) = (app.listen().await, cases());
     send(address, &cases).await;
-    assert_eq!(app.api.metrics.encoder_runs.get(), 0, "none of them reached the model");
-    let all_slots = app.api.engine.limits().queued_rows as usize;
-    assert_eq!(app.api.engine.free_slots(), all_slots);
+    assert_eq!(app.engine_metrics().encoder_runs.get(), 0, "none of them reached the model");
+    let all_slots = app.engine().limits().queued_rows as usize;
+    assert_eq!(app.engine().free_slots(), all_slots);
     // What is no completion request is not counted as one.
-    assert_eq!(app.api.metrics.requests(Outcome::Refused), cases.len() as u64 - 4);
-    assert_eq!(app.api.metrics.requests(Outcome::Failed), 0);
+    assert_eq!(app.request_metrics().requests(Outcome::Refused), cases.len() as u64 - 4);
+    assert_eq!(app.request_metrics().requests(Outcome::Failed), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -160,8 +160,8 @@ async fn a_running_stream_does_not_feel_the_heaviest_bad_requests() {
     let app = App::start("");
     let (address, mut heavy) = (app.listen().await, heavy());
     // The longest text of one character that is tokenised before it is known to be too long.
-    let tokenizer = app.api.model.tokenizer.clone().unwrap();
-    let longest = tokenizer.longest_piece_bytes().unwrap() * app.api.model.max_source_tokens;
+    let tokenizer = app.model().tokenizer.clone().unwrap();
+    let longest = tokenizer.longest_piece_bytes().unwrap() * app.model().limits().source_tokens;
     let text = json!({"prompt": "a".repeat(longest)}).to_string();
     heavy.extend((0..3).map(|_| completion(text.clone(), (400, Some("prompt"), TOO_LONG))));
     let (stop, stopped) = oneshot::channel();
@@ -172,7 +172,7 @@ async fn a_running_stream_does_not_feel_the_heaviest_bad_requests() {
     stop.send(()).unwrap();
     let (tokens, longest_gap) = stream.await.unwrap();
     assert!(tokens > 0 && longest_gap < STALL, "{tokens} tokens, once none for {longest_gap:?}, in {took:?}");
-    assert_eq!(app.api.metrics.requests(Outcome::Refused), heavy.len() as u64);
+    assert_eq!(app.request_metrics().requests(Outcome::Refused), heavy.len() as u64);
 }
 
 /// Reads one stream after the other until it is stopped: how many tokens came, and the longest time without one.

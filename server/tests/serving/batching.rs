@@ -115,7 +115,7 @@ async fn together(app: &App, requests: &[Value], rows: &[Row]) -> Together {
     }
     app.idle().await;
     let answers = answers.into_iter().map(|answer| answer.unwrap().choices()).collect();
-    Together { answers, preemptions: app.api.metrics.preemptions.get() }
+    Together { answers, preemptions: app.engine_metrics().preemptions.get() }
 }
 
 /// A client that asks for choices, reads some events of the stream, and closes it.

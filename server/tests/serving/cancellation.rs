@@ -20,21 +20,21 @@ async fn a_client_that_hangs_up_gets_its_pages_back_to_the_pool() {
         json!({"prompt": rows[8].input, "stream": stream, "n": 16, "ignore_eos": true, "max_tokens": LONG}).to_string()
     };
     for (stream, cancelled) in [(true, 1), (false, 2)] {
-        let steps_before = app.api.metrics.step_rows.get_sample_count();
+        let steps_before = app.engine_metrics().step_rows.get_sample_count();
         let mut client = TcpStream::connect(address).await.unwrap();
         let body = body(stream);
         let head =
             format!("POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", body.len());
         client.write_all((head + &body).as_bytes()).await.unwrap();
-        wait_until(|| app.api.metrics.running_rows.get() == 2).await;
+        wait_until(|| app.engine_metrics().running_rows.get() == 2).await;
         if stream {
             assert!(client.read(&mut [0; 256]).await.unwrap() > 0, "the stream has begun");
         }
         drop(client);
         app.idle().await;
-        let steps = app.api.metrics.step_rows.get_sample_count() - steps_before;
+        let steps = app.engine_metrics().step_rows.get_sample_count() - steps_before;
         assert!(steps < 8 * u64::from(LONG), "{steps} steps: it was generated to its end");
-        assert_eq!(app.api.metrics.requests(server::telemetry::Outcome::Cancelled), cancelled);
+        assert_eq!(app.request_metrics().requests(server::telemetry::Outcome::Cancelled), cancelled);
     }
     let again = app.post(&json!({"prompt": rows[8].input, "max_tokens": 48, "temperature": 0})).await;
     assert_eq!(again.choice().text, rows[8].greedy_text);
@@ -54,9 +54,9 @@ async fn a_stop_string_ends_its_choice_in_the_engine_too() {
     assert_eq!((choice.text.as_str(), choice.finish.as_deref()), (kept, Some("stop")));
     assert!(choice.ids.len() < row.greedy_ids.len(), "{:?}", choice.ids);
     app.idle().await;
-    let steps = app.api.metrics.step_rows.get_sample_count();
+    let steps = app.engine_metrics().step_rows.get_sample_count();
     assert!(steps < 4 * u64::from(LONG), "{steps} steps: some were generated to their end");
-    assert_eq!(app.api.metrics.generated_tokens.get(), 8 * choice.ids.len() as u64);
+    assert_eq!(app.request_metrics().generated_tokens.get(), 8 * choice.ids.len() as u64);
 }
 
 #[tokio::test]

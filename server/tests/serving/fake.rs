@@ -1,5 +1,6 @@
 //! A model without numbers that runs a step when the test lets it.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use kernels::{Candidate, Sampling, ScoreAsk};
 use server::engine::{Engine, EngineLimits, EngineSettings, Executor, ExecutorError, Generation, TokenScore};
 use server::request::{GenerationEvent, GenerationRequest, Salt};
 use server::scheduler::{BoundaryTokens, Plan, PoolSize, SchedulerLimits};
-use server::telemetry::Metrics;
+use server::telemetry::EngineMetrics;
 
 use crate::answer::PATIENCE;
 
@@ -68,7 +69,7 @@ impl Executor for Fake {
 /// An engine on such a model.
 pub struct FakeEngine {
     pub engine: Engine,
-    pub metrics: Metrics,
+    pub metrics: Arc<EngineMetrics>,
     entered: Receiver<Vec<u64>>,
     turns: Sender<Turn>,
 }
@@ -83,7 +84,7 @@ impl FakeEngine {
     pub fn start(room: Room) -> Self {
         let (entered, entries) = channel();
         let (turns, receiver) = channel();
-        let metrics = Metrics::new();
+        let metrics = Arc::new(EngineMetrics::default());
         let steps = SchedulerLimits {
             pool: PoolSize { pages: 64, source_page_tokens: 16 },
             running_rows: room.running_rows,
@@ -94,7 +95,7 @@ impl FakeEngine {
         };
         let limits = EngineLimits { queued_rows: room.queued_rows, source_tokens: 64, target_tokens: 64, steps };
         let tokens = BoundaryTokens { start: 2, end: vec![1] };
-        let settings = EngineSettings { limits, tokens, metrics: metrics.clone() };
+        let settings = EngineSettings { limits, tokens, metrics: Arc::clone(&metrics) };
         let engine = Engine::start(Box::new(Fake { entered, turns: receiver, chosen: Vec::new() }), settings).unwrap();
         Self { engine, metrics, entered: entries, turns }
     }
@@ -116,7 +117,7 @@ impl FakeEngine {
     }
 
     /// Lets everything run from now on.
-    pub fn run_free(self) -> (Engine, Metrics) {
+    pub fn run_free(self) -> (Engine, Arc<EngineMetrics>) {
         (self.engine, self.metrics)
     }
 }

@@ -26,6 +26,7 @@ mod process;
 mod quantize;
 mod said;
 mod scarcity;
+mod several_models;
 mod shutdown;
 mod sources;
 mod token_ids;

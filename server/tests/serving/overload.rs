@@ -27,7 +27,7 @@ async fn a_full_queue_is_answered_429_at_once_while_streams_run_and_the_server_r
         (body["n"], body["max_tokens"]) = (json!(6), json!(100));
         app.spawn(&body)
     });
-    wait_until(|| app.api.engine.free_slots() == 0).await;
+    wait_until(|| app.engine().free_slots() == 0).await;
     // A text this long takes its time to tokenise; nobody begins with it.
     let large = "reads and writes calendar files ".repeat(300);
     for prompt in [json!("short"), json!(large), json!([1, 2, 3])] {
@@ -37,7 +37,7 @@ async fn a_full_queue_is_answered_429_at_once_while_streams_run_and_the_server_r
         answer.error(429, None, Some("overloaded"));
         assert_eq!(answer.headers["retry-after"], "1");
     }
-    assert_eq!((app.api.metrics.running_rows.get(), app.api.engine.free_slots()), (12, 0));
+    assert_eq!((app.engine_metrics().running_rows.get(), app.engine().free_slots()), (12, 0));
     next_event(running.body_mut()).await;
     drop(running);
     let [one, other] = waiting;
@@ -47,9 +47,9 @@ async fn a_full_queue_is_answered_429_at_once_while_streams_run_and_the_server_r
     let answer = app.post(&json!({"prompt": rows[3].input, "max_tokens": 48, "temperature": 0})).await;
     assert_eq!(answer.choice().text, rows[3].greedy_text);
     app.idle().await;
-    let text = app.api.metrics.text();
+    let text = app.api.entrance.metrics.text();
     for outcome in ["overloaded\"} 3", "cancelled\"} 2", "completed\"} 2"] {
-        assert!(text.contains(&format!("encdec_requests_total{{outcome=\"{outcome}\n")), "{text}");
+        assert!(text.contains(&format!("encdec_requests_total{{model=\"demo\",outcome=\"{outcome}\n")), "{text}");
     }
 }
 
@@ -57,13 +57,13 @@ async fn a_full_queue_is_answered_429_at_once_while_streams_run_and_the_server_r
 async fn a_request_that_is_being_tokenised_at_shutdown_is_answered_and_a_later_one_refused() {
     let (app, engine) = App::with_engine("[server]\ntokenizer_threads = 1\n");
     let (release, blocked) = channel::<()>();
-    let pool = app.api.pool.clone();
+    let pool = app.model().tokenizing.clone();
     let busy = tokio::spawn(async move { pool.run(move || blocked.recv()).await });
     let row = &rows()[5];
     let early = app.spawn(&json!({"prompt": row.input, "max_tokens": 48, "temperature": 0}));
-    let places = app.api.engine.limits().queued_rows as usize;
-    wait_until(|| app.api.engine.free_slots() == places - 1).await;
-    app.api.engine.drain();
+    let places = app.engine().limits().queued_rows as usize;
+    wait_until(|| app.engine().free_slots() == places - 1).await;
+    app.engine().drain();
     let late = app.post(&json!({"prompt": "late"})).await;
     late.error(503, None, Some("shutting_down"));
     assert_eq!(late.headers["retry-after"], "1");

@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::demo::rows;
 
 fn counts(app: &App) -> (u64, u64) {
-    (app.api.metrics.encoder_runs.get(), app.api.metrics.cross_cache_hits.get())
+    (app.engine_metrics().encoder_runs.get(), app.engine_metrics().cross_cache_hits.get())
 }
 
 #[tokio::test]
@@ -27,8 +27,12 @@ async fn a_second_request_with_the_same_source_runs_no_encoder() {
     assert_eq!((ids.cached_tokens(), counts(&app)), (rows[0].input_ids.len() as u64, (1, 2)));
     let other = app.post(&json!({"prompt": rows[0].input_ids[1..], "max_tokens": 1})).await;
     assert_eq!((other.cached_tokens(), counts(&app)), (0, (2, 2)), "the end of a source is another source");
-    let text = app.api.metrics.text();
-    for line in ["encdec_encoder_runs_total 2", "encdec_cross_cache_hits_total 2", "encdec_pages{state=\"held\"} 0"] {
+    let text = app.api.entrance.metrics.text();
+    for line in [
+        "encdec_encoder_runs_total{model=\"demo\"} 2",
+        "encdec_cross_cache_hits_total{model=\"demo\"} 2",
+        "encdec_pages{model=\"demo\",state=\"held\"} 0",
+    ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in {text}");
     }
 }
@@ -44,7 +48,7 @@ async fn four_continuations_run_the_encoder_once_and_hold_one_set_of_cross_pages
     assert_eq!(answer.choices().len(), 4);
     assert_eq!((answer.cached_tokens(), counts(&app)), (0, (1, 0)));
     app.idle().await;
-    let (steps, metrics) = (&app.api.metrics.step_rows, &app.api.metrics);
+    let (steps, metrics) = (&app.engine_metrics().step_rows, app.engine_metrics());
     assert_eq!((steps.get_sample_sum(), steps.get_sample_count()), (64.0, 17), "one step encodes, 16 run four rows");
     assert_eq!(metrics.preemptions.get(), 0);
     assert_eq!(metrics.pages_cached.get(), source_pages as i64);

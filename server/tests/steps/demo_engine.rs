@@ -1,11 +1,12 @@
 //! An engine on the demo, requests of several kinds, and their answers.
 
+use std::sync::Arc;
+
 use kernels::{Backend, Precision, Sampling};
 use model::{Checkpoint, Model, Tokenizer, WorkspaceLimits};
 use server::engine::{Engine, EngineLimits, EngineSettings, Executor, Generation, StepExecutor, StepSizes};
 use server::request::{GenerationEvent, GenerationRequest, Salt};
 use server::scheduler::{BoundaryTokens, PoolSize, SchedulerLimits};
-use server::telemetry::Metrics;
 
 pub const PAGES: usize = 64;
 pub const STEP_ROWS: usize = 24;
@@ -65,7 +66,7 @@ impl DemoEngine {
         };
         let limits = EngineLimits { queued_rows: 16, source_tokens: 256, target_tokens: 64, steps };
         let tokens = BoundaryTokens { start: config.start_token, end: config.end_tokens };
-        let settings = EngineSettings { limits, tokens, metrics: Metrics::new() };
+        let settings = EngineSettings { limits, tokens, metrics: Arc::default() };
         Self(Some(Engine::start(Box::new(executor), settings).unwrap()))
     }
 

@@ -9,8 +9,8 @@ use model::Detokenizer;
 use super::logprobs::LogProbs;
 use super::opening::Opening;
 use super::stop::{StopMatcher, StopStrings};
-use crate::api::model::ServedModel;
 use crate::engine::TokenScore;
+use crate::registry::ServedModel;
 use crate::request::FinishReason;
 
 /// What the choices of a request have in common.

@@ -5,8 +5,8 @@
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-use crate::api::model::{ServedModel, token_id_name};
 use crate::engine::TokenScore;
+use crate::registry::{ServedModel, token_id_name};
 
 /// What stands for minus infinity, which JSON cannot write; vLLM writes the same.
 const LOWEST: f32 = -9999.0;

@@ -4,7 +4,7 @@
 
 use model::Detokenizer;
 
-use crate::api::model::ServedModel;
+use crate::registry::ServedModel;
 
 /// The state of a choice's text before its first generated token.
 #[derive(Debug, Clone)]

@@ -2,17 +2,20 @@
 //!
 //! Held by `completions` and then by `completion`; a record that is dropped early means that the client went away.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use crate::api::http::{ApiError, Completed, OpenRequest, OpenRequests, Visit};
+use crate::api::http::{ApiError, Completed, OpenRequest, RequestAccount, Visit};
 use crate::client_connection::ConnectionLife;
 use crate::request::FinishReason;
-use crate::telemetry::{Metrics, Outcome};
+use crate::telemetry::{Outcome, RequestMetrics};
 
 /// One request's times and outcome.
 #[derive(Debug)]
 pub struct RequestRecord {
-    metrics: Metrics,
+    account: RequestAccount,
+    /// The account's metrics, which are final once the engine has the request.
+    metrics: Arc<RequestMetrics>,
     visit: Visit,
     arrived: Instant,
     submitted: Option<Instant>,
@@ -22,16 +25,17 @@ pub struct RequestRecord {
 }
 
 impl RequestRecord {
-    /// A request has arrived, on the connection with this `life`.
-    pub fn new(metrics: &Metrics, open: &OpenRequests, visit: Visit, life: ConnectionLife) -> Self {
-        metrics.open_requests.inc();
+    /// The record of a request that has just arrived, on the connection with this `life`.
+    pub fn new(account: RequestAccount, open: OpenRequest, visit: Visit, life: ConnectionLife) -> Self {
+        account.open();
         Self {
-            metrics: metrics.clone(),
+            metrics: account.metrics(),
+            account,
             visit,
             arrived: Instant::now(),
             submitted: None,
             completed: Completed::default(),
-            open: open.open(),
+            open,
             life,
         }
     }
@@ -39,6 +43,7 @@ impl RequestRecord {
     /// The engine has its prompts, of so many tokens each.
     pub fn submitted(&mut self, sources: impl Iterator<Item = usize>) {
         self.submitted = Some(Instant::now());
+        self.metrics = self.account.metrics();
         for tokens in sources {
             self.completed.source_tokens += tokens as u64;
             self.metrics.source_length.observe(tokens as f64);
@@ -106,10 +111,11 @@ impl Drop for RequestRecord {
         if self.completed.outcome == Outcome::Completed && self.life.is_lost() {
             self.completed.outcome = Outcome::Cancelled;
         }
-        self.metrics.open_requests.dec();
-        self.metrics.count_request(self.completed.outcome);
+        self.account.close();
+        let metrics = self.account.metrics();
+        metrics.count_request(self.completed.outcome);
         if self.completed.outcome == Outcome::Completed {
-            self.metrics.request_seconds.observe(self.arrived.elapsed().as_secs_f64());
+            metrics.request_seconds.observe(self.arrived.elapsed().as_secs_f64());
         }
         self.visit.leave(self.completed.clone());
     }

@@ -4,6 +4,7 @@ use super::ids::IdBounds;
 use super::prompt::PromptBounds;
 use super::stop_field::StopBounds;
 use crate::api::Api;
+use crate::registry::ServedModel;
 
 /// What a body is checked against.
 #[derive(Debug, Clone, Copy)]
@@ -23,13 +24,13 @@ pub struct RequestBounds {
     /// What the decoder begins with.
     pub start_token: u32,
     /// Whether text can be turned into ids and back.
-    pub has_tokenizer: bool,
+    pub takes_text: bool,
 }
 
 impl RequestBounds {
-    /// The bounds of requests to `api`.
-    pub fn of(api: &Api) -> Self {
-        let (limits, model, lengths) = (&api.limits, &api.model, api.engine.limits());
+    /// The bounds of requests for `model`.
+    pub fn of(api: &Api, model: &ServedModel) -> Self {
+        let (limits, lengths) = (&api.limits, model.limits());
         let source_ids = IdBounds { vocab: model.source_vocab, most: lengths.source_tokens };
         Self {
             prompts: PromptBounds { prompts: limits.prompts, ids: source_ids },
@@ -39,7 +40,7 @@ impl RequestBounds {
             total_choices: limits.total_choices,
             stop: StopBounds { strings: limits.stop_strings, bytes: limits.stop_bytes },
             start_token: model.start_token,
-            has_tokenizer: model.tokenizer.is_some(),
+            takes_text: model.capabilities().text,
         }
     }
 }

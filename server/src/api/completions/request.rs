@@ -106,7 +106,7 @@ impl CompletionRequest {
 
 fn given_prompts(read: Option<Result<Prompts, ApiError>>, bounds: &RequestBounds) -> Result<Prompts, ApiError> {
     let read = read.ok_or(ApiError::Missing { param: "prompt" })??;
-    if !bounds.has_tokenizer && read.list.iter().any(|prompt| matches!(prompt, Prompt::Text(_))) {
+    if !bounds.takes_text && read.list.iter().any(|prompt| matches!(prompt, Prompt::Text(_))) {
         return Err(ApiError::NeedsTokenizer { param: "prompt", instead: "give token ids" });
     }
     Ok(read)
@@ -119,7 +119,7 @@ fn given_decoder_prompt(
 ) -> Result<(Option<Prompt>, Option<usize>), ApiError> {
     let Some(read) = read else { return Ok((None, None)) };
     let DecoderPrompt { prompt, excess } = read?;
-    if !bounds.has_tokenizer && matches!(prompt, Prompt::Text(_)) {
+    if !bounds.takes_text && matches!(prompt, Prompt::Text(_)) {
         return Err(ApiError::NeedsTokenizer { param: "decoder_prompt", instead: "give token ids" });
     }
     Ok((Some(prompt), excess))
@@ -140,7 +140,7 @@ fn given_stop(read: Option<Result<Vec<String>, ApiError>>, bounds: &RequestBound
     if strings.iter().any(String::is_empty) {
         return Err(ApiError::Invalid { param: "stop".to_owned(), problem: "must not hold an empty string" });
     }
-    if !strings.is_empty() && !bounds.has_tokenizer {
+    if !strings.is_empty() && !bounds.takes_text {
         return Err(ApiError::NeedsTokenizer { param: "stop", instead: "leave it out" });
     }
     Ok(strings)

@@ -14,10 +14,11 @@ use axum::response::Response;
 
 use super::entrance::Entrance;
 use super::error_response::{ErrorCode, outcome_of};
+use super::request_account::RequestAccount;
 use super::request_name::RequestName;
 use crate::client_connection::Peer;
 use crate::client_connection::held;
-use crate::telemetry::{Metrics, Outcome};
+use crate::telemetry::Outcome;
 
 /// What the lines can be told by in a log, and filtered by.
 const TARGET: &str = "server::access";
@@ -85,6 +86,7 @@ pub struct Completed {
 /// Notes a request and its answer.
 pub async fn note(State(entrance): State<Entrance>, mut request: Request, next: Next) -> Response {
     let entry = Arc::new(Entry::new(&entrance, &request));
+    request.extensions_mut().insert(entry.account.clone());
     request.extensions_mut().insert(Visit(Some(Arc::clone(&entry))));
     let response = next.run(request).await;
     let error = response.extensions().get::<ErrorCode>().map(|code| code.0);
@@ -96,7 +98,7 @@ pub async fn note(State(entrance): State<Entrance>, mut request: Request, next: 
 #[derive(Debug)]
 struct Entry {
     log: AccessLog,
-    metrics: Metrics,
+    account: RequestAccount,
     completed: OnceLock<Completed>,
     id: Option<RequestName>,
     peer: Option<Peer>,
@@ -111,7 +113,7 @@ impl Entry {
         let extensions = request.extensions();
         Self {
             log: entrance.access_log.clone(),
-            metrics: entrance.metrics.clone(),
+            account: RequestAccount::new(entrance.metrics.without_model()),
             completed: OnceLock::new(),
             id: extensions.get().cloned(),
             peer: extensions.get().copied(),
@@ -153,7 +155,7 @@ impl Drop for Entry {
             (None, None) => Outcome::Cancelled,
         };
         if let Some(code) = error {
-            self.metrics.count_refusal(code);
+            self.account.metrics().count_refusal(code);
         }
         if self.log.wants(outcome) {
             self.write(outcome, error);

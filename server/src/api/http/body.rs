@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::budget::{Budget, Full, Share};
 use super::error::ApiError;
 use crate::client_connection::Peer;
-use crate::engine::EngineHandle;
+use crate::registry::ModelRegistry;
 
 /// A body up to this size is parsed where it is read, which takes less time than a change of threads, and takes no
 /// part of the [`Budget`].
@@ -72,7 +72,7 @@ pub struct BodyReader<'a> {
     /// Who sends it.
     pub peer: Option<Peer>,
     /// A large body is not taken in when there is no place for its request.
-    pub engine: &'a EngineHandle,
+    pub models: &'a ModelRegistry,
 }
 
 impl BodyReader<'_> {
@@ -123,7 +123,7 @@ impl BodyReader<'_> {
         if declared <= SMALL_BODY_BYTES {
             return Ok(());
         }
-        self.engine.check_vacancy()?;
+        self.models.check_any_vacancy()?;
         Ok(share.check(declared)?)
     }
 
@@ -134,7 +134,7 @@ impl BodyReader<'_> {
         }
         if length > SMALL_BODY_BYTES {
             if share.bytes() == 0 {
-                self.engine.check_vacancy()?;
+                self.models.check_any_vacancy()?;
             }
             share.grow_to(length)?;
         }

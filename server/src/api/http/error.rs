@@ -167,13 +167,13 @@ pub enum ApiError {
         /// Which prompt of a list.
         prompt: Option<String>,
     },
-    /// Another model than the one that is served.
-    #[error("The model `{asked}` does not exist; this server serves `{served}`")]
+    /// A model that is not served.
+    #[error("The model `{asked}` does not exist; this server serves `{}`", .served.join("`, `"))]
     UnknownModel {
         /// Name in the request.
         asked: String,
-        /// Name of the only model.
-        served: String,
+        /// Names of all models.
+        served: Vec<String>,
     },
     /// A page in a browser that nobody allowed to ask.
     #[error("requests from pages of {origin:?} are refused; server.allowed_origins can allow them")]

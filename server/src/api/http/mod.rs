@@ -12,6 +12,7 @@ mod error_response;
 mod guard;
 mod open_requests;
 mod random;
+mod request_account;
 mod request_name;
 mod routes;
 
@@ -23,4 +24,5 @@ pub use error::ApiError;
 pub use guard::{Guard, GuardSettings};
 pub use open_requests::{OpenRequest, OpenRequests};
 pub use random::{random_name, random_u64};
+pub use request_account::RequestAccount;
 pub use routes::{ask, read, router_of};

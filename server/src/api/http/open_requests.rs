@@ -3,6 +3,7 @@
 //! Told by `http_server`; every request's record listens.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::watch;
 
@@ -14,6 +15,7 @@ use crate::request::Refusal;
 pub struct OpenRequests {
     /// Every open request holds a receiver.
     ending: Arc<watch::Sender<Ending>>,
+    count: Arc<AtomicUsize>,
 }
 
 /// How near the server's end is.
@@ -38,7 +40,13 @@ async fn wait_for(ending: Ending, receiver: &mut watch::Receiver<Ending>) {
 impl OpenRequests {
     /// Counts a request as open until the result is dropped.
     pub fn open(&self) -> OpenRequest {
-        OpenRequest(self.ending.subscribe())
+        self.count.fetch_add(1, Ordering::Relaxed);
+        OpenRequest { ending: self.ending.subscribe(), count: Arc::clone(&self.count) }
+    }
+
+    /// Number of requests that are open.
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
     }
 
     /// Returns when no request is open.
@@ -64,12 +72,21 @@ impl OpenRequests {
 
 /// A request that is being answered.
 #[derive(Debug)]
-pub struct OpenRequest(watch::Receiver<Ending>);
+pub struct OpenRequest {
+    ending: watch::Receiver<Ending>,
+    count: Arc<AtomicUsize>,
+}
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 impl OpenRequest {
     /// Returns when the request has to end unanswered, with the error for its client.
     pub async fn cut_off(&mut self) -> ApiError {
-        wait_for(Ending::Now, &mut self.0).await;
+        wait_for(Ending::Now, &mut self.ending).await;
         Refusal::Draining.into()
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Used by the plain bench and the sweep.
 
+use std::sync::Arc;
+
 use kernels::KvFormat;
 use model::{Arithmetic, ModelConfig, StepLoad};
 
@@ -11,7 +13,6 @@ use crate::cli::BenchOptions;
 use crate::commands::error::CommandError;
 use crate::config::Config;
 use crate::loading::load;
-use crate::telemetry::Metrics;
 
 /// Measurements of each figure; the median is reported.
 const REPEATS: usize = 3;
@@ -36,7 +37,7 @@ impl<'a> Bench<'a> {
         let screens = loaded.screens_output();
         let (model, instruction_set) = (loaded.config().clone(), loaded.instruction_set);
         let read_bytes_per_s = loaded.memory_bytes_per_s()?;
-        let driver = Driver::start(loaded.start(limits, Metrics::new())?, options, model.encoder.vocab)?;
+        let driver = Driver::start(loaded.start(limits, Arc::default())?, options, model.encoder.vocab)?;
         Ok(Self { driver, options, model, arithmetic, read_bytes_per_s, instruction_set, screens })
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Its rate is the one that HTTP is compared with: scripts/http-load.py sends the same requests.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use crate::config::Config;
 use crate::engine::{Engine, Generation};
 use crate::loading::load;
 use crate::request::{GenerationEvent, RequestLengths, Salt};
-use crate::telemetry::Metrics;
+use crate::telemetry::EngineMetrics;
 
 /// Threads beside the engine's: the one that samples the pages.
 pub(super) const THREADS: usize = 1;
@@ -58,7 +59,7 @@ impl Lengths {
 /// Requests, and the engine they are put to.
 struct Load {
     engine: Engine,
-    metrics: Metrics,
+    metrics: Arc<EngineMetrics>,
     requests: usize,
     vocab: u64,
 }
@@ -84,8 +85,8 @@ pub fn mixed(config: &Config, requests: usize) -> Result<(), CommandError> {
     let (memory_bytes_per_s, products_per_s) = (loaded.memory_bytes_per_s()?, loaded.products_per_s()?);
     let (engine_name, device) = (format!("encdec-{}", loaded.arithmetic()), loaded.device());
     let vocab = loaded.config().encoder.vocab as u64;
-    let metrics = Metrics::new();
-    let load = Load { engine: loaded.start(limits, metrics.clone())?, metrics, requests, vocab };
+    let metrics = Arc::new(EngineMetrics::default());
+    let load = Load { engine: loaded.start(limits, Arc::clone(&metrics))?, metrics, requests, vocab };
     load.run(0)?;
     let RoundFigures { seconds, page_waste } = load.run(1)?;
     let target_tokens = all().map(|lengths| lengths.target).sum();

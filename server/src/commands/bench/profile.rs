@@ -3,6 +3,7 @@
 //!
 //! Requests go through the engine as in the plain bench, on a backend that measures every op.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kernels::profiled::{Cost, Op, Profile};
@@ -16,7 +17,6 @@ use crate::cli::BenchOptions;
 use crate::commands::error::CommandError;
 use crate::config::Config;
 use crate::loading::load_profiled;
-use crate::telemetry::Metrics;
 
 const COLUMNS: [&str; 7] = ["op", "calls", "ms", "of time", "MB", "GB/s", "floor over time"];
 
@@ -40,7 +40,7 @@ pub fn profile(config: &Config, options: &BenchOptions) -> Result<(), CommandErr
     print(&about)?;
     let costs = Costs::default();
     let watch = |inner| Box::new(Watched::new(inner, profile, costs.clone())) as Box<_>;
-    let engine = loaded.start_with(limits, Metrics::new(), watch)?;
+    let engine = loaded.start_with(limits, Arc::default(), watch)?;
     let mut driver = Driver::start(engine, options, vocab)?;
     for batch in options.batches() {
         // Not measured: memory that no batch of this size has touched yet is slower.

@@ -22,7 +22,6 @@ use crate::engine::{Engine, EngineLimits, Generation};
 use crate::evaluation::{Likelihood, WantedToken};
 use crate::loading::load;
 use crate::request::{GenerationEvent, GenerationRequest, Salt};
-use crate::telemetry::Metrics;
 
 /// Questions under way for each row that is decoded at once, so that a finished request is followed by the next
 /// without a pause.
@@ -61,7 +60,7 @@ impl Served {
         };
         let arithmetic = loaded.arithmetic().to_string();
         let requests = (WAITING_FACTOR * limits.steps.running_rows).min(limits.queued_rows as usize);
-        let engine = loaded.start(limits, Metrics::new())?;
+        let engine = loaded.start(limits, Arc::default())?;
         Ok(Self { engine, tokenizer, tokens, limits, arithmetic, requests })
     }
 

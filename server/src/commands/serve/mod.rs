@@ -16,7 +16,7 @@ use crate::api::{AccessLog, Entrance, Guard, GuardSettings, loading_router};
 use crate::client_connection::{ConnectionTimeouts, PlaceLimits, Routes, WritePace};
 use crate::config::{Config, Limits, ServerConfig};
 use crate::engine::{EngineLimits, self_test};
-use crate::http_server::{ConnectionLimits, Deployment, HttpServer, ServerShared, body_limits};
+use crate::http_server::{ConnectionLimits, Deployment, HttpServer, ModelToServe, ServerShared, body_limits};
 use crate::loading::{Loaded, load};
 use crate::process::allocator::give_back_large_pieces;
 use crate::process::liveness::Liveness;
@@ -104,7 +104,7 @@ async fn run(config: &Config, notifier: &Notifier) -> Result<(), CommandError> {
     notifier.ready(&format!("listens on http://{address}"));
     let signal = tokio::select! {
         signal = signals.next() => signal,
-        () = deployment.engine.ended() => return Err(CommandError::EngineEnded),
+        () = deployment.engine_ended() => return Err(CommandError::EngineEnded),
     };
     notifier.stopping();
     end(config, server, &deployment, (signal, signals)).await;
@@ -139,11 +139,11 @@ async fn end(
             if patience > Duration::ZERO { again.await } else { std::future::pending().await }
         })
         .await;
-    say_drained(began, deployment.api.metrics.open_requests.get());
+    say_drained(began, deployment.api.open_requests.count());
 }
 
 /// The last word. So many requests were `left` without the end of their answers.
-fn say_drained(began: Instant, left: i64) {
+fn say_drained(began: Instant, left: usize) {
     tracing::info!(took_ms = began.elapsed().as_millis() as u64, left, "drained");
 }
 
@@ -169,7 +169,7 @@ fn entrance(config: &Config, address: SocketAddr) -> Entrance {
         false => AccessLog::off(),
     };
     Entrance {
-        metrics: Metrics::of_model(&config.model.served_name),
+        metrics: Metrics::of_models(&[&config.model.served_name]),
         guard: Arc::new(guard),
         access_log,
         body: body_limits(&config.limits),
@@ -197,9 +197,11 @@ fn start(config: &Config, address: SocketAddr, entrance: Entrance) -> Result<(De
     let loaded = load(config)?;
     let limits = loaded.fit(loaded.limits(config)?, &config.limits, &MemoryBounds::read())?;
     let message = start_message(config, &loaded, &limits, address);
-    let start_token = loaded.config().start_token;
-    let deployment = Deployment::start(config, loaded, limits, entrance)?;
-    self_test(&deployment.engine.handle, start_token)?;
+    let model = ModelToServe { name: config.model.served_name.clone(), loaded, limits };
+    let deployment = Deployment::start(config, vec![model], entrance)?;
+    for model in deployment.api.models.iter() {
+        self_test(&model.engine, model.start_token)?;
+    }
     Ok((deployment, message))
 }
 

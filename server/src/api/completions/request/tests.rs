@@ -15,7 +15,7 @@ const BOUNDS: RequestBounds = RequestBounds {
     total_choices: 32,
     stop: StopBounds { strings: 4, bytes: 64 },
     start_token: 2,
-    has_tokenizer: true,
+    takes_text: true,
 };
 
 fn parse(value: Value) -> Result<CompletionRequest, ApiError> {
@@ -232,7 +232,7 @@ fn bodies_that_are_no_request_are_refused_with_the_place() {
 
 #[test]
 fn text_without_a_tokenizer_is_refused_by_name() {
-    let bounds = RequestBounds { has_tokenizer: false, ..BOUNDS };
+    let bounds = RequestBounds { takes_text: false, ..BOUNDS };
     for (body, param) in [
         (json!({"prompt": "p"}), "prompt"),
         (json!({"prompt": ["p"]}), "prompt"),

@@ -1,6 +1,6 @@
 //! From what a request says to token ids: tokenising, with bounds checked before and after.
 //!
-//! Run on the tokenizer pool by `completions`. Blocking and pure.
+//! Run by `admission` on the model's threads for tokenising. Blocking and pure.
 
 use model::Tokenizer;
 
@@ -8,11 +8,11 @@ use super::prompt::{Prompt, PromptNames};
 use super::request::CompletionRequest;
 use crate::api::answers::Opening;
 use crate::api::http::ApiError;
-use crate::api::model::ServedModel;
+use crate::registry::ServedModel;
 
-/// The texts and ids of a request.
+/// The texts and ids of a request, before tokenising.
 #[derive(Debug)]
-pub struct Inputs {
+pub struct Texts {
     /// Sources, at least one.
     pub prompts: Vec<Prompt>,
     /// What they are called.
@@ -25,7 +25,7 @@ pub struct Inputs {
     pub echo: bool,
 }
 
-/// The same as ids.
+/// Token ids of a request.
 #[derive(Debug)]
 pub struct Prepared {
     /// Encoder ids of each prompt, none empty.
@@ -34,6 +34,19 @@ pub struct Prepared {
     pub decoder_prompt: Vec<u32>,
     /// What the decoder ids are as text.
     pub opening: Opening,
+}
+
+impl Texts {
+    /// Takes the texts out of a request.
+    pub fn take_from(asked: &mut CompletionRequest) -> Self {
+        Self {
+            prompts: std::mem::take(&mut asked.prompts),
+            names: asked.prompt_names,
+            decoder_prompt: asked.decoder_prompt.take(),
+            add_special_tokens: asked.add_special_tokens,
+            echo: asked.echo,
+        }
+    }
 }
 
 /// Bytes of a text for each token it may become, where the tokenizer gives no bound: more than any word of a natural
@@ -45,12 +58,12 @@ pub fn check_texts(asked: &CompletionRequest, model: &ServedModel) -> Result<(),
     let Some(tokenizer) = &model.tokenizer else { return Ok(()) };
     for (index, prompt) in asked.prompts.iter().enumerate() {
         if let Prompt::Text(text) = prompt {
-            check_text(text, tokenizer, model.max_source_tokens, || asked.prompt_names.of(index))?;
+            check_text(text, tokenizer, model.limits().source_tokens, || asked.prompt_names.of(index))?;
         }
     }
     match &asked.decoder_prompt {
         Some(Prompt::Text(text)) => {
-            check_text(text, tokenizer, model.max_target_tokens, || "decoder_prompt".to_owned())
+            check_text(text, tokenizer, model.limits().target_tokens, || "decoder_prompt".to_owned())
         }
         Some(Prompt::Ids(_)) | None => Ok(()),
     }
@@ -67,8 +80,8 @@ fn check_text(text: &str, tokenizer: &Tokenizer, limit: usize, param: impl Fn() 
 }
 
 /// Tokenises whatever is text; [`check_texts`] has passed it.
-pub fn prepare(inputs: Inputs, model: &ServedModel) -> Result<Prepared, ApiError> {
-    let Inputs { prompts, names, decoder_prompt, add_special_tokens, echo } = inputs;
+pub fn tokenise(texts: Texts, model: &ServedModel) -> Result<Prepared, ApiError> {
+    let Texts { prompts, names, decoder_prompt, add_special_tokens, echo } = texts;
     let source = |(index, prompt): (usize, Prompt)| {
         let param = || names.of(index);
         let ids = match prompt {

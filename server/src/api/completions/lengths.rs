@@ -1,0 +1,58 @@
+//! Whether a request's prompts, targets and log-probabilities fit: once before tokenising, with the lengths that are
+//! known then, and once after it.
+
+use super::prompt::{Prompt, PromptNames};
+use super::request::CompletionRequest;
+use crate::api::Api;
+use crate::api::http::ApiError;
+use crate::registry::ServedModel;
+use crate::request::RequestLengths;
+
+/// Numbers of tokens of a request, as far as they are known.
+pub struct Lengths<'a, I> {
+    /// Of each prompt.
+    pub sources: I,
+    /// Of the decoder prompt.
+    pub decoder_prompt: usize,
+    /// The request.
+    pub asked: &'a CompletionRequest,
+}
+
+/// Refuses a request that is too long whatever its texts become, before it takes a place in the queue. A text has one
+/// token at least.
+pub fn check_known_lengths(api: &Api, model: &ServedModel, asked: &CompletionRequest) -> Result<(), ApiError> {
+    let decoder_prompt = match &asked.decoder_prompt {
+        Some(prompt @ Prompt::Ids(ids)) => ids.len() - prompt.start_tokens(model.start_token),
+        Some(Prompt::Text(_)) | None => 0,
+    };
+    let sources = asked.prompts.iter().map(|prompt| match prompt {
+        Prompt::Ids(ids) => ids.len(),
+        Prompt::Text(_) => 1,
+    });
+    check_lengths(model, Lengths { sources, decoder_prompt, asked })?;
+    check_total_log_probs(api, asked.prompts.len(), asked.log_probs_per_prompt(decoder_prompt))
+}
+
+/// Checks each prompt with its targets against the model's limits.
+pub fn check_lengths(model: &ServedModel, lengths: Lengths<'_, impl Iterator<Item = usize>>) -> Result<(), ApiError> {
+    let Lengths { sources, decoder_prompt, asked } = lengths;
+    for (index, source) in sources.enumerate() {
+        let name = || (asked.prompt_names == PromptNames::Listed).then(|| asked.prompt_names.of(index));
+        let max_tokens = asked.max_tokens as usize;
+        model
+            .limits()
+            .check(RequestLengths { source, decoder_prompt, max_tokens })
+            .map_err(|refusal| ApiError::Refused { refusal, prompt: name() })?;
+    }
+    Ok(())
+}
+
+/// Checks the number of log-probabilities that the answer may hold.
+pub fn check_total_log_probs(api: &Api, prompts: usize, per_prompt: u64) -> Result<(), ApiError> {
+    let (count, limit) = (per_prompt.saturating_mul(prompts as u64), api.limits.total_log_probs);
+    if count <= limit as u64 {
+        return Ok(());
+    }
+    let unit = "log-probabilities (choices times tokens times logprobs + 1)";
+    Err(ApiError::Total { param: "logprobs", count, unit, limit })
+}

@@ -1,0 +1,68 @@
+//! Hands the prompts of a request over to the engine, each with its places in the queue.
+
+use std::sync::Arc;
+
+use super::request::CompletionRequest;
+use super::tokenise::Prepared;
+use crate::api::answers::{ChoiceSettings, StopStrings, Submitted};
+use crate::api::http::{ApiError, random_u64};
+use crate::engine::{Generation, Slots};
+use crate::registry::ServedModel;
+use crate::request::{GenerationRequest, Refusal};
+
+/// Submits one engine request for each prompt.
+///
+/// # Errors
+/// When the engine has ended.
+pub fn submit(
+    model: &Arc<ServedModel>,
+    slots: Slots,
+    asked: &CompletionRequest,
+    prepared: Prepared,
+) -> Result<Submitted, ApiError> {
+    let Prepared { sources, decoder_prompt, opening } = prepared;
+    let sources: Vec<Arc<[u32]>> = sources.into_iter().map(Arc::from).collect();
+    let request = |source: &Arc<[u32]>| {
+        let mut sampling = asked.sampling;
+        // Without a seed equal prompts of one list are to differ, so each gets its own.
+        sampling.seed = asked.seed.unwrap_or_else(random_u64);
+        GenerationRequest {
+            decoder_prompt: decoder_prompt.clone(),
+            choices: asked.choices,
+            min_tokens: asked.min_tokens,
+            ignore_end: asked.ignore_eos,
+            sampling,
+            log_probs: asked.log_probs,
+            score_prompt: asked.echo && asked.log_probs.is_some() && !decoder_prompt.is_empty(),
+            ..GenerationRequest::new(Arc::clone(source), asked.max_tokens)
+        }
+    };
+    let generations = slots_each(slots, sources.len(), asked.choices)
+        .zip(&sources)
+        .map(|(slot, source)| model.engine.submit(slot, request(source)))
+        .collect::<Result<Vec<Generation>, Refusal>>()?;
+    Ok(Submitted {
+        generations,
+        sources,
+        choices_per_prompt: asked.choices as usize,
+        settings: ChoiceSettings {
+            model: Arc::clone(model),
+            stop: Arc::new(StopStrings::new(&asked.stop)),
+            min_tokens: asked.min_tokens,
+            return_token_ids: asked.return_token_ids,
+            coalesce: asked.stream_options.coalesce,
+            opening,
+        },
+    })
+}
+
+/// Divides places among so many prompts, one for each choice.
+fn slots_each(slots: Slots, prompts: usize, choices: u32) -> impl Iterator<Item = Slots> {
+    let mut left = Some(slots);
+    (0..prompts).rev().map(move |after| {
+        if after == 0 {
+            return left.take().expect("places for all prompts were reserved");
+        }
+        left.as_mut().and_then(|slots| slots.split(choices)).expect("places for all prompts were reserved")
+    })
+}

@@ -1,0 +1,9 @@
+//! The models that the server answers with, each with its own engine, tokenizer, limits and metrics.
+//!
+//! Filled by `http_server`, read by `api`. Holds no weights.
+
+mod model_registry;
+mod served_model;
+
+pub use model_registry::{ModelRegistry, RegistryError};
+pub use served_model::{Capabilities, ServedModel, token_id_name};

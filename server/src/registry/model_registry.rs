@@ -1,0 +1,164 @@
+//! The list of served models: found by name, asked all together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::served_model::ServedModel;
+use crate::request::Refusal;
+
+/// The models that a server answers with: at least one, each with a name of its own.
+#[derive(Debug)]
+pub struct ModelRegistry {
+    models: Vec<Arc<ServedModel>>,
+}
+
+/// Why models cannot be served together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryError {
+    /// There is no model.
+    #[error("there is no model to serve")]
+    NoModel,
+    /// Two models have the same name.
+    #[error("two models are named `{name}`: give each a name of its own")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+}
+
+impl ModelRegistry {
+    /// A registry of `models`. The first one is the default.
+    ///
+    /// # Errors
+    /// When there is none, or two have the same name.
+    pub fn new(models: Vec<ServedModel>) -> Result<Self, RegistryError> {
+        if models.is_empty() {
+            return Err(RegistryError::NoModel);
+        }
+        for (index, model) in models.iter().enumerate() {
+            if models[..index].iter().any(|other| other.name == model.name) {
+                return Err(RegistryError::NameTaken { name: model.name.clone() });
+            }
+        }
+        Ok(Self { models: models.into_iter().map(Arc::new).collect() })
+    }
+
+    /// The model that answers requests which name none.
+    pub fn default_model(&self) -> &Arc<ServedModel> {
+        &self.models[0]
+    }
+
+    /// The model with this name.
+    pub fn find(&self, name: &str) -> Option<&Arc<ServedModel>> {
+        self.models.iter().find(|model| model.name == name)
+    }
+
+    /// The only model, unless there are several.
+    pub fn only(&self) -> Option<&Arc<ServedModel>> {
+        if let [only] = self.models.as_slice() { Some(only) } else { None }
+    }
+
+    /// All models, the default one first.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<ServedModel>> {
+        self.models.iter()
+    }
+
+    /// Names of all models, in their order.
+    pub fn names(&self) -> Vec<String> {
+        self.models.iter().map(|model| model.name.clone()).collect()
+    }
+
+    /// Checks whether any model's engine has a place in its queue, for a request whose model is not known yet.
+    ///
+    /// # Errors
+    /// The default model's [`Refusal`] when none has.
+    pub fn check_any_vacancy(&self) -> Result<(), Refusal> {
+        let any = self.models.iter().any(|model| model.engine.check_vacancy().is_ok());
+        if any { Ok(()) } else { self.default_model().engine.check_vacancy() }
+    }
+
+    /// Makes all engines refuse new requests and end when their work is done.
+    pub fn drain(&self) {
+        self.models.iter().for_each(|model| model.engine.drain());
+    }
+
+    /// Whether any engine refuses new requests.
+    pub fn is_draining(&self) -> bool {
+        self.models.iter().any(|model| model.engine.is_draining())
+    }
+
+    /// Time since the engine that has been silent for longest last showed that it lives.
+    pub fn longest_silence(&self) -> Duration {
+        self.models.iter().map(|model| model.engine.silence()).max().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::engine::{EngineHandle, EngineLimits};
+    use crate::job_pool::JobPool;
+    use crate::scheduler::{PoolSize, SchedulerLimits};
+    use crate::telemetry::Metrics;
+
+    fn model(name: &str, queued_rows: u32) -> ServedModel {
+        let steps = SchedulerLimits {
+            pool: PoolSize { pages: 8, source_page_tokens: 16 },
+            running_rows: 1,
+            call_rows: 1,
+            step_rows: 1,
+            step_encoder_tokens: 1,
+            encoder_layers: 1,
+        };
+        let limits = EngineLimits { queued_rows, source_tokens: 8, target_tokens: 8, steps };
+        ServedModel {
+            name: name.to_owned(),
+            created: 0,
+            // Nothing is submitted here.
+            engine: EngineHandle::new(channel().0, limits),
+            tokenizer: None,
+            tokenizing: JobPool::new(1),
+            source_vocab: 10,
+            target_vocab: 10,
+            start_token: 2,
+            metrics: Metrics::of_models(&[name]).model(name),
+        }
+    }
+
+    #[test]
+    fn models_are_found_by_their_names_and_the_first_is_the_default() {
+        let registry = ModelRegistry::new(vec![model("a", 1), model("b", 1)]).unwrap();
+        assert_eq!(registry.default_model().name, "a");
+        assert_eq!(registry.find("b").unwrap().name, "b");
+        assert!(registry.find("c").is_none() && registry.only().is_none());
+        assert_eq!(registry.names(), ["a", "b"]);
+        assert_eq!(ModelRegistry::new(vec![model("a", 1)]).unwrap().only().unwrap().name, "a");
+    }
+
+    #[test]
+    fn a_registry_has_a_model_and_no_name_twice() {
+        assert_eq!(ModelRegistry::new(Vec::new()).unwrap_err(), RegistryError::NoModel);
+        let twice = ModelRegistry::new(vec![model("a", 1), model("b", 1), model("a", 1)]);
+        assert_eq!(twice.unwrap_err(), RegistryError::NameTaken { name: "a".to_owned() });
+    }
+
+    #[test]
+    fn there_is_room_as_long_as_one_queue_has_room() {
+        let full = Refusal::Overloaded { queued_rows: 0 };
+        let registry = |second| ModelRegistry::new(vec![model("a", 0), model("b", second)]).unwrap();
+        assert_eq!(registry(1).check_any_vacancy(), Ok(()));
+        assert_eq!(registry(0).check_any_vacancy(), Err(full));
+    }
+
+    #[test]
+    fn all_engines_drain_together() {
+        let registry = ModelRegistry::new(vec![model("a", 1), model("b", 1)]).unwrap();
+        assert!(!registry.is_draining());
+        registry.find("b").unwrap().engine.drain();
+        assert!(registry.is_draining() && !registry.default_model().engine.is_draining());
+        registry.drain();
+        assert!(registry.iter().all(|model| model.engine.is_draining()));
+    }
+}

@@ -1,0 +1,67 @@
+//! One served model as requests see it: its engine, its tokenizer, its vocabulary, and its names for tokens.
+
+use std::sync::Arc;
+
+use model::Tokenizer;
+
+use crate::engine::{EngineHandle, EngineLimits};
+use crate::job_pool::JobPool;
+use crate::telemetry::ModelMetrics;
+
+/// A model that requests are answered with.
+#[derive(Debug)]
+pub struct ServedModel {
+    /// Name that clients ask for, and the label `model` of its metrics.
+    pub name: String,
+    /// Seconds from 1970 until it was loaded.
+    pub created: u64,
+    /// The way into its engine, which knows the model's limits.
+    pub engine: EngineHandle,
+    /// Turns text into ids and back; without it only ids are served.
+    pub tokenizer: Option<Arc<Tokenizer>>,
+    /// Threads that tokenise; models may share them.
+    pub tokenizing: JobPool,
+    /// Number of ids that the encoder knows.
+    pub source_vocab: usize,
+    /// Number of ids that the decoder knows.
+    pub target_vocab: usize,
+    /// The first token of every target.
+    pub start_token: u32,
+    /// Its metrics.
+    pub metrics: ModelMetrics,
+}
+
+/// What a model can be asked for, beside token ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// It takes and gives text.
+    pub text: bool,
+}
+
+impl ServedModel {
+    /// What it can be asked for.
+    pub const fn capabilities(&self) -> Capabilities {
+        Capabilities { text: self.tokenizer.is_some() }
+    }
+
+    /// Limits of its requests.
+    pub const fn limits(&self) -> &EngineLimits {
+        self.engine.limits()
+    }
+
+    /// The name of a token in `logprobs`. Bytes that are no text by themselves are written out, so that two of them
+    /// never share a name.
+    pub fn token_name(&self, id: u32) -> String {
+        let piece = self.tokenizer.as_ref().and_then(|tokenizer| tokenizer.piece_bytes(id));
+        let Some(bytes) = piece else { return token_id_name(id) };
+        match std::str::from_utf8(bytes) {
+            Ok(text) => text.to_owned(),
+            Err(_) => bytes.iter().fold("bytes:".to_owned(), |name, byte| format!("{name}\\x{byte:02x}")),
+        }
+    }
+}
+
+/// The name of a token that has no text, or whose text another one has taken.
+pub fn token_id_name(id: u32) -> String {
+    format!("token_id:{id}")
+}

@@ -1,0 +1,117 @@
+//! Metrics of one engine: pages, rows, steps and encoder runs.
+//!
+//! Set by the engine's thread alone.
+
+use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+};
+
+use super::buckets;
+use super::families::{Families, MODEL};
+
+/// Handles to one engine's metrics.
+#[derive(Debug)]
+pub struct EngineMetrics {
+    /// Pages that nobody holds.
+    pub pages_free: IntGauge,
+    /// Pages of running and waiting requests.
+    pub pages_held: IntGauge,
+    /// Pages of finished sources that are kept for reuse.
+    pub pages_cached: IntGauge,
+    /// Share of all pages that running and waiting requests hold.
+    pub page_usage_ratio: Gauge,
+    /// Share of the held positions that hold no token.
+    pub page_waste_ratio: Gauge,
+    /// Sequences in the decode batch.
+    pub running_rows: IntGauge,
+    /// Sequences that wait to run.
+    pub waiting_rows: IntGauge,
+    /// Decode rows of each step.
+    pub step_rows: Histogram,
+    /// Duration of each step.
+    pub step_seconds: Histogram,
+    /// Sources taken through the encoder.
+    pub encoder_runs: IntCounter,
+    /// Tokens of those sources.
+    pub encoder_tokens: IntCounter,
+    /// Requests whose source was there already.
+    pub cross_cache_hits: IntCounter,
+    /// Sequences that gave up their pages to an older one.
+    pub preemptions: IntCounter,
+}
+
+/// Handles that no registry knows, for engines whose metrics nobody asks for.
+impl Default for EngineMetrics {
+    fn default() -> Self {
+        EngineFamilies::new(&Registry::new()).of_model("")
+    }
+}
+
+/// The metrics of all engines.
+#[derive(Debug)]
+pub(super) struct EngineFamilies {
+    pages: IntGaugeVec,
+    page_usage_ratio: GaugeVec,
+    page_waste_ratio: GaugeVec,
+    running_rows: IntGaugeVec,
+    waiting_rows: IntGaugeVec,
+    step_rows: HistogramVec,
+    step_seconds: HistogramVec,
+    encoder_runs: IntCounterVec,
+    encoder_tokens: IntCounterVec,
+    cross_cache_hits: IntCounterVec,
+    preemptions: IntCounterVec,
+}
+
+impl EngineFamilies {
+    /// Registers the metrics, without any model yet.
+    pub fn new(registry: &Registry) -> Self {
+        let make = Families(registry);
+        let gauges = |name, help| make.gauges(name, help, &[MODEL]);
+        let counters = |name, help| make.counters(name, help, &[MODEL]);
+        let usage = "Share of all pages that running and waiting requests hold.";
+        let hits = "Prompts whose source's cross K/V was there already.";
+        Self {
+            pages: make.gauges("encdec_pages", "Pages of the K/V pool, by state.", &["state", MODEL]),
+            page_usage_ratio: make.ratios("encdec_page_usage_ratio", usage),
+            page_waste_ratio: make.ratios("encdec_page_waste_ratio", "Share of held page positions without a token."),
+            running_rows: gauges("encdec_running_rows", "Sequences in the decode batch."),
+            waiting_rows: gauges("encdec_waiting_rows", "Sequences that wait for pages or a row."),
+            step_rows: make.histograms(
+                "encdec_step_rows",
+                "Decode rows of an engine step.",
+                buckets::STEP_ROWS.to_vec(),
+            ),
+            step_seconds: make.histograms(
+                "encdec_step_seconds",
+                "Duration of an engine step.",
+                buckets::step_seconds(),
+            ),
+            encoder_runs: counters("encdec_encoder_runs_total", "Sources taken through the encoder."),
+            encoder_tokens: counters("encdec_encoder_tokens_total", "Source tokens taken through the encoder."),
+            cross_cache_hits: counters("encdec_cross_cache_hits_total", hits),
+            preemptions: counters("encdec_preemptions_total", "Sequences that gave up their pages to older ones."),
+        }
+    }
+
+    /// The handles of one model's engine; the same ones for the same name.
+    pub fn of_model(&self, model: &str) -> EngineMetrics {
+        let pages = |state| self.pages.with_label_values(&[state, model]);
+        let labels = &[model];
+        EngineMetrics {
+            pages_free: pages("free"),
+            pages_held: pages("held"),
+            pages_cached: pages("cached"),
+            page_usage_ratio: self.page_usage_ratio.with_label_values(labels),
+            page_waste_ratio: self.page_waste_ratio.with_label_values(labels),
+            running_rows: self.running_rows.with_label_values(labels),
+            waiting_rows: self.waiting_rows.with_label_values(labels),
+            step_rows: self.step_rows.with_label_values(labels),
+            step_seconds: self.step_seconds.with_label_values(labels),
+            encoder_runs: self.encoder_runs.with_label_values(labels),
+            encoder_tokens: self.encoder_tokens.with_label_values(labels),
+            cross_cache_hits: self.cross_cache_hits.with_label_values(labels),
+            preemptions: self.preemptions.with_label_values(labels),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Metrics of one model's requests: how they end, how long they and their tokens take, and their lengths.
+//!
+//! Counted by `api`.
+
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
+
+use super::buckets;
+use super::families::{Families, MODEL};
+use super::outcome::Outcome;
+use crate::request::FinishReason;
+
+/// Handles to the metrics of one model's requests.
+#[derive(Debug)]
+pub struct RequestMetrics {
+    /// HTTP completion requests that are being answered.
+    pub open_requests: IntGauge,
+    /// Source tokens of accepted requests.
+    pub source_tokens: IntCounter,
+    /// Source tokens whose cross K/V was there already.
+    pub cached_source_tokens: IntCounter,
+    /// Source tokens of each prompt.
+    pub source_length: Histogram,
+    /// Tokens generated for each choice.
+    pub target_length: Histogram,
+    /// Tokens generated for clients.
+    pub generated_tokens: IntCounter,
+    /// Time from a prompt's submission to the engine until it runs.
+    pub queue_seconds: Histogram,
+    /// Time from a request's arrival to its first token.
+    pub first_token_seconds: Histogram,
+    /// Time between two tokens of a choice.
+    pub token_gap_seconds: Histogram,
+    /// Time from a request's arrival to the end of its answer.
+    pub request_seconds: Histogram,
+    /// Time to tokenise one request.
+    pub tokenize_seconds: Histogram,
+    model: String,
+    requests: IntCounterVec,
+    refusals: IntCounterVec,
+    finished_choices: IntCounterVec,
+}
+
+impl RequestMetrics {
+    /// Counts the end of an HTTP completion request.
+    pub fn count_request(&self, outcome: Outcome) {
+        self.requests.with_label_values(&[outcome.label(), &self.model]).inc();
+    }
+
+    /// Counts a request that was answered with an error, by its code.
+    pub fn count_refusal(&self, reason: &str) {
+        self.refusals.with_label_values(&[reason, &self.model]).inc();
+    }
+
+    /// Counts the end of a choice.
+    pub fn count_finish(&self, reason: FinishReason) {
+        self.finished_choices.with_label_values(&[reason.name(), &self.model]).inc();
+    }
+
+    /// Number of requests that ended so.
+    pub fn requests(&self, outcome: Outcome) -> u64 {
+        self.requests.with_label_values(&[outcome.label(), &self.model]).get()
+    }
+}
+
+/// The request metrics of all models.
+#[derive(Debug)]
+pub(super) struct RequestFamilies {
+    requests: IntCounterVec,
+    refusals: IntCounterVec,
+    finished_choices: IntCounterVec,
+    open_requests: IntGaugeVec,
+    source_tokens: IntCounterVec,
+    cached_source_tokens: IntCounterVec,
+    generated_tokens: IntCounterVec,
+    source_length: HistogramVec,
+    target_length: HistogramVec,
+    times: Times,
+}
+
+#[derive(Debug)]
+struct Times {
+    queue: HistogramVec,
+    first_token: HistogramVec,
+    token_gap: HistogramVec,
+    request: HistogramVec,
+    tokenize: HistogramVec,
+}
+
+impl Times {
+    fn new(make: &Families<'_>) -> Self {
+        let first_token = "From a request's arrival to its first token.";
+        let request = "From a completed request's arrival to the end of its answer.";
+        let queue = "From a prompt's submission to the engine until it runs.";
+        let tokenize = "Tokenising the texts of a request.";
+        let gap = "Between two tokens of a choice.";
+        Self {
+            queue: make.histograms("encdec_queue_seconds", queue, buckets::queue_seconds()),
+            first_token: make.histograms("encdec_first_token_seconds", first_token, buckets::first_token_seconds()),
+            token_gap: make.histograms("encdec_token_gap_seconds", gap, buckets::step_seconds()),
+            request: make.histograms("encdec_request_seconds", request, buckets::request_seconds()),
+            tokenize: make.histograms("encdec_tokenize_seconds", tokenize, buckets::TOKENIZE_SECONDS.to_vec()),
+        }
+    }
+}
+
+impl RequestFamilies {
+    /// Registers the metrics, without any model yet.
+    pub fn new(registry: &Registry) -> Self {
+        let make = Families(registry);
+        let counters = |name, help| make.counters(name, help, &[MODEL]);
+        let by = |label, name, help| make.counters(name, help, &[label, MODEL]);
+        let refusals = "Requests on any path that were answered with an error, by its code.";
+        let target = "Tokens generated for each choice, end tokens included.";
+        let cached = "Source tokens whose cross K/V was there already.";
+        Self {
+            requests: by("outcome", "encdec_requests_total", "HTTP completion requests, by how they ended."),
+            refusals: by("reason", "encdec_refusals_total", refusals),
+            finished_choices: by("reason", "encdec_finished_choices_total", "Choices that ended, by why."),
+            open_requests: make.gauges("encdec_open_requests", "HTTP completion requests being answered.", &[MODEL]),
+            source_tokens: counters("encdec_source_tokens_total", "Source tokens of accepted requests."),
+            cached_source_tokens: counters("encdec_cached_source_tokens_total", cached),
+            generated_tokens: counters("encdec_generated_tokens_total", "Tokens generated, end tokens included."),
+            source_length: make.histograms(
+                "encdec_source_length_tokens",
+                "Source tokens of each prompt.",
+                buckets::lengths(),
+            ),
+            target_length: make.histograms("encdec_target_length_tokens", target, buckets::lengths()),
+            times: Times::new(&make),
+        }
+    }
+
+    /// The handles of one model, all at zero at first; the same ones for the same name.
+    pub fn of_model(&self, model: &str) -> RequestMetrics {
+        for outcome in Outcome::ALL {
+            self.requests.with_label_values(&[outcome.label(), model]);
+        }
+        for reason in [FinishReason::Stop, FinishReason::Length] {
+            self.finished_choices.with_label_values(&[reason.name(), model]);
+        }
+        let labels = &[model];
+        RequestMetrics {
+            open_requests: self.open_requests.with_label_values(labels),
+            source_tokens: self.source_tokens.with_label_values(labels),
+            cached_source_tokens: self.cached_source_tokens.with_label_values(labels),
+            source_length: self.source_length.with_label_values(labels),
+            target_length: self.target_length.with_label_values(labels),
+            generated_tokens: self.generated_tokens.with_label_values(labels),
+            queue_seconds: self.times.queue.with_label_values(labels),
+            first_token_seconds: self.times.first_token.with_label_values(labels),
+            token_gap_seconds: self.times.token_gap.with_label_values(labels),
+            request_seconds: self.times.request.with_label_values(labels),
+            tokenize_seconds: self.times.tokenize.with_label_values(labels),
+            model: model.to_owned(),
+            requests: self.requests.clone(),
+            refusals: self.refusals.clone(),
+            finished_choices: self.finished_choices.clone(),
+        }
+    }
+}
