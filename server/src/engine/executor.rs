@@ -1,6 +1,7 @@
 //! The engine's interface to a model: run a plan, read a score.
 //!
-//! Implemented by [`super::ModelExecutor`], [`super::StepExecutor`] and by fakes in tests. Knows plans and token ids only.
+//! Implemented by [`super::ModelExecutor`], [`super::StepExecutor`] and by fakes in tests. Knows plans and token ids
+//! only.
 
 use kernels::{ScoreAsk, TokenScore};
 
@@ -28,8 +29,8 @@ pub trait Executor: Send {
     /// As [`Self::encode`].
     fn decode(&mut self, plan: &Plan) -> Result<(), ExecutorError>;
 
-    /// Waits for the oldest plan that is not finished, and appends one token to `chosen` for each of its draws, in their
-    /// order; `None` where the logits were not finite.
+    /// Waits for the oldest plan that is not finished, and appends one token to `chosen` for each of its draws, in
+    /// their order; `None` where the logits were not finite.
     ///
     /// # Errors
     /// As [`Self::encode`].
@@ -40,7 +41,7 @@ pub trait Executor: Send {
         false
     }
 
-    /// Reads log-probabilities from the outputs of the last plan, in the order asked. That plan is finished, and no other
-    /// was started.
+    /// Reads log-probabilities from the outputs of the last plan, in the order asked. That plan is finished, and no
+    /// other was started.
     fn score(&self, asked: &[ScoreAsk], out: &mut Vec<TokenScore>);
 }

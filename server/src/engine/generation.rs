@@ -28,7 +28,7 @@ pub enum Command {
 pub struct Submission {
     /// Id of the request.
     pub id: RequestId,
-    /// What is asked.
+    /// The request.
     pub request: GenerationRequest,
     /// Where its events go. Bounded by the request's own length.
     pub events: UnboundedSender<GenerationEvent>,
@@ -36,7 +36,7 @@ pub struct Submission {
     pub slot: Slots,
 }
 
-/// The events of one request. Dropping it cancels what is still running.
+/// The events of one request. Dropping the stream cancels the request.
 #[derive(Debug)]
 pub struct Generation {
     id: RequestId,
@@ -64,7 +64,7 @@ impl Generation {
         self.events.try_recv().ok()
     }
 
-    /// As [`Self::next`], for a thread outside the async runtime.
+    /// Waits for the next event like [`Self::next`], on a thread outside the async runtime.
     pub fn blocking_next(&mut self) -> Option<GenerationEvent> {
         self.events.blocking_recv()
     }

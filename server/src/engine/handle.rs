@@ -71,10 +71,10 @@ impl EngineHandle {
         if self.free_slots() == 0 { Err(self.overloaded()) } else { Ok(()) }
     }
 
-    /// As [`EngineLimits::check`].
+    /// Calls [`EngineLimits::check`].
     ///
     /// # Errors
-    /// As [`EngineLimits::check`].
+    /// The refusal that it returns.
     pub fn check(&self, lengths: RequestLengths) -> Result<(), Refusal> {
         self.limits.check(lengths)
     }
@@ -91,8 +91,8 @@ impl EngineHandle {
         Ok(Generation::new(id, receiver, self.commands.clone()))
     }
 
-    /// Refuses new requests from now on and lets the engine end when its work is done. Calls that have places in the queue
-    /// by then may still submit.
+    /// Refuses new requests from now on and lets the engine end when its work is done. Calls that have places in the
+    /// queue by then may still submit.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
         // An engine that is gone has nothing left to drain.

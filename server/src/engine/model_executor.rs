@@ -1,8 +1,8 @@
 //! The executor for a device that computes when called: encoder layers, then target rows, then logits and draws.
 //!
-//! Made at start, driven by the engine thread; [`super::StepExecutor`] is the one for devices that run on by themselves.
-//! Holds the pages and the workspace. Steady decoding allocates nothing here, except for the scores of requests that ask
-//! for log-probabilities.
+//! Made at start, driven by the engine thread; [`super::StepExecutor`] is the one for devices that run on by
+//! themselves. Holds the pages and the workspace. Steady decoding allocates nothing here, except for the scores of
+//! requests that ask for log-probabilities.
 
 use kernels::{Backend, ScoreAsk, TokenScore};
 use model::{CrossPages, Model, RowTokens, SourceRows, TargetRows, Workspace, WorkspaceLimits};

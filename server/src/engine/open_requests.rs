@@ -72,7 +72,7 @@ impl OpenRequests {
 }
 
 impl OpenRequest {
-    /// A choice has a row, or will never have one: its place in the queue is free.
+    /// Frees the place in the queue of a choice that has a row, or will never have one.
     fn begin(&mut self, choice: u32) {
         if let Some(choice) = self.choices.get_mut(choice as usize)
             && !std::mem::replace(&mut choice.has_begun, true)
@@ -81,7 +81,7 @@ impl OpenRequest {
         }
     }
 
-    /// A choice sends nothing more. Returns whether it was the last one.
+    /// Ends a choice. Returns whether it was the last one.
     fn end(&mut self, choice: u32) -> bool {
         self.begin(choice);
         if let Some(choice) = self.choices.get_mut(choice as usize) {

@@ -53,7 +53,7 @@ impl OutputRows {
         }
     }
 
-    /// What is asked of an output, at its new index.
+    /// Moves a question about an output to its new index.
     pub fn placed(&self, ask: &ScoreAsk) -> ScoreAsk {
         ScoreAsk { row: self.order[ask.row as usize], ..*ask }
     }

@@ -43,3 +43,38 @@ impl Reporter {
         self.reported = counters;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::{CallId, Caller, GenerationRequest, RequestId, Salt};
+    use crate::scheduler::{BoundaryTokens, Plan, PoolSize, SchedulerLimits};
+
+    /// A scheduler that has sent one source into its encoder.
+    fn scheduler() -> Scheduler {
+        let limits = SchedulerLimits {
+            pool: PoolSize { pages: 8, source_page_tokens: 16 },
+            running_rows: 1,
+            call_rows: 1,
+            step_rows: 1,
+            step_encoder_tokens: 64,
+            encoder_layers: 1,
+        };
+        let mut scheduler = Scheduler::new(limits, BoundaryTokens { start: 0, end: vec![1] });
+        let caller = Caller { call: CallId(1), salt: Salt::default() };
+        scheduler.submit(RequestId(1), &caller, GenerationRequest::new([5, 6], 3)).unwrap();
+        scheduler.plan(&mut Plan::default());
+        scheduler
+    }
+
+    #[test]
+    fn counters_of_two_engines_that_share_metrics_add_up() {
+        let metrics = Metrics::new();
+        for mut reporter in [Reporter::new(metrics.clone()), Reporter::new(metrics.clone())] {
+            let scheduler = scheduler();
+            reporter.report(&scheduler);
+            reporter.report(&scheduler);
+        }
+        assert_eq!(metrics.encoder_runs.get(), 2);
+    }
+}

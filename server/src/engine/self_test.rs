@@ -1,4 +1,4 @@
-//! A request that the server makes of itself before it takes those of others.
+//! The self-test: one request that the server makes before it takes those of clients.
 //!
 //! Called by the `serve` command once the engine runs.
 
@@ -11,7 +11,7 @@ pub enum SelfTestFailed {
     /// It failed on the request.
     #[error("the model cannot be served, it fails on a request of one token: {message}")]
     Failed {
-        /// What the engine said.
+        /// The engine's message.
         message: String,
     },
     /// The request was not taken.
@@ -27,7 +27,7 @@ pub enum SelfTestFailed {
 /// # Errors
 /// When there is none: a model with weights that are no numbers gives none, for one.
 pub fn self_test(engine: &EngineHandle, start_token: u32) -> Result<(), SelfTestFailed> {
-    // Nobody else has this salt, so the source stays unknown to all.
+    // No client has this salt, so none finds the source in the cache.
     let slots = engine.reserve(Salt::of(b"self-test"), 1).map_err(SelfTestFailed::Refused)?;
     let request =
         GenerationRequest { ignore_end: true, log_probs: Some(0), ..GenerationRequest::new([start_token], 1) };

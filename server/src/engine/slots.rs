@@ -54,7 +54,7 @@ impl QueueSlots {
         self.total
     }
 
-    /// Takes every place away for good, unless somebody has one. After success no request is on its way to the engine,
+    /// Takes every place away for good, unless a call has one. After success no request is on its way to the engine,
     /// and none will be.
     pub fn close(&self) -> bool {
         self.free.try_acquire_many(self.total).map(SemaphorePermit::forget).is_ok()

@@ -1,8 +1,8 @@
 //! The executor for a device that runs on by itself: a step is started while the previous one still runs, and gets that
 //! one's tokens without the host.
 //!
-//! Made at start, driven by the engine thread; [`super::ModelExecutor`] is the one for devices that compute when called.
-//! Steps are padded to few sizes, so that the device can replay them, and sources are encoded beside them.
+//! Made at start, driven by the engine thread; [`super::ModelExecutor`] is the one for devices that compute when
+//! called. Steps are padded to few sizes, so that the device can replay them, and sources are encoded beside them.
 
 use std::collections::VecDeque;
 
@@ -17,12 +17,12 @@ use crate::scheduler::{EncodeWork, Plan};
 /// second records it for replay, each with either list of drawn ids.
 const REHEARSALS: usize = 4;
 
-/// Source tokens of the batches that are encoded before the first plan. A device may multiply small and large batches in
-/// two ways, and chooses each way when it first needs it.
+/// Source tokens of the batches that are encoded before the first plan. A device may multiply small and large batches
+/// in two ways, and chooses each way when it first needs it.
 const REHEARSED_SOURCE_ROWS: [usize; 2] = [128, 512];
 
-/// Shortest sequence that is rehearsed, in tokens. A device may split what a row reads; from here on it splits sequences
-/// between the same two powers of two alike.
+/// Shortest sequence that is rehearsed, in tokens. A device may split what a row reads; from here on it splits
+/// sequences between the same two powers of two alike.
 const REHEARSED_TOKENS: usize = 128;
 
 /// Sizes of the steps that are rehearsed before the first plan, so that the device has recorded them by then.
@@ -52,8 +52,8 @@ pub struct StepExecutor<B: Backend> {
 }
 
 impl<B: Backend> StepExecutor<B> {
-    /// Allocates `pages` pages and working memory for batches within `limits`, and rehearses batches of sources and steps of
-    /// all `sizes`.
+    /// Allocates `pages` pages and working memory for batches within `limits`, and rehearses batches of sources and
+    /// steps of all `sizes`.
     ///
     /// # Errors
     /// When there is no memory for them.
@@ -73,7 +73,8 @@ impl<B: Backend> StepExecutor<B> {
         for rows in REHEARSED_SOURCE_ROWS {
             executor.rehearse_encoder(rows.min(limits.source_rows));
         }
-        // Lists stay where they are first allocated. The list of pages outgrows the others by far, so it goes behind them.
+        // Lists stay where they are first allocated. The list of pages outgrows the others by far, so it goes behind
+        // them.
         for table in [0, pages] {
             executor.rehearse(limits.target_rows, Lengths { source: 1, target: 1, table });
         }

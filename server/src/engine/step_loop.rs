@@ -48,12 +48,12 @@ impl StepLoop {
         }
     }
 
-    /// As [`Scheduler::submit`].
+    /// Calls [`Scheduler::submit`].
     pub fn submit(&mut self, id: RequestId, caller: &Caller, asked: GenerationRequest) -> Result<(), Refusal> {
         self.scheduler.submit(id, caller, asked)
     }
 
-    /// As [`Scheduler::cancel`].
+    /// Calls [`Scheduler::cancel`].
     pub fn cancel(&mut self, id: RequestId, choice: Option<u32>) {
         self.scheduler.cancel(id, choice);
     }

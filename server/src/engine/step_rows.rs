@@ -1,13 +1,13 @@
 //! A plan's target rows, padded to one of few sizes, so that the device can replay steps.
 //!
-//! Used by [`super::StepExecutor`]. Padding reads and writes a spare page, and draws ids that nobody takes.
+//! Used by [`super::StepExecutor`]. Padding reads and writes a spare page, and draws ids that are discarded.
 
 use kernels::{Choice, Draw, NO_PLACE, PAGE_TOKENS, PageSpan, Sampling};
 use model::{RowTokens, TargetRows};
 
 use crate::scheduler::{Plan, TargetBatch};
 
-/// A draw whose id nobody takes.
+/// A draw whose id is discarded.
 const PADDING: Draw =
     Draw { row: 0, choice: Choice { sampling: Sampling::GREEDY, choice: 0, position: 0, forbid_end: false } };
 

@@ -21,7 +21,7 @@ const IDLE_BEAT: Duration = Duration::from_millis(250);
 /// Time for the log to be written before a process that cannot go on ends.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// What the engine thread owns.
+/// State of the engine thread.
 pub(super) struct Worker {
     steps: StepLoop,
     commands: Receiver<Command>,
@@ -65,7 +65,7 @@ impl Worker {
         loop {
             self.heartbeat.beat();
             if self.steps.is_idle() {
-                // Nothing may be lost, and while the engine is idle looking costs nobody time.
+                // The check walks all pages; it delays no request while the engine is idle.
                 self.steps.check_pages();
                 if self.draining && self.slots.close() {
                     return false;
@@ -73,7 +73,7 @@ impl Worker {
                 match self.wait() {
                     Ok(command) => self.obey(command),
                     Err(RecvTimeoutError::Timeout) => {}
-                    // Without a handle left nothing can ever be asked again.
+                    // No handle is left, so no request can come any more.
                     Err(RecvTimeoutError::Disconnected) => return false,
                 }
                 continue;

@@ -1,4 +1,4 @@
-//! What the engine answers to a request, event by event.
+//! Events that the engine answers a request with.
 
 use kernels::TokenScore;
 

@@ -1,4 +1,4 @@
-//! What can be asked of an engine, by whom, and what it answers: plain data over token ids.
+//! Requests to an engine, their callers, and the engine's answers: plain data over token ids.
 //!
 //! Built by `api` and the commands, read by the scheduler and the engine. Imports neither of them, and knows no text.
 

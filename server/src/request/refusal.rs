@@ -1,4 +1,4 @@
-//! Why the engine takes no request.
+//! Reasons for which the engine takes no request.
 
 /// A refused request. Nothing was queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

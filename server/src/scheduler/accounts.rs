@@ -53,7 +53,7 @@ impl Scheduler {
         source_tokens + target_tokens.sum::<usize>()
     }
 
-    /// Number of sequences that have a row and pages, those whose source is still being encoded included.
+    /// Number of sequences that have a row and pages, including sequences whose source is still being encoded.
     pub const fn running(&self) -> usize {
         self.running.len()
     }

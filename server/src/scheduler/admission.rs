@@ -19,7 +19,7 @@ struct HeldSource {
 }
 
 impl Scheduler {
-    /// Admits from the queue's front while rows and pages are left. A sequence that does not fit blocks those behind it.
+    /// Admits from the queue's front while rows and pages are left. A sequence that does not fit blocks later ones.
     pub(super) fn admit(&mut self) {
         let mut rows_left = self.rows_left();
         while self.running.len() < self.limits.running_rows && self.head_fits() {
@@ -33,13 +33,14 @@ impl Scheduler {
         }
     }
 
-    /// Whether somebody waits and the pages of the queue's first sequence can be had.
+    /// Whether the queue has a first sequence and there are pages for it.
     fn head_fits(&mut self) -> bool {
         while let Some(head) = self.queue.head(self.limits.call_rows) {
             let key = &head.sequence.request.source;
             let source = head.source.or_else(|| self.memory.sources.find(key));
             let source_pages = if source.is_some() { 0 } else { self.memory.source_pages(key) };
-            // A preempted sequence returns only with room for each running sequence to grow by a page, so that it stays.
+            // A preempted sequence returns only with room for each running sequence to grow by a page, so that it
+            // stays.
             let spare = if head.preempted { self.running.len() } else { 0 };
             let wanted = source_pages + target_pages(head.sequence.positions_wanted()) + spare;
             if wanted <= self.memory.available_beside(source) {

@@ -7,8 +7,8 @@ use super::state::Scheduler;
 use crate::request::RequestId;
 
 impl Scheduler {
-    /// Ends a request, or one of its choices. No event of it follows and its pages are free at once; while a plan is under
-    /// way, with its commit. Unknown ones are ignored.
+    /// Ends a request, or one of its choices. No event of it follows and its pages are free at once; while a plan is
+    /// under way, with its commit. Unknown ones are ignored.
     pub fn cancel(&mut self, request: RequestId, choice: Option<u32>) {
         let selection = Selection { request, choice };
         if self.plans_under_way > 0 {
@@ -19,7 +19,7 @@ impl Scheduler {
         self.sweep();
     }
 
-    /// Ends what was cancelled while a plan was under way.
+    /// Ends choices that were cancelled while a plan was under way.
     pub(super) fn end_cancelled(&mut self) {
         let mut cancelled = std::mem::take(&mut self.cancelled);
         for selection in cancelled.drain(..) {
@@ -28,7 +28,7 @@ impl Scheduler {
         self.cancelled = cancelled;
     }
 
-    /// Removes selected choices from the queue, and marks those that run for [`Self::sweep`].
+    /// Removes selected choices from the queue, and marks running ones for [`Self::sweep`].
     pub(super) fn end(&mut self, selection: Selection) {
         let Selection { request, choice } = selection;
         let concerns = |event: &Event| event.request() == request && (choice.is_none() || event.choice() == choice);
@@ -44,7 +44,8 @@ impl Scheduler {
         }
     }
 
-    /// Removes the running sequences that ended and releases their pages. Sequences with rows under way still need theirs.
+    /// Removes the running sequences that ended and releases their pages. Sequences with rows under way still need
+    /// theirs.
     pub(super) fn sweep(&mut self) {
         let Self { running, memory, requests, queue, .. } = self;
         running.retain(|running| {

@@ -47,11 +47,11 @@ pub enum Imbalance {
     /// A counter is off.
     #[error("{counted} {what} were counted, {recorded} recorded")]
     Miscounted {
-        /// What was counted.
+        /// Unit of the count.
         what: &'static str,
-        /// Found by walking.
+        /// Number found by walking.
         counted: usize,
-        /// Kept as a number.
+        /// Number that is kept.
         recorded: usize,
     },
 }

@@ -18,9 +18,9 @@ pub struct EncoderQueue {
     queue: VecDeque<SourceSlot>,
     batch: Vec<SourceSlot>,
     batch_tokens: usize,
-    /// Layers that the batch is through.
+    /// Layers that were run for the batch.
     layers_done: usize,
-    /// Layers that the batch is through once the current plan is committed.
+    /// Layers that will have been run for the batch once the current plan is committed.
     layers_planned: usize,
     /// Layers of the encoder.
     layers: usize,
@@ -49,7 +49,7 @@ impl EncoderQueue {
         self.queue.push_back(source);
     }
 
-    /// Drops a source that nobody holds any more. With the last source of a batch the batch is abandoned.
+    /// Drops a source that no sequence holds any more. A batch is abandoned with its last source.
     pub fn forget(&mut self, source: SourceSlot) {
         self.queue.retain(|&queued| queued != source);
         self.batch.retain(|&encoded| encoded != source);
@@ -86,7 +86,7 @@ impl EncoderQueue {
         self.plan_layers(self.layers, sources, work);
     }
 
-    /// The planned layers were run.
+    /// Counts the planned layers as run. After the last layer the sources of the batch are ready.
     pub fn commit(&mut self, sources: &mut SourceCache) {
         if !self.is_planned() {
             return;

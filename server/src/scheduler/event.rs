@@ -1,6 +1,6 @@
-//! What happens to requests in a step, in token ids and rows.
+//! Events of a step: what happened to each request, in token ids and rows.
 //!
-//! Made by the scheduler; the engine thread turns events into what clients receive.
+//! Made by the scheduler; the engine thread turns them into messages for clients.
 
 use crate::request::{FinishReason, RequestId};
 
@@ -13,7 +13,8 @@ pub struct ScoreAt {
     pub top: u32,
 }
 
-/// Something that happened to a request. Events of one choice come in order; [`Event::Started`] comes before all others.
+/// Something that happened to a request. Events of one choice come in order; [`Event::Started`] comes before all
+/// others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// The first choice has its pages.
@@ -54,8 +55,8 @@ pub enum Event {
         /// Why it ended.
         reason: FinishReason,
     },
-    /// No token could be drawn for one of the request's choices, which ends all of them. Events of other choices from the
-    /// same step may follow.
+    /// No token could be drawn for one of the request's choices, which ends all of them. Events of other choices from
+    /// the same step may follow.
     Failed {
         /// The request.
         request: RequestId,

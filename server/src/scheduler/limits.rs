@@ -1,4 +1,4 @@
-//! What the scheduler must know of the machine and of the model.
+//! Limits of the machine and boundary tokens of the model, as the scheduler needs to know them.
 
 use super::page_pool::PoolSize;
 

@@ -15,7 +15,7 @@ pub struct Memory {
     pub pool: PagePool,
     /// Sources that have pages.
     pub sources: SourceCache,
-    /// Those of them that are still to be encoded.
+    /// Sources that are still to be encoded.
     pub encoder: EncoderQueue,
     size: PoolSize,
 }
@@ -70,14 +70,14 @@ impl Memory {
         slot
     }
 
-    /// One more sequence holds the source.
+    /// Adds a sequence that holds the source.
     pub fn hold(&mut self, slot: SourceSlot) {
         self.sources.set_held(slot);
         self.pool.retain(self.sources.get(slot).pages());
     }
 
-    /// One sequence less holds the source. After the last one an encoded source stays in the cache; any other is removed
-    /// and its pages are free.
+    /// Removes a sequence that holds the source. After the last one an encoded source stays in the cache; any other
+    /// source is removed and its pages are free.
     pub fn release(&mut self, slot: SourceSlot) {
         let source = self.sources.get(slot);
         self.pool.release(source.pages());
@@ -93,7 +93,7 @@ impl Memory {
         self.pool.release(self.sources.remove(slot).pages());
     }
 
-    /// What the current plan encodes counts as encoded.
+    /// Counts the encode work of the current plan as done.
     pub fn finish_encoding(&mut self) {
         self.encoder.commit(&mut self.sources);
     }

@@ -4,7 +4,8 @@
 //! token ids and page indices; it has no clock, channel, text or arithmetic.
 //!
 //! Invariants between any two calls:
-//! - Running and waiting sequences are ordered by id, that is, by when they had their turn; the running ones come first.
+//! - Running and waiting sequences are ordered by id, that is, by when they had their turn; the running ones come
+//!   first.
 //! - A source has an entry in the cache exactly as long as it has pages.
 //! - Every page has as many references as owners, and a page without an owner is free.
 //! - A page that several owners share is not written, except by the encoder before anybody reads it.

@@ -1,5 +1,5 @@
-//! The pool of K/V pages: which are free, and how many owners each of the others has. Target pages and source pages come
-//! from the same pool.
+//! The pool of K/V pages: which are free, and how many owners each of the others has. Target pages and source pages
+//! come from the same pool.
 //!
 //! Called by `memory` and by the parts of the scheduler that end or preempt sequences. Knows indices only, not what a
 //! page holds.

@@ -1,13 +1,13 @@
-//! Pages for the rows that were granted, and who gives them up when too few are left.
+//! Pages for the rows that were granted, and preemption when too few pages are left.
 //!
-//! Called wherever a plan is made, before anybody is admitted; for a plan made ahead there are always enough pages. The
-//! oldest running sequence is never preempted.
+//! Called wherever a plan is made, before admission. For a plan made ahead there are always enough pages. The oldest
+//! running sequence is never preempted.
 
 use super::queue::Waiting;
 use super::state::Scheduler;
 
 impl Scheduler {
-    /// Takes the pages that granted rows need, oldest sequence first. Preempted sequences leave the running ones.
+    /// Takes the pages that granted rows need, oldest sequence first. Preempts the youngest when pages run short.
     pub(super) fn grow_running(&mut self) {
         let mut index = 0;
         while index < self.running.len() {

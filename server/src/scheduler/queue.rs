@@ -25,7 +25,7 @@ pub struct Waiting {
 /// Sequences that do not run.
 #[derive(Debug, Default)]
 pub struct Queue {
-    /// Sequences that had their turn, oldest first; all are younger than those that run.
+    /// Sequences that had their turn, oldest first; all are younger than the running ones.
     pub(super) waiting: VecDeque<Waiting>,
     turns: Turns,
     /// Sequences that had their turn since the start.
@@ -38,9 +38,8 @@ impl Queue {
         self.turns.push(call, request);
     }
 
-    /// The sequence that is to be admitted next. A turn is taken only when nobody waits already, so a sequence that comes
-    /// later stands behind at most one sequence of each call. A call of which `call_rows` sequences have begun is passed
-    /// over.
+    /// The sequence that is to be admitted next. A turn is taken only while no sequence waits, so a later one stands
+    /// behind at most one sequence of each call. A call of which `call_rows` sequences have begun is passed over.
     pub fn head(&mut self, call_rows: usize) -> Option<&Waiting> {
         if self.waiting.is_empty()
             && let Some(Unbegun { request, choice }) = self.turns.next(call_rows)
@@ -53,12 +52,12 @@ impl Queue {
         self.waiting.front()
     }
 
-    /// Takes the head out.
+    /// Removes the head.
     pub fn pop(&mut self) -> Option<Waiting> {
         self.waiting.pop_front()
     }
 
-    /// Puts a preempted sequence in front of those that wait, all of which are younger.
+    /// Puts a preempted sequence at the front; all waiting sequences are younger.
     pub fn put_back(&mut self, preempted: Waiting) {
         self.waiting.push_front(preempted);
     }
@@ -84,7 +83,7 @@ impl Queue {
         removed
     }
 
-    /// A sequence of `call` that left the queue is over.
+    /// Ends a sequence of `call` that left the queue.
     pub fn end(&mut self, call: CallId) {
         self.turns.end(call);
     }

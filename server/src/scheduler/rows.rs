@@ -11,8 +11,8 @@ use super::sequence::RowOutput;
 use super::state::Scheduler;
 
 impl Scheduler {
-    /// Shares out the rows of the step. Sequences that owe one row come first, so that no stream stalls; the rows that are
-    /// left go to sequences that owe more, oldest first.
+    /// Shares out the rows of the step. Sequences that owe one row come first, so that no stream stalls; the rows that
+    /// are left go to sequences that owe more, oldest first.
     pub(super) fn grant_rows(&mut self) {
         let mut rows_left = self.limits.step_rows;
         for running in &mut self.running {

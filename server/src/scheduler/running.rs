@@ -11,8 +11,8 @@ use super::source::SourceSlot;
 pub struct Grant {
     /// Number of rows.
     pub rows: usize,
-    /// Whether it is one row whose token the previous plan still draws. The row draws the token after that one, whatever
-    /// becomes of the sequence in between.
+    /// Whether it is one row whose token the previous plan still draws. The row draws the token after that one,
+    /// whatever becomes of the sequence in between.
     pub follows_draw: bool,
 }
 
@@ -29,9 +29,9 @@ pub struct Running {
     pub computed: usize,
     /// Positions after `computed` that the oldest plan under way runs.
     pub granted: Grant,
-    /// Positions after those that run in the plan being made, or in the one that was made ahead.
+    /// Positions after `granted` that run in the plan being made, or in the one that was made ahead.
     pub next: Grant,
-    /// Whether it finished or was cancelled. It leaves with the next sweep, unless rows of it are under way.
+    /// Whether it finished or was cancelled. The next sweep removes it, unless rows of it are under way.
     pub ended: bool,
 }
 
@@ -46,8 +46,8 @@ impl Running {
         self.granted.follows_draw || self.granted.rows > 0 && self.position() == self.sequence.tokens()
     }
 
-    /// What the next plan has to run: the positions whose tokens are known, or the one whose token is being drawn unless
-    /// that token is the last.
+    /// Rows that the next plan has to run: the positions whose tokens are known, or the position whose token is being
+    /// drawn unless that token is the last.
     pub fn owed(&self) -> Grant {
         if self.ended {
             return Grant::default();
@@ -59,12 +59,12 @@ impl Running {
         Grant { rows: self.sequence.positions_wanted() - self.position(), follows_draw: false }
     }
 
-    /// Number of pages that the rows of both plans need beyond those it has.
+    /// Number of pages that the rows of both plans need in addition to `pages`.
     pub fn missing_pages(&self) -> usize {
         target_pages(self.position() + self.next.rows).saturating_sub(self.pages.len())
     }
 
-    /// The rows that were under way are done; the next ones are under way now.
+    /// Counts the rows under way as done. The next ones are under way from now on.
     pub fn move_on(&mut self) {
         self.computed += self.granted.rows;
         self.granted = std::mem::take(&mut self.next);

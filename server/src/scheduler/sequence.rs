@@ -1,4 +1,4 @@
-//! A sequence: one choice of a request, its tokens so far, and what each of its positions yields.
+//! A sequence: one choice of a request, its tokens so far, and the purpose of each of its rows.
 //!
 //! A sequence keeps all of this through preemption. It owns no pages; see `running`.
 
@@ -14,16 +14,16 @@ use crate::request::{GenerationRequest, RequestId};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SequenceId(pub u64);
 
-/// What all choices of a request share.
+/// A request, shared by its choices.
 #[derive(Debug)]
 pub struct Request {
     /// Id of the request.
     pub id: RequestId,
-    /// What the encoder reads.
+    /// The source, for the encoder.
     pub source: SourceKey,
     /// The decoder's first token.
     pub start_token: u32,
-    /// What was asked.
+    /// The request as it was submitted.
     pub asked: GenerationRequest,
 }
 
@@ -55,7 +55,7 @@ impl Selection {
     }
 }
 
-/// What the row of a position is run for, beside its K/V.
+/// The purpose of a row, beside its K/V.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RowOutput {
     /// K/V only.
@@ -123,7 +123,7 @@ impl Sequence {
         }
     }
 
-    /// What the row of a wanted position yields. Scores and tokens that were delivered are not yielded again.
+    /// The purpose of the row at a wanted position. Scores and tokens that were delivered are not yielded again.
     pub fn output(&self, position: usize) -> RowOutput {
         let asked = &self.request.asked;
         if position + 1 == self.tokens() {

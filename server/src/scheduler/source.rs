@@ -86,7 +86,7 @@ impl Source {
         self.is_ready
     }
 
-    /// The encoder wrote all pages.
+    /// Marks all pages as written by the encoder.
     pub const fn mark_ready(&mut self) {
         self.is_ready = true;
     }

@@ -1,7 +1,7 @@
-//! All sources that have pages: those that sequences hold, and encoded ones that are kept for requests to come.
+//! The cache of sources that have pages: held by sequences, or encoded and kept for later requests.
 //!
-//! Called by `memory`, which owns the pool. An entry exists exactly as long as it has pages, and owns each of them once;
-//! so does every sequence that holds it. The least recently used idle source is evicted first.
+//! Called by `memory`, which owns the pool. An entry exists exactly as long as it has pages, and owns each of them
+//! once; so does every sequence that holds it. The least recently used idle source is evicted first.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
@@ -54,7 +54,7 @@ impl SourceCache {
         &mut self.entries[slot.0]
     }
 
-    /// A sequence holds the entry, so it must not be evicted.
+    /// Marks an entry as held, so that it is not evicted.
     pub fn set_held(&mut self, slot: SourceSlot) {
         let entry = &mut self.entries[slot.0];
         if let Some(since) = entry.idle_since.take() {
@@ -63,7 +63,7 @@ impl SourceCache {
         }
     }
 
-    /// No sequence holds the entry any more, so it may be evicted.
+    /// Marks an entry that no sequence holds any more, so that it may be evicted.
     pub fn set_idle(&mut self, slot: SourceSlot) {
         let entry = &mut self.entries[slot.0];
         self.releases += 1;

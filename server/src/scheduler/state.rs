@@ -1,4 +1,7 @@
-//! The scheduler's state. The files beside this one change it: `submission`, `cancellation`, `step` and `commit`.
+//! The scheduler's state.
+//!
+//! The files beside this one change it. The engine's entry points are in `submission`, `cancellation`, `step` and
+//! `commit`.
 
 use std::collections::HashMap;
 
@@ -10,7 +13,7 @@ use super::running::Running;
 use super::sequence::Selection;
 use crate::request::{CallId, RequestId};
 
-/// What is known of a request beside its sequences.
+/// A request that is not over, beside its sequences.
 #[derive(Debug)]
 pub(super) struct OpenRequest {
     /// Its call.
@@ -21,7 +24,7 @@ pub(super) struct OpenRequest {
     pub started: bool,
 }
 
-/// See the module's documentation.
+/// Admits, plans and ends sequences; see the module's documentation.
 #[derive(Debug)]
 pub struct Scheduler {
     pub(super) limits: SchedulerLimits,
@@ -31,7 +34,7 @@ pub struct Scheduler {
     /// Sequences that have a row, oldest first.
     pub(super) running: Vec<Running>,
     pub(super) queue: Queue,
-    /// Events that are already certain; they go out with the next commit.
+    /// Events that are already certain. The next commit returns them.
     pub(super) announced: Vec<Event>,
     /// Cancellations that came while a plan was under way.
     pub(super) cancelled: Vec<Selection>,

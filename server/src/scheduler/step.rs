@@ -1,8 +1,8 @@
 //! Making plans: the next one, or one ahead of the tokens that the plan under way still draws.
 //!
-//! Called by the engine thread. Plans are made ahead where the device can run on without the host. Every running sequence
-//! then gets a row, whether or not the token that is being drawn ends it; what such a row draws is discarded. What the
-//! plan under way encodes counts as encoded. A plan made ahead preempts nobody.
+//! Called by the engine thread. Plans are made ahead where the device can run on without the host. Every running
+//! sequence then gets a row, whether or not the token that is being drawn ends it; what such a row draws is discarded.
+//! What the plan under way encodes counts as encoded. A plan made ahead preempts nobody.
 
 use super::plan::Plan;
 use super::running::{Grant, Running};
@@ -25,8 +25,8 @@ impl Scheduler {
         self.running.iter_mut().for_each(Running::move_on);
     }
 
-    /// Writes the step that follows the plan under way, to be run and committed after it. Returns false when there is no
-    /// such step, or when it has to wait: for a cancellation, for pages, or because logits of the plan under way are
+    /// Writes the step that follows the plan under way, to be run and committed after it. Returns false when there is
+    /// no such step, or when it has to wait: for a cancellation, for pages, or because logits of the plan under way are
     /// still to be read.
     ///
     /// # Panics

@@ -33,7 +33,7 @@ struct Call {
 }
 
 impl Turns {
-    /// Queues all choices of a request behind those of the same call.
+    /// Queues all choices of a request behind other choices of the same call.
     pub fn push(&mut self, call: CallId, request: &Arc<Request>) {
         let unbegun = (0..request.asked.choices).map(|choice| Unbegun { request: Arc::clone(request), choice });
         match self.calls.iter_mut().rev().find(|known| known.id == call) {
@@ -59,7 +59,7 @@ impl Turns {
         None
     }
 
-    /// A sequence of `call` that had its turn is over.
+    /// Ends a sequence of `call` that had its turn.
     pub fn end(&mut self, call: CallId) {
         let Some(begun) = self.begun.get_mut(&call) else { return };
         *begun -= 1;

@@ -144,8 +144,8 @@ fn mostly_short_rows() -> Vec<Row> {
     rows
 }
 
-/// Compares answers of a shared server with few pages to those of servers that each request has for itself. `model` holds
-/// settings of the section, on one line each.
+/// Compares answers of a shared server with few pages to those of servers that each request has for itself. `model`
+/// holds settings of the section, on one line each.
 async fn batched_is_alone(model: &str, pages: usize) {
     let rows = mostly_short_rows();
     let requests = requests(&rows[..REQUESTS]);

@@ -82,12 +82,17 @@ fn log_probabilities_are_read_before_the_next_step_overwrites_them() {
 
 #[test]
 fn a_queue_of_requests_is_admitted_and_encoded_ahead() {
-    // Prompts and choices of several lengths, more of them than run at once, some with a source in several layers.
+    // More requests than run at once; the longest sources are encoded in several steps.
     let mut world = World::running_ahead(LIMITS);
-    for name in 1..40_u32 {
-        let decoder_prompt = vec![name; name as usize % 5];
-        let asked = asks(&source(name % 30, 3 + 5 * (name as usize % 17)), 3 + name % 11);
-        world.submit(GenerationRequest { decoder_prompt, choices: 1 + name % 2, ..asked });
+    let mut name = 0;
+    for source_tokens in [3, 33, 83] {
+        for decoder_prompt in [vec![], vec![5], vec![5, 6, 7, 8]] {
+            for (choices, max_tokens) in [(1, 3), (2, 3), (1, 13), (2, 13)] {
+                name += 1;
+                let asked = asks(&source(name, source_tokens), max_tokens);
+                world.submit(GenerationRequest { decoder_prompt: decoder_prompt.clone(), choices, ..asked });
+            }
+        }
     }
     world.run();
     world.check_answers();

@@ -114,8 +114,7 @@ fn the_same_source_asked_again_after_its_drop_is_encoded_anew() {
 #[test]
 fn one_choice_can_be_cancelled_alone() {
     let mut world = World::new(SchedulerLimits { running_rows: 2, ..LIMITS });
-    let mut asked = asks(&source(1, 20), 6);
-    asked.choices = 4;
+    let asked = GenerationRequest { choices: 4, ..asks(&source(1, 20), 6) };
     let id = world.submit(asked);
     world.step();
     world.step();
@@ -155,8 +154,7 @@ fn cancelling_at_every_step_of_a_trace_is_clean() {
             for at in 0..40 {
                 let mut world = World::new(SchedulerLimits { step_encoder_tokens: 8, ..with_pages(10) });
                 let ids = [(1, 20), (2, 40), (1, 20), (3, 30)].map(|(name, tokens)| {
-                    let mut asked = asks(&source(name, tokens), 20);
-                    asked.choices = 2;
+                    let asked = GenerationRequest { choices: 2, ..asks(&source(name, tokens), 20) };
                     world.submit(asked)
                 });
                 for _ in 0..at {

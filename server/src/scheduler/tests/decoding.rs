@@ -1,7 +1,7 @@
 //! Rows, scores and ends of sequences.
 
 use super::world::{LIMITS, World, asks, caller, finished, source, with_pages};
-use crate::request::{FinishReason, Refusal, RequestId};
+use crate::request::{FinishReason, GenerationRequest, Refusal, RequestId};
 use crate::scheduler::{Event, SchedulerLimits};
 
 #[test]
@@ -9,8 +9,7 @@ fn sequences_that_owe_one_row_go_before_a_long_prompt() {
     let mut world = World::new(SchedulerLimits { step_rows: 10, ..LIMITS });
     let streams: Vec<_> = (1..=3).map(|name| world.submit(asks(&source(name, 4), 30))).collect();
     world.step();
-    let mut asked = asks(&source(9, 4), 2);
-    asked.decoder_prompt = (3..30).collect();
+    let asked = GenerationRequest { decoder_prompt: (3..30).collect(), ..asks(&source(9, 4), 2) };
     world.submit(asked);
     world.step();
     assert_eq!(world.plan.targets.len(), 3);
@@ -28,8 +27,7 @@ fn sequences_that_owe_one_row_go_before_a_long_prompt() {
 fn the_older_of_two_long_prompts_goes_first() {
     let mut world = World::new(LIMITS);
     for name in [1, 2] {
-        let mut asked = asks(&source(name, 4), 2);
-        asked.decoder_prompt = (3..23).collect();
+        let asked = GenerationRequest { decoder_prompt: (3..23).collect(), ..asks(&source(name, 4), 2) };
         world.submit(asked);
     }
     world.step();
@@ -44,10 +42,7 @@ fn the_older_of_two_long_prompts_goes_first() {
 #[test]
 fn draws_name_their_choice_position_and_whether_the_text_may_end() {
     let mut world = World::new(LIMITS);
-    let mut asked = asks(&source(1, 4), 4);
-    asked.decoder_prompt = vec![5, 6];
-    asked.min_tokens = 2;
-    asked.choices = 2;
+    let asked = GenerationRequest { decoder_prompt: vec![5, 6], min_tokens: 2, choices: 2, ..asks(&source(1, 4), 4) };
     world.submit(asked);
     world.step();
     let mut draws = Vec::new();
@@ -61,8 +56,7 @@ fn draws_name_their_choice_position_and_whether_the_text_may_end() {
 /// Runs one request whose token at each step is given, and returns its reason to end with the tokens it took.
 fn ending(max_tokens: u32, ignore_end: bool, tokens: &[u32]) -> (FinishReason, usize) {
     let mut world = World::new(LIMITS);
-    let mut asked = asks(&source(1, 4), max_tokens);
-    asked.ignore_end = ignore_end;
+    let asked = GenerationRequest { ignore_end, ..asks(&source(1, 4), max_tokens) };
     world.scheduler.submit(RequestId(1), &caller(1), asked).unwrap();
     let mut events = Vec::new();
     world.scheduler.plan(&mut world.plan);
@@ -91,10 +85,12 @@ fn any_end_token_ends_a_text_and_wins_over_its_length() {
 #[test]
 fn a_scored_prompt_yields_each_score_once_and_then_tokens() {
     let mut world = World::new(SchedulerLimits { step_rows: 8, ..LIMITS });
-    let mut asked = asks(&source(1, 4), 3);
-    asked.decoder_prompt = (3..20).collect();
-    asked.log_probs = Some(5);
-    asked.score_prompt = true;
+    let asked = GenerationRequest {
+        decoder_prompt: (3..20).collect(),
+        log_probs: Some(5),
+        score_prompt: true,
+        ..asks(&source(1, 4), 3)
+    };
     world.submit(asked);
     world.run();
     world.check_answers();
@@ -103,10 +99,12 @@ fn a_scored_prompt_yields_each_score_once_and_then_tokens() {
 #[test]
 fn no_generated_tokens_and_scores_run_the_prompt_but_its_last_position() {
     let mut world = World::new(LIMITS);
-    let mut asked = asks(&source(1, 4), 0);
-    asked.decoder_prompt = vec![5, 6, 7];
-    asked.log_probs = Some(0);
-    asked.score_prompt = true;
+    let asked = GenerationRequest {
+        decoder_prompt: vec![5, 6, 7],
+        log_probs: Some(0),
+        score_prompt: true,
+        ..asks(&source(1, 4), 0)
+    };
     let id = world.submit(asked);
     world.step();
     let events = world.step();
@@ -119,13 +117,9 @@ fn no_generated_tokens_and_scores_run_the_prompt_but_its_last_position() {
 #[test]
 fn nothing_to_generate_and_nothing_to_score_runs_nothing() {
     let mut world = World::new(LIMITS);
-    let mut unscored = asks(&source(1, 4), 0);
-    unscored.decoder_prompt = vec![5, 6, 7];
-    unscored.choices = 2;
+    let unscored = GenerationRequest { decoder_prompt: vec![5, 6, 7], choices: 2, ..asks(&source(1, 4), 0) };
     let unscored = world.submit(unscored);
-    let mut without_prompt = asks(&source(1, 4), 0);
-    without_prompt.log_probs = Some(1);
-    without_prompt.score_prompt = true;
+    let without_prompt = GenerationRequest { log_probs: Some(1), score_prompt: true, ..asks(&source(1, 4), 0) };
     let without_prompt = world.submit(without_prompt);
     assert!(!world.scheduler.is_idle());
     let events = world.step();
@@ -155,9 +149,7 @@ fn pages_are_taken_as_positions_need_them_and_none_for_the_last_token() {
 #[test]
 fn rows_share_the_page_tables_of_their_sequence_and_source() {
     let mut world = World::new(LIMITS);
-    let mut asked = asks(&source(1, 40), 4);
-    asked.choices = 3;
-    asked.decoder_prompt = vec![5, 6];
+    let asked = GenerationRequest { choices: 3, decoder_prompt: vec![5, 6], ..asks(&source(1, 40), 4) };
     world.submit(asked);
     world.step();
     world.step();
@@ -189,8 +181,7 @@ fn a_request_that_could_never_fit_is_refused_and_one_that_just_fits_finishes() {
 #[test]
 fn a_step_of_steady_decoding_allocates_nothing_in_the_plan() {
     let mut world = World::new(LIMITS);
-    let mut asked = asks(&source(1, 40), 60);
-    asked.choices = 8;
+    let asked = GenerationRequest { choices: 8, ..asks(&source(1, 40), 60) };
     world.submit(asked);
     for _ in 0..50 {
         world.step();

@@ -1,7 +1,7 @@
 //! Encoder batches, shared sources and their cache.
 
 use super::world::{LIMITS, World, asks, caller, source, with_pages};
-use crate::request::{Caller, Salt};
+use crate::request::{Caller, GenerationRequest, Salt};
 use crate::scheduler::SchedulerLimits;
 
 fn lengths(world: &World) -> Vec<u32> {
@@ -123,8 +123,7 @@ fn sources_are_not_shared_across_salts() {
 #[test]
 fn choices_of_one_request_hold_one_set_of_cross_pages_and_start_once() {
     let mut world = World::new(LIMITS);
-    let mut asked = asks(&source(1, 40), 3);
-    asked.choices = 4;
+    let asked = GenerationRequest { choices: 4, ..asks(&source(1, 40), 3) };
     let id = world.submit(asked);
     world.step();
     assert_eq!(world.scheduler.counts().held, 3 + 4);

@@ -28,7 +28,7 @@ struct Batch {
     layers_done: usize,
 }
 
-/// See the file's head.
+/// The model.
 #[derive(Debug)]
 pub struct FakeModel {
     pages: Vec<Vec<Cell>>,
@@ -38,7 +38,7 @@ pub struct FakeModel {
     steps: u64,
 }
 
-/// What a step yields.
+/// Results of a step.
 #[derive(Debug, Default)]
 pub struct StepResult {
     /// A token for each sampled row.
@@ -47,7 +47,7 @@ pub struct StepResult {
     pub digests: Vec<u64>,
 }
 
-/// What a choice must yield, computed without a scheduler.
+/// Answer of one choice.
 #[derive(Debug, PartialEq, Eq, Default)]
 pub struct Answer {
     /// Generated tokens.
@@ -75,7 +75,7 @@ fn draw(digest: u64, choice: &Choice) -> u32 {
     if choice.forbid_end && END.contains(&token) { token + 10 } else { token }
 }
 
-/// What a choice yields when it runs alone.
+/// Computes the answer of a choice that runs alone, without a scheduler.
 pub fn answer_alone(asked: &GenerationRequest, choice: u32) -> Answer {
     let mut answer = Answer::default();
     let mut digest = mix(digest_source(asked.source.iter().copied()), START);
@@ -114,7 +114,8 @@ impl FakeModel {
         Self { pages: vec![page; pages], source_page_tokens, encoder_layers, batch: None, steps: 0 }
     }
 
-    /// Runs a plan: encoder part and rows in either order. `before`: what the plan before it drew, for one that was made ahead.
+    /// Runs a plan, encode work and rows in either order. `before` holds the tokens that the previous plan drew, for a
+    /// plan that was made ahead.
     pub fn run(&mut self, plan: &Plan, before: &[Option<u32>]) -> StepResult {
         self.steps += 1;
         if self.steps.is_multiple_of(2) {

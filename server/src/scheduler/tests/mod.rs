@@ -6,6 +6,7 @@ mod decoding;
 mod encoder;
 mod fake_model;
 mod pressure;
+mod sharing;
 mod traces;
 mod turns;
 mod world;

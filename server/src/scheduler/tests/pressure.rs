@@ -1,7 +1,7 @@
 //! Page pressure: preemption, and sources that waiting sequences give up.
 
 use super::world::{LIMITS, World, asks, source, with_pages};
-use crate::request::RequestId;
+use crate::request::{GenerationRequest, RequestId};
 use crate::scheduler::{PoolSize, SchedulerLimits};
 
 fn running(world: &World) -> Vec<RequestId> {
@@ -69,10 +69,12 @@ fn a_preempted_sequence_comes_back_before_those_that_came_later() {
 fn a_preempted_sequence_scores_nothing_twice() {
     let mut world = World::new(SchedulerLimits { step_rows: 8, ..with_pages(9) });
     for name in 1..=3 {
-        let mut asked = asks(&source(name, 4), 32);
-        asked.decoder_prompt = (3..15).collect();
-        asked.log_probs = Some(2);
-        asked.score_prompt = true;
+        let asked = GenerationRequest {
+            decoder_prompt: (3..15).collect(),
+            log_probs: Some(2),
+            score_prompt: true,
+            ..asks(&source(name, 4), 32)
+        };
         world.submit(asked);
     }
     world.run();

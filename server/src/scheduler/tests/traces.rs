@@ -1,4 +1,4 @@
-//! Random traces: whatever comes, everybody gets what it would get alone, and the books balance.
+//! Random traces: every client gets what it would get alone, and no page is lost.
 
 use kernels::Sampling;
 use proptest::prelude::*;
@@ -10,102 +10,157 @@ use crate::scheduler::{PoolSize, SchedulerLimits};
 /// A client in a trace.
 #[derive(Debug, Clone)]
 struct Visit {
-    /// Steps between the visit before and this one.
+    /// Steps since the visit before.
     pause: usize,
     asked: GenerationRequest,
-    /// Steps until it is cancelled, whether in the middle of the step, and which choice.
-    cancel: Option<(usize, bool, Option<u32>)>,
+    cancellation: Option<Cancellation>,
 }
 
-fn limits() -> impl Strategy<Value = SchedulerLimits> {
-    let source_page_tokens = prop_oneof![Just(16usize), Just(32), Just(8)];
-    let steps = (1usize..9, 0usize..20, 1usize..80, 1usize..6);
-    (6usize..24, source_page_tokens, steps).prop_map(|(pages, source_page_tokens, (rows, more, tokens, layers))| {
+/// When a client goes away.
+#[derive(Debug, Clone)]
+struct Cancellation {
+    /// Steps after its request.
+    after: usize,
+    /// Whether the step is under way.
+    during_step: bool,
+    /// The choice; all of them when absent.
+    choice: Option<u32>,
+}
+
+prop_compose! {
+    fn limits()(
+        pages in 6usize..24,
+        source_page_tokens in prop_oneof![Just(16usize), Just(32), Just(8)],
+        running_rows in 1usize..9,
+        more_step_rows in 0usize..20,
+        step_encoder_tokens in 1usize..80,
+        encoder_layers in 1usize..6,
+    ) -> SchedulerLimits {
         SchedulerLimits {
             pool: PoolSize { pages, source_page_tokens },
-            running_rows: rows,
-            call_rows: rows.div_ceil(2),
-            step_rows: rows + more,
-            step_encoder_tokens: tokens,
-            encoder_layers: layers,
+            running_rows,
+            call_rows: running_rows.div_ceil(2),
+            step_rows: running_rows + more_step_rows,
+            step_encoder_tokens,
+            encoder_layers,
         }
-    })
+    }
 }
 
-fn request() -> impl Strategy<Value = GenerationRequest> {
-    let source = (3u32..8, 1usize..70).prop_map(|(name, tokens)| source(name, if name < 6 { 33 } else { tokens }));
-    let prompt = prop_oneof![3 => Just(Vec::new()), 1 => prop::collection::vec(0u32..40, 1..30)];
-    let lengths = (0u32..50, 0u32..6, any::<bool>());
-    let scores = (prop::option::weighted(0.3, 0u32..4), any::<bool>());
-    (source, prompt, 1u32..4, lengths, scores, any::<u64>()).prop_map(
-        |(source, decoder_prompt, choices, (max_tokens, min_tokens, ignore_end), (log_probs, score_prompt), seed)| {
-            GenerationRequest {
-                decoder_prompt,
-                choices,
-                min_tokens: min_tokens.min(max_tokens),
-                ignore_end,
-                sampling: Sampling { seed, ..Sampling::GREEDY },
-                log_probs,
-                score_prompt,
-                ..GenerationRequest::new(source, max_tokens)
-            }
-        },
-    )
+prop_compose! {
+    /// Three sources out of five always have the same length, so that requests share them.
+    fn request_source()(name in 3u32..8, tokens in 1usize..70) -> Vec<u32> {
+        source(name, if name < 6 { 33 } else { tokens })
+    }
 }
 
-fn visit() -> impl Strategy<Value = Visit> {
-    let cancel = (0usize..30, any::<bool>(), prop::option::of(0u32..3));
-    (0usize..6, request(), prop::option::of(cancel)).prop_map(|(pause, asked, cancel)| Visit { pause, asked, cancel })
+prop_compose! {
+    fn request()(
+        source in request_source(),
+        decoder_prompt in prop_oneof![3 => Just(Vec::new()), 1 => prop::collection::vec(0u32..40, 1..30)],
+        choices in 1u32..4,
+        max_tokens in 0u32..50,
+        min_tokens in 0u32..6,
+        ignore_end in any::<bool>(),
+        log_probs in prop::option::weighted(0.3, 0u32..4),
+        score_prompt in any::<bool>(),
+        seed in any::<u64>(),
+    ) -> GenerationRequest {
+        GenerationRequest {
+            decoder_prompt,
+            choices,
+            min_tokens: min_tokens.min(max_tokens),
+            ignore_end,
+            sampling: Sampling { seed, ..Sampling::GREEDY },
+            log_probs,
+            score_prompt,
+            ..GenerationRequest::new(source, max_tokens)
+        }
+    }
 }
 
+prop_compose! {
+    fn cancellation()(
+        after in 0usize..30,
+        during_step in any::<bool>(),
+        choice in prop::option::of(0u32..3),
+    ) -> Cancellation {
+        Cancellation { after, during_step, choice }
+    }
+}
+
+prop_compose! {
+    fn visit()(
+        pause in 0usize..6,
+        asked in request(),
+        cancellation in prop::option::of(cancellation()),
+    ) -> Visit {
+        Visit { pause, asked, cancellation }
+    }
+}
+
+/// A client that waits for its answer.
 fn patient_visit() -> impl Strategy<Value = Visit> {
-    visit().prop_map(|visit| Visit { cancel: None, ..visit })
+    visit().prop_map(|visit| Visit { cancellation: None, ..visit })
 }
 
-fn fits(asked: &GenerationRequest, limits: &SchedulerLimits) -> bool {
-    limits.pool.request_pages(asked.lengths()) <= limits.pool.pages
+/// A cancellation that is due in a step.
+struct Due {
+    step: usize,
+    during_step: bool,
+    request: RequestId,
+    choice: Option<u32>,
 }
 
-/// Cancellations that are due in this step.
-type Cancellations = Vec<(usize, bool, RequestId, Option<u32>)>;
-
-fn play(limits: SchedulerLimits, visits: &[Visit]) -> World {
-    play_in(World::new(limits), visits)
+/// A world and the cancellations that are still to come.
+struct Trace {
+    world: World,
+    due: Vec<Due>,
 }
 
-fn play_in(mut world: World, visits: &[Visit]) -> World {
-    let limits = world.limits;
-    let mut cancellations: Cancellations = Vec::new();
-    let mut submitted = 0;
-    for visit in visits.iter().filter(|visit| fits(&visit.asked, &limits)) {
-        submitted += visit.pause;
-        while world.steps < submitted {
-            step(&mut world, &mut cancellations);
+impl Trace {
+    /// Plays the visits of clients whose requests fit the pool, until the world is idle.
+    fn play(world: World, visits: &[Visit]) -> World {
+        let limits = world.limits;
+        let fits = |asked: &GenerationRequest| limits.pool.request_pages(asked.lengths()) <= limits.pool.pages;
+        let mut trace = Self { world, due: Vec::new() };
+        let mut arrival = 0;
+        for visit in visits.iter().filter(|visit| fits(&visit.asked)) {
+            arrival += visit.pause;
+            while trace.world.steps < arrival {
+                trace.step();
+            }
+            trace.arrive(visit);
         }
-        let choices = visit.asked.choices;
-        let id = world.submit(visit.asked.clone());
-        if let Some((after, during, choice)) = visit.cancel {
-            cancellations.push((world.steps + after, during, id, choice.filter(|&choice| choice < choices)));
+        trace.world.step_bound += arrival;
+        while !trace.world.scheduler.is_idle() {
+            trace.step();
+            let World { steps, step_bound, .. } = trace.world;
+            assert!(steps <= step_bound, "not done after {steps} steps");
+        }
+        trace.world
+    }
+
+    fn arrive(&mut self, visit: &Visit) {
+        let request = self.world.submit(visit.asked.clone());
+        if let Some(Cancellation { after, during_step, choice }) = visit.cancellation {
+            let choice = choice.filter(|&choice| choice < visit.asked.choices);
+            self.due.push(Due { step: self.world.steps + after, during_step, request, choice });
         }
     }
-    world.step_bound += submitted;
-    while !world.scheduler.is_idle() {
-        step(&mut world, &mut cancellations);
-        assert!(world.steps <= world.step_bound, "not done after {} steps", world.steps);
-    }
-    world
-}
 
-fn step(world: &mut World, cancellations: &mut Cancellations) {
-    let due: Cancellations = cancellations.extract_if(.., |cancellation| cancellation.0 <= world.steps).collect();
-    for &(_, _, id, choice) in due.iter().filter(|due| !due.1) {
-        world.cancel(id, choice);
+    fn step(&mut self) {
+        let Self { world, due } = self;
+        let due: Vec<Due> = due.extract_if(.., |due| due.step <= world.steps).collect();
+        for Due { request, choice, .. } in due.iter().filter(|due| !due.during_step) {
+            world.cancel(*request, *choice);
+        }
+        let result = world.plan_and_run();
+        for Due { request, choice, .. } in due.iter().filter(|due| due.during_step) {
+            world.cancel(*request, *choice);
+        }
+        world.commit(&result);
     }
-    let result = world.plan_and_run();
-    for &(_, _, id, choice) in due.iter().filter(|due| due.1) {
-        world.cancel(id, choice);
-    }
-    world.commit(&result);
 }
 
 proptest! {
@@ -116,7 +171,7 @@ proptest! {
         limits in limits(),
         visits in prop::collection::vec(patient_visit(), 1..25),
     ) {
-        let world = play(limits, &visits);
+        let world = Trace::play(World::new(limits), &visits);
         world.check_answers();
         prop_assert!(world.started.is_sorted_by(|a, b| world.is_trivial(*a) || world.is_trivial(*b) || a < b));
     }
@@ -126,7 +181,7 @@ proptest! {
         limits in limits(),
         visits in prop::collection::vec(visit(), 1..25),
     ) {
-        play(limits, &visits).check_answers();
+        Trace::play(World::new(limits), &visits).check_answers();
     }
 
     #[test]
@@ -134,7 +189,7 @@ proptest! {
         limits in limits(),
         visits in prop::collection::vec(visit(), 1..25),
     ) {
-        play_in(World::running_ahead(limits), &visits).check_answers();
+        Trace::play(World::running_ahead(limits), &visits).check_answers();
     }
 
     #[test]
@@ -142,11 +197,11 @@ proptest! {
         limits in limits(),
         visits in prop::collection::vec(patient_visit(), 1..25),
     ) {
-        let world = play(SchedulerLimits { pool: PoolSize { pages: 2000, ..limits.pool }, ..limits }, &visits);
+        let pool = PoolSize { pages: 2000, ..limits.pool };
+        let world = Trace::play(World::new(SchedulerLimits { pool, ..limits }), &visits);
         world.check_answers();
-        let mut sources: Vec<_> = world.clients.iter().filter(|(id, _)| !world.is_trivial(**id)).collect();
-        sources.sort_by_key(|(_, client)| client.asked.source.clone());
-        sources.dedup_by_key(|(_, client)| client.asked.source.clone());
+        let asked = world.clients.iter().filter(|(id, _)| !world.is_trivial(**id));
+        let sources: std::collections::BTreeSet<_> = asked.map(|(_, client)| &client.asked.source).collect();
         prop_assert_eq!(world.scheduler.counters().encoder_runs, sources.len() as u64);
         prop_assert_eq!(world.scheduler.counters().preemptions, 0);
     }

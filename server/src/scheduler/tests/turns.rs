@@ -1,7 +1,7 @@
 //! Calls take turns, and none has all rows.
 
 use super::world::{LIMITS, World, asks, caller, source};
-use crate::request::RequestId;
+use crate::request::{GenerationRequest, RequestId};
 use crate::scheduler::SchedulerLimits;
 
 const NARROW: SchedulerLimits = SchedulerLimits { running_rows: 4, call_rows: 3, ..LIMITS };
@@ -14,8 +14,7 @@ fn rows_of(world: &World, id: RequestId) -> usize {
 #[test]
 fn a_call_of_many_sequences_leaves_rows_to_others() {
     let mut world = World::new(NARROW);
-    let mut many = asks(&source(1, 4), 20);
-    many.choices = 12;
+    let many = GenerationRequest { choices: 12, ..asks(&source(1, 4), 20) };
     let many = world.submit(many);
     world.step();
     assert_eq!((rows_of(&world, many), world.scheduler.waiting()), (3, 9));
@@ -57,8 +56,7 @@ fn calls_that_wait_get_a_row_each_before_one_gets_a_second() {
 #[test]
 fn what_is_cancelled_before_its_turn_never_runs() {
     let mut world = World::new(NARROW);
-    let mut many = asks(&source(1, 4), 6);
-    many.choices = 8;
+    let many = GenerationRequest { choices: 8, ..asks(&source(1, 4), 6) };
     let (many, other) = (world.submit(many), world.submit(asks(&source(2, 4), 6)));
     world.step();
     world.cancel(many, Some(7));

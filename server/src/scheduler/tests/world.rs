@@ -36,7 +36,7 @@ pub fn source(name: u32, tokens: usize) -> Vec<u32> {
     vec![name; tokens]
 }
 
-/// What a client has seen of its request.
+/// A client, and the events it has received.
 #[derive(Debug)]
 pub struct Client {
     pub asked: GenerationRequest,
@@ -45,7 +45,7 @@ pub struct Client {
     pub cancelled: Vec<bool>,
 }
 
-/// See the file's head.
+/// The scheduler with its model and clients.
 #[derive(Debug)]
 pub struct World {
     pub limits: SchedulerLimits,
@@ -53,10 +53,10 @@ pub struct World {
     pub plan: Plan,
     /// Plans are made and run ahead wherever the scheduler allows it.
     runs_ahead: bool,
-    /// Plans that were.
+    /// Number of plans made ahead.
     pub ahead: usize,
     next: Plan,
-    /// What `next` has yielded.
+    /// Results of `next`.
     next_result: Option<StepResult>,
     pub clients: BTreeMap<RequestId, Client>,
     /// Requests in the order in which they started.
@@ -87,7 +87,7 @@ impl World {
         }
     }
 
-    /// The same, where plans are made ahead.
+    /// A world in which plans are made ahead.
     pub fn running_ahead(limits: SchedulerLimits) -> Self {
         Self { runs_ahead: true, ..Self::new(limits) }
     }
@@ -101,12 +101,12 @@ impl World {
         let id = RequestId(self.clients.len() as u64 + 1);
         self.scheduler.submit(id, caller, asked.clone()).unwrap();
         let choices = asked.choices as usize;
-        // The oldest sequence moves on in every step: by a target position, or while those before it in the encoder's
-        // queue (never more than run) take a layer.
+        // The oldest sequence moves on in every step: by a target position, or by a layer of a source before it in the
+        // encoder's queue, which never holds more sources than sequences run.
         let positions = asked.decoder_prompt.len() + asked.max_tokens as usize;
         self.step_bound += choices * (positions + (self.limits.running_rows + 2) * self.limits.encoder_layers) + 2;
         if self.runs_ahead {
-            // Whoever waits may do so until a step is over that was made before its place was free.
+            // A waiting sequence may have to wait for a step that was planned before its place was free.
             self.step_bound += 2 * choices;
         }
         let answers = (0..choices).map(|_| Answer::default()).collect();
@@ -183,7 +183,7 @@ impl World {
         }
     }
 
-    /// Asserts that the world is idle and that everybody who did not cancel got what it would get alone.
+    /// Asserts that the world is idle and that every client that did not cancel got what it would get alone.
     pub fn check_answers(&self) {
         assert!(self.scheduler.is_idle());
         assert_eq!(self.scheduler.counts().held, 0);
@@ -232,7 +232,7 @@ impl World {
                 answer.tokens.push(token);
             }
             Event::Finished { choice, reason, .. } => client.answers[choice as usize].finish = Some(reason),
-            // From here on the client hears nothing more, as if it had cancelled.
+            // From here on the client receives nothing, as if it had cancelled.
             Event::Failed { .. } => client.cancelled.fill(true),
         }
     }

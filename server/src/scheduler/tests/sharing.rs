@@ -1,0 +1,65 @@
+//! Pages with several owners, and the check that finds broken books.
+
+use super::world::{LIMITS, World, asks, source};
+use crate::scheduler::{Imbalance, SequenceId};
+
+/// A world in which two sequences are decoded.
+fn decoding() -> World {
+    let mut world = World::new(LIMITS);
+    world.submit(asks(&source(1, 4), 20));
+    world.submit(asks(&source(2, 4), 20));
+    world.step();
+    world.step();
+    world
+}
+
+#[test]
+#[should_panic(expected = "a page that is shared is not written")]
+fn a_page_that_is_shared_is_not_written() {
+    let mut world = decoding();
+    let pages = world.scheduler.running[0].pages.clone();
+    world.scheduler.memory.pool.retain(&pages);
+    world.scheduler.plan(&mut world.plan);
+}
+
+#[test]
+fn a_full_page_may_be_shared_while_its_owner_goes_on_in_the_next_one() {
+    let mut world = World::new(LIMITS);
+    let id = world.submit(asks(&source(1, 4), 20));
+    while world.scheduler.running.first().is_none_or(|running| running.pages.len() < 2) {
+        world.step();
+    }
+    let full = world.scheduler.running[0].pages[..1].to_vec();
+    world.scheduler.memory.pool.retain(&full);
+    world.scheduler.plan(&mut world.plan);
+    world.scheduler.commit(&[Some(7)], &mut Vec::new());
+    world.scheduler.cancel(id, None);
+    assert_eq!(world.scheduler.memory.pool.references(full[0]), 1, "the other owner still has the page");
+    world.scheduler.memory.pool.release(&full);
+    assert_eq!(world.scheduler.check_conservation(), Ok(()));
+}
+
+#[test]
+fn a_reference_without_an_owner_is_found() {
+    let mut world = decoding();
+    let page = world.scheduler.running[0].pages[0];
+    world.scheduler.memory.pool.retain(&[page]);
+    let expected = Imbalance::References { page, owners: 1, references: 2 };
+    assert_eq!(world.scheduler.check_conservation(), Err(expected));
+}
+
+#[test]
+fn a_lost_page_is_found() {
+    let mut world = decoding();
+    let page = world.scheduler.running[0].pages.pop().unwrap();
+    let expected = Imbalance::References { page, owners: 0, references: 1 };
+    assert_eq!(world.scheduler.check_conservation(), Err(expected));
+}
+
+#[test]
+fn a_sequence_that_runs_before_an_older_one_is_found() {
+    let mut world = decoding();
+    world.scheduler.running.swap(0, 1);
+    let expected = Imbalance::OutOfOrder { sequence: SequenceId(1) };
+    assert_eq!(world.scheduler.check_conservation(), Err(expected));
+}
