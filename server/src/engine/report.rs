@@ -69,8 +69,8 @@ mod tests {
 
     #[test]
     fn counters_of_two_engines_that_share_metrics_add_up() {
-        let metrics = Metrics::new();
-        for mut reporter in [Reporter::new(metrics.clone()), Reporter::new(metrics.clone())] {
+        let metrics = Arc::<EngineMetrics>::default();
+        for mut reporter in [Reporter::new(Arc::clone(&metrics)), Reporter::new(Arc::clone(&metrics))] {
             let scheduler = scheduler();
             reporter.report(&scheduler);
             reporter.report(&scheduler);
