@@ -15,8 +15,9 @@ struct AttendFull {
     const uint32_t* tiles;    // of each tile: the segment's first row and length, the first query in the segment
     uint32_t in_pitch, out_pitch;
     uint32_t heads, kv_heads, head_dim;
-    uint32_t window;          // furthest key on either side; more than any length if there is no window
+    uint32_t left, right;     // furthest key before and after the query; more than any length if there is no limit
     float scale, cap;
+    uint32_t unused;
 };
 
 // Begins to copy `count` rows of a head into shared memory, zeros beyond the rows and the head's width: a group of copies.
@@ -49,8 +50,8 @@ DEVICE void attend_tile(const AttendFull& p) {
     // This lane's two rows of the result, `g` and `g + 8` of the warp's queries.
     float sums[Dim / 8][4] = {}, base[2] = {LOWEST, LOWEST}, weights[2] = {0.0f, 0.0f};
     const uint32_t last_query = least(first + QUERIES, len) - 1;
-    const uint32_t first_key = (first > p.window ? first - p.window : 0) / Keys * Keys;
-    const uint32_t end_key = last_query + p.window < len ? last_query + p.window + 1 : len;
+    const uint32_t first_key = (first > p.left ? first - p.left : 0) / Keys * Keys;
+    const uint32_t end_key = last_query + p.right < len ? last_query + p.right + 1 : len;
     auto fetch_keys = [&](uint32_t key) {
         fetch<Dim, Keys>(keys, key_rows + size_t(key) * p.in_pitch, p.in_pitch, len - key, p.head_dim);
     };
@@ -86,8 +87,7 @@ DEVICE void attend_tile(const AttendFull& p) {
 #pragma unroll
                 for (uint32_t i = 2 * row; i < 2 * row + 2; i++) {
                     const uint32_t position = key + 8 * n + 2 * t + i % 2;
-                    const uint32_t distance = position > query ? position - query : query - position;
-                    const bool is_seen = position < len && distance <= p.window;
+                    const bool is_seen = position < len && position + p.left >= query && position <= query + p.right;
                     scores[n][i] = is_seen ? softcap(scores[n][i] * p.scale, p.cap) : LOWEST;
                     largest = fmaxf(largest, scores[n][i]);
                 }

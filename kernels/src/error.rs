@@ -1,10 +1,10 @@
-//! What can go wrong in a backend.
+//! Errors of a backend: memory, shapes, missing devices. Arithmetic has no errors.
 //!
-//! Returned by every implementation; arithmetic has no errors.
+//! Returned by every implementation.
 
-use crate::weights::DType;
+use crate::number::DType;
 
-/// What can go wrong in a backend: memory or shapes; arithmetic has no errors.
+/// An error of a backend.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -45,7 +45,7 @@ pub enum Error {
     TooWide {
         /// Input features.
         cols: usize,
-        /// Most that there may be.
+        /// Largest allowed width.
         limit: usize,
     },
     /// Parts of one fused matrix disagree in their input width.
@@ -78,7 +78,7 @@ pub enum Error {
         /// What they were for.
         purpose: &'static str,
     },
-    /// The same on a device with memory of its own.
+    /// A device with memory of its own refused an allocation.
     #[error("the GPU has no {bytes} bytes for {purpose}; {free} are free")]
     DeviceOutOfMemory {
         /// Bytes asked for.

@@ -1,26 +1,35 @@
 //! Numbers in, numbers out: the closed set of ops an encoder-decoder needs.
 //!
-//! Each op is a method of [`Backend`]. [`reference`] implements it slowly and obviously, [`cpu`] and [`cuda`] fast; one
+//! Each op is a method of a part of [`Backend`]. [`reference`] implements it slowly and obviously, [`cpu`] and [`cuda`] fast; one
 //! table of cases (`tests/cases`) holds every implementation to the reference. Nothing here knows a layer, a request
 //! or a checkpoint format.
 
+mod attention;
 pub mod backend;
 pub mod cpu;
 pub mod cuda;
 mod error;
 pub mod gradient;
+mod isa;
 pub mod math;
+mod number;
+mod paging;
 pub mod profiled;
 pub mod quantize;
 pub mod reference;
 pub mod sampling;
 mod weights;
 
+pub use attention::{AttentionShape, FullAttention, KvSide, PagedAttention, Segment, Window};
 pub use backend::{
-    AttentionShape, Backend, Bandwidth, Draw, Error, KernelCost, KvFormat, LinearRows, NO_PLACE, Output, PAGE_TOKENS,
-    PageShape, PageSpan, PagedRows, Precision, Result, Sandwich, Segment,
+    AttentionOps, Backend, Bandwidth, ChosenRows, Draw, DrawnRows, Draws, GatedRows, KernelCost, KvColumns, LinearRows,
+    NO_PLACE, Norm, OutputLayer, ProductOps, RotaryHeads, RotaryRows, RowOps, SamplingOps, Sandwich, SeamRows, Storage,
+    Stream,
 };
+pub use error::{Error, Result};
+pub use number::{DType, Precision};
+pub use paging::{KvFormat, LayerPages, LayerPagesMut, PAGE_TOKENS, PageShape, PageSpan, PagedRows};
 pub use profiled::Profiled;
 pub use quantize::Scheme;
 pub use sampling::{Candidate, Choice, Sampling, ScoreAsk, TokenScore};
-pub use weights::{DType, MatrixUse, WeightFormat, WeightPart};
+pub use weights::{MatrixUse, WeightFormat, WeightPart};

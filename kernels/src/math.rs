@@ -101,6 +101,11 @@ pub fn gelu_tanh(x: f32) -> f32 {
     0.5 * x * (1.0 + tanh(inner))
 }
 
+/// Frequency of rotary pair `i`, `theta^(-2i / head_dim)`, in float32 as transformers computes it.
+pub fn inverse_frequency(i: usize, head_dim: usize, theta: f32) -> f32 {
+    1.0 / theta.powf((2 * i) as f32 / head_dim as f32)
+}
+
 /// Lanes of a sum over a slice, whatever the width of the vectors.
 pub(crate) const LANES: usize = 16;
 

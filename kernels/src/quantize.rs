@@ -7,7 +7,7 @@
 //! - [`Scheme::Int4`]: `w = scale * q`, q in `-8 ..= 7`, one bfloat16 scale for each [`GROUP`] inputs of a row.
 //!   A byte holds two neighbours, the even one in its low half, each as `q + 8`.
 
-use crate::cpu::{Isa, for_each_isa};
+use crate::isa::{Isa, for_each_isa};
 use crate::math::{ROUND, bf16_bits, bf16_value};
 
 /// Inputs that share a scale in [`Scheme::Int4`].

@@ -4,29 +4,9 @@
 
 use half::{bf16, f16};
 
-use crate::backend::{Error, Precision, Result};
+use crate::error::{Error, Result};
+use crate::number::{DType, Precision};
 use crate::quantize::{Scheme, dequantize_row, quantize_row};
-
-/// Number type of stored weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DType {
-    /// IEEE single precision.
-    F32,
-    /// bfloat16.
-    Bf16,
-    /// IEEE half precision (accepted as storage only).
-    F16,
-}
-
-impl DType {
-    /// Bytes of one number.
-    pub const fn bytes(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::Bf16 | Self::F16 => 2,
-        }
-    }
-}
 
 /// Where a weight's numbers come from: rows of `cols` numbers, one row an output feature.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +64,7 @@ impl WeightPart<'_> {
 pub enum MatrixUse {
     /// Products (`linear`, `logits`), and lookups where the table is tied.
     Multiply,
-    /// As `Multiply`, and [`crate::Backend::choose`]: the table of the output layer.
+    /// As `Multiply`, and [`crate::SamplingOps::choose`]: the table of the output layer.
     Output,
     /// Row lookups only (`embed`).
     Lookup,

@@ -6,7 +6,10 @@ mod cases;
 use cases::{FORMATS, PRODUCTS, Runner, Slack, fill, matrix, numbers, spans, upload};
 use kernels::cpu::{Cpu, Isa, Level};
 use kernels::reference::{Reference, Rounding};
-use kernels::{AttentionShape, Backend, LinearRows, PageShape, PagedRows, Precision, Scheme, Segment, WeightFormat};
+use kernels::{
+    AttentionOps, AttentionShape, Backend, FullAttention, KvSide, LayerPages, LinearRows, PageShape, PagedAttention,
+    PagedRows, Precision, ProductOps, Scheme, Segment, Storage, Stream, WeightFormat, Window,
+};
 
 /// A backend, and the reference that rounds where it rounds.
 fn backends(precision: Precision) -> Vec<(Cpu, Reference)> {
@@ -152,8 +155,7 @@ fn a_row_alone_equals_the_row_in_any_batch_on_any_number_of_threads() {
 /// The same for attention: a segment alone and among others, a row of pages alone and among others.
 #[test]
 fn full_attention_of_one_sequence_does_not_depend_on_others_or_on_threads() {
-    let shape =
-        AttentionShape { heads: 6, kv_heads: 3, head_dim: 16, scale: 0.3, softcap: Some(9.0), window: Some(20) };
+    let shape = AttentionShape { heads: 6, kv_heads: 3, head_dim: 16, scale: 0.3, softcap: Some(9.0) };
     let (width, lens) = (shape.query_width() + 2 * shape.kv_width(), [3_u32, 70, 1, 40]);
     for precision in [Precision::F32, Precision::Bf16] {
         for (isa, threads) in Isa::all().flat_map(|isa| [1, 2, 5, 16].map(|threads| (isa, threads))) {
@@ -162,7 +164,8 @@ fn full_attention_of_one_sequence_does_not_depend_on_others_or_on_threads() {
                 let segments: Vec<_> = (0..lens.len()).map(|i| Segment { start: start(i), len: lens[i] }).collect();
                 let rows = qkv.len() / width;
                 let mut out = cpu.activations(rows, shape.query_width()).unwrap();
-                cpu.attend_full(&upload(cpu, qkv, width), &segments, &shape, precision, &mut out);
+                let attention = FullAttention { shape: &shape, window: Window::symmetric(Some(20)), precision };
+                cpu.attend_full(&upload(cpu, qkv, width), &segments, attention, &mut out);
                 cpu.download(&out, rows)
             };
             let (alone, many) = (Cpu::new(isa, 1), Cpu::new(isa, threads));
@@ -182,8 +185,7 @@ fn full_attention_of_one_sequence_does_not_depend_on_others_or_on_threads() {
 
 #[test]
 fn paged_attention_of_one_row_does_not_depend_on_others_or_on_threads() {
-    let shape =
-        AttentionShape { heads: 6, kv_heads: 3, head_dim: 16, scale: 0.3, softcap: Some(9.0), window: Some(20) };
+    let shape = AttentionShape { heads: 6, kv_heads: 3, head_dim: 16, scale: 0.3, softcap: Some(9.0) };
     let lens = [3_u32, 70, 1, 40];
     for (format, precision) in FORMATS {
         for (isa, threads) in Isa::all().flat_map(|isa| [1, 2, 5, 16].map(|threads| (isa, threads))) {
@@ -198,7 +200,9 @@ fn paged_attention_of_one_row_does_not_depend_on_others_or_on_threads() {
                 let mut out = cpu.activations(rows.len(), shape.query_width()).unwrap();
                 let paged = PagedRows { spans: &spans[rows.clone()], ..all };
                 let q = &q[rows.start * shape.query_width()..rows.end * shape.query_width()];
-                cpu.attend_paged(&upload(cpu, q, shape.query_width()), paged, &shape, 1, &pages, &mut out);
+                let attention = PagedAttention { shape: &shape, side: KvSide { rows: paged, window: Some(20) } };
+                let (q, from) = (upload(cpu, q, shape.query_width()), LayerPages { pages: &pages, layer: 1 });
+                cpu.attend_paged(&q, attention, from, &mut out);
                 cpu.download(&out, rows.len())
             };
             let together = paged(&many, 0..lens.len());

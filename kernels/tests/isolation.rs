@@ -5,8 +5,9 @@
 use kernels::cpu::{Cpu, Isa, Level};
 use kernels::reference::{Reference, Rounding};
 use kernels::{
-    AttentionShape, Backend, KvFormat, LinearRows, MatrixUse, PageShape, PageSpan, PagedRows, Precision, Scheme,
-    Segment, WeightFormat, WeightPart,
+    AttentionOps, AttentionShape, Backend, FullAttention, KvColumns, KvFormat, KvSide, LayerPages, LayerPagesMut,
+    LinearRows, MatrixUse, PageShape, PageSpan, PagedAttention, PagedRows, Precision, ProductOps, Scheme, Segment,
+    Storage, Stream, WeightFormat, WeightPart, Window,
 };
 
 const PAGES: usize = 24;
@@ -27,12 +28,19 @@ fn bits(numbers: &[f32]) -> Vec<u32> {
     numbers.iter().map(|number| number.to_bits()).collect()
 }
 
-fn shapes() -> [AttentionShape; 3] {
-    let shape = AttentionShape { heads: 4, kv_heads: 2, head_dim: 16, scale: 0.25, softcap: Some(50.0), window: None };
+/// An attention with a window.
+#[derive(Debug, Clone, Copy)]
+struct Windowed {
+    shape: AttentionShape,
+    window: Option<usize>,
+}
+
+fn shapes() -> [Windowed; 3] {
+    let shape = AttentionShape { heads: 4, kv_heads: 2, head_dim: 16, scale: 0.25, softcap: Some(50.0) };
     [
-        shape,
-        AttentionShape { window: Some(8), kv_heads: 1, ..shape },
-        AttentionShape { heads: 2, head_dim: 80, softcap: None, ..shape },
+        Windowed { shape, window: None },
+        Windowed { shape: AttentionShape { kv_heads: 1, ..shape }, window: Some(8) },
+        Windowed { shape: AttentionShape { heads: 2, head_dim: 80, softcap: None, ..shape }, window: None },
     ]
 }
 
@@ -49,7 +57,7 @@ fn check_each(check: impl Fn(&Cpu, Isa, Precision)) {
 /// Rows over pages that another sequence filled to the last number with `stale`, as pages of the precision or of the
 /// rows' own format.
 struct Reused<'a> {
-    shape: AttentionShape,
+    windowed: Windowed,
     precision: Precision,
     format: KvFormat,
     earlier: KvFormat,
@@ -59,7 +67,8 @@ struct Reused<'a> {
 
 impl Reused<'_> {
     fn attend<B: Backend>(&self, backend: &B) -> Vec<f32> {
-        let (shape, width) = (&self.shape, 2 * self.shape.kv_width());
+        let Windowed { shape, window } = &self.windowed;
+        let width = 2 * shape.kv_width();
         let pool = PageShape { pages: PAGES, layers: 2, kv_heads: shape.kv_heads, head_dim: shape.head_dim };
         let mut pages = backend.pages(pool, &[self.precision.into(), self.format]).unwrap();
         let tables: Vec<u32> = (0..PAGES as u32).rev().collect();
@@ -68,7 +77,7 @@ impl Reused<'_> {
             (1..=(PAGES * self.earlier.page_tokens()) as u32).map(|tokens| PageSpan { first: 0, tokens }).collect();
         for layer in 0..2 {
             let rows = PagedRows { spans: &owner, tables: &tables, format: self.earlier };
-            backend.write_pages(&stale, 0, rows, layer, &mut pages);
+            backend.write_pages(KvColumns { rows: &stale, first: 0 }, rows, LayerPagesMut { pages: &mut pages, layer });
         }
         let (mut spans, mut ends, mut first) = (Vec::new(), Vec::new(), 0);
         for &tokens in self.lens {
@@ -78,10 +87,12 @@ impl Reused<'_> {
         }
         let kv = upload(backend, &numbers(1, ends.len() * width), width);
         let rows = PagedRows { spans: &spans, tables: &tables, format: self.format };
-        backend.write_pages(&kv, 0, PagedRows { spans: &ends, ..rows }, 1, &mut pages);
+        let kv = KvColumns { rows: &kv, first: 0 };
+        backend.write_pages(kv, PagedRows { spans: &ends, ..rows }, LayerPagesMut { pages: &mut pages, layer: 1 });
         let q = upload(backend, &numbers(2, spans.len() * shape.query_width()), shape.query_width());
         let mut out = backend.activations(spans.len(), shape.query_width()).unwrap();
-        backend.attend_paged(&q, rows, shape, 1, &pages, &mut out);
+        let attention = PagedAttention { shape, side: KvSide { rows, window: *window } };
+        backend.attend_paged(&q, attention, LayerPages { pages: &pages, layer: 1 }, &mut out);
         backend.download(&out, spans.len())
     }
 }
@@ -92,9 +103,9 @@ fn nothing_of_a_pages_earlier_owner_reaches_its_next_one() {
     let lens = [1, 2, 5, 15, 16, 17, 31, 40, 0, 64];
     check_each(|cpu, isa, precision| {
         let own = KvFormat::from(precision);
-        for (shape, format) in shapes().into_iter().flat_map(|shape| [(shape, own), (shape, KvFormat::Int8)]) {
-            let label = format!("{}, {precision:?}, {format:?}, {shape:?}", cpu.describe());
-            let reused = |stale, earlier| Reused { shape, precision, format, earlier, lens: &lens, stale };
+        for (windowed, format) in shapes().into_iter().flat_map(|shape| [(shape, own), (shape, KvFormat::Int8)]) {
+            let label = format!("{}, {precision:?}, {format:?}, {windowed:?}", cpu.describe());
+            let reused = |stale, earlier| Reused { windowed, precision, format, earlier, lens: &lens, stale };
             let clean = reused(0.0, format).attend(cpu);
             let dots = precision == Precision::Bf16 && isa.level() == Level::Avx512Bf16;
             let rounding = if dots { Rounding::Operands } else { Rounding::Storage };
@@ -122,7 +133,8 @@ fn nothing_of_a_pages_earlier_owner_reaches_its_next_one() {
 fn a_key_or_value_that_is_no_number_stays_in_its_own_row() {
     let lens = [20_u32, 33, 7];
     check_each(|cpu, _, precision| {
-        for (shape, format) in shapes().into_iter().flat_map(|s| [(s, precision.into()), (s, KvFormat::Int8)]) {
+        for (windowed, format) in shapes().into_iter().flat_map(|s| [(s, precision.into()), (s, KvFormat::Int8)]) {
+            let Windowed { shape, window } = windowed;
             let width = 2 * shape.kv_width();
             let attend = |bad: Option<(usize, f32)>| {
                 let pool = PageShape { pages: 6, layers: 1, kv_heads: shape.kv_heads, head_dim: shape.head_dim };
@@ -136,10 +148,13 @@ fn a_key_or_value_that_is_no_number_stays_in_its_own_row() {
                 // The second row's last position but one, in the first head.
                 bad.iter().for_each(|&(column, number)| kv[(20 + 31) * width + column] = number);
                 let rows = PagedRows { spans: &spans, tables: &tables, format };
-                cpu.write_pages(&upload(cpu, &kv, width), 0, PagedRows { spans: &ends, ..rows }, 0, &mut pages);
+                let kv = KvColumns { rows: &upload(cpu, &kv, width), first: 0 };
+                let written = PagedRows { spans: &ends, ..rows };
+                cpu.write_pages(kv, written, LayerPagesMut { pages: &mut pages, layer: 0 });
                 let q = upload(cpu, &numbers(6, 3 * shape.query_width()), shape.query_width());
                 let mut out = cpu.activations(3, shape.query_width()).unwrap();
-                cpu.attend_paged(&q, rows, &shape, 0, &pages, &mut out);
+                let attention = PagedAttention { shape: &shape, side: KvSide { rows, window } };
+                cpu.attend_paged(&q, attention, LayerPages { pages: &pages, layer: 0 }, &mut out);
                 cpu.download(&out, 3)
             };
             let (clean, row) = (attend(None), shape.query_width());
@@ -187,12 +202,13 @@ fn a_row_of_nan_stays_alone_in_products_and_attention() {
                 cpu.download(&out, 40)
             });
         }
-        for shape in shapes() {
+        for Windowed { shape, window } in shapes() {
             let width = shape.query_width() + 2 * shape.kv_width();
             let segments = [(0, 1), (1, 12), (13, 9), (22, 18)].map(|(start, len)| Segment { start, len });
             assert_isolated(&format!("attend_full, {label}, {shape:?}"), width, 13..22, |qkv| {
                 let mut out = cpu.activations(40, shape.query_width()).unwrap();
-                cpu.attend_full(&upload(cpu, qkv, width), &segments, &shape, precision, &mut out);
+                let attention = FullAttention { shape: &shape, window: Window::symmetric(window), precision };
+                cpu.attend_full(&upload(cpu, qkv, width), &segments, attention, &mut out);
                 cpu.download(&out, 40)
             });
         }

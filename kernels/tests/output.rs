@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use kernels::cpu::{Cpu, Isa};
-use kernels::{Backend, Choice, DType, Draw, MatrixUse, Output, Precision, Sampling, WeightPart};
+use kernels::{
+    Backend, Choice, ChosenRows, DType, Draw, Draws, MatrixUse, OutputLayer, Precision, Sampling, SamplingOps, Storage,
+    Stream, WeightPart,
+};
 
 const COLS: usize = 96;
 const ENDS: [u32; 2] = [1, 107];
@@ -136,11 +139,13 @@ fn both<B: Backend>(backend: &B, case: &Case, precision: Precision, draws: &[Dra
     let mut x = backend.activations(case.rows(), COLS).unwrap();
     backend.upload(&case.x, &mut x);
     let mut logits = backend.activations(case.rows(), case.vocab).unwrap();
-    let output = Output { table: &table, softcap: case.softcap, end_ids: &ENDS };
-    let (mut screened, mut whole) = (backend.drawn(draws.len()).unwrap(), backend.drawn(draws.len()).unwrap());
-    backend.choose(&x, output, draws, &mut logits, &mut screened);
-    backend.logits(&x, &table, case.softcap, case.rows(), &mut logits);
-    backend.sample(&logits, draws, &ENDS, &mut whole);
+    let output = OutputLayer { table: &table, softcap: case.softcap };
+    let draws = Draws { draws, end_ids: &ENDS };
+    let (mut screened, mut whole) =
+        (backend.drawn(draws.draws.len()).unwrap(), backend.drawn(draws.draws.len()).unwrap());
+    backend.choose(&x, output, draws, ChosenRows { logits: &mut logits, ids: &mut screened });
+    backend.logits(&x, output, case.rows(), &mut logits);
+    backend.sample(&logits, draws, &mut whole);
     [screened, whole].map(|mut drawn| {
         // Ids are appended to what is there.
         let mut ids = vec![Some(7)];
@@ -190,9 +195,10 @@ fn only_panels_that_may_matter_are_multiplied_exactly() {
         cpu.upload(&case.x, &mut x);
         let mut logits = cpu.activations(4, case.vocab).unwrap();
         cpu.upload(&vec![f32::NAN; 4 * case.vocab], &mut logits);
-        let output = Output { table: &table, softcap: case.softcap, end_ids: &[] };
+        let output = OutputLayer { table: &table, softcap: case.softcap };
         let mut drawn = cpu.drawn(4).unwrap();
-        cpu.choose(&x, output, &draws(4, Sampling::GREEDY)[..4], &mut logits, &mut drawn);
+        let draws = Draws { draws: &draws(4, Sampling::GREEDY)[..4], end_ids: &[] };
+        cpu.choose(&x, output, draws, ChosenRows { logits: &mut logits, ids: &mut drawn });
         let computed = cpu.download(&logits, 4).iter().filter(|z| !z.is_nan()).count();
         assert!((4..=4 * case.vocab / 50).contains(&computed), "{isa:?}: {computed} of {}", 4 * case.vocab);
     }

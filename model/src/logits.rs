@@ -2,7 +2,7 @@
 //!
 //! Called by the server's engine thread after [`Model::decode`].
 
-use kernels::{Backend, Draw, Output, ScoreAsk, TokenScore};
+use kernels::{Backend, ChosenRows, Draw, Draws, OutputLayer, ScoreAsk, TokenScore};
 
 use crate::error::Result;
 use crate::model::Model;
@@ -17,21 +17,27 @@ impl<B: Backend> Model<B> {
 
     /// Computes all soft-capped logits of the first `count` selected rows.
     pub fn logits(&self, count: usize, space: &mut Workspace<B>) {
-        let cap = self.config.decoder.final_softcap;
-        self.backend.logits(&space.selected, self.weights.output_table(), cap, count, &mut space.logits);
+        self.backend.logits(&space.selected, self.output_layer(), count, &mut space.logits);
     }
 
     /// Draws ids from computed logits; `None` where a row's logits are not numbers.
     pub fn sample(&self, draws: &[Draw], space: &Workspace<B>, out: &mut B::Drawn) {
-        self.backend.sample(&space.logits, draws, &self.config.end_tokens, out);
+        self.backend.sample(&space.logits, self.draws(draws), out);
     }
 
     /// Draws the ids that [`Self::logits`] and [`Self::sample`] would draw, without computing all logits. Only for narrow
     /// draws ([`kernels::Choice::is_narrow`]). Overwrites the logits of the rows that are drawn from, and no others.
     pub fn choose(&self, draws: &[Draw], space: &mut Workspace<B>, out: &mut B::Drawn) {
-        let softcap = self.config.decoder.final_softcap;
-        let output = Output { table: self.weights.output_table(), softcap, end_ids: &self.config.end_tokens };
-        self.backend.choose(&space.selected, output, draws, &mut space.logits, out);
+        let to = ChosenRows { logits: &mut space.logits, ids: out };
+        self.backend.choose(&space.selected, self.output_layer(), self.draws(draws), to);
+    }
+
+    fn output_layer(&self) -> OutputLayer<'_, B::Matrix> {
+        OutputLayer { table: self.weights.output_table(), softcap: self.config.decoder.final_softcap }
+    }
+
+    fn draws<'a>(&'a self, draws: &'a [Draw]) -> Draws<'a> {
+        Draws { draws, end_ids: &self.config.end_tokens }
     }
 
     /// Whether [`Self::choose`] reads an 8-bit copy of the output table instead of the table.

@@ -112,7 +112,8 @@ impl<B: Backend> Loader<'_, B> {
     fn self_attention(&mut self, prefix: &str, config: &StackConfig, layer: usize) -> Result<SelfAttention<B>> {
         let attention = format!("{prefix}.self_attn");
         Ok(SelfAttention {
-            shape: AttentionShape { window: config.window(layer), ..attention_shape(config) },
+            shape: attention_shape(config),
+            window: config.window(layer),
             pre: self.gain(&format!("{prefix}.pre_self_attn_layernorm"))?,
             post: self.gain(&format!("{prefix}.post_self_attn_layernorm"))?,
             qkv: self.product(&attention, &[".q_proj", ".k_proj", ".v_proj"], Role::SelfAttention)?,
@@ -179,7 +180,7 @@ fn embedding_scale(hidden: usize, precision: Precision) -> f32 {
     }
 }
 
-/// Heads and scores of a stack's attention, without a window.
+/// Heads and scores of a stack's attention.
 fn attention_shape(config: &StackConfig) -> AttentionShape {
     AttentionShape {
         heads: config.heads,
@@ -188,6 +189,5 @@ fn attention_shape(config: &StackConfig) -> AttentionShape {
         // In double precision and rounded once, as the reference computes it.
         scale: f64::from(config.query_pre_attn_scalar).powf(-0.5) as f32,
         softcap: config.attn_softcap,
-        window: None,
     }
 }

@@ -67,6 +67,7 @@ fn shapes(config: &ModelConfig, limits: WorkspaceLimits) -> [BufferShape; 4] {
 
 #[cfg(test)]
 mod tests {
+    use kernels::Stream;
     use kernels::cpu::{Cpu, Isa};
 
     use super::*;

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fixture::DemoRow;
 use kernels::cpu::{Cpu, Isa};
-use kernels::{Backend, Choice, Draw, KvFormat, Precision, Sampling, Scheme};
+use kernels::{Choice, Draw, KvFormat, Precision, Sampling, SamplingOps, Scheme};
 use model::{Arithmetic, Checkpoint};
 use runner::{Runner, StepRows};
 

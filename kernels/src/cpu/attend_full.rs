@@ -7,14 +7,14 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::isa::{Isa, for_each_isa};
-use super::matrix::PANEL;
+use super::panel::PANEL;
 use super::pool::{Pool, SharedMut};
 use super::product::prepare;
 use super::rows::weigh;
 use super::share::Share;
 use super::tile::{self, Operands, TILE_ROWS, Tile};
-use crate::backend::{AttentionShape, Segment};
+use crate::attention::{AttentionShape, Segment, Window};
+use crate::isa::{Isa, for_each_isa};
 use crate::math;
 
 thread_local! {
@@ -55,6 +55,7 @@ pub(super) struct Full<'a> {
     pub pool: &'a Pool,
     pub operands: Operands,
     pub shape: &'a AttentionShape,
+    pub window: Window,
     pub segments: &'a [Segment],
     /// Rows `[q | k | v]`.
     pub qkv: &'a [f32],
@@ -176,14 +177,6 @@ impl Full<'_> {
         });
     }
 
-    /// Positions that a query sees.
-    fn visible(&self, query: usize, len: usize) -> Range<usize> {
-        match self.shape.window {
-            Some(window) => query.saturating_sub(window)..len.min(query + window + 1),
-            None => 0..len,
-        }
-    }
-
     fn attend_block(
         &self,
         segment: &Segment,
@@ -200,13 +193,13 @@ impl Full<'_> {
         for row in block.clone() {
             scratch.query.extend_from_slice(&self.qkv[(first_row + row) * self.row_width() + head * dim..][..dim]);
         }
-        let seen = self.visible(block.start, len).start / PANEL * PANEL
-            ..self.visible(block.end - 1, len).end.next_multiple_of(PANEL);
+        let seen = self.window.visible(block.start, len).start / PANEL * PANEL
+            ..self.window.visible(block.end - 1, len).end.next_multiple_of(PANEL);
         let (keys, values) = packed.split_at(self.key_words(len));
         self.score(keys, &seen, block.len(), scratch);
         let mut sums = [0.0; TILE_ROWS];
         for ((query, sum), scores) in block.clone().zip(&mut sums).zip(scratch.scores.chunks_exact_mut(seen.len())) {
-            let visible = self.visible(query, len);
+            let visible = self.window.visible(query, len);
             let visible = visible.start - seen.start..visible.end - seen.start;
             scores[..visible.start].fill(0.0);
             scores[visible.end..].fill(0.0);

@@ -14,12 +14,13 @@ mod x86;
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::isa::{Isa, Level};
-use super::pages::{LANES, Pages, Place};
+use super::pages::{LANES, LayerPage, Pages};
 use super::pool::{Pool, SharedMut};
 use super::product::pair_rows;
 use super::share::Share;
-use crate::backend::{AttentionShape, KvFormat, PageSpan, PagedRows};
+use crate::attention::PagedAttention;
+use crate::isa::{Isa, Level};
+use crate::paging::{KvFormat, LayerPages, PageSpan};
 use int8::Int8Query;
 use softmax::{PageScores, Softmax};
 
@@ -47,14 +48,12 @@ struct Query {
 pub(super) struct Paged<'a> {
     pub isa: Isa,
     pub pool: &'a Pool,
-    pub shape: &'a AttentionShape,
-    pub rows: PagedRows<'a>,
+    pub attention: PagedAttention<'a>,
     /// Rows that begin with the queries.
     pub q: &'a [f32],
     /// Width of a row of `q`.
     pub q_width: usize,
-    pub layer: usize,
-    pub pages: &'a Pages,
+    pub from: LayerPages<'a, Pages>,
 }
 
 /// Some K/V heads of one row.
@@ -69,9 +68,9 @@ struct Item<'a> {
 
 /// A page in the second half of its work.
 struct Step {
-    place: Place,
+    place: LayerPage,
     /// What will be read after it.
-    next: Option<Place>,
+    next: Option<LayerPage>,
     arithmetic: Arithmetic,
     /// Positions up to the last that is seen.
     end: usize,
@@ -97,14 +96,14 @@ const LEAST_COST: usize = 256;
 impl Paged<'_> {
     /// Attends all rows; `out` is `[rows, heads * head_dim]`.
     pub fn run(&self, out: &mut [f32]) {
-        let kv_heads = self.shape.kv_heads;
+        let kv_heads = self.attention.shape.kv_heads;
         let cost = |span: &PageSpan| self.visible(span).len() + 1;
-        let total = self.rows.spans.iter().map(|span| cost(span) * kv_heads).sum();
+        let total = self.attention.side.rows.spans.iter().map(|span| cost(span) * kv_heads).sum();
         let out = SharedMut::new(out);
         let work = |thread, threads| {
             let mut share = Share::new(thread, threads, total);
             SCRATCH.with_borrow_mut(|scratch| {
-                for (row, span) in self.rows.spans.iter().enumerate() {
+                for (row, span) in self.attention.side.rows.spans.iter().enumerate() {
                     let heads = share.takes_of(kv_heads, cost(span));
                     if !heads.is_empty() {
                         self.attend(row, heads, scratch, &out);
@@ -117,11 +116,11 @@ impl Paged<'_> {
 
     fn visible(&self, span: &PageSpan) -> Range<usize> {
         let tokens = span.tokens as usize;
-        tokens.saturating_sub(self.shape.window.unwrap_or(tokens))..tokens
+        tokens.saturating_sub(self.attention.side.window.unwrap_or(tokens))..tokens
     }
 
     fn arithmetic(&self) -> Arithmetic {
-        match (self.rows.format, self.isa.level()) {
+        match (self.attention.side.rows.format, self.isa.level()) {
             (KvFormat::F32, _) => Arithmetic::F32,
             (KvFormat::Bf16, Level::Avx512Bf16) => Arithmetic::Bf16Pairs,
             (KvFormat::Bf16, _) => Arithmetic::Bf16Widened,
@@ -132,10 +131,11 @@ impl Paged<'_> {
 
     /// All query heads of some K/V heads, for one row.
     fn attend(&self, row: usize, heads: Range<usize>, scratch: &mut Scratch, out: &SharedMut<'_, f32>) {
-        let span = &self.rows.spans[row];
-        let (head_dim, group) = (self.shape.head_dim, self.shape.heads / self.shape.kv_heads);
+        let span = &self.attention.side.rows.spans[row];
+        let (head_dim, group) =
+            (self.attention.shape.head_dim, self.attention.shape.heads / self.attention.shape.kv_heads);
         let columns = heads.start * group * head_dim..heads.end * group * head_dim;
-        let start = row * self.shape.query_width();
+        let start = row * self.attention.shape.query_width();
         // SAFETY: this thread alone owns these heads of this row.
         let out = unsafe { out.slice(start + columns.start..start + columns.end) };
         out.fill(0.0);
@@ -148,7 +148,7 @@ impl Paged<'_> {
         scratch.query.prepare(self.isa, &item, arithmetic);
         let query_heads = item.heads.len() * group;
         scratch.softmax.start(query_heads);
-        let page_tokens = self.rows.format.page_tokens();
+        let page_tokens = self.attention.side.rows.format.page_tokens();
         scratch.scores.resize(query_heads * page_tokens, 0.0);
         let pages = self.pages_of(span);
         for (index, place) in pages.clone().map(|index| (index, self.place(span, index))) {
@@ -156,7 +156,12 @@ impl Paged<'_> {
             let seen = visible.start.saturating_sub(first)..page_tokens.min(visible.end - first);
             self.score(&item, place, arithmetic, scratch);
             let scores = &mut scratch.scores[..query_heads * page_tokens];
-            let page = PageScores { page_tokens, seen: seen.clone(), scale: self.shape.scale, cap: self.shape.softcap };
+            let page = PageScores {
+                page_tokens,
+                seen: seen.clone(),
+                scale: self.attention.shape.scale,
+                cap: self.attention.shape.softcap,
+            };
             scratch.softmax.add_page(self.isa, page, scores, out);
             let next = if index + 1 < pages.end { Some(self.place(span, index + 1)) } else { self.first_of(row + 1) };
             self.combine(&item, Step { place, next, arithmetic, end: seen.end }, scores, out);
@@ -166,32 +171,32 @@ impl Paged<'_> {
 
     /// The pages that a row sees, counted from its first.
     fn pages_of(&self, span: &PageSpan) -> Range<usize> {
-        let (visible, page_tokens) = (self.visible(span), self.rows.format.page_tokens());
+        let (visible, page_tokens) = (self.visible(span), self.attention.side.rows.format.page_tokens());
         visible.start / page_tokens..visible.end.div_ceil(page_tokens)
     }
 
-    fn place(&self, span: &PageSpan, index: usize) -> Place {
-        let page = self.rows.tables[span.first as usize + index];
-        Place { page, layer: self.layer, format: self.rows.format }
+    fn place(&self, span: &PageSpan, index: usize) -> LayerPage {
+        let page = self.attention.side.rows.tables[span.first as usize + index];
+        LayerPage { page, layer: self.from.layer, format: self.attention.side.rows.format }
     }
 
     /// The first page that a row sees, if there are both.
-    fn first_of(&self, row: usize) -> Option<Place> {
-        let span = self.rows.spans.get(row)?;
+    fn first_of(&self, row: usize) -> Option<LayerPage> {
+        let span = self.attention.side.rows.spans.get(row)?;
         let first = self.pages_of(span).next()?;
         Some(self.place(span, first))
     }
 
     /// `scores[query head][position] = query . key`. Meanwhile the memory brings the page's values.
-    fn score(&self, item: &Item<'_>, place: Place, arithmetic: Arithmetic, scratch: &mut Scratch) {
+    fn score(&self, item: &Item<'_>, place: LayerPage, arithmetic: Arithmetic, scratch: &mut Scratch) {
         let (isa, dim, tokens) = (self.isa, item.head_dim, place.format.page_tokens());
         let Query { pairs, integers } = &scratch.query;
         for (index, scores) in scratch.scores.chunks_exact_mut(tokens).enumerate() {
             let kv_head = item.heads.start + index / item.group;
             if index % item.group == 0 {
-                x86::fetch(self.pages.values(place, kv_head));
+                x86::fetch(self.from.pages.values(place, kv_head));
             }
-            let keys = self.pages.keys(place, kv_head);
+            let keys = self.from.pages.keys(place, kv_head);
             let query = &item.query[index * dim..][..dim];
             match arithmetic {
                 Arithmetic::F32 => floats::dot_keys_f32(isa, query, keys, scores),
@@ -212,9 +217,9 @@ impl Paged<'_> {
         for (index, (weights, out)) in heads.enumerate() {
             let kv_head = item.heads.start + index / item.group;
             if let (0, Some(next)) = (index % item.group, next) {
-                x86::fetch(self.pages.keys(next, kv_head));
+                x86::fetch(self.from.pages.keys(next, kv_head));
             }
-            let values = self.pages.values(place, kv_head);
+            let values = self.from.pages.values(place, kv_head);
             match arithmetic {
                 Arithmetic::F32 => floats::add_values_f32(isa, &weights[..end], values, out),
                 Arithmetic::Bf16Widened => floats::add_values_bf16(isa, &weights[..end], values, out),

@@ -6,9 +6,9 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use super::buffer::Buffer;
-use super::isa::{Isa, for_each_isa};
 use super::pool::Pool;
-use crate::backend::Result;
+use crate::error::Result;
+use crate::isa::{Isa, for_each_isa};
 
 const WORDS: usize = 1 << 28;
 const PASSES: usize = 5;

@@ -7,7 +7,7 @@
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
-use crate::backend::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Number types whose all-zero bytes are a value.
 pub trait Plain: Copy + Send + Sync + 'static {}

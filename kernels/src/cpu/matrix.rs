@@ -5,16 +5,14 @@
 //! `[panel][k][column]` for float32, `[panel][k / 2][column][2]` for bfloat16 (pairs, as `vdpbf16ps` takes them).
 
 use super::buffer::Buffer;
+use super::panel::PANEL;
 use super::pool::Pool;
 use super::quantized::{Panels4, Panels8, QuantizedRows};
 use super::screen::Screen;
-use crate::backend::{Error, Result};
+use crate::error::{Error, Result};
 use crate::math;
 use crate::quantize::{MOST_INPUTS, Scheme};
 use crate::weights::{MatrixUse, WeightFormat, WeightPart};
-
-/// Output columns of a panel.
-pub const PANEL: usize = 64;
 
 /// A weight `[rows, cols]`: `rows` output features of `cols` inputs.
 pub struct Matrix {

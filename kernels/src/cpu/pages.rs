@@ -13,10 +13,11 @@ use std::cell::Cell;
 use std::ops::Range;
 
 use super::buffer::Buffer;
-use super::isa::{Isa, for_each_isa};
 use super::pool::{ALONE, Pool, SharedMut};
-use crate::backend::{KvFormat, PAGE_TOKENS, PageShape, PageSpan, PagedRows, Result};
+use crate::error::Result;
+use crate::isa::{Isa, for_each_isa};
 use crate::math;
+use crate::paging::{KvFormat, PAGE_TOKENS, PageShape, PageSpan, PagedRows};
 use crate::quantize::quantize_to_127;
 
 /// Positions whose keys stand side by side.
@@ -44,9 +45,9 @@ struct Layout {
     page_words: usize,
 }
 
-/// A layer of a page, and what the page holds.
+/// One layer of a page, and the page's format.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct LayerPage {
     pub page: u32,
     pub layer: usize,
     pub format: KvFormat,
@@ -74,11 +75,11 @@ impl HeadWords {
 
 impl Layout {
     /// The words of a head's keys and of its values.
-    fn head(self, place: Place, head: usize) -> [Range<usize>; 2] {
-        let (words, heads) = (HeadWords::new(place.format, self.shape.head_dim), self.shape.kv_heads);
+    fn head(self, page: LayerPage, head: usize) -> [Range<usize>; 2] {
+        let (words, heads) = (HeadWords::new(page.format, self.shape.head_dim), self.shape.kv_heads);
         let layer_words = heads * (words.keys + words.values);
-        assert!((place.layer + 1) * layer_words <= self.page_words, "the pool was made for other formats");
-        let keys = place.page as usize * self.page_words + place.layer * layer_words;
+        assert!((page.layer + 1) * layer_words <= self.page_words, "the pool was made for other formats");
+        let keys = page.page as usize * self.page_words + page.layer * layer_words;
         let (key, value) = (keys + head * words.keys, keys + heads * words.keys + head * words.values);
         [key..key + words.keys, value..value + words.values]
     }
@@ -92,15 +93,20 @@ impl Pages {
         Ok(Self { layout, data: Buffer::zeroed(shape.pages * page_words, "the page pool")? })
     }
 
+    /// Bytes of one page of such a pool.
+    pub(super) fn page_bytes(shape: PageShape, formats: &[KvFormat]) -> usize {
+        page_words(shape, formats) * 4
+    }
+
     /// Keys of a K/V head; those of the next head follow.
-    pub(super) fn keys(&self, place: Place, head: usize) -> &[u32] {
-        let [keys, _] = self.layout.head(place, head);
+    pub(super) fn keys(&self, page: LayerPage, head: usize) -> &[u32] {
+        let [keys, _] = self.layout.head(page, head);
         &self.data[keys]
     }
 
     /// Values of a K/V head; those of the next head follow.
-    pub(super) fn values(&self, place: Place, head: usize) -> &[u32] {
-        let [_, values] = self.layout.head(place, head);
+    pub(super) fn values(&self, page: LayerPage, head: usize) -> &[u32] {
+        let [_, values] = self.layout.head(page, head);
         &self.data[values]
     }
 
@@ -120,7 +126,7 @@ impl Pages {
                 let page = rows.tables[rows.spans[index].first as usize + position / page_tokens];
                 let row = &source.values[index * source.width + source.column..];
                 for head in heads.clone() {
-                    let [keys, values] = layout.head(Place { page, layer, format }, head);
+                    let [keys, values] = layout.head(LayerPage { page, layer, format }, head);
                     // SAFETY: this thread alone writes these heads, and keys and values do not overlap.
                     let (keys, values) = unsafe { (data.slice(keys), data.slice(values)) };
                     let slot = position % page_tokens;
@@ -238,7 +244,7 @@ for_each_isa! {
 }
 
 /// Words of one page with room for any of the formats, whole cache lines.
-pub(super) fn page_words(shape: PageShape, formats: &[KvFormat]) -> usize {
+fn page_words(shape: PageShape, formats: &[KvFormat]) -> usize {
     let head_words = |&format: &KvFormat| {
         let words = HeadWords::new(format, shape.head_dim);
         words.keys + words.values

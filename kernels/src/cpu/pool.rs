@@ -6,8 +6,8 @@
 
 use std::cell::UnsafeCell;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{JoinHandle, Thread};
 
 /// As the least number of items worth splitting: run on the calling thread alone.
@@ -19,6 +19,11 @@ const SPIN_TURNS: u32 = 2_000;
 /// Turns between two offers of the core to whoever else could run: a few microseconds. On a busy machine two threads
 /// of the pool may find themselves on one core, where each would otherwise wait for the end of the other's spinning.
 const YIELD_TURNS: u32 = 64;
+
+/// Locks working memory. It is overwritten before it is read, so a panic while it was held leaves nothing wrong.
+pub fn locked<T>(space: &Mutex<T>) -> MutexGuard<'_, T> {
+    space.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 type Job = *const (dyn Fn(usize) + Sync);
 

@@ -9,11 +9,11 @@ mod integer;
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::Cpu;
-use super::isa::{Isa, Level, for_each_isa};
-use super::matrix::{Data, Matrix, PANEL};
-use super::pool::{ALONE, SharedMut};
+use super::matrix::{Data, Matrix};
+use super::panel::PANEL;
+use super::pool::{ALONE, Pool, SharedMut};
 use super::tile::{self, Operands, TILE_ROWS, Tile};
+use crate::isa::{Isa, Level, for_each_isa};
 use crate::math;
 
 pub(super) use integer::QuantizedOperands;
@@ -32,6 +32,7 @@ thread_local! {
 }
 
 /// The rows of one product.
+#[derive(Clone, Copy)]
 pub(super) struct Rows<'a> {
     /// `[count, cols]`.
     pub x: &'a [f32],
@@ -48,33 +49,12 @@ pub(super) fn operands(isa: Isa, data: &Data) -> Operands {
     }
 }
 
-/// `out[row, column] = finish(x[row] . matrix[column])`; `out` is `[count, matrix.rows]`. `finish` sees each
-/// finished stretch of outputs once, while it is in the cache.
-pub(super) fn product(
-    cpu: &Cpu,
-    rows: &Rows<'_>,
-    matrix: &Matrix,
-    out: &mut [f32],
-    finish: impl Fn(&mut [f32]) + Sync,
-) {
-    let out = SharedMut::new(&mut out[..rows.count * matrix.rows]);
-    let block = (BLOCK_BYTES / (matrix.cols * 2)).clamp(8 * TILE_ROWS, 1024) / TILE_ROWS * TILE_ROWS;
-    let panels = matrix.panels();
-    let parts = row_parts(rows.count, panels, cpu.pool.threads());
-    let part_rows = rows.count.div_ceil(parts).next_multiple_of(TILE_ROWS);
-    let least = if matrix.rows * matrix.cols < LEAST_WEIGHTS { ALONE } else { 2 };
-    // Items are panels of parts, part by part: a share is a stretch of them.
-    cpu.pool.split(parts * panels, least, |share| {
-        for part in share.start / panels..share.end.div_ceil(panels) {
-            let first = part * panels;
-            let own = share.start.max(first) - first..share.end.min(first + panels) - first;
-            let end = rows.count.min((part + 1) * part_rows);
-            for start in (part * part_rows..end).step_by(block) {
-                let part = Part { rows: start..end.min(start + block), panels: own.clone() };
-                run_part(cpu.isa, rows, matrix, &out, part, &finish);
-            }
-        }
-    });
+/// Rows times a matrix.
+pub(super) struct Product<'a> {
+    pub isa: Isa,
+    pub pool: &'a Pool,
+    pub rows: Rows<'a>,
+    pub matrix: &'a Matrix,
 }
 
 /// One row against one panel.
@@ -84,22 +64,72 @@ pub(super) struct Panel {
     pub panel: usize,
 }
 
-/// As [`product`], for the given rows and panels alone: what is written is what `product` would write there.
-pub(super) fn panels(
-    cpu: &Cpu,
-    rows: &Rows<'_>,
-    matrix: &Matrix,
-    wanted: &[Panel],
-    out: &mut [f32],
-    finish: impl Fn(&mut [f32]) + Sync,
-) {
-    let out = SharedMut::new(&mut out[..rows.count * matrix.rows]);
-    cpu.pool.split(wanted.len(), 2, |share| {
-        for &Panel { row, panel } in &wanted[share] {
-            let part = Part { rows: row..row + 1, panels: panel..panel + 1 };
-            run_part(cpu.isa, rows, matrix, &out, part, &finish);
-        }
-    });
+impl Product<'_> {
+    /// `out[row, column] = finish(x[row] . matrix[column])`; `out` is `[count, matrix.rows]`. `finish` sees each finished
+    /// stretch of outputs once, while it is in the cache.
+    pub fn run(&self, out: &mut [f32], finish: impl Fn(&mut [f32]) + Sync) {
+        let Self { pool, rows, matrix, .. } = *self;
+        let out = SharedMut::new(&mut out[..rows.count * matrix.rows]);
+        let block = (BLOCK_BYTES / (matrix.cols * 2)).clamp(8 * TILE_ROWS, 1024) / TILE_ROWS * TILE_ROWS;
+        let panels = matrix.panels();
+        let parts = row_parts(rows.count, panels, pool.threads());
+        let part_rows = rows.count.div_ceil(parts).next_multiple_of(TILE_ROWS);
+        let least = if matrix.rows * matrix.cols < LEAST_WEIGHTS { ALONE } else { 2 };
+        // Items are panels of parts, part by part: a share is a stretch of them.
+        pool.split(parts * panels, least, |share| {
+            for part in share.start / panels..share.end.div_ceil(panels) {
+                let first = part * panels;
+                let own = share.start.max(first) - first..share.end.min(first + panels) - first;
+                let end = rows.count.min((part + 1) * part_rows);
+                for start in (part * part_rows..end).step_by(block) {
+                    let part = Part { rows: start..end.min(start + block), panels: own.clone() };
+                    self.run_part(&out, part, &finish);
+                }
+            }
+        });
+    }
+
+    /// Writes what [`Self::run`] would write for the given rows and panels, and nothing else.
+    pub fn run_panels(&self, wanted: &[Panel], out: &mut [f32], finish: impl Fn(&mut [f32]) + Sync) {
+        let out = SharedMut::new(&mut out[..self.rows.count * self.matrix.rows]);
+        self.pool.split(wanted.len(), 2, |share| {
+            for &Panel { row, panel } in &wanted[share] {
+                self.run_part(&out, Part { rows: row..row + 1, panels: panel..panel + 1 }, &finish);
+            }
+        });
+    }
+
+    fn run_part(&self, out: &SharedMut<'_, f32>, part: Part, finish: &impl Fn(&mut [f32])) {
+        let Self { isa, rows, matrix, .. } = *self;
+        let kind = operands(isa, &matrix.data);
+        let (panels, units): (&[u32], usize) = match &matrix.data {
+            Data::PanelF32(data) => (as_bits(data), matrix.cols),
+            Data::PanelBf16(data) => (data, matrix.cols.div_ceil(2)),
+            Data::PanelInt8(_) | Data::PanelInt4(_) => {
+                return integer::run_part(isa, &rows, matrix, out, part, finish);
+            }
+            Data::RowsF32(_) | Data::RowsBf16(_) => unreachable!("lookup tables are not multiplied"),
+        };
+        OPERANDS.with_borrow_mut(|scratch| {
+            let x = &rows.x[part.rows.start * matrix.cols..part.rows.end * matrix.cols];
+            let (x, x_stride) = prepare(isa, kind, x, matrix.cols, scratch);
+            for tile in part.tiles() {
+                write_tile(matrix, out, tile, finish, |out, out_stride| {
+                    let tile = Tile {
+                        x: x[(tile.row - part.rows.start) * x_stride..].as_ptr(),
+                        x_stride,
+                        rows: tile.count,
+                        panel: panels[tile.panel * units * PANEL..][..units * PANEL].as_ptr(),
+                        units,
+                        out,
+                        out_stride,
+                    };
+                    // SAFETY: `x` holds the rows, `panels` the panel, and there is room for the outputs.
+                    unsafe { tile::run(isa, kind, &tile) };
+                });
+            }
+        });
+    }
 }
 
 /// How many stretches the rows are cut into before the panels are shared out.
@@ -119,56 +149,18 @@ struct Part {
 
 impl Part {
     /// All tiles, panel by panel.
-    fn tiles(&self) -> impl Iterator<Item = Place> {
+    fn tiles(&self) -> impl Iterator<Item = TileOrigin> {
         let rows = self.rows.clone();
         self.panels.clone().flat_map(move |panel| {
             let end = rows.end;
-            rows.clone().step_by(TILE_ROWS).map(move |row| Place { row, count: TILE_ROWS.min(end - row), panel })
+            rows.clone().step_by(TILE_ROWS).map(move |row| TileOrigin { row, count: TILE_ROWS.min(end - row), panel })
         })
     }
 }
 
-fn run_part(
-    isa: Isa,
-    rows: &Rows<'_>,
-    matrix: &Matrix,
-    out: &SharedMut<'_, f32>,
-    part: Part,
-    finish: &impl Fn(&mut [f32]),
-) {
-    let kind = operands(isa, &matrix.data);
-    let (panels, units): (&[u32], usize) = match &matrix.data {
-        Data::PanelF32(data) => (as_bits(data), matrix.cols),
-        Data::PanelBf16(data) => (data, matrix.cols.div_ceil(2)),
-        Data::PanelInt8(_) | Data::PanelInt4(_) => {
-            return integer::run_part(isa, rows, matrix, out, part, finish);
-        }
-        Data::RowsF32(_) | Data::RowsBf16(_) => unreachable!("lookup tables are not multiplied"),
-    };
-    OPERANDS.with_borrow_mut(|scratch| {
-        let x = &rows.x[part.rows.start * matrix.cols..part.rows.end * matrix.cols];
-        let (x, x_stride) = prepare(isa, kind, x, matrix.cols, scratch);
-        for place in part.tiles() {
-            write_tile(matrix, out, place, finish, |out, out_stride| {
-                let tile = Tile {
-                    x: x[(place.row - part.rows.start) * x_stride..].as_ptr(),
-                    x_stride,
-                    rows: place.count,
-                    panel: panels[place.panel * units * PANEL..][..units * PANEL].as_ptr(),
-                    units,
-                    out,
-                    out_stride,
-                };
-                // SAFETY: `x` holds the rows, `panels` the panel, and there is room for the outputs.
-                unsafe { tile::run(isa, kind, &tile) };
-            });
-        }
-    });
-}
-
 /// Rows and panel of one tile.
 #[derive(Clone, Copy)]
-struct Place {
+struct TileOrigin {
     row: usize,
     count: usize,
     panel: usize,
@@ -179,7 +171,7 @@ struct Place {
 fn write_tile(
     matrix: &Matrix,
     out: &SharedMut<'_, f32>,
-    Place { row, count, panel }: Place,
+    TileOrigin { row, count, panel }: TileOrigin,
     finish: &impl Fn(&mut [f32]),
     run: impl FnOnce(*mut f32, usize),
 ) {
@@ -259,17 +251,17 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::backend::{Backend, Precision};
-    use crate::weights::{MatrixUse, WeightPart};
+    use crate::weights::{MatrixUse, WeightFormat, WeightPart};
 
     #[test]
     fn every_thread_takes_its_part_of_a_single_row() {
-        let cpu = Cpu::new(Isa::detect(), 2);
+        let pool = Pool::new(2);
         let part = WeightPart::Random { rows: 512, cols: 128, seed: 1, deviation: 1.0 };
-        let matrix = cpu.matrix(&[part], Precision::Bf16.into(), MatrixUse::Multiply).unwrap();
+        let matrix = Matrix::pack(&pool, &[part], WeightFormat::Bf16, MatrixUse::Multiply).unwrap();
         let finished = Mutex::new(Vec::new());
         let mut out = vec![0.0; matrix.rows];
-        product(&cpu, &Rows { x: &[1.0; 128], count: 1 }, &matrix, &mut out, |stretch| {
+        let rows = Rows { x: &[1.0; 128], count: 1 };
+        Product { isa: Isa::detect(), pool: &pool, rows, matrix: &matrix }.run(&mut out, |stretch| {
             finished.lock().unwrap().push((thread::current().id(), stretch.len()));
         });
         let finished = finished.into_inner().unwrap();

@@ -7,9 +7,9 @@
 #![allow(unsafe_code)]
 
 use super::buffer::Buffer;
-use super::matrix::PANEL;
+use super::panel::PANEL;
 use super::pool::{Pool, SharedMut};
-use crate::backend::Result;
+use crate::error::Result;
 use crate::quantize::{GROUP, Scheme, nibble, quantize_row};
 use crate::weights::WeightPart;
 

@@ -3,7 +3,7 @@
 //! Called by [`super::Cpu`]. Each is a plain function over slices, compiled per instruction set; sums run in
 //! sixteen lanes that are added in one fixed order, so every machine and every batch gives the same bits.
 
-use super::isa::for_each_isa;
+use crate::isa::for_each_isa;
 use crate::math::{self, LANES, sum_lanes};
 
 /// `1 / sqrt(mean(x^2) + eps)`.

@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 
-use super::isa::{Isa, for_each_isa};
+use crate::isa::{Isa, for_each_isa};
 use crate::sampling::{Choice, best_first, draw, min_p_floor, nucleus, weight};
 
 /// Buckets to one unit of scaled logit, and their number: 64 units below the best lie all ids of any weight.

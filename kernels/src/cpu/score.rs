@@ -2,8 +2,8 @@
 //!
 //! Called by [`super::Cpu`] for the rows whose clients asked. Sums are those of sampling: integers, equal everywhere.
 
-use super::isa::{Isa, for_each_isa};
 use super::sample::{BLOCK, Kept, blocks, has_nan, mass, maximum};
+use crate::isa::{Isa, for_each_isa};
 use crate::sampling::{Candidate, ScoreAsk, TokenScore, weight};
 
 /// Log-softmax of a row at the asked id and at the best ids.

@@ -12,8 +12,8 @@ mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use super::isa::{Isa, Level, Vectors};
-use super::matrix::PANEL;
+use super::panel::PANEL;
+use crate::isa::{Isa, Level, Vectors};
 
 /// Rows that one microkernel call takes at most.
 pub const TILE_ROWS: usize = 6;

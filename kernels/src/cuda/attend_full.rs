@@ -9,7 +9,7 @@ use super::backend::Cuda;
 use super::device::{Blocks, Device};
 use super::heads::{HeadKernel, kernel_for};
 use super::number::Number;
-use crate::backend::{AttentionShape, Segment};
+use crate::backend::{AttentionShape, FullAttention, Segment};
 
 const THREADS: u32 = 128;
 /// Queries of a block.
@@ -20,8 +20,8 @@ const KERNELS: [HeadKernel; 4] = [
     HeadKernel { widest: 128, name: "attend_full_128" },
     HeadKernel { widest: 256, name: "attend_full_256" },
 ];
-/// A window wider than any sequence, which positions can be added to.
-const NO_WINDOW: usize = 1 << 30;
+/// A limit longer than any sequence, which positions can be added to.
+const NO_LIMIT: usize = 1 << 30;
 
 #[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
@@ -34,9 +34,11 @@ struct AttendFull {
     heads: u32,
     kv_heads: u32,
     head_dim: u32,
-    window: u32,
+    left: u32,
+    right: u32,
     scale: f32,
     cap: f32,
+    unused: u32,
 }
 
 impl<D: Device> Cuda<D> {
@@ -44,13 +46,15 @@ impl<D: Device> Cuda<D> {
         &self,
         qkv: &Activations<D>,
         segments: &[Segment],
-        shape: &AttentionShape,
+        attention: FullAttention<'_>,
         out: &mut Activations<D>,
     ) {
-        let AttentionShape { heads, kv_heads, head_dim, scale, softcap, window } = *shape;
+        let FullAttention { shape, window, .. } = attention;
+        let AttentionShape { heads, kv_heads, head_dim, scale, softcap } = *shape;
         let width = shape.query_width() + 2 * shape.kv_width();
         assert!(qkv.width == width && out.width == shape.query_width(), "rows hold all heads");
         let rows = segments.iter().map(|segment| (segment.start + segment.len) as usize).max().unwrap_or(0);
+        let limit = |positions: Option<usize>| positions.unwrap_or(NO_LIMIT).min(NO_LIMIT) as u32;
         let tiles = tiles(segments);
         let count = tiles.len() / 3;
         let [tiles] = self.queue().lists([&tiles]);
@@ -63,9 +67,11 @@ impl<D: Device> Cuda<D> {
             heads: heads as u32,
             kv_heads: kv_heads as u32,
             head_dim: head_dim as u32,
-            window: window.unwrap_or(NO_WINDOW).min(NO_WINDOW) as u32,
+            left: limit(window.left),
+            right: limit(window.right),
             scale,
             cap: softcap.unwrap_or(0.0),
+            unused: 0,
         };
         let HeadKernel { widest, name } = kernel_for(head_dim, &KERNELS);
         let shared = (QUERIES as usize + 2 * keys_at_once(widest)) * (widest + 8) * Number::Bf16.bytes();

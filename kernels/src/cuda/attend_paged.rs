@@ -10,7 +10,7 @@ use super::device::{Blocks, Device};
 use super::heads::{HeadKernel, kernel_for};
 use super::number::Number;
 use super::pages::{Layer, Pages, flat};
-use crate::backend::{AttentionShape, PagedRows};
+use crate::backend::{AttentionShape, KvSide, LayerPages, PagedAttention};
 
 const THREADS: u32 = 256;
 const WARPS: usize = 8;
@@ -56,12 +56,13 @@ impl<D: Device> Cuda<D> {
     pub(super) fn attend_pages(
         &self,
         q: &Activations<D>,
-        rows: PagedRows<'_>,
-        shape: &AttentionShape,
-        (pages, layer): (&Pages<D>, usize),
+        attention: PagedAttention<'_>,
+        from: LayerPages<'_, Pages<D>>,
         out: &mut Activations<D>,
     ) {
-        let AttentionShape { heads, kv_heads, head_dim, scale, softcap, window } = *shape;
+        let PagedAttention { shape, side: KvSide { rows, window } } = attention;
+        let LayerPages { pages, layer } = from;
+        let AttentionShape { heads, kv_heads, head_dim, scale, softcap } = *shape;
         assert!(pages.shape.kv_heads == kv_heads && pages.shape.head_dim == head_dim, "the pages hold these heads");
         assert!(q.width >= shape.query_width() && out.width == shape.query_width(), "rows hold all heads");
         let HeadKernel { widest, name } = kernel_for(head_dim, &KERNELS);

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::backend::Cuda;
 use super::device::Device;
 use super::memory::Memory;
-use crate::backend::{Backend, Bandwidth, Result};
+use crate::backend::{Bandwidth, Result, Stream};
 
 /// Bytes that are copied to measure the memory, several times.
 const MEASURED_BYTES: usize = 1 << 30;

@@ -51,22 +51,19 @@ pub use sample::Drawn;
 #[cfg(feature = "cuda-shim")]
 pub use shim::Shim;
 
+use crate::attention::{FullAttention, PagedAttention, Segment};
 use crate::backend::{
-    AttentionShape, Backend, Draw, KernelCost, KvFormat, LinearRows, Output, PageShape, PagedRows, Precision, Result,
-    Sandwich, Segment,
+    AttentionOps, ChosenRows, DrawnRows, Draws, GatedRows, KernelCost, KvColumns, LinearRows, Norm, OutputLayer,
+    ProductOps, RotaryHeads, RotaryRows, RowOps, SamplingOps, Sandwich, SeamRows, Storage, Stream,
 };
+use crate::error::Result;
+use crate::number::Precision;
+use crate::paging::{KvFormat, LayerPages, LayerPagesMut, PageShape, PagedRows};
 use crate::sampling::{ScoreAsk, TokenScore};
 use crate::weights::{MatrixUse, WeightFormat, WeightPart};
 use number::Number;
 
-impl<D: Device> Backend for Cuda<D> {
-    type Activations = Activations<D>;
-    type Matrix = Matrix<D>;
-    type Gain = Gain<D>;
-    type RopeTable = RopeTable<D>;
-    type Pages = Pages<D>;
-    type Drawn = Drawn<D>;
-
+impl<D: Device> Stream for Cuda<D> {
     fn describe(&self) -> String {
         self.main.device().describe()
     }
@@ -96,10 +93,6 @@ impl<D: Device> Backend for Cuda<D> {
         self.main.mark();
     }
 
-    fn number_bytes(&self) -> usize {
-        Number::Bf16.bytes()
-    }
-
     fn aside(&self, ops: impl FnOnce()) {
         self.side.device().follow(self.main.device());
         let _aside = self.turn_aside();
@@ -108,6 +101,19 @@ impl<D: Device> Backend for Cuda<D> {
 
     fn join(&self) {
         self.main.device().follow(self.side.device());
+    }
+}
+
+impl<D: Device> Storage for Cuda<D> {
+    type Activations = Activations<D>;
+    type Matrix = Matrix<D>;
+    type Gain = Gain<D>;
+    type RopeTable = RopeTable<D>;
+    type Pages = Pages<D>;
+    type Drawn = Drawn<D>;
+
+    fn number_bytes(&self) -> usize {
+        Number::Bf16.bytes()
     }
 
     fn activations(&self, rows: usize, width: usize) -> Result<Activations<D>> {
@@ -157,7 +163,9 @@ impl<D: Device> Backend for Cuda<D> {
     fn download(&self, from: &Activations<D>, rows: usize) -> Vec<f32> {
         from.download(self.queue(), rows)
     }
+}
 
+impl<D: Device> RowOps for Cuda<D> {
     fn gather(&self, from: &Activations<D>, rows: &[u32], out: &mut Activations<D>) {
         self.gather_rows(from, rows, out);
     }
@@ -166,87 +174,36 @@ impl<D: Device> Backend for Cuda<D> {
         self.embed_rows(table, ids, scale, out);
     }
 
-    fn embed_drawn(
-        &self,
-        table: &Matrix<D>,
-        (drawn, places): (&Drawn<D>, &[u32]),
-        scale: f32,
-        out: &mut Activations<D>,
-    ) {
-        self.embed_drawn_rows(table, (drawn, places), scale, out);
+    fn embed_drawn(&self, table: &Matrix<D>, ids: DrawnRows<'_, Drawn<D>>, scale: f32, out: &mut Activations<D>) {
+        self.embed_drawn_rows(table, ids, scale, out);
     }
 
-    fn rms_norm(&self, x: &Activations<D>, gain: &Gain<D>, eps: f32, rows: usize, out: &mut Activations<D>) {
-        self.norm_rows(x, gain, eps, rows, out);
+    fn rms_norm(&self, x: &Activations<D>, norm: Norm<'_, Gain<D>>, rows: usize, out: &mut Activations<D>) {
+        self.norm_rows(x, norm, rows, out);
     }
 
     fn sandwich(
         &self,
-        residual: &mut Activations<D>,
         y: &Activations<D>,
-        gains: Sandwich<'_, Gain<D>>,
+        norms: Sandwich<'_, Gain<D>>,
         rows: usize,
-        x: &mut Activations<D>,
+        out: SeamRows<'_, Activations<D>>,
     ) {
-        self.sandwich_rows(residual, y, gains, rows, x);
+        self.sandwich_rows(y, norms, rows, out);
     }
 
-    fn linear(&self, x: &Activations<D>, matrix: &Matrix<D>, rows: LinearRows, out: &mut Activations<D>) {
-        self.product(x, matrix, (rows, None), out);
-    }
-
-    fn rope(&self, qkv: &mut Activations<D>, positions: &[u32], shape: &AttentionShape, table: &RopeTable<D>) {
-        self.rope_rows(qkv, positions, shape, table);
-    }
-
-    fn write_pages(
-        &self,
-        kv: &Activations<D>,
-        kv_column: usize,
-        rows: PagedRows<'_>,
-        layer: usize,
-        pages: &mut Pages<D>,
-    ) {
-        self.write_rows(kv, kv_column, rows, layer, pages);
-    }
-
-    fn rope_and_write(
-        &self,
-        qkv: &mut Activations<D>,
-        rows: (&[u32], PagedRows<'_>),
-        heads: (&AttentionShape, &RopeTable<D>),
-        layer: usize,
-        pages: &mut Pages<D>,
-    ) {
-        self.rope_and_write_rows(qkv, rows, heads, layer, pages);
-    }
-
-    fn attend_full(
-        &self,
-        qkv: &Activations<D>,
-        segments: &[Segment],
-        shape: &AttentionShape,
-        precision: Precision,
-        out: &mut Activations<D>,
-    ) {
-        assert_eq!(precision, Precision::Bf16, "attention is in bfloat16");
-        self.attend_segments(qkv, segments, shape, out);
-    }
-
-    fn attend_paged(
-        &self,
-        q: &Activations<D>,
-        rows: PagedRows<'_>,
-        shape: &AttentionShape,
-        layer: usize,
-        pages: &Pages<D>,
-        out: &mut Activations<D>,
-    ) {
-        self.attend_pages(q, rows, shape, (pages, layer), out);
+    fn rope(&self, qkv: &mut Activations<D>, positions: &[u32], heads: RotaryHeads<'_, RopeTable<D>>) {
+        self.rope_rows(qkv, positions, heads);
     }
 
     fn geglu(&self, gate_up: &Activations<D>, rows: usize, out: &mut Activations<D>) {
         self.geglu_rows(gate_up, rows, out);
+    }
+}
+
+impl<D: Device> ProductOps for Cuda<D> {
+    fn linear(&self, x: &Activations<D>, matrix: &Matrix<D>, rows: LinearRows, out: &mut Activations<D>) {
+        self.product(x, matrix, (rows, None), out);
     }
 
     fn linear_geglu(
@@ -254,39 +211,70 @@ impl<D: Device> Backend for Cuda<D> {
         x: &Activations<D>,
         matrix: &Matrix<D>,
         rows: LinearRows,
-        out: (&mut Activations<D>, &mut Activations<D>),
+        to: GatedRows<'_, Activations<D>>,
     ) {
-        self.gated_product(x, matrix, LinearRows { to: 0, ..rows }, out);
+        self.gated_product(x, matrix, LinearRows { to: 0, ..rows }, to);
     }
 
-    fn logits(
+    fn logits(&self, x: &Activations<D>, output: OutputLayer<'_, Matrix<D>>, rows: usize, out: &mut Activations<D>) {
+        self.product(x, output.table, (LinearRows::first(rows), output.softcap), out);
+    }
+}
+
+impl<D: Device> AttentionOps for Cuda<D> {
+    fn write_pages(&self, kv: KvColumns<'_, Activations<D>>, rows: PagedRows<'_>, to: LayerPagesMut<'_, Pages<D>>) {
+        self.write_rows(kv, rows, to);
+    }
+
+    fn rope_and_write(
         &self,
-        x: &Activations<D>,
-        table: &Matrix<D>,
-        softcap: Option<f32>,
-        rows: usize,
+        qkv: &mut Activations<D>,
+        rows: RotaryRows<'_>,
+        heads: RotaryHeads<'_, RopeTable<D>>,
+        to: LayerPagesMut<'_, Pages<D>>,
+    ) {
+        self.rope_and_write_rows(qkv, rows, heads, to);
+    }
+
+    fn attend_full(
+        &self,
+        qkv: &Activations<D>,
+        segments: &[Segment],
+        attention: FullAttention<'_>,
         out: &mut Activations<D>,
     ) {
-        self.product(x, table, (LinearRows::first(rows), softcap), out);
+        assert_eq!(attention.precision, Precision::Bf16, "attention is in bfloat16");
+        self.attend_segments(qkv, segments, attention, out);
     }
 
-    fn sample(&self, logits: &Activations<D>, draws: &[Draw], end_ids: &[u32], out: &mut Drawn<D>) {
-        self.draw(logits, draws, end_ids, out);
+    fn attend_paged(
+        &self,
+        q: &Activations<D>,
+        attention: PagedAttention<'_>,
+        from: LayerPages<'_, Pages<D>>,
+        out: &mut Activations<D>,
+    ) {
+        self.attend_pages(q, attention, from, out);
+    }
+}
+
+impl<D: Device> SamplingOps for Cuda<D> {
+    fn sample(&self, logits: &Activations<D>, draws: Draws<'_>, out: &mut Drawn<D>) {
+        self.draw(logits, draws, out);
     }
 
     fn choose(
         &self,
         x: &Activations<D>,
-        Output { table, softcap, end_ids }: Output<'_, Matrix<D>>,
-        draws: &[Draw],
-        logits: &mut Activations<D>,
-        out: &mut Drawn<D>,
+        output: OutputLayer<'_, Matrix<D>>,
+        draws: Draws<'_>,
+        to: ChosenRows<'_, Activations<D>, Drawn<D>>,
     ) {
-        let rows = draws.iter().map(|draw| draw.row as usize);
+        let rows = draws.draws.iter().map(|draw| draw.row as usize);
         let (Some(first), Some(last)) = (rows.clone().min(), rows.max()) else { return };
         let rows = LinearRows { from: first, to: first, count: last + 1 - first };
-        self.product(x, table, (rows, softcap), logits);
-        self.draw(logits, draws, end_ids, out);
+        self.product(x, output.table, (rows, output.softcap), to.logits);
+        self.draw(to.logits, draws, to.ids);
     }
 
     fn fetch(&self, drawn: &mut Drawn<D>) {

@@ -10,7 +10,7 @@ use super::device::{Blocks, Device};
 use super::memory::Memory;
 use super::number::Number;
 use super::rows::THREADS;
-use crate::backend::{Result, Sandwich};
+use crate::backend::{Norm, Result, Sandwich, SeamRows};
 use crate::weights::WeightPart;
 
 /// Widest row that a block keeps in registers.
@@ -64,14 +64,8 @@ impl<D: Device> Cuda<D> {
         Ok(Gain { memory: self.float32(1, cols, fill, "weights of norms")?, width: cols })
     }
 
-    pub(super) fn norm_rows(
-        &self,
-        x: &Activations<D>,
-        gain: &Gain<D>,
-        eps: f32,
-        rows: usize,
-        out: &mut Activations<D>,
-    ) {
+    pub(super) fn norm_rows(&self, x: &Activations<D>, norm: Norm<'_, Gain<D>>, rows: usize, out: &mut Activations<D>) {
+        let Norm { gain, eps } = norm;
         assert!(x.width == gain.width && out.width == gain.width && x.width <= MOST_WIDTH, "norms keep the width");
         let params = RmsNorm {
             x: x.rows(0, rows, Number::F32),
@@ -87,12 +81,12 @@ impl<D: Device> Cuda<D> {
 
     pub(super) fn sandwich_rows(
         &self,
-        residual: &mut Activations<D>,
         y: &Activations<D>,
         gains: Sandwich<'_, Gain<D>>,
         rows: usize,
-        x: &mut Activations<D>,
+        out: SeamRows<'_, Activations<D>>,
     ) {
+        let SeamRows { residual, x } = out;
         let width = residual.width;
         let widths = [y.width, x.width, gains.post.width, gains.pre.width];
         assert!(widths == [width; 4] && width <= MOST_WIDTH, "seams keep the width");

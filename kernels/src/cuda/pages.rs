@@ -11,7 +11,10 @@ use super::memory::{Heap, Memory};
 use super::number::Number;
 use super::recording::CheckedLists;
 use super::rope::RopeTable;
-use crate::backend::{AttentionShape, Error, KvFormat, PAGE_TOKENS, PageShape, PageSpan, PagedRows, Result};
+use crate::backend::{
+    AttentionShape, Error, KvColumns, KvFormat, LayerPagesMut, PAGE_TOKENS, PageShape, PageSpan, PagedRows, Result,
+    RotaryHeads, RotaryRows,
+};
 
 const THREADS: u32 = 256;
 
@@ -111,12 +114,12 @@ impl<D: Device> Cuda<D> {
 
     pub(super) fn write_rows(
         &self,
-        kv: &Activations<D>,
-        kv_column: usize,
+        kv: KvColumns<'_, Activations<D>>,
         rows: PagedRows<'_>,
-        layer: usize,
-        pages: &mut Pages<D>,
+        to: LayerPagesMut<'_, Pages<D>>,
     ) {
+        let KvColumns { rows: kv, first: kv_column } = kv;
+        let LayerPagesMut { pages, layer } = to;
         let PageShape { kv_heads, head_dim, .. } = pages.shape;
         assert!(kv_column + 2 * kv_heads * head_dim <= kv.width, "a row holds keys and values of all heads");
         assert!(kv_column.is_multiple_of(8) && head_dim.is_multiple_of(8), "heads are multiples of 8 wide");
@@ -142,11 +145,13 @@ impl<D: Device> Cuda<D> {
     pub(super) fn rope_and_write_rows(
         &self,
         qkv: &mut Activations<D>,
-        (positions, rows): (&[u32], PagedRows<'_>),
-        (shape, table): (&AttentionShape, &RopeTable<D>),
-        layer: usize,
-        pages: &mut Pages<D>,
+        rows: RotaryRows<'_>,
+        heads: RotaryHeads<'_, RopeTable<D>>,
+        to: LayerPagesMut<'_, Pages<D>>,
     ) {
+        let RotaryRows { positions, paged: rows } = rows;
+        let RotaryHeads { shape, table } = heads;
+        let LayerPagesMut { pages, layer } = to;
         table.check(positions);
         let AttentionShape { heads, kv_heads, head_dim, .. } = *shape;
         assert!(pages.shape.kv_heads == kv_heads && pages.shape.head_dim == head_dim, "the pages hold these heads");

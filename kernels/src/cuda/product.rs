@@ -10,7 +10,7 @@ use super::device::{Blocks, Device, LargeProduct, NO_ADDRESS, Work};
 use super::matrix::Matrix;
 use super::number::Number;
 use super::product_kernels::{FEW_ROWS, ProductKind, ProductShape};
-use crate::backend::LinearRows;
+use crate::backend::{GatedRows, LinearRows};
 
 const THREADS: u32 = 256;
 
@@ -90,8 +90,9 @@ impl<D: Device> Cuda<D> {
         x: &Activations<D>,
         matrix: &Matrix<D>,
         rows: LinearRows,
-        (gate_up, out): (&mut Activations<D>, &mut Activations<D>),
+        output: GatedRows<'_, Activations<D>>,
     ) {
+        let GatedRows { gate_up, out } = output;
         let LinearRows { from, to, count } = rows;
         if count > FEW_ROWS && !self.deterministic {
             self.product(x, matrix, (LinearRows { from, to: 0, count }, None), gate_up);

@@ -10,8 +10,8 @@ use super::device::{Blocks, Device};
 use super::memory::Memory;
 use super::number::Number;
 use super::rows::THREADS;
-use crate::backend::{AttentionShape, Result};
-use crate::reference::inverse_frequency;
+use crate::backend::{Result, RotaryHeads};
+use crate::math::inverse_frequency;
 
 /// `[cos.., sin..]` of each position, in float32.
 pub struct RopeTable<D: Device> {
@@ -52,13 +52,8 @@ impl<D: Device> Cuda<D> {
         Ok(RopeTable { memory: self.float32(positions, head_dim, fill, "the table of rotary angles")?, head_dim })
     }
 
-    pub(super) fn rope_rows(
-        &self,
-        qkv: &mut Activations<D>,
-        positions: &[u32],
-        shape: &AttentionShape,
-        table: &RopeTable<D>,
-    ) {
+    pub(super) fn rope_rows(&self, qkv: &mut Activations<D>, positions: &[u32], heads: RotaryHeads<'_, RopeTable<D>>) {
+        let RotaryHeads { shape, table } = heads;
         let (heads, head_dim) = (shape.heads + shape.kv_heads, table.head_dim);
         assert!(heads * head_dim <= qkv.width, "a row holds all heads");
         table.check(positions);

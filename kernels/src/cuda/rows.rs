@@ -10,7 +10,7 @@ use super::device::{Blocks, Device};
 use super::matrix::Matrix;
 use super::number::Number;
 use super::sample::Drawn;
-use crate::backend::NO_PLACE;
+use crate::backend::{DrawnRows, NO_PLACE};
 
 /// Threads of the kernels in `rows.cu`.
 pub(super) const THREADS: u32 = 256;
@@ -85,10 +85,11 @@ impl<D: Device> Cuda<D> {
     pub(super) fn embed_drawn_rows(
         &self,
         table: &Matrix<D>,
-        (drawn, places): (&Drawn<D>, &[u32]),
+        ids: DrawnRows<'_, Drawn<D>>,
         scale: f32,
         out: &mut Activations<D>,
     ) {
+        let DrawnRows { drawn, places } = ids;
         let is_there = |&place: &u32| place == NO_PLACE || (place as usize) < drawn.capacity();
         assert!(places.iter().all(is_there), "an id was not drawn");
         let [places_at] = self.queue().lists([places]);

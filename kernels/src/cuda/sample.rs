@@ -94,7 +94,8 @@ impl<D: Device> Drawn<D> {
 }
 
 impl<D: Device> Cuda<D> {
-    pub(super) fn draw(&self, logits: &Activations<D>, draws: &[backend::Draw], end_ids: &[u32], out: &mut Drawn<D>) {
+    pub(super) fn draw(&self, logits: &Activations<D>, draws: backend::Draws<'_>, out: &mut Drawn<D>) {
+        let backend::Draws { draws, end_ids } = draws;
         let Some(last) = draws.iter().map(|draw| draw.row as usize).max() else { return };
         let told: Vec<Draw> = draws.iter().map(Draw::new).collect();
         let [draws_at, end_ids_at] = self.queue().lists([bytemuck::cast_slice(&told), end_ids]);

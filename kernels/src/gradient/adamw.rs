@@ -6,7 +6,7 @@
 use rayon::prelude::*;
 
 use super::lanes::{LANES, dot};
-use crate::cpu::isa::{Isa, for_each_isa};
+use crate::isa::{Isa, for_each_isa};
 
 /// Numbers of one task.
 const TASK: usize = 1 << 14;

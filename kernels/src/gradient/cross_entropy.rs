@@ -8,7 +8,7 @@ mod row;
 use rayon::prelude::*;
 
 use super::{Matrix, MatrixMut, Product, Workers};
-use crate::cpu::isa::Isa;
+use crate::isa::Isa;
 use row::{Row, RowLoss, TeacherRow};
 
 /// Logits of a chunk, about.

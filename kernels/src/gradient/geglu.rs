@@ -4,7 +4,7 @@
 
 use rayon::prelude::*;
 
-use crate::cpu::isa::{Isa, for_each_isa};
+use crate::isa::{Isa, for_each_isa};
 use crate::math;
 
 /// Numbers of one task.

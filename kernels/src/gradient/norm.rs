@@ -5,7 +5,7 @@
 use rayon::prelude::*;
 
 use super::lanes::dot;
-use crate::cpu::isa::{Isa, for_each_isa};
+use crate::isa::{Isa, for_each_isa};
 
 /// Rows of one task, and of one partial sum of the gain's gradient.
 const TASK_ROWS: usize = 64;

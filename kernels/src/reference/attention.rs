@@ -1,150 +1,153 @@
-//! Attention in its textbook form, and the pages it reads.
+//! Attention in its textbook form.
 //!
 //! Scores are `q . k * scale`, then soft-capped, then masked, then a softmax in float32, then the values.
-//! Called by the reference backend only.
 
-use super::{Pages, Reference, Rounding, Rows, softcap};
-use crate::backend::{AttentionShape, KvFormat, PageShape, PageSpan, PagedRows, Precision, Segment};
-use crate::math::round_bf16;
-use crate::quantize::{Scheme, dequantize_row, quantize_row};
+use super::activations::Activations;
+use super::device::{Reference, Rounding};
+use super::formulas::softcap;
+use super::pages::{HeadPosition, Pages};
+use crate::attention::{AttentionShape, FullAttention, KvSide, PagedAttention, Segment};
+use crate::backend::{AttentionOps, KvColumns};
+use crate::number::Precision;
+use crate::paging::{KvFormat, LayerPages, LayerPagesMut, PagedRows};
 
-impl Pages {
-    pub(super) fn new(shape: PageShape, formats: &[KvFormat]) -> Self {
-        let page_tokens = formats.iter().map(|format| format.page_tokens()).max().unwrap_or(0);
-        let mut pages = Self { shape, page_tokens, data: Vec::new() };
-        pages.data.resize(shape.pages * pages.page_numbers(), 0.0);
-        pages
-    }
-
-    /// Numbers of one page.
-    pub(super) fn page_numbers(&self) -> usize {
-        self.shape.layers * 2 * self.shape.kv_heads * self.page_tokens * self.shape.head_dim
-    }
-
-    fn start(&self, page: u32, layer: usize, head: usize, slot: usize) -> usize {
-        let shape = self.shape;
-        // Keys of all heads come first, then values: `head` counts through both.
-        let block = (layer * 2 * shape.kv_heads + head) * self.page_tokens + slot;
-        page as usize * self.page_numbers() + block * shape.head_dim
-    }
-
-    /// Writes `[k | v]` at the span's last position.
-    pub(super) fn write(&mut self, kv: &[f32], span: &PageSpan, rows: PagedRows<'_>, layer: usize) {
-        let (position, tokens) = (span.tokens as usize - 1, rows.format.page_tokens());
-        let page = rows.tables[span.first as usize + position / tokens];
-        let dim = self.shape.head_dim;
-        for (head, values) in kv.chunks(dim).take(2 * self.shape.kv_heads).enumerate() {
-            let start = self.start(page, layer, head, position % tokens);
-            store(rows.format, values, &mut self.data[start..start + dim]);
+impl AttentionOps for Reference {
+    fn write_pages(&self, kv: KvColumns<'_, Activations>, rows: PagedRows<'_>, to: LayerPagesMut<'_, Pages>) {
+        for (index, span) in rows.spans.iter().enumerate() {
+            to.pages.write(&kv.rows.row(index)[kv.first..], span, rows, to.layer);
         }
     }
 
-    fn read(&self, span: &PageSpan, rows: PagedRows<'_>, position: usize, layer: usize, head: usize) -> &[f32] {
-        let tokens = rows.format.page_tokens();
-        let page = rows.tables[span.first as usize + position / tokens];
-        &self.data[self.start(page, layer, head, position % tokens)..][..self.shape.head_dim]
+    fn attend_full(
+        &self,
+        qkv: &Activations,
+        segments: &[Segment],
+        attention: FullAttention<'_>,
+        out: &mut Activations,
+    ) {
+        for segment in segments {
+            for query in 0..segment.len as usize {
+                let values = self.full_row(qkv, segment, query, attention);
+                out.set(segment.start as usize + query, &values);
+            }
+        }
     }
-}
 
-/// One head's key or value as a page gives it back.
-fn store(format: KvFormat, values: &[f32], out: &mut [f32]) {
-    match format {
-        KvFormat::F32 => out.copy_from_slice(values),
-        KvFormat::Bf16 => out.iter_mut().zip(values).for_each(|(out, &value)| *out = round_bf16(value)),
-        KvFormat::Int8 => {
-            let (mut integers, mut scale) = (vec![0; values.len()], [0; 4]);
-            quantize_row(Scheme::Int8, values, &mut integers, &mut scale);
-            dequantize_row(Scheme::Int8, &integers, &scale, out);
+    fn attend_paged(
+        &self,
+        q: &Activations,
+        attention: PagedAttention<'_>,
+        from: LayerPages<'_, Pages>,
+        out: &mut Activations,
+    ) {
+        for row in 0..attention.side.rows.spans.len() {
+            out.set(row, &self.paged_row(q.row(row), row, attention, &from));
         }
     }
 }
 
-/// One head's output: `keys` and `values` are what the query sees, in order. Weights are `exp(score - base(max))`:
-/// any base near the largest score gives the same softmax, but it decides how weights are rounded.
-fn attend(
-    reference: Reference,
-    query: &[f32],
-    (keys, values): (&[&[f32]], &[&[f32]]),
-    (shape, precision): (&AttentionShape, Precision),
-    base: impl Fn(f32) -> f64,
-) -> Vec<f32> {
-    let round = |x: f32| reference.operand(precision, x);
-    let score = |key: &&[f32]| {
-        let dot = query.iter().zip(*key).fold(0.0, |sum, (q, k)| sum + round(*q) * round(*k));
-        softcap(dot * shape.scale, shape.softcap)
-    };
-    let scores: Vec<f32> = keys.iter().map(score).collect();
-    let base = base(scores.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    let weights: Vec<f32> = scores.iter().map(|&s| (f64::from(s) - base).exp() as f32).collect();
-    let sum: f32 = weights.iter().sum();
-    let mut out = vec![0.0; shape.head_dim];
-    for (weight, value) in weights.iter().zip(values) {
-        out.iter_mut().zip(*value).for_each(|(out, v)| *out += round(*weight) * round(*v));
+impl Reference {
+    /// All heads of one query of a segment.
+    fn full_row(&self, qkv: &Activations, segment: &Segment, query: usize, attention: FullAttention<'_>) -> Vec<f32> {
+        let FullAttention { shape, window, precision } = attention;
+        let dim = shape.head_dim;
+        let row = |position: usize| qkv.row(segment.start as usize + position);
+        let mut out = Vec::new();
+        for head in 0..shape.heads {
+            let kv_head = head / (shape.heads / shape.kv_heads);
+            let key_column = shape.query_width() + kv_head * dim;
+            let value_column = key_column + shape.kv_width();
+            let mut softmax = Softmax::new(*self, shape, &row(query)[head * dim..][..dim]);
+            for position in window.visible(query, segment.len as usize) {
+                let row = row(position);
+                softmax.add(precision, &row[key_column..][..dim], &row[value_column..][..dim]);
+            }
+            out.extend(softmax.finish(f64::from));
+        }
+        out
     }
-    out.iter_mut().for_each(|out| *out /= sum);
-    out
+
+    /// All heads of one row over its pages.
+    fn paged_row(
+        &self,
+        q: &[f32],
+        row: usize,
+        attention: PagedAttention<'_>,
+        from: &LayerPages<'_, Pages>,
+    ) -> Vec<f32> {
+        let PagedAttention { shape, side: KvSide { rows, window } } = attention;
+        let (span, layer) = (&rows.spans[row], from.layer);
+        let tokens = span.tokens as usize;
+        let precision = self.paged_precision(rows.format);
+        let mut out = Vec::new();
+        for head in 0..shape.heads {
+            let key_head = head / (shape.heads / shape.kv_heads);
+            let mut softmax = Softmax::new(*self, shape, &q[head * shape.head_dim..][..shape.head_dim]);
+            for position in tokens.saturating_sub(window.unwrap_or(tokens))..tokens {
+                let read = |head| from.pages.read(span, rows, HeadPosition { layer, head, position });
+                softmax.add(precision, read(key_head), read(shape.kv_heads + key_head));
+            }
+            out.extend(softmax.finish(whole_powers_of_two));
+        }
+        out
+    }
+
+    /// Precision of products with pages of a format. Where rows and pages are kept in bfloat16 they are operands as they
+    /// are, and single rows need no tensor cores: their weights stay in float32.
+    fn paged_precision(self, format: KvFormat) -> Precision {
+        let is_rounded = format == KvFormat::Bf16 && self.rounding != Rounding::Rows;
+        if is_rounded { Precision::Bf16 } else { Precision::F32 }
+    }
 }
 
-/// All heads of one query of a segment.
-pub(super) fn full(
+/// Keys and values that one head of a query sees, in order.
+struct Softmax<'a> {
     reference: Reference,
-    qkv: &Rows,
-    segment: &Segment,
-    query: usize,
-    (shape, precision): (&AttentionShape, Precision),
-) -> Vec<f32> {
-    let (dim, len) = (shape.head_dim, segment.len as usize);
-    let row = |position: usize| qkv.row(segment.start as usize + position);
-    let visible = |&position: &usize| shape.window.is_none_or(|window| position.abs_diff(query) <= window);
-    let mut out = Vec::new();
-    for head in 0..shape.heads {
-        let kv_head = head / (shape.heads / shape.kv_heads);
-        let key_column = shape.query_width() + kv_head * dim;
-        let value_column = key_column + shape.kv_width();
-        let keys: Vec<&[f32]> = (0..len).filter(visible).map(|p| &row(p)[key_column..][..dim]).collect();
-        let values: Vec<&[f32]> = (0..len).filter(visible).map(|p| &row(p)[value_column..][..dim]).collect();
-        out.extend(attend(
-            reference,
-            &row(query)[head * dim..][..dim],
-            (&keys, &values),
-            (shape, precision),
-            f64::from,
-        ));
-    }
-    out
+    shape: &'a AttentionShape,
+    query: &'a [f32],
+    scores: Vec<f32>,
+    values: Vec<Seen<'a>>,
 }
 
-/// All heads of one row over its pages.
-pub(super) fn paged(
-    reference: Reference,
-    q: &[f32],
-    (span, rows): (&PageSpan, PagedRows<'_>),
-    shape: &AttentionShape,
-    (pages, layer): (&Pages, usize),
-) -> Vec<f32> {
-    let tokens = span.tokens as usize;
-    let visible = tokens.saturating_sub(shape.window.unwrap_or(tokens))..tokens;
-    if visible.is_empty() {
-        return vec![0.0; shape.query_width()];
-    }
-    // Rows and pages that are kept in bfloat16 are operands as they are, and single rows need no tensor cores: their weights
-    // stay in float32.
-    let is_rounded = rows.format == KvFormat::Bf16 && reference.rounding != Rounding::Rows;
-    let precision = if is_rounded { Precision::Bf16 } else { Precision::F32 };
-    let mut out = Vec::new();
-    for head in 0..shape.heads {
-        let kv_head = head / (shape.heads / shape.kv_heads);
-        let keys: Vec<&[f32]> = visible.clone().map(|p| pages.read(span, rows, p, layer, kv_head)).collect();
-        let values: Vec<&[f32]> =
-            visible.clone().map(|p| pages.read(span, rows, p, layer, shape.kv_heads + kv_head)).collect();
-        let query = &q[head * shape.head_dim..][..shape.head_dim];
-        out.extend(attend(reference, query, (&keys, &values), (shape, precision), whole_powers_of_two));
-    }
-    out
+/// A value, and the precision it is multiplied in.
+struct Seen<'a> {
+    value: &'a [f32],
+    precision: Precision,
 }
 
-/// The multiple of ln 2 next to the largest score. A backend that goes from page to page finds larger scores on the way:
-/// what it has by then changes by a power of two, and no rounding falls another way.
+impl<'a> Softmax<'a> {
+    const fn new(reference: Reference, shape: &'a AttentionShape, query: &'a [f32]) -> Self {
+        Self { reference, shape, query, scores: Vec::new(), values: Vec::new() }
+    }
+
+    fn add(&mut self, precision: Precision, key: &[f32], value: &'a [f32]) {
+        let round = |x: f32| self.reference.operand(precision, x);
+        let dot = self.query.iter().zip(key).fold(0.0, |sum, (q, k)| sum + round(*q) * round(*k));
+        self.scores.push(softcap(dot * self.shape.scale, self.shape.softcap));
+        self.values.push(Seen { value, precision });
+    }
+
+    /// The head's output; 0 where nothing is seen. Weights are `exp(score - base(max))`. Every base near the largest score
+    /// gives the same softmax, but it decides how weights are rounded.
+    fn finish(self, base: impl Fn(f32) -> f64) -> Vec<f32> {
+        let mut out = vec![0.0; self.shape.head_dim];
+        if self.scores.is_empty() {
+            return out;
+        }
+        let base = base(self.scores.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+        let weights: Vec<f32> = self.scores.iter().map(|&s| (f64::from(s) - base).exp() as f32).collect();
+        let sum: f32 = weights.iter().sum();
+        for (weight, Seen { value, precision }) in weights.iter().zip(&self.values) {
+            let round = |x: f32| self.reference.operand(*precision, x);
+            out.iter_mut().zip(*value).for_each(|(out, v)| *out += round(*weight) * round(*v));
+        }
+        out.iter_mut().for_each(|out| *out /= sum);
+        out
+    }
+}
+
+/// The multiple of ln 2 nearest to the largest score. A backend that goes from page to page finds larger scores on the way:
+/// its sums then change by a power of two, and no rounding falls another way.
 fn whole_powers_of_two(max: f32) -> f64 {
     (f64::from(max) / std::f64::consts::LN_2).round() * std::f64::consts::LN_2
 }

@@ -2,7 +2,7 @@
 //!
 //! Called by the reference backend only. Unlike sums of floats these have one right answer, which every backend gives.
 
-use crate::cpu::Isa;
+use crate::isa::Isa;
 use crate::math::bf16_value;
 use crate::quantize::{GROUP, Scheme, dequantize_row, nibble, quantize_to_127};
 use crate::weights::WeightPart;

@@ -5,8 +5,10 @@
 
 use kernels::reference::{Reference, Rounding};
 use kernels::{
-    AttentionShape, Backend, Candidate, Choice, DType, Draw, KvFormat, LinearRows, MatrixUse, NO_PLACE, PageShape,
-    PageSpan, PagedRows, Precision, Sampling, Sandwich, ScoreAsk, Segment, WeightFormat, WeightPart,
+    AttentionOps, AttentionShape, Backend, Candidate, Choice, DType, Draw, DrawnRows, Draws, FullAttention, GatedRows,
+    KvColumns, KvFormat, KvSide, LayerPages, LayerPagesMut, LinearRows, MatrixUse, NO_PLACE, Norm, OutputLayer,
+    PageShape, PageSpan, PagedAttention, PagedRows, Precision, ProductOps, RotaryHeads, RotaryRows, RowOps, Sampling,
+    SamplingOps, Sandwich, ScoreAsk, SeamRows, Segment, Storage, WeightFormat, WeightPart, Window,
 };
 
 /// Products by rows, input and output features.
@@ -86,9 +88,9 @@ pub struct Slack {
 }
 
 impl<B: Backend> Runner<'_, B> {
-    fn shapes(&self) -> impl Iterator<Item = AttentionShape> {
+    fn shapes(&self) -> impl Iterator<Item = Windowed> {
         let multiple = self.head_multiple;
-        attention_shapes().into_iter().filter(move |shape| shape.head_dim.is_multiple_of(multiple))
+        attention_shapes().into_iter().filter(move |case| case.shape.head_dim.is_multiple_of(multiple))
     }
 
     fn allow(&self, largest: f32) -> Slack {
@@ -123,7 +125,8 @@ pub fn linear_and_logits_follow_the_reference<B: Backend>(run: &Runner<'_, B>) {
         both!(run, 2e-6, |backend| {
             let weights = matrix(backend, 3, (outputs, cols), run.precision);
             let mut out = backend.wide_activations(rows, outputs).unwrap();
-            backend.logits(&upload(backend, &x, cols), &weights, Some(2.0), rows, &mut out);
+            let output = OutputLayer { table: &weights, softcap: Some(2.0) };
+            backend.logits(&upload(backend, &x, cols), output, rows, &mut out);
             backend.download(&out, rows)
         });
     }
@@ -166,7 +169,8 @@ pub fn norms_and_seams_follow_the_reference<B: Backend>(run: &Runner<'_, B>) {
         both!(run, 2e-6, |backend| {
             let gain = backend.gain(&stored(1, width, &post)).unwrap();
             let mut out = backend.activations(rows, width).unwrap();
-            backend.rms_norm(&upload_wide(backend, &x, width), &gain, 1e-6, rows, &mut out);
+            let norm = Norm { gain: &gain, eps: 1e-6 };
+            backend.rms_norm(&upload_wide(backend, &x, width), norm, rows, &mut out);
             backend.download(&out, rows)
         });
         both!(run, 2e-6, |backend| {
@@ -175,7 +179,8 @@ pub fn norms_and_seams_follow_the_reference<B: Backend>(run: &Runner<'_, B>) {
             let mut residual = upload_wide(backend, &x, width);
             let mut out = backend.activations(rows, width).unwrap();
             let gains = Sandwich { post: &post, pre: &pre, eps: 1e-6 };
-            backend.sandwich(&mut residual, &upload(backend, &y, width), gains, rows, &mut out);
+            let seam = SeamRows { residual: &mut residual, x: &mut out };
+            backend.sandwich(&upload(backend, &y, width), gains, rows, seam);
             let mut both = backend.download(&residual, rows);
             both.extend(backend.download(&out, rows));
             both
@@ -184,13 +189,13 @@ pub fn norms_and_seams_follow_the_reference<B: Backend>(run: &Runner<'_, B>) {
 }
 
 pub fn rotation_and_gated_activation_follow_the_reference<B: Backend>(run: &Runner<'_, B>) {
-    let shape = AttentionShape { heads: 4, kv_heads: 2, head_dim: 16, scale: 1.0, softcap: None, window: None };
+    let shape = AttentionShape { heads: 4, kv_heads: 2, head_dim: 16, scale: 1.0, softcap: None };
     let x: Vec<f32> = numbers(12, 40 * 128).iter().map(|v| v * 3.0).collect();
     let positions: Vec<u32> = (0..40).map(|i| (i * 211) % 8000).collect();
     both!(run, 2e-6, |backend| {
         let table = backend.rope_table(8000, 16, 10_000.0).unwrap();
         let mut rows = upload(backend, &x, 128);
-        backend.rope(&mut rows, &positions, &shape, &table);
+        backend.rope(&mut rows, &positions, RotaryHeads { shape: &shape, table: &table });
         backend.download(&rows, 40)
     });
     both!(run, 2e-6, |backend| {
@@ -200,23 +205,30 @@ pub fn rotation_and_gated_activation_follow_the_reference<B: Backend>(run: &Runn
     });
 }
 
-fn attention_shapes() -> Vec<AttentionShape> {
+/// An attention with a window.
+#[derive(Debug, Clone, Copy)]
+pub struct Windowed {
+    pub shape: AttentionShape,
+    pub window: Option<usize>,
+}
+
+fn attention_shapes() -> Vec<Windowed> {
     let shape = |heads, kv_heads, head_dim| AttentionShape {
         heads,
         kv_heads,
         head_dim,
         scale: (head_dim as f32).powf(-0.5),
         softcap: Some(50.0),
-        window: None,
     };
+    let windowed = |shape, window| Windowed { shape, window };
     vec![
-        shape(4, 2, 16),
-        AttentionShape { window: Some(8), ..shape(4, 1, 8) },
-        AttentionShape { window: Some(70), softcap: None, ..shape(3, 1, 64) },
-        AttentionShape { softcap: Some(1.5), ..shape(2, 2, 80) },
-        shape(2, 1, 256),
-        shape(70, 1, 4),
-        shape(18, 1, 8),
+        windowed(shape(4, 2, 16), None),
+        windowed(shape(4, 1, 8), Some(8)),
+        windowed(AttentionShape { softcap: None, ..shape(3, 1, 64) }, Some(70)),
+        windowed(AttentionShape { softcap: Some(1.5), ..shape(2, 2, 80) }, None),
+        windowed(shape(2, 1, 256), None),
+        windowed(shape(70, 1, 4), None),
+        windowed(shape(18, 1, 8), None),
     ]
 }
 
@@ -226,7 +238,7 @@ fn attention_tolerance(precision: Precision) -> f32 {
 }
 
 pub fn full_attention_follows_the_reference_on_ragged_segments<B: Backend>(run: &Runner<'_, B>) {
-    for shape in run.shapes() {
+    for Windowed { shape, window } in run.shapes() {
         let lens = [1_u32, 6, 7, 64, 65, 131, 2];
         let mut segments = Vec::new();
         lens.iter().fold(0, |start, &len| {
@@ -236,11 +248,14 @@ pub fn full_attention_follows_the_reference_on_ragged_segments<B: Backend>(run: 
         let rows = lens.iter().sum::<u32>() as usize;
         let width = shape.query_width() + 2 * shape.kv_width();
         let qkv: Vec<f32> = numbers(13, rows * width).iter().map(|v| v * 2.0).collect();
-        both!(run, attention_tolerance(run.precision), |backend| {
-            let mut out = backend.activations(rows, shape.query_width()).unwrap();
-            backend.attend_full(&upload(backend, &qkv, width), &segments, &shape, run.precision, &mut out);
-            backend.download(&out, rows)
-        });
+        for window in [Window::symmetric(window), Window { left: window, right: Some(3) }] {
+            both!(run, attention_tolerance(run.precision), |backend| {
+                let mut out = backend.activations(rows, shape.query_width()).unwrap();
+                let attention = FullAttention { shape: &shape, window, precision: run.precision };
+                backend.attend_full(&upload(backend, &qkv, width), &segments, attention, &mut out);
+                backend.download(&out, rows)
+            });
+        }
     }
 }
 
@@ -282,7 +297,7 @@ pub fn fill<B: Backend>(
         let everywhere: Vec<PageSpan> = (1..=positions).map(|tokens| PageSpan { first: 0, tokens }).collect();
         for layer in 0..shape.layers {
             let rows = PagedRows { spans: &everywhere, tables: &every, format };
-            backend.write_pages(&noise, 0, rows, layer, &mut pages);
+            backend.write_pages(KvColumns { rows: &noise, first: 0 }, rows, LayerPagesMut { pages: &mut pages, layer });
         }
     }
     let mut ends = Vec::new();
@@ -290,7 +305,8 @@ pub fn fill<B: Backend>(
         ends.extend((1..=span.tokens).map(|tokens| PageSpan { first: span.first, tokens }));
     }
     let kv = upload(backend, kv, width);
-    backend.write_pages(&kv, 0, PagedRows { spans: &ends, ..rows }, 1, &mut pages);
+    let kv = KvColumns { rows: &kv, first: 0 };
+    backend.write_pages(kv, PagedRows { spans: &ends, ..rows }, LayerPagesMut { pages: &mut pages, layer: 1 });
     pages
 }
 
@@ -308,7 +324,7 @@ pub fn paged_attention_follows_the_reference_and_reads_only_what_it_may<B: Backe
     run: &Runner<'_, B>,
     format: KvFormat,
 ) {
-    for shape in run.shapes() {
+    for Windowed { shape, window } in run.shapes() {
         let lens = [1, 15, 16, 17, 40, 130, 0, 33, 32, 600];
         let (spans, tables) = spans(&lens, 70, format);
         let rows = PagedRows { spans: &spans, tables: &tables, format };
@@ -320,7 +336,8 @@ pub fn paged_attention_follows_the_reference_and_reads_only_what_it_may<B: Backe
             let pages = fill(backend, (pool, run.precision), rows, &kv);
             let mut out = backend.activations(lens.len(), shape.query_width()).unwrap();
             let q = upload(backend, &q, shape.query_width() + 5);
-            backend.attend_paged(&q, rows, &shape, 1, &pages, &mut out);
+            let attention = PagedAttention { shape: &shape, side: KvSide { rows, window } };
+            backend.attend_paged(&q, attention, LayerPages { pages: &pages, layer: 1 }, &mut out);
             backend.download(&out, lens.len())
         });
     }
@@ -335,11 +352,12 @@ pub fn fused_ops_follow_the_reference<B: Backend>(run: &Runner<'_, B>) {
             let (mut gate_up, mut out) =
                 (backend.activations(rows, 2 * width).unwrap(), backend.activations(rows, width).unwrap());
             let read = LinearRows { from: 2, to: 0, count: rows };
-            backend.linear_geglu(&upload(backend, &x, cols), &weights, read, (&mut gate_up, &mut out));
+            let to = GatedRows { gate_up: &mut gate_up, out: &mut out };
+            backend.linear_geglu(&upload(backend, &x, cols), &weights, read, to);
             backend.download(&out, rows)
         });
     }
-    let shape = AttentionShape { heads: 4, kv_heads: 2, head_dim: 16, scale: 0.3, softcap: None, window: None };
+    let shape = AttentionShape { heads: 4, kv_heads: 2, head_dim: 16, scale: 0.3, softcap: None };
     let (width, tables): (_, Vec<u32>) = (shape.query_width() + 2 * shape.kv_width(), vec![3, 1, 0, 2]);
     let positions: Vec<u32> = (0..40).collect();
     let spans: Vec<PageSpan> = positions.iter().map(|position| PageSpan { first: 1, tokens: position + 1 }).collect();
@@ -351,9 +369,12 @@ pub fn fused_ops_follow_the_reference<B: Backend>(run: &Runner<'_, B>) {
         let angles = backend.rope_table(64, shape.head_dim, 10_000.0).unwrap();
         let mut qkv = upload(backend, &values, width);
         let rows = PagedRows { spans: &spans, tables: &tables, format };
-        backend.rope_and_write(&mut qkv, (&positions, rows), (&shape, &angles), 1, &mut pages);
+        let rotary = RotaryRows { positions: &positions, paged: rows };
+        let heads = RotaryHeads { shape: &shape, table: &angles };
+        backend.rope_and_write(&mut qkv, rotary, heads, LayerPagesMut { pages: &mut pages, layer: 1 });
         let mut out = backend.activations(positions.len(), shape.query_width()).unwrap();
-        backend.attend_paged(&qkv, rows, &shape, 1, &pages, &mut out);
+        let attention = PagedAttention { shape: &shape, side: KvSide { rows, window: None } };
+        backend.attend_paged(&qkv, attention, LayerPages { pages: &pages, layer: 1 }, &mut out);
         backend.download(&out, positions.len())
     });
 }
@@ -390,8 +411,8 @@ pub fn drawn_ids<B: Backend>(backend: &B, logits: &B::Activations, draws: &[Draw
     let mut drawn = backend.drawn(draws.len()).unwrap();
     let mut ids = Vec::new();
     let (first, rest) = draws.split_at(draws.len().min(3));
-    backend.sample(logits, first, ends, &mut drawn);
-    backend.sample(logits, rest, ends, &mut drawn);
+    backend.sample(logits, Draws { draws: first, end_ids: ends }, &mut drawn);
+    backend.sample(logits, Draws { draws: rest, end_ids: ends }, &mut drawn);
     backend.fetch(&mut drawn);
     backend.take(&mut drawn, &mut ids);
     ids
@@ -408,14 +429,16 @@ pub fn drawn_ids_are_embedded_before_and_after_they_are_taken<B: Backend>(run: &
         let part = WeightPart::Random { rows: vocab, cols, seed: 7, deviation: 1.0 };
         let table = backend.matrix(&[part], run.precision.into(), MatrixUse::Lookup).unwrap();
         let mut drawn = backend.drawn(3).unwrap();
-        backend.sample(&upload_wide(backend, &logits, vocab), &draws, &[], &mut drawn);
+        let draws = Draws { draws: &draws, end_ids: &[] };
+        backend.sample(&upload_wide(backend, &logits, vocab), draws, &mut drawn);
         let mut out = backend.wide_activations(5, cols).unwrap();
         backend.embed(&table, &[0, 129, 64, 63, 64], 22.625, &mut out);
-        backend.embed_drawn(&table, (&drawn, &[1, NO_PLACE, 0]), 22.625, &mut out);
+        backend.embed_drawn(&table, DrawnRows { drawn: &drawn, places: &[1, NO_PLACE, 0] }, 22.625, &mut out);
         let mut ids = Vec::new();
         backend.take(&mut drawn, &mut ids);
         assert!(ids[0].is_some() && ids[1].is_some() && ids[2].is_none(), "{ids:?}");
-        backend.embed_drawn(&table, (&drawn, &[NO_PLACE, NO_PLACE, NO_PLACE, 1]), 22.625, &mut out);
+        let last = DrawnRows { drawn: &drawn, places: &[NO_PLACE, NO_PLACE, NO_PLACE, 1] };
+        backend.embed_drawn(&table, last, 22.625, &mut out);
         backend.download(&out, 5)
     });
 }

@@ -3,7 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use kernels::cuda::{Cuda, Device};
-use kernels::{AttentionShape, Backend, KvFormat, PageShape, PageSpan, PagedRows, Precision};
+use kernels::{
+    AttentionOps, AttentionShape, KvColumns, KvFormat, KvSide, LayerPages, LayerPagesMut, PageShape, PageSpan,
+    PagedAttention, PagedRows, Precision, Storage, Stream,
+};
 
 use crate::cases::{fill, numbers, spans, upload};
 
@@ -11,7 +14,7 @@ use crate::cases::{fill, numbers, spans, upload};
 pub fn paged_attention_of_one_row_does_not_depend_on_others<D: Device>(backend: &Cuda<D>) {
     // Two queries for each key head, so that four rows share a block; and more queries than one block takes.
     for (heads, kv_heads) in [(6, 3), (12, 1)] {
-        let shape = AttentionShape { heads, kv_heads, head_dim: 16, scale: 0.3, softcap: Some(9.0), window: Some(280) };
+        let shape = AttentionShape { heads, kv_heads, head_dim: 16, scale: 0.3, softcap: Some(9.0) };
         let lens = [3_u32, 700, 1, 40];
         let (sequences, tables) = spans(&lens, 52, KvFormat::Bf16);
         let all = PagedRows { spans: &sequences, tables: &tables, format: KvFormat::Bf16 };
@@ -26,7 +29,8 @@ pub fn paged_attention_of_one_row_does_not_depend_on_others<D: Device>(backend: 
             let own = &q[rows.start * shape.query_width()..rows.end * shape.query_width()];
             let paged = PagedRows { spans: &spans[rows.clone()], ..all };
             let own = upload(backend, own, shape.query_width());
-            backend.attend_paged(&own, paged, &shape, 1, &pages, &mut out);
+            let attention = PagedAttention { shape: &shape, side: KvSide { rows: paged, window: Some(280) } };
+            backend.attend_paged(&own, attention, LayerPages { pages: &pages, layer: 1 }, &mut out);
             backend.download(&out, rows.len())
         };
         for (row, among) in attend(0..spans.len()).chunks(shape.query_width()).enumerate() {
@@ -44,8 +48,10 @@ pub fn pages_that_are_not_there_are_refused_within_a_step<D: Device>(backend: &C
     let mut write = |tables: &[u32]| {
         let rows = PagedRows { spans: &spans, tables, format: KvFormat::Bf16 };
         backend.step(|| {
-            backend.write_pages(&kv, 0, rows, 0, &mut pages);
-            backend.write_pages(&kv, 0, rows, 0, &mut pages);
+            for _ in 0..2 {
+                let to = LayerPagesMut { pages: &mut pages, layer: 0 };
+                backend.write_pages(KvColumns { rows: &kv, first: 0 }, rows, to);
+            }
         });
     };
     write(&[0, 1]);

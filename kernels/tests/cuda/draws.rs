@@ -2,7 +2,10 @@
 
 use kernels::cuda::{Cuda, Device};
 use kernels::reference::{Reference, Rounding};
-use kernels::{Backend, Choice, DType, Draw, MatrixUse, Sampling, ScoreAsk, TokenScore, WeightFormat, WeightPart};
+use kernels::{
+    Backend, Choice, DType, Draw, MatrixUse, OutputLayer, ProductOps, Sampling, ScoreAsk, Storage, TokenScore,
+    WeightFormat, WeightPart,
+};
 
 use crate::cases::{self, numbers, upload};
 
@@ -56,7 +59,8 @@ fn logits<D: Device>(backend: &Cuda<D>, product: Product) -> kernels::cuda::Acti
         values[cols + 3] = f32::NAN;
     }
     let mut logits = backend.wide_activations(rows, vocab).unwrap();
-    backend.logits(&upload(backend, &values, cols), &table, softcap, rows, &mut logits);
+    let output = OutputLayer { table: &table, softcap };
+    backend.logits(&upload(backend, &values, cols), output, rows, &mut logits);
     logits
 }
 

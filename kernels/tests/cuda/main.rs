@@ -18,7 +18,7 @@ mod weights;
 use cases::{Runner, Slack};
 use kernels::cuda::{Cuda, Device};
 use kernels::reference::{Reference, Rounding};
-use kernels::{Backend, KvFormat, Precision};
+use kernels::{KvFormat, Precision, Stream};
 
 /// Tolerance of rows that are rounded once from nearly equal sums. Measured: 9.5e-6.
 const ROWS: f32 = 2e-5;

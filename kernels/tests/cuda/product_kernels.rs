@@ -1,7 +1,7 @@
 //! The kernels that compute the same product.
 
 use kernels::cuda::{Cuda, Shim};
-use kernels::{Backend, Choice, Draw, LinearRows, Sampling, Scheme, WeightFormat};
+use kernels::{Choice, Draw, GatedRows, LinearRows, OutputLayer, ProductOps, Sampling, Scheme, Storage, WeightFormat};
 
 use crate::cases::{self, matrix, numbers, upload};
 
@@ -23,10 +23,11 @@ fn products(schedule: u64, rows: usize, format: WeightFormat) -> Products {
     let table = matrix(&backend, 71, (VOCAB, COLS), format);
     let gate_and_up = matrix(&backend, 72, (2 * GATED, COLS), format);
     let mut logits = backend.wide_activations(rows, VOCAB).unwrap();
-    backend.logits(&x, &table, Some(5.0), rows, &mut logits);
+    backend.logits(&x, OutputLayer { table: &table, softcap: Some(5.0) }, rows, &mut logits);
     let mut pairs = backend.activations(rows, 2 * GATED).unwrap();
     let mut gated = backend.activations(rows, GATED).unwrap();
-    backend.linear_geglu(&x, &gate_and_up, LinearRows::first(rows), (&mut pairs, &mut gated));
+    let to = GatedRows { gate_up: &mut pairs, out: &mut gated };
+    backend.linear_geglu(&x, &gate_and_up, LinearRows::first(rows), to);
     let choice = Choice { sampling: Sampling::GREEDY, choice: 0, position: 0, forbid_end: false };
     let draws: Vec<Draw> = (0..rows as u32).map(|row| Draw { row, choice }).collect();
     let best = cases::drawn_ids(&backend, &logits, &draws, &[]);

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use kernels::cuda::{Cuda, Device};
 use kernels::reference::{Reference, Rounding};
-use kernels::{Backend, DType, LinearRows, MatrixUse, Scheme, WeightFormat, WeightPart};
+use kernels::{Backend, DType, LinearRows, MatrixUse, Scheme, Stream, WeightFormat, WeightPart};
 
 use crate::ROWS;
 use crate::cases::{self, Slack, matrix, numbers, upload};

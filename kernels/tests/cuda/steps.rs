@@ -4,8 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use kernels::cuda::{Activations, Cuda, Device, Drawn, Matrix, Pages};
 use kernels::{
-    AttentionShape, Backend, Choice, Draw, KvFormat, LinearRows, NO_PLACE, PageShape, PageSpan, PagedRows, Sampling,
-    WeightFormat,
+    AttentionOps, AttentionShape, Choice, Draw, DrawnRows, Draws, KvColumns, KvFormat, KvSide, LayerPages,
+    LayerPagesMut, LinearRows, NO_PLACE, PageShape, PageSpan, PagedAttention, PagedRows, ProductOps, RowOps, Sampling,
+    SamplingOps, Storage, Stream, WeightFormat,
 };
 
 use crate::cases::{matrix, numbers, upload};
@@ -43,7 +44,8 @@ impl<'a, D: Device> Decoder<'a, D> {
         let spans: Vec<PageSpan> = (1..=512).map(|tokens| PageSpan { first: 0, tokens }).collect();
         let tables: Vec<u32> = (0..PAGES).rev().collect();
         let rows = PagedRows { spans: &spans, tables: &tables, format: KvFormat::Bf16 };
-        backend.write_pages(&kv, 0, rows, 0, &mut pages);
+        let to = LayerPagesMut { pages: &mut pages, layer: 0 };
+        backend.write_pages(KvColumns { rows: &kv, first: 0 }, rows, to);
         Self {
             backend,
             pages,
@@ -57,7 +59,7 @@ impl<'a, D: Device> Decoder<'a, D> {
 
     /// Asks for the ops of a step. Lists differ from step to step in contents and in length.
     fn ops(&mut self, step: u32, drawn: &mut Drawn<D>) {
-        let shape = AttentionShape { heads: 2, kv_heads: 1, head_dim: 8, scale: 0.4, softcap: None, window: None };
+        let shape = AttentionShape { heads: 2, kv_heads: 1, head_dim: 8, scale: 0.4, softcap: None };
         // From one part of the sequence to several, over one page to many.
         let spans = [3, 17, 40 * step + 5, 256].map(|tokens| PageSpan { first: step % 2, tokens });
         let tables: Vec<u32> = (0..32 + step).map(|entry| (7 * entry + step) % PAGES).collect();
@@ -65,11 +67,13 @@ impl<'a, D: Device> Decoder<'a, D> {
         let choice = Choice { sampling: Sampling::GREEDY, choice: 0, position: 0, forbid_end: false };
         let draws = [0, 1, 2, 3].map(|row| Draw { row, choice });
         let Self { backend, pages, weights, q, attended, logits, embedded } = self;
-        backend.attend_paged(q, rows, &shape, 0, pages, attended);
+        let attention = PagedAttention { shape: &shape, side: KvSide { rows, window: None } };
+        backend.attend_paged(q, attention, LayerPages { pages, layer: 0 }, attended);
         backend.linear(attended, weights, LinearRows::first(ROWS), logits);
         // Ids that the step before drew.
-        backend.embed_drawn(weights, (drawn, &[NO_PLACE, 2, NO_PLACE, 0]), 1.0, embedded);
-        backend.sample(logits, &draws, &[], drawn);
+        let ids = DrawnRows { drawn: &*drawn, places: &[NO_PLACE, 2, NO_PLACE, 0] };
+        backend.embed_drawn(weights, ids, 1.0, embedded);
+        backend.sample(logits, Draws { draws: &draws, end_ids: &[] }, drawn);
     }
 
     fn outcome(&self, drawn: &mut Drawn<D>) -> Outcome {

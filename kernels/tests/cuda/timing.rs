@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use kernels::cuda::{Cuda, Device};
 use kernels::profiled::{Op, Profile};
-use kernels::{Backend, Choice, Draw, LinearRows, Output, Profiled, Sampling, WeightFormat};
+use kernels::{
+    Backend, Choice, ChosenRows, Draw, Draws, LinearRows, OutputLayer, Profiled, Sampling, SamplingOps, Storage,
+    Stream, WeightFormat,
+};
 
 use crate::cases::{matrix, numbers, upload};
 
@@ -71,8 +74,10 @@ pub fn kernels_of_one_op_are_told_apart<D: Device>(backend: Cuda<D>) {
     });
     let draws: Vec<Draw> = draws.collect();
     profile.take();
-    let output = Output { table: &table, softcap: Some(30.0), end_ids: &[] };
-    backend.step(|| backend.choose(&x, output, &draws, &mut logits, &mut drawn));
+    let output = OutputLayer { table: &table, softcap: Some(30.0) };
+    let draws = Draws { draws: &draws, end_ids: &[] };
+    let to = ChosenRows { logits: &mut logits, ids: &mut drawn };
+    backend.step(|| backend.choose(&x, output, draws, to));
     let costs = profile.take();
     let bytes = |kernel| {
         let op = Op { matrix: Some((WIDTH, VOCAB)), kernel: Some(kernel), ..Op::of("choose") };

@@ -1,7 +1,7 @@
 //! Weights and formats: what a device makes itself, and what it refuses.
 
 use kernels::cuda::{Cuda, Device};
-use kernels::{Backend, Error, KvFormat, MatrixUse, PageShape, Scheme, WeightFormat, WeightPart};
+use kernels::{Error, KvFormat, MatrixUse, PageShape, RowOps, Scheme, Storage, WeightFormat, WeightPart};
 
 /// Random weights are made on the device; they are the numbers that the host would have made.
 pub fn random_weights_are_those_of_the_host<D: Device>(backend: &Cuda<D>) {

@@ -3,7 +3,7 @@
 //! Keys and values are projected once from the encoder's output and kept in pages. Neither they nor the queries are
 //! rotated or normed, and no window applies.
 
-use kernels::{AttentionShape, Backend, LinearRows, PagedRows};
+use kernels::{AttentionShape, Backend, KvSide, LayerPages, LinearRows, PagedAttention, PagedRows};
 
 use super::space::{DecoderSpace, StackSpace};
 use super::stack::StackPass;
@@ -37,9 +37,10 @@ impl<B: Backend> CrossAttention<B> {
         let StackPass { backend, rows, arithmetic, .. } = pass;
         let DecoderSpace { stack: StackSpace { x, attended, y, .. }, cross_q } = space;
         let all = LinearRows::first(rows.tokens.count());
-        let paged = PagedRows { spans: rows.cross_spans, tables: rows.tables, format: arithmetic.cross_kv };
+        let source = PagedRows { spans: rows.cross_spans, tables: rows.tables, format: arithmetic.cross_kv };
+        let attention = PagedAttention { shape: &self.shape, side: KvSide { rows: source, window: None } };
         backend.linear(x, &self.q, all, cross_q);
-        backend.attend_paged(cross_q, paged, &self.shape, layer, pages, attended);
+        backend.attend_paged(cross_q, attention, LayerPages { pages, layer }, attended);
         backend.linear(attended, &self.out, all, y);
     }
 }

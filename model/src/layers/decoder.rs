@@ -3,7 +3,7 @@
 //! A layer attends to the target and to the source, then runs its feed-forward, each sub-layer between its pre-norm and
 //! its post-norm. How it attends is [`DecoderAttention`]; nothing else here asks.
 
-use kernels::{Backend, PageSpan, PagedRows};
+use kernels::{Backend, KvColumns, LayerPagesMut, PageSpan, PagedRows, Storage};
 
 use super::cross_attention::CrossAttention;
 use super::feed_forward::FeedForward;
@@ -24,7 +24,7 @@ pub(crate) enum DecoderAttention<B: Backend> {
     Separate { self_attention: SelfAttention<B>, cross_attention: CrossAttention<B> },
 }
 
-type TargetPass<'a, B> = StackPass<'a, B, TargetRows<'a, <B as Backend>::Drawn>>;
+type TargetPass<'a, B> = StackPass<'a, B, TargetRows<'a, <B as Storage>::Drawn>>;
 
 impl<B: Backend> Stack<B, DecoderLayer<B>> {
     /// Runs all layers; `space.stack.x` is then the final-normed output of every row.
@@ -58,7 +58,7 @@ impl<B: Backend> Stack<B, DecoderLayer<B>> {
         let rows = PagedRows { spans: ends, tables: pass.rows.tables, format: pass.arithmetic.cross_kv };
         for (index, layer) in self.layers.iter().enumerate() {
             layer.attention.project_source(pass.backend, states, ends.len(), kv);
-            pass.backend.write_pages(kv, 0, rows, index, pages);
+            pass.backend.write_pages(KvColumns { rows: kv, first: 0 }, rows, LayerPagesMut { pages, layer: index });
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The gated feed-forward: `y = down(gelu(gate(x)) * up(x))`.
 
-use kernels::{Backend, LinearRows};
+use kernels::{Backend, GatedRows, LinearRows};
 
 use super::space::StackSpace;
 
@@ -19,7 +19,8 @@ impl<B: Backend> FeedForward<B> {
         let StackSpace { x, y, gate_up, gated, block, .. } = space;
         for start in (0..rows).step_by(*block) {
             let count = rows.min(start + *block) - start;
-            backend.linear_geglu(x, &self.gate_up, LinearRows { from: start, to: 0, count }, (gate_up, gated));
+            let read = LinearRows { from: start, to: 0, count };
+            backend.linear_geglu(x, &self.gate_up, read, GatedRows { gate_up, out: gated });
             backend.linear(gated, &self.down, LinearRows { from: 0, to: start, count }, y);
         }
     }

@@ -3,7 +3,10 @@
 //! The encoder attends in both directions within a source, whose keys and values are in the batch. The decoder attends
 //! to earlier positions of a target, whose keys and values are in pages.
 
-use kernels::{AttentionShape, Backend, LinearRows, PagedRows};
+use kernels::{
+    AttentionShape, Backend, FullAttention, KvSide, LayerPages, LayerPagesMut, LinearRows, PagedAttention, PagedRows,
+    RotaryHeads, RotaryRows, Window,
+};
 
 use super::space::StackSpace;
 use super::stack::StackPass;
@@ -12,6 +15,8 @@ use crate::rows::{SourceRows, TargetRows};
 /// Weights of a self-attention sub-layer.
 pub(crate) struct SelfAttention<B: Backend> {
     pub shape: AttentionShape,
+    /// Positions on either side of an encoder's row, or a decoder's last positions; `None` is all.
+    pub window: Option<usize>,
     pub pre: B::Gain,
     pub post: B::Gain,
     /// `[q | k | v]`.
@@ -26,8 +31,9 @@ impl<B: Backend> SelfAttention<B> {
         let StackSpace { x, qkv, attended, y, .. } = space;
         let all = LinearRows::first(rows.tokens.len());
         backend.linear(x, &self.qkv, all, qkv);
-        backend.rope(qkv, rows.positions, &self.shape, rope);
-        backend.attend_full(qkv, rows.segments, &self.shape, pass.arithmetic.precision, attended);
+        backend.rope(qkv, rows.positions, RotaryHeads { shape: &self.shape, table: rope });
+        let (window, precision) = (Window::symmetric(self.window), pass.arithmetic.precision);
+        backend.attend_full(qkv, rows.segments, FullAttention { shape: &self.shape, window, precision }, attended);
         backend.linear(attended, &self.out, all, y);
     }
 
@@ -43,10 +49,13 @@ impl<B: Backend> SelfAttention<B> {
         let StackPass { backend, rows, rope, arithmetic, .. } = pass;
         let StackSpace { x, qkv, attended, y, .. } = space;
         let all = LinearRows::first(rows.tokens.count());
+        let shape = &self.shape;
         let paged = PagedRows { spans: rows.self_spans, tables: rows.tables, format: arithmetic.self_kv() };
         backend.linear(x, &self.qkv, all, qkv);
-        backend.rope_and_write(qkv, (rows.positions, paged), (&self.shape, rope), layer, pages);
-        backend.attend_paged(qkv, paged, &self.shape, layer, pages, attended);
+        let rotary = RotaryRows { positions: rows.positions, paged };
+        backend.rope_and_write(qkv, rotary, RotaryHeads { shape, table: rope }, LayerPagesMut { pages, layer });
+        let attention = PagedAttention { shape, side: KvSide { rows: paged, window: self.window } };
+        backend.attend_paged(qkv, attention, LayerPages { pages, layer }, attended);
         backend.linear(attended, &self.out, all, y);
     }
 }

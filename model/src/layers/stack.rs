@@ -2,7 +2,7 @@
 //!
 //! Encoder and decoder are stacks of different layers; files of those names define them.
 
-use kernels::{Backend, Sandwich};
+use kernels::{Backend, DrawnRows, Norm, Sandwich, SeamRows};
 
 use super::space::StackSpace;
 use crate::arithmetic::Arithmetic;
@@ -47,9 +47,10 @@ impl<B: Backend, L: Layer<B>> Stack<B, L> {
         let (RowTokens::Host(ids) | RowTokens::Drawn { host: ids, .. }) = tokens;
         backend.embed(&self.table, ids, self.embedding_scale, &mut space.residual);
         if let RowTokens::Drawn { drawn, places, .. } = tokens {
-            backend.embed_drawn(&self.table, (drawn, places), self.embedding_scale, &mut space.residual);
+            backend.embed_drawn(&self.table, DrawnRows { drawn, places }, self.embedding_scale, &mut space.residual);
         }
-        backend.rms_norm(&space.residual, self.norm_before(0), self.eps, tokens.count(), &mut space.x);
+        let norm = Norm { gain: self.norm_before(0), eps: self.eps };
+        backend.rms_norm(&space.residual, norm, tokens.count(), &mut space.x);
     }
 
     /// Norm before layer `index`; the stack's final norm after the last layer.
@@ -61,7 +62,8 @@ impl<B: Backend, L: Layer<B>> Stack<B, L> {
 impl<B: Backend, Rows> StackPass<'_, B, Rows> {
     /// `residual += post(y); x = pre(residual)`: ends a sub-layer and begins the next.
     pub fn seam(&self, post: &B::Gain, pre: &B::Gain, rows: usize, space: &mut StackSpace<B>) {
-        let gains = Sandwich { post, pre, eps: self.eps };
-        self.backend.sandwich(&mut space.residual, &space.y, gains, rows, &mut space.x);
+        let norms = Sandwich { post, pre, eps: self.eps };
+        let StackSpace { residual, x, y, .. } = space;
+        self.backend.sandwich(y, norms, rows, SeamRows { residual, x });
     }
 }

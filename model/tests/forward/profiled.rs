@@ -6,7 +6,7 @@ use crate::fixture::DemoRow;
 use crate::runner::Runner;
 use kernels::cpu::{Cpu, Isa};
 use kernels::profiled::{Cost, Op, Profile};
-use kernels::{Backend, MatrixUse, PAGE_TOKENS, Precision, Profiled, WeightPart};
+use kernels::{Backend, MatrixUse, PAGE_TOKENS, Precision, ProductOps, Profiled, Storage, WeightPart};
 use model::Checkpoint;
 
 const TOKENS: usize = 5;

@@ -3,7 +3,7 @@
 //! Called by `attend_paged`, once for each head of a page.
 
 use super::LANES;
-use crate::cpu::isa::for_each_isa;
+use crate::isa::for_each_isa;
 
 for_each_isa! {
     pub(super) fn dot_keys_f32(query: &[f32], keys: &[u32], scores: &mut [f32]) {

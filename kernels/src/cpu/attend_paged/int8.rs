@@ -4,8 +4,8 @@
 //! become integers of 16 bits in two halves, so that only what is stored is coarse; elsewhere the integers are widened.
 
 use super::Isa;
-use crate::cpu::isa::for_each_isa;
 use crate::cpu::pages::INT8_TOKENS;
+use crate::isa::for_each_isa;
 use crate::math::ROUND;
 use crate::quantize::{factors, largest};
 #[cfg(target_arch = "x86_64")]

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::LANES;
-use crate::cpu::isa::for_each_isa;
+use crate::isa::for_each_isa;
 use crate::math;
 
 /// What is known of each query head after some pages.

@@ -6,11 +6,12 @@
 use std::cell::RefCell;
 
 use super::{Part, Rows};
-use crate::cpu::isa::{Isa, for_each_isa};
-use crate::cpu::matrix::{Data, Matrix, PANEL};
+use crate::cpu::matrix::{Data, Matrix};
+use crate::cpu::panel::PANEL;
 use crate::cpu::pool::SharedMut;
 use crate::cpu::quantized::GROUP_WORDS;
 use crate::cpu::tile::integer::{self, IntegerPanel, IntegerRows, TileOutput};
+use crate::isa::{Isa, for_each_isa};
 use crate::quantize::{GROUP, Scheme, quantize_to_127};
 
 thread_local! {
@@ -109,7 +110,7 @@ fn panel_of(matrix: &Matrix, panel: usize) -> IntegerPanel {
     }
 }
 
-/// As the function of this name for floats.
+/// `Product::run_part` for a quantised matrix.
 pub(super) fn run_part(
     isa: Isa,
     rows: &Rows<'_>,
@@ -122,10 +123,10 @@ pub(super) fn run_part(
         let x = &rows.x[part.rows.start * matrix.cols..part.rows.end * matrix.cols];
         let scheme = if matches!(matrix.data, Data::PanelInt4(_)) { Scheme::Int4 } else { Scheme::Int8 };
         operands.prepare(isa, x, matrix.cols, scheme);
-        for place in part.tiles() {
-            let operands = operands.rows(place.row - part.rows.start, place.count);
-            let panel = panel_of(matrix, place.panel);
-            super::write_tile(matrix, out, place, finish, |to, stride| {
+        for tile in part.tiles() {
+            let operands = operands.rows(tile.row - part.rows.start, tile.count);
+            let panel = panel_of(matrix, tile.panel);
+            super::write_tile(matrix, out, tile, finish, |to, stride| {
                 // SAFETY: operands and panel are those of this product, `to` has room for the tile.
                 unsafe { integer::run(isa, &operands, &panel, TileOutput { to, stride }) };
             });

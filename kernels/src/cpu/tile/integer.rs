@@ -13,9 +13,9 @@ mod scalar;
 mod x86;
 
 use super::TILE_ROWS;
-use crate::cpu::isa::{Isa, Level};
-use crate::cpu::matrix::PANEL;
+use crate::cpu::panel::PANEL;
 use crate::cpu::quantized::{GROUP_WORDS, ZERO_4, ZERO_8};
+use crate::isa::{Isa, Level};
 pub use bounds::{Bounds, RowBounds, bound};
 
 /// Rows of quantised activations, as a tile reads them.

@@ -6,10 +6,10 @@ use std::ops::Range;
 
 use super::heads::{self, Rope};
 use super::{Attended, AttendedRef, Attention, Row};
-use crate::cpu::isa::{Isa, for_each_isa};
 use crate::gradient::dropout::RowMask;
 use crate::gradient::lanes::{dot, largest, map_and_sum};
 use crate::gradient::{Matrix, MatrixMut, Product, Workers};
+use crate::isa::{Isa, for_each_isa};
 use crate::math;
 
 /// Scores of a block, about: two such strips stay in the second-level cache.

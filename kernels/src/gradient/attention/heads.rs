@@ -4,7 +4,7 @@
 
 use rayon::prelude::*;
 
-use crate::reference::inverse_frequency;
+use crate::math::inverse_frequency;
 
 /// Positions whose angles one task computes.
 const TASK_POSITIONS: usize = 64;

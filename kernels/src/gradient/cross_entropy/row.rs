@@ -3,8 +3,8 @@
 //! Called by `cross_entropy` for the rows of a chunk, each by one thread. Loops are written out: an adapter's closure
 //! that is not inlined would be compiled for the baseline, where a fused multiply-add is a call.
 
-use crate::cpu::isa::for_each_isa;
 use crate::gradient::lanes::{LANES, largest, sum_lanes, sum_of};
+use crate::isa::for_each_isa;
 use crate::math;
 
 /// Numbers that are summed in float32 before float64 takes over.

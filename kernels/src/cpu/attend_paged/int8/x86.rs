@@ -6,7 +6,7 @@
 use std::arch::x86_64::*;
 
 use super::INT8_TOKENS;
-use crate::cpu::isa::{Isa, Level};
+use crate::isa::{Isa, Level};
 
 /// Positions of a vector.
 const LANES: usize = 16;

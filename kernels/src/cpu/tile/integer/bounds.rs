@@ -6,9 +6,9 @@
 #[cfg(target_arch = "x86_64")]
 use super::x86;
 use super::{IntegerRows, Integers, scalar, sums_8};
-use crate::cpu::isa::{Isa, Level};
-use crate::cpu::matrix::PANEL;
+use crate::cpu::panel::PANEL;
 use crate::cpu::tile::TILE_ROWS;
+use crate::isa::{Isa, Level};
 
 /// One panel of a screened table.
 #[derive(Clone, Copy)]

@@ -1,23 +1,23 @@
 //! Instruction sets: detected once, held as a value.
 //!
-//! Made by whoever builds a [`super::Cpu`]. A value of a level proves that the machine has it.
+//! Used by every op on the processor. An [`Isa`] proves that the machine has its instructions.
 
-use crate::backend::{Error, Result};
+use crate::error::{Error, Result};
 
 /// An instruction set that the kernels are compiled for, worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Whatever the compiler's baseline has.
+    /// The compiler's baseline.
     Scalar,
     /// AVX2 with FMA.
     Avx2,
-    /// The same with 8-bit dot products, as AVX-VNNI or as AVX-512 VNNI has them.
+    /// AVX2 with 8-bit dot products, in AVX-VNNI or in AVX-512 VNNI.
     AvxVnni,
     /// AVX-512 F, BW, DQ, VL.
     Avx512,
-    /// The same with 8-bit dot products.
+    /// AVX-512 with 8-bit dot products.
     Avx512Vnni,
-    /// The same with BF16 dot products.
+    /// AVX-512 with 8-bit and bfloat16 dot products.
     Avx512Bf16,
 }
 
@@ -122,7 +122,7 @@ macro_rules! for_each_isa {
     ($(#[$meta:meta])* $visibility:vis fn $name:ident($($argument:ident: $kind:ty),* $(,)?) $(-> $result:ty)? $body:block) => {
         $(#[$meta])*
         #[allow(unsafe_code)]
-        $visibility fn $name(isa: $crate::cpu::isa::Isa, $($argument: $kind),*) $(-> $result)? {
+        $visibility fn $name(isa: $crate::isa::Isa, $($argument: $kind),*) $(-> $result)? {
             #[inline(always)]
             fn body($($argument: $kind),*) $(-> $result)? $body
             #[cfg(target_arch = "x86_64")]
@@ -134,10 +134,10 @@ macro_rules! for_each_isa {
             match isa.level().vectors() {
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: the `Isa` value proves that the machine has these features.
-                $crate::cpu::isa::Vectors::V512 => unsafe { avx512($($argument),*) },
+                $crate::isa::Vectors::V512 => unsafe { avx512($($argument),*) },
                 #[cfg(target_arch = "x86_64")]
-                // SAFETY: as above.
-                $crate::cpu::isa::Vectors::V256 => unsafe { avx2($($argument),*) },
+                // SAFETY: the `Isa` value proves that the machine has AVX2 and FMA.
+                $crate::isa::Vectors::V256 => unsafe { avx2($($argument),*) },
                 _ => body($($argument),*),
             }
         }

@@ -1,0 +1,102 @@
+//! Ops on rows, each row by itself: lookups, norms, rotation, gated activation.
+//!
+//! Implemented by each backend. Sub-layers meet in [`RowOps::sandwich`].
+
+use super::storage::Storage;
+use crate::attention::AttentionShape;
+
+/// Marks a row of [`RowOps::embed_drawn`] whose token id comes from the host.
+pub const NO_PLACE: u32 = u32::MAX;
+
+/// Token ids that rows take from a list of drawn ids.
+#[derive(Debug)]
+pub struct DrawnRows<'a, Drawn> {
+    /// The list.
+    pub drawn: &'a Drawn,
+    /// Index of each row's id in the list, or [`NO_PLACE`].
+    pub places: &'a [u32],
+}
+
+/// A norm.
+#[derive(Debug, Clone, Copy)]
+pub struct Norm<'a, Gain> {
+    /// Its weight.
+    pub gain: &'a Gain,
+    /// Added to the mean of squares.
+    pub eps: f32,
+}
+
+/// The two norms of a [`RowOps::sandwich`].
+#[derive(Debug, Clone, Copy)]
+pub struct Sandwich<'a, Gain> {
+    /// Norm of the sub-layer's output.
+    pub post: &'a Gain,
+    /// Norm before the next sub-layer.
+    pub pre: &'a Gain,
+    /// Epsilon of both.
+    pub eps: f32,
+}
+
+/// Rows that a [`RowOps::sandwich`] writes.
+#[derive(Debug)]
+pub struct SeamRows<'a, Activations> {
+    /// The residual stream, which the sub-layer's output is added to.
+    pub residual: &'a mut Activations,
+    /// The normed input of the next sub-layer.
+    pub x: &'a mut Activations,
+}
+
+/// Heads to rotate, and their angles.
+#[derive(Debug)]
+pub struct RotaryHeads<'a, RopeTable> {
+    /// How many heads, and how wide.
+    pub shape: &'a AttentionShape,
+    /// Angles of every position.
+    pub table: &'a RopeTable,
+}
+
+impl<RopeTable> Clone for RotaryHeads<'_, RopeTable> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<RopeTable> Copy for RotaryHeads<'_, RopeTable> {}
+
+/// Ops on rows.
+pub trait RowOps: Storage {
+    /// Copies rows: `out[i] = from[rows[i]]`.
+    fn gather(&self, from: &Self::Activations, rows: &[u32], out: &mut Self::Activations);
+
+    /// `out[i] = table[ids[i]] * scale`.
+    fn embed(&self, table: &Self::Matrix, ids: &[u32], scale: f32, out: &mut Self::Activations);
+
+    /// `out[i] = table[drawn[places[i]]] * scale`, by ids that the host may not know yet. Rows with [`NO_PLACE`] are
+    /// unchanged; rows whose draw failed are unspecified.
+    fn embed_drawn(
+        &self,
+        table: &Self::Matrix,
+        ids: DrawnRows<'_, Self::Drawn>,
+        scale: f32,
+        out: &mut Self::Activations,
+    );
+
+    /// `out = x * rsqrt(mean(x^2) + eps) * (1 + w)`, in float32, for each of the first `rows` rows.
+    fn rms_norm(&self, x: &Self::Activations, norm: Norm<'_, Self::Gain>, rows: usize, out: &mut Self::Activations);
+
+    /// The seam between two sub-layers in one pass, for each of the first `rows` rows:
+    /// `residual += rms_norm(y, post); x = rms_norm(residual, pre)`.
+    fn sandwich(
+        &self,
+        y: &Self::Activations,
+        norms: Sandwich<'_, Self::Gain>,
+        rows: usize,
+        out: SeamRows<'_, Self::Activations>,
+    );
+
+    /// Rotates query and key heads in place, in half-split pairs `(i, i + head_dim / 2)`, row `i` by `positions[i]`. A row
+    /// is `[heads + kv_heads (+ anything)] * head_dim` wide.
+    fn rope(&self, qkv: &mut Self::Activations, positions: &[u32], heads: RotaryHeads<'_, Self::RopeTable>);
+
+    /// `out[:, j] = gelu_tanh(gate_up[:, j]) * gate_up[:, width + j]`, for each of the first `rows` rows.
+    fn geglu(&self, gate_up: &Self::Activations, rows: usize, out: &mut Self::Activations);
+}

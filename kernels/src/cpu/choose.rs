@@ -1,0 +1,326 @@
+//! Choosing from the output table without multiplying all of it exactly.
+//!
+//! Called by `ops::sampling`. Beside the table there is a copy of 8-bit integers, and for each row how far the copy may
+//! lie from it. All rows are multiplied with the copy, which gives each panel a range that its logits certainly lie in;
+//! panels whose range reaches what is wanted are then multiplied with the table itself, by the very tiles of the whole
+//! product, so that their logits are the whole product's to the last bit.
+//!
+//! The bound. Let `x` be the operand the product multiplies, `a q` its quantised form, `w` a row of the table and `b p` its
+//! quantised form. Then `x.w - ab q.p = a q.(w - b p) + (x - a q).w`, whose parts are at most `|a q| |w - b p|` and
+//! `|x - a q| |w|` in Euclidean norms (Cauchy-Schwarz). The product's own rounding adds at most `K u |x| |w|` for `K` sums of
+//! relative error `u = 2^-24` (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1); twice that is
+//! allowed for. The bound's own float32 operations are covered by growing its factors by 2^-18.
+#![allow(unsafe_code)]
+
+use std::ptr::null;
+
+use super::matrix::Matrix;
+use super::panel::PANEL;
+use super::pool::{Pool, SharedMut};
+use super::product::{self, Panel, Product, QuantizedOperands, Rows};
+use super::rows;
+use super::screen::{LARGEST_NORM, SLACK, Screen};
+use super::tile::integer::{self, Bounds, LINE_WORDS, RowBounds};
+use super::tile::{Operands, TILE_ROWS};
+use crate::backend::{Draw, Draws, OutputLayer};
+use crate::isa::Isa;
+use crate::math::round_bf16;
+use crate::quantize::Scheme;
+use crate::sampling::Candidates;
+
+/// Absolute loss that is allowed for.
+const LOST: f64 = 1e-20;
+/// What soft-cap and temperature may change in the order of logits, relative to the cap or the logit: numbers that lie
+/// closer together may be equal afterwards.
+const TIE_MARGIN: f64 = 4e-6;
+
+/// Working memory of a choice, kept between calls.
+#[derive(Default)]
+pub(super) struct ScreenSpace {
+    operands: QuantizedOperands,
+    rounded: Vec<f32>,
+    /// Factors of each row of activations.
+    factors: Vec<RowBounds>,
+    /// `[row][panel]`: the largest that a logit of the panel may be, and the largest that one certainly is.
+    uppers: Vec<f32>,
+    lowers: Vec<f32>,
+    order: Vec<f32>,
+    survivors: Vec<Panel>,
+    candidates: Candidates,
+}
+
+/// One call's shapes and input.
+pub(super) struct Choose<'a> {
+    pub isa: Isa,
+    pub pool: &'a Pool,
+    /// The rows that are drawn from, and those between them.
+    pub x: Rows<'a>,
+    /// The first of them, as `draws` count.
+    pub first: usize,
+    pub output: OutputLayer<'a, Matrix>,
+    pub draws: Draws<'a>,
+}
+
+impl Choose<'_> {
+    /// Appends one id for each draw; `logits` is room for `[x.count, vocab]`.
+    pub fn run(&self, screen: &Screen, space: &mut ScreenSpace, logits: &mut [f32], out: &mut Vec<Option<u32>>) {
+        self.quantize(space);
+        self.bound(screen, space);
+        self.find_survivors(space);
+        let cap = self.output.softcap;
+        let product = Product { isa: self.isa, pool: self.pool, rows: self.x, matrix: self.output.table };
+        product.run_panels(&space.survivors, logits, |stretch| {
+            if let Some(cap) = cap {
+                rows::softcap(self.isa, stretch, cap);
+            }
+        });
+        for draw in self.draws.draws {
+            out.push(self.choose(draw, &space.survivors, logits, &mut space.candidates));
+        }
+    }
+
+    fn panels(&self) -> usize {
+        self.output.table.panels()
+    }
+
+    /// Quantises the rows and computes the factors of their bounds.
+    fn quantize(&self, space: &mut ScreenSpace) {
+        let (isa, cols) = (self.isa, self.output.table.cols);
+        space.rounded.clear();
+        space.rounded.extend_from_slice(self.x.x);
+        if product::operands(isa, &self.output.table.data) == Operands::Bf16 {
+            space.rounded.iter_mut().for_each(|x| *x = round_bf16(*x));
+        }
+        space.operands.prepare(isa, &space.rounded, cols, Scheme::Int8);
+        space.factors.clear();
+        for (row, x) in space.rounded.chunks_exact(cols).enumerate() {
+            let (scale, integers) = space.operands.row(row);
+            space.factors.push(factors(x, integers, scale));
+        }
+    }
+
+    /// Ranges of all panels.
+    fn bound(&self, screen: &Screen, space: &mut ScreenSpace) {
+        let (isa, panels, units) = (self.isa, self.panels(), self.output.table.cols.div_ceil(4));
+        let count = self.x.count;
+        space.uppers.resize(count * panels, 0.0);
+        space.lowers.resize(count * panels, 0.0);
+        let (uppers, lowers) = (SharedMut::new(&mut space.uppers), SharedMut::new(&mut space.lowers));
+        let (operands, factors) = (&space.operands, &space.factors);
+        // So many tiles ask for the whole of the next panel; fewer wait for memory anyway.
+        let covered = count.div_ceil(TILE_ROWS) * LINE_WORDS >= PANEL;
+        self.pool.split(panels, 2, |share| {
+            for panel in share {
+                let mut bounds = Bounds {
+                    words: screen.panels.words[panel * units * PANEL..][..units * PANEL].as_ptr(),
+                    units,
+                    scales: screen.panels.scales[panel * PANEL..][..PANEL].as_ptr(),
+                    errors: screen.errors[panel * PANEL..][..PANEL].as_ptr(),
+                    norms: screen.norms[panel * PANEL..][..PANEL].as_ptr(),
+                    ahead: if covered { screen.panels.words[(panel + 1) * units * PANEL..].as_ptr() } else { null() },
+                };
+                for first in (0..count).step_by(TILE_ROWS) {
+                    let rows = first..count.min(first + TILE_ROWS);
+                    let operands = operands.rows(first, rows.len());
+                    let mut ranges = [[0.0; 2]; TILE_ROWS];
+                    // SAFETY: the panel is whole, and there are operands and factors for all rows.
+                    unsafe { integer::bound(isa, &operands, &factors[rows.clone()], &bounds, &mut ranges) };
+                    bounds.ahead = bounds.ahead.wrapping_add(units * LINE_WORDS);
+                    for (row, [upper, lower]) in rows.zip(ranges) {
+                        let place = row * panels + panel;
+                        // SAFETY: this thread alone has this panel.
+                        unsafe {
+                            uppers.slice(place..place + 1)[0] = upper;
+                            lowers.slice(place..place + 1)[0] = lower;
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    /// Panels that may hold one of the largest logits of a row, rows ascending and panels ascending in them.
+    fn find_survivors(&self, space: &mut ScreenSpace) {
+        let panels = self.panels();
+        let ScreenSpace { factors, uppers, lowers, order, survivors, candidates, .. } = space;
+        survivors.clear();
+        // Reserved whole, so that no flatter row makes it grow in a later step.
+        survivors.reserve(factors.len() * panels);
+        candidates.reserve(self.output.table.rows);
+        for (row, factors) in factors.iter().enumerate() {
+            let range = row * panels..(row + 1) * panels;
+            let (uppers, lowers) = (&uppers[range.clone()], &lowers[range]);
+            let Some(wanted) = self.wanted(row) else { continue };
+            let floor = if factors.is_bounded() && wanted <= panels {
+                let lower = nth_largest(lowers, wanted, order);
+                still_equal(lower, self.output.softcap)
+            } else {
+                f32::NEG_INFINITY
+            };
+            // Written so that what is not a number survives.
+            let survives = |panel: &usize| !(factors.is_bounded() && uppers[*panel] < floor);
+            survivors.extend((0..panels).filter(survives).map(|panel| Panel { row, panel }));
+        }
+    }
+
+    /// Logits that the choices from a row depend on, and those that they may not take; none of a row that nothing is
+    /// drawn from.
+    fn wanted(&self, row: usize) -> Option<usize> {
+        let of_row = self.draws.draws.iter().filter(|draw| draw.row as usize == self.first + row);
+        let wanted =
+            |draw: &Draw| draw.choice.kept() + if draw.choice.forbid_end { self.draws.end_ids.len() } else { 0 };
+        of_row.map(wanted).max()
+    }
+
+    fn choose(&self, draw: &Draw, survivors: &[Panel], logits: &[f32], candidates: &mut Candidates) -> Option<u32> {
+        let vocab = self.output.table.rows;
+        let row = draw.row as usize - self.first;
+        let own =
+            survivors.partition_point(|panel| panel.row < row)..survivors.partition_point(|panel| panel.row <= row);
+        candidates.clear();
+        for panel in &survivors[own] {
+            let ids = panel.panel * PANEL..vocab.min((panel.panel + 1) * PANEL);
+            let logits = &logits[row * vocab..][ids.clone()];
+            candidates.extend((ids.start as u32..).zip(logits.iter().copied()));
+        }
+        candidates.choose(&draw.choice, self.draws.end_ids)
+    }
+}
+
+/// The factors of a row's bounds; unbounded for a row that is not to be screened.
+fn factors(x: &[f32], integers: &[u8], scale: f32) -> RowBounds {
+    let (mut quantized, mut error, mut norm) = (0.0, 0.0, 0.0);
+    for (&x, q) in x.iter().zip(integers) {
+        let (x, stands_for) = (f64::from(x), f64::from(q.cast_signed()) * f64::from(scale));
+        quantized += stands_for * stands_for;
+        error += (x - stands_for) * (x - stands_for);
+        norm += x * x;
+    }
+    let (quantized, error, norm) = (quantized.sqrt(), error.sqrt(), norm.sqrt());
+    if norm.is_nan() || norm > LARGEST_NORM {
+        return RowBounds::UNBOUNDED;
+    }
+    let rounding = x.len() as f64 * (2.0_f64).powi(-23) * norm;
+    // The estimate itself is rounded: it is at most `|a q| (|w| + |w - b p|)`.
+    RowBounds {
+        of_error: (quantized * (1.0 + 2.0 * SLACK)) as f32 + f32::MIN_POSITIVE,
+        of_norm: ((error + rounding + quantized * SLACK) * (1.0 + SLACK)) as f32 + f32::MIN_POSITIVE,
+    }
+}
+
+/// The `n`-th largest number, counted from 1.
+fn nth_largest(numbers: &[f32], n: usize, room: &mut Vec<f32>) -> f32 {
+    if n == 1 {
+        return numbers.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    }
+    room.clear();
+    room.extend_from_slice(numbers);
+    *room.select_nth_unstable_by(n - 1, |a, b| b.total_cmp(a)).1
+}
+
+/// The least raw logit that may not be told from `lower` once both are soft-capped and divided by a temperature.
+fn still_equal(lower: f32, softcap: Option<f32>) -> f32 {
+    let lower = f64::from(lower);
+    let floor = match softcap.map(f64::from) {
+        None => lower - TIE_MARGIN * lower.abs(),
+        Some(cap) => {
+            let capped = (lower / cap).tanh() - TIE_MARGIN;
+            if capped <= -1.0 { f64::NEG_INFINITY } else { cap * capped.atanh() }
+        }
+    };
+    // Below whatever rounding to float32 makes of it.
+    (floor - floor.abs() * 1e-6 - LOST) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::number::DType;
+    use crate::quantize::quantize_row;
+    use crate::weights::{MatrixUse, WeightFormat, WeightPart};
+
+    #[test]
+    fn logits_above_the_margin_stay_apart_and_saturated_ones_survive() {
+        for cap in [None, Some(30.0), Some(2.0)] {
+            for lower in [-80.0_f32, -29.0, -1.0, 0.0, 0.001, 3.0, 25.0, 29.5, 200.0, 1e6] {
+                let floor = still_equal(lower, cap);
+                assert!(floor <= lower);
+                let after = |z: f32| cap.map_or(z, |cap| crate::math::softcap(z, cap));
+                for temperature in [1.0_f32, 0.7, 1.9] {
+                    let below = floor.next_down();
+                    assert!(
+                        floor == f32::NEG_INFINITY || after(below) / temperature < after(lower) / temperature,
+                        "{cap:?}, {lower}, {floor}"
+                    );
+                }
+            }
+        }
+        assert!(still_equal(1e6, Some(30.0)) < 250.0, "a saturated softcap makes equals of these");
+    }
+
+    /// A panel's range against its logits in double precision, with activations made to reach the bound: in the direction
+    /// of a row's rounding error, of its signs, and of the row.
+    #[test]
+    fn every_panels_largest_logit_lies_within_its_range() {
+        let vocab = 200;
+        for cols in [1, 33, 96, 1153] {
+            let mut table = vec![0.0; vocab * cols];
+            let random = WeightPart::Random { rows: vocab, cols, seed: 5, deviation: 1.0 };
+            table.chunks_mut(cols).enumerate().for_each(|(row, out)| random.read_row(row, out));
+            // One row of a panel counts, so that its own error is what the range must make room for.
+            for (id, row) in table.chunks_mut(cols).enumerate() {
+                let factor = if id % PANEL == 17 { 1.0 } else { 1e-6 };
+                row.iter_mut().for_each(|w| *w = round_bf16(*w * factor));
+            }
+            let bytes: Vec<u8> = table.iter().flat_map(|w| w.to_le_bytes()).collect();
+            let part = WeightPart::Stored { rows: vocab, cols, dtype: DType::F32, bytes: &bytes };
+            let mut x = Vec::new();
+            for row in table.chunks(cols).skip(17).step_by(PANEL) {
+                let (mut q, mut scale) = (vec![0; cols], [0; 4]);
+                quantize_row(Scheme::Int8, row, &mut q, &mut scale);
+                let error = |(w, q): (&f32, &u8)| w - f32::from(q.cast_signed()) * f32::from_le_bytes(scale);
+                x.extend(row.iter().zip(&q).map(error));
+                x.extend(row.iter().zip(&q).map(|pair| error(pair).signum() * 0.37));
+                x.extend(row.iter().map(|w| w * 3.1));
+            }
+            let count = x.len() / cols;
+            for isa in Isa::all() {
+                let pool = Pool::new(2);
+                let matrix = Matrix::pack(&pool, &[part], WeightFormat::Bf16, MatrixUse::Output).unwrap();
+                let output = OutputLayer { table: &matrix, softcap: None };
+                let draws = Draws { draws: &[], end_ids: &[] };
+                let choose = Choose { isa, pool: &pool, x: Rows { x: &x, count }, first: 0, output, draws };
+                let mut space = ScreenSpace::default();
+                choose.quantize(&mut space);
+                choose.bound(matrix.screen.as_ref().unwrap(), &mut space);
+                for (row, x) in space.rounded.chunks(cols).enumerate() {
+                    for panel in 0..vocab / PANEL {
+                        let of_row =
+                            |w: &[f32]| w.iter().zip(x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum::<f64>();
+                        let ids = panel * PANEL * cols..(panel + 1) * PANEL * cols;
+                        let largest = table[ids].chunks(cols).map(of_row).fold(f64::NEG_INFINITY, f64::max);
+                        let place = row * matrix.panels() + panel;
+                        let range = f64::from(space.lowers[place])..=f64::from(space.uppers[place]);
+                        assert!(range.contains(&largest), "{isa:?}, {cols}, {row}, {panel}: {largest} in {range:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_nth_largest_counts_from_one_and_counts_equals() {
+        let mut room = Vec::new();
+        let numbers = [3.0, 9.0, -1.0, 9.0, 4.0];
+        let nth: Vec<f32> = (1..=5).map(|n| nth_largest(&numbers, n, &mut room)).collect();
+        assert_eq!(nth, [9.0, 9.0, 4.0, 3.0, -1.0]);
+    }
+
+    #[test]
+    fn rows_that_are_no_numbers_are_not_screened() {
+        assert!(!factors(&[1.0, f32::NAN], &[1, 0], f32::NAN).is_bounded());
+        assert!(!factors(&[1.0, f32::INFINITY], &[1, 0], f32::NAN).is_bounded());
+        assert!(!factors(&[1e30, 1.0], &[127, 0], 1e28).is_bounded());
+        assert!(factors(&[0.0, 0.0], &[0, 0], 0.0).is_bounded());
+    }
+}

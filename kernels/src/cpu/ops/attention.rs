@@ -1,0 +1,46 @@
+//! Attention and pages.
+
+use crate::attention::{FullAttention, PagedAttention, Segment};
+use crate::backend::{AttentionOps, KvColumns};
+use crate::cpu::activations::Activations;
+use crate::cpu::attend_full::Full;
+use crate::cpu::attend_paged::Paged;
+use crate::cpu::pages::{KvRows, Pages};
+use crate::cpu::pool::locked;
+use crate::cpu::processor::Cpu;
+use crate::cpu::tile::Operands;
+use crate::isa::Level;
+use crate::number::Precision;
+use crate::paging::{LayerPages, LayerPagesMut, PagedRows};
+
+impl AttentionOps for Cpu {
+    fn write_pages(&self, kv: KvColumns<'_, Activations>, rows: PagedRows<'_>, to: LayerPagesMut<'_, Pages>) {
+        let source = KvRows { values: &kv.rows.data, width: kv.rows.width, column: kv.first };
+        to.pages.write((self.isa, &self.pool), source, rows, to.layer);
+    }
+
+    fn attend_full(
+        &self,
+        qkv: &Activations,
+        segments: &[Segment],
+        attention: FullAttention<'_>,
+        out: &mut Activations,
+    ) {
+        let FullAttention { shape, window, precision } = attention;
+        let dots = precision == Precision::Bf16 && self.isa.level() == Level::Avx512Bf16;
+        let operands = if dots { Operands::Bf16 } else { Operands::F32 };
+        let full = Full { isa: self.isa, pool: &self.pool, operands, shape, window, segments, qkv: &qkv.data };
+        full.run(&mut locked(&self.packed_kv), &mut out.data);
+    }
+
+    fn attend_paged(
+        &self,
+        q: &Activations,
+        attention: PagedAttention<'_>,
+        from: LayerPages<'_, Pages>,
+        out: &mut Activations,
+    ) {
+        let (isa, pool) = (self.isa, &self.pool);
+        Paged { isa, pool, attention, q: &q.data, q_width: q.width, from }.run(&mut out.data);
+    }
+}

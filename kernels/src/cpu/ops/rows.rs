@@ -1,0 +1,65 @@
+//! Ops on rows: threads share the rows, and each row is computed by the functions of `rows`.
+
+use crate::backend::{DrawnRows, Norm, RotaryHeads, RowOps, Sandwich, SeamRows};
+use crate::cpu::activations::{Activations, Gain, LEAST_NUMBERS, RopeTable};
+use crate::cpu::matrix::Matrix;
+use crate::cpu::processor::Cpu;
+use crate::cpu::rows;
+use crate::sampling::DrawnIds;
+
+impl RowOps for Cpu {
+    fn gather(&self, from: &Activations, rows: &[u32], out: &mut Activations) {
+        assert_eq!(from.width, out.width, "rows keep their width");
+        let out = &mut out.data[..rows.len() * from.width];
+        for (&row, out) in rows.iter().zip(out.chunks_exact_mut(from.width)) {
+            out.copy_from_slice(from.rows(row as usize..row as usize + 1));
+        }
+    }
+
+    fn embed(&self, table: &Matrix, ids: &[u32], scale: f32, out: &mut Activations) {
+        let width = out.width;
+        out.split(&self.pool, ids.len(), |rows, out| {
+            for (&id, out) in ids[rows].iter().zip(out.chunks_exact_mut(width)) {
+                table.read_row(id as usize, scale, out);
+            }
+        });
+    }
+
+    fn embed_drawn(&self, table: &Matrix, ids: DrawnRows<'_, DrawnIds>, scale: f32, out: &mut Activations) {
+        let width = out.width;
+        for (row, id) in ids.drawn.at(ids.places) {
+            table.read_row(id as usize, scale, &mut out.data[row * width..][..width]);
+        }
+    }
+
+    fn rms_norm(&self, x: &Activations, norm: Norm<'_, Gain>, rows: usize, out: &mut Activations) {
+        out.split(&self.pool, rows, |rows, out| {
+            rows::rms_norm(self.isa, x.rows(rows), &norm.gain.0, norm.eps, out);
+        });
+    }
+
+    fn sandwich(&self, y: &Activations, norms: Sandwich<'_, Gain>, rows: usize, out: SeamRows<'_, Activations>) {
+        let SeamRows { residual, x } = out;
+        let seam = rows::Seam { post: &norms.post.0, pre: &norms.pre.0, eps: norms.eps };
+        let least = LEAST_NUMBERS.div_ceil(residual.width);
+        let buffers = (&mut residual.data[..], &mut x.data[..], residual.width);
+        self.pool.split_row_pairs(buffers, rows, least, |rows, residual, x| {
+            rows::sandwich(self.isa, residual, y.rows(rows), seam, x);
+        });
+    }
+
+    fn rope(&self, qkv: &mut Activations, positions: &[u32], heads: RotaryHeads<'_, RopeTable>) {
+        let (width, RotaryHeads { shape, table }) = (qkv.width, heads);
+        let heads = shape.heads + shape.kv_heads;
+        qkv.split(&self.pool, positions.len(), |rows, qkv| {
+            for (&position, row) in positions[rows].iter().zip(qkv.chunks_exact_mut(width)) {
+                rows::rope(self.isa, row, heads, table.head_dim, table.angles(position));
+            }
+        });
+    }
+
+    fn geglu(&self, gate_up: &Activations, rows: usize, out: &mut Activations) {
+        let width = out.width;
+        out.split(&self.pool, rows, |rows, out| rows::geglu(self.isa, gate_up.rows(rows), width, out));
+    }
+}

@@ -1,0 +1,48 @@
+//! The processor as a device: instruction set, threads, working memory.
+//!
+//! Made by `server` and by tests. `ops` has what it does.
+
+use std::sync::Mutex;
+
+use super::bandwidth;
+use super::choose::ScreenSpace;
+use super::pool::Pool;
+use crate::backend::{Bandwidth, Stream};
+use crate::error::Result;
+use crate::isa::Isa;
+
+/// Ops on the machine's own processor.
+pub struct Cpu {
+    pub(super) isa: Isa,
+    pub(super) pool: Pool,
+    /// Packed keys and values of an encoder batch.
+    pub(super) packed_kv: Mutex<Vec<u32>>,
+    pub(super) screen_space: Mutex<ScreenSpace>,
+}
+
+impl Cpu {
+    /// A backend with `threads` threads in all; 0 takes every core.
+    pub fn new(isa: Isa, threads: usize) -> Self {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let pool = Pool::new(if threads == 0 { cores() } else { threads });
+        Self { isa, pool, packed_kv: Mutex::default(), screen_space: Mutex::default() }
+    }
+
+    /// Threads that share the work.
+    pub fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+}
+
+impl Stream for Cpu {
+    fn describe(&self) -> String {
+        let threads = self.threads();
+        format!("cpu ({}, {threads} thread{})", self.isa.level().name(), if threads == 1 { "" } else { "s" })
+    }
+}
+
+impl Bandwidth for Cpu {
+    fn bytes_per_s(&self) -> Result<f64> {
+        bandwidth::read_bytes_per_s(self.isa, &self.pool)
+    }
+}

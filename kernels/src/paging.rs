@@ -1,0 +1,92 @@
+//! Pages of keys and values, as callers name them: formats, shapes, spans over page tables.
+//!
+//! Used by every backend. How a page is laid out in memory is each backend's own affair.
+
+use crate::number::Precision;
+
+/// Tokens that one page holds in [`KvFormat::F32`] and [`KvFormat::Bf16`], for every decoder layer.
+pub const PAGE_TOKENS: usize = 16;
+
+/// How a page stores keys and values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KvFormat {
+    /// float32.
+    F32,
+    /// bfloat16.
+    Bf16,
+    /// `scale * q` with q in `-127 ..= 127`. Each head of each token has one float32 scale for its key and one for its
+    /// value.
+    Int8,
+}
+
+impl KvFormat {
+    /// Tokens that one page holds, for every decoder layer.
+    pub const fn page_tokens(self) -> usize {
+        match self {
+            Self::F32 | Self::Bf16 => PAGE_TOKENS,
+            // A page then takes as many bytes as in bfloat16, and its scales.
+            Self::Int8 => 2 * PAGE_TOKENS,
+        }
+    }
+}
+
+impl From<Precision> for KvFormat {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32,
+            Precision::Bf16 => Self::Bf16,
+        }
+    }
+}
+
+/// Shape of a page pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageShape {
+    /// Pages.
+    pub pages: usize,
+    /// Decoder layers that every page holds.
+    pub layers: usize,
+    /// K/V heads of a layer.
+    pub kv_heads: usize,
+    /// Width of one head.
+    pub head_dim: usize,
+}
+
+/// The pages of one sequence: `tokens` positions held by `tables[first ..]`, [`KvFormat::page_tokens`] to a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, bytemuck::NoUninit)]
+#[repr(C)]
+pub struct PageSpan {
+    /// Index of the first page's entry in the flat page table.
+    pub first: u32,
+    /// Positions that are read.
+    pub tokens: u32,
+}
+
+/// Pages of a batch of rows.
+#[derive(Debug, Clone, Copy)]
+pub struct PagedRows<'a> {
+    /// One span for each row. `tokens` counts the positions that the row may see, its own included.
+    pub spans: &'a [PageSpan],
+    /// Page indices that the spans point into.
+    pub tables: &'a [u32],
+    /// Format of those pages.
+    pub format: KvFormat,
+}
+
+/// One layer of a page pool, to be read.
+#[derive(Debug)]
+pub struct LayerPages<'a, Pages> {
+    /// The pool.
+    pub pages: &'a Pages,
+    /// Decoder layer.
+    pub layer: usize,
+}
+
+/// One layer of a page pool, to be written.
+#[derive(Debug)]
+pub struct LayerPagesMut<'a, Pages> {
+    /// The pool.
+    pub pages: &'a mut Pages,
+    /// Decoder layer.
+    pub layer: usize,
+}

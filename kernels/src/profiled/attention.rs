@@ -1,0 +1,80 @@
+//! Bytes that attention and writing to pages must move.
+
+use super::device::Profiled;
+use super::profile::Op;
+use super::storage::{FLOAT_BYTES, ProfiledPages};
+use crate::attention::{FullAttention, KvSide, PagedAttention, Segment};
+use crate::backend::{AttentionOps, Backend, KvColumns, RotaryHeads, RotaryRows};
+use crate::paging::{KvFormat, LayerPages, LayerPagesMut, PagedRows};
+
+impl<B: Backend> Profiled<B> {
+    /// Bytes of one position's keys and values in one layer.
+    fn position_bytes(&self, pages: &ProfiledPages<B::Pages>, format: KvFormat) -> usize {
+        self.inner.page_bytes(pages.shape, &[format]) / format.page_tokens() / pages.shape.layers.max(1)
+    }
+
+    /// Bytes of the keys and values that rows see.
+    fn side_bytes(&self, pages: &ProfiledPages<B::Pages>, side: KvSide<'_>) -> usize {
+        let seen = |tokens: usize| side.window.map_or(tokens, |window| window.min(tokens));
+        let positions: usize = side.rows.spans.iter().map(|span| seen(span.tokens as usize)).sum();
+        positions * self.position_bytes(pages, side.rows.format)
+    }
+}
+
+impl<B: Backend> AttentionOps for Profiled<B> {
+    fn write_pages(
+        &self,
+        kv: KvColumns<'_, Self::Activations>,
+        rows: PagedRows<'_>,
+        to: LayerPagesMut<'_, Self::Pages>,
+    ) {
+        let row_bytes = kv.rows.numbers(kv.rows.width - kv.first) + self.position_bytes(to.pages, rows.format);
+        let kv = KvColumns { rows: &kv.rows.inner, first: kv.first };
+        let to = LayerPagesMut { pages: &mut to.pages.inner, layer: to.layer };
+        let bytes = rows.spans.len() * row_bytes;
+        self.measure(Op::of("write_pages"), bytes, |inner| inner.write_pages(kv, rows, to));
+    }
+
+    fn rope_and_write(
+        &self,
+        qkv: &mut Self::Activations,
+        rows: RotaryRows<'_>,
+        heads: RotaryHeads<'_, Self::RopeTable>,
+        to: LayerPagesMut<'_, Self::Pages>,
+    ) {
+        let (queries, angles) = (heads.shape.query_width(), heads.shape.head_dim);
+        let row_bytes = qkv.numbers(qkv.width + queries) + angles * FLOAT_BYTES;
+        let bytes = rows.positions.len() * (row_bytes + self.position_bytes(to.pages, rows.paged.format));
+        let to = LayerPagesMut { pages: &mut to.pages.inner, layer: to.layer };
+        let run = |inner: &B| inner.rope_and_write(&mut qkv.inner, rows, heads, to);
+        self.measure(Op::of("rope_and_write"), bytes, run);
+    }
+
+    fn attend_full(
+        &self,
+        qkv: &Self::Activations,
+        segments: &[Segment],
+        attention: FullAttention<'_>,
+        out: &mut Self::Activations,
+    ) {
+        let rows = segments.iter().map(|segment| segment.len as usize).sum();
+        let bytes = qkv.bytes(rows) + out.bytes(rows);
+        let run = |inner: &B| inner.attend_full(&qkv.inner, segments, attention, &mut out.inner);
+        self.measure(Op::of("attend_full"), bytes, run);
+    }
+
+    fn attend_paged(
+        &self,
+        q: &Self::Activations,
+        attention: PagedAttention<'_>,
+        from: LayerPages<'_, Self::Pages>,
+        out: &mut Self::Activations,
+    ) {
+        let PagedAttention { shape, side } = attention;
+        let rows = side.rows.spans.len();
+        let bytes = self.side_bytes(from.pages, side) + rows * q.numbers(shape.query_width()) + out.bytes(rows);
+        let from = LayerPages { pages: &from.pages.inner, layer: from.layer };
+        let run = |inner: &B| inner.attend_paged(&q.inner, attention, from, &mut out.inner);
+        self.measure(Op::of("attend_paged"), bytes, run);
+    }
+}

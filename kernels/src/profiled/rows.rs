@@ -1,0 +1,60 @@
+//! Bytes that ops on rows must move.
+
+use super::device::Profiled;
+use super::profile::Op;
+use super::storage::FLOAT_BYTES;
+use crate::backend::{Backend, DrawnRows, NO_PLACE, Norm, RotaryHeads, RowOps, Sandwich, SeamRows};
+
+impl<B: Backend> RowOps for Profiled<B> {
+    fn gather(&self, from: &Self::Activations, rows: &[u32], out: &mut Self::Activations) {
+        let bytes = from.bytes(rows.len()) + out.bytes(rows.len());
+        self.measure(Op::of("gather"), bytes, |inner| inner.gather(&from.inner, rows, &mut out.inner));
+    }
+
+    fn embed(&self, table: &Self::Matrix, ids: &[u32], scale: f32, out: &mut Self::Activations) {
+        let bytes = ids.len() * table.row_bytes() + out.bytes(ids.len());
+        self.measure(Op::of("embed"), bytes, |inner| inner.embed(&table.inner, ids, scale, &mut out.inner));
+    }
+
+    fn embed_drawn(
+        &self,
+        table: &Self::Matrix,
+        ids: DrawnRows<'_, Self::Drawn>,
+        scale: f32,
+        out: &mut Self::Activations,
+    ) {
+        let rows = ids.places.iter().filter(|place| **place != NO_PLACE).count();
+        let bytes = rows * table.row_bytes() + out.bytes(rows);
+        self.measure(Op::of("embed_drawn"), bytes, |inner| inner.embed_drawn(&table.inner, ids, scale, &mut out.inner));
+    }
+
+    fn rms_norm(&self, x: &Self::Activations, norm: Norm<'_, Self::Gain>, rows: usize, out: &mut Self::Activations) {
+        let bytes = x.bytes(rows) + out.bytes(rows) + x.width * FLOAT_BYTES;
+        self.measure(Op::of("rms_norm"), bytes, |inner| inner.rms_norm(&x.inner, norm, rows, &mut out.inner));
+    }
+
+    fn sandwich(
+        &self,
+        y: &Self::Activations,
+        norms: Sandwich<'_, Self::Gain>,
+        rows: usize,
+        out: SeamRows<'_, Self::Activations>,
+    ) {
+        let SeamRows { residual, x } = out;
+        let gain_bytes = 2 * y.width * FLOAT_BYTES;
+        let bytes = 2 * residual.bytes(rows) + y.bytes(rows) + x.bytes(rows) + gain_bytes;
+        let out = SeamRows { residual: &mut residual.inner, x: &mut x.inner };
+        self.measure(Op::of("sandwich"), bytes, |inner| inner.sandwich(&y.inner, norms, rows, out));
+    }
+
+    fn rope(&self, qkv: &mut Self::Activations, positions: &[u32], heads: RotaryHeads<'_, Self::RopeTable>) {
+        let rotated = heads.shape.query_width() + heads.shape.kv_width();
+        let bytes = positions.len() * (2 * qkv.numbers(rotated) + heads.shape.head_dim * FLOAT_BYTES);
+        self.measure(Op::of("rope"), bytes, |inner| inner.rope(&mut qkv.inner, positions, heads));
+    }
+
+    fn geglu(&self, gate_up: &Self::Activations, rows: usize, out: &mut Self::Activations) {
+        let bytes = gate_up.bytes(rows) + out.bytes(rows);
+        self.measure(Op::of("geglu"), bytes, |inner| inner.geglu(&gate_up.inner, rows, &mut out.inner));
+    }
+}

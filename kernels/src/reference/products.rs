@@ -1,0 +1,23 @@
+//! Products, one output after the other.
+
+use super::activations::Activations;
+use super::device::Reference;
+use super::formulas::softcap;
+use super::matrix::Matrix;
+use crate::backend::{LinearRows, OutputLayer, ProductOps};
+
+impl ProductOps for Reference {
+    fn linear(&self, x: &Activations, matrix: &Matrix, rows: LinearRows, out: &mut Activations) {
+        for row in 0..rows.count {
+            out.set(rows.to + row, &matrix.product(*self, x.row(rows.from + row)));
+        }
+    }
+
+    fn logits(&self, x: &Activations, output: OutputLayer<'_, Matrix>, rows: usize, out: &mut Activations) {
+        for row in 0..rows {
+            let logits = output.table.product(*self, x.row(row));
+            let capped: Vec<f32> = logits.into_iter().map(|z| softcap(z, output.softcap)).collect();
+            out.set(row, &capped);
+        }
+    }
+}
