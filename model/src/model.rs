@@ -107,7 +107,7 @@ impl<B: Backend> Model<B> {
     }
 
     /// Writes the cross-attention keys and values of a batch that went through every encoder layer.
-    pub fn write_cross(&self, sources: CrossPages<'_>, space: &mut Workspace<B>, pages: &mut B::Pages) {
+    pub fn write_cross(&self, sources: CrossPages<'_>, pages: &mut B::Pages, space: &mut Workspace<B>) {
         let decoder = &self.weights.decoder;
         let pass = decoder.pass(&self.backend, self.arithmetic, sources);
         decoder.write_cross(&pass, &space.encoder.x, pages, &mut space.cross);

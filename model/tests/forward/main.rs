@@ -10,6 +10,7 @@ mod runner;
 
 mod bf16;
 mod classifier;
+mod drawn_tokens;
 mod invariance;
 mod output_table;
 mod parity;

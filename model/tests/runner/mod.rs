@@ -88,7 +88,7 @@ impl<B: Backend> Runner<B> {
         let spans: Vec<PageSpan> = sequences.iter().map(Sequence::cross_span).collect();
         let tables = self.tables();
         let targets = CrossPages { segments: &segments, spans: &spans, tables: &tables };
-        self.model.write_cross(targets, &mut self.space, &mut self.pages);
+        self.model.write_cross(targets, &mut self.pages, &mut self.space);
         (self.model.encoder_states(tokens.len(), &self.space), sequences)
     }
 
@@ -109,8 +109,12 @@ impl<B: Backend> Runner<B> {
 
     /// Runs one step and leaves the logits of all its rows.
     pub fn run(&mut self, rows: &StepRows) {
-        let StepRows { wanted, tokens, positions, self_spans, cross_spans, tables } = rows;
-        let tokens = RowTokens::Host(tokens);
+        self.run_with(RowTokens::Host(&rows.tokens), rows);
+    }
+
+    /// Runs one step whose tokens come from elsewhere, and leaves the logits of all its rows.
+    pub fn run_with(&mut self, tokens: RowTokens<'_, B::Drawn>, rows: &StepRows) {
+        let StepRows { wanted, positions, self_spans, cross_spans, tables, .. } = rows;
         let rows = TargetRows { tokens, positions, self_spans, cross_spans, tables };
         self.model.decode(rows, &mut self.pages, &mut self.space);
         self.model.select(wanted, &mut self.space);

@@ -42,7 +42,7 @@ impl<B: Backend> Executor for ModelExecutor<B> {
         self.model.encode(SourceRows { tokens, positions, segments }, work.layers.clone(), &mut self.space);
         if work.is_last {
             let sources = CrossPages { segments, spans: &work.cross_spans, tables: &work.tables };
-            self.model.write_cross(sources, &mut self.space, &mut self.pages);
+            self.model.write_cross(sources, &mut self.pages, &mut self.space);
         }
         Ok(())
     }

@@ -106,7 +106,7 @@ impl<B: Backend> StepExecutor<B> {
         model.backend().aside(|| {
             let sources = SourceRows { tokens: &vec![0; rows], positions: &positions, segments: &segments };
             model.encode(sources, layers, space);
-            model.write_cross(CrossPages { segments: &segments, spans: &spans, tables: &[*spare] }, space, pages);
+            model.write_cross(CrossPages { segments: &segments, spans: &spans, tables: &[*spare] }, pages, space);
         });
         model.backend().join();
     }
@@ -166,7 +166,7 @@ impl<B: Backend> Executor for StepExecutor<B> {
             model.encode(SourceRows { tokens, positions, segments }, work.layers.clone(), space);
             if work.is_last {
                 let sources = CrossPages { segments, spans: &work.cross_spans, tables: &work.tables };
-                model.write_cross(sources, space, pages);
+                model.write_cross(sources, pages, space);
             }
         });
         Ok(())

@@ -96,7 +96,7 @@ impl Measured {
         self.accuracy.iter_mut().for_each(|accuracy| accuracy.add(written, wanted));
     }
 
-    /// EvalFigures of all rows so far.
+    /// Figures of all rows so far.
     pub fn scores(&self) -> Scores {
         let rouge = self.rouge.as_ref().and_then(Rouge::mean);
         let chrf = self.chrf.as_ref().map(|chrf| chrf.each_ref().map(Chrf::score));

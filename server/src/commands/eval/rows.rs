@@ -71,7 +71,7 @@ impl RowObjective {
         }
     }
 
-    /// EvalFigures that such rows have.
+    /// Figures that such rows have.
     pub fn metrics(self) -> &'static [Metric] {
         match self {
             Self::Seq2seq => &[Metric::Loss, Metric::Rouge, Metric::Bleu, Metric::Chrf, Metric::Accuracy],
