@@ -1,6 +1,6 @@
 //! The conditions of a measurement: model, machine and time.
 //!
-//! Named in every line and report.
+//! Named beside the figures.
 
 use std::fs;
 

@@ -1,6 +1,6 @@
 //! Figures of one batch size, as they are printed and drawn.
 //!
-//! Filled by `measure`; keys of the JSON lines.
+//! Filled by `measure`. The names of the fields are keys of the JSON lines.
 
 use serde::Serialize;
 

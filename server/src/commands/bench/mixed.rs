@@ -56,7 +56,7 @@ impl Lengths {
     }
 }
 
-/// Requests, and the engine they are put to.
+/// The requests of a round, and the engine that runs them.
 struct Load {
     engine: Engine,
     metrics: Arc<EngineMetrics>,
@@ -64,7 +64,7 @@ struct Load {
     vocab: u64,
 }
 
-/// Figures of one run over all requests.
+/// Figures of one round over all requests.
 struct RoundFigures {
     seconds: f64,
     page_waste: f64,

@@ -22,7 +22,7 @@ const COLOURS: [RGBColor; 6] = [
 ];
 /// Steps within a power of ten at which an axis is labelled.
 const TICKS: [f64; 3] = [1.0, 2.0, 5.0];
-/// How far the axes go beyond their data.
+/// Factor by which the axes extend beyond their data.
 const MARGIN: f64 = 1.15;
 
 type PlotError = DrawingAreaErrorKind<std::io::Error>;

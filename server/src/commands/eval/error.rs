@@ -55,7 +55,7 @@ pub enum EvalError {
         architecture: &'static str,
         /// The rows' objective.
         objective: &'static str,
-        /// The rows that such a checkpoint answers, as the end of a sentence.
+        /// The rest of the sentence "it ..." about rows that such a checkpoint answers.
         instead: &'static str,
     },
     /// A checkpoint that only the training network runs was to be quantised.

@@ -1,6 +1,6 @@
-//! How a subject reads texts: tokenizer, vocabulary and the lengths it takes.
+//! The input of a subject: tokenizer, vocabulary and longest texts.
 //!
-//! Given by each subject; `question` makes its questions by it.
+//! Given by each subject; `question` makes questions that fit it.
 
 use std::sync::Arc;
 

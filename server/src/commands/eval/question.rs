@@ -1,7 +1,7 @@
-//! Rows as token ids: the source that a subject reads and the target that it scores. Made as training makes its
-//! examples.
+//! Questions: rows as token ids, the source that a subject reads and the target that it scores. Training makes its
+//! examples in the same way.
 //!
-//! Made one by one while the subject answers, so that tokenising and answering overlap.
+//! Questions are made one by one while the subject answers, so that tokenising and answering overlap.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;

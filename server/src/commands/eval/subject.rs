@@ -1,6 +1,6 @@
-//! The thing that is evaluated: it answers questions of token ids, whatever it is made of.
+//! The subject of an evaluation: a loaded checkpoint that answers questions of token ids.
 //!
-//! Each kind of checkpoint has a file of its own that implements this.
+//! Each kind of checkpoint implements it in a file of its own.
 
 use super::answer::{Ask, Outcome};
 use super::error::EvalError;
