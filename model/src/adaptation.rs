@@ -1,8 +1,7 @@
-//! Two decoder-only checkpoints become an encoder-decoder (Zhang et al. 2025, arXiv 2504.06225, section 3.2).
+//! Adapts two decoder-only checkpoints to an encoder-decoder (Zhang et al. 2025, arXiv 2504.06225, section 3.2).
 //!
-//! Called by the server's `adapt`. Checks everything before it writes anything, and never holds more than a tensor.
+//! Called by the server's `adapt`. Checks everything before it writes anything, and never holds more than one tensor.
 
-mod configuration;
 mod origin;
 mod pair;
 mod room;
@@ -11,32 +10,31 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use kernels::{DType, WeightPart};
-use serde_json::Value;
 
-use crate::checkpoint::TensorTable;
 use crate::checkpoint::folder::{CONFIG, GENERATION_CONFIG, TENSORS};
 use crate::checkpoint::layout::{TensorEntry, TensorLayout, TensorWriter, stored_as};
 use crate::checkpoint::writer::{COPIED, OutFolder};
-use crate::config::ModelConfig;
+use crate::checkpoint::{DecoderCheckpoint, TensorTable};
+use crate::config::{AdaptedConfig, AdaptedSource, ModelConfig};
 use crate::error::{Error, Result};
 use crate::normal::{fill_normal, tensor_key};
-use origin::Origin;
+use origin::{CrossAttentionStart, Origin, Origins, SourceTensor};
 use pair::Pair;
 
-/// What is to be made of what.
+/// The sources and the folder to write to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdaptRequest {
     /// Folder of the decoder-only checkpoint that becomes the encoder.
     pub encoder: PathBuf,
-    /// Folder of the one that becomes the decoder, whose tokenizer is taken too; may be the same.
+    /// Folder of the decoder-only checkpoint that becomes the decoder, with its tokenizer; may be the same folder.
     pub decoder: PathBuf,
     /// Folder to write to; empty or not there yet.
     pub out: PathBuf,
-    /// Seed of whatever is not copied.
+    /// Seed of the tensors that are drawn at random.
     pub seed: u64,
 }
 
-/// A request that can be fulfilled.
+/// An adaptation whose sources and place to write to have been checked.
 #[derive(Debug)]
 pub struct Adaptation {
     request: AdaptRequest,
@@ -56,18 +54,18 @@ struct Adapted {
     origin: Origin,
 }
 
-/// What was made.
+/// The encoder-decoder that was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
-    /// Numbers in all weights.
+    /// The count of numbers in all weights.
     pub parameters: u64,
     /// Bytes of all tensors.
     pub bytes: u64,
-    /// Tensors that are those of a source to the byte.
+    /// Number of tensors that were copied from a source, byte by byte.
     pub copied: usize,
-    /// Tensors of cross-attention that were drawn at random, or are zero for its norms.
+    /// Number of tensors of cross-attention that were drawn at random; its norms are zero.
     pub random: usize,
-    /// Whether a tokenizer came along.
+    /// Whether the decoder's source has a tokenizer, which was copied.
     pub has_tokenizer: bool,
 }
 
@@ -84,11 +82,12 @@ impl Adaptation {
             Err(found) => return Err(refuse([found, problems].concat())),
         };
         let config = pair.config();
+        let origins = Origins::new(&config, pair.cross_attention());
         let tensors: Vec<Adapted> = TensorTable::new(&config)
             .iter()
             .map(|(name, shape)| {
-                let origin = Origin::of(name, pair.is_balanced());
-                let dtype = pair.dtype(name, &origin);
+                let origin = origins.of(name).clone();
+                let dtype = pair.dtype(&origin);
                 Adapted { name: name.to_owned(), shape: shape.to_vec(), dtype, origin }
             })
             .collect();
@@ -97,7 +96,7 @@ impl Adaptation {
         if problems.is_empty() { Ok(Self { request, pair, config, tensors, layout }) } else { Err(refuse(problems)) }
     }
 
-    /// Bytes that [`Self::write`] reports as progress, in all.
+    /// The total of the bytes that [`Self::write`] reports as progress.
     pub fn bytes(&self) -> u64 {
         self.layout.data_bytes()
     }
@@ -114,37 +113,50 @@ impl Adaptation {
                 folder.write(name, |file| file.write_all(&contents))?;
             }
         }
-        let generation = text(&configuration::generation(&self.pair.decoder)?);
+        let config = self.adapted_config();
+        let generation = config.decoder.generation_text();
         folder.write(GENERATION_CONFIG, |file| file.write_all(generation.as_bytes()))?;
         folder.write(TENSORS, |file| self.layout.write(file, |tensors| self.write_tensors(tensors, progress)))?;
-        let config = text(&configuration::config(&self.pair, &self.config, self.stored_dtype()));
-        folder.write(CONFIG, |file| file.write_all(config.as_bytes()))?;
+        folder.write(CONFIG, |file| file.write_all(config.text().as_bytes()))?;
         folder.finish();
         self.summary()
+    }
+
+    fn adapted_config(&self) -> AdaptedConfig<'_> {
+        fn source(checkpoint: &DecoderCheckpoint) -> AdaptedSource<'_> {
+            AdaptedSource { config: checkpoint.config(), document: checkpoint.document() }
+        }
+        AdaptedConfig {
+            model: &self.config,
+            encoder: source(&self.pair.encoder),
+            decoder: source(&self.pair.decoder),
+            random_cross_attention: self.pair.cross_attention() == CrossAttentionStart::Random,
+            dtype: self.stored_dtype(),
+        }
     }
 
     fn write_tensors(&self, tensors: &mut TensorWriter<'_>, progress: &mut dyn FnMut(u64)) -> std::io::Result<()> {
         for (index, tensor) in self.tensors.iter().enumerate() {
             match &tensor.origin {
-                Origin::Copied { side, name } => {
+                Origin::Copied(SourceTensor { side, name }) => {
                     let source = self.pair.source(*side).tensor(name).map_err(std::io::Error::other)?;
                     let WeightPart::Stored { bytes, .. } = source.part() else {
                         unreachable!("decoder-only checkpoints are opened only when they are not quantised");
                     };
                     tensors.put(index, bytes)?;
                 }
-                Origin::Random => tensors.put(index, &self.random(tensor))?,
+                Origin::Random { .. } => tensors.put(index, &self.random(tensor))?,
             }
             progress(tensor.bytes());
         }
         Ok(())
     }
 
-    /// As transformers initialises cross-attention: matrices normal, norms zero.
+    /// The bytes of a tensor as transformers initialises it: normal numbers in a matrix, zeros in a norm.
     fn random(&self, tensor: &Adapted) -> Vec<u8> {
         let mut numbers = vec![0.0_f32; tensor.shape.iter().product()];
         if tensor.shape.len() > 1 {
-            let deviation = configuration::initializer_range(&self.pair.decoder);
+            let deviation = self.pair.decoder.document().initializer_range();
             fill_normal(tensor_key(self.request.seed, &tensor.name), deviation, &mut numbers);
         }
         let numbers = numbers.into_iter();
@@ -162,7 +174,7 @@ impl Adaptation {
     }
 
     fn summary(&self) -> Result<Summary> {
-        let random = self.tensors.iter().filter(|tensor| tensor.origin == Origin::Random).count();
+        let random = self.tensors.iter().filter(|tensor| matches!(tensor.origin, Origin::Random { .. })).count();
         Ok(Summary {
             parameters: self.config.parameters(),
             bytes: self.bytes(),
@@ -181,8 +193,4 @@ impl Adapted {
     fn bytes(&self) -> u64 {
         (self.shape.iter().product::<usize>() * self.dtype.bytes()) as u64
     }
-}
-
-fn text(json: &Value) -> String {
-    format!("{json:#}\n")
 }

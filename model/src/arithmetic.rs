@@ -1,7 +1,7 @@
 //! How a model computes: its precision, and which of its matrices are quantised.
 //!
-//! Chosen by whoever loads a model; asked by `weights`, `checkpoint`, `cost` and the writer of quantised checkpoints.
-//! The table here is the only place that says which matrix gets which format.
+//! Chosen when a model is loaded; asked by `weights`, `checkpoint` and `cost`. The table here is the only place that says
+//! which matrix gets which format.
 
 use std::fmt;
 
@@ -10,24 +10,24 @@ use kernels::{KvFormat, Precision, Scheme, WeightFormat};
 /// How a model computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arithmetic {
-    /// Of attention, lookups, the target's keys and values, and of every matrix that is not quantised.
+    /// Precision of attention, lookups, the target's keys and values, and every matrix that is not quantised.
     pub precision: Precision,
-    /// What the matrices of the layers are quantised to, as far as it pays.
+    /// Scheme that the matrices of the layers are quantised to, where that pays.
     pub quantize: Option<Scheme>,
-    /// How cross-attention's keys and values are kept.
+    /// Format of cross-attention's keys and values.
     pub cross_kv: KvFormat,
 }
 
-/// What a tensor is for.
+/// The role of a tensor in a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Embedding or output table.
     Table,
-    /// Queries, keys, values and output of self-attention.
+    /// Query, key, value and output matrix of self-attention.
     SelfAttention,
-    /// The same of cross-attention.
+    /// Query, key, value and output matrix of cross-attention.
     CrossAttention,
-    /// Gate, up and down.
+    /// Gate, up and down matrix of the MLP.
     FeedForward,
     /// Weight of a norm.
     Norm,
@@ -40,12 +40,12 @@ impl From<Precision> for Arithmetic {
 }
 
 impl Arithmetic {
-    /// How self-attention's keys and values are kept.
+    /// Format of self-attention's keys and values.
     pub(crate) fn self_kv(self) -> KvFormat {
         self.precision.into()
     }
 
-    /// The numbers that matrices of this role multiply with.
+    /// Format of the matrices of this role.
     pub(crate) fn format(self, role: Role) -> WeightFormat {
         let scheme = self.quantize.and_then(|quantize| role.scheme(quantize));
         scheme.map_or_else(|| self.precision.into(), WeightFormat::Quantized)
@@ -53,14 +53,14 @@ impl Arithmetic {
 }
 
 impl Role {
-    /// What tensors of this role become in a model that is quantised to `quantize`; `None` leaves them as they are.
+    /// The scheme that tensors of this role get in a model that is quantised to `quantize`; `None` leaves them as they are.
     ///
-    /// Measured on the demo's synopses, mean divergence from float32 for each token, in nats: int8 8.5e-4, everything
-    /// int4 2.9e-2, and 1.95e-2 with self-attention left at int8. The decoder's queries, keys and values alone cost
-    /// 6e-3 in int4, its feed-forward, which has several times their numbers, 1.4e-2.
+    /// The mean divergence from float32, measured on the demo's synopses in nats a token: int8 8.5e-4, everything int4
+    /// 2.9e-2, int4 with self-attention left at int8 1.95e-2. In int4 the decoder's queries, keys and values alone cost
+    /// 6e-3, and its feed-forward, which has several times their numbers, 1.4e-2.
     ///
-    /// Lookups read one row of a table, so that fewer bytes would save nothing, and what the output table loses goes
-    /// into the logits unsmoothed. Norms are a thousandth of a layer, and their errors scale all that follows.
+    /// Lookups read one row of a table, so fewer bytes would save nothing, and the error of the output table goes into the
+    /// logits unsmoothed. Norms are a thousandth of a layer, and their errors scale everything after them.
     pub fn scheme(self, quantize: Scheme) -> Option<Scheme> {
         match (self, quantize) {
             (Self::Table | Self::Norm, _) => None,
@@ -79,7 +79,8 @@ pub const fn scheme_name(scheme: Scheme) -> &'static str {
 }
 
 impl fmt::Display for Arithmetic {
-    /// `f32`, `bf16`, `int8` or `int4`; the last two beside bfloat16, `int8+f32` and `int4+f32` beside float32.
+    /// `f32`, `bf16`, `int8` or `int4`, where the last two stand beside bfloat16; beside float32 they are `int8+f32` and
+    /// `int4+f32`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match (self.quantize, self.precision) {
             (None, Precision::F32) => "f32",

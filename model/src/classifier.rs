@@ -5,12 +5,12 @@
 use kernels::{Backend, Segment};
 
 use crate::arithmetic::Arithmetic;
-use crate::checkpoint::ClassifierCheckpoint;
+use crate::checkpoint::{ClassHeadNames, ClassifierCheckpoint};
 use crate::config::ClassifierConfig;
 use crate::error::{Error, Result};
 use crate::layers::{EncoderLayer, Stack, StackSpace};
 use crate::rows::SourceRows;
-use crate::weights::{TensorSource, load_encoder};
+use crate::weights::Loader;
 
 /// An encoder with its head.
 pub struct Classifier<B: Backend> {
@@ -50,9 +50,11 @@ impl<B: Backend> Classifier<B> {
         progress: &mut dyn FnMut(u64),
     ) -> Result<Self> {
         let (arithmetic, config) = (arithmetic.into(), source.config().clone());
-        let encoder = load_encoder(&backend, source, (&config.encoder, arithmetic), progress)?;
+        let encoder = Loader { backend: &backend, source, arithmetic, progress }.encoder(&config.encoder)?;
         let numbers = |name| Ok::<_, Error>(source.tensor(name)?.numbers());
-        let head = Head { weight: numbers("score.out_proj.weight")?, bias: numbers("score.out_proj.bias")? };
+        let ClassHeadNames { weight, bias } = ClassHeadNames::ENCODER;
+        let bias = bias.expect("the head over an encoder has a bias");
+        let head = Head { weight: numbers(weight)?, bias: numbers(bias)? };
         Ok(Self { backend, config, arithmetic, encoder, head })
     }
 

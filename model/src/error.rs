@@ -1,29 +1,39 @@
 //! Everything that can go wrong between a folder of files and a loaded model, as one enum.
 //!
-//! Raised all over this crate. Messages name the file and what to do; they never carry a file's contents.
+//! Raised all over this crate; knows none of its modules but the names of quantisation schemes. Messages name the file
+//! and what to do; they never carry a file's contents.
 
-use std::fmt;
+mod config_problem;
+mod damage;
+mod file_format;
+mod listing;
+mod tensor_problem;
+mod tokenizer_problem;
+
 use std::path::PathBuf;
 
 use kernels::Scheme;
 
 use crate::arithmetic::scheme_name;
-use crate::checkpoint::FileFormat;
+use listing::Listing;
+
+pub use config_problem::ConfigProblem;
+pub use damage::Damage;
+pub use file_format::FileFormat;
+pub use tensor_problem::TensorProblem;
+pub use tokenizer_problem::TokenizerProblem;
 
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Listing every problem of a wrong checkpoint would fill screens; the first ones tell the story.
-const LISTED_PROBLEMS: usize = 20;
-
-/// What can go wrong in this crate.
+/// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused a file.
     #[error("cannot {action} {}: {source}", path.display())]
     File {
-        /// What was tried, as `read` or `write`.
+        /// The action that was tried, as `read` or `write`.
         action: &'static str,
         /// The file.
         path: PathBuf,
@@ -64,8 +74,12 @@ pub enum Error {
         /// Where and why.
         source: serde_json::Error,
     },
-    /// The checkpoint is of another model.
-    #[error("{} describes model_type {found:?}{}: only {expected:?} checkpoints can be used here", path.display(), describe_model_type(found))]
+    /// The checkpoint is of another architecture.
+    #[error(
+        "{} describes model_type {found:?}{}: only {expected:?} checkpoints can be used here",
+        path.display(),
+        describe_model_type(found)
+    )]
     ModelType {
         /// The configuration file.
         path: PathBuf,
@@ -74,7 +88,7 @@ pub enum Error {
         /// The one that can be used.
         expected: &'static str,
     },
-    /// Configuration files with missing or unusable pieces, all of them.
+    /// A configuration with missing or unusable fields, all of them.
     #[error("{} cannot be used:{}", path.display(), Listing(problems))]
     Config {
         /// The configuration file.
@@ -82,12 +96,12 @@ pub enum Error {
         /// Every problem found.
         problems: Vec<ConfigProblem>,
     },
-    /// A name that is no published shape.
+    /// A name of no published shape.
     #[error("no published shape is called {name:?}; there are {}", known.join(", "))]
     UnknownShape {
-        /// What was asked for.
+        /// The name that was given.
         name: String,
-        /// What there is.
+        /// The known names.
         known: Vec<&'static str>,
     },
     /// A safetensors file that is cut short or damaged.
@@ -95,15 +109,15 @@ pub enum Error {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The damage.
         damage: Damage,
     },
-    /// A file that is something else than its name says.
+    /// A file of another format than its name says.
     #[error("{} is {found}", path.display())]
     OtherFormat {
         /// The file.
         path: PathBuf,
-        /// What it is.
+        /// Its real format.
         found: FileFormat,
     },
     /// A file that was cut or rewritten between opening and reading it.
@@ -112,7 +126,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// Weights that are no numbers.
+    /// Weights that are not finite.
     #[error(
         "{tensor} in {} holds NaN or infinite numbers, with which nothing can be computed: take another checkpoint",
         path.display()
@@ -188,7 +202,7 @@ pub enum Error {
     /// A `tokenizer.json` that cannot be used.
     #[error("the tokenizer cannot be used: {problem}")]
     Tokenizer {
-        /// What is wrong with it.
+        /// The problem.
         problem: TokenizerProblem,
     },
     /// A text that the tokenizer could not turn into ids.
@@ -200,144 +214,6 @@ pub enum Error {
     /// The backend refused.
     #[error(transparent)]
     Kernels(#[from] kernels::Error),
-}
-
-/// One missing or unusable piece of a configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigProblem {
-    /// Path of the field, as `decoder.head_dim`.
-    pub field: String,
-    /// What is wrong with it.
-    pub reason: String,
-}
-
-impl fmt::Display for ConfigProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.field, self.reason)
-    }
-}
-
-/// What is wrong with a safetensors file.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Damage {
-    /// Nothing in it.
-    #[error("it is empty")]
-    Empty,
-    /// A pointer left by Git LFS in the place of the file.
-    #[error("it is a Git LFS pointer, not the file itself")]
-    LargeFilePointer,
-    /// Too short to hold its header, or the header is longer than any.
-    #[error("its header should take {header_bytes} bytes, the file has {file_bytes}; at most {limit_bytes} are read")]
-    HeaderLength {
-        /// What the first eight bytes say.
-        header_bytes: u64,
-        /// Longest header that is read.
-        limit_bytes: u64,
-        /// Size of the file.
-        file_bytes: u64,
-    },
-    /// The header is no table of tensors, or its offsets overlap, leave gaps or do not match the shapes.
-    #[error("its header is unreadable: {source}")]
-    Header {
-        /// Where and why.
-        source: serde_json::Error,
-    },
-    /// The tensors end elsewhere than the file.
-    #[error("its tensors should end at byte {expected_bytes}, the file has {file_bytes}")]
-    DataLength {
-        /// Where the header says that the last tensor ends.
-        expected_bytes: u64,
-        /// Size of the file.
-        file_bytes: u64,
-    },
-}
-
-/// What is wrong with one tensor.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TensorProblem {
-    /// It is not there.
-    Missing {
-        /// Its name.
-        name: String,
-        /// The shard that the index promised it in.
-        shard: Option<String>,
-    },
-    /// It has another shape.
-    Shape {
-        /// Its name.
-        name: String,
-        /// Shape that the configuration calls for.
-        expected: Vec<usize>,
-        /// Shape in the file.
-        found: Vec<usize>,
-    },
-    /// Its numbers are of a kind that cannot be used.
-    DType {
-        /// Its name.
-        name: String,
-        /// Number type in the file.
-        found: String,
-        /// Number types that can be used in its place.
-        usable: &'static str,
-    },
-}
-
-impl fmt::Display for TensorProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing { name, shard: None } => write!(f, "{name} is missing"),
-            Self::Missing { name, shard: Some(shard) } => {
-                write!(f, "{name} is missing from {shard}, where the index places it")
-            }
-            Self::Shape { name, expected, found } => write!(f, "{name} has shape {found:?}, not {expected:?}"),
-            Self::DType { name, found, usable } => {
-                write!(
-                    f,
-                    "{name} is stored as {found}; usable {} {usable}",
-                    if usable.contains(' ') { "are" } else { "is" }
-                )
-            }
-        }
-    }
-}
-
-/// What is wrong with a `tokenizer.json`.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TokenizerProblem {
-    /// Not JSON, or not in the expected form.
-    #[error("it is not a tokenizer.json ({source})")]
-    Json {
-        /// Where and why.
-        source: serde_json::Error,
-    },
-    /// The decoder is not Gemma's, so streamed text would differ from the whole.
-    #[error(
-        "its decoder is not Gemma's (Replace U+2581 by a space, ByteFallback, Fuse), the only one that can be streamed"
-    )]
-    Decoder,
-    /// The tokenizers library refused it.
-    #[error("{reason}")]
-    Refused {
-        /// The library's own words.
-        reason: String,
-    },
-}
-
-struct Listing<'a, T>(&'a [T]);
-
-impl<T: fmt::Display> fmt::Display for Listing<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for problem in self.0.iter().take(LISTED_PROBLEMS) {
-            write!(f, "\n  - {problem}")?;
-        }
-        match self.0.len().saturating_sub(LISTED_PROBLEMS) {
-            0 => Ok(()),
-            more => write!(f, "\n  and {more} more"),
-        }
-    }
 }
 
 fn describe_model_type(found: &str) -> &'static str {

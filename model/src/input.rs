@@ -1,6 +1,6 @@
-//! Files that are read as they were given: texts without a byte-order mark, and regular files only.
+//! Files that a user names: texts are read without their byte-order mark, and only regular files are opened.
 //!
-//! Called by whatever reads JSON, JSONL or TOML, here and in the server. Knows nothing of what a file holds.
+//! Called wherever JSON, JSONL or TOML is read, here and in the server. The contents of a file are the caller's.
 
 use std::fs::{self, File, FileType};
 use std::io;
@@ -10,22 +10,22 @@ use std::path::Path;
 /// The byte-order mark of UTF-8, which some editors put before a text.
 const MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// A text without the byte-order mark before it.
+/// Strips the byte-order mark before a text.
 pub fn without_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(MARK).unwrap_or(text)
 }
 
-/// The contents of a regular file that holds a text, without a byte-order mark.
+/// Reads a text from a regular file, without its byte-order mark.
 ///
 /// # Errors
-/// As [`open`], and when the file cannot be read.
+/// When the file is no regular file, or cannot be opened or read.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut contents = Vec::new();
     io::Read::read_to_end(&mut open(path)?, &mut contents)?;
     Ok(strip_mark(contents))
 }
 
-/// As [`read`], of a file that may be a FIFO as well, as a shell's `<(command)` is.
+/// Reads a text from a regular file or from a FIFO, such as a shell's `<(command)`, without a byte-order mark.
 ///
 /// # Errors
 /// When the file cannot be read or is not UTF-8.
@@ -34,16 +34,16 @@ pub fn read_settings(path: &Path) -> io::Result<String> {
     String::from_utf8(contents).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
 }
 
-/// Opens a regular file. Its kind is asked for first: opening a FIFO waits until somebody writes to it.
+/// Opens a regular file. The kind is checked first: opening a FIFO would wait until somebody writes to it.
 ///
 /// # Errors
-/// When it is of another kind, or the system refuses.
+/// When the file is of another kind, or the system refuses.
 pub fn open(path: &Path) -> io::Result<File> {
     expect_regular(fs::metadata(path)?.file_type())?;
     File::open(path)
 }
 
-/// A refusal of every kind of file but the regular one.
+/// Refuses every kind of file but a regular one.
 pub(crate) fn expect_regular(kind: FileType) -> io::Result<()> {
     if kind.is_file() {
         return Ok(());
@@ -52,7 +52,7 @@ pub(crate) fn expect_regular(kind: FileType) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {kind}; it has to be a regular file")))
 }
 
-/// A refusal of everything but a folder.
+/// Refuses every kind of file but a folder.
 pub(crate) fn expect_folder(kind: FileType) -> io::Result<()> {
     if kind.is_dir() {
         return Ok(());
@@ -61,7 +61,7 @@ pub(crate) fn expect_folder(kind: FileType) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::NotADirectory, format!("it is {kind}; it has to be a folder")))
 }
 
-/// A file's contents without the byte-order mark before them.
+/// Strips the byte-order mark before the contents of a file.
 pub(crate) fn strip_mark(mut contents: Vec<u8>) -> Vec<u8> {
     let mark = contents.len() - without_mark(&contents).len();
     contents.drain(..mark);

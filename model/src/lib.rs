@@ -29,10 +29,10 @@ mod workspace;
 pub use adaptation::{AdaptRequest, Adaptation};
 pub use arithmetic::{Arithmetic, scheme_name};
 pub use checkpoint::{
-    Checkpoint, CheckpointKind, ClassifierCheckpoint, DecoderCheckpoint, TensorData, TensorTable, quantize,
+    Checkpoint, ClassifierCheckpoint, DecoderCheckpoint, TensorData, TensorSource, TensorTable, WeightSource, quantize,
 };
 pub use classifier::{Classifier, ClassifierSpace};
-pub use config::{ClassifierConfig, DecoderConfig, LayerKind, ModelConfig, PositionLimits, StackConfig};
+pub use config::{Architecture, ClassifierConfig, DecoderConfig, LayerKind, ModelConfig, PositionLimits, StackConfig};
 pub use cost::StepLoad;
 pub use detokenizer::Detokenizer;
 pub use error::{Error, Result};
@@ -41,5 +41,4 @@ pub use out_file::OutFile;
 pub use random::RandomWeights;
 pub use rows::{CrossPages, RowTokens, SourceRows, TargetRows};
 pub use tokenizer::Tokenizer;
-pub use weights::{TensorSource, WeightSource};
 pub use workspace::{Workspace, WorkspaceLimits};

@@ -8,10 +8,11 @@ use std::ops::Range;
 use kernels::{Backend, KvFormat, PageShape};
 
 use crate::arithmetic::Arithmetic;
+use crate::checkpoint::WeightSource;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::rows::{CrossPages, SourceRows, TargetRows};
-use crate::weights::{WeightSource, Weights};
+use crate::weights::Weights;
 use crate::workspace::{Workspace, WorkspaceLimits};
 
 /// An encoder-decoder that is ready to run.

@@ -1,6 +1,6 @@
-//! A file in the making: it takes its name once it is whole, and whatever else has that name is left as it is.
+//! A file in the making: it gets its name once it is complete.
 //!
-//! Called by whoever writes a single file, here and in the server. Folders are `checkpoint::writer`'s.
+//! Called wherever a single file is written, here and in the server. `checkpoint::writer` writes folders.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, ErrorKind, Write};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::input::{expect_folder, expect_regular};
 
-/// A file that is written beside its place, as `NAME.partial`. Dropped before [`OutFile::finish`], it leaves nothing.
+/// A file that is written as `NAME.partial` beside the name it will get. Dropped before [`OutFile::finish`], it is removed.
 #[derive(Debug)]
 pub struct OutFile {
     file: BufWriter<File>,
@@ -17,15 +17,15 @@ pub struct OutFile {
 }
 
 impl OutFile {
-    /// Begins a file that is to be named `path`. A link to a file stays one, and the file that it leads to is replaced.
+    /// Begins a file that is to be named `path`. A link stays a link, and the file that it leads to is replaced.
     ///
     /// # Errors
-    /// When the name is taken by anything but a regular file that can be written (a FIFO, a device, a folder, a link that
-    /// leads nowhere), when another process writes the same file, or when the system refuses.
+    /// When the name is taken by anything but a regular file that can be written (a FIFO, a device, a folder, a link
+    /// that leads nowhere), when another process writes the same file, or when the system refuses.
     pub fn create(path: &Path) -> io::Result<Self> {
         let place = place_of(path)?;
         let partial = beside(&place)?;
-        // What a killed process left is written over; a link of that name is not followed.
+        // A file that a killed process left is overwritten; a link of that name is not followed.
         let mut options = OpenOptions::new();
         match kind_of(&partial)? {
             Some(kind) => {
@@ -50,7 +50,7 @@ impl OutFile {
     /// Writes a whole file.
     ///
     /// # Errors
-    /// As [`OutFile::create`], and when the file cannot be written; what was there before is then as it was.
+    /// When the file cannot be begun (see [`OutFile::create`]) or written. The file that had the name is then unchanged.
     pub fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
         let mut file = Self::create(path)?;
         file.write_all(contents)?;
@@ -80,12 +80,12 @@ impl Write for OutFile {
 
 impl Drop for OutFile {
     fn drop(&mut self) {
-        // A finished file has its name by now; one that was not finished would only look like an answer.
+        // A finished file has its name by now. One that was not finished could be mistaken for a result.
         let _ = fs::remove_file(&self.partial);
     }
 }
 
-/// Opens a file whose contents do not matter, to be locked; made when absent.
+/// Opens a file that only serves as a lock, and makes it when it is absent.
 pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
     if let Ok(metadata) = fs::metadata(path) {
         expect_regular(metadata.file_type())?;
@@ -93,7 +93,7 @@ pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(false).open(path)
 }
 
-/// Makes a folder if there is none; whatever else has its name is refused.
+/// Makes a folder if there is none. Refuses anything else of that name.
 pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
     match fs::metadata(path) {
         Ok(metadata) => expect_folder(metadata.file_type()),
@@ -101,7 +101,8 @@ pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Where a file of this name lies or will lie. Refuses a name that something else has, and a file that may not be written.
+/// Path where a file of this name lies or will lie. Refuses a name that something else has, and a file that may not be
+/// written.
 fn place_of(path: &Path) -> io::Result<PathBuf> {
     match fs::metadata(path) {
         Ok(metadata) => {
@@ -117,7 +118,7 @@ fn place_of(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// What has this name, links not followed.
+/// Kind of the file that has this name; links are not followed.
 fn kind_of(path: &Path) -> io::Result<Option<fs::FileType>> {
     match fs::symlink_metadata(path) {
         Ok(metadata) => Ok(Some(metadata.file_type())),

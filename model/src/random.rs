@@ -1,20 +1,19 @@
 //! Random weights of a published shape, for measuring without files.
 //!
-//! Made by the server for `--shape`. Reproducible: a tensor's numbers follow from its name.
+//! Made by the server for `--shape`. A tensor's numbers follow from its name, so they are the same in every run.
 
 use std::collections::HashMap;
 
 use kernels::Scheme;
 
-use crate::checkpoint::{Checkpoint, Numbers, TensorData, TensorTable};
+use crate::checkpoint::{Numbers, TensorData, TensorSource, TensorTable, WeightSource};
 use crate::config::ModelConfig;
 use crate::error::Result;
-use crate::weights::{TensorSource, WeightSource};
 
-/// Deviation of matrices, as the published models are initialised; norms are zero.
+/// Deviation of matrices, as in the first weights of the published models; norms are zero.
 const DEVIATION: f32 = 0.02;
 
-/// Weights that no one trained.
+/// Untrained weights.
 #[derive(Debug)]
 pub struct RandomWeights {
     config: ModelConfig,
@@ -49,30 +48,10 @@ impl TensorSource for RandomWeights {
         let seed = name
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        let (shape, deviation) = match self.shapes[name][..] {
-            [rows, cols] => ((rows, cols), DEVIATION),
-            ref other => ((1, other.iter().product()), 0.0),
+        let (rows, cols, deviation) = match self.shapes[name][..] {
+            [rows, cols] => (rows, cols, DEVIATION),
+            ref other => (1, other.iter().product(), 0.0),
         };
-        Ok(TensorData::new(shape, Numbers::Random { seed, deviation }))
-    }
-}
-
-impl WeightSource for Checkpoint {
-    fn config(&self) -> &ModelConfig {
-        self.config()
-    }
-}
-
-impl TensorSource for Checkpoint {
-    fn scheme(&self) -> Option<Scheme> {
-        self.scheme()
-    }
-
-    fn total_bytes(&self) -> u64 {
-        self.tensor_bytes()
-    }
-
-    fn tensor(&self, name: &str) -> Result<TensorData> {
-        self.tensor(name)
+        Ok(TensorData { rows, cols, numbers: Numbers::Random { seed, deviation } })
     }
 }

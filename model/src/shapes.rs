@@ -1,7 +1,7 @@
 //! The published T5Gemma shapes by name, for models of random weights that need no files.
 //!
-//! Called by the server for `--shape`. Sizes are those of the released checkpoints, whose gated MLP is wider
-//! than the paper's table of parameter counts suggests.
+//! Called by the server for `--shape`. Sizes are those of the released checkpoints, whose gated MLP is wider than the
+//! paper's table of parameter counts suggests.
 
 use crate::config::{ModelConfig, StackConfig, alternating};
 use crate::error::{Error, Result};
@@ -37,7 +37,7 @@ pub fn shape(name: &str) -> Result<ModelConfig> {
     })
 }
 
-/// What tells one published stack from another.
+/// Sizes in which the published stacks differ.
 struct Size {
     layers: usize,
     hidden: usize,

@@ -30,6 +30,11 @@ pub struct Tokenizer {
     fingerprint: u128,
 }
 
+/// Whether two tokenizer files give the same ids to the same pieces, whatever else differs.
+pub(crate) fn have_same_pieces(first: &[u8], second: &[u8]) -> bool {
+    file::have_same_pieces(first, second)
+}
+
 /// In what two tokenizer files give other ids to a text, in words; nothing when they do not. How a file writes its merges,
 /// and what it puts around a text, makes no difference.
 pub(crate) fn differences(first: &[u8], second: &[u8]) -> Result<Vec<String>> {

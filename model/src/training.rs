@@ -29,7 +29,7 @@ mod whole_folder;
 pub use error::{Error, Result};
 pub use example::{Batch, Example};
 pub use metrics::{Record, Sample, StepRecord, ValidationRecord};
-pub use network::{Architecture, Network, NetworkOptions};
+pub use network::{Network, NetworkOptions};
 pub use observer::{Observer, Prepared};
 pub use run::{Outcome, train};
 pub use settings::Settings;

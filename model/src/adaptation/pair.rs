@@ -1,12 +1,12 @@
 //! Two decoder-only checkpoints that may become one encoder-decoder, and every reason why they may not.
 //!
-//! Called by `adaptation`. Reads configurations and tokenizers, no tensor.
+//! Called by `adaptation`. Reads configurations and tokenizers, no tensors.
 
 use std::path::Path;
 
 use kernels::DType;
 
-use super::origin::{Origin, Side};
+use super::origin::{CrossAttentionStart, Origin, Side};
 use crate::checkpoint::DecoderCheckpoint;
 use crate::config::{ModelConfig, StackConfig};
 use crate::tokenizer::{self, Tokenizer};
@@ -19,7 +19,7 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    /// Opens both, or lists all that speaks against it.
+    /// Opens both, or lists every reason against it.
     pub fn open(encoder: &Path, decoder: &Path) -> Result<Self, Vec<String>> {
         let (opened, other) = (DecoderCheckpoint::open(encoder), DecoderCheckpoint::open(decoder));
         match (opened, other) {
@@ -31,7 +31,7 @@ impl Pair {
             (opened, other) => {
                 let mut problems: Vec<String> =
                     [opened.err(), other.err()].into_iter().flatten().map(|error| error.to_string()).collect();
-                // The same folder twice has each problem twice.
+                // A folder that is given twice reports each problem twice.
                 problems.dedup();
                 Err(problems)
             }
@@ -52,15 +52,17 @@ impl Pair {
         }
     }
 
-    /// Whether both stacks have the same shape, so that cross-attention can start as self-attention.
-    pub fn is_balanced(&self) -> bool {
+    /// How cross-attention begins: as self-attention where both stacks have the same shape, else at random.
+    pub fn cross_attention(&self) -> CrossAttentionStart {
         let shape = |stack: &StackConfig| {
             let StackConfig { hidden, intermediate, layers, heads, kv_heads, head_dim, .. } = *stack;
             [hidden, intermediate, layers, heads, kv_heads, head_dim]
         };
-        shape(&self.encoder.config().stack) == shape(&self.decoder.config().stack)
+        let is_balanced = shape(&self.encoder.config().stack) == shape(&self.decoder.config().stack);
+        if is_balanced { CrossAttentionStart::SelfAttention } else { CrossAttentionStart::Random }
     }
 
+    /// A source by its side.
     pub fn source(&self, side: Side) -> &DecoderCheckpoint {
         match side {
             Side::Encoder => &self.encoder,
@@ -68,15 +70,11 @@ impl Pair {
         }
     }
 
-    /// The number type of a tensor: the source's, whose counterpart in self-attention stands for a random one.
-    pub fn dtype(&self, name: &str, origin: &Origin) -> DType {
-        match origin {
-            Origin::Copied { side, name } => self.source(*side).dtype(name),
-            Origin::Random => match Origin::counterpart(name) {
-                Origin::Copied { side, name } => self.source(side).dtype(&name),
-                Origin::Random => unreachable!("the counterpart of cross-attention is self-attention, which is copied"),
-            },
-        }
+    /// The number type of a tensor: that of the source's tensor that it is copied from or stands beside.
+    pub fn dtype(&self, origin: &Origin) -> DType {
+        let source = origin.source();
+        let dtype = self.source(source.side).dtype(&source.name);
+        dtype.expect("decoder-only checkpoints are opened only when they are not quantised")
     }
 
     fn problems(&self) -> Vec<String> {
@@ -103,8 +101,7 @@ impl Pair {
 
     fn tokenizer_problems(&self) -> crate::Result<Vec<String>> {
         let lacks = |source: &DecoderCheckpoint| {
-            let reason =
-                "has no tokenizer.json, the other source has one: without both, none can tell that ids mean the same";
+            let reason = "has no tokenizer.json, the other source has one: without both, nothing shows that their ids mean the same";
             Ok(vec![format!("{} {reason}", source.origin().display())])
         };
         let (encoder, decoder) = match (self.encoder.tokenizer_json()?, self.decoder.tokenizer_json()?) {

@@ -1,4 +1,4 @@
-//! Whether there is a place to write to, and room in it.
+//! Checks the folder to write to, and the free space of its file system.
 //!
 //! Called by `adaptation` before anything is written: a copy of many gigabytes should not fail at its end.
 
@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::checkpoint::writer::OutFolder;
 use crate::error::Error;
 
-/// Why the folder cannot be written to, as far as that is seen without writing.
+/// Reasons for which the folder cannot be written to, as far as they show without writing.
 pub(super) fn problems(out: &Path) -> Vec<String> {
     let unusable = match fs::metadata(out) {
         Ok(found) if !found.is_dir() => Some(Error::WrongKind { path: out.to_owned(), expected: "a folder" }),
@@ -23,7 +23,7 @@ pub(super) fn problems(out: &Path) -> Vec<String> {
     unusable.into_iter().map(|error| error.to_string()).collect()
 }
 
-/// A reason when the file system has less room than `needed_bytes`. One that does not say how much it has is tried.
+/// A reason when the file system has less room than `needed_bytes`; none when it does not tell its free space.
 pub(super) fn shortage(out: &Path, needed_bytes: u64) -> Option<String> {
     let there = std::path::absolute(out).ok()?;
     let existing = there.ancestors().find(|path| path.exists())?;

@@ -1,4 +1,4 @@
-//! Bytes of a file in memory: those of the program, or of the heap, or in pages of their own where they are many.
+//! Bytes of a file in memory: part of the program, on the heap, or in huge pages when they are many.
 //!
 //! Made by `open_file`, held by a tensor's data.
 
@@ -8,11 +8,11 @@ use kernels::cpu::Buffer;
 
 use crate::error::Result;
 
-/// From here on a buffer has huge pages. The heap would give such a block back to the system as well, and take it anew
-/// page by page.
+/// Buffers of at least this many bytes have huge pages. The heap would return such a block to the system as well, and
+/// take the next one page by page.
 const LONG_BYTES: usize = 1 << 21;
 
-/// Bytes that are owned, or part of the program.
+/// Bytes that are owned or part of the program.
 #[derive(Debug)]
 pub(crate) enum Bytes {
     Embedded(&'static [u8]),
@@ -27,7 +27,7 @@ pub(crate) enum OwnedBytes {
 }
 
 impl OwnedBytes {
-    /// So many zeros.
+    /// A buffer of `len` zeros.
     ///
     /// # Errors
     /// When the system has no memory for them.

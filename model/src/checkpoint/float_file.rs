@@ -1,6 +1,6 @@
-//! A safetensors file of float32 numbers alone: what a training run saves of itself.
+//! A safetensors file of float32 numbers, as a training run saves its state.
 //!
-//! Read by `training`. Which tensors there should be is the reader's to say.
+//! Read by `training`, which knows the tensors that should be in it.
 
 use std::fs::File;
 use std::path::Path;

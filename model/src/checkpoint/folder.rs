@@ -1,17 +1,16 @@
 //! The folder that a checkpoint lies in: which files it has, and which of them hold the tensors.
 //!
-//! Called by the checkpoints of each architecture. Reads only regular files inside the folder, and no more of them than
-//! their kind may hold.
+//! Called when a checkpoint is opened. Reads only regular files inside the folder, each up to its size limit.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use super::open_file::OpenFile;
+use super::shard_index::ShardIndex;
 use super::shards::Shards;
 use super::tensor_file::TensorFile;
-use crate::config::ConfigFile;
+use crate::config::ConfigDocument;
 use crate::error::{Error, Result};
 use crate::input::strip_mark;
 
@@ -21,11 +20,11 @@ pub(crate) const TENSORS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
 
-/// Published configurations take some KiB; as values, they take up to 16 times their bytes.
+/// Size limit of a configuration. Published ones take some KiB; parsed JSON takes up to 16 times the bytes of its text.
 const MAX_CONFIG_BYTES: u64 = 4 << 20;
-/// Published indexes take some hundred KiB.
+/// Size limit of a shard index. Published ones take some hundred KiB.
 const MAX_INDEX_BYTES: u64 = 16 << 20;
-/// Published tokenizers take up to 35 MB.
+/// Size limit of other files. Published tokenizers take up to 35 MB.
 const MAX_OTHER_BYTES: u64 = 64 << 20;
 
 /// A checkpoint's folder.
@@ -44,18 +43,14 @@ impl Folder {
         Ok(Self { path: path.to_owned() })
     }
 
-    pub fn config(&self) -> Result<ConfigFile> {
-        let (path, config, generation) = self.config_texts()?;
-        ConfigFile::read(&path, &config, generation.as_deref())
-    }
-
-    /// Path and text of `config.json`, and the text of `generation_config.json` where there is one.
-    pub fn config_texts(&self) -> Result<(PathBuf, Vec<u8>, Option<Vec<u8>>)> {
+    /// Parses `config.json`, and `generation_config.json` where there is one.
+    pub fn config_document(&self) -> Result<ConfigDocument> {
         let config = self.read(CONFIG)?.ok_or_else(|| self.lacks(CONFIG))?;
-        Ok((self.path.join(CONFIG), config, self.read(GENERATION_CONFIG)?))
+        let generation = self.read(GENERATION_CONFIG)?;
+        ConfigDocument::parse(&self.path.join(CONFIG), &config, generation.as_deref())
     }
 
-    /// Opens the file or files with the tensors; a single file wins over an index, as in transformers.
+    /// Opens the files with the tensors. As in transformers, a single file wins over an index.
     pub fn shards(&self) -> Result<Shards> {
         let origin = self.path.clone();
         let single = self.path.join(TENSORS);
@@ -63,12 +58,11 @@ impl Folder {
             return Ok(Shards::new(origin, vec![opened(single, file)?], None));
         }
         let index = self.read(INDEX)?.ok_or_else(|| self.lacks("model.safetensors or model.safetensors.index.json"))?;
-        let weight_map = self.read_index(&index)?;
-        let names: BTreeSet<&str> = weight_map.values().map(String::as_str).collect();
+        let index = ShardIndex::parse(&self.path.join(INDEX), &index)?;
 
         let mut files = Vec::new();
         let mut missing = Vec::new();
-        for &name in &names {
+        for name in index.files() {
             let path = self.path.join(name);
             match open_regular(&path)? {
                 Some(file) => files.push(opened(path, file)?),
@@ -78,26 +72,10 @@ impl Folder {
         if !missing.is_empty() {
             return Err(Error::MissingShards { index: self.path.join(INDEX), shards: missing });
         }
-        let number_of: BTreeMap<&str, usize> = names.iter().enumerate().map(|(number, &name)| (name, number)).collect();
-        let promised = weight_map.iter().map(|(tensor, shard)| (tensor.clone(), number_of[shard.as_str()])).collect();
-        Ok(Shards::new(origin, files, Some(promised)))
+        Ok(Shards::new(origin, files, Some(index.into_file_numbers())))
     }
 
-    /// Tensor names with the files that should hold them, each a plain name in this folder.
-    fn read_index(&self, text: &[u8]) -> Result<BTreeMap<String, String>> {
-        #[derive(serde::Deserialize)]
-        struct Index {
-            weight_map: BTreeMap<String, String>,
-        }
-        let path = self.path.join(INDEX);
-        let index: Index = serde_json::from_slice(text).map_err(|source| Error::Json { path: path.clone(), source })?;
-        match index.weight_map.values().find(|name| !is_plain_name(name)) {
-            Some(shard) => Err(Error::ShardOutside { index: path, shard: shard.clone() }),
-            None => Ok(index.weight_map),
-        }
-    }
-
-    /// A whole file; `None` when there is none of that name.
+    /// Reads a whole file; `None` when there is none of that name.
     pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let limit_bytes = match name {
             CONFIG | GENERATION_CONFIG => MAX_CONFIG_BYTES,
@@ -106,7 +84,7 @@ impl Folder {
         };
         let path = self.path.join(name);
         let contents = open_regular(&path)?.map(|file| read_bounded(&path, file, limit_bytes)).transpose()?;
-        // A byte-order mark is no part of a text; what is no text is left as it is.
+        // A byte-order mark is no part of a text. Files that are no text stay as they are.
         Ok(if name.ends_with(".json") { contents.map(strip_mark) } else { contents })
     }
 
@@ -115,7 +93,7 @@ impl Folder {
     }
 }
 
-/// The contents of a `tokenizer.json` outside a checkpoint; it may be a pipe.
+/// Reads a `tokenizer.json` that is given by its path; it may be a pipe.
 ///
 /// # Errors
 /// When there is none, it is larger than any tokenizer, or the system refuses.
@@ -124,7 +102,7 @@ pub(crate) fn read_tokenizer(path: &Path) -> Result<Vec<u8>> {
     read_bounded(path, file, MAX_OTHER_BYTES).map(strip_mark)
 }
 
-/// All that a file holds, which may be so many bytes.
+/// Reads a whole file of at most `limit_bytes`.
 fn read_bounded(path: &Path, file: File, limit_bytes: u64) -> Result<Vec<u8>> {
     let failed = |source| failed("read", path, source);
     let too_large = |bytes| Error::FileTooLarge { path: path.to_owned(), bytes, limit_bytes };
@@ -132,14 +110,15 @@ fn read_bounded(path: &Path, file: File, limit_bytes: u64) -> Result<Vec<u8>> {
     if bytes > limit_bytes {
         return Err(too_large(bytes));
     }
-    // It may grow, and a pipe has no length.
+    // The file may grow, and a pipe has no length.
     let mut contents = Vec::new();
     file.take(limit_bytes + 1).read_to_end(&mut contents).map_err(failed)?;
     let bytes = contents.len() as u64;
     if bytes > limit_bytes { Err(too_large(bytes)) } else { Ok(contents) }
 }
 
-/// Opens a regular file; `None` when there is nothing of that name. Asks for its kind first: opening a pipe waits.
+/// Opens a regular file; `None` when there is nothing of that name. The kind is checked first, because opening a pipe
+/// waits for a writer.
 fn open_regular(path: &Path) -> Result<Option<File>> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
@@ -154,11 +133,6 @@ fn open_regular(path: &Path) -> Result<Option<File>> {
 
 fn opened(path: PathBuf, file: File) -> Result<TensorFile> {
     TensorFile::parse(OpenFile::new(path, file)?)
-}
-
-fn is_plain_name(name: &str) -> bool {
-    let mut components = Path::new(name).components();
-    matches!((components.next(), components.next()), (Some(Component::Normal(only)), None) if only == name)
 }
 
 fn failed(action: &'static str, path: &Path, source: std::io::Error) -> Error {

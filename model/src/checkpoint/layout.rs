@@ -1,6 +1,6 @@
-//! A safetensors file, laid out from names, number types and shapes alone and then written tensor by tensor.
+//! A safetensors file, laid out from names, number types and shapes, then written tensor by tensor.
 //!
-//! Called by whoever writes a checkpoint: quantising, adapting, training. Never holds more than the tensor it is given.
+//! Called when a checkpoint is written: by quantising, adapting and training. Holds no tensor.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -9,7 +9,7 @@ use kernels::DType;
 use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::{Dtype, SafeTensorError};
 
-/// The header's length is written in so many bytes, and is a multiple of it.
+/// Bytes that hold the header's length; the length is a multiple of them.
 const LENGTH_BYTES: usize = 8;
 
 /// One tensor of a file.
@@ -20,7 +20,7 @@ pub(crate) struct TensorEntry {
     pub shape: Vec<usize>,
 }
 
-/// Which tensor goes where.
+/// The position of every tensor in a file.
 #[derive(Debug)]
 pub(crate) struct TensorLayout {
     entries: Vec<TensorEntry>,
@@ -29,7 +29,7 @@ pub(crate) struct TensorLayout {
     data_bytes: usize,
 }
 
-/// A file that tensors are written to.
+/// Writes tensors to their positions.
 #[derive(Debug)]
 pub(crate) struct TensorWriter<'a> {
     layout: &'a TensorLayout,
@@ -45,8 +45,8 @@ impl TensorEntry {
 }
 
 impl TensorLayout {
-    /// Wide numbers first, so that every tensor lies at a multiple of its number's width, as the format's own writers
-    /// have it; else in the order given.
+    /// Places tensors in the order given, but wide numbers first: then every tensor lies at a multiple of its number's
+    /// width, as the writers of the format itself place them.
     pub fn new(entries: Vec<TensorEntry>) -> Self {
         let mut order: Vec<usize> = (0..entries.len()).collect();
         order.sort_by_key(|&index| std::cmp::Reverse(entries[index].dtype.bitsize()));
@@ -64,10 +64,10 @@ impl TensorLayout {
         self.data_bytes as u64
     }
 
-    /// Writes the header, then all that `tensors` puts.
+    /// Writes the header, then the tensors that `tensors` puts.
     ///
     /// # Panics
-    /// When `tensors` leaves one out: the file would hold whatever lay there.
+    /// When `tensors` leaves one out: its bytes in the file would be arbitrary.
     pub fn write(
         &self,
         file: &mut File,
@@ -90,7 +90,7 @@ impl TensorLayout {
             let data_offsets = (start, start + entry.bytes());
             (entry.name.clone(), TensorInfo { dtype: entry.dtype, shape: entry.shape.clone(), data_offsets })
         };
-        // Published checkpoints carry this mark.
+        // Published checkpoints have this mark.
         let mark = [("format".to_owned(), "pt".to_owned())].into();
         let metadata = Metadata::new(Some(mark), placed.into_iter().map(info).collect())?;
         let mut header = serde_json::to_vec(&metadata)?;
@@ -100,10 +100,10 @@ impl TensorLayout {
 }
 
 impl TensorWriter<'_> {
-    /// Writes the whole of a tensor, named by its number in the layout's entries.
+    /// Writes a whole tensor, named by its index in the layout's entries.
     ///
     /// # Panics
-    /// When `bytes` are not as many as its type and shape say.
+    /// When `bytes` is not of the length that its type and shape give.
     pub fn put(&mut self, index: usize, bytes: &[u8]) -> io::Result<()> {
         let entry = &self.layout.entries[index];
         assert_eq!(bytes.len(), entry.bytes(), "the bytes of {} are those of its type and shape", entry.name);
@@ -114,7 +114,7 @@ impl TensorWriter<'_> {
     }
 }
 
-/// The format's name of a number type.
+/// A number type as the format names it.
 pub(crate) const fn stored_as(dtype: DType) -> Dtype {
     match dtype {
         DType::F32 => Dtype::F32,

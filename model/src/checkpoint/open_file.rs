@@ -1,7 +1,7 @@
 //! An open file with numbers, read stretch by stretch into memory of this process.
 //!
-//! Used by `checkpoint` and by the token cache of training. It is never mapped: a file that somebody cuts or rewrites
-//! while it is read has to end in an error that names it. It knows nothing of what the bytes mean.
+//! Used by `checkpoint` and by the token cache of training. A file is never mapped: one that is cut or rewritten while it
+//! is read has to end in an error that names it. The meaning of the bytes is the caller's.
 
 use std::fs::{File, Metadata};
 use std::ops::Range;
@@ -14,12 +14,12 @@ use std::time::SystemTime;
 use super::bytes::{Bytes, OwnedBytes};
 use crate::error::{Error, Result};
 
-/// Bytes that are read and looked at before the next ones: they stay in a core's cache.
+/// Size of a block, which is read and checked while it is in a core's cache.
 const BLOCK_BYTES: usize = 1 << 18;
-/// Shorter stretches are read by the calling thread alone.
+/// Stretches of at least this many bytes are read by several threads.
 const SHARED_BYTES: usize = 1 << 24;
 
-/// A file as it was when it was opened.
+/// An open file, with its length and time of change when it was opened.
 #[derive(Debug)]
 pub(crate) struct OpenFile {
     path: PathBuf,
@@ -73,11 +73,11 @@ impl OpenFile {
         self.read_looking(range, |_| {})
     }
 
-    /// As [`Self::read`]; `look` is shown every block, whose length is a multiple of 8 but for the last, by the thread
-    /// that has just read it.
+    /// Reads a stretch and shows every block to `look`, on the thread that has just read it. The length of a block is a
+    /// multiple of 8, except for the last.
     ///
     /// # Errors
-    /// As [`Self::read`].
+    /// When the system refuses, or the file is not what it was when it was opened.
     pub fn read_looking(&self, range: Range<usize>, look: impl Fn(&[u8]) + Sync) -> Result<Bytes> {
         let (file, modified) = match &self.contents {
             Contents::Embedded(bytes) => return Ok(Bytes::Embedded(&bytes[range])),
@@ -95,7 +95,7 @@ impl OpenFile {
             Ok(())
         };
         std::thread::scope(|scope| {
-            // A thread that the system refuses is done without.
+            // Without the threads that the system refuses, the others read more.
             let spawn = |_| Builder::new().spawn_scoped(scope, work).ok();
             let threads: Vec<_> = (0..helpers).map_while(spawn).collect();
             let joined = |thread: ScopedJoinHandle<'_, Result<()>>| thread.join().expect("reading does not panic");

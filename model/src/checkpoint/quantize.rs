@@ -1,6 +1,6 @@
-//! Writes a quantised checkpoint, tensor by tensor, so that never more than about one is in memory.
+//! Writes a quantised checkpoint, one tensor in memory at a time.
 //!
-//! Called by the server's `quantize`. The format is read in `place`; `docs/quantization.md` describes it.
+//! Called by the server's `quantize`. `quantized_tensor` has the format, which `docs/quantization.md` describes.
 
 use std::io::Write;
 use std::ops::Range;
@@ -8,19 +8,17 @@ use std::path::Path;
 
 use kernels::{Scheme, WeightPart};
 use rayon::prelude::*;
-use serde_json::Value;
 
-use super::Checkpoint;
 use super::folder::{CONFIG, TENSORS};
 use super::layout::{TensorEntry, TensorLayout, TensorWriter, stored_as};
-use super::place::quantized_entries;
+use super::open_checkpoint::Checkpoint;
+use super::quantized_tensor::quantized_entries;
 use super::table::{TableEntry, TensorTable};
 use super::writer::{COPIED, OutFolder};
-use crate::config::quantization;
 use crate::error::{Error, Result};
 
-/// Writes `source` to the folder `out`, quantised; `progress` is told the bytes of each of the source's tensors as it is
-/// done. `config.json` comes last: without it, a folder is no checkpoint.
+/// Writes `source` to the folder `out`, quantised. `progress` is told the bytes of each of the source's tensors when it
+/// is done. `config.json` is written last: without it, a folder is no checkpoint.
 ///
 /// # Errors
 /// When `source` is quantised already, `out` is not empty, or a file cannot be written; what was written is then
@@ -43,32 +41,19 @@ fn write_all(source: &Checkpoint, scheme: Scheme, folder: &mut OutFolder, progre
     }
     let (layout, jobs) = plan(source, scheme);
     folder.write(TENSORS, |file| layout.write(file, |tensors| write_tensors(source, &jobs, tensors, progress)))?;
-    let config = config(source, scheme)?;
+    let config = source.document().quantized_text(scheme, source.config());
     folder.write(CONFIG, |file| file.write_all(config.as_bytes()))
 }
 
-/// The source's `config.json` with a word on the scheme.
-fn config(source: &Checkpoint, scheme: Scheme) -> Result<String> {
-    let path = source.origin().join(CONFIG);
-    let text = source.other_file(CONFIG)?.unwrap_or_default();
-    let json = |source| Error::Json { path: path.clone(), source };
-    let mut config: Value = serde_json::from_slice(&text).map_err(json)?;
-    config[quantization::FIELD] = quantization::written(scheme);
-    if !source.config().tie_word_embeddings {
-        config["tie_word_embeddings"] = Value::Bool(false);
-    }
-    serde_json::to_string_pretty(&config).map_err(json)
-}
-
-/// What becomes of one tensor of the source.
+/// One tensor of the source and the tensors that it becomes.
 struct Job {
     name: String,
     scheme: Option<Scheme>,
     /// Numbers of its one or two tensors in the layout.
-    places: Range<usize>,
+    entries: Range<usize>,
 }
 
-/// Which tensor goes where, and what has to be done for it.
+/// The layout of the file, and a job for each tensor of the source.
 fn plan(source: &Checkpoint, quantize: Scheme) -> (TensorLayout, Vec<Job>) {
     let (mut entries, mut jobs) = (Vec::new(), Vec::new());
     for TableEntry { name, shape, role } in TensorTable::new(source.config()).entries() {
@@ -77,11 +62,11 @@ fn plan(source: &Checkpoint, quantize: Scheme) -> (TensorLayout, Vec<Job>) {
         match scheme {
             Some(scheme) => entries.extend(quantized_entries(name, shape, scheme)),
             None => {
-                let dtype = source.tensors.dtype(name).expect("the source was seen not to be quantised");
+                let dtype = source.dtype(name).expect("the source was seen not to be quantised");
                 entries.push(TensorEntry { name: name.clone(), dtype: stored_as(dtype), shape: shape.clone() });
             }
         }
-        jobs.push(Job { name: name.clone(), scheme, places: first..entries.len() });
+        jobs.push(Job { name: name.clone(), scheme, entries: first..entries.len() });
     }
     (TensorLayout::new(entries), jobs)
 }
@@ -92,15 +77,15 @@ fn write_tensors(
     tensors: &mut TensorWriter<'_>,
     progress: &mut dyn FnMut(u64),
 ) -> std::io::Result<()> {
-    for Job { name, scheme, places } in jobs {
+    for Job { name, scheme, entries } in jobs {
         let tensor = source.tensor(name).map_err(std::io::Error::other)?;
         let part = tensor.part();
         match scheme {
-            None => tensors.put(places.start, stored(&part))?,
+            None => tensors.put(entries.start, stored(&part))?,
             Some(scheme) => {
                 let (integers, scales) = quantized(&part, *scheme);
-                tensors.put(places.start, &integers)?;
-                tensors.put(places.start + 1, &scales)?;
+                tensors.put(entries.start, &integers)?;
+                tensors.put(entries.start + 1, &scales)?;
             }
         }
         progress(part.nominal_bytes() as u64);
@@ -108,7 +93,7 @@ fn write_tensors(
     Ok(())
 }
 
-/// Bytes of a tensor of a source that is not quantised.
+/// The bytes of a tensor whose source is not quantised.
 fn stored<'a>(part: &WeightPart<'a>) -> &'a [u8] {
     let &WeightPart::Stored { bytes, .. } = part else {
         unreachable!("the source was seen not to be quantised");
@@ -116,7 +101,7 @@ fn stored<'a>(part: &WeightPart<'a>) -> &'a [u8] {
     bytes
 }
 
-/// Integers and scales of all rows, which the threads of this machine share.
+/// Integers and scales of all rows, computed on all threads.
 fn quantized(part: &WeightPart<'_>, scheme: Scheme) -> (Vec<u8>, Vec<u8>) {
     let (rows, cols) = part.shape();
     let (integer_bytes, scale_bytes) = (scheme.integer_bytes(cols), scheme.scale_bytes(cols));

@@ -1,7 +1,8 @@
-//! The one table of a checkpoint's tensors: the name and shape of each, from the configuration alone.
+//! The table of a checkpoint's tensors: the name, shape and role of each, from the configuration alone.
 //!
-//! Read by `checkpoint` to check files and by whoever makes weights. A tensor that is not here is not read.
+//! Read by `checkpoint` to check files and by everything that makes weights. A tensor that is not in it is not read.
 
+use super::names::{AttentionNames, ClassHeadNames, FeedForwardNames, StackNames, TableNames};
 use crate::arithmetic::Role;
 use crate::config::{ClassifierConfig, DecoderConfig, ModelConfig, StackConfig};
 
@@ -15,58 +16,47 @@ pub struct TensorTable {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TableEntry {
     pub name: String,
+    /// `[output, input]` of a matrix, `[width]` of a norm or a bias.
     pub shape: Vec<usize>,
     pub role: Role,
 }
 
 impl TensorTable {
-    /// The tensors that this configuration calls for. Matrices are `[output, input]`, norms `[hidden]`; the output
-    /// table is only there when it is not tied to the decoder's embedding table.
+    /// The tensors of an encoder-decoder, with an output table only when it is not tied to the decoder's embedding
+    /// table.
     pub fn new(config: &ModelConfig) -> Self {
         let mut table = Self { tensors: Vec::new() };
-        table.add_stack("model.encoder", &config.encoder, None);
-        table.add_stack("model.decoder", &config.decoder, Some(config.encoder.hidden));
+        table.add_stack(StackNames::ENCODER, &config.encoder, None);
+        table.add_stack(StackNames::DECODER, &config.decoder, Some(config.encoder.hidden));
         if !config.tie_word_embeddings {
-            let shape = [config.decoder.vocab, config.decoder.hidden];
-            table.add("lm_head.out_proj.weight".to_owned(), Role::Table, &shape);
+            table.add_output_table(&TableNames::encoder_decoder(), &config.decoder);
         }
         table
     }
 
-    /// The tensors of a decoder-only Gemma 2, under their published names; the output table as above.
+    /// The tensors of a decoder-only Gemma 2, with an output table only when it is not tied to the embedding table.
     pub fn decoder_only(config: &DecoderConfig) -> Self {
-        let stack = &config.stack;
-        let hidden = stack.hidden;
         let mut table = Self { tensors: Vec::new() };
-        table.add("model.embed_tokens.weight".to_owned(), Role::Table, &[stack.vocab, hidden]);
-        for layer in 0..stack.layers {
-            let layer = format!("model.layers.{layer}");
-            table.add_attention((&format!("{layer}.self_attn"), Role::SelfAttention), stack, hidden);
-            table.add_feed_forward(&layer, stack);
-            for norm in ["input", "post_attention", "pre_feedforward", "post_feedforward"] {
-                table.add(format!("{layer}.{norm}_layernorm.weight"), Role::Norm, &[hidden]);
-            }
-        }
-        table.add("model.norm.weight".to_owned(), Role::Norm, &[hidden]);
+        table.add_stack(StackNames::DECODER_ONLY, &config.stack, None);
         if !config.tie_word_embeddings {
-            table.add("lm_head.weight".to_owned(), Role::Table, &[stack.vocab, hidden]);
+            table.add_output_table(&TableNames::decoder_only(), &config.stack);
         }
         table
     }
 
-    /// The tensors of an encoder that classifies: those of the encoder, and a head with a bias.
-    pub fn classifier(config: &ClassifierConfig) -> Self {
+    /// The tensors of an encoder that classifies.
+    pub fn encoder_classifier(config: &ClassifierConfig) -> Self {
         let mut table = Self { tensors: Vec::new() };
-        table.add_stack("model.encoder", &config.encoder, None);
-        table.add("score.out_proj.weight".to_owned(), Role::Table, &[config.labels.len(), config.encoder.hidden]);
-        table.add("score.out_proj.bias".to_owned(), Role::Norm, &[config.labels.len()]);
+        table.add_stack(StackNames::ENCODER, &config.encoder, None);
+        table.add_class_head(ClassHeadNames::ENCODER, config.labels.len(), &config.encoder);
         table
     }
 
-    /// Tensors that are stored as they are, by name and shape.
-    pub(crate) fn listed(tensors: &[(String, Vec<usize>)]) -> Self {
+    /// The tensors of a decoder that tells `classes` classes apart.
+    pub fn decoder_classifier(decoder: &StackConfig, classes: usize) -> Self {
         let mut table = Self { tensors: Vec::new() };
-        tensors.iter().for_each(|(name, shape)| table.add(name.clone(), Role::Table, shape));
+        table.add_stack(StackNames::DECODER_ONLY, decoder, None);
+        table.add_class_head(ClassHeadNames::DECODER, classes, decoder);
         table
     }
 
@@ -75,52 +65,67 @@ impl TensorTable {
         self.tensors.iter().map(|entry| (entry.name.as_str(), entry.shape.as_slice()))
     }
 
-    /// Every tensor with what it is for.
+    /// Every tensor with its role.
     pub(crate) fn entries(&self) -> &[TableEntry] {
         &self.tensors
     }
 
-    /// `source_width` is the encoder's width, for a stack with cross-attention.
-    fn add_stack(&mut self, prefix: &str, stack: &StackConfig, source_width: Option<usize>) {
+    /// Adds a stack. `source_width` is the width of the states that cross-attention reads, in a stack that has it.
+    fn add_stack(&mut self, names: StackNames, stack: &StackConfig, source_width: Option<usize>) {
         let hidden = stack.hidden;
-        self.add(format!("{prefix}.embed_tokens.weight"), Role::Table, &[stack.vocab, hidden]);
+        self.add(names.embedding(), Role::Table, &[stack.vocab, hidden]);
         for layer in 0..stack.layers {
-            let layer = format!("{prefix}.layers.{layer}");
-            self.add_attention((&format!("{layer}.self_attn"), Role::SelfAttention), stack, hidden);
-            self.add_norms(&layer, "self_attn", hidden);
+            let attention = Attention { stack, role: Role::SelfAttention, source_width: hidden };
+            self.add_attention(names.self_attention(layer), &attention);
             if let Some(source_width) = source_width {
-                self.add_attention((&format!("{layer}.cross_attn"), Role::CrossAttention), stack, source_width);
-                self.add_norms(&layer, "cross_attn", hidden);
+                let attention = Attention { stack, role: Role::CrossAttention, source_width };
+                self.add_attention(names.cross_attention(layer), &attention);
             }
-            self.add_feed_forward(&layer, stack);
-            self.add_norms(&layer, "feedforward", hidden);
+            self.add_feed_forward(names.feed_forward(layer), stack);
         }
-        self.add(format!("{prefix}.norm.weight"), Role::Norm, &[hidden]);
+        self.add(names.final_norm(), Role::Norm, &[hidden]);
     }
 
-    /// Queries come from the stack itself, keys and values from rows of `source_width`.
-    fn add_attention(&mut self, (prefix, role): (&str, Role), stack: &StackConfig, source_width: usize) {
-        self.add(format!("{prefix}.q_proj.weight"), role, &[stack.query_width(), stack.hidden]);
-        self.add(format!("{prefix}.k_proj.weight"), role, &[stack.kv_width(), source_width]);
-        self.add(format!("{prefix}.v_proj.weight"), role, &[stack.kv_width(), source_width]);
-        self.add(format!("{prefix}.o_proj.weight"), role, &[stack.hidden, stack.query_width()]);
+    fn add_attention(&mut self, names: AttentionNames, attention: &Attention<'_>) {
+        let &Attention { stack, role, source_width } = attention;
+        self.add(names.q, role, &[stack.query_width(), stack.hidden]);
+        self.add(names.k, role, &[stack.kv_width(), source_width]);
+        self.add(names.v, role, &[stack.kv_width(), source_width]);
+        self.add(names.out, role, &[stack.hidden, stack.query_width()]);
+        self.add(names.pre_norm, Role::Norm, &[stack.hidden]);
+        self.add(names.post_norm, Role::Norm, &[stack.hidden]);
     }
 
-    fn add_feed_forward(&mut self, layer: &str, stack: &StackConfig) {
+    fn add_feed_forward(&mut self, names: FeedForwardNames, stack: &StackConfig) {
         let (hidden, intermediate) = (stack.hidden, stack.intermediate);
-        self.add(format!("{layer}.mlp.gate_proj.weight"), Role::FeedForward, &[intermediate, hidden]);
-        self.add(format!("{layer}.mlp.up_proj.weight"), Role::FeedForward, &[intermediate, hidden]);
-        self.add(format!("{layer}.mlp.down_proj.weight"), Role::FeedForward, &[hidden, intermediate]);
+        self.add(names.gate, Role::FeedForward, &[intermediate, hidden]);
+        self.add(names.up, Role::FeedForward, &[intermediate, hidden]);
+        self.add(names.down, Role::FeedForward, &[hidden, intermediate]);
+        self.add(names.pre_norm, Role::Norm, &[hidden]);
+        self.add(names.post_norm, Role::Norm, &[hidden]);
     }
 
-    fn add_norms(&mut self, layer: &str, part: &str, hidden: usize) {
-        self.add(format!("{layer}.pre_{part}_layernorm.weight"), Role::Norm, &[hidden]);
-        self.add(format!("{layer}.post_{part}_layernorm.weight"), Role::Norm, &[hidden]);
+    fn add_output_table(&mut self, names: &TableNames, stack: &StackConfig) {
+        self.add(names.output.to_owned(), Role::Table, &[stack.vocab, stack.hidden]);
+    }
+
+    fn add_class_head(&mut self, names: ClassHeadNames, classes: usize, stack: &StackConfig) {
+        self.add(names.weight.to_owned(), Role::Table, &[classes, stack.hidden]);
+        if let Some(bias) = names.bias {
+            self.add(bias.to_owned(), Role::Norm, &[classes]);
+        }
     }
 
     fn add(&mut self, name: String, role: Role, shape: &[usize]) {
         self.tensors.push(TableEntry { name, shape: shape.to_vec(), role });
     }
+}
+
+/// The shape of an attention sublayer: queries come from the stack itself, keys and values from rows of `source_width`.
+struct Attention<'a> {
+    stack: &'a StackConfig,
+    role: Role,
+    source_width: usize,
 }
 
 #[cfg(test)]

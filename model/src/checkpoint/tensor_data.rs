@@ -1,7 +1,6 @@
-//! The numbers of one tensor, read from its file and found to be numbers.
+//! The numbers of one tensor, read from its file and checked to be finite.
 //!
-//! Made by `place` and by random weights, read by whoever packs, copies or quantises a tensor; its memory goes back when
-//! it is dropped.
+//! Made by a checkpoint or by random weights; read when a tensor is packed, copied or quantised.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,11 +12,12 @@ use super::bytes::Bytes;
 /// A tensor in memory, `[rows, cols]`; a norm has one row.
 #[derive(Debug)]
 pub struct TensorData {
-    rows: usize,
-    cols: usize,
-    numbers: Numbers,
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+    pub(crate) numbers: Numbers,
 }
 
+/// A tensor's numbers as they are stored, or how they are drawn.
 #[derive(Debug)]
 pub(crate) enum Numbers {
     Stored { dtype: DType, bytes: Bytes },
@@ -26,11 +26,7 @@ pub(crate) enum Numbers {
 }
 
 impl TensorData {
-    pub(crate) fn new((rows, cols): (usize, usize), numbers: Numbers) -> Self {
-        Self { rows, cols, numbers }
-    }
-
-    /// The numbers as the packers take them.
+    /// The numbers in the form that a backend packs.
     pub fn part(&self) -> WeightPart<'_> {
         let &Self { rows, cols, ref numbers } = self;
         match *numbers {
@@ -51,7 +47,7 @@ impl TensorData {
     }
 }
 
-/// Whether all floats that are shown to it are finite.
+/// Checks that all floats it is shown are finite; several threads may show it blocks.
 pub(super) struct Finite {
     dtype: Dtype,
     is_broken: AtomicBool,
@@ -62,7 +58,7 @@ impl Finite {
         Self { dtype, is_broken: AtomicBool::new(false) }
     }
 
-    /// Looks at whole numbers; integers are always finite.
+    /// Checks a block, which holds whole numbers. Integers are always finite.
     pub fn look(&self, bytes: &[u8]) {
         let is_broken = match self.dtype {
             Dtype::F32 => has_full_exponent(bytes, |word| u32::from_le_bytes(word) & 0x7F80_0000 == 0x7F80_0000),
@@ -75,12 +71,14 @@ impl Finite {
         }
     }
 
+    /// Whether every number was finite.
     pub fn holds(self) -> bool {
         !self.is_broken.into_inner()
     }
 }
 
-/// Without an early end, so that the compiler compares many numbers at once.
+/// Whether any number has all bits of its exponent set. There is no early end, so that the compiler compares many
+/// numbers at once.
 fn has_full_exponent<const N: usize>(bytes: &[u8], is_full: impl Fn([u8; N]) -> bool) -> bool {
     bytes.as_chunks::<N>().0.iter().fold(false, |found, &word| found | is_full(word))
 }

@@ -1,21 +1,20 @@
 //! One safetensors file: its header, read without trusting it.
 //!
-//! Called by `checkpoint::folder`. What the tensors should be is the table's to say.
+//! Called by `folder` and `float_file`. The table of the configuration says what the tensors should be.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
 use safetensors::tensor::{Metadata, TensorInfo};
 
-use super::file_format::FileFormat;
 use super::open_file::OpenFile;
-use crate::error::{Damage, Error, Result};
+use crate::error::{Damage, Error, FileFormat, Result};
 
 /// Bytes of the number that gives the header's length.
 const LENGTH_BYTES: usize = 8;
-/// Room for the description of 100,000 tensors: no model that can be used here has a tenth of it.
+/// Size limit of a header, enough for 100,000 tensors: no model that can be used here has a tenth of that.
 const MAX_HEADER_BYTES: u64 = 16 << 20;
-/// First bytes of a file, by which other formats are told.
+/// First bytes of a file, by which other formats are recognised.
 const START_BYTES: usize = 64;
 
 /// A safetensors file whose header has been read and matches the file's length.
@@ -26,7 +25,7 @@ pub(super) struct TensorFile {
     data_start: usize,
 }
 
-/// A tensor as the header describes it, with the bytes of the file that it takes.
+/// A tensor as the header describes it, with its range of bytes in the file.
 pub(super) struct StoredTensor<'a> {
     pub info: &'a TensorInfo,
     pub range: Range<usize>,
@@ -46,7 +45,7 @@ impl TensorFile {
     }
 }
 
-/// The tensors and where their data starts. Afterwards every offset lies inside the file.
+/// Reads the tensors and where their data starts. Every offset then lies inside the file.
 fn read_header(file: &OpenFile) -> Result<(HashMap<String, TensorInfo>, usize)> {
     let damaged = |damage| Error::Damaged { path: file.path().to_owned(), damage };
     let file_bytes = file.bytes() as u64;

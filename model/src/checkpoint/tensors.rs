@@ -1,14 +1,15 @@
-//! The tensors of an opened checkpoint, whatever its architecture: found and checked, read one by one.
+//! The tensors of an open checkpoint of any architecture: found and checked, read one by one.
 //!
-//! Made by the checkpoints of each architecture from their table. Knows no configuration.
+//! Made when a checkpoint is opened, from the table of its architecture. Knows no configuration.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use kernels::{DType, Scheme};
 
+use super::locate::locate;
+use super::location::TensorLocation;
 use super::open_file::OpenFile;
-use super::place::{self, Place};
 use super::shards::Shards;
 use super::table::TensorTable;
 use super::tensor_data::TensorData;
@@ -18,16 +19,16 @@ use crate::error::Result;
 #[derive(Debug)]
 pub(super) struct Tensors {
     files: Vec<OpenFile>,
-    places: HashMap<String, Place>,
+    locations: HashMap<String, TensorLocation>,
     origin: PathBuf,
 }
 
 impl Tensors {
     /// Finds every tensor of the table, or lists all that are missing or of another shape or number type.
     pub fn find(table: &TensorTable, scheme: Option<Scheme>, shards: Shards) -> Result<Self> {
-        let places = place::check(table, scheme, &shards)?;
+        let locations = locate(table, scheme, &shards)?;
         let files = shards.files.into_iter().map(|file| file.file).collect();
-        Ok(Self { files, places, origin: shards.origin })
+        Ok(Self { files, locations, origin: shards.origin })
     }
 
     pub fn origin(&self) -> &Path {
@@ -36,20 +37,20 @@ impl Tensors {
 
     /// Reads a tensor of the table; refuses numbers that are not finite.
     pub fn read(&self, name: &str) -> Result<TensorData> {
-        self.place(name).read(name, &self.files)
+        self.location(name).read(name, &self.files)
     }
 
     /// Number type of a tensor of the table that is not quantised.
     pub fn dtype(&self, name: &str) -> Option<DType> {
-        self.place(name).dtype()
+        self.location(name).dtype()
     }
 
     /// Bytes of all tensors of the table.
     pub fn bytes(&self) -> u64 {
-        self.places.values().map(Place::bytes).sum()
+        self.locations.values().map(TensorLocation::bytes).sum()
     }
 
-    fn place(&self, name: &str) -> &Place {
-        self.places.get(name).unwrap_or_else(|| panic!("{name} is not in the table of this configuration's tensors"))
+    fn location(&self, name: &str) -> &TensorLocation {
+        self.locations.get(name).unwrap_or_else(|| panic!("{name} is not in the table of this configuration's tensors"))
     }
 }

@@ -1,7 +1,7 @@
-//! A folder that a checkpoint is written to: each file appears under its name only when the disk has all of it, and what
-//! was written is taken away again when the whole is not finished, by the next try if not by this one.
+//! A folder that a checkpoint is written to. A file appears under its name only when the disk has all of it. When the
+//! folder is not finished, its files are removed, by this process or by the next one that writes there.
 //!
-//! Called by whoever writes a checkpoint: quantising, adapting, training.
+//! Called when a checkpoint is written: by quantising, adapting and training.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use super::folder::{GENERATION_CONFIG, TOKENIZER};
 use crate::error::{Error, Result};
 
-/// Files beside the tensors that a checkpoint may have and its copy needs as well.
+/// Files beside the tensors that a copy of a checkpoint needs as well.
 pub(crate) const COPIED: [&str; 8] = [
     GENERATION_CONFIG,
     TOKENIZER,
@@ -22,14 +22,14 @@ pub(crate) const COPIED: [&str; 8] = [
     "chat_template.json",
 ];
 
-/// Name of a file that lists what was begun in a folder, locked by the process that writes there. Where one lies and
-/// nobody holds it, its writer was killed.
+/// Name of a file that lists the files begun in a folder, locked by the process that writes there. When nobody holds
+/// the lock, the writer was killed.
 const JOURNAL: &str = ".unfinished";
-/// Ends the name of a file that is being written.
+/// End of the name of a file that is being written.
 const PARTIAL: &str = ".partial";
 
-/// A folder in the making. Dropped before [`OutFolder::finish`], it removes the files that it wrote; of a process that was
-/// killed, the next one to create the folder removes them. So the same command may always be given again.
+/// A folder in the making. Dropped before [`OutFolder::finish`], it removes the files that it wrote. The files of a
+/// process that was killed are removed by the next one that creates the folder, so a command may always be repeated.
 #[derive(Debug)]
 pub(crate) struct OutFolder {
     path: PathBuf,
@@ -38,7 +38,7 @@ pub(crate) struct OutFolder {
 }
 
 impl OutFolder {
-    /// Makes the folder if there is none; refuses one that has anything in it but what a killed process began.
+    /// Makes the folder if there is none. Refuses a folder that is not empty, but for files that a killed process began.
     pub fn create(path: &Path) -> Result<Self> {
         match fs::metadata(path) {
             Ok(found) if !found.is_dir() => {
@@ -59,7 +59,7 @@ impl OutFolder {
         Ok(Self { path: path.to_owned(), written: vec![place], journal })
     }
 
-    /// Whether a folder has nothing in it, or nothing but what a killed process began.
+    /// Whether a folder is empty, but for files that a killed process began.
     pub fn is_free(path: &Path) -> Result<bool> {
         let left = Unfinished::find(path)?.map_or_else(Vec::new, |left| left.files());
         let mut entries = fs::read_dir(path).map_err(failed("read", path))?;
@@ -70,8 +70,8 @@ impl OutFolder {
         Ok(fs::read_dir(path)?.next().is_none())
     }
 
-    /// Writes a file under another name and gives it its own once the disk has it. An [`Error`] of this crate inside the
-    /// one that `contents` ends with is handed on as it is: what could not be read is no fault of what is written.
+    /// Writes a file under another name and renames it once the disk has it. An [`Error`] of this crate inside the error
+    /// of `contents` is returned as it is: it names the file that could not be read.
     pub fn write(&mut self, name: &str, contents: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<()> {
         let (path, partial) = (self.path.join(name), self.path.join(format!("{name}{PARTIAL}")));
         let noted = writeln!(self.journal, "{name}").and_then(|()| self.journal.sync_data());
@@ -83,42 +83,42 @@ impl OutFolder {
         fs::rename(&partial, &path).map_err(failed("write", &path))?;
         self.written.pop();
         self.written.push(path);
-        // The new name, too, has to outlive a power cut before a later file says that this one is there.
+        // The new name has to outlive a power cut before a later file says that this one is there.
         sync_folder(&self.path)
     }
 
-    /// The files that were written.
+    /// The files that were written so far.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.written.iter().map(PathBuf::as_path).filter(|path| !path.ends_with(JOURNAL))
     }
 
-    /// Keeps what was written.
+    /// Keeps the files that were written.
     pub fn finish(mut self) {
-        // The journal alone stays among what is removed.
+        // Only the journal is still removed.
         self.written.truncate(1);
     }
 }
 
 impl Drop for OutFolder {
     fn drop(&mut self) {
-        // The journal, which is the first of them, goes last.
+        // The journal, which was written first, is removed last.
         for path in self.written.iter().rev() {
-            // The first error is the one to report.
+            // The error that ended the writing is the one to report.
             let _ = fs::remove_file(path);
         }
     }
 }
 
-/// What a killed process left in a folder.
+/// The files that a killed process left in a folder.
 struct Unfinished {
     folder: PathBuf,
-    /// Locked while this lives, so that no two processes remove the same files.
+    /// Locked while this value lives, so that no two processes remove the same files.
     journal: File,
     names: Vec<String>,
 }
 
 impl Unfinished {
-    /// `None` where nothing was left.
+    /// Finds them; `None` when there are none.
     fn find(folder: &Path) -> Result<Option<Self>> {
         let place = folder.join(JOURNAL);
         let is_file = fs::symlink_metadata(&place).is_ok_and(|found| found.is_file());
@@ -140,7 +140,7 @@ impl Unfinished {
         begun.chain([JOURNAL.to_owned()]).map(|name| self.folder.join(name)).collect()
     }
 
-    /// The journal goes last: a kill on the way leaves it for the next try.
+    /// Removes them, the journal last: after a kill on the way the next process finds it.
     fn remove(self) -> Result<()> {
         for path in self.files() {
             match fs::remove_file(&path) {

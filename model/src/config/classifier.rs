@@ -1,21 +1,16 @@
-//! An encoder that classifies: the configuration of a `T5GemmaForSequenceClassification` without a decoder.
+//! The configuration of an encoder that classifies: a `T5GemmaForSequenceClassification` without its decoder.
 //!
-//! Made by [`ClassifierConfig::from_json`]; read by `checkpoint` and `classifier`. The server does not serve these
-//! models, it evaluates them.
+//! Read by `checkpoint` and `classifier`. The server evaluates these models and does not serve them.
 
-use std::collections::HashSet;
 use std::path::Path;
 
-use serde_json::{Map, Value};
-
-use super::documents::{Documents, check_model_type};
-use super::fields::{Fields, Problems, brief};
-use super::stack::{check_storage_type, read_stack};
-use super::{StackConfig, quantization};
-use crate::error::{Error, Result};
-
-/// transformers' number of classes where the file names none.
-const UNNAMED_LABELS: usize = 2;
+use super::architecture::Architecture;
+use super::document::{CAUSAL_ENCODER, ConfigDocument, DocumentFields, T5GEMMA, check_model_type};
+use super::fields::{Fields, Problems};
+use super::stack::StackConfig;
+use super::stack_fields::{check_storage_type, read_stack};
+use super::{labels, quantization};
+use crate::error::Result;
 
 /// An encoder with a linear head.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,24 +22,33 @@ pub struct ClassifierConfig {
 }
 
 impl ClassifierConfig {
-    /// Reads `config.json`. Its `decoder`, which transformers writes all the same, is not looked at.
+    /// Reads the text of `config.json`. Its `decoder`, which transformers writes all the same, is ignored.
     ///
     /// # Errors
-    /// One error that lists every missing or unusable piece; `path` is the file it names.
+    /// One error that lists every missing or unusable field; `path` is the file it names.
     pub fn from_json(path: &Path, config: &[u8]) -> Result<Self> {
-        let documents = Documents::parse(path, config, None)?;
-        let (top, _) = documents.fields();
-        documents.expect_model_type("t5gemma")?;
+        Self::read(&ConfigDocument::parse(path, config, None)?)
+    }
 
+    /// Reads a parsed document.
+    ///
+    /// # Errors
+    /// One error that lists every missing or unusable field.
+    pub fn read(document: &ConfigDocument) -> Result<Self> {
+        document.expect_model_type(T5GEMMA)?;
+        let DocumentFields { top, .. } = document.fields();
         let mut problems = Problems::default();
-        match read(&top, &mut problems) {
-            Some(config) if problems.0.is_empty() => Ok(config),
-            _ => Err(Error::Config { path: path.to_owned(), problems: problems.0 }),
-        }
+        let read = read(&top, &mut problems);
+        problems.value_or_error(&document.path, read)
+    }
+
+    /// The architecture.
+    pub const fn architecture(&self) -> Architecture {
+        Architecture::T5GEMMA.as_classifier()
     }
 }
 
-/// `None` only when a problem was added.
+/// Reads the fields of `config.json`. `None` only when a problem was added.
 fn read(top: &Fields<'_>, problems: &mut Problems) -> Option<ClassifierConfig> {
     check_model_type(top, problems);
     check_storage_type(top, problems);
@@ -57,32 +61,10 @@ fn read(top: &Fields<'_>, problems: &mut Problems) -> Option<ClassifierConfig> {
     if top.get("encoder").is_none() {
         problems.add("encoder", "is missing");
     }
-    let labels = read_labels(top, problems);
+    let labels = labels::read(top, problems);
     let encoder = top.object("encoder", problems)?;
-    if encoder.flag("encdec_causal", problems) == Some(true) {
-        problems.add("encoder.encdec_causal", "is true: this encoder was trained to see earlier tokens only");
+    if encoder.flag(CAUSAL_ENCODER, problems) == Some(true) {
+        problems.add(encoder.name(CAUSAL_ENCODER), "is true: this encoder was trained to see earlier tokens only");
     }
     Some(ClassifierConfig { encoder: read_stack(&encoder, top, problems)?, labels: labels? })
-}
-
-/// `id2label` numbers the classes from 0 without gaps.
-fn read_labels(top: &Fields<'_>, problems: &mut Problems) -> Option<Vec<String>> {
-    let Some(value) = top.get("id2label") else {
-        return Some((0..UNNAMED_LABELS).map(|label| format!("LABEL_{label}")).collect());
-    };
-    let named = value.as_object().filter(|names| !names.is_empty());
-    let label = |names: &Map<String, Value>, id: usize| names.get(&id.to_string())?.as_str().map(str::to_owned);
-    let labels = named.and_then(|names| (0..names.len()).map(|id| label(names, id)).collect());
-    match labels.as_deref().map(named_twice) {
-        None => problems.add("id2label", format!("is {}, not names for the numbers from 0", brief(value))),
-        Some(Some(label)) => problems.add("id2label", format!("names {label:?} twice")),
-        Some(None) => {}
-    }
-    labels
-}
-
-/// A label that a list names more than once: its rows would all be those of the first class of that name.
-pub(crate) fn named_twice(labels: &[String]) -> Option<&String> {
-    let mut seen = HashSet::new();
-    labels.iter().find(|label| !seen.insert(*label))
 }

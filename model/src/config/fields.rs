@@ -1,10 +1,12 @@
 //! Typed access to the fields of a JSON object, collecting every problem instead of stopping at the first.
 //!
-//! Called by `config::read`. A field that is null counts as absent.
+//! Called by the readers of this folder. A field that is null counts as absent.
+
+use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::error::ConfigProblem;
+use crate::error::{ConfigProblem, Error, Result};
 
 /// One JSON object with its path, so that problems can name their field.
 pub(super) struct Fields<'a> {
@@ -20,15 +22,28 @@ impl Problems {
     pub fn add(&mut self, field: impl Into<String>, reason: impl Into<String>) {
         self.0.push(ConfigProblem { field: field.into(), reason: reason.into() });
     }
+
+    /// An error that lists the problems, if any were found; `path` is the file it names.
+    pub fn none_or_error(self, path: &Path) -> Result<()> {
+        if self.0.is_empty() { Ok(()) } else { Err(Error::Config { path: path.to_owned(), problems: self.0 }) }
+    }
+
+    /// The value that was read, or an error that lists the problems. A reader returns `None` only after it added one.
+    pub fn value_or_error<T>(self, path: &Path, read: Option<T>) -> Result<T> {
+        match read {
+            Some(value) if self.0.is_empty() => Ok(value),
+            _ => Err(Error::Config { path: path.to_owned(), problems: self.0 }),
+        }
+    }
 }
 
 impl<'a> Fields<'a> {
-    /// A whole document; `path` goes before its fields' names, where it is not empty.
+    /// A whole document. A `path` that is not empty stands before the names of its fields.
     pub fn document(path: &str, value: &'a Value) -> Self {
         Self { path: path.to_owned(), object: value.as_object() }
     }
 
-    /// No object at all: every field is absent.
+    /// An absent object: every field is absent.
     pub fn absent() -> Self {
         Self { path: String::new(), object: None }
     }
@@ -38,7 +53,7 @@ impl<'a> Fields<'a> {
         if self.path.is_empty() { field.to_owned() } else { format!("{}.{field}", self.path) }
     }
 
-    /// Every field with its value, null too.
+    /// Every field with its value, null or not.
     pub fn entries(&self) -> impl Iterator<Item = (&'a String, &'a Value)> {
         self.object.into_iter().flatten()
     }
@@ -48,7 +63,7 @@ impl<'a> Fields<'a> {
         self.object?.get(field).filter(|value| !value.is_null())
     }
 
-    /// Whether the field is written at all, be it null.
+    /// Whether the field is written, null or not.
     pub fn is_written(&self, field: &str) -> bool {
         self.object.is_some_and(|object| object.contains_key(field))
     }
@@ -63,7 +78,7 @@ impl<'a> Fields<'a> {
         Some(Fields { path: self.name(field), object: Some(object) })
     }
 
-    /// A whole number in `1 ..= limit` that must be there.
+    /// A required whole number in `1 ..= limit`.
     pub fn size(&self, field: &str, limit: usize, problems: &mut Problems) -> Option<usize> {
         let Some(value) = self.get(field) else {
             problems.add(self.name(field), "is missing");
@@ -79,7 +94,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A positive number that must be there.
+    /// A required positive number.
     pub fn positive(&self, field: &str, problems: &mut Problems) -> Option<f32> {
         if self.get(field).is_none() {
             problems.add(self.name(field), "is missing");
@@ -87,7 +102,7 @@ impl<'a> Fields<'a> {
         self.positive_if_any(field, problems)
     }
 
-    /// A positive number that may be absent.
+    /// An optional positive number.
     pub fn positive_if_any(&self, field: &str, problems: &mut Problems) -> Option<f32> {
         let value = self.get(field)?;
         let number = value.as_f64().map(|number| number as f32);
@@ -98,7 +113,7 @@ impl<'a> Fields<'a> {
         usable
     }
 
-    /// A flag that may be absent.
+    /// An optional flag.
     pub fn flag(&self, field: &str, problems: &mut Problems) -> Option<bool> {
         let value = self.get(field)?;
         if !value.is_boolean() {
@@ -107,7 +122,7 @@ impl<'a> Fields<'a> {
         value.as_bool()
     }
 
-    /// A text that may be absent.
+    /// An optional text.
     pub fn text(&self, field: &str, problems: &mut Problems) -> Option<&'a str> {
         let value = self.get(field)?;
         if !value.is_string() {
@@ -116,7 +131,7 @@ impl<'a> Fields<'a> {
         value.as_str()
     }
 
-    /// A token id, or a list of them, that may be absent; each must be below `vocab`.
+    /// An optional token id, or list of them; each must be below `vocab`.
     pub fn tokens(&self, field: &str, vocab: Option<usize>, problems: &mut Problems) -> Option<Vec<u32>> {
         let value = self.get(field)?;
         let single = std::slice::from_ref(value);
@@ -135,7 +150,7 @@ impl<'a> Fields<'a> {
         Some(tokens)
     }
 
-    /// One token id that may be absent, below `vocab`.
+    /// An optional single token id, below `vocab`.
     pub fn token(&self, field: &str, vocab: Option<usize>, problems: &mut Problems) -> Option<u32> {
         if self.get(field)?.is_array() {
             problems.add(self.name(field), "is a list, not one token id");
@@ -145,7 +160,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A value as it may appear in a message: whole when short, else only its kind.
+/// A value for a message: in full when it is short, else only its kind.
 pub(super) fn brief(value: &Value) -> String {
     let text = value.to_string();
     if text.len() <= 40 {

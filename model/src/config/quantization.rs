@@ -1,24 +1,25 @@
-//! `quantization_config`: what a quantised checkpoint says of itself.
+//! The field `quantization_config` of a quantised checkpoint.
 //!
-//! Read with the rest of `config.json`, written by whoever quantises a checkpoint.
+//! Read with the rest of `config.json`; written when a checkpoint is quantised.
 
 use kernels::Scheme;
 use serde_json::{Value, json};
 
+use super::document::ConfigDocument;
 use super::fields::{Fields, Problems, brief};
 use crate::arithmetic::scheme_name;
 
-/// The field of `config.json`.
-pub(crate) const FIELD: &str = "quantization_config";
+/// Name of the field.
+pub(super) const FIELD: &str = "quantization_config";
 const METHOD: &str = "encdec";
 const VERSION: u64 = 1;
 
 /// The field's value for a scheme.
-pub(crate) fn written(scheme: Scheme) -> Value {
+pub(super) fn written(scheme: Scheme) -> Value {
     json!({ "quant_method": METHOD, "version": VERSION, "scheme": scheme_name(scheme) })
 }
 
-/// `None` also when a problem was added.
+/// The scheme that the matrices of the layers are quantised to. `None` also when a problem was added.
 pub(super) fn read(top: &Fields<'_>, problems: &mut Problems) -> Option<Scheme> {
     top.get(FIELD)?;
     let fields = top.object(FIELD, problems)?;
@@ -43,4 +44,11 @@ pub(super) fn read(top: &Fields<'_>, problems: &mut Problems) -> Option<Scheme> 
         problems.add(fields.name("scheme"), format!("is {written}, neither \"int8\" nor \"int4\""));
     }
     found
+}
+
+impl ConfigDocument {
+    /// The scheme that the checkpoint is quantised to; `None` when it is as it was published.
+    pub(crate) fn scheme(&self) -> Option<Scheme> {
+        read(&self.fields().top, &mut Problems::default())
+    }
 }

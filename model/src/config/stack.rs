@@ -1,186 +1,84 @@
-//! From one stack's part of `config.json` to a [`StackConfig`]: sizes, heads, rotary angles, softcaps, layer kinds.
+//! The sizes and choices of one stack of layers.
 //!
-//! Called by `config::read` and `config::decoder_only`, whose stacks are written alike. Adds every problem it finds.
+//! Part of every configuration; read from JSON by `stack_fields`.
 
-use super::fields::{Fields, Problems, brief};
-use super::{LayerKind, StackConfig, alternating};
-
-/// Largest width, so that no product of sizes can overflow further on; the published models stay below 15,000.
-const MAX_WIDTH: usize = 1 << 18;
-/// Most layers of a stack.
-const MAX_LAYERS: usize = 1 << 12;
-/// Most tokens, of a vocabulary or of a sequence.
-const MAX_TOKENS: usize = 1 << 24;
-
-/// `top` is where the vocabulary's size stands when `fields` do not say it. `None` only when a problem was added.
-pub(super) fn read_stack(fields: &Fields<'_>, top: &Fields<'_>, problems: &mut Problems) -> Option<StackConfig> {
-    check_fixed_choices(fields, problems);
-    let hidden = fields.size("hidden_size", MAX_WIDTH, problems);
-    let intermediate = fields.size("intermediate_size", MAX_WIDTH, problems);
-    let layers = fields.size("num_hidden_layers", MAX_LAYERS, problems);
-    let heads = fields.size("num_attention_heads", MAX_LAYERS, problems);
-    let kv_heads = fields.size("num_key_value_heads", MAX_LAYERS, problems);
-    let head_dim = fields.size("head_dim", MAX_LAYERS, problems);
-    let max_positions = fields.size("max_position_embeddings", MAX_TOKENS, problems);
-    let writes_vocab = fields.get("vocab_size").is_some() || top.get("vocab_size").is_none();
-    let vocab = if writes_vocab { fields } else { top }.size("vocab_size", MAX_TOKENS, problems);
-    let query_pre_attn_scalar = fields.positive("query_pre_attn_scalar", problems);
-    let rms_norm_eps = fields.positive("rms_norm_eps", problems);
-    let rope_theta = read_rope(fields, problems);
-    let attn_softcap = read_softcap(fields, "attn_logit_softcapping", problems);
-    let final_softcap = read_softcap(fields, "final_logit_softcapping", problems);
-    let layer_kinds = layers.and_then(|layers| read_layer_kinds(fields, layers, problems));
-    let slides = layer_kinds.as_ref().is_none_or(|kinds| kinds.contains(&LayerKind::Sliding));
-    let sliding_window = match fields.get("sliding_window") {
-        None if !slides => max_positions,
-        _ => fields.size("sliding_window", MAX_TOKENS, problems),
-    };
-    check_heads(fields, &Heads { heads, kv_heads, head_dim }, problems);
-
-    Some(StackConfig {
-        hidden: hidden?,
-        intermediate: intermediate?,
-        layers: layers?,
-        heads: heads?,
-        kv_heads: kv_heads?,
-        head_dim: head_dim?,
-        query_pre_attn_scalar: query_pre_attn_scalar?,
-        rms_norm_eps: rms_norm_eps?,
-        rope_theta: rope_theta?,
-        attn_softcap,
-        final_softcap,
-        sliding_window: sliding_window?,
-        layer_kinds: layer_kinds?,
-        vocab: vocab?,
-        max_positions: max_positions?,
-    })
+/// One stack of layers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StackConfig {
+    /// Width of the residual stream.
+    pub hidden: usize,
+    /// Width inside the gated MLP.
+    pub intermediate: usize,
+    /// Number of layers.
+    pub layers: usize,
+    /// Query heads.
+    pub heads: usize,
+    /// Key/value heads; divides `heads`.
+    pub kv_heads: usize,
+    /// Width of one head; even. `heads * head_dim` need not equal `hidden`.
+    pub head_dim: usize,
+    /// Scores are multiplied by this to the power -1/2; need not equal `head_dim`.
+    pub query_pre_attn_scalar: f32,
+    /// Epsilon of every norm.
+    pub rms_norm_eps: f32,
+    /// Base of the rotary angles.
+    pub rope_theta: f32,
+    /// Softcap of attention scores.
+    pub attn_softcap: Option<f32>,
+    /// Softcap of logits (of no effect in the encoder).
+    pub final_softcap: Option<f32>,
+    /// Window of the sliding layers, in tokens.
+    pub sliding_window: usize,
+    /// Kind of each layer, one entry a layer.
+    pub layer_kinds: Vec<LayerKind>,
+    /// Number of token ids, `0 .. vocab`; the same in both stacks.
+    pub vocab: usize,
+    /// Longest sequence the stack was made for, in tokens.
+    pub max_positions: usize,
 }
 
-/// Choices that the architecture leaves open and every published checkpoint makes alike.
-fn check_fixed_choices(fields: &Fields<'_>, problems: &mut Problems) {
-    // The older name stands beside the newer one in some files, where nobody reads it.
-    let field = if fields.get("hidden_activation").is_some() { "hidden_activation" } else { "hidden_act" };
-    if let Some(found) = fields.text(field, problems).filter(|found| *found != "gelu_pytorch_tanh") {
-        problems.add(fields.name(field), format!("is {found:?}; only gelu_pytorch_tanh is supported"));
-    }
-    if fields.flag("attention_bias", problems) == Some(true) {
-        problems.add(fields.name("attention_bias"), "is true; biases are not supported");
-    }
+/// The positions that a layer's self-attention sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayerKind {
+    /// Positions within the window.
+    Sliding,
+    /// All positions.
+    Full,
 }
 
-struct Heads {
-    heads: Option<usize>,
-    kv_heads: Option<usize>,
-    head_dim: Option<usize>,
-}
+impl StackConfig {
+    /// Width of all query heads together.
+    pub const fn query_width(&self) -> usize {
+        self.heads * self.head_dim
+    }
 
-fn check_heads(fields: &Fields<'_>, heads: &Heads, problems: &mut Problems) {
-    if let (Some(heads), Some(kv_heads)) = (heads.heads, heads.kv_heads)
-        && heads % kv_heads != 0
-    {
-        let reason = format!("is {heads}, not a multiple of num_key_value_heads ({kv_heads})");
-        problems.add(fields.name("num_attention_heads"), reason);
+    /// Width of all key (or value) heads together.
+    pub const fn kv_width(&self) -> usize {
+        self.kv_heads * self.head_dim
     }
-    if let Some(head_dim) = heads.head_dim.filter(|head_dim| head_dim % 2 != 0) {
-        problems.add(fields.name("head_dim"), format!("is {head_dim}; rotary positions need an even one"));
-    }
-    if let (Some(heads), Some(head_dim)) = (heads.heads, heads.head_dim)
-        && heads * head_dim > MAX_WIDTH
-    {
-        problems.add(fields.name("num_attention_heads"), format!("times head_dim is above {MAX_WIDTH}"));
-    }
-}
 
-/// The newer dialect's `rope_parameters` win over the older `rope_theta`.
-fn read_rope(fields: &Fields<'_>, problems: &mut Problems) -> Option<f32> {
-    for field in ["rope_parameters", "rope_scaling"] {
-        if fields.get(field).is_none() {
-            continue;
-        }
-        let rope = fields.object(field, problems)?;
-        check_scaling(&rope, problems);
-        if rope.get("rope_theta").is_some() {
-            return rope.positive("rope_theta", problems);
+    /// The window of a layer, if it has one.
+    pub fn window(&self, layer: usize) -> Option<usize> {
+        match self.layer_kinds[layer] {
+            LayerKind::Sliding => Some(self.sliding_window),
+            LayerKind::Full => None,
         }
     }
-    if fields.get("rope_theta").is_none() && fields.get("rope_parameters").is_some() {
-        problems.add(fields.name("rope_parameters.rope_theta"), "is missing");
-        return None;
-    }
-    fields.positive("rope_theta", problems)
-}
 
-/// Accepts angles that are not scaled, in whatever words.
-fn check_scaling(rope: &Fields<'_>, problems: &mut Problems) {
-    let kind = if rope.get("rope_type").is_some() { "rope_type" } else { "type" };
-    let name = rope.text(kind, problems);
-    let factor = rope.positive_if_any("factor", problems).unwrap_or(1.0);
-    match name {
-        // transformers reads nothing else then.
-        Some("default") => {}
-        None if factor == 1.0 => {}
-        // Angles are divided by the factor, all or some.
-        Some("linear" | "llama3") if factor == 1.0 && rope.get("factor").is_some() => {}
-        Some("linear" | "llama3") | None => {
-            let found = rope.get("factor").map_or("missing".to_owned(), brief);
-            problems.add(rope.name("factor"), format!("is {found}; only angles that are not scaled are supported"));
-        }
-        Some(found) => problems.add(rope.name(kind), format!("is {found:?}; only \"default\" is supported")),
+    /// Numbers in the layers and the final norm, without cross-attention.
+    pub(super) fn own_parameters(&self) -> u64 {
+        let attention = 2 * self.hidden * (self.query_width() + self.kv_width());
+        let layer = attention + 3 * self.hidden * self.intermediate + 4 * self.hidden;
+        (self.layers * layer + self.hidden) as u64
     }
-    if let Some(share) = rope.positive_if_any("partial_rotary_factor", problems).filter(|share| *share != 1.0) {
-        problems
-            .add(rope.name("partial_rotary_factor"), format!("is {share}; only heads that turn whole are supported"));
+
+    /// Numbers in the embedding table.
+    pub(super) fn embedding_parameters(&self) -> u64 {
+        (self.vocab * self.hidden) as u64
     }
 }
 
-/// Null means no cap; an absent field would mean transformers' default, which a checkpoint must not lean on.
-fn read_softcap(fields: &Fields<'_>, field: &str, problems: &mut Problems) -> Option<f32> {
-    if !fields.is_written(field) {
-        problems.add(fields.name(field), "is missing (null means no softcap)");
-    }
-    fields.positive_if_any(field, problems)
-}
-
-fn read_layer_kinds(fields: &Fields<'_>, layers: usize, problems: &mut Problems) -> Option<Vec<LayerKind>> {
-    let Some(value) = fields.get("layer_types") else {
-        return Some(alternating(layers));
-    };
-    let Some(values) = value.as_array() else {
-        problems.add(fields.name("layer_types"), "is not a list");
-        return None;
-    };
-    if values.len() != layers {
-        let reason = format!("has {} entries for {layers} layers", values.len());
-        problems.add(fields.name("layer_types"), reason);
-        return None;
-    }
-    let mut kinds = Vec::with_capacity(layers);
-    for (layer, value) in values.iter().enumerate() {
-        match value.as_str() {
-            Some("sliding_attention") => kinds.push(LayerKind::Sliding),
-            Some("full_attention") => kinds.push(LayerKind::Full),
-            _ => {
-                let reason = format!("is {}, neither sliding_attention nor full_attention", brief(value));
-                problems.add(fields.name(&format!("layer_types[{layer}]")), reason);
-            }
-        }
-    }
-    (kinds.len() == layers).then_some(kinds)
-}
-
-/// float16 is only a way of storing: the arithmetic is float32 or bfloat16 whatever the file says.
-pub(super) fn check_storage_type(top: &Fields<'_>, problems: &mut Problems) {
-    let usable = ["float32", "bfloat16", "float16"];
-    for field in ["dtype", "torch_dtype"] {
-        // Some programs write the type as Python prints it.
-        let found = top.text(field, problems).map(|found| found.strip_prefix("torch.").unwrap_or(found));
-        if let Some(found) = found.filter(|found| !usable.contains(found)) {
-            problems.add(top.name(field), format!("is {found:?}; usable are {}", usable.join(", ")));
-        }
-    }
-}
-
-/// The vocabulary as far as it is known, without reporting it a second time.
-pub(super) fn quiet_vocab(fields: &Fields<'_>, top: &Fields<'_>) -> Option<usize> {
-    fields.get("vocab_size").or_else(|| top.get("vocab_size"))?.as_u64().and_then(|vocab| usize::try_from(vocab).ok())
+/// The published alternation: a sliding layer first, then a full one, and so on.
+pub(crate) fn alternating(layers: usize) -> Vec<LayerKind> {
+    (0..layers).map(|layer| if layer % 2 == 0 { LayerKind::Sliding } else { LayerKind::Full }).collect()
 }

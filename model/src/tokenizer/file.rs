@@ -18,6 +18,8 @@ use tokenizers::normalizers::Replace;
 use crate::error::TokenizerProblem;
 use crate::pieces::{MAX_ID, Pieces, SPACE_MARK};
 
+pub(super) use differences::have_same_pieces;
+
 type Result<T> = std::result::Result<T, TokenizerProblem>;
 
 /// The fields that matter here; `truncation` and `padding` are left unread.

@@ -3,12 +3,11 @@
 //! Called by the training run, by `eval` and by tests. The serving path is another definition of the same models, over
 //! `kernels`; a test holds the two equal. Knows no file format, optimiser or text.
 
-mod blueprint;
-mod configuration;
 mod generate;
 mod gradients;
 mod initial;
 mod loss;
+mod parts;
 mod pass;
 mod rows;
 mod weights;
@@ -20,25 +19,13 @@ use candle_core::{DType, Device, Tensor, TensorId, Var};
 use serde_json::Value;
 
 use super::Result;
-use crate::checkpoint::CheckpointFiles;
-use blueprint::Blueprint;
+use crate::checkpoint::{CheckpointConfig, ClassHeadNames, NetworkCheckpoint};
+use crate::config::{Architecture, ConfigDocument, NetworkConfig, SpecialTokens};
+use parts::Parts;
 use weights::{Head, Stack};
 
 pub use gradients::Gradients;
 pub use loss::{BatchLoss, DropoutOptions, LossOptions, LossSums, TeacherOptions};
-
-/// What kind of model a network is; one class of transformers each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Architecture {
-    /// `T5GemmaForConditionalGeneration`.
-    EncoderDecoder,
-    /// `Gemma2ForCausalLM`.
-    DecoderOnly,
-    /// `T5GemmaForSequenceClassification` without its decoder.
-    EncoderClassifier,
-    /// `Gemma2ForSequenceClassification`.
-    DecoderClassifier,
-}
 
 /// How a network computes.
 #[derive(Debug, Clone)]
@@ -59,24 +46,12 @@ impl Default for NetworkOptions {
     }
 }
 
-/// Ids with a meaning of their own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SpecialTokens {
-    /// First token that a decoder reads.
-    pub start: u32,
-    /// Token that opens a text.
-    pub bos: u32,
-    /// Filler of padded batches elsewhere.
-    pub pad: u32,
-    /// Tokens that end a text; never empty.
-    pub end: Vec<u32>,
-}
-
 /// A model whose weights can change.
 #[derive(Debug)]
 pub struct Network {
     architecture: Architecture,
-    config: Value,
+    config: NetworkConfig,
+    document: ConfigDocument,
     tokens: SpecialTokens,
     options: NetworkOptions,
     parameters: BTreeMap<String, Var>,
@@ -94,23 +69,18 @@ impl Network {
     /// # Errors
     /// Names the file and everything that is wrong with it.
     pub fn open(folder: &Path, options: &NetworkOptions) -> Result<Self> {
-        let files = CheckpointFiles::open(folder)?;
-        let (path, text, generation) = files.config_texts()?;
-        let mut config = configuration::parse(&path, &text)?;
-        let mut tensors = files.tensor_files()?;
-        if let Some(tables) = configuration::tied_tables(&path, &config)?
-            && !tensors.are_tied(tables)?
-        {
-            configuration::untie(&mut config);
-        }
-        let blueprint = Blueprint::read(&path, &mut config, generation.as_deref())?;
-        let stored = tensors.find(blueprint.tensors())?;
+        let checkpoint = NetworkCheckpoint::open(folder)?;
         let mut parameters = BTreeMap::new();
-        for (name, shape) in blueprint.tensors() {
-            let tensor = Tensor::from_vec(stored.numbers(name)?, shape.as_slice(), &options.device)?;
-            parameters.insert(name.clone(), Var::from_tensor(&tensor)?);
+        for (name, shape) in checkpoint.config().tensor_table().iter() {
+            let numbers = checkpoint.tensor(name)?.numbers();
+            let tensor = Tensor::from_vec(numbers, shape, &options.device)?;
+            parameters.insert(name.to_owned(), Var::from_tensor(&tensor)?);
         }
-        Ok(Self::assemble(blueprint, config, parameters, options))
+        let (config, mut document) = checkpoint.into_description();
+        if config.has_own_output_table() {
+            document.untie();
+        }
+        Self::assemble(config, document, parameters, options)
     }
 
     /// Random weights of the shape that a `config.json` describes: matrices normal with its `initializer_range`, norms
@@ -119,69 +89,83 @@ impl Network {
     /// # Errors
     /// Everything that is wrong with the configuration.
     pub fn random(config_json: &[u8], seed: u64, options: &NetworkOptions) -> Result<Self> {
-        let path = Path::new("config.json");
-        let mut config = configuration::parse(path, config_json)?;
-        let blueprint = Blueprint::read(path, &mut config, None)?;
-        let initial = initial::Initial { seed, deviation: configuration::initializer_range(&config) };
+        let document = ConfigDocument::parse(Path::new("config.json"), config_json, None)?;
+        let config = NetworkConfig::read(&document)?;
+        let initial = initial::Initial { seed, deviation: document.initializer_range() };
         let mut parameters = BTreeMap::new();
-        for (name, shape) in blueprint.tensors() {
-            parameters.insert(name.clone(), initial.parameter(name, shape, &options.device)?);
+        for (name, shape) in config.tensor_table().iter() {
+            parameters.insert(name.to_owned(), initial.parameter(name, shape, &options.device)?);
         }
-        Ok(Self::assemble(blueprint, config, parameters, options))
+        Self::assemble(config, document, parameters, options)
     }
 
-    /// The same with a linear head that tells `labels` apart by the last token's state; of an encoder-decoder only the
-    /// encoder stays. A head that has these labels already is kept, any other is replaced by a random one.
+    /// This network with a linear head that tells `labels` apart by the last token's state; of an encoder-decoder only
+    /// the encoder stays. A head that has these labels already is kept, any other is replaced by a random one.
     ///
     /// # Errors
     /// When the tensor library refuses.
     pub fn with_classification_head(self, labels: &[String], seed: u64) -> Result<Self> {
-        if configuration::labels(&self.config) == labels && matches!(self.head, Head::Classes { .. }) {
+        if self.architecture.classifies() && self.config.labels() == labels {
             return Ok(self);
         }
-        let Self { mut config, mut parameters, options, .. } = self;
-        configuration::make_classifier(&mut config, self.architecture, labels);
-        let path = Path::new("config.json");
-        let mut blueprint = Blueprint::read(path, &mut config, None)?;
-        // Those of `generation_config.json` are known to the network alone.
-        blueprint.tokens = self.tokens;
-        let initial = initial::Initial { seed, deviation: configuration::initializer_range(&config) };
+        let Self { architecture, mut document, mut parameters, options, .. } = self;
+        document.make_classifier(architecture, labels);
+        let config = NetworkConfig::read(&document)?;
+        let initial = initial::Initial { seed, deviation: document.initializer_range() };
         let mut kept = BTreeMap::new();
-        for (name, shape) in blueprint.tensors() {
+        for (name, shape) in config.tensor_table().iter() {
+            let is_head = [ClassHeadNames::ENCODER, ClassHeadNames::DECODER].iter().any(|head| head.contains(name));
             let parameter = match parameters.remove(name) {
-                Some(parameter) if !blueprint::is_head(name) => parameter,
+                Some(parameter) if !is_head => parameter,
                 _ => initial.parameter(name, shape, &options.device)?,
             };
-            kept.insert(name.clone(), parameter);
+            kept.insert(name.to_owned(), parameter);
         }
-        Ok(Self::assemble(blueprint, config, kept, &options))
+        Self::assemble(config, document, kept, &options)
     }
 
     fn assemble(
-        blueprint: Blueprint,
-        mut config: Value,
+        config: NetworkConfig,
+        mut document: ConfigDocument,
         parameters: BTreeMap<String, Var>,
         options: &NetworkOptions,
-    ) -> Self {
-        let encoder_causal = options.encoder_causal || configuration::is_encoder_causal(&config);
-        if encoder_causal && blueprint.has_encoder() {
-            configuration::mark_encoder_causal(&mut config);
+    ) -> Result<Self> {
+        let mut architecture = document.architecture()?;
+        document.name_class(architecture);
+        architecture.causal_encoder |= options.encoder_causal && architecture.has_encoder();
+        let Parts { mut encoder, mut main, head } = Parts::find(&config, &parameters);
+        if architecture.causal_encoder {
+            document.mark_causal_encoder();
+            encoder.as_mut().unwrap_or(&mut main).causal = true;
         }
-        let (encoder, main, head) = blueprint.build(&parameters, encoder_causal);
-        let (architecture, tokens) = (blueprint.architecture, blueprint.tokens);
-        let (options, frozen) = (options.clone(), HashSet::new());
-        Self { architecture, config, tokens, options, parameters, frozen, encoder, main, head }
+        let (tokens, options, frozen) = (config.special_tokens(), options.clone(), HashSet::new());
+        Ok(Self { architecture, config, document, tokens, options, parameters, frozen, encoder, main, head })
     }
 
-    /// What kind of model this is.
+    /// The architecture.
     pub fn architecture(&self) -> Architecture {
         self.architecture
     }
 
-    /// What is to be saved beside the weights as `config.json`: that of the source, with what has changed since.
-    /// `dtype` is that of the source; whoever saves another type writes that.
+    /// The configuration that is saved beside the weights: that of the source, with what has changed since. Its number
+    /// type is that of the source; whoever saves another type writes that.
+    pub(crate) fn document(&self) -> &ConfigDocument {
+        &self.document
+    }
+
+    /// The content of `config.json`, as it is saved beside the weights.
     pub fn config_json(&self) -> &Value {
-        &self.config
+        self.document.json()
+    }
+
+    /// The longest source that the network was made for, in tokens.
+    pub fn source_positions(&self) -> usize {
+        self.config.source_stack().max_positions
+    }
+
+    /// The longest target that the network was made for, in tokens.
+    pub fn target_positions(&self) -> usize {
+        self.config.head_stack().max_positions
     }
 
     /// The float32 weights under their published names.
@@ -206,10 +190,7 @@ impl Network {
 
     /// The classes of a classifier in their order; none elsewhere.
     pub fn labels(&self) -> Vec<String> {
-        match self.head {
-            Head::Vocabulary { .. } => Vec::new(),
-            Head::Classes { .. } => configuration::labels(&self.config),
-        }
+        self.config.labels().to_vec()
     }
 
     /// From now on [`Network::gradients`] has those of the named parameters only, and computes no others.

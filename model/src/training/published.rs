@@ -5,23 +5,20 @@
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use kernels::DType;
 use kernels::math::bf16_bits;
 use safetensors::Dtype;
-use serde_json::Value;
 
 use super::error::{Error, Result};
 use super::settings::SavedPrecision;
 use crate::checkpoint::layout::{TensorEntry, TensorLayout};
 use crate::checkpoint::writer::{COPIED, OutFolder};
-use crate::config::{CROSS_ATTENTION_FIELD, CROSS_ATTENTION_RANDOM};
+use crate::config::ConfigDocument;
 use crate::input;
 
 const CONFIG: &str = "config.json";
 /// Name of the file with the weights.
 pub const WEIGHTS: &str = "model.safetensors";
-/// Keys under which `config.json` gives the type of the weights: transformers 5's and the one before.
-const TYPE_KEYS: [&str; 2] = ["dtype", "torch_dtype"];
-
 /// Files that a model needs beside its tensors: tokenizer and generation settings.
 #[derive(Debug, Clone, Default)]
 pub struct Companions {
@@ -75,8 +72,8 @@ fn contents_of(path: &Path) -> io::Result<Vec<u8>> {
 /// A model to be written, without its numbers.
 #[derive(Debug, Clone, Copy)]
 pub struct Published<'a> {
-    /// `config.json` of the network.
-    pub config: &'a Value,
+    /// Configuration of the network.
+    pub config: &'a ConfigDocument,
     /// Files of the source.
     pub companions: &'a Companions,
     /// Name and shape of every weight.
@@ -96,41 +93,12 @@ impl Published<'_> {
             folder.write(name, |file| file.write_all(contents))?;
         }
         write_tensors(folder, WEIGHTS, self.weights, self.precision, numbers)?;
-        let config = serde_json::to_string_pretty(&self.config()).expect("a JSON value is JSON");
-        Ok(folder.write(CONFIG, |file| file.write_all(config.as_bytes()))?)
-    }
-
-    /// The network's `config.json`, with the number type of the written weights, and with trained cross-attention.
-    fn config(&self) -> Value {
         let dtype = match self.precision {
-            SavedPrecision::F32 => "float32",
-            SavedPrecision::Bf16 => "bfloat16",
+            SavedPrecision::F32 => DType::F32,
+            SavedPrecision::Bf16 => DType::Bf16,
         };
-        let mut config = self.config.clone();
-        if let Some(fields) = config.as_object_mut() {
-            fields.shift_remove(CROSS_ATTENTION_FIELD);
-            if !TYPE_KEYS.iter().any(|key| fields.contains_key(*key)) {
-                fields.insert(TYPE_KEYS[0].to_owned(), dtype.into());
-            }
-        }
-        retype(&mut config, dtype);
-        config
-    }
-}
-
-/// Whether a checkpoint's cross-attention has never been trained.
-pub fn has_random_cross_attention(config: &Value) -> bool {
-    config.get(CROSS_ATTENTION_FIELD).is_some_and(|mark| mark == CROSS_ATTENTION_RANDOM)
-}
-
-fn retype(config: &mut Value, dtype: &str) {
-    let Some(fields) = config.as_object_mut() else { return };
-    for (key, value) in fields {
-        if TYPE_KEYS.contains(&key.as_str()) {
-            *value = dtype.into();
-        } else {
-            retype(value, dtype);
-        }
+        let config = self.config.trained_text(dtype);
+        Ok(folder.write(CONFIG, |file| file.write_all(config.as_bytes()))?)
     }
 }
 

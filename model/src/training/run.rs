@@ -197,7 +197,7 @@ impl Run<'_> {
 
     /// The model as it is published, with weights of these shapes.
     fn published<'a>(&'a self, shapes: &'a [(String, Vec<usize>)], precision: SavedPrecision) -> Published<'a> {
-        Published { config: self.network.config_json(), companions: &self.companions, weights: shapes, precision }
+        Published { config: self.network.document(), companions: &self.companions, weights: shapes, precision }
     }
 
     /// The newest checkpoint, the best one, and as many regular ones as the settings ask for or the mean needs.

@@ -5,12 +5,10 @@
 
 use super::schedule;
 use super::settings::{Schedule, Stage, Trainable};
+use crate::checkpoint::is_cross_attention;
 
 /// Steps of the cross-attention warm-up when a model's cross-attention has never been trained.
 pub const DEFAULT_CROSS_ATTENTION_STEPS: u64 = 1000;
-/// Part of the names of all weights of cross-attention and its two norms.
-const CROSS_ATTENTION: &str = ".cross_attn.";
-const CROSS_ATTENTION_NORMS: &str = "_cross_attn_layernorm.";
 
 /// All steps of a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,7 +83,7 @@ impl Trainable {
     pub fn includes(self, name: &str) -> bool {
         match self {
             Self::All => true,
-            Self::CrossAttention => name.contains(CROSS_ATTENTION) || name.contains(CROSS_ATTENTION_NORMS),
+            Self::CrossAttention => is_cross_attention(name),
         }
     }
 }

@@ -47,7 +47,7 @@ fn the_tiny_sources_open_and_give_the_stored_bytes() {
         assert_eq!(table.iter().count(), stored.len());
         assert_eq!(checkpoint.tensor_bytes(), 4 * checkpoint.config().parameters());
         assert!(checkpoint.tokenizer_json().unwrap().is_some());
-        assert_eq!(checkpoint.config_json()["initializer_range"], json!(0.02));
+        assert_eq!(checkpoint.document().json()["initializer_range"], json!(0.02));
     }
 }
 

@@ -7,7 +7,8 @@ use crate::fixture::Case;
 use crate::fixture::checkpoints::{TENSORS, edit, rewritten, stored};
 use kernels::Precision;
 use kernels::cpu::{Cpu, Isa};
-use model::checkpoint::CheckpointKind;
+use model::checkpoint::architecture_of;
+use model::config::Stacks;
 use model::{Checkpoint, Classifier, ClassifierCheckpoint};
 use safetensors::{Dtype, SafeTensors, serialize};
 use serde_json::json;
@@ -96,11 +97,13 @@ fn bf16_and_quantised_encoders_stay_near_float32() {
 #[test]
 fn a_classifier_is_told_from_what_is_served_and_is_not_opened_as_it() {
     let folder = written();
-    assert_eq!(CheckpointKind::of(folder.path()).unwrap(), CheckpointKind::EncoderClassifier);
+    let architecture = architecture_of(folder.path()).unwrap();
+    assert_eq!((architecture.stacks, architecture.classifies()), (Stacks::Encoder, true));
+    assert_eq!(architecture, opened(folder.path()).config().architecture());
     let message = Checkpoint::open(folder.path()).unwrap_err().to_string();
     assert!(message.contains("is_encoder_decoder is false"), "{message}");
     let pair = fixture::path("t5gemma-balanced");
-    assert_eq!(CheckpointKind::of(&pair).unwrap(), CheckpointKind::EncoderDecoder);
+    assert_eq!(architecture_of(&pair).unwrap(), Checkpoint::open(&pair).unwrap().config().architecture());
     let message = ClassifierCheckpoint::open(&pair).unwrap_err().to_string();
     assert!(message.contains("is_encoder_decoder is not false"), "{message}");
     assert!(message.lines().count() == 2, "{message}");
@@ -118,7 +121,10 @@ fn an_encoder_and_decoder_that_classify_are_not_served() {
 
 #[test]
 fn what_only_the_trained_network_runs_is_recognised() {
-    for change in [json!({"model_type": "gemma2"}), json!({"encoder": {"encdec_causal": true}})] {
+    for (change, stacks, causal) in [
+        (json!({"model_type": "gemma2"}), Stacks::Decoder, false),
+        (json!({"encoder": {"encdec_causal": true}}), Stacks::Encoder, true),
+    ] {
         let folder = written();
         edit(&folder.path().join("config.json"), |config| {
             for (key, value) in change.as_object().unwrap() {
@@ -128,7 +134,8 @@ fn what_only_the_trained_network_runs_is_recognised() {
                 }
             }
         });
-        assert_eq!(CheckpointKind::of(folder.path()).unwrap(), CheckpointKind::Trained);
+        let architecture = architecture_of(folder.path()).unwrap();
+        assert_eq!((architecture.stacks, architecture.causal_encoder), (stacks, causal));
     }
 }
 

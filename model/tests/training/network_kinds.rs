@@ -9,8 +9,9 @@ use std::path::Path;
 use crate::fixture::FOLDERS;
 use crate::fixture::checkpoints::{TENSORS, converted, copied, edit, rewrite, sharded};
 use crate::trained::{TrainFixture, largest_difference, norm, numbers, open, read};
+use model::config::Stacks;
 use model::training::network::LossOptions;
-use model::training::{Architecture, Batch, Example, Network, NetworkOptions};
+use model::training::{Batch, Example, Network, NetworkOptions};
 use model::{AdaptRequest, Adaptation, Checkpoint};
 use safetensors::Dtype;
 use serde_json::{Value, json};
@@ -81,19 +82,20 @@ fn log_softmax(scores: &[f32]) -> Vec<f64> {
 
 #[test]
 fn a_classifier_is_saved_as_transformers_class_and_opens_again() {
-    for (folder, architecture, class, head) in [
-        (FOLDERS[1], Architecture::EncoderClassifier, "T5GemmaForSequenceClassification", "score.out_proj.weight"),
-        ("gemma2-source", Architecture::DecoderClassifier, "Gemma2ForSequenceClassification", "score.weight"),
+    for (folder, stacks, class, head) in [
+        (FOLDERS[1], Stacks::Encoder, "T5GemmaForSequenceClassification", "score.out_proj.weight"),
+        ("gemma2-source", Stacks::Decoder, "Gemma2ForSequenceClassification", "score.weight"),
     ] {
         let network = open(folder).with_classification_head(&labels(), 4).unwrap();
-        assert_eq!((network.architecture(), network.labels()), (architecture, labels()));
+        let architecture = network.architecture();
+        assert_eq!((architecture.stacks, architecture.classifies(), network.labels()), (stacks, true, labels()));
         let config = network.config_json();
         assert_eq!(config["architectures"], json!([class]));
         assert_eq!(config["id2label"], json!({"0": "games", "1": "net", "2": "science"}));
         assert_eq!(config["label2id"], json!({"games": 0, "net": 1, "science": 2}));
         let names: Vec<&String> = network.parameters().keys().collect();
         assert!(names.iter().any(|name| *name == head) && !names.iter().any(|name| name.contains("decoder.")));
-        if architecture == Architecture::EncoderClassifier {
+        if stacks == Stacks::Encoder {
             assert_eq!(config["is_encoder_decoder"], json!(false));
             assert!(names.iter().any(|name| *name == "score.out_proj.bias"));
         }

@@ -182,7 +182,7 @@ fn positions(config: &Config) -> PositionLimits {
 }
 
 fn warn_of_ignored_keys(checkpoint: &Checkpoint) {
-    let keys = checkpoint.ignored_generation_keys();
+    let keys = checkpoint.document().ignored_generation_keys();
     if !keys.is_empty() {
         tracing::warn!(
             "these keys of generation_config.json have no effect here: {}; say in each request what they should do",

@@ -5,9 +5,19 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use serde_json::Value;
 use tokenizers::AddedToken;
 
 use super::{Added, TokenizerFile};
+
+/// Whether two tokenizer files give the same ids to the same pieces, whatever else differs.
+pub(in crate::tokenizer) fn have_same_pieces(first: &[u8], second: &[u8]) -> bool {
+    let pieces = |text: &[u8]| {
+        let file: Value = serde_json::from_slice(text).ok()?;
+        file.pointer("/model/vocab").cloned()
+    };
+    pieces(first) == pieces(second)
+}
 
 impl TokenizerFile {
     /// In what this file and another give other ids to a text.

@@ -7,7 +7,8 @@ use candle_core::Tensor;
 
 use super::pass::{Pass, Source};
 use super::rows::{Ragged, check_ids};
-use super::{Architecture, Head, Network};
+use super::{Head, Network};
+use crate::config::Stacks;
 use crate::training::{Error, Result};
 
 /// Tokens of sources that go through the network together; one row may be more.
@@ -126,8 +127,8 @@ impl Network {
 
     /// What the stack under the head reads before the next token.
     fn next_input(&self, source: &[u32], written: &[u32]) -> Vec<u32> {
-        match self.architecture {
-            Architecture::EncoderDecoder => [&[self.tokens.start], written].concat(),
+        match self.architecture.stacks {
+            Stacks::EncoderDecoder => [&[self.tokens.start], written].concat(),
             _ => [source, written].concat(),
         }
     }

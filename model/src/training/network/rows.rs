@@ -2,7 +2,8 @@
 //!
 //! Made by `loss` and `gradients`, read by `pass`. Refuses what the network has no row for.
 
-use super::{Architecture, Network};
+use super::Network;
+use crate::config::Stacks;
 use crate::training::{Batch, Error, Example, Result};
 
 /// Rows of different lengths, flat.
@@ -57,8 +58,8 @@ impl Rows {
         for (row, example) in batch.examples.iter().enumerate() {
             check(network, example).map_err(|problem| Error::Example { row, problem })?;
             let start = rows.input.ids.len();
-            match (network.architecture, example) {
-                (Architecture::EncoderDecoder, Example::Pair { source, target }) => {
+            match (network.architecture.stacks, example) {
+                (Stacks::EncoderDecoder, Example::Pair { source, target }) => {
                     sources.push(source);
                     let read = [&[network.tokens.start], &target[..target.len() - 1]].concat();
                     rows.input.push(&read);
@@ -76,10 +77,10 @@ impl Rows {
                 Example::Labelled { label, .. } => rows.labels.push(*label),
             }
         }
-        match network.architecture {
-            Architecture::EncoderDecoder => rows.sources = Some(sources),
-            Architecture::DecoderOnly => rows.picked = Some(picked),
-            _ => rows.picked = Some(rows.input.last_tokens()),
+        match network.architecture.stacks {
+            _ if network.architecture.classifies() => rows.picked = Some(rows.input.last_tokens()),
+            Stacks::EncoderDecoder => rows.sources = Some(sources),
+            Stacks::Encoder | Stacks::Decoder => rows.picked = Some(picked),
         }
         Ok(rows)
     }
@@ -87,7 +88,7 @@ impl Rows {
 
 /// What a row must be to fit a network.
 fn check(network: &Network, example: &Example) -> std::result::Result<(), String> {
-    let classifies = matches!(network.architecture, Architecture::EncoderClassifier | Architecture::DecoderClassifier);
+    let classifies = network.architecture.classifies();
     match example {
         Example::Pair { .. } if classifies => Err("it has a target, but the network tells classes apart".to_owned()),
         Example::Labelled { .. } if !classifies => Err("it has a class, but the network writes text".to_owned()),

@@ -1,18 +1,17 @@
 //! The parameters of a network by what they are for, found under their published names.
 //!
-//! Built by `blueprint`, read by `pass`. A tied table is one parameter in two places.
-
-use std::collections::BTreeMap;
+//! Built by `parts`, read by `pass`. A tied table is one parameter in two places.
 
 use candle_core::Var;
 
+use crate::checkpoint::{AttentionNames, FeedForwardNames, StackNames};
 use crate::config::StackConfig;
 
-/// Layers of one width, with what comes before and after.
+/// Layers of one width, with the embedding before them and the norm after them.
 #[derive(Debug)]
 pub struct Stack {
     pub config: StackConfig,
-    /// Whether a token sees earlier ones only.
+    /// Whether a token sees earlier tokens only.
     pub causal: bool,
     /// Tells the stacks of a network apart, for dropout.
     pub number: u32,
@@ -24,7 +23,7 @@ pub struct Stack {
 #[derive(Debug)]
 pub struct Layer {
     pub attention: Attention,
-    /// Over the encoder's states, where there is an encoder.
+    /// Attention over the encoder's states, in the decoder of an encoder-decoder.
     pub cross: Option<Attention>,
     pub feed_forward: FeedForward,
 }
@@ -53,59 +52,48 @@ pub struct FeedForward {
     pub down: Var,
 }
 
-/// What turns a state into scores.
+/// Turns states into scores.
 #[derive(Debug)]
 pub enum Head {
-    /// Of the vocabulary, `[vocab, hidden]`.
+    /// Scores of the vocabulary by a table `[vocab, hidden]`.
     Vocabulary { table: Var },
-    /// Of classes, `[classes, hidden]`.
+    /// Scores of classes by a weight `[classes, hidden]`.
     Classes { weight: Var, bias: Option<Var> },
 }
 
-/// How a stack's tensors are called.
-pub struct Names {
-    prefix: &'static str,
-    number: u32,
-    self_attention_norms: (&'static str, &'static str),
-    has_cross: bool,
-}
-
-impl Names {
-    const T5GEMMA_NORMS: (&'static str, &'static str) = ("pre_self_attn_layernorm", "post_self_attn_layernorm");
-
-    pub const ENCODER: Self =
-        Self { prefix: "model.encoder", number: 0, self_attention_norms: Self::T5GEMMA_NORMS, has_cross: false };
-    pub const DECODER: Self =
-        Self { prefix: "model.decoder", number: 1, self_attention_norms: Self::T5GEMMA_NORMS, has_cross: true };
-    pub const DECODER_ONLY: Self = Self {
-        prefix: "model",
-        number: 0,
-        self_attention_norms: ("input_layernorm", "post_attention_layernorm"),
-        has_cross: false,
-    };
-}
+/// Gives the parameter of a name.
+type Find<'a> = &'a dyn Fn(&str) -> Var;
 
 impl Stack {
-    /// Finds a stack's weights.
-    ///
-    /// # Panics
-    /// When one is missing: whoever made the weights went through the table of the same configuration.
-    pub fn new(config: StackConfig, names: &Names, causal: bool, parameters: &BTreeMap<String, Var>) -> Self {
-        let prefix = names.prefix;
-        let layers = (0..config.layers)
-            .map(|index| {
-                let found = Found { parameters, prefix: format!("{prefix}.layers.{index}.") };
-                let cross_norms = ("pre_cross_attn_layernorm", "post_cross_attn_layernorm");
-                Layer {
-                    attention: found.attention("self_attn", names.self_attention_norms),
-                    cross: names.has_cross.then(|| found.attention("cross_attn", cross_norms)),
-                    feed_forward: found.feed_forward(),
-                }
-            })
-            .collect();
-        let found = Found { parameters, prefix: format!("{prefix}.") };
-        let (embed, norm) = (found.weight("embed_tokens"), found.weight("norm"));
-        Self { config, causal, number: names.number, embed, layers, norm }
+    /// The encoder of a T5Gemma, without a causal mask.
+    pub fn encoder(config: &StackConfig, find: Find<'_>) -> Self {
+        Self { causal: false, ..Self::find(config, StackNames::ENCODER, find) }
+    }
+
+    /// The decoder of a T5Gemma.
+    pub fn decoder(config: &StackConfig, find: Find<'_>) -> Self {
+        let mut stack = Self { number: 1, ..Self::find(config, StackNames::DECODER, find) };
+        for (index, layer) in stack.layers.iter_mut().enumerate() {
+            layer.cross = Some(Attention::find(&StackNames::DECODER.cross_attention(index), find));
+        }
+        stack
+    }
+
+    /// The only stack of a decoder-only Gemma 2.
+    pub fn decoder_only(config: &StackConfig, find: Find<'_>) -> Self {
+        Self::find(config, StackNames::DECODER_ONLY, find)
+    }
+
+    /// A causal stack without cross-attention.
+    fn find(config: &StackConfig, names: StackNames, find: Find<'_>) -> Self {
+        let layer = |index| Layer {
+            attention: Attention::find(&names.self_attention(index), find),
+            cross: None,
+            feed_forward: FeedForward::find(&names.feed_forward(index), find),
+        };
+        let layers = (0..config.layers).map(layer).collect();
+        let (embed, norm) = (find(&names.embedding()), find(&names.final_norm()));
+        Self { config: config.clone(), causal: true, number: 0, embed, layers, norm }
     }
 
     /// Every parameter of the layers and the embedding, without the last norm.
@@ -121,48 +109,25 @@ impl Stack {
     }
 }
 
-impl Head {
-    /// The head among the weights; the embedding table where the output is tied to it.
-    pub fn find(parameters: &BTreeMap<String, Var>, under: &Stack) -> Self {
-        let find = |name: &str| parameters.get(name).cloned();
-        if let Some(weight) = find("score.out_proj.weight").or_else(|| find("score.weight")) {
-            return Self::Classes { weight, bias: find("score.out_proj.bias") };
+impl Attention {
+    fn find(names: &AttentionNames, find: Find<'_>) -> Self {
+        Self {
+            norms: Norms { pre: find(&names.pre_norm), post: find(&names.post_norm) },
+            q: find(&names.q),
+            k: find(&names.k),
+            v: find(&names.v),
+            out: find(&names.out),
         }
-        let own = find("lm_head.out_proj.weight").or_else(|| find("lm_head.weight"));
-        Self::Vocabulary { table: own.unwrap_or_else(|| under.embed.clone()) }
     }
 }
 
-/// Weights under one prefix.
-struct Found<'a> {
-    parameters: &'a BTreeMap<String, Var>,
-    prefix: String,
-}
-
-impl Found<'_> {
-    fn weight(&self, name: &str) -> Var {
-        let name = format!("{}{name}.weight", self.prefix);
-        self.parameters
-            .get(&name)
-            .unwrap_or_else(|| panic!("{name} is not in the table of the stack's tensors"))
-            .clone()
-    }
-
-    fn norms(&self, (pre, post): (&str, &str)) -> Norms {
-        Norms { pre: self.weight(pre), post: self.weight(post) }
-    }
-
-    fn attention(&self, name: &str, norms: (&str, &str)) -> Attention {
-        let weight = |part: &str| self.weight(&format!("{name}.{part}_proj"));
-        Attention { norms: self.norms(norms), q: weight("q"), k: weight("k"), v: weight("v"), out: weight("o") }
-    }
-
-    fn feed_forward(&self) -> FeedForward {
-        FeedForward {
-            norms: self.norms(("pre_feedforward_layernorm", "post_feedforward_layernorm")),
-            gate: self.weight("mlp.gate_proj"),
-            up: self.weight("mlp.up_proj"),
-            down: self.weight("mlp.down_proj"),
+impl FeedForward {
+    fn find(names: &FeedForwardNames, find: Find<'_>) -> Self {
+        Self {
+            norms: Norms { pre: find(&names.pre_norm), post: find(&names.post_norm) },
+            gate: find(&names.gate),
+            up: find(&names.up),
+            down: find(&names.down),
         }
     }
 }

@@ -9,17 +9,18 @@ use std::time::Instant;
 
 use super::Run;
 use super::finish::FINAL;
+use crate::config::Stacks;
 use crate::input;
 use crate::out_file::{make_folder, open_lock};
 use crate::tokenizer::Tokenizer;
 use crate::training::data::{BatchSettings, DataSet, Feed, Position, Reading, Report};
 use crate::training::error::{Error, Result};
 use crate::training::metrics::Metrics;
-use crate::training::network::{Architecture, Network, NetworkOptions};
+use crate::training::network::{Network, NetworkOptions};
 use crate::training::objective::{Ingredients, ModelTokens, Reader, Recipe};
 use crate::training::observer::{Observer, Prepared};
 use crate::training::optimizer::AdamW;
-use crate::training::published::{Companions, has_random_cross_attention};
+use crate::training::published::Companions;
 use crate::training::settings::{EncoderAttention, Objective, Settings};
 use crate::training::spikes::RecentLoss;
 use crate::training::stages::{DEFAULT_CROSS_ATTENTION_STEPS, Plan};
@@ -128,9 +129,9 @@ impl Data {
         observer: &mut dyn Observer,
     ) -> Result<Self> {
         let tokens = network.tokens();
-        let reader = match network.architecture() {
-            Architecture::EncoderDecoder | Architecture::EncoderClassifier => Reader::EncoderDecoder,
-            Architecture::DecoderOnly | Architecture::DecoderClassifier => Reader::DecoderOnly,
+        let reader = match network.architecture().stacks {
+            Stacks::EncoderDecoder | Stacks::Encoder => Reader::EncoderDecoder,
+            Stacks::Decoder => Reader::DecoderOnly,
         };
         let (source_vocab, target_vocab) = (network.vocab(), network.vocab());
         let tokens = ModelTokens { start: tokens.start, end: tokens.end, source_vocab, target_vocab };
@@ -212,7 +213,7 @@ fn first_plan(settings: &Settings, network: &Network, observer: &mut dyn Observe
 }
 
 fn warmup_steps(settings: &Settings, network: &Network) -> u64 {
-    let is_random = has_random_cross_attention(network.config_json());
+    let is_random = network.document().has_random_cross_attention();
     settings.cross_attention_warmup_steps.unwrap_or(if is_random { DEFAULT_CROSS_ATTENTION_STEPS } else { 0 })
 }
 
@@ -279,20 +280,18 @@ fn companions(settings: &Settings, begun: Option<&Path>) -> Result<Companions> {
 /// Refuses a model that cannot be trained with these settings.
 fn check_fit(settings: &Settings, plan: &Plan, network: &Network) -> Result<()> {
     let architecture = network.architecture();
-    let is_classifier = matches!(architecture, Architecture::EncoderClassifier | Architecture::DecoderClassifier);
     let classifies = matches!(settings.objective, Objective::Classify { .. });
-    let has_encoder = matches!(architecture, Architecture::EncoderDecoder | Architecture::EncoderClassifier);
     let validation = &settings.validation;
     let problems: Vec<String> = [
         (validation.patience > 0 && (settings.data.valid.is_empty() || validation.every_steps == 0))
             .then_some("validation.patience needs data.valid and validation.every_steps"),
-        (is_classifier && !classifies)
+        (architecture.classifies() && !classifies)
             .then_some("model.init is a classifier: only objective.kind = \"classify\" trains it"),
-        (plan.needs_cross_attention() && architecture != Architecture::EncoderDecoder).then_some(
+        (plan.needs_cross_attention() && architecture.stacks != Stacks::EncoderDecoder).then_some(
             "cross-attention is to be trained alone (cross_attention_warmup_steps, stage.train), and the model has \
                  none",
         ),
-        (settings.model.encoder_attention == EncoderAttention::Causal && !has_encoder)
+        (settings.model.encoder_attention == EncoderAttention::Causal && !architecture.has_encoder())
             .then_some("model.encoder_attention = \"causal\" is of an encoder, and the model has none"),
     ]
     .into_iter()

@@ -2,6 +2,7 @@
 //!
 //! Used by both kinds of classifiers: on the kernels, and on the trained network.
 
+use model::config::Architecture;
 use model::training::Example;
 
 use super::answer::{Answer, Outcome};
@@ -10,7 +11,7 @@ use super::rows::RowObjective;
 use crate::evaluation::{Likelihood, WantedToken};
 
 /// Checks that rows are labelled: classifiers answer no others.
-pub fn check_classifier(architecture: &'static str, objective: RowObjective) -> Result<(), EvalError> {
+pub fn check_classifier(architecture: Architecture, objective: RowObjective) -> Result<(), EvalError> {
     match objective {
         RowObjective::Classify => Ok(()),
         _ => Err(EvalError::WrongObjective {

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kernels::cpu::Cpu;
+use model::config::Architecture;
 use model::training::objective::{ModelTokens, Reader};
 use model::{Classifier, ClassifierSpace, Tokenizer};
 
@@ -59,8 +60,8 @@ impl Classified {
 }
 
 impl Subject for Classified {
-    fn architecture(&self) -> &'static str {
-        "encoder classifier"
+    fn architecture(&self) -> Architecture {
+        self.classifier.config().architecture()
     }
 
     fn arithmetic(&self) -> String {

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
+use model::config::Architecture;
 
 use crate::cli::Metric;
 
@@ -52,7 +53,7 @@ pub enum EvalError {
     #[error("this {architecture} cannot be evaluated on {objective} rows: it {instead}")]
     WrongObjective {
         /// Architecture of the checkpoint.
-        architecture: &'static str,
+        architecture: Architecture,
         /// The rows' objective.
         objective: &'static str,
         /// The rest of the sentence "it ..." about rows that such a checkpoint answers.

@@ -50,7 +50,7 @@ pub struct EvalFigures {
     /// Name of the model.
     pub model: String,
     /// Its architecture.
-    pub architecture: &'static str,
+    pub architecture: String,
     /// Its arithmetic.
     pub arithmetic: String,
     /// The file of rows.

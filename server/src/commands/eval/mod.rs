@@ -83,7 +83,7 @@ pub fn eval(config: &Config, options: &EvalOptions) -> Result<(), CommandError> 
     predictions.map_or(Ok(()), Predictions::finish)?;
     let figures = EvalFigures {
         model: config.model.served_name.clone(),
-        architecture: subject.architecture(),
+        architecture: subject.architecture().to_string(),
         arithmetic: subject.arithmetic(),
         data: options.data.display().to_string(),
         objective: rows.objective.name(),

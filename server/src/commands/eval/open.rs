@@ -1,6 +1,7 @@
 //! Opens the checkpoint of an evaluation as the kind it is.
 
-use model::checkpoint::CheckpointKind;
+use model::checkpoint::architecture_of;
+use model::config::{Architecture, Stacks};
 
 use super::classified::Classified;
 use super::served::Served;
@@ -16,13 +17,14 @@ use crate::loading::LoadError;
 /// When it cannot be loaded, or not on the device that the settings name.
 pub fn open(config: &Config) -> Result<Box<dyn Subject>, CommandError> {
     let ModelSource::Checkpoint(folder) = &config.model.source else { return Ok(Box::new(Served::start(config)?)) };
-    let kind = CheckpointKind::of(folder)?;
-    if kind != CheckpointKind::EncoderDecoder && config.model.device == Device::Cuda {
+    let Architecture { stacks, causal_encoder, .. } = architecture_of(folder)?;
+    let is_served = stacks == Stacks::EncoderDecoder && !causal_encoder;
+    if !is_served && config.model.device == Device::Cuda {
         return Err(LoadError::OnlyProcessor { origin: folder.display().to_string() }.into());
     }
-    Ok(match kind {
-        CheckpointKind::EncoderDecoder => Box::new(Served::start(config)?),
-        CheckpointKind::EncoderClassifier => Box::new(Classified::load(config, folder)?),
-        CheckpointKind::Trained => Box::new(Trained::open(config, folder)?),
+    Ok(match stacks {
+        _ if is_served => Box::new(Served::start(config)?),
+        Stacks::Encoder if !causal_encoder => Box::new(Classified::load(config, folder)?),
+        _ => Box::new(Trained::open(config, folder)?),
     })
 }

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use model::Tokenizer;
+use model::config::Architecture;
 use model::training::Example;
 use model::training::objective::{ModelTokens, Reader};
 
@@ -33,6 +34,7 @@ pub struct Served {
     tokenizer: Arc<Tokenizer>,
     tokens: ModelTokens,
     limits: EngineLimits,
+    architecture: Architecture,
     arithmetic: String,
     /// Most requests under way.
     requests: usize,
@@ -58,10 +60,10 @@ impl Served {
             source_vocab: model.encoder.vocab,
             target_vocab: model.decoder.vocab,
         };
-        let arithmetic = loaded.arithmetic().to_string();
+        let (architecture, arithmetic) = (model.architecture(), loaded.arithmetic().to_string());
         let requests = (WAITING_FACTOR * limits.steps.running_rows).min(limits.queued_rows as usize);
         let engine = loaded.start(limits, Arc::default())?;
-        Ok(Self { engine, tokenizer, tokens, limits, arithmetic, requests })
+        Ok(Self { engine, tokenizer, tokens, limits, architecture, arithmetic, requests })
     }
 
     fn submit(&self, question: Question, ask: Ask) -> Result<Pending, CommandError> {
@@ -104,8 +106,8 @@ impl Served {
 }
 
 impl Subject for Served {
-    fn architecture(&self) -> &'static str {
-        "encoder-decoder"
+    fn architecture(&self) -> Architecture {
+        self.architecture
     }
 
     fn arithmetic(&self) -> String {

@@ -2,6 +2,8 @@
 //!
 //! Each kind of checkpoint implements it in a file of its own.
 
+use model::config::Architecture;
+
 use super::answer::{Ask, Outcome};
 use super::error::EvalError;
 use super::input_spec::InputSpec;
@@ -11,8 +13,8 @@ use crate::commands::error::CommandError;
 
 /// A checkpoint that can be evaluated.
 pub trait Subject {
-    /// Its architecture in a few words.
-    fn architecture(&self) -> &'static str;
+    /// Its architecture.
+    fn architecture(&self) -> Architecture;
 
     /// Its arithmetic.
     fn arithmetic(&self) -> String;

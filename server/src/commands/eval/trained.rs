@@ -7,11 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use model::Tokenizer;
-use model::training::network::{Architecture, Network, NetworkOptions};
+use model::config::{Architecture, Stacks};
+use model::training::network::{Network, NetworkOptions};
 use model::training::objective::{ModelTokens, Reader};
 use model::training::{Batch, Example};
 use rayon::ThreadPool;
-use serde_json::Value;
 
 use super::answer::{Answer, Ask, Outcome};
 use super::class_scores::{self, check_classifier};
@@ -53,7 +53,7 @@ impl Trained {
     /// Answers to a group of questions, in their order.
     fn answers(&self, group: Vec<Question>, ask: Ask) -> Result<Vec<(usize, Outcome)>, CommandError> {
         let sources: Vec<&[u32]> = group.iter().map(Question::source).collect();
-        if self.is_classifier() {
+        if self.network.architecture().classifies() {
             let (labels, scores) =
                 (self.network.labels(), self.network.class_scores(&sources).map_err(EvalError::from)?);
             let answer = |(question, scores): (&Question, Vec<f32>)| {
@@ -76,28 +76,11 @@ impl Trained {
         let sums = self.network.evaluate(&Batch { examples: vec![example] })?;
         Ok(Likelihood { surprise: sums.cross_entropy, hits: sums.correct as u64, tokens: sums.tokens as u64 })
     }
-
-    fn is_classifier(&self) -> bool {
-        matches!(self.network.architecture(), Architecture::EncoderClassifier | Architecture::DecoderClassifier)
-    }
-
-    /// Longest sequence that the stack `name` was made for; a decoder-only model has one stack, whatever the name.
-    fn positions(&self, name: &str) -> usize {
-        let config = self.network.config_json();
-        let stack = config.get(name).unwrap_or(config);
-        let positions = stack.get("max_position_embeddings").and_then(Value::as_u64);
-        positions.map_or(usize::MAX, |positions| positions as usize)
-    }
 }
 
 impl Subject for Trained {
-    fn architecture(&self) -> &'static str {
-        match self.network.architecture() {
-            Architecture::EncoderDecoder => "encoder-decoder with a causal encoder",
-            Architecture::DecoderOnly => "decoder-only model",
-            Architecture::EncoderClassifier => "encoder classifier",
-            Architecture::DecoderClassifier => "decoder-only classifier",
-        }
+    fn architecture(&self) -> Architecture {
+        self.network.architecture()
     }
 
     fn arithmetic(&self) -> String {
@@ -105,33 +88,31 @@ impl Subject for Trained {
     }
 
     fn check(&self, objective: RowObjective) -> Result<(), EvalError> {
-        if self.is_classifier() {
+        if self.network.architecture().classifies() {
             return check_classifier(self.architecture(), objective);
         }
         match objective {
-            RowObjective::Causal if self.network.architecture() == Architecture::EncoderDecoder => {
-                Err(EvalError::WrongObjective {
-                    architecture: self.architecture(),
-                    objective: objective.name(),
-                    instead: "reads a source: choose --objective prefix_lm",
-                })
-            }
+            RowObjective::Causal if self.network.architecture().has_encoder() => Err(EvalError::WrongObjective {
+                architecture: self.architecture(),
+                objective: objective.name(),
+                instead: "reads a source: choose --objective prefix_lm",
+            }),
             _ => Ok(()),
         }
     }
 
     fn input_spec(&self) -> InputSpec {
-        let source_tokens = self.limits.source_tokens.min(self.positions("encoder"));
-        let target_tokens = self.limits.target_tokens.min(self.positions("decoder"));
+        let source_tokens = self.limits.source_tokens.min(self.network.source_positions());
+        let target_tokens = self.limits.target_tokens.min(self.network.target_positions());
         let tokens = self.network.tokens();
         let vocab = self.network.vocab();
-        let reader = match self.network.architecture() {
-            Architecture::EncoderDecoder | Architecture::EncoderClassifier => Reader::EncoderDecoder,
-            Architecture::DecoderOnly | Architecture::DecoderClassifier => Reader::DecoderOnly,
+        let reader = match self.network.architecture().stacks {
+            Stacks::EncoderDecoder | Stacks::Encoder => Reader::EncoderDecoder,
+            Stacks::Decoder => Reader::DecoderOnly,
         };
         InputSpec {
             tokenizer: Arc::clone(&self.tokenizer),
-            labels: self.is_classifier().then(|| self.network.labels()),
+            labels: self.network.architecture().classifies().then(|| self.network.labels()),
             reader,
             tokens: ModelTokens { start: tokens.start, end: tokens.end, source_vocab: vocab, target_vocab: vocab },
             source_tokens,

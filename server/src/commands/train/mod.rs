@@ -11,9 +11,8 @@ mod watcher;
 use std::path::Path;
 use std::sync::Arc;
 
-use model::input;
+use model::checkpoint::architecture_of;
 use model::training::{self, Outcome, Settings};
-use serde_json::Value;
 
 use super::error::{CommandError, io};
 use crate::cli::TrainOptions;
@@ -60,16 +59,13 @@ fn run(settings: &Settings, stopping: Arc<Stopping>) -> Result<String, CommandEr
     Ok(message)
 }
 
-/// The command that a trained model of this kind is for.
+/// The command that a trained model of this architecture is for.
 fn next_command(model: &Path) -> String {
-    let config = input::read(&model.join("config.json")).unwrap_or_default();
-    let config: Value = serde_json::from_slice(&config).unwrap_or_default();
+    let architecture = architecture_of(model);
     let model = model.display();
-    let is_classifier =
-        config["architectures"][0].as_str().is_some_and(|name| name.ends_with("SequenceClassification"));
-    match config["model_type"].as_str() {
-        _ if is_classifier => format!("measure it: server eval --model {model} --data ROWS"),
-        Some("t5gemma") => format!("serve it: server --model {model}"),
+    match architecture {
+        Ok(architecture) if architecture.classifies() => format!("measure it: server eval --model {model} --data ROWS"),
+        Ok(architecture) if architecture.has_encoder() => format!("serve it: server --model {model}"),
         _ => format!("make an encoder-decoder of it: server adapt --encoder {model} --decoder {model} --out FOLDER"),
     }
 }

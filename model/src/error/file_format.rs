@@ -1,28 +1,28 @@
-//! What lies under the name of a safetensors file instead of one, told by its first bytes.
+//! The format of a file that is named safetensors and is something else, recognised by its first bytes.
 //!
-//! Asked by `tensor_file` when a header cannot be one; the words are part of its error.
+//! Asked by `checkpoint` when a header cannot be one; the words are part of its error.
 
 use std::fmt;
 
-/// A format that is known by its first bytes.
+/// A format that is recognised by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FileFormat {
-    /// HTML, which a server sends when it has something to say.
+    /// HTML, as a server sends it to explain why it did not send the file.
     WebPage,
-    /// What `torch.save` writes: a zip archive with a pickle in it.
+    /// A zip archive with a pickle in it, as `torch.save` writes it.
     ZipArchive,
-    /// What `torch.save` wrote earlier.
+    /// A pickle, as older versions of `torch.save` wrote it.
     Pickle,
-    /// What llama.cpp reads.
+    /// The format of llama.cpp.
     Gguf,
     /// A compressed file.
     Gzip,
 }
 
 impl FileFormat {
-    /// The format of a file that starts so.
-    pub(super) fn of(start: &[u8]) -> Option<Self> {
+    /// The format of a file that begins with `start`, if it is one of these.
+    pub(crate) fn of(start: &[u8]) -> Option<Self> {
         let text = start.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(start).trim_ascii_start().to_ascii_lowercase();
         let is_page =
             [&b"<!doctype"[..], b"<html", b"<head", b"<?xml", b"<!--"].iter().any(|tag| text.starts_with(tag));

@@ -1,12 +1,12 @@
-//! Keys of `generation_config.json` that ask for something nobody here does.
+//! Keys of `generation_config.json` that ask for something this program does not do.
 //!
-//! Called by `config::read`; whoever loads a model to write texts with it names them in its log.
+//! Asked when a model is loaded to write texts; the server names the keys in its log.
 
 use serde_json::{Value, json};
 
-use super::fields::Fields;
+use super::document::ConfigDocument;
 
-/// Keys that are read here, and keys that change no text.
+/// Keys that are read here, and keys that have no effect on a text.
 const HONOURED: [&str; 12] = [
     "_from_model_config",
     "bos_token_id",
@@ -22,7 +22,7 @@ const HONOURED: [&str; 12] = [
     "use_cache",
 ];
 
-/// Values with which a key asks for nothing; so does null.
+/// Whether a key's value asks for nothing, as null does.
 fn asks_for_nothing(key: &str, value: &Value) -> bool {
     let neutral = match key {
         "do_sample" | "early_stopping" | "remove_invalid_values" | "renormalize_logits" => json!(false),
@@ -37,8 +37,11 @@ fn asks_for_nothing(key: &str, value: &Value) -> bool {
     }
 }
 
-/// The keys that are not honoured, in the order of the file.
-pub(super) fn ignored(generation: &Fields<'_>) -> Vec<String> {
-    let asked = generation.entries().filter(|(key, value)| !value.is_null() && !asks_for_nothing(key, value));
-    asked.map(|(key, _)| key.clone()).filter(|key| !HONOURED.contains(&key.as_str())).collect()
+impl ConfigDocument {
+    /// The keys of `generation_config.json` that have no effect here, in the order of the file.
+    pub fn ignored_generation_keys(&self) -> Vec<String> {
+        let fields = self.fields().generation;
+        let asked = fields.entries().filter(|(key, value)| !value.is_null() && !asks_for_nothing(key, value));
+        asked.map(|(key, _)| key.clone()).filter(|key| !HONOURED.contains(&key.as_str())).collect()
+    }
 }

@@ -1,0 +1,198 @@
+//! An open checkpoint of any architecture: its configuration, with the stored numbers of every tensor it calls for.
+//!
+//! Opened by the server, by adaptation and by training. It reads files and hands out bytes; packing them for the
+//! arithmetic is the backend's.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use kernels::{DType, Scheme};
+
+use super::checkpoint_config::CheckpointConfig;
+use super::folder::{self, Folder};
+use super::open_file::OpenFile;
+use super::shards::Shards;
+use super::source::{TensorSource, WeightSource};
+use super::tensor_data::TensorData;
+use super::tensor_file::TensorFile;
+use super::tensors::Tensors;
+use crate::config::{
+    Architecture, ClassifierConfig, ConfigDocument, DecoderConfig, ModelConfig, NetworkConfig, PositionLimits,
+};
+use crate::demo;
+use crate::error::Result;
+
+/// An encoder-decoder, which can be served.
+pub type Checkpoint = OpenCheckpoint<ModelConfig>;
+/// An encoder that classifies.
+pub type ClassifierCheckpoint = OpenCheckpoint<ClassifierConfig>;
+/// A decoder-only model, from which an encoder-decoder can be adapted.
+pub type DecoderCheckpoint = OpenCheckpoint<DecoderConfig>;
+/// A model of any architecture that can be trained.
+pub(crate) type NetworkCheckpoint = OpenCheckpoint<NetworkConfig>;
+
+/// A checkpoint whose configuration and tensors fit each other.
+#[derive(Debug)]
+pub struct OpenCheckpoint<C> {
+    config: C,
+    document: ConfigDocument,
+    scheme: Option<Scheme>,
+    tensors: Tensors,
+    others: OtherFiles,
+}
+
+/// Where the files without tensors are.
+#[derive(Debug)]
+enum OtherFiles {
+    Embedded,
+    Folder(Folder),
+}
+
+/// The architecture of a folder's checkpoint. Opening the checkpoint as such reports whatever is wrong with it.
+///
+/// # Errors
+/// When there is no such folder, no `config.json` in it, or its `model_type` cannot be used.
+pub fn architecture_of(folder: &Path) -> Result<Architecture> {
+    Folder::open(folder)?.config_document()?.architecture()
+}
+
+impl<C: CheckpointConfig> OpenCheckpoint<C> {
+    /// Opens a folder in the Hugging Face layout: `config.json`, `generation_config.json` where there is one, and
+    /// `model.safetensors` or `model.safetensors.index.json` with its shards. Tensors are read when they are asked for.
+    ///
+    /// # Errors
+    /// Names the file and what is wrong with it; for configuration and tensors, everything that is wrong at once.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let folder = Folder::open(folder)?;
+        let document = folder.config_document()?;
+        let config = C::read(&document)?;
+        let shards = folder.shards()?;
+        Self::assemble(config, document, shards, OtherFiles::Folder(folder))
+    }
+
+    fn assemble(mut config: C, document: ConfigDocument, mut shards: Shards, others: OtherFiles) -> Result<Self> {
+        if let Some(tables) = config.tied_tables()
+            && !shards.are_tied(tables)?
+        {
+            config.untie();
+        }
+        let scheme = C::scheme(&document);
+        let tensors = Tensors::find(&config.tensor_table(), scheme, shards)?;
+        Ok(Self { config, document, scheme, tensors, others })
+    }
+}
+
+impl<C> OpenCheckpoint<C> {
+    /// The configuration.
+    pub fn config(&self) -> &C {
+        &self.config
+    }
+
+    /// The configuration as it is written in the files, every key kept.
+    pub fn document(&self) -> &ConfigDocument {
+        &self.document
+    }
+
+    /// The scheme that the matrices of the layers are quantised to; `None` when the checkpoint is as it was published.
+    pub fn scheme(&self) -> Option<Scheme> {
+        self.scheme
+    }
+
+    /// The folder, or words that stand for the embedded checkpoint.
+    pub fn origin(&self) -> &Path {
+        self.tensors.origin()
+    }
+
+    /// The contents of `tokenizer.json`; `None` when there is no such file.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read.
+    pub fn tokenizer_json(&self) -> Result<Option<Cow<'static, [u8]>>> {
+        self.other_file(folder::TOKENIZER)
+    }
+
+    /// The contents of a file that holds no tensors; `None` when there is none of that name.
+    pub(crate) fn other_file(&self, name: &str) -> Result<Option<Cow<'static, [u8]>>> {
+        match &self.others {
+            OtherFiles::Folder(folder) => Ok(folder.read(name)?.map(Cow::Owned)),
+            OtherFiles::Embedded => Ok(demo::file(name).map(Cow::Borrowed)),
+        }
+    }
+
+    /// Reads a tensor of this configuration's [`super::TensorTable`], quantised where the checkpoint is.
+    ///
+    /// # Errors
+    /// When its file cannot be read or has changed since it was opened, or a number is not finite.
+    ///
+    /// # Panics
+    /// When the table holds no tensor of that name: every name in it was found when the checkpoint was opened.
+    pub fn tensor(&self, name: &str) -> Result<TensorData> {
+        self.tensors.read(name)
+    }
+
+    /// The number type that a tensor of the table is stored in; `None` when it is quantised.
+    ///
+    /// # Panics
+    /// When the table holds no tensor of that name.
+    pub(crate) fn dtype(&self, name: &str) -> Option<DType> {
+        self.tensors.dtype(name)
+    }
+
+    /// Bytes of all tensors that the configuration calls for.
+    pub fn tensor_bytes(&self) -> u64 {
+        self.tensors.bytes()
+    }
+
+    /// The configuration and its document, for whoever has read every tensor.
+    pub(crate) fn into_description(self) -> (C, ConfigDocument) {
+        (self.config, self.document)
+    }
+}
+
+impl Checkpoint {
+    /// The demo checkpoint that is part of the program.
+    ///
+    /// # Errors
+    /// As [`OpenCheckpoint::open`]; the tests hold that there are none.
+    pub fn embedded() -> Result<Self> {
+        let origin = PathBuf::from("the embedded demo checkpoint");
+        let path = origin.join(folder::CONFIG);
+        let document = ConfigDocument::parse(&path, demo::CONFIG, Some(demo::GENERATION_CONFIG))?;
+        let file = TensorFile::parse(OpenFile::embedded(origin.join(folder::TENSORS), demo::TENSORS))?;
+        let shards = Shards::new(origin, vec![file], None);
+        Self::assemble(ModelConfig::read(&document)?, document, shards, OtherFiles::Embedded)
+    }
+
+    /// Lowers the longest sequences that the model is loaded for.
+    pub fn limit_positions(&mut self, limits: PositionLimits) {
+        self.config.limit_positions(limits);
+    }
+}
+
+impl ClassifierCheckpoint {
+    /// Lowers the longest source that the model is loaded for.
+    pub fn limit_source(&mut self, tokens: usize) {
+        let positions = &mut self.config.encoder.max_positions;
+        *positions = tokens.min(*positions);
+    }
+}
+
+impl<C> TensorSource for OpenCheckpoint<C> {
+    fn scheme(&self) -> Option<Scheme> {
+        self.scheme()
+    }
+
+    fn total_bytes(&self) -> u64 {
+        self.tensor_bytes()
+    }
+
+    fn tensor(&self, name: &str) -> Result<TensorData> {
+        self.tensor(name)
+    }
+}
+
+impl WeightSource for Checkpoint {
+    fn config(&self) -> &ModelConfig {
+        self.config()
+    }
+}

@@ -1,0 +1,170 @@
+//! The JSON of a checkpoint: `config.json`, with `generation_config.json` beside it where there is one.
+//!
+//! Made by the checkpoint's folder; read by the configurations of each architecture. Every key is kept, known or not, for
+//! saved copies.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::architecture::{Architecture, Generation, Head, Stacks};
+use super::fields::{Fields, Problems};
+use crate::error::{Error, Result};
+
+/// `model_type` of an encoder-decoder of Gemma 2, and of its encoder alone.
+pub(super) const T5GEMMA: &str = "t5gemma";
+/// `model_type` of a decoder-only Gemma 2.
+pub(super) const GEMMA2: &str = "gemma2";
+/// Field of the encoder's configuration that marks one trained with a causal mask; no other program knows it.
+pub(super) const CAUSAL_ENCODER: &str = "encdec_causal";
+/// End of the class names of transformers' classifiers.
+const CLASSIFIER_CLASS: &str = "ForSequenceClassification";
+
+/// The two files as JSON objects.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConfigDocument {
+    pub(super) path: PathBuf,
+    pub(super) config: Value,
+    pub(super) generation: Option<Value>,
+}
+
+/// The fields of both files; an absent file has none.
+pub(super) struct DocumentFields<'a> {
+    pub top: Fields<'a>,
+    pub generation: Fields<'a>,
+}
+
+impl ConfigDocument {
+    /// Parses the text of `config.json`, whose name in errors is `path`, and of `generation_config.json`.
+    ///
+    /// # Errors
+    /// When one of them is not a JSON object.
+    pub fn parse(path: &Path, config: &[u8], generation: Option<&[u8]>) -> Result<Self> {
+        let generation =
+            generation.map(|text| parse(&path.with_file_name("generation_config.json"), text)).transpose()?;
+        Ok(Self { path: path.to_owned(), config: parse(path, config)?, generation })
+    }
+
+    /// The content of `config.json`.
+    pub fn json(&self) -> &Value {
+        &self.config
+    }
+
+    /// The architecture, by `model_type`, the class of transformers that wrote the file, and its marks. Everything else
+    /// is checked when the configuration of that architecture is read.
+    ///
+    /// # Errors
+    /// When `model_type` is missing or is none that can be used.
+    pub fn architecture(&self) -> Result<Architecture> {
+        let DocumentFields { top, .. } = self.fields();
+        let mut problems = Problems::default();
+        check_model_type(&top, &mut problems);
+        problems.none_or_error(&self.path)?;
+        let generation = Generation::Gemma2;
+        let head = if names_classifier(&top) { Head::Classes } else { Head::Vocabulary };
+        match self.model_type() {
+            Some(T5GEMMA) => {
+                let encoder = self.config.get("encoder");
+                let causal_encoder =
+                    encoder.and_then(|encoder| encoder.get(CAUSAL_ENCODER)) == Some(&Value::Bool(true));
+                // An encoder alone has no other head, whatever class wrote it.
+                let (stacks, head) = match self.config.get("is_encoder_decoder") {
+                    Some(Value::Bool(false)) => (Stacks::Encoder, Head::Classes),
+                    _ => (Stacks::EncoderDecoder, head),
+                };
+                Ok(Architecture { generation, stacks, head, causal_encoder })
+            }
+            Some(GEMMA2) => Ok(Architecture { generation, stacks: Stacks::Decoder, head, causal_encoder: false }),
+            found => Err(Error::ModelType {
+                path: self.path.clone(),
+                found: found.unwrap_or_default().to_owned(),
+                expected: "t5gemma or gemma2",
+            }),
+        }
+    }
+
+    pub(super) fn fields(&self) -> DocumentFields<'_> {
+        let generation = self.generation.as_ref();
+        let generation = generation.map_or_else(Fields::absent, |value| Fields::document("generation_config", value));
+        DocumentFields { top: Fields::document("", &self.config), generation }
+    }
+
+    /// Refuses a file of another architecture: a list of what it lacks of this one would mislead.
+    pub(super) fn expect_model_type(&self, expected: &'static str) -> Result<()> {
+        match self.model_type() {
+            Some(found) if found != expected => {
+                Err(Error::ModelType { path: self.path.clone(), found: found.to_owned(), expected })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn model_type(&self) -> Option<&str> {
+        self.config.get("model_type").and_then(Value::as_str)
+    }
+}
+
+/// Adds a problem when `model_type` is missing or no name.
+pub(super) fn check_model_type(top: &Fields<'_>, problems: &mut Problems) {
+    if top.get("model_type").is_none() {
+        problems.add("model_type", "is missing");
+    }
+    top.text("model_type", problems);
+}
+
+/// Whether transformers wrote the file for a classifier.
+pub(super) fn names_classifier(top: &Fields<'_>) -> bool {
+    let names = top.get("architectures").and_then(Value::as_array);
+    names.into_iter().flatten().filter_map(Value::as_str).any(|name| name.ends_with(CLASSIFIER_CLASS))
+}
+
+fn parse(path: &Path, text: &[u8]) -> Result<Value> {
+    let object: serde_json::Map<String, Value> =
+        serde_json::from_slice(text).map_err(|source| Error::Json { path: path.to_owned(), source })?;
+    Ok(Value::Object(object))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn architecture(config: &Value) -> Result<Architecture> {
+        ConfigDocument::parse(Path::new("config.json"), config.to_string().as_bytes(), None)?.architecture()
+    }
+
+    #[test]
+    fn the_architecture_follows_from_the_model_type_the_class_and_the_marks() {
+        let pair = Architecture::T5GEMMA;
+        let decoder = Architecture { stacks: Stacks::Decoder, ..pair };
+        let cases = [
+            (json!({"model_type": "t5gemma"}), pair),
+            (
+                json!({"model_type": "t5gemma", "encoder": {"encdec_causal": true}}),
+                Architecture { causal_encoder: true, ..pair },
+            ),
+            (json!({"model_type": "t5gemma", "is_encoder_decoder": false}), pair.as_classifier()),
+            (
+                json!({"model_type": "t5gemma", "architectures": ["T5GemmaForSequenceClassification"]}),
+                Architecture { head: Head::Classes, ..pair },
+            ),
+            (json!({"model_type": "gemma2", "architectures": ["Gemma2ForCausalLM"]}), decoder),
+            (
+                json!({"model_type": "gemma2", "architectures": ["Gemma2ForSequenceClassification"]}),
+                decoder.as_classifier(),
+            ),
+        ];
+        for (config, expected) in cases {
+            assert_eq!(architecture(&config).unwrap(), expected, "{config}");
+        }
+    }
+
+    #[test]
+    fn a_model_type_that_cannot_be_used_is_named() {
+        let message = architecture(&json!({"model_type": "llama"})).unwrap_err().to_string();
+        assert!(message.contains("\"llama\"") && message.contains("t5gemma or gemma2"), "{message}");
+        let message = architecture(&json!({})).unwrap_err().to_string();
+        assert!(message.contains("model_type is missing"), "{message}");
+    }
+}

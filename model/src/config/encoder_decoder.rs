@@ -1,0 +1,199 @@
+//! The configuration of an encoder-decoder: what is served.
+//!
+//! Read by `checkpoint` or made by `shapes`; used all over this crate and by the server.
+
+use std::path::Path;
+
+use super::architecture::Architecture;
+use super::document::{CAUSAL_ENCODER, ConfigDocument, DocumentFields, T5GEMMA, check_model_type, names_classifier};
+use super::fields::{Fields, Problems, brief};
+use super::quantization;
+use super::special_tokens::SpecialTokens;
+use super::stack::StackConfig;
+use super::stack_fields::{check_storage_type, quiet_vocab, read_stack};
+use crate::error::Result;
+
+/// An encoder-decoder.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelConfig {
+    /// The stack that reads the source.
+    pub encoder: StackConfig,
+    /// The stack that writes the target.
+    pub decoder: StackConfig,
+    /// Whether the output table is the decoder's embedding table.
+    pub tie_word_embeddings: bool,
+    /// First token of every target.
+    pub start_token: u32,
+    /// Tokens that end a text; never empty.
+    pub end_tokens: Vec<u32>,
+    /// Token that fills padded batches in other programs; never produced here.
+    pub pad_token: u32,
+    /// Token that opens a text.
+    pub bos_token: u32,
+}
+
+/// Longest sequences that a model will be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PositionLimits {
+    /// Tokens of a source.
+    pub source_tokens: usize,
+    /// Tokens of a target.
+    pub target_tokens: usize,
+}
+
+impl ModelConfig {
+    /// Reads the texts of `config.json` and, where there is one, `generation_config.json`, whose end and start tokens
+    /// win. Both published dialects are understood (`rope_theta` or `rope_parameters`, `torch_dtype` or `dtype`).
+    ///
+    /// # Errors
+    /// One error that lists every missing or unusable field; `path` is the file it names.
+    pub fn from_json(path: &Path, config: &[u8], generation: Option<&[u8]>) -> Result<Self> {
+        Self::read(&ConfigDocument::parse(path, config, generation)?)
+    }
+
+    /// Reads a parsed document.
+    ///
+    /// # Errors
+    /// One error that lists every missing or unusable field, and why the model cannot be served.
+    pub fn read(document: &ConfigDocument) -> Result<Self> {
+        document.expect_model_type(T5GEMMA)?;
+        let fields = document.fields();
+        let mut problems = Problems::default();
+        quantization::read(&fields.top, &mut problems);
+        check_served(&fields.top, &mut problems);
+        let read = read_pair(&fields, &mut problems);
+        problems.value_or_error(&document.path, read)
+    }
+
+    /// The architecture.
+    pub const fn architecture(&self) -> Architecture {
+        Architecture::T5GEMMA
+    }
+
+    /// The token ids with a meaning.
+    pub fn special_tokens(&self) -> SpecialTokens {
+        SpecialTokens {
+            start: self.start_token,
+            bos: self.bos_token,
+            pad: self.pad_token,
+            end: self.end_tokens.clone(),
+        }
+    }
+
+    /// The count of numbers in all weights, the tied output table counted once.
+    pub fn parameters(&self) -> u64 {
+        let encoder = self.encoder.own_parameters();
+        let decoder = self.decoder.own_parameters() + self.cross_parameters();
+        let output = if self.tie_word_embeddings { 0 } else { self.decoder.embedding_parameters() };
+        encoder + decoder + output + self.encoder.embedding_parameters() + self.decoder.embedding_parameters()
+    }
+
+    /// Lowers the longest sequences of the stacks to `limits`, so that memory which grows with positions is taken only
+    /// for sequences that can occur.
+    pub fn limit_positions(&mut self, limits: PositionLimits) {
+        self.encoder.max_positions = self.encoder.max_positions.min(limits.source_tokens);
+        self.decoder.max_positions = self.decoder.max_positions.min(limits.target_tokens);
+    }
+
+    fn cross_parameters(&self) -> u64 {
+        let stack = &self.decoder;
+        let own = 2 * stack.hidden * stack.query_width();
+        let from_encoder = 2 * self.encoder.hidden * stack.kv_width();
+        (stack.layers * (own + from_encoder + 2 * stack.hidden)) as u64
+    }
+}
+
+/// Refuses models that can be trained or evaluated and not served.
+fn check_served(top: &Fields<'_>, problems: &mut Problems) {
+    if top.flag("is_encoder_decoder", problems) == Some(false) {
+        problems.add("is_encoder_decoder", "is false: an encoder alone cannot write a text, though it may classify");
+    } else if names_classifier(top) {
+        problems.add("architectures", "names a classifier, which cannot write a text");
+    }
+    // A value that is no object is reported with the rest of the encoder.
+    let encoder = top.object("encoder", &mut Problems::default());
+    if let Some(encoder) = encoder
+        && encoder.flag(CAUSAL_ENCODER, problems) == Some(true)
+    {
+        let reason = "is true: an encoder that was trained to see earlier tokens only cannot be served";
+        problems.add(encoder.name(CAUSAL_ENCODER), reason);
+    }
+}
+
+/// Reads both stacks and the tokens. `None` only when a problem was added.
+pub(super) fn read_pair(fields: &DocumentFields<'_>, problems: &mut Problems) -> Option<ModelConfig> {
+    let DocumentFields { top, generation } = fields;
+    check_model_type(top, problems);
+    check_storage_type(top, problems);
+    let tied = top.flag("tie_word_embeddings", problems).unwrap_or(true);
+
+    let encoder_fields = stack_fields(top, "encoder", problems);
+    let decoder_fields = stack_fields(top, "decoder", problems);
+    let encoder = encoder_fields.as_ref().and_then(|fields| read_stack(fields, top, problems));
+    let decoder = decoder_fields.as_ref().and_then(|fields| read_stack(fields, top, problems));
+    let vocab = decoder_fields.as_ref().and_then(|fields| quiet_vocab(fields, top));
+    let decoder_fields = decoder_fields.unwrap_or_else(Fields::absent);
+    check_vocabularies(&encoder_fields.unwrap_or_else(Fields::absent), &decoder_fields, problems);
+    let tokens = read_tokens(&TokenFields { top, decoder: &decoder_fields, generation, vocab }, problems);
+
+    let (encoder, decoder, tokens) = (encoder?, decoder?, tokens?);
+    Some(ModelConfig {
+        encoder,
+        decoder,
+        tie_word_embeddings: tied,
+        start_token: tokens.start,
+        end_tokens: tokens.end,
+        pad_token: tokens.pad,
+        bos_token: tokens.bos,
+    })
+}
+
+/// Where token ids may stand.
+struct TokenFields<'a> {
+    top: &'a Fields<'a>,
+    decoder: &'a Fields<'a>,
+    generation: &'a Fields<'a>,
+    /// Ids must be below this, where it is known.
+    vocab: Option<usize>,
+}
+
+fn read_tokens(fields: &TokenFields<'_>, problems: &mut Problems) -> Option<SpecialTokens> {
+    let &TokenFields { top, decoder, generation, vocab } = fields;
+    let mut first =
+        |field: &str, places: &[&Fields<'_>]| places.iter().find_map(|place| place.token(field, vocab, problems));
+    let bos = first("bos_token_id", &[decoder, top, generation]);
+    // transformers takes generation_config.json before config.json, and in each the token that opens a text where the
+    // token that opens a target is not named.
+    let start = first("decoder_start_token_id", &[generation])
+        .or_else(|| first("bos_token_id", &[generation]))
+        .or_else(|| first("decoder_start_token_id", &[top, decoder]))
+        .or_else(|| first("bos_token_id", &[top, decoder]));
+    let pad = first("pad_token_id", &[top, decoder]);
+    let ends = [generation, top, decoder].iter().find_map(|place| place.tokens("eos_token_id", vocab, problems));
+    if start.is_none() {
+        problems.add("decoder_start_token_id", "is missing, and so is bos_token_id");
+    }
+    if ends.is_none() {
+        problems.add("eos_token_id", "is missing");
+    }
+    let start = start?;
+    // transformers' own default for pad; batches are never padded here, so nothing depends on it.
+    Some(SpecialTokens { start, bos: bos.unwrap_or(start), pad: pad.unwrap_or(0), end: ends? })
+}
+
+fn stack_fields<'a>(top: &Fields<'a>, stack: &str, problems: &mut Problems) -> Option<Fields<'a>> {
+    if top.get(stack).is_none() {
+        problems.add(stack, "is missing");
+    }
+    top.object(stack, problems)
+}
+
+/// Both stacks must have the same vocabulary. `vocab_size` outside the stacks may be anything: transformers overwrites
+/// it, and no tensor depends on it.
+fn check_vocabularies(encoder: &Fields<'_>, decoder: &Fields<'_>, problems: &mut Problems) {
+    let (Some(found), Some(wanted)) = (encoder.get("vocab_size"), decoder.get("vocab_size")) else { return };
+    if found != wanted {
+        let reason = format!("is {}, but {} is {}", brief(found), decoder.name("vocab_size"), brief(wanted));
+        problems.add(encoder.name("vocab_size"), reason);
+    }
+}

@@ -1,0 +1,26 @@
+//! The reasons for which a `tokenizer.json` cannot be used.
+//!
+//! Found by `tokenizer`.
+
+/// A problem of a `tokenizer.json`.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenizerProblem {
+    /// Not JSON, or not in the expected form.
+    #[error("it is not a tokenizer.json ({source})")]
+    Json {
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// The decoder is not Gemma's, so streamed text would differ from the whole.
+    #[error(
+        "its decoder is not Gemma's (Replace U+2581 by a space, ByteFallback, Fuse), the only one that can be streamed"
+    )]
+    Decoder,
+    /// The tokenizers library refused it.
+    #[error("{reason}")]
+    Refused {
+        /// The library's own words.
+        reason: String,
+    },
+}
