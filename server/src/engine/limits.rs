@@ -36,3 +36,36 @@ impl EngineLimits {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scheduler::PoolSize;
+
+    const LIMITS: EngineLimits = EngineLimits {
+        queued_rows: 1,
+        source_tokens: 40,
+        target_tokens: 50,
+        steps: SchedulerLimits {
+            pool: PoolSize { pages: 5, source_page_tokens: 16 },
+            running_rows: 1,
+            call_rows: 1,
+            step_rows: 1,
+            step_encoder_tokens: 64,
+            encoder_layers: 1,
+        },
+    };
+
+    fn check(source: usize, decoder_prompt: usize, max_tokens: usize) -> Result<(), Refusal> {
+        LIMITS.check(RequestLengths { source, decoder_prompt, max_tokens })
+    }
+
+    #[test]
+    fn a_request_as_long_as_each_limit_is_taken_and_a_longer_one_refused_by_name() {
+        assert_eq!(check(40, 2, 30), Ok(()));
+        assert_eq!(check(41, 2, 30), Err(Refusal::SourceTooLong { tokens: 41, limit: 40 }));
+        assert_eq!(check(16, 2, 48), Ok(()));
+        assert_eq!(check(16, 3, 48), Err(Refusal::TargetTooLong { prompt: 3, max_tokens: 48, limit: 50 }));
+        assert_eq!(check(40, 2, 31), Err(Refusal::NeverFits { needed: 6, pages: 5 }));
+    }
+}

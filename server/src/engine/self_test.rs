@@ -22,10 +22,10 @@ pub enum SelfTestFailed {
     Ended,
 }
 
-/// Generates one token from a source of one token, and reads its log-probability. Blocks until it has.
+/// Generates one token from a source of one token and reads its log-probability. Blocks until the answer is there.
 ///
 /// # Errors
-/// When there is none: a model with weights that are no numbers gives none, for one.
+/// When no finite log-probability comes, for example because weights are NaN.
 pub fn self_test(engine: &EngineHandle, start_token: u32) -> Result<(), SelfTestFailed> {
     // No client has this salt, so none finds the source in the cache.
     let slots = engine.reserve(Salt::of(b"self-test"), 1).map_err(SelfTestFailed::Refused)?;

@@ -3,8 +3,8 @@
 //! Called wherever a plan is made, after the running sequences have the pages they need. Preempts nobody.
 
 use super::event::Event;
-use super::page_pool::target_pages;
 use super::plan::narrow;
+use super::pool_size::target_pages;
 use super::queue::Waiting;
 use super::running::{Grant, Running};
 use super::sequence::Request;

@@ -2,34 +2,16 @@
 //!
 //! Called by the engine when it is idle, and by tests after every step. Changes nothing.
 
-use super::page_pool::PageId;
-use super::plan::narrow;
+use super::page_pool::{PageId, PageImbalance};
 use super::sequence::SequenceId;
 use super::state::Scheduler;
 
 /// A broken invariant of the scheduler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Imbalance {
-    /// A page has more or fewer references than owners.
-    #[error("page {} has {owners} owners and {references} references", page.0)]
-    References {
-        /// The page.
-        page: PageId,
-        /// Owners found by walking.
-        owners: u32,
-        /// References counted by the pool.
-        references: u32,
-    },
-    /// A page without an owner is not free, or one with an owner is free, or it is free twice.
-    #[error("page {} has {owners} owners and is {listed} times in the free list", page.0)]
-    Free {
-        /// The page.
-        page: PageId,
-        /// Owners found by walking.
-        owners: u32,
-        /// How often the free list has it.
-        listed: u32,
-    },
+    /// The books of the page pool are wrong.
+    #[error(transparent)]
+    Pages(#[from] PageImbalance),
     /// A source has too few or too many pages for its tokens.
     #[error("{pages} pages are kept for a source of {tokens} tokens")]
     WrongSize {
@@ -56,7 +38,7 @@ pub enum Imbalance {
     },
 }
 
-/// Owners of each page, found by walking.
+/// Number of owners of each page, by index.
 struct Owners(Vec<u32>);
 
 impl Owners {
@@ -88,7 +70,7 @@ impl Scheduler {
         self.check_order()
     }
 
-    fn check_references(&self) -> Result<(), Imbalance> {
+    fn check_references(&self) -> Result<(), PageImbalance> {
         let pool = &self.memory.pool;
         let mut owners = Owners(vec![0; pool.total()]);
         for source in self.memory.sources.iter() {
@@ -101,21 +83,7 @@ impl Scheduler {
         for slot in holders.chain(self.queue.waiting.iter().filter_map(|waiting| waiting.source)) {
             owners.add(self.memory.sources.get(slot).pages());
         }
-        let mut listed = vec![0; pool.total()];
-        for page in pool.free_pages() {
-            listed[page.0 as usize] += 1;
-        }
-        for (index, (&owners, listed)) in owners.0.iter().zip(listed).enumerate() {
-            let page = PageId(narrow(index));
-            let references = pool.references(page);
-            if references != owners {
-                return Err(Imbalance::References { page, owners, references });
-            }
-            if listed != u32::from(owners == 0) {
-                return Err(Imbalance::Free { page, owners, listed });
-            }
-        }
-        Ok(())
+        pool.check(owners.0)
     }
 
     fn check_order(&self) -> Result<(), Imbalance> {

@@ -1,6 +1,6 @@
 //! Limits of the machine and boundary tokens of the model, as the scheduler needs to know them.
 
-use super::page_pool::PoolSize;
+use super::pool_size::PoolSize;
 
 /// Limits of the page pool and of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,8 @@
 
 use super::encoder_queue::EncoderQueue;
 use super::limits::SchedulerLimits;
-use super::page_pool::{PageId, PagePool, PoolSize};
+use super::page_pool::{PageId, PagePool};
+use super::pool_size::PoolSize;
 use super::source::{SourceKey, SourceSlot};
 use super::source_cache::SourceCache;
 

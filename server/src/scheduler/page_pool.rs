@@ -4,10 +4,6 @@
 //! Called by `memory` and by the parts of the scheduler that end or preempt sequences. Knows indices only, not what a
 //! page holds.
 
-use kernels::PAGE_TOKENS;
-
-use crate::request::RequestLengths;
-
 /// Index of a page in the device's pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PageId(pub u32);
@@ -18,31 +14,31 @@ impl PageId {
     }
 }
 
-/// Pages that `positions` positions of a target take. [`PoolSize::source_pages`] counts those of a source.
-pub const fn target_pages(positions: usize) -> usize {
-    positions.div_ceil(PAGE_TOKENS)
-}
-
-/// Size of the page pool. [`kernels::PAGE_TOKENS`] positions of a target fill a page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PoolSize {
-    /// Number of pages.
-    pub pages: usize,
-    /// Number of source positions that fill a page.
-    pub source_page_tokens: usize,
-}
-
-impl PoolSize {
-    /// Pages that a source of `tokens` tokens takes.
-    pub const fn source_pages(&self, tokens: usize) -> usize {
-        tokens.div_ceil(self.source_page_tokens)
-    }
-
-    /// Most pages that a request's source and one of its choices take.
-    pub fn request_pages(&self, lengths: RequestLengths) -> usize {
-        // The start token is read even when nothing is generated.
-        self.source_pages(lengths.source) + target_pages(lengths.target_positions().max(1))
-    }
+/// Books of the page pool that do not agree with the owners of its pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PageImbalance {
+    /// A page has more or fewer references than owners.
+    #[error("page {} has {owners} owners and {references} references", page.0)]
+    References {
+        /// The page.
+        page: PageId,
+        /// Owners that were found.
+        owners: u32,
+        /// References that are counted.
+        references: u32,
+    },
+    /// A page is free although it has an owner, or free twice.
+    #[error("page {} is free and in use, or free twice", page.0)]
+    Free {
+        /// The page.
+        page: PageId,
+    },
+    /// A page has no owner and is not free.
+    #[error("page {} is lost", page.0)]
+    Lost {
+        /// The page.
+        page: PageId,
+    },
 }
 
 /// Free pages, and reference counts of the others.
@@ -68,11 +64,6 @@ impl PagePool {
     /// Number of free pages.
     pub const fn free(&self) -> usize {
         self.free.len()
-    }
-
-    /// The free pages, in no order.
-    pub fn free_pages(&self) -> &[PageId] {
-        &self.free
     }
 
     /// Number of owners of a page.
@@ -117,6 +108,30 @@ impl PagePool {
             }
         }
     }
+
+    /// Compares the books with the number of owners of each page, by index.
+    ///
+    /// # Errors
+    /// The first page that does not agree.
+    pub fn check(&self, mut owners: Vec<u32>) -> Result<(), PageImbalance> {
+        const FREE: u32 = u32::MAX;
+        for &page in &self.free {
+            if std::mem::replace(&mut owners[page.index()], FREE) != 0 {
+                return Err(PageImbalance::Free { page });
+            }
+        }
+        for (index, (owners, &references)) in (0..).zip(owners.into_iter().zip(&self.references)) {
+            let page = PageId(index);
+            let expected = if owners == FREE { 0 } else { owners };
+            if references != expected {
+                return Err(PageImbalance::References { page, owners: expected, references });
+            }
+            if owners == 0 {
+                return Err(PageImbalance::Lost { page });
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -157,11 +172,16 @@ mod tests {
     }
 
     #[test]
-    fn a_request_takes_pages_for_its_source_and_for_what_its_longest_choice_reads() {
-        let pool = PoolSize { pages: 9, source_page_tokens: 32 };
-        let pages = |source, decoder_prompt, max_tokens| {
-            pool.request_pages(RequestLengths { source, decoder_prompt, max_tokens })
-        };
-        assert_eq!([pages(32, 0, 0), pages(33, 0, 16), pages(1, 1, 16)], [2, 3, 3]);
+    fn the_check_finds_pages_that_are_lost_or_free_and_in_use_or_counted_wrongly() {
+        let mut pool = PagePool::new(3);
+        let page = taken(&mut pool, 1)[0];
+        assert_eq!(pool.check(vec![1, 0, 0]), Ok(()));
+        let miscounted = PageImbalance::References { page, owners: 2, references: 1 };
+        assert_eq!(pool.check(vec![2, 0, 0]), Err(miscounted));
+        assert_eq!(pool.check(vec![1, 1, 0]), Err(PageImbalance::Free { page: PageId(1) }));
+        let lost = pool.free.pop().unwrap();
+        assert_eq!(pool.check(vec![1, 0, 0]), Err(PageImbalance::Lost { page: lost }));
+        pool.free.push(pool.free[0]);
+        assert_eq!(pool.check(vec![1, 0, 0]), Err(PageImbalance::Free { page: pool.free[0] }));
     }
 }

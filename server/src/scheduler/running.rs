@@ -2,7 +2,8 @@
 //!
 //! Rows are granted by `rows`, pages by `preemption` and `admission`.
 
-use super::page_pool::{PageId, target_pages};
+use super::page_pool::PageId;
+use super::pool_size::target_pages;
 use super::sequence::Sequence;
 use super::source::SourceSlot;
 

@@ -1,4 +1,4 @@
-//! The engine thread over a model that does as it is told.
+//! The engine thread over a fake model.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! A model without numbers that runs a step when the test lets it.
+//! A fake model that runs a step when the test lets it.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -28,9 +28,9 @@ pub enum Turn {
 }
 
 struct Fake {
-    /// Told the seeds of the sequences that a step decodes, before it is run.
+    /// Receives the seeds of the sequences that a step decodes, before the step runs.
     entered: Sender<Vec<u64>>,
-    /// When nobody is there to give turns any more, everything runs.
+    /// Outcome of each step. Once the sender is gone, every step runs.
     turns: Receiver<Turn>,
     chosen: Vec<Option<u32>>,
 }
@@ -100,18 +100,18 @@ impl FakeEngine {
         Self { engine, metrics, entered: entries, turns }
     }
 
-    /// Submits a request whose seed and source tell it from others.
+    /// Submits a request; seed and source identify it.
     pub fn submit(&self, seed: u64, max_tokens: u32, choices: u32) -> Generation {
         let slot = self.engine.handle.reserve(Salt::default(), 1).unwrap();
         self.engine.handle.submit(slot, request(seed, max_tokens, choices)).unwrap()
     }
 
-    /// Waits until the engine is about to run a step; the seeds that it decodes.
+    /// Waits until the engine is about to run a step, and returns the seeds that it decodes.
     pub fn next_step(&self) -> Vec<u64> {
         self.entered.recv_timeout(PATIENCE).expect("a step")
     }
 
-    /// Decides on the step that [`Self::next_step`] told of.
+    /// Decides the outcome of the step that [`Self::next_step`] returned.
     pub fn turn(&self, turn: Turn) {
         self.turns.send(turn).unwrap();
     }

@@ -1,4 +1,4 @@
-//! Plans that are made while the tokens of the one before are still being drawn.
+//! Plans that are made while the previous plan's tokens are still being drawn.
 
 use super::world::{LIMITS, World, asks, finished, source, with_pages};
 use crate::request::{FinishReason, GenerationRequest};
@@ -44,7 +44,7 @@ fn a_request_that_can_be_admitted_is_not_made_to_wait_by_plans_ahead() {
         world.step();
         steps += 1;
     }
-    // The plan that was under way, one in which the source is encoded, one that decodes.
+    // The plan that was under way, one that encodes the source, one that decodes.
     assert_eq!(steps, 3);
     assert_eq!(world.ahead, ahead + 3);
     world.run();
@@ -76,7 +76,7 @@ fn log_probabilities_are_read_before_the_next_step_overwrites_them() {
     world.submit(asks(&source(2, 20), 12));
     world.run();
     world.check_answers();
-    // Ahead of the plan that encodes; of none that draws.
+    // Only the first plan that draws is made ahead. The later ones wait for scores.
     assert_eq!(world.ahead, 1);
 }
 

@@ -53,7 +53,7 @@ fn draws_name_their_choice_position_and_whether_the_text_may_end() {
     assert_eq!(draws, [(0, 3, true), (1, 3, true), (0, 4, true), (1, 4, true), (0, 5, false), (1, 5, false)]);
 }
 
-/// Runs one request whose token at each step is given, and returns its reason to end with the tokens it took.
+/// Runs one request that draws these tokens. Returns why and after how many tokens it finished.
 fn ending(max_tokens: u32, ignore_end: bool, tokens: &[u32]) -> (FinishReason, usize) {
     let mut world = World::new(LIMITS);
     let asked = GenerationRequest { ignore_end, ..asks(&source(1, 4), max_tokens) };

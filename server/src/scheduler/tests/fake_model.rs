@@ -21,7 +21,7 @@ enum Cell {
     Target { position: usize, token: u32, digest: u64 },
 }
 
-/// The sources of the encoder batch under way.
+/// The batch in the encoder.
 #[derive(Debug)]
 struct Batch {
     sources: Vec<Vec<u32>>,
@@ -41,9 +41,9 @@ pub struct FakeModel {
 /// Results of a step.
 #[derive(Debug, Default)]
 pub struct StepResult {
-    /// A token for each sampled row.
+    /// A token for each draw of the plan.
     pub chosen: Vec<Option<u32>>,
-    /// Stands for the log-probabilities of each logits row.
+    /// A digest for each output of the plan, in place of log-probabilities.
     pub digests: Vec<u64>,
 }
 

@@ -1,7 +1,7 @@
 //! Pages with several owners, and the check that finds broken books.
 
 use super::world::{LIMITS, World, asks, source};
-use crate::scheduler::{Imbalance, SequenceId};
+use crate::scheduler::{Imbalance, PageImbalance, SequenceId};
 
 /// A world in which two sequences are decoded.
 fn decoding() -> World {
@@ -44,7 +44,7 @@ fn a_reference_without_an_owner_is_found() {
     let mut world = decoding();
     let page = world.scheduler.running[0].pages[0];
     world.scheduler.memory.pool.retain(&[page]);
-    let expected = Imbalance::References { page, owners: 1, references: 2 };
+    let expected = Imbalance::Pages(PageImbalance::References { page, owners: 1, references: 2 });
     assert_eq!(world.scheduler.check_conservation(), Err(expected));
 }
 
@@ -52,7 +52,7 @@ fn a_reference_without_an_owner_is_found() {
 fn a_lost_page_is_found() {
     let mut world = decoding();
     let page = world.scheduler.running[0].pages.pop().unwrap();
-    let expected = Imbalance::References { page, owners: 0, references: 1 };
+    let expected = Imbalance::Pages(PageImbalance::References { page, owners: 0, references: 1 });
     assert_eq!(world.scheduler.check_conservation(), Err(expected));
 }
 

@@ -10,18 +10,18 @@ use crate::scheduler::{PoolSize, SchedulerLimits};
 /// A client in a trace.
 #[derive(Debug, Clone)]
 struct Visit {
-    /// Steps since the visit before.
+    /// Number of steps since the previous visit.
     pause: usize,
     asked: GenerationRequest,
     cancellation: Option<Cancellation>,
 }
 
-/// When a client goes away.
+/// A client that goes away.
 #[derive(Debug, Clone)]
 struct Cancellation {
-    /// Steps after its request.
+    /// Number of steps between its request and that.
     after: usize,
-    /// Whether the step is under way.
+    /// Whether it goes away while the step runs.
     during_step: bool,
     /// The choice; all of them when absent.
     choice: Option<u32>,

@@ -1,4 +1,4 @@
-//! A scheduler, the fake model and the clients around them; every rule that always holds is asserted in every step.
+//! A scheduler, the fake model and clients around them. Every invariant is asserted in every step.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ pub fn asks(source: &[u32], max_tokens: u32) -> GenerationRequest {
     GenerationRequest { ignore_end: true, ..GenerationRequest::new(source, max_tokens) }
 }
 
-/// Roomy limits but for the pages.
+/// Roomy limits with this many pages.
 pub fn with_pages(pages: usize) -> SchedulerLimits {
     SchedulerLimits { pool: PoolSize { pages, ..LIMITS.pool }, ..LIMITS }
 }
@@ -31,7 +31,7 @@ pub fn caller(call: u64) -> Caller {
     Caller { call: CallId(call), salt: Salt::default() }
 }
 
-/// A source of this many tokens; different `name`, different source.
+/// A source of this many tokens, all of which are `name`.
 pub fn source(name: u32, tokens: usize) -> Vec<u32> {
     vec![name; tokens]
 }
@@ -64,7 +64,7 @@ pub struct World {
     pub steps: usize,
     model: FakeModel,
     events: Vec<Event>,
-    /// Steps by which all that was submitted must be done.
+    /// Number of steps after which all submitted requests must be done.
     pub step_bound: usize,
 }
 
@@ -96,7 +96,7 @@ impl World {
         self.submit_as(&caller(self.clients.len() as u64 + 1), asked)
     }
 
-    /// Submits a request of this caller, who may have others.
+    /// Submits a request of this caller, which may have others.
     pub fn submit_as(&mut self, caller: &Caller, asked: GenerationRequest) -> RequestId {
         let id = RequestId(self.clients.len() as u64 + 1);
         self.scheduler.submit(id, caller, asked.clone()).unwrap();
@@ -123,7 +123,7 @@ impl World {
         }
     }
 
-    /// Plans and runs a step; [`Self::commit`] is to follow.
+    /// Plans and runs a step. The caller commits it.
     pub fn plan_and_run(&mut self) -> StepResult {
         let result = match self.next_result.take() {
             Some(result) => {
@@ -260,7 +260,7 @@ impl World {
     }
 }
 
-/// The events of one kind, shortened to what tests compare.
+/// The requests of which a choice finished, and why.
 pub fn finished(events: &[Event]) -> Vec<(RequestId, FinishReason)> {
     let reasons = events.iter().filter_map(|event| match *event {
         Event::Finished { request, reason, .. } => Some((request, reason)),
