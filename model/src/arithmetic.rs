@@ -1,7 +1,7 @@
 //! How a model computes: its precision, and which of its matrices are quantised.
 //!
-//! Chosen when a model is loaded; asked by `weights`, `checkpoint` and `cost`. The table here is the only place that says
-//! which matrix gets which format.
+//! Chosen when a model is loaded; asked by `weights`, `checkpoint` and `cost`. The table here is the only place that
+//! says which matrix gets which format.
 
 use std::fmt;
 
@@ -53,14 +53,15 @@ impl Arithmetic {
 }
 
 impl Role {
-    /// The scheme that tensors of this role get in a model that is quantised to `quantize`; `None` leaves them as they are.
+    /// The scheme that tensors of this role get in a model that is quantised to `quantize`; `None` leaves them as they
+    /// are.
     ///
     /// The mean divergence from float32, measured on the demo's synopses in nats a token: int8 8.5e-4, everything int4
     /// 2.9e-2, int4 with self-attention left at int8 1.95e-2. In int4 the decoder's queries, keys and values alone cost
     /// 6e-3, and its feed-forward, which has several times their numbers, 1.4e-2.
     ///
-    /// Lookups read one row of a table, so fewer bytes would save nothing, and the error of the output table goes into the
-    /// logits unsmoothed. Norms are a thousandth of a layer, and their errors scale everything after them.
+    /// Lookups read one row of a table, so fewer bytes would save nothing, and the error of the output table goes into
+    /// the logits unsmoothed. Norms are a thousandth of a layer, and their errors scale everything after them.
     pub fn scheme(self, quantize: Scheme) -> Option<Scheme> {
         match (self, quantize) {
             (Self::Table | Self::Norm, _) => None,
@@ -79,8 +80,8 @@ pub const fn scheme_name(scheme: Scheme) -> &'static str {
 }
 
 impl fmt::Display for Arithmetic {
-    /// `f32`, `bf16`, `int8` or `int4`, where the last two stand beside bfloat16; beside float32 they are `int8+f32` and
-    /// `int4+f32`.
+    /// `f32`, `bf16`, `int8` or `int4`, where the last two stand beside bfloat16; beside float32 they are `int8+f32`
+    /// and `int4+f32`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match (self.quantize, self.precision) {
             (None, Precision::F32) => "f32",

@@ -28,8 +28,8 @@ const SCREENING_ROW_BYTES: usize = 3 * DType::F32.bytes();
 
 impl ModelConfig {
     /// Bytes that one greedy decode step reads. They are the decoder's weights, each in its format, without the key and
-    /// value projections of cross-attention, which run once per request; the output table or its screening copy; and the
-    /// keys and values of each sequence.
+    /// value projections of cross-attention, which run once per request; the output table or its screening copy; and
+    /// the keys and values of each sequence.
     pub fn step_bytes(&self, arithmetic: Arithmetic, load: StepLoad) -> u64 {
         let decoder = &self.decoder;
         let (hidden, query, intermediate) = (decoder.hidden, decoder.query_width(), decoder.intermediate);

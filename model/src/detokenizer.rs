@@ -18,7 +18,7 @@ pub struct Detokenizer {
     pieces: Arc<Pieces>,
     /// Start of a character that is not complete yet.
     held: Vec<u8>,
-    /// What the last call gave out.
+    /// Text that the last call returned.
     text: String,
     /// Characters of `text` before those of the last id.
     given_up: usize,
@@ -51,8 +51,8 @@ impl Detokenizer {
         &self.text
     }
 
-    /// Characters at the beginning of what the last [`Self::push`] gave that stand before the character its id begins or
-    /// belongs to: U+FFFD for bytes before it that became no character.
+    /// Characters at the beginning of what the last [`Self::push`] gave that stand before the character its id begins
+    /// or belongs to: U+FFFD for bytes before it that became no character.
     pub const fn given_up(&self) -> usize {
         self.given_up
     }

@@ -25,8 +25,9 @@ impl<B: Backend> Model<B> {
         self.backend.sample(&space.logits, self.draws(draws), out);
     }
 
-    /// Draws the ids that [`Self::logits`] and [`Self::sample`] would draw, without computing all logits. Only for narrow
-    /// draws ([`kernels::Choice::is_narrow`]). Overwrites the logits of the rows that are drawn from, and no others.
+    /// Draws the ids that [`Self::logits`] and [`Self::sample`] would draw, without computing all logits. Only for
+    /// narrow draws ([`kernels::Choice::is_narrow`]). Overwrites the logits of the rows that are drawn from, and no
+    /// others.
     pub fn choose(&self, draws: &[Draw], space: &mut Workspace<B>, out: &mut B::Drawn) {
         let to = ChosenRows { logits: &mut space.logits, ids: out };
         self.backend.choose(&space.selected, self.output_layer(), self.draws(draws), to);

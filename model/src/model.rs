@@ -24,8 +24,8 @@ pub struct Model<B: Backend> {
 }
 
 impl<B: Backend> Model<B> {
-    /// Packs the weights of `source` and reports the bytes of each packed tensor to `progress`. A quantised source stays
-    /// as it is, whatever the precision of the rest.
+    /// Packs the weights of `source` and reports the bytes of each packed tensor to `progress`. A quantised source
+    /// stays as it is, whatever the precision of the rest.
     ///
     /// # Errors
     /// When the backend has no memory for them, a tensor cannot be read, or the source is quantised to another scheme

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use crate::input::{expect_folder, expect_regular};
 
-/// A file that is written as `NAME.partial` beside the name it will get. Dropped before [`OutFile::finish`], it is removed.
+/// A file that is written as `NAME.partial` beside the name it will get. Dropped before [`OutFile::finish`], it is
+/// removed.
 #[derive(Debug)]
 pub struct OutFile {
     file: BufWriter<File>,
@@ -50,7 +51,8 @@ impl OutFile {
     /// Writes a whole file.
     ///
     /// # Errors
-    /// When the file cannot be begun (see [`OutFile::create`]) or written. The file that had the name is then unchanged.
+    /// When the file cannot be begun (see [`OutFile::create`]) or written. The file that had the name is then
+    /// unchanged.
     pub fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
         let mut file = Self::create(path)?;
         file.write_all(contents)?;

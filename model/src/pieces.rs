@@ -1,4 +1,4 @@
-//! What each token id stands for, packed: one text for all pieces and a span of it for each id.
+//! The piece of every token id, packed: one text for all pieces, and a span of it for each id.
 //!
 //! Built by `tokenizer::file`, read by `Tokenizer` and every `Detokenizer`.
 
@@ -18,7 +18,7 @@ static BYTES: [u8; 256] = {
     bytes
 };
 
-/// What an id stands for.
+/// Piece of an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Piece<'a> {
     /// Text, spaces written as spaces.

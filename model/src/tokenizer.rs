@@ -35,8 +35,8 @@ pub(crate) fn have_same_pieces(first: &[u8], second: &[u8]) -> bool {
     file::have_same_pieces(first, second)
 }
 
-/// In what two tokenizer files give other ids to a text, in words; nothing when they do not. How a file writes its merges,
-/// and what it puts around a text, makes no difference.
+/// Differences because of which two tokenizer files give different ids to a text; empty if there are none. The way a
+/// file writes its merges, and the tokens that it puts around a text, do not count.
 pub(crate) fn differences(first: &[u8], second: &[u8]) -> Result<Vec<String>> {
     let parse = |json| TokenizerFile::parse(json).map_err(|problem| Error::Tokenizer { problem });
     Ok(parse(first)?.differences(&parse(second)?))

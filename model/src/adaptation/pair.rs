@@ -101,7 +101,8 @@ impl Pair {
 
     fn tokenizer_problems(&self) -> crate::Result<Vec<String>> {
         let lacks = |source: &DecoderCheckpoint| {
-            let reason = "has no tokenizer.json, the other source has one: without both, nothing shows that their ids mean the same";
+            let reason = "has no tokenizer.json, the other source has one: without both, nothing shows that their ids \
+                          mean the same";
             Ok(vec![format!("{} {reason}", source.origin().display())])
         };
         let (encoder, decoder) = match (self.encoder.tokenizer_json()?, self.decoder.tokenizer_json()?) {

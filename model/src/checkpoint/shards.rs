@@ -61,8 +61,9 @@ impl Shards {
         Some(self.files[file].file.path().file_name()?.to_string_lossy().into_owned())
     }
 
-    /// Whether tables that the configuration ties are one tensor. As in transformers, an output table that is stored with
-    /// other numbers than the embedding table is used in any case, and a tied table may be stored under either name.
+    /// Whether tables that the configuration ties are one tensor. As in transformers, an output table that is stored
+    /// with other numbers than the embedding table is used in any case, and a tied table may be stored under either
+    /// name.
     ///
     /// # Errors
     /// When a file cannot be read.

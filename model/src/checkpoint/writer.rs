@@ -38,7 +38,8 @@ pub(crate) struct OutFolder {
 }
 
 impl OutFolder {
-    /// Makes the folder if there is none. Refuses a folder that is not empty, but for files that a killed process began.
+    /// Makes the folder if there is none. Refuses a folder that is not empty, but for files that a killed process
+    /// began.
     pub fn create(path: &Path) -> Result<Self> {
         match fs::metadata(path) {
             Ok(found) if !found.is_dir() => {
@@ -70,8 +71,8 @@ impl OutFolder {
         Ok(fs::read_dir(path)?.next().is_none())
     }
 
-    /// Writes a file under another name and renames it once the disk has it. An [`Error`] of this crate inside the error
-    /// of `contents` is returned as it is: it names the file that could not be read.
+    /// Writes a file under another name and renames it once the disk has it. An [`Error`] of this crate inside the
+    /// error of `contents` is returned as it is: it names the file that could not be read.
     pub fn write(&mut self, name: &str, contents: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<()> {
         let (path, partial) = (self.path.join(name), self.path.join(format!("{name}{PARTIAL}")));
         let noted = writeln!(self.journal, "{name}").and_then(|()| self.journal.sync_data());

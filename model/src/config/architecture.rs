@@ -1,7 +1,7 @@
 //! The one description of what a checkpoint is: a generation of Gemma, the stacks that it has, what its head scores.
 //!
-//! Read from `config.json` by [`super::ConfigDocument::architecture`]. Code that treats checkpoints differently asks this
-//! description instead of the JSON.
+//! Read from `config.json` by [`super::ConfigDocument::architecture`]. Code that treats checkpoints differently asks
+//! this description instead of the JSON.
 
 use std::fmt;
 

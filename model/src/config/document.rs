@@ -1,7 +1,7 @@
 //! The JSON of a checkpoint: `config.json`, with `generation_config.json` beside it where there is one.
 //!
-//! Made by the checkpoint's folder; read by the configurations of each architecture. Every key is kept, known or not, for
-//! saved copies.
+//! Made by the checkpoint's folder; read by the configurations of each architecture. Every key is kept, known or not,
+//! for saved copies.
 
 use std::path::{Path, PathBuf};
 

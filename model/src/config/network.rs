@@ -1,7 +1,7 @@
 //! The configuration of a network that is trained: an encoder-decoder, a decoder-only model, or a classifier.
 //!
-//! Read by `training`. A network may have parts that are never served: a causal encoder, a classification head, a decoder
-//! without an encoder.
+//! Read by `training`. A network may have parts that are never served: a causal encoder, a classification head, a
+//! decoder without an encoder.
 
 use super::architecture::{Architecture, Head, Stacks};
 use super::classifier::ClassifierConfig;

@@ -88,7 +88,7 @@ struct TemplateToken {
     ids: Vec<u32>,
 }
 
-/// What a tokenizer is made of.
+/// The parts of a tokenizer.
 pub(super) struct Parts {
     pub library: tokenizers::Tokenizer,
     pub before: Vec<u32>,
@@ -185,7 +185,7 @@ impl Model {
         self.kind.as_deref().is_none_or(|kind| kind == "BPE")
     }
 
-    /// What pieces carry at their ends; Gemma's carry nothing.
+    /// Marks that pieces have at their ends; Gemma's have none.
     fn affixes(&self) -> impl Iterator<Item = &str> {
         let affixes = [&self.continuing_subword_prefix, &self.end_of_word_suffix];
         affixes.map(|affix| affix.as_deref().unwrap_or_default()).into_iter()

@@ -27,16 +27,16 @@ use weights::{Head, Stack};
 pub use gradients::Gradients;
 pub use loss::{BatchLoss, DropoutOptions, LossOptions, LossSums, TeacherOptions};
 
-/// How a network computes.
+/// Options of a network's computation.
 #[derive(Debug, Clone)]
 pub struct NetworkOptions {
-    /// Where.
+    /// Device that computes.
     pub device: Device,
-    /// Type of the activations, and of the weights where they are multiplied; the masters are float32.
+    /// Number type of activations and products; the master weights are float32.
     pub compute: DType,
-    /// Lets the encoder's tokens see earlier ones only. A checkpoint that was trained so is opened so without it.
+    /// Whether the encoder's mask is causal. A checkpoint that was trained so is always opened so.
     pub encoder_causal: bool,
-    /// Computes each layer again in the backward pass instead of keeping its activations.
+    /// Whether each layer is recomputed in the backward pass instead of keeping its activations.
     pub activation_checkpointing: bool,
 }
 
@@ -46,7 +46,7 @@ impl Default for NetworkOptions {
     }
 }
 
-/// A model whose weights can change.
+/// A model whose weights can be trained.
 #[derive(Debug)]
 pub struct Network {
     architecture: Architecture,
@@ -67,7 +67,7 @@ impl Network {
     /// Opens a checkpoint of any [`Architecture`], in one file or in shards, stored as float32, bfloat16 or float16.
     ///
     /// # Errors
-    /// Names the file and everything that is wrong with it.
+    /// Names the file and every problem with it.
     pub fn open(folder: &Path, options: &NetworkOptions) -> Result<Self> {
         let checkpoint = NetworkCheckpoint::open(folder)?;
         let mut parameters = BTreeMap::new();
@@ -84,10 +84,10 @@ impl Network {
     }
 
     /// Random weights of the shape that a `config.json` describes: matrices normal with its `initializer_range`, norms
-    /// zero. A tensor's numbers follow from the seed and its name.
+    /// zero. A tensor's numbers depend on the seed and its name alone.
     ///
     /// # Errors
-    /// Everything that is wrong with the configuration.
+    /// Every problem with the configuration.
     pub fn random(config_json: &[u8], seed: u64, options: &NetworkOptions) -> Result<Self> {
         let document = ConfigDocument::parse(Path::new("config.json"), config_json, None)?;
         let config = NetworkConfig::read(&document)?;
@@ -99,8 +99,8 @@ impl Network {
         Self::assemble(config, document, parameters, options)
     }
 
-    /// This network with a linear head that tells `labels` apart by the last token's state; of an encoder-decoder only
-    /// the encoder stays. A head that has these labels already is kept, any other is replaced by a random one.
+    /// This network with a linear head that gives the last token's state one of `labels`; of an encoder-decoder, only
+    /// the encoder is kept. A head that has these labels already is kept, any other is replaced by a random one.
     ///
     /// # Errors
     /// When the tensor library refuses.
@@ -148,7 +148,7 @@ impl Network {
     }
 
     /// The configuration that is saved beside the weights: that of the source, with what has changed since. Its number
-    /// type is that of the source; whoever saves another type writes that.
+    /// type is that of the source; code that saves another type writes that.
     pub(crate) fn document(&self) -> &ConfigDocument {
         &self.document
     }
@@ -173,27 +173,27 @@ impl Network {
         &self.parameters
     }
 
-    /// Ids with a meaning of their own.
+    /// Special tokens.
     pub fn tokens(&self) -> SpecialTokens {
         self.tokens.clone()
     }
 
-    /// How the network computes.
+    /// Options of the network's computation.
     pub fn options(&self) -> &NetworkOptions {
         &self.options
     }
 
-    /// Token ids, `0 .. vocab`.
+    /// Size of the vocabulary: token ids are `0 .. vocab`.
     pub fn vocab(&self) -> usize {
         self.main.config.vocab
     }
 
-    /// The classes of a classifier in their order; none elsewhere.
+    /// The classes of a classifier in their order; empty for other networks.
     pub fn labels(&self) -> Vec<String> {
         self.config.labels().to_vec()
     }
 
-    /// From now on [`Network::gradients`] has those of the named parameters only, and computes no others.
+    /// Restricts [`Network::gradients`] to the named parameters from now on; it computes no others.
     pub fn train_only(&mut self, is_trained: impl Fn(&str) -> bool) {
         let frozen = self.parameters.iter().filter(|(name, _)| !is_trained(name));
         self.frozen = frozen.map(|(_, parameter)| parameter.id()).collect();

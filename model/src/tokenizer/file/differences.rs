@@ -1,4 +1,4 @@
-//! In what two tokenizer files give other ids to a text.
+//! Differences because of which two tokenizer files give different ids to a text.
 //!
 //! Asked when checkpoints are adapted, whose ids have to mean the same. How a file writes its merges, and what it puts
 //! around a text, makes no difference.
@@ -50,7 +50,7 @@ impl TokenizerFile {
         .collect()
     }
 
-    /// The first added token that is not the same in another file: it is found elsewhere in a text, or takes spaces along.
+    /// The first added token that differs in another file: it matches elsewhere in a text, or includes spaces.
     fn added_difference(&self, other: &Self) -> Option<String> {
         let by_id = |file: &'_ Self| -> BTreeMap<u32, String> {
             file.added_tokens.iter().map(|added| (added.id, added.description())).collect()

@@ -1,7 +1,7 @@
-//! What a network says when nobody corrects it: greedy texts, classes and states.
+//! Generation without teacher forcing: greedy texts, classes and states.
 //!
-//! Called for validation samples and baselines. The stack under the head runs anew for every token: what writes fast is
-//! the serving path.
+//! Called for validation samples and baselines. The stack under the head runs again for every token; the serving path
+//! is the fast one.
 
 use candle_core::Tensor;
 
@@ -11,7 +11,7 @@ use super::{Head, Network};
 use crate::config::Stacks;
 use crate::training::{Error, Result};
 
-/// Tokens of sources that go through the network together; one row may be more.
+/// Most tokens of sources that go through the network together; one row may be longer.
 const BATCH_TOKENS: usize = 8192;
 
 impl Network {
@@ -31,7 +31,7 @@ impl Network {
     /// The most probable class of each source, by a classifier.
     ///
     /// # Errors
-    /// As [`Network::encoder_states`]; [`Error::Example`] as well when the network is no classifier.
+    /// The errors of [`Network::encoder_states`]; [`Error::Example`] also when the network is no classifier.
     pub fn classify(&self, sources: &[&[u32]]) -> Result<Vec<u32>> {
         let best = |scores: &Vec<f32>| {
             let best = |best: usize, class: usize| if scores[class] > scores[best] { class } else { best };
@@ -43,7 +43,7 @@ impl Network {
     /// The scores of all classes for each source, by a classifier.
     ///
     /// # Errors
-    /// As [`Network::classify`].
+    /// The errors of [`Network::classify`].
     pub fn class_scores(&self, sources: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
         self.check_sources(sources)?;
         if !matches!(self.head, Head::Classes { .. }) {
@@ -65,7 +65,7 @@ impl Network {
     /// token. A decoder-only network continues the source itself.
     ///
     /// # Errors
-    /// As [`Network::encoder_states`]; [`Error::Example`] as well when the network is a classifier.
+    /// The errors of [`Network::encoder_states`]; [`Error::Example`] also when the network is a classifier.
     pub fn generate(&self, sources: &[&[u32]], max_tokens: usize) -> Result<Vec<Vec<u32>>> {
         self.check_sources(sources)?;
         if matches!(self.head, Head::Classes { .. }) {
@@ -79,7 +79,7 @@ impl Network {
         Ok(written)
     }
 
-    /// The same of sources that fit together.
+    /// Continues sources that fit into one batch.
     fn continue_together(&self, sources: &[&[u32]], max_tokens: usize) -> Result<Vec<Vec<u32>>> {
         let pass = Pass::plain(self);
         let encoded = match self.encoder {
@@ -125,7 +125,7 @@ impl Network {
         Ok(apart)
     }
 
-    /// What the stack under the head reads before the next token.
+    /// Input of the stack under the head before the next token.
     fn next_input(&self, source: &[u32], written: &[u32]) -> Vec<u32> {
         match self.architecture.stacks {
             Stacks::EncoderDecoder => [&[self.tokens.start], written].concat(),

@@ -15,14 +15,14 @@ use super::rows::{Ragged, Rows};
 use super::weights::Stack;
 use crate::training::{Batch, Result};
 
-/// Of each trained parameter, under its name; float32.
+/// Gradient of each trained parameter, under its name; float32.
 pub type Gradients = BTreeMap<String, Tensor>;
 
 impl Network {
     /// The loss of a batch, and the gradients of its sum times `scale`.
     ///
     /// # Errors
-    /// As [`Network::loss`].
+    /// The errors of [`Network::loss`].
     pub fn gradients(&self, batch: &Batch, how: &LossOptions<'_>, scale: f64) -> Result<(LossSums, Gradients)> {
         if self.options.activation_checkpointing {
             return self.recomputed_gradients(batch, how, scale);
@@ -33,7 +33,7 @@ impl Network {
         Ok((loss.sums()?, sums.sums))
     }
 
-    /// Runs without a graph and keeps only what enters each layer; then goes back, layer after layer, each with a graph
+    /// Runs without a graph and keeps only the input of each layer; then goes back layer by layer, each with a graph
     /// of its own.
     fn recomputed_gradients(&self, batch: &Batch, how: &LossOptions<'_>, scale: f64) -> Result<(LossSums, Gradients)> {
         let rows = Rows::new(self, batch)?;
@@ -65,24 +65,24 @@ impl Network {
     }
 }
 
-/// Both passes of a computation that is done twice.
+/// Both forward passes of a computation that is done twice.
 struct Recomputation<'a> {
     network: &'a Network,
     rehearsal: Pass<'a>,
     pass: Pass<'a>,
 }
 
-/// What a stack's forward pass leaves behind.
+/// States that a stack's forward pass keeps.
 struct Trace {
-    /// What entered each layer.
+    /// Input of each layer.
     inputs: Vec<Tensor>,
-    /// What left the last one.
+    /// Output of the last layer.
     output: Tensor,
-    /// Of the encoder's states, once the decoder's layers have been gone back through.
+    /// Gradient of the encoder's states, after the backward pass of the decoder's layers.
     source_gradient: Option<Tensor>,
 }
 
-/// An encoder that has run, and the states as a variable that the decoder's layers share.
+/// An encoder that has run, and its states as a variable that the decoder's layers share.
 struct Encoded<'a> {
     stack: &'a Stack,
     rows: &'a Ragged,
@@ -118,7 +118,7 @@ impl<'a> Recomputation<'a> {
         Ok(Trace { inputs, output: x, source_gradient: None })
     }
 
-    /// Goes back through the layers and the embedding. `incoming` is the gradient of the last layer's output.
+    /// Runs the backward pass of the layers and the embedding. `incoming` is the gradient of the last layer's output.
     fn retrace(
         &self,
         stack: &Stack,
@@ -168,7 +168,7 @@ impl Network {
     }
 }
 
-/// Gradients by name, added up as the segments give them.
+/// Gradients by name, summed over the segments.
 struct GradientSums<'a> {
     network: &'a Network,
     sums: Gradients,
@@ -188,8 +188,8 @@ impl GradientSums<'_> {
     }
 }
 
-/// A gradient as plain numbers. As the library leaves it, it knows the last step of its own computation: it would keep
-/// activations alive, and a gradient of the segment that it enters would flow back into the one it comes from.
+/// A gradient without its graph. As the library returns it, it refers to the last step of its own computation: it would
+/// keep activations alive, and a gradient of the segment that it enters would flow back into the one it comes from.
 fn remove(store: &mut GradStore, of: &Tensor) -> Option<Tensor> {
     store.remove(of).map(|gradient| gradient.detach())
 }

@@ -1,4 +1,4 @@
-//! What a batch costs: the loss of its target tokens, or of its labels.
+//! The loss of a batch: that of its target tokens, or of its labels.
 //!
 //! Called by the training run and by `gradients`.
 
@@ -10,64 +10,64 @@ use super::{Head, Network};
 use crate::training::ops::{self, CrossEntropy, TokenLosses};
 use crate::training::{Batch, Result};
 
-/// How a loss is computed.
+/// Options of a loss.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LossOptions<'a> {
     /// Weight of the squared log-normaliser.
     pub z_loss: f32,
-    /// What is dropped.
+    /// Dropout; `None` drops nothing.
     pub dropout: Option<DropoutOptions>,
-    /// Whose distribution is learned beside the data.
+    /// Teacher whose distribution is learned beside the data.
     pub teacher: Option<TeacherOptions<'a>>,
 }
 
 /// Shares of the numbers that are dropped.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DropoutOptions {
-    /// Of embeddings, residual branches, products of the MLP and last states.
+    /// Share of embeddings, residual branches, MLP products and final states.
     pub hidden: f32,
-    /// Of the attention's probabilities.
+    /// Share of the attention probabilities.
     pub attention: f32,
-    /// Of what a classification head reads.
+    /// Share of a classification head's input.
     pub classifier: f32,
-    /// Which ones: the same seed drops the same ones.
+    /// Seed: the same seed drops the same numbers.
     pub seed: u64,
 }
 
 /// A teacher of the same vocabulary.
 #[derive(Debug, Clone, Copy)]
 pub struct TeacherOptions<'a> {
-    /// Encoder-decoder or decoder-only, whatever the student is.
+    /// The teacher's network: encoder-decoder or decoder-only, whatever the student is.
     pub network: &'a Network,
-    /// Softens both distributions.
+    /// Temperature of both distributions.
     pub temperature: f32,
-    /// Share of its cross-entropy in the loss; the data has the rest.
+    /// Share of the teacher's cross-entropy in the loss; the data has the rest.
     pub weight: f32,
 }
 
 /// The loss of a batch.
 #[derive(Debug, Clone)]
 pub struct BatchLoss {
-    /// Sum over the target tokens (or labels); a float32 scalar that knows its gradients.
+    /// Sum over the target tokens (or labels); a float32 scalar with its graph.
     pub sum: Tensor,
     /// Sum of `-log p(target)` alone.
     pub cross_entropy: f64,
-    /// Target tokens that are the most probable ones.
+    /// Number of target tokens that are the most probable ones.
     pub correct: usize,
-    /// Target tokens.
+    /// Number of target tokens.
     pub tokens: usize,
 }
 
-/// The same as numbers.
+/// The loss of a batch as plain numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LossSums {
-    /// Sum over the target tokens (or labels) of all that is minimised.
+    /// Sum over the target tokens (or labels) of everything that is minimised.
     pub loss: f64,
     /// Sum of `-log p(target)` alone.
     pub cross_entropy: f64,
-    /// Target tokens that are the most probable ones.
+    /// Number of target tokens that are the most probable ones.
     pub correct: usize,
-    /// Target tokens.
+    /// Number of target tokens.
     pub tokens: usize,
 }
 
@@ -84,7 +84,7 @@ impl Network {
         self.loss_of_states(&pass, &states, &rows.labels, taught, how.z_loss)
     }
 
-    /// The plain loss of a batch, without a graph: what validation looks at.
+    /// The plain loss of a batch for validation, without a graph.
     ///
     /// # Errors
     /// As [`Network::loss`].
@@ -159,7 +159,7 @@ impl Network {
 }
 
 impl BatchLoss {
-    /// Without the graph.
+    /// Drops the graph and keeps the numbers.
     ///
     /// # Errors
     /// When the tensor library refuses.

@@ -10,7 +10,7 @@ use super::weights::{Head, Stack};
 use crate::checkpoint::{ClassHeadNames, TableNames};
 use crate::config::NetworkConfig;
 
-/// A network's parameters by what they are for.
+/// The parameters of a network by their purpose.
 pub struct Parts {
     /// The stack whose states the other one reads by cross-attention.
     pub encoder: Option<Stack>,
@@ -20,7 +20,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Finds the parameters that a configuration calls for.
+    /// Finds the parameters that a configuration requires.
     ///
     /// # Panics
     /// When one is missing: the parameters are those of the same configuration's table of tensors.

@@ -1,6 +1,6 @@
-//! One pass through the stacks, as the layers' block diagrams have it.
+//! One pass through the stacks, after the block diagrams of the layers.
 //!
-//! Called by `loss`, `gradients` and `generate`. With a graph or without one, with dropout or without: the same lines.
+//! Called by `loss`, `gradients` and `generate`. The same code runs with and without a graph, with and without dropout.
 
 use candle_core::{DType, Tensor, Var};
 use kernels::math::philox;
@@ -12,7 +12,7 @@ use super::{Head, Network};
 use crate::training::Result;
 use crate::training::ops::{self, Dropout};
 
-/// What every layer of a pass has to know.
+/// Context of a pass for every layer.
 pub struct Pass<'a> {
     network: &'a Network,
     /// Whether gradients are wanted afterwards.
@@ -20,15 +20,15 @@ pub struct Pass<'a> {
     dropout: Option<DropoutOptions>,
 }
 
-/// The encoder's states as the decoder's layers read them.
+/// The encoder's states, for the decoder's layers.
 pub struct Source<'a> {
-    /// `[source tokens, hidden]`
+    /// States `[source tokens, hidden]`.
     pub states: Tensor,
     /// Tokens of each row.
     pub lengths: &'a [usize],
 }
 
-/// Where numbers are dropped. Each has masks of its own, in each layer.
+/// Sites of dropout. Each has its own masks in each layer.
 #[derive(Clone, Copy)]
 enum Site {
     Embedding,
@@ -43,22 +43,22 @@ enum Site {
 }
 
 impl<'a> Pass<'a> {
-    /// A pass whose result is all that is wanted.
+    /// A pass without gradients.
     pub fn plain(network: &'a Network) -> Self {
         Self { network, has_graph: false, dropout: None }
     }
 
-    /// A pass whose result knows its gradients.
+    /// A pass with a graph for gradients.
     pub fn training(network: &'a Network, dropout: Option<DropoutOptions>) -> Self {
         Self { network, has_graph: true, dropout }
     }
 
-    /// The same numbers as `training`, without a graph.
+    /// A pass with the numbers of [`Self::training`], without a graph.
     pub fn rehearsal(network: &'a Network, dropout: Option<DropoutOptions>) -> Self {
         Self { network, has_graph: false, dropout }
     }
 
-    /// The encoder's final-normed states, where there is an encoder.
+    /// The encoder's final-normed states, if there is an encoder.
     pub fn encode<'r>(&self, sources: Option<&'r Ragged>) -> Result<Option<Source<'r>>> {
         let (Some(encoder), Some(sources)) = (&self.network.encoder, sources) else { return Ok(None) };
         let states = self.finish(encoder, &self.stack(encoder, sources, None)?)?;
@@ -82,7 +82,7 @@ impl<'a> Pass<'a> {
         self.drop(stack, 0, Site::Embedding, embedded)
     }
 
-    /// `drop(norm(x))`
+    /// `drop(norm(x))`.
     pub fn finish(&self, stack: &Stack, x: &Tensor) -> Result<Tensor> {
         let normed = ops::rms_norm(x, &self.master(&stack.norm), stack.config.rms_norm_eps)?;
         self.drop(stack, 0, Site::Output, normed)
@@ -109,7 +109,7 @@ impl<'a> Pass<'a> {
         self.sublayer(at, &feed_forward.norms, Site::Residual, &x, |x| self.feed_forward(at, feed_forward, x))
     }
 
-    /// `x + drop(post(f(pre(x))))`
+    /// `x + drop(post(f(pre(x))))`.
     fn sublayer(
         &self,
         at: Place<'_>,
@@ -124,7 +124,7 @@ impl<'a> Pass<'a> {
         Ok((x + self.drop(at.stack, at.index, site, y)?)?)
     }
 
-    /// `out(attend(rope(q(x)), rope(k(x)), v(x)))`
+    /// `out(attend(rope(q(x)), rope(k(x)), v(x)))`.
     fn attend_self(&self, at: Place<'_>, own: &Attention, x: &Tensor, lengths: &[usize]) -> Result<Tensor> {
         let config = &at.stack.config;
         let (q, k, v) = (self.linear(x, &own.q)?, self.linear(x, &own.k)?, self.linear(x, &own.v)?);
@@ -151,7 +151,7 @@ impl<'a> Pass<'a> {
         self.linear(&ops::attention(&self.linear(x, &own.q)?, &k, &v, &how)?, &own.out)
     }
 
-    /// `down(drop(gelu(gate(x)) * up(x)))`
+    /// `down(drop(gelu(gate(x)) * up(x)))`.
     fn feed_forward(&self, at: Place<'_>, own: &FeedForward, x: &Tensor) -> Result<Tensor> {
         let product = ops::geglu(x, &self.weight(&own.gate)?, &self.weight(&own.up)?)?;
         self.linear(&self.drop(at.stack, at.index, Site::Product, product)?, &own.down)
@@ -207,12 +207,12 @@ impl<'a> Pass<'a> {
         ops::linear(x, &self.weight(weight)?)
     }
 
-    /// A weight in the type it is multiplied in.
+    /// A weight in the number type of the product.
     pub fn weight(&self, weight: &Var) -> Result<Tensor> {
         Ok(self.master(weight).to_dtype(self.network.options.compute)?)
     }
 
-    /// The float32 weight, with its gradient where that is wanted.
+    /// The float32 weight, with its gradient if that is wanted.
     fn master(&self, weight: &Var) -> Tensor {
         let is_trained = self.has_graph && !self.network.frozen.contains(&weight.id());
         if is_trained { weight.as_tensor().clone() } else { weight.as_detached_tensor() }
@@ -240,7 +240,7 @@ impl Place<'_> {
 }
 
 impl DropoutOptions {
-    /// What is dropped at one place of the network.
+    /// Dropout at one place of the network.
     fn mask(&self, rate: f32, [stack, layer, site]: [u32; 3]) -> Option<Dropout> {
         let [low, high, ..] = philox(self.seed, [stack, layer, site, 0]);
         (rate > 0.0).then_some(Dropout { rate, key: u64::from(high) << 32 | u64::from(low) })

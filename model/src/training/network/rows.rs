@@ -1,6 +1,6 @@
-//! A batch as the stacks read it: ids one after another, and the rows of states that have a loss.
+//! A batch laid out for the stacks: ids one after another, and the rows of states that have a loss.
 //!
-//! Made by `loss` and `gradients`, read by `pass`. Refuses what the network has no row for.
+//! Made by `loss` and `gradients`, read by `pass`. Refuses ids that the network has no row for.
 
 use super::Network;
 use crate::config::Stacks;
@@ -39,18 +39,18 @@ impl Ragged {
 /// A batch.
 #[derive(Debug, Default)]
 pub struct Rows {
-    /// What the encoder under cross-attention reads.
+    /// Input of the encoder under cross-attention.
     pub sources: Option<Ragged>,
-    /// What the main stack reads.
+    /// Input of the main stack.
     pub input: Ragged,
-    /// Tokens of the input whose states have a loss; `None` when all have.
+    /// Numbers of the input tokens whose states have a loss; `None` if all have.
     pub picked: Option<Vec<u32>>,
-    /// One for each of them.
+    /// Labels, one for each of them.
     pub labels: Vec<u32>,
 }
 
 impl Rows {
-    /// Lays a batch out for a network, or says which row of it does not fit.
+    /// Lays a batch out for a network, or returns the row that does not fit.
     pub fn new(network: &Network, batch: &Batch) -> Result<Self> {
         let mut rows = Self::default();
         let mut sources = Ragged::default();
@@ -86,7 +86,7 @@ impl Rows {
     }
 }
 
-/// What a row must be to fit a network.
+/// Checks that a row fits a network.
 fn check(network: &Network, example: &Example) -> std::result::Result<(), String> {
     let classifies = network.architecture.classifies();
     match example {
@@ -106,7 +106,7 @@ fn check(network: &Network, example: &Example) -> std::result::Result<(), String
     }
 }
 
-/// Ids that can be looked up, at least one.
+/// Checks that there is at least one id, and that all can be looked up.
 pub fn check_ids(network: &Network, what: &str, ids: &[u32]) -> std::result::Result<(), String> {
     let vocab = network.main.config.vocab;
     if ids.is_empty() {

@@ -1,4 +1,4 @@
-//! The parameters of a network by what they are for, found under their published names.
+//! The parameters of a network by their purpose, found under their published names.
 //!
 //! Built by `parts`, read by `pass`. A tied table is one parameter in two places.
 
