@@ -2,9 +2,10 @@
 
     python3 scripts/compare-builds.py OLD_BINARY NEW_BINARY
 
-Run from the repository: it reads the demo and the test fixtures. Both builds serve every checkpoint in every precision and
-answer the same requests (greedy with log-probabilities, forced and scored targets, draws under fixed seeds), adapt, quantise,
-evaluate and train. A difference prints where it is; the exit status is 1 then. Needs Python only; takes about five minutes.
+Run from the repository: it reads the demo and the test fixtures. Both builds serve every checkpoint in every precision
+and answer the same requests (greedy with log-probabilities, forced and scored targets, draws under fixed seeds), adapt,
+quantise, evaluate and train. Differences are printed with their places, and make the exit status 1. Needs Python only;
+takes about five minutes.
 """
 import hashlib
 import http.client
@@ -44,8 +45,10 @@ def requests():
     for index, text in enumerate(TEXTS[:12]):
         forced = {"decoder_prompt": "This package", "echo": True, "logprobs": 3, "max_tokens": 0}
         yield {**forced, "prompt": text, "return_token_ids": True}
-        for draw in [{"temperature": 1.0}, {"temperature": 0.8, "top_k": 40}, {"temperature": 1.3, "top_p": 0.9, "min_p": 0.02}]:
-            yield {**draw, "prompt": text, "seed": index, "n": 3, "min_tokens": 4, "max_tokens": 32, "return_token_ids": True}
+        drawn = {"prompt": text, "seed": index, "n": 3, "min_tokens": 4, "max_tokens": 32, "return_token_ids": True}
+        yield {"temperature": 1.0, **drawn}
+        yield {"temperature": 0.8, "top_k": 40, **drawn}
+        yield {"temperature": 1.3, "top_p": 0.9, "min_p": 0.02, **drawn}
 
 
 def without_identity(answer):
@@ -54,7 +57,8 @@ def without_identity(answer):
 
 def answers(binary, checkpoint, precision):
     """Every answer of a server that is started for them."""
-    command = [binary, "serve", "--model", CHECKPOINTS[checkpoint], "--served-model-name", "model", "--port", "0", *precision]
+    model = ["--model", CHECKPOINTS[checkpoint], "--served-model-name", "model"]
+    command = [binary, "serve", *model, "--port", "0", *precision]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         log = ""
@@ -96,8 +100,9 @@ def digests(folder):
 
 
 def losses(folder):
-    """The numbers of a training log that no clock or memory decides."""
-    lines = [json.loads(line) for path in sorted(folder.rglob("metrics*.jsonl")) for line in path.read_text().splitlines()]
+    """The numbers of a training log that do not depend on time or memory."""
+    logs = [path.read_text().splitlines() for path in sorted(folder.rglob("metrics*.jsonl"))]
+    lines = [json.loads(line) for log in logs for line in log]
     if not lines:
         raise SystemExit(f"no metrics in {folder}")
     named = re.compile(r"loss|norm|accuracy|learning_rate|^step$|^tokens$|target_tokens$|rouge")
