@@ -14,6 +14,7 @@ mod isa;
 pub mod math;
 mod number;
 mod paging;
+mod product_speed;
 pub mod profiled;
 pub mod quantize;
 pub mod reference;
@@ -29,6 +30,7 @@ pub use backend::{
 pub use error::{Error, Result};
 pub use number::{DType, Precision};
 pub use paging::{KvFormat, LayerPages, LayerPagesMut, PAGE_TOKENS, PageShape, PageSpan, PagedRows};
+pub use product_speed::products_per_s;
 pub use profiled::Profiled;
 pub use quantize::Scheme;
 pub use sampling::{Candidate, Choice, Sampling, ScoreAsk, TokenScore};

@@ -2,61 +2,10 @@
 //!
 //! Used by `loading`. A process that takes more than its control group may is killed, under load and without a word.
 
-use std::fmt;
-
-use super::LoadError;
+use super::error::LoadError;
+use super::memory_need::{MemoryNeed, Remedy};
 use crate::config::PoolFit;
 use crate::process::memory::{MemoryBounds, MemoryLimit};
-
-/// What a server takes at most, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MemoryNeed {
-    /// The process with its weights.
-    pub weights: u64,
-    /// Working memory of steps.
-    pub workspace: u64,
-    /// Bodies that are not parsed and answers that are not taken yet.
-    pub requests: u64,
-    /// The page pool.
-    pub pool: u64,
-}
-
-impl MemoryNeed {
-    /// All together.
-    pub const fn total(&self) -> u64 {
-        self.weights.saturating_add(self.workspace).saturating_add(self.requests).saturating_add(self.pool)
-    }
-}
-
-impl fmt::Display for MemoryNeed {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [total, weights, workspace, requests, pool] =
-            [self.total(), self.weights, self.workspace, self.requests, self.pool].map(|bytes| bytes.div_ceil(1 << 20));
-        write!(
-            formatter,
-            "{total} MiB (weights {weights}, page pool {pool}, working memory {workspace}, bodies and answers {requests})"
-        )
-    }
-}
-
-/// What can be done about a need above the limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Remedy {
-    /// The page pool that would fit.
-    pub pool: u64,
-}
-
-impl fmt::Display for Remedy {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.pool {
-            0 => write!(formatter, "allow more, serve a smaller model, or quantise it"),
-            pool => write!(
-                formatter,
-                "allow more, set limits.page_pool_bytes to {pool} or less, or limits.page_pool_fit to \"shrink\""
-            ),
-        }
-    }
-}
 
 /// Bytes of the page pool, whole pages of `page` bytes: as many as are asked for, or fewer where the settings say so.
 ///

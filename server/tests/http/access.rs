@@ -12,7 +12,9 @@ use server::client_connection::Peer;
 use server::request::GenerationEvent;
 use tracing::subscriber::DefaultGuard;
 
-use crate::app::{Answer, App, END, Setup, completion_request, generate, ids, token, tokenizer, wait_for};
+use crate::answer::Answer;
+use crate::app::{App, END, Setup, completion_request, ids, tokenizer, wait_for};
+use crate::scripted_engine::{generate, token};
 
 /// Lines that this thread writes to the log.
 #[derive(Clone, Default)]

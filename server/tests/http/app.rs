@@ -1,16 +1,14 @@
 //! The router over an engine that does what a test says, and a client for it.
 
 use std::path::Path;
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, Request, StatusCode};
+use axum::http::{Request, StatusCode};
 use axum::response::Response;
-use http_body_util::BodyExt;
-use kernels::Candidate;
 use model::Tokenizer;
 use serde_json::{Value, json};
 use server::api::{
@@ -18,17 +16,20 @@ use server::api::{
     router,
 };
 use server::client_connection::{ConnectionTimeouts, PlaceLimits, WritePace};
-use server::engine::{Command, EngineHandle, EngineLimits, Submission, TokenScore};
+use server::engine::{Command, EngineHandle, EngineLimits, Submission};
 use server::http_server::ConnectionLimits;
 use server::job_pool::JobPool;
 use server::process::liveness::Liveness;
 use server::registry::{ModelRegistry, ServedModel};
-use server::request::{FinishReason, GenerationEvent, GenerationRequest};
+use server::request::{GenerationEvent, GenerationRequest};
 use server::scheduler::{PoolSize, SchedulerLimits};
 use server::source_sharing::SourceSharing;
 use server::telemetry::{Metrics, Outcome, RequestMetrics};
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
+
+use crate::answer::{Answer, Events};
+use crate::scripted_engine::{Hand, answer, generate};
 
 pub const MODEL: &str = "org/demo";
 pub const END: u32 = 1;
@@ -281,109 +282,6 @@ pub fn completion_request(body: &Value) -> Request<Body> {
     builder.body(Body::from(body.to_string())).unwrap()
 }
 
-/// An answer, read to its end.
-#[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub text: String,
-}
-
-impl Answer {
-    pub async fn of(response: Response) -> Self {
-        let (head, body) = response.into_parts();
-        let bytes = tokio::time::timeout(PATIENCE, body.collect()).await.expect("the end").unwrap().to_bytes();
-        Self { status: head.status, headers: head.headers, text: String::from_utf8(bytes.into()).unwrap() }
-    }
-
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
-    }
-
-    /// Checks the error object and gives its message.
-    pub fn error(&self, status: u16, param: Option<&str>, code: Option<&str>) -> String {
-        assert_eq!(self.status.as_u16(), status, "{}", self.text);
-        let json = self.json();
-        let error = json["error"].as_object().expect("an error object");
-        assert_eq!(error.keys().collect::<Vec<_>>(), ["message", "type", "param", "code"]);
-        assert_eq!(error["param"], json!(param), "{}", self.text);
-        assert_eq!(error["code"], json!(code), "{}", self.text);
-        assert_eq!(self.headers["content-type"], "application/json");
-        error["message"].as_str().unwrap().to_owned()
-    }
-}
-
-/// The events of a stream.
-#[derive(Debug)]
-pub struct Events {
-    pub chunks: Vec<Value>,
-    /// Whether the last event was `[DONE]`.
-    pub done: bool,
-}
-
-impl Events {
-    pub fn of(text: &str) -> Self {
-        let mut events = Self { chunks: Vec::new(), done: false };
-        for event in text.split_terminator("\n\n") {
-            assert!(!events.done, "something after [DONE]: {event}");
-            let data = event.strip_prefix("data: ").unwrap_or_else(|| panic!("not an event: {event}"));
-            if data == "[DONE]" {
-                events.done = true;
-            } else {
-                events.chunks.push(serde_json::from_str(data).unwrap());
-            }
-        }
-        events
-    }
-
-    /// The chunks of choice `index`.
-    pub fn of_choice(&self, index: u64) -> Vec<&Value> {
-        let choices = self.chunks.iter().filter_map(|chunk| chunk["choices"].get(0));
-        choices.filter(|choice| choice["index"] == json!(index)).collect()
-    }
-
-    pub fn text_of(&self, index: u64) -> String {
-        self.of_choice(index).iter().map(|choice| choice["text"].as_str().unwrap()).collect()
-    }
-}
-
-/// The engine's side of the door, in the hands of a test.
-pub struct Hand {
-    commands: Receiver<Command>,
-}
-
-impl Hand {
-    pub async fn command(&mut self) -> Command {
-        wait_for(|| match self.commands.try_recv() {
-            Ok(command) => Some(command),
-            Err(TryRecvError::Empty) => None,
-            Err(TryRecvError::Disconnected) => panic!("the server has gone"),
-        })
-        .await
-    }
-
-    pub async fn submission(&mut self) -> Submission {
-        match self.command().await {
-            Command::Submit(submission) => submission,
-            other => panic!("not a submission: {other:?}"),
-        }
-    }
-
-    /// Waits until a request is cancelled, or one of its choices; other commands are passed over.
-    pub async fn cancelled(&mut self) -> Option<u32> {
-        loop {
-            if let Command::Cancel { choice, .. } = self.command().await {
-                return choice;
-            }
-        }
-    }
-
-    /// Whether nothing has come.
-    pub fn is_idle(&self) -> bool {
-        self.commands.try_recv().is_err()
-    }
-}
-
 /// Asks again and again, but not for ever.
 pub async fn wait_for<T>(mut ask: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
@@ -394,49 +292,6 @@ pub async fn wait_for<T>(mut ask: impl FnMut() -> Option<T>) -> T {
         assert!(start.elapsed() < PATIENCE, "it never came");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-}
-
-fn answer(commands: &Receiver<Command>, mut script: impl FnMut(&GenerationRequest) -> Vec<GenerationEvent>) {
-    while let Ok(command) = commands.recv() {
-        if let Command::Submit(Submission { request, events, slot, .. }) = command {
-            drop(slot);
-            for event in script(&request) {
-                // The client may be gone.
-                let _ = events.send(event);
-            }
-        }
-    }
-}
-
-/// Events of an engine that generates `tokens` and then the end token for every choice, as far as `max_tokens` allows.
-pub fn generate(request: &GenerationRequest, tokens: &[u32]) -> Vec<GenerationEvent> {
-    let mut events = vec![GenerationEvent::Started { cached_tokens: 0 }];
-    let whole: Vec<u32> = tokens.iter().copied().chain([END]).collect();
-    let limit = request.max_tokens as usize;
-    for choice in 0..request.choices {
-        if request.score_prompt {
-            let scores = request.decoder_prompt.iter().map(|&id| score(id, request.log_probs.unwrap()));
-            events.extend(scores.map(|score| GenerationEvent::Scored { choice, score }));
-        }
-        events.extend(whole.iter().take(limit).map(|&id| GenerationEvent::Token {
-            choice,
-            id,
-            score: request.log_probs.map(|count| score(id, count)),
-        }));
-        let reason = if whole.len() <= limit { FinishReason::Stop } else { FinishReason::Length };
-        events.push(GenerationEvent::Finished { choice, reason });
-    }
-    events
-}
-
-/// A score where the next ids are the alternatives, each less probable by 1.
-pub fn score(id: u32, alternatives: u32) -> TokenScore {
-    let candidate = |rank: u32| Candidate { id: id + rank, log_prob: -0.5 - rank as f32, rank };
-    TokenScore { chosen: candidate(0), top: (0..alternatives).map(candidate).collect() }
-}
-
-pub fn token(choice: u32, id: u32) -> GenerationEvent {
-    GenerationEvent::Token { choice, id, score: None }
 }
 
 /// A body that arrives in `count` pieces of `piece`, without a declared length.

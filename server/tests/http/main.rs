@@ -3,12 +3,20 @@
 #![allow(clippy::unwrap_used, reason = "clippy takes the client and the scripted engine for more than tests")]
 
 mod access;
+mod answer;
 mod app;
+mod bad_bodies;
 mod bad_requests;
-mod connections;
+mod connection_places;
+mod framing;
+mod large_bodies;
+mod leaving_clients;
+mod listening;
 mod offsets;
 mod overload;
 mod paths;
+mod scripted_engine;
+mod shutdown;
 mod strangers;
 mod streamed_answers;
 mod whole_answers;

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::app::{App, Setup, generate};
+use crate::app::{App, Setup};
+use crate::scripted_engine::generate;
 
 /// Ids of the demo's tokenizer, with the right offset of each.
 fn cases() -> Vec<(&'static str, Vec<u32>, Vec<usize>)> {

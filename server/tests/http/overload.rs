@@ -11,7 +11,9 @@ use server::engine::Command;
 use server::request::{FinishReason, GenerationEvent};
 use server::telemetry::Outcome;
 
-use crate::app::{Answer, App, END, Setup, chunked, completion_request, ids, token, wait_for};
+use crate::answer::Answer;
+use crate::app::{App, END, Setup, chunked, completion_request, ids, wait_for};
+use crate::scripted_engine::token;
 
 fn small_queue() -> Setup {
     Setup { queued_rows: 2, ..Setup::default() }

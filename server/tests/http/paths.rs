@@ -4,7 +4,8 @@ use axum::body::Body;
 use axum::http::{Request, header};
 use serde_json::json;
 
-use crate::app::{Answer, App, completion_request};
+use crate::answer::Answer;
+use crate::app::{App, MODEL, completion_request};
 
 const READ: [&str; 6] = ["/v1/models", "/v1/models/org/demo", "/health", "/ready", "/ping", "/version"];
 
@@ -55,4 +56,54 @@ async fn ping_says_whether_requests_are_taken() {
     assert_eq!(app.get("/ping").await.status, 200);
     app.engine().drain();
     app.get("/ping").await.error(503, None, Some("shutting_down"));
+}
+
+#[tokio::test]
+async fn unknown_models_and_paths_and_wrong_methods_are_told_apart() {
+    let app = App::saying("x");
+    let answer = app.complete(json!({"prompt": "p", "model": "gpt-4"})).await;
+    let message = answer.error(404, Some("model"), Some("model_not_found"));
+    assert_eq!(message, "The model `gpt-4` does not exist; this server serves `org/demo`");
+    app.get("/v1/models/gpt-4").await.error(404, Some("model"), Some("model_not_found"));
+    let message = app.get("/v1/models/%ff").await.error(404, Some("model"), Some("model_not_found"));
+    assert_eq!(message, "The model `%ff` does not exist; this server serves `org/demo`");
+    for path in ["/", "/v1", "/v1/chat/completions", "/v1/completions//", "/health/x"] {
+        let message = app.get(path).await.error(404, None, Some("unknown_url"));
+        assert_eq!(message, format!("Invalid URL (GET {path})"));
+    }
+    for (method, path, allow) in [
+        ("GET", "/v1/completions", "POST,OPTIONS"),
+        ("GET", "/v1/completions/", "POST,OPTIONS"),
+        ("DELETE", "/v1/models", "GET,HEAD,OPTIONS"),
+        ("POST", "/health", "GET,HEAD,OPTIONS"),
+    ] {
+        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        let answer = Answer::of(app.send(request).await).await;
+        answer.error(405, None, Some("method_not_supported"));
+        assert_eq!(answer.headers[header::ALLOW], allow);
+    }
+}
+
+#[tokio::test]
+async fn the_models_list_names_the_model_and_its_limits() {
+    let app = App::saying("x");
+    let model = json!({
+        "id": MODEL, "object": "model", "created": 1_700_000_000, "owned_by": "encdec", "root": MODEL, "parent": null,
+        "max_model_len": 256, "max_source_tokens": 256, "max_target_tokens": 128,
+    });
+    assert_eq!(app.get("/v1/models").await.json(), json!({"object": "list", "data": [model]}));
+    assert_eq!(app.get("/v1/models/org/demo").await.json(), model);
+    assert_eq!(app.get("/v1/models/org%2Fdemo").await.json(), model);
+    assert_eq!(app.get("/v1/models/org/demo/").await.json(), model);
+}
+
+#[tokio::test]
+async fn every_answer_carries_a_request_id_the_clients_own_if_it_has_one() {
+    let app = App::saying("x");
+    let named = Request::get("/health").header("x-request-id", "abc-1").body(Body::empty()).unwrap();
+    assert_eq!(app.send(named).await.headers()["x-request-id"], "abc-1");
+    let long = Request::get("/nowhere").header("x-request-id", "x".repeat(500)).body(Body::empty()).unwrap();
+    let made = app.send(long).await.headers()["x-request-id"].to_str().unwrap().to_owned();
+    assert!(made.starts_with("req-"), "{made}");
+    assert_ne!(made, app.get("/nowhere").await.headers["x-request-id"]);
 }

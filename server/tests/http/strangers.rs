@@ -7,7 +7,9 @@ use axum::http::{Method, Request};
 use serde_json::json;
 use server::api::{Guard, GuardSettings};
 
-use crate::app::{Answer, App, Setup, generate, ids};
+use crate::answer::Answer;
+use crate::app::{App, Setup, ids};
+use crate::scripted_engine::generate;
 
 const COMPLETION: &str = "{\"prompt\": \"p\", \"max_tokens\": 3}";
 const LOOPBACK: &str = "127.0.0.1";

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use server::request::{FinishReason, GenerationEvent};
 use server::telemetry::Outcome;
 
-use crate::app::{App, END, Events, MODEL, Setup, generate, ids, token};
+use crate::answer::Events;
+use crate::app::{App, END, MODEL, Setup, ids};
+use crate::scripted_engine::{generate, token};
 
 /// The next event of a body that is still being written.
 async fn next_event(body: &mut Body) -> String {
@@ -27,7 +29,7 @@ async fn at_once(mut body: Value, tokens: &[u32]) -> Events {
         submissions[0].events.send(event).unwrap();
     }
     drop(submissions);
-    Events::of(&crate::app::Answer::of(response).await.text)
+    Events::of(&crate::answer::Answer::of(response).await.text)
 }
 
 #[tokio::test]
@@ -162,7 +164,7 @@ async fn the_reason_rides_on_the_last_token_when_both_are_there() {
     ] {
         submission.events.send(event).unwrap();
     }
-    let events = Events::of(&crate::app::Answer::of(response).await.text);
+    let events = Events::of(&crate::answer::Answer::of(response).await.text);
     let said: Vec<Value> = events
         .chunks
         .iter()
@@ -210,7 +212,7 @@ async fn a_fault_in_the_middle_is_an_error_event_and_the_end() {
         .events
         .send(GenerationEvent::Failed { message: "the step went wrong".to_owned(), is_lasting: false })
         .unwrap();
-    let events = Events::of(&crate::app::Answer::of(response).await.text);
+    let events = Events::of(&crate::answer::Answer::of(response).await.text);
     assert!(!events.done);
     let error = &events.chunks.last().unwrap()["error"];
     assert_eq!(error["type"], "server_error");
@@ -225,7 +227,7 @@ async fn an_engine_that_goes_away_is_an_error_event_as_well() {
     let (app, mut hand) = App::by_hand(Setup::default());
     let (response, submissions) = app.begun(&json!({"prompt": "p", "stream": true}), &mut hand).await;
     drop(submissions);
-    let events = Events::of(&crate::app::Answer::of(response).await.text);
+    let events = Events::of(&crate::answer::Answer::of(response).await.text);
     assert!(!events.done);
     assert_eq!(events.chunks[0]["error"]["type"], "server_error");
 }
@@ -247,7 +249,7 @@ async fn choices_of_all_prompts_share_one_stream() {
             submission.events.send(GenerationEvent::Finished { choice, reason: FinishReason::Length }).unwrap();
         }
     }
-    let events = Events::of(&crate::app::Answer::of(response).await.text);
+    let events = Events::of(&crate::answer::Answer::of(response).await.text);
     assert!(events.done);
     let texts: Vec<String> = (0..4).map(|index| events.text_of(index)).collect();
     assert_eq!(texts, ["abc", "bcd", "cde", "def"]);

@@ -8,7 +8,8 @@ use server::engine::{Command, TokenScore};
 use server::request::{FinishReason, GenerationEvent, GenerationRequest};
 use server::telemetry::Outcome;
 
-use crate::app::{App, END, MODEL, START, Setup, generate, ids, token, tokenizer};
+use crate::app::{App, END, MODEL, START, Setup, ids, tokenizer};
+use crate::scripted_engine::{generate, token};
 
 /// A server that generates `text`, and the requests that reach its engine.
 fn watched(text: &str) -> (App, Arc<Mutex<Vec<GenerationRequest>>>) {
@@ -296,7 +297,7 @@ async fn a_stop_string_across_tokens_cuts_the_text_and_cancels_the_choice() {
     let tokens = [ids("oneE"), ids(" N"), ids("D"), ids("more")].concat();
     let send = |event| submission.events.send(event).unwrap();
     for &id in &tokens {
-        send(GenerationEvent::Token { choice: 1, id, score: Some(crate::app::score(id, 0)) });
+        send(GenerationEvent::Token { choice: 1, id, score: Some(crate::scripted_engine::score(id, 0)) });
     }
     assert_eq!(hand.cancelled().await, Some(1));
     send(GenerationEvent::Finished { choice: 1, reason: FinishReason::Length });

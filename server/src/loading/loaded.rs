@@ -1,0 +1,161 @@
+//! A model in memory: what it is, the limits it allows, and the engine that is started on it.
+
+use std::sync::Arc;
+
+use model::{Arithmetic, ModelConfig, Tokenizer, WorkspaceLimits};
+
+use super::device::Resident;
+use super::error::LoadError;
+use super::fit::fit_pool;
+use super::memory_need::MemoryNeed;
+use crate::config::{Config, Limits};
+use crate::engine::{Engine, EngineLimits, EngineSettings, Executor, StepSizes};
+use crate::process::memory::MemoryBounds;
+use crate::scheduler::{BoundaryTokens, PoolSize, SchedulerLimits};
+use crate::telemetry::EngineMetrics;
+
+/// A model in memory, before it has pages.
+pub struct Loaded {
+    /// Text to ids; absent where ids are all that is served.
+    pub tokenizer: Option<Arc<Tokenizer>>,
+    /// Instructions the kernels use: a level of the processor's, or "cuda".
+    pub instruction_set: &'static str,
+    pub(super) model: Box<dyn Resident>,
+    /// Whether weights and pages lie in the memory of this machine, not of a GPU.
+    pub(super) in_main_memory: bool,
+    /// Steps that are rehearsed, where that pays.
+    pub(super) rehearsed: StepSizes,
+}
+
+impl Loaded {
+    /// What the model is.
+    pub fn config(&self) -> &ModelConfig {
+        self.model.config()
+    }
+
+    /// How it computes.
+    pub fn arithmetic(&self) -> Arithmetic {
+        self.model.arithmetic()
+    }
+
+    /// Where it computes, for people: device, and what matters of it.
+    pub fn device(&self) -> String {
+        self.model.describe()
+    }
+
+    /// Speed of the device's memory, measured now.
+    ///
+    /// # Errors
+    /// When there is no memory to measure with.
+    pub fn memory_bytes_per_s(&self) -> Result<f64, LoadError> {
+        Ok(self.model.bytes_per_s()?)
+    }
+
+    /// Multiplications and additions a second that the device does in a large product, measured now.
+    ///
+    /// # Errors
+    /// When there is no memory to measure with.
+    pub fn products_per_s(&self) -> Result<f64, LoadError> {
+        Ok(self.model.products_per_s()?)
+    }
+
+    /// Whether greedy steps read a smaller copy of the output table.
+    pub fn screens_output(&self) -> bool {
+        self.model.screens_output()
+    }
+
+    /// The limits that hold for this model under these settings.
+    ///
+    /// # Errors
+    /// When the page pool is too small for any request.
+    pub fn limits(&self, config: &Config) -> Result<EngineLimits, LoadError> {
+        let (limits, model) = (&config.limits, self.config());
+        let page_bytes = self.page_bytes();
+        let pages = limits.page_pool_bytes / page_bytes;
+        if pages < 2 {
+            return Err(LoadError::PoolTooSmall { pool_bytes: limits.page_pool_bytes, pages, page_bytes });
+        }
+        let pool = PoolSize { pages, source_page_tokens: self.arithmetic().cross_kv.page_tokens() };
+        let steps = SchedulerLimits {
+            pool,
+            running_rows: limits.running_rows as usize,
+            call_rows: limits.rows_of_a_call(),
+            step_rows: limits.step_rows as usize,
+            step_encoder_tokens: limits.step_encoder_tokens as usize,
+            encoder_layers: model.encoder.layers,
+        };
+        Ok(EngineLimits {
+            queued_rows: limits.queued_rows,
+            source_tokens: limits.source_tokens.min(model.encoder.max_positions),
+            target_tokens: limits.target_tokens.min(model.decoder.max_positions),
+            steps,
+        })
+    }
+
+    /// The same limits with no more pages than fit the memory that `bounds` leave, or an error: as
+    /// `limits.page_pool_fit` says. To be asked once the weights are loaded.
+    ///
+    /// # Errors
+    /// When there is too little memory.
+    pub fn fit(
+        &self,
+        mut fitted: EngineLimits,
+        limits: &Limits,
+        bounds: &MemoryBounds,
+    ) -> Result<EngineLimits, LoadError> {
+        if !self.in_main_memory {
+            return Ok(fitted);
+        }
+        let page = self.page_bytes() as u64;
+        let need = MemoryNeed {
+            weights: bounds.resident.unwrap_or_else(|| self.config().least_weight_bytes(self.arithmetic())),
+            workspace: self.model.workspace_bytes(workspace(&fitted)) as u64,
+            requests: (limits.unparsed_body_bytes + limits.answer_bytes) as u64,
+            pool: fitted.steps.pool.pages as u64 * page,
+        };
+        fitted.steps.pool.pages = (fit_pool(need, page, bounds, limits.page_pool_fit)? / page) as usize;
+        Ok(fitted)
+    }
+
+    /// Bytes of one page.
+    pub fn page_bytes(&self) -> usize {
+        self.model.page_bytes()
+    }
+
+    /// Gives the model its pages and working memory and starts the engine on it.
+    ///
+    /// # Errors
+    /// When there is no memory or no thread for it.
+    pub fn start(self, limits: EngineLimits, metrics: Arc<EngineMetrics>) -> Result<Engine, LoadError> {
+        self.start_with(limits, metrics, |executor| executor)
+    }
+
+    /// As [`Self::start`], with an executor made from the one that would run.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(
+        self,
+        limits: EngineLimits,
+        metrics: Arc<EngineMetrics>,
+        wrap: impl FnOnce(Box<dyn Executor>) -> Box<dyn Executor>,
+    ) -> Result<Engine, LoadError> {
+        let tokens = BoundaryTokens { start: self.config().start_token, end: self.config().end_tokens.clone() };
+        let rehearsed = StepSizes {
+            source_tokens: self.rehearsed.source_tokens.min(limits.source_tokens),
+            target_tokens: self.rehearsed.target_tokens.min(limits.target_tokens),
+            ..self.rehearsed
+        };
+        let executor = wrap(self.model.executor(limits.steps.pool.pages, workspace(&limits), &rehearsed)?);
+        Engine::start(executor, EngineSettings { limits, tokens, metrics }).map_err(LoadError::Thread)
+    }
+}
+
+/// Working memory for the largest step.
+fn workspace(limits: &EngineLimits) -> WorkspaceLimits {
+    WorkspaceLimits {
+        source_rows: limits.source_tokens.max(limits.steps.step_encoder_tokens),
+        target_rows: limits.steps.step_rows,
+        logits_rows: limits.steps.step_rows,
+    }
+}
