@@ -26,8 +26,16 @@ pub struct ClassifierSpace<B: Backend> {
     stack: StackSpace<B>,
     /// `[sources, hidden]`: the encoder's output at the last token of each source.
     last: B::Activations,
-    source_rows: usize,
-    sources: usize,
+    limits: ClassifierLimits,
+}
+
+/// Size of the largest batch of a classifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClassifierLimits {
+    /// Tokens of all sources together.
+    pub source_rows: usize,
+    /// Sources.
+    pub sources: usize,
 }
 
 /// `scores = weight . x + bias`, always in float32: the head has few rows, and their scores are compared.
@@ -68,14 +76,14 @@ impl<B: Backend> Classifier<B> {
         self.arithmetic
     }
 
-    /// Working memory for batches of at most `sources` sources with at most `source_rows` tokens in all.
+    /// Working memory for batches within `limits`.
     ///
     /// # Errors
     /// When the backend has no memory for it.
-    pub fn space(&self, source_rows: usize, sources: usize) -> Result<ClassifierSpace<B>> {
-        let stack = StackSpace::new(&self.backend, &self.config.encoder, source_rows)?;
-        let last = self.backend.activations(sources, self.config.encoder.hidden)?;
-        Ok(ClassifierSpace { stack, last, source_rows, sources })
+    pub fn space(&self, limits: ClassifierLimits) -> Result<ClassifierSpace<B>> {
+        let stack = StackSpace::new(&self.backend, &self.config.encoder, limits.source_rows)?;
+        let last = self.backend.activations(limits.sources, self.config.encoder.hidden)?;
+        Ok(ClassifierSpace { stack, last, limits })
     }
 
     /// Scores of all labels for each source, `[sources, labels]`.
@@ -84,8 +92,8 @@ impl<B: Backend> Classifier<B> {
     /// When a source is empty or the batch exceeds the working memory.
     pub fn scores(&self, sources: &[&[u32]], space: &mut ClassifierSpace<B>) -> Vec<Vec<f32>> {
         let tokens = sources.concat();
-        assert!(tokens.len() <= space.source_rows, "a batch has more tokens than the working memory");
-        assert!(sources.len() <= space.sources, "a batch has more sources than the working memory");
+        assert!(tokens.len() <= space.limits.source_rows, "a batch has more tokens than the working memory");
+        assert!(sources.len() <= space.limits.sources, "a batch has more sources than the working memory");
         assert!(sources.iter().all(|source| !source.is_empty()), "a source has no last token");
         let positions: Vec<u32> = sources.iter().flat_map(|source| 0..source.len() as u32).collect();
         let mut start = 0;

@@ -21,6 +21,15 @@ pub struct StepLoad {
     pub screens: bool,
 }
 
+/// Sources of an encoder run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EncoderLoad {
+    /// Number of sources.
+    pub sources: usize,
+    /// Tokens of each source.
+    pub source_len: usize,
+}
+
 /// Norms are kept in float32.
 const NORM_BYTES: usize = DType::F32.bytes();
 /// A row of the output table's screening copy has three float32 numbers beside its integers.
@@ -53,9 +62,10 @@ impl ModelConfig {
         (decoder.layers * layer + hidden * NORM_BYTES + output + load.batch * kv) as u64
     }
 
-    /// Multiplications and additions of an encoder run over `sources` sources of `source_len` tokens each: the products
-    /// and the attention of every layer, and the keys and values of cross-attention.
-    pub fn encoder_operations(&self, sources: usize, source_len: usize) -> u64 {
+    /// Multiplications and additions of an encoder run: the products and the attention of every layer, and the keys and
+    /// values of cross-attention.
+    pub fn encoder_operations(&self, load: EncoderLoad) -> u64 {
+        let EncoderLoad { sources, source_len } = load;
         let encoder = &self.encoder;
         let (hidden, query, kv) = (encoder.hidden, encoder.query_width(), encoder.kv_width());
         let weights = hidden * (2 * query + 2 * kv + 3 * encoder.intermediate);
@@ -157,8 +167,9 @@ mod tests {
     fn an_encoder_run_multiplies_every_token_with_every_weight_and_with_every_token() {
         let s_s = shape("s-s").unwrap();
         let weights = 8 * (4 * 512 * 512 + 3 * 512 * 1024) + 8 * 2 * 512 * 512;
-        assert_eq!(s_s.encoder_operations(1, 1), 2 * (weights + 8 * 2 * 512));
-        assert_eq!(s_s.encoder_operations(3, 100), 2 * 300 * (weights + 8 * 2 * 512 * 100));
+        let operations = |sources, source_len| s_s.encoder_operations(EncoderLoad { sources, source_len });
+        assert_eq!(operations(1, 1), 2 * (weights + 8 * 2 * 512));
+        assert_eq!(operations(3, 100), 2 * 300 * (weights + 8 * 2 * 512 * 100));
     }
 
     #[test]

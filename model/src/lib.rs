@@ -31,9 +31,9 @@ pub use arithmetic::{Arithmetic, scheme_name};
 pub use checkpoint::{
     Checkpoint, ClassifierCheckpoint, DecoderCheckpoint, TensorData, TensorSource, TensorTable, WeightSource, quantize,
 };
-pub use classifier::{Classifier, ClassifierSpace};
+pub use classifier::{Classifier, ClassifierLimits, ClassifierSpace};
 pub use config::{Architecture, ClassifierConfig, DecoderConfig, LayerKind, ModelConfig, PositionLimits, StackConfig};
-pub use cost::StepLoad;
+pub use cost::{EncoderLoad, StepLoad};
 pub use detokenizer::Detokenizer;
 pub use error::{Error, Result};
 pub use model::Model;

@@ -9,7 +9,7 @@ use kernels::Precision;
 use kernels::cpu::{Cpu, Isa};
 use model::checkpoint::architecture_of;
 use model::config::Stacks;
-use model::{Checkpoint, Classifier, ClassifierCheckpoint};
+use model::{Checkpoint, Classifier, ClassifierCheckpoint, ClassifierLimits};
 use safetensors::{Dtype, SafeTensors, serialize};
 use serde_json::json;
 use tempfile::TempDir;
@@ -70,7 +70,8 @@ fn scores_are_those_of_transformers_alone_and_in_a_ragged_batch() {
     let classifier = Classifier::load(backend, &checkpoint, Precision::F32, &mut |_| ()).unwrap();
     let cases = Case::all("t5gemma-balanced");
     let sources: Vec<&[u32]> = cases.iter().map(|case| case.input_ids.as_slice()).collect();
-    let mut space = classifier.space(sources.iter().map(|source| source.len()).sum(), sources.len()).unwrap();
+    let source_rows = sources.iter().map(|source| source.len()).sum();
+    let mut space = classifier.space(ClassifierLimits { source_rows, sources: sources.len() }).unwrap();
     let together = classifier.scores(&sources, &mut space);
     assert_eq!(together.len(), EXPECTED.len());
     for ((source, scores), expected) in sources.iter().zip(&together).zip(EXPECTED) {
@@ -88,7 +89,7 @@ fn bf16_and_quantised_encoders_stay_near_float32() {
     for arithmetic in [Precision::Bf16.into(), arithmetic] {
         let backend = Cpu::new(Isa::detect(), 1);
         let classifier = Classifier::load(backend, &checkpoint, arithmetic, &mut |_| ()).unwrap();
-        let mut space = classifier.space(source.len(), 1).unwrap();
+        let mut space = classifier.space(ClassifierLimits { source_rows: source.len(), sources: 1 }).unwrap();
         let scores = classifier.scores(&[&source], &mut space).remove(0);
         assert!(scores.iter().zip(EXPECTED[4]).all(|(own, other)| (own - other).abs() < 0.2), "{scores:?}");
     }

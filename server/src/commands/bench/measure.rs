@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use kernels::KvFormat;
-use model::{Arithmetic, ModelConfig, StepLoad};
+use model::{Arithmetic, EncoderLoad, ModelConfig, StepLoad};
 
 use super::driver::{Driver, room_for};
 use super::figures::BenchFigures;
@@ -62,7 +62,7 @@ impl<'a> Bench<'a> {
 
     /// Medians of [`REPEATS`] runs.
     pub fn measure(&mut self, batch: usize) -> Result<BenchFigures, CommandError> {
-        let target_len = self.options.target_len;
+        let (source_len, target_len) = (self.options.source_len.get(), self.options.target_len);
         let (mut first, mut whole) = (Vec::new(), Vec::new());
         for _ in 0..REPEATS {
             first.push(self.driver.run(batch, 1)?.as_secs_f64());
@@ -70,12 +70,7 @@ impl<'a> Bench<'a> {
         }
         let (first_s, whole_s) = (median(first), median(whole));
         let step_s = (whole_s - first_s) / (target_len - 1) as f64;
-        let load = StepLoad {
-            batch,
-            source_len: self.options.source_len.get(),
-            target_len: target_len / 2,
-            screens: self.screens,
-        };
+        let load = StepLoad { batch, source_len, target_len: target_len / 2, screens: self.screens };
         let step_bytes = self.model.step_bytes(self.arithmetic, load);
         Ok(BenchFigures {
             batch,
@@ -83,7 +78,7 @@ impl<'a> Bench<'a> {
             step_ms: rounded(step_s * 1e3),
             decode_tokens_per_s: rounded(batch as f64 / step_s),
             tokens_per_s: rounded((batch * target_len) as f64 / whole_s),
-            encoder_operations: self.model.encoder_operations(batch, self.options.source_len.get()),
+            encoder_operations: self.model.encoder_operations(EncoderLoad { sources: batch, source_len }),
             step_bytes,
             read_bytes_per_s: self.read_bytes_per_s.round(),
             floor_ms: rounded(step_bytes as f64 / self.read_bytes_per_s * 1e3),

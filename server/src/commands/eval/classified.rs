@@ -8,7 +8,7 @@ use std::sync::Arc;
 use kernels::cpu::Cpu;
 use model::config::Architecture;
 use model::training::objective::{ModelTokens, Reader};
-use model::{Classifier, ClassifierSpace, Tokenizer};
+use model::{Classifier, ClassifierLimits, ClassifierSpace, Tokenizer};
 
 use super::answer::{Ask, Outcome};
 use super::class_scores::{answer, check_classifier};
@@ -41,7 +41,8 @@ impl Classified {
         let source_tokens = classifier.config().encoder.max_positions;
         let batch_tokens = config.limits.step_encoder_tokens as usize;
         let batch_sources = config.limits.running_rows as usize;
-        let space = classifier.space(source_tokens.max(batch_tokens), batch_sources)?;
+        let limits = ClassifierLimits { source_rows: source_tokens.max(batch_tokens), sources: batch_sources };
+        let space = classifier.space(limits)?;
         Ok(Self { classifier, space, tokenizer, source_tokens, batch_tokens, batch_sources })
     }
 
