@@ -1,9 +1,10 @@
-// Attention of single rows over their pages.
+// Attention of single rows over their pages, of one side or of two under one softmax.
 //
-// A sequence is split at multiples of SPLIT positions, wherever it begins or ends to be seen: a part's result depends on the row
+// A side is split at multiples of SPLIT positions, wherever it begins or ends to be seen: a part's result depends on the row
 // alone. One block takes one part for one K/V head, all of whose queries read each key and value once, and so do those of the
 // rows after it that see the same pages, up to COLUMNS queries: they are the columns of one matrix, whose products do not depend
-// on each other. Where a row has several parts, the block that is done last adds them up in order. Launched by
+// on each other. Where a row has several parts, the block that is done last adds them up in order, the first side's before the
+// second's. Launched by
 // kernels/src/cuda/attend_paged.rs.
 #include "device.cuh"
 
@@ -17,25 +18,36 @@ constexpr uint32_t CHUNK = 64;  // numbers of a head that a warp adds values up 
 constexpr float LOWEST = -3.0e38f;
 static_assert(TILES == WARPS && COLUMNS == WARPS, "a warp has a page's scores, then a query's weights");
 
+// Keys and values that rows attend to.
+struct Side {
+    const uint32_t* spans;   // of each row: first entry in `tables`, positions; null where there is no such side
+    const uint32_t* tables;  // page indices
+    uint32_t window;         // positions seen; all of them if there is no window
+    uint32_t most_parts;     // blocks for the parts of a row
+};
+
 struct AttendPaged {
     const bf16* q;
     const bf16* pages;
-    const uint32_t* spans;   // of each row: first entry in `tables`, positions
-    const uint32_t* tables;  // page indices
     float* parts;            // [rows][heads][parts][head_dim + 2]: weighted values, then the base and sum of the weights
     uint32_t* finished;      // [rows][gridDim.y]: parts that are done; zeros before and after
     bf16* out;
     uint64_t page_numbers;   // numbers of a page
     uint64_t layer_offset;   // of the layer in a page, in numbers
+    Side first, second;
     uint32_t q_pitch, out_pitch;
     uint32_t rows, heads, kv_heads, head_dim;
-    uint32_t most_parts;
-    uint32_t window;         // positions seen; all of them if there is no window
     float scale, cap;
+
+    DEVICE uint32_t most_parts() const { return first.most_parts + second.most_parts; }
 };
 
+DEVICE bool see_the_same(const Side& side, uint32_t row, uint32_t other) {
+    return side.spans[2 * row] == side.spans[2 * other] && side.spans[2 * row + 1] == side.spans[2 * other + 1];
+}
+
 DEVICE bool see_the_same(const AttendPaged& p, uint32_t row, uint32_t other) {
-    return p.spans[2 * row] == p.spans[2 * other] && p.spans[2 * row + 1] == p.spans[2 * other + 1];
+    return see_the_same(p.first, row, other) && (p.second.spans == nullptr || see_the_same(p.second, row, other));
 }
 
 // Rows before `row` that see the same pages as it and the ones between.
@@ -78,6 +90,25 @@ struct Seen {
     DEVICE bool has(uint32_t position) const { return first <= position && position < end; }
     DEVICE bool has_some_of_page(uint32_t position) const { return position < end && first < position + PAGE_TOKENS; }
 };
+
+// Positions of a side that a row sees.
+DEVICE Seen seen_by(const Side& side, uint32_t row) {
+    if (side.spans == nullptr) return {0, 0};
+    const uint32_t tokens = side.spans[2 * row + 1];
+    return {tokens > side.window ? tokens - side.window : 0, tokens};
+}
+
+// Parts of a side in which a row sees positions.
+struct Parts {
+    uint32_t first, end;
+
+    DEVICE uint32_t count() const { return end - first; }
+};
+
+DEVICE Parts parts_of(const Seen& seen) {
+    if (seen.first >= seen.end) return {0, 0};
+    return {seen.first / SPLIT, (seen.end - 1) / SPLIT + 1};
+}
 
 // A weight is the sum of so many bfloat16 numbers, each what rounding left of it: together they are as exact as a float32.
 constexpr uint32_t PIECES = 3;
@@ -214,16 +245,21 @@ DEVICE void add_values(const AttendPaged& p, const Seen& part, uint32_t start, c
     }
 }
 
-// out = the parts over one base, added up in order.
-DEVICE void add_parts(const AttendPaged& p, const Columns& columns, uint32_t first, uint32_t end) {
+// out = the parts of both sides over one base, added up in order.
+DEVICE void add_parts(const AttendPaged& p, const Columns& columns, const Parts& first, const Parts& second) {
     for (uint32_t cell = threadIdx.x; cell < columns.used * p.head_dim; cell += THREADS) {
         const uint32_t column = cell / p.head_dim, i = cell % p.head_dim, head = columns.head_of(column);
         const size_t row = columns.row_of(column);
-        const float* parts = p.parts + (row * p.heads + head) * p.most_parts * (p.head_dim + 2);
+        const float* parts = p.parts + (row * p.heads + head) * p.most_parts() * (p.head_dim + 2);
+        const uint32_t count = first.count() + second.count();
+        auto part_at = [&](uint32_t n) {
+            const uint32_t part = n < first.count() ? first.first + n : p.first.most_parts + second.first + (n - first.count());
+            return parts + part * (p.head_dim + 2);
+        };
         float base = LOWEST, value = 0.0f, sum = 0.0f;
-        for (uint32_t n = first; n < end; n++) base = fmaxf(base, load_written(parts + n * (p.head_dim + 2) + p.head_dim));
-        for (uint32_t n = first; n < end; n++) {
-            const float* part = parts + n * (p.head_dim + 2);
+        for (uint32_t n = 0; n < count; n++) base = fmaxf(base, load_written(part_at(n) + p.head_dim));
+        for (uint32_t n = 0; n < count; n++) {
+            const float* part = part_at(n);
             const float factor = fast_exp(load_written(part + p.head_dim) - base);
             value = fused(factor, load_written(part + i), value);
             sum = fused(factor, load_written(part + p.head_dim + 1), sum);
@@ -236,12 +272,16 @@ template <uint32_t Width>
 DEVICE void attend_part(const AttendPaged& p) {
     SHARED(Room<Width>, room);
     const uint32_t shares = (p.heads / p.kv_heads + COLUMNS - 1) / COLUMNS;  // blocks for the queries of a K/V head
-    const uint32_t kv_head = blockIdx.y / shares, start = blockIdx.z * SPLIT;
-    const uint32_t tokens = p.spans[2 * blockIdx.x + 1];
-    const Seen all = {tokens > p.window ? tokens - p.window : 0, tokens};
+    const bool is_second = blockIdx.z >= p.first.most_parts;
+    const Side side = is_second ? p.second : p.first;
+    const uint32_t kv_head = blockIdx.y / shares, start = (blockIdx.z - (is_second ? p.first.most_parts : 0)) * SPLIT;
+    const Seen all_first = seen_by(p.first, blockIdx.x), all_second = seen_by(p.second, blockIdx.x);
+    const Seen all = is_second ? all_second : all_first;
     const Seen part = {greatest(start, all.first), least(start + SPLIT, all.end)};
-    const bool sees_nothing = all.first >= all.end;
-    const uint32_t* table = p.tables + p.spans[2 * blockIdx.x];
+    const Parts first_parts = parts_of(all_first), second_parts = parts_of(all_second);
+    const uint32_t part_count = first_parts.count() + second_parts.count();
+    const bool sees_nothing = part_count == 0;
+    const uint32_t* table = side.tables + side.spans[2 * blockIdx.x];
     const uint32_t position = start + warp_id() * PAGE_TOKENS;
     const bf16* keys = nullptr;
     if (part.has_some_of_page(position)) {
@@ -269,8 +309,7 @@ DEVICE void attend_part(const AttendPaged& p) {
     __syncthreads();
     add_values<Width>(p, part, start, table, p.kv_heads + kv_head, *room);
     __syncthreads();
-    const uint32_t first_part = all.first / SPLIT, end_part = (all.end - 1) / SPLIT + 1;
-    const bool is_whole = end_part - first_part == 1;
+    const bool is_whole = part_count == 1;
     for (uint32_t cell = threadIdx.x; cell < columns.used * p.head_dim; cell += THREADS) {
         const uint32_t column = cell / p.head_dim, i = cell % p.head_dim, head = columns.head_of(column);
         const size_t row = columns.row_of(column);
@@ -281,7 +320,7 @@ DEVICE void attend_part(const AttendPaged& p) {
             p.out[row * p.out_pitch + head * p.head_dim + i] = to_bf16(sum / room->totals[column]);
             continue;
         }
-        float* own = p.parts + ((row * p.heads + head) * p.most_parts + blockIdx.z) * (p.head_dim + 2);
+        float* own = p.parts + ((row * p.heads + head) * p.most_parts() + blockIdx.z) * (p.head_dim + 2);
         own[i] = sum;
         if (i == 0) {
             own[p.head_dim] = room->bases[column];
@@ -293,13 +332,13 @@ DEVICE void attend_part(const AttendPaged& p) {
     __syncthreads();
     if (threadIdx.x == 0) {
         uint32_t* finished = p.finished + columns.row * gridDim.y + blockIdx.y;
-        room->is_last = atomicAdd(finished, 1u) + 1 == end_part - first_part;
+        room->is_last = atomicAdd(finished, 1u) + 1 == part_count;
         if (room->is_last) *finished = 0;
     }
     __syncthreads();
     if (!room->is_last) return;
     __threadfence();
-    add_parts(p, columns, first_part, end_part);
+    add_parts(p, columns, first_parts, second_parts);
 }
 
 EARLY_KERNEL_OF(attend_paged_64, AttendPaged, 256, 4) { attend_part<64>(p); }

@@ -2,6 +2,8 @@
 //!
 //! Used by every backend.
 
+use std::ops::Range;
+
 use crate::number::Precision;
 use crate::paging::PagedRows;
 
@@ -57,7 +59,7 @@ impl Window {
     }
 
     /// Positions of a sequence of `len` that the query at position `query` sees.
-    pub fn visible(self, query: usize, len: usize) -> std::ops::Range<usize> {
+    pub fn visible(self, query: usize, len: usize) -> Range<usize> {
         let start = self.left.map_or(0, |left| query.saturating_sub(left));
         let end = self.right.map_or(len, |right| len.min(query.saturating_add(right).saturating_add(1)));
         start..end
@@ -75,13 +77,37 @@ pub struct FullAttention<'a> {
     pub precision: Precision,
 }
 
-/// Attention of single rows over pages.
+/// Attention of single rows over pages: one softmax over the keys of one or two sides, such as a target and its source.
 #[derive(Debug, Clone, Copy)]
 pub struct PagedAttention<'a> {
     /// Heads and scores.
     pub shape: &'a AttentionShape,
-    /// Keys and values.
-    pub side: KvSide<'a>,
+    /// Keys and values that are added up first.
+    pub first: KvSide<'a>,
+    /// Keys and values after them, of the same rows. A row may see no position of either side.
+    pub second: Option<KvSide<'a>>,
+}
+
+impl<'a> PagedAttention<'a> {
+    /// Attention over one side.
+    pub const fn over(shape: &'a AttentionShape, side: KvSide<'a>) -> Self {
+        Self { shape, first: side, second: None }
+    }
+
+    /// The sides in order.
+    pub fn sides(self) -> impl Iterator<Item = KvSide<'a>> {
+        std::iter::once(self.first).chain(self.second)
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        let rows = self.first.rows.spans.len();
+        assert!(
+            self.second.is_none_or(|second| second.rows.spans.len() == rows),
+            "both sides have a span for each row"
+        );
+        rows
+    }
 }
 
 /// Keys and values that rows attend to.
@@ -91,6 +117,14 @@ pub struct KvSide<'a> {
     pub rows: PagedRows<'a>,
     /// A row sees only the last `window` of its positions; `None` is all.
     pub window: Option<usize>,
+}
+
+impl KvSide<'_> {
+    /// Positions of its sequence that a row sees.
+    pub fn visible(&self, row: usize) -> Range<usize> {
+        let tokens = self.rows.spans[row].tokens as usize;
+        tokens.saturating_sub(self.window.unwrap_or(tokens))..tokens
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 
 mod cases;
 
-use cases::{FORMATS, PRODUCTS, Runner, Slack, fill, matrix, numbers, spans, upload};
+use std::ops::Range;
+
+use cases::{Dealer, FORMAT_PAIRS, FORMATS, PRODUCTS, Runner, Sequences, Slack, fill, matrix, numbers, upload};
 use kernels::cpu::{Cpu, Isa, Level};
 use kernels::reference::{Reference, Rounding};
 use kernels::{
@@ -50,8 +52,13 @@ fn lookups_follow_the_reference_in_both_layouts() {
 }
 
 #[test]
-fn fused_ops_follow_the_reference() {
-    on_each(&BOTH, cases::fused_ops_follow_the_reference);
+fn gated_products_follow_the_reference() {
+    on_each(&BOTH, cases::gated_products_follow_the_reference);
+}
+
+#[test]
+fn rotation_with_writing_follows_the_reference() {
+    on_each(&BOTH, cases::rotation_with_writing_follows_the_reference);
 }
 
 #[test]
@@ -80,6 +87,13 @@ fn paged_attention_follows_the_reference_and_reads_only_what_it_may() {
         on_each(&[precision], |run| {
             cases::paged_attention_follows_the_reference_and_reads_only_what_it_may(run, format);
         });
+    }
+}
+
+#[test]
+fn two_sides_follow_the_reference_under_one_softmax() {
+    for (formats, precision) in FORMAT_PAIRS {
+        on_each(&[precision], |run| cases::two_sides_follow_the_reference_under_one_softmax(run, formats));
     }
 }
 
@@ -132,7 +146,7 @@ fn a_row_alone_equals_the_row_in_any_batch_on_any_number_of_threads() {
     let quantized = [Scheme::Int8, Scheme::Int4].map(WeightFormat::Quantized);
     for format in [WeightFormat::F32, WeightFormat::Bf16].into_iter().chain(quantized) {
         for isa in Isa::all() {
-            let run = |threads: usize, rows: std::ops::Range<usize>| {
+            let run = |threads: usize, rows: Range<usize>| {
                 let cpu = Cpu::new(isa, threads);
                 let (cols, outputs) = (160, 200);
                 let x = numbers(20, 500 * cols);
@@ -183,31 +197,46 @@ fn full_attention_of_one_sequence_does_not_depend_on_others_or_on_threads() {
     }
 }
 
+/// A row over one side and over two, of which it may see some of both, of one or nothing.
 #[test]
 fn paged_attention_of_one_row_does_not_depend_on_others_or_on_threads() {
     let shape = AttentionShape { heads: 6, kv_heads: 3, head_dim: 16, scale: 0.3, softcap: Some(9.0) };
-    let lens = [3_u32, 70, 1, 40];
-    for (format, precision) in FORMATS {
-        for (isa, threads) in Isa::all().flat_map(|isa| [1, 2, 5, 16].map(|threads| (isa, threads))) {
-            let (alone, many) = (Cpu::new(isa, 1), Cpu::new(isa, threads));
-            let (spans, tables) = spans(&lens, 12, format);
-            let pool = PageShape { pages: 12, layers: 2, kv_heads: shape.kv_heads, head_dim: shape.head_dim };
-            let kv = numbers(31, lens.iter().sum::<u32>() as usize * 2 * shape.kv_width());
-            let q = numbers(32, lens.len() * shape.query_width());
-            let paged = |cpu: &Cpu, rows: std::ops::Range<usize>| {
-                let all = PagedRows { spans: &spans, tables: &tables, format };
-                let pages = fill(cpu, (pool, precision), all, &kv);
-                let mut out = cpu.activations(rows.len(), shape.query_width()).unwrap();
-                let paged = PagedRows { spans: &spans[rows.clone()], ..all };
-                let q = &q[rows.start * shape.query_width()..rows.end * shape.query_width()];
-                let attention = PagedAttention { shape: &shape, side: KvSide { rows: paged, window: Some(20) } };
-                let (q, from) = (upload(cpu, q, shape.query_width()), LayerPages { pages: &pages, layer: 1 });
-                cpu.attend_paged(&q, attention, from, &mut out);
+    let (width, rows) = (shape.query_width(), 5);
+    for ([first, second], precision) in FORMAT_PAIRS {
+        let mut dealer = Dealer::new(24);
+        let first = dealer.deal(&[3, 70, 1, 40, 0], first);
+        let second = dealer.deal(&[40, 0, 3, 70, 0], second);
+        let pool = PageShape { pages: 24, layers: 2, kv_heads: shape.kv_heads, head_dim: shape.head_dim };
+        let [first_kv, second_kv] = [31, 33].map(|seed| numbers(seed, 114 * 2 * shape.kv_width()));
+        let sequences =
+            [Sequences { rows: first.rows(), kv: &first_kv }, Sequences { rows: second.rows(), kv: &second_kv }];
+        let q = numbers(32, rows * width);
+        let both = PagedAttention {
+            shape: &shape,
+            first: KvSide { rows: first.rows(), window: Some(20) },
+            second: Some(KvSide { rows: second.rows(), window: None }),
+        };
+        for attention in [both, PagedAttention { second: None, ..both }] {
+            let attend = |cpu: &Cpu, rows: Range<usize>| {
+                let pages = fill(cpu, pool, precision, &sequences);
+                let [first, second] = [Some(attention.first), attention.second].map(|side| {
+                    side.map(|side| KvSide {
+                        rows: PagedRows { spans: &side.rows.spans[rows.clone()], ..side.rows },
+                        ..side
+                    })
+                });
+                let attention = PagedAttention { first: first.unwrap(), second, ..attention };
+                let mut out = cpu.activations(rows.len(), width).unwrap();
+                let q = upload(cpu, &q[rows.start * width..rows.end * width], width);
+                cpu.attend_paged(&q, attention, LayerPages { pages: &pages, layer: 1 }, &mut out);
                 cpu.download(&out, rows.len())
             };
-            let together = paged(&many, 0..lens.len());
-            for (row, among) in together.chunks(shape.query_width()).enumerate() {
-                assert_eq!(paged(&alone, row..row + 1), among, "{format:?}, {isa:?}, {threads} threads, row {row}");
+            for (isa, threads) in Isa::all().flat_map(|isa| [1, 2, 5, 16].map(|threads| (isa, threads))) {
+                let (alone, many) = (Cpu::new(isa, 1), Cpu::new(isa, threads));
+                for (row, among) in attend(&many, 0..rows).chunks(width).enumerate() {
+                    let label = format!("{:?}, {isa:?}, {threads} threads, row {row}", attention.first.rows.format);
+                    assert_eq!(attend(&alone, row..row + 1), among, "{label}");
+                }
             }
         }
     }

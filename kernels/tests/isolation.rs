@@ -91,7 +91,7 @@ impl Reused<'_> {
         backend.write_pages(kv, PagedRows { spans: &ends, ..rows }, LayerPagesMut { pages: &mut pages, layer: 1 });
         let q = upload(backend, &numbers(2, spans.len() * shape.query_width()), shape.query_width());
         let mut out = backend.activations(spans.len(), shape.query_width()).unwrap();
-        let attention = PagedAttention { shape, side: KvSide { rows, window: *window } };
+        let attention = PagedAttention::over(shape, KvSide { rows, window: *window });
         backend.attend_paged(&q, attention, LayerPages { pages: &pages, layer: 1 }, &mut out);
         backend.download(&out, spans.len())
     }
@@ -153,7 +153,7 @@ fn a_key_or_value_that_is_no_number_stays_in_its_own_row() {
                 cpu.write_pages(kv, written, LayerPagesMut { pages: &mut pages, layer: 0 });
                 let q = upload(cpu, &numbers(6, 3 * shape.query_width()), shape.query_width());
                 let mut out = cpu.activations(3, shape.query_width()).unwrap();
-                let attention = PagedAttention { shape: &shape, side: KvSide { rows, window } };
+                let attention = PagedAttention::over(&shape, KvSide { rows, window });
                 cpu.attend_paged(&q, attention, LayerPages { pages: &pages, layer: 0 }, &mut out);
                 cpu.download(&out, 3)
             };

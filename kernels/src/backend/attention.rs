@@ -57,8 +57,8 @@ pub trait AttentionOps: RowOps {
         out: &mut Self::Activations,
     );
 
-    /// Attention of each row's query (columns `0 .. heads * head_dim` of `q`) over its pages; 0 for a row that sees no
-    /// position.
+    /// Attention of each row's query (columns `0 .. heads * head_dim` of `q`) over the pages of all sides, under one softmax:
+    /// `out = sum(exp(s) * v) / sum(exp(s))` with both sums over the positions of all sides. 0 for a row that sees none.
     fn attend_paged(
         &self,
         q: &Self::Activations,

@@ -1,8 +1,8 @@
-//! Attention of single rows over page tables: self (causal, windowed) and cross alike.
+//! Attention of single rows over page tables: self (causal, windowed), cross, or both under one softmax.
 //!
-//! Called by [`super::Cpu`] in every decoder step. Work is shared by rows and K/V heads. A row walks its pages in order,
-//! and each page with all its heads at once, because that is one stretch of memory; nothing but the row's own positions
-//! decides the order of its sums.
+//! Called by `ops::attention` in every decoder step. Threads share rows and K/V heads. A row walks the pages of its sides in
+//! order, and each page with all its heads at once, because that is one stretch of memory. Nothing but the row's own
+//! positions decides the order of its sums.
 #![allow(unsafe_code)]
 
 mod floats;
@@ -20,7 +20,7 @@ use super::product::pair_rows;
 use super::share::Share;
 use crate::attention::PagedAttention;
 use crate::isa::{Isa, Level};
-use crate::paging::{KvFormat, LayerPages, PageSpan};
+use crate::paging::{KvFormat, LayerPages};
 use int8::Int8Query;
 use softmax::{PageScores, Softmax};
 
@@ -30,13 +30,13 @@ thread_local! {
 
 #[derive(Default)]
 struct Scratch {
-    /// Of one page: `[query head][position]`, scores, then weights.
+    /// `[query head][position]` of one page: scores, then weights.
     scores: Vec<f32>,
     softmax: Softmax,
     query: Query,
 }
 
-/// The queries of some heads as the products take them.
+/// Queries of some heads in the form that products take.
 #[derive(Default)]
 struct Query {
     /// Pairs of bfloat16.
@@ -66,14 +66,13 @@ struct Item<'a> {
     query: &'a [f32],
 }
 
-/// A page in the second half of its work.
-struct Step {
-    place: LayerPage,
-    /// What will be read after it.
-    next: Option<LayerPage>,
+/// A page that a row sees positions of.
+#[derive(Clone)]
+struct Visit {
+    page: LayerPage,
     arithmetic: Arithmetic,
-    /// Positions up to the last that is seen.
-    end: usize,
+    /// Positions of the page that are seen.
+    seen: Range<usize>,
 }
 
 /// How queries meet keys, and weights values.
@@ -90,21 +89,21 @@ enum Arithmetic {
     Int8Fours,
 }
 
-/// Least cost (positions times heads) that is worth waking the other threads for.
+/// Least cost, in positions times heads, that is worth waking the other threads for.
 const LEAST_COST: usize = 256;
 
 impl Paged<'_> {
     /// Attends all rows; `out` is `[rows, heads * head_dim]`.
     pub fn run(&self, out: &mut [f32]) {
-        let kv_heads = self.attention.shape.kv_heads;
-        let cost = |span: &PageSpan| self.visible(span).len() + 1;
-        let total = self.attention.side.rows.spans.iter().map(|span| cost(span) * kv_heads).sum();
+        let (rows, kv_heads) = (self.attention.rows(), self.attention.shape.kv_heads);
+        let cost = |row| self.attention.sides().map(|side| side.visible(row).len()).sum::<usize>() + 1;
+        let total = (0..rows).map(|row| cost(row) * kv_heads).sum();
         let out = SharedMut::new(out);
         let work = |thread, threads| {
             let mut share = Share::new(thread, threads, total);
             SCRATCH.with_borrow_mut(|scratch| {
-                for (row, span) in self.attention.side.rows.spans.iter().enumerate() {
-                    let heads = share.takes_of(kv_heads, cost(span));
+                for row in 0..rows {
+                    let heads = share.takes_of(kv_heads, cost(row));
                     if !heads.is_empty() {
                         self.attend(row, heads, scratch, &out);
                     }
@@ -114,13 +113,8 @@ impl Paged<'_> {
         if total < LEAST_COST { work(0, 1) } else { self.pool.run(&|thread| work(thread, self.pool.threads())) }
     }
 
-    fn visible(&self, span: &PageSpan) -> Range<usize> {
-        let tokens = span.tokens as usize;
-        tokens.saturating_sub(self.attention.side.window.unwrap_or(tokens))..tokens
-    }
-
-    fn arithmetic(&self) -> Arithmetic {
-        match (self.attention.side.rows.format, self.isa.level()) {
+    fn arithmetic(&self, format: KvFormat) -> Arithmetic {
+        match (format, self.isa.level()) {
             (KvFormat::F32, _) => Arithmetic::F32,
             (KvFormat::Bf16, Level::Avx512Bf16) => Arithmetic::Bf16Pairs,
             (KvFormat::Bf16, _) => Arithmetic::Bf16Widened,
@@ -129,74 +123,65 @@ impl Paged<'_> {
         }
     }
 
+    /// Pages that a row sees, side by side and in the order of positions; none of a row that is not there.
+    fn visits(&self, row: usize) -> impl Iterator<Item = Visit> {
+        let sides = self.attention.sides().filter(move |side| row < side.rows.spans.len());
+        sides.flat_map(move |side| {
+            let (visible, rows) = (side.visible(row), side.rows);
+            let (arithmetic, tokens) = (self.arithmetic(rows.format), rows.format.page_tokens());
+            let pages = if visible.is_empty() { 0..0 } else { visible.start / tokens..visible.end.div_ceil(tokens) };
+            pages.map(move |index| {
+                let page = rows.tables[rows.spans[row].first as usize + index];
+                let first = index * tokens;
+                let seen = visible.start.saturating_sub(first)..tokens.min(visible.end - first);
+                Visit { page: LayerPage { page, layer: self.from.layer, format: rows.format }, arithmetic, seen }
+            })
+        })
+    }
+
     /// All query heads of some K/V heads, for one row.
     fn attend(&self, row: usize, heads: Range<usize>, scratch: &mut Scratch, out: &SharedMut<'_, f32>) {
-        let span = &self.attention.side.rows.spans[row];
-        let (head_dim, group) =
-            (self.attention.shape.head_dim, self.attention.shape.heads / self.attention.shape.kv_heads);
+        let shape = self.attention.shape;
+        let (head_dim, group) = (shape.head_dim, shape.heads / shape.kv_heads);
         let columns = heads.start * group * head_dim..heads.end * group * head_dim;
-        let start = row * self.attention.shape.query_width();
+        let start = row * shape.query_width();
         // SAFETY: this thread alone owns these heads of this row.
         let out = unsafe { out.slice(start + columns.start..start + columns.end) };
         out.fill(0.0);
-        let visible = self.visible(span);
-        if visible.is_empty() {
+        let mut visits = self.visits(row).peekable();
+        if visits.peek().is_none() {
             return;
         }
         let item = Item { heads, group, head_dim, query: &self.q[row * self.q_width..][columns] };
-        let arithmetic = self.arithmetic();
-        scratch.query.prepare(self.isa, &item, arithmetic);
+        for side in self.attention.sides() {
+            scratch.query.prepare(self.isa, &item, self.arithmetic(side.rows.format));
+        }
         let query_heads = item.heads.len() * group;
         scratch.softmax.start(query_heads);
-        let page_tokens = self.attention.side.rows.format.page_tokens();
-        scratch.scores.resize(query_heads * page_tokens, 0.0);
-        let pages = self.pages_of(span);
-        for (index, place) in pages.clone().map(|index| (index, self.place(span, index))) {
-            let first = index * page_tokens;
-            let seen = visible.start.saturating_sub(first)..page_tokens.min(visible.end - first);
-            self.score(&item, place, arithmetic, scratch);
-            let scores = &mut scratch.scores[..query_heads * page_tokens];
-            let page = PageScores {
-                page_tokens,
-                seen: seen.clone(),
-                scale: self.attention.shape.scale,
-                cap: self.attention.shape.softcap,
-            };
-            scratch.softmax.add_page(self.isa, page, scores, out);
-            let next = if index + 1 < pages.end { Some(self.place(span, index + 1)) } else { self.first_of(row + 1) };
-            self.combine(&item, Step { place, next, arithmetic, end: seen.end }, scores, out);
+        while let Some(visit) = visits.next() {
+            let page_tokens = visit.page.format.page_tokens();
+            scratch.scores.resize(query_heads * page_tokens, 0.0);
+            self.score(&item, &visit, scratch);
+            let Scratch { scores, softmax, .. } = scratch;
+            let page = PageScores { page_tokens, seen: visit.seen.clone(), scale: shape.scale, cap: shape.softcap };
+            softmax.add_page(self.isa, page, scores, out);
+            let next = visits.peek().map_or_else(|| self.visits(row + 1).next(), |next| Some(next.clone()));
+            self.combine(&item, &visit, next.map(|next| next.page), scores, out);
         }
         scratch.softmax.finish(out);
     }
 
-    /// The pages that a row sees, counted from its first.
-    fn pages_of(&self, span: &PageSpan) -> Range<usize> {
-        let (visible, page_tokens) = (self.visible(span), self.attention.side.rows.format.page_tokens());
-        visible.start / page_tokens..visible.end.div_ceil(page_tokens)
-    }
-
-    fn place(&self, span: &PageSpan, index: usize) -> LayerPage {
-        let page = self.attention.side.rows.tables[span.first as usize + index];
-        LayerPage { page, layer: self.from.layer, format: self.attention.side.rows.format }
-    }
-
-    /// The first page that a row sees, if there are both.
-    fn first_of(&self, row: usize) -> Option<LayerPage> {
-        let span = self.attention.side.rows.spans.get(row)?;
-        let first = self.pages_of(span).next()?;
-        Some(self.place(span, first))
-    }
-
     /// `scores[query head][position] = query . key`. Meanwhile the memory brings the page's values.
-    fn score(&self, item: &Item<'_>, place: LayerPage, arithmetic: Arithmetic, scratch: &mut Scratch) {
-        let (isa, dim, tokens) = (self.isa, item.head_dim, place.format.page_tokens());
+    fn score(&self, item: &Item<'_>, visit: &Visit, scratch: &mut Scratch) {
+        let Visit { page, arithmetic, .. } = *visit;
+        let (isa, dim, tokens) = (self.isa, item.head_dim, page.format.page_tokens());
         let Query { pairs, integers } = &scratch.query;
         for (index, scores) in scratch.scores.chunks_exact_mut(tokens).enumerate() {
             let kv_head = item.heads.start + index / item.group;
             if index % item.group == 0 {
-                x86::fetch(self.from.pages.values(place, kv_head));
+                x86::fetch(self.from.pages.values(page, kv_head));
             }
-            let keys = self.from.pages.keys(place, kv_head);
+            let keys = self.from.pages.keys(page, kv_head);
             let query = &item.query[index * dim..][..dim];
             match arithmetic {
                 Arithmetic::F32 => floats::dot_keys_f32(isa, query, keys, scores),
@@ -208,18 +193,18 @@ impl Paged<'_> {
         }
     }
 
-    /// `out += weights . values` over the first `end` positions of a page. Meanwhile the memory brings the next page's
-    /// keys.
-    fn combine(&self, item: &Item<'_>, step: Step, weights: &mut [f32], out: &mut [f32]) {
-        let Step { place, next, arithmetic, end } = step;
-        let (isa, tokens) = (self.isa, place.format.page_tokens());
+    /// `out += weights . values` over the positions of a page up to the last that is seen. Meanwhile the memory brings the
+    /// keys of the next page.
+    fn combine(&self, item: &Item<'_>, visit: &Visit, next: Option<LayerPage>, weights: &mut [f32], out: &mut [f32]) {
+        let Visit { page, arithmetic, seen: Range { end, .. } } = *visit;
+        let (isa, tokens) = (self.isa, page.format.page_tokens());
         let heads = weights.chunks_exact_mut(tokens).zip(out.chunks_exact_mut(item.head_dim));
         for (index, (weights, out)) in heads.enumerate() {
             let kv_head = item.heads.start + index / item.group;
             if let (0, Some(next)) = (index % item.group, next) {
                 x86::fetch(self.from.pages.keys(next, kv_head));
             }
-            let values = self.from.pages.values(place, kv_head);
+            let values = self.from.pages.values(page, kv_head);
             match arithmetic {
                 Arithmetic::F32 => floats::add_values_f32(isa, &weights[..end], values, out),
                 Arithmetic::Bf16Widened => floats::add_values_bf16(isa, &weights[..end], values, out),

@@ -160,9 +160,9 @@ pub struct Params {
 }
 
 impl Params {
-    const WORDS: usize = 16;
+    const WORDS: usize = 17;
 
-    /// Of a struct of plain numbers.
+    /// Parameters of a kernel that takes a struct of plain numbers.
     pub(super) fn of<P: NoUninit>(params: &P) -> Self {
         const { assert!(size_of::<P>() <= 8 * Self::WORDS && align_of::<P>() <= 8) }
         let mut words = [0; Self::WORDS];

@@ -15,8 +15,7 @@ impl<B: Backend> Profiled<B> {
 
     /// Bytes of the keys and values that rows see.
     fn side_bytes(&self, pages: &ProfiledPages<B::Pages>, side: KvSide<'_>) -> usize {
-        let seen = |tokens: usize| side.window.map_or(tokens, |window| window.min(tokens));
-        let positions: usize = side.rows.spans.iter().map(|span| seen(span.tokens as usize)).sum();
+        let positions: usize = (0..side.rows.spans.len()).map(|row| side.visible(row).len()).sum();
         positions * self.position_bytes(pages, side.rows.format)
     }
 }
@@ -70,9 +69,9 @@ impl<B: Backend> AttentionOps for Profiled<B> {
         from: LayerPages<'_, Self::Pages>,
         out: &mut Self::Activations,
     ) {
-        let PagedAttention { shape, side } = attention;
-        let rows = side.rows.spans.len();
-        let bytes = self.side_bytes(from.pages, side) + rows * q.numbers(shape.query_width()) + out.bytes(rows);
+        let rows = attention.rows();
+        let kv_bytes: usize = attention.sides().map(|side| self.side_bytes(from.pages, side)).sum();
+        let bytes = kv_bytes + rows * q.numbers(attention.shape.query_width()) + out.bytes(rows);
         let from = LayerPages { pages: &from.pages.inner, layer: from.layer };
         let run = |inner: &B| inner.attend_paged(&q.inner, attention, from, &mut out.inner);
         self.measure(Op::of("attend_paged"), bytes, run);

@@ -6,7 +6,7 @@ use super::activations::Activations;
 use super::device::{Reference, Rounding};
 use super::formulas::softcap;
 use super::pages::{HeadPosition, Pages};
-use crate::attention::{AttentionShape, FullAttention, KvSide, PagedAttention, Segment};
+use crate::attention::{AttentionShape, FullAttention, PagedAttention, Segment};
 use crate::backend::{AttentionOps, KvColumns};
 use crate::number::Precision;
 use crate::paging::{KvFormat, LayerPages, LayerPagesMut, PagedRows};
@@ -40,7 +40,7 @@ impl AttentionOps for Reference {
         from: LayerPages<'_, Pages>,
         out: &mut Activations,
     ) {
-        for row in 0..attention.side.rows.spans.len() {
+        for row in 0..attention.rows() {
             out.set(row, &self.paged_row(q.row(row), row, attention, &from));
         }
     }
@@ -67,7 +67,7 @@ impl Reference {
         out
     }
 
-    /// All heads of one row over its pages.
+    /// All heads of one row over the pages of all sides.
     fn paged_row(
         &self,
         q: &[f32],
@@ -75,17 +75,17 @@ impl Reference {
         attention: PagedAttention<'_>,
         from: &LayerPages<'_, Pages>,
     ) -> Vec<f32> {
-        let PagedAttention { shape, side: KvSide { rows, window } } = attention;
-        let (span, layer) = (&rows.spans[row], from.layer);
-        let tokens = span.tokens as usize;
-        let precision = self.paged_precision(rows.format);
+        let (shape, layer) = (attention.shape, from.layer);
         let mut out = Vec::new();
         for head in 0..shape.heads {
             let key_head = head / (shape.heads / shape.kv_heads);
             let mut softmax = Softmax::new(*self, shape, &q[head * shape.head_dim..][..shape.head_dim]);
-            for position in tokens.saturating_sub(window.unwrap_or(tokens))..tokens {
-                let read = |head| from.pages.read(span, rows, HeadPosition { layer, head, position });
-                softmax.add(precision, read(key_head), read(shape.kv_heads + key_head));
+            for side in attention.sides() {
+                let (rows, precision) = (side.rows, self.paged_precision(side.rows.format));
+                for position in side.visible(row) {
+                    let read = |head| from.pages.read(&rows.spans[row], rows, HeadPosition { layer, head, position });
+                    softmax.add(precision, read(key_head), read(shape.kv_heads + key_head));
+                }
             }
             out.extend(softmax.finish(whole_powers_of_two));
         }

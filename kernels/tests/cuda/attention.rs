@@ -1,5 +1,6 @@
 //! Attention over pages: independent rows, and pages that are not there.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use kernels::cuda::{Cuda, Device};
@@ -8,33 +9,42 @@ use kernels::{
     PagedAttention, PagedRows, Precision, Storage, Stream,
 };
 
-use crate::cases::{fill, numbers, spans, upload};
+use crate::cases::{Dealer, Sequences, fill, numbers, upload};
 
-/// A row alone gives the bits that it gives among rows on the same pages and on others.
+/// A row alone gives the bits that it gives among rows on the same pages and on others, over one side and over two.
 pub fn paged_attention_of_one_row_does_not_depend_on_others<D: Device>(backend: &Cuda<D>) {
     // Two queries for each key head, so that four rows share a block; and more queries than one block takes.
     for (heads, kv_heads) in [(6, 3), (12, 1)] {
         let shape = AttentionShape { heads, kv_heads, head_dim: 16, scale: 0.3, softcap: Some(9.0) };
-        let lens = [3_u32, 700, 1, 40];
-        let (sequences, tables) = spans(&lens, 52, KvFormat::Bf16);
-        let all = PagedRows { spans: &sequences, tables: &tables, format: KvFormat::Bf16 };
-        let pool = PageShape { pages: 52, layers: 2, kv_heads: shape.kv_heads, head_dim: shape.head_dim };
-        let kv = numbers(31, lens.iter().sum::<u32>() as usize * 2 * shape.kv_width());
-        let pages = fill(backend, (pool, Precision::Bf16), all, &kv);
-        // Rows of one sequence beside each other and apart.
-        let spans = [0, 1, 1, 1, 1, 1, 1, 2, 3, 3, 1, 0].map(|sequence| sequences[sequence]);
-        let q = numbers(32, spans.len() * shape.query_width());
-        let attend = |rows: std::ops::Range<usize>| {
+        let mut dealer = Dealer::new(70);
+        let dealt = [[3, 700, 1, 40], [40, 0, 17, 140]].map(|lens| dealer.deal(&lens, KvFormat::Bf16));
+        let pool = PageShape { pages: 70, layers: 2, kv_heads: shape.kv_heads, head_dim: shape.head_dim };
+        let kv = [(31, 744), (33, 197)].map(|(seed, tokens)| numbers(seed, tokens * 2 * shape.kv_width()));
+        let sequences = [0, 1].map(|side| Sequences { rows: dealt[side].rows(), kv: &kv[side] });
+        let pages = fill(backend, pool, Precision::Bf16, &sequences);
+        // Rows of one sequence beside each other and apart; neighbours that differ in their second side alone.
+        let spans = [
+            [0, 1, 1, 1, 1, 1, 1, 2, 3, 3, 1, 0].map(|sequence| dealt[0].spans[sequence]),
+            [0, 1, 1, 1, 2, 2, 1, 2, 3, 3, 3, 0].map(|sequence| dealt[1].spans[sequence]),
+        ];
+        let q = numbers(32, spans[0].len() * shape.query_width());
+        let attend = |rows: Range<usize>, sides: usize| {
             let mut out = backend.activations(rows.len(), shape.query_width()).unwrap();
             let own = &q[rows.start * shape.query_width()..rows.end * shape.query_width()];
-            let paged = PagedRows { spans: &spans[rows.clone()], ..all };
             let own = upload(backend, own, shape.query_width());
-            let attention = PagedAttention { shape: &shape, side: KvSide { rows: paged, window: Some(280) } };
+            let side = |side: usize, window| KvSide {
+                rows: PagedRows { spans: &spans[side][rows.clone()], ..dealt[side].rows() },
+                window,
+            };
+            let second = (sides == 2).then(|| side(1, None));
+            let attention = PagedAttention { shape: &shape, first: side(0, Some(280)), second };
             backend.attend_paged(&own, attention, LayerPages { pages: &pages, layer: 1 }, &mut out);
             backend.download(&out, rows.len())
         };
-        for (row, among) in attend(0..spans.len()).chunks(shape.query_width()).enumerate() {
-            assert_eq!(attend(row..row + 1), among, "row {row} of {heads} heads");
+        for sides in [1, 2] {
+            for (row, among) in attend(0..spans[0].len(), sides).chunks(shape.query_width()).enumerate() {
+                assert_eq!(attend(row..row + 1, sides), among, "row {row} of {heads} heads over {sides} sides");
+            }
         }
     }
 }

@@ -110,7 +110,8 @@ macro_rules! tests_on {
                     lookups_follow_the_reference_in_both_layouts
                     norms_and_seams_follow_the_reference
                     rotation_and_gated_activation_follow_the_reference
-                    fused_ops_follow_the_reference;
+                    gated_products_follow_the_reference
+                    rotation_with_writing_follows_the_reference;
                 TENSOR_CORES => full_attention_follows_the_reference_on_ragged_segments;
             }
 
@@ -118,6 +119,13 @@ macro_rules! tests_on {
             fn paged_attention_follows_the_reference_and_reads_only_what_it_may() {
                 on_each($devices(), ROWS, |run| {
                     cases::paged_attention_follows_the_reference_and_reads_only_what_it_may(run, KvFormat::Bf16);
+                });
+            }
+
+            #[test]
+            fn two_sides_follow_the_reference_under_one_softmax() {
+                on_each($devices(), ROWS, |run| {
+                    cases::two_sides_follow_the_reference_under_one_softmax(run, [KvFormat::Bf16; 2]);
                 });
             }
 

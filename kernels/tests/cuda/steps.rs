@@ -67,7 +67,7 @@ impl<'a, D: Device> Decoder<'a, D> {
         let choice = Choice { sampling: Sampling::GREEDY, choice: 0, position: 0, forbid_end: false };
         let draws = [0, 1, 2, 3].map(|row| Draw { row, choice });
         let Self { backend, pages, weights, q, attended, logits, embedded } = self;
-        let attention = PagedAttention { shape: &shape, side: KvSide { rows, window: None } };
+        let attention = PagedAttention::over(&shape, KvSide { rows, window: None });
         backend.attend_paged(q, attention, LayerPages { pages, layer: 0 }, attended);
         backend.linear(attended, weights, LinearRows::first(ROWS), logits);
         // Ids that the step before drew.

@@ -38,7 +38,7 @@ impl<B: Backend> CrossAttention<B> {
         let DecoderSpace { stack: StackSpace { x, attended, y, .. }, cross_q } = space;
         let all = LinearRows::first(rows.tokens.count());
         let source = PagedRows { spans: rows.cross_spans, tables: rows.tables, format: arithmetic.cross_kv };
-        let attention = PagedAttention { shape: &self.shape, side: KvSide { rows: source, window: None } };
+        let attention = PagedAttention::over(&self.shape, KvSide { rows: source, window: None });
         backend.linear(x, &self.q, all, cross_q);
         backend.attend_paged(cross_q, attention, LayerPages { pages, layer }, attended);
         backend.linear(attended, &self.out, all, y);

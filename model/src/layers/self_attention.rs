@@ -54,7 +54,7 @@ impl<B: Backend> SelfAttention<B> {
         backend.linear(x, &self.qkv, all, qkv);
         let rotary = RotaryRows { positions: rows.positions, paged };
         backend.rope_and_write(qkv, rotary, RotaryHeads { shape, table: rope }, LayerPagesMut { pages, layer });
-        let attention = PagedAttention { shape, side: KvSide { rows: paged, window: self.window } };
+        let attention = PagedAttention::over(shape, KvSide { rows: paged, window: self.window });
         backend.attend_paged(qkv, attention, LayerPages { pages, layer }, attended);
         backend.linear(attended, &self.out, all, y);
     }

@@ -1,0 +1,63 @@
+//! Ops on rows.
+
+use kernels::{AttentionShape, Backend, MatrixUse, Norm, RotaryHeads, RowOps, Sandwich, SeamRows, Storage, WeightPart};
+
+use super::numbers::{bytes, numbers, stored, upload, upload_wide};
+use super::runner::{Runner, both};
+
+pub fn lookups_follow_the_reference_in_both_layouts<B: Backend>(run: &Runner<'_, B>) {
+    for usage in [MatrixUse::Lookup, MatrixUse::Multiply] {
+        for cols in [6, 33, 512] {
+            both!(run, 0.0, |backend| {
+                let part = WeightPart::Random { rows: 130, cols, seed: 7, deviation: 1.0 };
+                let table = backend.matrix(&[part], run.precision.into(), usage).unwrap();
+                let mut out = backend.wide_activations(5, cols).unwrap();
+                backend.embed(&table, &[0, 129, 64, 63, 64], 22.625, &mut out);
+                backend.download(&out, 5)
+            });
+        }
+    }
+}
+
+pub fn norms_and_seams_follow_the_reference<B: Backend>(run: &Runner<'_, B>) {
+    for (rows, width) in [(1, 8), (3, 33), (70, 512)] {
+        let (x, y) = (numbers(8, rows * width), numbers(9, rows * width));
+        let (post, pre) = (bytes(&numbers(10, width)), bytes(&numbers(11, width)));
+        both!(run, 2e-6, |backend| {
+            let gain = backend.gain(&stored(1, width, &post)).unwrap();
+            let mut out = backend.activations(rows, width).unwrap();
+            let norm = Norm { gain: &gain, eps: 1e-6 };
+            backend.rms_norm(&upload_wide(backend, &x, width), norm, rows, &mut out);
+            backend.download(&out, rows)
+        });
+        both!(run, 2e-6, |backend| {
+            let post = backend.gain(&stored(1, width, &post)).unwrap();
+            let pre = backend.gain(&stored(1, width, &pre)).unwrap();
+            let mut residual = upload_wide(backend, &x, width);
+            let mut out = backend.activations(rows, width).unwrap();
+            let gains = Sandwich { post: &post, pre: &pre, eps: 1e-6 };
+            let seam = SeamRows { residual: &mut residual, x: &mut out };
+            backend.sandwich(&upload(backend, &y, width), gains, rows, seam);
+            let mut both = backend.download(&residual, rows);
+            both.extend(backend.download(&out, rows));
+            both
+        });
+    }
+}
+
+pub fn rotation_and_gated_activation_follow_the_reference<B: Backend>(run: &Runner<'_, B>) {
+    let shape = AttentionShape { heads: 4, kv_heads: 2, head_dim: 16, scale: 1.0, softcap: None };
+    let x: Vec<f32> = numbers(12, 40 * 128).iter().map(|v| v * 3.0).collect();
+    let positions: Vec<u32> = (0..40).map(|i| (i * 211) % 8000).collect();
+    both!(run, 2e-6, |backend| {
+        let table = backend.rope_table(8000, 16, 10_000.0).unwrap();
+        let mut rows = upload(backend, &x, 128);
+        backend.rope(&mut rows, &positions, RotaryHeads { shape: &shape, table: &table });
+        backend.download(&rows, 40)
+    });
+    both!(run, 2e-6, |backend| {
+        let mut out = backend.activations(40, 64).unwrap();
+        backend.geglu(&upload(backend, &x, 128), 40, &mut out);
+        backend.download(&out, 40)
+    });
+}
