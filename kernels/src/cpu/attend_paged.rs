@@ -1,8 +1,8 @@
 //! Attention of single rows over page tables: self (causal, windowed), cross, or both under one softmax.
 //!
-//! Called by `ops::attention` in every decoder step. Threads share rows and K/V heads. A row walks the pages of its sides in
-//! order, and each page with all its heads at once, because that is one stretch of memory. Nothing but the row's own
-//! positions decides the order of its sums.
+//! Called by `ops::attention` in every decoder step. Threads share rows and K/V heads. A row walks the pages of its
+//! sides in order, and each page with all its heads at once, because that is one stretch of memory. Nothing but the
+//! row's own positions decides the order of its sums.
 #![allow(unsafe_code)]
 
 mod floats;
@@ -193,8 +193,8 @@ impl Paged<'_> {
         }
     }
 
-    /// `out += weights . values` over the positions of a page up to the last that is seen. Meanwhile the memory brings the
-    /// keys of the next page.
+    /// `out += weights . values` over the positions of a page up to the last that is seen. Meanwhile the memory brings
+    /// the keys of the next page.
     fn combine(&self, item: &Item<'_>, visit: &Visit, next: Option<LayerPage>, weights: &mut [f32], out: &mut [f32]) {
         let Visit { page, arithmetic, seen: Range { end, .. } } = *visit;
         let (isa, tokens) = (self.isa, page.format.page_tokens());

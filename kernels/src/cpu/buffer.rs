@@ -1,6 +1,6 @@
 //! Memory of the CPU backend: zeroed, page-aligned, taken from the system as it is touched.
 //!
-//! Used by every CPU op, and by whoever reads long stretches of files. Large buffers ask for huge pages: products stream
+//! Used by every CPU op, and for reading large parts of files. Large buffers ask for huge pages: products stream
 //! through them, and far fewer pages have to be taken.
 #![allow(unsafe_code)]
 
@@ -78,7 +78,7 @@ impl<T: Plain> Deref for Buffer<T> {
 
 impl<T: Plain> DerefMut for Buffer<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        // SAFETY: as above, and `&mut self` is exclusive.
+        // SAFETY: mapped, zeroed and aligned for `len` values of a plain type; `&mut self` is exclusive.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
 }

@@ -19,7 +19,7 @@ pub struct Matrix {
     pub(crate) rows: usize,
     pub(crate) cols: usize,
     pub(crate) data: Data,
-    /// Of a table for [`MatrixUse::Output`].
+    /// Screening copy of a table for [`MatrixUse::Output`].
     pub(crate) screen: Option<Screen>,
 }
 

@@ -1,7 +1,8 @@
 //! The CPU backend: run-time dispatch over instruction sets, packed weights, a fixed thread pool.
 //!
-//! Made by `server` and by tests. Activations are float32 rows; `matrix` and `pages` hold the packed layouts. The ops are
-//! in `ops`, by the nouns of [`crate::Backend`]; the files beside it know an [`Isa`] and a pool of threads, but no backend.
+//! Made by `server` and by tests. Activations are float32 rows; `matrix` and `pages` hold the packed layouts. The ops
+//! are in `ops`, by the nouns of [`crate::Backend`]; the files beside it know an [`Isa`] and a pool of threads, but no
+//! backend.
 
 mod activations;
 mod attend_full;

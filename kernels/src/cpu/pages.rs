@@ -1,11 +1,13 @@
 //! The page pool in memory, and writing to it.
 //!
-//! Read by `attend_paged`. For each page and layer: the keys of all K/V heads, then their values, so that whoever
-//! reads a page reads one stretch of memory. Keys stand with 16 positions innermost (a query's product with 16 keys is
-//! one vector, without a reduction across lanes), values with columns innermost; narrow numbers are grouped in words, by
-//! dimension for keys and by position for values:
-//! float32: `[head_dim][16]` and `[16][head_dim]`; bfloat16: `[head_dim / 2][16][2]` and `[8][head_dim][2]`;
-//! int8: `[head_dim / 4][32][4]` as `q + 128` and `[8][head_dim][4]` as q, each with 32 scales behind it.
+//! Read by `attend_paged`. For each page and layer: the keys of all K/V heads, then their values, so that a page is
+//! read as one stretch of memory. Keys have 16 positions innermost (a query's product with 16 keys is one vector, without
+//! a reduction across lanes), values have columns innermost. Narrow numbers are grouped in words, by dimension for keys
+//! and by position for values:
+//!
+//! - float32: `[head_dim][16]` and `[16][head_dim]`.
+//! - bfloat16: `[head_dim / 2][16][2]` and `[8][head_dim][2]`.
+//! - int8: `[head_dim / 4][32][4]` as `q + 128` and `[8][head_dim][4]` as q, each followed by 32 scales.
 
 #![allow(unsafe_code)]
 
@@ -61,7 +63,7 @@ pub(super) struct HeadWords {
 }
 
 impl HeadWords {
-    /// Of heads of this width.
+    /// Layout of pages for heads of this width.
     pub const fn new(format: KvFormat, head_dim: usize) -> Self {
         let tokens = format.page_tokens();
         let (keys, values) = match format {

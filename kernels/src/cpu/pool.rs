@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{JoinHandle, Thread};
 
-/// As the least number of items worth splitting: run on the calling thread alone.
+/// Least number of items worth splitting that no job reaches: the job runs on the calling thread alone.
 pub const ALONE: usize = usize::MAX;
 
 /// Turns of the spin loop before a worker sleeps: 50 to 100 microseconds, by the length of the processor's pause.
@@ -40,7 +40,7 @@ struct Shared {
 #[repr(align(128))]
 struct Apart<T>(T);
 
-/// What the owner writes and workers wait for.
+/// State that the owner writes and workers wait for.
 struct Call {
     /// Counts jobs and says how many threads the current one is for; a change wakes the workers.
     word: AtomicUsize,
@@ -49,7 +49,7 @@ struct Call {
     stop: AtomicBool,
 }
 
-/// What workers write and the owner waits for.
+/// State that workers write and the owner waits for.
 struct Report {
     /// Workers still busy with the current job.
     busy: AtomicUsize,
@@ -146,7 +146,7 @@ impl Pool {
         self.run_on(threads, &|thread| job(items * thread / threads..items * (thread + 1) / threads));
     }
 
-    /// As [`Self::split`], over rows of a buffer: each thread gets its rows as a slice of its own.
+    /// Splits the rows of a buffer as [`Self::split`] splits items: each thread gets its rows as a slice of its own.
     pub fn split_rows<T: Send>(
         &self,
         (data, width): (&mut [T], usize),
@@ -162,7 +162,7 @@ impl Pool {
         });
     }
 
-    /// As [`Self::split_rows`], over two buffers of the same shape.
+    /// Splits two buffers of the same shape as [`Self::split_rows`] splits one.
     pub fn split_row_pairs<T: Send>(
         &self,
         (first, second, width): (&mut [T], &mut [T], usize),
@@ -172,7 +172,7 @@ impl Pool {
     ) {
         let second = SharedMut::new(&mut second[..rows * width]);
         self.split_rows((first, width), rows, least, |share, first| {
-            // SAFETY: as above.
+            // SAFETY: shares are disjoint ranges of rows, so the slices of `second` do not overlap.
             let second = unsafe { second.slice(share.start * width..share.end * width) };
             job(share, first, second);
         });

@@ -65,8 +65,8 @@ pub(super) struct Panel {
 }
 
 impl Product<'_> {
-    /// `out[row, column] = finish(x[row] . matrix[column])`; `out` is `[count, matrix.rows]`. `finish` sees each finished
-    /// stretch of outputs once, while it is in the cache.
+    /// `out[row, column] = finish(x[row] . matrix[column])`; `out` is `[count, matrix.rows]`. `finish` sees each
+    /// finished stretch of outputs once, while it is in the cache.
     pub fn run(&self, out: &mut [f32], finish: impl Fn(&mut [f32]) + Sync) {
         let Self { pool, rows, matrix, .. } = *self;
         let out = SharedMut::new(&mut out[..rows.count * matrix.rows]);
@@ -166,8 +166,8 @@ struct TileOrigin {
     panel: usize,
 }
 
-/// Lets `run(first output, stride)` write a tile to its place, and finishes it. The last panel may be narrower than what a
-/// tile writes: it goes through memory of its own.
+/// Lets `run(first output, stride)` write a tile to its place, and finishes it. The last panel may be narrower than
+/// what a tile writes: it goes through memory of its own.
 fn write_tile(
     matrix: &Matrix,
     out: &SharedMut<'_, f32>,

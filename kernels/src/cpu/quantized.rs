@@ -2,8 +2,8 @@
 //!
 //! Made by `matrix`, read by `product` and `screen`. Panels as for floats, the input dimension slowest. int8: words of
 //! four inputs, `[panel][k / 4][column][4]`, each byte `q + 128`. int4: groups of 32 inputs,
-//! `[panel][group][4][column][4]`; byte `b` of word `u` holds inputs `4u + b` and, in its high half, `16 + 4u + b`, each
-//! as `q + 8`. The rows that are multiplied are padded with zeros, so that what pads the inputs does not count.
+//! `[panel][group][4][column][4]`; byte `b` of word `u` holds inputs `4u + b` and, in its high half, `16 + 4u + b`,
+//! each as `q + 8`. The rows that are multiplied are padded with zeros, so that what pads the inputs does not count.
 #![allow(unsafe_code)]
 
 use super::buffer::Buffer;
@@ -15,9 +15,9 @@ use crate::weights::WeightPart;
 
 /// Words of one column in one group of int4.
 pub const GROUP_WORDS: usize = 4;
-/// What a weight of zero is stored as.
+/// Stored value of an int8 weight of zero.
 pub const ZERO_8: i32 = 128;
-/// The same for int4.
+/// Stored value of an int4 weight of zero.
 pub const ZERO_4: i32 = 8;
 
 /// A matrix of 8-bit integers.

@@ -75,7 +75,7 @@ pub unsafe fn run(isa: Isa, operands: Operands, tile: &Tile) {
     }
 }
 
-/// What one step of the input dimension does, for `V` vectors of a panel.
+/// One step along the input dimension, for `V` vectors of a panel.
 trait Step {
     /// Lanes of accumulators.
     type Sum: Copy;

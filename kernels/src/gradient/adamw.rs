@@ -1,7 +1,7 @@
-//! AdamW on slices, and the sums around it: a gradient's length, and scaling it.
+//! AdamW on slices, the squared norm of a gradient, and scaling it.
 //!
 //! Called by the trainer's optimiser. Formulas and their order are those of `torch.optim.AdamW` (Loshchilov and Hutter,
-//! arXiv 1711.05101); what they depend on besides the slices comes as an argument.
+//! arXiv 1711.05101); everything else that they depend on is an argument.
 
 use rayon::prelude::*;
 
@@ -10,10 +10,10 @@ use crate::isa::{Isa, for_each_isa};
 
 /// Numbers of one task.
 const TASK: usize = 1 << 14;
-/// Numbers that are summed in float32 before float64 takes over.
+/// Numbers that are summed in float32 before their sum is added in float64.
 const BLOCK: usize = 64 * LANES;
 
-/// What a step depends on besides weights, moments and gradient.
+/// Parameters of a step, besides weights, moments and gradient.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamWStep {
     /// Number of the step, from 1.
@@ -24,33 +24,33 @@ pub struct AdamWStep {
     pub beta1: f64,
     /// Decay of the second moment.
     pub beta2: f64,
-    /// Added to the second moment's root.
+    /// Number added to the root of the second moment.
     pub epsilon: f64,
-    /// Share of the weights that is taken away, times the learning rate.
+    /// Share of the weights that is subtracted, times the learning rate.
     pub weight_decay: f64,
-    /// Multiplies the gradient first, as clipping or a mean does.
+    /// Factor of the gradient, for clipping or a mean.
     pub gradient_scale: f64,
 }
 
 impl AdamWStep {
-    /// What the weights keep before the step.
+    /// Factor of the weights before the step: one minus the decay.
     pub fn kept(&self) -> f64 {
         1.0 - self.learning_rate * self.weight_decay
     }
 
-    /// The learning rate over the first moment's bias.
+    /// The learning rate divided by the first moment's bias correction.
     pub fn rate(&self) -> f64 {
         self.learning_rate / (1.0 - self.beta1.powf(self.step as f64))
     }
 
-    /// Root of the second moment's bias.
+    /// Root of the second moment's bias correction.
     pub fn root_of_bias(&self) -> f64 {
         (1.0 - self.beta2.powf(self.step as f64)).sqrt()
     }
 }
 
 for_each_isa! {
-    /// Moves a moment towards the gradient.
+    /// Updates a first moment from the gradient.
     fn first(moments: &mut [f32], gradient: &[f32], scale: f32, share: f32) {
         for (moment, gradient) in moments.iter_mut().zip(gradient) {
             *moment += share * (gradient * scale - *moment);
@@ -59,7 +59,7 @@ for_each_isa! {
 }
 
 for_each_isa! {
-    /// Moves a moment towards the gradient's square.
+    /// Updates a second moment from the gradient.
     fn second(moments: &mut [f32], gradient: &[f32], scale: f32, shares: [f32; 2]) {
         let [kept, share] = shares;
         for (moment, gradient) in moments.iter_mut().zip(gradient) {
@@ -69,7 +69,7 @@ for_each_isa! {
     }
 }
 
-/// The numbers of a step of the weights, in float32.
+/// Coefficients of a step of the weights, in float32.
 #[derive(Clone, Copy)]
 struct WeightRates {
     kept: f32,
@@ -87,7 +87,7 @@ for_each_isa! {
     }
 }
 
-/// Moves the first moment towards the gradient.
+/// Updates the first moment from the gradient.
 ///
 /// # Panics
 /// When the slices are not equally long.
@@ -98,7 +98,7 @@ pub fn adamw_first(moments: &mut [f32], gradient: &[f32], step: &AdamWStep) {
     tasks.for_each(|(moments, gradient)| first(isa, moments, gradient, scale, share));
 }
 
-/// Moves the second moment towards the gradient's square.
+/// Updates the second moment from the gradient.
 ///
 /// # Panics
 /// When the slices are not equally long.
@@ -110,7 +110,7 @@ pub fn adamw_second(moments: &mut [f32], gradient: &[f32], step: &AdamWStep) {
     tasks.for_each(|(moments, gradient)| second(isa, moments, gradient, scale, shares));
 }
 
-/// Moves the weights by moments that [`adamw_first`] and [`adamw_second`] have moved.
+/// Updates the weights from the moments that [`adamw_first`] and [`adamw_second`] have updated.
 ///
 /// # Panics
 /// When the slices are not equally long.

@@ -2,7 +2,7 @@
 //!
 //! Called by the trainer's `attention`. Each task is one row's key head with the query heads that share it; it takes
 //! a block of queries at a time over the keys that the block sees, so that no matrix of all scores is ever held.
-//! The forward pass keeps the logarithm of each softmax's sum, from which the backward pass has the scores again.
+//! The forward pass keeps the logarithm of each softmax's sum, from which the backward pass recomputes the weights.
 
 mod block;
 mod heads;
@@ -15,45 +15,46 @@ use super::Dropout;
 use block::{Backward, Forward};
 use heads::Rope;
 
-/// Which tokens attend to which, and how.
+/// Shape of attention: rows, heads, mask, rotation and dropout.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attention {
-    /// Queries of each row.
+    /// Number of queries of each row.
     pub queries: Vec<usize>,
-    /// Keys of each row.
+    /// Number of keys of each row.
     pub keys: Vec<usize>,
     /// Query heads.
     pub heads: usize,
     /// Heads of keys and values; each serves `heads / kv_heads` query heads.
     pub kv_heads: usize,
-    /// Numbers of a head.
+    /// Width of a head.
     pub head_dim: usize,
-    /// Multiplies the scores.
+    /// Factor of the scores.
     pub scale: f32,
     /// Keeps scores within `(-softcap, softcap)`.
     pub softcap: Option<f32>,
-    /// A query sees keys up to its own position only.
+    /// Whether a query sees keys up to its own position only.
     pub causal: bool,
-    /// Causal: the last so many positions are seen, the own included. Else: those at most so far away.
+    /// Window. If causal: number of last positions that are seen, including its own. Otherwise: largest distance that
+    /// is seen.
     pub window: Option<usize>,
-    /// Rotates queries and keys by their positions in the row, with this base.
+    /// Base of the rotation of queries and keys by their positions in the row.
     pub rope_theta: Option<f32>,
-    /// Drops softmax weights.
+    /// Dropout of the softmax weights.
     pub dropout: Option<Dropout>,
 }
 
-/// What attention reads.
+/// Inputs of attention.
 #[derive(Debug, Clone, Copy)]
 pub struct AttentionInputs<'a> {
     /// `[queries of all rows, heads * head_dim]`.
     pub q: &'a [f32],
     /// `[keys of all rows, kv_heads * head_dim]`.
     pub k: &'a [f32],
-    /// As `k`.
+    /// `[keys of all rows, kv_heads * head_dim]`.
     pub v: &'a [f32],
 }
 
-/// What attention gives, and the backward pass reads.
+/// Results of attention, which the backward pass reads.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attended {
     /// `[queries of all rows, heads * head_dim]`.
@@ -65,36 +66,36 @@ pub struct Attended {
 /// [`Attended`], borrowed.
 #[derive(Debug, Clone, Copy)]
 pub struct AttendedRef<'a> {
-    /// As there.
+    /// The field of this name in [`Attended`].
     pub out: &'a [f32],
-    /// As there.
+    /// The field of this name in [`Attended`].
     pub log_sums: &'a [f32],
 }
 
 impl Attended {
-    /// What a backward pass reads.
+    /// The results, borrowed for a backward pass.
     pub fn borrowed(&self) -> AttendedRef<'_> {
         AttendedRef { out: &self.out, log_sums: &self.log_sums }
     }
 }
 
 impl Attention {
-    /// Numbers of a query's heads.
+    /// Width of a query: all heads.
     pub fn query_width(&self) -> usize {
         self.heads * self.head_dim
     }
 
-    /// Numbers of a key's heads.
+    /// Width of a key: all heads of keys.
     pub fn key_width(&self) -> usize {
         self.kv_heads * self.head_dim
     }
 
-    /// Query heads that share a key head.
+    /// Number of query heads that share a key head.
     fn group(&self) -> usize {
         self.heads / self.kv_heads
     }
 
-    /// The keys that a query sees, of `keys`.
+    /// The range of keys, among `keys`, that a query sees.
     fn visible(&self, query: usize, keys: usize) -> Range<usize> {
         let behind = self.window.map_or(0, |window| {
             if self.causal { (query + 1).saturating_sub(window) } else { query.saturating_sub(window) }
@@ -184,7 +185,7 @@ pub fn attend(how: &Attention, inputs: AttentionInputs<'_>) -> Attended {
     Attended { out, log_sums }
 }
 
-/// The gradients of queries, keys and values, from that of the result.
+/// The gradients of queries, keys and values, from the gradient of the result.
 ///
 /// # Panics
 /// When the inputs, `attended` or `d_out` are not as long as the rows say.

@@ -1,7 +1,7 @@
 //! Cross-entropy of states against a whole vocabulary, with its gradients, by chunks of rows.
 //!
-//! Called by the trainer's `cross_entropy`. Logits, loss, their gradient and what goes back into states and table are
-//! made for one chunk before the next is begun, so that the logits of a batch are never in memory together.
+//! Called by the trainer's `cross_entropy`. Logits, loss, and the gradients of logits, states and table are
+//! computed for one chunk before the next is begun, so that the logits of a batch are never in memory together.
 
 mod row;
 
@@ -11,36 +11,36 @@ use super::{Matrix, MatrixMut, Product, Workers};
 use crate::isa::Isa;
 use row::{Row, RowLoss, TeacherRow};
 
-/// Logits of a chunk, about.
+/// Approximate number of logits in a chunk.
 const CHUNK_LOGITS: usize = 1 << 25;
-/// Rows of a chunk at least, so that the table is not read and its gradient not written too often, and at most.
+/// Fewest rows of a chunk, so that the table is not read and its gradient not written too often, and most rows.
 const CHUNK_ROWS: [usize; 2] = [32, 512];
 
-/// What makes logits: `softcap(states . table)`.
+/// Factors of logits: `softcap(states . table)`.
 #[derive(Debug, Clone, Copy)]
 pub struct Head<'a> {
     /// `[rows, width]`.
     pub states: &'a [f32],
     /// `[vocab, width]`.
     pub table: &'a [f32],
-    /// Numbers of a state.
+    /// Width of a state.
     pub width: usize,
     /// Keeps logits within `(-softcap, softcap)`.
     pub softcap: Option<f32>,
 }
 
-/// A distribution to be learned beside the labels.
+/// Teacher whose distribution is learned beside the labels.
 #[derive(Debug, Clone, Copy)]
 pub struct Teacher<'a> {
-    /// What makes its logits; as many rows and as large a vocabulary as the student's.
+    /// Factors of its logits, with as many rows and as large a vocabulary as the student's.
     pub head: Head<'a>,
-    /// Divides the logits of both.
+    /// Temperature that divides the logits of both.
     pub temperature: f32,
     /// Share of the teacher's part in the loss, which is multiplied by the temperature's square.
     pub weight: f32,
 }
 
-/// A loss to be computed.
+/// Description of a loss.
 #[derive(Debug, Clone, Copy)]
 pub struct CrossEntropy<'a> {
     /// The student.
@@ -49,22 +49,22 @@ pub struct CrossEntropy<'a> {
     pub labels: &'a [u32],
     /// Weight of the squared log-normaliser.
     pub z_loss: f32,
-    /// A distribution to be learned beside the labels.
+    /// Teacher whose distribution is learned beside the labels.
     pub teacher: Option<Teacher<'a>>,
     /// Whether the gradient of the states is wanted.
     pub for_states: bool,
-    /// Whether that of the table is.
+    /// Whether the gradient of the table is wanted.
     pub for_table: bool,
 }
 
-/// A loss over all rows.
+/// The loss over all rows.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct CrossEntropyOutput {
-    /// Sum of what is minimised.
+    /// Sum of the minimised loss.
     pub loss: f64,
     /// Sum of `-log p(label)` alone.
     pub cross_entropy: f64,
-    /// Rows whose label has the largest logit (the first of equals).
+    /// Number of rows whose label has the largest logit (the first of equals).
     pub correct: usize,
     /// Gradient of the states; empty unless wanted.
     pub d_states: Vec<f32>,
@@ -89,7 +89,7 @@ impl Head<'_> {
         Matrix::new(&self.states[first * self.width..][..rows * self.width], rows, self.width)
     }
 
-    /// Logits of some rows, before the softcap.
+    /// Computes logits of some rows, before the softcap.
     fn logits(&self, first: usize, out: &mut [f32]) {
         let rows = out.len() / self.vocab();
         let (left, right) = (self.states(first, rows), self.table().transposed());
@@ -97,7 +97,7 @@ impl Head<'_> {
     }
 }
 
-/// The loss, and the gradients that are wanted.
+/// Computes the loss, and the wanted gradients.
 ///
 /// # Panics
 /// When there are not as many labels and teacher's states as states, or a label is not in the vocabulary.
@@ -137,7 +137,7 @@ pub fn cross_entropy(ask: &CrossEntropy<'_>) -> CrossEntropyOutput {
 }
 
 impl CrossEntropy<'_> {
-    /// The losses of a chunk; its logits become their gradients.
+    /// Computes the losses of a chunk, and replaces its logits by their gradients.
     fn losses(&self, first: usize, logits: &mut [f32], teacher_logits: &mut [f32]) -> Vec<RowLoss> {
         let (isa, vocab) = (Isa::detect(), self.head.vocab());
         let row = |label: u32, logits, teacher| Row {
@@ -161,7 +161,7 @@ impl CrossEntropy<'_> {
         }
     }
 
-    /// Takes a chunk's gradients of logits into those of states and table.
+    /// Adds a chunk to the gradients of states and table, from its gradients of logits.
     fn backward(&self, first: usize, d_logits: Matrix<'_>, out: &mut CrossEntropyOutput) {
         let (vocab, width, rows) = (self.head.vocab(), self.head.width, d_logits.rows());
         let product = |left, right| Product { left, right, scale: 1.0, workers: Workers::All };

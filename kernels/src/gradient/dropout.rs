@@ -1,4 +1,4 @@
-//! Dropout whose mask is a pure function of a key and a position, so that a backward pass or a resumed run has the same.
+//! Dropout whose mask is a pure function of a key and a position, so that a backward pass and a resumed run repeat it.
 //!
 //! Called by the trainer's `dropout` and by attention. There is no generator to save.
 
@@ -9,12 +9,12 @@ use crate::isa::{Isa, for_each_isa};
 /// Numbers that share a seed.
 const ROW: usize = 1 << 12;
 
-/// Which share of the numbers is dropped, and which mask.
+/// Share of the numbers that is dropped, and key of the mask.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Dropout {
-    /// Share that becomes 0, in `[0, 1)`; the rest grows by as much.
+    /// Share that becomes 0, in `[0, 1)`; the others are divided by one minus it.
     pub rate: f32,
-    /// The same key gives the same mask.
+    /// Key of the mask: equal keys give equal masks.
     pub key: u64,
 }
 
@@ -49,7 +49,7 @@ fn mix(mut x: u32) -> u32 {
 }
 
 impl RowMask {
-    /// What the number at a column is multiplied by.
+    /// Factor of the number at a column.
     #[inline(always)]
     pub(super) fn factor(self, column: u32) -> f32 {
         let drawn = mix(mix(column ^ self.seeds[0]).wrapping_add(self.seeds[1]));
@@ -65,7 +65,7 @@ for_each_isa! {
     }
 }
 
-/// `x` with the mask applied; also the gradient of `x` from that of the result.
+/// `x` with the mask applied; also the gradient of `x` from the gradient of the result.
 ///
 /// # Panics
 /// When the rate is outside `[0, 1)`.

@@ -1,4 +1,4 @@
-//! Rows of an embedding table, and the table's gradient.
+//! Lookup of rows of an embedding table, and the table's gradient.
 //!
 //! Called by the trainer's `embed`. A row's gradient adds up its tokens in their order.
 
@@ -9,14 +9,14 @@ const TASK_ROWS: usize = 256;
 /// Tokens of one task.
 const TASK_TOKENS: usize = 64;
 
-/// Tokens that are looked up.
+/// Tokens to look up.
 #[derive(Debug, Clone, Copy)]
 pub struct Lookup<'a> {
-    /// Rows of the table.
+    /// Number of rows of the table.
     pub ids: &'a [u32],
-    /// Numbers of a row.
+    /// Width of a row.
     pub width: usize,
-    /// Multiplies every number.
+    /// Factor of every number.
     pub scale: f32,
 }
 
@@ -37,8 +37,8 @@ impl Lookup<'_> {
         out
     }
 
-    /// The gradient of a table of `rows`, from that of the embedded tokens. Memory of rows without a token is not
-    /// touched.
+    /// The gradient of a table of `rows`, from the gradient of the embedded tokens. Memory of rows without a token is
+    /// not touched.
     ///
     /// # Panics
     /// When an id has no row or `d_out` is not a row per id.

@@ -1,6 +1,6 @@
 //! The gated activation `gelu_tanh(gate) * up`, and its gradient.
 //!
-//! Called by the trainer's `geglu`. The backward pass computes the activation again; nothing is kept for it.
+//! Called by the trainer's `geglu`. The backward pass recomputes the activation; nothing is kept for it.
 
 use rayon::prelude::*;
 
@@ -55,7 +55,7 @@ pub fn geglu(gate: &[f32], up: &[f32]) -> Vec<f32> {
     out
 }
 
-/// The gradients of gate and up, from that of the result.
+/// The gradients of gate and up, from the gradient of the result.
 ///
 /// # Panics
 /// When the three are not equally long.

@@ -20,7 +20,7 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     sum_lanes(lanes)
 }
 
-/// The largest number; negative infinity when there is none. A NaN is passed over.
+/// The largest number; negative infinity if there is none. NaNs are ignored.
 #[inline(always)]
 pub(super) fn largest(values: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
@@ -33,7 +33,7 @@ pub(super) fn largest(values: &[f32]) -> f32 {
     lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max)
 }
 
-/// Replaces each number by what `map` makes of it and sums the results.
+/// Applies `map` to each number in place and sums the results.
 #[inline(always)]
 pub(super) fn map_and_sum(values: &mut [f32], map: impl Fn(f32) -> f32) -> f32 {
     let mut sums = [0.0; LANES];
@@ -51,7 +51,7 @@ pub(super) fn map_and_sum(values: &mut [f32], map: impl Fn(f32) -> f32) -> f32 {
     sum_lanes(sums)
 }
 
-/// Sums what `map` makes of each number.
+/// Sums the results of `map` on each number.
 #[inline(always)]
 pub(super) fn sum_of(values: &[f32], map: impl Fn(f32) -> f32) -> f32 {
     let mut sums = [0.0; LANES];

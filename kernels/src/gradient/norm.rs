@@ -1,6 +1,6 @@
 //! RMS norm with Gemma's gain of `1 + w`, and its gradient.
 //!
-//! Called by the trainer's `rms_norm`. The backward pass computes each row's scale again; nothing is kept for it.
+//! Called by the trainer's `rms_norm`. The backward pass recomputes each row's scale; nothing is kept for it.
 
 use rayon::prelude::*;
 
@@ -27,7 +27,7 @@ for_each_isa! {
     }
 }
 
-/// What a backward pass reads.
+/// Inputs of the backward pass.
 #[derive(Clone, Copy)]
 struct Incoming<'a> {
     x: &'a [f32],
@@ -37,7 +37,7 @@ struct Incoming<'a> {
 }
 
 for_each_isa! {
-    /// Adds to `d_gain`.
+    /// Runs the backward pass of some rows, adding to `d_gain`.
     fn backward(incoming: Incoming<'_>, d_x: &mut [f32], d_gain: &mut [f32]) {
         let width = incoming.gain.len();
         let rows = incoming.x.chunks_exact(width).zip(incoming.d_out.chunks_exact(width));
@@ -69,7 +69,7 @@ pub fn rms_norm(x: &[f32], gain: &[f32], eps: f32) -> Vec<f32> {
     out
 }
 
-/// The gradients of `x` and of the gain, from that of the result.
+/// The gradients of `x` and of the gain, from the gradient of the result.
 ///
 /// # Panics
 /// When `x` is no whole number of rows or `d_out` is not as long.

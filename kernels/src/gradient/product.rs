@@ -1,12 +1,12 @@
 //! Matrix products of training, by the `gemm` crate.
 //!
-//! Called by the other files of `gradient` and by whoever trains a linear layer. Every element is one sum over the
+//! Called by the other files of `gradient` and by the trainer's linear layers. Every element is one sum over the
 //! inner dimension in the same order, whatever the number of threads. Bounds are checked when a view is made.
 #![allow(unsafe_code)]
 
 use gemm::Parallelism;
 
-/// A matrix inside a slice.
+/// View of a matrix inside a slice.
 #[derive(Debug, Clone, Copy)]
 pub struct Matrix<'a> {
     data: &'a [f32],
@@ -20,7 +20,7 @@ impl<'a> Matrix<'a> {
     /// Rows of `columns` numbers, one after another.
     ///
     /// # Panics
-    /// When the slice is not so long.
+    /// When the slice is shorter.
     pub fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
         assert_eq!(data.len(), rows * columns, "a matrix fills its slice");
         Self::strided(data, rows, columns, columns)
@@ -35,12 +35,12 @@ impl<'a> Matrix<'a> {
         Self { data, rows, columns, row_stride, column_stride: 1 }
     }
 
-    /// Its rows.
+    /// Number of rows.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Rows as columns.
+    /// The transposed view.
     pub fn transposed(self) -> Self {
         Self {
             data: self.data,
@@ -52,7 +52,7 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// Where a product goes.
+/// Mutable view of a matrix, to which a product is written.
 #[derive(Debug)]
 pub struct MatrixMut<'a> {
     data: &'a mut [f32],
@@ -65,7 +65,7 @@ impl<'a> MatrixMut<'a> {
     /// Rows of `columns` numbers, one after another.
     ///
     /// # Panics
-    /// When the slice is not so long.
+    /// When the slice is shorter.
     pub fn new(data: &'a mut [f32], rows: usize, columns: usize) -> Self {
         assert_eq!(data.len(), rows * columns, "a matrix fills its slice");
         Self::strided(data, rows, columns, columns)
@@ -87,30 +87,30 @@ fn check(len: usize, rows: usize, columns: usize, row_stride: usize) {
     assert!(rows == 0 || end.is_some_and(|end| end <= len), "a matrix ends within its slice");
 }
 
-/// Who computes a product.
+/// Threads that compute a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Workers {
-    /// The calling thread, as inside a task that is one of many.
+    /// The calling thread alone, for a task that is one of many.
     Caller,
     /// All threads of the current rayon pool.
     All,
 }
 
-/// `scale * left * right`.
+/// The product `scale * left * right`.
 #[derive(Debug, Clone, Copy)]
 pub struct Product<'a> {
     /// The factor whose rows are the result's.
     pub left: Matrix<'a>,
     /// The factor whose columns are the result's.
     pub right: Matrix<'a>,
-    /// Multiplies the result.
+    /// Factor of the result.
     pub scale: f32,
-    /// Who computes it.
+    /// Threads that compute it.
     pub workers: Workers,
 }
 
 impl Product<'_> {
-    /// Writes the product over what was there.
+    /// Overwrites `out` with the product.
     ///
     /// # Panics
     /// When the shapes do not fit each other.
@@ -118,7 +118,7 @@ impl Product<'_> {
         self.fill(out, false);
     }
 
-    /// Adds the product to what was there.
+    /// Adds the product to `out`.
     ///
     /// # Panics
     /// When the shapes do not fit each other.
@@ -126,7 +126,7 @@ impl Product<'_> {
         self.fill(out, true);
     }
 
-    /// The product in memory of its own.
+    /// Returns the product in new memory.
     ///
     /// # Panics
     /// When the factors do not share their inner dimension.

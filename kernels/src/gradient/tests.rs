@@ -11,12 +11,12 @@ pub(super) fn numbers(count: usize, seed: u64) -> Vec<f32> {
     (0..count).map(draw).collect()
 }
 
-/// The same in float64.
+/// The numbers in float64.
 pub(super) fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&value| f64::from(value)).collect()
 }
 
-/// Holds a gradient to the central differences of `function` at `at`.
+/// Compares a gradient with the central differences of `function` at `at`.
 pub(super) fn hold_gradient(gradient: &[f32], at: &[f32], function: impl Fn(&[f64]) -> f64) {
     assert_eq!(gradient.len(), at.len());
     let mut point = wide(at);
@@ -33,7 +33,7 @@ pub(super) fn hold_gradient(gradient: &[f32], at: &[f32], function: impl Fn(&[f6
     }
 }
 
-/// Holds values to those of a textbook form.
+/// Compares values with those of a textbook form.
 pub(super) fn hold_values(values: &[f32], expected: &[f64]) {
     assert_eq!(values.len(), expected.len());
     for (index, (&value, &expected)) in values.iter().zip(expected).enumerate() {
@@ -42,7 +42,7 @@ pub(super) fn hold_values(values: &[f32], expected: &[f64]) {
     }
 }
 
-/// `sum(a * b)`: makes one number of an output, so that `b` is the gradient that comes in.
+/// `sum(a * b)`: reduces an output to one number, so that `b` is the incoming gradient.
 pub(super) fn inner(a: &[f64], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, &b)| a * f64::from(b)).sum()
 }

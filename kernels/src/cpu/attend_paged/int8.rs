@@ -1,7 +1,8 @@
 //! Queries against keys and weights against values of 8-bit integers with a scale for each token.
 //!
-//! Called by `attend_paged`, once for each head of a page. Where there are products of 8-bit integers, queries and weights
-//! become integers of 16 bits in two halves, so that only what is stored is coarse; elsewhere the integers are widened.
+//! Called by `attend_paged`, once for each head of a page. Where there are products of 8-bit integers, queries and
+//! weights become integers of 16 bits in two halves, so that only what is stored is coarse; elsewhere the integers are
+//! widened.
 
 use super::Isa;
 use crate::cpu::pages::INT8_TOKENS;
@@ -11,7 +12,7 @@ use crate::quantize::{factors, largest};
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-/// What a key of zero is stored as.
+/// Stored value of a key of zero.
 const ZERO: i32 = 128;
 /// Largest integer of a query: its high half fills a signed byte.
 const QUERY_LIMIT: f32 = 127.0 * 256.0;

@@ -1,7 +1,8 @@
 //! The softmax of a row that learns its scores page by page.
 //!
-//! Called by `attend_paged`. Weights are `exp(score) * 2^-power` with the power that brings the largest score so far near
-//! 1. When a page has a larger one, what was summed is multiplied by a power of two: no rounding depends on where pages end.
+//! Called by `attend_paged`. Weights are `exp(score) * 2^-power` with the power that brings the largest weight so
+//! far near 1. When a page has a larger score, the sums are multiplied by a power of two, so no rounding depends on where
+//! pages end.
 
 use std::ops::Range;
 
@@ -9,7 +10,7 @@ use super::LANES;
 use crate::isa::for_each_isa;
 use crate::math;
 
-/// What is known of each query head after some pages.
+/// Softmax state of each query head after some pages.
 #[derive(Default)]
 pub(super) struct Softmax {
     /// Whole numbers; below all others before the first page.

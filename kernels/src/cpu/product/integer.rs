@@ -88,7 +88,7 @@ fn as_bytes(words: &mut [u32]) -> &mut [u8] {
 }
 
 fn bytes(words: &[u32]) -> &[u8] {
-    // SAFETY: as above.
+    // SAFETY: any words are bytes; four bytes are as long as a word.
     unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), words.len() * 4) }
 }
 

@@ -1,8 +1,9 @@
 //! The microkernel for quantised weights: up to [`TILE_ROWS`] rows of 8-bit integers times one panel.
 //!
-//! Called by `product` and `screen`. Sums of integers are exact, so only the scales' order of operations is a choice: that
-//! of `crate::quantize`. Weights are stored with a zero point, as unsigned bytes; instructions that multiply unsigned by
-//! signed bytes take them as they are, and a start value of minus the zero point times the row's sum makes up for it.
+//! Called by `product` and `screen`. Sums of integers are exact, so only the scales' order of operations is a choice:
+//! that of `crate::quantize`. Weights are stored with a zero point, as unsigned bytes; instructions that multiply
+//! unsigned by signed bytes take them as they are, and a start value of minus the zero point times the row's sum makes
+//! up for it.
 #![allow(unsafe_code)]
 // Several arrays share each index; iterators would hide the register block's shape.
 #![allow(clippy::needless_range_loop)]
@@ -70,8 +71,8 @@ pub struct TileOutput {
 /// Runs one tile.
 ///
 /// # Safety
-/// `rows` and `panel` must be readable as their fields say, rows as far as the panel is long; `out` must be writable for
-/// `rows.count` rows of `PANEL`.
+/// `rows` and `panel` must be readable as their fields say, rows as far as the panel is long; `out` must be writable
+/// for `rows.count` rows of `PANEL`.
 pub unsafe fn run(isa: Isa, rows: &IntegerRows, panel: &IntegerPanel, out: TileOutput) {
     debug_assert!((1..=TILE_ROWS).contains(&rows.count));
     // SAFETY: pointers by the caller's promise; instructions by the `Isa` value.
@@ -108,7 +109,7 @@ fn prefetch(line: *const u32) {
 trait Integers {
     /// 32-bit integers.
     type Sum: Copy;
-    /// As many float32.
+    /// A vector of as many float32.
     type Float: Copy;
     /// Four bytes of weights for each lane.
     type Weight: Copy;
@@ -116,7 +117,7 @@ trait Integers {
     type Operand: Copy;
     /// Lanes of a vector.
     const LANES: usize;
-    /// What is to be subtracted from a stored 8-bit weight once it was loaded by [`Self::weight_8`].
+    /// Zero point that remains in an 8-bit weight loaded by [`Self::weight_8`].
     const ZERO_8: i32;
     unsafe fn splat(value: i32) -> Self::Sum;
     unsafe fn weight_8(from: *const u32) -> Self::Weight;

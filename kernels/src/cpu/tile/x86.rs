@@ -14,22 +14,22 @@ pub unsafe fn avx512_bf16(tile: &Tile) {
 }
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub unsafe fn avx512_f32(tile: &Tile) {
-    // SAFETY: as above.
+    // SAFETY: pointers by the caller's promise, instructions by the attribute.
     unsafe { rows::<F32x512, 4, 4>(tile) }
 }
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub unsafe fn avx512_widened(tile: &Tile) {
-    // SAFETY: as above.
+    // SAFETY: pointers by the caller's promise, instructions by the attribute.
     unsafe { rows::<Widened512, 4, 2>(tile) }
 }
 #[target_feature(enable = "avx2,fma")]
 pub unsafe fn avx2_f32(tile: &Tile) {
-    // SAFETY: as above.
+    // SAFETY: pointers by the caller's promise, instructions by the attribute.
     unsafe { rows::<F32x256, 8, 2>(tile) }
 }
 #[target_feature(enable = "avx2,fma")]
 pub unsafe fn avx2_widened(tile: &Tile) {
-    // SAFETY: as above.
+    // SAFETY: pointers by the caller's promise, instructions by the attribute.
     unsafe { rows::<Widened256, 4, 1>(tile) }
 }
 

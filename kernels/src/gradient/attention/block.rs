@@ -12,12 +12,12 @@ use crate::gradient::{Matrix, MatrixMut, Product, Workers};
 use crate::isa::{Isa, for_each_isa};
 use crate::math;
 
-/// Scores of a block, about: two such strips stay in the second-level cache.
+/// Approximate number of scores of a block: two such strips stay in the second-level cache.
 const BLOCK_SCORES: usize = 1 << 16;
-/// Queries of a block at least, so that products stay efficient, and at most.
+/// Fewest queries of a block, so that products stay efficient, and most queries.
 const BLOCK_QUERIES: [usize; 2] = [16, 128];
 
-/// What a query head sees of its block's strip of scores, and what became of it.
+/// Part of its block's strip of scores that a query head sees, and its softmax.
 #[derive(Clone, Copy)]
 struct Sight {
     /// First and past the last column.
@@ -28,12 +28,12 @@ struct Sight {
     mask: Option<RowMask>,
     /// Logarithm of the sum of exponentials.
     log_sum: f32,
-    /// Forward: one over the sum. Backward: `d_out . out`, which every gradient of a score is less.
+    /// Forward: one over the sum. Backward: `d_out . out`, which is subtracted from the gradient of every score.
     number: f32,
 }
 
 impl Sight {
-    /// What the weight at a column of the sight is multiplied by.
+    /// Dropout factor of the weight at a column of the sight.
     #[inline(always)]
     fn factor(&self, column: usize) -> f32 {
         self.mask.map_or(1.0, |mask| mask.factor((self.first_key + self.start + column) as u32))
@@ -175,13 +175,13 @@ impl Forward<'_> {
         heads::gather(rows, self.how.query_width(), self.how.group() * self.how.head_dim, self.kv_head)
     }
 
-    /// Where a block's queries lie in what was gathered.
+    /// Range of a block's queries in the gathered numbers.
     fn query_numbers(&self, block: &Block) -> Range<usize> {
         let width = self.how.group() * self.how.head_dim;
         block.queries.start * width..block.queries.end * width
     }
 
-    /// Where a block's keys lie in what was gathered.
+    /// Range of a block's keys in the gathered numbers.
     fn key_numbers(&self, block: &Block) -> Range<usize> {
         block.keys.start * self.how.head_dim..block.keys.end * self.how.head_dim
     }
@@ -200,7 +200,7 @@ impl Forward<'_> {
         })
     }
 
-    /// What each head of a query sees of its block's keys.
+    /// Sight of each head of a query on its block's keys.
     fn sights(&self, query: usize, keys: &Range<usize>) -> impl Iterator<Item = Sight> {
         let (how, group) = (self.how, self.how.group());
         let seen = how.visible(query, self.row.keys);
@@ -242,9 +242,9 @@ fn at_least(memory: &mut Vec<f32>, len: usize) -> &mut [f32] {
 /// The backward pass of one task.
 pub(super) struct Backward<'a> {
     pub forward: Forward<'a>,
-    /// Of the whole batch.
+    /// Numbers of the whole batch.
     pub attended: AttendedRef<'a>,
-    /// Of the whole batch.
+    /// Numbers of the whole batch.
     pub d_out: &'a [f32],
 }
 

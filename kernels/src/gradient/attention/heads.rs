@@ -11,13 +11,13 @@ const TASK_POSITIONS: usize = 64;
 
 /// Cosines and sines of positions.
 pub(super) struct Rope {
-    /// Each position's `[cos.., sin..]`.
+    /// `[cos.., sin..]` of each position.
     cos_sin: Vec<f32>,
     head_dim: usize,
 }
 
 impl Rope {
-    /// Of positions below `positions`; angles in float32 as transformers computes them.
+    /// Angles of positions below `positions`, in float32 as transformers computes them.
     pub(super) fn new(positions: usize, head_dim: usize, theta: f32) -> Self {
         let frequencies: Vec<f32> = (0..head_dim / 2).map(|i| inverse_frequency(i, head_dim, theta)).collect();
         let mut cos_sin = vec![0.0; positions * head_dim];
@@ -61,7 +61,7 @@ pub(super) fn gather(rows: &[f32], row_width: usize, width: usize, kv_head: usiz
     out
 }
 
-/// The reverse of [`gather`]: writes `values` into their columns; rows are as many.
+/// The reverse of [`gather`]: writes `values` into their columns, with as many rows.
 pub(super) fn scatter(values: &[f32], rows: &mut [f32], width: usize, kv_head: usize) {
     if values.len() == rows.len() {
         return rows.copy_from_slice(values);

@@ -57,7 +57,7 @@ fn textbook(how: &Attention, q: &[f64], k: &[f64], v: &[f64]) -> Vec<f64> {
     out
 }
 
-/// Rows of several lengths, grouped heads, rotation, softcap.
+/// A case with rows of several lengths, grouped heads, rotation and softcap.
 fn plain() -> Attention {
     Attention {
         queries: vec![5, 1, 9],

@@ -1,4 +1,4 @@
-//! The loss of one row of logits, and the gradient of the logits in their place.
+//! The loss of one row of logits, and their gradient, which replaces them.
 //!
 //! Called by `cross_entropy` for the rows of a chunk, each by one thread. Loops are written out: an adapter's closure
 //! that is not inlined would be compiled for the baseline, where a fused multiply-add is a call.
@@ -7,12 +7,12 @@ use crate::gradient::lanes::{LANES, largest, sum_lanes, sum_of};
 use crate::isa::for_each_isa;
 use crate::math;
 
-/// Numbers that are summed in float32 before float64 takes over.
+/// Numbers that are summed in float32 before their sum is added in float64.
 const BLOCK: usize = 64 * LANES;
 
-/// One row.
+/// One row of logits.
 pub(super) struct Row<'a> {
-    /// Before the softcap; becomes its gradient if that is wanted.
+    /// Logits before the softcap; replaced by their gradient if that is wanted.
     pub logits: &'a mut [f32],
     pub label: usize,
     pub softcap: Option<f32>,
@@ -29,7 +29,7 @@ pub(super) struct TeacherRow<'a> {
     pub weight: f32,
 }
 
-/// What a row adds to the sums.
+/// Contribution of a row to the sums.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RowLoss {
     pub loss: f64,

@@ -11,7 +11,7 @@ use crate::isa::{Isa, Level};
 /// Positions of a vector.
 const LANES: usize = 16;
 
-/// Products of the query's integers, in two halves, with those of 32 keys; `start` stands for what keys are stored above.
+/// Products of the query's integers, in two halves, with those of 32 keys; `start` makes up for the keys' zero point.
 pub fn dot_keys(isa: Isa, query: &[[u32; 2]], start: [i32; 2], keys: &[u32], scores: &mut [f32]) {
     assert!(keys.len() >= query.len() * INT8_TOKENS && scores.len() == INT8_TOKENS);
     // SAFETY: the `Isa` proves the instructions; lengths were checked.

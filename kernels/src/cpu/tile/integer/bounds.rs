@@ -28,8 +28,8 @@ pub struct Bounds {
     pub ahead: *const u32,
 }
 
-/// What a row's estimates may be off by: `of_error` times the norm of the column's rounding error, plus `of_norm` times the
-/// norm of the column.
+/// Bound on the error of a row's estimates: `of_error` times the norm of the column's rounding error, plus `of_norm`
+/// times the norm of the column.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RowBounds {
     /// Factor of the column's error norm.
@@ -39,7 +39,7 @@ pub struct RowBounds {
 }
 
 impl RowBounds {
-    /// Of a row whose estimates mean nothing.
+    /// Bound of a row whose estimates mean nothing.
     pub const UNBOUNDED: Self = Self { of_error: f32::INFINITY, of_norm: f32::INFINITY };
 
     /// Whether estimates of the row mean something.

@@ -39,26 +39,26 @@ unsafe fn avx512_vnni_256(rows: &IntegerRows, panel: &IntegerPanel, out: TileOut
 
 #[target_feature(enable = "avx2,fma,avxvnni")]
 unsafe fn avx_vnni_256(rows: &IntegerRows, panel: &IntegerPanel, out: TileOutput) {
-    // SAFETY: as above.
+    // SAFETY: pointers by the caller's promise, instructions by the attribute.
     unsafe { all_rows::<AvxVnni256, 4, 1>(rows, panel, out) }
 }
 
 #[target_feature(enable = "avx2,fma")]
 pub unsafe fn avx2(rows: &IntegerRows, panel: &IntegerPanel, out: TileOutput) {
-    // SAFETY: as above.
+    // SAFETY: pointers by the caller's promise, instructions by the attribute.
     unsafe { all_rows::<Avx2, 2, 1>(rows, panel, out) }
 }
 
-/// What every `bound` is called with.
+/// Result of every `bound`: a range for each row.
 type Ranges = [[f32; 2]; TILE_ROWS];
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub unsafe fn bound_512(rows: &IntegerRows, factors: &[RowBounds], bounds: &Bounds, out: &mut Ranges) {
-    // SAFETY: as above.
+    // SAFETY: pointers by the caller's promise, instructions by the attribute.
     unsafe { bound_rows::<Vnni512, 4>(rows, factors, bounds, out) }
 }
 
-/// As [`avx_vnni`].
+/// Ranges by whichever encoding of the 256-bit dot product the machine has.
 pub unsafe fn bound_vnni(rows: &IntegerRows, factors: &[RowBounds], bounds: &Bounds, out: &mut Ranges) {
     // SAFETY: the caller's level is one of the two.
     unsafe {
@@ -72,19 +72,19 @@ pub unsafe fn bound_vnni(rows: &IntegerRows, factors: &[RowBounds], bounds: &Bou
 
 #[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512vnni")]
 unsafe fn bound_avx512_vnni_256(rows: &IntegerRows, factors: &[RowBounds], bounds: &Bounds, out: &mut Ranges) {
-    // SAFETY: as above.
+    // SAFETY: pointers by the caller's promise, instructions by the attribute.
     unsafe { bound_rows::<Avx512Vnni256, 1>(rows, factors, bounds, out) }
 }
 
 #[target_feature(enable = "avx2,fma,avxvnni")]
 unsafe fn bound_avx_vnni_256(rows: &IntegerRows, factors: &[RowBounds], bounds: &Bounds, out: &mut Ranges) {
-    // SAFETY: as above.
+    // SAFETY: pointers by the caller's promise, instructions by the attribute.
     unsafe { bound_rows::<AvxVnni256, 1>(rows, factors, bounds, out) }
 }
 
 #[target_feature(enable = "avx2,fma")]
 pub unsafe fn bound_avx2(rows: &IntegerRows, factors: &[RowBounds], bounds: &Bounds, out: &mut Ranges) {
-    // SAFETY: as above.
+    // SAFETY: pointers by the caller's promise, instructions by the attribute.
     unsafe { bound_rows::<Avx2, 1>(rows, factors, bounds, out) }
 }
 
@@ -98,7 +98,7 @@ impl Integers for Vnni512 {
     const ZERO_8: i32 = ZERO_8;
     #[inline(always)]
     unsafe fn splat(value: i32) -> __m512i {
-        // SAFETY: the caller has the instructions of this set, here and below.
+        // SAFETY: the caller has the instructions of this set.
         unsafe { _mm512_set1_epi32(value) }
     }
     #[inline(always)]
@@ -121,22 +121,22 @@ impl Integers for Vnni512 {
     }
     #[inline(always)]
     unsafe fn dot_8(sum: __m512i, weight: __m512i, operand: __m512i) -> __m512i {
-        // SAFETY: as above.
+        // SAFETY: the caller has the instructions of this set.
         unsafe { _mm512_dpbusd_epi32(sum, weight, operand) }
     }
     #[inline(always)]
     unsafe fn dot_4(sum: __m512i, weight: __m512i, operand: __m512i) -> __m512i {
-        // SAFETY: as above.
+        // SAFETY: the caller has the instructions of this set.
         unsafe { _mm512_dpbusd_epi32(sum, weight, operand) }
     }
     #[inline(always)]
     unsafe fn to_float(sum: __m512i) -> __m512 {
-        // SAFETY: as above.
+        // SAFETY: the caller has the instructions of this set.
         unsafe { _mm512_cvtepi32_ps(sum) }
     }
     #[inline(always)]
     unsafe fn zero() -> __m512 {
-        // SAFETY: as above.
+        // SAFETY: the caller has the instructions of this set.
         unsafe { _mm512_setzero_ps() }
     }
     #[inline(always)]
@@ -154,17 +154,17 @@ impl Integers for Vnni512 {
     }
     #[inline(always)]
     unsafe fn multiply(a: __m512, b: __m512) -> __m512 {
-        // SAFETY: as above.
+        // SAFETY: the caller has the instructions of this set.
         unsafe { _mm512_mul_ps(a, b) }
     }
     #[inline(always)]
     unsafe fn fused(a: __m512, b: __m512, c: __m512) -> __m512 {
-        // SAFETY: as above.
+        // SAFETY: the caller has the instructions of this set.
         unsafe { _mm512_fmadd_ps(a, b, c) }
     }
     #[inline(always)]
     unsafe fn splat_float(value: f32) -> __m512 {
-        // SAFETY: as above.
+        // SAFETY: the caller has the instructions of this set.
         unsafe { _mm512_set1_ps(value) }
     }
     #[inline(always)]
@@ -174,17 +174,17 @@ impl Integers for Vnni512 {
     }
     #[inline(always)]
     unsafe fn larger(a: __m512, b: __m512) -> __m512 {
-        // SAFETY: as above.
+        // SAFETY: the caller has the instructions of this set.
         unsafe { _mm512_max_ps(a, b) }
     }
     #[inline(always)]
     unsafe fn largest(value: __m512) -> f32 {
-        // SAFETY: as above.
+        // SAFETY: the caller has the instructions of this set.
         unsafe { _mm512_reduce_max_ps(value) }
     }
 }
 
-/// What the 256-bit sets have in common.
+/// Operations that the 256-bit sets share.
 macro_rules! lanes_256 {
     () => {
         type Sum = __m256i;
@@ -193,7 +193,7 @@ macro_rules! lanes_256 {
         const LANES: usize = 8;
         #[inline(always)]
         unsafe fn splat(value: i32) -> __m256i {
-            // SAFETY: the caller has the instructions of this set, here and below.
+            // SAFETY: the caller has the instructions of this set.
             unsafe { _mm256_set1_epi32(value) }
         }
         #[inline(always)]
@@ -206,12 +206,12 @@ macro_rules! lanes_256 {
         }
         #[inline(always)]
         unsafe fn to_float(sum: __m256i) -> __m256 {
-            // SAFETY: as above.
+            // SAFETY: the caller has the instructions of this set.
             unsafe { _mm256_cvtepi32_ps(sum) }
         }
         #[inline(always)]
         unsafe fn zero() -> __m256 {
-            // SAFETY: as above.
+            // SAFETY: the caller has the instructions of this set.
             unsafe { _mm256_setzero_ps() }
         }
         #[inline(always)]
@@ -229,17 +229,17 @@ macro_rules! lanes_256 {
         }
         #[inline(always)]
         unsafe fn multiply(a: __m256, b: __m256) -> __m256 {
-            // SAFETY: as above.
+            // SAFETY: the caller has the instructions of this set.
             unsafe { _mm256_mul_ps(a, b) }
         }
         #[inline(always)]
         unsafe fn fused(a: __m256, b: __m256, c: __m256) -> __m256 {
-            // SAFETY: as above.
+            // SAFETY: the caller has the instructions of this set.
             unsafe { _mm256_fmadd_ps(a, b, c) }
         }
         #[inline(always)]
         unsafe fn splat_float(value: f32) -> __m256 {
-            // SAFETY: as above.
+            // SAFETY: the caller has the instructions of this set.
             unsafe { _mm256_set1_ps(value) }
         }
         #[inline(always)]
@@ -249,13 +249,13 @@ macro_rules! lanes_256 {
         }
         #[inline(always)]
         unsafe fn larger(a: __m256, b: __m256) -> __m256 {
-            // SAFETY: as above.
+            // SAFETY: the caller has the instructions of this set.
             unsafe { _mm256_max_ps(a, b) }
         }
         #[inline(always)]
         unsafe fn largest(value: __m256) -> f32 {
             let mut lanes = [0.0; 8];
-            // SAFETY: as above.
+            // SAFETY: `lanes` holds a whole vector; the caller has the instructions of this set.
             unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), value) };
             lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
         }
@@ -281,12 +281,12 @@ macro_rules! vnni_256 {
             }
             #[inline(always)]
             unsafe fn dot_8(sum: __m256i, weight: __m256i, operand: __m256i) -> __m256i {
-                // SAFETY: as above.
+                // SAFETY: the caller has the instructions of this set.
                 unsafe { $dot(sum, weight, operand) }
             }
             #[inline(always)]
             unsafe fn dot_4(sum: __m256i, weight: __m256i, operand: __m256i) -> __m256i {
-                // SAFETY: as above.
+                // SAFETY: the caller has the instructions of this set.
                 unsafe { $dot(sum, weight, operand) }
             }
         }
@@ -318,7 +318,7 @@ impl Integers for Avx2 {
     }
     #[inline(always)]
     unsafe fn dot_8(sum: __m256i, weight: __m256i, [bytes, magnitudes]: [__m256i; 2]) -> __m256i {
-        // SAFETY: as above.
+        // SAFETY: the caller has the instructions of this set.
         unsafe {
             let pairs = _mm256_maddubs_epi16(magnitudes, _mm256_sign_epi8(weight, bytes));
             _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
@@ -326,7 +326,7 @@ impl Integers for Avx2 {
     }
     #[inline(always)]
     unsafe fn dot_4(sum: __m256i, weight: __m256i, [bytes, _]: [__m256i; 2]) -> __m256i {
-        // SAFETY: as above.
+        // SAFETY: the caller has the instructions of this set.
         unsafe {
             let pairs = _mm256_maddubs_epi16(weight, bytes);
             _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
