@@ -1,4 +1,4 @@
-//! `/health`, `/ready`, `/metrics` and `/version`, for whoever runs the server, and what it says while the model is loaded.
+//! `/health`, `/ready`, `/metrics` and `/version`, for operators, and the answers of a server that is still loading.
 
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ use super::http::ApiError;
 use crate::request::Refusal;
 use crate::telemetry::Metrics;
 
-/// Alive, whatever it is doing.
+/// Answers as long as the process lives.
 pub async fn health() -> &'static str {
     "ok\n"
 }
 
-/// Whether requests are taken.
+/// Answers whether requests are accepted.
 pub async fn ready(State(api): State<Arc<Api>>) -> Result<&'static str, ApiError> {
     if api.entrance.liveness.is_leaving() || api.models.is_draining() {
         return Err(Refusal::Draining.into());
@@ -33,18 +33,18 @@ pub async fn ready(State(api): State<Arc<Api>>) -> Result<&'static str, ApiError
     Ok("ready\n")
 }
 
-/// A connection that is there for probes asks for something else.
+/// Refuses anything but a probe on a connection that is kept free for probes.
 pub async fn no_room() -> ApiError {
     ApiError::NoRoom
 }
 
-/// Prometheus' text format.
+/// All metrics in Prometheus' text format.
 pub async fn metrics(State(metrics): State<Metrics>) -> Response {
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     ([(header::CONTENT_TYPE, kind)], metrics.text()).into_response()
 }
 
-/// What runs here, as vLLM tells it.
+/// The server's version, in vLLM's form.
 pub async fn version() -> Response {
     Json(Version { version: env!("CARGO_PKG_VERSION") }).into_response()
 }
@@ -60,12 +60,12 @@ impl FromRef<Arc<Api>> for Metrics {
     }
 }
 
-/// What all paths that need the model answer before it is loaded.
+/// Answers paths that need a model before it is loaded.
 pub async fn not_ready() -> ApiError {
     ApiError::NotReady
 }
 
-/// The same to a completion request, which is counted.
+/// Answers a completion request before a model is loaded, and counts it.
 pub async fn no_completion_yet(State(metrics): State<Metrics>) -> ApiError {
     let error = ApiError::NotReady;
     metrics.without_model().count_request(error.outcome());

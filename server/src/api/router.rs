@@ -6,11 +6,11 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::routing::any;
 
-use super::http::{ApiError, Entrance, ask, read, router_of};
+use super::http::{ApiError, Entrance, ask, behind, read, router_of};
 use super::state::Api;
 use super::{completions, health, models};
 
-/// All routes.
+/// All routes of a server that serves.
 pub fn router(api: Arc<Api>) -> Router {
     let entrance = api.entrance.clone();
     let routes = [
@@ -26,10 +26,10 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/v1/models/{*name}", read(models::one))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(unknown_path);
-    entrance.before(routes).with_state(api)
+    behind(&entrance, routes).with_state(api)
 }
 
-/// What probes may ask where there is no room for more.
+/// Routes of connections that are kept free for probes.
 pub fn probe_router(api: Arc<Api>) -> Router {
     let routes = [
         ("/health", read(health::health)),
@@ -38,10 +38,10 @@ pub fn probe_router(api: Arc<Api>) -> Router {
         ("/metrics", read(health::metrics)),
     ];
     let entrance = api.entrance.clone();
-    entrance.before(router_of(routes).fallback(health::no_room)).with_state(api)
+    behind(&entrance, router_of(routes).fallback(health::no_room)).with_state(api)
 }
 
-/// What there is to say before the model is loaded: alive, and not ready for anything.
+/// Routes of a server whose models are still loading: it is alive, and not ready for anything.
 pub fn loading_router(entrance: &Entrance) -> Router {
     let routes = [
         ("/v1/completions", any(health::no_completion_yet)),
@@ -50,7 +50,7 @@ pub fn loading_router(entrance: &Entrance) -> Router {
         ("/version", read(health::version)),
     ];
     let routes = router_of(routes).fallback(health::not_ready);
-    entrance.before(routes).with_state(entrance.metrics.clone())
+    behind(entrance, routes).with_state(entrance.metrics.clone())
 }
 
 async fn unknown_path(State(api): State<Arc<Api>>, request: Request) -> ApiError {

@@ -10,7 +10,7 @@ use crate::job_pool::JobPool;
 use crate::registry::ModelRegistry;
 use crate::source_sharing::SourceSharing;
 
-/// What one request may ask for.
+/// Limits of one request.
 #[derive(Debug, Clone, Copy)]
 pub struct ApiLimits {
     /// `n`.
@@ -27,7 +27,7 @@ pub struct ApiLimits {
     pub stop_strings: usize,
     /// Bytes of one of them.
     pub stop_bytes: usize,
-    /// The body.
+    /// Limits of the body.
     pub body: BodyLimits,
     /// Longest time that a request waits for its first row.
     pub queue_timeout: Duration,
@@ -38,20 +38,20 @@ pub struct ApiLimits {
 pub struct Api {
     /// The models that requests are answered with.
     pub models: ModelRegistry,
-    /// What requests pass before they come to a route.
+    /// Checks and records that every request passes before its route.
     pub entrance: Entrance,
-    /// Who shares encoded sources.
+    /// Which clients share encoded sources.
     pub source_sharing: SourceSharing,
     /// Limits of a request.
     pub limits: ApiLimits,
-    /// What large bodies may take together.
+    /// Memory of all large bodies together.
     pub body_budget: Budget,
-    /// What answers may take together.
+    /// Memory of all answers together.
     pub answer_budget: AnswerBudget,
     /// Threads that parse large bodies.
     pub parsers: JobPool,
-    /// The requests being answered.
+    /// Requests that are being answered.
     pub open_requests: OpenRequests,
-    /// Time without a sign of life of the engine after which the server is not ready.
+    /// Time without a heartbeat of an engine after which the server is not ready.
     pub stall_timeout: Duration,
 }

@@ -29,7 +29,7 @@ pub struct ModelToServe {
 /// Engines and the API before them.
 #[derive(Debug)]
 pub struct Deployment {
-    /// What the routes answer from.
+    /// State of the routes.
     pub api: Arc<Api>,
     /// The models' engines, in the order of the models; to be drained at the end.
     pub engines: Vec<Engine>,

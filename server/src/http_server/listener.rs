@@ -14,21 +14,21 @@ use crate::client_connection::{Connection, ConnectionTimeouts, Peer, Phase, Plac
 use crate::process::liveness::Liveness;
 use crate::telemetry::Metrics;
 
-/// So long nothing is accepted after a failure that the next attempt would meet as well.
+/// Pause after a failure to accept that the next attempt would meet as well.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// What a peer is told that has as many connections as it may.
+/// Answer to a peer that has as many connections as it may.
 const TOO_MANY_OF_PEER: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\n\
     content-type: application/json\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 168\r\n\r\n\
     {\"error\":{\"message\":\"this address has as many connections as limits.connections_per_peer allows: use \
     fewer\",\"type\":\"rate_limit_error\",\"param\":null,\"code\":\"overloaded\"}}";
 
-/// A socket that is answered on.
+/// A listening socket and what its connections need.
 #[derive(Debug, Clone)]
 pub struct Listener {
     pub socket: Arc<TcpListener>,
     pub places: Arc<Places>,
     pub timeouts: ConnectionTimeouts,
-    /// What its connections may ask at most.
+    /// Requests that its connections may send.
     pub purpose: Purpose,
     pub routes: watch::Receiver<Routes>,
     pub phase: watch::Receiver<Phase>,

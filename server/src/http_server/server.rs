@@ -1,6 +1,6 @@
-//! The server's life: answer from the first moment, and at the end let running answers finish.
+//! The server's life: it answers from the first moment, and at the end lets running answers finish.
 //!
-//! Called by the `serve` command and by tests. It knows connections and the order of goodbye, no requests.
+//! Called by the `serve` command and by tests. Knows connections and the order of shutdown, no requests.
 
 use std::future::Future;
 use std::pin::pin;
@@ -16,20 +16,20 @@ use crate::client_connection::{ConnectionTimeouts, Phase, PlaceLimits, Places, P
 use crate::process::liveness::Liveness;
 use crate::telemetry::Metrics;
 
-/// So long may it take to tell clients that their answers are cut off. With it a server ends within a second of its
-/// drain timeout.
+/// Time to tell clients that their answers are cut off. A server ends within a second of its drain timeout.
 const GOODBYE: Duration = Duration::from_millis(500);
 
 /// How many connections there may be, and how long one may keep the server waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// How many.
+    /// Limits of their number.
     pub places: PlaceLimits,
-    /// How long.
+    /// Limits of their waiting.
     pub timeouts: ConnectionTimeouts,
 }
 
-/// Sockets that are answered on. Dropping it closes them and, after the answers under way, the connections.
+/// Listening sockets and their connections. Dropping the server closes the sockets and, after the answers under way,
+/// the connections.
 #[derive(Debug)]
 pub struct HttpServer {
     limits: ConnectionLimits,
@@ -40,12 +40,12 @@ pub struct HttpServer {
     metrics: Metrics,
 }
 
-/// What a server has in common with what it answers from.
+/// State that a server shares with its routes.
 #[derive(Debug, Clone, Default)]
 pub struct ServerShared {
-    /// Where it says that it accepts connections.
+    /// Tells whether connections are accepted.
     pub liveness: Liveness,
-    /// Where it counts them.
+    /// Counts connections.
     pub metrics: Metrics,
 }
 
@@ -92,7 +92,7 @@ impl HttpServer {
         self.phase.send_replace(Phase::Leaving);
     }
 
-    /// Shuts the engine's door and returns when no answer is being written any more.
+    /// Makes the engines refuse new requests, and returns when no answer is being written any more.
     ///
     /// Until then new requests are still accepted, and answered with 503. When `patience` is over, or `hurry` is ready,
     /// the answers under way are cut off, which their clients are told, and this returns within half a second.

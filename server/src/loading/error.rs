@@ -11,15 +11,16 @@ use crate::registry::RegistryError;
 /// Why a model cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// Files or shapes.
+    /// Files or shapes are wrong.
     #[error(transparent)]
     Model(#[from] model::Error),
-    /// Instructions or memory.
+    /// Instructions or memory are missing.
     #[error(transparent)]
     Kernels(#[from] kernels::Error),
     /// The checkpoint's folder has no tokenizer.
     #[error(
-        "{origin} holds no tokenizer.json: put it there, name one with --tokenizer FILE, or serve token ids only with --tokenizer none"
+        "{origin} holds no tokenizer.json: put it there, name one with --tokenizer FILE, or serve token ids only with \
+         --tokenizer none"
     )]
     NoTokenizer {
         /// The folder.
@@ -35,29 +36,30 @@ pub enum LoadError {
     },
     /// The page pool holds no request at all.
     #[error(
-        "limits.page_pool_bytes = {pool_bytes} holds {pages} pages of {page_bytes} bytes; at least 2 are needed for the smallest request"
+        "limits.page_pool_bytes = {pool_bytes} holds {pages} pages of {page_bytes} bytes; at least 2 are needed for \
+         the smallest request"
     )]
     PoolTooSmall {
-        /// Configured.
+        /// Size of the pool.
         pool_bytes: usize,
-        /// Pages it gives.
+        /// Number of its pages.
         pages: usize,
-        /// Size of one.
+        /// Size of one page.
         page_bytes: usize,
     },
-    /// The process would be killed under load.
+    /// The process would exceed its memory limit under load.
     #[error("the server may take {need}, and {} allows {limit_mib} MiB: {remedy}", file.display())]
     MemoryLimit {
-        /// What it would take.
+        /// Memory that it would take.
         need: MemoryNeed,
-        /// What it may take.
+        /// Memory that it may take.
         limit_mib: u64,
-        /// Where that is set.
+        /// File that sets the limit.
         file: PathBuf,
-        /// What can be done.
+        /// The remedy.
         remedy: Remedy,
     },
-    /// The numbers of a quantised checkpoint cannot be had back.
+    /// A quantised checkpoint cannot be served in another precision.
     #[error(
         "{origin} is quantised to {}: leave --quantize away to use it so, or give the original checkpoint",
         scheme_name(*scheme)
@@ -65,13 +67,13 @@ pub enum LoadError {
     Quantized {
         /// The folder.
         origin: String,
-        /// What it is quantised to.
+        /// Scheme that it is quantised to.
         scheme: Scheme,
     },
-    /// The GPU that was asked for.
+    /// The GPU that was asked for cannot be used.
     #[error("the GPU cannot be used; --device auto would take the processor")]
     Gpu(#[source] kernels::Error),
-    /// A checkpoint that is not served, for a GPU.
+    /// A checkpoint that only the processor computes was to run on a GPU.
     #[error("{origin} is no encoder-decoder, and computed on the processor only: leave --device cuda away")]
     OnlyProcessor {
         /// The folder.
@@ -80,7 +82,7 @@ pub enum LoadError {
     /// Models that cannot be served together.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// No engine thread.
+    /// The engine's thread cannot be started.
     #[error("cannot start the engine thread")]
     Thread(#[source] std::io::Error),
 }

@@ -1,4 +1,4 @@
-//! Whether what a server takes under load is there to be taken: weights, page pool, working memory, bodies, answers.
+//! Checks that the memory a server needs under load fits the process's limit.
 //!
 //! Used by `loading`. A process that takes more than its control group may is killed, under load and without a word.
 
@@ -91,9 +91,9 @@ mod tests {
         let refused = fitted(1000, PoolFit::Refuse).unwrap_err();
         assert_eq!(
             refused,
-            "the server may take 1408 MiB (weights 300, page pool 1024, working memory 20, bodies and answers 64), and \
-             /sys/fs/cgroup/memory.max allows 1000 MiB: allow more, set limits.page_pool_bytes to 644874240 or less, or \
-             limits.page_pool_fit to \"shrink\""
+            "the server may take 1408 MiB (weights 300, page pool 1024, working memory 20, bodies and answers 64), \
+             and /sys/fs/cgroup/memory.max allows 1000 MiB: allow more, set limits.page_pool_bytes to 644874240 or \
+             less, or limits.page_pool_fit to \"shrink\""
         );
         assert_eq!(644_874_240, 615 * MIB, "whole pages");
     }

@@ -16,29 +16,29 @@ use crate::telemetry::EngineMetrics;
 
 /// A model in memory, before it has pages.
 pub struct Loaded {
-    /// Text to ids; absent where ids are all that is served.
+    /// Tokenizer; absent where only ids are served.
     pub tokenizer: Option<Arc<Tokenizer>>,
     /// Instructions the kernels use: a level of the processor's, or "cuda".
     pub instruction_set: &'static str,
     pub(super) model: Box<dyn Resident>,
     /// Whether weights and pages lie in the memory of this machine, not of a GPU.
     pub(super) in_main_memory: bool,
-    /// Steps that are rehearsed, where that pays.
+    /// Sizes of steps that are rehearsed, where rehearsed steps are faster.
     pub(super) rehearsed: StepSizes,
 }
 
 impl Loaded {
-    /// What the model is.
+    /// The model's configuration.
     pub fn config(&self) -> &ModelConfig {
         self.model.config()
     }
 
-    /// How it computes.
+    /// The model's arithmetic.
     pub fn arithmetic(&self) -> Arithmetic {
         self.model.arithmetic()
     }
 
-    /// Where it computes, for people: device, and what matters of it.
+    /// Description of the device, for people.
     pub fn device(&self) -> String {
         self.model.describe()
     }
@@ -92,8 +92,8 @@ impl Loaded {
         })
     }
 
-    /// The same limits with no more pages than fit the memory that `bounds` leave, or an error: as
-    /// `limits.page_pool_fit` says. To be asked once the weights are loaded.
+    /// Makes the pool of these limits fit the memory that `bounds` leave, or fails, as `limits.page_pool_fit` says. To
+    /// be called once the weights are loaded.
     ///
     /// # Errors
     /// When there is too little memory.
@@ -130,10 +130,10 @@ impl Loaded {
         self.start_with(limits, metrics, |executor| executor)
     }
 
-    /// As [`Self::start`], with an executor made from the one that would run.
+    /// Starts the engine as [`Self::start`] does, on an executor that wraps the model's own.
     ///
     /// # Errors
-    /// As [`Self::start`].
+    /// When there is no memory or no thread for it.
     pub fn start_with(
         self,
         limits: EngineLimits,

@@ -28,7 +28,8 @@ impl fmt::Display for MemoryNeed {
             [self.total(), self.weights, self.workspace, self.requests, self.pool].map(|bytes| bytes.div_ceil(1 << 20));
         write!(
             formatter,
-            "{total} MiB (weights {weights}, page pool {pool}, working memory {workspace}, bodies and answers {requests})"
+            "{total} MiB (weights {weights}, page pool {pool}, working memory {workspace}, \
+             bodies and answers {requests})"
         )
     }
 }

@@ -31,7 +31,7 @@ pub struct ServedModel {
     pub metrics: ModelMetrics,
 }
 
-/// What a model can be asked for, beside token ids.
+/// Kinds of requests that a model takes, beside token ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
     /// It takes and gives text.
@@ -39,7 +39,7 @@ pub struct Capabilities {
 }
 
 impl ServedModel {
-    /// What it can be asked for.
+    /// Kinds of requests that it takes.
     pub const fn capabilities(&self) -> Capabilities {
         Capabilities { text: self.tokenizer.is_some() }
     }

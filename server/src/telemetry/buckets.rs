@@ -70,7 +70,7 @@ mod tests {
         assert_eq!((first_token_seconds()[0], first_token_seconds().last().copied()), (0.001, Some(1000.0)));
     }
 
-    /// As `histogram_quantile` of Prometheus: along a line through the bucket that holds it.
+    /// Prometheus' `histogram_quantile`: interpolates along a line through the bucket that holds the quantile.
     fn estimated(bounds: &[f64], samples: &[f64], quantile: f64) -> f64 {
         let histogram = Histogram::with_opts(HistogramOpts::new("times", "help").buckets(bounds.to_vec())).unwrap();
         samples.iter().for_each(|sample| histogram.observe(*sample));

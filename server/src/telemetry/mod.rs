@@ -1,7 +1,7 @@
 //! Every metric of the server: names, help, buckets, and typed handles.
 //!
-//! `api` counts requests and times tokens, each engine's thread sets its pages and steps, `/metrics` reads. Nothing else
-//! may spell a metric's name. Metrics of a model carry its name in the label `model`, those of the process do not.
+//! `api` counts requests and times tokens, each engine's thread sets its pages and steps, `/metrics` reads. Only this
+//! folder spells names of metrics. Metrics of a model carry its name in the label `model`, those of the process do not.
 
 mod buckets;
 mod engine_metrics;

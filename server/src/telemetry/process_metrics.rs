@@ -1,4 +1,4 @@
-//! What the system knows of this process, under the names that Prometheus' own clients use.
+//! The system's figures of this process, under the names that Prometheus' own clients use.
 //!
 //! Read from `/proc` whenever metrics are asked for; where there is none, these metrics are missing.
 
@@ -90,7 +90,7 @@ impl Collector for ProcessMetrics {
     }
 }
 
-/// What `/proc/self/stat` says.
+/// Contents of `/proc/self/stat`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Stat {
     cpu_ticks: f64,
@@ -140,7 +140,8 @@ mod tests {
         assert_eq!(Stat::parse(stat), Some(expected));
         assert_eq!(Stat::parse("7 (short) S 1"), None);
         assert_eq!(boot_time("cpu  1 2 3\nbtime 1700000000\nprocesses 9\n"), Some(1_700_000_000.0));
-        let limits = "Limit Soft Limit Hard Limit Units\nMax open files            1024                 4096                 files\n";
+        let limits = "Limit Soft Limit Hard Limit Units\n\
+            Max open files            1024                 4096                 files\n";
         assert_eq!(max_fds(limits), Some(1024.0));
         assert_eq!(max_fds("Max open files   unlimited  unlimited  files"), Some(f64::INFINITY));
     }

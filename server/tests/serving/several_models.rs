@@ -17,7 +17,8 @@ const IDS: [u32; 6] = [5, 9, 100, 200, 7, 30];
 fn small() -> String {
     let folder = fixture("t5gemma-unbalanced");
     format!(
-        "[model]\npath = {:?}\nserved_name = \"small\"\ntokenizer = \"none\"\n[limits]\nsource_tokens = 16\ntarget_tokens = 24\n",
+        "[model]\npath = {:?}\nserved_name = \"small\"\ntokenizer = \"none\"\n\
+        [limits]\nsource_tokens = 16\ntarget_tokens = 24\n",
         folder.display().to_string()
     )
 }

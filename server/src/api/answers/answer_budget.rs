@@ -1,4 +1,4 @@
-//! Memory of the answers under way: what all of them may take together, from admission until they are written.
+//! Memory of answers: a bound on all that are not written yet, from admission on.
 //!
 //! Used by `completions`. A whole answer exists until its client has taken it, and events of a stream wait for theirs,
 //! so without a bound clients that do not read would decide how much memory the server takes.
@@ -13,10 +13,10 @@ const LOG_PROB_BYTES: usize = 128;
 /// Bytes of an answer and of each of its choices beside its tokens.
 const HEAD_BYTES: usize = 1024;
 
-/// What an answer is made of at most.
+/// The largest size that an answer can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AnswerSize {
-    /// Choices of all prompts.
+    /// Number of choices of all prompts.
     pub choices: usize,
     /// Tokens of all of them, those of an echoed decoder prompt included.
     pub tokens: usize,
@@ -40,7 +40,7 @@ impl AnswerSize {
 pub struct AnswerBudget(Budget);
 
 impl AnswerBudget {
-    /// A budget of so much.
+    /// A budget with these limits.
     pub fn new(limits: BudgetLimits) -> Self {
         Self(Budget::new(limits))
     }
@@ -50,7 +50,8 @@ impl AnswerBudget {
         self.0.used_bytes()
     }
 
-    /// Room for an answer of this size to `peer`. One that is larger than a peer's part takes all of that.
+    /// Reserves memory for an answer of this size to `peer`. An answer that is larger than a peer's share takes all of
+    /// that share.
     ///
     /// # Errors
     /// When the answers under way leave too little.

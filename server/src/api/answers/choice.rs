@@ -1,6 +1,6 @@
 //! One continuation on its way from engine events to the pieces a client gets.
 //!
-//! Used by `completion`, the same for whole answers and for streams. It knows tokens and text, no JSON and no HTTP.
+//! Used by `completion` for whole answers and for streams. It knows tokens and text, no JSON and no HTTP.
 
 use std::sync::Arc;
 
@@ -13,29 +13,29 @@ use crate::engine::TokenScore;
 use crate::registry::ServedModel;
 use crate::request::FinishReason;
 
-/// What the choices of a request have in common.
+/// Settings that all choices of a request share.
 #[derive(Debug)]
 pub struct ChoiceSettings {
-    /// For names of tokens.
+    /// The model, for its names of tokens.
     pub model: Arc<ServedModel>,
     /// Strings that end a text.
     pub stop: Arc<StopStrings>,
-    /// A stop string that ends in the text of so many tokens does not count.
+    /// Number of first tokens in whose text a stop string does not count.
     pub min_tokens: u32,
-    /// Whether ids are given back.
+    /// Whether the answer holds token ids.
     pub return_token_ids: bool,
     /// Whether a token waits for the next piece while it adds nothing to this one.
     pub coalesce: bool,
-    /// What every text begins with.
+    /// Beginning of every text.
     pub opening: Opening,
 }
 
-/// A stretch of a choice; a whole one for an answer that is not streamed.
+/// Part of a choice; the whole choice in an answer that is not streamed.
 #[derive(Debug, Default, PartialEq)]
 pub struct Piece {
     /// Text that is certain.
     pub text: String,
-    /// Of the tokens since the last piece.
+    /// Log-probabilities of the tokens since the last piece.
     pub log_probs: LogProbs,
     /// Generated ids since the last piece, when asked for.
     pub token_ids: Vec<u32>,
@@ -137,7 +137,7 @@ impl Choice {
         self.end(if self.stop.stopped() { FinishReason::Stop } else { reason });
     }
 
-    /// What there is since the last call, when it is worth a message.
+    /// Takes everything since the last call, when it is worth a message.
     pub fn take(&mut self) -> Option<Piece> {
         let pending = &self.pending;
         let worth = !pending.text.is_empty()

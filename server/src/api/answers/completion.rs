@@ -14,7 +14,7 @@ use crate::api::http::ApiError;
 use crate::engine::Generation;
 use crate::request::GenerationEvent;
 
-/// What was submitted for one HTTP request.
+/// The engine's requests for one HTTP request.
 #[derive(Debug)]
 pub struct Submitted {
     /// One stream per prompt.
@@ -23,11 +23,11 @@ pub struct Submitted {
     pub sources: Vec<Arc<[u32]>>,
     /// Continuations of each prompt.
     pub choices_per_prompt: usize,
-    /// What they have in common.
+    /// Settings that all choices share.
     pub settings: ChoiceSettings,
 }
 
-/// The answer in the making.
+/// An answer that is being generated.
 #[derive(Debug)]
 pub struct Completion {
     generations: Generations,
@@ -47,7 +47,7 @@ struct Running {
 }
 
 impl Completion {
-    /// Nothing has come back yet.
+    /// An answer whose engine has sent no event yet.
     pub fn new(submitted: Submitted, delivery: Delivery) -> Self {
         let Submitted { generations, sources, choices_per_prompt, settings } = submitted;
         let settings = Arc::new(settings);
@@ -100,27 +100,27 @@ impl Completion {
         }
     }
 
-    /// What choice `index` has to say since the last call, when it is worth a message.
+    /// Takes everything of choice `index` since the last call, when it is worth a message.
     pub fn take(&mut self, index: usize) -> Option<Piece> {
         self.choices[index].choice.take()
     }
 
-    /// How many choices there are.
+    /// Number of choices.
     pub const fn choices(&self) -> usize {
         self.choices.len()
     }
 
-    /// Tokens so far.
+    /// Number of tokens so far.
     pub const fn usage(&self) -> &Usage {
         &self.usage
     }
 
-    /// What is counted of the request.
+    /// The request's record in metrics and log.
     pub const fn record(&mut self) -> &mut RequestRecord {
         &mut self.delivery.record
     }
 
-    /// The work is over: what is left is to write the answer.
+    /// Ends the generation; the answer still has to be written.
     pub fn end(self) -> Delivery {
         self.delivery
     }

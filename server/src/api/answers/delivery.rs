@@ -1,4 +1,4 @@
-//! The last bytes of an answer, and what ends when they are written: the request's record and its share of memory.
+//! The last bytes of an answer: when they are written, the request's record and its share of memory are released.
 //!
 //! Used by `whole` and `stream`. The HTTP library drops bytes once the socket has taken them, or with the connection.
 
@@ -7,10 +7,10 @@ use axum::body::Bytes;
 use super::record::RequestRecord;
 use crate::api::http::Share;
 
-/// What a request holds until its answer is written.
+/// The record and the memory that a request holds until its answer is written.
 #[derive(Debug)]
 pub struct Delivery {
-    /// Counts it when it is dropped.
+    /// The request's record, which counts it when dropped.
     pub record: RequestRecord,
     /// Memory of the answer.
     pub share: Share,

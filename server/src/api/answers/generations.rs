@@ -24,17 +24,17 @@ struct Stream {
     ahead: Option<GenerationEvent>,
 }
 
-/// Something happened to a prompt.
+/// An event of a prompt.
 #[derive(Debug)]
 pub struct PromptEvent {
     /// Index of the prompt.
     pub prompt: usize,
-    /// What the engine says; nothing when it is gone.
+    /// The engine's event; `None` when the engine is gone.
     pub event: Option<GenerationEvent>,
 }
 
 impl Generations {
-    /// In the order of the prompts.
+    /// Reads these streams, in the order of the prompts.
     pub fn new(streams: Vec<Generation>) -> Self {
         let stream = |generation| Some(Stream { generation, ahead: None });
         Self { streams: streams.into_iter().map(stream).collect(), first: 0 }

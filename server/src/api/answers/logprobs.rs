@@ -8,7 +8,7 @@ use serde::ser::{SerializeMap, Serializer};
 use crate::engine::TokenScore;
 use crate::registry::{ServedModel, token_id_name};
 
-/// What stands for minus infinity, which JSON cannot write; vLLM writes the same.
+/// Stands for minus infinity, which JSON cannot write; vLLM writes the same number.
 const LOWEST: f32 = -9999.0;
 
 /// One entry per token in each list.
@@ -25,7 +25,7 @@ pub struct LogProbs {
 }
 
 impl LogProbs {
-    /// Adds a token that begins at `offset`.
+    /// Adds a token whose text begins at character `offset`.
     pub fn push(&mut self, score: &TokenScore, offset: usize, model: &ServedModel) {
         let name = model.token_name(score.chosen.id);
         self.top_logprobs.push(TopLogProbs::new(score, &name, model));

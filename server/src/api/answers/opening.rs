@@ -1,6 +1,6 @@
-//! What a choice's text begins with: the decoder prompt as text, and where each of its tokens stands in it.
+//! The beginning of a choice's text: the decoder prompt as text, and the offset of each of its tokens.
 //!
-//! Built by `prepare`, read by `choice`.
+//! Built by `completions::tokenise`, read by `choice`.
 
 use model::Detokenizer;
 

@@ -1,4 +1,4 @@
-//! What is counted and noted of one HTTP completion request, from its arrival to its end.
+//! The record of one HTTP completion request in metrics and log, from its arrival to its end.
 //!
 //! Held by `completions` and then by `completion`; a record that is dropped early means that the client went away.
 
@@ -40,7 +40,7 @@ impl RequestRecord {
         }
     }
 
-    /// The engine has its prompts, of so many tokens each.
+    /// Notes that the engine has the prompts; `sources` are their numbers of tokens.
     pub fn submitted(&mut self, sources: impl Iterator<Item = usize>) {
         self.submitted = Some(Instant::now());
         self.metrics = self.account.metrics();
@@ -51,7 +51,7 @@ impl RequestRecord {
         self.metrics.source_tokens.inc_by(self.completed.source_tokens);
     }
 
-    /// One of its prompts runs. Another request had encoded so many of its source tokens already.
+    /// Notes that one of the prompts runs. `cached_tokens` of its source were encoded already.
     pub fn started(&mut self, cached_tokens: u32) {
         self.metrics.cached_source_tokens.inc_by(u64::from(cached_tokens));
         if let Some(submitted) = self.submitted {
@@ -61,7 +61,7 @@ impl RequestRecord {
         }
     }
 
-    /// One of its choices ended.
+    /// Notes the end of a choice.
     pub fn finished(&mut self, reason: FinishReason, generated_tokens: u32) {
         self.metrics.count_finish(reason);
         self.metrics.target_length.observe(f64::from(generated_tokens));
@@ -71,7 +71,7 @@ impl RequestRecord {
         }
     }
 
-    /// A token was generated; `last` is when the choice's one before came.
+    /// Notes a generated token; `last` is the time of the choice's previous token.
     pub fn token(&mut self, last: &mut Option<Instant>) {
         let now = Instant::now();
         self.metrics.generated_tokens.inc();
@@ -86,17 +86,17 @@ impl RequestRecord {
         }
     }
 
-    /// Returns when the request has to end unanswered, with what its client is to be told.
+    /// Returns when the request has to end unanswered, with the error for its client.
     pub async fn cut_off(&mut self) -> ApiError {
         self.open.cut_off().await
     }
 
-    /// The answer is complete, and counts as such if it is written before this is dropped.
+    /// Notes that the answer is complete; it counts as completed if it is written before the record is dropped.
     pub const fn complete(&mut self) {
         self.completed.outcome = Outcome::Completed;
     }
 
-    /// The request ends with `error`.
+    /// Notes that the request ends with `error`.
     pub fn fail(&mut self, error: &ApiError) {
         self.completed.outcome = error.outcome();
         self.completed.error = Some(error.code().0);

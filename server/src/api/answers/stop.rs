@@ -1,4 +1,4 @@
-//! Stop strings over a text that arrives in pieces: pure, and the same for every way of cutting the text.
+//! Finds stop strings in a text that arrives in pieces. Pure; every way of cutting the text gives the same result.
 //!
 //! Used by `choice`. It must never let out a character that may turn out to belong to a stop string.
 
@@ -96,7 +96,8 @@ impl StopMatcher {
         self.release(out);
     }
 
-    /// As [`Self::push`], for text in which no stop string ends that counts. One that begins in it may end in later text.
+    /// Adds text in which a stop string that ends does not count. A stop string that begins in it may end in later
+    /// text.
     pub fn pass(&mut self, text: &str, out: &mut String) {
         self.held.push_str(text);
         for byte in text.bytes() {

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use super::completion::Completion;
 use super::wire::{Heading, UsageField};
 
-/// Waits for all choices and answers.
+/// Waits for all choices, then answers.
 pub async fn whole_answer(mut completion: Completion, heading: Heading) -> Response {
     loop {
         match completion.advance().await {

@@ -11,7 +11,7 @@ use super::logprobs::LogProbs;
 use crate::api::http::random_name;
 use crate::request::FinishReason;
 
-/// What all messages of one answer have in common.
+/// Fields that all messages of one answer share.
 #[derive(Debug, Clone)]
 pub struct Heading {
     id: String,
@@ -29,12 +29,12 @@ pub struct Blocks {
     pub token_ids: bool,
 }
 
-/// What a message says about usage.
+/// The `usage` field of a message.
 #[derive(Debug, Clone, Copy)]
 pub enum UsageField<'a> {
     /// No such field.
     Absent,
-    /// `null`: it comes at the end of the stream.
+    /// `null`: the numbers come at the end of the stream.
     Later,
     /// The numbers.
     Now(&'a Usage),
@@ -80,7 +80,7 @@ impl Heading {
 pub struct Usage {
     /// Source tokens of all prompts.
     pub prompt_tokens: u64,
-    /// Those of them whose cross K/V was there already.
+    /// Source tokens whose cross K/V was there already.
     pub cached_tokens: u64,
     /// Generated tokens of all choices, end tokens included.
     pub completion_tokens: u64,

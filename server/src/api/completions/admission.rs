@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::body_model::served_model;
 use super::bounds::RequestBounds;
 use super::lengths::{Lengths, check_known_lengths, check_lengths, check_total_log_probs};
+use super::parse::parse;
 use super::request::CompletionRequest;
 use super::submission::submit;
 use super::tokenise::{Prepared, Texts, check_texts, tokenise};
@@ -69,7 +70,7 @@ pub async fn admit(api: &Arc<Api>, account: &RequestAccount, request: Request) -
         read = reader.read(&head.headers, raw) => read?,
         () = too_late(api) => return Err(Refusal::Draining.into()),
     };
-    let Parsed { model, mut asked, held } = parse(api, account, body).await?;
+    let Parsed { model, mut asked, held } = parse_body(api, account, body).await?;
     check_known_lengths(api, &model, &asked)?;
     let salt = api.source_sharing.salt(peer, asked.cache_salt.as_deref());
     let slots = model.engine.reserve(salt, asked.prompts.len() as u32 * asked.choices)?;
@@ -126,7 +127,7 @@ struct Parsed {
 /// Parses a body. A JSON tree takes many times the memory of its text, so only as many large ones as the pool has
 /// threads exist at once. Tokenising has a pool of its own: requests that wait there have places in the queue, and
 /// requests here have none yet.
-async fn parse(api: &Arc<Api>, account: &RequestAccount, body: ReceivedBody) -> Result<Parsed, ApiError> {
+async fn parse_body(api: &Arc<Api>, account: &RequestAccount, body: ReceivedBody) -> Result<Parsed, ApiError> {
     let ReceivedBody { bytes, held } = body;
     let is_small = bytes.len() <= SMALL_BODY_BYTES;
     let (api_of_job, account) = (Arc::clone(api), account.clone());
@@ -137,7 +138,7 @@ async fn parse(api: &Arc<Api>, account: &RequestAccount, body: ReceivedBody) -> 
             // Others may have filled the queue since this body began to arrive.
             model.engine.check_vacancy()?;
         }
-        let asked = CompletionRequest::parse(&bytes, &RequestBounds::of(api, model))?;
+        let asked = parse(&bytes, &RequestBounds::of(api, model))?;
         check_texts(&asked, model)?;
         if let Some(name) = &asked.model
             && *name != model.name

@@ -1,4 +1,4 @@
-//! What a body is checked against, for the model that it asks.
+//! Bounds that a body is checked against; they depend on the model.
 
 use super::ids::IdBounds;
 use super::prompt::PromptBounds;
@@ -6,22 +6,22 @@ use super::stop_field::StopBounds;
 use crate::api::Api;
 use crate::registry::ServedModel;
 
-/// What a body is checked against.
+/// Bounds of a body's fields.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestBounds {
-    /// `prompt`.
+    /// Bounds of `prompt`.
     pub prompts: PromptBounds,
-    /// `decoder_prompt`: one id more than targets have, for it may bring the start token.
+    /// Bounds of `decoder_prompt`: one id more than targets have, because it may bring the start token.
     pub decoder_prompt: IdBounds,
-    /// `n`, at most.
+    /// Largest `n`.
     pub choices: u32,
-    /// `logprobs`, at most.
+    /// Largest `logprobs`.
     pub top_log_probs: u32,
-    /// Prompts times `n`, at most.
+    /// Largest product of prompts and `n`.
     pub total_choices: usize,
-    /// `stop`.
+    /// Bounds of `stop`.
     pub stop: StopBounds,
-    /// What the decoder begins with.
+    /// First token of every target.
     pub start_token: u32,
     /// Whether text can be turned into ids and back.
     pub takes_text: bool,

@@ -1,7 +1,7 @@
-//! The body as JSON, read field by field into what is kept of each. Nothing is kept of what nobody asked for.
+//! The body as JSON, read field by field. Only the parts that are used are kept.
 //!
-//! Used by `request`, which knows what the fields mean. Errors of a field wait until the whole body was read: what is no
-//! JSON is told first.
+//! Used by `request`, which knows what the fields mean. Errors of fields wait until the whole body was read, because
+//! invalid JSON is reported first.
 
 use std::sync::LazyLock;
 
@@ -48,10 +48,11 @@ static KNOWN_STREAM_OPTIONS: LazyLock<Known> = LazyLock::new(|| {
     supported.into_iter().chain(neutral::stream_option_names()).collect()
 });
 
-/// The fields of a body. One that is `null` is as good as absent; of one that is given twice the last value counts.
+/// The fields of a body. A field that is `null` counts as absent; of a field that is given twice, the last value
+/// counts.
 #[derive(Debug)]
 pub struct Draft {
-    /// Those of a scalar value, and the names of those that nobody knows.
+    /// Scalar fields, and the names of unknown ones.
     pub fields: Fields,
     /// `prompt`.
     pub prompts: Option<Result<Prompts, ApiError>>,

@@ -7,12 +7,12 @@ use serde::de::SeqAccess;
 use crate::api::http::ApiError;
 use crate::api::json::Brief;
 
-/// What ids may be, and how many of a list are kept.
+/// Bounds of a list of ids.
 #[derive(Debug, Clone, Copy)]
 pub struct IdBounds {
-    /// Ids there are.
+    /// Size of the vocabulary: every id is below it.
     pub vocab: usize,
-    /// The most that a list may hold; of a longer one this many are kept.
+    /// Most ids of a list; of a longer list, this many are kept.
     pub most: usize,
 }
 
@@ -21,11 +21,11 @@ pub struct IdBounds {
 pub struct Ids {
     /// The first of them.
     pub kept: Vec<u32>,
-    /// How many there were.
+    /// Number of ids in the list.
     pub count: usize,
 }
 
-/// A list of ids on its way.
+/// A list of ids that is being read.
 #[derive(Debug)]
 pub struct IdReader {
     param: String,
@@ -35,7 +35,7 @@ pub struct IdReader {
 }
 
 impl IdReader {
-    /// For the ids of `param`.
+    /// A reader of the list in the field `param`.
     pub const fn new(param: String, bounds: IdBounds) -> Self {
         Self { param, bounds, count: 0, kept: Ok(Vec::new()) }
     }

@@ -10,9 +10,9 @@ use crate::request::RequestLengths;
 
 /// Numbers of tokens of a request, as far as they are known.
 pub struct Lengths<'a, I> {
-    /// Of each prompt.
+    /// Number for each prompt.
     pub sources: I,
-    /// Of the decoder prompt.
+    /// Number for the decoder prompt.
     pub decoder_prompt: usize,
     /// The request.
     pub asked: &'a CompletionRequest,

@@ -9,6 +9,7 @@ mod ids;
 mod lengths;
 mod neutral;
 mod numbers;
+mod parse;
 mod prompt;
 mod request;
 mod sampling_fields;

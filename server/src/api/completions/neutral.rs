@@ -22,7 +22,7 @@ enum Neutral {
     EmptyText,
     /// `{"type": "text"}`.
     PlainText,
-    /// As many as `n`.
+    /// The value of `n`.
     Choices,
     /// Only `null`.
     Null,
@@ -100,7 +100,7 @@ pub fn check_unsupported(fields: &Fields, choices: u32) -> Result<(), ApiError> 
     check(fields, REQUEST, "", choices)
 }
 
-/// The same for the fields of `stream_options`.
+/// Refuses `stream_options` when one of its unsupported fields asks for something.
 pub fn check_unsupported_stream_options(fields: &Fields) -> Result<(), ApiError> {
     check(fields, STREAM_OPTIONS, STREAM_PREFIX, 1)
 }

@@ -8,17 +8,17 @@ use super::ids::{IdBounds, IdReader, Ids};
 use crate::api::http::ApiError;
 use crate::api::json::{Brief, Shape, Shaped, skip_rest};
 
-/// One text to encode or to begin with.
+/// A source, or the beginning of a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Prompt {
-    /// To be tokenised.
+    /// Text to be tokenised.
     Text(String),
-    /// Taken as they are.
+    /// Ids that are taken as they are.
     Ids(Vec<u32>),
 }
 
 impl Prompt {
-    /// How many start tokens it brings: one at most is left out, for the engine puts it there.
+    /// Number of start tokens that it brings, 0 or 1: that one is left out, because the engine adds it.
     pub fn start_tokens(&self, start_token: u32) -> usize {
         match self {
             Self::Text(_) => 0,
@@ -27,7 +27,7 @@ impl Prompt {
     }
 }
 
-/// How the prompts of a request are called in errors.
+/// Names of a request's prompts in errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PromptNames {
     /// One string or one list of ids: `prompt`.
@@ -48,12 +48,12 @@ impl PromptNames {
 
 const PROMPT_FORMS: &str = "a string, a list of strings, a list of token ids or a list of lists of token ids";
 
-/// What is taken of `prompt`.
+/// Bounds of `prompt`.
 #[derive(Debug, Clone, Copy)]
 pub struct PromptBounds {
-    /// Prompts of one request, at most.
+    /// Most prompts of one request.
     pub prompts: usize,
-    /// Ids of each.
+    /// Bounds of each prompt's ids.
     pub ids: IdBounds,
 }
 
@@ -62,18 +62,18 @@ pub struct PromptBounds {
 pub struct Prompts {
     /// At least one.
     pub list: Vec<Prompt>,
-    /// What they are called.
+    /// Their names in errors.
     pub names: PromptNames,
     /// The first one with more ids than are taken.
     pub excess: Option<Excess>,
 }
 
-/// A prompt of which not all ids were kept.
+/// A prompt that is too long: not all of its ids were kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Excess {
-    /// Place among the prompts.
+    /// Its index among the prompts.
     pub index: usize,
-    /// Ids it has.
+    /// Number of its ids.
     pub tokens: usize,
 }
 
@@ -219,7 +219,7 @@ impl Shape for ElementShape {
 pub struct DecoderPrompt {
     /// The text or the ids.
     pub prompt: Prompt,
-    /// How many ids it has, where that is more than are taken.
+    /// Number of its ids, where that is too many.
     pub excess: Option<usize>,
 }
 

@@ -7,12 +7,12 @@ use serde::de::SeqAccess;
 use crate::api::http::ApiError;
 use crate::api::json::{Brief, Shape, Shaped, skip_rest};
 
-/// What is taken of `stop`.
+/// Bounds of `stop`.
 #[derive(Debug, Clone, Copy)]
 pub struct StopBounds {
-    /// Strings, at most.
+    /// Most strings.
     pub strings: usize,
-    /// Bytes of each.
+    /// Most bytes of each string.
     pub bytes: usize,
 }
 

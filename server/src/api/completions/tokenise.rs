@@ -15,13 +15,13 @@ use crate::registry::ServedModel;
 pub struct Texts {
     /// Sources, at least one.
     pub prompts: Vec<Prompt>,
-    /// What they are called.
+    /// Names of the prompts in errors.
     pub names: PromptNames,
-    /// What every text begins with.
+    /// Beginning of every target.
     pub decoder_prompt: Option<Prompt>,
     /// Whether the tokenizer frames the sources.
     pub add_special_tokens: bool,
-    /// Whether the beginning is part of the answer.
+    /// Whether the answer begins with the decoder prompt.
     pub echo: bool,
 }
 
@@ -32,7 +32,7 @@ pub struct Prepared {
     pub sources: Vec<Vec<u32>>,
     /// Decoder ids that every choice begins with, without the start token.
     pub decoder_prompt: Vec<u32>,
-    /// What the decoder ids are as text.
+    /// The decoder ids as text.
     pub opening: Opening,
 }
 
@@ -135,7 +135,7 @@ fn tokenizer<'a>(model: &'a ServedModel, param: &'static str) -> Result<&'a Toke
 struct TextField {
     param: String,
     add_special_tokens: bool,
-    /// Ids the model knows on that side.
+    /// Number of ids that the model knows on that side.
     vocab: usize,
 }
 

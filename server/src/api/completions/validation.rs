@@ -50,7 +50,7 @@ fn check_total_choices(request: &CompletionRequest, bounds: &RequestBounds) -> R
     Err(ApiError::Total { param, count, unit: "choices (prompts times n)", limit })
 }
 
-/// What was read of the prompts says how long they are, not all of what they are.
+/// Refuses lists of ids that are too long, of which only the length is known in full.
 fn check_excess(request: &CompletionRequest, bounds: &RequestBounds, excesses: Excesses) -> Result<(), ApiError> {
     let name = |index| (request.prompt_names == PromptNames::Listed).then(|| request.prompt_names.of(index));
     if let Some(Excess { index, tokens }) = excesses.source {

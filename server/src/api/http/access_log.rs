@@ -1,32 +1,14 @@
-//! The access log: one line for each request once its answer has been taken, without a word of prompts or answers.
-//!
-//! Stands before the guard and all routes. What only the completions handler knows it leaves in the request's
-//! [`Visit`].
+//! The access log's sampling: which requests get a line.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
 
-use axum::extract::{MatchedPath, Request, State};
-use axum::http::{Method, StatusCode};
-use axum::middleware::Next;
-use axum::response::Response;
-
-use super::entrance::Entrance;
-use super::error_response::{ErrorCode, outcome_of};
-use super::request_account::RequestAccount;
-use super::request_name::RequestName;
-use crate::client_connection::Peer;
-use crate::client_connection::held;
 use crate::telemetry::Outcome;
-
-/// What the lines can be told by in a log, and filtered by.
-const TARGET: &str = "server::access";
 
 /// Which requests get a line.
 #[derive(Debug, Clone, Default)]
 pub struct AccessLog {
-    /// One in so many of those that were answered as asked, and all others; none at all when it is 0.
+    /// One in so many completed requests gets a line, and every other request; 0 turns the log off.
     sample: u64,
     seen: Arc<AtomicU64>,
 }
@@ -42,142 +24,9 @@ impl AccessLog {
         Self { sample: sample.max(1).into(), seen: Arc::default() }
     }
 
-    fn wants(&self, outcome: Outcome) -> bool {
+    /// Whether a request with this outcome gets a line.
+    pub(super) fn wants(&self, outcome: Outcome) -> bool {
         self.sample > 0
             && (outcome != Outcome::Completed || self.seen.fetch_add(1, Ordering::Relaxed).is_multiple_of(self.sample))
     }
-}
-
-/// Where a completion request leaves what it came to; in the request's extensions. The request is noted when the last
-/// clone is dropped.
-#[derive(Debug, Clone, Default)]
-pub struct Visit(Option<Arc<Entry>>);
-
-impl Visit {
-    /// Notes what the request came to. The first word counts.
-    pub fn leave(&self, completed: Completed) {
-        if let Some(entry) = &self.0 {
-            let _ = entry.completed.set(completed);
-        }
-    }
-}
-
-/// What a completion request came to.
-#[derive(Debug, Clone, Default)]
-pub struct Completed {
-    /// How it ended.
-    pub outcome: Outcome,
-    /// The error's code, if it ended with one.
-    pub error: Option<&'static str>,
-    /// Source tokens of all its prompts.
-    pub source_tokens: u64,
-    /// Tokens of all its choices.
-    pub generated_tokens: u64,
-    /// From its submission to the engine until the first of its prompts ran.
-    pub queued: Option<Duration>,
-    /// From its arrival to its first token.
-    pub first_token: Option<Duration>,
-    /// Choices that ended with an end token or a stop string.
-    pub stopped_choices: u64,
-    /// Choices that ended because they were as long as allowed.
-    pub full_choices: u64,
-}
-
-/// Notes a request and its answer.
-pub async fn note(State(entrance): State<Entrance>, mut request: Request, next: Next) -> Response {
-    let entry = Arc::new(Entry::new(&entrance, &request));
-    request.extensions_mut().insert(entry.account.clone());
-    request.extensions_mut().insert(Visit(Some(Arc::clone(&entry))));
-    let response = next.run(request).await;
-    let error = response.extensions().get::<ErrorCode>().map(|code| code.0);
-    let _ = entry.answered.set((response.status(), error));
-    response.map(|body| held(body, entry))
-}
-
-/// One request. It is over when this is dropped: with the answer's last bytes, or before if the client went away.
-#[derive(Debug)]
-struct Entry {
-    log: AccessLog,
-    account: RequestAccount,
-    completed: OnceLock<Completed>,
-    id: Option<RequestName>,
-    peer: Option<Peer>,
-    route: String,
-    began: Instant,
-    /// Status and error code of the answer.
-    answered: OnceLock<(StatusCode, Option<&'static str>)>,
-}
-
-impl Entry {
-    fn new(entrance: &Entrance, request: &Request) -> Self {
-        let extensions = request.extensions();
-        Self {
-            log: entrance.access_log.clone(),
-            account: RequestAccount::new(entrance.metrics.without_model()),
-            completed: OnceLock::new(),
-            id: extensions.get().cloned(),
-            peer: extensions.get().copied(),
-            route: route(request.method(), extensions.get()),
-            began: Instant::now(),
-            answered: OnceLock::new(),
-        }
-    }
-
-    fn write(&self, outcome: Outcome, error: Option<&str>) {
-        let completed = self.completed.get();
-        let admitted = completed.filter(|completed| completed.source_tokens > 0);
-        tracing::info!(
-            target: TARGET,
-            id = self.id.as_ref().map(RequestName::as_str),
-            peer = self.peer.map(|peer| tracing::field::display(peer.0)),
-            route = self.route,
-            status = self.answered.get().map(|(status, _)| status.as_u16()),
-            outcome = %outcome.label(),
-            code = error.map(tracing::field::display),
-            source_tokens = admitted.map(|completed| completed.source_tokens),
-            generated_tokens = admitted.map(|completed| completed.generated_tokens),
-            queue_ms = completed.and_then(|completed| completed.queued).map(milliseconds),
-            first_token_ms = completed.and_then(|completed| completed.first_token).map(milliseconds),
-            total_ms = milliseconds(self.began.elapsed()),
-            finish = completed.and_then(finish_reasons).map(tracing::field::display),
-        );
-    }
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        let (completed, answered) = (self.completed.get(), self.answered.get());
-        let code = answered.and_then(|(_, code)| *code);
-        let error = completed.and_then(|completed| completed.error).or(code);
-        let outcome = match (completed, answered) {
-            (Some(completed), _) => completed.outcome,
-            (None, Some((status, _))) => outcome_of(*status),
-            (None, None) => Outcome::Cancelled,
-        };
-        if let Some(code) = error {
-            self.account.metrics().count_refusal(code);
-        }
-        if self.log.wants(outcome) {
-            self.write(outcome, error);
-        }
-    }
-}
-
-/// Method and route. What clients make up stays out of the log.
-fn route(method: &Method, path: Option<&MatchedPath>) -> String {
-    let known = [Method::GET, Method::HEAD, Method::POST, Method::OPTIONS, Method::PUT, Method::DELETE, Method::PATCH];
-    let method = if known.contains(method) { method.as_str() } else { "other" };
-    format!("{method} {}", path.map_or("unknown", MatchedPath::as_str))
-}
-
-fn finish_reasons(completed: &Completed) -> Option<String> {
-    let counted = [("stop", completed.stopped_choices), ("length", completed.full_choices)];
-    let words: Vec<_> =
-        counted.iter().filter(|(_, count)| *count > 0).map(|(reason, count)| format!("{reason}:{count}")).collect();
-    (!words.is_empty()).then(|| words.join(","))
-}
-
-/// To the microsecond.
-fn milliseconds(time: Duration) -> f64 {
-    time.as_micros() as f64 / 1e3
 }

@@ -1,4 +1,4 @@
-//! Reads a request's body under limits of bytes and time, and of what all bodies together may take.
+//! Reads a request's body under limits of bytes and time, and of the memory of all bodies together.
 //!
 //! Called by `completions` and by the fallbacks. A body that is refused is read a little further and dropped, so that
 //! the client, which writes before it reads, gets to see the answer.
@@ -21,29 +21,29 @@ use crate::registry::ModelRegistry;
 /// part of the [`Budget`].
 pub const SMALL_BODY_BYTES: usize = 16 << 10;
 
-/// What a connection says whose client has gone.
+/// Errors of a connection whose client has gone.
 const ENDS: [ErrorKind; 4] =
     [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset, ErrorKind::ConnectionAborted, ErrorKind::TimedOut];
 
 /// Limits of a body.
 #[derive(Debug, Clone, Copy)]
 pub struct BodyLimits {
-    /// Bytes accepted.
+    /// Most bytes that are accepted.
     pub bytes: usize,
     /// Bytes beyond the limit that are still read and dropped.
     pub drain_bytes: usize,
     /// Time for the body to arrive, dropped bytes included.
     pub timeout: Duration,
-    /// How fast a large body has to come.
+    /// The slowest pace of a large body.
     pub pace: BodyPace,
 }
 
-/// Bytes that have to come in each stretch of time.
+/// The slowest pace of a large body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BodyPace {
-    /// Bytes of a second.
+    /// Bytes that have to come in a second.
     pub least_bytes_per_s: usize,
-    /// A stretch of time that is looked at as a whole.
+    /// The stretch of time over which the pace is measured.
     pub stretch: Duration,
 }
 
@@ -53,30 +53,30 @@ impl BodyPace {
     }
 }
 
-/// A body, and its part of the budget.
+/// A body, and its share of the budget.
 #[derive(Debug)]
 pub struct ReceivedBody {
-    /// What came.
+    /// The bytes of the body.
     pub bytes: Vec<u8>,
-    /// To be kept until the body is parsed.
+    /// The share, to be kept until the body is parsed.
     pub held: Share,
 }
 
-/// Reads bodies.
+/// Reads one body.
 #[derive(Debug, Clone, Copy)]
 pub struct BodyReader<'a> {
-    /// Of one body.
+    /// Limits of one body.
     pub limits: BodyLimits,
-    /// Of all large bodies.
+    /// Memory of all large bodies.
     pub budget: &'a Budget,
-    /// Who sends it.
+    /// Sender of the body.
     pub peer: Option<Peer>,
-    /// A large body is not taken in when there is no place for its request.
+    /// The served models: a large body is not read when no queue has a place for its request.
     pub models: &'a ModelRegistry,
 }
 
 impl BodyReader<'_> {
-    /// The whole body.
+    /// Reads the whole body.
     pub async fn read(self, headers: &HeaderMap, body: Body) -> Result<ReceivedBody, ApiError> {
         match tokio::time::timeout(self.limits.timeout, self.receive(headers, body)).await {
             Ok(read) => read,

@@ -1,4 +1,4 @@
-//! Memory that requests take: what all of them may have together, and those of one peer.
+//! Memory of requests: bounds on all of them together, and on those of one peer.
 //!
 //! Used by `body` for large bodies and by `answer_budget` for answers. Whoever holds memory holds a share.
 
@@ -8,19 +8,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::client_connection::Peer;
 
-/// What all may take. Clones share it.
+/// Memory that all requests share. Clones are the same budget.
 #[derive(Debug, Clone)]
 pub struct Budget {
     used: Arc<Mutex<Used>>,
     limits: BudgetLimits,
 }
 
-/// How much that is.
+/// Bounds of a budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BudgetLimits {
-    /// Bytes of all requests.
+    /// Most bytes of all requests.
     pub bytes: usize,
-    /// Bytes of the requests from one address.
+    /// Most bytes of the requests from one peer.
     pub peer_bytes: usize,
 }
 
@@ -31,7 +31,7 @@ struct Used {
 }
 
 impl Budget {
-    /// Nothing held.
+    /// A budget of which nothing is held.
     pub fn new(limits: BudgetLimits) -> Self {
         Self { used: Arc::default(), limits }
     }
@@ -46,12 +46,12 @@ impl Budget {
         self.lock().bytes
     }
 
-    /// A share without a byte yet, for a request of `peer`.
+    /// A share of 0 bytes for a request of `peer`.
     pub fn share(&self, peer: Option<Peer>) -> Share {
         Share { budget: self.clone(), peer: peer.map(Peer::network), bytes: 0 }
     }
 
-    /// How much there is.
+    /// The bounds.
     pub const fn limits(&self) -> BudgetLimits {
         self.limits
     }
@@ -62,7 +62,7 @@ impl Budget {
     }
 }
 
-/// There is no room.
+/// Why a share cannot grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Full {
     /// All requests together have as many bytes as they may.
@@ -70,14 +70,14 @@ pub enum Full {
         /// Allowed.
         limit: usize,
     },
-    /// Those of the peer have.
+    /// The requests of the peer have as many bytes as they may.
     Peer {
         /// Allowed.
         limit: usize,
     },
 }
 
-/// One request's part; given back when it is dropped.
+/// One request's bytes; given back when the share is dropped.
 #[derive(Debug)]
 pub struct Share {
     budget: Budget,
@@ -86,7 +86,7 @@ pub struct Share {
 }
 
 impl Share {
-    /// Bytes it has.
+    /// Bytes of the share.
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
@@ -94,12 +94,12 @@ impl Share {
     /// Whether [`Self::grow_to`] would succeed now.
     ///
     /// # Errors
-    /// What it would say.
+    /// The error that it would return.
     pub fn check(&self, bytes: usize) -> Result<(), Full> {
         self.room(&self.budget.lock(), bytes)
     }
 
-    /// Has as much as `bytes`, if it had less.
+    /// Grows to `bytes`, if the share has less.
     ///
     /// # Errors
     /// When all, or those of its peer, leave too little.
@@ -116,7 +116,7 @@ impl Share {
         Ok(())
     }
 
-    /// Has exactly `bytes`, which are taken already, even when there is no room.
+    /// Sets the share to `bytes`, which are taken already, even when there is no room.
     pub fn settle(&mut self, bytes: usize) {
         let mut used = self.budget.lock();
         used.bytes = used.bytes - self.bytes + bytes;

@@ -1,32 +1,32 @@
-//! Everything the API answers besides success. `error_face` says how it looks to a client, `error_response` writes it.
+//! Every error that the API answers with. `error_face` gives it a status, `error_response` writes it.
 //!
-//! Used by every file of `api`. It must not hold text for more than one reader: messages are for the client.
+//! Used by every file of `api`. Messages are for the client alone.
 
 use crate::job_pool::JobFailed;
 use crate::request::Refusal;
 
-/// Why a request is not answered as asked.
+/// An error for the client.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ApiError {
-    /// The body is no text at all.
+    /// The body is not UTF-8.
     #[error("the request body is not valid UTF-8 (first bad byte at offset {offset})")]
     NotUtf8 {
         /// Bytes before the first bad one.
         offset: usize,
     },
-    /// The body is no JSON.
+    /// The body is not JSON.
     #[error("the request body is not valid JSON: {problem}")]
     MalformedJson {
-        /// What the parser met, with line and column.
+        /// The parser's message, with line and column.
         problem: String,
     },
-    /// The body is JSON, but a list, a string or a number.
+    /// The body is JSON but no object.
     #[error("the request body must be a JSON object, not {found}")]
     NotAnObject {
-        /// What it is.
+        /// Its JSON type.
         found: &'static str,
     },
-    /// Fields nobody knows.
+    /// Unknown fields.
     #[error("Unrecognized request argument{} supplied: {}", if .names.len() > 1 { "s" } else { "" }, .names.join(", "))]
     UnknownFields {
         /// Their names, in the order given.
@@ -40,7 +40,7 @@ pub enum ApiError {
         /// The values that are accepted.
         neutral: &'static str,
     },
-    /// A field without which nothing can be done.
+    /// A required field is missing.
     #[error("you must provide a '{param}' parameter")]
     Missing {
         /// The field.
@@ -51,9 +51,9 @@ pub enum ApiError {
     WrongType {
         /// The field.
         param: String,
-        /// What it should be.
+        /// The JSON type that is accepted.
         expected: &'static str,
-        /// What it is.
+        /// Its JSON type.
         found: &'static str,
     },
     /// A number outside its range.
@@ -61,9 +61,9 @@ pub enum ApiError {
     OutOfRange {
         /// The field.
         param: &'static str,
-        /// What was given.
+        /// The value given.
         value: String,
-        /// What is accepted.
+        /// The range that is accepted.
         range: String,
     },
     /// Values that contradict each other, or an empty value.
@@ -71,7 +71,7 @@ pub enum ApiError {
     Invalid {
         /// The field.
         param: String,
-        /// What is wrong with it.
+        /// The problem, as a predicate.
         problem: &'static str,
     },
     /// More of something than is allowed in one request.
@@ -81,9 +81,9 @@ pub enum ApiError {
         param: &'static str,
         /// How many were given.
         count: usize,
-        /// What is counted.
+        /// Unit of the count.
         unit: &'static str,
-        /// Allowed.
+        /// The limit.
         limit: usize,
     },
     /// Values that are allowed each but not together.
@@ -91,11 +91,11 @@ pub enum ApiError {
     Total {
         /// The field.
         param: &'static str,
-        /// What they come to.
+        /// The total.
         count: u64,
-        /// What is counted.
+        /// Unit of the count.
         unit: &'static str,
-        /// Allowed.
+        /// The limit.
         limit: usize,
     },
     /// A string that is not the model's input and too long.
@@ -105,7 +105,7 @@ pub enum ApiError {
         param: String,
         /// Its length.
         bytes: usize,
-        /// Allowed.
+        /// The limit.
         limit: usize,
     },
     /// A token id that the model does not have.
@@ -123,7 +123,7 @@ pub enum ApiError {
     NeedsTokenizer {
         /// The field.
         param: &'static str,
-        /// What can be done.
+        /// The remedy.
         instead: &'static str,
     },
     /// Text that could not fit whatever its tokens are; it is refused before it is tokenised.
@@ -133,20 +133,20 @@ pub enum ApiError {
         param: String,
         /// Fewest tokens that can hold the text.
         tokens: usize,
-        /// Allowed.
+        /// The limit.
         limit: usize,
     },
     /// Text that is too long to be tokenised, for a tokenizer whose tokens have no longest one.
     #[error(
-        "This model's maximum context length is {tokens} tokens. However, '{param}' has {bytes} bytes; with this model's \
-         tokenizer at most {limit} are taken"
+        "This model's maximum context length is {tokens} tokens. However, '{param}' has {bytes} bytes; with this \
+         model's tokenizer at most {limit} are taken"
     )]
     TextTooManyBytes {
         /// The field.
         param: String,
         /// Its length.
         bytes: usize,
-        /// Allowed.
+        /// The limit.
         limit: usize,
         /// Tokens allowed.
         tokens: usize,
@@ -156,13 +156,13 @@ pub enum ApiError {
     Untokenizable {
         /// The field.
         param: String,
-        /// What it said.
+        /// The message.
         problem: String,
     },
     /// The engine's door refused.
     #[error("{}{refusal}", .prompt.as_ref().map(|name| format!("{name}: ")).unwrap_or_default())]
     Refused {
-        /// Why.
+        /// The engine's reason.
         refusal: Refusal,
         /// Which prompt of a list.
         prompt: Option<String>,
@@ -209,13 +209,13 @@ pub enum ApiError {
          without a Content-Encoding header"
     )]
     UnknownEncoding {
-        /// What the header says.
+        /// The header's value.
         encoding: String,
     },
     /// A body over the limit.
     #[error("the request body is larger than {limit} bytes")]
     BodyTooLarge {
-        /// Allowed.
+        /// The limit.
         limit: usize,
     },
     /// No room for another large body.
@@ -233,7 +233,7 @@ pub enum ApiError {
     /// A large body that comes too slowly.
     #[error("the request body came with less than {least_bytes_per_s} bytes a second")]
     BodyTooSlow {
-        /// Allowed.
+        /// The limit.
         least_bytes_per_s: usize,
     },
     /// The client left before its body was whole.
@@ -248,25 +248,25 @@ pub enum ApiError {
     /// The request did not get its turn.
     #[error("the server is overloaded: the request has waited for {seconds} seconds and did not get its turn")]
     QueuedTooLong {
-        /// Allowed.
+        /// The limit.
         seconds: u64,
     },
     /// A body that did not arrive in time.
     #[error("the request body did not arrive within {seconds} seconds")]
     BodyTimeout {
-        /// Allowed.
+        /// The limit.
         seconds: u64,
     },
     /// A body that broke off.
     #[error("the request body broke off: {problem}")]
     BodyBroken {
-        /// What the connection said.
+        /// The connection's message.
         problem: String,
     },
     /// The engine failed on this request.
     #[error("the engine failed: {problem}")]
     EngineFailed {
-        /// What it said.
+        /// The message.
         problem: String,
         /// Whether the same request would fail again.
         is_lasting: bool,

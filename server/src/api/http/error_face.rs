@@ -1,20 +1,19 @@
-//! How an error looks to a client: the one table of HTTP statuses, and the field at fault.
+//! The one table of HTTP statuses, types and codes of errors, and the field at fault.
 //!
 //! Used by `error_response` and by whoever counts requests.
 
 use axum::http::StatusCode;
 
 use super::error::ApiError;
-use super::error_response::outcome_of;
 use crate::request::Refusal;
 use crate::telemetry::Outcome;
 
 const OVERLOADED: (StatusCode, &str, Option<&str>) =
     (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", Some("overloaded"));
 
-/// How an error looks to a client besides its message.
+/// Status, type and code of an error.
 pub struct Face {
-    /// HTTP's.
+    /// HTTP status.
     pub status: StatusCode,
     /// `type` of the error object.
     pub kind: &'static str,
@@ -134,5 +133,16 @@ impl ApiError {
             Self::UnknownModel { .. } => Some("model"),
             _ => None,
         }
+    }
+}
+
+/// The outcome of a request with this status.
+pub fn outcome_of(status: StatusCode) -> Outcome {
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => Outcome::Overloaded,
+        StatusCode::SERVICE_UNAVAILABLE => Outcome::Unavailable,
+        status if status.is_server_error() => Outcome::Failed,
+        status if status.is_client_error() => Outcome::Refused,
+        _ => Outcome::Completed,
     }
 }

@@ -1,4 +1,4 @@
-//! An error as its client gets it: OpenAI's error object, and the headers that go with a status.
+//! An error's answer: OpenAI's error object, and the headers of its status.
 //!
 //! Used wherever an [`ApiError`] is answered.
 
@@ -8,25 +8,12 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::error::ApiError;
-use crate::telemetry::Outcome;
-
 /// An answer's error code; in its extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ErrorCode(pub &'static str);
 
-/// How a request with this status has ended.
-pub fn outcome_of(status: StatusCode) -> Outcome {
-    match status {
-        StatusCode::TOO_MANY_REQUESTS => Outcome::Overloaded,
-        StatusCode::SERVICE_UNAVAILABLE => Outcome::Unavailable,
-        status if status.is_server_error() => Outcome::Failed,
-        status if status.is_client_error() => Outcome::Refused,
-        _ => Outcome::Completed,
-    }
-}
-
 impl ApiError {
-    /// What tells it from other errors in metrics and logs.
+    /// The error's code in metrics and logs.
     pub fn code(&self) -> ErrorCode {
         ErrorCode(self.face().code.unwrap_or("invalid_request"))
     }

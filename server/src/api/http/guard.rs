@@ -1,4 +1,4 @@
-//! Who may ask at all: pages in browsers by their `Origin`, and everybody by the `Host` that they ask for.
+//! Refuses requests by their `Origin`, which tells the page that sends them, and by the `Host` they are for.
 //!
 //! Stands before all routes. Any page can have its reader's browser send requests to a server on the reader's machine
 //! or network; the browser says in `Origin` which page it is. A page whose name is made to stand for another address
@@ -7,32 +7,24 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN, VARY,
-};
+use axum::extract::Request;
+use axum::http::HeaderValue;
+use axum::http::header::{HOST, ORIGIN};
 use axum::http::uri::Authority;
-use axum::http::{HeaderValue, Method, StatusCode};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 
-use super::entrance::Entrance;
 use super::error::ApiError;
 
 /// Characters of a refused name that the client gets to see.
 const SHOWN: usize = 100;
 
-/// Whose requests are taken.
+/// Hosts and origins whose requests are accepted.
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
     hosts: Hosts,
     origins: Names,
 }
 
-/// What `Host` may say.
+/// Values of `Host` that are accepted.
 #[derive(Debug, Clone, Default)]
 enum Hosts {
     /// Anything.
@@ -64,7 +56,7 @@ impl Names {
     }
 }
 
-/// What a guard goes by.
+/// Settings of a guard.
 #[derive(Debug, Clone, Copy)]
 pub struct GuardSettings<'a> {
     /// The address that the server listens on.
@@ -77,11 +69,11 @@ pub struct GuardSettings<'a> {
     pub allowed_origins: &'a [String],
 }
 
-/// A page that may ask, in the words of the answer's header.
-enum Page {
-    /// Of this server itself, or no page at all.
+/// A page that may send requests.
+pub enum Page {
+    /// A page of this server itself, or no page at all.
     Own,
-    /// Of another origin, which is to be told that it may read the answer.
+    /// A page of another origin, whose browser is told that it may read the answer.
     Allowed(HeaderValue),
 }
 
@@ -98,7 +90,11 @@ impl Guard {
         Self { hosts, origins: Names::new(allowed_origins.iter().map(String::as_str)) }
     }
 
-    fn admit(&self, request: &Request) -> Result<Page, ApiError> {
+    /// Decides whether a request may be answered.
+    ///
+    /// # Errors
+    /// When its host or its origin is refused.
+    pub fn admit(&self, request: &Request) -> Result<Page, ApiError> {
         let hosts = request.headers().get_all(HOST).iter().map(|host| host.to_str().unwrap_or_default());
         if let Some(host) = hosts.chain(request.uri().authority().map(Authority::as_str)).find(|host| !self.knows(host))
         {
@@ -143,39 +139,6 @@ impl Guard {
         !matches!(self.hosts, Hosts::Any)
             && authority.zip(host).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host))
     }
-}
-
-/// Lets a request through, or answers it with 403.
-pub async fn guard(State(entrance): State<Entrance>, request: Request, next: Next) -> Response {
-    let page = match entrance.guard.admit(&request) {
-        Ok(page) => page,
-        Err(error) => return entrance.refuse_unread(request, error).await.into_response(),
-    };
-    let Page::Allowed(origin) = page else { return next.run(request).await };
-    let mut response = if is_preflight(&request) { preflight(&request) } else { next.run(request).await };
-    let headers = response.headers_mut();
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.append(VARY, HeaderValue::from_static("origin"));
-    let exposed = HeaderValue::from_static("x-request-id, retry-after, retry-after-ms, x-should-retry");
-    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
-    response
-}
-
-/// Whether a browser asks if the page may ask.
-fn is_preflight(request: &Request) -> bool {
-    request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD)
-}
-
-fn preflight(request: &Request) -> Response {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    let headers = response.headers_mut();
-    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS"));
-    if let Some(asked) = request.headers().get(ACCESS_CONTROL_REQUEST_HEADERS) {
-        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
-    }
-    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
-    response
 }
 
 fn without_port(host: &str) -> &str {

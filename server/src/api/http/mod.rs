@@ -1,28 +1,33 @@
-//! What every request passes before and after its handler: name, access log, guard, body, budgets, errors.
+//! The stages of every request around its handler: name, access log, guard, body, budgets, errors.
 //!
 //! Knows no model's answers. The HTTP status of an error is decided in `error_face`.
 
 mod access_log;
 mod body;
 mod budget;
+mod cross_origin;
 mod entrance;
 mod error;
 mod error_face;
 mod error_response;
 mod guard;
+mod layers;
 mod open_requests;
 mod random;
 mod request_account;
 mod request_name;
 mod routes;
+mod visit;
 
-pub use access_log::{AccessLog, Completed, Visit};
+pub use access_log::AccessLog;
 pub use body::{BodyLimits, BodyPace, BodyReader, ReceivedBody, SMALL_BODY_BYTES};
 pub use budget::{Budget, BudgetLimits, Full, Share};
 pub use entrance::Entrance;
 pub use error::ApiError;
 pub use guard::{Guard, GuardSettings};
+pub use layers::behind;
 pub use open_requests::{OpenRequest, OpenRequests};
 pub use random::{random_name, random_u64};
 pub use request_account::RequestAccount;
 pub use routes::{ask, read, router_of};
+pub use visit::{Completed, Visit};

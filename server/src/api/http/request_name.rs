@@ -11,7 +11,7 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longer ones are no names, and they end up in logs.
 const LONGEST: usize = 128;
 
-/// What a request is called; in its extensions.
+/// A request's name; in its extensions.
 #[derive(Debug, Clone)]
 pub struct RequestName(HeaderValue);
 

@@ -8,15 +8,15 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get, post};
 
-/// A path and what answers on it.
+/// A path with its methods.
 pub type Route<S> = (&'static str, MethodRouter<S>);
 
-/// What a path for reading takes; HEAD is answered as GET, without a body.
+/// Methods of a path for reading; HEAD is answered as GET, without a body.
 pub fn read<H: Handler<T, S>, T: 'static, S: Clone + Send + Sync + 'static>(handler: H) -> MethodRouter<S> {
     get(handler).options(|| allowed("GET,HEAD,OPTIONS"))
 }
 
-/// What a path for asking takes.
+/// Methods of a path for requests with a body.
 pub fn ask<H: Handler<T, S>, T: 'static, S: Clone + Send + Sync + 'static>(handler: H) -> MethodRouter<S> {
     post(handler).options(|| allowed("POST,OPTIONS"))
 }

@@ -1,4 +1,4 @@
-//! What is kept of a JSON value: a scalar, the beginning of a text, or what a larger value is and whether it is empty.
+//! A JSON value in brief: a scalar, the beginning of a text, or a larger value's type and whether it is empty.
 //!
 //! Used by `fields`, `neutral` and the readers of lists. However long a value is, a [`Brief`] takes at most a kilobyte,
 //! and what is [`Skipped`] nothing.
@@ -12,7 +12,7 @@ use serde_json::Number;
 /// Bytes that are kept of a text: more than a name or a secret has.
 pub const TEXT_BYTES: usize = 1024;
 
-/// A value, briefly.
+/// A value in brief.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Brief {
     /// `null`.
@@ -60,7 +60,7 @@ impl Brief {
         if let Self::Number(number) = self { number.as_f64() } else { None }
     }
 
-    /// What it is, in words.
+    /// The type in words.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",

@@ -29,7 +29,7 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// None so far, of those that are `known`.
+    /// No fields yet; `known` are the names that are read.
     pub const fn new(known: &'static Known, prefix: &'static str) -> Self {
         Self { known, values: Vec::new(), unknown: Vec::new(), prefix }
     }
@@ -137,9 +137,9 @@ impl Fields {
 
 /// Reads a nested object of scalar fields; nothing comes of `null`.
 pub struct FieldsShape {
-    /// What it is called.
+    /// Name of the object.
     pub param: &'static str,
-    /// What may be in it.
+    /// Names of its fields.
     pub known: &'static Known,
     /// Put before the names of its fields.
     pub prefix: &'static str,

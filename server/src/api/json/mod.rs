@@ -1,4 +1,4 @@
-//! Bodies as JSON, read value by value into what is kept of each.
+//! Bodies as JSON, read value by value; only the parts that are used are kept.
 //!
 //! Used by the rooms of single routes, which know what fields mean.
 

@@ -1,7 +1,8 @@
-//! Reads a JSON value of which more than a [`Brief`] is kept: a text, or a list or an object whose parts are read one by one.
+//! Reads a JSON value of which more than a [`Brief`] is kept: a text, or a list or an object whose parts are read one
+//! by one.
 //!
-//! Used by `draft`, `fields`, `prompt` and `stop_field`. A value of the wrong kind is no error of JSON: the shape says what it makes
-//! of it, and the rest of the body is still read.
+//! Used by `fields` and by the readers of single fields. A value of the wrong type is no error of JSON: the shape
+//! decides what becomes of it, and the rest of the body is still read.
 
 use std::fmt;
 
@@ -9,9 +10,9 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::brief::{Brief, BriefVisitor};
 
-/// What a value is read as. Lists and objects must be read to their ends.
+/// A way to read a value. Lists and objects must be read to their ends.
 pub trait Shape: Sized {
-    /// What comes of it.
+    /// The result.
     type Read;
 
     /// The value is a text.

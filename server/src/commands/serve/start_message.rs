@@ -1,4 +1,4 @@
-//! What the server says once it takes requests: address, model, pages, and a curl line that works as printed.
+//! The message of a server that is ready: address, model, pages, and a curl line that works as printed.
 //!
 //! Called by `serve`. It goes to the log, in the log's format.
 
@@ -32,11 +32,11 @@ pub struct StartMessage {
     pub source_page_tokens: usize,
     /// Bytes of the pool.
     pub page_pool_bytes: usize,
-    /// What the model can be asked.
+    /// The example of a request that is printed.
     pub example: Example,
 }
 
-/// What the model can be asked.
+/// The kind of request that the model takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Example {
     /// It has a tokenizer.

@@ -1,11 +1,12 @@
-//! What bodies are taken, and what is said of the others.
+//! Bodies that are accepted, and the errors of the others.
 
+use kernels::Sampling;
 use serde_json::{Value, json};
 
 use super::super::ids::IdBounds;
-use super::super::prompt::PromptBounds;
+use super::super::prompt::{PromptBounds, PromptNames};
 use super::super::stop_field::StopBounds;
-use super::*;
+use super::{ApiError, CompletionRequest, Prompt, RequestBounds, StreamOptions};
 
 const BOUNDS: RequestBounds = RequestBounds {
     prompts: PromptBounds { prompts: 64, ids: IdBounds { vocab: 1000, most: 50 } },
@@ -19,7 +20,7 @@ const BOUNDS: RequestBounds = RequestBounds {
 };
 
 fn parse(value: Value) -> Result<CompletionRequest, ApiError> {
-    CompletionRequest::parse(value.to_string().as_bytes(), &BOUNDS)
+    super::parse(value.to_string().as_bytes(), &BOUNDS)
 }
 
 /// A request with one more field.
@@ -60,7 +61,8 @@ fn defaults_are_openais() {
 
 #[test]
 fn null_means_the_default_for_every_field() {
-    let names = "model decoder_prompt cache_salt add_special_tokens max_tokens min_tokens ignore_eos n temperature top_p top_k \
+    let names = "model decoder_prompt cache_salt add_special_tokens max_tokens min_tokens ignore_eos n temperature \
+                 top_p top_k \
                  min_p seed stop logprobs echo stream stream_options return_token_ids best_of user suffix";
     let default = parse(json!({"prompt": "p"}));
     for name in names.split_whitespace() {
@@ -213,7 +215,7 @@ fn an_unknown_field_is_answered_as_openai_does() {
 
 #[test]
 fn bodies_that_are_no_request_are_refused_with_the_place() {
-    let parse = |body: &[u8]| CompletionRequest::parse(body, &BOUNDS).expect_err("refused").to_string();
+    let parse = |body: &[u8]| super::parse(body, &BOUNDS).expect_err("refused").to_string();
     assert!(parse(b"{\"prompt\": \"\xff\"}").contains("offset 12"));
     assert!(parse(b"{\"prompt\": \"a\",\n}").contains("line 2 column 1"));
     assert!(parse(b"  ").contains("it is empty"));
@@ -239,9 +241,9 @@ fn text_without_a_tokenizer_is_refused_by_name() {
         (json!({"prompt": [1], "decoder_prompt": "p"}), "decoder_prompt"),
         (json!({"prompt": [1], "stop": "p"}), "stop"),
     ] {
-        let error = CompletionRequest::parse(body.to_string().as_bytes(), &bounds).expect_err("refused");
+        let error = super::parse(body.to_string().as_bytes(), &bounds).expect_err("refused");
         assert!(matches!(error, ApiError::NeedsTokenizer { param: name, .. } if name == param), "{error}");
     }
     let ids = json!({"prompt": [[1], [2]], "decoder_prompt": [3], "stop": []});
-    assert!(CompletionRequest::parse(ids.to_string().as_bytes(), &bounds).is_ok());
+    assert!(super::parse(ids.to_string().as_bytes(), &bounds).is_ok());
 }
