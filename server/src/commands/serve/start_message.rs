@@ -16,19 +16,19 @@ const EXAMPLE_IDS: [u32; 8] = [2, 10, 11, 12, 13, 14, 15, 16];
 /// The facts of a server that has just come up.
 #[derive(Debug, Clone)]
 pub struct StartMessage {
-    /// Where it listens, with the real port.
+    /// Address on which it listens, with the real port.
     pub address: SocketAddr,
-    /// Name clients know the model by.
+    /// Name that clients give as `model`.
     pub model_name: String,
     /// Size in words, such as "4+4 layers of width 192".
     pub shape: String,
-    /// How it computes.
+    /// Arithmetic of the model.
     pub arithmetic: Arithmetic,
-    /// Where the arithmetic runs, such as "cpu (avx2, 8 threads)".
+    /// Device that computes, such as "cpu (avx2, 8 threads)".
     pub device: String,
-    /// Pages of the pool.
+    /// Number of pages of the pool.
     pub pages: usize,
-    /// Source tokens that fill one.
+    /// Number of source tokens that fill a page.
     pub source_page_tokens: usize,
     /// Bytes of the pool.
     pub page_pool_bytes: usize,
@@ -39,14 +39,14 @@ pub struct StartMessage {
 /// The kind of request that the model takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Example {
-    /// It has a tokenizer.
+    /// A text, for a model with a tokenizer.
     Text,
-    /// It takes token ids only.
+    /// Token ids, for a model without one.
     Ids,
 }
 
 impl StartMessage {
-    /// Writes it, in two messages: the facts, and what can be tried.
+    /// Logs two messages: the facts, and a command to try.
     pub fn log(&self) {
         let version = env!("CARGO_PKG_VERSION");
         let address = self.address;
