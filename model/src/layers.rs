@@ -5,6 +5,7 @@
 
 mod cross_attention;
 mod decoder;
+mod embedding;
 mod encoder;
 mod feed_forward;
 mod self_attention;
@@ -13,6 +14,7 @@ mod stack;
 
 pub(crate) use cross_attention::CrossAttention;
 pub(crate) use decoder::{DecoderAttention, DecoderLayer};
+pub(crate) use embedding::Embedding;
 pub(crate) use encoder::EncoderLayer;
 pub(crate) use feed_forward::FeedForward;
 pub(crate) use self_attention::SelfAttention;

@@ -12,7 +12,9 @@ use crate::checkpoint::{
 };
 use crate::config::{ModelConfig, StackConfig};
 use crate::error::Result;
-use crate::layers::{CrossAttention, DecoderAttention, DecoderLayer, EncoderLayer, FeedForward, SelfAttention, Stack};
+use crate::layers::{
+    CrossAttention, DecoderAttention, DecoderLayer, Embedding, EncoderLayer, FeedForward, SelfAttention, Stack,
+};
 
 /// All weights of a model.
 pub(crate) struct Weights<B: Backend> {
@@ -44,7 +46,7 @@ impl<B: Backend> Weights<B> {
 
     /// The matrix of the logits.
     pub fn output_table(&self) -> &B::Matrix {
-        self.output.as_ref().unwrap_or(&self.decoder.table)
+        self.output.as_ref().unwrap_or(&self.decoder.embedding.table)
     }
 }
 
@@ -92,8 +94,8 @@ impl<B: Backend> Loader<'_, B> {
         let layers = (0..config.layers).map(|index| layer(self, index)).collect::<Result<Vec<_>>>()?;
         let norm = self.gain(&names.final_norm())?;
         let rope = self.backend.rope_table(config.max_positions, config.head_dim, config.rope_theta)?;
-        let embedding_scale = embedding_scale(config.hidden, self.arithmetic.precision);
-        Ok(Stack { table, embedding_scale, eps: config.rms_norm_eps, layers, norm, rope })
+        let scale = embedding_scale(config.hidden, self.arithmetic.precision);
+        Ok(Stack { embedding: Embedding { table, scale }, eps: config.rms_norm_eps, layers, norm, rope })
     }
 
     fn self_attention(

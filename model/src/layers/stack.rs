@@ -2,17 +2,16 @@
 //!
 //! Encoder and decoder are stacks of different layers; files of those names define them.
 
-use kernels::{Backend, DrawnRows, Norm, Sandwich, SeamRows};
+use kernels::{Backend, Norm, Sandwich, SeamRows};
 
+use super::embedding::Embedding;
 use super::space::StackSpace;
 use crate::arithmetic::Arithmetic;
 use crate::rows::RowTokens;
 
 /// Weights of a stack.
 pub(crate) struct Stack<B: Backend, L> {
-    pub table: B::Matrix,
-    /// Factor of every embedding row: `sqrt(hidden)`.
-    pub embedding_scale: f32,
+    pub embedding: Embedding<B>,
     /// Epsilon of every norm.
     pub eps: f32,
     pub layers: Vec<L>,
@@ -42,13 +41,9 @@ impl<B: Backend, L: Layer<B>> Stack<B, L> {
         StackPass { backend, arithmetic, rows, rope: &self.rope, eps: self.eps }
     }
 
-    /// `residual = table[tokens] * scale; x = pre(residual)`: the input of the first layer.
+    /// `residual = embedding(tokens); x = pre(residual)`: the input of the first layer.
     pub fn embed(&self, backend: &B, tokens: &RowTokens<'_, B::Drawn>, space: &mut StackSpace<B>) {
-        let (RowTokens::Host(ids) | RowTokens::Drawn { host: ids, .. }) = tokens;
-        backend.embed(&self.table, ids, self.embedding_scale, &mut space.residual);
-        if let RowTokens::Drawn { drawn, places, .. } = tokens {
-            backend.embed_drawn(&self.table, DrawnRows { drawn, places }, self.embedding_scale, &mut space.residual);
-        }
+        self.embedding.embed(backend, tokens, &mut space.residual);
         let norm = Norm { gain: self.norm_before(0), eps: self.eps };
         backend.rms_norm(&space.residual, norm, tokens.count(), &mut space.x);
     }
