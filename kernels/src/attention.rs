@@ -53,7 +53,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// The same limit on both sides.
+    /// Equal limits on both sides.
     pub const fn symmetric(limit: Option<usize>) -> Self {
         Self { left: limit, right: limit }
     }

@@ -24,8 +24,8 @@ pub use crate::paging::{KvFormat, LayerPages, LayerPagesMut, PAGE_TOKENS, PageSh
 
 /// All ops together.
 ///
-/// Promise of every implementation: a row's result depends on that row's inputs alone, bit for bit, not on the other rows
-/// of the batch, nor on the number of threads.
+/// Promise of every implementation: a row's result depends on that row's inputs alone, bit for bit, not on the other
+/// rows of the batch, nor on the number of threads.
 pub trait Backend: Stream + Storage + RowOps + ProductOps + AttentionOps + SamplingOps + Send + 'static {}
 
 impl<B> Backend for B where B: Stream + Storage + RowOps + ProductOps + AttentionOps + SamplingOps + Send + 'static {}

@@ -59,15 +59,15 @@ pub enum Error {
     /// The machine lacks the instructions or device that were asked for.
     #[error("{wanted} is not available on this machine (it has: {available})")]
     Unavailable {
-        /// What was asked for.
+        /// Instructions or device that were asked for.
         wanted: String,
-        /// What there is.
+        /// Instruction sets or devices that the machine has.
         available: String,
     },
     /// There is no GPU to compute on.
     #[error("no GPU can be used: {reason}")]
     NoGpu {
-        /// What is missing.
+        /// Part that is missing.
         reason: String,
     },
     /// An allocation was refused.
@@ -75,7 +75,7 @@ pub enum Error {
     OutOfMemory {
         /// Bytes asked for.
         bytes: usize,
-        /// What they were for.
+        /// Use of the memory.
         purpose: &'static str,
     },
     /// A device with memory of its own refused an allocation.
@@ -83,7 +83,7 @@ pub enum Error {
     DeviceOutOfMemory {
         /// Bytes asked for.
         bytes: usize,
-        /// What they were for.
+        /// Use of the memory.
         purpose: &'static str,
         /// Bytes that are free.
         free: usize,

@@ -119,7 +119,10 @@ impl Isa {
 /// The body is ordinary Rust over arrays and slices; the compiler vectorises each copy. Results are the same
 /// bits in every copy as long as the body fixes the order of its sums and uses `mul_add` where it wants one.
 macro_rules! for_each_isa {
-    ($(#[$meta:meta])* $visibility:vis fn $name:ident($($argument:ident: $kind:ty),* $(,)?) $(-> $result:ty)? $body:block) => {
+    (
+        $(#[$meta:meta])*
+        $visibility:vis fn $name:ident($($argument:ident: $kind:ty),* $(,)?) $(-> $result:ty)? $body:block
+    ) => {
         $(#[$meta])*
         #[allow(unsafe_code)]
         $visibility fn $name(isa: $crate::isa::Isa, $($argument: $kind),*) $(-> $result)? {

@@ -1,8 +1,8 @@
 //! Numbers in, numbers out: the closed set of ops an encoder-decoder needs.
 //!
-//! Each op is a method of a part of [`Backend`]. [`reference`] implements it slowly and obviously, [`cpu`] and [`cuda`] fast; one
-//! table of cases (`tests/cases`) holds every implementation to the reference. Nothing here knows a layer, a request
-//! or a checkpoint format.
+//! Each op is a method of a part of [`Backend`]. [`reference`] implements it slowly and obviously, [`cpu`] and
+//! [`cuda`] fast; one table of cases (`tests/cases`) holds every implementation to the reference. Nothing here knows
+//! a layer, a request or a checkpoint format.
 
 mod attention;
 pub mod backend;

@@ -1,7 +1,7 @@
 //! The definition of quantised numbers: weights in their logical form, and the rows they multiply.
 //!
-//! Called by the packers of every backend, by the products, and by whoever writes quantised checkpoints. The logical form
-//! is what files hold; each backend packs it as its instructions want it.
+//! Called by the packers of every backend, by products, and to write quantised checkpoints. Files hold the logical
+//! form; each backend packs it as its instructions want it.
 //!
 //! - [`Scheme::Int8`]: `w = scale * q`, q in `-127 ..= 127`, one float32 scale a row.
 //! - [`Scheme::Int4`]: `w = scale * q`, q in `-8 ..= 7`, one bfloat16 scale for each [`GROUP`] inputs of a row.
@@ -79,7 +79,7 @@ pub fn nibble(integers: &[u8], k: usize) -> i8 {
     (integers[k / 2] >> (4 * (k % 2)) & 15).cast_signed() - 8
 }
 
-/// What a row of activations came to.
+/// Scale and sum of a quantised row of activations.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct QuantizedRow {
     /// `x = scale * q`; not a number if one of the row is not finite.

@@ -59,12 +59,18 @@ impl WeightPart<'_> {
     }
 }
 
-/// What a matrix is for; decides its layout in memory.
+/// Room for the integers and scales of one row.
+pub(crate) struct QuantizedRowMut<'a> {
+    pub integers: &'a mut [u8],
+    pub scales: &'a mut [u8],
+}
+
+/// Use of a matrix; decides its layout in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MatrixUse {
     /// Products (`linear`, `logits`), and lookups where the table is tied.
     Multiply,
-    /// As `Multiply`, and [`crate::SamplingOps::choose`]: the table of the output layer.
+    /// The table of the output layer: `Multiply`, and [`crate::SamplingOps::choose`].
     Output,
     /// Row lookups only (`embed`).
     Lookup,
@@ -73,9 +79,9 @@ pub enum MatrixUse {
 /// Numbers that a packed matrix multiplies with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WeightFormat {
-    /// As [`Precision::F32`].
+    /// float32, for [`Precision::F32`].
     F32,
-    /// As [`Precision::Bf16`].
+    /// bfloat16, for [`Precision::Bf16`].
     Bf16,
     /// Integers and scales; the rows they multiply are quantised on the way ([`crate::quantize`]).
     Quantized(Scheme),
@@ -153,13 +159,8 @@ impl WeightPart<'_> {
 
     /// Writes the integers and scales of row `index`: as they are stored, or quantised now. `values` is room for `cols`
     /// numbers.
-    pub fn quantized_row(
-        &self,
-        index: usize,
-        scheme: Scheme,
-        values: &mut [f32],
-        (integers, scales): (&mut [u8], &mut [u8]),
-    ) {
+    pub(crate) fn quantized_row(&self, index: usize, scheme: Scheme, values: &mut [f32], out: QuantizedRowMut<'_>) {
+        let QuantizedRowMut { integers, scales } = out;
         match *self {
             Self::Quantized { scheme: stored, integers: all, scales: all_scales, .. } if stored == scheme => {
                 let (integer_bytes, scale_bytes) = (integers.len(), scales.len());

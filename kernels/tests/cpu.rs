@@ -166,7 +166,7 @@ fn a_row_alone_equals_the_row_in_any_batch_on_any_number_of_threads() {
     }
 }
 
-/// The same for attention: a segment alone and among others, a row of pages alone and among others.
+/// A segment alone and among others.
 #[test]
 fn full_attention_of_one_sequence_does_not_depend_on_others_or_on_threads() {
     let shape = AttentionShape { heads: 6, kv_heads: 3, head_dim: 16, scale: 0.3, softcap: Some(9.0) };

@@ -1,4 +1,4 @@
-//! What one sequence holds never reaches another: numbers left in pages by an earlier owner, and a neighbour in the
+//! Numbers of one sequence never reach another: numbers left in pages by an earlier owner, and a neighbour in the
 //! batch that went wrong. NaN is the messenger: whatever it touches shows it.
 #![allow(clippy::unwrap_used)]
 

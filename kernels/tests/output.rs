@@ -1,5 +1,5 @@
-//! Ids chosen by screening the output table are the ids that all logits would give: on random tables, and on tables made to
-//! mislead, on every instruction set and in both precisions of the table.
+//! Ids chosen by screening the output table are the ids that all logits would give: on random tables, and on tables
+//! made to mislead, on every instruction set and in both precisions of the table.
 #![allow(clippy::unwrap_used)]
 
 use kernels::cpu::{Cpu, Isa};
@@ -182,7 +182,7 @@ fn equal_logits_go_to_the_lowest_id_that_is_allowed() {
     }
 }
 
-/// What was there before shows which logits were computed.
+/// Numbers that were there before show which logits were computed.
 #[test]
 fn only_panels_that_may_matter_are_multiplied_exactly() {
     let case = Case::random("random", 64_000, 4);

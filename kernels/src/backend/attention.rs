@@ -34,8 +34,8 @@ pub trait AttentionOps: RowOps {
         to: LayerPagesMut<'_, Self::Pages>,
     );
 
-    /// [`RowOps::rope`] of rows `[q | k | v]`, then [`Self::write_pages`] of their keys and values. Keys and values in the
-    /// rows are unspecified afterwards.
+    /// [`RowOps::rope`] of rows `[q | k | v]`, then [`Self::write_pages`] of their keys and values. Keys and values
+    /// in the rows are unspecified afterwards.
     fn rope_and_write(
         &self,
         qkv: &mut Self::Activations,
@@ -47,8 +47,8 @@ pub trait AttentionOps: RowOps {
         self.write_pages(KvColumns { rows: qkv, first: heads.shape.query_width() }, rows.paged, to);
     }
 
-    /// Attention inside each segment, over rows `[q | k | v]` of `qkv`. Segments follow each other from row 0 without gaps.
-    /// `out` is `[rows, heads * head_dim]`.
+    /// Attention inside each segment, over rows `[q | k | v]` of `qkv`. Segments follow each other from row 0 without
+    /// gaps. `out` is `[rows, heads * head_dim]`.
     fn attend_full(
         &self,
         qkv: &Self::Activations,
@@ -57,8 +57,9 @@ pub trait AttentionOps: RowOps {
         out: &mut Self::Activations,
     );
 
-    /// Attention of each row's query (columns `0 .. heads * head_dim` of `q`) over the pages of all sides, under one softmax:
-    /// `out = sum(exp(s) * v) / sum(exp(s))` with both sums over the positions of all sides. 0 for a row that sees none.
+    /// Attention of each row's query (columns `0 .. heads * head_dim` of `q`) over the pages of all sides, under one
+    /// softmax: `out = sum(exp(s) * v) / sum(exp(s))` with both sums over the positions of all sides. 0 for a row
+    /// that sees none.
     fn attend_paged(
         &self,
         q: &Self::Activations,

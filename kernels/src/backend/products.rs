@@ -52,8 +52,8 @@ pub trait ProductOps: RowOps {
     /// `out[to + i] = x[from + i] . matrix^T` for `count` rows.
     fn linear(&self, x: &Self::Activations, matrix: &Self::Matrix, rows: LinearRows, out: &mut Self::Activations);
 
-    /// [`Self::linear`], then [`RowOps::geglu`]: `out[i] = gelu_tanh(gate) * up` of `[gate | up] = x[from + i] . matrix^T`,
-    /// for `count` rows. `rows.to` is ignored.
+    /// [`Self::linear`], then [`RowOps::geglu`]: `out[i] = gelu_tanh(gate) * up` of `[gate | up] = x[from + i] .
+    /// matrix^T`, for `count` rows. `rows.to` is ignored.
     fn linear_geglu(
         &self,
         x: &Self::Activations,

@@ -93,8 +93,8 @@ pub trait RowOps: Storage {
         out: SeamRows<'_, Self::Activations>,
     );
 
-    /// Rotates query and key heads in place, in half-split pairs `(i, i + head_dim / 2)`, row `i` by `positions[i]`. A row
-    /// is `[heads + kv_heads (+ anything)] * head_dim` wide.
+    /// Rotates query and key heads in place, in half-split pairs `(i, i + head_dim / 2)`, row `i` by `positions[i]`.
+    /// A row is `[heads + kv_heads (+ anything)] * head_dim` wide.
     fn rope(&self, qkv: &mut Self::Activations, positions: &[u32], heads: RotaryHeads<'_, Self::RopeTable>);
 
     /// `out[:, j] = gelu_tanh(gate_up[:, j]) * gate_up[:, width + j]`, for each of the first `rows` rows.

@@ -1,6 +1,6 @@
-//! What a backend keeps, and how numbers come and go: rows, weights, pages.
+//! Memory of a backend, and how numbers come and go: rows, weights, pages.
 //!
-//! Implemented by each backend in its own `storage.rs`.
+//! Implemented by each backend.
 
 use crate::error::Result;
 use crate::paging::{KvFormat, PageShape};

@@ -22,8 +22,8 @@ pub trait Stream {
     /// Name of the device and instruction set, for people.
     fn describe(&self) -> String;
 
-    /// Waits until all that was asked for is done. Ops that return numbers wait by themselves. Other ops may still run when
-    /// they return, in the order in which they were asked for.
+    /// Waits until all that was asked for is done. Ops that return numbers wait by themselves. Other ops may still
+    /// run when they return, in the order in which they were asked for.
     fn wait(&self) {}
 
     /// Preferred number of rows per call for wide temporaries: as many as stay in a cache, or keep a device busy.
@@ -36,14 +36,14 @@ pub trait Stream {
         false
     }
 
-    /// Runs ops as one step. They return no numbers to the host and copy none from it; a backend may put them all off to
-    /// the end of the step.
+    /// Runs ops as one step. They return no numbers to the host and copy none from it; a backend may put them all off
+    /// to the end of the step.
     fn step(&self, ops: impl FnOnce()) {
         ops();
     }
 
-    /// Runs ops as one step and measures it once, where the device has a clock: for each [`Self::mark`], the cost of each
-    /// kernel since the mark before.
+    /// Runs ops as one step and measures it once, where the device has a clock: for each [`Self::mark`], the cost of
+    /// each kernel since the mark before.
     fn timed_step(&self, ops: impl FnOnce()) -> Option<Vec<Vec<KernelCost>>> {
         ops();
         None

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::buffer::Buffer;
-use super::pool::Pool;
+use super::pool::{Pool, RowsMut};
 
 /// Numbers below which an op on rows stays on the calling thread: waking others costs more.
 pub(super) const LEAST_NUMBERS: usize = 16 * 1024;
@@ -33,7 +33,7 @@ impl Activations {
     /// Threads share the first `rows` rows; `job` gets a range of rows, and these rows.
     pub(super) fn split(&mut self, pool: &Pool, rows: usize, job: impl Fn(Range<usize>, &mut [f32]) + Sync) {
         let least = LEAST_NUMBERS.div_ceil(self.width);
-        pool.split_rows((&mut self.data, self.width), rows, least, job);
+        pool.split_rows(RowsMut { data: &mut self.data, width: self.width }, rows, least, job);
     }
 }
 

@@ -254,7 +254,7 @@ impl Full<'_> {
                 out: scratch.output[column..].as_mut_ptr(),
                 out_stride: columns,
             };
-            // SAFETY: as in `score`; `output` has whole panels of columns.
+            // SAFETY: `x` holds the rows, `values` the panel, and `output` has whole panels of columns.
             unsafe { tile::run(self.isa, self.operands, &tile) };
         }
     }

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use super::buffer::Buffer;
-use super::pool::Pool;
+use super::pool::{Pool, RowsMut};
 use crate::error::Result;
 use crate::isa::{Isa, for_each_isa};
 
@@ -28,7 +28,7 @@ for_each_isa! {
 /// The best of a few passes over 1 GiB.
 pub(super) fn read_bytes_per_s(isa: Isa, pool: &Pool) -> Result<f64> {
     let mut buffer = Buffer::<u32>::zeroed(WORDS, "measuring the memory")?;
-    pool.split_rows((&mut buffer, 1), WORDS, 1, |_, words| words.fill(1));
+    pool.split_rows(RowsMut { data: &mut buffer, width: 1 }, WORDS, 1, |_, words| words.fill(1));
     let mut best = f64::INFINITY;
     for _ in 0..PASSES {
         let start = Instant::now();

@@ -5,11 +5,11 @@
 //! panels whose range reaches what is wanted are then multiplied with the table itself, by the very tiles of the whole
 //! product, so that their logits are the whole product's to the last bit.
 //!
-//! The bound. Let `x` be the operand the product multiplies, `a q` its quantised form, `w` a row of the table and `b p` its
-//! quantised form. Then `x.w - ab q.p = a q.(w - b p) + (x - a q).w`, whose parts are at most `|a q| |w - b p|` and
-//! `|x - a q| |w|` in Euclidean norms (Cauchy-Schwarz). The product's own rounding adds at most `K u |x| |w|` for `K` sums of
-//! relative error `u = 2^-24` (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1); twice that is
-//! allowed for. The bound's own float32 operations are covered by growing its factors by 2^-18.
+//! The bound. Let `x` be the operand the product multiplies, `a q` its quantised form, `w` a row of the table and `b
+//! p` its quantised form. Then `x.w - ab q.p = a q.(w - b p) + (x - a q).w`, whose parts are at most `|a q| |w - b
+//! p|` and `|x - a q| |w|` in Euclidean norms (Cauchy-Schwarz). The product's own rounding adds at most `K u |x| |w|`
+//! for `K` sums of relative error `u = 2^-24` (Higham, "Accuracy and Stability of Numerical Algorithms", section
+//! 3.1); twice that is allowed for. The bound's own float32 operations are covered by growing its factors by 2^-18.
 #![allow(unsafe_code)]
 
 use std::ptr::null;
@@ -258,8 +258,8 @@ mod tests {
         assert!(still_equal(1e6, Some(30.0)) < 250.0, "a saturated softcap makes equals of these");
     }
 
-    /// A panel's range against its logits in double precision, with activations made to reach the bound: in the direction
-    /// of a row's rounding error, of its signs, and of the row.
+    /// A panel's range against its logits in double precision, with activations made to reach the bound: in the
+    /// direction of a row's rounding error, of its signs, and of the row.
     #[test]
     fn every_panels_largest_logit_lies_within_its_range() {
         let vocab = 200;

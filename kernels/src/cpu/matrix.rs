@@ -1,12 +1,12 @@
 //! Weights in the layout that the products stream.
 //!
-//! Made at load by [`super::Cpu`]. A panel is [`PANEL`] output columns; inside it the input dimension runs
+//! Packed at load. A panel is [`PANEL`] output columns; inside it the input dimension runs
 //! slowest, so a product reads memory in one straight line and each column keeps one accumulator lane:
 //! `[panel][k][column]` for float32, `[panel][k / 2][column][2]` for bfloat16 (pairs, as `vdpbf16ps` takes them).
 
 use super::buffer::Buffer;
 use super::panel::PANEL;
-use super::pool::Pool;
+use super::pool::{Pool, RowsMut};
 use super::quantized::{Panels4, Panels8, QuantizedRows};
 use super::screen::Screen;
 use crate::error::{Error, Result};
@@ -188,7 +188,7 @@ impl Source<'_> {
         place: impl Fn(&mut [T], usize, &[f32]) + Sync,
     ) {
         let rows = self.rows();
-        pool.split_rows((buffer, panel_len), rows.div_ceil(PANEL), 1, |panels, data| {
+        pool.split_rows(RowsMut { data: buffer, width: panel_len }, rows.div_ceil(PANEL), 1, |panels, data| {
             let mut row = vec![0.0; self.cols];
             for (panel, data) in panels.zip(data.chunks_mut(panel_len.max(1))) {
                 for lane in 0..PANEL.min(rows - panel * PANEL) {
@@ -200,7 +200,7 @@ impl Source<'_> {
     }
 
     fn copy_rows<T: super::buffer::Plain>(&self, pool: &Pool, buffer: &mut [T], convert: impl Fn(f32) -> T + Sync) {
-        pool.split_rows((buffer, self.cols), self.rows(), 1, |rows, data| {
+        pool.split_rows(RowsMut { data: buffer, width: self.cols }, self.rows(), 1, |rows, data| {
             let mut row = vec![0.0; self.cols];
             for (index, data) in rows.zip(data.chunks_mut(self.cols.max(1))) {
                 self.read_row(index, &mut row);

@@ -112,8 +112,9 @@ impl Pages {
         &self.data[values]
     }
 
-    /// Writes K and V (columns `column ..` of rows of `width`) at each row's last position.
-    pub(super) fn write(&mut self, (isa, pool): (Isa, &Pool), source: KvRows<'_>, rows: PagedRows<'_>, layer: usize) {
+    /// Writes keys and values at each row's last position.
+    pub(super) fn write(&mut self, write: &PageWrite<'_>) {
+        let PageWrite { isa, pool, source, rows, layer } = *write;
         let (layout, format, page_tokens) = (self.layout, rows.format, rows.format.page_tokens());
         let (kv_heads, dim) = (layout.shape.kv_heads, layout.shape.head_dim);
         let data = SharedMut::new(&mut self.data);
@@ -134,7 +135,7 @@ impl Pages {
                     let slot = position % page_tokens;
                     let (key, value) = (&row[head * dim..], &row[(kv_heads + head) * dim..]);
                     match format {
-                        KvFormat::F32 => write_f32(&key[..dim], &value[..dim], slot, (keys, values)),
+                        KvFormat::F32 => write_f32(&key[..dim], &value[..dim], slot, keys, values),
                         KvFormat::Bf16 => write_bf16(isa, &key[..dim], &value[..dim], slot, keys, values),
                         KvFormat::Int8 => {
                             let tokens = |first| Tokens { first, stride: source.width, count: run, dim };
@@ -160,7 +161,16 @@ fn run_len(spans: &[PageSpan], format: KvFormat) -> usize {
     if whole { VALUE_TOKENS } else { 1 }
 }
 
-/// Rows of activations that hold K, then V, from a column on.
+/// Keys and values of one layer to be written.
+pub(super) struct PageWrite<'a> {
+    pub isa: Isa,
+    pub pool: &'a Pool,
+    pub source: KvRows<'a>,
+    pub rows: PagedRows<'a>,
+    pub layer: usize,
+}
+
+/// Rows of activations that hold keys, then values, from a column on.
 #[derive(Clone, Copy)]
 pub(super) struct KvRows<'a> {
     pub values: &'a [f32],
@@ -168,7 +178,7 @@ pub(super) struct KvRows<'a> {
     pub column: usize,
 }
 
-fn write_f32(key: &[f32], value: &[f32], slot: usize, (keys, values): (&mut [u32], &mut [u32])) {
+fn write_f32(key: &[f32], value: &[f32], slot: usize, keys: &mut [u32], values: &mut [u32]) {
     key.iter().enumerate().for_each(|(d, key)| keys[d * LANES + slot] = key.to_bits());
     values[slot * value.len()..][..value.len()].iter_mut().zip(value).for_each(|(out, v)| *out = v.to_bits());
 }

@@ -16,7 +16,7 @@ pub const ALONE: usize = usize::MAX;
 /// Turns of the spin loop before a worker sleeps: 50 to 100 microseconds, by the length of the processor's pause.
 const SPIN_TURNS: u32 = 2_000;
 
-/// Turns between two offers of the core to whoever else could run: a few microseconds. On a busy machine two threads
+/// Turns between two offers of the core to other threads: a few microseconds. On a busy machine two threads
 /// of the pool may find themselves on one core, where each would otherwise wait for the end of the other's spinning.
 const YIELD_TURNS: u32 = 64;
 
@@ -61,6 +61,19 @@ struct Report {
 unsafe impl Sync for Shared {}
 // SAFETY: the pointer inside is to a `Sync` closure that outlives the job (see `run`).
 unsafe impl Send for Shared {}
+
+/// A buffer of rows.
+pub struct RowsMut<'a, T> {
+    pub data: &'a mut [T],
+    pub width: usize,
+}
+
+/// Two buffers of rows of one width.
+pub struct RowPairsMut<'a, T> {
+    pub first: &'a mut [T],
+    pub second: &'a mut [T],
+    pub width: usize,
+}
 
 /// Threads that run one closure at a time, the caller being thread 0.
 pub struct Pool {
@@ -149,7 +162,7 @@ impl Pool {
     /// Splits the rows of a buffer as [`Self::split`] splits items: each thread gets its rows as a slice of its own.
     pub fn split_rows<T: Send>(
         &self,
-        (data, width): (&mut [T], usize),
+        RowsMut { data, width }: RowsMut<'_, T>,
         rows: usize,
         least: usize,
         job: impl Fn(Range<usize>, &mut [T]) + Sync,
@@ -165,14 +178,14 @@ impl Pool {
     /// Splits two buffers of the same shape as [`Self::split_rows`] splits one.
     pub fn split_row_pairs<T: Send>(
         &self,
-        (first, second, width): (&mut [T], &mut [T], usize),
+        RowPairsMut { first, second, width }: RowPairsMut<'_, T>,
         rows: usize,
         least: usize,
         job: impl Fn(Range<usize>, &mut [T], &mut [T]) + Sync,
     ) {
         let second = SharedMut::new(&mut second[..rows * width]);
-        self.split_rows((first, width), rows, least, |share, first| {
-            // SAFETY: shares are disjoint ranges of rows, so the slices of `second` do not overlap.
+        self.split_rows(RowsMut { data: first, width }, rows, least, |share, first| {
+            // SAFETY: shares are disjoint ranges of rows, so the slices of the second buffer do not overlap either.
             let second = unsafe { second.slice(share.start * width..share.end * width) };
             job(share, first, second);
         });
@@ -290,7 +303,7 @@ mod tests {
         for items in [1, 2, 7, 1000] {
             std::thread::sleep(std::time::Duration::from_millis(2));
             let mut data = vec![0_u32; items * 3];
-            pool.split_rows((&mut data, 3), items, 1, |share, slice| {
+            pool.split_rows(RowsMut { data: &mut data, width: 3 }, items, 1, |share, slice| {
                 assert_eq!(slice.len(), share.len() * 3);
                 slice.iter_mut().for_each(|value| *value += 1);
             });
@@ -305,7 +318,7 @@ mod tests {
         for turn in 0..3000 {
             let items = 1 + turn % 9;
             let ran = AtomicUsize::new(0);
-            pool.split_rows((&mut data, 1), items, 1, |share, data| {
+            pool.split_rows(RowsMut { data: &mut data, width: 1 }, items, 1, |share, data| {
                 ran.fetch_add(1, Ordering::Relaxed);
                 assert!(!share.is_empty() && share.len() == data.len());
                 data.iter_mut().for_each(|count| *count += 1);

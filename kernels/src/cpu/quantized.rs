@@ -11,7 +11,7 @@ use super::panel::PANEL;
 use super::pool::{Pool, SharedMut};
 use crate::error::Result;
 use crate::quantize::{GROUP, Scheme, nibble, quantize_row};
-use crate::weights::WeightPart;
+use crate::weights::{QuantizedRowMut, WeightPart};
 
 /// Words of one column in one group of int4.
 pub const GROUP_WORDS: usize = 4;
@@ -75,7 +75,8 @@ impl QuantizedRows<'_> {
 
     fn read(&self, index: usize, row: &mut Row) {
         let (part, index) = self.place(index);
-        part.quantized_row(index, self.scheme, &mut row.values, (&mut row.integers, &mut row.scales));
+        let out = QuantizedRowMut { integers: &mut row.integers, scales: &mut row.scales };
+        part.quantized_row(index, self.scheme, &mut row.values, out);
     }
 
     fn read_values(&self, index: usize, values: &mut [f32]) {

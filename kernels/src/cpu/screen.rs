@@ -1,5 +1,5 @@
-//! The copy of the output table that choices are screened with: 8-bit integers, and for each row how far the copy may lie
-//! from it.
+//! The copy of the output table that choices are screened with: 8-bit integers, and for each row how far the copy may
+//! lie from it.
 //!
 //! Made by `matrix`, read by `choose`, which states the bound.
 #![allow(unsafe_code)]
@@ -12,8 +12,9 @@ use crate::error::Result;
 use crate::quantize::Scheme;
 use crate::weights::WeightPart;
 
-/// Norms beyond which rows are not screened: products stay far from overflow, and what instructions lose that take the
-/// smallest numbers for zero (at most 1.2e-38 for each input and unit of the other side) stays below what `choose` allows for.
+/// Norms beyond which rows are not screened: products stay far from overflow, and what instructions lose that take
+/// the smallest numbers for zero (at most 1.2e-38 for each input and unit of the other side) stays below what
+/// `choose` allows for.
 pub(super) const LARGEST_NORM: f64 = 1e9;
 /// Relative loss of the bound's float32 operations.
 pub(super) const SLACK: f64 = 1.0 / (1 << 18) as f64;

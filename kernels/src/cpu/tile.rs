@@ -128,7 +128,7 @@ unsafe fn block<S: Step, const R: usize, const V: usize>(tile: &Tile, column: us
 /// take `V` vectors at a time so that the accumulators fit the registers.
 #[inline(always)]
 unsafe fn rows<S: Step, const V1: usize, const V: usize>(tile: &Tile) {
-    // SAFETY: as the caller's.
+    // SAFETY: pointers by the caller's promise; the caller has the instructions of this set.
     unsafe {
         if tile.rows == 1 {
             let mut column = 0;

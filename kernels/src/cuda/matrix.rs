@@ -10,7 +10,7 @@ use super::memory::Memory;
 use super::number::{Number, PITCH};
 use crate::backend::{Error, Result};
 use crate::quantize::Scheme;
-use crate::weights::{WeightFormat, WeightPart};
+use crate::weights::{QuantizedRowMut, WeightFormat, WeightPart};
 
 const THREADS: u32 = 256;
 /// Bytes of shared memory of `random_int8_rows`: a number for each warp.
@@ -159,7 +159,8 @@ impl<D: Device> Cuda<D> {
             let count = at_once.min(rows - start);
             let targets = bytes.chunks_exact_mut(pitch).zip(row_scales.chunks_exact_mut(4));
             for (row, (integers, scale)) in (start..start + count).zip(targets) {
-                part.quantized_row(row, Scheme::Int8, &mut values, (&mut integers[..cols], scale));
+                let out = QuantizedRowMut { integers: &mut integers[..cols], scales: scale };
+                part.quantized_row(row, Scheme::Int8, &mut values, out);
             }
             self.queue().write(&bytes[..count * pitch], &matrix.memory, (first + start) * pitch);
             self.queue().write(&row_scales[..count * 4], scales, 4 * (first + start));

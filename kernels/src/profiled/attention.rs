@@ -77,3 +77,31 @@ impl<B: Backend> AttentionOps for Profiled<B> {
         self.measure(Op::of("attend_paged"), bytes, run);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::attention::{AttentionShape, KvSide, PagedAttention};
+    use crate::backend::{AttentionOps, Storage};
+    use crate::cpu::{Cpu, Isa};
+    use crate::paging::{KvFormat, LayerPages, PageShape, PageSpan, PagedRows};
+    use crate::profiled::{Op, Profile, Profiled};
+
+    #[test]
+    fn attention_over_two_sides_moves_the_bytes_of_both() {
+        let profile = Profile::default();
+        let backend = Profiled::new(Cpu::new(Isa::detect(), 1), profile.clone());
+        let shape = AttentionShape { heads: 2, kv_heads: 1, head_dim: 8, scale: 1.0, softcap: None };
+        let pool = PageShape { pages: 4, layers: 1, kv_heads: 1, head_dim: 8 };
+        let pages = backend.pages(pool, &[KvFormat::F32, KvFormat::Int8]).unwrap();
+        let (q, mut out) = (backend.activations(1, 16).unwrap(), backend.activations(1, 16).unwrap());
+        let (own, source) = ([PageSpan { first: 0, tokens: 20 }], [PageSpan { first: 2, tokens: 40 }]);
+        let side = |spans, format, window| KvSide { rows: PagedRows { spans, tables: &[0, 1, 2, 3], format }, window };
+        let first = side(&own[..], KvFormat::F32, Some(5));
+        let second = Some(side(&source[..], KvFormat::Int8, None));
+        let attention = PagedAttention { shape: &shape, first, second };
+        backend.attend_paged(&q, attention, LayerPages { pages: &pages, layer: 0 }, &mut out);
+        // Five positions of 16 numbers, forty of 16 bytes and two scales, then the query and the output.
+        let expected = 5 * 16 * 4 + 40 * (16 + 8) + 2 * 16 * 4;
+        assert_eq!(profile.take()[&Op::of("attend_paged")].bytes, expected);
+    }
+}

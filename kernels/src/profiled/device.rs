@@ -24,7 +24,8 @@ struct MeasuredOp {
 }
 
 impl<B: Backend> Profiled<B> {
-    /// Measures the ops of `inner`, by the device's clock where it has one. Nothing goes aside, and no step is replayed.
+    /// Measures the ops of `inner`, by the device's clock where it has one. Nothing goes aside, and no step is
+    /// replayed.
     pub fn new(inner: B, profile: Profile) -> Self {
         Self { inner, profile, step: Mutex::new(None) }
     }

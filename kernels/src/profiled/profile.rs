@@ -58,8 +58,8 @@ impl Profile {
         std::mem::take(&mut locked(&self.0).costs)
     }
 
-    /// Whether steps were timed by the device, from the end of one kernel to the end of the next. Their times then add up to
-    /// the step's and hold none of the host's time.
+    /// Whether steps were timed by the device, from the end of one kernel to the end of the next. Their times then
+    /// add up to the step's and hold none of the host's time.
     pub fn is_by_device(&self) -> bool {
         locked(&self.0).by_device
     }

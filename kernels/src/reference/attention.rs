@@ -92,8 +92,8 @@ impl Reference {
         out
     }
 
-    /// Precision of products with pages of a format. Where rows and pages are kept in bfloat16 they are operands as they
-    /// are, and single rows need no tensor cores: their weights stay in float32.
+    /// Precision of products with pages of a format. Where rows and pages are kept in bfloat16 they are operands as
+    /// they are, and single rows need no tensor cores: their weights stay in float32.
     fn paged_precision(self, format: KvFormat) -> Precision {
         let is_rounded = format == KvFormat::Bf16 && self.rounding != Rounding::Rows;
         if is_rounded { Precision::Bf16 } else { Precision::F32 }
@@ -127,8 +127,8 @@ impl<'a> Softmax<'a> {
         self.values.push(Seen { value, precision });
     }
 
-    /// The head's output; 0 where nothing is seen. Weights are `exp(score - base(max))`. Every base near the largest score
-    /// gives the same softmax, but it decides how weights are rounded.
+    /// The head's output; 0 where nothing is seen. Weights are `exp(score - base(max))`. Every base near the largest
+    /// score gives the same softmax, but it decides how weights are rounded.
     fn finish(self, base: impl Fn(f32) -> f64) -> Vec<f32> {
         let mut out = vec![0.0; self.shape.head_dim];
         if self.scores.is_empty() {
@@ -146,8 +146,8 @@ impl<'a> Softmax<'a> {
     }
 }
 
-/// The multiple of ln 2 nearest to the largest score. A backend that goes from page to page finds larger scores on the way:
-/// its sums then change by a power of two, and no rounding falls another way.
+/// The multiple of ln 2 nearest to the largest score. A backend that goes from page to page finds larger scores on
+/// the way: its sums then change by a power of two, and no rounding falls another way.
 fn whole_powers_of_two(max: f32) -> f64 {
     (f64::from(max) / std::f64::consts::LN_2).round() * std::f64::consts::LN_2
 }

@@ -1,7 +1,7 @@
 //! Every op in its slow, obvious form: scalar float32, textbook order.
 //!
-//! Every other backend is held to it (`tests/cases`). It is a backend itself, so that a whole model can run on it. Formulas
-//! follow Hugging Face transformers 5.17, `modeling_t5gemma.py`, eager attention.
+//! Every other backend is held to it (`tests/cases`). It is a backend itself, so that a whole model can run on it.
+//! Formulas follow Hugging Face transformers 5.17, `modeling_t5gemma.py`, eager attention.
 
 mod activations;
 mod attention;

@@ -5,7 +5,7 @@
 use crate::isa::Isa;
 use crate::math::bf16_value;
 use crate::quantize::{GROUP, Scheme, dequantize_row, nibble, quantize_to_127};
-use crate::weights::WeightPart;
+use crate::weights::{QuantizedRowMut, WeightPart};
 
 /// A weight as integers and scales.
 #[derive(Debug, Clone)]
@@ -30,7 +30,8 @@ impl Quantized {
         for part in parts {
             for index in 0..part.shape().0 {
                 let row = values.next().expect("there are values for every row");
-                part.quantized_row(index, scheme, row, (&mut integers, &mut scales));
+                let out = QuantizedRowMut { integers: &mut integers, scales: &mut scales };
+                part.quantized_row(index, scheme, row, out);
                 dequantize_row(scheme, &integers, &scales, row);
                 packed.add(scheme, &integers, &scales);
             }

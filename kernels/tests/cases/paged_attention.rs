@@ -10,8 +10,8 @@ use super::numbers::{numbers, upload};
 use super::pages::{Dealer, Sequences, fill};
 use super::runner::{Runner, both};
 
-/// Where there are products of 8-bit integers, queries and weights are integers of 16 bits: a score moves by up to 2^-16 of the
-/// largest product of query and key.
+/// Where there are products of 8-bit integers, queries and weights are integers of 16 bits: a score moves by up to
+/// 2^-16 of the largest product of query and key.
 fn paged_tolerance(format: KvFormat) -> f32 {
     match format {
         KvFormat::F32 => attention_tolerance(Precision::F32),

@@ -57,8 +57,8 @@ impl Dealt {
     }
 }
 
-/// A pool of pages in the formats of some sequences and in `other`. Every position of every page holds noise in each format,
-/// until layer 1 gets the sequences' keys and values position by position.
+/// A pool of pages in the formats of some sequences and in `other`. Every position of every page holds noise in each
+/// format, until layer 1 gets the sequences' keys and values position by position.
 pub fn fill<B: Backend>(backend: &B, shape: PageShape, other: Precision, sequences: &[Sequences<'_>]) -> B::Pages {
     let formats: Vec<KvFormat> =
         std::iter::once(other.into()).chain(sequences.iter().map(|sequences| sequences.rows.format)).collect();

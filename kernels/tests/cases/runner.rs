@@ -27,7 +27,7 @@ pub struct Runner<'a, B> {
     pub label: String,
     /// Heads must be a multiple of this wide.
     pub head_multiple: usize,
-    /// What rows lose where they are kept, beside what an op allows itself.
+    /// Loss of rows that are kept rounded, beside the op's own tolerance.
     pub slack: Slack,
 }
 

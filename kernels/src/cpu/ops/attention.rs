@@ -5,7 +5,7 @@ use crate::backend::{AttentionOps, KvColumns};
 use crate::cpu::activations::Activations;
 use crate::cpu::attend_full::Full;
 use crate::cpu::attend_paged::Paged;
-use crate::cpu::pages::{KvRows, Pages};
+use crate::cpu::pages::{KvRows, PageWrite, Pages};
 use crate::cpu::pool::locked;
 use crate::cpu::processor::Cpu;
 use crate::cpu::tile::Operands;
@@ -16,7 +16,7 @@ use crate::paging::{LayerPages, LayerPagesMut, PagedRows};
 impl AttentionOps for Cpu {
     fn write_pages(&self, kv: KvColumns<'_, Activations>, rows: PagedRows<'_>, to: LayerPagesMut<'_, Pages>) {
         let source = KvRows { values: &kv.rows.data, width: kv.rows.width, column: kv.first };
-        to.pages.write((self.isa, &self.pool), source, rows, to.layer);
+        to.pages.write(&PageWrite { isa: self.isa, pool: &self.pool, source, rows, layer: to.layer });
     }
 
     fn attend_full(

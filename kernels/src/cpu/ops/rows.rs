@@ -3,6 +3,7 @@
 use crate::backend::{DrawnRows, Norm, RotaryHeads, RowOps, Sandwich, SeamRows};
 use crate::cpu::activations::{Activations, Gain, LEAST_NUMBERS, RopeTable};
 use crate::cpu::matrix::Matrix;
+use crate::cpu::pool::RowPairsMut;
 use crate::cpu::processor::Cpu;
 use crate::cpu::rows;
 use crate::sampling::DrawnIds;
@@ -42,7 +43,7 @@ impl RowOps for Cpu {
         let SeamRows { residual, x } = out;
         let seam = rows::Seam { post: &norms.post.0, pre: &norms.pre.0, eps: norms.eps };
         let least = LEAST_NUMBERS.div_ceil(residual.width);
-        let buffers = (&mut residual.data[..], &mut x.data[..], residual.width);
+        let buffers = RowPairsMut { first: &mut residual.data[..], second: &mut x.data[..], width: residual.width };
         self.pool.split_row_pairs(buffers, rows, least, |rows, residual, x| {
             rows::sandwich(self.isa, residual, y.rows(rows), seam, x);
         });

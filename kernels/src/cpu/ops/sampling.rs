@@ -4,7 +4,7 @@ use crate::backend::{ChosenRows, Draws, OutputLayer, SamplingOps};
 use crate::cpu::activations::Activations;
 use crate::cpu::choose::Choose;
 use crate::cpu::matrix::Matrix;
-use crate::cpu::pool::locked;
+use crate::cpu::pool::{RowsMut, locked};
 use crate::cpu::processor::Cpu;
 use crate::cpu::product::Rows;
 use crate::cpu::{sample, score};
@@ -16,7 +16,7 @@ impl SamplingOps for Cpu {
         let out = out.list();
         let first = out.len();
         out.resize(first + draws.len(), None);
-        self.pool.split_rows((&mut out[first..], 1), draws.len(), 2, |share, out| {
+        self.pool.split_rows(RowsMut { data: &mut out[first..], width: 1 }, draws.len(), 2, |share, out| {
             for (draw, out) in draws[share].iter().zip(out) {
                 let row = draw.row as usize;
                 *out = sample::choose(self.isa, logits.rows(row..row + 1), &draw.choice, end_ids);
@@ -49,7 +49,7 @@ impl SamplingOps for Cpu {
     fn score(&self, logits: &Activations, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {
         let first = out.len();
         out.resize_with(first + asked.len(), TokenScore::default);
-        self.pool.split_rows((&mut out[first..], 1), asked.len(), 2, |share, out| {
+        self.pool.split_rows(RowsMut { data: &mut out[first..], width: 1 }, asked.len(), 2, |share, out| {
             for (ask, out) in asked[share].iter().zip(out) {
                 let row = ask.row as usize;
                 *out = score::score(self.isa, logits.rows(row..row + 1), ask);

@@ -5,6 +5,7 @@ use crate::cpu::activations::{Activations, Gain, LEAST_NUMBERS, RopeTable};
 use crate::cpu::buffer::Buffer;
 use crate::cpu::matrix::Matrix;
 use crate::cpu::pages::Pages;
+use crate::cpu::pool::RowsMut;
 use crate::cpu::processor::Cpu;
 use crate::cpu::screen::Screen;
 use crate::error::Result;
@@ -50,7 +51,8 @@ impl Storage for Cpu {
         let half = head_dim / 2;
         let frequencies: Vec<f32> = (0..half).map(|i| inverse_frequency(i, head_dim, theta)).collect();
         let mut values = Buffer::zeroed(positions * head_dim, "the table of rotary angles")?;
-        self.pool.split_rows((&mut values, head_dim), positions, LEAST_NUMBERS / head_dim, |positions, values| {
+        let rows = RowsMut { data: &mut values, width: head_dim };
+        self.pool.split_rows(rows, positions, LEAST_NUMBERS / head_dim, |positions, values| {
             for (position, row) in positions.zip(values.chunks_exact_mut(head_dim)) {
                 for (i, frequency) in frequencies.iter().enumerate() {
                     (row[half + i], row[i]) = (position as f32 * frequency).sin_cos();

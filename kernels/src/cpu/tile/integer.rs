@@ -188,7 +188,7 @@ unsafe fn block_8<S: Integers, const R: usize, const V: usize>(
     out: TileOutput,
     column: usize,
 ) {
-    // SAFETY: as the caller's.
+    // SAFETY: pointers by the caller's promise; the caller has the instructions of this set.
     unsafe {
         let sums = sums_8::<S, R, V>(rows, (words, units), column, std::ptr::null());
         for r in 0..R {
@@ -213,7 +213,7 @@ unsafe fn block_4<S: Integers, const R: usize, const V: usize>(
     out: TileOutput,
     column: usize,
 ) {
-    // SAFETY: as the caller's.
+    // SAFETY: pointers by the caller's promise; the caller has the instructions of this set.
     unsafe {
         let mut totals = [[S::zero(); V]; R];
         for group in 0..groups {
@@ -260,7 +260,7 @@ unsafe fn block<S: Integers, const R: usize, const V: usize>(
     out: TileOutput,
     column: usize,
 ) {
-    // SAFETY: as the caller's.
+    // SAFETY: pointers by the caller's promise; the caller has the instructions of this set.
     unsafe {
         match *panel {
             IntegerPanel::Int8 { words, units, scales } => {
@@ -280,7 +280,7 @@ unsafe fn all_rows<S: Integers, const V1: usize, const V: usize>(
     panel: &IntegerPanel,
     out: TileOutput,
 ) {
-    // SAFETY: as the caller's.
+    // SAFETY: pointers by the caller's promise; the caller has the instructions of this set.
     unsafe {
         let width = if rows.count == 1 { V1 } else { V } * S::LANES;
         for column in (0..PANEL).step_by(width) {

@@ -85,7 +85,7 @@ unsafe fn bound_block<S: Integers, const R: usize, const V: usize>(
     bounds: &Bounds,
     out: &mut [[f32; 2]; TILE_ROWS],
 ) {
-    // SAFETY: as the caller's.
+    // SAFETY: pointers by the caller's promise; the caller has the instructions of this set.
     unsafe {
         let lowest = S::splat_float(f32::NEG_INFINITY);
         let mut ranges = [[lowest; 2]; R];
@@ -120,7 +120,7 @@ pub(super) unsafe fn bound_rows<S: Integers, const V: usize>(
     bounds: &Bounds,
     out: &mut [[f32; 2]; TILE_ROWS],
 ) {
-    // SAFETY: as the caller's.
+    // SAFETY: pointers by the caller's promise; the caller has the instructions of this set.
     unsafe {
         match rows.count {
             1 => bound_block::<S, 1, V>(rows, factors, bounds, out),

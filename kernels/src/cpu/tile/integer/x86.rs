@@ -19,7 +19,7 @@ pub unsafe fn avx512_vnni(rows: &IntegerRows, panel: &IntegerPanel, out: TileOut
     }
 }
 
-/// Whichever encoding of the 256-bit dot product the machine has: AVX-512's where there is one.
+/// Takes whichever encoding of the 256-bit dot product the machine has: AVX-512's where there is one.
 pub unsafe fn avx_vnni(rows: &IntegerRows, panel: &IntegerPanel, out: TileOutput) {
     // SAFETY: the caller's level is one of the two.
     unsafe {
