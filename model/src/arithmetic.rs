@@ -1,7 +1,7 @@
 //! How a model computes: its precision, and which of its matrices are quantised.
 //!
-//! Chosen when a model is loaded; asked by `weights`, `checkpoint` and `cost`. The table here is the only place that
-//! says which matrix gets which format.
+//! Chosen when a model is loaded; asked by `weights`, `checkpoint` and `cost`. Only the table here says which matrix
+//! gets which format.
 
 use std::fmt;
 
@@ -80,8 +80,8 @@ pub const fn scheme_name(scheme: Scheme) -> &'static str {
 }
 
 impl fmt::Display for Arithmetic {
-    /// `f32`, `bf16`, `int8` or `int4`, where the last two stand beside bfloat16; beside float32 they are `int8+f32`
-    /// and `int4+f32`.
+    /// `f32`, `bf16`, `int8` or `int4`. The last two stand beside bfloat16; beside float32 they are `int8+f32` and
+    /// `int4+f32`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match (self.quantize, self.precision) {
             (None, Precision::F32) => "f32",

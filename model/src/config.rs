@@ -1,7 +1,7 @@
 //! The configuration of a checkpoint: its architecture, its stacks, its special tokens.
 //!
-//! Only this folder reads and writes `config.json` and `generation_config.json`. Every value has been checked by the
-//! time a configuration exists, so its users do not check again. Knows no tensors.
+//! Only this folder reads and writes `config.json` and `generation_config.json`. Every value has been checked when a
+//! configuration exists, so its users do not check again. Knows no tensors.
 
 mod adapted;
 mod architecture;

@@ -51,8 +51,7 @@ impl OutFile {
     /// Writes a whole file.
     ///
     /// # Errors
-    /// When the file cannot be begun (see [`OutFile::create`]) or written. The file that had the name is then
-    /// unchanged.
+    /// When the file cannot be begun (see [`OutFile::create`]) or written. A file that had the name is then unchanged.
     pub fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
         let mut file = Self::create(path)?;
         file.write_all(contents)?;

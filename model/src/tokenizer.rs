@@ -1,9 +1,11 @@
-//! Text to token ids and what each id stands for, for tokenizers in Gemma's form.
+//! Text to token ids and back, for tokenizers in Gemma's form.
 //!
-//! Called by the server, from as many threads as it likes. The time of [`Tokenizer::encode`] grows with the text:
-//! who takes texts from strangers asks [`Tokenizer::fewest_tokens`] first and stays off the threads that must answer.
+//! Called by the server from any number of threads, and by training. The time of [`Tokenizer::encode`] grows with the
+//! text: a server asks [`Tokenizer::fewest_tokens`] first, and encodes on threads of their own.
 
+mod detokenizer;
 mod file;
+mod pieces;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,11 +13,11 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::checkpoint::folder;
-use crate::detokenizer::Detokenizer;
 use crate::error::{Error, Result};
 use file::TokenizerFile;
+use pieces::{Piece, Pieces};
 
-use crate::pieces::{self, Piece, Pieces};
+pub use detokenizer::Detokenizer;
 
 /// A tokenizer: byte-pair merges over text whose spaces have become U+2581, with bytes for what is in no piece.
 #[derive(Debug)]
@@ -35,8 +37,8 @@ pub(crate) fn have_same_pieces(first: &[u8], second: &[u8]) -> bool {
     file::have_same_pieces(first, second)
 }
 
-/// Differences because of which two tokenizer files give different ids to a text; empty if there are none. The way a
-/// file writes its merges, and the tokens that it puts around a text, do not count.
+/// The differences by which two tokenizer files give different ids to the same text, in words. The dialect of the
+/// merges and the special tokens around a text make no difference.
 pub(crate) fn differences(first: &[u8], second: &[u8]) -> Result<Vec<String>> {
     let parse = |json| TokenizerFile::parse(json).map_err(|problem| Error::Tokenizer { problem });
     Ok(parse(first)?.differences(&parse(second)?))
@@ -56,8 +58,8 @@ impl Tokenizer {
             fingerprint: xxh3_128(json),
             vocab_size: parts.library.get_vocab_size(true),
             library: parts.library,
-            before: parts.before,
-            after: parts.after,
+            before: parts.frame.before,
+            after: parts.frame.after,
             pieces: Arc::new(parts.pieces),
         })
     }
@@ -70,24 +72,28 @@ impl Tokenizer {
         Self::from_bytes(&folder::read_tokenizer(path)?)
     }
 
-    /// The ids of a text; with `add_special_tokens`, also those that the file's post-processor adds (`<bos>`).
+    /// The ids of a text.
     ///
-    /// The name of a special token inside a text (`<eos>`, `<start_of_turn>`) becomes that token, as everywhere
-    /// with these models: it is how turns are written. Whoever must not allow it looks for [`Self::is_special`].
+    /// The name of a special token inside a text (`<eos>`, `<start_of_turn>`) becomes that token, as in all programs
+    /// with these models: turns are written so. To refuse such texts, check the ids with [`Self::is_special`].
     ///
     /// # Errors
     /// When the tokenizer lacks a piece for part of the text and has no token for the unknown.
-    pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>> {
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let encoding = self.library.encode_fast(text, false);
         let encoding = encoding.map_err(|error| Error::Tokenise { reason: error.to_string() })?;
-        let ids = encoding.get_ids();
-        if !add_special_tokens {
-            return Ok(ids.to_vec());
-        }
-        Ok([&self.before, ids, &self.after].concat())
+        Ok(encoding.get_ids().to_vec())
     }
 
-    /// The ids that [`Self::encode`] puts before and after a text when asked for special tokens.
+    /// The ids of a text between the special tokens that the file's post-processor adds (`<bos>`).
+    ///
+    /// # Errors
+    /// When the text cannot be encoded; see [`Self::encode`].
+    pub fn encode_with_special_tokens(&self, text: &str) -> Result<Vec<u32>> {
+        Ok([&self.before[..], &self.encode(text)?, &self.after].concat())
+    }
+
+    /// The ids that [`Self::encode_with_special_tokens`] puts before and after a text.
     pub fn around(&self) -> (&[u32], &[u32]) {
         (&self.before, &self.after)
     }
@@ -97,12 +103,12 @@ impl Tokenizer {
         self.library.token_to_id(piece)
     }
 
-    /// Another number for every other file; what was tokenised is known by it.
+    /// A hash of the file, by which tokenised data is recognised.
     pub fn fingerprint(&self) -> u128 {
         self.fingerprint
     }
 
-    /// The text of a whole sequence, special tokens left out; what a [`Detokenizer`] gives piece by piece.
+    /// The text of a whole sequence, without special tokens: the texts of a [`Detokenizer`] in one.
     pub fn decode(&self, ids: &[u32]) -> String {
         let mut detokenizer = self.detokenizer();
         let mut text = String::new();
@@ -113,12 +119,12 @@ impl Tokenizer {
         text
     }
 
-    /// A detokenizer for one text; it does not borrow from here.
+    /// A detokenizer for one text, which owns all it needs.
     pub fn detokenizer(&self) -> Detokenizer {
         Detokenizer::new(Arc::clone(&self.pieces))
     }
 
-    /// How many ids there are.
+    /// Number of ids.
     pub fn vocab_size(&self) -> usize {
         self.vocab_size
     }
@@ -128,13 +134,13 @@ impl Tokenizer {
         self.pieces.max_id()
     }
 
-    /// The most bytes of text that one token can stand for, U+2581 counted as the one space that it is. `None` when
-    /// there is no such bound: without a byte piece for every byte, or with tokens that swallow spaces around them.
+    /// The most bytes of text that one token can stand for, where U+2581 counts as one space. `None` when there is no
+    /// such bound: without a byte piece for every byte, or with tokens that swallow spaces around them.
     pub fn longest_piece_bytes(&self) -> Option<usize> {
         self.longest_piece_bytes
     }
 
-    /// No fewer tokens than this can hold the text, known without tokenising it (special tokens not counted).
+    /// A lower bound on the number of tokens of a text, without special tokens, known without tokenising it.
     pub fn fewest_tokens(&self, text: &str) -> usize {
         let Some(longest) = self.longest_piece_bytes else { return 0 };
         // A U+2581 that is in the text itself takes three bytes there and counts as one in the pieces.
@@ -142,8 +148,8 @@ impl Tokenizer {
         bytes.div_ceil(longest)
     }
 
-    /// The bytes that an id stands for: of a byte piece that byte, which need not be text alone; of a special token
-    /// its name. `None` for an id that the tokenizer lacks.
+    /// The bytes that an id stands for: a text, a single byte, which need not be text alone, or the name of a special
+    /// token. `None` for an id that the tokenizer lacks.
     pub fn piece_bytes(&self, id: u32) -> Option<&[u8]> {
         self.pieces.get(id).map(Piece::bytes)
     }

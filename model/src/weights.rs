@@ -1,8 +1,8 @@
 //! The weights of a model, read by name and packed for a backend.
 //!
 //! Called once, when a model is loaded. Matrices that read the same input are packed as one: q, k and v; gate and up; k
-//! and v of cross-attention. Each tensor is read just before it is packed and dropped afterwards, so that a model is
-//! never in memory twice.
+//! and v of cross-attention. Each tensor is read just before it is packed and dropped afterwards, so a model is never
+//! in memory twice.
 
 use kernels::{AttentionShape, Backend, MatrixUse, Precision, WeightFormat, WeightPart};
 

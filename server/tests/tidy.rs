@@ -249,6 +249,30 @@ fn features_are_decided_in_two_files() {
     assert!(files.len() <= 2, "cfg(feature) in {files:?}");
 }
 
+/// Fields of a checkpoint's `config.json` that say what it is.
+const CONFIG_FIELDS: [&str; 8] = [
+    "model_type",
+    "architectures",
+    "is_encoder_decoder",
+    "id2label",
+    "tie_word_embeddings",
+    "max_position_embeddings",
+    "quantization_config",
+    "encdec_causal",
+];
+
+#[test]
+fn only_the_configuration_of_a_model_looks_into_a_checkpoints_json() {
+    let looks = |entry: &Entry| {
+        let text = entry.text();
+        let code = rust::without_tests(&text);
+        CONFIG_FIELDS.iter().any(|field| code.contains(&format!("\"{field}\"")))
+    };
+    let say = |entry: Entry| format!("{}: names a field of config.json", entry.path);
+    let outside = sources().filter(|entry| !entry.path.starts_with("model/src/config/"));
+    hold(outside.filter(looks).map(say).collect());
+}
+
 #[test]
 fn the_environment_is_read_in_main_only() {
     let reads = |entry: &Entry| {

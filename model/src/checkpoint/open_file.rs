@@ -1,7 +1,7 @@
 //! An open file with numbers, read stretch by stretch into memory of this process.
 //!
 //! Used by `checkpoint` and by the token cache of training. A file is never mapped: one that is cut or rewritten while
-//! it is read has to end in an error that names it. The meaning of the bytes is the caller's.
+//! it is read has to end in an error that names it. The caller knows what the bytes mean.
 
 use std::fs::{File, Metadata};
 use std::ops::Range;

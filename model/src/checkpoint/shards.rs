@@ -62,8 +62,7 @@ impl Shards {
     }
 
     /// Whether tables that the configuration ties are one tensor. As in transformers, an output table that is stored
-    /// with other numbers than the embedding table is used in any case, and a tied table may be stored under either
-    /// name.
+    /// with other numbers than the embedding table is used, and a tied table may be stored under either name.
     ///
     /// # Errors
     /// When a file cannot be read.

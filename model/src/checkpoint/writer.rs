@@ -38,8 +38,7 @@ pub(crate) struct OutFolder {
 }
 
 impl OutFolder {
-    /// Makes the folder if there is none. Refuses a folder that is not empty, but for files that a killed process
-    /// began.
+    /// Makes the folder if there is none. Refuses a folder with anything in it but files that a killed process began.
     pub fn create(path: &Path) -> Result<Self> {
         match fs::metadata(path) {
             Ok(found) if !found.is_dir() => {

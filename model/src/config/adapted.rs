@@ -1,5 +1,5 @@
-//! `config.json` and `generation_config.json` of an encoder-decoder that is adapted from two decoder-only models, in
-//! the form that transformers 5.17 writes.
+//! `config.json` and `generation_config.json` of an encoder-decoder that is adapted from two decoder-only models, as
+//! transformers 5.17 writes them.
 //!
 //! Called by `adaptation`. Values come from the checked configurations, so that both dialects of a source end alike.
 

@@ -17,10 +17,17 @@ pub enum TokenizerProblem {
         "its decoder is not Gemma's (Replace U+2581 by a space, ByteFallback, Fuse), the only one that can be streamed"
     )]
     Decoder,
-    /// The tokenizers library refused it.
+    /// It is not Gemma's, or the tokenizers library refused it.
     #[error("{reason}")]
     Refused {
-        /// The library's own words.
+        /// The reason, or the message of the library.
         reason: String,
     },
+}
+
+impl TokenizerProblem {
+    /// A refusal with its reason.
+    pub(crate) fn refused(reason: impl ToString) -> Self {
+        Self::Refused { reason: reason.to_string() }
+    }
 }

@@ -16,7 +16,6 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor, TensorId, Var};
-use serde_json::Value;
 
 use super::Result;
 use crate::checkpoint::{CheckpointConfig, ClassHeadNames, NetworkCheckpoint};
@@ -149,13 +148,8 @@ impl Network {
 
     /// The configuration that is saved beside the weights: that of the source, with what has changed since. Its number
     /// type is that of the source; code that saves another type writes that.
-    pub(crate) fn document(&self) -> &ConfigDocument {
+    pub fn document(&self) -> &ConfigDocument {
         &self.document
-    }
-
-    /// The content of `config.json`, as it is saved beside the weights.
-    pub fn config_json(&self) -> &Value {
-        self.document.json()
     }
 
     /// The longest source that the network was made for, in tokens.

@@ -28,7 +28,7 @@ proptest! {
     /// Ids of real texts, with special tokens strewn in: every character arrives whole, in one part.
     #[test]
     fn a_stream_never_splits_a_character(text in "[ -~\\PC]{0,24}", special_at in 0_usize..64) {
-        let mut ids = TOKENIZER.encode(&text, false).unwrap();
+        let mut ids = TOKENIZER.encode(&text).unwrap();
         ids.insert(special_at.min(ids.len()), 1);
         let parts = stream(&ids);
         let replacements = |text: &str| text.matches(char::REPLACEMENT_CHARACTER).count();
@@ -57,14 +57,14 @@ fn a_character_of_bytes_arrives_with_its_last_byte() {
 
 #[test]
 fn text_after_an_incomplete_character_gives_it_up() {
-    let [b_id] = TOKENIZER.encode("B", false).unwrap()[..] else { panic!("'B' is one piece") };
+    let [b_id] = TOKENIZER.encode("B").unwrap()[..] else { panic!("'B' is one piece") };
     assert_eq!(stream(&[byte_id(0xE5), byte_id(0x8F), b_id]), ["", "", "\u{fffd}\u{fffd}B", ""]);
     assert_eq!(stream(&[byte_id(0xE5), byte_id(0x8F)]), ["", "", "\u{fffd}\u{fffd}"]);
 }
 
 #[test]
 fn what_an_id_gives_up_of_those_before_it_is_counted() {
-    let [b_id] = TOKENIZER.encode("B", false).unwrap()[..] else { panic!("'B' is one piece") };
+    let [b_id] = TOKENIZER.encode("B").unwrap()[..] else { panic!("'B' is one piece") };
     let bytes = |bytes: &[u8]| bytes.iter().map(|&byte| byte_id(byte)).collect::<Vec<_>>();
     for (ids, expected) in [
         ([bytes(&[0xE5]), vec![b_id]].concat(), vec![0, 1]),

@@ -97,7 +97,7 @@ fn an_output_table_that_is_stored_with_other_numbers_is_used_though_the_configur
     let sums = network.evaluate(&Batch { examples }).unwrap();
     let loss = sums.loss / sums.tokens as f64;
     assert!((loss - expected).abs() < 1e-4 * expected, "{loss}");
-    assert_eq!(network.config_json()["tie_word_embeddings"], json!(false), "what is saved says so");
+    assert_eq!(network.document().json()["tie_word_embeddings"], json!(false), "what is saved says so");
 }
 
 #[test]

@@ -13,8 +13,13 @@ fn every_text_of_the_fixtures_gets_the_references_ids() {
     for folder in fixture::FOLDERS {
         let tokenizer = fixture_tokenizer(folder);
         for case in Case::all(folder) {
-            assert_eq!(tokenizer.encode(&case.text, true).unwrap(), case.input_ids, "{folder}: {:?}", case.text);
-            assert_eq!(tokenizer.encode(&case.text, false).unwrap(), case.input_ids[1..], "{folder}: {:?}", case.text);
+            assert_eq!(
+                tokenizer.encode_with_special_tokens(&case.text).unwrap(),
+                case.input_ids,
+                "{folder}: {:?}",
+                case.text
+            );
+            assert_eq!(tokenizer.encode(&case.text).unwrap(), case.input_ids[1..], "{folder}: {:?}", case.text);
         }
     }
 }
@@ -25,7 +30,7 @@ fn every_text_of_the_demo_gets_the_references_ids() {
     let rows = DemoRow::all();
     assert_eq!(rows.len(), 60);
     for row in rows {
-        assert_eq!(tokenizer.encode(&row.input, true).unwrap(), row.input_ids, "{:?}", row.input);
+        assert_eq!(tokenizer.encode_with_special_tokens(&row.input).unwrap(), row.input_ids, "{:?}", row.input);
     }
 }
 
@@ -50,9 +55,9 @@ fn streamed_texts_are_the_references_texts() {
 #[test]
 fn the_name_of_a_special_token_in_a_text_is_that_token() {
     let tokenizer = demo_tokenizer();
-    assert_eq!(tokenizer.encode("<eos>", false).unwrap(), [1]);
-    assert_eq!(tokenizer.encode("<bos><start_of_turn>", true).unwrap(), [2, 2, 5]);
-    let ids = tokenizer.encode("stop<eos> here", false).unwrap();
+    assert_eq!(tokenizer.encode("<eos>").unwrap(), [1]);
+    assert_eq!(tokenizer.encode_with_special_tokens("<bos><start_of_turn>").unwrap(), [2, 2, 5]);
+    let ids = tokenizer.encode("stop<eos> here").unwrap();
     assert_eq!(ids.iter().filter(|&&id| tokenizer.is_special(id)).count(), 1);
     assert_eq!(tokenizer.decode(&ids), "stop here");
 }
@@ -60,9 +65,9 @@ fn the_name_of_a_special_token_in_a_text_is_that_token() {
 #[test]
 fn pieces_are_bytes_of_text() {
     let tokenizer = demo_tokenizer();
-    let [space_a] = tokenizer.encode(" a", false).unwrap()[..] else { panic!("' a' is one piece") };
+    let [space_a] = tokenizer.encode(" a").unwrap()[..] else { panic!("' a' is one piece") };
     assert_eq!(tokenizer.piece_bytes(space_a), Some(&b" a"[..]));
-    let bytes = tokenizer.encode("\u{1F9ED}", false).unwrap();
+    let bytes = tokenizer.encode("\u{1F9ED}").unwrap();
     let joined: Vec<u8> = bytes.iter().flat_map(|&id| tokenizer.piece_bytes(id).unwrap().to_vec()).collect();
     assert_eq!((bytes.len(), joined.as_slice()), (4, "\u{1F9ED}".as_bytes()));
     assert_eq!(tokenizer.piece_bytes(1), Some(&b"<eos>"[..]));
@@ -73,8 +78,8 @@ fn pieces_are_bytes_of_text() {
 #[test]
 fn an_empty_text_is_its_special_tokens() {
     let tokenizer = demo_tokenizer();
-    assert_eq!(tokenizer.encode("", true).unwrap(), [2]);
-    assert_eq!(tokenizer.encode("", false).unwrap(), [0_u32; 0]);
+    assert_eq!(tokenizer.encode_with_special_tokens("").unwrap(), [2]);
+    assert_eq!(tokenizer.encode("").unwrap(), [0_u32; 0]);
     assert_eq!(tokenizer.fewest_tokens(""), 0);
 }
 
@@ -84,7 +89,7 @@ fn a_long_text_of_one_character_takes_time_in_proportion() {
     for character in ["a", " ", "\u{2581}", "\u{1F9ED}"] {
         let text = character.repeat(100_000 / character.len());
         let start = Instant::now();
-        let ids = tokenizer.encode(&text, true).unwrap();
+        let ids = tokenizer.encode_with_special_tokens(&text).unwrap();
         let elapsed = start.elapsed();
         println!("{} bytes of {character:?}: {} ids in {elapsed:?}", text.len(), ids.len());
         assert!(elapsed < Duration::from_secs(5), "{character:?}: {elapsed:?}");
@@ -99,7 +104,7 @@ fn one_tokenizer_serves_many_threads() {
         for _ in 0..4 {
             scope.spawn(|| {
                 for row in &rows {
-                    assert_eq!(tokenizer.encode(&row.input, true).unwrap(), row.input_ids);
+                    assert_eq!(tokenizer.encode_with_special_tokens(&row.input).unwrap(), row.input_ids);
                 }
             });
         }
@@ -116,7 +121,10 @@ fn truncation_and_padding_of_the_file_are_not_applied() {
         "pad_type_id": 0, "pad_token": "<pad>"});
     let tokenizer = read(&json).unwrap();
     let text = &DemoRow::all()[0].input;
-    assert_eq!(tokenizer.encode(text, true).unwrap(), demo_tokenizer().encode(text, true).unwrap());
+    assert_eq!(
+        tokenizer.encode_with_special_tokens(text).unwrap(),
+        demo_tokenizer().encode_with_special_tokens(text).unwrap()
+    );
 }
 
 #[test]
@@ -126,7 +134,7 @@ fn merges_in_the_older_dialect_mean_the_same() {
         *merge = json!(format!("{} {}", merge[0].as_str().unwrap(), merge[1].as_str().unwrap()));
     }
     let row = &DemoRow::all()[0];
-    assert_eq!(read(&json).unwrap().encode(&row.input, true).unwrap(), row.input_ids);
+    assert_eq!(read(&json).unwrap().encode_with_special_tokens(&row.input).unwrap(), row.input_ids);
 }
 
 #[test]
@@ -191,7 +199,7 @@ proptest! {
             json[place] = byte;
         }
         if let Ok(tokenizer) = Tokenizer::from_bytes(&json) {
-            let ids = tokenizer.encode("The quick brown \u{1F98A}<eos> jumps", true);
+            let ids = tokenizer.encode_with_special_tokens("The quick brown \u{1F98A}<eos> jumps");
             prop_assert!(ids.is_ok());
         }
     }
@@ -199,7 +207,7 @@ proptest! {
     #[test]
     fn texts_come_back_as_they_were(text in "\\PC*") {
         let tokenizer = demo_tokenizer();
-        let ids = tokenizer.encode(&text, false).unwrap();
+        let ids = tokenizer.encode(&text).unwrap();
         prop_assert!(ids.len() >= tokenizer.fewest_tokens(&text));
         // U+2581 is the tokenizer's own mark for a space.
         prop_assert_eq!(tokenizer.decode(&ids), text.replace('\u{2581}', " "));

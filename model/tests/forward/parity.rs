@@ -120,7 +120,8 @@ fn the_demo_writes_the_references_synopses_token_for_token() {
     let tokenizer = Tokenizer::from_bytes(&checkpoint.tokenizer_json().unwrap().unwrap()).unwrap();
     let mut runner = Runner::new(Cpu::new(Isa::detect(), 2), &checkpoint, Precision::F32, 20);
     for rows in rows.chunks(20) {
-        let sources: Vec<Vec<u32>> = rows.iter().map(|row| tokenizer.encode(&row.input, true).unwrap()).collect();
+        let sources: Vec<Vec<u32>> =
+            rows.iter().map(|row| tokenizer.encode_with_special_tokens(&row.input).unwrap()).collect();
         for (source, row) in sources.iter().zip(rows) {
             assert_eq!(source, &row.input_ids, "{:?}", row.input);
         }

@@ -36,7 +36,7 @@ fn saved(network: &Network) -> TempDir {
     let folder = TempDir::new().unwrap();
     let tensors = network.parameters().iter().map(|(name, parameter)| (name.clone(), parameter.as_detached_tensor()));
     candle_core::safetensors::save(&tensors.collect(), folder.path().join(TENSORS)).unwrap();
-    fs::write(folder.path().join("config.json"), network.config_json().to_string()).unwrap();
+    fs::write(folder.path().join("config.json"), network.document().json().to_string()).unwrap();
     folder
 }
 
@@ -89,7 +89,7 @@ fn a_classifier_is_saved_as_transformers_class_and_opens_again() {
         let network = open(folder).with_classification_head(&labels(), 4).unwrap();
         let architecture = network.architecture();
         assert_eq!((architecture.stacks, architecture.classifies(), network.labels()), (stacks, true, labels()));
-        let config = network.config_json();
+        let config = network.document().json();
         assert_eq!(config["architectures"], json!([class]));
         assert_eq!(config["id2label"], json!({"0": "games", "1": "net", "2": "science"}));
         assert_eq!(config["label2id"], json!({"games": 0, "net": 1, "science": 2}));
@@ -100,7 +100,7 @@ fn a_classifier_is_saved_as_transformers_class_and_opens_again() {
             assert!(names.iter().any(|name| *name == "score.out_proj.bias"));
         }
         let again = try_open(saved(&network).path()).unwrap();
-        assert_eq!((again.architecture(), again.config_json()), (architecture, config));
+        assert_eq!((again.architecture(), again.document().json()), (architecture, config));
         assert!(same_parameters(&network, &again));
         let kept = again.with_classification_head(&labels(), 99).unwrap();
         assert!(same_parameters(&network, &kept), "a head with the same labels stays");

@@ -183,8 +183,8 @@ fn rows_of_a_batch_are_of_similar_length_and_batches_come_in_no_order_of_length(
 fn a_target_has_an_end_and_a_source_what_the_tokenizer_adds() {
     let rows = "{\"input\": \"a small program\", \"target\": \"program\"}\n";
     let tokenizer = Tokenizer::from_bytes(TOKENIZER).unwrap();
-    let served = tokenizer.encode("a small program", true).unwrap();
-    let target = [&tokenizer.encode("program", false).unwrap()[..], &[1]].concat();
+    let served = tokenizer.encode_with_special_tokens("a small program").unwrap();
+    let target = [&tokenizer.encode("program").unwrap()[..], &[1]].concat();
     let [batch] = &Plan::new(seq2seq(), Reader::EncoderDecoder).feed(rows).validation_batches(0).unwrap()[..] else {
         panic!()
     };
@@ -193,7 +193,7 @@ fn a_target_has_an_end_and_a_source_what_the_tokenizer_adds() {
     let [batch] = &Plan::new(seq2seq(), Reader::DecoderOnly).feed(rows).validation_batches(0).unwrap()[..] else {
         panic!()
     };
-    let source = [&served[..], &tokenizer.encode("\n\n", false).unwrap()].concat();
+    let source = [&served[..], &tokenizer.encode("\n\n").unwrap()].concat();
     assert_eq!(batch.examples, [Example::Pair { source, target }]);
 
     let rows = "{\"input\": \"b\", \"label\": \"y\"}\n{\"input\": \"a small program\", \"label\": \"x\"}\n";
@@ -203,7 +203,7 @@ fn a_target_has_an_end_and_a_source_what_the_tokenizer_adds() {
             panic!()
         };
         assert_eq!(batch.examples[1], Example::Labelled { source: served.clone(), label: 0 });
-        assert_eq!(batch.tokens(), served.len() + tokenizer.encode("b", true).unwrap().len());
+        assert_eq!(batch.tokens(), served.len() + tokenizer.encode_with_special_tokens("b").unwrap().len());
     }
 }
 
@@ -243,7 +243,7 @@ fn ul2_writes_sentinels_in_the_place_of_spans_and_counts_texts_that_lack_some() 
     let mut plan = Plan::new(ul2(), Reader::EncoderDecoder);
     plan.data.max_text_tokens = 400;
     let rows: String = (0..40).map(|_| format!("{{\"text\": \"{words}\"}}\n")).collect();
-    let whole = Tokenizer::from_bytes(TOKENIZER).unwrap().encode(&words, false).unwrap();
+    let whole = Tokenizer::from_bytes(TOKENIZER).unwrap().encode(&words).unwrap();
     let feed = plan.feed(&rows);
     let batches = feed.validation_batches(0).unwrap();
     let examples: Vec<_> = batches.iter().flat_map(|batch| &batch.examples).collect();

@@ -25,7 +25,7 @@ pub fn generate(config: &Config, options: &GenerateOptions) -> Result<(), Comman
     let loaded = load(config)?;
     let limits = loaded.limits(config)?;
     let tokenizer = loaded.tokenizer.clone().ok_or(CommandError::NoTokenizer)?;
-    let request = request(tokenizer.encode(&prompt, true)?, options)?;
+    let request = request(tokenizer.encode_with_special_tokens(&prompt)?, options)?;
     let engine = loaded.start(limits, Arc::default())?;
     engine.handle.check(request.lengths())?;
     let slot = engine.handle.reserve(Salt::default(), 1)?;

@@ -79,7 +79,7 @@ async fn a_completion_leaves_a_line_with_its_figures_and_none_of_its_words() {
         assert_eq!((&line["route"], &line["status"]), (&json!("POST /v1/completions"), &json!(200)));
         assert_eq!((&line["outcome"], &line["level"]), (&json!("completed"), &json!("INFO")));
         let source_tokens = ["a secret question", "secret"]
-            .map(|text| tokenizer().encode(text, true).unwrap().len())
+            .map(|text| tokenizer().encode_with_special_tokens(text).unwrap().len())
             .iter()
             .sum::<usize>();
         assert_eq!((&line["source_tokens"], &line["generated_tokens"]), (&json!(source_tokens), &json!(8)), "{line}");

@@ -47,7 +47,7 @@ pub fn tokenizer() -> Arc<Tokenizer> {
 }
 
 pub fn ids(text: &str) -> Vec<u32> {
-    tokenizer().encode(text, false).unwrap()
+    tokenizer().encode(text).unwrap()
 }
 
 /// Settings in which the servers of the tests differ.

@@ -35,7 +35,7 @@ async fn names_of_special_tokens_in_a_text_are_parsed_as_those_tokens() {
         app.post(&body).await.choice().prompt_ids
     };
     let tokenizer = app.model().tokenizer.clone().unwrap();
-    let (end, turn) = (1, u64::from(tokenizer.encode("<start_of_turn>", false).unwrap()[0]));
+    let (end, turn) = (1, u64::from(tokenizer.encode("<start_of_turn>").unwrap()[0]));
     assert!(tokenizer.is_special(turn as u32));
     assert_eq!(ids("a<eos>").await, [ids("a").await, vec![end]].concat());
     let turns = ids("<start_of_turn>user").await;
@@ -51,7 +51,7 @@ async fn names_of_special_tokens_in_a_text_are_parsed_as_those_tokens() {
 #[tokio::test]
 async fn pad_ids_in_a_source_are_tokens_like_any_other() {
     let (app, row) = (App::start(""), &rows()[2]);
-    let pad = app.model().tokenizer.clone().unwrap().encode("<pad>", false).unwrap();
+    let pad = app.model().tokenizer.clone().unwrap().encode("<pad>").unwrap();
     let score = async |prompt: &[u32]| {
         let body = json!({"prompt": prompt, "decoder_prompt": row.greedy_ids, "echo": true, "logprobs": 0,
             "max_tokens": 0});

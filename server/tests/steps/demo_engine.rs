@@ -30,12 +30,12 @@ pub fn step_executor<B: Backend>(backend: B, precision: Precision) -> StepExecut
 pub fn requests(max_tokens: u32) -> Vec<GenerationRequest> {
     let json = Checkpoint::embedded().unwrap().tokenizer_json().unwrap().unwrap();
     let tokenizer = Tokenizer::from_bytes(&json).unwrap();
-    let asks = |text: &str| GenerationRequest::new(tokenizer.encode(text, true).unwrap(), max_tokens);
+    let asks = |text: &str| GenerationRequest::new(tokenizer.encode_with_special_tokens(text).unwrap(), max_tokens);
     let sampling = Sampling { temperature: 0.8, top_k: 50, top_p: 0.9, min_p: 0.0, seed: 5 };
     let theme = "This is the default icon theme for the KDE Plasma 5 desktop.\n\
                  This package is part of the Breeze theme module.";
     let library = "A small library to read configuration files, with bindings for Python.";
-    let decoder_prompt = tokenizer.encode("default icon", false).unwrap();
+    let decoder_prompt = tokenizer.encode("default icon").unwrap();
     vec![
         asks("This package contains the header files."),
         GenerationRequest { choices: 2, sampling, ..asks(library) },

@@ -1,7 +1,7 @@
-//! Differences because of which two tokenizer files give different ids to a text.
+//! The differences by which two tokenizer files give different ids to the same text.
 //!
-//! Asked when checkpoints are adapted, whose ids have to mean the same. How a file writes its merges, and what it puts
-//! around a text, makes no difference.
+//! Asked when checkpoints are adapted, whose ids have to mean the same. The dialect of the merges and the special
+//! tokens around a text make no difference.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,7 +20,7 @@ pub(in crate::tokenizer) fn have_same_pieces(first: &[u8], second: &[u8]) -> boo
 }
 
 impl TokenizerFile {
-    /// In what this file and another give other ids to a text.
+    /// The differences in words; none when both files give the same ids to every text.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let (own, others) = (&self.model, &other.model);
         let elsewhere = |vocab: &HashMap<String, u32>, other: &HashMap<String, u32>| {
@@ -50,7 +50,7 @@ impl TokenizerFile {
         .collect()
     }
 
-    /// The first added token that differs in another file: it matches elsewhere in a text, or includes spaces.
+    /// The first added token that differs in another file, where it is found elsewhere in a text or takes spaces along.
     fn added_difference(&self, other: &Self) -> Option<String> {
         let by_id = |file: &'_ Self| -> BTreeMap<u32, String> {
             file.added_tokens.iter().map(|added| (added.id, added.description())).collect()

@@ -172,7 +172,7 @@ impl Content {
     fn into_ids(self, how: &Reading<'_>, vocab: usize) -> std::result::Result<Vec<u32>, Problem> {
         let ids = match (self, how.tokenizer) {
             (Self::Ids(ids), _) => ids,
-            (Self::Text(text), Some(tokenizer)) => tokenizer.encode(&text, false).map_err(|error| error.to_string())?,
+            (Self::Text(text), Some(tokenizer)) => tokenizer.encode(&text).map_err(|error| error.to_string())?,
             (Self::Text(_), None) => {
                 return Err("it is text, and there is no tokenizer: set model.tokenizer".to_owned());
             }

@@ -245,7 +245,7 @@ fn source_frame(of: &Ingredients<'_>) -> Result<SourceFrame> {
     }
     let before = if before.is_empty() { vec![of.tokens.start] } else { before.to_vec() };
     let after = match (of.objective, of.tokenizer) {
-        (Objective::Seq2seq { separator }, Some(tokenizer)) => tokenizer.encode(separator, false)?,
+        (Objective::Seq2seq { separator }, Some(tokenizer)) => tokenizer.encode(separator)?,
         _ => Vec::new(),
     };
     Ok(SourceFrame { before, after, max_tokens })

@@ -28,8 +28,8 @@ fn the_final_model_is_served_as_it_was_trained() {
     let folder = trial.out().join("final");
     let network = Network::open(&folder, &NetworkOptions::default()).unwrap();
     let tokenizer = Tokenizer::from_bytes(&fs::read(folder.join("tokenizer.json")).unwrap()).unwrap();
-    let source = tokenizer.encode("copy and distribute", true).unwrap();
-    let target = tokenizer.encode("the work of names", false).unwrap();
+    let source = tokenizer.encode_with_special_tokens("copy and distribute").unwrap();
+    let target = tokenizer.encode("the work of names").unwrap();
     let example = Example::Pair { source: source.clone(), target: target.clone() };
     let logits = numbers(&network.logits(&Batch { examples: vec![example] }).unwrap());
 

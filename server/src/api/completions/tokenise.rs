@@ -141,8 +141,9 @@ struct TextField {
 
 impl TextField {
     fn ids(&self, text: &str, tokenizer: &Tokenizer) -> Result<Vec<u32>, ApiError> {
-        let ids = tokenizer
-            .encode(text, self.add_special_tokens)
+        let encoded =
+            if self.add_special_tokens { tokenizer.encode_with_special_tokens(text) } else { tokenizer.encode(text) };
+        let ids = encoded
             .map_err(|error| ApiError::Untokenizable { param: self.param.clone(), problem: error.to_string() })?;
         match ids.iter().find(|&&id| id as usize >= self.vocab) {
             None => Ok(ids),

@@ -1,11 +1,11 @@
-//! The piece of every token id, packed: one text for all pieces, and a span of it for each id.
+//! The piece of text, byte or name that each token id stands for: one text for all ids, and a span of it for each.
 //!
-//! Built by `tokenizer::file`, read by `Tokenizer` and every `Detokenizer`.
+//! Built by `file`, read by `Tokenizer` and every `Detokenizer`.
 
 /// Gemma's mark for a space (U+2581).
 pub(crate) const SPACE_MARK: &str = "\u{2581}";
 
-/// Ids above this are refused, so that a broken file cannot ask for a table of 4 billion.
+/// Highest id. A broken file could otherwise ask for a table of 4 billion ids.
 pub(crate) const MAX_ID: u32 = (1 << 24) - 1;
 
 static BYTES: [u8; 256] = {
@@ -18,7 +18,7 @@ static BYTES: [u8; 256] = {
     bytes
 };
 
-/// Piece of an id.
+/// The piece that an id stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Piece<'a> {
     /// Text, spaces written as spaces.
@@ -49,32 +49,54 @@ pub(crate) struct Pieces {
 enum Entry {
     Absent,
     Byte(u8),
-    Text { start: u32, end: u32 },
-    Special { start: u32, end: u32 },
+    Text(Span),
+    Special(Span),
+}
+
+/// A part of the text of all pieces.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    start: u32,
+    end: u32,
 }
 
 impl Pieces {
-    /// The piece of an id, if there is such an id.
+    /// The piece of an id; `None` when there is no such id.
     pub fn get(&self, id: u32) -> Option<Piece<'_>> {
         match *self.entries.get(id as usize)? {
             Entry::Absent => None,
             Entry::Byte(byte) => Some(Piece::Byte(byte)),
-            Entry::Text { start, end } => Some(Piece::Text(&self.text[start as usize..end as usize])),
-            Entry::Special { start, end } => Some(Piece::Special(&self.text[start as usize..end as usize])),
+            Entry::Text(span) => Some(Piece::Text(self.text(span))),
+            Entry::Special(span) => Some(Piece::Special(self.text(span))),
         }
     }
 
-    /// Sets what an id stands for, from the piece as the file writes it. `id` is at most [`MAX_ID`], and all pieces
-    /// together stay below 4 GiB: the file that holds them is read up to 256 MiB.
-    pub(crate) fn set(&mut self, id: u32, written: &str, special: bool) {
+    /// Sets the piece of an id, as the file writes it: text, or a byte as `<0xNN>`. `id` is at most [`MAX_ID`], and all
+    /// pieces together stay below 4 GiB: the file that holds them is at most 64 MiB.
+    pub fn set(&mut self, id: u32, written: &str) {
+        let entry = match byte_of(written) {
+            Some(byte) => Entry::Byte(byte),
+            None => Entry::Text(self.add_text(written)),
+        };
+        self.set_entry(id, entry);
+    }
+
+    /// Makes an id a special token of this name.
+    pub fn set_special(&mut self, id: u32, name: &str) {
+        let name = self.add_text(name);
+        self.set_entry(id, Entry::Special(name));
+    }
+
+    fn set_entry(&mut self, id: u32, entry: Entry) {
         let index = id as usize;
         if index >= self.entries.len() {
             self.entries.resize(index + 1, Entry::Absent);
         }
-        if !special && let Some(byte) = byte_of(written) {
-            self.entries[index] = Entry::Byte(byte);
-            return;
-        }
+        self.entries[index] = entry;
+    }
+
+    /// Adds a text, spaces as spaces.
+    fn add_text(&mut self, written: &str) -> Span {
         let start = self.text.len() as u32;
         for (part, text) in written.split(SPACE_MARK).enumerate() {
             if part > 0 {
@@ -82,8 +104,11 @@ impl Pieces {
             }
             self.text.push_str(text);
         }
-        let end = self.text.len() as u32;
-        self.entries[index] = if special { Entry::Special { start, end } } else { Entry::Text { start, end } };
+        Span { start, end: self.text.len() as u32 }
+    }
+
+    fn text(&self, span: Span) -> &str {
+        &self.text[span.start as usize..span.end as usize]
     }
 
     /// The highest id, 0 when there are none.

@@ -1,26 +1,26 @@
-//! Token ids to text, one at a time, never splitting a character.
+//! Token ids to text, one id at a time, never splitting a character.
 //!
-//! Made by `Tokenizer::detokenizer`, one for each text that is being written. Stop strings are not its business.
+//! Made by `Tokenizer::detokenizer`, one for each text that is written. Knows nothing of stop strings.
 
 use std::sync::Arc;
 
-use crate::pieces::{Piece, Pieces};
+use super::pieces::{Piece, Pieces};
 
-/// The text of one sequence of ids, given out as soon as it is complete.
+/// Turns one sequence of ids into text, each character as soon as it is complete.
 ///
-/// Characters without a piece of their own arrive as bytes, one an id; they are held until the character is whole.
-/// Bytes that can be no part of a character become one U+FFFD each. Here the text may differ from the tokenizers
-/// library's: it sees a whole run of bytes before it answers, and turns all of it into U+FFFD when any of it is
-/// invalid; a stream has given the valid characters out by then. Special tokens and unknown ids leave no trace,
-/// not even between the bytes of one character.
+/// A character without a piece of its own arrives as bytes, one an id; they are held until the character is complete.
+/// A byte that can be no part of a character becomes U+FFFD. Here the text may differ from that of the tokenizers
+/// library, which sees a whole run of bytes first and turns all of it into U+FFFD when any of it is invalid; a stream
+/// has written the valid characters by then. Special tokens and unknown ids leave no trace, even between the bytes of a
+/// character.
 #[derive(Debug, Clone)]
 pub struct Detokenizer {
     pieces: Arc<Pieces>,
-    /// Start of a character that is not complete yet.
+    /// Bytes of a character that is not complete yet.
     held: Vec<u8>,
-    /// Text that the last call returned.
+    /// Text that the last call completed.
     text: String,
-    /// Characters of `text` before those of the last id.
+    /// Number of characters of `text` that belong to earlier ids.
     given_up: usize,
 }
 
@@ -29,7 +29,7 @@ impl Detokenizer {
         Self { pieces, held: Vec::new(), text: String::new(), given_up: 0 }
     }
 
-    /// Takes the next id and gives the text that it completes, often one piece, sometimes nothing.
+    /// Takes the next id and returns the text that it completes: often one piece, sometimes nothing.
     pub fn push(&mut self, id: u32) -> &str {
         self.text.clear();
         self.given_up = 0;
@@ -38,7 +38,7 @@ impl Detokenizer {
             Some(Piece::Byte(byte)) => {
                 self.held.push(byte);
                 give_out_complete(&mut self.held, &mut self.text);
-                // The byte is either held, or the last character given out is the one that it belongs to.
+                // The byte is either held, or part of the last character of the text.
                 let own = usize::from(self.held.is_empty());
                 self.given_up = self.text.chars().count() - own;
             }
@@ -51,13 +51,13 @@ impl Detokenizer {
         &self.text
     }
 
-    /// Characters at the beginning of what the last [`Self::push`] gave that stand before the character its id begins
-    /// or belongs to: U+FFFD for bytes before it that became no character.
+    /// Number of characters at the start of the last [`Self::push`]'s text that belong to earlier ids: U+FFFD for bytes
+    /// that became no character.
     pub const fn given_up(&self) -> usize {
         self.given_up
     }
 
-    /// Ends the text: bytes still held become U+FFFD. Afterwards a new text may begin.
+    /// Ends the text: bytes that are still held become U+FFFD. Afterwards a new text may begin.
     pub fn finish(&mut self) -> &str {
         self.text.clear();
         give_up(&mut self.held, &mut self.text);
