@@ -34,4 +34,4 @@ pub use product_speed::products_per_s;
 pub use profiled::Profiled;
 pub use quantize::Scheme;
 pub use sampling::{Candidate, Choice, Sampling, ScoreAsk, TokenScore};
-pub use weights::{MatrixUse, WeightFormat, WeightPart};
+pub use weights::{MatrixUse, QuantizedRowMut, WeightFormat, WeightPart};

@@ -59,9 +59,12 @@ impl WeightPart<'_> {
     }
 }
 
-/// Room for the integers and scales of one row.
-pub(crate) struct QuantizedRowMut<'a> {
+/// Room for one quantised row.
+#[derive(Debug)]
+pub struct QuantizedRowMut<'a> {
+    /// [`Scheme::integer_bytes`].
     pub integers: &'a mut [u8],
+    /// [`Scheme::scale_bytes`].
     pub scales: &'a mut [u8],
 }
 
@@ -159,7 +162,7 @@ impl WeightPart<'_> {
 
     /// Writes the integers and scales of row `index`: as they are stored, or quantised now. `values` is room for `cols`
     /// numbers.
-    pub(crate) fn quantized_row(&self, index: usize, scheme: Scheme, values: &mut [f32], out: QuantizedRowMut<'_>) {
+    pub fn quantized_row(&self, index: usize, scheme: Scheme, values: &mut [f32], out: QuantizedRowMut<'_>) {
         let QuantizedRowMut { integers, scales } = out;
         match *self {
             Self::Quantized { scheme: stored, integers: all, scales: all_scales, .. } if stored == scheme => {

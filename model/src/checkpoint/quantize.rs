@@ -6,7 +6,7 @@ use std::io::Write;
 use std::ops::Range;
 use std::path::Path;
 
-use kernels::{Scheme, WeightPart};
+use kernels::{QuantizedRowMut, Scheme, WeightPart};
 use rayon::prelude::*;
 
 use super::folder::{CONFIG, TENSORS};
@@ -111,8 +111,8 @@ fn quantized(part: &WeightPart<'_>, scheme: Scheme) -> (Vec<u8>, Vec<u8>) {
     shares.enumerate().for_each(|(number, (integers, scales))| {
         let mut values = vec![0.0; cols];
         let rows = integers.chunks_mut(integer_bytes).zip(scales.chunks_mut(scale_bytes));
-        for (row, out) in (number * share..).zip(rows) {
-            part.quantized_row(row, scheme, &mut values, out);
+        for (row, (integers, scales)) in (number * share..).zip(rows) {
+            part.quantized_row(row, scheme, &mut values, QuantizedRowMut { integers, scales });
         }
     });
     (integers, scales)
