@@ -101,13 +101,28 @@ pub enum Fault {
         other: &'static str,
     },
     /// Two keys whose values contradict each other.
-    #[error("{} ({}) must be at most {} ({})", smaller.0, smaller.1, larger.0, larger.1)]
+    #[error("{smaller} must be at most {larger}")]
     OutOfOrder {
         /// The key that must not exceed the other, and its value.
-        smaller: (&'static str, u64),
+        smaller: KeyValue,
         /// The key that bounds it, and its value.
-        larger: (&'static str, u64),
+        larger: KeyValue,
     },
+}
+
+/// A key with its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyValue {
+    /// The key, such as `limits.prompts`.
+    pub key: &'static str,
+    /// Its value.
+    pub value: u64,
+}
+
+impl std::fmt::Display for KeyValue {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} ({})", self.key, self.value)
+    }
 }
 
 fn list(problems: &[Problem]) -> String {

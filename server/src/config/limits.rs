@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::error::KeyValue;
 use super::reader::Reader;
 use super::{GIB, MIB, POOL_FITS, PoolFit};
 
@@ -88,10 +89,8 @@ impl Limits {
             reader.integer("limits.header_timeout_s", 1..=3600),
             reader.integer("limits.keep_alive_timeout_s", 1..=86_400),
         );
-        reader.ordered(
-            ("limits.header_timeout_s", header_timeout_s),
-            ("limits.keep_alive_timeout_s", keep_alive_timeout_s),
-        );
+        let header_timeout = KeyValue { key: "limits.header_timeout_s", value: header_timeout_s };
+        reader.ordered(header_timeout, KeyValue { key: "limits.keep_alive_timeout_s", value: keep_alive_timeout_s });
         let limits = Self {
             connections: reader.integer("limits.connections", 1..=65_536),
             reserved_connections: reader.integer("limits.reserved_connections", 0..=1024),
@@ -127,15 +126,19 @@ impl Limits {
             stop_bytes: reader.integer("limits.stop_bytes", 1..=MIB),
         };
         let Self { prompts, queued_rows, running_rows, step_rows, body_bytes, unparsed_body_bytes, .. } = limits;
-        reader.ordered(("limits.prompts", prompts.into()), ("limits.queued_rows", queued_rows.into()));
-        reader.ordered(("limits.running_rows", running_rows.into()), ("limits.step_rows", step_rows.into()));
-        let total = ("limits.total_choices", limits.total_choices as u64);
-        reader.ordered(total, ("limits.queued_rows", queued_rows.into()));
-        let of_peer = ("limits.peer_body_bytes", limits.peer_body_bytes as u64);
-        reader.ordered(("limits.body_bytes", body_bytes as u64), of_peer);
-        reader.ordered(of_peer, ("limits.unparsed_body_bytes", unparsed_body_bytes as u64));
-        let of_peer = ("limits.peer_answer_bytes", limits.peer_answer_bytes as u64);
-        reader.ordered(of_peer, ("limits.answer_bytes", limits.answer_bytes as u64));
+        let prompts = KeyValue { key: "limits.prompts", value: prompts.into() };
+        let queued_rows = KeyValue { key: "limits.queued_rows", value: queued_rows.into() };
+        reader.ordered(prompts, queued_rows);
+        let running_rows = KeyValue { key: "limits.running_rows", value: running_rows.into() };
+        reader.ordered(running_rows, KeyValue { key: "limits.step_rows", value: step_rows.into() });
+        reader.ordered(KeyValue { key: "limits.total_choices", value: limits.total_choices as u64 }, queued_rows);
+        let body = KeyValue { key: "limits.body_bytes", value: body_bytes as u64 };
+        let peer_body = KeyValue { key: "limits.peer_body_bytes", value: limits.peer_body_bytes as u64 };
+        reader.ordered(body, peer_body);
+        let unparsed = KeyValue { key: "limits.unparsed_body_bytes", value: unparsed_body_bytes as u64 };
+        reader.ordered(peer_body, unparsed);
+        let peer_answer = KeyValue { key: "limits.peer_answer_bytes", value: limits.peer_answer_bytes as u64 };
+        reader.ordered(peer_answer, KeyValue { key: "limits.answer_bytes", value: limits.answer_bytes as u64 });
         limits
     }
 }

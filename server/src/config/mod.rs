@@ -15,7 +15,7 @@ use kernels::cpu::Level;
 use kernels::{KvFormat, Precision, Scheme};
 use model::scheme_name;
 
-pub use error::{ConfigError, Fault, Problem};
+pub use error::{ConfigError, Fault, KeyValue, Problem};
 pub use layers::Layer;
 pub use limits::Limits;
 use reader::Reader;

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 
 use toml::Value;
 
+use super::error::KeyValue;
 use super::layers::{Setting, Settings};
 use super::{DEFAULTS_ORIGIN, Fault, Problem};
 
@@ -84,13 +85,13 @@ impl Reader {
     }
 
     /// Records that `smaller` exceeds `larger`, unless one of them is refused already.
-    pub(super) fn ordered(&mut self, smaller: (&'static str, u64), larger: (&'static str, u64)) {
-        let known = |problem: &Problem| problem.key == smaller.0 || problem.key == larger.0;
-        if smaller.1 <= larger.1 || self.problems.iter().any(known) {
+    pub(super) fn ordered(&mut self, smaller: KeyValue, larger: KeyValue) {
+        let known = |problem: &Problem| problem.key == smaller.key || problem.key == larger.key;
+        if smaller.value <= larger.value || self.problems.iter().any(known) {
             return;
         }
         // The problem is attributed to a value that was set, not to a default.
-        let blamed = if self.settings[smaller.0].origin == DEFAULTS_ORIGIN { larger.0 } else { smaller.0 };
+        let blamed = if self.settings[smaller.key].origin == DEFAULTS_ORIGIN { larger.key } else { smaller.key };
         self.refuse(blamed, Fault::OutOfOrder { smaller, larger });
     }
 

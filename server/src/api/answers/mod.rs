@@ -19,7 +19,7 @@ pub use answer_budget::{AnswerBudget, AnswerSize};
 pub use choice::ChoiceSettings;
 pub use completion::{Completion, Submitted};
 pub use delivery::Delivery;
-pub use opening::Opening;
+pub use opening::{DecoderTokens, Opening};
 pub use record::RequestRecord;
 pub use stop::StopStrings;
 pub use stream::{StreamOptions, stream_answer};

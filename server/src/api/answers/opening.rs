@@ -17,9 +17,21 @@ pub struct Opening {
     pub detokenizer: Option<Detokenizer>,
 }
 
+/// A decoder prompt, tokenised.
+#[derive(Debug)]
+pub struct DecoderTokens<'a> {
+    /// Its ids, without the start token.
+    pub ids: &'a [u32],
+    /// Its text where the client sent text, which is echoed unchanged.
+    pub text: Option<String>,
+    /// Whether the answer begins with it.
+    pub is_echoed: bool,
+}
+
 impl Opening {
-    /// The opening for decoder `ids`; `given` is their text where the client sent text, which is echoed as it is.
-    pub fn new(ids: &[u32], given: Option<String>, echo: bool, model: &ServedModel) -> Self {
+    /// The opening of targets that begin with these tokens.
+    pub fn new(tokens: DecoderTokens<'_>, model: &ServedModel) -> Self {
+        let DecoderTokens { ids, text: given, is_echoed: echo } = tokens;
         let Some(tokenizer) = &model.tokenizer else {
             let offsets = if echo { vec![0; ids.len()] } else { Vec::new() };
             return Self { text: String::new(), offsets, detokenizer: None };

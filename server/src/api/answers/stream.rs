@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
 
 use super::completion::Completion;
-use super::wire::{Heading, UsageField};
+use super::wire::{ChoicePiece, Heading, UsageField};
 
 /// A comment is sent after so long a silence: proxies keep the connection, and a client that is gone is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -75,7 +75,7 @@ impl Events {
                                 StreamOptions { include_usage: true, .. } => UsageField::Later,
                                 _ => UsageField::Absent,
                             };
-                            return Some(event(&self.heading.message(&[(index, piece)], usage)));
+                            return Some(event(&self.heading.message(&[ChoicePiece { index, piece }], usage)));
                         }
                     }
                     Ok(Ok(None)) if self.options.include_usage => self.stage = Stage::Usage,

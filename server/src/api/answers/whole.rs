@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 
 use super::completion::Completion;
-use super::wire::{Heading, UsageField};
+use super::wire::{ChoicePiece, Heading, UsageField};
 
 /// Waits for all choices, then answers.
 pub async fn whole_answer(mut completion: Completion, heading: Heading) -> Response {
@@ -20,7 +20,9 @@ pub async fn whole_answer(mut completion: Completion, heading: Heading) -> Respo
             }
         }
     }
-    let pieces: Vec<_> = (0..completion.choices()).filter_map(|index| Some((index, completion.take(index)?))).collect();
+    let pieces: Vec<_> = (0..completion.choices())
+        .filter_map(|index| Some(ChoicePiece { index, piece: completion.take(index)? }))
+        .collect();
     let message = heading.message(&pieces, UsageField::Now(completion.usage()));
     drop(pieces);
     let kind = HeaderValue::from_static("application/json");

@@ -20,6 +20,15 @@ pub struct Heading {
     blocks: Blocks,
 }
 
+/// A piece of one choice of an answer.
+#[derive(Debug)]
+pub struct ChoicePiece {
+    /// Index of the choice in the answer.
+    pub index: usize,
+    /// Its new text and tokens.
+    pub piece: Piece,
+}
+
 /// Which optional blocks the choices of an answer carry.
 #[derive(Debug, Clone, Copy)]
 pub struct Blocks {
@@ -47,13 +56,13 @@ impl Heading {
     }
 
     /// One message with the given choices.
-    pub fn message(&self, pieces: &[(usize, Piece)], usage: UsageField<'_>) -> String {
+    pub fn message(&self, pieces: &[ChoicePiece], usage: UsageField<'_>) -> String {
         let message = Message {
             id: &self.id,
             object: "text_completion",
             created: self.created,
             model: &self.model,
-            choices: pieces.iter().map(|(index, piece)| self.choice(*index, piece)).collect(),
+            choices: pieces.iter().map(|piece| self.choice(piece)).collect(),
             usage: match usage {
                 UsageField::Absent => None,
                 UsageField::Later => Some(None),
@@ -63,9 +72,10 @@ impl Heading {
         serde_json::to_string(&message).expect("strings and numbers serialise")
     }
 
-    fn choice<'a>(&self, index: usize, piece: &'a Piece) -> ChoiceMessage<'a> {
+    fn choice<'a>(&self, piece: &'a ChoicePiece) -> ChoiceMessage<'a> {
+        let ChoicePiece { index, piece } = piece;
         ChoiceMessage {
-            index,
+            index: *index,
             text: &piece.text,
             logprobs: self.blocks.log_probs.then_some(&piece.log_probs),
             finish_reason: piece.finish.map(FinishReason::name),

@@ -20,9 +20,9 @@ use crate::api::json::Fields;
 /// The [`ApiError`] of the first rule that it breaks; invalid JSON is reported first.
 pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<CompletionRequest, ApiError> {
     let Draft { fields, prompts, decoder_prompt, stop, stream_options } = Draft::read(body, bounds)?;
-    let stream = fields.boolean("stream", false)?;
+    let stream = fields.boolean("stream")?.unwrap_or(false);
     let choices = fields.integer("n", 1, u64::from(bounds.choices))?.map_or(1, to_u32);
-    let echo = fields.boolean("echo", false)?;
+    let echo = fields.boolean("echo")?.unwrap_or(false);
     let lowest = i64::from(!echo);
     let max_tokens = fields.integer("max_tokens", lowest, u64::MAX)?.map_or(16, saturated);
     let model = fields.text("model")?;
@@ -34,10 +34,10 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<CompletionRequest, A
         prompt_names,
         decoder_prompt,
         cache_salt: read_cache_salt(&fields)?,
-        add_special_tokens: fields.boolean("add_special_tokens", true)?,
+        add_special_tokens: fields.boolean("add_special_tokens")?.unwrap_or(true),
         max_tokens,
         min_tokens: fields.integer("min_tokens", 0, u64::MAX)?.map_or(0, saturated),
-        ignore_eos: fields.boolean("ignore_eos", false)?,
+        ignore_eos: fields.boolean("ignore_eos")?.unwrap_or(false),
         choices,
         sampling: read_sampling(&fields)?,
         seed: fields.integer("seed", i64::MIN, u64::MAX)?.map(seed_bits),
@@ -46,7 +46,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<CompletionRequest, A
         echo,
         stream,
         stream_options: given_stream_options(stream_options, stream)?,
-        return_token_ids: fields.boolean("return_token_ids", false)?,
+        return_token_ids: fields.boolean("return_token_ids")?.unwrap_or(false),
     };
     check_unsupported(&fields, choices)?;
     fields.finish()?;
@@ -104,9 +104,9 @@ fn given_stream_options(read: Option<Result<Fields, ApiError>>, stream: bool) ->
         return Err(ApiError::Invalid { param: "stream_options".to_owned(), problem });
     }
     let read = StreamOptions {
-        include_usage: options.boolean("include_usage", false)?,
-        continuous_usage_stats: options.boolean("continuous_usage_stats", false)?,
-        coalesce: options.boolean("coalesce", false)?,
+        include_usage: options.boolean("include_usage")?.unwrap_or(false),
+        continuous_usage_stats: options.boolean("continuous_usage_stats")?.unwrap_or(false),
+        coalesce: options.boolean("coalesce")?.unwrap_or(false),
     };
     check_unsupported_stream_options(&options)?;
     options.finish()?;

@@ -6,7 +6,7 @@ use model::Tokenizer;
 
 use super::prompt::{Prompt, PromptNames};
 use super::request::CompletionRequest;
-use crate::api::answers::Opening;
+use crate::api::answers::{DecoderTokens, Opening};
 use crate::api::http::ApiError;
 use crate::registry::ServedModel;
 
@@ -123,7 +123,7 @@ fn begin(prompt: Option<Prompt>, echo: bool, model: &ServedModel) -> Result<(Vec
         let name = model.token_name(model.start_token);
         text = text.map(|text| text.strip_prefix(&name).map_or(text.clone(), str::to_owned));
     }
-    let opening = Opening::new(&ids, text, echo, model);
+    let opening = Opening::new(DecoderTokens { ids: &ids, text, is_echoed: echo }, model);
     Ok((ids, opening))
 }
 

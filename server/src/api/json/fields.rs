@@ -67,10 +67,10 @@ impl Fields {
     }
 
     /// A true-or-false field.
-    pub fn boolean(&self, name: &'static str, default: bool) -> Result<bool, ApiError> {
+    pub fn boolean(&self, name: &'static str) -> Result<Option<bool>, ApiError> {
         match self.get(name) {
-            None => Ok(default),
-            Some(Brief::Boolean(value)) => Ok(*value),
+            None => Ok(None),
+            Some(Brief::Boolean(value)) => Ok(Some(*value)),
             Some(other) => Err(self.wrong_type(name, "true or false", other)),
         }
     }
@@ -221,11 +221,11 @@ mod tests {
     }
 
     #[test]
-    fn null_is_the_default_and_booleans_are_no_numbers() {
+    fn null_counts_as_absent_and_booleans_are_no_numbers() {
         let read = of(&json!({"a": null, "b": true, "c": 1}));
-        assert_eq!(read.boolean("a", true), Ok(true));
+        assert_eq!(read.boolean("a"), Ok(None));
         assert!(matches!(read.integer("b", 0, 9), Err(ApiError::WrongType { found: "a boolean", .. })));
-        assert!(matches!(read.boolean("c", false), Err(ApiError::WrongType { .. })));
+        assert!(matches!(read.boolean("c"), Err(ApiError::WrongType { .. })));
         assert_eq!(read.finish(), Ok(()));
     }
 
@@ -240,8 +240,8 @@ mod tests {
 
     #[test]
     fn of_a_field_that_is_given_twice_the_last_value_counts() {
-        assert_eq!(fields("{\"a\": true, \"b\": 1, \"a\": false}").boolean("a", true), Ok(false));
-        assert_eq!(fields("{\"a\": 1, \"a\": null}").boolean("a", true), Ok(true));
+        assert_eq!(fields("{\"a\": true, \"b\": 1, \"a\": false}").boolean("a"), Ok(Some(false)));
+        assert_eq!(fields("{\"a\": 1, \"a\": null}").boolean("a"), Ok(None));
     }
 
     #[test]
