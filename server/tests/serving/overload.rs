@@ -15,13 +15,15 @@ fn long(prompt: &str) -> Value {
 
 #[tokio::test]
 async fn a_full_queue_is_answered_429_at_once_while_streams_run_and_the_server_recovers() {
-    let app = App::start("[limits]\nqueued_rows = 16\nprompts = 2\ntotal_choices = 16\nrunning_rows = 16\n");
+    let app = App::start("[limits]\nqueued_rows = 16\nprompts = 2\ntotal_choices = 16\nrunning_rows = 3\n");
     let rows = rows();
-    // Its choices have as many rows as one call may until it is cancelled, and the others wait.
+    // One call may have all of so few rows. Three of its choices run until it is cancelled; four of them and both other
+    // requests fill the queue.
     let mut body = long(&rows[0].input);
-    (body["n"], body["logprobs"]) = (json!(16), json!(20));
+    (body["n"], body["logprobs"]) = (json!(7), json!(20));
     let mut running = app.open(&body).await;
     next_event(running.body_mut()).await;
+    wait_until(|| app.engine().free_slots() == 12).await;
     let waiting = [1, 2].map(|row| {
         let mut body = long(&rows[row].input);
         (body["n"], body["max_tokens"]) = (json!(6), json!(100));
@@ -37,7 +39,7 @@ async fn a_full_queue_is_answered_429_at_once_while_streams_run_and_the_server_r
         answer.error(429, None, Some("overloaded"));
         assert_eq!(answer.headers["retry-after"], "1");
     }
-    assert_eq!((app.engine_metrics().running_rows.get(), app.engine().free_slots()), (12, 0));
+    assert_eq!((app.engine_metrics().running_rows.get(), app.engine().free_slots()), (3, 0));
     next_event(running.body_mut()).await;
     drop(running);
     let [one, other] = waiting;
