@@ -1,8 +1,8 @@
 // The best ids of a row of logits, exactly: by how many they are, or by how much they weigh.
 //
-// Ids are ordered as kernels/src/sampling.rs orders them: the larger logit first, then the lower id. That order is a number
-// of 64 bits, and the last id that is kept is found bit by bit, or eight at a time where threads cannot hold all of them. Sums
-// are of integers: no order changes them.
+// Ids are ordered as kernels/src/sampling orders them: the larger logit first, then the lower id. The order is that of
+// keys of 64 bits. The key of the last id that is kept is found two bits at a time, or eight where threads cannot hold
+// all keys. Sums are of integers: no order changes them.
 #pragma once
 
 #include "device.cuh"
@@ -12,9 +12,10 @@ constexpr uint32_t WARPS = THREADS / WARP;
 constexpr uint32_t TILE = 16;          // ids of which product.cu leaves the best
 constexpr uint32_t MOST_TILES = 1024;  // of a list
 constexpr uint32_t MOST_WEIGHED = 384;  // of a list whose ids are weighed
+constexpr uint32_t NOTHING = 0xffffffffu;  // no id, no place
 typedef unsigned long long Mass;  // as atomicAdd names 64 bits
 
-// 40 bits of fraction, as sampling.rs has it.
+// 40 bits of fraction, as kernels/src/sampling/weight.rs has it.
 constexpr float WHOLE = 1099511627776.0f;
 
 struct Chooser {
@@ -35,6 +36,38 @@ struct Scaled {
 };
 
 DEVICE Mass weight_of(float scaled, float largest) { return Mass(exact_exp(scaled - largest) * WHOLE); }
+
+// A row of logits, and the best key of each TILE of its ids, or none.
+struct LogitRow {
+    const float* logits;
+    const uint64_t* best_of_tiles;
+};
+
+// Rows of logits as products leave them, and copies of some under the rules of draws.
+struct LogitRows {
+    const float* logits;
+    const uint64_t* best;  // the best key of each TILE ids of a row, or none
+    const float* ruled;
+    const uint64_t* best_of_ruled;
+    uint32_t pitch, vocab;
+
+    DEVICE uint32_t tiles() const { return (vocab + TILE - 1) / TILE; }
+    // A row by its place among the copies, or, where that is NOTHING, by its own.
+    DEVICE LogitRow operator()(uint32_t row, uint32_t place) const {
+        if (place != NOTHING) return {ruled + size_t(place) * pitch, best_of_ruled + size_t(place) * tiles()};
+        return {logits + size_t(row) * pitch, best ? best + size_t(row) * tiles() : nullptr};
+    }
+};
+
+// What log-probabilities of a row are made of.
+struct RowSums {
+    double sum;  // of exp(logit - largest)
+    float largest;
+    float logit;    // of the id that is asked about,
+    uint32_t rank;  // how many are better,
+    uint32_t found; // and how many of the best are listed
+    DEVICE double log_sum() const { return double(largest) + log(sum); }
+};
 
 // Ids that a draw may not choose.
 struct Forbidden {
@@ -115,7 +148,8 @@ DEVICE Mass block_total(Chooser& room, Mass value) {
     return sum;
 }
 
-// The largest number for which the block's `amount_from(number)` are `wanted` together, if they are for 0; two bits at a time.
+// The largest number for which the block's `amount_from(number)` together reach `wanted`, if they do for 0; found two
+// bits at a time.
 template <class AmountFrom>
 DEVICE uint32_t largest_reached(Chooser& room, Mass wanted, AmountFrom amount_from) {
     uint32_t number = 0;
@@ -129,9 +163,10 @@ DEVICE uint32_t largest_reached(Chooser& room, Mass wanted, AmountFrom amount_fr
     return number;
 }
 
-// As `last_kept`, of at most `Held` keys a thread.
+// Finds what `last_kept` does, among at most `Held` keys a thread.
 template <uint32_t Held, class Key, class Amount>
-DEVICE uint64_t last_kept_of_few(Chooser& room, uint32_t count, uint64_t floor, Mass wanted, Key key_of, Amount amount_of) {
+DEVICE uint64_t last_kept_of_few(
+    Chooser& room, uint32_t count, uint64_t floor, Mass wanted, Key key_of, Amount amount_of) {
     constexpr bool COUNTS = IS_ONE<Amount>;
     uint32_t high[Held];
     Mass amounts[COUNTS ? 1 : Held] = {};
@@ -174,9 +209,10 @@ DEVICE uint64_t last_kept_of_few(Chooser& room, uint32_t count, uint64_t floor, 
     return uint64_t(upper) << 32 | lower;
 }
 
-// The same of any number, of which each byte of a key takes a pass over all.
+// Finds what `last_kept` does, among any number of keys: a pass over all of them for each byte of a key.
 template <class Key, class Amount>
-DEVICE uint64_t last_kept_of_many(Chooser& room, uint32_t count, uint64_t floor, Mass wanted, Key key_of, Amount amount_of) {
+DEVICE uint64_t last_kept_of_many(
+    Chooser& room, uint32_t count, uint64_t floor, Mass wanted, Key key_of, Amount amount_of) {
     uint64_t prefix = 0;
     Mass before = 0;
     for (int shift = 56; shift >= 0; shift -= 8) {
@@ -202,8 +238,8 @@ DEVICE uint64_t last_kept_of_many(Chooser& room, uint32_t count, uint64_t floor,
     return prefix > floor ? prefix : floor;
 }
 
-// The last of `count` keys with which the amounts of the keys from `floor` on, best first, reach `wanted`; `floor` when all of
-// them do not. Keys are different, but for 0, which counts for nothing. All threads of the block come here.
+// The last of `count` keys with which the amounts of the keys from `floor` on, best first, reach `wanted`; `floor` when
+// all of them do not. Keys are different, but for 0, which counts for nothing. All threads of the block come here.
 template <class Key, class Amount>
 DEVICE uint64_t last_kept(Chooser& room, uint32_t count, uint64_t floor, Mass wanted, Key key_of, Amount amount_of) {
     constexpr uint32_t HELD = (IS_ONE<Amount> ? MOST_TILES : MOST_WEIGHED) * TILE / THREADS;
@@ -211,8 +247,8 @@ DEVICE uint64_t last_kept(Chooser& room, uint32_t count, uint64_t floor, Mass wa
     return last_kept_of_many(room, count, floor, wanted, key_of, amount_of);
 }
 
-// Lists, in order, the tiles with the `wanted` largest logits as the draw sees them: no other tile has one of so many best ids.
-// `lowest` becomes the least of their largest.
+// Lists, in order, the tiles with the `wanted` largest logits as the draw sees them: no other tile has one of so many
+// best ids. `lowest` becomes the least of their largest.
 DEVICE uint32_t list_tiles(
     Chooser& room, const uint64_t* best, uint32_t tiles, float temperature, uint32_t wanted, float& lowest) {
     auto key_of = [&](uint32_t tile) -> uint64_t { return rank_key(value_of(best[tile]) / temperature, tile); };

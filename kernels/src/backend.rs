@@ -12,8 +12,8 @@ mod stream;
 
 pub use attention::{AttentionOps, KvColumns, RotaryRows};
 pub use products::{GatedRows, LinearRows, OutputLayer, ProductOps};
-pub use rows::{DrawnRows, NO_PLACE, Norm, RotaryHeads, RowOps, Sandwich, SeamRows};
-pub use sampling::{ChosenRows, Draw, Draws, SamplingOps};
+pub use rows::{DrawnRows, Norm, RotaryHeads, RowOps, Sandwich, SeamRows};
+pub use sampling::{ChosenRows, SamplingOps};
 pub use storage::Storage;
 pub use stream::{Bandwidth, KernelCost, Stream};
 

@@ -23,9 +23,8 @@ mod weights;
 
 pub use attention::{AttentionShape, FullAttention, KvSide, PagedAttention, Segment, Window};
 pub use backend::{
-    AttentionOps, Backend, Bandwidth, ChosenRows, Draw, DrawnRows, Draws, GatedRows, KernelCost, KvColumns, LinearRows,
-    NO_PLACE, Norm, OutputLayer, ProductOps, RotaryHeads, RotaryRows, RowOps, SamplingOps, Sandwich, SeamRows, Storage,
-    Stream,
+    AttentionOps, Backend, Bandwidth, ChosenRows, DrawnRows, GatedRows, KernelCost, KvColumns, LinearRows, Norm,
+    OutputLayer, ProductOps, RotaryHeads, RotaryRows, RowOps, SamplingOps, Sandwich, SeamRows, Storage, Stream,
 };
 pub use error::{Error, Result};
 pub use number::{DType, Precision};
@@ -33,5 +32,8 @@ pub use paging::{KvFormat, LayerPages, LayerPagesMut, PAGE_TOKENS, PageShape, Pa
 pub use product_speed::products_per_s;
 pub use profiled::Profiled;
 pub use quantize::Scheme;
-pub use sampling::{Candidate, Choice, Sampling, ScoreAsk, TokenScore};
+pub use sampling::{
+    BestAsk, Candidate, Draw, DrawRule, DrawRules, Draws, LogitEdit, NO_PLACE, RuleId, Sampling, ScoreAsk, TokenMask,
+    TokenScore,
+};
 pub use weights::{MatrixUse, QuantizedRowMut, WeightFormat, WeightPart};

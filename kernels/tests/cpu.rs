@@ -103,6 +103,18 @@ fn sampling_gives_exactly_the_defined_ids() {
 }
 
 #[test]
+fn rows_without_an_order_choose_nothing_under_any_rule() {
+    on_each(&[Precision::F32], |run| {
+        cases::rows_without_an_order_choose_nothing_under_any_rule(run.backend);
+    });
+}
+
+#[test]
+fn best_ids_follow_the_reference_under_every_rule() {
+    on_each(&[Precision::F32], |run| cases::best_ids_follow_the_reference_under_every_rule(run.backend));
+}
+
+#[test]
 fn scores_follow_the_reference_with_ranks_and_ties() {
     on_each(&[Precision::F32], |run| cases::scores_follow_the_reference_with_ranks_and_ties(run.backend));
 }

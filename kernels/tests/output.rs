@@ -1,12 +1,16 @@
-//! Ids chosen by screening the output table are the ids that all logits would give: on random tables, and on tables
-//! made to mislead, on every instruction set and in both precisions of the table.
+//! Ids chosen by screening the output table are the ids that all logits would give: on random tables, and on tables made
+//! to mislead, on every instruction set and in both precisions of the table.
 #![allow(clippy::unwrap_used)]
+
+#[path = "cases/rules.rs"]
+mod rules;
 
 use kernels::cpu::{Cpu, Isa};
 use kernels::{
-    Backend, Choice, ChosenRows, DType, Draw, Draws, MatrixUse, OutputLayer, Precision, Sampling, SamplingOps, Storage,
-    Stream, WeightPart,
+    Backend, ChosenRows, DType, Draw, DrawRule, DrawRules, Draws, LogitEdit, MatrixUse, OutputLayer, Precision, RuleId,
+    Sampling, SamplingOps, Storage, Stream, TokenMask, WeightPart,
 };
+use rules::rules;
 
 const COLS: usize = 96;
 const ENDS: [u32; 2] = [1, 107];
@@ -117,22 +121,25 @@ fn samplings() -> Vec<Sampling> {
         plain,
         Sampling { top_k: 1, ..plain },
         Sampling { temperature: 0.3, top_k: 7, top_p: 0.8, ..plain },
-        Sampling { temperature: 1.9, top_k: Choice::NARROW, min_p: 0.02, ..plain },
+        Sampling { temperature: 1.9, top_k: Sampling::NARROW, min_p: 0.02, ..plain },
     ]
 }
 
-/// A draw of each kind from each row, with and without end ids.
-fn draws(rows: usize, sampling: Sampling) -> Vec<Draw> {
-    let draw = |index: u32| {
-        let choice = Choice { sampling, choice: index / 3, position: index, forbid_end: index % 2 == 1 };
-        assert!(choice.is_narrow());
-        Draw { row: index % rows as u32, choice }
+/// Draws from each row, each under rules of its own.
+fn draws(rows: usize, sampling: Sampling, rules: &[Option<RuleId>]) -> Vec<Draw> {
+    assert!(sampling.is_narrow());
+    let draw = |index: u32| Draw {
+        row: index % rows as u32,
+        sampling,
+        choice: index / 3,
+        position: index,
+        rule: rules[index as usize % rules.len()],
     };
-    (0..4 * rows as u32).map(draw).collect()
+    (0..rules.len().max(2 * rows) as u32).map(draw).collect()
 }
 
 /// Ids by screening and ids from all logits, and how many of the logits screening computed.
-fn both<B: Backend>(backend: &B, case: &Case, precision: Precision, draws: &[Draw]) -> [Vec<Option<u32>>; 2] {
+fn both<B: Backend>(backend: &B, case: &Case, precision: Precision, draws: Draws<'_>) -> [Vec<Option<u32>>; 2] {
     let bytes: Vec<u8> = case.table.iter().flat_map(|w| w.to_le_bytes()).collect();
     let part = WeightPart::Stored { rows: case.vocab, cols: COLS, dtype: DType::F32, bytes: &bytes };
     let table = backend.matrix(&[part], precision.into(), MatrixUse::Output).unwrap();
@@ -140,9 +147,7 @@ fn both<B: Backend>(backend: &B, case: &Case, precision: Precision, draws: &[Dra
     backend.upload(&case.x, &mut x);
     let mut logits = backend.activations(case.rows(), case.vocab).unwrap();
     let output = OutputLayer { table: &table, softcap: case.softcap };
-    let draws = Draws { draws, end_ids: &ENDS };
-    let (mut screened, mut whole) =
-        (backend.drawn(draws.draws.len()).unwrap(), backend.drawn(draws.draws.len()).unwrap());
+    let [mut screened, mut whole] = [(); 2].map(|()| backend.drawn(draws.list.len()).unwrap());
     backend.choose(&x, output, draws, ChosenRows { logits: &mut logits, ids: &mut screened });
     backend.logits(&x, output, case.rows(), &mut logits);
     backend.sample(&logits, draws, &mut whole);
@@ -157,11 +162,14 @@ fn both<B: Backend>(backend: &B, case: &Case, precision: Precision, draws: &[Dra
 #[test]
 fn screening_chooses_what_all_logits_choose() {
     for case in cases() {
+        let (rules, ids) = rules(case.vocab, &ENDS);
         for precision in [Precision::F32, Precision::Bf16] {
             for (isa, threads) in Isa::all().flat_map(|isa| [(isa, 1), (isa, 2)]) {
                 let cpu = Cpu::new(isa, threads);
                 for sampling in samplings() {
-                    let [screened, whole] = both(&cpu, &case, precision, &draws(case.rows(), sampling));
+                    let draws = draws(case.rows(), sampling, &ids);
+                    let draws = Draws { list: &draws, rules: &rules };
+                    let [screened, whole] = both(&cpu, &case, precision, draws);
                     assert_eq!(screened, whole, "{}, {precision:?}, {}, {sampling:?}", case.name, cpu.describe());
                 }
             }
@@ -172,34 +180,53 @@ fn screening_chooses_what_all_logits_choose() {
 #[test]
 fn equal_logits_go_to_the_lowest_id_that_is_allowed() {
     let case = cases().into_iter().find(|case| case.name == "the best row many times over").unwrap();
+    let mut rules = DrawRules::default();
+    let ban = rules.add(DrawRule::ban(&ENDS));
+    let draws = [None, Some(ban)].map(|rule| Draw { rule, ..Draw::greedy(0) });
     for isa in Isa::all() {
-        let draw = |forbid_end| Draw {
-            row: 0,
-            choice: Choice { sampling: Sampling::GREEDY, choice: 0, position: 0, forbid_end },
-        };
-        let [screened, _] = both(&Cpu::new(isa, 1), &case, Precision::Bf16, &[draw(false), draw(true)]);
+        let draws = Draws { list: &draws, rules: &rules };
+        let [screened, _] = both(&Cpu::new(isa, 1), &case, Precision::Bf16, draws);
         assert_eq!(screened[1..], [Some(1), Some(77)]);
     }
 }
 
-/// Numbers that were there before show which logits were computed.
+/// Logits that keep their marker, which is not a number, were not computed.
 #[test]
 fn only_panels_that_may_matter_are_multiplied_exactly() {
     let case = Case::random("random", 64_000, 4);
     let bytes: Vec<u8> = case.table.iter().flat_map(|w| w.to_le_bytes()).collect();
     let part = WeightPart::Stored { rows: case.vocab, cols: COLS, dtype: DType::F32, bytes: &bytes };
-    for isa in Isa::all() {
+    let lowered: Vec<LogitEdit> = (0..500).map(|index| LogitEdit::penalty(index * 127, 1.2)).collect();
+    let raised: Vec<LogitEdit> = (0..5).map(|index| LogitEdit::bias(index * 12_000, 0.5)).collect();
+    // Panels of 64 ids: allowed whole, or with one id refused in each of a third of them.
+    let third: Vec<u32> = (0..2000).map(|word| if word / 2 % 3 == 0 { !0 } else { 0 }).collect();
+    let holes: Vec<u32> = (0..2000).map(|word| if word % 6 == 0 { !8 } else { !0 }).collect();
+    let [third, holes] = [&third, &holes].map(|words| Some(TokenMask { words }));
+    let free = DrawRule::default();
+    let list = [
+        free,
+        DrawRule::ban(&ENDS),
+        DrawRule { edits: &lowered, ..free },
+        DrawRule { edits: &raised, ..free },
+        DrawRule { mask: third, ..free },
+        DrawRule { mask: holes, ..free },
+    ];
+    for (isa, rule) in Isa::all().flat_map(|isa| list.map(|rule| (isa, rule))) {
         let cpu = Cpu::new(isa, 2);
         let table = cpu.matrix(&[part], Precision::Bf16.into(), MatrixUse::Output).unwrap();
         let mut x = cpu.activations(4, COLS).unwrap();
         cpu.upload(&case.x, &mut x);
         let mut logits = cpu.activations(4, case.vocab).unwrap();
         cpu.upload(&vec![f32::NAN; 4 * case.vocab], &mut logits);
+        let mut rules = DrawRules::default();
+        let rule = Some(rules.add(rule));
+        let draws = [0, 1, 2, 3].map(|row| Draw { rule, ..Draw::greedy(row) });
         let output = OutputLayer { table: &table, softcap: case.softcap };
         let mut drawn = cpu.drawn(4).unwrap();
-        let draws = Draws { draws: &draws(4, Sampling::GREEDY)[..4], end_ids: &[] };
-        cpu.choose(&x, output, draws, ChosenRows { logits: &mut logits, ids: &mut drawn });
+        let to = ChosenRows { logits: &mut logits, ids: &mut drawn };
+        cpu.choose(&x, output, Draws { list: &draws, rules: &rules }, to);
         let computed = cpu.download(&logits, 4).iter().filter(|z| !z.is_nan()).count();
-        assert!((4..=4 * case.vocab / 50).contains(&computed), "{isa:?}: {computed} of {}", 4 * case.vocab);
+        let most = 4 * case.vocab / 50;
+        assert!((4..=most).contains(&computed), "{isa:?}, {:?}: {computed}", rules.of(rule));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Called by the server's engine thread after [`Model::decode`].
 
-use kernels::{Backend, ChosenRows, Draw, Draws, OutputLayer, ScoreAsk, TokenScore};
+use kernels::{Backend, BestAsk, Candidate, ChosenRows, DrawRules, Draws, OutputLayer, ScoreAsk, TokenScore};
 
 use crate::error::Result;
 use crate::model::Model;
@@ -20,25 +20,27 @@ impl<B: Backend> Model<B> {
         self.backend.logits(&space.selected, self.output_layer(), count, &mut space.logits);
     }
 
-    /// Draws ids from computed logits; `None` where a row's logits are not numbers.
-    pub fn sample(&self, draws: &[Draw], space: &Workspace<B>, out: &mut B::Drawn) {
-        self.backend.sample(&space.logits, self.draws(draws), out);
+    /// Draws ids from computed logits; `None` where a row's logits are not numbers, or its rule leaves no id.
+    pub fn sample(&self, draws: Draws<'_>, space: &Workspace<B>, out: &mut B::Drawn) {
+        self.backend.sample(&space.logits, draws, out);
     }
 
     /// Draws the ids that [`Self::logits`] and [`Self::sample`] would draw, without computing all logits. Only for
-    /// narrow draws ([`kernels::Choice::is_narrow`]). Overwrites the logits of the rows that are drawn from, and no
+    /// narrow draws ([`kernels::Sampling::is_narrow`]). Overwrites the logits of the rows that are drawn from, and no
     /// others.
-    pub fn choose(&self, draws: &[Draw], space: &mut Workspace<B>, out: &mut B::Drawn) {
+    pub fn choose(&self, draws: Draws<'_>, space: &mut Workspace<B>, out: &mut B::Drawn) {
         let to = ChosenRows { logits: &mut space.logits, ids: out };
-        self.backend.choose(&space.selected, self.output_layer(), self.draws(draws), to);
+        self.backend.choose(&space.selected, self.output_layer(), draws, to);
     }
 
     fn output_layer(&self) -> OutputLayer<'_, B::Matrix> {
         OutputLayer { table: self.weights.output_table(), softcap: self.config.decoder.final_softcap }
     }
 
-    fn draws<'a>(&'a self, draws: &'a [Draw]) -> Draws<'a> {
-        Draws { draws, end_ids: &self.config.end_tokens }
+    /// The best ids of rows of the last logits under rules, with their log-probabilities; one list for each row is appended
+    /// to `out`.
+    pub fn best(&self, asked: &[BestAsk], rules: &DrawRules, space: &Workspace<B>, out: &mut Vec<Vec<Candidate>>) {
+        self.backend.best(&space.logits, asked, rules, out);
     }
 
     /// Whether [`Self::choose`] reads an 8-bit copy of the output table instead of the table.

@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fixture::DemoRow;
 use kernels::cpu::{Cpu, Isa};
-use kernels::{Choice, Draw, KvFormat, Precision, Sampling, SamplingOps, Scheme};
+use kernels::{
+    Draw, DrawRule, DrawRules, Draws, KvFormat, LogitEdit, Precision, RuleId, Sampling, SamplingOps, Scheme, TokenMask,
+};
 use model::{Arithmetic, Checkpoint};
 use runner::{Runner, StepRows};
 
@@ -63,16 +65,14 @@ const SAMPLINGS: [Sampling; 5] = [
     Sampling { temperature: 1.2, top_k: 300, top_p: 1.0, min_p: 0.0, seed: 4 },
 ];
 
-/// One draw for each row and way to choose, so that every row meets all of them.
-fn draws(batch: usize, position: usize) -> Vec<Draw> {
-    let draw = |(index, row): (usize, u32)| {
-        let choice = Choice {
-            sampling: SAMPLINGS[index],
-            choice: row,
-            position: position as u32,
-            forbid_end: position.is_multiple_of(2),
-        };
-        Draw { row, choice }
+/// One draw for each row and way to choose, so that every row meets all of them; under a rule at every other position.
+fn draws(batch: usize, position: usize, rule: RuleId) -> Vec<Draw> {
+    let draw = |(index, row): (usize, u32)| Draw {
+        row,
+        sampling: SAMPLINGS[index],
+        choice: row,
+        position: position as u32,
+        rule: position.is_multiple_of(2).then_some(rule),
     };
     (0..SAMPLINGS.len()).flat_map(|index| (0..batch as u32).map(move |row| (index, row))).map(draw).collect()
 }
@@ -86,25 +86,29 @@ fn allocations(runner: &mut Runner<Cpu>, batch: usize) -> usize {
     let rows = DemoRow::all();
     let sources: Vec<&[u32]> = rows[..batch].iter().map(|row| &row.input_ids[..25]).collect();
     let (_, mut sequences) = runner.encode(&sources, usize::MAX);
+    let (mut rules, words) =
+        (DrawRules::default(), vec![0xffff_0fff; runner.model.config().decoder.vocab.div_ceil(32)]);
+    let edits = [LogitEdit::bias(5, 1.0), LogitEdit::penalty(70, 1.1)];
+    let rule = rules.add(DrawRule { mask: Some(TokenMask { words: &words }), edits: &edits, banned: &[1] });
     let steps: Vec<(StepRows, Vec<Draw>)> = (0..POSITIONS)
         .map(|position| {
             for (index, sequence) in sequences.iter_mut().enumerate() {
                 sequence.tokens.resize(position + 1, 10 + (7 * index + position) as u32);
             }
-            (runner.rows(&sequences, |sequence| sequence.tokens.len() - 1), draws(batch, position))
+            (runner.rows(&sequences, |sequence| sequence.tokens.len() - 1), draws(batch, position, rule))
         })
         .collect();
     // Those that depend on few logits come first: they are drawn a second time by screening.
-    let narrow = steps[0].1.iter().take_while(|draw| draw.choice.is_narrow()).count();
+    let narrow = steps[0].1.iter().take_while(|draw| draw.sampling.is_narrow()).count();
     assert_eq!(narrow, 2 * batch);
     let mut ids = Vec::with_capacity(2 * batch * SAMPLINGS.len());
     let mut drawn = runner.model.drawn(2 * batch * SAMPLINGS.len()).unwrap();
     let mut step = |(rows, draws): &(StepRows, Vec<Draw>)| {
         ids.clear();
         runner.run(rows);
-        runner.model.sample(draws, &runner.space, &mut drawn);
+        runner.model.sample(Draws { list: draws, rules: &rules }, &runner.space, &mut drawn);
         let (narrow, _) = draws.split_at(narrow);
-        runner.model.choose(narrow, &mut runner.space, &mut drawn);
+        runner.model.choose(Draws { list: narrow, rules: &rules }, &mut runner.space, &mut drawn);
         runner.model.backend().take(&mut drawn, &mut ids);
         assert_eq!(ids.len(), draws.len() + narrow.len());
         assert_eq!(ids[..narrow.len()], ids[draws.len()..]);

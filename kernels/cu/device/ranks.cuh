@@ -1,4 +1,4 @@
-// Logits as keys of 64 bits, in the order of ids that kernels/src/sampling.rs defines.
+// Logits as keys of 64 bits, in the order of ids that kernels/src/sampling/candidates.rs defines.
 #pragma once
 
 #include "numbers.cuh"

@@ -5,15 +5,12 @@
 use super::storage::Storage;
 use crate::attention::AttentionShape;
 
-/// Marks a row of [`RowOps::embed_drawn`] whose token id comes from the host.
-pub const NO_PLACE: u32 = u32::MAX;
-
 /// Token ids that rows take from a list of drawn ids.
 #[derive(Debug)]
 pub struct DrawnRows<'a, Drawn> {
     /// The list.
     pub drawn: &'a Drawn,
-    /// Index of each row's id in the list, or [`NO_PLACE`].
+    /// Index of each row's id in the list, or [`NO_PLACE`](crate::NO_PLACE).
     pub places: &'a [u32],
 }
 
@@ -70,7 +67,7 @@ pub trait RowOps: Storage {
     /// `out[i] = table[ids[i]] * scale`.
     fn embed(&self, table: &Self::Matrix, ids: &[u32], scale: f32, out: &mut Self::Activations);
 
-    /// `out[i] = table[drawn[places[i]]] * scale`, by ids that the host may not know yet. Rows with [`NO_PLACE`] are
+    /// `out[i] = table[drawn[places[i]]] * scale`, by ids that the host may not know yet. Rows with [`NO_PLACE`](crate::NO_PLACE) are
     /// unchanged; rows whose draw failed are unspecified.
     fn embed_drawn(
         &self,

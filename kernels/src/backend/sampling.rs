@@ -3,27 +3,9 @@
 //! Implemented by each backend. [`crate::sampling`] defines which id a draw chooses.
 
 use super::products::{OutputLayer, ProductOps};
-use crate::sampling::{Choice, ScoreAsk, TokenScore};
+use crate::sampling::{BestAsk, Candidate, DrawRules, Draws, ScoreAsk, TokenScore};
 
-/// One id to be chosen.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Draw {
-    /// Row of the logits.
-    pub row: u32,
-    /// How to choose.
-    pub choice: Choice,
-}
-
-/// Ids to be chosen.
-#[derive(Debug, Clone, Copy)]
-pub struct Draws<'a> {
-    /// One for each id.
-    pub draws: &'a [Draw],
-    /// Ids that a draw may forbid.
-    pub end_ids: &'a [u32],
-}
-
-/// What [`SamplingOps::choose`] writes.
+/// Buffers that [`SamplingOps::choose`] writes.
 #[derive(Debug)]
 pub struct ChosenRows<'a, Activations, Drawn> {
     /// Working memory, `[rows, vocab]`.
@@ -34,12 +16,14 @@ pub struct ChosenRows<'a, Activations, Drawn> {
 
 /// Drawing and scoring ids.
 pub trait SamplingOps: ProductOps {
-    /// Chooses one id for each draw and appends it to `out`; `None` for a row whose logits are not numbers.
+    /// Chooses one id for each draw, as [`crate::sampling::choose`] defines it, and appends it to `out`; `None` where the
+    /// row's logits are not numbers, or the draw's rule leaves no id.
     fn sample(&self, logits: &Self::Activations, draws: Draws<'_>, out: &mut Self::Drawn);
 
     /// Chooses the ids that [`ProductOps::logits`] and [`Self::sample`] would choose from rows of `x`, without computing
-    /// logits that cannot matter. Only for draws with [`Choice::is_narrow`], from a table for
-    /// [`crate::MatrixUse::Output`].
+    /// logits that cannot matter. Only for draws whose [`crate::Sampling::is_narrow`] holds, under any rule, from a table
+    /// for [`crate::MatrixUse::Output`]. A rule that allows ids in many places and refuses ids in as many costs up to what
+    /// all logits cost.
     fn choose(
         &self,
         x: &Self::Activations,
@@ -59,4 +43,8 @@ pub trait SamplingOps: ProductOps {
     /// logit of the row is not a number, or the largest is infinite, none of the row's log-probabilities is a number. A
     /// logit of minus infinity among finite ones has the log-probability minus infinity.
     fn score(&self, logits: &Self::Activations, asked: &[ScoreAsk], out: &mut Vec<TokenScore>);
+
+    /// Appends the best ids of each asked row under its rule, with their edited log-probabilities, as
+    /// [`crate::sampling::best`] defines them: one list for each row.
+    fn best(&self, logits: &Self::Activations, asked: &[BestAsk], rules: &DrawRules, out: &mut Vec<Vec<Candidate>>);
 }

@@ -1,38 +1,33 @@
 //! Choosing from the output table without multiplying all of it exactly.
 //!
-//! Called by `ops::sampling`. Beside the table there is a copy of 8-bit integers, and for each row how far the copy may
-//! lie from it. All rows are multiplied with the copy, which gives each panel a range that its logits certainly lie in;
-//! panels whose range reaches what is wanted are then multiplied with the table itself, by the very tiles of the whole
-//! product, so that their logits are the whole product's to the last bit.
+//! Called by `ops::sampling`. Beside the table there is a copy of 8-bit integers, and for each row a bound of how
+//! far the copy lies from it. All rows are multiplied with the copy, which gives each panel a range that its logits
+//! certainly lie in. Panels whose range reaches the wanted logits are then multiplied with the table itself, by the very
+//! tiles of the whole product, so that their logits are the whole product's to the last bit.
 //!
-//! The bound. Let `x` be the operand the product multiplies, `a q` its quantised form, `w` a row of the table and `b
-//! p` its quantised form. Then `x.w - ab q.p = a q.(w - b p) + (x - a q).w`, whose parts are at most `|a q| |w - b
-//! p|` and `|x - a q| |w|` in Euclidean norms (Cauchy-Schwarz). The product's own rounding adds at most `K u |x| |w|`
-//! for `K` sums of relative error `u = 2^-24` (Higham, "Accuracy and Stability of Numerical Algorithms", section
-//! 3.1); twice that is allowed for. The bound's own float32 operations are covered by growing its factors by 2^-18.
+//! The bound. Let `x` be the operand the product multiplies, `a q` its quantised form, `w` a row of the table and `b p`
+//! its quantised form. Then `x.w - ab q.p = a q.(w - b p) + (x - a q).w`, whose parts are at most `|a q| |w - b p|` and
+//! `|x - a q| |w|` in Euclidean norms (Cauchy-Schwarz). The product's own rounding adds at most `K u |x| |w|` for `K`
+//! sums of relative error `u = 2^-24` (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1); twice that
+//! is allowed for. The bound's own float32 operations are covered by growing its factors by 2^-18.
 #![allow(unsafe_code)]
 
 use std::ptr::null;
 
 use super::matrix::Matrix;
 use super::panel::PANEL;
+use super::panel_filter::{PanelFilter, Ranges};
 use super::pool::{Pool, SharedMut};
 use super::product::{self, Panel, Product, QuantizedOperands, Rows};
 use super::rows;
 use super::screen::{LARGEST_NORM, SLACK, Screen};
 use super::tile::integer::{self, Bounds, LINE_WORDS, RowBounds};
 use super::tile::{Operands, TILE_ROWS};
-use crate::backend::{Draw, Draws, OutputLayer};
+use crate::backend::OutputLayer;
 use crate::isa::Isa;
 use crate::math::round_bf16;
 use crate::quantize::Scheme;
-use crate::sampling::Candidates;
-
-/// Absolute loss that is allowed for.
-const LOST: f64 = 1e-20;
-/// What soft-cap and temperature may change in the order of logits, relative to the cap or the logit: numbers that lie
-/// closer together may be equal afterwards.
-const TIE_MARGIN: f64 = 4e-6;
+use crate::sampling::{Candidates, Draw, Draws};
 
 /// Working memory of a choice, kept between calls.
 #[derive(Default)]
@@ -44,7 +39,7 @@ pub(super) struct ScreenSpace {
     /// `[row][panel]`: the largest that a logit of the panel may be, and the largest that one certainly is.
     uppers: Vec<f32>,
     lowers: Vec<f32>,
-    order: Vec<f32>,
+    filter: PanelFilter,
     survivors: Vec<Panel>,
     candidates: Candidates,
 }
@@ -74,7 +69,7 @@ impl Choose<'_> {
                 rows::softcap(self.isa, stretch, cap);
             }
         });
-        for draw in self.draws.draws {
+        for draw in self.draws.list {
             out.push(self.choose(draw, &space.survivors, logits, &mut space.candidates));
         }
     }
@@ -139,10 +134,10 @@ impl Choose<'_> {
         });
     }
 
-    /// Panels that may hold one of the largest logits of a row, rows ascending and panels ascending in them.
+    /// Panels that the draws from a row depend on, rows ascending and panels ascending in them.
     fn find_survivors(&self, space: &mut ScreenSpace) {
         let panels = self.panels();
-        let ScreenSpace { factors, uppers, lowers, order, survivors, candidates, .. } = space;
+        let ScreenSpace { factors, uppers, lowers, filter, survivors, candidates, .. } = space;
         survivors.clear();
         // Reserved whole, so that no flatter row makes it grow in a later step.
         survivors.reserve(factors.len() * panels);
@@ -150,26 +145,13 @@ impl Choose<'_> {
         for (row, factors) in factors.iter().enumerate() {
             let range = row * panels..(row + 1) * panels;
             let (uppers, lowers) = (&uppers[range.clone()], &lowers[range]);
-            let Some(wanted) = self.wanted(row) else { continue };
-            let floor = if factors.is_bounded() && wanted <= panels {
-                let lower = nth_largest(lowers, wanted, order);
-                still_equal(lower, self.output.softcap)
-            } else {
-                f32::NEG_INFINITY
-            };
-            // Written so that what is not a number survives.
-            let survives = |panel: &usize| !(factors.is_bounded() && uppers[*panel] < floor);
-            survivors.extend((0..panels).filter(survives).map(|panel| Panel { row, panel }));
+            let ranges = Ranges { uppers, lowers, are_known: factors.is_bounded() };
+            filter.begin(panels);
+            for draw in self.draws.list.iter().filter(|draw| draw.row as usize == self.first + row) {
+                filter.add(ranges, draw, self.draws.rule(draw), self.output.softcap);
+            }
+            survivors.extend(filter.needed().map(|panel| Panel { row, panel }));
         }
-    }
-
-    /// Logits that the choices from a row depend on, and those that they may not take; none of a row that nothing is
-    /// drawn from.
-    fn wanted(&self, row: usize) -> Option<usize> {
-        let of_row = self.draws.draws.iter().filter(|draw| draw.row as usize == self.first + row);
-        let wanted =
-            |draw: &Draw| draw.choice.kept() + if draw.choice.forbid_end { self.draws.end_ids.len() } else { 0 };
-        of_row.map(wanted).max()
     }
 
     fn choose(&self, draw: &Draw, survivors: &[Panel], logits: &[f32], candidates: &mut Candidates) -> Option<u32> {
@@ -183,7 +165,7 @@ impl Choose<'_> {
             let logits = &logits[row * vocab..][ids.clone()];
             candidates.extend((ids.start as u32..).zip(logits.iter().copied()));
         }
-        candidates.choose(&draw.choice, self.draws.end_ids)
+        candidates.choose(draw, self.draws.rule(draw))
     }
 }
 
@@ -208,30 +190,6 @@ fn factors(x: &[f32], integers: &[u8], scale: f32) -> RowBounds {
     }
 }
 
-/// The `n`-th largest number, counted from 1.
-fn nth_largest(numbers: &[f32], n: usize, room: &mut Vec<f32>) -> f32 {
-    if n == 1 {
-        return numbers.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    }
-    room.clear();
-    room.extend_from_slice(numbers);
-    *room.select_nth_unstable_by(n - 1, |a, b| b.total_cmp(a)).1
-}
-
-/// The least raw logit that may not be told from `lower` once both are soft-capped and divided by a temperature.
-fn still_equal(lower: f32, softcap: Option<f32>) -> f32 {
-    let lower = f64::from(lower);
-    let floor = match softcap.map(f64::from) {
-        None => lower - TIE_MARGIN * lower.abs(),
-        Some(cap) => {
-            let capped = (lower / cap).tanh() - TIE_MARGIN;
-            if capped <= -1.0 { f64::NEG_INFINITY } else { cap * capped.atanh() }
-        }
-    };
-    // Below whatever rounding to float32 makes of it.
-    (floor - floor.abs() * 1e-6 - LOST) as f32
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,26 +197,7 @@ mod tests {
     use crate::quantize::quantize_row;
     use crate::weights::{MatrixUse, WeightFormat, WeightPart};
 
-    #[test]
-    fn logits_above_the_margin_stay_apart_and_saturated_ones_survive() {
-        for cap in [None, Some(30.0), Some(2.0)] {
-            for lower in [-80.0_f32, -29.0, -1.0, 0.0, 0.001, 3.0, 25.0, 29.5, 200.0, 1e6] {
-                let floor = still_equal(lower, cap);
-                assert!(floor <= lower);
-                let after = |z: f32| cap.map_or(z, |cap| crate::math::softcap(z, cap));
-                for temperature in [1.0_f32, 0.7, 1.9] {
-                    let below = floor.next_down();
-                    assert!(
-                        floor == f32::NEG_INFINITY || after(below) / temperature < after(lower) / temperature,
-                        "{cap:?}, {lower}, {floor}"
-                    );
-                }
-            }
-        }
-        assert!(still_equal(1e6, Some(30.0)) < 250.0, "a saturated softcap makes equals of these");
-    }
-
-    /// A panel's range against its logits in double precision, with activations made to reach the bound: in the
+    /// Checks a panel's range against its logits in double precision, with activations made to reach the bound: in the
     /// direction of a row's rounding error, of its signs, and of the row.
     #[test]
     fn every_panels_largest_logit_lies_within_its_range() {
@@ -288,7 +227,7 @@ mod tests {
                 let pool = Pool::new(2);
                 let matrix = Matrix::pack(&pool, &[part], WeightFormat::Bf16, MatrixUse::Output).unwrap();
                 let output = OutputLayer { table: &matrix, softcap: None };
-                let draws = Draws { draws: &[], end_ids: &[] };
+                let draws = Draws::free(&[]);
                 let choose = Choose { isa, pool: &pool, x: Rows { x: &x, count }, first: 0, output, draws };
                 let mut space = ScreenSpace::default();
                 choose.quantize(&mut space);
@@ -306,14 +245,6 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn the_nth_largest_counts_from_one_and_counts_equals() {
-        let mut room = Vec::new();
-        let numbers = [3.0, 9.0, -1.0, 9.0, 4.0];
-        let nth: Vec<f32> = (1..=5).map(|n| nth_largest(&numbers, n, &mut room)).collect();
-        assert_eq!(nth, [9.0, 9.0, 4.0, 3.0, -1.0]);
     }
 
     #[test]

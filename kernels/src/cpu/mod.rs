@@ -14,6 +14,7 @@ mod matrix;
 mod ops;
 mod pages;
 mod panel;
+mod panel_filter;
 mod pool;
 mod processor;
 mod product;

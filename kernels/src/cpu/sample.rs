@@ -1,12 +1,12 @@
 //! Choosing ids from a row of logits without sorting the vocabulary.
 //!
-//! Called by [`super::Cpu`]. Gives what `crate::sampling::choose` gives, which states the rules. A histogram over
-//! how far each id lies below the best one tells in which bucket a filter ends; only that bucket is sorted.
+//! Called by [`super::Cpu`]. Gives what `crate::sampling::choose` gives, which is the definition. A histogram over how
+//! far each id lies below the best one tells in which bucket a filter ends; only that bucket is sorted.
 
 use std::cell::RefCell;
 
 use crate::isa::{Isa, for_each_isa};
-use crate::sampling::{Choice, best_first, draw, min_p_floor, nucleus, weight};
+use crate::sampling::{Draw, DrawRule, best_first, min_p_floor, nucleus, place, weight};
 
 /// Buckets to one unit of scaled logit, and their number: 64 units below the best lie all ids of any weight.
 const BUCKETS_PER_UNIT: f32 = 16.0;
@@ -20,13 +20,13 @@ thread_local! {
 
 #[derive(Default)]
 struct Scratch {
-    /// Logits over the temperature; minus infinity where an id may not be chosen.
+    /// Logits under the rule, over the temperature; minus infinity where an id may not be chosen.
     scaled: Vec<f32>,
     /// Ids of the bucket in which a filter ends.
     edge: Vec<(u32, f32)>,
 }
 
-/// What the filters leave: ids up to `last` in the order of `best_first`, of at least the weight `floor`.
+/// The ids that the filters leave: those up to `last` in the order of `best_first`, of at least the weight `floor`.
 #[derive(Clone, Copy)]
 pub(super) struct Kept {
     max: f32,
@@ -51,20 +51,18 @@ impl Kept {
 }
 
 /// The id that [`crate::sampling::choose`] defines.
-pub(super) fn choose(isa: Isa, logits: &[f32], choice: &Choice, end_ids: &[u32]) -> Option<u32> {
-    let parameters = &choice.sampling;
+pub(super) fn choose(isa: Isa, logits: &[f32], draw: &Draw, rule: DrawRule<'_>) -> Option<u32> {
+    let parameters = &draw.sampling;
     if has_nan(isa, logits) {
         return None;
     }
-    if parameters.temperature == 0.0 && !choice.forbid_end {
+    if parameters.temperature == 0.0 && rule.is_free() {
         return argmax(logits, maximum(isa, logits));
     }
     SCRATCH.with_borrow_mut(|Scratch { scaled, edge }| {
         scaled.clear();
         scaled.extend_from_slice(logits);
-        if choice.forbid_end {
-            end_ids.iter().for_each(|&id| scaled[id as usize] = f32::NEG_INFINITY);
-        }
+        rule.apply(scaled);
         if parameters.temperature == 0.0 {
             return argmax(scaled, maximum(isa, scaled));
         }
@@ -83,7 +81,7 @@ pub(super) fn choose(isa: Isa, logits: &[f32], choice: &Choice, end_ids: &[u32])
             kept.last = last_by_mass(isa, scaled, &kept, parameters.top_p, edge);
         }
         kept.floor = min_p_floor(parameters.min_p);
-        draw_from(isa, scaled, &kept, choice)
+        draw_from(isa, scaled, &kept, draw)
     })
 }
 
@@ -112,8 +110,11 @@ for_each_isa! {
     }
 }
 
-/// First id whose value is the maximum.
+/// First id whose value is the maximum; none where that is minus infinity.
 fn argmax(values: &[f32], max: f32) -> Option<u32> {
+    if max == f32::NEG_INFINITY {
+        return None;
+    }
     for (block, values) in values.chunks(BLOCK).enumerate() {
         // The comparison of a whole block vectorises; the search inside it runs once.
         if values.iter().fold(false, |found, &value| found | (value == max)) {
@@ -137,9 +138,9 @@ pub(super) fn blocks(values: &[f32]) -> impl Iterator<Item = (u32, &[f32])> {
 }
 
 /// Inverse CDF over what is kept, in id order.
-fn draw_from(isa: Isa, scaled: &[f32], kept: &Kept, choice: &Choice) -> Option<u32> {
+fn draw_from(isa: Isa, scaled: &[f32], kept: &Kept, draw: &Draw) -> Option<u32> {
     let total = blocks(scaled).map(|(first, block)| mass(isa, block, first, kept)).sum();
-    let target = draw(choice, total);
+    let target = place(draw, total);
     let mut passed = 0;
     for (first, block) in blocks(scaled) {
         let inside = mass(isa, block, first, kept);

@@ -10,6 +10,7 @@ mod attend_full;
 mod attend_paged;
 mod backend;
 mod bandwidth;
+mod best;
 mod device;
 #[cfg(feature = "cuda")]
 mod driver;
@@ -30,6 +31,7 @@ mod recording;
 mod replays;
 mod rope;
 mod rows;
+mod rule;
 mod sample;
 mod score;
 mod scratch;
@@ -53,13 +55,13 @@ pub use shim::Shim;
 
 use crate::attention::{FullAttention, PagedAttention, Segment};
 use crate::backend::{
-    AttentionOps, ChosenRows, DrawnRows, Draws, GatedRows, KernelCost, KvColumns, LinearRows, Norm, OutputLayer,
-    ProductOps, RotaryHeads, RotaryRows, RowOps, SamplingOps, Sandwich, SeamRows, Storage, Stream,
+    AttentionOps, ChosenRows, DrawnRows, GatedRows, KernelCost, KvColumns, LinearRows, Norm, OutputLayer, ProductOps,
+    RotaryHeads, RotaryRows, RowOps, SamplingOps, Sandwich, SeamRows, Storage, Stream,
 };
 use crate::error::Result;
 use crate::number::Precision;
 use crate::paging::{KvFormat, LayerPages, LayerPagesMut, PageShape, PagedRows};
-use crate::sampling::{ScoreAsk, TokenScore};
+use crate::sampling::{BestAsk, Candidate, DrawRules, Draws, ScoreAsk, TokenScore};
 use crate::weights::{MatrixUse, WeightFormat, WeightPart};
 use number::Number;
 
@@ -270,7 +272,7 @@ impl<D: Device> SamplingOps for Cuda<D> {
         draws: Draws<'_>,
         to: ChosenRows<'_, Activations<D>, Drawn<D>>,
     ) {
-        let rows = draws.draws.iter().map(|draw| draw.row as usize);
+        let rows = draws.list.iter().map(|draw| draw.row as usize);
         let (Some(first), Some(last)) = (rows.clone().min(), rows.max()) else { return };
         let rows = LinearRows { from: first, to: first, count: last + 1 - first };
         self.product(x, output.table, (rows, output.softcap), to.logits);
@@ -286,6 +288,10 @@ impl<D: Device> SamplingOps for Cuda<D> {
     }
 
     fn score(&self, logits: &Activations<D>, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {
-        self.answer(logits, asked, out);
+        self.score_rows(logits, asked, out);
+    }
+
+    fn best(&self, logits: &Activations<D>, asked: &[BestAsk], rules: &DrawRules, out: &mut Vec<Vec<Candidate>>) {
+        self.list_best(logits, asked, rules, out);
     }
 }

@@ -163,6 +163,11 @@ impl<D: Device> Queue<D> {
         locked(&self.state).scratch.partials(bytes)
     }
 
+    /// Address of at least `bytes` for copies of rows of logits under rules, which the next op draws from.
+    pub(super) fn ruled(&self, bytes: usize) -> u64 {
+        locked(&self.state).scratch.ruled(bytes)
+    }
+
     /// Address of at least `bytes` for a matrix that the next op multiplies with.
     pub(super) fn widened(&self, bytes: usize) -> u64 {
         locked(&self.state).scratch.widened(bytes)

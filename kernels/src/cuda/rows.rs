@@ -10,7 +10,8 @@ use super::device::{Blocks, Device};
 use super::matrix::Matrix;
 use super::number::Number;
 use super::sample::Drawn;
-use crate::backend::{DrawnRows, NO_PLACE};
+use crate::backend::DrawnRows;
+use crate::sampling::NO_PLACE;
 
 /// Threads of the kernels in `rows.cu`.
 pub(super) const THREADS: u32 = 256;

@@ -8,17 +8,19 @@ use super::activations::Activations;
 use super::backend::Cuda;
 use super::device::{Blocks, Device, NO_ADDRESS};
 use super::memory::{Heap, Memory};
-use super::number::Number;
-use crate::backend::{self, Result};
-use crate::sampling::{min_p_floor, uniform};
+use super::rule::{LogitRows, RuledRows};
+use crate::error::Result;
+use crate::sampling::{self, Draws, RuleSpan, min_p_floor, uniform};
 
 const THREADS: u32 = 512;
 /// Bytes of `Chooser` in `select.cuh`.
 pub(super) const CHOOSER_BYTES: usize = 256 * 8 + 4 * 16 * 8 + 16 * 4 + 8 + 8 + 1024 * 4;
 /// Parts of all ids that are weighed by a block each.
 const PARTS: usize = 8;
-/// What the kernel writes where logits are not numbers.
-const NOTHING: u32 = u32::MAX;
+/// Banned ids that are compared with every id that is looked at.
+const MOST_PASSED_OVER: usize = 16;
+/// No id, no place.
+pub(super) const NOTHING: u32 = u32::MAX;
 
 #[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
@@ -29,36 +31,52 @@ struct Draw {
     row: u32,
     temperature: f32,
     top_k: u32,
-    forbid_end: u32,
+    ruled: u32,
+    banned_first: u32,
+    banned: u32,
 }
 
 #[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct Sample {
-    logits: u64,
+    rows: LogitRows,
     draws: u64,
-    end_ids: u64,
+    banned: u64,
     out: u64,
-    best: u64,
     masses: u64,
-    pitch: u32,
-    vocab: u32,
-    end_count: u32,
-    unused: u32,
 }
 
 impl Draw {
-    fn new(draw: &backend::Draw) -> Self {
-        let sampling = &draw.choice.sampling;
+    /// Without a rule.
+    fn new(draw: &sampling::Draw) -> Self {
+        let sampling = &draw.sampling;
         Self {
             top_p: f64::from(sampling.top_p),
-            uniform: uniform(&draw.choice),
+            uniform: uniform(draw),
             min_weight: min_p_floor(sampling.min_p),
             row: draw.row,
             temperature: sampling.temperature,
             top_k: sampling.top_k,
-            forbid_end: u32::from(draw.choice.forbid_end),
+            ruled: NOTHING,
+            banned_first: 0,
+            banned: 0,
         }
+    }
+
+    /// A few banned ids are passed over in the row itself; any other rule takes a copy of the row.
+    fn under_rule(draw: &sampling::Draw, draws: Draws<'_>, copied: &mut RuledRows<'_>) -> Self {
+        let own = Self::new(draw);
+        let Some(rule) = draw.rule else { return own };
+        let RuleSpan { mask, edits, banned } = &draws.rules.spans()[rule.index()];
+        if mask.is_none() && edits.is_empty() && banned.len() <= MOST_PASSED_OVER {
+            return Self { banned_first: banned.start as u32, banned: banned.len() as u32, ..own };
+        }
+        Self { ruled: copied.add(draw.row, rule, 0), ..own }
+    }
+
+    /// Whether it looks at more than a few of the best ids, where these are known.
+    const fn is_wide(&self) -> bool {
+        self.temperature > 0.0 && self.top_k == 0 && self.banned == 0
     }
 }
 
@@ -94,36 +112,31 @@ impl<D: Device> Drawn<D> {
 }
 
 impl<D: Device> Cuda<D> {
-    pub(super) fn draw(&self, logits: &Activations<D>, draws: backend::Draws<'_>, out: &mut Drawn<D>) {
-        let backend::Draws { draws, end_ids } = draws;
-        let Some(last) = draws.iter().map(|draw| draw.row as usize).max() else { return };
-        let told: Vec<Draw> = draws.iter().map(Draw::new).collect();
-        let [draws_at, end_ids_at] = self.queue().lists([bytemuck::cast_slice(&told), end_ids]);
-        // Those that look at more than a few of the best ids, where the product left the best.
-        let is_wide = |draw: &Draw| draw.temperature > 0.0 && draw.top_k == 0 && draw.forbid_end == 0;
-        let wide_rows = told.iter().filter(|draw| is_wide(draw)).count();
-        let weighs = logits.best_of_all() != NO_ADDRESS && wide_rows > 0;
+    pub(super) fn draw(&self, logits: &Activations<D>, draws: Draws<'_>, out: &mut Drawn<D>) {
+        let Some(last) = draws.list.iter().map(|draw| draw.row as usize).max() else { return };
+        let mut copied = RuledRows::new(draws.rules);
+        let told: Vec<Draw> = draws.list.iter().map(|draw| Draw::under_rule(draw, draws, &mut copied)).collect();
+        let rows = self.apply_rules(logits, LogitRows::new(logits, last + 1), &copied, NO_ADDRESS);
+        let [draws_at, banned] = self.queue().lists([bytemuck::cast_slice(&told), draws.rules.banned()]);
+        // Wide draws are weighed part by part where the best of each tile is known.
+        let knows_best = |draw: &Draw| logits.best_of_all() != NO_ADDRESS || draw.ruled != NOTHING;
+        let wide_rows = told.iter().filter(|draw| draw.is_wide() && knows_best(draw)).count();
         let params = Sample {
-            logits: logits.rows(0, last + 1, Number::F32),
+            rows,
             draws: draws_at,
-            end_ids: end_ids_at,
-            out: out.extend(draws.len()),
-            best: logits.best_of_all(),
-            masses: if weighs { self.queue().partials(draws.len() * PARTS * 8) } else { NO_ADDRESS },
-            pitch: logits.pitch as u32,
-            vocab: logits.width as u32,
-            end_count: end_ids.len() as u32,
-            unused: 0,
+            banned,
+            out: out.extend(told.len()),
+            masses: if wide_rows > 0 { self.queue().partials(told.len() * PARTS * 8) } else { NO_ADDRESS },
         };
-        let blocks = Blocks::per_row(draws.len(), THREADS).with_shared(CHOOSER_BYTES);
-        if weighs {
+        let blocks = Blocks::per_row(told.len(), THREADS).with_shared(CHOOSER_BYTES);
+        if wide_rows > 0 {
             self.queue().launch("weigh_parts", blocks.times(PARTS), &params);
             self.queue().moves(logits.bytes(wide_rows));
         }
         self.queue().launch("sample", blocks, &params);
         if logits.best_of_all() != NO_ADDRESS {
-            // Of logits at least that much: of draws from all ids, the part that one falls into; of others, the best tiles only.
-            self.queue().moves(logits.best_bytes(draws.len()) + logits.bytes(wide_rows) / PARTS);
+            // The best of each tile of every row; of wide draws the part as well that the draw falls into.
+            self.queue().moves(logits.best_bytes(told.len()) + logits.bytes(wide_rows) / PARTS);
         }
     }
 

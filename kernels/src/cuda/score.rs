@@ -1,82 +1,143 @@
 //! Log-probabilities of rows of logits: sums and candidates from the device, logarithms and order here.
 //!
-//! Called by the backend in `cuda`. `score.cu` has the kernel.
+//! Called by the backend in `cuda`. `score.cu` has the kernels.
 
-use bytemuck::NoUninit;
+use bytemuck::{NoUninit, Pod, Zeroable};
 
 use super::activations::Activations;
 use super::backend::Cuda;
 use super::device::{Blocks, Device};
 use super::lock::locked;
-use super::number::Number;
-use super::sample::CHOOSER_BYTES;
+use super::rule::LogitRows;
+use super::sample::{CHOOSER_BYTES, NOTHING};
 use crate::sampling::{Candidate, ScoreAsk, TokenScore, best_first};
 
 const THREADS: u32 = 512;
-/// Words of `Answer` in `score.cu`.
-const ANSWER_WORDS: usize = 6;
+
+/// A question about a row: the place of an id among all, and the best ids of the row or of its copy under a rule.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Question {
+    pub row: u32,
+    pub id: u32,
+    pub top: u32,
+    /// The copy's place, or [`NOTHING`].
+    pub ruled: u32,
+}
+
+/// The device's answer to a question.
+pub(super) struct Answer {
+    pub sums: RowSums,
+    /// The best ids with their logits, best first.
+    pub best: Vec<(u32, f32)>,
+}
+
+/// `RowSums` in `select.cuh`.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct RowSums {
+    sum: f64,
+    largest: f32,
+    logit: f32,
+    rank: u32,
+    found: u32,
+}
+
+#[derive(Clone, Copy, NoUninit)]
+#[repr(C)]
+struct Ask {
+    row: u32,
+    id: u32,
+    top: u32,
+    first: u32,
+    ruled: u32,
+}
 
 #[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct Score {
-    logits: u64,
+    rows: LogitRows,
     asks: u64,
-    answers: u64,
+    sums: u64,
     best: u64,
-    best_of_tiles: u64,
-    pitch: u32,
-    vocab: u32,
 }
 
-impl<D: Device> Cuda<D> {
-    pub(super) fn answer(&self, logits: &Activations<D>, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {
-        let Some(last) = asked.iter().map(|ask| ask.row as usize).max() else { return };
-        let vocab = logits.width;
-        assert!(asked.iter().all(|ask| (ask.id as usize) < vocab), "the id is in the vocabulary");
-        let tops: Vec<usize> = asked.iter().map(|ask| (ask.top as usize).min(vocab)).collect();
-        let firsts = tops.iter().scan(0, |next, top| Some(std::mem::replace(next, *next + top)));
-        let asks = asked.iter().zip(firsts.zip(&tops));
-        let asks: Vec<u32> =
-            asks.flat_map(|(ask, (first, &top))| [ask.row, ask.id, top as u32, first as u32]).collect();
-        let answer_words = ANSWER_WORDS * asked.len();
-        let words = answer_words + 2 * tops.iter().sum::<usize>();
-        let [asks_at] = self.queue().lists([&asks]);
-        let mut room = locked(&self.answers);
-        room.grow(4 * words, "answers");
-        let answers_at = room.at(0, 4 * words);
-        let params = Score {
-            logits: logits.rows(0, last + 1, Number::F32),
-            asks: asks_at,
-            answers: answers_at,
-            best: answers_at + 4 * answer_words as u64,
-            best_of_tiles: logits.best_of_all(),
-            pitch: logits.pitch as u32,
-            vocab: vocab as u32,
-        };
-        let blocks = Blocks::per_row(asked.len(), THREADS).with_shared(CHOOSER_BYTES);
-        self.queue().launch("score", blocks, &params);
-        let mut bytes = vec![0; 4 * words];
-        self.queue().read(&room, 0, &mut bytes);
-        let words: Vec<u32> = bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
-        let (answers, mut best) = words.split_at(answer_words);
-        for ((ask, top), answer) in asked.iter().zip(tops).zip(answers.as_chunks().0) {
-            let (own, rest) = best.split_at(2 * top);
-            best = rest;
-            out.push(token_score(ask, answer, own.as_chunks().0));
-        }
+impl RowSums {
+    /// Logarithm of the sum of exponentials; not finite where logits make no distribution.
+    pub fn log_sum(&self) -> f64 {
+        f64::from(self.largest) + self.sum.ln()
+    }
+
+    pub fn candidate(&self, id: u32, logit: f32, rank: u32) -> Candidate {
+        Candidate { id, log_prob: (f64::from(logit) - f64::from(self.largest) - self.sum.ln()) as f32, rank }
     }
 }
 
-/// One answer: the sum of exponentials over the largest logit (two words), that logit, the asked one, its rank.
-fn token_score(ask: &ScoreAsk, answer: &[u32; ANSWER_WORDS], best: &[[u32; 2]]) -> TokenScore {
-    let [low, high, largest, logit, rank, _] = *answer;
-    let sum = f64::from_bits(u64::from(low) | u64::from(high) << 32);
-    let log_prob = |logit: f32| (f64::from(logit) - f64::from(f32::from_bits(largest)) - sum.ln()) as f32;
-    let mut best: Vec<(u32, f32)> = best.iter().map(|&[id, logit]| (id, f32::from_bits(logit))).collect();
-    best.sort_unstable_by(|&a, &b| best_first(a, b));
-    let candidate = |(rank, (id, logit)): (u32, (u32, f32))| Candidate { id, log_prob: log_prob(logit), rank };
-    TokenScore {
-        chosen: candidate((rank, (ask.id, f32::from_bits(logit)))),
-        top: (0..).zip(best).map(candidate).collect(),
+impl<D: Device> Cuda<D> {
+    pub(super) fn score_rows(&self, logits: &Activations<D>, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {
+        let question = |ask: &ScoreAsk| Question { row: ask.row, id: ask.id, top: ask.top, ruled: NOTHING };
+        let questions: Vec<Question> = asked.iter().map(question).collect();
+        let answers = self.answer(logits, &questions, None::<fn(LogitRows, u64) -> LogitRows>);
+        out.extend(asked.iter().zip(answers).map(|(ask, Answer { sums, best })| TokenScore {
+            chosen: sums.candidate(ask.id, sums.logit, sums.rank),
+            top: (0..).zip(best).map(|(rank, (id, logit))| sums.candidate(id, logit, rank)).collect(),
+        }));
+    }
+
+    /// Answers questions about rows of logits. `copy` makes the copies that they name, from the rows and their sums.
+    pub(super) fn answer(
+        &self,
+        logits: &Activations<D>,
+        questions: &[Question],
+        copy: Option<impl FnOnce(LogitRows, u64) -> LogitRows>,
+    ) -> impl Iterator<Item = Answer> {
+        let vocab = logits.width;
+        assert!(questions.iter().all(|question| (question.id as usize) < vocab), "the id is in the vocabulary");
+        let tops: Vec<usize> = questions.iter().map(|question| (question.top as usize).min(vocab)).collect();
+        let firsts = tops.iter().scan(0, |next, top| Some(std::mem::replace(next, *next + top)));
+        let ask = |((question, &top), first): ((&Question, &usize), usize)| {
+            let Question { row, id, ruled, .. } = *question;
+            Ask { row, id, top: top as u32, first: first as u32, ruled }
+        };
+        let asks: Vec<Ask> = questions.iter().zip(&tops).zip(firsts).map(ask).collect();
+        let mut bytes = vec![0; questions.len() * size_of::<RowSums>() + 8 * tops.iter().sum::<usize>()];
+        if !questions.is_empty() {
+            self.ask(logits, &asks, copy, &mut bytes);
+        }
+        let (sums, best) = bytes.split_at(questions.len() * size_of::<RowSums>());
+        let sums: Vec<RowSums> = sums.chunks_exact(size_of::<RowSums>()).map(bytemuck::pod_read_unaligned).collect();
+        let mut best: Vec<[u32; 2]> = best.chunks_exact(8).map(bytemuck::pod_read_unaligned).collect();
+        sums.into_iter().zip(tops).map(move |(sums, top)| {
+            let rest = best.split_off(top);
+            let own = std::mem::replace(&mut best, rest);
+            let mut best: Vec<(u32, f32)> = own.into_iter().map(|[id, logit]| (id, f32::from_bits(logit))).collect();
+            best.sort_unstable_by(|&a, &b| best_first(a, b));
+            Answer { sums, best }
+        })
+    }
+
+    /// Launches the kernels and reads their answers: sums of all questions, then their best ids.
+    fn ask(
+        &self,
+        logits: &Activations<D>,
+        asks: &[Ask],
+        copy: Option<impl FnOnce(LogitRows, u64) -> LogitRows>,
+        bytes: &mut [u8],
+    ) {
+        let rows = asks.iter().map(|ask| ask.row as usize + 1).max().unwrap_or(0);
+        let [listed] = self.queue().lists([bytemuck::cast_slice(asks)]);
+        let mut room = locked(&self.answers);
+        room.grow(bytes.len(), "answers");
+        let sums = room.at(0, bytes.len());
+        let best = sums + (asks.len() * size_of::<RowSums>()) as u64;
+        let score = Score { rows: LogitRows::new(logits, rows), asks: listed, sums, best };
+        let blocks = Blocks::per_row(asks.len(), THREADS).with_shared(CHOOSER_BYTES);
+        self.queue().launch("score", blocks, &score);
+        if let Some(copy) = copy {
+            let rows = copy(score.rows, sums);
+            // The lists of the rules took the place of the questions.
+            let [asks] = self.queue().lists([bytemuck::cast_slice(asks)]);
+            self.queue().launch("list_best_ruled", blocks, &Score { rows, asks, ..score });
+        }
+        self.queue().read(&room, 0, bytes);
     }
 }

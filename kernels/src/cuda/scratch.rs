@@ -11,6 +11,7 @@ pub(super) struct Scratch<D: Device> {
     partials: Memory<D>,
     finished: Memory<D>,
     widened: Memory<D>,
+    ruled: Memory<D>,
 }
 
 impl<D: Device> Scratch<D> {
@@ -19,6 +20,7 @@ impl<D: Device> Scratch<D> {
             partials: Memory::new(heap, 1 << 20, "partial results")?,
             finished: Memory::new(heap, 1 << 12, "counts of finished parts")?,
             widened: Memory::new(heap, 0, "a widened matrix")?,
+            ruled: Memory::new(heap, 0, "logits under rules")?,
         })
     }
 
@@ -38,5 +40,11 @@ impl<D: Device> Scratch<D> {
     pub(super) fn widened(&mut self, bytes: usize) -> u64 {
         self.widened.grow(bytes, "a widened matrix");
         self.widened.address()
+    }
+
+    /// Address of at least `bytes` for copies of rows of logits under rules, which the next op draws from.
+    pub(super) fn ruled(&mut self, bytes: usize) -> u64 {
+        self.ruled.grow(bytes, "logits under rules");
+        self.ruled.address()
     }
 }

@@ -3,7 +3,8 @@
 use super::device::Profiled;
 use super::profile::Op;
 use super::storage::FLOAT_BYTES;
-use crate::backend::{Backend, DrawnRows, NO_PLACE, Norm, RotaryHeads, RowOps, Sandwich, SeamRows};
+use crate::backend::{Backend, DrawnRows, Norm, RotaryHeads, RowOps, Sandwich, SeamRows};
+use crate::sampling::NO_PLACE;
 
 impl<B: Backend> RowOps for Profiled<B> {
     fn gather(&self, from: &Self::Activations, rows: &[u32], out: &mut Self::Activations) {

@@ -3,13 +3,13 @@
 use super::activations::Activations;
 use super::device::Reference;
 use super::matrix::Matrix;
-use crate::backend::{ChosenRows, Draws, OutputLayer, ProductOps, SamplingOps};
-use crate::sampling::{Candidate, DrawnIds, ScoreAsk, TokenScore, best_first, choose};
+use crate::backend::{ChosenRows, OutputLayer, ProductOps, SamplingOps};
+use crate::sampling::{BestAsk, Candidate, DrawRules, DrawnIds, Draws, ScoreAsk, TokenScore, best, best_first, choose};
 
 impl SamplingOps for Reference {
     fn sample(&self, logits: &Activations, draws: Draws<'_>, out: &mut DrawnIds) {
-        let Draws { draws, end_ids } = draws;
-        out.list().extend(draws.iter().map(|draw| choose(logits.row(draw.row as usize), &draw.choice, end_ids)));
+        let ids = draws.list.iter().map(|draw| choose(logits.row(draw.row as usize), draw, draws.rule(draw)));
+        out.list().extend(ids);
     }
 
     fn choose(
@@ -19,7 +19,7 @@ impl SamplingOps for Reference {
         draws: Draws<'_>,
         to: ChosenRows<'_, Activations, DrawnIds>,
     ) {
-        let rows = draws.draws.iter().map(|draw| draw.row as usize + 1).max().unwrap_or(0);
+        let rows = draws.list.iter().map(|draw| draw.row as usize + 1).max().unwrap_or(0);
         self.logits(x, output, rows, to.logits);
         self.sample(to.logits, draws, to.ids);
     }
@@ -30,6 +30,11 @@ impl SamplingOps for Reference {
 
     fn score(&self, logits: &Activations, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {
         out.extend(asked.iter().map(|ask| score(logits.row(ask.row as usize), ask)));
+    }
+
+    fn best(&self, logits: &Activations, asked: &[BestAsk], rules: &DrawRules, out: &mut Vec<Vec<Candidate>>) {
+        let best = |ask: &BestAsk| best(logits.row(ask.row as usize), ask.count as usize, rules.of(ask.rule));
+        out.extend(asked.iter().map(best));
     }
 }
 

@@ -9,8 +9,10 @@ mod paged_attention;
 mod pages;
 mod products;
 mod rows;
+pub mod rules;
 mod runner;
 mod sampling;
+mod scores;
 
 pub use attention::*;
 pub use numbers::*;
@@ -20,3 +22,4 @@ pub use products::*;
 pub use rows::*;
 pub use runner::*;
 pub use sampling::*;
+pub use scores::*;

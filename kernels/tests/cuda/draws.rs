@@ -3,11 +3,12 @@
 use kernels::cuda::{Cuda, Device};
 use kernels::reference::{Reference, Rounding};
 use kernels::{
-    Backend, Choice, DType, Draw, MatrixUse, OutputLayer, ProductOps, Sampling, ScoreAsk, Storage, TokenScore,
+    Backend, DType, Draw, Draws, MatrixUse, OutputLayer, ProductOps, RuleId, Sampling, ScoreAsk, Storage, TokenScore,
     WeightFormat, WeightPart,
 };
 
-use crate::cases::{self, numbers, upload};
+use crate::cases::rules::rules;
+use crate::cases::{self, best_ids_are_those_of_the_reference, drawn_ids, numbers, upload};
 
 /// One product whose logits are drawn from.
 #[derive(Debug, Clone, Copy)]
@@ -38,14 +39,19 @@ fn check<D: Device>(backend: &Cuda<D>, product: Product) {
     let downloaded = backend.download(&logits, product.rows);
     let reference = Reference { rounding: Rounding::Storage };
     let expected = cases::upload_wide(&reference, &downloaded, product.vocab);
-    // The best id of the first row ends the text.
+    // Rules touch the best id of the first row.
     let row = &downloaded[..product.vocab];
     let best = (0..product.vocab).max_by(|&a, &b| row[a].total_cmp(&row[b]).then(b.cmp(&a))).unwrap() as u32;
-    let (draws, ends) = (draws(product), [best, 5]);
-    let ids = cases::drawn_ids(&reference, &expected, &draws, &ends);
-    assert_eq!(cases::drawn_ids(backend, &logits, &draws, &ends), ids, "{product:?}");
+    let (rules, rule_ids) = rules(product.vocab, &[best, 5]);
+    let draws = Draws { list: &draws(product, &rule_ids), rules: &rules };
+    let ids = drawn_ids(&reference, &expected, draws);
+    assert_eq!(drawn_ids(backend, &logits, draws), ids, "{product:?}");
     assert_eq!(ids[0], Some(best), "{product:?}");
     assert_eq!(best_ids(backend, &logits), best_ids(&reference, &expected), "{product:?}");
+    if product.rows == 1 {
+        let rule_ids = [rule_ids[0], rule_ids[2], rule_ids[8]];
+        best_ids_are_those_of_the_reference(backend, &logits, &downloaded, (&rules, &rule_ids));
+    }
 }
 
 /// Logits on the device. The second row, where there is one, is not of numbers.
@@ -83,14 +89,16 @@ fn samplings() -> [Sampling; 11] {
     ]
 }
 
-/// Each way for a text that may end, and in a small vocabulary for one that may not; then greedy draws until every row had two.
-fn draws(product: Product) -> Vec<Draw> {
+/// Each way without a rule, and in a small vocabulary under one; then greedy draws until every row had two.
+fn draws(product: Product, rules: &[Option<RuleId>]) -> Vec<Draw> {
     let ways = samplings();
     let one = |index: u32| {
-        let way = ways.get(index as usize / 2).copied().unwrap_or(Sampling::GREEDY);
+        let half = index as usize / 2;
+        let way = ways.get(half).copied().unwrap_or(Sampling::GREEDY);
         let sampling = Sampling { seed: u64::from(index), ..way };
-        let choice = Choice { sampling, choice: 0, position: index, forbid_end: index % 2 == 1 };
-        Draw { row: index / 2 % product.rows as u32, choice }
+        // With another number of rows each way meets another rule.
+        let rule = if index % 2 == 1 { rules[(half + product.rows) % rules.len()] } else { None };
+        Draw { row: (half % product.rows) as u32, sampling, choice: 0, position: index, rule }
     };
     let count = (2 * product.rows.max(ways.len())) as u32;
     (0..count).filter(|index| product.vocab < 2000 || index % 2 == 0).map(one).collect()

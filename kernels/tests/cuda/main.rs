@@ -132,6 +132,8 @@ macro_rules! tests_on {
             tests_of! { $devices:
                 cases::{
                     sampling_gives_exactly_the_defined_ids
+                    rows_without_an_order_choose_nothing_under_any_rule
+                    best_ids_follow_the_reference_under_every_rule
                     scores_follow_the_reference_with_ranks_and_ties
                     rows_without_a_distribution_have_no_log_probabilities
                 }

@@ -1,7 +1,7 @@
 //! The kernels that compute the same product.
 
 use kernels::cuda::{Cuda, Shim};
-use kernels::{Choice, Draw, GatedRows, LinearRows, OutputLayer, ProductOps, Sampling, Scheme, Storage, WeightFormat};
+use kernels::{Draw, Draws, GatedRows, LinearRows, OutputLayer, ProductOps, Scheme, Storage, WeightFormat};
 
 use crate::cases::{self, matrix, numbers, upload};
 
@@ -28,9 +28,8 @@ fn products(schedule: u64, rows: usize, format: WeightFormat) -> Products {
     let mut gated = backend.activations(rows, GATED).unwrap();
     let to = GatedRows { gate_up: &mut pairs, out: &mut gated };
     backend.linear_geglu(&x, &gate_and_up, LinearRows::first(rows), to);
-    let choice = Choice { sampling: Sampling::GREEDY, choice: 0, position: 0, forbid_end: false };
-    let draws: Vec<Draw> = (0..rows as u32).map(|row| Draw { row, choice }).collect();
-    let best = cases::drawn_ids(&backend, &logits, &draws, &[]);
+    let draws: Vec<Draw> = (0..rows as u32).map(Draw::greedy).collect();
+    let best = cases::drawn_ids(&backend, &logits, Draws::free(&draws));
     Products { logits: backend.download(&logits, rows), gated: backend.download(&gated, rows), best }
 }
 

@@ -4,9 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use kernels::cuda::{Activations, Cuda, Device, Drawn, Matrix, Pages};
 use kernels::{
-    AttentionOps, AttentionShape, Choice, Draw, DrawnRows, Draws, KvColumns, KvFormat, KvSide, LayerPages,
-    LayerPagesMut, LinearRows, NO_PLACE, PageShape, PageSpan, PagedAttention, PagedRows, ProductOps, RowOps, Sampling,
-    SamplingOps, Storage, Stream, WeightFormat,
+    AttentionOps, AttentionShape, Draw, DrawRule, DrawRules, DrawnRows, Draws, KvColumns, KvFormat, KvSide, LayerPages,
+    LayerPagesMut, LinearRows, NO_PLACE, PageShape, PageSpan, PagedAttention, PagedRows, ProductOps, RowOps,
+    SamplingOps, Storage, Stream, TokenMask, WeightFormat,
 };
 
 use crate::cases::{matrix, numbers, upload};
@@ -64,8 +64,13 @@ impl<'a, D: Device> Decoder<'a, D> {
         let spans = [3, 17, 40 * step + 5, 256].map(|tokens| PageSpan { first: step % 2, tokens });
         let tables: Vec<u32> = (0..32 + step).map(|entry| (7 * entry + step) % PAGES).collect();
         let rows = PagedRows { spans: &spans, tables: &tables, format: KvFormat::Bf16 };
-        let choice = Choice { sampling: Sampling::GREEDY, choice: 0, position: 0, forbid_end: false };
-        let draws = [0, 1, 2, 3].map(|row| Draw { row, choice });
+        // No two steps have the same rules.
+        let mut rules = DrawRules::default();
+        let words: Vec<u32> = (0..10).map(|word: u32| (word + step).wrapping_mul(0x9e37_79b9)).collect();
+        let masked = rules.add(DrawRule { mask: Some(TokenMask { words: &words }), ..DrawRule::default() });
+        let banned = rules.add(DrawRule::ban(&[step, 7]));
+        let of_rows = [None, Some(masked), Some(banned), None];
+        let draws = [0, 1, 2, 3].map(|row| Draw { rule: of_rows[row as usize], ..Draw::greedy(row) });
         let Self { backend, pages, weights, q, attended, logits, embedded } = self;
         let attention = PagedAttention::over(&shape, KvSide { rows, window: None });
         backend.attend_paged(q, attention, LayerPages { pages, layer: 0 }, attended);
@@ -73,7 +78,7 @@ impl<'a, D: Device> Decoder<'a, D> {
         // Ids that the step before drew.
         let ids = DrawnRows { drawn: &*drawn, places: &[NO_PLACE, 2, NO_PLACE, 0] };
         backend.embed_drawn(weights, ids, 1.0, embedded);
-        backend.sample(logits, Draws { draws: &draws, end_ids: &[] }, drawn);
+        backend.sample(logits, Draws { list: &draws, rules: &rules }, drawn);
     }
 
     fn outcome(&self, drawn: &mut Drawn<D>) -> Outcome {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use kernels::cuda::{Cuda, Device};
 use kernels::profiled::{Op, Profile};
 use kernels::{
-    Backend, Choice, ChosenRows, Draw, Draws, LinearRows, OutputLayer, Profiled, Sampling, SamplingOps, Storage,
-    Stream, WeightFormat,
+    Backend, ChosenRows, Draw, Draws, LinearRows, OutputLayer, Profiled, Sampling, SamplingOps, Storage, Stream,
+    WeightFormat,
 };
 
 use crate::cases::{matrix, numbers, upload};
@@ -70,12 +70,12 @@ pub fn kernels_of_one_op_are_told_apart<D: Device>(backend: Cuda<D>) {
     let (mut logits, mut drawn) = (backend.wide_activations(ROWS, VOCAB).unwrap(), backend.drawn(ROWS).unwrap());
     let draws = (0..ROWS as u32).map(|row| {
         let sampling = Sampling { temperature: (row % 2) as f32, ..Sampling::GREEDY };
-        Draw { row, choice: Choice { sampling, choice: 0, position: 0, forbid_end: false } }
+        Draw { sampling, ..Draw::greedy(row) }
     });
     let draws: Vec<Draw> = draws.collect();
     profile.take();
     let output = OutputLayer { table: &table, softcap: Some(30.0) };
-    let draws = Draws { draws: &draws, end_ids: &[] };
+    let draws = Draws::free(&draws);
     let to = ChosenRows { logits: &mut logits, ids: &mut drawn };
     backend.step(|| backend.choose(&x, output, draws, to));
     let costs = profile.take();

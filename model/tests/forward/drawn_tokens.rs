@@ -3,7 +3,7 @@
 use crate::fixture::DemoRow;
 use crate::runner::Runner;
 use kernels::cpu::{Cpu, Isa};
-use kernels::{Choice, Draw, NO_PLACE, Precision, Sampling};
+use kernels::{Draw, Draws, NO_PLACE, Precision};
 use model::{Checkpoint, RowTokens};
 
 #[test]
@@ -13,9 +13,8 @@ fn a_token_that_was_drawn_decodes_as_the_same_token_from_the_host() {
     let sources: Vec<&[u32]> = texts.iter().map(|text| &text.input_ids[..]).collect();
     let (_, mut sequences) = runner.encode(&sources, usize::MAX);
     runner.step(&sequences, |_| 0);
-    let choice = Choice { sampling: Sampling::GREEDY, choice: 0, position: 0, forbid_end: false };
     let mut drawn = runner.model.drawn(2).unwrap();
-    runner.model.sample(&[0, 1].map(|row| Draw { row, choice }), &runner.space, &mut drawn);
+    runner.model.sample(Draws::free(&[0, 1].map(Draw::greedy)), &runner.space, &mut drawn);
     for (sequence, text) in sequences.iter_mut().zip(&texts) {
         sequence.tokens.push(text.greedy_ids[0]);
     }

@@ -7,7 +7,7 @@ use crate::fixture::Case;
 use crate::fixture::checkpoints::{Stored, TENSORS, copied, edit, stored, views};
 use crate::runner::Runner;
 use kernels::cpu::{Cpu, Isa};
-use kernels::{Choice, Draw, Precision, Sampling};
+use kernels::{Draw, DrawRule, DrawRules, Draws, Precision, Sampling};
 use model::Checkpoint;
 use safetensors::{SafeTensors, serialize};
 use serde_json::json;
@@ -73,9 +73,12 @@ fn every_end_token_of_a_list_may_be_forbidden() {
         let mut runner = Runner::new(Cpu::new(isa, 1), &checkpoint, Precision::F32, 1);
         let (_, sequences) = runner.encode(&[&case.input_ids], usize::MAX);
         runner.step(&sequences, |_| 0);
-        let draw = |sampling, forbid_end| {
-            let choice = Choice { sampling, choice: 0, position: 0, forbid_end };
-            runner.sample(&[Draw { row: 0, choice }])[0].expect("logits are numbers")
+        let mut rules = DrawRules::default();
+        let no_end = rules.add(DrawRule::ban(&checkpoint.config().end_tokens));
+        let draw = |sampling, forbids_end: bool| {
+            let rule = forbids_end.then_some(no_end);
+            let draws = Draws { list: &[Draw { sampling, rule, ..Draw::greedy(0) }], rules: &rules };
+            runner.sample(draws)[0].expect("logits are numbers")
         };
         let (_, best) = runner.score(0, 0, 3);
         let allowed = best.iter().find(|candidate| ![1, case.greedy_ids[0]].contains(&candidate.id)).unwrap().id;

@@ -3,7 +3,7 @@
 //! Shared by this crate's integration tests, each of which uses part of it.
 #![allow(dead_code, clippy::unwrap_used)]
 
-use kernels::{Backend, Candidate, Choice, Draw, PAGE_TOKENS, PageSpan, Sampling, ScoreAsk, Segment};
+use kernels::{Backend, Candidate, Draw, Draws, PAGE_TOKENS, PageSpan, ScoreAsk, Segment};
 use model::{
     Arithmetic, CrossPages, Model, RowTokens, SourceRows, TargetRows, WeightSource, Workspace, WorkspaceLimits,
 };
@@ -133,9 +133,8 @@ impl<B: Backend> Runner<B> {
         let mut written = vec![Vec::new(); sequences.len()];
         for _ in 0..count {
             let rows = self.step(sequences, |sequence| sequence.tokens.len() - 1) as u32;
-            let choice = Choice { sampling: Sampling::GREEDY, choice: 0, position: 0, forbid_end: false };
-            let draws: Vec<Draw> = (0..rows).map(|row| Draw { row, choice }).collect();
-            let ids = self.sample(&draws);
+            let draws: Vec<Draw> = (0..rows).map(Draw::greedy).collect();
+            let ids = self.sample(Draws::free(&draws));
             for (row, (sequence, id)) in sequences.iter_mut().zip(ids).enumerate() {
                 let id = id.expect("logits are numbers");
                 written[row].push(self.score(row, id, 5));
@@ -146,8 +145,8 @@ impl<B: Backend> Runner<B> {
     }
 
     /// Ids drawn from the last logits.
-    pub fn sample(&self, draws: &[Draw]) -> Vec<Option<u32>> {
-        let (mut drawn, mut ids) = (self.model.drawn(draws.len()).unwrap(), Vec::new());
+    pub fn sample(&self, draws: Draws<'_>) -> Vec<Option<u32>> {
+        let (mut drawn, mut ids) = (self.model.drawn(draws.list.len()).unwrap(), Vec::new());
         self.model.sample(draws, &self.space, &mut drawn);
         self.model.backend().take(&mut drawn, &mut ids);
         ids

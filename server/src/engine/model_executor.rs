@@ -4,7 +4,7 @@
 //! themselves. Holds the pages and the workspace. Steady decoding allocates nothing here, except for the scores of
 //! requests that ask for log-probabilities.
 
-use kernels::{Backend, ScoreAsk, TokenScore};
+use kernels::{Backend, Draws, ScoreAsk, TokenScore};
 use model::{CrossPages, Model, RowTokens, SourceRows, TargetRows, Workspace, WorkspaceLimits};
 
 use super::executor::{Executor, ExecutorError};
@@ -57,15 +57,16 @@ impl<B: Backend> Executor for ModelExecutor<B> {
         if plan.outputs.is_empty() {
             return Ok(());
         }
+        let rules = &plan.rules;
         let Self { model, space, output, drawn, chosen, .. } = self;
         output.arrange(&plan.outputs);
         model.select(&output.rows, space);
         output.drawn.clear();
         if output.whole > 0 {
             model.logits(output.whole, space);
-            model.sample(&output.whole_draws, space, drawn);
+            model.sample(Draws { list: &output.whole_draws, rules }, space, drawn);
         }
-        model.choose(&output.narrow_draws, space, drawn);
+        model.choose(Draws { list: &output.narrow_draws, rules }, space, drawn);
         model.backend().take(drawn, &mut output.drawn);
         chosen.extend(output.in_order(&plan.outputs));
         Ok(())

@@ -26,7 +26,7 @@ pub(super) struct OutputRows {
 
 /// Whether all logits of the output are needed.
 fn is_whole(output: &Output) -> bool {
-    output.is_scored || output.draw.is_some_and(|choice| !choice.is_narrow())
+    output.is_scored || output.draw.is_some_and(|draw| !draw.sampling.is_narrow())
 }
 
 impl OutputRows {
@@ -49,7 +49,7 @@ impl OutputRows {
             *next += 1;
             self.rows[row as usize] = output.row;
             self.order.push(row);
-            draws.extend(output.draw.map(|choice| Draw { row, choice }));
+            draws.extend(output.draw.map(|draw| Draw { row, ..draw }));
         }
     }
 
@@ -71,13 +71,12 @@ impl OutputRows {
 
 #[cfg(test)]
 mod tests {
-    use kernels::{Choice, Sampling};
+    use kernels::Sampling;
 
     use super::*;
 
     fn output(row: u32, is_scored: bool, draw: Option<Sampling>) -> Output {
-        let choice = |sampling| Choice { sampling, choice: 0, position: 1, forbid_end: false };
-        Output { row, is_scored, draw: draw.map(choice) }
+        Output { row, is_scored, draw: draw.map(|sampling| Draw { sampling, ..Draw::greedy(0) }) }
     }
 
     #[test]

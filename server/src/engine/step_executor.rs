@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use kernels::{Backend, PAGE_TOKENS, PageSpan, ScoreAsk, Segment, TokenScore};
+use kernels::{Backend, DrawRules, Draws, PAGE_TOKENS, PageSpan, ScoreAsk, Segment, TokenScore};
 use model::{CrossPages, Model, SourceRows, Workspace, WorkspaceLimits};
 
 use super::executor::{Executor, ExecutorError};
@@ -116,8 +116,8 @@ impl<B: Backend> StepExecutor<B> {
         for temperature in [0.0, 1.0] {
             for _ in 0..REHEARSALS {
                 self.rows.fill_with_padding(rows, lengths, self.spare);
-                self.rows.draws.iter_mut().for_each(|draw| draw.choice.sampling.temperature = temperature);
-                self.step();
+                self.rows.draws.iter_mut().for_each(|draw| draw.sampling.temperature = temperature);
+                self.step(&DrawRules::new());
                 self.asked.push_back(Some(0));
                 self.take(&mut Vec::new());
             }
@@ -125,7 +125,7 @@ impl<B: Backend> StepExecutor<B> {
     }
 
     /// Runs the rows as one step and starts to copy the drawn ids to the host.
-    fn step(&mut self) {
+    fn step(&mut self, rules: &DrawRules) {
         self.drawn.swap(0, 1);
         let Self { model, pages, space, rows, drawn: [latest, before], .. } = self;
         let backend = model.backend();
@@ -133,7 +133,7 @@ impl<B: Backend> StepExecutor<B> {
             model.decode(rows.targets(before), pages, space);
             model.select(&rows.logits_rows, space);
             model.logits(rows.logits_rows.len(), space);
-            model.sample(&rows.draws, space, latest);
+            model.sample(Draws { list: &rows.draws, rules }, space, latest);
         });
         backend.fetch(latest);
     }
@@ -176,7 +176,7 @@ impl<B: Backend> Executor for StepExecutor<B> {
         let has_rows = !plan.targets.is_empty();
         if has_rows {
             self.rows.fill(plan, &self.buckets, self.spare);
-            self.step();
+            self.step(&plan.rules);
         }
         self.asked.push_back(has_rows.then(|| plan.draws().count()));
         // Rows of the next plan may read what this one encodes.

@@ -2,14 +2,13 @@
 //!
 //! Used by [`super::StepExecutor`]. Padding reads and writes a spare page, and draws ids that are discarded.
 
-use kernels::{Choice, Draw, NO_PLACE, PAGE_TOKENS, PageSpan, Sampling};
+use kernels::{Draw, NO_PLACE, PAGE_TOKENS, PageSpan};
 use model::{RowTokens, TargetRows};
 
 use crate::scheduler::{Plan, TargetBatch};
 
 /// A draw whose id is discarded.
-const PADDING: Draw =
-    Draw { row: 0, choice: Choice { sampling: Sampling::GREEDY, choice: 0, position: 0, forbid_end: false } };
+const PADDING: Draw = Draw::greedy(0);
 
 /// Sizes that steps are padded to.
 #[derive(Debug)]
@@ -74,10 +73,8 @@ impl StepRows {
         copy(tables, &mut self.tables);
         self.logits_rows.clear();
         self.draws.clear();
-        for (row, output) in (0..).zip(&plan.outputs) {
-            self.logits_rows.push(output.row);
-            self.draws.extend(output.draw.map(|choice| Draw { row, choice }));
-        }
+        self.logits_rows.extend(plan.outputs.iter().map(|output| output.row));
+        self.draws.extend(plan.draws());
         self.pad(buckets.holding(plan.targets.len()), buckets.holding(plan.outputs.len().max(1)), spare);
     }
 
@@ -146,11 +143,9 @@ mod tests {
             cross_spans: vec![span(1, 16); 5],
             tables: vec![20, 21],
         };
-        let choice = Choice { position: 4, ..PADDING.choice };
-        let outputs = vec![
-            Output { row: 0, is_scored: true, draw: None },
-            Output { row: 4, is_scored: false, draw: Some(choice) },
-        ];
+        let draw = Draw { position: 4, ..Draw::greedy(1) };
+        let outputs =
+            vec![Output { row: 0, is_scored: true, draw: None }, Output { row: 4, is_scored: false, draw: Some(draw) }];
         let mut plan = Plan::default();
         (plan.targets, plan.outputs) = (targets, outputs);
         let mut rows = StepRows::default();
@@ -166,7 +161,7 @@ mod tests {
             assert_eq!((self_spans[5], cross_spans[5]), (span(2, 1), span(2, 1)));
             assert_eq!(places, [2, NO_PLACE, NO_PLACE, NO_PLACE, NO_PLACE, NO_PLACE]);
             assert_eq!(rows.logits_rows, [0, 4, 0, 0]);
-            assert_eq!(rows.draws, [Draw { row: 1, choice }, PADDING, PADDING, PADDING]);
+            assert_eq!(rows.draws, [draw, PADDING, PADDING, PADDING]);
         }
     }
 }

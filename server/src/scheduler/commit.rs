@@ -96,7 +96,7 @@ impl Results<'_> {
                         self.score(running, next, score);
                     }
                 }
-                RowOutput::Sample(_) => {
+                RowOutput::Sample => {
                     let logits_row = self.next_logits_row();
                     let token = *self.chosen.next().expect("one token is drawn for each draw of the plan");
                     match token {

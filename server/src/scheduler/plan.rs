@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use kernels::{Choice, NO_PLACE, PageSpan, Segment};
+use kernels::{Draw, DrawRules, NO_PLACE, PageSpan, Segment};
 
 use super::page_pool::PageId;
 
@@ -18,6 +18,8 @@ pub struct Plan {
     pub targets: TargetBatch,
     /// Target rows whose logits are needed, ascending by row.
     pub outputs: Vec<Output>,
+    /// What the draws of the outputs may choose.
+    pub rules: DrawRules,
 }
 
 impl Plan {
@@ -32,7 +34,7 @@ impl Plan {
     }
 
     /// How a token is drawn, for each output from which one is.
-    pub fn draws(&self) -> impl Iterator<Item = &Choice> {
+    pub fn draws(&self) -> impl Iterator<Item = &Draw> {
         self.outputs.iter().filter_map(|output| output.draw.as_ref())
     }
 
@@ -41,6 +43,7 @@ impl Plan {
         self.encode.clear();
         self.targets.clear();
         self.outputs.clear();
+        self.rules.clear();
     }
 }
 
@@ -166,8 +169,8 @@ pub struct Output {
     pub row: u32,
     /// Whether log-probabilities are read; all logits of the row are then needed.
     pub is_scored: bool,
-    /// How a token is drawn from the logits; `None` when the row is only scored.
-    pub draw: Option<Choice>,
+    /// How a token is drawn from the logits, with this output's index as its row; `None` when the row is only scored.
+    pub draw: Option<Draw>,
 }
 
 /// Appends pages to a table and returns the index of the first.

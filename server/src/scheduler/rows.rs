@@ -2,12 +2,12 @@
 //!
 //! Called wherever a plan is made. Takes no pages: the rows written here have theirs.
 
-use kernels::{PAGE_TOKENS, PageSpan};
+use kernels::{Draw, DrawRule, PAGE_TOKENS, PageSpan, RuleId};
 
 use super::page_pool::PagePool;
 use super::plan::{Output, Plan, RowToken, TargetRow, list_pages, narrow};
 use super::running::{Grant, Running};
-use super::sequence::RowOutput;
+use super::sequence::{RowOutput, Sequence};
 use super::state::Scheduler;
 
 impl Scheduler {
@@ -38,6 +38,7 @@ impl Scheduler {
     /// Writes all granted rows, oldest sequence first.
     pub(super) fn write_rows(&mut self, plan: &mut Plan) {
         let mut drawn = 0;
+        let no_end = plan.rules.add(DrawRule::ban(&self.tokens.end));
         for running in &self.running {
             let draw = drawn;
             drawn += u32::from(running.draws());
@@ -52,9 +53,9 @@ impl Scheduler {
             let first_page = list_pages(&running.pages, tables);
             let row = |token, position| TargetRow { token, position, first_page, cross_span };
             if running.next.follows_draw {
-                write_drawn(running, row(RowToken::Drawn(draw), running.position()), plan);
+                write_drawn(running, row(RowToken::Drawn(draw), running.position()), no_end, plan);
             } else {
-                write_known(running, row, plan);
+                write_known(running, row, no_end, plan);
             }
         }
     }
@@ -68,26 +69,29 @@ fn assert_writable(running: &Running, pool: &PagePool) {
 }
 
 /// Writes the row of a token that the previous plan draws.
-fn write_drawn(running: &Running, row: TargetRow, plan: &mut Plan) {
+fn write_drawn(running: &Running, row: TargetRow, no_end: RuleId, plan: &mut Plan) {
     let sequence = &running.sequence;
-    let draw = Some(sequence.choice_after(sequence.generated.len() + 1));
-    let is_scored = sequence.request.asked.log_probs.is_some();
     let row = plan.targets.push(row);
-    plan.outputs.push(Output { row, is_scored, draw });
+    write_draw(sequence, row, sequence.draw_after(sequence.generated.len() + 1, no_end), plan);
 }
 
 /// Writes the rows of tokens that are known.
-fn write_known(running: &Running, row: impl Fn(RowToken, usize) -> TargetRow, plan: &mut Plan) {
+fn write_known(running: &Running, row: impl Fn(RowToken, usize) -> TargetRow, no_end: RuleId, plan: &mut Plan) {
     let sequence = &running.sequence;
     for position in running.position()..running.position() + running.next.rows {
         let row = plan.targets.push(row(RowToken::Known(sequence.token(position)), position));
         match sequence.output(position) {
             RowOutput::Nothing => {}
             RowOutput::Score { .. } => plan.outputs.push(Output { row, is_scored: true, draw: None }),
-            RowOutput::Sample(choice) => {
-                let is_scored = sequence.request.asked.log_probs.is_some();
-                plan.outputs.push(Output { row, is_scored, draw: Some(choice) });
+            RowOutput::Sample => {
+                write_draw(sequence, row, sequence.draw_after(sequence.generated.len(), no_end), plan);
             }
         }
     }
+}
+
+/// Writes the output of a target row from which a token of the sequence is drawn.
+fn write_draw(sequence: &Sequence, row: u32, draw: Draw, plan: &mut Plan) {
+    let draw = Some(Draw { row: narrow(plan.outputs.len()), ..draw });
+    plan.outputs.push(Output { row, is_scored: sequence.request.asked.log_probs.is_some(), draw });
 }

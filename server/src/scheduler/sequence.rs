@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use kernels::Choice;
+use kernels::{Draw, RuleId};
 
 use super::plan::narrow;
 use super::source::SourceKey;
@@ -67,8 +67,8 @@ pub enum RowOutput {
         /// Number of alternatives.
         top: u32,
     },
-    /// The next token, drawn in this way.
-    Sample(Choice),
+    /// The next token.
+    Sample,
 }
 
 /// One choice of a request.
@@ -112,14 +112,16 @@ impl Sequence {
         self.tokens().min(self.request.target_positions())
     }
 
-    /// How the token that follows `generated` generated ones is drawn.
-    pub fn choice_after(&self, generated: usize) -> Choice {
+    /// How the token that follows `generated` generated ones is drawn; `no_end` is the rule that bans the end tokens. The
+    /// row is that of the first output.
+    pub fn draw_after(&self, generated: usize, no_end: RuleId) -> Draw {
         let asked = &self.request.asked;
-        Choice {
+        Draw {
+            row: 0,
             sampling: asked.sampling,
             choice: self.choice,
             position: narrow(1 + asked.decoder_prompt.len() + generated),
-            forbid_end: generated < asked.min_tokens as usize,
+            rule: (generated < asked.min_tokens as usize).then_some(no_end),
         }
     }
 
@@ -127,7 +129,7 @@ impl Sequence {
     pub fn output(&self, position: usize) -> RowOutput {
         let asked = &self.request.asked;
         if position + 1 == self.tokens() {
-            return RowOutput::Sample(self.choice_after(self.generated.len()));
+            return RowOutput::Sample;
         }
         match (asked.log_probs, asked.decoder_prompt.get(position)) {
             (Some(top), Some(&next)) if asked.score_prompt && position >= self.scored => RowOutput::Score { next, top },

@@ -42,15 +42,15 @@ impl Executor for Fake {
 
     fn decode(&mut self, plan: &Plan) -> Result<(), ExecutorError> {
         if !plan.is_empty() {
-            let _ = self.entered.send(plan.draws().map(|choice| choice.sampling.seed).collect());
+            let _ = self.entered.send(plan.draws().map(|draw| draw.sampling.seed).collect());
             match self.turns.recv().unwrap_or(Turn::Run) {
                 Turn::Run => {}
                 Turn::Fail => return Err(ExecutorError { reason: "on purpose".to_owned() }),
                 Turn::Panic => panic!("on purpose"),
             }
         }
-        let draw = |choice: &kernels::Choice| (choice.sampling.seed != BROKEN).then_some(FIRST_TOKEN + choice.position);
-        self.chosen = plan.draws().map(draw).collect();
+        let token = |draw: &kernels::Draw| (draw.sampling.seed != BROKEN).then_some(FIRST_TOKEN + draw.position);
+        self.chosen = plan.draws().map(token).collect();
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Steps of a size that was rehearsed at the start are replayed, not recorded anew.
 
 use kernels::cuda::{Cuda, Device};
-use kernels::{Choice, NO_PLACE, PageSpan, Precision, Sampling};
+use kernels::{Draw, NO_PLACE, PageSpan, Precision, Sampling};
 use server::engine::{Executor, StepExecutor};
 use server::scheduler::{Output, Plan, TargetBatch};
 
@@ -20,8 +20,8 @@ fn plan(rows: u32, source: u32, sampling: Sampling) -> Plan {
         cross_spans: vec![PageSpan { first: rows, tokens: source }; count],
         tables: (0..pages).collect(),
     };
-    let draw = Some(Choice { sampling, choice: 0, position: 0, forbid_end: false });
-    plan.outputs = (0..rows).map(|row| Output { row, is_scored: false, draw }).collect();
+    let draw = |row| Some(Draw { sampling, ..Draw::greedy(row) });
+    plan.outputs = (0..rows).map(|row| Output { row, is_scored: false, draw: draw(row) }).collect();
     plan
 }
 

@@ -1,6 +1,6 @@
 //! Drawing and scoring ids.
 
-use crate::backend::{ChosenRows, Draws, OutputLayer, SamplingOps};
+use crate::backend::{ChosenRows, OutputLayer, SamplingOps};
 use crate::cpu::activations::Activations;
 use crate::cpu::choose::Choose;
 use crate::cpu::matrix::Matrix;
@@ -8,18 +8,17 @@ use crate::cpu::pool::{RowsMut, locked};
 use crate::cpu::processor::Cpu;
 use crate::cpu::product::Rows;
 use crate::cpu::{sample, score};
-use crate::sampling::{DrawnIds, ScoreAsk, TokenScore};
+use crate::sampling::{BestAsk, Candidate, DrawRules, DrawnIds, Draws, ScoreAsk, TokenScore};
 
 impl SamplingOps for Cpu {
     fn sample(&self, logits: &Activations, draws: Draws<'_>, out: &mut DrawnIds) {
-        let Draws { draws, end_ids } = draws;
         let out = out.list();
         let first = out.len();
-        out.resize(first + draws.len(), None);
-        self.pool.split_rows(RowsMut { data: &mut out[first..], width: 1 }, draws.len(), 2, |share, out| {
-            for (draw, out) in draws[share].iter().zip(out) {
+        out.resize(first + draws.list.len(), None);
+        self.pool.split_rows(RowsMut { data: &mut out[first..], width: 1 }, draws.list.len(), 2, |share, out| {
+            for (draw, out) in draws.list[share].iter().zip(out) {
                 let row = draw.row as usize;
-                *out = sample::choose(self.isa, logits.rows(row..row + 1), &draw.choice, end_ids);
+                *out = sample::choose(self.isa, logits.rows(row..row + 1), draw, draws.rule(draw));
             }
         });
     }
@@ -33,8 +32,8 @@ impl SamplingOps for Cpu {
     ) {
         let (table, ChosenRows { logits, ids }) = (output.table, to);
         assert!(x.width == table.cols && logits.width == table.rows, "the rows are as wide as the table");
-        assert!(draws.draws.iter().all(|draw| draw.choice.is_narrow()), "other choices depend on every logit");
-        let rows = draws.draws.iter().map(|draw| draw.row as usize);
+        assert!(draws.list.iter().all(|draw| draw.sampling.is_narrow()), "other draws depend on every logit");
+        let rows = draws.list.iter().map(|draw| draw.row as usize);
         let (Some(first), Some(last)) = (rows.clone().min(), rows.max()) else { return };
         let screen = table.screen.as_ref().expect("ids are chosen from a table for the output");
         let x = Rows { x: x.rows(first..last + 1), count: last + 1 - first };
@@ -53,6 +52,18 @@ impl SamplingOps for Cpu {
             for (ask, out) in asked[share].iter().zip(out) {
                 let row = ask.row as usize;
                 *out = score::score(self.isa, logits.rows(row..row + 1), ask);
+            }
+        });
+    }
+
+    fn best(&self, logits: &Activations, asked: &[BestAsk], rules: &DrawRules, out: &mut Vec<Vec<Candidate>>) {
+        let first = out.len();
+        out.resize_with(first + asked.len(), Vec::new);
+        self.pool.split_rows(RowsMut { data: &mut out[first..], width: 1 }, asked.len(), 2, |share, out| {
+            for (ask, out) in asked[share].iter().zip(out) {
+                let row = ask.row as usize;
+                let logits = logits.rows(row..row + 1);
+                *out = score::best(self.isa, logits, ask.count as usize, rules.of(ask.rule));
             }
         });
     }

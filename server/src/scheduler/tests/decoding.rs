@@ -1,5 +1,8 @@
 //! Rows, scores and ends of sequences.
 
+use kernels::DrawRule;
+
+use super::fake_model::END;
 use super::world::{LIMITS, World, asks, caller, finished, source, with_pages};
 use crate::request::{FinishReason, GenerationRequest, Refusal, RequestId};
 use crate::scheduler::{Event, SchedulerLimits};
@@ -45,10 +48,11 @@ fn draws_name_their_choice_position_and_whether_the_text_may_end() {
     let asked = GenerationRequest { decoder_prompt: vec![5, 6], min_tokens: 2, choices: 2, ..asks(&source(1, 4), 4) };
     world.submit(asked);
     world.step();
-    let mut draws = Vec::new();
+    let (mut draws, no_end) = (Vec::new(), DrawRule::ban(&END));
     for _ in 0..3 {
         world.step();
-        draws.extend(world.plan.draws().map(|draw| (draw.choice, draw.position, draw.forbid_end)));
+        let plan = &world.plan;
+        draws.extend(plan.draws().map(|draw| (draw.choice, draw.position, plan.rules.of(draw.rule) == no_end)));
     }
     assert_eq!(draws, [(0, 3, true), (1, 3, true), (0, 4, true), (1, 4, true), (0, 5, false), (1, 5, false)]);
 }

@@ -3,7 +3,7 @@
 //! A position's "K/V" is a digest of the source and of all tokens up to it, as in a real decoder, so that one wrong or
 //! stale page shows at the first row that reads it. Tokens are drawn by a pure function of that digest.
 
-use kernels::{Choice, NO_PLACE, PAGE_TOKENS, PageSpan};
+use kernels::{Draw, DrawRule, NO_PLACE, PAGE_TOKENS, PageSpan};
 
 use crate::request::{FinishReason, GenerationRequest};
 use crate::scheduler::{EncodeWork, Plan, PoolSize, TargetBatch};
@@ -69,10 +69,10 @@ fn digest_source(ids: impl IntoIterator<Item = u32>) -> u64 {
     ids.into_iter().fold(1, mix)
 }
 
-fn draw(digest: u64, choice: &Choice) -> u32 {
-    let place = mix(mix(digest ^ choice.sampling.seed, choice.choice), choice.position);
+fn draw(digest: u64, draw: &Draw, rule: DrawRule<'_>) -> u32 {
+    let place = mix(mix(digest ^ draw.sampling.seed, draw.choice), draw.position);
     let token = u32::try_from(place % VOCABULARY).unwrap();
-    if choice.forbid_end && END.contains(&token) { token + 10 } else { token }
+    if rule.allows(token) { token } else { token + 10 }
 }
 
 /// Computes the answer of a choice that runs alone, without a scheduler.
@@ -92,8 +92,9 @@ pub fn answer_alone(asked: &GenerationRequest, choice: u32) -> Answer {
             break;
         }
         let position = u32::try_from(1 + asked.decoder_prompt.len() + generated).unwrap();
-        let forbid_end = generated < asked.min_tokens as usize;
-        let token = draw(digest, &Choice { sampling: asked.sampling, choice, position, forbid_end });
+        let rule = if generated < asked.min_tokens as usize { DrawRule::ban(&END) } else { DrawRule::default() };
+        let drawn = Draw { sampling: asked.sampling, choice, position, ..Draw::greedy(0) };
+        let token = draw(digest, &drawn, rule);
         if asked.log_probs.is_some() {
             answer.scores.push((token, digest));
         }
@@ -160,8 +161,9 @@ impl FakeModel {
         let digests: Vec<u64> = (0..rows).map(|row| self.run_row(&plan.targets, row, before)).collect();
         assert!(plan.outputs.is_sorted_by(|a, b| a.row < b.row));
         let digests: Vec<u64> = plan.outputs.iter().map(|output| digests[output.row as usize]).collect();
-        let draws = plan.outputs.iter().zip(&digests);
-        let chosen = draws.filter_map(|(output, &digest)| output.draw.map(|choice| Some(draw(digest, &choice))));
+        let rows = plan.outputs.iter().enumerate().filter(|(_, output)| output.draw.is_some());
+        assert!(rows.map(|(row, _)| row as u32).eq(plan.draws().map(|draw| draw.row)));
+        let chosen = plan.draws().map(|own| Some(draw(digests[own.row as usize], own, plan.rules.of(own.rule))));
         StepResult { chosen: chosen.collect(), digests }
     }
 

@@ -1,0 +1,324 @@
+//! The rule over what a draw may choose: edits of logits, a mask of allowed ids, banned ids.
+//!
+//! Built by the code that plans a step. Backends apply it to logits before anything else, as defined here.
+
+use std::ops::Range;
+
+use bytemuck::NoUninit;
+
+/// Ids that may be chosen: id `i` is bit `i % 32` of word `i / 32`, as llguidance writes masks. Ids beyond the last word
+/// may not be chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenMask<'a> {
+    /// Bits, the lowest id in the lowest bit of the first word.
+    pub words: &'a [u32],
+}
+
+impl TokenMask<'_> {
+    /// Ids that one word holds.
+    pub const WORD_IDS: usize = u32::BITS as usize;
+
+    /// Whether an id may be chosen.
+    pub fn allows(&self, id: u32) -> bool {
+        let word = self.words.get(id as usize / Self::WORD_IDS).copied().unwrap_or(0);
+        word >> (id % u32::BITS) & 1 == 1
+    }
+}
+
+/// A change of one id's logit: the penalty first, then the bias.
+#[derive(Debug, Clone, Copy, PartialEq, NoUninit)]
+#[repr(C)]
+pub struct LogitEdit {
+    /// Whose logit it is.
+    pub id: u32,
+    /// The repetition penalty of Keskar et al., "CTRL", as transformers defines it: a positive logit is divided by it,
+    /// any other multiplied. Greater than 0 and finite; 1 changes nothing.
+    pub penalty: f32,
+    /// Added to the logit; finite.
+    pub bias: f32,
+}
+
+impl LogitEdit {
+    /// Only adds to the logit.
+    pub const fn bias(id: u32, bias: f32) -> Self {
+        Self { id, penalty: 1.0, bias }
+    }
+
+    /// Only penalises the logit.
+    pub const fn penalty(id: u32, penalty: f32) -> Self {
+        Self { id, penalty, bias: 0.0 }
+    }
+
+    /// The logit that takes the place of `logit`.
+    pub fn apply(&self, logit: f32) -> f32 {
+        self.penalised(logit) + self.bias
+    }
+
+    /// The logit that takes the place of `logit` in beam search: the penalty acts on the log-probability
+    /// `logit - log_sum`, as in transformers.
+    pub fn apply_to_log_prob(&self, logit: f32, log_sum: f64) -> f32 {
+        if self.penalty == 1.0 {
+            return self.apply(logit);
+        }
+        let log_prob = (f64::from(logit) - log_sum) as f32;
+        (f64::from(self.penalised(log_prob)) + log_sum) as f32 + self.bias
+    }
+
+    /// Whether the edit raises no logit.
+    pub const fn only_lowers(&self) -> bool {
+        self.penalty >= 1.0 && self.bias <= 0.0
+    }
+
+    fn penalised(&self, logit: f32) -> f32 {
+        if logit > 0.0 { logit / self.penalty } else { logit * self.penalty }
+    }
+
+    fn is_valid(&self) -> bool {
+        self.penalty > 0.0 && self.penalty.is_finite() && self.bias.is_finite()
+    }
+}
+
+/// Rule over what a draw may choose. Edits are applied first; then the logits of ids that the mask does not allow, and of
+/// banned ids, become minus infinity. Ids beyond the vocabulary are ignored. A logit that is not a number stays so.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct DrawRule<'a> {
+    /// Ids that may be chosen; absent: all.
+    pub mask: Option<TokenMask<'a>>,
+    /// Edits by ascending id, at most one for each.
+    pub edits: &'a [LogitEdit],
+    /// Ids that may not be chosen, in any order.
+    pub banned: &'a [u32],
+}
+
+impl<'a> DrawRule<'a> {
+    /// Bans ids and nothing else.
+    pub const fn ban(banned: &'a [u32]) -> Self {
+        Self { mask: None, edits: &[], banned }
+    }
+
+    /// Whether every id may be chosen, by its own logit.
+    pub const fn is_free(&self) -> bool {
+        self.mask.is_none() && self.edits.is_empty() && self.banned.is_empty()
+    }
+
+    /// Whether an id may be chosen.
+    pub fn allows(&self, id: u32) -> bool {
+        self.mask.is_none_or(|mask| mask.allows(id)) && !self.banned.contains(&id)
+    }
+
+    /// The logit of one id under the rule.
+    pub fn logit(&self, id: u32, logit: f32) -> f32 {
+        if logit.is_nan() {
+            logit
+        } else if !self.allows(id) {
+            f32::NEG_INFINITY
+        } else {
+            let edit = self.edits.binary_search_by_key(&id, |edit| edit.id);
+            edit.map_or(logit, |found| self.edits[found].apply(logit))
+        }
+    }
+
+    /// Applies the rule to a whole row in place; each logit becomes its [`Self::logit`].
+    pub fn apply(&self, logits: &mut [f32]) {
+        self.apply_with(logits, LogitEdit::apply);
+    }
+
+    /// Applies the rule to a whole row in place, with penalties on log-probabilities
+    /// ([`LogitEdit::apply_to_log_prob`]).
+    pub fn apply_to_log_probs(&self, logits: &mut [f32], log_sum: f64) {
+        self.apply_with(logits, |edit, logit| edit.apply_to_log_prob(logit, log_sum));
+    }
+
+    fn apply_with(&self, logits: &mut [f32], edited: impl Fn(&LogitEdit, f32) -> f32) {
+        for edit in self.edits {
+            if let Some(logit) = logits.get_mut(edit.id as usize) {
+                *logit = edited(edit, *logit);
+            }
+        }
+        if let Some(mask) = self.mask {
+            let words = mask.words.iter().copied().chain(std::iter::repeat(0));
+            for (logits, word) in logits.chunks_mut(TokenMask::WORD_IDS).zip(words).filter(|(_, word)| *word != !0) {
+                let refused = logits.iter_mut().enumerate().filter(|(bit, _)| word >> bit & 1 == 0);
+                refused.for_each(|(_, logit)| refuse(logit));
+            }
+        }
+        for &id in self.banned {
+            logits.get_mut(id as usize).into_iter().for_each(refuse);
+        }
+    }
+}
+
+fn refuse(logit: &mut f32) {
+    if !logit.is_nan() {
+        *logit = f32::NEG_INFINITY;
+    }
+}
+
+/// A rule of a [`DrawRules`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RuleId(u32);
+
+impl RuleId {
+    /// Its place in the order in which rules were added.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Rules of one step, in flat lists that keep their room when they are emptied.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DrawRules {
+    spans: Vec<RuleSpan>,
+    mask_words: Vec<u32>,
+    edits: Vec<LogitEdit>,
+    banned: Vec<u32>,
+}
+
+/// Where a rule's parts lie in the lists of all rules.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RuleSpan {
+    pub mask: Option<Range<usize>>,
+    pub edits: Range<usize>,
+    pub banned: Range<usize>,
+}
+
+impl DrawRules {
+    /// No rules.
+    pub const fn new() -> Self {
+        Self { spans: Vec::new(), mask_words: Vec::new(), edits: Vec::new(), banned: Vec::new() }
+    }
+
+    /// Removes all rules and keeps the room.
+    pub fn clear(&mut self) {
+        self.spans.clear();
+        self.mask_words.clear();
+        self.edits.clear();
+        self.banned.clear();
+    }
+
+    /// Adds a rule.
+    ///
+    /// # Panics
+    /// When edits do not ascend, or hold a number that is out of range.
+    pub fn add(&mut self, rule: DrawRule<'_>) -> RuleId {
+        assert!(rule.edits.is_sorted_by(|a, b| a.id < b.id), "edits of a rule ascend by id");
+        assert!(rule.edits.iter().all(LogitEdit::is_valid), "edits are finite, and penalties above 0");
+        let id = RuleId(u32::try_from(self.spans.len()).expect("rules are counted in 32 bits"));
+        self.spans.push(RuleSpan {
+            mask: rule.mask.map(|mask| append(&mut self.mask_words, mask.words)),
+            edits: append(&mut self.edits, rule.edits),
+            banned: append(&mut self.banned, rule.banned),
+        });
+        id
+    }
+
+    /// The rule of that id; the free rule where there is none.
+    ///
+    /// # Panics
+    /// When the id is another list's and this one has fewer rules.
+    pub fn of(&self, id: Option<RuleId>) -> DrawRule<'_> {
+        let Some(id) = id else { return DrawRule::default() };
+        let RuleSpan { mask, edits, banned } = &self.spans[id.index()];
+        DrawRule {
+            mask: mask.clone().map(|mask| TokenMask { words: &self.mask_words[mask] }),
+            edits: &self.edits[edits.clone()],
+            banned: &self.banned[banned.clone()],
+        }
+    }
+
+    /// Where the parts of each rule lie in the lists, in the order of ids.
+    pub(crate) fn spans(&self) -> &[RuleSpan] {
+        &self.spans
+    }
+
+    /// Words of all masks.
+    pub(crate) fn mask_words(&self) -> &[u32] {
+        &self.mask_words
+    }
+
+    /// Edits of all rules.
+    pub(crate) fn edits(&self) -> &[LogitEdit] {
+        &self.edits
+    }
+
+    /// Banned ids of all rules.
+    pub(crate) fn banned(&self) -> &[u32] {
+        &self.banned
+    }
+
+    /// Bytes of all lists.
+    pub(crate) fn bytes(&self) -> usize {
+        4 * (self.mask_words.len() + self.banned.len()) + size_of_val(self.edits.as_slice())
+    }
+}
+
+fn append<T: Copy>(list: &mut Vec<T>, more: &[T]) -> Range<usize> {
+    let first = list.len();
+    list.extend_from_slice(more);
+    first..list.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edits_come_before_the_mask_and_bans() {
+        let edits = [LogitEdit::bias(0, 5.0), LogitEdit { id: 1, penalty: 2.0, bias: 0.5 }, LogitEdit::penalty(3, 4.0)];
+        let rule = DrawRule { mask: Some(TokenMask { words: &[0b11110] }), edits: &edits, banned: &[4, 900] };
+        let mut logits = [1.0, 3.0, -1.0, -0.5, 7.0, 2.0];
+        let one_by_one: Vec<f32> = (0..).zip(logits).map(|(id, logit)| rule.logit(id, logit)).collect();
+        rule.apply(&mut logits);
+        let lowest = f32::NEG_INFINITY;
+        assert_eq!(logits, [lowest, 2.0, -1.0, -2.0, lowest, lowest]);
+        assert_eq!(one_by_one, logits);
+    }
+
+    #[test]
+    fn ids_beyond_the_words_of_a_mask_are_refused() {
+        let mask = TokenMask { words: &[!0] };
+        let mut logits = [1.0; 70];
+        DrawRule { mask: Some(mask), ..DrawRule::default() }.apply(&mut logits);
+        assert!(logits[..32].iter().all(|&logit| logit == 1.0));
+        assert!(logits[32..].iter().all(|&logit| logit == f32::NEG_INFINITY));
+        assert!(mask.allows(31) && !mask.allows(32));
+    }
+
+    #[test]
+    fn a_refused_logit_that_is_not_a_number_stays_so() {
+        let rule = DrawRule { mask: Some(TokenMask { words: &[0] }), ..DrawRule::ban(&[0]) };
+        let mut logits = [f32::NAN, 1.0];
+        rule.apply(&mut logits);
+        assert!(logits[0].is_nan() && logits[1] == f32::NEG_INFINITY && rule.logit(0, f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn a_penalty_acts_on_the_logit_or_on_the_log_probability() {
+        let edit = LogitEdit { id: 0, penalty: 2.0, bias: 0.25 };
+        assert_eq!([edit.apply(3.0), edit.apply(-3.0)], [1.75, -5.75]);
+        // Of log-probability -1: -2 after the penalty.
+        assert_eq!(edit.apply_to_log_prob(3.0, 4.0), 2.25);
+        assert_eq!(LogitEdit::bias(0, 0.5).apply_to_log_prob(3.3, 4.1), 3.8);
+    }
+
+    #[test]
+    fn rules_are_read_back_as_they_were_added_and_room_is_kept() {
+        let edits = [LogitEdit::bias(2, 1.0)];
+        let first = DrawRule { mask: Some(TokenMask { words: &[7, 8] }), edits: &edits, banned: &[] };
+        let second = DrawRule::ban(&[3, 1]);
+        let mut rules = DrawRules::default();
+        for _ in 0..2 {
+            rules.clear();
+            let ids = [first, second].map(|rule| rules.add(rule));
+            assert_eq!(ids.map(|id| rules.of(Some(id))), [first, second]);
+            assert!(rules.of(None).is_free());
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "ascend")]
+    fn edits_that_do_not_ascend_are_refused() {
+        let edits = [LogitEdit::bias(2, 1.0), LogitEdit::bias(2, 2.0)];
+        DrawRules::default().add(DrawRule { edits: &edits, ..DrawRule::default() });
+    }
+}
