@@ -10,6 +10,10 @@ use server::config::{Config, DEFAULTS};
 use toml::{Table, Value};
 use tree::{Entry, entries, read};
 
+#[path = "tidy/circles.rs"]
+mod circles;
+#[path = "tidy/imports.rs"]
+mod imports;
 #[path = "tidy/rust.rs"]
 mod rust;
 #[path = "tidy/tree.rs"]

@@ -68,7 +68,8 @@ fn block_comment_end(chars: &[char], start: usize) -> usize {
     chars.len()
 }
 
-const fn is_word(c: char) -> bool {
+/// Whether a character may stand in a name.
+pub const fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
 
