@@ -8,8 +8,6 @@ use std::process::Command;
 /// Contents of a fat binary: machine code for the named generations, and code that the driver of a later GPU compiles.
 const TARGETS: [&str; 3] =
     ["arch=compute_80,code=sm_80", "arch=compute_90a,code=sm_90a", "arch=compute_90,code=compute_90"];
-/// Doc comment of the compiler's report in the generated file.
-const REPORT_DOC: &str = "/// Messages of the compiler about each kernel.";
 
 fn main() {
     println!("cargo::rerun-if-changed=cu");
@@ -49,7 +47,7 @@ fn nvcc() -> PathBuf {
     found.expect("feature `cuda` needs nvcc: set CUDA_HOME, or run scripts/cuda-toolchain.sh")
 }
 
-/// Writes `images.rs`: each source's fat binary, and what the compiler says of registers and spills.
+/// Writes `images.rs`, each source's fat binary, and `ptxas.txt`, the compiler's report of registers and spills.
 fn compile_for_gpus(folder: &Path) {
     let (nvcc, out) = (nvcc(), out_folder());
     let compiled: Vec<_> = std::thread::scope(|scope| {
@@ -66,10 +64,8 @@ fn compile_for_gpus(folder: &Path) {
         writeln!(images, "    include_bytes!({image:?}),").expect("strings take all");
         report.push_str(&said);
     }
-    let generated = format!(
-        "/// Fat binaries of all sources.\nstatic IMAGES: &[&[u8]] = &[\n{images}];\n\n{REPORT_DOC}\n#[cfg(test)]\n\
-         const REPORT: &str = {report:?};\n"
-    );
+    let generated = format!("/// Fat binaries of all sources.\nstatic IMAGES: &[&[u8]] = &[\n{images}];\n");
+    std::fs::write(out.join("ptxas.txt"), report).expect("results can be written");
     std::fs::write(out.join("images.rs"), generated).expect("results can be written");
 }
 

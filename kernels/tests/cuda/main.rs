@@ -7,6 +7,8 @@ mod attention;
 #[allow(dead_code)]
 #[path = "../cases/mod.rs"]
 mod cases;
+#[cfg(feature = "cuda")]
+mod compiled;
 mod draws;
 #[cfg(feature = "cuda-shim")]
 mod product_kernels;

@@ -1,4 +1,5 @@
-//! Which source file imports names of which, read from paths in the code: re-exports are followed to the file that defines.
+//! Which source file uses names of which other, read from paths in the code. Re-exports are followed to the file that
+//! defines the name.
 //!
 //! Used by `circles.rs`. Works on text; a name that a macro makes is not seen.
 
@@ -14,7 +15,7 @@ type ModulePath = Vec<String>;
 
 /// One name that a `use` item brings into a module.
 struct Imported {
-    /// What the module calls it; `*` takes in all that the path holds.
+    /// The module's own name for it; `*` imports every name that the path holds.
     alias: String,
     path: Vec<String>,
 }
@@ -27,7 +28,7 @@ struct Module {
     imports: Vec<Imported>,
 }
 
-/// What a path leads to.
+/// The end of a path.
 enum Target {
     Module(usize),
     /// A name that is defined in this file.
@@ -69,7 +70,7 @@ impl Modules {
         files.filter(|file| *file != module).collect()
     }
 
-    /// What `path` means in a module; `first` where the path begins there, so that it may start with another crate.
+    /// Follows `path` from a module. `first` says that it begins there, so that it may name another crate.
     fn resolve(&self, module: usize, path: &[String], first: bool, depth: usize) -> Option<Target> {
         let Some((head, rest)) = path.split_first() else { return Some(Target::Module(module)) };
         if depth == 0 {
