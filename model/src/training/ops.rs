@@ -6,66 +6,24 @@
 mod chunked;
 mod fused;
 mod step;
+mod token_loss;
 pub mod unfused;
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 
 use super::Result;
 
 pub use kernels::gradient::{AdamWStep, Attention, Dropout};
 pub use step::{Moments, adamw_step, sum_of_squares};
+pub use token_loss::{CrossEntropy, Teacher, TokenLosses};
 pub use unfused::cross_entropy_of_logits;
-
-/// Labels and terms of the loss.
-#[derive(Debug, Clone)]
-pub struct CrossEntropy {
-    /// Labels, one for each row of states.
-    pub labels: Vec<u32>,
-    /// Softcap of the logits.
-    pub softcap: Option<f32>,
-    /// Weight of the squared log-normaliser.
-    pub z_loss: f32,
-    /// Teacher whose distribution is learned beside the labels.
-    pub teacher: Option<Teacher>,
-}
-
-/// Distribution of a teacher, from its states and output table.
-#[derive(Debug, Clone)]
-pub struct Teacher {
-    /// The teacher's states, one for each row of the student's.
-    pub states: Tensor,
-    /// The teacher's output table, `[vocab, width]`.
-    pub table: Tensor,
-    /// Softcap of the teacher's logits.
-    pub softcap: Option<f32>,
-    /// Temperature: divides both models' logits in this part of the loss, which is multiplied by its square.
-    pub temperature: f32,
-    /// Share of this part in the loss; the labels have the rest.
-    pub weight: f32,
-}
-
-/// The loss over all rows.
-#[derive(Debug, Clone)]
-pub struct TokenLosses {
-    /// Sum over the rows; a float32 scalar with its gradient.
-    pub sum: Tensor,
-    /// Sum of `-log p(label)` alone.
-    pub cross_entropy: f64,
-    /// Number of rows whose label is the most probable id.
-    pub correct: usize,
-}
-
-/// Whether the fused operations support all of these tensors.
-fn is_fused(tensors: &[&Tensor]) -> bool {
-    tensors.iter().all(|tensor| tensor.device().is_cpu() && tensor.dtype() == DType::F32)
-}
 
 /// Rows of a table, `[tokens, width]`, times `scale`.
 ///
 /// # Errors
 /// When the tensor library refuses, as for an id outside the table.
 pub fn embed(table: &Tensor, ids: &[u32], scale: f64) -> Result<Tensor> {
-    if !is_fused(&[table]) {
+    if !fused::supports(&[table]) {
         return unfused::embed(table, ids, scale);
     }
     Ok(table.contiguous()?.apply_op1(fused::Embed { ids: ids.to_vec(), scale: scale as f32 })?)
@@ -76,7 +34,7 @@ pub fn embed(table: &Tensor, ids: &[u32], scale: f64) -> Result<Tensor> {
 /// # Errors
 /// When the tensor library refuses.
 pub fn rms_norm(x: &Tensor, gain: &Tensor, eps: f32) -> Result<Tensor> {
-    if !is_fused(&[x, gain]) {
+    if !fused::supports(&[x, gain]) {
         return unfused::rms_norm(x, gain, eps);
     }
     Ok(x.contiguous()?.apply_op2(&gain.contiguous()?, fused::RmsNorm { eps })?)
@@ -87,7 +45,7 @@ pub fn rms_norm(x: &Tensor, gain: &Tensor, eps: f32) -> Result<Tensor> {
 /// # Errors
 /// When the tensor library refuses.
 pub fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    if !is_fused(&[x, weight]) {
+    if !fused::supports(&[x, weight]) {
         return unfused::linear(x, weight);
     }
     Ok(x.contiguous()?.apply_op2(&weight.contiguous()?, fused::Linear)?)
@@ -99,7 +57,7 @@ pub fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// When the tensor library refuses.
 pub fn geglu(x: &Tensor, gate: &Tensor, up: &Tensor) -> Result<Tensor> {
-    if !is_fused(&[x, gate, up]) {
+    if !fused::supports(&[x, gate, up]) {
         return unfused::geglu(x, gate, up);
     }
     Ok(fused::geglu(&x.contiguous()?, &gate.contiguous()?, &up.contiguous()?)?)
@@ -113,7 +71,7 @@ pub fn dropout(x: &Tensor, how: Dropout) -> Result<Tensor> {
     if how.rate <= 0.0 {
         return Ok(x.clone());
     }
-    if !is_fused(&[x]) {
+    if !fused::supports(&[x]) {
         return unfused::dropout(x, how);
     }
     Ok(x.contiguous()?.apply_op1(fused::Drop { how })?)
@@ -125,7 +83,7 @@ pub fn dropout(x: &Tensor, how: Dropout) -> Result<Tensor> {
 /// # Errors
 /// When the tensor library refuses.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, how: &Attention) -> Result<Tensor> {
-    if !is_fused(&[q, k, v]) {
+    if !fused::supports(&[q, k, v]) {
         return unfused::attention(q, k, v, how);
     }
     Ok(fused::attention(&q.contiguous()?, &k.contiguous()?, &v.contiguous()?, how)?)
@@ -138,8 +96,8 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, how: &Attention) -> Result<
 /// # Errors
 /// When the tensor library refuses.
 pub fn cross_entropy(states: &Tensor, table: &Tensor, how: &CrossEntropy) -> Result<TokenLosses> {
-    let taught = how.teacher.as_ref().is_none_or(|teacher| is_fused(&[&teacher.states, &teacher.table]));
-    if !taught || !is_fused(&[states, table]) {
+    let taught = how.teacher.as_ref().is_none_or(|teacher| fused::supports(&[&teacher.states, &teacher.table]));
+    if !taught || !fused::supports(&[states, table]) {
         return chunked::cross_entropy(states, table, how);
     }
     Ok(fused::cross_entropy(&states.contiguous()?, &table.contiguous()?, how)?)

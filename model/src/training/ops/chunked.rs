@@ -7,8 +7,8 @@ use std::sync::Mutex;
 use candle_core::backend::{BackendDevice, BackendStorage};
 use candle_core::{CpuStorage, CudaStorage, CustomOp2, DType, Layout, Shape, Tensor, Var};
 
-use super::unfused::{cross_entropy_of_logits, softcapped};
-use super::{CrossEntropy, Teacher, TokenLosses, unfused};
+use super::token_loss::{CrossEntropy, Teacher, TokenLosses};
+use super::unfused::{self, cross_entropy_of_logits, softcapped};
 use crate::training::Result;
 
 /// Most logits at a time: a GiB of float32, and as much again for each step of their gradients.

@@ -8,13 +8,18 @@ mod geglu;
 mod loss;
 
 use candle_core::{
-    CpuStorage, CustomOp1, CustomOp2, Device, Error, Layout, Result, Shape, Storage, StorageRef, Tensor,
+    CpuStorage, CustomOp1, CustomOp2, DType, Device, Error, Layout, Result, Shape, Storage, StorageRef, Tensor,
 };
 use kernels::gradient::{self, Dropout, Lookup, Matrix, Product, Workers};
 
 pub(super) use attention::attention;
 pub(super) use geglu::geglu;
 pub(super) use loss::cross_entropy;
+
+/// Whether the fused operations support all of these tensors.
+pub(super) fn supports(tensors: &[&Tensor]) -> bool {
+    tensors.iter().all(|tensor| tensor.device().is_cpu() && tensor.dtype() == DType::F32)
+}
 
 /// The numbers of a contiguous tensor inside its storage.
 pub(super) fn numbers<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {

@@ -5,8 +5,7 @@
 use candle_core::{CpuStorage, DType, Error, InplaceOp2, InplaceOp3, Layout, Tensor, Var};
 use kernels::gradient::{self, AdamWStep};
 
-use super::fused::{Held, numbers};
-use super::is_fused;
+use super::fused::{self, Held, numbers};
 use crate::training::Result;
 
 /// Moments of a weight.
@@ -25,7 +24,7 @@ pub struct Moments<'a> {
 /// When the tensor library refuses an operation.
 pub fn adamw_step(weight: &Var, moments: Moments<'_>, gradient: &Tensor, step: &AdamWStep) -> Result<()> {
     let Moments { first, second } = moments;
-    if !is_fused(&[weight, first, second, gradient]) {
+    if !fused::supports(&[weight, first, second, gradient]) {
         return unfused(weight, moments, gradient, step);
     }
     let gradient = gradient.contiguous()?;
@@ -51,7 +50,7 @@ pub(super) fn unfused(weight: &Var, moments: Moments<'_>, gradient: &Tensor, ste
 /// # Errors
 /// When the tensor library refuses an operation.
 pub fn sum_of_squares(x: &Tensor) -> Result<f64> {
-    if is_fused(&[x]) {
+    if fused::supports(&[x]) {
         let x = x.contiguous()?;
         return Ok(gradient::sum_of_squares(Held::of(&x).numbers()?));
     }

@@ -7,8 +7,8 @@ mod attention;
 mod loss;
 
 use candle_core::{DType, Tensor};
+use kernels::gradient::Dropout;
 
-use super::Dropout;
 use crate::training::Result;
 
 pub use attention::attention;

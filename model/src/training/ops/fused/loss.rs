@@ -8,7 +8,7 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use kernels::gradient::{self, CrossEntropyOutput, Head};
 
 use super::{Held, shaped, stored};
-use crate::training::ops::{CrossEntropy, Teacher, TokenLosses};
+use crate::training::ops::token_loss::{CrossEntropy, Teacher, TokenLosses};
 
 /// The loss of contiguous tensors.
 pub(in crate::training::ops) fn cross_entropy(

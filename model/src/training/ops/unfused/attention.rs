@@ -3,10 +3,10 @@
 //! Called through `unfused`. Holds the scores of one row at a time, but keeps those of all rows for their gradients.
 
 use candle_core::{D, DType, Device, Tensor};
+use kernels::gradient::{Attention, Dropout};
 
 use super::dropout;
 use crate::training::Result;
-use crate::training::ops::{Attention, Dropout};
 
 /// Number added to the scores of masked keys: their probabilities are exactly zero.
 const OUT_OF_SIGHT: f64 = -1e30;

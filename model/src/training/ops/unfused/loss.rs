@@ -6,7 +6,7 @@ use candle_core::{DType, Tensor};
 
 use super::linear;
 use crate::training::Result;
-use crate::training::ops::{CrossEntropy, Teacher, TokenLosses};
+use crate::training::ops::token_loss::{CrossEntropy, Teacher, TokenLosses};
 
 /// Losses of `[rows, width]` states under an output table `[vocab, width]`: of each row
 /// `(1 - w) * -log p(label) + w * T^2 * H(teacher at T, student at T) + z * log(sum(exp(logits)))^2`.
