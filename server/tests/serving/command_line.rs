@@ -173,7 +173,7 @@ fn a_sweep_prints_every_precision_and_replaces_its_section_of_the_report() {
         report.starts_with("# Page\n\n<!-- sweep:begin -->\n\n") && report.ends_with("<!-- sweep:end -->\n\nafter\n")
     );
     assert!(report.contains(&format!("\n    server {} --report {page}\n", sizes.join(" "))), "{report}");
-    assert!(report.contains("(cross_kv) in int8 beside bf16, int8, int4; f32 beside f32.\n"), "{report}");
+    assert!(report.contains("(cross_kv) were in int8 beside bf16, int8, int4; f32 beside f32.\n"), "{report}");
     assert!(report.contains(&format!("| {} |", lines[4].join(" | "))) && !report.contains("old"), "{report}");
     let chart = std::fs::read_to_string(folder.path().join("step-time.svg")).unwrap();
     assert!(chart.starts_with("<svg") && chart.contains("bf16"));
