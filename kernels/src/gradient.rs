@@ -1,7 +1,7 @@
 //! The fused ops of training with their gradients, on float32 slices, for the CPU.
 //!
-//! Called by the custom ops of the trainer's network. Work is divided into tasks of fixed size, so that no sum depends on
-//! the number of threads. Nothing here knows a tensor library or a layer.
+//! Called by the custom ops of the trainer's network. Work is divided into tasks of fixed size, so that no sum
+//! depends on the number of threads. Nothing here knows a tensor library or a layer.
 
 mod adamw;
 mod attention;

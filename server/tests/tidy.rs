@@ -31,13 +31,13 @@ const CRATES: [(&str, &[&str], &[&str]); 4] = [
     ("server", &["kernels", "model"], &[]),
     ("loadtest", &[], &[]),
 ];
-const UNSAFE_FILES: [&str; 33] = [
+const UNSAFE_FILES: [&str; 34] = [
     "kernels/src/cpu/attend_full.rs",
     "kernels/src/cpu/attend_paged.rs",
     "kernels/src/cpu/attend_paged/int8/x86.rs",
     "kernels/src/cpu/attend_paged/x86.rs",
     "kernels/src/cpu/buffer.rs",
-    "kernels/src/cpu/isa.rs",
+    "kernels/src/cpu/choose.rs",
     "kernels/src/cpu/pages.rs",
     "kernels/src/cpu/pool.rs",
     "kernels/src/cpu/product.rs",
@@ -63,6 +63,7 @@ const UNSAFE_FILES: [&str; 33] = [
     "kernels/src/cuda/replays.rs",
     "kernels/src/cuda/shim.rs",
     "kernels/src/gradient/product.rs",
+    "kernels/src/isa.rs",
     "model/tests/steady.rs",
     "server/src/process/allocator.rs",
 ];

@@ -1,9 +1,9 @@
 //! The page pool in memory, and writing to it.
 //!
 //! Read by `attend_paged`. For each page and layer: the keys of all K/V heads, then their values, so that a page is
-//! read as one stretch of memory. Keys have 16 positions innermost (a query's product with 16 keys is one vector, without
-//! a reduction across lanes), values have columns innermost. Narrow numbers are grouped in words, by dimension for keys
-//! and by position for values:
+//! read as one stretch of memory. Keys have 16 positions innermost (a query's product with 16 keys is one vector,
+//! without a reduction across lanes), values have columns innermost. Narrow numbers are grouped in words, by
+//! dimension for keys and by position for values:
 //!
 //! - float32: `[head_dim][16]` and `[16][head_dim]`.
 //! - bfloat16: `[head_dim / 2][16][2]` and `[8][head_dim][2]`.

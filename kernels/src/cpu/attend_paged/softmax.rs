@@ -1,7 +1,7 @@
 //! The softmax of a row that learns its scores page by page.
 //!
-//! Called by `attend_paged`. Weights are `exp(score) * 2^-power` with the power that brings the largest weight so
-//! far near 1. When a page has a larger score, the sums are multiplied by a power of two, so no rounding depends on where
+//! Called by `attend_paged`. Weights are `exp(score) * 2^-power` with the power that brings the largest weight so far
+//! near 1. When a page has a larger score, the sums are multiplied by a power of two, so no rounding depends on where
 //! pages end.
 
 use std::ops::Range;
