@@ -1,5 +1,5 @@
-//! Ids chosen by screening the output table are the ids that all logits would give: on random tables, and on tables made
-//! to mislead, on every instruction set and in both precisions of the table.
+//! Ids chosen by screening the output table are the ids that all logits would give: on random tables, and on tables
+//! made to mislead, on every instruction set and in both precisions of the table.
 #![allow(clippy::unwrap_used)]
 
 #[path = "cases/rules.rs"]

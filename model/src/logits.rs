@@ -37,8 +37,8 @@ impl<B: Backend> Model<B> {
         OutputLayer { table: self.weights.output_table(), softcap: self.config.decoder.final_softcap }
     }
 
-    /// The best ids of rows of the last logits under rules, with their log-probabilities; one list for each row is appended
-    /// to `out`.
+    /// The best ids of rows of the last logits under rules, with their log-probabilities; one list for each row is
+    /// appended to `out`.
     pub fn best(&self, asked: &[BestAsk], rules: &DrawRules, space: &Workspace<B>, out: &mut Vec<Vec<Candidate>>) {
         self.backend.best(&space.logits, asked, rules, out);
     }

@@ -10,6 +10,8 @@ use server::config::{Config, DEFAULTS};
 use toml::{Table, Value};
 use tree::{Entry, entries, read};
 
+#[path = "tidy/architecture.rs"]
+mod architecture;
 #[path = "tidy/circles.rs"]
 mod circles;
 #[path = "tidy/imports.rs"]

@@ -67,8 +67,8 @@ pub trait RowOps: Storage {
     /// `out[i] = table[ids[i]] * scale`.
     fn embed(&self, table: &Self::Matrix, ids: &[u32], scale: f32, out: &mut Self::Activations);
 
-    /// `out[i] = table[drawn[places[i]]] * scale`, by ids that the host may not know yet. Rows with [`NO_PLACE`](crate::NO_PLACE) are
-    /// unchanged; rows whose draw failed are unspecified.
+    /// `out[i] = table[drawn[places[i]]] * scale`, by ids that the host may not know yet. Rows with
+    /// [`NO_PLACE`](crate::NO_PLACE) are unchanged; rows whose draw failed are unspecified.
     fn embed_drawn(
         &self,
         table: &Self::Matrix,

@@ -1,15 +1,15 @@
 //! Choosing from the output table without multiplying all of it exactly.
 //!
-//! Called by `ops::sampling`. Beside the table there is a copy of 8-bit integers, and for each row a bound of how
-//! far the copy lies from it. All rows are multiplied with the copy, which gives each panel a range that its logits
-//! certainly lie in. Panels whose range reaches the wanted logits are then multiplied with the table itself, by the very
-//! tiles of the whole product, so that their logits are the whole product's to the last bit.
+//! Called by `ops::sampling`. Beside the table there is a copy of 8-bit integers, and for each row a bound of how far
+//! the copy lies from it. All rows are multiplied with the copy, which gives each panel a range that its logits
+//! certainly lie in. Panels whose range reaches the wanted logits are then multiplied with the table itself, by the
+//! very tiles of the whole product, so that their logits are the whole product's to the last bit.
 //!
 //! The bound. Let `x` be the operand the product multiplies, `a q` its quantised form, `w` a row of the table and `b p`
 //! its quantised form. Then `x.w - ab q.p = a q.(w - b p) + (x - a q).w`, whose parts are at most `|a q| |w - b p|` and
 //! `|x - a q| |w|` in Euclidean norms (Cauchy-Schwarz). The product's own rounding adds at most `K u |x| |w|` for `K`
-//! sums of relative error `u = 2^-24` (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1); twice that
-//! is allowed for. The bound's own float32 operations are covered by growing its factors by 2^-18.
+//! sums of relative error `u = 2^-24` (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1); twice
+//! that is allowed for. The bound's own float32 operations are covered by growing its factors by 2^-18.
 #![allow(unsafe_code)]
 
 use std::ptr::null;

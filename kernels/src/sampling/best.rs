@@ -19,8 +19,8 @@ pub struct BestAsk {
 
 /// The `count` best ids of a row, best first, ties by the lower id.
 ///
-/// The rule is applied to the log-softmax of the row ([`DrawRule::apply_to_log_probs`]), and no other softmax follows: a
-/// [`Candidate::log_prob`] is a log-probability over the whole vocabulary, edited. Ids whose log-probability is minus
+/// The rule is applied to the log-softmax of the row ([`DrawRule::apply_to_log_probs`]), and no other softmax follows:
+/// a [`Candidate::log_prob`] is a log-probability over the whole vocabulary, edited. Ids whose log-probability is minus
 /// infinity are left out, so there may be fewer than `count`. The list is empty where the logits make no distribution:
 /// where one of them is not a number, or the largest is infinite.
 pub fn best(logits: &[f32], count: usize, rule: DrawRule<'_>) -> Vec<Candidate> {

@@ -6,8 +6,8 @@ use std::ops::Range;
 
 use bytemuck::NoUninit;
 
-/// Ids that may be chosen: id `i` is bit `i % 32` of word `i / 32`, as llguidance writes masks. Ids beyond the last word
-/// may not be chosen.
+/// Ids that may be chosen: id `i` is bit `i % 32` of word `i / 32`, as llguidance writes masks. Ids beyond the last
+/// word may not be chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenMask<'a> {
     /// Bits, the lowest id in the lowest bit of the first word.
@@ -78,8 +78,8 @@ impl LogitEdit {
     }
 }
 
-/// Rule over what a draw may choose. Edits are applied first; then the logits of ids that the mask does not allow, and of
-/// banned ids, become minus infinity. Ids beyond the vocabulary are ignored. A logit that is not a number stays so.
+/// Rule over what a draw may choose. Edits are applied first; then the logits of ids that the mask does not allow, and
+/// of banned ids, become minus infinity. Ids beyond the vocabulary are ignored. A logit that is not a number stays so.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct DrawRule<'a> {
     /// Ids that may be chosen; absent: all.

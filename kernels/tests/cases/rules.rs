@@ -2,8 +2,8 @@
 
 use kernels::{DrawRule, DrawRules, LogitEdit, RuleId, TokenMask};
 
-/// Rules of every kind: masks that allow few ids, most, and none; edits that raise and lower logits; bans of a few ids and
-/// of many; all of them together. They touch the ids of `best`.
+/// Rules of every kind: masks that allow few ids, most, and none; edits that raise and lower logits; bans of a few ids
+/// and of many; all of them together. They touch the ids of `best`.
 pub fn rules(vocab: usize, best: &[u32]) -> (DrawRules, Vec<Option<RuleId>>) {
     let words = vocab.div_ceil(32);
     let mask = |allows: &dyn Fn(u32) -> bool| -> Vec<u32> {

@@ -18,7 +18,7 @@ pub struct Plan {
     pub targets: TargetBatch,
     /// Target rows whose logits are needed, ascending by row.
     pub outputs: Vec<Output>,
-    /// What the draws of the outputs may choose.
+    /// Rules on what the draws of the outputs may choose.
     pub rules: DrawRules,
 }
 

@@ -112,8 +112,8 @@ impl Sequence {
         self.tokens().min(self.request.target_positions())
     }
 
-    /// How the token that follows `generated` generated ones is drawn; `no_end` is the rule that bans the end tokens. The
-    /// row is that of the first output.
+    /// How the token that follows `generated` generated ones is drawn; `no_end` is the rule that bans the end tokens.
+    /// The row is that of the first output.
     pub fn draw_after(&self, generated: usize, no_end: RuleId) -> Draw {
         let asked = &self.request.asked;
         Draw {
