@@ -1,8 +1,8 @@
 // Bidirectional attention within ragged segments: tensor cores, a softmax that goes along, no matrix of scores.
 //
-// One block takes QUERIES neighbouring queries of one head of one segment, 16 a warp, and goes through the keys they may see
-// in tiles that begin at multiples of the tile from the segment's start: what is added to what depends on positions within
-// the segment alone. Launched by kernels/src/cuda/attend_full.rs.
+// One block takes QUERIES neighbouring queries of one head of one segment, 16 a warp, and goes through the keys they
+// may see in tiles that begin at multiples of the tile from the segment's start: what is added to what depends on
+// positions within the segment alone. Launched by kernels/src/cuda/attend_full.rs.
 #include "device.cuh"
 
 constexpr uint32_t THREADS = 128;
@@ -20,7 +20,8 @@ struct AttendFull {
     uint32_t unused;
 };
 
-// Begins to copy `count` rows of a head into shared memory, zeros beyond the rows and the head's width: a group of copies.
+// Begins to copy `count` rows of a head into shared memory, zeros beyond the rows and the head's width: a group of
+// copies.
 template <uint32_t Dim, uint32_t Rows>
 DEVICE void fetch(bf16* to, const bf16* from, uint32_t pitch, uint32_t count, uint32_t head_dim) {
     constexpr uint32_t EIGHTS = Dim / 8;
@@ -32,15 +33,16 @@ DEVICE void fetch(bf16* to, const bf16* from, uint32_t pitch, uint32_t count, ui
     end_group();
 }
 
-// Heads of up to `Dim` numbers, `Keys` keys at a time. Rows in shared memory are eight numbers further apart than they are
-// wide: eight rows at one column then lie in different banks.
+// Heads of up to `Dim` numbers, `Keys` keys at a time. Rows in shared memory are eight numbers further apart than they
+// are wide: eight rows at one column then lie in different banks.
 template <uint32_t Dim, uint32_t Keys>
 DEVICE void attend_tile(const AttendFull& p) {
     constexpr uint32_t PITCH = Dim + 8;
     SHARED(bf16, queries);                    // [QUERIES][PITCH]
     bf16* const keys = queries + QUERIES * PITCH;  // [Keys][PITCH]
     bf16* const values = keys + Keys * PITCH;      // [Keys][PITCH]
-    const uint32_t start = p.tiles[3 * blockIdx.x], len = p.tiles[3 * blockIdx.x + 1], first = p.tiles[3 * blockIdx.x + 2];
+    const uint32_t* queries_of = p.tiles + 3 * blockIdx.x;
+    const uint32_t start = queries_of[0], len = queries_of[1], first = queries_of[2];
     const uint32_t head = blockIdx.y, kv_head = head / (p.heads / p.kv_heads);
     const bf16* rows = p.qkv + size_t(start) * p.in_pitch;
     const bf16* key_rows = rows + (p.heads + kv_head) * p.head_dim;
@@ -56,7 +58,8 @@ DEVICE void attend_tile(const AttendFull& p) {
         fetch<Dim, Keys>(keys, key_rows + size_t(key) * p.in_pitch, p.in_pitch, len - key, p.head_dim);
     };
     // Values come while the scores are computed, the next keys while values are added up.
-    fetch<Dim, QUERIES>(queries, rows + size_t(first) * p.in_pitch + head * p.head_dim, p.in_pitch, len - first, p.head_dim);
+    const bf16* own = rows + size_t(first) * p.in_pitch + head * p.head_dim;
+    fetch<Dim, QUERIES>(queries, own, p.in_pitch, len - first, p.head_dim);
     fetch_keys(first_key);
     for (uint32_t key = first_key; key < end_key; key += Keys) {
         wait_for_groups<0>();
@@ -121,7 +124,8 @@ DEVICE void attend_tile(const AttendFull& p) {
         for (uint32_t k = 0; k < Keys; k += 16) {
             const float(&even)[4] = scores[k / 8];
             const float(&odd)[4] = scores[k / 8 + 1];
-            const uint32_t a[4] = {pack(even[0], even[1]), pack(even[2], even[3]), pack(odd[0], odd[1]), pack(odd[2], odd[3])};
+            const uint32_t a[4] = {pack(even[0], even[1]), pack(even[2], even[3]),  //
+                                   pack(odd[0], odd[1]), pack(odd[2], odd[3])};
 #pragma unroll
             for (uint32_t n = 0; n < Dim; n += 16) {
                 uint32_t b[4];

@@ -1,7 +1,7 @@
 // The vocabulary that kernels are written in.
 //
-// Every .cu file includes it (sampling through select.cuh) and nothing else. nvcc compiles it for GPUs; g++ compiles the same
-// files with the shim, and an instruction that has no C++ form is emulated beside it, lane by lane.
+// Every .cu file includes it (sampling through select.cuh) and nothing else. nvcc compiles it for GPUs; g++ compiles
+// the same files with the shim, and an instruction that has no C++ form is emulated beside it, lane by lane.
 #pragma once
 
 #include "device/functions.cuh"

@@ -2,11 +2,12 @@
 //
 // Launched by kernels/src/cuda/product.rs; products of many rows go to the vendor's library.
 //
-// The matrix is the left operand of the tensor cores, 16 to 64 of its rows a block; the rows of x are the columns. Along k a lane
-// takes eight neighbours of a matrix row with one load (bytes are widened to bfloat16, exactly, and scaled in the end), and the same eight of x: which of them are multiplied together is all
-// that counts, not at which place of the tile. The eight warps take steps of 32 in turn and add up in the end, warp by warp.
-// Where there are more rows than a block takes, others take the rest.
-// So a number's order of additions depends on the matrix's width alone: not on the other rows, nor on how many there are.
+// The matrix is the left operand of the tensor cores, 16 to 64 of its rows a block; the rows of x are the columns.
+// Along k a lane takes eight neighbours of a matrix row with one load (bytes are widened to bfloat16, exactly, and
+// scaled in the end), and the same eight of x: which of them are multiplied together is all that counts, not at which
+// place of the tile. The eight warps take steps of 32 in turn and add up in the end, warp by warp. Where there are more
+// rows than a block takes, others take the rest. So a number's order of additions depends on the matrix's width alone:
+// not on the other rows, nor on how many there are.
 #include "device.cuh"
 
 constexpr uint32_t THREADS = 256;
@@ -25,7 +26,7 @@ struct Product {
     uint32_t wide;
     float cap;              // soft cap of what is written; 0 for none
     const float* scales;    // of the matrix's rows, when they are bytes; or none
-    uint64_t* best;         // of logits: the best key of each TILE columns of a row, [rows][outputs / TILE, rounded up]; or none
+    uint64_t* best;         // best key of each TILE columns of logits, [rows][outputs / TILE, rounded up]; or none
 };
 
 // Eight neighbours of a matrix row as signed bytes, which are exact in bfloat16.
@@ -56,8 +57,9 @@ struct Operand {
     Stored low, high;  // matrix rows g and g + 8
 };
 
-// `Eights` of columns of x, `Tiles` of matrix rows, `Ahead` steps whose loads are under way together: none of them changes a sum.
-// `Gated`: of `[gate; up]`, a tile has 8 rows of the gate and the same of `up`, and what is written is gelu_tanh(gate) * up.
+// `Eights` of columns of x, `Tiles` of matrix rows, `Ahead` steps whose loads are under way together: none of them
+// changes a sum. `Gated`: of `[gate; up]`, a tile has 8 rows of the gate and the same of `up`, and what is written is
+// gelu_tanh(gate) * up.
 template <class StoredEight, uint32_t Eights, uint32_t TilesOfBlock, uint32_t StepsAhead, bool IsGated = false>
 struct Shape {
     using Stored = StoredEight;
@@ -66,9 +68,11 @@ struct Shape {
     static constexpr uint32_t COLUMNS = 8 * Eights, OUTPUTS = TILES * TILE;
     static constexpr uint32_t WRITTEN = GATED ? TILE / 2 : TILE;  // numbers of a row of x that come of a tile
     static constexpr uint32_t ROUND = AHEAD * WARPS * STEP;       // numbers along k whose loads are under way together
-    // Distance of rows of sums in shared memory: odd, so that a column's lie in different banks, and so that few of a row's do not.
+    // Distance of rows of sums in shared memory: odd, so that a column's lie in different banks, and so that few of a
+    // row's do not.
     static constexpr uint32_t PITCH = COLUMNS | 9;
-    // Steps of x that are read together; where there are no registers for one, each eight rows are read when they are needed.
+    // Steps of x that are read together; where there are no registers for one, each eight rows are read when they are
+    // needed.
     static constexpr uint32_t X_AHEAD = Eights <= 2 ? AHEAD : Eights <= 4 ? 1 : 0;
 };
 
@@ -251,7 +255,8 @@ DEVICE void product(const Product& p) {
     PRODUCT(gated_##columns##x##tiles, Eight, columns, tiles, ahead, true, blocks)                               \
     PRODUCT(gated_##columns##x##tiles##_int8, EightBytes, columns, tiles, ahead_of_bytes, true, blocks)
 
-// Which number of tiles is best depends on the device and the matrix: few leave work to more blocks, many read x less often.
+// Which number of tiles is best depends on the device and the matrix: few leave work to more blocks, many read x less
+// often.
 PRODUCTS(8, 1, 4, 8, 1)
 PRODUCTS(8, 2, 2, 4, 1)
 PRODUCTS(16, 1, 4, 8, 1)
@@ -285,7 +290,7 @@ KERNEL(dequantize_rows, Dequantize, 256) {
 // out = cap * tanh(out / cap), in place, and the best of it: what the vendor's library leaves undone of logits.
 struct Softcap {
     float* values;
-    uint64_t* best;  // as above
+    uint64_t* best;  // best key of each TILE columns, [rows][width / TILE, rounded up]
     uint32_t pitch, width;
     float cap;       // 0 for none
 };
@@ -304,5 +309,6 @@ KERNEL(softcap_rows, Softcap, 256) {
         const uint64_t theirs = __shfl_xor_sync(ALL, best, other);
         best = theirs > best ? theirs : best;
     }
-    if (is_there && column % TILE == 0) p.best[size_t(blockIdx.x) * ((p.width + TILE - 1) / TILE) + column / TILE] = best;
+    const size_t tiles = (p.width + TILE - 1) / TILE;
+    if (is_there && column % TILE == 0) p.best[blockIdx.x * tiles + column / TILE] = best;
 }

@@ -5,9 +5,9 @@
 
 #ifdef __CUDACC__
 #include <cuda_bf16.h>
-// A kernel may begin before the previous one has ended. Only after `wait_for_inputs` may it read or write what other kernels
-// touch. A KERNEL begins with that call; an EARLY_KERNEL calls it itself, in all threads, after it has asked for memory that no
-// kernel of a step changes.
+// A kernel may begin before the previous one has ended. Only after `wait_for_inputs` may it read or write what other
+// kernels touch. A KERNEL begins with that call; an EARLY_KERNEL calls it itself, in all threads, after it has asked
+// for memory that no kernel of a step changes.
 #define KERNEL(name, Params, threads) DEFINE_KERNEL(name, Params, __launch_bounds__(threads), wait_for_inputs())
 #define EARLY_KERNEL(name, Params, threads) DEFINE_KERNEL(name, Params, __launch_bounds__(threads), (void)0)
 // Likewise, for kernels of which a multiprocessor holds at least `blocks` blocks at once.

@@ -21,11 +21,13 @@ DEVICE void prefetch(const void* address) {
 #endif
 }
 
-// Starts a copy of eight numbers into shared memory, or of zeros where `is_there` is false. Both addresses are multiples of 16.
+// Starts a copy of eight numbers into shared memory, or of zeros where `is_there` is false. Both addresses are
+// multiples of 16.
 DEVICE void copy_ahead(bf16* to, const bf16* from, bool is_there) {
 #ifdef __CUDACC__
     const uint32_t address = static_cast<uint32_t>(__cvta_generic_to_shared(to));
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from), "r"(is_there ? 16 : 0) : "memory");
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from), "r"(is_there ? 16 : 0)
+                 : "memory");
 #else
     shim::copy_ahead(to, from, is_there);
 #endif

@@ -4,8 +4,9 @@
 #include "numbers.cuh"
 #include "warps.cuh"
 
-// d += a . b, where a is 16 x 16 and b is 16 x 8. Lane 4g + t holds, as pairs along k: from a, rows g and g + 8 at k = 2t, then
-// both rows at k = 2t + 8; from b, column g at k = 2t and 2t + 8; from d, columns 2t and 2t + 1 of row g, then of row g + 8.
+// d += a . b, where a is 16 x 16 and b is 16 x 8. Lane 4g + t holds, as pairs along k: from a, rows g and g + 8 at k =
+// 2t, then both rows at k = 2t + 8; from b, column g at k = 2t and 2t + 8; from d, columns 2t and 2t + 1 of row g, then
+// of row g + 8.
 DEVICE void multiply_tile(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
 #ifdef __CUDACC__
     asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
@@ -32,8 +33,8 @@ DEVICE void multiply_tile(float (&d)[4], const uint32_t (&a)[4], const uint32_t 
 #endif
 }
 
-// Reads four 8 x 8 tiles from shared memory. Lane i names row i % 8 of tile i / 8. From every tile it gets the pair at row
-// lane / 4, columns 2 (lane % 4) and the next; with `Transposed`, the pair at the transposed places.
+// Reads four 8 x 8 tiles from shared memory. Lane i names row i % 8 of tile i / 8. From every tile it gets the pair at
+// row lane / 4, columns 2 (lane % 4) and the next; with `Transposed`, the pair at the transposed places.
 template <bool Transposed>
 DEVICE void load_tiles(uint32_t (&out)[4], const bf16* row) {
 #ifdef __CUDACC__

@@ -25,8 +25,8 @@ DEVICE float warp_max(float value) {
     return value;
 }
 
-// The sum over all threads of the block, which all have to call it. `room` has a number for each warp; it may be used again
-// after a barrier.
+// The sum over all threads of the block, which all have to call it. `room` has a number for each warp; it may be used
+// again after a barrier.
 template <uint32_t Warps>
 DEVICE float block_sum(float value, float* room) {
     value = warp_sum(value);

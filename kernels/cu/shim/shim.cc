@@ -175,8 +175,8 @@ void shuffle_order(std::vector<unsigned>& order, Random& random) {
     for (size_t i = order.size() - 1; i > 0; i--) std::swap(order[i], order[random.below(i + 1)]);
 }
 
-// Threads take turns in a new order each time: all of them a step each, or one warp after the other as far as it gets, which
-// shows where warps rely on keeping pace.
+// Threads take turns in a new order each time: all of them a step each, or one warp after the other as far as it gets,
+// which shows where warps rely on keeping pace.
 void run_block(unsigned threads, Random& random) {
     block->fibers.resize(threads);
     block->warps.assign(threads / 32, Warp{});
@@ -252,8 +252,8 @@ void wait_for_groups(unsigned pending) {
 
 }  // namespace shim
 
-// Runs a kernel; 0 when it ran, 1 when there is none of that name, 2 when its parameters have another size, 3 when it takes
-// another number of threads. A block has `shared_bytes` of shared memory.
+// Runs a kernel; 0 when it ran, 1 when there is none of that name, 2 when its parameters have another size, 3 when it
+// takes another number of threads. A block has `shared_bytes` of shared memory.
 extern "C" int shim_launch(const char* name, const uint32_t* grid, uint32_t threads, size_t shared_bytes,
                            const void* params, size_t params_bytes, uint64_t seed) {
     using namespace shim;
@@ -263,7 +263,8 @@ extern "C" int shim_launch(const char* name, const uint32_t* grid, uint32_t thre
     if (params_bytes != kernel.params_bytes) return 2;
     if (threads != kernel.threads || threads % 32 != 0 || threads > MOST_THREADS) return 3;
     // A block of its own on the heap: a sanitizer sees what reads or writes past its end.
-    unsigned char* shared = static_cast<unsigned char*>(std::aligned_alloc(128, (shared_bytes + 127) / 128 * 128 + 128));
+    void* memory = std::aligned_alloc(128, (shared_bytes + 127) / 128 * 128 + 128);
+    unsigned char* shared = static_cast<unsigned char*>(memory);
     if (!shared) fail("no shared memory", name, 0);
     block = own_block();
     block->kernel = &kernel;

@@ -1,8 +1,9 @@
 // What a kernel needs of CUDA, on the processor: one fiber a thread, blocks one after the other.
 //
-// Included by device.cuh where nvcc does not compile. Every barrier and warp exchange is a place where fibers change, in an
-// order drawn from a seed, so that a missing barrier gives wrong numbers. Shared memory is poisoned before each block.
-// Only whole warps may exchange, and all of them at the same line: anything else ends the process with a message.
+// Included by device.cuh where nvcc does not compile. Every barrier and warp exchange is a place where fibers change,
+// in an order drawn from a seed, so that a missing barrier gives wrong numbers. Shared memory is poisoned before each
+// block. Only whole warps may exchange, and all of them at the same line: anything else ends the process with a
+// message.
 #pragma once
 
 #include <cmath>
@@ -47,8 +48,8 @@ void block_barrier(int line);
 // Waits until every lane of the warp came here with its bytes. What it returns holds until the exchange after the next.
 const Lanes& collect(const void* own, size_t bytes, int line);
 
-// Copies of a thread into shared memory that go on beside it: bytes that are on their way are poisoned until the thread has waited
-// for the group that they belong to.
+// Copies of a thread into shared memory that go on beside it: bytes that are on their way are poisoned until the thread
+// has waited for the group that they belong to.
 constexpr size_t COPY_BYTES = 16;
 void copy_ahead(void* to, const void* from, bool is_there);
 void end_group();

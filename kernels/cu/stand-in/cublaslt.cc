@@ -1,7 +1,8 @@
 // cuBLASLt on the processor: products of bfloat16 matrices, the left one transposed, with float32 sums along k.
 //
-// Loaded in place of the library by tests of kernels/src/cuda/library.rs; see driver.cc. It is as particular as the library may be: an
-// algorithm takes the alignment that was asked for, and refuses some numbers of rows for which it was not chosen.
+// Loaded in place of the library by tests of kernels/src/cuda/library.rs; see driver.cc. It is as particular as the
+// library may be: an algorithm takes the alignment that was asked for, and refuses some numbers of rows for which it
+// was not chosen.
 #include "driver.h"
 
 #include <algorithm>
@@ -87,7 +88,8 @@ struct Product {
 };
 
 bool fit(const Layout& a, const Layout& b, const Layout& d) {
-    const bool have_pitches = a.pitch >= int64_t(a.height) && b.pitch >= int64_t(b.height) && d.pitch >= int64_t(d.height);
+    auto has_pitch = [](const Layout& layout) { return layout.pitch >= int64_t(layout.height); };
+    const bool have_pitches = has_pitch(a) && has_pitch(b) && has_pitch(d);
     return have_pitches && a.height == b.height && a.width == d.height && b.width == d.width && a.number == BFLOAT16 &&
            b.number == BFLOAT16 && (d.number == BFLOAT16 || d.number == FLOAT32);
 }
@@ -128,11 +130,12 @@ int cublasLtMatmulPreferenceSetAttribute(Preference* preference, int attribute, 
 }
 int cublasLtMatmulPreferenceDestroy(Preference* preference) { return delete preference, DONE; }
 
-int cublasLtMatmulAlgoGetHeuristic(void*, const Description* description, const Layout* a, const Layout* b, const Layout*,
-                                   const Layout* d, const Preference* preference, int, Heuristic* found, int* count) {
+int cublasLtMatmulAlgoGetHeuristic(void*, const Description* description, const Layout* a, const Layout* b,
+                                   const Layout*, const Layout* d, const Preference* preference, int,
+                                   Heuristic* found, int* count) {
     *count = 0;
     if (!description->is_transposed || !fit(*a, *b, *d)) return NOT_SUPPORTED;
-    // What might split a sum, or take memory that nobody gives it, is not what a row's result may depend on.
+    // An algorithm must not split a sum, nor use working memory, which nobody gives it.
     if (preference->reduction_schemes != 0 || preference->workspace_bytes != 0) return NOT_SUPPORTED;
     *found = {};
     found->algorithm.rows = d->width;
@@ -140,17 +143,19 @@ int cublasLtMatmulAlgoGetHeuristic(void*, const Description* description, const 
     return *count = 1, DONE;
 }
 
-int cublasLtMatmul(void*, const Description* description, const float* alpha, const void* a, const Layout* a_layout, const void* b,
-                   const Layout* b_layout, const float* beta, const void*, const Layout*, void* d, const Layout* d_layout,
-                   const Algorithm* algorithm, void*, size_t, void* stream) {
-    if (!description->is_transposed || !fit(*a_layout, *b_layout, *d_layout) || *alpha != 1.0f || *beta != 0.0f) return BAD_VALUE;
+int cublasLtMatmul(void*, const Description* description, const float* alpha, const void* a, const Layout* a_layout,
+                   const void* b, const Layout* b_layout, const float* beta, const void*, const Layout*, void* d,
+                   const Layout* d_layout, const Algorithm* algorithm, void*, size_t, void* stream) {
+    if (!description->is_transposed || !fit(*a_layout, *b_layout, *d_layout)) return BAD_VALUE;
+    if (*alpha != 1.0f || *beta != 0.0f) return BAD_VALUE;
     const void* const addresses[4] = {a, b, d, d};
     for (int i = 0; i < 4; i++) {
         if (reinterpret_cast<uintptr_t>(addresses[i]) % algorithm->alignments[i] != 0) return BAD_VALUE;
     }
     const uint64_t rows = d_layout->width;
     if (rows != algorithm->rows && rows % REFUSED_EVERY == 3) return NOT_SUPPORTED;
-    const Product product{static_cast<const uint16_t*>(a), static_cast<const uint16_t*>(b), d, *a_layout, *b_layout, *d_layout};
+    auto numbers = [](const void* address) { return static_cast<const uint16_t*>(address); };
+    const Product product{numbers(a), numbers(b), d, *a_layout, *b_layout, *d_layout};
     return stand_in_submit(stream, [product] { product.run(); }) == SUCCESS ? DONE : FAILED;
 }
 

@@ -1,9 +1,10 @@
-// A GPU's driver (libcuda) on the processor: kernels run through the shim, everything else as the driver's API defines it.
+// A GPU's driver (libcuda) on the processor: kernels run through the shim, everything else as the driver's API defines
+// it.
 //
-// Loaded in place of the driver by tests of kernels/src/cuda/driver.rs; built by scripts/stand-in-gpu.sh. gpu.h says how work is
-// put off. Memory is not cleared when it is allocated, and poisoned when it is freed. Pinned memory of the host is read and
-// written when a copy's turn comes. While a stream is captured, everything but kernels and products is refused, which is more
-// than a driver refuses. Time is the processor's.
+// Loaded in place of the driver by tests of kernels/src/cuda/driver.rs; built by scripts/stand-in-gpu.sh. gpu.h says
+// how work is put off. Memory is not cleared when it is allocated, and poisoned when it is freed. Pinned memory of the
+// host is read and written when a copy's turn comes. While a stream is captured, everything but kernels and products is
+// refused, which is more than a driver refuses. Time is the processor's.
 #include <cstring>
 
 #include "gpu.h"
@@ -37,7 +38,8 @@ Result cuInit(unsigned) { return SUCCESS; }
 Result cuDeviceGetCount(int* count) { return *count = 1, SUCCESS; }
 Result cuDeviceGet(int* device, int ordinal) { return ordinal == 0 ? (*device = 0, SUCCESS) : INVALID_DEVICE; }
 Result cuDeviceGetAttribute(int* value, int attribute, int) {
-    static const std::map<int, int> known = {{16, 132}, {75, 9}, {76, 0}, {115, 1}};  // processors, generation, memory pools
+    // Multiprocessors, generation, memory pools.
+    static const std::map<int, int> known = {{16, 132}, {75, 9}, {76, 0}, {115, 1}};
     auto found = known.find(attribute);
     return found == known.end() ? INVALID_VALUE : (*value = found->second, SUCCESS);
 }
@@ -49,7 +51,9 @@ Result cuCtxSetCurrent(void* held) { return current = held, SUCCESS; }
 Result cuCtxSynchronize() {
     return call_outside_captures([] { return finish_all(), SUCCESS; });
 }
-Result cuGetErrorName(Result error, const char** name) { return *name = error ? "CUDA_ERROR" : "CUDA_SUCCESS", SUCCESS; }
+Result cuGetErrorName(Result error, const char** name) {
+    return *name = error ? "CUDA_ERROR" : "CUDA_SUCCESS", SUCCESS;
+}
 Result cuGetErrorString(Result error, const char** text) {
     static thread_local char said[40];
     std::snprintf(said, sizeof(said), "error %d of the stand-in", error);
@@ -168,7 +172,10 @@ Result cuEventRecord(void* event, void* stream) {
     });
 }
 Result cuEventQuery(void* event) {
-    return call_outside_captures([&] { return event_of(event)->done == event_of(event)->recorded ? SUCCESS : NOT_READY; });
+    return call_outside_captures([&] {
+        const SharedEvent& own = event_of(event);
+        return own->done == own->recorded ? SUCCESS : NOT_READY;
+    });
 }
 Result cuEventSynchronize(void* event) {
     return call_outside_captures([&] {

@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <cstring>
 
-extern "C" int shim_launch(const char* name, const uint32_t* grid, uint32_t threads, size_t shared_bytes, const void* params,
-                           size_t params_bytes, uint64_t seed);
+extern "C" int shim_launch(const char* name, const uint32_t* grid, uint32_t threads, size_t shared_bytes,
+                           const void* params, size_t params_bytes, uint64_t seed);
 
 namespace stand_in {
 
@@ -58,7 +58,8 @@ void finish(Stream& stream) {
 }
 
 void finish_all() {
-    run_until([] { return std::all_of(gpu().streams.begin(), gpu().streams.end(), [](Stream* s) { return s->ops.empty(); }); });
+    auto is_done = [](const Stream* stream) { return stream->ops.empty(); };
+    run_until([&] { return std::all_of(gpu().streams.begin(), gpu().streams.end(), is_done); });
 }
 
 Result submit(Stream* stream, Op op, bool may_be_captured) {
@@ -82,7 +83,9 @@ bool within(const std::map<uintptr_t, size_t>& blocks, uintptr_t address, size_t
     return address + bytes <= start + size;
 }
 
-static bool is_pinned(const void* host, size_t bytes) { return within(gpu().pinned, reinterpret_cast<uintptr_t>(host), bytes); }
+static bool is_pinned(const void* host, size_t bytes) {
+    return within(gpu().pinned, reinterpret_cast<uintptr_t>(host), bytes);
+}
 
 Result from_host(Stream* stream, uint64_t to, const void* from, size_t bytes) {
     if (!within(gpu().memory, to, bytes)) return INVALID_VALUE;
@@ -110,7 +113,9 @@ Result launch(const LaunchConfig& config, const Function& function, void** param
     const std::string name = function.name;
     const uint32_t threads = function.threads, shared_bytes = config.shared_bytes;
     auto run = [=] {
-        if (shim_launch(name.c_str(), grid, threads, shared_bytes, own.data(), own.size(), gpu().random()) != 0) std::abort();
+        const void* params = own.data();
+        const int failed = shim_launch(name.c_str(), grid, threads, shared_bytes, params, own.size(), gpu().random());
+        if (failed != 0) std::abort();
     };
     return submit(static_cast<Stream*>(config.stream), {run}, true);
 }

@@ -1,8 +1,8 @@
 // The GPU that the stand-in plays: its streams, their work, and its memory.
 //
-// Used by driver.cc, which puts the driver's API over it. Work is put off: a stream's is done in order, now and then, in turns
-// with other streams that are drawn from a seed, and when somebody waits for it. So code that relies on work being done without
-// waiting for it computes wrong numbers.
+// Used by driver.cc, which puts the driver's API over it. Work is put off: a stream's is done in order, now and then,
+// in turns with other streams that are drawn from a seed, and when somebody waits for it. So code that relies on work
+// being done without waiting for it computes wrong numbers.
 #pragma once
 
 #include <chrono>

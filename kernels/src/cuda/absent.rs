@@ -1,6 +1,6 @@
-//! The driver of a program that was built without CUDA: there is none to open.
+//! The driver of a program that was built without CUDA.
 //!
-//! Stands where `driver` stands otherwise, so that whoever asks for a GPU need not know how the program was built.
+//! Replaces `driver`, so that callers need not know how the program was built.
 #![allow(unsafe_code)]
 
 use std::time::Duration;
@@ -8,20 +8,20 @@ use std::time::Duration;
 use super::device::{Device, Work};
 use crate::backend::{Error, Result};
 
-/// A GPU that cannot be.
+/// A GPU that this program cannot open.
 #[derive(Debug, Clone)]
 pub enum Driver {}
 
-/// Whether there is a GPU that [`Driver::open`] would find: never.
+/// Whether [`Driver::open`] would find a GPU: never.
 pub const fn is_present() -> bool {
     false
 }
 
 impl Driver {
-    /// Says that it cannot be had.
+    /// Opens nothing.
     ///
     /// # Errors
-    /// Always.
+    /// Always, since the program was built without CUDA.
     pub fn open(_: usize) -> Result<Self> {
         Err(Error::NoGpu { reason: "this program was built without the feature `cuda`".into() })
     }

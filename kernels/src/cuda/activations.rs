@@ -19,7 +19,8 @@ pub struct Activations<D: Device> {
     pub(super) width: usize,
     pub(super) pitch: usize,
     pub(super) number: Number,
-    /// Best key of each [`BEST_COLUMNS`] columns, `[rows, width / BEST_COLUMNS]`; present once a product wrote the rows.
+    /// Best key of each [`BEST_COLUMNS`] columns, `[rows, width / BEST_COLUMNS]`; present once a product wrote the
+    /// rows.
     best: Option<Memory<D>>,
 }
 

@@ -20,7 +20,7 @@ const KERNELS: [HeadKernel; 4] = [
     HeadKernel { widest: 128, name: "attend_full_128" },
     HeadKernel { widest: 256, name: "attend_full_256" },
 ];
-/// A limit longer than any sequence, which positions can be added to.
+/// A limit longer than any sequence; positions can be added to it without overflow.
 const NO_LIMIT: usize = 1 << 30;
 
 #[derive(Clone, Copy, NoUninit)]
@@ -84,8 +84,9 @@ const fn keys_at_once(widest: usize) -> usize {
     if widest > 128 { 32 } else { 64 }
 }
 
-/// Of each block of queries: its segment's first row and length, and its first query's position there. Those of the
-/// longest segments, which take longest, come first: none of them is waited for in the end.
+/// Three numbers for each block of queries: its segment's first row, the segment's length, and the position of its
+/// first query there. Blocks of the longest segments take longest and come first, so that none of them is left to the
+/// end.
 fn tiles(segments: &[Segment]) -> Vec<u32> {
     let starts = |segment: &Segment| (0..segment.len).step_by(QUERIES as usize);
     let mut longest_first: Vec<&Segment> = segments.iter().collect();

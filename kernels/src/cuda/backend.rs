@@ -35,7 +35,7 @@ pub struct Cuda<D: Device> {
     pub(super) side: Queue<D>,
     /// Ops go to `side`.
     is_aside: AtomicBool,
-    /// What `score` reads back.
+    /// Working memory that `score` reads back.
     pub(super) answers: Mutex<Memory<D>>,
     pub(super) fastest: FastestKernels,
     /// Products of many rows use the kernels of few rows, not the device's library, which may add up in another order.
@@ -43,8 +43,8 @@ pub struct Cuda<D: Device> {
 }
 
 impl<D: Device> Cuda<D> {
-    /// A backend on a device. That a row's result depends on that row alone holds among calls of up to 64 rows, among calls
-    /// of up to 256, and among larger ones: the device's library adds up in another order for each.
+    /// A backend on a device. That a row's result depends on that row alone holds among calls of up to 64 rows, among
+    /// calls of up to 256, and among larger ones: the device's library adds up in another order for each.
     ///
     /// # Errors
     /// When the device has no memory left.

@@ -9,12 +9,12 @@ use super::device::Device;
 use super::memory::Memory;
 use crate::backend::{Bandwidth, Result, Stream};
 
-/// Bytes that are copied to measure the memory, several times.
+/// Bytes of one measured copy.
 const MEASURED_BYTES: usize = 1 << 30;
 const MEASURED_COPIES: u32 = 16;
 
 impl<D: Device> Bandwidth for Cuda<D> {
-    /// Of copies, which read each byte and write it.
+    /// The speed of copies, which read each byte and write it.
     fn bytes_per_s(&self) -> Result<f64> {
         let room = || Memory::new(&self.heap, MEASURED_BYTES, "measuring the memory");
         let (from, to) = (room()?, room()?);

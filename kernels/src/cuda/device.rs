@@ -1,7 +1,7 @@
-//! What the CUDA backend asks of a device: memory, copies, launches, products of many rows, and all of it once more.
+//! The interface between the CUDA backend and a device: memory, copies, launches, products of many rows, replays.
 //!
-//! Implemented by the driver and, so that every kernel runs where there is no GPU, by the shim. Knows no op. Addresses are
-//! numbers here: `memory` and `queue` are the only places that hand them on.
+//! Implemented by the driver and by the shim, on which every kernel runs without a GPU. Knows no op. Addresses are
+//! plain numbers; only `memory` and `queue` hand them to a device.
 #![allow(unsafe_code)]
 
 use std::time::Duration;
@@ -15,36 +15,36 @@ pub(super) const NO_ADDRESS: u64 = 0;
 
 /// A device and a stream of work: everything asked of one handle happens in the order in which it was asked.
 pub trait Device: Clone + Send + Sync + 'static {
-    /// Work that is replayed.
+    /// Captured work, to be replayed.
     type Graph: Send;
     /// Bytes on their way to the host.
     type Fetch: Send;
 
     /// Name, for people.
     fn describe(&self) -> String;
-    /// The same device with a stream of its own; clones share one.
+    /// Another handle of the device, with a stream of its own. Clones share a stream.
     ///
     /// # Errors
     /// When the device has no more of them.
     fn fork(&self) -> Result<Self>;
-    /// What is asked of this handle from now on waits for what was asked of the other one so far.
+    /// Makes later work of this handle wait for the earlier work of the other one.
     fn follow(&self, other: &Self);
-    /// Zeroed memory, at a multiple of 256 bytes.
+    /// Zeroed memory; its address is a multiple of 256.
     ///
     /// # Errors
-    /// When there is not enough.
+    /// When the device has too little left.
     fn allocate(&self, bytes: usize, purpose: &'static str) -> Result<u64>;
-    /// Gives back what [`Self::allocate`] gave, once all work that was asked for, of any handle, is done.
+    /// Frees memory of [`Self::allocate`] after all earlier work of any handle.
     ///
     /// # Safety
-    /// The address comes from there, and is given back once.
+    /// The address comes from [`Self::allocate`] and is freed once.
     unsafe fn free(&self, address: u64);
     /// Copies from the host; `bytes` may change once this returns.
     ///
     /// # Safety
     /// The memory at the address is at least as long.
     unsafe fn write(&self, bytes: &[u8], address: u64);
-    /// Copies to the host once all earlier work is done.
+    /// Copies to the host after all earlier work.
     ///
     /// # Safety
     /// The memory at the address is at least as long.
@@ -52,51 +52,51 @@ pub trait Device: Clone + Send + Sync + 'static {
     /// Copies on the device.
     ///
     /// # Safety
-    /// The memory at both addresses is at least as long, and does not overlap.
+    /// Both memories are at least as long and do not overlap.
     unsafe fn copy(&self, from: u64, to: u64, bytes: usize);
-    /// Copies to the host while other work goes on.
+    /// Begins a copy to the host, which goes on beside later work.
     ///
     /// # Safety
-    /// The memory at the address is at least as long, and stays.
+    /// The memory at the address is at least as long and is not freed before the copy is finished.
     unsafe fn fetch(&self, address: u64, bytes: usize) -> Self::Fetch;
-    /// Waits for the bytes of a fetch, and for nothing that was asked after it.
+    /// Waits for the bytes of a fetch, but not for work that was asked for after it.
     fn finish(&self, fetch: Self::Fetch) -> Vec<u8>;
     /// Waits until everything asked of this handle is done.
     fn wait(&self);
-    /// Does one thing.
+    /// Performs one work.
     ///
     /// # Safety
     /// Every address in it leads to memory as long as the kernel or the product takes it to be.
     unsafe fn run(&self, work: &Work);
-    /// Does all of it, and says how long the device took for each, from the end of the one before.
+    /// Performs all works. Returns the time that each took, from the end of the one before to its own end.
     ///
     /// # Safety
     /// As [`Self::run`].
     unsafe fn run_timed(&self, works: &[Work]) -> Vec<Duration>;
-    /// Which of the works, all of which do the same, takes the least time when what they read is not in a cache. To
-    /// know it a device may do them.
+    /// Index of the work that takes the least time when nothing it reads is in a cache. All of them write the same, and
+    /// the device may perform them to find out.
     ///
     /// # Safety
     /// As [`Self::run`].
     unsafe fn fastest(&self, works: &[Work]) -> usize;
-    /// Work that was done before, to be replayed as a whole: once captured, nothing of it is looked at again.
+    /// Captures works that were performed before, to be replayed as a whole.
     ///
     /// # Safety
     /// As [`Self::run`].
     unsafe fn capture(&self, works: &[Work]) -> Self::Graph;
-    /// Does it.
+    /// Performs captured work.
     ///
     /// # Safety
-    /// As [`Self::run`], at the time of this call.
+    /// As [`Self::run`], for each captured work at the time of this call.
     unsafe fn replay(&self, graph: &Self::Graph);
 }
 
-/// One thing to do.
+/// Something a device performs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
     /// A kernel of `kernels/cu`.
     Launch(Launch),
-    /// A product with many rows, each of which has the same result whatever their number.
+    /// A product with many rows. A row's result does not depend on their number.
     Product(LargeProduct),
 }
 
@@ -140,7 +140,7 @@ impl Blocks {
         Self { grid: [rows as u32, 1, 1], threads, shared_bytes: 0 }
     }
 
-    /// As many blocks side by side for each row.
+    /// Puts `columns` blocks side by side for each row.
     pub(super) const fn times(mut self, columns: usize) -> Self {
         self.grid[1] = columns as u32;
         self
@@ -162,7 +162,7 @@ pub struct Params {
 impl Params {
     const WORDS: usize = 17;
 
-    /// Parameters of a kernel that takes a struct of plain numbers.
+    /// Copies a struct of plain numbers.
     pub(super) fn of<P: NoUninit>(params: &P) -> Self {
         const { assert!(size_of::<P>() <= 8 * Self::WORDS && align_of::<P>() <= 8) }
         let mut words = [0; Self::WORDS];
@@ -170,12 +170,12 @@ impl Params {
         Self { words, bytes: size_of::<P>() }
     }
 
-    /// Where they are.
+    /// Address of the struct on the host.
     pub const fn address(&self) -> *const std::ffi::c_void {
         self.words.as_ptr().cast()
     }
 
-    /// How long they are.
+    /// Length of the struct in bytes.
     pub const fn bytes(&self) -> usize {
         self.bytes
     }

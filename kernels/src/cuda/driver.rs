@@ -1,7 +1,7 @@
 //! A GPU, through its driver: memory, copies, launches of the kernels that are compiled into the program.
 //!
-//! Made by `server`. Nothing of CUDA is linked: libraries are opened when a device is, and what is missing is an error.
-//! A device that fails while it works leaves nothing to go on with: such errors panic.
+//! Made by `server`. Nothing of CUDA is linked: opening a device loads the libraries, and a missing one is an error. A
+//! device that fails while it works cannot be worked with any further, so such errors panic.
 #![allow(unsafe_code)]
 
 mod fetch;
@@ -29,10 +29,10 @@ use pinned::Pool;
 
 include!(concat!(env!("OUT_DIR"), "/images.rs"));
 
-/// Shared memory of a block beyond which a kernel has to ask for it.
+/// Bytes of shared memory that a block gets without asking for more.
 const USUAL_SHARED_BYTES: usize = 48 << 10;
 
-/// What asking for one thing and for the time may take the host.
+/// Time that the host may need to ask for one work and for the time after it.
 const ASKING_MICROSECONDS: usize = 10;
 
 /// A GPU, and a stream of it.
@@ -54,7 +54,7 @@ struct Opened {
 #[derive(Clone)]
 struct Kernel {
     function: CudaFunction,
-    /// Shared memory that its blocks may have.
+    /// Bytes of shared memory that its blocks may have.
     shared_bytes: usize,
 }
 
@@ -94,13 +94,13 @@ impl Driver {
         Ok(Self { opened: Arc::new(opened), stream })
     }
 
-    /// Bytes that are free.
+    /// Bytes of the GPU's memory that are free.
     fn free_bytes(&self) -> usize {
         let info = self.opened.context.mem_get_info();
         info.unwrap_or_else(|error| panic!("the GPU does not tell its memory: {error}")).0
     }
 
-    /// The thread that asks works with this GPU from now on.
+    /// Makes this GPU the one that the calling thread works with.
     fn bind(&self) {
         self.opened.context.bind_to_thread().unwrap_or_else(|error| panic!("the GPU cannot be used: {error}"));
     }
@@ -148,8 +148,8 @@ impl Driver {
             attrs: &raw mut attribute,
             numAttrs: u32::from(overlaps),
         };
-        // SAFETY: the kernel takes one struct, of which the driver copies as many bytes as the kernel was compiled for; that Rust's
-        // struct has as many is what the shim compares. The caller answers for its addresses.
+        // SAFETY: the kernel takes one struct, of which the driver copies as many bytes as the kernel was compiled for;
+        // that Rust's struct has as many is what the shim compares. The caller answers for its addresses.
         let launched = unsafe {
             sys::cuLaunchKernelEx(&raw const config, kernel.cu_function(), params.as_mut_ptr(), std::ptr::null_mut())
         };
@@ -157,7 +157,7 @@ impl Driver {
     }
 }
 
-/// Keeps a stream waiting.
+/// Keeps a stream waiting for so many microseconds.
 extern "C" fn sleep(microseconds: *mut c_void) {
     thread::sleep(Duration::from_micros(microseconds as u64));
 }
@@ -201,8 +201,8 @@ impl Device for Driver {
 
     unsafe fn free(&self, address: u64) {
         self.bind();
-        // Work that was asked for may still use it. A device that fails here fails at the next call as well, which can say so.
-        // SAFETY: the address comes from `allocate`, once.
+        // Work that was asked for may still use it. A device that fails here fails at the next call as well, which can
+        // say so. SAFETY: the address comes from `allocate`, once.
         let _ = result::ctx::synchronize().and_then(|()| unsafe { result::free_sync(address) });
     }
 
@@ -245,14 +245,14 @@ impl Device for Driver {
     unsafe fn run(&self, work: &Work) {
         self.bind();
         match work {
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller answers for every address in the work.
             Work::Launch(launch) => unsafe { self.launch(launch) },
             Work::Product(product) => self.opened.library.product(product, &self.stream),
         }
     }
 
     unsafe fn fastest(&self, works: &[Work]) -> usize {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller answers for every address in the works; `bind` bound the context when they were asked for.
         unsafe { trial::fastest(works, &self.stream, |work| self.run(work)) }
     }
 
@@ -271,7 +271,7 @@ impl Device for Driver {
         done(held);
         let mut events = vec![now()];
         for work in works {
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller answers for every address in the works.
             unsafe { self.run(work) }
             events.push(now());
         }
@@ -285,7 +285,7 @@ impl Device for Driver {
         }
         done(self.stream.begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
         for work in works {
-            // SAFETY: the caller's promise; while a stream is captured nothing runs.
+            // SAFETY: the caller answers for every address in the works; while a stream is captured nothing runs.
             unsafe { self.run(work) }
         }
         let flags = sys::CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH;

@@ -1,8 +1,8 @@
 //! Products of many rows, by cuBLASLt.
 //!
-//! Called by `driver`. Each shape of matrix gets two algorithms, one for up to 256 rows and one for more, chosen when they are
-//! first needed (an engine rehearses both at its start), without a sum that is split: among either a row's result does not depend
-//! on how many rows there are.
+//! Called by `driver`. Each shape of matrix has two algorithms, one for up to [`STEP_ROWS`] rows and one for more,
+//! chosen when they are first needed; an engine rehearses both at its start. Neither splits a sum, so a row's result
+//! does not depend on how many rows the same algorithm takes.
 #![allow(unsafe_code)]
 
 use std::collections::HashMap;
@@ -16,11 +16,12 @@ use cudarc::driver::CudaStream;
 use super::device::LargeProduct;
 use super::lock::locked;
 
-/// Rows for which algorithms are chosen: those of a decoder's step, up to [`STEP_ROWS`], and of an encoder's batch.
+/// Rows that the algorithms are chosen for: a decoder's step and an encoder's batch.
 const NOMINAL_ROWS: [usize; 2] = [128, 4096];
+/// Most rows of a decoder's step.
 const STEP_ROWS: usize = 256;
 
-/// At a multiple of which memory begins, and which the library takes for granted unless it is told of less.
+/// Alignment of allocated memory, which the library expects unless it is told of less.
 const WHOLE_ALIGNMENT: u32 = 256;
 
 /// `CUBLAS_OP_T` of the library's `cublasOperation_t`.
@@ -54,9 +55,9 @@ struct Description {
     out: sys::cublasLtMatrixLayout_t,
 }
 
-// SAFETY: the library's handle may be used by any thread.
+// SAFETY: the library lets any thread use its handle; the algorithms have a lock.
 unsafe impl Send for Library {}
-// SAFETY: as above, by several at once.
+// SAFETY: the library lets several threads use its handle at once; the algorithms have a lock.
 unsafe impl Sync for Library {}
 
 impl Library {
@@ -115,7 +116,7 @@ impl Library {
         }
     }
 
-    /// The algorithm of a shape: the first that needs no memory of its own and splits no sum.
+    /// The algorithm of a shape: the first that needs no working memory and splits no sum.
     fn algorithm(&self, shape: Shape) -> Result<sys::cublasLtMatmulAlgo_t, CublasError> {
         let mut algorithms = locked(&self.algorithms);
         if let Some(algorithm) = algorithms.get(&shape) {
@@ -159,7 +160,7 @@ impl Library {
 
 impl Drop for Library {
     fn drop(&mut self) {
-        // SAFETY: nobody else has the handle. What it answers can be told to nobody.
+        // SAFETY: nobody else has the handle. There is nobody to tell an error to.
         let _ = unsafe { result::destroy_handle(self.handle) };
     }
 }
@@ -171,7 +172,7 @@ impl Shape {
         Self { outputs, depth, x_pitch, matrix_pitch, out_pitch, wide, is_batch }
     }
 
-    /// Of `x` and of what is written, which may begin at any of their rows. The matrix is whole.
+    /// Alignments of `x` and of what is written, both of which may begin at any of their rows. The matrix is whole.
     fn alignments(&self) -> [u32; 2] {
         let number_bytes = if self.wide { size_of::<f32>() } else { size_of::<u16>() };
         let of_rows = |row_bytes: usize| 1 << row_bytes.trailing_zeros().min(WHOLE_ALIGNMENT.trailing_zeros());
@@ -207,7 +208,7 @@ impl Description {
 
 impl Drop for Description {
     fn drop(&mut self) {
-        // SAFETY: they were made with it and are not used again. What is answered can be told to nobody.
+        // SAFETY: they were made with the description and are not used again. There is nobody to tell an error to.
         unsafe {
             let _ = result::destroy_matmul_desc(self.operation);
             for layout in [self.matrix, self.x, self.out] {

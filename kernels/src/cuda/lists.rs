@@ -1,8 +1,8 @@
 //! Lists of numbers that ops read on the device: ids, positions, pages.
 //!
-//! Owned by a queue. Outside a step, the lists of each op are packed into the same memory. Within a step every list has a slot
-//! of its own: the n-th list of every step lies in the n-th slot, so addresses repeat from step to step. A list that several
-//! ops read is stored once.
+//! Owned by a queue. Outside a step, the lists of each op are packed into the same memory. Within a step every list has
+//! a slot of its own: the n-th list of every step lies in the n-th slot, so addresses repeat from step to step. A list
+//! that several ops read is stored once.
 
 use super::device::Device;
 use super::memory::{Heap, Memory};

@@ -1,6 +1,7 @@
 //! Weights on a device.
 //!
-//! Made at load by the backend in `cuda`, read by `product` and `rows`. `rows.cu` makes random weights, `product.cu` widens int8.
+//! Made at load by the backend in `cuda`, read by `product` and `rows`. `rows.cu` makes random weights, `product.cu`
+//! widens int8.
 
 use bytemuck::NoUninit;
 

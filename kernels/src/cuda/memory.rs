@@ -57,13 +57,15 @@ impl<D: Device> Memory<D> {
         Ok(Self { heap: heap.clone(), address: heap.0.device.allocate(bytes, purpose)?, bytes })
     }
 
-    /// Zeroed working memory of at least `bytes`, without which a step cannot go on: panics when the device has too little.
+    /// Zeroed working memory of at least `bytes`, without which a step cannot go on: panics when the device has too
+    /// little.
     pub(super) fn required(heap: &Heap<D>, bytes: usize, purpose: &'static str) -> Self {
         Self::new(heap, bytes.next_power_of_two(), purpose)
             .unwrap_or_else(|error| panic!("a step needs more working memory than the device has: {error}"))
     }
 
-    /// Replaces memory shorter than `bytes` by zeroed memory that is as long. It at least doubles, so it soon stops growing.
+    /// Replaces memory shorter than `bytes` by zeroed memory that is as long. It at least doubles, so it soon stops
+    /// growing.
     pub(super) fn grow(&mut self, bytes: usize, purpose: &'static str) {
         if self.bytes < bytes {
             *self = Self::required(&self.heap, bytes, purpose);

@@ -1,7 +1,8 @@
 //! The CUDA backend: bfloat16 operands, float32 sums, kernels of `kernels/cu` on a device's stream.
 //!
-//! Made by `server` and by tests. [`Device`] is all it knows of the device, so the same code launches the same kernels on a GPU and,
-//! through the shim, on the processor. Heads, and the halves of gated rows, are multiples of 8 wide; heads at most 256.
+//! Made by `server` and by tests. [`Device`] is all it knows of the device, so the same code launches the same kernels
+//! on a GPU and, through the shim, on the processor. Heads, and the halves of gated rows, are multiples of 8 wide;
+//! heads at most 256.
 
 #[cfg(not(feature = "cuda"))]
 mod absent;

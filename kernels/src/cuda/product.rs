@@ -1,6 +1,7 @@
 //! Products of rows with matrices.
 //!
-//! Called by the backend in `cuda`. `product.cu` has the kernels for up to [`FEW_ROWS`] rows; more go to the device's library.
+//! Called by the backend in `cuda`. `product.cu` has the kernels for up to [`FEW_ROWS`] rows; more go to the device's
+//! library.
 
 use bytemuck::NoUninit;
 

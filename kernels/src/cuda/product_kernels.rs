@@ -26,7 +26,7 @@ struct ProductKernel {
     names: [[&'static str; 2]; 2],
 }
 
-/// What a kernel writes; index of [`ProductKernel::names`].
+/// The result that a kernel writes; index of [`ProductKernel::names`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum ProductKind {
     /// The sums.
@@ -102,7 +102,8 @@ pub(super) struct FastestKernels {
 }
 
 impl FastestKernels {
-    /// The fastest kernel for a product. When a product is the first of its kind, `try_all` says which variant is the fastest.
+    /// The fastest kernel for a product. When a product is the first of its kind, `try_all` says which variant is the
+    /// fastest.
     pub(super) fn choose(&self, shape: ProductShape, try_all: impl FnOnce(&[Variant]) -> usize) -> Variant {
         let columns = KERNELS.iter().map(|kernel| kernel.columns).find(|columns| shape.rows <= *columns);
         let columns = columns.unwrap_or(FEW_ROWS);

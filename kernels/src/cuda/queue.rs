@@ -1,7 +1,8 @@
 //! Work in order: performed at once, or recorded as a step and replayed when the same step comes again.
 //!
-//! Owned by the backend in `cuda`. What differs from step to step (ids, positions, pages) lies in lists on the device, at
-//! addresses that repeat, and takes one copy; so the works of a step, parameters included, are mostly those of an earlier one.
+//! Owned by the backend in `cuda`. What differs from step to step (ids, positions, pages) lies in lists on the device,
+//! at addresses that repeat, and takes one copy; so the works of a step, parameters included, are mostly those of an
+//! earlier one.
 #![allow(unsafe_code)]
 
 use std::sync::Mutex;
@@ -26,7 +27,7 @@ pub(super) struct Queue<D: Device> {
     state: Mutex<State<D>>,
 }
 
-/// What a queue keeps between calls.
+/// State that a queue keeps between calls.
 struct State<D: Device> {
     /// The step that is being recorded.
     recording: Option<Recording>,
@@ -69,8 +70,8 @@ impl<D: Device> Queue<D> {
         self.submit(Work::Launch(Launch { kernel, blocks, params, overlaps }));
     }
 
-    /// Index of the variant that takes the device the least time. The device tries them at once, within a step as well: all
-    /// of them write what the step is about to write.
+    /// Index of the variant that takes the device the least time. The device tries them at once, within a step as well:
+    /// all of them write what the step is about to write.
     pub(super) fn fastest<P: NoUninit>(&self, variants: &[Variant], params: &P) -> usize {
         let params = Params::of(params);
         let work =
@@ -215,8 +216,8 @@ impl<D: Device> Queue<D> {
     }
 }
 
-/// An open step: while it lives, work is recorded and memory is kept. An op that panics unwinds through it: then nothing of
-/// the step is performed, and the queue takes further work.
+/// An open step: while it lives, work is recorded and memory is kept. An op that panics unwinds through it: then
+/// nothing of the step is performed, and the queue takes further work.
 struct OpenStep<'a, D: Device>(&'a Queue<D>);
 
 impl<'a, D: Device> OpenStep<'a, D> {

@@ -15,8 +15,8 @@ pub(super) struct Replays<D: Device> {
 
 struct Step<D: Device> {
     works: Vec<Work>,
-    /// Captured when the step comes for the second time: the first run loads kernels and chooses algorithms, which cannot be
-    /// captured.
+    /// Captured when the step comes for the second time: the first run loads kernels and chooses algorithms, which
+    /// cannot be captured.
     graph: Option<D::Graph>,
 }
 

@@ -1,6 +1,6 @@
 //! A device that is the processor: kernels compiled by g++ with the shim of `kernels/cu/shim`, run thread by thread.
 //!
-//! Made by tests, so that no kernel is written that was never run. Slow.
+//! Made by tests, so that every kernel runs where there is no GPU. Slow.
 
 #![allow(unsafe_code)]
 
@@ -13,13 +13,13 @@ use super::device::{Blocks, Device, LargeProduct, Launch, Work};
 use crate::backend::{Error, Result};
 use crate::math::{bf16_bits, bf16_value};
 
-/// From one launch's seed to the next one's: odd, and of all sizes of bits.
+/// Difference of the seeds of two launches: odd, so that they repeat late.
 const SCHEDULE_STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// The processor in a GPU's place.
 #[derive(Debug, Clone)]
 pub struct Shim {
-    /// Seeds the order in which threads run; another one for each launch.
+    /// Seed of the order in which threads run; each launch takes another one.
     schedule: Arc<AtomicU64>,
 }
 
@@ -39,7 +39,7 @@ unsafe extern "C" {
 }
 
 impl Shim {
-    /// A device whose threads run in orders that follow from `schedule`.
+    /// A device that draws the order of its threads from `schedule`.
     pub fn new(schedule: u64) -> Self {
         Self { schedule: Arc::new(AtomicU64::new(schedule)) }
     }
@@ -51,7 +51,8 @@ impl Shim {
         let seed = self.schedule.fetch_add(SCHEDULE_STEP, Ordering::Relaxed);
         let Launch { blocks: Blocks { grid, threads, shared_bytes }, params, .. } = launch;
         let (at, bytes) = (params.address(), params.bytes());
-        // SAFETY: the parameters are a struct of that size (which the shim compares); the caller answers for the addresses in it.
+        // SAFETY: the parameters are a struct of that size (which the shim compares); the caller answers for the
+        // addresses in it.
         let outcome = unsafe { shim_launch(name.as_ptr(), grid.as_ptr(), *threads, *shared_bytes, at, bytes, seed) };
         assert_eq!(outcome, 0, "{launch:?} does not fit the kernel (1: no such kernel, 2: parameters, 3: threads)");
     }
@@ -88,18 +89,19 @@ impl Device for Shim {
     }
 
     unsafe fn read(&self, address: u64, bytes: &mut [u8]) {
-        // SAFETY: as in `write`.
+        // SAFETY: the caller says that the memory is as long; launches have ended when they return.
         unsafe { std::ptr::copy_nonoverlapping(address as *const u8, bytes.as_mut_ptr(), bytes.len()) }
     }
 
     unsafe fn copy(&self, from: u64, to: u64, bytes: usize) {
-        // SAFETY: as in `write`.
+        // SAFETY: the caller says that both memories are as long and do not overlap; launches have ended when they
+        // return.
         unsafe { std::ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, bytes) }
     }
 
     unsafe fn fetch(&self, address: u64, bytes: usize) -> Vec<u8> {
         let mut fetched = vec![0; bytes];
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller says that the memory is as long.
         unsafe { self.read(address, &mut fetched) };
         fetched
     }
@@ -112,9 +114,9 @@ impl Device for Shim {
 
     unsafe fn run(&self, work: &Work) {
         match work {
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller answers for every address in the launch.
             Work::Launch(launch) => unsafe { self.launch(launch) },
-            // SAFETY: the same.
+            // SAFETY: the caller answers for every address in the product.
             Work::Product(product) => unsafe { multiply(product) },
         }
     }
@@ -122,14 +124,14 @@ impl Device for Shim {
     unsafe fn run_timed(&self, works: &[Work]) -> Vec<Duration> {
         let timed = |work| {
             let began = Instant::now();
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller answers for every address in the works.
             unsafe { self.run(work) }
             began.elapsed()
         };
         works.iter().map(timed).collect()
     }
 
-    /// Times would say nothing of a GPU: which one it is follows from the schedule, so that all of them come to be used.
+    /// Draws an index from the schedule: times here say nothing of a GPU, and so every kernel comes to be used.
     unsafe fn fastest(&self, works: &[Work]) -> usize {
         let drawn = self.schedule.fetch_add(SCHEDULE_STEP, Ordering::Relaxed);
         (drawn >> 32) as usize % works.len()
@@ -141,13 +143,13 @@ impl Device for Shim {
 
     unsafe fn replay(&self, graph: &Vec<Work>) {
         for work in graph {
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller answers for every address in the captured works, now.
             unsafe { self.run(work) }
         }
     }
 }
 
-/// What cuBLASLt would do.
+/// Multiplies as cuBLASLt does.
 ///
 /// # Safety
 /// As [`Device::run`].

@@ -1,5 +1,5 @@
-//! The table of cases on CUDA's kernels, and what only the CUDA backend does: through the shim, which runs each kernel on the
-//! processor, thread by thread, in several orders of its threads; and on a GPU where there is one.
+//! The table of cases on CUDA's kernels, and what only the CUDA backend does: through the shim, which runs each kernel
+//! on the processor, thread by thread, in several orders of its threads; and on a GPU where there is one.
 #![cfg(any(feature = "cuda-shim", feature = "cuda"))]
 #![allow(clippy::unwrap_used)]
 
@@ -24,8 +24,8 @@ use kernels::{KvFormat, Precision, Stream};
 
 /// Tolerance of rows that are rounded once from nearly equal sums. Measured: 9.5e-6.
 const ROWS: f32 = 2e-5;
-/// Tolerance of attention on tensor cores, whose weights are rounded over the largest score so far; the reference rounds them
-/// over the largest of all. Measured: 1.9e-4.
+/// Tolerance of attention on tensor cores, whose weights are rounded over the largest score so far; the reference
+/// rounds them over the largest of all. Measured: 1.9e-4.
 const TENSOR_CORES: f32 = 4e-4;
 
 /// The processor in a GPU's place, under several orders of its threads.
@@ -45,8 +45,8 @@ fn gpus() -> Vec<Cuda<kernels::cuda::Driver>> {
     Vec::new()
 }
 
-/// Runs a case on each device. Rows are bfloat16: where float32 sums differ in the last bit one may be rounded the other way, by
-/// 2^-7 of itself at most. `root_mean_square` is allowed for all numbers together.
+/// Runs a case on each device. Rows are bfloat16: where float32 sums differ in the last bit one may be rounded the
+/// other way, by 2^-7 of itself at most. `root_mean_square` is allowed for all numbers together.
 fn on_each<D: Device>(devices: Vec<Cuda<D>>, root_mean_square: f32, case: impl Fn(&Runner<'_, Cuda<D>>)) {
     let reference = Reference { rounding: Rounding::Rows };
     for (index, backend) in devices.iter().enumerate() {

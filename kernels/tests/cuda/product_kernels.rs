@@ -5,7 +5,7 @@ use kernels::{Draw, Draws, GatedRows, LinearRows, OutputLayer, ProductOps, Schem
 
 use crate::cases::{self, matrix, numbers, upload};
 
-/// What products with the same numbers gave.
+/// Results of products with the same numbers.
 #[derive(PartialEq)]
 struct Products {
     logits: Vec<f32>,
@@ -33,8 +33,8 @@ fn products(schedule: u64, rows: usize, format: WeightFormat) -> Products {
     Products { logits: backend.download(&logits, rows), gated: backend.download(&gated, rows), best }
 }
 
-/// A device measures which kernel of a product is the fastest; the shim draws one from its schedule. Eight schedules draw each
-/// of the up to three that there are.
+/// A device measures which kernel of a product is the fastest; the shim draws one from its schedule. Eight schedules
+/// draw each of the up to three that there are.
 #[test]
 fn every_kernel_of_a_product_gives_the_same_bits() {
     for format in [WeightFormat::Bf16, WeightFormat::Quantized(Scheme::Int8)] {

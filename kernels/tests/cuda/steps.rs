@@ -27,7 +27,7 @@ struct Decoder<'a, D: Device> {
     embedded: Activations<D>,
 }
 
-/// What a step left on the device.
+/// Results that a step left on the device.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     ids: Vec<Option<u32>>,

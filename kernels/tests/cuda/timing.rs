@@ -35,7 +35,8 @@ pub fn a_step_is_timed_kernel_by_kernel<D: Device>(backend: Cuda<D>) {
     assert_eq!(ops, [Op::of("geglu"), Op { matrix: Some((WIDTH, 2 * WIDTH)), ..Op::of("linear") }]);
     assert!(costs.keys().last().unwrap().kernel.unwrap().starts_with("product_8x"), "{costs:?}");
     let [geglu, linear] = [0, 1].map(|index| *costs.values().nth(index).unwrap());
-    // Two products with the same matrix, one to bfloat16 rows and one to float32 rows that have their best keys beside them.
+    // Two products with the same matrix, one to bfloat16 rows and one to float32 rows that have their best keys beside
+    // them.
     let read = 2 * (matrix_bytes + ROWS * WIDTH * HALF);
     let written = ROWS * 2 * WIDTH * (HALF + WORD) + ROWS * 2 * WIDTH / 16 * KEY;
     assert_eq!((linear.calls, linear.bytes as usize), (2, read + written));

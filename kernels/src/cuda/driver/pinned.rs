@@ -1,6 +1,6 @@
-//! Memory of the host that the GPU reads and writes by itself, kept from copy to copy.
+//! Pinned memory of the host, which the GPU reads and writes by itself, kept from copy to copy.
 //!
-//! Used by `driver`: of memory that is not pinned, copies that are longer than the driver puts aside wait for the work before them.
+//! Used by `driver`. A long copy from memory that is not pinned would wait for all earlier work.
 #![allow(unsafe_code)]
 
 use std::collections::VecDeque;
@@ -11,30 +11,30 @@ use cudarc::driver::{CudaEvent, CudaStream, DriverError, result};
 
 use crate::cuda::lock::locked;
 
-/// The longest copy that the driver puts aside before it returns.
+/// Longest copy from the host that the driver buffers itself, so that it returns at once.
 const PUT_ASIDE_BYTES: usize = 64 << 10;
-/// Bytes that may be on their way to the device at once; the next copy waits for the first.
+/// Bytes that may be on their way to the device at once. Beyond that the next copy waits for the oldest.
 const MOST_LEAVING_BYTES: usize = 64 << 20;
 
-/// Memory that no copy uses, and memory that copies to the device still do.
+/// Pinned memory: free, and on its way to the device.
 #[derive(Default)]
 pub(super) struct Pool {
     free: Mutex<Vec<Pinned>>,
-    /// Oldest first, each with what happens when it has left.
+    /// Memory that is being copied, the oldest first, each with the event of its copy's end.
     leaving: Mutex<VecDeque<(Pinned, CudaEvent)>>,
 }
 
-/// Memory of the host that stays where it is.
+/// Memory of the host that stays at its address.
 pub(super) struct Pinned {
     memory: *mut c_void,
     bytes: usize,
 }
 
-// SAFETY: it is memory like any other, with one owner.
+// SAFETY: the memory has one owner and belongs to no thread.
 unsafe impl Send for Pinned {}
 
 impl Pool {
-    /// At least so many bytes. The context is bound.
+    /// Takes memory of at least `bytes`. The context is bound.
     pub(super) fn take(&self, bytes: usize) -> Pinned {
         let mut free = locked(&self.free);
         let fitting = (0..free.len()).filter(|&index| free[index].bytes >= bytes);
@@ -46,13 +46,13 @@ impl Pool {
         locked(&self.free).push(pinned);
     }
 
-    /// Copies to the device, after what the stream was asked before; `bytes` may change once this returns.
+    /// Copies to the device after all earlier work of the stream. `bytes` may change once this returns.
     ///
     /// # Safety
     /// The memory at the address is as long. The stream's context is bound.
     pub(super) unsafe fn write(&self, bytes: &[u8], address: u64, stream: &CudaStream) {
         if bytes.len() <= PUT_ASIDE_BYTES {
-            // SAFETY: the caller's promise; the driver has its own copy when it returns.
+            // SAFETY: the caller answers for the memory; the driver has its own copy when it returns.
             let copied = unsafe { result::memcpy_htod_async(address, bytes, stream.cu_stream()) };
             return copied.unwrap_or_else(|error| fail(error));
         }
@@ -67,7 +67,7 @@ impl Pool {
         let mut pinned = self.take(bytes.len());
         let own = &mut pinned.bytes_mut()[..bytes.len()];
         own.copy_from_slice(bytes);
-        // SAFETY: the caller's promise; the memory is not written again before the copy is over.
+        // SAFETY: the caller answers for the memory; the pinned bytes are not written again before the copy has ended.
         let copied = unsafe { result::memcpy_htod_async(address, own, stream.cu_stream()) };
         let left = copied.and_then(|()| stream.record_event(None));
         leaving.push_back((pinned, left.unwrap_or_else(|error| fail(error))));
@@ -79,14 +79,14 @@ impl Pinned {
         // SAFETY: the context is bound; it is written below before it is read.
         let memory = unsafe { result::malloc_host(bytes, 0) };
         let memory = memory.unwrap_or_else(|error| fail(error));
-        // SAFETY: it is that long; all of it is a number from here on.
+        // SAFETY: the memory was just allocated with that many bytes.
         unsafe { memory.cast::<u8>().write_bytes(0, bytes) };
         Self { memory, bytes }
     }
 
-    /// All of it. While a copy is under way nobody looks.
+    /// All bytes. Nobody may look at them while a copy is under way.
     pub(super) const fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: it is that long, and was written when it was made.
+        // SAFETY: the memory has that many bytes, all written by `new`, and `&mut self` is the only way to it.
         unsafe { std::slice::from_raw_parts_mut(self.memory.cast::<u8>(), self.bytes) }
     }
 }
@@ -94,7 +94,7 @@ impl Pinned {
 impl Drop for Pinned {
     fn drop(&mut self) {
         // A device that fails here fails at the next call as well, which can say so.
-        // SAFETY: it comes from `malloc_host`, once.
+        // SAFETY: the memory comes from `malloc_host`, and a value is dropped once.
         let _ = unsafe { result::free_host(self.memory) };
     }
 }

@@ -1,4 +1,4 @@
-//! Which of several kernels that compute the same is fastest here: tried, one after the other, on memory that no cache holds.
+//! The fastest of several kernels that compute the same, found by trying each on memory that no cache holds.
 //!
 //! Used by `driver`.
 #![allow(unsafe_code)]
@@ -9,12 +9,12 @@ use cudarc::driver::{CudaStream, DriverError, result, sys};
 
 use crate::cuda::device::Work;
 
-/// Times that each is tried; the shortest counts, for nothing makes a kernel faster than it is.
+/// Tries of each kernel. The shortest counts, since nothing makes a kernel faster than it is.
 const ROUNDS: usize = 5;
-/// What is written between two tries: more than the caches of GPUs hold.
+/// Bytes that are written between two tries: more than the caches of GPUs hold.
 const CACHE_BYTES: usize = 128 << 20;
 
-/// The index of the fastest. Nothing else runs on the device, or all of them are slowed down alike.
+/// Index of the fastest work. Other work on the device slows all of them down alike.
 ///
 /// # Safety
 /// `run` may be asked to do each of the works. The stream's context is bound.
