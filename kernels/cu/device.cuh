@@ -5,6 +5,7 @@
 #pragma once
 
 #include "device/functions.cuh"
+#include "device/heads.cuh"
 #include "device/launch.cuh"
 #include "device/memory.cuh"
 #include "device/numbers.cuh"

@@ -166,6 +166,29 @@ KERNEL(rope, Rope, 256) {
     }
 }
 
+// Rotation after a norm of each head, one warp a head: query heads by one gain, key heads by another.
+struct NormedRope {
+    Rope rope;  // its heads are those of queries and keys together
+    const float* query_gain;  // 1 + w, [head_dim]
+    const float* key_gain;
+    uint32_t query_heads;
+    float eps;
+};
+
+// Bounded to two blocks at once, without which the compiler for sm_80 aims at more of them and spills.
+KERNEL_OF(normed_rope, NormedRope, 256, 2) {
+    const uint32_t half = p.rope.head_dim / 2;
+    const float* cosines = p.rope.table + size_t(p.rope.positions[blockIdx.x]) * p.rope.head_dim;
+    bf16* row = p.rope.rows + size_t(blockIdx.x) * p.rope.pitch;
+#pragma unroll 1  // a head at a time takes few registers
+    for (uint32_t head = warp_id(); head < p.rope.heads; head += WARPS) {
+        Head own(row + head * p.rope.head_dim, half);
+        own.norm(head < p.query_heads ? p.query_gain : p.key_gain, p.eps, half);
+        own.rotate(cosines, half);
+        own.write(row + head * p.rope.head_dim, half);
+    }
+}
+
 // out = gelu_tanh(gate) * up, eight columns a thread; `width` is a multiple of 8
 struct Geglu {
     const bf16* gate_up;

@@ -11,8 +11,8 @@ mod storage;
 mod stream;
 
 pub use attention::{AttentionOps, KvColumns, RotaryRows};
-pub use products::{GatedRows, LinearRows, OutputLayer, ProductOps};
-pub use rows::{DrawnRows, Norm, RotaryHeads, RowOps, Sandwich, SeamRows};
+pub use products::{GatedRows, LinearRows, OutputLayer, Outputs, ProductOps};
+pub use rows::{DrawnRows, HeadNorms, Norm, RotaryHeads, RowOps, Sandwich, SeamRows};
 pub use sampling::{ChosenRows, SamplingOps};
 pub use storage::Storage;
 pub use stream::{Bandwidth, KernelCost, Stream};
@@ -20,7 +20,8 @@ pub use stream::{Bandwidth, KernelCost, Stream};
 pub use crate::attention::{AttentionShape, FullAttention, KvSide, PagedAttention, Segment, Window};
 pub use crate::error::{Error, Result};
 pub use crate::number::Precision;
-pub use crate::paging::{KvFormat, LayerPages, LayerPagesMut, PAGE_TOKENS, PageShape, PageSpan, PagedRows};
+pub use crate::paging::{KvFormat, LayerPages, LayerPagesMut, PAGE_TOKENS, PageCopy, PageShape, PageSpan, PagedRows};
+pub use crate::rope::{RopeScaling, RopeSpec};
 
 /// All ops together.
 ///

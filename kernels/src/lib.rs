@@ -18,20 +18,23 @@ mod product_speed;
 pub mod profiled;
 pub mod quantize;
 pub mod reference;
+mod rope;
 pub mod sampling;
 mod weights;
 
 pub use attention::{AttentionShape, FullAttention, KvSide, PagedAttention, Segment, Window};
 pub use backend::{
-    AttentionOps, Backend, Bandwidth, ChosenRows, DrawnRows, GatedRows, KernelCost, KvColumns, LinearRows, Norm,
-    OutputLayer, ProductOps, RotaryHeads, RotaryRows, RowOps, SamplingOps, Sandwich, SeamRows, Storage, Stream,
+    AttentionOps, Backend, Bandwidth, ChosenRows, DrawnRows, GatedRows, HeadNorms, KernelCost, KvColumns, LinearRows,
+    Norm, OutputLayer, Outputs, ProductOps, RotaryHeads, RotaryRows, RowOps, SamplingOps, Sandwich, SeamRows, Storage,
+    Stream,
 };
 pub use error::{Error, Result};
 pub use number::{DType, Precision};
-pub use paging::{KvFormat, LayerPages, LayerPagesMut, PAGE_TOKENS, PageShape, PageSpan, PagedRows};
+pub use paging::{KvFormat, LayerPages, LayerPagesMut, PAGE_TOKENS, PageCopy, PageShape, PageSpan, PagedRows};
 pub use product_speed::products_per_s;
 pub use profiled::Profiled;
 pub use quantize::Scheme;
+pub use rope::{RopeScaling, RopeSpec};
 pub use sampling::{
     BestAsk, Candidate, Draw, DrawRule, DrawRules, Draws, LogitEdit, NO_PLACE, RuleId, Sampling, ScoreAsk, TokenMask,
     TokenScore,

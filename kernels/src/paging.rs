@@ -52,6 +52,32 @@ pub struct PageShape {
     pub head_dim: usize,
 }
 
+/// A copy of a whole page, all layers of it, over another page of the same pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::NoUninit)]
+#[repr(C)]
+pub struct PageCopy {
+    /// Page that is read.
+    pub from: u32,
+    /// Page that is overwritten.
+    pub to: u32,
+}
+
+impl PageCopy {
+    /// Checks that copies within a pool of `pages` pages give the same whatever their order.
+    ///
+    /// # Panics
+    /// When a page is not there, is written twice, or is both read and written.
+    pub(crate) fn check(copies: &[Self], pages: usize) {
+        let is_there = |copy: &Self| (copy.from as usize) < pages && (copy.to as usize) < pages;
+        assert!(copies.iter().all(is_there), "a page is not there");
+        let mut written: Vec<u32> = copies.iter().map(|copy| copy.to).collect();
+        written.sort_unstable();
+        assert!(written.windows(2).all(|pair| pair[0] < pair[1]), "a page is written twice");
+        let is_read_only = |copy: &Self| written.binary_search(&copy.from).is_err();
+        assert!(copies.iter().all(is_read_only), "a page is both read and written");
+    }
+}
+
 /// The pages of one sequence: `tokens` positions held by `tables[first ..]`, [`KvFormat::page_tokens`] to a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, bytemuck::NoUninit)]
 #[repr(C)]
@@ -89,4 +115,24 @@ pub struct LayerPagesMut<'a, Pages> {
     pub pages: &'a mut Pages,
     /// Decoder layer.
     pub layer: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_refused(copies: &[[u32; 2]]) -> bool {
+        let copies: Vec<PageCopy> = copies.iter().map(|&[from, to]| PageCopy { from, to }).collect();
+        std::panic::catch_unwind(|| PageCopy::check(&copies, 5)).is_err()
+    }
+
+    #[test]
+    fn copies_that_depend_on_their_order_are_refused() {
+        assert!(!is_refused(&[]));
+        assert!(!is_refused(&[[0, 1], [0, 2], [4, 3]]));
+        assert!(is_refused(&[[0, 1], [2, 1]]), "written twice");
+        assert!(is_refused(&[[0, 1], [1, 2]]), "read and written");
+        assert!(is_refused(&[[3, 3]]), "copied over itself");
+        assert!(is_refused(&[[0, 5]]) && is_refused(&[[5, 0]]), "not there");
+    }
 }

@@ -7,10 +7,12 @@ use std::ops::Range;
 
 use cases::{Dealer, FORMAT_PAIRS, FORMATS, PRODUCTS, Runner, Sequences, Slack, fill, matrix, numbers, upload};
 use kernels::cpu::{Cpu, Isa, Level, Pages};
+use kernels::profiled::{Op, Profile};
 use kernels::reference::{Reference, Rounding};
 use kernels::{
-    AttentionOps, AttentionShape, Backend, FullAttention, KvSide, LayerPages, LinearRows, PageShape, PagedAttention,
-    PagedRows, Precision, ProductOps, Scheme, Segment, Storage, Stream, WeightFormat, Window,
+    AttentionOps, AttentionShape, Backend, FullAttention, KvFormat, KvSide, LayerPages, LinearRows, Outputs, PageCopy,
+    PageShape, PagedAttention, PagedRows, Precision, ProductOps, Profiled, Scheme, Segment, Storage, Stream,
+    WeightFormat, Window,
 };
 
 /// A backend, and the reference that rounds where it rounds.
@@ -95,6 +97,80 @@ fn two_sides_follow_the_reference_under_one_softmax() {
     for (formats, precision) in FORMAT_PAIRS {
         on_each(&[precision], |run| cases::two_sides_follow_the_reference_under_one_softmax(run, formats));
     }
+}
+
+#[test]
+fn scaled_rotation_follows_the_reference() {
+    on_each(&BOTH, cases::scaled_rotation_follows_the_reference);
+}
+
+#[test]
+fn heads_are_normed_before_they_are_rotated() {
+    on_each(&BOTH, cases::heads_are_normed_before_they_are_rotated);
+}
+
+#[test]
+fn normed_heads_are_rotated_and_written() {
+    for (format, precision) in FORMATS {
+        on_each(&[precision], |run| cases::normed_heads_are_rotated_and_written(run, format));
+    }
+}
+
+#[test]
+fn keys_are_normed_on_their_way_to_pages() {
+    for (format, precision) in FORMATS {
+        on_each(&[precision], |run| cases::keys_are_normed_on_their_way_to_pages(run, format));
+    }
+}
+
+#[test]
+fn keys_normed_on_their_way_are_those_of_the_norm_by_itself() {
+    for (format, precision) in FORMATS {
+        on_each(&[precision], |run| {
+            cases::keys_normed_on_their_way_are_those_of_the_norm_by_itself(run.backend, precision, format);
+        });
+    }
+}
+
+#[test]
+fn copied_pages_hold_every_layer_and_part_from_their_originals() {
+    for (format, precision) in FORMATS {
+        on_each(&[precision], |run| {
+            cases::copied_pages_hold_every_layer_and_part_from_their_originals(run.backend, precision, format);
+        });
+    }
+}
+
+#[test]
+fn ranges_of_columns_follow_the_reference() {
+    on_each(&BOTH, cases::ranges_of_columns_follow_the_reference);
+}
+
+#[test]
+fn columns_of_a_range_are_those_of_the_whole_product() {
+    let quantized = [Scheme::Int8, Scheme::Int4].map(WeightFormat::Quantized);
+    let formats: Vec<_> = [WeightFormat::F32, WeightFormat::Bf16].into_iter().chain(quantized).collect();
+    on_each(&[Precision::F32], |run| {
+        cases::columns_of_a_range_are_those_of_the_whole_product(run.backend, &formats, &[1, 7, 300]);
+    });
+}
+
+#[test]
+fn a_profile_counts_the_columns_and_the_pages_that_an_op_moves() {
+    let (profile, cpu) = (Profile::default(), Cpu::new(Isa::detect(), 1));
+    let pool = PageShape { pages: 4, layers: 2, kv_heads: 2, head_dim: 16 };
+    let page_bytes = cpu.page_bytes(pool, &[KvFormat::Bf16]);
+    let profiled = Profiled::new(cpu, profile.clone());
+    let weights = matrix(&profiled, 1, (128, 32), WeightFormat::F32);
+    let (x, mut out) = (upload(&profiled, &[1.0; 64], 32), profiled.activations(2, 64).unwrap());
+    let mut pages = profiled.pages(pool, &[KvFormat::Bf16]).unwrap();
+    profile.take();
+    profiled.linear(&x, Outputs::of(&weights, 64..128), LinearRows::first(2), &mut out);
+    profiled.copy_pages(&[PageCopy { from: 0, to: 3 }, PageCopy { from: 1, to: 2 }], &mut pages);
+    let costs = profile.take();
+    let bytes = |op: Op| costs.get(&op).unwrap_or_else(|| panic!("{costs:?}")).bytes as usize;
+    assert_eq!(bytes(Op::of("copy_pages")), 2 * 2 * page_bytes);
+    assert_eq!(bytes(Op { matrix: Some((32, 64)), ..Op::of("linear") }), 4 * (64 * 32 + 2 * 32 + 2 * 64));
 }
 
 #[test]

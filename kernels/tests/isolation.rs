@@ -77,7 +77,11 @@ impl Reused<'_> {
             (1..=(PAGES * self.earlier.page_tokens()) as u32).map(|tokens| PageSpan { first: 0, tokens }).collect();
         for layer in 0..2 {
             let rows = PagedRows { spans: &owner, tables: &tables, format: self.earlier };
-            backend.write_pages(KvColumns { rows: &stale, first: 0 }, rows, LayerPagesMut { pages: &mut pages, layer });
+            backend.write_pages(
+                KvColumns { rows: &stale, first: 0, key_norm: None },
+                rows,
+                LayerPagesMut { pages: &mut pages, layer },
+            );
         }
         let (mut spans, mut ends, mut first) = (Vec::new(), Vec::new(), 0);
         for &tokens in self.lens {
@@ -87,7 +91,7 @@ impl Reused<'_> {
         }
         let kv = upload(backend, &numbers(1, ends.len() * width), width);
         let rows = PagedRows { spans: &spans, tables: &tables, format: self.format };
-        let kv = KvColumns { rows: &kv, first: 0 };
+        let kv = KvColumns { rows: &kv, first: 0, key_norm: None };
         backend.write_pages(kv, PagedRows { spans: &ends, ..rows }, LayerPagesMut { pages: &mut pages, layer: 1 });
         let q = upload(backend, &numbers(2, spans.len() * shape.query_width()), shape.query_width());
         let mut out = backend.activations(spans.len(), shape.query_width()).unwrap();
@@ -148,7 +152,7 @@ fn a_key_or_value_that_is_no_number_stays_in_its_own_row() {
                 // The second row's last position but one, in the first head.
                 bad.iter().for_each(|&(column, number)| kv[(20 + 31) * width + column] = number);
                 let rows = PagedRows { spans: &spans, tables: &tables, format };
-                let kv = KvColumns { rows: &upload(cpu, &kv, width), first: 0 };
+                let kv = KvColumns { rows: &upload(cpu, &kv, width), first: 0, key_norm: None };
                 let written = PagedRows { spans: &ends, ..rows };
                 cpu.write_pages(kv, written, LayerPagesMut { pages: &mut pages, layer: 0 });
                 let q = upload(cpu, &numbers(6, 3 * shape.query_width()), shape.query_width());

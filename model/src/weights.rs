@@ -4,7 +4,7 @@
 //! and v of cross-attention. Each tensor is read just before it is packed and dropped afterwards, so a model is never
 //! in memory twice.
 
-use kernels::{AttentionShape, Backend, MatrixUse, Precision, WeightFormat, WeightPart};
+use kernels::{AttentionShape, Backend, MatrixUse, Precision, RopeSpec, WeightFormat, WeightPart};
 
 use crate::arithmetic::{Arithmetic, Role};
 use crate::checkpoint::{
@@ -93,7 +93,8 @@ impl<B: Backend> Loader<'_, B> {
         let table = self.table(&names.embedding(), table_use)?;
         let layers = (0..config.layers).map(|index| layer(self, index)).collect::<Result<Vec<_>>>()?;
         let norm = self.gain(&names.final_norm())?;
-        let rope = self.backend.rope_table(config.max_positions, config.head_dim, config.rope_theta)?;
+        let spec = RopeSpec::unscaled(config.rope_theta);
+        let rope = self.backend.rope_table(config.max_positions, config.head_dim, spec)?;
         let scale = embedding_scale(config.hidden, self.arithmetic.precision);
         Ok(Stack { embedding: Embedding { table, scale }, eps: config.rms_norm_eps, layers, norm, rope })
     }

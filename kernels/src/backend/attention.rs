@@ -2,17 +2,19 @@
 //!
 //! Implemented by each backend.
 
-use super::rows::{RotaryHeads, RowOps};
+use super::rows::{Norm, RotaryHeads, RowOps};
 use crate::attention::{FullAttention, PagedAttention, Segment};
-use crate::paging::{LayerPages, LayerPagesMut, PagedRows};
+use crate::paging::{LayerPages, LayerPagesMut, PageCopy, PagedRows};
 
 /// Keys and values in rows of activations.
 #[derive(Debug)]
-pub struct KvColumns<'a, Activations> {
+pub struct KvColumns<'a, Activations, Gain> {
     /// The rows.
     pub rows: &'a Activations,
     /// Column at which the keys of all heads begin; their values follow.
     pub first: usize,
+    /// Norm of each key head on its way to the page, in float32; its weight is `[head_dim]`.
+    pub key_norm: Option<Norm<'a, Gain>>,
 }
 
 /// Rows that are rotated by their positions and written to their pages.
@@ -29,7 +31,7 @@ pub trait AttentionOps: RowOps {
     /// Writes row `i`'s keys and values at position `spans[i].tokens - 1` of its pages, in the rows' format.
     fn write_pages(
         &self,
-        kv: KvColumns<'_, Self::Activations>,
+        kv: KvColumns<'_, Self::Activations, Self::Gain>,
         rows: PagedRows<'_>,
         to: LayerPagesMut<'_, Self::Pages>,
     );
@@ -40,12 +42,17 @@ pub trait AttentionOps: RowOps {
         &self,
         qkv: &mut Self::Activations,
         rows: RotaryRows<'_>,
-        heads: RotaryHeads<'_, Self::RopeTable>,
+        heads: RotaryHeads<'_, Self::RopeTable, Self::Gain>,
         to: LayerPagesMut<'_, Self::Pages>,
     ) {
         self.rope(qkv, rows.positions, heads);
-        self.write_pages(KvColumns { rows: qkv, first: heads.shape.query_width() }, rows.paged, to);
+        let kv = KvColumns { rows: qkv, first: heads.shape.query_width(), key_norm: None };
+        self.write_pages(kv, rows.paged, to);
     }
+
+    /// Copies whole pages, all layers and any format, so that a sequence can write to pages it shared. No page may be
+    /// written twice, or both read and written.
+    fn copy_pages(&self, copies: &[PageCopy], pages: &mut Self::Pages);
 
     /// Attention inside each segment, over rows `[q | k | v]` of `qkv`. Segments follow each other from row 0 without
     /// gaps. `out` is `[rows, heads * head_dim]`.

@@ -2,6 +2,8 @@
 //!
 //! Implemented by each backend.
 
+use std::ops::Range;
+
 use super::rows::RowOps;
 
 /// Rows that a product reads and writes.
@@ -19,6 +21,33 @@ impl LinearRows {
     /// Rows `0 .. count` of both sides.
     pub const fn first(count: usize) -> Self {
         Self { from: 0, to: 0, count }
+    }
+}
+
+/// Outputs of a product: all columns that a matrix has, one for each of its rows, or a range of them.
+#[derive(Debug)]
+pub struct Outputs<'a, Matrix> {
+    /// The matrix.
+    pub matrix: &'a Matrix,
+    /// Range of output columns, from any column on; `None` is all of them.
+    pub range: Option<Range<usize>>,
+}
+
+impl<'a, Matrix> Outputs<'a, Matrix> {
+    /// A range of output columns, such as `[k | v]` of a fused `[q | k | v]`.
+    pub const fn of(matrix: &'a Matrix, range: Range<usize>) -> Self {
+        Self { matrix, range: Some(range) }
+    }
+
+    /// Columns, for a matrix that has `all`.
+    pub fn columns(&self, all: usize) -> Range<usize> {
+        self.range.clone().unwrap_or(0..all)
+    }
+}
+
+impl<'a, Matrix> From<&'a Matrix> for Outputs<'a, Matrix> {
+    fn from(matrix: &'a Matrix) -> Self {
+        Self { matrix, range: None }
     }
 }
 
@@ -49,8 +78,16 @@ impl<Matrix> Copy for OutputLayer<'_, Matrix> {}
 
 /// Products with matrices.
 pub trait ProductOps: RowOps {
-    /// `out[to + i] = x[from + i] . matrix^T` for `count` rows.
-    fn linear(&self, x: &Self::Activations, matrix: &Self::Matrix, rows: LinearRows, out: &mut Self::Activations);
+    /// `out[to + i] = x[from + i] . matrix^T` for `count` rows, or a range of its columns, which then are all columns of
+    /// `out`. Where one algorithm multiplies, a column of a range has the bits that it has among all columns.
+    fn linear<'a>(
+        &self,
+        x: &Self::Activations,
+        outputs: impl Into<Outputs<'a, Self::Matrix>>,
+        rows: LinearRows,
+        out: &mut Self::Activations,
+    ) where
+        Self::Matrix: 'a;
 
     /// [`Self::linear`], then [`RowOps::geglu`]: `out[i] = gelu_tanh(gate) * up` of `[gate | up] = x[from + i] .
     /// matrix^T`, for `count` rows. `rows.to` is ignored.

@@ -43,21 +43,41 @@ pub struct SeamRows<'a, Activations> {
     pub x: &'a mut Activations,
 }
 
-/// Heads to rotate, and their angles.
+/// Norms of query and key heads: a head is normed by itself, all of its kind by the same weight, `[head_dim]`.
 #[derive(Debug)]
-pub struct RotaryHeads<'a, RopeTable> {
-    /// How many heads, and how wide.
-    pub shape: &'a AttentionShape,
-    /// Angles of every position.
-    pub table: &'a RopeTable,
+pub struct HeadNorms<'a, Gain> {
+    /// Weight for query heads.
+    pub query: &'a Gain,
+    /// Weight for key heads.
+    pub key: &'a Gain,
+    /// Epsilon of both.
+    pub eps: f32,
 }
 
-impl<RopeTable> Clone for RotaryHeads<'_, RopeTable> {
+impl<Gain> Clone for HeadNorms<'_, Gain> {
     fn clone(&self) -> Self {
         *self
     }
 }
-impl<RopeTable> Copy for RotaryHeads<'_, RopeTable> {}
+impl<Gain> Copy for HeadNorms<'_, Gain> {}
+
+/// Heads to rotate, and their angles.
+#[derive(Debug)]
+pub struct RotaryHeads<'a, RopeTable, Gain> {
+    /// How many heads, and how wide.
+    pub shape: &'a AttentionShape,
+    /// Angles of every position.
+    pub table: &'a RopeTable,
+    /// Norms before the rotation, as in Gemma 3.
+    pub norms: Option<HeadNorms<'a, Gain>>,
+}
+
+impl<RopeTable, Gain> Clone for RotaryHeads<'_, RopeTable, Gain> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<RopeTable, Gain> Copy for RotaryHeads<'_, RopeTable, Gain> {}
 
 /// Ops on rows.
 pub trait RowOps: Storage {
@@ -90,9 +110,10 @@ pub trait RowOps: Storage {
         out: SeamRows<'_, Self::Activations>,
     );
 
-    /// Rotates query and key heads in place, in half-split pairs `(i, i + head_dim / 2)`, row `i` by `positions[i]`.
-    /// A row is `[heads + kv_heads (+ anything)] * head_dim` wide.
-    fn rope(&self, qkv: &mut Self::Activations, positions: &[u32], heads: RotaryHeads<'_, Self::RopeTable>);
+    /// Norms query and key heads where there are norms, then rotates them in half-split pairs `(i, i + head_dim / 2)`, in
+    /// place, row `i` by `positions[i]`. Norms are in float32: `x * rsqrt(mean(x^2) + eps) * (1 + w)` over a head. A row is
+    /// `[heads + kv_heads (+ anything)] * head_dim` wide.
+    fn rope(&self, qkv: &mut Self::Activations, positions: &[u32], heads: RotaryHeads<'_, Self::RopeTable, Self::Gain>);
 
     /// `out[:, j] = gelu_tanh(gate_up[:, j]) * gate_up[:, width + j]`, for each of the first `rows` rows.
     fn geglu(&self, gate_up: &Self::Activations, rows: usize, out: &mut Self::Activations);

@@ -4,6 +4,7 @@
 
 use crate::error::Result;
 use crate::paging::{KvFormat, PageShape};
+use crate::rope::RopeSpec;
 use crate::weights::{MatrixUse, WeightFormat, WeightPart};
 
 /// Memory of a backend, and transfers between it and the host.
@@ -58,11 +59,12 @@ pub trait Storage {
     /// When the part's bytes do not fit its shape, or the backend has no memory for it.
     fn gain(&self, weight: &WeightPart<'_>) -> Result<Self::Gain>;
 
-    /// Angles `position * theta^(-2i / head_dim)` for positions below `positions`, in float32.
+    /// Angles of positions below `positions`, in float32: pair `i` of a head is rotated by the position times
+    /// [`RopeSpec::frequency`].
     ///
     /// # Errors
     /// When the backend has no memory for them.
-    fn rope_table(&self, positions: usize, head_dim: usize, theta: f32) -> Result<Self::RopeTable>;
+    fn rope_table(&self, positions: usize, head_dim: usize, spec: RopeSpec) -> Result<Self::RopeTable>;
 
     /// A pool of pages, each with room for any of these formats.
     ///

@@ -18,7 +18,7 @@ use super::matrix::Matrix;
 use super::panel::PANEL;
 use super::panel_filter::{PanelFilter, Ranges};
 use super::pool::{Pool, SharedMut};
-use super::product::{self, Panel, Product, QuantizedOperands, Rows};
+use super::product::{self, Columns, Panel, Product, QuantizedOperands, Rows};
 use super::rows;
 use super::screen::{LARGEST_NORM, SLACK, Screen};
 use super::tile::integer::{self, Bounds, LINE_WORDS, RowBounds};
@@ -63,7 +63,8 @@ impl Choose<'_> {
         self.bound(screen, space);
         self.find_survivors(space);
         let cap = self.output.softcap;
-        let product = Product { isa: self.isa, pool: self.pool, rows: self.x, matrix: self.output.table };
+        let matrix = self.output.table;
+        let product = Product { isa: self.isa, pool: self.pool, rows: self.x, matrix, columns: Columns::all(matrix) };
         product.run_panels(&space.survivors, logits, |stretch| {
             if let Some(cap) = cap {
                 rows::softcap(self.isa, stretch, cap);

@@ -16,10 +16,11 @@ use std::ops::Range;
 
 use super::buffer::Buffer;
 use super::pool::{ALONE, Pool, SharedMut};
+use super::rows::rms_norm;
 use crate::error::Result;
 use crate::isa::{Isa, for_each_isa};
 use crate::math;
-use crate::paging::{KvFormat, PAGE_TOKENS, PageShape, PageSpan, PagedRows};
+use crate::paging::{KvFormat, PAGE_TOKENS, PageCopy, PageShape, PageSpan, PagedRows};
 use crate::quantize::quantize_to_127;
 
 /// Positions whose keys stand side by side.
@@ -112,6 +113,16 @@ impl Pages {
         &self.data[values]
     }
 
+    /// Copies whole pages.
+    pub(super) fn copy(&mut self, copies: &[PageCopy]) {
+        let Layout { shape, page_words } = self.layout;
+        PageCopy::check(copies, shape.pages);
+        for copy in copies {
+            let [from, to] = [copy.from, copy.to].map(|page| page as usize * page_words);
+            self.data.copy_within(from..from + page_words, to);
+        }
+    }
+
     /// Writes keys and values at each row's last position.
     pub(super) fn write(&mut self, write: &PageWrite<'_>) {
         let PageWrite { isa, pool, source, rows, layer } = *write;
@@ -122,6 +133,7 @@ impl Pages {
         let least = if rows.spans.len() * kv_heads * dim < 4096 { ALONE } else { 2 };
         pool.split(kv_heads, least, |heads| {
             let mut integers = INTEGERS.take();
+            let mut normed = vec![0.0; if source.key_norm.is_some() { VALUE_TOKENS * dim } else { 0 }];
             let mut index = 0;
             while index < rows.spans.len() {
                 let run = run_len(&rows.spans[index..], format);
@@ -133,15 +145,19 @@ impl Pages {
                     // SAFETY: this thread alone writes these heads, and keys and values do not overlap.
                     let (keys, values) = unsafe { (data.slice(keys), data.slice(values)) };
                     let slot = position % page_tokens;
-                    let (key, value) = (&row[head * dim..], &row[(kv_heads + head) * dim..]);
+                    let tokens =
+                        |column: usize| Tokens { first: &row[column..], stride: source.width, count: run, dim };
+                    let (mut key, value) = (tokens(head * dim), tokens((kv_heads + head) * dim));
+                    if let Some(norm) = source.key_norm {
+                        key = norm.apply(isa, key, &mut normed);
+                    }
                     match format {
-                        KvFormat::F32 => write_f32(&key[..dim], &value[..dim], slot, keys, values),
-                        KvFormat::Bf16 => write_bf16(isa, &key[..dim], &value[..dim], slot, keys, values),
+                        KvFormat::F32 => write_f32(&key.first[..dim], &value.first[..dim], slot, keys, values),
+                        KvFormat::Bf16 => write_bf16(isa, &key.first[..dim], &value.first[..dim], slot, keys, values),
                         KvFormat::Int8 => {
-                            let tokens = |first| Tokens { first, stride: source.width, count: run, dim };
                             integers.resize(VALUE_TOKENS * dim, 0);
-                            write_int8_keys(isa, tokens(key), slot, &mut integers, keys);
-                            write_int8_values(isa, tokens(value), slot, &mut integers, values);
+                            write_int8_keys(isa, key, slot, &mut integers, keys);
+                            write_int8_values(isa, value, slot, &mut integers, values);
                         }
                     }
                 }
@@ -176,6 +192,25 @@ pub(super) struct KvRows<'a> {
     pub values: &'a [f32],
     pub width: usize,
     pub column: usize,
+    pub key_norm: Option<KeyNorm<'a>>,
+}
+
+/// Norm of each key head before it is written; `gain` is `1 + w`, as wide as a head.
+#[derive(Clone, Copy)]
+pub(super) struct KeyNorm<'a> {
+    pub gain: &'a [f32],
+    pub eps: f32,
+}
+
+impl KeyNorm<'_> {
+    /// Norms one head of successive positions into `normed`.
+    fn apply<'a>(&self, isa: Isa, keys: Tokens<'_>, normed: &'a mut [f32]) -> Tokens<'a> {
+        let Tokens { first, stride, count, dim } = keys;
+        for (token, out) in (0..count).zip(normed.chunks_exact_mut(dim)) {
+            rms_norm(isa, &first[token * stride..][..dim], self.gain, self.eps, out);
+        }
+        Tokens { first: normed, stride: dim, count, dim }
+    }
 }
 
 fn write_f32(key: &[f32], value: &[f32], slot: usize, keys: &mut [u32], values: &mut [u32]) {

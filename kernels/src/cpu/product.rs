@@ -49,12 +49,36 @@ pub(super) fn operands(isa: Isa, data: &Data) -> Operands {
     }
 }
 
-/// Rows times a matrix.
+/// Successive output columns of a matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Columns {
+    pub start: usize,
+    pub end: usize,
+}
+
+impl Columns {
+    /// All columns of a matrix.
+    pub const fn all(matrix: &Matrix) -> Self {
+        Self { start: 0, end: matrix.rows }
+    }
+
+    const fn count(self) -> usize {
+        self.end - self.start
+    }
+
+    /// Panels that hold the columns; the first and the last may hold others as well.
+    const fn panels(self) -> Range<usize> {
+        self.start / PANEL..self.end.div_ceil(PANEL)
+    }
+}
+
+/// Rows times a matrix, or times some of its columns.
 pub(super) struct Product<'a> {
     pub isa: Isa,
     pub pool: &'a Pool,
     pub rows: Rows<'a>,
     pub matrix: &'a Matrix,
+    pub columns: Columns,
 }
 
 /// One row against one panel.
@@ -65,21 +89,22 @@ pub(super) struct Panel {
 }
 
 impl Product<'_> {
-    /// `out[row, column] = finish(x[row] . matrix[column])`; `out` is `[count, matrix.rows]`. `finish` sees each
-    /// finished stretch of outputs once, while it is in the cache.
+    /// `out[row, i] = finish(x[row] . matrix[columns.start + i])`; `out` is `[count, columns]`. `finish` sees each finished
+    /// stretch of outputs once, while it is in the cache.
     pub fn run(&self, out: &mut [f32], finish: impl Fn(&mut [f32]) + Sync) {
-        let Self { pool, rows, matrix, .. } = *self;
-        let out = SharedMut::new(&mut out[..rows.count * matrix.rows]);
+        let Self { pool, rows, matrix, columns, .. } = *self;
+        let out = SharedMut::new(&mut out[..rows.count * columns.count()]);
         let block = (BLOCK_BYTES / (matrix.cols * 2)).clamp(8 * TILE_ROWS, 1024) / TILE_ROWS * TILE_ROWS;
-        let panels = matrix.panels();
+        let (first_panel, panels) = (columns.panels().start, columns.panels().len());
         let parts = row_parts(rows.count, panels, pool.threads());
         let part_rows = rows.count.div_ceil(parts).next_multiple_of(TILE_ROWS);
-        let least = if matrix.rows * matrix.cols < LEAST_WEIGHTS { ALONE } else { 2 };
+        let least = if columns.count() * matrix.cols < LEAST_WEIGHTS { ALONE } else { 2 };
         // Items are panels of parts, part by part: a share is a stretch of them.
         pool.split(parts * panels, least, |share| {
             for part in share.start / panels..share.end.div_ceil(panels) {
                 let first = part * panels;
                 let own = share.start.max(first) - first..share.end.min(first + panels) - first;
+                let own = first_panel + own.start..first_panel + own.end;
                 let end = rows.count.min((part + 1) * part_rows);
                 for start in (part * part_rows..end).step_by(block) {
                     let part = Part { rows: start..end.min(start + block), panels: own.clone() };
@@ -89,9 +114,9 @@ impl Product<'_> {
         });
     }
 
-    /// Writes what [`Self::run`] would write for the given rows and panels, and nothing else.
+    /// Writes what [`Self::run`] would write for the given rows and panels, and nothing else. Columns are all columns.
     pub fn run_panels(&self, wanted: &[Panel], out: &mut [f32], finish: impl Fn(&mut [f32]) + Sync) {
-        let out = SharedMut::new(&mut out[..self.rows.count * self.matrix.rows]);
+        let out = SharedMut::new(&mut out[..self.rows.count * self.columns.count()]);
         self.pool.split(wanted.len(), 2, |share| {
             for &Panel { row, panel } in &wanted[share] {
                 self.run_part(&out, Part { rows: row..row + 1, panels: panel..panel + 1 }, &finish);
@@ -100,13 +125,13 @@ impl Product<'_> {
     }
 
     fn run_part(&self, out: &SharedMut<'_, f32>, part: Part, finish: &impl Fn(&mut [f32])) {
-        let Self { isa, rows, matrix, .. } = *self;
+        let Self { isa, rows, matrix, columns, .. } = *self;
         let kind = operands(isa, &matrix.data);
         let (panels, units): (&[u32], usize) = match &matrix.data {
             Data::PanelF32(data) => (as_bits(data), matrix.cols),
             Data::PanelBf16(data) => (data, matrix.cols.div_ceil(2)),
             Data::PanelInt8(_) | Data::PanelInt4(_) => {
-                return integer::run_part(isa, &rows, matrix, out, part, finish);
+                return integer::run_part(self, out, part, finish);
             }
             Data::RowsF32(_) | Data::RowsBf16(_) => unreachable!("lookup tables are not multiplied"),
         };
@@ -114,7 +139,7 @@ impl Product<'_> {
             let x = &rows.x[part.rows.start * matrix.cols..part.rows.end * matrix.cols];
             let (x, x_stride) = prepare(isa, kind, x, matrix.cols, scratch);
             for tile in part.tiles() {
-                write_tile(matrix, out, tile, finish, |out, out_stride| {
+                write_tile(columns, out, tile, finish, |out, out_stride| {
                     let tile = Tile {
                         x: x[(tile.row - part.rows.start) * x_stride..].as_ptr(),
                         x_stride,
@@ -166,31 +191,32 @@ struct TileOrigin {
     panel: usize,
 }
 
-/// Lets `run(first output, stride)` write a tile to its place, and finishes it. The last panel may be narrower than
-/// what a tile writes: it goes through memory of its own.
+/// Lets `run(first output, stride)` write a tile to its place, and finishes it. Where not all columns of the panel are
+/// wanted, the tile goes through memory of its own.
 fn write_tile(
-    matrix: &Matrix,
+    columns: Columns,
     out: &SharedMut<'_, f32>,
     TileOrigin { row, count, panel }: TileOrigin,
     finish: &impl Fn(&mut [f32]),
     run: impl FnOnce(*mut f32, usize),
 ) {
     let column = panel * PANEL;
-    let width = PANEL.min(matrix.rows - column);
-    let first = row * matrix.rows + column;
+    let wanted = column.max(columns.start)..(column + PANEL).min(columns.end);
+    let (width, pitch) = (wanted.len(), columns.count());
+    let first = row * pitch + wanted.start - columns.start;
     let mut edge = [0.0_f32; TILE_ROWS * PANEL];
     if width == PANEL {
         // SAFETY: this thread alone writes these rows and columns of `out`.
-        run(unsafe { out.at(first) }, matrix.rows);
+        run(unsafe { out.at(first) }, pitch);
     } else {
         run(edge.as_mut_ptr(), PANEL);
     }
     for r in 0..count {
-        let start = first + r * matrix.rows;
+        let start = first + r * pitch;
         // SAFETY: this thread's part of `out` alone.
         let written = unsafe { out.slice(start..start + width) };
         if width < PANEL {
-            written.copy_from_slice(&edge[r * PANEL..][..width]);
+            written.copy_from_slice(&edge[r * PANEL + wanted.start - column..][..width]);
         }
         finish(written);
     }
@@ -261,7 +287,8 @@ mod tests {
         let finished = Mutex::new(Vec::new());
         let mut out = vec![0.0; matrix.rows];
         let rows = Rows { x: &[1.0; 128], count: 1 };
-        Product { isa: Isa::detect(), pool: &pool, rows, matrix: &matrix }.run(&mut out, |stretch| {
+        let columns = Columns::all(&matrix);
+        Product { isa: Isa::detect(), pool: &pool, rows, matrix: &matrix, columns }.run(&mut out, |stretch| {
             finished.lock().unwrap().push((thread::current().id(), stretch.len()));
         });
         let finished = finished.into_inner().unwrap();

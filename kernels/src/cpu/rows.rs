@@ -34,6 +34,18 @@ for_each_isa! {
     }
 }
 
+for_each_isa! {
+    /// `head = head * inverse_rms(head) * gain`, for each head of `gain.len()`.
+    pub(super) fn norm_heads(heads: &mut [f32], gain: &[f32], eps: f32) {
+        for head in heads.chunks_exact_mut(gain.len()) {
+            let factor = inverse_rms(head, eps);
+            for (x, gain) in head.iter_mut().zip(gain) {
+                *x = *x * factor * gain;
+            }
+        }
+    }
+}
+
 /// Weights of a seam, ready to multiply.
 #[derive(Clone, Copy)]
 pub(super) struct Seam<'a> {

@@ -42,6 +42,8 @@ struct Shape {
     matrix_pitch: usize,
     out_pitch: usize,
     wide: bool,
+    /// Alignment of the matrix: less than [`WHOLE_ALIGNMENT`] where it is some rows of a larger one.
+    matrix_alignment: u32,
     /// Which of [`NOMINAL_ROWS`] it is like.
     is_batch: bool,
 }
@@ -132,7 +134,7 @@ impl Library {
         let preference = result::create_matmul_pref()?;
         let workspace_bytes = 0_usize;
         let reductions = sys::cublasLtReductionScheme_t::CUBLASLT_REDUCTION_SCHEME_NONE as u32;
-        let [x_alignment, out_alignment] = shape.alignments();
+        let [matrix_alignment, x_alignment, out_alignment] = shape.alignments();
         // SAFETY: each attribute is of the type that is pointed to.
         let found = unsafe {
             use sys::cublasLtMatmulPreferenceAttributes_t as Attribute;
@@ -145,6 +147,7 @@ impl Library {
             let Description { operation, matrix, x, out } = description;
             set(Attribute::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, workspace, size_of::<usize>())
                 .and_then(|()| set_number(Attribute::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reductions))
+                .and_then(|()| set_number(Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &matrix_alignment))
                 .and_then(|()| set_number(Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &x_alignment))
                 .and_then(|()| set_number(Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &out_alignment))
                 .and_then(|()| set_number(Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &out_alignment))
@@ -168,16 +171,22 @@ impl Drop for Library {
 impl Shape {
     const fn of(product: &LargeProduct) -> Self {
         let LargeProduct { outputs, depth, x_pitch, matrix_pitch, out_pitch, wide, .. } = *product;
-        let is_batch = product.rows > STEP_ROWS;
-        Self { outputs, depth, x_pitch, matrix_pitch, out_pitch, wide, is_batch }
+        let (is_batch, matrix_alignment) = (product.rows > STEP_ROWS, alignment(product.matrix));
+        Self { outputs, depth, x_pitch, matrix_pitch, out_pitch, wide, matrix_alignment, is_batch }
     }
 
-    /// Alignments of `x` and of what is written, both of which may begin at any of their rows. The matrix is whole.
-    fn alignments(&self) -> [u32; 2] {
+    /// Alignments of the matrix, of `x` and of what is written. The last two may begin at any of their rows.
+    const fn alignments(&self) -> [u32; 3] {
         let number_bytes = if self.wide { size_of::<f32>() } else { size_of::<u16>() };
-        let of_rows = |row_bytes: usize| 1 << row_bytes.trailing_zeros().min(WHOLE_ALIGNMENT.trailing_zeros());
-        [of_rows(self.x_pitch * size_of::<u16>()), of_rows(self.out_pitch * number_bytes)]
+        let x = alignment((self.x_pitch * size_of::<u16>()) as u64);
+        [self.matrix_alignment, x, alignment((self.out_pitch * number_bytes) as u64)]
     }
+}
+
+/// The largest power of two that divides an address, up to [`WHOLE_ALIGNMENT`].
+const fn alignment(address: u64) -> u32 {
+    let (own, whole) = (address.trailing_zeros(), WHOLE_ALIGNMENT.trailing_zeros());
+    1 << if own < whole { own } else { whole }
 }
 
 impl Description {

@@ -3,6 +3,8 @@
 //! Made at load by the backend in `cuda`, read by `product` and `rows`. `rows.cu` makes random weights, `product.cu`
 //! widens int8.
 
+use std::ops::Range;
+
 use bytemuck::NoUninit;
 
 use super::backend::Cuda;
@@ -58,30 +60,76 @@ struct Dequantize {
     unused: u32,
 }
 
+/// Successive rows of a matrix: outputs of a product.
+pub(super) struct MatrixRows<'a, D: Device> {
+    matrix: &'a Matrix<D>,
+    first: usize,
+    count: usize,
+}
+
 impl<D: Device> Matrix<D> {
     /// Bytes of all numbers and scales.
     pub(super) fn bytes(&self) -> usize {
         self.memory.bytes() + self.scales.as_ref().map_or(0, Memory::bytes)
     }
 
-    /// The matrix is int8.
-    pub(super) const fn has_scales(&self) -> bool {
-        self.scales.is_some()
+    /// All rows.
+    pub(super) const fn all(&self) -> MatrixRows<'_, D> {
+        MatrixRows { matrix: self, first: 0, count: self.rows }
     }
 
-    /// Address of the scales, or [`NO_ADDRESS`] where the matrix is bfloat16.
-    pub(super) fn scales(&self) -> u64 {
-        self.scales.as_ref().map_or(NO_ADDRESS, Memory::address)
+    /// Some rows.
+    pub(super) fn rows(&self, rows: Range<usize>) -> MatrixRows<'_, D> {
+        assert!(rows.end <= self.rows, "rows up to {} are wanted of {}", rows.end, self.rows);
+        MatrixRows { matrix: self, first: rows.start, count: rows.len() }
     }
 
-    /// Bytes of the same numbers in bfloat16.
-    pub(super) const fn wide_bytes(&self) -> usize {
-        self.rows * self.pitch * Number::Bf16.bytes()
+    /// Address of the first row.
+    pub(super) const fn address(&self) -> u64 {
+        self.memory.address()
+    }
+
+    /// Bytes from one row to the next.
+    const fn row_bytes(&self) -> usize {
+        self.pitch * if self.scales.is_some() { 1 } else { Number::Bf16.bytes() }
+    }
+}
+
+impl<D: Device> MatrixRows<'_, D> {
+    /// Rows.
+    pub(super) const fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Numbers of a row.
+    pub(super) const fn cols(&self) -> usize {
+        self.matrix.cols
+    }
+
+    /// Numbers from one row to the next.
+    pub(super) const fn pitch(&self) -> usize {
+        self.matrix.pitch
     }
 
     /// Address of the first row.
     pub(super) fn address(&self) -> u64 {
-        self.memory.address()
+        let row_bytes = self.matrix.row_bytes();
+        self.matrix.memory.at(self.first * row_bytes, self.count * row_bytes)
+    }
+
+    /// Address of the scales, or [`NO_ADDRESS`] where the matrix is bfloat16.
+    pub(super) fn scales(&self) -> u64 {
+        self.matrix.scales.as_ref().map_or(NO_ADDRESS, |scales| scales.at(4 * self.first, 4 * self.count))
+    }
+
+    /// Bytes of the numbers and scales.
+    pub(super) fn bytes(&self) -> usize {
+        self.count * (self.matrix.row_bytes() + if self.matrix.scales.is_some() { 4 } else { 0 })
+    }
+
+    /// Bytes of the same numbers in bfloat16.
+    pub(super) const fn wide_bytes(&self) -> usize {
+        self.count * self.matrix.pitch * Number::Bf16.bytes()
     }
 }
 
@@ -168,16 +216,16 @@ impl<D: Device> Cuda<D> {
         }
     }
 
-    /// Address of the matrix in bfloat16: the matrix itself, or a copy that lasts until the next one.
-    pub(super) fn widened(&self, matrix: &Matrix<D>) -> u64 {
-        if !matrix.has_scales() {
-            return matrix.address();
+    /// Address of the rows in bfloat16: the matrix itself, or a copy that lasts until the next one.
+    pub(super) fn widened(&self, rows: &MatrixRows<'_, D>) -> u64 {
+        if rows.matrix.scales.is_none() {
+            return rows.address();
         }
-        let out = self.queue().widened(matrix.wide_bytes());
-        let (address, scales, pitch) = (matrix.address(), matrix.scales(), matrix.pitch as u32);
-        let params = Dequantize { matrix: address, scales, out, pitch, unused: 0 };
-        self.queue().launch("dequantize_rows", Blocks::per_row(matrix.rows, THREADS), &params);
-        self.queue().moves(matrix.bytes() + matrix.wide_bytes());
+        let out = self.queue().widened(rows.wide_bytes());
+        let (matrix, scales, pitch) = (rows.address(), rows.scales(), rows.pitch() as u32);
+        let params = Dequantize { matrix, scales, out, pitch, unused: 0 };
+        self.queue().launch("dequantize_rows", Blocks::per_row(rows.count, THREADS), &params);
+        self.queue().moves(rows.bytes() + rows.wide_bytes());
         out
     }
 }

@@ -1,22 +1,21 @@
-//! Norms of rows.
+//! Weights of norms, and the parameters of the kernels that norm whole rows.
 //!
-//! Called by the backend in `cuda`. `rows.cu` has the kernels: one block a row, which it keeps in registers.
+//! Used by the ops on rows. `rows.cu` has the kernels, which keep a row in registers.
 
 use bytemuck::NoUninit;
 
 use super::activations::Activations;
-use super::backend::Cuda;
-use super::device::{Blocks, Device};
+use super::device::Device;
 use super::memory::Memory;
 use super::number::Number;
-use super::rows::THREADS;
-use crate::backend::{Norm, Result, Sandwich, SeamRows};
-use crate::weights::WeightPart;
+use crate::backend::{Norm, Sandwich, SeamRows};
 
 /// Widest row that a block keeps in registers.
 const MOST_WIDTH: usize = 8192;
-/// Bytes of shared memory: a sum for each warp, of each of two norms.
-const NORM_ROOM: usize = 2 * (THREADS as usize / 32) * 4;
+/// Warps of a block.
+const WARPS: usize = 8;
+/// Bytes of shared memory of a block: a float32 sum for each warp, of each of two norms.
+pub(super) const NORM_ROOM: usize = 2 * WARPS * size_of::<f32>();
 
 /// Norm weights as factors, `1 + w`, in float32.
 pub struct Gain<D: Device> {
@@ -24,9 +23,10 @@ pub struct Gain<D: Device> {
     pub(super) width: usize,
 }
 
+/// Parameters of the kernel `rms_norm`.
 #[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
-struct RmsNorm {
+pub(super) struct RmsNorm {
     x: u64,
     gain: u64,
     out: u64,
@@ -36,9 +36,31 @@ struct RmsNorm {
     eps: f32,
 }
 
+impl RmsNorm {
+    pub(super) fn new<D: Device>(
+        x: &Activations<D>,
+        norm: Norm<'_, Gain<D>>,
+        rows: usize,
+        out: &Activations<D>,
+    ) -> Self {
+        let Norm { gain, eps } = norm;
+        assert!(x.width == gain.width && out.width == gain.width && x.width <= MOST_WIDTH, "norms keep the width");
+        Self {
+            x: x.rows(0, rows, Number::F32),
+            gain: gain.memory.address(),
+            out: out.rows(0, rows, Number::Bf16),
+            x_pitch: x.pitch as u32,
+            out_pitch: out.pitch as u32,
+            width: x.width as u32,
+            eps,
+        }
+    }
+}
+
+/// Parameters of the kernel `sandwich`.
 #[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
-struct SandwichParams {
+pub(super) struct Seam {
     residual: u64,
     y: u64,
     x: u64,
@@ -52,57 +74,29 @@ struct SandwichParams {
     unused: u32,
 }
 
-impl<D: Device> Cuda<D> {
-    pub(super) fn norm_weight(&self, weight: &WeightPart<'_>) -> Result<Gain<D>> {
-        weight.check()?;
-        let (rows, cols) = weight.shape();
-        assert_eq!(rows, 1, "a norm has one row of weights");
-        let fill = |_: usize, values: &mut [f32]| {
-            weight.read_row(0, values);
-            values.iter_mut().for_each(|value| *value += 1.0);
-        };
-        Ok(Gain { memory: self.float32(1, cols, fill, "weights of norms")?, width: cols })
-    }
-
-    pub(super) fn norm_rows(&self, x: &Activations<D>, norm: Norm<'_, Gain<D>>, rows: usize, out: &mut Activations<D>) {
-        let Norm { gain, eps } = norm;
-        assert!(x.width == gain.width && out.width == gain.width && x.width <= MOST_WIDTH, "norms keep the width");
-        let params = RmsNorm {
-            x: x.rows(0, rows, Number::F32),
-            gain: gain.memory.address(),
-            out: out.rows(0, rows, Number::Bf16),
-            x_pitch: x.pitch as u32,
-            out_pitch: out.pitch as u32,
-            width: x.width as u32,
-            eps,
-        };
-        self.queue().launch("rms_norm", Blocks::per_row(rows, THREADS).with_shared(NORM_ROOM), &params);
-    }
-
-    pub(super) fn sandwich_rows(
-        &self,
+impl Seam {
+    pub(super) fn new<D: Device>(
         y: &Activations<D>,
-        gains: Sandwich<'_, Gain<D>>,
+        norms: Sandwich<'_, Gain<D>>,
         rows: usize,
         out: SeamRows<'_, Activations<D>>,
-    ) {
+    ) -> Self {
         let SeamRows { residual, x } = out;
         let width = residual.width;
-        let widths = [y.width, x.width, gains.post.width, gains.pre.width];
+        let widths = [y.width, x.width, norms.post.width, norms.pre.width];
         assert!(widths == [width; 4] && width <= MOST_WIDTH, "seams keep the width");
-        let params = SandwichParams {
+        Self {
             residual: residual.rows(0, rows, Number::F32),
             y: y.rows(0, rows, Number::Bf16),
             x: x.rows(0, rows, Number::Bf16),
-            post: gains.post.memory.address(),
-            pre: gains.pre.memory.address(),
+            post: norms.post.memory.address(),
+            pre: norms.pre.memory.address(),
             residual_pitch: residual.pitch as u32,
             y_pitch: y.pitch as u32,
             x_pitch: x.pitch as u32,
             width: width as u32,
-            eps: gains.eps,
+            eps: norms.eps,
             unused: 0,
-        };
-        self.queue().launch("sandwich", Blocks::per_row(rows, THREADS).with_shared(NORM_ROOM), &params);
+        }
     }
 }

@@ -1,17 +1,16 @@
 //! Products of rows with matrices.
 //!
-//! Called by the backend in `cuda`. `product.cu` has the kernels for up to [`FEW_ROWS`] rows; more go to the device's
-//! library.
+//! `product.cu` has the kernels for up to [`FEW_ROWS`] rows; more go to the device's library.
 
 use bytemuck::NoUninit;
 
 use super::activations::Activations;
 use super::backend::Cuda;
 use super::device::{Blocks, Device, LargeProduct, NO_ADDRESS, Work};
-use super::matrix::Matrix;
+use super::matrix::{Matrix, MatrixRows};
 use super::number::Number;
 use super::product_kernels::{FEW_ROWS, ProductKind, ProductShape};
-use crate::backend::{GatedRows, LinearRows};
+use crate::backend::{GatedRows, LinearRows, OutputLayer, Outputs, ProductOps, RowOps};
 
 const THREADS: u32 = 256;
 
@@ -44,38 +43,91 @@ struct Softcap {
     unused: u32,
 }
 
-impl<D: Device> Cuda<D> {
-    /// `out[to + i] = softcap(x[from + i] . matrix^T)` for `count` rows.
-    pub(super) fn product(
+/// A product, with what becomes of it.
+pub(super) struct Multiplication<'a, D: Device> {
+    pub x: &'a Activations<D>,
+    /// Rows of a matrix: one for each output.
+    pub matrix: MatrixRows<'a, D>,
+    pub rows: LinearRows,
+    pub softcap: Option<f32>,
+}
+
+impl<D: Device> ProductOps for Cuda<D> {
+    fn linear<'a>(
+        &self,
+        x: &Activations<D>,
+        outputs: impl Into<Outputs<'a, Matrix<D>>>,
+        rows: LinearRows,
+        out: &mut Activations<D>,
+    ) {
+        let outputs: Outputs<'a, Matrix<D>> = outputs.into();
+        let columns = outputs.columns(outputs.matrix.rows);
+        let matrix = outputs.matrix.rows(columns);
+        self.multiply(Multiplication { x, matrix, rows, softcap: None }, out);
+    }
+
+    fn linear_geglu(
         &self,
         x: &Activations<D>,
         matrix: &Matrix<D>,
-        (rows, cap): (LinearRows, Option<f32>),
-        out: &mut Activations<D>,
+        rows: LinearRows,
+        to: GatedRows<'_, Activations<D>>,
     ) {
-        assert!(x.width == matrix.cols && out.width == matrix.rows, "the rows are as wide as the matrix");
-        let LinearRows { from, to, count } = rows;
-        let wide = out.number == Number::F32;
-        let best = if wide { out.best(&self.heap, to, count) } else { NO_ADDRESS };
-        let params = Product {
-            x: x.rows(from, count, Number::Bf16),
+        let GatedRows { gate_up, out } = to;
+        let rows = LinearRows { to: 0, ..rows };
+        if rows.count > FEW_ROWS && !self.deterministic {
+            self.linear(x, matrix, rows, gate_up);
+            return self.geglu(gate_up, rows.count, out);
+        }
+        let width = out.width;
+        assert!(matrix.rows == 2 * width && width.is_multiple_of(8), "gate and up are multiples of 8 wide");
+        let product = Multiplication { x, matrix: matrix.all(), rows, softcap: None };
+        let params = Product { outputs: width as u32, ..Product::new(&product, out) };
+        self.few_rows(&params, ProductKind::Gated);
+    }
+
+    fn logits(&self, x: &Activations<D>, output: OutputLayer<'_, Matrix<D>>, rows: usize, out: &mut Activations<D>) {
+        let OutputLayer { table, softcap } = output;
+        let rows = LinearRows::first(rows);
+        self.multiply(Multiplication { x, matrix: table.all(), rows, softcap }, out);
+    }
+}
+
+impl Product {
+    fn new<D: Device>(product: &Multiplication<'_, D>, out: &Activations<D>) -> Self {
+        let &Multiplication { x, ref matrix, rows, softcap } = product;
+        assert_eq!(x.width, matrix.cols(), "the rows are as wide as the matrix");
+        Self {
+            x: x.rows(rows.from, rows.count, Number::Bf16),
             matrix: matrix.address(),
-            out: out.rows(to, count, out.number),
-            rows: count as u32,
-            outputs: matrix.rows as u32,
-            depth: matrix.pitch as u32,
+            out: out.rows(rows.to, rows.count, out.number),
+            rows: rows.count as u32,
+            outputs: matrix.count() as u32,
+            depth: matrix.pitch() as u32,
             x_pitch: x.pitch as u32,
-            matrix_pitch: matrix.pitch as u32,
+            matrix_pitch: matrix.pitch() as u32,
             out_pitch: out.pitch as u32,
-            wide: u32::from(wide),
-            cap: cap.unwrap_or(0.0),
+            wide: u32::from(out.number == Number::F32),
+            cap: softcap.unwrap_or(0.0),
             scales: matrix.scales(),
-            best,
-        };
+            best: NO_ADDRESS,
+        }
+    }
+}
+
+impl<D: Device> Cuda<D> {
+    /// `out[to + i] = softcap(x[from + i] . matrix^T)` for `count` rows.
+    pub(super) fn multiply(&self, product: Multiplication<'_, D>, out: &mut Activations<D>) {
+        let &Multiplication { x, ref matrix, rows: LinearRows { to, count, .. }, .. } = &product;
+        assert_eq!(out.width, matrix.count(), "there is a column for each output");
+        let mut params = Product::new(&product, out);
+        if out.number == Number::F32 {
+            params.best = out.best(&self.heap, to, count);
+        }
         if count > FEW_ROWS && !self.deterministic {
             self.many_rows(matrix, &params);
             self.queue().moves(x.bytes(count) + matrix.wide_bytes() + out.bytes(count));
-            if wide {
+            if out.number == Number::F32 {
                 self.cap_rows(&params);
                 self.queue().moves(2 * out.bytes(count) + out.best_bytes(count));
             }
@@ -83,41 +135,6 @@ impl<D: Device> Cuda<D> {
         }
         self.few_rows(&params, ProductKind::Plain);
         self.queue().moves(x.bytes(count) + matrix.bytes() + out.bytes(count) + out.best_bytes(count));
-    }
-
-    /// `out[i] = gelu_tanh(gate) * up` of `[gate | up] = x[from + i] . matrix^T`.
-    pub(super) fn gated_product(
-        &self,
-        x: &Activations<D>,
-        matrix: &Matrix<D>,
-        rows: LinearRows,
-        output: GatedRows<'_, Activations<D>>,
-    ) {
-        let GatedRows { gate_up, out } = output;
-        let LinearRows { from, to, count } = rows;
-        if count > FEW_ROWS && !self.deterministic {
-            self.product(x, matrix, (LinearRows { from, to: 0, count }, None), gate_up);
-            return self.geglu_rows(gate_up, count, out);
-        }
-        let width = out.width;
-        assert!(x.width == matrix.cols && matrix.rows == 2 * width, "the rows are as wide as the matrix");
-        assert!(to == 0 && width.is_multiple_of(8), "gate and up are multiples of 8 wide");
-        let params = Product {
-            x: x.rows(from, count, Number::Bf16),
-            matrix: matrix.address(),
-            out: out.rows(0, count, Number::Bf16),
-            rows: count as u32,
-            outputs: width as u32,
-            depth: matrix.pitch as u32,
-            x_pitch: x.pitch as u32,
-            matrix_pitch: matrix.pitch as u32,
-            out_pitch: out.pitch as u32,
-            wide: 0,
-            cap: 0.0,
-            scales: matrix.scales(),
-            best: NO_ADDRESS,
-        };
-        self.few_rows(&params, ProductKind::Gated);
     }
 
     /// Multiplies by the fastest kernel of `product.cu`.
@@ -129,16 +146,16 @@ impl<D: Device> Cuda<D> {
     }
 
     /// Multiplies by the device's library, which applies no soft cap.
-    fn many_rows(&self, matrix: &Matrix<D>, params: &Product) {
+    fn many_rows(&self, matrix: &MatrixRows<'_, D>, params: &Product) {
         self.queue().submit(Work::Product(LargeProduct {
             x: params.x,
             matrix: self.widened(matrix),
             out: params.out,
             rows: params.rows as usize,
-            outputs: matrix.rows,
-            depth: matrix.cols,
+            outputs: matrix.count(),
+            depth: matrix.cols(),
             x_pitch: params.x_pitch as usize,
-            matrix_pitch: matrix.pitch,
+            matrix_pitch: matrix.pitch(),
             out_pitch: params.out_pitch as usize,
             wide: params.wide != 0,
         }));

@@ -1,17 +1,15 @@
-//! Rotation of query and key heads by their positions.
+//! Rotary angles, norms of heads, and the parameters of the kernels that rotate.
 //!
-//! Called by the backend in `cuda`. `rows.cu` has the kernel.
+//! Used by the ops on rows and on pages. `rows.cu` has the kernels.
 
 use bytemuck::NoUninit;
 
 use super::activations::Activations;
-use super::backend::Cuda;
-use super::device::{Blocks, Device};
+use super::device::Device;
 use super::memory::Memory;
+use super::norm::Gain;
 use super::number::Number;
-use super::rows::THREADS;
-use crate::backend::{Result, RotaryHeads};
-use crate::math::inverse_frequency;
+use crate::backend::{HeadNorms, RotaryHeads};
 
 /// `[cos.., sin..]` of each position, in float32.
 pub struct RopeTable<D: Device> {
@@ -27,9 +25,31 @@ impl<D: Device> RopeTable<D> {
     }
 }
 
+/// Address of a norm's weight, checked to fit heads of this width.
+pub(super) fn head_gain<D: Device>(gain: &Gain<D>, head_dim: usize) -> u64 {
+    assert_eq!(gain.width, head_dim, "a norm of heads is as wide as a head");
+    gain.memory.address()
+}
+
+/// Norms of query and key heads, as kernels take them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HeadGains {
+    pub query: u64,
+    pub key: u64,
+    pub eps: f32,
+}
+
+impl HeadGains {
+    pub(super) fn new<D: Device>(norms: HeadNorms<'_, Gain<D>>, head_dim: usize) -> Self {
+        let HeadNorms { query, key, eps } = norms;
+        Self { query: head_gain(query, head_dim), key: head_gain(key, head_dim), eps }
+    }
+}
+
+/// Parameters of the kernel `rope`.
 #[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
-struct Rope {
+pub(super) struct Rope {
     rows: u64,
     positions: u64,
     table: u64,
@@ -39,34 +59,43 @@ struct Rope {
     unused: u32,
 }
 
-impl<D: Device> Cuda<D> {
-    pub(super) fn rotary_angles(&self, positions: usize, head_dim: usize, theta: f32) -> Result<RopeTable<D>> {
-        assert!(head_dim.is_multiple_of(8), "heads are multiples of 8 wide");
-        let half = head_dim / 2;
-        let frequencies: Vec<f32> = (0..half).map(|i| inverse_frequency(i, head_dim, theta)).collect();
-        let fill = |position: usize, values: &mut [f32]| {
-            for (i, frequency) in frequencies.iter().enumerate() {
-                (values[half + i], values[i]) = (position as f32 * frequency).sin_cos();
-            }
-        };
-        Ok(RopeTable { memory: self.float32(positions, head_dim, fill, "the table of rotary angles")?, head_dim })
-    }
+/// Parameters of the kernel `normed_rope`.
+#[derive(Clone, Copy, NoUninit)]
+#[repr(C)]
+pub(super) struct NormedRope {
+    rope: Rope,
+    query_gain: u64,
+    key_gain: u64,
+    query_heads: u32,
+    eps: f32,
+}
 
-    pub(super) fn rope_rows(&self, qkv: &mut Activations<D>, positions: &[u32], heads: RotaryHeads<'_, RopeTable<D>>) {
-        let RotaryHeads { shape, table } = heads;
+impl Rope {
+    /// Rotates the first `count` rows; `positions` is the address of their positions.
+    pub(super) fn new<D: Device>(
+        qkv: &Activations<D>,
+        count: usize,
+        positions: u64,
+        heads: RotaryHeads<'_, RopeTable<D>, Gain<D>>,
+    ) -> Self {
+        let RotaryHeads { shape, table, .. } = heads;
         let (heads, head_dim) = (shape.heads + shape.kv_heads, table.head_dim);
         assert!(heads * head_dim <= qkv.width, "a row holds all heads");
-        table.check(positions);
-        let [positions_at] = self.queue().lists([positions]);
-        let params = Rope {
-            rows: qkv.rows(0, positions.len(), Number::Bf16),
-            positions: positions_at,
+        Self {
+            rows: qkv.rows(0, count, Number::Bf16),
+            positions,
             table: table.memory.address(),
             pitch: qkv.pitch as u32,
             heads: heads as u32,
             head_dim: head_dim as u32,
             unused: 0,
-        };
-        self.queue().launch("rope", Blocks::per_row(positions.len(), THREADS), &params);
+        }
+    }
+}
+
+impl NormedRope {
+    pub(super) const fn new(rope: Rope, gains: HeadGains, query_heads: usize) -> Self {
+        let HeadGains { query, key, eps } = gains;
+        Self { rope, query_gain: query, key_gain: key, query_heads: query_heads as u32, eps }
     }
 }

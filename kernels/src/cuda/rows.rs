@@ -1,6 +1,6 @@
-//! Lookups of rows, and the gated activation.
+//! Ops on rows: lookups, norms, rotation, the gated activation.
 //!
-//! Called by the backend in `cuda`. `rows.cu` has the kernels: one block a row.
+//! `rows.cu` has the kernels: one block a row. `norm` and `rope` have the parameters of their kernels.
 
 use bytemuck::NoUninit;
 
@@ -8,13 +8,15 @@ use super::activations::Activations;
 use super::backend::Cuda;
 use super::device::{Blocks, Device};
 use super::matrix::Matrix;
+use super::norm::{Gain, NORM_ROOM, RmsNorm, Seam};
 use super::number::Number;
+use super::rope::{HeadGains, NormedRope, Rope, RopeTable};
 use super::sample::Drawn;
-use crate::backend::DrawnRows;
+use crate::backend::{DrawnRows, Norm, RotaryHeads, RowOps, Sandwich, SeamRows};
 use crate::sampling::NO_PLACE;
 
 /// Threads of the kernels in `rows.cu`.
-pub(super) const THREADS: u32 = 256;
+const THREADS: u32 = 256;
 
 /// Parameters of the kernel `embed`.
 #[derive(Clone, Copy, NoUninit)]
@@ -61,7 +63,8 @@ struct Geglu {
 }
 
 impl Embed {
-    fn new<D: Device>(table: &Matrix<D>, ids: u64, (scale, rows): (f32, usize), out: &Activations<D>) -> Self {
+    /// Rows `0 .. rows` of `out`; `ids` is the address of the list of ids.
+    fn new<D: Device>(table: &Matrix<D>, ids: u64, rows: usize, out: &Activations<D>) -> Self {
         assert_eq!(out.width, table.cols, "rows are as wide as the table");
         Self {
             table: table.address(),
@@ -70,36 +73,13 @@ impl Embed {
             table_pitch: table.pitch as u32,
             out_pitch: out.pitch as u32,
             width: out.width as u32,
-            scale,
+            scale: 1.0,
         }
     }
 }
 
-impl<D: Device> Cuda<D> {
-    pub(super) fn embed_rows(&self, table: &Matrix<D>, ids: &[u32], scale: f32, out: &mut Activations<D>) {
-        assert!(ids.iter().all(|&id| (id as usize) < table.rows), "an id has no row in the table");
-        let [ids_at] = self.queue().lists([ids]);
-        let params = Embed::new(table, ids_at, (scale, ids.len()), out);
-        self.queue().launch("embed", Blocks::per_row(ids.len(), THREADS), &params);
-    }
-
-    pub(super) fn embed_drawn_rows(
-        &self,
-        table: &Matrix<D>,
-        ids: DrawnRows<'_, Drawn<D>>,
-        scale: f32,
-        out: &mut Activations<D>,
-    ) {
-        let DrawnRows { drawn, places } = ids;
-        let is_there = |&place: &u32| place == NO_PLACE || (place as usize) < drawn.capacity();
-        assert!(places.iter().all(is_there), "an id was not drawn");
-        let [places_at] = self.queue().lists([places]);
-        let embed = Embed::new(table, drawn.address(), (scale, places.len()), out);
-        let params = EmbedDrawn { embed, places: places_at, table_rows: table.rows as u32, unused: 0 };
-        self.queue().launch("embed_drawn", Blocks::per_row(places.len(), THREADS), &params);
-    }
-
-    pub(super) fn gather_rows(&self, from: &Activations<D>, rows: &[u32], out: &mut Activations<D>) {
+impl<D: Device> RowOps for Cuda<D> {
+    fn gather(&self, from: &Activations<D>, rows: &[u32], out: &mut Activations<D>) {
         assert_eq!(from.width, out.width, "rows keep their width");
         assert!(rows.iter().all(|&row| (row as usize) < from.count()), "a row is not there");
         let [rows_at] = self.queue().lists([rows]);
@@ -113,7 +93,55 @@ impl<D: Device> Cuda<D> {
         self.queue().launch("gather", Blocks::per_row(rows.len(), THREADS), &params);
     }
 
-    pub(super) fn geglu_rows(&self, gate_up: &Activations<D>, rows: usize, out: &mut Activations<D>) {
+    fn embed(&self, table: &Matrix<D>, ids: &[u32], scale: f32, out: &mut Activations<D>) {
+        assert!(ids.iter().all(|&id| (id as usize) < table.rows), "an id has no row in the table");
+        let [ids_at] = self.queue().lists([ids]);
+        let params = Embed { scale, ..Embed::new(table, ids_at, ids.len(), out) };
+        self.queue().launch("embed", Blocks::per_row(ids.len(), THREADS), &params);
+    }
+
+    fn embed_drawn(&self, table: &Matrix<D>, ids: DrawnRows<'_, Drawn<D>>, scale: f32, out: &mut Activations<D>) {
+        let DrawnRows { drawn, places } = ids;
+        let is_there = |&place: &u32| place == NO_PLACE || (place as usize) < drawn.capacity();
+        assert!(places.iter().all(is_there), "an id was not drawn");
+        let [places_at] = self.queue().lists([places]);
+        let embed = Embed { scale, ..Embed::new(table, drawn.address(), places.len(), out) };
+        let params = EmbedDrawn { embed, places: places_at, table_rows: table.rows as u32, unused: 0 };
+        self.queue().launch("embed_drawn", Blocks::per_row(places.len(), THREADS), &params);
+    }
+
+    fn rms_norm(&self, x: &Activations<D>, norm: Norm<'_, Gain<D>>, rows: usize, out: &mut Activations<D>) {
+        let params = RmsNorm::new(x, norm, rows, out);
+        self.queue().launch("rms_norm", Blocks::per_row(rows, THREADS).with_shared(NORM_ROOM), &params);
+    }
+
+    fn sandwich(
+        &self,
+        y: &Activations<D>,
+        norms: Sandwich<'_, Gain<D>>,
+        rows: usize,
+        out: SeamRows<'_, Activations<D>>,
+    ) {
+        let params = Seam::new(y, norms, rows, out);
+        self.queue().launch("sandwich", Blocks::per_row(rows, THREADS).with_shared(NORM_ROOM), &params);
+    }
+
+    fn rope(&self, qkv: &mut Activations<D>, positions: &[u32], heads: RotaryHeads<'_, RopeTable<D>, Gain<D>>) {
+        let RotaryHeads { shape, table, norms } = heads;
+        table.check(positions);
+        let [positions_at] = self.queue().lists([positions]);
+        let rope = Rope::new(qkv, positions.len(), positions_at, heads);
+        let blocks = Blocks::per_row(positions.len(), THREADS);
+        match norms.map(|norms| HeadGains::new(norms, table.head_dim)) {
+            None => self.queue().launch("rope", blocks, &rope),
+            Some(gains) => {
+                let params = NormedRope::new(rope, gains, shape.heads);
+                self.queue().launch("normed_rope", blocks, &params);
+            }
+        }
+    }
+
+    fn geglu(&self, gate_up: &Activations<D>, rows: usize, out: &mut Activations<D>) {
         let width = out.width;
         assert!(gate_up.width == 2 * width && width.is_multiple_of(8), "gate and up are multiples of 8 wide");
         let params = Geglu {

@@ -2,10 +2,11 @@
 
 use super::device::Profiled;
 use super::profile::Op;
+use super::rows::norm_bytes;
 use super::storage::{FLOAT_BYTES, ProfiledPages};
 use crate::attention::{FullAttention, KvSide, PagedAttention, Segment};
 use crate::backend::{AttentionOps, Backend, KvColumns, RotaryHeads, RotaryRows};
-use crate::paging::{KvFormat, LayerPages, LayerPagesMut, PagedRows};
+use crate::paging::{KvFormat, LayerPages, LayerPagesMut, PageCopy, PagedRows};
 
 impl<B: Backend> Profiled<B> {
     /// Bytes of one position's keys and values in one layer.
@@ -23,14 +24,15 @@ impl<B: Backend> Profiled<B> {
 impl<B: Backend> AttentionOps for Profiled<B> {
     fn write_pages(
         &self,
-        kv: KvColumns<'_, Self::Activations>,
+        kv: KvColumns<'_, Self::Activations, Self::Gain>,
         rows: PagedRows<'_>,
         to: LayerPagesMut<'_, Self::Pages>,
     ) {
         let row_bytes = kv.rows.numbers(kv.rows.width - kv.first) + self.position_bytes(to.pages, rows.format);
-        let kv = KvColumns { rows: &kv.rows.inner, first: kv.first };
+        let norm_bytes = if kv.key_norm.is_some() { to.pages.shape.head_dim * FLOAT_BYTES } else { 0 };
+        let kv = KvColumns { rows: &kv.rows.inner, first: kv.first, key_norm: kv.key_norm };
         let to = LayerPagesMut { pages: &mut to.pages.inner, layer: to.layer };
-        let bytes = rows.spans.len() * row_bytes;
+        let bytes = rows.spans.len() * row_bytes + norm_bytes;
         self.measure(Op::of("write_pages"), bytes, |inner| inner.write_pages(kv, rows, to));
     }
 
@@ -38,15 +40,21 @@ impl<B: Backend> AttentionOps for Profiled<B> {
         &self,
         qkv: &mut Self::Activations,
         rows: RotaryRows<'_>,
-        heads: RotaryHeads<'_, Self::RopeTable>,
+        heads: RotaryHeads<'_, Self::RopeTable, Self::Gain>,
         to: LayerPagesMut<'_, Self::Pages>,
     ) {
         let (queries, angles) = (heads.shape.query_width(), heads.shape.head_dim);
         let row_bytes = qkv.numbers(qkv.width + queries) + angles * FLOAT_BYTES;
-        let bytes = rows.positions.len() * (row_bytes + self.position_bytes(to.pages, rows.paged.format));
+        let page_bytes = self.position_bytes(to.pages, rows.paged.format);
+        let bytes = rows.positions.len() * (row_bytes + page_bytes) + norm_bytes(heads);
         let to = LayerPagesMut { pages: &mut to.pages.inner, layer: to.layer };
         let run = |inner: &B| inner.rope_and_write(&mut qkv.inner, rows, heads, to);
         self.measure(Op::of("rope_and_write"), bytes, run);
+    }
+
+    fn copy_pages(&self, copies: &[PageCopy], pages: &mut Self::Pages) {
+        let bytes = 2 * copies.len() * pages.page_bytes;
+        self.measure(Op::of("copy_pages"), bytes, |inner| inner.copy_pages(copies, &mut pages.inner));
     }
 
     fn attend_full(

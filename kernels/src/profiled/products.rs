@@ -3,7 +3,7 @@
 use super::device::Profiled;
 use super::profile::Op;
 use super::storage::{ProfiledMatrix, ProfiledRows};
-use crate::backend::{Backend, GatedRows, LinearRows, OutputLayer, ProductOps};
+use crate::backend::{Backend, GatedRows, LinearRows, OutputLayer, Outputs, ProductOps};
 
 impl<Matrix> ProfiledMatrix<Matrix> {
     /// An op that multiplies with this matrix.
@@ -18,10 +18,22 @@ impl<Matrix> ProfiledMatrix<Matrix> {
 }
 
 impl<B: Backend> ProductOps for Profiled<B> {
-    fn linear(&self, x: &Self::Activations, matrix: &Self::Matrix, rows: LinearRows, out: &mut Self::Activations) {
-        let bytes = matrix.product_bytes(rows.count, x) + out.numbers(rows.count * matrix.rows);
-        let run = |inner: &B| inner.linear(&x.inner, &matrix.inner, rows, &mut out.inner);
-        self.measure(matrix.op("linear"), bytes, run);
+    fn linear<'a>(
+        &self,
+        x: &Self::Activations,
+        outputs: impl Into<Outputs<'a, Self::Matrix>>,
+        rows: LinearRows,
+        out: &mut Self::Activations,
+    ) where
+        Self::Matrix: 'a,
+    {
+        let outputs: Outputs<'a, Self::Matrix> = outputs.into();
+        let (matrix, columns) = (outputs.matrix, outputs.columns(outputs.matrix.rows).len());
+        let matrix_bytes = matrix.bytes * columns / matrix.rows.max(1);
+        let bytes = matrix_bytes + x.numbers(rows.count * matrix.cols) + out.numbers(rows.count * columns);
+        let op = Op { matrix: Some((matrix.cols, columns)), ..Op::of("linear") };
+        let outputs = Outputs { matrix: &matrix.inner, range: outputs.range };
+        self.measure(op, bytes, |inner| inner.linear(&x.inner, outputs, rows, &mut out.inner));
     }
 
     fn linear_geglu(

@@ -6,6 +6,11 @@ use super::storage::FLOAT_BYTES;
 use crate::backend::{Backend, DrawnRows, Norm, RotaryHeads, RowOps, Sandwich, SeamRows};
 use crate::sampling::NO_PLACE;
 
+/// Bytes of the weights of norms of heads.
+pub(super) fn norm_bytes<RopeTable, Gain>(heads: RotaryHeads<'_, RopeTable, Gain>) -> usize {
+    if heads.norms.is_some() { 2 * heads.shape.head_dim * FLOAT_BYTES } else { 0 }
+}
+
 impl<B: Backend> RowOps for Profiled<B> {
     fn gather(&self, from: &Self::Activations, rows: &[u32], out: &mut Self::Activations) {
         let bytes = from.bytes(rows.len()) + out.bytes(rows.len());
@@ -48,9 +53,15 @@ impl<B: Backend> RowOps for Profiled<B> {
         self.measure(Op::of("sandwich"), bytes, |inner| inner.sandwich(&y.inner, norms, rows, out));
     }
 
-    fn rope(&self, qkv: &mut Self::Activations, positions: &[u32], heads: RotaryHeads<'_, Self::RopeTable>) {
+    fn rope(
+        &self,
+        qkv: &mut Self::Activations,
+        positions: &[u32],
+        heads: RotaryHeads<'_, Self::RopeTable, Self::Gain>,
+    ) {
         let rotated = heads.shape.query_width() + heads.shape.kv_width();
-        let bytes = positions.len() * (2 * qkv.numbers(rotated) + heads.shape.head_dim * FLOAT_BYTES);
+        let row_bytes = 2 * qkv.numbers(rotated) + heads.shape.head_dim * FLOAT_BYTES;
+        let bytes = positions.len() * row_bytes + norm_bytes(heads);
         self.measure(Op::of("rope"), bytes, |inner| inner.rope(&mut qkv.inner, positions, heads));
     }
 

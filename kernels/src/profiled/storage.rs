@@ -4,6 +4,7 @@ use super::device::Profiled;
 use crate::backend::{Backend, Storage};
 use crate::error::Result;
 use crate::paging::{KvFormat, PageShape};
+use crate::rope::RopeSpec;
 use crate::weights::{MatrixUse, WeightFormat, WeightPart};
 
 /// Bytes of a number that is float32 on every device: of the host, of gains and of angles.
@@ -29,6 +30,8 @@ pub struct ProfiledMatrix<Matrix> {
 pub struct ProfiledPages<Pages> {
     pub(super) inner: Pages,
     pub(super) shape: PageShape,
+    /// Bytes of a whole page.
+    pub(super) page_bytes: usize,
 }
 
 impl<Rows> ProfiledRows<Rows> {
@@ -92,12 +95,13 @@ impl<B: Backend> Storage for Profiled<B> {
         self.inner.gain(weight)
     }
 
-    fn rope_table(&self, positions: usize, head_dim: usize, theta: f32) -> Result<Self::RopeTable> {
-        self.inner.rope_table(positions, head_dim, theta)
+    fn rope_table(&self, positions: usize, head_dim: usize, spec: RopeSpec) -> Result<Self::RopeTable> {
+        self.inner.rope_table(positions, head_dim, spec)
     }
 
     fn pages(&self, shape: PageShape, formats: &[KvFormat]) -> Result<Self::Pages> {
-        Ok(ProfiledPages { inner: self.inner.pages(shape, formats)?, shape })
+        let page_bytes = self.inner.page_bytes(shape, formats);
+        Ok(ProfiledPages { inner: self.inner.pages(shape, formats)?, shape, page_bytes })
     }
 
     fn page_bytes(&self, shape: PageShape, formats: &[KvFormat]) -> usize {

@@ -4,18 +4,28 @@
 
 use super::activations::Activations;
 use super::device::{Reference, Rounding};
-use super::formulas::softcap;
+use super::formulas::{rms_norm, softcap};
 use super::pages::{HeadPosition, Pages};
 use crate::attention::{AttentionShape, FullAttention, PagedAttention, Segment};
-use crate::backend::{AttentionOps, KvColumns};
+use crate::backend::{AttentionOps, KvColumns, Norm};
 use crate::number::Precision;
-use crate::paging::{KvFormat, LayerPages, LayerPagesMut, PagedRows};
+use crate::paging::{KvFormat, LayerPages, LayerPagesMut, PageCopy, PagedRows};
 
 impl AttentionOps for Reference {
-    fn write_pages(&self, kv: KvColumns<'_, Activations>, rows: PagedRows<'_>, to: LayerPagesMut<'_, Pages>) {
+    fn write_pages(&self, kv: KvColumns<'_, Activations, Vec<f32>>, rows: PagedRows<'_>, to: LayerPagesMut<'_, Pages>) {
         for (index, span) in rows.spans.iter().enumerate() {
-            to.pages.write(&kv.rows.row(index)[kv.first..], span, rows, to.layer);
+            let mut own = kv.rows.row(index)[kv.first..].to_vec();
+            if let Some(Norm { gain, eps }) = kv.key_norm {
+                for key in own.chunks_mut(gain.len()).take(to.pages.kv_heads()) {
+                    key.copy_from_slice(&rms_norm(key, gain, eps));
+                }
+            }
+            to.pages.write(&own, span, rows, to.layer);
         }
+    }
+
+    fn copy_pages(&self, copies: &[PageCopy], pages: &mut Pages) {
+        pages.copy(copies);
     }
 
     fn attend_full(

@@ -2,11 +2,11 @@
 //!
 //! Called by the reference's ops and by tests.
 
-use crate::math::inverse_frequency;
+use crate::rope::RopeSpec;
 
-/// Angle of pair `i` at a position: `position * theta^(-2i / head_dim)`, in float32 as transformers computes it.
-pub fn rope_angle(position: usize, i: usize, head_dim: usize, theta: f32) -> f32 {
-    position as f32 * inverse_frequency(i, head_dim, theta)
+/// Angle of pair `i` at a position: the position times the pair's frequency, in float32 as transformers computes it.
+pub fn rope_angle(position: usize, i: usize, head_dim: usize, spec: RopeSpec) -> f32 {
+    position as f32 * spec.frequency(i, head_dim)
 }
 
 /// `x * rsqrt(mean(x^2) + eps) * (1 + w)`; `gain` holds `1 + w`.

@@ -3,7 +3,7 @@
 //! Written and read by `attention`.
 
 use crate::math::round_bf16;
-use crate::paging::{KvFormat, PageShape, PageSpan, PagedRows};
+use crate::paging::{KvFormat, PageCopy, PageShape, PageSpan, PagedRows};
 use crate::quantize::{Scheme, dequantize_row, quantize_row};
 
 /// Keys and values of every page: `[page][layer][k or v][head][position][head_dim]`.
@@ -52,6 +52,21 @@ impl Pages {
             let start = self.start(span, rows, HeadPosition { layer, head, position });
             store(rows.format, values, &mut self.data[start..start + dim]);
         }
+    }
+
+    /// Copies whole pages.
+    pub(super) fn copy(&mut self, copies: &[PageCopy]) {
+        PageCopy::check(copies, self.shape.pages);
+        let numbers = self.page_numbers();
+        for copy in copies {
+            let [from, to] = [copy.from, copy.to].map(|page| page as usize * numbers);
+            self.data.copy_within(from..from + numbers, to);
+        }
+    }
+
+    /// Key heads, which are as many as value heads.
+    pub(super) const fn kv_heads(&self) -> usize {
+        self.shape.kv_heads
     }
 
     /// A head's key or value at a position of a sequence.

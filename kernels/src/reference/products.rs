@@ -4,12 +4,20 @@ use super::activations::Activations;
 use super::device::Reference;
 use super::formulas::softcap;
 use super::matrix::Matrix;
-use crate::backend::{LinearRows, OutputLayer, ProductOps};
+use crate::backend::{LinearRows, OutputLayer, Outputs, ProductOps};
 
 impl ProductOps for Reference {
-    fn linear(&self, x: &Activations, matrix: &Matrix, rows: LinearRows, out: &mut Activations) {
+    fn linear<'a>(
+        &self,
+        x: &Activations,
+        outputs: impl Into<Outputs<'a, Matrix>>,
+        rows: LinearRows,
+        out: &mut Activations,
+    ) {
+        let outputs: Outputs<'a, Matrix> = outputs.into();
         for row in 0..rows.count {
-            out.set(rows.to + row, &matrix.product(*self, x.row(rows.from + row)));
+            let all = outputs.matrix.product(*self, x.row(rows.from + row));
+            out.set(rows.to + row, &all[outputs.columns(all.len())]);
         }
     }
 

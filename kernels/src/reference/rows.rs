@@ -5,7 +5,7 @@ use super::device::Reference;
 use super::formulas::{gelu_tanh, rms_norm, rope_angle};
 use super::matrix::Matrix;
 use super::storage::RopeTable;
-use crate::backend::{DrawnRows, Norm, RotaryHeads, RowOps, Sandwich, SeamRows};
+use crate::backend::{DrawnRows, HeadNorms, Norm, RotaryHeads, RowOps, Sandwich, SeamRows};
 use crate::sampling::DrawnIds;
 
 impl RowOps for Reference {
@@ -43,15 +43,20 @@ impl RowOps for Reference {
         }
     }
 
-    fn rope(&self, qkv: &mut Activations, positions: &[u32], heads: RotaryHeads<'_, RopeTable>) {
-        let RopeTable { head_dim, theta } = *heads.table;
-        let width = (heads.shape.heads + heads.shape.kv_heads) * head_dim;
+    fn rope(&self, qkv: &mut Activations, positions: &[u32], heads: RotaryHeads<'_, RopeTable, Vec<f32>>) {
+        let RotaryHeads { shape, table, norms } = heads;
+        let RopeTable { head_dim, spec } = *table;
         for (row, &position) in positions.iter().enumerate() {
             let mut rotated = qkv.row(row).to_vec();
-            for head in rotated[..width].chunks_mut(head_dim) {
-                let old = head.to_vec();
+            let heads = rotated.chunks_mut(head_dim).take(shape.heads + shape.kv_heads);
+            for (index, head) in heads.enumerate() {
+                let old = match norms {
+                    None => head.to_vec(),
+                    Some(HeadNorms { query, eps, .. }) if index < shape.heads => rms_norm(head, query, eps),
+                    Some(HeadNorms { key, eps, .. }) => rms_norm(head, key, eps),
+                };
                 for i in 0..head_dim / 2 {
-                    let (sin, cos) = rope_angle(position as usize, i, head_dim, theta).sin_cos();
+                    let (sin, cos) = rope_angle(position as usize, i, head_dim, spec).sin_cos();
                     head[i] = old[i] * cos - old[i + head_dim / 2] * sin;
                     head[i + head_dim / 2] = old[i + head_dim / 2] * cos + old[i] * sin;
                 }

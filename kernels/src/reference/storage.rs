@@ -7,6 +7,7 @@ use super::pages::Pages;
 use crate::backend::Storage;
 use crate::error::Result;
 use crate::paging::{KvFormat, PageShape};
+use crate::rope::RopeSpec;
 use crate::sampling::DrawnIds;
 use crate::weights::{MatrixUse, WeightFormat, WeightPart};
 
@@ -14,7 +15,7 @@ use crate::weights::{MatrixUse, WeightFormat, WeightPart};
 #[derive(Debug, Clone, Copy)]
 pub struct RopeTable {
     pub(super) head_dim: usize,
-    pub(super) theta: f32,
+    pub(super) spec: RopeSpec,
 }
 
 impl Storage for Reference {
@@ -51,8 +52,8 @@ impl Storage for Reference {
         Ok(values.into_iter().map(|w| 1.0 + w).collect())
     }
 
-    fn rope_table(&self, _: usize, head_dim: usize, theta: f32) -> Result<RopeTable> {
-        Ok(RopeTable { head_dim, theta })
+    fn rope_table(&self, _: usize, head_dim: usize, spec: RopeSpec) -> Result<RopeTable> {
+        Ok(RopeTable { head_dim, spec })
     }
 
     fn pages(&self, shape: PageShape, formats: &[KvFormat]) -> Result<Pages> {

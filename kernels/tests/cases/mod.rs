@@ -4,10 +4,13 @@
 //! `cpu.rs`, for CUDA by `cuda`.
 
 mod attention;
+mod columns;
 mod numbers;
+mod page_copies;
 mod paged_attention;
 mod pages;
 mod products;
+mod rotary;
 mod rows;
 pub mod rules;
 mod runner;
@@ -15,10 +18,13 @@ mod sampling;
 mod scores;
 
 pub use attention::*;
+pub use columns::*;
 pub use numbers::*;
+pub use page_copies::*;
 pub use paged_attention::*;
 pub use pages::*;
 pub use products::*;
+pub use rotary::*;
 pub use rows::*;
 pub use runner::*;
 pub use sampling::*;

@@ -2,7 +2,7 @@
 
 use kernels::{
     AttentionOps, AttentionShape, Backend, KvFormat, KvSide, LayerPages, LayerPagesMut, PageShape, PageSpan,
-    PagedAttention, PagedRows, Precision, RotaryHeads, RotaryRows, Storage,
+    PagedAttention, PagedRows, Precision, RopeSpec, RotaryHeads, RotaryRows, Storage,
 };
 
 use super::attention::{Windowed, attention_tolerance, shapes};
@@ -12,7 +12,7 @@ use super::runner::{Runner, both};
 
 /// Where there are products of 8-bit integers, queries and weights are integers of 16 bits: a score moves by up to
 /// 2^-16 of the largest product of query and key.
-fn paged_tolerance(format: KvFormat) -> f32 {
+pub fn paged_tolerance(format: KvFormat) -> f32 {
     match format {
         KvFormat::F32 => attention_tolerance(Precision::F32),
         KvFormat::Bf16 => attention_tolerance(Precision::Bf16),
@@ -88,11 +88,11 @@ pub fn rotation_with_writing_follows_the_reference<B: Backend>(run: &Runner<'_, 
     both!(run, 2e-5, |backend| {
         let page_shape = PageShape { pages: 4, layers: 2, kv_heads: shape.kv_heads, head_dim: shape.head_dim };
         let mut pages = backend.pages(page_shape, &[format]).unwrap();
-        let angles = backend.rope_table(64, shape.head_dim, 10_000.0).unwrap();
+        let angles = backend.rope_table(64, shape.head_dim, RopeSpec::unscaled(10_000.0)).unwrap();
         let mut qkv = upload(backend, &values, width);
         let rows = PagedRows { spans: &spans, tables: &tables, format };
         let rotary = RotaryRows { positions: &positions, paged: rows };
-        let heads = RotaryHeads { shape: &shape, table: &angles };
+        let heads = RotaryHeads { shape: &shape, table: &angles, norms: None };
         backend.rope_and_write(&mut qkv, rotary, heads, LayerPagesMut { pages: &mut pages, layer: 1 });
         let mut out = backend.activations(positions.len(), shape.query_width()).unwrap();
         let attention = PagedAttention::over(&shape, KvSide { rows, window: None });

@@ -71,7 +71,11 @@ pub fn fill<B: Backend>(backend: &B, shape: PageShape, other: Precision, sequenc
         let everywhere: Vec<PageSpan> = (1..=positions).map(|tokens| PageSpan { first: 0, tokens }).collect();
         for layer in 0..shape.layers {
             let rows = PagedRows { spans: &everywhere, tables: &every, format };
-            backend.write_pages(KvColumns { rows: &noise, first: 0 }, rows, LayerPagesMut { pages: &mut pages, layer });
+            backend.write_pages(
+                KvColumns { rows: &noise, first: 0, key_norm: None },
+                rows,
+                LayerPagesMut { pages: &mut pages, layer },
+            );
         }
     }
     for Sequences { rows, kv } in sequences {
@@ -79,7 +83,7 @@ pub fn fill<B: Backend>(backend: &B, shape: PageShape, other: Precision, sequenc
         let ends: Vec<PageSpan> = rows.spans.iter().flat_map(ends).collect();
         let kv = upload(backend, kv, width);
         let to = LayerPagesMut { pages: &mut pages, layer: 1 };
-        backend.write_pages(KvColumns { rows: &kv, first: 0 }, PagedRows { spans: &ends, ..*rows }, to);
+        backend.write_pages(KvColumns { rows: &kv, first: 0, key_norm: None }, PagedRows { spans: &ends, ..*rows }, to);
     }
     pages
 }

@@ -1,6 +1,8 @@
 //! Ops on rows.
 
-use kernels::{AttentionShape, Backend, MatrixUse, Norm, RotaryHeads, RowOps, Sandwich, SeamRows, Storage, WeightPart};
+use kernels::{
+    AttentionShape, Backend, MatrixUse, Norm, RopeSpec, RotaryHeads, RowOps, Sandwich, SeamRows, Storage, WeightPart,
+};
 
 use super::numbers::{bytes, numbers, stored, upload, upload_wide};
 use super::runner::{Runner, both};
@@ -50,9 +52,9 @@ pub fn rotation_and_gated_activation_follow_the_reference<B: Backend>(run: &Runn
     let x: Vec<f32> = numbers(12, 40 * 128).iter().map(|v| v * 3.0).collect();
     let positions: Vec<u32> = (0..40).map(|i| (i * 211) % 8000).collect();
     both!(run, 2e-6, |backend| {
-        let table = backend.rope_table(8000, 16, 10_000.0).unwrap();
+        let table = backend.rope_table(8000, 16, RopeSpec::unscaled(10_000.0)).unwrap();
         let mut rows = upload(backend, &x, 128);
-        backend.rope(&mut rows, &positions, RotaryHeads { shape: &shape, table: &table });
+        backend.rope(&mut rows, &positions, RotaryHeads { shape: &shape, table: &table, norms: None });
         backend.download(&rows, 40)
     });
     both!(run, 2e-6, |backend| {

@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use kernels::cuda::{Cuda, Device};
 use kernels::{
-    AttentionOps, AttentionShape, KvColumns, KvFormat, KvSide, LayerPages, LayerPagesMut, PageShape, PageSpan,
-    PagedAttention, PagedRows, Precision, Storage, Stream,
+    AttentionOps, AttentionShape, KvColumns, KvFormat, KvSide, LayerPages, LayerPagesMut, PageCopy, PageShape,
+    PageSpan, PagedAttention, PagedRows, Precision, Storage, Stream,
 };
 
 use crate::cases::{Dealer, Sequences, fill, numbers, upload};
@@ -60,7 +60,7 @@ pub fn pages_that_are_not_there_are_refused_within_a_step<D: Device>(backend: &C
         backend.step(|| {
             for _ in 0..2 {
                 let to = LayerPagesMut { pages: &mut pages, layer: 0 };
-                backend.write_pages(KvColumns { rows: &kv, first: 0 }, rows, to);
+                backend.write_pages(KvColumns { rows: &kv, first: 0, key_norm: None }, rows, to);
             }
         });
     };
@@ -70,4 +70,29 @@ pub fn pages_that_are_not_there_are_refused_within_a_step<D: Device>(backend: &C
         assert!(refused.is_err(), "pages {wrong:?} of 2");
     }
     write(&[0, 1]);
+}
+
+/// A step that copies pages and then writes to the originals leaves the copies as they were, however often it is replayed.
+pub fn pages_are_copied_within_a_step<D: Device>(backend: &Cuda<D>) {
+    let pool = PageShape { pages: 3, layers: 1, kv_heads: 1, head_dim: 8 };
+    let mut pages = backend.pages(pool, &[KvFormat::Bf16]).unwrap();
+    let shape = AttentionShape { heads: 1, kv_heads: 1, head_dim: 8, scale: 1.0, softcap: None };
+    let spans = [PageSpan { first: 0, tokens: 1 }];
+    let q = upload(backend, &numbers(50, 8), 8);
+    let mut seen = backend.activations(1, 8).unwrap();
+    for step in 0..4 {
+        let [before, after] = [60, 70].map(|seed| upload(backend, &numbers(seed + step, 16), 16));
+        let rows = |tables| PagedRows { spans: &spans, tables, format: KvFormat::Bf16 };
+        backend.step(|| {
+            for (kv, copies) in [(&before, &[PageCopy { from: 0, to: 2 }][..]), (&after, &[])] {
+                let to = LayerPagesMut { pages: &mut pages, layer: 0 };
+                backend.write_pages(KvColumns { rows: kv, first: 0, key_norm: None }, rows(&[0]), to);
+                backend.copy_pages(copies, &mut pages);
+            }
+            let attention = PagedAttention::over(&shape, KvSide { rows: rows(&[2]), window: None });
+            backend.attend_paged(&q, attention, LayerPages { pages: &pages, layer: 0 }, &mut seen);
+        });
+        // With one position attention gives its value.
+        assert_eq!(backend.download(&seen, 1), backend.download(&before, 1)[8..], "step {step}");
+    }
 }

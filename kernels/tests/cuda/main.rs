@@ -27,6 +27,8 @@ const ROWS: f32 = 2e-5;
 /// Tolerance of attention on tensor cores, whose weights are rounded over the largest score so far; the reference
 /// rounds them over the largest of all. Measured: 1.9e-4.
 const TENSOR_CORES: f32 = 4e-4;
+/// Tolerance of attention to keys that a norm rounded the other way, by 2^-8 of themselves. Measured: 5.6e-5.
+const NORMED_KEYS: f32 = 1e-4;
 
 /// The processor in a GPU's place, under several orders of its threads.
 #[cfg(feature = "cuda-shim")]
@@ -112,6 +114,9 @@ macro_rules! tests_on {
                     lookups_follow_the_reference_in_both_layouts
                     norms_and_seams_follow_the_reference
                     rotation_and_gated_activation_follow_the_reference
+                    scaled_rotation_follows_the_reference
+                    heads_are_normed_before_they_are_rotated
+                    ranges_of_columns_follow_the_reference
                     gated_products_follow_the_reference
                     rotation_with_writing_follows_the_reference;
                 TENSOR_CORES => full_attention_follows_the_reference_on_ragged_segments;
@@ -131,6 +136,28 @@ macro_rules! tests_on {
                 });
             }
 
+            #[test]
+            fn normed_heads_are_rotated_and_written() {
+                on_each($devices(), NORMED_KEYS, |run| {
+                    cases::normed_heads_are_rotated_and_written(run, KvFormat::Bf16)
+                });
+            }
+
+            #[test]
+            fn keys_are_normed_on_their_way_to_pages() {
+                on_each($devices(), NORMED_KEYS, |run| {
+                    cases::keys_are_normed_on_their_way_to_pages(run, KvFormat::Bf16)
+                });
+            }
+
+            #[test]
+            fn copied_pages_hold_every_layer_and_part_from_their_originals() {
+                on_each($devices(), ROWS, |run| {
+                    let (backend, format) = (run.backend, KvFormat::Bf16);
+                    cases::copied_pages_hold_every_layer_and_part_from_their_originals(backend, run.precision, format);
+                });
+            }
+
             tests_of! { $devices:
                 cases::{
                     sampling_gives_exactly_the_defined_ids
@@ -142,9 +169,13 @@ macro_rules! tests_on {
                 attention::{
                     paged_attention_of_one_row_does_not_depend_on_others
                     pages_that_are_not_there_are_refused_within_a_step
+                    pages_are_copied_within_a_step
                 }
                 draws::{ ids_drawn_from_products_are_those_of_the_logits }
-                products::{ a_row_alone_equals_the_row_among_others }
+                products::{
+                    a_row_alone_equals_the_row_among_others
+                    columns_of_a_range_are_those_of_the_whole_product
+                }
                 steps::{
                     a_step_computes_what_its_ops_compute_however_often_it_comes_again
                     a_panic_aside_does_not_keep_later_ops_aside

@@ -82,3 +82,9 @@ fn follow_the_reference<D: Device>(backend: &Cuda<D>, counts: &[usize], root_mea
         cases::assert_close(&label, &multiplied_with_int8(backend, count), &expected, slack);
     }
 }
+
+/// Bit for bit among the kernels of few rows; the device's library may choose another algorithm for fewer columns.
+pub fn columns_of_a_range_are_those_of_the_whole_product<D: Device>(backend: &Cuda<D>) {
+    let formats = [WeightFormat::Bf16, WeightFormat::Quantized(Scheme::Int8)];
+    cases::columns_of_a_range_are_those_of_the_whole_product(backend, &formats, &[1, 9, 40, 64]);
+}

@@ -45,7 +45,7 @@ impl<'a, D: Device> Decoder<'a, D> {
         let tables: Vec<u32> = (0..PAGES).rev().collect();
         let rows = PagedRows { spans: &spans, tables: &tables, format: KvFormat::Bf16 };
         let to = LayerPagesMut { pages: &mut pages, layer: 0 };
-        backend.write_pages(KvColumns { rows: &kv, first: 0 }, rows, to);
+        backend.write_pages(KvColumns { rows: &kv, first: 0, key_norm: None }, rows, to);
         Self {
             backend,
             pages,
@@ -74,7 +74,7 @@ impl<'a, D: Device> Decoder<'a, D> {
         let Self { backend, pages, weights, q, attended, logits, embedded } = self;
         let attention = PagedAttention::over(&shape, KvSide { rows, window: None });
         backend.attend_paged(q, attention, LayerPages { pages, layer: 0 }, attended);
-        backend.linear(attended, weights, LinearRows::first(ROWS), logits);
+        backend.linear(attended, &*weights, LinearRows::first(ROWS), logits);
         // Ids that the step before drew.
         let ids = DrawnRows { drawn: &*drawn, places: &[NO_PLACE, 2, NO_PLACE, 0] };
         backend.embed_drawn(weights, ids, 1.0, embedded);

@@ -58,7 +58,11 @@ impl<B: Backend> Stack<B, DecoderLayer<B>> {
         let rows = PagedRows { spans: ends, tables: pass.rows.tables, format: pass.arithmetic.cross_kv };
         for (index, layer) in self.layers.iter().enumerate() {
             layer.attention.project_source(pass.backend, states, ends.len(), kv);
-            pass.backend.write_pages(KvColumns { rows: kv, first: 0 }, rows, LayerPagesMut { pages, layer: index });
+            pass.backend.write_pages(
+                KvColumns { rows: kv, first: 0, key_norm: None },
+                rows,
+                LayerPagesMut { pages, layer: index },
+            );
         }
     }
 }

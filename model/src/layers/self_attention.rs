@@ -31,7 +31,7 @@ impl<B: Backend> SelfAttention<B> {
         let StackSpace { x, qkv, attended, y, .. } = space;
         let all = LinearRows::first(rows.tokens.len());
         backend.linear(x, &self.qkv, all, qkv);
-        backend.rope(qkv, rows.positions, RotaryHeads { shape: &self.shape, table: rope });
+        backend.rope(qkv, rows.positions, RotaryHeads { shape: &self.shape, table: rope, norms: None });
         let (window, precision) = (Window::symmetric(self.window), pass.arithmetic.precision);
         backend.attend_full(qkv, rows.segments, FullAttention { shape: &self.shape, window, precision }, attended);
         backend.linear(attended, &self.out, all, y);
@@ -53,7 +53,8 @@ impl<B: Backend> SelfAttention<B> {
         let paged = PagedRows { spans: rows.self_spans, tables: rows.tables, format: arithmetic.self_kv() };
         backend.linear(x, &self.qkv, all, qkv);
         let rotary = RotaryRows { positions: rows.positions, paged };
-        backend.rope_and_write(qkv, rotary, RotaryHeads { shape, table: rope }, LayerPagesMut { pages, layer });
+        let heads = RotaryHeads { shape, table: *rope, norms: None };
+        backend.rope_and_write(qkv, rotary, heads, LayerPagesMut { pages, layer });
         let attention = PagedAttention::over(shape, KvSide { rows: paged, window: self.window });
         backend.attend_paged(qkv, attention, LayerPages { pages, layer }, attended);
         backend.linear(attended, &self.out, all, y);

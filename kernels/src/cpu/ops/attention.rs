@@ -2,21 +2,26 @@
 
 use crate::attention::{FullAttention, PagedAttention, Segment};
 use crate::backend::{AttentionOps, KvColumns};
-use crate::cpu::activations::Activations;
+use crate::cpu::activations::{Activations, Gain};
 use crate::cpu::attend_full::Full;
 use crate::cpu::attend_paged::Paged;
-use crate::cpu::pages::{KvRows, PageWrite, Pages};
+use crate::cpu::pages::{KeyNorm, KvRows, PageWrite, Pages};
 use crate::cpu::pool::locked;
 use crate::cpu::processor::Cpu;
 use crate::cpu::tile::Operands;
 use crate::isa::Level;
 use crate::number::Precision;
-use crate::paging::{LayerPages, LayerPagesMut, PagedRows};
+use crate::paging::{LayerPages, LayerPagesMut, PageCopy, PagedRows};
 
 impl AttentionOps for Cpu {
-    fn write_pages(&self, kv: KvColumns<'_, Activations>, rows: PagedRows<'_>, to: LayerPagesMut<'_, Pages>) {
-        let source = KvRows { values: &kv.rows.data, width: kv.rows.width, column: kv.first };
+    fn write_pages(&self, kv: KvColumns<'_, Activations, Gain>, rows: PagedRows<'_>, to: LayerPagesMut<'_, Pages>) {
+        let key_norm = kv.key_norm.map(|norm| KeyNorm { gain: &norm.gain.0, eps: norm.eps });
+        let source = KvRows { values: &kv.rows.data, width: kv.rows.width, column: kv.first, key_norm };
         to.pages.write(&PageWrite { isa: self.isa, pool: &self.pool, source, rows, layer: to.layer });
+    }
+
+    fn copy_pages(&self, copies: &[PageCopy], pages: &mut Pages) {
+        pages.copy(copies);
     }
 
     fn attend_full(

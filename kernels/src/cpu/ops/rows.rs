@@ -1,6 +1,6 @@
 //! Ops on rows: threads share the rows, and each row is computed by the functions of `rows`.
 
-use crate::backend::{DrawnRows, Norm, RotaryHeads, RowOps, Sandwich, SeamRows};
+use crate::backend::{DrawnRows, HeadNorms, Norm, RotaryHeads, RowOps, Sandwich, SeamRows};
 use crate::cpu::activations::{Activations, Gain, LEAST_NUMBERS, RopeTable};
 use crate::cpu::matrix::Matrix;
 use crate::cpu::pool::RowPairsMut;
@@ -49,11 +49,16 @@ impl RowOps for Cpu {
         });
     }
 
-    fn rope(&self, qkv: &mut Activations, positions: &[u32], heads: RotaryHeads<'_, RopeTable>) {
-        let (width, RotaryHeads { shape, table }) = (qkv.width, heads);
+    fn rope(&self, qkv: &mut Activations, positions: &[u32], heads: RotaryHeads<'_, RopeTable, Gain>) {
+        let (width, RotaryHeads { shape, table, norms }) = (qkv.width, heads);
         let heads = shape.heads + shape.kv_heads;
         qkv.split(&self.pool, positions.len(), |rows, qkv| {
             for (&position, row) in positions[rows].iter().zip(qkv.chunks_exact_mut(width)) {
+                if let Some(HeadNorms { query, key, eps }) = norms {
+                    let (queries, rest) = row.split_at_mut(shape.query_width());
+                    rows::norm_heads(self.isa, queries, &query.0, eps);
+                    rows::norm_heads(self.isa, &mut rest[..shape.kv_width()], &key.0, eps);
+                }
                 rows::rope(self.isa, row, heads, table.head_dim, table.angles(position));
             }
         });

@@ -9,8 +9,8 @@ use crate::cpu::pool::RowsMut;
 use crate::cpu::processor::Cpu;
 use crate::cpu::screen::Screen;
 use crate::error::Result;
-use crate::math::inverse_frequency;
 use crate::paging::{KvFormat, PageShape};
+use crate::rope::RopeSpec;
 use crate::sampling::DrawnIds;
 use crate::weights::{MatrixUse, WeightFormat, WeightPart};
 
@@ -47,9 +47,8 @@ impl Storage for Cpu {
         Ok(Gain(values))
     }
 
-    fn rope_table(&self, positions: usize, head_dim: usize, theta: f32) -> Result<RopeTable> {
-        let half = head_dim / 2;
-        let frequencies: Vec<f32> = (0..half).map(|i| inverse_frequency(i, head_dim, theta)).collect();
+    fn rope_table(&self, positions: usize, head_dim: usize, spec: RopeSpec) -> Result<RopeTable> {
+        let (half, frequencies) = (head_dim / 2, spec.frequencies(head_dim));
         let mut values = Buffer::zeroed(positions * head_dim, "the table of rotary angles")?;
         let rows = RowsMut { data: &mut values, width: head_dim };
         self.pool.split_rows(rows, positions, LEAST_NUMBERS / head_dim, |positions, values| {

@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 
-use super::{Part, Rows};
+use super::{Part, Product};
 use crate::cpu::matrix::{Data, Matrix};
 use crate::cpu::panel::PANEL;
 use crate::cpu::pool::SharedMut;
@@ -111,14 +111,8 @@ fn panel_of(matrix: &Matrix, panel: usize) -> IntegerPanel {
 }
 
 /// `Product::run_part` for a quantised matrix.
-pub(super) fn run_part(
-    isa: Isa,
-    rows: &Rows<'_>,
-    matrix: &Matrix,
-    out: &SharedMut<'_, f32>,
-    part: Part,
-    finish: &impl Fn(&mut [f32]),
-) {
+pub(super) fn run_part(product: &Product<'_>, out: &SharedMut<'_, f32>, part: Part, finish: &impl Fn(&mut [f32])) {
+    let Product { isa, rows, matrix, columns, .. } = *product;
     OPERANDS.with_borrow_mut(|operands| {
         let x = &rows.x[part.rows.start * matrix.cols..part.rows.end * matrix.cols];
         let scheme = if matches!(matrix.data, Data::PanelInt4(_)) { Scheme::Int4 } else { Scheme::Int8 };
@@ -126,7 +120,7 @@ pub(super) fn run_part(
         for tile in part.tiles() {
             let operands = operands.rows(tile.row - part.rows.start, tile.count);
             let panel = panel_of(matrix, tile.panel);
-            super::write_tile(matrix, out, tile, finish, |to, stride| {
+            super::write_tile(columns, out, tile, finish, |to, stride| {
                 // SAFETY: operands and panel are those of this product, `to` has room for the tile.
                 unsafe { integer::run(isa, &operands, &panel, TileOutput { to, stride }) };
             });

@@ -1,6 +1,7 @@
 //! Attention against its textbook form.
 
 use super::*;
+use crate::RopeSpec;
 use crate::gradient::tests::{hold_gradient, hold_values, inner, numbers, on_threads, wide};
 
 /// One head's row, rotated by its position.
@@ -14,7 +15,7 @@ fn head(how: &Attention, rows: &[f64], width: usize, at: (usize, usize, usize)) 
     let half = dim / 2;
     let rotate = |i: usize| {
         let pair = i % half;
-        let angle = f64::from(crate::reference::rope_angle(position, pair, dim, theta));
+        let angle = f64::from(crate::reference::rope_angle(position, pair, dim, RopeSpec::unscaled(theta)));
         let (x, y) = (values[pair], values[pair + half]);
         if i < half { x * angle.cos() - y * angle.sin() } else { y * angle.cos() + x * angle.sin() }
     };
