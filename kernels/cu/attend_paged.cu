@@ -1,11 +1,10 @@
 // Attention of single rows over their pages, of one side or of two under one softmax.
 //
-// A side is split at multiples of SPLIT positions, wherever it begins or ends to be seen: a part's result depends on the row
-// alone. One block takes one part for one K/V head, all of whose queries read each key and value once, and so do those of the
-// rows after it that see the same pages, up to COLUMNS queries: they are the columns of one matrix, whose products do not depend
-// on each other. Where a row has several parts, the block that is done last adds them up in order, the first side's before the
-// second's. Launched by
-// kernels/src/cuda/attend_paged.rs.
+// A side is split at multiples of SPLIT positions, wherever it begins or ends to be seen: a part's result depends on
+// the row alone. One block takes one part for one K/V head, all of whose queries read each key and value once, and so
+// do those of the rows after it that see the same pages, up to COLUMNS queries: they are the columns of one matrix,
+// whose products do not depend on each other. Where a row has several parts, the block that is done last adds them up
+// in order, the first side's before the second's. Launched by kernels/src/cuda/attend_paged.rs.
 #include "device.cuh"
 
 constexpr uint32_t THREADS = 256;
@@ -29,7 +28,7 @@ struct Side {
 struct AttendPaged {
     const bf16* q;
     const bf16* pages;
-    float* parts;            // [rows][heads][parts][head_dim + 2]: weighted values, then the base and sum of the weights
+    float* parts;            // [rows][heads][parts][head_dim + 2]: weighted values, then base and sum of the weights
     uint32_t* finished;      // [rows][gridDim.y]: parts that are done; zeros before and after
     bf16* out;
     uint64_t page_numbers;   // numbers of a page
@@ -110,7 +109,8 @@ DEVICE Parts parts_of(const Seen& seen) {
     return {seen.first / SPLIT, (seen.end - 1) / SPLIT + 1};
 }
 
-// A weight is the sum of so many bfloat16 numbers, each what rounding left of it: together they are as exact as a float32.
+// A weight is the sum of so many bfloat16 numbers, each what rounding left of it: together they are as exact as a
+// float32.
 constexpr uint32_t PIECES = 3;
 // [COLUMNS][SPLIT] with a stride that spreads a warp's accesses over the banks.
 constexpr uint32_t SCORE_STRIDE = SPLIT + 4, PAIR_STRIDE = SPLIT / 2 + 4;
@@ -126,16 +126,18 @@ struct Room {
     uint32_t is_last;
 };
 
-// A layer's keys of a head in the page of a position: [PAGE_TOKENS][head_dim]. `head` counts through the keys, then the values.
+// A layer's keys of a head in the page of a position: [PAGE_TOKENS][head_dim]. `head` counts through the keys, then the
+// values.
 DEVICE const bf16* stored(const AttendPaged& p, const uint32_t* table, uint32_t position, uint32_t head) {
     const bf16* page = p.pages + table[position / PAGE_TOKENS] * p.page_numbers + p.layer_offset;
     return page + size_t(head * PAGE_TOKENS) * p.head_dim;
 }
 
-// Queries times the keys of a warp's page. Which numbers of a head meet in which instruction is free, so each lane reads eight
-// that are neighbours.
+// Queries times the keys of a warp's page. Which numbers of a head meet in which instruction is free, so each lane
+// reads eight that are neighbours.
 template <uint32_t Width>
-DEVICE void score_page(const AttendPaged& p, const Columns& columns, const Seen& part, uint32_t start, const bf16* keys, float* scores) {
+DEVICE void score_page(const AttendPaged& p, const Columns& columns, const Seen& part, uint32_t start, const bf16* keys,
+                       float* scores) {
     const uint32_t g = lane_id() / 4, t = lane_id() % 4;
     const bf16* q = p.q + columns.row_of(g) * p.q_pitch + columns.head_of(g) * p.head_dim;
     const bool has_query = columns.has(g), has_upper = part.has(start + g), has_lower = part.has(start + g + 8);
@@ -148,8 +150,10 @@ DEVICE void score_page(const AttendPaged& p, const Columns& columns, const Seen&
         if (inside && has_upper) upper = load(keys, g * p.head_dim + column);
         if (inside && has_lower) lower = load(keys, (g + 8) * p.head_dim + column);
         if (inside && has_query) query = load(q, column);
-        multiply_tile(even, {upper.pairs[0], lower.pairs[0], upper.pairs[1], lower.pairs[1]}, {query.pairs[0], query.pairs[1]});
-        multiply_tile(odd, {upper.pairs[2], lower.pairs[2], upper.pairs[3], lower.pairs[3]}, {query.pairs[2], query.pairs[3]});
+        multiply_tile(even, {upper.pairs[0], lower.pairs[0], upper.pairs[1], lower.pairs[1]},
+                      {query.pairs[0], query.pairs[1]});
+        multiply_tile(odd, {upper.pairs[2], lower.pairs[2], upper.pairs[3], lower.pairs[3]},
+                      {query.pairs[2], query.pairs[3]});
     }
 #pragma unroll
     for (uint32_t i = 0; i < 4; i++) {
@@ -198,10 +202,11 @@ DEVICE void weigh(const AttendPaged& p, const Columns& columns, const Seen& part
     }
 }
 
-// Weights times values: a warp has CHUNK numbers of the head and every SLICES-th page. Each lane reads eight neighbouring
-// numbers of a position; those of two positions are joined to the pairs that the instruction takes.
+// Weights times values: a warp has CHUNK numbers of the head and every SLICES-th page. Each lane reads eight
+// neighbouring numbers of a position; those of two positions are joined to the pairs that the instruction takes.
 template <uint32_t Width>
-DEVICE void add_values(const AttendPaged& p, const Seen& part, uint32_t start, const uint32_t* table, uint32_t head, Room<Width>& room) {
+DEVICE void add_values(const AttendPaged& p, const Seen& part, uint32_t start, const uint32_t* table, uint32_t head,
+                       Room<Width>& room) {
     constexpr uint32_t CHUNKS = Room<Width>::CHUNKS, SLICES = Room<Width>::SLICES;
     constexpr uint32_t PAGES = TILES / SLICES, AT_ONCE = PAGES < 2 ? PAGES : 2;
     const uint32_t g = lane_id() / 4, t = lane_id() % 4, slice = warp_id() / CHUNKS;
@@ -253,7 +258,8 @@ DEVICE void add_parts(const AttendPaged& p, const Columns& columns, const Parts&
         const float* parts = p.parts + (row * p.heads + head) * p.most_parts() * (p.head_dim + 2);
         const uint32_t count = first.count() + second.count();
         auto part_at = [&](uint32_t n) {
-            const uint32_t part = n < first.count() ? first.first + n : p.first.most_parts + second.first + (n - first.count());
+            const uint32_t part =
+                n < first.count() ? first.first + n : p.first.most_parts + second.first + (n - first.count());
             return parts + part * (p.head_dim + 2);
         };
         float base = LOWEST, value = 0.0f, sum = 0.0f;
@@ -299,7 +305,8 @@ DEVICE void attend_part(const AttendPaged& p) {
     if (sees_nothing) {
         for (uint32_t cell = threadIdx.x; cell < columns.used * p.head_dim; cell += THREADS) {
             const uint32_t column = cell / p.head_dim;
-            p.out[columns.row_of(column) * p.out_pitch + columns.head_of(column) * p.head_dim + cell % p.head_dim] = to_bf16(0.0f);
+            p.out[columns.row_of(column) * p.out_pitch + columns.head_of(column) * p.head_dim + cell % p.head_dim] =
+                to_bf16(0.0f);
         }
         return;
     }

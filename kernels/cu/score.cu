@@ -1,4 +1,5 @@
-// The parts of log-probabilities: sums of exponentials, ranks, and the best ids of rows of logits; a question each block.
+// The parts of log-probabilities: sums of exponentials, ranks, and the best ids of rows of logits; a question each
+// block.
 //
 // Launched by kernels/src/cuda/score.rs and best.rs, which take logarithms and put the best ids in order.
 #include "select.cuh"

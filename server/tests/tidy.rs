@@ -16,6 +16,8 @@ mod architecture;
 mod circles;
 #[path = "tidy/imports.rs"]
 mod imports;
+#[path = "tidy/prose.rs"]
+mod prose;
 #[path = "tidy/rust.rs"]
 mod rust;
 #[path = "tidy/tree.rs"]

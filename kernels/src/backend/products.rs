@@ -78,8 +78,8 @@ impl<Matrix> Copy for OutputLayer<'_, Matrix> {}
 
 /// Products with matrices.
 pub trait ProductOps: RowOps {
-    /// `out[to + i] = x[from + i] . matrix^T` for `count` rows, or a range of its columns, which then are all columns of
-    /// `out`. Where one algorithm multiplies, a column of a range has the bits that it has among all columns.
+    /// `out[to + i] = x[from + i] . matrix^T` for `count` rows, or a range of its columns, which then are all columns
+    /// of `out`. Where one algorithm multiplies, a column of a range has the bits that it has among all columns.
     fn linear<'a>(
         &self,
         x: &Self::Activations,

@@ -110,9 +110,9 @@ pub trait RowOps: Storage {
         out: SeamRows<'_, Self::Activations>,
     );
 
-    /// Norms query and key heads where there are norms, then rotates them in half-split pairs `(i, i + head_dim / 2)`, in
-    /// place, row `i` by `positions[i]`. Norms are in float32: `x * rsqrt(mean(x^2) + eps) * (1 + w)` over a head. A row is
-    /// `[heads + kv_heads (+ anything)] * head_dim` wide.
+    /// Norms query and key heads where there are norms, then rotates them in half-split pairs `(i, i + head_dim / 2)`,
+    /// in place, row `i` by `positions[i]`. Norms are in float32: `x * rsqrt(mean(x^2) + eps) * (1 + w)` over a head. A
+    /// row is `[heads + kv_heads (+ anything)] * head_dim` wide.
     fn rope(&self, qkv: &mut Self::Activations, positions: &[u32], heads: RotaryHeads<'_, Self::RopeTable, Self::Gain>);
 
     /// `out[:, j] = gelu_tanh(gate_up[:, j]) * gate_up[:, width + j]`, for each of the first `rows` rows.

@@ -89,8 +89,8 @@ pub(super) struct Panel {
 }
 
 impl Product<'_> {
-    /// `out[row, i] = finish(x[row] . matrix[columns.start + i])`; `out` is `[count, columns]`. `finish` sees each finished
-    /// stretch of outputs once, while it is in the cache.
+    /// `out[row, i] = finish(x[row] . matrix[columns.start + i])`; `out` is `[count, columns]`. `finish` sees each
+    /// finished stretch of outputs once, while it is in the cache.
     pub fn run(&self, out: &mut [f32], finish: impl Fn(&mut [f32]) + Sync) {
         let Self { pool, rows, matrix, columns, .. } = *self;
         let out = SharedMut::new(&mut out[..rows.count * columns.count()]);

@@ -115,7 +115,8 @@ impl<D: Device> Cuda<D> {
         self.queue().launch(name, blocks, &params);
     }
 
-    /// Sides as the kernel reads them. Their lists are asked for at once: outside a step they share the memory of one op.
+    /// Sides as the kernel reads them. Their lists are asked for at once: outside a step they share the memory of one
+    /// op.
     fn sides(&self, attention: PagedAttention<'_>, pages: &Pages<D>) -> [Side; 2] {
         let first = attention.first;
         let Some(second) = attention.second else {

@@ -101,8 +101,8 @@ impl<'a> RuledRows<'a> {
 }
 
 impl<D: Device> Cuda<D> {
-    /// Makes the copies and adds them to `rows`, which are the rows of `logits`. Penalties act on log-probabilities where
-    /// there are `sums`, on logits where `sums` is [`NO_ADDRESS`].
+    /// Makes the copies and adds them to `rows`, which are the rows of `logits`. Penalties act on log-probabilities
+    /// where there are `sums`, on logits where `sums` is [`NO_ADDRESS`].
     pub(super) fn apply_rules(
         &self,
         logits: &Activations<D>,

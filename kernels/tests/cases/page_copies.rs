@@ -41,7 +41,7 @@ impl<'a, B: Backend> Sequence<'a, B> {
         }
     }
 
-    /// What a query sees in every layer.
+    /// Attention of a query over the pages of every layer.
     fn read(&self, tables: [u32; 2]) -> Vec<Vec<f32>> {
         let q = upload(self.backend, &numbers(99, SHAPE.query_width()), SHAPE.query_width());
         let spans = [PageSpan { first: 0, tokens: self.tokens }];

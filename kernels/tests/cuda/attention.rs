@@ -72,7 +72,8 @@ pub fn pages_that_are_not_there_are_refused_within_a_step<D: Device>(backend: &C
     write(&[0, 1]);
 }
 
-/// A step that copies pages and then writes to the originals leaves the copies as they were, however often it is replayed.
+/// A step that copies pages and then writes to the originals leaves the copies as they were, however often it is
+/// replayed.
 pub fn pages_are_copied_within_a_step<D: Device>(backend: &Cuda<D>) {
     let pool = PageShape { pages: 3, layers: 1, kv_heads: 1, head_dim: 8 };
     let mut pages = backend.pages(pool, &[KvFormat::Bf16]).unwrap();
