@@ -156,7 +156,7 @@ impl Adaptation {
     fn random(&self, tensor: &Adapted) -> Vec<u8> {
         let mut numbers = vec![0.0_f32; tensor.shape.iter().product()];
         if tensor.shape.len() > 1 {
-            let deviation = self.pair.decoder.document().initializer_range();
+            let deviation = self.pair.decoder.document().source_initializer_range();
             fill_normal(tensor_key(self.request.seed, &tensor.name), deviation, &mut numbers);
         }
         let numbers = numbers.into_iter();

@@ -83,6 +83,19 @@ impl ConfigDocument {
         }
     }
 
+    /// The architecture that training makes of the checkpoint. An encoder-decoder is an encoder alone only where a class
+    /// of transformers says so; one whose `is_encoder_decoder` is false is trained with its decoder otherwise.
+    ///
+    /// # Errors
+    /// As [`Self::architecture`].
+    pub fn trained_architecture(&self) -> Result<Architecture> {
+        let architecture = self.architecture()?;
+        if architecture.stacks == Stacks::Encoder && !names_classifier(&self.fields().top) {
+            return Ok(Architecture { stacks: Stacks::EncoderDecoder, head: Head::Vocabulary, ..architecture });
+        }
+        Ok(architecture)
+    }
+
     pub(super) fn fields(&self) -> DocumentFields<'_> {
         let generation = self.generation.as_ref();
         let generation = generation.map_or_else(Fields::absent, |value| Fields::document("generation_config", value));
@@ -158,6 +171,24 @@ mod tests {
         for (config, expected) in cases {
             assert_eq!(architecture(&config).unwrap(), expected, "{config}");
         }
+    }
+
+    #[test]
+    fn training_keeps_the_decoder_unless_the_class_is_a_classifier_s() {
+        let trained = |config: &Value| {
+            let document = ConfigDocument::parse(Path::new("config.json"), config.to_string().as_bytes(), None);
+            document.unwrap().trained_architecture().unwrap()
+        };
+        let pair = Architecture::T5GEMMA;
+        let with_class =
+            |class: &str| json!({"model_type": "t5gemma", "is_encoder_decoder": false, "architectures": [class]});
+        assert_eq!(trained(&json!({"model_type": "t5gemma", "is_encoder_decoder": false})), pair);
+        assert_eq!(trained(&with_class("T5GemmaForConditionalGeneration")), pair);
+        assert_eq!(trained(&with_class("T5GemmaForSequenceClassification")), pair.as_classifier());
+        let causal = json!({"model_type": "t5gemma", "is_encoder_decoder": false, "encoder": {"encdec_causal": true}});
+        assert_eq!(trained(&causal), Architecture { causal_encoder: true, ..pair });
+        let decoder = Architecture { stacks: Stacks::Decoder, ..pair };
+        assert_eq!(trained(&json!({"model_type": "gemma2", "is_encoder_decoder": false})), decoder);
     }
 
     #[test]

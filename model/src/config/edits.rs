@@ -16,11 +16,17 @@ pub(super) const CROSS_ATTENTION_RANDOM: &str = "random";
 const INITIALIZER_RANGE: f64 = 0.02;
 
 impl ConfigDocument {
-    /// The deviation that random matrices are drawn with.
+    /// The deviation that training draws random matrices with: the first number that the file names. It may be 0.
     pub(crate) fn initializer_range(&self) -> f64 {
         let places = [&self.config, &self.config["decoder"]];
-        let ranges = places.into_iter().filter_map(|place| place["initializer_range"].as_f64());
-        ranges.into_iter().find(|range| *range > 0.0).unwrap_or(INITIALIZER_RANGE)
+        places.into_iter().find_map(|place| place["initializer_range"].as_f64()).unwrap_or(INITIALIZER_RANGE)
+    }
+
+    /// The deviation that a decoder-only model's own weights were first drawn with, for what adaptation draws and
+    /// writes: the positive number at the top of the file.
+    pub(crate) fn source_initializer_range(&self) -> f64 {
+        let range = self.config["initializer_range"].as_f64();
+        range.filter(|range| *range > 0.0).unwrap_or(INITIALIZER_RANGE)
     }
 
     /// Whether cross-attention was drawn at random and has not been trained.
@@ -52,5 +58,29 @@ impl ConfigDocument {
         }
         self.name_class(classifier);
         labels::write(&mut self.config, labels);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn training_draws_with_the_first_deviation_named_and_adaptation_with_a_positive_one_at_the_top() {
+        for (config, trained, adapted) in [
+            (json!({"initializer_range": 0.5, "decoder": {"initializer_range": 0.25}}), 0.5, 0.5),
+            (json!({"initializer_range": 0, "decoder": {"initializer_range": 0.25}}), 0.0, INITIALIZER_RANGE),
+            (json!({"initializer_range": -1.0}), -1.0, INITIALIZER_RANGE),
+            (json!({"initializer_range": "wide", "decoder": {"initializer_range": 0.25}}), 0.25, INITIALIZER_RANGE),
+            (json!({"decoder": {"initializer_range": 0.25}}), 0.25, INITIALIZER_RANGE),
+            (json!({}), INITIALIZER_RANGE, INITIALIZER_RANGE),
+        ] {
+            let text = config.to_string();
+            let document = ConfigDocument::parse(Path::new("config.json"), text.as_bytes(), None).unwrap();
+            let ranges = (document.initializer_range(), document.source_initializer_range());
+            assert_eq!(ranges, (trained, adapted), "{config}");
+        }
     }
 }

@@ -43,7 +43,7 @@ impl NetworkConfig {
     /// # Errors
     /// One error that lists every missing or unusable field, and why the model cannot be trained.
     pub fn read(document: &ConfigDocument) -> Result<Self> {
-        let architecture = document.architecture()?;
+        let architecture = document.trained_architecture()?;
         let mut problems = Problems::default();
         check_trained(document, architecture, &mut problems);
         let labels = labels::written(&document.config);

@@ -129,7 +129,7 @@ impl Network {
         parameters: BTreeMap<String, Var>,
         options: &NetworkOptions,
     ) -> Result<Self> {
-        let mut architecture = document.architecture()?;
+        let mut architecture = document.trained_architecture()?;
         document.name_class(architecture);
         architecture.causal_encoder |= options.encoder_causal && architecture.has_encoder();
         let Parts { mut encoder, mut main, head } = Parts::find(&config, &parameters);

@@ -195,6 +195,21 @@ fn checkpoints_open_from_shards_and_from_every_number_type() {
 }
 
 #[test]
+fn a_pair_that_is_said_to_be_none_is_trained_as_one_unless_its_class_is_a_classifier_s() {
+    let folder = copied(FOLDERS[0]);
+    edit(&folder.path().join("config.json"), |config| config["is_encoder_decoder"] = json!(false));
+    let (pair, plain) = (try_open(folder.path()).unwrap(), open(FOLDERS[0]));
+    assert_eq!(pair.architecture(), plain.architecture());
+    assert_eq!(pair.document().json()["architectures"], json!(["T5GemmaForConditionalGeneration"]));
+    assert!(same_parameters(&pair, &plain));
+    edit(&folder.path().join("config.json"), |config| {
+        config["architectures"] = json!(["T5GemmaForSequenceClassification"]);
+    });
+    let refused = refusal(try_open(folder.path()));
+    assert!(refused.contains("id2label") && !refused.contains("is_encoder_decoder"), "{refused}");
+}
+
+#[test]
 fn what_cannot_be_trained_is_refused_with_the_reason() {
     let changed = |change: fn(&mut Value)| {
         let folder = copied(FOLDERS[0]);
