@@ -226,6 +226,11 @@ impl DrawRules {
         }
     }
 
+    /// Room of the lists of rules, mask words, edits and banned ids, in entries. A step that fits allocates nothing.
+    pub const fn capacities(&self) -> [usize; 4] {
+        [self.spans.capacity(), self.mask_words.capacity(), self.edits.capacity(), self.banned.capacity()]
+    }
+
     /// Where the parts of each rule lie in the lists, in the order of ids.
     pub(crate) fn spans(&self) -> &[RuleSpan] {
         &self.spans

@@ -20,9 +20,12 @@ impl EngineLimits {
     /// Checks that a request of these lengths can be served at all.
     ///
     /// # Errors
-    /// The [`Refusal`] of a request that is too long for the model or for the whole page pool.
+    /// The [`Refusal`] of a request whose source is empty, or that is too long for the model or the whole page pool.
     pub fn check(&self, lengths: RequestLengths) -> Result<(), Refusal> {
         let RequestLengths { source, decoder_prompt, max_tokens } = lengths;
+        if source == 0 {
+            return Err(Refusal::EmptySource);
+        }
         if source > self.source_tokens {
             return Err(Refusal::SourceTooLong { tokens: source, limit: self.source_tokens });
         }
@@ -67,5 +70,12 @@ mod tests {
         assert_eq!(check(16, 2, 48), Ok(()));
         assert_eq!(check(16, 3, 48), Err(Refusal::TargetTooLong { prompt: 3, max_tokens: 48, limit: 50 }));
         assert_eq!(check(40, 2, 31), Err(Refusal::NeverFits { needed: 6, pages: 5 }));
+    }
+
+    #[test]
+    fn an_empty_source_is_refused() {
+        assert_eq!(check(1, 2, 30), Ok(()));
+        assert_eq!(check(0, 2, 30), Err(Refusal::EmptySource));
+        assert_eq!(check(0, 0, 0), Err(Refusal::EmptySource), "even where nothing is asked for");
     }
 }

@@ -12,6 +12,9 @@ pub enum Refusal {
     /// The server is shutting down.
     #[error("the server is shutting down and takes no new requests")]
     Draining,
+    /// The source has no tokens.
+    #[error("the prompt has no tokens")]
+    EmptySource,
     /// The source is longer than allowed.
     #[error("This model's maximum context length is {limit} tokens. However, the prompt has {tokens} tokens")]
     SourceTooLong {

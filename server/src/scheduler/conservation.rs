@@ -4,6 +4,7 @@
 
 use super::page_pool::{PageId, PageImbalance};
 use super::sequence::SequenceId;
+use super::source::Source;
 use super::state::Scheduler;
 
 /// A broken invariant of the scheduler.
@@ -19,6 +20,16 @@ pub enum Imbalance {
         pages: usize,
         /// Source tokens.
         tokens: usize,
+    },
+    /// A source is kept as idle though a sequence holds it, or as held though none does.
+    #[error("a source of page {} with {holders} holders is kept as {}", page.0, if *.is_idle { "idle" } else { "held" })]
+    WrongHolders {
+        /// Its first page.
+        page: PageId,
+        /// Sequences that hold it.
+        holders: u32,
+        /// Whether it may be evicted.
+        is_idle: bool,
     },
     /// A sequence stands behind a younger one.
     #[error("sequence {} is out of order", sequence.0)]
@@ -62,6 +73,7 @@ impl Scheduler {
             if pages != self.memory.source_pages(source.key()) {
                 return Err(Imbalance::WrongSize { pages, tokens });
             }
+            self.check_holders(source)?;
             cached += if source.is_idle() { pages } else { 0 };
         }
         agree("cached pages", cached, self.memory.sources.idle_pages())?;
@@ -84,6 +96,15 @@ impl Scheduler {
             owners.add(self.memory.sources.get(slot).pages());
         }
         pool.check(owners.0)
+    }
+
+    /// An idle source is one that nobody but the cache owns; its references have been compared with its owners.
+    fn check_holders(&self, source: &Source) -> Result<(), Imbalance> {
+        let (holders, is_idle) = (self.memory.holders(source), source.is_idle());
+        if is_idle == (holders == 0) {
+            return Ok(());
+        }
+        Err(Imbalance::WrongHolders { page: source.pages()[0], holders, is_idle })
     }
 
     fn check_order(&self) -> Result<(), Imbalance> {

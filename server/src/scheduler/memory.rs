@@ -6,7 +6,7 @@ use super::encoder_queue::EncoderQueue;
 use super::limits::SchedulerLimits;
 use super::page_pool::{PageId, PagePool};
 use super::pool_size::PoolSize;
-use super::source::{SourceKey, SourceSlot};
+use super::source::{Source, SourceKey, SourceSlot};
 use super::source_cache::SourceCache;
 
 /// Pages and sources.
@@ -61,8 +61,12 @@ impl Memory {
     }
 
     /// Gives a source its pages and queues it for the encoder. The caller holds it.
+    ///
+    /// # Panics
+    /// When the source is empty: its holders are counted by its first page.
     pub fn place(&mut self, key: &SourceKey) -> SourceSlot {
         let count = self.source_pages(key);
+        assert!(count > 0, "a source has at least one token");
         let mut pages = Vec::with_capacity(count);
         self.take(count, &mut pages);
         self.pool.retain(&pages);
@@ -82,8 +86,7 @@ impl Memory {
     pub fn release(&mut self, slot: SourceSlot) {
         let source = self.sources.get(slot);
         self.pool.release(source.pages());
-        let is_held = source.pages().first().is_some_and(|&page| self.pool.references(page) > 1);
-        if is_held {
+        if self.holders(source) > 0 {
             return;
         }
         if source.is_ready() {
@@ -92,6 +95,11 @@ impl Memory {
         }
         self.encoder.forget(slot);
         self.pool.release(self.sources.remove(slot).pages());
+    }
+
+    /// Number of sequences that hold a source: the owners of its first page beside the cache.
+    pub fn holders(&self, source: &Source) -> u32 {
+        self.pool.references(source.pages()[0]) - 1
     }
 
     /// Counts the encode work of the current plan as done.
@@ -146,5 +154,12 @@ mod tests {
         assert_eq!((memory.pool.free(), memory.available()), (2, 2));
         memory.release(slot);
         assert_eq!((memory.pool.free(), memory.sources.find(&key)), (4, None));
+    }
+
+    #[test]
+    #[should_panic(expected = "a source has at least one token")]
+    fn an_empty_source_gets_no_place() {
+        let mut memory = Memory::new(&LIMITS);
+        memory.place(&memory.sources.key(&[].into(), &Salt::default()));
     }
 }

@@ -47,6 +47,7 @@ impl ApiError {
             Self::Refused { refusal, .. } => match refusal {
                 Refusal::Overloaded { .. } => OVERLOADED,
                 Refusal::Draining => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", Some("shutting_down")),
+                Refusal::EmptySource => (StatusCode::BAD_REQUEST, "invalid_request_error", None),
                 Refusal::SourceTooLong { .. } | Refusal::TargetTooLong { .. } | Refusal::NeverFits { .. } => {
                     (StatusCode::BAD_REQUEST, "invalid_request_error", Some("context_length_exceeded"))
                 }
@@ -122,7 +123,7 @@ impl ApiError {
             | Self::TextTooManyBytes { param, .. }
             | Self::Untokenizable { param, .. } => Some(param),
             Self::Refused { refusal, prompt } => match refusal {
-                Refusal::SourceTooLong { .. } | Refusal::NeverFits { .. } => {
+                Refusal::EmptySource | Refusal::SourceTooLong { .. } | Refusal::NeverFits { .. } => {
                     Some(prompt.as_deref().unwrap_or("prompt"))
                 }
                 // No `max_tokens` would help.

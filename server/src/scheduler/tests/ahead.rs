@@ -82,20 +82,21 @@ fn log_probabilities_are_read_before_the_next_step_overwrites_them() {
 
 #[test]
 fn a_queue_of_requests_is_admitted_and_encoded_ahead() {
-    // More requests than run at once; the longest sources are encoded in several steps.
+    // More requests than run at once; the longest sources are encoded in several steps. Some requests reuse a source.
     let mut world = World::running_ahead(LIMITS);
     let mut name = 0;
     for source_tokens in [3, 33, 83] {
         for decoder_prompt in [vec![], vec![5], vec![5, 6, 7, 8]] {
             for (choices, max_tokens) in [(1, 3), (2, 3), (1, 13), (2, 13)] {
                 name += 1;
-                let asked = asks(&source(name, source_tokens), max_tokens);
+                let asked = asks(&source(name % 10, source_tokens), max_tokens);
                 world.submit(GenerationRequest { decoder_prompt: decoder_prompt.clone(), choices, ..asked });
             }
         }
     }
     world.run();
     world.check_answers();
+    assert!(world.scheduler.counters().cache_hits > 0, "sources are reused");
     assert_eq!(world.ahead + 1, world.steps, "nobody waits for the host after the first step");
 }
 

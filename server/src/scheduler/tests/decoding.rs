@@ -195,7 +195,7 @@ fn a_step_of_steady_decoding_allocates_nothing_in_the_plan() {
         let words = [&targets.tokens, &targets.places, &targets.positions, &targets.tables].map(Vec::capacity);
         let structs = [targets.self_spans.capacity(), targets.cross_spans.capacity(), outputs.capacity()];
         let sequences = world.scheduler.running.iter().map(|r| (r.pages.capacity(), r.sequence.generated.capacity()));
-        (words, structs, sequences.collect::<Vec<_>>())
+        (words, structs, world.plan.rules.capacities(), sequences.collect::<Vec<_>>())
     };
     let before = room(&world);
     for _ in 0..8 {

@@ -63,3 +63,25 @@ fn a_sequence_that_runs_before_an_older_one_is_found() {
     let expected = Imbalance::OutOfOrder { sequence: SequenceId(1) };
     assert_eq!(world.scheduler.check_conservation(), Err(expected));
 }
+
+#[test]
+fn a_source_that_is_held_and_may_be_evicted_is_found() {
+    let mut world = decoding();
+    let slot = world.scheduler.running[0].source;
+    world.scheduler.memory.sources.set_idle(slot);
+    let page = world.scheduler.memory.sources.get(slot).pages()[0];
+    let expected = Imbalance::WrongHolders { page, holders: 1, is_idle: true };
+    assert_eq!(world.scheduler.check_conservation(), Err(expected));
+}
+
+#[test]
+fn a_source_that_nobody_holds_and_that_is_never_evicted_is_found() {
+    let mut world = decoding();
+    let slot = world.scheduler.running[0].source;
+    world.run();
+    assert_eq!(world.scheduler.check_conservation(), Ok(()));
+    world.scheduler.memory.sources.set_held(slot);
+    let page = world.scheduler.memory.sources.get(slot).pages()[0];
+    let expected = Imbalance::WrongHolders { page, holders: 0, is_idle: false };
+    assert_eq!(world.scheduler.check_conservation(), Err(expected));
+}
