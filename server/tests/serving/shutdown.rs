@@ -67,6 +67,7 @@ async fn the_printed_curl_line_works_as_printed() {
     let text = choice["text"].as_str().unwrap();
     assert!(text.split(' ').count() >= 2 && text.is_ascii(), "{text}");
     assert_eq!((&answer["model"], &choice["finish_reason"]), (&json!("demo"), &json!("stop")));
+    assert!(server.message.iter().all(|line| line.contains(" server::startup: ")), "{:?}", server.message);
     assert!(
         server.message[0].contains(" model=\"demo\" shape=\"4+4 layers of width 192\" arithmetic=bf16 device=\"cpu ("),
         "{:?}",

@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use kernels::PAGE_TOKENS;
 use model::Arithmetic;
 
+/// The target of both messages in the log.
+const TARGET: &str = "server::startup";
 /// A package description as the demo was trained on; any model that reads text takes it.
 const EXAMPLE_TEXT: &str = "This is the default icon theme for the KDE Plasma 5 desktop.\n\
     This package is part of the Breeze theme module.";
@@ -51,6 +53,7 @@ impl StartMessage {
         let version = env!("CARGO_PKG_VERSION");
         let address = self.address;
         tracing::info!(
+            target: TARGET,
             url = %format_args!("http://{address}"),
             model = self.model_name,
             shape = self.shape,
@@ -62,7 +65,7 @@ impl StartMessage {
             page_pool_bytes = self.page_pool_bytes,
             "encdec {version} listens on http://{address}"
         );
-        tracing::info!("try: {}", curl_line(address, self.example));
+        tracing::info!(target: TARGET, "try: {}", curl_line(address, self.example));
     }
 }
 
