@@ -9,9 +9,12 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::slots::Slots;
 use crate::request::{GenerationEvent, RequestId};
 
-/// Open requests by id.
-#[derive(Default)]
-pub(super) struct OpenRequests(HashMap<RequestId, OpenRequest>);
+/// Open requests of one engine.
+pub(super) struct OpenRequests {
+    /// Name of the engine's model, for the log.
+    model: String,
+    by_id: HashMap<RequestId, OpenRequest>,
+}
 
 struct OpenRequest {
     events: UnboundedSender<GenerationEvent>,
@@ -29,24 +32,29 @@ struct Choice {
 }
 
 impl OpenRequests {
+    /// No request is open yet.
+    pub fn of_model(model: &str) -> Self {
+        Self { model: model.to_owned(), by_id: HashMap::new() }
+    }
+
     /// Opens a request.
     pub fn insert(&mut self, id: RequestId, choices: u32, slots: Slots, events: UnboundedSender<GenerationEvent>) {
         let choices = vec![Choice { is_alive: true, has_begun: false }; choices as usize];
-        self.0.insert(id, OpenRequest { events, slots, choices });
+        self.by_id.insert(id, OpenRequest { events, slots, choices });
     }
 
     /// Closes a request or one of its choices. Returns false when the request is not open.
     pub fn cancel(&mut self, id: RequestId, choice: Option<u32>) -> bool {
-        let Some(open) = self.0.get_mut(&id) else { return false };
+        let Some(open) = self.by_id.get_mut(&id) else { return false };
         if choice.is_none_or(|choice| open.end(choice)) {
-            self.0.remove(&id);
+            self.by_id.remove(&id);
         }
         true
     }
 
     /// Sends an event to the client of a request, and closes what it ends. Events of closed requests are dropped.
     pub fn deliver(&mut self, id: RequestId, event: GenerationEvent) {
-        let Some(open) = self.0.get_mut(&id) else { return };
+        let Some(open) = self.by_id.get_mut(&id) else { return };
         let is_over = match &event {
             GenerationEvent::Started { .. } => {
                 // Choices have their turns in order.
@@ -59,14 +67,14 @@ impl OpenRequests {
             }
             GenerationEvent::Finished { choice, .. } => open.end(*choice),
             GenerationEvent::Failed { message, .. } => {
-                tracing::error!(request = id.0, message, "a request failed");
+                tracing::error!(model = self.model, request = id.0, message, "a request failed");
                 true
             }
         };
         // A client that is gone needs no telling.
         let _ = open.events.send(event);
         if is_over {
-            self.0.remove(&id);
+            self.by_id.remove(&id);
         }
     }
 }
@@ -88,5 +96,46 @@ impl OpenRequest {
             choice.is_alive = false;
         }
         !self.choices.iter().any(|choice| choice.is_alive)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Result, Write};
+    use std::sync::{Arc, Mutex};
+
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+    use crate::engine::slots::QueueSlots;
+    use crate::request::{CallId, Caller, Salt};
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_request_that_fails_is_closed_and_logged_with_the_name_of_its_model() {
+        let (log, mut open) = (Log::default(), OpenRequests::of_model("small"));
+        let (events, mut received) = unbounded_channel();
+        let caller = Caller { call: CallId(1), salt: Salt::default() };
+        open.insert(RequestId(7), 1, QueueSlots::new(1).take(caller, 1).unwrap(), events);
+        let (writer, failed) =
+            (log.clone(), GenerationEvent::Failed { message: "no memory".into(), is_lasting: false });
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || open.deliver(RequestId(7), failed));
+        assert!(matches!(received.try_recv(), Ok(GenerationEvent::Failed { .. })));
+        assert!(!open.cancel(RequestId(7), None), "the request is closed");
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert!(text.contains("a request failed model=\"small\" request=7"), "{text}");
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::executor::Executor;
 use super::handle::EngineHandle;
 use super::limits::EngineLimits;
+use super::open_requests::OpenRequests;
 use super::step_loop::StepLoop;
 use super::worker::Worker;
 use crate::scheduler::{BoundaryTokens, Scheduler};
@@ -44,8 +45,9 @@ impl Engine {
         let EngineSettings { limits, tokens, metrics } = settings;
         let (sender, commands) = channel();
         let handle = EngineHandle::new(sender, limits);
+        let open = OpenRequests::of_model(&metrics.model);
         let steps = StepLoop::new(Scheduler::new(limits.steps, tokens), executor, metrics);
-        let worker = Worker::new(&handle, commands, steps);
+        let worker = Worker::new(&handle, commands, steps, open);
         let (alive, ended) = oneshot::channel();
         let thread = std::thread::Builder::new().name("engine".into()).spawn(move || {
             let _held_to_the_end = alive;

@@ -33,10 +33,10 @@ pub(super) struct Worker {
 
 impl Worker {
     /// A worker for `handle`, whose commands arrive on `commands`.
-    pub fn new(handle: &EngineHandle, commands: Receiver<Command>, mut steps: StepLoop) -> Self {
+    pub fn new(handle: &EngineHandle, commands: Receiver<Command>, mut steps: StepLoop, open: OpenRequests) -> Self {
         steps.report();
         let (slots, heartbeat) = (handle.slots(), handle.heartbeat());
-        Self { steps, commands, slots, open: OpenRequests::default(), heartbeat, draining: false }
+        Self { steps, commands, slots, open, heartbeat, draining: false }
     }
 
     /// Runs until the engine is drained. A panic aborts the process.

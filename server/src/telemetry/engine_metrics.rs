@@ -1,6 +1,6 @@
 //! Metrics of one engine: pages, rows, steps and encoder runs.
 //!
-//! Set by the engine's thread alone.
+//! Set by the engine, first before its thread starts and then by that thread; read by `/metrics` and by benchmarks.
 
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
@@ -12,6 +12,8 @@ use super::families::{Families, MODEL};
 /// Handles to one engine's metrics.
 #[derive(Debug)]
 pub struct EngineMetrics {
+    /// Name of the model: the label `model` of all these metrics.
+    pub model: String,
     /// Pages that nobody holds.
     pub pages_free: IntGauge,
     /// Pages of running and waiting requests.
@@ -99,6 +101,7 @@ impl EngineFamilies {
         let pages = |state| self.pages.with_label_values(&[state, model]);
         let labels = &[model];
         EngineMetrics {
+            model: model.to_owned(),
             pages_free: pages("free"),
             pages_held: pages("held"),
             pages_cached: pages("cached"),
