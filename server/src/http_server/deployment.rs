@@ -40,8 +40,10 @@ impl Deployment {
     /// that name no model are answered with the first one.
     ///
     /// # Errors
-    /// When there is no memory or no thread for an engine, or the models cannot be told apart.
+    /// When the models cannot be told apart, of which none is started then, or there is no memory or no thread for an
+    /// engine.
     pub fn start(config: &Config, models: Vec<ModelToServe>, entrance: Entrance) -> Result<Self, LoadError> {
+        ModelRegistry::check_names(&models.iter().map(|model| model.name.as_str()).collect::<Vec<_>>())?;
         let tokenizing = JobPool::new(config.server.tokenizer_threads);
         let started = models.into_iter().map(|model| {
             let metrics = entrance.metrics.model(&model.name);

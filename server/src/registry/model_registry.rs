@@ -32,15 +32,20 @@ impl ModelRegistry {
     /// # Errors
     /// When there is none, or two have the same name.
     pub fn new(models: Vec<ServedModel>) -> Result<Self, RegistryError> {
-        if models.is_empty() {
+        Self::check_names(&models.iter().map(|model| model.name.as_str()).collect::<Vec<_>>())?;
+        Ok(Self { models: models.into_iter().map(Arc::new).collect() })
+    }
+
+    /// Checks whether models of these names can be served together, before any of them is started.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn check_names(names: &[&str]) -> Result<(), RegistryError> {
+        if names.is_empty() {
             return Err(RegistryError::NoModel);
         }
-        for (index, model) in models.iter().enumerate() {
-            if models[..index].iter().any(|other| other.name == model.name) {
-                return Err(RegistryError::NameTaken { name: model.name.clone() });
-            }
-        }
-        Ok(Self { models: models.into_iter().map(Arc::new).collect() })
+        let taken = (0..names.len()).find(|&index| names[..index].contains(&names[index]));
+        taken.map_or(Ok(()), |index| Err(RegistryError::NameTaken { name: names[index].to_owned() }))
     }
 
     /// The model that answers requests which name none.

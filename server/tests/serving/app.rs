@@ -15,7 +15,7 @@ use server::client_connection::{ConnectionTimeouts, PlaceLimits, Routes, WritePa
 use server::config::{Config, Layer};
 use server::engine::{Engine, EngineHandle};
 use server::http_server::{ConnectionLimits, Deployment, HttpServer, ModelToServe, ServerShared, body_limits};
-use server::loading::load;
+use server::loading::{LoadError, load};
 use server::process::liveness::Liveness;
 use server::registry::ServedModel;
 use server::telemetry::{EngineMetrics, Metrics, RequestMetrics};
@@ -57,6 +57,12 @@ impl App {
         Self::serving(settings.iter().map(|settings| model_to_serve(settings)).collect())
     }
 
+    /// Why models under these settings are not served together, and the metrics that they would have had.
+    pub fn of_models_refused(settings: &[&str]) -> (LoadError, Metrics) {
+        let (deployed, metrics) = deploy(settings.iter().map(|settings| model_to_serve(settings)).collect());
+        (deployed.expect_err("the models are refused"), metrics)
+    }
+
     fn new(settings: &str, pages: Option<usize>) -> (Self, Engine) {
         let (config, mut model) = model_to_serve(settings);
         if let Some(pages) = pages {
@@ -67,16 +73,7 @@ impl App {
     }
 
     fn serving(models: Vec<(Config, ModelToServe)>) -> (Self, Vec<Engine>) {
-        let (configs, models): (Vec<_>, Vec<_>) = models.into_iter().unzip();
-        let (config, names) = (&configs[0], models.iter().map(|model| model.name.as_str()).collect::<Vec<_>>());
-        let entrance = Entrance {
-            metrics: Metrics::of_models(&names),
-            guard: Arc::new(Guard::default()),
-            access_log: AccessLog::off(),
-            body: body_limits(&config.limits),
-            liveness: Liveness::default(),
-        };
-        let Deployment { api, engines } = Deployment::start(config, models, entrance).unwrap();
+        let Deployment { api, engines } = deploy(models).0.unwrap();
         (Self { router: router(Arc::clone(&api)), api }, engines)
     }
 
@@ -146,6 +143,21 @@ impl App {
         assert_eq!(held, 0, "pages are held by nobody");
         assert_eq!(metrics.pages_free.get() + metrics.pages_cached.get(), pages as i64);
     }
+}
+
+/// Starts the models, each under its own settings; what concerns all is as the first says.
+fn deploy(models: Vec<(Config, ModelToServe)>) -> (Result<Deployment, LoadError>, Metrics) {
+    let (configs, models): (Vec<_>, Vec<_>) = models.into_iter().unzip();
+    let (config, names) = (&configs[0], models.iter().map(|model| model.name.as_str()).collect::<Vec<_>>());
+    let metrics = Metrics::of_models(&names);
+    let entrance = Entrance {
+        metrics: metrics.clone(),
+        guard: Arc::new(Guard::default()),
+        access_log: AccessLog::off(),
+        body: body_limits(&config.limits),
+        liveness: Liveness::default(),
+    };
+    (Deployment::start(config, models, entrance), metrics)
 }
 
 /// A loaded model under these settings, laid over the defaults.

@@ -75,6 +75,34 @@ async fn a_request_without_a_model_is_for_the_first_and_one_for_no_model_is_told
 }
 
 #[tokio::test]
+async fn a_request_that_is_refused_counts_for_the_first_model_unless_it_says_which() {
+    let (app, _engines) = App::of_models(&["", &small()]);
+    let counts = |model| metric(&app, "encdec_requests_total", &format!("model=\"{model}\",outcome=\"refused\""));
+    let mut expected = [("demo", 0), ("small", 0), ("", 0)];
+    for (body, counted) in [
+        (json!({"prompt": "a tool", "temperature": "hot"}), 0),
+        (json!({"model": null, "prompt": "a tool", "temperature": "hot"}), 0),
+        (json!({"model": "small", "prompt": [5], "temperature": "hot"}), 1),
+        (json!({"model": "nobody", "prompt": [5], "temperature": "hot"}), 2),
+        (json!({"model": 7, "prompt": "a tool"}), 2),
+    ] {
+        assert_eq!(app.post(&body).await.status, 400, "{body}");
+        expected[counted].1 += 1;
+        for (model, count) in expected {
+            assert_eq!(counts(model), count.to_string(), "{model:?} after {body}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_models_with_one_name_no_engine_starts() {
+    let (error, metrics) = App::of_models_refused(&["", ""]);
+    assert_eq!(error.to_string(), "two models are named `demo`: give each a name of its own");
+    assert_eq!(metrics.model("demo").engine.pages_free.get(), 0, "an engine counts its pages when it starts");
+    assert!(App::start("").engine_metrics().pages_free.get() > 0);
+}
+
+#[tokio::test]
 async fn each_model_has_limits_of_its_own() {
     let (app, _engines) = App::of_models(&["", &small()]);
     let list = get(&app, "/v1/models").await.json();
