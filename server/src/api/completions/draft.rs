@@ -1,6 +1,6 @@
 //! The body as JSON, read field by field. Only the parts that are used are kept.
 //!
-//! Used by `request`, which knows what the fields mean. Errors of fields wait until the whole body was read, because
+//! Used by `parse`, which knows what the fields mean. Errors of fields wait until the whole body was read, because
 //! invalid JSON is reported first.
 
 use std::sync::LazyLock;

@@ -1,6 +1,6 @@
 //! Fields that OpenAI or vLLM know and this server does not support yet, with the values that change nothing.
 //!
-//! Used by `request`. A field that gets supported leaves this table.
+//! Used by `parse`. A field that gets supported leaves this table.
 
 use crate::api::http::ApiError;
 use crate::api::json::{Brief, Fields};

@@ -1,6 +1,6 @@
 //! The fields of a body that say how tokens are drawn.
 //!
-//! Read by `request`.
+//! Read by `parse`.
 
 use kernels::Sampling;
 

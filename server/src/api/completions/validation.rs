@@ -1,6 +1,6 @@
 //! Rules of a request that concern several fields at once, checked once all fields are read.
 //!
-//! Called by `request`.
+//! Called by `parse`.
 
 use super::bounds::RequestBounds;
 use super::prompt::{Excess, PromptNames};

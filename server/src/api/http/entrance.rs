@@ -1,4 +1,5 @@
-//! Every request's way to its route: it is named, noted and let in.
+//! What every request passes before its route: the metrics, the guard, the access log and the limits of its body.
+//! `layers` has the order.
 //!
 //! Made by the `serve` command before any model is loaded. It knows no model and no engine.
 

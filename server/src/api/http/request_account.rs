@@ -1,6 +1,6 @@
 //! Which model's metrics count a request: none in particular until its model is known.
 //!
-//! Made for every request by the access log, assigned by the handler that learns the model.
+//! Made for every request by `visit`, assigned by the handler that learns the model.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -1,6 +1,6 @@
 //! The scalar fields of a JSON object, and typed readers over them with messages that name the field.
 //!
-//! Read by `draft`, used by `request`. It knows types and ranges, not what a field means.
+//! Read by `draft`, used by `parse`. It knows types and ranges, not what a field means.
 
 use std::collections::HashSet;
 use std::fmt;
