@@ -83,8 +83,8 @@ impl ConfigDocument {
         }
     }
 
-    /// The architecture that training makes of the checkpoint. An encoder-decoder is an encoder alone only where a class
-    /// of transformers says so; one whose `is_encoder_decoder` is false is trained with its decoder otherwise.
+    /// The architecture that is trained. A t5gemma is trained without its decoder only where `architectures` names a
+    /// classifier; `is_encoder_decoder` alone does not make it one.
     ///
     /// # Errors
     /// As [`Self::architecture`].

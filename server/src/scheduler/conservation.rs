@@ -22,7 +22,8 @@ pub enum Imbalance {
         tokens: usize,
     },
     /// A source is kept as idle though a sequence holds it, or as held though none does.
-    #[error("a source of page {} with {holders} holders is kept as {}", page.0, if *.is_idle { "idle" } else { "held" })]
+    #[error("the source of page {} has {holders} holders and is kept as {}", page.0,
+        if *.is_idle { "idle" } else { "held" })]
     WrongHolders {
         /// Its first page.
         page: PageId,

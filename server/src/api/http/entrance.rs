@@ -1,4 +1,4 @@
-//! What every request passes before its route: the metrics, the guard, the access log and the limits of its body.
+//! Parts that every request passes before its route: the metrics, the guard, the access log and the limits of its body.
 //! `layers` has the order.
 //!
 //! Made by the `serve` command before any model is loaded. It knows no model and no engine.
