@@ -190,12 +190,24 @@ fn equal_logits_go_to_the_lowest_id_that_is_allowed() {
     }
 }
 
-/// Logits that keep their marker, which is not a number, were not computed.
+/// How many logits a choice computes: those that keep their marker, which is not a number, were not computed.
+fn computed(cpu: &Cpu, case: &Case, draws: Draws<'_>) -> usize {
+    let bytes: Vec<u8> = case.table.iter().flat_map(|w| w.to_le_bytes()).collect();
+    let part = WeightPart::Stored { rows: case.vocab, cols: COLS, dtype: DType::F32, bytes: &bytes };
+    let table = cpu.matrix(&[part], Precision::Bf16.into(), MatrixUse::Output).unwrap();
+    let mut x = cpu.activations(case.rows(), COLS).unwrap();
+    cpu.upload(&case.x, &mut x);
+    let mut logits = cpu.activations(case.rows(), case.vocab).unwrap();
+    cpu.upload(&vec![f32::NAN; case.rows() * case.vocab], &mut logits);
+    let output = OutputLayer { table: &table, softcap: case.softcap };
+    let mut drawn = cpu.drawn(draws.list.len()).unwrap();
+    cpu.choose(&x, output, draws, ChosenRows { logits: &mut logits, ids: &mut drawn });
+    cpu.download(&logits, case.rows()).iter().filter(|z| !z.is_nan()).count()
+}
+
 #[test]
 fn only_panels_that_may_matter_are_multiplied_exactly() {
     let case = Case::random("random", 64_000, 4);
-    let bytes: Vec<u8> = case.table.iter().flat_map(|w| w.to_le_bytes()).collect();
-    let part = WeightPart::Stored { rows: case.vocab, cols: COLS, dtype: DType::F32, bytes: &bytes };
     let lowered: Vec<LogitEdit> = (0..500).map(|index| LogitEdit::penalty(index * 127, 1.2)).collect();
     let raised: Vec<LogitEdit> = (0..5).map(|index| LogitEdit::bias(index * 12_000, 0.5)).collect();
     // Panels of 64 ids: allowed whole, or with one id refused in each of a third of them.
@@ -212,21 +224,35 @@ fn only_panels_that_may_matter_are_multiplied_exactly() {
         DrawRule { mask: holes, ..free },
     ];
     for (isa, rule) in Isa::all().flat_map(|isa| list.map(|rule| (isa, rule))) {
-        let cpu = Cpu::new(isa, 2);
-        let table = cpu.matrix(&[part], Precision::Bf16.into(), MatrixUse::Output).unwrap();
-        let mut x = cpu.activations(4, COLS).unwrap();
-        cpu.upload(&case.x, &mut x);
-        let mut logits = cpu.activations(4, case.vocab).unwrap();
-        cpu.upload(&vec![f32::NAN; 4 * case.vocab], &mut logits);
         let mut rules = DrawRules::default();
         let rule = Some(rules.add(rule));
         let draws = [0, 1, 2, 3].map(|row| Draw { rule, ..Draw::greedy(row) });
-        let output = OutputLayer { table: &table, softcap: case.softcap };
-        let mut drawn = cpu.drawn(4).unwrap();
-        let to = ChosenRows { logits: &mut logits, ids: &mut drawn };
-        cpu.choose(&x, output, Draws { list: &draws, rules: &rules }, to);
-        let computed = cpu.download(&logits, 4).iter().filter(|z| !z.is_nan()).count();
+        let computed = computed(&Cpu::new(isa, 2), &case, Draws { list: &draws, rules: &rules });
         let most = 4 * case.vocab / 50;
         assert!((4..=most).contains(&computed), "{isa:?}, {:?}: {computed}", rules.of(rule));
+    }
+}
+
+/// A mask that refuses one id of every panel leaves no panel out. Where most rows have such a mask, all logits are
+/// computed at once, those of the other rows too; where few have, the others keep to their own panels.
+#[test]
+fn where_rules_touch_most_panels_all_logits_are_computed_at_once() {
+    let case = Case::random("random", 8000, 4);
+    let holes: Vec<u32> = (0..250).map(|word| if word % 2 == 0 { !8 } else { !0 }).collect();
+    let mut rules = DrawRules::default();
+    let holes = rules.add(DrawRule { mask: Some(TokenMask { words: &holes }), ..DrawRule::default() });
+    let plain = Sampling { temperature: 1.0, top_k: 7, seed: 3, ..Sampling::GREEDY };
+    for (isa, sampling) in Isa::all().flat_map(|isa| [(isa, Sampling::GREEDY), (isa, plain)]) {
+        let cpu = Cpu::new(isa, 2);
+        for ruled in [1, 2] {
+            // The first row is not drawn from.
+            let draw = |row: u32| Draw { sampling, rule: (row <= ruled).then_some(holes), ..Draw::greedy(row) };
+            let draws = [1, 2, 3].map(draw);
+            let draws = Draws { list: &draws, rules: &rules };
+            let computed = computed(&cpu, &case, draws);
+            assert_eq!(computed == 3 * case.vocab, ruled == 2, "{ruled} ruled, {computed} computed");
+            let [screened, whole] = both(&cpu, &case, Precision::Bf16, draws);
+            assert_eq!(screened, whole, "{ruled} ruled, {sampling:?}, {}", cpu.describe());
+        }
     }
 }

@@ -3,7 +3,8 @@
 //! Called by `ops::sampling`. Beside the table there is a copy of 8-bit integers, and for each row a bound of how far
 //! the copy lies from it. All rows are multiplied with the copy, which gives each panel a range that its logits
 //! certainly lie in. Panels whose range reaches the wanted logits are then multiplied with the table itself, by the
-//! very tiles of the whole product, so that their logits are the whole product's to the last bit.
+//! very tiles of the whole product, so that their logits are the whole product's to the last bit. Where more than half of
+//! all panels are reached, as under a mask that refuses some id of every panel, the whole product is computed instead.
 //!
 //! The bound. Let `x` be the operand the product multiplies, `a q` its quantised form, `w` a row of the table and `b p`
 //! its quantised form. Then `x.w - ab q.p = a q.(w - b p) + (x - a q).w`, whose parts are at most `|a q| |w - b p|` and
@@ -20,6 +21,7 @@ use super::panel_filter::{PanelFilter, Ranges};
 use super::pool::{Pool, SharedMut};
 use super::product::{self, Columns, Panel, Product, QuantizedOperands, Rows};
 use super::rows;
+use super::sample::LogitRows;
 use super::screen::{LARGEST_NORM, SLACK, Screen};
 use super::tile::integer::{self, Bounds, LINE_WORDS, RowBounds};
 use super::tile::{Operands, TILE_ROWS};
@@ -65,11 +67,18 @@ impl Choose<'_> {
         let cap = self.output.softcap;
         let matrix = self.output.table;
         let product = Product { isa: self.isa, pool: self.pool, rows: self.x, matrix, columns: Columns::all(matrix) };
-        product.run_panels(&space.survivors, logits, |stretch| {
+        let finish = |stretch: &mut [f32]| {
             if let Some(cap) = cap {
                 rows::softcap(self.isa, stretch, cap);
             }
-        });
+        };
+        // A panel is read again for each row that needs it. The whole product reads it once for a tile of rows.
+        if 2 * space.survivors.len() > self.x.count * self.panels() {
+            product.run(logits, finish);
+            let (isa, pool, vocab, first) = (self.isa, self.pool, matrix.rows, self.first);
+            return LogitRows { isa, pool, logits, vocab, first }.draw(self.draws, out);
+        }
+        product.run_panels(&space.survivors, logits, finish);
         for draw in self.draws.list {
             out.push(self.choose(draw, &space.survivors, logits, &mut space.candidates));
         }

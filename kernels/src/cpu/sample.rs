@@ -5,8 +5,9 @@
 
 use std::cell::RefCell;
 
+use super::pool::{Pool, RowsMut};
 use crate::isa::{Isa, for_each_isa};
-use crate::sampling::{Draw, DrawRule, best_first, min_p_floor, nucleus, place, weight};
+use crate::sampling::{Draw, DrawRule, Draws, best_first, min_p_floor, nucleus, place, weight};
 
 /// Buckets to one unit of scaled logit, and their number: 64 units below the best lie all ids of any weight.
 const BUCKETS_PER_UNIT: f32 = 16.0;
@@ -50,8 +51,34 @@ impl Kept {
     }
 }
 
+/// Rows of logits that are drawn from, all of their numbers known.
+#[derive(Clone, Copy)]
+pub(super) struct LogitRows<'a> {
+    pub isa: Isa,
+    pub pool: &'a Pool,
+    /// `[rows, vocab]`.
+    pub logits: &'a [f32],
+    pub vocab: usize,
+    /// The first row, as draws count.
+    pub first: usize,
+}
+
+impl LogitRows<'_> {
+    /// Appends one id for each draw; threads share the draws.
+    pub fn draw(&self, draws: Draws<'_>, out: &mut Vec<Option<u32>>) {
+        let start = out.len();
+        out.resize(start + draws.list.len(), None);
+        self.pool.split_rows(RowsMut { data: &mut out[start..], width: 1 }, draws.list.len(), 2, |share, out| {
+            for (draw, out) in draws.list[share].iter().zip(out) {
+                let logits = &self.logits[(draw.row as usize - self.first) * self.vocab..][..self.vocab];
+                *out = choose(self.isa, logits, draw, draws.rule(draw));
+            }
+        });
+    }
+}
+
 /// The id that [`crate::sampling::choose`] defines.
-pub(super) fn choose(isa: Isa, logits: &[f32], draw: &Draw, rule: DrawRule<'_>) -> Option<u32> {
+fn choose(isa: Isa, logits: &[f32], draw: &Draw, rule: DrawRule<'_>) -> Option<u32> {
     let parameters = &draw.sampling;
     if has_nan(isa, logits) {
         return None;

@@ -7,20 +7,14 @@ use crate::cpu::matrix::Matrix;
 use crate::cpu::pool::{RowsMut, locked};
 use crate::cpu::processor::Cpu;
 use crate::cpu::product::Rows;
-use crate::cpu::{sample, score};
+use crate::cpu::sample::LogitRows;
+use crate::cpu::score;
 use crate::sampling::{BestAsk, Candidate, DrawRules, DrawnIds, Draws, ScoreAsk, TokenScore};
 
 impl SamplingOps for Cpu {
     fn sample(&self, logits: &Activations, draws: Draws<'_>, out: &mut DrawnIds) {
-        let out = out.list();
-        let first = out.len();
-        out.resize(first + draws.list.len(), None);
-        self.pool.split_rows(RowsMut { data: &mut out[first..], width: 1 }, draws.list.len(), 2, |share, out| {
-            for (draw, out) in draws.list[share].iter().zip(out) {
-                let row = draw.row as usize;
-                *out = sample::choose(self.isa, logits.rows(row..row + 1), draw, draws.rule(draw));
-            }
-        });
+        let (isa, pool, vocab) = (self.isa, &self.pool, logits.width);
+        LogitRows { isa, pool, logits: &logits.data, vocab, first: 0 }.draw(draws, out.list());
     }
 
     fn choose(
