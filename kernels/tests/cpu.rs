@@ -110,6 +110,11 @@ fn heads_are_normed_before_they_are_rotated() {
 }
 
 #[test]
+fn norms_and_angles_of_other_heads_are_refused() {
+    on_each(&BOTH, cases::norms_and_angles_of_other_heads_are_refused);
+}
+
+#[test]
 fn normed_heads_are_rotated_and_written() {
     for (format, precision) in FORMATS {
         on_each(&[precision], |run| cases::normed_heads_are_rotated_and_written(run, format));

@@ -33,6 +33,8 @@ const VALUE_TOKENS: usize = 4;
 thread_local! {
     /// Bytes of a few positions before they are put in their places; kept between calls.
     static INTEGERS: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// Keys of a few positions after their norm; kept between calls.
+    static NORMED: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
 /// K and V of all positions that any sequence holds.
@@ -128,12 +130,15 @@ impl Pages {
         let PageWrite { isa, pool, source, rows, layer } = *write;
         let (layout, format, page_tokens) = (self.layout, rows.format, rows.format.page_tokens());
         let (kv_heads, dim) = (layout.shape.kv_heads, layout.shape.head_dim);
+        let fits = |norm: KeyNorm<'_>| norm.gain.len() == dim;
+        assert!(source.key_norm.is_none_or(fits), "a norm of heads is as wide as a head");
         let data = SharedMut::new(&mut self.data);
         // Threads share the heads, not the rows: two positions of a sequence may meet in one word.
         let least = if rows.spans.len() * kv_heads * dim < 4096 { ALONE } else { 2 };
         pool.split(kv_heads, least, |heads| {
             let mut integers = INTEGERS.take();
-            let mut normed = vec![0.0; if source.key_norm.is_some() { VALUE_TOKENS * dim } else { 0 }];
+            let mut normed = NORMED.take();
+            normed.resize(VALUE_TOKENS * dim, 0.0);
             let mut index = 0;
             while index < rows.spans.len() {
                 let run = run_len(&rows.spans[index..], format);
@@ -164,6 +169,7 @@ impl Pages {
                 index += run;
             }
             INTEGERS.set(integers);
+            NORMED.set(normed);
         });
     }
 }

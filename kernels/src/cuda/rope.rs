@@ -25,8 +25,12 @@ impl<D: Device> RopeTable<D> {
     }
 }
 
-/// Address of a norm's weight, checked to fit heads of this width.
+/// Width of the widest head that a warp holds: 2 times 32 lanes times `Head::PAIRS` of `heads.cuh`.
+const WIDEST_HEAD: usize = 256;
+
+/// Address of a norm's weight, checked to fit heads of this width, and these to fit a warp.
 pub(super) fn head_gain<D: Device>(gain: &Gain<D>, head_dim: usize) -> u64 {
+    assert!(head_dim <= WIDEST_HEAD, "heads that are normed are at most {WIDEST_HEAD} wide");
     assert_eq!(gain.width, head_dim, "a norm of heads is as wide as a head");
     gain.memory.address()
 }
@@ -80,6 +84,7 @@ impl Rope {
     ) -> Self {
         let RotaryHeads { shape, table, .. } = heads;
         let (heads, head_dim) = (shape.heads + shape.kv_heads, table.head_dim);
+        assert_eq!(shape.head_dim, head_dim, "angles are those of heads as wide");
         assert!(heads * head_dim <= qkv.width, "a row holds all heads");
         Self {
             rows: qkv.rows(0, count, Number::Bf16),

@@ -1,5 +1,7 @@
 //! Rotation by scaled positions, and norms of heads: before a rotation, and of keys alone.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use kernels::{
     AttentionOps, AttentionShape, Backend, HeadNorms, KvColumns, KvFormat, KvSide, LayerPages, LayerPagesMut, Norm,
     PageShape, PageSpan, PagedAttention, PagedRows, Precision, RopeScaling, RopeSpec, RotaryHeads, RotaryRows, RowOps,
@@ -174,4 +176,33 @@ pub fn keys_normed_on_their_way_are_those_of_the_norm_by_itself<B: Backend>(
         });
         assert_eq!(on_the_way, by_itself, "{format:?}, heads {head_dim} wide, {}", backend.describe());
     }
+}
+
+/// Norms and angles of heads that are narrower or wider are refused; those that fit are not.
+pub fn norms_and_angles_of_other_heads_are_refused<B: Backend>(run: &Runner<'_, B>) {
+    let Runner { backend, precision, .. } = *run;
+    let shape = shape(16);
+    let sequence = Sequence::new(16, precision.into());
+    let rope = |angles, query, key| {
+        let (query, key) = (gain(backend, 92, query), gain(backend, 93, key));
+        let table = backend.rope_table(64, angles, RopeSpec::unscaled(10_000.0)).unwrap();
+        let norms = Some(HeadNorms { query: &query, key: &key, eps: EPS });
+        let mut rows = upload(backend, &sequence.values, sequence.width());
+        backend.rope(&mut rows, &sequence.positions, RotaryHeads { shape: &shape, table: &table, norms });
+    };
+    let write = |key| {
+        let key = gain(backend, 93, key);
+        sequence.attend(backend, &[precision.into()], |qkv, to| {
+            let kv =
+                KvColumns { rows: &*qkv, first: shape.query_width(), key_norm: Some(Norm { gain: &key, eps: EPS }) };
+            backend.write_pages(kv, sequence.rows(), to);
+        });
+    };
+    let is_refused = |op: &dyn Fn()| catch_unwind(AssertUnwindSafe(op)).is_err();
+    for (angles, query, key) in [(8, 16, 16), (8, 8, 8), (16, 8, 16), (16, 16, 8), (16, 32, 16), (16, 16, 32)] {
+        assert!(is_refused(&|| rope(angles, query, key)), "angles {angles}, query {query}, key {key}");
+    }
+    assert!(is_refused(&|| write(8)) && is_refused(&|| write(32)), "{}", backend.describe());
+    rope(16, 16, 16);
+    write(16);
 }

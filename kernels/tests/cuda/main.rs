@@ -107,7 +107,9 @@ macro_rules! tests_on {
             use super::*;
 
             cases_within! { $devices:
-                0.0 => drawn_ids_are_embedded_before_and_after_they_are_taken;
+                0.0 =>
+                    drawn_ids_are_embedded_before_and_after_they_are_taken
+                    norms_and_angles_of_other_heads_are_refused;
                 ROWS =>
                     linear_and_logits_follow_the_reference
                     linear_reads_rows_from_an_offset_and_fused_parts_stand_side_by_side
@@ -178,12 +180,14 @@ macro_rules! tests_on {
                 }
                 steps::{
                     a_step_computes_what_its_ops_compute_however_often_it_comes_again
+                    banned_end_tokens_need_no_graph_of_their_own
                     a_panic_aside_does_not_keep_later_ops_aside
                     long_rows_arrive_whole_however_many_are_on_their_way
                 }
                 weights::{
                     random_weights_are_those_of_the_host
                     what_the_kernels_do_not_compute_is_refused
+                    norms_of_heads_wider_than_a_warp_holds_are_refused
                 }
             }
 

@@ -9,7 +9,7 @@ use kernels::{
     SamplingOps, Storage, Stream, TokenMask, WeightFormat,
 };
 
-use crate::cases::{matrix, numbers, upload};
+use crate::cases::{matrix, numbers, upload, upload_wide};
 
 const ROWS: usize = 4;
 const WIDTH: usize = 16;
@@ -101,6 +101,25 @@ pub fn a_step_computes_what_its_ops_compute_however_often_it_comes_again<D: Devi
         assert_eq!(recorded, decoder.outcome(&mut at_once), "step {step}");
     }
     assert!((1..6).contains(&backend.graphs()), "{} graphs for a dozen steps", backend.graphs());
+}
+
+/// Steps that ban a few dozen ids, such as the end tokens of a text that is too short, replay the graph of free draws.
+pub fn banned_end_tokens_need_no_graph_of_their_own<D: Device>(backend: &Cuda<D>) {
+    let logits = upload_wide(backend, &numbers(70, ROWS * VOCAB), VOCAB);
+    let mut rules = DrawRules::default();
+    let ends: Vec<u32> = (0..40).map(|index| index * 7).collect();
+    let ban = rules.add(DrawRule::ban(&ends));
+    let mut drawn = backend.drawn(ROWS).unwrap();
+    let mut graphs_after = |banned_rows: u32| {
+        let draws = [0, 1, 2, 3].map(|row| Draw { rule: (row < banned_rows).then_some(ban), ..Draw::greedy(row) });
+        for _ in 0..3 {
+            backend.step(|| backend.sample(&logits, Draws { list: &draws, rules: &rules }, &mut drawn));
+            backend.take(&mut drawn, &mut Vec::new());
+        }
+        backend.graphs()
+    };
+    let recorded = graphs_after(0);
+    assert_eq!([1, 2, 4].map(&mut graphs_after), [recorded; 3]);
 }
 
 /// Ops that panic aside leave the backend where it was: the next step records its own ops.

@@ -51,6 +51,10 @@ impl RowOps for Cpu {
 
     fn rope(&self, qkv: &mut Activations, positions: &[u32], heads: RotaryHeads<'_, RopeTable, Gain>) {
         let (width, RotaryHeads { shape, table, norms }) = (qkv.width, heads);
+        assert_eq!(shape.head_dim, table.head_dim, "angles are those of heads as wide");
+        let fits =
+            |norms: HeadNorms<'_, Gain>| [norms.query, norms.key].iter().all(|gain| gain.0.len() == shape.head_dim);
+        assert!(norms.is_none_or(fits), "a norm of heads is as wide as a head");
         let heads = shape.heads + shape.kv_heads;
         qkv.split(&self.pool, positions.len(), |rows, qkv| {
             for (&position, row) in positions[rows].iter().zip(qkv.chunks_exact_mut(width)) {
