@@ -66,7 +66,8 @@ impl Side {
         let longest = side.rows.spans.iter().map(|span| span.tokens).max().unwrap_or(0);
         // Powers of two keep steps alike for long.
         let most_parts = (longest as usize).div_ceil(SPLIT).max(1).next_power_of_two() as u32;
-        Self { spans, tables, window: side.window.map_or(u32::MAX, |window| window as u32), most_parts }
+        let window = side.window.map_or(u32::MAX, |window| u32::try_from(window).unwrap_or(u32::MAX));
+        Self { spans, tables, window, most_parts }
     }
 }
 

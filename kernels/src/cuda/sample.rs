@@ -17,8 +17,9 @@ const THREADS: u32 = 512;
 pub(super) const CHOOSER_BYTES: usize = 256 * 8 + 4 * 16 * 8 + 16 * 4 + 8 + 8 + 1024 * 4;
 /// Parts of all ids that are weighed by a block each.
 const PARTS: usize = 8;
-/// Banned ids that are compared with every id that is looked at.
-const MOST_PASSED_OVER: usize = 16;
+/// Banned ids that are compared with every id that is looked at: more than the end tokens of any usual model. Steps in
+/// which these alone are banned launch the kernels of a step without rules, so no graph has to be recorded for them.
+const MOST_PASSED_OVER: usize = 64;
 /// No id, no place.
 pub(super) const NOTHING: u32 = u32::MAX;
 

@@ -25,6 +25,8 @@ pub fn shapes(head_multiple: usize) -> impl Iterator<Item = Windowed> {
     let shapes = [
         windowed(shape(4, 2, 16), None),
         windowed(shape(4, 1, 8), Some(8)),
+        // A window that does not fit in 32 bits.
+        windowed(shape(4, 2, 8), Some(1 << 32)),
         windowed(AttentionShape { softcap: None, ..shape(3, 1, 64) }, Some(70)),
         windowed(AttentionShape { softcap: Some(1.5), ..shape(2, 2, 80) }, None),
         windowed(shape(2, 1, 256), None),

@@ -2,8 +2,8 @@
 
 use kernels::{DrawRule, DrawRules, LogitEdit, RuleId, TokenMask};
 
-/// Rules of every kind: masks that allow few ids, most, and none; edits that raise and lower logits; bans of a few ids
-/// and of many; all of them together. They touch the ids of `best`.
+/// Rules of every kind: masks that allow few ids, most, and none; edits that raise and lower logits; bans of a few ids,
+/// of forty more and of many; all of them together. They touch the ids of `best`.
 pub fn rules(vocab: usize, best: &[u32]) -> (DrawRules, Vec<Option<RuleId>>) {
     let words = vocab.div_ceil(32);
     let mask = |allows: &dyn Fn(u32) -> bool| -> Vec<u32> {
@@ -22,6 +22,7 @@ pub fn rules(vocab: usize, best: &[u32]) -> (DrawRules, Vec<Option<RuleId>>) {
     let penalties = edits(&|id| LogitEdit { id, penalty: 1.3, bias: if id % 2 == 0 { -0.3 } else { 0.0 } });
     let biases = edits(&|id| LogitEdit::bias(id, if id % 3 == 0 { 4.5 } else { -100.0 }));
     let many: Vec<u32> = best.iter().copied().chain((0..vocab as u32).step_by(13)).collect();
+    let several: Vec<u32> = best.iter().copied().chain((0..vocab as u32).rev().step_by(7).take(40)).collect();
     let masked = |words| Some(TokenMask { words });
     let free = DrawRule::default();
     let list = [
@@ -35,6 +36,7 @@ pub fn rules(vocab: usize, best: &[u32]) -> (DrawRules, Vec<Option<RuleId>>) {
         DrawRule { edits: &penalties, ..free },
         DrawRule { edits: &biases, ..free },
         DrawRule { mask: masked(&stretches), edits: &biases, banned: best },
+        DrawRule::ban(&several),
     ];
     let mut rules = DrawRules::default();
     let ids = list.map(|rule| Some(rules.add(rule)));

@@ -30,14 +30,16 @@ pub fn sampling_gives_exactly_the_defined_ids<B: Backend>(backend: &B) {
     // Coarse values make ties common.
     let logits: Vec<f32> = numbers(16, 4 * vocab).iter().map(|v| (v * 40.0).round() / 4.0).collect();
     let (rules, ids) = rules(vocab, &[17, 2999]);
-    // Every way under every rule, as often as there are rows less one.
+    // Every way a hundred times from each row; then every way under every rule, as often as there are rows less one.
     let samplings = samplings();
     let ways = samplings.len() * ids.len();
-    let draw = |i: usize| {
-        let (sampling, rule) = (samplings[i % samplings.len()], ids[i / samplings.len() % ids.len()]);
+    let draw = |i: usize, rule| {
+        let sampling = samplings[i % samplings.len()];
         Draw { row: i as u32 % 4, sampling, choice: i as u32 % 3, position: i as u32, rule }
     };
-    let draws: Vec<Draw> = (0..3 * ways).map(draw).collect();
+    let free = (0..400).map(|i| draw(i, None));
+    let ruled = (0..3 * ways).map(|i| draw(i, ids[i / samplings.len() % ids.len()]));
+    let draws: Vec<Draw> = free.chain(ruled).collect();
     let draws = Draws { list: &draws, rules: &rules };
     let expected = drawn_ids(&REFERENCE, &upload_wide(&REFERENCE, &logits, vocab), draws);
     let actual = drawn_ids(backend, &upload_wide(backend, &logits, vocab), draws);

@@ -89,19 +89,24 @@ fn samplings() -> [Sampling; 11] {
     ]
 }
 
-/// Each way without a rule, and in a small vocabulary under one; then greedy draws until every row had two.
+/// Each way without a rule; in a small vocabulary also with the ids banned that end a text (the second rule), and under
+/// one of all rules. Then greedy draws until every row had one of each.
 fn draws(product: Product, rules: &[Option<RuleId>]) -> Vec<Draw> {
     let ways = samplings();
     let one = |index: u32| {
-        let half = index as usize / 2;
-        let way = ways.get(half).copied().unwrap_or(Sampling::GREEDY);
+        let third = index as usize / 3;
+        let way = ways.get(third).copied().unwrap_or(Sampling::GREEDY);
         let sampling = Sampling { seed: u64::from(index), ..way };
-        // With another number of rows each way meets another rule.
-        let rule = if index % 2 == 1 { rules[(half + product.rows) % rules.len()] } else { None };
-        Draw { row: (half % product.rows) as u32, sampling, choice: 0, position: index, rule }
+        let rule = match index % 3 {
+            0 => None,
+            1 => rules[2],
+            // With another number of rows each way meets another rule.
+            _ => rules[(third + product.rows) % rules.len()],
+        };
+        Draw { row: (third % product.rows) as u32, sampling, choice: 0, position: index, rule }
     };
-    let count = (2 * product.rows.max(ways.len())) as u32;
-    (0..count).filter(|index| product.vocab < 2000 || index % 2 == 0).map(one).collect()
+    let count = (3 * product.rows.max(ways.len())) as u32;
+    (0..count).filter(|index| product.vocab < 2000 || index % 3 == 0).map(one).collect()
 }
 
 /// Rank of an id, and the best ids, of the first row.
