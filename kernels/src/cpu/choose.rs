@@ -3,8 +3,8 @@
 //! Called by `ops::sampling`. Beside the table there is a copy of 8-bit integers, and for each row a bound of how far
 //! the copy lies from it. All rows are multiplied with the copy, which gives each panel a range that its logits
 //! certainly lie in. Panels whose range reaches the wanted logits are then multiplied with the table itself, by the
-//! very tiles of the whole product, so that their logits are the whole product's to the last bit. Where more than half of
-//! all panels are reached, as under a mask that refuses some id of every panel, the whole product is computed instead.
+//! very tiles of the whole product, so that their logits are the whole product's to the last bit. Where more than half
+//! of all panels are reached, as under a mask that refuses an id of every panel, the whole product is computed instead.
 //!
 //! The bound. Let `x` be the operand the product multiplies, `a q` its quantised form, `w` a row of the table and `b p`
 //! its quantised form. Then `x.w - ab q.p = a q.(w - b p) + (x - a q).w`, whose parts are at most `|a q| |w - b p|` and

@@ -1,9 +1,9 @@
 //! The best ids of a row of logits under a rule, with their scores: what beam search expands.
 //!
 //! The textbook form, which sorts everything. Backends give the same ids only up to the rounding of edited
-//! log-probabilities: where two of these lie so close together that a backend's log-sum orders them otherwise, the two ids
-//! change places, and at the end of the list one stands for the other. Without edits the order is that of the logits, which
-//! is the same everywhere.
+//! log-probabilities: where two of these lie so close together that a backend's log-sum orders them otherwise, the two
+//! ids change places, and at the end of the list one stands for the other. Without edits the order is that of the
+//! logits, which is the same everywhere.
 
 use super::candidates::best_first;
 use super::rule::{DrawRule, RuleId};
