@@ -105,6 +105,48 @@ pub fn functions(text: &str) -> Vec<(usize, usize)> {
     found
 }
 
+/// Lines, from 1, of the functions that anyone outside their file may call and that take a tuple. A function of a trait
+/// counts where `in_traits`.
+pub fn tuple_parameters(text: &str, in_traits: bool) -> Vec<usize> {
+    let code = code_only(text);
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices("fn ") {
+        let line_start = code[..at].rfind('\n').map_or(0, |end| end + 1);
+        let is_public = has_word(&code[line_start..at], "pub") || in_traits;
+        let Some(open) = code[at..].find('(').map(|offset| at + offset) else { continue };
+        let takes_tuple = parameters(&code[open..]).iter().any(|parameter| {
+            let of = parameter.split_once(':').map_or("", |(_, of)| of.trim_start());
+            let of = of.trim_start_matches('&').trim_start_matches("mut ");
+            of.starts_with('(') && of.contains(',')
+        });
+        if is_public && takes_tuple {
+            found.push(code[..at].matches('\n').count() + 1);
+        }
+    }
+    found
+}
+
+/// Parameters of the list that begins with a bracket.
+fn parameters(list: &str) -> Vec<&str> {
+    let (mut depth, mut from, mut found) = (0, 1, Vec::new());
+    for (at, c) in list.char_indices() {
+        match c {
+            '(' | '[' => depth += 1,
+            ')' | ']' => depth -= 1,
+            ',' if depth == 1 => {
+                found.push(&list[from..at]);
+                from = at + 1;
+            }
+            _ => {}
+        }
+        if depth == 0 {
+            found.push(&list[from..at]);
+            break;
+        }
+    }
+    found
+}
+
 /// Where the body of the function at `start` closes; `None` for a declaration.
 fn body_end(code: &str, start: usize) -> Option<usize> {
     let (mut brackets, mut braces) = (0, 0);
@@ -140,6 +182,14 @@ fn a_function_is_measured_from_its_name_to_its_closing_brace() {
                 fn no();\n}\n";
     assert_eq!(functions(text), [(1, 1), (4, 4)]);
     assert_eq!(functions("type F = fn (u8);\nmacro_rules! m { () => { fn $name() {} } }"), []);
+}
+
+#[test]
+fn a_tuple_is_found_among_the_parameters_of_public_functions() {
+    let text = "pub fn a(x: u8, (b, c): (u8, u8)) {}\nfn d(e: (u8, u8)) {}\npub fn f(g: impl Fn((u8, u8))) -> (u8, u8) {}\n\
+                pub(crate) fn h(\n    i: &mut (u8, u8),\n) {}\n";
+    assert_eq!(tuple_parameters(text, false), [1, 4]);
+    assert_eq!(tuple_parameters(text, true), [1, 2, 4]);
 }
 
 #[test]
