@@ -12,7 +12,7 @@ mod score;
 mod weight;
 
 pub use best::{BestAsk, best};
-pub use candidates::{Candidates, best_first, choose};
+pub use candidates::{Candidates, IdLogit, best_first, choose};
 pub use draw::{Draw, Draws, Sampling};
 pub use drawn_ids::{DrawnIds, NO_PLACE};
 pub(crate) use rule::RuleSpan;

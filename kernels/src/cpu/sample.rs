@@ -7,7 +7,7 @@ use std::cell::RefCell;
 
 use super::pool::{Pool, RowsMut};
 use crate::isa::{Isa, for_each_isa};
-use crate::sampling::{Draw, DrawRule, Draws, best_first, min_p_floor, nucleus, place, weight};
+use crate::sampling::{Draw, DrawRule, Draws, IdLogit, best_first, min_p_floor, nucleus, place, weight};
 
 /// Buckets to one unit of scaled logit, and their number: 64 units below the best lie all ids of any weight.
 const BUCKETS_PER_UNIT: f32 = 16.0;
@@ -24,27 +24,27 @@ struct Scratch {
     /// Logits under the rule, over the temperature; minus infinity where an id may not be chosen.
     scaled: Vec<f32>,
     /// Ids of the bucket in which a filter ends.
-    edge: Vec<(u32, f32)>,
+    edge: Vec<IdLogit>,
 }
 
 /// The ids that the filters leave: those up to `last` in the order of `best_first`, of at least the weight `floor`.
 #[derive(Clone, Copy)]
 pub(super) struct Kept {
     max: f32,
-    last: (u32, f32),
+    last: IdLogit,
     floor: u64,
 }
 
 impl Kept {
     /// All ids of a row with this maximum.
     pub(super) const fn all(max: f32) -> Self {
-        Self { max, last: (u32::MAX, f32::NEG_INFINITY), floor: 0 }
+        Self { max, last: IdLogit { id: u32::MAX, logit: f32::NEG_INFINITY }, floor: 0 }
     }
 
     /// The weight of an id, 0 when it is not kept.
     #[inline(always)]
     fn weight(&self, id: u32, scaled: f32) -> u64 {
-        let (last_id, last) = self.last;
+        let IdLogit { id: last_id, logit: last } = self.last;
         let w = weight(scaled, self.max);
         let is_kept = (scaled > last) | ((scaled == last) & (id <= last_id));
         if is_kept & (w >= self.floor) { w } else { 0 }
@@ -189,7 +189,7 @@ fn bucket(scaled: f32, max: f32) -> usize {
 }
 
 /// The `count`-th id in the order of `best_first`.
-fn last_by_count(scaled: &[f32], kept: &Kept, count: usize, edge: &mut Vec<(u32, f32)>) -> (u32, f32) {
+fn last_by_count(scaled: &[f32], kept: &Kept, count: usize, edge: &mut Vec<IdLogit>) -> IdLogit {
     let mut counts = [0; BUCKETS];
     scaled.iter().for_each(|&value| counts[bucket(value, kept.max)] += 1);
     let (reached, before) = first_reaching(&counts, count as u64);
@@ -198,7 +198,7 @@ fn last_by_count(scaled: &[f32], kept: &Kept, count: usize, edge: &mut Vec<(u32,
 }
 
 /// The id at which the mass of what is kept so far reaches `top_p` of it.
-fn last_by_mass(isa: Isa, scaled: &[f32], kept: &Kept, top_p: f32, edge: &mut Vec<(u32, f32)>) -> (u32, f32) {
+fn last_by_mass(isa: Isa, scaled: &[f32], kept: &Kept, top_p: f32, edge: &mut Vec<IdLogit>) -> IdLogit {
     let mut masses = [0; BUCKETS];
     let mut weights = [0; BLOCK];
     for (first, block) in blocks(scaled) {
@@ -210,8 +210,8 @@ fn last_by_mass(isa: Isa, scaled: &[f32], kept: &Kept, top_p: f32, edge: &mut Ve
     let wanted = nucleus(masses.iter().sum(), top_p);
     let (reached, mut passed) = first_reaching(&masses, wanted);
     sort_bucket(scaled, kept.max, reached, edge);
-    let last = edge.iter().find(|&&(id, value)| {
-        passed += kept.weight(id, value);
+    let last = edge.iter().find(|pair| {
+        passed += kept.weight(pair.id, pair.logit);
         passed >= wanted
     });
     *last.expect("the bucket reaches the wanted mass")
@@ -238,8 +238,9 @@ fn first_reaching(sums: &[u64; BUCKETS], wanted: u64) -> (usize, u64) {
 }
 
 /// The ids of one bucket, best first.
-fn sort_bucket(scaled: &[f32], max: f32, wanted: usize, edge: &mut Vec<(u32, f32)>) {
+fn sort_bucket(scaled: &[f32], max: f32, wanted: usize, edge: &mut Vec<IdLogit>) {
     edge.clear();
-    edge.extend((0..).zip(scaled.iter().copied()).filter(|&(_, value)| bucket(value, max) == wanted));
-    edge.sort_unstable_by(|&a, &b| best_first(a, b));
+    let pairs = (0..).zip(scaled).map(|(id, &logit)| IdLogit { id, logit });
+    edge.extend(pairs.filter(|pair| bucket(pair.logit, max) == wanted));
+    edge.sort_unstable_by(best_first);
 }

@@ -30,8 +30,8 @@ impl<D: Device> Cuda<D> {
         let answers = self.answer(logits, &questions, (!copied.is_empty()).then_some(copy));
         out.extend(answers.map(|answer| {
             let has_log_probs = answer.sums.log_sum().is_finite();
-            let found = answer.best.into_iter().filter(|&(_, logit)| has_log_probs && logit > f32::NEG_INFINITY);
-            (0..).zip(found).map(|(rank, (id, logit))| answer.sums.candidate(id, logit, rank)).collect()
+            let found = answer.best.into_iter().filter(|pair| has_log_probs && pair.logit > f32::NEG_INFINITY);
+            (0..).zip(found).map(|(rank, pair)| answer.sums.candidate(pair, rank)).collect()
         }));
     }
 }

@@ -10,7 +10,7 @@ use super::device::{Blocks, Device};
 use super::lock::locked;
 use super::rule::LogitRows;
 use super::sample::{CHOOSER_BYTES, NOTHING};
-use crate::sampling::{Candidate, ScoreAsk, TokenScore, best_first};
+use crate::sampling::{Candidate, IdLogit, ScoreAsk, TokenScore, best_first};
 
 const THREADS: u32 = 512;
 
@@ -28,7 +28,7 @@ pub(super) struct Question {
 pub(super) struct Answer {
     pub sums: RowSums,
     /// The best ids with their logits, best first.
-    pub best: Vec<(u32, f32)>,
+    pub best: Vec<IdLogit>,
 }
 
 /// `RowSums` in `select.cuh`.
@@ -67,7 +67,7 @@ impl RowSums {
         f64::from(self.largest) + self.sum.ln()
     }
 
-    pub fn candidate(&self, id: u32, logit: f32, rank: u32) -> Candidate {
+    pub fn candidate(&self, IdLogit { id, logit }: IdLogit, rank: u32) -> Candidate {
         Candidate { id, log_prob: (f64::from(logit) - f64::from(self.largest) - self.sum.ln()) as f32, rank }
     }
 }
@@ -78,8 +78,8 @@ impl<D: Device> Cuda<D> {
         let questions: Vec<Question> = asked.iter().map(question).collect();
         let answers = self.answer(logits, &questions, None::<fn(LogitRows, u64) -> LogitRows>);
         out.extend(asked.iter().zip(answers).map(|(ask, Answer { sums, best })| TokenScore {
-            chosen: sums.candidate(ask.id, sums.logit, sums.rank),
-            top: (0..).zip(best).map(|(rank, (id, logit))| sums.candidate(id, logit, rank)).collect(),
+            chosen: sums.candidate(IdLogit { id: ask.id, logit: sums.logit }, sums.rank),
+            top: (0..).zip(best).map(|(rank, pair)| sums.candidate(pair, rank)).collect(),
         }));
     }
 
@@ -109,8 +109,9 @@ impl<D: Device> Cuda<D> {
         sums.into_iter().zip(tops).map(move |(sums, top)| {
             let rest = best.split_off(top);
             let own = std::mem::replace(&mut best, rest);
-            let mut best: Vec<(u32, f32)> = own.into_iter().map(|[id, logit]| (id, f32::from_bits(logit))).collect();
-            best.sort_unstable_by(|&a, &b| best_first(a, b));
+            let pair = |[id, logit]: [u32; 2]| IdLogit { id, logit: f32::from_bits(logit) };
+            let mut best: Vec<IdLogit> = own.into_iter().map(pair).collect();
+            best.sort_unstable_by(best_first);
             Answer { sums, best }
         })
     }

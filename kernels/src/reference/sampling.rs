@@ -4,7 +4,9 @@ use super::activations::Activations;
 use super::device::Reference;
 use super::matrix::Matrix;
 use crate::backend::{ChosenRows, OutputLayer, ProductOps, SamplingOps};
-use crate::sampling::{BestAsk, Candidate, DrawRules, DrawnIds, Draws, ScoreAsk, TokenScore, best, best_first, choose};
+use crate::sampling::{
+    BestAsk, Candidate, DrawRules, DrawnIds, Draws, IdLogit, ScoreAsk, TokenScore, best, best_first, choose,
+};
 
 impl SamplingOps for Reference {
     fn sample(&self, logits: &Activations, draws: Draws<'_>, out: &mut DrawnIds) {
@@ -44,7 +46,8 @@ fn score(logits: &[f32], ask: &ScoreAsk) -> TokenScore {
     // Not a number where a logit is not one, or where the largest is infinite.
     let log_sum = largest + logits.iter().map(|&z| (f64::from(z) - largest).exp()).sum::<f64>().ln();
     let mut order: Vec<u32> = (0..logits.len() as u32).collect();
-    order.sort_by(|&a, &b| best_first((a, logits[a as usize]), (b, logits[b as usize])));
+    let pair = |id: u32| IdLogit { id, logit: logits[id as usize] };
+    order.sort_by(|&a, &b| best_first(&pair(a), &pair(b)));
     let candidate = |rank: usize| {
         let log_prob = (f64::from(logits[order[rank] as usize]) - log_sum) as f32;
         Candidate { id: order[rank], log_prob, rank: rank as u32 }

@@ -5,7 +5,7 @@
 //! ids change places, and at the end of the list one stands for the other. Without edits the order is that of the
 //! logits, which is the same everywhere.
 
-use super::candidates::best_first;
+use super::candidates::{IdLogit, best_first};
 use super::rule::{DrawRule, RuleId};
 use super::score::Candidate;
 
@@ -34,11 +34,12 @@ pub fn best(logits: &[f32], count: usize, rule: DrawRule<'_>) -> Vec<Candidate> 
     }
     let mut edited = logits.to_vec();
     rule.apply_to_log_probs(&mut edited, log_sum);
-    let mut order: Vec<(u32, f32)> = (0..).zip(edited).filter(|&(_, logit)| logit > f32::NEG_INFINITY).collect();
-    order.sort_by(|&a, &b| best_first(a, b));
-    let candidate = |(rank, &(id, logit)): (u32, &(u32, f32))| Candidate {
-        id,
-        log_prob: (f64::from(logit) - log_sum) as f32,
+    let pairs = (0..).zip(edited).map(|(id, logit)| IdLogit { id, logit });
+    let mut order: Vec<IdLogit> = pairs.filter(|pair| pair.logit > f32::NEG_INFINITY).collect();
+    order.sort_by(best_first);
+    let candidate = |(rank, pair): (u32, &IdLogit)| Candidate {
+        id: pair.id,
+        log_prob: (f64::from(pair.logit) - log_sum) as f32,
         rank,
     };
     (0..).zip(order.iter().take(count)).map(candidate).collect()

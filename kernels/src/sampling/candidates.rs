@@ -6,9 +6,18 @@ use super::draw::{Draw, Sampling};
 use super::rule::DrawRule;
 use super::weight::{min_p_floor, nucleus, place, weight};
 
-/// Order of `(id, logit)` pairs: the larger logit, then the lower id. Zeros are equal whatever their sign.
-pub fn best_first(a: (u32, f32), b: (u32, f32)) -> std::cmp::Ordering {
-    (b.1 + 0.0).total_cmp(&(a.1 + 0.0)).then(a.0.cmp(&b.0))
+/// An id with its logit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct IdLogit {
+    /// The id.
+    pub id: u32,
+    /// Its logit.
+    pub logit: f32,
+}
+
+/// The order in which ids are preferred: the larger logit, then the lower id. Zeros are equal whatever their sign.
+pub fn best_first(a: &IdLogit, b: &IdLogit) -> std::cmp::Ordering {
+    (b.logit + 0.0).total_cmp(&(a.logit + 0.0)).then(a.id.cmp(&b.id))
 }
 
 /// Chooses an id from a row of logits, in this order:
@@ -29,7 +38,7 @@ pub fn choose(logits: &[f32], draw: &Draw, rule: DrawRule<'_>) -> Option<u32> {
 /// Ids with their logits, with room that is kept between draws.
 #[derive(Debug, Default)]
 pub struct Candidates {
-    pairs: Vec<(u32, f32)>,
+    pairs: Vec<IdLogit>,
     weights: Vec<(u32, u64)>,
 }
 
@@ -49,33 +58,33 @@ impl Candidates {
 
     /// Adds ids with their logits.
     pub fn extend(&mut self, pairs: impl IntoIterator<Item = (u32, f32)>) {
-        self.pairs.extend(pairs);
+        self.pairs.extend(pairs.into_iter().map(|(id, logit)| IdLogit { id, logit }));
     }
 
     /// Does what [`choose`] does, on these ids. They must include all that the draw depends on; they are left changed.
     pub fn choose(&mut self, draw: &Draw, rule: DrawRule<'_>) -> Option<u32> {
         let Self { pairs, weights } = self;
-        if pairs.iter().any(|(_, logit)| logit.is_nan()) {
+        if pairs.iter().any(|pair| pair.logit.is_nan()) {
             return None;
         }
         if !rule.is_free() {
-            pairs.iter_mut().for_each(|(id, logit)| *logit = rule.logit(*id, *logit));
+            pairs.iter_mut().for_each(|pair| pair.logit = rule.logit(pair.id, pair.logit));
         }
-        pairs.retain(|&(_, logit)| logit > f32::NEG_INFINITY);
+        pairs.retain(|pair| pair.logit > f32::NEG_INFINITY);
         let parameters = &draw.sampling;
         if parameters.temperature == 0.0 {
-            return pairs.iter().copied().min_by(|&a, &b| best_first(a, b)).map(|(id, _)| id);
+            return pairs.iter().min_by(|a, b| best_first(a, b)).map(|best| best.id);
         }
-        pairs.iter_mut().for_each(|(_, logit)| *logit /= parameters.temperature);
+        pairs.iter_mut().for_each(|pair| pair.logit /= parameters.temperature);
         let kept = parameters.top_k as usize;
         if (1..pairs.len()).contains(&kept) {
-            pairs.select_nth_unstable_by(kept - 1, |&a, &b| best_first(a, b));
+            pairs.select_nth_unstable_by(kept - 1, best_first);
             pairs.truncate(kept);
         }
-        pairs.sort_unstable_by(|&a, &b| best_first(a, b));
-        let max = pairs.first()?.1;
+        pairs.sort_unstable_by(best_first);
+        let max = pairs.first()?.logit;
         weights.clear();
-        weights.extend(pairs.iter().map(|&(id, scaled)| (id, weight(scaled, max))));
+        weights.extend(pairs.iter().map(|pair| (pair.id, weight(pair.logit, max))));
         let total = weights.iter().map(|(_, w)| w).sum();
         if total == 0 {
             // The best logit is infinite: no id weighs anything beside it.

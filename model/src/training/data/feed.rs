@@ -8,12 +8,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::data_set::DataSet;
-use super::order::Batches;
+use super::order::{Batches, EpochKey};
 use super::packed::Packed;
 use super::raw_row::RowKind;
 use crate::training::error::{Error, Result};
 use crate::training::example::{Batch, Example};
-use crate::training::objective::{DrawKey, Recipe, Text};
+use crate::training::objective::{Recipe, Text};
 use crate::training::settings::{DataSettings, Packing};
 
 /// Seed of validation: every row is denoised the same way in every run, so that runs can be compared.
@@ -97,7 +97,7 @@ impl Feed {
         let batches = epoch.batches.len() as u64;
         let items = usize::try_from(batch).ok().and_then(|batch| epoch.batches.get(batch));
         let items = items.ok_or(Error::Position { epoch: number, batch, batches })?;
-        let made = feed.make(items, epoch.packed.as_ref(), (feed.seed, number))?;
+        let made = feed.make(items, epoch.packed.as_ref(), EpochKey { seed: feed.seed, epoch: number })?;
         let is_last = batch + 1 == batches;
         let next =
             if is_last { Position { epoch: number + 1, batch: 0 } } else { Position { batch: batch + 1, ..position } };
@@ -120,7 +120,7 @@ impl Feed {
         let packed = self.packed(None)?;
         let all = packed.as_ref().map_or_else(|| self.data.rows(), Packed::stretches);
         let count = if rows == 0 { all } else { rows.min(all) };
-        let key = (VALIDATION_SEED, 0);
+        let key = EpochKey { seed: VALIDATION_SEED, epoch: 0 };
         let batches = Batches::in_order(count, self.how.batch_tokens, |item| self.size(item, packed.is_some(), key))?;
         let items = (0..batches.len()).filter_map(|batch| batches.get(batch));
         items.map(|items| self.make(items, packed.as_ref(), key)).collect()
@@ -138,7 +138,7 @@ impl Feed {
     }
 
     fn plan(&self, number: u64) -> Result<Epoch> {
-        let key = (self.seed, number);
+        let key = EpochKey { seed: self.seed, epoch: number };
         let packed = self.packed(Some(key))?;
         let count = packed.as_ref().map_or_else(|| self.data.rows(), Packed::stretches);
         let size = |item| self.size(item, packed.is_some(), key);
@@ -146,14 +146,14 @@ impl Feed {
     }
 
     /// The sequence of texts, if they are packed.
-    fn packed(&self, order: Option<(u64, u64)>) -> Result<Option<Packed>> {
+    fn packed(&self, order: Option<EpochKey>) -> Result<Option<Packed>> {
         let is_packed = self.data.kind() == RowKind::Text && self.how.packing == Packing::Packed;
         let packed = || Packed::new(&self.data, order, self.recipe.end_token(), self.how.max_text_tokens);
         is_packed.then(packed).transpose()
     }
 
-    fn size(&self, item: usize, is_packed: bool, (seed, epoch): (u64, u64)) -> Result<usize> {
-        let key = DrawKey { seed, epoch, index: item as u64 };
+    fn size(&self, item: usize, is_packed: bool, key: EpochKey) -> Result<usize> {
+        let key = key.item(item);
         let most = self.how.max_text_tokens;
         Ok(match self.data.kind() {
             RowKind::Text if is_packed => self.recipe.text_size(most, false, key),
@@ -165,7 +165,7 @@ impl Feed {
         })
     }
 
-    fn make(&self, items: &[usize], packed: Option<&Packed>, (seed, epoch): (u64, u64)) -> Result<Batch> {
+    fn make(&self, items: &[usize], packed: Option<&Packed>, key: EpochKey) -> Result<Batch> {
         let example = |&item: &usize| -> Result<Example> {
             if self.data.kind() != RowKind::Text {
                 return Ok(self.recipe.example(self.data.row(item)?.row()));
@@ -174,7 +174,7 @@ impl Feed {
                 Some(packed) => Text { ids: packed.stretch(&self.data, item)?, is_whole: false },
                 None => self.text(item)?,
             };
-            Ok(self.recipe.text_example(&text, DrawKey { seed, epoch, index: item as u64 }))
+            Ok(self.recipe.text_example(&text, key.item(item)))
         };
         Ok(Batch { examples: items.iter().map(example).collect::<Result<_>>()? })
     }

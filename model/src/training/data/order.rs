@@ -4,10 +4,27 @@
 
 use crate::training::draws::{Draws, Purpose};
 use crate::training::error::Result;
+use crate::training::objective::DrawKey;
 
 /// Number of batches whose items are sorted by size together: enough that the items of a batch hardly differ, few
 /// enough that an epoch stays shuffled.
 const WINDOW_BATCHES: usize = 64;
+
+/// Key on which the order of an epoch depends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct EpochKey {
+    /// Seed of the run.
+    pub seed: u64,
+    /// Number of the epoch.
+    pub epoch: u64,
+}
+
+impl EpochKey {
+    /// Key of one item of the epoch.
+    pub fn item(self, index: usize) -> DrawKey {
+        DrawKey { seed: self.seed, epoch: self.epoch, index: index as u64 }
+    }
+}
 
 /// The batches of one epoch.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,7 +39,7 @@ impl Batches {
     pub fn shuffled(
         count: usize,
         batch_tokens: usize,
-        (seed, epoch): (u64, u64),
+        EpochKey { seed, epoch }: EpochKey,
         size: impl Fn(usize) -> Result<usize>,
     ) -> Result<Self> {
         let mut items: Vec<usize> = (0..count).collect();

@@ -3,6 +3,7 @@
 //! Made by `feed` for each epoch, from that epoch's order of texts. Holds the texts' ends, not their tokens.
 
 use super::data_set::DataSet;
+use super::order::EpochKey;
 use crate::training::draws::{Draws, Purpose};
 use crate::training::error::Result;
 
@@ -18,9 +19,9 @@ pub(super) struct Packed {
 
 impl Packed {
     /// Lays out the texts in the order of an epoch, or in the files' order.
-    pub fn new(data: &DataSet, order: Option<(u64, u64)>, end_token: u32, stretch_tokens: usize) -> Result<Self> {
+    pub fn new(data: &DataSet, order: Option<EpochKey>, end_token: u32, stretch_tokens: usize) -> Result<Self> {
         let mut texts: Vec<usize> = (0..data.rows()).collect();
-        if let Some((seed, epoch)) = order {
+        if let Some(EpochKey { seed, epoch }) = order {
             Draws::new(seed, Purpose::RowOrder, epoch, 1).shuffle(&mut texts);
         }
         let mut end = 0;
