@@ -186,8 +186,8 @@ fn a_function_is_measured_from_its_name_to_its_closing_brace() {
 
 #[test]
 fn a_tuple_is_found_among_the_parameters_of_public_functions() {
-    let text = "pub fn a(x: u8, (b, c): (u8, u8)) {}\nfn d(e: (u8, u8)) {}\npub fn f(g: impl Fn((u8, u8))) -> (u8, u8) {}\n\
-                pub(crate) fn h(\n    i: &mut (u8, u8),\n) {}\n";
+    let text = "pub fn a(x: u8, (b, c): (u8, u8)) {}\nfn d(e: (u8, u8)) {}\n\
+                pub fn f(g: impl Fn((u8, u8))) -> (u8, u8) {}\npub(crate) fn h(\n    i: &mut (u8, u8),\n) {}\n";
     assert_eq!(tuple_parameters(text, false), [1, 4]);
     assert_eq!(tuple_parameters(text, true), [1, 2, 4]);
 }
