@@ -23,6 +23,8 @@ struct Side {
     const uint32_t* tables;  // page indices
     uint32_t window;         // positions seen; all of them if there is no window
     uint32_t most_parts;     // blocks for the parts of a row
+
+    DEVICE const uint32_t* table(uint32_t row) const { return tables + spans[2 * row]; }
 };
 
 struct AttendPaged {
@@ -123,6 +125,8 @@ struct Room {
     uint32_t weights[PIECES][COLUMNS * PAIR_STRIDE];  // pairs of neighbouring positions
     float bases[COLUMNS], totals[COLUMNS];
     float sums[SLICES][COLUMNS][Width + 1];
+    Columns columns;  // of the block, for when its values are added up
+    uint32_t kv_head;
     uint32_t is_last;
 };
 
@@ -274,24 +278,28 @@ DEVICE void add_parts(const AttendPaged& p, const Columns& columns, const Parts&
     }
 }
 
+// Pages of the block's row, on the side of the block's part.
+DEVICE const uint32_t* own_table(const AttendPaged& p) {
+    return blockIdx.z >= p.first.most_parts ? p.second.table(blockIdx.x) : p.first.table(blockIdx.x);
+}
+
+// Most registers are needed while values are added up. What comes after it is kept in shared memory meanwhile, or
+// looked up once more, so that three blocks fit on a multiprocessor without a spilled register.
 template <uint32_t Width>
 DEVICE void attend_part(const AttendPaged& p) {
     SHARED(Room<Width>, room);
     const uint32_t shares = (p.heads / p.kv_heads + COLUMNS - 1) / COLUMNS;  // blocks for the queries of a K/V head
     const bool is_second = blockIdx.z >= p.first.most_parts;
-    const Side side = is_second ? p.second : p.first;
+    const Side& side = is_second ? p.second : p.first;
     const uint32_t kv_head = blockIdx.y / shares, start = (blockIdx.z - (is_second ? p.first.most_parts : 0)) * SPLIT;
     const Seen all_first = seen_by(p.first, blockIdx.x), all_second = seen_by(p.second, blockIdx.x);
     const Seen all = is_second ? all_second : all_first;
     const Seen part = {greatest(start, all.first), least(start + SPLIT, all.end)};
-    const Parts first_parts = parts_of(all_first), second_parts = parts_of(all_second);
-    const uint32_t part_count = first_parts.count() + second_parts.count();
-    const bool sees_nothing = part_count == 0;
-    const uint32_t* table = side.tables + side.spans[2 * blockIdx.x];
+    const bool sees_nothing = parts_of(all_first).count() + parts_of(all_second).count() == 0;
     const uint32_t position = start + warp_id() * PAGE_TOKENS;
     const bf16* keys = nullptr;
     if (part.has_some_of_page(position)) {
-        keys = stored(p, table, position, kv_head);
+        keys = stored(p, side.table(blockIdx.x), position, kv_head);
         const bf16* values = keys + size_t(p.kv_heads * PAGE_TOKENS) * p.head_dim;
         for (uint32_t i = lane_id(); i < p.head_dim * PAGE_TOKENS / CHUNK; i += WARP) {
             prefetch(keys + i * CHUNK);
@@ -300,22 +308,30 @@ DEVICE void attend_part(const AttendPaged& p) {
     }
     wait_for_inputs();
     if (part.first >= part.end && !(sees_nothing && blockIdx.z == 0)) return;
-    const Columns columns = columns_of_block(p, kv_head, blockIdx.y % shares * COLUMNS);
-    if (columns.used == 0) return;
+    const Columns scored = columns_of_block(p, kv_head, blockIdx.y % shares * COLUMNS);
+    if (scored.used == 0) return;
     if (sees_nothing) {
-        for (uint32_t cell = threadIdx.x; cell < columns.used * p.head_dim; cell += THREADS) {
+        for (uint32_t cell = threadIdx.x; cell < scored.used * p.head_dim; cell += THREADS) {
             const uint32_t column = cell / p.head_dim;
-            p.out[columns.row_of(column) * p.out_pitch + columns.head_of(column) * p.head_dim + cell % p.head_dim] =
+            p.out[scored.row_of(column) * p.out_pitch + scored.head_of(column) * p.head_dim + cell % p.head_dim] =
                 to_bf16(0.0f);
         }
         return;
     }
-    if (keys != nullptr) score_page<Width>(p, columns, part, position, keys, room->scores);
+    if (keys != nullptr) score_page<Width>(p, scored, part, position, keys, room->scores);
     __syncthreads();
-    weigh<Width>(p, columns, part, start, *room);
+    weigh<Width>(p, scored, part, start, *room);
+    if (threadIdx.x == 0) {
+        room->columns = scored;
+        room->kv_head = kv_head;
+    }
     __syncthreads();
-    add_values<Width>(p, part, start, table, p.kv_heads + kv_head, *room);
+    add_values<Width>(p, part, start, own_table(p), p.kv_heads + room->kv_head, *room);
     __syncthreads();
+    const Columns columns = room->columns;
+    const Parts first_parts = parts_of(seen_by(p.first, blockIdx.x));
+    const Parts second_parts = parts_of(seen_by(p.second, blockIdx.x));
+    const uint32_t part_count = first_parts.count() + second_parts.count();
     const bool is_whole = part_count == 1;
     for (uint32_t cell = threadIdx.x; cell < columns.used * p.head_dim; cell += THREADS) {
         const uint32_t column = cell / p.head_dim, i = cell % p.head_dim, head = columns.head_of(column);

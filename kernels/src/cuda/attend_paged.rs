@@ -140,5 +140,6 @@ impl<D: Device> Cuda<D> {
 const fn room_bytes(width: usize) -> usize {
     let (scores, weights) = (COLUMNS * (SPLIT + 4), PIECES * COLUMNS * (SPLIT / 2 + 4));
     let sums = WARPS / (width / CHUNK) * COLUMNS * (width + 1);
-    4 * (scores + weights + 2 * COLUMNS + sums + 1)
+    let (columns, kv_head, is_last) = (4, 1, 1);
+    4 * (scores + weights + 2 * COLUMNS + sums + columns + kv_head + is_last)
 }
