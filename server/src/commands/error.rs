@@ -8,8 +8,8 @@ use kernels::Scheme;
 use model::scheme_name;
 use plotters::drawing::DrawingAreaErrorKind;
 
-use super::eval::EvalError;
-use super::train::SettingsError;
+use super::eval::error::EvalError;
+use super::train::settings::SettingsError;
 use crate::engine::SelfTestFailed;
 use crate::loading::LoadError;
 use crate::process::resources::ShortOf;

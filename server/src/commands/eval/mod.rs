@@ -6,7 +6,7 @@
 mod answer;
 mod class_scores;
 mod classified;
-mod error;
+pub mod error;
 mod figures;
 mod input_spec;
 mod open;
@@ -23,9 +23,8 @@ use std::io::{Write, stdout};
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use error::EvalError;
-
 use self::answer::{Answer, Ask};
+use self::error::EvalError;
 use self::figures::{EvalFigures, Measured};
 use self::predictions::{Prediction, Predictions};
 use self::question::Questions;

@@ -4,7 +4,7 @@
 
 mod problems;
 mod report;
-mod settings;
+pub mod settings;
 mod stopping;
 mod watcher;
 
@@ -20,8 +20,6 @@ use crate::process::resources::{check_command, cores};
 use crate::process::terminal::show;
 use stopping::Stopping;
 use watcher::Watcher;
-
-pub use settings::SettingsError;
 
 /// Trains, from the beginning or from where the run in the folder stopped, and prints where the model is.
 ///
