@@ -6,8 +6,7 @@
 use super::activations::Activations;
 use super::backend::Cuda;
 use super::device::Device;
-use super::rule::RuledRows;
-use super::sample::NOTHING;
+use super::rule::{NOTHING, RuledRows};
 use super::score::Question;
 use crate::sampling::{BestAsk, Candidate, DrawRules};
 

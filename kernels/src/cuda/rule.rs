@@ -8,12 +8,14 @@ use super::activations::{Activations, BEST_COLUMNS};
 use super::backend::Cuda;
 use super::device::{Blocks, Device, NO_ADDRESS};
 use super::number::Number;
-use super::sample::NOTHING;
 use crate::sampling::{DrawRules, RuleId, RuleSpan};
 
 const THREADS: u32 = 512;
 /// Ids of a block.
 const STRETCH: usize = THREADS as usize * BEST_COLUMNS;
+
+/// No id, no place.
+pub(super) const NOTHING: u32 = u32::MAX;
 
 /// Rows of logits, and copies of some of them under rules: `LogitRows` in `select.cuh`.
 #[derive(Clone, Copy, NoUninit)]

@@ -8,7 +8,7 @@ use super::activations::Activations;
 use super::backend::Cuda;
 use super::device::{Blocks, Device, NO_ADDRESS};
 use super::memory::{Heap, Memory};
-use super::rule::{LogitRows, RuledRows};
+use super::rule::{LogitRows, NOTHING, RuledRows};
 use crate::error::Result;
 use crate::sampling::{self, Draws, RuleSpan, min_p_floor, uniform};
 
@@ -20,8 +20,6 @@ const PARTS: usize = 8;
 /// Banned ids that are compared with every id that is looked at: more than the end tokens of any usual model. Steps in
 /// which these alone are banned launch the kernels of a step without rules, so no graph has to be recorded for them.
 const MOST_PASSED_OVER: usize = 64;
-/// No id, no place.
-pub(super) const NOTHING: u32 = u32::MAX;
 
 #[derive(Clone, Copy, NoUninit)]
 #[repr(C)]

@@ -8,8 +8,8 @@ use super::activations::Activations;
 use super::backend::Cuda;
 use super::device::{Blocks, Device};
 use super::lock::locked;
-use super::rule::LogitRows;
-use super::sample::{CHOOSER_BYTES, NOTHING};
+use super::rule::{LogitRows, NOTHING};
+use super::sample::CHOOSER_BYTES;
 use crate::sampling::{Candidate, IdLogit, ScoreAsk, TokenScore, best_first};
 
 const THREADS: u32 = 512;

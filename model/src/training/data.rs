@@ -11,12 +11,14 @@ mod lines;
 mod order;
 mod packed;
 mod raw_row;
+mod reading;
 mod single;
 mod tokenise;
 
-pub use data_set::{CacheProgress, DataSet, Reading, Report};
+pub use data_set::DataSet;
 pub use feed::{BatchSettings, Feed, Position};
 pub use raw_row::{Content, Problem, RawRow, RowKind, read_rows};
+pub use reading::{CacheProgress, Reading, Report};
 pub use single::{Maker, Single};
 
 pub(in crate::training) use data_set::Row;

@@ -3,6 +3,7 @@
 //! Called by the training run, by `eval` and by tests. The serving path is another definition of the same models, over
 //! `kernels`; a test holds the two equal. Knows no file format, optimiser or text.
 
+mod dropout;
 mod generate;
 mod gradients;
 mod initial;
@@ -23,8 +24,9 @@ use crate::config::{Architecture, ConfigDocument, NetworkConfig, SpecialTokens};
 use parts::Parts;
 use weights::{Head, Stack};
 
+pub use dropout::DropoutOptions;
 pub use gradients::Gradients;
-pub use loss::{BatchLoss, DropoutOptions, LossOptions, LossSums, TeacherOptions};
+pub use loss::{BatchLoss, LossOptions, LossSums, TeacherOptions};
 
 /// Options of a network's computation.
 #[derive(Debug, Clone)]

@@ -11,55 +11,12 @@ use super::cache::{Cache, Entry, RowIds, failed};
 use super::ids::Ids;
 use super::lines::hash_of;
 use super::raw_row::RowKind;
+use super::reading::{Reading, Report, contents_key, skip};
 use super::tokenise::{self, Build};
 use crate::out_file::{make_folder, open_lock};
 use crate::tokenizer::Tokenizer;
 use crate::training::error::{Error, Result};
 use crate::training::settings::BadRows;
-
-/// How files are read.
-#[derive(Debug, Clone, Copy)]
-pub struct Reading<'a> {
-    /// Kind of the files' rows.
-    pub kind: RowKind,
-    /// Tokenizer of the texts; not needed for rows of ids.
-    pub tokenizer: Option<&'a Tokenizer>,
-    /// Size of the source's vocabulary: ids are below it.
-    pub source_vocab: usize,
-    /// Size of the target's vocabulary: ids are below it.
-    pub target_vocab: usize,
-    /// All labels in their order; without them, the labels found in the files, sorted.
-    pub labels: Option<&'a [String]>,
-    /// Whether a malformed row ends the run or is left out.
-    pub bad_rows: BadRows,
-}
-
-/// Reports while files are opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Report<'a> {
-    /// Progress in building the token cache.
-    Progress(CacheProgress),
-    /// A malformed row is left out.
-    Skipped {
-        /// Its file.
-        path: &'a Path,
-        /// Its line, from 1.
-        line: usize,
-        /// The problem.
-        problem: &'a str,
-    },
-}
-
-/// Progress in building the token cache.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CacheProgress {
-    /// Rows written.
-    pub rows: u64,
-    /// Bytes of the files read.
-    pub bytes: u64,
-    /// Bytes of the files.
-    pub total_bytes: u64,
-}
 
 /// Rows of token ids.
 #[derive(Debug)]
@@ -139,7 +96,7 @@ impl DataSet {
     fn cached(files: &[PathBuf], path: &Path) -> Result<Option<Cache>> {
         let Some(cache) = Cache::open(path)? else { return Ok(None) };
         let hashes = files.iter().map(|file| hash_of(file)).collect::<Result<Vec<_>>>()?;
-        Ok((cache.key == key_of(&hashes)).then_some(cache))
+        Ok((cache.key == contents_key(&hashes)).then_some(cache))
     }
 
     fn assemble(
@@ -231,23 +188,6 @@ impl DataSet {
     }
 }
 
-/// Reports a malformed row, or fails with it.
-pub(super) fn skip(
-    path: &Path,
-    line: usize,
-    problem: &str,
-    bad_rows: BadRows,
-    report: &mut dyn FnMut(Report<'_>),
-) -> Result<()> {
-    match bad_rows {
-        BadRows::Fail => Err(Error::Row { path: path.to_owned(), line, problem: problem.to_owned() }),
-        BadRows::Skip => {
-            report(Report::Skipped { path, line, problem });
-            Ok(())
-        }
-    }
-}
-
 /// Reports the malformed rows that the cache describes.
 fn report_bad_rows(
     files: &[PathBuf],
@@ -271,12 +211,5 @@ fn name_of(files: &[PathBuf], how: &Reading<'_>) -> u128 {
         hash.update(&name.len().to_le_bytes());
         hash.update(name);
     }
-    hash.digest128()
-}
-
-/// Hash of the files' contents, from the hash of each file.
-pub(super) fn key_of(hashes: &[u128]) -> u128 {
-    let mut hash = Xxh3::new();
-    hashes.iter().for_each(|one| hash.update(&one.to_le_bytes()));
     hash.digest128()
 }

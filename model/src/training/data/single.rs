@@ -2,9 +2,10 @@
 //!
 //! Used by the server's evaluation. There is no cache and no batch; the order is that of the file.
 
-use super::data_set::{Reading, Row};
+use super::data_set::Row;
 use super::ids::Ids;
 use super::raw_row::{Problem, RawRow};
+use super::reading::Reading;
 use super::tokenise::Tokenised;
 use crate::training::example::Example;
 use crate::training::objective::{DrawKey, Recipe, Text};

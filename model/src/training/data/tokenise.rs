@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::cache::{Bad, Cache, Entry, Notes, Writer, failed};
-use super::data_set::{CacheProgress, Reading, Report, key_of, skip};
 use super::lines::{Line, Lines};
 use super::raw_row::{Content, Problem, RawRow};
+use super::reading::{CacheProgress, Reading, Report, contents_key, skip};
 use crate::input;
 use crate::training::error::Result;
 
@@ -64,7 +64,7 @@ pub(super) fn build(build: Build<'_>, report: &mut dyn FnMut(Report<'_>)) -> Res
     for file in 0..files.len() {
         hashes.push(growing.read_file(file)?);
     }
-    growing.writer.finish(&growing.notes, key_of(&hashes))?;
+    growing.writer.finish(&growing.notes, contents_key(&hashes))?;
     let gone = || failed("read", path, std::io::ErrorKind::InvalidData.into());
     Cache::open(path)?.ok_or_else(gone)
 }

@@ -4,6 +4,7 @@
 
 use candle_core::Tensor;
 
+use super::dropout::DropoutOptions;
 use super::pass::Pass;
 use super::rows::Rows;
 use super::{Head, Network};
@@ -19,19 +20,6 @@ pub struct LossOptions<'a> {
     pub dropout: Option<DropoutOptions>,
     /// Teacher whose distribution is learned beside the data.
     pub teacher: Option<TeacherOptions<'a>>,
-}
-
-/// Shares of the numbers that are dropped.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct DropoutOptions {
-    /// Share of embeddings, residual branches, MLP products and final states.
-    pub hidden: f32,
-    /// Share of the attention probabilities.
-    pub attention: f32,
-    /// Share of a classification head's input.
-    pub classifier: f32,
-    /// Seed: the same seed drops the same numbers.
-    pub seed: u64,
 }
 
 /// A teacher of the same vocabulary.

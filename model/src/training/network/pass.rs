@@ -3,14 +3,13 @@
 //! Called by `loss`, `gradients` and `generate`. The same code runs with and without a graph, with and without dropout.
 
 use candle_core::{DType, Tensor, Var};
-use kernels::math::philox;
 
-use super::loss::DropoutOptions;
+use super::dropout::DropoutOptions;
 use super::rows::Ragged;
 use super::weights::{Attention, FeedForward, Layer, Norms, Stack};
 use super::{Head, Network};
 use crate::training::Result;
-use crate::training::ops::{self, Dropout};
+use crate::training::ops;
 
 /// Context of a pass for every layer.
 pub struct Pass<'a> {
@@ -98,7 +97,7 @@ impl<'a> Pass<'a> {
         source: Option<&Source<'_>>,
     ) -> Result<Tensor> {
         let Layer { attention, cross, feed_forward } = &stack.layers[index];
-        let at = Place { stack, index };
+        let at = LayerIndex { stack, index };
         let mut x = self
             .sublayer(at, &attention.norms, Site::SelfResidual, x, |x| self.attend_self(at, attention, x, lengths))?;
         if let (Some(cross), Some(source)) = (cross, source) {
@@ -112,7 +111,7 @@ impl<'a> Pass<'a> {
     /// `x + drop(post(f(pre(x))))`.
     fn sublayer(
         &self,
-        at: Place<'_>,
+        at: LayerIndex<'_>,
         norms: &Norms,
         site: Site,
         x: &Tensor,
@@ -125,7 +124,7 @@ impl<'a> Pass<'a> {
     }
 
     /// `out(attend(rope(q(x)), rope(k(x)), v(x)))`.
-    fn attend_self(&self, at: Place<'_>, own: &Attention, x: &Tensor, lengths: &[usize]) -> Result<Tensor> {
+    fn attend_self(&self, at: LayerIndex<'_>, own: &Attention, x: &Tensor, lengths: &[usize]) -> Result<Tensor> {
         let config = &at.stack.config;
         let (q, k, v) = (self.linear(x, &own.q)?, self.linear(x, &own.k)?, self.linear(x, &own.v)?);
         let how = ops::Attention {
@@ -140,7 +139,7 @@ impl<'a> Pass<'a> {
     /// `out(attend(q(x), k(source), v(source)))`, without positions or window.
     fn attend_source(
         &self,
-        at: Place<'_>,
+        at: LayerIndex<'_>,
         own: &Attention,
         x: &Tensor,
         lengths: &[usize],
@@ -152,13 +151,13 @@ impl<'a> Pass<'a> {
     }
 
     /// `down(drop(gelu(gate(x)) * up(x)))`.
-    fn feed_forward(&self, at: Place<'_>, own: &FeedForward, x: &Tensor) -> Result<Tensor> {
+    fn feed_forward(&self, at: LayerIndex<'_>, own: &FeedForward, x: &Tensor) -> Result<Tensor> {
         let product = ops::geglu(x, &self.weight(&own.gate)?, &self.weight(&own.up)?)?;
         self.linear(&self.drop(at.stack, at.index, Site::Product, product)?, &own.down)
     }
 
     /// Attention in which every query sees every key of its row.
-    fn everywhere(&self, at: Place<'_>, site: Site, queries: &[usize], keys: &[usize]) -> ops::Attention {
+    fn everywhere(&self, at: LayerIndex<'_>, site: Site, queries: &[usize], keys: &[usize]) -> ops::Attention {
         let config = &at.stack.config;
         ops::Attention {
             queries: queries.to_vec(),
@@ -177,7 +176,7 @@ impl<'a> Pass<'a> {
 
     /// `[rows, classes]` float32 scores of a classifier's states.
     pub fn classes(&self, states: &Tensor, weight: &Var, bias: Option<&Var>) -> Result<Tensor> {
-        let at = Place { stack: &self.network.main, index: 0 };
+        let at = LayerIndex { stack: &self.network.main, index: 0 };
         let states = match self.dropout.and_then(|own| own.mask(own.classifier, at.key(Site::Classifier))) {
             Some(dropout) => ops::dropout(states, dropout)?,
             None => states.clone(),
@@ -219,7 +218,7 @@ impl<'a> Pass<'a> {
     }
 
     fn drop(&self, stack: &Stack, index: usize, site: Site, x: Tensor) -> Result<Tensor> {
-        match self.dropout.and_then(|own| own.mask(own.hidden, Place { stack, index }.key(site))) {
+        match self.dropout.and_then(|own| own.mask(own.hidden, LayerIndex { stack, index }.key(site))) {
             Some(dropout) => ops::dropout(&x, dropout),
             None => Ok(x),
         }
@@ -228,21 +227,13 @@ impl<'a> Pass<'a> {
 
 /// A layer of a stack.
 #[derive(Clone, Copy)]
-struct Place<'a> {
+struct LayerIndex<'a> {
     stack: &'a Stack,
     index: usize,
 }
 
-impl Place<'_> {
+impl LayerIndex<'_> {
     fn key(self, site: Site) -> [u32; 3] {
         [self.stack.number, self.index as u32, site as u32]
-    }
-}
-
-impl DropoutOptions {
-    /// Dropout at one place of the network.
-    fn mask(&self, rate: f32, [stack, layer, site]: [u32; 3]) -> Option<Dropout> {
-        let [low, high, ..] = philox(self.seed, [stack, layer, site, 0]);
-        (rate > 0.0).then_some(Dropout { rate, key: u64::from(high) << 32 | u64::from(low) })
     }
 }
