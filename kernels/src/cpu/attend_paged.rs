@@ -18,7 +18,7 @@ use super::pages::{LANES, LayerPage, Pages};
 use super::pool::{Pool, SharedMut};
 use super::product::pair_rows;
 use super::share::Share;
-use crate::attention::PagedAttention;
+use crate::attention::{AttentionShape, KvSide, PagedAttention};
 use crate::isa::{Isa, Level};
 use crate::paging::{KvFormat, LayerPages};
 use int8::Int8Query;
@@ -66,8 +66,21 @@ struct Item<'a> {
     query: &'a [f32],
 }
 
+/// The way of one row through the pages of one side.
+struct Walk<'a> {
+    arithmetic: Arithmetic,
+    format: KvFormat,
+    layer: usize,
+    /// Positions that the row sees.
+    visible: Range<usize>,
+    /// Its pages that hold them, counted from its first.
+    pages: Range<usize>,
+    /// Page indices, from `first` on those of the row.
+    tables: &'a [u32],
+    first: usize,
+}
+
 /// A page that a row sees positions of.
-#[derive(Clone)]
 struct Visit {
     page: LayerPage,
     arithmetic: Arithmetic,
@@ -123,20 +136,28 @@ impl Paged<'_> {
         }
     }
 
-    /// Pages that a row sees, side by side and in the order of positions; none of a row that is not there.
-    fn visits(&self, row: usize) -> impl Iterator<Item = Visit> {
-        let sides = self.attention.sides().filter(move |side| row < side.rows.spans.len());
-        sides.flat_map(move |side| {
-            let (visible, rows) = (side.visible(row), side.rows);
-            let (arithmetic, tokens) = (self.arithmetic(rows.format), rows.format.page_tokens());
-            let pages = if visible.is_empty() { 0..0 } else { visible.start / tokens..visible.end.div_ceil(tokens) };
-            pages.map(move |index| {
-                let page = rows.tables[rows.spans[row].first as usize + index];
-                let first = index * tokens;
-                let seen = visible.start.saturating_sub(first)..tokens.min(visible.end - first);
-                Visit { page: LayerPage { page, layer: self.from.layer, format: rows.format }, arithmetic, seen }
-            })
-        })
+    /// A row's way through a side.
+    fn walk<'a>(&self, side: &KvSide<'a>, row: usize) -> Walk<'a> {
+        let (rows, visible) = (side.rows, side.visible(row));
+        let tokens = rows.format.page_tokens();
+        let pages = if visible.is_empty() { 0..0 } else { visible.start / tokens..visible.end.div_ceil(tokens) };
+        Walk {
+            arithmetic: self.arithmetic(rows.format),
+            format: rows.format,
+            layer: self.from.layer,
+            visible,
+            pages,
+            tables: rows.tables,
+            first: rows.spans[row].first as usize,
+        }
+    }
+
+    /// The first page that is read of a row, from the side of this index on; none of a row that is not there.
+    fn first_page(&self, row: usize, side: usize) -> Option<LayerPage> {
+        if row >= self.attention.first.rows.spans.len() {
+            return None;
+        }
+        self.attention.sides().skip(side).find_map(|side| self.walk(&side, row).first_page())
     }
 
     /// All query heads of some K/V heads, for one row.
@@ -148,27 +169,40 @@ impl Paged<'_> {
         // SAFETY: this thread alone owns these heads of this row.
         let out = unsafe { out.slice(start + columns.start..start + columns.end) };
         out.fill(0.0);
-        let mut visits = self.visits(row).peekable();
-        if visits.peek().is_none() {
+        if self.first_page(row, 0).is_none() {
             return;
         }
         let item = Item { heads, group, head_dim, query: &self.q[row * self.q_width..][columns] };
-        for side in self.attention.sides() {
-            scratch.query.prepare(self.isa, &item, self.arithmetic(side.rows.format));
-        }
-        let query_heads = item.heads.len() * group;
-        scratch.softmax.start(query_heads);
-        while let Some(visit) = visits.next() {
-            let page_tokens = visit.page.format.page_tokens();
-            scratch.scores.resize(query_heads * page_tokens, 0.0);
-            self.score(&item, &visit, scratch);
-            let Scratch { scores, softmax, .. } = scratch;
-            let page = PageScores { page_tokens, seen: visit.seen.clone(), scale: shape.scale, cap: shape.softcap };
-            softmax.add_page(self.isa, page, scores, out);
-            let next = visits.peek().map_or_else(|| self.visits(row + 1).next(), |next| Some(next.clone()));
-            self.combine(&item, &visit, next.map(|next| next.page), scores, out);
+        scratch.softmax.start(item.heads.len() * group);
+        for (index, side) in self.attention.sides().enumerate() {
+            let walk = self.walk(&side, row);
+            scratch.query.prepare(self.isa, &item, walk.arithmetic);
+            for page in walk.pages.clone() {
+                let next = if page + 1 < walk.pages.end {
+                    Some(walk.page(page + 1))
+                } else {
+                    self.first_page(row, index + 1).or_else(|| self.first_page(row + 1, 0))
+                };
+                self.visit(&item, &walk.visit(page), next, scratch, out);
+            }
         }
         scratch.softmax.finish(out);
+    }
+
+    /// Adds a page to the row's sums. Meanwhile the memory brings `next`.
+    fn visit(&self, item: &Item<'_>, visit: &Visit, next: Option<LayerPage>, scratch: &mut Scratch, out: &mut [f32]) {
+        let page_tokens = visit.page.format.page_tokens();
+        scratch.scores.resize(item.heads.len() * item.group * page_tokens, 0.0);
+        self.score(item, visit, scratch);
+        let Scratch { scores, softmax, .. } = scratch;
+        let AttentionShape { scale, softcap, .. } = *self.attention.shape;
+        softmax.add_page(
+            self.isa,
+            PageScores { page_tokens, seen: visit.seen.clone(), scale, cap: softcap },
+            scores,
+            out,
+        );
+        self.combine(item, visit, next, scores, out);
     }
 
     /// `scores[query head][position] = query . key`. Meanwhile the memory brings the page's values.
@@ -213,6 +247,23 @@ impl Paged<'_> {
                 Arithmetic::Int8Fours => int8::add_values(isa, &mut weights[..end], values, out),
             }
         }
+    }
+}
+
+impl Walk<'_> {
+    fn page(&self, index: usize) -> LayerPage {
+        LayerPage { page: self.tables[self.first + index], layer: self.layer, format: self.format }
+    }
+
+    fn first_page(&self) -> Option<LayerPage> {
+        (!self.pages.is_empty()).then(|| self.page(self.pages.start))
+    }
+
+    fn visit(&self, index: usize) -> Visit {
+        let tokens = self.format.page_tokens();
+        let first = index * tokens;
+        let seen = self.visible.start.saturating_sub(first)..tokens.min(self.visible.end - first);
+        Visit { page: self.page(index), arithmetic: self.arithmetic, seen }
     }
 }
 
