@@ -28,7 +28,7 @@ const BYTES_IDENTICAL: usize = 9;
 
 /// The processor in a GPU's place.
 #[cfg(feature = "cuda-shim")]
-fn shim() -> Option<Cuda<kernels::cuda::Shim>> {
+fn processor() -> Option<Cuda<kernels::cuda::Shim>> {
     Some(Cuda::new(kernels::cuda::Shim::new(1)).unwrap())
 }
 
@@ -102,5 +102,5 @@ macro_rules! on {
     };
 }
 
-on!(shim, "cuda-shim");
+on!(processor, "cuda-shim");
 on!(gpu, "cuda");
