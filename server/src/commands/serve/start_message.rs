@@ -10,8 +10,8 @@ use model::Arithmetic;
 /// The target of both messages in the log.
 const TARGET: &str = "server::startup";
 /// A package description as the demo was trained on; any model that reads text takes it.
-const EXAMPLE_TEXT: &str = "This is the default icon theme for the KDE Plasma 5 desktop.\n\
-    This package is part of the Breeze theme module.";
+const EXAMPLE_TEXT: &str = "A small text editor for the terminal with syntax highlighting.\n\
+    It opens large files quickly and has an easy interface.";
 /// The start token and a few ids that every vocabulary has.
 const EXAMPLE_IDS: [u32; 8] = [2, 10, 11, 12, 13, 14, 15, 16];
 
@@ -95,8 +95,8 @@ mod tests {
     use super::*;
 
     const TEXT_LINE: &str = "curl http://127.0.0.1:8080/v1/completions -H 'content-type: application/json' -d \
-        '{\"prompt\":\"This is the default icon theme for the KDE Plasma 5 desktop.\\nThis package is part of the \
-        Breeze theme module.\",\"max_tokens\":48,\"temperature\":0}'";
+        '{\"prompt\":\"A small text editor for the terminal with syntax highlighting.\\nIt opens large files \
+        quickly and has an easy interface.\",\"max_tokens\":48,\"temperature\":0}'";
 
     fn address(text: &str) -> SocketAddr {
         text.parse().unwrap()
