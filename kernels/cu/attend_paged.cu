@@ -111,8 +111,8 @@ DEVICE Parts parts_of(const Seen& seen) {
     return {seen.first / SPLIT, (seen.end - 1) / SPLIT + 1};
 }
 
-// A weight is the sum of so many bfloat16 numbers, each what rounding left of it: together they are as exact as a
-// float32.
+// A weight is split into this many bfloat16 numbers: each rounds what the ones before it leave over. Together they are
+// as exact as a float32.
 constexpr uint32_t PIECES = 3;
 // [COLUMNS][SPLIT] with a stride that spreads a warp's accesses over the banks.
 constexpr uint32_t SCORE_STRIDE = SPLIT + 4, PAIR_STRIDE = SPLIT / 2 + 4;

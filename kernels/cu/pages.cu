@@ -53,7 +53,7 @@ KERNEL(write_pages, WritePages, 256) {
     copy_heads(Slot(p.layer), p.kv + size_t(blockIdx.x) * p.pitch, 0, 2 * p.layer.kv_heads);
 }
 
-// The same after a norm of each key head, one warp a head.
+// Norms each key head, then writes as above; one warp a head.
 struct WriteNormedPages {
     WritePages write;
     const float* key_gain;  // 1 + w, [head_dim]
@@ -101,7 +101,7 @@ KERNEL(rope_pages, RopePages, 256) {
     copy_heads(slot, row + (p.heads + layer.kv_heads) * layer.head_dim, layer.kv_heads, layer.kv_heads);
 }
 
-// The same after a norm of each query and key head, one warp a head.
+// Norms each query and key head, then rotates and writes as above; one warp a head.
 struct NormedRopePages {
     RopePages rope;
     const float* query_gain;  // 1 + w, [head_dim]

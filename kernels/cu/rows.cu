@@ -31,7 +31,7 @@ DEVICE void embed_row(const Embed& p, uint32_t id) {
 
 KERNEL(embed, Embed, 256) { embed_row(p, p.ids[blockIdx.x]); }
 
-// The same for ids that were drawn: row i's is drawn[places[i]].
+// Lookups of drawn ids: row i's is drawn[places[i]].
 struct EmbedDrawn {
     Embed embed;            // its ids are those that were drawn
     const uint32_t* places;
@@ -230,7 +230,7 @@ KERNEL(random_rows, RandomRows, 256) {
     }
 }
 
-// The same as bytes, with a scale for each row, as kernels/src/quantize.rs makes them.
+// Uniform numbers as bytes, with a scale for each row, as kernels/src/quantize.rs quantises them.
 struct RandomInt8 {
     RandomRows numbers;  // without `out`
     int8_t* out;

@@ -3,7 +3,7 @@
 // Launched by kernels/src/cuda/sample.rs.
 #include "select.cuh"
 
-// Mass that top-p must reach, of a total: of one id at least.
+// Mass that top-p must reach out of a total; at least that of one id.
 DEVICE Mass nucleus(Mass total, double top_p) {
     const Mass wanted = Mass(top_p * double(total));
     return wanted < 1 ? 1 : wanted > total ? total : wanted;

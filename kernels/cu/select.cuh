@@ -98,7 +98,7 @@ constexpr bool IS_ONE = false;
 template <>
 constexpr bool IS_ONE<One> = true;
 
-// To be asked once: warps may still read what the others left.
+// May be called once: some warps may still read what the others wrote.
 DEVICE float block_max(Chooser& room, float value) {
     value = warp_max(value);
     if (lane_id() == 0) room.warp_values[warp_id()] = value;

@@ -105,10 +105,10 @@ struct Block {
     ~Block() { munmap(stacks, STACK_BYTES * MOST_THREADS); }
 };
 
-// Of this thread; plain, since everything asks for it.
+// This thread's block; a plain pointer, because every exchange reads it.
 thread_local Block* block = nullptr;
 
-// Makes it when the thread launches for the first time.
+// Makes this thread's block at its first launch.
 Block* own_block() {
     static thread_local Block own;
     return &own;

@@ -17,7 +17,7 @@ constexpr int COMPUTE_FLOAT32 = 68, TRANSPOSED = 1;
 constexpr int TRANSPOSE_LEFT = 3;
 constexpr int WORKSPACE_BYTES = 1, REDUCTION_SCHEMES = 3, ALIGNMENT_OF_A = 5, ALIGNMENT_OF_D = 8;
 constexpr uint32_t USUAL_ALIGNMENT = 256;
-// Of so many numbers of rows an algorithm refuses one.
+// An algorithm refuses one number of rows out of this many.
 constexpr uint64_t REFUSED_EVERY = 7;
 
 struct Layout {

@@ -37,7 +37,7 @@ bool advance(Stream& stream) {
     return true;
 }
 
-// After one in so many things another stream may have its turn.
+// Another stream may have its turn after one operation in this many.
 constexpr uint64_t TURN = 128;
 }  // namespace
 

@@ -81,9 +81,9 @@ extern thread_local void* current;
 // Streams that this thread captures.
 extern thread_local unsigned capturing;
 
-// Does one thing of some stream. False where no stream has anything that can be done.
+// Performs one operation of some stream. False where no stream has one that can be performed.
 bool advance_some();
-// Does everything of one stream, or of all.
+// Performs all operations of one stream, or of all.
 void finish(Stream& stream);
 void finish_all();
 
@@ -96,7 +96,7 @@ void run_until(Done done) {
     }
 }
 
-// In one of so many calls the device goes on, by up to so many things.
+// The device goes on in one call out of this many, by fewer operations than this.
 constexpr uint64_t STRETCH = 16;
 
 // Every call of the API comes through here. In the meantime the device has gone on, a bit or not at all.

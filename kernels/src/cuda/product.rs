@@ -43,7 +43,7 @@ struct Softcap {
     unused: u32,
 }
 
-/// A product, with what becomes of it.
+/// A product and its epilogue.
 pub(super) struct Multiplication<'a, D: Device> {
     pub x: &'a Activations<D>,
     /// Rows of a matrix: one for each output.

@@ -35,7 +35,7 @@ pub(super) enum ProductKind {
     Gated,
 }
 
-/// All of a product that decides which kernel is the fastest.
+/// Properties of a product that decide which kernel is the fastest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct ProductShape {
     pub kind: ProductKind,

@@ -114,7 +114,7 @@ impl<D: Device> Queue<D> {
         }
     }
 
-    /// Ends a group of works whose costs [`Self::timed_step`] tells together.
+    /// Ends a group of works whose costs [`Self::timed_step`] reports together.
     pub(super) fn mark(&self) {
         if let Some(recording) = &mut locked(&self.state).recording {
             recording.mark();

@@ -1,4 +1,4 @@
-//! A step that is being recorded: the work asked for so far, and what was said of it.
+//! A step that is being recorded: the work asked for so far, with its bytes and marks.
 //!
 //! Owned by a queue from the beginning of a step to its end.
 
@@ -32,7 +32,7 @@ impl Recording {
         self.works.push(work);
     }
 
-    /// Nothing was asked for yet.
+    /// A recording without work.
     pub(super) const fn is_empty(&self) -> bool {
         self.works.is_empty()
     }
@@ -44,7 +44,7 @@ impl Recording {
         }
     }
 
-    /// Ends a group of works whose costs are told together.
+    /// Ends a group of works whose costs are reported together.
     pub(super) fn mark(&mut self) {
         self.marks.push(self.works.len());
     }

@@ -86,7 +86,7 @@ pub(super) struct RuledRows<'a> {
 }
 
 impl<'a> RuledRows<'a> {
-    /// None yet, under rules of this list.
+    /// No copies yet; their rules come from this list.
     pub const fn new(rules: &'a DrawRules) -> Self {
         Self { rules, rows: Vec::new() }
     }

@@ -82,9 +82,9 @@ impl Draw {
 /// Ids that were drawn, on the device.
 pub struct Drawn<D: Device> {
     memory: Memory<D>,
-    /// How many there are.
+    /// Number of ids.
     len: usize,
-    /// All of them, on their way to the host.
+    /// All ids, on their way to the host.
     fetch: Option<D::Fetch>,
 }
 
