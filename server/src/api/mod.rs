@@ -1,13 +1,16 @@
-//! HTTP: OpenAI's completions over the engine's door.
+//! HTTP: OpenAI's API over the engine's door.
 //!
 //! [`router`] is the entry. Nothing here knows pages, steps or tensors; the engine is reached through its handle.
 
 mod answers;
 mod completions;
+mod fields;
+mod generation;
 mod health;
 mod http;
 mod json;
 mod models;
+mod reading;
 mod router;
 mod state;
 

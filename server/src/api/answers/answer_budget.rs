@@ -1,6 +1,6 @@
 //! Memory of answers: a bound on all that are not written yet, from admission on.
 //!
-//! Used by `completions`. A whole answer exists until its client has taken it, and events of a stream wait for theirs,
+//! Used by `generation`. A whole answer exists until its client has taken it, and events of a stream wait for theirs,
 //! so without a bound clients that do not read would decide how much memory the server takes.
 
 use crate::api::http::{ApiError, Budget, BudgetLimits, Full, Share};

@@ -1,23 +1,20 @@
 //! One continuation on its way from engine events to the pieces a client gets.
 //!
-//! Used by `completion` for whole answers and for streams. It knows tokens and text, no JSON and no HTTP.
+//! Used by `answer` for whole answers and for streams. It knows tokens and text, no JSON and no HTTP.
 
 use std::sync::Arc;
 
 use model::Detokenizer;
 
-use super::logprobs::LogProbs;
 use super::opening::Opening;
+use super::scored_token::ScoredToken;
 use super::stop::{StopMatcher, StopStrings};
 use crate::engine::TokenScore;
-use crate::registry::ServedModel;
 use crate::request::FinishReason;
 
 /// Settings that all choices of a request share.
 #[derive(Debug)]
 pub struct ChoiceSettings {
-    /// The model, for its names of tokens.
-    pub model: Arc<ServedModel>,
     /// Strings that end a text.
     pub stop: Arc<StopStrings>,
     /// Number of first tokens in whose text a stop string does not count.
@@ -36,7 +33,7 @@ pub struct Piece {
     /// Text that is certain.
     pub text: String,
     /// Log-probabilities of the tokens since the last piece.
-    pub log_probs: LogProbs,
+    pub log_probs: Vec<ScoredToken>,
     /// Generated ids since the last piece, when asked for.
     pub token_ids: Vec<u32>,
     /// Encoder ids, in a choice's first piece, when asked for.
@@ -100,14 +97,14 @@ impl Choice {
     }
 
     /// The next token of the decoder prompt was scored.
-    pub fn score(&mut self, score: &TokenScore) {
+    pub fn score(&mut self, score: TokenScore) {
         let offset = self.settings.opening.offsets.get(self.scored).copied().unwrap_or(self.characters);
-        self.pending.log_probs.push(score, offset, &self.settings.model);
+        self.pending.log_probs.push(ScoredToken { score, offset });
         self.scored += 1;
     }
 
     /// A token was generated. True when it completes a stop string: the choice is finished.
-    pub fn token(&mut self, id: u32, score: Option<&TokenScore>) -> bool {
+    pub fn token(&mut self, id: u32, score: Option<TokenScore>) -> bool {
         self.generated += 1;
         self.unsent += 1;
         if self.settings.return_token_ids {
@@ -120,7 +117,7 @@ impl Choice {
             self.detokenizer = Some(detokenizer);
         }
         if let Some(score) = score {
-            self.pending.log_probs.push(score, offset, &self.settings.model);
+            self.pending.log_probs.push(ScoredToken { score, offset });
         }
         if self.stop.stopped() {
             self.end(FinishReason::Stop);

@@ -1,6 +1,6 @@
 //! The event streams of a request's prompts, read as one.
 //!
-//! Used by `completion`. Dropping it cancels whatever still runs.
+//! Used by `answer`. Dropping it cancels whatever still runs.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;

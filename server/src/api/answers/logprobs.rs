@@ -1,15 +1,13 @@
-//! The `logprobs` block of a choice.
+//! The `logprobs` block of a completion's choice.
 //!
-//! Filled by `choice`, written by `wire`.
+//! Made by `completion_form`.
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
+use super::scored_token::{ScoredToken, finite};
 use crate::engine::TokenScore;
 use crate::registry::{ServedModel, token_id_name};
-
-/// Stands for minus infinity, which JSON cannot write; vLLM writes the same number.
-const LOWEST: f32 = -9999.0;
 
 /// One entry per token in each list.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -25,18 +23,17 @@ pub struct LogProbs {
 }
 
 impl LogProbs {
-    /// Adds a token whose text begins at character `offset`.
-    pub fn push(&mut self, score: &TokenScore, offset: usize, model: &ServedModel) {
-        let name = model.token_name(score.chosen.id);
-        self.top_logprobs.push(TopLogProbs::new(score, &name, model));
-        self.token_logprobs.push(finite(score.chosen.log_prob));
-        self.tokens.push(name);
-        self.text_offset.push(offset);
-    }
-
-    /// Whether nothing was added.
-    pub const fn is_empty(&self) -> bool {
-        self.tokens.is_empty()
+    /// The block of these tokens.
+    pub fn new(tokens: &[ScoredToken], model: &ServedModel) -> Self {
+        let mut block = Self::default();
+        for ScoredToken { score, offset } in tokens {
+            let name = model.token_name(score.chosen.id);
+            block.top_logprobs.push(TopLogProbs::new(score, &name, model));
+            block.token_logprobs.push(finite(score.chosen.log_prob));
+            block.tokens.push(name);
+            block.text_offset.push(*offset);
+        }
+        block
     }
 }
 
@@ -76,9 +73,4 @@ impl Serialize for TopLogProbs {
         }
         map.end()
     }
-}
-
-fn finite(log_prob: f32) -> f32 {
-    debug_assert!(!log_prob.is_nan(), "the engine ends a request whose logits make no distribution");
-    log_prob.max(LOWEST)
 }

@@ -1,27 +1,34 @@
-//! From the engine's events to what a client gets: whole or piece by piece.
+//! From the engine's events to what a client gets: whole or piece by piece, in the form of its endpoint.
 //!
-//! Used by the rooms of single routes once a request is in the engine.
+//! Used by `generation` once a request is in the engine.
 
+mod answer;
 mod answer_budget;
 mod choice;
-mod completion;
+mod completion_form;
 mod delivery;
+mod form;
 mod generations;
+mod heading;
 mod logprobs;
 mod opening;
 mod record;
+mod scored_token;
 mod stop;
 mod stream;
+mod stream_options;
+mod usage;
 mod whole;
-mod wire;
 
+pub use answer::{Answer, Submitted};
 pub use answer_budget::{AnswerBudget, AnswerSize};
 pub use choice::ChoiceSettings;
-pub use completion::{Completion, Submitted};
+pub use completion_form::CompletionForm;
 pub use delivery::Delivery;
+pub use form::{AnswerForm, Blocks};
 pub use opening::{DecoderTokens, Opening};
 pub use record::RequestRecord;
 pub use stop::StopStrings;
-pub use stream::{StreamOptions, stream_answer};
+pub use stream::stream_answer;
+pub use stream_options::StreamOptions;
 pub use whole::whole_answer;
-pub use wire::{Blocks, Heading};

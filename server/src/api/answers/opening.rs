@@ -1,6 +1,6 @@
 //! The beginning of a choice's text: the decoder prompt as text, and the offset of each of its tokens.
 //!
-//! Built by `completions::tokenise`, read by `choice`.
+//! Built by `generation::tokenise`, read by `choice`.
 
 use model::Detokenizer;
 

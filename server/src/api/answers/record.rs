@@ -1,6 +1,6 @@
 //! The record of one HTTP completion request in metrics and log, from its arrival to its end.
 //!
-//! Held by `completions` and then by `completion`; a record that is dropped early means that the client went away.
+//! Held by `generation` and then by `answer`; a record that is dropped early means that the client went away.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,6 +1,6 @@
 //! An answer piece by piece, as server-sent events.
 //!
-//! Called by `completions`. The client's reading drives it: when the connection goes, the work is cancelled.
+//! Called by `generation`. The client's reading drives it: when the connection goes, the work is cancelled.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -10,26 +10,15 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
 
-use super::completion::Completion;
-use super::wire::{ChoicePiece, Heading, UsageField};
+use super::answer::Answer;
+use super::form::{AnswerForm, ChoicePiece};
 
 /// A comment is sent after so long a silence: proxies keep the connection, and a client that is gone is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// `stream_options`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct StreamOptions {
-    /// Send the usage at the end of the stream.
-    pub include_usage: bool,
-    /// Send the usage so far with every chunk.
-    pub continuous_usage_stats: bool,
-    /// Send no chunk for a token that adds nothing to the text yet.
-    pub coalesce: bool,
-}
-
-/// The response whose body streams `completion`.
-pub fn stream_answer(completion: Completion, heading: Heading, options: StreamOptions) -> Response {
-    let events = Events { completion: Some(completion), heading, options, stage: Stage::Choices };
+/// The response whose body streams `answer`.
+pub fn stream_answer(answer: Answer, form: Box<dyn AnswerForm>) -> Response {
+    let events = Events { answer: Some(answer), form, is_open: false };
     let body = unfold(events, |mut events| async move {
         let bytes = events.next().await?;
         Some((Ok::<_, Infallible>(bytes), events))
@@ -46,59 +35,39 @@ pub fn stream_answer(completion: Completion, heading: Heading, options: StreamOp
 /// The events still to be sent.
 struct Events {
     /// Taken at the end: the request is over with its last bytes.
-    completion: Option<Completion>,
-    heading: Heading,
-    options: StreamOptions,
-    stage: Stage,
-}
-
-#[derive(Clone, Copy)]
-enum Stage {
-    Choices,
-    Usage,
-    Done,
+    answer: Option<Answer>,
+    form: Box<dyn AnswerForm>,
+    /// Whether the events before the first piece are sent.
+    is_open: bool,
 }
 
 impl Events {
     async fn next(&mut self) -> Option<Bytes> {
-        let completion = self.completion.as_mut()?;
+        if !std::mem::replace(&mut self.is_open, true) {
+            let opening = self.form.opening();
+            if !opening.is_empty() {
+                return Some(Bytes::from(opening));
+            }
+        }
+        let answer = self.answer.as_mut()?;
         loop {
-            match self.stage {
-                Stage::Choices => match tokio::time::timeout(KEEP_ALIVE, completion.advance()).await {
-                    Err(_) => return Some(Bytes::from_static(b": keep-alive\n\n")),
-                    Ok(Ok(Some(index))) => {
-                        if let Some(piece) = completion.take(index) {
-                            let usage = match self.options {
-                                StreamOptions { continuous_usage_stats: true, .. } => {
-                                    UsageField::Now(completion.usage())
-                                }
-                                StreamOptions { include_usage: true, .. } => UsageField::Later,
-                                _ => UsageField::Absent,
-                            };
-                            return Some(event(&self.heading.message(&[ChoicePiece { index, piece }], usage)));
-                        }
+            match tokio::time::timeout(KEEP_ALIVE, answer.advance()).await {
+                Err(_) => return Some(Bytes::from_static(b": keep-alive\n\n")),
+                Ok(Ok(Some(index))) => {
+                    if let Some(piece) = answer.take(index) {
+                        return Some(Bytes::from(self.form.piece(&ChoicePiece { index, piece }, answer.usage())));
                     }
-                    Ok(Ok(None)) if self.options.include_usage => self.stage = Stage::Usage,
-                    Ok(Ok(None)) => self.stage = Stage::Done,
-                    Ok(Err(error)) => {
-                        completion.record().fail(&error);
-                        self.completion = None;
-                        return Some(event(&error.body()));
-                    }
-                },
-                Stage::Usage => {
-                    self.stage = Stage::Done;
-                    return Some(event(&self.heading.message(&[], UsageField::Now(completion.usage()))));
                 }
-                Stage::Done => {
-                    let delivery = self.completion.take()?.end();
-                    return Some(delivery.last("data: [DONE]\n\n"));
+                Ok(Ok(None)) => {
+                    let closing = self.form.closing(answer.usage());
+                    return Some(self.answer.take()?.end().last(closing));
+                }
+                Ok(Err(error)) => {
+                    answer.record().fail(&error);
+                    self.answer = None;
+                    return Some(Bytes::from(self.form.failure(&error)));
                 }
             }
         }
     }
-}
-
-fn event(data: &str) -> Bytes {
-    Bytes::from(format!("data: {data}\n\n"))
 }

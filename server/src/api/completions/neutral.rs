@@ -2,34 +2,12 @@
 //!
 //! Used by `parse`. A field that gets supported leaves this table.
 
-use crate::api::http::ApiError;
-use crate::api::json::{Brief, Fields};
-
-/// Values under which an unsupported field changes nothing. `null` is always one.
-#[derive(Debug, Clone, Copy)]
-enum Neutral {
-    /// The field says nothing about the answer.
-    Anything,
-    /// This number.
-    Number(f64),
-    /// This truth value.
-    Boolean(bool),
-    /// `[]`.
-    EmptyList,
-    /// `{}`.
-    EmptyObject,
-    /// `""`.
-    EmptyText,
-    /// `{"type": "text"}`.
-    PlainText,
-    /// The value of `n`.
-    Choices,
-    /// Only `null`.
-    Null,
-}
+use crate::api::fields::{Neutral, NeutralFields};
 
 /// Fields of the request itself.
-const REQUEST: &[(&str, Neutral)] = &[
+pub const REQUEST: NeutralFields = NeutralFields { prefix: "", table: REQUEST_FIELDS };
+
+const REQUEST_FIELDS: &[(&str, Neutral)] = &[
     // OpenAI.
     ("best_of", Neutral::Choices),
     ("frequency_penalty", Neutral::Number(0.0)),
@@ -73,83 +51,6 @@ const REQUEST: &[(&str, Neutral)] = &[
     ("vllm_xargs", Neutral::Null),
 ];
 
-const STREAM_PREFIX: &str = "stream_options.";
-/// Fields of `stream_options`.
-const STREAM_OPTIONS: &[(&str, Neutral)] = &[("stream_options.include_obfuscation", Neutral::Anything)];
-
-/// Names of the unsupported fields of a request.
-pub fn request_names() -> impl Iterator<Item = &'static str> {
-    names(REQUEST, "")
-}
-
-/// Names of the unsupported fields of `stream_options`.
-pub fn stream_option_names() -> impl Iterator<Item = &'static str> {
-    names(STREAM_OPTIONS, STREAM_PREFIX)
-}
-
-fn names(table: &'static [(&'static str, Neutral)], prefix: &'static str) -> impl Iterator<Item = &'static str> {
-    table.iter().map(|(param, _)| name(param, prefix))
-}
-
-fn name(param: &'static str, prefix: &str) -> &'static str {
-    param.strip_prefix(prefix).expect("the table's names carry the prefix")
-}
-
-/// Refuses a request for `choices` continuations when an unsupported field asks for something.
-pub fn check_unsupported(fields: &Fields, choices: u32) -> Result<(), ApiError> {
-    check(fields, REQUEST, "", choices)
-}
-
-/// Refuses `stream_options` when one of its unsupported fields asks for something.
-pub fn check_unsupported_stream_options(fields: &Fields) -> Result<(), ApiError> {
-    check(fields, STREAM_OPTIONS, STREAM_PREFIX, 1)
-}
-
-fn check(fields: &Fields, table: &[(&'static str, Neutral)], prefix: &str, choices: u32) -> Result<(), ApiError> {
-    for &(param, neutral) in table {
-        if let Some(value) = fields.get(name(param, prefix))
-            && !neutral.accepts(value, choices)
-        {
-            return Err(ApiError::Unsupported { param, neutral: neutral.words() });
-        }
-    }
-    Ok(())
-}
-
-impl Neutral {
-    fn accepts(self, value: &Brief, choices: u32) -> bool {
-        match self {
-            Self::Anything => true,
-            Self::Number(neutral) => value.number() == Some(neutral),
-            Self::Boolean(neutral) => *value == Brief::Boolean(neutral),
-            Self::EmptyList => *value == Brief::List { is_empty: true },
-            Self::EmptyObject => matches!(value, Brief::Object { is_empty: true, .. }),
-            Self::EmptyText => matches!(value, Brief::Text { bytes: 0, .. }),
-            Self::PlainText => {
-                matches!(value, Brief::Object { only_type: Some(kind), .. } if kind == "text")
-            }
-            Self::Choices => value.whole_number() == Some(choices.into()),
-            Self::Null => false,
-        }
-    }
-
-    const fn words(self) -> &'static str {
-        match self {
-            Self::Anything => "anything",
-            Self::Number(0.0) => "0",
-            Self::Number(_) => "1",
-            Self::Boolean(true) => "true",
-            Self::Boolean(false) => "false",
-            Self::EmptyList => "[]",
-            Self::EmptyObject => "{}",
-            Self::EmptyText => "\"\"",
-            Self::PlainText => "{\"type\": \"text\"}",
-            Self::Choices => "the value of 'n'",
-            Self::Null => "null",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::LazyLock;
@@ -157,20 +58,21 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::api::json::Known;
+    use crate::api::http::ApiError;
+    use crate::api::json::{Fields, Known};
 
-    static KNOWN: LazyLock<Known> = LazyLock::new(|| request_names().collect());
+    static KNOWN: LazyLock<Known> = LazyLock::new(|| REQUEST.names().collect());
 
     fn check(name: &'static str, value: Value, choices: u32) -> Result<(), ApiError> {
         let mut fields = Fields::new(&KNOWN, "");
         fields.set(name, serde_json::from_value(value).unwrap());
-        check_unsupported(&fields, choices)
+        REQUEST.check(&fields, choices)
     }
 
     #[test]
     fn every_field_of_the_table_is_documented() {
         let page = include_str!("../../../../docs/api.md");
-        for (name, _) in REQUEST.iter().chain(STREAM_OPTIONS) {
+        for (name, _) in REQUEST_FIELDS {
             assert!(page.contains(&format!("`{name}`")), "{name}");
         }
     }

@@ -2,9 +2,8 @@
 //!
 //! Called by `parse`.
 
-use super::bounds::RequestBounds;
-use super::prompt::{Excess, PromptNames};
-use super::request::CompletionRequest;
+use crate::api::fields::Excess;
+use crate::api::generation::{GenerationCall, RequestBounds};
 use crate::api::http::ApiError;
 use crate::request::Refusal;
 
@@ -21,7 +20,7 @@ pub struct Excesses {
 ///
 /// # Errors
 /// The [`ApiError`] of the first rule that is broken.
-pub fn validate(request: &CompletionRequest, bounds: &RequestBounds, excesses: Excesses) -> Result<(), ApiError> {
+pub fn validate(request: &GenerationCall, bounds: &RequestBounds, excesses: Excesses) -> Result<(), ApiError> {
     check_min_tokens(request)?;
     check_total_choices(request, bounds)?;
     check_scored(request)?;
@@ -30,7 +29,7 @@ pub fn validate(request: &CompletionRequest, bounds: &RequestBounds, excesses: E
 
 /// Clients that score texts with OpenAI's protocol put all of it into `prompt`. Here that is the source, which has no
 /// log-probabilities: without this they would take those of a generated token for them.
-fn check_scored(request: &CompletionRequest) -> Result<(), ApiError> {
+fn check_scored(request: &GenerationCall) -> Result<(), ApiError> {
     if request.echo && request.log_probs.is_some() && request.decoder_prompt.is_none() {
         let problem = "is missing: 'echo' with 'logprobs' scores it, and nothing of 'prompt', which is the source. Put \
                        the text to be scored into 'decoder_prompt' (see \"Score a target\" in docs/api.md), or leave \
@@ -40,8 +39,8 @@ fn check_scored(request: &CompletionRequest) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn check_total_choices(request: &CompletionRequest, bounds: &RequestBounds) -> Result<(), ApiError> {
-    let count = request.prompts.len() as u64 * u64::from(request.choices);
+fn check_total_choices(request: &GenerationCall, bounds: &RequestBounds) -> Result<(), ApiError> {
+    let count = request.sources.prompts.len() as u64 * u64::from(request.choices);
     let limit = bounds.total_choices;
     if count <= limit as u64 {
         return Ok(());
@@ -51,24 +50,23 @@ fn check_total_choices(request: &CompletionRequest, bounds: &RequestBounds) -> R
 }
 
 /// Refuses lists of ids that are too long, of which only the length is known in full.
-fn check_excess(request: &CompletionRequest, bounds: &RequestBounds, excesses: Excesses) -> Result<(), ApiError> {
-    let name = |index| (request.prompt_names == PromptNames::Listed).then(|| request.prompt_names.of(index));
+fn check_excess(request: &GenerationCall, bounds: &RequestBounds, excesses: Excesses) -> Result<(), ApiError> {
     if let Some(Excess { index, tokens }) = excesses.source {
         let refusal = Refusal::SourceTooLong { tokens, limit: bounds.prompts.ids.most };
-        return Err(ApiError::Refused { refusal, prompt: name(index) });
+        return Err(ApiError::Refused { refusal, prompt: request.sources.name_in_errors(index) });
     }
     if let (Some(count), Some(prompt)) = (excesses.decoder_prompt, &request.decoder_prompt) {
         let prompt = count - prompt.start_tokens(bounds.start_token);
         let (max_tokens, limit) = (request.max_tokens as usize, bounds.decoder_prompt.most - 1);
         return Err(ApiError::Refused {
             refusal: Refusal::TargetTooLong { prompt, max_tokens, limit },
-            prompt: name(0),
+            prompt: request.sources.name_in_errors(0),
         });
     }
     Ok(())
 }
 
-fn check_min_tokens(request: &CompletionRequest) -> Result<(), ApiError> {
+fn check_min_tokens(request: &GenerationCall) -> Result<(), ApiError> {
     if request.min_tokens <= request.max_tokens {
         return Ok(());
     }

@@ -3,10 +3,9 @@
 use kernels::Sampling;
 use serde_json::{Value, json};
 
-use super::super::ids::IdBounds;
-use super::super::prompt::{PromptBounds, PromptNames};
-use super::super::stop_field::StopBounds;
-use super::{ApiError, CompletionRequest, Prompt, RequestBounds, StreamOptions};
+use super::{ApiError, GenerationCall, Prompt, RequestBounds, Sources};
+use crate::api::answers::StreamOptions;
+use crate::api::fields::{IdBounds, PromptBounds, PromptNames, StopBounds};
 
 const BOUNDS: RequestBounds = RequestBounds {
     prompts: PromptBounds { prompts: 64, ids: IdBounds { vocab: 1000, most: 50 } },
@@ -19,12 +18,12 @@ const BOUNDS: RequestBounds = RequestBounds {
     takes_text: true,
 };
 
-fn parse(value: Value) -> Result<CompletionRequest, ApiError> {
+fn parse(value: Value) -> Result<GenerationCall, ApiError> {
     super::parse(value.to_string().as_bytes(), &BOUNDS)
 }
 
 /// A request with one more field.
-fn with(name: &str, value: Value) -> Result<CompletionRequest, ApiError> {
+fn with(name: &str, value: Value) -> Result<GenerationCall, ApiError> {
     let mut body = json!({"prompt": "p"});
     body[name] = value;
     parse(body)
@@ -36,10 +35,9 @@ fn defaults_are_openais() {
     let sampling = Sampling { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0, seed: 0 };
     assert_eq!(
         request,
-        CompletionRequest {
+        GenerationCall {
             model: None,
-            prompts: vec![Prompt::Text("p".to_owned())],
-            prompt_names: PromptNames::Single,
+            sources: Sources { prompts: vec![Prompt::Text("p".to_owned())], names: PromptNames::Single("prompt") },
             decoder_prompt: None,
             cache_salt: None,
             add_special_tokens: true,

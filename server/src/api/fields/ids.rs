@@ -1,6 +1,6 @@
 //! Lists of token ids, checked id by id and kept only as far as a model could take them.
 //!
-//! Used by `prompt`.
+//! Used by `prompts` and `decoder_prompt`.
 
 use serde::de::SeqAccess;
 

@@ -9,7 +9,7 @@ use super::choice::{Choice, ChoiceSettings, Piece};
 use super::delivery::Delivery;
 use super::generations::{Generations, PromptEvent};
 use super::record::RequestRecord;
-use super::wire::Usage;
+use super::usage::Usage;
 use crate::api::http::ApiError;
 use crate::engine::Generation;
 use crate::request::GenerationEvent;
@@ -29,7 +29,7 @@ pub struct Submitted {
 
 /// An answer that is being generated.
 #[derive(Debug)]
-pub struct Completion {
+pub struct Answer {
     generations: Generations,
     /// Prompt by prompt: choice `c` of prompt `p` is at `p * choices_per_prompt + c`.
     choices: Vec<Running>,
@@ -46,7 +46,7 @@ struct Running {
     last_token: Option<Instant>,
 }
 
-impl Completion {
+impl Answer {
     /// An answer whose engine has sent no event yet.
     pub fn new(submitted: Submitted, delivery: Delivery) -> Self {
         let Submitted { generations, sources, choices_per_prompt, settings } = submitted;
@@ -134,7 +134,7 @@ impl Completion {
                 Ok(None)
             }
             GenerationEvent::Scored { choice, score } => {
-                self.choices[index(choice)].choice.score(&score);
+                self.choices[index(choice)].choice.score(score);
                 Ok(None)
             }
             GenerationEvent::Token { choice, id, score } => {
@@ -146,7 +146,7 @@ impl Completion {
                 }
                 self.usage.completion_tokens += 1;
                 self.delivery.record.token(&mut running.last_token);
-                if running.choice.token(id, score.as_ref()) {
+                if running.choice.token(id, score) {
                     self.generations.cancel_choice(prompt, choice);
                     self.one_finished(prompt, index);
                 } else if let Some(reason) = self.generations.take_finish(prompt, choice) {

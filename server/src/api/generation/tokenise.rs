@@ -4,9 +4,9 @@
 
 use model::Tokenizer;
 
-use super::prompt::{Prompt, PromptNames};
-use super::request::CompletionRequest;
+use super::call::{GenerationCall, Sources};
 use crate::api::answers::{DecoderTokens, Opening};
+use crate::api::fields::Prompt;
 use crate::api::http::ApiError;
 use crate::registry::ServedModel;
 
@@ -14,9 +14,7 @@ use crate::registry::ServedModel;
 #[derive(Debug)]
 pub struct Texts {
     /// Sources, at least one.
-    pub prompts: Vec<Prompt>,
-    /// Names of the prompts in errors.
-    pub names: PromptNames,
+    pub sources: Sources,
     /// Beginning of every target.
     pub decoder_prompt: Option<Prompt>,
     /// Whether the tokenizer frames the sources.
@@ -27,7 +25,7 @@ pub struct Texts {
 
 /// Token ids of a request.
 #[derive(Debug)]
-pub struct Prepared {
+pub struct TokenisedCall {
     /// Encoder ids of each prompt, none empty.
     pub sources: Vec<Vec<u32>>,
     /// Decoder ids that every choice begins with, without the start token.
@@ -37,11 +35,11 @@ pub struct Prepared {
 }
 
 impl Texts {
-    /// Takes the texts out of a request.
-    pub fn take_from(asked: &mut CompletionRequest) -> Self {
+    /// Takes the texts out of a call.
+    pub fn take_from(asked: &mut GenerationCall) -> Self {
+        let names = asked.sources.names;
         Self {
-            prompts: std::mem::take(&mut asked.prompts),
-            names: asked.prompt_names,
+            sources: std::mem::replace(&mut asked.sources, Sources { prompts: Vec::new(), names }),
             decoder_prompt: asked.decoder_prompt.take(),
             add_special_tokens: asked.add_special_tokens,
             echo: asked.echo,
@@ -54,11 +52,11 @@ impl Texts {
 const BYTES_PER_TOKEN: usize = 64;
 
 /// Refuses texts that could not fit whatever their tokens are, without tokenising them.
-pub fn check_texts(asked: &CompletionRequest, model: &ServedModel) -> Result<(), ApiError> {
+pub fn check_texts(asked: &GenerationCall, model: &ServedModel) -> Result<(), ApiError> {
     let Some(tokenizer) = &model.tokenizer else { return Ok(()) };
-    for (index, prompt) in asked.prompts.iter().enumerate() {
+    for (index, prompt) in asked.sources.prompts.iter().enumerate() {
         if let Prompt::Text(text) = prompt {
-            check_text(text, tokenizer, model.limits().source_tokens, || asked.prompt_names.of(index))?;
+            check_text(text, tokenizer, model.limits().source_tokens, || asked.sources.names.of(index))?;
         }
     }
     match &asked.decoder_prompt {
@@ -80,8 +78,8 @@ fn check_text(text: &str, tokenizer: &Tokenizer, limit: usize, param: impl Fn() 
 }
 
 /// Tokenises whatever is text; [`check_texts`] has passed it.
-pub fn tokenise(texts: Texts, model: &ServedModel) -> Result<Prepared, ApiError> {
-    let Texts { prompts, names, decoder_prompt, add_special_tokens, echo } = texts;
+pub fn tokenise(texts: Texts, model: &ServedModel) -> Result<TokenisedCall, ApiError> {
+    let Texts { sources: Sources { prompts, names }, decoder_prompt, add_special_tokens, echo } = texts;
     let source = |(index, prompt): (usize, Prompt)| {
         let param = || names.of(index);
         let ids = match prompt {
@@ -98,7 +96,7 @@ pub fn tokenise(texts: Texts, model: &ServedModel) -> Result<Prepared, ApiError>
     };
     let sources = prompts.into_iter().enumerate().map(source).collect::<Result<_, _>>()?;
     let (decoder_prompt, opening) = begin(decoder_prompt, echo, model)?;
-    Ok(Prepared { sources, decoder_prompt, opening })
+    Ok(TokenisedCall { sources, decoder_prompt, opening })
 }
 
 fn begin(prompt: Option<Prompt>, echo: bool, model: &ServedModel) -> Result<(Vec<u32>, Opening), ApiError> {

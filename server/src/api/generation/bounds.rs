@@ -1,9 +1,7 @@
 //! Bounds that a body is checked against; they depend on the model.
 
-use super::ids::IdBounds;
-use super::prompt::PromptBounds;
-use super::stop_field::StopBounds;
 use crate::api::Api;
+use crate::api::fields::{IdBounds, PromptBounds, StopBounds};
 use crate::registry::ServedModel;
 
 /// Bounds of a body's fields.

@@ -1,6 +1,6 @@
 //! `stop`: one string or a list of them.
 //!
-//! Read by `draft`. `stop` searches for them.
+//! Read by the rooms of generating endpoints. `answers::stop` searches for the strings.
 
 use serde::de::SeqAccess;
 
@@ -77,4 +77,19 @@ fn within(text: &str, param: impl Fn() -> String, limit: usize) -> Result<String
         return Err(ApiError::TooLong { param: param(), bytes: text.len(), limit });
     }
     Ok(text.to_owned())
+}
+
+/// The strings that were read, for a model that takes text or not.
+///
+/// # Errors
+/// The error of their form, when one is empty, or when the model takes no text.
+pub fn given_stop(read: Option<Result<Vec<String>, ApiError>>, takes_text: bool) -> Result<Vec<String>, ApiError> {
+    let strings = read.unwrap_or(Ok(Vec::new()))?;
+    if strings.iter().any(String::is_empty) {
+        return Err(ApiError::Invalid { param: "stop".to_owned(), problem: "must not hold an empty string" });
+    }
+    if !strings.is_empty() && !takes_text {
+        return Err(ApiError::NeedsTokenizer { param: "stop", instead: "leave it out" });
+    }
+    Ok(strings)
 }

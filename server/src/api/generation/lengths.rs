@@ -1,9 +1,9 @@
 //! Whether a request's prompts, targets and log-probabilities fit: once before tokenising, with the lengths that are
 //! known then, and once after it.
 
-use super::prompt::{Prompt, PromptNames};
-use super::request::CompletionRequest;
+use super::call::GenerationCall;
 use crate::api::Api;
+use crate::api::fields::Prompt;
 use crate::api::http::ApiError;
 use crate::registry::ServedModel;
 use crate::request::RequestLengths;
@@ -15,34 +15,33 @@ pub struct Lengths<'a, I> {
     /// Number for the decoder prompt.
     pub decoder_prompt: usize,
     /// The request.
-    pub asked: &'a CompletionRequest,
+    pub asked: &'a GenerationCall,
 }
 
 /// Refuses a request that is too long whatever its texts become, before it takes a place in the queue. A text has one
 /// token at least.
-pub fn check_known_lengths(api: &Api, model: &ServedModel, asked: &CompletionRequest) -> Result<(), ApiError> {
+pub fn check_known_lengths(api: &Api, model: &ServedModel, asked: &GenerationCall) -> Result<(), ApiError> {
     let decoder_prompt = match &asked.decoder_prompt {
         Some(prompt @ Prompt::Ids(ids)) => ids.len() - prompt.start_tokens(model.start_token),
         Some(Prompt::Text(_)) | None => 0,
     };
-    let sources = asked.prompts.iter().map(|prompt| match prompt {
+    let sources = asked.sources.prompts.iter().map(|prompt| match prompt {
         Prompt::Ids(ids) => ids.len(),
         Prompt::Text(_) => 1,
     });
     check_lengths(model, Lengths { sources, decoder_prompt, asked })?;
-    check_total_log_probs(api, asked.prompts.len(), asked.log_probs_per_prompt(decoder_prompt))
+    check_total_log_probs(api, asked.sources.count(), asked.log_probs_per_prompt(decoder_prompt))
 }
 
 /// Checks each prompt with its targets against the model's limits.
 pub fn check_lengths(model: &ServedModel, lengths: Lengths<'_, impl Iterator<Item = usize>>) -> Result<(), ApiError> {
     let Lengths { sources, decoder_prompt, asked } = lengths;
     for (index, source) in sources.enumerate() {
-        let name = || (asked.prompt_names == PromptNames::Listed).then(|| asked.prompt_names.of(index));
         let max_tokens = asked.max_tokens as usize;
         model
             .limits()
             .check(RequestLengths { source, decoder_prompt, max_tokens })
-            .map_err(|refusal| ApiError::Refused { refusal, prompt: name() })?;
+            .map_err(|refusal| ApiError::Refused { refusal, prompt: asked.sources.name_in_errors(index) })?;
     }
     Ok(())
 }

@@ -1,21 +1,19 @@
-//! A request to `POST /v1/completions`, with all its fields.
+//! A call: everything that one HTTP request asks of the engine, whatever the form of its body.
 //!
-//! Made by `parse`.
+//! Made by the rooms of generating endpoints, read by the files here.
 
 use kernels::Sampling;
 
-use super::prompt::{Prompt, PromptNames};
 use crate::api::answers::StreamOptions;
+use crate::api::fields::{Prompt, PromptNames};
 
-/// A request with defaults filled in.
+/// A call with defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
-pub struct CompletionRequest {
+pub struct GenerationCall {
     /// The model asked for; the default one when absent.
     pub model: Option<String>,
     /// Sources, at least one.
-    pub prompts: Vec<Prompt>,
-    /// Names of the prompts in errors.
-    pub prompt_names: PromptNames,
+    pub sources: Sources,
     /// Beginning of every target.
     pub decoder_prompt: Option<Prompt>,
     /// Only requests with the same one share encoded sources.
@@ -48,7 +46,28 @@ pub struct CompletionRequest {
     pub return_token_ids: bool,
 }
 
-impl CompletionRequest {
+/// Sources of a call, before they are token ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sources {
+    /// The prompts as they were given, at least one.
+    pub prompts: Vec<Prompt>,
+    /// Their names in errors.
+    pub names: PromptNames,
+}
+
+impl Sources {
+    /// Number of sources.
+    pub fn count(&self) -> usize {
+        self.prompts.len()
+    }
+
+    /// The name of a prompt in an error that has to say which of them it is about.
+    pub fn name_in_errors(&self, index: usize) -> Option<String> {
+        (self.names != PromptNames::Single("prompt")).then(|| self.names.of(index))
+    }
+}
+
+impl GenerationCall {
     /// Log-probabilities for each prompt when the decoder prompt has so many tokens.
     pub fn log_probs_per_prompt(&self, decoder_prompt: usize) -> u64 {
         let Some(alternatives) = self.log_probs else { return 0 };

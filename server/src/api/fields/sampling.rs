@@ -1,6 +1,6 @@
 //! The fields of a body that say how tokens are drawn.
 //!
-//! Read by `parse`.
+//! Read by the rooms of generating endpoints.
 
 use kernels::Sampling;
 
@@ -13,6 +13,9 @@ use crate::request::sampling_temperature;
 const TEMPERATURE_MAX: f64 = 100.0;
 
 /// Reads the fields; the seed is not one of them.
+///
+/// # Errors
+/// When one has a value of another type or out of its range.
 pub fn read_sampling(fields: &Fields) -> Result<Sampling, ApiError> {
     let temperature =
         fields.number("temperature", 1.0, "between 0 and 100", |number| (0.0..=TEMPERATURE_MAX).contains(&number))?;

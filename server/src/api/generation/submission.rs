@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::request::CompletionRequest;
-use super::tokenise::Prepared;
+use super::call::GenerationCall;
+use super::tokenise::TokenisedCall;
 use crate::api::answers::{ChoiceSettings, StopStrings, Submitted};
 use crate::api::http::{ApiError, random_u64};
 use crate::engine::{Generation, Slots};
@@ -17,10 +17,10 @@ use crate::request::{GenerationRequest, Refusal};
 pub fn submit(
     model: &Arc<ServedModel>,
     slots: Slots,
-    asked: &CompletionRequest,
-    prepared: Prepared,
+    asked: &GenerationCall,
+    tokens: TokenisedCall,
 ) -> Result<Submitted, ApiError> {
-    let Prepared { sources, decoder_prompt, opening } = prepared;
+    let TokenisedCall { sources, decoder_prompt, opening } = tokens;
     let sources: Vec<Arc<[u32]>> = sources.into_iter().map(Arc::from).collect();
     let request = |source: &Arc<[u32]>| {
         let mut sampling = asked.sampling;
@@ -46,7 +46,6 @@ pub fn submit(
         sources,
         choices_per_prompt: asked.choices as usize,
         settings: ChoiceSettings {
-            model: Arc::clone(model),
             stop: Arc::new(StopStrings::new(&asked.stop)),
             min_tokens: asked.min_tokens,
             return_token_ids: asked.return_token_ids,

@@ -1,0 +1,93 @@
+//! The form of a completion, field by field as OpenAI writes it, with vLLM's names for what OpenAI lacks.
+//!
+//! Made by `completions`.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::form::{AnswerForm, Blocks, ChoicePiece, DONE, event};
+use super::heading::Heading;
+use super::logprobs::LogProbs;
+use super::stream_options::StreamOptions;
+use super::usage::{Usage, UsageMessage};
+use crate::registry::ServedModel;
+use crate::request::FinishReason;
+
+/// The form of one completion.
+#[derive(Debug)]
+pub struct CompletionForm {
+    heading: Heading,
+    model: Arc<ServedModel>,
+    blocks: Blocks,
+    options: StreamOptions,
+}
+
+impl CompletionForm {
+    /// The form of an answer of `model`, with an id of its own.
+    pub fn new(model: &Arc<ServedModel>, blocks: Blocks, options: StreamOptions) -> Self {
+        Self { heading: Heading::new("cmpl-", &model.name), model: Arc::clone(model), blocks, options }
+    }
+
+    fn message(&self, pieces: &[ChoicePiece], usage: Option<Option<UsageMessage>>) -> String {
+        let message = Message {
+            id: &self.heading.id,
+            object: "text_completion",
+            created: self.heading.created,
+            model: &self.heading.model,
+            choices: pieces.iter().map(|piece| self.choice(piece)).collect(),
+            usage,
+        };
+        serde_json::to_string(&message).expect("strings and numbers serialise")
+    }
+
+    fn choice<'a>(&self, piece: &'a ChoicePiece) -> ChoiceMessage<'a> {
+        let ChoicePiece { index, piece } = piece;
+        ChoiceMessage {
+            index: *index,
+            text: &piece.text,
+            logprobs: self.blocks.log_probs.then(|| LogProbs::new(&piece.log_probs, &self.model)),
+            finish_reason: piece.finish.map(FinishReason::name),
+            prompt_token_ids: piece.prompt_token_ids.as_deref(),
+            token_ids: self.blocks.token_ids.then_some(&piece.token_ids),
+        }
+    }
+}
+
+impl AnswerForm for CompletionForm {
+    fn whole(&self, pieces: &[ChoicePiece], usage: &Usage) -> String {
+        self.message(pieces, Some(Some(usage.message())))
+    }
+
+    fn piece(&mut self, piece: &ChoicePiece, usage: &Usage) -> String {
+        event(&self.message(std::slice::from_ref(piece), self.options.usage_of_piece(usage)))
+    }
+
+    fn closing(&mut self, usage: &Usage) -> String {
+        let usage = self.options.include_usage.then(|| event(&self.message(&[], Some(Some(usage.message())))));
+        usage.unwrap_or_default() + DONE
+    }
+}
+
+#[derive(Serialize)]
+struct Message<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    model: &'a str,
+    choices: Vec<ChoiceMessage<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Option<UsageMessage>>,
+}
+
+#[derive(Serialize)]
+struct ChoiceMessage<'a> {
+    index: usize,
+    text: &'a str,
+    logprobs: Option<LogProbs>,
+    finish_reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_token_ids: Option<&'a [u32]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_ids: Option<&'a Vec<u32>>,
+}

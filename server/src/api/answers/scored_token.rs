@@ -1,0 +1,23 @@
+//! A token with its log-probabilities, before it has the shape of an answer.
+//!
+//! Kept by `choice`, written by the forms.
+
+use crate::engine::TokenScore;
+
+/// Stands for minus infinity, which JSON cannot write; vLLM writes the same number.
+const LOWEST: f32 = -9999.0;
+
+/// A token of a choice's text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScoredToken {
+    /// The token and its alternatives.
+    pub score: TokenScore,
+    /// Characters of the choice's text before it.
+    pub offset: usize,
+}
+
+/// A log-probability as JSON can write it.
+pub fn finite(log_prob: f32) -> f32 {
+    debug_assert!(!log_prob.is_nan(), "the engine ends a request whose logits make no distribution");
+    log_prob.max(LOWEST)
+}

@@ -1,0 +1,42 @@
+//! The numbers of tokens of an answer.
+//!
+//! Counted by `answer`, written by the forms.
+
+use serde::Serialize;
+
+/// Tokens of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Usage {
+    /// Source tokens of all prompts.
+    pub prompt_tokens: u64,
+    /// Source tokens whose cross K/V was there already.
+    pub cached_tokens: u64,
+    /// Generated tokens of all choices, end tokens included.
+    pub completion_tokens: u64,
+}
+
+impl Usage {
+    /// The `usage` object of completions and chat completions.
+    pub fn message(&self) -> UsageMessage {
+        UsageMessage {
+            prompt_tokens: self.prompt_tokens,
+            completion_tokens: self.completion_tokens,
+            total_tokens: self.prompt_tokens + self.completion_tokens,
+            prompt_tokens_details: PromptTokensDetails { cached_tokens: self.cached_tokens },
+        }
+    }
+}
+
+/// The `usage` object.
+#[derive(Debug, Serialize)]
+pub struct UsageMessage {
+    prompt_tokens: u64,
+    completion_tokens: u64,
+    total_tokens: u64,
+    prompt_tokens_details: PromptTokensDetails,
+}
+
+#[derive(Debug, Serialize)]
+struct PromptTokensDetails {
+    cached_tokens: u64,
+}

@@ -1,0 +1,137 @@
+//! From the first byte of a body to a request in the engine.
+//!
+//! The order is part of the contract: what costs time comes after a place in the queue is taken, and a full queue is
+//! answered before anything is tokenised.
+
+use std::sync::Arc;
+
+use axum::extract::Request;
+use tokio::time::Instant;
+
+use super::asked::{Asked, ReadBody};
+use super::bounds::RequestBounds;
+use super::call::GenerationCall;
+use super::lengths::{Lengths, check_known_lengths, check_lengths, check_total_log_probs};
+use super::submission::submit;
+use super::tokenise::{Texts, TokenisedCall, check_texts, tokenise};
+use crate::api::Api;
+use crate::api::answers::{AnswerForm, AnswerSize, Submitted};
+use crate::api::http::{ApiError, RequestAccount, Share};
+use crate::api::reading::{ReadRequest, read_request};
+use crate::client_connection::Peer;
+use crate::engine::Slots;
+use crate::registry::ServedModel;
+
+/// A request that is in the engine.
+pub struct Admitted {
+    /// Its streams.
+    pub submitted: Submitted,
+    /// Memory of its answer.
+    pub share: Share,
+    /// When it got its places in the queue.
+    pub queued: Instant,
+    /// The form of its answer.
+    pub form: Box<dyn AnswerForm>,
+    /// Whether it is answered piece by piece.
+    pub stream: bool,
+}
+
+/// The result of `work`, of a request that got its places in the queue at `queued`.
+///
+/// # Errors
+/// [`ApiError::QueuedTooLong`] when the request does not get its turn in time.
+pub async fn in_time<T>(api: &Api, queued: Instant, work: impl Future<Output = T>) -> Result<T, ApiError> {
+    let patience = api.limits.queue_timeout;
+    let done = tokio::time::timeout_at(queued + patience, work).await;
+    done.map_err(|_| ApiError::QueuedTooLong { seconds: patience.as_secs() })
+}
+
+/// Prepares a request and submits it. `account` learns which model it is for.
+///
+/// # Errors
+/// The [`ApiError`] for the client.
+pub async fn admit(
+    api: &Arc<Api>,
+    account: &RequestAccount,
+    request: Request,
+    read: ReadBody,
+) -> Result<Admitted, ApiError> {
+    let PreparedCall { model, call, form, tokens, slots, queued, peer } = prepare(api, account, request, read).await?;
+    let share = api.answer_budget.reserve(answer_size(&call, &tokens), peer)?;
+    let submitted = submit(&model, slots, &call, tokens)?;
+    Ok(Admitted { submitted, share, queued, form, stream: call.stream })
+}
+
+/// A request that could be submitted.
+pub struct PreparedCall {
+    /// The model that it is for.
+    pub model: Arc<ServedModel>,
+    /// Everything it asks for; its texts are taken out.
+    pub call: GenerationCall,
+    /// The form of its answer.
+    pub form: Box<dyn AnswerForm>,
+    /// The token ids of its texts.
+    pub tokens: TokenisedCall,
+    /// Its places in the queue, one for each choice.
+    pub slots: Slots,
+    /// When it got them.
+    pub queued: Instant,
+    /// Its sender.
+    pub peer: Option<Peer>,
+}
+
+/// Reads, checks and tokenises a request, which has its places in the queue then. `account` learns which model it is
+/// for.
+///
+/// # Errors
+/// The [`ApiError`] for the client.
+pub async fn prepare(
+    api: &Arc<Api>,
+    account: &RequestAccount,
+    request: Request,
+    read: ReadBody,
+) -> Result<PreparedCall, ApiError> {
+    let parse = move |body: &[u8], api: &Api, model: &Arc<ServedModel>| {
+        let asked = read(body, &RequestBounds::of(api, model), model)?;
+        check_texts(&asked.call, model)?;
+        Ok(asked)
+    };
+    let ReadRequest { model, asked, peer, held } = read_request(api, account, request, parse).await?;
+    let Asked { mut call, form } = asked;
+    check_known_lengths(api, &model, &call)?;
+    let salt = api.source_sharing.salt(peer, call.cache_salt.as_deref());
+    let slots = model.engine.reserve(salt, call.sources.count() as u32 * call.choices)?;
+    let queued = Instant::now();
+    let texts = Texts::take_from(&mut call);
+    // Texts wait for a thread in the order of arrival, and take the room of their bodies until they are ids.
+    let tokens = in_time(api, queued, tokenise_on_pool(&model, texts)).await??;
+    drop(held);
+    let (sources, decoder_prompt) = (tokens.sources.iter().map(Vec::len), tokens.decoder_prompt.len());
+    check_lengths(&model, Lengths { sources, decoder_prompt, asked: &call })?;
+    check_total_log_probs(api, tokens.sources.len(), call.log_probs_per_prompt(decoder_prompt))?;
+    Ok(PreparedCall { model, call, form, tokens, slots, queued, peer })
+}
+
+/// The largest answer that a request can get.
+fn answer_size(asked: &GenerationCall, tokens: &TokenisedCall) -> AnswerSize {
+    let (prompts, beginning) = (tokens.sources.len(), tokens.decoder_prompt.len());
+    let choices = prompts * asked.choices as usize;
+    let source_ids = if asked.return_token_ids { tokens.sources.iter().map(Vec::len).sum() } else { 0 };
+    let echoed = if asked.echo { beginning } else { 0 };
+    let log_probs = asked.log_probs_per_prompt(beginning).saturating_mul(prompts as u64);
+    AnswerSize {
+        choices,
+        tokens: choices * (echoed + asked.max_tokens as usize) + source_ids * asked.choices as usize,
+        log_probs: usize::try_from(log_probs).unwrap_or(usize::MAX),
+    }
+}
+
+async fn tokenise_on_pool(model: &Arc<ServedModel>, texts: Texts) -> Result<TokenisedCall, ApiError> {
+    let timer = model.metrics.requests.tokenize_seconds.clone();
+    let model_of_job = Arc::clone(model);
+    let job = move || {
+        let _timed = timer.start_timer();
+        tokenise(texts, &model_of_job)
+    };
+    model.tokenizing.run(job).await?
+}

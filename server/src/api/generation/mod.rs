@@ -1,0 +1,18 @@
+//! Steps that all generating endpoints share: from a body that its own room reads to a request in the engine, and its
+//! answer.
+//!
+//! [`generate`] is the entry. It knows no field of a body.
+
+mod admission;
+mod asked;
+mod bounds;
+mod call;
+mod handler;
+mod lengths;
+mod submission;
+mod tokenise;
+
+pub use asked::Asked;
+pub use bounds::RequestBounds;
+pub use call::{GenerationCall, Sources};
+pub use handler::generate;

@@ -1,0 +1,97 @@
+//! Reads a request's body and has it parsed against the bounds of its model.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::http::{HeaderMap, header};
+
+use super::body_model::served_model;
+use crate::api::Api;
+use crate::api::http::{ApiError, BodyReader, ReceivedBody, RequestAccount, SMALL_BODY_BYTES, Share};
+use crate::api::json::shortened;
+use crate::client_connection::Peer;
+use crate::registry::ServedModel;
+use crate::request::Refusal;
+
+/// Time for which a body is still read after shutdown has begun: a client that is sending one might not see the refusal
+/// otherwise.
+const LATE_BODY: Duration = Duration::from_secs(1);
+
+/// A parsed body that may name a model.
+pub trait NamesModel {
+    /// The model asked for; the default one when absent.
+    fn model(&self) -> Option<&str>;
+}
+
+/// A request whose body was read.
+#[derive(Debug)]
+pub struct ReadRequest<T> {
+    /// The model that it is for.
+    pub model: Arc<ServedModel>,
+    /// The parsed body.
+    pub asked: T,
+    /// Its sender.
+    pub peer: Option<Peer>,
+    /// Memory of the body, to be kept as long as the texts in it.
+    pub held: Share,
+}
+
+/// Reads a request and parses its body with `parse`. `account` learns which model it is for.
+///
+/// # Errors
+/// The [`ApiError`] for the client.
+pub async fn read_request<T: NamesModel + Send + 'static>(
+    api: &Arc<Api>,
+    account: &RequestAccount,
+    request: Request,
+    parse: impl FnOnce(&[u8], &Api, &Arc<ServedModel>) -> Result<T, ApiError> + Send + 'static,
+) -> Result<ReadRequest<T>, ApiError> {
+    if let Some(encoding) = content_encoding(request.headers()) {
+        return Err(api.entrance.refuse_unread(request, ApiError::UnknownEncoding { encoding }).await);
+    }
+    let (head, raw) = request.into_parts();
+    let peer = head.extensions.get().copied();
+    let reader = BodyReader { limits: api.limits.body, budget: &api.body_budget, peer, models: &api.models };
+    let ReceivedBody { bytes, held } = tokio::select! {
+        biased;
+        read = reader.read(&head.headers, raw) => read?,
+        () = too_late(api) => return Err(Refusal::Draining.into()),
+    };
+    let is_small = bytes.len() <= SMALL_BODY_BYTES;
+    let (api_of_job, account) = (Arc::clone(api), account.clone());
+    let job = move || {
+        let api = &*api_of_job;
+        let model = served_model(&api.models, &account, &bytes);
+        if !is_small {
+            // Others may have filled the queue since this body began to arrive.
+            model.engine.check_vacancy()?;
+        }
+        let asked = parse(&bytes, api, model)?;
+        if let Some(name) = asked.model()
+            && *name != model.name
+        {
+            return Err(ApiError::UnknownModel { asked: shortened(name), served: api.models.names() });
+        }
+        account.assign(&model.metrics.requests);
+        Ok(ReadRequest { model: Arc::clone(model), asked, peer, held })
+    };
+    // A JSON tree takes many times the memory of its text, so only as many large ones as the pool has threads exist at
+    // once. Tokenising has a pool of its own: requests that wait there have places in the queue, and requests here have
+    // none yet.
+    if is_small { job() } else { api.parsers.run(job).await? }
+}
+
+/// The body's content encoding, unless it has none.
+fn content_encoding(headers: &HeaderMap) -> Option<String> {
+    let values = headers.get_all(header::CONTENT_ENCODING).iter();
+    let values: Vec<_> = values.map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned()).collect();
+    let is_plain = |value: &String| value.is_empty() || value.eq_ignore_ascii_case("identity");
+    (!values.iter().all(is_plain)).then(|| shortened(&values.join(", ")))
+}
+
+/// Returns when it is no use any more to wait for a body, because its request would be refused.
+async fn too_late(api: &Api) {
+    api.open_requests.draining().await;
+    tokio::time::sleep(LATE_BODY).await;
+}
