@@ -28,7 +28,7 @@ pub use checkpoint_config::CheckpointConfig;
 pub use names::TableNames;
 pub(crate) use names::{AttentionNames, ClassHeadNames, FeedForwardNames, StackNames, is_cross_attention};
 pub(crate) use open_checkpoint::NetworkCheckpoint;
-pub use open_checkpoint::{Checkpoint, ClassifierCheckpoint, DecoderCheckpoint, OpenCheckpoint, architecture_of};
+pub use open_checkpoint::{Checkpoint, DecoderCheckpoint, EncoderCheckpoint, OpenCheckpoint, architecture_of};
 pub use quantize::quantize;
 pub use source::{TensorSource, WeightSource};
 pub use table::TensorTable;

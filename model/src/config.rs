@@ -5,10 +5,10 @@
 
 mod adapted;
 mod architecture;
-mod classifier;
 mod decoder_only;
 mod document;
 mod edits;
+mod encoder;
 mod encoder_decoder;
 mod fields;
 mod ignored_keys;
@@ -22,9 +22,9 @@ mod stack_fields;
 
 pub(crate) use adapted::{AdaptedConfig, AdaptedSource};
 pub use architecture::{Architecture, Generation, Head, Stacks};
-pub use classifier::ClassifierConfig;
 pub use decoder_only::DecoderConfig;
 pub use document::ConfigDocument;
+pub use encoder::EncoderConfig;
 pub use encoder_decoder::{ModelConfig, PositionLimits};
 pub(crate) use labels::named_twice;
 pub use network::NetworkConfig;

@@ -1,6 +1,6 @@
 //! The layers of both stacks: weights packed for a backend, with the equations that run over them.
 //!
-//! Loaded by `weights`; run by [`crate::Model`] and [`crate::Classifier`]. Layers allocate nothing: every buffer is
+//! Loaded by `weights`; run by [`crate::Model`] and [`crate::EncoderModel`]. Layers allocate nothing: every buffer is
 //! handed in.
 
 mod cross_attention;

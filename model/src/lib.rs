@@ -5,10 +5,12 @@
 pub mod adaptation;
 mod arithmetic;
 pub mod checkpoint;
-mod classifier;
+mod class_head;
 pub mod config;
 mod cost;
 mod demo;
+mod encoder_model;
+mod encoder_space;
 pub mod error;
 pub mod input;
 mod layers;
@@ -17,6 +19,7 @@ mod model;
 mod normal;
 pub mod out_file;
 mod random;
+mod readout;
 mod rows;
 pub mod shapes;
 pub mod tokenizer;
@@ -27,15 +30,17 @@ mod workspace;
 pub use adaptation::{AdaptRequest, Adaptation};
 pub use arithmetic::{Arithmetic, scheme_name};
 pub use checkpoint::{
-    Checkpoint, ClassifierCheckpoint, DecoderCheckpoint, TensorData, TensorSource, TensorTable, WeightSource, quantize,
+    Checkpoint, DecoderCheckpoint, EncoderCheckpoint, TensorData, TensorSource, TensorTable, WeightSource, quantize,
 };
-pub use classifier::{Classifier, ClassifierLimits, ClassifierSpace};
-pub use config::{Architecture, ClassifierConfig, DecoderConfig, LayerKind, ModelConfig, PositionLimits, StackConfig};
+pub use config::{Architecture, DecoderConfig, EncoderConfig, LayerKind, ModelConfig, PositionLimits, StackConfig};
 pub use cost::{EncoderLoad, StepLoad};
+pub use encoder_model::EncoderModel;
+pub use encoder_space::{ENCODER_LANES, EncoderSpace, LaneRows};
 pub use error::{Error, Result};
 pub use model::Model;
 pub use out_file::OutFile;
 pub use random::RandomWeights;
+pub use readout::{Readout, ReadoutAsk};
 pub use rows::{CrossPages, RowTokens, SourceRows, TargetRows};
 pub use tokenizer::{Detokenizer, Tokenizer};
 pub use workspace::{Workspace, WorkspaceLimits};

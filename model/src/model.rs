@@ -11,6 +11,7 @@ use crate::arithmetic::Arithmetic;
 use crate::checkpoint::WeightSource;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
+use crate::readout::{Reader, ReadoutAsk};
 use crate::rows::{CrossPages, SourceRows, TargetRows};
 use crate::weights::Weights;
 use crate::workspace::{Workspace, WorkspaceLimits};
@@ -99,19 +100,29 @@ impl<B: Backend> Model<B> {
         Workspace::bytes(&self.backend, &self.config, limits)
     }
 
-    /// Runs some layers of the encoder. A batch may take several calls, with decoder steps in between: they leave the
-    /// encoder's part of the workspace alone. No other batch may be encoded in between.
-    pub fn encode(&self, sources: SourceRows<'_>, layers: Range<usize>, space: &mut Workspace<B>) {
-        assert!(sources.tokens.len() <= space.limits.source_rows, "an encoder batch is larger than the workspace");
-        let encoder = &self.weights.encoder;
-        encoder.run(&encoder.pass(&self.backend, self.arithmetic, sources), layers, &mut space.encoder);
+    /// Runs some layers of the encoder in a lane of the workspace. A batch may take several calls, with decoder steps
+    /// and batches in other lanes in between: they leave the lane alone.
+    pub fn encode(&self, sources: SourceRows<'_>, layers: Range<usize>, lane: usize, space: &mut Workspace<B>) {
+        let (encoder, space) = (&self.weights.encoder, space.encoder.holding(sources.tokens.len(), lane));
+        encoder.run(&encoder.pass(&self.backend, self.arithmetic, sources), layers, space);
     }
 
-    /// Writes the cross-attention keys and values of a batch that went through every encoder layer.
-    pub fn write_cross(&self, sources: CrossPages<'_>, pages: &mut B::Pages, space: &mut Workspace<B>) {
+    /// Writes the cross-attention keys and values of the first sources of a lane's batch, which went through every
+    /// encoder layer.
+    pub fn write_cross(&self, sources: CrossPages<'_>, lane: usize, pages: &mut B::Pages, space: &mut Workspace<B>) {
         let decoder = &self.weights.decoder;
         let pass = decoder.pass(&self.backend, self.arithmetic, sources);
-        decoder.write_cross(&pass, &space.encoder.x, pages, &mut space.cross);
+        decoder.write_cross(&pass, &space.encoder.lane(lane).x, pages, &mut space.cross);
+    }
+
+    /// Reads results of a lane's batch that went through every encoder layer, and appends one for each that is asked.
+    /// Waits for the device.
+    ///
+    /// # Panics
+    /// When scores of classes are asked for: an encoder-decoder has none.
+    pub fn read(&self, asked: &[ReadoutAsk], lane: usize, space: &mut Workspace<B>, out: &mut Vec<Vec<f32>>) {
+        let reader = Reader { backend: &self.backend, head: None };
+        reader.read(asked, space.encoder.lane_mut(lane), out);
     }
 
     /// Runs one decoder step: writes the rows' self-attention keys and values to their pages and leaves the rows'
@@ -122,8 +133,8 @@ impl<B: Backend> Model<B> {
         decoder.run(&decoder.pass(&self.backend, self.arithmetic, rows), pages, &mut space.decoder);
     }
 
-    /// The first `rows` rows of the encoder's output, `[rows, hidden]`.
-    pub fn encoder_states(&self, rows: usize, space: &Workspace<B>) -> Vec<f32> {
-        self.backend.download(&space.encoder.x, rows)
+    /// The first `rows` rows of a lane's final encoder states, `[rows, hidden]`.
+    pub fn encoder_states(&self, rows: usize, lane: usize, space: &Workspace<B>) -> Vec<f32> {
+        self.backend.download(&space.encoder.lane(lane).x, rows)
     }
 }

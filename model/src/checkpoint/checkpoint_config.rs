@@ -7,7 +7,7 @@ use kernels::Scheme;
 
 use super::names::TableNames;
 use super::table::TensorTable;
-use crate::config::{ClassifierConfig, ConfigDocument, DecoderConfig, ModelConfig, NetworkConfig};
+use crate::config::{ConfigDocument, DecoderConfig, EncoderConfig, ModelConfig, NetworkConfig};
 use crate::error::Result;
 
 /// The configuration of an architecture whose checkpoints can be opened.
@@ -26,6 +26,11 @@ pub trait CheckpointConfig: Sized {
 
     /// Makes the output table a tensor of its own.
     fn untie(&mut self);
+
+    /// Beginnings of tensor names that files may leave away.
+    fn optional_prefixes(&self) -> &'static [&'static str] {
+        &["model."]
+    }
 
     /// The scheme that the matrices are quantised to. Only an encoder-decoder may be quantised.
     fn scheme(_: &ConfigDocument) -> Option<Scheme> {
@@ -73,13 +78,18 @@ impl CheckpointConfig for DecoderConfig {
     }
 }
 
-impl CheckpointConfig for ClassifierConfig {
+impl CheckpointConfig for EncoderConfig {
+    /// An encoder that was saved by itself does not know what it was part of.
+    fn optional_prefixes(&self) -> &'static [&'static str] {
+        &["model.", "model.encoder."]
+    }
+
     fn read(document: &ConfigDocument) -> Result<Self> {
         Self::read(document)
     }
 
     fn tensor_table(&self) -> TensorTable {
-        TensorTable::encoder_classifier(self)
+        TensorTable::encoder(self)
     }
 
     fn tied_tables(&self) -> Option<TableNames> {

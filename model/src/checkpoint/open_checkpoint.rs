@@ -17,15 +17,15 @@ use super::tensor_data::TensorData;
 use super::tensor_file::TensorFile;
 use super::tensors::Tensors;
 use crate::config::{
-    Architecture, ClassifierConfig, ConfigDocument, DecoderConfig, ModelConfig, NetworkConfig, PositionLimits,
+    Architecture, ConfigDocument, DecoderConfig, EncoderConfig, ModelConfig, NetworkConfig, PositionLimits,
 };
 use crate::demo;
 use crate::error::Result;
 
 /// An encoder-decoder, which can be served.
 pub type Checkpoint = OpenCheckpoint<ModelConfig>;
-/// An encoder that classifies.
-pub type ClassifierCheckpoint = OpenCheckpoint<ClassifierConfig>;
+/// An encoder alone, with or without a classification head.
+pub type EncoderCheckpoint = OpenCheckpoint<EncoderConfig>;
 /// A decoder-only model, from which an encoder-decoder can be adapted.
 pub type DecoderCheckpoint = OpenCheckpoint<DecoderConfig>;
 /// A model of any architecture that can be trained.
@@ -71,6 +71,7 @@ impl<C: CheckpointConfig> OpenCheckpoint<C> {
     }
 
     fn assemble(mut config: C, document: ConfigDocument, mut shards: Shards, others: OtherFiles) -> Result<Self> {
+        shards.optional_prefixes = config.optional_prefixes();
         if let Some(tables) = config.tied_tables()
             && !shards.are_tied(tables)?
         {
@@ -169,7 +170,7 @@ impl Checkpoint {
     }
 }
 
-impl ClassifierCheckpoint {
+impl EncoderCheckpoint {
     /// Lowers the longest source that the model is loaded for.
     pub fn limit_source(&mut self, tokens: usize) {
         let positions = &mut self.config.encoder.max_positions;

@@ -23,6 +23,8 @@ pub(super) struct Shards {
     pub files: Vec<TensorFile>,
     /// Number of the file that the index places each tensor in; without an index there is one file.
     pub promised: Option<BTreeMap<String, usize>>,
+    /// Beginnings of tensor names that the files may leave away.
+    pub optional_prefixes: &'static [&'static str],
     /// Tables whose only tensor is stored under the name of the output table.
     renamed: Option<TableNames>,
 }
@@ -36,13 +38,19 @@ pub(super) struct FoundTensor<'a> {
 
 impl Shards {
     pub fn new(origin: PathBuf, files: Vec<TensorFile>, promised: Option<BTreeMap<String, usize>>) -> Self {
-        Self { origin, files, promised, renamed: None }
+        Self { origin, files, promised, optional_prefixes: &[], renamed: None }
     }
 
-    /// Finds a tensor. Some writers omit the prefix of the outer module.
+    /// Finds a tensor. Some writers omit the prefix of the outer modules.
     pub fn find(&self, name: &str) -> Option<FoundTensor<'_>> {
         let renamed = self.renamed.as_ref().filter(|tables| tables.embedding == name).map(|tables| tables.output);
-        [Some(name), name.strip_prefix("model."), renamed].into_iter().flatten().find_map(|name| self.find_as(name))
+        self.spellings(name).chain(renamed).find_map(|name| self.find_as(name))
+    }
+
+    /// The names under which a tensor may be stored.
+    fn spellings<'a>(&self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let shortened = self.optional_prefixes.iter().filter_map(|prefix| name.strip_prefix(prefix));
+        std::iter::once(name).chain(shortened)
     }
 
     fn find_as(&self, name: &str) -> Option<FoundTensor<'_>> {
@@ -53,11 +61,10 @@ impl Shards {
         Some(FoundTensor { file, stored: self.files[file].find(name)? })
     }
 
-    /// The file in which the index places a tensor, under either of its names.
+    /// The file in which the index places a tensor, under any of its names.
     pub fn promise(&self, name: &str) -> Option<String> {
         let promised = self.promised.as_ref()?;
-        let bare = name.strip_prefix("model.").unwrap_or(name);
-        let file = *promised.get(name).or_else(|| promised.get(bare))?;
+        let file = *self.spellings(name).find_map(|name| promised.get(name))?;
         Some(self.files[file].file.path().file_name()?.to_string_lossy().into_owned())
     }
 

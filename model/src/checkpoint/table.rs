@@ -4,7 +4,7 @@
 
 use super::names::{AttentionNames, ClassHeadNames, FeedForwardNames, StackNames, TableNames};
 use crate::arithmetic::Role;
-use crate::config::{ClassifierConfig, DecoderConfig, ModelConfig, StackConfig};
+use crate::config::{DecoderConfig, EncoderConfig, ModelConfig, StackConfig};
 
 /// Names and shapes of all tensors of a configuration, in the order of the computation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,11 +44,13 @@ impl TensorTable {
         table
     }
 
-    /// The tensors of an encoder that classifies.
-    pub fn encoder_classifier(config: &ClassifierConfig) -> Self {
+    /// The tensors of an encoder alone, with a classification head if it has classes.
+    pub fn encoder(config: &EncoderConfig) -> Self {
         let mut table = Self { tensors: Vec::new() };
         table.add_stack(StackNames::ENCODER, &config.encoder, None);
-        table.add_class_head(ClassHeadNames::ENCODER, config.labels.len(), &config.encoder);
+        if !config.labels.is_empty() {
+            table.add_class_head(ClassHeadNames::ENCODER, config.labels.len(), &config.encoder);
+        }
         table
     }
 

@@ -43,6 +43,8 @@ pub enum Head {
     Vocabulary,
     /// A set of named classes, by the state of the last token.
     Classes,
+    /// Nothing: the final states are the result.
+    States,
 }
 
 impl Architecture {
@@ -76,6 +78,9 @@ impl Architecture {
     /// The class of transformers that reads the checkpoint.
     pub const fn class(self) -> &'static str {
         match (self.generation, self.stacks, self.head) {
+            (Generation::Gemma2, Stacks::EncoderDecoder, Head::States) => "T5GemmaModel",
+            (Generation::Gemma2, Stacks::Encoder, Head::States) => "T5GemmaEncoderModel",
+            (Generation::Gemma2, Stacks::Decoder, Head::States) => "Gemma2Model",
             (Generation::Gemma2, Stacks::EncoderDecoder | Stacks::Encoder, Head::Vocabulary) => {
                 "T5GemmaForConditionalGeneration"
             }
@@ -94,7 +99,9 @@ impl fmt::Display for Architecture {
         f.write_str(match (self.stacks, self.head) {
             (Stacks::EncoderDecoder, Head::Vocabulary) => "encoder-decoder",
             (Stacks::EncoderDecoder, Head::Classes) => "encoder-decoder classifier",
-            (Stacks::Encoder, Head::Vocabulary) => "encoder",
+            (Stacks::EncoderDecoder, Head::States) => "encoder-decoder without a head",
+            (Stacks::Encoder, Head::Vocabulary | Head::States) => "encoder",
+            (Stacks::Decoder, Head::States) => "decoder-only model without a head",
             (Stacks::Encoder, Head::Classes) => "encoder classifier",
             (Stacks::Decoder, Head::Vocabulary) => "decoder-only model",
             (Stacks::Decoder, Head::Classes) => "decoder-only classifier",

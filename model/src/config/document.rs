@@ -13,6 +13,8 @@ use crate::error::{Error, Result};
 
 /// `model_type` of an encoder-decoder of Gemma 2, and of its encoder alone.
 pub(super) const T5GEMMA: &str = "t5gemma";
+/// `model_type` of one stack of a t5gemma by itself.
+pub(super) const ENCODER_MODULE: &str = "t5_gemma_module";
 /// `model_type` of a decoder-only Gemma 2.
 pub(super) const GEMMA2: &str = "gemma2";
 /// Field of the encoder's configuration that marks one trained with a causal mask; no other program knows it.
@@ -67,18 +69,22 @@ impl ConfigDocument {
                 let encoder = self.config.get("encoder");
                 let causal_encoder =
                     encoder.and_then(|encoder| encoder.get(CAUSAL_ENCODER)) == Some(&Value::Bool(true));
-                // An encoder alone has no other head, whatever class wrote it.
                 let (stacks, head) = match self.config.get("is_encoder_decoder") {
-                    Some(Value::Bool(false)) => (Stacks::Encoder, Head::Classes),
+                    Some(Value::Bool(false)) if names_encoder_head(&top) => (Stacks::Encoder, Head::Classes),
+                    Some(Value::Bool(false)) => (Stacks::Encoder, Head::States),
                     _ => (Stacks::EncoderDecoder, head),
                 };
                 Ok(Architecture { generation, stacks, head, causal_encoder })
+            }
+            Some(ENCODER_MODULE) => {
+                let causal_encoder = self.config.get(CAUSAL_ENCODER) == Some(&Value::Bool(true));
+                Ok(Architecture { generation, stacks: Stacks::Encoder, head: Head::States, causal_encoder })
             }
             Some(GEMMA2) => Ok(Architecture { generation, stacks: Stacks::Decoder, head, causal_encoder: false }),
             found => Err(Error::ModelType {
                 path: self.path.clone(),
                 found: found.unwrap_or_default().to_owned(),
-                expected: "t5gemma or gemma2",
+                expected: "t5gemma, t5_gemma_module or gemma2",
             }),
         }
     }
@@ -90,10 +96,16 @@ impl ConfigDocument {
     /// As [`Self::architecture`].
     pub fn trained_architecture(&self) -> Result<Architecture> {
         let architecture = self.architecture()?;
-        if architecture.stacks == Stacks::Encoder && !names_classifier(&self.fields().top) {
+        let is_module = self.is_encoder_module();
+        if architecture.stacks == Stacks::Encoder && !is_module && !names_classifier(&self.fields().top) {
             return Ok(Architecture { stacks: Stacks::EncoderDecoder, head: Head::Vocabulary, ..architecture });
         }
         Ok(architecture)
+    }
+
+    /// Whether the file is that of an encoder by itself, whose fields stand at the top.
+    pub(crate) fn is_encoder_module(&self) -> bool {
+        self.model_type() == Some(ENCODER_MODULE)
     }
 
     pub(super) fn fields(&self) -> DocumentFields<'_> {
@@ -131,6 +143,11 @@ pub(super) fn names_classifier(top: &Fields<'_>) -> bool {
     names.into_iter().flatten().filter_map(Value::as_str).any(|name| name.ends_with(CLASSIFIER_CLASS))
 }
 
+/// Whether an encoder alone has a classification head: transformers wrote it for a classifier, or names its classes.
+pub(super) fn names_encoder_head(top: &Fields<'_>) -> bool {
+    names_classifier(top) || top.get("id2label").is_some()
+}
+
 fn parse(path: &Path, text: &[u8]) -> Result<Value> {
     let object: serde_json::Map<String, Value> =
         serde_json::from_slice(text).map_err(|source| Error::Json { path: path.to_owned(), source })?;
@@ -157,7 +174,18 @@ mod tests {
                 json!({"model_type": "t5gemma", "encoder": {"encdec_causal": true}}),
                 Architecture { causal_encoder: true, ..pair },
             ),
-            (json!({"model_type": "t5gemma", "is_encoder_decoder": false}), pair.as_classifier()),
+            (
+                json!({"model_type": "t5gemma", "is_encoder_decoder": false, "id2label": {"0": "a"}}),
+                pair.as_classifier(),
+            ),
+            (
+                json!({"model_type": "t5gemma", "is_encoder_decoder": false}),
+                Architecture { stacks: Stacks::Encoder, head: Head::States, ..pair },
+            ),
+            (
+                json!({"model_type": "t5_gemma_module"}),
+                Architecture { stacks: Stacks::Encoder, head: Head::States, ..pair },
+            ),
             (
                 json!({"model_type": "t5gemma", "architectures": ["T5GemmaForSequenceClassification"]}),
                 Architecture { head: Head::Classes, ..pair },
@@ -194,7 +222,7 @@ mod tests {
     #[test]
     fn a_model_type_that_cannot_be_used_is_named() {
         let message = architecture(&json!({"model_type": "llama"})).unwrap_err().to_string();
-        assert!(message.contains("\"llama\"") && message.contains("t5gemma or gemma2"), "{message}");
+        assert!(message.contains("\"llama\"") && message.contains("t5_gemma_module or gemma2"), "{message}");
         let message = architecture(&json!({})).unwrap_err().to_string();
         assert!(message.contains("model_type is missing"), "{message}");
     }

@@ -106,7 +106,10 @@ impl ModelConfig {
 /// Refuses models that can be trained or evaluated and not served.
 fn check_served(top: &Fields<'_>, problems: &mut Problems) {
     if top.flag("is_encoder_decoder", problems) == Some(false) {
-        problems.add("is_encoder_decoder", "is false: an encoder alone cannot write a text, though it may classify");
+        problems.add(
+            "is_encoder_decoder",
+            "is false: an encoder alone cannot write a text; `server serve` gives its states",
+        );
     } else if names_classifier(top) {
         problems.add("architectures", "names a classifier, which cannot write a text");
     }

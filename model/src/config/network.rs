@@ -4,9 +4,9 @@
 //! decoder without an encoder.
 
 use super::architecture::{Architecture, Head, Stacks};
-use super::classifier::ClassifierConfig;
 use super::decoder_only::{DecoderConfig, read_decoder};
 use super::document::ConfigDocument;
+use super::encoder::EncoderConfig;
 use super::encoder_decoder::{ModelConfig, read_pair};
 use super::fields::Problems;
 use super::special_tokens::SpecialTokens;
@@ -22,7 +22,7 @@ pub enum NetworkConfig {
     /// An encoder with a classification head.
     EncoderClassifier {
         /// The encoder and its classes.
-        model: ClassifierConfig,
+        model: EncoderConfig,
         /// The tokens of the encoder-decoder that the encoder is part of.
         tokens: SpecialTokens,
     },
@@ -52,9 +52,11 @@ impl NetworkConfig {
             (Stacks::EncoderDecoder, Head::Vocabulary) => read_pair(&fields, &mut problems).map(Self::EncoderDecoder),
             (Stacks::EncoderDecoder | Stacks::Encoder, _) => read_pair(&fields, &mut problems).map(|pair| {
                 let tokens = pair.special_tokens();
-                Self::EncoderClassifier { model: ClassifierConfig { encoder: pair.encoder, labels }, tokens }
+                Self::EncoderClassifier { model: EncoderConfig { encoder: pair.encoder, labels }, tokens }
             }),
-            (Stacks::Decoder, Head::Vocabulary) => read_decoder(&fields, &mut problems).map(Self::DecoderOnly),
+            (Stacks::Decoder, Head::Vocabulary | Head::States) => {
+                read_decoder(&fields, &mut problems).map(Self::DecoderOnly)
+            }
             (Stacks::Decoder, Head::Classes) => {
                 read_decoder(&fields, &mut problems).map(|model| Self::DecoderClassifier { model, labels })
             }

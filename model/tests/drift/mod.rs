@@ -61,12 +61,12 @@ pub fn first_layer<B: Backend>(
     source: &[u32],
 ) -> Vec<f32> {
     let model = Model::load(backend, weights, arithmetic, &mut |_| ()).unwrap();
-    let limits = WorkspaceLimits { source_rows: source.len(), target_rows: 1, logits_rows: 1 };
+    let limits = WorkspaceLimits { lane_rows: [source.len(), 0], target_rows: 1, logits_rows: 1 };
     let mut space = model.workspace(limits).unwrap();
     let positions: Vec<u32> = (0..source.len() as u32).collect();
     let segments = &[Segment { start: 0, len: source.len() as u32 }];
-    model.encode(SourceRows { tokens: source, positions: &positions, segments }, 0..1, &mut space);
-    model.encoder_states(source.len(), &space)
+    model.encode(SourceRows { tokens: source, positions: &positions, segments }, 0..1, 0, &mut space);
+    model.encoder_states(source.len(), 0, &space)
 }
 
 /// Over all numbers of all texts.

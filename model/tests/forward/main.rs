@@ -9,10 +9,11 @@ mod fixture;
 mod runner;
 
 mod bf16;
-mod classifier;
 mod drawn_tokens;
+mod encoder_model;
 mod invariance;
 mod output_table;
 mod parity;
 mod profiled;
 mod quantized;
+mod readouts;

@@ -51,7 +51,7 @@ impl<B: Backend> Runner<B> {
     /// Loads a model with room for `sequences` sequences.
     pub fn new(backend: B, source: &dyn WeightSource, arithmetic: impl Into<Arithmetic>, sequences: u32) -> Self {
         let model = Model::load(backend, source, arithmetic, &mut |_| ()).unwrap();
-        let limits = WorkspaceLimits { source_rows: 4096, target_rows: 64, logits_rows: 64 };
+        let limits = WorkspaceLimits { lane_rows: [4096, 0], target_rows: 64, logits_rows: 64 };
         let space = model.workspace(limits).unwrap();
         let page_count = 2 * sequences * SEQUENCE_PAGES;
         let pages = model.pages(page_count as usize).unwrap();
@@ -75,7 +75,7 @@ impl<B: Backend> Runner<B> {
         let layers = self.model.config().encoder.layers;
         for first in (0..layers).step_by(step) {
             let rows = SourceRows { tokens: &tokens, positions: &positions, segments: &segments };
-            self.model.encode(rows, first..layers.min(first + step), &mut self.space);
+            self.model.encode(rows, first..layers.min(first + step), 0, &mut self.space);
         }
         let start = self.model.config().start_token;
         let sequences: Vec<Sequence> = (0..)
@@ -88,8 +88,8 @@ impl<B: Backend> Runner<B> {
         let spans: Vec<PageSpan> = sequences.iter().map(Sequence::cross_span).collect();
         let tables = self.tables();
         let targets = CrossPages { segments: &segments, spans: &spans, tables: &tables };
-        self.model.write_cross(targets, &mut self.pages, &mut self.space);
-        (self.model.encoder_states(tokens.len(), &self.space), sequences)
+        self.model.write_cross(targets, 0, &mut self.pages, &mut self.space);
+        (self.model.encoder_states(tokens.len(), 0, &self.space), sequences)
     }
 
     /// The positions `from ..` of each sequence as the rows of one step.

@@ -5,7 +5,7 @@
 
 use kernels::{ScoreAsk, TokenScore};
 
-use crate::scheduler::Plan;
+use crate::scheduler::{EncodeWork, Plan};
 
 /// A step could not be run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +40,10 @@ pub trait Executor: Send {
     fn runs_ahead(&self) -> bool {
         false
     }
+
+    /// Reads the results of the plan's encoder requests and appends them to `out`, in the order of
+    /// [`EncodeWork::asked`]. The plan with this work is finished, and no other was started.
+    fn read_encoded(&mut self, work: &EncodeWork, out: &mut Vec<Vec<f32>>);
 
     /// Reads log-probabilities from the outputs of the last plan, in the order asked. That plan is finished, and no
     /// other was started.

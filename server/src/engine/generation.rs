@@ -4,14 +4,17 @@ use std::sync::mpsc::Sender;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
+use super::encoding::EncodeSubmission;
 use super::slots::Slots;
 use crate::request::{GenerationEvent, GenerationRequest, RequestId};
 
 /// A message to the engine thread.
 #[derive(Debug)]
 pub enum Command {
-    /// Queue a request.
+    /// Queue a request for generated tokens.
     Submit(Submission),
+    /// Queue an encoder request.
+    Encode(EncodeSubmission),
     /// End a request, or one of its choices.
     Cancel {
         /// The request.

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::unbounded_channel;
 
+use super::encoding::{EncodeSubmission, Encoding};
 use super::generation::{Command, Generation, Submission};
 use super::heartbeat::Heartbeat;
 use super::limits::EngineLimits;
 use super::slots::{QueueSlots, Slots};
-use crate::request::{CallId, Caller, GenerationRequest, Refusal, RequestId, RequestLengths, Salt};
+use crate::request::{CallId, Caller, EncodeRequest, GenerationRequest, Refusal, RequestId, RequestLengths, Salt};
 
 /// A cheap handle to the engine thread.
 #[derive(Debug, Clone)]
@@ -44,8 +45,8 @@ impl EngineHandle {
         &self.limits
     }
 
-    /// Takes `rows` places in the queue for a new call, one for each of its sequences (prompts times choices): all of
-    /// them or none. The call shares sources with calls that have an equal `salt`.
+    /// Takes `rows` places in the queue for a new call, one for each of its sequences (prompts times choices) or of its
+    /// encoder requests: all of them or none. The call shares sources with calls that have an equal `salt`.
     ///
     /// # Errors
     /// [`Refusal::Draining`], or [`Refusal::Overloaded`] when too few places are free.
@@ -89,6 +90,19 @@ impl EngineHandle {
         let submission = Submission { id, request, events, slot };
         self.commands.send(Command::Submit(submission)).map_err(|_| Refusal::Draining)?;
         Ok(Generation::new(id, receiver, self.commands.clone()))
+    }
+
+    /// Hands an encoder request over. Its events arrive on the returned stream; dropping that cancels the request.
+    ///
+    /// # Errors
+    /// The refusal of [`EngineLimits::check_encoding`], or [`Refusal::Draining`] when the engine has ended.
+    pub fn encode(&self, slot: Slots, request: EncodeRequest) -> Result<Encoding, Refusal> {
+        self.limits.check_encoding(request.tokens(), request.readout)?;
+        let id = RequestId(self.new_id());
+        let (events, receiver) = unbounded_channel();
+        let submission = EncodeSubmission { id, request, events, slot };
+        self.commands.send(Command::Encode(submission)).map_err(|_| Refusal::Draining)?;
+        Ok(Encoding::new(id, receiver, self.commands.clone()))
     }
 
     /// Refuses new requests from now on and lets the engine end when its work is done. Calls that have places in the

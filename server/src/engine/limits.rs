@@ -1,6 +1,6 @@
 //! How much an engine takes and holds at once, and which requests fit it.
 
-use crate::request::{Refusal, RequestLengths};
+use crate::request::{Readout, Refusal, RequestLengths};
 use crate::scheduler::SchedulerLimits;
 
 /// Limits of one engine.
@@ -12,6 +12,8 @@ pub struct EngineLimits {
     pub source_tokens: usize,
     /// Most tokens of a target: decoder prompt plus generated tokens of one choice.
     pub target_tokens: usize,
+    /// Classes that the model's head scores; 0 without a head.
+    pub classes: usize,
     /// The page pool and the largest step.
     pub steps: SchedulerLimits,
 }
@@ -23,12 +25,10 @@ impl EngineLimits {
     /// The [`Refusal`] of a request whose source is empty, or that is too long for the model or the whole page pool.
     pub fn check(&self, lengths: RequestLengths) -> Result<(), Refusal> {
         let RequestLengths { source, decoder_prompt, max_tokens } = lengths;
-        if source == 0 {
-            return Err(Refusal::EmptySource);
+        if !self.generates() {
+            return Err(Refusal::NoDecoder);
         }
-        if source > self.source_tokens {
-            return Err(Refusal::SourceTooLong { tokens: source, limit: self.source_tokens });
-        }
+        self.check_source(source)?;
         if lengths.target_positions() > self.target_tokens {
             return Err(Refusal::TargetTooLong { prompt: decoder_prompt, max_tokens, limit: self.target_tokens });
         }
@@ -37,6 +37,30 @@ impl EngineLimits {
             return Err(Refusal::NeverFits { needed, pages });
         }
         Ok(())
+    }
+
+    /// Whether the model has a decoder.
+    pub const fn generates(&self) -> bool {
+        self.target_tokens > 0
+    }
+
+    /// Checks that this can be read of a source of so many tokens. It takes no pages.
+    ///
+    /// # Errors
+    /// The [`Refusal`] of a source that is empty or too long, or of classes where there are none.
+    pub fn check_encoding(&self, tokens: usize, readout: Readout) -> Result<(), Refusal> {
+        if readout == Readout::Classes && self.classes == 0 {
+            return Err(Refusal::NoClasses);
+        }
+        self.check_source(tokens)
+    }
+
+    const fn check_source(&self, tokens: usize) -> Result<(), Refusal> {
+        match tokens {
+            0 => Err(Refusal::EmptySource),
+            _ if tokens > self.source_tokens => Err(Refusal::SourceTooLong { tokens, limit: self.source_tokens }),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -49,6 +73,7 @@ mod tests {
         queued_rows: 1,
         source_tokens: 40,
         target_tokens: 50,
+        classes: 0,
         steps: SchedulerLimits {
             pool: PoolSize { pages: 5, source_page_tokens: 16 },
             running_rows: 1,
@@ -70,6 +95,17 @@ mod tests {
         assert_eq!(check(16, 2, 48), Ok(()));
         assert_eq!(check(16, 3, 48), Err(Refusal::TargetTooLong { prompt: 3, max_tokens: 48, limit: 50 }));
         assert_eq!(check(40, 2, 31), Err(Refusal::NeverFits { needed: 6, pages: 5 }));
+    }
+
+    #[test]
+    fn what_the_model_lacks_is_refused_whatever_the_lengths() {
+        assert_eq!(LIMITS.check_encoding(40, Readout::Mean), Ok(()), "more pages than the pool has are not needed");
+        assert_eq!(LIMITS.check_encoding(1, Readout::Classes), Err(Refusal::NoClasses));
+        assert_eq!(EngineLimits { classes: 2, ..LIMITS }.check_encoding(1, Readout::Classes), Ok(()));
+        let no_decoder = EngineLimits { target_tokens: 0, ..LIMITS };
+        let lengths = RequestLengths { source: 1, decoder_prompt: 0, max_tokens: 1 };
+        assert_eq!(no_decoder.check(lengths), Err(Refusal::NoDecoder));
+        assert_eq!(no_decoder.check_encoding(41, Readout::Mean), check(41, 0, 1));
     }
 
     #[test]

@@ -1,16 +1,41 @@
-//! From the scheduler's events, which name rows, to what clients receive, with scores.
+//! From the scheduler's events, which name rows, to what clients receive, with scores and encoder results.
 
 use kernels::{ScoreAsk, TokenScore};
 
-use crate::request::{GenerationEvent, RequestId};
+use crate::request::{FinishReason, RequestId};
 use crate::scheduler::Event;
 
-/// An event for the client of a request.
+/// News for the client of a request.
 pub(super) struct Message {
     /// The request.
     pub request: RequestId,
     /// The event.
-    pub event: GenerationEvent,
+    pub news: News,
+}
+
+/// An event of a request, whatever kind of request it is.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum News {
+    /// It began; so many of its source's tokens were encoded already.
+    Started { cached_tokens: u32 },
+    /// A token of a choice's decoder prompt was scored.
+    Scored { choice: u32, score: TokenScore },
+    /// A token of a choice was generated.
+    Token { choice: u32, id: u32, score: Option<TokenScore> },
+    /// A choice ended.
+    Finished { choice: u32, reason: FinishReason },
+    /// The result of an encoder request, which ends it.
+    Encoded { numbers: Vec<f32> },
+    /// The request failed.
+    Failed { message: String, is_lasting: bool },
+}
+
+/// The numbers that the executor read for the events of a step, in their order.
+pub(super) struct Read<'a, Scores> {
+    /// The scores that [`score_ask`] asked for.
+    pub scores: Scores,
+    /// Results of encoder requests.
+    pub encoded: &'a mut [Vec<f32>],
 }
 
 /// The log-probabilities that an event carries.
@@ -18,31 +43,36 @@ pub(super) fn score_ask(event: &Event) -> Option<ScoreAsk> {
     let (token, at) = match *event {
         Event::Scored { token, score, .. } => (token, Some(score)),
         Event::Token { token, score, .. } => (token, score),
-        Event::Started { .. } | Event::Finished { .. } | Event::Failed { .. } => return None,
+        Event::Started { .. } | Event::Finished { .. } | Event::Encoded { .. } | Event::Failed { .. } => return None,
     };
     at.map(|at| ScoreAsk { row: at.logits_row, id: token, top: at.top })
 }
 
-/// The message of an event; `scores` yields what [`score_ask`] asked for, for all events in their order.
-pub(super) fn message(event: &Event, scores: &mut impl Iterator<Item = TokenScore>) -> Message {
+/// The message of an event; takes from `read` what belongs to it.
+pub(super) fn message(event: &Event, read: &mut Read<'_, impl Iterator<Item = TokenScore>>) -> Message {
+    let Read { scores, encoded } = read;
     let mut next = || scores.next().expect("each score that was asked for is there");
-    let client_event = match *event {
-        Event::Started { cached_tokens, .. } => GenerationEvent::Started { cached_tokens },
+    let news = match *event {
+        Event::Started { cached_tokens, .. } => News::Started { cached_tokens },
         Event::Scored { choice, .. } => match next() {
-            score if score.is_of_distribution() => GenerationEvent::Scored { choice, score },
-            _ => no_finite_logits(),
+            score if score.is_of_distribution() => News::Scored { choice, score },
+            _ => not_finite("logits"),
         },
         Event::Token { choice, token, score, .. } => match score.map(|_| next()) {
-            Some(score) if !score.is_of_distribution() => no_finite_logits(),
-            score => GenerationEvent::Token { choice, id: token, score },
+            Some(score) if !score.is_of_distribution() => not_finite("logits"),
+            score => News::Token { choice, id: token, score },
         },
-        Event::Finished { choice, reason, .. } => GenerationEvent::Finished { choice, reason },
-        Event::Failed { .. } => no_finite_logits(),
+        Event::Finished { choice, reason, .. } => News::Finished { choice, reason },
+        Event::Encoded { result, .. } => match std::mem::take(&mut encoded[result as usize]) {
+            numbers if numbers.iter().all(|number| number.is_finite()) => News::Encoded { numbers },
+            _ => not_finite("encoder states"),
+        },
+        Event::Failed { .. } => not_finite("logits"),
     };
-    Message { request: event.request(), event: client_event }
+    Message { request: event.request(), news }
 }
 
-/// Tells a client that the logits of its request are not finite.
-fn no_finite_logits() -> GenerationEvent {
-    GenerationEvent::Failed { message: "the model gave no finite logits for this request".to_owned(), is_lasting: true }
+/// Tells a client that numbers for its request are not finite.
+fn not_finite(numbers: &str) -> News {
+    News::Failed { message: format!("the model gave no finite {numbers} for this request"), is_lasting: true }
 }

@@ -2,6 +2,8 @@
 //!
 //! `api` and the commands reach it through [`EngineHandle`]; nothing outside knows how it plans.
 
+mod encoder_executor;
+mod encoding;
 mod executor;
 mod generation;
 mod handle;
@@ -20,6 +22,8 @@ mod step_rows;
 mod thread;
 mod worker;
 
+pub use encoder_executor::EncoderExecutor;
+pub use encoding::{EncodeSubmission, Encoding};
 pub use executor::{Executor, ExecutorError};
 pub use generation::{Command, Generation, Submission};
 pub use handle::EngineHandle;

@@ -5,7 +5,7 @@
 //! requests that ask for log-probabilities.
 
 use kernels::{Backend, Draws, ScoreAsk, TokenScore};
-use model::{CrossPages, Model, RowTokens, SourceRows, TargetRows, Workspace, WorkspaceLimits};
+use model::{CrossPages, Model, ReadoutAsk, RowTokens, SourceRows, TargetRows, Workspace, WorkspaceLimits};
 
 use super::executor::{Executor, ExecutorError};
 use super::output_rows::OutputRows;
@@ -39,10 +39,11 @@ impl<B: Backend> Executor for ModelExecutor<B> {
     fn encode(&mut self, plan: &Plan) -> Result<(), ExecutorError> {
         let Some(work) = plan.encode() else { return Ok(()) };
         let EncodeWork { tokens, positions, segments, .. } = work;
-        self.model.encode(SourceRows { tokens, positions, segments }, work.layers.clone(), &mut self.space);
-        if work.is_last {
-            let sources = CrossPages { segments, spans: &work.cross_spans, tables: &work.tables };
-            self.model.write_cross(sources, &mut self.pages, &mut self.space);
+        let (rows, lane) = (SourceRows { tokens, positions, segments }, work.lane.index());
+        self.model.encode(rows, work.layers.clone(), lane, &mut self.space);
+        if !work.cross_spans.is_empty() {
+            let sources = CrossPages { segments: work.crossed(), spans: &work.cross_spans, tables: &work.tables };
+            self.model.write_cross(sources, lane, &mut self.pages, &mut self.space);
         }
         Ok(())
     }
@@ -75,6 +76,11 @@ impl<B: Backend> Executor for ModelExecutor<B> {
     fn finish(&mut self, chosen: &mut Vec<Option<u32>>) -> Result<(), ExecutorError> {
         chosen.append(&mut self.chosen);
         Ok(())
+    }
+
+    fn read_encoded(&mut self, work: &EncodeWork, out: &mut Vec<Vec<f32>>) {
+        let asked: Vec<ReadoutAsk> = work.asked().collect();
+        self.model.read(&asked, work.lane.index(), &mut self.space, out);
     }
 
     fn score(&self, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {

@@ -6,8 +6,9 @@ use std::collections::HashMap;
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::messages::News;
 use super::slots::Slots;
-use crate::request::{GenerationEvent, RequestId};
+use crate::request::{EncodingEvent, GenerationEvent, RequestId};
 
 /// Open requests of one engine.
 pub(super) struct OpenRequests {
@@ -17,10 +18,16 @@ pub(super) struct OpenRequests {
 }
 
 struct OpenRequest {
-    events: UnboundedSender<GenerationEvent>,
+    client: Client,
     /// Places in the queue of choices that have not begun.
     slots: Slots,
     choices: Vec<Choice>,
+}
+
+/// Where the events of a request go.
+enum Client {
+    Generation(UnboundedSender<GenerationEvent>),
+    Encoding(UnboundedSender<EncodingEvent>),
 }
 
 #[derive(Clone, Copy)]
@@ -39,8 +46,12 @@ impl OpenRequests {
 
     /// Opens a request.
     pub fn insert(&mut self, id: RequestId, choices: u32, slots: Slots, events: UnboundedSender<GenerationEvent>) {
-        let choices = vec![Choice { is_alive: true, has_begun: false }; choices as usize];
-        self.by_id.insert(id, OpenRequest { events, slots, choices });
+        self.by_id.insert(id, OpenRequest::new(Client::Generation(events), choices, slots));
+    }
+
+    /// Opens an encoder request.
+    pub fn insert_encoding(&mut self, id: RequestId, slot: Slots, events: UnboundedSender<EncodingEvent>) {
+        self.by_id.insert(id, OpenRequest::new(Client::Encoding(events), 1, slot));
     }
 
     /// Closes a request or one of its choices. Returns false when the request is not open.
@@ -52,34 +63,71 @@ impl OpenRequests {
         true
     }
 
-    /// Sends an event to the client of a request, and closes what it ends. Events of closed requests are dropped.
-    pub fn deliver(&mut self, id: RequestId, event: GenerationEvent) {
+    /// Tells the client of a request, and closes what has ended. News of closed requests is dropped.
+    pub fn deliver(&mut self, id: RequestId, news: News) {
         let Some(open) = self.by_id.get_mut(&id) else { return };
-        let is_over = match &event {
-            GenerationEvent::Started { .. } => {
+        let is_over = match &news {
+            News::Started { .. } => {
                 // Choices have their turns in order.
                 open.begin(0);
                 false
             }
-            GenerationEvent::Scored { choice, .. } | GenerationEvent::Token { choice, .. } => {
+            News::Scored { choice, .. } | News::Token { choice, .. } => {
                 open.begin(*choice);
                 false
             }
-            GenerationEvent::Finished { choice, .. } => open.end(*choice),
-            GenerationEvent::Failed { message, .. } => {
+            News::Finished { choice, .. } => open.end(*choice),
+            News::Encoded { .. } => true,
+            News::Failed { message, .. } => {
                 tracing::error!(model = self.model, request = id.0, message, "a request failed");
                 true
             }
         };
-        // A client that is gone needs no telling.
-        let _ = open.events.send(event);
+        open.client.tell(news);
         if is_over {
             self.by_id.remove(&id);
         }
     }
 }
 
+impl Client {
+    /// Sends the event of its kind. A client that is gone needs no telling.
+    fn tell(&self, news: News) {
+        let _ = match self {
+            Self::Generation(events) => events.send(generation_event(news)).is_ok(),
+            Self::Encoding(events) => events.send(encoding_event(news)).is_ok(),
+        };
+    }
+}
+
+fn generation_event(news: News) -> GenerationEvent {
+    match news {
+        News::Started { cached_tokens } => GenerationEvent::Started { cached_tokens },
+        News::Scored { choice, score } => GenerationEvent::Scored { choice, score },
+        News::Token { choice, id, score } => GenerationEvent::Token { choice, id, score },
+        News::Finished { choice, reason } => GenerationEvent::Finished { choice, reason },
+        News::Failed { message, is_lasting } => GenerationEvent::Failed { message, is_lasting },
+        News::Encoded { .. } => unreachable!("only encoder requests have encoder results"),
+    }
+}
+
+fn encoding_event(news: News) -> EncodingEvent {
+    match news {
+        News::Started { .. } => EncodingEvent::Started,
+        News::Encoded { numbers } => EncodingEvent::Encoded { numbers },
+        News::Failed { message, is_lasting } => EncodingEvent::Failed { message, is_lasting },
+        News::Scored { .. } | News::Token { .. } | News::Finished { .. } => {
+            unreachable!("an encoder request has no target")
+        }
+    }
+}
+
 impl OpenRequest {
+    fn new(client: Client, choices: u32, slots: Slots) -> Self {
+        let choices = vec![Choice { is_alive: true, has_begun: false }; choices as usize];
+        Self { client, slots, choices }
+    }
+
     /// Frees the place in the queue of a choice that has a row, or will never have one.
     fn begin(&mut self, choice: u32) {
         if let Some(choice) = self.choices.get_mut(choice as usize)
@@ -129,8 +177,7 @@ mod tests {
         let (events, mut received) = unbounded_channel();
         let caller = Caller { call: CallId(1), salt: Salt::default() };
         open.insert(RequestId(7), 1, QueueSlots::new(1).take(caller, 1).unwrap(), events);
-        let (writer, failed) =
-            (log.clone(), GenerationEvent::Failed { message: "no memory".into(), is_lasting: false });
+        let (writer, failed) = (log.clone(), News::Failed { message: "no memory".into(), is_lasting: false });
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
         tracing::subscriber::with_default(subscriber, || open.deliver(RequestId(7), failed));
         assert!(matches!(received.try_recv(), Ok(GenerationEvent::Failed { .. })));

@@ -31,6 +31,7 @@ impl Reporter {
         metrics.pages_cached.set(counts.cached as i64);
         metrics.running_rows.set(scheduler.running() as i64);
         metrics.waiting_rows.set(scheduler.waiting() as i64);
+        metrics.waiting_encodings.set(scheduler.waiting_encodings() as i64);
         let pages = counts.free + counts.held + counts.cached;
         metrics.page_usage_ratio.set(counts.held as f64 / pages.max(1) as f64);
         let room = scheduler.held_room();

@@ -7,11 +7,11 @@
 use std::collections::VecDeque;
 
 use kernels::{Backend, DrawRules, Draws, PAGE_TOKENS, PageSpan, ScoreAsk, Segment, TokenScore};
-use model::{CrossPages, Model, SourceRows, Workspace, WorkspaceLimits};
+use model::{CrossPages, Model, ReadoutAsk, SourceRows, Workspace, WorkspaceLimits};
 
 use super::executor::{Executor, ExecutorError};
 use super::step_rows::{Buckets, Lengths, StepRows};
-use crate::scheduler::{EncodeWork, Plan};
+use crate::scheduler::{EncodeWork, Lane, Plan};
 
 /// Number of times that a step of each size is run before the first plan: the first run loads what the step needs, the
 /// second records it for replay, each with either list of drawn ids.
@@ -71,7 +71,7 @@ impl<B: Backend> StepExecutor<B> {
             asked: VecDeque::new(),
         };
         for rows in REHEARSED_SOURCE_ROWS {
-            executor.rehearse_encoder(rows.min(limits.source_rows));
+            executor.rehearse_encoder(rows.min(limits.lane_rows[Lane::Short.index()]));
         }
         // Lists stay where they are first allocated. The list of pages outgrows the others by far, so it goes behind
         // them.
@@ -105,8 +105,9 @@ impl<B: Backend> StepExecutor<B> {
         let layers = 0..model.config().encoder.layers;
         model.backend().aside(|| {
             let sources = SourceRows { tokens: &vec![0; rows], positions: &positions, segments: &segments };
-            model.encode(sources, layers, space);
-            model.write_cross(CrossPages { segments: &segments, spans: &spans, tables: &[*spare] }, pages, space);
+            let lane = Lane::Short.index();
+            model.encode(sources, layers, lane, space);
+            model.write_cross(CrossPages { segments: &segments, spans: &spans, tables: &[*spare] }, lane, pages, space);
         });
         model.backend().join();
     }
@@ -140,13 +141,21 @@ impl<B: Backend> StepExecutor<B> {
 
     /// Waits for the drawn ids of the oldest plan.
     fn take(&mut self, chosen: &mut Vec<Option<u32>>) {
-        let Some(Some(count)) = self.asked.pop_front() else { return };
+        let Some(Some(count)) = self.asked.pop_front() else { return self.wait_for_sources() };
         // At most one plan was started after the oldest.
         let [latest, before] = &mut self.drawn;
         let oldest = if self.asked.iter().all(Option::is_none) { latest } else { before };
         let first = chosen.len();
         self.model.backend().take(oldest, chosen);
         chosen.truncate(first + count);
+    }
+
+    /// Waits for a plan without target rows, unless the next one has some, which are waited for in their turn. A host
+    /// that did not wait would hand the device all layers of a long source before a short one comes.
+    fn wait_for_sources(&self) {
+        if self.asked.iter().all(Option::is_none) {
+            self.model.backend().wait();
+        }
     }
 }
 
@@ -163,10 +172,11 @@ impl<B: Backend> Executor for StepExecutor<B> {
         let Self { model, pages, space, .. } = self;
         model.backend().aside(|| {
             let EncodeWork { tokens, positions, segments, .. } = work;
-            model.encode(SourceRows { tokens, positions, segments }, work.layers.clone(), space);
-            if work.is_last {
-                let sources = CrossPages { segments, spans: &work.cross_spans, tables: &work.tables };
-                model.write_cross(sources, pages, space);
+            let (rows, lane) = (SourceRows { tokens, positions, segments }, work.lane.index());
+            model.encode(rows, work.layers.clone(), lane, space);
+            if !work.cross_spans.is_empty() {
+                let sources = CrossPages { segments: work.crossed(), spans: &work.cross_spans, tables: &work.tables };
+                model.write_cross(sources, lane, pages, space);
             }
         });
         Ok(())
@@ -193,6 +203,11 @@ impl<B: Backend> Executor for StepExecutor<B> {
 
     fn runs_ahead(&self) -> bool {
         true
+    }
+
+    fn read_encoded(&mut self, work: &EncodeWork, out: &mut Vec<Vec<f32>>) {
+        let asked: Vec<ReadoutAsk> = work.asked().collect();
+        self.model.read(&asked, work.lane.index(), &mut self.space, out);
     }
 
     fn score(&self, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {

@@ -8,9 +8,9 @@ use std::time::Instant;
 use kernels::{ScoreAsk, TokenScore};
 
 use super::executor::{Executor, ExecutorError};
-use super::messages::{Message, message, score_ask};
+use super::messages::{Message, News, Read, message, score_ask};
 use super::report::Reporter;
-use crate::request::{Caller, GenerationEvent, GenerationRequest, Refusal, RequestId};
+use crate::request::{Caller, EncodeRequest, GenerationRequest, Refusal, RequestId};
 use crate::scheduler::{Event, Plan, Scheduler};
 use crate::telemetry::EngineMetrics;
 
@@ -27,6 +27,7 @@ pub(super) struct StepLoop {
     events: Vec<Event>,
     asked: Vec<ScoreAsk>,
     scores: Vec<TokenScore>,
+    encoded: Vec<Vec<f32>>,
     messages: Vec<Message>,
 }
 
@@ -44,6 +45,7 @@ impl StepLoop {
             events: Vec::new(),
             asked: Vec::new(),
             scores: Vec::new(),
+            encoded: Vec::new(),
             messages: Vec::new(),
         }
     }
@@ -51,6 +53,11 @@ impl StepLoop {
     /// Calls [`Scheduler::submit`].
     pub fn submit(&mut self, id: RequestId, caller: &Caller, asked: GenerationRequest) -> Result<(), Refusal> {
         self.scheduler.submit(id, caller, asked)
+    }
+
+    /// Calls [`Scheduler::submit_encoding`].
+    pub fn submit_encoding(&mut self, id: RequestId, caller: &Caller, asked: EncodeRequest) {
+        self.scheduler.submit_encoding(id, caller, asked);
     }
 
     /// Calls [`Scheduler::cancel`].
@@ -126,10 +133,14 @@ impl StepLoop {
         self.asked.clear();
         self.asked.extend(self.events.iter().filter_map(score_ask));
         self.executor.score(&self.asked, &mut self.scores);
-        let mut scores = self.scores.drain(..);
+        self.encoded.clear();
+        if let Some(encode) = self.plan.encode().filter(|encode| !encode.readouts.is_empty()) {
+            self.executor.read_encoded(encode, &mut self.encoded);
+        }
+        let mut read = Read { scores: self.scores.drain(..), encoded: &mut self.encoded };
         for event in &self.events {
-            let message = message(event, &mut scores);
-            if matches!(message.event, GenerationEvent::Failed { .. }) {
+            let message = message(event, &mut read);
+            if matches!(message.news, News::Failed { .. }) {
                 // The scheduler knows no scores, so it may not have noticed.
                 self.scheduler.cancel(message.request, None);
             }
@@ -141,7 +152,7 @@ impl StepLoop {
         assert!(!self.is_ahead, "an executor that runs ahead does not fail");
         let mut failed = Vec::new();
         self.scheduler.fail_step(&mut failed);
-        let event = GenerationEvent::Failed { message: error.to_string(), is_lasting: false };
-        self.messages.extend(failed.into_iter().map(|request| Message { request, event: event.clone() }));
+        let news = News::Failed { message: error.to_string(), is_lasting: false };
+        self.messages.extend(failed.into_iter().map(|request| Message { request, news: news.clone() }));
     }
 }

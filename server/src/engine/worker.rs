@@ -5,14 +5,16 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::Duration;
 
+use super::encoding::EncodeSubmission;
 use super::generation::{Command, Submission};
 use super::handle::EngineHandle;
 use super::heartbeat::Heartbeat;
+use super::messages::News;
 use super::open_requests::OpenRequests;
 use super::slots::QueueSlots;
 use super::step_loop::StepLoop;
 use crate::process::log;
-use crate::request::{GenerationEvent, RequestId};
+use crate::request::RequestId;
 
 /// A permit that is dropped unused sends no message, so draining polls.
 const DRAIN_POLL: Duration = Duration::from_millis(5);
@@ -54,7 +56,7 @@ impl Worker {
         while self.listen() {
             self.steps.run();
             for message in self.steps.take_messages() {
-                self.open.deliver(message.request, message.event);
+                self.open.deliver(message.request, message.news);
             }
         }
         self.steps.check_pages();
@@ -92,6 +94,7 @@ impl Worker {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Submit(submission) => self.submit(submission),
+            Command::Encode(submission) => self.encode(submission),
             Command::Cancel { id, choice } => self.cancel(id, choice),
             Command::Drain => self.draining = true,
         }
@@ -103,8 +106,15 @@ impl Worker {
         let (choices, caller) = (request.choices, slot.caller().clone());
         self.open.insert(id, choices, slot, events);
         if let Err(refusal) = self.steps.submit(id, &caller, request) {
-            self.open.deliver(id, GenerationEvent::Failed { message: refusal.to_string(), is_lasting: true });
+            self.open.deliver(id, News::Failed { message: refusal.to_string(), is_lasting: true });
         }
+    }
+
+    fn encode(&mut self, submission: EncodeSubmission) {
+        let EncodeSubmission { id, request, events, slot } = submission;
+        let caller = slot.caller().clone();
+        self.open.insert_encoding(id, slot, events);
+        self.steps.submit_encoding(id, &caller, request);
     }
 
     fn cancel(&mut self, id: RequestId, choice: Option<u32>) {

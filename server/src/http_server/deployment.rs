@@ -9,7 +9,7 @@ use crate::api::{AnswerBudget, Api, ApiLimits, BodyLimits, BodyPace, Budget, Bud
 use crate::config::{Config, Limits};
 use crate::engine::{Engine, EngineLimits};
 use crate::job_pool::JobPool;
-use crate::loading::{LoadError, Loaded};
+use crate::loading::{LoadError, LoadedModel, ModelFacts};
 use crate::registry::{ModelRegistry, ServedModel};
 use crate::telemetry::ModelMetrics;
 
@@ -21,7 +21,7 @@ pub struct ModelToServe {
     /// Name for clients, unlike that of any other model.
     pub name: String,
     /// Weights and tokenizer.
-    pub loaded: Loaded,
+    pub loaded: LoadedModel,
     /// Limits of its engine.
     pub limits: EngineLimits,
 }
@@ -83,8 +83,8 @@ fn start_model(
     tokenizing: JobPool,
 ) -> Result<(ServedModel, Engine), LoadError> {
     let ModelToServe { name, loaded, limits } = model;
-    let (config, tokenizer) = (loaded.config(), loaded.tokenizer.clone());
-    let (source_vocab, target_vocab, start_token) = (config.encoder.vocab, config.decoder.vocab, config.start_token);
+    let tokenizer = loaded.tokenizer();
+    let ModelFacts { source_vocab, target_vocab, start_token, encoder_width, labels, .. } = loaded.facts();
     let engine = loaded.start(limits, Arc::clone(&metrics.engine))?;
     let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let engine_handle = engine.handle.clone();
@@ -97,6 +97,8 @@ fn start_model(
         source_vocab,
         target_vocab,
         start_token,
+        encoder_width,
+        labels,
         metrics,
     };
     Ok((served, engine))

@@ -34,7 +34,14 @@ pub fn fit_pool(need: MemoryNeed, page: u64, bounds: &MemoryBounds, fit: PoolFit
 
 /// Refuses weights that cannot be loaded whatever the pool is: they take `least` bytes, at least.
 pub fn check_weights(least: u64, bounds: &MemoryBounds) -> Result<(), LoadError> {
-    let need = MemoryNeed { weights: least, workspace: 0, requests: 0, pool: 0 };
+    check_fits(MemoryNeed { weights: least, workspace: 0, requests: 0, pool: 0 }, bounds)
+}
+
+/// Refuses a server without a page pool that needs more than the limit allows.
+///
+/// # Errors
+/// When the limit allows too little.
+pub fn check_fits(need: MemoryNeed, bounds: &MemoryBounds) -> Result<(), LoadError> {
     match bounds.limit.as_ref().filter(|limit| need.total() > limit.bytes) {
         Some(limit) => Err(too_much(need, limit, Remedy { pool: 0 })),
         None => Ok(()),

@@ -7,6 +7,7 @@ use model::{Arithmetic, ModelConfig, Tokenizer, WorkspaceLimits};
 use super::device::Resident;
 use super::error::LoadError;
 use super::fit::fit_pool;
+use super::lanes::lane_rows;
 use super::memory_need::MemoryNeed;
 use crate::config::{Config, Limits};
 use crate::engine::{Engine, EngineLimits, EngineSettings, Executor, StepSizes};
@@ -88,6 +89,7 @@ impl Loaded {
             queued_rows: limits.queued_rows,
             source_tokens: limits.source_tokens.min(model.encoder.max_positions),
             target_tokens: limits.target_tokens.min(model.decoder.max_positions),
+            classes: 0,
             steps,
         })
     }
@@ -154,7 +156,7 @@ impl Loaded {
 /// Working memory for the largest step.
 fn workspace(limits: &EngineLimits) -> WorkspaceLimits {
     WorkspaceLimits {
-        source_rows: limits.source_tokens.max(limits.steps.step_encoder_tokens),
+        lane_rows: lane_rows(limits),
         target_rows: limits.steps.step_rows,
         logits_rows: limits.steps.step_rows,
     }

@@ -117,7 +117,7 @@ mod tests {
             step_encoder_tokens: 1,
             encoder_layers: 1,
         };
-        let limits = EngineLimits { queued_rows, source_tokens: 8, target_tokens: 8, steps };
+        let limits = EngineLimits { queued_rows, source_tokens: 8, target_tokens: 8, classes: 0, steps };
         ServedModel {
             name: name.to_owned(),
             created: 0,
@@ -128,6 +128,8 @@ mod tests {
             source_vocab: 10,
             target_vocab: 10,
             start_token: 2,
+            encoder_width: 1,
+            labels: Vec::new(),
             metrics: Metrics::of_models(&[name]).model(name),
         }
     }

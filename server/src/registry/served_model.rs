@@ -27,6 +27,10 @@ pub struct ServedModel {
     pub target_vocab: usize,
     /// The first token of every target.
     pub start_token: u32,
+    /// Width of the encoder's states.
+    pub encoder_width: usize,
+    /// Names of the classes that a head scores; none without a head.
+    pub labels: Vec<String>,
     /// Its metrics.
     pub metrics: ModelMetrics,
 }
@@ -36,12 +40,20 @@ pub struct ServedModel {
 pub struct Capabilities {
     /// It takes and gives text.
     pub text: bool,
+    /// It generates targets. Every model gives the states of its encoder.
+    pub generation: bool,
+    /// It scores classes.
+    pub classes: bool,
 }
 
 impl ServedModel {
     /// Kinds of requests that it takes.
     pub const fn capabilities(&self) -> Capabilities {
-        Capabilities { text: self.tokenizer.is_some() }
+        Capabilities {
+            text: self.tokenizer.is_some(),
+            generation: self.engine.limits().generates(),
+            classes: !self.labels.is_empty(),
+        }
     }
 
     /// Limits of its requests.

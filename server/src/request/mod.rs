@@ -3,12 +3,14 @@
 //! Built by `api` and the commands, read by the scheduler and the engine. Imports neither of them, and knows no text.
 
 mod caller;
+mod encoding;
 mod event;
 mod generation;
 mod refusal;
 mod salt;
 
 pub use caller::{CallId, Caller};
+pub use encoding::{EncodeRequest, EncodingEvent, Readout};
 pub use event::{FinishReason, GenerationEvent};
 pub use generation::{GenerationRequest, RequestId, RequestLengths, sampling_temperature};
 pub use refusal::Refusal;

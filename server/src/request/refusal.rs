@@ -12,6 +12,15 @@ pub enum Refusal {
     /// The server is shutting down.
     #[error("the server is shutting down and takes no new requests")]
     Draining,
+    /// The model has no decoder.
+    #[error(
+        "this model is an encoder without a decoder and cannot generate text; it answers /v1/embeddings, /v1/encode \
+         and, with a classification head, /v1/classify"
+    )]
+    NoDecoder,
+    /// The model has no classification head.
+    #[error("this model has no classification head; it answers /v1/embeddings and /v1/encode")]
+    NoClasses,
     /// The source has no tokens.
     #[error("the prompt has no tokens")]
     EmptySource,

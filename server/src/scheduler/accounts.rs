@@ -63,6 +63,11 @@ impl Scheduler {
         self.queue.len()
     }
 
+    /// Number of encoder requests that have not entered the encoder.
+    pub fn waiting_encodings(&self) -> usize {
+        self.memory.encoder.waiting_encodings()
+    }
+
     /// Counters since the start.
     pub const fn counters(&self) -> SchedulerCounters {
         SchedulerCounters {

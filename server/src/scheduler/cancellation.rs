@@ -33,7 +33,7 @@ impl Scheduler {
         let Selection { request, choice } = selection;
         let concerns = |event: &Event| event.request() == request && (choice.is_none() || event.choice() == choice);
         self.announced.retain(|event| !concerns(event));
-        let Some(open) = self.requests.get_mut(&request) else { return };
+        let Some(open) = self.requests.get_mut(&request) else { return self.memory.encoder.cancel(request) };
         for running in &mut self.running {
             running.ended |= running.sequence.is_in(selection);
         }

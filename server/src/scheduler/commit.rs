@@ -11,7 +11,8 @@ use crate::request::{FinishReason, RequestId};
 
 impl Scheduler {
     /// Takes the tokens drawn from the plan's outputs, in their order, and appends what happened to `events`. An output
-    /// without a token ends its request, and no other. Finished sequences release their pages.
+    /// without a token ends its request, and no other. Finished sequences release their pages. Encoder requests are
+    /// over with the plan that reads their results.
     ///
     /// # Panics
     /// When there are fewer tokens than draws.
@@ -22,6 +23,7 @@ impl Scheduler {
         }
         self.end_cancelled();
         events.append(&mut self.announced);
+        self.memory.encoder.deliver(events);
         let first = events.len();
         let mut results = Results { tokens: &self.tokens, chosen: chosen.iter(), logits_rows: 0, events };
         for running in &mut self.running {
@@ -43,12 +45,10 @@ impl Scheduler {
         let first = failed.len();
         let live = || self.running.iter().filter(|running| !running.ended);
         failed.extend(live().filter(|running| running.granted.rows > 0).map(request_of));
-        if self.memory.encoder.is_planned() {
-            for &source in self.memory.encoder.batch() {
-                failed.extend(live().filter(|running| running.source == source).map(request_of));
-                let waiting = self.queue.waiting.iter().filter(|waiting| waiting.source == Some(source));
-                failed.extend(waiting.map(|waiting| waiting.sequence.request.id));
-            }
+        for source in self.memory.encoder.fail(failed) {
+            failed.extend(live().filter(|running| running.source == source).map(request_of));
+            let waiting = self.queue.waiting.iter().filter(|waiting| waiting.source == Some(source));
+            failed.extend(waiting.map(|waiting| waiting.sequence.request.id));
         }
         for running in &mut self.running {
             (running.granted, running.next) = (Grant::default(), Grant::default());

@@ -62,7 +62,8 @@ impl Owners {
 }
 
 impl Scheduler {
-    /// Walks all owners of pages and all sequences: references equal owners, counts agree, sequences are in order.
+    /// Walks all owners of pages, all sequences and all encoder requests: references equal owners, counts agree,
+    /// sequences are in order.
     ///
     /// # Errors
     /// The first thing that does not add up.
@@ -80,6 +81,8 @@ impl Scheduler {
         agree("cached pages", cached, self.memory.sources.idle_pages())?;
         let begun = self.running.len() + self.queue.waiting.len();
         agree("sequences that had their turn", begun, self.queue.begun())?;
+        let encoder = &self.memory.encoder;
+        agree("encoder requests", encoder.walk_encodings(), encoder.open_encodings())?;
         self.check_order()
     }
 

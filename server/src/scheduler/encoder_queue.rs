@@ -1,60 +1,78 @@
-//! The encoder's queue, and the one batch that is in the encoder.
+//! The encoder's queue: two lanes, whose batches take turns step by step.
 //!
 //! Called by `memory`. The encoder is bidirectional, so a source cannot be split by tokens; a long one pauses between
-//! layers instead. A batch of several sources keeps to the budget of one step and never pauses.
+//! layers instead, and keeps its activations in a lane of its own. Short sources pass it there. A batch of several
+//! sources keeps to the budget of one step and never pauses.
 
-use std::collections::VecDeque;
+use std::collections::HashMap;
 
-use kernels::{PageSpan, Segment};
-
+use super::encoder_lane::{EncoderLane, Encoding};
+use super::event::Event;
 use super::limits::SchedulerLimits;
-use super::plan::{EncodeWork, list_pages, narrow};
+use super::plan::{EncodeWork, Lane};
 use super::source::SourceSlot;
 use super::source_cache::SourceCache;
+use crate::request::{CallId, EncodeRequest, RequestId};
 
-/// Sources that are still to be encoded.
+/// Sources that are still to be encoded, for sequences or for encoder requests.
 #[derive(Debug)]
 pub struct EncoderQueue {
-    queue: VecDeque<SourceSlot>,
-    batch: Vec<SourceSlot>,
-    batch_tokens: usize,
-    /// Layers that were run for the batch.
-    layers_done: usize,
-    /// Layers that will have been run for the batch once the current plan is committed.
-    layers_planned: usize,
+    lanes: [EncoderLane; Lane::ALL.len()],
+    /// The lane of the latest plan with encode work.
+    last: Lane,
+    /// Encoder requests that are not over.
+    open: HashMap<RequestId, OpenEncoding>,
+    /// Encoder requests whose results the last commit brought, in the order of the plan. Some may be over.
+    finished: Vec<RequestId>,
     /// Layers of the encoder.
     layers: usize,
-    /// Tokens that go through all layers in one step while target rows are decoded.
+    /// Tokens that go through all layers in one step.
     step_tokens: usize,
     runs: u64,
 }
 
+#[derive(Debug, Clone, Copy)]
+struct OpenEncoding {
+    call: CallId,
+    lane: Lane,
+}
+
 impl EncoderQueue {
     /// An empty queue.
-    pub const fn new(limits: &SchedulerLimits) -> Self {
+    pub fn new(limits: &SchedulerLimits) -> Self {
         Self {
-            queue: VecDeque::new(),
-            batch: Vec::new(),
-            batch_tokens: 0,
-            layers_done: 0,
-            layers_planned: 0,
+            lanes: Default::default(),
+            last: Lane::Long,
+            open: HashMap::new(),
+            finished: Vec::new(),
             layers: limits.encoder_layers,
             step_tokens: limits.step_encoder_tokens,
             runs: 0,
         }
     }
 
-    /// Queues a source that has its pages.
-    pub fn push(&mut self, source: SourceSlot) {
-        self.queue.push_back(source);
+    /// Queues a source of so many tokens that has its pages.
+    pub fn push(&mut self, source: SourceSlot, tokens: usize) {
+        let lane = self.lane_of(tokens);
+        self.lanes[lane.index()].push_source(source);
+    }
+
+    /// Queues an encoder request of a call.
+    pub fn submit(&mut self, id: RequestId, call: CallId, asked: EncodeRequest) {
+        let lane = self.lane_of(asked.tokens());
+        self.open.insert(id, OpenEncoding { call, lane });
+        self.lanes[lane.index()].push_encoding(call, Encoding { id, asked });
     }
 
     /// Drops a source that no sequence holds any more. A batch is abandoned with its last source.
     pub fn forget(&mut self, source: SourceSlot) {
-        self.queue.retain(|&queued| queued != source);
-        self.batch.retain(|&encoded| encoded != source);
-        if self.batch.is_empty() {
-            self.clear_batch();
+        self.lanes.iter_mut().for_each(|lane| lane.forget_source(source));
+    }
+
+    /// Ends an encoder request: no event of it follows. Unknown ones are ignored.
+    pub fn cancel(&mut self, id: RequestId) {
+        if let Some(OpenEncoding { call, lane }) = self.open.remove(&id) {
+            self.lanes[lane.index()].forget_encoding(call, id);
         }
     }
 
@@ -63,84 +81,79 @@ impl EncoderQueue {
         self.runs
     }
 
-    /// The sources in the encoder.
-    pub fn batch(&self) -> &[SourceSlot] {
-        &self.batch
+    /// Number of encoder requests that are not over.
+    pub fn open_encodings(&self) -> usize {
+        self.open.len()
     }
 
-    /// Whether the current plan has encode work.
-    pub const fn is_planned(&self) -> bool {
-        self.layers_planned > self.layers_done
+    /// Number of encoder requests that have not entered the encoder.
+    pub fn waiting_encodings(&self) -> usize {
+        self.lanes.iter().map(EncoderLane::waiting).sum()
     }
 
-    /// Plans as many layers as a step may run while target rows wait for its end.
-    pub fn plan_beside_rows(&mut self, sources: &SourceCache, work: &mut EncodeWork) {
-        self.gather(sources);
-        let affordable = self.step_tokens.saturating_mul(self.layers) / self.batch_tokens.max(1);
-        self.plan_layers(affordable.max(1), sources, work);
+    /// Number of encoder requests that are not over, counted where they wait or are encoded.
+    pub fn walk_encodings(&self) -> usize {
+        let encoded = self.lanes.iter().flat_map(EncoderLane::encoded);
+        self.waiting_encodings() + encoded.filter(|id| self.open.contains_key(id)).count()
     }
 
-    /// Plans all layers that are left; no target row waits for them.
-    pub fn plan_alone(&mut self, sources: &SourceCache, work: &mut EncodeWork) {
-        self.gather(sources);
-        self.plan_layers(self.layers, sources, work);
+    /// Whether results for encoder requests come of the current plan.
+    pub fn gives_results(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.gives_results(self.layers))
+    }
+
+    /// Plans as many layers of one batch as a step may run, and announces the encoder requests that enter the encoder.
+    /// Lanes in which something waits take turns.
+    pub fn plan(&mut self, sources: &SourceCache, work: &mut EncodeWork, announced: &mut Vec<Event>) {
+        let Some(lane) = self.next_lane() else { return };
+        (self.last, work.lane) = (lane, lane);
+        let lane = &mut self.lanes[lane.index()];
+        if !lane.is_begun() {
+            let entered = lane.gather(self.step_tokens, sources);
+            announced.extend(entered.iter().map(|encoding| Event::Started { request: encoding.id, cached_tokens: 0 }));
+            self.runs += lane.batch_len() as u64;
+        }
+        let affordable = self.step_tokens.saturating_mul(self.layers) / lane.batch_tokens().max(1);
+        lane.plan(affordable.max(1), self.layers, sources, work);
     }
 
     /// Counts the planned layers as run. After the last layer the sources of the batch are ready.
     pub fn commit(&mut self, sources: &mut SourceCache) {
-        if !self.is_planned() {
-            return;
-        }
-        self.layers_done = self.layers_planned;
-        if self.layers_done == self.layers {
-            for &source in &self.batch {
-                sources.get_mut(source).mark_ready();
-            }
-            self.clear_batch();
+        let Self { lanes, open, finished, layers, .. } = self;
+        for lane in lanes {
+            lane.commit(*layers, sources, finished, |id| open.contains_key(&id));
         }
     }
 
-    /// Fills an empty batch from the queue's front: up to the tokens of a step, or one source however long it is.
-    fn gather(&mut self, sources: &SourceCache) {
-        if !self.batch.is_empty() {
-            return;
-        }
-        while let Some(&slot) = self.queue.front() {
-            let tokens = sources.get(slot).key().tokens();
-            if !self.batch.is_empty() && self.batch_tokens + tokens > self.step_tokens {
-                break;
-            }
-            self.batch_tokens += tokens;
-            self.batch.push(slot);
-            self.queue.pop_front();
-            self.runs += 1;
-        }
-    }
-
-    fn plan_layers(&mut self, most: usize, sources: &SourceCache, work: &mut EncodeWork) {
-        if self.batch.is_empty() {
-            return;
-        }
-        self.layers_planned = self.layers.min(self.layers_done.saturating_add(most));
-        work.layers = self.layers_done..self.layers_planned;
-        work.is_last = self.layers_planned == self.layers;
-        for &slot in &self.batch {
-            let source = sources.get(slot);
-            let start = narrow(work.tokens.len());
-            let len = narrow(source.key().tokens());
-            work.tokens.extend_from_slice(&source.key().ids);
-            work.positions.extend(0..len);
-            work.segments.push(Segment { start, len });
-            if work.is_last {
-                work.cross_spans.push(PageSpan { first: list_pages(source.pages(), &mut work.tables), tokens: len });
+    /// Ends the encoder requests whose results the last commit brought, and appends their events.
+    pub fn deliver(&mut self, events: &mut Vec<Event>) {
+        let Self { open, finished, .. } = self;
+        for (result, request) in (0..).zip(finished.drain(..)) {
+            if open.remove(&request).is_some() {
+                events.push(Event::Encoded { request, result });
             }
         }
     }
 
-    fn clear_batch(&mut self) {
-        self.batch.clear();
-        self.batch_tokens = 0;
-        self.layers_done = 0;
-        self.layers_planned = 0;
+    /// The current plan failed. Ends the encoder requests of its batch and appends them to `failed`; returns the
+    /// sources of the batch.
+    pub fn fail(&mut self, failed: &mut Vec<RequestId>) -> Vec<SourceSlot> {
+        let Some(lane) = self.lanes.iter_mut().find(|lane| lane.is_planned()) else { return Vec::new() };
+        let open = &mut self.open;
+        failed.extend(lane.encoded().filter(|id| open.remove(id).is_some()));
+        let sources = lane.encoded_sources().to_vec();
+        lane.fail();
+        sources
+    }
+
+    const fn lane_of(&self, tokens: usize) -> Lane {
+        if tokens > self.step_tokens { Lane::Long } else { Lane::Short }
+    }
+
+    /// The lane that is not the last one's, unless only the last one has work.
+    fn next_lane(&self) -> Option<Lane> {
+        let has_work = |lane: &Lane| self.lanes[lane.index()].has_work();
+        let last = self.last;
+        Lane::ALL.into_iter().filter(has_work).max_by_key(|&lane| lane != last)
     }
 }

@@ -17,7 +17,7 @@ pub struct ScoreAt {
 /// others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// The first choice has its pages.
+    /// The first choice has its pages, or the source of an encoder request entered the encoder.
     Started {
         /// The request.
         request: RequestId,
@@ -55,6 +55,13 @@ pub enum Event {
         /// Why it ended.
         reason: FinishReason,
     },
+    /// The result of an encoder request was read, which completes it.
+    Encoded {
+        /// The request.
+        request: RequestId,
+        /// Index among the step's results.
+        result: u32,
+    },
     /// No token could be drawn for one of the request's choices, which ends all of them. Events of other choices from
     /// the same step may follow.
     Failed {
@@ -71,6 +78,7 @@ impl Event {
             | Self::Scored { request, .. }
             | Self::Token { request, .. }
             | Self::Finished { request, .. }
+            | Self::Encoded { request, .. }
             | Self::Failed { request } => request,
         }
     }
@@ -78,7 +86,7 @@ impl Event {
     /// The choice that the event concerns; `None` for all of the request.
     pub const fn choice(&self) -> Option<u32> {
         match *self {
-            Self::Started { .. } | Self::Failed { .. } => None,
+            Self::Started { .. } | Self::Encoded { .. } | Self::Failed { .. } => None,
             Self::Scored { choice, .. } | Self::Token { choice, .. } | Self::Finished { choice, .. } => Some(choice),
         }
     }

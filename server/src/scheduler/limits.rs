@@ -13,7 +13,7 @@ pub struct SchedulerLimits {
     pub call_rows: usize,
     /// Most target rows of one step; at least `running_rows`.
     pub step_rows: usize,
-    /// Source tokens that go through the whole encoder in one step while target rows are decoded.
+    /// Source tokens that go through the whole encoder in one step; a longer source takes several steps.
     pub step_encoder_tokens: usize,
     /// Number of encoder layers.
     pub encoder_layers: usize,

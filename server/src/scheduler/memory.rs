@@ -71,7 +71,7 @@ impl Memory {
         self.take(count, &mut pages);
         self.pool.retain(&pages);
         let slot = self.sources.insert(key.clone(), pages);
-        self.encoder.push(slot);
+        self.encoder.push(slot, key.tokens());
         slot
     }
 

@@ -6,8 +6,10 @@
 use std::ops::Range;
 
 use kernels::{Draw, DrawRules, NO_PLACE, PageSpan, Segment};
+use model::{ENCODER_LANES, ReadoutAsk};
 
 use super::page_pool::PageId;
+use crate::request::Readout;
 
 /// The work of one step. Encode work and target rows belong to different sequences and may run in any order.
 #[derive(Debug, Default)]
@@ -47,12 +49,35 @@ impl Plan {
     }
 }
 
-/// Encoder layers to run for a batch of sources. A batch of several sources runs all layers in one step. A batch of one
-/// long source may take several steps: its rows stay the same from the first step to the last, and the executor keeps
-/// their activations in between. A batch that nobody needs any more is abandoned without notice; the next one begins at
-/// layer 0.
+/// The part of the encoder's working memory that a batch keeps its activations in. Batches in different lanes do not
+/// disturb each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Lane {
+    /// Batches that keep to the token budget of a step.
+    #[default]
+    Short,
+    /// One source at a time that is longer than the budget.
+    Long,
+}
+
+impl Lane {
+    /// All lanes, in the order of their indices.
+    pub const ALL: [Self; ENCODER_LANES] = [Self::Short, Self::Long];
+
+    /// The lane's index in the model's working memory.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// Encoder layers to run for a batch of sources. A batch in [`Lane::Short`] runs all layers in one step. A long source
+/// may take several steps: its rows stay the same from the first step to the last, and the executor keeps its
+/// activations in between, though batches in the other lane may run. A batch that nobody needs any more is abandoned
+/// without notice; the next one in its lane begins at layer 0.
 #[derive(Debug, Default)]
 pub struct EncodeWork {
+    /// The batch's lane.
+    pub lane: Lane,
     /// Source ids of the whole batch, one for each row.
     pub tokens: Vec<u32>,
     /// Position of each row in its source.
@@ -61,18 +86,39 @@ pub struct EncodeWork {
     pub segments: Vec<Segment>,
     /// Layers to run. The ids are embedded before layer 0.
     pub layers: Range<usize>,
-    /// Whether the last layer is among them; the cross K/V are then written in this step.
+    /// Whether the last layer is among them; the cross K/V are then written, and the results read, in this step.
     pub is_last: bool,
-    /// Pages of each segment, `tokens` = its length. Only when `is_last`.
+    /// Pages of the first segments, whose cross K/V sequences read, `tokens` = its length. Only when `is_last`.
     pub cross_spans: Vec<PageSpan>,
     /// Page indices that `cross_spans` point into.
     pub tables: Vec<u32>,
+    /// Results that encoder requests read of the segments after those. Only when `is_last`.
+    pub readouts: Vec<Readout>,
 }
 
 impl EncodeWork {
     /// Whether the batch begins, so that its ids are to be embedded.
     pub const fn is_first(&self) -> bool {
         self.layers.start == 0
+    }
+
+    /// The segments whose cross K/V are written. Only when `is_last`.
+    pub fn crossed(&self) -> &[Segment] {
+        &self.segments[..self.cross_spans.len()]
+    }
+
+    /// The results to be read, with the segments that they are of. Only when `is_last`.
+    pub fn asked(&self) -> impl Iterator<Item = ReadoutAsk> {
+        let segments = self.segments[self.cross_spans.len()..].iter();
+        segments.zip(&self.readouts).map(|(&segment, &readout)| ReadoutAsk { segment, readout })
+    }
+
+    /// Appends a source of the batch.
+    pub(super) fn push(&mut self, ids: &[u32]) {
+        let (start, len) = (narrow(self.tokens.len()), narrow(ids.len()));
+        self.tokens.extend_from_slice(ids);
+        self.positions.extend(0..len);
+        self.segments.push(Segment { start, len });
     }
 
     fn clear(&mut self) {
@@ -83,6 +129,7 @@ impl EncodeWork {
         self.is_last = false;
         self.cross_spans.clear();
         self.tables.clear();
+        self.readouts.clear();
     }
 }
 

@@ -3,12 +3,12 @@
 //! Calls take turns for the end of the queue; from there sequences are served in the order of their turns. A preempted
 //! sequence returns to the front.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::sequence::{Request, Selection, Sequence, SequenceId};
 use super::source::SourceSlot;
-use super::turns::{Turns, Unbegun};
+use super::turns::Turns;
 use crate::request::CallId;
 
 /// A sequence that had its turn and does not run.
@@ -22,12 +22,21 @@ pub struct Waiting {
     pub preempted: bool,
 }
 
+/// A choice of a request before its turn.
+#[derive(Debug)]
+struct Unbegun {
+    request: Arc<Request>,
+    choice: u32,
+}
+
 /// Sequences that do not run.
 #[derive(Debug, Default)]
 pub struct Queue {
     /// Sequences that had their turn, oldest first; all are younger than the running ones.
     pub(super) waiting: VecDeque<Waiting>,
-    turns: Turns,
+    turns: Turns<Unbegun>,
+    /// Number of sequences of each call that had their turn and are not over, whether they run or wait.
+    begun: HashMap<CallId, usize>,
     /// Sequences that had their turn since the start.
     sequences: u64,
 }
@@ -35,14 +44,22 @@ pub struct Queue {
 impl Queue {
     /// Queues all choices of a request.
     pub fn push(&mut self, call: CallId, request: &Arc<Request>) {
-        self.turns.push(call, request);
+        let choices = 0..request.asked.choices;
+        self.turns.push(call, choices.map(|choice| Unbegun { request: Arc::clone(request), choice }));
     }
 
     /// The sequence that is to be admitted next. A turn is taken only while no sequence waits, so a later one stands
     /// behind at most one sequence of each call. A call of which `call_rows` sequences have begun is passed over.
     pub fn head(&mut self, call_rows: usize) -> Option<&Waiting> {
+        let begun = &mut self.begun;
+        let begin = |call| {
+            let begun = begun.entry(call).or_default();
+            let begins = *begun < call_rows;
+            *begun += usize::from(begins);
+            begins
+        };
         if self.waiting.is_empty()
-            && let Some(Unbegun { request, choice }) = self.turns.next(call_rows)
+            && let Some(Unbegun { request, choice }) = self.turns.next(begin)
         {
             self.sequences += 1;
             let id = SequenceId(self.sequences);
@@ -69,14 +86,14 @@ impl Queue {
 
     /// Removes selected sequences of a call and returns how many there were. Sources that they held go to `release`.
     pub fn remove(&mut self, call: CallId, selection: Selection, mut release: impl FnMut(SourceSlot)) -> usize {
-        let Self { waiting, turns, .. } = self;
-        let mut removed = turns.remove(call, selection);
+        let Self { waiting, turns, begun, .. } = self;
+        let mut removed = turns.remove(call, |one| selection.covers(one.request.id, one.choice));
         waiting.retain_mut(|waiting| {
             if !waiting.sequence.is_in(selection) {
                 return true;
             }
             removed += 1;
-            turns.end(call);
+            end(begun, call);
             waiting.source.take().into_iter().for_each(&mut release);
             false
         });
@@ -85,7 +102,7 @@ impl Queue {
 
     /// Ends a sequence of `call` that left the queue.
     pub fn end(&mut self, call: CallId) {
-        self.turns.end(call);
+        end(&mut self.begun, call);
     }
 
     /// Number of sequences in the queue.
@@ -100,6 +117,15 @@ impl Queue {
 
     /// Number of sequences that had their turn and are not over, whether they run or wait.
     pub fn begun(&self) -> usize {
-        self.turns.begun()
+        self.begun.values().sum()
+    }
+}
+
+/// Counts one sequence of a call less.
+fn end(begun: &mut HashMap<CallId, usize>, call: CallId) {
+    let Some(count) = begun.get_mut(&call) else { return };
+    *count -= 1;
+    if *count == 0 {
+        begun.remove(&call);
     }
 }

@@ -74,6 +74,10 @@ impl Scheduler {
 
     /// Whether nothing is left to do or to tell.
     pub fn is_idle(&self) -> bool {
-        self.running.is_empty() && self.queue.is_empty() && self.announced.is_empty() && self.plans_under_way == 0
+        self.running.is_empty()
+            && self.queue.is_empty()
+            && self.memory.encoder.open_encodings() == 0
+            && self.announced.is_empty()
+            && self.plans_under_way == 0
     }
 }

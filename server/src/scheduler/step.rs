@@ -4,6 +4,7 @@
 //! sequence then gets a row, whether or not the token that is being drawn ends it; what such a row draws is discarded.
 //! What the plan under way encodes counts as encoded. A plan made ahead preempts nobody.
 
+use super::memory::Memory;
 use super::plan::Plan;
 use super::running::{Grant, Running};
 use super::state::Scheduler;
@@ -26,8 +27,8 @@ impl Scheduler {
     }
 
     /// Writes the step that follows the plan under way, to be run and committed after it. Returns false when there is
-    /// no such step, or when it has to wait: for a cancellation, for pages, or because logits of the plan under way are
-    /// still to be read.
+    /// no such step, or when it has to wait: for a cancellation, for pages, or because logits or encoder states of the
+    /// plan under way are still to be read.
     ///
     /// # Panics
     /// Unless exactly one plan is under way.
@@ -35,7 +36,8 @@ impl Scheduler {
         assert_eq!(self.plans_under_way, 1, "a plan is made ahead of the only one under way");
         let wants_scores =
             |running: &Running| running.granted.rows > 0 && running.sequence.request.asked.log_probs.is_some();
-        if !self.cancelled.is_empty() || self.running.iter().any(wants_scores) {
+        let reads_results = self.memory.encoder.gives_results();
+        if reads_results || !self.cancelled.is_empty() || self.running.iter().any(wants_scores) {
             return false;
         }
         self.memory.finish_encoding();
@@ -56,13 +58,8 @@ impl Scheduler {
         plan.clear();
         self.grow_running();
         self.admit();
-        let is_decoding = self.rows_left() < self.limits.step_rows;
-        let (encoder, sources) = (&mut self.memory.encoder, &self.memory.sources);
-        if is_decoding {
-            encoder.plan_beside_rows(sources, &mut plan.encode);
-        } else {
-            encoder.plan_alone(sources, &mut plan.encode);
-        }
+        let Memory { encoder, sources, .. } = &mut self.memory;
+        encoder.plan(sources, &mut plan.encode, &mut self.announced);
         self.write_rows(plan);
     }
 }

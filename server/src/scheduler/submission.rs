@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::event::Event;
 use super::sequence::Request;
 use super::state::{OpenRequest, Scheduler};
-use crate::request::{Caller, FinishReason, GenerationRequest, Refusal, RequestId};
+use crate::request::{Caller, EncodeRequest, FinishReason, GenerationRequest, Refusal, RequestId};
 
 impl Scheduler {
     /// Queues all choices of a request. Ids are not reused.
@@ -33,5 +33,13 @@ impl Scheduler {
         self.requests.insert(id, OpenRequest { call: caller.call, alive: choices, started: false });
         self.queue.push(caller.call, &request);
         Ok(())
+    }
+    /// Queues an encoder request. It takes no pages and no row. Ids are not reused, and generations have others.
+    ///
+    /// # Panics
+    /// When the source is empty: it has no states.
+    pub fn submit_encoding(&mut self, id: RequestId, caller: &Caller, asked: EncodeRequest) {
+        assert!(asked.tokens() > 0, "a source has at least one token");
+        self.memory.encoder.submit(id, caller.call, asked);
     }
 }

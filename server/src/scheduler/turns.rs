@@ -1,55 +1,46 @@
-//! Turns: sequences that have not begun, given out one call after the other.
+//! Turns: work that has not begun, given out one call after the other.
 //!
-//! Called by `queue` when there is a row for one more. A call of a thousand sequences therefore delays a call of one by
-//! a single turn, and no call ever holds all rows.
+//! Used by `queue` for sequences and by `encoder_lane` for encoder requests. A call of a thousand of them therefore
+//! delays a call of one by a single turn.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::collections::VecDeque;
 
-use super::sequence::{Request, Selection};
 use crate::request::CallId;
 
-/// A choice of a request before its turn.
+/// Items before their turn.
 #[derive(Debug)]
-pub struct Unbegun {
-    /// The request.
-    pub request: Arc<Request>,
-    /// Index of the choice.
-    pub choice: u32,
-}
-
-/// Sequences before their turn, and how many sequences of each call have begun and are not over.
-#[derive(Debug, Default)]
-pub struct Turns {
+pub struct Turns<T> {
     /// Calls in the order of their next turns; none is empty.
-    calls: VecDeque<Call>,
-    begun: HashMap<CallId, usize>,
+    calls: VecDeque<Call<T>>,
 }
 
 #[derive(Debug)]
-struct Call {
+struct Call<T> {
     id: CallId,
-    unbegun: VecDeque<Unbegun>,
+    items: VecDeque<T>,
 }
 
-impl Turns {
-    /// Queues all choices of a request behind other choices of the same call.
-    pub fn push(&mut self, call: CallId, request: &Arc<Request>) {
-        let unbegun = (0..request.asked.choices).map(|choice| Unbegun { request: Arc::clone(request), choice });
+impl<T> Default for Turns<T> {
+    fn default() -> Self {
+        Self { calls: VecDeque::new() }
+    }
+}
+
+impl<T> Turns<T> {
+    /// Queues items behind other items of the same call.
+    pub fn push(&mut self, call: CallId, items: impl IntoIterator<Item = T>) {
         match self.calls.iter_mut().rev().find(|known| known.id == call) {
-            Some(known) => known.unbegun.extend(unbegun),
-            None => self.calls.push_back(Call { id: call, unbegun: unbegun.collect() }),
+            Some(known) => known.items.extend(items),
+            None => self.calls.push_back(Call { id: call, items: items.into_iter().collect() }),
         }
     }
 
-    /// The next sequence whose turn it is. A call of which `most` sequences have begun is passed over.
-    pub fn next(&mut self, most: usize) -> Option<Unbegun> {
+    /// The next item whose turn it is. A call that may not begin one now is passed over.
+    pub fn next(&mut self, mut may_begin: impl FnMut(CallId) -> bool) -> Option<T> {
         for _ in 0..self.calls.len() {
             let mut call = self.calls.pop_front()?;
-            let begun = self.begun.entry(call.id).or_default();
-            let next = if *begun < most { call.unbegun.pop_front() } else { None };
-            *begun += usize::from(next.is_some());
-            if !call.unbegun.is_empty() {
+            let next = if may_begin(call.id) { call.items.pop_front() } else { None };
+            if !call.items.is_empty() {
                 self.calls.push_back(call);
             }
             if next.is_some() {
@@ -59,40 +50,31 @@ impl Turns {
         None
     }
 
-    /// Ends a sequence of `call` that had its turn.
-    pub fn end(&mut self, call: CallId) {
-        let Some(begun) = self.begun.get_mut(&call) else { return };
-        *begun -= 1;
-        if *begun == 0 {
-            self.begun.remove(&call);
-        }
+    /// The item that [`Self::next`] gives when every call may begin one.
+    pub fn peek(&self) -> Option<&T> {
+        self.calls.front()?.items.front()
     }
 
-    /// Removes selected sequences of a call and returns how many there were.
-    pub fn remove(&mut self, call: CallId, selection: Selection) -> usize {
+    /// Removes selected items of a call and returns how many there were.
+    pub fn remove(&mut self, call: CallId, is_selected: impl Fn(&T) -> bool) -> usize {
         let Some(index) = self.calls.iter().position(|known| known.id == call) else { return 0 };
-        let unbegun = &mut self.calls[index].unbegun;
-        let before = unbegun.len();
-        unbegun.retain(|one| !selection.covers(one.request.id, one.choice));
-        let removed = before - unbegun.len();
-        if unbegun.is_empty() {
+        let items = &mut self.calls[index].items;
+        let before = items.len();
+        items.retain(|item| !is_selected(item));
+        let removed = before - items.len();
+        if items.is_empty() {
             self.calls.remove(index);
         }
         removed
     }
 
-    /// Number of sequences that have not had their turn.
+    /// Number of items that have not had their turn.
     pub fn len(&self) -> usize {
-        self.calls.iter().map(|call| call.unbegun.len()).sum()
+        self.calls.iter().map(|call| call.items.len()).sum()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.calls.is_empty()
-    }
-
-    /// Number of sequences that have begun and are not over.
-    pub fn begun(&self) -> usize {
-        self.begun.values().sum()
     }
 }

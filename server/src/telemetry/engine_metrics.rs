@@ -28,6 +28,8 @@ pub struct EngineMetrics {
     pub running_rows: IntGauge,
     /// Sequences that wait to run.
     pub waiting_rows: IntGauge,
+    /// Encoder requests that wait for the encoder.
+    pub waiting_encodings: IntGauge,
     /// Decode rows of each step.
     pub step_rows: Histogram,
     /// Duration of each step.
@@ -57,6 +59,7 @@ pub(super) struct EngineFamilies {
     page_waste_ratio: GaugeVec,
     running_rows: IntGaugeVec,
     waiting_rows: IntGaugeVec,
+    waiting_encodings: IntGaugeVec,
     step_rows: HistogramVec,
     step_seconds: HistogramVec,
     encoder_runs: IntCounterVec,
@@ -79,6 +82,7 @@ impl EngineFamilies {
             page_waste_ratio: make.ratios("encdec_page_waste_ratio", "Share of held page positions without a token."),
             running_rows: gauges("encdec_running_rows", "Sequences in the decode batch."),
             waiting_rows: gauges("encdec_waiting_rows", "Sequences that wait for pages or a row."),
+            waiting_encodings: gauges("encdec_waiting_encodings", "Encoder requests that wait for the encoder."),
             step_rows: make.histograms(
                 "encdec_step_rows",
                 "Decode rows of an engine step.",
@@ -109,6 +113,7 @@ impl EngineFamilies {
             page_waste_ratio: self.page_waste_ratio.with_label_values(labels),
             running_rows: self.running_rows.with_label_values(labels),
             waiting_rows: self.waiting_rows.with_label_values(labels),
+            waiting_encodings: self.waiting_encodings.with_label_values(labels),
             step_rows: self.step_rows.with_label_values(labels),
             step_seconds: self.step_seconds.with_label_values(labels),
             encoder_runs: self.encoder_runs.with_label_values(labels),

@@ -34,6 +34,8 @@ use crate::scripted_engine::{Hand, answer, generate};
 pub const MODEL: &str = "org/demo";
 pub const END: u32 = 1;
 pub const START: u32 = 2;
+/// Width of the encoder's states.
+pub const WIDTH: usize = 4;
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The demo's tokenizer, read once.
@@ -57,6 +59,7 @@ pub struct Setup {
     pub source_tokens: usize,
     pub pages: usize,
     pub vocab: usize,
+    pub labels: Vec<String>,
     pub body: BodyLimits,
     pub unparsed_body_bytes: usize,
     pub answer_bytes: usize,
@@ -90,6 +93,7 @@ impl Default for Setup {
             source_tokens: 256,
             pages: 1000,
             vocab: 4096,
+            labels: Vec::new(),
             body: BodyLimits { bytes: 1 << 20, drain_bytes: 4 << 20, timeout: PATIENCE, pace: PACE },
             unparsed_body_bytes: 8 << 20,
             answer_bytes: 64 << 20,
@@ -139,6 +143,7 @@ impl App {
             queued_rows: setup.queued_rows,
             source_tokens: setup.source_tokens,
             target_tokens: 128,
+            classes: setup.labels.len(),
             // The test is the engine, so nothing but the pool matters here.
             steps: SchedulerLimits {
                 pool: PoolSize { pages: setup.pages, source_page_tokens: 16 },
@@ -160,6 +165,8 @@ impl App {
             source_vocab: setup.vocab,
             target_vocab: setup.vocab,
             start_token: START,
+            encoder_width: WIDTH,
+            labels: setup.labels,
             metrics: of_model,
         };
         let (guard, body) = (Arc::new(setup.guard), setup.body);

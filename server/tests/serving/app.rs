@@ -15,8 +15,9 @@ use server::client_connection::{ConnectionTimeouts, PlaceLimits, Routes, WritePa
 use server::config::{Config, Layer};
 use server::engine::{Engine, EngineHandle};
 use server::http_server::{ConnectionLimits, Deployment, HttpServer, ModelToServe, ServerShared, body_limits};
-use server::loading::{LoadError, load};
+use server::loading::{LoadError, LoadedModel};
 use server::process::liveness::Liveness;
+use server::process::memory::MemoryBounds;
 use server::registry::ServedModel;
 use server::telemetry::{EngineMetrics, Metrics, RequestMetrics};
 use tokio::net::TcpListener;
@@ -164,8 +165,8 @@ fn deploy(models: Vec<(Config, ModelToServe)>) -> (Result<Deployment, LoadError>
 fn model_to_serve(settings: &str) -> (Config, ModelToServe) {
     let layers = [SETTINGS, settings].map(|text| Layer::parse("test", text).unwrap());
     let config = Config::from_layers(layers.into()).unwrap();
-    let loaded = load(&config).unwrap();
-    let limits = loaded.limits(&config).unwrap();
+    let loaded = LoadedModel::load(&config).unwrap();
+    let limits = loaded.fitted_limits(&config, &MemoryBounds::default()).unwrap();
     let model = ModelToServe { name: config.model.served_name.clone(), loaded, limits };
     (config, model)
 }

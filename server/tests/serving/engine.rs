@@ -4,7 +4,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::time::Duration;
 
-use server::request::{GenerationEvent, GenerationRequest, Refusal, Salt};
+use server::engine::Encoding;
+use server::request::{EncodeRequest, EncodingEvent, GenerationEvent, GenerationRequest, Readout, Refusal, Salt};
 
 use crate::answer::PATIENCE;
 use crate::fake::{BROKEN, FakeEngine, Room, Turn, UNSCORED, events, join, request, whole};
@@ -189,4 +190,90 @@ fn a_panic_in_the_engine_thread_ends_the_process() {
     assert!(said.contains("on purpose") && said.contains("the engine thread panicked"), "{said}");
     let unheard = command.stderr(std::fs::File::options().write(true).open("/dev/full").unwrap()).output().unwrap();
     assert_eq!(unheard.status.signal(), Some(SIGABRT), "though it cannot say so: {unheard:?}");
+}
+
+/// All events of an encoder request.
+fn encoded(mut encoding: Encoding) -> Vec<EncodingEvent> {
+    std::iter::from_fn(|| encoding.blocking_next()).collect()
+}
+
+fn encode(fake: &FakeEngine, token: u32, tokens: usize) -> Encoding {
+    let slot = fake.engine.handle.reserve(Salt::default(), 1).unwrap();
+    let request = EncodeRequest { source: vec![token; tokens].into(), readout: Readout::LastToken };
+    fake.engine.handle.encode(slot, request).unwrap()
+}
+
+#[test]
+fn an_encoder_request_gives_its_place_back_when_it_enters_the_encoder_and_ends_with_its_result() {
+    let fake = FakeEngine::start(Room { queued_rows: 2, running_rows: 1 });
+    let handle = fake.engine.handle.clone();
+    let (first, second) = (encode(&fake, 7, 64), encode(&fake, 9, 64));
+    let overloaded = Err(Refusal::Overloaded { queued_rows: 2 });
+    assert_eq!(handle.reserve(Salt::default(), 1).map(|_| ()), overloaded);
+    let (engine, metrics) = fake.run_free();
+    let result = |number| vec![EncodingEvent::Started, EncodingEvent::Encoded { numbers: vec![number] }];
+    assert_eq!((encoded(first), encoded(second)), (result(7.0), result(9.0)));
+    engine.handle.drain();
+    join(engine);
+    assert_eq!((handle.free_slots(), metrics.waiting_encodings.get(), metrics.encoder_runs.get()), (0, 0, 2));
+}
+
+#[test]
+fn a_step_that_cannot_be_run_fails_the_encoder_requests_in_it() {
+    let fake = FakeEngine::start(Room { queued_rows: 4, running_rows: 1 });
+    let (broken, sound) = (encode(&fake, 7, 64), encode(&fake, 9, 64));
+    fake.next_step();
+    fake.turn(Turn::Fail);
+    let (engine, _) = fake.run_free();
+    assert!(matches!(&encoded(broken)[..], [EncodingEvent::Failed { is_lasting: false, .. }]));
+    assert_eq!(encoded(sound).len(), 2);
+    engine.handle.drain();
+    join(engine);
+}
+
+#[test]
+fn states_that_are_no_numbers_fail_their_request_alone() {
+    let fake = FakeEngine::start(Room { queued_rows: 4, running_rows: 1 });
+    let (broken, sound) = (encode(&fake, UNSCORED, 20), encode(&fake, 9, 20));
+    let (engine, _) = fake.run_free();
+    let events = encoded(broken);
+    assert!(
+        matches!(&events[1..], [EncodingEvent::Failed { message, is_lasting: true }] if message.contains("states")),
+        "{events:?}"
+    );
+    assert_eq!(encoded(sound)[1], EncodingEvent::Encoded { numbers: vec![9.0] });
+    engine.handle.drain();
+    join(engine);
+}
+
+#[test]
+fn a_client_that_drops_its_encoder_request_makes_room_for_others() {
+    let fake = FakeEngine::start(Room { queued_rows: 1, running_rows: 1 });
+    let handle = fake.engine.handle.clone();
+    let running = fake.submit(1, 30, 1);
+    fake.next_step();
+    fake.turn(Turn::Run);
+    fake.next_step();
+    let waits = encode(&fake, 7, 20);
+    assert_eq!(handle.free_slots(), 0);
+    drop(waits);
+    let (engine, _) = fake.run_free();
+    drop(running);
+    engine.handle.drain();
+    join(engine);
+}
+
+#[test]
+fn what_a_model_lacks_is_refused_at_the_door() {
+    let fake = FakeEngine::start(Room { queued_rows: 4, running_rows: 1 });
+    let refusal = |tokens: usize, readout| {
+        let slot = fake.engine.handle.reserve(Salt::default(), 1).unwrap();
+        fake.engine.handle.encode(slot, EncodeRequest { source: vec![7; tokens].into(), readout }).err()
+    };
+    assert_eq!(refusal(3, Readout::Classes), Some(Refusal::NoClasses));
+    assert_eq!(refusal(0, Readout::Mean), Some(Refusal::EmptySource));
+    assert_eq!(refusal(65, Readout::Mean), Some(Refusal::SourceTooLong { tokens: 65, limit: 64 }));
+    let (engine, _) = fake.run_free();
+    engine.handle.drain();
+    join(engine);
 }

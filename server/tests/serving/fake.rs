@@ -7,7 +7,7 @@ use std::time::Duration;
 use kernels::{Candidate, Sampling, ScoreAsk};
 use server::engine::{Engine, EngineLimits, EngineSettings, Executor, ExecutorError, Generation, TokenScore};
 use server::request::{GenerationEvent, GenerationRequest, Salt};
-use server::scheduler::{BoundaryTokens, Plan, PoolSize, SchedulerLimits};
+use server::scheduler::{BoundaryTokens, EncodeWork, Plan, PoolSize, SchedulerLimits};
 use server::telemetry::EngineMetrics;
 
 use crate::answer::PATIENCE;
@@ -59,6 +59,12 @@ impl Executor for Fake {
         Ok(())
     }
 
+    fn read_encoded(&mut self, work: &EncodeWork, out: &mut Vec<Vec<f32>>) {
+        // The state of a source is its first token.
+        let state = |token| if token == UNSCORED { f32::NAN } else { token as f32 };
+        out.extend(work.asked().map(|ask| vec![state(work.tokens[ask.segment.start as usize])]));
+    }
+
     fn score(&self, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {
         let log_prob = |id: u32| if id == UNSCORED { f32::NAN } else { -1.0 };
         let score = |ask: &ScoreAsk| Candidate { id: ask.id, log_prob: log_prob(ask.id), rank: 0 };
@@ -93,7 +99,8 @@ impl FakeEngine {
             step_encoder_tokens: 64,
             encoder_layers: 1,
         };
-        let limits = EngineLimits { queued_rows: room.queued_rows, source_tokens: 64, target_tokens: 64, steps };
+        let limits =
+            EngineLimits { queued_rows: room.queued_rows, source_tokens: 64, target_tokens: 64, classes: 0, steps };
         let tokens = BoundaryTokens { start: 2, end: vec![1] };
         let settings = EngineSettings { limits, tokens, metrics: Arc::clone(&metrics) };
         let engine = Engine::start(Box::new(Fake { entered, turns: receiver, chosen: Vec::new() }), settings).unwrap();

@@ -11,7 +11,7 @@ use server::scheduler::{BoundaryTokens, PoolSize, SchedulerLimits};
 pub const PAGES: usize = 64;
 pub const STEP_ROWS: usize = 24;
 pub const LIMITS: WorkspaceLimits =
-    WorkspaceLimits { source_rows: 256, target_rows: STEP_ROWS, logits_rows: STEP_ROWS };
+    WorkspaceLimits { lane_rows: [64, 256], target_rows: STEP_ROWS, logits_rows: STEP_ROWS };
 /// Sizes that steps are padded to; the last one exceeds the largest step, which takes its place.
 pub const SIZES: [usize; 3] = [1, 4, 64];
 
@@ -64,7 +64,7 @@ impl DemoEngine {
             step_encoder_tokens: 64,
             encoder_layers: config.encoder.layers,
         };
-        let limits = EngineLimits { queued_rows: 16, source_tokens: 256, target_tokens: 64, steps };
+        let limits = EngineLimits { queued_rows: 16, source_tokens: 256, target_tokens: 64, classes: 0, steps };
         let tokens = BoundaryTokens { start: config.start_token, end: config.end_tokens };
         let settings = EngineSettings { limits, tokens, metrics: Arc::default() };
         Self(Some(Engine::start(Box::new(executor), settings).unwrap()))

@@ -47,6 +47,9 @@ impl ApiError {
             Self::Refused { refusal, .. } => match refusal {
                 Refusal::Overloaded { .. } => OVERLOADED,
                 Refusal::Draining => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", Some("shutting_down")),
+                Refusal::NoDecoder | Refusal::NoClasses => {
+                    (StatusCode::BAD_REQUEST, "invalid_request_error", Some("model_cannot"))
+                }
                 Refusal::EmptySource => (StatusCode::BAD_REQUEST, "invalid_request_error", None),
                 Refusal::SourceTooLong { .. } | Refusal::TargetTooLong { .. } | Refusal::NeverFits { .. } => {
                     (StatusCode::BAD_REQUEST, "invalid_request_error", Some("context_length_exceeded"))
@@ -129,6 +132,7 @@ impl ApiError {
                 // No `max_tokens` would help.
                 Refusal::TargetTooLong { prompt, limit, .. } if prompt >= limit => Some("decoder_prompt"),
                 Refusal::TargetTooLong { .. } => Some("max_tokens"),
+                Refusal::NoDecoder | Refusal::NoClasses => Some("model"),
                 Refusal::Overloaded { .. } | Refusal::Draining => None,
             },
             Self::UnknownModel { .. } => Some("model"),

@@ -10,7 +10,7 @@ use kernels::profiled::{Cost, Op, Profile};
 use kernels::{ScoreAsk, TokenScore};
 
 use crate::engine::{Executor, ExecutorError};
-use crate::scheduler::Plan;
+use crate::scheduler::{EncodeWork, Plan};
 
 /// Costs of a batch, shared by the engine's thread and the one that prints them.
 #[derive(Clone, Default)]
@@ -64,9 +64,14 @@ impl Costs {
 }
 
 impl Phase {
-    /// Adds a run.
+    /// Adds a run, or the last part of one.
     pub fn add(&mut self, whole: Duration, costs: BTreeMap<Op, Cost>) {
         self.runs += 1;
+        self.add_part(whole, costs);
+    }
+
+    /// Adds part of a run that goes on.
+    fn add_part(&mut self, whole: Duration, costs: BTreeMap<Op, Cost>) {
         self.whole += whole;
         for (op, cost) in costs {
             let sum = self.costs.entry(op).or_default();
@@ -91,10 +96,15 @@ impl Executor for Watched {
     fn encode(&mut self, plan: &Plan) -> Result<(), ExecutorError> {
         let began = Instant::now();
         self.inner.encode(plan)?;
-        if plan.encode().is_some() {
+        if let Some(work) = plan.encode() {
             let costs = self.profile.take();
             let whole = self.whole(&costs, began.elapsed());
-            self.costs.lock().encoder.add(whole, costs);
+            let mut seen = self.costs.lock();
+            if work.is_last {
+                seen.encoder.add(whole, costs);
+            } else {
+                seen.encoder.add_part(whole, costs);
+            }
         }
         Ok(())
     }
@@ -114,6 +124,10 @@ impl Executor for Watched {
 
     fn finish(&mut self, chosen: &mut Vec<Option<u32>>) -> Result<(), ExecutorError> {
         self.inner.finish(chosen)
+    }
+
+    fn read_encoded(&mut self, work: &EncodeWork, out: &mut Vec<Vec<f32>>) {
+        self.inner.read_encoded(work, out);
     }
 
     fn score(&self, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {

@@ -13,6 +13,11 @@ use crate::evaluation::{Likelihood, WantedToken};
 /// Checks that rows are labelled: classifiers answer no others.
 pub fn check_classifier(architecture: Architecture, objective: RowObjective) -> Result<(), EvalError> {
     match objective {
+        _ if !architecture.classifies() => Err(EvalError::WrongObjective {
+            architecture,
+            objective: objective.name(),
+            instead: "has no classification head, and writes no text: nothing of it can be measured",
+        }),
         RowObjective::Classify => Ok(()),
         _ => Err(EvalError::WrongObjective {
             architecture,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use kernels::cpu::Cpu;
 use model::config::Architecture;
 use model::training::objective::{ModelTokens, Reader};
-use model::{Classifier, ClassifierLimits, ClassifierSpace, Tokenizer};
+use model::{EncoderModel, EncoderSpace, Readout, Tokenizer};
 
 use super::answer::{Ask, Outcome};
 use super::class_scores::{answer, check_classifier};
@@ -19,12 +19,12 @@ use super::rows::RowObjective;
 use super::subject::Subject;
 use crate::commands::error::CommandError;
 use crate::config::Config;
-use crate::loading::load_classifier;
+use crate::loading::load_encoder_on_processor;
 
 /// A classifier with its working memory.
 pub struct Classified {
-    classifier: Classifier<Cpu>,
-    space: ClassifierSpace<Cpu>,
+    classifier: EncoderModel<Cpu>,
+    space: EncoderSpace<Cpu>,
     tokenizer: Arc<Tokenizer>,
     source_tokens: usize,
     /// Most source tokens of a batch, unless a single source has more.
@@ -36,13 +36,12 @@ pub struct Classified {
 impl Classified {
     /// Loads the checkpoint; batches have the sizes that serving gives the encoder.
     pub fn load(config: &Config, folder: &Path) -> Result<Self, CommandError> {
-        let (classifier, tokenizer) = load_classifier(config, folder)?;
+        let (classifier, tokenizer) = load_encoder_on_processor(config, folder)?;
         let tokenizer = Arc::new(tokenizer.ok_or(CommandError::NoTokenizer)?);
         let source_tokens = classifier.config().encoder.max_positions;
         let batch_tokens = config.limits.step_encoder_tokens as usize;
         let batch_sources = config.limits.running_rows as usize;
-        let limits = ClassifierLimits { source_rows: source_tokens.max(batch_tokens), sources: batch_sources };
-        let space = classifier.space(limits)?;
+        let space = classifier.space([source_tokens.max(batch_tokens), 0])?;
         Ok(Self { classifier, space, tokenizer, source_tokens, batch_tokens, batch_sources })
     }
 
@@ -52,7 +51,7 @@ impl Classified {
         take: &mut dyn FnMut(usize, Outcome) -> Result<(), CommandError>,
     ) -> Result<(), CommandError> {
         let sources: Vec<&[u32]> = batch.iter().map(Question::source).collect();
-        let scores = self.classifier.scores(&sources, &mut self.space);
+        let scores = self.classifier.read_batch(&sources, Readout::Classes, &mut self.space);
         for (question, scores) in batch.drain(..).zip(scores) {
             take(question.index, answer(&question.example, &scores, &self.classifier.config().labels))?;
         }

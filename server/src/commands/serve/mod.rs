@@ -17,7 +17,7 @@ use crate::client_connection::{ConnectionTimeouts, PlaceLimits, Routes, WritePac
 use crate::config::{Config, Limits, ServerConfig};
 use crate::engine::{EngineLimits, self_test};
 use crate::http_server::{ConnectionLimits, Deployment, HttpServer, ModelToServe, ServerShared, body_limits};
-use crate::loading::{Loaded, load};
+use crate::loading::LoadedModel;
 use crate::process::allocator::give_back_large_pieces;
 use crate::process::liveness::Liveness;
 use crate::process::memory::MemoryBounds;
@@ -194,8 +194,8 @@ const fn connection_limits(limits: &Limits) -> ConnectionLimits {
 
 /// Everything that takes time: the model, its pages, its engine, and a first request of its own.
 fn start(config: &Config, address: SocketAddr, entrance: Entrance) -> Result<(Deployment, StartMessage), CommandError> {
-    let loaded = load(config)?;
-    let limits = loaded.fit(loaded.limits(config)?, &config.limits, &MemoryBounds::read())?;
+    let loaded = LoadedModel::load(config)?;
+    let limits = loaded.fitted_limits(config, &MemoryBounds::read())?;
     let message = start_message(config, &loaded, &limits, address);
     let model = ModelToServe { name: config.model.served_name.clone(), loaded, limits };
     let deployment = Deployment::start(config, vec![model], entrance)?;
@@ -205,23 +205,16 @@ fn start(config: &Config, address: SocketAddr, entrance: Entrance) -> Result<(De
     Ok((deployment, message))
 }
 
-fn start_message(config: &Config, loaded: &Loaded, limits: &EngineLimits, address: SocketAddr) -> StartMessage {
-    let model = loaded.config();
-    let (encoder, decoder) = (&model.encoder, &model.decoder);
-    let width = if encoder.hidden == decoder.hidden {
-        format!("width {}", encoder.hidden)
-    } else {
-        format!("widths {}+{}", encoder.hidden, decoder.hidden)
-    };
+fn start_message(config: &Config, loaded: &LoadedModel, limits: &EngineLimits, address: SocketAddr) -> StartMessage {
     StartMessage {
         address,
         model_name: config.model.served_name.clone(),
-        shape: format!("{}+{} layers of {width}", encoder.layers, decoder.layers),
+        shape: loaded.facts().size,
         arithmetic: loaded.arithmetic(),
         device: loaded.device(),
         pages: limits.steps.pool.pages,
         source_page_tokens: limits.steps.pool.source_page_tokens,
         page_pool_bytes: limits.steps.pool.pages * loaded.page_bytes(),
-        example: if loaded.tokenizer.is_some() { Example::Text } else { Example::Ids },
+        example: Example { takes_text: loaded.tokenizer().is_some(), generates: limits.generates() },
     }
 }

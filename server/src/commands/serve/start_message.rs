@@ -40,11 +40,11 @@ pub struct StartMessage {
 
 /// The kind of request that the model takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Example {
-    /// A text, for a model with a tokenizer.
-    Text,
-    /// Token ids, for a model without one.
-    Ids,
+pub struct Example {
+    /// Whether it is a text, for a model with a tokenizer, or token ids.
+    pub takes_text: bool,
+    /// Whether it asks for a completion, or for an embedding.
+    pub generates: bool,
 }
 
 impl StartMessage {
@@ -69,15 +69,15 @@ impl StartMessage {
     }
 }
 
-/// A shell command that asks the server at `address` for a completion.
+/// A shell command that asks the server at `address` for what the model gives.
 pub fn curl_line(address: SocketAddr, example: Example) -> String {
-    let prompt = match example {
-        Example::Text => serde_json::json!(EXAMPLE_TEXT),
-        Example::Ids => serde_json::json!(EXAMPLE_IDS),
+    let source = if example.takes_text { serde_json::json!(EXAMPLE_TEXT) } else { serde_json::json!(EXAMPLE_IDS) };
+    let (path, body) = match example.generates {
+        true => ("completions", serde_json::json!({ "prompt": source, "max_tokens": 48, "temperature": 0 })),
+        false => ("embeddings", serde_json::json!({ "input": source })),
     };
-    let body = serde_json::json!({ "prompt": prompt, "max_tokens": 48, "temperature": 0 });
     let address = reachable(address);
-    format!("curl http://{address}/v1/completions -H 'content-type: application/json' -d '{body}'")
+    format!("curl http://{address}/v1/{path} -H 'content-type: application/json' -d '{body}'")
 }
 
 /// An address to connect to: one that stands for every interface is no destination.
@@ -98,13 +98,16 @@ mod tests {
         '{\"prompt\":\"A small text editor for the terminal with syntax highlighting.\\nIt opens large files \
         quickly and has an easy interface.\",\"max_tokens\":48,\"temperature\":0}'";
 
+    const TEXT: Example = Example { takes_text: true, generates: true };
+    const IDS: Example = Example { takes_text: false, ..TEXT };
+
     fn address(text: &str) -> SocketAddr {
         text.parse().unwrap()
     }
 
     #[test]
     fn the_body_survives_the_shell_s_single_quotes() {
-        for example in [Example::Text, Example::Ids] {
+        for example in [TEXT, IDS] {
             let line = curl_line(address("127.0.0.1:1"), example);
             assert_eq!(line.matches('\'').count(), 4, "two quoted words: {line}");
             let body = line.split('\'').nth(3).unwrap();
@@ -115,15 +118,21 @@ mod tests {
 
     #[test]
     fn a_model_without_tokenizer_is_asked_with_ids() {
-        let line = curl_line(address("127.0.0.1:8080"), Example::Ids);
+        let line = curl_line(address("127.0.0.1:8080"), IDS);
         assert!(line.contains("\"prompt\":[2,10,"), "{line}");
     }
 
     #[test]
+    fn a_model_that_writes_no_text_is_asked_for_an_embedding() {
+        let line = curl_line(address("127.0.0.1:8080"), Example { generates: false, ..IDS });
+        assert!(line.contains("/v1/embeddings ") && line.contains("{\"input\":[2,10,"), "{line}");
+    }
+
+    #[test]
     fn the_curl_line_of_a_server_on_every_interface_goes_to_this_machine() {
-        assert!(curl_line(address("0.0.0.0:80"), Example::Text).contains("http://127.0.0.1:80/"));
-        assert!(curl_line(address("[::]:80"), Example::Text).contains("http://[::1]:80/"));
-        assert!(curl_line(address("192.0.2.7:80"), Example::Text).contains("http://192.0.2.7:80/"));
+        assert!(curl_line(address("0.0.0.0:80"), TEXT).contains("http://127.0.0.1:80/"));
+        assert!(curl_line(address("[::]:80"), TEXT).contains("http://[::1]:80/"));
+        assert!(curl_line(address("192.0.2.7:80"), TEXT).contains("http://192.0.2.7:80/"));
     }
 
     #[test]

@@ -23,20 +23,26 @@ fn sources_are_gathered_in_order_up_to_the_token_budget() {
 }
 
 #[test]
-fn a_source_longer_than_the_budget_runs_alone() {
+fn a_source_longer_than_the_budget_runs_alone_and_pauses_between_layers() {
     let mut world = World::new(LIMITS);
-    world.submit(asks(&source(1, 200), 2));
-    world.submit(asks(&source(2, 5), 2));
-    world.step();
-    assert_eq!(lengths(&world), [200]);
+    world.submit(asks(&source(1, 100), 2));
+    world.submit(asks(&source(2, 200), 2));
+    let mut steps = Vec::new();
+    for _ in 0..6 {
+        world.step();
+        steps.push((lengths(&world), world.plan.encode().unwrap().layers.clone()));
+    }
+    // 64 tokens * 4 layers are two layers of 100 tokens, or one of 200.
+    let expected = [(100, 0..2), (100, 2..4), (200, 0..1), (200, 1..2), (200, 2..3), (200, 3..4)];
+    assert_eq!(steps, expected.map(|(tokens, layers)| (vec![tokens], layers)));
     world.run();
     world.check_answers();
 }
 
 #[test]
-fn without_streams_all_layers_run_in_one_step() {
+fn a_batch_within_the_budget_runs_all_layers_in_one_step() {
     let mut world = World::new(LIMITS);
-    world.submit(asks(&source(1, 200), 2));
+    world.submit(asks(&source(1, 64), 2));
     world.step();
     let step = world.plan.encode().unwrap();
     assert!(step.is_first() && step.is_last);
@@ -66,9 +72,10 @@ fn a_long_source_pauses_between_layers_while_a_stream_gets_a_token_in_every_step
 #[test]
 fn however_long_a_source_is_one_layer_runs_in_every_step() {
     let mut world = World::new(SchedulerLimits { step_encoder_tokens: 1, ..LIMITS });
-    world.submit(asks(&source(1, 8), 20));
-    world.step();
-    world.step();
+    let stream = world.submit(asks(&source(1, 8), 20));
+    while world.answer(stream).tokens.is_empty() {
+        world.step();
+    }
     world.submit(asks(&source(2, 300), 2));
     for layer in 0..4 {
         world.step();

@@ -5,8 +5,8 @@
 
 use kernels::{Draw, DrawRule, NO_PLACE, PAGE_TOKENS, PageSpan};
 
-use crate::request::{FinishReason, GenerationRequest};
-use crate::scheduler::{EncodeWork, Plan, PoolSize, TargetBatch};
+use crate::request::{EncodeRequest, FinishReason, GenerationRequest, Readout};
+use crate::scheduler::{EncodeWork, Lane, Plan, PoolSize, TargetBatch};
 
 /// First token of every target.
 pub const START: u32 = 0;
@@ -21,7 +21,7 @@ enum Cell {
     Target { position: usize, token: u32, digest: u64 },
 }
 
-/// The batch in the encoder.
+/// A batch in the encoder.
 #[derive(Debug)]
 struct Batch {
     sources: Vec<Vec<u32>>,
@@ -34,7 +34,8 @@ pub struct FakeModel {
     pages: Vec<Vec<Cell>>,
     source_page_tokens: usize,
     encoder_layers: usize,
-    batch: Option<Batch>,
+    /// The batch in each lane.
+    batches: [Option<Batch>; Lane::ALL.len()],
     steps: u64,
 }
 
@@ -45,6 +46,8 @@ pub struct StepResult {
     pub chosen: Vec<Option<u32>>,
     /// A digest for each output of the plan, in place of log-probabilities.
     pub digests: Vec<u64>,
+    /// A digest for each encoder result that is read in the step.
+    pub encoded: Vec<u64>,
 }
 
 /// Answer of one choice.
@@ -67,6 +70,12 @@ fn mix(digest: u64, token: u32) -> u64 {
 
 fn digest_source(ids: impl IntoIterator<Item = u32>) -> u64 {
     ids.into_iter().fold(1, mix)
+}
+
+/// Computes the result of an encoder request that runs alone.
+pub fn encoded_alone(asked: &EncodeRequest) -> u64 {
+    let digest = digest_source(asked.source.iter().copied());
+    mix(digest, if asked.readout == Readout::LastToken { 1 } else { 2 })
 }
 
 fn draw(digest: u64, draw: &Draw, rule: DrawRule<'_>) -> u32 {
@@ -112,7 +121,7 @@ impl FakeModel {
         let PoolSize { pages, source_page_tokens } = pool;
         // Cells of a page that both kinds use are the same memory, as in a real pool.
         let page = vec![Cell::Empty; source_page_tokens.max(PAGE_TOKENS)];
-        Self { pages: vec![page; pages], source_page_tokens, encoder_layers, batch: None, steps: 0 }
+        Self { pages: vec![page; pages], source_page_tokens, encoder_layers, batches: [None, None], steps: 0 }
     }
 
     /// Runs a plan, encode work and rows in either order. `before` holds the tokens that the previous plan drew, for a
@@ -120,38 +129,46 @@ impl FakeModel {
     pub fn run(&mut self, plan: &Plan, before: &[Option<u32>]) -> StepResult {
         self.steps += 1;
         if self.steps.is_multiple_of(2) {
-            self.encode(plan);
-            self.decode(plan, before)
+            let encoded = self.encode(plan);
+            StepResult { encoded, ..self.decode(plan, before) }
         } else {
             let result = self.decode(plan, before);
-            self.encode(plan);
-            result
+            StepResult { encoded: self.encode(plan), ..result }
         }
     }
 
-    fn encode(&mut self, plan: &Plan) {
-        let Some(step) = plan.encode() else { return };
+    /// Runs encoder layers and returns a digest for each result that is read after the last.
+    fn encode(&mut self, plan: &Plan) -> Vec<u64> {
+        let Some(step) = plan.encode() else { return Vec::new() };
         let sources = sources_of(step);
+        let lane = step.lane.index();
         let mut batch = if step.is_first() {
             Batch { sources: sources.clone(), layers_done: 0 }
         } else {
-            self.batch.take().expect("a batch that goes on was begun")
+            self.batches[lane].take().expect("a batch that goes on was begun")
         };
         assert_eq!(batch.sources, sources, "the rows of a batch do not change");
         assert_eq!(batch.layers_done, step.layers.start, "no layer is left out or run twice");
         batch.layers_done = step.layers.end;
         assert_eq!(step.is_last, step.layers.end == self.encoder_layers);
         if !step.is_last {
-            self.batch = Some(batch);
-            return;
+            assert!(step.cross_spans.is_empty() && step.readouts.is_empty(), "nothing is read before the last layer");
+            self.batches[lane] = Some(batch);
+            return Vec::new();
         }
-        assert_eq!(step.cross_spans.len(), sources.len());
-        for (source, span) in sources.iter().zip(&step.cross_spans) {
+        let (crossed, read) = sources.split_at(step.cross_spans.len());
+        assert_eq!((crossed.len(), read.len()), (step.crossed().len(), step.readouts.len()), "each source is for one");
+        for (source, span) in crossed.iter().zip(&step.cross_spans) {
             assert_eq!(span.tokens as usize, source.len());
             for (position, &token) in source.iter().enumerate() {
                 *self.source_cell(&step.tables, span, position) = Cell::Source { position, token };
             }
         }
+        let asked = step.asked().map(|ask| {
+            let rows = ask.segment.start as usize..(ask.segment.start + ask.segment.len) as usize;
+            EncodeRequest { source: step.tokens[rows].into(), readout: ask.readout }
+        });
+        asked.map(|asked| encoded_alone(&asked)).collect()
     }
 
     fn decode(&mut self, plan: &Plan, before: &[Option<u32>]) -> StepResult {
@@ -164,7 +181,7 @@ impl FakeModel {
         let rows = plan.outputs.iter().enumerate().filter(|(_, output)| output.draw.is_some());
         assert!(rows.map(|(row, _)| row as u32).eq(plan.draws().map(|draw| draw.row)));
         let chosen = plan.draws().map(|own| Some(draw(digests[own.row as usize], own, plan.rules.of(own.rule))));
-        StepResult { chosen: chosen.collect(), digests }
+        StepResult { chosen: chosen.collect(), digests, encoded: Vec::new() }
     }
 
     /// Reads all that the row may see, writes its own position, and returns the digest there.

@@ -4,6 +4,7 @@ mod ahead;
 mod cancellation;
 mod decoding;
 mod encoder;
+mod encodings;
 mod fake_model;
 mod pressure;
 mod sharing;

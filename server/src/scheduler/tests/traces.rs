@@ -3,8 +3,8 @@
 use kernels::Sampling;
 use proptest::prelude::*;
 
-use super::world::{World, source};
-use crate::request::{GenerationRequest, RequestId};
+use super::world::{World, caller, source};
+use crate::request::{EncodeRequest, GenerationRequest, Readout, RequestId};
 use crate::scheduler::{PoolSize, SchedulerLimits};
 
 /// A client in a trace.
@@ -12,8 +12,16 @@ use crate::scheduler::{PoolSize, SchedulerLimits};
 struct Visit {
     /// Number of steps since the previous visit.
     pause: usize,
-    asked: GenerationRequest,
+    asked: Asked,
     cancellation: Option<Cancellation>,
+}
+
+/// The request of a client.
+#[derive(Debug, Clone)]
+enum Asked {
+    Generation(GenerationRequest),
+    /// An encoder request of the call of this number, which may have others.
+    Encoding(u64, EncodeRequest),
 }
 
 /// A client that goes away.
@@ -80,6 +88,18 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn encoding()(
+        call in 1000u64..1004,
+        name in 3u32..8,
+        tokens in 1usize..150,
+        is_mean in any::<bool>(),
+    ) -> Asked {
+        let readout = if is_mean { Readout::Mean } else { Readout::LastToken };
+        Asked::Encoding(call, EncodeRequest { source: source(name, tokens).into(), readout })
+    }
+}
+
+prop_compose! {
     fn cancellation()(
         after in 0usize..30,
         during_step in any::<bool>(),
@@ -92,7 +112,7 @@ prop_compose! {
 prop_compose! {
     fn visit()(
         pause in 0usize..6,
-        asked in request(),
+        asked in prop_oneof![2 => request().prop_map(Asked::Generation), 1 => encoding()],
         cancellation in prop::option::of(cancellation()),
     ) -> Visit {
         Visit { pause, asked, cancellation }
@@ -122,7 +142,10 @@ impl Trace {
     /// Plays the visits of clients whose requests fit the pool, until the world is idle.
     fn play(world: World, visits: &[Visit]) -> World {
         let limits = world.limits;
-        let fits = |asked: &GenerationRequest| limits.pool.request_pages(asked.lengths()) <= limits.pool.pages;
+        let fits = |asked: &Asked| match asked {
+            Asked::Generation(asked) => limits.pool.request_pages(asked.lengths()) <= limits.pool.pages,
+            Asked::Encoding(..) => true,
+        };
         let mut trace = Self { world, due: Vec::new() };
         let mut arrival = 0;
         for visit in visits.iter().filter(|visit| fits(&visit.asked)) {
@@ -142,9 +165,12 @@ impl Trace {
     }
 
     fn arrive(&mut self, visit: &Visit) {
-        let request = self.world.submit(visit.asked.clone());
+        let (request, choices) = match visit.asked.clone() {
+            Asked::Generation(asked) => (self.world.submit(asked.clone()), asked.choices),
+            Asked::Encoding(call, asked) => (self.world.encode_as(&caller(call), asked), 0),
+        };
         if let Some(Cancellation { after, during_step, choice }) = visit.cancellation {
-            let choice = choice.filter(|&choice| choice < visit.asked.choices);
+            let choice = choice.filter(|&choice| choice < choices);
             self.due.push(Due { step: self.world.steps + after, during_step, request, choice });
         }
     }
@@ -202,7 +228,8 @@ proptest! {
         world.check_answers();
         let asked = world.clients.iter().filter(|(id, _)| !world.is_trivial(**id));
         let sources: std::collections::BTreeSet<_> = asked.map(|(_, client)| &client.asked.source).collect();
-        prop_assert_eq!(world.scheduler.counters().encoder_runs, sources.len() as u64);
+        let runs = sources.len() + world.readers.len();
+        prop_assert_eq!(world.scheduler.counters().encoder_runs, runs as u64);
         prop_assert_eq!(world.scheduler.counters().preemptions, 0);
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::fake_model::{Answer, END, FakeModel, START, StepResult, answer_alone};
-use crate::request::{CallId, Caller, FinishReason, GenerationRequest, RequestId, Salt};
-use crate::scheduler::{BoundaryTokens, Event, Plan, PoolSize, Scheduler, SchedulerLimits};
+use super::fake_model::{Answer, END, FakeModel, START, StepResult, answer_alone, encoded_alone};
+use crate::request::{CallId, Caller, EncodeRequest, FinishReason, GenerationRequest, Readout, RequestId, Salt};
+use crate::scheduler::{BoundaryTokens, Event, Lane, Plan, PoolSize, Scheduler, SchedulerLimits};
 
 /// Roomy limits that tests narrow.
 pub const LIMITS: SchedulerLimits = SchedulerLimits {
@@ -45,6 +45,16 @@ pub struct Client {
     pub cancelled: Vec<bool>,
 }
 
+/// A client of an encoder request.
+#[derive(Debug)]
+pub struct Reader {
+    pub asked: EncodeRequest,
+    pub started: bool,
+    /// A digest of the result.
+    pub result: Option<u64>,
+    pub cancelled: bool,
+}
+
 /// The scheduler with its model and clients.
 #[derive(Debug)]
 pub struct World {
@@ -59,6 +69,7 @@ pub struct World {
     /// Results of `next`.
     next_result: Option<StepResult>,
     pub clients: BTreeMap<RequestId, Client>,
+    pub readers: BTreeMap<RequestId, Reader>,
     /// Requests in the order in which they started.
     pub started: Vec<RequestId>,
     pub steps: usize,
@@ -79,6 +90,7 @@ impl World {
             next: Plan::default(),
             next_result: None,
             clients: BTreeMap::new(),
+            readers: BTreeMap::new(),
             started: Vec::new(),
             steps: 0,
             model: FakeModel::new(limits.pool, limits.encoder_layers),
@@ -98,13 +110,14 @@ impl World {
 
     /// Submits a request of this caller, which may have others.
     pub fn submit_as(&mut self, caller: &Caller, asked: GenerationRequest) -> RequestId {
-        let id = RequestId(self.clients.len() as u64 + 1);
+        let id = self.next_id();
         self.scheduler.submit(id, caller, asked.clone()).unwrap();
         let choices = asked.choices as usize;
         // The oldest sequence moves on in every step: by a target position, or by a layer of a source before it in the
-        // encoder's queue, which never holds more sources than sequences run.
+        // encoder's queue, which never holds more sources than sequences run. Lanes take turns, and so do sources and
+        // encoder requests in each.
         let positions = asked.decoder_prompt.len() + asked.max_tokens as usize;
-        self.step_bound += choices * (positions + (self.limits.running_rows + 2) * self.limits.encoder_layers) + 2;
+        self.step_bound += choices * (positions + 4 * (self.limits.running_rows + 2) * self.limits.encoder_layers) + 2;
         if self.runs_ahead {
             // A waiting sequence may have to wait for a step that was planned before its place was free.
             self.step_bound += 2 * choices;
@@ -114,8 +127,29 @@ impl World {
         id
     }
 
+    /// Submits an encoder request of a call of its own.
+    pub fn encode(&mut self, source: &[u32], readout: Readout) -> RequestId {
+        self.encode_as(&caller(1000 + self.readers.len() as u64), EncodeRequest { source: source.into(), readout })
+    }
+
+    /// Submits an encoder request of this caller.
+    pub fn encode_as(&mut self, caller: &Caller, asked: EncodeRequest) -> RequestId {
+        let id = self.next_id();
+        self.scheduler.submit_encoding(id, caller, asked.clone());
+        self.step_bound += 4 * self.limits.encoder_layers + 2;
+        self.readers.insert(id, Reader { asked, started: false, result: None, cancelled: false });
+        id
+    }
+
+    fn next_id(&self) -> RequestId {
+        RequestId((self.clients.len() + self.readers.len()) as u64 + 1)
+    }
+
     pub fn cancel(&mut self, id: RequestId, choice: Option<u32>) {
         self.scheduler.cancel(id, choice);
+        if let Some(reader) = self.readers.get_mut(&id) {
+            reader.cancelled = true;
+        }
         let Some(client) = self.clients.get_mut(&id) else { return };
         match choice {
             None => client.cancelled.fill(true),
@@ -152,10 +186,9 @@ impl World {
         }
         self.check_limits(&self.plan);
         self.check_books();
-        assert!(
-            !self.plan.is_empty() || self.scheduler.running.is_empty() && self.scheduler.queue.is_empty(),
-            "while anything is left to do, every step does something"
-        );
+        let Scheduler { running, queue, memory, .. } = &self.scheduler;
+        let nothing_is_left = running.is_empty() && queue.is_empty() && memory.encoder.open_encodings() == 0;
+        assert!(!self.plan.is_empty() || nothing_is_left, "while anything is left to do, every step does something");
         self.model.run(&self.plan, &[])
     }
 
@@ -187,6 +220,9 @@ impl World {
     pub fn check_answers(&self) {
         assert!(self.scheduler.is_idle());
         assert_eq!(self.scheduler.counts().held, 0);
+        for (id, reader) in self.readers.iter().filter(|(_, reader)| !reader.cancelled) {
+            assert!(reader.started && reader.result == Some(encoded_alone(&reader.asked)), "{id:?}: {reader:?}");
+        }
         for (id, client) in &self.clients {
             for (choice, answer) in client.answers.iter().enumerate() {
                 if !client.cancelled[choice] {
@@ -209,7 +245,20 @@ impl World {
         &self.clients[&id].answers[0]
     }
 
+    fn deliver_to_reader(&mut self, event: &Event, step: &StepResult) {
+        let reader = self.readers.get_mut(&event.request()).unwrap();
+        assert!(!reader.cancelled && reader.result.is_none(), "an event follows the last: {event:?}");
+        match *event {
+            Event::Started { .. } => assert!(!std::mem::replace(&mut reader.started, true), "a request starts once"),
+            Event::Encoded { result, .. } if reader.started => reader.result = Some(step.encoded[result as usize]),
+            _ => panic!("not an event of an encoder request that has started: {event:?}"),
+        }
+    }
+
     fn deliver(&mut self, event: &Event, result: &StepResult) {
+        if self.readers.contains_key(&event.request()) {
+            return self.deliver_to_reader(event, result);
+        }
         let client = self.clients.get_mut(&event.request()).unwrap();
         if let Some(choice) = event.choice() {
             assert!(!client.cancelled[choice as usize], "an event follows its cancellation: {event:?}");
@@ -232,6 +281,7 @@ impl World {
                 answer.tokens.push(token);
             }
             Event::Finished { choice, reason, .. } => client.answers[choice as usize].finish = Some(reason),
+            Event::Encoded { .. } => panic!("a generation has no encoder result"),
             // From here on the client receives nothing, as if it had cancelled.
             Event::Failed { .. } => client.cancelled.fill(true),
         }
@@ -244,10 +294,9 @@ impl World {
         let budget = self.limits.step_encoder_tokens;
         let tokens = encode.tokens.len();
         assert!(tokens <= budget || encode.segments.len() == 1, "a batch of several keeps to the budget");
-        if !plan.targets.is_empty() {
-            let cost = encode.layers.len() * tokens;
-            assert!(cost <= budget * self.limits.encoder_layers || encode.layers.len() == 1);
-        }
+        assert_eq!(encode.lane == Lane::Long, tokens > budget, "a source that is longer has its lane");
+        let cost = encode.layers.len() * tokens;
+        assert!(cost <= budget * self.limits.encoder_layers || encode.layers.len() == 1);
     }
 
     fn check_books(&self) {

@@ -1,9 +1,9 @@
-//! Loads an encoder that classifies; `server eval` measures it, nothing serves it.
+//! Loads an encoder without a decoder onto the processor, for `server eval`.
 
 use std::path::Path;
 
 use kernels::cpu::Cpu;
-use model::{Arithmetic, Classifier, ClassifierCheckpoint, TensorSource, Tokenizer};
+use model::{Arithmetic, EncoderCheckpoint, EncoderModel, TensorSource, Tokenizer};
 
 use super::device::processor;
 use super::error::LoadError;
@@ -11,13 +11,16 @@ use super::tokenizer::tokenizer_beside;
 use crate::config::{Config, Quantize};
 use crate::process::progress::LoadProgress;
 
-/// Loads an encoder that classifies, which is evaluated and never served, with its tokenizer.
+/// Loads an encoder on the processor, with its tokenizer.
 ///
 /// # Errors
 /// When files, shapes, instructions or memory do not allow it.
-pub fn load_classifier(config: &Config, folder: &Path) -> Result<(Classifier<Cpu>, Option<Tokenizer>), LoadError> {
+pub fn load_encoder_on_processor(
+    config: &Config,
+    folder: &Path,
+) -> Result<(EncoderModel<Cpu>, Option<Tokenizer>), LoadError> {
     let choice = &config.model;
-    let mut checkpoint = ClassifierCheckpoint::open(folder)?;
+    let mut checkpoint = EncoderCheckpoint::open(folder)?;
     checkpoint.limit_source(config.limits.source_tokens);
     let tokenizer = tokenizer_beside(choice, folder, checkpoint.config().encoder.vocab)?;
     let progress = LoadProgress::new("loading", checkpoint.total_bytes());
@@ -27,7 +30,7 @@ pub fn load_classifier(config: &Config, folder: &Path) -> Result<(Classifier<Cpu
     };
     let arithmetic = Arithmetic { quantize, ..choice.precision.into() };
     let backend = processor(choice)?;
-    let classifier = Classifier::load(backend, &checkpoint, arithmetic, &mut |bytes| progress.advance(bytes))?;
+    let model = EncoderModel::load(backend, &checkpoint, arithmetic, &mut |bytes| progress.advance(bytes))?;
     progress.finish();
-    Ok((classifier, tokenizer))
+    Ok((model, tokenizer))
 }

@@ -9,7 +9,7 @@ use kernels::Precision;
 use kernels::cpu::{Cpu, Isa};
 use model::checkpoint::architecture_of;
 use model::config::Stacks;
-use model::{Checkpoint, Classifier, ClassifierCheckpoint, ClassifierLimits};
+use model::{Checkpoint, EncoderCheckpoint, EncoderModel, Readout};
 use safetensors::{Dtype, SafeTensors, serialize};
 use serde_json::json;
 use tempfile::TempDir;
@@ -51,14 +51,14 @@ fn written() -> TempDir {
     folder
 }
 
-fn opened(folder: &Path) -> ClassifierCheckpoint {
-    ClassifierCheckpoint::open(folder).unwrap()
+fn opened(folder: &Path) -> EncoderCheckpoint {
+    EncoderCheckpoint::open(folder).unwrap()
 }
 
 fn refusal(change: impl FnOnce(&mut serde_json::Value)) -> String {
     let folder = written();
     edit(&folder.path().join("config.json"), change);
-    ClassifierCheckpoint::open(folder.path()).unwrap_err().to_string()
+    EncoderCheckpoint::open(folder.path()).unwrap_err().to_string()
 }
 
 #[test]
@@ -67,16 +67,17 @@ fn scores_are_those_of_transformers_alone_and_in_a_ragged_batch() {
     let checkpoint = opened(folder.path());
     assert_eq!(checkpoint.config().labels, LABELS);
     let backend = Cpu::new(Isa::detect(), 2);
-    let classifier = Classifier::load(backend, &checkpoint, Precision::F32, &mut |_| ()).unwrap();
+    let classifier = EncoderModel::load(backend, &checkpoint, Precision::F32, &mut |_| ()).unwrap();
     let cases = Case::all("t5gemma-balanced");
     let sources: Vec<&[u32]> = cases.iter().map(|case| case.input_ids.as_slice()).collect();
     let source_rows = sources.iter().map(|source| source.len()).sum();
-    let mut space = classifier.space(ClassifierLimits { source_rows, sources: sources.len() }).unwrap();
-    let together = classifier.scores(&sources, &mut space);
+    let mut space = classifier.space([source_rows, 0]).unwrap();
+    let together = classifier.read_batch(&sources, Readout::Classes, &mut space);
     assert_eq!(together.len(), EXPECTED.len());
     for ((source, scores), expected) in sources.iter().zip(&together).zip(EXPECTED) {
         assert!(scores.iter().zip(expected).all(|(own, other)| (own - other).abs() < 1e-3), "{scores:?} {expected:?}");
-        assert_eq!(classifier.scores(&[source], &mut space), std::slice::from_ref(scores), "neighbours change nothing");
+        let alone = classifier.read_batch(&[source], Readout::Classes, &mut space);
+        assert_eq!(alone, std::slice::from_ref(scores), "neighbours change nothing");
     }
 }
 
@@ -88,9 +89,9 @@ fn bf16_and_quantised_encoders_stay_near_float32() {
     let arithmetic = model::Arithmetic { quantize: Some(kernels::Scheme::Int8), ..Precision::Bf16.into() };
     for arithmetic in [Precision::Bf16.into(), arithmetic] {
         let backend = Cpu::new(Isa::detect(), 1);
-        let classifier = Classifier::load(backend, &checkpoint, arithmetic, &mut |_| ()).unwrap();
-        let mut space = classifier.space(ClassifierLimits { source_rows: source.len(), sources: 1 }).unwrap();
-        let scores = classifier.scores(&[&source], &mut space).remove(0);
+        let classifier = EncoderModel::load(backend, &checkpoint, arithmetic, &mut |_| ()).unwrap();
+        let mut space = classifier.space([source.len(), 0]).unwrap();
+        let scores = classifier.read_batch(&[&source], Readout::Classes, &mut space).remove(0);
         assert!(scores.iter().zip(EXPECTED[4]).all(|(own, other)| (own - other).abs() < 0.2), "{scores:?}");
     }
 }
@@ -105,7 +106,7 @@ fn a_classifier_is_told_from_what_is_served_and_is_not_opened_as_it() {
     assert!(message.contains("is_encoder_decoder is false"), "{message}");
     let pair = fixture::path("t5gemma-balanced");
     assert_eq!(architecture_of(&pair).unwrap(), Checkpoint::open(&pair).unwrap().config().architecture());
-    let message = ClassifierCheckpoint::open(&pair).unwrap_err().to_string();
+    let message = EncoderCheckpoint::open(&pair).unwrap_err().to_string();
     assert!(message.contains("is_encoder_decoder is not false"), "{message}");
     assert!(message.lines().count() == 2, "{message}");
 }

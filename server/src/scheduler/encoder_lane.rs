@@ -1,0 +1,224 @@
+//! A lane of the encoder: sources and encoder requests that wait for it, and the batch that is in it.
+//!
+//! Used by `encoder_queue`. Sources of generations have their pages when they come here; encoder requests have none and
+//! take turns, call by call. Where both wait, they enter the encoder in alternation.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use kernels::PageSpan;
+
+use super::plan::{EncodeWork, list_pages, narrow};
+use super::source::SourceSlot;
+use super::source_cache::SourceCache;
+use super::turns::Turns;
+use crate::request::{CallId, EncodeRequest, RequestId};
+
+/// An encoder request that waits, or whose source is in the encoder.
+#[derive(Debug)]
+pub struct Encoding {
+    /// Id of the request.
+    pub id: RequestId,
+    /// The request.
+    pub asked: EncodeRequest,
+}
+
+/// One lane.
+#[derive(Debug, Default)]
+pub struct EncoderLane {
+    sources: VecDeque<SourceSlot>,
+    encodings: Turns<Encoding>,
+    /// Whether an encoder request entered the encoder last.
+    encoding_was_last: bool,
+    batch: Batch,
+}
+
+/// Sources that go through the encoder together. Those of generations stand before encoder requests.
+#[derive(Debug, Default)]
+struct Batch {
+    sources: Vec<SourceSlot>,
+    encodings: Vec<Encoding>,
+    tokens: usize,
+    /// Layers that were run.
+    layers_done: usize,
+    /// Layers that will have been run once the current plan is committed.
+    layers_planned: usize,
+}
+
+/// The kind of source that enters the encoder next.
+enum Next {
+    Source(usize),
+    Encoding(usize),
+}
+
+impl EncoderLane {
+    /// Queues a source that has its pages.
+    pub fn push_source(&mut self, source: SourceSlot) {
+        self.sources.push_back(source);
+    }
+
+    /// Queues an encoder request behind others of its call.
+    pub fn push_encoding(&mut self, call: CallId, encoding: Encoding) {
+        self.encodings.push(call, [encoding]);
+    }
+
+    /// Drops a source that no sequence holds any more. A batch is abandoned with its last source.
+    pub fn forget_source(&mut self, source: SourceSlot) {
+        self.sources.retain(|&queued| queued != source);
+        self.batch.sources.retain(|&encoded| encoded != source);
+        self.batch.clear_if_empty();
+    }
+
+    /// Drops an encoder request that was cancelled. If the current plan encodes it, its result comes all the same.
+    pub fn forget_encoding(&mut self, call: CallId, id: RequestId) {
+        let removed = self.encodings.remove(call, |waiting| waiting.id == id);
+        if removed == 0 && !self.is_planned() {
+            self.batch.encodings.retain(|encoding| encoding.id != id);
+            self.batch.clear_if_empty();
+        }
+    }
+
+    /// Whether there is anything to encode.
+    pub fn has_work(&self) -> bool {
+        !self.batch.is_empty() || !self.sources.is_empty() || !self.encodings.is_empty()
+    }
+
+    /// Whether the current plan has encode work of this lane.
+    pub const fn is_planned(&self) -> bool {
+        self.batch.layers_planned > self.batch.layers_done
+    }
+
+    /// Whether results come of the current plan, if the encoder has so many layers.
+    pub const fn gives_results(&self, layers: usize) -> bool {
+        self.is_planned() && self.batch.layers_planned == layers && !self.batch.encodings.is_empty()
+    }
+
+    /// The sources in the encoder.
+    pub fn encoded_sources(&self) -> &[SourceSlot] {
+        &self.batch.sources
+    }
+
+    /// The encoder requests in the encoder.
+    pub fn encoded(&self) -> impl Iterator<Item = RequestId> {
+        self.batch.encodings.iter().map(|encoding| encoding.id)
+    }
+
+    /// Number of encoder requests that wait.
+    pub fn waiting(&self) -> usize {
+        self.encodings.len()
+    }
+
+    /// Tokens of the batch.
+    pub const fn batch_tokens(&self) -> usize {
+        self.batch.tokens
+    }
+
+    /// Whether a batch is in the encoder.
+    pub const fn is_begun(&self) -> bool {
+        !self.batch.is_empty()
+    }
+
+    /// Fills the empty batch: up to `budget` tokens, or one source however long it is. Returns the encoder requests
+    /// that entered.
+    pub fn gather(&mut self, budget: usize, sources: &SourceCache) -> &[Encoding] {
+        while let Some(next) = self.next(sources) {
+            let (Next::Source(tokens) | Next::Encoding(tokens)) = next;
+            if !self.batch.is_empty() && self.batch.tokens + tokens > budget {
+                break;
+            }
+            self.batch.tokens += tokens;
+            self.encoding_was_last = matches!(next, Next::Encoding(_));
+            match next {
+                Next::Source(_) => self.batch.sources.extend(self.sources.pop_front()),
+                Next::Encoding(_) => self.batch.encodings.extend(self.encodings.next(|_| true)),
+            }
+        }
+        &self.batch.encodings
+    }
+
+    /// Number of sources in the encoder, those of encoder requests included.
+    pub const fn batch_len(&self) -> usize {
+        self.batch.sources.len() + self.batch.encodings.len()
+    }
+
+    /// Plans at most `most` layers more of the batch, of `layers` in all.
+    pub fn plan(&mut self, most: usize, layers: usize, sources: &SourceCache, work: &mut EncodeWork) {
+        if self.batch.is_empty() {
+            return;
+        }
+        self.batch.layers_planned = layers.min(self.batch.layers_done.saturating_add(most));
+        let planned: Range<usize> = self.batch.layers_done..self.batch.layers_planned;
+        work.is_last = planned.end == layers;
+        work.layers = planned;
+        for &slot in &self.batch.sources {
+            let source = sources.get(slot);
+            work.push(&source.key().ids);
+            if work.is_last {
+                let first = list_pages(source.pages(), &mut work.tables);
+                work.cross_spans.push(PageSpan { first, tokens: narrow(source.key().tokens()) });
+            }
+        }
+        for encoding in &self.batch.encodings {
+            work.push(&encoding.asked.source);
+            if work.is_last {
+                work.readouts.push(encoding.asked.readout);
+            }
+        }
+    }
+
+    /// Counts the planned layers as run. After the last of `layers`, the sources of the batch are ready, and its
+    /// encoder requests are appended to `finished`. Before that, those that are no longer `wanted` are dropped.
+    pub fn commit(
+        &mut self,
+        layers: usize,
+        sources: &mut SourceCache,
+        finished: &mut Vec<RequestId>,
+        wanted: impl Fn(RequestId) -> bool,
+    ) {
+        if !self.is_planned() {
+            return;
+        }
+        let batch = &mut self.batch;
+        batch.layers_done = batch.layers_planned;
+        if batch.layers_done == layers {
+            for &source in &batch.sources {
+                sources.get_mut(source).mark_ready();
+            }
+            finished.extend(batch.encodings.iter().map(|encoding| encoding.id));
+            batch.clear();
+        } else {
+            batch.encodings.retain(|encoding| wanted(encoding.id));
+            batch.clear_if_empty();
+        }
+    }
+
+    /// Drops the encoder requests of a batch whose step failed.
+    pub fn fail(&mut self) {
+        self.batch.encodings.clear();
+        self.batch.clear_if_empty();
+    }
+
+    fn next(&self, sources: &SourceCache) -> Option<Next> {
+        let source = self.sources.front().map(|&slot| Next::Source(sources.get(slot).key().tokens()));
+        let encoding = self.encodings.peek().map(|encoding| Next::Encoding(encoding.asked.tokens()));
+        if self.encoding_was_last { source.or(encoding) } else { encoding.or(source) }
+    }
+}
+
+impl Batch {
+    const fn is_empty(&self) -> bool {
+        self.sources.is_empty() && self.encodings.is_empty()
+    }
+
+    fn clear_if_empty(&mut self) {
+        if self.is_empty() {
+            self.clear();
+        }
+    }
+
+    fn clear(&mut self) {
+        self.sources.clear();
+        self.encodings.clear();
+        (self.tokens, self.layers_done, self.layers_planned) = (0, 0, 0);
+    }
+}
