@@ -10,6 +10,7 @@ mod health;
 mod http;
 mod json;
 mod models;
+mod page;
 mod reading;
 mod router;
 mod state;

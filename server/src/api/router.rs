@@ -7,6 +7,7 @@ use axum::extract::{Request, State};
 use axum::routing::any;
 
 use super::http::{ApiError, Entrance, ask, behind, read, router_of};
+use super::page::with_page;
 use super::state::Api;
 use super::{completions, health, models};
 
@@ -22,7 +23,8 @@ pub fn router(api: Arc<Api>) -> Router {
         ("/metrics", read(health::metrics)),
         ("/version", read(health::version)),
     ];
-    let routes = router_of(routes)
+    let routes = if entrance.serves_page { with_page(router_of(routes)) } else { router_of(routes) };
+    let routes = routes
         .route("/v1/models/{*name}", read(models::one))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(unknown_path);
@@ -49,7 +51,8 @@ pub fn loading_router(entrance: &Entrance) -> Router {
         ("/metrics", read(health::metrics)),
         ("/version", read(health::version)),
     ];
-    let routes = router_of(routes).fallback(health::not_ready);
+    let routes = if entrance.serves_page { with_page(router_of(routes)) } else { router_of(routes) };
+    let routes = routes.fallback(health::not_ready);
     behind(entrance, routes).with_state(entrance.metrics.clone())
 }
 

@@ -44,6 +44,8 @@ pub struct ServerConfig {
     pub allowed_origins: Vec<String>,
     /// Names in `Host` that are accepted beside the server's own; `*` is any.
     pub allowed_hosts: Vec<String>,
+    /// Whether there is a page at `/`.
+    pub page: bool,
     /// Who shares the keys and values of equal sources.
     pub share_sources: SourceSharing,
     /// Second address, which answers probes only; empty for none.
@@ -73,6 +75,7 @@ impl ServerConfig {
             access_log_sample: reader.integer("server.access_log_sample", 1..=1_000_000),
             allowed_origins: reader.texts("server.allowed_origins"),
             allowed_hosts: reader.texts("server.allowed_hosts"),
+            page: reader.flag("server.page"),
             share_sources: reader.choice("server.share_sources", &SOURCE_SHARINGS),
             probe_address: reader.text("server.probe_address"),
             stall_timeout: Duration::from_secs(reader.integer("server.stall_timeout_s", 1..=86_400)),

@@ -67,6 +67,7 @@ pub struct Setup {
     pub connections: ConnectionLimits,
     pub guard: Guard,
     pub access_log: AccessLog,
+    pub page: bool,
     pub source_sharing: SourceSharing,
     pub stall_timeout: Duration,
 }
@@ -100,6 +101,7 @@ impl Default for Setup {
             queue_timeout: PATIENCE,
             guard: Guard::default(),
             access_log: AccessLog::off(),
+            page: true,
             source_sharing: SourceSharing::All,
             connections: CONNECTIONS,
             stall_timeout: PATIENCE,
@@ -170,7 +172,14 @@ impl App {
             metrics: of_model,
         };
         let (guard, body) = (Arc::new(setup.guard), setup.body);
-        let entrance = Entrance { metrics, guard, access_log: setup.access_log, body, liveness: Liveness::default() };
+        let entrance = Entrance {
+            metrics,
+            guard,
+            access_log: setup.access_log,
+            body,
+            liveness: Liveness::default(),
+            serves_page: setup.page,
+        };
         let api = Arc::new(Api {
             models: ModelRegistry::new(vec![model]).unwrap(),
             entrance,

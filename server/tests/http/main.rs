@@ -14,6 +14,7 @@ mod leaving_clients;
 mod listening;
 mod offsets;
 mod overload;
+mod page;
 mod paths;
 mod scripted_engine;
 mod shutdown;

@@ -157,6 +157,7 @@ fn deploy(models: Vec<(Config, ModelToServe)>) -> (Result<Deployment, LoadError>
         access_log: AccessLog::off(),
         body: body_limits(&config.limits),
         liveness: Liveness::default(),
+        serves_page: true,
     };
     (Deployment::start(config, models, entrance), metrics)
 }

@@ -28,6 +28,8 @@ pub struct Entrance {
     pub body: BodyLimits,
     /// Whether connections are accepted, and will be.
     pub liveness: Liveness,
+    /// Whether there is a page at `/`.
+    pub serves_page: bool,
 }
 
 impl Entrance {

@@ -133,12 +133,20 @@ impl Guard {
         }
     }
 
-    /// Whether a page comes from where it asks. Where any `Host` is taken, that proves nothing.
+    /// Whether a page comes from where it asks. Where any `Host` is taken, a name proves nothing; an address does.
     fn is_own(&self, origin: &str, host: Option<&str>) -> bool {
         let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-        !matches!(self.hosts, Hosts::Any)
-            && authority.zip(host).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host))
+        authority.zip(host).is_some_and(|(authority, host)| {
+            authority.eq_ignore_ascii_case(host) && (!matches!(self.hosts, Hosts::Any) || is_no_foreign_name(host))
+        })
     }
+}
+
+/// Whether no stranger's name server can make `host` stand for this server.
+fn is_no_foreign_name(host: &str) -> bool {
+    let name = without_port(host);
+    let is_address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
+    is_address || name.trim_end_matches('.').eq_ignore_ascii_case("localhost")
 }
 
 fn without_port(host: &str) -> &str {
@@ -222,6 +230,11 @@ mod tests {
         for origin in ["http://localhost", "http://localhost:80", "null", "file://", "http://evil.example"] {
             assert!(!own(&guard("127.0.0.1", &[]), origin), "{origin}");
         }
-        assert!(!own(&guard("0.0.0.0", &[]), "http://localhost:8080"));
+        let network = guard("0.0.0.0", &[]);
+        for host in ["localhost:8080", "192.0.2.1:8080", "[2001:db8::1]:80"] {
+            assert!(network.is_own(&format!("http://{host}"), Some(host)), "{host}");
+        }
+        // A name that is made to stand for this server's address sends both.
+        assert!(!network.is_own("http://evil.example:8080", Some("evil.example:8080")));
     }
 }

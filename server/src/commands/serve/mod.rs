@@ -174,6 +174,7 @@ fn entrance(config: &Config, address: SocketAddr) -> Entrance {
         access_log,
         body: body_limits(&config.limits),
         liveness: Liveness::default(),
+        serves_page: config.server.page,
     }
 }
 
