@@ -1,0 +1,192 @@
+"""Clients that others wrote, unchanged, against a running server: openai, LiteLLM and LangChain.
+
+Run by clients.sh, which installs them.
+"""
+import asyncio
+import socket
+import threading
+import time
+import unittest
+
+import litellm
+import openai
+from langchain_openai import OpenAI as LangChainOpenAI
+
+from running_server import Server
+
+litellm.suppress_debug_info = True
+SOURCE = "A small library that reads and writes calendar files."
+ANSWER = "library for reading and writing CSV files"
+# One request runs, one waits, and a third one is refused.
+FEW_PLACES = """[limits]
+queued_rows = 1
+prompts = 1
+choices = 1
+total_choices = 1
+running_rows = 2
+request_rows = 1
+queue_timeout_s = 1
+"""
+
+
+def client_of(address, **settings):
+    return openai.OpenAI(base_url=f"{address}/v1", api_key="any", **settings)
+
+
+class OpenAiTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = cls.enterClassContext(Server())
+        cls.client = client_of(cls.server.address)
+
+    def test_models_are_listed(self):
+        models = self.client.models.list().data
+        self.assertEqual([model.id for model in models], ["demo"])
+        self.assertEqual(self.client.models.retrieve("demo").id, "demo")
+
+    def test_a_completion_has_text_usage_and_log_probabilities(self):
+        completion = self.client.completions.create(
+            model="demo", prompt=SOURCE, temperature=0, max_tokens=24, logprobs=2)
+        choice = completion.choices[0]
+        self.assertEqual((choice.text, choice.finish_reason), (ANSWER, "stop"))
+        self.assertEqual(completion.usage.total_tokens,
+                         completion.usage.prompt_tokens + completion.usage.completion_tokens)
+        self.assertEqual(len(choice.logprobs.tokens), completion.usage.completion_tokens)
+        self.assertEqual(choice.logprobs.text_offset[0], 0)
+
+    def test_fields_that_openai_lacks_are_sent_as_extra_body(self):
+        completion = self.client.completions.create(
+            model="demo", prompt=SOURCE, temperature=0, max_tokens=24,
+            extra_body={"decoder_prompt": "library", "return_token_ids": True})
+        self.assertEqual("library" + completion.choices[0].text, ANSWER)
+        self.assertTrue(completion.choices[0].token_ids)
+
+    def test_several_prompts_and_choices_come_in_their_order(self):
+        completion = self.client.completions.create(
+            model="demo", prompt=[SOURCE, "A game of cards."], n=2, max_tokens=4, seed=1)
+        self.assertEqual([choice.index for choice in completion.choices], [0, 1, 2, 3])
+
+    def test_a_stream_ends_with_its_usage(self):
+        stream = self.client.completions.create(
+            model="demo", prompt=SOURCE, temperature=0, max_tokens=24, stream=True,
+            stream_options={"include_usage": True})
+        chunks = list(stream)
+        self.assertEqual("".join(chunk.choices[0].text for chunk in chunks[:-1]), ANSWER)
+        self.assertEqual(chunks[-2].choices[0].finish_reason, "stop")
+        self.assertEqual((chunks[-1].choices, chunks[-1].usage.completion_tokens), ([], 10))
+
+    def test_many_streams_run_at_once(self):
+        async def text(client):
+            stream = await client.completions.create(
+                model="demo", prompt=SOURCE, temperature=0, max_tokens=24, stream=True)
+            return "".join([chunk.choices[0].text async for chunk in stream])
+
+        async def all_texts():
+            async with openai.AsyncOpenAI(base_url=f"{self.server.address}/v1", api_key="any") as client:
+                return await asyncio.gather(*(text(client) for _ in range(20)))
+
+        self.assertEqual(asyncio.run(all_texts()), [ANSWER] * 20)
+
+    def test_errors_have_their_classes_and_name_the_field(self):
+        with self.assertRaises(openai.BadRequestError) as caught:
+            self.client.completions.create(model="demo", prompt=SOURCE, top_p=1.5)
+        self.assertEqual((caught.exception.param, caught.exception.status_code), ("top_p", 400))
+        self.assertTrue(caught.exception.request_id)
+        with self.assertRaises(openai.NotFoundError) as caught:
+            self.client.completions.create(model="gpt-9", prompt=SOURCE)
+        self.assertEqual(caught.exception.code, "model_not_found")
+        with self.assertRaises(openai.BadRequestError) as caught:
+            self.client.completions.create(model="demo", prompt="word " * 9000)
+        self.assertEqual(caught.exception.code, "context_length_exceeded")
+
+
+class RetryTest(unittest.TestCase):
+    def test_a_client_that_is_refused_for_overload_comes_again_and_is_answered(self):
+        with Server(FEW_PLACES) as server:
+            long = dict(model="demo", prompt=SOURCE, max_tokens=1000, stream=True, extra_body={"ignore_eos": True})
+            patient = client_of(server.address, max_retries=20)
+            streams = [patient.completions.create(**long) for _ in range(2)]
+            for stream in streams:
+                next(iter(stream))
+            impatient = client_of(server.address, max_retries=0)
+            # One more waits for a second, and is then sent away; meanwhile the queue is full.
+            waiting = threading.Thread(target=lambda: self.assertRaises(
+                openai.InternalServerError, impatient.completions.create, model="demo", prompt=SOURCE))
+            waiting.start()
+            self.until_full(impatient)
+            threading.Timer(1.5, lambda: [stream.close() for stream in streams]).start()
+            answer = patient.completions.with_raw_response.create(model="demo", prompt=SOURCE, temperature=0)
+            waiting.join()
+            self.assertGreater(answer.retries_taken, 0)
+            self.assertEqual(answer.parse().choices[0].text, ANSWER)
+
+    def until_full(self, client):
+        for _ in range(200):
+            try:
+                client.completions.create(model="demo", prompt=SOURCE, max_tokens=1)
+            except openai.RateLimitError as error:
+                self.assertEqual(error.response.headers["retry-after"], "1")
+                return
+            except openai.InternalServerError:
+                pass
+            time.sleep(0.01)
+        self.fail("the queue is never full")
+
+    def test_a_client_that_comes_while_the_model_loads_is_answered(self):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        client = client_of(f"http://127.0.0.1:{port}", max_retries=30)
+        answers = []
+
+        def ask():
+            answers.append(client.completions.with_raw_response.create(model="demo", prompt=SOURCE, temperature=0))
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        with Server(port=port):
+            asking.join()
+        self.assertGreater(answers[0].retries_taken, 0)
+        self.assertEqual(answers[0].parse().choices[0].text, ANSWER)
+
+
+class LiteLlmTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        server = cls.enterClassContext(Server())
+        cls.settings = {"model": "text-completion-openai/demo", "api_base": f"{server.address}/v1", "api_key": "any"}
+
+    def test_a_completion_whole_and_streamed(self):
+        answer = litellm.text_completion(prompt=SOURCE, temperature=0, max_tokens=24, **self.settings)
+        self.assertEqual(answer.choices[0].text, ANSWER)
+        self.assertGreater(answer.usage.completion_tokens, 1)
+        stream = litellm.text_completion(prompt=SOURCE, temperature=0, max_tokens=24, stream=True, **self.settings)
+        texts = [chunk.choices[0].text or "" for chunk in stream if chunk.choices]
+        self.assertEqual("".join(texts), ANSWER)
+
+    def test_errors_have_their_classes(self):
+        with self.assertRaises(litellm.BadRequestError):
+            litellm.text_completion(prompt=SOURCE, top_p=1.5, **self.settings)
+        with self.assertRaises(litellm.NotFoundError):
+            litellm.text_completion(prompt=SOURCE, **{**self.settings, "model": "text-completion-openai/gpt-9"})
+
+
+class LangChainTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        server = cls.enterClassContext(Server())
+        cls.settings = {"model": "demo", "base_url": f"{server.address}/v1", "api_key": "any"}
+
+    def test_a_completion_whole_streamed_and_in_a_batch(self):
+        model = LangChainOpenAI(temperature=0, max_tokens=24, **self.settings)
+        self.assertEqual(model.invoke(SOURCE), ANSWER)
+        self.assertEqual("".join(model.stream(SOURCE)), ANSWER)
+        self.assertEqual(model.batch([SOURCE, SOURCE]), [ANSWER, ANSWER])
+
+    def test_errors_are_openai_s(self):
+        with self.assertRaises(openai.BadRequestError):
+            LangChainOpenAI(top_p=1.5, **self.settings).invoke(SOURCE)
+
+
+if __name__ == "__main__":
+    unittest.main()
