@@ -10,7 +10,8 @@ use crate::tree::{Entry, entries, read};
 
 const MAP: &str = "ARCHITECTURE.md";
 /// Folders that hold code, from the repository's root.
-const CODE_FOLDERS: [&str; 8] = ["kernels", "model", "server", "loadtest", "docs", "examples", "scripts", ".ci"];
+const CODE_FOLDERS: [&str; 9] =
+    ["fuzz", "kernels", "model", "server", "loadtest", "docs", "examples", "scripts", ".ci"];
 /// Fewest invariants that the map names.
 const INVARIANTS: usize = 12;
 

@@ -6,7 +6,7 @@ use crate::tree::{Entry, entries};
 
 /// Characters of a line, at most.
 const WIDTH: usize = 120;
-const TEXT_EXTENSIONS: [&str; 9] = ["rs", "cu", "cuh", "cc", "h", "py", "sh", "toml", "md"];
+const TEXT_EXTENSIONS: [&str; 12] = ["rs", "cu", "cuh", "cc", "h", "py", "sh", "toml", "md", "js", "css", "html"];
 const CODE_EXTENSIONS: [&str; 5] = ["rs", "cu", "cuh", "cc", "h"];
 /// Openings of a doc comment that hide its subject. The comment names the thing instead: "Marks a row whose id was not
 /// drawn" for "Of a row whose id was not drawn", "Limits of a request" for "What a request may hold".

@@ -1,0 +1,25 @@
+//! Hostile input for every parser of bytes from outside, each as a [`Target`].
+//!
+//! Run for a bounded time by this crate's tests, and by libFuzzer for as long as one likes. A target fails by a panic,
+//! anywhere in the process, or by taking too long.
+
+mod bodies;
+mod configs;
+mod connections;
+mod mutations;
+mod running_server;
+mod seeds;
+mod target;
+mod tensors;
+mod tokenizers;
+
+pub use bodies::BODIES;
+pub use configs::CONFIGS;
+pub use connections::CONNECTIONS;
+pub use mutations::Mutator;
+pub use target::Target;
+pub use tensors::TENSORS;
+pub use tokenizers::TOKENIZERS;
+
+/// All targets.
+pub const TARGETS: [Target; 5] = [BODIES, CONNECTIONS, TOKENIZERS, CONFIGS, TENSORS];
