@@ -3,6 +3,7 @@
 //! [`router`] is the entry. Nothing here knows pages, steps or tensors; the engine is reached through its handle.
 
 mod answers;
+mod arrival;
 mod completions;
 mod fields;
 mod generation;
@@ -14,6 +15,7 @@ mod page;
 mod reading;
 mod router;
 mod state;
+mod texts;
 
 pub use answers::AnswerBudget;
 pub use http::{

@@ -31,6 +31,13 @@ pub enum PromptNames {
 }
 
 impl PromptNames {
+    /// The name of their field.
+    pub const fn field(self) -> &'static str {
+        match self {
+            Self::Single(field) | Self::Listed(field) => field,
+        }
+    }
+
     /// The name of one of them.
     pub fn of(self, index: usize) -> String {
         match self {

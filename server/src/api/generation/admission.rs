@@ -16,8 +16,10 @@ use super::submission::submit;
 use super::tokenise::{Texts, TokenisedCall, check_texts, tokenise};
 use crate::api::Api;
 use crate::api::answers::{AnswerForm, AnswerSize, Submitted};
+use crate::api::arrival::in_time;
 use crate::api::http::{ApiError, RequestAccount, Share};
 use crate::api::reading::{ReadRequest, read_request};
+use crate::api::texts::on_tokenizing_threads;
 use crate::client_connection::Peer;
 use crate::engine::Slots;
 use crate::registry::ServedModel;
@@ -34,16 +36,6 @@ pub struct Admitted {
     pub form: Box<dyn AnswerForm>,
     /// Whether it is answered piece by piece.
     pub stream: bool,
-}
-
-/// The result of `work`, of a request that got its places in the queue at `queued`.
-///
-/// # Errors
-/// [`ApiError::QueuedTooLong`] when the request does not get its turn in time.
-pub async fn in_time<T>(api: &Api, queued: Instant, work: impl Future<Output = T>) -> Result<T, ApiError> {
-    let patience = api.limits.queue_timeout;
-    let done = tokio::time::timeout_at(queued + patience, work).await;
-    done.map_err(|_| ApiError::QueuedTooLong { seconds: patience.as_secs() })
 }
 
 /// Prepares a request and submits it. `account` learns which model it is for.
@@ -103,8 +95,9 @@ pub async fn prepare(
     let slots = model.engine.reserve(salt, call.sources.count() as u32 * call.choices)?;
     let queued = Instant::now();
     let texts = Texts::take_from(&mut call);
-    // Texts wait for a thread in the order of arrival, and take the room of their bodies until they are ids.
-    let tokens = in_time(api, queued, tokenise_on_pool(&model, texts)).await??;
+    // Texts take the room of their bodies until they are ids.
+    let tokenised = on_tokenizing_threads(&model, move |model| tokenise(texts, model));
+    let tokens = in_time(api, queued, tokenised).await??;
     drop(held);
     let (sources, decoder_prompt) = (tokens.sources.iter().map(Vec::len), tokens.decoder_prompt.len());
     check_lengths(&model, Lengths { sources, decoder_prompt, asked: &call })?;
@@ -124,14 +117,4 @@ fn answer_size(asked: &GenerationCall, tokens: &TokenisedCall) -> AnswerSize {
         tokens: choices * (echoed + asked.max_tokens as usize) + source_ids * asked.choices as usize,
         log_probs: usize::try_from(log_probs).unwrap_or(usize::MAX),
     }
-}
-
-async fn tokenise_on_pool(model: &Arc<ServedModel>, texts: Texts) -> Result<TokenisedCall, ApiError> {
-    let timer = model.metrics.requests.tokenize_seconds.clone();
-    let model_of_job = Arc::clone(model);
-    let job = move || {
-        let _timed = timer.start_timer();
-        tokenise(texts, &model_of_job)
-    };
-    model.tokenizing.run(job).await?
 }

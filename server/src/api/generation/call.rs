@@ -5,7 +5,8 @@
 use kernels::Sampling;
 
 use crate::api::answers::StreamOptions;
-use crate::api::fields::{Prompt, PromptNames};
+use crate::api::fields::Prompt;
+use crate::api::texts::Sources;
 
 /// A call with defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,27 +45,6 @@ pub struct GenerationCall {
     pub stream_options: StreamOptions,
     /// Whether the answer holds token ids.
     pub return_token_ids: bool,
-}
-
-/// Sources of a call, before they are token ids.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sources {
-    /// The prompts as they were given, at least one.
-    pub prompts: Vec<Prompt>,
-    /// Their names in errors.
-    pub names: PromptNames,
-}
-
-impl Sources {
-    /// Number of sources.
-    pub fn count(&self) -> usize {
-        self.prompts.len()
-    }
-
-    /// The name of a prompt in an error that has to say which of them it is about.
-    pub fn name_in_errors(&self, index: usize) -> Option<String> {
-        (self.names != PromptNames::Single("prompt")).then(|| self.names.of(index))
-    }
 }
 
 impl GenerationCall {

@@ -5,20 +5,15 @@ use std::sync::Arc;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 
-use super::admission::{Admitted, admit, in_time};
+use super::admission::{Admitted, admit};
 use super::asked::ReadBody;
 use crate::api::Api;
-use crate::api::answers::{Answer, Delivery, RequestRecord, stream_answer, whole_answer};
-use crate::api::http::{RequestAccount, Visit};
-use crate::client_connection::ConnectionLife;
+use crate::api::answers::{Answer, Delivery, stream_answer, whole_answer};
+use crate::api::arrival::{Arrival, in_time};
 
 /// Answers a request whose body `read` reads, whole or as a stream.
 pub async fn generate(api: &Arc<Api>, request: Request, read: ReadBody) -> Response {
-    let visit = request.extensions().get::<Visit>().cloned().unwrap_or_default();
-    let life = request.extensions().get::<ConnectionLife>().cloned().unwrap_or_default();
-    let account = request.extensions().get::<RequestAccount>().cloned();
-    let account = account.unwrap_or_else(|| RequestAccount::new(api.entrance.metrics.without_model()));
-    let mut record = RequestRecord::new(account.clone(), api.open_requests.open(), visit, life);
+    let Arrival { account, mut record } = Arrival::of(&request, api);
     let admitted = tokio::select! {
         error = record.cut_off() => Err(error),
         admitted = admit(api, &account, request, read) => admitted,

@@ -12,7 +12,8 @@ mod lengths;
 mod submission;
 mod tokenise;
 
+pub use crate::api::texts::Sources;
 pub use asked::Asked;
 pub use bounds::RequestBounds;
-pub use call::{GenerationCall, Sources};
+pub use call::GenerationCall;
 pub use handler::generate;

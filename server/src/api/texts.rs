@@ -1,0 +1,142 @@
+//! Texts of a request on their way to token ids: bounds before tokenising, and the ids.
+//!
+//! Used by the rooms that tokenise, on the model's threads for it. Blocking and pure.
+
+use std::sync::Arc;
+
+use model::Tokenizer;
+
+use super::fields::{Prompt, PromptNames};
+use super::http::ApiError;
+use crate::registry::ServedModel;
+
+/// Bytes of a text for each token it may become, where the tokenizer gives no bound: more than any word of a natural
+/// language has.
+const BYTES_PER_TOKEN: usize = 64;
+
+/// Sources of a request, before they are token ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sources {
+    /// The prompts as they were given, at least one.
+    pub prompts: Vec<Prompt>,
+    /// Their names in errors.
+    pub names: PromptNames,
+}
+
+/// A field of text on its way to ids.
+#[derive(Debug)]
+pub struct TextField {
+    /// Its name in errors.
+    pub param: String,
+    /// Whether the tokenizer frames it as the model was trained.
+    pub add_special_tokens: bool,
+    /// Number of ids that the model knows on that side.
+    pub vocab: usize,
+}
+
+impl Sources {
+    /// Number of sources.
+    pub fn count(&self) -> usize {
+        self.prompts.len()
+    }
+
+    /// The name of a source in an error that has to say which of them it is about.
+    pub fn name_in_errors(&self, index: usize) -> Option<String> {
+        matches!(self.names, PromptNames::Listed(_)).then(|| self.names.of(index))
+    }
+
+    /// Refuses texts that could not fit whatever their tokens are, without tokenising them.
+    ///
+    /// # Errors
+    /// The [`ApiError`] of the first such text.
+    pub fn check_texts(&self, model: &ServedModel) -> Result<(), ApiError> {
+        let Some(tokenizer) = &model.tokenizer else { return Ok(()) };
+        for (index, prompt) in self.prompts.iter().enumerate() {
+            if let Prompt::Text(text) = prompt {
+                check_text(text, tokenizer, model.limits().source_tokens, || self.names.of(index))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Encoder ids of each source, none empty. [`Self::check_texts`] has passed the texts.
+    ///
+    /// # Errors
+    /// The [`ApiError`] of a text that cannot be tokenised, or has no tokens.
+    pub fn ids(self, add_special_tokens: bool, model: &ServedModel) -> Result<Vec<Vec<u32>>, ApiError> {
+        let names = self.names;
+        let source = |(index, prompt): (usize, Prompt)| {
+            let param = || names.of(index);
+            let ids = match prompt {
+                Prompt::Ids(ids) => ids,
+                Prompt::Text(text) => {
+                    let field = TextField { param: param(), add_special_tokens, vocab: model.source_vocab };
+                    field.ids(&text, tokenizer(model, names.field())?)?
+                }
+            };
+            if ids.is_empty() {
+                return Err(ApiError::Invalid { param: param(), problem: "has no tokens" });
+            }
+            Ok(ids)
+        };
+        self.prompts.into_iter().enumerate().map(source).collect()
+    }
+}
+
+impl TextField {
+    /// The ids of `text`, which the model has to know.
+    ///
+    /// # Errors
+    /// When the tokenizer refuses the text, or the model lacks one of its ids.
+    pub fn ids(&self, text: &str, tokenizer: &Tokenizer) -> Result<Vec<u32>, ApiError> {
+        let encoded =
+            if self.add_special_tokens { tokenizer.encode_with_special_tokens(text) } else { tokenizer.encode(text) };
+        let ids = encoded
+            .map_err(|error| ApiError::Untokenizable { param: self.param.clone(), problem: error.to_string() })?;
+        match ids.iter().find(|&&id| id as usize >= self.vocab) {
+            None => Ok(ids),
+            Some(&id) => {
+                Err(ApiError::UnknownToken { param: self.param.clone(), id: u64::from(id), vocab: self.vocab })
+            }
+        }
+    }
+}
+
+/// Refuses a text that has more than `limit` tokens whatever they are. Merging pieces takes longer than the text grows,
+/// so a text that cannot fit is never begun.
+///
+/// # Errors
+/// [`ApiError::TextTooLong`] or [`ApiError::TextTooManyBytes`].
+pub fn check_text(text: &str, tokenizer: &Tokenizer, limit: usize, param: impl Fn() -> String) -> Result<(), ApiError> {
+    let most_bytes = limit.saturating_mul(BYTES_PER_TOKEN);
+    if tokenizer.longest_piece_bytes().is_none() && text.len() > most_bytes {
+        return Err(ApiError::TextTooManyBytes { param: param(), bytes: text.len(), limit: most_bytes, tokens: limit });
+    }
+    let tokens = tokenizer.fewest_tokens(text);
+    if tokens > limit { Err(ApiError::TextTooLong { param: param(), tokens, limit }) } else { Ok(()) }
+}
+
+/// The model's tokenizer, for the text in `param`.
+///
+/// # Errors
+/// When the model is served without one.
+pub fn tokenizer<'a>(model: &'a ServedModel, param: &'static str) -> Result<&'a Tokenizer, ApiError> {
+    model.tokenizer.as_deref().ok_or(ApiError::NeedsTokenizer { param, instead: "give token ids" })
+}
+
+/// The result of `tokenise`, run on the model's threads for tokenising. Texts wait for a thread in the order of arrival.
+///
+/// # Errors
+/// The error of `tokenise`, or a failed thread.
+pub async fn on_tokenizing_threads<T: Send + 'static>(
+    model: &Arc<ServedModel>,
+    tokenise: impl FnOnce(&ServedModel) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let timer = model.metrics.requests.tokenize_seconds.clone();
+    let model_of_job = Arc::clone(model);
+    let job = move || {
+        let _timed = timer.start_timer();
+        tokenise(&model_of_job)
+    };
+    model.tokenizing.run(job).await?
+}
