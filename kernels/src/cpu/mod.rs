@@ -25,10 +25,11 @@ mod score;
 mod screen;
 mod share;
 mod tile;
+mod turns;
 
 pub use crate::isa::{Isa, Level};
 pub use activations::{Activations, Gain, RopeTable};
 pub use buffer::{Buffer, Plain};
 pub use matrix::Matrix;
 pub use pages::Pages;
-pub use processor::Cpu;
+pub use processor::{Cpu, Threads};

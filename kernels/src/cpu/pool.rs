@@ -1,4 +1,5 @@
-//! A fixed thread pool with a static split: every thread gets the same share of every job.
+//! A fixed thread pool with a static split: every thread gets the same share of every job. Devices that share a pool
+//! take turns at it, job by job.
 //!
 //! Called by the CPU ops. Workers spin briefly between the ops of a step, then sleep: an idle server uses no
 //! processor time. Holds the lifetime-erasing unsafe code of the pool; ops see safe functions.
@@ -10,11 +11,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{JoinHandle, Thread};
 
+use super::turns::Turns;
+
 /// Least number of items worth splitting that no job reaches: the job runs on the calling thread alone.
 pub const ALONE: usize = usize::MAX;
 
 /// Turns of the spin loop before a worker sleeps: 50 to 100 microseconds, by the length of the processor's pause.
-const SPIN_TURNS: u32 = 2_000;
+pub(super) const SPIN_TURNS: u32 = 2_000;
 
 /// Turns between two offers of the core to other threads: a few microseconds. On a busy machine two threads
 /// of the pool may find themselves on one core, where each would otherwise wait for the end of the other's spinning.
@@ -75,12 +78,11 @@ pub struct RowPairsMut<'a, T> {
     pub width: usize,
 }
 
-/// Threads that run one closure at a time, the caller being thread 0.
+/// Threads that run one closure at a time, the caller being thread 0. Calls of several threads wait for each other.
 pub struct Pool {
     shared: Arc<Shared>,
     workers: Vec<(Thread, Option<JoinHandle<()>>)>,
-    /// Whether a job runs: `run` may not be entered twice at once.
-    running: AtomicBool,
+    turns: Turns,
 }
 
 impl Pool {
@@ -101,7 +103,7 @@ impl Pool {
                 (handle.thread().clone(), Some(handle))
             })
             .collect();
-        Self { shared, workers, running: AtomicBool::new(false) }
+        Self { shared, workers, turns: Turns::default() }
     }
 
     /// Threads, the caller included.
@@ -120,11 +122,11 @@ impl Pool {
         if workers.is_empty() {
             return job(0);
         }
-        assert!(!self.running.swap(true, Ordering::Acquire), "jobs of one pool do not nest");
+        let turn = self.turns.take();
         let Shared { call: Apart(call), report: Apart(report) } = &*self.shared;
         // SAFETY: only the lifetime is erased; this function does not return before every worker is done.
         let erased: Job = unsafe { std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), Job>(job) };
-        // SAFETY: no worker reads the cell while `busy` is zero.
+        // SAFETY: no worker reads the cell while `busy` is zero, and no other call writes it before this turn ends.
         unsafe { *call.job.get() = Some(erased) };
         report.busy.store(workers.len(), Ordering::Relaxed);
         let calls = call.word.load(Ordering::Relaxed) >> THREAD_BITS;
@@ -138,8 +140,8 @@ impl Pool {
             turns += 1;
             spin(turns);
         }
-        self.running.store(false, Ordering::Release);
         let worker_panicked = report.panicked.swap(false, Ordering::Relaxed);
+        drop(turn);
         if let Err(panic) = outcome {
             std::panic::resume_unwind(panic);
         }
@@ -239,7 +241,7 @@ fn work(shared: &Shared, index: usize) {
 }
 
 /// One turn of waiting.
-fn spin(turn: u32) {
+pub(super) fn spin(turn: u32) {
     if turn.is_multiple_of(YIELD_TURNS) { std::thread::yield_now() } else { std::hint::spin_loop() }
 }
 
@@ -327,6 +329,28 @@ mod tests {
         }
         let expected: Vec<usize> = (0..9).map(|item| (0..3000).filter(|turn| turn % 9 >= item).count()).collect();
         assert_eq!(data, expected);
+    }
+
+    #[test]
+    fn calls_of_several_threads_run_one_after_the_other_and_all_of_them() {
+        let pool = Pool::new(2);
+        let (inside, ran) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for _ in 0..300 {
+                        let before = ran.load(Ordering::SeqCst);
+                        pool.run(&|_| {
+                            assert!(inside.fetch_add(1, Ordering::SeqCst) < 2, "two jobs run at once");
+                            ran.fetch_add(1, Ordering::SeqCst);
+                            inside.fetch_sub(1, Ordering::SeqCst);
+                        });
+                        assert!(ran.load(Ordering::SeqCst) >= before + 2);
+                    }
+                });
+            }
+        });
+        assert_eq!(ran.into_inner(), 3 * 300 * 2);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Made by `server` and by tests. `ops` has what it does.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use super::bandwidth;
 use super::choose::ScreenSpace;
@@ -14,17 +14,33 @@ use crate::isa::Isa;
 /// Ops on the machine's own processor.
 pub struct Cpu {
     pub(super) isa: Isa,
-    pub(super) pool: Pool,
+    pub(super) pool: Arc<Pool>,
     /// Packed keys and values of an encoder batch.
     pub(super) packed_kv: Mutex<Vec<u32>>,
     pub(super) screen_space: Mutex<ScreenSpace>,
 }
 
-impl Cpu {
-    /// A backend with `threads` threads in all; 0 takes every core.
-    pub fn new(isa: Isa, threads: usize) -> Self {
+/// Threads for one device or for several, whose ops take turns at them. Clones are the same threads.
+#[derive(Clone)]
+pub struct Threads(Arc<Pool>);
+
+impl Threads {
+    /// So many threads in all, that of the caller included; 0 takes every core.
+    pub fn new(count: usize) -> Self {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        let pool = Pool::new(if threads == 0 { cores() } else { threads });
+        Self(Arc::new(Pool::new(if count == 0 { cores() } else { count })))
+    }
+}
+
+impl Cpu {
+    /// A backend with `threads` threads of its own in all; 0 takes every core.
+    pub fn new(isa: Isa, threads: usize) -> Self {
+        Self::on(isa, &Threads::new(threads))
+    }
+
+    /// A backend on threads that others may use as well.
+    pub fn on(isa: Isa, threads: &Threads) -> Self {
+        let pool = Arc::clone(&threads.0);
         Self { isa, pool, packed_kv: Mutex::default(), screen_space: Mutex::default() }
     }
 
