@@ -69,7 +69,15 @@ impl Tokenizer {
     /// # Errors
     /// When the file cannot be read or is larger than any tokenizer, and as [`Self::from_bytes`].
     pub fn from_file(path: &Path) -> Result<Self> {
-        Self::from_bytes(&folder::read_tokenizer(path)?)
+        Self::from_bytes(&Self::contents_of(path)?)
+    }
+
+    /// The contents of a `tokenizer.json`, for callers that tell equal files apart from others.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is larger than any tokenizer.
+    pub fn contents_of(path: &Path) -> Result<Vec<u8>> {
+        folder::read_tokenizer(path)
     }
 
     /// The ids of a text.

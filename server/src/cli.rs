@@ -1,13 +1,14 @@
-//! The command line: flags and subcommands, turned into a [`Config`] and a [`Command`].
+//! The command line: flags and subcommands, turned into [`Configs`] and a [`Command`].
 //!
-//! Called by `main` only. Reads no environment and touches no file but the one that `--config` names. Each command's
-//! flags are a file of their own.
+//! Called by `main` only, which gives it what it needs of the environment. Opens no file but the one that `--config`
+//! names. Each command's flags are a file of their own.
 
 mod adapt;
 mod bench;
 mod eval;
 mod generate;
 mod model_flags;
+mod pull;
 mod quantize;
 mod serve;
 mod settings;
@@ -21,11 +22,13 @@ pub use adapt::AdaptOptions;
 pub use bench::{BenchKind, BenchOptions};
 pub use eval::{EvalOptions, Metric, ObjectiveChoice};
 pub use generate::GenerateOptions;
+pub use pull::PullOptions;
 pub use quantize::QuantizeOptions;
 pub use train::TrainOptions;
 
-use crate::config::{Config, ConfigError};
+use crate::config::{ConfigError, Configs, Environment};
 use model_flags::WithModel;
+use pull::PullFlags;
 use quantize::QuantizeFlags;
 use serve::ServeFlags;
 use settings::{FlagSettings, LogFlags};
@@ -48,6 +51,8 @@ enum Subcommands {
     Generate(WithModel<GenerateOptions>),
     /// Measure encoder and decoder without HTTP; prints JSON lines, or tables.
     Bench(WithModel<BenchOptions>),
+    /// Fetch a checkpoint from the hub and print its folder.
+    Pull(PullFlags),
     /// Write a quantised copy of a checkpoint.
     Quantize(QuantizeFlags),
     /// Make an encoder-decoder of decoder-only Gemma 2 checkpoints.
@@ -67,7 +72,7 @@ struct WithLog<Options: clap::Args> {
     log: LogFlags,
 }
 
-/// The command to run; its settings are a [`Config`].
+/// The command to run; its settings are [`Configs`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// Answer HTTP requests.
@@ -76,6 +81,8 @@ pub enum Command {
     Generate(GenerateOptions),
     /// Measure speed.
     Bench(BenchOptions),
+    /// Fetch a checkpoint.
+    Pull(PullOptions),
     /// Write a quantised checkpoint.
     Quantize(QuantizeOptions),
     /// Make an encoder-decoder.
@@ -87,11 +94,11 @@ pub enum Command {
 }
 
 impl Cli {
-    /// The command with all settings: defaults, file and flags in that order.
+    /// The command with all settings: defaults, file, environment and flags in that order.
     ///
     /// # Errors
-    /// When the file cannot be read, or a setting cannot be used.
-    pub fn resolve(self) -> Result<(Command, Config), ConfigError> {
+    /// When the file cannot be read, a setting cannot be used, or a command that runs one model is given several.
+    pub fn resolve(self, environment: &Environment) -> Result<(Command, Configs), ConfigError> {
         let mut settings = FlagSettings::default();
         let command = match self.command.unwrap_or(Subcommands::Serve(self.serve)) {
             Subcommands::Serve(flags) => {
@@ -101,12 +108,17 @@ impl Cli {
             Subcommands::Generate(flags) => Command::Generate(flags.set(&mut settings)),
             Subcommands::Bench(flags) => Command::Bench(flags.set(&mut settings)),
             Subcommands::Eval(flags) => Command::Eval(flags.set(&mut settings)),
+            Subcommands::Pull(flags) => Command::Pull(flags.set(&mut settings)),
             Subcommands::Quantize(flags) => Command::Quantize(flags.set(&mut settings)),
             Subcommands::Adapt(flags) => Command::Adapt(flags.set(&mut settings)),
             Subcommands::Train(flags) => Command::Train(flags.set(&mut settings)),
         };
-        let config = Config::resolve(settings.file.as_deref(), settings.flags)?;
-        Ok((command, config))
+        let FlagSettings { file, models, flags } = settings;
+        let configs = Configs::resolve(file.as_deref(), environment, [models, flags].into())?;
+        if command != Command::Serve {
+            configs.check_only()?;
+        }
+        Ok((command, configs))
     }
 }
 

@@ -8,6 +8,7 @@ pub mod config;
 pub mod engine;
 pub mod evaluation;
 pub mod http_server;
+pub mod hub;
 pub mod job_pool;
 pub mod loading;
 pub mod process;

@@ -10,8 +10,9 @@ use std::time::Duration;
 use clap::Parser;
 use server::cli::{Cli, Command};
 use server::commands;
-use server::config::{LogFormat, ServerConfig};
+use server::config::{Environment, LogFormat, ServerConfig};
 use server::process::allocator::OrExit;
+use server::process::causes::with_causes;
 use server::process::log;
 use server::process::service_manager::Notifier;
 use server::process::terminal::say;
@@ -26,24 +27,27 @@ const MISUSE: u8 = 2;
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    let (command, config) = match Cli::parse().resolve() {
+    let environment = Environment::read(|name| std::env::var(name).ok());
+    let (command, configs) = match Cli::parse().resolve(&environment) {
         Ok(resolved) => resolved,
         Err(error) => return failure(&error, MISUSE),
     };
+    let config = configs.first();
     start_log(&config.server);
     log::report_panics();
     if let Err(error) = log::survive_file_limits() {
         return failure(&error, FAILURE);
     }
-    tracing::debug!(?command, ?config, "settings");
+    tracing::debug!(?command, ?configs, "settings");
     let done = match &command {
-        Command::Serve => commands::serve(&config, &notifier()),
-        Command::Generate(options) => commands::generate(&config, options),
-        Command::Bench(options) => commands::bench(&config, options, &command_line()),
-        Command::Quantize(options) => commands::quantize(&config, options),
+        Command::Serve => commands::serve(&configs, &notifier()),
+        Command::Generate(options) => commands::generate(config, options),
+        Command::Bench(options) => commands::bench(config, options, &command_line()),
+        Command::Pull(options) => commands::pull(config, options),
+        Command::Quantize(options) => commands::quantize(config, options),
         Command::Adapt(options) => commands::adapt(options),
         Command::Train(options) => commands::train(options),
-        Command::Eval(options) => commands::eval(&config, options),
+        Command::Eval(options) => commands::eval(config, options),
     };
     log::flush(LAST_LINES);
     let Err(error) = done else { return ExitCode::SUCCESS };
@@ -90,21 +94,6 @@ fn failure(error: &dyn Error, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// An error and its causes, on one line.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let message = error.to_string();
-        // Some messages already contain that of their cause.
-        if !text.contains(&message) {
-            text = format!("{text}: {message}");
-        }
-        cause = error.source();
-    }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 /// Log filter: `level` for this project's crates, and at most warn for libraries.
 fn log_directives(level: &str) -> String {
     let libraries = if matches!(level, "off" | "error") { level } else { "warn" };
@@ -113,13 +102,13 @@ fn log_directives(level: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use server::config::{Config, LOG_LEVELS};
+    use server::config::{Configs, LOG_LEVELS};
 
     use super::*;
 
     #[test]
     fn an_error_is_one_line_that_ends_with_its_root_cause() {
-        let error = Config::resolve(Some("/nowhere.toml".as_ref()), Default::default()).unwrap_err();
+        let error = Configs::resolve(Some("/nowhere.toml".as_ref()), &Environment::default(), Vec::new()).unwrap_err();
         let text = with_causes(&error);
         assert!(text.starts_with("cannot read the configuration file /nowhere.toml: No such file"), "{text}");
         assert!(!text.contains('\n'));

@@ -26,6 +26,10 @@ struct ModelMessage<'a> {
     max_model_len: usize,
     max_source_tokens: usize,
     max_target_tokens: usize,
+    /// Other names of the model.
+    aliases: &'a [String],
+    /// Kinds of requests that it takes.
+    capabilities: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -46,6 +50,8 @@ impl<'a> From<&'a ServedModel> for ModelMessage<'a> {
             max_model_len: model.limits().source_tokens,
             max_source_tokens: model.limits().source_tokens,
             max_target_tokens: model.limits().target_tokens,
+            aliases: &model.aliases,
+            capabilities: model.capabilities().names(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::settings::{FlagSettings, LogFlags, path};
+use super::settings::{FlagSettings, LogFlags, NamedModel, path};
 use crate::config::{CROSS_KVS, DTYPES, QUANTIZATIONS};
 
 /// Flags of a command that runs a model.
@@ -32,9 +32,10 @@ pub(super) struct ModelFlags {
     /// Settings to lay over the built-in config.toml.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Folder of a checkpoint in the published layout [default: the built-in demo].
-    #[arg(long, value_name = "FOLDER", conflicts_with = "shape")]
-    model: Option<PathBuf>,
+    /// Folder of a checkpoint in the published layout, or an id of the hub as OWNER/NAME@REVISION, which is fetched.
+    /// `serve` takes several, each under the NAME before it [default: the built-in demo].
+    #[arg(long = "model", value_name = "[NAME=]FOLDER", conflicts_with = "shape")]
+    models: Vec<NamedModel>,
     /// Random weights of a published shape instead of a checkpoint, such as s-s or 2b-2b.
     #[arg(long, value_name = "NAME")]
     shape: Option<String>,
@@ -64,7 +65,7 @@ impl ModelFlags {
     /// Adds the settings that were given.
     pub fn set(self, settings: &mut FlagSettings) {
         settings.file = self.config;
-        settings.set("model", "path", self.model.as_deref().map(path));
+        settings.set_models(self.models);
         settings.set("model", "shape", self.shape);
         settings.set("model", "tokenizer", self.tokenizer.as_deref().map(path));
         settings.set("model", "device", self.device);

@@ -6,14 +6,14 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use kernels::Scheme;
 
-use super::settings::{FlagSettings, LogFlags, path};
+use super::settings::{FlagSettings, LogFlags, NamedModel};
 use crate::config::SCHEMES;
 
 #[derive(Debug, Args)]
 pub(super) struct QuantizeFlags {
-    /// Folder of a checkpoint in the published layout [default: the built-in demo].
+    /// Folder of a checkpoint in the published layout, or an id of the hub [default: the built-in demo].
     #[arg(long, value_name = "FOLDER")]
-    model: Option<PathBuf>,
+    model: Option<NamedModel>,
     #[command(flatten)]
     log: LogFlags,
     #[command(flatten)]
@@ -34,7 +34,7 @@ pub struct QuantizeOptions {
 impl QuantizeFlags {
     /// Adds the settings that were given; gives the command's own options.
     pub fn set(self, settings: &mut FlagSettings) -> QuantizeOptions {
-        settings.set("model", "path", self.model.as_deref().map(path));
+        settings.set_models(self.model.into_iter().collect());
         self.log.set(settings);
         self.options
     }

@@ -8,10 +8,16 @@ use kernels::Scheme;
 use model::AdaptRequest;
 
 use super::*;
-use crate::config::{CrossKv, ModelSource, Quantize, TokenizerSource};
+use crate::config::{Config, CrossKv, ModelSource, Quantize, TokenizerSource};
+
+fn resolve_all(line: &str) -> Result<(Command, Configs), ConfigError> {
+    Cli::try_parse_from(line.split_whitespace()).unwrap().resolve(&Environment::default())
+}
 
 fn resolve(line: &str) -> (Command, Config) {
-    Cli::try_parse_from(line.split_whitespace()).unwrap().resolve().unwrap()
+    let (command, configs) = resolve_all(line).unwrap();
+    configs.check_only().unwrap();
+    (command, configs.first().clone())
 }
 
 fn refusal(line: &str) -> ErrorKind {
@@ -44,6 +50,39 @@ fn every_flag_reaches_its_setting() {
     assert_eq!(config.model.quantize, Quantize::To(Scheme::Int4));
     assert_eq!(config.model.cross_kv, CrossKv::Int8);
     assert_eq!((config.server.host.as_str(), config.server.port, config.server.log_level), ("::1", 9, "debug"));
+}
+
+#[test]
+fn serve_takes_several_models_with_names_and_other_flags_for_all() {
+    let (command, configs) =
+        resolve_all("server --model a=/m --model /run=3/final --model b=./x=y --dtype f32").unwrap();
+    assert_eq!(command, Command::Serve);
+    let models: Vec<_> =
+        configs.iter().map(|config| (config.model.served_name.as_str(), &config.model.source)).collect();
+    let folder = |path: &str| ModelSource::Checkpoint(path.into());
+    assert_eq!(models, [("a", &folder("/m")), ("final", &folder("/run=3/final")), ("b", &folder("./x=y"))]);
+    assert!(configs.iter().all(|config| config.model.precision == kernels::Precision::F32));
+    let twice = resolve_all("server --model a=/m --model a=/n").unwrap_err().to_string();
+    assert!(twice.contains("command line: model[1].served_name: `a` is a name or an alias already"), "{twice}");
+    let several = resolve_all("server generate x --model /m --model /n").unwrap_err().to_string();
+    assert!(several.contains("this command runs one model, and the settings name 2: m, n"), "{several}");
+    assert_eq!(refusal("server --model =/m"), ErrorKind::ValueValidation);
+    assert_eq!(refusal("server --model a="), ErrorKind::ValueValidation);
+}
+
+#[test]
+fn pull_takes_an_id_whose_revision_may_stand_apart() {
+    let id = |line: &str| match resolve(line).0 {
+        Command::Pull(options) => options.id.to_string(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(id("server pull google/t5gemma-s-s-ul2"), "google/t5gemma-s-s-ul2");
+    assert_eq!(id("server pull a/b@v1"), "a/b@v1");
+    assert_eq!(id("server pull a/b@v1 --revision v2"), "a/b@v2");
+    for line in ["server pull", "server pull a", "server pull a/b --revision ../c", "server pull /a/b"] {
+        let kind = refusal(line);
+        assert!([ErrorKind::MissingRequiredArgument, ErrorKind::ValueValidation].contains(&kind), "{line}: {kind:?}");
+    }
 }
 
 #[test]
@@ -144,6 +183,6 @@ fn misuse_is_refused_before_anything_is_read() {
 
 #[test]
 fn a_flag_beyond_its_range_names_the_command_line() {
-    let error = Cli::try_parse_from(["server", "--threads", "5000"]).unwrap().resolve().unwrap_err();
+    let error = resolve_all("server --threads 5000").unwrap_err();
     assert!(error.to_string().contains("command line: model.threads: must be between 0 and 1024"));
 }

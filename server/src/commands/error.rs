@@ -10,7 +10,7 @@ use plotters::drawing::DrawingAreaErrorKind;
 
 use super::eval::error::EvalError;
 use super::train::settings::SettingsError;
-use crate::engine::SelfTestFailed;
+use crate::hub::HubError;
 use crate::loading::LoadError;
 use crate::process::resources::ShortOf;
 use crate::request::Refusal;
@@ -45,9 +45,6 @@ pub enum CommandError {
     /// The system allows fewer threads or descriptors than the command needs.
     #[error(transparent)]
     ShortOf(#[from] ShortOf),
-    /// The model does not answer the self-test.
-    #[error(transparent)]
-    SelfTest(#[from] SelfTestFailed),
     /// The engine's thread has ended.
     #[error("the engine has ended by itself: no request can be answered any more")]
     EngineEnded,
@@ -88,6 +85,9 @@ pub enum CommandError {
     /// A text prompt for a model without a tokenizer.
     #[error("this model has no tokenizer: name one with --tokenizer FILE")]
     NoTokenizer,
+    /// A checkpoint cannot be had from the hub.
+    #[error(transparent)]
+    Hub(#[from] HubError),
     /// A prompt without tokens.
     #[error("the prompt is empty")]
     EmptyPrompt,

@@ -31,6 +31,16 @@ pub enum ConfigError {
         /// The problems, at least one.
         problems: Vec<Problem>,
     },
+    /// A command that runs one model was given several.
+    #[error(
+        "this command runs one model, and the settings name {}: {}; name one with --model",
+        names.len(),
+        names.join(", ")
+    )]
+    SeveralModels {
+        /// Names of the models.
+        names: Vec<String>,
+    },
 }
 
 /// One key that cannot be used.
@@ -83,6 +93,12 @@ pub enum Fault {
     /// An empty string where a text is required.
     #[error("must not be empty")]
     Empty,
+    /// An address that is not one of HTTP.
+    #[error("must begin with http:// or https://, is {value:?}")]
+    NoUrl {
+        /// The given value.
+        value: String,
+    },
     /// A list that is not of ascending numbers.
     #[error("must be whole numbers from {least} to {most} in ascending order")]
     NotAscending {
@@ -99,6 +115,12 @@ pub enum Fault {
     Excludes {
         /// The other key.
         other: &'static str,
+    },
+    /// A name or an alias that another model has, or the same one twice.
+    #[error("`{name}` is a name or an alias already: give each model its own (served_name, --model NAME=PATH)")]
+    NameTaken {
+        /// The name.
+        name: String,
     },
     /// Two keys whose values contradict each other.
     #[error("{smaller} must be at most {larger}")]

@@ -86,19 +86,28 @@ impl Reader {
 
     /// Records that `smaller` exceeds `larger`, unless one of them is refused already.
     pub(super) fn ordered(&mut self, smaller: KeyValue, larger: KeyValue) {
-        let known = |problem: &Problem| problem.key == smaller.key || problem.key == larger.key;
+        let names = [smaller, larger].map(|key| self.settings[key.key].name.as_str());
+        let known = |problem: &Problem| names.contains(&problem.key.as_str());
         if smaller.value <= larger.value || self.problems.iter().any(known) {
             return;
         }
         // The problem is attributed to a value that was set, not to a default.
-        let blamed = if self.settings[smaller.key].origin == DEFAULTS_ORIGIN { larger.key } else { smaller.key };
+        let blamed = if self.is_set(smaller.key) { smaller.key } else { larger.key };
         self.refuse(blamed, Fault::OutOfOrder { smaller, larger });
     }
 
-    /// Records that the value of `key` cannot be used.
+    /// Records that the value of `key` cannot be used. What concerns all models is recorded once.
     pub(super) fn refuse(&mut self, key: &'static str, fault: Fault) {
-        let origin = self.settings[key].origin.clone();
-        self.problems.push(Problem { origin, key: key.to_owned(), fault });
+        let Setting { origin, name, .. } = &self.settings[key];
+        let problem = Problem { origin: origin.clone(), key: name.clone(), fault };
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
+
+    /// Whether any layer but the defaults set `key`.
+    pub(super) fn is_set(&self, key: &'static str) -> bool {
+        self.settings[key].origin != DEFAULTS_ORIGIN
     }
 
     /// The problems found, and the keys that were not read.

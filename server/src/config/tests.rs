@@ -1,5 +1,9 @@
 //! Resolving files and flags, and the errors for those that cannot be used.
 
+use std::path::PathBuf;
+
+use kernels::{KvFormat, Precision};
+
 use super::*;
 
 fn layer(text: &str) -> Layer {
@@ -59,7 +63,7 @@ fn every_problem_is_reported_at_once_with_its_file_and_key() {
         [
             "command line: model.dtype: must be one of auto, f32, bf16, is \"f16\"",
             "command line: server.port: must be between 0 and 65535, is 70000",
-            "my.toml: colours: unknown (there are: cuda, limits, model, server)",
+            "my.toml: colours: unknown (there are: cuda, hub, limits, model, server)",
             "my.toml: limits.choices: must be of type integer, is string",
             "my.toml: limits.prompts: must be between 1 and 65536, is 0",
         ]
@@ -91,7 +95,8 @@ fn a_syntax_error_names_file_and_line() {
 
 #[test]
 fn a_file_that_is_not_there_is_an_error_with_its_cause() {
-    let error = Config::resolve(Some(Path::new("/nowhere/at/all.toml")), toml::Table::new()).unwrap_err();
+    let nowhere = Path::new("/nowhere/at/all.toml");
+    let error = Configs::resolve(Some(nowhere), &Environment::default(), Vec::new()).unwrap_err();
     assert_eq!(error.to_string(), "cannot read the configuration file /nowhere/at/all.toml");
     assert!(std::error::Error::source(&error).is_some());
 }
@@ -102,7 +107,7 @@ fn a_file_on_disk_is_laid_over_the_defaults_and_flags_over_it() {
     let path = folder.path().join("mine.toml");
     std::fs::write(&path, "[limits]\nrunning_rows = 8\nstep_rows = 16\n").unwrap();
     let flags = "[limits]\nstep_rows = 32".parse().unwrap();
-    let limits = Config::resolve(Some(&path), flags).unwrap().limits;
+    let limits = Configs::resolve(Some(&path), &Environment::default(), vec![flags]).unwrap().first().limits;
     assert_eq!((limits.running_rows, limits.step_rows), (8, 32));
 }
 
@@ -194,4 +199,119 @@ fn a_path_and_a_shape_exclude_each_other_but_a_flag_replaces_the_file_s_choice()
     assert_eq!(config.model.source, ModelSource::Shape("s-s".into()));
     let config = Config::from_layers(vec![layer("[model]\nshape = \"s-s\""), file()]).unwrap();
     assert_eq!(config.model.source, ModelSource::Checkpoint("a".into()));
+}
+
+fn several(texts: &[&str]) -> Result<Configs, String> {
+    let layers = texts.iter().map(|text| layer(text)).collect();
+    Configs::from_layers(layers, &Environment::default()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn each_model_of_a_list_has_settings_and_limits_of_its_own() {
+    let text = "[[model]]\npath = \"a\"\naliases = [\"first\"]\n[model.limits]\nrunning_rows = 2\n\
+        [[model]]\nshape = \"s-s\"\nserved_name = \"b\"\ndtype = \"f32\"\nthreads = 3\n\
+        [model.cuda]\ndeterministic = true\n\
+        [limits]\nrunning_rows = 8\nbody_bytes = 2048\n";
+    let configs = several(&[text]).unwrap();
+    let [first, second] = configs.iter().collect::<Vec<_>>()[..] else { panic!("{configs:?}") };
+    assert_eq!((first.model.served_name.as_str(), &first.model.aliases[..]), ("a", &["first".to_owned()][..]));
+    assert_eq!((second.model.served_name.as_str(), second.model.threads), ("b", 3));
+    assert_eq!(second.model.source, ModelSource::Shape("s-s".into()));
+    assert_eq!((first.model.precision, second.model.precision), (Precision::Bf16, Precision::F32));
+    assert_eq!([first, second].map(|config| config.limits.running_rows), [2, 8]);
+    assert_eq!([first, second].map(|config| config.limits.body_bytes), [2048; 2]);
+    assert_eq!([first, second].map(|config| config.cuda.deterministic), [false, true]);
+}
+
+#[test]
+fn a_table_concerns_every_model_and_a_later_list_replaces_an_earlier_one() {
+    let file = "[[model]]\npath = \"a\"\n[[model]]\npath = \"b\"\ndtype = \"f32\"\n";
+    let names = |configs: &Configs| configs.iter().map(|config| config.model.served_name.clone()).collect::<Vec<_>>();
+    let configs = several(&[file, "[model]\nquantize = \"int8\""]).unwrap();
+    assert_eq!(names(&configs), ["a", "b"]);
+    assert!(configs.iter().all(|config| matches!(config.model.quantize, Quantize::To(_))));
+    let configs = several(&[file, "[[model]]\npath = \"c\""]).unwrap();
+    assert_eq!((names(&configs), configs.first().model.precision), (vec!["c".to_owned()], Precision::Bf16));
+    let configs = several(&["[model]\ndtype = \"f32\"\npath = \"x\"", "[[model]]\npath = \"c\""]).unwrap();
+    assert_eq!((names(&configs), configs.first().model.precision), (vec!["c".to_owned()], Precision::F32));
+}
+
+#[test]
+fn names_and_aliases_are_given_to_one_model_only() {
+    let taken = |text| several(&[text]).unwrap_err();
+    let said = taken("[[model]]\npath = \"/x/a\"\n[[model]]\npath = \"/y/a\"");
+    assert!(said.contains("my.toml: model[1].path: `a` is a name or an alias already"), "{said}");
+    let said = taken("[[model]]\npath = \"a\"\n[[model]]\npath = \"b\"\naliases = [\"c\", \"a\"]");
+    assert!(said.contains("my.toml: model[1].aliases: `a` is"), "{said}");
+    let said = taken("[model]\npath = \"a\"\naliases = [\"a\"]");
+    assert!(said.contains("my.toml: model.aliases: `a` is"), "{said}");
+    let said = taken("[[model]]\npath = \"a\"\naliases = [\"b\"]\n[[model]]\nserved_name = \"b\"");
+    assert!(said.contains("my.toml: model[1].served_name: `b` is"), "{said}");
+    assert!(several(&["[[model]]\n[[model]]"]).unwrap_err().contains("`demo` is"));
+}
+
+#[test]
+fn a_problem_of_one_model_is_named_with_its_place_and_a_common_one_once() {
+    let text = "[[model]]\npath = \"a\"\ncolour = 1\n[[model]]\npath = \"b\"\ndtype = \"f16\"\n[model.limits]\n\
+        body_bytes = 1\nrunning_rows = 129\n[limits]\nprompts = 0\n";
+    let said = several(&[text]).unwrap_err();
+    assert!(said.contains("my.toml: model[0].colour: unknown (there are: aliases, "), "{said}");
+    assert!(said.contains("my.toml: model[1].dtype: must be one of auto, f32, bf16"), "{said}");
+    assert!(said.contains("my.toml: model[1].limits.body_bytes: unknown (there are: page_pool_bytes, "), "{said}");
+    let out_of_order = "my.toml: model[1].limits.running_rows: limits.running_rows (129) must be at most";
+    assert!(said.contains(out_of_order), "{said}");
+    assert_eq!(said.matches("limits.prompts: must be between").count(), 1, "{said}");
+    assert!(several(&["model = []"]).unwrap_err().contains("my.toml: model: must not be empty"));
+    assert!(several(&["model = [1]"]).unwrap_err().contains("my.toml: model[0]: must be of type table, is integer"));
+}
+
+#[test]
+fn a_command_of_one_model_refuses_several() {
+    let configs = several(&["[[model]]\npath = \"a\"\n[[model]]\npath = \"b\""]).unwrap();
+    let said = configs.check_only().unwrap_err().to_string();
+    assert_eq!(said, "this command runs one model, and the settings name 2: a, b; name one with --model");
+    several(&[""]).unwrap().check_only().unwrap();
+}
+
+#[test]
+fn a_path_that_is_no_folder_and_looks_like_an_id_is_one_of_the_hub() {
+    let model = resolve("[model]\npath = \"google/t5gemma-s-s-ul2@main2\"").model;
+    let ModelSource::Hub(id) = &model.source else { panic!("{model:?}") };
+    assert_eq!(
+        (id.to_string().as_str(), model.served_name.as_str()),
+        ("google/t5gemma-s-s-ul2@main2", "google/t5gemma-s-s-ul2")
+    );
+    // Tests run in the crate's folder, which has one of this name.
+    let model = resolve("[model]\npath = \"src/config\"").model;
+    assert_eq!((model.source, model.served_name.as_str()), (ModelSource::Checkpoint("src/config".into()), "config"));
+}
+
+#[test]
+fn the_environment_of_huggingface_hub_wins_over_the_file() {
+    let hub = |file: &str, variables: &[(&str, &str)]| {
+        let variable =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let environment = Environment::read(variable);
+        let layers = vec![layer(file), environment.layer()];
+        Configs::from_layers(layers, &environment).unwrap().first().hub.clone()
+    };
+    let at = |path: &str| Some(PathBuf::from(path));
+    assert_eq!(hub("", &[]).cache, None);
+    let plain = hub("", &[("HOME", "/h")]);
+    assert_eq!((plain.cache, plain.token_file), (at("/h/.cache/huggingface/hub"), at("/h/.cache/huggingface/token")));
+    assert_eq!((plain.endpoint.as_str(), plain.offline, plain.token), ("https://huggingface.co", false, None));
+    assert_eq!(hub("", &[("HOME", "/h"), ("XDG_CACHE_HOME", "/c")]).cache, at("/c/huggingface/hub"));
+    let file = "[hub]\nhome = \"/file\"\nendpoint = \"http://mirror/\"";
+    let of_file = hub(file, &[("HOME", "/h")]);
+    assert_eq!((of_file.cache, of_file.endpoint.as_str()), (at("/file/hub"), "http://mirror"));
+    let variables =
+        [("HF_HOME", "/e"), ("HF_ENDPOINT", "http://other"), ("HF_HUB_OFFLINE", "yes"), ("HF_TOKEN", " secret\n")];
+    let of_environment = hub(file, &variables);
+    assert_eq!((of_environment.cache, of_environment.token_file), (at("/e/hub"), at("/e/token")));
+    assert_eq!((of_environment.endpoint.as_str(), of_environment.offline), ("http://other", true));
+    assert_eq!(of_environment.token.as_ref().unwrap().secret(), "secret");
+    assert!(!format!("{:?}", of_environment.token).contains("secret"), "a token is never printed");
+    assert_eq!(hub("", &[("HF_HUB_CACHE", "/k"), ("HF_HOME", "/e"), ("HF_TOKEN_PATH", "/t")]).cache, at("/k"));
+    assert!(!hub("[hub]\noffline = true", &[("HF_HUB_OFFLINE", "0")]).offline);
+    assert!(refusal("[hub]\nendpoint = \"hub\"").contains("hub.endpoint: must begin with http:// or https://"));
 }

@@ -14,7 +14,7 @@ use super::open_requests::OpenRequests;
 use super::step_loop::StepLoop;
 use super::worker::Worker;
 use crate::scheduler::{BoundaryTokens, Scheduler};
-use crate::telemetry::EngineMetrics;
+use crate::telemetry::{EngineMetrics, in_model_span};
 
 /// A running engine.
 #[derive(Debug)]
@@ -45,13 +45,13 @@ impl Engine {
         let EngineSettings { limits, tokens, metrics } = settings;
         let (sender, commands) = channel();
         let handle = EngineHandle::new(sender, limits);
-        let open = OpenRequests::of_model(&metrics.model);
+        let (open, model) = (OpenRequests::of_model(&metrics.model), metrics.model.clone());
         let steps = StepLoop::new(Scheduler::new(limits.steps, tokens), executor, metrics);
         let worker = Worker::new(&handle, commands, steps, open);
         let (alive, ended) = oneshot::channel();
         let thread = std::thread::Builder::new().name("engine".into()).spawn(move || {
             let _held_to_the_end = alive;
-            worker.run_or_abort();
+            in_model_span(&model, || worker.run_or_abort());
         })?;
         Ok(Self { handle, thread, ended })
     }

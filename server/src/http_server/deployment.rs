@@ -9,7 +9,7 @@ use crate::api::{AnswerBudget, Api, ApiLimits, BodyLimits, BodyPace, Budget, Bud
 use crate::config::{Config, Limits};
 use crate::engine::{Engine, EngineLimits};
 use crate::job_pool::JobPool;
-use crate::loading::{LoadError, LoadedModel, ModelFacts};
+use crate::loading::{LoadError, LoadedModel, ModelFacts, OfModel, all_of};
 use crate::registry::{ModelRegistry, ServedModel};
 use crate::telemetry::ModelMetrics;
 
@@ -18,12 +18,20 @@ const BODY_STRETCH: Duration = Duration::from_secs(5);
 
 /// A loaded model that is to be served.
 pub struct ModelToServe {
-    /// Name for clients, unlike that of any other model.
+    /// Name for clients, unlike any name or alias of another model.
     pub name: String,
+    /// Other names for clients.
+    pub aliases: Vec<String>,
     /// Weights and tokenizer.
     pub loaded: LoadedModel,
     /// Limits of its engine.
     pub limits: EngineLimits,
+}
+
+impl ModelToServe {
+    fn names(&self) -> impl Iterator<Item = &str> {
+        [&self.name].into_iter().chain(&self.aliases).map(String::as_str)
+    }
 }
 
 /// Engines and the API before them.
@@ -43,13 +51,14 @@ impl Deployment {
     /// When the models cannot be told apart, of which none is started then, or there is no memory or no thread for an
     /// engine.
     pub fn start(config: &Config, models: Vec<ModelToServe>, entrance: Entrance) -> Result<Self, LoadError> {
-        ModelRegistry::check_names(&models.iter().map(|model| model.name.as_str()).collect::<Vec<_>>())?;
+        ModelRegistry::check_names(&models.iter().flat_map(ModelToServe::names).collect::<Vec<_>>())?;
         let tokenizing = JobPool::new(config.server.tokenizer_threads);
         let started = models.into_iter().map(|model| {
-            let metrics = entrance.metrics.model(&model.name);
-            start_model(model, metrics, tokenizing.clone())
+            let (name, metrics) = (model.name.clone(), entrance.metrics.model(&model.name));
+            let result = start_model(model, metrics, tokenizing.clone());
+            OfModel { name, result }
         });
-        let (models, engines): (Vec<_>, Vec<_>) = started.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+        let (models, engines): (Vec<_>, Vec<_>) = all_of(started)?.into_iter().unzip();
         let api = Api {
             models: ModelRegistry::new(models)?,
             entrance,
@@ -82,7 +91,7 @@ fn start_model(
     metrics: ModelMetrics,
     tokenizing: JobPool,
 ) -> Result<(ServedModel, Engine), LoadError> {
-    let ModelToServe { name, loaded, limits } = model;
+    let ModelToServe { name, aliases, loaded, limits } = model;
     let tokenizer = loaded.tokenizer();
     let ModelFacts { source_vocab, target_vocab, start_token, encoder_width, labels, .. } = loaded.facts();
     let engine = loaded.start(limits, Arc::clone(&metrics.engine))?;
@@ -90,6 +99,7 @@ fn start_model(
     let engine_handle = engine.handle.clone();
     let served = ServedModel {
         name,
+        aliases,
         created,
         engine: engine_handle,
         tokenizer,

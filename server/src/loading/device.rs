@@ -9,6 +9,7 @@ use kernels::{Backend, Bandwidth, KvFormat, Profiled, Scheme, products_per_s};
 use model::{Arithmetic, Model, ModelConfig, WeightSource, WorkspaceLimits};
 
 use super::error::LoadError;
+use super::shared::Shared;
 use crate::config::{Config, CrossKv, Device, ModelChoice};
 use crate::engine::{Executor, ModelExecutor, StepExecutor, StepSizes};
 
@@ -38,7 +39,11 @@ pub(super) trait Resident: Send {
 }
 
 /// The device that the settings ask for, and the arithmetic there.
-pub(super) fn open_device(config: &Config, quantize: Option<Scheme>) -> Result<(OpenDevice, Arithmetic), LoadError> {
+pub(super) fn open_device(
+    config: &Config,
+    quantize: Option<Scheme>,
+    shared: &mut Shared,
+) -> Result<(OpenDevice, Arithmetic), LoadError> {
     let choice = &config.model;
     let precision = choice.precision;
     let on_gpu = match choice.cross_kv {
@@ -62,12 +67,13 @@ pub(super) fn open_device(config: &Config, quantize: Option<Scheme>) -> Result<(
         }
     }
     let arithmetic = Arithmetic { precision, quantize, cross_kv: choice.cross_kv.beside(precision) };
-    Ok((OpenDevice::Processor(Box::new(processor(choice)?), instructions(choice)?.level()), arithmetic))
+    let processor = Box::new(processor(choice, shared)?);
+    Ok((OpenDevice::Processor(processor, instructions(choice)?.level()), arithmetic))
 }
 
 /// The processor with the instructions and threads that the settings allow.
-pub(super) fn processor(choice: &ModelChoice) -> kernels::Result<Cpu> {
-    Ok(Cpu::new(instructions(choice)?, choice.threads))
+pub(super) fn processor(choice: &ModelChoice, shared: &mut Shared) -> kernels::Result<Cpu> {
+    Ok(Cpu::on(instructions(choice)?, &shared.threads(choice.threads)))
 }
 
 fn instructions(choice: &ModelChoice) -> kernels::Result<Isa> {

@@ -1,12 +1,14 @@
 //! Loads an encoder without a decoder onto the processor, for `server eval`.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use kernels::cpu::Cpu;
 use model::{Arithmetic, EncoderCheckpoint, EncoderModel, TensorSource, Tokenizer};
 
 use super::device::processor;
 use super::error::LoadError;
+use super::shared::Shared;
 use super::tokenizer::tokenizer_beside;
 use crate::config::{Config, Quantize};
 use crate::process::progress::LoadProgress;
@@ -18,7 +20,7 @@ use crate::process::progress::LoadProgress;
 pub fn load_encoder_on_processor(
     config: &Config,
     folder: &Path,
-) -> Result<(EncoderModel<Cpu>, Option<Tokenizer>), LoadError> {
+) -> Result<(EncoderModel<Cpu>, Option<Arc<Tokenizer>>), LoadError> {
     let choice = &config.model;
     let mut checkpoint = EncoderCheckpoint::open(folder)?;
     checkpoint.limit_source(config.limits.source_tokens);
@@ -29,7 +31,7 @@ pub fn load_encoder_on_processor(
         Quantize::Auto | Quantize::None => None,
     };
     let arithmetic = Arithmetic { quantize, ..choice.precision.into() };
-    let backend = processor(choice)?;
+    let backend = processor(choice, &mut Shared::default())?;
     let model = EncoderModel::load(backend, &checkpoint, arithmetic, &mut |bytes| progress.advance(bytes))?;
     progress.finish();
     Ok((model, tokenizer))

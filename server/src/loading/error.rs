@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use kernels::Scheme;
 use model::scheme_name;
 
+use super::failures::Failures;
 use super::memory_need::{MemoryNeed, Remedy};
+use crate::engine::SelfTestFailed;
+use crate::hub::HubError;
 use crate::registry::RegistryError;
 
 /// Why a model cannot be served.
@@ -82,6 +85,15 @@ pub enum LoadError {
     /// Models that cannot be served together.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// The model does not answer the self-test.
+    #[error(transparent)]
+    SelfTest(#[from] SelfTestFailed),
+    /// A checkpoint cannot be had from the hub.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// Several models are to be served, and some cannot be.
+    #[error("{0}")]
+    Several(Failures),
     /// The engine's thread cannot be started.
     #[error("cannot start the engine thread")]
     Thread(#[source] std::io::Error),

@@ -2,16 +2,19 @@
 //!
 //! Called by the commands.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use kernels::Scheme;
 use kernels::profiled::Profile;
-use model::{Checkpoint, PositionLimits, RandomWeights, WeightSource, shapes};
+use model::{Arithmetic, Checkpoint, PositionLimits, RandomWeights, Tokenizer, WeightSource, shapes};
 
 use super::device::{OpenDevice, open_device};
 use super::error::LoadError;
+use super::fetched::fetched;
 use super::fit::check_weights;
 use super::loaded::Loaded;
+use super::shared::Shared;
 use super::tokenizer::{check_vocabulary, served_tokenizer};
 use crate::config::{Config, CudaConfig, ModelSource, Quantize};
 use crate::engine::StepSizes;
@@ -23,7 +26,7 @@ use crate::process::progress::LoadProgress;
 /// # Errors
 /// When files, shapes, instructions or memory do not allow it.
 pub fn load(config: &Config) -> Result<Loaded, LoadError> {
-    load_on(config, None)
+    Prepared::new(fetched(config)?, &mut Shared::default())?.load(None)
 }
 
 /// Loads a model as [`load`] does, with every op measured.
@@ -31,49 +34,74 @@ pub fn load(config: &Config) -> Result<Loaded, LoadError> {
 /// # Errors
 /// When files, shapes, instructions or memory do not allow it.
 pub fn load_profiled(config: &Config, profile: &Profile) -> Result<Loaded, LoadError> {
-    load_on(config, Some(profile))
+    Prepared::new(fetched(config)?, &mut Shared::default())?.load(Some(profile))
 }
 
-fn load_on(config: &Config, profile: Option<&Profile>) -> Result<Loaded, LoadError> {
-    let choice = &config.model;
-    let mut checkpoint = match &choice.source {
-        ModelSource::Demo => Some(Checkpoint::embedded()?),
-        ModelSource::Checkpoint(folder) => Some(Checkpoint::open(folder)?),
-        ModelSource::Shape(_) => None,
-    };
-    if let Some(checkpoint) = &mut checkpoint {
-        checkpoint.limit_positions(positions(config));
-        warn_of_ignored_keys(checkpoint);
-    }
-    let quantize = quantization(choice.quantize, checkpoint.as_ref())?;
-    // A tokenizer is small and may be wrong: look at it before the long part.
-    let tokenizer = served_tokenizer(&choice.tokenizer, checkpoint.as_ref())?;
-    let source: Box<dyn WeightSource> = match (&choice.source, checkpoint) {
-        (ModelSource::Shape(name), _) => {
-            let mut shape = shapes::shape(name)?;
-            shape.limit_positions(positions(config));
-            Box::new(RandomWeights::new(shape))
+/// An encoder-decoder of which everything is known but its weights.
+pub(super) struct Prepared<'a> {
+    config: Cow<'a, Config>,
+    source: Box<dyn WeightSource>,
+    tokenizer: Option<Arc<Tokenizer>>,
+    device: OpenDevice,
+    arithmetic: Arithmetic,
+}
+
+impl<'a> Prepared<'a> {
+    /// Looks at everything that takes little time. The checkpoint is on this machine.
+    pub fn new(config: Cow<'a, Config>, shared: &mut Shared) -> Result<Self, LoadError> {
+        let choice = &config.model;
+        let mut checkpoint = match &choice.source {
+            ModelSource::Demo => Some(Checkpoint::embedded()?),
+            ModelSource::Checkpoint(folder) => Some(Checkpoint::open(folder)?),
+            ModelSource::Shape(_) => None,
+            ModelSource::Hub(_) => unreachable!("a checkpoint of the hub is a folder once it is fetched"),
+        };
+        if let Some(checkpoint) = &mut checkpoint {
+            checkpoint.limit_positions(positions(&config));
+            warn_of_ignored_keys(checkpoint);
         }
-        (_, Some(checkpoint)) => Box::new(checkpoint),
-        (_, None) => unreachable!("every source but a shape is a checkpoint"),
-    };
-    if let Some(tokenizer) = &tokenizer {
-        let config = source.config();
-        check_vocabulary(tokenizer, config.encoder.vocab.min(config.decoder.vocab))?;
+        let quantize = quantization(choice.quantize, checkpoint.as_ref())?;
+        let tokenizer = served_tokenizer(&choice.tokenizer, checkpoint.as_ref(), shared)?;
+        let source: Box<dyn WeightSource> = match (&choice.source, checkpoint) {
+            (ModelSource::Shape(name), _) => {
+                let mut shape = shapes::shape(name)?;
+                shape.limit_positions(positions(&config));
+                Box::new(RandomWeights::new(shape))
+            }
+            (_, Some(checkpoint)) => Box::new(checkpoint),
+            (_, None) => unreachable!("every source but a shape is a checkpoint"),
+        };
+        if let Some(tokenizer) = &tokenizer {
+            let config = source.config();
+            check_vocabulary(tokenizer, config.encoder.vocab.min(config.decoder.vocab))?;
+        }
+        let (device, arithmetic) = open_device(&config, quantize, shared)?;
+        let prepared = Self { config, source, tokenizer, device, arithmetic };
+        check_weights(prepared.least_weight_bytes(), &MemoryBounds::read())?;
+        Ok(prepared)
     }
-    let (device, arithmetic) = open_device(config, quantize)?;
-    let (instruction_set, in_main_memory) = (device.instruction_set(), matches!(device, OpenDevice::Processor(..)));
-    if in_main_memory {
-        check_weights(source.config().least_weight_bytes(arithmetic), &MemoryBounds::read())?;
+
+    /// Bytes of main memory that the weights take at least.
+    pub fn least_weight_bytes(&self) -> u64 {
+        match self.device {
+            OpenDevice::Processor(..) => self.source.config().least_weight_bytes(self.arithmetic),
+            OpenDevice::Gpu(_) => 0,
+        }
     }
-    let progress = LoadProgress::new("loading", source.total_bytes());
-    let model = device.load(source.as_ref(), arithmetic, profile, &mut |bytes| progress.advance(bytes))?;
-    progress.finish();
-    tracing::debug!(%arithmetic, device = model.describe(), "the model is loaded");
-    let CudaConfig { step_row_buckets, step_source_tokens, step_target_tokens, .. } = &config.cuda;
-    let (source_tokens, target_tokens) = (*step_source_tokens, *step_target_tokens);
-    let rehearsed = StepSizes { rows: step_row_buckets.clone(), source_tokens, target_tokens };
-    Ok(Loaded { tokenizer: tokenizer.map(Arc::new), instruction_set, model, in_main_memory, rehearsed })
+
+    /// Loads the weights; with `profile`, the model's ops are measured.
+    pub fn load(self, profile: Option<&Profile>) -> Result<Loaded, LoadError> {
+        let Self { config, source, tokenizer, device, arithmetic } = self;
+        let (instruction_set, in_main_memory) = (device.instruction_set(), matches!(device, OpenDevice::Processor(..)));
+        let progress = LoadProgress::new("loading", source.total_bytes());
+        let model = device.load(source.as_ref(), arithmetic, profile, &mut |bytes| progress.advance(bytes))?;
+        progress.finish();
+        tracing::debug!(%arithmetic, device = model.describe(), "the model is loaded");
+        let CudaConfig { step_row_buckets, step_source_tokens, step_target_tokens, .. } = &config.cuda;
+        let (source_tokens, target_tokens) = (*step_source_tokens, *step_target_tokens);
+        let rehearsed = StepSizes { rows: step_row_buckets.clone(), source_tokens, target_tokens };
+        Ok(Loaded { tokenizer, instruction_set, model, in_main_memory, rehearsed })
+    }
 }
 
 /// The longest sequences that requests may have.

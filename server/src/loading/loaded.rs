@@ -6,12 +6,9 @@ use model::{Arithmetic, ModelConfig, Tokenizer, WorkspaceLimits};
 
 use super::device::Resident;
 use super::error::LoadError;
-use super::fit::fit_pool;
 use super::lanes::lane_rows;
-use super::memory_need::MemoryNeed;
-use crate::config::{Config, Limits};
+use crate::config::Config;
 use crate::engine::{Engine, EngineLimits, EngineSettings, Executor, StepSizes};
-use crate::process::memory::MemoryBounds;
 use crate::scheduler::{BoundaryTokens, PoolSize, SchedulerLimits};
 use crate::telemetry::EngineMetrics;
 
@@ -94,29 +91,14 @@ impl Loaded {
         })
     }
 
-    /// Makes the pool of these limits fit the memory that `bounds` leave, or fails, as `limits.page_pool_fit` says. To
-    /// be called once the weights are loaded.
-    ///
-    /// # Errors
-    /// When there is too little memory.
-    pub fn fit(
-        &self,
-        mut fitted: EngineLimits,
-        limits: &Limits,
-        bounds: &MemoryBounds,
-    ) -> Result<EngineLimits, LoadError> {
-        if !self.in_main_memory {
-            return Ok(fitted);
-        }
-        let page = self.page_bytes() as u64;
-        let need = MemoryNeed {
-            weights: bounds.resident.unwrap_or_else(|| self.config().least_weight_bytes(self.arithmetic())),
-            workspace: self.model.workspace_bytes(workspace(&fitted)) as u64,
-            requests: (limits.unparsed_body_bytes + limits.answer_bytes) as u64,
-            pool: fitted.steps.pool.pages as u64 * page,
-        };
-        fitted.steps.pool.pages = (fit_pool(need, page, bounds, limits.page_pool_fit)? / page) as usize;
-        Ok(fitted)
+    /// Bytes that the weights take at least.
+    pub(super) fn least_weight_bytes(&self) -> u64 {
+        self.config().least_weight_bytes(self.arithmetic())
+    }
+
+    /// Bytes of the working memory of the largest step.
+    pub(super) fn workspace_bytes(&self, limits: &EngineLimits) -> usize {
+        self.model.workspace_bytes(workspace(limits))
     }
 
     /// Bytes of one page.

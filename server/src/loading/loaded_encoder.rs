@@ -9,14 +9,12 @@ use model::{Arithmetic, EncoderCheckpoint, EncoderConfig, Tokenizer};
 
 use super::device::{OpenDevice, open_device};
 use super::error::LoadError;
-use super::fit::check_fits;
 use super::lanes::lane_rows;
-use super::memory_need::MemoryNeed;
 use super::resident_encoder::ResidentEncoder;
-use super::tokenizer::tokenizer_beside;
+use super::shared::Shared;
+use super::tokenizer::{CheckpointFolder, shared_tokenizer_beside};
 use crate::config::{Config, Limits, Quantize};
 use crate::engine::{Engine, EngineLimits, EngineSettings};
-use crate::process::memory::MemoryBounds;
 use crate::process::progress::LoadProgress;
 use crate::scheduler::{BoundaryTokens, PoolSize, SchedulerLimits};
 use crate::telemetry::EngineMetrics;
@@ -27,36 +25,48 @@ pub struct LoadedEncoder {
     pub tokenizer: Option<Arc<Tokenizer>>,
     config: EncoderConfig,
     model: Box<dyn ResidentEncoder>,
-    /// Bytes of its tensors in their files.
     weight_bytes: u64,
-    /// Whether weights lie in the memory of this machine, not of a GPU.
     in_main_memory: bool,
 }
 
-impl LoadedEncoder {
-    /// Loads the encoder in a folder with its tokenizer.
-    ///
-    /// # Errors
-    /// When files, shapes, instructions or memory do not allow it.
-    pub fn load(config: &Config, folder: &Path) -> Result<Self, LoadError> {
+/// An encoder of which everything is known but its weights.
+pub(super) struct PreparedEncoder {
+    tokenizer: Option<Arc<Tokenizer>>,
+    checkpoint: EncoderCheckpoint,
+    device: OpenDevice,
+    arithmetic: Arithmetic,
+}
+
+impl PreparedEncoder {
+    /// Looks at everything that takes little time: the encoder in a folder, and its tokenizer.
+    pub fn new(config: &Config, folder: &Path, shared: &mut Shared) -> Result<Self, LoadError> {
         let choice = &config.model;
         let mut checkpoint = EncoderCheckpoint::open(folder)?;
         checkpoint.limit_source(config.limits.source_tokens);
-        let tokenizer = tokenizer_beside(choice, folder, checkpoint.config().encoder.vocab)?.map(Arc::new);
+        let folder = CheckpointFolder { path: folder, vocab: checkpoint.config().encoder.vocab };
+        let tokenizer = shared_tokenizer_beside(choice, &folder, shared)?;
         let quantize = match choice.quantize {
             Quantize::To(scheme) => Some(scheme),
             Quantize::Auto | Quantize::None => None,
         };
-        let (device, arithmetic) = open_device(config, quantize)?;
+        let (device, arithmetic) = open_device(config, quantize, shared)?;
+        Ok(Self { tokenizer, checkpoint, device, arithmetic })
+    }
+
+    /// Loads the weights.
+    pub fn load(self) -> Result<LoadedEncoder, LoadError> {
+        let Self { tokenizer, checkpoint, device, arithmetic } = self;
         let in_main_memory = matches!(device, OpenDevice::Processor(..));
         let weight_bytes = checkpoint.tensor_bytes();
         let progress = LoadProgress::new("loading", weight_bytes);
         let model = device.load_encoder(&checkpoint, arithmetic, &mut |bytes| progress.advance(bytes))?;
         progress.finish();
         tracing::debug!(%arithmetic, device = model.describe(), "the encoder is loaded");
-        Ok(Self { tokenizer, config: checkpoint.config().clone(), model, weight_bytes, in_main_memory })
+        Ok(LoadedEncoder { tokenizer, config: checkpoint.config().clone(), model, weight_bytes, in_main_memory })
     }
+}
 
+impl LoadedEncoder {
     /// The encoder's configuration.
     pub const fn config(&self) -> &EncoderConfig {
         &self.config
@@ -90,21 +100,19 @@ impl LoadedEncoder {
         }
     }
 
-    /// Checks that the memory needed under load fits what `bounds` leave. To be called once the weights are loaded.
-    ///
-    /// # Errors
-    /// When there is too little memory.
-    pub fn check_memory(&self, fitted: &EngineLimits, limits: &Limits, bounds: &MemoryBounds) -> Result<(), LoadError> {
-        if !self.in_main_memory {
-            return Ok(());
-        }
-        let need = MemoryNeed {
-            weights: bounds.resident.unwrap_or(self.weight_bytes),
-            workspace: self.model.space_bytes(lane_rows(fitted)) as u64,
-            requests: (limits.unparsed_body_bytes + limits.answer_bytes) as u64,
-            pool: 0,
-        };
-        check_fits(need, bounds)
+    /// Bytes of its tensors in their files.
+    pub(super) const fn weight_bytes(&self) -> u64 {
+        self.weight_bytes
+    }
+
+    /// Whether weights lie in the memory of this machine, not of a GPU.
+    pub(super) const fn is_in_main_memory(&self) -> bool {
+        self.in_main_memory
+    }
+
+    /// Bytes of the working memory of the largest batches.
+    pub(super) fn workspace_bytes(&self, limits: &EngineLimits) -> usize {
+        self.model.space_bytes(lane_rows(limits))
     }
 
     /// Gives the encoder working memory and starts the engine on it.

@@ -9,13 +9,17 @@ use model::config::{Architecture, Stacks};
 use model::{Arithmetic, Tokenizer};
 
 use super::error::LoadError;
-use super::load::load;
+use super::failures::{OfModel, all_of};
+use super::fetched::fetched;
+use super::fit::check_weights;
+use super::load::Prepared;
 use super::loaded::Loaded;
-use super::loaded_encoder::LoadedEncoder;
-use crate::config::{Config, ModelSource};
+use super::loaded_encoder::{LoadedEncoder, PreparedEncoder};
+use super::shared::Shared;
+use crate::config::{Config, Configs, ModelSource};
 use crate::engine::{Engine, EngineLimits};
 use crate::process::memory::MemoryBounds;
-use crate::telemetry::EngineMetrics;
+use crate::telemetry::{EngineMetrics, in_model_span};
 
 /// A model in memory.
 pub enum LoadedModel {
@@ -42,9 +46,37 @@ pub struct ModelFacts {
     pub size: String,
 }
 
-impl From<Loaded> for LoadedModel {
-    fn from(loaded: Loaded) -> Self {
-        Self::EncoderDecoder(Box::new(loaded))
+/// A model of which everything is known but its weights.
+enum PreparedModel<'a> {
+    EncoderDecoder(Box<Prepared<'a>>),
+    Encoder(Box<PreparedEncoder>),
+}
+
+impl<'a> PreparedModel<'a> {
+    fn new(config: &'a Config, shared: &mut Shared) -> Result<Self, LoadError> {
+        let config = fetched(config)?;
+        if let ModelSource::Checkpoint(folder) = &config.model.source {
+            let Architecture { stacks, causal_encoder, .. } = architecture_of(folder)?;
+            if stacks == Stacks::Encoder && !causal_encoder {
+                return Ok(Self::Encoder(Box::new(PreparedEncoder::new(&config, folder, shared)?)));
+            }
+        }
+        Ok(Self::EncoderDecoder(Box::new(Prepared::new(config, shared)?)))
+    }
+
+    /// Bytes of main memory that the weights of an encoder-decoder take at least.
+    fn least_weight_bytes(&self) -> u64 {
+        match self {
+            Self::EncoderDecoder(prepared) => prepared.least_weight_bytes(),
+            Self::Encoder(_) => 0,
+        }
+    }
+
+    fn load(self) -> Result<LoadedModel, LoadError> {
+        Ok(match self {
+            Self::EncoderDecoder(prepared) => LoadedModel::EncoderDecoder(Box::new(prepared.load(None)?)),
+            Self::Encoder(prepared) => LoadedModel::Encoder(Box::new(prepared.load()?)),
+        })
     }
 }
 
@@ -54,27 +86,60 @@ impl LoadedModel {
     /// # Errors
     /// When files, shapes, instructions or memory do not allow it.
     pub fn load(config: &Config) -> Result<Self, LoadError> {
-        if let ModelSource::Checkpoint(folder) = &config.model.source {
-            let Architecture { stacks, causal_encoder, .. } = architecture_of(folder)?;
-            if stacks == Stacks::Encoder && !causal_encoder {
-                return Ok(Self::Encoder(Box::new(LoadedEncoder::load(config, folder)?)));
-            }
-        }
-        Ok(load(config)?.into())
+        PreparedModel::new(config, &mut Shared::default())?.load()
     }
 
-    /// The limits that hold for this model under these settings and within these bounds.
+    /// Loads all models of a process. Equal tokenizers and threads are shared, and no weights are loaded before
+    /// everything that takes little time is looked at for each model.
     ///
     /// # Errors
-    /// When there is too little memory, or the page pool is too small for any request.
-    pub fn fitted_limits(&self, config: &Config, bounds: &MemoryBounds) -> Result<EngineLimits, LoadError> {
+    /// The errors of all models that cannot be loaded.
+    pub fn load_all(configs: &Configs) -> Result<Vec<Self>, LoadError> {
+        let mut shared = Shared::default();
+        let named = |config: &Config| config.model.served_name.clone();
+        let prepared = all_of(configs.iter().map(|config| {
+            let result = in_model_span(&named(config), || PreparedModel::new(config, &mut shared));
+            OfModel { name: named(config), result }
+        }))?;
+        check_weights(prepared.iter().map(PreparedModel::least_weight_bytes).sum(), &MemoryBounds::read())?;
+        all_of(configs.iter().zip(prepared).map(|(config, prepared)| {
+            let result = in_model_span(&named(config), || prepared.load());
+            OfModel { name: named(config), result }
+        }))
+    }
+
+    /// The limits that hold for this model under these settings.
+    ///
+    /// # Errors
+    /// When the page pool is too small for any request.
+    pub fn limits(&self, config: &Config) -> Result<EngineLimits, LoadError> {
         match self {
-            Self::EncoderDecoder(loaded) => loaded.fit(loaded.limits(config)?, &config.limits, bounds),
-            Self::Encoder(loaded) => {
-                let limits = loaded.limits(&config.limits);
-                loaded.check_memory(&limits, &config.limits, bounds)?;
-                Ok(limits)
-            }
+            Self::EncoderDecoder(loaded) => loaded.limits(config),
+            Self::Encoder(loaded) => Ok(loaded.limits(&config.limits)),
+        }
+    }
+
+    /// Whether its weights lie in the memory of this machine, not of a GPU.
+    pub(super) fn is_in_main_memory(&self) -> bool {
+        match self {
+            Self::EncoderDecoder(loaded) => loaded.in_main_memory,
+            Self::Encoder(loaded) => loaded.is_in_main_memory(),
+        }
+    }
+
+    /// Bytes that its weights take at least.
+    pub(super) fn least_weight_bytes(&self) -> u64 {
+        match self {
+            Self::EncoderDecoder(loaded) => loaded.least_weight_bytes(),
+            Self::Encoder(loaded) => loaded.weight_bytes(),
+        }
+    }
+
+    /// Bytes of its working memory under these limits.
+    pub(super) fn workspace_bytes(&self, limits: &EngineLimits) -> usize {
+        match self {
+            Self::EncoderDecoder(loaded) => loaded.workspace_bytes(limits),
+            Self::Encoder(loaded) => loaded.workspace_bytes(limits),
         }
     }
 

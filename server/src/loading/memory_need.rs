@@ -37,17 +37,26 @@ impl fmt::Display for MemoryNeed {
 /// Remedy for a need above the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Remedy {
-    /// The page pool that would fit.
+    /// Bytes that the page pools of all models may have; 0 if the smallest ones are too large.
     pub pool: u64,
+    /// Models that have a page pool.
+    pub models: usize,
 }
 
 impl fmt::Display for Remedy {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.pool {
-            0 => write!(formatter, "allow more, serve a smaller model, or quantise it"),
-            pool => write!(
+        let Self { pool, models } = self;
+        match (pool, models) {
+            (0, 0 | 1) => write!(formatter, "allow more, serve a smaller model, or quantise it"),
+            (0, _) => write!(formatter, "allow more, serve fewer or smaller models, or quantise them"),
+            (_, 0 | 1) => write!(
                 formatter,
                 "allow more, set limits.page_pool_bytes to {pool} or less, or limits.page_pool_fit to \"shrink\""
+            ),
+            _ => write!(
+                formatter,
+                "allow more, set limits.page_pool_bytes of the {models} models to {pool} or less in all, or \
+                 limits.page_pool_fit to \"shrink\""
             ),
         }
     }

@@ -1,10 +1,12 @@
-//! From settings to a model that can run: weights, tokenizer, limits, engine.
+//! From settings to models that can run: weights, tokenizer, limits, engine.
 //!
 //! Called by the commands. The only place that knows where weights come from and which backend runs them.
 
 mod device;
 mod encoder;
 mod error;
+mod failures;
+mod fetched;
 mod fit;
 mod lanes;
 mod load;
@@ -13,10 +15,14 @@ mod loaded_encoder;
 mod loaded_model;
 mod memory_need;
 mod resident_encoder;
+mod shared;
 mod tokenizer;
 
 pub use encoder::load_encoder_on_processor;
 pub use error::LoadError;
+pub use failures::{Failures, OfModel, all_of};
+pub use fetched::fetched;
+pub use fit::fit;
 pub use load::{load, load_profiled};
 pub use loaded::Loaded;
 pub use loaded_encoder::LoadedEncoder;

@@ -1,25 +1,28 @@
 //! Which tokenizer goes with a checkpoint, and whether the two belong together.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use model::{Checkpoint, Tokenizer};
 
 use super::error::LoadError;
+use super::shared::Shared;
 use crate::config::{ModelChoice, TokenizerSource};
 
 /// The tokenizer of a model that is served: the one that the settings name, or the checkpoint's own.
 ///
 /// # Errors
 /// When there is none, or it cannot be used.
-pub fn served_tokenizer(
+pub(super) fn served_tokenizer(
     choice: &TokenizerSource,
     checkpoint: Option<&Checkpoint>,
-) -> Result<Option<Tokenizer>, LoadError> {
+    shared: &mut Shared,
+) -> Result<Option<Arc<Tokenizer>>, LoadError> {
     match (choice, checkpoint) {
-        (TokenizerSource::File(path), _) => Ok(Some(Tokenizer::from_file(path)?)),
+        (TokenizerSource::File(path), _) => Ok(Some(shared.tokenizer(&Tokenizer::contents_of(path)?)?)),
         (TokenizerSource::None, _) | (TokenizerSource::Checkpoint, None) => Ok(None),
         (TokenizerSource::Checkpoint, Some(checkpoint)) => match checkpoint.tokenizer_json()? {
-            Some(json) => Ok(Some(Tokenizer::from_bytes(&json)?)),
+            Some(json) => Ok(Some(shared.tokenizer(&json)?)),
             None => Err(LoadError::NoTokenizer { origin: checkpoint.origin().display().to_string() }),
         },
     }
@@ -35,15 +38,39 @@ pub fn check_vocabulary(tokenizer: &Tokenizer, vocab: usize) -> Result<(), LoadE
 ///
 /// # Errors
 /// When there is none, it cannot be used, or it has ids beyond `vocab`.
-pub fn tokenizer_beside(choice: &ModelChoice, folder: &Path, vocab: usize) -> Result<Option<Tokenizer>, LoadError> {
-    let own = folder.join("tokenizer.json");
+pub fn tokenizer_beside(
+    choice: &ModelChoice,
+    folder: &Path,
+    vocab: usize,
+) -> Result<Option<Arc<Tokenizer>>, LoadError> {
+    shared_tokenizer_beside(choice, &CheckpointFolder { path: folder, vocab }, &mut Shared::default())
+}
+
+/// A folder of a checkpoint, and the number of ids that its model knows.
+pub(super) struct CheckpointFolder<'a> {
+    pub path: &'a Path,
+    pub vocab: usize,
+}
+
+/// The tokenizer for a checkpoint in a folder, or an equal one that was loaded for another model.
+///
+/// # Errors
+/// As [`tokenizer_beside`].
+pub(super) fn shared_tokenizer_beside(
+    choice: &ModelChoice,
+    folder: &CheckpointFolder<'_>,
+    shared: &mut Shared,
+) -> Result<Option<Arc<Tokenizer>>, LoadError> {
+    let own = folder.path.join("tokenizer.json");
     let path = match &choice.tokenizer {
         TokenizerSource::File(path) => path,
         TokenizerSource::Checkpoint if own.exists() => &own,
-        TokenizerSource::Checkpoint => return Err(LoadError::NoTokenizer { origin: folder.display().to_string() }),
+        TokenizerSource::Checkpoint => {
+            return Err(LoadError::NoTokenizer { origin: folder.path.display().to_string() });
+        }
         TokenizerSource::None => return Ok(None),
     };
-    let tokenizer = Tokenizer::from_file(path)?;
-    check_vocabulary(&tokenizer, vocab)?;
+    let tokenizer = shared.tokenizer(&Tokenizer::contents_of(path)?)?;
+    check_vocabulary(&tokenizer, folder.vocab)?;
     Ok(Some(tokenizer))
 }

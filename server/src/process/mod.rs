@@ -3,6 +3,7 @@
 //! Used by the commands and by whatever reports to the system. Nothing here knows models or requests.
 
 pub mod allocator;
+pub mod causes;
 pub mod liveness;
 pub mod log;
 pub mod memory;

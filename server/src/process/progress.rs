@@ -12,7 +12,7 @@ pub struct LoadProgress {
 }
 
 impl LoadProgress {
-    /// A bar for `total_bytes` of weights; `action` names what is done with them, such as "loading".
+    /// A bar for `total_bytes`; `action` names what is done with them, such as "loading".
     pub fn new(action: &'static str, total_bytes: u64) -> Self {
         Self::drawn_on(action, total_bytes, ProgressDrawTarget::stderr())
     }
@@ -20,6 +20,11 @@ impl LoadProgress {
     /// Adds `bytes` that have been processed.
     pub fn advance(&self, bytes: u64) {
         self.bar.inc(bytes);
+    }
+
+    /// Takes back `bytes` that have to be processed once more.
+    pub fn retreat(&self, bytes: u64) {
+        self.bar.dec(bytes);
     }
 
     /// Removes the bar, so that the next output starts on a clean line.

@@ -2,13 +2,14 @@
 //!
 //! Called by the commands. Libraries panic or wait for ever if a thread or a descriptor cannot be had later.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::config::Config;
+use crate::config::{Config, Configs};
 
 /// Descriptors beside those of connections: listeners, timers and signals, standard streams, files.
 const OTHER_DESCRIPTORS: u64 = 64;
@@ -16,8 +17,8 @@ const OTHER_DESCRIPTORS: u64 = 64;
 const COMMAND_DESCRIPTORS: usize = 16;
 /// Threads of an engine beside those of its model.
 pub const ENGINE_THREADS: usize = 1;
-/// Threads beside the configured ones: the engine, and two of the runtime for blocking work.
-const OTHER_THREADS: usize = 3;
+/// Threads beside the configured ones and those of engines: two of the runtime for blocking work.
+const OTHER_THREADS: usize = 2;
 /// Time that the system may take to remove threads that have ended.
 const PUT_AWAY: Duration = Duration::from_millis(200);
 
@@ -113,8 +114,14 @@ fn short_of_descriptors(config: &Config, allowed: u64, needed: u64) -> ShortOf {
 ///
 /// # Errors
 /// When they cannot.
-pub fn check_threads(config: &Config, runtime_threads: usize) -> Result<(), ShortOf> {
-    threads_at_once(runtime_threads + config.model.threads + blocking_threads(config) + OTHER_THREADS)
+pub fn check_threads(configs: &Configs, runtime_threads: usize) -> Result<(), ShortOf> {
+    threads_at_once(runtime_threads + model_threads(configs) + blocking_threads(configs.first()) + OTHER_THREADS)
+}
+
+/// Threads that compute, and those of the engines. Models with the same number of threads share them.
+fn model_threads(configs: &Configs) -> usize {
+    let shared: BTreeSet<_> = configs.iter().map(|config| config.model.threads).collect();
+    shared.into_iter().sum::<usize>() + ENGINE_THREADS * configs.iter().len()
 }
 
 /// Checks that a command without connections can have `threads` threads and its descriptors.
@@ -179,6 +186,7 @@ fn wait(held: &std::sync::Mutex<Receiver<()>>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Environment, Layer};
 
     #[test]
     fn a_limit_that_is_too_low_names_the_connections_it_is_enough_for() {
@@ -187,6 +195,18 @@ mod tests {
         assert!(text.contains("limits.connections = 1024 needs 1104"), "{text}");
         assert!(text.contains("set limits.connections to 944 or less"), "{text}");
         assert_eq!(short_of_descriptors(&config, 64, 1104), ShortOf::AnyDescriptors { allowed: 64 });
+    }
+
+    #[test]
+    fn every_engine_has_a_thread_and_equal_numbers_of_threads_are_shared() {
+        let threads = |text: &str| {
+            let layer = Layer::parse("test", text).unwrap();
+            model_threads(&Configs::from_layers(vec![layer], &Environment::default()).unwrap())
+        };
+        let model = |name: &str, threads| format!("[[model]]\npath = \"{name}\"\nthreads = {threads}\n");
+        assert_eq!(threads(&model("a", 4)), 5);
+        assert_eq!(threads(&(model("a", 4) + &model("b", 4))), 6);
+        assert_eq!(threads(&(model("a", 4) + &model("b", 2) + &model("c", 4))), 9);
     }
 
     #[test]

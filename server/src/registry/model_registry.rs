@@ -18,8 +18,8 @@ pub enum RegistryError {
     /// There is no model.
     #[error("there is no model to serve")]
     NoModel,
-    /// Two models have the same name.
-    #[error("two models are named `{name}`: give each a name of its own")]
+    /// Two models have the same name or alias.
+    #[error("two models are called `{name}`: give each names of its own")]
     NameTaken {
         /// The name.
         name: String,
@@ -30,13 +30,13 @@ impl ModelRegistry {
     /// A registry of `models`. The first one is the default.
     ///
     /// # Errors
-    /// When there is none, or two have the same name.
+    /// When there is none, or two have the same name or alias.
     pub fn new(models: Vec<ServedModel>) -> Result<Self, RegistryError> {
-        Self::check_names(&models.iter().map(|model| model.name.as_str()).collect::<Vec<_>>())?;
+        Self::check_names(&models.iter().flat_map(ServedModel::names).collect::<Vec<_>>())?;
         Ok(Self { models: models.into_iter().map(Arc::new).collect() })
     }
 
-    /// Checks whether models of these names can be served together, before any of them is started.
+    /// Checks whether models of these names and aliases can be served together, before any of them is started.
     ///
     /// # Errors
     /// As [`Self::new`].
@@ -53,9 +53,9 @@ impl ModelRegistry {
         &self.models[0]
     }
 
-    /// The model with this name.
+    /// The model with this name or alias.
     pub fn find(&self, name: &str) -> Option<&Arc<ServedModel>> {
-        self.models.iter().find(|model| model.name == name)
+        self.models.iter().find(|model| model.is_called(name))
     }
 
     /// The only model, unless there are several.
@@ -120,6 +120,7 @@ mod tests {
         let limits = EngineLimits { queued_rows, source_tokens: 8, target_tokens: 8, classes: 0, steps };
         ServedModel {
             name: name.to_owned(),
+            aliases: Vec::new(),
             created: 0,
             // Nothing is submitted here.
             engine: EngineHandle::new(channel().0, limits),
@@ -149,6 +150,21 @@ mod tests {
         assert_eq!(ModelRegistry::new(Vec::new()).unwrap_err(), RegistryError::NoModel);
         let twice = ModelRegistry::new(vec![model("a", 1), model("b", 1), model("a", 1)]);
         assert_eq!(twice.unwrap_err(), RegistryError::NameTaken { name: "a".to_owned() });
+    }
+
+    #[test]
+    fn a_model_is_found_by_its_aliases_which_no_other_model_may_have() {
+        let called = |name, aliases: &[&str]| ServedModel {
+            aliases: aliases.iter().map(|alias| (*alias).to_owned()).collect(),
+            ..model(name, 1)
+        };
+        let registry = ModelRegistry::new(vec![called("a", &["x", "y"]), called("b", &["z"])]).unwrap();
+        assert_eq!(["x", "y", "z"].map(|alias| registry.find(alias).unwrap().name.as_str()), ["a", "a", "b"]);
+        assert_eq!(registry.names(), ["a", "b"], "each model once");
+        for (first, second) in [(["x"], ["x"]), (["b"], ["x"]), (["a"], ["x"])] {
+            let clash = ModelRegistry::new(vec![called("a", &first), called("b", &second)]);
+            assert!(matches!(clash, Err(RegistryError::NameTaken { .. })), "{first:?} {second:?}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use model::Tokenizer;
 
+use super::capabilities::Capabilities;
 use crate::engine::{EngineHandle, EngineLimits};
 use crate::job_pool::JobPool;
 use crate::telemetry::ModelMetrics;
@@ -13,6 +14,8 @@ use crate::telemetry::ModelMetrics;
 pub struct ServedModel {
     /// Name that clients ask for, and the label `model` of its metrics.
     pub name: String,
+    /// Other names that clients may ask for.
+    pub aliases: Vec<String>,
     /// Seconds from 1970 until it was loaded.
     pub created: u64,
     /// The way into its engine, which knows the model's limits.
@@ -35,17 +38,6 @@ pub struct ServedModel {
     pub metrics: ModelMetrics,
 }
 
-/// Kinds of requests that a model takes, beside token ids.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Capabilities {
-    /// It takes and gives text.
-    pub text: bool,
-    /// It generates targets. Every model gives the states of its encoder.
-    pub generation: bool,
-    /// It scores classes.
-    pub classes: bool,
-}
-
 impl ServedModel {
     /// Kinds of requests that it takes.
     pub const fn capabilities(&self) -> Capabilities {
@@ -54,6 +46,16 @@ impl ServedModel {
             generation: self.engine.limits().generates(),
             classes: !self.labels.is_empty(),
         }
+    }
+
+    /// Whether clients may ask for it by this name.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.names().any(|own| own == name)
+    }
+
+    /// Its name, then its aliases.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        [&self.name].into_iter().chain(&self.aliases).map(String::as_str)
     }
 
     /// Limits of its requests.

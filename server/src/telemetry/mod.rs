@@ -8,6 +8,7 @@ mod engine_metrics;
 mod families;
 mod log_lines;
 mod metrics;
+mod model_span;
 mod outcome;
 mod process_metrics;
 mod request_metrics;
@@ -15,6 +16,7 @@ mod server_metrics;
 
 pub use engine_metrics::EngineMetrics;
 pub use metrics::{Metrics, ModelMetrics};
+pub use model_span::in_model_span;
 pub use outcome::Outcome;
 pub use request_metrics::RequestMetrics;
 pub use server_metrics::{OpenConnection, ServerMetrics};

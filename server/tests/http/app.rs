@@ -32,6 +32,7 @@ use crate::answer::{Answer, Events};
 use crate::scripted_engine::{Hand, answer, generate};
 
 pub const MODEL: &str = "org/demo";
+pub const ALIAS: &str = "gpt-3.5-turbo-instruct";
 pub const END: u32 = 1;
 pub const START: u32 = 2;
 /// Width of the encoder's states.
@@ -160,6 +161,7 @@ impl App {
         let of_model = metrics.model(MODEL);
         let model = ServedModel {
             name: MODEL.to_owned(),
+            aliases: vec![ALIAS.to_owned()],
             created: 1_700_000_000,
             engine: EngineHandle::new(commands, limits),
             tokenizer: setup.tokenizer,

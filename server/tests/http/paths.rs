@@ -5,7 +5,7 @@ use axum::http::{Request, header};
 use serde_json::json;
 
 use crate::answer::Answer;
-use crate::app::{App, MODEL, completion_request};
+use crate::app::{ALIAS, App, MODEL, completion_request};
 
 const READ: [&str; 6] = ["/v1/models", "/v1/models/org/demo", "/health", "/ready", "/ping", "/version"];
 
@@ -89,12 +89,20 @@ async fn the_models_list_names_the_model_and_its_limits() {
     let app = App::saying("x");
     let model = json!({
         "id": MODEL, "object": "model", "created": 1_700_000_000, "owned_by": "encdec", "root": MODEL, "parent": null,
-        "max_model_len": 256, "max_source_tokens": 256, "max_target_tokens": 128,
+        "max_model_len": 256, "max_source_tokens": 256, "max_target_tokens": 128, "aliases": [ALIAS],
+        "capabilities": ["generate", "chat", "embeddings", "encode", "score"],
     });
     assert_eq!(app.get("/v1/models").await.json(), json!({"object": "list", "data": [model]}));
     assert_eq!(app.get("/v1/models/org/demo").await.json(), model);
     assert_eq!(app.get("/v1/models/org%2Fdemo").await.json(), model);
     assert_eq!(app.get("/v1/models/org/demo/").await.json(), model);
+    assert_eq!(app.get(&format!("/v1/models/{ALIAS}")).await.json(), model);
+}
+
+#[tokio::test]
+async fn a_request_may_give_an_alias_and_is_answered_under_the_models_name() {
+    let answer = App::saying("x").completed(json!({"prompt": "p", "model": ALIAS})).await;
+    assert_eq!(answer["model"], MODEL);
 }
 
 #[tokio::test]

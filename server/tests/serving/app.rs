@@ -17,7 +17,6 @@ use server::engine::{Engine, EngineHandle};
 use server::http_server::{ConnectionLimits, Deployment, HttpServer, ModelToServe, ServerShared, body_limits};
 use server::loading::{LoadError, LoadedModel};
 use server::process::liveness::Liveness;
-use server::process::memory::MemoryBounds;
 use server::registry::ServedModel;
 use server::telemetry::{EngineMetrics, Metrics, RequestMetrics};
 use tokio::net::TcpListener;
@@ -167,8 +166,9 @@ fn model_to_serve(settings: &str) -> (Config, ModelToServe) {
     let layers = [SETTINGS, settings].map(|text| Layer::parse("test", text).unwrap());
     let config = Config::from_layers(layers.into()).unwrap();
     let loaded = LoadedModel::load(&config).unwrap();
-    let limits = loaded.fitted_limits(&config, &MemoryBounds::default()).unwrap();
-    let model = ModelToServe { name: config.model.served_name.clone(), loaded, limits };
+    let limits = loaded.limits(&config).unwrap();
+    let (name, aliases) = (config.model.served_name.clone(), config.model.aliases.clone());
+    let model = ModelToServe { name, aliases, loaded, limits };
     (config, model)
 }
 

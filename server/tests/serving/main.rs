@@ -27,6 +27,7 @@ mod quantize;
 mod said;
 mod scarcity;
 mod several_models;
+mod several_started;
 mod shutdown;
 mod sources;
 mod token_ids;

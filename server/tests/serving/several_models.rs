@@ -97,9 +97,28 @@ async fn a_request_that_is_refused_counts_for_the_first_model_unless_it_says_whi
 #[tokio::test]
 async fn of_models_with_one_name_no_engine_starts() {
     let (error, metrics) = App::of_models_refused(&["", ""]);
-    assert_eq!(error.to_string(), "two models are named `demo`: give each a name of its own");
+    assert_eq!(error.to_string(), "two models are called `demo`: give each names of its own");
     assert_eq!(metrics.model("demo").engine.pages_free.get(), 0, "an engine counts its pages when it starts");
     assert!(App::start("").engine_metrics().pages_free.get() > 0);
+}
+
+#[tokio::test]
+async fn an_alias_of_any_model_answers_with_it_and_is_listed_and_counted_under_its_name() {
+    let small = small().replace("tokenizer = \"none\"", "tokenizer = \"none\"\naliases = [\"tiny\", \"org/tiny\"]");
+    let (app, _engines) = App::of_models(&["", &small]);
+    for name in ["tiny", "org/tiny", "small"] {
+        let answer = app.post(&json!({"model": name, "prompt": IDS, "max_tokens": 1})).await;
+        assert_eq!(answer.json()["model"], "small", "{name}");
+        assert_eq!(get(&app, &format!("/v1/models/{name}")).await.json()["id"], "small");
+    }
+    assert_eq!(metric(&app, "encdec_requests_total", "model=\"small\",outcome=\"completed\""), "3");
+    let list = get(&app, "/v1/models").await.json();
+    assert_eq!(list["data"][1]["aliases"], json!(["tiny", "org/tiny"]));
+    let able = |index: usize| list["data"][index]["capabilities"].clone();
+    assert_eq!(able(0), json!(["generate", "chat", "embeddings", "encode", "score"]));
+    assert_eq!(able(1), json!(["generate", "embeddings", "encode", "score"]), "no conversation without a tokenizer");
+    let (error, _) = App::of_models_refused(&["", &small.replace("org/tiny", "demo")]);
+    assert_eq!(error.to_string(), "two models are called `demo`: give each names of its own");
 }
 
 #[tokio::test]

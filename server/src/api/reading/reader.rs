@@ -69,7 +69,7 @@ pub async fn read_request<T: NamesModel + Send + 'static>(
         }
         let asked = parse(&bytes, api, model)?;
         if let Some(name) = asked.model()
-            && *name != model.name
+            && !model.is_called(name)
         {
             return Err(ApiError::UnknownModel { asked: shortened(name), served: api.models.names() });
         }

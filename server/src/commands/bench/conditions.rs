@@ -12,7 +12,7 @@ use crate::config::{Config, ModelSource};
 pub fn model_name(config: &Config) -> &str {
     match &config.model.source {
         ModelSource::Shape(name) => name,
-        ModelSource::Demo | ModelSource::Checkpoint(_) => &config.model.served_name,
+        ModelSource::Demo | ModelSource::Checkpoint(_) | ModelSource::Hub(_) => &config.model.served_name,
     }
 }
 

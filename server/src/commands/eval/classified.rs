@@ -37,7 +37,7 @@ impl Classified {
     /// Loads the checkpoint; batches have the sizes that serving gives the encoder.
     pub fn load(config: &Config, folder: &Path) -> Result<Self, CommandError> {
         let (classifier, tokenizer) = load_encoder_on_processor(config, folder)?;
-        let tokenizer = Arc::new(tokenizer.ok_or(CommandError::NoTokenizer)?);
+        let tokenizer = tokenizer.ok_or(CommandError::NoTokenizer)?;
         let source_tokens = classifier.config().encoder.max_positions;
         let batch_tokens = config.limits.step_encoder_tokens as usize;
         let batch_sources = config.limits.running_rows as usize;

@@ -9,13 +9,14 @@ use super::subject::Subject;
 use super::trained::Trained;
 use crate::commands::error::CommandError;
 use crate::config::{Config, Device, ModelSource};
-use crate::loading::LoadError;
+use crate::loading::{LoadError, fetched};
 
 /// Loads the checkpoint that the settings name.
 ///
 /// # Errors
 /// When it cannot be loaded, or not on the device that the settings name.
 pub fn open(config: &Config) -> Result<Box<dyn Subject>, CommandError> {
+    let config = &*fetched(config)?;
     let ModelSource::Checkpoint(folder) = &config.model.source else { return Ok(Box::new(Served::start(config)?)) };
     let Architecture { stacks, causal_encoder, .. } = architecture_of(folder)?;
     let is_served = stacks == Stacks::EncoderDecoder && !causal_encoder;

@@ -47,7 +47,7 @@ impl Trained {
         let threads = threads.map_err(|error| EvalError::Threads { threads: count, reason: error.to_string() })?;
         let network = Network::open(folder, &NetworkOptions::default()).map_err(EvalError::from)?;
         let tokenizer = tokenizer_beside(&config.model, folder, network.vocab())?.ok_or(CommandError::NoTokenizer)?;
-        Ok(Self { network, tokenizer: Arc::new(tokenizer), limits: config.limits, threads })
+        Ok(Self { network, tokenizer, limits: config.limits, threads })
     }
 
     /// Answers to a group of questions, in their order.

@@ -2,6 +2,7 @@
 //!
 //! Called by `main`. Puts the pieces together; each is explained where it lives.
 
+mod models;
 mod start_message;
 
 use std::net::SocketAddr;
@@ -14,18 +15,15 @@ use tokio::net::TcpListener;
 use super::error::{CommandError, io};
 use crate::api::{AccessLog, Entrance, Guard, GuardSettings, loading_router};
 use crate::client_connection::{ConnectionTimeouts, PlaceLimits, Routes, WritePace};
-use crate::config::{Config, Limits, ServerConfig};
-use crate::engine::{EngineLimits, self_test};
-use crate::http_server::{ConnectionLimits, Deployment, HttpServer, ModelToServe, ServerShared, body_limits};
-use crate::loading::LoadedModel;
+use crate::config::{Config, Configs, Limits, ServerConfig};
+use crate::http_server::{ConnectionLimits, Deployment, HttpServer, ServerShared, body_limits};
 use crate::process::allocator::give_back_large_pieces;
 use crate::process::liveness::Liveness;
-use crate::process::memory::MemoryBounds;
 use crate::process::resources::{ShortOf, blocking_threads, check_threads, claim_descriptors};
 use crate::process::service_manager::Notifier;
 use crate::process::signals::{EndSignal, EndSignals};
 use crate::telemetry::Metrics;
-use start_message::{Example, StartMessage};
+use models::start;
 
 /// Threads that do not start within this time are not there to be had.
 const THREADS_START: Duration = Duration::from_secs(10);
@@ -36,13 +34,13 @@ const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// service manager hears of both ends through `notifier`.
 ///
 /// # Errors
-/// When the model cannot be loaded or the address not be had.
-pub fn serve(config: &Config, notifier: &Notifier) -> Result<(), CommandError> {
+/// When the models cannot be loaded or the address not be had.
+pub fn serve(configs: &Configs, notifier: &Notifier) -> Result<(), CommandError> {
     give_back_large_pieces();
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    claim_descriptors(config)?;
-    check_threads(config, workers)?;
-    let blocking = blocking_threads(config);
+    claim_descriptors(configs.first())?;
+    check_threads(configs, workers)?;
+    let blocking = blocking_threads(configs.first());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
         .max_blocking_threads(blocking)
@@ -53,7 +51,7 @@ pub fn serve(config: &Config, notifier: &Notifier) -> Result<(), CommandError> {
     let started =
         runtime.block_on(async { tokio::time::timeout(THREADS_START, start_blocking_threads(blocking)).await });
     started.map_err(|_| ShortOf::Threads { given: workers, needed: workers + blocking })?;
-    let served = runtime.block_on(run(config, notifier));
+    let served = runtime.block_on(run(configs, notifier));
     // What still runs now, be it loading, a step or a client that does not read, ends with the process.
     runtime.shutdown_background();
     served
@@ -75,11 +73,12 @@ async fn start_blocking_threads(count: usize) {
     }
 }
 
-async fn run(config: &Config, notifier: &Notifier) -> Result<(), CommandError> {
+async fn run(configs: &Configs, notifier: &Notifier) -> Result<(), CommandError> {
+    let config = configs.first();
     let mut signals = EndSignals::listen().map_err(io("wait for signals"))?;
     let listener = listen(&config.server.host, config.server.port).await?;
     let address = listener.local_addr().map_err(io("read the listener's address"))?;
-    let entrance = entrance(config, address);
+    let entrance = entrance(configs, address);
     let loading = loading_router(&entrance);
     let routes = Routes { all: loading.clone(), probes: loading };
     let shared = ServerShared { liveness: entrance.liveness.clone(), metrics: entrance.metrics.clone() };
@@ -88,7 +87,7 @@ async fn run(config: &Config, notifier: &Notifier) -> Result<(), CommandError> {
         server.probe(probes);
     }
     tracing::debug!(%address, "alive, not ready: the model is being loaded");
-    let settings = config.clone();
+    let settings = configs.clone();
     let starting = tokio::task::spawn_blocking(move || start(&settings, address, entrance));
     let (mut deployment, message) = tokio::select! {
         started = starting => started.unwrap_or_else(|failure| std::panic::resume_unwind(failure.into_panic()))?,
@@ -161,7 +160,9 @@ async fn probe_listener(server: &ServerConfig) -> Result<Option<TcpListener>, Co
     TcpListener::bind(address).await.map(Some).map_err(refused)
 }
 
-fn entrance(config: &Config, address: SocketAddr) -> Entrance {
+fn entrance(configs: &Configs, address: SocketAddr) -> Entrance {
+    let config = configs.first();
+    let models: Vec<_> = configs.iter().map(|config| config.model.served_name.as_str()).collect();
     let ServerConfig { host, allowed_hosts, allowed_origins, .. } = &config.server;
     let guard = Guard::new(GuardSettings { bound: address.ip(), name: host, allowed_hosts, allowed_origins });
     let access_log = match config.server.access_log {
@@ -169,7 +170,7 @@ fn entrance(config: &Config, address: SocketAddr) -> Entrance {
         false => AccessLog::off(),
     };
     Entrance {
-        metrics: Metrics::of_models(&[&config.model.served_name]),
+        metrics: Metrics::of_models(&models),
         guard: Arc::new(guard),
         access_log,
         body: body_limits(&config.limits),
@@ -190,32 +191,5 @@ const fn connection_limits(limits: &Limits) -> ConnectionLimits {
             keep_alive: limits.keep_alive_timeout,
             write: WritePace { stretch: limits.write_timeout, least_bytes_per_s: limits.write_bytes_per_s },
         },
-    }
-}
-
-/// Everything that takes time: the model, its pages, its engine, and a first request of its own.
-fn start(config: &Config, address: SocketAddr, entrance: Entrance) -> Result<(Deployment, StartMessage), CommandError> {
-    let loaded = LoadedModel::load(config)?;
-    let limits = loaded.fitted_limits(config, &MemoryBounds::read())?;
-    let message = start_message(config, &loaded, &limits, address);
-    let model = ModelToServe { name: config.model.served_name.clone(), loaded, limits };
-    let deployment = Deployment::start(config, vec![model], entrance)?;
-    for model in deployment.api.models.iter() {
-        self_test(&model.engine, model.start_token)?;
-    }
-    Ok((deployment, message))
-}
-
-fn start_message(config: &Config, loaded: &LoadedModel, limits: &EngineLimits, address: SocketAddr) -> StartMessage {
-    StartMessage {
-        address,
-        model_name: config.model.served_name.clone(),
-        shape: loaded.facts().size,
-        arithmetic: loaded.arithmetic(),
-        device: loaded.device(),
-        pages: limits.steps.pool.pages,
-        source_page_tokens: limits.steps.pool.source_page_tokens,
-        page_pool_bytes: limits.steps.pool.pages * loaded.page_bytes(),
-        example: Example { takes_text: loaded.tokenizer().is_some(), generates: limits.generates() },
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Called by `serve`. It goes to the log, in the log's format.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use kernels::PAGE_TOKENS;
@@ -20,8 +21,17 @@ const EXAMPLE_IDS: [u32; 8] = [2, 10, 11, 12, 13, 14, 15, 16];
 pub struct StartMessage {
     /// Address on which it listens, with the real port.
     pub address: SocketAddr,
+    /// Its models, at least one, the default one first.
+    pub models: Vec<ModelMessage>,
+    /// The example of a request that is printed.
+    pub example: Example,
+}
+
+/// The facts of a model that are told.
+#[derive(Debug, Clone)]
+pub struct ModelMessage {
     /// Name that clients give as `model`.
-    pub model_name: String,
+    pub name: String,
     /// Size in words, such as "4+4 layers of width 192".
     pub shape: String,
     /// Arithmetic of the model.
@@ -34,8 +44,6 @@ pub struct StartMessage {
     pub source_page_tokens: usize,
     /// Bytes of the pool.
     pub page_pool_bytes: usize,
-    /// The example of a request that is printed.
-    pub example: Example,
 }
 
 /// The kind of request that the model takes.
@@ -48,14 +56,29 @@ pub struct Example {
 }
 
 impl StartMessage {
-    /// Logs two messages: the facts, and a command to try.
+    /// Logs two messages: the facts, and a command to try. Each of several models has a message of its own before.
     pub fn log(&self) {
-        let version = env!("CARGO_PKG_VERSION");
-        let address = self.address;
+        let (version, address) = (env!("CARGO_PKG_VERSION"), self.address);
+        let url = format!("http://{address}");
+        match &self.models[..] {
+            [only] => only.log(Some(&url), format_args!("encdec {version} listens on {url}")),
+            several => {
+                several.iter().for_each(|model| model.log(None, format_args!("a model is ready")));
+                let models: Vec<_> = several.iter().map(|model| model.name.as_str()).collect();
+                let models = models.join(",");
+                tracing::info!(target: TARGET, %url, models, "encdec {version} listens on {url}");
+            }
+        }
+        tracing::info!(target: TARGET, "try: {}", curl_line(address, self.example));
+    }
+}
+
+impl ModelMessage {
+    fn log(&self, url: Option<&str>, message: fmt::Arguments<'_>) {
         tracing::info!(
             target: TARGET,
-            url = %format_args!("http://{address}"),
-            model = self.model_name,
+            url = url.map(tracing::field::display),
+            model = self.name,
             shape = self.shape,
             arithmetic = %self.arithmetic,
             device = self.device,
@@ -63,9 +86,8 @@ impl StartMessage {
             page_tokens = PAGE_TOKENS,
             source_page_tokens = self.source_page_tokens,
             page_pool_bytes = self.page_pool_bytes,
-            "encdec {version} listens on http://{address}"
+            "{message}"
         );
-        tracing::info!(target: TARGET, "try: {}", curl_line(address, self.example));
     }
 }
 

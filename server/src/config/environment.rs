@@ -1,0 +1,57 @@
+//! Variables of the environment that the settings know: those of huggingface_hub, so that both use the same files.
+//!
+//! Filled by `main`, the only place that reads the environment.
+
+use std::path::PathBuf;
+
+use toml::{Table, Value};
+
+use super::hub::HubToken;
+use super::layers::Layer;
+
+/// Variables that are laid over `[hub]`.
+const HUB: [(&str, &str); 4] =
+    [("HF_HOME", "home"), ("HF_HUB_CACHE", "cache"), ("HF_ENDPOINT", "endpoint"), ("HF_TOKEN_PATH", "token_file")];
+const OFFLINE: &str = "HF_HUB_OFFLINE";
+const TOKEN: &str = "HF_TOKEN";
+/// Values that huggingface_hub takes for yes, in capitals.
+const YES: [&str; 4] = ["1", "ON", "YES", "TRUE"];
+
+/// Settings that the environment gives.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Environment {
+    hub: Table,
+    /// Folder of the hub's files where no setting names one.
+    pub(super) default_home: Option<PathBuf>,
+    /// Token for the hub.
+    pub(super) token: Option<HubToken>,
+}
+
+impl Environment {
+    /// Reads what `variable` gives for a name. An empty value counts as none.
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let given = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let mut hub = Table::new();
+        for (name, key) in HUB {
+            if let Some(value) = given(name) {
+                hub.insert(key.to_owned(), Value::String(value));
+            }
+        }
+        if let Some(value) = given(OFFLINE) {
+            hub.insert("offline".to_owned(), Value::Boolean(YES.contains(&value.to_uppercase().as_str())));
+        }
+        let cache = given("XDG_CACHE_HOME").map(PathBuf::from);
+        let cache = cache.or_else(|| Some(PathBuf::from(given("HOME")?).join(".cache")));
+        let token = given(TOKEN).map(|token| HubToken::new(&token));
+        Self { hub, default_home: cache.map(|cache| cache.join("huggingface")), token }
+    }
+
+    /// Settings that are laid over those of the file.
+    pub(super) fn layer(&self) -> Layer {
+        let mut table = Table::new();
+        if !self.hub.is_empty() {
+            table.insert("hub".to_owned(), Value::Table(self.hub.clone()));
+        }
+        Layer { origin: "environment".to_owned(), table }
+    }
+}

@@ -1,0 +1,105 @@
+//! A repository by what the hub says of it: the commit of a revision, the files in it, and each file's tag and size.
+
+use std::io::Read;
+
+use serde::Deserialize;
+use ureq::http::{HeaderMap, header};
+
+use super::client::{Answer, Ask, Client, Failure, no_hub};
+use super::error::HubError;
+use crate::config::HubId;
+
+/// Most bytes of a list of files. The longest ones have some thousand files.
+const LIST_BYTES: u64 = 16 << 20;
+
+/// A revision of a repository.
+#[derive(Debug, Deserialize)]
+pub struct Revision {
+    /// Its commit.
+    #[serde(rename = "sha")]
+    pub commit: String,
+    siblings: Vec<Sibling>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Sibling {
+    #[serde(rename = "rfilename")]
+    name: String,
+}
+
+/// A file of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteFile {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub url: String,
+    /// Tag of its contents: a checksum.
+    pub tag: String,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+impl Revision {
+    /// Asks which commit and files an id stands for.
+    pub fn ask(client: &Client, id: &HubId) -> Result<Self, HubError> {
+        let (endpoint, HubId { repository, revision }) = (client.endpoint(), id);
+        let url = format!("{endpoint}/api/models/{repository}/revision/{}", revision.replace('/', "%2F"));
+        let answer = client.ask(Ask { url: &url, repository, head: false, from: 0 })?;
+        let mut text = Vec::new();
+        let read = answer.body.into_reader().take(LIST_BYTES).read_to_end(&mut text);
+        let parsed = read.map_err(|error| error.to_string()).and_then(|_| {
+            let parsed: Self = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+            if HubId::is_commit_name(&parsed.commit) { Ok(parsed) } else { Err("its commit is none".to_owned()) }
+        });
+        parsed.map_err(|problem| HubError::NoHub { url, problem })
+    }
+
+    /// Names of the files.
+    pub fn names(&self) -> Vec<&str> {
+        self.siblings.iter().map(|sibling| sibling.name.as_str()).collect()
+    }
+}
+
+impl RemoteFile {
+    /// Asks for the tag and size of a file.
+    pub fn ask(client: &Client, repository: &str, commit: &str, name: &str) -> Result<Self, HubError> {
+        let url = format!("{}/{repository}/resolve/{commit}/{name}", client.endpoint());
+        let Answer { headers, .. } = client.ask(Ask { url: &url, repository, head: true, from: 0 })?;
+        // A file that lies elsewhere has its own tag and size in the headers that begin with X-Linked.
+        let tag = text(&headers, "x-linked-etag").or_else(|| text(&headers, header::ETAG.as_str()));
+        let tag = tag.map(|tag| tag.trim_start_matches("W/").trim_matches('"').to_owned());
+        let size = text(&headers, "x-linked-size").or_else(|| text(&headers, header::CONTENT_LENGTH.as_str()));
+        let size = size.and_then(|size| size.parse().ok());
+        match (tag.filter(|tag| is_file_name(tag)), size) {
+            (Some(tag), Some(size)) => Ok(Self { name: name.to_owned(), url, tag, size }),
+            _ => match no_hub(&url, "it lacks a tag or a size".to_owned()) {
+                Failure::Lasting(error) => Err(error),
+                Failure::Passing { .. } => unreachable!("what is no hub stays none"),
+            },
+        }
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// Whether a tag can be the name of a file: it comes from outside.
+fn is_file_name(tag: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (1..=128).contains(&tag.len()) && tag.bytes().all(allowed) && !tag.starts_with('.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_never_leads_out_of_its_folder() {
+        for tag in ["", ".", "..", "../x", "a/b", ".x", "a b", "a\0", &"a".repeat(129)] {
+            assert!(!is_file_name(tag), "{tag:?}");
+        }
+        assert!(is_file_name("2cf24dba5fb0a30e-26_a.b"));
+    }
+}

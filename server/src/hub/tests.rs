@@ -1,0 +1,42 @@
+//! Checkpoints from a hub on this machine, which does what a test says.
+
+mod cache;
+mod line;
+mod refusals;
+mod scripted_hub;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use scripted_hub::ScriptedHub;
+
+use super::{HubError, fetch};
+use crate::config::{HubConfig, HubId, HubToken};
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+fn id(text: &str) -> HubId {
+    HubId::parse(text).unwrap()
+}
+
+/// Settings for a hub, with a cache in `folder`.
+fn config(hub: &ScriptedHub, folder: &Path) -> HubConfig {
+    HubConfig {
+        cache: Some(folder.to_owned()),
+        endpoint: hub.url().to_owned(),
+        token: Some(HubToken::new("secret")),
+        token_file: None,
+        offline: false,
+        timeout: Duration::from_secs(2),
+        attempts: 3,
+    }
+}
+
+/// The folder of a cache in which tests look.
+fn repository(folder: &Path) -> PathBuf {
+    folder.join("models--org--tiny")
+}
+
+fn refusal(hub: &ScriptedHub, folder: &Path) -> HubError {
+    fetch(&config(hub, folder), &id("org/tiny")).unwrap_err()
+}
