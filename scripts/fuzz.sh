@@ -20,12 +20,12 @@ mkdir -p "$corpus"
 # Coverage alone: sanitizers need a nightly compiler, and only a list of files holds unsafe code.
 coverage="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
--Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Cdebug-assertions --cfg fuzzing"
+-Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg fuzzing"
 host=$(rustc -vV | sed -n 's/^host: //p')
 # With a target named, build scripts and macros are compiled without these flags.
-RUSTFLAGS=$coverage cargo build --package fuzz --features coverage --bin "fuzz-$name" --release \
+RUSTFLAGS=$coverage cargo build --package fuzz --features coverage --bin "fuzz-$name" \
     --target "$host" --target-dir target/fuzz
-program=target/fuzz/$host/release/fuzz-$name
+program=target/fuzz/$host/debug/fuzz-$name
 if [ -z "$(ls -A "$corpus")" ]; then
     cargo run --quiet --package fuzz --example seeds -- "$name" "$corpus"
 fi

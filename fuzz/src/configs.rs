@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use model::config::ConfigDocument;
-use model::{ClassifierConfig, DecoderConfig, ModelConfig};
+use model::{DecoderConfig, EncoderConfig, ModelConfig};
 
 use crate::seeds::of_fixtures;
 use crate::target::Target;
@@ -26,6 +26,6 @@ fn parse(input: &[u8]) {
         if let Ok(config) = DecoderConfig::read(&document) {
             let _ = (config.parameters(), config.special_tokens());
         }
-        let _ = ClassifierConfig::read(&document);
+        let _ = EncoderConfig::read(&document);
     }
 }

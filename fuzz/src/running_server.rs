@@ -46,6 +46,7 @@ fn start() -> RunningServer {
     let loaded = load(&config).expect("the demo loads");
     let limits = loaded.limits(&config).expect("the demo has limits");
     let name = config.model.served_name.clone();
+    let model = ModelToServe { name: name.clone(), loaded: loaded.into(), limits };
     let entrance = Entrance {
         metrics: Metrics::of_models(&[&name]),
         guard: Arc::new(Guard::default()),
@@ -60,8 +61,7 @@ fn start() -> RunningServer {
         .build()
         .expect("a runtime can be made");
     let _inside = runtime.enter();
-    let Deployment { api, engines } =
-        Deployment::start(&config, vec![ModelToServe { name, loaded, limits }], entrance).expect("the demo starts");
+    let Deployment { api, engines } = Deployment::start(&config, vec![model], entrance).expect("the demo starts");
     let router = router(api);
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("there is a free port");
     let address = listener.local_addr().expect("it listens");
