@@ -5,6 +5,7 @@
 mod answers;
 mod arrival;
 mod completions;
+mod encodings;
 mod fields;
 mod generation;
 mod health;

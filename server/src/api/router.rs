@@ -9,13 +9,18 @@ use axum::routing::any;
 use super::http::{ApiError, Entrance, ask, behind, read, router_of};
 use super::page::with_page;
 use super::state::Api;
-use super::{completions, health, models};
+use super::{completions, encodings, health, models};
 
 /// All routes of a server that serves.
 pub fn router(api: Arc<Api>) -> Router {
     let entrance = api.entrance.clone();
     let routes = [
         ("/v1/completions", ask(completions::completions)),
+        ("/v1/embeddings", ask(encodings::answer::<encodings::Embeddings>)),
+        ("/v1/encode", ask(encodings::answer::<encodings::Encode>)),
+        ("/v1/classify", ask(encodings::answer::<encodings::Classify>)),
+        ("/classify", ask(encodings::answer::<encodings::Classify>)),
+        ("/pooling", ask(encodings::answer::<encodings::Pooling>)),
         ("/v1/models", read(models::list)),
         ("/health", read(health::health)),
         ("/ready", read(health::ready)),

@@ -17,6 +17,8 @@ pub struct ApiLimits {
     pub choices: u32,
     /// Prompts in a list.
     pub prompts: usize,
+    /// Inputs of a request that the encoder answers.
+    pub inputs: usize,
     /// `logprobs`.
     pub top_log_probs: u32,
     /// Choices of all prompts together.

@@ -124,7 +124,7 @@ pub fn tokenizer<'a>(model: &'a ServedModel, param: &'static str) -> Result<&'a 
     model.tokenizer.as_deref().ok_or(ApiError::NeedsTokenizer { param, instead: "give token ids" })
 }
 
-/// The result of `tokenise`, run on the model's threads for tokenising. Texts wait for a thread in the order of arrival.
+/// The result of `tokenise`, run on the model's threads for tokenising. Texts wait for a thread in order of arrival.
 ///
 /// # Errors
 /// The error of `tokenise`, or a failed thread.

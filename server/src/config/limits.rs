@@ -41,6 +41,8 @@ pub struct Limits {
     pub choices: u32,
     /// Prompts in one HTTP request; at most `queued_rows`.
     pub prompts: u32,
+    /// Inputs in one HTTP request that the encoder answers, and never more than `queued_rows`.
+    pub inputs: u32,
     /// Bytes of memory of all pages.
     pub page_pool_bytes: usize,
     /// Reaction if that does not fit.
@@ -107,6 +109,7 @@ impl Limits {
             target_tokens: reader.integer("limits.target_tokens", 1..=MIB),
             choices: reader.integer("limits.choices", 1..=1024),
             prompts: reader.integer("limits.prompts", 1..=65_536),
+            inputs: reader.integer("limits.inputs", 1..=65_536),
             page_pool_bytes: reader.integer("limits.page_pool_bytes", MIB..=1024 * GIB),
             page_pool_fit: reader.choice("limits.page_pool_fit", &POOL_FITS),
             body_bytes: reader.integer("limits.body_bytes", 1024..=GIB),

@@ -118,6 +118,7 @@ fn api_limits(limits: &Limits) -> ApiLimits {
     ApiLimits {
         choices: limits.choices,
         prompts: limits.prompts as usize,
+        inputs: limits.inputs as usize,
         top_log_probs: limits.top_logprobs,
         total_choices: limits.total_choices,
         total_log_probs: limits.total_logprobs,

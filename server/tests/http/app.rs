@@ -189,6 +189,7 @@ impl App {
             limits: ApiLimits {
                 choices: 16,
                 prompts: 64,
+                inputs: 16,
                 top_log_probs: 20,
                 total_choices: 32,
                 total_log_probs: 8192,
@@ -223,6 +224,11 @@ impl App {
     /// A completion request, answered whole.
     pub async fn complete(&self, body: Value) -> Answer {
         Answer::of(self.open(&body).await).await
+    }
+
+    /// A request to any path, answered whole.
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        Answer::of(self.send(Request::post(path).body(Body::from(body.to_string())).unwrap()).await).await
     }
 
     /// A completion request of a client that goes on by itself.

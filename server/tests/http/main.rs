@@ -8,6 +8,8 @@ mod app;
 mod bad_bodies;
 mod bad_requests;
 mod connection_places;
+mod embeddings;
+mod encoder_routes;
 mod framing;
 mod large_bodies;
 mod leaving_clients;

@@ -3,10 +3,10 @@
 use std::sync::mpsc::{Receiver, TryRecvError};
 
 use kernels::Candidate;
-use server::engine::{Command, Submission, TokenScore};
-use server::request::{FinishReason, GenerationEvent, GenerationRequest};
+use server::engine::{Command, EncodeSubmission, Submission, TokenScore};
+use server::request::{EncodeRequest, EncodingEvent, FinishReason, GenerationEvent, GenerationRequest, Readout};
 
-use crate::app::{END, wait_for};
+use crate::app::{END, WIDTH, wait_for};
 
 /// The engine's side of the door, in the hands of a test.
 pub struct Hand {
@@ -30,6 +30,13 @@ impl Hand {
         }
     }
 
+    pub async fn encode_submission(&mut self) -> EncodeSubmission {
+        match self.command().await {
+            Command::Encode(submission) => submission,
+            other => panic!("not an encoder request: {other:?}"),
+        }
+    }
+
     /// Waits until a request is cancelled, or one of its choices; other commands are passed over.
     pub async fn cancelled(&mut self) -> Option<u32> {
         loop {
@@ -48,13 +55,40 @@ impl Hand {
 /// Answers each request with the events that `script` makes of it.
 pub fn answer(commands: &Receiver<Command>, mut script: impl FnMut(&GenerationRequest) -> Vec<GenerationEvent>) {
     while let Ok(command) = commands.recv() {
-        if let Command::Submit(Submission { request, events, slot, .. }) = command {
-            drop(slot);
-            for event in script(&request) {
-                // The client may be gone.
-                let _ = events.send(event);
+        match command {
+            Command::Submit(Submission { request, events, slot, .. }) => {
+                drop(slot);
+                for event in script(&request) {
+                    // The client may be gone.
+                    let _ = events.send(event);
+                }
             }
+            Command::Encode(EncodeSubmission { request, events, slot, .. }) => {
+                drop(slot);
+                let _ = events.send(EncodingEvent::Started);
+                let _ = events.send(EncodingEvent::Encoded { numbers: encode(&request) });
+            }
+            Command::Cancel { .. } | Command::Drain => {}
         }
+    }
+}
+
+/// The state of a token: its id, and three numbers that are the same for every token.
+pub fn state(id: u32) -> [f32; WIDTH] {
+    [id as f32, 3.0, 4.0, -0.5]
+}
+
+/// The result of an encoder request. Scores of classes are the first ids.
+pub fn encode(request: &EncodeRequest) -> Vec<f32> {
+    let states: Vec<_> = request.source.iter().map(|&id| state(id)).collect();
+    match request.readout {
+        Readout::LastToken => states[states.len() - 1].to_vec(),
+        Readout::Mean => {
+            let sum = |column: usize| states.iter().map(|state| state[column]).sum::<f32>();
+            (0..WIDTH).map(|column| sum(column) / states.len() as f32).collect()
+        }
+        Readout::EveryToken => states.concat(),
+        Readout::Classes => request.source.iter().take(3).map(|&id| id as f32).collect(),
     }
 }
 

@@ -13,10 +13,10 @@ use crate::demo::{MAX_TOKENS, rows};
 use crate::process::{complaint, run};
 
 const FLOAT32: [&str; 6] = ["eval", "--dtype", "f32", "--threads", "1", "--json"];
-const LABELS: [&str; 3] = ["libs", "net", "games"];
+pub const LABELS: [&str; 3] = ["libs", "net", "games"];
 const HIDDEN: usize = 32;
 /// Scores of transformers 5.17 for the classifier below, one row per case of the balanced checkpoint.
-const CLASS_SCORES: [[f64; 3]; 6] = [
+pub const CLASS_SCORES: [[f64; 3]; 6] = [
     [-4.121838, -1.418422, 1.138718],
     [-0.693896, 1.019697, -2.204462],
     [-3.310169, -0.581760, -0.408049],
@@ -83,7 +83,7 @@ fn stored(numbers: impl Iterator<Item = f32>) -> Vec<u8> {
 }
 
 /// The balanced checkpoint's encoder with a head that is easy to make anywhere.
-fn classifier(labels: Value) -> TempDir {
+pub fn classifier(labels: Value) -> TempDir {
     let weight = |index: usize| (((index / HIDDEN * 31 + index % HIDDEN * 17) % 13) as f32 - 6.0) / 16.0;
     let head = [
         ("score.out_proj.weight", vec![3, HIDDEN], stored((0..3 * HIDDEN).map(weight))),
@@ -100,7 +100,7 @@ fn classifier(labels: Value) -> TempDir {
     })
 }
 
-fn case_ids(name: &str) -> Vec<Value> {
+pub fn case_ids(name: &str) -> Vec<Value> {
     let cases: Value = serde_json::from_slice(&fs::read(fixture(name).join("cases.json")).unwrap()).unwrap();
     cases.as_array().unwrap().iter().map(|case| case["input_ids"].clone()).collect()
 }
@@ -233,6 +233,18 @@ fn an_encoder_classifier_is_measured_by_its_classes() {
     let predictions = fs::read_to_string(out).unwrap();
     let written = predictions.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["written"].clone());
     assert_eq!(written.collect::<Vec<_>>(), ["games", "net", "games", "libs", "games", "net"]);
+}
+
+#[test]
+fn nothing_of_an_encoder_without_a_head_can_be_measured() {
+    let only_encoder = |all: &mut Vec<(String, Vec<usize>, Vec<u8>)>| {
+        all.retain(|(name, ..)| name.starts_with("model.encoder."));
+    };
+    let model = changed("t5gemma-balanced", only_encoder, |config| config["is_encoder_decoder"] = json!(false));
+    let folder = tempfile::tempdir().unwrap();
+    let path = data(&folder, [json!({"input": "a", "label": "net"})]);
+    let line = complaint(&["eval", "--model", text(model.path()), "--data", &path]);
+    assert!(line.contains("it has no classification head"), "{line}");
 }
 
 #[test]

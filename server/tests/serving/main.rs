@@ -14,6 +14,7 @@ mod cancellation;
 mod checkpoints;
 mod command_line;
 mod demo;
+mod encoder;
 mod engine;
 mod eval;
 mod fake;

@@ -56,8 +56,21 @@ impl AnswerBudget {
     /// # Errors
     /// When the answers under way leave too little.
     pub fn reserve(&self, size: AnswerSize, peer: Option<Peer>) -> Result<Share, ApiError> {
+        self.reserve_bytes(size.bytes().min(self.largest_bytes()), peer)
+    }
+
+    /// Most bytes that one answer may reserve.
+    pub const fn largest_bytes(&self) -> usize {
+        self.0.limits().peer_bytes
+    }
+
+    /// Reserves memory for an answer of so many bytes to `peer`, at most [`Self::largest_bytes`].
+    ///
+    /// # Errors
+    /// When the answers under way leave too little.
+    pub fn reserve_bytes(&self, bytes: usize, peer: Option<Peer>) -> Result<Share, ApiError> {
         let mut share = self.0.share(peer);
-        match share.grow_to(size.bytes().min(self.0.limits().peer_bytes)) {
+        match share.grow_to(bytes) {
             Ok(()) => Ok(share),
             Err(Full::All { limit } | Full::Peer { limit }) => Err(ApiError::TooManyAnswers { limit }),
         }

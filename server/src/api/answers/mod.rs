@@ -26,6 +26,7 @@ pub use choice::ChoiceSettings;
 pub use completion_form::CompletionForm;
 pub use delivery::Delivery;
 pub use form::{AnswerForm, Blocks};
+pub use heading::Heading;
 pub use opening::{DecoderTokens, Opening};
 pub use record::RequestRecord;
 pub use stop::StopStrings;

@@ -1,0 +1,81 @@
+//! `POST /v1/classify`: the scores of a classification head, in vLLM's form.
+
+use serde::Serialize;
+
+use super::input_fields::{KnownFields, known};
+use super::list::List;
+use super::task::{Answered, Task};
+use super::vectors::{VectorFormat, softmax};
+use crate::api::http::ApiError;
+use crate::api::json::{Fields, Known};
+use crate::registry::ServedModel;
+use crate::request::{Readout, Refusal};
+
+/// The names of the fields of a body.
+static KNOWN: KnownFields = KnownFields::new(|| known(&["use_activation"]));
+
+/// A request for classes, beside its inputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Classify {
+    use_activation: bool,
+}
+
+impl Classify {
+    /// Probabilities of the classes.
+    pub const PROBABILITIES: Self = Self { use_activation: true };
+
+    /// Turns scores into probabilities, where those were asked for.
+    pub fn finish(self, results: &mut [Vec<f32>]) {
+        if self.use_activation {
+            results.iter_mut().for_each(|scores| softmax(scores));
+        }
+    }
+}
+
+/// Refuses models without a classification head.
+pub fn check_head(model: &ServedModel) -> Result<(), ApiError> {
+    if model.labels.is_empty() { Err(Refusal::NoClasses.into()) } else { Ok(()) }
+}
+
+impl Task for Classify {
+    fn known() -> &'static Known {
+        &KNOWN
+    }
+
+    fn read(fields: &Fields, model: &ServedModel) -> Result<Self, ApiError> {
+        check_head(model)?;
+        Ok(Self { use_activation: fields.boolean("use_activation")?.unwrap_or(true) })
+    }
+
+    fn readout(&self) -> Readout {
+        Readout::Classes
+    }
+
+    fn numbers(&self, _: usize, model: &ServedModel) -> usize {
+        model.labels.len()
+    }
+
+    fn json_bytes_per_number(&self) -> usize {
+        VectorFormat::Float.json_bytes()
+    }
+
+    fn answer(&self, mut answered: Answered) -> Vec<u8> {
+        self.finish(&mut answered.results);
+        let labels = &answered.model.labels;
+        let data = answered.results.iter().zip(0..).map(|(probs, index)| {
+            let best = (0..probs.len()).fold(0, |best, other| if probs[other] > probs[best] { other } else { best });
+            Class { index, label: &labels[best], probs, num_classes: labels.len() }
+        });
+        let tokens = answered.total_tokens();
+        List { prefix: "classify-", data: data.collect(), tokens }.json(&answered.model.name)
+    }
+}
+
+#[derive(Serialize)]
+struct Class<'a> {
+    index: usize,
+    /// The class of the highest score; of equal ones the first.
+    label: &'a str,
+    probs: &'a [f32],
+    num_classes: usize,
+}

@@ -1,0 +1,24 @@
+//! Routes that the encoder answers alone: `POST /v1/embeddings`, `/v1/encode`, `/v1/classify` and `/pooling`.
+//!
+//! All of them read inputs, have the engine encode each, and write what it reads of the states. The differences are a
+//! `Task`.
+
+mod admission;
+mod call;
+mod classify;
+mod draft;
+mod embeddings;
+mod encode;
+mod handler;
+mod input_fields;
+mod list;
+mod pooling;
+mod results;
+mod task;
+mod vectors;
+
+pub use classify::Classify;
+pub use embeddings::Embeddings;
+pub use encode::Encode;
+pub use handler::answer;
+pub use pooling::Pooling;
