@@ -18,6 +18,7 @@ mod encoder;
 mod engine;
 mod eval;
 mod fake;
+mod hub_ids;
 mod idle;
 mod loading;
 mod logs;
