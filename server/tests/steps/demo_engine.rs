@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use kernels::{Backend, Precision, Sampling};
 use model::{Checkpoint, Model, Tokenizer, WorkspaceLimits};
-use server::engine::{Engine, EngineLimits, EngineSettings, Executor, Generation, StepExecutor, StepSizes};
-use server::request::{GenerationEvent, GenerationRequest, Salt};
+use server::engine::{Encoding, Engine, EngineLimits, EngineSettings, Executor, Generation, StepExecutor, StepSizes};
+use server::request::{EncodeRequest, EncodingEvent, GenerationEvent, GenerationRequest, Readout, Salt};
 use server::scheduler::{BoundaryTokens, PoolSize, SchedulerLimits};
 
 pub const PAGES: usize = 64;
@@ -47,6 +47,17 @@ pub fn requests(max_tokens: u32) -> Vec<GenerationRequest> {
     ]
 }
 
+/// Encoder requests of several kinds, some of them longer than a batch.
+pub fn encodings() -> Vec<EncodeRequest> {
+    let readouts = [Readout::Mean, Readout::EveryToken, Readout::LastToken];
+    let lengths = [5, 30, 200, 64, 65, 1, 130, 12];
+    let request = |(length, readout): (u32, Readout)| EncodeRequest {
+        source: (0..length).map(|index| 10 + (index * 37 + length) % 4000).collect(),
+        readout,
+    };
+    lengths.into_iter().zip(readouts.into_iter().cycle()).map(request).collect()
+}
+
 /// An engine, drained and joined when it is dropped.
 pub struct DemoEngine(Option<Engine>);
 
@@ -81,6 +92,26 @@ impl DemoEngine {
         requests.iter().map(|request| read(self.submit(request), request.choices)).collect()
     }
 
+    /// Results of encoder requests that run together.
+    pub fn encoded(&self, requests: &[EncodeRequest]) -> Vec<Vec<f32>> {
+        self.encode(requests).into_iter().map(result).collect()
+    }
+
+    /// Answers of requests of both kinds that run together.
+    pub fn beside(&self, requests: &[GenerationRequest], encodings: &[EncodeRequest]) -> (Vec<Answer>, Vec<Vec<f32>>) {
+        let running: Vec<Generation> = requests.iter().map(|request| self.submit(request)).collect();
+        let results = self.encoded(encodings);
+        let answers = running.into_iter().zip(requests).map(|(generation, request)| read(generation, request.choices));
+        (answers.collect(), results)
+    }
+
+    fn encode(&self, requests: &[EncodeRequest]) -> Vec<Encoding> {
+        let handle = &self.0.as_ref().unwrap().handle;
+        let mut slots = handle.reserve(Salt::default(), requests.len() as u32).unwrap();
+        let encode = |request: &EncodeRequest| handle.encode(slots.split(1).unwrap(), request.clone()).unwrap();
+        requests.iter().map(encode).collect()
+    }
+
     fn submit(&self, request: &GenerationRequest) -> Generation {
         let handle = &self.0.as_ref().unwrap().handle;
         handle.submit(handle.reserve(Salt::default(), 1).unwrap(), request.clone()).unwrap()
@@ -92,6 +123,14 @@ impl Drop for DemoEngine {
         let engine = self.0.take().unwrap();
         engine.handle.drain();
         engine.join();
+    }
+}
+
+fn result(mut encoding: Encoding) -> Vec<f32> {
+    assert_eq!(encoding.blocking_next(), Some(EncodingEvent::Started));
+    match encoding.blocking_next() {
+        Some(EncodingEvent::Encoded { numbers }) => numbers,
+        other => panic!("no result: {other:?}"),
     }
 }
 
