@@ -2,13 +2,9 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::http::{HeaderValue, Request, StatusCode, header};
-use http_body_util::BodyExt;
 use serde_json::Value;
-use tower::ServiceExt;
 
-use crate::running_server::server;
+use crate::running_server::ask;
 use crate::seeds::seeds;
 use crate::target::Target;
 
@@ -24,30 +20,26 @@ fn parse(input: &[u8]) {
     let path = PATHS.iter().find(|path| path.as_bytes() == &input[..path_end]);
     let body = if path.is_some() { &input[path_end + 1..] } else { input };
     let path = path.unwrap_or(&PATHS[0]);
-    let request = Request::post(*path)
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(Body::from(body.to_vec()))
-        .expect("the path is one");
-    let server = server();
-    let (status, kind, text) = server.runtime.block_on(async {
-        let response = server.router.clone().oneshot(request).await.expect("the router answers");
-        let (head, body) = response.into_parts();
-        let bytes = body.collect().await.expect("an answer has an end").to_bytes();
-        (head.status, head.headers.get(header::CONTENT_TYPE).cloned(), bytes)
-    });
-    // Too many requests at once is the only reason of the server's own to refuse one.
-    assert!(!status.is_server_error(), "{status}: {}", String::from_utf8_lossy(&text));
-    check_answer(status, kind.as_ref(), &text);
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let answer = ask(&[head.as_bytes(), body].concat());
+    let text = String::from_utf8(answer).expect("an answer is UTF-8");
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head of an answer: {text}"));
+    check_answer(&head.to_ascii_lowercase(), body);
 }
 
 /// An answer is JSON, an error in the form of errors, or a stream of events that ends.
-fn check_answer(status: StatusCode, kind: Option<&HeaderValue>, text: &[u8]) {
-    let shown = String::from_utf8_lossy(text);
-    if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream")) {
-        assert!(shown.ends_with("data: [DONE]\n\n"), "the stream has no end: {shown}");
+fn check_answer(head: &str, body: &str) {
+    let status = head.split(' ').nth(1).unwrap_or_else(|| panic!("no status: {head}"));
+    assert!(!status.starts_with('5'), "{head}\n{body}");
+    if head.contains("content-type: text/event-stream") {
+        assert!(body.contains("data: [DONE]\n\n"), "the stream has no end: {body}");
         return;
     }
-    let value: Value = serde_json::from_slice(text).unwrap_or_else(|error| panic!("{error}: {shown}"));
+    let value: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}"));
     let is_error = value["error"]["message"].is_string() && value["error"]["type"].is_string();
-    assert_eq!(is_error, !status.is_success(), "{status}: {shown}");
+    assert_eq!(is_error, !status.starts_with('2'), "{head}\n{body}");
 }

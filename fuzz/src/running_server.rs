@@ -1,80 +1,92 @@
-//! The demo in service inside this process, with limits that make every request short.
+//! The server inside this process, started by its command line, with limits that make every request short.
 
-use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
-use axum::Router;
-use server::api::{AccessLog, Entrance, Guard, router};
-use server::client_connection::{ConnectionTimeouts, PlaceLimits, Routes, WritePace};
-use server::config::{Config, Layer};
-use server::engine::Engine;
-use server::http_server::{ConnectionLimits, Deployment, HttpServer, ModelToServe, ServerShared, body_limits};
-use server::loading::load;
-use server::process::liveness::Liveness;
-use server::telemetry::Metrics;
-use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
+use server::cli::Cli;
+use server::config::Environment;
+use server::process::service_manager::Notifier;
 
-const SETTINGS: &str = "[model]\ndtype = \"f32\"\nthreads = 1\n[limits]\npage_pool_bytes = 8_388_608\n\
-    source_tokens = 64\ntarget_tokens = 8\nchoices = 2\nprompts = 4\ntotal_choices = 8\nqueued_rows = 8\n\
-    running_rows = 8\nrequest_rows = 6\n";
-/// Longest time that a connection may keep the server waiting.
-const PAUSE: Duration = Duration::from_millis(200);
+const SETTINGS: &str = "[server]\nlog_level = \"off\"\n[model]\ndtype = \"f32\"\nthreads = 1\n[limits]\n\
+    page_pool_bytes = 8_388_608\nsource_tokens = 64\ntarget_tokens = 8\nchoices = 2\nprompts = 4\ntotal_choices = 8\n\
+    queued_rows = 8\nrunning_rows = 8\nrequest_rows = 6\nheader_timeout_s = 2\nkeep_alive_timeout_s = 2\n\
+    body_timeout_s = 2\nwrite_timeout_s = 2\n";
+/// Longest time for the start, and for an answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Time in which an answer begins, if there is one; the client closes its side then.
+const ANSWER: Duration = Duration::from_millis(10);
 
-/// A server with its runtime.
-pub struct RunningServer {
-    /// Runs its tasks.
-    pub runtime: Runtime,
-    /// Its routes, to be asked without a socket.
-    pub router: Router,
-    /// Where it listens.
-    pub address: SocketAddr,
-    _http: HttpServer,
-    _engines: Vec<Engine>,
+/// The address of this process's server, which is started when it is first asked for.
+pub fn address() -> SocketAddr {
+    static ADDRESS: OnceLock<SocketAddr> = OnceLock::new();
+    *ADDRESS.get_or_init(start)
 }
 
-/// The server of this process, started when it is first asked for.
-pub fn server() -> &'static RunningServer {
-    static SERVER: OnceLock<RunningServer> = OnceLock::new();
-    SERVER.get_or_init(start)
+fn start() -> SocketAddr {
+    // Nobody else takes the port in the moment between.
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("there is a port");
+    std::thread::spawn(move || {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("config.toml");
+        std::fs::write(&file, SETTINGS).expect("a temporary file can be written");
+        let (file, port) = (file.display().to_string(), free.port().to_string());
+        let arguments = ["server", "serve", "--config", &file, "--port", &port];
+        let cli = <Cli as clap::Parser>::parse_from(arguments);
+        let (_, configs) = cli.resolve(&Environment::read(|_| None)).expect("the settings are within their ranges");
+        server::commands::serve(&configs, &Notifier::default()).expect("the demo is served");
+    });
+    let start = Instant::now();
+    while !is_ready(free) {
+        assert!(start.elapsed() < PATIENCE, "the server does not get ready");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    free
 }
 
-fn start() -> RunningServer {
-    let layer = Layer::parse("fuzz", SETTINGS).expect("the settings are TOML");
-    let config = Config::from_layers(vec![layer]).expect("the settings are within their ranges");
-    let loaded = load(&config).expect("the demo loads");
-    let limits = loaded.limits(&config).expect("the demo has limits");
-    let name = config.model.served_name.clone();
-    let model = ModelToServe { name: name.clone(), loaded: loaded.into(), limits };
-    let entrance = Entrance {
-        metrics: Metrics::of_models(&[&name]),
-        guard: Arc::new(Guard::default()),
-        access_log: AccessLog::off(),
-        body: body_limits(&config.limits),
-        liveness: Liveness::default(),
-        serves_page: true,
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("a runtime can be made");
-    let _inside = runtime.enter();
-    let Deployment { api, engines } = Deployment::start(&config, vec![model], entrance).expect("the demo starts");
-    let router = router(api);
-    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("there is a free port");
-    let address = listener.local_addr().expect("it listens");
-    let limits = ConnectionLimits {
-        places: PlaceLimits { connections: 64, reserved: 4, per_peer: 64 },
-        timeouts: ConnectionTimeouts {
-            header: PAUSE,
-            keep_alive: PAUSE,
-            write: WritePace { stretch: PAUSE, least_bytes_per_s: 1 },
-        },
-    };
-    let routes = Routes { all: router.clone(), probes: router.clone() };
-    let http = HttpServer::start(listener, limits, routes, ServerShared::default());
-    drop(_inside);
-    RunningServer { runtime, router, address, _http: http, _engines: engines }
+fn is_ready(address: SocketAddr) -> bool {
+    let Ok(mut stream) = TcpStream::connect(address) else { return false };
+    let asked = stream.write_all(b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let mut answer = Vec::new();
+    asked.and_then(|()| stream.read_to_end(&mut answer)).is_ok() && answer.starts_with(b"HTTP/1.1 200")
+}
+
+/// Writes a request that asks for its connection to be closed, and reads to the end.
+///
+/// # Panics
+/// When the server does not close the connection.
+pub fn ask(request: &[u8]) -> Vec<u8> {
+    let mut stream = connect();
+    // A request that is refused may not be read to its end.
+    let _ = stream.write_all(request);
+    read_to_end(&mut stream, Vec::new())
+}
+
+/// Writes anything, waits a moment for an answer, closes this side, and reads to the end.
+///
+/// # Panics
+/// When the server does not close the connection.
+pub fn write_and_leave(bytes: &[u8]) -> Vec<u8> {
+    let mut stream = connect();
+    let _ = stream.write_all(bytes);
+    let mut beginning = vec![0; 1 << 16];
+    stream.set_read_timeout(Some(ANSWER)).expect("a socket has timeouts");
+    let read = stream.read(&mut beginning).unwrap_or(0);
+    beginning.truncate(read);
+    let _ = stream.shutdown(Shutdown::Write);
+    read_to_end(&mut stream, beginning)
+}
+
+fn connect() -> TcpStream {
+    TcpStream::connect(address()).expect("the server listens")
+}
+
+fn read_to_end(stream: &mut TcpStream, mut answer: Vec<u8>) -> Vec<u8> {
+    stream.set_read_timeout(Some(PATIENCE)).expect("a socket has timeouts");
+    if let Err(error) = stream.read_to_end(&mut answer) {
+        let is_closed = error.kind() == std::io::ErrorKind::ConnectionReset;
+        assert!(is_closed, "the connection stays open: {error}");
+    }
+    answer
 }
