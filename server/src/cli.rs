@@ -7,6 +7,7 @@ mod adapt;
 mod bench;
 mod eval;
 mod generate;
+mod key;
 mod model_flags;
 mod pull;
 mod quantize;
@@ -22,6 +23,7 @@ pub use adapt::AdaptOptions;
 pub use bench::{BenchKind, BenchOptions};
 pub use eval::{EvalOptions, Metric, ObjectiveChoice};
 pub use generate::GenerateOptions;
+pub use key::KeyOptions;
 pub use pull::PullOptions;
 pub use quantize::QuantizeOptions;
 pub use train::TrainOptions;
@@ -49,6 +51,8 @@ enum Subcommands {
     Serve(ServeFlags),
     /// Write one continuation to standard output.
     Generate(WithModel<GenerateOptions>),
+    /// Make an API key: prints its secret, and the line that the server needs to know it.
+    Key(KeyOptions),
     /// Measure encoder and decoder without HTTP; prints JSON lines, or tables.
     Bench(WithModel<BenchOptions>),
     /// Fetch a checkpoint from the hub and print its folder.
@@ -79,6 +83,8 @@ pub enum Command {
     Serve,
     /// Write one continuation.
     Generate(GenerateOptions),
+    /// Make an API key.
+    Key(KeyOptions),
     /// Measure speed.
     Bench(BenchOptions),
     /// Fetch a checkpoint.
@@ -106,6 +112,7 @@ impl Cli {
                 Command::Serve
             }
             Subcommands::Generate(flags) => Command::Generate(flags.set(&mut settings)),
+            Subcommands::Key(options) => Command::Key(options),
             Subcommands::Bench(flags) => Command::Bench(flags.set(&mut settings)),
             Subcommands::Eval(flags) => Command::Eval(flags.set(&mut settings)),
             Subcommands::Pull(flags) => Command::Pull(flags.set(&mut settings)),

@@ -1,5 +1,6 @@
 //! Text in, events out: HTTP, scheduler, engine thread, telemetry, command line.
 
+pub mod access;
 pub mod api;
 pub mod cli;
 pub mod client_connection;

@@ -27,7 +27,8 @@ const MISUSE: u8 = 2;
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    let environment = Environment::read(|name| std::env::var(name).ok());
+    let environment =
+        Environment::read(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()));
     let (command, configs) = match Cli::parse().resolve(&environment) {
         Ok(resolved) => resolved,
         Err(error) => return failure(&error, MISUSE),
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         Command::Serve => commands::serve(&configs, &notifier()),
         Command::Generate(options) => commands::generate(config, options),
         Command::Bench(options) => commands::bench(config, options, &command_line()),
+        Command::Key(options) => commands::key(options),
         Command::Pull(options) => commands::pull(config, options),
         Command::Quantize(options) => commands::quantize(config, options),
         Command::Adapt(options) => commands::adapt(options),

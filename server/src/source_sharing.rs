@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 
+use crate::access::KeyName;
 use crate::client_connection::Peer;
 use crate::request::Salt;
 
@@ -13,44 +14,71 @@ pub enum SourceSharing {
     /// All requests with the same `cache_salt`, or without one.
     #[default]
     All,
+    /// Requests with the same API key and the same `cache_salt`, or without one.
+    Key,
     /// Requests from the same address with the same `cache_salt`, or without one.
     Peer,
 }
 
+/// Who sent a request.
+#[derive(Debug, Clone, Default)]
+pub struct Client {
+    /// The client's end of the connection.
+    pub peer: Option<Peer>,
+    /// Name of the API key, where there are keys.
+    pub key: Option<KeyName>,
+}
+
 impl SourceSharing {
     /// The salt that keeps a request's sources apart from those of others.
-    pub fn salt(self, peer: Option<Peer>, cache_salt: Option<&str>) -> Salt {
-        let address = match self {
-            Self::All => None,
-            Self::Peer => Some(peer.map(|peer| peer.0.ip().to_canonical())),
-        };
-        if address.is_none() && cache_salt.is_none() {
+    pub fn salt(self, client: &Client, cache_salt: Option<&str>) -> Salt {
+        let party = self.party(client);
+        if party == EVERYBODY && cache_salt.is_none() {
             return Salt::default();
         }
-        // The first byte is the length of the address, so that a `cache_salt` cannot imitate one.
-        let mut bytes = match address {
-            None => vec![0],
-            Some(None) => vec![1],
-            Some(Some(IpAddr::V4(address))) => [&[4], address.octets().as_slice()].concat(),
-            Some(Some(IpAddr::V6(address))) => [&[6], address.octets().as_slice()].concat(),
-        };
+        let mut bytes = party;
         bytes.push(u8::from(cache_salt.is_some()));
         bytes.extend_from_slice(cache_salt.unwrap_or_default().as_bytes());
         Salt::of(&bytes)
     }
+
+    /// The beginning of the salt. Its first bytes tell how many follow, so that a `cache_salt` cannot imitate one.
+    fn party(self, client: &Client) -> Vec<u8> {
+        let address = || client.peer.map(|peer| peer.0.ip().to_canonical());
+        match self {
+            Self::All => EVERYBODY.to_vec(),
+            Self::Key => match &client.key {
+                None => EVERYBODY.to_vec(),
+                // A name has at most 64 bytes.
+                Some(name) => [&[2, name.as_str().len() as u8], name.as_str().as_bytes()].concat(),
+            },
+            Self::Peer => match address() {
+                None => vec![1],
+                Some(IpAddr::V4(address)) => [&[4], address.octets().as_slice()].concat(),
+                Some(IpAddr::V6(address)) => [&[6], address.octets().as_slice()].concat(),
+            },
+        }
+    }
 }
+
+/// The party of all clients together.
+const EVERYBODY: &[u8] = &[0];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn peer(address: &str) -> Option<Peer> {
-        Some(Peer(address.parse().unwrap()))
+    fn peer(address: &str) -> Client {
+        Client { peer: Some(Peer(address.parse().unwrap())), key: None }
+    }
+
+    fn key(name: &str) -> Client {
+        Client { key: KeyName::new(name), ..peer("10.0.0.1:1") }
     }
 
     #[test]
     fn without_a_salt_everybody_shares_and_with_one_those_who_know_it() {
-        let salt = |address, cache_salt| SourceSharing::All.salt(peer(address), cache_salt);
+        let salt = |address, cache_salt| SourceSharing::All.salt(&peer(address), cache_salt);
         assert_eq!(salt("10.0.0.1:1", None), salt("10.0.0.2:1", None));
         assert_eq!(salt("10.0.0.1:1", None), Salt::default());
         assert_eq!(salt("10.0.0.1:1", Some("a")), salt("10.0.0.2:9", Some("a")));
@@ -59,19 +87,37 @@ mod tests {
     }
 
     #[test]
+    fn keys_share_with_themselves_and_where_there_are_none_everybody_does() {
+        let salt = |client: &Client, cache_salt| SourceSharing::Key.salt(client, cache_salt);
+        assert_eq!(salt(&key("a"), None), salt(&Client { peer: None, ..key("a") }, None));
+        assert_eq!(salt(&peer("10.0.0.1:1"), None), salt(&peer("10.0.0.2:1"), None));
+        let all = [
+            salt(&key("a"), None),
+            salt(&key("ab"), None),
+            salt(&key("a"), Some("b")),
+            salt(&key("a"), Some("")),
+            salt(&peer("10.0.0.1:1"), None),
+            salt(&peer("10.0.0.1:1"), Some("\u{1}a\0")),
+        ];
+        for (index, one) in all.iter().enumerate() {
+            assert!(all[..index].iter().all(|other| other != one), "{index}");
+        }
+    }
+
+    #[test]
     fn peers_are_told_apart_by_their_address_not_by_their_port() {
-        let salt = |peer, cache_salt| SourceSharing::Peer.salt(peer, cache_salt);
+        let salt = |client: Client, cache_salt| SourceSharing::Peer.salt(&client, cache_salt);
         assert_eq!(salt(peer("10.0.0.1:1"), None), salt(peer("10.0.0.1:2"), None));
         assert_eq!(salt(peer("10.0.0.1:1"), None), salt(peer("[::ffff:10.0.0.1]:1"), None));
         let all = [
             salt(peer("10.0.0.1:1"), None),
             salt(peer("10.0.0.2:1"), None),
             salt(peer("[::1]:1"), None),
-            salt(None, None),
+            salt(Client::default(), None),
             salt(peer("10.0.0.1:1"), Some("a")),
-            salt(None, Some("a")),
-            SourceSharing::All.salt(None, Some("\u{4}\n\0\0\u{1}\0")),
-            SourceSharing::All.salt(None, None),
+            salt(Client::default(), Some("a")),
+            SourceSharing::All.salt(&Client::default(), Some("\u{4}\n\0\0\u{1}\0")),
+            SourceSharing::All.salt(&Client::default(), None),
         ];
         for (index, one) in all.iter().enumerate() {
             assert!(all[..index].iter().all(|other| other != one), "{index}");
@@ -80,6 +126,6 @@ mod tests {
 
     #[test]
     fn a_salt_is_not_printed() {
-        assert_eq!(format!("{:?}", SourceSharing::All.salt(None, Some("secret"))), "Salt(..)");
+        assert_eq!(format!("{:?}", SourceSharing::All.salt(&Client::default(), Some("secret"))), "Salt(..)");
     }
 }

@@ -6,29 +6,16 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::routing::any;
 
-use super::http::{ApiError, Entrance, ask, behind, read, router_of};
+use super::http::{ApiError, Entrance, Route, ask, behind, behind_without_keys, read, router_of};
 use super::page::with_page;
 use super::state::Api;
-use super::{completions, encodings, health, models};
+use super::{completions, encodings, health, models, openapi};
+use crate::client_connection::Routes;
 
 /// All routes of a server that serves.
 pub fn router(api: Arc<Api>) -> Router {
     let entrance = api.entrance.clone();
-    let routes = [
-        ("/v1/completions", ask(completions::completions)),
-        ("/v1/embeddings", ask(encodings::answer::<encodings::Embeddings>)),
-        ("/v1/encode", ask(encodings::answer::<encodings::Encode>)),
-        ("/v1/classify", ask(encodings::answer::<encodings::Classify>)),
-        ("/classify", ask(encodings::answer::<encodings::Classify>)),
-        ("/pooling", ask(encodings::answer::<encodings::Pooling>)),
-        ("/v1/models", read(models::list)),
-        ("/health", read(health::health)),
-        ("/ready", read(health::ready)),
-        ("/ping", read(health::ready)),
-        ("/metrics", read(health::metrics)),
-        ("/version", read(health::version)),
-    ];
-    let routes = if entrance.serves_page { with_page(router_of(routes)) } else { router_of(routes) };
+    let routes = if entrance.serves_page { with_page(router_of(routes())) } else { router_of(routes()) };
     let routes = routes
         .route("/v1/models/{*name}", read(models::one))
         .method_not_allowed_fallback(method_not_allowed)
@@ -36,29 +23,58 @@ pub fn router(api: Arc<Api>) -> Router {
     behind(&entrance, routes).with_state(api)
 }
 
+/// The paths of a server that serves, but for those with a part that varies.
+fn routes() -> Vec<Route<Arc<Api>>> {
+    let own = [
+        ("/v1/completions", ask(completions::completions)),
+        ("/v1/embeddings", ask(encodings::answer::<encodings::Embeddings>)),
+        ("/v1/encode", ask(encodings::answer::<encodings::Encode>)),
+        ("/v1/classify", ask(encodings::answer::<encodings::Classify>)),
+        ("/classify", ask(encodings::answer::<encodings::Classify>)),
+        ("/pooling", ask(encodings::answer::<encodings::Pooling>)),
+        ("/v1/models", read(models::list)),
+        ("/version", read(health::version)),
+        ("/openapi.json", read(openapi::openapi)),
+    ];
+    own.into_iter().chain(probes()).collect()
+}
+
 /// Routes of connections that are kept free for probes.
 pub fn probe_router(api: Arc<Api>) -> Router {
-    let routes = [
+    let entrance = api.entrance.clone();
+    behind(&entrance, router_of(probes()).fallback(health::no_room)).with_state(api)
+}
+
+/// Routes of the second address, which a network of its own protects: nobody needs a key there.
+pub fn admin_router(api: Arc<Api>) -> Router {
+    let entrance = api.entrance.clone();
+    behind_without_keys(&entrance, router_of(probes()).fallback(health::no_room)).with_state(api)
+}
+
+fn probes() -> [Route<Arc<Api>>; 4] {
+    [
         ("/health", read(health::health)),
         ("/ready", read(health::ready)),
         ("/ping", read(health::ready)),
         ("/metrics", read(health::metrics)),
-    ];
-    let entrance = api.entrance.clone();
-    behind(&entrance, router_of(routes).fallback(health::no_room)).with_state(api)
+    ]
 }
 
 /// Routes of a server whose models are still loading: it is alive, and not ready for anything.
-pub fn loading_router(entrance: &Entrance) -> Router {
+pub fn loading_routes(entrance: &Entrance) -> Routes {
     let routes = [
         ("/v1/completions", any(health::no_completion_yet)),
         ("/health", read(health::health)),
+        ("/ready", read(health::not_ready)),
+        ("/ping", read(health::not_ready)),
         ("/metrics", read(health::metrics)),
         ("/version", read(health::version)),
     ];
     let routes = if entrance.serves_page { with_page(router_of(routes)) } else { router_of(routes) };
     let routes = routes.fallback(health::not_ready);
-    behind(entrance, routes).with_state(entrance.metrics.clone())
+    let all = behind(entrance, routes.clone()).with_state(entrance.metrics.clone());
+    let admin = behind_without_keys(entrance, routes).with_state(entrance.metrics.clone());
+    Routes { all: all.clone(), probes: all, admin }
 }
 
 async fn unknown_path(State(api): State<Arc<Api>>, request: Request) -> ApiError {
@@ -69,4 +85,25 @@ async fn unknown_path(State(api): State<Arc<Api>>, request: Request) -> ApiError
 async fn method_not_allowed(State(api): State<Arc<Api>>, request: Request) -> ApiError {
     let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
     api.entrance.refuse_unread(request, ApiError::MethodNotAllowed { method, path }).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_is_described_and_documented() {
+        let mut paths: Vec<_> = routes().into_iter().map(|(path, _)| path.to_owned()).collect();
+        paths.push("/v1/models/{name}".to_owned());
+        let mut described: Vec<_> = openapi::operations().iter().map(|one| one.path.to_owned()).collect();
+        paths.sort();
+        described.sort();
+        assert_eq!(paths, described, "openapi/operations.rs");
+        let page = include_str!("../../../docs/api.md");
+        let table = page.split_once("\n## Paths\n").unwrap().1.split("\n## ").next().unwrap();
+        for path in &paths {
+            let shown = path.replace("{name}", "NAME");
+            assert!(table.contains(&format!(" {shown}`")), "docs/api.md, Paths: {shown}");
+        }
+    }
 }

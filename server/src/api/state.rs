@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use super::answers::AnswerBudget;
-use super::http::{BodyLimits, Budget, Entrance, OpenRequests};
+use super::http::{BodyLimits, BodyReader, Budget, Entrance, OpenRequests};
+use super::json::{LimitValue, LimitValues};
+use crate::client_connection::Peer;
 use crate::job_pool::JobPool;
 use crate::registry::ModelRegistry;
 use crate::source_sharing::SourceSharing;
@@ -56,4 +58,37 @@ pub struct Api {
     pub open_requests: OpenRequests,
     /// Time without a heartbeat of an engine after which the server is not ready.
     pub stall_timeout: Duration,
+}
+
+impl Api {
+    /// A reader of one body from this peer.
+    pub fn body_reader(&self, peer: Option<Peer>) -> BodyReader<'_> {
+        BodyReader {
+            limits: self.limits.body,
+            budget: &self.body_budget,
+            peer,
+            models: &self.models,
+            inflating: &self.parsers,
+        }
+    }
+
+    /// The limits that fields of bodies name. Lengths are those of the default model.
+    pub fn limit_values(&self) -> LimitValues {
+        let ApiLimits { choices, prompts, top_log_probs, total_choices, total_log_probs, .. } = self.limits;
+        let (ApiLimits { stop_strings, stop_bytes, body, .. }, lengths) =
+            (self.limits, self.models.default_model().limits());
+        let values = [
+            ("choices", u64::from(choices)),
+            ("prompts", prompts as u64),
+            ("top_logprobs", u64::from(top_log_probs)),
+            ("total_choices", total_choices as u64),
+            ("total_logprobs", total_log_probs as u64),
+            ("stop_strings", stop_strings as u64),
+            ("stop_bytes", stop_bytes as u64),
+            ("body_bytes", body.bytes as u64),
+            ("source_tokens", lengths.source_tokens as u64),
+            ("target_tokens", lengths.target_tokens as u64),
+        ];
+        LimitValues::new(values.map(|(name, value)| LimitValue { name, value }))
+    }
 }

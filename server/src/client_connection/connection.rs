@@ -17,14 +17,19 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use super::framing::HEAD_BYTES;
-use super::guarded::{Guarded, WritePace};
+use super::guarded::Guarded;
+use super::handshake::Handshake;
 use super::held_body::held;
 use super::life::ConnectionLife;
+use super::pace::{Paced, WritePace};
 use super::peer::Peer;
 use super::places::{Idleness, Place, Purpose};
 
@@ -34,7 +39,7 @@ const PROBE_HEADER_TIMEOUT: Duration = Duration::from_secs(1);
 /// Timeouts of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionTimeouts {
-    /// Time from its opening to the end of its first request's head.
+    /// Time from its opening to the end of its first request's head, and of the handshake of TLS before it.
     pub header: Duration,
     /// Time from the end of an answer to the end of the next request's head; at least `header`.
     pub keep_alive: Duration,
@@ -49,6 +54,8 @@ pub struct Routes {
     pub all: Router,
     /// Routes for probes; any other path is answered that the server has no room.
     pub probes: Router,
+    /// Routes of the second address, where there is one: probes and metrics, without keys.
+    pub admin: Router,
 }
 
 /// Phase of a server's life.
@@ -64,7 +71,6 @@ pub enum Phase {
 }
 
 /// A connection that was accepted.
-#[derive(Debug)]
 pub struct Connection {
     /// Its socket.
     pub stream: TcpStream,
@@ -74,18 +80,47 @@ pub struct Connection {
     pub place: Place,
     /// Its timeouts.
     pub timeouts: ConnectionTimeouts,
+    /// TLS, unless it goes without.
+    pub tls: Option<TlsAcceptor>,
 }
 
 impl Connection {
     /// Answers each request from the present value of `routes`, until the client leaves or takes too long. Once `phase`
     /// is [`Phase::Closing`] the answer under way is finished and no request is read after it.
-    pub async fn attend(self, routes: watch::Receiver<Routes>, mut phase: watch::Receiver<Phase>) {
-        let Self { stream, peer, place, timeouts } = self;
+    pub async fn attend(self, routes: watch::Receiver<Routes>, phase: watch::Receiver<Phase>) {
+        let Self { stream, peer, place, timeouts, tls } = self;
         // A token is a few bytes; waiting to fill a packet would delay it.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection keeps small packets back");
         }
-        let is_for_probes = place.purpose() == Purpose::Probes;
+        let header_timeout = if place.purpose() == Purpose::Requests { timeouts.header } else { PROBE_HEADER_TIMEOUT };
+        let first_head = Instant::now() + header_timeout;
+        let stream = Paced::new(stream, timeouts.write);
+        let attended = Attended { peer, place, keep_alive: timeouts.keep_alive, first_head, routes, phase };
+        let Some(acceptor) = tls else { return attended.answer_on(stream).await };
+        let (idleness, phase) = (attended.place.idleness(), attended.phase.clone());
+        let shaken = Handshake { acceptor, timeout: header_timeout, idleness, phase }.with(stream).await;
+        if let Some(stream) = shaken {
+            attended.answer_on(stream).await;
+        }
+    }
+}
+
+/// A connection whose bytes are those of HTTP.
+struct Attended {
+    peer: SocketAddr,
+    place: Place,
+    /// Time from the end of an answer to the end of the next request's head.
+    keep_alive: Duration,
+    /// When the first request's head has to be there.
+    first_head: Instant,
+    routes: watch::Receiver<Routes>,
+    phase: watch::Receiver<Phase>,
+}
+
+impl Attended {
+    async fn answer_on(self, stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let Self { peer, place, keep_alive, first_head, routes, mut phase } = self;
         let life = ConnectionLife::default();
         let service = Service {
             routes,
@@ -97,20 +132,19 @@ impl Connection {
             was_asked: Arc::default(),
         };
         let was_asked = Arc::clone(&service.was_asked);
-        let guarded = Guarded::new(stream, life, timeouts.write, Some(Arc::clone(place.idleness())));
+        let guarded = Guarded::new(stream, life, Some(Arc::clone(place.idleness())));
         let mut connection = pin!(
             http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(timeouts.keep_alive)
+                .header_read_timeout(keep_alive)
                 .max_buf_size(HEAD_BYTES)
-                .keep_alive(!is_for_probes)
+                .keep_alive(place.purpose() == Purpose::Requests)
                 // A client that closes its side counts as gone: this is how a whole answer is noticed to be unwanted.
                 .half_close(false)
                 .serve_connection(TokioIo::new(guarded), service_fn(move |request| service.answer(request)))
         );
         place.idleness().begin();
-        let header_timeout = if is_for_probes { PROBE_HEADER_TIMEOUT } else { timeouts.header };
-        let mut first_head = pin!(tokio::time::sleep(header_timeout));
+        let mut first_head = pin!(tokio::time::sleep_until(first_head));
         let (mut waiting, mut open) = (true, true);
         loop {
             tokio::select! {
@@ -166,6 +200,7 @@ impl Service {
             Purpose::Requests => (self.routes.borrow().all.clone(), request.map(Body::new)),
             // No probe has a body, and nothing waits for one.
             Purpose::Probes => (self.routes.borrow().probes.clone(), request.map(|_| Body::empty())),
+            Purpose::Admin => (self.routes.borrow().admin.clone(), request.map(|_| Body::empty())),
         };
         let phase = self.phase.clone();
         async move {

@@ -5,15 +5,17 @@
 mod connection;
 mod framing;
 mod guarded;
+mod handshake;
 mod held_body;
 mod life;
+mod pace;
 mod peer;
 mod places;
 
 pub use connection::{Connection, ConnectionTimeouts, Phase, Routes};
 pub use framing::HEAD_BYTES;
-pub use guarded::WritePace;
 pub use held_body::held;
 pub use life::{Answering, ConnectionLife};
+pub use pace::WritePace;
 pub use peer::Peer;
 pub use places::{Idleness, Place, PlaceLimits, Places, Purpose, TooManyOfPeer};

@@ -45,6 +45,8 @@ struct Idle {
 /// Purpose for which a connection has its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Purpose {
+    /// Probes and metrics at an address of their own.
+    Admin,
     /// Probes: health, readiness and metrics.
     Probes,
     /// Every request.

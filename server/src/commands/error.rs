@@ -10,6 +10,7 @@ use plotters::drawing::DrawingAreaErrorKind;
 
 use super::eval::error::EvalError;
 use super::train::settings::SettingsError;
+use crate::access::AccessError;
 use crate::hub::HubError;
 use crate::loading::LoadError;
 use crate::process::resources::ShortOf;
@@ -24,6 +25,9 @@ pub enum CommandError {
     /// A checkpoint, a tokenizer or a text cannot be used.
     #[error(transparent)]
     Model(#[from] model::Error),
+    /// Keys or certificate cannot be used.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The address is taken or not one of this machine.
     #[error("cannot listen on {host}:{port}: choose another with --host and --port")]
     Listen {

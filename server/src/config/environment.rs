@@ -1,4 +1,5 @@
-//! Variables of the environment that the settings know: those of huggingface_hub, so that both use the same files.
+//! Variables of the environment that the settings know: API keys, and those of huggingface_hub, so that both use the
+//! same files.
 //!
 //! Filled by `main`, the only place that reads the environment.
 
@@ -13,6 +14,7 @@ use super::layers::Layer;
 const HUB: [(&str, &str); 4] =
     [("HF_HOME", "home"), ("HF_HUB_CACHE", "cache"), ("HF_ENDPOINT", "endpoint"), ("HF_TOKEN_PATH", "token_file")];
 const OFFLINE: &str = "HF_HUB_OFFLINE";
+const API_KEYS: &str = "ENCDEC_API_KEYS";
 const TOKEN: &str = "HF_TOKEN";
 /// Values that huggingface_hub takes for yes, in capitals.
 const YES: [&str; 4] = ["1", "ON", "YES", "TRUE"];
@@ -23,6 +25,8 @@ pub struct Environment {
     hub: Table,
     /// Folder of the hub's files where no setting names one.
     pub(super) default_home: Option<PathBuf>,
+    /// API keys, a text even if it is empty: a server that was meant to have keys must not start without any.
+    pub(super) api_keys: Option<String>,
     /// Token for the hub.
     pub(super) token: Option<HubToken>,
 }
@@ -43,7 +47,7 @@ impl Environment {
         let cache = given("XDG_CACHE_HOME").map(PathBuf::from);
         let cache = cache.or_else(|| Some(PathBuf::from(given("HOME")?).join(".cache")));
         let token = given(TOKEN).map(|token| HubToken::new(&token));
-        Self { hub, default_home: cache.map(|cache| cache.join("huggingface")), token }
+        Self { hub, default_home: cache.map(|cache| cache.join("huggingface")), api_keys: variable(API_KEYS), token }
     }
 
     /// Settings that are laid over those of the file.

@@ -110,6 +110,12 @@ pub enum Fault {
     /// A list that is not of nonempty strings.
     #[error("must be a list of strings, none of them empty")]
     NotTexts,
+    /// An empty value of a key that another one needs.
+    #[error("must not be empty when {other} is set so")]
+    NeededBy {
+        /// The other key.
+        other: &'static str,
+    },
     /// Another key that excludes this one is given as well.
     #[error("excludes {other}; give one of them")]
     Excludes {

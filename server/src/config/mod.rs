@@ -3,6 +3,7 @@
 //! Called once by `main` (through `cli`); everything else receives a [`Config`] or parts of one. Reads no
 //! environment, loads no model.
 
+mod access;
 mod environment;
 mod error;
 mod hub;
@@ -19,6 +20,7 @@ use std::path::Path;
 
 use toml::Table;
 
+pub use access::{AccessConfig, MetricsAccess};
 pub use environment::Environment;
 pub use error::{ConfigError, Fault, KeyValue, Problem};
 pub use hub::{HubConfig, HubToken};
@@ -47,6 +49,8 @@ const GIB: i64 = 1 << 30;
 pub struct Config {
     /// The process and its socket.
     pub server: ServerConfig,
+    /// Who may ask, and over what.
+    pub access: AccessConfig,
     /// The model that runs, and its arithmetic.
     pub model: ModelChoice,
     /// Settings of GPUs.
@@ -117,6 +121,7 @@ impl Configs {
             let mut reader = Reader::new(settings, problems);
             let config = Config {
                 server: ServerConfig::read(&mut reader),
+                access: AccessConfig::read(&mut reader, environment),
                 model: ModelChoice::read(&mut reader),
                 cuda: CudaConfig::read(&mut reader),
                 limits: Limits::read(&mut reader),

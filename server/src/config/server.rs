@@ -14,7 +14,8 @@ pub const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "tra
 /// Values of `server.log_format`.
 pub const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 /// Values of `server.share_sources`.
-pub const SOURCE_SHARINGS: [(&str, SourceSharing); 2] = [("all", SourceSharing::All), ("peer", SourceSharing::Peer)];
+pub const SOURCE_SHARINGS: [(&str, SourceSharing); 3] =
+    [("key", SourceSharing::Key), ("all", SourceSharing::All), ("peer", SourceSharing::Peer)];
 
 /// Format of log messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +43,10 @@ pub struct ServerConfig {
     pub access_log_sample: u32,
     /// Origins whose pages may send requests; `*` is any.
     pub allowed_origins: Vec<String>,
+    /// Methods that pages of those origins may use.
+    pub allowed_methods: Vec<String>,
+    /// Headers that pages of those origins may send; `*` is any.
+    pub allowed_headers: Vec<String>,
     /// Names in `Host` that are accepted beside the server's own; `*` is any.
     pub allowed_hosts: Vec<String>,
     /// Whether there is a page at `/`.
@@ -74,6 +79,8 @@ impl ServerConfig {
             access_log: reader.flag("server.access_log"),
             access_log_sample: reader.integer("server.access_log_sample", 1..=1_000_000),
             allowed_origins: reader.texts("server.allowed_origins"),
+            allowed_methods: reader.texts("server.allowed_methods"),
+            allowed_headers: reader.texts("server.allowed_headers"),
             allowed_hosts: reader.texts("server.allowed_hosts"),
             page: reader.flag("server.page"),
             share_sources: reader.choice("server.share_sources", &SOURCE_SHARINGS),

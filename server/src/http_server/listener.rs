@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use crate::access::Certificate;
 use crate::client_connection::{Connection, ConnectionTimeouts, Peer, Phase, Places, Purpose, Routes, TooManyOfPeer};
 use crate::process::liveness::Liveness;
 use crate::telemetry::Metrics;
@@ -33,6 +34,8 @@ pub struct Listener {
     pub routes: watch::Receiver<Routes>,
     pub phase: watch::Receiver<Phase>,
     pub metrics: Metrics,
+    /// The certificate, if it speaks TLS.
+    pub certificate: Option<Certificate>,
 }
 
 /// Accepts until the server closes, whatever happens: a task that failed is begun again.
@@ -71,7 +74,8 @@ impl Listener {
         match self.places.enter(Peer(peer)).await {
             Ok(place) => {
                 let place = place.at_most(self.purpose);
-                let connection = Connection { stream, peer, place, timeouts: self.timeouts };
+                let tls = self.certificate.as_ref().map(Certificate::acceptor);
+                let connection = Connection { stream, peer, place, timeouts: self.timeouts, tls };
                 let attended = connection.attend(self.routes.clone(), self.phase.clone());
                 let open = self.metrics.server().count_connection();
                 tokio::spawn(async move {
@@ -81,8 +85,10 @@ impl Listener {
             }
             Err(TooManyOfPeer) => {
                 tracing::debug!(%peer, "a peer has as many connections as it may");
-                // What the socket takes at once is all that is done for it.
-                let _ = stream.try_write(TOO_MANY_OF_PEER);
+                // What the socket takes at once is all that is done for it. Under TLS nobody could read it.
+                if self.certificate.is_none() {
+                    let _ = stream.try_write(TOO_MANY_OF_PEER);
+                }
             }
         }
     }

@@ -11,7 +11,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::listener::{Listener, keep_accepting};
-use crate::api::{Api, probe_router, router};
+use crate::access::Certificate;
+use crate::api::{Api, admin_router, probe_router, router};
 use crate::client_connection::{ConnectionTimeouts, Phase, PlaceLimits, Places, Purpose, Routes};
 use crate::process::liveness::Liveness;
 use crate::telemetry::Metrics;
@@ -36,8 +37,7 @@ pub struct HttpServer {
     routes: watch::Sender<Routes>,
     /// Whatever is open holds a receiver.
     phase: watch::Sender<Phase>,
-    liveness: Liveness,
-    metrics: Metrics,
+    shared: ServerShared,
 }
 
 /// State that a server shares with its routes.
@@ -47,25 +47,25 @@ pub struct ServerShared {
     pub liveness: Liveness,
     /// Counts connections.
     pub metrics: Metrics,
+    /// The certificate, of a server that speaks TLS.
+    pub certificate: Option<Certificate>,
 }
 
 impl HttpServer {
     /// Answers from `routes` on `listener`. Must be called within a runtime.
     pub fn start(listener: TcpListener, limits: ConnectionLimits, routes: Routes, shared: ServerShared) -> Self {
-        let ServerShared { liveness, metrics } = shared;
-        metrics.server().connections_limit.set(limits.places.connections as i64);
-        let server =
-            Self { limits, routes: watch::Sender::new(routes), phase: watch::Sender::default(), liveness, metrics };
+        shared.metrics.server().connections_limit.set(limits.places.connections as i64);
+        let server = Self { limits, routes: watch::Sender::new(routes), phase: watch::Sender::default(), shared };
         let accepting = server.accepting(listener, limits.places, Purpose::Requests);
-        tokio::spawn(keep_accepting(accepting, server.liveness.clone()));
+        tokio::spawn(keep_accepting(accepting, server.shared.liveness.clone()));
         server
     }
 
-    /// Answers probes, and nothing else, on `listener` as well.
+    /// Answers probes and metrics, and nothing else, on `listener` as well, without TLS.
     pub fn probe(&self, listener: TcpListener) {
         let places = PlaceLimits { connections: self.limits.places.reserved.max(1), reserved: 0, ..self.limits.places };
-        let accepting = self.accepting(listener, places, Purpose::Probes);
-        tokio::spawn(keep_accepting(accepting, self.liveness.clone()));
+        let accepting = self.accepting(listener, places, Purpose::Admin);
+        tokio::spawn(keep_accepting(accepting, self.shared.liveness.clone()));
     }
 
     fn accepting(&self, listener: TcpListener, places: PlaceLimits, purpose: Purpose) -> Listener {
@@ -76,19 +76,24 @@ impl HttpServer {
             purpose,
             routes: self.routes.subscribe(),
             phase: self.phase.subscribe(),
-            metrics: self.metrics.clone(),
+            metrics: self.shared.metrics.clone(),
+            certificate: self.shared.certificate.clone().filter(|_| purpose == Purpose::Requests),
         }
     }
 
     /// Answers every request from now on with `api`, on connections that are open already as well.
     pub fn open(&self, api: &Arc<Api>) {
-        let routes = Routes { all: router(Arc::clone(api)), probes: probe_router(Arc::clone(api)) };
+        let routes = Routes {
+            all: router(Arc::clone(api)),
+            probes: probe_router(Arc::clone(api)),
+            admin: admin_router(Arc::clone(api)),
+        };
         let _loading = self.routes.send_replace(routes);
     }
 
     /// Says that it is not ready any more, and goes on as before; each answer from now on ends its connection.
     pub fn leave(&self) {
-        self.liveness.leave();
+        self.shared.liveness.leave();
         self.phase.send_replace(Phase::Leaving);
     }
 

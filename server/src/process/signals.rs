@@ -44,7 +44,19 @@ impl EndSignals {
     /// When the system does not allow listening to signals.
     pub fn listen() -> io::Result<Self> {
         let hangup = (!ignores_hangup()).then(|| signal(SignalKind::hangup())).transpose()?;
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())?, hangup })
+        Ok(Self { hangup, ..Self::listen_without_hangup()? })
+    }
+
+    /// Installs the listeners of SIGTERM and SIGINT only.
+    ///
+    /// # Errors
+    /// When the system does not allow listening to signals.
+    pub fn listen_without_hangup() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: None,
+        })
     }
 
     /// Waits for the next signal.
@@ -54,6 +66,25 @@ impl EndSignals {
             _ = self.interrupt.recv() => EndSignal::Interrupt,
             () = next_of(self.hangup.as_mut()) => EndSignal::Hangup,
         }
+    }
+}
+
+/// Listens for SIGHUP as the request to read files again, even if the process was started with SIGHUP ignored.
+#[derive(Debug)]
+pub struct ReloadSignal(Signal);
+
+impl ReloadSignal {
+    /// Installs the listener.
+    ///
+    /// # Errors
+    /// When the system does not allow listening to signals.
+    pub fn listen() -> io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Waits for the next signal; `None` if no more can come.
+    pub async fn next(&mut self) -> Option<()> {
+        self.0.recv().await
     }
 }
 

@@ -6,6 +6,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, Registry, TextEncoder};
 
 use super::engine_metrics::{EngineFamilies, EngineMetrics};
+use super::key_metrics::KeyMetrics;
 use super::request_metrics::{RequestFamilies, RequestMetrics};
 use super::server_metrics::ServerMetrics;
 
@@ -17,6 +18,7 @@ pub struct Metrics(Arc<Registered>);
 struct Registered {
     registry: Registry,
     server: ServerMetrics,
+    keys: KeyMetrics,
     engines: EngineFamilies,
     requests: RequestFamilies,
     without_model: Arc<RequestMetrics>,
@@ -48,13 +50,18 @@ impl Metrics {
             requests.of_model(name);
         }
         let without_model = requests.of_model(if let [only] = names { only } else { "" });
-        let server = ServerMetrics::new(&registry);
-        Self(Arc::new(Registered { registry, server, engines, requests, without_model: Arc::new(without_model) }))
+        let (server, keys) = (ServerMetrics::new(&registry), KeyMetrics::new(&registry));
+        Self(Arc::new(Registered { registry, server, keys, engines, requests, without_model: Arc::new(without_model) }))
     }
 
     /// Metrics of the server itself.
     pub fn server(&self) -> &ServerMetrics {
         &self.0.server
+    }
+
+    /// Metrics by API key.
+    pub fn keys(&self) -> &KeyMetrics {
+        &self.0.keys
     }
 
     /// Metrics of the model with this name.
@@ -83,6 +90,7 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use super::super::key_metrics::KeyUse;
     use super::super::outcome::Outcome;
     use super::*;
 
@@ -115,6 +123,8 @@ mod tests {
     fn the_documented_table_says_of_each_metric_what_its_help_text_says() {
         let metrics = Metrics::of_models(&["demo"]);
         metrics.without_model().count_refusal("overloaded");
+        let request = KeyUse { outcome: Outcome::Completed, source_tokens: 1, generated_tokens: 1 };
+        metrics.keys().count("team", request);
         let row = |family: &MetricFamily| {
             let kind = format!("{:?}", family.get_field_type()).to_lowercase();
             let labels: Vec<_> = family.get_metric()[0].get_label().iter().map(|label| label.name()).collect();

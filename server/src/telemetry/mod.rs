@@ -6,6 +6,7 @@
 mod buckets;
 mod engine_metrics;
 mod families;
+mod key_metrics;
 mod log_lines;
 mod metrics;
 mod model_span;
@@ -15,6 +16,7 @@ mod request_metrics;
 mod server_metrics;
 
 pub use engine_metrics::EngineMetrics;
+pub use key_metrics::{KeyMetrics, KeyUse};
 pub use metrics::{Metrics, ModelMetrics};
 pub use model_span::in_model_span;
 pub use outcome::Outcome;

@@ -12,8 +12,8 @@ use axum::response::Response;
 use model::Tokenizer;
 use serde_json::{Value, json};
 use server::api::{
-    AccessLog, AnswerBudget, Api, ApiLimits, BodyLimits, BodyPace, Budget, BudgetLimits, Entrance, Guard, OpenRequests,
-    router,
+    AccessLog, AnswerBudget, Api, ApiLimits, BodyLimits, BodyPace, Budget, BudgetLimits, Entrance, Guard, KeyCheck,
+    OpenRequests, router,
 };
 use server::client_connection::{ConnectionTimeouts, PlaceLimits, WritePace};
 use server::engine::{Command, EngineHandle, EngineLimits, Submission};
@@ -67,6 +67,7 @@ pub struct Setup {
     pub queue_timeout: Duration,
     pub connections: ConnectionLimits,
     pub guard: Guard,
+    pub keys: KeyCheck,
     pub access_log: AccessLog,
     pub page: bool,
     pub source_sharing: SourceSharing,
@@ -101,6 +102,7 @@ impl Default for Setup {
             answer_bytes: 64 << 20,
             queue_timeout: PATIENCE,
             guard: Guard::default(),
+            keys: KeyCheck::default(),
             access_log: AccessLog::off(),
             page: true,
             source_sharing: SourceSharing::All,
@@ -173,12 +175,12 @@ impl App {
             labels: setup.labels,
             metrics: of_model,
         };
-        let (guard, body) = (Arc::new(setup.guard), setup.body);
         let entrance = Entrance {
             metrics,
-            guard,
+            guard: Arc::new(setup.guard),
+            keys: setup.keys,
             access_log: setup.access_log,
-            body,
+            body: setup.body,
             liveness: Liveness::default(),
             serves_page: setup.page,
         };

@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use serde_json::json;
-use server::api::probe_router;
-use server::client_connection::{ConnectionTimeouts, PlaceLimits, Routes};
+use server::client_connection::{ConnectionTimeouts, PlaceLimits};
 use server::http_server::{ConnectionLimits, HttpServer, ServerShared};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use crate::app::{App, CONNECTIONS, PATIENCE, Setup, taking_within, wait_for};
-use crate::listening::{Running, closed, finish, flood, impatient, read_length, read_until, send, slow_client};
+use crate::listening::{Running, closed, finish, flood, impatient, read_length, read_until, routes, send, slow_client};
 
 fn timeouts(header: Duration, keep_alive: Duration) -> ConnectionLimits {
     ConnectionLimits {
@@ -104,8 +103,7 @@ async fn an_address_for_probes_answers_them_and_nothing_else() {
     let [listener, probes] =
         [TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap()];
     let address = probes.local_addr().unwrap();
-    let routes = Routes { all: app.router.clone(), probes: probe_router(app.api.clone()) };
-    let server = HttpServer::start(listener, CONNECTIONS, routes, ServerShared::default());
+    let server = HttpServer::start(listener, CONNECTIONS, routes(&app), ServerShared::default());
     server.probe(probes);
     for (path, status) in [("/health", 200), ("/ready", 200), ("/metrics", 200), ("/v1/models", 429)] {
         let answer = reqwest::get(format!("http://{address}{path}")).await.unwrap();

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::Value;
-use server::api::probe_router;
+use server::access::Certificate;
+use server::api::{Entrance, admin_router, probe_router};
 use server::client_connection::Routes;
 use server::engine::Submission;
 use server::http_server::{ConnectionLimits, HttpServer, ServerShared};
@@ -22,6 +23,12 @@ use crate::scripted_engine::{Hand, score};
 /// A tenth of what anything here would wait for.
 pub const SOON: Duration = Duration::from_secs(1);
 
+/// The routes of a server that serves.
+pub fn routes(app: &App) -> Routes {
+    let api = || app.api.clone();
+    Routes { all: app.router.clone(), probes: probe_router(api()), admin: admin_router(api()) }
+}
+
 /// A server that listens.
 pub struct Running {
     pub app: App,
@@ -33,16 +40,20 @@ pub struct Running {
 
 impl Running {
     pub async fn start(setup: Setup, drain_timeout: Duration) -> (Self, Hand) {
+        Self::start_with(setup, drain_timeout, None).await
+    }
+
+    /// A server that speaks TLS if it has a certificate.
+    pub async fn start_with(setup: Setup, drain_timeout: Duration, certificate: Option<Certificate>) -> (Self, Hand) {
         let limits = setup.connections;
         let (app, hand) = App::by_hand(setup);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (shutdown, wanted) = oneshot::channel();
         let (hurry, hurried) = oneshot::channel::<()>();
-        let routes = Routes { all: app.router.clone(), probes: probe_router(app.api.clone()) };
-        let shared =
-            ServerShared { liveness: app.api.entrance.liveness.clone(), metrics: app.api.entrance.metrics.clone() };
-        let server = HttpServer::start(listener, limits, routes, shared);
+        let Entrance { liveness, metrics, .. } = app.api.entrance.clone();
+        let shared = ServerShared { liveness, metrics, certificate };
+        let server = HttpServer::start(listener, limits, routes(&app), shared);
         let api = app.api.clone();
         let served = tokio::spawn(async move {
             let _ = wanted.await;

@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::http::Request;
 use axum::response::Response;
 use serde_json::Value;
-use server::api::{AccessLog, Api, Entrance, Guard, router};
+use server::api::{AccessLog, Api, Entrance, Guard, KeyCheck, router};
 use server::client_connection::{ConnectionTimeouts, PlaceLimits, Routes, WritePace};
 use server::config::{Config, Layer};
 use server::engine::{Engine, EngineHandle};
@@ -110,7 +110,8 @@ impl App {
                 write: WritePace { stretch: PATIENCE, least_bytes_per_s: 1 },
             },
         };
-        let routes = Routes { all: self.router.clone(), probes: self.router.clone() };
+        let [all, probes, admin] = [(); 3].map(|()| self.router.clone());
+        let routes = Routes { all, probes, admin };
         let server = HttpServer::start(listener, limits, routes, ServerShared::default());
         tokio::spawn(async move {
             let _server = server;
@@ -153,6 +154,7 @@ fn deploy(models: Vec<(Config, ModelToServe)>) -> (Result<Deployment, LoadError>
     let entrance = Entrance {
         metrics: metrics.clone(),
         guard: Arc::new(Guard::default()),
+        keys: KeyCheck::default(),
         access_log: AccessLog::off(),
         body: body_limits(&config.limits),
         liveness: Liveness::default(),

@@ -51,10 +51,10 @@ pub async fn admit<T: Task>(
     request: Request,
 ) -> Result<Admitted<T>, ApiError> {
     let parse = |body: &[u8], api: &Api, model: &Arc<ServedModel>| EncoderCall::<T>::read(body, api, model);
-    let ReadRequest { model, asked, peer, held } = read_request(api, account, request, parse).await?;
+    let ReadRequest { model, asked, client, held } = read_request(api, account, request, parse).await?;
     let EncoderCall { inputs, add_special_tokens, mut task, .. } = asked;
     let (names, count) = (inputs.names, inputs.count() as u32);
-    let slots = model.engine.reserve(api.source_sharing.salt(peer, None), count)?;
+    let slots = model.engine.reserve(api.source_sharing.salt(&client, None), count)?;
     let queued = Instant::now();
     // Texts take the room of their bodies until they are ids.
     let tokenised = on_tokenizing_threads(&model, move |model| inputs.ids(add_special_tokens, model));
@@ -66,7 +66,7 @@ pub async fn admit<T: Task>(
     }
     let tokens: Vec<usize> = sources.iter().map(Vec::len).collect();
     task.fit(&tokens)?;
-    let share = reserve_answer(api, &task, &model, &tokens, peer)?;
+    let share = reserve_answer(api, &task, &model, &tokens, client.peer)?;
     let readout = task.readout();
     let requests = sources.into_iter().map(|source| EncodeRequest { source: source.into(), readout });
     let results = Results::new(submit(&model, slots, requests)?);

@@ -88,10 +88,10 @@ pub async fn prepare(
         check_texts(&asked.call, model)?;
         Ok(asked)
     };
-    let ReadRequest { model, asked, peer, held } = read_request(api, account, request, parse).await?;
+    let ReadRequest { model, asked, client, held } = read_request(api, account, request, parse).await?;
     let Asked { mut call, form } = asked;
     check_known_lengths(api, &model, &call)?;
-    let salt = api.source_sharing.salt(peer, call.cache_salt.as_deref());
+    let salt = api.source_sharing.salt(&client, call.cache_salt.as_deref());
     let slots = model.engine.reserve(salt, call.sources.count() as u32 * call.choices)?;
     let queued = Instant::now();
     let texts = Texts::take_from(&mut call);
@@ -102,7 +102,7 @@ pub async fn prepare(
     let (sources, decoder_prompt) = (tokens.sources.iter().map(Vec::len), tokens.decoder_prompt.len());
     check_lengths(&model, Lengths { sources, decoder_prompt, asked: &call })?;
     check_total_log_probs(api, tokens.sources.len(), call.log_probs_per_prompt(decoder_prompt))?;
-    Ok(PreparedCall { model, call, form, tokens, slots, queued, peer })
+    Ok(PreparedCall { model, call, form, tokens, slots, queued, peer: client.peer })
 }
 
 /// The largest answer that a request can get.

@@ -13,8 +13,11 @@ use hyper::body::Frame;
 use tokio::time::Instant;
 
 use super::budget::{Budget, Full, Share};
+use super::content_coding::ContentCoding;
 use super::error::ApiError;
+use super::inflate::inflate;
 use crate::client_connection::Peer;
+use crate::job_pool::JobPool;
 use crate::registry::ModelRegistry;
 
 /// A body up to this size is parsed where it is read, which takes less time than a change of threads, and takes no
@@ -73,20 +76,28 @@ pub struct BodyReader<'a> {
     pub peer: Option<Peer>,
     /// The served models: a large body is not read when no queue has a place for its request.
     pub models: &'a ModelRegistry,
+    /// Threads that inflate compressed bodies.
+    pub inflating: &'a JobPool,
 }
 
 impl BodyReader<'_> {
-    /// Reads the whole body.
+    /// Reads the whole body, and inflates a compressed one.
     pub async fn read(self, headers: &HeaderMap, body: Body) -> Result<ReceivedBody, ApiError> {
-        match tokio::time::timeout(self.limits.timeout, self.receive(headers, body)).await {
-            Ok(read) => read,
-            Err(_) => Err(ApiError::BodyTimeout { seconds: self.limits.timeout.as_secs() }),
-        }
+        let received = match tokio::time::timeout(self.limits.timeout, self.receive(headers, body)).await {
+            Ok(read) => read?,
+            Err(_) => return Err(ApiError::BodyTimeout { seconds: self.limits.timeout.as_secs() }),
+        };
+        let Some(coding) = ContentCoding::declared(headers)? else { return Ok(received) };
+        let limit = self.limits.bytes;
+        self.inflating.run(move || inflate(received, coding, limit)).await?
     }
 
     async fn receive(self, headers: &HeaderMap, mut body: Body) -> Result<ReceivedBody, ApiError> {
         let mut share = self.budget.share(self.peer);
-        let mut refused = declared_bytes(headers).and_then(|declared| self.check_declared(declared, &share).err());
+        let mut refused = match ContentCoding::declared(headers) {
+            Ok(_) => declared_bytes(headers).and_then(|declared| self.check_declared(declared, &share).err()),
+            Err(unknown) => Some(unknown),
+        };
         if headers.contains_key(header::EXPECT)
             && let Some(refused) = refused
         {

@@ -12,7 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::entrance::Entrance;
-use super::guard::Page;
+use super::guard::{Guard, Page};
 
 /// Lets a request through, or answers it with 403.
 pub async fn guard(State(entrance): State<Entrance>, request: Request, next: Next) -> Response {
@@ -21,7 +21,8 @@ pub async fn guard(State(entrance): State<Entrance>, request: Request, next: Nex
         Err(error) => return entrance.refuse_unread(request, error).await.into_response(),
     };
     let Page::Allowed(origin) = page else { return next.run(request).await };
-    let mut response = if is_preflight(&request) { preflight(&request) } else { next.run(request).await };
+    let mut response =
+        if is_preflight(&request) { preflight(&entrance.guard, &request) } else { next.run(request).await };
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.append(VARY, HeaderValue::from_static("origin"));
@@ -35,13 +36,20 @@ fn is_preflight(request: &Request) -> bool {
     request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-fn preflight(request: &Request) -> Response {
+fn preflight(guard: &Guard, request: &Request) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
-    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS"));
-    if let Some(asked) = request.headers().get(ACCESS_CONTROL_REQUEST_HEADERS) {
-        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
+    let asked = request.headers().get(ACCESS_CONTROL_REQUEST_HEADERS).and_then(|asked| asked.to_str().ok());
+    let allowed = [
+        (ACCESS_CONTROL_ALLOW_METHODS, guard.allowed_methods().to_owned()),
+        (ACCESS_CONTROL_ALLOW_HEADERS, asked.map(|asked| guard.allowed_headers(asked)).unwrap_or_default()),
+    ];
+    for (name, list) in allowed {
+        // Settings that cannot stand in a header allow nothing.
+        if let Some(value) = HeaderValue::try_from(list).ok().filter(|list| !list.is_empty()) {
+            headers.insert(name, value);
+        }
     }
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     response

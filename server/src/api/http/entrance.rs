@@ -1,5 +1,5 @@
-//! Parts that every request passes before its route: the metrics, the guard, the access log and the limits of its body.
-//! `layers` has the order.
+//! Parts that every request passes before its route: the metrics, the guard, the keys, the access log and the limits of
+//! its body. `layers` has the order.
 //!
 //! Made by the `serve` command before any model is loaded. It knows no model and no engine.
 
@@ -12,6 +12,7 @@ use super::access_log::AccessLog;
 use super::body::{BodyLimits, discard_body};
 use super::error::ApiError;
 use super::guard::Guard;
+use super::key_check::KeyCheck;
 use crate::process::liveness::Liveness;
 use crate::telemetry::Metrics;
 
@@ -22,6 +23,8 @@ pub struct Entrance {
     pub metrics: Metrics,
     /// Hosts and origins that are let in.
     pub guard: Arc<Guard>,
+    /// Keys that requests need.
+    pub keys: KeyCheck,
     /// Which requests get a line in the log.
     pub access_log: AccessLog,
     /// How far an unwanted body is read.

@@ -187,6 +187,12 @@ pub enum ApiError {
         /// The name it was asked for.
         host: String,
     },
+    /// A request without the key that it needs.
+    #[error("you must provide an API key: send the header 'Authorization: Bearer KEY'")]
+    NoKey,
+    /// A request with a key that nobody has.
+    #[error("Incorrect API key provided")]
+    WrongKey,
     /// No such path.
     #[error("Invalid URL ({method} {path})")]
     UnknownPath {
@@ -203,14 +209,22 @@ pub enum ApiError {
         /// Path asked for.
         path: String,
     },
-    /// A compressed body.
+    /// A body in a content encoding that is not known here, or in several.
     #[error(
-        "the request body has the content encoding '{encoding}', and only 'identity' is taken: send it as plain JSON, \
-         without a Content-Encoding header"
+        "the request body has the content encoding '{encoding}', and only one of 'gzip', 'zstd' and 'deflate' is \
+         taken: send it so, or as plain JSON without a Content-Encoding header"
     )]
     UnknownEncoding {
         /// The header's value.
         encoding: String,
+    },
+    /// A compressed body that cannot be inflated.
+    #[error("the request body is not valid {encoding}: {problem}")]
+    BrokenEncoding {
+        /// Its content encoding.
+        encoding: &'static str,
+        /// The decoder's message.
+        problem: String,
     },
     /// A body over the limit.
     #[error("the request body is larger than {limit} bytes")]

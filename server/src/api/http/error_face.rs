@@ -32,6 +32,9 @@ impl ApiError {
             }
             Self::ForeignOrigin { .. } => (StatusCode::FORBIDDEN, "invalid_request_error", Some("origin_not_allowed")),
             Self::ForeignHost { .. } => (StatusCode::FORBIDDEN, "invalid_request_error", Some("host_not_allowed")),
+            Self::NoKey | Self::WrongKey => {
+                (StatusCode::UNAUTHORIZED, "invalid_request_error", Some("invalid_api_key"))
+            }
             Self::BodyTooLarge { .. } => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", Some("request_too_large"))
             }
@@ -84,6 +87,7 @@ impl ApiError {
             | Self::UnknownToken { .. }
             | Self::NeedsTokenizer { .. }
             | Self::Untokenizable { .. }
+            | Self::BrokenEncoding { .. }
             | Self::ClientGone
             | Self::BodyBroken { .. } => (StatusCode::BAD_REQUEST, "invalid_request_error", None),
         };

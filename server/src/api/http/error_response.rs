@@ -6,8 +6,10 @@ use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::error::ApiError;
+
 /// An answer's error code; in its extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ErrorCode(pub &'static str);
@@ -18,6 +20,15 @@ impl ApiError {
         ErrorCode(self.face().code.unwrap_or("invalid_request"))
     }
 
+    /// How to identify oneself, for an error of that (RFC 6750).
+    const fn challenge(&self) -> Option<&'static str> {
+        match self {
+            Self::NoKey => Some("Bearer realm=\"encdec\""),
+            Self::WrongKey => Some("Bearer realm=\"encdec\", error=\"invalid_token\""),
+            _ => None,
+        }
+    }
+
     /// OpenAI's error object as JSON; also sent inside a stream that fails.
     pub fn body(&self) -> String {
         let face = self.face();
@@ -26,12 +37,14 @@ impl ApiError {
     }
 }
 
-#[derive(Serialize)]
-struct ErrorObject<'a> {
+/// OpenAI's error object.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Error)]
+pub struct ErrorObject<'a> {
     error: ErrorBody<'a>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ErrorBody<'a> {
     message: String,
     #[serde(rename = "type")]
@@ -57,8 +70,11 @@ impl IntoResponse for ApiError {
             // OpenAI's clients repeat what ended with a 500 unless they are told not to.
             headers.insert(HeaderName::from_static("x-should-retry"), HeaderValue::from_static("false"));
         }
+        if let Some(challenge) = self.challenge() {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
         if matches!(self, Self::UnknownEncoding { .. }) {
-            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd, deflate"));
         }
         if matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
             // Whatever of the body is still on its way must not be read as the next request.

@@ -22,6 +22,15 @@ const SHOWN: usize = 100;
 pub struct Guard {
     hosts: Hosts,
     origins: Names,
+    preflight: Preflight,
+}
+
+/// Answers to browsers that ask what a page of an allowed origin may send.
+#[derive(Debug, Clone, Default)]
+struct Preflight {
+    /// Methods, separated by commas.
+    methods: String,
+    headers: Names,
 }
 
 /// Values of `Host` that are accepted.
@@ -67,6 +76,10 @@ pub struct GuardSettings<'a> {
     pub allowed_hosts: &'a [String],
     /// Origins whose pages may ask; `*` is any.
     pub allowed_origins: &'a [String],
+    /// Methods that those pages may use.
+    pub allowed_methods: &'a [String],
+    /// Headers that those pages may send; `*` is any.
+    pub allowed_headers: &'a [String],
 }
 
 /// A page that may send requests.
@@ -80,14 +93,28 @@ pub enum Page {
 impl Guard {
     /// The rules that follow from the settings.
     pub fn new(settings: GuardSettings<'_>) -> Self {
-        let GuardSettings { bound, name, allowed_hosts, allowed_origins } = settings;
+        let GuardSettings { bound, name, allowed_hosts, .. } = settings;
         let names = Names::new(allowed_hosts.iter().map(String::as_str).chain([name]));
         let hosts = match (bound.to_canonical().is_loopback(), allowed_hosts.is_empty()) {
             (true, _) => Hosts::Loopback(names),
             (false, true) => Hosts::Any,
             (false, false) => Hosts::Listed(names),
         };
-        Self { hosts, origins: Names::new(allowed_origins.iter().map(String::as_str)) }
+        let listed = |names: &[String]| Names::new(names.iter().map(String::as_str));
+        let preflight =
+            Preflight { methods: settings.allowed_methods.join(", "), headers: listed(settings.allowed_headers) };
+        Self { hosts, origins: listed(settings.allowed_origins), preflight }
+    }
+
+    /// Methods that pages of allowed origins may use, as a header lists them.
+    pub fn allowed_methods(&self) -> &str {
+        &self.preflight.methods
+    }
+
+    /// Filters the `asked` headers by those that such pages may send. Both lists are written as in a header.
+    pub fn allowed_headers(&self, asked: &str) -> String {
+        let asked = asked.split(',').map(str::trim).filter(|name| !name.is_empty());
+        asked.filter(|name| self.preflight.headers.hold(name)).collect::<Vec<_>>().join(", ")
     }
 
     /// Decides whether a request may be answered.
@@ -172,7 +199,14 @@ mod tests {
     fn guard(bound: &str, allowed_hosts: &[&str]) -> Guard {
         let allowed_hosts: Vec<_> = allowed_hosts.iter().map(|host| (*host).to_owned()).collect();
         let bound = bound.parse().unwrap();
-        Guard::new(GuardSettings { bound, name: "my-machine", allowed_hosts: &allowed_hosts, allowed_origins: &[] })
+        Guard::new(GuardSettings {
+            bound,
+            name: "my-machine",
+            allowed_hosts: &allowed_hosts,
+            allowed_origins: &[],
+            allowed_methods: &[],
+            allowed_headers: &["authorization".to_owned(), "Content-Type".to_owned()],
+        })
     }
 
     #[test]
@@ -221,6 +255,13 @@ mod tests {
         }
         assert!(!listed.knows("evil.example"));
         assert!(guard("127.0.0.1", &["*"]).knows("any.example"));
+    }
+
+    #[test]
+    fn pages_may_send_the_headers_that_are_listed() {
+        let guard = guard("127.0.0.1", &[]);
+        assert_eq!(guard.allowed_headers("Authorization, x-odd,content-type"), "Authorization, content-type");
+        assert_eq!(guard.allowed_headers(""), "");
     }
 
     #[test]

@@ -16,8 +16,9 @@ use super::error_face::outcome_of;
 use super::error_response::ErrorCode;
 use super::request_account::RequestAccount;
 use super::request_name::RequestName;
+use crate::access::KeyName;
 use crate::client_connection::{Peer, held};
-use crate::telemetry::Outcome;
+use crate::telemetry::{KeyUse, Metrics, Outcome};
 
 /// The target by which a log's lines are told apart and filtered.
 const TARGET: &str = "server::access";
@@ -32,6 +33,13 @@ impl Visit {
     pub fn leave(&self, completed: Completed) {
         if let Some(entry) = &self.0 {
             let _ = entry.completed.set(completed);
+        }
+    }
+
+    /// Notes whose request it is.
+    pub fn identify(&self, key: KeyName) {
+        if let Some(entry) = &self.0 {
+            let _ = entry.key.set(key);
         }
     }
 }
@@ -76,6 +84,8 @@ struct Entry {
     completed: OnceLock<Completed>,
     id: Option<RequestName>,
     peer: Option<Peer>,
+    key: OnceLock<KeyName>,
+    metrics: Metrics,
     route: String,
     began: Instant,
     /// Status and error code of the answer.
@@ -91,6 +101,8 @@ impl Entry {
             completed: OnceLock::new(),
             id: extensions.get().cloned(),
             peer: extensions.get().copied(),
+            key: OnceLock::new(),
+            metrics: entrance.metrics.clone(),
             route: route(request.method(), extensions.get()),
             began: Instant::now(),
             answered: OnceLock::new(),
@@ -104,6 +116,7 @@ impl Entry {
             target: TARGET,
             id = self.id.as_ref().map(RequestName::as_str),
             peer = self.peer.map(|peer| tracing::field::display(peer.0)),
+            key = self.key.get().map(KeyName::as_str),
             route = self.route,
             status = self.answered.get().map(|(status, _)| status.as_u16()),
             outcome = %outcome.label(),
@@ -130,6 +143,11 @@ impl Drop for Entry {
         };
         if let Some(code) = error {
             self.account.metrics().count_refusal(code);
+        }
+        if let Some(key) = self.key.get() {
+            let tokens = completed.map(|completed| (completed.source_tokens, completed.generated_tokens));
+            let (source_tokens, generated_tokens) = tokens.unwrap_or_default();
+            self.metrics.keys().count(key.as_str(), KeyUse { outcome, source_tokens, generated_tokens });
         }
         if self.log.wants(outcome) {
             self.write(outcome, error);

@@ -4,15 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::{HeaderMap, header};
 
 use super::body_model::served_model;
 use crate::api::Api;
-use crate::api::http::{ApiError, BodyReader, ReceivedBody, RequestAccount, SMALL_BODY_BYTES, Share};
+use crate::api::http::{ApiError, ReceivedBody, RequestAccount, SMALL_BODY_BYTES, Share, client_of};
 use crate::api::json::shortened;
-use crate::client_connection::Peer;
 use crate::registry::ServedModel;
 use crate::request::Refusal;
+use crate::source_sharing::Client;
 
 /// Time for which a body is still read after shutdown has begun: a client that is sending one might not see the refusal
 /// otherwise.
@@ -32,7 +31,7 @@ pub struct ReadRequest<T> {
     /// The parsed body.
     pub asked: T,
     /// Its sender.
-    pub peer: Option<Peer>,
+    pub client: Client,
     /// Memory of the body, to be kept as long as the texts in it.
     pub held: Share,
 }
@@ -47,12 +46,9 @@ pub async fn read_request<T: NamesModel + Send + 'static>(
     request: Request,
     parse: impl FnOnce(&[u8], &Api, &Arc<ServedModel>) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<ReadRequest<T>, ApiError> {
-    if let Some(encoding) = content_encoding(request.headers()) {
-        return Err(api.entrance.refuse_unread(request, ApiError::UnknownEncoding { encoding }).await);
-    }
     let (head, raw) = request.into_parts();
-    let peer = head.extensions.get().copied();
-    let reader = BodyReader { limits: api.limits.body, budget: &api.body_budget, peer, models: &api.models };
+    let client = client_of(&head.extensions);
+    let reader = api.body_reader(client.peer);
     let ReceivedBody { bytes, held } = tokio::select! {
         biased;
         read = reader.read(&head.headers, raw) => read?,
@@ -74,20 +70,12 @@ pub async fn read_request<T: NamesModel + Send + 'static>(
             return Err(ApiError::UnknownModel { asked: shortened(name), served: api.models.names() });
         }
         account.assign(&model.metrics.requests);
-        Ok(ReadRequest { model: Arc::clone(model), asked, peer, held })
+        Ok(ReadRequest { model: Arc::clone(model), asked, client, held })
     };
     // A JSON tree takes many times the memory of its text, so only as many large ones as the pool has threads exist at
     // once. Tokenising has a pool of its own: requests that wait there have places in the queue, and requests here have
     // none yet.
     if is_small { job() } else { api.parsers.run(job).await? }
-}
-
-/// The body's content encoding, unless it has none.
-fn content_encoding(headers: &HeaderMap) -> Option<String> {
-    let values = headers.get_all(header::CONTENT_ENCODING).iter();
-    let values: Vec<_> = values.map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned()).collect();
-    let is_plain = |value: &String| value.is_empty() || value.eq_ignore_ascii_case("identity");
-    (!values.iter().all(is_plain)).then(|| shortened(&values.join(", ")))
 }
 
 /// Returns when it is no use any more to wait for a body, because its request would be refused.

@@ -13,15 +13,16 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
 use super::error::{CommandError, io};
-use crate::api::{AccessLog, Entrance, Guard, GuardSettings, loading_router};
-use crate::client_connection::{ConnectionTimeouts, PlaceLimits, Routes, WritePace};
+use crate::access::Credentials;
+use crate::api::{AccessLog, Entrance, Guard, GuardSettings, KeyCheck, loading_routes};
+use crate::client_connection::{ConnectionTimeouts, PlaceLimits, WritePace};
 use crate::config::{Config, Configs, Limits, ServerConfig};
 use crate::http_server::{ConnectionLimits, Deployment, HttpServer, ServerShared, body_limits};
 use crate::process::allocator::give_back_large_pieces;
 use crate::process::liveness::Liveness;
 use crate::process::resources::{ShortOf, blocking_threads, check_threads, claim_descriptors};
 use crate::process::service_manager::Notifier;
-use crate::process::signals::{EndSignal, EndSignals};
+use crate::process::signals::{EndSignal, EndSignals, ReloadSignal};
 use crate::telemetry::Metrics;
 use models::start;
 
@@ -75,14 +76,17 @@ async fn start_blocking_threads(count: usize) {
 
 async fn run(configs: &Configs, notifier: &Notifier) -> Result<(), CommandError> {
     let config = configs.first();
-    let mut signals = EndSignals::listen().map_err(io("wait for signals"))?;
+    let credentials = config.access.credentials.read()?;
+    let mut signals = listen_for_signals(config, &credentials).map_err(io("wait for signals"))?;
     let listener = listen(&config.server.host, config.server.port).await?;
     let address = listener.local_addr().map_err(io("read the listener's address"))?;
-    let entrance = entrance(configs, address);
-    let loading = loading_router(&entrance);
-    let routes = Routes { all: loading.clone(), probes: loading };
-    let shared = ServerShared { liveness: entrance.liveness.clone(), metrics: entrance.metrics.clone() };
-    let server = HttpServer::start(listener, connection_limits(&config.limits), routes, shared);
+    let entrance = entrance(configs, address, &credentials);
+    let shared = ServerShared {
+        liveness: entrance.liveness.clone(),
+        metrics: entrance.metrics.clone(),
+        certificate: credentials.certificate,
+    };
+    let server = HttpServer::start(listener, connection_limits(&config.limits), loading_routes(&entrance), shared);
     if let Some(probes) = probe_listener(&config.server).await? {
         server.probe(probes);
     }
@@ -100,7 +104,7 @@ async fn run(configs: &Configs, notifier: &Notifier) -> Result<(), CommandError>
     };
     server.open(&deployment.api);
     message.log();
-    notifier.ready(&format!("listens on http://{address}"));
+    notifier.ready(&format!("listens on {}://{address}", scheme(config)));
     let signal = tokio::select! {
         signal = signals.next() => signal,
         () = deployment.engine_ended() => return Err(CommandError::EngineEnded),
@@ -108,6 +112,22 @@ async fn run(configs: &Configs, notifier: &Notifier) -> Result<(), CommandError>
     notifier.stopping();
     end(config, server, &deployment, (signal, signals)).await;
     Ok(())
+}
+
+/// Signals that end the server. Where keys or a certificate come from files, SIGHUP is none of them: it has these read
+/// anew.
+fn listen_for_signals(config: &Config, credentials: &Credentials) -> std::io::Result<EndSignals> {
+    let files = config.access.credentials.clone();
+    if !files.can_change() {
+        return EndSignals::listen();
+    }
+    let (mut reload, credentials) = (ReloadSignal::listen()?, credentials.clone());
+    tokio::spawn(async move {
+        while reload.next().await.is_some() {
+            files.read_anew(&credentials);
+        }
+    });
+    EndSignals::listen_without_hangup()
 }
 
 /// From the first signal to the last answer. A second signal cuts off whatever is still under way.
@@ -146,6 +166,11 @@ fn say_drained(began: Instant, left: usize) {
     tracing::info!(took_ms = began.elapsed().as_millis() as u64, left, "drained");
 }
 
+/// Scheme of the server's addresses.
+fn scheme(config: &Config) -> &'static str {
+    if config.access.credentials.certificate.is_some() { "https" } else { "http" }
+}
+
 async fn listen(host: &str, port: u16) -> Result<TcpListener, CommandError> {
     let refused = |source| CommandError::Listen { host: host.to_owned(), port, source };
     TcpListener::bind((host, port)).await.map_err(refused)
@@ -160,11 +185,18 @@ async fn probe_listener(server: &ServerConfig) -> Result<Option<TcpListener>, Co
     TcpListener::bind(address).await.map(Some).map_err(refused)
 }
 
-fn entrance(configs: &Configs, address: SocketAddr) -> Entrance {
+fn entrance(configs: &Configs, address: SocketAddr, credentials: &Credentials) -> Entrance {
     let config = configs.first();
     let models: Vec<_> = configs.iter().map(|config| config.model.served_name.as_str()).collect();
-    let ServerConfig { host, allowed_hosts, allowed_origins, .. } = &config.server;
-    let guard = Guard::new(GuardSettings { bound: address.ip(), name: host, allowed_hosts, allowed_origins });
+    let ServerConfig { host, allowed_hosts, allowed_origins, allowed_methods, allowed_headers, .. } = &config.server;
+    let guard = Guard::new(GuardSettings {
+        bound: address.ip(),
+        name: host,
+        allowed_hosts,
+        allowed_origins,
+        allowed_methods,
+        allowed_headers,
+    });
     let access_log = match config.server.access_log {
         true => AccessLog::one_in(config.server.access_log_sample),
         false => AccessLog::off(),
@@ -172,6 +204,7 @@ fn entrance(configs: &Configs, address: SocketAddr) -> Entrance {
     Entrance {
         metrics: Metrics::of_models(&models),
         guard: Arc::new(guard),
+        keys: KeyCheck { keys: credentials.keys.clone(), metrics: config.access.metrics },
         access_log,
         body: body_limits(&config.limits),
         liveness: Liveness::default(),

@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 
+use super::scheme;
 use super::start_message::{Example, ModelMessage, StartMessage};
 use crate::api::Entrance;
 use crate::commands::error::CommandError;
@@ -29,7 +30,9 @@ pub fn start(
     let message = |((config, loaded), limits)| message_of(config, loaded, limits);
     let models: Vec<_> = configs.iter().zip(&loaded).zip(&limits).map(message).collect();
     let example = Example { takes_text: loaded[0].tokenizer().is_some(), generates: limits[0].generates() };
-    let message = StartMessage { address, models, example };
+    let config = configs.first();
+    let needs_key = config.access.credentials.keys.any();
+    let message = StartMessage { scheme: scheme(config), needs_key, address, models, example };
     let to_serve = configs.iter().zip(loaded).zip(limits).map(|((config, loaded), limits)| {
         let (name, aliases) = (config.model.served_name.clone(), config.model.aliases.clone());
         ModelToServe { name, aliases, loaded, limits }

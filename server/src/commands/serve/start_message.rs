@@ -19,6 +19,10 @@ const EXAMPLE_IDS: [u32; 8] = [2, 10, 11, 12, 13, 14, 15, 16];
 /// The facts of a server that has just come up.
 #[derive(Debug, Clone)]
 pub struct StartMessage {
+    /// Scheme of its addresses: http or https.
+    pub scheme: &'static str,
+    /// Whether requests need an API key.
+    pub needs_key: bool,
     /// Address on which it listens, with the real port.
     pub address: SocketAddr,
     /// Its models, at least one, the default one first.
@@ -58,8 +62,8 @@ pub struct Example {
 impl StartMessage {
     /// Logs two messages: the facts, and a command to try. Each of several models has a message of its own before.
     pub fn log(&self) {
-        let (version, address) = (env!("CARGO_PKG_VERSION"), self.address);
-        let url = format!("http://{address}");
+        let version = env!("CARGO_PKG_VERSION");
+        let url = format!("{}://{}", self.scheme, self.address);
         match &self.models[..] {
             [only] => only.log(Some(&url), format_args!("encdec {version} listens on {url}")),
             several => {
@@ -69,7 +73,13 @@ impl StartMessage {
                 tracing::info!(target: TARGET, %url, models, "encdec {version} listens on {url}");
             }
         }
-        tracing::info!(target: TARGET, "try: {}", curl_line(address, self.example));
+        tracing::info!(target: TARGET, "try: {}", self.curl_line());
+    }
+
+    /// A command to try. A secret is not known here, so the shell's variable `KEY` stands for it.
+    fn curl_line(&self) -> String {
+        let line = curl_line(self.address, self.example).replacen("http://", &format!("{}://", self.scheme), 1);
+        if self.needs_key { format!("{line} -H \"authorization: Bearer $KEY\"") } else { line }
     }
 }
 
