@@ -7,6 +7,7 @@ use axum::extract::{FromRef, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Api;
 use super::http::ApiError;
@@ -49,8 +50,10 @@ pub async fn version() -> Response {
     Json(Version { version: env!("CARGO_PKG_VERSION") }).into_response()
 }
 
-#[derive(Serialize)]
-struct Version {
+/// The version of the program.
+#[derive(Serialize, ToSchema)]
+pub struct Version {
+    #[schema(value_type = String)]
     version: &'static str,
 }
 

@@ -12,6 +12,7 @@ mod health;
 mod http;
 mod json;
 mod models;
+mod openapi;
 mod page;
 mod reading;
 mod router;
@@ -20,7 +21,8 @@ mod texts;
 
 pub use answers::AnswerBudget;
 pub use http::{
-    AccessLog, ApiError, BodyLimits, BodyPace, Budget, BudgetLimits, Entrance, Guard, GuardSettings, OpenRequests,
+    AccessLog, ApiError, BodyLimits, BodyPace, Budget, BudgetLimits, Entrance, Guard, GuardSettings, KeyCheck,
+    OpenRequests,
 };
-pub use router::{loading_router, probe_router, router};
+pub use router::{admin_router, loading_routes, probe_router, router};
 pub use state::{Api, ApiLimits};

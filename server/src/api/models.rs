@@ -8,14 +8,16 @@ use axum::extract::{Path, State};
 use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Api;
 use super::http::ApiError;
 use crate::registry::ServedModel;
 
 /// OpenAI's fields, then vLLM's, then ours.
-#[derive(Serialize)]
-struct ModelMessage<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Model)]
+pub struct ModelMessage<'a> {
     id: &'a str,
     object: &'static str,
     created: u64,
@@ -32,8 +34,9 @@ struct ModelMessage<'a> {
     capabilities: Vec<&'static str>,
 }
 
-#[derive(Serialize)]
-struct ModelList<'a> {
+/// The served models.
+#[derive(Serialize, ToSchema)]
+pub struct ModelList<'a> {
     object: &'static str,
     data: Vec<ModelMessage<'a>>,
 }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::form::{AnswerForm, Blocks, ChoicePiece, DONE, event};
 use super::heading::Heading;
@@ -30,7 +31,7 @@ impl CompletionForm {
     }
 
     fn message(&self, pieces: &[ChoicePiece], usage: Option<Option<UsageMessage>>) -> String {
-        let message = Message {
+        let message = CompletionMessage {
             id: &self.heading.id,
             object: "text_completion",
             created: self.heading.created,
@@ -69,18 +70,22 @@ impl AnswerForm for CompletionForm {
     }
 }
 
-#[derive(Serialize)]
-struct Message<'a> {
+/// A completion, or a piece of one.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Completion)]
+pub struct CompletionMessage<'a> {
     id: &'a str,
     object: &'static str,
     created: u64,
     model: &'a str,
     choices: Vec<ChoiceMessage<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<UsageMessage>)]
     usage: Option<Option<UsageMessage>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Choice)]
 struct ChoiceMessage<'a> {
     index: usize,
     text: &'a str,

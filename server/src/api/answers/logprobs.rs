@@ -4,19 +4,21 @@
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
+use utoipa::ToSchema;
 
 use super::scored_token::{ScoredToken, finite};
 use crate::engine::TokenScore;
 use crate::registry::{ServedModel, token_id_name};
 
 /// One entry per token in each list.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
 pub struct LogProbs {
     /// Names of the tokens.
     pub tokens: Vec<String>,
     /// Natural-log probabilities.
     pub token_logprobs: Vec<f32>,
     /// The most probable tokens there, and the chosen one.
+    #[schema(value_type = Vec<HashMap<String, f32>>)]
     pub top_logprobs: Vec<TopLogProbs>,
     /// Characters of the choice's text before the token.
     pub text_offset: Vec<usize>,

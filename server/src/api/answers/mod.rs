@@ -23,7 +23,7 @@ mod whole;
 pub use answer::{Answer, Submitted};
 pub use answer_budget::{AnswerBudget, AnswerSize};
 pub use choice::ChoiceSettings;
-pub use completion_form::CompletionForm;
+pub use completion_form::{CompletionForm, CompletionMessage};
 pub use delivery::Delivery;
 pub use form::{AnswerForm, Blocks};
 pub use heading::Heading;

@@ -3,6 +3,7 @@
 //! Counted by `answer`, written by the forms.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Tokens of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +29,8 @@ impl Usage {
 }
 
 /// The `usage` object.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Usage)]
 pub struct UsageMessage {
     prompt_tokens: u64,
     completion_tokens: u64,
@@ -36,7 +38,7 @@ pub struct UsageMessage {
     prompt_tokens_details: PromptTokensDetails,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct PromptTokensDetails {
     cached_tokens: u64,
 }

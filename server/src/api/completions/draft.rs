@@ -3,45 +3,18 @@
 //! Used by `parse`, which knows what the fields mean. Errors of fields wait until the whole body was read, because
 //! invalid JSON is reported first.
 
-use std::sync::LazyLock;
-
 use serde::de::MapAccess;
 
-use super::neutral::REQUEST;
+use super::fields::{DECODER_PROMPT, FIELDS, PROMPT};
 use crate::api::fields::{
-    DecoderPrompt, DecoderPromptShape, Prompts, PromptsShape, STREAM_OPTIONS, StopShape, stream_options_shape,
+    DecoderPrompt, DecoderPromptShape, Prompts, PromptsShape, STOP, STREAM_OPTIONS, StopShape, stream_options_shape,
 };
 use crate::api::generation::RequestBounds;
 use crate::api::http::ApiError;
-use crate::api::json::{Brief, Fields, Known, Shape, Shaped, read_body};
+use crate::api::json::{Brief, Fields, Shape, Shaped, read_body};
 
-/// Fields of a scalar value that are supported. Those that are not stand in `neutral`.
-const SCALARS: [&str; 16] = [
-    "add_special_tokens",
-    "cache_salt",
-    "echo",
-    "ignore_eos",
-    "logprobs",
-    "max_tokens",
-    "min_p",
-    "min_tokens",
-    "model",
-    "n",
-    "return_token_ids",
-    "seed",
-    "stream",
-    "temperature",
-    "top_k",
-    "top_p",
-];
-const PROMPT: &str = "prompt";
-const DECODER_PROMPT: &str = "decoder_prompt";
-const STOP: &str = "stop";
-
-static KNOWN: LazyLock<Known> = LazyLock::new(|| {
-    let larger = [PROMPT, DECODER_PROMPT, STOP, STREAM_OPTIONS];
-    SCALARS.into_iter().chain(larger).chain(REQUEST.names()).collect()
-});
+/// Name of the field that holds the stop strings.
+const STOP_NAME: &str = STOP.name;
 
 /// The fields of a body. A field that is `null` counts as absent; of a field that is given twice, the last value
 /// counts.
@@ -76,7 +49,7 @@ impl Shape for BodyShape<'_> {
 
     fn object<'de, A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Read, A::Error> {
         let Self(bounds) = self;
-        let mut fields = Fields::new(&KNOWN, "");
+        let mut fields = Fields::new(&FIELDS, "");
         let (mut prompts, mut decoder_prompt, mut stop, mut stream_options) = (None, None, None, None);
         while let Some(name) = fields.next_known(&mut object)? {
             match name {
@@ -86,7 +59,7 @@ impl Shape for BodyShape<'_> {
                 DECODER_PROMPT => {
                     decoder_prompt = object.next_value_seed(Shaped(DecoderPromptShape(bounds.decoder_prompt)))?;
                 }
-                STOP => stop = object.next_value_seed(Shaped(StopShape(bounds.stop)))?,
+                STOP_NAME => stop = object.next_value_seed(Shaped(StopShape(bounds.stop)))?,
                 STREAM_OPTIONS => stream_options = object.next_value_seed(Shaped(stream_options_shape()))?,
                 scalar => fields.set(scalar, object.next_value()?),
             }

@@ -1,9 +1,11 @@
 //! `POST /v1/completions`: its fields, read and checked.
 
 mod draft;
+mod fields;
 mod handler;
 mod neutral;
 mod parse;
 mod validation;
 
+pub use fields::FIELDS;
 pub use handler::completions;

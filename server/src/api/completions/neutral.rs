@@ -2,7 +2,8 @@
 //!
 //! Used by `parse`. A field that gets supported leaves this table.
 
-use crate::api::fields::{Neutral, NeutralFields};
+use crate::api::fields::NeutralFields;
+use crate::api::json::Neutral;
 
 /// Fields of the request itself.
 pub const REQUEST: NeutralFields = NeutralFields { prefix: "", table: REQUEST_FIELDS };

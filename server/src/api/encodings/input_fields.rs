@@ -2,9 +2,9 @@
 
 use std::sync::LazyLock;
 
-use crate::api::fields::{Neutral, NeutralFields};
+use crate::api::fields::NeutralFields;
 use crate::api::http::ApiError;
-use crate::api::json::{Brief, Fields, Known};
+use crate::api::json::{Brief, Fields, Known, Neutral};
 
 /// Name of the field that holds the inputs.
 pub const INPUT: &str = "input";

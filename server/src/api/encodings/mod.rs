@@ -22,3 +22,4 @@ pub use embeddings::Embeddings;
 pub use encode::Encode;
 pub use handler::answer;
 pub use pooling::Pooling;
+pub use task::Task;

@@ -2,6 +2,7 @@
 //!
 //! Read by the rooms of endpoints that encode sources.
 
+use super::declared::CACHE_SALT;
 use crate::api::http::ApiError;
 use crate::api::json::Fields;
 
@@ -10,7 +11,7 @@ use crate::api::json::Fields;
 /// # Errors
 /// When it is no text, empty, or longer than a secret.
 pub fn read_cache_salt(fields: &Fields) -> Result<Option<String>, ApiError> {
-    match fields.text("cache_salt")? {
+    match fields.text(CACHE_SALT.name)? {
         Some(salt) if salt.is_empty() => {
             let problem = "must not be empty; leave it out to share sources";
             Err(ApiError::Invalid { param: "cache_salt".to_owned(), problem })

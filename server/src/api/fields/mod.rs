@@ -3,6 +3,7 @@
 //! Used by the rooms of single endpoints. Pure: no tokenizer, no engine, no clock.
 
 mod cache_salt;
+mod declared;
 mod decoder_prompt;
 mod ids;
 mod neutral;
@@ -14,12 +15,15 @@ mod stop;
 mod stream_options;
 
 pub use cache_salt::read_cache_salt;
+pub use declared::{CACHE_SALT, MODEL, decoder_prompt_schema, prompts_schema};
 pub use decoder_prompt::{DecoderPrompt, DecoderPromptShape};
 pub use ids::IdBounds;
-pub use neutral::{Neutral, NeutralFields};
-pub use numbers::{saturated, seed_bits, to_u32};
+pub use neutral::NeutralFields;
+pub use numbers::{saturated, to_u32};
 pub use prompt::{Prompt, PromptNames};
 pub use prompts::{Excess, PromptBounds, Prompts, PromptsShape};
-pub use sampling::read_sampling;
-pub use stop::{StopBounds, StopShape, given_stop};
-pub use stream_options::{STREAM_OPTIONS, given_stream_options, stream_options_shape};
+pub use sampling::{SAMPLING, read_sampling, read_seed};
+pub use stop::{STOP, StopBounds, StopShape, given_stop};
+#[cfg(test)]
+pub use stream_options::STREAM_FIELDS;
+pub use stream_options::{STREAM_OPTIONS, STREAM_OPTIONS_FIELD, given_stream_options, stream_options_shape};

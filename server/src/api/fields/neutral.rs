@@ -1,32 +1,9 @@
-//! Values under which a field that is not supported changes nothing, so that it may be given.
+//! Tables of fields that are not supported, and may be given with a value that changes nothing.
 //!
 //! Used by the tables of unsupported fields in the rooms of endpoints.
 
 use crate::api::http::ApiError;
-use crate::api::json::{Brief, Fields};
-
-/// Values under which an unsupported field changes nothing. `null` is always one.
-#[derive(Debug, Clone, Copy)]
-pub enum Neutral {
-    /// The field says nothing about the answer.
-    Anything,
-    /// This number.
-    Number(f64),
-    /// This truth value.
-    Boolean(bool),
-    /// `[]`.
-    EmptyList,
-    /// `{}`.
-    EmptyObject,
-    /// `""`.
-    EmptyText,
-    /// `{"type": "text"}`.
-    PlainText,
-    /// The value of `n`.
-    Choices,
-    /// Only `null`.
-    Null,
-}
+use crate::api::json::{Field, Fields, Neutral};
 
 /// Unsupported fields of one object, by their names in errors: `stream_options.` stands before the names of a nested
 /// object's fields.
@@ -42,6 +19,11 @@ impl NeutralFields {
     /// Names of the fields as they stand in the object.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         self.table.iter().map(move |(param, _)| self.name(param))
+    }
+
+    /// The fields, declared.
+    pub fn declared(self) -> impl Iterator<Item = Field> {
+        self.names().zip(self.table).map(|(name, (_, neutral))| Field::neutral(name, *neutral))
     }
 
     /// Refuses a request for `choices` continuations when one of the fields asks for something.
@@ -61,39 +43,5 @@ impl NeutralFields {
 
     fn name(self, param: &'static str) -> &'static str {
         param.strip_prefix(self.prefix).expect("the table's names carry the prefix")
-    }
-}
-
-impl Neutral {
-    fn accepts(self, value: &Brief, choices: u32) -> bool {
-        match self {
-            Self::Anything => true,
-            Self::Number(neutral) => value.number() == Some(neutral),
-            Self::Boolean(neutral) => *value == Brief::Boolean(neutral),
-            Self::EmptyList => *value == Brief::List { is_empty: true },
-            Self::EmptyObject => matches!(value, Brief::Object { is_empty: true, .. }),
-            Self::EmptyText => matches!(value, Brief::Text { bytes: 0, .. }),
-            Self::PlainText => {
-                matches!(value, Brief::Object { only_type: Some(kind), .. } if kind == "text")
-            }
-            Self::Choices => value.whole_number() == Some(choices.into()),
-            Self::Null => false,
-        }
-    }
-
-    const fn words(self) -> &'static str {
-        match self {
-            Self::Anything => "anything",
-            Self::Number(0.0) => "0",
-            Self::Number(_) => "1",
-            Self::Boolean(true) => "true",
-            Self::Boolean(false) => "false",
-            Self::EmptyList => "[]",
-            Self::EmptyObject => "{}",
-            Self::EmptyText => "\"\"",
-            Self::PlainText => "{\"type\": \"text\"}",
-            Self::Choices => "the value of 'n'",
-            Self::Null => "null",
-        }
     }
 }

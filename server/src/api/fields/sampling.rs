@@ -4,24 +4,40 @@
 
 use kernels::Sampling;
 
-use super::numbers::saturated;
+use super::numbers::{saturated, seed_bits};
 use crate::api::http::ApiError;
-use crate::api::json::Fields;
+use crate::api::json::{Field, Fields, Most};
 use crate::request::sampling_temperature;
 
-/// OpenAI stops at 2, vLLM nowhere. At 100 every distribution is flat, so larger ones are mistakes.
-const TEMPERATURE_MAX: f64 = 100.0;
+const TEMPERATURE: Field = Field::number("temperature", 0.0, 100.0).or("1").about(
+    "0 to 100. 0 always takes the most probable token; so does anything below 0.00001. OpenAI stops at 2; beyond 100 \
+     any distribution is flat, so a larger value can only be a mistake.",
+);
+const TOP_K: Field = Field::integer("top_k", -1, Most::Number(u64::MAX))
+    .or("0")
+    .about("Keep the `top_k` most probable tokens; 0 or -1 keeps all.");
+const TOP_P: Field = Field::number("top_p", 0.0, 1.0).or("1").about(
+    "Keep the smallest set of tokens whose probabilities reach `top_p`, 0 to 1. 0 always takes the most probable \
+     token.",
+);
+const MIN_P: Field = Field::number("min_p", 0.0, 1.0)
+    .or("0")
+    .about("Keep tokens at least `min_p` times as probable as the most probable one; 0 to 1.");
+const SEED: Field = Field::integer("seed", i64::MIN, Most::Number(u64::MAX)).absent("random").about(
+    "Any 64-bit integer. The same seed with the same request gives the same text, whatever else the server is doing.",
+);
 
-/// Reads the fields; the seed is not one of them.
+/// The fields.
+pub const SAMPLING: [Field; 5] = [TEMPERATURE, TOP_K, TOP_P, MIN_P, SEED];
+
+/// Reads the fields but the seed.
 ///
 /// # Errors
 /// When one has a value of another type or out of its range.
 pub fn read_sampling(fields: &Fields) -> Result<Sampling, ApiError> {
-    let temperature =
-        fields.number("temperature", 1.0, "between 0 and 100", |number| (0.0..=TEMPERATURE_MAX).contains(&number))?;
-    let top_p = fields.number("top_p", 1.0, "between 0 and 1", |number| (0.0..=1.0).contains(&number))?;
-    let min_p = fields.number("min_p", 0.0, "between 0 and 1", |number| (0.0..=1.0).contains(&number))?;
-    let top_k = fields.integer("top_k", -1, u64::MAX)?.map_or(0, saturated);
+    let temperature = fields.real(&TEMPERATURE)?;
+    let (top_p, min_p) = (fields.real(&TOP_P)?, fields.real(&MIN_P)?);
+    let top_k = fields.whole(&TOP_K)?.map_or(0, saturated);
     Ok(Sampling {
         // Of no probability mass at all the most probable token is left, as at OpenAI.
         temperature: if top_p == 0.0 { 0.0 } else { sampling_temperature(temperature) },
@@ -31,4 +47,12 @@ pub fn read_sampling(fields: &Fields) -> Result<Sampling, ApiError> {
         min_p: min_p as f32,
         seed: 0,
     })
+}
+
+/// Reads the seed, if there is one.
+///
+/// # Errors
+/// When it is no integer of 64 bits.
+pub fn read_seed(fields: &Fields) -> Result<Option<u64>, ApiError> {
+    Ok(fields.whole(&SEED)?.map(seed_bits))
 }

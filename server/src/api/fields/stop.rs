@@ -3,9 +3,20 @@
 //! Read by the rooms of generating endpoints. `answers::stop` searches for the strings.
 
 use serde::de::SeqAccess;
+use utoipa::openapi::Schema;
 
 use crate::api::http::ApiError;
-use crate::api::json::{Brief, Shape, Shaped, skip_rest};
+use crate::api::json::{Brief, Field, LimitValues, Shape, Shaped, any_of, list_schema, skip_rest, text_schema};
+
+/// The field.
+pub const STOP: Field = Field::shape("stop", stop_schema)
+    .about("A string or a list of up to {stop_strings}, none empty, each of at most {stop_bytes} bytes. See below.");
+
+fn stop_schema(limits: &LimitValues) -> Schema {
+    let text = || text_schema().min_length(Some(1)).max_length(Some(limits.count("stop_bytes")));
+    let texts = list_schema(text()).max_items(Some(limits.count("stop_strings")));
+    any_of([text().into(), texts.into()])
+}
 
 /// Bounds of `stop`.
 #[derive(Debug, Clone, Copy)]

@@ -4,25 +4,34 @@
 
 use std::sync::LazyLock;
 
-use super::neutral::{Neutral, NeutralFields};
+use super::neutral::NeutralFields;
 use crate::api::answers::StreamOptions;
 use crate::api::http::ApiError;
-use crate::api::json::{Fields, FieldsShape, Known};
+use crate::api::json::{Field, FieldTable, Fields, FieldsShape, Neutral};
 
 /// Name of the field.
 pub const STREAM_OPTIONS: &str = "stream_options";
 const PREFIX: &str = "stream_options.";
-/// Fields that are supported.
-const SUPPORTED: [&str; 3] = ["include_usage", "continuous_usage_stats", "coalesce"];
+const INCLUDE_USAGE: Field =
+    Field::boolean("include_usage").about("Send the usage in one more chunk at the end. Only with `stream`.");
+const CONTINUOUS_USAGE_STATS: Field = Field::boolean("continuous_usage_stats")
+    .about("Send the usage so far in every chunk, with or without `include_usage`.");
+const COALESCE: Field = Field::boolean("coalesce").about("Send no chunk for a token that adds no text yet.");
 /// Fields that are not supported.
 const UNSUPPORTED: NeutralFields =
     NeutralFields { prefix: PREFIX, table: &[("stream_options.include_obfuscation", Neutral::Anything)] };
 
-static KNOWN: LazyLock<Known> = LazyLock::new(|| SUPPORTED.into_iter().chain(UNSUPPORTED.names()).collect());
+/// The fields of the object.
+pub static STREAM_FIELDS: LazyLock<FieldTable> = LazyLock::new(|| {
+    FieldTable::new([INCLUDE_USAGE, CONTINUOUS_USAGE_STATS, COALESCE].into_iter().chain(UNSUPPORTED.declared()))
+});
+/// The object as a field.
+pub const STREAM_OPTIONS_FIELD: Field =
+    Field::object(STREAM_OPTIONS, || &STREAM_FIELDS).about("How the pieces look. Only with `stream`.");
 
 /// Reads the object.
 pub fn stream_options_shape() -> FieldsShape {
-    FieldsShape { param: STREAM_OPTIONS, known: &KNOWN, prefix: PREFIX }
+    FieldsShape { param: STREAM_OPTIONS, known: &STREAM_FIELDS, prefix: PREFIX }
 }
 
 /// The options that were read, of an answer that is streamed or not.
@@ -37,9 +46,9 @@ pub fn given_stream_options(read: Option<Result<Fields, ApiError>>, stream: bool
         return Err(ApiError::Invalid { param: STREAM_OPTIONS.to_owned(), problem });
     }
     let read = StreamOptions {
-        include_usage: options.boolean("include_usage")?.unwrap_or(false),
-        continuous_usage_stats: options.boolean("continuous_usage_stats")?.unwrap_or(false),
-        coalesce: options.boolean("coalesce")?.unwrap_or(false),
+        include_usage: options.flag(&INCLUDE_USAGE)?,
+        continuous_usage_stats: options.flag(&CONTINUOUS_USAGE_STATS)?,
+        coalesce: options.flag(&COALESCE)?,
     };
     UNSUPPORTED.check(&options, 1)?;
     options.finish()?;

@@ -2,17 +2,18 @@
 //!
 //! Read by `draft`, used by `parse`. It knows types and ranges, not what a field means.
 
-use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 
 use super::brief::{Brief, Skipped, TEXT_BYTES};
+use super::field::{Absence, Field, Form, Most};
+use super::field_table::FieldTable;
 use super::shape::Shape;
 use crate::api::http::ApiError;
 
-/// Names of fields that are read.
-pub type Known = HashSet<&'static str>;
+/// Fields that are read.
+pub type Known = FieldTable;
 
 /// A client needs to see a few of the names it got wrong; a body may hold a hundred thousand.
 const NAMES_SHOWN: usize = 8;
@@ -29,7 +30,7 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// No fields yet; `known` are the names that are read.
+    /// No fields yet; `known` are those that are read.
     pub const fn new(known: &'static Known, prefix: &'static str) -> Self {
         Self { known, values: Vec::new(), unknown: Vec::new(), prefix }
     }
@@ -61,7 +62,7 @@ impl Fields {
 
     /// A field, whatever it is.
     pub fn get(&self, name: &str) -> Option<&Brief> {
-        debug_assert!(self.known.contains(name), "{name} is read from bodies");
+        debug_assert!(self.known.get(name).is_some(), "{name} is read from bodies");
         let found = self.values.iter().find(|(other, _)| *other == name);
         found.map(|(_, value)| value).filter(|value| **value != Brief::Null)
     }
@@ -118,6 +119,37 @@ impl Fields {
         }
     }
 
+    /// A field that is declared as true or false, or its default.
+    pub fn flag(&self, field: &Field) -> Result<bool, ApiError> {
+        Ok(self.boolean(field.name)?.unwrap_or(field.absence == Absence::Value("true")))
+    }
+
+    /// A field that is declared as a whole number of a fixed range, or its default.
+    pub fn whole(&self, field: &Field) -> Result<Option<i128>, ApiError> {
+        let Form::Integer { least, most: Most::Number(most) } = field.form else {
+            unreachable!("{} is declared as a whole number of a fixed range", field.name);
+        };
+        Ok(self.integer(field.name, least, most)?.or_else(|| default_number(field)))
+    }
+
+    /// A field that is declared as a whole number up to a limit, the value of which is `most`, or its default.
+    pub fn whole_up_to(&self, field: &Field, most: u64) -> Result<Option<i128>, ApiError> {
+        let Form::Integer { least, most: Most::Limit(_) } = field.form else {
+            unreachable!("{} is declared as a whole number up to a limit", field.name);
+        };
+        Ok(self.integer(field.name, least, most)?.or_else(|| default_number(field)))
+    }
+
+    /// A field that is declared as a number, or its default.
+    pub fn real(&self, field: &Field) -> Result<f64, ApiError> {
+        let Form::Number { least, most } = field.form else {
+            unreachable!("{} is declared as a number", field.name);
+        };
+        let default = default_number(field).expect("numbers are declared with defaults");
+        let range = format!("between {least} and {most}");
+        self.number(field.name, default, &range, |number| (least..=most).contains(&number))
+    }
+
     /// Refuses whatever nobody knows.
     pub fn finish(&self) -> Result<(), ApiError> {
         if self.unknown.is_empty() {
@@ -133,6 +165,11 @@ impl Fields {
     fn param(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
+}
+
+fn default_number<T: std::str::FromStr>(field: &Field) -> Option<T> {
+    let Absence::Value(text) = field.absence else { return None };
+    text.parse().ok()
 }
 
 /// Reads a nested object of scalar fields; nothing comes of `null`.
@@ -187,7 +224,7 @@ impl Visitor<'_> for NameSeed {
     }
 
     fn visit_str<E>(self, name: &str) -> Result<Name, E> {
-        Ok(self.0.get(name).map_or_else(|| Name::Unknown(shortened(name)), |known| Name::Known(known)))
+        Ok(self.0.get(name).map_or_else(|| Name::Unknown(shortened(name)), |known| Name::Known(known.name)))
     }
 }
 
@@ -250,6 +287,24 @@ mod tests {
         assert_eq!(read.text("a").unwrap().unwrap().len(), TEXT_BYTES);
         let refused = ApiError::TooLong { param: "b".to_owned(), bytes: 2 * TEXT_BYTES, limit: TEXT_BYTES };
         assert_eq!(read.text("b"), Err(refused));
+    }
+
+    const SOME: Field = Field::integer("a", 0, Most::Limit("choices")).or("7");
+
+    #[test]
+    fn declared_fields_have_their_ranges_and_defaults() {
+        let any = Field::integer("b", i64::MIN, Most::Number(u64::MAX));
+        let share = Field::number("c", 0.0, 1.0).or("0.5");
+        let (on, off) = (Field::boolean("d").or("true"), Field::boolean("d"));
+        let absent = of(&json!({}));
+        assert_eq!((absent.whole_up_to(&SOME, 9), absent.whole(&any)), (Ok(Some(7)), Ok(None)));
+        assert_eq!((absent.real(&share), absent.flag(&on), absent.flag(&off)), (Ok(0.5), Ok(true), Ok(false)));
+        let given = of(&json!({"a": 12, "b": i64::MIN, "c": 1.5, "d": false}));
+        assert!(matches!(given.whole_up_to(&SOME, 9), Err(ApiError::OutOfRange { param: "a", .. })));
+        assert_eq!((given.whole_up_to(&SOME, 12), given.flag(&on)), (Ok(Some(12)), Ok(false)));
+        assert_eq!(given.whole(&any), Ok(Some(i128::from(i64::MIN))));
+        let range = "between 0 and 1".to_owned();
+        assert_eq!(given.real(&share), Err(ApiError::OutOfRange { param: "c", value: "1.5".to_owned(), range }));
     }
 
     #[test]

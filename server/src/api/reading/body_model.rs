@@ -4,13 +4,12 @@ use std::sync::{Arc, LazyLock};
 
 use serde::de::{DeserializeSeed, MapAccess};
 
+use crate::api::fields::MODEL;
 use crate::api::http::RequestAccount;
 use crate::api::json::{Brief, Fields, Known, Shape, Shaped};
 use crate::registry::{ModelRegistry, ServedModel};
 
-const MODEL: &str = "model";
-
-static KNOWN: LazyLock<Known> = LazyLock::new(|| [MODEL].into_iter().collect());
+static KNOWN: LazyLock<Known> = LazyLock::new(|| Known::new([MODEL]));
 
 /// The model against whose bounds `body` is read: the one it names, or the default one. A name that nobody has is told
 /// once the body is known to be a request. The request is counted for the model that it names, for the default one when
@@ -61,7 +60,7 @@ impl Shape for NameShape {
             fields.set(name, object.next_value()?);
         }
         // A value that is no name is told when the body is read as a request.
-        Ok(match fields.text(MODEL) {
+        Ok(match fields.text(MODEL.name) {
             Ok(None) => NamedModel::None,
             Ok(Some(name)) => NamedModel::Name(name),
             Err(_) => NamedModel::Unreadable,

@@ -1,0 +1,85 @@
+//! The fields of `POST /v1/completions`, declared: names, types, ranges, defaults and meanings.
+//!
+//! Read by `draft`, and by the OpenAPI document. Fields that are not supported stand in `neutral`.
+
+use std::sync::LazyLock;
+
+use super::neutral::REQUEST;
+use crate::api::fields::{
+    CACHE_SALT, MODEL, SAMPLING, STOP, STREAM_OPTIONS_FIELD, decoder_prompt_schema, prompts_schema,
+};
+use crate::api::json::{Field, FieldTable, Most};
+
+/// Name of the field that holds the sources.
+pub const PROMPT: &str = "prompt";
+/// Name of the field that holds the beginning of every target.
+pub const DECODER_PROMPT: &str = "decoder_prompt";
+
+/// All fields of a body.
+pub static FIELDS: LazyLock<FieldTable> = LazyLock::new(|| {
+    FieldTable::new([&INPUT[..], &GENERATION, &SAMPLING, &OUTPUT].concat().into_iter().chain(REQUEST.declared()))
+});
+
+/// Whether the tokenizer frames prompts.
+pub const ADD_SPECIAL_TOKENS: Field = Field::boolean("add_special_tokens").or("true").about(
+    "Whether the tokenizer frames a `prompt` given as text as the model was trained (Gemma: `<bos>` in front). It does \
+     not apply to ids nor to `decoder_prompt`.",
+);
+/// Most tokens to generate.
+pub const MAX_TOKENS: Field = Field::integer("max_tokens", 0, Most::Number(u64::MAX)).or("16").about(
+    "Most tokens to generate, the end token included. At least 1; 0 with `echo`. Together with `decoder_prompt` at \
+     most the model's target length ({target_tokens}).",
+);
+/// Number of tokens before which nothing ends a text.
+pub const MIN_TOKENS: Field = Field::integer("min_tokens", 0, Most::Number(u64::MAX)).or("0").about(
+    "Until this many tokens are generated, end tokens are not chosen, and stop strings that end in their text do not \
+     count; one that begins in it and ends after it does. At most `max_tokens`.",
+);
+/// Whether end tokens end nothing.
+pub const IGNORE_EOS: Field = Field::boolean("ignore_eos").about("End tokens do not end the text.");
+/// Continuations of each prompt.
+pub const CHOICES: Field = Field::integer("n", 1, Most::Limit("choices"))
+    .or("1")
+    .about("Continuations of each prompt, 1 to {choices}; with all prompts at most {total_choices}.");
+/// Whether the answer begins with the decoder prompt.
+pub const ECHO: Field = Field::boolean("echo").about(
+    "Put the `decoder_prompt` in front of the text (nothing if there is none), and its log-probabilities if `logprobs` \
+     is given.",
+);
+/// Log-probabilities with so many alternatives.
+pub const LOG_PROBS: Field = Field::integer("logprobs", 0, Most::Limit("top_logprobs")).about(
+    "0 to {top_logprobs}: log-probabilities of each token, with this many alternatives. Choices (prompts times `n`) \
+     times tokens (`max_tokens`, and the `decoder_prompt` with `echo`) times `logprobs` + 1 at most {total_logprobs}.",
+);
+/// Whether the answer holds token ids.
+pub const RETURN_TOKEN_IDS: Field = Field::boolean("return_token_ids")
+    .about("Add `prompt_token_ids` (the source) and `token_ids` (the generated tokens) to each choice.");
+/// Whether the answer is streamed.
+pub const STREAM: Field = Field::boolean("stream").about("Send the answer piece by piece.");
+
+const INPUT: [Field; 5] = [
+    Field::shape(PROMPT, prompts_schema).required().about(
+        "A string, a list of strings, a list of token ids, or a list of lists of token ids. At most {prompts} prompts; \
+         each has at least one token and at most as many as the model reads.",
+    ),
+    Field::shape(DECODER_PROMPT, decoder_prompt_schema).about("A string or a list of token ids; one for all prompts."),
+    ADD_SPECIAL_TOKENS,
+    CACHE_SALT,
+    MODEL,
+];
+const GENERATION: [Field; 5] = [MAX_TOKENS, MIN_TOKENS, IGNORE_EOS, STOP, CHOICES];
+const OUTPUT: [Field; 5] = [ECHO, LOG_PROBS, RETURN_TOKEN_IDS, STREAM, STREAM_OPTIONS_FIELD];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::fields::STREAM_FIELDS;
+    use crate::api::json::{Documented, hold_tables};
+
+    #[test]
+    fn the_page_s_tables_say_what_is_declared() {
+        let body = Documented { prefix: "", fields: &FIELDS };
+        let stream = Documented { prefix: "stream_options.", fields: &STREAM_FIELDS };
+        hold_tables("Fields of `POST /v1/completions`", &[body, stream]);
+    }
+}

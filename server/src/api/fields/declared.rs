@@ -1,0 +1,30 @@
+//! Fields that several endpoints have and that need no reader of their own, declared.
+//!
+//! Part of the tables of single endpoints.
+
+use utoipa::openapi::Schema;
+
+use crate::api::json::{Field, LimitValues, any_of, ids_schema, list_schema, text_schema};
+
+/// The field that names the model, on every route.
+pub const MODEL: Field = Field::text("model")
+    .absent("the first served model")
+    .about("The name of a served model; any other is a 404. At most 1024 bytes.");
+/// The field that keeps encoded sources apart.
+pub const CACHE_SALT: Field = Field::nonempty_text("cache_salt").about(
+    "A string of 1 to 1024 bytes. Only requests with the same salt share encoded sources; requests without one share \
+     among themselves. See [above](#serve-several-parties).",
+);
+
+/// The schema of prompts in their four forms.
+pub fn prompts_schema(limits: &LimitValues) -> Schema {
+    let most = Some(limits.count("prompts"));
+    let texts = list_schema(text_schema()).min_items(Some(1)).max_items(most);
+    let lists = list_schema(ids_schema()).min_items(Some(1)).max_items(most);
+    any_of([text_schema().into(), texts.into(), ids_schema().into(), lists.into()])
+}
+
+/// The schema of the beginning of a target.
+pub fn decoder_prompt_schema(_: &LimitValues) -> Schema {
+    any_of([text_schema().into(), ids_schema().min_items(None).into()])
+}

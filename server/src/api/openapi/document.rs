@@ -1,0 +1,147 @@
+//! The OpenAPI document (version 3.1): paths, bodies, answers and errors.
+//!
+//! Made by `handler` from `operations` and the limits of the server.
+
+use utoipa::ToSchema;
+use utoipa::openapi::path::{OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::schema::{ComponentsBuilder, SchemaType, Type};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{
+    Components, Content, InfoBuilder, ObjectBuilder, OpenApi, OpenApiBuilder, PathsBuilder, Ref, RefOr, Required,
+    Response, ResponseBuilder, Schema,
+};
+
+use super::operations::Operation;
+use crate::api::http::{ERROR_STATUSES, ErrorObject};
+use crate::api::json::{LimitValues, object_schema};
+
+const JSON: &str = "application/json";
+const SECURITY: &str = "key";
+
+/// An answer with the status 200.
+pub enum AnswerForm {
+    /// A JSON object of one type.
+    Json(Named),
+    /// A JSON object of one type, or pieces of it as server-sent events.
+    JsonOrEvents(Named),
+    /// Any JSON object.
+    AnyJson,
+    /// Plain text.
+    Text,
+}
+
+/// A type of answers, and all that it is made of.
+pub struct Named {
+    name: String,
+    schemas: Vec<(String, RefOr<Schema>)>,
+}
+
+/// An answer of this type.
+pub fn json<T: ToSchema>() -> AnswerForm {
+    AnswerForm::Json(Named::of::<T>())
+}
+
+impl AnswerForm {
+    /// The answer may come as a stream as well.
+    pub fn or_events(self) -> Self {
+        if let Self::Json(named) = self { Self::JsonOrEvents(named) } else { self }
+    }
+}
+
+impl Named {
+    fn of<T: ToSchema>() -> Self {
+        let name = T::name().into_owned();
+        let mut schemas = vec![(name.clone(), T::schema())];
+        T::schemas(&mut schemas);
+        Self { name, schemas }
+    }
+
+    fn content(&self) -> Content {
+        Content::new(Some(Ref::from_schema_name(&self.name)))
+    }
+}
+
+/// The document of a server with these limits.
+pub fn document(operations: &[Operation], limits: &LimitValues) -> OpenApi {
+    let paths = operations.iter().fold(PathsBuilder::new(), |paths, operation| {
+        paths.path(operation.path, PathItem::new(operation.method.clone(), described(operation, limits)))
+    });
+    let about = "Text generation with encoder-decoder models, in the shapes of OpenAI's API and with vLLM's names for \
+                 what that lacks.";
+    let info = InfoBuilder::new().title("encdec").version(env!("CARGO_PKG_VERSION")).description(Some(about));
+    OpenApiBuilder::new().info(info).paths(paths).components(Some(components(operations))).build()
+}
+
+fn components(operations: &[Operation]) -> Components {
+    let error = Named::of::<ErrorObject<'_>>();
+    let answers = operations.iter().filter_map(|operation| match &operation.answer {
+        AnswerForm::Json(named) | AnswerForm::JsonOrEvents(named) => Some(named),
+        AnswerForm::AnyJson | AnswerForm::Text => None,
+    });
+    let schemas = answers.chain([&error]).flat_map(|named| named.schemas.clone());
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("An API key"));
+    ComponentsBuilder::new()
+        .schemas_from_iter(schemas)
+        .security_scheme(SECURITY, SecurityScheme::Http(bearer.build()))
+        .build()
+}
+
+fn described(operation: &Operation, limits: &LimitValues) -> OperationBuilder {
+    let identity = operation.path.trim_matches('/').replace(['/', '.', '{', '}'], "_");
+    let mut described = OperationBuilder::new()
+        .operation_id(Some(identity))
+        .summary(Some(operation.summary))
+        .response("200", answered(&operation.answer));
+    for status in ERROR_STATUSES {
+        let has_body = operation.body.is_some();
+        if has_body || !status.concerns_bodies {
+            described = described.response(status.status, refused(status.about));
+        }
+    }
+    if operation.path.contains('{') {
+        described = described.parameter(name_parameter());
+    }
+    if let Some(fields) = operation.body {
+        let content = Content::new(Some(object_schema(fields, limits)));
+        described = described.request_body(Some(
+            RequestBodyBuilder::new().content(JSON, content).required(Some(Required::True)).build(),
+        ));
+    }
+    if operation.is_open {
+        return described;
+    }
+    // A server without keys asks for none.
+    described.securities(Some([
+        SecurityRequirement::new::<_, [&str; 0], &str>(SECURITY, []),
+        SecurityRequirement::default(),
+    ]))
+}
+
+fn answered(answer: &AnswerForm) -> Response {
+    let response = ResponseBuilder::new().description("The answer");
+    let text = || Content::new(Some(ObjectBuilder::new().schema_type(Type::String)));
+    match answer {
+        AnswerForm::Json(named) => response.content(JSON, named.content()),
+        AnswerForm::JsonOrEvents(named) => response.content(JSON, named.content()).content("text/event-stream", text()),
+        AnswerForm::AnyJson => response.content(JSON, Content::new(Some(ObjectBuilder::new()))),
+        AnswerForm::Text => response.content("text/plain", text()),
+    }
+    .build()
+}
+
+fn refused(about: &str) -> Response {
+    let content = Content::new(Some(Ref::from_schema_name("Error")));
+    ResponseBuilder::new().description(about).content(JSON, content).build()
+}
+
+fn name_parameter() -> Parameter {
+    let text = ObjectBuilder::new().schema_type(SchemaType::new(Type::String)).min_length(Some(1));
+    ParameterBuilder::new()
+        .name("name")
+        .parameter_in(ParameterIn::Path)
+        .required(Required::True)
+        .description(Some("Name of a model"))
+        .schema(Some(text))
+        .build()
+}

@@ -1,0 +1,74 @@
+//! The paths with what they take and give: one line for each.
+//!
+//! Turned into a document by `document`; a test holds it to the routes.
+
+use utoipa::openapi::path::HttpMethod;
+
+use crate::api::answers::CompletionMessage;
+use crate::api::completions;
+use crate::api::encodings::{Classify, Embeddings, Encode, Pooling, Task};
+use crate::api::health::Version;
+use crate::api::json::FieldTable;
+use crate::api::models::{ModelList, ModelMessage};
+
+use super::document::{AnswerForm, json};
+
+/// A path under one method.
+pub struct Operation {
+    /// The path, with `{name}` for a part of it that varies.
+    pub path: &'static str,
+    /// The method.
+    pub method: HttpMethod,
+    /// Its purpose, in a line.
+    pub summary: &'static str,
+    /// Fields of the body, if it takes one.
+    pub body: Option<&'static FieldTable>,
+    /// The answer with the status 200.
+    pub answer: AnswerForm,
+    /// Whether nobody needs a key for it.
+    pub is_open: bool,
+}
+
+impl Operation {
+    fn read(path: &'static str, summary: &'static str, answer: AnswerForm) -> Self {
+        Self { path, method: HttpMethod::Get, summary, body: None, answer, is_open: false }
+    }
+
+    fn ask(path: &'static str, summary: &'static str, body: &'static FieldTable, answer: AnswerForm) -> Self {
+        Self { path, method: HttpMethod::Post, summary, body: Some(body), answer, is_open: false }
+    }
+
+    fn open(self) -> Self {
+        Self { is_open: true, ..self }
+    }
+}
+
+/// All operations.
+pub fn operations() -> Vec<Operation> {
+    let text = || AnswerForm::Text;
+    vec![
+        Operation::ask(
+            "/v1/completions",
+            "Generates text, whole or streamed",
+            &completions::FIELDS,
+            json::<CompletionMessage<'_>>().or_events(),
+        ),
+        encoder::<Embeddings>("/v1/embeddings", "One vector for each input"),
+        encoder::<Encode>("/v1/encode", "The final state of every token"),
+        encoder::<Classify>("/v1/classify", "The classes of each input"),
+        encoder::<Classify>("/classify", "The classes of each input, under vLLM's path"),
+        encoder::<Pooling>("/pooling", "Whatever an encoder gives, under vLLM's path"),
+        Operation::read("/v1/models", "The served models and their limits", json::<ModelList<'_>>()),
+        Operation::read("/v1/models/{name}", "One served model and its limits", json::<ModelMessage<'_>>()),
+        Operation::read("/health", "Answers as long as the process lives", text()).open(),
+        Operation::read("/ready", "Answers 200 when requests are accepted", text()).open(),
+        Operation::read("/ping", "Answers 200 when requests are accepted", text()).open(),
+        Operation::read("/metrics", "Metrics in Prometheus' text format", text()),
+        Operation::read("/version", "The server's version", json::<Version>()),
+        Operation::read("/openapi.json", "This description", AnswerForm::AnyJson),
+    ]
+}
+
+fn encoder<T: Task>(path: &'static str, summary: &'static str) -> Operation {
+    Operation::ask(path, summary, T::known(), AnswerForm::AnyJson)
+}
