@@ -10,7 +10,7 @@ import unittest
 
 import litellm
 import openai
-from langchain_openai import OpenAI as LangChainOpenAI
+from langchain_openai import OpenAI as LangChainOpenAI, OpenAIEmbeddings
 
 from running_server import Server
 
@@ -86,6 +86,19 @@ class OpenAiTest(unittest.TestCase):
                 return await asyncio.gather(*(text(client) for _ in range(20)))
 
         self.assertEqual(asyncio.run(all_texts()), [ANSWER] * 20)
+
+    def test_embeddings_have_length_one_and_are_the_same_in_base64_and_as_numbers(self):
+        asked = {"model": "demo", "input": [SOURCE, "A game of cards."]}
+        # This client asks for base64 by itself.
+        packed, plain = (self.client.embeddings.create(**asked, **form) for form in ({}, {"encoding_format": "float"}))
+        for one, other in zip(packed.data, plain.data, strict=True):
+            self.assertEqual(one.index, other.index)
+            self.assertAlmostEqual(sum(number * number for number in one.embedding), 1, places=5)
+            for number, same in zip(one.embedding, other.embedding, strict=True):
+                self.assertAlmostEqual(number, same, places=6)
+        self.assertEqual(packed.usage.prompt_tokens, packed.usage.total_tokens)
+        short = self.client.embeddings.create(**asked, dimensions=8)
+        self.assertEqual([len(one.embedding) for one in short.data], [8, 8])
 
     def test_errors_have_their_classes_and_name_the_field(self):
         with self.assertRaises(openai.BadRequestError) as caught:
@@ -164,6 +177,10 @@ class LiteLlmTest(unittest.TestCase):
         texts = [chunk.choices[0].text or "" for chunk in stream if chunk.choices]
         self.assertEqual("".join(texts), ANSWER)
 
+    def test_embeddings(self):
+        answer = litellm.embedding(input=[SOURCE], **{**self.settings, "model": "openai/demo"})
+        self.assertEqual(len(answer.data[0]["embedding"]), 192)
+
     def test_errors_have_their_classes(self):
         with self.assertRaises(litellm.BadRequestError):
             litellm.text_completion(prompt=SOURCE, top_p=1.5, **self.settings)
@@ -182,6 +199,11 @@ class LangChainTest(unittest.TestCase):
         self.assertEqual(model.invoke(SOURCE), ANSWER)
         self.assertEqual("".join(model.stream(SOURCE)), ANSWER)
         self.assertEqual(model.batch([SOURCE, SOURCE]), [ANSWER, ANSWER])
+
+    def test_embeddings_of_documents(self):
+        # Its own cutting of texts knows only OpenAI's tokenizers.
+        model = OpenAIEmbeddings(check_embedding_ctx_length=False, **self.settings)
+        self.assertEqual([len(vector) for vector in model.embed_documents([SOURCE, "A game of cards."])], [192, 192])
 
     def test_errors_are_openai_s(self):
         with self.assertRaises(openai.BadRequestError):
