@@ -11,6 +11,7 @@ mod generation;
 mod health;
 mod http;
 mod json;
+mod load;
 mod models;
 mod openapi;
 mod page;
@@ -18,6 +19,7 @@ mod reading;
 mod router;
 mod state;
 mod texts;
+mod tokens;
 
 pub use answers::AnswerBudget;
 pub use http::{

@@ -25,4 +25,5 @@ mod shutdown;
 mod strangers;
 mod streamed_answers;
 mod tls;
+mod tokens;
 mod whole_answers;

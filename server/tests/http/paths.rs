@@ -7,7 +7,17 @@ use serde_json::json;
 use crate::answer::Answer;
 use crate::app::{ALIAS, App, MODEL, completion_request};
 
-const READ: [&str; 6] = ["/v1/models", "/v1/models/org/demo", "/health", "/ready", "/ping", "/version"];
+const READ: [&str; 9] = [
+    "/v1/models",
+    "/v1/models/org/demo",
+    "/health",
+    "/ready",
+    "/ping",
+    "/version",
+    "/load",
+    "/tokenizer_info",
+    "/openapi.json",
+];
 
 async fn ask(app: &App, method: &str, path: &str) -> Answer {
     Answer::of(app.send(Request::builder().method(method).uri(path).body(Body::empty()).unwrap()).await).await

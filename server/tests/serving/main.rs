@@ -20,6 +20,7 @@ mod eval;
 mod fake;
 mod hub_ids;
 mod idle;
+mod keys;
 mod loading;
 mod logs;
 mod outputs;

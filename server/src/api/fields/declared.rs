@@ -9,7 +9,7 @@ use crate::api::json::{Field, LimitValues, any_of, ids_schema, list_schema, text
 /// The field that names the model, on every route.
 pub const MODEL: Field = Field::text("model")
     .absent("the first served model")
-    .about("The name of a served model; any other is a 404. At most 1024 bytes.");
+    .about("The name or an alias of a served model; any other is a 404. At most 1024 bytes.");
 /// The field that keeps encoded sources apart.
 pub const CACHE_SALT: Field = Field::nonempty_text("cache_salt").about(
     "A string of 1 to 1024 bytes. Only requests with the same salt share encoded sources; requests without one share \

@@ -17,7 +17,7 @@ mod stream_options;
 pub use cache_salt::read_cache_salt;
 pub use declared::{CACHE_SALT, MODEL, decoder_prompt_schema, prompts_schema};
 pub use decoder_prompt::{DecoderPrompt, DecoderPromptShape};
-pub use ids::IdBounds;
+pub use ids::{IdBounds, IdReader, Ids};
 pub use neutral::NeutralFields;
 pub use numbers::{saturated, to_u32};
 pub use prompt::{Prompt, PromptNames};

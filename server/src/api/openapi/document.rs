@@ -94,13 +94,16 @@ fn described(operation: &Operation, limits: &LimitValues) -> OperationBuilder {
         .summary(Some(operation.summary))
         .response("200", answered(&operation.answer));
     for status in ERROR_STATUSES {
-        let has_body = operation.body.is_some();
-        if has_body || !status.concerns_bodies {
+        let has_input = operation.body.is_some() || operation.has_model_query;
+        if has_input || !status.concerns_bodies {
             described = described.response(status.status, refused(status.about));
         }
     }
     if operation.path.contains('{') {
-        described = described.parameter(name_parameter());
+        described = described.parameter(model_parameter("name", ParameterIn::Path));
+    }
+    if operation.has_model_query {
+        described = described.parameter(model_parameter("model", ParameterIn::Query));
     }
     if let Some(fields) = operation.body {
         let content = Content::new(Some(object_schema(fields, limits)));
@@ -135,12 +138,13 @@ fn refused(about: &str) -> Response {
     ResponseBuilder::new().description(about).content(JSON, content).build()
 }
 
-fn name_parameter() -> Parameter {
+fn model_parameter(name: &str, place: ParameterIn) -> Parameter {
     let text = ObjectBuilder::new().schema_type(SchemaType::new(Type::String)).min_length(Some(1));
+    let required = if place == ParameterIn::Path { Required::True } else { Required::False };
     ParameterBuilder::new()
-        .name("name")
-        .parameter_in(ParameterIn::Path)
-        .required(Required::True)
+        .name(name)
+        .parameter_in(place)
+        .required(required)
         .description(Some("Name of a model"))
         .schema(Some(text))
         .build()

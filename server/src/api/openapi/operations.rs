@@ -9,7 +9,9 @@ use crate::api::completions;
 use crate::api::encodings::{Classify, Embeddings, Encode, Pooling, Task};
 use crate::api::health::Version;
 use crate::api::json::FieldTable;
+use crate::api::load::Load;
 use crate::api::models::{ModelList, ModelMessage};
+use crate::api::tokens::{DETOKENIZE_FIELDS, DetokenizeMessage, TOKENIZE_FIELDS, TokenizeMessage, TokenizerInfo};
 
 use super::document::{AnswerForm, json};
 
@@ -27,15 +29,29 @@ pub struct Operation {
     pub answer: AnswerForm,
     /// Whether nobody needs a key for it.
     pub is_open: bool,
+    /// Whether the query may name a model.
+    pub has_model_query: bool,
 }
 
 impl Operation {
     fn read(path: &'static str, summary: &'static str, answer: AnswerForm) -> Self {
-        Self { path, method: HttpMethod::Get, summary, body: None, answer, is_open: false }
+        Self { path, method: HttpMethod::Get, summary, body: None, answer, is_open: false, has_model_query: false }
     }
 
     fn ask(path: &'static str, summary: &'static str, body: &'static FieldTable, answer: AnswerForm) -> Self {
-        Self { path, method: HttpMethod::Post, summary, body: Some(body), answer, is_open: false }
+        Self {
+            path,
+            method: HttpMethod::Post,
+            summary,
+            body: Some(body),
+            answer,
+            is_open: false,
+            has_model_query: false,
+        }
+    }
+
+    fn with_model(self) -> Self {
+        Self { has_model_query: true, ..self }
     }
 
     fn open(self) -> Self {
@@ -60,6 +76,10 @@ pub fn operations() -> Vec<Operation> {
         encoder::<Pooling>("/pooling", "Whatever an encoder gives, under vLLM's path"),
         Operation::read("/v1/models", "The served models and their limits", json::<ModelList<'_>>()),
         Operation::read("/v1/models/{name}", "One served model and its limits", json::<ModelMessage<'_>>()),
+        Operation::ask("/tokenize", "The ids of a text", &TOKENIZE_FIELDS, json::<TokenizeMessage>()),
+        Operation::ask("/detokenize", "The text of ids", &DETOKENIZE_FIELDS, json::<DetokenizeMessage>()),
+        Operation::read("/tokenizer_info", "Facts of a model's tokenizer", json::<TokenizerInfo>()).with_model(),
+        Operation::read("/load", "How busy the server is", json::<Load>()),
         Operation::read("/health", "Answers as long as the process lives", text()).open(),
         Operation::read("/ready", "Answers 200 when requests are accepted", text()).open(),
         Operation::read("/ping", "Answers 200 when requests are accepted", text()).open(),

@@ -1,0 +1,75 @@
+//! The body of a question for the tokenizer: scalar fields, and one larger field with a reader of its own.
+//!
+//! Used by `tokenize` and `detokenize`.
+
+use std::sync::Arc;
+
+use axum::extract::Request;
+use serde::de::MapAccess;
+
+use crate::api::Api;
+use crate::api::http::{ApiError, RequestAccount};
+use crate::api::json::{Brief, FieldTable, Fields, Shape, Shaped};
+use crate::api::reading::{NamesModel, ReadRequest, read_request};
+use crate::registry::ServedModel;
+
+/// A body that was read.
+pub struct Asked<T> {
+    /// The model asked for.
+    pub model: Option<String>,
+    /// The rest of it.
+    pub rest: T,
+}
+
+impl<T> NamesModel for Asked<T> {
+    fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+}
+
+/// Reads a request and parses its body with `parse`.
+///
+/// # Errors
+/// The [`ApiError`] for the client.
+pub async fn receive<T: Send + 'static>(
+    api: &Arc<Api>,
+    request: Request,
+    parse: fn(&[u8], &ServedModel) -> Result<Asked<T>, ApiError>,
+) -> Result<ReadRequest<Asked<T>>, ApiError> {
+    let account = request.extensions().get::<RequestAccount>().cloned();
+    let account = account.unwrap_or_else(|| RequestAccount::new(api.entrance.metrics.without_model()));
+    read_request(api, &account, request, move |body, _, model| parse(body, model)).await
+}
+
+/// The fields of a body, and the value of its larger field.
+pub type Parts<T> = (Fields, Option<Result<T, ApiError>>);
+
+/// Reads an object with one field that `larger` reads.
+pub struct AskedShape<S> {
+    /// The fields.
+    pub known: &'static FieldTable,
+    /// Name of the larger one.
+    pub name: &'static str,
+    /// Its reader.
+    pub larger: S,
+}
+
+impl<T, S: Shape<Read = Option<Result<T, ApiError>>> + Copy> Shape for AskedShape<S> {
+    type Read = Result<Parts<T>, ApiError>;
+
+    fn object<'de, A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Read, A::Error> {
+        let (mut fields, mut larger) = (Fields::new(self.known, ""), None);
+        while let Some(name) = fields.next_known(&mut object)? {
+            if name == self.name {
+                larger = object.next_value_seed(Shaped(self.larger))?;
+            } else {
+                fields.set(name, object.next_value()?);
+            }
+        }
+        Ok(Ok((fields, larger)))
+    }
+
+    fn other(self, value: Brief) -> Self::Read {
+        Err(ApiError::NotAnObject { found: value.kind() })
+    }
+}

@@ -1,0 +1,76 @@
+//! `POST /detokenize`: the text of ids.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde::de::SeqAccess;
+use tokio::time::Instant;
+use utoipa::ToSchema;
+
+use super::asked::{Asked, AskedShape, receive};
+use super::fields::{DETOKENIZE_FIELDS, TOKENS};
+use crate::api::Api;
+use crate::api::arrival::in_time;
+use crate::api::fields::{IdBounds, IdReader, Ids, MODEL};
+use crate::api::http::ApiError;
+use crate::api::json::{Brief, Shape, read_body};
+use crate::api::reading::ReadRequest;
+use crate::api::texts::{on_tokenizing_threads, tokenizer};
+use crate::registry::ServedModel;
+
+/// The text of ids.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Text)]
+pub struct DetokenizeMessage {
+    /// The text, without special tokens.
+    prompt: String,
+}
+
+/// Answers with the text of ids.
+pub async fn detokenize(State(api): State<Arc<Api>>, request: Request) -> Result<Response, ApiError> {
+    let _open = api.open_requests.open();
+    let ReadRequest { model, asked, held, .. } = receive(&api, request, parse).await?;
+    let answered = on_tokenizing_threads(&model, move |model| {
+        let _held = held;
+        Ok(DetokenizeMessage { prompt: tokenizer(model, TOKENS)?.decode(&asked.rest) })
+    });
+    Ok(Json(in_time(&api, Instant::now(), answered).await??).into_response())
+}
+
+fn parse(body: &[u8], model: &ServedModel) -> Result<Asked<Vec<u32>>, ApiError> {
+    let limits = model.limits();
+    let bounds = IdBounds {
+        vocab: model.source_vocab.max(model.target_vocab),
+        most: limits.source_tokens.max(limits.target_tokens),
+    };
+    let shape = AskedShape { known: &DETOKENIZE_FIELDS, name: TOKENS, larger: IdsShape(bounds) };
+    let (fields, ids) = read_body(body, shape)?;
+    let Ids { kept, count } = ids.ok_or(ApiError::Missing { param: TOKENS })??;
+    let asked = Asked { model: fields.text(MODEL.name)?, rest: kept };
+    fields.finish()?;
+    if count > bounds.most {
+        return Err(ApiError::TooMany { param: TOKENS, count, unit: "ids", limit: bounds.most });
+    }
+    tokenizer(model, TOKENS)?;
+    Ok(asked)
+}
+
+/// Reads a list of ids; nothing comes of `null`.
+#[derive(Clone, Copy)]
+struct IdsShape(IdBounds);
+
+impl Shape for IdsShape {
+    type Read = Option<Result<Ids, ApiError>>;
+
+    fn list<'de, A: SeqAccess<'de>>(self, list: A) -> Result<Self::Read, A::Error> {
+        IdReader::new(TOKENS.to_owned(), self.0).read(list).map(Some)
+    }
+
+    fn other(self, value: Brief) -> Self::Read {
+        let (expected, found) = ("a list of token ids", value.kind());
+        (value != Brief::Null).then(|| Err(ApiError::WrongType { param: TOKENS.to_owned(), expected, found }))
+    }
+}

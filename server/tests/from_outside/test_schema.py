@@ -1,0 +1,75 @@
+"""The server's own description, against which its answers are held: it is valid OpenAPI 3.1, and no generated request
+gets an answer that it does not describe, or an error of the server itself.
+
+Needs schemathesis and openapi-spec-validator, in the versions of requirements.txt. Run by schema.sh.
+"""
+import json
+import pathlib
+import subprocess
+import sys
+import unittest
+import urllib.request
+
+from openapi_spec_validator import OpenAPIV31SpecValidator, validate
+
+from running_server import Server
+
+# Requests that are in order for the description may still be refused by rules between several fields, which no schema
+# tells; all other checks hold.
+CHECKS = [
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "negative_data_rejection",
+    "missing_required_header",
+    "unsupported_method",
+    "use_after_free",
+    "ignored_auth",
+]
+# Longest texts are not the subject, and a tenth of a second a request is enough.
+SETTINGS = """
+[model]
+dtype = "f32"
+[limits]
+target_tokens = 64
+source_tokens = 512
+choices = 2
+prompts = 4
+queue_timeout_s = 10
+"""
+SECONDS = 50
+
+
+class Description(unittest.TestCase):
+    def setUp(self):
+        self.server = Server(SETTINGS)
+        self.addCleanup(self.server.stop)
+
+    def test_it_is_valid_and_has_every_path(self):
+        with urllib.request.urlopen(self.server.address + "/openapi.json") as answer:
+            description = json.load(answer)
+        validate(description, cls=OpenAPIV31SpecValidator)
+        self.assertEqual(description["openapi"], "3.1.0")
+        self.assertIn("/v1/completions", description["paths"])
+
+    def test_generated_requests_get_the_described_answers(self):
+        command = [
+            str(pathlib.Path(sys.executable).with_name("schemathesis")),
+            "run",
+            self.server.address + "/openapi.json",
+            "--checks=" + ",".join(CHECKS),
+            "--phases=examples,coverage,fuzzing",
+            "--max-examples=40",
+            f"--max-time={SECONDS}",
+            "--request-timeout=20",
+            "--seed=1",
+            "--no-color",
+        ]
+        found = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
+        self.assertEqual(found.returncode, 0, found.stdout[-8000:])
+
+
+if __name__ == "__main__":
+    unittest.main()
