@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::error::HubError;
 use crate::config::HubId;
@@ -117,8 +118,10 @@ fn make_folder_of(path: &Path) -> Result<(), HubError> {
     fs::create_dir_all(folder).map_err(failed("make", folder))
 }
 
-/// A name for a file in the making that no other process has.
+/// A name for a file in the making that no other thread of any process has.
 fn beside(path: &Path) -> PathBuf {
+    static MADE: AtomicU64 = AtomicU64::new(0);
     let name = path.file_name().expect("files of the cache have names").to_string_lossy();
-    path.with_file_name(format!(".{name}.{}", std::process::id()))
+    let (process, number) = (std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+    path.with_file_name(format!(".{name}.{process}.{number}"))
 }

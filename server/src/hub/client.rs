@@ -115,7 +115,7 @@ impl Client {
             let answer = self.send(&url, ask)?;
             let location = answer.headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
             let Some(location) = location.filter(|_| answer.status.is_redirection()) else {
-                return self.checked(answer, ask);
+                return self.checked(answer, &url, ask);
             };
             let next = absolute(&url, location).ok_or_else(|| no_hub(&url, format!("a redirect to {location:?}")))?;
             if ask.head && !self.is_own(&next) {
@@ -143,10 +143,19 @@ impl Client {
         Ok(Answer { status: head.status, headers: head.headers, body })
     }
 
-    fn checked(&self, answer: Answer, ask: Ask<'_>) -> Result<Answer, Failure> {
+    /// The answer that came from `url`, unless its status says that there is nothing.
+    fn checked(&self, answer: Answer, url: &str, ask: Ask<'_>) -> Result<Answer, Failure> {
         let status = answer.status;
         if status.is_success() || status == StatusCode::RANGE_NOT_SATISFIABLE && ask.from > 0 {
             return Ok(answer);
+        }
+        if !self.is_own(url) {
+            // The signature in its address may have ended; the hub gives another.
+            let host = origin(url).map(|(_, host, _)| host).unwrap_or_default();
+            return Err(Failure::Passing {
+                problem: format!("{host}, to which it redirects, answers {status}"),
+                wait: None,
+            });
         }
         let text = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let (endpoint, repository) = (self.config.endpoint.clone(), ask.repository.to_owned());

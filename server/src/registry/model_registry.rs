@@ -73,11 +73,15 @@ impl ModelRegistry {
         self.models.iter().map(|model| model.name.clone()).collect()
     }
 
-    /// Checks whether any model's engine has a place in its queue, for a request whose model is not known yet.
+    /// Checks whether there is a place for a request in the queue of the model with this name; if nobody knows which
+    /// model it is for, in any queue.
     ///
     /// # Errors
-    /// The default model's [`Refusal`] when none has.
-    pub fn check_any_vacancy(&self) -> Result<(), Refusal> {
+    /// The model's [`Refusal`], or the default model's, when there is none.
+    pub fn check_vacancy_for(&self, name: Option<&str>) -> Result<(), Refusal> {
+        if let Some(model) = name.and_then(|name| self.find(name)) {
+            return model.engine.check_vacancy();
+        }
         let any = self.models.iter().any(|model| model.engine.check_vacancy().is_ok());
         if any { Ok(()) } else { self.default_model().engine.check_vacancy() }
     }
@@ -168,11 +172,14 @@ mod tests {
     }
 
     #[test]
-    fn there_is_room_as_long_as_one_queue_has_room() {
+    fn there_is_room_as_long_as_the_queue_has_room_or_any_queue_for_an_unknown_model() {
         let full = Refusal::Overloaded { queued_rows: 0 };
         let registry = |second| ModelRegistry::new(vec![model("a", 0), model("b", second)]).unwrap();
-        assert_eq!(registry(1).check_any_vacancy(), Ok(()));
-        assert_eq!(registry(0).check_any_vacancy(), Err(full));
+        assert_eq!(registry(1).check_vacancy_for(None), Ok(()));
+        assert_eq!(registry(1).check_vacancy_for(Some("nobody")), Ok(()));
+        assert_eq!(registry(0).check_vacancy_for(None), Err(full));
+        assert_eq!(registry(1).check_vacancy_for(Some("b")), Ok(()));
+        assert_eq!(registry(1).check_vacancy_for(Some("a")), Err(full));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::http::Request;
 use serde_json::{Value, json};
+use server::request::Salt;
 use server::telemetry::Outcome;
 
 use crate::answer::Answer;
@@ -182,6 +183,32 @@ async fn each_model_s_engine_and_requests_are_counted_under_its_name() {
     let counts = |name: &str, outcome| app.api.models.find(name).unwrap().metrics.requests.requests(outcome);
     assert_eq!([counts("demo", Outcome::Completed), counts("demo", Outcome::Refused)], [3, 0]);
     assert_eq!([counts("small", Outcome::Completed), counts("small", Outcome::Refused)], [2, 1]);
+}
+
+#[tokio::test]
+async fn a_large_body_for_a_model_without_places_takes_no_memory_from_bodies_for_others() {
+    let (app, _engines) = App::of_models(&["", &small()]);
+    let engine = &app.api.models.find("small").unwrap().engine;
+    let _all_places = engine.reserve(Salt::default(), engine.limits().queued_rows).unwrap();
+    for (name, is_kept) in [("small", false), ("demo", true)] {
+        let (sender, receiver) = tokio::sync::mpsc::channel::<Result<String, std::io::Error>>(1);
+        let parts =
+            futures_util::stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver)));
+        let request = Request::post("/v1/completions").body(Body::from_stream(parts)).unwrap();
+        let answer = tokio::spawn({
+            let app = app.clone();
+            async move { Answer::read(app.send(request).await).await }
+        });
+        let begun = format!("{{\"model\": {name:?}, {}\"prompt\": [5], \"max_tokens\": 1", " ".repeat(32 << 10));
+        sender.send(Ok(begun)).await.unwrap();
+        // The first part has been taken once there is room for the next one.
+        sender.send(Ok(" ".to_owned())).await.unwrap();
+        sender.send(Ok(" ".to_owned())).await.unwrap();
+        assert_eq!(app.api.body_budget.used_bytes() > 0, is_kept, "{name}");
+        sender.send(Ok("}".to_owned())).await.unwrap();
+        drop(sender);
+        assert_eq!(answer.await.unwrap().status, if is_kept { 200 } else { 429 });
+    }
 }
 
 #[tokio::test]

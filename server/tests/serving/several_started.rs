@@ -1,11 +1,14 @@
 //! A process with several models: how it is told of them, what it says of them, and what it says when they cannot be
 //! loaded.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use reqwest::Client;
 use serde_json::{Value, json};
 
 use crate::eval::fixture;
-use crate::process::{ServerProcess, complaint, run};
+use crate::process::{ServerProcess, command, complaint, end, run, terminate};
 
 /// Flags for the demo, and for a fixture without its tokenizer.
 fn two_models() -> (tempfile::TempDir, String) {
@@ -24,9 +27,9 @@ fn two_models() -> (tempfile::TempDir, String) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn models_of_a_file_are_served_and_log_lines_tell_them_apart() {
+async fn models_of_a_file_are_served_under_names_and_aliases() {
     let (_folder, settings) = two_models();
-    let server = ServerProcess::start(&["--config", &settings, "--threads", "1", "--log-level", "debug"]);
+    let server = ServerProcess::start(&["--config", &settings, "--threads", "1"]);
     let facts: Value = serde_json::from_str(&server.message[0]).unwrap();
     assert_eq!(facts["models"], "demo,small", "{facts}");
     let client = Client::new();
@@ -37,6 +40,24 @@ async fn models_of_a_file_are_served_and_log_lines_tell_them_apart() {
     }
     server.terminate();
     assert_eq!(server.end().code(), Some(0));
+}
+
+#[test]
+fn log_lines_about_a_model_tell_its_name() {
+    let (_folder, settings) = two_models();
+    let mut command = command(&["--config", &settings, "--threads", "1", "--log-level", "debug", "--port", "0"]);
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines().map(|line| line.unwrap());
+    let until_ready = lines.take_while(|line| !line.contains(" listens on http://"));
+    let lines: Vec<Value> = until_ready.map(|line| serde_json::from_str(&line).unwrap()).collect();
+    terminate(&child);
+    end(&mut child);
+    let loaded = lines.iter().filter(|line| line["message"] == "the model is loaded");
+    let names: Vec<_> = loaded.map(|line| line["span"]["model"].as_str().unwrap()).collect();
+    assert_eq!(names, ["demo", "small"]);
+    let ready = lines.iter().filter(|line| line["message"] == "a model is ready");
+    let names: Vec<_> = ready.map(|line| line["model"].as_str().unwrap()).collect();
+    assert_eq!(names, ["demo", "small"]);
 }
 
 #[test]

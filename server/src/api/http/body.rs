@@ -16,6 +16,7 @@ use super::budget::{Budget, Full, Share};
 use super::content_coding::ContentCoding;
 use super::error::ApiError;
 use super::inflate::inflate;
+use crate::api::json::text_in_beginning;
 use crate::client_connection::Peer;
 use crate::job_pool::JobPool;
 use crate::registry::ModelRegistry;
@@ -134,8 +135,18 @@ impl BodyReader<'_> {
         if declared <= SMALL_BODY_BYTES {
             return Ok(());
         }
-        self.models.check_any_vacancy()?;
+        self.models.check_vacancy_for(None)?;
         Ok(share.check(declared)?)
+    }
+
+    /// Whether there is a place for the request whose body begins so: in the queue of the model that it names by then,
+    /// so that bodies for a model without places leave the memory of bodies to those for others.
+    fn check_vacancy(self, beginning: &[u8]) -> Result<(), ApiError> {
+        let name = match self.models.only() {
+            Some(_) => None,
+            None => text_in_beginning(beginning, "model"),
+        };
+        Ok(self.models.check_vacancy_for(name.as_deref())?)
     }
 
     fn keep(self, data: &[u8], bytes: &mut Vec<u8>, share: &mut Share) -> Result<(), ApiError> {
@@ -145,7 +156,9 @@ impl BodyReader<'_> {
         }
         if length > SMALL_BODY_BYTES {
             if share.bytes() == 0 {
-                self.models.check_any_vacancy()?;
+                let beginning =
+                    if bytes.is_empty() { &data[..data.len().min(SMALL_BODY_BYTES)] } else { bytes.as_slice() };
+                self.check_vacancy(beginning)?;
             }
             share.grow_to(length)?;
         }

@@ -2,6 +2,7 @@
 //!
 //! Used by the rooms of single routes, which declare their fields and know what they mean.
 
+mod beginning;
 mod body;
 mod brief;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod neutral;
 mod schema;
 mod shape;
 
+pub use beginning::text_in_beginning;
 pub use body::read_body;
 pub use brief::{Brief, skip_rest};
 #[cfg(test)]

@@ -112,3 +112,15 @@ fn the_token_goes_to_the_hub_and_not_to_the_host_it_redirects_to() {
         other.seen()
     );
 }
+
+#[test]
+fn another_host_that_refuses_a_signed_address_is_asked_again_by_a_new_one() {
+    let (hub, other, folder) = (ScriptedHub::tiny(), ScriptedHub::tiny(), tempfile::tempdir().unwrap());
+    hub.redirect(&other);
+    other.trick("config.json", Trick::Answer(403, String::new()));
+    fetch(&config(&hub, folder.path()), &id("org/tiny")).unwrap();
+    assert_eq!(
+        (hub.ranges("config.json").len(), other.seen()[0].line.as_str()),
+        (2, "GET /blob/config.json?signature=1")
+    );
+}
