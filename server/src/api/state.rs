@@ -74,12 +74,13 @@ impl Api {
 
     /// The limits that fields of bodies name. Lengths are those of the default model.
     pub fn limit_values(&self) -> LimitValues {
-        let ApiLimits { choices, prompts, top_log_probs, total_choices, total_log_probs, .. } = self.limits;
+        let ApiLimits { choices, prompts, inputs, top_log_probs, total_choices, total_log_probs, .. } = self.limits;
         let (ApiLimits { stop_strings, stop_bytes, body, .. }, lengths) =
             (self.limits, self.models.default_model().limits());
         let values = [
             ("choices", u64::from(choices)),
             ("prompts", prompts as u64),
+            ("inputs", inputs as u64),
             ("top_logprobs", u64::from(top_log_probs)),
             ("total_choices", total_choices as u64),
             ("total_logprobs", total_log_probs as u64),

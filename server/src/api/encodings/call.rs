@@ -3,7 +3,7 @@
 //! Read by `admission`. Pure: no tokenizer, no engine, no clock.
 
 use super::draft::Draft;
-use super::input_fields::{INPUT, NEUTRAL};
+use super::input_fields::{ADD_SPECIAL_TOKENS, INPUT, NEUTRAL};
 use super::task::Task;
 use crate::api::Api;
 use crate::api::fields::{Excess, IdBounds, Prompt, PromptBounds, Prompts};
@@ -49,7 +49,7 @@ impl<T: Task> EncoderCall<T> {
         let call = Self {
             model: fields.text("model")?,
             inputs: Sources { prompts, names },
-            add_special_tokens: fields.boolean("add_special_tokens")?.unwrap_or(true),
+            add_special_tokens: fields.flag(&ADD_SPECIAL_TOKENS)?,
             task: T::read(&fields, model)?,
         };
         NEUTRAL.check(&fields, 1)?;

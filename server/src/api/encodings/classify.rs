@@ -1,18 +1,25 @@
 //! `POST /v1/classify`: the scores of a classification head, in vLLM's form.
 
+use std::sync::LazyLock;
+
 use serde::Serialize;
 
-use super::input_fields::{KnownFields, known};
+use super::input_fields::table;
 use super::list::List;
 use super::task::{Answered, Task};
 use super::vectors::{VectorFormat, softmax};
 use crate::api::http::ApiError;
-use crate::api::json::{Fields, Known};
+use crate::api::json::{Field, FieldTable, Fields, Known};
 use crate::registry::ServedModel;
 use crate::request::{Readout, Refusal};
 
-/// The names of the fields of a body.
-static KNOWN: KnownFields = KnownFields::new(|| known(&["use_activation"]));
+const USE_ACTIVATION: Field = Field::boolean("use_activation")
+    .or("true")
+    .about("Whether `probs` are probabilities (softmax of the head's scores) or, with `false`, the scores themselves.");
+/// The fields of this route alone.
+pub const OWN: [Field; 1] = [USE_ACTIVATION];
+
+static FIELDS: LazyLock<FieldTable> = LazyLock::new(|| table(&OWN));
 
 /// A request for classes, beside its inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,12 +46,12 @@ pub fn check_head(model: &ServedModel) -> Result<(), ApiError> {
 
 impl Task for Classify {
     fn known() -> &'static Known {
-        &KNOWN
+        &FIELDS
     }
 
     fn read(fields: &Fields, model: &ServedModel) -> Result<Self, ApiError> {
         check_head(model)?;
-        Ok(Self { use_activation: fields.boolean("use_activation")?.unwrap_or(true) })
+        Ok(Self { use_activation: fields.flag(&USE_ACTIVATION)? })
     }
 
     fn readout(&self) -> Readout {

@@ -1,19 +1,36 @@
 //! `POST /v1/embeddings`: one vector for each input.
 
+use std::sync::LazyLock;
+
 use serde::Serialize;
 
-use super::input_fields::{KnownFields, known, read_choice};
+use super::input_fields::table;
 use super::list::List;
 use super::task::{Answered, Task};
 use super::vectors::{Vector, VectorFormat, normalise};
 use crate::api::fields::to_u32;
 use crate::api::http::ApiError;
-use crate::api::json::{Fields, Known};
+use crate::api::json::{Field, FieldTable, Fields, Known, Most};
 use crate::registry::ServedModel;
 use crate::request::Readout;
 
-/// The names of the fields of a body.
-static KNOWN: KnownFields = KnownFields::new(|| known(&["dimensions", "encoding_format", "normalize", "pooling"]));
+const POOLING: Field = Field::choice("pooling", &["mean", "last"]).or("\"mean\"").about(
+    "`\"mean\"` is the mean of the final states of all tokens, special ones included; `\"last\"` is the state of the \
+     last token.",
+);
+const NORMALIZE: Field = Field::boolean("normalize").or("true").about("Whether each vector is scaled to length 1.");
+const DIMENSIONS: Field = Field::integer("dimensions", 1, Most::Number(u32::MAX as u64)).absent("all").about(
+    "1 to the width of the encoder: so many of the first numbers are kept, and `normalize` applies to those. Whether \
+     they mean anything by themselves is a matter of the model's training.",
+);
+/// The field that says how numbers are written.
+pub const ENCODING_FORMAT: Field = Field::choice("encoding_format", &["float", "base64"])
+    .or("\"float\"")
+    .about("`\"float\"` is a list of numbers, `\"base64\"` the bytes of little-endian float32 in base64.");
+/// The fields of this route alone.
+pub const OWN: [Field; 4] = [POOLING, NORMALIZE, DIMENSIONS, ENCODING_FORMAT];
+
+static FIELDS: LazyLock<FieldTable> = LazyLock::new(|| table(&OWN));
 
 /// A request for embeddings, beside its inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,13 +43,12 @@ pub struct Embeddings {
 
 /// Reads the field that says how vectors are written.
 pub fn read_format(fields: &Fields) -> Result<VectorFormat, ApiError> {
-    let format = read_choice(fields, "encoding_format", &["float", "base64"])?;
-    Ok(if format == "base64" { VectorFormat::Base64 } else { VectorFormat::Float })
+    Ok(if fields.choice(&ENCODING_FORMAT)? == "base64" { VectorFormat::Base64 } else { VectorFormat::Float })
 }
 
 /// Reads how many numbers each vector has; `width` is the most.
 fn read_dimensions(fields: &Fields, width: usize) -> Result<Option<usize>, ApiError> {
-    Ok(fields.integer("dimensions", 1, width as u64)?.map(|dimensions| to_u32(dimensions) as usize))
+    Ok(fields.integer(DIMENSIONS.name, 1, width as u64)?.map(|dimensions| to_u32(dimensions) as usize))
 }
 
 impl Embeddings {
@@ -54,16 +70,16 @@ impl Embeddings {
 
 impl Task for Embeddings {
     fn known() -> &'static Known {
-        &KNOWN
+        &FIELDS
     }
 
     fn read(fields: &Fields, model: &ServedModel) -> Result<Self, ApiError> {
-        let pooling = read_choice(fields, "pooling", &["mean", "last"])?;
+        let pooling = fields.choice(&POOLING)?;
         Ok(Self {
             format: read_format(fields)?,
             dimensions: read_dimensions(fields, model.encoder_width)?,
             readout: if pooling == "last" { Readout::LastToken } else { Readout::Mean },
-            normalize: fields.boolean("normalize")?.unwrap_or(true),
+            normalize: fields.flag(&NORMALIZE)?,
         })
     }
 

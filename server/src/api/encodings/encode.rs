@@ -1,21 +1,33 @@
 //! `POST /v1/encode`: the final state of every token.
 
+use std::sync::LazyLock;
+
 use serde::Serialize;
 
-use super::input_fields::{INPUT, KnownFields, known, read_choice};
+use super::input_fields::{INPUT, table};
 use super::list::List;
 use super::task::{Answered, Task};
 use super::vectors::{base64_bf16, base64_f32};
 use crate::api::fields::to_u32;
 use crate::api::http::ApiError;
-use crate::api::json::{Fields, Known};
+use crate::api::json::{Field, FieldTable, Fields, Known, Most};
 use crate::registry::ServedModel;
 use crate::request::Readout;
 
-/// The names of the fields of a body.
-static KNOWN: KnownFields = KnownFields::new(|| known(&["dtype", "max_length", "padding"]));
-/// Most rows that padding makes.
-const ROWS: u64 = 1 << 20;
+const DTYPE: Field = Field::choice("dtype", &["float32", "bfloat16"])
+    .or("\"float32\"")
+    .about("`\"float32\"`, or `\"bfloat16\"`, which is rounded from float32.");
+const PADDING: Field = Field::choice("padding", &["none", "longest", "max_length"]).or("\"none\"").about(
+    "`\"longest\"` gives every input as many rows as the longest one, `\"max_length\"` as many as `max_length`.",
+);
+const MAX_LENGTH: Field = Field::integer("max_length", 1, Most::Number(1 << 20)).about(
+    "1 to 1048576; required with `\"padding\": \"max_length\"` and refused without. An input with more tokens is \
+     refused.",
+);
+/// The fields of this route alone.
+pub const OWN: [Field; 3] = [DTYPE, PADDING, MAX_LENGTH];
+
+static FIELDS: LazyLock<FieldTable> = LazyLock::new(|| table(&OWN));
 
 /// The type of the numbers of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,17 +81,13 @@ impl Encode {
 
 impl Task for Encode {
     fn known() -> &'static Known {
-        &KNOWN
+        &FIELDS
     }
 
     fn read(fields: &Fields, _: &ServedModel) -> Result<Self, ApiError> {
-        let number = if read_choice(fields, "dtype", &["float32", "bfloat16"])? == "bfloat16" {
-            NumberType::Bf16
-        } else {
-            NumberType::F32
-        };
-        let rows = fields.integer("max_length", 1, ROWS)?.map(|rows| to_u32(rows) as usize);
-        let padding = match (read_choice(fields, "padding", &["none", "longest", "max_length"])?, rows) {
+        let number = if fields.choice(&DTYPE)? == "bfloat16" { NumberType::Bf16 } else { NumberType::F32 };
+        let rows = fields.whole(&MAX_LENGTH)?.map(|rows| to_u32(rows) as usize);
+        let padding = match (fields.choice(&PADDING)?, rows) {
             ("max_length", Some(rows)) => Padding::Rows(rows),
             ("max_length", None) => return Err(ApiError::Missing { param: "max_length" }),
             (_, Some(_)) => {

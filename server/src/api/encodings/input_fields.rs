@@ -1,16 +1,29 @@
-//! The fields that all routes of the encoder have, and the names of all fields of one route.
+//! The fields that all routes of the encoder have, declared.
+//!
+//! Part of the table of each route.
 
-use std::sync::LazyLock;
+use utoipa::openapi::Schema;
 
-use crate::api::fields::NeutralFields;
-use crate::api::http::ApiError;
-use crate::api::json::{Brief, Fields, Known, Neutral};
+use crate::api::fields::{MODEL, NeutralFields};
+use crate::api::json::{Field, FieldTable, LimitValues, Neutral, any_of, ids_schema, list_schema, text_schema};
 
 /// Name of the field that holds the inputs.
 pub const INPUT: &str = "input";
+/// Whether the tokenizer frames inputs.
+pub const ADD_SPECIAL_TOKENS: Field = Field::boolean("add_special_tokens").or("true").about(
+    "Whether the tokenizer frames an `input` given as text as the model was trained (Gemma: `<bos>` in front). It does \
+     not apply to ids.",
+);
 
 /// Inputs, and how they are read.
-const COMMON: [&str; 3] = [INPUT, "model", "add_special_tokens"];
+pub const COMMON: [Field; 3] = [
+    Field::shape(INPUT, inputs_schema).required().about(
+        "A string, a list of strings, a list of token ids, or a list of lists of token ids. At most {inputs} inputs, \
+         and no more than the queue has places; each has at least one token and at most as many as the model reads.",
+    ),
+    ADD_SPECIAL_TOKENS,
+    MODEL,
+];
 
 /// Fields that OpenAI or vLLM know and that change nothing here.
 pub const NEUTRAL: NeutralFields = NeutralFields {
@@ -24,30 +37,41 @@ pub const NEUTRAL: NeutralFields = NeutralFields {
     ],
 };
 
-/// Names of all fields of a route, made once.
-pub type KnownFields = LazyLock<Known>;
-
 /// The fields of a route with these fields of its own.
-pub fn known(own: &[&'static str]) -> Known {
-    COMMON.into_iter().chain(own.iter().copied()).chain(NEUTRAL.names()).collect()
+pub fn table(own: &[Field]) -> FieldTable {
+    FieldTable::new(COMMON.into_iter().chain(own.iter().copied()).chain(NEUTRAL.declared()))
 }
 
-/// A field with one of these values; the first one when absent.
-///
-/// # Errors
-/// When it has any other value.
-pub fn read_choice(
-    fields: &Fields,
-    param: &'static str,
-    values: &'static [&'static str],
-) -> Result<&'static str, ApiError> {
-    let Some(given) = fields.get(param) else { return Ok(values[0]) };
-    let Brief::Text { .. } = given else {
-        return Err(ApiError::WrongType { param: param.to_owned(), expected: "a string", found: given.kind() });
-    };
-    let given = fields.text(param)?.unwrap_or_default();
-    values.iter().copied().find(|value| *value == given).ok_or_else(|| {
-        let range = format!("one of {}", values.join(", "));
-        ApiError::OutOfRange { param, value: format!("{given:?}"), range }
-    })
+fn inputs_schema(limits: &LimitValues) -> Schema {
+    let most = Some(limits.count("inputs"));
+    let texts = list_schema(text_schema()).min_items(Some(1)).max_items(most);
+    let lists = list_schema(ids_schema()).min_items(Some(1)).max_items(most);
+    any_of([text_schema().into(), texts.into(), ids_schema().into(), lists.into()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{classify, embeddings, encode, pooling};
+    use super::*;
+    use crate::api::json::{Documented, hold_tables};
+
+    #[test]
+    fn the_page_s_tables_say_what_is_declared() {
+        let parts: [&[Field]; 5] = [&COMMON, &embeddings::OWN, &encode::OWN, &classify::OWN, &pooling::OWN];
+        let documented = parts.map(|fields| {
+            let fields: &'static FieldTable = Box::leak(Box::new(FieldTable::new(fields.iter().copied())));
+            Documented { prefix: "", fields }
+        });
+        hold_tables("Fields of the encoder's routes", &documented);
+    }
+
+    #[test]
+    fn every_unsupported_field_is_documented() {
+        let page = include_str!("../../../../docs/api.md");
+        let (_, section) = page.split_once("\n## Fields of the encoder's routes\n").unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        for name in NEUTRAL.names() {
+            assert!(section.contains(&format!("`{name}`")), "{name}");
+        }
+    }
 }

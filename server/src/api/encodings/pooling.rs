@@ -1,20 +1,28 @@
 //! `POST /pooling`: vLLM's route for whatever an encoder gives.
 
+use std::sync::LazyLock;
+
 use serde::Serialize;
 
 use super::classify::{Classify, check_head};
-use super::embeddings::{Embeddings, read_format};
-use super::input_fields::{KnownFields, known, read_choice};
+use super::embeddings::{ENCODING_FORMAT, Embeddings, read_format};
+use super::input_fields::table;
 use super::list::List;
 use super::task::{Answered, Task};
 use super::vectors::{Vector, VectorFormat};
 use crate::api::http::ApiError;
-use crate::api::json::{Fields, Known};
+use crate::api::json::{Field, FieldTable, Fields, Known};
 use crate::registry::ServedModel;
 use crate::request::Readout;
 
-/// The names of the fields of a body.
-static KNOWN: KnownFields = KnownFields::new(|| known(&["encoding_format", "task"]));
+const TASK: Field = Field::choice("task", &["token_embed", "embed", "classify"]).or("\"token_embed\"").about(
+    "`\"token_embed\"` is the final state of every token, `\"embed\"` the vector of `/v1/embeddings`, `\"classify\"` \
+     the probabilities of `/v1/classify`.",
+);
+/// The fields of this route alone.
+pub const OWN: [Field; 2] = [TASK, ENCODING_FORMAT];
+
+static FIELDS: LazyLock<FieldTable> = LazyLock::new(|| table(&OWN));
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -32,12 +40,12 @@ pub struct Pooling {
 
 impl Task for Pooling {
     fn known() -> &'static Known {
-        &KNOWN
+        &FIELDS
     }
 
     fn read(fields: &Fields, model: &ServedModel) -> Result<Self, ApiError> {
         let format = read_format(fields)?;
-        let kind = match read_choice(fields, "task", &["token_embed", "embed", "classify"])? {
+        let kind = match fields.choice(&TASK)? {
             "embed" => Kind::Embedding(Embeddings::in_format(format)),
             "classify" => {
                 check_head(model)?;

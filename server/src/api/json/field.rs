@@ -46,6 +46,8 @@ pub enum Form {
         /// Fewest characters.
         least: usize,
     },
+    /// One of these strings; the first one is the default.
+    Choice(&'static [&'static str]),
     /// An object of fields.
     Object(fn() -> &'static FieldTable),
     /// A value with a reader of its own, and its schema.
@@ -104,6 +106,11 @@ impl Field {
     /// A field of a string that is not empty.
     pub const fn nonempty_text(name: &'static str) -> Self {
         Self::new(name, Form::Text { least: 1 })
+    }
+
+    /// A field of one of these strings. Its default is declared to be the first one.
+    pub const fn choice(name: &'static str, values: &'static [&'static str]) -> Self {
+        Self::new(name, Form::Choice(values))
     }
 
     /// A field of which nothing but its name is declared.

@@ -140,6 +140,18 @@ impl Fields {
         Ok(self.integer(field.name, least, most)?.or_else(|| default_number(field)))
     }
 
+    /// A field that is declared as one of several strings, or the first of them.
+    pub fn choice(&self, field: &Field) -> Result<&'static str, ApiError> {
+        let Form::Choice(values) = field.form else {
+            unreachable!("{} is declared as one of several strings", field.name);
+        };
+        let Some(given) = self.text(field.name)? else { return Ok(values[0]) };
+        values.iter().copied().find(|value| *value == given).ok_or_else(|| {
+            let range = format!("one of {}", values.join(", "));
+            ApiError::OutOfRange { param: field.name, value: format!("{given:?}"), range }
+        })
+    }
+
     /// A field that is declared as a number, or its default.
     pub fn real(&self, field: &Field) -> Result<f64, ApiError> {
         let Form::Number { least, most } = field.form else {

@@ -61,6 +61,10 @@ fn field_schema(field: &Field, limits: &LimitValues) -> Schema {
             // A length in JSON's schemas counts characters.
             typed(Type::String).min_length(Some(least)).max_length(Some(TEXT_BYTES)).into()
         }
+        Form::Choice(values) => {
+            let values = values.iter().map(|&value| Value::from(value)).chain([Value::Null]);
+            described().schema_type(SchemaType::AnyValue).enum_values(Some(values)).into()
+        }
         Form::Object(fields) => wrapped(field, object_schema(fields(), limits), limits),
         Form::Shape(schema) => wrapped(field, schema(limits), limits),
         Form::Any => described().schema_type(SchemaType::AnyValue).into(),
