@@ -9,6 +9,7 @@ mod bad_bodies;
 mod bad_requests;
 mod compressed_bodies;
 mod connection_places;
+mod description;
 mod embeddings;
 mod encoder_routes;
 mod framing;

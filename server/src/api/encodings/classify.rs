@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::input_fields::table;
 use super::list::List;
@@ -78,8 +79,9 @@ impl Task for Classify {
     }
 }
 
-#[derive(Serialize)]
-struct Class<'a> {
+/// The class of one input.
+#[derive(Serialize, ToSchema)]
+pub struct Class<'a> {
     index: usize,
     /// The class of the highest score; of equal ones the first.
     label: &'a str,

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::input_fields::table;
 use super::list::List;
@@ -104,8 +105,9 @@ impl Task for Embeddings {
     }
 }
 
-#[derive(Serialize)]
-struct Embedding<'a> {
+/// The vector of one input.
+#[derive(Serialize, ToSchema)]
+pub struct Embedding<'a> {
     object: &'static str,
     index: usize,
     embedding: Vector<'a>,

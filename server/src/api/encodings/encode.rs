@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::input_fields::{INPUT, table};
 use super::list::List;
@@ -141,11 +142,13 @@ impl Task for Encode {
     }
 }
 
-#[derive(Serialize)]
-struct States {
+/// The states of one input.
+#[derive(Serialize, ToSchema)]
+pub struct States {
     object: &'static str,
     index: usize,
     /// Rows and numbers of each.
+    #[schema(value_type = Vec<usize>)]
     shape: [usize; 2],
     /// Rows that are states; the others are zeros.
     tokens: usize,

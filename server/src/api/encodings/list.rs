@@ -3,6 +3,7 @@
 //! OpenAI's fields of a list of embeddings, and vLLM's `id` and `created`.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::api::answers::Heading;
 
@@ -17,8 +18,9 @@ pub struct List<T> {
     pub tokens: usize,
 }
 
-#[derive(Serialize)]
-struct Message<T> {
+/// The message of a list.
+#[derive(Serialize, ToSchema)]
+pub struct ListMessage<T> {
     id: String,
     object: &'static str,
     created: u64,
@@ -27,7 +29,8 @@ struct Message<T> {
     usage: Usage,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = InputUsage)]
 struct Usage {
     prompt_tokens: usize,
     total_tokens: usize,
@@ -38,7 +41,7 @@ impl<T: Serialize> List<T> {
     pub fn json(self, model: &str) -> Vec<u8> {
         let Heading { id, created, model } = Heading::new(self.prefix, model);
         let usage = Usage { prompt_tokens: self.tokens, total_tokens: self.tokens };
-        let message = Message { id, object: "list", created, model, data: self.data, usage };
+        let message = ListMessage { id, object: "list", created, model, data: self.data, usage };
         serde_json::to_vec(&message).expect("strings and finite numbers serialise")
     }
 }

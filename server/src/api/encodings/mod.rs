@@ -17,9 +17,10 @@ mod results;
 mod task;
 mod vectors;
 
-pub use classify::Classify;
-pub use embeddings::Embeddings;
-pub use encode::Encode;
+pub use classify::{Class, Classify};
+pub use embeddings::{Embedding, Embeddings};
+pub use encode::{Encode, States};
 pub use handler::answer;
-pub use pooling::Pooling;
+pub use list::ListMessage;
+pub use pooling::{Pooled, Pooling};
 pub use task::Task;

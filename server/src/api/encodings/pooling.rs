@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::classify::{Classify, check_head};
 use super::embeddings::{ENCODING_FORMAT, Embeddings, read_format};
@@ -93,16 +94,18 @@ impl Task for Pooling {
     }
 }
 
-#[derive(Serialize)]
-struct Pooled<'a> {
+/// The result of one input.
+#[derive(Serialize, ToSchema)]
+pub struct Pooled<'a> {
     index: usize,
     object: &'static str,
     data: Data<'a>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 enum Data<'a> {
+    #[schema(value_type = Vec<Vec<f32>>)]
     Rows(Vec<&'a [f32]>),
     Vector(Vector<'a>),
 }

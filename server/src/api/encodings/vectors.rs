@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kernels::math::round_bf16;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// How a list of numbers is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,10 +36,11 @@ impl VectorFormat {
 }
 
 /// A list of numbers in an answer.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Vector<'a> {
     /// A JSON list of numbers.
+    #[schema(value_type = Vec<f32>)]
     Numbers(&'a [f32]),
     /// A string in base64.
     Base64(String),

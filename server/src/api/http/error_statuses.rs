@@ -34,3 +34,23 @@ pub const ERROR_STATUSES: [ErrorStatus; 11] = [
     of_bodies("500", "The engine failed"),
     any("503", "The server is loading, stalled or shutting down, or the request waited too long"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_statuses_are_those_of_the_page() {
+        let page = include_str!("../../../../docs/api.md");
+        let table = page.split_once("\n## Errors\n").unwrap().1.split("\n## ").next().unwrap();
+        let is_status = |cell: &str| cell.len() == 3 && cell.bytes().all(|byte| byte.is_ascii_digit());
+        let documented: BTreeSet<_> = table
+            .lines()
+            .filter_map(|line| line.strip_prefix("| ")?.split(" |").next())
+            .filter(|cell| is_status(cell))
+            .collect();
+        assert_eq!(documented, ERROR_STATUSES.iter().map(|status| status.status).collect());
+    }
+}

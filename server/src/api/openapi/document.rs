@@ -13,6 +13,7 @@ use utoipa::openapi::{
 };
 
 use super::operations::Operation;
+use crate::api::encodings::ListMessage;
 use crate::api::http::{ERROR_STATUSES, ErrorObject};
 use crate::api::json::{LimitValues, object_schema};
 
@@ -37,6 +38,13 @@ pub struct Named {
     schemas: Vec<(String, RefOr<Schema>)>,
 }
 
+/// An answer of results of this type, in a list under a name of its own.
+pub fn list_of<T: ToSchema>(name: &str) -> AnswerForm {
+    let mut list = Named::of_as::<ListMessage<T>>(name);
+    list.schemas.extend(Named::of::<T>().schemas);
+    AnswerForm::Json(list)
+}
+
 /// An answer of this type.
 pub fn json<T: ToSchema>() -> AnswerForm {
     AnswerForm::Json(Named::of::<T>())
@@ -51,10 +59,13 @@ impl AnswerForm {
 
 impl Named {
     fn of<T: ToSchema>() -> Self {
-        let name = T::name().into_owned();
-        let mut schemas = vec![(name.clone(), T::schema())];
+        Self::of_as::<T>(&T::name())
+    }
+
+    fn of_as<T: ToSchema>(name: &str) -> Self {
+        let mut schemas = vec![(name.to_owned(), T::schema())];
         T::schemas(&mut schemas);
-        Self { name, schemas }
+        Self { name: name.to_owned(), schemas }
     }
 
     fn content(&self) -> Content {
@@ -62,10 +73,18 @@ impl Named {
     }
 }
 
-/// The document of a server with these limits.
-pub fn document(operations: &[Operation], limits: &LimitValues) -> OpenApi {
+/// The facts of a server that its description depends on.
+pub struct ServerFacts {
+    /// Limits that fields name.
+    pub limits: LimitValues,
+    /// Whether requests need a key.
+    pub needs_key: bool,
+}
+
+/// The document of a server of which this is known.
+pub fn document(operations: &[Operation], facts: &ServerFacts) -> OpenApi {
     let paths = operations.iter().fold(PathsBuilder::new(), |paths, operation| {
-        paths.path(operation.path, PathItem::new(operation.method.clone(), described(operation, limits)))
+        paths.path(operation.path, PathItem::new(operation.method.clone(), described(operation, facts)))
     });
     let about = "Text generation with encoder-decoder models, in the shapes of OpenAI's API and with vLLM's names for \
                  what that lacks.";
@@ -87,7 +106,7 @@ fn components(operations: &[Operation]) -> Components {
         .build()
 }
 
-fn described(operation: &Operation, limits: &LimitValues) -> OperationBuilder {
+fn described(operation: &Operation, facts: &ServerFacts) -> OperationBuilder {
     let identity = operation.path.trim_matches('/').replace(['/', '.', '{', '}'], "_");
     let mut described = OperationBuilder::new()
         .operation_id(Some(identity))
@@ -106,19 +125,15 @@ fn described(operation: &Operation, limits: &LimitValues) -> OperationBuilder {
         described = described.parameter(model_parameter("model", ParameterIn::Query));
     }
     if let Some(fields) = operation.body {
-        let content = Content::new(Some(object_schema(fields, limits)));
+        let content = Content::new(Some(object_schema(fields, &facts.limits)));
         described = described.request_body(Some(
             RequestBodyBuilder::new().content(JSON, content).required(Some(Required::True)).build(),
         ));
     }
-    if operation.is_open {
+    if operation.is_open || !facts.needs_key {
         return described;
     }
-    // A server without keys asks for none.
-    described.securities(Some([
-        SecurityRequirement::new::<_, [&str; 0], &str>(SECURITY, []),
-        SecurityRequirement::default(),
-    ]))
+    described.security(SecurityRequirement::new::<_, [&str; 0], &str>(SECURITY, []))
 }
 
 fn answered(answer: &AnswerForm) -> Response {
@@ -126,11 +141,19 @@ fn answered(answer: &AnswerForm) -> Response {
     let text = || Content::new(Some(ObjectBuilder::new().schema_type(Type::String)));
     match answer {
         AnswerForm::Json(named) => response.content(JSON, named.content()),
-        AnswerForm::JsonOrEvents(named) => response.content(JSON, named.content()).content("text/event-stream", text()),
+        AnswerForm::JsonOrEvents(named) => {
+            response.content(JSON, named.content()).content("text/event-stream", event())
+        }
         AnswerForm::AnyJson => response.content(JSON, Content::new(Some(ObjectBuilder::new()))),
         AnswerForm::Text => response.content("text/plain", text()),
     }
     .build()
+}
+
+/// A server-sent event, which holds a piece of the answer in JSON, or the word that ends the stream.
+fn event() -> Content {
+    let data = ObjectBuilder::new().schema_type(Type::String);
+    Content::new(Some(ObjectBuilder::new().property("data", data).required("data")))
 }
 
 fn refused(about: &str) -> Response {

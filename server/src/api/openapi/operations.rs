@@ -6,14 +6,14 @@ use utoipa::openapi::path::HttpMethod;
 
 use crate::api::answers::CompletionMessage;
 use crate::api::completions;
-use crate::api::encodings::{Classify, Embeddings, Encode, Pooling, Task};
+use crate::api::encodings::{Class, Classify, Embedding, Embeddings, Encode, Pooled, Pooling, States, Task};
 use crate::api::health::Version;
 use crate::api::json::FieldTable;
 use crate::api::load::Load;
 use crate::api::models::{ModelList, ModelMessage};
 use crate::api::tokens::{DETOKENIZE_FIELDS, DetokenizeMessage, TOKENIZE_FIELDS, TokenizeMessage, TokenizerInfo};
 
-use super::document::{AnswerForm, json};
+use super::document::{AnswerForm, json, list_of};
 
 /// A path under one method.
 pub struct Operation {
@@ -69,11 +69,26 @@ pub fn operations() -> Vec<Operation> {
             &completions::FIELDS,
             json::<CompletionMessage<'_>>().or_events(),
         ),
-        encoder::<Embeddings>("/v1/embeddings", "One vector for each input"),
-        encoder::<Encode>("/v1/encode", "The final state of every token"),
-        encoder::<Classify>("/v1/classify", "The classes of each input"),
-        encoder::<Classify>("/classify", "The classes of each input, under vLLM's path"),
-        encoder::<Pooling>("/pooling", "Whatever an encoder gives, under vLLM's path"),
+        Operation::ask(
+            "/v1/embeddings",
+            "One vector for each input",
+            Embeddings::known(),
+            list_of::<Embedding<'_>>("EmbeddingList"),
+        ),
+        Operation::ask(
+            "/v1/encode",
+            "The final state of every token",
+            Encode::known(),
+            list_of::<States>("StatesList"),
+        ),
+        classes("/v1/classify", "The classes of each input"),
+        classes("/classify", "The classes of each input, under vLLM's path"),
+        Operation::ask(
+            "/pooling",
+            "Whatever an encoder gives, under vLLM's path",
+            Pooling::known(),
+            list_of::<Pooled<'_>>("PooledList"),
+        ),
         Operation::read("/v1/models", "The served models and their limits", json::<ModelList<'_>>()),
         Operation::read("/v1/models/{name}", "One served model and its limits", json::<ModelMessage<'_>>()),
         Operation::ask("/tokenize", "The ids of a text", &TOKENIZE_FIELDS, json::<TokenizeMessage>()),
@@ -89,6 +104,6 @@ pub fn operations() -> Vec<Operation> {
     ]
 }
 
-fn encoder<T: Task>(path: &'static str, summary: &'static str) -> Operation {
-    Operation::ask(path, summary, T::known(), AnswerForm::AnyJson)
+fn classes(path: &'static str, summary: &'static str) -> Operation {
+    Operation::ask(path, summary, Classify::known(), list_of::<Class<'_>>("ClassList"))
 }
