@@ -64,6 +64,10 @@ fn serve_takes_several_models_with_names_and_other_flags_for_all() {
     assert!(configs.iter().all(|config| config.model.precision == kernels::Precision::F32));
     let twice = resolve_all("server --model a=/m --model a=/n").unwrap_err().to_string();
     assert!(twice.contains("command line: model[1].served_name: `a` is a name or an alias already"), "{twice}");
+    let twice = resolve_all("server --model a=/m --served-model-name b").unwrap_err().to_string();
+    assert!(twice.contains("command line: model.served_name: excludes the name of a model in the list"), "{twice}");
+    let (_, config) = resolve("server --model /m --served-model-name b");
+    assert_eq!(config.model.served_name, "b");
     let several = resolve_all("server generate x --model /m --model /n").unwrap_err().to_string();
     assert!(several.contains("this command runs one model, and the settings name 2: m, n"), "{several}");
     assert_eq!(refusal("server --model =/m"), ErrorKind::ValueValidation);

@@ -31,6 +31,7 @@ pub(super) struct Setting {
 pub(super) type Settings = BTreeMap<String, Setting>;
 
 const MODEL: &str = "model";
+const NAME: &str = "model.served_name";
 /// Settings that exclude each other: a layer that sets one resets the other.
 const RIVALS: [(&str, &str); 2] = [("path", "shape"), ("shape", "path")];
 /// Sections whose keys a model may set for itself, with the keys; none for all of them.
@@ -108,6 +109,7 @@ impl Merge<'_> {
                 Value::Array(list) if section == MODEL => self.list(origin, list),
                 Value::Table(table) if section == MODEL => {
                     let own = self.of_a_model(Place { table, origin, name: section });
+                    self.check_names(origin, &own);
                     for settings in self.models.iter_mut().chain([&mut self.every_model]) {
                         settings.extend(own.clone());
                     }
@@ -120,6 +122,14 @@ impl Merge<'_> {
                     self.report(origin, section, Fault::WrongType { expected: "table", found: other.type_str() });
                 }
             }
+        }
+    }
+
+    /// Refuses a name for every model beside a name for one of them from the same place, which would go unused.
+    fn check_names(&mut self, origin: &str, own: &Settings) {
+        let is_named = |settings: &Settings| settings.get(NAME).is_some_and(|setting| setting.origin == origin);
+        if own.contains_key(NAME) && self.models.iter().any(is_named) {
+            self.report(origin, NAME, Fault::Excludes { other: "the name of a model in the list" });
         }
     }
 

@@ -161,7 +161,7 @@ fn too_few_threads_end_every_command_with_a_sentence() {
 #[test]
 fn too_little_address_space_ends_every_command_with_a_sentence() {
     let place = Workshop::new();
-    let sentences = place.run("ulimit -v 200000", |_| ());
+    let sentences = place.run("ulimit -v 230000", |_| ());
     // Its threads have large stacks, and the engine a pool of pages; the other commands need less.
     for part in ["cannot start the threads", "for the page pool"] {
         assert!(sentences.iter().any(|sentence| sentence.contains(part)), "{part}: {sentences:?}");
