@@ -74,7 +74,9 @@ class Description(unittest.TestCase):
             "--seed=1",
             "--no-color",
         ]
-        found = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
+        # It keeps what it found where it runs.
+        found = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300,
+                               cwd=self.server.folder.name)
         self.assertEqual(found.returncode, 0, found.stdout[-8000:])
 
 
