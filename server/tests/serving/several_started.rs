@@ -42,6 +42,28 @@ async fn models_of_a_file_are_served_under_names_and_aliases() {
     assert_eq!(server.end().code(), Some(0));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn models_that_share_threads_answer_at_once_as_one_after_the_other() {
+    let (_folder, settings) = two_models();
+    let server = ServerProcess::start(&["--config", &settings, "--threads", "2"]);
+    let url = format!("http://{}/v1/completions", server.address);
+    let ask = async |client: Client, url: String, model: &str, id: u32| {
+        let body = json!({"model": model, "prompt": [5, id], "max_tokens": 24, "temperature": 0, "ignore_eos": true,
+            "return_token_ids": true});
+        let answer: Value = client.post(url).json(&body).send().await.unwrap().json().await.unwrap();
+        answer["choices"][0]["token_ids"].clone()
+    };
+    let client = Client::new();
+    let asked: Vec<_> = (6..12).flat_map(|id| [("demo", id), ("small", id)]).collect();
+    let mut one_by_one = Vec::new();
+    for (model, id) in &asked {
+        one_by_one.push(ask(client.clone(), url.clone(), model, *id).await);
+    }
+    assert_eq!(one_by_one[1].as_array().unwrap().len(), 24);
+    let at_once = asked.iter().map(|(model, id)| ask(client.clone(), url.clone(), model, *id));
+    assert_eq!(futures_util::future::join_all(at_once).await, one_by_one);
+}
+
 #[test]
 fn log_lines_about_a_model_tell_its_name() {
     let (_folder, settings) = two_models();
