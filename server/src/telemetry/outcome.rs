@@ -2,7 +2,7 @@
 //!
 //! Decided by `api`.
 
-/// How an HTTP completion request ended.
+/// How an HTTP request for a model ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Outcome {
     /// Answered whole.

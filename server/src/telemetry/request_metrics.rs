@@ -12,7 +12,7 @@ use crate::request::FinishReason;
 /// Handles to the metrics of one model's requests.
 #[derive(Debug)]
 pub struct RequestMetrics {
-    /// HTTP completion requests that are being answered.
+    /// HTTP requests for models that are being answered.
     pub open_requests: IntGauge,
     /// Source tokens of accepted requests.
     pub source_tokens: IntCounter,
@@ -41,7 +41,7 @@ pub struct RequestMetrics {
 }
 
 impl RequestMetrics {
-    /// Counts the end of an HTTP completion request.
+    /// Counts the end of an HTTP request for a model.
     pub fn count_request(&self, outcome: Outcome) {
         self.requests.with_label_values(&[outcome.label(), &self.model]).inc();
     }
@@ -113,10 +113,14 @@ impl RequestFamilies {
         let target = "Tokens generated for each choice, end tokens included.";
         let cached = "Source tokens whose cross K/V was there already.";
         Self {
-            requests: by("outcome", "encdec_requests_total", "HTTP completion requests, by how they ended."),
+            requests: by("outcome", "encdec_requests_total", "HTTP requests for models, by how they ended."),
             refusals: by("reason", "encdec_refusals_total", refusals),
             finished_choices: by("reason", "encdec_finished_choices_total", "Choices that ended, by why."),
-            open_requests: make.gauges("encdec_open_requests", "HTTP completion requests being answered.", &[MODEL]),
+            open_requests: make.gauges(
+                "encdec_open_requests",
+                "HTTP requests for models that are being answered.",
+                &[MODEL],
+            ),
             source_tokens: counters("encdec_source_tokens_total", "Source tokens of accepted requests."),
             cached_source_tokens: counters("encdec_cached_source_tokens_total", cached),
             generated_tokens: counters("encdec_generated_tokens_total", "Tokens generated, end tokens included."),

@@ -1,12 +1,15 @@
-//! A request's tokens do not depend on the requests that run beside it.
+//! A request's tokens and encoder results do not depend on the requests that run beside it.
 
 use kernels::Precision;
+use kernels::cpu::{Cpu, Isa};
 use kernels::cuda::{Cuda, Device};
+use server::engine::ModelExecutor;
+use server::request::EncodeRequest;
 
-use crate::demo_engine::{Answer, DemoEngine, requests, step_executor};
+use crate::demo_engine::{Answer, DemoEngine, LIMITS, PAGES, encodings, load, requests, step_executor};
 
-/// Compares answers in a batch with answers alone, where products of any number of rows are computed alike. Returns the
-/// answers.
+/// Compares answers in a batch with answers alone, where products of any number of rows are computed alike; encoder
+/// results too. Returns the answers.
 fn in_a_batch_they_give_the_tokens_of_requests_that_are_alone<D: Device>(
     backend: Cuda<D>,
     max_tokens: u32,
@@ -16,7 +19,23 @@ fn in_a_batch_they_give_the_tokens_of_requests_that_are_alone<D: Device>(
     let alone = engine.one_by_one(&requests);
     assert!(alone.iter().flatten().all(|tokens| !tokens.is_empty()));
     assert_eq!(engine.together(&requests), alone);
+    // Making an engine takes longer than all this, so it is asked for encoder results as well.
+    encoder_results_follow_the_processor_alone_and_beside_steps(&engine);
     alone
+}
+
+/// Encoder results of an engine are those of the processor up to rounding, whatever runs beside them.
+fn encoder_results_follow_the_processor_alone_and_beside_steps(engine: &DemoEngine) {
+    let processor = Cpu::new(Isa::detect(), 1);
+    let exact = DemoEngine::start(ModelExecutor::new(load(processor, Precision::F32), PAGES, LIMITS).unwrap());
+    // One that is longer than a batch, and a short one.
+    let asked: Vec<EncodeRequest> =
+        encodings().into_iter().filter(|asked| [65, 12].contains(&asked.tokens())).collect();
+    let alone = engine.encoded(&asked);
+    for (own, exact) in alone.iter().flatten().zip(exact.encoded(&asked).iter().flatten()) {
+        assert!((own - exact).abs() < 0.05 * exact.abs().max(4.0), "{own}, not {exact}");
+    }
+    assert_eq!(engine.beside(&requests(2)[..1], &asked).1, alone);
 }
 
 #[cfg(feature = "cuda-shim")]

@@ -1,4 +1,4 @@
-//! The record of one HTTP completion request in metrics and log, from its arrival to its end.
+//! The record of one HTTP request for a model in metrics and log, from its arrival to its end.
 //!
 //! Held by `generation` and then by `answer`; a record that is dropped early means that the client went away.
 
