@@ -48,8 +48,8 @@ async fn a_body_that_inflates_to_too_much_is_refused() {
     let (app, hand) = App::by_hand(Setup::default());
     let limit = app.api.limits.body.bytes;
     for (encoding, pack) in [("gzip", gzip as fn(&[u8]) -> Vec<u8>), ("deflate", deflate)] {
-        let bomb = pack(&vec![b' '; 32 * limit]);
-        assert!(bomb.len() < limit);
+        let bomb = pack(&vec![b' '; 4 * limit]);
+        assert!(bomb.len() < limit / 16);
         post(&app, encoding, bomb).await.error(413, None, Some("request_too_large"));
         let broken = post(&app, encoding, b"{\"prompt\": \"p\"}".to_vec()).await;
         let message = broken.error(400, None, None);
