@@ -85,6 +85,9 @@ mod tests {
 
     use flate2::Compression;
     use flate2::write::{GzEncoder, ZlibEncoder};
+    use proptest::collection::vec;
+    use proptest::prelude::any;
+    use proptest::sample::Index;
     use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
     use super::super::budget::{Budget, BudgetLimits};
@@ -187,9 +190,9 @@ mod tests {
         #[test]
         fn damaged_bodies_are_bounded_and_leave_nothing_behind(
             which in 0..3_usize,
-            text in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..4096),
-            damage in proptest::collection::vec((proptest::prelude::any::<proptest::sample::Index>(), 0..=255_u8), 0..8),
-            cut in proptest::prelude::any::<proptest::sample::Index>(),
+            text in vec(any::<u8>(), 0..4096),
+            damage in vec((any::<Index>(), any::<u8>()), 0..8),
+            cut in any::<Index>(),
         ) {
             let (coding, pack) = PACKERS[which];
             let mut bytes = pack(&text.repeat(4));
