@@ -4,6 +4,7 @@
 //! writing of a checkpoint live here; the arithmetic does not.
 
 mod bytes;
+mod chat_files;
 mod checkpoint_config;
 pub(crate) mod float_file;
 pub(crate) mod folder;
@@ -24,6 +25,7 @@ mod tensor_file;
 mod tensors;
 pub(crate) mod writer;
 
+pub use chat_files::{ChatFiles, TemplateText};
 pub use checkpoint_config::CheckpointConfig;
 pub use names::TableNames;
 pub(crate) use names::{AttentionNames, ClassHeadNames, FeedForwardNames, StackNames, is_cross_attention};

@@ -30,7 +30,8 @@ mod workspace;
 pub use adaptation::{AdaptRequest, Adaptation};
 pub use arithmetic::{Arithmetic, scheme_name};
 pub use checkpoint::{
-    Checkpoint, DecoderCheckpoint, EncoderCheckpoint, TensorData, TensorSource, TensorTable, WeightSource, quantize,
+    ChatFiles, Checkpoint, DecoderCheckpoint, EncoderCheckpoint, TemplateText, TensorData, TensorSource, TensorTable,
+    WeightSource, quantize,
 };
 pub use config::{Architecture, DecoderConfig, EncoderConfig, LayerKind, ModelConfig, PositionLimits, StackConfig};
 pub use cost::{EncoderLoad, StepLoad};

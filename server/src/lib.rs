@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod api;
+pub mod chat_template;
 pub mod cli;
 pub mod client_connection;
 pub mod commands;

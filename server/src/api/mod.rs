@@ -4,6 +4,7 @@
 
 mod answers;
 mod arrival;
+mod chat;
 mod completions;
 mod encodings;
 mod fields;

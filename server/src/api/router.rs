@@ -9,7 +9,7 @@ use axum::routing::any;
 use super::http::{ApiError, Entrance, Route, ask, behind, behind_without_keys, read, router_of};
 use super::page::with_page;
 use super::state::Api;
-use super::{completions, encodings, health, load, models, openapi, tokens};
+use super::{chat, completions, encodings, health, load, models, openapi, tokens};
 use crate::client_connection::Routes;
 
 /// All routes of a server that serves.
@@ -26,6 +26,7 @@ pub fn router(api: Arc<Api>) -> Router {
 /// The paths of a server that serves, but for those with a part that varies.
 fn routes() -> Vec<Route<Arc<Api>>> {
     let own = [
+        ("/v1/chat/completions", ask(chat::chat_completions)),
         ("/v1/completions", ask(completions::completions)),
         ("/v1/embeddings", ask(encodings::answer::<encodings::Embeddings>)),
         ("/v1/encode", ask(encodings::answer::<encodings::Encode>)),
@@ -67,6 +68,7 @@ fn probes() -> [Route<Arc<Api>>; 4] {
 /// Routes of a server whose models are still loading: it is alive, and not ready for anything.
 pub fn loading_routes(entrance: &Entrance) -> Routes {
     let routes = [
+        ("/v1/chat/completions", any(health::no_completion_yet)),
         ("/v1/completions", any(health::no_completion_yet)),
         ("/health", read(health::health)),
         ("/ready", read(health::not_ready)),

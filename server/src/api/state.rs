@@ -31,6 +31,8 @@ pub struct ApiLimits {
     pub stop_strings: usize,
     /// Bytes of one of them.
     pub stop_bytes: usize,
+    /// Messages of a conversation.
+    pub messages: usize,
     /// Limits of the body.
     pub body: BodyLimits,
     /// Longest time that a request waits for its first row.
@@ -75,7 +77,7 @@ impl Api {
     /// The limits that fields of bodies name. Lengths are those of the default model.
     pub fn limit_values(&self) -> LimitValues {
         let ApiLimits { choices, prompts, inputs, top_log_probs, total_choices, total_log_probs, .. } = self.limits;
-        let (ApiLimits { stop_strings, stop_bytes, body, .. }, lengths) =
+        let (ApiLimits { stop_strings, stop_bytes, messages, body, .. }, lengths) =
             (self.limits, self.models.default_model().limits());
         let values = [
             ("choices", u64::from(choices)),
@@ -86,6 +88,7 @@ impl Api {
             ("total_logprobs", total_log_probs as u64),
             ("stop_strings", stop_strings as u64),
             ("stop_bytes", stop_bytes as u64),
+            ("messages", messages as u64),
             ("body_bytes", body.bytes as u64),
             ("source_tokens", lengths.source_tokens as u64),
             ("target_tokens", lengths.target_tokens as u64),

@@ -12,7 +12,7 @@ use crate::registry::ServedModel;
 
 /// Bytes of a text for each token it may become, where the tokenizer gives no bound: more than any word of a natural
 /// language has.
-const BYTES_PER_TOKEN: usize = 64;
+pub const BYTES_PER_TOKEN: usize = 64;
 
 /// Sources of a request, before they are token ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,11 +38,6 @@ impl Sources {
     /// Number of sources.
     pub fn count(&self) -> usize {
         self.prompts.len()
-    }
-
-    /// The name of a source in an error that has to say which of them it is about.
-    pub fn name_in_errors(&self, index: usize) -> Option<String> {
-        matches!(self.names, PromptNames::Listed(_)).then(|| self.names.of(index))
     }
 
     /// Refuses texts that could not fit whatever their tokens are, without tokenising them.

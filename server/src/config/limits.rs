@@ -77,6 +77,10 @@ pub struct Limits {
     pub stop_strings: usize,
     /// Bytes of each stop string.
     pub stop_bytes: usize,
+    /// Messages of a conversation.
+    pub messages: usize,
+    /// Instructions of a chat template in one rendering.
+    pub chat_template_steps: u64,
 }
 
 impl Limits {
@@ -127,6 +131,8 @@ impl Limits {
             total_logprobs: reader.integer("limits.total_logprobs", 0..=GIB),
             stop_strings: reader.integer("limits.stop_strings", 0..=64),
             stop_bytes: reader.integer("limits.stop_bytes", 1..=MIB),
+            messages: reader.integer("limits.messages", 1..=65_536),
+            chat_template_steps: reader.integer("limits.chat_template_steps", 1000..=GIB),
         };
         let Self { prompts, queued_rows, running_rows, step_rows, body_bytes, unparsed_body_bytes, .. } = limits;
         let prompts = KeyValue { key: "limits.prompts", value: prompts.into() };

@@ -31,6 +31,8 @@ pub struct ModelChoice {
     pub source: ModelSource,
     /// Origin of the tokenizer.
     pub tokenizer: TokenizerSource,
+    /// Origin of the chat template.
+    pub chat_template: ChatTemplateSource,
     /// Name that clients give as `model`, and the label of the model's metrics.
     pub served_name: String,
     /// Other names that clients may give.
@@ -47,6 +49,17 @@ pub struct ModelChoice {
     pub threads: usize,
     /// Most capable CPU instructions to use; the best of the machine if absent.
     pub instruction_set: Option<Level>,
+}
+
+/// Origin of the chat template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChatTemplateSource {
+    /// The checkpoint's own, or the plain form if it has none.
+    Checkpoint,
+    /// A Jinja file.
+    File(PathBuf),
+    /// The plain form.
+    Plain,
 }
 
 /// Origin of the weights.
@@ -115,6 +128,11 @@ impl ModelChoice {
             "" => TokenizerSource::Checkpoint,
             file => TokenizerSource::File(file.into()),
         };
+        let chat_template = match reader.text("model.chat_template").as_str() {
+            "none" => ChatTemplateSource::Plain,
+            "" => ChatTemplateSource::Checkpoint,
+            file => ChatTemplateSource::File(file.into()),
+        };
         let served_name = match reader.text("model.served_name") {
             name if name.is_empty() => source.name(),
             name => name,
@@ -131,6 +149,7 @@ impl ModelChoice {
         Self {
             source,
             tokenizer,
+            chat_template,
             served_name,
             aliases: reader.texts("model.aliases"),
             device: reader.choice("model.device", &DEVICES),

@@ -1,5 +1,7 @@
 //! How much an engine takes and holds at once, and which requests fit it.
 
+use kernels::PAGE_TOKENS;
+
 use crate::request::{Readout, Refusal, RequestLengths};
 use crate::scheduler::SchedulerLimits;
 
@@ -19,6 +21,13 @@ pub struct EngineLimits {
 }
 
 impl EngineLimits {
+    /// Most tokens that can be generated for a source and a decoder prompt of these lengths, 0 when none can.
+    pub fn most_tokens(&self, source: usize, decoder_prompt: usize) -> usize {
+        let pages = self.steps.pool.pages.saturating_sub(self.steps.pool.source_pages(source));
+        let positions = pages.saturating_mul(PAGE_TOKENS).min(self.target_tokens);
+        positions.saturating_sub(decoder_prompt)
+    }
+
     /// Checks that a request of these lengths can be served at all.
     ///
     /// # Errors
@@ -95,6 +104,16 @@ mod tests {
         assert_eq!(check(16, 2, 48), Ok(()));
         assert_eq!(check(16, 3, 48), Err(Refusal::TargetTooLong { prompt: 3, max_tokens: 48, limit: 50 }));
         assert_eq!(check(40, 2, 31), Err(Refusal::NeverFits { needed: 6, pages: 5 }));
+    }
+
+    #[test]
+    fn as_many_tokens_as_possible_are_those_that_are_just_taken() {
+        for (source, decoder_prompt) in [(1, 0), (16, 2), (17, 2), (40, 2), (40, 31), (40, 50)] {
+            let most = LIMITS.most_tokens(source, decoder_prompt);
+            assert!(most == 0 || check(source, decoder_prompt, most).is_ok(), "{source} {decoder_prompt}: {most}");
+            assert!(check(source, decoder_prompt, most + 1).is_err(), "{source} {decoder_prompt}: {most}");
+        }
+        assert_eq!(LIMITS.most_tokens(100, 0), 0);
     }
 
     #[test]

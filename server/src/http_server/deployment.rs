@@ -92,7 +92,7 @@ fn start_model(
     tokenizing: JobPool,
 ) -> Result<(ServedModel, Engine), LoadError> {
     let ModelToServe { name, aliases, loaded, limits } = model;
-    let tokenizer = loaded.tokenizer();
+    let (tokenizer, chat) = (loaded.tokenizer(), loaded.chat());
     let ModelFacts { source_vocab, target_vocab, start_token, encoder_width, labels, .. } = loaded.facts();
     let engine = loaded.start(limits, Arc::clone(&metrics.engine))?;
     let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -103,6 +103,7 @@ fn start_model(
         created,
         engine: engine_handle,
         tokenizer,
+        chat,
         tokenizing,
         source_vocab,
         target_vocab,
@@ -124,6 +125,7 @@ fn api_limits(limits: &Limits) -> ApiLimits {
         total_log_probs: limits.total_logprobs,
         stop_strings: limits.stop_strings,
         stop_bytes: limits.stop_bytes,
+        messages: limits.messages,
         body: body_limits(limits),
         queue_timeout: limits.queue_timeout,
     }

@@ -7,6 +7,7 @@ use model::scheme_name;
 
 use super::failures::Failures;
 use super::memory_need::{MemoryNeed, Remedy};
+use crate::chat_template::CompileError;
 use crate::engine::SelfTestFailed;
 use crate::hub::HubError;
 use crate::registry::RegistryError;
@@ -28,6 +29,25 @@ pub enum LoadError {
     NoTokenizer {
         /// The folder.
         origin: String,
+    },
+    /// The chat template cannot be used.
+    #[error(
+        "the chat template {origin} cannot be used: {problem}. Name another one with --chat-template FILE, or take the \
+         plain form with --chat-template none"
+    )]
+    ChatTemplate {
+        /// The file.
+        origin: String,
+        /// Where and why.
+        problem: Box<CompileError>,
+    },
+    /// The file of a chat template cannot be read.
+    #[error("cannot read the chat template {}", path.display())]
+    UnreadableTemplate {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
     },
     /// The tokenizer makes ids that the model has no rows for.
     #[error("the tokenizer has ids up to {max_id}, the model a vocabulary of {vocab}: they do not belong together")]

@@ -9,6 +9,7 @@ use kernels::Scheme;
 use kernels::profiled::Profile;
 use model::{Arithmetic, Checkpoint, PositionLimits, RandomWeights, Tokenizer, WeightSource, shapes};
 
+use super::chat::served_template;
 use super::device::{OpenDevice, open_device};
 use super::error::LoadError;
 use super::fetched::fetched;
@@ -16,6 +17,7 @@ use super::fit::check_weights;
 use super::loaded::Loaded;
 use super::shared::Shared;
 use super::tokenizer::{check_vocabulary, served_tokenizer};
+use crate::chat_template::ChatTemplate;
 use crate::config::{Config, CudaConfig, ModelSource, Quantize};
 use crate::engine::StepSizes;
 use crate::process::memory::MemoryBounds;
@@ -42,6 +44,7 @@ pub(super) struct Prepared<'a> {
     config: Cow<'a, Config>,
     source: Box<dyn WeightSource>,
     tokenizer: Option<Arc<Tokenizer>>,
+    chat: ChatTemplate,
     device: OpenDevice,
     arithmetic: Arithmetic,
 }
@@ -62,6 +65,7 @@ impl<'a> Prepared<'a> {
         }
         let quantize = quantization(choice.quantize, checkpoint.as_ref())?;
         let tokenizer = served_tokenizer(&choice.tokenizer, checkpoint.as_ref(), shared)?;
+        let chat = served_template(&config, checkpoint.as_ref(), tokenizer.as_deref())?;
         let source: Box<dyn WeightSource> = match (&choice.source, checkpoint) {
             (ModelSource::Shape(name), _) => {
                 let mut shape = shapes::shape(name)?;
@@ -76,7 +80,7 @@ impl<'a> Prepared<'a> {
             check_vocabulary(tokenizer, config.encoder.vocab.min(config.decoder.vocab))?;
         }
         let (device, arithmetic) = open_device(&config, quantize, shared)?;
-        let prepared = Self { config, source, tokenizer, device, arithmetic };
+        let prepared = Self { config, source, tokenizer, chat, device, arithmetic };
         check_weights(prepared.least_weight_bytes(), &MemoryBounds::read())?;
         Ok(prepared)
     }
@@ -91,7 +95,7 @@ impl<'a> Prepared<'a> {
 
     /// Loads the weights; with `profile`, the model's ops are measured.
     pub fn load(self, profile: Option<&Profile>) -> Result<Loaded, LoadError> {
-        let Self { config, source, tokenizer, device, arithmetic } = self;
+        let Self { config, source, tokenizer, chat, device, arithmetic } = self;
         let (instruction_set, in_main_memory) = (device.instruction_set(), matches!(device, OpenDevice::Processor(..)));
         let progress = LoadProgress::new("loading", source.total_bytes());
         let model = device.load(source.as_ref(), arithmetic, profile, &mut |bytes| progress.advance(bytes))?;
@@ -100,7 +104,7 @@ impl<'a> Prepared<'a> {
         let CudaConfig { step_row_buckets, step_source_tokens, step_target_tokens, .. } = &config.cuda;
         let (source_tokens, target_tokens) = (*step_source_tokens, *step_target_tokens);
         let rehearsed = StepSizes { rows: step_row_buckets.clone(), source_tokens, target_tokens };
-        Ok(Loaded { tokenizer, instruction_set, model, in_main_memory, rehearsed })
+        Ok(Loaded { tokenizer, chat, instruction_set, model, in_main_memory, rehearsed })
     }
 }
 

@@ -7,6 +7,7 @@ use model::{Arithmetic, ModelConfig, Tokenizer, WorkspaceLimits};
 use super::device::Resident;
 use super::error::LoadError;
 use super::lanes::lane_rows;
+use crate::chat_template::ChatTemplate;
 use crate::config::Config;
 use crate::engine::{Engine, EngineLimits, EngineSettings, Executor, StepSizes};
 use crate::scheduler::{BoundaryTokens, PoolSize, SchedulerLimits};
@@ -16,6 +17,8 @@ use crate::telemetry::EngineMetrics;
 pub struct Loaded {
     /// Tokenizer; absent where only ids are served.
     pub tokenizer: Option<Arc<Tokenizer>>,
+    /// Turns conversations into text.
+    pub chat: ChatTemplate,
     /// Instructions the kernels use: a level of the processor's, or "cuda".
     pub instruction_set: &'static str,
     pub(super) model: Box<dyn Resident>,

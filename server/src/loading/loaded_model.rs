@@ -16,10 +16,14 @@ use super::load::Prepared;
 use super::loaded::Loaded;
 use super::loaded_encoder::{LoadedEncoder, PreparedEncoder};
 use super::shared::Shared;
+use crate::chat_template::ChatTemplate;
 use crate::config::{Config, Configs, ModelSource};
 use crate::engine::{Engine, EngineLimits};
 use crate::process::memory::MemoryBounds;
 use crate::telemetry::{EngineMetrics, in_model_span};
+
+/// Steps of a template that is never rendered.
+const PLAIN_STEPS: u64 = 1;
 
 /// A model in memory.
 pub enum LoadedModel {
@@ -159,6 +163,14 @@ impl LoadedModel {
         match self {
             Self::EncoderDecoder(loaded) => loaded.tokenizer.clone(),
             Self::Encoder(loaded) => loaded.tokenizer.clone(),
+        }
+    }
+
+    /// Its chat template. An encoder alone does not chat and has the plain form.
+    pub fn chat(&self) -> ChatTemplate {
+        match self {
+            Self::EncoderDecoder(loaded) => loaded.chat.clone(),
+            Self::Encoder(_) => ChatTemplate::plain(PLAIN_STEPS),
         }
     }
 

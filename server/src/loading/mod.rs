@@ -2,6 +2,7 @@
 //!
 //! Called by the commands. The only place that knows where weights come from and which backend runs them.
 
+mod chat;
 mod device;
 mod encoder;
 mod error;

@@ -107,6 +107,7 @@ mod tests {
     use std::sync::mpsc::channel;
 
     use super::*;
+    use crate::chat_template::ChatTemplate;
     use crate::engine::{EngineHandle, EngineLimits};
     use crate::job_pool::JobPool;
     use crate::scheduler::{PoolSize, SchedulerLimits};
@@ -129,6 +130,7 @@ mod tests {
             // Nothing is submitted here.
             engine: EngineHandle::new(channel().0, limits),
             tokenizer: None,
+            chat: ChatTemplate::plain(1000),
             tokenizing: JobPool::new(1),
             source_vocab: 10,
             target_vocab: 10,

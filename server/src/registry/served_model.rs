@@ -5,6 +5,7 @@ use std::sync::Arc;
 use model::Tokenizer;
 
 use super::capabilities::Capabilities;
+use crate::chat_template::ChatTemplate;
 use crate::engine::{EngineHandle, EngineLimits};
 use crate::job_pool::JobPool;
 use crate::telemetry::ModelMetrics;
@@ -22,6 +23,8 @@ pub struct ServedModel {
     pub engine: EngineHandle,
     /// Turns text into ids and back; without it only ids are served.
     pub tokenizer: Option<Arc<Tokenizer>>,
+    /// Turns conversations into text.
+    pub chat: ChatTemplate,
     /// Threads that tokenise; models may share them.
     pub tokenizing: JobPool,
     /// Number of ids that the encoder knows.

@@ -15,6 +15,7 @@ use server::api::{
     AccessLog, AnswerBudget, Api, ApiLimits, BodyLimits, BodyPace, Budget, BudgetLimits, Entrance, Guard, KeyCheck,
     OpenRequests, router,
 };
+use server::chat_template::ChatTemplate;
 use server::client_connection::{ConnectionTimeouts, PlaceLimits, WritePace};
 use server::engine::{Command, EngineHandle, EngineLimits, Submission};
 use server::http_server::ConnectionLimits;
@@ -56,6 +57,7 @@ pub fn ids(text: &str) -> Vec<u32> {
 /// Settings in which the servers of the tests differ.
 pub struct Setup {
     pub tokenizer: Option<Arc<Tokenizer>>,
+    pub chat: ChatTemplate,
     pub queued_rows: u32,
     pub source_tokens: usize,
     pub pages: usize,
@@ -92,6 +94,7 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             tokenizer: Some(tokenizer()),
+            chat: ChatTemplate::plain(10_000),
             queued_rows: 32,
             source_tokens: 256,
             pages: 1000,
@@ -167,6 +170,7 @@ impl App {
             created: 1_700_000_000,
             engine: EngineHandle::new(commands, limits),
             tokenizer: setup.tokenizer,
+            chat: setup.chat,
             tokenizing: JobPool::new(2),
             source_vocab: setup.vocab,
             target_vocab: setup.vocab,
@@ -197,6 +201,7 @@ impl App {
                 total_log_probs: 8192,
                 stop_strings: 4,
                 stop_bytes: 64,
+                messages: 8,
                 body: setup.body,
                 queue_timeout: setup.queue_timeout,
             },

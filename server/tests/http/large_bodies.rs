@@ -35,7 +35,7 @@ async fn the_client_of_a_large_body_that_is_not_wanted_can_read_the_answer() {
     let _waiting = server.request(json!({"prompt": "p"})).await;
     let _queued = hand.submission().await;
     for (path, body, status, code) in [
-        ("/v1/chat/completions", &body, 404, "unknown_url"),
+        ("/v1/unknown", &body, 404, "unknown_url"),
         ("/v1/models", &body, 405, "method_not_supported"),
         ("/v1/completions", &full, 429, "overloaded"),
     ] {

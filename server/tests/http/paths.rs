@@ -77,7 +77,7 @@ async fn unknown_models_and_paths_and_wrong_methods_are_told_apart() {
     app.get("/v1/models/gpt-4").await.error(404, Some("model"), Some("model_not_found"));
     let message = app.get("/v1/models/%ff").await.error(404, Some("model"), Some("model_not_found"));
     assert_eq!(message, "The model `%ff` does not exist; this server serves `org/demo`");
-    for path in ["/v1", "/v1/chat/completions", "/v1/completions//", "/health/x"] {
+    for path in ["/v1", "/v1/chat", "/v1/completions//", "/health/x"] {
         let message = app.get(path).await.error(404, None, Some("unknown_url"));
         assert_eq!(message, format!("Invalid URL (GET {path})"));
     }

@@ -11,6 +11,7 @@ mod batching;
 mod bodies;
 mod byte_order_mark;
 mod cancellation;
+mod chat;
 mod checkpoints;
 mod command_line;
 mod demo;

@@ -4,6 +4,9 @@
 
 mod answer;
 mod answer_budget;
+mod chat_form;
+mod chat_logprobs;
+mod chat_messages;
 mod choice;
 mod completion_form;
 mod delivery;
@@ -22,6 +25,8 @@ mod whole;
 
 pub use answer::{Answer, Submitted};
 pub use answer_budget::{AnswerBudget, AnswerSize};
+pub use chat_form::ChatForm;
+pub use chat_messages::ChatCompletion;
 pub use choice::ChoiceSettings;
 pub use completion_form::{CompletionForm, CompletionMessage};
 pub use delivery::Delivery;

@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 
 use super::neutral::REQUEST;
 use crate::api::fields::{
-    CACHE_SALT, MODEL, SAMPLING, STOP, STREAM_OPTIONS_FIELD, decoder_prompt_schema, prompts_schema,
+    CACHE_SALT, IGNORE_EOS, MIN_TOKENS, MODEL, SAMPLING, STOP, STREAM, STREAM_OPTIONS_FIELD, decoder_prompt_schema,
+    prompts_schema,
 };
 use crate::api::json::{Field, FieldTable, Most};
 
@@ -30,13 +31,6 @@ pub const MAX_TOKENS: Field = Field::integer("max_tokens", 0, Most::Number(u64::
     "Most tokens to generate, the end token included. At least 1; 0 with `echo`. Together with `decoder_prompt` at \
      most the model's target length ({target_tokens}).",
 );
-/// Number of tokens before which nothing ends a text.
-pub const MIN_TOKENS: Field = Field::integer("min_tokens", 0, Most::Number(u64::MAX)).or("0").about(
-    "Until this many tokens are generated, end tokens are not chosen, and stop strings that end in their text do not \
-     count; one that begins in it and ends after it does. At most `max_tokens`.",
-);
-/// Whether end tokens end nothing.
-pub const IGNORE_EOS: Field = Field::boolean("ignore_eos").about("End tokens do not end the text.");
 /// Continuations of each prompt.
 pub const CHOICES: Field = Field::integer("n", 1, Most::Limit("choices"))
     .or("1")
@@ -54,8 +48,6 @@ pub const LOG_PROBS: Field = Field::integer("logprobs", 0, Most::Limit("top_logp
 /// Whether the answer holds token ids.
 pub const RETURN_TOKEN_IDS: Field = Field::boolean("return_token_ids")
     .about("Add `prompt_token_ids` (the source) and `token_ids` (the generated tokens) to each choice.");
-/// Whether the answer is streamed.
-pub const STREAM: Field = Field::boolean("stream").about("Send the answer piece by piece.");
 
 const INPUT: [Field; 5] = [
     Field::shape(PROMPT, prompts_schema).required().about(

@@ -5,7 +5,6 @@ mod fields;
 mod handler;
 mod neutral;
 mod parse;
-mod validation;
 
 pub use fields::FIELDS;
 pub use handler::completions;

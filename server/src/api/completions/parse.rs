@@ -3,18 +3,16 @@
 //! Called by `handler`. Pure: no tokenizer, no engine, no clock.
 
 use super::draft::Draft;
-use super::fields::{
-    ADD_SPECIAL_TOKENS, CHOICES, ECHO, IGNORE_EOS, LOG_PROBS, MAX_TOKENS, MIN_TOKENS, RETURN_TOKEN_IDS, STREAM,
-};
+use super::fields::{ADD_SPECIAL_TOKENS, CHOICES, ECHO, LOG_PROBS, MAX_TOKENS, RETURN_TOKEN_IDS};
 use super::neutral::REQUEST;
-use super::validation::{Excesses, validate};
 use crate::api::fields::{
-    DecoderPrompt, MODEL, Prompt, Prompts, given_stop, given_stream_options, read_cache_salt, read_sampling, read_seed,
-    saturated, to_u32,
+    DecoderPrompt, IGNORE_EOS, MIN_TOKENS, MODEL, Prompt, Prompts, STREAM, given_stop, given_stream_options,
+    read_cache_salt, read_sampling, read_seed, saturated, to_u32,
 };
-use crate::api::generation::{GenerationCall, RequestBounds, Sources};
+use crate::api::generation::{CallSources, Excesses, GenerationCall, RequestBounds, validate};
 use crate::api::http::ApiError;
 use crate::api::json::Fields;
+use crate::api::texts::Sources;
 
 /// Reads a request's body.
 ///
@@ -32,11 +30,11 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
     let decoder_excess = decoder_prompt.as_ref().and_then(|read| read.excess);
     let call = GenerationCall {
         model,
-        sources: Sources { prompts, names: prompt_names },
+        sources: CallSources::Prompts(Sources { prompts, names: prompt_names }),
         decoder_prompt: decoder_prompt.map(|read| read.prompt),
         cache_salt: read_cache_salt(&fields)?,
-        add_special_tokens: fields.flag(&ADD_SPECIAL_TOKENS)?,
-        max_tokens,
+        add_special_tokens: Some(fields.flag(&ADD_SPECIAL_TOKENS)?),
+        max_tokens: Some(max_tokens),
         min_tokens: fields.whole(&MIN_TOKENS)?.map_or(0, saturated),
         ignore_eos: fields.flag(&IGNORE_EOS)?,
         choices,

@@ -4,7 +4,7 @@
 
 use utoipa::openapi::Schema;
 
-use crate::api::json::{Field, LimitValues, any_of, ids_schema, list_schema, text_schema};
+use crate::api::json::{Field, LimitValues, Most, any_of, ids_schema, list_schema, text_schema};
 
 /// The field that names the model, on every route.
 pub const MODEL: Field = Field::text("model")
@@ -15,6 +15,15 @@ pub const CACHE_SALT: Field = Field::nonempty_text("cache_salt").about(
     "A string of 1 to 1024 bytes. Only requests with the same salt share encoded sources; requests without one share \
      among themselves. See [above](#serve-several-parties).",
 );
+/// Number of tokens before which nothing ends a text.
+pub const MIN_TOKENS: Field = Field::integer("min_tokens", 0, Most::Number(u64::MAX)).or("0").about(
+    "Until this many tokens are generated, end tokens are not chosen, and stop strings that end in their text do not \
+     count; one that begins in it and ends after it does. At most `max_tokens`.",
+);
+/// Whether end tokens end nothing.
+pub const IGNORE_EOS: Field = Field::boolean("ignore_eos").about("End tokens do not end the text.");
+/// Whether the answer is streamed.
+pub const STREAM: Field = Field::boolean("stream").about("Send the answer piece by piece.");
 
 /// The schema of prompts in their four forms.
 pub fn prompts_schema(limits: &LimitValues) -> Schema {

@@ -6,6 +6,8 @@ mod cache_salt;
 mod declared;
 mod decoder_prompt;
 mod ids;
+mod message_content;
+mod messages;
 mod neutral;
 mod numbers;
 mod prompt;
@@ -13,11 +15,13 @@ mod prompts;
 mod sampling;
 mod stop;
 mod stream_options;
+mod template_variables;
 
 pub use cache_salt::read_cache_salt;
-pub use declared::{CACHE_SALT, MODEL, decoder_prompt_schema, prompts_schema};
+pub use declared::{CACHE_SALT, IGNORE_EOS, MIN_TOKENS, MODEL, STREAM, decoder_prompt_schema, prompts_schema};
 pub use decoder_prompt::{DecoderPrompt, DecoderPromptShape};
 pub use ids::{IdBounds, IdReader, Ids};
+pub use messages::{MESSAGE_FIELDS, MessageDialect, MessagesShape, messages_schema};
 pub use neutral::NeutralFields;
 pub use numbers::{saturated, to_u32};
 pub use prompt::{Prompt, PromptNames};
@@ -27,3 +31,4 @@ pub use stop::{STOP, StopBounds, StopShape, given_stop};
 #[cfg(test)]
 pub use stream_options::STREAM_FIELDS;
 pub use stream_options::{STREAM_OPTIONS, STREAM_OPTIONS_FIELD, given_stream_options, stream_options_shape};
+pub use template_variables::{TEMPLATE_VARIABLES, TemplateVariablesShape, template_variables_schema};

@@ -35,7 +35,10 @@ impl NeutralFields {
             if let Some(value) = fields.get(self.name(param))
                 && !neutral.accepts(value, choices)
             {
-                return Err(ApiError::Unsupported { param, neutral: neutral.words() });
+                return Err(match neutral.reason() {
+                    Some(problem) => ApiError::Invalid { param: param.to_owned(), problem },
+                    None => ApiError::Unsupported { param, neutral: neutral.words() },
+                });
             }
         }
         Ok(())

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::asked::{Asked, ReadBody};
 use super::bounds::RequestBounds;
 use super::call::GenerationCall;
-use super::lengths::{Lengths, check_known_lengths, check_lengths, check_total_log_probs};
+use super::lengths::{Lengths, check_known_lengths, check_lengths, check_total_log_probs, settle_max_tokens};
 use super::submission::submit;
 use super::tokenise::{Texts, TokenisedCall, check_texts, tokenise};
 use crate::api::Api;
@@ -99,6 +99,7 @@ pub async fn prepare(
     let tokenised = on_tokenizing_threads(&model, move |model| tokenise(texts, model));
     let tokens = in_time(api, queued, tokenised).await??;
     drop(held);
+    settle_max_tokens(&model, &tokens, &mut call)?;
     let (sources, decoder_prompt) = (tokens.sources.iter().map(Vec::len), tokens.decoder_prompt.len());
     check_lengths(&model, Lengths { sources, decoder_prompt, asked: &call })?;
     check_total_log_probs(api, tokens.sources.len(), call.log_probs_per_prompt(decoder_prompt))?;
@@ -114,7 +115,7 @@ fn answer_size(asked: &GenerationCall, tokens: &TokenisedCall) -> AnswerSize {
     let log_probs = asked.log_probs_per_prompt(beginning).saturating_mul(prompts as u64);
     AnswerSize {
         choices,
-        tokens: choices * (echoed + asked.max_tokens as usize) + source_ids * asked.choices as usize,
+        tokens: choices * (echoed + asked.known_max_tokens() as usize) + source_ids * asked.choices as usize,
         log_probs: usize::try_from(log_probs).unwrap_or(usize::MAX),
     }
 }

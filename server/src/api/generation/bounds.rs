@@ -19,6 +19,8 @@ pub struct RequestBounds {
     pub total_choices: usize,
     /// Bounds of `stop`.
     pub stop: StopBounds,
+    /// Most messages of a conversation.
+    pub messages: usize,
     /// First token of every target.
     pub start_token: u32,
     /// Whether text can be turned into ids and back.
@@ -37,6 +39,7 @@ impl RequestBounds {
             top_log_probs: limits.top_log_probs,
             total_choices: limits.total_choices,
             stop: StopBounds { strings: limits.stop_strings, bytes: limits.stop_bytes },
+            messages: limits.messages,
             start_token: model.start_token,
             takes_text: model.capabilities().text,
         }

@@ -2,6 +2,7 @@
 //! known then, and once after it.
 
 use super::call::GenerationCall;
+use super::tokenise::TokenisedCall;
 use crate::api::Api;
 use crate::api::fields::Prompt;
 use crate::api::http::ApiError;
@@ -25,10 +26,7 @@ pub fn check_known_lengths(api: &Api, model: &ServedModel, asked: &GenerationCal
         Some(prompt @ Prompt::Ids(ids)) => ids.len() - prompt.start_tokens(model.start_token),
         Some(Prompt::Text(_)) | None => 0,
     };
-    let sources = asked.sources.prompts.iter().map(|prompt| match prompt {
-        Prompt::Ids(ids) => ids.len(),
-        Prompt::Text(_) => 1,
-    });
+    let sources = asked.sources.known_lengths().into_iter();
     check_lengths(model, Lengths { sources, decoder_prompt, asked })?;
     check_total_log_probs(api, asked.sources.count(), asked.log_probs_per_prompt(decoder_prompt))
 }
@@ -37,13 +35,47 @@ pub fn check_known_lengths(api: &Api, model: &ServedModel, asked: &GenerationCal
 pub fn check_lengths(model: &ServedModel, lengths: Lengths<'_, impl Iterator<Item = usize>>) -> Result<(), ApiError> {
     let Lengths { sources, decoder_prompt, asked } = lengths;
     for (index, source) in sources.enumerate() {
-        let max_tokens = asked.max_tokens as usize;
+        let max_tokens = asked.known_max_tokens() as usize;
         model
             .limits()
             .check(RequestLengths { source, decoder_prompt, max_tokens })
             .map_err(|refusal| ApiError::Refused { refusal, prompt: asked.sources.name_in_errors(index) })?;
     }
     Ok(())
+}
+
+/// Decides how many tokens are generated at most where a call leaves it open: as many as its longest source leaves.
+///
+/// # Errors
+/// When fewer than `min_tokens` fit.
+pub fn settle_max_tokens(
+    model: &ServedModel,
+    tokens: &TokenisedCall,
+    asked: &mut GenerationCall,
+) -> Result<(), ApiError> {
+    if asked.max_tokens.is_some() {
+        return Ok(());
+    }
+    let source = tokens.sources.iter().map(Vec::len).max().unwrap_or_default();
+    // What does not fit at all is refused with the lengths.
+    let most = model.limits().most_tokens(source, tokens.decoder_prompt.len()).max(1);
+    asked.max_tokens = Some(u32::try_from(most).unwrap_or(u32::MAX));
+    check_min_tokens(asked)
+}
+
+/// Checks that `min_tokens` can be reached.
+///
+/// # Errors
+/// When it is more than `max_tokens`.
+pub fn check_min_tokens(asked: &GenerationCall) -> Result<(), ApiError> {
+    match asked.max_tokens {
+        Some(most) if asked.min_tokens > most => Err(ApiError::OutOfRange {
+            param: "min_tokens",
+            value: asked.min_tokens.to_string(),
+            range: format!("at most max_tokens ({most})"),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Checks the number of log-probabilities that the answer may hold.

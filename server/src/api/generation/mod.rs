@@ -9,11 +9,12 @@ mod bounds;
 mod call;
 mod handler;
 mod lengths;
+mod rules;
 mod submission;
 mod tokenise;
 
-pub use crate::api::texts::Sources;
 pub use asked::Asked;
 pub use bounds::RequestBounds;
-pub use call::GenerationCall;
+pub use call::{CallSources, GenerationCall};
 pub use handler::generate;
+pub use rules::{Excesses, validate};

@@ -34,7 +34,7 @@ pub fn submit(
             sampling,
             log_probs: asked.log_probs,
             score_prompt: asked.echo && asked.log_probs.is_some() && !decoder_prompt.is_empty(),
-            ..GenerationRequest::new(Arc::clone(source), asked.max_tokens)
+            ..GenerationRequest::new(Arc::clone(source), asked.known_max_tokens())
         }
     };
     let generations = slots_each(slots, sources.len(), asked.choices)

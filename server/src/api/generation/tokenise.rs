@@ -2,22 +2,23 @@
 //!
 //! Run by `admission` on the model's threads for tokenising. Blocking and pure.
 
-use super::call::GenerationCall;
+use super::call::{CallSources, GenerationCall};
 use crate::api::answers::{DecoderTokens, Opening};
-use crate::api::fields::Prompt;
+use crate::api::fields::{Prompt, PromptNames};
 use crate::api::http::ApiError;
-use crate::api::texts::{Sources, TextField, check_text, tokenizer};
+use crate::api::texts::{BYTES_PER_TOKEN, Sources, TextField, check_text, tokenizer};
+use crate::chat_template::{Conversation, RenderError};
 use crate::registry::ServedModel;
 
 /// The texts and ids of a request, before tokenising.
 #[derive(Debug)]
 pub struct Texts {
     /// Sources, at least one.
-    pub sources: Sources,
+    pub sources: CallSources,
     /// Beginning of every target.
     pub decoder_prompt: Option<Prompt>,
-    /// Whether the tokenizer frames the sources.
-    pub add_special_tokens: bool,
+    /// Whether the tokenizer frames the sources; as the chat template needs it when absent.
+    pub add_special_tokens: Option<bool>,
     /// Whether the answer begins with the decoder prompt.
     pub echo: bool,
 }
@@ -36,9 +37,9 @@ pub struct TokenisedCall {
 impl Texts {
     /// Takes the texts out of a call.
     pub fn take_from(asked: &mut GenerationCall) -> Self {
-        let names = asked.sources.names;
+        let empty = Sources { prompts: Vec::new(), names: asked.sources.names() };
         Self {
-            sources: std::mem::replace(&mut asked.sources, Sources { prompts: Vec::new(), names }),
+            sources: std::mem::replace(&mut asked.sources, CallSources::Prompts(empty)),
             decoder_prompt: asked.decoder_prompt.take(),
             add_special_tokens: asked.add_special_tokens,
             echo: asked.echo,
@@ -48,7 +49,9 @@ impl Texts {
 
 /// Refuses texts that could not fit whatever their tokens are, without tokenising them.
 pub fn check_texts(asked: &GenerationCall, model: &ServedModel) -> Result<(), ApiError> {
-    asked.sources.check_texts(model)?;
+    if let CallSources::Prompts(sources) = &asked.sources {
+        sources.check_texts(model)?;
+    }
     match (&asked.decoder_prompt, &model.tokenizer) {
         (Some(Prompt::Text(text)), Some(tokenizer)) => {
             check_text(text, tokenizer, model.limits().target_tokens, || "decoder_prompt".to_owned())
@@ -60,9 +63,31 @@ pub fn check_texts(asked: &GenerationCall, model: &ServedModel) -> Result<(), Ap
 /// Tokenises whatever is text; [`check_texts`] has passed it.
 pub fn tokenise(texts: Texts, model: &ServedModel) -> Result<TokenisedCall, ApiError> {
     let Texts { sources, decoder_prompt, add_special_tokens, echo } = texts;
-    let sources = sources.ids(add_special_tokens, model)?;
+    let sources = match sources {
+        CallSources::Prompts(sources) => sources.ids(add_special_tokens.unwrap_or(true), model)?,
+        CallSources::Conversation(conversation) => {
+            let names = PromptNames::Single(conversation.param);
+            let text = Prompt::Text(render(&conversation, model)?);
+            Sources { prompts: vec![text], names }.ids(add_special_tokens.unwrap_or(model.chat.needs_frame()), model)?
+        }
+    };
     let (decoder_prompt, opening) = begin(decoder_prompt, echo, model)?;
     Ok(TokenisedCall { sources, decoder_prompt, opening })
+}
+
+/// The text that the model's chat template makes of a conversation, which may fit.
+fn render(conversation: &Conversation, model: &ServedModel) -> Result<String, ApiError> {
+    let (tokenizer, limit) = (tokenizer(model, conversation.param)?, model.limits().source_tokens);
+    // A mark of a space takes three bytes of text and counts as one.
+    let token_bytes = tokenizer.longest_piece_bytes().map_or(BYTES_PER_TOKEN, |longest| 3 * longest);
+    let limit_bytes = limit.saturating_mul(token_bytes);
+    let param = || conversation.param.to_owned();
+    let text = model.chat.render(conversation, limit_bytes).map_err(|error| match error {
+        RenderError::TooLong { .. } => ApiError::TextTooLong { param: param(), tokens: limit + 1, limit },
+        error => ApiError::ChatTemplate { param: param(), problem: error.to_string() },
+    })?;
+    check_text(&text, tokenizer, limit, param)?;
+    Ok(text)
 }
 
 fn begin(prompt: Option<Prompt>, echo: bool, model: &ServedModel) -> Result<(Vec<u32>, Opening), ApiError> {

@@ -159,6 +159,14 @@ pub enum ApiError {
         /// The message.
         problem: String,
     },
+    /// The chat template made no text of the messages.
+    #[error("the model's chat template does not take '{param}': {problem}")]
+    ChatTemplate {
+        /// The field.
+        param: String,
+        /// The template's own words, or where it failed.
+        problem: String,
+    },
     /// The engine's door refused.
     #[error("{}{refusal}", .prompt.as_ref().map(|name| format!("{name}: ")).unwrap_or_default())]
     Refused {

@@ -11,6 +11,9 @@ use crate::telemetry::Outcome;
 const OVERLOADED: (StatusCode, &str, Option<&str>) =
     (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", Some("overloaded"));
 
+/// `type` of errors that the client made.
+const BAD_REQUEST: &str = "invalid_request_error";
+
 /// Status, type and code of an error.
 pub struct Face {
     /// HTTP status.
@@ -25,24 +28,20 @@ impl ApiError {
     /// The only place where an error gets its HTTP status.
     pub fn face(&self) -> Face {
         let (status, kind, code) = match self {
-            Self::UnknownModel { .. } => (StatusCode::NOT_FOUND, "invalid_request_error", Some("model_not_found")),
-            Self::UnknownPath { .. } => (StatusCode::NOT_FOUND, "invalid_request_error", Some("unknown_url")),
+            Self::UnknownModel { .. } => (StatusCode::NOT_FOUND, BAD_REQUEST, Some("model_not_found")),
+            Self::UnknownPath { .. } => (StatusCode::NOT_FOUND, BAD_REQUEST, Some("unknown_url")),
             Self::MethodNotAllowed { .. } => {
-                (StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", Some("method_not_supported"))
+                (StatusCode::METHOD_NOT_ALLOWED, BAD_REQUEST, Some("method_not_supported"))
             }
-            Self::ForeignOrigin { .. } => (StatusCode::FORBIDDEN, "invalid_request_error", Some("origin_not_allowed")),
-            Self::ForeignHost { .. } => (StatusCode::FORBIDDEN, "invalid_request_error", Some("host_not_allowed")),
-            Self::NoKey | Self::WrongKey => {
-                (StatusCode::UNAUTHORIZED, "invalid_request_error", Some("invalid_api_key"))
-            }
-            Self::BodyTooLarge { .. } => {
-                (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", Some("request_too_large"))
-            }
+            Self::ForeignOrigin { .. } => (StatusCode::FORBIDDEN, BAD_REQUEST, Some("origin_not_allowed")),
+            Self::ForeignHost { .. } => (StatusCode::FORBIDDEN, BAD_REQUEST, Some("host_not_allowed")),
+            Self::NoKey | Self::WrongKey => (StatusCode::UNAUTHORIZED, BAD_REQUEST, Some("invalid_api_key")),
+            Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, BAD_REQUEST, Some("request_too_large")),
             Self::UnknownEncoding { .. } => {
-                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request_error", Some("unsupported_content_encoding"))
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, BAD_REQUEST, Some("unsupported_content_encoding"))
             }
             Self::BodyTimeout { .. } | Self::BodyTooSlow { .. } => {
-                (StatusCode::REQUEST_TIMEOUT, "invalid_request_error", Some("request_timeout"))
+                (StatusCode::REQUEST_TIMEOUT, BAD_REQUEST, Some("request_timeout"))
             }
             Self::EngineFailed { .. } | Self::EngineGone | Self::WorkerFailed => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "server_error", Some("internal_error"))
@@ -50,12 +49,10 @@ impl ApiError {
             Self::Refused { refusal, .. } => match refusal {
                 Refusal::Overloaded { .. } => OVERLOADED,
                 Refusal::Draining => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", Some("shutting_down")),
-                Refusal::NoDecoder | Refusal::NoClasses => {
-                    (StatusCode::BAD_REQUEST, "invalid_request_error", Some("model_cannot"))
-                }
-                Refusal::EmptySource => (StatusCode::BAD_REQUEST, "invalid_request_error", None),
+                Refusal::NoDecoder | Refusal::NoClasses => (StatusCode::BAD_REQUEST, BAD_REQUEST, Some("model_cannot")),
+                Refusal::EmptySource => (StatusCode::BAD_REQUEST, BAD_REQUEST, None),
                 Refusal::SourceTooLong { .. } | Refusal::TargetTooLong { .. } | Refusal::NeverFits { .. } => {
-                    (StatusCode::BAD_REQUEST, "invalid_request_error", Some("context_length_exceeded"))
+                    (StatusCode::BAD_REQUEST, BAD_REQUEST, Some("context_length_exceeded"))
                 }
             },
             Self::TooManyBodies { .. }
@@ -70,7 +67,7 @@ impl ApiError {
             }
             Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", Some("loading")),
             Self::TextTooLong { .. } | Self::TextTooManyBytes { .. } => {
-                (StatusCode::BAD_REQUEST, "invalid_request_error", Some("context_length_exceeded"))
+                (StatusCode::BAD_REQUEST, BAD_REQUEST, Some("context_length_exceeded"))
             }
             Self::NotUtf8 { .. }
             | Self::MalformedJson { .. }
@@ -88,8 +85,9 @@ impl ApiError {
             | Self::NeedsTokenizer { .. }
             | Self::Untokenizable { .. }
             | Self::BrokenEncoding { .. }
+            | Self::ChatTemplate { .. }
             | Self::ClientGone
-            | Self::BodyBroken { .. } => (StatusCode::BAD_REQUEST, "invalid_request_error", None),
+            | Self::BodyBroken { .. } => (StatusCode::BAD_REQUEST, BAD_REQUEST, None),
         };
         Face { status, kind, code }
     }
@@ -128,7 +126,8 @@ impl ApiError {
             | Self::UnknownToken { param, .. }
             | Self::TextTooLong { param, .. }
             | Self::TextTooManyBytes { param, .. }
-            | Self::Untokenizable { param, .. } => Some(param),
+            | Self::Untokenizable { param, .. }
+            | Self::ChatTemplate { param, .. } => Some(param),
             Self::Refused { refusal, prompt } => match refusal {
                 Refusal::EmptySource | Refusal::SourceTooLong { .. } | Refusal::NeverFits { .. } => {
                     Some(prompt.as_deref().unwrap_or("prompt"))

@@ -32,6 +32,8 @@ pub enum Brief {
     List {
         /// Whether nothing is in it.
         is_empty: bool,
+        /// The beginning of its only element where that is a text.
+        only_text: Option<String>,
     },
     /// An object.
     Object {
@@ -115,8 +117,14 @@ impl<'de> Visitor<'de> for BriefVisitor {
         Ok(Brief::text(value))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Brief, A::Error> {
-        Ok(Brief::List { is_empty: skip_rest(list)? == 0 })
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Brief, A::Error> {
+        let first: Option<Brief> = list.next_element()?;
+        let (is_empty, others) = (first.is_none(), skip_rest(list)?);
+        let only_text = match first {
+            Some(Brief::Text { beginning, .. }) if others == 0 => Some(beginning),
+            _ => None,
+        };
+        Ok(Brief::List { is_empty, only_text })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Brief, A::Error> {
@@ -136,6 +144,10 @@ impl<'de> Visitor<'de> for BriefVisitor {
         Ok(Brief::Object { is_empty, only_type: only_type.filter(|_| !has_others) })
     }
 }
+
+/// A text that is kept as a whole, such as a name that is short.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct OwnedText(pub String);
 
 /// Reads a list to its end and counts what was left of it.
 pub fn skip_rest<'de, A: SeqAccess<'de>>(mut list: A) -> Result<usize, A::Error> {

@@ -17,7 +17,7 @@ mod shape;
 
 pub use beginning::text_in_beginning;
 pub use body::read_body;
-pub use brief::{Brief, skip_rest};
+pub use brief::{Brief, OwnedText, skip_rest};
 #[cfg(test)]
 pub use documented::{Documented, hold_tables};
 pub use field::{Field, Most};

@@ -25,8 +25,16 @@ pub enum Neutral {
     PlainText,
     /// The value of `n`.
     Choices,
+    /// This text.
+    Text(&'static str),
+    /// A list of this text alone.
+    ListOf(&'static str),
     /// Only `null`.
     Null,
+    /// Only `null`; errors give the reason.
+    Never(&'static str),
+    /// `[]`; errors give the reason why it must be empty.
+    EmptyBecause(&'static str),
 }
 
 impl Neutral {
@@ -36,14 +44,24 @@ impl Neutral {
             Self::Anything => true,
             Self::Number(neutral) => value.number() == Some(neutral),
             Self::Boolean(neutral) => *value == Brief::Boolean(neutral),
-            Self::EmptyList => *value == Brief::List { is_empty: true },
+            Self::EmptyList | Self::EmptyBecause(_) => matches!(value, Brief::List { is_empty: true, .. }),
+            Self::ListOf(text) => matches!(value, Brief::List { only_text: Some(only), .. } if only == text),
+            Self::Text(text) => *value == Brief::text(text),
             Self::EmptyObject => matches!(value, Brief::Object { is_empty: true, .. }),
             Self::EmptyText => matches!(value, Brief::Text { bytes: 0, .. }),
             Self::PlainText => {
                 matches!(value, Brief::Object { only_type: Some(kind), .. } if kind == "text")
             }
             Self::Choices => value.whole_number() == Some(choices.into()),
-            Self::Null => false,
+            Self::Null | Self::Never(_) => false,
+        }
+    }
+
+    /// The reason why nothing else is accepted, as a predicate of the field, where there is one to give.
+    pub const fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Never(reason) | Self::EmptyBecause(reason) => Some(reason),
+            _ => None,
         }
     }
 
@@ -55,12 +73,13 @@ impl Neutral {
             Self::Number(_) => "1",
             Self::Boolean(true) => "true",
             Self::Boolean(false) => "false",
-            Self::EmptyList => "[]",
+            Self::EmptyList | Self::EmptyBecause(_) => "[]",
+            Self::ListOf(text) | Self::Text(text) => text,
             Self::EmptyObject => "{}",
             Self::EmptyText => "\"\"",
             Self::PlainText => "{\"type\": \"text\"}",
             Self::Choices => "the value of 'n'",
-            Self::Null => "null",
+            Self::Null | Self::Never(_) => "null",
         }
     }
 
@@ -70,11 +89,13 @@ impl Neutral {
             Self::Anything | Self::Choices => None,
             Self::Number(number) => Some(vec![json!(number)]),
             Self::Boolean(value) => Some(vec![json!(value)]),
-            Self::EmptyList => Some(vec![json!([])]),
+            Self::EmptyList | Self::EmptyBecause(_) => Some(vec![json!([])]),
+            Self::ListOf(text) => Some(vec![json!([text])]),
+            Self::Text(text) => Some(vec![json!(text)]),
             Self::EmptyObject => Some(vec![json!({})]),
             Self::EmptyText => Some(vec![json!("")]),
             Self::PlainText => Some(vec![json!({"type": "text"})]),
-            Self::Null => Some(Vec::new()),
+            Self::Null | Self::Never(_) => Some(Vec::new()),
         }
     }
 }

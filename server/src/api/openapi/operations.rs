@@ -4,14 +4,14 @@
 
 use utoipa::openapi::path::HttpMethod;
 
-use crate::api::answers::CompletionMessage;
-use crate::api::completions;
+use crate::api::answers::{ChatCompletion, CompletionMessage};
 use crate::api::encodings::{Class, Classify, Embedding, Embeddings, Encode, Pooled, Pooling, States, Task};
 use crate::api::health::Version;
 use crate::api::json::FieldTable;
 use crate::api::load::Load;
 use crate::api::models::{ModelList, ModelMessage};
 use crate::api::tokens::{DETOKENIZE_FIELDS, DetokenizeMessage, TOKENIZE_FIELDS, TokenizeMessage, TokenizerInfo};
+use crate::api::{chat, completions};
 
 use super::document::{AnswerForm, json, list_of};
 
@@ -68,6 +68,12 @@ pub fn operations() -> Vec<Operation> {
             "Generates text, whole or streamed",
             &completions::FIELDS,
             json::<CompletionMessage<'_>>().or_events(),
+        ),
+        Operation::ask(
+            "/v1/chat/completions",
+            "Answers a conversation, whole or streamed",
+            &chat::FIELDS,
+            json::<ChatCompletion<'_>>().or_events(),
         ),
         Operation::ask(
             "/v1/embeddings",

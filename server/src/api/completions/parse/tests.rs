@@ -3,7 +3,7 @@
 use kernels::Sampling;
 use serde_json::{Value, json};
 
-use super::{ApiError, GenerationCall, Prompt, RequestBounds, Sources};
+use super::{ApiError, CallSources, GenerationCall, Prompt, RequestBounds, Sources};
 use crate::api::answers::StreamOptions;
 use crate::api::fields::{IdBounds, PromptBounds, PromptNames, StopBounds};
 
@@ -15,6 +15,7 @@ const BOUNDS: RequestBounds = RequestBounds {
     total_choices: 32,
     stop: StopBounds { strings: 4, bytes: 64 },
     start_token: 2,
+    messages: 8,
     takes_text: true,
 };
 
@@ -37,11 +38,14 @@ fn defaults_are_openais() {
         request,
         GenerationCall {
             model: None,
-            sources: Sources { prompts: vec![Prompt::Text("p".to_owned())], names: PromptNames::Single("prompt") },
+            sources: CallSources::Prompts(Sources {
+                prompts: vec![Prompt::Text("p".to_owned())],
+                names: PromptNames::Single("prompt"),
+            }),
             decoder_prompt: None,
             cache_salt: None,
-            add_special_tokens: true,
-            max_tokens: 16,
+            add_special_tokens: Some(true),
+            max_tokens: Some(16),
             min_tokens: 0,
             ignore_eos: false,
             choices: 1,
@@ -165,7 +169,7 @@ fn log_probabilities_count_every_token_of_every_choice_with_its_alternatives() {
 
 #[test]
 fn no_tokens_may_be_asked_for_only_with_echo() {
-    assert_eq!(parse(json!({"prompt": "p", "max_tokens": 0, "echo": true})).unwrap().max_tokens, 0);
+    assert_eq!(parse(json!({"prompt": "p", "max_tokens": 0, "echo": true})).unwrap().max_tokens, Some(0));
     let error = parse(json!({"prompt": "p", "max_tokens": 0, "echo": false})).expect_err("refused");
     assert!(matches!(error, ApiError::OutOfRange { param: "max_tokens", .. }));
 }

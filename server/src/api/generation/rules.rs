@@ -1,14 +1,16 @@
 //! Rules of a request that concern several fields at once, checked once all fields are read.
 //!
-//! Called by `parse`.
+//! Called by the rooms of generating endpoints.
 
+use super::bounds::RequestBounds;
+use super::call::GenerationCall;
+use super::lengths::check_min_tokens;
 use crate::api::fields::Excess;
-use crate::api::generation::{GenerationCall, RequestBounds};
 use crate::api::http::ApiError;
 use crate::request::Refusal;
 
 /// Lists of token ids of which only the beginning was kept.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Excesses {
     /// The first prompt that is too long.
     pub source: Option<Excess>,
@@ -40,7 +42,7 @@ fn check_scored(request: &GenerationCall) -> Result<(), ApiError> {
 }
 
 fn check_total_choices(request: &GenerationCall, bounds: &RequestBounds) -> Result<(), ApiError> {
-    let count = request.sources.prompts.len() as u64 * u64::from(request.choices);
+    let count = request.sources.count() as u64 * u64::from(request.choices);
     let limit = bounds.total_choices;
     if count <= limit as u64 {
         return Ok(());
@@ -57,22 +59,11 @@ fn check_excess(request: &GenerationCall, bounds: &RequestBounds, excesses: Exce
     }
     if let (Some(count), Some(prompt)) = (excesses.decoder_prompt, &request.decoder_prompt) {
         let prompt = count - prompt.start_tokens(bounds.start_token);
-        let (max_tokens, limit) = (request.max_tokens as usize, bounds.decoder_prompt.most - 1);
+        let (max_tokens, limit) = (request.known_max_tokens() as usize, bounds.decoder_prompt.most - 1);
         return Err(ApiError::Refused {
             refusal: Refusal::TargetTooLong { prompt, max_tokens, limit },
             prompt: request.sources.name_in_errors(0),
         });
     }
     Ok(())
-}
-
-fn check_min_tokens(request: &GenerationCall) -> Result<(), ApiError> {
-    if request.min_tokens <= request.max_tokens {
-        return Ok(());
-    }
-    Err(ApiError::OutOfRange {
-        param: "min_tokens",
-        value: request.min_tokens.to_string(),
-        range: format!("at most max_tokens ({})", request.max_tokens),
-    })
 }

@@ -1,0 +1,55 @@
+//! The `logprobs` block of a chat message: a list of tokens, each with its bytes and its alternatives.
+//!
+//! Made by `chat_form` and `response_form`.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::scored_token::{ScoredToken, finite};
+use crate::registry::ServedModel;
+
+/// The block of a choice.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ChatLogProbs {
+    content: Vec<ChatLogProb>,
+    #[schema(value_type = Option<Vec<ChatLogProb>>)]
+    refusal: Option<()>,
+}
+
+/// A token with its log-probability.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ChatLogProb {
+    token: String,
+    logprob: f32,
+    bytes: Option<Vec<u8>>,
+    top_logprobs: Vec<NamedToken>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct NamedToken {
+    token: String,
+    logprob: f32,
+    bytes: Option<Vec<u8>>,
+}
+
+impl ChatLogProbs {
+    /// The block of these tokens.
+    pub fn new(tokens: &[ScoredToken], model: &ServedModel) -> Self {
+        Self { content: chat_log_probs(tokens, model), refusal: None }
+    }
+}
+
+/// The tokens, each with its alternatives, best first.
+pub fn chat_log_probs(tokens: &[ScoredToken], model: &ServedModel) -> Vec<ChatLogProb> {
+    let named = |id: u32, log_prob: f32| NamedToken {
+        token: model.token_name(id),
+        logprob: finite(log_prob),
+        bytes: model.tokenizer.as_ref().and_then(|tokenizer| tokenizer.piece_bytes(id)).map(<[u8]>::to_vec),
+    };
+    let entry = |ScoredToken { score, .. }: &ScoredToken| {
+        let NamedToken { token, logprob, bytes } = named(score.chosen.id, score.chosen.log_prob);
+        let top_logprobs = score.top.iter().map(|candidate| named(candidate.id, candidate.log_prob)).collect();
+        ChatLogProb { token, logprob, bytes, top_logprobs }
+    };
+    tokens.iter().map(entry).collect()
+}

@@ -1,0 +1,97 @@
+//! The fields of `POST /v1/chat/completions`, declared: names, types, ranges, defaults and meanings.
+//!
+//! Read by `draft`, and by the OpenAPI document. Fields that are not supported stand in `neutral`.
+
+use std::sync::LazyLock;
+
+use super::neutral::REQUEST;
+use crate::api::fields::{
+    CACHE_SALT, IGNORE_EOS, MIN_TOKENS, MODEL, SAMPLING, STOP, STREAM, STREAM_OPTIONS_FIELD, TEMPLATE_VARIABLES,
+    decoder_prompt_schema, messages_schema, template_variables_schema,
+};
+use crate::api::json::{Field, FieldTable, Most};
+
+/// Name of the field that holds the conversation.
+pub const MESSAGES: &str = "messages";
+/// Name of the field that holds the beginning of every target.
+pub const DECODER_PROMPT: &str = "decoder_prompt";
+
+/// All fields of a body.
+pub static FIELDS: LazyLock<FieldTable> = LazyLock::new(|| {
+    FieldTable::new([&INPUT[..], &GENERATION, &SAMPLING, &OUTPUT].concat().into_iter().chain(REQUEST.declared()))
+});
+
+/// Whether the last message is an unfinished answer.
+pub const CONTINUE_FINAL_MESSAGE: Field = Field::boolean("continue_final_message").about(
+    "The last message is an unfinished answer, which is continued. It must be the assistant's and not the only one, \
+     and excludes `decoder_prompt`.",
+);
+/// Whether the source ends with the beginning of the assistant's turn.
+pub const ADD_GENERATION_PROMPT: Field = Field::boolean("add_generation_prompt").or("true").about(
+    "The source ends with the beginning of the assistant's turn, as the template writes it; `false` ends it after the \
+     last message. With `continue_final_message` only `false` may be given.",
+);
+/// Whether the tokenizer frames the rendered text.
+pub const ADD_SPECIAL_TOKENS: Field = Field::boolean("add_special_tokens").absent("as the template needs it").about(
+    "Whether the tokenizer frames the rendered text (Gemma: `<bos>` in front). By default it does not if there is \
+         a template, because templates write special tokens themselves.",
+);
+/// Most tokens to generate.
+pub const MAX_COMPLETION_TOKENS: Field =
+    Field::integer("max_completion_tokens", 0, Most::Number(u64::MAX)).absent("as many as fit").about(
+        "Most tokens to generate, the end token included. At least 1; 0 with `echo`. Together with the beginning of \
+         the target at most the model's target length ({target_tokens}).",
+    );
+/// Its older name.
+pub const MAX_TOKENS: Field = Field::integer("max_tokens", 0, Most::Number(u64::MAX))
+    .absent("as many as fit")
+    .about("The older name of `max_completion_tokens`. If both are given, they must be equal.");
+/// Answers to the conversation.
+pub const CHOICES: Field =
+    Field::integer("n", 1, Most::Limit("choices")).or("1").about("Answers to the conversation, 1 to {choices}.");
+/// Whether the answer begins with the beginning of the target.
+pub const ECHO: Field = Field::boolean("echo").about(
+    "Put the `decoder_prompt`, or the answer that is continued, in front of the answer, and its log-probabilities if \
+     `logprobs` is set.",
+);
+/// Whether log-probabilities are wanted.
+pub const LOG_PROBS: Field = Field::boolean("logprobs").about("Log-probabilities of each token.");
+/// Alternatives of each token.
+pub const TOP_LOG_PROBS: Field = Field::integer("top_logprobs", 0, Most::Limit("top_logprobs"))
+    .about("0 to {top_logprobs} alternatives of each token. Only with `logprobs`.");
+/// Whether the answer holds token ids.
+pub const RETURN_TOKEN_IDS: Field = Field::boolean("return_token_ids")
+    .about("Add `prompt_token_ids` (the source) to the answer, and `token_ids` (the generated tokens) to each choice.");
+
+const INPUT: [Field; 8] = [
+    Field::shape(MESSAGES, messages_schema)
+        .required()
+        .about("A list of 1 to {messages} [messages](#messages): the conversation."),
+    CONTINUE_FINAL_MESSAGE,
+    ADD_GENERATION_PROMPT,
+    Field::shape(DECODER_PROMPT, decoder_prompt_schema)
+        .about("A string or a list of token ids: beginning of the target."),
+    ADD_SPECIAL_TOKENS,
+    Field::shape(TEMPLATE_VARIABLES, template_variables_schema).about(
+        "An object of up to 32 truth values, numbers and strings of up to 1024 bytes: further variables of the \
+         template, such as `enable_thinking`.",
+    ),
+    CACHE_SALT,
+    MODEL,
+];
+const GENERATION: [Field; 6] = [MAX_COMPLETION_TOKENS, MAX_TOKENS, MIN_TOKENS, IGNORE_EOS, STOP, CHOICES];
+const OUTPUT: [Field; 6] = [ECHO, LOG_PROBS, TOP_LOG_PROBS, RETURN_TOKEN_IDS, STREAM, STREAM_OPTIONS_FIELD];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::fields::STREAM_FIELDS;
+    use crate::api::json::{Documented, hold_tables};
+
+    #[test]
+    fn the_page_s_tables_say_what_is_declared() {
+        let body = Documented { prefix: "", fields: &FIELDS };
+        let stream = Documented { prefix: "stream_options.", fields: &STREAM_FIELDS };
+        hold_tables("Fields of `POST /v1/chat/completions`", &[body, stream]);
+    }
+}

@@ -1,0 +1,29 @@
+//! `POST /v1/chat/completions`: its handler, and what it reads a body as.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+
+use super::parse::parse;
+use crate::api::Api;
+use crate::api::answers::{Blocks, ChatForm};
+use crate::api::generation::{Asked, RequestBounds, generate};
+use crate::api::http::ApiError;
+use crate::registry::ServedModel;
+
+/// Answers a chat request, whole or as a stream.
+pub async fn chat_completions(State(api): State<Arc<Api>>, request: Request) -> Response {
+    generate(&api, request, read).await
+}
+
+/// Reads the body of a chat request.
+///
+/// # Errors
+/// The [`ApiError`] of the first rule that it breaks.
+pub fn read(body: &[u8], bounds: &RequestBounds, model: &Arc<ServedModel>) -> Result<Asked, ApiError> {
+    let call = parse(body, bounds)?;
+    let blocks = Blocks { log_probs: call.log_probs.is_some(), token_ids: call.return_token_ids };
+    let form = ChatForm::new(model, blocks, call.stream_options);
+    Ok(Asked { call, form: Box::new(form) })
+}
