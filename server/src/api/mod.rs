@@ -18,6 +18,7 @@ mod openapi;
 mod page;
 mod reading;
 mod router;
+mod scoring;
 mod state;
 mod texts;
 mod tokens;

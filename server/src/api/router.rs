@@ -9,7 +9,7 @@ use axum::routing::any;
 use super::http::{ApiError, Entrance, Route, ask, behind, behind_without_keys, read, router_of};
 use super::page::with_page;
 use super::state::Api;
-use super::{chat, completions, encodings, health, load, models, openapi, tokens};
+use super::{chat, completions, encodings, health, load, models, openapi, scoring, tokens};
 use crate::client_connection::Routes;
 
 /// All routes of a server that serves.
@@ -33,6 +33,10 @@ fn routes() -> Vec<Route<Arc<Api>>> {
         ("/v1/classify", ask(encodings::answer::<encodings::Classify>)),
         ("/classify", ask(encodings::answer::<encodings::Classify>)),
         ("/pooling", ask(encodings::answer::<encodings::Pooling>)),
+        ("/v1/score", ask(scoring::score)),
+        ("/v1/rerank", ask(scoring::rerank)),
+        ("/v2/rerank", ask(scoring::rerank)),
+        ("/rerank", ask(scoring::rerank)),
         ("/v1/models", read(models::list)),
         ("/tokenize", ask(tokens::tokenize)),
         ("/detokenize", ask(tokens::detokenize)),

@@ -93,7 +93,7 @@ fn start_model(
 ) -> Result<(ServedModel, Engine), LoadError> {
     let ModelToServe { name, aliases, loaded, limits } = model;
     let (tokenizer, chat) = (loaded.tokenizer(), loaded.chat());
-    let ModelFacts { source_vocab, target_vocab, start_token, encoder_width, labels, .. } = loaded.facts();
+    let ModelFacts { source_vocab, target_vocab, start_token, end_tokens, encoder_width, labels, .. } = loaded.facts();
     let engine = loaded.start(limits, Arc::clone(&metrics.engine))?;
     let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let engine_handle = engine.handle.clone();
@@ -108,6 +108,7 @@ fn start_model(
         source_vocab,
         target_vocab,
         start_token,
+        end_tokens,
         encoder_width,
         labels,
         metrics,

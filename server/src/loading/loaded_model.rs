@@ -42,6 +42,8 @@ pub struct ModelFacts {
     pub target_vocab: usize,
     /// First token of every target; meaningless without a decoder.
     pub start_token: u32,
+    /// Tokens that end a target, the first of which is scored at its end; none without a decoder.
+    pub end_tokens: Vec<u32>,
     /// Width of the encoder's states.
     pub encoder_width: usize,
     /// Names of the classes that a head scores; none without a head.
@@ -208,6 +210,7 @@ impl LoadedModel {
                     source_vocab: encoder.vocab,
                     target_vocab: 0,
                     start_token: 0,
+                    end_tokens: Vec::new(),
                     encoder_width: encoder.hidden,
                     labels: loaded.config().labels.clone(),
                     size: format!("{} encoder layers of width {}", encoder.layers, encoder.hidden),
@@ -229,6 +232,7 @@ fn pair_facts(loaded: &Loaded) -> ModelFacts {
         source_vocab: encoder.vocab,
         target_vocab: decoder.vocab,
         start_token: model.start_token,
+        end_tokens: model.end_tokens.clone(),
         encoder_width: encoder.hidden,
         labels: Vec::new(),
         size: format!("{}+{} layers of {width}", encoder.layers, decoder.layers),

@@ -135,6 +135,7 @@ mod tests {
             source_vocab: 10,
             target_vocab: 10,
             start_token: 2,
+            end_tokens: Vec::new(),
             encoder_width: 1,
             labels: Vec::new(),
             metrics: Metrics::of_models(&[name]).model(name),

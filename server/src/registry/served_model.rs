@@ -33,6 +33,8 @@ pub struct ServedModel {
     pub target_vocab: usize,
     /// The first token of every target.
     pub start_token: u32,
+    /// Tokens that end a target, the first of which is scored at its end; none without a decoder.
+    pub end_tokens: Vec<u32>,
     /// Width of the encoder's states.
     pub encoder_width: usize,
     /// Names of the classes that a head scores; none without a head.

@@ -175,6 +175,7 @@ impl App {
             source_vocab: setup.vocab,
             target_vocab: setup.vocab,
             start_token: START,
+            end_tokens: vec![END],
             encoder_width: WIDTH,
             labels: setup.labels,
             metrics: of_model,

@@ -30,6 +30,7 @@ mod process;
 mod quantize;
 mod said;
 mod scarcity;
+mod scoring;
 mod several_models;
 mod several_started;
 mod shutdown;

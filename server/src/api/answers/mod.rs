@@ -31,6 +31,7 @@ pub use choice::ChoiceSettings;
 pub use completion_form::{CompletionForm, CompletionMessage};
 pub use delivery::Delivery;
 pub use form::{AnswerForm, Blocks};
+pub use generations::{Generations, PromptEvent};
 pub use heading::Heading;
 pub use opening::{DecoderTokens, Opening};
 pub use record::RequestRecord;

@@ -18,3 +18,4 @@ pub use bounds::RequestBounds;
 pub use call::{CallSources, GenerationCall};
 pub use handler::generate;
 pub use rules::{Excesses, validate};
+pub use submission::slots_each;

@@ -56,7 +56,7 @@ pub fn submit(
 }
 
 /// Divides places among so many prompts, one for each choice.
-fn slots_each(slots: Slots, prompts: usize, choices: u32) -> impl Iterator<Item = Slots> {
+pub fn slots_each(slots: Slots, prompts: usize, choices: u32) -> impl Iterator<Item = Slots> {
     let mut left = Some(slots);
     (0..prompts).rev().map(move |after| {
         if after == 0 {

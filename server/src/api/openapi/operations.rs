@@ -11,7 +11,7 @@ use crate::api::json::FieldTable;
 use crate::api::load::Load;
 use crate::api::models::{ModelList, ModelMessage};
 use crate::api::tokens::{DETOKENIZE_FIELDS, DetokenizeMessage, TOKENIZE_FIELDS, TokenizeMessage, TokenizerInfo};
-use crate::api::{chat, completions};
+use crate::api::{chat, completions, scoring};
 
 use super::document::{AnswerForm, json, list_of};
 
@@ -95,6 +95,15 @@ pub fn operations() -> Vec<Operation> {
             Pooling::known(),
             list_of::<Pooled<'_>>("PooledList"),
         ),
+        Operation::ask(
+            "/v1/score",
+            "How well targets fit sources",
+            &scoring::SCORE_FIELDS,
+            json::<scoring::ScoresMessage>(),
+        ),
+        ranking("/v1/rerank", "Documents from best to worst"),
+        ranking("/v2/rerank", "Documents from best to worst, under Cohere's newer path"),
+        ranking("/rerank", "Documents from best to worst, under vLLM's path"),
         Operation::read("/v1/models", "The served models and their limits", json::<ModelList<'_>>()),
         Operation::read("/v1/models/{name}", "One served model and its limits", json::<ModelMessage<'_>>()),
         Operation::ask("/tokenize", "The ids of a text", &TOKENIZE_FIELDS, json::<TokenizeMessage>()),
@@ -112,4 +121,8 @@ pub fn operations() -> Vec<Operation> {
 
 fn classes(path: &'static str, summary: &'static str) -> Operation {
     Operation::ask(path, summary, Classify::known(), list_of::<Class<'_>>("ClassList"))
+}
+
+fn ranking(path: &'static str, summary: &'static str) -> Operation {
+    Operation::ask(path, summary, &scoring::RERANK_FIELDS, json::<scoring::RankingMessage<'_>>())
 }

@@ -1,0 +1,155 @@
+//! From the first byte of a body to requests in the engine: the order of `generation`, with a target for each pair.
+
+use std::sync::Arc;
+
+use axum::extract::Request;
+use tokio::time::Instant;
+
+use super::call::{Method, ScoringCall};
+use super::parse::ReadBody;
+use super::tokenise::{Tokens, check_texts, tokenise};
+use crate::api::Api;
+use crate::api::answers::AnswerSize;
+use crate::api::arrival::in_time;
+use crate::api::generation::{RequestBounds, slots_each};
+use crate::api::http::{ApiError, RequestAccount, Share};
+use crate::api::reading::{ReadRequest, read_request};
+use crate::api::texts::on_tokenizing_threads;
+use crate::engine::{Encoding, Generation, Slots};
+use crate::registry::ServedModel;
+use crate::request::{EncodeRequest, GenerationRequest, Readout, Refusal, RequestLengths};
+
+/// A call that is in the engine.
+pub struct Admitted {
+    /// Everything that it asks for; its texts are taken out.
+    pub call: ScoringCall,
+    /// The model that scores.
+    pub model: Arc<ServedModel>,
+    /// Its token ids.
+    pub tokens: Tokens,
+    /// The engine's work for it.
+    pub work: Work,
+    /// Memory of its answer.
+    pub share: Share,
+    /// When it got its places in the queue.
+    pub queued: Instant,
+}
+
+/// The engine's work for a call.
+pub enum Work {
+    /// Scores the target of each pair.
+    Likelihoods(Vec<Generation>),
+    /// Encodes the sources, and after them the targets.
+    Embeddings(Vec<Encoding>),
+}
+
+/// Reads, checks, tokenises and submits a call. `account` learns which model it is for.
+///
+/// # Errors
+/// The [`ApiError`] for the client.
+pub async fn admit(
+    api: &Arc<Api>,
+    account: &RequestAccount,
+    request: Request,
+    read: ReadBody,
+) -> Result<Admitted, ApiError> {
+    let parse = move |body: &[u8], api: &Api, model: &Arc<ServedModel>| {
+        let call = read(body, &RequestBounds::of(api, model))?;
+        check_size(&call, api, model)?;
+        check_texts(&call, model)?;
+        Ok(call)
+    };
+    let ReadRequest { model, asked: mut call, client, held } = read_request(api, account, request, parse).await?;
+    let salt = api.source_sharing.salt(&client, call.cache_salt.as_deref());
+    let slots = model.engine.reserve(salt, call.places() as u32)?;
+    let queued = Instant::now();
+    let texts = call.take_texts();
+    let job = move |model: &ServedModel| tokenise(&call, texts, model).map(|tokens| (call, tokens));
+    // Texts take the room of their bodies until they are ids.
+    let (call, tokens) = in_time(api, queued, on_tokenizing_threads(&model, job)).await??;
+    drop(held);
+    check_lengths(&call, &tokens, &model)?;
+    check_scored_tokens(&call, &tokens, api)?;
+    let share = api.answer_budget.reserve(answer_size(&call, &tokens), client.peer)?;
+    let work = submit(&call, &tokens, slots, &model)?;
+    Ok(Admitted { call, model, tokens, work, share, queued })
+}
+
+fn check_size(call: &ScoringCall, api: &Api, model: &ServedModel) -> Result<(), ApiError> {
+    if matches!(call.method, Method::Likelihood { .. }) && !model.capabilities().generation {
+        return Err(Refusal::NoDecoder.into());
+    }
+    let (count, limit) = (call.places(), api.limits.total_choices);
+    if count <= limit {
+        return Ok(());
+    }
+    Err(ApiError::Total { param: "documents", count: count as u64, unit: "sequences", limit })
+}
+
+/// Checks each pair against the limits of the model; texts were found short enough one by one. The error names the
+/// source that does not fit.
+fn check_lengths(call: &ScoringCall, tokens: &Tokens, model: &ServedModel) -> Result<(), ApiError> {
+    if call.method == Method::Embedding {
+        return Ok(());
+    }
+    for pair in &call.pairs {
+        let (source, target) = (tokens.sources[pair.source].len(), tokens.targets[pair.target].len());
+        let lengths = RequestLengths { source, decoder_prompt: target, max_tokens: 0 };
+        let name = || Some(call.sources.names.of(pair.source));
+        model.limits().check(lengths).map_err(|refusal| ApiError::Refused { refusal, prompt: name() })?;
+    }
+    Ok(())
+}
+
+/// Checks the number of tokens whose log-probabilities wait to be summed up.
+fn check_scored_tokens(call: &ScoringCall, tokens: &Tokens, api: &Api) -> Result<(), ApiError> {
+    let (count, limit) = (scored_tokens(call, tokens), api.limits.total_log_probs);
+    if count <= limit {
+        return Ok(());
+    }
+    Err(ApiError::Total { param: "documents", count: count as u64, unit: "scored tokens", limit })
+}
+
+fn scored_tokens(call: &ScoringCall, tokens: &Tokens) -> usize {
+    match call.method {
+        Method::Likelihood { .. } => call.pairs.iter().map(|pair| tokens.targets[pair.target].len()).sum(),
+        Method::Embedding => 0,
+    }
+}
+
+/// Memory of the answer and of what the engine sends for it.
+fn answer_size(call: &ScoringCall, tokens: &Tokens) -> AnswerSize {
+    // Of the kilobyte that a choice is given, a score with its index takes a small part.
+    const BYTES_OF_A_TOKEN: usize = 64;
+    AnswerSize {
+        choices: call.pairs.len(),
+        tokens: scored_tokens(call, tokens) + call.repeated_bytes().div_ceil(BYTES_OF_A_TOKEN),
+        log_probs: 0,
+    }
+}
+
+fn submit(call: &ScoringCall, tokens: &Tokens, slots: Slots, model: &ServedModel) -> Result<Work, ApiError> {
+    match call.method {
+        Method::Likelihood { .. } => {
+            let slots = slots_each(slots, call.pairs.len(), 1);
+            let submitted = call.pairs.iter().zip(slots).map(|(pair, slot)| {
+                let request = GenerationRequest {
+                    decoder_prompt: tokens.targets[pair.target].to_vec(),
+                    log_probs: Some(0),
+                    score_prompt: true,
+                    ..GenerationRequest::new(Arc::clone(&tokens.sources[pair.source]), 0)
+                };
+                model.engine.submit(slot, request)
+            });
+            Ok(Work::Likelihoods(submitted.collect::<Result<_, Refusal>>()?))
+        }
+        Method::Embedding => {
+            let texts = tokens.sources.iter().chain(&tokens.targets);
+            let slots = slots_each(slots, tokens.sources.len() + tokens.targets.len(), 1);
+            let submitted = texts.zip(slots).map(|(source, slot)| {
+                model.engine.encode(slot, EncodeRequest { source: Arc::clone(source), readout: Readout::Mean })
+            });
+            Ok(Work::Embeddings(submitted.collect::<Result<_, Refusal>>()?))
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! A scoring call: texts, which of them belong together, and how they are scored.
+//!
+//! Made by `parse`, read by the other files here.
+
+use crate::api::fields::{Prompt, PromptNames, Prompts};
+use crate::api::reading::NamesModel;
+
+/// A scoring call with defaults filled in.
+#[derive(Debug)]
+pub struct ScoringCall {
+    /// The model asked for; the default one when absent.
+    pub model: Option<String>,
+    /// Texts that the encoder reads.
+    pub sources: Prompts,
+    /// Texts whose fit is asked for.
+    pub targets: Prompts,
+    /// Pairs to be scored, in the order of the answer; at least one.
+    pub pairs: Vec<Pair>,
+    /// How pairs are scored.
+    pub method: Method,
+    /// Whether the tokenizer frames what the encoder reads.
+    pub add_special_tokens: bool,
+    /// Only requests with the same one share encoded sources.
+    pub cache_salt: Option<String>,
+    /// The form of the answer.
+    pub form: ScoresForm,
+}
+
+/// A source and a target, by their indices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pair {
+    /// Index of the source.
+    pub source: usize,
+    /// Index of the target.
+    pub target: usize,
+}
+
+/// How pairs are scored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// The logarithm of the target's probability after the source.
+    Likelihood {
+        /// Divided by the number of scored tokens.
+        per_token: bool,
+        /// The target is a whole text: the end token after it is scored too.
+        with_end: bool,
+    },
+    /// The cosine of both texts' mean encoder states.
+    Embedding,
+}
+
+/// The form of the answer.
+#[derive(Debug)]
+pub enum ScoresForm {
+    /// Scores in the order of the pairs.
+    Scores,
+    /// Documents from best to worst.
+    Ranking {
+        /// Most of them; all when absent.
+        most: Option<usize>,
+        /// The documents' texts, in their order, when they are given back.
+        documents: Option<Vec<String>>,
+    },
+}
+
+impl NamesModel for ScoringCall {
+    fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+}
+
+impl ScoringCall {
+    /// Places in the queue that it takes.
+    pub fn places(&self) -> usize {
+        match self.method {
+            Method::Likelihood { .. } => self.pairs.len(),
+            Method::Embedding => self.sources.list.len() + self.targets.list.len(),
+        }
+    }
+
+    /// Bytes of the documents that the answer repeats.
+    pub fn repeated_bytes(&self) -> usize {
+        match &self.form {
+            ScoresForm::Ranking { documents: Some(documents), .. } => documents.iter().map(String::len).sum(),
+            _ => 0,
+        }
+    }
+
+    /// Takes the texts out of the call.
+    pub fn take_texts(&mut self) -> [Prompts; 2] {
+        [&mut self.sources, &mut self.targets].map(|prompts| Prompts {
+            list: std::mem::take(&mut prompts.list),
+            names: prompts.names,
+            excess: prompts.excess,
+        })
+    }
+}
+
+/// Prompts that are all texts.
+pub fn texts(list: Vec<String>, names: PromptNames) -> Prompts {
+    Prompts { list: list.into_iter().map(Prompt::Text).collect(), names, excess: None }
+}

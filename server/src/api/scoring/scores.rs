@@ -1,0 +1,133 @@
+//! From the engine's events to scores.
+//!
+//! Called by `handler`. Dropping the work cancels it.
+
+use crate::api::answers::{Generations, PromptEvent, RequestRecord};
+use crate::api::http::ApiError;
+use crate::engine::Encoding;
+use crate::request::{EncodingEvent, GenerationEvent};
+
+/// The likelihood of a target so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Likelihood {
+    /// Sum of the natural logarithms of its tokens' probabilities.
+    pub log_prob: f64,
+    /// Number of its tokens.
+    pub tokens: u32,
+}
+
+impl Likelihood {
+    /// The sum, or its share for each token.
+    pub fn score(self, per_token: bool) -> f64 {
+        if per_token { self.log_prob / f64::from(self.tokens.max(1)) } else { self.log_prob }
+    }
+}
+
+/// Reads the likelihoods of all targets, one for each of so many pairs.
+///
+/// # Errors
+/// When the engine fails or the server ends first.
+pub async fn likelihoods(
+    mut generations: Generations,
+    pairs: usize,
+    record: &mut RequestRecord,
+) -> Result<Vec<Likelihood>, ApiError> {
+    let mut sums = vec![Likelihood::default(); pairs];
+    loop {
+        let next = tokio::select! {
+            biased;
+            error = record.cut_off() => return Err(error),
+            next = generations.next() => next,
+        };
+        let Some(PromptEvent { prompt, event }) = next else { return Ok(sums) };
+        match event.ok_or(ApiError::EngineGone)? {
+            GenerationEvent::Started { cached_tokens } => record.started(cached_tokens),
+            GenerationEvent::Scored { score, .. } => {
+                sums[prompt].log_prob += f64::from(score.chosen.log_prob);
+                sums[prompt].tokens += 1;
+            }
+            // None was asked for.
+            GenerationEvent::Token { .. } => {}
+            GenerationEvent::Finished { reason, .. } => {
+                record.finished(reason, 0);
+                generations.close(prompt);
+            }
+            GenerationEvent::Failed { message, is_lasting } => {
+                return Err(ApiError::EngineFailed { problem: message, is_lasting });
+            }
+        }
+    }
+}
+
+/// Waits until the engine has begun with the first of the encodings, whose `Started` is read then.
+///
+/// # Errors
+/// When the engine fails.
+pub async fn begin_encoding(encodings: &mut [Encoding]) -> Result<(), ApiError> {
+    let Some(first) = encodings.first_mut() else { return Ok(()) };
+    match first.next().await {
+        Some(EncodingEvent::Started) => Ok(()),
+        Some(EncodingEvent::Failed { message, is_lasting }) => {
+            Err(ApiError::EngineFailed { problem: message, is_lasting })
+        }
+        Some(EncodingEvent::Encoded { .. }) | None => Err(ApiError::EngineGone),
+    }
+}
+
+/// Reads the embeddings of all texts.
+///
+/// # Errors
+/// When the engine fails or the server ends first.
+pub async fn embeddings(encodings: Vec<Encoding>, record: &mut RequestRecord) -> Result<Vec<Vec<f32>>, ApiError> {
+    let mut read = Vec::with_capacity(encodings.len());
+    for mut encoding in encodings {
+        record.started(0);
+        read.push(tokio::select! {
+            biased;
+            error = record.cut_off() => return Err(error),
+            embedding = embedding(&mut encoding) => embedding?,
+        });
+    }
+    Ok(read)
+}
+
+async fn embedding(encoding: &mut Encoding) -> Result<Vec<f32>, ApiError> {
+    loop {
+        match encoding.next().await {
+            Some(EncodingEvent::Started) => {}
+            Some(EncodingEvent::Encoded { numbers }) => return Ok(numbers),
+            Some(EncodingEvent::Failed { message, is_lasting }) => {
+                return Err(ApiError::EngineFailed { problem: message, is_lasting });
+            }
+            None => return Err(ApiError::EngineGone),
+        }
+    }
+}
+
+/// The cosine of the angle between two vectors of equal length; 0 when one has no length.
+pub fn cosine(one: &[f32], other: &[f32]) -> f64 {
+    let dot = |one: &[f32], other: &[f32]| -> f64 {
+        one.iter().zip(other).map(|(one, other)| f64::from(*one) * f64::from(*other)).sum()
+    };
+    let lengths = (dot(one, one) * dot(other, other)).sqrt();
+    if lengths > 0.0 { dot(one, other) / lengths } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_likelihood_is_a_sum_or_its_share_for_each_token() {
+        let likelihood = Likelihood { log_prob: -6.0, tokens: 4 };
+        assert_eq!((likelihood.score(false), likelihood.score(true)), (-6.0, -1.5));
+    }
+
+    #[test]
+    fn a_cosine_does_not_depend_on_lengths() {
+        assert_eq!(cosine(&[1.0, 0.0], &[5.0, 0.0]), 1.0);
+        assert_eq!(cosine(&[1.0, 0.0], &[0.0, 2.0]), 0.0);
+        assert_eq!(cosine(&[3.0, 4.0], &[-3.0, -4.0]), -1.0);
+        assert_eq!(cosine(&[0.0, 0.0], &[1.0, 1.0]), 0.0);
+    }
+}
