@@ -22,8 +22,8 @@ pub const DOCUMENTS: &str = "documents";
 
 /// How pairs are scored.
 pub const METHOD: Field = Field::text("method").or("likelihood").about(
-    "`likelihood` (log p(target \\| source)) or `embedding` (the cosine of both texts' mean encoder states, which needs \
-     no decoder).",
+    "`likelihood` (log p(target \\| source)) or `embedding` (the cosine of both texts' mean encoder states, which \
+     needs no decoder).",
 );
 /// Whether likelihoods are divided by numbers of tokens.
 pub const LENGTH_NORMALIZE: Field = Field::boolean("length_normalize")
