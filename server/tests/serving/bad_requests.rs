@@ -100,7 +100,7 @@ fn cases() -> Vec<Case> {
         completion("{\"prompt\": \"\", \"add_special_tokens\": false}", (400, Some("prompt"), None)),
         completion("{\"prompt\": \"p\", \"model\": \"gpt-4\"}", (404, Some("model"), Some("model_not_found"))),
         case(Method::GET, "/v1/models/gpt-4", "", (404, Some("model"), Some("model_not_found"))),
-        case(Method::POST, "/v1/chat/completions", "{}", (404, None, Some("unknown_url"))),
+        case(Method::POST, "/v1/unknown", "{}", (404, None, Some("unknown_url"))),
         case(Method::GET, "/v1/completions", "", (405, None, Some("method_not_supported"))),
         case(Method::DELETE, "/v1/models", "", (405, None, Some("method_not_supported"))),
     ]);
