@@ -13,7 +13,18 @@ pub const BODIES: Target =
     Target { name: "bodies", seeds: || seeds("bodies"), parse, patience: Duration::from_secs(20) };
 
 /// Routes that take a body.
-const PATHS: [&str; 3] = ["/v1/completions", "/v1/score", "/v1/rerank"];
+const PATHS: [&str; 10] = [
+    "/v1/completions",
+    "/v1/chat/completions",
+    "/v1/embeddings",
+    "/v1/encode",
+    "/v1/classify",
+    "/pooling",
+    "/v1/score",
+    "/v1/rerank",
+    "/tokenize",
+    "/detokenize",
+];
 
 fn parse(input: &[u8]) {
     let path_end = input.iter().position(|byte| *byte == b' ').unwrap_or(0);

@@ -34,6 +34,21 @@ test("a stream has the text piece by piece and the usage at its end", async () =
   assert.equal(usage.total_tokens, usage.prompt_tokens + usage.completion_tokens);
 });
 
+test("a chat is answered whole and streamed", async () => {
+  const chat = { model: "demo", messages: [{ role: "user", content: SOURCE }], temperature: 0 };
+  const { choices: [choice] } = await client.chat.completions.create(chat);
+  assert.deepEqual([choice.message.role, choice.message.content, choice.finish_reason], ["assistant", ANSWER, "stop"]);
+  const stream = client.chat.completions.stream(chat);
+  assert.equal(await stream.finalContent(), ANSWER);
+});
+
+test("embeddings have length one", async () => {
+  const { data } = await client.embeddings.create({ model: "demo", input: [SOURCE, "A game of cards."] });
+  for (const { embedding } of data) {
+    assert.ok(Math.abs(embedding.reduce((sum, number) => sum + number * number, 0) - 1) < 1e-5);
+  }
+});
+
 test("a stream can be left", async () => {
   const stream = await client.completions.create({ ...asked, max_tokens: 1000, ignore_eos: true, stream: true });
   for await (const _ of stream) break;

@@ -10,13 +10,14 @@ import unittest
 
 import litellm
 import openai
-from langchain_openai import OpenAI as LangChainOpenAI, OpenAIEmbeddings
+from langchain_openai import ChatOpenAI, OpenAI as LangChainOpenAI, OpenAIEmbeddings
 
 from running_server import Server
 
 litellm.suppress_debug_info = True
 SOURCE = "A small library that reads and writes calendar files."
 ANSWER = "library for reading and writing CSV files"
+MESSAGES = [{"role": "system", "content": "Write a synopsis."}, {"role": "user", "content": SOURCE}]
 # One request runs, one waits, and a third one is refused.
 FEW_PLACES = """[limits]
 queued_rows = 1
@@ -75,6 +76,26 @@ class OpenAiTest(unittest.TestCase):
         self.assertEqual(chunks[-2].choices[0].finish_reason, "stop")
         self.assertEqual((chunks[-1].choices, chunks[-1].usage.completion_tokens), ([], 10))
 
+    def test_a_chat_has_a_message_usage_and_log_probabilities(self):
+        chat = self.client.chat.completions.create(
+            model="demo", messages=MESSAGES, temperature=0, max_completion_tokens=24, logprobs=True, top_logprobs=2)
+        choice = chat.choices[0]
+        self.assertEqual((choice.message.role, choice.message.content), ("assistant", ANSWER))
+        self.assertEqual(choice.finish_reason, "stop")
+        tokens = choice.logprobs.content
+        self.assertEqual(len(tokens), chat.usage.completion_tokens)
+        self.assertEqual({len(token.top_logprobs) for token in tokens}, {2})
+
+    def test_a_chat_is_streamed_from_its_role_to_its_usage(self):
+        stream = self.client.chat.completions.create(
+            model="demo", messages=MESSAGES, temperature=0, stream=True, stream_options={"include_usage": True})
+        chunks = list(stream)
+        deltas = [chunk.choices[0] for chunk in chunks[:-1]]
+        self.assertEqual(deltas[0].delta.role, "assistant")
+        self.assertEqual("".join(choice.delta.content or "" for choice in deltas), ANSWER)
+        self.assertEqual([choice.finish_reason for choice in deltas], [None] * (len(deltas) - 1) + ["stop"])
+        self.assertEqual((chunks[-1].choices, chunks[-1].usage.completion_tokens), ([], 10))
+
     def test_many_streams_run_at_once(self):
         async def text(client):
             stream = await client.completions.create(
@@ -111,6 +132,9 @@ class OpenAiTest(unittest.TestCase):
         with self.assertRaises(openai.BadRequestError) as caught:
             self.client.completions.create(model="demo", prompt="word " * 9000)
         self.assertEqual(caught.exception.code, "context_length_exceeded")
+        with self.assertRaises(openai.BadRequestError) as caught:
+            self.client.chat.completions.create(model="demo", messages=MESSAGES, tools=[{"type": "function"}])
+        self.assertEqual(caught.exception.param, "tools")
 
 
 class RetryTest(unittest.TestCase):
@@ -177,6 +201,14 @@ class LiteLlmTest(unittest.TestCase):
         texts = [chunk.choices[0].text or "" for chunk in stream if chunk.choices]
         self.assertEqual("".join(texts), ANSWER)
 
+    def test_a_chat_whole_and_streamed(self):
+        settings = {**self.settings, "model": "openai/demo"}
+        answer = litellm.completion(messages=MESSAGES, temperature=0, **settings)
+        self.assertEqual((answer.choices[0].message.content, answer.choices[0].finish_reason), (ANSWER, "stop"))
+        chunks = list(litellm.completion(messages=MESSAGES, temperature=0, stream=True, **settings))
+        self.assertEqual("".join(chunk.choices[0].delta.content or "" for chunk in chunks), ANSWER)
+        self.assertEqual(chunks[-1].choices[0].finish_reason, "stop")
+
     def test_embeddings(self):
         answer = litellm.embedding(input=[SOURCE], **{**self.settings, "model": "openai/demo"})
         self.assertEqual(len(answer.data[0]["embedding"]), 192)
@@ -199,6 +231,13 @@ class LangChainTest(unittest.TestCase):
         self.assertEqual(model.invoke(SOURCE), ANSWER)
         self.assertEqual("".join(model.stream(SOURCE)), ANSWER)
         self.assertEqual(model.batch([SOURCE, SOURCE]), [ANSWER, ANSWER])
+
+    def test_a_chat_whole_and_streamed(self):
+        model = ChatOpenAI(temperature=0, **self.settings)
+        answer = model.invoke([("system", "Write a synopsis."), ("human", SOURCE)])
+        self.assertEqual(answer.content, ANSWER)
+        self.assertEqual(answer.usage_metadata["output_tokens"], 10)
+        self.assertEqual("".join(chunk.content for chunk in model.stream(SOURCE)), ANSWER)
 
     def test_embeddings_of_documents(self):
         # Its own cutting of texts knows only OpenAI's tokenizers.
