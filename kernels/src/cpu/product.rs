@@ -204,20 +204,19 @@ fn write_tile(
     let wanted = column.max(columns.start)..(column + PANEL).min(columns.end);
     let (width, pitch) = (wanted.len(), columns.count());
     let first = row * pitch + wanted.start - columns.start;
-    let mut edge = [0.0_f32; TILE_ROWS * PANEL];
+    // SAFETY: this thread alone writes these rows and columns of `out`.
+    let written = |r: usize| unsafe { out.slice(first + r * pitch..first + r * pitch + width) };
     if width == PANEL {
-        // SAFETY: this thread alone writes these rows and columns of `out`.
+        // SAFETY: the same rows and columns, of this thread alone.
         run(unsafe { out.at(first) }, pitch);
-    } else {
-        run(edge.as_mut_ptr(), PANEL);
+        (0..count).for_each(|r| finish(written(r)));
+        return;
     }
+    let mut edge = [0.0_f32; TILE_ROWS * PANEL];
+    run(edge.as_mut_ptr(), PANEL);
     for r in 0..count {
-        let start = first + r * pitch;
-        // SAFETY: this thread's part of `out` alone.
-        let written = unsafe { out.slice(start..start + width) };
-        if width < PANEL {
-            written.copy_from_slice(&edge[r * PANEL + wanted.start - column..][..width]);
-        }
+        let written = written(r);
+        written.copy_from_slice(&edge[r * PANEL + wanted.start - column..][..width]);
         finish(written);
     }
 }
