@@ -207,7 +207,7 @@ fn write_tile(
     // SAFETY: this thread alone writes these rows and columns of `out`.
     let written = |r: usize| unsafe { out.slice(first + r * pitch..first + r * pitch + width) };
     if width == PANEL {
-        // SAFETY: the same rows and columns, of this thread alone.
+        // SAFETY: the tile has these rows and columns of `out`, and no other thread has them.
         run(unsafe { out.at(first) }, pitch);
         (0..count).for_each(|r| finish(written(r)));
         return;
