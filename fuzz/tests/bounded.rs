@@ -1,4 +1,4 @@
-//! Each target for a bounded number of inputs, the same ones in every run.
+//! Each target for a bounded number of inputs, in the same sequence in every run.
 
 use std::time::{Duration, Instant};
 

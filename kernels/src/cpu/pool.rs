@@ -1,5 +1,5 @@
 //! A fixed thread pool with a static split: every thread gets the same share of every job. Devices that share a pool
-//! take turns at it, job by job.
+//! take turns at it, job by job; a job that is too small to be split runs on its caller beside any other.
 //!
 //! Called by the CPU ops. Workers spin briefly between the ops of a step, then sleep: an idle server uses no
 //! processor time. Holds the lifetime-erasing unsafe code of the pool; ops see safe functions.
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{JoinHandle, Thread};
 
-use super::turns::Turns;
+use super::turns::{Turns, work_in_turns_of_others};
 
 /// Least number of items worth splitting that no job reaches: the job runs on the calling thread alone.
 pub const ALONE: usize = usize::MAX;
@@ -78,7 +78,8 @@ pub struct RowPairsMut<'a, T> {
     pub width: usize,
 }
 
-/// Threads that run one closure at a time, the caller being thread 0. Calls of several threads wait for each other.
+/// Threads that run one closure at a time, the caller being thread 0. Calls of several threads wait for each other,
+/// unless the closure runs on its caller alone.
 pub struct Pool {
     shared: Arc<Shared>,
     workers: Vec<(Thread, Option<JoinHandle<()>>)>,
@@ -208,6 +209,7 @@ impl Drop for Pool {
 }
 
 fn work(shared: &Shared, index: usize) {
+    work_in_turns_of_others();
     let Shared { call: Apart(call), report: Apart(report) } = shared;
     let mut seen = 0;
     loop {
@@ -351,6 +353,20 @@ mod tests {
             }
         });
         assert_eq!(ran.into_inner(), 3 * 300 * 2);
+    }
+
+    #[test]
+    fn a_job_within_a_job_is_refused_on_every_thread() {
+        let pool = Pool::new(2);
+        for inner in 0..2 {
+            let nested = |thread| {
+                if thread == inner {
+                    pool.run(&|_| ());
+                }
+            };
+            assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pool.run(&nested))).is_err());
+        }
+        pool.run(&|_| ());
     }
 
     #[test]

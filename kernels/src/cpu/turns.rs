@@ -10,8 +10,14 @@ use std::sync::{Condvar, Mutex};
 use super::pool::{SPIN_TURNS, locked, spin};
 
 thread_local! {
-    /// Whether this thread has a turn: it would wait for itself if it asked for another.
-    static HAS_TURN: Cell<bool> = const { Cell::new(false) };
+    /// Whether this thread works during turns that it or another thread has: it would wait for itself if it asked for
+    /// one.
+    static IN_TURN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Refuses turns to this thread from now on: everything that it does is part of another thread's turn.
+pub fn work_in_turns_of_others() {
+    IN_TURN.set(true);
 }
 
 /// Turns, one at a time.
@@ -31,7 +37,7 @@ pub struct Turn<'a>(&'a Turns);
 impl Turns {
     /// Waits for a turn, first awake and then asleep.
     pub fn take(&self) -> Turn<'_> {
-        assert!(!HAS_TURN.replace(true), "jobs of one pool do not nest");
+        assert!(!IN_TURN.replace(true), "jobs of one pool do not nest");
         let own = self.next.fetch_add(1, Ordering::SeqCst);
         let is_now = || self.now.load(Ordering::SeqCst) == own;
         let mut waited = 0;
@@ -51,7 +57,7 @@ impl Turns {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        HAS_TURN.set(false);
+        IN_TURN.set(false);
         let now = self.0.now.fetch_add(1, Ordering::SeqCst).wrapping_add(1);
         if self.0.next.load(Ordering::SeqCst) != now {
             // Whoever is about to sleep holds the lock until it does, and is woken then.

@@ -81,8 +81,11 @@ impl ChatFiles {
             Some(text) => Some(TemplateText { file: TEMPLATE, text }),
             None => in_settings.and_then(Templates::into_default).map(|text| TemplateText { file: SETTINGS, text }),
         };
-        let special_tokens = others.into_iter().filter_map(|(name, value)| Some((special(&name, &value)?, name)));
-        Ok(Self { template, special_tokens: special_tokens.map(|(token, name)| (name, token)).collect() })
+        let special_tokens = others.into_iter().filter_map(|(name, value)| {
+            let token = special(&name, &value)?;
+            Some((name, token))
+        });
+        Ok(Self { template, special_tokens: special_tokens.collect() })
     }
 }
 

@@ -43,7 +43,7 @@ pub enum Head {
     Vocabulary,
     /// A set of named classes, by the state of the last token.
     Classes,
-    /// Nothing: the final states are the result.
+    /// Nothing: the final states are the result. Only an encoder alone has no head.
     States,
 }
 
@@ -78,16 +78,13 @@ impl Architecture {
     /// The class of transformers that reads the checkpoint.
     pub const fn class(self) -> &'static str {
         match (self.generation, self.stacks, self.head) {
-            (Generation::Gemma2, Stacks::EncoderDecoder, Head::States) => "T5GemmaModel",
             (Generation::Gemma2, Stacks::Encoder, Head::States) => "T5GemmaEncoderModel",
-            (Generation::Gemma2, Stacks::Decoder, Head::States) => "Gemma2Model",
-            (Generation::Gemma2, Stacks::EncoderDecoder | Stacks::Encoder, Head::Vocabulary) => {
-                "T5GemmaForConditionalGeneration"
-            }
+            (Generation::Gemma2, Stacks::EncoderDecoder, Head::Vocabulary | Head::States)
+            | (Generation::Gemma2, Stacks::Encoder, Head::Vocabulary) => "T5GemmaForConditionalGeneration",
             (Generation::Gemma2, Stacks::EncoderDecoder | Stacks::Encoder, Head::Classes) => {
                 "T5GemmaForSequenceClassification"
             }
-            (Generation::Gemma2, Stacks::Decoder, Head::Vocabulary) => "Gemma2ForCausalLM",
+            (Generation::Gemma2, Stacks::Decoder, Head::Vocabulary | Head::States) => "Gemma2ForCausalLM",
             (Generation::Gemma2, Stacks::Decoder, Head::Classes) => "Gemma2ForSequenceClassification",
         }
     }
@@ -97,13 +94,11 @@ impl fmt::Display for Architecture {
     /// The architecture in words, as `encoder-decoder` or `decoder-only classifier`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match (self.stacks, self.head) {
-            (Stacks::EncoderDecoder, Head::Vocabulary) => "encoder-decoder",
+            (Stacks::EncoderDecoder, Head::Vocabulary | Head::States) => "encoder-decoder",
             (Stacks::EncoderDecoder, Head::Classes) => "encoder-decoder classifier",
-            (Stacks::EncoderDecoder, Head::States) => "encoder-decoder without a head",
             (Stacks::Encoder, Head::Vocabulary | Head::States) => "encoder",
-            (Stacks::Decoder, Head::States) => "decoder-only model without a head",
             (Stacks::Encoder, Head::Classes) => "encoder classifier",
-            (Stacks::Decoder, Head::Vocabulary) => "decoder-only model",
+            (Stacks::Decoder, Head::Vocabulary | Head::States) => "decoder-only model",
             (Stacks::Decoder, Head::Classes) => "decoder-only classifier",
         })?;
         f.write_str(if self.causal_encoder { " with a causal encoder" } else { "" })

@@ -3,7 +3,7 @@
 //! Made at start, driven by the engine thread.
 
 use kernels::{Backend, ScoreAsk, TokenScore};
-use model::{EncoderModel, EncoderSpace, LaneRows, ReadoutAsk, SourceRows};
+use model::{EncoderModel, EncoderSpace, LaneRows};
 
 use super::executor::{Executor, ExecutorError};
 use crate::scheduler::{EncodeWork, Plan};
@@ -28,9 +28,7 @@ impl<B: Backend> EncoderExecutor<B> {
 impl<B: Backend> Executor for EncoderExecutor<B> {
     fn encode(&mut self, plan: &Plan) -> Result<(), ExecutorError> {
         let Some(work) = plan.encode() else { return Ok(()) };
-        let EncodeWork { tokens, positions, segments, .. } = work;
-        let rows = SourceRows { tokens, positions, segments };
-        self.model.encode(rows, work.layers.clone(), work.lane.index(), &mut self.space);
+        self.model.encode(work.rows(), work.layers.clone(), work.lane.index(), &mut self.space);
         Ok(())
     }
 
@@ -46,8 +44,7 @@ impl<B: Backend> Executor for EncoderExecutor<B> {
     }
 
     fn read_encoded(&mut self, work: &EncodeWork, out: &mut Vec<Vec<f32>>) {
-        let asked: Vec<ReadoutAsk> = work.asked().collect();
-        self.model.read(&asked, work.lane.index(), &mut self.space, out);
+        self.model.read(&work.asked(), work.lane.index(), &mut self.space, out);
     }
 
     fn score(&self, asked: &[ScoreAsk], _: &mut Vec<TokenScore>) {

@@ -5,7 +5,7 @@
 //! requests that ask for log-probabilities.
 
 use kernels::{Backend, Draws, ScoreAsk, TokenScore};
-use model::{CrossPages, Model, ReadoutAsk, RowTokens, SourceRows, TargetRows, Workspace, WorkspaceLimits};
+use model::{Model, RowTokens, TargetRows, Workspace, WorkspaceLimits};
 
 use super::executor::{Executor, ExecutorError};
 use super::output_rows::OutputRows;
@@ -38,11 +38,9 @@ impl<B: Backend> ModelExecutor<B> {
 impl<B: Backend> Executor for ModelExecutor<B> {
     fn encode(&mut self, plan: &Plan) -> Result<(), ExecutorError> {
         let Some(work) = plan.encode() else { return Ok(()) };
-        let EncodeWork { tokens, positions, segments, .. } = work;
-        let (rows, lane) = (SourceRows { tokens, positions, segments }, work.lane.index());
-        self.model.encode(rows, work.layers.clone(), lane, &mut self.space);
-        if !work.cross_spans.is_empty() {
-            let sources = CrossPages { segments: work.crossed(), spans: &work.cross_spans, tables: &work.tables };
+        let lane = work.lane.index();
+        self.model.encode(work.rows(), work.layers.clone(), lane, &mut self.space);
+        if let Some(sources) = work.cross_pages() {
             self.model.write_cross(sources, lane, &mut self.pages, &mut self.space);
         }
         Ok(())
@@ -79,8 +77,7 @@ impl<B: Backend> Executor for ModelExecutor<B> {
     }
 
     fn read_encoded(&mut self, work: &EncodeWork, out: &mut Vec<Vec<f32>>) {
-        let asked: Vec<ReadoutAsk> = work.asked().collect();
-        self.model.read(&asked, work.lane.index(), &mut self.space, out);
+        self.model.read(&work.asked(), work.lane.index(), &mut self.space, out);
     }
 
     fn score(&self, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use kernels::{Backend, DrawRules, Draws, PAGE_TOKENS, PageSpan, ScoreAsk, Segment, TokenScore};
-use model::{CrossPages, Model, ReadoutAsk, SourceRows, Workspace, WorkspaceLimits};
+use model::{CrossPages, Model, SourceRows, Workspace, WorkspaceLimits};
 
 use super::executor::{Executor, ExecutorError};
 use super::step_rows::{Buckets, Lengths, StepRows};
@@ -171,11 +171,9 @@ impl<B: Backend> Executor for StepExecutor<B> {
         let Some(work) = plan.encode() else { return Ok(()) };
         let Self { model, pages, space, .. } = self;
         model.backend().aside(|| {
-            let EncodeWork { tokens, positions, segments, .. } = work;
-            let (rows, lane) = (SourceRows { tokens, positions, segments }, work.lane.index());
-            model.encode(rows, work.layers.clone(), lane, space);
-            if !work.cross_spans.is_empty() {
-                let sources = CrossPages { segments: work.crossed(), spans: &work.cross_spans, tables: &work.tables };
+            let lane = work.lane.index();
+            model.encode(work.rows(), work.layers.clone(), lane, space);
+            if let Some(sources) = work.cross_pages() {
                 model.write_cross(sources, lane, pages, space);
             }
         });
@@ -206,8 +204,7 @@ impl<B: Backend> Executor for StepExecutor<B> {
     }
 
     fn read_encoded(&mut self, work: &EncodeWork, out: &mut Vec<Vec<f32>>) {
-        let asked: Vec<ReadoutAsk> = work.asked().collect();
-        self.model.read(&asked, work.lane.index(), &mut self.space, out);
+        self.model.read(&work.asked(), work.lane.index(), &mut self.space, out);
     }
 
     fn score(&self, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {

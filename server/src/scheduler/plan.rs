@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use kernels::{Draw, DrawRules, NO_PLACE, PageSpan, Segment};
-use model::{ENCODER_LANES, ReadoutAsk};
+use model::{CrossPages, ENCODER_LANES, ReadoutAsk, SourceRows};
 
 use super::page_pool::PageId;
 use crate::request::Readout;
@@ -102,15 +102,21 @@ impl EncodeWork {
         self.layers.start == 0
     }
 
-    /// The segments whose cross K/V are written. Only when `is_last`.
-    pub fn crossed(&self) -> &[Segment] {
-        &self.segments[..self.cross_spans.len()]
+    /// The rows of the whole batch.
+    pub fn rows(&self) -> SourceRows<'_> {
+        SourceRows { tokens: &self.tokens, positions: &self.positions, segments: &self.segments }
+    }
+
+    /// The segments whose cross K/V are written in this step, with their pages.
+    pub fn cross_pages(&self) -> Option<CrossPages<'_>> {
+        let (spans, tables) = (&self.cross_spans, &self.tables);
+        (!spans.is_empty()).then(|| CrossPages { segments: &self.segments[..spans.len()], spans, tables })
     }
 
     /// The results to be read, with the segments that they are of. Only when `is_last`.
-    pub fn asked(&self) -> impl Iterator<Item = ReadoutAsk> {
+    pub fn asked(&self) -> Vec<ReadoutAsk> {
         let segments = self.segments[self.cross_spans.len()..].iter();
-        segments.zip(&self.readouts).map(|(&segment, &readout)| ReadoutAsk { segment, readout })
+        segments.zip(&self.readouts).map(|(&segment, &readout)| ReadoutAsk { segment, readout }).collect()
     }
 
     /// Appends a source of the batch.

@@ -34,6 +34,7 @@ impl Scheduler {
         self.queue.push(caller.call, &request);
         Ok(())
     }
+
     /// Queues an encoder request. It takes no pages and no row. Ids are not reused, and generations have others.
     ///
     /// # Panics

@@ -62,7 +62,7 @@ impl Executor for Fake {
     fn read_encoded(&mut self, work: &EncodeWork, out: &mut Vec<Vec<f32>>) {
         // The state of a source is its first token.
         let state = |token| if token == UNSCORED { f32::NAN } else { token as f32 };
-        out.extend(work.asked().map(|ask| vec![state(work.tokens[ask.segment.start as usize])]));
+        out.extend(work.asked().into_iter().map(|ask| vec![state(work.tokens[ask.segment.start as usize])]));
     }
 
     fn score(&self, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {

@@ -51,7 +51,7 @@ fn sources_of_generations_and_encoder_requests_share_a_batch() {
     }
     world.step();
     let step = world.plan.encode().unwrap();
-    assert_eq!((step.crossed().len(), step.readouts.len()), (3, 4), "one after the other enters");
+    assert_eq!((step.cross_spans.len(), step.readouts.len()), (3, 4), "one after the other enters");
     assert_eq!(lengths(&world), [9, 9, 9, 8, 8, 8, 8]);
     world.run();
     world.check_answers();

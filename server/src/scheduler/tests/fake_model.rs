@@ -157,14 +157,14 @@ impl FakeModel {
             return Vec::new();
         }
         let (crossed, read) = sources.split_at(step.cross_spans.len());
-        assert_eq!((crossed.len(), read.len()), (step.crossed().len(), step.readouts.len()), "each source is for one");
+        assert_eq!(read.len(), step.readouts.len(), "each source is for one");
         for (source, span) in crossed.iter().zip(&step.cross_spans) {
             assert_eq!(span.tokens as usize, source.len());
             for (position, &token) in source.iter().enumerate() {
                 *self.source_cell(&step.tables, span, position) = Cell::Source { position, token };
             }
         }
-        let asked = step.asked().map(|ask| {
+        let asked = step.asked().into_iter().map(|ask| {
             let rows = ask.segment.start as usize..(ask.segment.start + ask.segment.len) as usize;
             EncodeRequest { source: step.tokens[rows].into(), readout: ask.readout }
         });

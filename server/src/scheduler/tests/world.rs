@@ -77,6 +77,8 @@ pub struct World {
     events: Vec<Event>,
     /// Number of steps after which all submitted requests must be done.
     pub step_bound: usize,
+    /// Steps that requests may take longer when encoder requests come between them.
+    steps_of_readers: usize,
 }
 
 impl World {
@@ -96,6 +98,7 @@ impl World {
             model: FakeModel::new(limits.pool, limits.encoder_layers),
             events: Vec::new(),
             step_bound: 0,
+            steps_of_readers: 0,
         }
     }
 
@@ -114,10 +117,12 @@ impl World {
         self.scheduler.submit(id, caller, asked.clone()).unwrap();
         let choices = asked.choices as usize;
         // The oldest sequence moves on in every step: by a target position, or by a layer of a source before it in the
-        // encoder's queue, which never holds more sources than sequences run. Lanes take turns, and so do sources and
-        // encoder requests in each.
+        // encoder's queue, which never holds more sources than sequences run. Lanes take turns.
         let positions = asked.decoder_prompt.len() + asked.max_tokens as usize;
-        self.step_bound += choices * (positions + 4 * (self.limits.running_rows + 2) * self.limits.encoder_layers) + 2;
+        let encoding = choices * 2 * (self.limits.running_rows + 2) * self.limits.encoder_layers;
+        self.step_bound += choices * positions + encoding + 2;
+        // Sources and encoder requests take turns in each lane.
+        self.steps_of_readers += encoding;
         if self.runs_ahead {
             // A waiting sequence may have to wait for a step that was planned before its place was free.
             self.step_bound += 2 * choices;
@@ -136,7 +141,7 @@ impl World {
     pub fn encode_as(&mut self, caller: &Caller, asked: EncodeRequest) -> RequestId {
         let id = self.next_id();
         self.scheduler.submit_encoding(id, caller, asked.clone());
-        self.step_bound += 4 * self.limits.encoder_layers + 2;
+        self.step_bound += 4 * self.limits.encoder_layers + 2 + std::mem::take(&mut self.steps_of_readers);
         self.readers.insert(id, Reader { asked, started: false, result: None, cancelled: false });
         id
     }
