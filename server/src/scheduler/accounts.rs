@@ -4,6 +4,7 @@
 
 use kernels::PAGE_TOKENS;
 
+use super::running::Running;
 use super::source::Source;
 use super::state::Scheduler;
 
@@ -36,10 +37,10 @@ impl Scheduler {
         PageCounts { free, cached, held: self.memory.pool.total() - free - cached }
     }
 
-    /// Number of positions for which the held pages have room.
+    /// Number of positions for which the held pages have room. A page counts for every branch that owns it.
     pub fn held_room(&self) -> usize {
         let source_pages: usize = self.held_sources().map(|source| source.pages().len()).sum();
-        let target_pages: usize = self.running.iter().map(|running| running.pages.len()).sum();
+        let target_pages: usize = self.running.iter().map(Running::owned_pages).sum();
         source_pages * self.limits.pool.source_page_tokens + target_pages * PAGE_TOKENS
     }
 
@@ -47,8 +48,8 @@ impl Scheduler {
     pub fn held_tokens(&self) -> usize {
         let source_tokens: usize = self.held_sources().map(|source| source.key().tokens()).sum();
         let target_tokens = self.running.iter().map(|running| {
-            let room = running.pages.len() * PAGE_TOKENS;
-            running.sequence.positions_wanted().min(room)
+            let rooms = running.branches.iter().map(|branch| branch.pages.len() * PAGE_TOKENS);
+            rooms.map(|room| running.sequence.positions_wanted().min(room)).sum::<usize>()
         });
         source_tokens + target_tokens.sum::<usize>()
     }

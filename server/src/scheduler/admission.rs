@@ -6,7 +6,7 @@ use super::event::Event;
 use super::plan::narrow;
 use super::pool_size::target_pages;
 use super::queue::Waiting;
-use super::running::{Grant, Running};
+use super::running::{Branch, Grant, Running};
 use super::sequence::Request;
 use super::source::{SourceKey, SourceSlot};
 use super::state::Scheduler;
@@ -27,7 +27,7 @@ impl Scheduler {
             let mut running = self.start(head);
             if self.memory.is_ready(running.source) {
                 running.next.rows = running.owed().rows.min(rows_left);
-                rows_left -= running.next.rows;
+                rows_left -= running.next_rows();
             }
             self.running.push(running);
         }
@@ -66,7 +66,8 @@ impl Scheduler {
         let tokens_left = request.asked.max_tokens as usize - sequence.generated.len();
         sequence.generated.reserve_exact(tokens_left);
         let none = Grant::default();
-        Running { sequence, source: source.slot, pages, computed: 0, granted: none, next: none, ended: false }
+        let branches = vec![Branch { pages }];
+        Running { sequence, source: source.slot, branches, computed: 0, granted: none, next: none, ended: false }
     }
 
     /// Holds the source of a sequence; `kept` is the one it held when it was preempted.

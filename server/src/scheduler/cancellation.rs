@@ -52,7 +52,7 @@ impl Scheduler {
             if !running.ended || running.granted.rows > 0 {
                 return true;
             }
-            memory.pool.release(&running.pages);
+            running.release_pages(&mut memory.pool);
             memory.release(running.source);
             let id = running.sequence.request.id;
             if let Some(open) = requests.get_mut(&id) {

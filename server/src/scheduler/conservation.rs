@@ -93,7 +93,7 @@ impl Scheduler {
             owners.add(source.pages());
         }
         for running in &self.running {
-            owners.add(&running.pages);
+            running.branches.iter().for_each(|branch| owners.add(&branch.pages));
         }
         let holders = self.running.iter().map(|running| running.source);
         for slot in holders.chain(self.queue.waiting.iter().filter_map(|waiting| waiting.source)) {

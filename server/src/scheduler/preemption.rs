@@ -16,8 +16,7 @@ impl Scheduler {
                 self.free_pages();
                 continue;
             }
-            let running = &mut self.running[index];
-            self.memory.take(missing, &mut running.pages);
+            self.running[index].take_pages(&mut self.memory);
             index += 1;
         }
     }
@@ -35,7 +34,7 @@ impl Scheduler {
     /// Sends the youngest running sequence back to the queue without its pages. It keeps its tokens and its source.
     fn preempt_youngest(&mut self) {
         let Some(youngest) = self.running.pop() else { return };
-        self.memory.pool.release(&youngest.pages);
+        youngest.release_pages(&mut self.memory.pool);
         self.preemptions += 1;
         self.queue.put_back(Waiting { sequence: youngest.sequence, source: Some(youngest.source), preempted: true });
     }

@@ -6,7 +6,7 @@ use kernels::{Draw, DrawRule, PAGE_TOKENS, PageSpan, RuleId};
 
 use super::page_pool::PagePool;
 use super::plan::{Output, Plan, RowToken, TargetRow, list_pages, narrow};
-use super::running::{Grant, Running};
+use super::running::{Branch, Grant, Running};
 use super::sequence::{RowOutput, Sequence};
 use super::state::Scheduler;
 
@@ -19,20 +19,20 @@ impl Scheduler {
             let owed = running.owed();
             let runs = self.memory.is_ready(running.source) && owed.rows == 1;
             running.next = if runs { owed } else { Grant::default() };
-            rows_left -= running.next.rows;
+            rows_left -= running.next_rows();
         }
         for running in &mut self.running {
             let owed = running.owed();
             if self.memory.is_ready(running.source) && owed.rows > 1 {
-                running.next = Grant { rows: owed.rows.min(rows_left), ..owed };
-                rows_left -= running.next.rows;
+                running.next = Grant { rows: owed.rows.min(rows_left / running.branches.len()), ..owed };
+                rows_left -= running.next_rows();
             }
         }
     }
 
     /// Number of rows of the step that are not granted.
     pub(super) fn rows_left(&self) -> usize {
-        self.limits.step_rows - self.running.iter().map(|running| running.next.rows).sum::<usize>()
+        self.limits.step_rows - self.running.iter().map(Running::next_rows).sum::<usize>()
     }
 
     /// Writes all granted rows, oldest sequence first.
@@ -45,26 +45,28 @@ impl Scheduler {
             if running.next.rows == 0 {
                 continue;
             }
-            assert_writable(running, &self.memory.pool);
             let source = self.memory.sources.get_mut(running.source);
             let tables = &mut plan.targets.tables;
             let cross_span =
                 PageSpan { first: source.list_pages(self.step, tables), tokens: narrow(source.key().tokens()) };
-            let first_page = list_pages(&running.pages, tables);
-            let row = |token, position| TargetRow { token, position, first_page, cross_span };
-            if running.next.follows_draw {
-                write_drawn(running, row(RowToken::Drawn(draw), running.position()), no_end, plan);
-            } else {
-                write_known(running, row, no_end, plan);
+            for branch in &running.branches {
+                assert_writable(running, branch, &self.memory.pool);
+                let first_page = list_pages(&branch.pages, &mut plan.targets.tables);
+                let row = |token, position| TargetRow { token, position, first_page, cross_span };
+                if running.next.follows_draw {
+                    write_drawn(running, row(RowToken::Drawn(draw), running.position()), no_end, plan);
+                } else {
+                    write_known(running, row, no_end, plan);
+                }
             }
         }
     }
 }
 
-/// Asserts that no other sequence reads the pages that the granted rows write.
-fn assert_writable(running: &Running, pool: &PagePool) {
+/// Asserts that nobody else owns the pages that the granted rows of a branch write.
+fn assert_writable(running: &Running, branch: &Branch, pool: &PagePool) {
     let (first, last) = (running.position(), running.position() + running.next.rows - 1);
-    let written = &running.pages[first / PAGE_TOKENS..=last / PAGE_TOKENS];
+    let written = &branch.pages[first / PAGE_TOKENS..=last / PAGE_TOKENS];
     assert!(written.iter().all(|&page| pool.references(page) == 1), "a page that is shared is not written");
 }
 

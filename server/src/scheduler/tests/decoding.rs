@@ -194,7 +194,8 @@ fn a_step_of_steady_decoding_allocates_nothing_in_the_plan() {
         let (targets, outputs) = (&world.plan.targets, &world.plan.outputs);
         let words = [&targets.tokens, &targets.places, &targets.positions, &targets.tables].map(Vec::capacity);
         let structs = [targets.self_spans.capacity(), targets.cross_spans.capacity(), outputs.capacity()];
-        let sequences = world.scheduler.running.iter().map(|r| (r.pages.capacity(), r.sequence.generated.capacity()));
+        let sequences =
+            world.scheduler.running.iter().map(|r| (r.branches[0].pages.capacity(), r.sequence.generated.capacity()));
         (words, structs, world.plan.rules.capacities(), sequences.collect::<Vec<_>>())
     };
     let before = room(&world);

@@ -17,7 +17,7 @@ fn decoding() -> World {
 #[should_panic(expected = "a page that is shared is not written")]
 fn a_page_that_is_shared_is_not_written() {
     let mut world = decoding();
-    let pages = world.scheduler.running[0].pages.clone();
+    let pages = world.scheduler.running[0].branches[0].pages.clone();
     world.scheduler.memory.pool.retain(&pages);
     world.scheduler.plan(&mut world.plan);
 }
@@ -26,10 +26,10 @@ fn a_page_that_is_shared_is_not_written() {
 fn a_full_page_may_be_shared_while_its_owner_goes_on_in_the_next_one() {
     let mut world = World::new(LIMITS);
     let id = world.submit(asks(&source(1, 4), 20));
-    while world.scheduler.running.first().is_none_or(|running| running.pages.len() < 2) {
+    while world.scheduler.running.first().is_none_or(|running| running.branches[0].pages.len() < 2) {
         world.step();
     }
-    let full = world.scheduler.running[0].pages[..1].to_vec();
+    let full = world.scheduler.running[0].branches[0].pages[..1].to_vec();
     world.scheduler.memory.pool.retain(&full);
     world.scheduler.plan(&mut world.plan);
     world.scheduler.commit(&[Some(7)], &mut Vec::new());
@@ -42,7 +42,7 @@ fn a_full_page_may_be_shared_while_its_owner_goes_on_in_the_next_one() {
 #[test]
 fn a_reference_without_an_owner_is_found() {
     let mut world = decoding();
-    let page = world.scheduler.running[0].pages[0];
+    let page = world.scheduler.running[0].branches[0].pages[0];
     world.scheduler.memory.pool.retain(&[page]);
     let expected = Imbalance::Pages(PageImbalance::References { page, owners: 1, references: 2 });
     assert_eq!(world.scheduler.check_conservation(), Err(expected));
@@ -51,7 +51,7 @@ fn a_reference_without_an_owner_is_found() {
 #[test]
 fn a_lost_page_is_found() {
     let mut world = decoding();
-    let page = world.scheduler.running[0].pages.pop().unwrap();
+    let page = world.scheduler.running[0].branches[0].pages.pop().unwrap();
     let expected = Imbalance::Pages(PageImbalance::References { page, owners: 0, references: 1 });
     assert_eq!(world.scheduler.check_conservation(), Err(expected));
 }
