@@ -8,6 +8,7 @@ use super::capabilities::Capabilities;
 use crate::chat_template::ChatTemplate;
 use crate::engine::{EngineHandle, EngineLimits};
 use crate::job_pool::JobPool;
+use crate::request::Refusal;
 use crate::telemetry::ModelMetrics;
 
 /// A model that requests are answered with.
@@ -51,6 +52,22 @@ impl ServedModel {
             generation: self.engine.limits().generates(),
             classes: !self.labels.is_empty(),
         }
+    }
+
+    /// Checks that it generates targets.
+    ///
+    /// # Errors
+    /// [`Refusal::NoDecoder`].
+    pub const fn check_generates(&self) -> Result<(), Refusal> {
+        if self.capabilities().generation { Ok(()) } else { Err(Refusal::NoDecoder) }
+    }
+
+    /// Checks that it scores classes.
+    ///
+    /// # Errors
+    /// [`Refusal::NoClasses`].
+    pub const fn check_classifies(&self) -> Result<(), Refusal> {
+        if self.capabilities().classes { Ok(()) } else { Err(Refusal::NoClasses) }
     }
 
     /// Whether clients may ask for it by this name.

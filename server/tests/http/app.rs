@@ -60,6 +60,7 @@ pub struct Setup {
     pub chat: ChatTemplate,
     pub queued_rows: u32,
     pub source_tokens: usize,
+    pub target_tokens: usize,
     pub pages: usize,
     pub vocab: usize,
     pub labels: Vec<String>,
@@ -97,6 +98,7 @@ impl Default for Setup {
             chat: ChatTemplate::plain(10_000),
             queued_rows: 32,
             source_tokens: 256,
+            target_tokens: 128,
             pages: 1000,
             vocab: 4096,
             labels: Vec::new(),
@@ -150,7 +152,7 @@ impl App {
         let limits = EngineLimits {
             queued_rows: setup.queued_rows,
             source_tokens: setup.source_tokens,
-            target_tokens: 128,
+            target_tokens: setup.target_tokens,
             classes: setup.labels.len(),
             // The test is the engine, so nothing but the pool matters here.
             steps: SchedulerLimits {

@@ -28,4 +28,5 @@ mod strangers;
 mod streamed_answers;
 mod tls;
 mod tokens;
+mod unable_models;
 mod whole_answers;

@@ -9,7 +9,7 @@ use super::fields::{
 };
 use super::neutral::REQUEST;
 use crate::api::fields::{
-    DecoderPrompt, IGNORE_EOS, MIN_TOKENS, MODEL, Prompt, STREAM, given_stop, given_stream_options, read_cache_salt,
+    DecoderPrompt, IGNORE_EOS, MIN_TOKENS, Prompt, STREAM, given_stop, given_stream_options, read_cache_salt,
     read_sampling, read_seed, saturated, to_u32,
 };
 use crate::api::generation::{CallSources, Excesses, GenerationCall, RequestBounds, validate};
@@ -27,7 +27,6 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
     let choices = fields.whole_up_to(&CHOICES, u64::from(bounds.choices))?.map_or(1, to_u32);
     let echo = fields.flag(&ECHO)?;
     let max_tokens = read_max_tokens(&fields, echo)?;
-    let model = fields.text(MODEL.name)?;
     let mut messages = given_messages(messages, bounds)?;
     let decoder_prompt = DecoderPrompt::given(decoder_prompt, bounds.takes_text)?;
     let decoder_excess = decoder_prompt.as_ref().and_then(|read| read.excess);
@@ -39,7 +38,6 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
         variables: variables.transpose()?.unwrap_or_default(),
     };
     let call = GenerationCall {
-        model,
         sources: CallSources::Conversation(conversation),
         decoder_prompt: beginning.or(decoder_prompt.map(|read| read.prompt)),
         cache_salt: read_cache_salt(&fields)?,

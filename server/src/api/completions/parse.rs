@@ -6,8 +6,8 @@ use super::draft::Draft;
 use super::fields::{ADD_SPECIAL_TOKENS, CHOICES, ECHO, LOG_PROBS, MAX_TOKENS, RETURN_TOKEN_IDS};
 use super::neutral::REQUEST;
 use crate::api::fields::{
-    DecoderPrompt, IGNORE_EOS, MIN_TOKENS, MODEL, Prompt, Prompts, STREAM, given_stop, given_stream_options,
-    read_cache_salt, read_sampling, read_seed, saturated, to_u32,
+    DecoderPrompt, IGNORE_EOS, MIN_TOKENS, Prompt, Prompts, STREAM, given_stop, given_stream_options, read_cache_salt,
+    read_sampling, read_seed, saturated, to_u32,
 };
 use crate::api::generation::{CallSources, Excesses, GenerationCall, RequestBounds, validate};
 use crate::api::http::ApiError;
@@ -24,12 +24,10 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
     let choices = fields.whole_up_to(&CHOICES, u64::from(bounds.choices))?.map_or(1, to_u32);
     let echo = fields.flag(&ECHO)?;
     let max_tokens = read_max_tokens(&fields, echo)?;
-    let model = fields.text(MODEL.name)?;
     let Prompts { list: prompts, names: prompt_names, excess } = given_prompts(prompts, bounds)?;
     let decoder_prompt = DecoderPrompt::given(decoder_prompt, bounds.takes_text)?;
     let decoder_excess = decoder_prompt.as_ref().and_then(|read| read.excess);
     let call = GenerationCall {
-        model,
         sources: CallSources::Prompts(Sources { prompts, names: prompt_names }),
         decoder_prompt: decoder_prompt.map(|read| read.prompt),
         cache_salt: read_cache_salt(&fields)?,

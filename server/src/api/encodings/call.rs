@@ -8,7 +8,6 @@ use super::task::Task;
 use crate::api::Api;
 use crate::api::fields::{Excess, IdBounds, Prompt, PromptBounds, Prompts};
 use crate::api::http::ApiError;
-use crate::api::reading::NamesModel;
 use crate::api::texts::Sources;
 use crate::registry::ServedModel;
 use crate::request::Refusal;
@@ -16,20 +15,12 @@ use crate::request::Refusal;
 /// Everything that a request asks of the encoder.
 #[derive(Debug)]
 pub struct EncoderCall<T> {
-    /// The model asked for; the default one when absent.
-    pub model: Option<String>,
     /// The inputs.
     pub inputs: Sources,
     /// Whether the tokenizer frames the inputs as the model was trained.
     pub add_special_tokens: bool,
     /// The route's own part.
     pub task: T,
-}
-
-impl<T> NamesModel for EncoderCall<T> {
-    fn model(&self) -> Option<&str> {
-        self.model.as_deref()
-    }
 }
 
 impl<T: Task> EncoderCall<T> {
@@ -42,12 +33,12 @@ impl<T: Task> EncoderCall<T> {
         // Each input takes a place in the queue.
         let most = api.limits.inputs.min(model.limits().queued_rows as usize);
         let Draft { fields, inputs } = Draft::read(body, T::known(), PromptBounds { prompts: most, ids })?;
+        T::check_model(&fields, model)?;
         let Prompts { list: prompts, names, excess } = inputs.ok_or(ApiError::Missing { param: INPUT })??;
         if !model.capabilities().text && prompts.iter().any(|prompt| matches!(prompt, Prompt::Text(_))) {
             return Err(ApiError::NeedsTokenizer { param: INPUT, instead: "give token ids" });
         }
         let call = Self {
-            model: fields.text("model")?,
             inputs: Sources { prompts, names },
             add_special_tokens: fields.flag(&ADD_SPECIAL_TOKENS)?,
             task: T::read(&fields, model)?,

@@ -12,7 +12,7 @@ use super::vectors::{VectorFormat, softmax};
 use crate::api::http::ApiError;
 use crate::api::json::{Field, FieldTable, Fields, Known};
 use crate::registry::ServedModel;
-use crate::request::{Readout, Refusal};
+use crate::request::Readout;
 
 const USE_ACTIVATION: Field = Field::boolean("use_activation")
     .or("true")
@@ -40,18 +40,16 @@ impl Classify {
     }
 }
 
-/// Refuses models without a classification head.
-pub fn check_head(model: &ServedModel) -> Result<(), ApiError> {
-    if model.labels.is_empty() { Err(Refusal::NoClasses.into()) } else { Ok(()) }
-}
-
 impl Task for Classify {
     fn known() -> &'static Known {
         &FIELDS
     }
 
-    fn read(fields: &Fields, model: &ServedModel) -> Result<Self, ApiError> {
-        check_head(model)?;
+    fn check_model(_: &Fields, model: &ServedModel) -> Result<(), ApiError> {
+        Ok(model.check_classifies()?)
+    }
+
+    fn read(fields: &Fields, _: &ServedModel) -> Result<Self, ApiError> {
         Ok(Self { use_activation: fields.flag(&USE_ACTIVATION)? })
     }
 

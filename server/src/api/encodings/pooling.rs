@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::classify::{Classify, check_head};
+use super::classify::Classify;
 use super::embeddings::{ENCODING_FORMAT, Embeddings, read_format};
 use super::input_fields::table;
 use super::list::List;
@@ -44,14 +44,15 @@ impl Task for Pooling {
         &FIELDS
     }
 
-    fn read(fields: &Fields, model: &ServedModel) -> Result<Self, ApiError> {
+    fn check_model(fields: &Fields, model: &ServedModel) -> Result<(), ApiError> {
+        if fields.choice(&TASK)? == "classify" { Ok(model.check_classifies()?) } else { Ok(()) }
+    }
+
+    fn read(fields: &Fields, _: &ServedModel) -> Result<Self, ApiError> {
         let format = read_format(fields)?;
         let kind = match fields.choice(&TASK)? {
             "embed" => Kind::Embedding(Embeddings::in_format(format)),
-            "classify" => {
-                check_head(model)?;
-                Kind::Classes
-            }
+            "classify" => Kind::Classes,
             _ => Kind::States,
         };
         Ok(Self { kind, format })

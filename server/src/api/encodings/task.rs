@@ -12,10 +12,18 @@ pub trait Task: Sized + Send + 'static {
     /// Names of all fields of its body.
     fn known() -> &'static Known;
 
+    /// Checks that the model has what the fields ask for, before anything else of them is checked.
+    ///
+    /// # Errors
+    /// The refusal of a model that cannot do it.
+    fn check_model(_fields: &Fields, _model: &ServedModel) -> Result<(), ApiError> {
+        Ok(())
+    }
+
     /// Reads its own fields.
     ///
     /// # Errors
-    /// The [`ApiError`] of the first field that is wrong, or that asks for what the model does not have.
+    /// The [`ApiError`] of the first field that is wrong.
     fn read(fields: &Fields, model: &ServedModel) -> Result<Self, ApiError>;
 
     /// Checks inputs of these numbers of tokens, and prepares for them.

@@ -84,6 +84,7 @@ pub async fn prepare(
     read: ReadBody,
 ) -> Result<PreparedCall, ApiError> {
     let parse = move |body: &[u8], api: &Api, model: &Arc<ServedModel>| {
+        model.check_generates()?;
         let asked = read(body, &RequestBounds::of(api, model), model)?;
         check_texts(&asked.call, model)?;
         Ok(asked)

@@ -6,7 +6,6 @@ use super::bounds::RequestBounds;
 use super::call::GenerationCall;
 use crate::api::answers::AnswerForm;
 use crate::api::http::ApiError;
-use crate::api::reading::NamesModel;
 use crate::registry::ServedModel;
 
 /// Reads the body of one endpoint against the bounds of a model.
@@ -19,10 +18,4 @@ pub struct Asked {
     pub call: GenerationCall,
     /// The form of the answer.
     pub form: Box<dyn AnswerForm>,
-}
-
-impl NamesModel for Asked {
-    fn model(&self) -> Option<&str> {
-        self.call.model.as_deref()
-    }
 }

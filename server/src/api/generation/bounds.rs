@@ -25,6 +25,8 @@ pub struct RequestBounds {
     pub start_token: u32,
     /// Whether text can be turned into ids and back.
     pub takes_text: bool,
+    /// Whether the model has a decoder.
+    pub generates: bool,
 }
 
 impl RequestBounds {
@@ -42,6 +44,7 @@ impl RequestBounds {
             messages: limits.messages,
             start_token: model.start_token,
             takes_text: model.capabilities().text,
+            generates: model.capabilities().generation,
         }
     }
 }

@@ -12,8 +12,6 @@ use crate::chat_template::Conversation;
 /// A call with defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GenerationCall {
-    /// The model asked for; the default one when absent.
-    pub model: Option<String>,
     /// Sources, at least one.
     pub sources: CallSources,
     /// Beginning of every target.

@@ -2,73 +2,53 @@
 
 use std::sync::{Arc, LazyLock};
 
-use serde::de::{DeserializeSeed, MapAccess};
+use serde::de::MapAccess;
 
 use crate::api::fields::MODEL;
-use crate::api::http::RequestAccount;
-use crate::api::json::{Brief, Fields, Known, Shape, Shaped};
+use crate::api::http::{ApiError, RequestAccount};
+use crate::api::json::{Brief, Fields, Known, Shape, read_body, shortened};
 use crate::registry::{ModelRegistry, ServedModel};
 
 static KNOWN: LazyLock<Known> = LazyLock::new(|| Known::new([MODEL]));
 
-/// The model against whose bounds `body` is read: the one it names, or the default one. A name that nobody has is told
-/// once the body is known to be a request. The request is counted for the model that it names, for the default one when
-/// it names none, and for no model when nobody knows.
+/// The model that `body` is for: the one it names, or the default one. The request is counted for it from then on.
 ///
-/// Where several models are served, the body is read once more for this, without keeping anything of it but the name.
-pub fn served_model<'a>(models: &'a ModelRegistry, account: &RequestAccount, body: &[u8]) -> &'a Arc<ServedModel> {
-    if let Some(only) = models.only() {
-        return only;
-    }
-    let found = match NamedModel::read(body) {
-        NamedModel::None => Some(models.default_model()),
-        NamedModel::Name(name) => models.find(&name),
-        NamedModel::Unreadable => None,
+/// The body is read once for this and once more as a request, because the model's bounds decide what is kept of it.
+/// Nothing but the name is kept here.
+///
+/// # Errors
+/// The [`ApiError`] of a body that is no JSON object, of a value that is no name, or of a name that nobody has.
+pub fn served_model<'a>(
+    models: &'a ModelRegistry,
+    account: &RequestAccount,
+    body: &[u8],
+) -> Result<&'a Arc<ServedModel>, ApiError> {
+    let model = match read_body(body, NameShape)? {
+        None => models.default_model(),
+        Some(name) => models
+            .find(&name)
+            .ok_or_else(|| ApiError::UnknownModel { asked: shortened(&name), served: models.names() })?,
     };
-    if let Some(model) = found {
-        account.assign(&model.metrics.requests);
-    }
-    found.unwrap_or_else(|| models.default_model())
+    account.assign(&model.metrics.requests);
+    Ok(model)
 }
 
-/// The value of `model` in a body.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum NamedModel {
-    /// It is absent or `null`.
-    None,
-    /// A name, which no model may have.
-    Name(String),
-    /// The value is no name, or the body is no JSON object.
-    Unreadable,
-}
-
-impl NamedModel {
-    fn read(body: &[u8]) -> Self {
-        let read = Shaped(NameShape).deserialize(&mut serde_json::Deserializer::from_slice(body));
-        read.unwrap_or(Self::Unreadable)
-    }
-}
-
+/// Reads the name of the model from a body.
 struct NameShape;
 
 impl Shape for NameShape {
-    type Read = NamedModel;
+    type Read = Result<Option<String>, ApiError>;
 
     fn object<'de, A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Read, A::Error> {
         let mut fields = Fields::new(&KNOWN, "");
         while let Some(name) = fields.next_known(&mut object)? {
             fields.set(name, object.next_value()?);
         }
-        // A value that is no name is told when the body is read as a request.
-        Ok(match fields.text(MODEL.name) {
-            Ok(None) => NamedModel::None,
-            Ok(Some(name)) => NamedModel::Name(name),
-            Err(_) => NamedModel::Unreadable,
-        })
+        Ok(fields.text(MODEL.name))
     }
 
-    fn other(self, _: Brief) -> Self::Read {
-        NamedModel::Unreadable
+    fn other(self, value: Brief) -> Self::Read {
+        Err(ApiError::NotAnObject { found: value.kind() })
     }
 }
 
@@ -76,25 +56,34 @@ impl Shape for NameShape {
 mod tests {
     use super::*;
 
+    fn name(body: &[u8]) -> Result<Option<String>, ApiError> {
+        read_body(body, NameShape)
+    }
+
     #[test]
     fn a_name_is_found_wherever_it_stands_and_the_last_one_counts() {
-        for (body, name) in [
+        for (body, found) in [
             (r#"{"model": "a", "prompt": ["p", [1]]}"#, "a"),
             (r#"{"prompt": {"model": "b"}, "model": "a"}"#, "a"),
             (r#"{"model": "b", "prompt": "p", "model": "a"}"#, "a"),
         ] {
-            assert_eq!(NamedModel::read(body.as_bytes()), NamedModel::Name(name.to_owned()), "{body}");
+            assert_eq!(name(body.as_bytes()), Ok(Some(found.to_owned())), "{body}");
         }
     }
 
     #[test]
     fn a_body_without_a_name_is_told_from_one_whose_name_cannot_be_read() {
         for body in [r#"{"prompt": "p"}"#, r#"{"model": null}"#, "{}", r#"{"model": "b", "model": null}"#] {
-            assert_eq!(NamedModel::read(body.as_bytes()), NamedModel::None, "{body}");
+            assert_eq!(name(body.as_bytes()), Ok(None), "{body}");
         }
-        for body in [r#"{"model": 7}"#, r#"{"model": "a""#, r#"{"prompt": "p""#, r#"["model", "a"]"#, "null", ""] {
-            assert_eq!(NamedModel::read(body.as_bytes()), NamedModel::Unreadable, "{body}");
+        let wrong_type = ApiError::WrongType { param: "model".to_owned(), expected: "a string", found: "a number" };
+        assert_eq!(name(br#"{"model": 7}"#), Err(wrong_type));
+        for body in [r#"{"model": "a""#, r#"{"prompt": "p""#, r#"{"model": "a"} {}"#, ""] {
+            assert!(matches!(name(body.as_bytes()), Err(ApiError::MalformedJson { .. })), "{body}");
         }
-        assert_eq!(NamedModel::read(b"{\"model\": \"\xff\"}"), NamedModel::Unreadable);
+        for body in [r#"["model", "a"]"#, "null"] {
+            assert!(matches!(name(body.as_bytes()), Err(ApiError::NotAnObject { .. })), "{body}");
+        }
+        assert!(matches!(name(b"{\"model\": \"\xff\"}"), Err(ApiError::NotUtf8 { .. })));
     }
 }

@@ -8,7 +8,6 @@ use axum::extract::Request;
 use super::body_model::served_model;
 use crate::api::Api;
 use crate::api::http::{ApiError, ReceivedBody, RequestAccount, SMALL_BODY_BYTES, Share, client_of};
-use crate::api::json::shortened;
 use crate::registry::ServedModel;
 use crate::request::Refusal;
 use crate::source_sharing::Client;
@@ -16,12 +15,6 @@ use crate::source_sharing::Client;
 /// Time for which a body is still read after shutdown has begun: a client that is sending one might not see the refusal
 /// otherwise.
 const LATE_BODY: Duration = Duration::from_secs(1);
-
-/// A parsed body that may name a model.
-pub trait NamesModel {
-    /// The model asked for; the default one when absent.
-    fn model(&self) -> Option<&str>;
-}
 
 /// A request whose body was read.
 #[derive(Debug)]
@@ -38,9 +31,12 @@ pub struct ReadRequest<T> {
 
 /// Reads a request and parses its body with `parse`. `account` learns which model it is for.
 ///
+/// A body is answered in this order: whether it is a JSON object, whether there is the model that it names, and what
+/// `parse` finds.
+///
 /// # Errors
 /// The [`ApiError`] for the client.
-pub async fn read_request<T: NamesModel + Send + 'static>(
+pub async fn read_request<T: Send + 'static>(
     api: &Arc<Api>,
     account: &RequestAccount,
     request: Request,
@@ -58,18 +54,15 @@ pub async fn read_request<T: NamesModel + Send + 'static>(
     let (api_of_job, account) = (Arc::clone(api), account.clone());
     let job = move || {
         let api = &*api_of_job;
-        let model = served_model(&api.models, &account, &bytes);
         if !is_small {
-            // Others may have filled the queue since this body began to arrive.
+            // Others may have filled the queues since this body began to arrive.
+            api.models.check_vacancy_for(None)?;
+        }
+        let model = served_model(&api.models, &account, &bytes)?;
+        if !is_small {
             model.engine.check_vacancy()?;
         }
         let asked = parse(&bytes, api, model)?;
-        if let Some(name) = asked.model()
-            && !model.is_called(name)
-        {
-            return Err(ApiError::UnknownModel { asked: shortened(name), served: api.models.names() });
-        }
-        account.assign(&model.metrics.requests);
         Ok(ReadRequest { model: Arc::clone(model), asked, client, held })
     };
     // A JSON tree takes many times the memory of its text, so only as many large ones as the pool has threads exist at

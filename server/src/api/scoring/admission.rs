@@ -55,7 +55,7 @@ pub async fn admit(
 ) -> Result<Admitted, ApiError> {
     let parse = move |body: &[u8], api: &Api, model: &Arc<ServedModel>| {
         let call = read(body, &RequestBounds::of(api, model))?;
-        check_size(&call, api, model)?;
+        check_size(&call, api)?;
         check_texts(&call, model)?;
         Ok(call)
     };
@@ -75,15 +75,12 @@ pub async fn admit(
     Ok(Admitted { call, model, tokens, work, share, queued })
 }
 
-fn check_size(call: &ScoringCall, api: &Api, model: &ServedModel) -> Result<(), ApiError> {
-    if matches!(call.method, Method::Likelihood { .. }) && !model.capabilities().generation {
-        return Err(Refusal::NoDecoder.into());
-    }
+fn check_size(call: &ScoringCall, api: &Api) -> Result<(), ApiError> {
     let (count, limit) = (call.places(), api.limits.total_choices);
     if count <= limit {
         return Ok(());
     }
-    Err(ApiError::Total { param: "documents", count: count as u64, unit: "sequences", limit })
+    Err(ApiError::Total { param: call.many, count: count as u64, unit: "sequences", limit })
 }
 
 /// Checks each pair against the limits of the model; texts were found short enough one by one. The error names the
@@ -107,7 +104,7 @@ fn check_scored_tokens(call: &ScoringCall, tokens: &Tokens, api: &Api) -> Result
     if count <= limit {
         return Ok(());
     }
-    Err(ApiError::Total { param: "documents", count: count as u64, unit: "scored tokens", limit })
+    Err(ApiError::Total { param: call.many, count: count as u64, unit: "scored tokens", limit })
 }
 
 fn scored_tokens(call: &ScoringCall, tokens: &Tokens) -> usize {

@@ -3,19 +3,18 @@
 //! Made by `parse`, read by the other files here.
 
 use crate::api::fields::{Prompt, PromptNames, Prompts};
-use crate::api::reading::NamesModel;
 
 /// A scoring call with defaults filled in.
 #[derive(Debug)]
 pub struct ScoringCall {
-    /// The model asked for; the default one when absent.
-    pub model: Option<String>,
     /// Texts that the encoder reads.
     pub sources: Prompts,
     /// Texts whose fit is asked for.
     pub targets: Prompts,
     /// Pairs to be scored, in the order of the answer; at least one.
     pub pairs: Vec<Pair>,
+    /// The field that may have many texts, for errors about all of them.
+    pub many: &'static str,
     /// How pairs are scored.
     pub method: Method,
     /// Whether the tokenizer frames what the encoder reads.
@@ -61,12 +60,6 @@ pub enum ScoresForm {
         /// The documents' texts, in their order, when they are given back.
         documents: Option<Vec<String>>,
     },
-}
-
-impl NamesModel for ScoringCall {
-    fn model(&self) -> Option<&str> {
-        self.model.as_deref()
-    }
 }
 
 impl ScoringCall {

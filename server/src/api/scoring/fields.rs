@@ -21,7 +21,7 @@ pub const QUERY: &str = "query";
 pub const DOCUMENTS: &str = "documents";
 
 /// How pairs are scored.
-pub const METHOD: Field = Field::text("method").or("\"likelihood\"").about(
+pub const METHOD: Field = Field::choice("method", &["likelihood", "embedding"]).or("\"likelihood\"").about(
     "`likelihood` (log p(target \\| source)) or `embedding` (the cosine of both texts' mean encoder states, which \
      needs no decoder).",
 );
@@ -45,7 +45,7 @@ pub const TOP_N: Field =
 pub const RETURN_DOCUMENTS: Field =
     Field::boolean("return_documents").or("true").about("Repeat each document's text in the answer.");
 /// The side that is the source.
-pub const SOURCE: Field = Field::text("source").or("\"query\"").about(
+pub const SOURCE: Field = Field::choice("source", &["query", "documents"]).or("\"query\"").about(
     "`query`: the query is the source and each document a target. `documents`: each document is a source, after which \
      the query is scored; at most {prompts} documents then.",
 );

@@ -3,13 +3,13 @@
 //! Called by `admission`. Pure: no tokenizer, no engine, no clock.
 
 use super::body::{RerankBody, ScoreBody};
-use super::call::{Pair, ScoresForm, ScoringCall, texts};
+use super::call::{Method, Pair, ScoresForm, ScoringCall, texts};
 use super::fields::{
     ADD_SPECIAL_TOKENS, DOCUMENTS, QUERY, RETURN_DOCUMENTS, SOURCE, SOURCES, TARGETS, TOP_N, UNSUPPORTED,
     UNSUPPORTED_IN_RANKINGS,
 };
 use super::options::read_method;
-use crate::api::fields::{MODEL, Prompt, PromptNames, Prompts, read_cache_salt};
+use crate::api::fields::{Prompt, PromptNames, Prompts, read_cache_salt};
 use crate::api::generation::RequestBounds;
 use crate::api::http::ApiError;
 use crate::api::json::Fields;
@@ -23,6 +23,7 @@ pub type ReadBody = fn(&[u8], &RequestBounds) -> Result<ScoringCall, ApiError>;
 /// The [`ApiError`] of the first rule that it breaks; invalid JSON is reported first.
 pub fn parse_score(body: &[u8], bounds: &RequestBounds) -> Result<ScoringCall, ApiError> {
     let ScoreBody { fields, sources, targets } = ScoreBody::read(body, bounds)?;
+    let method = read_method(&fields, bounds)?;
     let sources = sources.ok_or(ApiError::Missing { param: SOURCES[0] })??;
     let targets = targets.ok_or(ApiError::Missing { param: TARGETS[0] })??;
     let pairs = match (sources.list.len(), targets.list.len()) {
@@ -30,10 +31,11 @@ pub fn parse_score(body: &[u8], bounds: &RequestBounds) -> Result<ScoringCall, A
         (several, count) if several == count => (0..count).map(|index| Pair { source: index, target: index }).collect(),
         _ => {
             let problem = "must have one text for each source, or there must be one source";
-            return Err(ApiError::Invalid { param: TARGETS[0].to_owned(), problem });
+            return Err(ApiError::Invalid { param: targets.names.field().to_owned(), problem });
         }
     };
-    call(fields, Texts { sources, targets, pairs }, ScoresForm::Scores, bounds)
+    let many = targets.names.field();
+    call(fields, Texts { sources, targets, pairs, many }, Asked { method, form: ScoresForm::Scores }, bounds)
 }
 
 /// Reads the body of `POST /v1/rerank`.
@@ -42,6 +44,7 @@ pub fn parse_score(body: &[u8], bounds: &RequestBounds) -> Result<ScoringCall, A
 /// The [`ApiError`] of the first rule that it breaks; invalid JSON is reported first.
 pub fn parse_rerank(body: &[u8], bounds: &RequestBounds) -> Result<ScoringCall, ApiError> {
     let RerankBody { fields, query, documents } = RerankBody::read(body, bounds)?;
+    let method = read_method(&fields, bounds)?;
     let query = query.ok_or(ApiError::Missing { param: QUERY })??;
     let documents = documents.ok_or(ApiError::Missing { param: DOCUMENTS })??;
     let repeats = fields.flag(&RETURN_DOCUMENTS)?;
@@ -51,26 +54,19 @@ pub fn parse_rerank(body: &[u8], bounds: &RequestBounds) -> Result<ScoringCall, 
     };
     let count = documents.len();
     let documents = texts(documents, PromptNames::Listed(DOCUMENTS));
-    let texts = match fields.text(SOURCE.name)?.as_deref() {
-        None | Some("query") => {
-            let pairs = (0..count).map(|target| Pair { source: 0, target }).collect();
-            Texts { sources: query, targets: documents, pairs }
+    let texts = if fields.choice(&SOURCE)? == "query" {
+        let pairs = (0..count).map(|target| Pair { source: 0, target }).collect();
+        Texts { sources: query, targets: documents, pairs, many: DOCUMENTS }
+    } else {
+        let limit = bounds.prompts.prompts;
+        if count > limit {
+            return Err(ApiError::TooMany { param: DOCUMENTS, count, unit: "sources", limit });
         }
-        Some("documents") => {
-            let limit = bounds.prompts.prompts;
-            if count > limit {
-                return Err(ApiError::TooMany { param: DOCUMENTS, count, unit: "sources", limit });
-            }
-            let pairs = (0..count).map(|source| Pair { source, target: 0 }).collect();
-            Texts { sources: documents, targets: query, pairs }
-        }
-        Some(_) => {
-            let problem = "must be \"query\" or \"documents\"";
-            return Err(ApiError::Invalid { param: SOURCE.name.to_owned(), problem });
-        }
+        let pairs = (0..count).map(|source| Pair { source, target: 0 }).collect();
+        Texts { sources: documents, targets: query, pairs, many: DOCUMENTS }
     };
     UNSUPPORTED_IN_RANKINGS.check(&fields, 1)?;
-    call(fields, texts, form, bounds)
+    call(fields, texts, Asked { method, form }, bounds)
 }
 
 /// Texts with their sides.
@@ -78,21 +74,32 @@ struct Texts {
     sources: Prompts,
     targets: Prompts,
     pairs: Vec<Pair>,
+    /// The field that may have many texts.
+    many: &'static str,
 }
 
-fn call(fields: Fields, texts: Texts, form: ScoresForm, bounds: &RequestBounds) -> Result<ScoringCall, ApiError> {
-    let Texts { sources, targets, pairs } = texts;
-    let is_text = |prompt: &Prompt| matches!(prompt, Prompt::Text(_));
-    if !bounds.takes_text && sources.list.iter().chain(&targets.list).any(is_text) {
-        let param = if matches!(form, ScoresForm::Scores) { SOURCES[0] } else { DOCUMENTS };
-        return Err(ApiError::NeedsTokenizer { param, instead: "give token ids to /v1/score" });
+/// The manner of scoring, and of the answer.
+struct Asked {
+    method: Method,
+    form: ScoresForm,
+}
+
+fn call(fields: Fields, texts: Texts, asked: Asked, bounds: &RequestBounds) -> Result<ScoringCall, ApiError> {
+    let Texts { sources, targets, pairs, many } = texts;
+    let Asked { method, form } = asked;
+    let has_text = |prompts: &&Prompts| prompts.list.iter().any(|prompt| matches!(prompt, Prompt::Text(_)));
+    if !bounds.takes_text
+        && let Some(prompts) = [&sources, &targets].into_iter().find(has_text)
+    {
+        let instead = "give token ids to /v1/score";
+        return Err(ApiError::NeedsTokenizer { param: prompts.names.field(), instead });
     }
     let call = ScoringCall {
-        model: fields.text(MODEL.name)?,
         sources,
         targets,
         pairs,
-        method: read_method(&fields)?,
+        many,
+        method,
         add_special_tokens: fields.flag(&ADD_SPECIAL_TOKENS)?,
         cache_salt: read_cache_salt(&fields)?,
         form,

@@ -109,7 +109,7 @@ fn ids(prompts: Prompts, side: Side, model: &ServedModel) -> Result<Vec<Arc<[u32
             Prompt::Text(text) => {
                 let add_special_tokens = side == Side::Encoder { is_framed: true };
                 let field = TextField { param: param.clone(), add_special_tokens, vocab: side.vocab(model) };
-                field.ids(&text, tokenizer(model, "documents")?)?
+                field.ids(&text, tokenizer(model, names.field())?)?
             }
         };
         if let Side::Decoder { with_end } = side {

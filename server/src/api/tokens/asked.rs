@@ -10,22 +10,8 @@ use serde::de::MapAccess;
 use crate::api::Api;
 use crate::api::http::{ApiError, RequestAccount};
 use crate::api::json::{Brief, FieldTable, Fields, Shape, Shaped};
-use crate::api::reading::{NamesModel, ReadRequest, read_request};
+use crate::api::reading::{ReadRequest, read_request};
 use crate::registry::ServedModel;
-
-/// A body that was read.
-pub struct Asked<T> {
-    /// The model asked for.
-    pub model: Option<String>,
-    /// The rest of it.
-    pub rest: T,
-}
-
-impl<T> NamesModel for Asked<T> {
-    fn model(&self) -> Option<&str> {
-        self.model.as_deref()
-    }
-}
 
 /// Reads a request and parses its body with `parse`.
 ///
@@ -34,8 +20,8 @@ impl<T> NamesModel for Asked<T> {
 pub async fn receive<T: Send + 'static>(
     api: &Arc<Api>,
     request: Request,
-    parse: fn(&[u8], &ServedModel) -> Result<Asked<T>, ApiError>,
-) -> Result<ReadRequest<Asked<T>>, ApiError> {
+    parse: fn(&[u8], &ServedModel) -> Result<T, ApiError>,
+) -> Result<ReadRequest<T>, ApiError> {
     let account = request.extensions().get::<RequestAccount>().cloned();
     let account = account.unwrap_or_else(|| RequestAccount::new(api.entrance.metrics.without_model()));
     read_request(api, &account, request, move |body, _, model| parse(body, model)).await

@@ -10,11 +10,11 @@ use serde::de::SeqAccess;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use super::asked::{Asked, AskedShape, receive};
+use super::asked::{AskedShape, receive};
 use super::fields::{DETOKENIZE_FIELDS, TOKENS};
 use crate::api::Api;
 use crate::api::arrival::in_time;
-use crate::api::fields::{IdBounds, IdReader, Ids, MODEL};
+use crate::api::fields::{IdBounds, IdReader, Ids};
 use crate::api::http::ApiError;
 use crate::api::json::{Brief, Shape, read_body};
 use crate::api::reading::ReadRequest;
@@ -35,12 +35,12 @@ pub async fn detokenize(State(api): State<Arc<Api>>, request: Request) -> Result
     let ReadRequest { model, asked, held, .. } = receive(&api, request, parse).await?;
     let answered = on_tokenizing_threads(&model, move |model| {
         let _held = held;
-        Ok(DetokenizeMessage { prompt: tokenizer(model, TOKENS)?.decode(&asked.rest) })
+        Ok(DetokenizeMessage { prompt: tokenizer(model, TOKENS)?.decode(&asked) })
     });
     Ok(Json(in_time(&api, Instant::now(), answered).await??).into_response())
 }
 
-fn parse(body: &[u8], model: &ServedModel) -> Result<Asked<Vec<u32>>, ApiError> {
+fn parse(body: &[u8], model: &ServedModel) -> Result<Vec<u32>, ApiError> {
     let limits = model.limits();
     let bounds = IdBounds {
         vocab: model.source_vocab.max(model.target_vocab),
@@ -49,13 +49,12 @@ fn parse(body: &[u8], model: &ServedModel) -> Result<Asked<Vec<u32>>, ApiError> 
     let shape = AskedShape { known: &DETOKENIZE_FIELDS, name: TOKENS, larger: IdsShape(bounds) };
     let (fields, ids) = read_body(body, shape)?;
     let Ids { kept, count } = ids.ok_or(ApiError::Missing { param: TOKENS })??;
-    let asked = Asked { model: fields.text(MODEL.name)?, rest: kept };
     fields.finish()?;
     if count > bounds.most {
         return Err(ApiError::TooMany { param: TOKENS, count, unit: "ids", limit: bounds.most });
     }
     tokenizer(model, TOKENS)?;
-    Ok(asked)
+    Ok(kept)
 }
 
 /// Reads a list of ids; nothing comes of `null`.

@@ -9,11 +9,10 @@ use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use super::asked::{Asked, AskedShape, receive};
+use super::asked::{AskedShape, receive};
 use super::fields::{ADD_SPECIAL_TOKENS, PROMPT, RETURN_TOKEN_STRS, TOKENIZE_FIELDS};
 use crate::api::Api;
 use crate::api::arrival::in_time;
-use crate::api::fields::MODEL;
 use crate::api::http::ApiError;
 use crate::api::json::{Brief, Shape, read_body};
 use crate::api::reading::ReadRequest;
@@ -46,22 +45,21 @@ pub async fn tokenize(State(api): State<Arc<Api>>, request: Request) -> Result<R
     let ReadRequest { model, asked, held, .. } = receive(&api, request, parse).await?;
     let answered = on_tokenizing_threads(&model, move |model| {
         let _held = held;
-        answer(&asked.rest, model)
+        answer(&asked, model)
     });
     Ok(Json(in_time(&api, Instant::now(), answered).await??).into_response())
 }
 
-fn parse(body: &[u8], model: &ServedModel) -> Result<Asked<Text>, ApiError> {
+fn parse(body: &[u8], model: &ServedModel) -> Result<Text, ApiError> {
     let (fields, text) = read_body(body, AskedShape { known: &TOKENIZE_FIELDS, name: PROMPT, larger: TextShape })?;
-    let rest = Text {
+    let asked = Text {
         text: text.ok_or(ApiError::Missing { param: PROMPT })??,
         add_special_tokens: fields.flag(&ADD_SPECIAL_TOKENS)?,
         return_token_strs: fields.flag(&RETURN_TOKEN_STRS)?,
     };
-    let asked = Asked { model: fields.text(MODEL.name)?, rest };
     fields.finish()?;
     let tokenizer = tokenizer(model, PROMPT)?;
-    check_text(&asked.rest.text, tokenizer, model.limits().source_tokens, || PROMPT.to_owned())?;
+    check_text(&asked.text, tokenizer, model.limits().source_tokens, || PROMPT.to_owned())?;
     Ok(asked)
 }
 

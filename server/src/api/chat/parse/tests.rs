@@ -16,6 +16,7 @@ const BOUNDS: RequestBounds = RequestBounds {
     messages: 4,
     start_token: 2,
     takes_text: true,
+    generates: true,
 };
 
 fn parse(value: Value) -> Result<GenerationCall, ApiError> {

@@ -17,6 +17,7 @@ const BOUNDS: RequestBounds = RequestBounds {
     start_token: 2,
     messages: 8,
     takes_text: true,
+    generates: true,
 };
 
 fn parse(value: Value) -> Result<GenerationCall, ApiError> {
@@ -37,7 +38,6 @@ fn defaults_are_openais() {
     assert_eq!(
         request,
         GenerationCall {
-            model: None,
             sources: CallSources::Prompts(Sources {
                 prompts: vec![Prompt::Text("p".to_owned())],
                 names: PromptNames::Single("prompt"),
@@ -116,7 +116,6 @@ fn values_out_of_range_are_refused_by_name() {
         ("stream", vec![json!(1), json!("true")]),
         ("echo", vec![json!(0)]),
         ("ignore_eos", vec![json!("yes")]),
-        ("model", vec![json!(7)]),
         ("cache_salt", vec![json!(""), json!(7), json!("x".repeat(1025))]),
         ("stream_options", vec![json!({"include_usage": true}), json!([]), json!({})]),
         ("decoder_prompt", vec![json!(7), json!([500]), json!(["a"]), json!([[1]])]),
