@@ -39,7 +39,10 @@ pub fn generate(config: &Config, options: &GenerateOptions) -> Result<(), Comman
                 out.flush().map_err(io("write the answer"))?;
             }
             GenerationEvent::Failed { message, .. } => return Err(CommandError::Failed { message }),
-            GenerationEvent::Started { .. } | GenerationEvent::Scored { .. } | GenerationEvent::Finished { .. } => {}
+            GenerationEvent::Started { .. }
+            | GenerationEvent::Scored { .. }
+            | GenerationEvent::Rated { .. }
+            | GenerationEvent::Finished { .. } => {}
         }
     }
     writeln!(out, "{}", detokenizer.finish()).map_err(io("write the answer"))?;

@@ -2,7 +2,7 @@
 //!
 //! Made at start, driven by the engine thread.
 
-use kernels::{Backend, ScoreAsk, TokenScore};
+use kernels::{Backend, BestAsk, Candidate, DrawRules, ScoreAsk, TokenScore};
 use model::{EncoderModel, EncoderSpace, LaneRows};
 
 use super::executor::{Executor, ExecutorError};
@@ -45,6 +45,10 @@ impl<B: Backend> Executor for EncoderExecutor<B> {
 
     fn read_encoded(&mut self, work: &EncodeWork, out: &mut Vec<Vec<f32>>) {
         self.model.read(&work.asked(), work.lane.index(), &mut self.space, out);
+    }
+
+    fn best(&self, asked: &[BestAsk], _: &DrawRules, _: &mut Vec<Vec<Candidate>>) {
+        assert!(asked.is_empty(), "a model without a decoder has no logits");
     }
 
     fn score(&self, asked: &[ScoreAsk], _: &mut Vec<TokenScore>) {

@@ -3,7 +3,7 @@
 //! Implemented by [`super::ModelExecutor`], [`super::StepExecutor`] and by fakes in tests. Knows plans and token ids
 //! only.
 
-use kernels::{ScoreAsk, TokenScore};
+use kernels::{BestAsk, Candidate, DrawRules, ScoreAsk, TokenScore};
 
 use crate::scheduler::{EncodeWork, Plan};
 
@@ -23,7 +23,7 @@ pub trait Executor: Send {
     /// When the device failed; the plan then had no effect that matters.
     fn encode(&mut self, plan: &Plan) -> Result<(), ExecutorError>;
 
-    /// Starts the target rows of a plan, if it has any, and the draws from its outputs.
+    /// Copies the plan's pages, then starts its target rows, if it has any, and the draws from its outputs.
     ///
     /// # Errors
     /// As [`Self::encode`].
@@ -44,6 +44,11 @@ pub trait Executor: Send {
     /// Reads the results of the plan's encoder requests and appends them to `out`, in the order of
     /// [`EncodeWork::asked`]. The plan with this work is finished, and no other was started.
     fn read_encoded(&mut self, work: &EncodeWork, out: &mut Vec<Vec<f32>>);
+
+    /// Reads the best candidates from the outputs of the last plan under its rules, and appends one list for each row
+    /// asked, in order; an empty one where the logits were not finite, or the rule leaves nothing. That plan is
+    /// finished, and no other was started.
+    fn best(&self, asked: &[BestAsk], rules: &DrawRules, out: &mut Vec<Vec<Candidate>>);
 
     /// Reads log-probabilities from the outputs of the last plan, in the order asked. That plan is finished, and no
     /// other was started.

@@ -31,13 +31,17 @@ impl EngineLimits {
     /// Checks that a request of these lengths can be served at all.
     ///
     /// # Errors
-    /// The [`Refusal`] of a request whose source is empty, or that is too long for the model or the whole page pool.
+    /// The [`Refusal`] of a request whose source is empty, or that is too long or too wide for the model, the rows that
+    /// run at once, or the whole page pool.
     pub fn check(&self, lengths: RequestLengths) -> Result<(), Refusal> {
-        let RequestLengths { source, decoder_prompt, max_tokens } = lengths;
+        let RequestLengths { branches, source, decoder_prompt, max_tokens } = lengths;
         if !self.generates() {
             return Err(Refusal::NoDecoder);
         }
         self.check_source(source)?;
+        if branches > self.steps.running_rows {
+            return Err(Refusal::TooWide { width: branches, limit: self.steps.running_rows });
+        }
         if lengths.target_positions() > self.target_tokens {
             return Err(Refusal::TargetTooLong { prompt: decoder_prompt, max_tokens, limit: self.target_tokens });
         }
@@ -94,7 +98,7 @@ mod tests {
     };
 
     fn check(source: usize, decoder_prompt: usize, max_tokens: usize) -> Result<(), Refusal> {
-        LIMITS.check(RequestLengths { source, decoder_prompt, max_tokens })
+        LIMITS.check(RequestLengths { branches: 1, source, decoder_prompt, max_tokens })
     }
 
     #[test]
@@ -122,9 +126,20 @@ mod tests {
         assert_eq!(LIMITS.check_encoding(1, Readout::Classes), Err(Refusal::NoClasses));
         assert_eq!(EngineLimits { classes: 2, ..LIMITS }.check_encoding(1, Readout::Classes), Ok(()));
         let no_decoder = EngineLimits { target_tokens: 0, ..LIMITS };
-        let lengths = RequestLengths { source: 1, decoder_prompt: 0, max_tokens: 1 };
+        let lengths = RequestLengths { branches: 1, source: 1, decoder_prompt: 0, max_tokens: 1 };
         assert_eq!(no_decoder.check(lengths), Err(Refusal::NoDecoder));
         assert_eq!(no_decoder.check_encoding(41, Readout::Mean), check(41, 0, 1));
+    }
+
+    #[test]
+    fn a_beam_search_has_as_many_rows_and_pages_as_branches() {
+        let check = |limits: EngineLimits, branches| {
+            limits.check(RequestLengths { branches, source: 16, decoder_prompt: 0, max_tokens: 17 })
+        };
+        assert_eq!(check(LIMITS, 2), Err(Refusal::TooWide { width: 2, limit: 1 }));
+        let wide = EngineLimits { steps: SchedulerLimits { running_rows: 8, step_rows: 8, ..LIMITS.steps }, ..LIMITS };
+        assert_eq!(check(wide, 2), Ok(()));
+        assert_eq!(check(wide, 3), Err(Refusal::NeverFits { needed: 7, pages: 5 }));
     }
 
     #[test]

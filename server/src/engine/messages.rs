@@ -2,7 +2,7 @@
 
 use kernels::{ScoreAsk, TokenScore};
 
-use crate::request::{FinishReason, RequestId};
+use crate::request::{FinishReason, Rating, RequestId};
 use crate::scheduler::Event;
 
 /// News for the client of a request.
@@ -22,6 +22,8 @@ pub(super) enum News {
     Scored { choice: u32, score: TokenScore },
     /// A token of a choice was generated.
     Token { choice: u32, id: u32, score: Option<TokenScore> },
+    /// A choice was rated by its beam search.
+    Rated { choice: u32, rating: Rating },
     /// A choice ended.
     Finished { choice: u32, reason: FinishReason },
     /// The result of an encoder request, which ends it.
@@ -43,7 +45,11 @@ pub(super) fn score_ask(event: &Event) -> Option<ScoreAsk> {
     let (token, at) = match *event {
         Event::Scored { token, score, .. } => (token, Some(score)),
         Event::Token { token, score, .. } => (token, score),
-        Event::Started { .. } | Event::Finished { .. } | Event::Encoded { .. } | Event::Failed { .. } => return None,
+        Event::Started { .. }
+        | Event::Rated { .. }
+        | Event::Finished { .. }
+        | Event::Encoded { .. }
+        | Event::Failed { .. } => return None,
     };
     at.map(|at| ScoreAsk { row: at.logits_row, id: token, top: at.top })
 }
@@ -62,6 +68,7 @@ pub(super) fn message(event: &Event, read: &mut Read<'_, impl Iterator<Item = To
             Some(score) if !score.is_of_distribution() => not_finite("logits"),
             score => News::Token { choice, id: token, score },
         },
+        Event::Rated { choice, rating, .. } => News::Rated { choice, rating },
         Event::Finished { choice, reason, .. } => News::Finished { choice, reason },
         Event::Encoded { result, .. } => match std::mem::take(&mut encoded[result as usize]) {
             numbers if numbers.iter().all(|number| number.is_finite()) => News::Encoded { numbers },

@@ -4,7 +4,7 @@
 //! themselves. Holds the pages and the workspace. Steady decoding allocates nothing here, except for the scores of
 //! requests that ask for log-probabilities.
 
-use kernels::{Backend, Draws, ScoreAsk, TokenScore};
+use kernels::{Backend, BestAsk, Candidate, DrawRules, Draws, ScoreAsk, TokenScore};
 use model::{Model, RowTokens, TargetRows, Workspace, WorkspaceLimits};
 
 use super::executor::{Executor, ExecutorError};
@@ -50,6 +50,7 @@ impl<B: Backend> Executor for ModelExecutor<B> {
         if plan.targets.is_empty() {
             return Ok(());
         }
+        self.model.backend().copy_pages(&plan.copies, &mut self.pages);
         let TargetBatch { tokens, positions, self_spans, cross_spans, tables, .. } = &plan.targets;
         let rows = TargetRows { tokens: RowTokens::Host(tokens), positions, self_spans, cross_spans, tables };
         self.model.decode(rows, &mut self.pages, &mut self.space);
@@ -80,8 +81,15 @@ impl<B: Backend> Executor for ModelExecutor<B> {
         self.model.read(&work.asked(), work.lane.index(), &mut self.space, out);
     }
 
+    fn best(&self, asked: &[BestAsk], rules: &DrawRules, out: &mut Vec<Vec<Candidate>>) {
+        let asked: Vec<BestAsk> =
+            asked.iter().map(|ask| BestAsk { row: self.output.row_of(ask.row), ..*ask }).collect();
+        self.model.best(&asked, rules, &self.space, out);
+    }
+
     fn score(&self, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {
-        let asked: Vec<ScoreAsk> = asked.iter().map(|ask| self.output.placed(ask)).collect();
+        let asked: Vec<ScoreAsk> =
+            asked.iter().map(|ask| ScoreAsk { row: self.output.row_of(ask.row), ..*ask }).collect();
         self.model.score(&asked, &self.space, out);
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::messages::News;
 use super::slots::Slots;
-use crate::request::{EncodingEvent, GenerationEvent, RequestId};
+use crate::request::{EncodingEvent, GenerationEvent, GenerationRequest, RequestId};
 
 /// Open requests of one engine.
 pub(super) struct OpenRequests {
@@ -21,6 +21,8 @@ struct OpenRequest {
     client: Client,
     /// Places in the queue of choices that have not begun.
     slots: Slots,
+    /// Its choices begin together, as those of a beam search do, and all places are then free.
+    begins_whole: bool,
     choices: Vec<Choice>,
 }
 
@@ -45,8 +47,15 @@ impl OpenRequests {
     }
 
     /// Opens a request.
-    pub fn insert(&mut self, id: RequestId, choices: u32, slots: Slots, events: UnboundedSender<GenerationEvent>) {
-        self.by_id.insert(id, OpenRequest::new(Client::Generation(events), choices, slots));
+    pub fn insert(
+        &mut self,
+        id: RequestId,
+        asked: &GenerationRequest,
+        slots: Slots,
+        events: UnboundedSender<GenerationEvent>,
+    ) {
+        let open = OpenRequest::new(Client::Generation(events), asked.choices, slots);
+        self.by_id.insert(id, OpenRequest { begins_whole: asked.beams.is_some(), ..open });
     }
 
     /// Opens an encoder request.
@@ -68,11 +77,10 @@ impl OpenRequests {
         let Some(open) = self.by_id.get_mut(&id) else { return };
         let is_over = match &news {
             News::Started { .. } => {
-                // Choices have their turns in order.
-                open.begin(0);
+                open.start();
                 false
             }
-            News::Scored { choice, .. } | News::Token { choice, .. } => {
+            News::Scored { choice, .. } | News::Token { choice, .. } | News::Rated { choice, .. } => {
                 open.begin(*choice);
                 false
             }
@@ -105,6 +113,7 @@ fn generation_event(news: News) -> GenerationEvent {
         News::Started { cached_tokens } => GenerationEvent::Started { cached_tokens },
         News::Scored { choice, score } => GenerationEvent::Scored { choice, score },
         News::Token { choice, id, score } => GenerationEvent::Token { choice, id, score },
+        News::Rated { choice, rating } => GenerationEvent::Rated { choice, rating },
         News::Finished { choice, reason } => GenerationEvent::Finished { choice, reason },
         News::Failed { message, is_lasting } => GenerationEvent::Failed { message, is_lasting },
         News::Encoded { .. } => unreachable!("only encoder requests have encoder results"),
@@ -116,7 +125,7 @@ fn encoding_event(news: News) -> EncodingEvent {
         News::Started { .. } => EncodingEvent::Started,
         News::Encoded { numbers } => EncodingEvent::Encoded { numbers },
         News::Failed { message, is_lasting } => EncodingEvent::Failed { message, is_lasting },
-        News::Scored { .. } | News::Token { .. } | News::Finished { .. } => {
+        News::Scored { .. } | News::Token { .. } | News::Rated { .. } | News::Finished { .. } => {
             unreachable!("an encoder request has no target")
         }
     }
@@ -125,7 +134,17 @@ fn encoding_event(news: News) -> EncodingEvent {
 impl OpenRequest {
     fn new(client: Client, choices: u32, slots: Slots) -> Self {
         let choices = vec![Choice { is_alive: true, has_begun: false }; choices as usize];
-        Self { client, slots, choices }
+        Self { client, slots, begins_whole: false, choices }
+    }
+
+    /// Frees the place of the first choice: choices have their turns in order. A search begins with all of them.
+    fn start(&mut self) {
+        if self.begins_whole {
+            self.choices.iter_mut().for_each(|choice| choice.has_begun = true);
+            drop(self.slots.take());
+        } else {
+            self.begin(0);
+        }
     }
 
     /// Frees the place in the queue of a choice that has a row, or will never have one.
@@ -156,7 +175,7 @@ mod tests {
 
     use super::*;
     use crate::engine::slots::QueueSlots;
-    use crate::request::{CallId, Caller, Salt};
+    use crate::request::{BeamSearch, CallId, Caller, EarlyStopping, Salt};
 
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<Vec<u8>>>);
@@ -172,11 +191,30 @@ mod tests {
     }
 
     #[test]
+    fn a_beam_search_frees_its_places_when_it_starts_and_other_choices_theirs_one_by_one() {
+        let beams = BeamSearch { width: 4, length_penalty: 1.0, early_stopping: EarlyStopping::Unlikely };
+        for (beams, free) in [(None, [1, 2, 4]), (Some(beams), [4, 4, 4])] {
+            let (all, mut open) = (QueueSlots::new(4), OpenRequests::of_model("small"));
+            let (id, (events, _received)) = (RequestId(7), unbounded_channel());
+            let asked = GenerationRequest { choices: 2, beams, ..GenerationRequest::new([1], 1) };
+            let caller = Caller { call: CallId(1), salt: Salt::default() };
+            open.insert(id, &asked, all.take(caller, 4).unwrap(), events);
+            open.deliver(id, News::Started { cached_tokens: 0 });
+            let at_start = all.free();
+            open.deliver(id, News::Token { choice: 1, id: 5, score: None });
+            let after_token = all.free();
+            open.cancel(id, None);
+            assert_eq!([at_start, after_token, all.free()], free);
+        }
+    }
+
+    #[test]
     fn a_request_that_fails_is_closed_and_logged_with_the_name_of_its_model() {
         let (log, mut open) = (Log::default(), OpenRequests::of_model("small"));
         let (events, mut received) = unbounded_channel();
         let caller = Caller { call: CallId(1), salt: Salt::default() };
-        open.insert(RequestId(7), 1, QueueSlots::new(1).take(caller, 1).unwrap(), events);
+        let (asked, slots) = (GenerationRequest::new([1], 1), QueueSlots::new(1).take(caller, 1).unwrap());
+        open.insert(RequestId(7), &asked, slots, events);
         let (writer, failed) = (log.clone(), News::Failed { message: "no memory".into(), is_lasting: false });
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
         tracing::subscriber::with_default(subscriber, || open.deliver(RequestId(7), failed));

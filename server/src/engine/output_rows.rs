@@ -2,7 +2,7 @@
 //!
 //! Used by [`super::ModelExecutor`]. Orders rows and draws; computes nothing.
 
-use kernels::{Draw, ScoreAsk};
+use kernels::Draw;
 
 use crate::scheduler::Output;
 
@@ -26,7 +26,7 @@ pub(super) struct OutputRows {
 
 /// Whether all logits of the output are needed.
 fn is_whole(output: &Output) -> bool {
-    output.is_scored || output.draw.is_some_and(|draw| !draw.sampling.is_narrow())
+    output.is_scored || output.best.is_some() || output.draw.is_some_and(|draw| !draw.sampling.is_narrow())
 }
 
 impl OutputRows {
@@ -53,9 +53,9 @@ impl OutputRows {
         }
     }
 
-    /// Moves a question about an output to its new index.
-    pub fn placed(&self, ask: &ScoreAsk) -> ScoreAsk {
-        ScoreAsk { row: self.order[ask.row as usize], ..*ask }
+    /// The new index of an output.
+    pub fn row_of(&self, output: u32) -> u32 {
+        self.order[output as usize]
     }
 
     /// The drawn ids in the order of the plan's outputs.
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     fn output(row: u32, is_scored: bool, draw: Option<Sampling>) -> Output {
-        Output { row, is_scored, draw: draw.map(|sampling| Draw { sampling, ..Draw::greedy(0) }) }
+        Output { row, is_scored, draw: draw.map(|sampling| Draw { sampling, ..Draw::greedy(0) }), best: None }
     }
 
     #[test]
@@ -97,7 +97,7 @@ mod tests {
             assert_eq!((rows.rows.as_slice(), rows.whole), (&[5, 7, 8, 4, 9][..], 3));
             let rows_of = |draws: &[Draw]| draws.iter().map(|draw| draw.row).collect::<Vec<_>>();
             assert_eq!((rows_of(&rows.whole_draws), rows_of(&rows.narrow_draws)), (vec![1, 2], vec![3, 4]));
-            assert_eq!(rows.placed(&ScoreAsk { row: 3, id: 6, top: 2 }), ScoreAsk { row: 2, id: 6, top: 2 });
+            assert_eq!((0..5).map(|output| rows.row_of(output)).collect::<Vec<_>>(), [3, 0, 1, 2, 4]);
             rows.drawn = vec![Some(17), None, Some(14), Some(19)];
             assert_eq!(rows.in_order(&outputs).collect::<Vec<_>>(), [Some(14), Some(17), None, Some(19)]);
         }

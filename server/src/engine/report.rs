@@ -29,7 +29,7 @@ impl Reporter {
         metrics.pages_free.set(counts.free as i64);
         metrics.pages_held.set(counts.held as i64);
         metrics.pages_cached.set(counts.cached as i64);
-        metrics.running_rows.set(scheduler.running() as i64);
+        metrics.running_rows.set(scheduler.running_rows() as i64);
         metrics.waiting_rows.set(scheduler.waiting() as i64);
         metrics.waiting_encodings.set(scheduler.waiting_encodings() as i64);
         let pages = counts.free + counts.held + counts.cached;

@@ -59,7 +59,10 @@ fn generate(engine: &EngineHandle, slots: Slots, start_token: u32) -> Result<(),
             }
             GenerationEvent::Failed { message, .. } => return Err(SelfTestFailed::Failed { message }),
             GenerationEvent::Finished { .. } => return Ok(()),
-            GenerationEvent::Started { .. } | GenerationEvent::Scored { .. } | GenerationEvent::Token { .. } => {}
+            GenerationEvent::Started { .. }
+            | GenerationEvent::Scored { .. }
+            | GenerationEvent::Token { .. }
+            | GenerationEvent::Rated { .. } => {}
         }
     }
     Err(SelfTestFailed::Ended)

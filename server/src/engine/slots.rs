@@ -19,6 +19,13 @@ impl Slots {
         Some(Self { permit: self.permit.split(rows as usize)?, caller: self.caller.clone() })
     }
 
+    /// Takes all of these places out.
+    pub fn take(&mut self) -> Self {
+        let all = self.permit.num_permits();
+        let permit = self.permit.split(all).expect("as many places are split as there are");
+        Self { permit, caller: self.caller.clone() }
+    }
+
     /// The caller whose requests take these places.
     pub const fn caller(&self) -> &Caller {
         &self.caller

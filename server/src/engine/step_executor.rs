@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use kernels::{Backend, DrawRules, Draws, PAGE_TOKENS, PageSpan, ScoreAsk, Segment, TokenScore};
+use kernels::{Backend, BestAsk, Candidate, DrawRules, Draws, PAGE_TOKENS, PageSpan, ScoreAsk, Segment, TokenScore};
 use model::{CrossPages, Model, SourceRows, Workspace, WorkspaceLimits};
 
 use super::executor::{Executor, ExecutorError};
@@ -183,6 +183,8 @@ impl<B: Backend> Executor for StepExecutor<B> {
     fn decode(&mut self, plan: &Plan) -> Result<(), ExecutorError> {
         let has_rows = !plan.targets.is_empty();
         if has_rows {
+            // Before the step, which may be replayed, and after what the steps before it wrote.
+            self.model.backend().copy_pages(&plan.copies, &mut self.pages);
             self.rows.fill(plan, &self.buckets, self.spare);
             self.step(&plan.rules);
         }
@@ -205,6 +207,10 @@ impl<B: Backend> Executor for StepExecutor<B> {
 
     fn read_encoded(&mut self, work: &EncodeWork, out: &mut Vec<Vec<f32>>) {
         self.model.read(&work.asked(), work.lane.index(), &mut self.space, out);
+    }
+
+    fn best(&self, asked: &[BestAsk], rules: &DrawRules, out: &mut Vec<Vec<Candidate>>) {
+        self.model.best(asked, rules, &self.space, out);
     }
 
     fn score(&self, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {

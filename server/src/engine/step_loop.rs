@@ -5,13 +5,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use kernels::{ScoreAsk, TokenScore};
+use kernels::{BestAsk, Candidate, ScoreAsk, TokenScore};
 
 use super::executor::{Executor, ExecutorError};
 use super::messages::{Message, News, Read, message, score_ask};
 use super::report::Reporter;
 use crate::request::{Caller, EncodeRequest, GenerationRequest, Refusal, RequestId};
-use crate::scheduler::{Event, Plan, Scheduler};
+use crate::scheduler::{Event, Found, Plan, Scheduler};
 use crate::telemetry::EngineMetrics;
 
 /// The scheduler, the executor, and what a step fills, which is kept from step to step.
@@ -24,6 +24,7 @@ pub(super) struct StepLoop {
     next: Plan,
     is_ahead: bool,
     chosen: Vec<Option<u32>>,
+    best: Vec<Vec<Candidate>>,
     events: Vec<Event>,
     asked: Vec<ScoreAsk>,
     scores: Vec<TokenScore>,
@@ -42,6 +43,7 @@ impl StepLoop {
             next: Plan::default(),
             is_ahead: false,
             chosen: Vec::new(),
+            best: Vec::new(),
             events: Vec::new(),
             asked: Vec::new(),
             scores: Vec::new(),
@@ -129,7 +131,9 @@ impl StepLoop {
             self.reporter.metrics().encoder_tokens.inc_by(encode.tokens.len() as u64);
         }
         self.events.clear();
-        self.scheduler.commit(&self.chosen, &mut self.events);
+        self.read_best();
+        let found = Found { chosen: &self.chosen, best: &self.best };
+        self.scheduler.commit(found, &mut self.events);
         self.asked.clear();
         self.asked.extend(self.events.iter().filter_map(score_ask));
         self.executor.score(&self.asked, &mut self.scores);
@@ -145,6 +149,15 @@ impl StepLoop {
                 self.scheduler.cancel(message.request, None);
             }
             self.messages.push(message);
+        }
+    }
+
+    /// Reads the candidates for beam searches.
+    fn read_best(&mut self) {
+        self.best.clear();
+        let asked: Vec<BestAsk> = self.plan.best_asks().copied().collect();
+        if !asked.is_empty() {
+            self.executor.best(&asked, &self.plan.rules, &mut self.best);
         }
     }
 

@@ -144,10 +144,14 @@ mod tests {
             tables: vec![20, 21],
         };
         let draw = Draw { position: 4, ..Draw::greedy(1) };
-        let outputs =
-            vec![Output { row: 0, is_scored: true, draw: None }, Output { row: 4, is_scored: false, draw: Some(draw) }];
+        let outputs = [(0, true, None), (4, false, Some(draw))].map(|(row, is_scored, draw)| Output {
+            row,
+            is_scored,
+            draw,
+            best: None,
+        });
         let mut plan = Plan::default();
-        (plan.targets, plan.outputs) = (targets, outputs);
+        (plan.targets, plan.outputs) = (targets, outputs.to_vec());
         let mut rows = StepRows::default();
         // Twice: nothing of the step before is left over.
         for _ in 0..2 {

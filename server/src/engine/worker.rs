@@ -103,8 +103,8 @@ impl Worker {
 
     fn submit(&mut self, submission: Submission) {
         let Submission { id, request, events, slot } = submission;
-        let (choices, caller) = (request.choices, slot.caller().clone());
-        self.open.insert(id, choices, slot, events);
+        let caller = slot.caller().clone();
+        self.open.insert(id, &request, slot, events);
         if let Err(refusal) = self.steps.submit(id, &caller, request) {
             self.open.deliver(id, News::Failed { message: refusal.to_string(), is_lasting: true });
         }

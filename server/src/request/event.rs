@@ -21,6 +21,16 @@ impl FinishReason {
     }
 }
 
+/// How a beam search rates one of its hypotheses.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rating {
+    /// `log_prob` divided by a power of the number of tokens: hypotheses are ordered by it. Minus infinity for a choice
+    /// without a hypothesis, where the search found fewer than were asked for.
+    pub score: f32,
+    /// Sum of the tokens' log-probabilities, edited as the request asks.
+    pub log_prob: f32,
+}
+
 /// An event of a request's stream. Events of one choice come in order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum GenerationEvent {
@@ -44,6 +54,13 @@ pub enum GenerationEvent {
         id: u32,
         /// Its log-probabilities, when asked for.
         score: Option<TokenScore>,
+    },
+    /// A beam search is over, and this choice is one of its hypotheses. Comes before the last event of the choice.
+    Rated {
+        /// Choice that is rated.
+        choice: u32,
+        /// Its rating.
+        rating: Rating,
     },
     /// The choice is complete; no event of it follows.
     Finished {

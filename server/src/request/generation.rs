@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use kernels::Sampling;
 
+use super::beams::BeamSearch;
+
 /// Temperatures below this choose the most probable token: dividing by them would overflow float32.
 const GREEDY_BELOW: f64 = 1e-5;
 
@@ -27,6 +29,8 @@ pub struct GenerationRequest {
     pub decoder_prompt: Vec<u32>,
     /// Number of continuations (`n`), at least one.
     pub choices: u32,
+    /// The choices are the best hypotheses of one search; at most as many as it is wide. It draws nothing.
+    pub beams: Option<BeamSearch>,
     /// Most tokens to generate for each choice; 0 only scores the decoder prompt.
     pub max_tokens: u32,
     /// Number of tokens before which no end token is chosen.
@@ -49,6 +53,7 @@ impl GenerationRequest {
             source: source.into(),
             decoder_prompt: Vec::new(),
             choices: 1,
+            beams: None,
             max_tokens,
             min_tokens: 0,
             ignore_end: false,
@@ -63,9 +68,20 @@ impl GenerationRequest {
         self.score_prompt && self.log_probs.is_some() && !self.decoder_prompt.is_empty()
     }
 
+    /// Number of sequences that the request is for the scheduler.
+    pub const fn sequences(&self) -> u32 {
+        if self.beams.is_some() { 1 } else { self.choices }
+    }
+
+    /// Most branches of each sequence: the width of its search, or one.
+    pub fn branches(&self) -> usize {
+        self.beams.map_or(1, |beams| beams.width as usize)
+    }
+
     /// The lengths that limits are about.
     pub fn lengths(&self) -> RequestLengths {
         RequestLengths {
+            branches: self.branches(),
             source: self.source.len(),
             decoder_prompt: self.decoder_prompt.len(),
             max_tokens: self.max_tokens as usize,
@@ -73,9 +89,11 @@ impl GenerationRequest {
     }
 }
 
-/// Lengths of a request, in tokens.
+/// Lengths of a request, in tokens, and its width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestLengths {
+    /// Most branches that run side by side in one sequence: the width of a beam search, or one.
+    pub branches: usize,
     /// Length of the source.
     pub source: usize,
     /// Length of the decoder prompt, without the start token.

@@ -2,6 +2,7 @@
 //!
 //! Built by `api` and the commands, read by the scheduler and the engine. Imports neither of them, and knows no text.
 
+mod beams;
 mod caller;
 mod encoding;
 mod event;
@@ -9,9 +10,10 @@ mod generation;
 mod refusal;
 mod salt;
 
+pub use beams::{BeamSearch, EarlyStopping};
 pub use caller::{CallId, Caller};
 pub use encoding::{EncodeRequest, EncodingEvent, Readout};
-pub use event::{FinishReason, GenerationEvent};
+pub use event::{FinishReason, GenerationEvent, Rating};
 pub use generation::{GenerationRequest, RequestId, RequestLengths, sampling_temperature};
 pub use refusal::Refusal;
 pub use salt::Salt;

@@ -45,12 +45,20 @@ pub enum Refusal {
         /// Allowed.
         limit: usize,
     },
+    /// A beam search has more branches than sequences run at once.
+    #[error("a beam search of {width} beams is wider than the {limit} rows that run at once: ask for fewer beams")]
+    TooWide {
+        /// Branches asked for.
+        width: usize,
+        /// Allowed.
+        limit: usize,
+    },
     /// The page pool is too small for source and target together.
     #[error(
         "the request needs {needed} pages; the whole page pool has {pages}: shorten it or raise limits.page_pool_bytes"
     )]
     NeverFits {
-        /// Pages of the source and one full-length choice.
+        /// Pages of the source and one full-length choice, or of a whole beam search.
         needed: usize,
         /// Pages there are.
         pages: usize,

@@ -54,9 +54,10 @@ impl Scheduler {
         source_tokens + target_tokens.sum::<usize>()
     }
 
-    /// Number of sequences that have a row and pages, including sequences whose source is still being encoded.
-    pub const fn running(&self) -> usize {
-        self.running.len()
+    /// Number of rows that running sequences take, including sequences whose source is still being encoded. A beam
+    /// search takes as many as it is wide.
+    pub fn running_rows(&self) -> usize {
+        self.running.iter().map(|running| running.sequence.rows()).sum()
     }
 
     /// Number of sequences in the queue.

@@ -7,7 +7,7 @@ use super::plan::narrow;
 use super::pool_size::target_pages;
 use super::queue::Waiting;
 use super::running::{Branch, Grant, Running};
-use super::sequence::Request;
+use super::sequence::{Lines, Request};
 use super::source::{SourceKey, SourceSlot};
 use super::state::Scheduler;
 
@@ -22,7 +22,7 @@ impl Scheduler {
     /// Admits from the queue's front while rows and pages are left. A sequence that does not fit blocks later ones.
     pub(super) fn admit(&mut self) {
         let mut rows_left = self.rows_left();
-        while self.running.len() < self.limits.running_rows && self.head_fits() {
+        while self.head_fits() {
             let Some(head) = self.queue.pop() else { return };
             let mut running = self.start(head);
             if self.memory.is_ready(running.source) {
@@ -33,16 +33,21 @@ impl Scheduler {
         }
     }
 
-    /// Whether the queue has a first sequence and there are pages for it.
+    /// Whether the queue has a first sequence and there are rows and pages for it.
     fn head_fits(&mut self) -> bool {
-        while let Some(head) = self.queue.head(self.limits.call_rows) {
+        let running_rows = self.running_rows();
+        while running_rows < self.limits.running_rows
+            && let Some(head) = self.queue.head(self.limits.call_rows, self.tokens.end.len())
+        {
+            if running_rows + head.sequence.rows() > self.limits.running_rows {
+                return false;
+            }
             let key = &head.sequence.request.source;
             let source = head.source.or_else(|| self.memory.sources.find(key));
             let source_pages = if source.is_some() { 0 } else { self.memory.source_pages(key) };
-            // A preempted sequence returns only with room for each running sequence to grow by a page, so that it
-            // stays.
-            let spare = if head.preempted { self.running.len() } else { 0 };
-            let wanted = source_pages + target_pages(head.sequence.positions_wanted()) + spare;
+            // A preempted sequence returns only with room for each running branch to grow by a page, so that it stays.
+            let spare = if head.preempted { running_rows } else { 0 };
+            let wanted = source_pages + head.sequence.pages_wanted() + spare;
             if wanted <= self.memory.available_beside(source) {
                 return true;
             }
@@ -62,9 +67,10 @@ impl Scheduler {
         self.announce(&sequence.request, source.was_cached);
         let request = &*sequence.request;
         let mut pages = Vec::with_capacity(target_pages(request.target_positions()));
-        self.memory.take(target_pages(sequence.positions_wanted()), &mut pages);
-        let tokens_left = request.asked.max_tokens as usize - sequence.generated.len();
-        sequence.generated.reserve_exact(tokens_left);
+        self.memory.take(target_pages(sequence.stem_positions()), &mut pages);
+        if let Lines::Choice(generated) = &mut sequence.lines {
+            generated.reserve_exact(request.asked.max_tokens as usize - generated.len());
+        }
         let none = Grant::default();
         let branches = vec![Branch { pages }];
         Running { sequence, source: source.slot, branches, computed: 0, granted: none, next: none, ended: false }

@@ -28,12 +28,19 @@ impl Scheduler {
         self.cancelled = cancelled;
     }
 
-    /// Removes selected choices from the queue, and marks running ones for [`Self::sweep`].
-    pub(super) fn end(&mut self, selection: Selection) {
+    /// Removes selected choices from the queue, and marks running ones for [`Self::sweep`]. A beam search ends with its
+    /// last choice.
+    pub(super) fn end(&mut self, mut selection: Selection) {
         let Selection { request, choice } = selection;
         let concerns = |event: &Event| event.request() == request && (choice.is_none() || event.choice() == choice);
         self.announced.retain(|event| !concerns(event));
         let Some(open) = self.requests.get_mut(&request) else { return self.memory.encoder.cancel(request) };
+        if let (Some(choice), Some(choices)) = (choice, open.searched) {
+            if open.silence(choice) < choices {
+                return;
+            }
+            selection.choice = None;
+        }
         for running in &mut self.running {
             running.ended |= running.sequence.is_in(selection);
         }
@@ -56,7 +63,7 @@ impl Scheduler {
             memory.release(running.source);
             let id = running.sequence.request.id;
             if let Some(open) = requests.get_mut(&id) {
-                queue.end(open.call);
+                queue.end(open.call, running.sequence.rows());
                 open.alive -= 1;
                 if open.alive == 0 {
                     requests.remove(&id);

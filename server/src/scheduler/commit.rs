@@ -2,21 +2,26 @@
 //!
 //! Called by the engine thread once for every plan.
 
+use std::collections::HashMap;
+
+use kernels::Candidate;
+
 use super::event::{Event, ScoreAt};
 use super::limits::BoundaryTokens;
+use super::page_pool::PagePool;
 use super::running::{Grant, Running};
-use super::sequence::{RowOutput, Selection};
-use super::state::Scheduler;
+use super::sequence::{Lines, RowOutput, Selection};
+use super::state::{OpenRequest, Scheduler};
 use crate::request::{FinishReason, RequestId};
 
 impl Scheduler {
-    /// Takes the tokens drawn from the plan's outputs, in their order, and appends what happened to `events`. An output
-    /// without a token ends its request, and no other. Finished sequences release their pages. Encoder requests are
+    /// Takes what was found for the plan's outputs and appends what happened to `events`. An output without a token or
+    /// candidates ends its request, and no other. Finished sequences release their pages. Encoder requests are
     /// over with the plan that reads their results.
     ///
     /// # Panics
-    /// When there are fewer tokens than draws.
-    pub fn commit(&mut self, chosen: &[Option<u32>], events: &mut Vec<Event>) {
+    /// When there are fewer tokens than draws, or fewer lists than outputs of beam searches.
+    pub fn commit(&mut self, found: Found<'_>, events: &mut Vec<Event>) {
         self.plans_under_way -= 1;
         if self.plans_under_way == 0 {
             self.memory.finish_encoding();
@@ -25,7 +30,15 @@ impl Scheduler {
         events.append(&mut self.announced);
         self.memory.encoder.deliver(events);
         let first = events.len();
-        let mut results = Results { tokens: &self.tokens, chosen: chosen.iter(), logits_rows: 0, events };
+        let mut results = Results {
+            tokens: &self.tokens,
+            requests: &self.requests,
+            pool: &mut self.memory.pool,
+            chosen: found.chosen.iter(),
+            best: found.best,
+            logits_rows: 0,
+            events,
+        };
         for running in &mut self.running {
             results.apply(running);
         }
@@ -66,13 +79,26 @@ fn request_of(running: &Running) -> RequestId {
     running.sequence.request.id
 }
 
+/// Results that an executor found for the outputs of a plan, in their order.
+#[derive(Debug, Clone, Copy)]
+pub struct Found<'a> {
+    /// A token for each draw; `None` where there is none.
+    pub chosen: &'a [Option<u32>],
+    /// The best candidates for each output of a beam search; empty where there are none.
+    pub best: &'a [Vec<Candidate>],
+}
+
 /// Turns a step's results into events, in the order in which the plan listed its rows.
-struct Results<'a> {
-    tokens: &'a BoundaryTokens,
+pub(super) struct Results<'a> {
+    pub tokens: &'a BoundaryTokens,
+    pub requests: &'a HashMap<RequestId, OpenRequest>,
+    pub pool: &'a mut PagePool,
     chosen: std::slice::Iter<'a, Option<u32>>,
+    /// Lists that were not passed.
+    pub best: &'a [Vec<Candidate>],
     /// Logits rows that were passed.
-    logits_rows: u32,
-    events: &'a mut Vec<Event>,
+    pub logits_rows: u32,
+    pub events: &'a mut Vec<Event>,
 }
 
 impl Results<'_> {
@@ -96,6 +122,10 @@ impl Results<'_> {
                         self.score(running, next, score);
                     }
                 }
+                RowOutput::Sample if running.is_search() => {
+                    self.expand(running);
+                    break;
+                }
                 RowOutput::Sample => {
                     let logits_row = self.next_logits_row();
                     let token = *self.chosen.next().expect("one token is drawn for each draw of the plan");
@@ -110,6 +140,10 @@ impl Results<'_> {
             }
         }
         running.move_on();
+        if !running.ended && running.is_at_fork() {
+            let branches = running.sequence.branches();
+            running.fork(std::iter::repeat_n(0, branches), self.pool);
+        }
         let request = &running.sequence.request;
         if !running.ended && request.asked.max_tokens == 0 && running.computed == request.target_positions() {
             self.finish(running, FinishReason::Length);
@@ -131,17 +165,18 @@ impl Results<'_> {
     fn token(&mut self, running: &mut Running, token: u32, logits_row: u32) {
         let sequence = &mut running.sequence;
         let request = &sequence.request;
-        sequence.generated.push(token);
+        let Lines::Choice(generated) = &mut sequence.lines else { return };
+        generated.push(token);
         let score = request.asked.log_probs.map(|top| ScoreAt { logits_row, top });
         self.events.push(Event::Token { request: request.id, choice: sequence.choice, token, score });
         if !request.asked.ignore_end && self.tokens.end.contains(&token) {
             self.finish(running, FinishReason::Stop);
-        } else if sequence.generated.len() >= request.asked.max_tokens as usize {
+        } else if generated.len() >= request.asked.max_tokens as usize {
             self.finish(running, FinishReason::Length);
         }
     }
 
-    fn fail(&mut self, running: &mut Running) {
+    pub(super) fn fail(&mut self, running: &mut Running) {
         running.ended = true;
         self.events.push(Event::Failed { request: running.sequence.request.id });
     }
@@ -149,6 +184,7 @@ impl Results<'_> {
     fn finish(&mut self, running: &mut Running, reason: FinishReason) {
         running.ended = true;
         let sequence = &running.sequence;
-        self.events.push(Event::Finished { request: sequence.request.id, choice: sequence.choice, reason });
+        let (request, choice) = (sequence.request.id, sequence.choice);
+        self.events.push(Event::Finished { request, choice, reason });
     }
 }

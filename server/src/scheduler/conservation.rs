@@ -79,8 +79,9 @@ impl Scheduler {
             cached += if source.is_idle() { pages } else { 0 };
         }
         agree("cached pages", cached, self.memory.sources.idle_pages())?;
-        let begun = self.running.len() + self.queue.waiting.len();
-        agree("sequences that had their turn", begun, self.queue.begun())?;
+        let waiting = self.queue.waiting.iter().map(|waiting| waiting.sequence.rows());
+        let begun = self.running_rows() + waiting.sum::<usize>();
+        agree("rows of sequences that had their turn", begun, self.queue.begun())?;
         let encoder = &self.memory.encoder;
         agree("encoder requests", encoder.walk_encodings(), encoder.open_encodings())?;
         self.check_order()

@@ -130,7 +130,7 @@ impl EncoderLane {
             self.encoding_was_last = matches!(next, Next::Encoding(_));
             match next {
                 Next::Source(_) => self.batch.sources.extend(self.sources.pop_front()),
-                Next::Encoding(_) => self.batch.encodings.extend(self.encodings.next(|_| true)),
+                Next::Encoding(_) => self.batch.encodings.extend(self.encodings.next(|_, _| true)),
             }
         }
         &self.batch.encodings

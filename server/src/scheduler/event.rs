@@ -2,7 +2,7 @@
 //!
 //! Made by the scheduler; the engine thread turns them into messages for clients.
 
-use crate::request::{FinishReason, RequestId};
+use crate::request::{FinishReason, Rating, RequestId};
 
 /// Where the log-probabilities of an event are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct ScoreAt {
 
 /// Something that happened to a request. Events of one choice come in order; [`Event::Started`] comes before all
 /// others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Event {
     /// The first choice has its pages, or the source of an encoder request entered the encoder.
     Started {
@@ -45,6 +45,15 @@ pub enum Event {
         token: u32,
         /// Its log-probability, when wanted.
         score: Option<ScoreAt>,
+    },
+    /// A beam search is over, and this choice is one of its hypotheses. Comes before the last event of the choice.
+    Rated {
+        /// The request.
+        request: RequestId,
+        /// Its choice.
+        choice: u32,
+        /// Its rating.
+        rating: Rating,
     },
     /// The choice is complete.
     Finished {
@@ -77,6 +86,7 @@ impl Event {
             Self::Started { request, .. }
             | Self::Scored { request, .. }
             | Self::Token { request, .. }
+            | Self::Rated { request, .. }
             | Self::Finished { request, .. }
             | Self::Encoded { request, .. }
             | Self::Failed { request } => request,
@@ -87,7 +97,10 @@ impl Event {
     pub const fn choice(&self) -> Option<u32> {
         match *self {
             Self::Started { .. } | Self::Encoded { .. } | Self::Failed { .. } => None,
-            Self::Scored { choice, .. } | Self::Token { choice, .. } | Self::Finished { choice, .. } => Some(choice),
+            Self::Scored { choice, .. }
+            | Self::Token { choice, .. }
+            | Self::Rated { choice, .. }
+            | Self::Finished { choice, .. } => Some(choice),
         }
     }
 }

@@ -8,17 +8,20 @@
 //!   first.
 //! - A source has an entry in the cache exactly as long as it has pages.
 //! - Every page has as many references as owners, and a page without an owner is free.
-//! - A page that several owners share is not written, except by the encoder before anybody reads it.
+//! - A page that several owners share is not written, except by the encoder before anybody reads it. A branch that has
+//!   to write one gets a copy first.
 //! - Pages that a plan under way reads or writes do not change hands before a plan that is run after it.
 
 mod accounts;
 mod admission;
+mod beams;
 mod cancellation;
 mod commit;
 mod conservation;
 mod encoder_lane;
 mod encoder_queue;
 mod event;
+mod expansion;
 mod limits;
 mod memory;
 mod page_pool;
@@ -39,6 +42,7 @@ mod tests;
 mod turns;
 
 pub use accounts::{PageCounts, SchedulerCounters};
+pub use commit::Found;
 pub use conservation::Imbalance;
 pub use event::{Event, ScoreAt};
 pub use limits::{BoundaryTokens, SchedulerLimits};

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use kernels::{Draw, DrawRules, NO_PLACE, PageSpan, Segment};
+use kernels::{BestAsk, Draw, DrawRules, NO_PLACE, PageCopy, PageSpan, Segment};
 use model::{CrossPages, ENCODER_LANES, ReadoutAsk, SourceRows};
 
 use super::page_pool::PageId;
@@ -16,6 +16,8 @@ use crate::request::Readout;
 pub struct Plan {
     /// Encoder layers to run; see [`Self::encode`].
     pub(super) encode: EncodeWork,
+    /// Pages to be copied before the target rows run.
+    pub copies: Vec<PageCopy>,
     /// Decoder rows.
     pub targets: TargetBatch,
     /// Target rows whose logits are needed, ascending by row.
@@ -40,9 +42,15 @@ impl Plan {
         self.outputs.iter().filter_map(|output| output.draw.as_ref())
     }
 
+    /// Candidates that are read, for each output from which some are.
+    pub fn best_asks(&self) -> impl Iterator<Item = &BestAsk> {
+        self.outputs.iter().filter_map(|output| output.best.as_ref())
+    }
+
     /// Empties all parts and keeps their memory.
     pub(super) fn clear(&mut self) {
         self.encode.clear();
+        self.copies.clear();
         self.targets.clear();
         self.outputs.clear();
         self.rules.clear();
@@ -222,8 +230,11 @@ pub struct Output {
     pub row: u32,
     /// Whether log-probabilities are read; all logits of the row are then needed.
     pub is_scored: bool,
-    /// How a token is drawn from the logits, with this output's index as its row; `None` when the row is only scored.
+    /// How a token is drawn from the logits, with this output's index as its row.
     pub draw: Option<Draw>,
+    /// Which candidates a beam search reads from the logits, with this output's index as their row. All logits of the
+    /// row are then needed, and no token is drawn.
+    pub best: Option<BestAsk>,
 }
 
 /// Appends pages to a table and returns the index of the first.

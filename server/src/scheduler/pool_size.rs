@@ -24,10 +24,10 @@ impl PoolSize {
         tokens.div_ceil(self.source_page_tokens)
     }
 
-    /// Most pages that a request's source and one of its choices take.
+    /// Most pages that a request's source and one of its sequences take, if its branches share none.
     pub fn request_pages(&self, lengths: RequestLengths) -> usize {
         // The start token is read even if nothing is generated.
-        self.source_pages(lengths.source) + target_pages(lengths.target_positions().max(1))
+        self.source_pages(lengths.source) + lengths.branches * target_pages(lengths.target_positions().max(1))
     }
 }
 
@@ -39,8 +39,10 @@ mod tests {
     fn a_request_takes_pages_for_its_source_and_for_what_its_longest_choice_reads() {
         let pool = PoolSize { pages: 9, source_page_tokens: 32 };
         let pages = |source, decoder_prompt, max_tokens| {
-            pool.request_pages(RequestLengths { source, decoder_prompt, max_tokens })
+            pool.request_pages(RequestLengths { branches: 1, source, decoder_prompt, max_tokens })
         };
         assert_eq!([pages(32, 0, 0), pages(33, 0, 16), pages(1, 1, 16)], [2, 3, 3]);
+        let beams = RequestLengths { branches: 3, source: 33, decoder_prompt: 1, max_tokens: 16 };
+        assert_eq!(pool.request_pages(beams), 2 + 3 * 2);
     }
 }

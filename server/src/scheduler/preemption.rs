@@ -3,12 +3,15 @@
 //! Called wherever a plan is made, before admission. For a plan made ahead there are always enough pages. The oldest
 //! running sequence is never preempted.
 
+use kernels::PageCopy;
+
 use super::queue::Waiting;
 use super::state::Scheduler;
 
 impl Scheduler {
-    /// Takes the pages that granted rows need, oldest sequence first. Preempts the youngest when pages run short.
-    pub(super) fn grow_running(&mut self) {
+    /// Takes the pages that granted rows need, oldest sequence first, and appends the copies of shared ones to
+    /// `copies`. Preempts the youngest when pages run short.
+    pub(super) fn grow_running(&mut self, copies: &mut Vec<PageCopy>) {
         let mut index = 0;
         while index < self.running.len() {
             let missing = self.running[index].missing_pages();
@@ -16,7 +19,7 @@ impl Scheduler {
                 self.free_pages();
                 continue;
             }
-            self.running[index].take_pages(&mut self.memory);
+            self.running[index].take_pages(&mut self.memory, copies);
             index += 1;
         }
     }

@@ -22,7 +22,7 @@ pub struct Waiting {
     pub preempted: bool,
 }
 
-/// A choice of a request before its turn.
+/// A choice of a request before its turn, or its beam search, whose choice is 0.
 #[derive(Debug)]
 struct Unbegun {
     request: Arc<Request>,
@@ -35,35 +35,36 @@ pub struct Queue {
     /// Sequences that had their turn, oldest first; all are younger than the running ones.
     pub(super) waiting: VecDeque<Waiting>,
     turns: Turns<Unbegun>,
-    /// Number of sequences of each call that had their turn and are not over, whether they run or wait.
+    /// Rows of the sequences of each call that had their turn and are not over, whether they run or wait.
     begun: HashMap<CallId, usize>,
     /// Sequences that had their turn since the start.
     sequences: u64,
 }
 
 impl Queue {
-    /// Queues all choices of a request.
+    /// Queues all sequences of a request.
     pub fn push(&mut self, call: CallId, request: &Arc<Request>) {
-        let choices = 0..request.asked.choices;
-        self.turns.push(call, choices.map(|choice| Unbegun { request: Arc::clone(request), choice }));
+        let sequences = 0..request.asked.sequences();
+        self.turns.push(call, sequences.map(|choice| Unbegun { request: Arc::clone(request), choice }));
     }
 
     /// The sequence that is to be admitted next. A turn is taken only while no sequence waits, so a later one stands
-    /// behind at most one sequence of each call. A call of which `call_rows` sequences have begun is passed over.
-    pub fn head(&mut self, call_rows: usize) -> Option<&Waiting> {
+    /// behind at most one sequence of each call. A call whose sequences have begun with so many rows that the next one
+    /// would exceed `call_rows` is passed over.
+    pub fn head(&mut self, call_rows: usize, end_ids: usize) -> Option<&Waiting> {
         let begun = &mut self.begun;
-        let begin = |call| {
-            let begun = begun.entry(call).or_default();
-            let begins = *begun < call_rows;
-            *begun += usize::from(begins);
+        let begin = |call, next: &Unbegun| {
+            let (begun, rows) = (begun.entry(call).or_default(), next.request.asked.branches());
+            // A search that is wider than a call's share runs alone in its call.
+            let begins = *begun == 0 || *begun + rows <= call_rows;
+            *begun += if begins { rows } else { 0 };
             begins
         };
         if self.waiting.is_empty()
             && let Some(Unbegun { request, choice }) = self.turns.next(begin)
         {
             self.sequences += 1;
-            let id = SequenceId(self.sequences);
-            let sequence = Sequence { id, request, choice, generated: Vec::new(), scored: 0 };
+            let sequence = Sequence::new(SequenceId(self.sequences), request, choice, end_ids);
             self.waiting.push_back(Waiting { sequence, source: None, preempted: false });
         }
         self.waiting.front()
@@ -93,16 +94,16 @@ impl Queue {
                 return true;
             }
             removed += 1;
-            end(begun, call);
+            end(begun, call, waiting.sequence.rows());
             waiting.source.take().into_iter().for_each(&mut release);
             false
         });
         removed
     }
 
-    /// Ends a sequence of `call` that left the queue.
-    pub fn end(&mut self, call: CallId) {
-        end(&mut self.begun, call);
+    /// Ends a sequence of `call` that left the queue and took so many rows.
+    pub fn end(&mut self, call: CallId, rows: usize) {
+        end(&mut self.begun, call, rows);
     }
 
     /// Number of sequences in the queue.
@@ -115,16 +116,16 @@ impl Queue {
         self.waiting.is_empty() && self.turns.is_empty()
     }
 
-    /// Number of sequences that had their turn and are not over, whether they run or wait.
+    /// Rows of all sequences that had their turn and are not over, whether they run or wait.
     pub fn begun(&self) -> usize {
         self.begun.values().sum()
     }
 }
 
-/// Counts one sequence of a call less.
-fn end(begun: &mut HashMap<CallId, usize>, call: CallId) {
+/// Counts the rows of an ended sequence less.
+fn end(begun: &mut HashMap<CallId, usize>, call: CallId, rows: usize) {
     let Some(count) = begun.get_mut(&call) else { return };
-    *count -= 1;
+    *count -= rows;
     if *count == 0 {
         begun.remove(&call);
     }

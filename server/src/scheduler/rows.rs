@@ -2,12 +2,12 @@
 //!
 //! Called wherever a plan is made. Takes no pages: the rows written here have theirs.
 
-use kernels::{Draw, DrawRule, PAGE_TOKENS, PageSpan, RuleId};
+use kernels::{BestAsk, Draw, DrawRule, PAGE_TOKENS, PageSpan, RuleId};
 
 use super::page_pool::PagePool;
 use super::plan::{Output, Plan, RowToken, TargetRow, list_pages, narrow};
 use super::running::{Branch, Grant, Running};
-use super::sequence::{RowOutput, Sequence};
+use super::sequence::{Lines, RowOutput, Sequence};
 use super::state::Scheduler;
 
 impl Scheduler {
@@ -41,7 +41,7 @@ impl Scheduler {
         let no_end = plan.rules.add(DrawRule::ban(&self.tokens.end));
         for running in &self.running {
             let draw = drawn;
-            drawn += u32::from(running.draws());
+            drawn += u32::from(running.draws() && !running.is_search());
             if running.next.rows == 0 {
                 continue;
             }
@@ -49,14 +49,14 @@ impl Scheduler {
             let tables = &mut plan.targets.tables;
             let cross_span =
                 PageSpan { first: source.list_pages(self.step, tables), tokens: narrow(source.key().tokens()) };
-            for branch in &running.branches {
+            for (index, branch) in running.branches.iter().enumerate() {
                 assert_writable(running, branch, &self.memory.pool);
                 let first_page = list_pages(&branch.pages, &mut plan.targets.tables);
                 let row = |token, position| TargetRow { token, position, first_page, cross_span };
                 if running.next.follows_draw {
                     write_drawn(running, row(RowToken::Drawn(draw), running.position()), no_end, plan);
                 } else {
-                    write_known(running, row, no_end, plan);
+                    write_known(KnownRows { running, branch: index, no_end }, row, plan);
                 }
             }
         }
@@ -74,19 +74,36 @@ fn assert_writable(running: &Running, branch: &Branch, pool: &PagePool) {
 fn write_drawn(running: &Running, row: TargetRow, no_end: RuleId, plan: &mut Plan) {
     let sequence = &running.sequence;
     let row = plan.targets.push(row);
-    write_draw(sequence, row, sequence.draw_after(sequence.generated.len() + 1, no_end), plan);
+    write_draw(sequence, row, sequence.draw_after(sequence.generated_tokens() + 1, no_end), plan);
+}
+
+/// Rows of a branch whose tokens are known.
+struct KnownRows<'a> {
+    running: &'a Running,
+    branch: usize,
+    /// The rule that bans the end tokens.
+    no_end: RuleId,
 }
 
 /// Writes the rows of tokens that are known.
-fn write_known(running: &Running, row: impl Fn(RowToken, usize) -> TargetRow, no_end: RuleId, plan: &mut Plan) {
+fn write_known(known: KnownRows<'_>, row: impl Fn(RowToken, usize) -> TargetRow, plan: &mut Plan) {
+    let KnownRows { running, branch, no_end } = known;
     let sequence = &running.sequence;
     for position in running.position()..running.position() + running.next.rows {
-        let row = plan.targets.push(row(RowToken::Known(sequence.token(position)), position));
-        match sequence.output(position) {
-            RowOutput::Nothing => {}
-            RowOutput::Score { .. } => plan.outputs.push(Output { row, is_scored: true, draw: None }),
-            RowOutput::Sample => {
-                write_draw(sequence, row, sequence.draw_after(sequence.generated.len(), no_end), plan);
+        let row = plan.targets.push(row(RowToken::Known(sequence.token(branch, position)), position));
+        let generated = sequence.generated_tokens();
+        match (sequence.output(position), &sequence.lines) {
+            (RowOutput::Nothing, _) => {}
+            (RowOutput::Score { .. }, _) => {
+                plan.outputs.push(Output { row, is_scored: true, draw: None, best: None });
+            }
+            (RowOutput::Sample, Lines::Choice(_)) => {
+                write_draw(sequence, row, sequence.draw_after(generated, no_end), plan);
+            }
+            (RowOutput::Sample, Lines::Beams(beams)) => {
+                let (count, rule) = (narrow(beams.search.candidates()), sequence.rule_after(generated, no_end));
+                let best = Some(BestAsk { row: narrow(plan.outputs.len()), count, rule });
+                plan.outputs.push(Output { row, is_scored: false, draw: None, best });
             }
         }
     }
@@ -95,5 +112,5 @@ fn write_known(running: &Running, row: impl Fn(RowToken, usize) -> TargetRow, no
 /// Writes the output of a target row from which a token of the sequence is drawn.
 fn write_draw(sequence: &Sequence, row: u32, draw: Draw, plan: &mut Plan) {
     let draw = Some(Draw { row: narrow(plan.outputs.len()), ..draw });
-    plan.outputs.push(Output { row, is_scored: sequence.request.asked.log_probs.is_some(), draw });
+    plan.outputs.push(Output { row, is_scored: sequence.request.asked.log_probs.is_some(), draw, best: None });
 }

@@ -3,10 +3,12 @@
 //!
 //! Rows are granted by `rows`, pages by `preemption` and `admission`.
 
+use kernels::{PAGE_TOKENS, PageCopy};
+
 use super::memory::Memory;
 use super::page_pool::{PageId, PagePool};
 use super::pool_size::target_pages;
-use super::sequence::Sequence;
+use super::sequence::{Lines, Sequence};
 use super::source::SourceSlot;
 
 /// A line of tokens of a running sequence, with the target pages that it owns. Branches may share pages.
@@ -51,22 +53,30 @@ impl Running {
         self.computed + self.granted.rows
     }
 
-    /// Whether the last of the rows under way draws the sequence's next token.
+    /// Whether the last of the rows under way draws the sequence's next token, or finds candidates for it.
     pub fn draws(&self) -> bool {
         self.granted.follows_draw || self.granted.rows > 0 && self.position() == self.sequence.tokens()
     }
 
-    /// Rows that the next plan has to run: the positions whose tokens are known, or the position whose token is being
-    /// drawn unless that token is the last.
+    /// Whether it is a beam search.
+    pub const fn is_search(&self) -> bool {
+        matches!(self.sequence.lines, Lines::Beams(_))
+    }
+
+    /// Rows of each branch that the next plan has to run: the positions whose tokens are known, or the position whose
+    /// token is being drawn unless that token is the last. What follows a step of a beam search is not known before its
+    /// commit.
     pub fn owed(&self) -> Grant {
-        if self.ended {
+        if self.ended || self.draws() && self.is_search() {
             return Grant::default();
         }
         if self.draws() {
-            let goes_on = self.sequence.generated.len() + 1 < self.sequence.request.asked.max_tokens as usize;
+            let goes_on = self.sequence.generated_tokens() + 1 < self.sequence.request.asked.max_tokens as usize;
             return Grant { rows: usize::from(goes_on), follows_draw: goes_on };
         }
-        Grant { rows: self.sequence.positions_wanted() - self.position(), follows_draw: false }
+        let is_stem = self.branches.len() == 1;
+        let known = if is_stem { self.sequence.stem_positions() } else { self.sequence.positions_wanted() };
+        Grant { rows: known - self.position(), follows_draw: false }
     }
 
     /// Number of rows of all branches in the plan being made, or in the one that was made ahead.
@@ -81,15 +91,62 @@ impl Running {
 
     /// Number of pages that the rows of both plans need in addition to those that the branches own.
     pub fn missing_pages(&self) -> usize {
-        self.branches.iter().map(|branch| self.missing_pages_of(branch)).sum()
+        let missing = self.branches.iter().map(|branch| self.missing_pages_of(branch)).sum::<usize>();
+        missing + self.copied_pages()
     }
 
-    /// Gives each branch the pages that its rows in both plans need.
-    pub fn take_pages(&mut self, memory: &mut Memory) {
+    /// Gives each branch the pages that its rows in both plans need. A page that the next rows write and that other
+    /// branches own is replaced by a copy, which `copies` gets; the last owner keeps the page.
+    pub fn take_pages(&mut self, memory: &mut Memory, copies: &mut Vec<PageCopy>) {
+        let written = self.first_written();
         for index in 0..self.branches.len() {
             let missing = self.missing_pages_of(&self.branches[index]);
-            memory.take(missing, &mut self.branches[index].pages);
+            let (branch, later) = self.branches[index..].split_first_mut().expect("the index is of a branch");
+            let page_of = |branch: &Branch| written.and_then(|written| branch.pages.get(written)).copied();
+            if let (Some(written), Some(page)) = (written, page_of(branch))
+                && later.iter().any(|later| page_of(later) == Some(page))
+            {
+                memory.take(1, &mut branch.pages);
+                let shared = branch.pages.swap_remove(written);
+                copies.push(PageCopy { from: shared.0, to: branch.pages[written].0 });
+                memory.pool.release(&[shared]);
+            }
+            memory.take(missing, &mut branch.pages);
         }
+    }
+
+    /// Whether its only branch has computed all that the branches of the search have in common, so that they part here.
+    pub fn is_at_fork(&self) -> bool {
+        let parts = self.branches.len() < self.sequence.branches();
+        parts && self.position() == self.sequence.stem_positions()
+    }
+
+    /// Replaces the branches: each new one continues the branch of the index that is given for it, and shares its pages
+    /// with it.
+    pub fn fork(&mut self, parents: impl IntoIterator<Item = usize>, pool: &mut PagePool) {
+        let of_parent = |parent: usize| {
+            let pages = &self.branches[parent].pages;
+            pool.retain(pages);
+            Branch { pages: pages.clone() }
+        };
+        let forked = parents.into_iter().map(of_parent).collect();
+        let before = std::mem::replace(&mut self.branches, forked);
+        before.iter().for_each(|branch| pool.release(&branch.pages));
+    }
+
+    /// Index of the first page that the next rows of each branch write. Branches share no later one.
+    fn first_written(&self) -> Option<usize> {
+        (self.next.rows > 0).then(|| self.position() / PAGE_TOKENS)
+    }
+
+    /// Number of pages that the next rows write in several branches: all but the last owner copy them.
+    fn copied_pages(&self) -> usize {
+        let Some(written) = self.first_written() else { return 0 };
+        let page = |branch: &Branch| branch.pages.get(written).copied();
+        let is_shared = |(index, branch): (usize, &Branch)| {
+            page(branch).is_some_and(|own| self.branches[..index].iter().any(|earlier| page(earlier) == Some(own)))
+        };
+        self.branches.iter().enumerate().filter(|&one| is_shared(one)).count()
     }
 
     /// Returns the pages of all branches.

@@ -1,12 +1,14 @@
-//! A sequence: one choice of a request, its tokens so far, and the purpose of each of its rows.
+//! A sequence: one choice of a request or its whole beam search, the tokens so far, and the purpose of each row.
 //!
 //! A sequence keeps all of this through preemption. It owns no pages; see `running`.
 
 use std::sync::Arc;
 
-use kernels::{Draw, RuleId};
+use kernels::{Draw, PAGE_TOKENS, RuleId};
 
+use super::beams::{Search, SearchBounds};
 use super::plan::narrow;
+use super::pool_size::target_pages;
 use super::source::SourceKey;
 use crate::request::{GenerationRequest, RequestId};
 
@@ -67,43 +69,117 @@ pub enum RowOutput {
         /// Number of alternatives.
         top: u32,
     },
-    /// The next token.
+    /// The next token, or the candidates for it in a beam search.
     Sample,
 }
 
-/// One choice of a request.
+/// Tokens after the decoder prompt, branch by branch.
+#[derive(Debug)]
+pub enum Lines {
+    /// The one branch of a choice.
+    Choice(Vec<u32>),
+    /// The branches of a beam search.
+    Beams(Box<Beams>),
+}
+
+/// A beam search under way.
+#[derive(Debug)]
+pub struct Beams {
+    /// Its branches and hypotheses.
+    pub search: Search,
+    /// Number of tokens on which all of them agree and that were delivered.
+    pub sent: usize,
+}
+
+/// One choice of a request, or its beam search.
 #[derive(Debug)]
 pub struct Sequence {
     /// Id of the sequence.
     pub id: SequenceId,
     /// The request.
     pub request: Arc<Request>,
-    /// Index of the choice.
+    /// Index of the choice; 0 in a beam search, which is all choices.
     pub choice: u32,
     /// Tokens after the decoder prompt.
-    pub generated: Vec<u32>,
+    pub lines: Lines,
     /// Number of leading tokens of the decoder prompt whose scores were delivered.
     pub scored: usize,
 }
 
 impl Sequence {
+    /// A sequence that has not begun. `end_ids` is the number of ids that end a target.
+    pub fn new(id: SequenceId, request: Arc<Request>, choice: u32, end_ids: usize) -> Self {
+        let asked = &request.asked;
+        let bounds =
+            SearchBounds { max_tokens: asked.max_tokens as usize, end_ids: if asked.ignore_end { 0 } else { end_ids } };
+        let search = asked.beams.map(|beams| Box::new(Beams { search: Search::new(beams, bounds), sent: 0 }));
+        let lines = search.map_or_else(|| Lines::Choice(Vec::new()), Lines::Beams);
+        Self { id, request, choice, lines, scored: 0 }
+    }
+
     /// Whether it is selected.
     pub fn is_in(&self, selection: Selection) -> bool {
         selection.covers(self.request.id, self.choice)
     }
 
-    /// Number of tokens: start token, decoder prompt and generated tokens.
-    pub fn tokens(&self) -> usize {
-        1 + self.request.asked.decoder_prompt.len() + self.generated.len()
+    /// Number of rows that it takes of those that run at once.
+    pub fn rows(&self) -> usize {
+        self.request.asked.branches()
     }
 
-    /// The token at a position before [`Self::tokens`].
-    pub fn token(&self, position: usize) -> u32 {
+    /// Number of branches that go on.
+    pub fn branches(&self) -> usize {
+        match &self.lines {
+            Lines::Choice(_) => 1,
+            Lines::Beams(beams) => beams.search.branches(),
+        }
+    }
+
+    /// Tokens of a branch after the decoder prompt.
+    pub fn generated(&self, branch: usize) -> &[u32] {
+        match &self.lines {
+            Lines::Choice(tokens) => tokens,
+            Lines::Beams(beams) => beams.search.tokens(branch),
+        }
+    }
+
+    /// Number of tokens of every branch after the decoder prompt.
+    pub fn generated_tokens(&self) -> usize {
+        match &self.lines {
+            Lines::Choice(tokens) => tokens.len(),
+            Lines::Beams(beams) => beams.search.len(),
+        }
+    }
+
+    /// Number of tokens of every branch: start token, decoder prompt and generated tokens.
+    pub fn tokens(&self) -> usize {
+        1 + self.request.asked.decoder_prompt.len() + self.generated_tokens()
+    }
+
+    /// Number of wanted positions whose tokens all branches have in common.
+    pub fn stem_positions(&self) -> usize {
+        match &self.lines {
+            Lines::Choice(_) => self.positions_wanted(),
+            Lines::Beams(beams) => {
+                let stem = 1 + self.request.asked.decoder_prompt.len() + beams.search.stem();
+                stem.min(self.request.target_positions())
+            }
+        }
+    }
+
+    /// Most pages that rows of the tokens there are need: branches share the whole pages of what they have in common.
+    pub fn pages_wanted(&self) -> usize {
+        let (all, shared) = (target_pages(self.positions_wanted()), self.stem_positions() / PAGE_TOKENS);
+        shared + self.rows() * (all - shared)
+    }
+
+    /// The token of a branch at a position before [`Self::tokens`].
+    pub fn token(&self, branch: usize, position: usize) -> u32 {
         let prompt = &self.request.asked.decoder_prompt;
         match position.checked_sub(1) {
             None => self.request.start_token,
             Some(index) if index < prompt.len() => prompt[index],
-            Some(index) => self.generated[index - prompt.len()],
+            Some(index) => self.generated(branch)[index - prompt.len()],
         }
     }
 
@@ -121,8 +197,13 @@ impl Sequence {
             sampling: asked.sampling,
             choice: self.choice,
             position: narrow(1 + asked.decoder_prompt.len() + generated),
-            rule: (generated < asked.min_tokens as usize).then_some(no_end),
+            rule: self.rule_after(generated, no_end),
         }
+    }
+
+    /// The rule over the token that follows `generated` generated ones.
+    pub fn rule_after(&self, generated: usize, no_end: RuleId) -> Option<RuleId> {
+        (generated < self.request.asked.min_tokens as usize).then_some(no_end)
     }
 
     /// The purpose of the row at a wanted position. Scores and tokens that were delivered are not yielded again.

@@ -18,10 +18,24 @@ use crate::request::{CallId, RequestId};
 pub(super) struct OpenRequest {
     /// Its call.
     pub call: CallId,
-    /// Number of choices that are neither finished nor cancelled.
+    /// Number of sequences that are neither finished nor cancelled.
     pub alive: u32,
+    /// Number of choices that one beam search gives; absent: each choice is a sequence.
+    pub searched: Option<usize>,
+    /// Choices of the beam search that were cancelled while others go on.
+    pub silent: Vec<u32>,
     /// Whether [`Event::Started`] was announced.
     pub started: bool,
+}
+
+impl OpenRequest {
+    /// Notes that a choice of the beam search was cancelled. Returns how many were.
+    pub fn silence(&mut self, choice: u32) -> usize {
+        if !self.silent.contains(&choice) && self.searched.is_some_and(|choices| (choice as usize) < choices) {
+            self.silent.push(choice);
+        }
+        self.silent.len()
+    }
 }
 
 /// Admits, plans and ends sequences; see the module's documentation.

@@ -28,16 +28,18 @@ impl Scheduler {
 
     /// Writes the step that follows the plan under way, to be run and committed after it. Returns false when there is
     /// no such step, or when it has to wait: for a cancellation, for pages, or because logits or encoder states of the
-    /// plan under way are still to be read.
+    /// plan under way are still to be read, as those of every row of a beam search are.
     ///
     /// # Panics
     /// Unless exactly one plan is under way.
     pub fn plan_ahead(&mut self, plan: &mut Plan) -> bool {
         assert_eq!(self.plans_under_way, 1, "a plan is made ahead of the only one under way");
-        let wants_scores =
-            |running: &Running| running.granted.rows > 0 && running.sequence.request.asked.log_probs.is_some();
+        // Scores and candidates are read from the logits of the plan under way.
+        let reads_logits = |running: &Running| {
+            running.granted.rows > 0 && (running.is_search() || running.sequence.request.asked.log_probs.is_some())
+        };
         let reads_results = self.memory.encoder.gives_results();
-        if reads_results || !self.cancelled.is_empty() || self.running.iter().any(wants_scores) {
+        if reads_results || !self.cancelled.is_empty() || self.running.iter().any(reads_logits) {
             return false;
         }
         self.memory.finish_encoding();
@@ -56,7 +58,7 @@ impl Scheduler {
     fn write(&mut self, plan: &mut Plan) {
         self.step += 1;
         plan.clear();
-        self.grow_running();
+        self.grow_running(&mut plan.copies);
         self.admit();
         let Memory { encoder, sources, .. } = &mut self.memory;
         encoder.plan(sources, &mut plan.encode, &mut self.announced);

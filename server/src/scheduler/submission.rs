@@ -8,10 +8,10 @@ use super::state::{OpenRequest, Scheduler};
 use crate::request::{Caller, EncodeRequest, FinishReason, GenerationRequest, Refusal, RequestId};
 
 impl Scheduler {
-    /// Queues all choices of a request. Ids are not reused.
+    /// Queues all sequences of a request. Ids are not reused.
     ///
     /// # Errors
-    /// [`Refusal::NeverFits`]; nothing is queued then.
+    /// [`Refusal::TooWide`] or [`Refusal::NeverFits`]; nothing is queued then.
     pub fn submit(&mut self, id: RequestId, caller: &Caller, asked: GenerationRequest) -> Result<(), Refusal> {
         let (choices, lengths) = (asked.choices, asked.lengths());
         let source = self.memory.sources.key(&asked.source, &caller.salt);
@@ -25,12 +25,18 @@ impl Scheduler {
             }));
             return Ok(());
         }
+        if lengths.branches > self.limits.running_rows {
+            return Err(Refusal::TooWide { width: lengths.branches, limit: self.limits.running_rows });
+        }
         let pool = self.limits.pool;
         let (needed, pages) = (pool.request_pages(lengths), pool.pages);
         if needed > pages {
             return Err(Refusal::NeverFits { needed, pages });
         }
-        self.requests.insert(id, OpenRequest { call: caller.call, alive: choices, started: false });
+        let alive = request.asked.sequences();
+        let searched = request.asked.beams.map(|_| choices as usize);
+        let open = OpenRequest { call: caller.call, alive, searched, started: false, silent: Vec::new() };
+        self.requests.insert(id, open);
         self.queue.push(caller.call, &request);
         Ok(())
     }

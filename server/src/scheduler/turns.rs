@@ -36,10 +36,11 @@ impl<T> Turns<T> {
     }
 
     /// The next item whose turn it is. A call that may not begin one now is passed over.
-    pub fn next(&mut self, mut may_begin: impl FnMut(CallId) -> bool) -> Option<T> {
+    pub fn next(&mut self, mut may_begin: impl FnMut(CallId, &T) -> bool) -> Option<T> {
         for _ in 0..self.calls.len() {
             let mut call = self.calls.pop_front()?;
-            let next = if may_begin(call.id) { call.items.pop_front() } else { None };
+            let begins = call.items.front().is_some_and(|first| may_begin(call.id, first));
+            let next = if begins { call.items.pop_front() } else { None };
             if !call.items.is_empty() {
                 self.calls.push_back(call);
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use kernels::{Candidate, Sampling, ScoreAsk};
+use kernels::{BestAsk, Candidate, DrawRules, Sampling, ScoreAsk};
 use server::engine::{Engine, EngineLimits, EngineSettings, Executor, ExecutorError, Generation, TokenScore};
 use server::request::{GenerationEvent, GenerationRequest, Salt};
 use server::scheduler::{BoundaryTokens, EncodeWork, Plan, PoolSize, SchedulerLimits};
@@ -63,6 +63,10 @@ impl Executor for Fake {
         // The state of a source is its first token.
         let state = |token| if token == UNSCORED { f32::NAN } else { token as f32 };
         out.extend(work.asked().into_iter().map(|ask| vec![state(work.tokens[ask.segment.start as usize])]));
+    }
+
+    fn best(&self, asked: &[BestAsk], _: &DrawRules, _: &mut Vec<Vec<Candidate>>) {
+        assert!(asked.is_empty(), "no test asks it for a beam search");
     }
 
     fn score(&self, asked: &[ScoreAsk], out: &mut Vec<TokenScore>) {

@@ -140,7 +140,10 @@ fn read(mut generation: Generation, choices: u32) -> Answer {
         match event {
             GenerationEvent::Token { choice, id, .. } => tokens[choice as usize].push(id),
             GenerationEvent::Failed { message, .. } => panic!("{message}"),
-            GenerationEvent::Started { .. } | GenerationEvent::Scored { .. } | GenerationEvent::Finished { .. } => {}
+            GenerationEvent::Started { .. }
+            | GenerationEvent::Scored { .. }
+            | GenerationEvent::Rated { .. }
+            | GenerationEvent::Finished { .. } => {}
         }
     }
     tokens

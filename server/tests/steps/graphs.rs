@@ -21,7 +21,7 @@ fn plan(rows: u32, source: u32, sampling: Sampling) -> Plan {
         tables: (0..pages).collect(),
     };
     let draw = |row| Some(Draw { sampling, ..Draw::greedy(row) });
-    plan.outputs = (0..rows).map(|row| Output { row, is_scored: false, draw: draw(row) }).collect();
+    plan.outputs = (0..rows).map(|row| Output { row, is_scored: false, draw: draw(row), best: None }).collect();
     plan
 }
 

@@ -2,6 +2,7 @@
 //! kernels through the shim, and on a GPU if there is one.
 #![allow(clippy::unwrap_used)]
 
+mod beams;
 mod demo_engine;
 #[allow(dead_code, reason = "the compiler checks it everywhere; it runs where a feature gives a device")]
 mod graphs;

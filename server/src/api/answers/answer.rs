@@ -156,6 +156,8 @@ impl Answer {
                 }
                 Ok(Some(index))
             }
+            // No endpoint asks for a beam search.
+            GenerationEvent::Rated { .. } => Ok(None),
             GenerationEvent::Finished { choice, reason } => {
                 let index = index(choice);
                 let running = &mut self.choices[index];

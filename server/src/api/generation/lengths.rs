@@ -38,7 +38,7 @@ pub fn check_lengths(model: &ServedModel, lengths: Lengths<'_, impl Iterator<Ite
         let max_tokens = asked.known_max_tokens() as usize;
         model
             .limits()
-            .check(RequestLengths { source, decoder_prompt, max_tokens })
+            .check(RequestLengths { branches: 1, source, decoder_prompt, max_tokens })
             .map_err(|refusal| ApiError::Refused { refusal, prompt: asked.sources.name_in_errors(index) })?;
     }
     Ok(())

@@ -50,7 +50,7 @@ impl ApiError {
                 Refusal::Overloaded { .. } => OVERLOADED,
                 Refusal::Draining => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", Some("shutting_down")),
                 Refusal::NoDecoder | Refusal::NoClasses => (StatusCode::BAD_REQUEST, BAD_REQUEST, Some("model_cannot")),
-                Refusal::EmptySource => (StatusCode::BAD_REQUEST, BAD_REQUEST, None),
+                Refusal::EmptySource | Refusal::TooWide { .. } => (StatusCode::BAD_REQUEST, BAD_REQUEST, None),
                 Refusal::SourceTooLong { .. } | Refusal::TargetTooLong { .. } | Refusal::NeverFits { .. } => {
                     (StatusCode::BAD_REQUEST, BAD_REQUEST, Some("context_length_exceeded"))
                 }
@@ -135,6 +135,7 @@ impl ApiError {
                 // No `max_tokens` would help.
                 Refusal::TargetTooLong { prompt, limit, .. } if prompt >= limit => Some("decoder_prompt"),
                 Refusal::TargetTooLong { .. } => Some("max_tokens"),
+                Refusal::TooWide { .. } => Some("best_of"),
                 Refusal::NoDecoder | Refusal::NoClasses => Some("model"),
                 Refusal::Overloaded { .. } | Refusal::Draining => None,
             },

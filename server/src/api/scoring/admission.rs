@@ -91,7 +91,7 @@ fn check_lengths(call: &ScoringCall, tokens: &Tokens, model: &ServedModel) -> Re
     }
     for pair in &call.pairs {
         let (source, target) = (tokens.sources[pair.source].len(), tokens.targets[pair.target].len());
-        let lengths = RequestLengths { source, decoder_prompt: target, max_tokens: 0 };
+        let lengths = RequestLengths { branches: 1, source, decoder_prompt: target, max_tokens: 0 };
         let name = || Some(call.sources.names.of(pair.source));
         model.limits().check(lengths).map_err(|refusal| ApiError::Refused { refusal, prompt: name() })?;
     }

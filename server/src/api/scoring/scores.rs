@@ -47,7 +47,7 @@ pub async fn likelihoods(
                 sums[prompt].tokens += 1;
             }
             // None was asked for.
-            GenerationEvent::Token { .. } => {}
+            GenerationEvent::Token { .. } | GenerationEvent::Rated { .. } => {}
             GenerationEvent::Finished { reason, .. } => {
                 record.finished(reason, 0);
                 generations.close(prompt);

@@ -80,8 +80,12 @@ pub(super) fn source_of(number: u64, len: usize, vocab: u64) -> Vec<u32> {
 /// When the lengths exceed the model.
 pub fn room_for(options: &BenchOptions, mut limits: EngineLimits) -> Result<EngineLimits, CommandError> {
     let batch = options.batches().into_iter().max().unwrap_or(1);
-    let lengths =
-        RequestLengths { source: options.source_len.get(), decoder_prompt: 0, max_tokens: options.target_len };
+    let lengths = RequestLengths {
+        branches: 1,
+        source: options.source_len.get(),
+        decoder_prompt: 0,
+        max_tokens: options.target_len,
+    };
     let steps = &mut limits.steps;
     steps.pool.pages = steps.pool.pages.max((batch + 1) * steps.pool.request_pages(lengths));
     steps.running_rows = steps.running_rows.max(batch);

@@ -81,7 +81,7 @@ pub fn mixed(config: &Config, requests: usize) -> Result<(), CommandError> {
     let all = || (0..requests).map(Lengths::of);
     let longest = |length: fn(Lengths) -> usize| all().map(length).max().unwrap_or(0);
     let (source, max_tokens) = (longest(|lengths| lengths.source), longest(|lengths| lengths.target));
-    limits.check(RequestLengths { source, decoder_prompt: 0, max_tokens })?;
+    limits.check(RequestLengths { branches: 1, source, decoder_prompt: 0, max_tokens })?;
     let (memory_bytes_per_s, products_per_s) = (loaded.memory_bytes_per_s()?, loaded.products_per_s()?);
     let (engine_name, device) = (format!("encdec-{}", loaded.arithmetic()), loaded.device());
     let vocab = loaded.config().encoder.vocab as u64;

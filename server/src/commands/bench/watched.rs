@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kernels::profiled::{Cost, Op, Profile};
-use kernels::{ScoreAsk, TokenScore};
+use kernels::{BestAsk, Candidate, DrawRules, ScoreAsk, TokenScore};
 
 use crate::engine::{Executor, ExecutorError};
 use crate::scheduler::{EncodeWork, Plan};
@@ -124,6 +124,10 @@ impl Executor for Watched {
 
     fn finish(&mut self, chosen: &mut Vec<Option<u32>>) -> Result<(), ExecutorError> {
         self.inner.finish(chosen)
+    }
+
+    fn best(&self, asked: &[BestAsk], rules: &DrawRules, out: &mut Vec<Vec<Candidate>>) {
+        self.inner.best(asked, rules, out);
     }
 
     fn read_encoded(&mut self, work: &EncodeWork, out: &mut Vec<Vec<f32>>) {

@@ -97,8 +97,10 @@ impl Served {
             match event {
                 GenerationEvent::Token { id, .. } => ids.push(id),
                 GenerationEvent::Failed { message, .. } => return Err(message),
-                GenerationEvent::Started { .. } | GenerationEvent::Scored { .. } | GenerationEvent::Finished { .. } => {
-                }
+                GenerationEvent::Started { .. }
+                | GenerationEvent::Scored { .. }
+                | GenerationEvent::Rated { .. }
+                | GenerationEvent::Finished { .. } => {}
             }
         }
         Ok(self.tokenizer.decode(&ids))
@@ -176,7 +178,10 @@ fn likelihood(mut generation: Generation) -> Result<Likelihood, String> {
                 likelihood.add(WantedToken { log_prob: f64::from(score.chosen.log_prob), is_hit });
             }
             GenerationEvent::Failed { message, .. } => return Err(message),
-            GenerationEvent::Started { .. } | GenerationEvent::Token { .. } | GenerationEvent::Finished { .. } => {}
+            GenerationEvent::Started { .. }
+            | GenerationEvent::Token { .. }
+            | GenerationEvent::Rated { .. }
+            | GenerationEvent::Finished { .. } => {}
         }
     }
     Ok(likelihood)

@@ -63,7 +63,7 @@ fn a_cancelled_stream_says_nothing_more_although_rows_of_it_are_under_way() {
     // The plan under way, then the one that was made ahead of it.
     world.step();
     world.step();
-    assert_eq!(world.scheduler.running(), 1);
+    assert_eq!(world.scheduler.running_rows(), 1);
     world.run();
     world.check_answers();
     assert_eq!(world.answer(stays).tokens.len(), 30);

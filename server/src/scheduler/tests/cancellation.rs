@@ -37,10 +37,10 @@ fn a_cancellation_during_a_step_takes_effect_with_its_commit_and_silences_its_ou
     world.step();
     let result = world.plan_and_run();
     world.cancel(cancelled, None);
-    assert_eq!(world.scheduler.running(), 2);
+    assert_eq!(world.scheduler.running_rows(), 2);
     let events = world.commit(&result);
     assert!(events.iter().all(|event| event.request() == other));
-    assert_eq!(world.scheduler.running(), 1);
+    assert_eq!(world.scheduler.running_rows(), 1);
     world.run();
     world.check_answers();
 }
@@ -57,7 +57,7 @@ fn a_row_without_a_token_ends_its_request_and_no_other() {
     result.chosen[2] = None;
     let events = world.commit(&result);
     assert!(events.contains(&Event::Failed { request: bad }));
-    assert_eq!(world.scheduler.running(), 1);
+    assert_eq!(world.scheduler.running_rows(), 1);
     world.run();
     world.check_answers();
     assert!(world.answer(good).finish.is_some());
@@ -76,7 +76,7 @@ fn a_source_nobody_wants_any_more_frees_its_pages_between_layers_and_the_others_
     assert_eq!(world.scheduler.counts().held, held - 2 - 1);
     world.step();
     assert!(world.plan.encode().is_none(), "a batch that nobody wants is dropped");
-    assert!(world.scheduler.running() == 1);
+    assert!(world.scheduler.running_rows() == 1);
     world.cancel(stream, None);
     assert!(world.scheduler.is_idle());
 }
@@ -120,7 +120,7 @@ fn one_choice_can_be_cancelled_alone() {
     world.step();
     world.cancel(id, Some(0));
     world.cancel(id, Some(3));
-    assert_eq!((world.scheduler.running(), world.scheduler.waiting()), (1, 1));
+    assert_eq!((world.scheduler.running_rows(), world.scheduler.waiting()), (1, 1));
     world.run();
     world.check_answers();
 }

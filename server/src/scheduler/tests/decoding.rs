@@ -5,7 +5,8 @@ use kernels::DrawRule;
 use super::fake_model::END;
 use super::world::{LIMITS, World, asks, caller, finished, source, with_pages};
 use crate::request::{FinishReason, GenerationRequest, Refusal, RequestId};
-use crate::scheduler::{Event, SchedulerLimits};
+use crate::scheduler::sequence::{Lines, Sequence};
+use crate::scheduler::{Event, Found, SchedulerLimits};
 
 #[test]
 fn sequences_that_owe_one_row_go_before_a_long_prompt() {
@@ -64,11 +65,11 @@ fn ending(max_tokens: u32, ignore_end: bool, tokens: &[u32]) -> (FinishReason, u
     world.scheduler.submit(RequestId(1), &caller(1), asked).unwrap();
     let mut events = Vec::new();
     world.scheduler.plan(&mut world.plan);
-    world.scheduler.commit(&[], &mut events);
+    world.scheduler.commit(Found { chosen: &[], best: &[] }, &mut events);
     for (index, &token) in tokens.iter().enumerate() {
         world.scheduler.plan(&mut world.plan);
         events.clear();
-        world.scheduler.commit(&[Some(token)], &mut events);
+        world.scheduler.commit(Found { chosen: &[Some(token)], best: &[] }, &mut events);
         if let [(_, reason)] = finished(&events)[..] {
             assert!(world.scheduler.is_idle());
             return (reason, index + 1);
@@ -182,6 +183,14 @@ fn a_request_that_could_never_fit_is_refused_and_one_that_just_fits_finishes() {
     world.check_answers();
 }
 
+/// Room for the tokens of a choice.
+fn generated_room(sequence: &Sequence) -> usize {
+    match &sequence.lines {
+        Lines::Choice(generated) => generated.capacity(),
+        Lines::Beams(_) => panic!("no choice"),
+    }
+}
+
 #[test]
 fn a_step_of_steady_decoding_allocates_nothing_in_the_plan() {
     let mut world = World::new(LIMITS);
@@ -195,7 +204,7 @@ fn a_step_of_steady_decoding_allocates_nothing_in_the_plan() {
         let words = [&targets.tokens, &targets.places, &targets.positions, &targets.tables].map(Vec::capacity);
         let structs = [targets.self_spans.capacity(), targets.cross_spans.capacity(), outputs.capacity()];
         let sequences =
-            world.scheduler.running.iter().map(|r| (r.branches[0].pages.capacity(), r.sequence.generated.capacity()));
+            world.scheduler.running.iter().map(|r| (r.branches[0].pages.capacity(), generated_room(&r.sequence)));
         (words, structs, world.plan.rules.capacities(), sequences.collect::<Vec<_>>())
     };
     let before = room(&world);

@@ -35,7 +35,7 @@ fn they_need_no_page_and_no_row() {
     assert_eq!(world.scheduler.counts().free, 0);
     let id = world.encode(&source(2, 60), Readout::EveryToken);
     world.step();
-    assert!(world.readers[&id].result.is_some() && world.scheduler.running() == 1);
+    assert!(world.readers[&id].result.is_some() && world.scheduler.running_rows() == 1);
     world.run();
     world.check_answers();
 }

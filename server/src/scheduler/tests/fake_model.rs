@@ -3,9 +3,11 @@
 //! A position's "K/V" is a digest of the source and of all tokens up to it, as in a real decoder, so that one wrong or
 //! stale page shows at the first row that reads it. Tokens are drawn by a pure function of that digest.
 
-use kernels::{Draw, DrawRule, NO_PLACE, PAGE_TOKENS, PageSpan};
+use kernels::{Candidate, Draw, DrawRule, NO_PLACE, PAGE_TOKENS, PageCopy, PageSpan};
 
-use crate::request::{EncodeRequest, FinishReason, GenerationRequest, Readout};
+use crate::request::{BeamSearch, EncodeRequest, FinishReason, GenerationRequest, Rating, Readout};
+use crate::scheduler::beams::SearchBounds;
+use crate::scheduler::beams::tests::plain_search::{self, Hypothesis};
 use crate::scheduler::{EncodeWork, Lane, Plan, PoolSize, TargetBatch};
 
 /// First token of every target.
@@ -44,6 +46,8 @@ pub struct FakeModel {
 pub struct StepResult {
     /// A token for each draw of the plan.
     pub chosen: Vec<Option<u32>>,
+    /// Candidates for each output of a beam search.
+    pub best: Vec<Vec<Candidate>>,
     /// A digest for each output of the plan, in place of log-probabilities.
     pub digests: Vec<u64>,
     /// A digest for each encoder result that is read in the step.
@@ -51,12 +55,14 @@ pub struct StepResult {
 }
 
 /// Answer of one choice.
-#[derive(Debug, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Answer {
     /// Generated tokens.
     pub tokens: Vec<u32>,
     /// Scored tokens with their digests, prompt first.
     pub scores: Vec<(u32, u64)>,
+    /// How a beam search rates it.
+    pub rating: Option<Rating>,
     /// How it ends.
     pub finish: Option<FinishReason>,
 }
@@ -84,8 +90,48 @@ fn draw(digest: u64, draw: &Draw, rule: DrawRule<'_>) -> u32 {
     if rule.allows(token) { token } else { token + 10 }
 }
 
+/// The log-probability of a token in a beam search; minus infinity where the rule does not allow it.
+fn log_prob(digest: u64, token: u32, rule: DrawRule<'_>) -> f32 {
+    let place = (mix(digest, token) >> 40) as f32 / (1_u64 << 24) as f32;
+    if rule.allows(token) { -0.1 - 4.0 * place } else { f32::NEG_INFINITY }
+}
+
+/// The best candidates after a row.
+fn best(digest: u64, count: u32, rule: DrawRule<'_>) -> Vec<Candidate> {
+    let ids = 0..u32::try_from(VOCABULARY).unwrap();
+    let all = ids.map(|id| Candidate { id, log_prob: log_prob(digest, id, rule), rank: 0 });
+    let mut all: Vec<Candidate> = all.filter(|candidate| candidate.log_prob.is_finite()).collect();
+    all.sort_by(|a, b| b.log_prob.total_cmp(&a.log_prob));
+    all.truncate(count as usize);
+    all
+}
+
+/// Computes the answers of a beam search that runs alone: what transformers' loop finds.
+fn search_alone(asked: &GenerationRequest, beams: BeamSearch) -> Vec<Answer> {
+    let ends: &[u32] = if asked.ignore_end { &[] } else { &END };
+    let bounds = SearchBounds { max_tokens: asked.max_tokens as usize, end_ids: ends.len() };
+    let prompt = [&[START], asked.decoder_prompt.as_slice()].concat();
+    let start = prompt.iter().fold(digest_source(asked.source.iter().copied()), |digest, &token| mix(digest, token));
+    let hypotheses = plain_search::search(beams, bounds, ends, |tokens| {
+        let digest = tokens.iter().fold(start, |digest, &token| mix(digest, token));
+        let is_early = tokens.len() < asked.min_tokens as usize;
+        let rule = if is_early { DrawRule::ban(&END) } else { DrawRule::default() };
+        (0..u32::try_from(VOCABULARY).unwrap()).map(|id| log_prob(digest, id, rule)).collect()
+    });
+    let answer = |hypothesis: Hypothesis| Answer {
+        tokens: hypothesis.tokens,
+        scores: Vec::new(),
+        rating: Some(Rating { score: hypothesis.score, log_prob: hypothesis.log_prob }),
+        finish: Some(hypothesis.reason),
+    };
+    hypotheses.into_iter().map(answer).collect()
+}
+
 /// Computes the answer of a choice that runs alone, without a scheduler.
 pub fn answer_alone(asked: &GenerationRequest, choice: u32) -> Answer {
+    if let Some(beams) = asked.beams.filter(|_| asked.max_tokens > 0) {
+        return search_alone(asked, beams)[choice as usize].clone();
+    }
     let mut answer = Answer::default();
     let mut digest = mix(digest_source(asked.source.iter().copied()), START);
     for &token in &asked.decoder_prompt {
@@ -172,6 +218,7 @@ impl FakeModel {
     }
 
     fn decode(&mut self, plan: &Plan, before: &[Option<u32>]) -> StepResult {
+        self.copy_pages(&plan.copies);
         let TargetBatch { tokens, places, positions, self_spans, cross_spans, .. } = &plan.targets;
         let rows = tokens.len();
         assert_eq!([places.len(), positions.len(), self_spans.len(), cross_spans.len()], [rows; 4]);
@@ -181,7 +228,17 @@ impl FakeModel {
         let rows = plan.outputs.iter().enumerate().filter(|(_, output)| output.draw.is_some());
         assert!(rows.map(|(row, _)| row as u32).eq(plan.draws().map(|draw| draw.row)));
         let chosen = plan.draws().map(|own| Some(draw(digests[own.row as usize], own, plan.rules.of(own.rule))));
-        StepResult { chosen: chosen.collect(), digests, encoded: Vec::new() }
+        let best = plan.best_asks().map(|ask| best(digests[ask.row as usize], ask.count, plan.rules.of(ask.rule)));
+        StepResult { chosen: chosen.collect(), best: best.collect(), digests, encoded: Vec::new() }
+    }
+
+    /// Copies pages, in the order that is most likely to disturb.
+    fn copy_pages(&mut self, copies: &[PageCopy]) {
+        let written = |page| copies.iter().filter(|copy| copy.to == page).count();
+        for copy in copies.iter().rev() {
+            assert_eq!((written(copy.to), written(copy.from)), (1, 0), "copies do not depend on their order");
+            self.pages[copy.to as usize] = self.pages[copy.from as usize].clone();
+        }
     }
 
     /// Reads all that the row may see, writes its own position, and returns the digest there.

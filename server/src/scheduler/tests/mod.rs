@@ -1,6 +1,7 @@
 //! The scheduler against a model without numbers.
 
 mod ahead;
+mod beams;
 mod cancellation;
 mod decoding;
 mod encoder;

@@ -114,7 +114,7 @@ fn the_head_of_the_queue_takes_the_sources_of_those_behind_when_nobody_runs() {
     let mut world = World::new(with_pages(9));
     let ids = [1, 2, 3].map(|name| world.submit(asks(&source(name, 32), 16)));
     let fourth = world.submit(asks(&source(4, 16), 128));
-    step_until(&mut world, |world| world.scheduler.running() == 3);
+    step_until(&mut world, |world| world.scheduler.running_rows() == 3);
     world.run();
     world.check_answers();
     assert_eq!(world.started, [ids[0], ids[1], ids[2], fourth]);
@@ -134,7 +134,7 @@ fn a_pool_holds_twice_the_sources_when_a_page_holds_twice_the_tokens_of_a_source
         let mut most = 0;
         while !world.scheduler.is_idle() {
             world.step();
-            most = most.max(world.scheduler.running());
+            most = most.max(world.scheduler.running_rows());
         }
         world.check_answers();
         most

@@ -4,7 +4,8 @@ use kernels::Sampling;
 use proptest::prelude::*;
 
 use super::world::{World, caller, source};
-use crate::request::{EncodeRequest, GenerationRequest, Readout, RequestId};
+use crate::request::{BeamSearch, EncodeRequest, GenerationRequest, Readout, RequestId};
+use crate::scheduler::beams::tests::early_stopping;
 use crate::scheduler::{PoolSize, SchedulerLimits};
 
 /// A client in a trace.
@@ -73,10 +74,14 @@ prop_compose! {
         log_probs in prop::option::weighted(0.3, 0u32..4),
         score_prompt in any::<bool>(),
         seed in any::<u64>(),
+        beams in prop::option::weighted(0.3, beams()),
     ) -> GenerationRequest {
+        // Searches report no log-probabilities.
+        let log_probs = log_probs.filter(|_| beams.is_none());
         GenerationRequest {
             decoder_prompt,
-            choices,
+            choices: beams.map_or(choices, |beams| choices.min(beams.width)),
+            beams,
             min_tokens: min_tokens.min(max_tokens),
             ignore_end,
             sampling: Sampling { seed, ..Sampling::GREEDY },
@@ -84,6 +89,16 @@ prop_compose! {
             score_prompt,
             ..GenerationRequest::new(source, max_tokens)
         }
+    }
+}
+
+prop_compose! {
+    fn beams()(
+        width in 1u32..7,
+        length_penalty in prop_oneof![Just(0.0), Just(1.0), Just(2.0), Just(-0.5)],
+        early_stopping in early_stopping(),
+    ) -> BeamSearch {
+        BeamSearch { width, length_penalty, early_stopping }
     }
 }
 
@@ -143,7 +158,10 @@ impl Trace {
     fn play(world: World, visits: &[Visit]) -> World {
         let limits = world.limits;
         let fits = |asked: &Asked| match asked {
-            Asked::Generation(asked) => limits.pool.request_pages(asked.lengths()) <= limits.pool.pages,
+            Asked::Generation(asked) => {
+                let pages = limits.pool.request_pages(asked.lengths());
+                pages <= limits.pool.pages && asked.branches() <= limits.running_rows
+            }
             Asked::Encoding(..) => true,
         };
         let mut trace = Self { world, due: Vec::new() };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::fake_model::{Answer, END, FakeModel, START, StepResult, answer_alone, encoded_alone};
 use crate::request::{CallId, Caller, EncodeRequest, FinishReason, GenerationRequest, Readout, RequestId, Salt};
-use crate::scheduler::{BoundaryTokens, Event, Lane, Plan, PoolSize, Scheduler, SchedulerLimits};
+use crate::scheduler::{BoundaryTokens, Event, Found, Lane, Plan, PoolSize, Scheduler, SchedulerLimits};
 
 /// Roomy limits that tests narrow.
 pub const LIMITS: SchedulerLimits = SchedulerLimits {
@@ -199,7 +199,8 @@ impl World {
 
     pub fn commit(&mut self, result: &StepResult) -> Vec<Event> {
         self.events.clear();
-        self.scheduler.commit(&result.chosen, &mut self.events);
+        let found = Found { chosen: &result.chosen, best: &result.best };
+        self.scheduler.commit(found, &mut self.events);
         self.check_books();
         let events = self.events.clone();
         for event in &events {
@@ -285,6 +286,10 @@ impl World {
                 answer.scores.extend(score.map(|score| (token, result.digests[score.logits_row as usize])));
                 answer.tokens.push(token);
             }
+            Event::Rated { choice, rating, .. } => {
+                let before = client.answers[choice as usize].rating.replace(rating);
+                assert!(before.is_none(), "a choice is rated once");
+            }
             Event::Finished { choice, reason, .. } => client.answers[choice as usize].finish = Some(reason),
             Event::Encoded { .. } => panic!("a generation has no encoder result"),
             // From here on the client receives nothing, as if it had cancelled.
@@ -294,7 +299,7 @@ impl World {
 
     fn check_limits(&self, plan: &Plan) {
         assert!(plan.targets.len() <= self.limits.step_rows);
-        assert!(self.scheduler.running() <= self.limits.running_rows);
+        assert!(self.scheduler.running_rows() <= self.limits.running_rows);
         let Some(encode) = plan.encode() else { return };
         let budget = self.limits.step_encoder_tokens;
         let tokens = encode.tokens.len();

@@ -1,0 +1,79 @@
+//! The end of a step of a beam search: branches part, end or go on, and events tell what is certain.
+//!
+//! Part of the commit. Every choice gets the tokens on which all branches and kept hypotheses agree as soon as they do,
+//! and the rest of its hypothesis when the search is over.
+
+use std::sync::Arc;
+
+use super::commit::Results;
+use super::event::Event;
+use super::running::Running;
+use super::sequence::{Lines, Request};
+use crate::request::{FinishReason, Rating};
+
+/// The rating of a choice without a hypothesis.
+const NO_RATING: Rating = Rating { score: f32::NEG_INFINITY, log_prob: f32::NEG_INFINITY };
+
+impl Results<'_> {
+    /// Moves a beam search on by the candidates that were found for each of its branches. Those of an ended search are
+    /// passed over.
+    pub(super) fn expand(&mut self, running: &mut Running) {
+        let (found, rest) = self.best.split_at(running.branches.len());
+        self.best = rest;
+        self.logits_rows += found.len() as u32;
+        if running.ended {
+            return;
+        }
+        if found.iter().any(Vec::is_empty) {
+            return self.fail(running);
+        }
+        let request = Arc::clone(&running.sequence.request);
+        let Lines::Beams(beams) = &mut running.sequence.lines else { return };
+        let ends: &[u32] = if request.asked.ignore_end { &[] } else { &self.tokens.end };
+        let parents = beams.search.advance(found, |_, token| ends.contains(&token));
+        if parents.is_empty() {
+            return self.finish_search(running);
+        }
+        let agreed = beams.search.agreed();
+        for &token in &agreed[beams.sent..] {
+            self.tell_each(&request, |choice| token_event(&request, choice, token));
+        }
+        beams.sent = agreed.len();
+        running.fork(parents, self.pool);
+    }
+
+    /// Gives each choice its hypothesis, best first.
+    fn finish_search(&mut self, running: &mut Running) {
+        running.ended = true;
+        let (request, Lines::Beams(beams)) = (&running.sequence.request, &running.sequence.lines) else { return };
+        let id = request.id;
+        for choice in self.heard(request) {
+            let Some(hypothesis) = beams.search.kept().get(choice as usize) else {
+                self.events.push(Event::Rated { request: id, choice, rating: NO_RATING });
+                self.events.push(Event::Finished { request: id, choice, reason: FinishReason::Stop });
+                continue;
+            };
+            let rest = &hypothesis.tokens[beams.sent..];
+            self.events.extend(rest.iter().map(|&token| token_event(request, choice, token)));
+            let rating = Rating { score: hypothesis.score, log_prob: hypothesis.log_prob };
+            self.events.push(Event::Rated { request: id, choice, rating });
+            self.events.push(Event::Finished { request: id, choice, reason: hypothesis.reason });
+        }
+    }
+
+    /// Adds an event for each choice that was not cancelled.
+    fn tell_each(&mut self, request: &Request, event: impl Fn(u32) -> Event) {
+        let choices = self.heard(request);
+        self.events.extend(choices.into_iter().map(event));
+    }
+
+    /// Choices of a search that were not cancelled.
+    fn heard(&self, request: &Request) -> Vec<u32> {
+        let silent = self.requests.get(&request.id).map_or(&[][..], |open| &open.silent);
+        (0..request.asked.choices).filter(|choice| !silent.contains(choice)).collect()
+    }
+}
+
+const fn token_event(request: &Request, choice: u32, token: u32) -> Event {
+    Event::Token { request: request.id, choice, token, score: None }
+}
