@@ -5,6 +5,11 @@ use kernels::{ScoreAsk, TokenScore};
 use crate::request::{FinishReason, Rating, RequestId};
 use crate::scheduler::Event;
 
+/// Message for a request whose controls may have left no token.
+const NOTHING_LEFT: &str = "no token could be chosen: the request's allowed_token_ids, bad_words, no_repeat_ngram_size \
+                            and the bans of the checkpoint's generation_config.json leave none, or the model's logits \
+                            are not finite; allow more tokens";
+
 /// News for the client of a request.
 pub(super) struct Message {
     /// The request.
@@ -74,6 +79,7 @@ pub(super) fn message(event: &Event, read: &mut Read<'_, impl Iterator<Item = To
             numbers if numbers.iter().all(|number| number.is_finite()) => News::Encoded { numbers },
             _ => not_finite("encoder states"),
         },
+        Event::Failed { refuses_ids: true, .. } => News::Failed { message: NOTHING_LEFT.to_string(), is_lasting: true },
         Event::Failed { .. } => not_finite("logits"),
     };
     Message { request: event.request(), news }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use kernels::Sampling;
 
 use super::beams::BeamSearch;
+use super::controls::Controls;
 
 /// Temperatures below this choose the most probable token: dividing by them would overflow float32.
 const GREEDY_BELOW: f64 = 1e-5;
@@ -39,6 +40,8 @@ pub struct GenerationRequest {
     pub ignore_end: bool,
     /// How tokens are chosen.
     pub sampling: Sampling,
+    /// What every draw must keep to beside.
+    pub controls: Arc<Controls>,
     /// Number of alternatives to report with each token's log-probability; `None` reports no log-probabilities.
     pub log_probs: Option<u32>,
     /// The decoder prompt is scored as well; needs `log_probs`.
@@ -58,6 +61,7 @@ impl GenerationRequest {
             min_tokens: 0,
             ignore_end: false,
             sampling: Sampling::GREEDY,
+            controls: Arc::default(),
             log_probs: None,
             score_prompt: false,
         }

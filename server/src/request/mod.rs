@@ -4,6 +4,7 @@
 
 mod beams;
 mod caller;
+mod controls;
 mod encoding;
 mod event;
 mod generation;
@@ -12,6 +13,7 @@ mod salt;
 
 pub use beams::{BeamSearch, EarlyStopping};
 pub use caller::{CallId, Caller};
+pub use controls::{Controls, TokenBias, TokenSet};
 pub use encoding::{EncodeRequest, EncodingEvent, Readout};
 pub use event::{FinishReason, GenerationEvent, Rating};
 pub use generation::{GenerationRequest, RequestId, RequestLengths, sampling_temperature};

@@ -37,7 +37,7 @@ impl Scheduler {
     fn head_fits(&mut self) -> bool {
         let running_rows = self.running_rows();
         while running_rows < self.limits.running_rows
-            && let Some(head) = self.queue.head(self.limits.call_rows, self.tokens.end.len())
+            && let Some(head) = self.queue.head(self.limits.call_rows)
         {
             if running_rows + head.sequence.rows() > self.limits.running_rows {
                 return false;

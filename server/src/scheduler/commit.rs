@@ -7,10 +7,9 @@ use std::collections::HashMap;
 use kernels::Candidate;
 
 use super::event::{Event, ScoreAt};
-use super::limits::BoundaryTokens;
 use super::page_pool::PagePool;
 use super::running::{Grant, Running};
-use super::sequence::{Lines, RowOutput, Selection};
+use super::sequence::{Lines, Request, RowOutput, Selection};
 use super::state::{OpenRequest, Scheduler};
 use crate::request::{FinishReason, RequestId};
 
@@ -31,7 +30,6 @@ impl Scheduler {
         self.memory.encoder.deliver(events);
         let first = events.len();
         let mut results = Results {
-            tokens: &self.tokens,
             requests: &self.requests,
             pool: &mut self.memory.pool,
             chosen: found.chosen.iter(),
@@ -43,7 +41,7 @@ impl Scheduler {
             results.apply(running);
         }
         for event in &events[first..] {
-            if let Event::Failed { request } = *event {
+            if let Event::Failed { request, .. } = *event {
                 self.end(Selection { request, choice: None });
             }
         }
@@ -90,7 +88,6 @@ pub struct Found<'a> {
 
 /// Turns a step's results into events, in the order in which the plan listed its rows.
 pub(super) struct Results<'a> {
-    pub tokens: &'a BoundaryTokens,
     pub requests: &'a HashMap<RequestId, OpenRequest>,
     pub pool: &'a mut PagePool,
     chosen: std::slice::Iter<'a, Option<u32>>,
@@ -169,7 +166,7 @@ impl Results<'_> {
         generated.push(token);
         let score = request.asked.log_probs.map(|top| ScoreAt { logits_row, top });
         self.events.push(Event::Token { request: request.id, choice: sequence.choice, token, score });
-        if !request.asked.ignore_end && self.tokens.end.contains(&token) {
+        if request.ends.ends(token) {
             self.finish(running, FinishReason::Stop);
         } else if generated.len() >= request.asked.max_tokens as usize {
             self.finish(running, FinishReason::Length);
@@ -178,7 +175,8 @@ impl Results<'_> {
 
     pub(super) fn fail(&mut self, running: &mut Running) {
         running.ended = true;
-        self.events.push(Event::Failed { request: running.sequence.request.id });
+        let Request { id, asked, .. } = &*running.sequence.request;
+        self.events.push(Event::Failed { request: *id, refuses_ids: asked.controls.refuse_ids() });
     }
 
     fn finish(&mut self, running: &mut Running, reason: FinishReason) {

@@ -76,6 +76,8 @@ pub enum Event {
     Failed {
         /// The request.
         request: RequestId,
+        /// Whether its controls refuse ids, so that none may have been left.
+        refuses_ids: bool,
     },
 }
 
@@ -89,7 +91,7 @@ impl Event {
             | Self::Rated { request, .. }
             | Self::Finished { request, .. }
             | Self::Encoded { request, .. }
-            | Self::Failed { request } => request,
+            | Self::Failed { request, .. } => request,
         }
     }
 

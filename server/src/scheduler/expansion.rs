@@ -5,8 +5,11 @@
 
 use std::sync::Arc;
 
+use kernels::Candidate;
+
 use super::commit::Results;
 use super::event::Event;
+use super::rules::forced;
 use super::running::Running;
 use super::sequence::{Lines, Request};
 use crate::request::{FinishReason, Rating};
@@ -24,13 +27,17 @@ impl Results<'_> {
         if running.ended {
             return;
         }
-        if found.iter().any(Vec::is_empty) {
+        let request = Arc::clone(&running.sequence.request);
+        // Controls may leave a branch without candidates while others go on.
+        let is_over = |list: &Vec<Candidate>| list.is_empty();
+        let may_end = request.asked.controls.refuse_ids();
+        if found.iter().all(is_over) || !may_end && found.iter().any(is_over) {
             return self.fail(running);
         }
-        let request = Arc::clone(&running.sequence.request);
+        let forced = forced(&request.asked, running.sequence.generated_tokens()).map(|_| certain(found));
         let Lines::Beams(beams) = &mut running.sequence.lines else { return };
-        let ends: &[u32] = if request.asked.ignore_end { &[] } else { &self.tokens.end };
-        let parents = beams.search.advance(found, |_, token| ends.contains(&token));
+        let found = forced.as_deref().unwrap_or(found);
+        let parents = beams.search.advance(found, |_, token| request.ends.ends(token));
         if parents.is_empty() {
             return self.finish_search(running);
         }
@@ -39,6 +46,7 @@ impl Results<'_> {
             self.tell_each(&request, |choice| token_event(&request, choice, token));
         }
         beams.sent = agreed.len();
+        running.sequence.fork_histories(&parents);
         running.fork(parents, self.pool);
     }
 
@@ -72,6 +80,16 @@ impl Results<'_> {
         let silent = self.requests.get(&request.id).map_or(&[][..], |open| &open.silent);
         (0..request.asked.choices).filter(|choice| !silent.contains(choice)).collect()
     }
+}
+
+/// Candidates of which one is forced: transformers gives each the log-probability 0, so that the lowest id is first.
+fn certain(found: &[Vec<Candidate>]) -> Vec<Vec<Candidate>> {
+    let certain = |list: &Vec<Candidate>| {
+        let mut list: Vec<_> = list.iter().map(|one| Candidate { log_prob: 0.0, ..*one }).collect();
+        list.sort_by_key(|one| one.id);
+        list
+    };
+    found.iter().map(certain).collect()
 }
 
 const fn token_event(request: &Request, choice: u32, token: u32) -> Event {

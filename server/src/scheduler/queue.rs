@@ -51,7 +51,7 @@ impl Queue {
     /// The sequence that is to be admitted next. A turn is taken only while no sequence waits, so a later one stands
     /// behind at most one sequence of each call. A call whose sequences have begun with so many rows that the next one
     /// would exceed `call_rows` is passed over.
-    pub fn head(&mut self, call_rows: usize, end_ids: usize) -> Option<&Waiting> {
+    pub fn head(&mut self, call_rows: usize) -> Option<&Waiting> {
         let begun = &mut self.begun;
         let begin = |call, next: &Unbegun| {
             let (begun, rows) = (begun.entry(call).or_default(), next.request.asked.branches());
@@ -64,7 +64,7 @@ impl Queue {
             && let Some(Unbegun { request, choice }) = self.turns.next(begin)
         {
             self.sequences += 1;
-            let sequence = Sequence::new(SequenceId(self.sequences), request, choice, end_ids);
+            let sequence = Sequence::new(SequenceId(self.sequences), request, choice);
             self.waiting.push_back(Waiting { sequence, source: None, preempted: false });
         }
         self.waiting.front()

@@ -2,10 +2,11 @@
 //!
 //! Called wherever a plan is made. Takes no pages: the rows written here have theirs.
 
-use kernels::{BestAsk, Draw, DrawRule, PAGE_TOKENS, PageSpan, RuleId};
+use kernels::{BestAsk, Draw, PAGE_TOKENS, PageSpan};
 
 use super::page_pool::PagePool;
 use super::plan::{Output, Plan, RowToken, TargetRow, list_pages, narrow};
+use super::rules::RuleWriter;
 use super::running::{Branch, Grant, Running};
 use super::sequence::{Lines, RowOutput, Sequence};
 use super::state::Scheduler;
@@ -38,25 +39,27 @@ impl Scheduler {
     /// Writes all granted rows, oldest sequence first.
     pub(super) fn write_rows(&mut self, plan: &mut Plan) {
         let mut drawn = 0;
-        let no_end = plan.rules.add(DrawRule::ban(&self.tokens.end));
-        for running in &self.running {
+        let Self { running, memory, rules, step, .. } = self;
+        rules.begin();
+        for running in running {
             let draw = drawn;
             drawn += u32::from(running.draws() && !running.is_search());
             if running.next.rows == 0 {
                 continue;
             }
-            let source = self.memory.sources.get_mut(running.source);
+            let source = memory.sources.get_mut(running.source);
             let tables = &mut plan.targets.tables;
             let cross_span =
-                PageSpan { first: source.list_pages(self.step, tables), tokens: narrow(source.key().tokens()) };
-            for (index, branch) in running.branches.iter().enumerate() {
-                assert_writable(running, branch, &self.memory.pool);
+                PageSpan { first: source.list_pages(*step, tables), tokens: narrow(source.key().tokens()) };
+            for index in 0..running.branches.len() {
+                let branch = &running.branches[index];
+                assert_writable(running, branch, &memory.pool);
                 let first_page = list_pages(&branch.pages, &mut plan.targets.tables);
                 let row = |token, position| TargetRow { token, position, first_page, cross_span };
                 if running.next.follows_draw {
-                    write_drawn(running, row(RowToken::Drawn(draw), running.position()), no_end, plan);
+                    write_drawn(running, row(RowToken::Drawn(draw), running.position()), rules, plan);
                 } else {
-                    write_known(KnownRows { running, branch: index, no_end }, row, plan);
+                    write_known(KnownRows { running, branch: index, rules }, row, plan);
                 }
             }
         }
@@ -71,39 +74,42 @@ fn assert_writable(running: &Running, branch: &Branch, pool: &PagePool) {
 }
 
 /// Writes the row of a token that the previous plan draws.
-fn write_drawn(running: &Running, row: TargetRow, no_end: RuleId, plan: &mut Plan) {
+fn write_drawn(running: &Running, row: TargetRow, rules: &mut RuleWriter, plan: &mut Plan) {
     let sequence = &running.sequence;
     let row = plan.targets.push(row);
-    write_draw(sequence, row, sequence.draw_after(sequence.generated_tokens() + 1, no_end), plan);
+    let generated = sequence.generated_tokens() + 1;
+    let rule = rules.without_tokens(&sequence.request, generated, &mut plan.rules);
+    write_draw(sequence, row, sequence.draw_after(generated, rule), plan);
 }
 
 /// Rows of a branch whose tokens are known.
 struct KnownRows<'a> {
-    running: &'a Running,
+    running: &'a mut Running,
     branch: usize,
-    /// The rule that bans the end tokens.
-    no_end: RuleId,
+    rules: &'a mut RuleWriter,
 }
 
 /// Writes the rows of tokens that are known.
 fn write_known(known: KnownRows<'_>, row: impl Fn(RowToken, usize) -> TargetRow, plan: &mut Plan) {
-    let KnownRows { running, branch, no_end } = known;
-    let sequence = &running.sequence;
+    let KnownRows { running, branch, rules } = known;
     for position in running.position()..running.position() + running.next.rows {
+        let sequence = &mut running.sequence;
         let row = plan.targets.push(row(RowToken::Known(sequence.token(branch, position)), position));
-        let generated = sequence.generated_tokens();
-        match (sequence.output(position), &sequence.lines) {
-            (RowOutput::Nothing, _) => {}
-            (RowOutput::Score { .. }, _) => {
+        match sequence.output(position) {
+            RowOutput::Nothing => {}
+            RowOutput::Score { .. } => {
                 plan.outputs.push(Output { row, is_scored: true, draw: None, best: None });
             }
-            (RowOutput::Sample, Lines::Choice(_)) => {
-                write_draw(sequence, row, sequence.draw_after(generated, no_end), plan);
-            }
-            (RowOutput::Sample, Lines::Beams(beams)) => {
-                let (count, rule) = (narrow(beams.search.candidates()), sequence.rule_after(generated, no_end));
-                let best = Some(BestAsk { row: narrow(plan.outputs.len()), count, rule });
-                plan.outputs.push(Output { row, is_scored: false, draw: None, best });
+            RowOutput::Sample => {
+                let rule = sequence.add_rule(branch, rules, &mut plan.rules);
+                match &sequence.lines {
+                    Lines::Choice(tokens) => write_draw(sequence, row, sequence.draw_after(tokens.len(), rule), plan),
+                    Lines::Beams(beams) => {
+                        let count = narrow(beams.search.candidates());
+                        let best = Some(BestAsk { row: narrow(plan.outputs.len()), count, rule });
+                        plan.outputs.push(Output { row, is_scored: false, draw: None, best });
+                    }
+                }
             }
         }
     }

@@ -79,6 +79,14 @@ impl Running {
         Grant { rows: known - self.position(), follows_draw: false }
     }
 
+    /// Whether no plan can be made ahead of its rows under way: log-probabilities or candidates are read from their
+    /// logits, or the rule of the next draw follows the token that they draw.
+    pub fn holds_back_plans(&self) -> bool {
+        let asked = &self.sequence.request.asked;
+        let follows = asked.controls.follow_tokens() && self.owed().follows_draw;
+        self.is_search() || asked.log_probs.is_some() || follows
+    }
+
     /// Number of rows of all branches in the plan being made, or in the one that was made ahead.
     pub const fn next_rows(&self) -> usize {
         self.next.rows * self.branches.len()

@@ -4,11 +4,13 @@
 
 use std::sync::Arc;
 
-use kernels::{Draw, PAGE_TOKENS, RuleId};
+use kernels::{Draw, DrawRules, PAGE_TOKENS, RuleId};
 
 use super::beams::{Search, SearchBounds};
+use super::history::{History, TargetTokens};
 use super::plan::narrow;
 use super::pool_size::target_pages;
+use super::rules::{EndTokens, RuleWriter};
 use super::source::SourceKey;
 use crate::request::{GenerationRequest, RequestId};
 
@@ -25,6 +27,8 @@ pub struct Request {
     pub source: SourceKey,
     /// The decoder's first token.
     pub start_token: u32,
+    /// Its end tokens.
+    pub ends: EndTokens,
     /// The request as it was submitted.
     pub asked: GenerationRequest,
 }
@@ -33,6 +37,11 @@ impl Request {
     /// Most target positions that a choice runs. The last token that may be generated is never read.
     pub fn target_positions(&self) -> usize {
         self.asked.lengths().target_positions()
+    }
+
+    /// The target with these generated tokens.
+    pub fn target<'a>(&'a self, generated: &'a [u32]) -> TargetTokens<'a> {
+        TargetTokens { start: self.start_token, prompt: &self.asked.decoder_prompt, generated }
     }
 
     /// Whether the answer is known without the model.
@@ -102,19 +111,20 @@ pub struct Sequence {
     pub choice: u32,
     /// Tokens after the decoder prompt.
     pub lines: Lines,
+    /// What rules need to know of the tokens of each branch.
+    pub histories: Vec<History>,
     /// Number of leading tokens of the decoder prompt whose scores were delivered.
     pub scored: usize,
 }
 
 impl Sequence {
-    /// A sequence that has not begun. `end_ids` is the number of ids that end a target.
-    pub fn new(id: SequenceId, request: Arc<Request>, choice: u32, end_ids: usize) -> Self {
+    /// A sequence that has not begun.
+    pub fn new(id: SequenceId, request: Arc<Request>, choice: u32) -> Self {
         let asked = &request.asked;
-        let bounds =
-            SearchBounds { max_tokens: asked.max_tokens as usize, end_ids: if asked.ignore_end { 0 } else { end_ids } };
+        let bounds = SearchBounds { max_tokens: asked.max_tokens as usize, end_ids: request.ends.count() };
         let search = asked.beams.map(|beams| Box::new(Beams { search: Search::new(beams, bounds), sent: 0 }));
         let lines = search.map_or_else(|| Lines::Choice(Vec::new()), Lines::Beams);
-        Self { id, request, choice, lines, scored: 0 }
+        Self { id, request, choice, lines, histories: vec![History::default()], scored: 0 }
     }
 
     /// Whether it is selected.
@@ -175,12 +185,7 @@ impl Sequence {
 
     /// The token of a branch at a position before [`Self::tokens`].
     pub fn token(&self, branch: usize, position: usize) -> u32 {
-        let prompt = &self.request.asked.decoder_prompt;
-        match position.checked_sub(1) {
-            None => self.request.start_token,
-            Some(index) if index < prompt.len() => prompt[index],
-            Some(index) => self.generated(branch)[index - prompt.len()],
-        }
+        self.request.target(self.generated(branch)).at(position)
     }
 
     /// Number of positions whose rows are needed with the tokens there are.
@@ -188,22 +193,35 @@ impl Sequence {
         self.tokens().min(self.request.target_positions())
     }
 
-    /// How the token that follows `generated` generated ones is drawn; `no_end` is the rule that bans the end tokens.
-    /// The row is that of the first output.
-    pub fn draw_after(&self, generated: usize, no_end: RuleId) -> Draw {
+    /// How the token that follows `generated` generated ones is drawn under a rule. The row is that of the first output.
+    pub fn draw_after(&self, generated: usize, rule: Option<RuleId>) -> Draw {
         let asked = &self.request.asked;
         Draw {
             row: 0,
             sampling: asked.sampling,
             choice: self.choice,
             position: narrow(1 + asked.decoder_prompt.len() + generated),
-            rule: self.rule_after(generated, no_end),
+            rule,
         }
     }
 
-    /// The rule over the token that follows `generated` generated ones.
-    pub fn rule_after(&self, generated: usize, no_end: RuleId) -> Option<RuleId> {
-        (generated < self.request.asked.min_tokens as usize).then_some(no_end)
+    /// Gives each branch that goes on the history of its parent, an index of a branch before.
+    pub fn fork_histories(&mut self, parents: &[usize]) {
+        if self.request.asked.controls.follow_tokens() {
+            self.histories = parents.iter().map(|&parent| self.histories[parent].clone()).collect();
+        }
+    }
+
+    /// Adds the rule of the next token of a branch.
+    pub fn add_rule(&mut self, branch: usize, writer: &mut RuleWriter, rules: &mut DrawRules) -> Option<RuleId> {
+        let Self { request, lines, histories, .. } = self;
+        let generated = match lines {
+            Lines::Choice(tokens) => tokens,
+            Lines::Beams(beams) => beams.search.tokens(branch),
+        };
+        // Without a control that follows tokens the branches need no histories of their own.
+        let branch = if request.asked.controls.follow_tokens() { branch } else { 0 };
+        writer.after(request, generated, &mut histories[branch], rules)
     }
 
     /// The purpose of the row at a wanted position. Scores and tokens that were delivered are not yielded again.

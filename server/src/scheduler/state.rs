@@ -9,6 +9,7 @@ use super::event::Event;
 use super::limits::{BoundaryTokens, SchedulerLimits};
 use super::memory::Memory;
 use super::queue::Queue;
+use super::rules::RuleWriter;
 use super::running::Running;
 use super::sequence::Selection;
 use crate::request::{CallId, RequestId};
@@ -48,6 +49,7 @@ pub struct Scheduler {
     /// Sequences that have a row, oldest first.
     pub(super) running: Vec<Running>,
     pub(super) queue: Queue,
+    pub(super) rules: RuleWriter,
     /// Events that are already certain. The next commit returns them.
     pub(super) announced: Vec<Event>,
     /// Cancellations that came while a plan was under way.
@@ -77,6 +79,7 @@ impl Scheduler {
             tokens,
             requests: HashMap::new(),
             queue: Queue::default(),
+            rules: RuleWriter::default(),
             announced: Vec::new(),
             cancelled: Vec::new(),
             plans_under_way: 0,

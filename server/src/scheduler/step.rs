@@ -27,19 +27,16 @@ impl Scheduler {
     }
 
     /// Writes the step that follows the plan under way, to be run and committed after it. Returns false when there is
-    /// no such step, or when it has to wait: for a cancellation, for pages, or because logits or encoder states of the
-    /// plan under way are still to be read, as those of every row of a beam search are.
+    /// no such step, or when it has to wait: for a cancellation, for pages, for logits or encoder states of the plan
+    /// under way, which are still to be read, or for tokens that the rule of the next draw follows.
     ///
     /// # Panics
     /// Unless exactly one plan is under way.
     pub fn plan_ahead(&mut self, plan: &mut Plan) -> bool {
         assert_eq!(self.plans_under_way, 1, "a plan is made ahead of the only one under way");
-        // Scores and candidates are read from the logits of the plan under way.
-        let reads_logits = |running: &Running| {
-            running.granted.rows > 0 && (running.is_search() || running.sequence.request.asked.log_probs.is_some())
-        };
+        let waits = |running: &Running| running.granted.rows > 0 && running.holds_back_plans();
         let reads_results = self.memory.encoder.gives_results();
-        if reads_results || !self.cancelled.is_empty() || self.running.iter().any(reads_logits) {
+        if reads_results || !self.cancelled.is_empty() || self.running.iter().any(waits) {
             return false;
         }
         self.memory.finish_encoding();

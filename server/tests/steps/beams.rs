@@ -10,7 +10,7 @@ use serde_json::Value;
 use server::engine::{
     Engine, EngineLimits, EngineSettings, Executor, Generation, ModelExecutor, StepExecutor, StepSizes,
 };
-use server::request::{BeamSearch, EarlyStopping, GenerationEvent, GenerationRequest, Rating, Salt};
+use server::request::{BeamSearch, Controls, EarlyStopping, GenerationEvent, GenerationRequest, Rating, Salt};
 use server::scheduler::{BoundaryTokens, PoolSize, SchedulerLimits};
 use server::telemetry::EngineMetrics;
 
@@ -55,15 +55,18 @@ fn max_tokens(width: u64) -> u32 {
     }
 }
 
-/// The beam searches of a pair whose options have no penalties.
+/// The beam searches of a pair.
 fn cases(pair: &str) -> Vec<Case> {
     let sources = json(pair, "cases.json");
     let case = |case: &Value| {
         let options = &case["options"];
         let width = options["num_beams"].as_u64()?;
-        if options.get("repetition_penalty").is_some() {
-            return None;
-        }
+        let penalty = |name: &str| options.get(name).and_then(Value::as_f64);
+        let controls = Controls {
+            repetition_penalty: penalty("repetition_penalty").unwrap_or(1.0) as f32,
+            no_repeat_ngram: penalty("no_repeat_ngram_size").unwrap_or(0.0) as u32,
+            ..Controls::default()
+        };
         let source: Vec<u32> = read(&sources[case["case"].as_u64().unwrap() as usize]["input_ids"]);
         let early_stopping = match &options["early_stopping"] {
             Value::String(_) => EarlyStopping::Impossible,
@@ -78,6 +81,7 @@ fn cases(pair: &str) -> Vec<Case> {
         let request = GenerationRequest {
             choices: options["num_return_sequences"].as_u64().unwrap() as u32,
             beams: Some(beams),
+            controls: Arc::new(controls),
             min_tokens: options["min_new_tokens"].as_u64().unwrap_or(0) as u32,
             ..GenerationRequest::new(source, max_tokens(width))
         };

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use kernels::{Backend, Precision, Sampling};
-use model::{Checkpoint, Model, Tokenizer, WorkspaceLimits};
+use model::{Checkpoint, Model, ModelConfig, Tokenizer, WorkspaceLimits};
 use server::engine::{Encoding, Engine, EngineLimits, EngineSettings, Executor, Generation, StepExecutor, StepSizes};
 use server::request::{EncodeRequest, EncodingEvent, GenerationEvent, GenerationRequest, Readout, Salt};
 use server::scheduler::{BoundaryTokens, PoolSize, SchedulerLimits};
+use server::telemetry::EngineMetrics;
 
 pub const PAGES: usize = 64;
 pub const STEP_ROWS: usize = 24;
@@ -59,26 +60,48 @@ pub fn encodings() -> Vec<EncodeRequest> {
 }
 
 /// An engine, drained and joined when it is dropped.
-pub struct DemoEngine(Option<Engine>);
+pub struct DemoEngine {
+    engine: Option<Engine>,
+    metrics: Arc<EngineMetrics>,
+}
+
+/// Room of an engine.
+#[derive(Clone, Copy)]
+pub struct Room {
+    pub pages: usize,
+    /// Most sequences that run at once.
+    pub rows: usize,
+}
 
 /// Tokens of each choice of a request.
 pub type Answer = Vec<Vec<u32>>;
 
 impl DemoEngine {
     pub fn start(executor: impl Executor + 'static) -> Self {
-        let config = Checkpoint::embedded().unwrap().config().clone();
+        let rows = 8;
+        Self::of(Checkpoint::embedded().unwrap().config(), Box::new(executor), Room { pages: PAGES, rows })
+    }
+
+    /// An engine on a model with this configuration.
+    pub fn of(config: &ModelConfig, executor: Box<dyn Executor>, room: Room) -> Self {
         let steps = SchedulerLimits {
-            pool: PoolSize { pages: PAGES, source_page_tokens: 16 },
-            running_rows: 8,
-            call_rows: 8,
-            step_rows: STEP_ROWS,
+            pool: PoolSize { pages: room.pages, source_page_tokens: 16 },
+            running_rows: room.rows,
+            call_rows: room.rows,
+            step_rows: STEP_ROWS.max(room.rows),
             step_encoder_tokens: 64,
             encoder_layers: config.encoder.layers,
         };
-        let limits = EngineLimits { queued_rows: 16, source_tokens: 256, target_tokens: 64, classes: 0, steps };
-        let tokens = BoundaryTokens { start: config.start_token, end: config.end_tokens };
-        let settings = EngineSettings { limits, tokens, metrics: Arc::default() };
-        Self(Some(Engine::start(Box::new(executor), settings).unwrap()))
+        let limits = EngineLimits { queued_rows: 64, source_tokens: 256, target_tokens: 64, classes: 0, steps };
+        let tokens = BoundaryTokens { start: config.start_token, end: config.end_tokens.clone() };
+        let metrics = Arc::<EngineMetrics>::default();
+        let settings = EngineSettings { limits, tokens, metrics: Arc::clone(&metrics) };
+        Self { engine: Some(Engine::start(executor, settings).unwrap()), metrics }
+    }
+
+    /// Sequences that were preempted so far.
+    pub fn preemptions(&self) -> u64 {
+        self.metrics.preemptions.get()
     }
 
     /// Answers of requests that run together.
@@ -106,21 +129,21 @@ impl DemoEngine {
     }
 
     fn encode(&self, requests: &[EncodeRequest]) -> Vec<Encoding> {
-        let handle = &self.0.as_ref().unwrap().handle;
+        let handle = &self.engine.as_ref().unwrap().handle;
         let mut slots = handle.reserve(Salt::default(), requests.len() as u32).unwrap();
         let encode = |request: &EncodeRequest| handle.encode(slots.split(1).unwrap(), request.clone()).unwrap();
         requests.iter().map(encode).collect()
     }
 
     fn submit(&self, request: &GenerationRequest) -> Generation {
-        let handle = &self.0.as_ref().unwrap().handle;
+        let handle = &self.engine.as_ref().unwrap().handle;
         handle.submit(handle.reserve(Salt::default(), 1).unwrap(), request.clone()).unwrap()
     }
 }
 
 impl Drop for DemoEngine {
     fn drop(&mut self) {
-        let engine = self.0.take().unwrap();
+        let engine = self.engine.take().unwrap();
         engine.handle.drain();
         engine.join();
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod beams;
+mod controls;
 mod demo_engine;
 #[allow(dead_code, reason = "the compiler checks it everywhere; it runs where a feature gives a device")]
 mod graphs;

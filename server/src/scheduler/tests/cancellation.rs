@@ -56,7 +56,7 @@ fn a_row_without_a_token_ends_its_request_and_no_other() {
     // Calls take turns, so its second choice came after the other request.
     result.chosen[2] = None;
     let events = world.commit(&result);
-    assert!(events.contains(&Event::Failed { request: bad }));
+    assert!(events.contains(&Event::Failed { request: bad, refuses_ids: false }));
     assert_eq!(world.scheduler.running_rows(), 1);
     world.run();
     world.check_answers();

@@ -1,10 +1,13 @@
 //! A model without numbers: pages remember what was written into them, and every row checks what it reads.
 //!
 //! A position's "K/V" is a digest of the source and of all tokens up to it, as in a real decoder, so that one wrong or
-//! stale page shows at the first row that reads it. Tokens are drawn by a pure function of that digest.
+//! stale page shows at the first row that reads it. Logits are a pure function of that digest.
+
+use std::collections::BTreeSet;
 
 use kernels::{Candidate, Draw, DrawRule, NO_PLACE, PAGE_TOKENS, PageCopy, PageSpan};
 
+use super::plain_controls;
 use crate::request::{BeamSearch, EncodeRequest, FinishReason, GenerationRequest, Rating, Readout};
 use crate::scheduler::beams::SearchBounds;
 use crate::scheduler::beams::tests::plain_search::{self, Hypothesis};
@@ -14,7 +17,8 @@ use crate::scheduler::{EncodeWork, Lane, Plan, PoolSize, TargetBatch};
 pub const START: u32 = 0;
 /// Tokens that end a target.
 pub const END: [u32; 2] = [1, 2];
-const VOCABULARY: u64 = 40;
+/// Number of ids.
+pub const VOCABULARY: u32 = 40;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cell {
@@ -84,22 +88,26 @@ pub fn encoded_alone(asked: &EncodeRequest) -> u64 {
     mix(digest, if asked.readout == Readout::LastToken { 1 } else { 2 })
 }
 
-fn draw(digest: u64, draw: &Draw, rule: DrawRule<'_>) -> u32 {
+/// The best id under the rule, by logits that are a function of the digest and the draw's parameters.
+fn draw(digest: u64, draw: &Draw, apply: impl Fn(&mut [f32])) -> Option<u32> {
     let place = mix(mix(digest ^ draw.sampling.seed, draw.choice), draw.position);
-    let token = u32::try_from(place % VOCABULARY).unwrap();
-    if rule.allows(token) { token } else { token + 10 }
+    let logit = |id: usize| (place.wrapping_mul(2 * id as u64 + 1) >> 40) as f32 / (1 << 21) as f32 - 4.0;
+    let mut logits: [f32; VOCABULARY as usize] = std::array::from_fn(logit);
+    apply(&mut logits);
+    let best = (0..).zip(&logits).max_by(|a, b| a.1.total_cmp(b.1))?;
+    (*best.1 > f32::NEG_INFINITY).then_some(best.0)
 }
 
-/// The log-probability of a token in a beam search; minus infinity where the rule does not allow it.
-fn log_prob(digest: u64, token: u32, rule: DrawRule<'_>) -> f32 {
-    let place = (mix(digest, token) >> 40) as f32 / (1_u64 << 24) as f32;
-    if rule.allows(token) { -0.1 - 4.0 * place } else { f32::NEG_INFINITY }
+/// The log-probabilities of all tokens in a beam search, before any rule.
+fn log_probs(digest: u64) -> [f32; VOCABULARY as usize] {
+    std::array::from_fn(|id| -0.1 - 4.0 * (mix(digest, id as u32) >> 40) as f32 / (1_u64 << 24) as f32)
 }
 
 /// The best candidates after a row.
 fn best(digest: u64, count: u32, rule: DrawRule<'_>) -> Vec<Candidate> {
-    let ids = 0..u32::try_from(VOCABULARY).unwrap();
-    let all = ids.map(|id| Candidate { id, log_prob: log_prob(digest, id, rule), rank: 0 });
+    let mut edited = log_probs(digest);
+    rule.apply(&mut edited);
+    let all = (0..).zip(edited).map(|(id, log_prob)| Candidate { id, log_prob, rank: 0 });
     let mut all: Vec<Candidate> = all.filter(|candidate| candidate.log_prob.is_finite()).collect();
     all.sort_by(|a, b| b.log_prob.total_cmp(&a.log_prob));
     all.truncate(count as usize);
@@ -108,15 +116,17 @@ fn best(digest: u64, count: u32, rule: DrawRule<'_>) -> Vec<Candidate> {
 
 /// Computes the answers of a beam search that runs alone: what transformers' loop finds.
 fn search_alone(asked: &GenerationRequest, beams: BeamSearch) -> Vec<Answer> {
-    let ends: &[u32] = if asked.ignore_end { &[] } else { &END };
+    let model_s: &[u32] = if asked.ignore_end { &[] } else { &END };
+    let ends = [model_s, &asked.controls.stop_tokens].concat().into_iter().collect::<BTreeSet<_>>();
+    let ends: Vec<u32> = ends.into_iter().collect();
     let bounds = SearchBounds { max_tokens: asked.max_tokens as usize, end_ids: ends.len() };
     let prompt = [&[START], asked.decoder_prompt.as_slice()].concat();
     let start = prompt.iter().fold(digest_source(asked.source.iter().copied()), |digest, &token| mix(digest, token));
-    let hypotheses = plain_search::search(beams, bounds, ends, |tokens| {
+    let hypotheses = plain_search::search(beams, bounds, &ends, |tokens| {
         let digest = tokens.iter().fold(start, |digest, &token| mix(digest, token));
-        let is_early = tokens.len() < asked.min_tokens as usize;
-        let rule = if is_early { DrawRule::ban(&END) } else { DrawRule::default() };
-        (0..u32::try_from(VOCABULARY).unwrap()).map(|id| log_prob(digest, id, rule)).collect()
+        let mut log_probs = log_probs(digest);
+        plain_controls::apply(asked, tokens, &mut log_probs);
+        log_probs.to_vec()
     });
     let answer = |hypothesis: Hypothesis| Answer {
         tokens: hypothesis.tokens,
@@ -127,7 +137,7 @@ fn search_alone(asked: &GenerationRequest, beams: BeamSearch) -> Vec<Answer> {
     hypotheses.into_iter().map(answer).collect()
 }
 
-/// Computes the answer of a choice that runs alone, without a scheduler.
+/// Computes the answer of a choice that runs alone, without a scheduler. It has no end where no token can be drawn.
 pub fn answer_alone(asked: &GenerationRequest, choice: u32) -> Answer {
     if let Some(beams) = asked.beams.filter(|_| asked.max_tokens > 0) {
         return search_alone(asked, beams)[choice as usize].clone();
@@ -147,15 +157,15 @@ pub fn answer_alone(asked: &GenerationRequest, choice: u32) -> Answer {
             break;
         }
         let position = u32::try_from(1 + asked.decoder_prompt.len() + generated).unwrap();
-        let rule = if generated < asked.min_tokens as usize { DrawRule::ban(&END) } else { DrawRule::default() };
         let drawn = Draw { sampling: asked.sampling, choice, position, ..Draw::greedy(0) };
-        let token = draw(digest, &drawn, rule);
+        let ruled = |logits: &mut [f32]| plain_controls::apply(asked, &answer.tokens, logits);
+        let Some(token) = draw(digest, &drawn, ruled) else { break };
         if asked.log_probs.is_some() {
             answer.scores.push((token, digest));
         }
         answer.tokens.push(token);
         digest = mix(digest, token);
-        if END.contains(&token) && !asked.ignore_end {
+        if END.contains(&token) && !asked.ignore_end || asked.controls.stop_tokens.contains(&token) {
             answer.finish = Some(FinishReason::Stop);
         }
     }
@@ -227,7 +237,9 @@ impl FakeModel {
         let digests: Vec<u64> = plan.outputs.iter().map(|output| digests[output.row as usize]).collect();
         let rows = plan.outputs.iter().enumerate().filter(|(_, output)| output.draw.is_some());
         assert!(rows.map(|(row, _)| row as u32).eq(plan.draws().map(|draw| draw.row)));
-        let chosen = plan.draws().map(|own| Some(draw(digests[own.row as usize], own, plan.rules.of(own.rule))));
+        let chosen = plan
+            .draws()
+            .map(|own| draw(digests[own.row as usize], own, |logits| plan.rules.of(own.rule).apply(logits)));
         let best = plan.best_asks().map(|ask| best(digests[ask.row as usize], ask.count, plan.rules.of(ask.rule)));
         StepResult { chosen: chosen.collect(), best: best.collect(), digests, encoded: Vec::new() }
     }

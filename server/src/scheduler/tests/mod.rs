@@ -3,10 +3,12 @@
 mod ahead;
 mod beams;
 mod cancellation;
+mod controls;
 mod decoding;
 mod encoder;
 mod encodings;
 mod fake_model;
+mod plain_controls;
 mod pressure;
 mod sharing;
 mod traces;

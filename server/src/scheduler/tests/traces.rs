@@ -1,10 +1,13 @@
 //! Random traces: every client gets what it would get alone, and no page is lost.
 
+use std::sync::Arc;
+
 use kernels::Sampling;
 use proptest::prelude::*;
 
+use super::fake_model::VOCABULARY;
 use super::world::{World, caller, source};
-use crate::request::{BeamSearch, EncodeRequest, GenerationRequest, Readout, RequestId};
+use crate::request::{BeamSearch, Controls, EncodeRequest, GenerationRequest, Readout, RequestId, TokenBias};
 use crate::scheduler::beams::tests::early_stopping;
 use crate::scheduler::{PoolSize, SchedulerLimits};
 
@@ -63,6 +66,42 @@ prop_compose! {
     }
 }
 
+/// Controls over ids of the fake model; most of them leave it enough ids.
+fn controls() -> impl Strategy<Value = Controls> {
+    let none = Controls::default;
+    let id = || 0u32..VOCABULARY;
+    let ids = move |most: usize| prop::collection::vec(id(), 1..most);
+    prop_oneof![
+        (0.6f32..1.8).prop_map(move |repetition_penalty| Controls { repetition_penalty, ..none() }),
+        (-2.0f32..2.0, -2.0f32..2.0).prop_map(move |(presence_penalty, frequency_penalty)| Controls {
+            presence_penalty,
+            frequency_penalty,
+            ..none()
+        }),
+        (1u32..4).prop_map(move |no_repeat_ngram| Controls { no_repeat_ngram, ..none() }),
+        (ids(6), -5.0f32..5.0).prop_map(move |(ids, bias)| Controls {
+            biases: ids.into_iter().map(|id| TokenBias { id, bias }).collect(),
+            ..none()
+        }),
+        (ids(30), ids(5)).prop_map(move |(allowed, banned)| Controls {
+            allowed: Some(allowed.into_iter().collect()),
+            banned,
+            ..none()
+        }),
+        prop::collection::vec(ids(4), 1..9).prop_map(move |bad_words| Controls { bad_words, ..none() }),
+        (prop::option::of(id()), ids(3)).prop_map(move |(forced_first, forced_last)| Controls {
+            forced_first,
+            forced_last,
+            ..none()
+        }),
+        (ids(4), 1.0f32..1.5).prop_map(move |(stop_tokens, repetition_penalty)| Controls {
+            stop_tokens,
+            repetition_penalty,
+            ..none()
+        }),
+    ]
+}
+
 prop_compose! {
     fn request()(
         source in request_source(),
@@ -75,10 +114,15 @@ prop_compose! {
         score_prompt in any::<bool>(),
         seed in any::<u64>(),
         beams in prop::option::weighted(0.3, beams()),
+        controls in prop_oneof![1 => Just(Controls::default()), 1 => controls()],
     ) -> GenerationRequest {
+        // Searches are compared where enough ids are left for their whole width.
+        let is_tight = controls.allowed.is_some() || controls.no_repeat_ngram == 1 || !controls.forced_last.is_empty();
+        let controls = if beams.is_some() && is_tight { Controls::default() } else { controls };
         // Searches report no log-probabilities.
         let log_probs = log_probs.filter(|_| beams.is_none());
         GenerationRequest {
+            controls: Arc::new(controls.in_order()),
             decoder_prompt,
             choices: beams.map_or(choices, |beams| choices.min(beams.width)),
             beams,

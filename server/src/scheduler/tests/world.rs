@@ -203,8 +203,13 @@ impl World {
         self.scheduler.commit(found, &mut self.events);
         self.check_books();
         let events = self.events.clone();
+        let mut failed = Vec::new();
         for event in &events {
-            self.deliver(event, result);
+            // After a failure events of the request's other choices may follow from the same step, and none later.
+            if !failed.contains(&event.request()) {
+                self.deliver(event, result);
+            }
+            failed.extend(matches!(event, Event::Failed { .. }).then_some(event.request()));
         }
         events
     }

@@ -1,0 +1,54 @@
+//! Controls in textbook form, over all logits and all tokens at once: what rules are held to.
+
+use std::collections::HashSet;
+
+use super::fake_model::{END, START};
+use crate::request::GenerationRequest;
+
+/// Applies a request's controls to the logits of the token that follows `generated`.
+pub fn apply(asked: &GenerationRequest, generated: &[u32], logits: &mut [f32]) {
+    let controls = &*asked.controls;
+    let target: Vec<u32> = [&[START], &asked.decoder_prompt[..], generated].concat();
+    let forced = if !controls.forced_last.is_empty() && generated.len() + 1 == asked.max_tokens as usize {
+        controls.forced_last.clone()
+    } else if target.len() == 1 {
+        controls.forced_first.into_iter().collect()
+    } else {
+        Vec::new()
+    };
+    if !forced.is_empty() {
+        let others = (0..).zip(logits.iter_mut()).filter(|(id, _)| !forced.contains(id));
+        return others.for_each(|(_, logit)| *logit = f32::NEG_INFINITY);
+    }
+    for id in target.iter().collect::<HashSet<_>>() {
+        let logit = &mut logits[*id as usize];
+        let penalty = controls.repetition_penalty;
+        *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
+    }
+    for (id, logit) in (0..).zip(logits.iter_mut()) {
+        let times = generated.iter().filter(|&&token| token == id).count();
+        let bias: f32 = controls.biases.iter().filter(|bias| bias.id == id).map(|bias| bias.bias).sum();
+        if times > 0 {
+            *logit += bias - (controls.presence_penalty + controls.frequency_penalty * times as f32);
+        } else {
+            *logit += bias;
+        }
+    }
+    let refused: Vec<u32> = (0..).take(logits.len()).filter(|&id| refuses(asked, &target, generated, id)).collect();
+    refused.into_iter().for_each(|id| logits[id as usize] = f32::NEG_INFINITY);
+}
+
+fn refuses(asked: &GenerationRequest, target: &[u32], generated: &[u32], id: u32) -> bool {
+    let controls = &*asked.controls;
+    let longer = [target, &[id]].concat();
+    let length = controls.no_repeat_ngram as usize;
+    let repeats = length > 0
+        && longer.len() > length
+        && target.windows(length).any(|earlier| earlier == &longer[longer.len() - length..]);
+    let is_early = generated.len() < asked.min_tokens as usize;
+    controls.allowed.as_ref().is_some_and(|allowed| !allowed.contains(id))
+        || controls.banned.contains(&id)
+        || controls.bad_words.iter().any(|word| longer[1..].ends_with(word))
+        || is_early && (END.contains(&id) || controls.stop_tokens.contains(&id))
+        || repeats
+}
