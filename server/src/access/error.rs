@@ -44,6 +44,18 @@ pub enum AccessError {
         /// The name.
         name: KeyName,
     },
+    /// Two names are given to one secret.
+    #[error(
+        "the key `{name}` in {origin} has the secret of `{other}`: remove one of them, or make it a key of its own"
+    )]
+    SecretTaken {
+        /// The place of the second one.
+        origin: String,
+        /// Name of the second one.
+        name: KeyName,
+        /// Name of the first one.
+        other: KeyName,
+    },
     /// A place for keys is given and holds none.
     #[error(
         "{origin} holds no key, and without any nobody could ask: add one that `server key NAME` prints, or remove it"

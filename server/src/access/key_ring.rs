@@ -56,8 +56,8 @@ impl KeySources {
     /// Reads all keys.
     ///
     /// # Errors
-    /// When the file cannot be read, a line is no key, a name is taken twice, or a place for keys holds none: a server
-    /// that was meant to have keys must not be open to everybody.
+    /// When the file cannot be read, a line is no key, a name or a secret is taken twice, or a place for keys holds
+    /// none: a server that was meant to have keys must not be open to everybody.
     pub fn read(&self) -> Result<KeyRing, AccessError> {
         let mut ring = KeyRing::default();
         ring.add_all("access.keys", self.listed.iter().map(String::as_str))?;
@@ -94,6 +94,10 @@ impl KeyRing {
             let key = Key::parse(text).ok_or_else(|| AccessError::NoKey { origin: origin.to_owned(), line: count })?;
             if self.names().any(|name| *name == key.name) {
                 return Err(AccessError::NameTaken { origin: origin.to_owned(), name: key.name });
+            }
+            if let Some(other) = self.0.iter().find(|other| other.is(&key.hash)) {
+                let (origin, other) = (origin.to_owned(), other.name.clone());
+                return Err(AccessError::SecretTaken { origin, name: key.name, other });
             }
             self.0.push(key);
         }
@@ -186,6 +190,8 @@ mod tests {
         assert!(in_environment("# none yet").contains("holds no key"));
         assert!(in_environment("").contains("holds no key"));
         assert!(in_environment(&format!("{0},{0}", key.line)).contains("two keys are named `a`"));
+        let renamed = format!("{},{}", key.line, key.line.replacen('a', "b", 1));
+        assert!(in_environment(&renamed).contains("the key `b` in ENCDEC_API_KEYS has the secret of `a`"));
         let missing = KeySources { file: Some("/nowhere/keys".into()), ..KeySources::default() };
         assert!(matches!(missing.read(), Err(AccessError::Unreadable { .. })));
     }

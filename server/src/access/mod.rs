@@ -6,11 +6,13 @@
 mod api_key;
 mod certificate;
 mod error;
+mod file_watch;
 mod key_ring;
 mod reload;
 
 pub use api_key::{KeyName, NewKey};
 pub use certificate::{Certificate, CertificateFiles};
 pub use error::AccessError;
+pub use file_watch::FileWatch;
 pub use key_ring::{KeyRing, KeySources, Keys};
 pub use reload::{CredentialFiles, Credentials};

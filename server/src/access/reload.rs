@@ -25,9 +25,9 @@ pub struct Credentials {
 }
 
 impl CredentialFiles {
-    /// Whether a file can change while the server runs.
-    pub fn can_change(&self) -> bool {
-        self.keys.file.is_some() || self.certificate.is_some()
+    /// Whether there are keys or a certificate.
+    pub fn any(&self) -> bool {
+        self.keys.any() || self.certificate.is_some()
     }
 
     /// Reads everything.
@@ -43,27 +43,32 @@ impl CredentialFiles {
     /// Reads everything again into `credentials`. Keys and certificate change apart: what cannot be used stays as it
     /// was, which the log says.
     pub fn read_anew(&self, credentials: &Credentials) {
-        if self.keys.any() {
+        if self.keys.file.is_some() {
             match self.keys.read() {
                 Ok(ring) => {
                     tracing::info!(keys = ring.names().count(), "keys were read anew");
                     credentials.keys.replace(ring);
                 }
-                Err(error) => report(&error, "the keys"),
+                Err(error) => report(&error, "the keys of before stay valid"),
             }
+        } else if self.keys.any() {
+            tracing::warn!(
+                "keys in access.keys and ENCDEC_API_KEYS stay those of the start: put them into access.keys_file to \
+                 change them while the server runs"
+            );
         }
         if let (Some(files), Some(certificate)) = (&self.certificate, &credentials.certificate) {
             match certificate.read_anew(files) {
                 Ok(()) => tracing::info!("the certificate was read anew"),
-                Err(error) => report(&error, "the certificate"),
+                Err(error) => report(&error, "the certificate of before stays valid"),
             }
         }
     }
 }
 
-fn report(error: &AccessError, of: &str) {
+fn report(error: &AccessError, what_holds: &str) {
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-    tracing::error!("{of} of before stay valid: {error}{cause}");
+    tracing::error!("{what_holds}: {error}{cause}");
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ pub fn probe_router(api: Arc<Api>) -> Router {
 
 /// Routes of the second address, which a network of its own protects: nobody needs a key there.
 pub fn admin_router(api: Arc<Api>) -> Router {
-    let entrance = api.entrance.clone();
+    let entrance = api.entrance.for_probes();
     behind_without_keys(&entrance, router_of(probes()).fallback(health::no_room)).with_state(api)
 }
 
@@ -83,7 +83,7 @@ pub fn loading_routes(entrance: &Entrance) -> Routes {
     let routes = if entrance.serves_page { with_page(router_of(routes)) } else { router_of(routes) };
     let routes = routes.fallback(health::not_ready);
     let all = behind(entrance, routes.clone()).with_state(entrance.metrics.clone());
-    let admin = behind_without_keys(entrance, routes).with_state(entrance.metrics.clone());
+    let admin = behind_without_keys(&entrance.for_probes(), routes).with_state(entrance.metrics.clone());
     Routes { all: all.clone(), probes: all, admin }
 }
 

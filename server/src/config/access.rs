@@ -3,6 +3,7 @@
 //! Read by `config`. Files that they name are read by `access`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::Fault;
 use super::environment::Environment;
@@ -30,6 +31,8 @@ pub enum MetricsAccess {
 pub struct AccessConfig {
     /// Files and settings that hold keys and certificate.
     pub credentials: CredentialFiles,
+    /// Time between two looks at the files of keys and certificate; none if nobody looks.
+    pub reload_interval: Option<Duration>,
     /// Who may read `/metrics`.
     pub metrics: MetricsAccess,
 }
@@ -58,7 +61,9 @@ impl AccessConfig {
         if metrics == MetricsAccess::ProbeAddress && reader.text("server.probe_address").is_empty() {
             reader.refuse("server.probe_address", Fault::NeededBy { other: "access.metrics" });
         }
-        Self { credentials: CredentialFiles { keys, certificate }, metrics }
+        let reload_interval = Duration::from_secs(reader.integer("access.reload_interval_s", 0..=86_400));
+        let reload_interval = Some(reload_interval).filter(|interval| !interval.is_zero());
+        Self { credentials: CredentialFiles { keys, certificate }, reload_interval, metrics }
     }
 }
 

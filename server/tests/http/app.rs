@@ -70,6 +70,8 @@ pub struct Setup {
     pub queue_timeout: Duration,
     pub connections: ConnectionLimits,
     pub guard: Guard,
+    /// Guard of the second address.
+    pub probe_guard: Guard,
     pub keys: KeyCheck,
     pub access_log: AccessLog,
     pub page: bool,
@@ -107,6 +109,7 @@ impl Default for Setup {
             answer_bytes: 64 << 20,
             queue_timeout: PATIENCE,
             guard: Guard::default(),
+            probe_guard: Guard::default(),
             keys: KeyCheck::default(),
             access_log: AccessLog::off(),
             page: true,
@@ -185,6 +188,7 @@ impl App {
         let entrance = Entrance {
             metrics,
             guard: Arc::new(setup.guard),
+            probe_guard: Arc::new(setup.probe_guard),
             keys: setup.keys,
             access_log: setup.access_log,
             body: setup.body,

@@ -154,6 +154,7 @@ fn deploy(models: Vec<(Config, ModelToServe)>) -> (Result<Deployment, LoadError>
     let entrance = Entrance {
         metrics: metrics.clone(),
         guard: Arc::new(Guard::default()),
+        probe_guard: Arc::default(),
         keys: KeyCheck::default(),
         access_log: AccessLog::off(),
         body: body_limits(&config.limits),

@@ -23,6 +23,8 @@ pub struct Entrance {
     pub metrics: Metrics,
     /// Hosts and origins that are let in.
     pub guard: Arc<Guard>,
+    /// Hosts and origins that are let in at the second address, which has names of its own.
+    pub probe_guard: Arc<Guard>,
     /// Keys that requests need.
     pub keys: KeyCheck,
     /// Which requests get a line in the log.
@@ -36,6 +38,11 @@ pub struct Entrance {
 }
 
 impl Entrance {
+    /// The entrance of the second address.
+    pub fn for_probes(&self) -> Self {
+        Self { guard: Arc::clone(&self.probe_guard), ..self.clone() }
+    }
+
     /// Reads what is still to come of a request that is refused, so that its client gets to see the answer.
     pub async fn refuse_unread(&self, request: Request, error: ApiError) -> ApiError {
         // A client that waits for permission to send gets its answer first.

@@ -3,6 +3,7 @@
 //! Called by `main`. Puts the pieces together; each is explained where it lives.
 
 mod models;
+mod reloading;
 mod start_message;
 
 use std::net::SocketAddr;
@@ -22,9 +23,10 @@ use crate::process::allocator::give_back_large_pieces;
 use crate::process::liveness::Liveness;
 use crate::process::resources::{ShortOf, blocking_threads, check_threads, claim_descriptors};
 use crate::process::service_manager::Notifier;
-use crate::process::signals::{EndSignal, EndSignals, ReloadSignal};
+use crate::process::signals::{EndSignal, EndSignals};
 use crate::telemetry::Metrics;
 use models::start;
+use reloading::listen_for_signals;
 
 /// Threads that do not start within this time are not there to be had.
 const THREADS_START: Duration = Duration::from_secs(10);
@@ -77,17 +79,20 @@ async fn start_blocking_threads(count: usize) {
 async fn run(configs: &Configs, notifier: &Notifier) -> Result<(), CommandError> {
     let config = configs.first();
     let credentials = config.access.credentials.read()?;
-    let mut signals = listen_for_signals(config, &credentials).map_err(io("wait for signals"))?;
+    let mut signals = listen_for_signals(&config.access, &credentials).map_err(io("wait for signals"))?;
     let listener = listen(&config.server.host, config.server.port).await?;
     let address = listener.local_addr().map_err(io("read the listener's address"))?;
-    let entrance = entrance(configs, address, &credentials);
+    let probes = probe_listener(&config.server).await?;
+    let probe_address = probes.as_ref().map(TcpListener::local_addr).transpose();
+    let probe_address = probe_address.map_err(io("read the address for probes"))?;
+    let entrance = entrance(configs, Addresses { requests: address, probes: probe_address }, &credentials);
     let shared = ServerShared {
         liveness: entrance.liveness.clone(),
         metrics: entrance.metrics.clone(),
         certificate: credentials.certificate,
     };
     let server = HttpServer::start(listener, connection_limits(&config.limits), loading_routes(&entrance), shared);
-    if let Some(probes) = probe_listener(&config.server).await? {
+    if let Some(probes) = probes {
         server.probe(probes);
     }
     tracing::debug!(%address, "alive, not ready: the model is being loaded");
@@ -112,22 +117,6 @@ async fn run(configs: &Configs, notifier: &Notifier) -> Result<(), CommandError>
     notifier.stopping();
     end(config, server, &deployment, (signal, signals)).await;
     Ok(())
-}
-
-/// Signals that end the server. Where keys or a certificate come from files, SIGHUP is none of them: it has these read
-/// anew.
-fn listen_for_signals(config: &Config, credentials: &Credentials) -> std::io::Result<EndSignals> {
-    let files = config.access.credentials.clone();
-    if !files.can_change() {
-        return EndSignals::listen();
-    }
-    let (mut reload, credentials) = (ReloadSignal::listen()?, credentials.clone());
-    tokio::spawn(async move {
-        while reload.next().await.is_some() {
-            files.read_anew(&credentials);
-        }
-    });
-    EndSignals::listen_without_hangup()
 }
 
 /// From the first signal to the last answer. A second signal cuts off whatever is still under way.
@@ -171,6 +160,13 @@ fn scheme(config: &Config) -> &'static str {
     if config.access.credentials.certificate.is_some() { "https" } else { "http" }
 }
 
+/// Addresses that a server listens on.
+struct Addresses {
+    requests: SocketAddr,
+    /// The second one, if there is one.
+    probes: Option<SocketAddr>,
+}
+
 async fn listen(host: &str, port: u16) -> Result<TcpListener, CommandError> {
     let refused = |source| CommandError::Listen { host: host.to_owned(), port, source };
     TcpListener::bind((host, port)).await.map_err(refused)
@@ -185,17 +181,15 @@ async fn probe_listener(server: &ServerConfig) -> Result<Option<TcpListener>, Co
     TcpListener::bind(address).await.map(Some).map_err(refused)
 }
 
-fn entrance(configs: &Configs, address: SocketAddr, credentials: &Credentials) -> Entrance {
+/// The entrance of a server that listens on these addresses.
+fn entrance(configs: &Configs, addresses: Addresses, credentials: &Credentials) -> Entrance {
     let config = configs.first();
     let models: Vec<_> = configs.iter().map(|config| config.model.served_name.as_str()).collect();
-    let ServerConfig { host, allowed_hosts, allowed_origins, allowed_methods, allowed_headers, .. } = &config.server;
-    let guard = Guard::new(GuardSettings {
-        bound: address.ip(),
-        name: host,
-        allowed_hosts,
-        allowed_origins,
-        allowed_methods,
-        allowed_headers,
+    let ServerConfig { host, probe_address, .. } = &config.server;
+    let guard = Arc::new(guard_of(&config.server, addresses.requests, host));
+    let probe_guard = addresses.probes.map(|bound| {
+        let name = probe_address.rsplit_once(':').map_or(probe_address.as_str(), |(name, _)| name);
+        Arc::new(guard_of(&config.server, bound, name))
     });
     let access_log = match config.server.access_log {
         true => AccessLog::one_in(config.server.access_log_sample),
@@ -203,13 +197,27 @@ fn entrance(configs: &Configs, address: SocketAddr, credentials: &Credentials) -
     };
     Entrance {
         metrics: Metrics::of_models(&models),
-        guard: Arc::new(guard),
+        probe_guard: probe_guard.unwrap_or_else(|| Arc::clone(&guard)),
+        guard,
         keys: KeyCheck { keys: credentials.keys.clone(), metrics: config.access.metrics },
         access_log,
         body: body_limits(&config.limits),
         liveness: Liveness::default(),
         serves_page: config.server.page,
     }
+}
+
+/// The guard of an address, which the settings call `name`.
+fn guard_of(server: &ServerConfig, bound: SocketAddr, name: &str) -> Guard {
+    let ServerConfig { allowed_hosts, allowed_origins, allowed_methods, allowed_headers, .. } = server;
+    Guard::new(GuardSettings {
+        bound: bound.ip(),
+        name,
+        allowed_hosts,
+        allowed_origins,
+        allowed_methods,
+        allowed_headers,
+    })
 }
 
 const fn connection_limits(limits: &Limits) -> ConnectionLimits {
@@ -224,5 +232,31 @@ const fn connection_limits(limits: &Limits) -> ConnectionLimits {
             keep_alive: limits.keep_alive_timeout,
             write: WritePace { stretch: limits.write_timeout, least_bytes_per_s: limits.write_bytes_per_s },
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::Request;
+
+    use super::*;
+    use crate::config::{Environment, Layer};
+
+    #[test]
+    fn each_address_is_asked_by_names_of_its_own() {
+        let layer = Layer::parse("test", "[server]\nprobe_address = \"probes.example:9090\"").unwrap();
+        let configs = Configs::from_layers(vec![layer], &Environment::default()).unwrap();
+        let at = |address: &str| address.parse::<SocketAddr>().unwrap();
+        let admitted = |probes: Option<SocketAddr>, host: &str| {
+            let addresses = Addresses { requests: at("127.0.0.1:8080"), probes };
+            let entrance = entrance(&configs, addresses, &Credentials::default());
+            let request = Request::builder().header("host", host).body(Body::empty()).unwrap();
+            [&entrance.guard, &entrance.probe_guard].map(|guard| guard.admit(&request).is_ok())
+        };
+        assert_eq!(admitted(Some(at("10.0.0.5:9090")), "10.0.0.5:9090"), [false, true]);
+        assert_eq!(admitted(Some(at("127.0.0.1:9090")), "evil.example:9090"), [false, false]);
+        assert_eq!(admitted(Some(at("127.0.0.1:9090")), "probes.example:9090"), [false, true]);
+        assert_eq!(admitted(None, "10.0.0.5:9090"), [false, false]);
     }
 }

@@ -60,7 +60,8 @@ pub struct Example {
 }
 
 impl StartMessage {
-    /// Logs two messages: the facts, and a command to try. Each of several models has a message of its own before.
+    /// Logs two messages: the facts, and a command to try. Each of several models has a message of its own before. A
+    /// server that strangers may use has a warning after them.
     pub fn log(&self) {
         let version = env!("CARGO_PKG_VERSION");
         let url = format!("{}://{}", self.scheme, self.address);
@@ -74,6 +75,20 @@ impl StartMessage {
             }
         }
         tracing::info!(target: TARGET, "try: {}", self.curl_line());
+        if self.is_open_to_strangers() {
+            tracing::warn!(
+                target: TARGET,
+                address = %self.address,
+                "whoever reaches this address may use the server, because it has no API keys: give it some (server key \
+                 NAME, access.keys_file), or let only clients that you trust reach it (in a container: docker run -p \
+                 127.0.0.1:8080:8080)"
+            );
+        }
+    }
+
+    /// Whether other machines may reach it, and anybody there may use it.
+    fn is_open_to_strangers(&self) -> bool {
+        !self.needs_key && !self.address.ip().to_canonical().is_loopback()
     }
 
     /// A command to try. A secret is not known here, so the shell's variable `KEY` stands for it.
