@@ -47,8 +47,8 @@ fn main() -> ExitCode {
         Command::Key(options) => commands::key(options),
         Command::Pull(options) => commands::pull(config, options),
         Command::Quantize(options) => commands::quantize(config, options),
-        Command::Adapt(options) => commands::adapt(options),
-        Command::Train(options) => commands::train(options),
+        Command::Adapt(options) => commands::adapt(config, options),
+        Command::Train(options) => commands::train(config, options),
         Command::Eval(options) => commands::eval(config, options),
     };
     log::flush(LAST_LINES);

@@ -5,10 +5,9 @@ use std::num::NonZeroUsize;
 use clap::CommandFactory;
 use clap::error::ErrorKind;
 use kernels::Scheme;
-use model::AdaptRequest;
 
 use super::*;
-use crate::config::{Config, CrossKv, ModelSource, Quantize, TokenizerSource};
+use crate::config::{CheckpointName, Config, CrossKv, ModelSource, Quantize, TokenizerSource};
 
 fn resolve_all(line: &str) -> Result<(Command, Configs), ConfigError> {
     Cli::try_parse_from(line.split_whitespace()).unwrap().resolve(&Environment::default())
@@ -146,13 +145,16 @@ fn quantize_takes_a_checkpoint_or_the_demo_a_folder_and_a_scheme() {
 #[test]
 fn adapt_takes_two_checkpoints_a_folder_and_a_seed() {
     let line = "server adapt --encoder a --decoder b --out c";
-    let request = |line: &str| match resolve(line).0 {
-        Command::Adapt(options) => options.request(),
+    let options = |line: &str| match resolve(line).0 {
+        Command::Adapt(options) => options,
         other => panic!("{other:?}"),
     };
-    let expected = AdaptRequest { encoder: "a".into(), decoder: "b".into(), out: "c".into(), seed: 1 };
-    assert_eq!(request(line), expected);
-    assert_eq!(request(&format!("{line} --seed 7")), AdaptRequest { seed: 7, ..expected });
+    let folder = |path: &str| CheckpointName::Folder(path.into());
+    let expected = AdaptOptions { encoder: folder("a"), decoder: folder("b"), out: "c".into(), seed: 1 };
+    assert_eq!(options(line), expected);
+    assert_eq!(options(&format!("{line} --seed 7")), AdaptOptions { seed: 7, ..expected });
+    let of_hub = options("server adapt --encoder google/gemma-2-9b@v1 --decoder b --out c").encoder;
+    assert!(matches!(of_hub, CheckpointName::Hub(id) if id.to_string() == "google/gemma-2-9b@v1"));
     assert_eq!(refusal("server adapt --encoder a --out c"), ErrorKind::MissingRequiredArgument);
     assert_eq!(refusal("server adapt --model a --decoder b --out c"), ErrorKind::UnknownArgument);
 }

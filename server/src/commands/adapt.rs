@@ -2,11 +2,13 @@
 //!
 //! Called by `main`. `model` checks the sources and writes the files.
 
-use model::Adaptation;
 use model::adaptation::Summary;
+use model::{AdaptRequest, Adaptation};
 
 use super::error::CommandError;
 use crate::cli::AdaptOptions;
+use crate::config::Config;
+use crate::hub::folder_of;
 use crate::process::progress::LoadProgress;
 use crate::process::resources::{check_command, cores};
 use crate::process::terminal::show;
@@ -14,11 +16,13 @@ use crate::process::terminal::show;
 /// Writes the encoder-decoder, and prints what it is and how to go on.
 ///
 /// # Errors
-/// When the sources do not fit each other, the folder is not empty, or a file cannot be read or written.
-pub fn adapt(options: &AdaptOptions) -> Result<(), CommandError> {
+/// When a source cannot be had, or they do not fit each other, the folder is not empty, or a file cannot be read or
+/// written.
+pub fn adapt(config: &Config, options: &AdaptOptions) -> Result<(), CommandError> {
     check_command(cores())?;
-    let request = options.request();
-    let (out, seed) = (request.out.clone(), request.seed);
+    let AdaptOptions { encoder, decoder, out, seed } = options.clone();
+    let [encoder, decoder] = [folder_of(&config.hub, &encoder)?, folder_of(&config.hub, &decoder)?];
+    let request = AdaptRequest { encoder, decoder, out: out.clone(), seed };
     let adaptation = Adaptation::prepare(request)?;
     let progress = LoadProgress::new("adapting", adaptation.bytes());
     let summary = adaptation.write(&mut |bytes| progress.advance(bytes))?;

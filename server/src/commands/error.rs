@@ -120,6 +120,7 @@ impl CommandError {
     pub fn is_misuse(&self) -> bool {
         let of_training = |error: &model::training::Error| matches!(error, model::training::Error::Settings { .. });
         match self {
+            Self::TrainSettings(SettingsError::Hub(_)) => false,
             Self::TrainSettings(_) | Self::Load(LoadError::Gpu(_) | LoadError::OnlyProcessor { .. }) => true,
             Self::Train(error) => of_training(error),
             _ => false,

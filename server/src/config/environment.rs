@@ -1,5 +1,5 @@
 //! Variables of the environment that the settings know: API keys, and those of huggingface_hub, so that both use the
-//! same files.
+//! same files and take the same way.
 //!
 //! Filled by `main`, the only place that reads the environment.
 
@@ -9,10 +9,18 @@ use toml::{Table, Value};
 
 use super::hub::HubToken;
 use super::layers::Layer;
+use super::proxies::Proxies;
 
-/// Variables that are laid over `[hub]`.
-const HUB: [(&str, &str); 4] =
-    [("HF_HOME", "home"), ("HF_HUB_CACHE", "cache"), ("HF_ENDPOINT", "endpoint"), ("HF_TOKEN_PATH", "token_file")];
+/// Variables that are laid over `[hub]`; of several for a key the last one wins.
+const HUB: [(&str, &str); 7] = [
+    ("HF_HOME", "home"),
+    ("HF_HUB_CACHE", "cache"),
+    ("HF_ENDPOINT", "endpoint"),
+    ("HF_TOKEN_PATH", "token_file"),
+    ("SSL_CERT_FILE", "certificates"),
+    ("CURL_CA_BUNDLE", "certificates"),
+    ("REQUESTS_CA_BUNDLE", "certificates"),
+];
 const OFFLINE: &str = "HF_HUB_OFFLINE";
 const API_KEYS: &str = "ENCDEC_API_KEYS";
 const TOKEN: &str = "HF_TOKEN";
@@ -29,6 +37,8 @@ pub struct Environment {
     pub(super) api_keys: Option<String>,
     /// Token for the hub.
     pub(super) token: Option<HubToken>,
+    /// Proxies on the way to the hub.
+    pub(super) proxies: Proxies,
 }
 
 impl Environment {
@@ -47,7 +57,8 @@ impl Environment {
         let cache = given("XDG_CACHE_HOME").map(PathBuf::from);
         let cache = cache.or_else(|| Some(PathBuf::from(given("HOME")?).join(".cache")));
         let token = given(TOKEN).map(|token| HubToken::new(&token));
-        Self { hub, default_home: cache.map(|cache| cache.join("huggingface")), api_keys: variable(API_KEYS), token }
+        let (default_home, api_keys) = (cache.map(|cache| cache.join("huggingface")), variable(API_KEYS));
+        Self { hub, default_home, api_keys, token, proxies: Proxies::read(variable) }
     }
 
     /// Settings that are laid over those of the file.

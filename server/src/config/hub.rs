@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::reader::Reader;
-use super::{Environment, Fault};
+use super::{Environment, Fault, Proxies};
 
 /// Where checkpoints are fetched from and where they are kept. `config.toml` has the reasons.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,12 +21,18 @@ pub struct HubConfig {
     pub token: Option<HubToken>,
     /// File with that token, which is read if there is no other.
     pub token_file: Option<PathBuf>,
+    /// File of certificates against which the hub's is checked, in PEM form; Mozilla's roots if there is none.
+    pub certificates: Option<PathBuf>,
+    /// Proxies on the way.
+    pub proxies: Proxies,
     /// Whether only files are used that are there already.
     pub offline: bool,
     /// Time for a connection, and for each piece of an answer.
     pub timeout: Duration,
     /// Attempts for each answer, the first one included.
     pub attempts: u32,
+    /// Files that are fetched at once.
+    pub downloads: usize,
 }
 
 /// A secret, which is never printed.
@@ -58,6 +64,7 @@ impl HubConfig {
         let in_home = |name| home.as_ref().map(|home| home.join(name));
         let cache = path("hub.cache").or_else(|| in_home("hub"));
         let token_file = path("hub.token_file").or_else(|| in_home("token"));
+        let certificates = path("hub.certificates");
         let endpoint = reader.text("hub.endpoint");
         if !["http://", "https://"].iter().any(|scheme| endpoint.starts_with(scheme)) {
             reader.refuse("hub.endpoint", Fault::NoUrl { value: endpoint.clone() });
@@ -67,9 +74,12 @@ impl HubConfig {
             endpoint: endpoint.trim_end_matches('/').to_owned(),
             token: environment.token.clone(),
             token_file,
+            certificates,
+            proxies: environment.proxies.clone(),
             offline: reader.flag("hub.offline"),
             timeout: Duration::from_secs(reader.integer("hub.timeout_s", 1..=3600)),
             attempts: reader.integer("hub.attempts", 1..=100),
+            downloads: reader.integer("hub.downloads", 1..=32),
         }
     }
 }

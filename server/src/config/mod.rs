@@ -4,6 +4,7 @@
 //! environment, loads no model.
 
 mod access;
+mod checkpoint_name;
 mod environment;
 mod error;
 mod hub;
@@ -12,6 +13,7 @@ mod layers;
 mod limits;
 mod model_choice;
 mod names;
+mod proxies;
 mod reader;
 mod server;
 
@@ -21,6 +23,7 @@ use std::path::Path;
 use toml::Table;
 
 pub use access::{AccessConfig, MetricsAccess};
+pub use checkpoint_name::CheckpointName;
 pub use environment::Environment;
 pub use error::{ConfigError, Fault, KeyValue, Problem};
 pub use hub::{HubConfig, HubToken};
@@ -32,6 +35,7 @@ pub use model_choice::{
     SCHEMES, TokenizerSource,
 };
 use names::TakenNames;
+pub use proxies::Proxies;
 use reader::Reader;
 pub use server::{LOG_LEVELS, LogFormat, ServerConfig};
 

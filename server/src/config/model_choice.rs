@@ -3,12 +3,13 @@
 //! Read by `config`, once for each model. A model is looked for on the disk only to tell a folder from an id of the
 //! hub.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use kernels::cpu::Level;
 use kernels::{KvFormat, Precision, Scheme};
 use model::scheme_name;
 
+use super::checkpoint_name::CheckpointName;
 use super::hub_id::HubId;
 use super::reader::Reader;
 
@@ -170,12 +171,12 @@ impl ModelSource {
         let (path, shape) = (reader.text("model.path"), reader.text("model.shape"));
         if !shape.is_empty() {
             Self::Shape(shape)
-        } else if path.is_empty() {
-            Self::Demo
-        } else if let (false, Some(id)) = (Path::new(&path).exists(), HubId::parse(&path)) {
-            Self::Hub(id)
         } else {
-            Self::Checkpoint(path.into())
+            match path.parse() {
+                Err(_) => Self::Demo,
+                Ok(CheckpointName::Folder(folder)) => Self::Checkpoint(folder),
+                Ok(CheckpointName::Hub(id)) => Self::Hub(id),
+            }
         }
     }
 

@@ -313,5 +313,11 @@ fn the_environment_of_huggingface_hub_wins_over_the_file() {
     assert!(!format!("{:?}", of_environment.token).contains("secret"), "a token is never printed");
     assert_eq!(hub("", &[("HF_HUB_CACHE", "/k"), ("HF_HOME", "/e"), ("HF_TOKEN_PATH", "/t")]).cache, at("/k"));
     assert!(!hub("[hub]\noffline = true", &[("HF_HUB_OFFLINE", "0")]).offline);
+    let certificates = |file, variables| hub(file, variables).certificates;
+    assert_eq!(certificates("[hub]\ncertificates = \"/own\"", &[]), at("/own"));
+    let both = [("REQUESTS_CA_BUNDLE", "/requests"), ("SSL_CERT_FILE", "/ssl")];
+    assert_eq!([certificates("", &both), certificates("", &both[1..])], [at("/requests"), at("/ssl")]);
+    let proxies = hub("", &[("HTTPS_PROXY", "http://a"), ("https_proxy", "http://b"), ("NO_PROXY", "c")]).proxies;
+    assert_eq!(proxies, Proxies { https: Some("http://b".to_owned()), exempt: "c".to_owned(), ..Proxies::default() });
     assert!(refusal("[hub]\nendpoint = \"hub\"").contains("hub.endpoint: must begin with http:// or https://"));
 }

@@ -1,14 +1,19 @@
 //! The folder of a repository in the cache, laid out as huggingface_hub does: contents by their tags in `blobs/`, names
 //! of files by commits in `snapshots/`, commits by branches and tags in `refs/`.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata, TryLockError};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::error::HubError;
+use super::stop::Stop;
 use crate::config::HubId;
+
+/// Pause between two looks at a lock that somebody else has.
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
 /// A repository's folder, which need not exist yet.
 #[derive(Debug)]
@@ -78,25 +83,45 @@ impl CachedRepository {
         linked.map_err(failed("write", &path))
     }
 
-    /// Waits until no other process fetches the contents that have this tag. They are ours until the lock is dropped.
-    pub fn lock(&self, tag: &str) -> Result<File, HubError> {
+    /// Waits until nobody else fetches the contents that have this tag. They are ours until the lock is dropped.
+    ///
+    /// # Errors
+    /// When the lock cannot be had, or `stop` is set before.
+    pub fn lock(&self, tag: &str, stop: &Stop) -> Result<File, HubError> {
         let path = self.locks.join(format!("{tag}.lock"));
         make_folder_of(&path)?;
         make_folder_of(&self.blob(tag))?;
-        let lock = || {
-            let file = File::options().write(true).create(true).truncate(false).open(&path)?;
-            if file.try_lock().is_err() {
-                tracing::info!(lock = %path.display(), "waiting for another process that fetches the same file");
-                file.lock()?;
+        let mut has_waited = false;
+        while !stop.is_set() {
+            let locked = try_lock(&path).map_err(failed("lock", &path))?;
+            if let Some(file) = locked {
+                return Ok(file);
             }
-            Ok(file)
-        };
-        lock().map_err(failed("lock", &path))
+            if !std::mem::replace(&mut has_waited, true) {
+                tracing::info!(lock = %path.display(), "waiting for whoever fetches the same file");
+            }
+            stop.sleep(LOCK_PAUSE);
+        }
+        Err(HubError::Abandoned)
     }
 
     fn reference(&self, revision: &str) -> PathBuf {
         self.folder.join("refs").join(revision)
     }
+}
+
+/// The locked file; none if somebody else has locked it, or removed it meanwhile.
+fn try_lock(path: &Path) -> io::Result<Option<File>> {
+    let file = File::options().write(true).create(true).truncate(false).open(path)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    // A file without its name is another lock than the one that others find.
+    let is_same = |there: &Metadata, ours: &Metadata| (there.dev(), there.ino()) == (ours.dev(), ours.ino());
+    let ours = file.metadata()?;
+    Ok(fs::metadata(path).is_ok_and(|there| is_same(&there, &ours)).then_some(file))
 }
 
 /// The error for a failed action on a file of the cache.

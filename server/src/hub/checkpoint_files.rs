@@ -2,9 +2,19 @@
 
 use std::path::Path;
 
-/// Files beside the weights; only the first is in every repository.
-const BESIDE: [&str; 6] =
-    [CONFIG, "generation_config.json", TOKENIZER, "tokenizer_config.json", "chat_template.jinja", "chat_template.json"];
+/// Files beside the weights; only the first is in every repository. Some of them are for the copies that `quantize`,
+/// `adapt` and `train` write.
+const BESIDE: [&str; 9] = [
+    CONFIG,
+    "generation_config.json",
+    TOKENIZER,
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+];
 const CONFIG: &str = "config.json";
 const TOKENIZER: &str = "tokenizer.json";
 const SINGLE: &str = "model.safetensors";

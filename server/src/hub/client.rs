@@ -3,12 +3,20 @@
 //! Used by `repository` and `download`. The token goes to the hub's own address only: redirects lead to other hosts,
 //! whose addresses carry signatures of their own.
 
+use std::io::ErrorKind;
+use std::path::Path;
 use std::time::Duration;
 
-use ureq::http::{HeaderMap, StatusCode, Uri, header};
+use tokio_rustls::rustls;
+use ureq::http::{HeaderMap, StatusCode, header};
+use ureq::tls::TlsConfig;
 use ureq::{Agent, Body};
 
+use super::address::{Origin, redirected};
 use super::error::HubError;
+use super::proxy::proxy_for;
+use super::roots::roots;
+use super::stop::Stop;
 use crate::config::{HubConfig, HubToken};
 
 /// Redirects that are followed for one request.
@@ -18,11 +26,12 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(3
 /// Longest time that the hub may ask to wait; otherwise people decide.
 const LONGEST_WAIT: u64 = 60;
 
-/// A way to the hub.
+/// A way to the hub, for the threads of one fetch.
 pub struct Client {
     agent: Agent,
     config: HubConfig,
     token: Option<HubToken>,
+    stop: Stop,
 }
 
 /// A request.
@@ -71,7 +80,15 @@ pub struct Attempts<'a> {
 
 impl Client {
     /// A client under these settings; the token is read if it is in a file.
-    pub fn new(config: &HubConfig) -> Self {
+    ///
+    /// # Errors
+    /// When the token or the file of certificates cannot be used.
+    pub fn new(config: &HubConfig) -> Result<Self, HubError> {
+        let token = config.token.clone().or_else(|| token_in(config.token_file.as_deref()?));
+        let token = token.filter(|token| !token.secret().is_empty());
+        if token.as_ref().is_some_and(|token| !token.secret().bytes().all(|byte| byte.is_ascii_graphic())) {
+            return Err(HubError::NoToken);
+        }
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -80,11 +97,17 @@ impl Client {
             .timeout_connect(Some(config.timeout))
             .timeout_recv_response(Some(config.timeout))
             .timeout_per_read(Some(config.timeout))
+            .tls_config(TlsConfig::builder().root_certs(roots(config.certificates.as_deref())?).build())
+            // The library would read the environment by rules of its own; each request says its proxy.
+            .proxy(None)
             .build()
             .new_agent();
-        let in_file = || std::fs::read_to_string(config.token_file.as_ref()?).ok().map(|text| HubToken::new(&text));
-        let token = config.token.clone().or_else(in_file).filter(|token| !token.secret().is_empty());
-        Self { agent, config: config.clone(), token }
+        Ok(Self { agent, config: config.clone(), token, stop: Stop::default() })
+    }
+
+    /// Ends the fetch.
+    pub const fn stop(&self) -> &Stop {
+        &self.stop
     }
 
     /// Address of the hub.
@@ -92,12 +115,12 @@ impl Client {
         &self.config.endpoint
     }
 
-    /// The answer to a request that is repeated as long as attempts are left.
-    pub fn ask(&self, ask: Ask<'_>) -> Result<Answer, HubError> {
+    /// The result of an attempt that is repeated as long as attempts are left.
+    pub fn repeat<T>(&self, attempt: impl Fn() -> Result<T, Failure>) -> Result<T, HubError> {
         let mut attempts = self.attempts();
         loop {
-            match self.ask_once(ask) {
-                Ok(answer) => return Ok(answer),
+            match attempt() {
+                Ok(result) => return Ok(result),
                 Err(failure) => attempts.wait_after(failure)?,
             }
         }
@@ -117,7 +140,8 @@ impl Client {
             let Some(location) = location.filter(|_| answer.status.is_redirection()) else {
                 return self.checked(answer, &url, ask);
             };
-            let next = absolute(&url, location).ok_or_else(|| no_hub(&url, format!("a redirect to {location:?}")))?;
+            let next = redirected(&url, location)
+                .ok_or_else(|| no_hub(&url, format!("a redirect to {:?}", without_query(location))))?;
             if ask.head && !self.is_own(&next) {
                 return Ok(answer);
             }
@@ -134,9 +158,14 @@ impl Client {
         if ask.from > 0 {
             request = request.header(header::RANGE, format!("bytes={}-", ask.from));
         }
-        let answer = request.call().map_err(|error| match error {
-            ureq::Error::BadUri(problem) => no_hub(url, problem),
+        let origin = Origin::of(url).ok_or_else(|| no_hub(url, "no address with a host".to_owned()))?;
+        let proxy = proxy_for(&self.config.proxies, &origin).map_err(Failure::Lasting)?;
+        let answer = request.config().proxy(proxy).build().call().map_err(|error| match error {
+            ureq::Error::BadUri(_) => no_hub(url, "its address cannot be asked".to_owned()),
             ureq::Error::Http(problem) => no_hub(url, problem.to_string()),
+            error if is_untrusted(&error) => {
+                Failure::Lasting(HubError::Untrusted { host: origin.host, problem: error.to_string() })
+            }
             error => Failure::Passing { problem: error.to_string(), wait: None },
         })?;
         let (head, body) = answer.into_parts();
@@ -151,7 +180,7 @@ impl Client {
         }
         if !self.is_own(url) {
             // The signature in its address may have ended; the hub gives another.
-            let host = origin(url).map(|(_, host, _)| host).unwrap_or_default();
+            let host = Origin::of(url).map(|origin| origin.host).unwrap_or_default();
             return Err(Failure::Passing {
                 problem: format!("{host}, to which it redirects, answers {status}"),
                 wait: None,
@@ -181,10 +210,7 @@ impl Client {
 
     /// Whether an address is the hub's own: its scheme, host and port.
     fn is_own(&self, url: &str) -> bool {
-        match (origin(url), origin(&self.config.endpoint)) {
-            (Some(asked), Some(own)) => asked == own,
-            _ => false,
-        }
+        Origin::of(url).is_some_and(|asked| Some(asked) == Origin::of(&self.config.endpoint))
     }
 }
 
@@ -213,68 +239,41 @@ impl Attempts<'_> {
             return Err(HubError::Unreachable { endpoint, problem, cache: cache.clone().unwrap_or_default() });
         }
         tracing::info!(problem, left = self.left, "the hub is asked again");
-        std::thread::sleep(wait.map_or(self.pause, Duration::from_secs));
+        self.client.stop.sleep(wait.map_or(self.pause, Duration::from_secs));
         self.pause = (2 * self.pause).min(PAUSES[1]);
-        Ok(())
+        if self.client.stop.is_set() { Err(HubError::Abandoned) } else { Ok(()) }
     }
 }
 
 /// An answer that no hub gives.
 pub fn no_hub(url: &str, problem: String) -> Failure {
-    // A signature in an address is a secret for as long as it holds.
-    let url = url.split('?').next().unwrap_or_default().to_owned();
-    Failure::Lasting(HubError::NoHub { url, problem })
+    Failure::Lasting(HubError::NoHub { url: without_query(url).to_owned(), problem })
 }
 
-/// Scheme, host and port of an address.
-fn origin(url: &str) -> Option<(String, String, u16)> {
-    let uri: Uri = url.parse().ok()?;
-    let scheme = uri.scheme_str()?.to_ascii_lowercase();
-    let port = uri.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
-    Some((scheme, uri.host()?.to_ascii_lowercase(), port))
+/// An address without what may be a signature: a secret for as long as it holds.
+fn without_query(url: &str) -> &str {
+    url.split('?').next().unwrap_or_default()
 }
 
-/// The address that a redirect at `url` leads to.
-fn absolute(url: &str, location: &str) -> Option<String> {
-    if let Some(path) = location.strip_prefix('/') {
-        let uri: Uri = url.parse().ok()?;
-        let scheme = uri.scheme_str()?;
-        // Two slashes begin another host on the same scheme.
-        return Some(match path.strip_prefix('/') {
-            Some(other) => format!("{scheme}://{other}"),
-            None => format!("{scheme}://{}/{path}", uri.authority()?),
-        });
-    }
-    let is_http = |text: &str| text.starts_with("http://") || text.starts_with("https://");
-    (is_http(location) && origin(location).is_some()).then(|| location.to_owned())
+/// Whether the other end could not prove who it is.
+fn is_untrusted(error: &ureq::Error) -> bool {
+    let of_tls = match error {
+        ureq::Error::Rustls(error) => Some(error),
+        ureq::Error::Io(error) => error.get_ref().and_then(|inner| inner.downcast_ref()),
+        _ => None,
+    };
+    matches!(of_tls, Some(rustls::Error::InvalidCertificate(_)))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_redirect_leads_where_it_says() {
-        let from = "https://hub.example:8443/a/b?c=d";
-        for (location, to) in [
-            ("/x?y=z", Some("https://hub.example:8443/x?y=z")),
-            ("//cdn.example/x", Some("https://cdn.example/x")),
-            ("http://cdn.example/x", Some("http://cdn.example/x")),
-            ("file:///etc/passwd", None),
-            ("x", None),
-            ("https://", None),
-        ] {
-            assert_eq!(absolute(from, location).as_deref(), to, "{location}");
-        }
-    }
-
-    #[test]
-    fn an_origin_is_scheme_host_and_port() {
-        assert_eq!(origin("https://Hub.example/a"), origin("https://hub.example:443"));
-        for other in
-            ["http://hub.example", "https://hub.example:8443", "https://hub.example.evil", "https://cdn.hub.example"]
-        {
-            assert_ne!(origin("https://hub.example"), origin(other), "{other}");
+/// The token in a file; none if there is no such file.
+fn token_in(file: &Path) -> Option<HubToken> {
+    match std::fs::read_to_string(file) {
+        Ok(text) => Some(HubToken::new(&text)),
+        Err(error) => {
+            if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
+                tracing::warn!(%error, file = %file.display(), "the hub is asked without the token in this file");
+            }
+            None
         }
     }
 }

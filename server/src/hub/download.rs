@@ -39,7 +39,7 @@ impl Download<'_> {
     /// When it cannot be had, or is not what was announced.
     pub fn run(&self) -> Result<(), HubError> {
         let RemoteFile { tag, size, name, .. } = self.remote;
-        let _lock = self.cached.lock(tag)?;
+        let _lock = self.cached.lock(tag, self.client.stop())?;
         let (blob, incomplete) = (self.cached.blob(tag), self.cached.incomplete(tag));
         if blob.exists() {
             self.progress.advance(*size);
@@ -51,7 +51,7 @@ impl Download<'_> {
         self.progress.advance(partial.length());
         loop {
             self.complete(&mut partial)?;
-            let found = match partial.finish(&blob).map_err(failed("write", &blob))? {
+            let found = match partial.finish(&blob).map_err(|error| self.on_disk(error, *size))? {
                 Ok(()) => return Ok(()),
                 Err(found) => found,
             };
@@ -101,6 +101,9 @@ impl Download<'_> {
         let mut body = answer.body.into_reader();
         let mut piece = vec![0; PIECE];
         while !partial.is_complete() {
+            if self.client.stop().is_set() {
+                return Err(Failure::Lasting(HubError::Abandoned));
+            }
             let count = match body.read(&mut piece) {
                 Ok(0) => return Ok(()),
                 Ok(count) => count,

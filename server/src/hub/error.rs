@@ -81,6 +81,41 @@ pub enum HubError {
         /// Folder of fetched repositories.
         cache: PathBuf,
     },
+    /// The certificate of the hub, or of a host that it redirects to, is not signed by a root that is trusted.
+    #[error(
+        "the certificate of {host} cannot be trusted ({problem}): name the file with the certificates of those who \
+         sign it in SSL_CERT_FILE, REQUESTS_CA_BUNDLE or hub.certificates"
+    )]
+    Untrusted {
+        /// The host.
+        host: String,
+        /// The library's answer.
+        problem: String,
+    },
+    /// The file of trusted certificates cannot be used.
+    #[error(
+        "{} cannot be used for certificates that are trusted ({problem}): SSL_CERT_FILE, CURL_CA_BUNDLE, \
+         REQUESTS_CA_BUNDLE and hub.certificates name a file in PEM form",
+        path.display()
+    )]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// The problem.
+        problem: String,
+    },
+    /// A proxy is no address.
+    #[error(
+        "the proxy for {scheme} cannot be used: give it as http://HOST:PORT in {}_PROXY or ALL_PROXY",
+        scheme.to_uppercase()
+    )]
+    NoProxy {
+        /// Scheme of the addresses, http or https.
+        scheme: String,
+    },
+    /// The token is none.
+    #[error("the token for the hub has characters that no token has: check HF_TOKEN, or the file with the token")]
+    NoToken,
     /// The hub wants fewer requests.
     #[error("{endpoint} answers too many requests and asks to wait {seconds} seconds: start again then")]
     Busy {
@@ -139,6 +174,9 @@ pub enum HubError {
         /// The checksum of what came.
         found: String,
     },
+    /// Another file of the checkpoint could not be had, whose error is told instead.
+    #[error("another file could not be fetched")]
+    Abandoned,
     /// A file or folder of the cache cannot be used.
     #[error("cannot {action} {}: check its owner and permissions, or set HF_HOME to another folder", path.display())]
     File {
@@ -154,6 +192,6 @@ pub enum HubError {
 impl HubError {
     /// Whether files that were fetched earlier may be used instead: the hub did not say anything against it.
     pub(super) const fn is_of_the_line(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Busy { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Busy { .. } | Self::Untrusted { .. })
     }
 }

@@ -1,7 +1,9 @@
 //! Checkpoints of a hub: fetched with resume and checksums into the folder that huggingface_hub uses, or found there.
 //!
-//! Called by `loading` and by `server pull`. Knows files and checksums, not what a checkpoint holds.
+//! Called by `loading` and by the commands that take checkpoints. Knows files and checksums, not what a checkpoint
+//! holds.
 
+mod address;
 mod cache;
 mod checkpoint_files;
 mod checksum;
@@ -9,10 +11,14 @@ mod client;
 mod download;
 mod error;
 mod fetch;
+mod parallel;
 mod partial_file;
+mod proxy;
 mod repository;
+mod roots;
+mod stop;
 #[cfg(test)]
 mod tests;
 
 pub use error::HubError;
-pub use fetch::fetch;
+pub use fetch::{fetch, folder_of};

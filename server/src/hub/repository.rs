@@ -45,14 +45,15 @@ impl Revision {
     pub fn ask(client: &Client, id: &HubId) -> Result<Self, HubError> {
         let (endpoint, HubId { repository, revision }) = (client.endpoint(), id);
         let url = format!("{endpoint}/api/models/{repository}/revision/{}", revision.replace('/', "%2F"));
-        let answer = client.ask(Ask { url: &url, repository, head: false, from: 0 })?;
-        let mut text = Vec::new();
-        let read = answer.body.into_reader().take(LIST_BYTES).read_to_end(&mut text);
-        let parsed = read.map_err(|error| error.to_string()).and_then(|_| {
-            let parsed: Self = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
-            if HubId::is_commit_name(&parsed.commit) { Ok(parsed) } else { Err("its commit is none".to_owned()) }
-        });
-        parsed.map_err(|problem| HubError::NoHub { url, problem })
+        client.repeat(|| {
+            let answer = client.ask_once(Ask { url: &url, repository, head: false, from: 0 })?;
+            let mut text = Vec::new();
+            let read = answer.body.into_reader().take(LIST_BYTES).read_to_end(&mut text);
+            read.map_err(|error| Failure::Passing { problem: error.to_string(), wait: None })?;
+            let parsed: Self = serde_json::from_slice(&text).map_err(|error| no_hub(&url, error.to_string()))?;
+            let is_one = HubId::is_commit_name(&parsed.commit);
+            if is_one { Ok(parsed) } else { Err(no_hub(&url, "its commit is none".to_owned())) }
+        })
     }
 
     /// Names of the files.
@@ -65,19 +66,18 @@ impl RemoteFile {
     /// Asks for the tag and size of a file.
     pub fn ask(client: &Client, repository: &str, commit: &str, name: &str) -> Result<Self, HubError> {
         let url = format!("{}/{repository}/resolve/{commit}/{name}", client.endpoint());
-        let Answer { headers, .. } = client.ask(Ask { url: &url, repository, head: true, from: 0 })?;
-        // A file that lies elsewhere has its own tag and size in the headers that begin with X-Linked.
-        let tag = text(&headers, "x-linked-etag").or_else(|| text(&headers, header::ETAG.as_str()));
-        let tag = tag.map(|tag| tag.trim_start_matches("W/").trim_matches('"').to_owned());
-        let size = text(&headers, "x-linked-size").or_else(|| text(&headers, header::CONTENT_LENGTH.as_str()));
-        let size = size.and_then(|size| size.parse().ok());
-        match (tag.filter(|tag| is_file_name(tag)), size) {
-            (Some(tag), Some(size)) => Ok(Self { name: name.to_owned(), url, tag, size }),
-            _ => match no_hub(&url, "it lacks a tag or a size".to_owned()) {
-                Failure::Lasting(error) => Err(error),
-                Failure::Passing { .. } => unreachable!("what is no hub stays none"),
-            },
-        }
+        client.repeat(|| {
+            let Answer { headers, .. } = client.ask_once(Ask { url: &url, repository, head: true, from: 0 })?;
+            // A file that lies elsewhere has its own tag and size in the headers that begin with X-Linked.
+            let tag = text(&headers, "x-linked-etag").or_else(|| text(&headers, header::ETAG.as_str()));
+            let tag = tag.map(|tag| tag.trim_start_matches("W/").trim_matches('"').to_owned());
+            let size = text(&headers, "x-linked-size").or_else(|| text(&headers, header::CONTENT_LENGTH.as_str()));
+            let (name, url) = (name.to_owned(), url.clone());
+            match (tag.filter(|tag| is_file_name(tag)), size.and_then(|size| size.parse().ok())) {
+                (Some(tag), Some(size)) => Ok(Self { name, url, tag, size }),
+                _ => Err(no_hub(&url, "it lacks a tag or a size".to_owned())),
+            }
+        })
     }
 }
 

@@ -4,6 +4,8 @@ mod cache;
 mod line;
 mod refusals;
 mod scripted_hub;
+mod several_files;
+mod way;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,7 +13,7 @@ use std::time::Duration;
 use scripted_hub::ScriptedHub;
 
 use super::{HubError, fetch};
-use crate::config::{HubConfig, HubId, HubToken};
+use crate::config::{HubConfig, HubId, HubToken, Proxies};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -26,10 +28,19 @@ fn config(hub: &ScriptedHub, folder: &Path) -> HubConfig {
         endpoint: hub.url().to_owned(),
         token: Some(HubToken::new("secret")),
         token_file: None,
+        certificates: None,
+        proxies: Proxies::default(),
         offline: false,
-        timeout: Duration::from_secs(2),
+        // Nobody is silent for so long, however busy the machine is.
+        timeout: Duration::from_secs(60),
         attempts: 3,
+        downloads: 1,
     }
+}
+
+/// A file of the certificates of tests.
+fn certificate(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tls").join(name)
 }
 
 /// The folder of a cache in which tests look.

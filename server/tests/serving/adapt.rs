@@ -40,6 +40,31 @@ fn an_adapted_checkpoint_is_described_and_served() {
 }
 
 #[test]
+fn sources_may_be_ids_of_the_hub() {
+    let home = tempfile::tempdir().unwrap();
+    let repository = home.path().join("hub/models--org--gemma");
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    std::fs::create_dir_all(repository.join("refs")).unwrap();
+    std::fs::write(repository.join("refs/main"), commit).unwrap();
+    std::fs::create_dir_all(repository.join("snapshots")).unwrap();
+    std::os::unix::fs::symlink(
+        source("gemma2-source").canonicalize().unwrap(),
+        repository.join("snapshots").join(commit),
+    )
+    .unwrap();
+    let out = home.path().join("out");
+    let mut adapt = command(&["adapt", "--encoder", "org/gemma", "--decoder", "org/gemma@main", "--out", text(&out)]);
+    let output = adapt.env("HF_HOME", home.path()).env("HF_HUB_OFFLINE", "1").env_remove("HF_HUB_CACHE").output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(out.join("model.safetensors").is_file());
+    let mut missing = command(&["adapt", "--encoder", "org/none", "--decoder", "org/gemma", "--out", text(&out)]);
+    let output = missing.env("HF_HOME", home.path()).env("HF_HUB_OFFLINE", "1").env_remove("HF_HUB_CACHE").output();
+    let said = String::from_utf8(output.unwrap().stderr).unwrap();
+    assert!(said.starts_with("error: org/none is not in ") && said.contains("server pull org/none"), "{said}");
+}
+
+#[test]
 fn the_same_command_gives_the_same_files() {
     let place = tempfile::tempdir().unwrap();
     let outs = ["first", "second"].map(|name| place.path().join(name));

@@ -15,6 +15,18 @@ use crate::demo::folder;
 use crate::process::{ServerProcess, command};
 
 const FILES: [&str; 4] = ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json"];
+/// Other variables that say something about the way to a hub.
+const OTHER_VARIABLES: [&str; 9] = [
+    "HF_TOKEN",
+    "HF_HUB_CACHE",
+    "HF_HUB_OFFLINE",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "SSL_CERT_FILE",
+    "CURL_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+];
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// A hub with one repository, `org/tiny`, and a folder for what is fetched from it.
@@ -40,7 +52,9 @@ impl Hub {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = command(arguments);
         command.env("HF_ENDPOINT", format!("http://{}", self.address)).env("HF_HOME", self.home.path());
-        command.env_remove("HF_TOKEN").env_remove("HF_HUB_CACHE").env_remove("HF_HUB_OFFLINE");
+        for name in OTHER_VARIABLES {
+            command.env_remove(name).env_remove(name.to_lowercase());
+        }
         command
     }
 

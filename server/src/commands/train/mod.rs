@@ -16,6 +16,7 @@ use model::training::{self, Outcome, Settings};
 
 use super::error::{CommandError, io};
 use crate::cli::TrainOptions;
+use crate::config::Config;
 use crate::process::resources::{check_command, cores};
 use crate::process::terminal::show;
 use stopping::Stopping;
@@ -25,8 +26,8 @@ use watcher::Watcher;
 ///
 /// # Errors
 /// When the settings cannot be used, or the run fails.
-pub fn train(options: &TrainOptions) -> Result<(), CommandError> {
-    let settings = settings::read(&options.config)?;
+pub fn train(config: &Config, options: &TrainOptions) -> Result<(), CommandError> {
+    let settings = settings::read(&options.config, &config.hub)?;
     let threads = if settings.threads == 0 { cores() } else { settings.threads };
     check_command(threads + stopping::THREADS)?;
     let stopping = stopping::listen().map_err(io("wait for signals"))?;

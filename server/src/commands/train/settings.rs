@@ -1,6 +1,6 @@
 //! Reads `train.toml` into the settings of a run. One error names all keys that cannot be used.
 //!
-//! Called by the command. `model` defines the keys; paths are relative to the file.
+//! Called by the command. `model` defines the keys; paths are relative to the file, and checkpoints may be of the hub.
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,8 @@ use model::training::Settings;
 use toml::Table;
 
 use super::problems::deserialize;
+use crate::config::{CheckpointName, HubConfig};
+use crate::hub::{HubError, folder_of};
 
 /// Why there are no settings.
 #[derive(Debug, thiserror::Error)]
@@ -39,21 +41,25 @@ pub enum SettingsError {
         /// At least one problem, each naming its key.
         problems: Vec<String>,
     },
+    /// A checkpoint cannot be had from the hub.
+    #[error(transparent)]
+    Hub(#[from] HubError),
 }
 
-/// Reads the file; paths in it are resolved against its folder.
+/// Reads the file; paths in it are resolved against its folder, and checkpoints of the hub fetched.
 ///
 /// # Errors
-/// One error that names every unknown key, wrong type, missing key and unusable value.
-pub(super) fn read(path: &Path) -> Result<Settings, SettingsError> {
+/// One error that names every unknown key, wrong type, missing key and unusable value; or that of a checkpoint that
+/// cannot be had.
+pub(super) fn read(path: &Path, hub: &HubConfig) -> Result<Settings, SettingsError> {
     let text = input::read_settings(path);
-    let text = text.map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })?;
+    let unreadable = |source| SettingsError::Unreadable { path: path.to_owned(), source };
+    let text = text.map_err(unreadable)?;
     // A run resumes only with the paths that it began with, so they must not depend on the current folder.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let folder = folder.canonicalize();
-    let folder = folder.map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })?;
+    let folder = folder.canonicalize().map_err(unreadable)?;
     let mut settings = parse(path, &text)?;
-    resolve(&mut settings, &folder);
+    resolve(&mut settings, &folder, hub)?;
     Ok(settings)
 }
 
@@ -72,13 +78,17 @@ fn parse(path: &Path, text: &str) -> Result<Settings, SettingsError> {
     }
 }
 
-fn resolve(settings: &mut Settings, folder: &Path) {
+fn resolve(settings: &mut Settings, folder: &Path, hub: &HubConfig) -> Result<(), HubError> {
     let Settings { out, model, data, distillation, .. } = settings;
-    let own = [&mut model.init, &mut model.config, &mut model.tokenizer, &mut data.cache].into_iter().flatten();
-    let teacher = distillation.as_mut().map(|distillation| &mut distillation.teacher);
-    let paths = own.chain(teacher).chain([out]).chain(&mut data.train).chain(&mut data.valid);
+    let own = [&mut model.config, &mut model.tokenizer, &mut data.cache].into_iter().flatten();
+    let paths = own.chain([out]).chain(&mut data.train).chain(&mut data.valid);
     // `join` keeps a path that is absolute.
     paths.for_each(|path| *path = folder.join(&*path));
+    let teacher = distillation.as_mut().map(|distillation| &mut distillation.teacher);
+    for checkpoint in model.init.iter_mut().chain(teacher) {
+        *checkpoint = folder_of(hub, &CheckpointName::within(folder, checkpoint))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -89,9 +99,15 @@ mod tests {
     use toml::Value;
 
     use super::*;
+    use crate::config::Config;
 
     const LEAST: &str = "out = 'run'\n[model]\ninit = 'init'\n[objective]\nkind = 'seq2seq'\n\
                          [data]\ntrain = ['a.jsonl']\n[[stage]]\nsteps = 10\nlearning_rate = 1e-3\n";
+
+    /// Settings of the hub that are never used: no checkpoint of these tests is one of the hub.
+    fn hub() -> HubConfig {
+        Config::from_layers(Vec::new()).unwrap().hub
+    }
 
     fn problems(text: &str) -> Vec<String> {
         match parse(Path::new("train.toml"), text).unwrap_err() {
@@ -107,7 +123,7 @@ mod tests {
         let path = folder.join("train.toml");
         let more = LEAST.replace("['a.jsonl']", "['a.jsonl', '/b.jsonl']\nvalid = ['../v.jsonl']\ncache = 'c'");
         fs::write(&path, format!("{more}[distillation]\nteacher = 't'\n")).unwrap();
-        let settings = read(&path).unwrap();
+        let settings = read(&path, &hub()).unwrap();
         assert_eq!(settings.out, folder.join("run"));
         assert_eq!(settings.model.init, Some(folder.join("init")));
         assert_eq!(settings.model.tokenizer, None);
@@ -118,12 +134,36 @@ mod tests {
     }
 
     #[test]
+    fn checkpoints_that_are_ids_become_the_folders_of_their_commits() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().canonicalize().unwrap();
+        let commit = "0123456789abcdef0123456789abcdef01234567";
+        let snapshot = folder.join("cache/models--org--tiny/snapshots").join(commit);
+        fs::create_dir_all(&snapshot).unwrap();
+        for name in ["config.json", "model.safetensors"] {
+            fs::write(snapshot.join(name), "").unwrap();
+        }
+        let hub = HubConfig { cache: Some(folder.join("cache")), offline: true, ..hub() };
+        let path = folder.join("train.toml");
+        let text = LEAST.replace("'init'", &format!("'org/tiny@{commit}'"));
+        fs::write(&path, format!("{text}[distillation]\nteacher = 'org/tiny@{commit}'\n")).unwrap();
+        let settings = read(&path, &hub).unwrap();
+        assert_eq!(settings.model.init.as_ref(), Some(&snapshot));
+        assert_eq!(settings.distillation.unwrap().teacher, snapshot);
+        fs::write(&path, LEAST.replace("'init'", "'org/none'")).unwrap();
+        let said = read(&path, &hub).unwrap_err().to_string();
+        assert!(said.starts_with("org/none is not in "), "{said}");
+        fs::create_dir_all(folder.join("org/none")).unwrap();
+        assert_eq!(read(&path, &hub).unwrap().model.init, Some(folder.join("org/none")), "a folder wins");
+    }
+
+    #[test]
     fn the_same_file_gives_the_same_paths_however_it_is_named() {
         let place = tempfile::tempdir().unwrap();
         fs::create_dir(place.path().join("inner")).unwrap();
         let path = place.path().join("train.toml");
         fs::write(&path, LEAST).unwrap();
-        assert_eq!(read(&place.path().join("inner/../train.toml")).unwrap(), read(&path).unwrap());
+        assert_eq!(read(&place.path().join("inner/../train.toml"), &hub()).unwrap(), read(&path, &hub()).unwrap());
     }
 
     #[test]
@@ -234,7 +274,7 @@ mod tests {
             for entry in fs::read_dir(repository().join(folder)).unwrap() {
                 let path = entry.unwrap().path();
                 if path.extension().is_some_and(|extension| extension == "toml") {
-                    let settings = read(&path).unwrap();
+                    let settings = read(&path, &hub()).unwrap();
                     let objective = Value::try_from(settings.objective).unwrap();
                     kinds.insert(objective["kind"].as_str().unwrap().to_owned());
                 }

@@ -37,6 +37,20 @@ fn a_download_that_a_process_left_is_continued_by_the_next_one() {
 }
 
 #[test]
+fn a_list_that_breaks_is_asked_for_again_and_what_is_there_is_used_if_it_never_comes() {
+    let (hub, folder) = (ScriptedHub::tiny(), tempfile::tempdir().unwrap());
+    hub.trick("api", Trick::BreakAfter(20));
+    fetch(&config(&hub, folder.path()), &id("org/tiny")).unwrap();
+    for _ in 0..3 {
+        hub.trick("api", Trick::BreakAfter(20));
+    }
+    fetch(&config(&hub, folder.path()), &id("org/tiny")).unwrap();
+    let other = tempfile::tempdir().unwrap();
+    hub.trick("api", Trick::BreakAfter(20)).trick("api", Trick::BreakAfter(20)).trick("api", Trick::BreakAfter(20));
+    assert!(matches!(refusal(&hub, other.path()), HubError::Unreachable { .. }));
+}
+
+#[test]
 fn a_server_that_cannot_continue_a_file_is_given_another_chance_from_the_start() {
     let (hub, folder) = (ScriptedHub::tiny(), tempfile::tempdir().unwrap());
     hub.trick("model.safetensors", Trick::BreakAfter(1000)).trick("model.safetensors", Trick::FromTheStart);
@@ -49,7 +63,8 @@ fn a_line_that_falls_silent_counts_as_broken() {
     let (hub, folder) = (ScriptedHub::tiny(), tempfile::tempdir().unwrap());
     hub.trick("model.safetensors", Trick::Silence);
     let mut config = config(&hub, folder.path());
-    config.timeout = std::time::Duration::from_millis(200);
+    // A busy machine may seem silent as well, but not so often.
+    (config.timeout, config.attempts) = (std::time::Duration::from_millis(200), 100);
     let snapshot = fetch(&config, &id("org/tiny")).unwrap();
     assert_eq!(fs::read(snapshot.join("model.safetensors")).unwrap(), weights());
 }

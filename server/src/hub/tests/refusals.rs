@@ -2,6 +2,7 @@
 
 use super::scripted_hub::{ScriptedHub, Trick};
 use super::{config, id, refusal};
+use crate::config::HubToken;
 use crate::hub::{HubError, fetch};
 
 /// The error for a hub that answers requests for the list so.
@@ -63,6 +64,22 @@ fn a_token_in_a_file_is_used_unless_there_is_another() {
 }
 
 #[test]
+fn a_token_that_is_none_is_told_without_its_words_and_a_file_that_cannot_be_read_is_left_out() {
+    let (hub, folder) = (ScriptedHub::tiny(), tempfile::tempdir().unwrap());
+    let mut config = config(&hub, folder.path());
+    for bad in ["two words", "a\nb", "\u{e9}"] {
+        config.token = Some(HubToken::new(bad));
+        let said = fetch(&config, &id("org/tiny")).unwrap_err().to_string();
+        assert!(said.contains("check HF_TOKEN") && !said.contains(bad), "{said}");
+    }
+    assert!(hub.seen().is_empty());
+    // A folder is no file that can be read.
+    (config.token, config.token_file) = (None, Some(folder.path().to_owned()));
+    fetch(&config, &id("org/tiny")).unwrap();
+    assert!(hub.seen().iter().all(|seen| seen.authorization.is_none()));
+}
+
+#[test]
 fn what_is_no_checkpoint_or_no_hub_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let error = refusal(&ScriptedHub::with(&[("config.json", b"{}")]), folder.path()).to_string();
@@ -74,9 +91,9 @@ fn what_is_no_checkpoint_or_no_hub_is_named() {
     hub.trick("api", Trick::Answer(200, String::new()));
     let error = refusal(&hub, folder.path()).to_string();
     assert!(error.contains("gives an answer that is not a hub's") && error.ends_with("check HF_ENDPOINT"), "{error}");
-    hub.trick("api", Trick::Answer(302, "location: file:///etc/passwd\r\n".to_owned()));
+    hub.trick("api", Trick::Answer(302, "location: file:///etc/passwd?signature=secret\r\n".to_owned()));
     let error = refusal(&hub, folder.path()).to_string();
-    assert!(error.contains("a redirect to \"file:///etc/passwd\""), "{error}");
+    assert!(error.contains("a redirect to \"file:///etc/passwd\"") && !error.contains("signature"), "{error}");
 }
 
 #[test]

@@ -3,10 +3,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::net::TcpListener;
+use std::sync::{Arc, Barrier, Mutex};
 
-use super::COMMIT;
+use tokio_rustls::rustls::crypto::ring::default_provider;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use super::{COMMIT, certificate};
 use crate::hub::checksum::Checksum;
 
 /// Files of more bytes have the tags that large files have.
@@ -25,6 +30,8 @@ pub enum Trick {
     WrongBytes,
     /// The head of the answer, and then nothing.
     Silence,
+    /// The file, once others are asked for as well.
+    Meet(Arc<Barrier>),
 }
 
 /// A request as it arrived.
@@ -38,9 +45,16 @@ pub struct Seen {
     pub range: Option<String>,
 }
 
+/// A file, and the tag of its contents.
+#[derive(Clone)]
+struct File {
+    contents: Vec<u8>,
+    tag: String,
+}
+
 #[derive(Default)]
 struct State {
-    files: BTreeMap<String, Vec<u8>>,
+    files: BTreeMap<String, File>,
     tricks: BTreeMap<String, VecDeque<Trick>>,
     seen: Vec<Seen>,
     /// Address of another host that has the files; the hub itself if there is none.
@@ -56,16 +70,28 @@ pub struct ScriptedHub {
 impl ScriptedHub {
     /// A hub whose repository has these files.
     pub fn with(files: &[(&str, &[u8])]) -> Self {
+        Self::start(files, None)
+    }
+
+    fn start(files: &[(&str, &[u8])], tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let files = files.iter().map(|(name, contents)| ((*name).to_owned(), contents.to_vec())).collect();
+        let address = listener.local_addr().unwrap();
+        let url = match &tls {
+            Some(_) => format!("https://localhost:{}", address.port()),
+            None => format!("http://{address}"),
+        };
+        let file = |contents: &[u8]| File { contents: contents.to_vec(), tag: tag(contents) };
+        let files = files.iter().map(|(name, contents)| ((*name).to_owned(), file(contents))).collect();
         let state = Arc::new(Mutex::new(State { files, ..State::default() }));
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let state = Arc::clone(&shared);
+                let (state, tls, stream) = (Arc::clone(&shared), tls.clone(), stream.unwrap());
                 // A client that is gone is no failure of the hub.
-                std::thread::spawn(move || answer(stream.unwrap(), &state).ok());
+                std::thread::spawn(move || match tls {
+                    None => answer(stream, &state).ok(),
+                    Some(tls) => answer(StreamOwned::new(ServerConnection::new(tls).unwrap(), stream), &state).ok(),
+                });
             }
         });
         Self { url, state }
@@ -74,6 +100,28 @@ impl ScriptedHub {
     /// A hub with a checkpoint of a small and a large file.
     pub fn tiny() -> Self {
         Self::with(&[("config.json", b"{}"), ("model.safetensors", &weights()), ("README.md", b"# Tiny")])
+    }
+
+    /// A hub with weights in two shards.
+    pub fn sharded() -> Self {
+        Self::with(&[
+            ("config.json", b"{}"),
+            ("model-00001-of-00002.safetensors", &weights()[..400_000]),
+            ("model-00002-of-00002.safetensors", &weights()[400_000..]),
+            ("model.safetensors.index.json", b"[]"),
+        ])
+    }
+
+    /// A hub over TLS, for `localhost`, with a certificate that a private root has signed.
+    pub fn over_tls() -> Self {
+        let chain = CertificateDer::from_pem_file(certificate("signed.crt")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(certificate("signed.key")).unwrap();
+        let tls = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![chain], key);
+        Self::start(&[("config.json", b"{}"), ("model.safetensors", &weights())], Some(Arc::new(tls.unwrap())))
     }
 
     pub fn url(&self) -> &str {
@@ -117,8 +165,8 @@ pub fn tag(contents: &[u8]) -> String {
     checksum.finish().unwrap()
 }
 
-fn answer(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
+fn answer<S: Read + Write>(stream: S, state: &Mutex<State>) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream);
     let mut lines = Vec::new();
     loop {
         let mut line = String::new();
@@ -143,21 +191,22 @@ fn answer(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     // Tricks are for contents and for the list, not for questions about a file.
     let key = if method == "HEAD" { format!("HEAD {name}") } else { name.to_owned() };
     let trick = state.tricks.get_mut(&key).and_then(VecDeque::pop_front);
-    let reply = Reply { stream, is_head: method == "HEAD" };
+    let reply = Reply { stream: reader.into_inner(), is_head: method == "HEAD" };
     if let Some(Trick::Answer(status, headers)) = trick {
         return reply.send(status, &headers, b"");
     }
     if name == "api" {
         let siblings: Vec<_> = state.files.keys().map(|name| serde_json::json!({ "rfilename": name })).collect();
         let list = serde_json::json!({ "sha": COMMIT, "siblings": siblings }).to_string();
-        return reply.send(200, "", list.as_bytes());
+        drop(state);
+        return reply.file(list.as_bytes(), "", None, trick);
     }
-    let Some(contents) = state.files.get(name).cloned() else {
+    let Some(File { contents, tag }) = state.files.get(name).cloned() else {
         return reply.send(404, "x-error-code: EntryNotFound\r\n", b"");
     };
     let elsewhere = state.elsewhere.clone();
     drop(state);
-    let (tag, size) = (tag(&contents), contents.len());
+    let size = contents.len();
     if let Some(elsewhere) = elsewhere {
         let headers = format!(
             "location: {elsewhere}/blob/{name}?signature=1\r\nx-linked-etag: \"{tag}\"\r\nx-linked-size: {size}\r\n\
@@ -168,16 +217,19 @@ fn answer(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     reply.file(&contents, &format!("etag: \"{tag}\"\r\n"), range.as_deref(), trick)
 }
 
-struct Reply {
-    stream: TcpStream,
+struct Reply<S> {
+    stream: S,
     is_head: bool,
 }
 
-impl Reply {
+impl<S: Read + Write> Reply<S> {
     fn send(mut self, status: u16, headers: &str, body: &[u8]) -> std::io::Result<()> {
         let length = body.len();
         write!(self.stream, "HTTP/1.1 {status} X\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n")?;
-        if self.is_head { Ok(()) } else { self.stream.write_all(body) }
+        if !self.is_head {
+            self.stream.write_all(body)?;
+        }
+        self.stream.flush()
     }
 
     fn file(
@@ -202,12 +254,17 @@ impl Reply {
             Some(Trick::WrongBytes) => self.send(status, &headers, &vec![7; part.len()]),
             Some(Trick::BreakAfter(count)) => {
                 write!(self.stream, "HTTP/1.1 {status} X\r\n{headers}content-length: {}\r\n\r\n", part.len())?;
-                self.stream.write_all(&part[..count])
+                self.stream.write_all(&part[..count])?;
+                self.stream.flush()
             }
             Some(Trick::Silence) => {
                 write!(self.stream, "HTTP/1.1 {status} X\r\n{headers}content-length: {}\r\n\r\n", part.len())?;
                 // Until the client gives up.
                 self.stream.read(&mut [0; 1]).map(|_| ())
+            }
+            Some(Trick::Meet(others)) => {
+                others.wait();
+                self.send(status, &headers, part)
             }
             _ => self.send(status, &headers, part),
         }
