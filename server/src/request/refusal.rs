@@ -22,10 +22,10 @@ pub enum Refusal {
     #[error("this model has no classification head; it answers /v1/embeddings and /v1/encode")]
     NoClasses,
     /// The source has no tokens.
-    #[error("the prompt has no tokens")]
+    #[error("the source has no tokens")]
     EmptySource,
     /// The source is longer than allowed.
-    #[error("This model's maximum context length is {limit} tokens. However, the prompt has {tokens} tokens")]
+    #[error("This model's maximum context length is {limit} tokens. However, the source has {tokens} tokens")]
     SourceTooLong {
         /// Source tokens.
         tokens: usize,

@@ -235,3 +235,57 @@ async fn a_full_queue_is_answered_before_anything_is_rendered() {
     let _place = app.engine().reserve(server::request::Salt::default(), 1).unwrap();
     ask(&app, &json!({"messages": user("One")})).await.error(429, None, Some("overloaded"));
 }
+
+#[tokio::test]
+async fn errors_name_the_fields_that_the_client_wrote() {
+    let (app, _) = watched("x");
+    let begun = |text: &str| json!([{"role": "user", "content": "One"}, {"role": "assistant", "content": text}]);
+    let long = |field: &str| json!({"messages": user("One"), field: 129});
+    let too_long = "context_length_exceeded";
+    let scored = |top: Value| json!({"messages": user("One"), "n": 16, "logprobs": true, "top_logprobs": top});
+    for (body, param, code, words) in [
+        (long("max_tokens"), "max_tokens", Some(too_long), "'max_tokens' asks for 129 tokens"),
+        (
+            long("max_completion_tokens"),
+            "max_completion_tokens",
+            Some(too_long),
+            "'max_completion_tokens' asks for 129",
+        ),
+        (
+            json!({"messages": begun(&"a ".repeat(60)), "continue_final_message": true, "max_completion_tokens": 100}),
+            "max_completion_tokens",
+            Some(too_long),
+            "messages[1] (120 tokens) and max_completion_tokens (100) make 220 tokens",
+        ),
+        (
+            json!({"messages": begun(&"a ".repeat(64)), "continue_final_message": true}),
+            "messages",
+            Some(too_long),
+            "messages[1] (128 tokens)",
+        ),
+        (
+            json!({"messages": begun(&"a b ".repeat(5_000)), "continue_final_message": true}),
+            "messages",
+            Some(too_long),
+            "'messages[1]' has at least",
+        ),
+        (
+            json!({"messages": user("One"), "max_completion_tokens": 7, "min_tokens": 8}),
+            "min_tokens",
+            None,
+            "at most max_completion_tokens (7)",
+        ),
+        (scored(json!(20)), "top_logprobs", None, "log-probabilities"),
+        (
+            json!({"messages": user("One"), "echo": true, "logprobs": true}),
+            "decoder_prompt",
+            None,
+            "nothing of 'messages'",
+        ),
+    ] {
+        let message = ask(&app, &body).await.error(400, Some(param), code);
+        assert!(message.contains(words), "{message}");
+        assert!(!message.contains("'prompt'"), "{message}");
+    }
+    app.all_slots_free().await;
+}

@@ -4,17 +4,17 @@
 
 use super::draft::Draft;
 use super::fields::{
-    ADD_GENERATION_PROMPT, ADD_SPECIAL_TOKENS, CHOICES, CONTINUE_FINAL_MESSAGE, ECHO, LOG_PROBS, MAX_COMPLETION_TOKENS,
-    MAX_TOKENS, MESSAGES, RETURN_TOKEN_IDS, TOP_LOG_PROBS,
+    ADD_GENERATION_PROMPT, ADD_SPECIAL_TOKENS, CHOICES, CONTINUE_FINAL_MESSAGE, DECODER_PROMPT, ECHO, LOG_PROBS,
+    MAX_COMPLETION_TOKENS, MAX_TOKENS, MESSAGES, RETURN_TOKEN_IDS, TOP_LOG_PROBS,
 };
 use super::neutral::REQUEST;
 use crate::api::fields::{
     DecoderPrompt, IGNORE_EOS, MIN_TOKENS, Prompt, STREAM, given_stop, given_stream_options, read_cache_salt,
     read_sampling, read_seed, saturated, to_u32,
 };
-use crate::api::generation::{CallSources, Excesses, GenerationCall, RequestBounds, validate};
-use crate::api::http::ApiError;
-use crate::api::json::Fields;
+use crate::api::generation::{CallNames, CallSources, Excesses, GenerationCall, RequestBounds, validate};
+use crate::api::http::{ApiError, TargetNames};
+use crate::api::json::{Field, Fields};
 use crate::chat_template::{ChatMessage, Conversation};
 
 /// Reads a request's body.
@@ -30,16 +30,18 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
     let mut messages = given_messages(messages, bounds)?;
     let decoder_prompt = DecoderPrompt::given(decoder_prompt, bounds.takes_text)?;
     let decoder_excess = decoder_prompt.as_ref().and_then(|read| read.excess);
-    let (beginning, add_generation_prompt) = read_turn(&fields, &mut messages, decoder_prompt.is_some())?;
+    let turn = read_turn(&fields, &mut messages, decoder_prompt.is_some())?;
+    let names = call_names(&fields, &turn);
     let conversation = Conversation {
         param: MESSAGES,
         messages,
-        add_generation_prompt,
+        add_generation_prompt: turn.add_generation_prompt,
         variables: variables.transpose()?.unwrap_or_default(),
     };
     let call = GenerationCall {
+        names,
         sources: CallSources::Conversation(conversation),
-        decoder_prompt: beginning.or(decoder_prompt.map(|read| read.prompt)),
+        decoder_prompt: turn.unfinished.map(|answer| answer.text).or(decoder_prompt.map(|read| read.prompt)),
         cache_salt: read_cache_salt(&fields)?,
         add_special_tokens: fields.boolean(ADD_SPECIAL_TOKENS.name)?,
         max_tokens,
@@ -86,16 +88,27 @@ fn read_max_tokens(fields: &Fields, echo: bool) -> Result<Option<u32>, ApiError>
     }
 }
 
-/// Takes an answer that is to be continued from the end of the messages: it begins the target. Also gives whether the
-/// source ends with the beginning of the assistant's turn.
-fn read_turn(
-    fields: &Fields,
-    messages: &mut Vec<ChatMessage>,
-    has_decoder_prompt: bool,
-) -> Result<(Option<Prompt>, bool), ApiError> {
+/// The turn that the answer is.
+struct Turn {
+    /// The answer that is to be continued.
+    unfinished: Option<Unfinished>,
+    /// Whether the source ends with the beginning of the assistant's turn.
+    add_generation_prompt: bool,
+}
+
+/// An answer that is to be continued: it begins the target.
+struct Unfinished {
+    /// Its text.
+    text: Prompt,
+    /// Its place among the messages.
+    index: usize,
+}
+
+/// Reads the turn that the answer is, and takes an answer that is to be continued from the end of the messages.
+fn read_turn(fields: &Fields, messages: &mut Vec<ChatMessage>, has_decoder_prompt: bool) -> Result<Turn, ApiError> {
     let add_generation_prompt = fields.boolean(ADD_GENERATION_PROMPT.name)?;
     if !fields.flag(&CONTINUE_FINAL_MESSAGE)? {
-        return Ok((None, add_generation_prompt.unwrap_or(true)));
+        return Ok(Turn { unfinished: None, add_generation_prompt: add_generation_prompt.unwrap_or(true) });
     }
     let is_unfinished = messages.len() > 1 && messages.last().is_some_and(|message| message.role == "assistant");
     let problem = match () {
@@ -103,11 +116,26 @@ fn read_turn(
         () if has_decoder_prompt => "and 'decoder_prompt' exclude each other: both begin the target",
         () if !is_unfinished => "needs a last message of the assistant, after others",
         () => {
-            let unfinished = messages.pop().map(|message| Prompt::Text(message.content));
-            return Ok((unfinished, true));
+            let text = messages.pop().map(|message| Prompt::Text(message.content));
+            let unfinished = text.map(|text| Unfinished { text, index: messages.len() });
+            return Ok(Turn { unfinished, add_generation_prompt: true });
         }
     };
     Err(ApiError::Invalid { param: CONTINUE_FINAL_MESSAGE.name.to_owned(), problem })
+}
+
+/// Names of the fields that the client wrote.
+fn call_names(fields: &Fields, turn: &Turn) -> CallNames {
+    let beginning = match &turn.unfinished {
+        Some(Unfinished { index, .. }) => format!("{MESSAGES}[{index}]").into(),
+        None => DECODER_PROMPT.into(),
+    };
+    let given = |field: &Field| fields.get(field.name).is_some();
+    let is_older = given(&MAX_TOKENS) && !given(&MAX_COMPLETION_TOKENS);
+    let max_tokens = if is_older { MAX_TOKENS.name } else { MAX_COMPLETION_TOKENS.name };
+    let gives_max_tokens = is_older || given(&MAX_COMPLETION_TOKENS);
+    let log_probs = if given(&TOP_LOG_PROBS) { TOP_LOG_PROBS.name } else { LOG_PROBS.name };
+    CallNames { target: TargetNames { beginning, max_tokens, gives_max_tokens }, log_probs }
 }
 
 /// The number of alternatives, of log-probabilities that are wanted.

@@ -3,14 +3,14 @@
 //! Called by `handler`. Pure: no tokenizer, no engine, no clock.
 
 use super::draft::Draft;
-use super::fields::{ADD_SPECIAL_TOKENS, CHOICES, ECHO, LOG_PROBS, MAX_TOKENS, RETURN_TOKEN_IDS};
+use super::fields::{ADD_SPECIAL_TOKENS, CHOICES, DECODER_PROMPT, ECHO, LOG_PROBS, MAX_TOKENS, RETURN_TOKEN_IDS};
 use super::neutral::REQUEST;
 use crate::api::fields::{
     DecoderPrompt, IGNORE_EOS, MIN_TOKENS, Prompt, Prompts, STREAM, given_stop, given_stream_options, read_cache_salt,
     read_sampling, read_seed, saturated, to_u32,
 };
-use crate::api::generation::{CallSources, Excesses, GenerationCall, RequestBounds, validate};
-use crate::api::http::ApiError;
+use crate::api::generation::{CallNames, CallSources, Excesses, GenerationCall, RequestBounds, validate};
+use crate::api::http::{ApiError, TargetNames};
 use crate::api::json::Fields;
 use crate::api::texts::Sources;
 
@@ -28,6 +28,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
     let decoder_prompt = DecoderPrompt::given(decoder_prompt, bounds.takes_text)?;
     let decoder_excess = decoder_prompt.as_ref().and_then(|read| read.excess);
     let call = GenerationCall {
+        names: call_names(&fields),
         sources: CallSources::Prompts(Sources { prompts, names: prompt_names }),
         decoder_prompt: decoder_prompt.map(|read| read.prompt),
         cache_salt: read_cache_salt(&fields)?,
@@ -58,6 +59,12 @@ fn read_max_tokens(fields: &Fields, echo: bool) -> Result<u32, ApiError> {
         return Err(ApiError::OutOfRange { param: MAX_TOKENS.name, value, range });
     }
     Ok(number)
+}
+
+fn call_names(fields: &Fields) -> CallNames {
+    let gives_max_tokens = fields.get(MAX_TOKENS.name).is_some();
+    let target = TargetNames { beginning: DECODER_PROMPT.into(), max_tokens: MAX_TOKENS.name, gives_max_tokens };
+    CallNames { target, log_probs: LOG_PROBS.name }
 }
 
 fn given_prompts(read: Option<Result<Prompts, ApiError>>, bounds: &RequestBounds) -> Result<Prompts, ApiError> {

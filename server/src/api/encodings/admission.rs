@@ -62,7 +62,7 @@ pub async fn admit<T: Task>(
     drop(held);
     for (index, source) in sources.iter().enumerate() {
         let checked = model.limits().check_encoding(source.len(), task.readout());
-        checked.map_err(|refusal| ApiError::Refused { refusal, prompt: Some(names.of(index)) })?;
+        checked.map_err(|refusal| ApiError::refused_source(refusal, names.of(index)))?;
     }
     let tokens: Vec<usize> = sources.iter().map(Vec::len).collect();
     task.fit(&tokens)?;

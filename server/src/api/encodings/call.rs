@@ -47,7 +47,7 @@ impl<T: Task> EncoderCall<T> {
         fields.finish()?;
         if let Some(Excess { index, tokens }) = excess {
             let refusal = Refusal::SourceTooLong { tokens, limit: ids.most };
-            return Err(ApiError::Refused { refusal, prompt: Some(names.of(index)) });
+            return Err(ApiError::refused_source(refusal, names.of(index)));
         }
         call.inputs.check_texts(model)?;
         Ok(call)

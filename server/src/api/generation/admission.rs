@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::asked::{Asked, ReadBody};
 use super::bounds::RequestBounds;
 use super::call::GenerationCall;
-use super::lengths::{Lengths, check_known_lengths, check_lengths, check_total_log_probs, settle_max_tokens};
+use super::lengths::{Lengths, LogProbs, check_known_lengths, check_lengths, check_total_log_probs, settle_max_tokens};
 use super::submission::submit;
 use super::tokenise::{Texts, TokenisedCall, check_texts, tokenise};
 use crate::api::Api;
@@ -103,7 +103,7 @@ pub async fn prepare(
     settle_max_tokens(&model, &tokens, &mut call)?;
     let (sources, decoder_prompt) = (tokens.sources.iter().map(Vec::len), tokens.decoder_prompt.len());
     check_lengths(&model, Lengths { sources, decoder_prompt, asked: &call })?;
-    check_total_log_probs(api, tokens.sources.len(), call.log_probs_per_prompt(decoder_prompt))?;
+    check_total_log_probs(api, &call, LogProbs { prompts: tokens.sources.len(), decoder_prompt })?;
     Ok(PreparedCall { model, call, form, tokens, slots, queued, peer: client.peer })
 }
 

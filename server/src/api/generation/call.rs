@@ -6,12 +6,16 @@ use kernels::Sampling;
 
 use crate::api::answers::StreamOptions;
 use crate::api::fields::{Prompt, PromptNames};
+use crate::api::http::{ApiError, TargetNames};
 use crate::api::texts::Sources;
 use crate::chat_template::Conversation;
+use crate::request::Refusal;
 
 /// A call with defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GenerationCall {
+    /// Names of its fields in errors.
+    pub names: CallNames,
     /// Sources, at least one.
     pub sources: CallSources,
     /// Beginning of every target.
@@ -46,6 +50,15 @@ pub struct GenerationCall {
     pub return_token_ids: bool,
 }
 
+/// Names that a body has for what all calls have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallNames {
+    /// The fields that make its targets.
+    pub target: TargetNames,
+    /// The field that asks for log-probabilities, or for more of them.
+    pub log_probs: &'static str,
+}
+
 /// Sources of a call, before they are token ids.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CallSources {
@@ -76,6 +89,14 @@ impl CallSources {
         }
     }
 
+    /// The unit of their choices in errors.
+    pub const fn choices_unit(&self) -> &'static str {
+        match self {
+            Self::Prompts(_) => "choices (prompts times n)",
+            Self::Conversation(_) => "choices",
+        }
+    }
+
     /// Names of the sources in errors.
     pub const fn names(&self) -> PromptNames {
         match self {
@@ -83,16 +104,14 @@ impl CallSources {
             Self::Conversation(conversation) => PromptNames::Single(conversation.param),
         }
     }
-
-    /// The name of a source in an error that has to say which of them it is about. An error without a name speaks of
-    /// the field `prompt`.
-    pub fn name_in_errors(&self, index: usize) -> Option<String> {
-        let names = self.names();
-        (names != PromptNames::Single("prompt")).then(|| names.of(index))
-    }
 }
 
 impl GenerationCall {
+    /// The error of a refusal of one of its sources, or of the targets after it.
+    pub fn refused(&self, refusal: Refusal, source: usize) -> ApiError {
+        ApiError::refused(refusal, self.sources.names().of(source), &self.names.target)
+    }
+
     /// Most tokens to generate, as far as that is known: at least one where as many as fit are wanted.
     pub fn known_max_tokens(&self) -> u32 {
         self.max_tokens.unwrap_or(1)

@@ -28,7 +28,7 @@ pub fn check_known_lengths(api: &Api, model: &ServedModel, asked: &GenerationCal
     };
     let sources = asked.sources.known_lengths().into_iter();
     check_lengths(model, Lengths { sources, decoder_prompt, asked })?;
-    check_total_log_probs(api, asked.sources.count(), asked.log_probs_per_prompt(decoder_prompt))
+    check_total_log_probs(api, asked, LogProbs { prompts: asked.sources.count(), decoder_prompt })
 }
 
 /// Checks each prompt with its targets against the model's limits.
@@ -39,7 +39,7 @@ pub fn check_lengths(model: &ServedModel, lengths: Lengths<'_, impl Iterator<Ite
         model
             .limits()
             .check(RequestLengths { branches: 1, source, decoder_prompt, max_tokens })
-            .map_err(|refusal| ApiError::Refused { refusal, prompt: asked.sources.name_in_errors(index) })?;
+            .map_err(|refusal| asked.refused(refusal, index))?;
     }
     Ok(())
 }
@@ -72,18 +72,30 @@ pub fn check_min_tokens(asked: &GenerationCall) -> Result<(), ApiError> {
         Some(most) if asked.min_tokens > most => Err(ApiError::OutOfRange {
             param: "min_tokens",
             value: asked.min_tokens.to_string(),
-            range: format!("at most max_tokens ({most})"),
+            range: format!("at most {}", asked.names.target.limit(most)),
         }),
         _ => Ok(()),
     }
 }
 
+/// What the number of log-probabilities of an answer depends on beside its call.
+pub struct LogProbs {
+    /// Number of prompts.
+    pub prompts: usize,
+    /// Tokens of the decoder prompt.
+    pub decoder_prompt: usize,
+}
+
 /// Checks the number of log-probabilities that the answer may hold.
-pub fn check_total_log_probs(api: &Api, prompts: usize, per_prompt: u64) -> Result<(), ApiError> {
-    let (count, limit) = (per_prompt.saturating_mul(prompts as u64), api.limits.total_log_probs);
+///
+/// # Errors
+/// When there are more than a request may ask for.
+pub fn check_total_log_probs(api: &Api, asked: &GenerationCall, of: LogProbs) -> Result<(), ApiError> {
+    let count = asked.log_probs_per_prompt(of.decoder_prompt).saturating_mul(of.prompts as u64);
+    let limit = api.limits.total_log_probs;
     if count <= limit as u64 {
         return Ok(());
     }
-    let unit = "log-probabilities (choices times tokens times logprobs + 1)";
-    Err(ApiError::Total { param: "logprobs", count, unit, limit })
+    let unit = "log-probabilities (choices times tokens times alternatives + 1)";
+    Err(ApiError::Total { param: asked.names.log_probs, count, unit, limit })
 }

@@ -15,7 +15,7 @@ mod tokenise;
 
 pub use asked::Asked;
 pub use bounds::RequestBounds;
-pub use call::{CallSources, GenerationCall};
+pub use call::{CallNames, CallSources, GenerationCall};
 pub use handler::generate;
 pub use rules::{Excesses, validate};
 pub use submission::slots_each;

@@ -3,7 +3,7 @@
 //! Called by the rooms of generating endpoints.
 
 use super::bounds::RequestBounds;
-use super::call::GenerationCall;
+use super::call::{CallSources, GenerationCall};
 use super::lengths::check_min_tokens;
 use crate::api::fields::Excess;
 use crate::api::http::ApiError;
@@ -32,13 +32,21 @@ pub fn validate(request: &GenerationCall, bounds: &RequestBounds, excesses: Exce
 /// Clients that score texts with OpenAI's protocol put all of it into `prompt`. Here that is the source, which has no
 /// log-probabilities: without this they would take those of a generated token for them.
 fn check_scored(request: &GenerationCall) -> Result<(), ApiError> {
-    if request.echo && request.log_probs.is_some() && request.decoder_prompt.is_none() {
-        let problem = "is missing: 'echo' with 'logprobs' scores it, and nothing of 'prompt', which is the source. Put \
-                       the text to be scored into 'decoder_prompt' (see \"Score a target\" in docs/api.md), or leave \
-                       out 'echo'";
-        return Err(ApiError::Invalid { param: "decoder_prompt".to_owned(), problem });
+    if !request.echo || request.log_probs.is_none() || request.decoder_prompt.is_some() {
+        return Ok(());
     }
-    Ok(())
+    let problem = match &request.sources {
+        CallSources::Prompts(_) => {
+            "is missing: 'echo' with 'logprobs' scores it, and nothing of 'prompt', which is the source. Put the text \
+             to be scored into 'decoder_prompt' (see \"Score a target\" in docs/api.md), or leave out 'echo'"
+        }
+        CallSources::Conversation(_) => {
+            "is missing: 'echo' with 'logprobs' scores it, and nothing of 'messages', which are the source. Put the \
+             answer to be scored into 'decoder_prompt', or send it as the last message with \
+             'continue_final_message', or leave out 'echo'"
+        }
+    };
+    Err(ApiError::Invalid { param: "decoder_prompt".to_owned(), problem })
 }
 
 fn check_total_choices(request: &GenerationCall, bounds: &RequestBounds) -> Result<(), ApiError> {
@@ -47,23 +55,20 @@ fn check_total_choices(request: &GenerationCall, bounds: &RequestBounds) -> Resu
     if count <= limit as u64 {
         return Ok(());
     }
-    let param = if request.choices > 1 { "n" } else { "prompt" };
-    Err(ApiError::Total { param, count, unit: "choices (prompts times n)", limit })
+    let param = if request.choices > 1 { "n" } else { request.sources.names().field() };
+    Err(ApiError::Total { param, count, unit: request.sources.choices_unit(), limit })
 }
 
 /// Refuses lists of ids that are too long, of which only the length is known in full.
 fn check_excess(request: &GenerationCall, bounds: &RequestBounds, excesses: Excesses) -> Result<(), ApiError> {
     if let Some(Excess { index, tokens }) = excesses.source {
         let refusal = Refusal::SourceTooLong { tokens, limit: bounds.prompts.ids.most };
-        return Err(ApiError::Refused { refusal, prompt: request.sources.name_in_errors(index) });
+        return Err(request.refused(refusal, index));
     }
     if let (Some(count), Some(prompt)) = (excesses.decoder_prompt, &request.decoder_prompt) {
         let prompt = count - prompt.start_tokens(bounds.start_token);
         let (max_tokens, limit) = (request.known_max_tokens() as usize, bounds.decoder_prompt.most - 1);
-        return Err(ApiError::Refused {
-            refusal: Refusal::TargetTooLong { prompt, max_tokens, limit },
-            prompt: request.sources.name_in_errors(0),
-        });
+        return Err(request.refused(Refusal::TargetTooLong { prompt, max_tokens, limit }, 0));
     }
     Ok(())
 }

@@ -2,6 +2,8 @@
 //!
 //! Run by `admission` on the model's threads for tokenising. Blocking and pure.
 
+use std::borrow::Cow;
+
 use super::call::{CallSources, GenerationCall};
 use crate::api::answers::{DecoderTokens, Opening};
 use crate::api::fields::{Prompt, PromptNames};
@@ -17,6 +19,8 @@ pub struct Texts {
     pub sources: CallSources,
     /// Beginning of every target.
     pub decoder_prompt: Option<Prompt>,
+    /// Its name in errors.
+    pub beginning: Cow<'static, str>,
     /// Whether the tokenizer frames the sources; as the chat template needs it when absent.
     pub add_special_tokens: Option<bool>,
     /// Whether the answer begins with the decoder prompt.
@@ -41,6 +45,7 @@ impl Texts {
         Self {
             sources: std::mem::replace(&mut asked.sources, CallSources::Prompts(empty)),
             decoder_prompt: asked.decoder_prompt.take(),
+            beginning: asked.names.target.beginning.clone(),
             add_special_tokens: asked.add_special_tokens,
             echo: asked.echo,
         }
@@ -54,7 +59,8 @@ pub fn check_texts(asked: &GenerationCall, model: &ServedModel) -> Result<(), Ap
     }
     match (&asked.decoder_prompt, &model.tokenizer) {
         (Some(Prompt::Text(text)), Some(tokenizer)) => {
-            check_text(text, tokenizer, model.limits().target_tokens, || "decoder_prompt".to_owned())
+            let param = || asked.names.target.beginning.to_string();
+            check_text(text, tokenizer, model.limits().target_tokens, param)
         }
         _ => Ok(()),
     }
@@ -62,7 +68,7 @@ pub fn check_texts(asked: &GenerationCall, model: &ServedModel) -> Result<(), Ap
 
 /// Tokenises whatever is text; [`check_texts`] has passed it.
 pub fn tokenise(texts: Texts, model: &ServedModel) -> Result<TokenisedCall, ApiError> {
-    let Texts { sources, decoder_prompt, add_special_tokens, echo } = texts;
+    let Texts { sources, decoder_prompt, beginning, add_special_tokens, echo } = texts;
     let sources = match sources {
         CallSources::Prompts(sources) => sources.ids(add_special_tokens.unwrap_or(true), model)?,
         CallSources::Conversation(conversation) => {
@@ -71,7 +77,8 @@ pub fn tokenise(texts: Texts, model: &ServedModel) -> Result<TokenisedCall, ApiE
             Sources { prompts: vec![text], names }.ids(add_special_tokens.unwrap_or(model.chat.needs_frame()), model)?
         }
     };
-    let (decoder_prompt, opening) = begin(decoder_prompt, echo, model)?;
+    let text = BeginningText { param: &beginning, is_echoed: echo };
+    let (decoder_prompt, opening) = begin(decoder_prompt, text, model)?;
     Ok(TokenisedCall { sources, decoder_prompt, opening })
 }
 
@@ -90,13 +97,21 @@ fn render(conversation: &Conversation, model: &ServedModel) -> Result<String, Ap
     Ok(text)
 }
 
-fn begin(prompt: Option<Prompt>, echo: bool, model: &ServedModel) -> Result<(Vec<u32>, Opening), ApiError> {
+/// What is to become of the beginning of a target.
+struct BeginningText<'a> {
+    /// Its name in errors.
+    param: &'a str,
+    /// Whether the answer begins with it.
+    is_echoed: bool,
+}
+
+fn begin(prompt: Option<Prompt>, of: BeginningText<'_>, model: &ServedModel) -> Result<(Vec<u32>, Opening), ApiError> {
     let (mut ids, mut text) = match prompt {
         None => (Vec::new(), None),
         Some(Prompt::Ids(ids)) => (ids, None),
         Some(Prompt::Text(text)) => {
             let field = TextField {
-                param: "decoder_prompt".to_owned(),
+                param: of.param.to_owned(),
                 // The start token is put before it anyway, and an end token after it would be the end.
                 add_special_tokens: false,
                 vocab: model.target_vocab,
@@ -112,6 +127,6 @@ fn begin(prompt: Option<Prompt>, echo: bool, model: &ServedModel) -> Result<(Vec
         let name = model.token_name(model.start_token);
         text = text.map(|text| text.strip_prefix(&name).map_or(text.clone(), str::to_owned));
     }
-    let opening = Opening::new(DecoderTokens { ids: &ids, text, is_echoed: echo }, model);
+    let opening = Opening::new(DecoderTokens { ids: &ids, text, is_echoed: of.is_echoed }, model);
     Ok((ids, opening))
 }

@@ -2,6 +2,7 @@
 //!
 //! Used by every file of `api`. Messages are for the client alone.
 
+use super::sequence_error::TargetNames;
 use crate::job_pool::JobFailed;
 use crate::request::Refusal;
 
@@ -167,14 +168,47 @@ pub enum ApiError {
         /// The template's own words, or where it failed.
         problem: String,
     },
-    /// The engine's door refused.
-    #[error("{}{refusal}", .prompt.as_ref().map(|name| format!("{name}: ")).unwrap_or_default())]
-    Refused {
-        /// The engine's reason.
-        refusal: Refusal,
-        /// Which prompt of a list.
-        prompt: Option<String>,
+    /// A source with more tokens than the model reads.
+    #[error("This model's maximum context length is {limit} tokens. However, '{param}' has {tokens} tokens")]
+    TooManyTokens {
+        /// The field.
+        param: String,
+        /// Its tokens.
+        tokens: usize,
+        /// Allowed.
+        limit: usize,
     },
+    /// A target with more tokens than the model writes.
+    #[error(
+        "This model's maximum context length is {limit} tokens. However, {}",
+        .names.reason(*.beginning, *.max_tokens)
+    )]
+    TargetTooLong {
+        /// The fields that make the target.
+        names: TargetNames,
+        /// Tokens of its beginning.
+        beginning: usize,
+        /// Tokens to generate.
+        max_tokens: usize,
+        /// Allowed.
+        limit: usize,
+    },
+    /// A source and its target that are larger than the page pool.
+    #[error(
+        "'{param}' needs {needed} pages with its target; the whole page pool has {pages}: shorten it or raise \
+         limits.page_pool_bytes"
+    )]
+    NeverFits {
+        /// The field of the source.
+        param: String,
+        /// Pages of the source and one full-length choice.
+        needed: usize,
+        /// Pages there are.
+        pages: usize,
+    },
+    /// The engine's door refused, for a reason that is in no field.
+    #[error("{0}")]
+    Refused(Refusal),
     /// A model that is not served.
     #[error("The model `{asked}` does not exist; this server serves `{}`", .served.join("`, `"))]
     UnknownModel {
@@ -318,7 +352,7 @@ pub enum ApiError {
 
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
-        Self::Refused { refusal, prompt: None }
+        Self::Refused(refusal)
     }
 }
 

@@ -46,7 +46,7 @@ impl ApiError {
             Self::EngineFailed { .. } | Self::EngineGone | Self::WorkerFailed => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "server_error", Some("internal_error"))
             }
-            Self::Refused { refusal, .. } => match refusal {
+            Self::Refused(refusal) => match refusal {
                 Refusal::Overloaded { .. } => OVERLOADED,
                 Refusal::Draining => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", Some("shutting_down")),
                 Refusal::NoDecoder | Refusal::NoClasses => (StatusCode::BAD_REQUEST, BAD_REQUEST, Some("model_cannot")),
@@ -66,9 +66,11 @@ impl ApiError {
                 (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", Some("stalled"))
             }
             Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", Some("loading")),
-            Self::TextTooLong { .. } | Self::TextTooManyBytes { .. } => {
-                (StatusCode::BAD_REQUEST, BAD_REQUEST, Some("context_length_exceeded"))
-            }
+            Self::TextTooLong { .. }
+            | Self::TextTooManyBytes { .. }
+            | Self::TooManyTokens { .. }
+            | Self::TargetTooLong { .. }
+            | Self::NeverFits { .. } => (StatusCode::BAD_REQUEST, BAD_REQUEST, Some("context_length_exceeded")),
             Self::NotUtf8 { .. }
             | Self::MalformedJson { .. }
             | Self::NotAnObject { .. }
@@ -127,19 +129,12 @@ impl ApiError {
             | Self::TextTooLong { param, .. }
             | Self::TextTooManyBytes { param, .. }
             | Self::Untokenizable { param, .. }
+            | Self::TooManyTokens { param, .. }
+            | Self::NeverFits { param, .. }
             | Self::ChatTemplate { param, .. } => Some(param),
-            Self::Refused { refusal, prompt } => match refusal {
-                Refusal::EmptySource | Refusal::SourceTooLong { .. } | Refusal::NeverFits { .. } => {
-                    Some(prompt.as_deref().unwrap_or("prompt"))
-                }
-                // No `max_tokens` would help.
-                Refusal::TargetTooLong { prompt, limit, .. } if prompt >= limit => Some("decoder_prompt"),
-                Refusal::TargetTooLong { .. } => Some("max_tokens"),
-                Refusal::TooWide { .. } => Some("best_of"),
-                Refusal::NoDecoder | Refusal::NoClasses => Some("model"),
-                Refusal::Overloaded { .. } | Refusal::Draining => None,
-            },
-            Self::UnknownModel { .. } => Some("model"),
+            Self::TargetTooLong { names, beginning, limit, .. } => Some(names.at_fault(*beginning, *limit)),
+            Self::Refused(Refusal::TooWide { .. }) => Some("best_of"),
+            Self::Refused(Refusal::NoDecoder | Refusal::NoClasses) | Self::UnknownModel { .. } => Some("model"),
             _ => None,
         }
     }

@@ -111,7 +111,7 @@ mod tests {
             (Refusal::Overloaded { queued_rows: 256 }, StatusCode::TOO_MANY_REQUESTS, Outcome::Overloaded),
             (Refusal::Draining, StatusCode::SERVICE_UNAVAILABLE, Outcome::Unavailable),
         ] {
-            let error = ApiError::Refused { refusal, prompt: None };
+            let error = ApiError::from(refusal);
             assert_eq!(error.outcome(), outcome);
             let response = error.into_response();
             assert_eq!(response.status(), status);
@@ -123,11 +123,10 @@ mod tests {
     #[test]
     fn a_refusal_of_one_prompt_of_a_list_says_which() {
         let refusal = Refusal::SourceTooLong { tokens: 9000, limit: 8192 };
-        let error = ApiError::Refused { refusal, prompt: Some("prompt[3]".to_owned()) };
+        let error = ApiError::refused_source(refusal, "prompt[3]".to_owned());
         let body: Value = serde_json::from_str(&error.body()).unwrap();
         assert_eq!(body["error"]["param"], "prompt");
-        assert!(
-            body["error"]["message"].as_str().unwrap().starts_with("prompt[3]: This model's maximum context length")
-        );
+        let message = body["error"]["message"].as_str().unwrap();
+        assert!(message.ends_with("However, 'prompt[3]' has 9000 tokens"), "{message}");
     }
 }

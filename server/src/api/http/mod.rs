@@ -21,6 +21,7 @@ mod random;
 mod request_account;
 mod request_name;
 mod routes;
+mod sequence_error;
 mod visit;
 
 pub use access_log::AccessLog;
@@ -37,4 +38,5 @@ pub use open_requests::{OpenRequest, OpenRequests};
 pub use random::{random_name, random_u64};
 pub use request_account::RequestAccount;
 pub use routes::{Route, ask, read, router_of};
+pub use sequence_error::TargetNames;
 pub use visit::{Completed, Visit};

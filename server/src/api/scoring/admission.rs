@@ -12,7 +12,7 @@ use crate::api::Api;
 use crate::api::answers::AnswerSize;
 use crate::api::arrival::in_time;
 use crate::api::generation::{RequestBounds, slots_each};
-use crate::api::http::{ApiError, RequestAccount, Share};
+use crate::api::http::{ApiError, RequestAccount, Share, TargetNames};
 use crate::api::reading::{ReadRequest, read_request};
 use crate::api::texts::on_tokenizing_threads;
 use crate::engine::{Encoding, Generation, Slots};
@@ -84,7 +84,7 @@ fn check_size(call: &ScoringCall, api: &Api) -> Result<(), ApiError> {
 }
 
 /// Checks each pair against the limits of the model; texts were found short enough one by one. The error names the
-/// source that does not fit.
+/// source or the target that does not fit.
 fn check_lengths(call: &ScoringCall, tokens: &Tokens, model: &ServedModel) -> Result<(), ApiError> {
     if call.method == Method::Embedding {
         return Ok(());
@@ -92,8 +92,12 @@ fn check_lengths(call: &ScoringCall, tokens: &Tokens, model: &ServedModel) -> Re
     for pair in &call.pairs {
         let (source, target) = (tokens.sources[pair.source].len(), tokens.targets[pair.target].len());
         let lengths = RequestLengths { branches: 1, source, decoder_prompt: target, max_tokens: 0 };
-        let name = || Some(call.sources.names.of(pair.source));
-        model.limits().check(lengths).map_err(|refusal| ApiError::Refused { refusal, prompt: name() })?;
+        model.limits().check(lengths).map_err(|refusal| {
+            // Nothing is generated, so a target that is too long is so by itself.
+            let beginning = call.targets.names.of(pair.target).into();
+            let target = TargetNames { beginning, max_tokens: "", gives_max_tokens: true };
+            ApiError::refused(refusal, call.sources.names.of(pair.source), &target)
+        })?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use kernels::Sampling;
 use serde_json::{Value, json};
 
-use super::{ApiError, CallSources, GenerationCall, Prompt, RequestBounds, Sources};
+use super::{ApiError, CallNames, CallSources, GenerationCall, Prompt, RequestBounds, Sources, TargetNames};
 use crate::api::answers::StreamOptions;
 use crate::api::fields::{IdBounds, PromptBounds, PromptNames, StopBounds};
 
@@ -38,6 +38,14 @@ fn defaults_are_openais() {
     assert_eq!(
         request,
         GenerationCall {
+            names: CallNames {
+                target: TargetNames {
+                    beginning: "decoder_prompt".into(),
+                    max_tokens: "max_tokens",
+                    gives_max_tokens: false,
+                },
+                log_probs: "logprobs",
+            },
             sources: CallSources::Prompts(Sources {
                 prompts: vec![Prompt::Text("p".to_owned())],
                 names: PromptNames::Single("prompt"),
