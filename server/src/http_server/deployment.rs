@@ -10,7 +10,7 @@ use crate::config::{Config, Limits};
 use crate::engine::{Engine, EngineLimits};
 use crate::job_pool::JobPool;
 use crate::loading::{LoadError, LoadedModel, ModelFacts, OfModel, all_of};
-use crate::registry::{ModelRegistry, ServedModel};
+use crate::registry::{LongestToken, ModelRegistry, ServedModel};
 use crate::telemetry::ModelMetrics;
 
 /// Stretch of time over which the pace of a large body is measured: a line may falter for a moment.
@@ -102,6 +102,7 @@ fn start_model(
         aliases,
         created,
         engine: engine_handle,
+        longest_token: LongestToken::of(tokenizer.as_deref()),
         tokenizer,
         chat,
         tokenizing,

@@ -106,6 +106,7 @@ impl ModelRegistry {
 mod tests {
     use std::sync::mpsc::channel;
 
+    use super::super::longest_token::LongestToken;
     use super::*;
     use crate::chat_template::ChatTemplate;
     use crate::engine::{EngineHandle, EngineLimits};
@@ -130,6 +131,7 @@ mod tests {
             // Nothing is submitted here.
             engine: EngineHandle::new(channel().0, limits),
             tokenizer: None,
+            longest_token: LongestToken::of(None),
             chat: ChatTemplate::plain(1000),
             tokenizing: JobPool::new(1),
             source_vocab: 10,

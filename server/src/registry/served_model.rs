@@ -5,6 +5,8 @@ use std::sync::Arc;
 use model::Tokenizer;
 
 use super::capabilities::Capabilities;
+use super::longest_token::LongestToken;
+use super::token_name::token_name;
 use crate::chat_template::ChatTemplate;
 use crate::engine::{EngineHandle, EngineLimits};
 use crate::job_pool::JobPool;
@@ -24,6 +26,8 @@ pub struct ServedModel {
     pub engine: EngineHandle,
     /// Turns text into ids and back; without it only ids are served.
     pub tokenizer: Option<Arc<Tokenizer>>,
+    /// The most room that one of its tokens takes in an answer.
+    pub longest_token: LongestToken,
     /// Turns conversations into text.
     pub chat: ChatTemplate,
     /// Threads that tokenise; models may share them.
@@ -85,19 +89,8 @@ impl ServedModel {
         self.engine.limits()
     }
 
-    /// The name of a token in `logprobs`. Bytes that are no text by themselves are written out, so that two of them
-    /// never share a name.
+    /// The name of a token in `logprobs`.
     pub fn token_name(&self, id: u32) -> String {
-        let piece = self.tokenizer.as_ref().and_then(|tokenizer| tokenizer.piece_bytes(id));
-        let Some(bytes) = piece else { return token_id_name(id) };
-        match std::str::from_utf8(bytes) {
-            Ok(text) => text.to_owned(),
-            Err(_) => bytes.iter().fold("bytes:".to_owned(), |name, byte| format!("{name}\\x{byte:02x}")),
-        }
+        token_name(self.tokenizer.as_deref(), id)
     }
-}
-
-/// The name of a token that has no text, or whose text another one has taken.
-pub fn token_id_name(id: u32) -> String {
-    format!("token_id:{id}")
 }

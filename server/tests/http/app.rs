@@ -21,7 +21,7 @@ use server::engine::{Command, EngineHandle, EngineLimits, Submission};
 use server::http_server::ConnectionLimits;
 use server::job_pool::JobPool;
 use server::process::liveness::Liveness;
-use server::registry::{ModelRegistry, ServedModel};
+use server::registry::{LongestToken, ModelRegistry, ServedModel};
 use server::request::{GenerationEvent, GenerationRequest};
 use server::scheduler::{PoolSize, SchedulerLimits};
 use server::source_sharing::SourceSharing;
@@ -174,6 +174,7 @@ impl App {
             aliases: vec![ALIAS.to_owned()],
             created: 1_700_000_000,
             engine: EngineHandle::new(commands, limits),
+            longest_token: LongestToken::of(setup.tokenizer.as_deref()),
             tokenizer: setup.tokenizer,
             chat: setup.chat,
             tokenizing: JobPool::new(2),

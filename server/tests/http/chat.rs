@@ -4,13 +4,15 @@ use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
 use axum::http::Request;
+use kernels::Candidate;
 use serde_json::{Value, json};
 use server::chat_template::ChatTemplate;
-use server::request::GenerationRequest;
+use server::engine::TokenScore;
+use server::request::{FinishReason, GenerationEvent, GenerationRequest};
 use server::telemetry::Outcome;
 
 use crate::answer::{Answer, Events};
-use crate::app::{App, END, MODEL, START, Setup, ids};
+use crate::app::{App, END, MODEL, START, Setup, ids, tokenizer};
 use crate::scripted_engine::generate;
 
 const PATH: &str = "/v1/chat/completions";
@@ -255,10 +257,10 @@ async fn errors_name_the_fields_that_the_client_wrote() {
             json!({"messages": begun(&"a ".repeat(60)), "continue_final_message": true, "max_completion_tokens": 100}),
             "max_completion_tokens",
             Some(too_long),
-            "messages[1] (120 tokens) and max_completion_tokens (100) make 220 tokens",
+            "messages[1] (61 tokens) and max_completion_tokens (100) make 161 tokens",
         ),
         (
-            json!({"messages": begun(&"a ".repeat(64)), "continue_final_message": true}),
+            json!({"messages": begun(&"a ".repeat(127)), "continue_final_message": true}),
             "messages",
             Some(too_long),
             "messages[1] (128 tokens)",
@@ -288,4 +290,36 @@ async fn errors_name_the_fields_that_the_client_wrote() {
         assert!(!message.contains("'prompt'"), "{message}");
     }
     app.all_slots_free().await;
+}
+
+#[tokio::test]
+async fn memory_is_reserved_for_the_longest_names_and_bytes_that_log_probabilities_can_have() {
+    let model_ids = 0..=tokenizer().max_id();
+    let longest = model_ids.max_by_key(|&id| tokenizer().piece_bytes(id).map_or(0, <[u8]>::len)).unwrap();
+    let candidate = Candidate { id: longest, log_prob: -1.175_494_4e-38, rank: 0 };
+    let score = TokenScore { chosen: candidate, top: vec![candidate; 20] };
+    for (path, asked) in [
+        ("/v1/completions", json!({"prompt": "p", "max_tokens": 50, "logprobs": 20})),
+        (PATH, json!({"messages": user("p"), "max_tokens": 50, "logprobs": true, "top_logprobs": 20})),
+    ] {
+        let (app, mut hand) = App::by_hand(Setup { answer_bytes: 64 << 20, ..Setup::default() });
+        let request = Request::post(path).body(Body::from(asked.to_string())).unwrap();
+        let asking = tokio::spawn({
+            let app = app.clone();
+            async move { Answer::of(app.send(request).await).await }
+        });
+        let running = hand.submission().await;
+        let reserved = app.api.answer_budget.used_bytes();
+        running.events.send(GenerationEvent::Started { cached_tokens: 0 }).unwrap();
+        for _ in 0..50 {
+            let token = GenerationEvent::Token { choice: 0, id: longest, score: Some(score.clone()) };
+            running.events.send(token).unwrap();
+        }
+        running.events.send(GenerationEvent::Finished { choice: 0, reason: FinishReason::Length }).unwrap();
+        let answer = asking.await.unwrap();
+        assert_eq!(answer.status, 200);
+        // Beside the text there are the names and lists that it is written from.
+        let least = answer.text.len() + 50 * 21 * 64;
+        assert!(reserved > least && reserved < 10 * least, "{path}: {reserved} bytes for {}", answer.text.len());
+    }
 }

@@ -8,8 +8,6 @@ use crate::client_connection::Peer;
 
 /// Bytes of a token on its way to a client: the engine's event, its text, and that text as JSON.
 const TOKEN_BYTES: usize = 96;
-/// Bytes of a log-probability: its token's name and number in memory, and both as JSON.
-const LOG_PROB_BYTES: usize = 128;
 /// Bytes of an answer and of each of its choices beside its tokens.
 const HEAD_BYTES: usize = 1024;
 
@@ -20,17 +18,14 @@ pub struct AnswerSize {
     pub choices: usize,
     /// Tokens of all of them, those of an echoed decoder prompt included.
     pub tokens: usize,
-    /// Log-probabilities of all tokens, alternatives included.
-    pub log_probs: usize,
+    /// Bytes of the log-probabilities of all tokens, alternatives included.
+    pub log_prob_bytes: usize,
 }
 
 impl AnswerSize {
     fn bytes(self) -> usize {
-        let parts = [
-            HEAD_BYTES.saturating_mul(1 + self.choices),
-            TOKEN_BYTES.saturating_mul(self.tokens),
-            LOG_PROB_BYTES.saturating_mul(self.log_probs),
-        ];
+        let parts =
+            [HEAD_BYTES.saturating_mul(1 + self.choices), TOKEN_BYTES.saturating_mul(self.tokens), self.log_prob_bytes];
         parts.into_iter().fold(0, usize::saturating_add)
     }
 }
@@ -81,7 +76,7 @@ impl AnswerBudget {
 mod tests {
     use super::*;
 
-    const SMALL: AnswerSize = AnswerSize { choices: 1, tokens: 10, log_probs: 0 };
+    const SMALL: AnswerSize = AnswerSize { choices: 1, tokens: 10, log_prob_bytes: 0 };
 
     #[test]
     fn answers_have_room_together_or_are_told_that_there_is_none() {
@@ -103,7 +98,7 @@ mod tests {
         let [here, there] = ["10.0.0.1:1", "10.0.0.2:1"].map(|address| Some(Peer(address.parse().unwrap())));
         let budget = AnswerBudget::new(BudgetLimits { bytes: 2 << 20, peer_bytes: 1 << 20 });
         let small = budget.reserve(SMALL, here).unwrap();
-        let large = AnswerSize { log_probs: usize::MAX, ..SMALL };
+        let large = AnswerSize { log_prob_bytes: usize::MAX, ..SMALL };
         assert!(budget.reserve(large, here).is_err());
         drop(small);
         let _all = budget.reserve(large, here).unwrap();

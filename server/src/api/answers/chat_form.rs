@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::chat_logprobs::ChatLogProbs;
+use super::chat_logprobs::{ChatLogProbs, chat_log_prob_bytes};
 use super::chat_messages::{ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatDelta, ChatText};
 use super::form::{AnswerForm, Blocks, ChoicePiece, DONE, event};
 use super::heading::Heading;
@@ -80,6 +80,10 @@ impl ChatForm {
 }
 
 impl AnswerForm for ChatForm {
+    fn log_prob_bytes(&self, alternatives: usize) -> usize {
+        chat_log_prob_bytes(&self.model.longest_token).saturating_mul(1 + alternatives)
+    }
+
     fn whole(&self, pieces: &[ChoicePiece], usage: &Usage) -> String {
         let message = ChatCompletion {
             id: &self.heading.id,

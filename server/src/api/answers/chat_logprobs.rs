@@ -5,8 +5,8 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::scored_token::{ScoredToken, finite};
-use crate::registry::ServedModel;
+use super::scored_token::{SCORE_BYTES, ScoredToken, finite};
+use crate::registry::{LongestToken, ServedModel};
 
 /// The block of a choice.
 #[derive(Debug, Serialize, ToSchema)]
@@ -23,6 +23,16 @@ pub struct ChatLogProb {
     logprob: f32,
     bytes: Option<Vec<u8>>,
     top_logprobs: Vec<NamedToken>,
+}
+
+/// JSON of an entry beside its token's name and bytes.
+const ENTRY_JSON: &str = r#"{"token":,"logprob":-1.1754944e-38,"bytes":[],"top_logprobs":[]},"#;
+
+/// Most bytes of an entry, or of an alternative in it, on its way to a client.
+pub const fn chat_log_prob_bytes(longest: &LongestToken) -> usize {
+    // Each of its bytes is a number of three digits at most, and a comma.
+    let json = ENTRY_JSON.len() + longest.name_json + 4 * longest.piece;
+    SCORE_BYTES + size_of::<ChatLogProb>() + longest.name + longest.piece + json
 }
 
 #[derive(Debug, Serialize, ToSchema)]

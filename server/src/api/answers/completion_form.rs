@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::form::{AnswerForm, Blocks, ChoicePiece, DONE, event};
 use super::heading::Heading;
-use super::logprobs::LogProbs;
+use super::logprobs::{LogProbs, log_prob_bytes};
 use super::stream_options::StreamOptions;
 use super::usage::{Usage, UsageMessage};
 use crate::registry::ServedModel;
@@ -56,6 +56,11 @@ impl CompletionForm {
 }
 
 impl AnswerForm for CompletionForm {
+    fn log_prob_bytes(&self, alternatives: usize) -> usize {
+        // The token itself stands in a list of its own, and may stand among its alternatives as one more.
+        log_prob_bytes(&self.model.longest_token).saturating_mul(2 + alternatives)
+    }
+
     fn whole(&self, pieces: &[ChoicePiece], usage: &Usage) -> String {
         self.message(pieces, Some(Some(usage.message())))
     }

@@ -28,6 +28,10 @@ pub struct Blocks {
 
 /// The form of one answer. Events are texts of server-sent events, empty where there are none.
 pub trait AnswerForm: Debug + Send {
+    /// Most bytes that the log-probabilities of a token with so many alternatives take on their way to a client: the
+    /// engine's numbers, names in memory, and both as JSON.
+    fn log_prob_bytes(&self, alternatives: usize) -> usize;
+
     /// The whole answer as JSON. Each choice has one piece.
     fn whole(&self, pieces: &[ChoicePiece], usage: &Usage) -> String;
 

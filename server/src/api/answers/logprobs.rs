@@ -6,9 +6,9 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use utoipa::ToSchema;
 
-use super::scored_token::{ScoredToken, finite};
+use super::scored_token::{SCORE_BYTES, ScoredToken, finite};
 use crate::engine::TokenScore;
-use crate::registry::{ServedModel, token_id_name};
+use crate::registry::{LongestToken, ServedModel, token_id_name};
 
 /// One entry per token in each list.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
@@ -37,6 +37,14 @@ impl LogProbs {
         }
         block
     }
+}
+
+/// JSON of a token beside its name: its number, and its share of the lists.
+const ENTRY_JSON: &str = r#":-1.1754944e-38,{},-1.1754944e-38,18446744073709551615,"#;
+
+/// Most bytes of a token in its list, or of an alternative, on its way to a client.
+pub const fn log_prob_bytes(longest: &LongestToken) -> usize {
+    SCORE_BYTES + size_of::<(String, f32)>() + longest.name + ENTRY_JSON.len() + longest.name_json
 }
 
 /// Names with log-probabilities, best first; a JSON object.

@@ -2,10 +2,16 @@
 //!
 //! Kept by `choice`, written by the forms.
 
+use kernels::Candidate;
+
 use crate::engine::TokenScore;
 
 /// Stands for minus infinity, which JSON cannot write; vLLM writes the same number.
 const LOWEST: f32 = -9999.0;
+
+/// Bytes of a number from the engine, in its event and in the piece of an answer: an id and a log-probability each,
+/// in lists that may have room for as many more.
+pub const SCORE_BYTES: usize = 4 * size_of::<Candidate>();
 
 /// A token of a choice's text.
 #[derive(Debug, Clone, PartialEq)]

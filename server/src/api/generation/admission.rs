@@ -49,7 +49,7 @@ pub async fn admit(
     read: ReadBody,
 ) -> Result<Admitted, ApiError> {
     let PreparedCall { model, call, form, tokens, slots, queued, peer } = prepare(api, account, request, read).await?;
-    let share = api.answer_budget.reserve(answer_size(&call, &tokens), peer)?;
+    let share = api.answer_budget.reserve(answer_size(&call, &tokens, form.as_ref()), peer)?;
     let submitted = submit(&model, slots, &call, tokens)?;
     Ok(Admitted { submitted, share, queued, form, stream: call.stream })
 }
@@ -108,15 +108,16 @@ pub async fn prepare(
 }
 
 /// The largest answer that a request can get.
-fn answer_size(asked: &GenerationCall, tokens: &TokenisedCall) -> AnswerSize {
+fn answer_size(asked: &GenerationCall, tokens: &TokenisedCall, form: &dyn AnswerForm) -> AnswerSize {
     let (prompts, beginning) = (tokens.sources.len(), tokens.decoder_prompt.len());
     let choices = prompts * asked.choices as usize;
     let source_ids = if asked.return_token_ids { tokens.sources.iter().map(Vec::len).sum() } else { 0 };
     let echoed = if asked.echo { beginning } else { 0 };
-    let log_probs = asked.log_probs_per_prompt(beginning).saturating_mul(prompts as u64);
+    let scored = usize::try_from(asked.scored_per_prompt(beginning)).unwrap_or(usize::MAX).saturating_mul(prompts);
+    let alternatives = asked.log_probs.unwrap_or_default() as usize;
     AnswerSize {
         choices,
         tokens: choices * (echoed + asked.known_max_tokens() as usize) + source_ids * asked.choices as usize,
-        log_probs: usize::try_from(log_probs).unwrap_or(usize::MAX),
+        log_prob_bytes: scored.saturating_mul(form.log_prob_bytes(alternatives)),
     }
 }

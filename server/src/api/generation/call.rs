@@ -117,12 +117,18 @@ impl GenerationCall {
         self.max_tokens.unwrap_or(1)
     }
 
+    /// Tokens with log-probabilities for each prompt when the decoder prompt has so many tokens.
+    pub fn scored_per_prompt(&self, decoder_prompt: usize) -> u64 {
+        if self.log_probs.is_none() {
+            return 0;
+        }
+        let echoed = if self.echo { decoder_prompt as u64 } else { 0 };
+        u64::from(self.choices).saturating_mul(echoed + u64::from(self.known_max_tokens()))
+    }
+
     /// Log-probabilities for each prompt when the decoder prompt has so many tokens.
     pub fn log_probs_per_prompt(&self, decoder_prompt: usize) -> u64 {
-        let Some(alternatives) = self.log_probs else { return 0 };
-        let scored = if self.echo { decoder_prompt as u64 } else { 0 };
-        u64::from(self.choices)
-            .saturating_mul(scored + u64::from(self.known_max_tokens()))
-            .saturating_mul(u64::from(alternatives) + 1)
+        let each = u64::from(self.log_probs.unwrap_or_default()) + 1;
+        self.scored_per_prompt(decoder_prompt).saturating_mul(each)
     }
 }

@@ -78,7 +78,7 @@ pub fn check_min_tokens(asked: &GenerationCall) -> Result<(), ApiError> {
     }
 }
 
-/// What the number of log-probabilities of an answer depends on beside its call.
+/// Numbers that decide how many log-probabilities an answer has, beside its call.
 pub struct LogProbs {
     /// Number of prompts.
     pub prompts: usize,

@@ -97,7 +97,7 @@ fn render(conversation: &Conversation, model: &ServedModel) -> Result<String, Ap
     Ok(text)
 }
 
-/// What is to become of the beginning of a target.
+/// Facts of the beginning of a target.
 struct BeginningText<'a> {
     /// Its name in errors.
     param: &'a str,

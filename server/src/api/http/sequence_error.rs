@@ -25,7 +25,7 @@ impl TargetNames {
         format!("{max_tokens} ({tokens}{})", if *gives_max_tokens { "" } else { " by default" })
     }
 
-    /// What makes a target of so many tokens, as part of a sentence.
+    /// The reason why a target is too long, as part of a sentence.
     pub(super) fn reason(&self, beginning: usize, max_tokens: usize) -> String {
         let Self { beginning: name, max_tokens: field, .. } = self;
         match (beginning, max_tokens) {

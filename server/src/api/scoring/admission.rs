@@ -125,7 +125,7 @@ fn answer_size(call: &ScoringCall, tokens: &Tokens) -> AnswerSize {
     AnswerSize {
         choices: call.pairs.len(),
         tokens: scored_tokens(call, tokens) + call.repeated_bytes().div_ceil(BYTES_OF_A_TOKEN),
-        log_probs: 0,
+        log_prob_bytes: 0,
     }
 }
 
