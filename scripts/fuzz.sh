@@ -3,8 +3,8 @@
 #
 #     scripts/fuzz.sh TARGET [ARGUMENTS OF LIBFUZZER...]
 #
-# TARGET is bodies, connections, tokenizers, configs or tensors. Inputs that reached new code are kept in
-# target/fuzz/corpus/TARGET, one that failed in target/fuzz/TARGET-crash-*. Needs a C++ compiler and stable Rust.
+# TARGET is bodies, connections, tokenizers, configs, tensors or chat_templates. Inputs that reached new code are kept
+# in target/fuzz/corpus/TARGET, one that failed in target/fuzz/TARGET-crash-*. Needs a C++ compiler and stable Rust.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

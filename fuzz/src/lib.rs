@@ -4,6 +4,7 @@
 //! anywhere in the process, or by taking too long.
 
 mod bodies;
+mod chat_templates;
 mod configs;
 mod connections;
 mod mutations;
@@ -14,6 +15,7 @@ mod tensors;
 mod tokenizers;
 
 pub use bodies::BODIES;
+pub use chat_templates::CHAT_TEMPLATES;
 pub use configs::CONFIGS;
 pub use connections::CONNECTIONS;
 pub use mutations::Mutator;
@@ -22,4 +24,4 @@ pub use tensors::TENSORS;
 pub use tokenizers::TOKENIZERS;
 
 /// All targets.
-pub const TARGETS: [Target; 5] = [BODIES, CONNECTIONS, TOKENIZERS, CONFIGS, TENSORS];
+pub const TARGETS: [Target; 6] = [BODIES, CONNECTIONS, TOKENIZERS, CONFIGS, TENSORS, CHAT_TEMPLATES];

@@ -67,15 +67,20 @@ impl Templates {
 }
 
 impl ChatFiles {
-    fn parse(path: &Path, settings: Option<&[u8]>, template: Option<Vec<u8>>) -> Result<Self> {
+    /// Reads the contents of `tokenizer_config.json` and of `chat_template.jinja`. Errors say that they are in
+    /// `folder`.
+    ///
+    /// # Errors
+    /// When the former is no JSON of the right types, or the latter no UTF-8.
+    pub fn parse(folder: &Path, settings: Option<&[u8]>, template: Option<&[u8]>) -> Result<Self> {
         let settings: Option<Settings> = settings
             .map(serde_json::from_slice)
             .transpose()
-            .map_err(|source| Error::Json { path: path.join(SETTINGS), source })?;
+            .map_err(|source| Error::Json { path: folder.join(SETTINGS), source })?;
         let (in_settings, others) = settings.map_or((None, Map::new()), |read| (read.chat_template, read.others));
         let own = template.map(|bytes| {
-            String::from_utf8(strip_mark(bytes))
-                .map_err(|_| Error::WrongKind { path: path.join(TEMPLATE), expected: "text in UTF-8" })
+            String::from_utf8(strip_mark(bytes.to_vec()))
+                .map_err(|_| Error::WrongKind { path: folder.join(TEMPLATE), expected: "text in UTF-8" })
         });
         let template = match own.transpose()? {
             Some(text) => Some(TemplateText { file: TEMPLATE, text }),
@@ -102,7 +107,7 @@ impl<C> OpenCheckpoint<C> {
     /// When a file cannot be read or is not what it should be.
     pub fn chat_files(&self) -> Result<ChatFiles> {
         let (settings, template) = (self.other_file(SETTINGS)?, self.other_file(TEMPLATE)?);
-        ChatFiles::parse(self.origin(), settings.as_deref(), template.map(std::borrow::Cow::into_owned))
+        ChatFiles::parse(self.origin(), settings.as_deref(), template.as_deref())
     }
 }
 
@@ -111,7 +116,7 @@ mod tests {
     use super::*;
 
     fn parse(settings: &str, template: Option<&str>) -> Result<ChatFiles> {
-        ChatFiles::parse(Path::new("/m"), Some(settings.as_bytes()), template.map(|text| text.as_bytes().to_vec()))
+        ChatFiles::parse(Path::new("/m"), Some(settings.as_bytes()), template.map(str::as_bytes))
     }
 
     #[test]
@@ -140,7 +145,7 @@ mod tests {
     fn files_that_are_not_what_they_should_be_are_named() {
         assert!(parse("{", None).unwrap_err().to_string().contains("/m/tokenizer_config.json"));
         assert!(parse(r#"{"chat_template": 7}"#, None).is_err());
-        let broken = ChatFiles::parse(Path::new("/m"), None, Some(vec![0xff]));
+        let broken = ChatFiles::parse(Path::new("/m"), None, Some(&[0xff]));
         assert!(broken.unwrap_err().to_string().contains("/m/chat_template.jinja"));
     }
 }

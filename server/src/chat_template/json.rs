@@ -5,13 +5,16 @@ use minijinja::{Error, ErrorKind, Value};
 
 /// Values that stand in one another, at most.
 const DEPTH: usize = 64;
+/// Bytes of a text, at most. Lists may hold one another more than once, so a short template could ask for more than any
+/// memory holds.
+const MOST_BYTES: usize = 1 << 24;
 /// Spaces by which a level may be indented.
 const INDENT: usize = 16;
 
 /// The value as JSON, on one line or indented.
 ///
 /// # Errors
-/// When it is nested too deeply, or no JSON value.
+/// When it is nested too deeply, too long, or no JSON value.
 pub fn to_json(value: &Value, indent: Option<usize>) -> Result<String, Error> {
     let mut writer = Writer { out: String::new(), indent: indent.map(|spaces| spaces.min(INDENT)) };
     writer.value(value, 0)?;
@@ -27,6 +30,9 @@ impl Writer {
     fn value(&mut self, value: &Value, depth: usize) -> Result<(), Error> {
         if depth > DEPTH {
             return Err(Error::new(ErrorKind::InvalidOperation, "tojson: the value is nested too deeply"));
+        }
+        if self.out.len() > MOST_BYTES {
+            return Err(Error::new(ErrorKind::InvalidOperation, format!("tojson: more than {MOST_BYTES} bytes")));
         }
         match value.kind() {
             ValueKind::None => self.out.push_str("null"),

@@ -163,7 +163,7 @@ fn without_generation_tags(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find("{%") {
-        let Some(end) = rest[start..].find("%}").map(|end| start + end) else { break };
+        let Some(end) = rest[start + 2..].find("%}").map(|end| start + 2 + end) else { break };
         let inside = &rest[start + 2..end];
         let word = inside.trim_matches(|c: char| c.is_whitespace() || "-+".contains(c));
         let replaced = match word {

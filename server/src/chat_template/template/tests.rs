@@ -102,6 +102,15 @@ fn loops_and_recursion_end_at_their_limits() {
 }
 
 #[test]
+fn json_of_lists_that_hold_each_other_again_and_again_ends_at_its_limit() {
+    let doubled = "{% set ns = namespace(all=[]) %}{% for n in range(60) %}\
+                   {% set ns.all = [ns.all, ns.all] %}{% endfor %}\
+                   {{ ns.all | tojson }}";
+    let Err(RenderError::Failed(problem)) = render(doubled) else { panic!("it failed") };
+    assert!(problem.contains("tojson: more than"), "{problem}");
+}
+
+#[test]
 fn no_file_can_be_read() {
     for template in ["{% include '/etc/passwd' %}", "{% extends '../config.toml' %}", "{% import 'x' as x %}"] {
         assert!(matches!(render(template), Err(RenderError::Failed(_))), "{template}");
@@ -112,6 +121,7 @@ fn no_file_can_be_read() {
 fn errors_of_a_template_name_its_line_and_those_it_raises_are_its_own_words() {
     let error = ChatTemplate::compile("one\n{% if %}", Vec::new(), STEPS).unwrap_err().to_string();
     assert!(error.contains("chat:2"), "{error}");
+    assert!(ChatTemplate::compile("{%}", Vec::new(), STEPS).is_err(), "its end is not in its beginning");
     assert!(ChatTemplate::compile(&" ".repeat(TEMPLATE_BYTES + 1), Vec::new(), STEPS).is_err());
     assert_eq!(render("{{ raise_exception('No ' ~ 7) }}"), Err(RenderError::Raised("No 7".to_owned())));
     let Err(RenderError::Failed(problem)) = render("one\n{{ nothing.more }}") else { panic!("it failed") };
