@@ -57,7 +57,9 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
         stream_options: given_stream_options(stream_options, stream)?,
         return_token_ids: fields.flag(&RETURN_TOKEN_IDS)?,
     };
-    REQUEST.check(&fields, choices)?;
+    for unsupported in REQUEST {
+        unsupported.check(&fields, choices)?;
+    }
     fields.finish()?;
     validate(&call, bounds, Excesses { source: None, decoder_prompt: decoder_excess })?;
     Ok(call)

@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 
 use super::neutral::REQUEST;
 use crate::api::fields::{
-    CACHE_SALT, IGNORE_EOS, MIN_TOKENS, MODEL, SAMPLING, STOP, STREAM, STREAM_OPTIONS_FIELD, decoder_prompt_schema,
-    prompts_schema,
+    CACHE_SALT, IGNORE_EOS, MIN_TOKENS, MODEL, NeutralFields, SAMPLING, STOP, STREAM, STREAM_OPTIONS_FIELD,
+    decoder_prompt_schema, prompts_schema,
 };
 use crate::api::json::{Field, FieldTable, Most};
 
@@ -18,7 +18,12 @@ pub const DECODER_PROMPT: &str = "decoder_prompt";
 
 /// All fields of a body.
 pub static FIELDS: LazyLock<FieldTable> = LazyLock::new(|| {
-    FieldTable::new([&INPUT[..], &GENERATION, &SAMPLING, &OUTPUT].concat().into_iter().chain(REQUEST.declared()))
+    FieldTable::new(
+        [&INPUT[..], &GENERATION, &SAMPLING, &OUTPUT]
+            .concat()
+            .into_iter()
+            .chain(REQUEST.into_iter().flat_map(NeutralFields::declared)),
+    )
 });
 
 /// Whether the tokenizer frames prompts.

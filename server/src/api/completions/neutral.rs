@@ -1,114 +1,34 @@
-//! Fields that OpenAI or vLLM know and this server does not support yet, with the values that change nothing.
+//! Fields of completions that OpenAI or vLLM know and this server does not support, with the values that change
+//! nothing.
 //!
-//! Used by `parse`. A field that gets supported leaves this table.
+//! Used by `parse` and `fields`. A field that gets supported leaves its table.
 
-use crate::api::fields::NeutralFields;
+use crate::api::fields::{GENERATION_NEUTRAL, NeutralFields};
 use crate::api::json::Neutral;
 
-/// Fields of the request itself.
-pub const REQUEST: NeutralFields = NeutralFields { prefix: "", table: REQUEST_FIELDS };
+/// Fields of the request itself: those of every generating endpoint, and its own.
+pub const REQUEST: [NeutralFields; 2] = [GENERATION_NEUTRAL, OWN];
 
-const REQUEST_FIELDS: &[(&str, Neutral)] = &[
-    // OpenAI.
-    ("best_of", Neutral::Choices),
-    ("frequency_penalty", Neutral::Number(0.0)),
-    ("logit_bias", Neutral::EmptyObject),
-    ("presence_penalty", Neutral::Number(0.0)),
-    ("suffix", Neutral::EmptyText),
-    ("user", Neutral::Anything),
-    // vLLM: choosing tokens.
-    ("allowed_token_ids", Neutral::Null),
-    ("bad_words", Neutral::EmptyList),
-    ("early_stopping", Neutral::Boolean(false)),
-    ("length_penalty", Neutral::Number(1.0)),
-    ("logits_processors", Neutral::EmptyList),
-    ("repetition_penalty", Neutral::Number(1.0)),
-    ("stop_token_ids", Neutral::EmptyList),
-    ("use_beam_search", Neutral::Boolean(false)),
-    // vLLM: constrained output.
-    ("guided_choice", Neutral::Null),
-    ("guided_decoding_backend", Neutral::Null),
-    ("guided_grammar", Neutral::Null),
-    ("guided_json", Neutral::Null),
-    ("guided_regex", Neutral::Null),
-    ("guided_whitespace_pattern", Neutral::Null),
-    ("response_format", Neutral::PlainText),
-    ("structured_outputs", Neutral::Null),
-    // vLLM: how text is read and written.
-    ("detokenize", Neutral::Boolean(true)),
-    ("include_stop_str_in_output", Neutral::Boolean(false)),
-    ("prompt_embeds", Neutral::Null),
-    ("prompt_logprobs", Neutral::Null),
-    ("return_tokens_as_token_ids", Neutral::Boolean(false)),
-    ("skip_special_tokens", Neutral::Boolean(true)),
-    ("spaces_between_special_tokens", Neutral::Boolean(true)),
-    ("truncate_prompt_tokens", Neutral::Null),
-    // vLLM: how the request is run.
-    ("data_parallel_rank", Neutral::Null),
-    ("kv_transfer_params", Neutral::Null),
-    ("mm_processor_kwargs", Neutral::Null),
-    ("priority", Neutral::Number(0.0)),
-    ("request_id", Neutral::Null),
-    ("vllm_xargs", Neutral::Null),
-];
+const OWN: NeutralFields = NeutralFields {
+    prefix: "",
+    table: &[
+        // OpenAI.
+        ("suffix", Neutral::EmptyText),
+        // vLLM.
+        ("prompt_embeds", Neutral::Null),
+    ],
+};
 
 #[cfg(test)]
 mod tests {
-    use std::sync::LazyLock;
-
-    use serde_json::{Value, json};
-
     use super::*;
-    use crate::api::http::ApiError;
-    use crate::api::json::{Fields, Known};
-
-    static KNOWN: LazyLock<Known> = LazyLock::new(|| REQUEST.names().collect());
-
-    fn check(name: &'static str, value: Value, choices: u32) -> Result<(), ApiError> {
-        let mut fields = Fields::new(&KNOWN, "");
-        fields.set(name, serde_json::from_value(value).unwrap());
-        REQUEST.check(&fields, choices)
-    }
 
     #[test]
-    fn every_field_of_the_table_is_documented() {
+    fn every_field_of_the_tables_is_documented() {
         let page = include_str!("../../../../docs/api.md");
-        for (name, _) in REQUEST_FIELDS {
-            assert!(page.contains(&format!("`{name}`")), "{name}");
+        let (_, section) = page.split_once("\n## Where it differs from OpenAI and vLLM\n").unwrap();
+        for (name, _) in REQUEST.iter().flat_map(|fields| fields.table) {
+            assert!(section.contains(&format!("`{name}`")), "{name}");
         }
-    }
-
-    #[test]
-    fn neutral_values_pass_and_others_are_refused_by_name() {
-        for (name, neutral, other) in [
-            ("best_of", json!(2), json!(3)),
-            ("frequency_penalty", json!(0), json!(0.5)),
-            ("presence_penalty", json!(0.0), json!(1)),
-            ("logit_bias", json!({}), json!({"50256": -100})),
-            ("suffix", json!(""), json!("end")),
-            ("repetition_penalty", json!(1.0), json!(1.1)),
-            ("length_penalty", json!(1), json!(2)),
-            ("stop_token_ids", json!([]), json!([7])),
-            ("skip_special_tokens", json!(true), json!(false)),
-            ("include_stop_str_in_output", json!(false), json!(true)),
-            ("use_beam_search", json!(false), json!(true)),
-            ("response_format", json!({"type": "text"}), json!({"type": "json_object"})),
-            ("response_format", json!({"type": "text"}), json!({"type": "text", "strict": true})),
-            ("response_format", json!({"type": "text"}), json!({})),
-            ("logit_bias", json!({}), json!([])),
-            ("bad_words", json!([]), json!([[]])),
-            ("guided_regex", Value::Null, json!("a+")),
-            ("priority", json!(0), json!(1)),
-            ("prompt_logprobs", Value::Null, json!(0)),
-            ("detokenize", json!(true), json!("true")),
-        ] {
-            assert_eq!(check(name, neutral, 2), Ok(()), "{name}");
-            assert_eq!(check(name, Value::Null, 2), Ok(()), "{name} null");
-            match check(name, other, 2) {
-                Err(ApiError::Unsupported { param, .. }) => assert_eq!(param, name),
-                answer => panic!("{name}: {answer:?}"),
-            }
-        }
-        assert_eq!(check("user", json!({"any": ["thing"]}), 1), Ok(()));
     }
 }

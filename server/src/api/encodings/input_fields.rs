@@ -4,8 +4,8 @@
 
 use utoipa::openapi::Schema;
 
-use crate::api::fields::{MODEL, NeutralFields};
-use crate::api::json::{Field, FieldTable, LimitValues, Neutral, any_of, ids_schema, list_schema, text_schema};
+use crate::api::fields::{MODEL, NeutralFields, texts_or_ids_schema};
+use crate::api::json::{Field, FieldTable, LimitValues, Neutral};
 
 /// Name of the field that holds the inputs.
 pub const INPUT: &str = "input";
@@ -43,10 +43,7 @@ pub fn table(own: &[Field]) -> FieldTable {
 }
 
 fn inputs_schema(limits: &LimitValues) -> Schema {
-    let most = Some(limits.count("inputs"));
-    let texts = list_schema(text_schema()).min_items(Some(1)).max_items(most);
-    let lists = list_schema(ids_schema()).min_items(Some(1)).max_items(most);
-    any_of([text_schema().into(), texts.into(), ids_schema().into(), lists.into()])
+    texts_or_ids_schema(limits.count("inputs"))
 }
 
 #[cfg(test)]

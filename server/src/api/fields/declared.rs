@@ -18,7 +18,7 @@ pub const CACHE_SALT: Field = Field::nonempty_text("cache_salt").about(
 /// Number of tokens before which nothing ends a text.
 pub const MIN_TOKENS: Field = Field::integer("min_tokens", 0, Most::Number(u64::MAX)).or("0").about(
     "Until this many tokens are generated, end tokens are not chosen, and stop strings that end in their text do not \
-     count; one that begins in it and ends after it does. At most `max_tokens`.",
+     count; one that begins in it and ends after it does. At most as many as may be generated.",
 );
 /// Whether end tokens end nothing.
 pub const IGNORE_EOS: Field = Field::boolean("ignore_eos").about("End tokens do not end the text.");
@@ -27,7 +27,12 @@ pub const STREAM: Field = Field::boolean("stream").about("Send the answer piece 
 
 /// The schema of prompts in their four forms.
 pub fn prompts_schema(limits: &LimitValues) -> Schema {
-    let most = Some(limits.count("prompts"));
+    texts_or_ids_schema(limits.count("prompts"))
+}
+
+/// The schema of at most so many texts or lists of token ids, in their four forms: one or several of either.
+pub fn texts_or_ids_schema(most: usize) -> Schema {
+    let most = Some(most);
     let texts = list_schema(text_schema()).min_items(Some(1)).max_items(most);
     let lists = list_schema(ids_schema()).min_items(Some(1)).max_items(most);
     any_of([text_schema().into(), texts.into(), ids_schema().into(), lists.into()])

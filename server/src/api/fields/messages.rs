@@ -23,11 +23,12 @@ const NAME_BYTES: usize = 256;
 pub fn messages_schema(limits: &LimitValues) -> Schema {
     let kind = text_schema().enum_values(Some(["text"]));
     let part = ObjectBuilder::new().property("type", kind).property("text", text_schema());
-    let part = list_schema(part.required("type").required("text")).min_items(Some(1));
+    let part: Schema = part.required("type").required("text").into();
+    let parts = list_schema(any_of([text_schema().into(), part.into()])).min_items(Some(1));
     let roles = text_schema().enum_values(Some(["system", "developer", "user", "assistant"]));
     let message = ObjectBuilder::new()
         .property(ROLE, roles)
-        .property(CONTENT, any_of([text_schema().into(), part.into()]))
+        .property(CONTENT, any_of([text_schema().into(), parts.into()]))
         .property(NAME, text_schema().max_length(Some(NAME_BYTES)))
         .required(ROLE)
         .required(CONTENT);

@@ -9,6 +9,7 @@ mod ids;
 mod message_content;
 mod messages;
 mod neutral;
+mod neutral_generation;
 mod numbers;
 mod prompt;
 mod prompts;
@@ -18,11 +19,14 @@ mod stream_options;
 mod template_variables;
 
 pub use cache_salt::read_cache_salt;
-pub use declared::{CACHE_SALT, IGNORE_EOS, MIN_TOKENS, MODEL, STREAM, decoder_prompt_schema, prompts_schema};
+pub use declared::{
+    CACHE_SALT, IGNORE_EOS, MIN_TOKENS, MODEL, STREAM, decoder_prompt_schema, prompts_schema, texts_or_ids_schema,
+};
 pub use decoder_prompt::{DecoderPrompt, DecoderPromptShape};
 pub use ids::{IdBounds, IdReader, Ids};
 pub use messages::{MESSAGE_FIELDS, MessageDialect, MessagesShape, messages_schema};
 pub use neutral::NeutralFields;
+pub use neutral_generation::GENERATION_NEUTRAL;
 pub use numbers::{saturated, to_u32};
 pub use prompt::{Prompt, PromptNames};
 pub use prompts::{Excess, PromptBounds, Prompts, PromptsShape};

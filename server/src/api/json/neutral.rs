@@ -1,6 +1,6 @@
 //! Values under which a field that is not supported changes nothing.
 //!
-//! Declared with fields that OpenAI or vLLM know and this server does not support yet.
+//! Declared with fields that OpenAI or vLLM know and this server does not support.
 
 use serde_json::{Value, json};
 

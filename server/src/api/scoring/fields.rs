@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use utoipa::openapi::schema::{AdditionalProperties, Schema};
 use utoipa::openapi::{ObjectBuilder, RefOr};
 
-use crate::api::fields::{CACHE_SALT, MODEL, NeutralFields, prompts_schema};
+use crate::api::fields::{CACHE_SALT, MODEL, NeutralFields, prompts_schema, texts_or_ids_schema};
 use crate::api::json::{Field, FieldTable, LimitValues, Most, Neutral, any_of, ids_schema, list_schema, text_schema};
 
 /// Names of the sources of a scoring request, the first one for errors.
@@ -111,10 +111,7 @@ const RANKED: [Field; 5] = [
 const OPTIONS: [Field; 6] = [METHOD, LENGTH_NORMALIZE, SCORE_END, ADD_SPECIAL_TOKENS, CACHE_SALT, MODEL];
 
 fn targets_schema(limits: &LimitValues) -> Schema {
-    let most = Some(limits.count("total_choices"));
-    let texts = list_schema(text_schema()).min_items(Some(1)).max_items(most);
-    let lists = list_schema(ids_schema()).min_items(Some(1)).max_items(most);
-    any_of([text_schema().into(), texts.into(), ids_schema().into(), lists.into()])
+    texts_or_ids_schema(limits.count("total_choices"))
 }
 
 fn query_schema(_: &LimitValues) -> Schema {

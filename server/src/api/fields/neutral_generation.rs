@@ -1,0 +1,104 @@
+//! Fields of every generating endpoint that OpenAI or vLLM know and this server does not support.
+//!
+//! Part of the tables of single endpoints. A field that gets supported leaves this table.
+
+use super::neutral::NeutralFields;
+use crate::api::json::Neutral;
+
+/// Fields of the request itself.
+pub const GENERATION_NEUTRAL: NeutralFields = NeutralFields {
+    prefix: "",
+    table: &[
+        // OpenAI.
+        ("frequency_penalty", Neutral::Number(0.0)),
+        ("logit_bias", Neutral::EmptyObject),
+        ("presence_penalty", Neutral::Number(0.0)),
+        ("response_format", Neutral::PlainText),
+        ("user", Neutral::Anything),
+        // vLLM: choosing tokens.
+        ("allowed_token_ids", Neutral::Null),
+        ("bad_words", Neutral::EmptyList),
+        ("best_of", Neutral::Choices),
+        ("early_stopping", Neutral::Boolean(false)),
+        ("length_penalty", Neutral::Number(1.0)),
+        ("logits_processors", Neutral::EmptyList),
+        ("repetition_penalty", Neutral::Number(1.0)),
+        ("stop_token_ids", Neutral::EmptyList),
+        ("use_beam_search", Neutral::Boolean(false)),
+        // vLLM: constrained output.
+        ("guided_choice", Neutral::Null),
+        ("guided_decoding_backend", Neutral::Null),
+        ("guided_grammar", Neutral::Null),
+        ("guided_json", Neutral::Null),
+        ("guided_regex", Neutral::Null),
+        ("guided_whitespace_pattern", Neutral::Null),
+        ("structured_outputs", Neutral::Null),
+        // vLLM: how text is read and written.
+        ("detokenize", Neutral::Boolean(true)),
+        ("include_stop_str_in_output", Neutral::Boolean(false)),
+        ("mm_processor_kwargs", Neutral::Null),
+        ("prompt_logprobs", Neutral::Null),
+        ("return_tokens_as_token_ids", Neutral::Boolean(false)),
+        ("skip_special_tokens", Neutral::Boolean(true)),
+        ("spaces_between_special_tokens", Neutral::Boolean(true)),
+        ("truncate_prompt_tokens", Neutral::Null),
+        // vLLM: how the request is run.
+        ("data_parallel_rank", Neutral::Null),
+        ("kv_transfer_params", Neutral::Null),
+        ("priority", Neutral::Number(0.0)),
+        ("request_id", Neutral::Null),
+        ("vllm_xargs", Neutral::Null),
+    ],
+};
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api::http::ApiError;
+    use crate::api::json::{Fields, Known};
+
+    static KNOWN: LazyLock<Known> = LazyLock::new(|| GENERATION_NEUTRAL.names().collect());
+
+    fn check(name: &'static str, value: Value, choices: u32) -> Result<(), ApiError> {
+        let mut fields = Fields::new(&KNOWN, "");
+        fields.set(name, serde_json::from_value(value).unwrap());
+        GENERATION_NEUTRAL.check(&fields, choices)
+    }
+
+    #[test]
+    fn neutral_values_pass_and_others_are_refused_by_name() {
+        for (name, neutral, other) in [
+            ("best_of", json!(2), json!(3)),
+            ("frequency_penalty", json!(0), json!(0.5)),
+            ("presence_penalty", json!(0.0), json!(1)),
+            ("logit_bias", json!({}), json!({"50256": -100})),
+            ("repetition_penalty", json!(1.0), json!(1.1)),
+            ("length_penalty", json!(1), json!(2)),
+            ("stop_token_ids", json!([]), json!([7])),
+            ("skip_special_tokens", json!(true), json!(false)),
+            ("include_stop_str_in_output", json!(false), json!(true)),
+            ("use_beam_search", json!(false), json!(true)),
+            ("response_format", json!({"type": "text"}), json!({"type": "json_object"})),
+            ("response_format", json!({"type": "text"}), json!({"type": "text", "strict": true})),
+            ("response_format", json!({"type": "text"}), json!({})),
+            ("logit_bias", json!({}), json!([])),
+            ("bad_words", json!([]), json!([[]])),
+            ("guided_regex", Value::Null, json!("a+")),
+            ("priority", json!(0), json!(1)),
+            ("prompt_logprobs", Value::Null, json!(0)),
+            ("detokenize", json!(true), json!("true")),
+        ] {
+            assert_eq!(check(name, neutral, 2), Ok(()), "{name}");
+            assert_eq!(check(name, Value::Null, 2), Ok(()), "{name} null");
+            match check(name, other, 2) {
+                Err(ApiError::Unsupported { param, .. }) => assert_eq!(param, name),
+                answer => panic!("{name}: {answer:?}"),
+            }
+        }
+        assert_eq!(check("user", json!({"any": ["thing"]}), 1), Ok(()));
+    }
+}
