@@ -68,8 +68,8 @@ pub async fn not_ready() -> ApiError {
     ApiError::NotReady
 }
 
-/// Answers a completion request before a model is loaded, and counts it.
-pub async fn no_completion_yet(State(metrics): State<Metrics>) -> ApiError {
+/// Answers a request for a model before any is loaded, and counts it.
+pub async fn no_model_yet(State(metrics): State<Metrics>) -> ApiError {
     let error = ApiError::NotReady;
     metrics.without_model().count_request(error.outcome());
     error

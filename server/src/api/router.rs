@@ -26,6 +26,20 @@ pub fn router(api: Arc<Api>) -> Router {
 /// The paths of a server that serves, but for those with a part that varies.
 fn routes() -> Vec<Route<Arc<Api>>> {
     let own = [
+        ("/v1/models", read(models::list)),
+        ("/tokenize", ask(tokens::tokenize)),
+        ("/detokenize", ask(tokens::detokenize)),
+        ("/tokenizer_info", read(tokens::tokenizer_info)),
+        ("/load", read(load::load)),
+        ("/version", read(health::version)),
+        ("/openapi.json", read(openapi::openapi())),
+    ];
+    model_requests().into_iter().chain(own).chain(probes()).collect()
+}
+
+/// The paths of requests for models, which are counted as such.
+fn model_requests() -> Vec<Route<Arc<Api>>> {
+    vec![
         ("/v1/chat/completions", ask(chat::chat_completions)),
         ("/v1/completions", ask(completions::completions)),
         ("/v1/embeddings", ask(encodings::answer::<encodings::Embeddings>)),
@@ -37,15 +51,7 @@ fn routes() -> Vec<Route<Arc<Api>>> {
         ("/v1/rerank", ask(scoring::rerank)),
         ("/v2/rerank", ask(scoring::rerank)),
         ("/rerank", ask(scoring::rerank)),
-        ("/v1/models", read(models::list)),
-        ("/tokenize", ask(tokens::tokenize)),
-        ("/detokenize", ask(tokens::detokenize)),
-        ("/tokenizer_info", read(tokens::tokenizer_info)),
-        ("/load", read(load::load)),
-        ("/version", read(health::version)),
-        ("/openapi.json", read(openapi::openapi)),
-    ];
-    own.into_iter().chain(probes()).collect()
+    ]
 }
 
 /// Routes of connections that are kept free for probes.
@@ -71,15 +77,15 @@ fn probes() -> [Route<Arc<Api>>; 4] {
 
 /// Routes of a server whose models are still loading: it is alive, and not ready for anything.
 pub fn loading_routes(entrance: &Entrance) -> Routes {
-    let routes = [
-        ("/v1/chat/completions", any(health::no_completion_yet)),
-        ("/v1/completions", any(health::no_completion_yet)),
+    let early = model_requests().into_iter().map(|(path, _)| (path, any(health::no_model_yet)));
+    let own = [
         ("/health", read(health::health)),
         ("/ready", read(health::not_ready)),
         ("/ping", read(health::not_ready)),
         ("/metrics", read(health::metrics)),
         ("/version", read(health::version)),
     ];
+    let routes = early.chain(own);
     let routes = if entrance.serves_page { with_page(router_of(routes)) } else { router_of(routes) };
     let routes = routes.fallback(health::not_ready);
     let all = behind(entrance, routes.clone()).with_state(entrance.metrics.clone());
@@ -100,6 +106,11 @@ async fn method_not_allowed(State(api): State<Arc<Api>>, request: Request) -> Ap
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_access_log_knows_all_probes() {
+        assert_eq!(probes().map(|(path, _)| path), crate::api::http::PROBES);
+    }
 
     #[test]
     fn every_path_is_described_and_documented() {

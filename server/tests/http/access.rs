@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use server::api::AccessLog;
 use server::client_connection::Peer;
 use server::request::GenerationEvent;
+use tracing::Level;
 use tracing::subscriber::DefaultGuard;
 
 use crate::answer::Answer;
@@ -23,9 +24,15 @@ struct Log(Arc<Mutex<Vec<u8>>>);
 impl Log {
     /// Collects from now on until the guard is dropped.
     fn collect() -> (Self, DefaultGuard) {
+        Self::collect_from(Level::INFO)
+    }
+
+    /// Collects what has this level or a more important one.
+    fn collect_from(level: Level) -> (Self, DefaultGuard) {
         let log = Self::default();
         let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone());
+        let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_max_level(level);
+        let subscriber = subscriber.with_writer(move || writer.clone());
         (log, tracing::subscriber::set_default(subscriber.finish()))
     }
 
@@ -95,7 +102,7 @@ async fn a_completion_leaves_a_line_with_its_figures_and_none_of_its_words() {
 async fn what_is_refused_unknown_or_asked_of_other_routes_has_a_line_without_what_the_client_made_up() {
     let (log, _guard) = Log::collect();
     let app = logged(1);
-    app.get("/health").await;
+    app.get("/version").await;
     app.get("/v1/models/some/secret").await;
     app.send(Request::builder().method("SECRET").uri("/secret?secret").body(Body::empty()).unwrap()).await;
     app.complete(json!({"prompt": "secret", "secret": 1})).await;
@@ -104,7 +111,7 @@ async fn what_is_refused_unknown_or_asked_of_other_routes_has_a_line_without_wha
         (text("route"), line["status"].as_u64().unwrap(), text("outcome"), text("code"))
     };
     let expected = [
-        ("GET /health", 200, "completed", ""),
+        ("GET /version", 200, "completed", ""),
         ("GET /v1/models/{*name}", 404, "refused", "model_not_found"),
         ("other unknown", 404, "refused", "unknown_url"),
         ("POST /v1/completions", 400, "refused", "invalid_request"),
@@ -114,6 +121,18 @@ async fn what_is_refused_unknown_or_asked_of_other_routes_has_a_line_without_wha
     assert!(log.lines().iter().all(|line| line["id"].as_str().unwrap().starts_with("req-")));
     assert!(log.lines().iter().all(|line| line.get("source_tokens").is_none()), "{}", log.text());
     assert!(!log.text().to_lowercase().contains("secret"), "{}", log.text());
+}
+
+#[tokio::test]
+async fn what_monitors_ask_every_few_seconds_has_lines_for_those_who_look_closely() {
+    for (level, expected) in [(Level::INFO, 0), (Level::DEBUG, 5)] {
+        let (log, _guard) = Log::collect_from(level);
+        let app = logged(1);
+        for path in ["/health", "/ready", "/ping", "/metrics", "/metrics/"] {
+            assert_eq!(app.get(path).await.status, 200);
+        }
+        assert_eq!(log.lines().len(), expected, "{level}: {}", log.text());
+    }
 }
 
 #[tokio::test]
@@ -142,7 +161,7 @@ async fn of_what_went_well_one_in_so_many_has_a_line_and_of_errors_each() {
     let (log, _guard) = Log::collect();
     let app = logged(3);
     for _ in 0..6 {
-        app.get("/health").await;
+        app.get("/version").await;
         app.get("/nowhere").await;
     }
     let routes: Vec<_> = log.lines().iter().map(|line| line["status"].as_u64().unwrap()).collect();
@@ -168,4 +187,7 @@ async fn a_stream_that_fails_in_the_middle_has_the_status_that_was_sent_and_the_
         (Some(200), &json!("failed"), &json!("internal_error"))
     );
     assert!(app.metrics_text().contains("encdec_refusals_total{model=\"org/demo\",reason=\"internal_error\"} 1\n"));
+    let text = log.text();
+    let message = text.lines().find(|line| line.contains("a request failed")).expect("it is an error");
+    assert!(message.contains("POST /v1/completions"), "{message}");
 }

@@ -42,6 +42,9 @@ async fn fields_are_described_with_their_ranges_and_the_limits_of_this_server() 
     assert_eq!(fields["use_beam_search"]["enum"], json!([false, null]));
     assert_eq!(fields["prompt"]["anyOf"][0]["anyOf"][1]["maxItems"], json!(64));
     assert!(fields["stream_options"]["anyOf"][0]["properties"].get("include_usage").is_some());
+    let messages = &body(&description, "/v1/chat/completions")["properties"]["messages"];
+    let content = &messages["anyOf"][0]["items"]["properties"]["content"]["anyOf"];
+    assert_eq!(content[1]["items"]["anyOf"][0]["type"], json!("string"), "parts may be plain strings: {content}");
     assert!(body(&description, "/tokenize")["properties"].get("return_token_strs").is_some());
 }
 

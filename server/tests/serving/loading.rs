@@ -61,8 +61,12 @@ async fn while_the_model_is_loaded_the_server_is_alive_and_says_that_it_is_not_r
     let early = completion.try_clone().unwrap().send().await.unwrap();
     assert_eq!((early.status().as_u16(), &early.headers()["retry-after"]), (503, &"1".parse().unwrap()));
     assert_eq!(early.json::<Value>().await.unwrap()["error"]["code"], "loading");
+    for path in ["/v1/chat/completions", "/v1/embeddings", "/v1/encode", "/pooling", "/v1/score", "/rerank"] {
+        let early = client.post(format!("{url}{path}")).json(&json!({})).send().await.unwrap();
+        assert_eq!(early.status(), StatusCode::SERVICE_UNAVAILABLE, "{path}");
+    }
     let metrics = get("/metrics").await.text().await.unwrap();
-    assert!(metrics.contains("encdec_requests_total{model=\"s-s\",outcome=\"unavailable\"} 1"), "{metrics}");
+    assert!(metrics.contains("encdec_requests_total{model=\"s-s\",outcome=\"unavailable\"} 7"), "{metrics}");
 
     let mut lines = server.stderr.by_ref().lines().map(Result::unwrap);
     assert!(lines.any(|line| line.contains(&format!(" listens on {url} "))), "it says that requests are taken");
@@ -71,7 +75,7 @@ async fn while_the_model_is_loaded_the_server_is_alive_and_says_that_it_is_not_r
     assert_eq!(completion.send().await.unwrap().status(), StatusCode::OK);
     let metrics = get("/metrics").await.text().await.unwrap();
     assert!(
-        metrics.contains("encdec_requests_total{model=\"s-s\",outcome=\"unavailable\"} 1"),
+        metrics.contains("encdec_requests_total{model=\"s-s\",outcome=\"unavailable\"} 7"),
         "it counts on: {metrics}"
     );
 }

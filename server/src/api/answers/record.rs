@@ -101,7 +101,7 @@ impl RequestRecord {
         self.completed.outcome = error.outcome();
         self.completed.error = Some(error.code().0);
         if self.completed.outcome == Outcome::Failed {
-            tracing::error!(%error, "a completion request failed");
+            tracing::error!(%error, route = self.visit.route(), "a request failed");
         }
     }
 }

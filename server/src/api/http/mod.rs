@@ -39,4 +39,6 @@ pub use random::{random_name, random_u64};
 pub use request_account::RequestAccount;
 pub use routes::{Route, ask, read, router_of};
 pub use sequence_error::TargetNames;
+#[cfg(test)]
+pub use visit::PROBES;
 pub use visit::{Completed, Visit};

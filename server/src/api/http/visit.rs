@@ -23,7 +23,10 @@ use crate::telemetry::{KeyUse, Metrics, Outcome};
 /// The target by which a log's lines are told apart and filtered.
 const TARGET: &str = "server::access";
 
-/// Takes the result of a completion request; in the request's extensions. The line is written when the last clone is
+/// Paths that monitors ask every few seconds. Their successful requests have lines of the level `debug`.
+pub const PROBES: [&str; 4] = ["/health", "/ready", "/ping", "/metrics"];
+
+/// Takes the result of a request for a model; in the request's extensions. The line is written when the last clone is
 /// dropped.
 #[derive(Debug, Clone, Default)]
 pub struct Visit(Option<Arc<Entry>>);
@@ -36,6 +39,11 @@ impl Visit {
         }
     }
 
+    /// Method and route of the request.
+    pub fn route(&self) -> Option<&str> {
+        self.0.as_ref().map(|entry| entry.route.as_str())
+    }
+
     /// Notes whose request it is.
     pub fn identify(&self, key: KeyName) {
         if let Some(entry) = &self.0 {
@@ -44,7 +52,7 @@ impl Visit {
     }
 }
 
-/// Result of a completion request.
+/// Result of a request for a model.
 #[derive(Debug, Clone, Default)]
 pub struct Completed {
     /// How it ended.
@@ -87,6 +95,7 @@ struct Entry {
     key: OnceLock<KeyName>,
     metrics: Metrics,
     route: String,
+    is_probe: bool,
     began: Instant,
     /// Status and error code of the answer.
     answered: OnceLock<(StatusCode, Option<&'static str>)>,
@@ -104,6 +113,7 @@ impl Entry {
             key: OnceLock::new(),
             metrics: entrance.metrics.clone(),
             route: route(request.method(), extensions.get()),
+            is_probe: extensions.get().is_some_and(is_probe),
             began: Instant::now(),
             answered: OnceLock::new(),
         }
@@ -112,22 +122,31 @@ impl Entry {
     fn write(&self, outcome: Outcome, error: Option<&str>) {
         let completed = self.completed.get();
         let admitted = completed.filter(|completed| completed.source_tokens > 0);
-        tracing::info!(
-            target: TARGET,
-            id = self.id.as_ref().map(RequestName::as_str),
-            peer = self.peer.map(|peer| tracing::field::display(peer.0)),
-            key = self.key.get().map(KeyName::as_str),
-            route = self.route,
-            status = self.answered.get().map(|(status, _)| status.as_u16()),
-            outcome = %outcome.label(),
-            code = error.map(tracing::field::display),
-            source_tokens = admitted.map(|completed| completed.source_tokens),
-            generated_tokens = admitted.map(|completed| completed.generated_tokens),
-            queue_ms = completed.and_then(|completed| completed.queued).map(milliseconds),
-            first_token_ms = completed.and_then(|completed| completed.first_token).map(milliseconds),
-            total_ms = milliseconds(self.began.elapsed()),
-            finish = completed.and_then(finish_reasons).map(tracing::field::display),
-        );
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: TARGET,
+                    id = self.id.as_ref().map(RequestName::as_str),
+                    peer = self.peer.map(|peer| tracing::field::display(peer.0)),
+                    key = self.key.get().map(KeyName::as_str),
+                    route = self.route,
+                    status = self.answered.get().map(|(status, _)| status.as_u16()),
+                    outcome = %outcome.label(),
+                    code = error.map(tracing::field::display),
+                    source_tokens = admitted.map(|completed| completed.source_tokens),
+                    generated_tokens = admitted.map(|completed| completed.generated_tokens),
+                    queue_ms = completed.and_then(|completed| completed.queued).map(milliseconds),
+                    first_token_ms = completed.and_then(|completed| completed.first_token).map(milliseconds),
+                    total_ms = milliseconds(self.began.elapsed()),
+                    finish = completed.and_then(finish_reasons).map(tracing::field::display),
+                )
+            };
+        }
+        if self.is_probe && outcome == Outcome::Completed {
+            line!(debug);
+        } else {
+            line!(info);
+        }
     }
 }
 
@@ -160,6 +179,10 @@ fn route(method: &Method, path: Option<&MatchedPath>) -> String {
     let known = [Method::GET, Method::HEAD, Method::POST, Method::OPTIONS, Method::PUT, Method::DELETE, Method::PATCH];
     let method = if known.contains(method) { method.as_str() } else { "other" };
     format!("{method} {}", path.map_or("unknown", MatchedPath::as_str))
+}
+
+fn is_probe(path: &MatchedPath) -> bool {
+    PROBES.contains(&path.as_str().trim_end_matches('/'))
 }
 
 fn finish_reasons(completed: &Completed) -> Option<String> {

@@ -3,6 +3,7 @@
 //!
 //! Asked by the router. A path is described in `operations`, in one line.
 
+mod description;
 mod document;
 mod handler;
 mod operations;
