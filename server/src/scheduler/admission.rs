@@ -27,9 +27,10 @@ impl Scheduler {
             let mut running = self.start(head);
             if self.memory.is_ready(running.source) {
                 running.next.rows = running.owed().rows.min(rows_left);
-                rows_left -= running.next_rows();
             }
             self.running.push(running);
+            self.share_prompt(self.running.len() - 1);
+            rows_left -= self.running.last().map_or(0, Running::next_rows);
         }
     }
 

@@ -9,7 +9,8 @@
 //! - A source has an entry in the cache exactly as long as it has pages.
 //! - Every page has as many references as owners, and a page without an owner is free.
 //! - A page that several owners share is not written, except by the encoder before anybody reads it. A branch that has
-//!   to write one gets a copy first.
+//!   to write one gets a copy first. Choices share whole pages of their decoder prompt, which one of them writes in the
+//!   step in which the others first read them, or before.
 //! - Pages that a plan under way reads or writes do not change hands before a plan that is run after it.
 
 mod accounts;
@@ -34,6 +35,7 @@ mod rows;
 mod rules;
 mod running;
 mod sequence;
+mod shared_prompts;
 mod source;
 mod source_cache;
 mod state;

@@ -66,10 +66,13 @@ impl Scheduler {
     }
 }
 
-/// Asserts that nobody else owns the pages that the granted rows of a branch write.
+/// Asserts that nobody else owns the pages that the granted rows of a branch write, except whole pages of its decoder
+/// prompt: other choices that share those read them only.
 fn assert_writable(running: &Running, branch: &Branch, pool: &PagePool) {
     let (first, last) = (running.position(), running.position() + running.next.rows - 1);
+    let prompt_pages = running.sequence.request.asked.decoder_prompt.len() / PAGE_TOKENS;
     let written = &branch.pages[first / PAGE_TOKENS..=last / PAGE_TOKENS];
+    let written = &written[prompt_pages.saturating_sub(first / PAGE_TOKENS).min(written.len())..];
     assert!(written.iter().all(|&page| pool.references(page) == 1), "a page that is shared is not written");
 }
 

@@ -55,6 +55,7 @@ impl Scheduler {
     fn write(&mut self, plan: &mut Plan) {
         self.step += 1;
         plan.clear();
+        self.share_prompts();
         self.grow_running(&mut plan.copies);
         self.admit();
         let Memory { encoder, sources, .. } = &mut self.memory;
