@@ -1,6 +1,6 @@
 //! Flags of `server bench`.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -14,7 +14,8 @@ pub struct BenchOptions {
     /// Tokens generated from each, at least 2: the first ends the encoder's time, the others are steps.
     #[arg(long = "target", value_name = "TOKENS", default_value = "64", value_parser = target_len)]
     pub target_len: usize,
-    /// Batch sizes, one measurement each [default: 1,8,32; with --sweep 1,2,4,8,16,32].
+    /// Batch sizes, one measurement each [default: 1,8,32; with --sweep 1,2,4,8,16,32; with
+    /// --beams its width and the next multiple from 32 on].
     #[arg(long = "batch", value_name = "SIZES", value_delimiter = ',')]
     batches: Vec<NonZeroUsize>,
     /// Measure every precision, print a table and write a report.
@@ -23,11 +24,15 @@ pub struct BenchOptions {
     /// Show time and bytes of each op instead, against what the memory allows.
     #[arg(long)]
     profile: bool,
+    /// Compare steps of beam searches of this width with steps that sample as many rows. Batch sizes count rows and are
+    /// multiples of the width.
+    #[arg(long, value_name = "WIDTH", conflicts_with_all = ["sweep", "profile"])]
+    beams: Option<NonZeroU32>,
     /// Run so many requests of mixed lengths instead (512 tokens of source and target in the mean), all at once.
     #[arg(
         long,
         value_name = "REQUESTS",
-        conflicts_with_all = ["sweep", "profile", "batches", "source_len", "target_len"]
+        conflicts_with_all = ["sweep", "profile", "beams", "batches", "source_len", "target_len"]
     )]
     mixed: Option<NonZeroUsize>,
     /// Markdown page whose section the sweep writes [default: docs/benchmarks.md if there is one here, else
@@ -45,6 +50,8 @@ pub enum BenchKind {
     Sweep,
     /// A table of ops for each batch size.
     Profile,
+    /// A JSON line for each batch size, of searches of this width and of as many sampled rows.
+    Beams(u32),
     /// A JSON line for a number of requests of mixed lengths.
     Mixed(usize),
 }
@@ -55,6 +62,7 @@ impl BenchOptions {
         match self {
             Self { sweep: true, .. } => BenchKind::Sweep,
             Self { profile: true, .. } => BenchKind::Profile,
+            Self { beams: Some(width), .. } => BenchKind::Beams(width.get()),
             Self { mixed: Some(requests), .. } => BenchKind::Mixed(requests.get()),
             _ => BenchKind::Lines,
         }
@@ -62,8 +70,14 @@ impl BenchOptions {
 
     /// Batch sizes in the order in which they are measured.
     pub fn batches(&self) -> Vec<usize> {
-        let usual: &[usize] = if self.sweep { &[1, 2, 4, 8, 16, 32] } else { &[1, 8, 32] };
-        if self.batches.is_empty() { usual.to_vec() } else { self.batches.iter().map(|batch| batch.get()).collect() }
+        if !self.batches.is_empty() {
+            return self.batches.iter().map(|batch| batch.get()).collect();
+        }
+        match self.kind() {
+            BenchKind::Sweep => vec![1, 2, 4, 8, 16, 32],
+            BenchKind::Beams(width) => vec![width as usize, 32_usize.next_multiple_of(width as usize)],
+            BenchKind::Lines | BenchKind::Profile | BenchKind::Mixed(_) => vec![1, 8, 32],
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Controls: what a request asks of every draw beyond sampling.
 //!
-//! Plain data, made by `api` and shared by all choices of all prompts of a call; `scheduler` makes rules of it. Ids were
-//! checked against the vocabulary, numbers against their ranges.
+//! Plain data, made by `api` and shared by all choices of all prompts of a call; `scheduler` makes rules of it. Ids
+//! were checked against the vocabulary, numbers against their ranges.
 
 /// A number that is added to the logit of one id.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -99,8 +99,8 @@ impl Default for Controls {
 }
 
 impl Controls {
-    /// Puts all lists into the order that the fields' documentation promises. Bad words of one id are banned; of several
-    /// biases of an id, the first stays.
+    /// Puts all lists into the order that the fields' documentation promises. Bad words of one id are banned; of
+    /// several biases of an id, the first stays.
     pub fn in_order(mut self) -> Self {
         let (single, words) = std::mem::take(&mut self.bad_words).into_iter().partition(|word| word.len() < 2);
         self.bad_words = words;

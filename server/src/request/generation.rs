@@ -40,7 +40,7 @@ pub struct GenerationRequest {
     pub ignore_end: bool,
     /// How tokens are chosen.
     pub sampling: Sampling,
-    /// What every draw must keep to beside.
+    /// Rules that every draw keeps to beside.
     pub controls: Arc<Controls>,
     /// Number of alternatives to report with each token's log-probability; `None` reports no log-probabilities.
     pub log_probs: Option<u32>,

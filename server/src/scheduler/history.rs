@@ -1,4 +1,4 @@
-//! What rules need to know of the tokens of a target: how often each id came, and where n-grams came before.
+//! The part of a target that rules need: how often each id came, and where n-grams came before.
 //!
 //! Kept by every line of tokens whose controls need it and read on token by token, so that no step looks at all tokens
 //! again. A line that forks copies it. Takes memory in proportion to the tokens.
@@ -48,7 +48,7 @@ pub struct SeenToken {
     pub generated: u32,
 }
 
-/// What was read of a target's tokens.
+/// Facts that were read of a target's tokens.
 #[derive(Debug, Clone, Default)]
 pub struct History {
     /// Number of tokens that were read.

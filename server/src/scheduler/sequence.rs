@@ -111,7 +111,7 @@ pub struct Sequence {
     pub choice: u32,
     /// Tokens after the decoder prompt.
     pub lines: Lines,
-    /// What rules need to know of the tokens of each branch.
+    /// Facts about the tokens of each branch that rules need.
     pub histories: Vec<History>,
     /// Number of leading tokens of the decoder prompt whose scores were delivered.
     pub scored: usize,
@@ -193,7 +193,8 @@ impl Sequence {
         self.tokens().min(self.request.target_positions())
     }
 
-    /// How the token that follows `generated` generated ones is drawn under a rule. The row is that of the first output.
+    /// How the token that follows `generated` generated ones is drawn under a rule. The row is that of the first
+    /// output.
     pub fn draw_after(&self, generated: usize, rule: Option<RuleId>) -> Draw {
         let asked = &self.request.asked;
         Draw {

@@ -17,8 +17,8 @@ impl Scheduler {
     }
 
     /// Gives the sequence of this index the whole pages of its decoder prompt that an older choice of its request has
-    /// computed, or computes in this plan. The prompt's last position is not among them: its row draws. A prompt that is
-    /// scored is run by every choice.
+    /// computed, or computes in this plan. The prompt's last position is not among them: its row draws. A prompt that
+    /// is scored is run by every choice.
     pub(super) fn share_prompt(&mut self, index: usize) {
         let (older, [younger, ..]) = self.running.split_at_mut(index) else { return };
         let asked = &younger.sequence.request.asked;

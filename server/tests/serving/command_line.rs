@@ -152,6 +152,21 @@ fn bench_prints_a_json_line_for_each_batch_size() {
 }
 
 #[test]
+fn bench_compares_beam_searches_with_as_many_sampled_rows() {
+    let sizes = ["bench", "--beams", "2", "--source", "20", "--target", "40", "--batch", "2,4"];
+    let output = printed(&run(&[sizes.as_slice(), &FLOAT32].concat()));
+    let lines: Vec<Value> = output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2);
+    for (line, batch) in lines.iter().zip([2, 4]) {
+        assert_eq!((&line["beams"], &line["batch"]), (&2.into(), &batch.into()));
+        let number = |key: &str| line[key].as_f64().unwrap_or_else(|| panic!("{key}: {line}"));
+        let ratio = number("beam_step_ms") / number("sampled_step_ms");
+        assert!((number("ratio") / ratio - 1.0).abs() < 0.05, "{line}");
+    }
+    assert!(complaint(&["bench", "--beams", "2", "--batch", "3"]).contains("no multiple of 2 beams"));
+}
+
+#[test]
 fn a_sweep_prints_every_precision_and_replaces_its_section_of_the_report() {
     let folder = tempfile::tempdir().unwrap();
     let page = folder.path().join("page.md");

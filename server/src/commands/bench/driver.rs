@@ -1,7 +1,7 @@
-//! Batches of greedy requests through the engine. End tokens are ignored, and every source is new, so that none is
+//! Batches of requests through the engine. End tokens are ignored, and every source is new, so that none is
 //! found in the cache.
 //!
-//! Used by `measure` and `profile`.
+//! Used by `measure`, `beams` and `profile`.
 
 use std::time::{Duration, Instant};
 
@@ -32,12 +32,22 @@ impl Driver {
 
     /// Time of `batch` new sources with `target_len` tokens from each.
     pub fn run(&mut self, batch: usize, target_len: usize) -> Result<Duration, CommandError> {
+        self.run_each(batch, |source| request(source, target_len as u32))
+    }
+
+    /// Time of what is asked of each of so many new sources.
+    pub fn run_each(
+        &mut self,
+        sources: usize,
+        ask: impl Fn(Vec<u32>) -> GenerationRequest,
+    ) -> Result<Duration, CommandError> {
         let handle = self.engine.handle.clone();
-        let sources: Vec<Vec<u32>> = (0..batch).map(|_| self.new_source()).collect();
+        let requests: Vec<GenerationRequest> = (0..sources).map(|_| ask(self.new_source())).collect();
         let began = Instant::now();
-        let mut generations = Vec::with_capacity(batch);
-        for source in sources {
-            generations.push(handle.submit(handle.reserve(Salt::default(), 1)?, request(source, target_len as u32))?);
+        let mut generations = Vec::with_capacity(sources);
+        for request in requests {
+            let rows = request.sequences() * request.branches() as u32;
+            generations.push(handle.submit(handle.reserve(Salt::default(), rows)?, request)?);
         }
         for generation in &mut generations {
             while let Some(event) = generation.blocking_next() {
@@ -89,6 +99,7 @@ pub fn room_for(options: &BenchOptions, mut limits: EngineLimits) -> Result<Engi
     let steps = &mut limits.steps;
     steps.pool.pages = steps.pool.pages.max((batch + 1) * steps.pool.request_pages(lengths));
     steps.running_rows = steps.running_rows.max(batch);
+    steps.call_rows = steps.call_rows.max(batch);
     steps.step_rows = steps.step_rows.max(batch);
     limits.queued_rows = limits.queued_rows.max(batch as u32);
     limits.check(lengths)?;

@@ -1,6 +1,6 @@
 //! Measures one model: encoder time, step time, and the floor that the memory sets to a step.
 //!
-//! Used by the plain bench and the sweep.
+//! Used by the plain bench and the sweep, and in part by `beams`.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::loading::load;
 
 /// Measurements of each figure; the median is reported.
-const REPEATS: usize = 3;
+pub(super) const REPEATS: usize = 3;
 
 /// A model that is being measured.
 pub struct Bench<'a> {
@@ -91,12 +91,13 @@ impl<'a> Bench<'a> {
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// The middle of these values.
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
 
 /// Three decimals: enough for a comparison, short enough to read.
-fn rounded(value: f64) -> f64 {
+pub(super) fn rounded(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }
