@@ -13,9 +13,12 @@ pub const BODIES: Target =
     Target { name: "bodies", seeds: || seeds("bodies"), parse, patience: Duration::from_secs(20) };
 
 /// Routes that take a body.
-const PATHS: [&str; 10] = [
+const PATHS: [&str; 13] = [
     "/v1/completions",
     "/v1/chat/completions",
+    "/v1/responses",
+    "/v1/completions/render",
+    "/v1/chat/completions/render",
     "/v1/embeddings",
     "/v1/encode",
     "/v1/classify",
@@ -47,10 +50,13 @@ fn check_answer(head: &str, body: &str) {
     let status = head.split(' ').nth(1).unwrap_or_else(|| panic!("no status: {head}"));
     assert!(!status.starts_with('5'), "{head}\n{body}");
     if head.contains("content-type: text/event-stream") {
-        assert!(body.contains("data: [DONE]\n\n"), "the stream has no end: {body}");
+        let ends = ["data: [DONE]\n\n", "event: response.completed\n", "event: response.incomplete\n"];
+        let has_end = ends.iter().any(|end| body.contains(end));
+        assert!(has_end, "the stream has no end: {body}");
         return;
     }
     let value: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}"));
+    // A response that has not failed has an error as well, which is null.
     let is_error = value["error"]["message"].is_string() && value["error"]["type"].is_string();
     assert_eq!(is_error, !status.starts_with('2'), "{head}\n{body}");
 }

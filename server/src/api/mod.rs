@@ -17,6 +17,7 @@ mod models;
 mod openapi;
 mod page;
 mod reading;
+mod responses;
 mod router;
 mod scoring;
 mod state;

@@ -9,7 +9,7 @@ use axum::routing::any;
 use super::http::{ApiError, Entrance, Route, ask, behind, behind_without_keys, read, router_of};
 use super::page::with_page;
 use super::state::Api;
-use super::{chat, completions, encodings, health, load, models, openapi, scoring, tokens};
+use super::{chat, completions, encodings, health, load, models, openapi, responses, scoring, tokens};
 use crate::client_connection::Routes;
 
 /// All routes of a server that serves.
@@ -18,6 +18,7 @@ pub fn router(api: Arc<Api>) -> Router {
     let routes = if entrance.serves_page { with_page(router_of(routes())) } else { router_of(routes()) };
     let routes = routes
         .route("/v1/models/{*name}", read(models::one))
+        .route("/v1/responses/{*name}", any(responses::nothing_stored))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(unknown_path);
     behind(&entrance, routes).with_state(api)
@@ -42,6 +43,9 @@ fn model_requests() -> Vec<Route<Arc<Api>>> {
     vec![
         ("/v1/chat/completions", ask(chat::chat_completions)),
         ("/v1/completions", ask(completions::completions)),
+        ("/v1/chat/completions/render", ask(chat::render_chat)),
+        ("/v1/completions/render", ask(completions::render_completions)),
+        ("/v1/responses", ask(responses::responses)),
         ("/v1/embeddings", ask(encodings::answer::<encodings::Embeddings>)),
         ("/v1/encode", ask(encodings::answer::<encodings::Encode>)),
         ("/v1/classify", ask(encodings::answer::<encodings::Classify>)),

@@ -23,6 +23,15 @@ pub struct Sources {
     pub names: PromptNames,
 }
 
+/// A source that was tokenised.
+#[derive(Debug)]
+pub struct SourceTokens {
+    /// Its encoder ids, at least one.
+    pub ids: Vec<u32>,
+    /// Its text, if it was given as one.
+    pub text: Option<String>,
+}
+
 /// A field of text on its way to ids.
 #[derive(Debug)]
 pub struct TextField {
@@ -54,27 +63,36 @@ impl Sources {
         Ok(())
     }
 
-    /// Encoder ids of each source, none empty. [`Self::check_texts`] has passed the texts.
+    /// The tokens of each source. [`Self::check_texts`] has passed the texts.
     ///
     /// # Errors
     /// The [`ApiError`] of a text that cannot be tokenised, or has no tokens.
-    pub fn ids(self, add_special_tokens: bool, model: &ServedModel) -> Result<Vec<Vec<u32>>, ApiError> {
+    pub fn tokens(self, add_special_tokens: bool, model: &ServedModel) -> Result<Vec<SourceTokens>, ApiError> {
         let names = self.names;
         let source = |(index, prompt): (usize, Prompt)| {
             let param = || names.of(index);
-            let ids = match prompt {
-                Prompt::Ids(ids) => ids,
+            let (ids, text) = match prompt {
+                Prompt::Ids(ids) => (ids, None),
                 Prompt::Text(text) => {
                     let field = TextField { param: param(), add_special_tokens, vocab: model.source_vocab };
-                    field.ids(&text, tokenizer(model, names.field())?)?
+                    (field.ids(&text, tokenizer(model, names.field())?)?, Some(text))
                 }
             };
             if ids.is_empty() {
                 return Err(ApiError::Invalid { param: param(), problem: "has no tokens" });
             }
-            Ok(ids)
+            Ok(SourceTokens { ids, text })
         };
         self.prompts.into_iter().enumerate().map(source).collect()
+    }
+
+    /// Encoder ids of each source, none empty. [`Self::check_texts`] has passed the texts.
+    ///
+    /// # Errors
+    /// The [`ApiError`] of a text that cannot be tokenised, or has no tokens.
+    pub fn ids(self, add_special_tokens: bool, model: &ServedModel) -> Result<Vec<Vec<u32>>, ApiError> {
+        let tokens = self.tokens(add_special_tokens, model)?;
+        Ok(tokens.into_iter().map(|source| source.ids).collect())
     }
 }
 

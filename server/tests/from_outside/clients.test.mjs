@@ -42,6 +42,21 @@ test("a chat is answered whole and streamed", async () => {
   assert.equal(await stream.finalContent(), ANSWER);
 });
 
+test("a response is answered whole and streamed", async () => {
+  const asked = { model: "demo", input: SOURCE, temperature: 0 };
+  const response = await client.responses.create(asked);
+  assert.deepEqual([response.output_text, response.status], [ANSWER, "completed"]);
+  let text = "";
+  let last;
+  for await (const event of await client.responses.create({ ...asked, stream: true })) {
+    if (event.type === "response.output_text.delta") text += event.delta;
+    last = event;
+  }
+  assert.deepEqual([text, last.type, last.response.usage.output_tokens], [ANSWER, "response.completed", 10]);
+  const stream = client.responses.stream(asked);
+  assert.equal((await stream.finalResponse()).output_text, ANSWER);
+});
+
 test("embeddings have length one", async () => {
   const { data } = await client.embeddings.create({ model: "demo", input: [SOURCE, "A game of cards."] });
   for (const { embedding } of data) {
@@ -62,4 +77,10 @@ test("errors have their classes and name the field", async () => {
     return true;
   });
   await assert.rejects(client.completions.create({ ...asked, model: "gpt-9" }), OpenAI.NotFoundError);
+  await assert.rejects(client.responses.create({ model: "demo", input: SOURCE, store: true }), (error) => {
+    assert.ok(error instanceof OpenAI.BadRequestError);
+    assert.equal(error.param, "store");
+    return true;
+  });
+  await assert.rejects(client.responses.retrieve("resp_1"), OpenAI.NotFoundError);
 });

@@ -96,6 +96,34 @@ class OpenAiTest(unittest.TestCase):
         self.assertEqual([choice.finish_reason for choice in deltas], [None] * (len(deltas) - 1) + ["stop"])
         self.assertEqual((chunks[-1].choices, chunks[-1].usage.completion_tokens), ([], 10))
 
+    def test_a_response_has_a_text_usage_and_log_probabilities(self):
+        response = self.client.responses.create(
+            model="demo", input=SOURCE, temperature=0, metadata={"party": "a"},
+            include=["message.output_text.logprobs"], top_logprobs=2)
+        self.assertEqual((response.output_text, response.status, response.store), (ANSWER, "completed", False))
+        self.assertEqual(response.metadata, {"party": "a"})
+        tokens = response.output[0].content[0].logprobs
+        self.assertEqual(len(tokens), response.usage.output_tokens)
+        self.assertEqual({len(token.top_logprobs) for token in tokens}, {2})
+
+    def test_responses_go_on_with_a_conversation(self):
+        items = [{"role": "user", "content": "A game of cards."}]
+        first = self.client.responses.create(model="demo", input=items, instructions="Write a synopsis.")
+        items += first.output
+        items.append({"role": "user", "content": [{"type": "input_text", "text": SOURCE}]})
+        second = self.client.responses.create(model="demo", input=items, temperature=0)
+        self.assertEqual(second.output_text, ANSWER)
+
+    def test_a_response_is_streamed_in_its_events(self):
+        events = list(self.client.responses.create(model="demo", input=SOURCE, temperature=0, stream=True))
+        self.assertEqual([event.sequence_number for event in events], list(range(len(events))))
+        self.assertEqual("".join(event.delta for event in events if event.type == "response.output_text.delta"), ANSWER)
+        self.assertEqual(events[-1].response.usage.output_tokens, 10)
+        with self.client.responses.stream(model="demo", input=SOURCE, max_output_tokens=2) as stream:
+            self.assertEqual([event.type for event in stream][-1], "response.incomplete")
+        with self.client.responses.stream(model="demo", input=SOURCE, temperature=0) as stream:
+            self.assertEqual(stream.get_final_response().output_text, ANSWER)
+
     def test_many_streams_run_at_once(self):
         async def text(client):
             stream = await client.completions.create(
@@ -135,6 +163,12 @@ class OpenAiTest(unittest.TestCase):
         with self.assertRaises(openai.BadRequestError) as caught:
             self.client.chat.completions.create(model="demo", messages=MESSAGES, tools=[{"type": "function"}])
         self.assertEqual(caught.exception.param, "tools")
+        with self.assertRaises(openai.BadRequestError) as caught:
+            self.client.responses.create(model="demo", input=SOURCE, previous_response_id="resp_1")
+        self.assertEqual(caught.exception.param, "previous_response_id")
+        with self.assertRaises(openai.NotFoundError) as caught:
+            self.client.responses.retrieve("resp_1")
+        self.assertEqual(caught.exception.code, "response_not_found")
 
 
 class RetryTest(unittest.TestCase):

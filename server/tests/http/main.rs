@@ -22,6 +22,8 @@ mod offsets;
 mod overload;
 mod page;
 mod paths;
+mod render;
+mod responses;
 mod scripted_engine;
 mod shutdown;
 mod strangers;

@@ -28,6 +28,7 @@ mod outputs;
 mod overload;
 mod process;
 mod quantize;
+mod responses;
 mod said;
 mod scarcity;
 mod scoring;

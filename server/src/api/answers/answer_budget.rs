@@ -8,6 +8,8 @@ use crate::client_connection::Peer;
 
 /// Bytes of a token on its way to a client: the engine's event, its text, and that text as JSON.
 const TOKEN_BYTES: usize = 96;
+/// Bytes of a token's text, where an answer repeats it.
+const REPEATED_TOKEN_BYTES: usize = 16;
 /// Bytes of an answer and of each of its choices beside its tokens.
 const HEAD_BYTES: usize = 1024;
 
@@ -20,12 +22,28 @@ pub struct AnswerSize {
     pub tokens: usize,
     /// Bytes of the log-probabilities of all tokens, alternatives included.
     pub log_prob_bytes: usize,
+    /// Its repetitions.
+    pub repeats: Repeats,
+}
+
+/// Repetitions in an answer: of itself, and of the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Repeats {
+    /// How often it holds its text and its log-probabilities once more.
+    pub pieces: usize,
+    /// Bytes of the request that it gives back.
+    pub request_bytes: usize,
 }
 
 impl AnswerSize {
     fn bytes(self) -> usize {
-        let parts =
-            [HEAD_BYTES.saturating_mul(1 + self.choices), TOKEN_BYTES.saturating_mul(self.tokens), self.log_prob_bytes];
+        let Repeats { pieces, request_bytes } = self.repeats;
+        let parts = [
+            HEAD_BYTES.saturating_mul(1 + self.choices),
+            (TOKEN_BYTES + pieces * REPEATED_TOKEN_BYTES).saturating_mul(self.tokens),
+            self.log_prob_bytes.saturating_mul(1 + pieces),
+            request_bytes,
+        ];
         parts.into_iter().fold(0, usize::saturating_add)
     }
 }
@@ -76,7 +94,8 @@ impl AnswerBudget {
 mod tests {
     use super::*;
 
-    const SMALL: AnswerSize = AnswerSize { choices: 1, tokens: 10, log_prob_bytes: 0 };
+    const ONCE: Repeats = Repeats { pieces: 0, request_bytes: 0 };
+    const SMALL: AnswerSize = AnswerSize { choices: 1, tokens: 10, log_prob_bytes: 0, repeats: ONCE };
 
     #[test]
     fn answers_have_room_together_or_are_told_that_there_is_none() {
@@ -104,5 +123,13 @@ mod tests {
         let _all = budget.reserve(large, here).unwrap();
         assert!(budget.reserve(SMALL, here).is_err());
         assert!(budget.reserve(SMALL, there).is_ok());
+    }
+
+    #[test]
+    fn an_answer_that_repeats_itself_or_its_request_takes_more() {
+        let repeats = Repeats { pieces: 2, request_bytes: 5000 };
+        let once = AnswerSize { log_prob_bytes: 300, ..SMALL };
+        let more = AnswerSize { repeats, ..once }.bytes() - once.bytes();
+        assert_eq!(more, 2 * (10 * REPEATED_TOKEN_BYTES + 300) + 5000);
     }
 }

@@ -4,6 +4,7 @@
 
 use std::fmt::Debug;
 
+use super::answer_budget::Repeats;
 use super::choice::Piece;
 use super::usage::Usage;
 use crate::api::http::ApiError;
@@ -31,6 +32,11 @@ pub trait AnswerForm: Debug + Send {
     /// Most bytes that the log-probabilities of a token with so many alternatives take on their way to a client: the
     /// engine's numbers, names in memory, and both as JSON.
     fn log_prob_bytes(&self, alternatives: usize) -> usize;
+
+    /// Repetitions in the answer.
+    fn repeats(&self) -> Repeats {
+        Repeats::default()
+    }
 
     /// The whole answer as JSON. Each choice has one piece.
     fn whole(&self, pieces: &[ChoicePiece], usage: &Usage) -> String;

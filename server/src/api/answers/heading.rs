@@ -24,7 +24,8 @@ impl Heading {
     }
 }
 
-fn unix_seconds() -> u64 {
+/// Seconds from 1970 until now.
+pub fn unix_seconds() -> u64 {
     // A clock set before 1970 is no reason to refuse an answer.
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

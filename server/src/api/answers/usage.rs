@@ -26,6 +26,18 @@ impl Usage {
             prompt_tokens_details: PromptTokensDetails { cached_tokens: self.cached_tokens },
         }
     }
+
+    /// The `usage` object of responses.
+    pub const fn of_response(&self) -> ResponseUsage {
+        let cache_write_tokens = self.prompt_tokens - self.cached_tokens;
+        ResponseUsage {
+            input_tokens: self.prompt_tokens,
+            input_tokens_details: InputTokensDetails { cached_tokens: self.cached_tokens, cache_write_tokens },
+            output_tokens: self.completion_tokens,
+            output_tokens_details: OutputTokensDetails { reasoning_tokens: 0 },
+            total_tokens: self.prompt_tokens + self.completion_tokens,
+        }
+    }
 }
 
 /// The `usage` object.
@@ -41,4 +53,27 @@ pub struct UsageMessage {
 #[derive(Debug, Serialize, ToSchema)]
 struct PromptTokensDetails {
     cached_tokens: u64,
+}
+
+/// The `usage` object of a response.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ResponseUsage {
+    input_tokens: u64,
+    input_tokens_details: InputTokensDetails,
+    output_tokens: u64,
+    output_tokens_details: OutputTokensDetails,
+    total_tokens: u64,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct InputTokensDetails {
+    cached_tokens: u64,
+    /// Tokens that were encoded for this request; the result is kept for others.
+    cache_write_tokens: u64,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct OutputTokensDetails {
+    /// Always 0.
+    reasoning_tokens: u64,
 }

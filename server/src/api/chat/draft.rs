@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use serde::de::MapAccess;
 
-use super::fields::{DECODER_PROMPT, FIELDS, MESSAGES};
+use super::fields::{DECODER_PROMPT, FIELDS, MESSAGES, PARTS};
 use super::neutral::MESSAGE;
 use crate::api::fields::{
     DecoderPrompt, DecoderPromptShape, MESSAGE_FIELDS, MessageDialect, MessagesShape, STOP, STREAM_OPTIONS, StopShape,
@@ -26,7 +26,7 @@ static DIALECT: LazyLock<MessageDialect> = LazyLock::new(|| MessageDialect {
     param: MESSAGES,
     known: &KNOWN_IN_MESSAGE,
     neutral: MESSAGE,
-    parts: &["text"],
+    parts: &PARTS,
     part_extras: &[],
 });
 

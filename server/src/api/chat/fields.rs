@@ -6,13 +6,16 @@ use std::sync::LazyLock;
 
 use super::neutral::REQUEST;
 use crate::api::fields::{
-    CACHE_SALT, IGNORE_EOS, MIN_TOKENS, MODEL, NeutralFields, SAMPLING, STOP, STREAM, STREAM_OPTIONS_FIELD,
-    TEMPLATE_VARIABLES, decoder_prompt_schema, messages_schema, template_variables_schema,
+    ADD_SPECIAL_TOKENS_TO_CONVERSATION, CACHE_SALT, CONTINUE_FINAL_MESSAGE, IGNORE_EOS, MIN_TOKENS, MODEL,
+    NeutralFields, SAMPLING, STOP, STREAM, STREAM_OPTIONS_FIELD, TEMPLATE_VARIABLES_FIELD, decoder_prompt_schema,
+    messages_schema,
 };
 use crate::api::json::{Field, FieldTable, Most};
 
 /// Name of the field that holds the conversation.
 pub const MESSAGES: &str = "messages";
+/// Types of a message's parts.
+pub const PARTS: [&str; 1] = ["text"];
 /// Name of the field that holds the beginning of every target.
 pub const DECODER_PROMPT: &str = "decoder_prompt";
 
@@ -26,20 +29,10 @@ pub static FIELDS: LazyLock<FieldTable> = LazyLock::new(|| {
     )
 });
 
-/// Whether the last message is an unfinished answer.
-pub const CONTINUE_FINAL_MESSAGE: Field = Field::boolean("continue_final_message").about(
-    "The last message is an unfinished answer, which is continued. It must be the assistant's and not the only one, \
-     and excludes `decoder_prompt`.",
-);
 /// Whether the source ends with the beginning of the assistant's turn.
 pub const ADD_GENERATION_PROMPT: Field = Field::boolean("add_generation_prompt").or("true").about(
     "The source ends with the beginning of the assistant's turn, as the template writes it; `false` ends it after the \
      last message. With `continue_final_message` only `false` may be given.",
-);
-/// Whether the tokenizer frames the rendered text.
-pub const ADD_SPECIAL_TOKENS: Field = Field::boolean("add_special_tokens").absent("as the template needs it").about(
-    "Whether the tokenizer frames the rendered text (Gemma: `<bos>` in front). By default it does not if there is \
-         a template, because templates write special tokens themselves.",
 );
 /// Most tokens to generate.
 pub const MAX_COMPLETION_TOKENS: Field =
@@ -69,18 +62,15 @@ pub const RETURN_TOKEN_IDS: Field = Field::boolean("return_token_ids")
     .about("Add `prompt_token_ids` (the source) to the answer, and `token_ids` (the generated tokens) to each choice.");
 
 const INPUT: [Field; 8] = [
-    Field::shape(MESSAGES, messages_schema)
+    Field::shape(MESSAGES, |limits| messages_schema(limits, &PARTS))
         .required()
         .about("A list of 1 to {messages} [messages](#messages): the conversation."),
     CONTINUE_FINAL_MESSAGE,
     ADD_GENERATION_PROMPT,
     Field::shape(DECODER_PROMPT, decoder_prompt_schema)
         .about("A string or a list of token ids: beginning of the target."),
-    ADD_SPECIAL_TOKENS,
-    Field::shape(TEMPLATE_VARIABLES, template_variables_schema).about(
-        "An object of up to 32 truth values, numbers and strings of up to 1024 bytes: further variables of the \
-         template, such as `enable_thinking`.",
-    ),
+    ADD_SPECIAL_TOKENS_TO_CONVERSATION,
+    TEMPLATE_VARIABLES_FIELD,
     CACHE_SALT,
     MODEL,
 ];

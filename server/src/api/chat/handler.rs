@@ -8,13 +8,18 @@ use axum::response::Response;
 use super::parse::parse;
 use crate::api::Api;
 use crate::api::answers::{Blocks, ChatForm};
-use crate::api::generation::{Asked, RequestBounds, generate};
+use crate::api::generation::{Asked, RequestBounds, generate, render};
 use crate::api::http::ApiError;
 use crate::registry::ServedModel;
 
 /// Answers a chat request, whole or as a stream.
 pub async fn chat_completions(State(api): State<Arc<Api>>, request: Request) -> Response {
     generate(&api, request, read).await
+}
+
+/// Answers with what a chat request would ask of the engine.
+pub async fn render_chat(State(api): State<Arc<Api>>, request: Request) -> Response {
+    render(&api, request, read).await
 }
 
 /// Reads the body of a chat request.

@@ -7,4 +7,4 @@ mod neutral;
 mod parse;
 
 pub use fields::FIELDS;
-pub use handler::chat_completions;
+pub use handler::{chat_completions, render_chat};

@@ -4,13 +4,14 @@
 
 use super::draft::Draft;
 use super::fields::{
-    ADD_GENERATION_PROMPT, ADD_SPECIAL_TOKENS, CHOICES, CONTINUE_FINAL_MESSAGE, DECODER_PROMPT, ECHO, LOG_PROBS,
-    MAX_COMPLETION_TOKENS, MAX_TOKENS, MESSAGES, RETURN_TOKEN_IDS, TOP_LOG_PROBS,
+    ADD_GENERATION_PROMPT, CHOICES, DECODER_PROMPT, ECHO, LOG_PROBS, MAX_COMPLETION_TOKENS, MAX_TOKENS, MESSAGES,
+    RETURN_TOKEN_IDS, TOP_LOG_PROBS,
 };
 use super::neutral::REQUEST;
 use crate::api::fields::{
-    DecoderPrompt, IGNORE_EOS, MIN_TOKENS, Prompt, STREAM, given_stop, given_stream_options, read_cache_salt,
-    read_sampling, read_seed, saturated, to_u32,
+    ADD_SPECIAL_TOKENS_TO_CONVERSATION, CONTINUE_FINAL_MESSAGE, DecoderPrompt, IGNORE_EOS, MIN_TOKENS, STREAM,
+    Unfinished, given_messages, given_stop, given_stream_options, read_cache_salt, read_sampling, read_seed, saturated,
+    take_unfinished, to_u32,
 };
 use crate::api::generation::{CallNames, CallSources, Excesses, GenerationCall, RequestBounds, validate};
 use crate::api::http::{ApiError, TargetNames};
@@ -27,7 +28,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
     let choices = fields.whole_up_to(&CHOICES, u64::from(bounds.choices))?.map_or(1, to_u32);
     let echo = fields.flag(&ECHO)?;
     let max_tokens = read_max_tokens(&fields, echo)?;
-    let mut messages = given_messages(messages, bounds)?;
+    let mut messages = given_messages(MESSAGES, messages, bounds.takes_text)?;
     let decoder_prompt = DecoderPrompt::given(decoder_prompt, bounds.takes_text)?;
     let decoder_excess = decoder_prompt.as_ref().and_then(|read| read.excess);
     let turn = read_turn(&fields, &mut messages, decoder_prompt.is_some())?;
@@ -43,7 +44,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
         sources: CallSources::Conversation(conversation),
         decoder_prompt: turn.unfinished.map(|answer| answer.text).or(decoder_prompt.map(|read| read.prompt)),
         cache_salt: read_cache_salt(&fields)?,
-        add_special_tokens: fields.boolean(ADD_SPECIAL_TOKENS.name)?,
+        add_special_tokens: fields.boolean(ADD_SPECIAL_TOKENS_TO_CONVERSATION.name)?,
         max_tokens,
         min_tokens: fields.whole(&MIN_TOKENS)?.map_or(0, saturated),
         ignore_eos: fields.flag(&IGNORE_EOS)?,
@@ -63,18 +64,6 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
     fields.finish()?;
     validate(&call, bounds, Excesses { source: None, decoder_prompt: decoder_excess })?;
     Ok(call)
-}
-
-fn given_messages(
-    read: Option<Result<Vec<ChatMessage>, ApiError>>,
-    bounds: &RequestBounds,
-) -> Result<Vec<ChatMessage>, ApiError> {
-    let messages = read.ok_or(ApiError::Missing { param: MESSAGES })??;
-    if !bounds.takes_text {
-        let instead = "give token ids to /v1/completions";
-        return Err(ApiError::NeedsTokenizer { param: MESSAGES, instead });
-    }
-    Ok(messages)
 }
 
 /// `max_completion_tokens`, or `max_tokens` as it was called before.
@@ -98,32 +87,17 @@ struct Turn {
     add_generation_prompt: bool,
 }
 
-/// An answer that is to be continued: it begins the target.
-struct Unfinished {
-    /// Its text.
-    text: Prompt,
-    /// Its place among the messages.
-    index: usize,
-}
-
 /// Reads the turn that the answer is, and takes an answer that is to be continued from the end of the messages.
 fn read_turn(fields: &Fields, messages: &mut Vec<ChatMessage>, has_decoder_prompt: bool) -> Result<Turn, ApiError> {
     let add_generation_prompt = fields.boolean(ADD_GENERATION_PROMPT.name)?;
-    if !fields.flag(&CONTINUE_FINAL_MESSAGE)? {
-        return Ok(Turn { unfinished: None, add_generation_prompt: add_generation_prompt.unwrap_or(true) });
+    if add_generation_prompt == Some(true) && fields.flag(&CONTINUE_FINAL_MESSAGE)? {
+        let problem = "and 'add_generation_prompt' exclude each other";
+        return Err(ApiError::Invalid { param: CONTINUE_FINAL_MESSAGE.name.to_owned(), problem });
     }
-    let is_unfinished = messages.len() > 1 && messages.last().is_some_and(|message| message.role == "assistant");
-    let problem = match () {
-        () if add_generation_prompt == Some(true) => "and 'add_generation_prompt' exclude each other",
-        () if has_decoder_prompt => "and 'decoder_prompt' exclude each other: both begin the target",
-        () if !is_unfinished => "needs a last message of the assistant, after others",
-        () => {
-            let text = messages.pop().map(|message| Prompt::Text(message.content));
-            let unfinished = text.map(|text| Unfinished { text, index: messages.len() });
-            return Ok(Turn { unfinished, add_generation_prompt: true });
-        }
-    };
-    Err(ApiError::Invalid { param: CONTINUE_FINAL_MESSAGE.name.to_owned(), problem })
+    let unfinished = take_unfinished(fields, messages, has_decoder_prompt)?;
+    // The source ends where an answer that is continued begins.
+    let add_generation_prompt = unfinished.is_some() || add_generation_prompt.unwrap_or(true);
+    Ok(Turn { unfinished, add_generation_prompt })
 }
 
 /// Names of the fields that the client wrote.

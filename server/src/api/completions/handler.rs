@@ -8,13 +8,18 @@ use axum::response::Response;
 use super::parse::parse;
 use crate::api::Api;
 use crate::api::answers::{Blocks, CompletionForm};
-use crate::api::generation::{Asked, RequestBounds, generate};
+use crate::api::generation::{Asked, RequestBounds, generate, render};
 use crate::api::http::ApiError;
 use crate::registry::ServedModel;
 
 /// Answers a completion request, whole or as a stream.
 pub async fn completions(State(api): State<Arc<Api>>, request: Request) -> Response {
     generate(&api, request, read).await
+}
+
+/// Answers with what a completion request would ask of the engine.
+pub async fn render_completions(State(api): State<Arc<Api>>, request: Request) -> Response {
+    render(&api, request, read).await
 }
 
 fn read(body: &[u8], bounds: &RequestBounds, model: &Arc<ServedModel>) -> Result<Asked, ApiError> {

@@ -7,4 +7,4 @@ mod neutral;
 mod parse;
 
 pub use fields::FIELDS;
-pub use handler::completions;
+pub use handler::{completions, render_completions};

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
 use super::admission::{Admitted, admit};
 use super::task::{Answered, Task};
 use crate::api::Api;
-use crate::api::answers::{Delivery, RequestRecord};
+use crate::api::answers::{RequestRecord, Written};
 use crate::api::arrival::{Arrival, in_time};
-use crate::api::http::{ApiError, Share};
+use crate::api::http::ApiError;
 
 /// Answers of so many numbers are written where they are: it takes less time than a change of threads.
 const FEW_NUMBERS: usize = 16 << 10;
@@ -27,23 +26,7 @@ pub async fn answer<T: Task>(State(api): State<Arc<Api>>, request: Request) -> R
         Ok(admitted) => write(&api, admitted, &mut record).await,
         Err(error) => Err(error),
     };
-    match written {
-        Ok(Written { json, share }) => {
-            let kind = HeaderValue::from_static("application/json");
-            ([(header::CONTENT_TYPE, kind)], Delivery { record, share }.last(json)).into_response()
-        }
-        Err(error) => {
-            record.fail(&error);
-            error.into_response()
-        }
-    }
-}
-
-/// An answer as JSON.
-struct Written {
-    json: Vec<u8>,
-    /// Its memory.
-    share: Share,
+    Written::respond(written, record)
 }
 
 /// Waits for the results and writes them.

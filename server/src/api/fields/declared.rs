@@ -20,6 +20,12 @@ pub const MIN_TOKENS: Field = Field::integer("min_tokens", 0, Most::Number(u64::
     "Until this many tokens are generated, end tokens are not chosen, and stop strings that end in their text do not \
      count; one that begins in it and ends after it does. At most as many as may be generated.",
 );
+/// Whether the tokenizer frames the text that a chat template made.
+pub const ADD_SPECIAL_TOKENS_TO_CONVERSATION: Field =
+    Field::boolean("add_special_tokens").absent("as the template needs it").about(
+        "Whether the tokenizer frames the rendered text (Gemma: `<bos>` in front). By default it does not if there is \
+         a template, because templates write special tokens themselves.",
+    );
 /// Whether end tokens end nothing.
 pub const IGNORE_EOS: Field = Field::boolean("ignore_eos").about("End tokens do not end the text.");
 /// Whether the answer is streamed.

@@ -6,7 +6,7 @@ use serde::de::{MapAccess, SeqAccess};
 
 use super::messages::MessageDialect;
 use crate::api::http::ApiError;
-use crate::api::json::{Brief, OwnedText, Shape, Shaped, skip_rest};
+use crate::api::json::{Brief, OwnedText, Shape, Shaped, TextShape, shortened, skip_rest};
 
 /// Most parts of one message.
 const PARTS: usize = 1024;
@@ -86,11 +86,11 @@ impl Shape for PartShape {
         while let Some(OwnedText(name)) = object.next_key()? {
             match name.as_str() {
                 "type" => kind = object.next_value()?,
-                "text" => text = object.next_value_seed(Shaped(PartText))?,
+                "text" => text = object.next_value_seed(Shaped(TextShape))?.ok(),
                 name => {
                     object.next_value::<Brief>()?;
                     let is_known = dialect.part_extras.contains(&name);
-                    unknown = unknown.or_else(|| (!is_known).then(|| crate::api::json::shortened(name)));
+                    unknown = unknown.or_else(|| (!is_known).then(|| shortened(name)));
                 }
             }
         }
@@ -108,20 +108,5 @@ impl Shape for PartShape {
 
     fn other(self, value: Brief) -> Self::Read {
         Err(ApiError::WrongType { param: self.place, expected: "a text part", found: value.kind() })
-    }
-}
-
-/// Reads the text of a part.
-struct PartText;
-
-impl Shape for PartText {
-    type Read = Option<String>;
-
-    fn text(self, text: &str) -> Self::Read {
-        Some(text.to_owned())
-    }
-
-    fn other(self, _: Brief) -> Self::Read {
-        None
     }
 }

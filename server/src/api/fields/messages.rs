@@ -19,9 +19,9 @@ pub const MESSAGE_FIELDS: [&str; 3] = [ROLE, CONTENT, NAME];
 /// Longest name of a participant, in bytes.
 const NAME_BYTES: usize = 256;
 
-/// The schema of a list of messages.
-pub fn messages_schema(limits: &LimitValues) -> Schema {
-    let kind = text_schema().enum_values(Some(["text"]));
+/// The schema of a list of messages with parts of these types.
+pub fn messages_schema(limits: &LimitValues, parts: &[&'static str]) -> Schema {
+    let kind = text_schema().enum_values(Some(parts.iter().copied()));
     let part = ObjectBuilder::new().property("type", kind).property("text", text_schema());
     let part: Schema = part.required("type").required("text").into();
     let parts = list_schema(any_of([text_schema().into(), part.into()])).min_items(Some(1));
@@ -125,6 +125,22 @@ impl Shape for MessageShape {
     }
 }
 
+/// The messages that were read for the field `param`, of a model that takes text or not.
+///
+/// # Errors
+/// The error of their form, when there are none, or when the model takes no text.
+pub fn given_messages(
+    param: &'static str,
+    read: Option<Result<Vec<ChatMessage>, ApiError>>,
+    takes_text: bool,
+) -> Result<Vec<ChatMessage>, ApiError> {
+    let messages = read.ok_or(ApiError::Missing { param })??;
+    if !takes_text {
+        return Err(ApiError::NeedsTokenizer { param, instead: "give token ids to /v1/completions" });
+    }
+    Ok(messages)
+}
+
 fn message(
     fields: &Fields,
     content: Option<Content>,
@@ -134,6 +150,8 @@ fn message(
     let role = match fields.get(ROLE) {
         Some(Brief::Text { beginning, .. }) => role(beginning, place)?,
         other => {
+            // A thing of another kind has no role, and a field that says so.
+            dialect.neutral.check(fields, 1)?;
             let found = other.map_or("missing", Brief::kind);
             return Err(ApiError::WrongType { param: format!("{place}.role"), expected: "a string", found });
         }

@@ -17,22 +17,25 @@ mod sampling;
 mod stop;
 mod stream_options;
 mod template_variables;
+mod unfinished;
 
 pub use cache_salt::read_cache_salt;
 pub use declared::{
-    CACHE_SALT, IGNORE_EOS, MIN_TOKENS, MODEL, STREAM, decoder_prompt_schema, prompts_schema, texts_or_ids_schema,
+    ADD_SPECIAL_TOKENS_TO_CONVERSATION, CACHE_SALT, IGNORE_EOS, MIN_TOKENS, MODEL, STREAM, decoder_prompt_schema,
+    prompts_schema, texts_or_ids_schema,
 };
 pub use decoder_prompt::{DecoderPrompt, DecoderPromptShape};
 pub use ids::{IdBounds, IdReader, Ids};
-pub use messages::{MESSAGE_FIELDS, MessageDialect, MessagesShape, messages_schema};
+pub use messages::{MESSAGE_FIELDS, MessageDialect, MessagesShape, given_messages, messages_schema};
 pub use neutral::NeutralFields;
 pub use neutral_generation::GENERATION_NEUTRAL;
 pub use numbers::{saturated, to_u32};
 pub use prompt::{Prompt, PromptNames};
 pub use prompts::{Excess, PromptBounds, Prompts, PromptsShape};
-pub use sampling::{SAMPLING, read_sampling, read_seed};
+pub use sampling::{SAMPLING, TEMPERATURE, TOP_P, read_sampling, read_seed};
 pub use stop::{STOP, StopBounds, StopShape, given_stop};
 #[cfg(test)]
 pub use stream_options::STREAM_FIELDS;
 pub use stream_options::{STREAM_OPTIONS, STREAM_OPTIONS_FIELD, given_stream_options, stream_options_shape};
-pub use template_variables::{TEMPLATE_VARIABLES, TemplateVariablesShape, template_variables_schema};
+pub use template_variables::{TEMPLATE_VARIABLES, TEMPLATE_VARIABLES_FIELD, TemplateVariablesShape};
+pub use unfinished::{CONTINUE_FINAL_MESSAGE, Unfinished, take_unfinished};

@@ -9,14 +9,16 @@ use crate::api::http::ApiError;
 use crate::api::json::{Field, Fields, Most};
 use crate::request::sampling_temperature;
 
-const TEMPERATURE: Field = Field::number("temperature", 0.0, 100.0).or("1").about(
+/// Sharpness of the distribution that tokens are drawn from.
+pub const TEMPERATURE: Field = Field::number("temperature", 0.0, 100.0).or("1").about(
     "0 to 100. 0 always takes the most probable token; so does anything below 0.00001. OpenAI stops at 2; beyond 100 \
      any distribution is flat, so a larger value can only be a mistake.",
 );
 const TOP_K: Field = Field::integer("top_k", -1, Most::Number(u64::MAX))
     .or("0")
     .about("Keep the `top_k` most probable tokens; 0 or -1 keeps all.");
-const TOP_P: Field = Field::number("top_p", 0.0, 1.0).or("1").about(
+/// Share of the probability that tokens are drawn from.
+pub const TOP_P: Field = Field::number("top_p", 0.0, 1.0).or("1").about(
     "Keep the smallest set of tokens whose probabilities reach `top_p`, 0 to 1. 0 always takes the most probable \
      token.",
 );

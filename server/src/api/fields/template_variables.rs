@@ -7,7 +7,7 @@ use utoipa::openapi::schema::{AdditionalProperties, SchemaType, Type};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
 
 use crate::api::http::ApiError;
-use crate::api::json::{Brief, LimitValues, OwnedText, Shape, shortened};
+use crate::api::json::{Brief, Field, LimitValues, OwnedText, Shape, shortened};
 use crate::chat_template::TemplateValue;
 
 /// Name of the field.
@@ -17,8 +17,13 @@ const VARIABLES: usize = 32;
 /// Variables that the server sets itself.
 const OWN: [&str; 4] = ["messages", "tools", "documents", "add_generation_prompt"];
 
-/// The schema of the object.
-pub fn template_variables_schema(_: &LimitValues) -> Schema {
+/// The object as a field.
+pub const TEMPLATE_VARIABLES_FIELD: Field = Field::shape(TEMPLATE_VARIABLES, template_variables_schema).about(
+    "An object of up to 32 truth values, numbers and strings of up to 1024 bytes: further variables of the template, \
+     such as `enable_thinking`.",
+);
+
+fn template_variables_schema(_: &LimitValues) -> Schema {
     let kinds: SchemaType = [Type::Boolean, Type::Number, Type::String].into_iter().collect();
     let value = RefOr::T(ObjectBuilder::new().schema_type(kinds).into());
     let values = AdditionalProperties::RefOr(value);

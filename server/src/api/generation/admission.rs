@@ -20,8 +20,6 @@ use crate::api::arrival::in_time;
 use crate::api::http::{ApiError, RequestAccount, Share};
 use crate::api::reading::{ReadRequest, read_request};
 use crate::api::texts::on_tokenizing_threads;
-use crate::client_connection::Peer;
-use crate::engine::Slots;
 use crate::registry::ServedModel;
 
 /// A request that is in the engine.
@@ -48,70 +46,66 @@ pub async fn admit(
     request: Request,
     read: ReadBody,
 ) -> Result<Admitted, ApiError> {
-    let PreparedCall { model, call, form, tokens, slots, queued, peer } = prepare(api, account, request, read).await?;
-    let share = api.answer_budget.reserve(answer_size(&call, &tokens, form.as_ref()), peer)?;
+    let ReadRequest { model, asked, client, held } = read_call(api, account, request, read).await?;
+    let Asked { mut call, form } = asked;
+    let salt = api.source_sharing.salt(&client, call.cache_salt.as_deref());
+    let slots = model.engine.reserve(salt, call.sources.count() as u32 * call.choices)?;
+    let queued = Instant::now();
+    let tokens = tokenised(api, &model, &mut call, queued).await?;
+    let share = api.answer_budget.reserve(answer_size(&call, &tokens, form.as_ref()), client.peer)?;
     let submitted = submit(&model, slots, &call, tokens)?;
+    // Texts take the room of their bodies until only their ids are left.
+    drop(held);
     Ok(Admitted { submitted, share, queued, form, stream: call.stream })
 }
 
-/// A request that could be submitted.
-pub struct PreparedCall {
-    /// The model that it is for.
-    pub model: Arc<ServedModel>,
-    /// Everything it asks for; its texts are taken out.
-    pub call: GenerationCall,
-    /// The form of its answer.
-    pub form: Box<dyn AnswerForm>,
-    /// The token ids of its texts.
-    pub tokens: TokenisedCall,
-    /// Its places in the queue, one for each choice.
-    pub slots: Slots,
-    /// When it got them.
-    pub queued: Instant,
-    /// Its sender.
-    pub peer: Option<Peer>,
-}
-
-/// Reads, checks and tokenises a request, which has its places in the queue then. `account` learns which model it is
-/// for.
+/// Reads a request and checks it, as far as its texts need not be tokens. `account` learns which model it is for.
 ///
 /// # Errors
 /// The [`ApiError`] for the client.
-pub async fn prepare(
+pub async fn read_call(
     api: &Arc<Api>,
     account: &RequestAccount,
     request: Request,
     read: ReadBody,
-) -> Result<PreparedCall, ApiError> {
+) -> Result<ReadRequest<Asked>, ApiError> {
     let parse = move |body: &[u8], api: &Api, model: &Arc<ServedModel>| {
         model.check_generates()?;
         let asked = read(body, &RequestBounds::of(api, model), model)?;
         check_texts(&asked.call, model)?;
         Ok(asked)
     };
-    let ReadRequest { model, asked, client, held } = read_request(api, account, request, parse).await?;
-    let Asked { mut call, form } = asked;
-    check_known_lengths(api, &model, &call)?;
-    let salt = api.source_sharing.salt(&client, call.cache_salt.as_deref());
-    let slots = model.engine.reserve(salt, call.sources.count() as u32 * call.choices)?;
-    let queued = Instant::now();
-    let texts = Texts::take_from(&mut call);
-    // Texts take the room of their bodies until they are ids.
-    let tokenised = on_tokenizing_threads(&model, move |model| tokenise(texts, model));
+    let read = read_request(api, account, request, parse).await?;
+    check_known_lengths(api, &read.model, &read.asked.call)?;
+    Ok(read)
+}
+
+/// The tokens of a call's texts, which are taken out of it. All of the call is checked then, and its number of tokens
+/// to generate is settled. Its time began at `queued`.
+///
+/// # Errors
+/// The [`ApiError`] for the client.
+pub async fn tokenised(
+    api: &Api,
+    model: &Arc<ServedModel>,
+    call: &mut GenerationCall,
+    queued: Instant,
+) -> Result<TokenisedCall, ApiError> {
+    let texts = Texts::take_from(call);
+    let tokenised = on_tokenizing_threads(model, move |model| tokenise(texts, model));
     let tokens = in_time(api, queued, tokenised).await??;
-    drop(held);
-    settle_max_tokens(&model, &tokens, &mut call)?;
-    let (sources, decoder_prompt) = (tokens.sources.iter().map(Vec::len), tokens.decoder_prompt.len());
-    check_lengths(&model, Lengths { sources, decoder_prompt, asked: &call })?;
-    check_total_log_probs(api, &call, LogProbs { prompts: tokens.sources.len(), decoder_prompt })?;
-    Ok(PreparedCall { model, call, form, tokens, slots, queued, peer: client.peer })
+    settle_max_tokens(model, &tokens, call)?;
+    let (sources, decoder_prompt) = (tokens.source_lengths(), tokens.decoder_prompt.len());
+    check_lengths(model, Lengths { sources, decoder_prompt, asked: call })?;
+    check_total_log_probs(api, call, LogProbs { prompts: tokens.sources.len(), decoder_prompt })?;
+    Ok(tokens)
 }
 
 /// The largest answer that a request can get.
 fn answer_size(asked: &GenerationCall, tokens: &TokenisedCall, form: &dyn AnswerForm) -> AnswerSize {
     let (prompts, beginning) = (tokens.sources.len(), tokens.decoder_prompt.len());
     let choices = prompts * asked.choices as usize;
-    let source_ids = if asked.return_token_ids { tokens.sources.iter().map(Vec::len).sum() } else { 0 };
+    let source_ids = if asked.return_token_ids { tokens.source_lengths().sum() } else { 0 };
     let echoed = if asked.echo { beginning } else { 0 };
     let scored = usize::try_from(asked.scored_per_prompt(beginning)).unwrap_or(usize::MAX).saturating_mul(prompts);
     let alternatives = asked.log_probs.unwrap_or_default() as usize;
@@ -119,5 +113,6 @@ fn answer_size(asked: &GenerationCall, tokens: &TokenisedCall, form: &dyn Answer
         choices,
         tokens: choices * (echoed + asked.known_max_tokens() as usize) + source_ids * asked.choices as usize,
         log_prob_bytes: scored.saturating_mul(form.log_prob_bytes(alternatives)),
+        repeats: form.repeats(),
     }
 }

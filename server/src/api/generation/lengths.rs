@@ -56,7 +56,7 @@ pub fn settle_max_tokens(
     if asked.max_tokens.is_some() {
         return Ok(());
     }
-    let source = tokens.sources.iter().map(Vec::len).max().unwrap_or_default();
+    let source = tokens.source_lengths().max().unwrap_or_default();
     // What does not fit at all is refused with the lengths.
     let most = model.limits().most_tokens(source, tokens.decoder_prompt.len()).max(1);
     asked.max_tokens = Some(u32::try_from(most).unwrap_or(u32::MAX));

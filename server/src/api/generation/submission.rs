@@ -21,7 +21,7 @@ pub fn submit(
     tokens: TokenisedCall,
 ) -> Result<Submitted, ApiError> {
     let TokenisedCall { sources, decoder_prompt, opening } = tokens;
-    let sources: Vec<Arc<[u32]>> = sources.into_iter().map(Arc::from).collect();
+    let sources: Vec<Arc<[u32]>> = sources.into_iter().map(|source| Arc::from(source.ids)).collect();
     let request = |source: &Arc<[u32]>| {
         let mut sampling = asked.sampling;
         // Without a seed equal prompts of one list are to differ, so each gets its own.

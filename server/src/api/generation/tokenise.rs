@@ -8,7 +8,7 @@ use super::call::{CallSources, GenerationCall};
 use crate::api::answers::{DecoderTokens, Opening};
 use crate::api::fields::{Prompt, PromptNames};
 use crate::api::http::ApiError;
-use crate::api::texts::{BYTES_PER_TOKEN, Sources, TextField, check_text, tokenizer};
+use crate::api::texts::{BYTES_PER_TOKEN, SourceTokens, Sources, TextField, check_text, tokenizer};
 use crate::chat_template::{Conversation, RenderError};
 use crate::registry::ServedModel;
 
@@ -30,12 +30,19 @@ pub struct Texts {
 /// Token ids of a request.
 #[derive(Debug)]
 pub struct TokenisedCall {
-    /// Encoder ids of each prompt, none empty.
-    pub sources: Vec<Vec<u32>>,
+    /// The sources.
+    pub sources: Vec<SourceTokens>,
     /// Decoder ids that every choice begins with, without the start token.
     pub decoder_prompt: Vec<u32>,
     /// The decoder ids as text.
     pub opening: Opening,
+}
+
+impl TokenisedCall {
+    /// Numbers of tokens of the sources.
+    pub fn source_lengths(&self) -> impl Iterator<Item = usize> {
+        self.sources.iter().map(|source| source.ids.len())
+    }
 }
 
 impl Texts {
@@ -70,11 +77,12 @@ pub fn check_texts(asked: &GenerationCall, model: &ServedModel) -> Result<(), Ap
 pub fn tokenise(texts: Texts, model: &ServedModel) -> Result<TokenisedCall, ApiError> {
     let Texts { sources, decoder_prompt, beginning, add_special_tokens, echo } = texts;
     let sources = match sources {
-        CallSources::Prompts(sources) => sources.ids(add_special_tokens.unwrap_or(true), model)?,
+        CallSources::Prompts(sources) => sources.tokens(add_special_tokens.unwrap_or(true), model)?,
         CallSources::Conversation(conversation) => {
             let names = PromptNames::Single(conversation.param);
             let text = Prompt::Text(render(&conversation, model)?);
-            Sources { prompts: vec![text], names }.ids(add_special_tokens.unwrap_or(model.chat.needs_frame()), model)?
+            let add_special_tokens = add_special_tokens.unwrap_or(model.chat.needs_frame());
+            Sources { prompts: vec![text], names }.tokens(add_special_tokens, model)?
         }
     };
     let text = BeginningText { param: &beginning, is_echoed: echo };

@@ -209,6 +209,9 @@ pub enum ApiError {
     /// The engine's door refused, for a reason that is in no field.
     #[error("{0}")]
     Refused(Refusal),
+    /// A response of before.
+    #[error("this server stores no responses: send the whole conversation in 'input' of POST /v1/responses")]
+    NothingStored,
     /// A model that is not served.
     #[error("The model `{asked}` does not exist; this server serves `{}`", .served.join("`, `"))]
     UnknownModel {

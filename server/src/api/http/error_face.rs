@@ -29,6 +29,7 @@ impl ApiError {
     pub fn face(&self) -> Face {
         let (status, kind, code) = match self {
             Self::UnknownModel { .. } => (StatusCode::NOT_FOUND, BAD_REQUEST, Some("model_not_found")),
+            Self::NothingStored => (StatusCode::NOT_FOUND, BAD_REQUEST, Some("response_not_found")),
             Self::UnknownPath { .. } => (StatusCode::NOT_FOUND, BAD_REQUEST, Some("unknown_url")),
             Self::MethodNotAllowed { .. } => {
                 (StatusCode::METHOD_NOT_ALLOWED, BAD_REQUEST, Some("method_not_supported"))

@@ -14,6 +14,7 @@ mod limit_values;
 mod neutral;
 mod schema;
 mod shape;
+mod text;
 
 pub use beginning::text_in_beginning;
 pub use body::read_body;
@@ -27,3 +28,4 @@ pub use limit_values::{LimitValue, LimitValues};
 pub use neutral::Neutral;
 pub use schema::{any_of, ids_schema, list_schema, object_schema, text_schema};
 pub use shape::{Shape, Shaped};
+pub use text::{TextFieldShape, TextShape, json_bytes};

@@ -27,6 +27,8 @@ pub enum Neutral {
     Choices,
     /// This text.
     Text(&'static str),
+    /// This text; errors give the reason why nothing else is taken.
+    TextBecause(&'static str, &'static str),
     /// A list of this text alone.
     ListOf(&'static str),
     /// Only `null`.
@@ -46,7 +48,7 @@ impl Neutral {
             Self::Boolean(neutral) => *value == Brief::Boolean(neutral),
             Self::EmptyList | Self::EmptyBecause(_) => matches!(value, Brief::List { is_empty: true, .. }),
             Self::ListOf(text) => matches!(value, Brief::List { only_text: Some(only), .. } if only == text),
-            Self::Text(text) => *value == Brief::text(text),
+            Self::Text(text) | Self::TextBecause(text, _) => *value == Brief::text(text),
             Self::EmptyObject => matches!(value, Brief::Object { is_empty: true, .. }),
             Self::EmptyText => matches!(value, Brief::Text { bytes: 0, .. }),
             Self::PlainText => {
@@ -60,7 +62,7 @@ impl Neutral {
     /// The reason why nothing else is accepted, as a predicate of the field, where there is one to give.
     pub const fn reason(self) -> Option<&'static str> {
         match self {
-            Self::Never(reason) | Self::EmptyBecause(reason) => Some(reason),
+            Self::Never(reason) | Self::EmptyBecause(reason) | Self::TextBecause(_, reason) => Some(reason),
             _ => None,
         }
     }
@@ -74,7 +76,7 @@ impl Neutral {
             Self::Boolean(true) => "true",
             Self::Boolean(false) => "false",
             Self::EmptyList | Self::EmptyBecause(_) => "[]",
-            Self::ListOf(text) | Self::Text(text) => text,
+            Self::ListOf(text) | Self::Text(text) | Self::TextBecause(text, _) => text,
             Self::EmptyObject => "{}",
             Self::EmptyText => "\"\"",
             Self::PlainText => "{\"type\": \"text\"}",
@@ -91,7 +93,7 @@ impl Neutral {
             Self::Boolean(value) => Some(vec![json!(value)]),
             Self::EmptyList | Self::EmptyBecause(_) => Some(vec![json!([])]),
             Self::ListOf(text) => Some(vec![json!([text])]),
-            Self::Text(text) => Some(vec![json!(text)]),
+            Self::Text(text) | Self::TextBecause(text, _) => Some(vec![json!(text)]),
             Self::EmptyObject => Some(vec![json!({})]),
             Self::EmptyText => Some(vec![json!("")]),
             Self::PlainText => Some(vec![json!({"type": "text"})]),

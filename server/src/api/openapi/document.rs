@@ -15,7 +15,7 @@ use utoipa::openapi::{
 use super::operations::Operation;
 use crate::api::encodings::ListMessage;
 use crate::api::http::{ERROR_STATUSES, ErrorObject};
-use crate::api::json::{LimitValues, object_schema};
+use crate::api::json::{LimitValues, list_schema, object_schema};
 
 const JSON: &str = "application/json";
 const SECURITY: &str = "key";
@@ -26,6 +26,8 @@ pub enum AnswerForm {
     Json(Named),
     /// A JSON object of one type, or pieces of it as server-sent events.
     JsonOrEvents(Named),
+    /// A JSON list of objects of one type.
+    JsonList(Named),
     /// Any JSON object.
     AnyJson,
     /// Plain text.
@@ -51,6 +53,11 @@ pub fn json<T: ToSchema>() -> AnswerForm {
 }
 
 impl AnswerForm {
+    /// A list of answers of this type.
+    pub fn listed<T: ToSchema>() -> Self {
+        Self::JsonList(Named::of::<T>())
+    }
+
     /// The answer may come as a stream as well.
     pub fn or_events(self) -> Self {
         if let Self::Json(named) = self { Self::JsonOrEvents(named) } else { self }
@@ -66,6 +73,10 @@ impl Named {
         let mut schemas = vec![(name.to_owned(), T::schema())];
         T::schemas(&mut schemas);
         Self { name: name.to_owned(), schemas }
+    }
+
+    fn list_content(&self) -> Content {
+        Content::new(Some(list_schema(Ref::from_schema_name(&self.name))))
     }
 
     fn content(&self) -> Content {
@@ -95,7 +106,7 @@ pub fn document(operations: &[Operation], facts: &ServerFacts) -> OpenApi {
 fn components(operations: &[Operation]) -> Components {
     let error = Named::of::<ErrorObject<'_>>();
     let answers = operations.iter().filter_map(|operation| match &operation.answer {
-        AnswerForm::Json(named) | AnswerForm::JsonOrEvents(named) => Some(named),
+        AnswerForm::Json(named) | AnswerForm::JsonOrEvents(named) | AnswerForm::JsonList(named) => Some(named),
         AnswerForm::AnyJson | AnswerForm::Text => None,
     });
     let schemas = answers.chain([&error]).flat_map(|named| named.schemas.clone());
@@ -144,6 +155,7 @@ fn answered(answer: &AnswerForm) -> Response {
         AnswerForm::JsonOrEvents(named) => {
             response.content(JSON, named.content()).content("text/event-stream", event())
         }
+        AnswerForm::JsonList(named) => response.content(JSON, named.list_content()),
         AnswerForm::AnyJson => response.content(JSON, Content::new(Some(ObjectBuilder::new()))),
         AnswerForm::Text => response.content("text/plain", text()),
     }

@@ -4,14 +4,15 @@
 
 use utoipa::openapi::path::HttpMethod;
 
-use crate::api::answers::{ChatCompletion, CompletionMessage};
+use crate::api::answers::{ChatCompletion, CompletionMessage, ResponseMessage};
 use crate::api::encodings::{Class, Classify, Embedding, Embeddings, Encode, Pooled, Pooling, States, Task};
+use crate::api::generation::RenderedRequest;
 use crate::api::health::Version;
 use crate::api::json::FieldTable;
 use crate::api::load::Load;
 use crate::api::models::{ModelList, ModelMessage};
 use crate::api::tokens::{DETOKENIZE_FIELDS, DetokenizeMessage, TOKENIZE_FIELDS, TokenizeMessage, TokenizerInfo};
-use crate::api::{chat, completions, scoring};
+use crate::api::{chat, completions, responses, scoring};
 
 use super::document::{AnswerForm, json, list_of};
 
@@ -61,7 +62,11 @@ impl Operation {
 
 /// All operations.
 pub fn operations() -> Vec<Operation> {
-    let text = || AnswerForm::Text;
+    [generating(), encoding(), telling()].into_iter().flatten().collect()
+}
+
+/// Operations that write texts, or show what they would be asked with.
+fn generating() -> Vec<Operation> {
     vec![
         Operation::ask(
             "/v1/completions",
@@ -75,6 +80,30 @@ pub fn operations() -> Vec<Operation> {
             &chat::FIELDS,
             json::<ChatCompletion<'_>>().or_events(),
         ),
+        Operation::ask(
+            "/v1/completions/render",
+            "What a completion request would ask of the model, without running it",
+            &completions::FIELDS,
+            AnswerForm::listed::<RenderedRequest<'_>>(),
+        ),
+        Operation::ask(
+            "/v1/chat/completions/render",
+            "What a chat request would ask of the model, without running it",
+            &chat::FIELDS,
+            json::<RenderedRequest<'_>>(),
+        ),
+        Operation::ask(
+            "/v1/responses",
+            "Answers a conversation in the form of OpenAI's Responses, whole or streamed",
+            &responses::FIELDS,
+            json::<ResponseMessage<'_>>().or_events(),
+        ),
+    ]
+}
+
+/// Operations that encode and score texts.
+fn encoding() -> Vec<Operation> {
+    vec![
         Operation::ask(
             "/v1/embeddings",
             "One vector for each input",
@@ -104,6 +133,13 @@ pub fn operations() -> Vec<Operation> {
         ranking("/v1/rerank", "Documents from best to worst"),
         ranking("/v2/rerank", "Documents from best to worst, under Cohere's newer path"),
         ranking("/rerank", "Documents from best to worst, under vLLM's path"),
+    ]
+}
+
+/// Operations that tell of models, tokens and the server.
+fn telling() -> Vec<Operation> {
+    let text = || AnswerForm::Text;
+    vec![
         Operation::read("/v1/models", "The served models and their limits", json::<ModelList<'_>>()),
         Operation::read("/v1/models/{name}", "One served model and its limits", json::<ModelMessage<'_>>()),
         Operation::ask("/tokenize", "The ids of a text", &TOKENIZE_FIELDS, json::<TokenizeMessage>()),

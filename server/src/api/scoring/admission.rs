@@ -9,7 +9,7 @@ use super::call::{Method, ScoringCall};
 use super::parse::ReadBody;
 use super::tokenise::{Tokens, check_texts, tokenise};
 use crate::api::Api;
-use crate::api::answers::AnswerSize;
+use crate::api::answers::{AnswerSize, Repeats};
 use crate::api::arrival::in_time;
 use crate::api::generation::{RequestBounds, slots_each};
 use crate::api::http::{ApiError, RequestAccount, Share, TargetNames};
@@ -120,12 +120,11 @@ fn scored_tokens(call: &ScoringCall, tokens: &Tokens) -> usize {
 
 /// Memory of the answer and of what the engine sends for it.
 fn answer_size(call: &ScoringCall, tokens: &Tokens) -> AnswerSize {
-    // Of the kilobyte that a choice is given, a score with its index takes a small part.
-    const BYTES_OF_A_TOKEN: usize = 64;
     AnswerSize {
         choices: call.pairs.len(),
-        tokens: scored_tokens(call, tokens) + call.repeated_bytes().div_ceil(BYTES_OF_A_TOKEN),
+        tokens: scored_tokens(call, tokens),
         log_prob_bytes: 0,
+        repeats: Repeats { pieces: 0, request_bytes: call.repeated_bytes() },
     }
 }
 

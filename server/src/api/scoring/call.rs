@@ -3,6 +3,7 @@
 //! Made by `parse`, read by the other files here.
 
 use crate::api::fields::{Prompt, PromptNames, Prompts};
+use crate::api::json::json_bytes;
 
 /// A scoring call with defaults filled in.
 #[derive(Debug)]
@@ -71,10 +72,12 @@ impl ScoringCall {
         }
     }
 
-    /// Bytes of the documents that the answer repeats.
+    /// Bytes of the documents that the answer repeats: as they are kept, and as JSON.
     pub fn repeated_bytes(&self) -> usize {
         match &self.form {
-            ScoresForm::Ranking { documents: Some(documents), .. } => documents.iter().map(String::len).sum(),
+            ScoresForm::Ranking { documents: Some(documents), .. } => {
+                documents.iter().map(|document| document.len() + json_bytes(document)).sum()
+            }
             _ => 0,
         }
     }

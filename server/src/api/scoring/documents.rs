@@ -6,7 +6,7 @@ use serde::de::{MapAccess, SeqAccess};
 
 use super::fields::DOCUMENTS;
 use crate::api::http::ApiError;
-use crate::api::json::{Brief, Shape, Shaped, skip_rest};
+use crate::api::json::{Brief, Shape, Shaped, TextShape, skip_rest};
 
 const TEXT: &str = "text";
 
@@ -81,20 +81,5 @@ impl Shape for DocumentShape {
 
     fn other(self, value: Brief) -> Self::Read {
         Err(self.wrong_type(value.kind()))
-    }
-}
-
-/// A text, or what stands in its place.
-struct TextShape;
-
-impl Shape for TextShape {
-    type Read = Result<String, &'static str>;
-
-    fn text(self, text: &str) -> Self::Read {
-        Ok(text.to_owned())
-    }
-
-    fn other(self, value: Brief) -> Self::Read {
-        Err(value.kind())
     }
 }

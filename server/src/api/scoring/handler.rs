@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
 use super::admission::{Admitted, Work, admit};
 use super::call::{Method, ScoringCall};
@@ -13,9 +12,9 @@ use super::parse::{ReadBody, parse_rerank, parse_score};
 use super::scores::{begin_encoding, cosine, embeddings, likelihoods};
 use super::tokenise::Tokens;
 use crate::api::Api;
-use crate::api::answers::{Delivery, Generations, RequestRecord};
+use crate::api::answers::{Generations, RequestRecord, Written};
 use crate::api::arrival::{Arrival, in_time};
-use crate::api::http::{ApiError, Share};
+use crate::api::http::ApiError;
 
 /// Answers with the score of each pair.
 pub async fn score(State(api): State<Arc<Api>>, request: Request) -> Response {
@@ -33,29 +32,14 @@ async fn answer(api: &Arc<Api>, request: Request, read: ReadBody) -> Response {
         error = record.cut_off() => Err(error),
         admitted = admit(api, &account, request, read) => admitted,
     };
-    let done = match admitted {
+    let written = match admitted {
         Ok(admitted) => finish(api, admitted, &mut record).await,
         Err(error) => Err(error),
     };
-    match done {
-        Ok(Done { message, share }) => {
-            let kind = HeaderValue::from_static("application/json");
-            ([(header::CONTENT_TYPE, kind)], Delivery { record, share }.last(message)).into_response()
-        }
-        Err(error) => {
-            record.fail(&error);
-            error.into_response()
-        }
-    }
+    Written::respond(written, record)
 }
 
-/// An answer that is to be written.
-struct Done {
-    message: String,
-    share: Share,
-}
-
-async fn finish(api: &Api, admitted: Admitted, record: &mut RequestRecord) -> Result<Done, ApiError> {
+async fn finish(api: &Api, admitted: Admitted, record: &mut RequestRecord) -> Result<Written, ApiError> {
     let Admitted { call, model, tokens, work, share, queued } = admitted;
     record.submitted(encoded(&call, &tokens));
     let scores = match work {
@@ -83,7 +67,7 @@ async fn finish(api: &Api, admitted: Admitted, record: &mut RequestRecord) -> Re
             call.pairs.iter().map(|pair| cosine(&sources[pair.source], &targets[pair.target])).collect()
         }
     };
-    Ok(Done { message: message(&call.form, &scores, &model.name, &tokens), share })
+    Ok(Written { json: message(&call.form, &scores, &model.name, &tokens).into_bytes(), share })
 }
 
 /// Numbers of tokens of the texts that the encoder reads.

@@ -14,7 +14,7 @@ use super::fields::{ADD_SPECIAL_TOKENS, PROMPT, RETURN_TOKEN_STRS, TOKENIZE_FIEL
 use crate::api::Api;
 use crate::api::arrival::in_time;
 use crate::api::http::ApiError;
-use crate::api::json::{Brief, Shape, read_body};
+use crate::api::json::{TextFieldShape, read_body};
 use crate::api::reading::ReadRequest;
 use crate::api::texts::{TextField, check_text, on_tokenizing_threads, tokenizer};
 use crate::registry::ServedModel;
@@ -51,7 +51,8 @@ pub async fn tokenize(State(api): State<Arc<Api>>, request: Request) -> Result<R
 }
 
 fn parse(body: &[u8], model: &ServedModel) -> Result<Text, ApiError> {
-    let (fields, text) = read_body(body, AskedShape { known: &TOKENIZE_FIELDS, name: PROMPT, larger: TextShape })?;
+    let larger = TextFieldShape { param: PROMPT };
+    let (fields, text) = read_body(body, AskedShape { known: &TOKENIZE_FIELDS, name: PROMPT, larger })?;
     let asked = Text {
         text: text.ok_or(ApiError::Missing { param: PROMPT })??,
         add_special_tokens: fields.flag(&ADD_SPECIAL_TOKENS)?,
@@ -70,21 +71,4 @@ fn answer(asked: &Text, model: &ServedModel) -> Result<TokenizeMessage, ApiError
     let tokens = field.ids(text, tokenizer(model, PROMPT)?)?;
     let token_strs = return_token_strs.then(|| tokens.iter().map(|&id| model.token_name(id)).collect());
     Ok(TokenizeMessage { count: tokens.len(), max_model_len: model.limits().source_tokens, tokens, token_strs })
-}
-
-/// Reads a text of any length; nothing comes of `null`.
-#[derive(Clone, Copy)]
-struct TextShape;
-
-impl Shape for TextShape {
-    type Read = Option<Result<String, ApiError>>;
-
-    fn text(self, text: &str) -> Self::Read {
-        Some(Ok(text.to_owned()))
-    }
-
-    fn other(self, value: Brief) -> Self::Read {
-        let (expected, found) = ("a string", value.kind());
-        (value != Brief::Null).then(|| Err(ApiError::WrongType { param: PROMPT.to_owned(), expected, found }))
-    }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::fields::{IdBounds, PromptBounds, StopBounds};
+use crate::api::fields::{IdBounds, Prompt, PromptBounds, StopBounds};
 use crate::chat_template::TemplateValue;
 
 const BOUNDS: RequestBounds = RequestBounds {

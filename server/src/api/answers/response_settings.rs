@@ -1,0 +1,88 @@
+//! Settings of a request that its response repeats.
+//!
+//! Read by `responses`, written by `response_form`.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::api::json::json_bytes;
+
+/// Settings of a response. Those that no request can change have one value.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct ResponseSettings {
+    /// The first message of the conversation, if it was given apart.
+    pub instructions: Option<String>,
+    /// Most tokens to generate; as many as fit when absent.
+    pub max_output_tokens: Option<u64>,
+    /// Sharpness of the distribution that tokens are drawn from.
+    pub temperature: f64,
+    /// Share of the probability that tokens are drawn from.
+    pub top_p: f64,
+    /// Alternatives of each token.
+    pub top_logprobs: u32,
+    /// `auto` or `none`; no tool is called with either.
+    #[schema(value_type = String)]
+    pub tool_choice: &'static str,
+    /// Without meaning where no tool is called.
+    pub parallel_tool_calls: bool,
+    /// Names and values of the client's own.
+    pub metadata: BTreeMap<String, String>,
+    /// Settings that all responses have.
+    #[serde(flatten)]
+    pub fixed: FixedSettings,
+}
+
+/// Settings that all responses have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FixedSettings {
+    background: bool,
+    #[schema(value_type = Option<String>)]
+    previous_response_id: Option<()>,
+    #[schema(value_type = Option<Object>)]
+    reasoning: Option<()>,
+    #[schema(value_type = String)]
+    service_tier: &'static str,
+    store: bool,
+    text: TextSettings,
+    #[schema(value_type = Vec<Object>)]
+    tools: [(); 0],
+    #[schema(value_type = String)]
+    truncation: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+struct TextSettings {
+    format: TextFormat,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+struct TextFormat {
+    #[serde(rename = "type")]
+    #[schema(value_type = String)]
+    kind: &'static str,
+}
+
+impl Default for FixedSettings {
+    fn default() -> Self {
+        Self {
+            background: false,
+            previous_response_id: None,
+            reasoning: None,
+            service_tier: "default",
+            store: false,
+            text: TextSettings { format: TextFormat { kind: "text" } },
+            tools: [],
+            truncation: "disabled",
+        }
+    }
+}
+
+impl ResponseSettings {
+    /// Bytes of the settings as JSON, as far as a request decides them.
+    pub fn json_bytes(&self) -> usize {
+        let metadata = self.metadata.iter().flat_map(|(name, value)| [name, value]);
+        self.instructions.iter().chain(metadata).map(|text| json_bytes(text)).sum()
+    }
+}

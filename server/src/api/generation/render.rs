@@ -1,0 +1,62 @@
+//! A request of a generating endpoint that is not run: read, checked and tokenised as the endpoint does it, and
+//! answered with what the engine would get.
+//!
+//! It takes no place in the queue, as questions for the tokenizer take none.
+
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::response::Response;
+use tokio::time::Instant;
+
+use super::admission::{read_call, tokenised};
+use super::asked::{Asked, ReadBody};
+use super::call::GenerationCall;
+use super::rendered::rendered;
+use super::tokenise::TokenisedCall;
+use crate::api::Api;
+use crate::api::answers::{AnswerSize, Repeats, Written};
+use crate::api::arrival::Arrival;
+use crate::api::http::{ApiError, RequestAccount};
+use crate::api::json::json_bytes;
+use crate::api::reading::ReadRequest;
+
+/// Most bytes of an id and the comma after it, and those of the id in memory.
+const ID_BYTES: usize = 15;
+
+/// Answers with what the engine would get of a request whose body `read` reads.
+pub async fn render(api: &Arc<Api>, request: Request, read: ReadBody) -> Response {
+    let Arrival { account, mut record } = Arrival::of(&request, api);
+    let written = tokio::select! {
+        error = record.cut_off() => Err(error),
+        written = write(api, &account, request, read) => written,
+    };
+    Written::respond(written, record)
+}
+
+async fn write(
+    api: &Arc<Api>,
+    account: &RequestAccount,
+    request: Request,
+    read: ReadBody,
+) -> Result<Written, ApiError> {
+    let ReadRequest { model, asked, client, held } = read_call(api, account, request, read).await?;
+    let Asked { mut call, .. } = asked;
+    let form = call.sources.rendered_form();
+    let tokens = tokenised(api, &model, &mut call, Instant::now()).await?;
+    let share = api.answer_budget.reserve(answer_size(&call, &tokens), client.peer)?;
+    let json = rendered(&model, &call, &tokens, form).into_bytes();
+    drop(held);
+    Ok(Written { json, share })
+}
+
+/// The memory of the answer and of the tokens that it is made of.
+fn answer_size(call: &GenerationCall, tokens: &TokenisedCall) -> AnswerSize {
+    let stop = call.stop.iter().map(|text| json_bytes(text)).sum::<usize>();
+    let bytes = tokens.sources.iter().map(|source| {
+        let text = source.text.as_ref().map_or(0, |text| text.len() + json_bytes(text));
+        text + ID_BYTES * (source.ids.len() + tokens.decoder_prompt.len()) + stop
+    });
+    let repeats = Repeats { pieces: 0, request_bytes: bytes.sum() };
+    AnswerSize { choices: tokens.sources.len(), tokens: 0, log_prob_bytes: 0, repeats }
+}

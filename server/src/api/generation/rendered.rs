@@ -1,0 +1,102 @@
+//! The JSON of requests that are not run, in the shape of vLLM's render routes.
+//!
+//! Filled by `render`; the OpenAPI document describes it.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::call::{CallSources, GenerationCall};
+use super::tokenise::TokenisedCall;
+use crate::api::http::random_name;
+use crate::registry::ServedModel;
+
+/// One source with everything that the engine would get with it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RenderedRequest<'a> {
+    request_id: String,
+    model: &'a str,
+    /// The text that became the source; null where ids were given.
+    prompt: Option<&'a str>,
+    /// The source: what the encoder reads.
+    token_ids: &'a Vec<u32>,
+    /// The beginning of the target, from the start token on: what the decoder reads first.
+    decoder_token_ids: Vec<u32>,
+    sampling_params: SamplingParams<'a>,
+    stream: bool,
+}
+
+/// How tokens are chosen, and how many, by the names of the fields of `POST /v1/completions`.
+#[derive(Debug, Serialize, ToSchema)]
+struct SamplingParams<'a> {
+    n: u32,
+    max_tokens: u32,
+    min_tokens: u32,
+    ignore_eos: bool,
+    stop: &'a Vec<String>,
+    temperature: f32,
+    top_k: u32,
+    top_p: f32,
+    min_p: f32,
+    /// Null where each run draws its own.
+    seed: Option<u64>,
+    /// Alternatives of each token; null without log-probabilities.
+    logprobs: Option<u32>,
+}
+
+/// Whether a request has one source or a list of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RenderedForm {
+    /// A conversation.
+    One,
+    /// Prompts.
+    List,
+}
+
+impl CallSources {
+    /// The form in which these sources are rendered.
+    pub const fn rendered_form(&self) -> RenderedForm {
+        match self {
+            Self::Prompts(_) => RenderedForm::List,
+            Self::Conversation(_) => RenderedForm::One,
+        }
+    }
+}
+
+/// The requests of a call as JSON.
+pub fn rendered(model: &ServedModel, call: &GenerationCall, tokens: &TokenisedCall, form: RenderedForm) -> String {
+    let prefix = if form == RenderedForm::One { "chatcmpl" } else { "cmpl" };
+    let start = std::iter::once(model.start_token);
+    let decoder_token_ids: Vec<u32> = start.chain(tokens.decoder_prompt.iter().copied()).collect();
+    let requests = tokens.sources.iter().map(|source| RenderedRequest {
+        request_id: format!("{prefix}-{}", random_name()),
+        model: &model.name,
+        prompt: source.text.as_deref(),
+        token_ids: &source.ids,
+        decoder_token_ids: decoder_token_ids.clone(),
+        sampling_params: sampling_params(call),
+        stream: call.stream,
+    });
+    let requests: Vec<_> = requests.collect();
+    let json = match (form, &requests[..]) {
+        (RenderedForm::One, [only]) => serde_json::to_string(only),
+        _ => serde_json::to_string(&requests),
+    };
+    json.expect("strings and numbers serialise")
+}
+
+fn sampling_params(call: &GenerationCall) -> SamplingParams<'_> {
+    let sampling = call.sampling;
+    SamplingParams {
+        n: call.choices,
+        max_tokens: call.known_max_tokens(),
+        min_tokens: call.min_tokens,
+        ignore_eos: call.ignore_eos,
+        stop: &call.stop,
+        temperature: sampling.temperature,
+        top_k: sampling.top_k,
+        top_p: sampling.top_p,
+        min_p: sampling.min_p,
+        seed: call.seed,
+        logprobs: call.log_probs,
+    }
+}

@@ -1,0 +1,33 @@
+//! `POST /v1/responses`: its handler, and what it reads a body as.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+
+use super::parse::{ResponseCall, parse};
+use crate::api::Api;
+use crate::api::answers::ResponseForm;
+use crate::api::generation::{Asked, RequestBounds, generate};
+use crate::api::http::ApiError;
+use crate::registry::ServedModel;
+
+/// Answers with a response, whole or as a stream of its events.
+pub async fn responses(State(api): State<Arc<Api>>, request: Request) -> Response {
+    generate(&api, request, read).await
+}
+
+/// Answers requests for a response of before.
+pub async fn nothing_stored(State(api): State<Arc<Api>>, request: Request) -> ApiError {
+    api.entrance.refuse_unread(request, ApiError::NothingStored).await
+}
+
+/// Reads the body of a request for a response.
+///
+/// # Errors
+/// The [`ApiError`] of the first rule that it breaks.
+pub fn read(body: &[u8], bounds: &RequestBounds, model: &Arc<ServedModel>) -> Result<Asked, ApiError> {
+    let ResponseCall { call, settings } = parse(body, bounds)?;
+    let form = ResponseForm::new(model, settings, call.stream);
+    Ok(Asked { call, form: Box::new(form) })
+}

@@ -1,0 +1,13 @@
+//! `POST /v1/responses`: its fields, read and checked.
+
+mod draft;
+mod fields;
+mod handler;
+mod include;
+mod input;
+mod metadata;
+mod neutral;
+mod parse;
+
+pub use fields::FIELDS;
+pub use handler::{nothing_stored, responses};

@@ -1,0 +1,134 @@
+//! The body of `POST /v1/responses`, read and checked field by field.
+//!
+//! Called by `handler`. Pure: no template, no tokenizer, no engine, no clock.
+
+use std::collections::BTreeMap;
+
+use super::draft::Draft;
+use super::fields::{DECODER_PROMPT, INPUT, MAX_OUTPUT_TOKENS, PARALLEL_TOOL_CALLS, TOOL_CHOICE, TOP_LOG_PROBS};
+use super::include::Included;
+use super::neutral::{REASONING, REQUEST, STREAM_OPTIONS, TEXT};
+use crate::api::answers::{FixedSettings, ResponseSettings, StreamOptions};
+use crate::api::fields::{
+    ADD_SPECIAL_TOKENS_TO_CONVERSATION, DecoderPrompt, IGNORE_EOS, MIN_TOKENS, STREAM, TEMPERATURE, TOP_P, Unfinished,
+    given_messages, given_stop, read_cache_salt, read_sampling, read_seed, saturated, take_unfinished, to_u32,
+};
+use crate::api::generation::{CallNames, CallSources, Excesses, GenerationCall, RequestBounds, validate};
+use crate::api::http::{ApiError, TargetNames};
+use crate::api::json::Fields;
+use crate::chat_template::{ChatMessage, Conversation};
+
+/// A request for a response.
+#[derive(Debug)]
+pub struct ResponseCall {
+    /// Everything that is asked of the engine.
+    pub call: GenerationCall,
+    /// Settings that the response repeats.
+    pub settings: ResponseSettings,
+}
+
+/// Reads a request's body.
+///
+/// # Errors
+/// The [`ApiError`] of the first rule that it breaks; invalid JSON is reported first.
+pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<ResponseCall, ApiError> {
+    let draft = Draft::read(body, bounds)?;
+    let fields = draft.fields;
+    let stream = fields.flag(&STREAM)?;
+    if draft.stream_options.is_some() && !stream {
+        let problem = "is only allowed when 'stream' is true";
+        return Err(ApiError::Invalid { param: STREAM_OPTIONS.name.to_owned(), problem });
+    }
+    let log_probs = read_log_probs(&fields, draft.include.transpose()?.unwrap_or_default(), bounds)?;
+    let mut messages = given_messages(INPUT, draft.input, bounds.takes_text)?;
+    let decoder_prompt = DecoderPrompt::given(draft.decoder_prompt, bounds.takes_text)?;
+    let excesses = Excesses { source: None, decoder_prompt: decoder_prompt.as_ref().and_then(|read| read.excess) };
+    let unfinished = take_unfinished(&fields, &mut messages, decoder_prompt.is_some())?;
+    let settings = read_settings(&fields, draft.instructions, draft.metadata, log_probs)?;
+    let names = call_names(&fields, unfinished.as_ref());
+    let conversation = Conversation {
+        param: INPUT,
+        messages: with_instructions(settings.instructions.clone(), messages),
+        add_generation_prompt: true,
+        variables: draft.variables.transpose()?.unwrap_or_default(),
+    };
+    let call = GenerationCall {
+        names,
+        sources: CallSources::Conversation(conversation),
+        decoder_prompt: unfinished.map(|answer| answer.text).or(decoder_prompt.map(|read| read.prompt)),
+        cache_salt: read_cache_salt(&fields)?,
+        add_special_tokens: fields.boolean(ADD_SPECIAL_TOKENS_TO_CONVERSATION.name)?,
+        max_tokens: fields.whole(&MAX_OUTPUT_TOKENS)?.map(saturated),
+        min_tokens: fields.whole(&MIN_TOKENS)?.map_or(0, saturated),
+        ignore_eos: fields.flag(&IGNORE_EOS)?,
+        choices: 1,
+        sampling: read_sampling(&fields)?,
+        seed: read_seed(&fields)?,
+        stop: given_stop(draft.stop, bounds.takes_text)?,
+        log_probs,
+        echo: false,
+        stream,
+        // A stream ends with its usage, and an event without text says nothing.
+        stream_options: StreamOptions { coalesce: true, ..StreamOptions::default() },
+        return_token_ids: false,
+    };
+    for (object, read) in [(&TEXT, draft.text), (&REASONING, draft.reasoning), (&STREAM_OPTIONS, draft.stream_options)]
+    {
+        object.check(read)?;
+    }
+    for table in REQUEST {
+        table.check(&fields, 1)?;
+    }
+    fields.finish()?;
+    validate(&call, bounds, excesses)?;
+    Ok(ResponseCall { call, settings })
+}
+
+fn read_settings(
+    fields: &Fields,
+    instructions: Option<Result<String, ApiError>>,
+    metadata: Option<Result<BTreeMap<String, String>, ApiError>>,
+    log_probs: Option<u32>,
+) -> Result<ResponseSettings, ApiError> {
+    let max_output_tokens = fields.whole(&MAX_OUTPUT_TOKENS)?;
+    Ok(ResponseSettings {
+        instructions: instructions.transpose()?,
+        max_output_tokens: max_output_tokens.and_then(|number| u64::try_from(number).ok()),
+        temperature: fields.real(&TEMPERATURE)?,
+        top_p: fields.real(&TOP_P)?,
+        top_logprobs: log_probs.unwrap_or(0),
+        tool_choice: fields.choice(&TOOL_CHOICE)?,
+        parallel_tool_calls: fields.flag(&PARALLEL_TOOL_CALLS)?,
+        metadata: metadata.transpose()?.unwrap_or_default(),
+        fixed: FixedSettings::default(),
+    })
+}
+
+fn with_instructions(instructions: Option<String>, messages: Vec<ChatMessage>) -> Vec<ChatMessage> {
+    let first = instructions.map(|content| ChatMessage { role: "system".to_owned(), content, name: None });
+    first.into_iter().chain(messages).collect()
+}
+
+/// Names of the fields that the client wrote.
+fn call_names(fields: &Fields, unfinished: Option<&Unfinished>) -> CallNames {
+    let beginning = match unfinished {
+        Some(Unfinished { index, .. }) => format!("{INPUT}[{index}]").into(),
+        None => DECODER_PROMPT.into(),
+    };
+    let gives_max_tokens = fields.get(MAX_OUTPUT_TOKENS.name).is_some();
+    let target = TargetNames { beginning, max_tokens: MAX_OUTPUT_TOKENS.name, gives_max_tokens };
+    CallNames { target, log_probs: TOP_LOG_PROBS.name }
+}
+
+/// The number of alternatives, of log-probabilities that are wanted.
+fn read_log_probs(fields: &Fields, included: Included, bounds: &RequestBounds) -> Result<Option<u32>, ApiError> {
+    let top = fields.whole_up_to(&TOP_LOG_PROBS, u64::from(bounds.top_log_probs))?.map_or(0, to_u32);
+    if top > 0 && !included.log_probs {
+        let problem = "needs 'include': [\"message.output_text.logprobs\"]";
+        return Err(ApiError::Invalid { param: TOP_LOG_PROBS.name.to_owned(), problem });
+    }
+    Ok(included.log_probs.then_some(top))
+}
+
+#[cfg(test)]
+mod tests;
