@@ -12,9 +12,8 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::error::AccessError;
+use super::small_file;
 
-/// Bytes of a file, at most: a chain has a few kilobytes.
-const FILE_BYTES: u64 = 1 << 20;
 /// The only protocol that is spoken inside.
 const PROTOCOL: &[u8] = b"http/1.1";
 
@@ -38,7 +37,7 @@ impl CertificateFiles {
     /// When a file cannot be read or is not PEM, or when the key is not the certificate's.
     fn read(&self) -> Result<Arc<ServerConfig>, AccessError> {
         let Self { certificate, key } = self;
-        let (chain, private) = (read_pem(certificate)?, read_pem(key)?);
+        let (chain, private) = (small_file::read(certificate)?, small_file::read(key)?);
         let not_pem = |path: &Path, wanted| {
             let path = path.to_owned();
             move |source| AccessError::NotPem { path, wanted, source }
@@ -57,14 +56,6 @@ impl CertificateFiles {
         config.alpn_protocols = vec![PROTOCOL.to_vec()];
         Ok(Arc::new(config))
     }
-}
-
-fn read_pem(path: &Path) -> Result<Vec<u8>, AccessError> {
-    let unreadable = |source| AccessError::Unreadable { path: path.to_owned(), source };
-    if std::fs::metadata(path).map_err(unreadable)?.len() > FILE_BYTES {
-        return Err(AccessError::TooLarge { path: path.to_owned(), limit: FILE_BYTES });
-    }
-    std::fs::read(path).map_err(unreadable)
 }
 
 impl Certificate {

@@ -3,16 +3,10 @@
 //! Used by the `serve` command, which looks now and then. Files in a container may change without anybody who could
 //! send a signal.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
-
 use sha2::{Digest, Sha256};
 
 use super::reload::CredentialFiles;
-
-/// Bytes that are looked at of each file; a longer one is refused when it is read.
-const LOOKED_AT: u64 = (1 << 20) + 1;
+use super::small_file;
 
 /// Contents of the files when they were read, and when they were looked at last.
 #[derive(Debug)]
@@ -55,18 +49,12 @@ fn contents(files: &CredentialFiles) -> Contents {
     let mut sum = Sha256::new();
     for path in paths.into_iter().flatten() {
         // A file that cannot be read differs from every one that can.
-        match beginning(path) {
+        match small_file::read(path) {
             Ok(bytes) => sum.update(Sha256::digest(&bytes)),
             Err(_) => sum.update([0]),
         }
     }
     sum.finalize().into()
-}
-
-fn beginning(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(LOOKED_AT).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

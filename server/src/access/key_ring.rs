@@ -2,16 +2,17 @@
 //!
 //! Used by `reload`, and by `api` for every request.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::string::FromUtf8Error;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::api_key::{KeyHash, KeyName};
 use super::error::AccessError;
+use super::small_file;
 
 /// Name of the environment variable that holds keys.
 const VARIABLE: &str = "ENCDEC_API_KEYS";
-/// Bytes of a file of keys, at most: about ten thousand keys, all of which are compared for each request.
-const FILE_BYTES: u64 = 1 << 20;
 
 /// Where keys come from. A key is a text `NAME:HASH`.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -72,13 +73,12 @@ impl KeySources {
     }
 }
 
-fn read_file(path: &std::path::Path) -> Result<String, AccessError> {
-    let unreadable = |source| AccessError::Unreadable { path: path.to_owned(), source };
-    let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
-    if bytes > FILE_BYTES {
-        return Err(AccessError::TooLarge { path: path.to_owned(), limit: FILE_BYTES });
-    }
-    std::fs::read_to_string(path).map_err(unreadable)
+fn read_file(path: &Path) -> Result<String, AccessError> {
+    let unreadable = |error: FromUtf8Error| {
+        let source = io::Error::new(io::ErrorKind::InvalidData, error.utf8_error());
+        AccessError::Unreadable { path: path.to_owned(), source }
+    };
+    String::from_utf8(small_file::read(path)?).map_err(unreadable)
 }
 
 impl KeyRing {

@@ -9,6 +9,7 @@ mod error;
 mod file_watch;
 mod key_ring;
 mod reload;
+mod small_file;
 
 pub use api_key::{KeyName, NewKey};
 pub use certificate::{Certificate, CertificateFiles};

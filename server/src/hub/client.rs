@@ -199,6 +199,10 @@ impl Client {
                 let revision = ask.url.rsplit('/').next().unwrap_or_default().replace("%2F", "/");
                 Failure::Lasting(HubError::NoRevision { endpoint, repository, revision })
             }
+            404 if code == "EntryNotFound" => {
+                let file = ask.url.rsplit('/').next().unwrap_or_default().to_owned();
+                Failure::Lasting(HubError::NoFile { endpoint, repository, file })
+            }
             404 => Failure::Lasting(HubError::NoRepository { endpoint, repository }),
             status @ (408 | 429 | 500..=599) => {
                 let wait = text("retry-after").trim().parse().ok();

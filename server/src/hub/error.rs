@@ -29,6 +29,16 @@ pub enum HubError {
         /// The revision.
         revision: String,
     },
+    /// The repository lists a file that it does not have.
+    #[error("{endpoint}/{repository} lists the file {file} and does not have it: fetch it again later, or elsewhere")]
+    NoFile {
+        /// Address of the hub.
+        endpoint: String,
+        /// The repository.
+        repository: String,
+        /// The file.
+        file: String,
+    },
     /// The repository's files are only for those who were granted access.
     #[error(
         "{repository} is gated: ask for access on {endpoint}/{repository}, and give a token of that account in \

@@ -97,6 +97,17 @@ async fn every_command_takes_an_id_and_says_what_to_do_when_there_is_no_such_rep
     let generated =
         hub.run(&["generate", "a tool", "--model", "org/tiny", "--max-tokens", "2", "--log-level", "warn"]).await;
     assert_eq!(generated.status.code(), Some(0), "{generated:?}");
+    let (out, rows) = (hub.home.path().join("quantized"), hub.home.path().join("rows.jsonl"));
+    std::fs::write(&rows, json!({"input": "a tool", "target": "a tool"}).to_string()).unwrap();
+    let (out, rows) = (out.to_str().unwrap(), rows.to_str().unwrap());
+    for arguments in [
+        &["quantize", "--model", "org/tiny", "--scheme", "int8", "--out", out][..],
+        &["eval", "--model", "org/tiny", "--data", rows, "--max-tokens", "2"],
+        &["bench", "--model", "org/tiny", "--source", "8", "--target", "2", "--batch", "1"],
+    ] {
+        let done = hub.run(arguments).await;
+        assert_eq!(done.status.code(), Some(0), "{done:?}");
+    }
     for arguments in [&["pull", "org/none"][..], &["generate", "x", "--model", "org/none"]] {
         let failed = hub.run(arguments).await;
         assert_eq!(failed.status.code(), Some(1));

@@ -50,6 +50,14 @@ fn files_of_a_gated_repository_may_be_refused_although_its_list_is_not() {
 }
 
 #[test]
+fn a_file_that_is_listed_and_missing_is_told_from_a_repository_that_is() {
+    let (hub, folder) = (ScriptedHub::tiny(), tempfile::tempdir().unwrap());
+    hub.trick("HEAD model.safetensors", Trick::Answer(404, "x-error-code: EntryNotFound\r\n".to_owned()));
+    let said = refusal(&hub, folder.path()).to_string().replace(hub.url(), "HUB");
+    assert!(said.starts_with("HUB/org/tiny lists the file model.safetensors and does not have it"), "{said}");
+}
+
+#[test]
 fn a_token_in_a_file_is_used_unless_there_is_another() {
     let (hub, folder) = (ScriptedHub::tiny(), tempfile::tempdir().unwrap());
     let mut config = config(&hub, folder.path());
