@@ -50,7 +50,7 @@ fn fields() -> Vec<(&'static str, Value, &'static str, Option<&'static str>)> {
         ("prompt", json!(vec![9; 1025]), "prompt", TOO_LONG),
         ("prompt", json!("many words make many tokens ".repeat(300)), "prompt", TOO_LONG),
         ("decoder_prompt", json!([4096]), "decoder_prompt", None),
-        ("decoder_prompt", json!(vec![9; 1020]), "max_tokens", TOO_LONG),
+        ("decoder_prompt", json!(vec![9; 1020]), "decoder_prompt", TOO_LONG),
         ("decoder_prompt", json!({"a": 1}), "decoder_prompt", None),
         ("max_tokens", json!(0), "max_tokens", None),
         ("max_tokens", json!(-1), "max_tokens", None),

@@ -80,14 +80,14 @@ async fn a_request_that_is_refused_counts_for_the_first_model_unless_it_says_whi
     let (app, _engines) = App::of_models(&["", &small()]);
     let counts = |model| metric(&app, "encdec_requests_total", &format!("model=\"{model}\",outcome=\"refused\""));
     let mut expected = [("demo", 0), ("small", 0), ("", 0)];
-    for (body, counted) in [
-        (json!({"prompt": "a tool", "temperature": "hot"}), 0),
-        (json!({"model": null, "prompt": "a tool", "temperature": "hot"}), 0),
-        (json!({"model": "small", "prompt": [5], "temperature": "hot"}), 1),
-        (json!({"model": "nobody", "prompt": [5], "temperature": "hot"}), 2),
-        (json!({"model": 7, "prompt": "a tool"}), 2),
+    for (body, counted, status) in [
+        (json!({"prompt": "a tool", "temperature": "hot"}), 0, 400),
+        (json!({"model": null, "prompt": "a tool", "temperature": "hot"}), 0, 400),
+        (json!({"model": "small", "prompt": [5], "temperature": "hot"}), 1, 400),
+        (json!({"model": "nobody", "prompt": [5], "temperature": "hot"}), 2, 404),
+        (json!({"model": 7, "prompt": "a tool"}), 2, 400),
     ] {
-        assert_eq!(app.post(&body).await.status, 400, "{body}");
+        assert_eq!(app.post(&body).await.status, status, "{body}");
         expected[counted].1 += 1;
         for (model, count) in expected {
             assert_eq!(counts(model), count.to_string(), "{model:?} after {body}");
