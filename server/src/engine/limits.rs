@@ -22,10 +22,11 @@ pub struct EngineLimits {
 
 impl EngineLimits {
     /// Most tokens that can be generated for a source and a decoder prompt of these lengths, 0 when none can.
-    pub fn most_tokens(&self, source: usize, decoder_prompt: usize) -> usize {
-        let pages = self.steps.pool.pages.saturating_sub(self.steps.pool.source_pages(source));
-        let positions = pages.saturating_mul(PAGE_TOKENS).min(self.target_tokens);
-        positions.saturating_sub(decoder_prompt)
+    /// `max_tokens` has no meaning.
+    pub fn most_tokens(&self, lengths: RequestLengths) -> usize {
+        let pages = self.steps.pool.pages.saturating_sub(self.steps.pool.source_pages(lengths.source));
+        let positions = (pages / lengths.branches).saturating_mul(PAGE_TOKENS).min(self.target_tokens);
+        positions.saturating_sub(lengths.decoder_prompt)
     }
 
     /// Checks that a request of these lengths can be served at all.
@@ -113,11 +114,13 @@ mod tests {
     #[test]
     fn as_many_tokens_as_possible_are_those_that_are_just_taken() {
         for (source, decoder_prompt) in [(1, 0), (16, 2), (17, 2), (40, 2), (40, 31), (40, 50)] {
-            let most = LIMITS.most_tokens(source, decoder_prompt);
+            let most = LIMITS.most_tokens(RequestLengths { branches: 1, source, decoder_prompt, max_tokens: 0 });
             assert!(most == 0 || check(source, decoder_prompt, most).is_ok(), "{source} {decoder_prompt}: {most}");
             assert!(check(source, decoder_prompt, most + 1).is_err(), "{source} {decoder_prompt}: {most}");
         }
-        assert_eq!(LIMITS.most_tokens(100, 0), 0);
+        let beams =
+            |source| LIMITS.most_tokens(RequestLengths { branches: 2, source, decoder_prompt: 3, max_tokens: 0 });
+        assert_eq!([beams(16), beams(33), beams(100)], [29, 13, 0]);
     }
 
     #[test]

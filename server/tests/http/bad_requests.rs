@@ -86,7 +86,9 @@ async fn every_refused_value_names_its_parameter_and_reaches_no_engine() {
             Some("context_length_exceeded"),
             "length is 128 tokens",
         ),
-        ("best_of", json!(3), "best_of", None, "not supported"),
+        ("best_of", json!(3), "best_of", None, "not supported without 'use_beam_search'"),
+        ("length_penalty", json!(2), "length_penalty", None, "only with 'use_beam_search'"),
+        ("early_stopping", json!("sometimes"), "early_stopping", None, "true, false or"),
         ("stop_token_ids", json!([1]), "stop_token_ids", None, "not supported"),
         ("max_new_tokens", json!(3), "max_new_tokens", None, "Unrecognized request argument supplied: max_new_tokens"),
     ] {
@@ -102,7 +104,7 @@ async fn every_refused_value_names_its_parameter_and_reaches_no_engine() {
     assert_eq!(message, "you must provide a 'prompt' parameter");
     assert!(hand.is_idle());
     app.all_slots_free().await;
-    assert_eq!(app.count(Outcome::Refused), 32);
+    assert_eq!(app.count(Outcome::Refused), 34);
 }
 
 #[tokio::test]

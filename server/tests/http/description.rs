@@ -39,7 +39,8 @@ async fn fields_are_described_with_their_ranges_and_the_limits_of_this_server() 
     assert_eq!((&choices["minimum"], &choices["maximum"], &choices["default"]), (&json!(1), &json!(16), &json!(1)));
     assert!(choices["description"].as_str().unwrap().contains("1 to 16; with all prompts at most 32"), "{choices}");
     assert_eq!(fields["temperature"]["maximum"].as_f64(), Some(100.0));
-    assert_eq!(fields["use_beam_search"]["enum"], json!([false, null]));
+    assert_eq!(fields["use_beam_search"]["type"], json!(["boolean", "null"]));
+    assert_eq!(fields["detokenize"]["enum"], json!([true, null]));
     assert_eq!(fields["prompt"]["anyOf"][0]["anyOf"][1]["maxItems"], json!(64));
     assert!(fields["stream_options"]["anyOf"][0]["properties"].get("include_usage").is_some());
     let messages = &body(&description, "/v1/chat/completions")["properties"]["messages"];

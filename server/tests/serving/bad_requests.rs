@@ -76,7 +76,7 @@ fn fields() -> Vec<(&'static str, Value, &'static str, Option<&'static str>)> {
         ("logit_bias", json!({"5": 1}), "logit_bias", None),
         ("frequency_penalty", json!(0.5), "frequency_penalty", None),
         ("best_of", json!(2), "best_of", None),
-        ("use_beam_search", json!(true), "use_beam_search", None),
+        ("use_beam_search", json!(1), "use_beam_search", None),
         ("max_new_tokens", json!(5), "max_new_tokens", None),
     ]
 }

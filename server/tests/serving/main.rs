@@ -8,6 +8,7 @@ mod answers;
 mod app;
 mod bad_requests;
 mod batching;
+mod beams;
 mod bodies;
 mod byte_order_mark;
 mod cancellation;

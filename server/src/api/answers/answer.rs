@@ -156,8 +156,10 @@ impl Answer {
                 }
                 Ok(Some(index))
             }
-            // No endpoint asks for a beam search.
-            GenerationEvent::Rated { .. } => Ok(None),
+            GenerationEvent::Rated { choice, rating } => {
+                self.choices[index(choice)].choice.rate(rating);
+                Ok(None)
+            }
             GenerationEvent::Finished { choice, reason } => {
                 let index = index(choice);
                 let running = &mut self.choices[index];

@@ -44,6 +44,8 @@ impl ChatForm {
             message: ChatText { role: ASSISTANT, content: &piece.piece.text, refusal: None },
             logprobs: self.log_probs(piece),
             finish_reason: piece.piece.finish.map(FinishReason::name),
+            score: piece.piece.rating.map(|rating| rating.score),
+            cumulative_logprob: piece.piece.rating.map(|rating| rating.log_prob),
             token_ids: self.blocks.token_ids.then_some(&piece.piece.token_ids),
         }
     }
@@ -55,6 +57,8 @@ impl ChatForm {
             delta: ChatDelta { role: Some(ASSISTANT), content: "" },
             logprobs: None,
             finish_reason: None,
+            score: None,
+            cumulative_logprob: None,
             token_ids: None,
         };
         self.chunk(Some(choice), piece.piece.prompt_token_ids.as_deref(), usage)
@@ -105,6 +109,8 @@ impl AnswerForm for ChatForm {
             delta: ChatDelta { role: None, content: &piece.piece.text },
             logprobs: self.log_probs(piece),
             finish_reason: piece.piece.finish.map(FinishReason::name),
+            score: piece.piece.rating.map(|rating| rating.score),
+            cumulative_logprob: piece.piece.rating.map(|rating| rating.log_prob),
             token_ids: self.blocks.token_ids.then_some(&piece.piece.token_ids),
         };
         let events = first.unwrap_or_default() + &self.chunk(Some(choice), None, usage_now());

@@ -39,6 +39,12 @@ pub struct ChatChoice<'a> {
     pub logprobs: Option<ChatLogProbs>,
     /// Why it ended.
     pub finish_reason: Option<&'static str>,
+    /// The number by which a beam search orders its hypotheses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<f32>,
+    /// Sum of its tokens' log-probabilities, of a beam search.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cumulative_logprob: Option<f32>,
     /// Its tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_ids: Option<&'a Vec<u32>>,
@@ -88,6 +94,12 @@ pub struct ChatChunkChoice<'a> {
     pub logprobs: Option<ChatLogProbs>,
     /// Why it ended, in its last piece.
     pub finish_reason: Option<&'static str>,
+    /// The number by which a beam search orders its hypotheses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<f32>,
+    /// Sum of its tokens' log-probabilities, of a beam search.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cumulative_logprob: Option<f32>,
     /// Its new tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_ids: Option<&'a Vec<u32>>,

@@ -10,7 +10,7 @@ use super::opening::Opening;
 use super::scored_token::ScoredToken;
 use super::stop::{StopMatcher, StopStrings};
 use crate::engine::TokenScore;
-use crate::request::FinishReason;
+use crate::request::{FinishReason, Rating};
 
 /// Settings that all choices of a request share.
 #[derive(Debug)]
@@ -38,6 +38,8 @@ pub struct Piece {
     pub token_ids: Vec<u32>,
     /// Encoder ids, in a choice's first piece, when asked for.
     pub prompt_token_ids: Option<Arc<[u32]>>,
+    /// How a beam search rates the choice, in its last piece.
+    pub rating: Option<Rating>,
     /// Why the choice ended, in its last piece.
     pub finish: Option<FinishReason>,
 }
@@ -123,6 +125,11 @@ impl Choice {
             self.end(FinishReason::Stop);
         }
         self.finished
+    }
+
+    /// A beam search has rated it; its end follows.
+    pub const fn rate(&mut self, rating: Rating) {
+        self.pending.rating = Some(rating);
     }
 
     /// The engine is done with it.

@@ -49,6 +49,8 @@ impl CompletionForm {
             text: &piece.text,
             logprobs: self.blocks.log_probs.then(|| LogProbs::new(&piece.log_probs, &self.model)),
             finish_reason: piece.finish.map(FinishReason::name),
+            score: piece.rating.map(|rating| rating.score),
+            cumulative_logprob: piece.rating.map(|rating| rating.log_prob),
             prompt_token_ids: piece.prompt_token_ids.as_deref(),
             token_ids: self.blocks.token_ids.then_some(&piece.token_ids),
         }
@@ -96,6 +98,10 @@ struct ChoiceMessage<'a> {
     text: &'a str,
     logprobs: Option<LogProbs>,
     finish_reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    score: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cumulative_logprob: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt_token_ids: Option<&'a [u32]>,
     #[serde(skip_serializing_if = "Option::is_none")]

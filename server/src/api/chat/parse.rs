@@ -9,9 +9,9 @@ use super::fields::{
 };
 use super::neutral::REQUEST;
 use crate::api::fields::{
-    ADD_SPECIAL_TOKENS_TO_CONVERSATION, CONTINUE_FINAL_MESSAGE, DecoderPrompt, IGNORE_EOS, MIN_TOKENS, STREAM,
-    Unfinished, given_messages, given_stop, given_stream_options, read_cache_salt, read_sampling, read_seed, saturated,
-    take_unfinished, to_u32,
+    ADD_SPECIAL_TOKENS_TO_CONVERSATION, BesideBeams, CONTINUE_FINAL_MESSAGE, DecoderPrompt, IGNORE_EOS, MIN_TOKENS,
+    STREAM, Unfinished, given_messages, given_stop, given_stream_options, read_beams, read_cache_salt, read_sampling,
+    read_seed, saturated, take_unfinished, to_u32,
 };
 use crate::api::generation::{CallNames, CallSources, Excesses, GenerationCall, RequestBounds, validate};
 use crate::api::http::{ApiError, TargetNames};
@@ -39,6 +39,8 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
         add_generation_prompt: turn.add_generation_prompt,
         variables: variables.transpose()?.unwrap_or_default(),
     };
+    let sampling = read_sampling(&fields)?;
+    let beams = read_beams(&fields, BesideBeams { choices, most: bounds.choices, sampling })?;
     let call = GenerationCall {
         names,
         sources: CallSources::Conversation(conversation),
@@ -49,7 +51,8 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
         min_tokens: fields.whole(&MIN_TOKENS)?.map_or(0, saturated),
         ignore_eos: fields.flag(&IGNORE_EOS)?,
         choices,
-        sampling: read_sampling(&fields)?,
+        beams,
+        sampling,
         seed: read_seed(&fields)?,
         stop: given_stop(stop, bounds.takes_text)?,
         log_probs: read_log_probs(&fields, bounds)?,

@@ -6,8 +6,8 @@ use super::draft::Draft;
 use super::fields::{ADD_SPECIAL_TOKENS, CHOICES, DECODER_PROMPT, ECHO, LOG_PROBS, MAX_TOKENS, RETURN_TOKEN_IDS};
 use super::neutral::REQUEST;
 use crate::api::fields::{
-    DecoderPrompt, IGNORE_EOS, MIN_TOKENS, Prompt, Prompts, STREAM, given_stop, given_stream_options, read_cache_salt,
-    read_sampling, read_seed, saturated, to_u32,
+    BesideBeams, DecoderPrompt, IGNORE_EOS, MIN_TOKENS, Prompt, Prompts, STREAM, given_stop, given_stream_options,
+    read_beams, read_cache_salt, read_sampling, read_seed, saturated, to_u32,
 };
 use crate::api::generation::{CallNames, CallSources, Excesses, GenerationCall, RequestBounds, validate};
 use crate::api::http::{ApiError, TargetNames};
@@ -27,6 +27,8 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
     let Prompts { list: prompts, names: prompt_names, excess } = given_prompts(prompts, bounds)?;
     let decoder_prompt = DecoderPrompt::given(decoder_prompt, bounds.takes_text)?;
     let decoder_excess = decoder_prompt.as_ref().and_then(|read| read.excess);
+    let sampling = read_sampling(&fields)?;
+    let beams = read_beams(&fields, BesideBeams { choices, most: bounds.choices, sampling })?;
     let call = GenerationCall {
         names: call_names(&fields),
         sources: CallSources::Prompts(Sources { prompts, names: prompt_names }),
@@ -37,7 +39,8 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
         min_tokens: fields.whole(&MIN_TOKENS)?.map_or(0, saturated),
         ignore_eos: fields.flag(&IGNORE_EOS)?,
         choices,
-        sampling: read_sampling(&fields)?,
+        beams,
+        sampling,
         seed: read_seed(&fields)?,
         stop: given_stop(stop, bounds.takes_text)?,
         log_probs: fields.whole_up_to(&LOG_PROBS, u64::from(bounds.top_log_probs))?.map(to_u32),

@@ -2,6 +2,7 @@
 //!
 //! Used by the rooms of single endpoints. Pure: no tokenizer, no engine, no clock.
 
+mod beams;
 mod cache_salt;
 mod declared;
 mod decoder_prompt;
@@ -19,6 +20,7 @@ mod stream_options;
 mod template_variables;
 mod unfinished;
 
+pub use beams::{BEAMS, BesideBeams, read_beams};
 pub use cache_salt::read_cache_salt;
 pub use declared::{
     ADD_SPECIAL_TOKENS_TO_CONVERSATION, CACHE_SALT, IGNORE_EOS, MIN_TOKENS, MODEL, STREAM, decoder_prompt_schema,

@@ -18,13 +18,9 @@ pub const GENERATION_NEUTRAL: NeutralFields = NeutralFields {
         // vLLM: choosing tokens.
         ("allowed_token_ids", Neutral::Null),
         ("bad_words", Neutral::EmptyList),
-        ("best_of", Neutral::Choices),
-        ("early_stopping", Neutral::Boolean(false)),
-        ("length_penalty", Neutral::Number(1.0)),
         ("logits_processors", Neutral::EmptyList),
         ("repetition_penalty", Neutral::Number(1.0)),
         ("stop_token_ids", Neutral::EmptyList),
-        ("use_beam_search", Neutral::Boolean(false)),
         // vLLM: constrained output.
         ("guided_choice", Neutral::Null),
         ("guided_decoding_backend", Neutral::Null),
@@ -72,16 +68,13 @@ mod tests {
     #[test]
     fn neutral_values_pass_and_others_are_refused_by_name() {
         for (name, neutral, other) in [
-            ("best_of", json!(2), json!(3)),
             ("frequency_penalty", json!(0), json!(0.5)),
             ("presence_penalty", json!(0.0), json!(1)),
             ("logit_bias", json!({}), json!({"50256": -100})),
             ("repetition_penalty", json!(1.0), json!(1.1)),
-            ("length_penalty", json!(1), json!(2)),
             ("stop_token_ids", json!([]), json!([7])),
             ("skip_special_tokens", json!(true), json!(false)),
             ("include_stop_str_in_output", json!(false), json!(true)),
-            ("use_beam_search", json!(false), json!(true)),
             ("response_format", json!({"type": "text"}), json!({"type": "json_object"})),
             ("response_format", json!({"type": "text"}), json!({"type": "text", "strict": true})),
             ("response_format", json!({"type": "text"}), json!({})),

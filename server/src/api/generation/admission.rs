@@ -49,7 +49,7 @@ pub async fn admit(
     let ReadRequest { model, asked, client, held } = read_call(api, account, request, read).await?;
     let Asked { mut call, form } = asked;
     let salt = api.source_sharing.salt(&client, call.cache_salt.as_deref());
-    let slots = model.engine.reserve(salt, call.sources.count() as u32 * call.choices)?;
+    let slots = model.engine.reserve(salt, call.sources.count() as u32 * call.rows_of_prompt())?;
     let queued = Instant::now();
     let tokens = tokenised(api, &model, &mut call, queued).await?;
     let share = api.answer_budget.reserve(answer_size(&call, &tokens, form.as_ref()), client.peer)?;

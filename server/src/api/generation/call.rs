@@ -9,7 +9,7 @@ use crate::api::fields::{Prompt, PromptNames};
 use crate::api::http::{ApiError, TargetNames};
 use crate::api::texts::Sources;
 use crate::chat_template::Conversation;
-use crate::request::Refusal;
+use crate::request::{BeamSearch, Refusal};
 
 /// A call with defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +32,8 @@ pub struct GenerationCall {
     pub ignore_eos: bool,
     /// Number of continuations of each prompt.
     pub choices: u32,
+    /// The continuations are the best hypotheses of a search.
+    pub beams: Option<BeamSearch>,
     /// How tokens are drawn; its seed has no meaning.
     pub sampling: Sampling,
     /// Seed of the random stream; a random one when absent.
@@ -110,6 +112,16 @@ impl GenerationCall {
     /// The error of a refusal of one of its sources, or of the targets after it.
     pub fn refused(&self, refusal: Refusal, source: usize) -> ApiError {
         ApiError::refused(refusal, self.sources.names().of(source), &self.names.target)
+    }
+
+    /// Number of rows that each prompt takes: one for each choice, or for each branch of its search.
+    pub fn rows_of_prompt(&self) -> u32 {
+        self.beams.map_or(self.choices, |beams| beams.width)
+    }
+
+    /// Number of branches that run side by side in one sequence.
+    pub fn branches(&self) -> usize {
+        self.beams.map_or(1, |beams| beams.width as usize)
     }
 
     /// Most tokens to generate, as far as that is known: at least one where as many as fit are wanted.

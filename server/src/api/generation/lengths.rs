@@ -38,7 +38,7 @@ pub fn check_lengths(model: &ServedModel, lengths: Lengths<'_, impl Iterator<Ite
         let max_tokens = asked.known_max_tokens() as usize;
         model
             .limits()
-            .check(RequestLengths { branches: 1, source, decoder_prompt, max_tokens })
+            .check(RequestLengths { branches: asked.branches(), source, decoder_prompt, max_tokens })
             .map_err(|refusal| asked.refused(refusal, index))?;
     }
     Ok(())
@@ -58,7 +58,13 @@ pub fn settle_max_tokens(
     }
     let source = tokens.source_lengths().max().unwrap_or_default();
     // What does not fit at all is refused with the lengths.
-    let most = model.limits().most_tokens(source, tokens.decoder_prompt.len()).max(1);
+    let known = RequestLengths {
+        branches: asked.branches(),
+        source,
+        decoder_prompt: tokens.decoder_prompt.len(),
+        max_tokens: 0,
+    };
+    let most = model.limits().most_tokens(known).max(1);
     asked.max_tokens = Some(u32::try_from(most).unwrap_or(u32::MAX));
     check_min_tokens(asked)
 }

@@ -26,6 +26,7 @@ pub fn validate(request: &GenerationCall, bounds: &RequestBounds, excesses: Exce
     check_min_tokens(request)?;
     check_total_choices(request, bounds)?;
     check_scored(request)?;
+    check_searched(request)?;
     check_excess(request, bounds, excesses)
 }
 
@@ -49,13 +50,28 @@ fn check_scored(request: &GenerationCall) -> Result<(), ApiError> {
     Err(ApiError::Invalid { param: "decoder_prompt".to_owned(), problem })
 }
 
+/// Refuses what a beam search does not give.
+fn check_searched(request: &GenerationCall) -> Result<(), ApiError> {
+    let problem = "is not supported with 'use_beam_search'";
+    let refused = |param: &str| Err(ApiError::Invalid { param: param.to_owned(), problem });
+    match request.beams {
+        Some(_) if request.log_probs.is_some() => refused(request.names.log_probs),
+        Some(_) if !request.stop.is_empty() => refused("stop"),
+        _ => Ok(()),
+    }
+}
+
 fn check_total_choices(request: &GenerationCall, bounds: &RequestBounds) -> Result<(), ApiError> {
-    let count = request.sources.count() as u64 * u64::from(request.choices);
+    let count = request.sources.count() as u64 * u64::from(request.rows_of_prompt());
     let limit = bounds.total_choices;
     if count <= limit as u64 {
         return Ok(());
     }
-    let param = if request.choices > 1 { "n" } else { request.sources.names().field() };
+    let param = match request.beams {
+        Some(_) => "best_of",
+        None if request.choices > 1 => "n",
+        None => request.sources.names().field(),
+    };
     Err(ApiError::Total { param, count, unit: request.sources.choices_unit(), limit })
 }
 

@@ -29,6 +29,7 @@ pub fn submit(
         GenerationRequest {
             decoder_prompt: decoder_prompt.clone(),
             choices: asked.choices,
+            beams: asked.beams,
             min_tokens: asked.min_tokens,
             ignore_end: asked.ignore_eos,
             sampling,
@@ -37,7 +38,7 @@ pub fn submit(
             ..GenerationRequest::new(Arc::clone(source), asked.known_max_tokens())
         }
     };
-    let generations = slots_each(slots, sources.len(), asked.choices)
+    let generations = slots_each(slots, sources.len(), asked.rows_of_prompt())
         .zip(&sources)
         .map(|(slot, source)| model.engine.submit(slot, request(source)))
         .collect::<Result<Vec<Generation>, Refusal>>()?;
@@ -55,13 +56,13 @@ pub fn submit(
     })
 }
 
-/// Divides places among so many prompts, one for each choice.
-pub fn slots_each(slots: Slots, prompts: usize, choices: u32) -> impl Iterator<Item = Slots> {
+/// Divides places among so many prompts, one for each row.
+pub fn slots_each(slots: Slots, prompts: usize, rows: u32) -> impl Iterator<Item = Slots> {
     let mut left = Some(slots);
     (0..prompts).rev().map(move |after| {
         if after == 0 {
             return left.take().expect("places for all prompts were reserved");
         }
-        left.as_mut().and_then(|slots| slots.split(choices)).expect("places for all prompts were reserved")
+        left.as_mut().and_then(|slots| slots.split(rows)).expect("places for all prompts were reserved")
     })
 }

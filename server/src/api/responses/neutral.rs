@@ -26,9 +26,13 @@ const OWN: NeutralFields = NeutralFields {
         // OpenAI.
         ("access_programs", Neutral::Null),
         ("background", Neutral::Boolean(false)),
+        ("best_of", Neutral::Choices),
         ("context_management", Neutral::EmptyList),
         ("conversation", Neutral::Never(NOTHING_STORED)),
+        ("early_stopping", Neutral::Boolean(false)),
         ("image", Neutral::Null),
+        ("length_penalty", Neutral::Number(1.0)),
+        ("use_beam_search", Neutral::Boolean(false)),
         ("max_tool_calls", Neutral::Anything),
         ("moderation", Neutral::Null),
         ("previous_response_id", Neutral::Never(NOTHING_STORED)),

@@ -57,6 +57,7 @@ fn defaults_are_openais() {
             min_tokens: 0,
             ignore_eos: false,
             choices: 1,
+            beams: None,
             sampling,
             seed: None,
             stop: Vec::new(),
