@@ -1,17 +1,15 @@
 //! A conversation: the messages that a template turns into text.
 
 use minijinja::Value;
-use serde::Serialize;
 
-/// A message, in the form that templates read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// A message.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChatMessage {
     /// `system`, `user` or `assistant`.
     pub role: String,
     /// The text.
     pub content: String,
     /// Name of the participant.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 

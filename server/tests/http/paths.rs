@@ -38,19 +38,27 @@ async fn a_slash_at_the_end_of_a_path_changes_nothing() {
 #[tokio::test]
 async fn options_names_the_methods_and_head_is_get_without_a_body() {
     let app = App::saying("x");
-    for (path, allow) in
-        READ.map(|path| (path, "GET,HEAD,OPTIONS")).into_iter().chain([("/v1/completions/", "POST,OPTIONS")])
-    {
-        let answer = ask(&app, "OPTIONS", path).await;
-        assert_eq!((answer.status.as_u16(), answer.text.as_str()), (204, ""), "{path}");
-        assert_eq!(answer.headers[header::ALLOW], allow);
+    let described = app.get("/openapi.json").await.json();
+    let described = described["paths"].as_object().unwrap();
+    assert!(described.len() > READ.len(), "{described:?}");
+    for (path, methods) in described {
+        let path = path.replace("{name}", MODEL);
+        let (allow, other) =
+            if methods.get("get").is_some() { ("GET,HEAD,OPTIONS", "POST") } else { ("POST,OPTIONS", "HEAD") };
+        for path in [path.clone(), format!("{path}/")] {
+            let answer = ask(&app, "OPTIONS", &path).await;
+            assert_eq!((answer.status.as_u16(), answer.text.as_str()), (204, ""), "{path}");
+            assert_eq!(answer.headers[header::ALLOW], allow, "{path}");
+            let answer = ask(&app, other, &path).await;
+            assert_eq!(answer.status, 405, "{other} {path}");
+            assert_eq!(answer.headers[header::ALLOW], allow, "{path}");
+        }
     }
     for path in READ {
         let (head, whole) = (ask(&app, "HEAD", path).await, app.get(path).await);
         assert_eq!((head.status, head.text.as_str()), (whole.status, ""), "{path}");
         assert_eq!(head.headers[header::CONTENT_LENGTH], whole.text.len().to_string());
     }
-    assert_eq!(ask(&app, "HEAD", "/v1/completions").await.status, 405);
     assert_eq!(ask(&app, "OPTIONS", "/nowhere").await.status, 404);
 }
 

@@ -54,8 +54,10 @@ impl Events {
             match tokio::time::timeout(KEEP_ALIVE, answer.advance()).await {
                 Err(_) => return Some(Bytes::from_static(b": keep-alive\n\n")),
                 Ok(Ok(Some(index))) => {
-                    if let Some(piece) = answer.take(index) {
-                        return Some(Bytes::from(self.form.piece(&ChoicePiece { index, piece }, answer.usage())));
+                    let Some(piece) = answer.take(index) else { continue };
+                    let events = self.form.piece(&ChoicePiece { index, piece }, answer.usage());
+                    if !events.is_empty() {
+                        return Some(Bytes::from(events));
                     }
                 }
                 Ok(Ok(None)) => {

@@ -29,7 +29,7 @@ impl Usage {
 
     /// The `usage` object of responses.
     pub const fn of_response(&self) -> ResponseUsage {
-        let cache_write_tokens = self.prompt_tokens - self.cached_tokens;
+        let cache_write_tokens = self.prompt_tokens.saturating_sub(self.cached_tokens);
         ResponseUsage {
             input_tokens: self.prompt_tokens,
             input_tokens_details: InputTokensDetails { cached_tokens: self.cached_tokens, cache_write_tokens },
