@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::app::App;
+use crate::app::{App, wait_until};
 use crate::demo::rows;
 
 fn searched(prompt: &[u32]) -> Value {
@@ -97,4 +97,23 @@ async fn a_search_that_is_wider_than_the_rows_of_the_server_is_refused() {
     let app = App::start("[limits]\nrunning_rows = 3\n");
     let message = app.post(&searched(&[5, 6])).await.error(400, Some("best_of"), None);
     assert!(message.contains("4 beams is wider than the 3 rows"), "{message}");
+}
+
+#[tokio::test]
+async fn a_search_takes_as_many_places_in_the_queue_as_it_is_wide() {
+    let limits = "[limits]\nrunning_rows = 16\nqueued_rows = 16\ntotal_choices = 16\nprompts = 16\n";
+    let app = App::start(limits);
+    let mut body = searched(&[5, 6]);
+    (body["n"], body["best_of"], body["ignore_eos"]) = (json!(1), json!(16), json!(true));
+    body["max_tokens"] = json!(200);
+    let running = app.spawn(&body);
+    wait_until(|| app.engine_metrics().running_rows.get() == 16 && app.engine().free_slots() == 16).await;
+    let waiting = app.spawn(&body);
+    wait_until(|| app.engine().free_slots() == 0).await;
+    app.post(&body).await.error(429, None, Some("overloaded"));
+    running.abort();
+    waiting.abort();
+    app.idle().await;
+    assert_eq!(app.engine().free_slots(), 16);
+    assert_eq!(choices(&app.post(&searched(&[5, 6])).await.json()).len(), 3, "the server goes on");
 }
