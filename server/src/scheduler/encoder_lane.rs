@@ -45,6 +45,15 @@ struct Batch {
     layers_planned: usize,
 }
 
+/// Tokens that a batch may have.
+#[derive(Debug, Clone, Copy)]
+pub struct TokenBudget {
+    /// Tokens of all sources.
+    pub all: usize,
+    /// Tokens of encoder requests alone.
+    pub encodings: usize,
+}
+
 /// The kind of source that enters the encoder next.
 enum Next {
     Source(usize),
@@ -118,19 +127,28 @@ impl EncoderLane {
         !self.batch.is_empty()
     }
 
-    /// Fills the empty batch: up to `budget` tokens, or one source however long it is. Returns the encoder requests
-    /// that entered.
-    pub fn gather(&mut self, budget: usize, sources: &SourceCache) -> &[Encoding] {
-        while let Some(next) = self.next(sources) {
+    /// Whether sources of generations are in the encoder, or wait for it.
+    pub fn has_sources(&self) -> bool {
+        !self.batch.sources.is_empty() || !self.sources.is_empty()
+    }
+
+    /// Fills the empty batch: up to the budget, or one source however long it is. Returns the encoder requests that
+    /// entered.
+    pub fn gather(&mut self, mut budget: TokenBudget, sources: &SourceCache) -> &[Encoding] {
+        while let Some(next) = self.next(budget, sources) {
             let (Next::Source(tokens) | Next::Encoding(tokens)) = next;
-            if !self.batch.is_empty() && self.batch.tokens + tokens > budget {
+            if !self.batch.is_empty() && tokens > budget.all {
                 break;
             }
+            budget.all = budget.all.saturating_sub(tokens);
             self.batch.tokens += tokens;
             self.encoding_was_last = matches!(next, Next::Encoding(_));
             match next {
                 Next::Source(_) => self.batch.sources.extend(self.sources.pop_front()),
-                Next::Encoding(_) => self.batch.encodings.extend(self.encodings.next(|_, _| true)),
+                Next::Encoding(_) => {
+                    budget.encodings = budget.encodings.saturating_sub(tokens);
+                    self.batch.encodings.extend(self.encodings.next(|_, _| true));
+                }
             }
         }
         &self.batch.encodings
@@ -198,9 +216,11 @@ impl EncoderLane {
         self.batch.clear_if_empty();
     }
 
-    fn next(&self, sources: &SourceCache) -> Option<Next> {
+    /// The next source to enter. Encoder requests that have used up their tokens wait for another batch.
+    fn next(&self, budget: TokenBudget, sources: &SourceCache) -> Option<Next> {
         let source = self.sources.front().map(|&slot| Next::Source(sources.get(slot).key().tokens()));
-        let encoding = self.encodings.peek().map(|encoding| Next::Encoding(encoding.asked.tokens()));
+        let fits = |tokens: &usize| self.batch.is_empty() || *tokens <= budget.encodings;
+        let encoding = self.encodings.peek().map(|encoding| encoding.asked.tokens()).filter(fits).map(Next::Encoding);
         if self.encoding_was_last { source.or(encoding) } else { encoding.or(source) }
     }
 }

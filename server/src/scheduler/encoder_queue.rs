@@ -2,17 +2,22 @@
 //!
 //! Called by `memory`. The encoder is bidirectional, so a source cannot be split by tokens; a long one pauses between
 //! layers instead, and keeps its activations in a lane of its own. Short sources pass it there. A batch of several
-//! sources keeps to the budget of one step and never pauses.
+//! sources keeps to the budget of one step. Encoder requests have a part of it while target rows run.
 
 use std::collections::HashMap;
 
-use super::encoder_lane::{EncoderLane, Encoding};
+use super::encoder_lane::{EncoderLane, Encoding, TokenBudget};
 use super::event::Event;
 use super::limits::SchedulerLimits;
 use super::plan::{EncodeWork, Lane};
 use super::source::SourceSlot;
 use super::source_cache::SourceCache;
 use crate::request::{CallId, EncodeRequest, RequestId};
+
+/// Part of a step's tokens that encoder requests get while target rows run. Rows wait for the whole step, and encoder
+/// requests may come without end: with a quarter of the default, streams of the s-s shape on two cores wait about a
+/// twentieth of a second longer for a token, which is about the time of a step of 32 rows.
+const SHARE_BESIDE_ROWS: usize = 4;
 
 /// Sources that are still to be encoded, for sequences or for encoder requests.
 #[derive(Debug)]
@@ -102,18 +107,21 @@ impl EncoderQueue {
         self.lanes.iter().any(|lane| lane.gives_results(self.layers))
     }
 
-    /// Plans as many layers of one batch as a step may run, and announces the encoder requests that enter the encoder.
-    /// Lanes in which something waits take turns.
-    pub fn plan(&mut self, sources: &SourceCache, work: &mut EncodeWork, announced: &mut Vec<Event>) {
+    /// Plans as many layers of one batch as a step with so many target rows may run, and announces the encoder requests
+    /// that enter the encoder. Lanes in which something waits take turns.
+    pub fn plan(&mut self, sources: &SourceCache, rows: usize, work: &mut EncodeWork, announced: &mut Vec<Event>) {
         let Some(lane) = self.next_lane() else { return };
+        let share = if rows == 0 { 1 } else { SHARE_BESIDE_ROWS };
+        let budget = TokenBudget { all: self.step_tokens, encodings: (self.step_tokens / share).max(1) };
         (self.last, work.lane) = (lane, lane);
         let lane = &mut self.lanes[lane.index()];
         if !lane.is_begun() {
-            let entered = lane.gather(self.step_tokens, sources);
+            let entered = lane.gather(budget, sources);
             announced.extend(entered.iter().map(|encoding| Event::Started { request: encoding.id, cached_tokens: 0 }));
             self.runs += lane.batch_len() as u64;
         }
-        let affordable = self.step_tokens.saturating_mul(self.layers) / lane.batch_tokens().max(1);
+        let tokens = if lane.has_sources() { budget.all } else { budget.encodings };
+        let affordable = tokens.saturating_mul(self.layers) / lane.batch_tokens().max(1);
         lane.plan(affordable.max(1), self.layers, sources, work);
     }
 

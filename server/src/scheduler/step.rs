@@ -58,8 +58,9 @@ impl Scheduler {
         self.share_prompts();
         self.grow_running(&mut plan.copies);
         self.admit();
+        let rows = self.running.iter().map(Running::next_rows).sum();
         let Memory { encoder, sources, .. } = &mut self.memory;
-        encoder.plan(sources, &mut plan.encode, &mut self.announced);
+        encoder.plan(sources, rows, &mut plan.encode, &mut self.announced);
         self.write_rows(plan);
     }
 }

@@ -33,7 +33,7 @@ fn they_need_no_page_and_no_row() {
     world.submit(asks(&source(1, 48), 10));
     world.step();
     assert_eq!(world.scheduler.counts().free, 0);
-    let id = world.encode(&source(2, 60), Readout::EveryToken);
+    let id = world.encode(&source(2, 16), Readout::EveryToken);
     world.step();
     assert!(world.readers[&id].result.is_some() && world.scheduler.running_rows() == 1);
     world.run();
@@ -53,6 +53,54 @@ fn sources_of_generations_and_encoder_requests_share_a_batch() {
     let step = world.plan.encode().unwrap();
     assert_eq!((step.cross_spans.len(), step.readouts.len()), (3, 4), "one after the other enters");
     assert_eq!(lengths(&world), [9, 9, 9, 8, 8, 8, 8]);
+    world.run();
+    world.check_answers();
+}
+
+#[test]
+fn encoder_requests_have_a_quarter_of_a_batch_beside_running_rows_and_all_of_it_alone() {
+    let mut world = World::new(LIMITS);
+    world.submit(asks(&source(1, 20), 3));
+    world.step();
+    (0..20).for_each(|name| _ = world.encode(&source(10 + name, 8), Readout::Mean));
+    for _ in 0..3 {
+        world.step();
+        assert_eq!((lengths(&world), world.plan.targets.len()), (vec![8, 8], 1));
+    }
+    world.step();
+    assert_eq!((lengths(&world), world.plan.targets.len()), (vec![8; 8], 0), "the generation has ended");
+    world.run();
+    world.check_answers();
+}
+
+#[test]
+fn sources_of_generations_fill_the_batch_that_encoder_requests_leave() {
+    let mut world = World::new(LIMITS);
+    world.submit(asks(&source(1, 20), 9));
+    world.step();
+    (0..20).for_each(|name| _ = world.encode(&source(10 + name, 8), Readout::Mean));
+    (0..4).for_each(|name| _ = world.submit(asks(&source(40 + name, 12), 2)));
+    world.step();
+    let step = world.plan.encode().unwrap();
+    assert_eq!((step.cross_spans.len(), step.readouts.len()), (4, 2));
+    world.run();
+    world.check_answers();
+}
+
+#[test]
+fn a_longer_request_pauses_between_layers_beside_running_rows_until_a_source_waits() {
+    let mut world = World::new(LIMITS);
+    world.submit(asks(&source(1, 20), 20));
+    world.step();
+    let long = world.encode(&source(2, 60), Readout::Mean);
+    world.step();
+    assert_eq!((lengths(&world), world.plan.encode().unwrap().layers.clone()), (vec![60], 0..1));
+    let generation = world.submit(asks(&source(3, 20), 2));
+    world.step();
+    assert!(world.readers[&long].result.is_some(), "the source that waits is not held up");
+    world.step();
+    world.step();
+    assert_eq!(world.answer(generation).tokens.len(), 1);
     world.run();
     world.check_answers();
 }
