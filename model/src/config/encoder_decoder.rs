@@ -111,7 +111,11 @@ fn check_served(top: &Fields<'_>, problems: &mut Problems) {
             "is false: an encoder alone cannot write a text; `server serve` gives its states",
         );
     } else if names_classifier(top) {
-        problems.add("architectures", "names a classifier, which cannot write a text");
+        problems.add(
+            "architectures",
+            "names a classifier over the decoder, which has no one result to serve: transformers reads a later state \
+             of a source in a padded batch than alone. Train one over the encoder, with `is_encoder_decoder` false",
+        );
     }
     // A value that is no object is reported with the rest of the encoder.
     let encoder = top.object("encoder", &mut Problems::default());
