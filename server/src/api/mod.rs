@@ -18,6 +18,7 @@ mod openapi;
 mod page;
 mod reading;
 mod responses;
+mod results;
 mod router;
 mod scoring;
 mod state;

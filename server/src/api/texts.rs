@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use model::Tokenizer;
 
-use super::fields::{Prompt, PromptNames};
+use super::fields::{Frame, Prompt, PromptNames};
 use super::http::ApiError;
 use crate::registry::ServedModel;
 
@@ -127,6 +127,12 @@ pub fn check_text(text: &str, tokenizer: &Tokenizer, limit: usize, param: impl F
     }
     let tokens = tokenizer.fewest_tokens(text);
     if tokens > limit { Err(ApiError::TextTooLong { param: param(), tokens, limit }) } else { Ok(()) }
+}
+
+/// Special tokens that the model's tokenizer puts around a text.
+pub fn frame_of(model: &ServedModel) -> Frame {
+    let around = model.tokenizer.as_ref().map(|tokenizer| tokenizer.around());
+    around.map_or(Frame::default(), |(before, after)| Frame { before: before.len(), after: after.len() })
 }
 
 /// The model's tokenizer, for the text in `param`.

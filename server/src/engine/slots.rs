@@ -26,6 +26,14 @@ impl Slots {
         Self { permit, caller: self.caller.clone() }
     }
 
+    /// Places for so many requests, `rows` for each. Those that are left over are given back with the iterator.
+    ///
+    /// # Panics
+    /// The iterator panics when there are too few.
+    pub fn divide(mut self, requests: usize, rows: u32) -> impl Iterator<Item = Self> {
+        (0..requests).map(move |_| self.split(rows).expect("places for all requests were reserved"))
+    }
+
     /// The caller whose requests take these places.
     pub const fn caller(&self) -> &Caller {
         &self.caller

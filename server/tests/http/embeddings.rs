@@ -100,7 +100,7 @@ async fn misshapen_and_unsupported_fields_are_refused_by_name() {
         (json!({"input": "a", "encoding_format": 1}), "encoding_format"),
         (json!({"input": "a", "pooling": "cls"}), "pooling"),
         (json!({"input": "a", "normalize": "yes"}), "normalize"),
-        (json!({"input": "a", "truncate_prompt_tokens": 7}), "truncate_prompt_tokens"),
+        (json!({"input": "a", "truncate_prompt_tokens": 0}), "truncate_prompt_tokens"),
         (json!({"input": "a", "max_tokens": 7}), "max_tokens"),
     ] {
         let answer = app.post("/v1/embeddings", &body).await;

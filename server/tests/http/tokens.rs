@@ -45,7 +45,7 @@ async fn both_are_bounded_and_take_no_other_fields() {
     let detokenize = async |body| post(&app, "/detokenize", &body).await;
     tokenize(json!({})).await.error(400, Some("prompt"), None);
     tokenize(json!({"prompt": ["a"]})).await.error(400, Some("prompt"), None);
-    tokenize(json!({"prompt": "a", "messages": []})).await.error(400, Some("messages"), None);
+    tokenize(json!({"prompt": "a", "stream": true})).await.error(400, Some("stream"), None);
     tokenize(json!({"prompt": "a", "model": "gpt-4"})).await.error(404, Some("model"), Some("model_not_found"));
     let long = tokenize(json!({"prompt": "x ".repeat(200_000)})).await;
     assert!(long.error(400, Some("prompt"), Some("context_length_exceeded")).contains("256 tokens"));
@@ -55,6 +55,71 @@ async fn both_are_bounded_and_take_no_other_fields() {
     let many = detokenize(json!({"tokens": vec![5; 257]})).await;
     assert!(many.error(400, Some("tokens"), None).contains("257 ids; at most 256"), "{}", many.text);
     assert_eq!(detokenize(json!({"tokens": vec![5; 256]})).await.status, 200);
+}
+
+#[tokio::test]
+async fn answers_hold_memory_from_before_the_work_until_they_are_taken() {
+    let app = App::saying("x");
+    let budget = &app.api.answer_budget;
+    for (path, body) in [
+        ("/tokenize", json!({"prompt": "a small tool", "return_token_strs": true})),
+        ("/tokenize", json!({"messages": [{"role": "user", "content": "a small tool"}]})),
+        ("/detokenize", json!({"tokens": [5, 6]})),
+    ] {
+        let all = budget.reserve_bytes(budget.largest_bytes(), None).unwrap();
+        post(&app, path, &body).await.error(429, None, Some("overloaded"));
+        drop(all);
+        let request = Request::post(path).body(Body::from(body.to_string())).unwrap();
+        let response = app.send(request).await;
+        assert_eq!(response.status(), 200);
+        assert!(budget.used_bytes() > 0, "{path}: the client has not taken it yet");
+        drop(response);
+        assert_eq!(budget.used_bytes(), 0, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_conversation_has_the_ids_of_the_source_that_chat_makes_of_it() {
+    let app = App::saying("x");
+    let messages = json!([
+        {"role": "user", "content": "a small tool"},
+        {"role": "assistant", "content": "it is"},
+        {"role": "user", "content": [{"type": "text", "text": "and a large one"}]},
+        {"role": "assistant", "content": "it is as"},
+    ]);
+    for extra in [
+        json!({}),
+        json!({"add_generation_prompt": false}),
+        json!({"continue_final_message": true}),
+        json!({"continue_final_message": true, "add_generation_prompt": false}),
+        json!({"chat_template_kwargs": {"enable_thinking": true}, "add_special_tokens": false}),
+    ] {
+        let mut body = json!({"messages": messages});
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        let tokens = post(&app, "/tokenize", &body).await.json()["tokens"].clone();
+        body["return_token_ids"] = json!(true);
+        assert_eq!(tokens, app.post("/v1/chat/completions", &body).await.json()["prompt_token_ids"], "{extra}");
+        assert!(!tokens.as_array().unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_text_and_a_conversation_exclude_each_other_with_their_fields() {
+    let app = App::saying("x");
+    let user = json!([{"role": "user", "content": "a"}]);
+    for (body, param) in [
+        (json!({"prompt": "a", "messages": user}), "messages"),
+        (json!({"messages": []}), "messages"),
+        (json!({"prompt": "a", "continue_final_message": true}), "continue_final_message"),
+        (json!({"prompt": "a", "add_generation_prompt": true}), "add_generation_prompt"),
+        (json!({"prompt": "a", "chat_template_kwargs": {"x": 1}}), "chat_template_kwargs"),
+        (json!({"messages": user, "continue_final_message": true}), "continue_final_message"),
+        (json!({"messages": user, "chat_template": "{{ messages }}"}), "chat_template"),
+        (json!({"messages": user, "tools": [{"type": "function"}]}), "tools"),
+        (json!({"messages": [{"role": "user", "content": "x ".repeat(200_000)}]}), "messages"),
+    ] {
+        assert_eq!(post(&app, "/tokenize", &body).await.json()["error"]["param"], param, "{body}");
+    }
 }
 
 #[tokio::test]

@@ -69,7 +69,15 @@ impl AnswerBudget {
     /// # Errors
     /// When the answers under way leave too little.
     pub fn reserve(&self, size: AnswerSize, peer: Option<Peer>) -> Result<Share, ApiError> {
-        self.reserve_bytes(size.bytes().min(self.largest_bytes()), peer)
+        self.reserve_up_to(size.bytes(), peer)
+    }
+
+    /// Reserves memory for an answer of so many bytes to `peer`, as [`Self::reserve`] does.
+    ///
+    /// # Errors
+    /// When the answers under way leave too little.
+    pub fn reserve_up_to(&self, bytes: usize, peer: Option<Peer>) -> Result<Share, ApiError> {
+        self.reserve_bytes(bytes.min(self.largest_bytes()), peer)
     }
 
     /// Most bytes that one answer may reserve.

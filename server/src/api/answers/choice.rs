@@ -44,6 +44,17 @@ pub struct Piece {
     pub finish: Option<FinishReason>,
 }
 
+impl Piece {
+    /// About how many bytes of JSON it takes.
+    pub fn json_bytes(&self) -> usize {
+        const ID_BYTES: usize = 8;
+        const LOG_PROB_BYTES: usize = 64;
+        let ids = self.token_ids.len() + self.prompt_token_ids.as_ref().map_or(0, |ids| ids.len());
+        let log_probs: usize = self.log_probs.iter().map(|token| 1 + token.score.top.len()).sum();
+        self.text.len() + ID_BYTES * ids + LOG_PROB_BYTES * log_probs
+    }
+}
+
 /// One continuation.
 #[derive(Debug)]
 pub struct Choice {

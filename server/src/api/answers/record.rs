@@ -91,6 +91,18 @@ impl RequestRecord {
         self.open.cut_off().await
     }
 
+    /// The result of `work`, or the error of a request that has to end unanswered before it.
+    ///
+    /// # Errors
+    /// That error, or the one of `work`.
+    pub async fn unless_cut_off<T>(&mut self, work: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+        tokio::select! {
+            biased;
+            error = self.cut_off() => Err(error),
+            done = work => done,
+        }
+    }
+
     /// Notes that the answer is complete; it counts as completed if it is written before the record is dropped.
     pub const fn complete(&mut self) {
         self.completed.outcome = Outcome::Completed;

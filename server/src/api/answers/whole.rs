@@ -1,29 +1,31 @@
-//! An answer in one piece.
+//! A generation's answer in one piece.
 //!
 //! Called by `generation`.
 
-use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
 use super::answer::Answer;
+use super::delivery::Delivery;
 use super::form::{AnswerForm, ChoicePiece};
+use super::writing::{Written, write_json};
+use crate::api::http::ApiError;
+use crate::job_pool::JobPool;
 
-/// Waits for all choices, then answers.
-pub async fn whole_answer(mut answer: Answer, form: Box<dyn AnswerForm>) -> Response {
-    loop {
-        match answer.advance().await {
-            Ok(Some(_)) => {}
-            Ok(None) => break,
-            Err(error) => {
-                answer.record().fail(&error);
-                return error.into_response();
-            }
-        }
-    }
+/// Waits for all choices, then answers. A large answer is written by a thread of `writers`.
+pub async fn whole_answer(mut answer: Answer, form: Box<dyn AnswerForm>, writers: &JobPool) -> Response {
+    let finished = finish(&mut answer).await;
     let pieces: Vec<_> =
         (0..answer.choices()).filter_map(|index| Some(ChoicePiece { index, piece: answer.take(index)? })).collect();
-    let message = form.whole(&pieces, answer.usage());
-    drop(pieces);
-    let kind = HeaderValue::from_static("application/json");
-    ([(header::CONTENT_TYPE, kind)], answer.end().last(message)).into_response()
+    let (usage, bytes) = (answer.usage().clone(), pieces.iter().map(|choice| choice.piece.json_bytes()).sum());
+    let Delivery { record, share } = answer.end();
+    if let Err(error) = finished {
+        return Written::respond(Err(error), record);
+    }
+    let written = write_json(writers, bytes, move || form.whole(&pieces, &usage).into_bytes()).await;
+    Written::respond(written.map(|json| Written { json, share }), record)
+}
+
+async fn finish(answer: &mut Answer) -> Result<(), ApiError> {
+    while answer.advance().await?.is_some() {}
+    Ok(())
 }

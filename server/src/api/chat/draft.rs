@@ -22,7 +22,8 @@ const STOP_NAME: &str = STOP.name;
 
 static KNOWN_IN_MESSAGE: LazyLock<Known> =
     LazyLock::new(|| MESSAGE_FIELDS.into_iter().chain(MESSAGE.names()).collect());
-static DIALECT: LazyLock<MessageDialect> = LazyLock::new(|| MessageDialect {
+/// How messages are written.
+pub static DIALECT: LazyLock<MessageDialect> = LazyLock::new(|| MessageDialect {
     param: MESSAGES,
     known: &KNOWN_IN_MESSAGE,
     neutral: MESSAGE,

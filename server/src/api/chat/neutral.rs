@@ -5,10 +5,12 @@
 use crate::api::fields::{GENERATION_NEUTRAL, NeutralFields};
 use crate::api::json::Neutral;
 
-const NO_TOOLS: &str = "is not supported: this server's models call no tools. Describe the form of the answer that you \
-                        want in a message, and leave it out";
-const NO_TEMPLATES: &str = "is not taken from requests, because templates are programs: the server's operator sets one \
-                            with --chat-template FILE";
+/// Why tools are refused.
+pub const NO_TOOLS: &str = "is not supported: this server's models call no tools. Describe the form of the answer \
+                            that you want in a message, and leave it out";
+/// Why templates are refused.
+pub const NO_TEMPLATES: &str = "is not taken from requests, because templates are programs: the server's operator \
+                                sets one with --chat-template FILE";
 
 /// Fields of the request itself: those of every generating endpoint, and its own.
 pub const REQUEST: [NeutralFields; 2] = [GENERATION_NEUTRAL, OWN];

@@ -83,15 +83,18 @@ fn read_max_tokens(fields: &Fields, echo: bool) -> Result<Option<u32>, ApiError>
 }
 
 /// The turn that the answer is.
-struct Turn {
+pub struct Turn {
     /// The answer that is to be continued.
-    unfinished: Option<Unfinished>,
+    pub unfinished: Option<Unfinished>,
     /// Whether the source ends with the beginning of the assistant's turn.
-    add_generation_prompt: bool,
+    pub add_generation_prompt: bool,
 }
 
 /// Reads the turn that the answer is, and takes an answer that is to be continued from the end of the messages.
-fn read_turn(fields: &Fields, messages: &mut Vec<ChatMessage>, has_decoder_prompt: bool) -> Result<Turn, ApiError> {
+///
+/// # Errors
+/// The [`ApiError`] of fields that contradict each other or the messages.
+pub fn read_turn(fields: &Fields, messages: &mut Vec<ChatMessage>, has_decoder_prompt: bool) -> Result<Turn, ApiError> {
     let add_generation_prompt = fields.boolean(ADD_GENERATION_PROMPT.name)?;
     if add_generation_prompt == Some(true) && fields.flag(&CONTINUE_FINAL_MESSAGE)? {
         let problem = "and 'add_generation_prompt' exclude each other";

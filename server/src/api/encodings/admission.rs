@@ -10,17 +10,16 @@ use tokio::time::Instant;
 
 use super::call::EncoderCall;
 use super::input_fields::INPUT;
-use super::results::Results;
 use super::task::Task;
 use crate::api::Api;
 use crate::api::arrival::in_time;
 use crate::api::http::{ApiError, RequestAccount, Share};
 use crate::api::reading::{ReadRequest, read_request};
+use crate::api::results::Results;
 use crate::api::texts::on_tokenizing_threads;
 use crate::client_connection::Peer;
-use crate::engine::{Encoding, Slots};
 use crate::registry::ServedModel;
-use crate::request::{EncodeRequest, Refusal};
+use crate::request::EncodeRequest;
 
 /// A request that is in the engine.
 pub struct Admitted<T> {
@@ -32,6 +31,8 @@ pub struct Admitted<T> {
     pub results: Results,
     /// Tokens of each input.
     pub tokens: Vec<usize>,
+    /// The largest size of its answer.
+    pub size: EncodingsSize,
     /// Memory of its answer.
     pub share: Share,
     /// When it got its places in the queue.
@@ -52,13 +53,15 @@ pub async fn admit<T: Task>(
 ) -> Result<Admitted<T>, ApiError> {
     let parse = |body: &[u8], api: &Api, model: &Arc<ServedModel>| EncoderCall::<T>::read(body, api, model);
     let ReadRequest { model, asked, client, held } = read_request(api, account, request, parse).await?;
-    let EncoderCall { inputs, add_special_tokens, mut task, .. } = asked;
-    let (names, count) = (inputs.names, inputs.count() as u32);
+    let (names, count) = (asked.inputs.names, asked.inputs.count() as u32);
     let slots = model.engine.reserve(api.source_sharing.salt(&client, None), count)?;
     let queued = Instant::now();
     // Texts take the room of their bodies until they are ids.
-    let tokenised = on_tokenizing_threads(&model, move |model| inputs.ids(add_special_tokens, model));
-    let sources = in_time(api, queued, tokenised).await??;
+    let tokenised = on_tokenizing_threads(&model, move |model| {
+        let task = asked.task.clone();
+        Ok((asked.ids(model)?, task))
+    });
+    let (sources, mut task) = in_time(api, queued, tokenised).await??;
     drop(held);
     for (index, source) in sources.iter().enumerate() {
         let checked = model.limits().check_encoding(source.len(), task.readout());
@@ -66,41 +69,41 @@ pub async fn admit<T: Task>(
     }
     let tokens: Vec<usize> = sources.iter().map(Vec::len).collect();
     task.fit(&tokens)?;
-    let share = reserve_answer(api, &task, &model, &tokens, client.peer)?;
+    let size = EncodingsSize::of(&task, &tokens, &model);
+    let share = size.reserve(api, client.peer)?;
     let readout = task.readout();
     let requests = sources.into_iter().map(|source| EncodeRequest { source: source.into(), readout });
-    let results = Results::new(submit(&model, slots, requests)?);
-    Ok(Admitted { model, task, results, tokens, share, queued })
+    let results = Results::submit(&model, slots, requests)?;
+    Ok(Admitted { model, task, results, tokens, size, share, queued })
 }
 
-/// Reserves memory for the numbers of an answer and for their JSON, which exist at the same time.
-fn reserve_answer<T: Task>(
-    api: &Api,
-    task: &T,
-    model: &ServedModel,
-    tokens: &[usize],
-    peer: Option<Peer>,
-) -> Result<Share, ApiError> {
-    let numbers = tokens.iter().map(|&tokens| task.numbers(tokens, model)).fold(0, usize::saturating_add);
-    let each = size_of::<f32>() + task.json_bytes_per_number();
-    let bytes = numbers.saturating_mul(each).saturating_add(HEAD_BYTES * (1 + tokens.len()));
-    let limit = api.answer_budget.largest_bytes();
-    if bytes > limit {
-        let unit = "bytes of answer";
-        return Err(ApiError::Total { param: INPUT, count: bytes as u64, unit, limit });
+/// The largest size of an answer, whose numbers and JSON exist at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EncodingsSize {
+    /// Bytes of the numbers.
+    pub number_bytes: usize,
+    /// Bytes of the JSON.
+    pub json_bytes: usize,
+}
+
+impl EncodingsSize {
+    /// The size of the answer for inputs of so many tokens each.
+    pub fn of<T: Task>(task: &T, inputs: &[usize], model: &ServedModel) -> Self {
+        let numbers = inputs.iter().map(|&tokens| task.numbers(tokens, model)).fold(0, usize::saturating_add);
+        Self {
+            number_bytes: numbers.saturating_mul(size_of::<f32>()),
+            json_bytes: numbers
+                .saturating_mul(task.json_bytes_per_number())
+                .saturating_add(HEAD_BYTES * (1 + inputs.len())),
+        }
     }
-    api.answer_budget.reserve_bytes(bytes, peer)
-}
 
-/// Submits requests, each with one of the places.
-fn submit(
-    model: &ServedModel,
-    mut slots: Slots,
-    requests: impl Iterator<Item = EncodeRequest>,
-) -> Result<Vec<Encoding>, Refusal> {
-    let mut submit = |request| {
-        let slot = slots.split(1).expect("a place for each input was reserved");
-        model.engine.encode(slot, request)
-    };
-    requests.map(&mut submit).collect()
+    fn reserve(self, api: &Api, peer: Option<Peer>) -> Result<Share, ApiError> {
+        let (bytes, limit) = (self.number_bytes.saturating_add(self.json_bytes), api.answer_budget.largest_bytes());
+        if bytes > limit {
+            let unit = "bytes of answer";
+            return Err(ApiError::Total { param: INPUT, count: bytes as u64, unit, limit });
+        }
+        api.answer_budget.reserve_bytes(bytes, peer)
+    }
 }

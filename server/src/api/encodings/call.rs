@@ -6,9 +6,9 @@ use super::draft::Draft;
 use super::input_fields::{ADD_SPECIAL_TOKENS, INPUT, NEUTRAL};
 use super::task::Task;
 use crate::api::Api;
-use crate::api::fields::{Excess, IdBounds, Prompt, PromptBounds, Prompts};
+use crate::api::fields::{Frame, IdBounds, Prompt, PromptBounds, Prompts, Truncation};
 use crate::api::http::ApiError;
-use crate::api::texts::Sources;
+use crate::api::texts::{Sources, frame_of};
 use crate::registry::ServedModel;
 use crate::request::Refusal;
 
@@ -19,6 +19,8 @@ pub struct EncoderCall<T> {
     pub inputs: Sources,
     /// Whether the tokenizer frames the inputs as the model was trained.
     pub add_special_tokens: bool,
+    /// Which tokens of longer inputs are kept; longer ones are refused when absent.
+    pub truncation: Option<Truncation>,
     /// The route's own part.
     pub task: T,
 }
@@ -29,27 +31,56 @@ impl<T: Task> EncoderCall<T> {
     /// # Errors
     /// The [`ApiError`] of the first rule that it breaks; invalid JSON is reported first.
     pub fn read(body: &[u8], api: &Api, model: &ServedModel) -> Result<Self, ApiError> {
-        let ids = IdBounds { vocab: model.source_vocab, most: model.limits().source_tokens };
+        // A longer list of ids may be truncated.
+        let ids = IdBounds { vocab: model.source_vocab, most: usize::MAX };
         // Each input takes a place in the queue.
         let most = api.limits.inputs.min(model.limits().queued_rows as usize);
         let Draft { fields, inputs } = Draft::read(body, T::known(), PromptBounds { prompts: most, ids })?;
         T::check_model(&fields, model)?;
-        let Prompts { list: prompts, names, excess } = inputs.ok_or(ApiError::Missing { param: INPUT })??;
+        let Prompts { list: prompts, names, .. } = inputs.ok_or(ApiError::Missing { param: INPUT })??;
         if !model.capabilities().text && prompts.iter().any(|prompt| matches!(prompt, Prompt::Text(_))) {
             return Err(ApiError::NeedsTokenizer { param: INPUT, instead: "give token ids" });
         }
-        let call = Self {
+        let mut call = Self {
             inputs: Sources { prompts, names },
             add_special_tokens: fields.flag(&ADD_SPECIAL_TOKENS)?,
+            truncation: Truncation::read(&fields, model.limits().source_tokens)?,
             task: T::read(&fields, model)?,
         };
         NEUTRAL.check(&fields, 1)?;
         fields.finish()?;
-        if let Some(Excess { index, tokens }) = excess {
-            let refusal = Refusal::SourceTooLong { tokens, limit: ids.most };
-            return Err(ApiError::refused_source(refusal, names.of(index)));
-        }
-        call.inputs.check_texts(model)?;
+        call.check_lengths(model)?;
         Ok(call)
+    }
+
+    /// Truncates ids, and refuses inputs that are too long whatever their tokens are.
+    fn check_lengths(&mut self, model: &ServedModel) -> Result<(), ApiError> {
+        let limit = model.limits().source_tokens;
+        let Self { inputs, truncation, .. } = self;
+        for (index, prompt) in inputs.prompts.iter_mut().enumerate() {
+            let Prompt::Ids(ids) = prompt else { continue };
+            if let Some(truncation) = truncation {
+                truncation.cut(ids, limit, Frame::default());
+            }
+            if ids.len() > limit {
+                let refusal = Refusal::SourceTooLong { tokens: ids.len(), limit };
+                return Err(ApiError::refused_source(refusal, inputs.names.of(index)));
+            }
+        }
+        if truncation.is_none() { inputs.check_texts(model) } else { Ok(()) }
+    }
+
+    /// Encoder ids of each input, none empty.
+    ///
+    /// # Errors
+    /// The [`ApiError`] of a text that cannot be tokenised, or has no tokens.
+    pub fn ids(self, model: &ServedModel) -> Result<Vec<Vec<u32>>, ApiError> {
+        let mut ids = self.inputs.ids(self.add_special_tokens, model)?;
+        if let Some(truncation) = self.truncation {
+            // Lists of ids were cut before, so whatever is still too long is a text.
+            let frame = if self.add_special_tokens { frame_of(model) } else { Frame::default() };
+            ids.iter_mut().for_each(|ids| _ = truncation.cut(ids, model.limits().source_tokens, frame));
+        }
+        Ok(ids)
     }
 }

@@ -72,8 +72,8 @@ impl Task for Classify {
             let best = (0..probs.len()).fold(0, |best, other| if probs[other] > probs[best] { other } else { best });
             Class { index, label: &labels[best], probs, num_classes: labels.len() }
         });
-        let tokens = answered.total_tokens();
-        List { prefix: "classify-", data: data.collect(), tokens }.json(&answered.model.name)
+        let (tokens, most_bytes) = (answered.total_tokens(), answered.json_bytes);
+        List { prefix: "classify-", data: data.collect(), tokens, most_bytes }.json(&answered.model.name)
     }
 }
 

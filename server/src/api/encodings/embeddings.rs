@@ -101,7 +101,8 @@ impl Task for Embeddings {
         let embedding =
             |(numbers, index)| Embedding { object: "embedding", index, embedding: self.format.write(numbers) };
         let data = answered.results.iter().map(Vec::as_slice).zip(0..).map(embedding).collect();
-        List { prefix: "embd-", data, tokens: answered.total_tokens() }.json(&answered.model.name)
+        List { prefix: "embd-", data, tokens: answered.total_tokens(), most_bytes: answered.json_bytes }
+            .json(&answered.model.name)
     }
 }
 

@@ -5,10 +5,10 @@ use std::sync::LazyLock;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::base64_numbers::{Base64Numbers, NumberType};
 use super::input_fields::{INPUT, table};
 use super::list::List;
 use super::task::{Answered, Task};
-use super::vectors::{base64_bf16, base64_f32};
 use crate::api::fields::to_u32;
 use crate::api::http::ApiError;
 use crate::api::json::{Field, FieldTable, Fields, Known, Most};
@@ -30,13 +30,6 @@ pub const OWN: [Field; 3] = [DTYPE, PADDING, MAX_LENGTH];
 
 static FIELDS: LazyLock<FieldTable> = LazyLock::new(|| table(&OWN));
 
-/// The type of the numbers of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum NumberType {
-    F32,
-    Bf16,
-}
-
 /// Which inputs get rows of zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Padding {
@@ -54,19 +47,11 @@ pub struct Encode {
     padding: Padding,
 }
 
-impl NumberType {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "float32",
-            Self::Bf16 => "bfloat16",
-        }
-    }
-
-    fn write(self, numbers: &[f32]) -> String {
-        match self {
-            Self::F32 => base64_f32(numbers),
-            Self::Bf16 => base64_bf16(numbers),
-        }
+/// The name of a type in requests and answers.
+const fn name(number: NumberType) -> &'static str {
+    match number {
+        NumberType::F32 => "float32",
+        NumberType::Bf16 => "bfloat16",
     }
 }
 
@@ -130,21 +115,21 @@ impl Task for Encode {
     }
 
     fn answer(&self, answered: Answered) -> Vec<u8> {
-        let (width, total) = (answered.model.encoder_width, answered.total_tokens());
-        let data = answered.results.into_iter().zip(&answered.tokens).zip(0..);
-        let states = data.map(|((mut numbers, &tokens), index)| {
+        let width = answered.model.encoder_width;
+        let data = answered.results.iter().zip(&answered.tokens).zip(0..);
+        let states = data.map(|((numbers, &tokens), index)| {
             let rows = self.rows(tokens);
-            numbers.resize(rows * width, 0.0);
-            let states = self.number.write(&numbers);
-            States { object: "states", index, shape: [rows, width], tokens, dtype: self.number.name(), states }
+            let states = Base64Numbers { numbers, zeros: (rows - tokens) * width, number: self.number };
+            States { object: "states", index, shape: [rows, width], tokens, dtype: name(self.number), states }
         });
-        List { prefix: "enc-", data: states.collect(), tokens: total }.json(&answered.model.name)
+        let (tokens, most_bytes) = (answered.total_tokens(), answered.json_bytes);
+        List { prefix: "enc-", data: states.collect(), tokens, most_bytes }.json(&answered.model.name)
     }
 }
 
 /// The states of one input.
 #[derive(Serialize, ToSchema)]
-pub struct States {
+pub struct States<'a> {
     object: &'static str,
     index: usize,
     /// Rows and numbers of each.
@@ -153,5 +138,6 @@ pub struct States {
     /// Rows that are states; the others are zeros.
     tokens: usize,
     dtype: &'static str,
-    states: String,
+    #[schema(value_type = String)]
+    states: Base64Numbers<'a>,
 }

@@ -16,6 +16,8 @@ pub struct List<T> {
     pub data: Vec<T>,
     /// Tokens of all inputs.
     pub tokens: usize,
+    /// Bytes of the answer, at most.
+    pub most_bytes: usize,
 }
 
 /// The message of a list.
@@ -42,6 +44,11 @@ impl<T: Serialize> List<T> {
         let Heading { id, created, model } = Heading::new(self.prefix, model);
         let usage = Usage { prompt_tokens: self.tokens, total_tokens: self.tokens };
         let message = ListMessage { id, object: "list", created, model, data: self.data, usage };
-        serde_json::to_vec(&message).expect("strings and finite numbers serialise")
+        // So much memory is reserved, so the text never has to move while it grows.
+        let mut json = Vec::with_capacity(self.most_bytes);
+        serde_json::to_writer(&mut json, &message).expect("strings and finite numbers serialise");
+        debug_assert!(json.len() <= self.most_bytes, "{} bytes of {}", json.len(), self.most_bytes);
+        json.shrink_to_fit();
+        json
     }
 }

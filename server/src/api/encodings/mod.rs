@@ -4,6 +4,7 @@
 //! `Task`.
 
 mod admission;
+mod base64_numbers;
 mod call;
 mod classify;
 mod draft;
@@ -13,7 +14,6 @@ mod handler;
 mod input_fields;
 mod list;
 mod pooling;
-mod results;
 mod task;
 mod vectors;
 

@@ -91,7 +91,8 @@ impl Task for Pooling {
         };
         let pooled = |(numbers, index)| Pooled { index, object: "pooling", data: written(numbers) };
         let data = answered.results.iter().map(Vec::as_slice).zip(0..).map(pooled).collect();
-        List { prefix: "pool-", data, tokens: answered.total_tokens() }.json(&answered.model.name)
+        List { prefix: "pool-", data, tokens: answered.total_tokens(), most_bytes: answered.json_bytes }
+            .json(&answered.model.name)
     }
 }
 

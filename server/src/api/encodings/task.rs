@@ -8,7 +8,7 @@ use crate::registry::ServedModel;
 use crate::request::Readout;
 
 /// A route's own part.
-pub trait Task: Sized + Send + 'static {
+pub trait Task: Clone + Sized + Send + 'static {
     /// Names of all fields of its body.
     fn known() -> &'static Known;
 
@@ -56,6 +56,8 @@ pub struct Answered {
     pub results: Vec<Vec<f32>>,
     /// Tokens of each input.
     pub tokens: Vec<usize>,
+    /// Bytes of the answer as JSON, at most.
+    pub json_bytes: usize,
 }
 
 impl Answered {

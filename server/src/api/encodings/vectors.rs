@@ -1,10 +1,9 @@
-//! Numbers of an answer: normalised, and written as JSON numbers or as base64.
+//! Vectors of an answer: normalised, and written as JSON numbers or in base64.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use kernels::math::round_bf16;
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use super::base64_numbers::Base64Numbers;
 
 /// How a list of numbers is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +29,7 @@ impl VectorFormat {
     pub fn write(self, numbers: &[f32]) -> Vector<'_> {
         match self {
             Self::Float => Vector::Numbers(numbers),
-            Self::Base64 => Vector::Base64(base64_f32(numbers)),
+            Self::Base64 => Vector::Base64(Base64Numbers::f32(numbers)),
         }
     }
 }
@@ -43,18 +42,8 @@ pub enum Vector<'a> {
     #[schema(value_type = Vec<f32>)]
     Numbers(&'a [f32]),
     /// A string in base64.
-    Base64(String),
-}
-
-/// The numbers as little-endian float32 in base64.
-pub fn base64_f32(numbers: &[f32]) -> String {
-    STANDARD.encode(numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>())
-}
-
-/// The numbers, rounded to bfloat16, little-endian in base64.
-pub fn base64_bf16(numbers: &[f32]) -> String {
-    let half = |number: &f32| ((round_bf16(*number).to_bits() >> 16) as u16).to_le_bytes();
-    STANDARD.encode(numbers.iter().flat_map(half).collect::<Vec<u8>>())
+    #[schema(value_type = String)]
+    Base64(Base64Numbers<'a>),
 }
 
 /// Scales a vector to length 1; one without length stays as it is.
@@ -76,13 +65,6 @@ pub fn softmax(scores: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_holds_little_endian_numbers() {
-        assert_eq!(base64_f32(&[1.0, -2.5]), "AACAPwAAIMA=");
-        assert_eq!(base64_bf16(&[1.0, -2.5]), "gD8gwA==");
-        assert_eq!(base64_bf16(&[1.003_906_3]), "gD8=", "a tie goes to the even neighbour");
-    }
 
     #[test]
     fn a_vector_gets_length_one_and_none_stays_none() {

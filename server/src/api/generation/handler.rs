@@ -14,11 +14,7 @@ use crate::api::arrival::{Arrival, in_time};
 /// Answers a request whose body `read` reads, whole or as a stream.
 pub async fn generate(api: &Arc<Api>, request: Request, read: ReadBody) -> Response {
     let Arrival { account, mut record } = Arrival::of(&request, api);
-    let admitted = tokio::select! {
-        error = record.cut_off() => Err(error),
-        admitted = admit(api, &account, request, read) => admitted,
-    };
-    let admitted = match admitted {
+    let admitted = match record.unless_cut_off(admit(api, &account, request, read)).await {
         Ok(admitted) => admitted,
         Err(error) => {
             record.fail(&error);
@@ -34,5 +30,5 @@ pub async fn generate(api: &Arc<Api>, request: Request, read: ReadBody) -> Respo
         answer.record().fail(&error);
         return error.into_response();
     }
-    if stream { stream_answer(answer, form) } else { whole_answer(answer, form).await }
+    if stream { stream_answer(answer, form) } else { whole_answer(answer, form, &api.parsers).await }
 }

@@ -22,4 +22,4 @@ pub use handler::generate;
 pub use render::render;
 pub use rendered::RenderedRequest;
 pub use rules::{Excesses, validate};
-pub use submission::slots_each;
+pub use tokenise::render_conversation;

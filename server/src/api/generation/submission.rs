@@ -38,7 +38,8 @@ pub fn submit(
             ..GenerationRequest::new(Arc::clone(source), asked.known_max_tokens())
         }
     };
-    let generations = slots_each(slots, sources.len(), asked.rows_of_prompt())
+    let generations = slots
+        .divide(sources.len(), asked.rows_of_prompt())
         .zip(&sources)
         .map(|(slot, source)| model.engine.submit(slot, request(source)))
         .collect::<Result<Vec<Generation>, Refusal>>()?;
@@ -53,16 +54,5 @@ pub fn submit(
             coalesce: asked.stream_options.coalesce,
             opening,
         },
-    })
-}
-
-/// Divides places among so many prompts, one for each row.
-pub fn slots_each(slots: Slots, prompts: usize, rows: u32) -> impl Iterator<Item = Slots> {
-    let mut left = Some(slots);
-    (0..prompts).rev().map(move |after| {
-        if after == 0 {
-            return left.take().expect("places for all prompts were reserved");
-        }
-        left.as_mut().and_then(|slots| slots.split(rows)).expect("places for all prompts were reserved")
     })
 }

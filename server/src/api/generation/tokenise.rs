@@ -80,7 +80,7 @@ pub fn tokenise(texts: Texts, model: &ServedModel) -> Result<TokenisedCall, ApiE
         CallSources::Prompts(sources) => sources.tokens(add_special_tokens.unwrap_or(true), model)?,
         CallSources::Conversation(conversation) => {
             let names = PromptNames::Single(conversation.param);
-            let text = Prompt::Text(render(&conversation, model)?);
+            let text = Prompt::Text(render_conversation(&conversation, model)?);
             let add_special_tokens = add_special_tokens.unwrap_or(model.chat.needs_frame());
             Sources { prompts: vec![text], names }.tokens(add_special_tokens, model)?
         }
@@ -91,7 +91,10 @@ pub fn tokenise(texts: Texts, model: &ServedModel) -> Result<TokenisedCall, ApiE
 }
 
 /// The text that the model's chat template makes of a conversation, which may fit.
-fn render(conversation: &Conversation, model: &ServedModel) -> Result<String, ApiError> {
+///
+/// # Errors
+/// When the template refuses the conversation, or makes a text that cannot fit.
+pub fn render_conversation(conversation: &Conversation, model: &ServedModel) -> Result<String, ApiError> {
     let (tokenizer, limit) = (tokenizer(model, conversation.param)?, model.limits().source_tokens);
     // A mark of a space takes three bytes of text and counts as one.
     let token_bytes = tokenizer.longest_piece_bytes().map_or(BYTES_PER_TOKEN, |longest| 3 * longest);

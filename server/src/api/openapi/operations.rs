@@ -114,7 +114,7 @@ fn encoding() -> Vec<Operation> {
             "/v1/encode",
             "The final state of every token",
             Encode::known(),
-            list_of::<States>("StatesList"),
+            list_of::<States<'_>>("StatesList"),
         ),
         classes("/v1/classify", "The classes of each input"),
         classes("/classify", "The classes of each input, under vLLM's path"),

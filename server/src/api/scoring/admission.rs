@@ -6,16 +6,18 @@ use axum::extract::Request;
 use tokio::time::Instant;
 
 use super::call::{Method, ScoringCall};
+use super::distinct::DistinctTexts;
 use super::parse::ReadBody;
 use super::tokenise::{Tokens, check_texts, tokenise};
 use crate::api::Api;
 use crate::api::answers::{AnswerSize, Repeats};
 use crate::api::arrival::in_time;
-use crate::api::generation::{RequestBounds, slots_each};
+use crate::api::generation::RequestBounds;
 use crate::api::http::{ApiError, RequestAccount, Share, TargetNames};
 use crate::api::reading::{ReadRequest, read_request};
+use crate::api::results::Results;
 use crate::api::texts::on_tokenizing_threads;
-use crate::engine::{Encoding, Generation, Slots};
+use crate::engine::{Generation, Slots};
 use crate::registry::ServedModel;
 use crate::request::{EncodeRequest, GenerationRequest, Readout, Refusal, RequestLengths};
 
@@ -39,8 +41,8 @@ pub struct Admitted {
 pub enum Work {
     /// Scores the target of each pair.
     Likelihoods(Vec<Generation>),
-    /// Encodes the sources, and after them the targets.
-    Embeddings(Vec<Encoding>),
+    /// Encodes the texts of both sides.
+    Embeddings(DistinctTexts, Results),
 }
 
 /// Reads, checks, tokenises and submits a call. `account` learns which model it is for.
@@ -70,7 +72,7 @@ pub async fn admit(
     drop(held);
     check_lengths(&call, &tokens, &model)?;
     check_scored_tokens(&call, &tokens, api)?;
-    let share = api.answer_budget.reserve(answer_size(&call, &tokens), client.peer)?;
+    let share = api.answer_budget.reserve(answer_size(&call, &tokens, &model), client.peer)?;
     let work = submit(&call, &tokens, slots, &model)?;
     Ok(Admitted { call, model, tokens, work, share, queued })
 }
@@ -118,20 +120,24 @@ fn scored_tokens(call: &ScoringCall, tokens: &Tokens) -> usize {
     }
 }
 
-/// Memory of the answer and of what the engine sends for it.
-fn answer_size(call: &ScoringCall, tokens: &Tokens) -> AnswerSize {
+/// Memory of the answer and of what the engine sends for it: log-probabilities, or states that are compared.
+fn answer_size(call: &ScoringCall, tokens: &Tokens, model: &ServedModel) -> AnswerSize {
+    let state_bytes = match call.method {
+        Method::Likelihood { .. } => 0,
+        Method::Embedding => call.places() * model.encoder_width * size_of::<f32>(),
+    };
     AnswerSize {
         choices: call.pairs.len(),
         tokens: scored_tokens(call, tokens),
         log_prob_bytes: 0,
-        repeats: Repeats { pieces: 0, request_bytes: call.repeated_bytes() },
+        repeats: Repeats { pieces: 0, request_bytes: call.repeated_bytes() + state_bytes },
     }
 }
 
 fn submit(call: &ScoringCall, tokens: &Tokens, slots: Slots, model: &ServedModel) -> Result<Work, ApiError> {
     match call.method {
         Method::Likelihood { .. } => {
-            let slots = slots_each(slots, call.pairs.len(), 1);
+            let slots = slots.divide(call.pairs.len(), 1);
             let submitted = call.pairs.iter().zip(slots).map(|(pair, slot)| {
                 let request = GenerationRequest {
                     decoder_prompt: tokens.targets[pair.target].to_vec(),
@@ -144,12 +150,10 @@ fn submit(call: &ScoringCall, tokens: &Tokens, slots: Slots, model: &ServedModel
             Ok(Work::Likelihoods(submitted.collect::<Result<_, Refusal>>()?))
         }
         Method::Embedding => {
-            let texts = tokens.sources.iter().chain(&tokens.targets);
-            let slots = slots_each(slots, tokens.sources.len() + tokens.targets.len(), 1);
-            let submitted = texts.zip(slots).map(|(source, slot)| {
-                model.engine.encode(slot, EncodeRequest { source: Arc::clone(source), readout: Readout::Mean })
-            });
-            Ok(Work::Embeddings(submitted.collect::<Result<_, Refusal>>()?))
+            let texts = DistinctTexts::of(tokens);
+            let request = |text: &Arc<[u32]>| EncodeRequest { source: Arc::clone(text), readout: Readout::Mean };
+            let results = Results::submit(model, slots, texts.texts.iter().map(request))?;
+            Ok(Work::Embeddings(texts, results))
         }
     }
 }

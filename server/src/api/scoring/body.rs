@@ -82,10 +82,11 @@ impl Shape for ScoreShape<'_> {
     }
 }
 
-/// Bounds that hold for sources and targets alike: which side a text is on may not be known yet.
+/// Bounds that hold for sources and targets alike: which side a text is on may not be known yet, nor whether it is
+/// truncated.
 fn texts(bounds: &RequestBounds, prompts: usize) -> PromptBounds {
     let (source, target) = (bounds.prompts.ids, bounds.decoder_prompt);
-    let ids = IdBounds { vocab: source.vocab.max(target.vocab), most: source.most.max(target.most) };
+    let ids = IdBounds { vocab: source.vocab.max(target.vocab), most: usize::MAX };
     PromptBounds { prompts, ids }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Made by `parse`, read by the other files here.
 
-use crate::api::fields::{Prompt, PromptNames, Prompts};
+use crate::api::fields::{Prompt, PromptNames, Prompts, Truncation};
 use crate::api::json::json_bytes;
 
 /// A scoring call with defaults filled in.
@@ -12,6 +12,8 @@ pub struct ScoringCall {
     pub sources: Prompts,
     /// Texts whose fit is asked for.
     pub targets: Prompts,
+    /// Number of texts of both sides.
+    pub texts: usize,
     /// Pairs to be scored, in the order of the answer; at least one.
     pub pairs: Vec<Pair>,
     /// The field that may have many texts, for errors about all of them.
@@ -20,6 +22,8 @@ pub struct ScoringCall {
     pub method: Method,
     /// Whether the tokenizer frames what the encoder reads.
     pub add_special_tokens: bool,
+    /// Which tokens of longer texts are kept; longer ones are refused when absent.
+    pub truncation: Option<Truncation>,
     /// Only requests with the same one share encoded sources.
     pub cache_salt: Option<String>,
     /// The form of the answer.
@@ -64,11 +68,11 @@ pub enum ScoresForm {
 }
 
 impl ScoringCall {
-    /// Places in the queue that it takes.
+    /// Places in the queue that it takes, one for each sequence or text.
     pub fn places(&self) -> usize {
         match self.method {
             Method::Likelihood { .. } => self.pairs.len(),
-            Method::Embedding => self.sources.list.len() + self.targets.list.len(),
+            Method::Embedding => self.texts,
         }
     }
 

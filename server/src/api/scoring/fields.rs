@@ -8,13 +8,15 @@ use std::sync::LazyLock;
 use utoipa::openapi::schema::{AdditionalProperties, Schema};
 use utoipa::openapi::{ObjectBuilder, RefOr};
 
-use crate::api::fields::{CACHE_SALT, MODEL, NeutralFields, prompts_schema, texts_or_ids_schema};
+use crate::api::fields::{
+    CACHE_SALT, MODEL, NeutralFields, TRUNCATE_PROMPT_TOKENS, TRUNCATION_SIDE, prompts_schema, texts_or_ids_schema,
+};
 use crate::api::json::{Field, FieldTable, LimitValues, Most, Neutral, any_of, ids_schema, list_schema, text_schema};
 
 /// Names of the sources of a scoring request, the first one for errors.
 pub const SOURCES: [&str; 3] = ["text_1", "queries", "data_1"];
 /// Names of the targets of a scoring request, the first one for errors.
-pub const TARGETS: [&str; 3] = ["text_2", "documents", "data_2"];
+pub const TARGETS: [&str; 4] = ["text_2", "documents", "items", "data_2"];
 /// The query of a reranking request.
 pub const QUERY: &str = "query";
 /// The documents of a reranking request.
@@ -31,8 +33,8 @@ pub const LENGTH_NORMALIZE: Field = Field::boolean("length_normalize")
     .about("Divide the log-probability by the number of scored tokens. Only with the method `likelihood`.");
 /// Whether the end of a target is scored.
 pub const SCORE_END: Field = Field::boolean("score_end").or("true").about(
-    "Score the end token after the target: the target is a whole text, not the beginning of one. Only with the method \
-     `likelihood`.",
+    "Score the end token after the target: the target is a whole text, not the beginning of one. A target that was \
+     truncated has none. Only with the method `likelihood`.",
 );
 /// Whether the tokenizer frames what the encoder reads.
 pub const ADD_SPECIAL_TOKENS: Field = Field::boolean("add_special_tokens").or("true").about(
@@ -70,7 +72,6 @@ pub const UNSUPPORTED: NeutralFields = NeutralFields {
         ("mm_processor_kwargs", Neutral::Null),
         ("priority", Neutral::Number(0.0)),
         ("softmax", Neutral::Null),
-        ("truncate_prompt_tokens", Neutral::Null),
         ("use_activation", Neutral::Null),
         ("user", Neutral::Anything),
     ],
@@ -86,7 +87,7 @@ pub const UNSUPPORTED_IN_RANKINGS: NeutralFields = NeutralFields {
     ],
 };
 
-const SCORED: [Field; 6] = [
+const SCORED: [Field; 7] = [
     Field::shape(SOURCES[0], prompts_schema).absent("required").about(
         "The sources: a string, a list of strings, a list of token ids, or a list of lists of token ids. One, or as \
          many as there are targets; at most {prompts}.",
@@ -98,6 +99,7 @@ const SCORED: [Field; 6] = [
     Field::shape(SOURCES[2], prompts_schema).about("Another name of `text_1`."),
     Field::shape(TARGETS[1], targets_schema).about("Another name of `text_2`."),
     Field::shape(TARGETS[2], targets_schema).about("Another name of `text_2`."),
+    Field::shape(TARGETS[3], targets_schema).about("Another name of `text_2`."),
 ];
 const RANKED: [Field; 5] = [
     Field::shape(QUERY, query_schema).required().about("One text: a string or a list of token ids."),
@@ -108,7 +110,16 @@ const RANKED: [Field; 5] = [
     RETURN_DOCUMENTS,
     SOURCE,
 ];
-const OPTIONS: [Field; 6] = [METHOD, LENGTH_NORMALIZE, SCORE_END, ADD_SPECIAL_TOKENS, CACHE_SALT, MODEL];
+const OPTIONS: [Field; 8] = [
+    METHOD,
+    LENGTH_NORMALIZE,
+    SCORE_END,
+    ADD_SPECIAL_TOKENS,
+    TRUNCATE_PROMPT_TOKENS,
+    TRUNCATION_SIDE,
+    CACHE_SALT,
+    MODEL,
+];
 
 fn targets_schema(limits: &LimitValues) -> Schema {
     texts_or_ids_schema(limits.count("total_choices"))

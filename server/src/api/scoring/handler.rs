@@ -6,15 +6,15 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 
 use super::admission::{Admitted, Work, admit};
-use super::call::{Method, ScoringCall};
+use super::call::{Method, Pair, ScoringCall};
+use super::distinct::DistinctTexts;
 use super::message::message;
 use super::parse::{ReadBody, parse_rerank, parse_score};
-use super::scores::{begin_encoding, cosine, embeddings, likelihoods};
-use super::tokenise::Tokens;
+use super::scores::{cosine, likelihoods};
 use crate::api::Api;
-use crate::api::answers::{Generations, RequestRecord, Written};
+use crate::api::answers::{Generations, RequestRecord, Written, write_json};
 use crate::api::arrival::{Arrival, in_time};
-use crate::api::http::ApiError;
+use crate::api::http::{ApiError, RequestAccount};
 
 /// Answers with the score of each pair.
 pub async fn score(State(api): State<Arc<Api>>, request: Request) -> Response {
@@ -28,50 +28,45 @@ pub async fn rerank(State(api): State<Arc<Api>>, request: Request) -> Response {
 
 async fn answer(api: &Arc<Api>, request: Request, read: ReadBody) -> Response {
     let Arrival { account, mut record } = Arrival::of(&request, api);
-    let admitted = tokio::select! {
-        error = record.cut_off() => Err(error),
-        admitted = admit(api, &account, request, read) => admitted,
-    };
-    let written = match admitted {
-        Ok(admitted) => finish(api, admitted, &mut record).await,
-        Err(error) => Err(error),
-    };
+    let written = write(api, Asked { account: &account, request, read }, &mut record).await;
     Written::respond(written, record)
 }
 
-async fn finish(api: &Api, admitted: Admitted, record: &mut RequestRecord) -> Result<Written, ApiError> {
-    let Admitted { call, model, tokens, work, share, queued } = admitted;
-    record.submitted(encoded(&call, &tokens));
-    let scores = match work {
-        Work::Likelihoods(generations) => {
-            let mut generations = Generations::new(generations);
-            let begun = in_time(api, queued, generations.arrived());
-            tokio::select! {
-                biased;
-                error = record.cut_off() => return Err(error),
-                begun = begun => begun?,
-            }
-            let per_token = matches!(call.method, Method::Likelihood { per_token: true, .. });
-            let read = likelihoods(generations, call.pairs.len(), record).await?;
-            read.into_iter().map(|likelihood| likelihood.score(per_token)).collect::<Vec<_>>()
-        }
-        Work::Embeddings(mut encodings) => {
-            let begun = in_time(api, queued, begin_encoding(&mut encodings));
-            tokio::select! {
-                biased;
-                error = record.cut_off() => return Err(error),
-                begun = begun => begun??,
-            }
-            let read = embeddings(encodings, record).await?;
-            let (sources, targets) = read.split_at(tokens.sources.len());
-            call.pairs.iter().map(|pair| cosine(&sources[pair.source], &targets[pair.target])).collect()
-        }
-    };
-    Ok(Written { json: message(&call.form, &scores, &model.name, &tokens).into_bytes(), share })
+/// A request and how its body is read.
+struct Asked<'a> {
+    account: &'a RequestAccount,
+    request: Request,
+    read: ReadBody,
 }
 
-/// Numbers of tokens of the texts that the encoder reads.
-fn encoded(call: &ScoringCall, tokens: &Tokens) -> impl Iterator<Item = usize> {
-    let targets = if call.method == Method::Embedding { tokens.targets.as_slice() } else { &[] };
-    tokens.sources.iter().chain(targets).map(|text| text.len())
+/// Has the pairs scored and writes their scores.
+async fn write(api: &Arc<Api>, asked: Asked<'_>, record: &mut RequestRecord) -> Result<Written, ApiError> {
+    let Asked { account, request, read } = asked;
+    let Admitted { call, model, tokens, work, share, queued } =
+        record.unless_cut_off(admit(api, account, request, read)).await?;
+    let scores: Vec<f64> = match work {
+        Work::Likelihoods(generations) => {
+            record.submitted(tokens.sources.iter().map(|text| text.len()));
+            let mut generations = Generations::new(generations);
+            record.unless_cut_off(in_time(api, queued, generations.arrived())).await?;
+            let per_token = matches!(call.method, Method::Likelihood { per_token: true, .. });
+            let read = likelihoods(generations, call.pairs.len(), record).await?;
+            read.into_iter().map(|likelihood| likelihood.score(per_token)).collect()
+        }
+        Work::Embeddings(texts, results) => {
+            record.submitted(texts.texts.iter().map(|text| text.len()));
+            cosines(&call, &texts, &results.collect(api, queued, record).await?)
+        }
+    };
+    // An entry of the list takes less than 128 bytes beside its document.
+    let bytes = call.repeated_bytes() + 128 * scores.len();
+    let write = move || message(&call.form, &scores, &model.name, &tokens).into_bytes();
+    Ok(Written { json: write_json(&api.parsers, bytes, write).await?, share })
+}
+
+/// The cosine of each pair.
+fn cosines(call: &ScoringCall, texts: &DistinctTexts, states: &[Vec<f32>]) -> Vec<f64> {
+    let state = |text: usize| states[text].as_slice();
+    let cosine = |pair: &Pair| cosine(state(texts.sources[pair.source]), state(texts.targets[pair.target]));
+    call.pairs.iter().map(cosine).collect()
 }

@@ -6,6 +6,7 @@
 mod admission;
 mod body;
 mod call;
+mod distinct;
 mod documents;
 mod fields;
 mod handler;

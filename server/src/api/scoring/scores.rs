@@ -4,8 +4,7 @@
 
 use crate::api::answers::{Generations, PromptEvent, RequestRecord};
 use crate::api::http::ApiError;
-use crate::engine::Encoding;
-use crate::request::{EncodingEvent, GenerationEvent};
+use crate::request::GenerationEvent;
 
 /// The likelihood of a target so far.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,11 +33,7 @@ pub async fn likelihoods(
 ) -> Result<Vec<Likelihood>, ApiError> {
     let mut sums = vec![Likelihood::default(); pairs];
     loop {
-        let next = tokio::select! {
-            biased;
-            error = record.cut_off() => return Err(error),
-            next = generations.next() => next,
-        };
+        let next = record.unless_cut_off(async { Ok(generations.next().await) }).await?;
         let Some(PromptEvent { prompt, event }) = next else { return Ok(sums) };
         match event.ok_or(ApiError::EngineGone)? {
             GenerationEvent::Started { cached_tokens } => record.started(cached_tokens),
@@ -55,51 +50,6 @@ pub async fn likelihoods(
             GenerationEvent::Failed { message, is_lasting } => {
                 return Err(ApiError::EngineFailed { problem: message, is_lasting });
             }
-        }
-    }
-}
-
-/// Waits until the engine has begun with the first of the encodings, whose `Started` is read then.
-///
-/// # Errors
-/// When the engine fails.
-pub async fn begin_encoding(encodings: &mut [Encoding]) -> Result<(), ApiError> {
-    let Some(first) = encodings.first_mut() else { return Ok(()) };
-    match first.next().await {
-        Some(EncodingEvent::Started) => Ok(()),
-        Some(EncodingEvent::Failed { message, is_lasting }) => {
-            Err(ApiError::EngineFailed { problem: message, is_lasting })
-        }
-        Some(EncodingEvent::Encoded { .. }) | None => Err(ApiError::EngineGone),
-    }
-}
-
-/// Reads the embeddings of all texts.
-///
-/// # Errors
-/// When the engine fails or the server ends first.
-pub async fn embeddings(encodings: Vec<Encoding>, record: &mut RequestRecord) -> Result<Vec<Vec<f32>>, ApiError> {
-    let mut read = Vec::with_capacity(encodings.len());
-    for mut encoding in encodings {
-        record.started(0);
-        read.push(tokio::select! {
-            biased;
-            error = record.cut_off() => return Err(error),
-            embedding = embedding(&mut encoding) => embedding?,
-        });
-    }
-    Ok(read)
-}
-
-async fn embedding(encoding: &mut Encoding) -> Result<Vec<f32>, ApiError> {
-    loop {
-        match encoding.next().await {
-            Some(EncodingEvent::Started) => {}
-            Some(EncodingEvent::Encoded { numbers }) => return Ok(numbers),
-            Some(EncodingEvent::Failed { message, is_lasting }) => {
-                return Err(ApiError::EngineFailed { problem: message, is_lasting });
-            }
-            None => return Err(ApiError::EngineGone),
         }
     }
 }

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use super::call::{Method, ScoringCall};
-use crate::api::fields::{Prompt, Prompts};
+use crate::api::fields::{Frame, Prompt, Prompts, Truncation};
 use crate::api::http::ApiError;
-use crate::api::texts::{TextField, check_text, tokenizer};
+use crate::api::texts::{TextField, check_text, frame_of, tokenizer};
 use crate::registry::ServedModel;
 
 /// Token ids of a call.
@@ -65,19 +65,20 @@ fn sides(call: &ScoringCall) -> [Side; 2] {
 pub fn check_texts(call: &ScoringCall, model: &ServedModel) -> Result<(), ApiError> {
     for (side, prompts) in sides(call).into_iter().zip([&call.sources, &call.targets]) {
         let (vocab, limit) = (side.vocab(model), side.limit(model));
-        if let Some(excess) = prompts.excess {
-            return Err(too_long(prompts.names.of(excess.index), excess.tokens, limit));
-        }
         for (index, prompt) in prompts.list.iter().enumerate() {
             match (prompt, &model.tokenizer) {
-                (Prompt::Text(text), Some(tokenizer)) => {
+                (Prompt::Text(text), Some(tokenizer)) if call.truncation.is_none() => {
                     check_text(text, tokenizer, limit, || prompts.names.of(index))?
                 }
-                (Prompt::Text(_), None) => {}
+                (Prompt::Text(_), _) => {}
                 (Prompt::Ids(ids), _) => {
                     if let Some(&id) = ids.iter().find(|&&id| id as usize >= vocab) {
                         let param = prompts.names.of(index);
                         return Err(ApiError::UnknownToken { param, id: u64::from(id), vocab });
+                    }
+                    // One more may be the start token.
+                    if call.truncation.is_none() && ids.len() > limit + 1 {
+                        return Err(too_long(prompts.names.of(index), ids.len(), limit));
                     }
                 }
             }
@@ -97,36 +98,57 @@ const fn too_long(param: String, tokens: usize, limit: usize) -> ApiError {
 pub fn tokenise(call: &ScoringCall, texts: [Prompts; 2], model: &ServedModel) -> Result<Tokens, ApiError> {
     let [source_side, target_side] = sides(call);
     let [sources, targets] = texts;
-    Ok(Tokens { sources: ids(sources, source_side, model)?, targets: ids(targets, target_side, model)? })
+    let ids = |prompts, side| Conversion { side, truncation: call.truncation, model }.ids(prompts);
+    Ok(Tokens { sources: ids(sources, source_side)?, targets: ids(targets, target_side)? })
 }
 
-fn ids(prompts: Prompts, side: Side, model: &ServedModel) -> Result<Vec<Arc<[u32]>>, ApiError> {
-    let names = prompts.names;
-    let one = |(index, prompt): (usize, Prompt)| {
-        let param = names.of(index);
-        let mut ids = match prompt {
-            Prompt::Ids(ids) => ids,
-            Prompt::Text(text) => {
-                let add_special_tokens = side == Side::Encoder { is_framed: true };
-                let field = TextField { param: param.clone(), add_special_tokens, vocab: side.vocab(model) };
-                field.ids(&text, tokenizer(model, names.field())?)?
+/// How texts of one side become ids.
+struct Conversion<'a> {
+    side: Side,
+    truncation: Option<Truncation>,
+    model: &'a ServedModel,
+}
+
+impl Conversion<'_> {
+    fn ids(&self, prompts: Prompts) -> Result<Vec<Arc<[u32]>>, ApiError> {
+        let names = prompts.names;
+        let one = |(index, prompt)| {
+            let (ids, limit) = (self.read(prompt, names.of(index), names.field())?, self.side.limit(self.model));
+            match ids.len() {
+                0 => Err(ApiError::Invalid { param: names.of(index), problem: "has no tokens" }),
+                count if count > limit => Err(too_long(names.of(index), count, limit)),
+                _ => Ok(Arc::from(ids)),
             }
         };
-        if let Side::Decoder { with_end } = side {
-            // The engine puts the start token first.
-            if ids.first() == Some(&model.start_token) {
-                ids.remove(0);
+        prompts.list.into_iter().enumerate().map(one).collect()
+    }
+
+    fn read(&self, prompt: Prompt, param: String, field: &'static str) -> Result<Vec<u32>, ApiError> {
+        let Self { side, truncation, model } = self;
+        let add_special_tokens = *side == Side::Encoder { is_framed: true };
+        let (mut ids, frame) = match prompt {
+            Prompt::Ids(ids) => (ids, Frame::default()),
+            Prompt::Text(text) => {
+                let text_field = TextField { param, add_special_tokens, vocab: side.vocab(model) };
+                let frame = if add_special_tokens { frame_of(model) } else { Frame::default() };
+                (text_field.ids(&text, tokenizer(model, field)?)?, frame)
             }
-            if with_end && !ids.last().is_some_and(|last| model.end_tokens.contains(last)) {
-                ids.extend(model.end_tokens.first());
-            }
+        };
+        let limit = side.limit(model);
+        let Side::Decoder { with_end } = side else {
+            truncation.map(|truncation| truncation.cut(&mut ids, limit, frame));
+            return Ok(ids);
+        };
+        // The engine puts the start token first.
+        if ids.first() == Some(&model.start_token) {
+            ids.remove(0);
         }
-        let (count, limit) = (ids.len(), side.limit(model));
-        match count {
-            0 => Err(ApiError::Invalid { param, problem: "has no tokens" }),
-            _ if count > limit => Err(too_long(param, count, limit)),
-            _ => Ok(Arc::from(ids)),
+        // The end takes a place, but would follow what is cut off.
+        let limit = limit - usize::from(*with_end);
+        let is_cut = truncation.is_some_and(|truncation| truncation.cut(&mut ids, limit, frame));
+        if !is_cut && *with_end && !ids.last().is_some_and(|last| model.end_tokens.contains(last)) {
+            ids.extend(model.end_tokens.first());
         }
-    };
-    prompts.list.into_iter().enumerate().map(one).collect()
+        Ok(ids)
+    }
 }

@@ -20,11 +20,11 @@ use crate::registry::ServedModel;
 pub async fn receive<T: Send + 'static>(
     api: &Arc<Api>,
     request: Request,
-    parse: fn(&[u8], &ServedModel) -> Result<T, ApiError>,
+    parse: fn(&[u8], &Api, &ServedModel) -> Result<T, ApiError>,
 ) -> Result<ReadRequest<T>, ApiError> {
     let account = request.extensions().get::<RequestAccount>().cloned();
     let account = account.unwrap_or_else(|| RequestAccount::new(api.entrance.metrics.without_model()));
-    read_request(api, &account, request, move |body, _, model| parse(body, model)).await
+    read_request(api, &account, request, move |body, api, model| parse(body, api, model)).await
 }
 
 /// The fields of a body, and the value of its larger field.

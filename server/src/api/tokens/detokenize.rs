@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Response};
+use model::Tokenizer;
 use serde::Serialize;
 use serde::de::SeqAccess;
 use tokio::time::Instant;
@@ -12,13 +11,15 @@ use utoipa::ToSchema;
 
 use super::asked::{AskedShape, receive};
 use super::fields::{DETOKENIZE_FIELDS, TOKENS};
+use super::memory::text_bytes;
 use crate::api::Api;
+use crate::api::answers::Written;
 use crate::api::arrival::in_time;
 use crate::api::fields::{IdBounds, IdReader, Ids};
 use crate::api::http::ApiError;
 use crate::api::json::{Brief, Shape, read_body};
 use crate::api::reading::ReadRequest;
-use crate::api::texts::{on_tokenizing_threads, tokenizer};
+use crate::api::texts::on_tokenizing_threads;
 use crate::registry::ServedModel;
 
 /// The text of ids.
@@ -30,17 +31,30 @@ pub struct DetokenizeMessage {
 }
 
 /// Answers with the text of ids.
-pub async fn detokenize(State(api): State<Arc<Api>>, request: Request) -> Result<Response, ApiError> {
+pub async fn detokenize(State(api): State<Arc<Api>>, request: Request) -> Result<Written, ApiError> {
     let _open = api.open_requests.open();
-    let ReadRequest { model, asked, held, .. } = receive(&api, request, parse).await?;
+    let ReadRequest { model, asked, client, held } = receive(&api, request, parse).await?;
+    let share = api.answer_budget.reserve_up_to(text_bytes(piece_bytes(&asked, &model)), client.peer)?;
     let answered = on_tokenizing_threads(&model, move |model| {
         let _held = held;
-        Ok(DetokenizeMessage { prompt: tokenizer(model, TOKENS)?.decode(&asked) })
+        let message = DetokenizeMessage { prompt: text_tokenizer(model)?.decode(&asked) };
+        Ok(Written { json: serde_json::to_vec(&message).expect("a string serialises"), share })
     });
-    Ok(Json(in_time(&api, Instant::now(), answered).await??).into_response())
+    in_time(&api, Instant::now(), answered).await?
 }
 
-fn parse(body: &[u8], model: &ServedModel) -> Result<Vec<u32>, ApiError> {
+/// Bytes of all pieces.
+fn piece_bytes(ids: &[u32], model: &ServedModel) -> usize {
+    let Some(tokenizer) = &model.tokenizer else { return 0 };
+    ids.iter().filter_map(|&id| tokenizer.piece_bytes(id)).map(<[u8]>::len).sum()
+}
+
+fn text_tokenizer(model: &ServedModel) -> Result<&Tokenizer, ApiError> {
+    let instead = "there is no text to give";
+    model.tokenizer.as_deref().ok_or(ApiError::NeedsTokenizer { param: TOKENS, instead })
+}
+
+fn parse(body: &[u8], _: &Api, model: &ServedModel) -> Result<Vec<u32>, ApiError> {
     let limits = model.limits();
     let bounds = IdBounds {
         vocab: model.source_vocab.max(model.target_vocab),
@@ -53,7 +67,7 @@ fn parse(body: &[u8], model: &ServedModel) -> Result<Vec<u32>, ApiError> {
     if count > bounds.most {
         return Err(ApiError::TooMany { param: TOKENS, count, unit: "ids", limit: bounds.most });
     }
-    tokenizer(model, TOKENS)?;
+    text_tokenizer(model)?;
     Ok(kept)
 }
 

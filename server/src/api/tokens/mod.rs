@@ -7,6 +7,8 @@ mod asked;
 mod detokenize;
 mod fields;
 mod info;
+mod memory;
+mod text_body;
 mod tokenize;
 
 pub use detokenize::{DetokenizeMessage, detokenize};

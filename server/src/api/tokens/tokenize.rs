@@ -1,20 +1,21 @@
-//! `POST /tokenize`: the ids of a text.
+//! `POST /tokenize`: the ids of a text, or of a conversation's.
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use super::asked::{AskedShape, receive};
-use super::fields::{ADD_SPECIAL_TOKENS, PROMPT, RETURN_TOKEN_STRS, TOKENIZE_FIELDS};
+use super::asked::receive;
+use super::fields::PROMPT;
+use super::memory::ids_bytes;
+use super::text_body::{Given, TextBody};
 use crate::api::Api;
+use crate::api::answers::Written;
 use crate::api::arrival::in_time;
+use crate::api::generation::render_conversation;
 use crate::api::http::ApiError;
-use crate::api::json::{TextFieldShape, read_body};
 use crate::api::reading::ReadRequest;
 use crate::api::texts::{TextField, check_text, on_tokenizing_threads, tokenizer};
 use crate::registry::ServedModel;
@@ -32,43 +33,56 @@ pub struct TokenizeMessage {
     token_strs: Option<Vec<String>>,
 }
 
-/// A text to be tokenised.
-struct Text {
-    text: String,
-    add_special_tokens: bool,
-    return_token_strs: bool,
-}
-
 /// Answers with the ids of a text.
-pub async fn tokenize(State(api): State<Arc<Api>>, request: Request) -> Result<Response, ApiError> {
+pub async fn tokenize(State(api): State<Arc<Api>>, request: Request) -> Result<Written, ApiError> {
     let _open = api.open_requests.open();
-    let ReadRequest { model, asked, held, .. } = receive(&api, request, parse).await?;
+    let ReadRequest { model, asked, client, held } = receive(&api, request, parse).await?;
+    let (budget, with_names) = (api.answer_budget.clone(), asked.return_token_strs);
+    let reserve = move |text: &str| budget.reserve_up_to(ids_bytes(text.len(), with_names), client.peer);
+    // A conversation has no length before it is rendered.
+    let share = if let Given::Text(text) = &asked.given { Some(reserve(text)?) } else { None };
     let answered = on_tokenizing_threads(&model, move |model| {
         let _held = held;
-        answer(&asked, model)
+        let add_special_tokens = asked.add_special_tokens.unwrap_or_else(|| asked.given.needs_frame(model));
+        let text = asked.given.into_text(model)?;
+        let share = share.map_or_else(|| reserve(&text), Ok)?;
+        let field = TextField { param: PROMPT.to_owned(), add_special_tokens, vocab: model.source_vocab };
+        let tokens = field.ids(&text, tokenizer(model, PROMPT)?)?;
+        let json = serde_json::to_vec(&TokenizeMessage::new(tokens, with_names, model));
+        Ok(Written { json: json.expect("ids and strings serialise"), share })
     });
-    Ok(Json(in_time(&api, Instant::now(), answered).await??).into_response())
+    in_time(&api, Instant::now(), answered).await?
 }
 
-fn parse(body: &[u8], model: &ServedModel) -> Result<Text, ApiError> {
-    let larger = TextFieldShape { param: PROMPT };
-    let (fields, text) = read_body(body, AskedShape { known: &TOKENIZE_FIELDS, name: PROMPT, larger })?;
-    let asked = Text {
-        text: text.ok_or(ApiError::Missing { param: PROMPT })??,
-        add_special_tokens: fields.flag(&ADD_SPECIAL_TOKENS)?,
-        return_token_strs: fields.flag(&RETURN_TOKEN_STRS)?,
-    };
-    fields.finish()?;
+fn parse(body: &[u8], api: &Api, model: &ServedModel) -> Result<TextBody, ApiError> {
+    let asked = TextBody::read(body, api.limits.messages)?;
     let tokenizer = tokenizer(model, PROMPT)?;
-    check_text(&asked.text, tokenizer, model.limits().source_tokens, || PROMPT.to_owned())?;
+    if let Given::Text(text) = &asked.given {
+        check_text(text, tokenizer, model.limits().source_tokens, || PROMPT.to_owned())?;
+    }
     Ok(asked)
 }
 
-fn answer(asked: &Text, model: &ServedModel) -> Result<TokenizeMessage, ApiError> {
-    let Text { text, add_special_tokens, return_token_strs } = asked;
-    let field =
-        TextField { param: PROMPT.to_owned(), add_special_tokens: *add_special_tokens, vocab: model.source_vocab };
-    let tokens = field.ids(text, tokenizer(model, PROMPT)?)?;
-    let token_strs = return_token_strs.then(|| tokens.iter().map(|&id| model.token_name(id)).collect());
-    Ok(TokenizeMessage { count: tokens.len(), max_model_len: model.limits().source_tokens, tokens, token_strs })
+impl Given {
+    /// Whether the tokenizer has to frame it: a template writes special tokens itself.
+    fn needs_frame(&self, model: &ServedModel) -> bool {
+        match self {
+            Self::Text(_) => true,
+            Self::Conversation(_) => model.chat.needs_frame(),
+        }
+    }
+
+    fn into_text(self, model: &ServedModel) -> Result<String, ApiError> {
+        match self {
+            Self::Text(text) => Ok(text),
+            Self::Conversation(conversation) => render_conversation(&conversation, model),
+        }
+    }
+}
+
+impl TokenizeMessage {
+    fn new(tokens: Vec<u32>, with_names: bool, model: &ServedModel) -> Self {
+        let token_strs = with_names.then(|| tokens.iter().map(|&id| model.token_name(id)).collect());
+        Self { count: tokens.len(), max_model_len: model.limits().source_tokens, tokens, token_strs }
+    }
 }
