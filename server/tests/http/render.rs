@@ -61,6 +61,7 @@ async fn each_prompt_of_a_completion_is_rendered_and_nothing_runs() {
                 "n": 1, "max_tokens": 16, "min_tokens": 0, "ignore_eos": false, "stop": ["END"],
                 // So small a temperature takes the most probable token.
                 "temperature": 0.0, "top_k": 0, "top_p": 0.5, "min_p": 0.0, "seed": null, "logprobs": null,
+                "use_beam_search": false,
             },
             "stream": false,
         })
@@ -103,6 +104,17 @@ async fn what_was_rendered_can_be_asked_as_a_completion_and_is_the_same_request(
     app.post("/v1/chat/completions", &body).await.json();
     let seen = seen.lock().unwrap();
     assert_eq!(seen[0], seen[1]);
+}
+
+#[tokio::test]
+async fn a_beam_search_is_rendered_so_that_it_can_be_asked_again() {
+    let (app, _) = watched();
+    let body = json!({"prompt": "p", "use_beam_search": true, "n": 2, "best_of": 4, "early_stopping": "never"});
+    let mut params = rendered(&app, COMPLETIONS, body).await[0]["sampling_params"].take();
+    assert_eq!((&params["use_beam_search"], &params["best_of"]), (&json!(true), &json!(4)));
+    assert_eq!((&params["length_penalty"], &params["early_stopping"]), (&json!(1.0), &json!("never")));
+    params["prompt"] = json!("p");
+    assert_eq!(rendered(&app, COMPLETIONS, params.clone()).await[0]["sampling_params"]["best_of"], 4, "{params}");
 }
 
 #[tokio::test]

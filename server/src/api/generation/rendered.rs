@@ -3,12 +3,14 @@
 //! Filled by `render`; the OpenAPI document describes it.
 
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::call::{CallSources, GenerationCall};
 use super::tokenise::TokenisedCall;
 use crate::api::http::random_name;
 use crate::registry::ServedModel;
+use crate::request::EarlyStopping;
 
 /// One source with everything that the engine would get with it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -41,6 +43,15 @@ struct SamplingParams<'a> {
     seed: Option<u64>,
     /// Alternatives of each token; null without log-probabilities.
     logprobs: Option<u32>,
+    use_beam_search: bool,
+    /// Width of a beam search.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    best_of: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    length_penalty: Option<f64>,
+    /// `true`, `false` or `never`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    early_stopping: Option<Value>,
 }
 
 /// Whether a request has one source or a list of them.
@@ -92,11 +103,20 @@ fn sampling_params(call: &GenerationCall) -> SamplingParams<'_> {
         min_tokens: call.min_tokens,
         ignore_eos: call.ignore_eos,
         stop: &call.stop,
-        temperature: sampling.temperature,
+        // A search draws no tokens.
+        temperature: if call.beams.is_some() { 0.0 } else { sampling.temperature },
         top_k: sampling.top_k,
         top_p: sampling.top_p,
         min_p: sampling.min_p,
         seed: call.seed,
         logprobs: call.log_probs,
+        use_beam_search: call.beams.is_some(),
+        best_of: call.beams.map(|beams| beams.width),
+        length_penalty: call.beams.map(|beams| beams.length_penalty),
+        early_stopping: call.beams.map(|beams| match beams.early_stopping {
+            EarlyStopping::Full => Value::from(true),
+            EarlyStopping::Unlikely => Value::from(false),
+            EarlyStopping::Impossible => Value::from("never"),
+        }),
     }
 }
