@@ -22,11 +22,19 @@ pub struct Detokenizer {
     text: String,
     /// Number of characters of `text` that belong to earlier ids.
     given_up: usize,
+    /// Whether special tokens are written by name.
+    shows_special: bool,
 }
 
 impl Detokenizer {
     pub(crate) fn new(pieces: Arc<Pieces>) -> Self {
-        Self { pieces, held: Vec::new(), text: String::new(), given_up: 0 }
+        Self { pieces, held: Vec::new(), text: String::new(), given_up: 0, shows_special: false }
+    }
+
+    /// Writes special tokens by name from now on.
+    #[must_use]
+    pub fn with_special_tokens(self) -> Self {
+        Self { shows_special: true, ..self }
     }
 
     /// Takes the next id and returns the text that it completes: often one piece, sometimes nothing.
@@ -34,6 +42,11 @@ impl Detokenizer {
         self.text.clear();
         self.given_up = 0;
         match self.pieces.get(id) {
+            Some(Piece::Special(name)) if self.shows_special => {
+                self.given_up = self.held.len();
+                give_up(&mut self.held, &mut self.text);
+                self.text.push_str(name);
+            }
             None | Some(Piece::Special(_)) => {}
             Some(Piece::Byte(byte)) => {
                 self.held.push(byte);

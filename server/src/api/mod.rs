@@ -6,6 +6,7 @@ mod answers;
 mod arrival;
 mod chat;
 mod completions;
+mod controls;
 mod encodings;
 mod fields;
 mod generation;

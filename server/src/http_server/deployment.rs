@@ -11,6 +11,7 @@ use crate::engine::{Engine, EngineLimits};
 use crate::job_pool::JobPool;
 use crate::loading::{LoadError, LoadedModel, ModelFacts, OfModel, all_of};
 use crate::registry::{LongestToken, ModelRegistry, ServedModel};
+use crate::request::Controls;
 use crate::telemetry::ModelMetrics;
 
 /// Stretch of time over which the pace of a large body is measured: a line may falter for a moment.
@@ -110,6 +111,7 @@ fn start_model(
         target_vocab,
         start_token,
         end_tokens,
+        controls: Controls::default(),
         encoder_width,
         labels,
         metrics,

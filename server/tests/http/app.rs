@@ -22,7 +22,7 @@ use server::http_server::ConnectionLimits;
 use server::job_pool::JobPool;
 use server::process::liveness::Liveness;
 use server::registry::{LongestToken, ModelRegistry, ServedModel};
-use server::request::{GenerationEvent, GenerationRequest};
+use server::request::{Controls, GenerationEvent, GenerationRequest};
 use server::scheduler::{PoolSize, SchedulerLimits};
 use server::source_sharing::SourceSharing;
 use server::telemetry::{Metrics, Outcome, RequestMetrics};
@@ -182,6 +182,7 @@ impl App {
             target_vocab: setup.vocab,
             start_token: START,
             end_tokens: vec![END],
+            controls: Controls::default(),
             encoder_width: WIDTH,
             labels: setup.labels,
             metrics: of_model,

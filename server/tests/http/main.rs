@@ -10,6 +10,7 @@ mod bad_requests;
 mod chat;
 mod compressed_bodies;
 mod connection_places;
+mod controls;
 mod description;
 mod embeddings;
 mod encoder_routes;

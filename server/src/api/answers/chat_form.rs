@@ -10,6 +10,7 @@ use super::chat_messages::{ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletio
 use super::form::{AnswerForm, Blocks, ChoicePiece, DONE, event};
 use super::heading::Heading;
 use super::stream_options::StreamOptions;
+use super::token_names::TokenNames;
 use super::usage::{Usage, UsageMessage};
 use crate::registry::ServedModel;
 use crate::request::FinishReason;
@@ -35,7 +36,8 @@ impl ChatForm {
     }
 
     fn log_probs(&self, piece: &ChoicePiece) -> Option<ChatLogProbs> {
-        self.blocks.log_probs.then(|| ChatLogProbs::new(&piece.piece.log_probs, &self.model))
+        let names = TokenNames { model: &self.model, as_ids: self.blocks.tokens_as_ids };
+        self.blocks.log_probs.then(|| ChatLogProbs::new(&piece.piece.log_probs, names))
     }
 
     fn choice<'a>(&self, piece: &'a ChoicePiece) -> ChatChoice<'a> {

@@ -6,7 +6,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::scored_token::{SCORE_BYTES, ScoredToken, finite};
-use crate::registry::{LongestToken, ServedModel};
+use super::token_names::TokenNames;
+use crate::registry::LongestToken;
 
 /// The block of a choice.
 #[derive(Debug, Serialize, ToSchema)]
@@ -44,17 +45,17 @@ struct NamedToken {
 
 impl ChatLogProbs {
     /// The block of these tokens.
-    pub fn new(tokens: &[ScoredToken], model: &ServedModel) -> Self {
-        Self { content: chat_log_probs(tokens, model), refusal: None }
+    pub fn new(tokens: &[ScoredToken], names: TokenNames<'_>) -> Self {
+        Self { content: chat_log_probs(tokens, names), refusal: None }
     }
 }
 
 /// The tokens, each with its alternatives, best first.
-pub fn chat_log_probs(tokens: &[ScoredToken], model: &ServedModel) -> Vec<ChatLogProb> {
+pub fn chat_log_probs(tokens: &[ScoredToken], names: TokenNames<'_>) -> Vec<ChatLogProb> {
     let named = |id: u32, log_prob: f32| NamedToken {
-        token: model.token_name(id),
+        token: names.name(id),
         logprob: finite(log_prob),
-        bytes: model.tokenizer.as_ref().and_then(|tokenizer| tokenizer.piece_bytes(id)).map(<[u8]>::to_vec),
+        bytes: names.model.tokenizer.as_ref().and_then(|tokenizer| tokenizer.piece_bytes(id)).map(<[u8]>::to_vec),
     };
     let entry = |ScoredToken { score, .. }: &ScoredToken| {
         let NamedToken { token, logprob, bytes } = named(score.chosen.id, score.chosen.log_prob);

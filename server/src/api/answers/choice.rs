@@ -17,6 +17,8 @@ use crate::request::{FinishReason, Rating};
 pub struct ChoiceSettings {
     /// Strings that end a text.
     pub stop: Arc<StopStrings>,
+    /// Tokens that end a text and have no part in it.
+    pub silent_tokens: Vec<u32>,
     /// Number of first tokens in whose text a stop string does not count.
     pub min_tokens: u32,
     /// Whether the answer holds token ids.
@@ -124,7 +126,8 @@ impl Choice {
             self.pending.token_ids.push(id);
         }
         let mut offset = self.characters;
-        if let Some(mut detokenizer) = self.detokenizer.take() {
+        let is_silent = self.settings.silent_tokens.contains(&id);
+        if !is_silent && let Some(mut detokenizer) = self.detokenizer.take() {
             self.text(detokenizer.push(id));
             offset += detokenizer.given_up();
             self.detokenizer = Some(detokenizer);

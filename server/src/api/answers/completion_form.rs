@@ -11,6 +11,7 @@ use super::form::{AnswerForm, Blocks, ChoicePiece, DONE, event};
 use super::heading::Heading;
 use super::logprobs::{LogProbs, log_prob_bytes};
 use super::stream_options::StreamOptions;
+use super::token_names::TokenNames;
 use super::usage::{Usage, UsageMessage};
 use crate::registry::ServedModel;
 use crate::request::FinishReason;
@@ -44,10 +45,11 @@ impl CompletionForm {
 
     fn choice<'a>(&self, piece: &'a ChoicePiece) -> ChoiceMessage<'a> {
         let ChoicePiece { index, piece } = piece;
+        let names = TokenNames { model: &self.model, as_ids: self.blocks.tokens_as_ids };
         ChoiceMessage {
             index: *index,
             text: &piece.text,
-            logprobs: self.blocks.log_probs.then(|| LogProbs::new(&piece.log_probs, &self.model)),
+            logprobs: self.blocks.log_probs.then(|| LogProbs::new(&piece.log_probs, names)),
             finish_reason: piece.finish.map(FinishReason::name),
             score: piece.rating.map(|rating| rating.score),
             cumulative_logprob: piece.rating.map(|rating| rating.log_prob),

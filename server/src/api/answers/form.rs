@@ -25,6 +25,8 @@ pub struct Blocks {
     pub log_probs: bool,
     /// `token_ids`; absent without.
     pub token_ids: bool,
+    /// Tokens go by their ids in `logprobs`.
+    pub tokens_as_ids: bool,
 }
 
 /// The form of one answer. Events are texts of server-sent events, empty where there are none.

@@ -7,8 +7,9 @@ use serde::ser::{SerializeMap, Serializer};
 use utoipa::ToSchema;
 
 use super::scored_token::{SCORE_BYTES, ScoredToken, finite};
+use super::token_names::TokenNames;
 use crate::engine::TokenScore;
-use crate::registry::{LongestToken, ServedModel, token_id_name};
+use crate::registry::{LongestToken, token_id_name};
 
 /// One entry per token in each list.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
@@ -26,11 +27,11 @@ pub struct LogProbs {
 
 impl LogProbs {
     /// The block of these tokens.
-    pub fn new(tokens: &[ScoredToken], model: &ServedModel) -> Self {
+    pub fn new(tokens: &[ScoredToken], names: TokenNames<'_>) -> Self {
         let mut block = Self::default();
         for ScoredToken { score, offset } in tokens {
-            let name = model.token_name(score.chosen.id);
-            block.top_logprobs.push(TopLogProbs::new(score, &name, model));
+            let name = names.name(score.chosen.id);
+            block.top_logprobs.push(TopLogProbs::new(score, &name, names));
             block.token_logprobs.push(finite(score.chosen.log_prob));
             block.tokens.push(name);
             block.text_offset.push(*offset);
@@ -54,7 +55,7 @@ pub struct TopLogProbs(Vec<(String, f32)>);
 impl TopLogProbs {
     /// The chosen token always goes by its own name; another one of the same text (a byte piece beside the letter it
     /// stands for) goes by its id, so that no entry replaces another.
-    fn new(score: &TokenScore, chosen_name: &str, model: &ServedModel) -> Self {
+    fn new(score: &TokenScore, chosen_name: &str, names: TokenNames<'_>) -> Self {
         let mut entries: Vec<(String, f32)> = Vec::with_capacity(score.top.len() + 1);
         let mut has_chosen = false;
         for candidate in &score.top {
@@ -62,7 +63,7 @@ impl TopLogProbs {
                 has_chosen = true;
                 chosen_name.to_owned()
             } else {
-                let name = model.token_name(candidate.id);
+                let name = names.name(candidate.id);
                 let taken = name == chosen_name || entries.iter().any(|(other, _)| *other == name);
                 if taken { token_id_name(candidate.id) } else { name }
             };

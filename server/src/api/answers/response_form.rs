@@ -15,6 +15,7 @@ use super::response_messages::{
 };
 use super::response_settings::ResponseSettings;
 use super::scored_token::ScoredToken;
+use super::token_names::TokenNames;
 use super::usage::Usage;
 use crate::api::http::{ApiError, random_name};
 use crate::registry::ServedModel;
@@ -40,6 +41,8 @@ pub struct ResponseForm {
     /// Its tokens, where log-probabilities are asked for.
     tokens: Vec<ScoredToken>,
     finish: Option<FinishReason>,
+    /// Tokens go by their ids.
+    tokens_as_ids: bool,
 }
 
 impl ResponseForm {
@@ -55,7 +58,13 @@ impl ResponseForm {
             text: String::new(),
             tokens: Vec::new(),
             finish: None,
+            tokens_as_ids: false,
         }
+    }
+
+    /// Names tokens by their ids, or by their text.
+    pub fn naming_tokens(self, tokens_as_ids: bool) -> Self {
+        Self { tokens_as_ids, ..self }
     }
 
     /// The response without a message, as it is until the message begins.
@@ -102,7 +111,7 @@ impl ResponseForm {
 
     /// Log-probabilities of these tokens; of none where they are not asked for.
     fn log_probs(&self, tokens: &[ScoredToken]) -> Vec<ChatLogProb> {
-        chat_log_probs(tokens, &self.model)
+        chat_log_probs(tokens, TokenNames { model: &self.model, as_ids: self.tokens_as_ids })
     }
 }
 

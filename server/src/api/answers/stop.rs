@@ -8,6 +8,17 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub struct StopStrings {
     patterns: Vec<Pattern>,
+    text: StopText,
+}
+
+/// Fate of the string that ends a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StopText {
+    /// The text ends before it.
+    #[default]
+    Cut,
+    /// The text ends with it.
+    Kept,
 }
 
 /// One string, ready for the Knuth-Morris-Pratt scan: linear in the text whatever the strings are.
@@ -20,8 +31,8 @@ struct Pattern {
 
 impl StopStrings {
     /// None of `strings` may be empty.
-    pub fn new(strings: &[String]) -> Self {
-        Self { patterns: strings.iter().map(|string| Pattern::new(string.as_bytes())).collect() }
+    pub fn new(strings: &[String], text: StopText) -> Self {
+        Self { patterns: strings.iter().map(|string| Pattern::new(string.as_bytes())).collect(), text }
     }
 }
 
@@ -88,7 +99,8 @@ impl StopMatcher {
             if let Some(length) = self.advance(byte) {
                 self.stopped = true;
                 // The match may begin before this piece but never before what is held.
-                out.push_str(&self.held[..scanned + offset + 1 - length]);
+                let cut = if self.strings.text == StopText::Kept { 0 } else { length };
+                out.push_str(&self.held[..scanned + offset + 1 - cut]);
                 self.held.clear();
                 return;
             }
@@ -148,7 +160,7 @@ mod tests {
 
     /// No stop string counts that ends in the first `passed` pieces.
     fn run_after(passed: usize, stops: &[String], pieces: &[&str]) -> (Vec<String>, bool) {
-        let strings = Arc::new(StopStrings::new(stops));
+        let strings = Arc::new(StopStrings::new(stops, StopText::Cut));
         let mut matcher = StopMatcher::new(&strings);
         let mut outputs: Vec<String> = pieces
             .iter()
@@ -204,6 +216,14 @@ mod tests {
         let (outputs, stopped) = run(&owned(&["abcdX", "bc"]), &["za", "bc"]);
         assert_eq!(outputs.concat(), "za");
         assert!(stopped);
+    }
+
+    #[test]
+    fn a_stop_string_that_is_kept_ends_the_text_and_nothing_follows_it() {
+        let strings = Arc::new(StopStrings::new(&owned(&["END"]), StopText::Kept));
+        let (mut matcher, mut out) = (StopMatcher::new(&strings), String::new());
+        ["one E", "ND two", " three"].into_iter().for_each(|piece| matcher.push(piece, &mut out));
+        assert_eq!((out.as_str(), matcher.stopped()), ("one END", true));
     }
 
     #[test]

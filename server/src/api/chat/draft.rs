@@ -8,6 +8,7 @@ use serde::de::MapAccess;
 
 use super::fields::{DECODER_PROMPT, FIELDS, MESSAGES, PARTS};
 use super::neutral::MESSAGE;
+use crate::api::controls::ControlsDraft;
 use crate::api::fields::{
     DecoderPrompt, DecoderPromptShape, MESSAGE_FIELDS, MessageDialect, MessagesShape, STOP, STREAM_OPTIONS, StopShape,
     TEMPLATE_VARIABLES, TemplateVariablesShape, stream_options_shape,
@@ -43,6 +44,8 @@ pub struct Draft {
     pub decoder_prompt: Option<Result<DecoderPrompt, ApiError>>,
     /// `stop`.
     pub stop: Option<Result<Vec<String>, ApiError>>,
+    /// Controls that are lists or objects.
+    pub controls: ControlsDraft,
     /// `stream_options`.
     pub stream_options: Option<Result<Fields, ApiError>>,
     /// `chat_template_kwargs`.
@@ -66,9 +69,15 @@ impl Shape for BodyShape<'_> {
 
     fn object<'de, A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Read, A::Error> {
         let Self(bounds) = self;
-        let fields = Fields::new(&FIELDS, "");
-        let mut draft =
-            Draft { fields, messages: None, decoder_prompt: None, stop: None, stream_options: None, variables: None };
+        let mut draft = Draft {
+            fields: Fields::new(&FIELDS, ""),
+            messages: None,
+            decoder_prompt: None,
+            stop: None,
+            controls: ControlsDraft::default(),
+            stream_options: None,
+            variables: None,
+        };
         while let Some(name) = draft.fields.next_known(&mut object)? {
             match name {
                 MESSAGES => {
@@ -81,6 +90,9 @@ impl Shape for BodyShape<'_> {
                 STOP_NAME => draft.stop = object.next_value_seed(Shaped(StopShape(bounds.stop)))?,
                 STREAM_OPTIONS => draft.stream_options = object.next_value_seed(Shaped(stream_options_shape()))?,
                 TEMPLATE_VARIABLES => draft.variables = object.next_value_seed(Shaped(TemplateVariablesShape))?,
+                list if ControlsDraft::takes(list) => {
+                    draft.controls.read(list, &mut object, bounds.decoder_prompt.vocab)?;
+                }
                 scalar => draft.fields.set(scalar, object.next_value()?),
             }
         }

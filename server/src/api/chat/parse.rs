@@ -8,10 +8,11 @@ use super::fields::{
     RETURN_TOKEN_IDS, TOP_LOG_PROBS,
 };
 use super::neutral::REQUEST;
+use crate::api::controls::GivenControls;
 use crate::api::fields::{
     ADD_SPECIAL_TOKENS_TO_CONVERSATION, BesideBeams, CONTINUE_FINAL_MESSAGE, DecoderPrompt, IGNORE_EOS, MIN_TOKENS,
-    STREAM, Unfinished, given_messages, given_stop, given_stream_options, read_beams, read_cache_salt, read_sampling,
-    read_seed, saturated, take_unfinished, to_u32,
+    STREAM, TextOptions, Unfinished, given_messages, given_stop, given_stream_options, read_beams, read_cache_salt,
+    read_sampling, read_seed, saturated, take_unfinished, to_u32,
 };
 use crate::api::generation::{CallNames, CallSources, Excesses, GenerationCall, RequestBounds, validate};
 use crate::api::http::{ApiError, TargetNames};
@@ -23,7 +24,8 @@ use crate::chat_template::{ChatMessage, Conversation};
 /// # Errors
 /// The [`ApiError`] of the first rule that it breaks; invalid JSON is reported first.
 pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiError> {
-    let Draft { fields, messages, decoder_prompt, stop, stream_options, variables } = Draft::read(body, bounds)?;
+    let Draft { fields, messages, decoder_prompt, stop, controls, stream_options, variables } =
+        Draft::read(body, bounds)?;
     let stream = fields.flag(&STREAM)?;
     let choices = fields.whole_up_to(&CHOICES, u64::from(bounds.choices))?.map_or(1, to_u32);
     let echo = fields.flag(&ECHO)?;
@@ -55,6 +57,8 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
         sampling,
         seed: read_seed(&fields)?,
         stop: given_stop(stop, bounds.takes_text)?,
+        controls: GivenControls::read(&fields, controls, bounds.takes_text)?,
+        text_options: TextOptions::read(&fields)?,
         log_probs: read_log_probs(&fields, bounds)?,
         echo,
         stream,

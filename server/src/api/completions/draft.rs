@@ -6,6 +6,7 @@
 use serde::de::MapAccess;
 
 use super::fields::{DECODER_PROMPT, FIELDS, PROMPT};
+use crate::api::controls::ControlsDraft;
 use crate::api::fields::{
     DecoderPrompt, DecoderPromptShape, Prompts, PromptsShape, STOP, STREAM_OPTIONS, StopShape, stream_options_shape,
 };
@@ -28,6 +29,8 @@ pub struct Draft {
     pub decoder_prompt: Option<Result<DecoderPrompt, ApiError>>,
     /// `stop`.
     pub stop: Option<Result<Vec<String>, ApiError>>,
+    /// Controls that are lists or objects.
+    pub controls: ControlsDraft,
     /// `stream_options`.
     pub stream_options: Option<Result<Fields, ApiError>>,
 }
@@ -50,6 +53,7 @@ impl Shape for BodyShape<'_> {
     fn object<'de, A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Read, A::Error> {
         let Self(bounds) = self;
         let mut fields = Fields::new(&FIELDS, "");
+        let mut controls = ControlsDraft::default();
         let (mut prompts, mut decoder_prompt, mut stop, mut stream_options) = (None, None, None, None);
         while let Some(name) = fields.next_known(&mut object)? {
             match name {
@@ -61,10 +65,13 @@ impl Shape for BodyShape<'_> {
                 }
                 STOP_NAME => stop = object.next_value_seed(Shaped(StopShape(bounds.stop)))?,
                 STREAM_OPTIONS => stream_options = object.next_value_seed(Shaped(stream_options_shape()))?,
+                list if ControlsDraft::takes(list) => {
+                    controls.read(list, &mut object, bounds.decoder_prompt.vocab)?;
+                }
                 scalar => fields.set(scalar, object.next_value()?),
             }
         }
-        Ok(Ok(Draft { fields, prompts, decoder_prompt, stop, stream_options }))
+        Ok(Ok(Draft { fields, prompts, decoder_prompt, stop, controls, stream_options }))
     }
 
     fn other(self, value: Brief) -> Self::Read {

@@ -5,9 +5,10 @@
 use std::sync::LazyLock;
 
 use super::neutral::REQUEST;
+use crate::api::controls::CONTROLS;
 use crate::api::fields::{
     BEAMS, CACHE_SALT, IGNORE_EOS, MIN_TOKENS, MODEL, NeutralFields, SAMPLING, STOP, STREAM, STREAM_OPTIONS_FIELD,
-    decoder_prompt_schema, prompts_schema,
+    TEXT_OPTIONS, decoder_prompt_schema, prompts_schema,
 };
 use crate::api::json::{Field, FieldTable, Most};
 
@@ -19,7 +20,7 @@ pub const DECODER_PROMPT: &str = "decoder_prompt";
 /// All fields of a body.
 pub static FIELDS: LazyLock<FieldTable> = LazyLock::new(|| {
     FieldTable::new(
-        [&INPUT[..], &GENERATION, &SAMPLING, &BEAMS, &OUTPUT]
+        [&INPUT[..], &GENERATION, &SAMPLING, &CONTROLS, &BEAMS, &TEXT_OPTIONS, &OUTPUT]
             .concat()
             .into_iter()
             .chain(REQUEST.into_iter().flat_map(NeutralFields::declared)),

@@ -24,7 +24,11 @@ pub async fn render_completions(State(api): State<Arc<Api>>, request: Request) -
 
 fn read(body: &[u8], bounds: &RequestBounds, model: &Arc<ServedModel>) -> Result<Asked, ApiError> {
     let call = parse(body, bounds)?;
-    let blocks = Blocks { log_probs: call.log_probs.is_some(), token_ids: call.return_token_ids };
+    let blocks = Blocks {
+        log_probs: call.log_probs.is_some(),
+        token_ids: call.return_token_ids,
+        tokens_as_ids: call.text_options.tokens_as_ids,
+    };
     let form = CompletionForm::new(model, blocks, call.stream_options);
     Ok(Asked { call, form: Box::new(form) })
 }

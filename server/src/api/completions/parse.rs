@@ -5,9 +5,10 @@
 use super::draft::Draft;
 use super::fields::{ADD_SPECIAL_TOKENS, CHOICES, DECODER_PROMPT, ECHO, LOG_PROBS, MAX_TOKENS, RETURN_TOKEN_IDS};
 use super::neutral::REQUEST;
+use crate::api::controls::GivenControls;
 use crate::api::fields::{
-    BesideBeams, DecoderPrompt, IGNORE_EOS, MIN_TOKENS, Prompt, Prompts, STREAM, given_stop, given_stream_options,
-    read_beams, read_cache_salt, read_sampling, read_seed, saturated, to_u32,
+    BesideBeams, DecoderPrompt, IGNORE_EOS, MIN_TOKENS, Prompt, Prompts, STREAM, TextOptions, given_stop,
+    given_stream_options, read_beams, read_cache_salt, read_sampling, read_seed, saturated, to_u32,
 };
 use crate::api::generation::{CallNames, CallSources, Excesses, GenerationCall, RequestBounds, validate};
 use crate::api::http::{ApiError, TargetNames};
@@ -19,7 +20,7 @@ use crate::api::texts::Sources;
 /// # Errors
 /// The [`ApiError`] of the first rule that it breaks; invalid JSON is reported first.
 pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiError> {
-    let Draft { fields, prompts, decoder_prompt, stop, stream_options } = Draft::read(body, bounds)?;
+    let Draft { fields, prompts, decoder_prompt, stop, controls, stream_options } = Draft::read(body, bounds)?;
     let stream = fields.flag(&STREAM)?;
     let choices = fields.whole_up_to(&CHOICES, u64::from(bounds.choices))?.map_or(1, to_u32);
     let echo = fields.flag(&ECHO)?;
@@ -43,6 +44,8 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
         sampling,
         seed: read_seed(&fields)?,
         stop: given_stop(stop, bounds.takes_text)?,
+        controls: GivenControls::read(&fields, controls, bounds.takes_text)?,
+        text_options: TextOptions::read(&fields)?,
         log_probs: fields.whole_up_to(&LOG_PROBS, u64::from(bounds.top_log_probs))?.map(to_u32),
         echo,
         stream,

@@ -18,6 +18,7 @@ mod sampling;
 mod stop;
 mod stream_options;
 mod template_variables;
+mod text_options;
 mod truncation;
 mod unfinished;
 
@@ -41,5 +42,6 @@ pub use stop::{STOP, StopBounds, StopShape, given_stop};
 pub use stream_options::STREAM_FIELDS;
 pub use stream_options::{STREAM_OPTIONS, STREAM_OPTIONS_FIELD, given_stream_options, stream_options_shape};
 pub use template_variables::{TEMPLATE_VARIABLES, TEMPLATE_VARIABLES_FIELD, TemplateVariablesShape};
+pub use text_options::{TEXT_OPTIONS, TextOptions};
 pub use truncation::{Frame, TRUNCATE_PROMPT_TOKENS, TRUNCATION_SIDE, Truncation};
 pub use unfinished::{CONTINUE_FINAL_MESSAGE, Unfinished, take_unfinished};

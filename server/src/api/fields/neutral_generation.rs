@@ -10,17 +10,10 @@ pub const GENERATION_NEUTRAL: NeutralFields = NeutralFields {
     prefix: "",
     table: &[
         // OpenAI.
-        ("frequency_penalty", Neutral::Number(0.0)),
-        ("logit_bias", Neutral::EmptyObject),
-        ("presence_penalty", Neutral::Number(0.0)),
         ("response_format", Neutral::PlainText),
         ("user", Neutral::Anything),
         // vLLM: choosing tokens.
-        ("allowed_token_ids", Neutral::Null),
-        ("bad_words", Neutral::EmptyList),
         ("logits_processors", Neutral::EmptyList),
-        ("repetition_penalty", Neutral::Number(1.0)),
-        ("stop_token_ids", Neutral::EmptyList),
         // vLLM: constrained output.
         ("guided_choice", Neutral::Null),
         ("guided_decoding_backend", Neutral::Null),
@@ -31,11 +24,8 @@ pub const GENERATION_NEUTRAL: NeutralFields = NeutralFields {
         ("structured_outputs", Neutral::Null),
         // vLLM: how text is read and written.
         ("detokenize", Neutral::Boolean(true)),
-        ("include_stop_str_in_output", Neutral::Boolean(false)),
         ("mm_processor_kwargs", Neutral::Null),
         ("prompt_logprobs", Neutral::Null),
-        ("return_tokens_as_token_ids", Neutral::Boolean(false)),
-        ("skip_special_tokens", Neutral::Boolean(true)),
         ("spaces_between_special_tokens", Neutral::Boolean(true)),
         ("truncate_prompt_tokens", Neutral::Null),
         // vLLM: how the request is run.
@@ -68,18 +58,9 @@ mod tests {
     #[test]
     fn neutral_values_pass_and_others_are_refused_by_name() {
         for (name, neutral, other) in [
-            ("frequency_penalty", json!(0), json!(0.5)),
-            ("presence_penalty", json!(0.0), json!(1)),
-            ("logit_bias", json!({}), json!({"50256": -100})),
-            ("repetition_penalty", json!(1.0), json!(1.1)),
-            ("stop_token_ids", json!([]), json!([7])),
-            ("skip_special_tokens", json!(true), json!(false)),
-            ("include_stop_str_in_output", json!(false), json!(true)),
             ("response_format", json!({"type": "text"}), json!({"type": "json_object"})),
             ("response_format", json!({"type": "text"}), json!({"type": "text", "strict": true})),
             ("response_format", json!({"type": "text"}), json!({})),
-            ("logit_bias", json!({}), json!([])),
-            ("bad_words", json!([]), json!([[]])),
             ("guided_regex", Value::Null, json!("a+")),
             ("priority", json!(0), json!(1)),
             ("prompt_logprobs", Value::Null, json!(0)),

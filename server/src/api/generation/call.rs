@@ -5,7 +5,8 @@
 use kernels::Sampling;
 
 use crate::api::answers::StreamOptions;
-use crate::api::fields::{Prompt, PromptNames};
+use crate::api::controls::GivenControls;
+use crate::api::fields::{Prompt, PromptNames, TextOptions};
 use crate::api::http::{ApiError, TargetNames};
 use crate::api::texts::Sources;
 use crate::chat_template::Conversation;
@@ -40,6 +41,10 @@ pub struct GenerationCall {
     pub seed: Option<u64>,
     /// Strings that end a text.
     pub stop: Vec<String>,
+    /// Controls of every draw.
+    pub controls: GivenControls,
+    /// How the text is written.
+    pub text_options: TextOptions,
     /// Log-probabilities, with this many alternatives.
     pub log_probs: Option<u32>,
     /// Whether the answer begins with the decoder prompt.

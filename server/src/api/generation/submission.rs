@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::call::GenerationCall;
 use super::tokenise::TokenisedCall;
-use crate::api::answers::{ChoiceSettings, StopStrings, Submitted};
+use crate::api::answers::{ChoiceSettings, StopStrings, StopText, Submitted};
+use crate::api::controls::Settling;
 use crate::api::http::{ApiError, random_u64};
 use crate::engine::{Generation, Slots};
 use crate::registry::ServedModel;
@@ -20,7 +21,11 @@ pub fn submit(
     asked: &GenerationCall,
     tokens: TokenisedCall,
 ) -> Result<Submitted, ApiError> {
-    let TokenisedCall { sources, decoder_prompt, opening } = tokens;
+    let TokenisedCall { sources, decoder_prompt, opening, bad_words } = tokens;
+    let held_back =
+        if asked.min_tokens > 0 { [&model.end_tokens[..], &asked.controls.stop_tokens].concat() } else { Vec::new() };
+    let settling = Settling { defaults: &model.controls, bad_words, held_back: &held_back };
+    let controls = Arc::new(settling.settle(asked.controls.clone())?);
     let sources: Vec<Arc<[u32]>> = sources.into_iter().map(|source| Arc::from(source.ids)).collect();
     let request = |source: &Arc<[u32]>| {
         let mut sampling = asked.sampling;
@@ -33,11 +38,13 @@ pub fn submit(
             min_tokens: asked.min_tokens,
             ignore_end: asked.ignore_eos,
             sampling,
+            controls: Arc::clone(&controls),
             log_probs: asked.log_probs,
             score_prompt: asked.echo && asked.log_probs.is_some() && !decoder_prompt.is_empty(),
             ..GenerationRequest::new(Arc::clone(source), asked.known_max_tokens())
         }
     };
+    let stop_text = if asked.text_options.include_stop { StopText::Kept } else { StopText::Cut };
     let generations = slots
         .divide(sources.len(), asked.rows_of_prompt())
         .zip(&sources)
@@ -48,11 +55,21 @@ pub fn submit(
         sources,
         choices_per_prompt: asked.choices as usize,
         settings: ChoiceSettings {
-            stop: Arc::new(StopStrings::new(&asked.stop)),
+            stop: Arc::new(StopStrings::new(&asked.stop, stop_text)),
+            silent_tokens: silent_tokens(model, asked),
             min_tokens: asked.min_tokens,
             return_token_ids: asked.return_token_ids,
             coalesce: asked.stream_options.coalesce,
             opening,
         },
     })
+}
+
+/// Tokens that end a text and have no part in it.
+fn silent_tokens(model: &ServedModel, asked: &GenerationCall) -> Vec<u32> {
+    if asked.text_options.include_stop {
+        return Vec::new();
+    }
+    let ends = if asked.ignore_eos { &[][..] } else { &model.end_tokens };
+    [ends, &asked.controls.stop_tokens].concat()
 }

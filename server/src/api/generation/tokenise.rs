@@ -4,8 +4,11 @@
 
 use std::borrow::Cow;
 
+use model::Detokenizer;
+
 use super::call::{CallSources, GenerationCall};
 use crate::api::answers::{DecoderTokens, Opening};
+use crate::api::controls::{BadWord, word_ids};
 use crate::api::fields::{Prompt, PromptNames};
 use crate::api::http::ApiError;
 use crate::api::texts::{BYTES_PER_TOKEN, SourceTokens, Sources, TextField, check_text, tokenizer};
@@ -25,6 +28,10 @@ pub struct Texts {
     pub add_special_tokens: Option<bool>,
     /// Whether the answer begins with the decoder prompt.
     pub echo: bool,
+    /// Words that do not come in the target, if any were given.
+    pub bad_words: Option<Vec<BadWord>>,
+    /// Whether special tokens leave no trace in the text.
+    pub skip_special: bool,
 }
 
 /// Token ids of a request.
@@ -36,6 +43,8 @@ pub struct TokenisedCall {
     pub decoder_prompt: Vec<u32>,
     /// The decoder ids as text.
     pub opening: Opening,
+    /// The ids of bad words, if any were given.
+    pub bad_words: Option<Vec<Vec<u32>>>,
 }
 
 impl TokenisedCall {
@@ -55,6 +64,8 @@ impl Texts {
             beginning: asked.names.target.beginning.clone(),
             add_special_tokens: asked.add_special_tokens,
             echo: asked.echo,
+            bad_words: asked.controls.bad_words.take(),
+            skip_special: asked.text_options.skip_special,
         }
     }
 }
@@ -75,7 +86,7 @@ pub fn check_texts(asked: &GenerationCall, model: &ServedModel) -> Result<(), Ap
 
 /// Tokenises whatever is text; [`check_texts`] has passed it.
 pub fn tokenise(texts: Texts, model: &ServedModel) -> Result<TokenisedCall, ApiError> {
-    let Texts { sources, decoder_prompt, beginning, add_special_tokens, echo } = texts;
+    let Texts { sources, decoder_prompt, beginning, add_special_tokens, echo, bad_words, skip_special } = texts;
     let sources = match sources {
         CallSources::Prompts(sources) => sources.tokens(add_special_tokens.unwrap_or(true), model)?,
         CallSources::Conversation(conversation) => {
@@ -86,8 +97,12 @@ pub fn tokenise(texts: Texts, model: &ServedModel) -> Result<TokenisedCall, ApiE
         }
     };
     let text = BeginningText { param: &beginning, is_echoed: echo };
-    let (decoder_prompt, opening) = begin(decoder_prompt, text, model)?;
-    Ok(TokenisedCall { sources, decoder_prompt, opening })
+    let (decoder_prompt, mut opening) = begin(decoder_prompt, text, model)?;
+    if !skip_special {
+        opening.detokenizer = opening.detokenizer.map(Detokenizer::with_special_tokens);
+    }
+    let ids = |words| word_ids(words, model.tokenizer.as_deref(), model.target_vocab);
+    Ok(TokenisedCall { sources, decoder_prompt, opening, bad_words: bad_words.map(ids).transpose()? })
 }
 
 /// The text that the model's chat template makes of a conversation, which may fit.

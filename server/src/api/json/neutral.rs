@@ -17,8 +17,6 @@ pub enum Neutral {
     Boolean(bool),
     /// `[]`.
     EmptyList,
-    /// `{}`.
-    EmptyObject,
     /// `""`.
     EmptyText,
     /// `{"type": "text"}`.
@@ -49,7 +47,6 @@ impl Neutral {
             Self::EmptyList | Self::EmptyBecause(_) => matches!(value, Brief::List { is_empty: true, .. }),
             Self::ListOf(text) => matches!(value, Brief::List { only_text: Some(only), .. } if only == text),
             Self::Text(text) | Self::TextBecause(text, _) => *value == Brief::text(text),
-            Self::EmptyObject => matches!(value, Brief::Object { is_empty: true, .. }),
             Self::EmptyText => matches!(value, Brief::Text { bytes: 0, .. }),
             Self::PlainText => {
                 matches!(value, Brief::Object { only_type: Some(kind), .. } if kind == "text")
@@ -77,7 +74,6 @@ impl Neutral {
             Self::Boolean(false) => "false",
             Self::EmptyList | Self::EmptyBecause(_) => "[]",
             Self::ListOf(text) | Self::Text(text) | Self::TextBecause(text, _) => text,
-            Self::EmptyObject => "{}",
             Self::EmptyText => "\"\"",
             Self::PlainText => "{\"type\": \"text\"}",
             Self::Choices => "the value of 'n'",
@@ -94,7 +90,6 @@ impl Neutral {
             Self::EmptyList | Self::EmptyBecause(_) => Some(vec![json!([])]),
             Self::ListOf(text) => Some(vec![json!([text])]),
             Self::Text(text) | Self::TextBecause(text, _) => Some(vec![json!(text)]),
-            Self::EmptyObject => Some(vec![json!({})]),
             Self::EmptyText => Some(vec![json!("")]),
             Self::PlainText => Some(vec![json!({"type": "text"})]),
             Self::Null | Self::Never(_) => Some(Vec::new()),

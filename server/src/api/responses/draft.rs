@@ -11,6 +11,7 @@ use super::include::{IncludeShape, Included};
 use super::input::InputShape;
 use super::metadata::MetadataShape;
 use super::neutral::{REASONING, STREAM_OPTIONS, TEXT};
+use crate::api::controls::ControlsDraft;
 use crate::api::fields::{
     DecoderPrompt, DecoderPromptShape, STOP, StopShape, TEMPLATE_VARIABLES, TemplateVariablesShape,
 };
@@ -39,6 +40,8 @@ pub struct Draft {
     pub decoder_prompt: Given<DecoderPrompt>,
     /// `stop`.
     pub stop: Given<Vec<String>>,
+    /// Controls that are lists or objects.
+    pub controls: ControlsDraft,
     /// `include`.
     pub include: Given<Included>,
     /// `metadata`.
@@ -69,6 +72,7 @@ impl Draft {
             instructions: None,
             decoder_prompt: None,
             stop: None,
+            controls: ControlsDraft::default(),
             include: None,
             metadata: None,
             variables: None,
@@ -103,6 +107,9 @@ impl Shape for BodyShape<'_> {
                 "stream_options" => draft.stream_options = object.next_value_seed(Shaped(STREAM_OPTIONS.shape()))?,
                 "text" => draft.text = object.next_value_seed(Shaped(TEXT.shape()))?,
                 "reasoning" => draft.reasoning = object.next_value_seed(Shaped(REASONING.shape()))?,
+                list if ControlsDraft::takes(list) => {
+                    draft.controls.read(list, &mut object, bounds.decoder_prompt.vocab)?;
+                }
                 scalar => draft.fields.set(scalar, object.next_value()?),
             }
         }

@@ -28,6 +28,6 @@ pub async fn nothing_stored(State(api): State<Arc<Api>>, request: Request) -> Ap
 /// The [`ApiError`] of the first rule that it breaks.
 pub fn read(body: &[u8], bounds: &RequestBounds, model: &Arc<ServedModel>) -> Result<Asked, ApiError> {
     let ResponseCall { call, settings } = parse(body, bounds)?;
-    let form = ResponseForm::new(model, settings, call.stream);
+    let form = ResponseForm::new(model, settings, call.stream).naming_tokens(call.text_options.tokens_as_ids);
     Ok(Asked { call, form: Box::new(form) })
 }

@@ -9,9 +9,11 @@ use super::fields::{DECODER_PROMPT, INPUT, MAX_OUTPUT_TOKENS, PARALLEL_TOOL_CALL
 use super::include::Included;
 use super::neutral::{REASONING, REQUEST, STREAM_OPTIONS, TEXT};
 use crate::api::answers::{FixedSettings, ResponseSettings, StreamOptions};
+use crate::api::controls::GivenControls;
 use crate::api::fields::{
-    ADD_SPECIAL_TOKENS_TO_CONVERSATION, DecoderPrompt, IGNORE_EOS, MIN_TOKENS, STREAM, TEMPERATURE, TOP_P, Unfinished,
-    given_messages, given_stop, read_cache_salt, read_sampling, read_seed, saturated, take_unfinished, to_u32,
+    ADD_SPECIAL_TOKENS_TO_CONVERSATION, DecoderPrompt, IGNORE_EOS, MIN_TOKENS, STREAM, TEMPERATURE, TOP_P, TextOptions,
+    Unfinished, given_messages, given_stop, read_cache_salt, read_sampling, read_seed, saturated, take_unfinished,
+    to_u32,
 };
 use crate::api::generation::{CallNames, CallSources, Excesses, GenerationCall, RequestBounds, validate};
 use crate::api::http::{ApiError, TargetNames};
@@ -66,6 +68,8 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<ResponseCall, ApiErr
         sampling: read_sampling(&fields)?,
         seed: read_seed(&fields)?,
         stop: given_stop(draft.stop, bounds.takes_text)?,
+        controls: GivenControls::read(&fields, draft.controls, bounds.takes_text)?,
+        text_options: TextOptions::read(&fields)?,
         log_probs,
         echo: false,
         stream,

@@ -175,7 +175,7 @@ fn fields_that_would_change_the_answer_are_refused_by_name_and_neutral_ones_are_
         ("chat_template", Value::Null, json!("{{ messages }}")),
         ("store", json!(false), json!(true)),
         ("parallel_tool_calls", json!(true), json!(null)),
-        ("frequency_penalty", json!(0), json!(0.5)),
+        ("frequency_penalty", json!(0), json!(2.5)),
         ("reasoning_effort", json!("none"), json!("high")),
     ] {
         assert!(with(name, neutral).is_ok(), "{name}");

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::{ApiError, CallNames, CallSources, GenerationCall, Prompt, RequestBounds, Sources, TargetNames};
 use crate::api::answers::StreamOptions;
-use crate::api::fields::{IdBounds, PromptBounds, PromptNames, StopBounds};
+use crate::api::controls::GivenControls;
+use crate::api::fields::{IdBounds, PromptBounds, PromptNames, StopBounds, TextOptions};
 
 const BOUNDS: RequestBounds = RequestBounds {
     prompts: PromptBounds { prompts: 64, ids: IdBounds { vocab: 1000, most: 50 } },
@@ -60,6 +61,8 @@ fn defaults_are_openais() {
             beams: None,
             sampling,
             seed: None,
+            controls: GivenControls::default(),
+            text_options: TextOptions::default(),
             stop: Vec::new(),
             log_probs: None,
             echo: false,

@@ -164,7 +164,7 @@ fn what_is_not_supported_is_refused_by_name_and_accepted_where_it_changes_nothin
         ("max_output_tokens", json!(0), json!(null)),
         ("top_logprobs", json!(2), json!(0)),
         ("n", json!(2), json!(null)),
-        ("frequency_penalty", json!(0.5), json!(0)),
+        ("frequency_penalty", json!(2.5), json!(0)),
     ] {
         let error = with(name, refused).expect_err(name);
         let param = error.param().unwrap().split('.').next().unwrap().to_owned();
