@@ -65,6 +65,9 @@ enum Subcommands {
     Train(WithLog<TrainOptions>),
     /// Measure a checkpoint's answers to the rows of a file.
     Eval(WithModel<EvalOptions>),
+    /// Compile the grammar on standard input: the server asks this of a process that may fail.
+    #[command(hide = true)]
+    TryGrammar,
 }
 
 /// Flags of a command that runs no model.
@@ -97,6 +100,8 @@ pub enum Command {
     Train(TrainOptions),
     /// Measure answers.
     Eval(EvalOptions),
+    /// Compile a grammar on trial.
+    TryGrammar,
 }
 
 impl Cli {
@@ -119,6 +124,7 @@ impl Cli {
             Subcommands::Quantize(flags) => Command::Quantize(flags.set(&mut settings)),
             Subcommands::Adapt(flags) => Command::Adapt(flags.set(&mut settings)),
             Subcommands::Train(flags) => Command::Train(flags.set(&mut settings)),
+            Subcommands::TryGrammar => Command::TryGrammar,
         };
         let FlagSettings { file, models, flags } = settings;
         let configs = Configs::resolve(file.as_deref(), environment, [models, flags].into())?;

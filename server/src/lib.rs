@@ -7,6 +7,7 @@ pub mod cli;
 pub mod client_connection;
 pub mod commands;
 pub mod config;
+pub mod constraint;
 pub mod engine;
 pub mod evaluation;
 pub mod http_server;

@@ -50,6 +50,7 @@ fn main() -> ExitCode {
         Command::Adapt(options) => commands::adapt(config, options),
         Command::Train(options) => commands::train(config, options),
         Command::Eval(options) => commands::eval(config, options),
+        Command::TryGrammar => return commands::try_grammar(),
     };
     log::flush(LAST_LINES);
     let Err(error) = done else { return ExitCode::SUCCESS };

@@ -12,6 +12,7 @@ mod pull;
 mod quantize;
 mod serve;
 mod train;
+mod try_grammar;
 
 pub use adapt::adapt;
 pub use bench::bench;
@@ -23,3 +24,4 @@ pub use pull::pull;
 pub use quantize::quantize;
 pub use serve::serve;
 pub use train::{settings::SettingsError, train};
+pub use try_grammar::try_grammar;

@@ -20,6 +20,7 @@ mod encoder;
 mod engine;
 mod eval;
 mod fake;
+mod grammar_trials;
 mod hub_ids;
 mod idle;
 mod keys;

@@ -1,0 +1,70 @@
+//! A compiled grammar, and places in it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use llguidance::Matcher;
+
+use crate::request::{Constrain, ConstraintError, ConstraintState};
+
+/// A compiled grammar. States share what its lexer has learnt.
+pub(super) struct Compiled(Place);
+
+/// A place in a compiled grammar.
+#[derive(Clone)]
+struct Place {
+    matcher: Matcher,
+    end_tokens: Arc<[u32]>,
+}
+
+impl Compiled {
+    /// The grammar of a matcher that has read nothing.
+    pub fn new(matcher: Matcher, end_tokens: &[u32]) -> Self {
+        Self(Place { matcher, end_tokens: end_tokens.into() })
+    }
+}
+
+impl Constrain for Compiled {
+    fn start(&self) -> Box<dyn ConstraintState> {
+        Box::new(self.0.clone())
+    }
+}
+
+impl ConstraintState for Place {
+    fn fork(&self) -> Box<dyn ConstraintState> {
+        Box::new(self.clone())
+    }
+
+    fn write_allowed(&mut self, words: &mut [u32]) -> Result<(), ConstraintError> {
+        let mask = self.matcher.compute_mask_or_eos().map_err(|error| ConstraintError { reason: error.to_string() })?;
+        let written = mask.as_slice();
+        let (set, rest) = words.split_at_mut(written.len().min(words.len()));
+        set.copy_from_slice(&written[..set.len()]);
+        rest.fill(0);
+        Ok(())
+    }
+
+    fn advance(&mut self, token: u32) -> Result<(), ConstraintError> {
+        // The library stops as soon as nothing but an end token is left, and then reads none.
+        if self.matcher.is_stopped() && self.matcher.stop_reason().is_ok() && self.end_tokens.contains(&token) {
+            return Ok(());
+        }
+        self.matcher.consume_token(token).map_err(|error| ConstraintError { reason: error.to_string() })
+    }
+
+    fn list_forced(&mut self, out: &mut Vec<u32>) {
+        out.extend(self.matcher.compute_ff_tokens());
+    }
+}
+
+impl fmt::Debug for Compiled {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Compiled(..)")
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Place(..)")
+    }
+}

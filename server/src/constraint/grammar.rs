@@ -1,0 +1,98 @@
+//! Grammars that clients give, and their compilation.
+//!
+//! Compiling takes up to tens of milliseconds for what has passed a trial: it belongs on a thread for long work.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use llguidance::api::{GrammarWithLexer, TopLevelGrammar};
+use llguidance::{Matcher, ParserFactory};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::compiled::Compiled;
+use super::vocabulary::Vocabulary;
+use crate::request::Constraint;
+
+/// White space between the tokens of JSON, where a schema does not ask for another form: enough for lines that are
+/// indented, and not so much that an answer never ends.
+const JSON_WHITE_SPACE: &str = r"[\x20\x0A\x0D\x09]{1,32}";
+
+/// What answers must match.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "value", rename_all = "snake_case")]
+pub enum Grammar {
+    /// Any JSON object.
+    JsonObject,
+    /// JSON that is valid under a schema.
+    JsonSchema(Value),
+    /// A regular expression, in the syntax of the `regex` crate, for the whole answer.
+    Regex(String),
+    /// A context-free grammar in llguidance's dialect of Lark.
+    Lark(String),
+}
+
+/// A grammar that cannot be served.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GrammarError {
+    /// It is wrong, unsupported, impossible or too large.
+    #[error("{0}")]
+    Refused(String),
+    /// Compiling it takes more time, memory or stack than a request may.
+    #[error("it takes too much time or memory to compile, or is nested too deeply")]
+    TooLarge,
+    /// Its compilation failed in a way that it should not have.
+    #[error("the grammar could not be compiled")]
+    Failed,
+}
+
+impl Grammar {
+    /// Compiles it over a vocabulary. It has passed a trial, or is trusted.
+    ///
+    /// # Errors
+    /// With llguidance's reason when it is wrong, unsupported, impossible or too large.
+    pub fn compile(self, vocabulary: &Vocabulary) -> Result<Constraint, GrammarError> {
+        let matcher = self.matcher(&vocabulary.factory)?;
+        Ok(Constraint::new(Compiled::new(matcher, vocabulary.end_tokens.as_slice())))
+    }
+
+    /// A matcher that has read nothing.
+    ///
+    /// # Errors
+    /// As [`Self::compile`].
+    pub(super) fn matcher(self, factory: &ParserFactory) -> Result<Matcher, GrammarError> {
+        // A panic within the library is an error of this grammar and of nothing else.
+        let compiled = catch_unwind(AssertUnwindSafe(|| {
+            let parser = factory.create_parser(self.into_library()).map_err(|error| refused(&error))?;
+            let mut matcher = Matcher::new(Ok(parser));
+            // The first mask shows whether any answer matches.
+            matcher.compute_mask_or_eos().map_err(|_| GrammarError::Refused("no answer can match it".to_owned()))?;
+            Ok(matcher)
+        }));
+        compiled.unwrap_or(Err(GrammarError::Failed))
+    }
+
+    fn into_library(self) -> TopLevelGrammar {
+        let grammar = match self {
+            Self::JsonObject => GrammarWithLexer::from_json_schema(with_white_space(json!({"type": "object"}))),
+            Self::JsonSchema(schema) => GrammarWithLexer::from_json_schema(with_white_space(schema)),
+            Self::Regex(expression) => GrammarWithLexer::from_regex(&expression),
+            Self::Lark(text) => GrammarWithLexer::from_lark(text),
+        };
+        TopLevelGrammar::from_grammar(grammar)
+    }
+}
+
+/// Adds the form of white space to a schema, unless the schema has its own.
+fn with_white_space(mut schema: Value) -> Value {
+    if schema == Value::Bool(true) {
+        schema = json!({});
+    }
+    if let Value::Object(fields) = &mut schema {
+        fields.entry("x-guidance").or_insert_with(|| json!({ "whitespace_pattern": JSON_WHITE_SPACE }));
+    }
+    schema
+}
+
+fn refused(error: &impl ToString) -> GrammarError {
+    GrammarError::Refused(error.to_string())
+}

@@ -1,0 +1,65 @@
+//! A constraint: which ids may come next in a target, given those before.
+//!
+//! Built by `constraint` from what a client asks for; followed by the engine, one state for each line of tokens.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A constraint that cannot be followed any further.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the constraint cannot be followed: {reason}")]
+pub struct ConstraintError {
+    /// Why.
+    pub reason: String,
+}
+
+/// What every answer of a request has to match, token by token.
+pub trait Constrain: fmt::Debug + Send + Sync {
+    /// The state before the first generated token.
+    fn start(&self) -> Box<dyn ConstraintState>;
+}
+
+/// A place in a constraint: the tokens so far, as far as they matter.
+pub trait ConstraintState: fmt::Debug + Send {
+    /// A copy that goes on by itself.
+    fn fork(&self) -> Box<dyn ConstraintState>;
+
+    /// Sets the bits of the ids that may come next, and clears all others: id `i` is bit `i % 32` of word `i / 32`.
+    /// End tokens are among them where the answer may end.
+    ///
+    /// # Errors
+    /// When the ids cannot be found within the constraint's limits.
+    fn write_allowed(&mut self, words: &mut [u32]) -> Result<(), ConstraintError>;
+
+    /// Goes on by a token that was allowed.
+    ///
+    /// # Errors
+    /// When it was not.
+    fn advance(&mut self, token: u32) -> Result<(), ConstraintError>;
+
+    /// Appends the tokens that come next because there is no other choice, without going on by them. It may leave out
+    /// any of them at the end.
+    fn list_forced(&mut self, out: &mut Vec<u32>);
+}
+
+/// A shared [`Constrain`]. Equal to itself and its clones only.
+#[derive(Debug, Clone)]
+pub struct Constraint(Arc<dyn Constrain>);
+
+impl Constraint {
+    /// Shares a constraint.
+    pub fn new(constraint: impl Constrain + 'static) -> Self {
+        Self(Arc::new(constraint))
+    }
+
+    /// The state before the first generated token.
+    pub fn start(&self) -> Box<dyn ConstraintState> {
+        self.0.start()
+    }
+}
+
+impl PartialEq for Constraint {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}

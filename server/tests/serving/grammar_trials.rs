@@ -1,0 +1,69 @@
+//! Grammars that strangers write, on trial in a process of the program.
+
+use serde_json::{Map, Value, json};
+use server::constraint::{Grammar, GrammarError, Trials};
+
+fn trials() -> Trials {
+    Trials::Process(env!("CARGO_BIN_EXE_server").into())
+}
+
+/// A list of rules each of which begins with the next one.
+fn chain(length: usize, rule: impl Fn(usize) -> String) -> String {
+    (0..length).map(rule).collect()
+}
+
+/// Definitions each of which is the next one.
+fn references(length: usize) -> Value {
+    let mut definitions: Map<String, Value> =
+        (0..length).map(|n| (format!("d{n}"), json!({"$ref": format!("#/$defs/d{}", n + 1)}))).collect();
+    definitions.insert(format!("d{length}"), json!({"type": "string"}));
+    json!({"$ref": "#/$defs/d0", "$defs": definitions})
+}
+
+/// A schema whose alternatives double with every level.
+fn doubling(levels: usize) -> Value {
+    (0..levels).fold(
+        json!({"type": "string"}),
+        |inner, _| json!({"type": "array", "items": inner, "anyOf": [{"minItems": 1}, {"maxItems": 7}]}),
+    )
+}
+
+#[tokio::test]
+async fn a_grammar_that_can_be_served_passes() {
+    for grammar in [
+        Grammar::JsonObject,
+        Grammar::JsonSchema(json!({"type": "object", "properties": {"a": {"type": "integer"}}})),
+        Grammar::Regex("[a-z]+ (yes|no)".into()),
+        Grammar::Lark("start: \"a\" start? \"b\"".into()),
+    ] {
+        assert_eq!(trials().pass(&grammar).await, Ok(()), "{grammar:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_grammar_that_cannot_be_served_is_refused_with_the_library_s_reason() {
+    let impossible = Grammar::JsonSchema(json!({"type": "integer", "minimum": 3, "maximum": 2}));
+    match trials().pass(&impossible).await {
+        Err(GrammarError::Refused(reason)) => assert!(reason.contains("minimum (3) is greater"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Each of these would end the server, or keep a thread of it for minutes.
+#[tokio::test]
+async fn a_grammar_without_measure_harms_nobody() {
+    for grammar in [
+        Grammar::Lark(format!("start: r0\n{}r20000: \"x\"\n", chain(20_000, |n| format!("r{n}: r{}\n", n + 1)))),
+        Grammar::Lark(format!("start: T0\n{}T20000: \"x\"\n", chain(20_000, |n| format!("T{n}: \"a\" T{}\n", n + 1)))),
+        Grammar::JsonSchema(references(20_000)),
+        Grammar::JsonSchema(doubling(40)),
+    ] {
+        assert_eq!(trials().pass(&grammar).await, Err(GrammarError::TooLarge));
+    }
+}
+
+#[tokio::test]
+async fn without_a_program_there_is_no_trial() {
+    let missing = Trials::Process("/nowhere/server".into());
+    assert_eq!(missing.pass(&Grammar::JsonObject).await, Err(GrammarError::Failed));
+}
