@@ -49,6 +49,11 @@ impl Vocabulary {
         Self { factory, tokenizer: Arc::clone(tokenizer), end_tokens: end_tokens.to_vec(), size }
     }
 
+    /// Whether a token ends an answer.
+    pub fn ends(&self, token: u32) -> bool {
+        self.end_tokens.contains(&token)
+    }
+
     /// Number of ids.
     pub const fn size(&self) -> usize {
         self.size
