@@ -53,18 +53,21 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("any object", json!({"type": "object"})),
         ("record", record.clone()),
         ("list of records", json!({"type": "array", "items": record, "minItems": 3})),
-        ("nested", json!({
-            "$defs": {"node": {"type": "object", "properties": {
-                "value": {"type": "number"}, "children": {"type": "array", "items": {"$ref": "#/$defs/node"}}},
-                "required": ["value", "children"]}},
-            "$ref": "#/$defs/node",
-        })),
+        (
+            "nested",
+            json!({
+                "$defs": {"node": {"type": "object", "properties": {
+                    "value": {"type": "number"}, "children": {"type": "array", "items": {"$ref": "#/$defs/node"}}},
+                    "required": ["value", "children"]}},
+                "$ref": "#/$defs/node",
+            }),
+        ),
     ]
 }
 
 fn walk(name: &str, constraint: &Constraint, vocabulary: &Vocabulary) {
     let (mut masks, mut steps, mut forks) = (Times::default(), Times::default(), Times::default());
-    let mut words = vec![0_u32; vocabulary.size().div_ceil(32)];
+    let mut words = Vec::new();
     for seed in 0..WALKS {
         let mut state = constraint.start();
         for position in 0..LONGEST {
@@ -81,7 +84,12 @@ fn walk(name: &str, constraint: &Constraint, vocabulary: &Vocabulary) {
         }
     }
     let masked = masks.0.len();
-    println!("{name:18} mask {}   step {}   fork {}   ({masked} masks)", masks.summary(), steps.summary(), forks.summary());
+    println!(
+        "{name:18} mask {}   step {}   fork {}   ({masked} masks)",
+        masks.summary(),
+        steps.summary(),
+        forks.summary()
+    );
 }
 
 fn main() {
@@ -90,7 +98,11 @@ fn main() {
     let tokenizer = Arc::new(Tokenizer::from_file(Path::new(&path)).expect("the tokenizer can be read"));
     let began = Instant::now();
     let vocabulary = Vocabulary::new(&tokenizer, tokenizer.vocab_size(), &[1]);
-    println!("{} ids, ready after {:.0?}; microseconds: median, 99th percentile, largest", vocabulary.size(), began.elapsed());
+    println!(
+        "{} ids, ready after {:.0?}; microseconds: median, 99th percentile, largest",
+        vocabulary.size(),
+        began.elapsed()
+    );
     for (name, schema) in schemas() {
         let began = Instant::now();
         let constraint = Grammar::JsonSchema(schema).compile(&vocabulary).expect("the schema can be served");

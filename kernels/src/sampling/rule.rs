@@ -212,6 +212,22 @@ impl DrawRules {
         id
     }
 
+    /// Leaves of the ids that a rule allows those that the mask allows too.
+    ///
+    /// # Panics
+    /// When the id is another list's and this one has fewer rules.
+    pub fn narrow(&mut self, id: RuleId, mask: TokenMask<'_>) {
+        let Self { spans, mask_words, .. } = self;
+        let span = &mut spans[id.index()].mask;
+        match span {
+            None => *span = Some(append(mask_words, mask.words)),
+            Some(span) => {
+                let words = mask.words.iter().copied().chain(std::iter::repeat(0));
+                mask_words[span.clone()].iter_mut().zip(words).for_each(|(own, word)| *own &= word);
+            }
+        }
+    }
+
     /// The rule of that id; the free rule where there is none.
     ///
     /// # Panics
@@ -318,6 +334,18 @@ mod tests {
             assert_eq!(ids.map(|id| rules.of(Some(id))), [first, second]);
             assert!(rules.of(None).is_free());
         }
+    }
+
+    #[test]
+    fn a_rule_is_narrowed_to_what_it_and_a_mask_allow() {
+        let mut rules = DrawRules::default();
+        let free = rules.add(DrawRule::ban(&[3]));
+        let masked = rules.add(DrawRule { mask: Some(TokenMask { words: &[0b0110, 1] }), ..DrawRule::default() });
+        for rule in [free, masked] {
+            rules.narrow(rule, TokenMask { words: &[0b1100] });
+        }
+        let allowed = |rule| (0..64).filter(|&id| rules.of(Some(rule)).allows(id)).collect::<Vec<u32>>();
+        assert_eq!((allowed(free), allowed(masked)), (vec![2], vec![2]));
     }
 
     #[test]

@@ -35,12 +35,10 @@ impl ConstraintState for Place {
         Box::new(self.clone())
     }
 
-    fn write_allowed(&mut self, words: &mut [u32]) -> Result<(), ConstraintError> {
+    fn write_allowed(&mut self, words: &mut Vec<u32>) -> Result<(), ConstraintError> {
         let mask = self.matcher.compute_mask_or_eos().map_err(|error| ConstraintError { reason: error.to_string() })?;
-        let written = mask.as_slice();
-        let (set, rest) = words.split_at_mut(written.len().min(words.len()));
-        set.copy_from_slice(&written[..set.len()]);
-        rest.fill(0);
+        words.clear();
+        words.extend_from_slice(mask.as_slice());
         Ok(())
     }
 

@@ -31,6 +31,8 @@ pub struct Targets {
     nodes: Vec<Node>,
     edges: Vec<Edge>,
     end_tokens: Vec<u32>,
+    /// Words of a mask.
+    words: usize,
 }
 
 /// A beginning of one or more targets.
@@ -56,20 +58,21 @@ impl Targets {
     pub fn compile(texts: &[impl AsRef<str>], vocabulary: &Vocabulary) -> Result<Constraint, TargetsError> {
         let ids = |(index, text): (usize, &_)| ids(AsRef::as_ref(text), vocabulary, index);
         let targets = texts.iter().enumerate().map(ids).collect::<Result<Vec<_>, _>>()?;
-        Ok(Constraint::new(Shared(Arc::new(Self::new(targets, &vocabulary.end_tokens)?))))
+        Ok(Constraint::new(Shared(Arc::new(Self::new(targets, vocabulary)?))))
     }
 
     /// The tree of these lists of ids.
     ///
     /// # Errors
     /// Without a list.
-    fn new(mut targets: Vec<Vec<u32>>, end_tokens: &[u32]) -> Result<Self, TargetsError> {
+    fn new(mut targets: Vec<Vec<u32>>, vocabulary: &Vocabulary) -> Result<Self, TargetsError> {
         if targets.is_empty() {
             return Err(TargetsError::Empty);
         }
         targets.sort_unstable();
         targets.dedup();
-        let mut tree = Self { nodes: Vec::new(), edges: Vec::new(), end_tokens: end_tokens.to_vec() };
+        let (end_tokens, words) = (vocabulary.end_tokens.clone(), vocabulary.size().div_ceil(32));
+        let mut tree = Self { nodes: Vec::new(), edges: Vec::new(), end_tokens, words };
         tree.nodes.push(Node { edges: 0..0, is_end: false });
         // Targets that begin alike are a range of the sorted list: those of each node, level by level.
         let mut level = vec![(0_u32, 0..targets.len())];
@@ -154,8 +157,9 @@ impl ConstraintState for Beginning {
         Box::new(self.clone())
     }
 
-    fn write_allowed(&mut self, words: &mut [u32]) -> Result<(), ConstraintError> {
-        words.fill(0);
+    fn write_allowed(&mut self, words: &mut Vec<u32>) -> Result<(), ConstraintError> {
+        words.clear();
+        words.resize(self.targets.words, 0);
         let mut allow = |id: u32| words[id as usize / 32] |= 1 << (id % 32);
         let node = self.node();
         if let Some(node) = node {

@@ -36,7 +36,7 @@ fn refusal(grammar: Grammar) -> String {
 }
 
 fn allowed(state: &mut dyn ConstraintState) -> Vec<u32> {
-    let mut words = vec![0; DEMO.size().div_ceil(32)];
+    let mut words = Vec::new();
     state.write_allowed(&mut words).unwrap();
     (0..DEMO.size() as u32).filter(|&id| words[id as usize / 32] >> (id % 32) & 1 == 1).collect()
 }

@@ -37,6 +37,10 @@ impl<B: Backend> Executor for EncoderExecutor<B> {
         Ok(())
     }
 
+    fn draw(&mut self, _: &Plan) -> Result<(), ExecutorError> {
+        Ok(())
+    }
+
     /// Waits, so that the device is not handed all layers of a long source before a short one comes.
     fn finish(&mut self, _: &mut Vec<Option<u32>>) -> Result<(), ExecutorError> {
         self.model.backend().wait();

@@ -15,7 +15,7 @@ pub struct ExecutorError {
     pub reason: String,
 }
 
-/// Runs plans one after the other: [`Self::encode`], [`Self::decode`], [`Self::finish`].
+/// Runs plans one after the other: [`Self::encode`], [`Self::decode`], [`Self::draw`], [`Self::finish`].
 pub trait Executor: Send {
     /// Starts the encode work of a plan, if it has any.
     ///
@@ -23,11 +23,17 @@ pub trait Executor: Send {
     /// When the device failed; the plan then had no effect that matters.
     fn encode(&mut self, plan: &Plan) -> Result<(), ExecutorError>;
 
-    /// Copies the plan's pages, then starts its target rows, if it has any, and the draws from its outputs.
+    /// Copies the plan's pages, then starts its target rows, if it has any. Its rules may still lack their masks.
     ///
     /// # Errors
     /// As [`Self::encode`].
     fn decode(&mut self, plan: &Plan) -> Result<(), ExecutorError>;
+
+    /// Starts the draws from the outputs of the plan whose rows were started, under its rules.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    fn draw(&mut self, plan: &Plan) -> Result<(), ExecutorError>;
 
     /// Waits for the oldest plan that is not finished, and appends one token to `chosen` for each of its draws, in
     /// their order; `None` where the logits were not finite.

@@ -9,6 +9,7 @@ mod generation;
 mod handle;
 mod heartbeat;
 mod limits;
+mod masks;
 mod messages;
 mod model_executor;
 mod open_requests;

@@ -54,6 +54,10 @@ impl<B: Backend> Executor for ModelExecutor<B> {
         let TargetBatch { tokens, positions, self_spans, cross_spans, tables, .. } = &plan.targets;
         let rows = TargetRows { tokens: RowTokens::Host(tokens), positions, self_spans, cross_spans, tables };
         self.model.decode(rows, &mut self.pages, &mut self.space);
+        Ok(())
+    }
+
+    fn draw(&mut self, plan: &Plan) -> Result<(), ExecutorError> {
         if plan.outputs.is_empty() {
             return Ok(());
         }

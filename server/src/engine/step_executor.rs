@@ -181,11 +181,18 @@ impl<B: Backend> Executor for StepExecutor<B> {
     }
 
     fn decode(&mut self, plan: &Plan) -> Result<(), ExecutorError> {
-        let has_rows = !plan.targets.is_empty();
-        if has_rows {
+        if !plan.targets.is_empty() {
             // Before the step, which may be replayed, and after what the steps before it wrote.
             self.model.backend().copy_pages(&plan.copies, &mut self.pages);
             self.rows.fill(plan, &self.buckets, self.spare);
+        }
+        Ok(())
+    }
+
+    fn draw(&mut self, plan: &Plan) -> Result<(), ExecutorError> {
+        // Rows and draws are one step, which the device replays as a whole.
+        let has_rows = !plan.targets.is_empty();
+        if has_rows {
             self.step(&plan.rules);
         }
         self.asked.push_back(has_rows.then(|| plan.draws().count()));

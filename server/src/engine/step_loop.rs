@@ -8,17 +8,22 @@ use std::time::Instant;
 use kernels::{BestAsk, Candidate, ScoreAsk, TokenScore};
 
 use super::executor::{Executor, ExecutorError};
+use super::masks::MaskThreads;
 use super::messages::{Message, News, Read, message, score_ask};
 use super::report::Reporter;
 use crate::request::{Caller, EncodeRequest, GenerationRequest, Refusal, RequestId};
 use crate::scheduler::{Event, Found, Plan, Scheduler};
 use crate::telemetry::EngineMetrics;
 
+/// Threads that find masks: a mask takes a tenth of a millisecond, a step of many rows asks for many.
+const MASK_THREADS: usize = 2;
+
 /// The scheduler, the executor, and what a step fills, which is kept from step to step.
 pub(super) struct StepLoop {
     scheduler: Scheduler,
     executor: Box<dyn Executor>,
     reporter: Reporter,
+    masks: MaskThreads,
     plan: Plan,
     /// The plan after it, while `is_ahead`: started before the first is finished.
     next: Plan,
@@ -39,6 +44,7 @@ impl StepLoop {
             scheduler,
             executor,
             reporter: Reporter::new(metrics),
+            masks: MaskThreads::new(MASK_THREADS),
             plan: Plan::default(),
             next: Plan::default(),
             is_ahead: false,
@@ -115,13 +121,17 @@ impl StepLoop {
             std::mem::swap(&mut self.plan, &mut self.next);
         } else {
             self.scheduler.plan(&mut self.plan);
-            self.executor.encode(&self.plan)?;
-            self.executor.decode(&self.plan)?;
+            self.masks.start(&self.plan.masks);
+            let started = self.executor.encode(&self.plan).and_then(|()| self.executor.decode(&self.plan));
+            self.masks.finish(&mut self.plan.rules);
+            started?;
+            self.executor.draw(&self.plan)?;
         }
         self.is_ahead = self.executor.runs_ahead() && self.scheduler.plan_ahead(&mut self.next);
         if self.is_ahead {
             self.executor.encode(&self.next)?;
             self.executor.decode(&self.next)?;
+            self.executor.draw(&self.next)?;
         }
         self.executor.finish(&mut self.chosen)
     }

@@ -24,12 +24,12 @@ pub trait ConstraintState: fmt::Debug + Send {
     /// A copy that goes on by itself.
     fn fork(&self) -> Box<dyn ConstraintState>;
 
-    /// Sets the bits of the ids that may come next, and clears all others: id `i` is bit `i % 32` of word `i / 32`.
-    /// End tokens are among them where the answer may end.
+    /// Replaces `words` by the bits of the ids that may come next: id `i` is bit `i % 32` of word `i / 32`. End tokens
+    /// are among them where the answer may end.
     ///
     /// # Errors
-    /// When the ids cannot be found within the constraint's limits.
-    fn write_allowed(&mut self, words: &mut [u32]) -> Result<(), ConstraintError>;
+    /// When the ids cannot be found within the constraint's limits; `words` are then of no meaning.
+    fn write_allowed(&mut self, words: &mut Vec<u32>) -> Result<(), ConstraintError>;
 
     /// Goes on by a token that was allowed.
     ///
@@ -38,7 +38,7 @@ pub trait ConstraintState: fmt::Debug + Send {
     fn advance(&mut self, token: u32) -> Result<(), ConstraintError>;
 
     /// Appends the tokens that come next because there is no other choice, without going on by them. It may leave out
-    /// any of them at the end.
+    /// any of them at the end, and leaves out end tokens.
     fn list_forced(&mut self, out: &mut Vec<u32>);
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use kernels::Sampling;
 
 use super::beams::BeamSearch;
+use super::constraint::Constraint;
 use super::controls::Controls;
 
 /// Temperatures below this choose the most probable token: dividing by them would overflow float32.
@@ -42,6 +43,8 @@ pub struct GenerationRequest {
     pub sampling: Sampling,
     /// Rules that every draw keeps to beside.
     pub controls: Arc<Controls>,
+    /// What every choice has to match.
+    pub constraint: Option<Constraint>,
     /// Number of alternatives to report with each token's log-probability; `None` reports no log-probabilities.
     pub log_probs: Option<u32>,
     /// The decoder prompt is scored as well; needs `log_probs`.
@@ -62,6 +65,7 @@ impl GenerationRequest {
             ignore_end: false,
             sampling: Sampling::GREEDY,
             controls: Arc::default(),
+            constraint: None,
             log_probs: None,
             score_prompt: false,
         }
@@ -70,6 +74,16 @@ impl GenerationRequest {
     /// Whether tokens of the decoder prompt are scored.
     pub fn scores_prompt(&self) -> bool {
         self.score_prompt && self.log_probs.is_some() && !self.decoder_prompt.is_empty()
+    }
+
+    /// Whether what may be drawn depends on the tokens before it, so that these must be known.
+    pub fn follows_tokens(&self) -> bool {
+        self.controls.follow_tokens() || self.constraint.is_some()
+    }
+
+    /// Whether ids may be refused, beside end tokens before `min_tokens`.
+    pub fn refuses_ids(&self) -> bool {
+        self.controls.refuse_ids() || self.constraint.is_some()
     }
 
     /// Number of sequences that the request is for the scheduler.

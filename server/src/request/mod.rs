@@ -4,8 +4,8 @@
 
 mod beams;
 mod caller;
-mod controls;
 mod constraint;
+mod controls;
 mod encoding;
 mod event;
 mod generation;
@@ -14,8 +14,8 @@ mod salt;
 
 pub use beams::{BeamSearch, EarlyStopping};
 pub use caller::{CallId, Caller};
-pub use controls::{Controls, TokenBias, TokenSet};
 pub use constraint::{Constrain, Constraint, ConstraintError, ConstraintState};
+pub use controls::{Controls, TokenBias, TokenSet};
 pub use encoding::{EncodeRequest, EncodingEvent, Readout};
 pub use event::{FinishReason, GenerationEvent, Rating};
 pub use generation::{GenerationRequest, RequestId, RequestLengths, sampling_temperature};

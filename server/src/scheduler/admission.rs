@@ -7,7 +7,7 @@ use super::plan::narrow;
 use super::pool_size::target_pages;
 use super::queue::Waiting;
 use super::running::{Branch, Grant, Running};
-use super::sequence::{Lines, Request};
+use super::sequence::{Lines, Request, Sequence};
 use super::source::{SourceKey, SourceSlot};
 use super::state::Scheduler;
 
@@ -63,9 +63,12 @@ impl Scheduler {
 
     /// Gives a sequence its source and its pages.
     fn start(&mut self, head: Waiting) -> Running {
-        let Waiting { mut sequence, source, .. } = head;
+        let Waiting { mut sequence, source, preempted } = head;
         let source = self.hold_source(source, &sequence.request.source);
         self.announce(&sequence.request, source.was_cached);
+        if !preempted {
+            self.announce_forced(&sequence);
+        }
         let request = &*sequence.request;
         let mut pages = Vec::with_capacity(target_pages(request.target_positions()));
         self.memory.take(target_pages(sequence.stem_positions()), &mut pages);
@@ -75,6 +78,13 @@ impl Scheduler {
         let none = Grant::default();
         let branches = vec![Branch { pages }];
         Running { sequence, source: source.slot, branches, computed: 0, granted: none, next: none, ended: false }
+    }
+
+    /// Announces the tokens that a choice can only begin with.
+    fn announce_forced(&mut self, sequence: &Sequence) {
+        let (request, choice) = (sequence.request.id, sequence.choice);
+        let token = |&token: &u32| Event::Token { request, choice, token, score: None };
+        self.announced.extend(sequence.generated(0).iter().map(token));
     }
 
     /// Holds the source of a sequence; `kept` is the one it held when it was preempted.

@@ -160,11 +160,24 @@ impl Results<'_> {
     }
 
     fn token(&mut self, running: &mut Running, token: u32, logits_row: u32) {
+        let top = running.sequence.request.asked.log_probs;
+        self.add(running, token, top.map(|top| ScoreAt { logits_row, top }));
+        for token in running.sequence.forced() {
+            if !running.ended {
+                self.add(running, token, None);
+            }
+        }
+    }
+
+    /// Adds a token to a choice.
+    fn add(&mut self, running: &mut Running, token: u32, score: Option<ScoreAt>) {
         let sequence = &mut running.sequence;
         let request = &sequence.request;
         let Lines::Choice(generated) = &mut sequence.lines else { return };
         generated.push(token);
-        let score = request.asked.log_probs.map(|top| ScoreAt { logits_row, top });
+        if sequence.places.iter().any(|place| place.advance(token).is_err()) {
+            return self.fail(running);
+        }
         self.events.push(Event::Token { request: request.id, choice: sequence.choice, token, score });
         if request.ends.ends(token) {
             self.finish(running, FinishReason::Stop);
@@ -176,7 +189,7 @@ impl Results<'_> {
     pub(super) fn fail(&mut self, running: &mut Running) {
         running.ended = true;
         let Request { id, asked, .. } = &*running.sequence.request;
-        self.events.push(Event::Failed { request: *id, refuses_ids: asked.controls.refuse_ids() });
+        self.events.push(Event::Failed { request: *id, refuses_ids: asked.refuses_ids() });
     }
 
     fn finish(&mut self, running: &mut Running, reason: FinishReason) {

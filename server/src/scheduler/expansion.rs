@@ -30,7 +30,7 @@ impl Results<'_> {
         let request = Arc::clone(&running.sequence.request);
         // Controls may leave a branch without candidates while others go on.
         let is_over = |list: &Vec<Candidate>| list.is_empty();
-        let may_end = request.asked.controls.refuse_ids();
+        let may_end = request.asked.refuses_ids();
         if found.iter().all(is_over) || !may_end && found.iter().any(is_over) {
             return self.fail(running);
         }
@@ -47,6 +47,9 @@ impl Results<'_> {
         }
         beams.sent = agreed.len();
         running.sequence.fork_histories(&parents);
+        if running.sequence.fork_places(&parents).is_err() {
+            return self.fail(running);
+        }
         running.fork(parents, self.pool);
     }
 

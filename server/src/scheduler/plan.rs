@@ -9,6 +9,7 @@ use kernels::{BestAsk, Draw, DrawRules, NO_PLACE, PageCopy, PageSpan, Segment};
 use model::{CrossPages, ENCODER_LANES, ReadoutAsk, SourceRows};
 
 use super::page_pool::PageId;
+use super::place::MaskAsk;
 use crate::request::Readout;
 
 /// The work of one step. Encode work and target rows belong to different sequences and may run in any order.
@@ -24,6 +25,8 @@ pub struct Plan {
     pub outputs: Vec<Output>,
     /// Rules on what the draws of the outputs may choose.
     pub rules: DrawRules,
+    /// Masks that the rules need before anything is drawn.
+    pub masks: Vec<MaskAsk>,
 }
 
 impl Plan {
@@ -54,6 +57,7 @@ impl Plan {
         self.targets.clear();
         self.outputs.clear();
         self.rules.clear();
+        self.masks.clear();
     }
 }
 

@@ -104,7 +104,7 @@ fn write_known(known: KnownRows<'_>, row: impl Fn(RowToken, usize) -> TargetRow,
                 plan.outputs.push(Output { row, is_scored: true, draw: None, best: None });
             }
             RowOutput::Sample => {
-                let rule = sequence.add_rule(branch, rules, &mut plan.rules);
+                let rule = sequence.add_rule(branch, rules, plan);
                 match &sequence.lines {
                     Lines::Choice(tokens) => write_draw(sequence, row, sequence.draw_after(tokens.len(), rule), plan),
                     Lines::Beams(beams) => {

@@ -38,6 +38,11 @@ impl EndTokens {
         self.ending.len()
     }
 
+    /// Tokens that are not chosen before `min_tokens`, ascending.
+    pub fn held_back(&self) -> &[u32] {
+        &self.held_back
+    }
+
     /// Whether a token ends a choice.
     pub fn ends(&self, id: u32) -> bool {
         self.ending.contains(&id)
@@ -45,8 +50,11 @@ impl EndTokens {
 }
 
 /// The ids among which the token after `generated` ones must be, whatever else the request asks; transformers then
-/// counts a log-probability of 0 for it in a beam search.
+/// counts a log-probability of 0 for it in a beam search. A constraint decides alone.
 pub fn forced(asked: &GenerationRequest, generated: usize) -> Option<&[u32]> {
+    if asked.constraint.is_some() {
+        return None;
+    }
     let Controls { forced_first, forced_last, .. } = &*asked.controls;
     if !forced_last.is_empty() && generated + 1 == asked.max_tokens as usize {
         return Some(forced_last);
@@ -87,7 +95,7 @@ impl RuleWriter {
         rules: &mut DrawRules,
     ) -> Option<RuleId> {
         let controls = &*request.asked.controls;
-        if !controls.follow_tokens() || forced(&request.asked, generated.len()).is_some() {
+        if !request.asked.follows_tokens() || forced(&request.asked, generated.len()).is_some() {
             return self.without_tokens(request, generated.len(), rules);
         }
         let target = request.target(generated);
@@ -95,7 +103,7 @@ impl RuleWriter {
         self.begin_rule(request, generated.len());
         history.repeating(target, controls, &mut self.banned);
         self.ban_bad_words(controls, target);
-        self.add(controls, history.seen(), rules)
+        self.add(request, history.seen(), rules)
     }
 
     /// Adds the rule of the token that follows `generated` generated ones, known or not.
@@ -109,14 +117,14 @@ impl RuleWriter {
             let mask = Some(TokenMask { words: set.words() });
             return Some(rules.add(DrawRule { mask, ..DrawRule::default() }));
         }
-        assert!(!asked.controls.follow_tokens(), "the tokens that a rule follows are known");
+        assert!(!asked.follows_tokens(), "the tokens that a rule follows are known");
         let holds_ends_back = generated < asked.min_tokens as usize;
         let is_same = |shared: &SharedRule| shared.request == request.id && shared.holds_ends_back == holds_ends_back;
         if let Some(shared) = self.shared.filter(is_same) {
             return shared.rule;
         }
         self.begin_rule(request, generated);
-        let rule = self.add(&asked.controls, &[], rules);
+        let rule = self.add(request, &[], rules);
         self.shared = Some(SharedRule { request: request.id, holds_ends_back, rule });
         rule
     }
@@ -125,7 +133,8 @@ impl RuleWriter {
     fn begin_rule(&mut self, request: &Request, generated: usize) {
         self.banned.clear();
         self.banned.extend_from_slice(&request.asked.controls.banned);
-        if generated < request.asked.min_tokens as usize {
+        // Under a constraint the end is held back with the mask.
+        if generated < request.asked.min_tokens as usize && request.asked.constraint.is_none() {
             self.banned.extend_from_slice(&request.ends.held_back);
         }
     }
@@ -139,16 +148,18 @@ impl RuleWriter {
         self.banned.extend(reached);
     }
 
-    /// Adds the rule of the banned ids and of the edits for ids of the target.
-    fn add(&mut self, controls: &Controls, seen: &[SeenToken], rules: &mut DrawRules) -> Option<RuleId> {
+    /// Adds the rule of the banned ids and of the edits for ids of the target. Under a constraint there always is one:
+    /// it gets a mask.
+    fn add(&mut self, request: &Request, seen: &[SeenToken], rules: &mut DrawRules) -> Option<RuleId> {
         let Self { edits, banned, .. } = self;
+        let controls = &*request.asked.controls;
         banned.sort_unstable();
         banned.dedup();
         edits.clear();
         write_edits(controls, seen, edits);
         let mask = controls.allowed.as_ref().map(|allowed| TokenMask { words: allowed.words() });
         let rule = DrawRule { mask, edits, banned };
-        (!rule.is_free()).then(|| rules.add(rule))
+        (request.asked.constraint.is_some() || !rule.is_free()).then(|| rules.add(rule))
     }
 }
 

@@ -83,7 +83,7 @@ impl Running {
     /// logits, or the rule of the next draw follows the token that they draw.
     pub fn holds_back_plans(&self) -> bool {
         let asked = &self.sequence.request.asked;
-        let follows = asked.controls.follow_tokens() && self.owed().follows_draw;
+        let follows = asked.follows_tokens() && self.owed().follows_draw;
         self.is_search() || asked.log_probs.is_some() || follows
     }
 

@@ -4,15 +4,16 @@
 
 use std::sync::Arc;
 
-use kernels::{Draw, DrawRules, PAGE_TOKENS, RuleId};
+use kernels::{Draw, PAGE_TOKENS, RuleId};
 
 use super::beams::{Search, SearchBounds};
 use super::history::{History, TargetTokens};
-use super::plan::narrow;
+use super::place::{MaskAsk, Place};
+use super::plan::{Plan, narrow};
 use super::pool_size::target_pages;
 use super::rules::{EndTokens, RuleWriter};
 use super::source::SourceKey;
-use crate::request::{GenerationRequest, RequestId};
+use crate::request::{ConstraintError, GenerationRequest, RequestId};
 
 /// Identifies a sequence. Ids ascend in the order in which sequences have their turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -113,6 +114,8 @@ pub struct Sequence {
     pub lines: Lines,
     /// Facts about the tokens of each branch that rules need.
     pub histories: Vec<History>,
+    /// Where each branch stands in the request's constraint; empty without one.
+    pub places: Vec<Place>,
     /// Number of leading tokens of the decoder prompt whose scores were delivered.
     pub scored: usize,
 }
@@ -124,7 +127,35 @@ impl Sequence {
         let bounds = SearchBounds { max_tokens: asked.max_tokens as usize, end_ids: request.ends.count() };
         let search = asked.beams.map(|beams| Box::new(Beams { search: Search::new(beams, bounds), sent: 0 }));
         let lines = search.map_or_else(|| Lines::Choice(Vec::new()), Lines::Beams);
-        Self { id, request, choice, lines, histories: vec![History::default()], scored: 0 }
+        let places = asked.constraint.iter().map(|constraint| Place::new(constraint.start())).collect();
+        let mut sequence = Self { id, request, choice, lines, histories: vec![History::default()], places, scored: 0 };
+        sequence.begin_with_forced();
+        sequence
+    }
+
+    /// Adds the tokens that a choice can only begin with, except the last of `max_tokens`, which is drawn.
+    fn begin_with_forced(&mut self) {
+        let forced = self.forced();
+        let Lines::Choice(generated) = &mut self.lines else { return };
+        let most = (self.request.asked.max_tokens as usize).saturating_sub(1);
+        for token in forced.into_iter().take(most) {
+            if self.request.ends.ends(token) || self.places.iter().any(|place| place.advance(token).is_err()) {
+                return;
+            }
+            generated.push(token);
+        }
+    }
+
+    /// Tokens of a choice that come next because its constraint leaves no other. They are drawn like any other where
+    /// their log-probabilities are asked for, or where controls may refuse them.
+    pub fn forced(&self) -> Vec<u32> {
+        let asked = &self.request.asked;
+        match self.lines {
+            Lines::Choice(_) if asked.log_probs.is_none() && !asked.controls.refuse_ids() => {
+                self.places.first().map(Place::forced).unwrap_or_default()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// Whether it is selected.
@@ -213,8 +244,34 @@ impl Sequence {
         }
     }
 
-    /// Adds the rule of the next token of a branch.
-    pub fn add_rule(&mut self, branch: usize, writer: &mut RuleWriter, rules: &mut DrawRules) -> Option<RuleId> {
+    /// Gives each branch that goes on the place of its parent, moved on by its own last token.
+    ///
+    /// # Errors
+    /// When a branch has a token that its constraint does not allow.
+    pub fn fork_places(&mut self, parents: &[usize]) -> Result<(), ConstraintError> {
+        if self.places.is_empty() {
+            return Ok(());
+        }
+        let places: Vec<Place> = parents.iter().map(|&parent| self.places[parent].fork()).collect();
+        for (branch, place) in places.iter().enumerate() {
+            self.generated(branch).last().map_or(Ok(()), |&token| place.advance(token))?;
+        }
+        self.places = places;
+        Ok(())
+    }
+
+    /// Adds the rule of the next token of a branch, and asks for its mask.
+    pub fn add_rule(&mut self, branch: usize, writer: &mut RuleWriter, plan: &mut Plan) -> Option<RuleId> {
+        let rule = self.rule_of(branch, writer, plan);
+        if let (Some(rule), Some(place)) = (rule, self.places.get(branch)) {
+            let (place, request) = (place.clone(), Arc::clone(&self.request));
+            let holds_ends_back = self.generated(branch).len() < request.asked.min_tokens as usize;
+            plan.masks.push(MaskAsk { rule, place, request, holds_ends_back });
+        }
+        rule
+    }
+
+    fn rule_of(&mut self, branch: usize, writer: &mut RuleWriter, plan: &mut Plan) -> Option<RuleId> {
         let Self { request, lines, histories, .. } = self;
         let generated = match lines {
             Lines::Choice(tokens) => tokens,
@@ -222,7 +279,7 @@ impl Sequence {
         };
         // Without a control that follows tokens the branches need no histories of their own.
         let branch = if request.asked.controls.follow_tokens() { branch } else { 0 };
-        writer.after(request, generated, &mut histories[branch], rules)
+        writer.after(request, generated, &mut histories[branch], &mut plan.rules)
     }
 
     /// The purpose of the row at a wanted position. Scores and tokens that were delivered are not yielded again.

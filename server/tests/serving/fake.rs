@@ -54,6 +54,10 @@ impl Executor for Fake {
         Ok(())
     }
 
+    fn draw(&mut self, _: &Plan) -> Result<(), ExecutorError> {
+        Ok(())
+    }
+
     fn finish(&mut self, chosen: &mut Vec<Option<u32>>) -> Result<(), ExecutorError> {
         chosen.append(&mut self.chosen);
         Ok(())

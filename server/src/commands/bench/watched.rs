@@ -110,7 +110,11 @@ impl Executor for Watched {
     }
 
     fn decode(&mut self, plan: &Plan) -> Result<(), ExecutorError> {
-        self.inner.decode(plan)?;
+        self.inner.decode(plan)
+    }
+
+    fn draw(&mut self, plan: &Plan) -> Result<(), ExecutorError> {
+        self.inner.draw(plan)?;
         let costs = self.profile.take();
         let previous = std::mem::replace(&mut self.ended, Instant::now());
         let whole = self.whole(&costs, self.ended - previous);

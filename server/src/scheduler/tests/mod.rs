@@ -10,6 +10,7 @@ mod encodings;
 mod fake_model;
 mod plain_controls;
 mod pressure;
+mod rhythm;
 mod shared_prompts;
 mod sharing;
 mod traces;

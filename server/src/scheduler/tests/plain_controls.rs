@@ -3,13 +3,16 @@
 use std::collections::HashSet;
 
 use super::fake_model::{END, START};
-use crate::request::GenerationRequest;
+use crate::request::{Constraint, GenerationRequest};
 
 /// Applies a request's controls to the logits of the token that follows `generated`.
 pub fn apply(asked: &GenerationRequest, generated: &[u32], logits: &mut [f32]) {
     let controls = &*asked.controls;
     let target: Vec<u32> = [&[START], &asked.decoder_prompt[..], generated].concat();
-    let forced = if !controls.forced_last.is_empty() && generated.len() + 1 == asked.max_tokens as usize {
+    let allowed = asked.constraint.as_ref().map(|constraint| allowed(constraint, generated));
+    let forced = if asked.constraint.is_some() {
+        Vec::new()
+    } else if !controls.forced_last.is_empty() && generated.len() + 1 == asked.max_tokens as usize {
         controls.forced_last.clone()
     } else if target.len() == 1 {
         controls.forced_first.into_iter().collect()
@@ -34,21 +37,36 @@ pub fn apply(asked: &GenerationRequest, generated: &[u32], logits: &mut [f32]) {
             *logit += bias;
         }
     }
-    let refused: Vec<u32> = (0..).take(logits.len()).filter(|&id| refuses(asked, &target, generated, id)).collect();
+    let is_early = generated.len() < asked.min_tokens as usize;
+    let holds_back = |id: u32| is_early && (END.contains(&id) || controls.stop_tokens.contains(&id));
+    // Where a constraint leaves nothing but the end, the end is not held back.
+    let goes_on = allowed.as_ref().is_none_or(|allowed| allowed.iter().any(|&id| !holds_back(id)));
+    let refused = |id: u32| {
+        allowed.as_ref().is_some_and(|allowed| !allowed.contains(&id))
+            || goes_on && holds_back(id)
+            || refuses(asked, &target, id)
+    };
+    let refused: Vec<u32> = (0..).take(logits.len()).filter(|&id| refused(id)).collect();
     refused.into_iter().for_each(|id| logits[id as usize] = f32::NEG_INFINITY);
 }
 
-fn refuses(asked: &GenerationRequest, target: &[u32], generated: &[u32], id: u32) -> bool {
+/// Ids that the constraint allows after these tokens.
+fn allowed(constraint: &Constraint, generated: &[u32]) -> Vec<u32> {
+    let (mut state, mut words) = (constraint.start(), Vec::new());
+    generated.iter().for_each(|&token| state.advance(token).unwrap());
+    state.write_allowed(&mut words).unwrap();
+    (0..32 * words.len() as u32).filter(|id| words[*id as usize / 32] >> (id % 32) & 1 == 1).collect()
+}
+
+fn refuses(asked: &GenerationRequest, target: &[u32], id: u32) -> bool {
     let controls = &*asked.controls;
     let longer = [target, &[id]].concat();
     let length = controls.no_repeat_ngram as usize;
     let repeats = length > 0
         && longer.len() > length
         && target.windows(length).any(|earlier| earlier == &longer[longer.len() - length..]);
-    let is_early = generated.len() < asked.min_tokens as usize;
     controls.allowed.as_ref().is_some_and(|allowed| !allowed.contains(id))
         || controls.banned.contains(&id)
         || controls.bad_words.iter().any(|word| longer[1..].ends_with(word))
-        || is_early && (END.contains(&id) || controls.stop_tokens.contains(&id))
         || repeats
 }

@@ -194,6 +194,7 @@ impl World {
         let Scheduler { running, queue, memory, .. } = &self.scheduler;
         let nothing_is_left = running.is_empty() && queue.is_empty() && memory.encoder.open_encodings() == 0;
         assert!(!self.plan.is_empty() || nothing_is_left, "while anything is left to do, every step does something");
+        find_masks(&mut self.plan);
         self.model.run(&self.plan, &[])
     }
 
@@ -331,4 +332,13 @@ pub fn finished(events: &[Event]) -> Vec<(RequestId, FinishReason)> {
         _ => None,
     });
     reasons.collect()
+}
+
+/// Gives the rules of a plan their masks.
+fn find_masks(plan: &mut Plan) {
+    let mut words = Vec::new();
+    for ask in std::mem::take(&mut plan.masks) {
+        ask.find(&mut words).unwrap();
+        ask.settle(&words, &mut plan.rules);
+    }
 }
