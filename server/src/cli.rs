@@ -22,7 +22,7 @@ use clap::{Parser, Subcommand};
 pub use adapt::AdaptOptions;
 pub use bench::{BenchKind, BenchOptions};
 pub use eval::{EvalOptions, Metric, ObjectiveChoice};
-pub use generate::GenerateOptions;
+pub use generate::{AnswerForm, GenerateOptions};
 pub use key::KeyOptions;
 pub use pull::PullOptions;
 pub use quantize::QuantizeOptions;

@@ -1,5 +1,7 @@
 //! Flags of `server generate`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 /// One continuation on the terminal.
@@ -22,6 +24,27 @@ pub struct GenerateOptions {
     /// Seed of the choice; a random one when absent.
     #[arg(long, value_name = "NUMBER")]
     pub seed: Option<u64>,
+    /// Form of the answer.
+    #[command(flatten)]
+    pub form: AnswerForm,
+}
+
+/// The form that the answer must have; any by default.
+#[derive(Debug, Clone, PartialEq, Default, Args)]
+#[group(multiple = false)]
+pub struct AnswerForm {
+    /// Answer with JSON that is valid under the JSON Schema in this file.
+    #[arg(long, value_name = "FILE")]
+    pub json_schema: Option<PathBuf>,
+    /// Answer with a text that this regular expression matches from end to end.
+    #[arg(long, value_name = "EXPRESSION")]
+    pub regex: Option<String>,
+    /// Answer with a text of the grammar in this file, in llguidance's dialect of Lark.
+    #[arg(long, value_name = "FILE")]
+    pub grammar: Option<PathBuf>,
+    /// Answer with this text, or with one of several if it is given several times.
+    #[arg(long, value_name = "TEXT")]
+    pub choice: Vec<String>,
 }
 
 fn temperature(text: &str) -> Result<f64, String> {

@@ -11,6 +11,7 @@ use plotters::drawing::DrawingAreaErrorKind;
 use super::eval::error::EvalError;
 use super::train::settings::SettingsError;
 use crate::access::AccessError;
+use crate::constraint::{GrammarError, TargetsError};
 use crate::hub::HubError;
 use crate::loading::LoadError;
 use crate::process::resources::ShortOf;
@@ -25,6 +26,20 @@ pub enum CommandError {
     /// A checkpoint, a tokenizer or a text cannot be used.
     #[error(transparent)]
     Model(#[from] model::Error),
+    /// No answer can have the form that was asked for.
+    #[error("the answer's form cannot be used")]
+    Grammar(#[from] GrammarError),
+    /// One of the texts to choose from cannot be an answer.
+    #[error("--choice cannot be used")]
+    Targets(#[from] TargetsError),
+    /// A file is not JSON.
+    #[error("{} is not JSON", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// The parser's message.
+        source: serde_json::Error,
+    },
     /// Keys or certificate cannot be used.
     #[error(transparent)]
     Access(#[from] AccessError),

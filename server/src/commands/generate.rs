@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use kernels::Sampling;
 
+use super::answer_form;
 use super::error::{CommandError, io};
 use crate::cli::GenerateOptions;
 use crate::config::Config;
@@ -25,7 +26,9 @@ pub fn generate(config: &Config, options: &GenerateOptions) -> Result<(), Comman
     let loaded = load(config)?;
     let limits = loaded.limits(config)?;
     let tokenizer = loaded.tokenizer.clone().ok_or(CommandError::NoTokenizer)?;
+    let constraint = answer_form::compile(&options.form, &loaded)?;
     let request = request(tokenizer.encode_with_special_tokens(&prompt)?, options)?;
+    let request = GenerationRequest { constraint, ..request };
     let engine = loaded.start(limits, Arc::default())?;
     engine.handle.check(request.lengths())?;
     let slot = engine.handle.reserve(Salt::default(), 1)?;
@@ -68,7 +71,7 @@ fn request(source: Vec<u32>, options: &GenerateOptions) -> Result<GenerationRequ
         return Err(CommandError::EmptyPrompt);
     }
     let seed = options.seed.map_or_else(|| getrandom::u64().map_err(|error| io("draw a seed")(error.into())), Ok)?;
-    let GenerateOptions { top_p, top_k, .. } = *options;
+    let &GenerateOptions { top_p, top_k, .. } = options;
     let temperature = sampling_temperature(options.temperature);
     let sampling = Sampling { temperature, top_k, top_p, min_p: 0.0, seed };
     Ok(GenerationRequest { sampling, ..GenerationRequest::new(source, options.max_tokens) })
@@ -77,12 +80,14 @@ fn request(source: Vec<u32>, options: &GenerateOptions) -> Result<GenerationRequ
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::AnswerForm;
 
     #[test]
     fn a_temperature_that_is_almost_nothing_takes_the_most_probable_token_as_over_http() {
         let sampled = |temperature| {
+            let form = AnswerForm::default();
             let options =
-                GenerateOptions { prompt: None, max_tokens: 1, temperature, top_p: 1.0, top_k: 0, seed: Some(1) };
+                GenerateOptions { prompt: None, max_tokens: 1, temperature, top_p: 1.0, top_k: 0, seed: Some(1), form };
             request(vec![5], &options).unwrap().sampling.temperature
         };
         assert_eq!([0.0, 1e-45, 9.9e-6, 1e-5, 0.5].map(sampled), [0.0, 0.0, 0.0, 1e-5, 0.5]);

@@ -3,6 +3,7 @@
 //! Called by `main` with checked settings; they are made of the rest of the library.
 
 mod adapt;
+mod answer_form;
 mod bench;
 mod error;
 mod eval;

@@ -117,23 +117,18 @@ impl StepLoop {
 
     /// Starts the plan, unless it was started ahead; then, if possible, the plan after it; then waits for the first.
     fn run_plan(&mut self) -> Result<(), ExecutorError> {
+        let Self { scheduler, executor, masks, plan, next, .. } = self;
         if self.is_ahead {
-            std::mem::swap(&mut self.plan, &mut self.next);
+            std::mem::swap(plan, next);
         } else {
-            self.scheduler.plan(&mut self.plan);
-            self.masks.start(&self.plan.masks);
-            let started = self.executor.encode(&self.plan).and_then(|()| self.executor.decode(&self.plan));
-            self.masks.finish(&mut self.plan.rules);
-            started?;
-            self.executor.draw(&self.plan)?;
+            scheduler.plan(plan);
+            start(executor.as_mut(), masks, plan)?;
         }
-        self.is_ahead = self.executor.runs_ahead() && self.scheduler.plan_ahead(&mut self.next);
+        self.is_ahead = executor.runs_ahead() && scheduler.plan_ahead(next);
         if self.is_ahead {
-            self.executor.encode(&self.next)?;
-            self.executor.decode(&self.next)?;
-            self.executor.draw(&self.next)?;
+            start(executor.as_mut(), masks, next)?;
         }
-        self.executor.finish(&mut self.chosen)
+        executor.finish(&mut self.chosen)
     }
 
     fn commit(&mut self) {
@@ -178,4 +173,13 @@ impl StepLoop {
         let news = News::Failed { message: error.to_string(), is_lasting: false };
         self.messages.extend(failed.into_iter().map(|request| Message { request, news: news.clone() }));
     }
+}
+
+/// Starts a plan. Its masks are found while its rows run.
+fn start(executor: &mut dyn Executor, masks: &mut MaskThreads, plan: &mut Plan) -> Result<(), ExecutorError> {
+    masks.start(&plan.masks);
+    let started = executor.encode(plan).and_then(|()| executor.decode(plan));
+    masks.finish(&mut plan.rules);
+    started?;
+    executor.draw(plan)
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::demo::{folder, rows};
 use crate::process::{command, complaint, run};
@@ -43,6 +43,36 @@ fn generate_prints_the_demos_answer_to_an_argument_and_to_standard_input() {
         writeln!(child.stdin.take().unwrap(), "{}", row.input).unwrap();
         assert_eq!(printed(&child.wait_with_output().unwrap()), expected);
     }
+}
+
+#[test]
+fn generate_gives_an_answer_the_form_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (schema, grammar) = (folder.path().join("schema.json"), folder.path().join("list.lark"));
+    let fields =
+        json!({"kind": {"enum": ["library", "game"]}, "size": {"type": "integer", "minimum": 0, "maximum": 99}});
+    let all =
+        json!({"type": "object", "properties": fields, "required": ["kind", "size"], "additionalProperties": false});
+    std::fs::write(&schema, all.to_string()).unwrap();
+    std::fs::write(&grammar, "start: WORD (\", \" WORD)*\nWORD: /[a-z]{2,6}/\n").unwrap();
+    // Draws at a high temperature want anything.
+    let answer = |form: &[&str], seed: &str| {
+        let flags = ["generate", "--temperature", "3", "--seed", seed, "--max-tokens", "200"];
+        printed(&run(&[&flags, form, &["This package contains a game."]].concat())).trim_end().to_owned()
+    };
+    for seed in ["1", "2"] {
+        let record: Value = serde_json::from_str(&answer(&["--json-schema", text(&schema)], seed)).unwrap();
+        assert!(["library", "game"].contains(&record["kind"].as_str().unwrap()));
+        assert!((0..100).contains(&record["size"].as_i64().unwrap()));
+        let words = answer(&["--grammar", text(&grammar)], seed);
+        assert!(words.split(", ").all(|word| word.bytes().all(|byte| byte.is_ascii_lowercase())), "{words}");
+        let date = answer(&["--regex", "20[0-9]{2}-[01][0-9]"], seed);
+        assert!(date.len() == 7 && date.starts_with("20") && date.as_bytes()[4] == b'-', "{date}");
+        let choice = answer(&["--choice", "red", "--choice", "deep blue"], seed);
+        assert!(["red", "deep blue"].contains(&choice.as_str()), "{choice}");
+    }
+    let line = complaint(&["generate", "--regex", "(", "hello"]);
+    assert!(line.contains("the answer's form cannot be used") && line.contains("unclosed group"), "{line}");
 }
 
 #[test]

@@ -137,6 +137,19 @@ fn search_alone(asked: &GenerationRequest, beams: BeamSearch) -> Vec<Answer> {
     hypotheses.into_iter().map(answer).collect()
 }
 
+/// The sum of the log-probabilities that a beam search gives these tokens.
+pub fn score_alone(asked: &GenerationRequest, tokens: &[u32]) -> f32 {
+    let prompt = [&[START], asked.decoder_prompt.as_slice()].concat();
+    let mut digest =
+        prompt.iter().fold(digest_source(asked.source.iter().copied()), |digest, &token| mix(digest, token));
+    let mut sum = 0.0;
+    for &token in tokens {
+        sum += log_probs(digest)[token as usize];
+        digest = mix(digest, token);
+    }
+    sum
+}
+
 /// Computes the answer of a choice that runs alone, without a scheduler. It has no end where no token can be drawn.
 pub fn answer_alone(asked: &GenerationRequest, choice: u32) -> Answer {
     if let Some(beams) = asked.beams.filter(|_| asked.max_tokens > 0) {

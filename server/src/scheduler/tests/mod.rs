@@ -3,6 +3,7 @@
 mod ahead;
 mod beams;
 mod cancellation;
+mod constraints;
 mod controls;
 mod decoding;
 mod encoder;

@@ -4,7 +4,7 @@ use super::fake_model::{END, VOCABULARY};
 use crate::request::{Constrain, Constraint, ConstraintError, ConstraintState};
 
 /// Bars of `bar` tokens each: the first of a bar is forced, and the others are of one parity each. An answer may end
-/// after a bar, and has to end after the last one.
+/// after a bar of several tokens, and has to end after the last bar.
 #[derive(Debug, Clone, Copy)]
 pub struct Rhythm {
     pub bar: u32,
@@ -36,7 +36,7 @@ impl Beat {
         let is_end = END.contains(&id);
         match beat {
             0 if done >= bars => is_end,
-            0 if self.tokens > 0 && is_end => true,
+            0 if bar > 1 && self.tokens > 0 && is_end => true,
             0 => id == 5 + done % 7,
             _ => !is_end && id % 2 == beat % 2,
         }

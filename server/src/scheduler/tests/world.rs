@@ -177,6 +177,7 @@ impl World {
             assert!(!self.next.is_empty());
             self.check_limits(&self.next);
             self.check_books();
+            find_masks(&mut self.next);
             self.next_result = Some(self.model.run(&self.next, &result.chosen));
         }
         result
@@ -255,6 +256,10 @@ impl World {
 
     pub fn answer(&self, id: RequestId) -> &Answer {
         &self.clients[&id].answers[0]
+    }
+
+    pub fn answers(&self, id: RequestId) -> &[Answer] {
+        &self.clients[&id].answers
     }
 
     fn deliver_to_reader(&mut self, event: &Event, step: &StepResult) {
