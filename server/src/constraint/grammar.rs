@@ -17,7 +17,7 @@ use crate::request::Constraint;
 /// indented, and not so much that an answer never ends.
 const JSON_WHITE_SPACE: &str = r"[\x20\x0A\x0D\x09]{1,32}";
 
-/// What answers must match.
+/// A form that answers must have.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "value", rename_all = "snake_case")]
 pub enum Grammar {

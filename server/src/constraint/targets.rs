@@ -21,7 +21,7 @@ pub enum TargetsError {
     Untokenizable {
         /// Its index.
         index: usize,
-        /// What is wrong with it.
+        /// The fault in it.
         problem: String,
     },
 }

@@ -84,8 +84,8 @@ impl TokenizerEnv for Tokens {
         &self.trie
     }
 
-    /// The ids that the tokenizer gives to a text. Where these would not write the same bytes, as where the text has the
-    /// name of a special token, the longest pieces are taken one after the other.
+    /// The ids that the tokenizer gives to a text. Where these would not write the same bytes, as where the text has
+    /// the name of a special token, the longest pieces are taken one after the other.
     fn tokenize_bytes(&self, bytes: &[u8]) -> Vec<u32> {
         let ids = std::str::from_utf8(bytes).ok().and_then(|text| self.tokenizer.encode(text).ok());
         let same = ids.filter(|ids| {

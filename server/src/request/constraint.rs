@@ -13,7 +13,7 @@ pub struct ConstraintError {
     pub reason: String,
 }
 
-/// What every answer of a request has to match, token by token.
+/// A form that every answer of a request must have, token by token.
 pub trait Constrain: fmt::Debug + Send + Sync {
     /// The state before the first generated token.
     fn start(&self) -> Box<dyn ConstraintState>;

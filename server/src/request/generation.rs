@@ -43,7 +43,7 @@ pub struct GenerationRequest {
     pub sampling: Sampling,
     /// Rules that every draw keeps to beside.
     pub controls: Arc<Controls>,
-    /// What every choice has to match.
+    /// The form that every choice must have.
     pub constraint: Option<Constraint>,
     /// Number of alternatives to report with each token's log-probability; `None` reports no log-probabilities.
     pub log_probs: Option<u32>,

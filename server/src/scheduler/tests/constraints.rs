@@ -89,7 +89,7 @@ fn no_plan_is_made_ahead_of_a_token_that_a_mask_follows() {
     world.check_answers();
 }
 
-/// As wide as there are beginnings: no branch is dropped, and the best targets by their sums are found.
+/// The search is as wide as there are beginnings, so no branch is dropped and the best targets by their sums are found.
 #[test]
 fn a_search_among_targets_that_drops_none_finds_the_best_of_them() {
     let targets: Vec<Vec<u32>> = [&[3, 4, 5][..], &[3, 4], &[3, 9, 9, 9], &[7], &[7, 7, 7], &[8, 3], &[30, 31, 32, 33]]
