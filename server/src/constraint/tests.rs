@@ -50,7 +50,7 @@ fn walk(constraint: &Constraint, seed: u64) -> Vec<u32> {
         assert!(!choices.is_empty(), "something may come next, or the end");
         // An end is taken where it can be, every other time: answers of open lengths end.
         let random = philox(seed, [position, 0, 0, 0]);
-        let end = choices.iter().find(|id| ENDS.contains(id)).filter(|_| random[1] % 2 == 0);
+        let end = choices.iter().find(|id| ENDS.contains(id)).filter(|_| random[1].is_multiple_of(2));
         let id = *end.unwrap_or(&choices[random[0] as usize % choices.len()]);
         state.advance(id).unwrap();
         if ENDS.contains(&id) {
