@@ -41,9 +41,11 @@ async fn bodies_take_their_bytes_and_leave_nothing_behind_whatever_stands_in_the
         ("unknown fields", filled("{\"prompt\":\"p\",", "\"x{}\":0", "}"), "supplied: x0, x1, x2, x3, x4, x5, x6, x7"),
         (
             "an unsupported field",
-            filled("{\"prompt\":\"p\",\"bad_words\":[", "[]", "]}"),
-            "'bad_words' is not supported",
+            filled("{\"prompt\":\"p\",\"logits_processors\":[", "[]", "]}"),
+            "'logits_processors' is not supported",
         ),
+        ("words that may not come", filled("{\"prompt\":\"p\",\"bad_words\":[", "[7]", "]}"), "at most 256"),
+        ("stop tokens", filled("{\"prompt\":\"p\",\"stop_token_ids\":[", "7", "]}"), "at most 64"),
     ] {
         let send = || async {
             let answer = client.post(&url).body(body.clone()).send().await.unwrap();
