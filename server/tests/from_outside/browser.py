@@ -20,7 +20,7 @@ FLAGS = [
 # Name, code and text of keys that are more than a character.
 KEYS = {
     "Enter": (13, "\r"), "Tab": (9, ""), "Escape": (27, ""), "ArrowRight": (39, ""), "ArrowLeft": (37, ""),
-    "Home": (36, ""), "End": (35, ""),
+    "ArrowUp": (38, ""), "ArrowDown": (40, ""), "Home": (36, ""), "End": (35, ""),
 }
 MODIFIERS = {"alt": 1, "ctrl": 2, "shift": 8}
 

@@ -1,9 +1,12 @@
-"""The page at `/` in a headless Chromium: a stream, its alternatives, errors, keys, a phone, dark and light.
+"""The page at `/` in a headless Chromium: a stream, its alternatives, beams, errors, keys, a phone, dark
+and light.
 
     python3 -m unittest discover -s server/tests/from_outside -p 'test_page.py'
 
 Pictures are left in target/page.
 """
+import json
+import os
 import time
 import unittest
 
@@ -82,7 +85,7 @@ class PageTest(unittest.TestCase):
     def test_several_answers_stand_side_by_side_and_the_charts_show_them(self):
         page = self.open(dark=True)
         page.click("#example")
-        page.fill("[data-param=n]", "3")
+        page.fill("#sampling [data-param=n]", "3")
         page.fill("[data-param=temperature]", "1.2")
         page.fill("[data-param=seed]", "9007199254740993")
         page.fill("[data-param=max_tokens]", "200")
@@ -136,6 +139,83 @@ class PageTest(unittest.TestCase):
         self.generate(page)
         self.assertTrue(page.value("document.getElementById('problem').hidden"))
 
+    def choose_beams(self, page):
+        """As the keyboard does it."""
+        page.value("document.getElementById('method').focus()")
+        page.press("ArrowDown")
+        page.wait("!document.getElementById('search').hidden")
+
+    def test_a_beam_search_shows_its_hypotheses_side_by_side_best_first(self):
+        page = self.open()
+        page.fill("#source", SOURCE)
+        page.fill("[data-param=temperature]", "0.7")
+        page.fill("[data-param=stop]", "calendar")
+        self.assertIsNone(page.value("document.querySelector('#sampling:disabled')?.id ?? null"))
+        self.choose_beams(page)
+        page.fill("#search [data-param=n]", "2")
+        page.fill("[data-param=length_penalty]", "0.8")
+        page.value("window.growth = []; new MutationObserver(() => growth.push(document.querySelector('.tokens')"
+                   "?.textContent)).observe(document.getElementById('choices'), {childList: true, subtree: true})")
+        self.generate(page, count=2)
+        sent = [event["request"] for event in page.events("Network.requestWillBeSent")]
+        asked = json.loads([request["postData"] for request in sent if request["method"] == "POST"][-1])
+        unwanted = {"temperature", "top_k", "top_p", "min_p", "seed", "logprobs", "stop"}
+        self.assertEqual(unwanted & asked.keys(), set())
+        wanted = {"use_beam_search": True, "n": 2, "best_of": 4, "length_penalty": 0.8}
+        self.assertEqual(asked, asked | wanted)
+        scores = page.value("[...document.querySelectorAll('.score')].map(score => score.textContent)")
+        scores = [float(score.removeprefix("score ")) for score in scores]
+        self.assertEqual(len(scores), 2)
+        self.assertGreater(scores[0], scores[1])
+        texts = page.value("[...document.querySelectorAll('.tokens')].map(text => text.textContent)")
+        self.assertEqual(len(set(texts)), 2)
+        shared = page.value("[...document.querySelectorAll('.shared')].map(text => text.textContent)")
+        growth = page.value("growth.filter(text => text)")
+        self.assertLess(len(growth[0]), len(texts[0]), "what is agreed on comes before the end")
+        self.assertTrue(all(texts[0].startswith(text) for text in growth))
+        self.assertEqual(shared, [os.path.commonprefix(texts)] * 2)
+        boxes = page.value("[...document.querySelectorAll('.choice')].map(box => box.getBoundingClientRect().top)")
+        self.assertEqual(len(set(boxes)), 1, "they stand next to each other")
+        # What a search does not take is off and says why.
+        self.assertTrue(page.value("[...document.querySelectorAll('#sampling [data-param]')]"
+                                   ".every(field => field.matches(':disabled'))"))
+        reason = page.value("document.getElementById(document.getElementById('sampling')"
+                            ".getAttribute('aria-describedby')).innerText")
+        self.assertIn("draws no tokens", reason)
+        page.screenshot(PICTURES / "beams.png")
+        # Sampled answers are as before, with the values that were there.
+        page.value("document.getElementById('method').focus()")
+        page.press("ArrowUp")
+        page.wait("document.getElementById('search').hidden")
+        self.assertEqual(page.value("document.querySelector('[data-param=temperature]').value"), "0.7")
+        self.generate(page)
+        self.assertGreater(page.value(TOKENS), 0)
+        self.assert_clean(page)
+
+    def test_an_error_of_a_beam_search_is_shown_at_its_field(self):
+        page = self.open()
+        page.fill("#source", SOURCE)
+        self.choose_beams(page)
+        page.fill("#search [data-param=n]", "5")
+        page.press("Enter", "ctrl")
+        page.wait("document.getElementById('problem').textContent.includes('best_of')")
+        self.assertEqual(page.value("document.activeElement.dataset.param"), "best_of")
+        self.assertEqual(page.value("document.querySelectorAll('[aria-invalid]').length"), 1)
+        page.fill("[data-param=best_of]", "6")
+        self.generate(page, count=5)
+        self.assertTrue(page.value("document.getElementById('problem').hidden"))
+
+    def test_a_beam_search_fits_a_narrow_phone_in_the_dark(self):
+        page = self.open(width=360, height=740, phone=True, dark=True)
+        page.tap("#example")
+        self.choose_beams(page)
+        page.value("document.getElementById('generate').scrollIntoView({block: 'center'})")
+        page.tap("#generate")
+        page.wait("document.querySelectorAll('.score:not(:empty)').length === 4")
+        self.assert_fits(page)
+        page.screenshot(PICTURES / "beams-phone.png")
+        self.assert_clean(page)
+
     def test_nothing_that_a_text_says_becomes_markup(self):
         page = self.open()
         evil = "<img src=x onerror=\"window.hurt=1\"><script>window.hurt=1</script>"
@@ -154,7 +234,7 @@ class PageTest(unittest.TestCase):
             page.fill("#source", SOURCE)
             page.fill("[data-param=max_tokens]", "1000")
             page.fill("[data-param=temperature]", "9")
-            page.fill("[data-param=n]", "16")
+            page.fill("#sampling [data-param=n]", "16")
             page.press("Enter", "ctrl")
             page.wait(TOKENS + " > 3")
             page.press("Escape")

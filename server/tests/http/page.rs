@@ -34,7 +34,7 @@ async fn the_page_and_every_file_that_it_names_are_served_under_a_strict_policy(
         wanted.extend(named_files(&file.text));
         seen.push(path);
     }
-    assert!(seen.len() == 8 && seen.iter().any(|path| path == "/page/main.js"), "{seen:?}");
+    assert!(seen.len() == 10 && seen.iter().any(|path| path == "/page/main.js"), "{seen:?}");
 }
 
 #[tokio::test]
@@ -44,7 +44,9 @@ async fn nothing_in_the_page_needs_a_weaker_policy_or_another_server() {
     for mark in ["<script>", "<style", " style=", " onclick=", " onload=", "javascript:"] {
         assert!(!page.contains(mark), "{mark}");
     }
-    for path in ["/", "/page/style.css", "/page/main.js", "/page/api.js", "/page/choices.js", "/page/alternatives.js"] {
+    let scripts = ["main", "api", "form", "choices", "hypotheses", "alternatives"];
+    let scripts = scripts.map(|name| format!("/page/{name}.js"));
+    for path in ["/", "/page/style.css"].into_iter().chain(scripts.iter().map(String::as_str)) {
         let text = app.get(path).await.text;
         for mark in ["http:", "https:", "innerHTML", "insertAdjacentHTML", "eval(", "document.write"] {
             assert!(!text.contains(mark), "{path}: {mark}");

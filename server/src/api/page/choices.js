@@ -11,21 +11,22 @@ export const percent = (probability) =>
     : probability >= 0.0001 ? `${(probability * 100).toFixed(2)} %` : "< 0.01 %";
 
 // One choice, which grows as its pieces arrive.
-class Choice {
-  constructor(index, forced) {
+export class Choice {
+  // `forced` is the number of characters of the decoder prompt, which every text begins with.
+  constructor(index, forced, name = "Answer") {
     this.forced = forced;
     this.characters = 0;
     this.tokens = [];
     this.text = "";
     this.logProb = 0;
     this.generated = 0;
-    this.title = element("h3", { textContent: `Answer ${index + 1}` });
+    this.title = element("h3", { textContent: `${name} ${index + 1}` });
     this.body = element("div", { className: "tokens" });
     this.body.setAttribute("role", "group");
-    this.body.setAttribute("aria-label", `Tokens of answer ${index + 1}`);
+    this.body.setAttribute("aria-label", `Text of ${name.toLowerCase()} ${index + 1}`);
     this.figures = element("small");
     this.copy = element("button", { type: "button", textContent: "Copy", hidden: true });
-    this.copy.setAttribute("aria-label", `Copy answer ${index + 1}`);
+    this.copy.setAttribute("aria-label", `Copy ${name.toLowerCase()} ${index + 1}`);
     this.copy.addEventListener("click", () => this.toClipboard());
     const footer = element("footer", {}, this.figures, this.copy);
     this.article = element("article", { className: "choice" }, this.title, this.body, footer);
@@ -107,13 +108,20 @@ class Choice {
 
 // All choices of one answer, in `place`.
 export class Choices {
-  // `forced` is the number of characters of the decoder prompt, which every text begins with.
-  constructor(place, count, forced) {
-    this.list = Array.from({ length: count }, (_, index) => new Choice(index, forced));
+  constructor(place, list) {
+    this.list = list;
     place.replaceChildren(...this.list.map((choice) => choice.article));
+  }
+
+  // So many sampled ones.
+  static sampled(place, count, forced) {
+    return new Choices(place, Array.from({ length: count }, (_, index) => new Choice(index, forced)));
   }
 
   add(message) {
     for (const choice of message.choices) this.list[choice.index]?.add(choice);
   }
+
+  // The answer is complete.
+  finish() {}
 }

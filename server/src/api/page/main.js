@@ -3,66 +3,31 @@
 import { watch } from "./alternatives.js";
 import { ask, messages, storeKey, storedKey } from "./api.js";
 import { Choices } from "./choices.js";
+import { clearMarks, mark, markField, readForm } from "./form.js";
+import { Hypotheses } from "./hypotheses.js";
 import { watchServer } from "./state.js";
 
 const at = (id) => document.getElementById(id);
 const form = at("ask");
-const fields = [...form.querySelectorAll("[data-param]")];
 const EXAMPLE = "A small library that reads and writes calendar files.\n" +
   "It supports recurring events, time zones and reminders, and converts between formats.";
 let running = null;
 let hasModels = false;
 
-// What is wrong with the form before the server is asked.
-class FieldError extends Error {
-  constructor(param, message) {
-    super(message);
-    this.param = param;
-  }
-}
-
-// The request's body. A seed may have more digits than a number keeps, so it is written as it stands.
-function body() {
-  const request = {};
-  let seed = null;
-  for (const field of fields) {
-    const param = field.dataset.param;
-    if (field.validity.badInput) throw new FieldError(param, `'${param}' has to be a number.`);
-    if (param === "stop") {
-      const stops = field.value.split("\n").filter((line) => line);
-      if (stops.length) request.stop = stops;
-    } else if (param === "seed") {
-      seed = field.value.trim();
-      if (!/^(-?\d+)?$/.test(seed)) throw new FieldError(param, "'seed' has to be a whole number.");
-    } else if (field.type === "number") {
-      if (field.value !== "") request[param] = Number(field.value);
-    } else if (field.value !== "" || param === "prompt") {
-      request[param] = field.value;
-    }
-  }
-  if (!request.prompt) throw new FieldError("prompt", "Write a source first: the encoder has nothing to read.");
-  if (hasModels) request.model = at("model").value;
-  request.echo = request.decoder_prompt !== undefined;
-  request.stream = true;
-  request.stream_options = { include_usage: true };
-  const text = JSON.stringify(request);
-  return { request, text: seed ? `${text.slice(0, -1)},"seed":${seed.replace(/^(-?)0+(?=\d)/, "$1")}}` : text };
-}
-
 function showProblem(error) {
   at("problem").textContent = error.message;
   at("problem").hidden = false;
-  if (error.status === 401) at("access").open = true;
-  const name = error.param?.split("[")[0];
-  const field = error.status === 401 ? at("key") : fields.find((field) => field.dataset.param === name);
-  if (!field) return;
-  field.setAttribute("aria-invalid", "true");
-  field.focus();
+  if (error.status === 401) {
+    at("access").open = true;
+    mark(at("key"));
+  } else {
+    markField(error.param);
+  }
 }
 
 function clearProblem() {
   at("problem").hidden = true;
-  for (const field of [...fields, at("key")]) field.removeAttribute("aria-invalid");
+  clearMarks();
 }
 
 // One request from its press of the button to its end.
@@ -91,21 +56,30 @@ async function generate() {
 }
 
 async function show(signal) {
-  const { request, text } = body();
+  const { request, text } = readForm(hasModels ? at("model").value : null);
   const began = performance.now();
   at("choices").replaceChildren();
+  at("reading").hidden = at("comparing").hidden = true;
   let choices = null;
   let first = null;
   let usage = null;
   for await (const message of messages("v1/completions", text, signal)) {
     // The answer is laid out when it begins: a refused request has none.
-    choices ??= new Choices(at("choices"), request.n ?? 1, [...(request.decoder_prompt ?? "")].length);
+    choices ??= layOut(request);
     first ??= performance.now();
     choices.add(message);
     usage = message.usage ?? usage;
   }
+  choices?.finish();
   at("reading").hidden = request.logprobs === undefined;
+  at("comparing").hidden = !request.use_beam_search;
   at("summary").textContent = summary(usage, { first: first - began, all: performance.now() - began });
+}
+
+function layOut(request) {
+  const count = request.n ?? 1;
+  if (request.use_beam_search) return new Hypotheses(at("choices"), count);
+  return Choices.sampled(at("choices"), count, [...(request.decoder_prompt ?? "")].length);
 }
 
 function summary(usage, { first, all }) {

@@ -27,12 +27,14 @@ const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-const FILES: [PageFile; 8] = [
+const FILES: [PageFile; 10] = [
     PageFile { path: "/", content_type: HTML, text: include_str!("index.html") },
     PageFile { path: "/page/style.css", content_type: CSS, text: include_str!("style.css") },
     PageFile { path: "/page/icon.svg", content_type: SVG, text: include_str!("icon.svg") },
     PageFile { path: "/page/main.js", content_type: SCRIPT, text: include_str!("main.js") },
     PageFile { path: "/page/api.js", content_type: SCRIPT, text: include_str!("api.js") },
+    PageFile { path: "/page/form.js", content_type: SCRIPT, text: include_str!("form.js") },
+    PageFile { path: "/page/hypotheses.js", content_type: SCRIPT, text: include_str!("hypotheses.js") },
     PageFile { path: "/page/choices.js", content_type: SCRIPT, text: include_str!("choices.js") },
     PageFile { path: "/page/alternatives.js", content_type: SCRIPT, text: include_str!("alternatives.js") },
     PageFile { path: "/page/state.js", content_type: SCRIPT, text: include_str!("state.js") },
