@@ -211,7 +211,7 @@ class PageTest(unittest.TestCase):
         self.choose_beams(page)
         page.value("document.getElementById('generate').scrollIntoView({block: 'center'})")
         page.tap("#generate")
-        page.wait("document.querySelectorAll('.score:not(:empty)').length === 4")
+        page.wait("document.querySelectorAll('.score:not(:empty)').length === 3")
         self.assert_fits(page)
         page.screenshot(PICTURES / "beams-phone.png")
         self.assert_clean(page)
