@@ -29,6 +29,7 @@ fn plan(rows: u32, source: u32, sampling: Sampling) -> Plan {
 fn graphs_after<D: Device>(executor: &mut StepExecutor<Cuda<D>>, plan: &Plan) -> usize {
     let mut chosen = Vec::new();
     executor.decode(plan).unwrap();
+    executor.draw(plan).unwrap();
     executor.finish(&mut chosen).unwrap();
     assert!(chosen.len() == plan.targets.len() && chosen.iter().all(Option::is_some));
     executor.model().backend().graphs()
