@@ -94,7 +94,9 @@ async fn what_was_rendered_can_be_asked_as_a_completion_and_is_the_same_request(
     let body = json!({
         "messages": [{"role": "user", "content": "One"}], "decoder_prompt": "a", "max_tokens": 9, "min_tokens": 2,
         "n": 2, "temperature": 0.7, "top_k": 5, "top_p": 0.9, "min_p": 0.1, "seed": -3, "logprobs": true,
-        "top_logprobs": 2,
+        "top_logprobs": 2, "repetition_penalty": 1.25, "presence_penalty": 0.5, "frequency_penalty": -0.5,
+        "no_repeat_ngram_size": 3, "logit_bias": {"7": 2, "5": -1.5}, "allowed_token_ids": [3, 4, 5, 6, 7, 8],
+        "bad_words": ["a", [5, 6]], "stop_token_ids": [8],
     });
     let answer = rendered(&app, CHAT, body.clone()).await;
     let mut completion = answer["sampling_params"].clone();

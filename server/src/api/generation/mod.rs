@@ -11,6 +11,7 @@ mod handler;
 mod lengths;
 mod render;
 mod rendered;
+mod rendered_controls;
 mod rules;
 mod submission;
 mod tokenise;

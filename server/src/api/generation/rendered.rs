@@ -7,6 +7,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::call::{CallSources, GenerationCall};
+use super::rendered_controls::RenderedControls;
 use super::tokenise::TokenisedCall;
 use crate::api::http::random_name;
 use crate::registry::ServedModel;
@@ -52,6 +53,8 @@ struct SamplingParams<'a> {
     /// `true`, `false` or `never`.
     #[serde(skip_serializing_if = "Option::is_none")]
     early_stopping: Option<Value>,
+    #[serde(flatten)]
+    controls: RenderedControls,
 }
 
 /// Whether a request has one source or a list of them.
@@ -84,7 +87,7 @@ pub fn rendered(model: &ServedModel, call: &GenerationCall, tokens: &TokenisedCa
         prompt: source.text.as_deref(),
         token_ids: &source.ids,
         decoder_token_ids: decoder_token_ids.clone(),
-        sampling_params: sampling_params(call),
+        sampling_params: sampling_params(call, tokens),
         stream: call.stream,
     });
     let requests: Vec<_> = requests.collect();
@@ -95,7 +98,7 @@ pub fn rendered(model: &ServedModel, call: &GenerationCall, tokens: &TokenisedCa
     json.expect("strings and numbers serialise")
 }
 
-fn sampling_params(call: &GenerationCall) -> SamplingParams<'_> {
+fn sampling_params<'a>(call: &'a GenerationCall, tokens: &TokenisedCall) -> SamplingParams<'a> {
     let sampling = call.sampling;
     SamplingParams {
         n: call.choices,
@@ -118,5 +121,6 @@ fn sampling_params(call: &GenerationCall) -> SamplingParams<'_> {
             EarlyStopping::Unlikely => Value::from(false),
             EarlyStopping::Impossible => Value::from("never"),
         }),
+        controls: RenderedControls::of(call, tokens),
     }
 }
