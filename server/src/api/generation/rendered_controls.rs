@@ -40,7 +40,7 @@ pub struct RenderedControls {
 }
 
 impl RenderedControls {
-    /// Those of a call, with the ids of its words.
+    /// Takes them from a call, with the ids of its words.
     pub fn of(call: &GenerationCall, tokens: &TokenisedCall) -> Self {
         let (controls, text) = (&call.controls, call.text_options);
         let unless = |number: f32, neutral: f32| (number != neutral).then_some(number);
