@@ -16,6 +16,7 @@ mod embeddings;
 mod encoder_routes;
 mod framing;
 mod keys;
+mod large_answers;
 mod large_bodies;
 mod leaving_clients;
 mod listening;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use model::Detokenizer;
 
 use super::opening::Opening;
-use super::scored_token::ScoredToken;
+use super::scored_token::{ScoredToken, log_probs_json_bytes};
 use super::stop::{StopMatcher, StopStrings};
 use crate::engine::TokenScore;
 use crate::request::{FinishReason, Rating};
@@ -50,10 +50,8 @@ impl Piece {
     /// About how many bytes of JSON it takes.
     pub fn json_bytes(&self) -> usize {
         const ID_BYTES: usize = 8;
-        const LOG_PROB_BYTES: usize = 64;
         let ids = self.token_ids.len() + self.prompt_token_ids.as_ref().map_or(0, |ids| ids.len());
-        let log_probs: usize = self.log_probs.iter().map(|token| 1 + token.score.top.len()).sum();
-        self.text.len() + ID_BYTES * ids + LOG_PROB_BYTES * log_probs
+        self.text.len() + ID_BYTES * ids + log_probs_json_bytes(&self.log_probs)
     }
 }
 

@@ -40,6 +40,11 @@ pub trait AnswerForm: Debug + Send {
         Repeats::default()
     }
 
+    /// About how many bytes the largest of its opening, closing and failure takes.
+    fn end_bytes(&self) -> usize {
+        0
+    }
+
     /// The whole answer as JSON. Each choice has one piece.
     fn whole(&self, pieces: &[ChoicePiece], usage: &Usage) -> String;
 

@@ -14,17 +14,21 @@ use super::response_messages::{
     ResponseMessage,
 };
 use super::response_settings::ResponseSettings;
-use super::scored_token::ScoredToken;
+use super::scored_token::{ScoredToken, log_probs_json_bytes};
 use super::token_names::TokenNames;
 use super::usage::Usage;
 use crate::api::http::{ApiError, random_name};
 use crate::registry::ServedModel;
 use crate::request::FinishReason;
 
-/// A stream keeps its text, and writes it in four events at its end.
-const REPEATED_IN_STREAM: usize = 5;
-/// The settings are kept, written twice at the beginning and once at the end.
-const SETTINGS_REPEATED: usize = 4;
+/// A stream writes its text in four events at its end.
+const REPEATED_AT_END: usize = 4;
+/// It keeps the text, too.
+const REPEATED_IN_STREAM: usize = 1 + REPEATED_AT_END;
+/// The settings are written twice at the beginning, and once at the end.
+const SETTINGS_AT_BEGINNING: usize = 2;
+/// They are kept, too.
+const SETTINGS_REPEATED: usize = 1 + SETTINGS_AT_BEGINNING + 1;
 const IN_PROGRESS: &str = "in_progress";
 
 /// The form of one response.
@@ -125,6 +129,11 @@ impl AnswerForm for ResponseForm {
             pieces: if self.is_streamed { REPEATED_IN_STREAM } else { 0 },
             request_bytes: SETTINGS_REPEATED * self.settings.json_bytes(),
         }
+    }
+
+    fn end_bytes(&self) -> usize {
+        let text = REPEATED_AT_END * (self.text.len() + log_probs_json_bytes(&self.tokens));
+        SETTINGS_AT_BEGINNING * self.settings.json_bytes() + text
     }
 
     fn whole(&self, pieces: &[ChoicePiece], usage: &Usage) -> String {

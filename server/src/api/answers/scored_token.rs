@@ -22,6 +22,12 @@ pub struct ScoredToken {
     pub offset: usize,
 }
 
+/// About how many bytes of JSON these tokens take.
+pub fn log_probs_json_bytes(tokens: &[ScoredToken]) -> usize {
+    const LOG_PROB_BYTES: usize = 64;
+    LOG_PROB_BYTES * tokens.iter().map(|token| 1 + token.score.top.len()).sum::<usize>()
+}
+
 /// A log-probability as JSON can write it.
 pub fn finite(log_prob: f32) -> f32 {
     debug_assert!(!log_prob.is_nan(), "the engine ends a request whose logits make no distribution");

@@ -16,7 +16,8 @@ pub async fn whole_answer(mut answer: Answer, form: Box<dyn AnswerForm>, writers
     let finished = finish(&mut answer).await;
     let pieces: Vec<_> =
         (0..answer.choices()).filter_map(|index| Some(ChoicePiece { index, piece: answer.take(index)? })).collect();
-    let (usage, bytes) = (answer.usage().clone(), pieces.iter().map(|choice| choice.piece.json_bytes()).sum());
+    let usage = answer.usage().clone();
+    let bytes = form.repeats().request_bytes + pieces.iter().map(|choice| choice.piece.json_bytes()).sum::<usize>();
     let Delivery { record, share } = answer.end();
     if let Err(error) = finished {
         return Written::respond(Err(error), record);

@@ -1,6 +1,6 @@
 //! Answers in one piece: written as JSON, off the async threads when that takes long, and held until they are taken.
 //!
-//! Used by `whole` and by the rooms whose answers are no generations.
+//! Used by `whole`, by `stream` for its events, and by the rooms whose answers are no generations.
 
 use axum::body::Bytes;
 use axum::http::{HeaderValue, header};
@@ -51,15 +51,15 @@ impl IntoResponse for Written {
     }
 }
 
-/// The JSON that `write` makes, about this many bytes: a large one is made by a thread of the pool.
+/// The result of `write`, which makes JSON of about this many bytes: a large one is made by a thread of the pool.
 ///
 /// # Errors
 /// When the thread fails.
-pub async fn write_json(
+pub async fn write_json<T: Send + 'static>(
     writers: &JobPool,
     bytes: usize,
-    write: impl FnOnce() -> Vec<u8> + Send + 'static,
-) -> Result<Vec<u8>, ApiError> {
+    write: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
     if bytes <= SMALL_BYTES { Ok(write()) } else { Ok(writers.run(write).await?) }
 }
 

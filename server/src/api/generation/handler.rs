@@ -30,5 +30,9 @@ pub async fn generate(api: &Arc<Api>, request: Request, read: ReadBody) -> Respo
         answer.record().fail(&error);
         return error.into_response();
     }
-    if stream { stream_answer(answer, form) } else { whole_answer(answer, form, &api.parsers).await }
+    if stream {
+        stream_answer(answer, form, api.parsers.clone())
+    } else {
+        whole_answer(answer, form, &api.parsers).await
+    }
 }
