@@ -1,7 +1,8 @@
 //! Text to token ids and back, for tokenizers in Gemma's form.
 //!
-//! Called by the server from any number of threads, and by training. The time of [`Tokenizer::encode`] grows with the
-//! text: a server asks [`Tokenizer::fewest_tokens`] first, and encodes on threads of their own.
+//! Called by the server from any number of threads, and by training. Time and memory of [`Tokenizer::encode`] grow with
+//! the text, memory by up to 150 bytes for each byte: a server asks [`Tokenizer::fewest_tokens`] first, or bounds the
+//! bytes of a text of which it keeps only some tokens, and encodes on threads of their own.
 
 mod detokenizer;
 mod file;

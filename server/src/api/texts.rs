@@ -1,4 +1,4 @@
-//! Texts of a request on their way to token ids: bounds before tokenising, and the ids.
+//! Texts of a request on their way to token ids: bounds before tokenising, and the ids, cut where that is asked for.
 //!
 //! Used by the rooms that tokenise, on the model's threads for it. Blocking and pure.
 
@@ -6,13 +6,19 @@ use std::sync::Arc;
 
 use model::Tokenizer;
 
-use super::fields::{Frame, Prompt, PromptNames};
+use super::fields::{Frame, Prompt, PromptNames, Truncation};
 use super::http::ApiError;
 use crate::registry::ServedModel;
 
 /// Bytes of a text for each token it may become, where the tokenizer gives no bound: more than any word of a natural
 /// language has.
 pub const BYTES_PER_TOKEN: usize = 64;
+
+/// Times that a text which is truncated may be longer than any that the model reads whole.
+const TRUNCATED_TIMES: usize = 8;
+/// Bytes of a text which is truncated, unless the model reads as many. Tokenising takes up to 150 bytes of memory for
+/// each of them, so such a text takes at most some 75 MiB on each of the threads.
+const TRUNCATED_BYTES: usize = 512 << 10;
 
 /// Sources of a request, before they are token ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +27,15 @@ pub struct Sources {
     pub prompts: Vec<Prompt>,
     /// Their names in errors.
     pub names: PromptNames,
+}
+
+/// How sources become ids.
+#[derive(Debug, Clone, Copy)]
+pub struct SourceOptions {
+    /// Whether the tokenizer frames texts as the model was trained.
+    pub add_special_tokens: bool,
+    /// Which tokens of longer texts are kept; longer ones are refused when absent.
+    pub truncation: Option<Truncation>,
 }
 
 /// A source that was tokenised.
@@ -49,33 +64,42 @@ impl Sources {
         self.prompts.len()
     }
 
-    /// Refuses texts that could not fit whatever their tokens are, without tokenising them.
+    /// Refuses texts that are too long to be tokenised.
     ///
     /// # Errors
     /// The [`ApiError`] of the first such text.
-    pub fn check_texts(&self, model: &ServedModel) -> Result<(), ApiError> {
+    pub fn check_texts(&self, truncation: Option<Truncation>, model: &ServedModel) -> Result<(), ApiError> {
         let Some(tokenizer) = &model.tokenizer else { return Ok(()) };
+        let bound = TextBound { tokens: model.limits().source_tokens, is_truncated: truncation.is_some() };
         for (index, prompt) in self.prompts.iter().enumerate() {
             if let Prompt::Text(text) = prompt {
-                check_text(text, tokenizer, model.limits().source_tokens, || self.names.of(index))?;
+                bound.check(text, tokenizer, || self.names.of(index))?;
             }
         }
         Ok(())
     }
 
-    /// The tokens of each source. [`Self::check_texts`] has passed the texts.
+    /// The tokens of each source, of which no more are held than are kept. [`Self::check_texts`] has passed the texts.
     ///
     /// # Errors
     /// The [`ApiError`] of a text that cannot be tokenised, or has no tokens.
-    pub fn tokens(self, add_special_tokens: bool, model: &ServedModel) -> Result<Vec<SourceTokens>, ApiError> {
+    pub fn tokens(self, options: SourceOptions, model: &ServedModel) -> Result<Vec<SourceTokens>, ApiError> {
+        let SourceOptions { add_special_tokens, truncation } = options;
         let names = self.names;
+        let frame = if add_special_tokens { frame_of(model) } else { Frame::default() };
+        let cut = |mut ids: Vec<u32>| {
+            if truncation.is_some_and(|truncation| truncation.cut(&mut ids, model.limits().source_tokens, frame).any) {
+                ids.shrink_to_fit();
+            }
+            ids
+        };
         let source = |(index, prompt): (usize, Prompt)| {
             let param = || names.of(index);
             let (ids, text) = match prompt {
                 Prompt::Ids(ids) => (ids, None),
                 Prompt::Text(text) => {
                     let field = TextField { param: param(), add_special_tokens, vocab: model.source_vocab };
-                    (field.ids(&text, tokenizer(model, names.field())?)?, Some(text))
+                    (cut(field.ids(&text, tokenizer(model, names.field())?)?), Some(text))
                 }
             };
             if ids.is_empty() {
@@ -90,8 +114,8 @@ impl Sources {
     ///
     /// # Errors
     /// The [`ApiError`] of a text that cannot be tokenised, or has no tokens.
-    pub fn ids(self, add_special_tokens: bool, model: &ServedModel) -> Result<Vec<Vec<u32>>, ApiError> {
-        let tokens = self.tokens(add_special_tokens, model)?;
+    pub fn ids(self, options: SourceOptions, model: &ServedModel) -> Result<Vec<Vec<u32>>, ApiError> {
+        let tokens = self.tokens(options, model)?;
         Ok(tokens.into_iter().map(|source| source.ids).collect())
     }
 }
@@ -112,6 +136,35 @@ impl TextField {
                 Err(ApiError::UnknownToken { param: self.param.clone(), id: u64::from(id), vocab: self.vocab })
             }
         }
+    }
+}
+
+/// Bound on a text before it is tokenised.
+#[derive(Debug, Clone, Copy)]
+pub struct TextBound {
+    /// Most tokens that the model takes of it.
+    pub tokens: usize,
+    /// Whether more than those are cut off, and not refused.
+    pub is_truncated: bool,
+}
+
+impl TextBound {
+    /// Refuses a text that is not tokenised: one that cannot fit, or that is too long even to be cut.
+    ///
+    /// # Errors
+    /// As [`check_text`], or [`ApiError::TextTooLongToCut`].
+    pub fn check(self, text: &str, tokenizer: &Tokenizer, param: impl Fn() -> String) -> Result<(), ApiError> {
+        let Self { tokens, is_truncated } = self;
+        let fits = check_text(text, tokenizer, tokens, &param);
+        if !is_truncated || fits.is_ok() {
+            return fits;
+        }
+        let token_bytes = tokenizer.longest_piece_bytes().unwrap_or(BYTES_PER_TOKEN);
+        let limit = tokens.saturating_mul(token_bytes).saturating_mul(TRUNCATED_TIMES).min(TRUNCATED_BYTES);
+        if text.len() <= limit {
+            return Ok(());
+        }
+        Err(ApiError::TextTooLongToCut { param: param(), bytes: text.len(), limit, tokens })
     }
 }
 

@@ -1,8 +1,9 @@
 //! Inputs that are longer than the model takes, cut where a client asks for it.
 
 use serde_json::{Value, json};
+use server::api::BodyLimits;
 
-use crate::app::{App, START, Setup, ids};
+use crate::app::{App, END, START, Setup, ids, tokenizer};
 use crate::embeddings::app;
 use crate::scripted_engine::generate;
 
@@ -46,7 +47,7 @@ async fn the_first_tokens_are_kept_or_the_last_ones_as_asked() {
 #[tokio::test]
 async fn what_no_model_could_read_is_cut_to_what_it_takes() {
     let app = App::scripted(Setup { source_tokens: 8, ..Setup::default() }, |request| generate(request, &[5]));
-    let long = "word ".repeat(2000);
+    let long = "word ".repeat(150);
     for input in [json!(long), json!(vec![7; 500])] {
         for path in ["/v1/embeddings", "/v1/encode", "/pooling"] {
             let refused = app.post(path, &json!({"input": input})).await;
@@ -75,7 +76,7 @@ async fn texts_that_are_scored_are_cut_on_both_sides_of_their_pairs() {
         assert!(request.source.len() <= 8 && request.decoder_prompt.len() <= 6, "{request:?}");
         generate(request, &[5])
     });
-    let long = "word ".repeat(2000);
+    let long = "word ".repeat(140);
     for (path, mut body) in [
         ("/v1/score", json!({"text_1": long, "text_2": [vec![7; 500]], "method": "embedding"})),
         ("/v1/score", json!({"text_1": [vec![7; 500]], "text_2": long})),
@@ -91,13 +92,56 @@ async fn texts_that_are_scored_are_cut_on_both_sides_of_their_pairs() {
 
 #[tokio::test]
 async fn the_end_of_a_target_that_was_cut_is_not_scored() {
-    let (app, mut hand) = App::by_hand(Setup::default());
-    let body = json!({"text_1": [[5]], "text_2": [[6, 7, 8], [6, 7]], "truncate_prompt_tokens": 2});
-    let asking = tokio::spawn({
-        let app = app.clone();
-        async move { app.post("/v1/score", &json!(body)).await }
-    });
-    let targets = [hand.submission().await, hand.submission().await].map(|one| one.request.decoder_prompt);
-    assert_eq!(targets, [vec![6, 7], vec![6, 7, crate::app::END]]);
+    let mut body = json!({"text_1": [[5]], "text_2": [[6, 7, 8], [6, 7]], "truncate_prompt_tokens": 2});
+    assert_eq!(targets(Setup::default(), &body).await, [vec![6, 7], vec![6, 7, END]]);
+    body["truncation_side"] = json!("left");
+    assert_eq!(targets(Setup::default(), &body).await, [vec![7, 8, END], vec![6, 7, END]]);
+}
+
+#[tokio::test]
+async fn a_target_that_brings_its_end_is_cut_as_one_without_it() {
+    for (truncation, cut) in [(json!(2), vec![6, 7]), (json!(-1), vec![6, 7, 8, END])] {
+        let targets_given = [vec![6, 7, END], vec![6, 7, 8, END]];
+        let body = json!({"text_1": [[5]], "text_2": targets_given, "truncate_prompt_tokens": truncation});
+        let setup = Setup { target_tokens: 4, ..Setup::default() };
+        assert_eq!(targets(setup, &body).await, [vec![6, 7, END], cut]);
+    }
+}
+
+/// The targets that the engine is asked to score for a body of two.
+async fn targets(setup: Setup, body: &Value) -> [Vec<u32>; 2] {
+    let (app, mut hand) = App::by_hand(setup);
+    let body = body.clone();
+    let asking = tokio::spawn(async move { app.post("/v1/score", &body).await });
+    let submissions = [hand.submission().await, hand.submission().await];
     asking.abort();
+    submissions.map(|one| one.request.decoder_prompt)
+}
+
+#[tokio::test]
+async fn a_text_that_is_truncated_has_a_bound_too() {
+    let body = BodyLimits { bytes: 4 << 20, ..Setup::default().body };
+    let setup = Setup { source_tokens: 8, target_tokens: 8, body, ..Setup::default() };
+    let app = App::scripted(setup, |request| generate(request, &[5]));
+    let token_bytes = tokenizer().longest_piece_bytes().unwrap();
+    let longest = 8 * 8 * token_bytes;
+    for excess in [0, 1, 3 << 20] {
+        let text = "a".repeat(longest + excess);
+        for (path, field, mut body) in [
+            ("/v1/embeddings", "input", json!({"input": ["a", text]})),
+            ("/v1/score", "text_1", json!({"text_1": text, "text_2": "a"})),
+            ("/v1/score", "text_2", json!({"text_1": "a", "text_2": ["a", text]})),
+            ("/v1/rerank", "documents", json!({"query": "a", "documents": [text], "method": "embedding"})),
+        ] {
+            body["truncate_prompt_tokens"] = json!(3);
+            let answer = app.post(path, &body).await;
+            if excess == 0 {
+                assert_eq!(answer.status, 200, "{}", answer.text);
+                continue;
+            }
+            let message = answer.error(400, Some(field), Some("context_length_exceeded"));
+            let words = format!("at most {longest} are taken: send the part of it that is to be kept");
+            assert!(message.contains(&words), "{message}");
+        }
+    }
 }

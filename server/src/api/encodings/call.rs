@@ -8,7 +8,7 @@ use super::task::Task;
 use crate::api::Api;
 use crate::api::fields::{Frame, IdBounds, Prompt, PromptBounds, Prompts, Truncation};
 use crate::api::http::ApiError;
-use crate::api::texts::{Sources, frame_of};
+use crate::api::texts::{SourceOptions, Sources};
 use crate::registry::ServedModel;
 use crate::request::Refusal;
 
@@ -53,7 +53,7 @@ impl<T: Task> EncoderCall<T> {
         Ok(call)
     }
 
-    /// Truncates ids, and refuses inputs that are too long whatever their tokens are.
+    /// Truncates ids, and refuses inputs that are too long for the model or to be tokenised.
     fn check_lengths(&mut self, model: &ServedModel) -> Result<(), ApiError> {
         let limit = model.limits().source_tokens;
         let Self { inputs, truncation, .. } = self;
@@ -67,7 +67,7 @@ impl<T: Task> EncoderCall<T> {
                 return Err(ApiError::refused_source(refusal, inputs.names.of(index)));
             }
         }
-        if truncation.is_none() { inputs.check_texts(model) } else { Ok(()) }
+        inputs.check_texts(*truncation, model)
     }
 
     /// Encoder ids of each input, none empty.
@@ -75,12 +75,8 @@ impl<T: Task> EncoderCall<T> {
     /// # Errors
     /// The [`ApiError`] of a text that cannot be tokenised, or has no tokens.
     pub fn ids(self, model: &ServedModel) -> Result<Vec<Vec<u32>>, ApiError> {
-        let mut ids = self.inputs.ids(self.add_special_tokens, model)?;
-        if let Some(truncation) = self.truncation {
-            // Lists of ids were cut before, so whatever is still too long is a text.
-            let frame = if self.add_special_tokens { frame_of(model) } else { Frame::default() };
-            ids.iter_mut().for_each(|ids| _ = truncation.cut(ids, model.limits().source_tokens, frame));
-        }
-        Ok(ids)
+        let Self { inputs, add_special_tokens, truncation, .. } = self;
+        // Lists of ids were cut before.
+        inputs.ids(SourceOptions { add_special_tokens, truncation }, model)
     }
 }

@@ -28,6 +28,15 @@ pub struct Truncation {
     keeps_last: bool,
 }
 
+/// Whether a cut took tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cut {
+    /// It took some.
+    pub any: bool,
+    /// It took the last ones.
+    pub end: bool,
+}
+
 /// Numbers of special tokens around a text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Frame {
@@ -55,18 +64,18 @@ impl Truncation {
         Ok(Some(Self { tokens: usize::try_from(number).ok(), keeps_last }))
     }
 
-    /// Cuts ids of which the model takes `limit`; `frame` of them stay. Returns whether any is lost.
-    pub fn cut(self, ids: &mut Vec<u32>, limit: usize, frame: Frame) -> bool {
+    /// Cuts ids of which the model takes `limit`; `frame` of them stay.
+    pub fn cut(self, ids: &mut Vec<u32>, limit: usize, frame: Frame) -> Cut {
         let (most, len) = (self.tokens.map_or(limit, |tokens| min(tokens, limit)), ids.len());
         if len <= most {
-            return false;
+            return Cut::default();
         }
         let Frame { before, after } = frame;
         let kept = most.saturating_sub(before + after);
         let lost = if self.keeps_last { before..len - after - kept } else { before + kept..len - after };
         ids.drain(lost);
         ids.truncate(most);
-        true
+        Cut { any: true, end: !self.keeps_last }
     }
 }
 
@@ -100,7 +109,8 @@ mod tests {
     #[test]
     fn what_is_short_enough_stays_whole() {
         let mut ids = vec![1, 2, 3];
-        assert!(!Truncation { tokens: Some(3), keeps_last: true }.cut(&mut ids, 6, Frame::default()));
+        let cut = Truncation { tokens: Some(3), keeps_last: false }.cut(&mut ids, 6, Frame::default());
+        assert_eq!(cut, Cut { any: false, end: false });
         assert_eq!(ids, [1, 2, 3]);
     }
 }

@@ -11,7 +11,7 @@ use crate::api::answers::{DecoderTokens, Opening};
 use crate::api::controls::{BadWord, word_ids};
 use crate::api::fields::{Prompt, PromptNames};
 use crate::api::http::ApiError;
-use crate::api::texts::{BYTES_PER_TOKEN, SourceTokens, Sources, TextField, check_text, tokenizer};
+use crate::api::texts::{BYTES_PER_TOKEN, SourceOptions, SourceTokens, Sources, TextField, check_text, tokenizer};
 use crate::chat_template::{Conversation, RenderError};
 use crate::registry::ServedModel;
 
@@ -73,7 +73,7 @@ impl Texts {
 /// Refuses texts that could not fit whatever their tokens are, without tokenising them.
 pub fn check_texts(asked: &GenerationCall, model: &ServedModel) -> Result<(), ApiError> {
     if let CallSources::Prompts(sources) = &asked.sources {
-        sources.check_texts(model)?;
+        sources.check_texts(None, model)?;
     }
     match (&asked.decoder_prompt, &model.tokenizer) {
         (Some(Prompt::Text(text)), Some(tokenizer)) => {
@@ -87,13 +87,14 @@ pub fn check_texts(asked: &GenerationCall, model: &ServedModel) -> Result<(), Ap
 /// Tokenises whatever is text; [`check_texts`] has passed it.
 pub fn tokenise(texts: Texts, model: &ServedModel) -> Result<TokenisedCall, ApiError> {
     let Texts { sources, decoder_prompt, beginning, add_special_tokens, echo, bad_words, skip_special } = texts;
+    let options =
+        |otherwise| SourceOptions { add_special_tokens: add_special_tokens.unwrap_or(otherwise), truncation: None };
     let sources = match sources {
-        CallSources::Prompts(sources) => sources.tokens(add_special_tokens.unwrap_or(true), model)?,
+        CallSources::Prompts(sources) => sources.tokens(options(true), model)?,
         CallSources::Conversation(conversation) => {
             let names = PromptNames::Single(conversation.param);
             let text = Prompt::Text(render_conversation(&conversation, model)?);
-            let add_special_tokens = add_special_tokens.unwrap_or(model.chat.needs_frame());
-            Sources { prompts: vec![text], names }.tokens(add_special_tokens, model)?
+            Sources { prompts: vec![text], names }.tokens(options(model.chat.needs_frame()), model)?
         }
     };
     let text = BeginningText { param: &beginning, is_echoed: echo };

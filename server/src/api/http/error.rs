@@ -152,6 +152,21 @@ pub enum ApiError {
         /// Tokens allowed.
         tokens: usize,
     },
+    /// Text that is too long to be tokenised although most of its tokens would be cut off.
+    #[error(
+        "This model's maximum context length is {tokens} tokens. However, '{param}' has {bytes} bytes; of a text that \
+         is truncated at most {limit} are taken: send the part of it that is to be kept"
+    )]
+    TextTooLongToCut {
+        /// The field.
+        param: String,
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+        /// Tokens allowed.
+        tokens: usize,
+    },
     /// The tokenizer refused the text.
     #[error("'{param}' cannot be tokenised: {problem}")]
     Untokenizable {

@@ -69,6 +69,7 @@ impl ApiError {
             Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", Some("loading")),
             Self::TextTooLong { .. }
             | Self::TextTooManyBytes { .. }
+            | Self::TextTooLongToCut { .. }
             | Self::TooManyTokens { .. }
             | Self::TargetTooLong { .. }
             | Self::NeverFits { .. } => (StatusCode::BAD_REQUEST, BAD_REQUEST, Some("context_length_exceeded")),
@@ -129,6 +130,7 @@ impl ApiError {
             | Self::UnknownToken { param, .. }
             | Self::TextTooLong { param, .. }
             | Self::TextTooManyBytes { param, .. }
+            | Self::TextTooLongToCut { param, .. }
             | Self::Untokenizable { param, .. }
             | Self::TooManyTokens { param, .. }
             | Self::NeverFits { param, .. }

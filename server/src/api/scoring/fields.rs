@@ -33,8 +33,8 @@ pub const LENGTH_NORMALIZE: Field = Field::boolean("length_normalize")
     .about("Divide the log-probability by the number of scored tokens. Only with the method `likelihood`.");
 /// Whether the end of a target is scored.
 pub const SCORE_END: Field = Field::boolean("score_end").or("true").about(
-    "Score the end token after the target: the target is a whole text, not the beginning of one. A target that was \
-     truncated has none. Only with the method `likelihood`.",
+    "Score the end token after the target: the target is a whole text, not the beginning of one. A target whose \
+     end was truncated has none. Only with the method `likelihood`.",
 );
 /// Whether the tokenizer frames what the encoder reads.
 pub const ADD_SPECIAL_TOKENS: Field = Field::boolean("add_special_tokens").or("true").about(

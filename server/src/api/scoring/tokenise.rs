@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::call::{Method, ScoringCall};
 use crate::api::fields::{Frame, Prompt, Prompts, Truncation};
 use crate::api::http::ApiError;
-use crate::api::texts::{TextField, check_text, frame_of, tokenizer};
+use crate::api::texts::{TextBound, TextField, frame_of, tokenizer};
 use crate::registry::ServedModel;
 
 /// Token ids of a call.
@@ -58,19 +58,18 @@ fn sides(call: &ScoringCall) -> [Side; 2] {
     }
 }
 
-/// Refuses texts that could not fit whatever their tokens are, and ids that the model does not have.
+/// Refuses texts that are too long to be tokenised, and ids that the model does not have.
 ///
 /// # Errors
 /// The error of the first such text.
 pub fn check_texts(call: &ScoringCall, model: &ServedModel) -> Result<(), ApiError> {
     for (side, prompts) in sides(call).into_iter().zip([&call.sources, &call.targets]) {
         let (vocab, limit) = (side.vocab(model), side.limit(model));
+        let bound = TextBound { tokens: limit, is_truncated: call.truncation.is_some() };
         for (index, prompt) in prompts.list.iter().enumerate() {
             match (prompt, &model.tokenizer) {
-                (Prompt::Text(text), Some(tokenizer)) if call.truncation.is_none() => {
-                    check_text(text, tokenizer, limit, || prompts.names.of(index))?
-                }
-                (Prompt::Text(_), _) => {}
+                (Prompt::Text(text), Some(tokenizer)) => bound.check(text, tokenizer, || prompts.names.of(index))?,
+                (Prompt::Text(_), None) => {}
                 (Prompt::Ids(ids), _) => {
                     if let Some(&id) = ids.iter().find(|&&id| id as usize >= vocab) {
                         let param = prompts.names.of(index);
@@ -143,11 +142,12 @@ impl Conversion<'_> {
         if ids.first() == Some(&model.start_token) {
             ids.remove(0);
         }
-        // The end takes a place, but would follow what is cut off.
+        // The end takes a place of its own, whether the target brings it or not, and follows no text that is cut off.
+        let own_end = ids.pop_if(|last| *with_end && model.end_tokens.contains(last));
         let limit = limit - usize::from(*with_end);
-        let is_cut = truncation.is_some_and(|truncation| truncation.cut(&mut ids, limit, frame));
-        if !is_cut && *with_end && !ids.last().is_some_and(|last| model.end_tokens.contains(last)) {
-            ids.extend(model.end_tokens.first());
+        let loses_end = truncation.is_some_and(|truncation| truncation.cut(&mut ids, limit, frame).end);
+        if *with_end && !loses_end {
+            ids.extend(own_end.as_ref().or(model.end_tokens.first()));
         }
         Ok(ids)
     }
