@@ -63,13 +63,13 @@ pub struct Api {
 }
 
 impl Api {
-    /// A reader of one body from this peer.
+    /// A reader of the body of one request from this peer, which waits in a queue.
     pub fn body_reader(&self, peer: Option<Peer>) -> BodyReader<'_> {
         BodyReader {
             limits: self.limits.body,
             budget: &self.body_budget,
             peer,
-            models: &self.models,
+            queues: Some(&self.models),
             inflating: &self.parsers,
         }
     }

@@ -45,6 +45,34 @@ async fn a_full_queue_is_answered_at_once_with_429() {
 }
 
 #[tokio::test]
+async fn a_full_queue_refuses_no_large_body_of_a_request_that_takes_no_place_in_it() {
+    let (app, mut hand) = App::by_hand(small_queue());
+    let _waiting = [app.spawn(json!({"prompt": "p"})), app.spawn(json!({"prompt": "p"}))];
+    let _queued = [hand.submission().await, hand.submission().await];
+    let messages = json!({"messages": [{"role": "user", "content": "a"}]});
+    let prompt = json!({"prompt": "p"});
+    for (path, body, status) in [
+        ("/v1/completions/render", &prompt, 200),
+        ("/v1/chat/completions/render", &messages, 200),
+        ("/tokenize", &messages, 200),
+        ("/tokenize", &prompt, 200),
+        ("/detokenize", &json!({"tokens": [5]}), 200),
+        ("/v1/completions", &prompt, 429),
+        ("/v1/embeddings", &json!({"input": "p"}), 429),
+    ] {
+        for is_declared in [true, false] {
+            let body = format!("{body}{}", " ".repeat(20_000));
+            let declared = is_declared.then_some((header::CONTENT_LENGTH, body.len()));
+            let request =
+                declared.into_iter().fold(Request::post(path), |request, (name, value)| request.header(name, value));
+            let request = request.body(Body::from(body)).unwrap();
+            let answer = Answer::of(app.send(request).await).await;
+            assert_eq!(answer.status.as_u16(), status, "{path}: {}", answer.text);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_list_of_prompts_gets_all_its_places_or_none() {
     let (app, mut hand) = App::by_hand(small_queue());
     let _client = app.spawn(json!({"prompt": "p"}));

@@ -14,7 +14,7 @@ use super::task::Task;
 use crate::api::Api;
 use crate::api::arrival::in_time;
 use crate::api::http::{ApiError, RequestAccount, Share};
-use crate::api::reading::{ReadRequest, read_request};
+use crate::api::reading::{ReadRequest, Unread, read_request};
 use crate::api::results::Results;
 use crate::api::texts::on_tokenizing_threads;
 use crate::client_connection::Peer;
@@ -52,7 +52,8 @@ pub async fn admit<T: Task>(
     request: Request,
 ) -> Result<Admitted<T>, ApiError> {
     let parse = |body: &[u8], api: &Api, model: &Arc<ServedModel>| EncoderCall::<T>::read(body, api, model);
-    let ReadRequest { model, asked, client, held } = read_request(api, account, request, parse).await?;
+    let unread = Unread { account, request, waits_in_queue: true };
+    let ReadRequest { model, asked, client, held } = read_request(api, unread, parse).await?;
     let (names, count) = (asked.inputs.names, asked.inputs.count() as u32);
     let slots = model.engine.reserve(api.source_sharing.salt(&client, None), count)?;
     let queued = Instant::now();

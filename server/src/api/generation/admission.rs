@@ -18,7 +18,7 @@ use crate::api::Api;
 use crate::api::answers::{AnswerForm, AnswerSize, Submitted};
 use crate::api::arrival::in_time;
 use crate::api::http::{ApiError, RequestAccount, Share};
-use crate::api::reading::{ReadRequest, read_request};
+use crate::api::reading::{ReadRequest, Unread, read_request};
 use crate::api::texts::on_tokenizing_threads;
 use crate::registry::ServedModel;
 
@@ -46,7 +46,8 @@ pub async fn admit(
     request: Request,
     read: ReadBody,
 ) -> Result<Admitted, ApiError> {
-    let ReadRequest { model, asked, client, held } = read_call(api, account, request, read).await?;
+    let unread = Unread { account, request, waits_in_queue: true };
+    let ReadRequest { model, asked, client, held } = read_call(api, unread, read).await?;
     let Asked { mut call, form } = asked;
     let salt = api.source_sharing.salt(&client, call.cache_salt.as_deref());
     let slots = model.engine.reserve(salt, call.sources.count() as u32 * call.rows_of_prompt())?;
@@ -59,23 +60,18 @@ pub async fn admit(
     Ok(Admitted { submitted, share, queued, form, stream: call.stream })
 }
 
-/// Reads a request and checks it, as far as its texts need not be tokens. `account` learns which model it is for.
+/// Reads a request and checks it, as far as its texts need not be tokens.
 ///
 /// # Errors
 /// The [`ApiError`] for the client.
-pub async fn read_call(
-    api: &Arc<Api>,
-    account: &RequestAccount,
-    request: Request,
-    read: ReadBody,
-) -> Result<ReadRequest<Asked>, ApiError> {
+pub async fn read_call(api: &Arc<Api>, unread: Unread<'_>, read: ReadBody) -> Result<ReadRequest<Asked>, ApiError> {
     let parse = move |body: &[u8], api: &Api, model: &Arc<ServedModel>| {
         model.check_generates()?;
         let asked = read(body, &RequestBounds::of(api, model), model)?;
         check_texts(&asked.call, model)?;
         Ok(asked)
     };
-    let read = read_request(api, account, request, parse).await?;
+    let read = read_request(api, unread, parse).await?;
     check_known_lengths(api, &read.model, &read.asked.call)?;
     Ok(read)
 }

@@ -19,7 +19,7 @@ use crate::api::answers::{AnswerSize, Repeats, Written};
 use crate::api::arrival::Arrival;
 use crate::api::http::{ApiError, RequestAccount};
 use crate::api::json::json_bytes;
-use crate::api::reading::ReadRequest;
+use crate::api::reading::{ReadRequest, Unread};
 
 /// Most bytes of an id and the comma after it, and those of the id in memory.
 const ID_BYTES: usize = 15;
@@ -43,7 +43,8 @@ async fn write(
     request: Request,
     read: ReadBody,
 ) -> Result<Written, ApiError> {
-    let ReadRequest { model, asked, client, held } = read_call(api, account, request, read).await?;
+    let unread = Unread { account, request, waits_in_queue: false };
+    let ReadRequest { model, asked, client, held } = read_call(api, unread, read).await?;
     let Asked { mut call, .. } = asked;
     let form = call.sources.rendered_form();
     let tokens = tokenised(api, &model, &mut call, Instant::now()).await?;

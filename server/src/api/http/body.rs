@@ -75,8 +75,8 @@ pub struct BodyReader<'a> {
     pub budget: &'a Budget,
     /// Sender of the body.
     pub peer: Option<Peer>,
-    /// The served models: a large body is not read when no queue has a place for its request.
-    pub models: &'a ModelRegistry,
+    /// The served models, for a request that waits in a queue: a large body is not read when no queue has a place.
+    pub queues: Option<&'a ModelRegistry>,
     /// Threads that inflate compressed bodies.
     pub inflating: &'a JobPool,
 }
@@ -135,18 +135,19 @@ impl BodyReader<'_> {
         if declared <= SMALL_BODY_BYTES {
             return Ok(());
         }
-        self.models.check_vacancy_for(None)?;
+        self.queues.map_or(Ok(()), |models| models.check_vacancy_for(None))?;
         Ok(share.check(declared)?)
     }
 
     /// Whether there is a place for the request whose body begins so: in the queue of the model that it names by then,
     /// so that bodies for a model without places leave the memory of bodies to those for others.
     fn check_vacancy(self, beginning: &[u8]) -> Result<(), ApiError> {
-        let name = match self.models.only() {
+        let Some(models) = self.queues else { return Ok(()) };
+        let name = match models.only() {
             Some(_) => None,
             None => text_in_beginning(beginning, "model"),
         };
-        Ok(self.models.check_vacancy_for(name.as_deref())?)
+        Ok(models.check_vacancy_for(name.as_deref())?)
     }
 
     fn keep(self, data: &[u8], bytes: &mut Vec<u8>, share: &mut Share) -> Result<(), ApiError> {

@@ -5,4 +5,4 @@
 mod body_model;
 mod reader;
 
-pub use reader::{ReadRequest, read_request};
+pub use reader::{ReadRequest, Unread, read_request};

@@ -7,7 +7,7 @@ use axum::extract::Request;
 
 use super::body_model::served_model;
 use crate::api::Api;
-use crate::api::http::{ApiError, ReceivedBody, RequestAccount, SMALL_BODY_BYTES, Share, client_of};
+use crate::api::http::{ApiError, BodyReader, ReceivedBody, RequestAccount, SMALL_BODY_BYTES, Share, client_of};
 use crate::registry::ServedModel;
 use crate::request::Refusal;
 use crate::source_sharing::Client;
@@ -29,7 +29,17 @@ pub struct ReadRequest<T> {
     pub held: Share,
 }
 
-/// Reads a request and parses its body with `parse`. `account` learns which model it is for.
+/// A request whose body is still to be read.
+pub struct Unread<'a> {
+    /// Learns which model the request is for.
+    pub account: &'a RequestAccount,
+    /// The request.
+    pub request: Request,
+    /// Whether it waits in a queue: a large body is not read while there is no place for it.
+    pub waits_in_queue: bool,
+}
+
+/// Reads a request and parses its body with `parse`.
 ///
 /// A body is answered in this order: whether it is a JSON object, whether there is the model that it names, and what
 /// `parse` finds.
@@ -38,13 +48,13 @@ pub struct ReadRequest<T> {
 /// The [`ApiError`] for the client.
 pub async fn read_request<T: Send + 'static>(
     api: &Arc<Api>,
-    account: &RequestAccount,
-    request: Request,
+    unread: Unread<'_>,
     parse: impl FnOnce(&[u8], &Api, &Arc<ServedModel>) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<ReadRequest<T>, ApiError> {
+    let Unread { account, request, waits_in_queue } = unread;
     let (head, raw) = request.into_parts();
     let client = client_of(&head.extensions);
-    let reader = api.body_reader(client.peer);
+    let reader = BodyReader { queues: waits_in_queue.then_some(&api.models), ..api.body_reader(client.peer) };
     let ReceivedBody { bytes, held } = tokio::select! {
         biased;
         read = reader.read(&head.headers, raw) => read?,
@@ -54,12 +64,12 @@ pub async fn read_request<T: Send + 'static>(
     let (api_of_job, account) = (Arc::clone(api), account.clone());
     let job = move || {
         let api = &*api_of_job;
-        if !is_small {
+        if !is_small && waits_in_queue {
             // Others may have filled the queues since this body began to arrive.
             api.models.check_vacancy_for(None)?;
         }
         let model = served_model(&api.models, &account, &bytes)?;
-        if !is_small {
+        if !is_small && waits_in_queue {
             model.engine.check_vacancy()?;
         }
         let asked = parse(&bytes, api, model)?;

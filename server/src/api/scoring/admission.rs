@@ -14,7 +14,7 @@ use crate::api::answers::{AnswerSize, Repeats};
 use crate::api::arrival::in_time;
 use crate::api::generation::RequestBounds;
 use crate::api::http::{ApiError, RequestAccount, Share, TargetNames};
-use crate::api::reading::{ReadRequest, read_request};
+use crate::api::reading::{ReadRequest, Unread, read_request};
 use crate::api::results::Results;
 use crate::api::texts::on_tokenizing_threads;
 use crate::engine::{Generation, Slots};
@@ -61,7 +61,8 @@ pub async fn admit(
         check_texts(&call, model)?;
         Ok(call)
     };
-    let ReadRequest { model, asked: mut call, client, held } = read_request(api, account, request, parse).await?;
+    let unread = Unread { account, request, waits_in_queue: true };
+    let ReadRequest { model, asked: mut call, client, held } = read_request(api, unread, parse).await?;
     let salt = api.source_sharing.salt(&client, call.cache_salt.as_deref());
     let slots = model.engine.reserve(salt, call.places() as u32)?;
     let queued = Instant::now();

@@ -10,7 +10,7 @@ use serde::de::MapAccess;
 use crate::api::Api;
 use crate::api::http::{ApiError, RequestAccount};
 use crate::api::json::{Brief, FieldTable, Fields, Shape, Shaped};
-use crate::api::reading::{ReadRequest, read_request};
+use crate::api::reading::{ReadRequest, Unread, read_request};
 use crate::registry::ServedModel;
 
 /// Reads a request and parses its body with `parse`.
@@ -24,7 +24,8 @@ pub async fn receive<T: Send + 'static>(
 ) -> Result<ReadRequest<T>, ApiError> {
     let account = request.extensions().get::<RequestAccount>().cloned();
     let account = account.unwrap_or_else(|| RequestAccount::new(api.entrance.metrics.without_model()));
-    read_request(api, &account, request, move |body, api, model| parse(body, api, model)).await
+    let unread = Unread { account: &account, request, waits_in_queue: false };
+    read_request(api, unread, move |body, api, model| parse(body, api, model)).await
 }
 
 /// The fields of a body, and the value of its larger field.
