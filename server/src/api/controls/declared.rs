@@ -75,7 +75,12 @@ pub const CONTROLS: [Field; 8] = [
 
 fn logit_bias_schema(_: &LimitValues) -> Schema {
     let bias: Schema = ObjectBuilder::new().schema_type(Type::Number).minimum(Some(-BIAS)).maximum(Some(BIAS)).into();
-    ObjectBuilder::new().additional_properties(Some(AdditionalProperties::RefOr(bias.into()))).into()
+    let id: Schema = text_schema().pattern(Some("^[0-9]+$")).into();
+    ObjectBuilder::new()
+        .property_names(Some(id))
+        .additional_properties(Some(AdditionalProperties::RefOr(bias.into())))
+        .max_properties(Some(BIASES))
+        .into()
 }
 
 fn allowed_schema(_: &LimitValues) -> Schema {

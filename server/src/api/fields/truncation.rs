@@ -5,14 +5,13 @@
 use std::cmp::min;
 
 use crate::api::http::ApiError;
-use crate::api::json::{Field, Fields, Most};
+use crate::api::json::{Field, Fields};
 
 /// Most tokens of an input.
-pub const TRUNCATE_PROMPT_TOKENS: Field = Field::integer("truncate_prompt_tokens", -1, Most::Limit("source_tokens"))
-    .about(
-        "1 to {source_tokens}: of a longer text or list of ids, so many tokens are kept; -1 keeps as many as the model \
+pub const TRUNCATE_PROMPT_TOKENS: Field = Field::integer_or("truncate_prompt_tokens", -1, 1, "source_tokens").about(
+    "1 to {source_tokens}: of a longer text or list of ids, so many tokens are kept; -1 keeps as many as the model \
          takes. Special tokens around a text are counted and stay. Without it, what is too long is refused.",
-    );
+);
 /// The side that is cut off.
 pub const TRUNCATION_SIDE: Field = Field::choice("truncation_side", &["right", "left"]).or("\"right\"").about(
     "With `truncate_prompt_tokens`: `\"right\"` cuts off the end and keeps the first tokens, `\"left\"` cuts off the \
@@ -53,15 +52,8 @@ impl Truncation {
     /// The [`ApiError`] of a number that means nothing.
     pub fn read(fields: &Fields, source_tokens: usize) -> Result<Option<Self>, ApiError> {
         let keeps_last = fields.choice(&TRUNCATION_SIDE)? == "left";
-        let Some(number) = fields.whole_up_to(&TRUNCATE_PROMPT_TOKENS, source_tokens as u64)? else {
-            return Ok(None);
-        };
-        if number == 0 {
-            let range = format!("between 1 and {source_tokens}, or -1");
-            let param = TRUNCATE_PROMPT_TOKENS.name;
-            return Err(ApiError::OutOfRange { param, value: "0".to_owned(), range });
-        }
-        Ok(Some(Self { tokens: usize::try_from(number).ok(), keeps_last }))
+        let number = fields.whole_or_special(&TRUNCATE_PROMPT_TOKENS, source_tokens as u64)?;
+        Ok(number.map(|number| Self { tokens: usize::try_from(number).ok(), keeps_last }))
     }
 
     /// Cuts ids of which the model takes `limit`; `frame` of them stay.

@@ -34,6 +34,15 @@ pub enum Form {
         /// Largest.
         most: Most,
     },
+    /// A whole number of a range, or one that stands for something else.
+    IntegerOr {
+        /// The one outside the range.
+        special: i64,
+        /// Smallest.
+        least: i64,
+        /// Name of the setting under `[limits]` that is the largest.
+        most: &'static str,
+    },
     /// A number.
     Number {
         /// Smallest.
@@ -91,6 +100,11 @@ impl Field {
     /// A field of a whole number.
     pub const fn integer(name: &'static str, least: i64, most: Most) -> Self {
         Self::new(name, Form::Integer { least, most })
+    }
+
+    /// A field of a whole number up to a limit, or of a special one.
+    pub const fn integer_or(name: &'static str, special: i64, least: i64, most: &'static str) -> Self {
+        Self::new(name, Form::IntegerOr { special, least, most })
     }
 
     /// A field of a number.

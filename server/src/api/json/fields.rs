@@ -140,6 +140,20 @@ impl Fields {
         Ok(self.integer(field.name, least, most)?.or_else(|| default_number(field)))
     }
 
+    /// A field that is declared as a whole number up to a limit, the value of which is `most`, or as a special one.
+    pub fn whole_or_special(&self, field: &Field, most: u64) -> Result<Option<i128>, ApiError> {
+        let Form::IntegerOr { special, least, .. } = field.form else {
+            unreachable!("{} is declared as a whole number up to a limit, or a special one", field.name);
+        };
+        match self.integer(field.name, i64::MIN, u64::MAX)? {
+            Some(number) if number != special.into() && !(i128::from(least)..=most.into()).contains(&number) => {
+                let range = format!("between {least} and {most}, or {special}");
+                Err(ApiError::OutOfRange { param: field.name, value: number.to_string(), range })
+            }
+            given => Ok(given.or_else(|| default_number(field))),
+        }
+    }
+
     /// A field that is declared as one of several strings, or the first of them.
     pub fn choice(&self, field: &Field) -> Result<&'static str, ApiError> {
         let Form::Choice(values) = field.form else {

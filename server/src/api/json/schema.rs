@@ -56,6 +56,12 @@ fn field_schema(field: &Field, limits: &LimitValues) -> Schema {
             };
             typed(Type::Integer).minimum(Some(least)).maximum(Some(most)).into()
         }
+        Form::IntegerOr { special, least, most } => {
+            let range = ObjectBuilder::new().schema_type(Type::Integer);
+            let range = range.minimum(Some(least)).maximum(Some(limits.get(most)));
+            let special = ObjectBuilder::new().schema_type(SchemaType::AnyValue).enum_values(Some([special]));
+            wrapped(field, any_of([range.into(), special.into()]), limits)
+        }
         Form::Number { least, most } => typed(Type::Number).minimum(Some(least)).maximum(Some(most)).into(),
         Form::Text { least } => {
             // A length in JSON's schemas counts characters.
