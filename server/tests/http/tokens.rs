@@ -111,7 +111,7 @@ async fn a_text_and_a_conversation_exclude_each_other_with_their_fields() {
         (json!({"prompt": "a", "messages": user}), "messages"),
         (json!({"messages": []}), "messages"),
         (json!({"prompt": "a", "continue_final_message": true}), "continue_final_message"),
-        (json!({"prompt": "a", "add_generation_prompt": true}), "add_generation_prompt"),
+        (json!({"prompt": "a", "add_generation_prompt": "yes"}), "add_generation_prompt"),
         (json!({"prompt": "a", "chat_template_kwargs": {"x": 1}}), "chat_template_kwargs"),
         (json!({"messages": user, "continue_final_message": true}), "continue_final_message"),
         (json!({"messages": user, "chat_template": "{{ messages }}"}), "chat_template"),
@@ -119,6 +119,12 @@ async fn a_text_and_a_conversation_exclude_each_other_with_their_fields() {
         (json!({"messages": [{"role": "user", "content": "x ".repeat(200_000)}]}), "messages"),
     ] {
         assert_eq!(post(&app, "/tokenize", &body).await.json()["error"]["param"], param, "{body}");
+    }
+    let neutral = json!({"prompt": "a", "add_generation_prompt": true, "continue_final_message": false});
+    let mut more = neutral.clone();
+    more["chat_template_kwargs"] = json!({});
+    for body in [neutral, more, json!({"prompt": "a", "add_generation_prompt": false})] {
+        assert_eq!(post(&app, "/tokenize", &body).await.json()["count"], json!(2), "{body}");
     }
 }
 
@@ -143,6 +149,8 @@ async fn the_tokenizer_s_facts_are_told_and_a_model_without_one_has_none() {
     let (bare, _hand) = App::by_hand(Setup { tokenizer: None, ..Setup::default() });
     bare.get("/tokenizer_info").await.error(400, Some("model"), None);
     post(&bare, "/tokenize", &json!({"prompt": "a"})).await.error(400, Some("prompt"), None);
+    let messages = json!({"messages": [{"role": "user", "content": "a"}]});
+    post(&bare, "/tokenize", &messages).await.error(400, Some("messages"), None);
     post(&bare, "/detokenize", &json!({"tokens": [5]})).await.error(400, Some("tokens"), None);
 }
 

@@ -4,8 +4,10 @@
 
 use serde::de::MapAccess;
 
-use super::fields::{ADD_SPECIAL_TOKENS, PROMPT, RETURN_TOKEN_STRS, TOKENIZE_FIELDS, TOKENIZE_NEUTRAL};
-use crate::api::chat::{DIALECT, MESSAGES, Turn, read_turn};
+use super::fields::{
+    ADD_SPECIAL_TOKENS, CONTINUE_FINAL_MESSAGE, PROMPT, RETURN_TOKEN_STRS, TOKENIZE_FIELDS, TOKENIZE_NEUTRAL,
+};
+use crate::api::chat::{ADD_GENERATION_PROMPT, DIALECT, MESSAGES, Turn, read_turn};
 use crate::api::fields::{MessagesShape, TEMPLATE_VARIABLES, TemplateVariablesShape};
 use crate::api::http::ApiError;
 use crate::api::json::{Brief, Fields, Shape, Shaped, TextFieldShape, read_body};
@@ -18,6 +20,16 @@ pub enum Given {
     Text(String),
     /// A conversation.
     Conversation(Conversation),
+}
+
+impl Given {
+    /// The field that it was given in.
+    pub const fn param(&self) -> &'static str {
+        match self {
+            Self::Text(_) => PROMPT,
+            Self::Conversation(_) => MESSAGES,
+        }
+    }
 }
 
 /// A body that was read.
@@ -40,8 +52,10 @@ impl TextBody {
         let Draft { fields, text, messages, variables } = read_body(body, BodyShape { messages })?;
         let given = match (text.transpose()?, messages.transpose()?) {
             (None, None) => return Err(ApiError::Missing { param: PROMPT }),
-            (Some(_), None) if variables.is_some() => return Err(only_with_messages(TEMPLATE_VARIABLES)),
-            (Some(text), None) => Given::Text(text),
+            (Some(text), None) => {
+                check_text_alone(&fields, variables.transpose()?.unwrap_or_default())?;
+                Given::Text(text)
+            }
             (None, Some(messages)) => Given::Conversation(conversation(&fields, messages, variables.transpose()?)?),
             (Some(_), Some(_)) => {
                 let problem = "and 'prompt' exclude each other: the template makes the text of the messages";
@@ -53,7 +67,6 @@ impl TextBody {
             add_special_tokens: fields.boolean(ADD_SPECIAL_TOKENS.name)?,
             return_token_strs: fields.flag(&RETURN_TOKEN_STRS)?,
         };
-        check_text_alone(&fields, &read.given)?;
         TOKENIZE_NEUTRAL.check(&fields, 1)?;
         fields.finish()?;
         Ok(read)
@@ -71,12 +84,14 @@ fn conversation(
     Ok(Conversation { param: MESSAGES, messages, add_generation_prompt, variables })
 }
 
-/// Refuses fields that say something about messages where there are none.
-fn check_text_alone(fields: &Fields, given: &Given) -> Result<(), ApiError> {
-    const OF_MESSAGES: [&str; 2] = ["add_generation_prompt", "continue_final_message"];
-    let Given::Text(_) = given else { return Ok(()) };
-    let asks = |name: &&str| fields.get(name).is_some_and(|value| *value != Brief::Boolean(false));
-    OF_MESSAGES.into_iter().find(asks).map_or(Ok(()), |name| Err(only_with_messages(name)))
+/// Refuses fields that say something about messages where there are none, with other values than those that change
+/// nothing: a text has no turns.
+fn check_text_alone(fields: &Fields, variables: Vec<(String, TemplateValue)>) -> Result<(), ApiError> {
+    fields.flag(&ADD_GENERATION_PROMPT)?;
+    if fields.flag(&CONTINUE_FINAL_MESSAGE)? {
+        return Err(only_with_messages(CONTINUE_FINAL_MESSAGE.name));
+    }
+    if variables.is_empty() { Ok(()) } else { Err(only_with_messages(TEMPLATE_VARIABLES)) }
 }
 
 fn only_with_messages(name: &str) -> ApiError {

@@ -44,10 +44,11 @@ pub async fn tokenize(State(api): State<Arc<Api>>, request: Request) -> Result<W
     let answered = on_tokenizing_threads(&model, move |model| {
         let _held = held;
         let add_special_tokens = asked.add_special_tokens.unwrap_or_else(|| asked.given.needs_frame(model));
+        let param = asked.given.param();
         let text = asked.given.into_text(model)?;
         let share = share.map_or_else(|| reserve(&text), Ok)?;
-        let field = TextField { param: PROMPT.to_owned(), add_special_tokens, vocab: model.source_vocab };
-        let tokens = field.ids(&text, tokenizer(model, PROMPT)?)?;
+        let field = TextField { param: param.to_owned(), add_special_tokens, vocab: model.source_vocab };
+        let tokens = field.ids(&text, tokenizer(model, param)?)?;
         let json = serde_json::to_vec(&TokenizeMessage::new(tokens, with_names, model));
         Ok(Written { json: json.expect("ids and strings serialise"), share })
     });
@@ -56,7 +57,7 @@ pub async fn tokenize(State(api): State<Arc<Api>>, request: Request) -> Result<W
 
 fn parse(body: &[u8], api: &Api, model: &ServedModel) -> Result<TextBody, ApiError> {
     let asked = TextBody::read(body, api.limits.messages)?;
-    let tokenizer = tokenizer(model, PROMPT)?;
+    let tokenizer = tokenizer(model, asked.given.param())?;
     if let Given::Text(text) = &asked.given {
         check_text(text, tokenizer, model.limits().source_tokens, || PROMPT.to_owned())?;
     }
