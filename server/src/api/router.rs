@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::routing::any;
 
-use super::http::{ApiError, Entrance, Route, ask, behind, behind_without_keys, read, router_of};
+use super::http::{ApiError, Entrance, Route, ask, behind, behind_without_keys, nothing, read, router_of};
 use super::page::with_page;
 use super::state::Api;
 use super::{chat, completions, encodings, health, load, models, openapi, responses, scoring, tokens};
@@ -18,7 +18,7 @@ pub fn router(api: Arc<Api>) -> Router {
     let routes = if entrance.serves_page { with_page(router_of(routes())) } else { router_of(routes()) };
     let routes = routes
         .route("/v1/models/{*name}", read(models::one))
-        .route("/v1/responses/{*name}", any(responses::nothing_stored))
+        .route("/v1/responses/{*name}", nothing(responses::nothing_stored))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(unknown_path);
     behind(&entrance, routes).with_state(api)

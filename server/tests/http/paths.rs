@@ -60,6 +60,11 @@ async fn options_names_the_methods_and_head_is_get_without_a_body() {
         assert_eq!(head.headers[header::CONTENT_LENGTH], whole.text.len().to_string());
     }
     assert_eq!(ask(&app, "OPTIONS", "/nowhere").await.status, 404);
+    for path in ["/v1/responses/resp_1", "/v1/responses/resp_1/input_items", "/v1/responses/input_tokens"] {
+        let answer = ask(&app, "OPTIONS", path).await;
+        assert_eq!((answer.status.as_u16(), answer.text.as_str()), (204, ""), "{path}");
+        assert_eq!(answer.headers[header::ALLOW], "OPTIONS", "{path}");
+    }
 }
 
 #[tokio::test]
@@ -87,7 +92,8 @@ async fn unknown_models_and_paths_and_wrong_methods_are_told_apart() {
     assert_eq!(message, "The model `%ff` does not exist; this server serves `org/demo`");
     for path in ["/v1", "/v1/chat", "/v1/completions//", "/health/x"] {
         let message = app.get(path).await.error(404, None, Some("unknown_url"));
-        assert_eq!(message, format!("Invalid URL (GET {path})"));
+        let words = format!("Invalid URL (GET {path}): GET /openapi.json describes the paths of this server");
+        assert_eq!(message, words);
     }
     for (method, path, allow) in [
         ("GET", "/v1/completions", "POST,OPTIONS"),

@@ -227,6 +227,14 @@ pub enum ApiError {
     /// A response of before.
     #[error("this server stores no responses: send the whole conversation in 'input' of POST /v1/responses")]
     NothingStored,
+    /// A path of OpenAI's for which there is another way.
+    #[error("this server does not answer {path}: {instead}")]
+    NotServed {
+        /// The path.
+        path: &'static str,
+        /// The remedy.
+        instead: &'static str,
+    },
     /// A model that is not served.
     #[error("The model `{asked}` does not exist; this server serves `{}`", .served.join("`, `"))]
     UnknownModel {
@@ -254,7 +262,7 @@ pub enum ApiError {
     #[error("Incorrect API key provided")]
     WrongKey,
     /// No such path.
-    #[error("Invalid URL ({method} {path})")]
+    #[error("Invalid URL ({method} {path}): GET /openapi.json describes the paths of this server")]
     UnknownPath {
         /// Method asked with.
         method: String,

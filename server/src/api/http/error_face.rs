@@ -11,6 +11,10 @@ use crate::telemetry::Outcome;
 const OVERLOADED: (StatusCode, &str, Option<&str>) =
     (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", Some("overloaded"));
 
+const fn unavailable(code: &'static str) -> (StatusCode, &'static str, Option<&'static str>) {
+    (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", Some(code))
+}
+
 /// `type` of errors that the client made.
 const BAD_REQUEST: &str = "invalid_request_error";
 
@@ -30,7 +34,9 @@ impl ApiError {
         let (status, kind, code) = match self {
             Self::UnknownModel { .. } => (StatusCode::NOT_FOUND, BAD_REQUEST, Some("model_not_found")),
             Self::NothingStored => (StatusCode::NOT_FOUND, BAD_REQUEST, Some("response_not_found")),
-            Self::UnknownPath { .. } => (StatusCode::NOT_FOUND, BAD_REQUEST, Some("unknown_url")),
+            Self::UnknownPath { .. } | Self::NotServed { .. } => {
+                (StatusCode::NOT_FOUND, BAD_REQUEST, Some("unknown_url"))
+            }
             Self::MethodNotAllowed { .. } => {
                 (StatusCode::METHOD_NOT_ALLOWED, BAD_REQUEST, Some("method_not_supported"))
             }
@@ -49,7 +55,7 @@ impl ApiError {
             }
             Self::Refused(refusal) => match refusal {
                 Refusal::Overloaded { .. } => OVERLOADED,
-                Refusal::Draining => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", Some("shutting_down")),
+                Refusal::Draining => unavailable("shutting_down"),
                 Refusal::NoDecoder | Refusal::NoClasses => (StatusCode::BAD_REQUEST, BAD_REQUEST, Some("model_cannot")),
                 Refusal::EmptySource | Refusal::TooWide { .. } => (StatusCode::BAD_REQUEST, BAD_REQUEST, None),
                 Refusal::SourceTooLong { .. } | Refusal::TargetTooLong { .. } | Refusal::NeverFits { .. } => {
@@ -60,13 +66,9 @@ impl ApiError {
             | Self::TooManyBodiesOfPeer { .. }
             | Self::TooManyAnswers { .. }
             | Self::NoRoom => OVERLOADED,
-            Self::QueuedTooLong { .. } => {
-                (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", Some("queue_timeout"))
-            }
-            Self::EngineStalled { .. } | Self::NotAccepting => {
-                (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", Some("stalled"))
-            }
-            Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", Some("loading")),
+            Self::QueuedTooLong { .. } => unavailable("queue_timeout"),
+            Self::EngineStalled { .. } | Self::NotAccepting => unavailable("stalled"),
+            Self::NotReady => unavailable("loading"),
             Self::TextTooLong { .. }
             | Self::TextTooManyBytes { .. }
             | Self::TextTooLongToCut { .. }

@@ -37,7 +37,7 @@ pub use layers::{behind, behind_without_keys};
 pub use open_requests::{OpenRequest, OpenRequests};
 pub use random::{random_name, random_u64};
 pub use request_account::RequestAccount;
-pub use routes::{Route, ask, read, router_of};
+pub use routes::{Route, ask, nothing, read, router_of};
 pub use sequence_error::TargetNames;
 #[cfg(test)]
 pub use visit::PROBES;

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::handler::Handler;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, any, get, post};
 
 /// A path with its methods.
 pub type Route<S> = (&'static str, MethodRouter<S>);
@@ -19,6 +19,11 @@ pub fn read<H: Handler<T, S>, T: 'static, S: Clone + Send + Sync + 'static>(hand
 /// Methods of a path for requests with a body.
 pub fn ask<H: Handler<T, S>, T: 'static, S: Clone + Send + Sync + 'static>(handler: H) -> MethodRouter<S> {
     post(handler).options(|| allowed("POST,OPTIONS"))
+}
+
+/// Methods of a path under which there is nothing: all of them lead to the handler.
+pub fn nothing<H: Handler<T, S>, T: 'static, S: Clone + Send + Sync + 'static>(handler: H) -> MethodRouter<S> {
+    any(handler).options(|| allowed("OPTIONS"))
 }
 
 /// A router for `routes`, each of which may be asked for with a slash at its end as well.

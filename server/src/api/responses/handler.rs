@@ -17,9 +17,20 @@ pub async fn responses(State(api): State<Arc<Api>>, request: Request) -> Respons
     generate(&api, request, read).await
 }
 
-/// Answers requests for a response of before.
+/// Answers requests for a response of before, and for what else OpenAI has below this path.
 pub async fn nothing_stored(State(api): State<Arc<Api>>, request: Request) -> ApiError {
-    api.entrance.refuse_unread(request, ApiError::NothingStored).await
+    let error = match request.uri().path().trim_end_matches('/') {
+        "/v1/responses/input_tokens" => ApiError::NotServed {
+            path: "/v1/responses/input_tokens",
+            instead: "POST /tokenize with the conversation as 'messages' counts its tokens",
+        },
+        "/v1/responses/compact" => ApiError::NotServed {
+            path: "/v1/responses/compact",
+            instead: "send a shorter conversation in 'input' of POST /v1/responses",
+        },
+        _ => ApiError::NothingStored,
+    };
+    api.entrance.refuse_unread(request, error).await
 }
 
 /// Reads the body of a request for a response.
