@@ -95,8 +95,10 @@ async fn a_response_has_openais_shape() {
             },
             "instructions": "Be brief", "max_output_tokens": null, "temperature": 1.0, "top_p": 1.0,
             "top_logprobs": 0, "tool_choice": "auto", "parallel_tool_calls": true, "metadata": {"a": "b"},
-            "background": false, "previous_response_id": null, "reasoning": null, "service_tier": "default",
-            "store": false, "text": {"format": {"type": "text"}}, "tools": [], "truncation": "disabled",
+            "max_tool_calls": null, "user": null, "safety_identifier": null, "prompt_cache_key": null,
+            "prompt_cache_retention": null, "background": false, "previous_response_id": null,
+            "reasoning": {"effort": null, "summary": null}, "service_tier": "default", "store": false,
+            "text": {"format": {"type": "text"}, "verbosity": "medium"}, "tools": [], "truncation": "disabled",
         })
     );
     assert_eq!(*seen.lock().unwrap()[0].source, source);
@@ -266,6 +268,11 @@ async fn nothing_is_stored_and_whoever_asks_for_it_is_told_so() {
         let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
         let message = Answer::of(app.send(request).await).await.error(404, None, Some("response_not_found"));
         assert!(message.contains("stores no responses"), "{message}");
+    }
+    for (path, instead) in [("input_tokens", "POST /tokenize"), ("compact/", "send a shorter conversation")] {
+        let answer = app.post(&format!("{PATH}/{path}"), &json!({"input": "One"})).await;
+        let message = answer.error(404, None, Some("unknown_url"));
+        assert!(message.contains(instead), "{message}");
     }
 }
 

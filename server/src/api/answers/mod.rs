@@ -42,7 +42,7 @@ pub use opening::{DecoderTokens, Opening};
 pub use record::RequestRecord;
 pub use response_form::ResponseForm;
 pub use response_messages::ResponseMessage;
-pub use response_settings::{FixedSettings, ResponseSettings};
+pub use response_settings::{FixedSettings, ReasoningSettings, ResponseLabels, ResponseSettings};
 pub use stop::{StopStrings, StopText};
 pub use stream::stream_answer;
 pub use stream_options::StreamOptions;

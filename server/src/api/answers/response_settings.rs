@@ -27,11 +27,41 @@ pub struct ResponseSettings {
     pub tool_choice: &'static str,
     /// Without meaning where no tool is called.
     pub parallel_tool_calls: bool,
+    /// Without meaning where no tool is called.
+    pub max_tool_calls: Option<u64>,
+    /// How the model reasons, which it does not.
+    pub reasoning: ReasoningSettings,
+    /// Names of the client's own for its user and its requests.
+    #[serde(flatten)]
+    pub labels: ResponseLabels,
     /// Names and values of the client's own.
     pub metadata: BTreeMap<String, String>,
     /// Settings that all responses have.
     #[serde(flatten)]
     pub fixed: FixedSettings,
+}
+
+/// How a model reasons.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ReasoningSettings {
+    /// `none`, if it was given.
+    pub effort: Option<String>,
+    /// Always null.
+    #[schema(value_type = Option<String>)]
+    pub summary: Option<()>,
+}
+
+/// Texts of a request that change nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ResponseLabels {
+    /// The client's name of its user.
+    pub user: Option<String>,
+    /// The client's newer name of its user.
+    pub safety_identifier: Option<String>,
+    /// The client's name of requests that share a beginning.
+    pub prompt_cache_key: Option<String>,
+    /// How long encoded sources are wanted to be kept.
+    pub prompt_cache_retention: Option<String>,
 }
 
 /// Settings that all responses have.
@@ -40,8 +70,6 @@ pub struct FixedSettings {
     background: bool,
     #[schema(value_type = Option<String>)]
     previous_response_id: Option<()>,
-    #[schema(value_type = Option<Object>)]
-    reasoning: Option<()>,
     #[schema(value_type = String)]
     service_tier: &'static str,
     store: bool,
@@ -55,6 +83,8 @@ pub struct FixedSettings {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 struct TextSettings {
     format: TextFormat,
+    #[schema(value_type = String)]
+    verbosity: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -69,10 +99,9 @@ impl Default for FixedSettings {
         Self {
             background: false,
             previous_response_id: None,
-            reasoning: None,
             service_tier: "default",
             store: false,
-            text: TextSettings { format: TextFormat { kind: "text" } },
+            text: TextSettings { format: TextFormat { kind: "text" }, verbosity: "medium" },
             tools: [],
             truncation: "disabled",
         }
@@ -83,6 +112,8 @@ impl ResponseSettings {
     /// Bytes of the settings as JSON, as far as a request decides them.
     pub fn json_bytes(&self) -> usize {
         let metadata = self.metadata.iter().flat_map(|(name, value)| [name, value]);
-        self.instructions.iter().chain(metadata).map(|text| json_bytes(text)).sum()
+        let ResponseLabels { user, safety_identifier, prompt_cache_key, prompt_cache_retention } = &self.labels;
+        let labels = [user, safety_identifier, prompt_cache_key, prompt_cache_retention].into_iter().flatten();
+        self.instructions.iter().chain(metadata).chain(labels).map(|text| json_bytes(text)).sum()
     }
 }

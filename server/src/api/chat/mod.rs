@@ -9,5 +9,4 @@ mod parse;
 pub use draft::DIALECT;
 pub use fields::{ADD_GENERATION_PROMPT, FIELDS, MESSAGES, PARTS};
 pub use handler::{chat_completions, render_chat};
-pub use neutral::{NO_TEMPLATES, NO_TOOLS};
 pub use parse::{Turn, read_turn};

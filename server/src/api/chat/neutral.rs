@@ -2,15 +2,8 @@
 //!
 //! Used by `parse` and `draft`. A field that gets supported leaves its table.
 
-use crate::api::fields::{GENERATION_NEUTRAL, NeutralFields};
+use crate::api::fields::{GENERATION_NEUTRAL, NO_TEMPLATES, NO_TOOLS, NeutralFields};
 use crate::api::json::Neutral;
-
-/// Why tools are refused.
-pub const NO_TOOLS: &str = "is not supported: this server's models call no tools. Describe the form of the answer \
-                            that you want in a message, and leave it out";
-/// Why templates are refused.
-pub const NO_TEMPLATES: &str = "is not taken from requests, because templates are programs: the server's operator \
-                                sets one with --chat-template FILE";
 
 /// Fields of the request itself: those of every generating endpoint, and its own.
 pub const REQUEST: [NeutralFields; 2] = [GENERATION_NEUTRAL, OWN];
@@ -34,6 +27,7 @@ const OWN: NeutralFields = NeutralFields {
         ("store", Neutral::Boolean(false)),
         ("tool_choice", Neutral::Text("none")),
         ("tools", Neutral::EmptyBecause(NO_TOOLS)),
+        ("user", Neutral::Anything),
         ("verbosity", Neutral::Text("medium")),
         ("web_search_options", Neutral::Null),
         // vLLM.

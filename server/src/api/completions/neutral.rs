@@ -14,6 +14,7 @@ const OWN: NeutralFields = NeutralFields {
     table: &[
         // OpenAI.
         ("suffix", Neutral::EmptyText),
+        ("user", Neutral::Anything),
         // vLLM.
         ("prompt_embeds", Neutral::Null),
     ],

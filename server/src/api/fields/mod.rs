@@ -31,7 +31,7 @@ pub use declared::{
 pub use decoder_prompt::{DecoderPrompt, DecoderPromptShape};
 pub use ids::{IdBounds, IdReader, Ids};
 pub use messages::{MESSAGE_FIELDS, MessageDialect, MessagesShape, given_messages, messages_schema};
-pub use neutral::NeutralFields;
+pub use neutral::{NO_TEMPLATES, NO_TOOLS, NeutralFields};
 pub use neutral_generation::GENERATION_NEUTRAL;
 pub use numbers::{saturated, to_u32};
 pub use prompt::{Prompt, PromptNames};

@@ -5,6 +5,13 @@
 use crate::api::http::ApiError;
 use crate::api::json::{Field, Fields, Neutral};
 
+/// Why tools are refused.
+pub const NO_TOOLS: &str = "is not supported: this server's models call no tools. Describe the form of the answer \
+                            that you want in a message, and leave it out";
+/// Why templates are refused.
+pub const NO_TEMPLATES: &str = "is not taken from requests, because templates are programs: the server's operator \
+                                sets one with --chat-template FILE";
+
 /// Unsupported fields of one object, by their names in errors: `stream_options.` stands before the names of a nested
 /// object's fields.
 #[derive(Debug, Clone, Copy)]

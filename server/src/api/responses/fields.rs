@@ -27,7 +27,7 @@ pub const INCLUDE: &str = "include";
 pub const METADATA: &str = "metadata";
 /// All fields of a body.
 pub static FIELDS: LazyLock<FieldTable> = LazyLock::new(|| {
-    let own = [&INPUT_FIELDS[..], &GENERATION, &SAMPLING, &CONTROLS, &TEXT_OPTIONS, &OUTPUT].concat();
+    let own = [&INPUT_FIELDS[..], &GENERATION, &SAMPLING, &CONTROLS, &TEXT_OPTIONS, &OUTPUT, &REPEATED].concat();
     FieldTable::new(own.into_iter().chain(REQUEST.into_iter().flat_map(NeutralFields::declared)))
 });
 
@@ -49,6 +49,18 @@ pub const TOOL_CHOICE: Field = Field::choice("tool_choice", &["auto", "none"])
 pub const PARALLEL_TOOL_CALLS: Field = Field::boolean("parallel_tool_calls")
     .or("true")
     .about("Without meaning where no tool is called. The answer repeats it.");
+/// Most calls of tools: there are none.
+pub const MAX_TOOL_CALLS: Field = Field::integer("max_tool_calls", 0, Most::Number(u64::MAX))
+    .about("Without meaning where no tool is called. The answer repeats it.");
+/// The client's name of its user.
+pub const USER: Field = Field::text("user").about(OWN_WORD);
+/// The client's newer name of its user.
+pub const SAFETY_IDENTIFIER: Field = Field::text("safety_identifier").about(OWN_WORD);
+/// The client's name of requests that share a beginning.
+pub const PROMPT_CACHE_KEY: Field = Field::text("prompt_cache_key").about(OWN_WORD);
+/// How long encoded sources are wanted to be kept.
+pub const PROMPT_CACHE_RETENTION: Field = Field::text("prompt_cache_retention").about(OWN_WORD);
+const OWN_WORD: &str = "A string of at most 1024 bytes, which changes nothing. The answer repeats it.";
 
 const INPUT_FIELDS: [Field; 8] = [
     Field::shape(INPUT, input_schema).required().about(
@@ -82,6 +94,7 @@ const OUTPUT: [Field; 9] = [
     TOOL_CHOICE,
     PARALLEL_TOOL_CALLS,
 ];
+const REPEATED: [Field; 5] = [MAX_TOOL_CALLS, USER, SAFETY_IDENTIFIER, PROMPT_CACHE_KEY, PROMPT_CACHE_RETENTION];
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@ mod input;
 mod metadata;
 mod neutral;
 mod parse;
+mod settings;
 
 pub use fields::FIELDS;
 pub use handler::{nothing_stored, responses};

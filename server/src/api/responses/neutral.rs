@@ -4,16 +4,12 @@
 
 use std::sync::LazyLock;
 
-use crate::api::fields::{GENERATION_NEUTRAL, NeutralFields};
+use crate::api::fields::{GENERATION_NEUTRAL, NO_TEMPLATES, NO_TOOLS, NeutralFields};
 use crate::api::http::ApiError;
 use crate::api::json::{FieldTable, Fields, FieldsShape, Neutral};
 
-const NO_TOOLS: &str = "is not supported: this server's models call no tools. Describe the form of the answer that you \
-                        want in a message, and leave it out";
 const NOTHING_STORED: &str = "is not supported: this server stores no responses. Leave it out and send the whole \
                               conversation in 'input'";
-const NO_TEMPLATES: &str = "is not taken from requests, because templates are programs: the server's operator sets one \
-                            with --chat-template FILE";
 const ONLY_MESSAGES: &str = "must be message: this server takes no other items, because it calls no tools and stores \
                              no responses";
 
@@ -33,14 +29,10 @@ const OWN: NeutralFields = NeutralFields {
         ("image", Neutral::Null),
         ("length_penalty", Neutral::Number(1.0)),
         ("use_beam_search", Neutral::Boolean(false)),
-        ("max_tool_calls", Neutral::Anything),
         ("moderation", Neutral::Null),
         ("previous_response_id", Neutral::Never(NOTHING_STORED)),
         ("prompt", Neutral::Never(NOTHING_STORED)),
-        ("prompt_cache_key", Neutral::Anything),
         ("prompt_cache_options", Neutral::Anything),
-        ("prompt_cache_retention", Neutral::Anything),
-        ("safety_identifier", Neutral::Anything),
         ("service_tier", Neutral::Text("auto")),
         ("store", Neutral::Boolean(false)),
         ("tools", Neutral::EmptyBecause(NO_TOOLS)),
@@ -83,6 +75,11 @@ impl NeutralObject {
     /// Reads it; nothing comes of `null`.
     pub fn shape(&'static self) -> FieldsShape {
         FieldsShape { param: self.name, known: &self.declared, prefix: self.fields.prefix }
+    }
+
+    /// The value of one of its fields that is a text, where it was read without an error.
+    pub fn text(&self, read: Option<&Result<Fields, ApiError>>, name: &'static str) -> Option<String> {
+        read?.as_ref().ok()?.text(name).ok().flatten()
     }
 
     /// Refuses what was read when it asks for something.

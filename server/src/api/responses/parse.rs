@@ -2,18 +2,16 @@
 //!
 //! Called by `handler`. Pure: no template, no tokenizer, no engine, no clock.
 
-use std::collections::BTreeMap;
-
 use super::draft::Draft;
-use super::fields::{DECODER_PROMPT, INPUT, MAX_OUTPUT_TOKENS, PARALLEL_TOOL_CALLS, TOOL_CHOICE, TOP_LOG_PROBS};
+use super::fields::{DECODER_PROMPT, INPUT, MAX_OUTPUT_TOKENS, TOP_LOG_PROBS};
 use super::include::Included;
 use super::neutral::{REASONING, REQUEST, STREAM_OPTIONS, TEXT};
-use crate::api::answers::{FixedSettings, ResponseSettings, StreamOptions};
+use super::settings::{GivenSettings, read_settings};
+use crate::api::answers::{ResponseSettings, StreamOptions};
 use crate::api::controls::GivenControls;
 use crate::api::fields::{
-    ADD_SPECIAL_TOKENS_TO_CONVERSATION, DecoderPrompt, IGNORE_EOS, MIN_TOKENS, STREAM, TEMPERATURE, TOP_P, TextOptions,
-    Unfinished, given_messages, given_stop, read_cache_salt, read_sampling, read_seed, saturated, take_unfinished,
-    to_u32,
+    ADD_SPECIAL_TOKENS_TO_CONVERSATION, DecoderPrompt, IGNORE_EOS, MIN_TOKENS, STREAM, TextOptions, Unfinished,
+    given_messages, given_stop, read_cache_salt, read_sampling, read_seed, saturated, take_unfinished, to_u32,
 };
 use crate::api::generation::{CallNames, CallSources, Excesses, GenerationCall, RequestBounds, validate};
 use crate::api::http::{ApiError, TargetNames};
@@ -46,7 +44,15 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<ResponseCall, ApiErr
     let decoder_prompt = DecoderPrompt::given(draft.decoder_prompt, bounds.takes_text)?;
     let excesses = Excesses { source: None, decoder_prompt: decoder_prompt.as_ref().and_then(|read| read.excess) };
     let unfinished = take_unfinished(&fields, &mut messages, decoder_prompt.is_some())?;
-    let settings = read_settings(&fields, draft.instructions, draft.metadata, log_probs)?;
+    let settings = read_settings(
+        &fields,
+        GivenSettings {
+            instructions: draft.instructions,
+            metadata: draft.metadata,
+            effort: REASONING.text(draft.reasoning.as_ref(), "effort"),
+            log_probs,
+        },
+    )?;
     let names = call_names(&fields, unfinished.as_ref());
     let conversation = Conversation {
         param: INPUT,
@@ -87,26 +93,6 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<ResponseCall, ApiErr
     fields.finish()?;
     validate(&call, bounds, excesses)?;
     Ok(ResponseCall { call, settings })
-}
-
-fn read_settings(
-    fields: &Fields,
-    instructions: Option<Result<String, ApiError>>,
-    metadata: Option<Result<BTreeMap<String, String>, ApiError>>,
-    log_probs: Option<u32>,
-) -> Result<ResponseSettings, ApiError> {
-    let max_output_tokens = fields.whole(&MAX_OUTPUT_TOKENS)?;
-    Ok(ResponseSettings {
-        instructions: instructions.transpose()?,
-        max_output_tokens: max_output_tokens.and_then(|number| u64::try_from(number).ok()),
-        temperature: fields.real(&TEMPERATURE)?,
-        top_p: fields.real(&TOP_P)?,
-        top_logprobs: log_probs.unwrap_or(0),
-        tool_choice: fields.choice(&TOOL_CHOICE)?,
-        parallel_tool_calls: fields.flag(&PARALLEL_TOOL_CALLS)?,
-        metadata: metadata.transpose()?.unwrap_or_default(),
-        fixed: FixedSettings::default(),
-    })
 }
 
 fn with_instructions(instructions: Option<String>, messages: Vec<ChatMessage>) -> Vec<ChatMessage> {

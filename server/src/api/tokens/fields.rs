@@ -2,8 +2,8 @@
 
 use std::sync::LazyLock;
 
-use crate::api::chat::{ADD_GENERATION_PROMPT, MESSAGES, NO_TEMPLATES, NO_TOOLS, PARTS};
-use crate::api::fields::{MODEL, NeutralFields, TEMPLATE_VARIABLES_FIELD, messages_schema};
+use crate::api::chat::{ADD_GENERATION_PROMPT, MESSAGES, PARTS};
+use crate::api::fields::{MODEL, NO_TEMPLATES, NO_TOOLS, NeutralFields, TEMPLATE_VARIABLES_FIELD, messages_schema};
 use crate::api::json::{Field, FieldTable, Neutral, ids_schema, text_schema};
 
 /// Name of the field with the text.

@@ -101,7 +101,9 @@ fn defaults_are_openais_and_settings_are_repeated() {
         "input": "Hello", "instructions": "Be brief", "max_output_tokens": 7, "temperature": 0.5, "top_p": 0.25,
         "top_logprobs": 3, "include": ["message.output_text.logprobs", "reasoning.encrypted_content"], "stream": true,
         "metadata": {"a": "b"}, "tool_choice": "none", "parallel_tool_calls": false, "seed": 5, "stop": "x",
-        "stream_options": {"include_obfuscation": false}, "text": {"format": {"type": "text"}}, "reasoning": {},
+        "stream_options": {"include_obfuscation": false}, "text": {"format": {"type": "text"}},
+        "reasoning": {"effort": "none"}, "user": "u", "safety_identifier": "s", "prompt_cache_key": "k",
+        "prompt_cache_retention": "24h", "max_tool_calls": 9,
     }))
     .unwrap();
     assert_eq!((call.max_tokens, call.log_probs, call.stream, call.seed), (Some(7), Some(3), true, Some(5)));
@@ -118,7 +120,13 @@ fn defaults_are_openais_and_settings_are_repeated() {
         ("parallel_tool_calls", json!(false)),
         ("store", json!(false)),
         ("truncation", json!("disabled")),
-        ("text", json!({"format": {"type": "text"}})),
+        ("text", json!({"format": {"type": "text"}, "verbosity": "medium"})),
+        ("reasoning", json!({"effort": "none", "summary": null})),
+        ("user", json!("u")),
+        ("safety_identifier", json!("s")),
+        ("prompt_cache_key", json!("k")),
+        ("prompt_cache_retention", json!("24h")),
+        ("max_tool_calls", json!(9)),
     ] {
         assert_eq!(repeated[name], value, "{name}");
     }
@@ -164,6 +172,7 @@ fn what_is_not_supported_is_refused_by_name_and_accepted_where_it_changes_nothin
         ("max_output_tokens", json!(0), json!(null)),
         ("top_logprobs", json!(2), json!(0)),
         ("n", json!(2), json!(null)),
+        ("user", json!(7), json!("u")),
         ("frequency_penalty", json!(2.5), json!(0)),
     ] {
         let error = with(name, refused).expect_err(name);
