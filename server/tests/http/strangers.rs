@@ -93,11 +93,13 @@ async fn a_page_of_an_allowed_origin_may_ask_and_read() {
         ],
     ]
     .concat();
-    let allowed = ask(&app, Method::OPTIONS, "/v1/completions", &asked).await;
-    assert_eq!((allowed.status.as_u16(), allowed.text.as_str()), (204, ""));
-    assert_eq!(allowed.headers["access-control-allow-origin"], "https://app.example");
-    assert_eq!(allowed.headers["access-control-allow-headers"], "authorization", "the other one is not listed");
-    assert_eq!(allowed.headers["access-control-allow-methods"], "GET, POST");
+    for path in ["/v1/completions", "/v1/responses/resp_1"] {
+        let allowed = ask(&app, Method::OPTIONS, path, &asked).await;
+        assert_eq!((allowed.status.as_u16(), allowed.text.as_str()), (204, ""));
+        assert_eq!(allowed.headers["access-control-allow-origin"], "https://app.example");
+        assert_eq!(allowed.headers["access-control-allow-headers"], "authorization", "the other one is not listed");
+        assert_eq!(allowed.headers["access-control-allow-methods"], "GET, POST");
+    }
 }
 
 #[tokio::test]
