@@ -31,6 +31,8 @@ pub struct ApiLimits {
     pub stop_strings: usize,
     /// Bytes of one of them.
     pub stop_bytes: usize,
+    /// Bytes of a text that is truncated.
+    pub truncated_text_bytes: usize,
     /// Messages of a conversation.
     pub messages: usize,
     /// Limits of the body.

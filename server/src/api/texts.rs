@@ -14,12 +14,6 @@ use crate::registry::ServedModel;
 /// language has.
 pub const BYTES_PER_TOKEN: usize = 64;
 
-/// Times that a text which is truncated may be longer than any that the model reads whole.
-const TRUNCATED_TIMES: usize = 8;
-/// Bytes of a text which is truncated, unless the model reads as many. Tokenising takes up to 150 bytes of memory for
-/// each of them, so such a text takes at most some 75 MiB on each of the threads.
-const TRUNCATED_BYTES: usize = 512 << 10;
-
 /// Sources of a request, before they are token ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sources {
@@ -64,13 +58,13 @@ impl Sources {
         self.prompts.len()
     }
 
-    /// Refuses texts that are too long to be tokenised.
+    /// Refuses texts that are too long to be tokenised. Those that are truncated may have so many bytes.
     ///
     /// # Errors
     /// The [`ApiError`] of the first such text.
-    pub fn check_texts(&self, truncation: Option<Truncation>, model: &ServedModel) -> Result<(), ApiError> {
+    pub fn check_texts(&self, truncated_bytes: Option<usize>, model: &ServedModel) -> Result<(), ApiError> {
         let Some(tokenizer) = &model.tokenizer else { return Ok(()) };
-        let bound = TextBound { tokens: model.limits().source_tokens, is_truncated: truncation.is_some() };
+        let bound = TextBound { tokens: model.limits().source_tokens, truncated_bytes };
         for (index, prompt) in self.prompts.iter().enumerate() {
             if let Prompt::Text(text) = prompt {
                 bound.check(text, tokenizer, || self.names.of(index))?;
@@ -144,8 +138,8 @@ impl TextField {
 pub struct TextBound {
     /// Most tokens that the model takes of it.
     pub tokens: usize,
-    /// Whether more than those are cut off, and not refused.
-    pub is_truncated: bool,
+    /// Most bytes where more tokens than those are cut off, and not refused.
+    pub truncated_bytes: Option<usize>,
 }
 
 impl TextBound {
@@ -154,17 +148,15 @@ impl TextBound {
     /// # Errors
     /// As [`check_text`], or [`ApiError::TextTooLongToCut`].
     pub fn check(self, text: &str, tokenizer: &Tokenizer, param: impl Fn() -> String) -> Result<(), ApiError> {
-        let Self { tokens, is_truncated } = self;
+        let Self { tokens, truncated_bytes } = self;
         let fits = check_text(text, tokenizer, tokens, &param);
-        if !is_truncated || fits.is_ok() {
-            return fits;
+        match truncated_bytes {
+            Some(limit) if text.len() <= limit => Ok(()),
+            Some(limit) if fits.is_err() => {
+                Err(ApiError::TextTooLongToCut { param: param(), bytes: text.len(), limit, tokens })
+            }
+            _ => fits,
         }
-        let token_bytes = tokenizer.longest_piece_bytes().unwrap_or(BYTES_PER_TOKEN);
-        let limit = tokens.saturating_mul(token_bytes).saturating_mul(TRUNCATED_TIMES).min(TRUNCATED_BYTES);
-        if text.len() <= limit {
-            return Ok(());
-        }
-        Err(ApiError::TextTooLongToCut { param: param(), bytes: text.len(), limit, tokens })
     }
 }
 

@@ -77,6 +77,8 @@ pub struct Limits {
     pub stop_strings: usize,
     /// Bytes of each stop string.
     pub stop_bytes: usize,
+    /// Bytes of a text that is truncated.
+    pub truncated_text_bytes: usize,
     /// Messages of a conversation.
     pub messages: usize,
     /// Instructions of a chat template in one rendering.
@@ -131,6 +133,7 @@ impl Limits {
             total_logprobs: reader.integer("limits.total_logprobs", 0..=GIB),
             stop_strings: reader.integer("limits.stop_strings", 0..=64),
             stop_bytes: reader.integer("limits.stop_bytes", 1..=MIB),
+            truncated_text_bytes: reader.integer("limits.truncated_text_bytes", 1024..=GIB),
             messages: reader.integer("limits.messages", 1..=65_536),
             chat_template_steps: reader.integer("limits.chat_template_steps", 1000..=GIB),
         };

@@ -129,6 +129,7 @@ fn api_limits(limits: &Limits) -> ApiLimits {
         total_log_probs: limits.total_logprobs,
         stop_strings: limits.stop_strings,
         stop_bytes: limits.stop_bytes,
+        truncated_text_bytes: limits.truncated_text_bytes,
         messages: limits.messages,
         body: body_limits(limits),
         queue_timeout: limits.queue_timeout,

@@ -47,7 +47,7 @@ async fn the_first_tokens_are_kept_or_the_last_ones_as_asked() {
 #[tokio::test]
 async fn what_no_model_could_read_is_cut_to_what_it_takes() {
     let app = App::scripted(Setup { source_tokens: 8, ..Setup::default() }, |request| generate(request, &[5]));
-    let long = "word ".repeat(150);
+    let long = "word ".repeat(2000);
     for input in [json!(long), json!(vec![7; 500])] {
         for path in ["/v1/embeddings", "/v1/encode", "/pooling"] {
             let refused = app.post(path, &json!({"input": input})).await;
@@ -77,7 +77,7 @@ async fn texts_that_are_scored_are_cut_on_both_sides_of_their_pairs() {
         assert!(request.source.len() <= 8 && request.decoder_prompt.len() <= 6, "{request:?}");
         generate(request, &[5])
     });
-    let long = "word ".repeat(140);
+    let long = "word ".repeat(2000);
     for (path, mut body) in [
         ("/v1/score", json!({"text_1": long, "text_2": [vec![7; 500]], "method": "embedding"})),
         ("/v1/score", json!({"text_1": [vec![7; 500]], "text_2": long})),
@@ -122,10 +122,9 @@ async fn targets(setup: Setup, body: &Value) -> [Vec<u32>; 2] {
 #[tokio::test]
 async fn a_text_that_is_truncated_has_a_bound_too() {
     let body = BodyLimits { bytes: 4 << 20, ..Setup::default().body };
-    let setup = Setup { source_tokens: 8, target_tokens: 8, body, ..Setup::default() };
+    let longest = 4000;
+    let setup = Setup { source_tokens: 8, target_tokens: 8, truncated_text_bytes: longest, body, ..Setup::default() };
     let app = App::scripted(setup, |request| generate(request, &[5]));
-    let token_bytes = tokenizer().longest_piece_bytes().unwrap();
-    let longest = 8 * 8 * token_bytes;
     for excess in [0, 1, 3 << 20] {
         let text = "a".repeat(longest + excess);
         for (path, field, mut body) in [
@@ -144,5 +143,15 @@ async fn a_text_that_is_truncated_has_a_bound_too() {
             let words = format!("at most {longest} are taken: send the part of it that is to be kept");
             assert!(message.contains(&words), "{message}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_text_that_the_model_reads_whole_may_be_truncated_whatever_its_bytes() {
+    let app = App::scripted(Setup { truncated_text_bytes: 100, ..Setup::default() }, |request| generate(request, &[5]));
+    let token_bytes = tokenizer().longest_piece_bytes().unwrap();
+    for (bytes, status) in [(256 * token_bytes, 200), (256 * token_bytes + 1, 400)] {
+        let body = json!({"input": "a".repeat(bytes), "truncate_prompt_tokens": 3});
+        assert_eq!(app.post("/v1/embeddings", &body).await.status, status, "{bytes}");
     }
 }

@@ -49,12 +49,13 @@ impl<T: Task> EncoderCall<T> {
         };
         NEUTRAL.check(&fields, 1)?;
         fields.finish()?;
-        call.check_lengths(model)?;
+        call.check_lengths(api.limits.truncated_text_bytes, model)?;
         Ok(call)
     }
 
-    /// Truncates ids, and refuses inputs that are too long for the model or to be tokenised.
-    fn check_lengths(&mut self, model: &ServedModel) -> Result<(), ApiError> {
+    /// Truncates ids, and refuses inputs that are too long for the model or to be tokenised. Texts that are truncated
+    /// may have so many bytes.
+    fn check_lengths(&mut self, text_bytes: usize, model: &ServedModel) -> Result<(), ApiError> {
         let limit = model.limits().source_tokens;
         let Self { inputs, truncation, .. } = self;
         for (index, prompt) in inputs.prompts.iter_mut().enumerate() {
@@ -67,7 +68,7 @@ impl<T: Task> EncoderCall<T> {
                 return Err(ApiError::refused_source(refusal, inputs.names.of(index)));
             }
         }
-        inputs.check_texts(*truncation, model)
+        inputs.check_texts(truncation.map(|_| text_bytes), model)
     }
 
     /// Encoder ids of each input, none empty.

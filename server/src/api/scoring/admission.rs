@@ -58,7 +58,7 @@ pub async fn admit(
     let parse = move |body: &[u8], api: &Api, model: &Arc<ServedModel>| {
         let call = read(body, &RequestBounds::of(api, model))?;
         check_size(&call, api)?;
-        check_texts(&call, model)?;
+        check_texts(&call, api.limits.truncated_text_bytes, model)?;
         Ok(call)
     };
     let unread = Unread { account, request, waits_in_queue: true };

@@ -58,14 +58,15 @@ fn sides(call: &ScoringCall) -> [Side; 2] {
     }
 }
 
-/// Refuses texts that are too long to be tokenised, and ids that the model does not have.
+/// Refuses texts that are too long to be tokenised, and ids that the model does not have. Texts that are truncated may
+/// have so many bytes.
 ///
 /// # Errors
 /// The error of the first such text.
-pub fn check_texts(call: &ScoringCall, model: &ServedModel) -> Result<(), ApiError> {
+pub fn check_texts(call: &ScoringCall, text_bytes: usize, model: &ServedModel) -> Result<(), ApiError> {
     for (side, prompts) in sides(call).into_iter().zip([&call.sources, &call.targets]) {
         let (vocab, limit) = (side.vocab(model), side.limit(model));
-        let bound = TextBound { tokens: limit, is_truncated: call.truncation.is_some() };
+        let bound = TextBound { tokens: limit, truncated_bytes: call.truncation.map(|_| text_bytes) };
         for (index, prompt) in prompts.list.iter().enumerate() {
             match (prompt, &model.tokenizer) {
                 (Prompt::Text(text), Some(tokenizer)) => bound.check(text, tokenizer, || prompts.names.of(index))?,
