@@ -176,7 +176,7 @@ mod tests {
     fn nothing_is_drawn_where_no_id_is_left() {
         for sampling in [Sampling::GREEDY, PLAIN, Sampling { top_k: 2, ..PLAIN }] {
             assert_eq!(free(&[f32::NEG_INFINITY; 3], &at(sampling, 0)), None);
-            assert_eq!(choose(&[1.0, 2.0], &at(sampling, 0), DrawRule::ban(&[1, 0])), None);
+            assert_eq!(choose(&[1.0, 2.0], &at(sampling, 0), DrawRule::ban(&[0, 1])), None);
         }
     }
 

@@ -86,12 +86,12 @@ pub struct DrawRule<'a> {
     pub mask: Option<TokenMask<'a>>,
     /// Edits by ascending id, at most one for each.
     pub edits: &'a [LogitEdit],
-    /// Ids that may not be chosen, in any order.
+    /// Ids that may not be chosen, ascending.
     pub banned: &'a [u32],
 }
 
 impl<'a> DrawRule<'a> {
-    /// Bans ids and nothing else.
+    /// Bans ids, which ascend, and nothing else.
     pub const fn ban(banned: &'a [u32]) -> Self {
         Self { mask: None, edits: &[], banned }
     }
@@ -103,7 +103,7 @@ impl<'a> DrawRule<'a> {
 
     /// Whether an id may be chosen.
     pub fn allows(&self, id: u32) -> bool {
-        self.mask.is_none_or(|mask| mask.allows(id)) && !self.banned.contains(&id)
+        self.mask.is_none_or(|mask| mask.allows(id)) && self.banned.binary_search(&id).is_err()
     }
 
     /// The logit of one id under the rule.
@@ -199,9 +199,10 @@ impl DrawRules {
     /// Adds a rule.
     ///
     /// # Panics
-    /// When edits do not ascend, or hold a number that is out of range.
+    /// When edits or banned ids do not ascend, or an edit holds a number that is out of range.
     pub fn add(&mut self, rule: DrawRule<'_>) -> RuleId {
         assert!(rule.edits.is_sorted_by(|a, b| a.id < b.id), "edits of a rule ascend by id");
+        assert!(rule.banned.is_sorted(), "banned ids of a rule ascend");
         assert!(rule.edits.iter().all(LogitEdit::is_valid), "edits are finite, and penalties above 0");
         let id = RuleId(u32::try_from(self.spans.len()).expect("rules are counted in 32 bits"));
         self.spans.push(RuleSpan {
@@ -326,7 +327,7 @@ mod tests {
     fn rules_are_read_back_as_they_were_added_and_room_is_kept() {
         let edits = [LogitEdit::bias(2, 1.0)];
         let first = DrawRule { mask: Some(TokenMask { words: &[7, 8] }), edits: &edits, banned: &[] };
-        let second = DrawRule::ban(&[3, 1]);
+        let second = DrawRule::ban(&[1, 3]);
         let mut rules = DrawRules::default();
         for _ in 0..2 {
             rules.clear();

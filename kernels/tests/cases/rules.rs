@@ -21,13 +21,18 @@ pub fn rules(vocab: usize, best: &[u32]) -> (DrawRules, Vec<Option<RuleId>>) {
     };
     let penalties = edits(&|id| LogitEdit { id, penalty: 1.3, bias: if id % 2 == 0 { -0.3 } else { 0.0 } });
     let biases = edits(&|id| LogitEdit::bias(id, if id % 3 == 0 { 4.5 } else { -100.0 }));
-    let many: Vec<u32> = best.iter().copied().chain((0..vocab as u32).step_by(13)).collect();
-    let several: Vec<u32> = best.iter().copied().chain((0..vocab as u32).rev().step_by(7).take(40)).collect();
+    let bans = |more: &mut dyn Iterator<Item = u32>| -> Vec<u32> {
+        let mut ids: Vec<u32> = best.iter().copied().chain(more).collect();
+        ids.sort_unstable();
+        ids
+    };
+    let (few_bans, many) = (bans(&mut std::iter::empty()), bans(&mut (0..vocab as u32).step_by(13)));
+    let several = bans(&mut (0..vocab as u32).rev().step_by(7).take(40));
     let masked = |words| Some(TokenMask { words });
     let free = DrawRule::default();
     let list = [
         free,
-        DrawRule::ban(best),
+        DrawRule::ban(&few_bans),
         DrawRule::ban(&many),
         DrawRule { mask: masked(&few), ..free },
         DrawRule { mask: masked(&most), ..free },
@@ -35,7 +40,7 @@ pub fn rules(vocab: usize, best: &[u32]) -> (DrawRules, Vec<Option<RuleId>>) {
         DrawRule { mask: masked(&[]), ..free },
         DrawRule { edits: &penalties, ..free },
         DrawRule { edits: &biases, ..free },
-        DrawRule { mask: masked(&stretches), edits: &biases, banned: best },
+        DrawRule { mask: masked(&stretches), edits: &biases, banned: &few_bans },
         DrawRule::ban(&several),
     ];
     let mut rules = DrawRules::default();

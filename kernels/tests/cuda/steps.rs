@@ -68,7 +68,7 @@ impl<'a, D: Device> Decoder<'a, D> {
         let mut rules = DrawRules::default();
         let words: Vec<u32> = (0..10).map(|word: u32| (word + step).wrapping_mul(0x9e37_79b9)).collect();
         let masked = rules.add(DrawRule { mask: Some(TokenMask { words: &words }), ..DrawRule::default() });
-        let banned = rules.add(DrawRule::ban(&[step, 7]));
+        let banned = rules.add(DrawRule::ban(&[step.min(7), step.max(7)]));
         let of_rows = [None, Some(masked), Some(banned), None];
         let draws = [0, 1, 2, 3].map(|row| Draw { rule: of_rows[row as usize], ..Draw::greedy(row) });
         let Self { backend, pages, weights, q, attended, logits, embedded } = self;
