@@ -55,9 +55,7 @@ impl Results {
             // The result follows; `finish` waits for it.
             Some(EncodingEvent::Started) => Ok(()),
             Some(EncodingEvent::Encoded { .. }) => unreachable!("an encoder request starts before it ends"),
-            Some(EncodingEvent::Failed { message, is_lasting }) => {
-                Err(ApiError::EngineFailed { problem: message, is_lasting })
-            }
+            Some(EncodingEvent::Failed { message, kind }) => Err(ApiError::failed(message, kind)),
             None => Err(ApiError::EngineGone),
         }
     }
@@ -76,9 +74,7 @@ async fn result(encoding: &mut Encoding) -> Result<Vec<f32>, ApiError> {
         match encoding.next().await {
             Some(EncodingEvent::Started) => {}
             Some(EncodingEvent::Encoded { numbers }) => return Ok(numbers),
-            Some(EncodingEvent::Failed { message, is_lasting }) => {
-                return Err(ApiError::EngineFailed { problem: message, is_lasting });
-            }
+            Some(EncodingEvent::Failed { message, kind }) => return Err(ApiError::failed(message, kind)),
             None => return Err(ApiError::EngineGone),
         }
     }

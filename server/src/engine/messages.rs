@@ -2,7 +2,7 @@
 
 use kernels::{ScoreAsk, TokenScore};
 
-use crate::request::{FinishReason, Rating, RequestId};
+use crate::request::{FailureKind, FinishReason, Rating, RequestId};
 use crate::scheduler::Event;
 
 /// Message for a request whose controls may have left no token.
@@ -34,7 +34,7 @@ pub(super) enum News {
     /// The result of an encoder request, which ends it.
     Encoded { numbers: Vec<f32> },
     /// The request failed.
-    Failed { message: String, is_lasting: bool },
+    Failed { message: String, kind: FailureKind },
 }
 
 /// The numbers that the executor read for the events of a step, in their order.
@@ -79,7 +79,9 @@ pub(super) fn message(event: &Event, read: &mut Read<'_, impl Iterator<Item = To
             numbers if numbers.iter().all(|number| number.is_finite()) => News::Encoded { numbers },
             _ => not_finite("encoder states"),
         },
-        Event::Failed { refuses_ids: true, .. } => News::Failed { message: NOTHING_LEFT.to_string(), is_lasting: true },
+        Event::Failed { refuses_ids: true, .. } => {
+            News::Failed { message: NOTHING_LEFT.to_owned(), kind: FailureKind::Refused }
+        }
         Event::Failed { .. } => not_finite("logits"),
     };
     Message { request: event.request(), news }
@@ -87,5 +89,5 @@ pub(super) fn message(event: &Event, read: &mut Read<'_, impl Iterator<Item = To
 
 /// Tells a client that numbers for its request are not finite.
 fn not_finite(numbers: &str) -> News {
-    News::Failed { message: format!("the model gave no finite {numbers} for this request"), is_lasting: true }
+    News::Failed { message: format!("the model gave no finite {numbers} for this request"), kind: FailureKind::Lasting }
 }

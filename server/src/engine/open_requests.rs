@@ -8,7 +8,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::messages::News;
 use super::slots::Slots;
-use crate::request::{EncodingEvent, GenerationEvent, GenerationRequest, RequestId};
+use crate::request::{EncodingEvent, FailureKind, GenerationEvent, GenerationRequest, RequestId};
 
 /// Open requests of one engine.
 pub(super) struct OpenRequests {
@@ -86,6 +86,8 @@ impl OpenRequests {
             }
             News::Finished { choice, .. } => open.end(*choice),
             News::Encoded { .. } => true,
+            // The client is told, and its request has a line in the access log.
+            News::Failed { kind: FailureKind::Refused, .. } => true,
             News::Failed { message, .. } => {
                 tracing::error!(model = self.model, request = id.0, message, "a request failed");
                 true
@@ -115,7 +117,7 @@ fn generation_event(news: News) -> GenerationEvent {
         News::Token { choice, id, score } => GenerationEvent::Token { choice, id, score },
         News::Rated { choice, rating } => GenerationEvent::Rated { choice, rating },
         News::Finished { choice, reason } => GenerationEvent::Finished { choice, reason },
-        News::Failed { message, is_lasting } => GenerationEvent::Failed { message, is_lasting },
+        News::Failed { message, kind } => GenerationEvent::Failed { message, kind },
         News::Encoded { .. } => unreachable!("only encoder requests have encoder results"),
     }
 }
@@ -124,7 +126,7 @@ fn encoding_event(news: News) -> EncodingEvent {
     match news {
         News::Started { .. } => EncodingEvent::Started,
         News::Encoded { numbers } => EncodingEvent::Encoded { numbers },
-        News::Failed { message, is_lasting } => EncodingEvent::Failed { message, is_lasting },
+        News::Failed { message, kind } => EncodingEvent::Failed { message, kind },
         News::Scored { .. } | News::Token { .. } | News::Rated { .. } | News::Finished { .. } => {
             unreachable!("an encoder request has no target")
         }
@@ -215,7 +217,7 @@ mod tests {
         let caller = Caller { call: CallId(1), salt: Salt::default() };
         let (asked, slots) = (GenerationRequest::new([1], 1), QueueSlots::new(1).take(caller, 1).unwrap());
         open.insert(RequestId(7), &asked, slots, events);
-        let (writer, failed) = (log.clone(), News::Failed { message: "no memory".into(), is_lasting: false });
+        let (writer, failed) = (log.clone(), News::Failed { message: "no memory".into(), kind: FailureKind::Passing });
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
         tracing::subscriber::with_default(subscriber, || open.deliver(RequestId(7), failed));
         assert!(matches!(received.try_recv(), Ok(GenerationEvent::Failed { .. })));

@@ -11,7 +11,7 @@ use super::executor::{Executor, ExecutorError};
 use super::masks::MaskThreads;
 use super::messages::{Message, News, Read, message, score_ask};
 use super::report::Reporter;
-use crate::request::{Caller, EncodeRequest, GenerationRequest, Refusal, RequestId};
+use crate::request::{Caller, EncodeRequest, FailureKind, GenerationRequest, Refusal, RequestId};
 use crate::scheduler::{Event, Found, Plan, Scheduler};
 use crate::telemetry::EngineMetrics;
 
@@ -170,7 +170,7 @@ impl StepLoop {
         assert!(!self.is_ahead, "an executor that runs ahead does not fail");
         let mut failed = Vec::new();
         self.scheduler.fail_step(&mut failed);
-        let news = News::Failed { message: error.to_string(), is_lasting: false };
+        let news = News::Failed { message: error.to_string(), kind: FailureKind::Passing };
         self.messages.extend(failed.into_iter().map(|request| Message { request, news: news.clone() }));
     }
 }

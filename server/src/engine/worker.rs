@@ -14,7 +14,7 @@ use super::open_requests::OpenRequests;
 use super::slots::QueueSlots;
 use super::step_loop::StepLoop;
 use crate::process::log;
-use crate::request::RequestId;
+use crate::request::{FailureKind, RequestId};
 
 /// A permit that is dropped unused sends no message, so draining polls.
 const DRAIN_POLL: Duration = Duration::from_millis(5);
@@ -106,7 +106,7 @@ impl Worker {
         let caller = slot.caller().clone();
         self.open.insert(id, &request, slot, events);
         if let Err(refusal) = self.steps.submit(id, &caller, request) {
-            self.open.deliver(id, News::Failed { message: refusal.to_string(), is_lasting: true });
+            self.open.deliver(id, News::Failed { message: refusal.to_string(), kind: FailureKind::Lasting });
         }
     }
 

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use super::event::FailureKind;
+
 pub use model::Readout;
 
 /// One source and what is wanted of its final states.
@@ -36,7 +38,7 @@ pub enum EncodingEvent {
     Failed {
         /// Message for the client.
         message: String,
-        /// Whether the same request would fail again.
-        is_lasting: bool,
+        /// Where the fault lies.
+        kind: FailureKind,
     },
 }

@@ -21,6 +21,17 @@ impl FinishReason {
     }
 }
 
+/// Where the fault of a request lies that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// In the server, at this time: the same request may succeed later.
+    Passing,
+    /// In the server or the model: the same request would fail again.
+    Lasting,
+    /// In the request: what it asks for cannot be.
+    Refused,
+}
+
 /// How a beam search rates one of its hypotheses.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rating {
@@ -73,7 +84,7 @@ pub enum GenerationEvent {
     Failed {
         /// Message for the client.
         message: String,
-        /// Whether the same request would fail again.
-        is_lasting: bool,
+        /// Where the fault lies.
+        kind: FailureKind,
     },
 }

@@ -17,7 +17,7 @@ pub use caller::{CallId, Caller};
 pub use constraint::{Constrain, Constraint, ConstraintError, ConstraintState};
 pub use controls::{Controls, TokenBias, TokenSet};
 pub use encoding::{EncodeRequest, EncodingEvent, Readout};
-pub use event::{FinishReason, GenerationEvent, Rating};
+pub use event::{FailureKind, FinishReason, GenerationEvent, Rating};
 pub use generation::{GenerationRequest, RequestId, RequestLengths, sampling_temperature};
 pub use refusal::Refusal;
 pub use salt::Salt;

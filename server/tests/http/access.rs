@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use server::api::AccessLog;
 use server::client_connection::Peer;
-use server::request::GenerationEvent;
+use server::request::{FailureKind, GenerationEvent};
 use tracing::Level;
 use tracing::subscriber::DefaultGuard;
 
@@ -176,7 +176,7 @@ async fn of_what_went_well_one_in_so_many_has_a_line_and_of_errors_each() {
 async fn a_stream_that_fails_in_the_middle_has_the_status_that_was_sent_and_the_error_that_came() {
     let (log, _guard) = Log::collect();
     let app = App::scripted(setup(1), |_| {
-        let failed = GenerationEvent::Failed { message: "it went wrong".to_owned(), is_lasting: false };
+        let failed = GenerationEvent::Failed { message: "it went wrong".to_owned(), kind: FailureKind::Passing };
         vec![GenerationEvent::Started { cached_tokens: 0 }, token(0, ids("a")[0]), failed]
     });
     let text = app.complete(json!({"prompt": [5], "stream": true})).await.text;

@@ -1,9 +1,10 @@
 //! Controls: as the engine gets them, refused by name where they are wrong, and options of how text is written.
 
 use serde_json::{Value, json};
-use server::request::{Controls, TokenBias};
+use server::request::{Controls, FailureKind, GenerationEvent, TokenBias};
+use server::telemetry::Outcome;
 
-use crate::app::{App, Setup, ids};
+use crate::app::{App, END, Setup, ids, wait_for};
 
 /// The controls that the engine gets for a body with these fields.
 async fn controls(fields: Value) -> Controls {
@@ -46,10 +47,13 @@ async fn controls_reach_the_engine_as_they_are_given() {
 
 #[tokio::test]
 async fn a_bad_word_given_as_text_comes_with_and_without_a_space_in_front() {
-    let given = controls(json!({"bad_words": ["one", " one"]})).await;
-    let words = |text: &str| ids(text);
-    let both = Controls { bad_words: vec![words("one"), words(" one")], ..Controls::default() }.in_order();
-    assert_eq!((given.banned, given.bad_words), (both.banned, both.bad_words));
+    let (bare, inside) = (ids("one"), ids(" one"));
+    assert!(bare != inside && bare.len() == inside.len(), "two ways to write it: {bare:?}, {inside:?}");
+    let both = Controls { bad_words: vec![bare, inside], ..Controls::default() }.in_order();
+    for word in ["one", " one"] {
+        let given = controls(json!({"bad_words": [word]})).await;
+        assert_eq!((&given.banned, &given.bad_words), (&both.banned, &both.bad_words), "{word:?}");
+    }
 }
 
 #[tokio::test]
@@ -61,8 +65,8 @@ async fn wrong_controls_are_refused_by_name_and_reach_no_engine() {
         ("presence_penalty", json!(2.5), "presence_penalty", "between -2 and 2"),
         ("frequency_penalty", json!("1"), "frequency_penalty", "a number"),
         ("no_repeat_ngram_size", json!(1025), "no_repeat_ngram_size", "between 0 and 1024"),
-        ("logit_bias", json!({"7": 101}), "logit_bias.7", "between -100 and 100"),
-        ("logit_bias", json!({"7": "x"}), "logit_bias.7", "a number"),
+        ("logit_bias", json!({"7": 101}), "logit_bias", "'logit_bias[7]' must be between -100 and 100"),
+        ("logit_bias", json!({"7": "x"}), "logit_bias", "'logit_bias[7]' must be a number"),
         ("logit_bias", json!({"seven": 1}), "logit_bias", "token ids as names"),
         ("logit_bias", json!({"7": 1, "07": 2}), "logit_bias", "each token id once"),
         ("logit_bias", json!({"4096": 1}), "logit_bias", "token id 4096"),
@@ -74,6 +78,8 @@ async fn wrong_controls_are_refused_by_name_and_reach_no_engine() {
         ("bad_words", json!(["a", []]), "bad_words", "not be empty"),
         ("bad_words", json!(["a".repeat(257)]), "bad_words", "257 bytes; at most 256"),
         ("bad_words", json!([vec![7; 65]]), "bad_words", "65 token ids in one word; at most 64"),
+        ("bad_words", json!(["\u{1}".repeat(65)]), "bad_words", "token ids in one word; at most 64"),
+        ("bad_words", json!(vec![vec![7; 64]; 65]), "bad_words", "4160 token ids in all; at most 4096"),
         ("bad_words", json!(vec!["a"; 257]), "bad_words", "257 words; at most 256"),
         ("bad_words", json!([7]), "bad_words", "a string or a list"),
         ("stop_token_ids", json!(vec![7; 65]), "stop_token_ids", "65 token ids; at most 64"),
@@ -119,4 +125,49 @@ async fn tokens_go_by_their_ids_where_that_is_wanted() {
     let names: Vec<String> = ids("one").iter().map(|id| format!("token_id:{id}")).collect();
     let found = answer["choices"][0]["logprobs"]["tokens"].as_array().unwrap();
     assert_eq!(found[..names.len()], names.iter().map(|name| json!(name)).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_search_takes_few_further_end_tokens() {
+    let (app, hand) = App::by_hand(Setup::default());
+    let body = json!({"prompt": "p", "use_beam_search": true, "stop_token_ids": vec![7; 9]});
+    let message = app.complete(body).await.error(400, Some("stop_token_ids"), None);
+    assert!(message.contains("9 token ids beside 'use_beam_search'; at most 8"), "{message}");
+    assert!(hand.is_idle());
+}
+
+#[tokio::test]
+async fn controls_that_leave_no_token_are_the_client_s_fault() {
+    let refused = || GenerationEvent::Failed { message: "no token could be chosen".into(), kind: FailureKind::Refused };
+    let app = App::scripted(Setup::default(), move |_| vec![GenerationEvent::Started { cached_tokens: 0 }, refused()]);
+    let message = app.complete(json!({"prompt": "p"})).await.error(400, None, None);
+    assert_eq!(message, "no token could be chosen");
+    let streamed = app.streamed(json!({"prompt": "p"})).await;
+    assert_eq!(streamed.chunks.last().unwrap()["error"]["type"], "invalid_request_error");
+    assert!(!streamed.done);
+    wait_for(|| (app.count(Outcome::Refused) == 2).then_some(())).await;
+    assert_eq!(app.count(Outcome::Failed), 0);
+}
+
+#[tokio::test]
+async fn special_tokens_are_written_where_that_is_wanted_in_the_text_and_in_what_is_echoed() {
+    let app = App::saying("a");
+    let (name, letter) = (app.model().token_name(END), ids("a")[0]);
+    let kept = json!({"skip_special_tokens": false, "ignore_eos": true, "max_tokens": 60, "temperature": 0});
+    let with = |more: Value| {
+        let mut body = kept.clone();
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let body = with(json!({"prompt": "p", "decoder_prompt": [letter, END, letter], "echo": true}));
+    let text = app.completed(body.clone()).await["choices"][0]["text"].take();
+    assert!(text.as_str().unwrap().starts_with(&format!("a{name}aa")), "{text}");
+    assert_eq!(app.streamed(body).await.text_of(0), text);
+    let body = with(json!({"messages": [{"role": "user", "content": "p"}]}));
+    let answer = app.post("/v1/chat/completions", &body).await.json();
+    assert!(answer["choices"][0]["message"]["content"].as_str().unwrap().contains(&name), "{answer}");
+    let mut body = with(json!({"input": "p", "max_output_tokens": 60}));
+    body.as_object_mut().unwrap().remove("max_tokens");
+    let answer = app.post("/v1/responses", &body).await.json();
+    assert!(answer["output"][0]["content"][0]["text"].as_str().unwrap().contains(&name), "{answer}");
 }

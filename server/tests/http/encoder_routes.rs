@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use server::engine::Command;
-use server::request::{EncodingEvent, Readout};
+use server::request::{EncodingEvent, FailureKind, Readout};
 use server::telemetry::Outcome;
 
 use crate::app::{App, Setup, WIDTH, wait_for};
@@ -190,7 +190,7 @@ async fn failures_of_the_engine_reach_the_client() {
     });
     let submissions = [hand.encode_submission().await, hand.encode_submission().await];
     submissions[0].events.send(EncodingEvent::Started).unwrap();
-    let failure = EncodingEvent::Failed { message: "no finite encoder states".to_owned(), is_lasting: true };
+    let failure = EncodingEvent::Failed { message: "no finite encoder states".to_owned(), kind: FailureKind::Lasting };
     submissions[1].events.send(failure).unwrap();
     submissions[0].events.send(EncodingEvent::Encoded { numbers: vec![1.0; WIDTH] }).unwrap();
     let answer = asking.await.unwrap();

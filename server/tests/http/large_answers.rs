@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use server::engine::Submission;
 use server::job_pool::JobPool;
-use server::request::{FinishReason, GenerationEvent};
+use server::request::{FailureKind, FinishReason, GenerationEvent};
 use tokio::task::JoinHandle;
 
 use crate::app::{App, PATIENCE, Setup, wait_for};
@@ -121,7 +121,10 @@ async fn a_failure_of_a_stream_with_large_instructions_waits_for_a_thread() {
     let mut stream = asking.await.unwrap().into_body();
     part(&mut stream).await;
     let held = occupied(&app.api.parsers).await;
-    submission.events.send(GenerationEvent::Failed { message: "broken".to_owned(), is_lasting: false }).unwrap();
+    submission
+        .events
+        .send(GenerationEvent::Failed { message: "broken".to_owned(), kind: FailureKind::Passing })
+        .unwrap();
     assert!(waits(&mut stream).await);
     drop(held);
     assert!(part(&mut stream).await.starts_with("event: response.failed\n"));

@@ -20,6 +20,7 @@ mod large_answers;
 mod large_bodies;
 mod leaving_clients;
 mod listening;
+mod neutral_fields;
 mod offsets;
 mod overload;
 mod page;

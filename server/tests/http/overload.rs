@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 use server::api::{BodyLimits, BodyPace};
 use server::engine::Command;
-use server::request::{FinishReason, GenerationEvent};
+use server::request::{FailureKind, FinishReason, GenerationEvent};
 use server::telemetry::Outcome;
 
 use crate::answer::Answer;
@@ -269,8 +269,8 @@ async fn answers_for_which_there_may_be_no_memory_are_refused_and_those_under_wa
 
 #[tokio::test]
 async fn an_engine_failure_is_500() {
-    for (is_lasting, should_retry) in [(false, None), (true, Some("false"))] {
-        let failed = move |_: &_| vec![GenerationEvent::Failed { message: "it went wrong".to_owned(), is_lasting }];
+    for (kind, should_retry) in [(FailureKind::Passing, None), (FailureKind::Lasting, Some("false"))] {
+        let failed = move |_: &_| vec![GenerationEvent::Failed { message: "it went wrong".to_owned(), kind }];
         let answer = App::scripted(Setup::default(), failed).complete(json!({"prompt": "p"})).await;
         assert_eq!(answer.error(500, None, Some("internal_error")), "the engine failed: it went wrong");
         assert_eq!(answer.headers.get("x-should-retry").map(|value| value.to_str().unwrap()), should_retry);

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::Request;
 use serde_json::{Value, json};
 use server::chat_template::ChatTemplate;
-use server::request::GenerationRequest;
+use server::request::{Controls, GenerationRequest};
 use server::telemetry::Outcome;
 
 use crate::app::{App, MODEL, START, Setup, ids, wait_for};
@@ -96,7 +96,7 @@ async fn what_was_rendered_can_be_asked_as_a_completion_and_is_the_same_request(
         "n": 2, "temperature": 0.7, "top_k": 5, "top_p": 0.9, "min_p": 0.1, "seed": -3, "logprobs": true,
         "top_logprobs": 2, "repetition_penalty": 1.25, "presence_penalty": 0.5, "frequency_penalty": -0.5,
         "no_repeat_ngram_size": 3, "logit_bias": {"7": 2, "5": -1.5}, "allowed_token_ids": [3, 4, 5, 6, 7, 8],
-        "bad_words": ["a", [5, 6]], "stop_token_ids": [8],
+        "bad_words": ["a", [5, 6]], "stop_token_ids": [8], "echo": true,
     });
     let answer = rendered(&app, CHAT, body.clone()).await;
     let mut completion = answer["sampling_params"].clone();
@@ -106,6 +106,31 @@ async fn what_was_rendered_can_be_asked_as_a_completion_and_is_the_same_request(
     app.post("/v1/chat/completions", &body).await.json();
     let seen = seen.lock().unwrap();
     assert_eq!(seen[0], seen[1]);
+}
+
+#[tokio::test]
+async fn what_the_checkpoint_asks_for_is_rendered_and_so_is_what_takes_its_place() {
+    let controls = Controls {
+        repetition_penalty: 1.5,
+        no_repeat_ngram: 2,
+        banned: vec![9],
+        bad_words: vec![vec![7], vec![5, 6]],
+        ..Controls::default()
+    };
+    let (app, _hand) = App::by_hand(Setup { controls, ..Setup::default() });
+    let params = async |more: Value| {
+        let mut body = json!({"prompt": "p"});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        rendered(&app, COMPLETIONS, body).await[0]["sampling_params"].take()
+    };
+    let of_checkpoint = params(json!({})).await;
+    let named =
+        |params: &Value| ["repetition_penalty", "no_repeat_ngram_size", "bad_words"].map(|field| params[field].clone());
+    assert_eq!(named(&of_checkpoint), [json!(1.5), json!(2), json!([[7], [5, 6]])]);
+    let own = json!({"repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "bad_words": []});
+    let of_request = params(own.clone()).await;
+    assert_eq!(named(&of_request), [json!(1.0), json!(0), json!([])]);
+    assert_eq!(params(of_request.clone()).await, of_request, "it can be asked again");
 }
 
 #[tokio::test]
@@ -127,6 +152,8 @@ async fn what_the_real_route_refuses_is_refused_with_the_same_words() {
         (COMPLETIONS, json!({"prompt": "p", "max_tokens": 129})),
         (COMPLETIONS, json!({"prompt": "p", "top_p": 2})),
         (COMPLETIONS, json!({"prompt": "p", "model": "gpt-9"})),
+        (COMPLETIONS, json!({"prompt": "p", "allowed_token_ids": [7], "bad_words": [[7]]})),
+        (COMPLETIONS, json!({"prompt": "p", "bad_words": ["\u{1}".repeat(65)]})),
         (CHAT, json!({"messages": []})),
         (CHAT, json!({"messages": [{"role": "user", "content": "p"}], "min_tokens": 129})),
         (CHAT, json!({"messages": [{"role": "user", "content": "p"}], "odd": 1})),

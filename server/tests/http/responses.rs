@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::Request;
 use serde_json::{Value, json};
 use server::chat_template::ChatTemplate;
-use server::request::{FinishReason, GenerationEvent, GenerationRequest};
+use server::request::{FailureKind, FinishReason, GenerationEvent, GenerationRequest};
 use server::telemetry::Outcome;
 
 use crate::answer::Answer;
@@ -200,7 +200,7 @@ async fn log_probabilities_come_with_each_piece_and_again_with_the_whole() {
 #[tokio::test]
 async fn a_stream_that_fails_ends_with_the_failed_response() {
     let app = App::scripted(Setup::default(), |_| {
-        let failed = GenerationEvent::Failed { message: "the device is gone".to_owned(), is_lasting: true };
+        let failed = GenerationEvent::Failed { message: "the device is gone".to_owned(), kind: FailureKind::Lasting };
         vec![GenerationEvent::Started { cached_tokens: 0 }, token(0, ids("a")[0]), failed]
     });
     let events = streamed(&app, json!({"input": "One"})).await;

@@ -6,7 +6,7 @@ use axum::body::Body;
 use http_body_util::BodyExt;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use server::request::{FinishReason, GenerationEvent};
+use server::request::{FailureKind, FinishReason, GenerationEvent};
 use server::telemetry::Outcome;
 
 use crate::answer::Events;
@@ -210,7 +210,7 @@ async fn a_fault_in_the_middle_is_an_error_event_and_the_end() {
     first.events.send(token(0, ids("a")[0])).unwrap();
     first
         .events
-        .send(GenerationEvent::Failed { message: "the step went wrong".to_owned(), is_lasting: false })
+        .send(GenerationEvent::Failed { message: "the step went wrong".to_owned(), kind: FailureKind::Passing })
         .unwrap();
     let events = Events::of(&crate::answer::Answer::of(response).await.text);
     assert!(!events.done);

@@ -5,7 +5,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use server::engine::Encoding;
-use server::request::{EncodeRequest, EncodingEvent, GenerationEvent, GenerationRequest, Readout, Refusal, Salt};
+use server::request::{
+    EncodeRequest, EncodingEvent, FailureKind, GenerationEvent, GenerationRequest, Readout, Refusal, Salt,
+};
 
 use crate::answer::PATIENCE;
 use crate::fake::{BROKEN, FakeEngine, Room, Turn, UNSCORED, events, join, request, whole};
@@ -25,7 +27,7 @@ fn a_step_that_cannot_be_run_fails_the_requests_in_it_and_no_others() {
     let (engine, metrics) = fake.run_free();
     let got = events(&mut broken);
     assert_eq!(got[..2], whole(8)[..2], "what came before the failure is not taken back");
-    let [GenerationEvent::Failed { message, is_lasting: false }] = &got[2..] else { panic!("{got:?}") };
+    let [GenerationEvent::Failed { message, kind: FailureKind::Passing }] = &got[2..] else { panic!("{got:?}") };
     assert!(message.contains("on purpose"), "{message}");
     assert_eq!(events(&mut waiting), whole(3));
     let slot = engine.handle.reserve(Salt::default(), 1).unwrap();
@@ -44,7 +46,10 @@ fn a_request_whose_logits_are_no_numbers_fails_alone() {
     let got = events(&mut broken);
     assert_eq!(got[0], GenerationEvent::Started { cached_tokens: 0 });
     assert!(
-        matches!(&got[1..], [GenerationEvent::Failed { message, is_lasting: true }] if message.contains("finite")),
+        matches!(
+            &got[1..],
+            [GenerationEvent::Failed { message, kind: FailureKind::Lasting }] if message.contains("finite")
+        ),
         "{got:?}"
     );
     assert_eq!(events(&mut other), whole(5));
@@ -65,7 +70,9 @@ fn a_target_whose_scores_are_no_numbers_fails_alone() {
     let (mut broken, mut sound) = (scored(vec![5, UNSCORED, 6], 4), scored(vec![5, 6], 0));
     let (engine, metrics) = fake.run_free();
     let got = events(&mut broken);
-    let [before @ .., GenerationEvent::Failed { message, is_lasting: true }] = &got[..] else { panic!("{got:?}") };
+    let [before @ .., GenerationEvent::Failed { message, kind: FailureKind::Lasting }] = &got[..] else {
+        panic!("{got:?}")
+    };
     assert!(message.contains("no finite logits"), "{message}");
     assert!(before.iter().all(|event| !matches!(event, GenerationEvent::Token { .. })), "{before:?}");
     assert_eq!(events(&mut sound).len(), 1 + 2 * (2 + 1));
@@ -225,7 +232,7 @@ fn a_step_that_cannot_be_run_fails_the_encoder_requests_in_it() {
     fake.next_step();
     fake.turn(Turn::Fail);
     let (engine, _) = fake.run_free();
-    assert!(matches!(&encoded(broken)[..], [EncodingEvent::Failed { is_lasting: false, .. }]));
+    assert!(matches!(&encoded(broken)[..], [EncodingEvent::Failed { kind: FailureKind::Passing, .. }]));
     assert_eq!(encoded(sound).len(), 2);
     engine.handle.drain();
     join(engine);
@@ -238,7 +245,10 @@ fn states_that_are_no_numbers_fail_their_request_alone() {
     let (engine, _) = fake.run_free();
     let events = encoded(broken);
     assert!(
-        matches!(&events[1..], [EncodingEvent::Failed { message, is_lasting: true }] if message.contains("states")),
+        matches!(
+            &events[1..],
+            [EncodingEvent::Failed { message, kind: FailureKind::Lasting }] if message.contains("states")
+        ),
         "{events:?}"
     );
     assert_eq!(encoded(sound)[1], EncodingEvent::Encoded { numbers: vec![9.0] });

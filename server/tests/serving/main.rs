@@ -15,6 +15,7 @@ mod cancellation;
 mod chat;
 mod checkpoints;
 mod command_line;
+mod controls;
 mod demo;
 mod encoder;
 mod engine;

@@ -170,9 +170,7 @@ impl Answer {
                 self.one_finished(prompt, index);
                 Ok(Some(index))
             }
-            GenerationEvent::Failed { message, is_lasting } => {
-                Err(ApiError::EngineFailed { problem: message, is_lasting })
-            }
+            GenerationEvent::Failed { message, kind } => Err(ApiError::failed(message, kind)),
         }
     }
 

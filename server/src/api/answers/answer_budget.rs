@@ -8,8 +8,6 @@ use crate::client_connection::Peer;
 
 /// Bytes of a token on its way to a client: the engine's event, its text, and that text as JSON.
 const TOKEN_BYTES: usize = 96;
-/// Bytes of a token's text, where an answer repeats it.
-const REPEATED_TOKEN_BYTES: usize = 16;
 /// Bytes of an answer and of each of its choices beside its tokens.
 const HEAD_BYTES: usize = 1024;
 
@@ -20,6 +18,8 @@ pub struct AnswerSize {
     pub choices: usize,
     /// Tokens of all of them, those of an echoed decoder prompt included.
     pub tokens: usize,
+    /// Most bytes of a token's text as JSON, which count where an answer repeats it.
+    pub token_bytes: usize,
     /// Bytes of the log-probabilities of all tokens, alternatives included.
     pub log_prob_bytes: usize,
     /// Its repetitions.
@@ -40,7 +40,7 @@ impl AnswerSize {
         let Repeats { pieces, request_bytes } = self.repeats;
         let parts = [
             HEAD_BYTES.saturating_mul(1 + self.choices),
-            (TOKEN_BYTES + pieces * REPEATED_TOKEN_BYTES).saturating_mul(self.tokens),
+            (TOKEN_BYTES + pieces * self.token_bytes).saturating_mul(self.tokens),
             self.log_prob_bytes.saturating_mul(1 + pieces),
             request_bytes,
         ];
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     const ONCE: Repeats = Repeats { pieces: 0, request_bytes: 0 };
-    const SMALL: AnswerSize = AnswerSize { choices: 1, tokens: 10, log_prob_bytes: 0, repeats: ONCE };
+    const SMALL: AnswerSize = AnswerSize { choices: 1, tokens: 10, token_bytes: 50, log_prob_bytes: 0, repeats: ONCE };
 
     #[test]
     fn answers_have_room_together_or_are_told_that_there_is_none() {
@@ -138,6 +138,6 @@ mod tests {
         let repeats = Repeats { pieces: 2, request_bytes: 5000 };
         let once = AnswerSize { log_prob_bytes: 300, ..SMALL };
         let more = AnswerSize { repeats, ..once }.bytes() - once.bytes();
-        assert_eq!(more, 2 * (10 * REPEATED_TOKEN_BYTES + 300) + 5000);
+        assert_eq!(more, 2 * (10 * 50 + 300) + 5000);
     }
 }

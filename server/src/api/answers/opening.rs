@@ -26,17 +26,22 @@ pub struct DecoderTokens<'a> {
     pub text: Option<String>,
     /// Whether the answer begins with it.
     pub is_echoed: bool,
+    /// Whether special tokens are written by name, in it and after it.
+    pub shows_special: bool,
 }
 
 impl Opening {
     /// The opening of targets that begin with these tokens.
     pub fn new(tokens: DecoderTokens<'_>, model: &ServedModel) -> Self {
-        let DecoderTokens { ids, text: given, is_echoed: echo } = tokens;
+        let DecoderTokens { ids, text: given, is_echoed: echo, shows_special } = tokens;
         let Some(tokenizer) = &model.tokenizer else {
             let offsets = if echo { vec![0; ids.len()] } else { Vec::new() };
             return Self { text: String::new(), offsets, detokenizer: None };
         };
         let mut detokenizer = tokenizer.detokenizer();
+        if shows_special {
+            detokenizer = detokenizer.with_special_tokens();
+        }
         let mut decoded = String::new();
         let mut offsets = Vec::with_capacity(ids.len());
         let mut characters = 0;
@@ -46,8 +51,8 @@ impl Opening {
             characters += piece.chars().count();
             decoded.push_str(piece);
             offsets.push(before + detokenizer.given_up());
-            if given.is_some() && tokenizer.is_special(id) {
-                // Special tokens are no text, but the client wrote this one out.
+            if given.is_some() && !shows_special && tokenizer.is_special(id) {
+                // Special tokens leave no text, but the client wrote this one out.
                 characters += model.token_name(id).chars().count();
             }
         }

@@ -12,7 +12,7 @@ use crate::api::controls::GivenControls;
 use crate::api::fields::{
     ADD_SPECIAL_TOKENS_TO_CONVERSATION, BesideBeams, CONTINUE_FINAL_MESSAGE, DecoderPrompt, IGNORE_EOS, MIN_TOKENS,
     STREAM, TextOptions, Unfinished, given_messages, given_stop, given_stream_options, read_beams, read_cache_salt,
-    read_sampling, read_seed, saturated, take_unfinished, to_u32,
+    read_sampling, read_seed, rows_field, saturated, take_unfinished, to_u32,
 };
 use crate::api::generation::{CallNames, CallSources, Excesses, GenerationCall, RequestBounds, validate};
 use crate::api::http::{ApiError, TargetNames};
@@ -66,7 +66,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
         return_token_ids: fields.flag(&RETURN_TOKEN_IDS)?,
     };
     for unsupported in REQUEST {
-        unsupported.check(&fields, choices)?;
+        unsupported.check(&fields)?;
     }
     fields.finish()?;
     validate(&call, bounds, Excesses { source: None, decoder_prompt: decoder_excess })?;
@@ -121,7 +121,7 @@ fn call_names(fields: &Fields, turn: &Turn) -> CallNames {
     let max_tokens = if is_older { MAX_TOKENS.name } else { MAX_COMPLETION_TOKENS.name };
     let gives_max_tokens = is_older || given(&MAX_COMPLETION_TOKENS);
     let log_probs = if given(&TOP_LOG_PROBS) { TOP_LOG_PROBS.name } else { LOG_PROBS.name };
-    CallNames { target: TargetNames { beginning, max_tokens, gives_max_tokens }, log_probs }
+    CallNames { target: TargetNames { beginning, max_tokens, gives_max_tokens }, log_probs, rows: rows_field(fields) }
 }
 
 /// The number of alternatives, of log-probabilities that are wanted.

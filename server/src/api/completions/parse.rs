@@ -8,7 +8,7 @@ use super::neutral::REQUEST;
 use crate::api::controls::GivenControls;
 use crate::api::fields::{
     BesideBeams, DecoderPrompt, IGNORE_EOS, MIN_TOKENS, Prompt, Prompts, STREAM, TextOptions, given_stop,
-    given_stream_options, read_beams, read_cache_salt, read_sampling, read_seed, saturated, to_u32,
+    given_stream_options, read_beams, read_cache_salt, read_sampling, read_seed, rows_field, saturated, to_u32,
 };
 use crate::api::generation::{CallNames, CallSources, Excesses, GenerationCall, RequestBounds, validate};
 use crate::api::http::{ApiError, TargetNames};
@@ -53,7 +53,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
         return_token_ids: fields.flag(&RETURN_TOKEN_IDS)?,
     };
     for unsupported in REQUEST {
-        unsupported.check(&fields, choices)?;
+        unsupported.check(&fields)?;
     }
     fields.finish()?;
     validate(&call, bounds, Excesses { source: excess, decoder_prompt: decoder_excess })?;
@@ -72,7 +72,7 @@ fn read_max_tokens(fields: &Fields, echo: bool) -> Result<u32, ApiError> {
 fn call_names(fields: &Fields) -> CallNames {
     let gives_max_tokens = fields.get(MAX_TOKENS.name).is_some();
     let target = TargetNames { beginning: DECODER_PROMPT.into(), max_tokens: MAX_TOKENS.name, gives_max_tokens };
-    CallNames { target, log_probs: LOG_PROBS.name }
+    CallNames { target, log_probs: LOG_PROBS.name, rows: rows_field(fields) }
 }
 
 fn given_prompts(read: Option<Result<Prompts, ApiError>>, bounds: &RequestBounds) -> Result<Prompts, ApiError> {

@@ -5,7 +5,7 @@
 use model::Tokenizer;
 use serde::de::SeqAccess;
 
-use super::declared::{BAD_WORDS, BAD_WORDS_NAME, WORD_BYTES, WORD_IDS};
+use super::declared::{BAD_WORDS, BAD_WORDS_NAME, WORD_BYTES, WORD_IDS, WORDS_IDS};
 use crate::api::fields::{IdBounds, IdReader, Ids};
 use crate::api::http::ApiError;
 use crate::api::json::{Brief, Shape, Shaped, skip_rest};
@@ -95,7 +95,7 @@ impl Shape for BadWordShape {
 /// as vLLM has it: the two are the word at the beginning of a text and inside it.
 ///
 /// # Errors
-/// When the tokenizer refuses a text, or makes ids of it that the model does not know.
+/// When the tokenizer refuses a text or makes ids of it that the model does not know, and when words have too many ids.
 pub fn word_ids(words: Vec<BadWord>, tokenizer: Option<&Tokenizer>, vocab: usize) -> Result<Vec<Vec<u32>>, ApiError> {
     let mut all = Vec::with_capacity(2 * words.len());
     for (index, word) in words.into_iter().enumerate() {
@@ -114,12 +114,20 @@ pub fn word_ids(words: Vec<BadWord>, tokenizer: Option<&Tokenizer>, vocab: usize
             let ids = tokenizer.encode(text).map_err(problem)?;
             match ids.iter().find(|&&id| id as usize >= vocab) {
                 Some(&id) => Err(ApiError::UnknownToken { param: param(), id: id.into(), vocab }),
+                None if ids.len() > WORD_IDS => {
+                    let (count, unit) = (ids.len(), "token ids in one word");
+                    Err(ApiError::TooMany { param: BAD_WORDS_NAME, count, unit, limit: WORD_IDS })
+                }
                 None => Ok(ids),
             }
         };
         let (first, inside) = (encode(bare)?, encode(&format!(" {bare}"))?);
         let is_another = inside.first() != first.first() && inside.len() == first.len();
         all.extend([Some(first), is_another.then_some(inside)].into_iter().flatten().filter(|ids| !ids.is_empty()));
+    }
+    let count = all.iter().map(Vec::len).sum();
+    if count > WORDS_IDS {
+        return Err(ApiError::TooMany { param: BAD_WORDS_NAME, count, unit: "token ids in all", limit: WORDS_IDS });
     }
     Ok(all)
 }

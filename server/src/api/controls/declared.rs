@@ -18,8 +18,12 @@ pub const BAD_WORDS: usize = 256;
 pub const WORD_BYTES: usize = 256;
 /// Most ids of such a word.
 pub const WORD_IDS: usize = 64;
+/// Most ids of all such words, which a request keeps for as long as it lives: 16 kB.
+pub const WORDS_IDS: usize = 4096;
 /// Most further end tokens.
 pub const STOP_TOKENS: usize = 64;
+/// Most of them with a beam search.
+pub const STOP_TOKENS_OF_SEARCH: usize = 8;
 /// Largest length of n-grams. A target that is as long has none that is longer.
 const NGRAM: u64 = 1024;
 
@@ -64,12 +68,12 @@ pub const CONTROLS: [Field; 8] = [
         .about("A list of the token ids that may be chosen, at least one; end tokens are to be among them."),
     Field::shape(BAD_WORDS_NAME, bad_words_schema).about(
         "A list of up to 256 words that do not come in the target: strings of up to 256 bytes, which are tokenised \
-         with and without a space in front as in vLLM, or lists of up to 64 token ids. The last token of a word is not \
-         chosen after the others.",
+         with and without a space in front as in vLLM, or lists of token ids. A word has up to 64 ids, all words \
+         together up to 4096. The last token of a word is not chosen after the others.",
     ),
     Field::shape(STOP_TOKEN_IDS, stop_tokens_schema).about(
-        "A list of up to 64 token ids that end the text, beside the model's end tokens and also with `ignore_eos`. The \
-         text of such a token is left out, unless `include_stop_str_in_output` is set.",
+        "A list of up to 64 token ids (8 with `use_beam_search`) that end the text, beside the model's end tokens and \
+         also with `ignore_eos`. The text of such a token is left out, unless `include_stop_str_in_output` is set.",
     ),
 ];
 

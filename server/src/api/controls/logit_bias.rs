@@ -48,7 +48,7 @@ impl LogitBiasShape {
             let problem = "must have token ids as names: whole numbers, written as strings";
             return Err(ApiError::Invalid { param: LOGIT_BIAS.to_owned(), problem });
         };
-        let param = || format!("{LOGIT_BIAS}.{id}");
+        let param = || format!("{LOGIT_BIAS}[{id}]");
         let known = u32::try_from(id).ok().filter(|&id| (id as usize) < self.vocab);
         let Some(known) = known else {
             return Err(ApiError::UnknownToken { param: LOGIT_BIAS.to_owned(), id, vocab: self.vocab });

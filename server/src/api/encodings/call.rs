@@ -47,7 +47,7 @@ impl<T: Task> EncoderCall<T> {
             truncation: Truncation::read(&fields, model.limits().source_tokens)?,
             task: T::read(&fields, model)?,
         };
-        NEUTRAL.check(&fields, 1)?;
+        NEUTRAL.check(&fields)?;
         fields.finish()?;
         call.check_lengths(api.limits.truncated_text_bytes, model)?;
         Ok(call)

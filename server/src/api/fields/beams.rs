@@ -36,6 +36,11 @@ fn early_stopping_schema(_: &LimitValues) -> Schema {
     any_of([truth.into(), never.into()])
 }
 
+/// The given field that decides how many rows each prompt takes.
+pub fn rows_field(fields: &Fields) -> Option<&'static str> {
+    [BEST_OF.name, "n"].into_iter().find(|name| fields.get(name).is_some())
+}
+
 /// The part of a body that a search is checked against.
 #[derive(Debug, Clone, Copy)]
 pub struct BesideBeams {

@@ -151,7 +151,7 @@ fn message(
         Some(Brief::Text { beginning, .. }) => role(beginning, place)?,
         other => {
             // A thing of another kind has no role, and a field that says so.
-            dialect.neutral.check(fields, 1)?;
+            dialect.neutral.check(fields)?;
             let found = other.map_or("missing", Brief::kind);
             return Err(ApiError::WrongType { param: format!("{place}.role"), expected: "a string", found });
         }
@@ -167,7 +167,7 @@ fn message(
             return Err(ApiError::WrongType { param: format!("{place}.name"), expected: "a string", found });
         }
     };
-    dialect.neutral.check(fields, 1)?;
+    dialect.neutral.check(fields)?;
     fields.finish()?;
     let Some(Content(content)) = content else {
         return Err(ApiError::Invalid { param: format!("{place}.content"), problem: "is missing: give a text" });

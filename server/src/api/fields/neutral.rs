@@ -33,14 +33,14 @@ impl NeutralFields {
         self.names().zip(self.table).map(|(name, (_, neutral))| Field::neutral(name, *neutral))
     }
 
-    /// Refuses a request for `choices` continuations when one of the fields asks for something.
+    /// Refuses a request when one of the fields asks for something.
     ///
     /// # Errors
     /// [`ApiError::Unsupported`] for the first such field of the table.
-    pub fn check(self, fields: &Fields, choices: u32) -> Result<(), ApiError> {
+    pub fn check(self, fields: &Fields) -> Result<(), ApiError> {
         for &(param, neutral) in self.table {
             if let Some(value) = fields.get(self.name(param))
-                && !neutral.accepts(value, choices)
+                && !neutral.accepts(value)
             {
                 return Err(match neutral.reason() {
                     Some(problem) => ApiError::Invalid { param: param.to_owned(), problem },

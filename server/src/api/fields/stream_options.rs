@@ -50,7 +50,7 @@ pub fn given_stream_options(read: Option<Result<Fields, ApiError>>, stream: bool
         continuous_usage_stats: options.flag(&CONTINUOUS_USAGE_STATS)?,
         coalesce: options.flag(&COALESCE)?,
     };
-    UNSUPPORTED.check(&options, 1)?;
+    UNSUPPORTED.check(&options)?;
     options.finish()?;
     Ok(read)
 }

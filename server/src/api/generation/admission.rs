@@ -20,7 +20,7 @@ use crate::api::arrival::in_time;
 use crate::api::http::{ApiError, RequestAccount, Share};
 use crate::api::reading::{ReadRequest, Unread, read_request};
 use crate::api::texts::on_tokenizing_threads;
-use crate::registry::ServedModel;
+use crate::registry::{LongestToken, ServedModel};
 
 /// A request that is in the engine.
 pub struct Admitted {
@@ -53,7 +53,8 @@ pub async fn admit(
     let slots = model.engine.reserve(salt, call.sources.count() as u32 * call.rows_of_prompt())?;
     let queued = Instant::now();
     let tokens = tokenised(api, &model, &mut call, queued).await?;
-    let share = api.answer_budget.reserve(answer_size(&call, &tokens, form.as_ref()), client.peer)?;
+    let share =
+        api.answer_budget.reserve(answer_size(&call, &tokens, form.as_ref(), &model.longest_token), client.peer)?;
     let submitted = submit(&model, slots, &call, tokens)?;
     // Texts take the room of their bodies until only their ids are left.
     drop(held);
@@ -98,7 +99,12 @@ pub async fn tokenised(
 }
 
 /// The largest answer that a request can get.
-fn answer_size(asked: &GenerationCall, tokens: &TokenisedCall, form: &dyn AnswerForm) -> AnswerSize {
+fn answer_size(
+    asked: &GenerationCall,
+    tokens: &TokenisedCall,
+    form: &dyn AnswerForm,
+    longest: &LongestToken,
+) -> AnswerSize {
     let (prompts, beginning) = (tokens.sources.len(), tokens.decoder_prompt.len());
     let choices = prompts * asked.choices as usize;
     let source_ids = if asked.return_token_ids { tokens.source_lengths().sum() } else { 0 };
@@ -108,6 +114,7 @@ fn answer_size(asked: &GenerationCall, tokens: &TokenisedCall, form: &dyn Answer
     AnswerSize {
         choices,
         tokens: choices * (echoed + asked.known_max_tokens() as usize) + source_ids * asked.choices as usize,
+        token_bytes: longest.name_json,
         log_prob_bytes: scored.saturating_mul(form.log_prob_bytes(alternatives)),
         repeats: form.repeats(),
     }

@@ -64,6 +64,8 @@ pub struct CallNames {
     pub target: TargetNames,
     /// The field that asks for log-probabilities, or for more of them.
     pub log_probs: &'static str,
+    /// The given field that decides how many rows each prompt takes.
+    pub rows: Option<&'static str>,
 }
 
 /// Sources of a call, before they are token ids.
@@ -93,14 +95,6 @@ impl CallSources {
         match self {
             Self::Prompts(sources) => sources.prompts.iter().map(length).collect(),
             Self::Conversation(_) => vec![1],
-        }
-    }
-
-    /// The unit of their choices in errors.
-    pub const fn choices_unit(&self) -> &'static str {
-        match self {
-            Self::Prompts(_) => "choices (prompts times n)",
-            Self::Conversation(_) => "choices",
         }
     }
 

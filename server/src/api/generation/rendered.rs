@@ -32,6 +32,9 @@ pub struct RenderedRequest<'a> {
 #[derive(Debug, Serialize, ToSchema)]
 struct SamplingParams<'a> {
     n: u32,
+    /// Whether the answer begins with the decoder prompt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    echo: Option<bool>,
     max_tokens: u32,
     min_tokens: u32,
     ignore_eos: bool,
@@ -87,7 +90,7 @@ pub fn rendered(model: &ServedModel, call: &GenerationCall, tokens: &TokenisedCa
         prompt: source.text.as_deref(),
         token_ids: &source.ids,
         decoder_token_ids: decoder_token_ids.clone(),
-        sampling_params: sampling_params(call, tokens),
+        sampling_params: sampling_params(model, call, tokens),
         stream: call.stream,
     });
     let requests: Vec<_> = requests.collect();
@@ -98,10 +101,11 @@ pub fn rendered(model: &ServedModel, call: &GenerationCall, tokens: &TokenisedCa
     json.expect("strings and numbers serialise")
 }
 
-fn sampling_params<'a>(call: &'a GenerationCall, tokens: &TokenisedCall) -> SamplingParams<'a> {
+fn sampling_params<'a>(model: &ServedModel, call: &'a GenerationCall, tokens: &TokenisedCall) -> SamplingParams<'a> {
     let sampling = call.sampling;
     SamplingParams {
         n: call.choices,
+        echo: call.echo.then_some(true),
         max_tokens: call.known_max_tokens(),
         min_tokens: call.min_tokens,
         ignore_eos: call.ignore_eos,
@@ -121,6 +125,6 @@ fn sampling_params<'a>(call: &'a GenerationCall, tokens: &TokenisedCall) -> Samp
             EarlyStopping::Unlikely => Value::from(false),
             EarlyStopping::Impossible => Value::from("never"),
         }),
-        controls: RenderedControls::of(call, tokens),
+        controls: RenderedControls::of(call.text_options, &tokens.controls, &model.controls),
     }
 }

@@ -5,6 +5,7 @@
 use super::bounds::RequestBounds;
 use super::call::{CallSources, GenerationCall};
 use super::lengths::check_min_tokens;
+use crate::api::controls::{STOP_TOKEN_IDS, STOP_TOKENS_OF_SEARCH};
 use crate::api::fields::Excess;
 use crate::api::http::ApiError;
 use crate::request::Refusal;
@@ -57,8 +58,20 @@ fn check_searched(request: &GenerationCall) -> Result<(), ApiError> {
     match request.beams {
         Some(_) if request.log_probs.is_some() => refused(request.names.log_probs),
         Some(_) if !request.stop.is_empty() => refused("stop"),
-        _ => Ok(()),
+        Some(_) => check_searched_ends(request),
+        None => Ok(()),
     }
+}
+
+/// Each step of a search looks at as many candidates for each of its branches as `best_of` times one more than it has
+/// end tokens.
+fn check_searched_ends(request: &GenerationCall) -> Result<(), ApiError> {
+    let count = request.controls.stop_tokens.len();
+    if count <= STOP_TOKENS_OF_SEARCH {
+        return Ok(());
+    }
+    let unit = "token ids beside 'use_beam_search'";
+    Err(ApiError::TooMany { param: STOP_TOKEN_IDS, count, unit, limit: STOP_TOKENS_OF_SEARCH })
 }
 
 fn check_total_choices(request: &GenerationCall, bounds: &RequestBounds) -> Result<(), ApiError> {
@@ -67,12 +80,15 @@ fn check_total_choices(request: &GenerationCall, bounds: &RequestBounds) -> Resu
     if count <= limit as u64 {
         return Ok(());
     }
-    let param = match request.beams {
-        Some(_) => "best_of",
-        None if request.choices > 1 => "n",
-        None => request.sources.names().field(),
+    let rows = request.names.rows.filter(|_| request.rows_of_prompt() > 1);
+    let param = rows.unwrap_or_else(|| request.sources.names().field());
+    let unit = match (&request.sources, request.beams) {
+        (CallSources::Prompts(_), None) => "choices (prompts times n)",
+        (CallSources::Prompts(_), Some(_)) => "beams (prompts times best_of, which is n and at least 2 by default)",
+        (CallSources::Conversation(_), None) => "choices",
+        (CallSources::Conversation(_), Some(_)) => "beams",
     };
-    Err(ApiError::Total { param, count, unit: request.sources.choices_unit(), limit })
+    Err(ApiError::Total { param, count, unit, limit })
 }
 
 /// Refuses lists of ids that are too long, of which only the length is known in full.

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use super::call::GenerationCall;
 use super::tokenise::TokenisedCall;
 use crate::api::answers::{ChoiceSettings, StopStrings, StopText, Submitted};
-use crate::api::controls::Settling;
 use crate::api::http::{ApiError, random_u64};
 use crate::engine::{Generation, Slots};
 use crate::registry::ServedModel;
-use crate::request::{GenerationRequest, Refusal};
+use crate::request::{Controls, GenerationRequest, Refusal};
 
 /// Submits one engine request for each prompt.
 ///
@@ -21,11 +20,7 @@ pub fn submit(
     asked: &GenerationCall,
     tokens: TokenisedCall,
 ) -> Result<Submitted, ApiError> {
-    let TokenisedCall { sources, decoder_prompt, opening, bad_words } = tokens;
-    let held_back =
-        if asked.min_tokens > 0 { [&model.end_tokens[..], &asked.controls.stop_tokens].concat() } else { Vec::new() };
-    let settling = Settling { defaults: &model.controls, bad_words, held_back: &held_back };
-    let controls = Arc::new(settling.settle(asked.controls.clone())?);
+    let TokenisedCall { sources, decoder_prompt, opening, controls } = tokens;
     let sources: Vec<Arc<[u32]>> = sources.into_iter().map(|source| Arc::from(source.ids)).collect();
     let request = |source: &Arc<[u32]>| {
         let mut sampling = asked.sampling;
@@ -56,7 +51,7 @@ pub fn submit(
         choices_per_prompt: asked.choices as usize,
         settings: ChoiceSettings {
             stop: Arc::new(StopStrings::new(&asked.stop, stop_text)),
-            silent_tokens: silent_tokens(model, asked),
+            silent_tokens: silent_tokens(model, asked, &controls),
             min_tokens: asked.min_tokens,
             return_token_ids: asked.return_token_ids,
             coalesce: asked.stream_options.coalesce,
@@ -66,10 +61,10 @@ pub fn submit(
 }
 
 /// Tokens that end a text and have no part in it.
-fn silent_tokens(model: &ServedModel, asked: &GenerationCall) -> Vec<u32> {
+fn silent_tokens(model: &ServedModel, asked: &GenerationCall, controls: &Controls) -> Vec<u32> {
     if asked.text_options.include_stop {
         return Vec::new();
     }
     let ends = if asked.ignore_eos { &[][..] } else { &model.end_tokens };
-    [ends, &asked.controls.stop_tokens].concat()
+    [ends, &controls.stop_tokens].concat()
 }

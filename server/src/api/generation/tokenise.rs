@@ -3,17 +3,17 @@
 //! Run by `admission` on the model's threads for tokenising. Blocking and pure.
 
 use std::borrow::Cow;
-
-use model::Detokenizer;
+use std::sync::Arc;
 
 use super::call::{CallSources, GenerationCall};
 use crate::api::answers::{DecoderTokens, Opening};
-use crate::api::controls::{BadWord, word_ids};
+use crate::api::controls::{GivenControls, Settling, word_ids};
 use crate::api::fields::{Prompt, PromptNames};
 use crate::api::http::ApiError;
 use crate::api::texts::{BYTES_PER_TOKEN, SourceOptions, SourceTokens, Sources, TextField, check_text, tokenizer};
 use crate::chat_template::{Conversation, RenderError};
 use crate::registry::ServedModel;
+use crate::request::Controls;
 
 /// The texts and ids of a request, before tokenising.
 #[derive(Debug)]
@@ -28,8 +28,10 @@ pub struct Texts {
     pub add_special_tokens: Option<bool>,
     /// Whether the answer begins with the decoder prompt.
     pub echo: bool,
-    /// Words that do not come in the target, if any were given.
-    pub bad_words: Option<Vec<BadWord>>,
+    /// Controls, whose words may be texts.
+    pub controls: GivenControls,
+    /// Number of tokens before which no end token is chosen.
+    pub min_tokens: u32,
     /// Whether special tokens leave no trace in the text.
     pub skip_special: bool,
 }
@@ -43,8 +45,8 @@ pub struct TokenisedCall {
     pub decoder_prompt: Vec<u32>,
     /// The decoder ids as text.
     pub opening: Opening,
-    /// The ids of bad words, if any were given.
-    pub bad_words: Option<Vec<Vec<u32>>>,
+    /// Settled controls, which every draw keeps to.
+    pub controls: Arc<Controls>,
 }
 
 impl TokenisedCall {
@@ -64,7 +66,8 @@ impl Texts {
             beginning: asked.names.target.beginning.clone(),
             add_special_tokens: asked.add_special_tokens,
             echo: asked.echo,
-            bad_words: asked.controls.bad_words.take(),
+            controls: std::mem::take(&mut asked.controls),
+            min_tokens: asked.min_tokens,
             skip_special: asked.text_options.skip_special,
         }
     }
@@ -86,7 +89,8 @@ pub fn check_texts(asked: &GenerationCall, model: &ServedModel) -> Result<(), Ap
 
 /// Tokenises whatever is text; [`check_texts`] has passed it.
 pub fn tokenise(texts: Texts, model: &ServedModel) -> Result<TokenisedCall, ApiError> {
-    let Texts { sources, decoder_prompt, beginning, add_special_tokens, echo, bad_words, skip_special } = texts;
+    let Texts { sources, decoder_prompt, beginning, add_special_tokens, echo, controls, min_tokens, skip_special } =
+        texts;
     let options =
         |otherwise| SourceOptions { add_special_tokens: add_special_tokens.unwrap_or(otherwise), truncation: None };
     let sources = match sources {
@@ -97,13 +101,18 @@ pub fn tokenise(texts: Texts, model: &ServedModel) -> Result<TokenisedCall, ApiE
             Sources { prompts: vec![text], names }.tokens(options(model.chat.needs_frame()), model)?
         }
     };
-    let text = BeginningText { param: &beginning, is_echoed: echo };
-    let (decoder_prompt, mut opening) = begin(decoder_prompt, text, model)?;
-    if !skip_special {
-        opening.detokenizer = opening.detokenizer.map(Detokenizer::with_special_tokens);
-    }
+    let text = BeginningText { param: &beginning, is_echoed: echo, shows_special: !skip_special };
+    let (decoder_prompt, opening) = begin(decoder_prompt, text, model)?;
+    let controls = Arc::new(settled_controls(controls, min_tokens, model)?);
+    Ok(TokenisedCall { sources, decoder_prompt, opening, controls })
+}
+
+/// The controls of a request over those of its model, with words as ids.
+fn settled_controls(mut given: GivenControls, min_tokens: u32, model: &ServedModel) -> Result<Controls, ApiError> {
     let ids = |words| word_ids(words, model.tokenizer.as_deref(), model.target_vocab);
-    Ok(TokenisedCall { sources, decoder_prompt, opening, bad_words: bad_words.map(ids).transpose()? })
+    let bad_words = given.bad_words.take().map(ids).transpose()?;
+    let held_back = if min_tokens > 0 { [&model.end_tokens[..], &given.stop_tokens].concat() } else { Vec::new() };
+    Settling { defaults: &model.controls, bad_words, held_back: &held_back }.settle(given)
 }
 
 /// The text that the model's chat template makes of a conversation, which may fit.
@@ -130,6 +139,8 @@ struct BeginningText<'a> {
     param: &'a str,
     /// Whether the answer begins with it.
     is_echoed: bool,
+    /// Whether special tokens are written by name.
+    shows_special: bool,
 }
 
 fn begin(prompt: Option<Prompt>, of: BeginningText<'_>, model: &ServedModel) -> Result<(Vec<u32>, Opening), ApiError> {
@@ -154,6 +165,9 @@ fn begin(prompt: Option<Prompt>, of: BeginningText<'_>, model: &ServedModel) -> 
         let name = model.token_name(model.start_token);
         text = text.map(|text| text.strip_prefix(&name).map_or(text.clone(), str::to_owned));
     }
-    let opening = Opening::new(DecoderTokens { ids: &ids, text, is_echoed: of.is_echoed }, model);
+    let opening = Opening::new(
+        DecoderTokens { ids: &ids, text, is_echoed: of.is_echoed, shows_special: of.shows_special },
+        model,
+    );
     Ok((ids, opening))
 }

@@ -345,6 +345,12 @@ pub enum ApiError {
         /// The connection's message.
         problem: String,
     },
+    /// A wish of the request that turned out to be impossible when it ran.
+    #[error("{problem}")]
+    Impossible {
+        /// The message.
+        problem: String,
+    },
     /// The engine failed on this request.
     #[error("the engine failed: {problem}")]
     EngineFailed {

@@ -92,6 +92,7 @@ impl ApiError {
             | Self::Untokenizable { .. }
             | Self::BrokenEncoding { .. }
             | Self::ChatTemplate { .. }
+            | Self::Impossible { .. }
             | Self::ClientGone
             | Self::BodyBroken { .. } => (StatusCode::BAD_REQUEST, BAD_REQUEST, None),
         };

@@ -1,11 +1,11 @@
-//! The engine's refusals of a source or a target, told in the names of the request's own fields.
+//! The engine's failures, and its refusals of a source or a target, told in the names of the request's own fields.
 //!
 //! Used by the rooms that check lengths. The engine knows no fields.
 
 use std::borrow::Cow;
 
 use super::error::ApiError;
-use crate::request::Refusal;
+use crate::request::{FailureKind, Refusal};
 
 /// Names of the fields that make a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +48,15 @@ impl TargetNames {
 }
 
 impl ApiError {
+    /// The error of a request that failed in the engine.
+    pub fn failed(problem: String, kind: FailureKind) -> Self {
+        match kind {
+            FailureKind::Refused => Self::Impossible { problem },
+            FailureKind::Passing => Self::EngineFailed { problem, is_lasting: false },
+            FailureKind::Lasting => Self::EngineFailed { problem, is_lasting: true },
+        }
+    }
+
     /// A refusal that concerns the source in the field `param`.
     pub fn refused_source(refusal: Refusal, param: String) -> Self {
         match refusal {

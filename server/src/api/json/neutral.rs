@@ -21,8 +21,6 @@ pub enum Neutral {
     EmptyText,
     /// `{"type": "text"}`.
     PlainText,
-    /// The value of `n`.
-    Choices,
     /// This text.
     Text(&'static str),
     /// This text; errors give the reason why nothing else is taken.
@@ -38,8 +36,8 @@ pub enum Neutral {
 }
 
 impl Neutral {
-    /// Whether `value`, in a request for so many choices, changes nothing.
-    pub fn accepts(self, value: &Brief, choices: u32) -> bool {
+    /// Whether `value` changes nothing.
+    pub fn accepts(self, value: &Brief) -> bool {
         match self {
             Self::Anything => true,
             Self::Number(neutral) => value.number() == Some(neutral),
@@ -51,7 +49,6 @@ impl Neutral {
             Self::PlainText => {
                 matches!(value, Brief::Object { only_type: Some(kind), .. } if kind == "text")
             }
-            Self::Choices => value.whole_number() == Some(choices.into()),
             Self::Null | Self::Never(_) => false,
         }
     }
@@ -76,7 +73,6 @@ impl Neutral {
             Self::ListOf(text) | Self::Text(text) | Self::TextBecause(text, _) => text,
             Self::EmptyText => "\"\"",
             Self::PlainText => "{\"type\": \"text\"}",
-            Self::Choices => "the value of 'n'",
             Self::Null | Self::Never(_) => "null",
         }
     }
@@ -84,7 +80,7 @@ impl Neutral {
     /// The accepted values beside `null`, where they are few.
     pub fn values(self) -> Option<Vec<Value>> {
         match self {
-            Self::Anything | Self::Choices => None,
+            Self::Anything => None,
             Self::Number(number) => Some(vec![json!(number)]),
             Self::Boolean(value) => Some(vec![json!(value)]),
             Self::EmptyList | Self::EmptyBecause(_) => Some(vec![json!([])]),

@@ -100,9 +100,6 @@ fn neutral_schema(neutral: Neutral, described: ObjectBuilder) -> Schema {
             let values = values.into_iter().chain([Value::Null]);
             described.schema_type(SchemaType::AnyValue).enum_values(Some(values)).into()
         }
-        None if neutral == Neutral::Choices => {
-            described.schema_type([Type::Integer, Type::Null].into_iter().collect::<SchemaType>()).into()
-        }
         None => described.schema_type(SchemaType::AnyValue).into(),
     }
 }

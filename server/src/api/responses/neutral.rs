@@ -22,7 +22,7 @@ const OWN: NeutralFields = NeutralFields {
         // OpenAI.
         ("access_programs", Neutral::Null),
         ("background", Neutral::Boolean(false)),
-        ("best_of", Neutral::Choices),
+        ("best_of", Neutral::Number(1.0)),
         ("context_management", Neutral::EmptyList),
         ("conversation", Neutral::Never(NOTHING_STORED)),
         ("early_stopping", Neutral::Boolean(false)),
@@ -89,7 +89,7 @@ impl NeutralObject {
     pub fn check(&self, read: Option<Result<Fields, ApiError>>) -> Result<(), ApiError> {
         let Some(read) = read else { return Ok(()) };
         let fields = read?;
-        self.fields.check(&fields, 1)?;
+        self.fields.check(&fields)?;
         fields.finish()
     }
 }

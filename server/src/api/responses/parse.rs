@@ -3,7 +3,7 @@
 //! Called by `handler`. Pure: no template, no tokenizer, no engine, no clock.
 
 use super::draft::Draft;
-use super::fields::{DECODER_PROMPT, INPUT, MAX_OUTPUT_TOKENS, TOP_LOG_PROBS};
+use super::fields::{DECODER_PROMPT, INPUT, INSTRUCTIONS, MAX_OUTPUT_TOKENS, TOP_LOG_PROBS};
 use super::include::Included;
 use super::neutral::{REASONING, REQUEST, STREAM_OPTIONS, TEXT};
 use super::settings::{GivenSettings, read_settings};
@@ -55,7 +55,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<ResponseCall, ApiErr
     )?;
     let names = call_names(&fields, unfinished.as_ref());
     let conversation = Conversation {
-        param: INPUT,
+        param: longest_text(&settings, &messages),
         messages: with_instructions(settings.instructions.clone(), messages),
         add_generation_prompt: true,
         variables: draft.variables.transpose()?.unwrap_or_default(),
@@ -88,7 +88,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<ResponseCall, ApiErr
         object.check(read)?;
     }
     for table in REQUEST {
-        table.check(&fields, 1)?;
+        table.check(&fields)?;
     }
     fields.finish()?;
     validate(&call, bounds, excesses)?;
@@ -100,6 +100,12 @@ fn with_instructions(instructions: Option<String>, messages: Vec<ChatMessage>) -
     first.into_iter().chain(messages).collect()
 }
 
+/// The field whose texts are the longest: it is at fault where the source is too long.
+fn longest_text(settings: &ResponseSettings, messages: &[ChatMessage]) -> &'static str {
+    let instructions = settings.instructions.as_ref().map_or(0, String::len);
+    if instructions > messages.iter().map(|message| message.content.len()).sum() { INSTRUCTIONS } else { INPUT }
+}
+
 /// Names of the fields that the client wrote.
 fn call_names(fields: &Fields, unfinished: Option<&Unfinished>) -> CallNames {
     let beginning = match unfinished {
@@ -108,7 +114,7 @@ fn call_names(fields: &Fields, unfinished: Option<&Unfinished>) -> CallNames {
     };
     let gives_max_tokens = fields.get(MAX_OUTPUT_TOKENS.name).is_some();
     let target = TargetNames { beginning, max_tokens: MAX_OUTPUT_TOKENS.name, gives_max_tokens };
-    CallNames { target, log_probs: TOP_LOG_PROBS.name }
+    CallNames { target, log_probs: TOP_LOG_PROBS.name, rows: None }
 }
 
 /// The number of alternatives, of log-probabilities that are wanted.

@@ -65,7 +65,7 @@ pub fn parse_rerank(body: &[u8], bounds: &RequestBounds) -> Result<ScoringCall, 
         let pairs = (0..count).map(|source| Pair { source, target: 0 }).collect();
         Texts { sources: documents, targets: query, pairs, many: DOCUMENTS }
     };
-    UNSUPPORTED_IN_RANKINGS.check(&fields, 1)?;
+    UNSUPPORTED_IN_RANKINGS.check(&fields)?;
     call(fields, texts, Asked { method, form }, bounds)
 }
 
@@ -106,7 +106,7 @@ fn call(fields: Fields, texts: Texts, asked: Asked, bounds: &RequestBounds) -> R
         cache_salt: read_cache_salt(&fields)?,
         form,
     };
-    UNSUPPORTED.check(&fields, 1)?;
+    UNSUPPORTED.check(&fields)?;
     fields.finish()?;
     Ok(call)
 }

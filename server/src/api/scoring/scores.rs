@@ -47,9 +47,7 @@ pub async fn likelihoods(
                 record.finished(reason, 0);
                 generations.close(prompt);
             }
-            GenerationEvent::Failed { message, is_lasting } => {
-                return Err(ApiError::EngineFailed { problem: message, is_lasting });
-            }
+            GenerationEvent::Failed { message, kind } => return Err(ApiError::failed(message, kind)),
         }
     }
 }

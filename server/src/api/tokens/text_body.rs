@@ -67,7 +67,7 @@ impl TextBody {
             add_special_tokens: fields.boolean(ADD_SPECIAL_TOKENS.name)?,
             return_token_strs: fields.flag(&RETURN_TOKEN_STRS)?,
         };
-        TOKENIZE_NEUTRAL.check(&fields, 1)?;
+        TOKENIZE_NEUTRAL.check(&fields)?;
         fields.finish()?;
         Ok(read)
     }

@@ -46,6 +46,7 @@ fn defaults_are_openais() {
                     gives_max_tokens: false,
                 },
                 log_probs: "logprobs",
+                rows: None,
             },
             sources: CallSources::Prompts(Sources {
                 prompts: vec![Prompt::Text("p".to_owned())],
