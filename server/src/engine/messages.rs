@@ -3,7 +3,7 @@
 use kernels::{ScoreAsk, TokenScore};
 
 use crate::request::{FailureKind, FinishReason, Rating, RequestId};
-use crate::scheduler::Event;
+use crate::scheduler::{Event, TokenScoreAt};
 
 /// Message for a request whose controls may have left no token.
 const NOTHING_LEFT: &str = "no token could be chosen: the request's allowed_token_ids, bad_words, no_repeat_ngram_size \
@@ -47,32 +47,44 @@ pub(super) struct Read<'a, Scores> {
 
 /// The log-probabilities that an event carries.
 pub(super) fn score_ask(event: &Event) -> Option<ScoreAsk> {
-    let (token, at) = match *event {
-        Event::Scored { token, score, .. } => (token, Some(score)),
-        Event::Token { token, score, .. } => (token, score),
-        Event::Started { .. }
+    let (token, at) = match event {
+        Event::Scored { token, score, .. } | Event::Kept { token, score, .. } => (token, score),
+        Event::Token { token, score: Some(TokenScoreAt::Logits(score)), .. } => (token, score),
+        Event::Token { .. }
+        | Event::Started { .. }
         | Event::Rated { .. }
         | Event::Finished { .. }
         | Event::Encoded { .. }
         | Event::Failed { .. } => return None,
     };
-    at.map(|at| ScoreAsk { row: at.logits_row, id: token, top: at.top })
+    Some(ScoreAsk { row: at.logits_row, id: *token, top: at.top })
 }
 
-/// The message of an event; takes from `read` what belongs to it.
-pub(super) fn message(event: &Event, read: &mut Read<'_, impl Iterator<Item = TokenScore>>) -> Message {
+/// The message of an event, if it has one; takes from `read` what belongs to it.
+pub(super) fn message(event: &Event, read: &mut Read<'_, impl Iterator<Item = TokenScore>>) -> Option<Message> {
     let Read { scores, encoded } = read;
     let mut next = || scores.next().expect("each score that was asked for is there");
     let news = match *event {
+        Event::Kept { ref held, .. } => match next() {
+            score if score.is_of_distribution() => {
+                held.hold(score);
+                return None;
+            }
+            _ => not_finite("logits"),
+        },
         Event::Started { cached_tokens, .. } => News::Started { cached_tokens },
         Event::Scored { choice, .. } => match next() {
             score if score.is_of_distribution() => News::Scored { choice, score },
             _ => not_finite("logits"),
         },
-        Event::Token { choice, token, score, .. } => match score.map(|_| next()) {
-            Some(score) if !score.is_of_distribution() => not_finite("logits"),
-            score => News::Token { choice, id: token, score },
-        },
+        Event::Token { choice, token, score: None, .. } => News::Token { choice, id: token, score: None },
+        Event::Token { choice, token, score: Some(ref at), .. } => {
+            let score = match at {
+                TokenScoreAt::Logits(_) => Some(next()).filter(TokenScore::is_of_distribution),
+                TokenScoreAt::Held(held) => held.get().cloned(),
+            };
+            score.map_or_else(|| not_finite("logits"), |score| News::Token { choice, id: token, score: Some(score) })
+        }
         Event::Rated { choice, rating, .. } => News::Rated { choice, rating },
         Event::Finished { choice, reason, .. } => News::Finished { choice, reason },
         Event::Encoded { result, .. } => match std::mem::take(&mut encoded[result as usize]) {
@@ -84,7 +96,7 @@ pub(super) fn message(event: &Event, read: &mut Read<'_, impl Iterator<Item = To
         }
         Event::Failed { .. } => not_finite("logits"),
     };
-    Message { request: event.request(), news }
+    Some(Message { request: event.request(), news })
 }
 
 /// Tells a client that numbers for its request are not finite.

@@ -148,7 +148,7 @@ impl StepLoop {
         }
         let mut read = Read { scores: self.scores.drain(..), encoded: &mut self.encoded };
         for event in &self.events {
-            let message = message(event, &mut read);
+            let Some(message) = message(event, &mut read) else { continue };
             if matches!(message.news, News::Failed { .. }) {
                 // The scheduler knows no scores, so it may not have noticed.
                 self.scheduler.cancel(message.request, None);

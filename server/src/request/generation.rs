@@ -9,6 +9,7 @@ use kernels::Sampling;
 use super::beams::BeamSearch;
 use super::constraint::Constraint;
 use super::controls::Controls;
+use super::stop_check::StopCheck;
 
 /// Temperatures below this choose the most probable token: dividing by them would overflow float32.
 const GREEDY_BELOW: f64 = 1e-5;
@@ -45,6 +46,8 @@ pub struct GenerationRequest {
     pub controls: Arc<Controls>,
     /// The form that every choice must have.
     pub constraint: Option<Constraint>,
+    /// Strings that end a hypothesis of a beam search. Other choices are cancelled at theirs.
+    pub stop: Option<StopCheck>,
     /// Number of alternatives to report with each token's log-probability; `None` reports no log-probabilities.
     pub log_probs: Option<u32>,
     /// The decoder prompt is scored as well; needs `log_probs`.
@@ -66,6 +69,7 @@ impl GenerationRequest {
             sampling: Sampling::GREEDY,
             controls: Arc::default(),
             constraint: None,
+            stop: None,
             log_probs: None,
             score_prompt: false,
         }

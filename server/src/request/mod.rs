@@ -11,6 +11,7 @@ mod event;
 mod generation;
 mod refusal;
 mod salt;
+mod stop_check;
 
 pub use beams::{BeamSearch, EarlyStopping};
 pub use caller::{CallId, Caller};
@@ -21,3 +22,4 @@ pub use event::{FailureKind, FinishReason, GenerationEvent, Rating};
 pub use generation::{GenerationRequest, RequestId, RequestLengths, sampling_temperature};
 pub use refusal::Refusal;
 pub use salt::Salt;
+pub use stop_check::{StopCheck, StopScan};

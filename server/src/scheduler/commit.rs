@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use kernels::Candidate;
 
-use super::event::{Event, ScoreAt};
+use super::event::{Event, ScoreAt, TokenScoreAt};
 use super::page_pool::PagePool;
 use super::running::{Grant, Running};
 use super::sequence::{Lines, Request, RowOutput, Selection};
@@ -156,12 +156,16 @@ impl Results<'_> {
     fn score(&mut self, running: &mut Running, token: u32, score: ScoreAt) {
         let sequence = &mut running.sequence;
         sequence.scored += 1;
-        self.events.push(Event::Scored { request: sequence.request.id, choice: sequence.choice, token, score });
+        let request = sequence.request.id;
+        if let Lines::Beams(_) = &sequence.lines {
+            return self.tell_each(&sequence.request, |choice| Event::Scored { request, choice, token, score });
+        }
+        self.events.push(Event::Scored { request, choice: sequence.choice, token, score });
     }
 
     fn token(&mut self, running: &mut Running, token: u32, logits_row: u32) {
         let top = running.sequence.request.asked.log_probs;
-        self.add(running, token, top.map(|top| ScoreAt { logits_row, top }));
+        self.add(running, token, top.map(|top| TokenScoreAt::Logits(ScoreAt { logits_row, top })));
         for token in running.sequence.forced() {
             if !running.ended {
                 self.add(running, token, None);
@@ -170,7 +174,7 @@ impl Results<'_> {
     }
 
     /// Adds a token to a choice.
-    fn add(&mut self, running: &mut Running, token: u32, score: Option<ScoreAt>) {
+    fn add(&mut self, running: &mut Running, token: u32, score: Option<TokenScoreAt>) {
         let sequence = &mut running.sequence;
         let request = &sequence.request;
         let Lines::Choice(generated) = &mut sequence.lines else { return };
@@ -195,7 +199,10 @@ impl Results<'_> {
     fn finish(&mut self, running: &mut Running, reason: FinishReason) {
         running.ended = true;
         let sequence = &running.sequence;
-        let (request, choice) = (sequence.request.id, sequence.choice);
-        self.events.push(Event::Finished { request, choice, reason });
+        let request = sequence.request.id;
+        if let Lines::Beams(_) = &sequence.lines {
+            return self.tell_each(&sequence.request, |choice| Event::Finished { request, choice, reason });
+        }
+        self.events.push(Event::Finished { request, choice: sequence.choice, reason });
     }
 }

@@ -2,6 +2,10 @@
 //!
 //! Made by the scheduler; the engine thread turns them into messages for clients.
 
+use std::sync::{Arc, OnceLock};
+
+use kernels::TokenScore;
+
 use crate::request::{FinishReason, Rating, RequestId};
 
 /// Where the log-probabilities of an event are read.
@@ -13,9 +17,42 @@ pub struct ScoreAt {
     pub top: u32,
 }
 
+/// The place of a token's log-probabilities: a beam search keeps tokens before it is known whether they are told. Clones
+/// are the same place, which is gone with the last of them.
+#[derive(Debug, Clone, Default)]
+pub struct HeldScore(Arc<OnceLock<TokenScore>>);
+
+impl HeldScore {
+    /// Puts what was read into the place.
+    pub fn hold(&self, score: TokenScore) {
+        // A token is kept once, and read once.
+        let _ = self.0.set(score);
+    }
+
+    /// What is in the place.
+    pub fn get(&self) -> Option<&TokenScore> {
+        self.0.get()
+    }
+}
+
+impl PartialEq for HeldScore {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// Where the log-probabilities of a generated token are.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TokenScoreAt {
+    /// In the logits of the step.
+    Logits(ScoreAt),
+    /// In the place that an event [`Event::Kept`] had, of this step or of one before.
+    Held(HeldScore),
+}
+
 /// Something that happened to a request. Events of one choice come in order; [`Event::Started`] comes before all
 /// others.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// The first choice has its pages, or the source of an encoder request entered the encoder.
     Started {
@@ -44,9 +81,21 @@ pub enum Event {
         /// The token.
         token: u32,
         /// Its log-probability, when wanted.
-        score: Option<ScoreAt>,
+        score: Option<TokenScoreAt>,
     },
-    /// A beam search is over, and this choice is one of its hypotheses. Comes before the last event of the choice.
+    /// A beam search keeps a token, whose log-probabilities are to be read now. It may never be told.
+    Kept {
+        /// The request.
+        request: RequestId,
+        /// The token.
+        token: u32,
+        /// Its log-probability.
+        score: ScoreAt,
+        /// Where that is kept.
+        held: HeldScore,
+    },
+    /// A beam search is over, and this choice is one of its hypotheses. Comes before the tokens that are still to be told,
+    /// one of which may end the text for a client.
     Rated {
         /// The request.
         request: RequestId,
@@ -88,6 +137,7 @@ impl Event {
             Self::Started { request, .. }
             | Self::Scored { request, .. }
             | Self::Token { request, .. }
+            | Self::Kept { request, .. }
             | Self::Rated { request, .. }
             | Self::Finished { request, .. }
             | Self::Encoded { request, .. }
@@ -98,7 +148,7 @@ impl Event {
     /// The choice that the event concerns; `None` for all of the request.
     pub const fn choice(&self) -> Option<u32> {
         match *self {
-            Self::Started { .. } | Self::Encoded { .. } | Self::Failed { .. } => None,
+            Self::Started { .. } | Self::Kept { .. } | Self::Encoded { .. } | Self::Failed { .. } => None,
             Self::Scored { choice, .. }
             | Self::Token { choice, .. }
             | Self::Rated { choice, .. }

@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use kernels::Candidate;
 
+use super::beams::Beginning;
 use super::commit::Results;
-use super::event::Event;
+use super::event::{Event, TokenScoreAt};
 use super::rules::forced;
 use super::running::Running;
+use super::searching::FoundCandidates;
 use super::sequence::{Lines, Request};
 use crate::request::{FinishReason, Rating};
 
@@ -23,6 +25,7 @@ impl Results<'_> {
     pub(super) fn expand(&mut self, running: &mut Running) {
         let (found, rest) = self.best.split_at(running.branches.len());
         self.best = rest;
+        let logits_row = self.logits_rows;
         self.logits_rows += found.len() as u32;
         if running.ended {
             return;
@@ -36,16 +39,16 @@ impl Results<'_> {
         }
         let forced = forced(&request.asked, running.sequence.generated_tokens()).map(|_| certain(found));
         let Lines::Beams(beams) = &mut running.sequence.lines else { return };
-        let found = forced.as_deref().unwrap_or(found);
-        let parents = beams.search.advance(found, |_, token| request.ends.ends(token));
+        let found = FoundCandidates { lists: forced.as_deref().unwrap_or(found), logits_row };
+        let parents = beams.advance(&request, found, self.events);
         if parents.is_empty() {
             return self.finish_search(running);
         }
         let agreed = beams.search.agreed();
-        for &token in &agreed[beams.sent..] {
-            self.tell_each(&request, |choice| token_event(&request, choice, token));
+        for index in beams.sent..agreed.tokens.len() {
+            self.tell_each(&request, |choice| token_event(&request, choice, agreed, index));
         }
-        beams.sent = agreed.len();
+        beams.sent = agreed.tokens.len();
         running.sequence.fork_histories(&parents);
         if running.sequence.fork_places(&parents).is_err() {
             return self.fail(running);
@@ -64,16 +67,17 @@ impl Results<'_> {
                 self.events.push(Event::Finished { request: id, choice, reason: FinishReason::Stop });
                 continue;
             };
-            let rest = &hypothesis.tokens[beams.sent..];
-            self.events.extend(rest.iter().map(|&token| token_event(request, choice, token)));
             let rating = Rating { score: hypothesis.score, log_prob: hypothesis.log_prob };
             self.events.push(Event::Rated { request: id, choice, rating });
+            let all = Beginning { tokens: &hypothesis.tokens, held: &hypothesis.held };
+            let rest = beams.sent..all.tokens.len();
+            self.events.extend(rest.map(|index| token_event(request, choice, all, index)));
             self.events.push(Event::Finished { request: id, choice, reason: hypothesis.reason });
         }
     }
 
     /// Adds an event for each choice that was not cancelled.
-    fn tell_each(&mut self, request: &Request, event: impl Fn(u32) -> Event) {
+    pub(super) fn tell_each(&mut self, request: &Request, event: impl Fn(u32) -> Event) {
         let choices = self.heard(request);
         self.events.extend(choices.into_iter().map(event));
     }
@@ -95,6 +99,8 @@ fn certain(found: &[Vec<Candidate>]) -> Vec<Vec<Candidate>> {
     found.iter().map(certain).collect()
 }
 
-const fn token_event(request: &Request, choice: u32, token: u32) -> Event {
-    Event::Token { request: request.id, choice, token, score: None }
+/// The event of the token of this index.
+fn token_event(request: &Request, choice: u32, line: Beginning<'_>, index: usize) -> Event {
+    let score = line.held.get(index).cloned().map(TokenScoreAt::Held);
+    Event::Token { request: request.id, choice, token: line.tokens[index], score }
 }

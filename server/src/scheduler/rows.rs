@@ -110,7 +110,8 @@ fn write_known(known: KnownRows<'_>, row: impl Fn(RowToken, usize) -> TargetRow,
                     Lines::Beams(beams) => {
                         let count = narrow(beams.search.candidates());
                         let best = Some(BestAsk { row: narrow(plan.outputs.len()), count, rule });
-                        plan.outputs.push(Output { row, is_scored: false, draw: None, best });
+                        let is_scored = sequence.request.asked.log_probs.is_some();
+                        plan.outputs.push(Output { row, is_scored, draw: None, best });
                     }
                 }
             }

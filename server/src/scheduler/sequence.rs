@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use kernels::{Draw, PAGE_TOKENS, RuleId};
 
-use super::beams::{Search, SearchBounds};
 use super::history::{History, TargetTokens};
 use super::place::{MaskAsk, Place};
 use super::plan::{Plan, narrow};
 use super::pool_size::target_pages;
 use super::rules::{EndTokens, RuleWriter};
+use super::searching::Beams;
 use super::source::SourceKey;
 use crate::request::{ConstraintError, GenerationRequest, RequestId};
 
@@ -92,15 +92,6 @@ pub enum Lines {
     Beams(Box<Beams>),
 }
 
-/// A beam search under way.
-#[derive(Debug)]
-pub struct Beams {
-    /// Its branches and hypotheses.
-    pub search: Search,
-    /// Number of tokens on which all of them agree and that were delivered.
-    pub sent: usize,
-}
-
 /// One choice of a request, or its beam search.
 #[derive(Debug)]
 pub struct Sequence {
@@ -124,8 +115,7 @@ impl Sequence {
     /// A sequence that has not begun.
     pub fn new(id: SequenceId, request: Arc<Request>, choice: u32) -> Self {
         let asked = &request.asked;
-        let bounds = SearchBounds { max_tokens: asked.max_tokens as usize, end_ids: request.ends.count() };
-        let search = asked.beams.map(|beams| Box::new(Beams { search: Search::new(beams, bounds), sent: 0 }));
+        let search = Beams::of(&request).map(Box::new);
         let lines = search.map_or_else(|| Lines::Choice(Vec::new()), Lines::Beams);
         let places = asked.constraint.iter().map(|constraint| Place::new(constraint.start())).collect();
         let mut sequence = Self { id, request, choice, lines, histories: vec![History::default()], places, scored: 0 };

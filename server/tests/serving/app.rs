@@ -88,6 +88,12 @@ impl App {
         Answer::read(self.open(body).await).await
     }
 
+    /// A request to this path and its whole answer.
+    pub async fn post_to(&self, path: &str, body: &Value) -> Answer {
+        let request = Request::post(path).body(Body::from(body.to_string())).unwrap();
+        Answer::read(self.send(request).await).await
+    }
+
     /// Posts `body` from a task of its own.
     pub fn spawn(&self, body: &Value) -> JoinHandle<Answer> {
         let (app, body) = (self.clone(), body.clone());

@@ -46,8 +46,6 @@ async fn what_a_search_does_not_give_is_refused_by_name() {
         ("temperature", json!(0.7), "temperature"),
         ("top_k", json!(5), "top_k"),
         ("top_p", json!(0.5), "top_p"),
-        ("logprobs", json!(1), "logprobs"),
-        ("stop", json!("a"), "stop"),
         ("best_of", json!(1), "best_of"),
         ("best_of", json!(2), "best_of"),
         ("best_of", json!(17), "best_of"),
@@ -90,6 +88,108 @@ async fn a_stream_gives_the_texts_and_scores_of_the_whole_answer() {
             .collect();
         assert_eq!(streamed(&messages, 3), expected);
     }
+}
+
+#[tokio::test]
+async fn log_probabilities_of_hypotheses_are_those_of_the_same_targets_scored() {
+    let app = App::start("");
+    let source = &rows()[3].input_ids;
+    let mut body = searched(source);
+    body["logprobs"] = json!(2);
+    let answer = app.post(&body).await.json();
+    for choice in answer["choices"].as_array().unwrap() {
+        let scored = json!({
+            "prompt": source, "decoder_prompt": choice["token_ids"], "max_tokens": 0, "echo": true, "logprobs": 2,
+        });
+        let scored = app.post(&scored).await.json();
+        let log_probs = |choice: &Value| -> Vec<f64> {
+            serde_json::from_value(choice["logprobs"]["token_logprobs"].clone()).unwrap()
+        };
+        let (own, again) = (log_probs(choice), log_probs(&scored["choices"][0]));
+        assert_eq!((own.len(), own.len()), (choice["token_ids"].as_array().unwrap().len(), again.len()));
+        assert!(own.iter().zip(&again).all(|(a, b)| (a - b).abs() < 1e-4), "{own:?} {again:?}");
+        let sum: f64 = own.iter().sum();
+        assert!((sum - choice["cumulative_logprob"].as_f64().unwrap()).abs() < 1e-3, "{choice}");
+        let [tops, top] = [choice, &scored["choices"][0]].map(|choice| choice["logprobs"]["top_logprobs"].clone());
+        let names = |tops: &Value| -> Vec<Vec<String>> {
+            let of = |top: &Value| top.as_object().unwrap().keys().cloned().collect();
+            tops.as_array().unwrap().iter().map(of).collect()
+        };
+        assert_eq!(names(&tops), names(&top));
+    }
+    let mut streamed = searched(source);
+    (streamed["logprobs"], streamed["stream"]) = (json!(2), json!(true));
+    let messages = app.post(&streamed).await.messages();
+    let told: Vec<f64> = messages
+        .iter()
+        .flat_map(|message| message["choices"].as_array().unwrap())
+        .filter(|choice| choice["index"] == 1)
+        .flat_map(|choice| choice["logprobs"]["token_logprobs"].as_array().cloned().unwrap_or_default())
+        .map(|log_prob| log_prob.as_f64().unwrap())
+        .collect();
+    let whole = answer["choices"][1]["logprobs"]["token_logprobs"].clone();
+    assert_eq!(told, serde_json::from_value::<Vec<f64>>(whole).unwrap());
+}
+
+#[tokio::test]
+async fn the_number_of_log_probabilities_that_a_search_holds_is_bounded() {
+    let app = App::start("[limits]\ntotal_logprobs = 1000\n");
+    let mut body = searched(&[5, 6]);
+    (body["logprobs"], body["best_of"], body["max_tokens"]) = (json!(3), json!(16), json!(7));
+    // 3 choices and 32 lines of 7 tokens with 4 numbers each.
+    assert_eq!(choices(&app.post(&body).await.json()).len(), 3);
+    body["max_tokens"] = json!(8);
+    let message = app.post(&body).await.error(400, Some("logprobs"), None);
+    assert!(message.contains("1120 log-probabilities"), "{message}");
+}
+
+/// Texts, reasons and ids of the choices of an answer.
+fn ended(answer: &Value) -> Vec<(String, String, Vec<u64>)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let one = |choice: &Value| {
+        let ids = serde_json::from_value(choice["token_ids"].clone()).unwrap();
+        (text(&choice["text"]), text(&choice["finish_reason"]), ids)
+    };
+    answer["choices"].as_array().unwrap().iter().map(one).collect()
+}
+
+#[tokio::test]
+async fn a_stop_string_ends_a_hypothesis_whose_text_is_cut_there() {
+    let app = App::start("");
+    let mut cut = 0;
+    for row in &rows()[..6] {
+        let mut body = searched(&row.input_ids);
+        body["max_tokens"] = json!(30);
+        let free = app.post(&body).await.json();
+        let text = free["choices"][0]["text"].as_str().unwrap().to_owned();
+        let stop: String = text.chars().skip(9).take(2).collect();
+        body["stop"] = json!([stop]);
+        body["early_stopping"] = json!("never");
+        let answer = app.post(&body).await.json();
+        for ((text, reason, ids), (_, score, sum)) in ended(&answer).into_iter().zip(choices(&answer)) {
+            assert!(!text.contains(&stop), "{text:?} has {stop:?}");
+            assert!((sum / ids.len() as f64 - score).abs() < 1e-4);
+            let decoded = app.post_to("/detokenize", &json!({"tokens": ids})).await.json();
+            let decoded = decoded["prompt"].as_str().unwrap().to_owned();
+            if let Some(at) = decoded.find(&stop) {
+                cut += 1;
+                assert_eq!((text.as_str(), reason.as_str()), (&decoded[..at], "stop"));
+                let before = app.post_to("/detokenize", &json!({"tokens": ids[..ids.len() - 1]})).await.json();
+                assert!(!before["prompt"].as_str().unwrap().contains(&stop), "its last token completes the string");
+            }
+        }
+        body["include_stop_str_in_output"] = json!(true);
+        let kept = app.post(&body).await.json();
+        for ((text, _, ids), (short, _, same)) in ended(&kept).into_iter().zip(ended(&answer)) {
+            assert_eq!(ids, same);
+            assert!(text == short || text == format!("{short}{stop}") || text.starts_with(&short), "{text:?}");
+        }
+        body["stream"] = json!(true);
+        let messages = app.post(&body).await.messages();
+        let whole: Vec<String> = ended(&kept).into_iter().map(|(text, ..)| text).collect();
+        assert_eq!(streamed(&messages, 3).into_iter().map(|(text, _)| text).collect::<Vec<_>>(), whole);
+    }
+    assert!(cut > 5, "{cut} hypotheses were cut");
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ pub struct Submitted {
     /// Continuations of each prompt.
     pub choices_per_prompt: usize,
     /// Settings that all choices share.
-    pub settings: ChoiceSettings,
+    pub settings: Arc<ChoiceSettings>,
 }
 
 /// An answer that is being generated.
@@ -50,7 +50,6 @@ impl Answer {
     /// An answer whose engine has sent no event yet.
     pub fn new(submitted: Submitted, delivery: Delivery) -> Self {
         let Submitted { generations, sources, choices_per_prompt, settings } = submitted;
-        let settings = Arc::new(settings);
         let choices = sources
             .iter()
             .flat_map(|source| std::iter::repeat_n(source, choices_per_prompt))

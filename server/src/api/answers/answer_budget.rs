@@ -22,6 +22,8 @@ pub struct AnswerSize {
     pub token_bytes: usize,
     /// Bytes of the log-probabilities of all tokens, alternatives included.
     pub log_prob_bytes: usize,
+    /// Bytes that the engine holds for it beside.
+    pub held_bytes: usize,
     /// Its repetitions.
     pub repeats: Repeats,
 }
@@ -43,6 +45,7 @@ impl AnswerSize {
             (TOKEN_BYTES + pieces * self.token_bytes).saturating_mul(self.tokens),
             self.log_prob_bytes.saturating_mul(1 + pieces),
             request_bytes,
+            self.held_bytes,
         ];
         parts.into_iter().fold(0, usize::saturating_add)
     }
@@ -103,7 +106,8 @@ mod tests {
     use super::*;
 
     const ONCE: Repeats = Repeats { pieces: 0, request_bytes: 0 };
-    const SMALL: AnswerSize = AnswerSize { choices: 1, tokens: 10, token_bytes: 50, log_prob_bytes: 0, repeats: ONCE };
+    const SMALL: AnswerSize =
+        AnswerSize { choices: 1, tokens: 10, token_bytes: 50, log_prob_bytes: 0, held_bytes: 0, repeats: ONCE };
 
     #[test]
     fn answers_have_room_together_or_are_told_that_there_is_none() {

@@ -67,6 +67,8 @@ pub struct Choice {
     /// Characters decoded so far, those before the generated ones included.
     characters: usize,
     pending: Piece,
+    /// How a beam search rates it: told in the last piece.
+    rating: Option<Rating>,
     /// Tokens generated since the last piece.
     unsent: u32,
     finished: bool,
@@ -89,6 +91,7 @@ impl Choice {
             generated: 0,
             characters: opening.text.chars().count(),
             pending,
+            rating: None,
             unsent: 0,
             finished: false,
         }
@@ -139,9 +142,9 @@ impl Choice {
         self.finished
     }
 
-    /// A beam search has rated it; its end follows.
+    /// A beam search has rated it; the rest of its tokens follows.
     pub const fn rate(&mut self, rating: Rating) {
-        self.pending.rating = Some(rating);
+        self.rating = Some(rating);
     }
 
     /// The engine is done with it.
@@ -169,14 +172,11 @@ impl Choice {
 
     fn text(&mut self, text: &str) {
         self.characters += text.chars().count();
-        if self.generated <= self.settings.min_tokens {
-            self.stop.pass(text, &mut self.pending.text);
-        } else {
-            self.stop.push(text, &mut self.pending.text);
-        }
+        self.stop.take(text, self.generated <= self.settings.min_tokens, &mut self.pending.text);
     }
 
     const fn end(&mut self, reason: FinishReason) {
+        self.pending.rating = self.rating.take();
         self.pending.finish = Some(reason);
         self.finished = true;
     }

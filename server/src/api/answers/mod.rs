@@ -4,6 +4,7 @@
 
 mod answer;
 mod answer_budget;
+mod branch_text;
 mod chat_form;
 mod chat_logprobs;
 mod chat_messages;
@@ -30,6 +31,7 @@ mod writing;
 
 pub use answer::{Answer, Submitted};
 pub use answer_budget::{AnswerBudget, AnswerSize, Repeats};
+pub use branch_text::stop_check;
 pub use chat_form::ChatForm;
 pub use chat_messages::ChatCompletion;
 pub use choice::ChoiceSettings;
@@ -43,6 +45,7 @@ pub use record::RequestRecord;
 pub use response_form::ResponseForm;
 pub use response_messages::ResponseMessage;
 pub use response_settings::{FixedSettings, ReasoningSettings, ResponseLabels, ResponseSettings};
+pub use scored_token::SCORE_BYTES;
 pub use stop::{StopStrings, StopText};
 pub use stream::stream_answer;
 pub use stream_options::StreamOptions;

@@ -34,6 +34,11 @@ impl StopStrings {
     pub fn new(strings: &[String], text: StopText) -> Self {
         Self { patterns: strings.iter().map(|string| Pattern::new(string.as_bytes())).collect(), text }
     }
+
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.patterns.is_empty()
+    }
 }
 
 impl Pattern {
@@ -63,7 +68,7 @@ impl Pattern {
 }
 
 /// The scan of one choice's text.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct StopMatcher {
     strings: Arc<StopStrings>,
     /// Per string, how much of its beginning the text ends with.
@@ -83,6 +88,11 @@ impl StopMatcher {
     /// Whether a stop string has stood in the text. Nothing comes out afterwards.
     pub const fn stopped(&self) -> bool {
         self.stopped
+    }
+
+    /// Takes text, in which a stop string counts unless `is_passed`: see [`Self::push`] and [`Self::pass`].
+    pub fn take(&mut self, text: &str, is_passed: bool, out: &mut String) {
+        if is_passed { self.pass(text, out) } else { self.push(text, out) }
     }
 
     /// Scans `text` and appends to `out` what is certain to stand before any stop string.

@@ -15,12 +15,15 @@ use super::lengths::{Lengths, LogProbs, check_known_lengths, check_lengths, chec
 use super::submission::submit;
 use super::tokenise::{Texts, TokenisedCall, check_texts, tokenise};
 use crate::api::Api;
-use crate::api::answers::{AnswerForm, AnswerSize, Submitted};
+use crate::api::answers::{AnswerForm, AnswerSize, SCORE_BYTES, Submitted};
 use crate::api::arrival::in_time;
 use crate::api::http::{ApiError, RequestAccount, Share};
 use crate::api::reading::{ReadRequest, Unread, read_request};
 use crate::api::texts::on_tokenizing_threads;
 use crate::registry::{LongestToken, ServedModel};
+
+/// Bytes of a token whose log-probabilities are held, beside these: their place, and its part in each list of a search.
+const HELD_BYTES: usize = 96;
 
 /// A request that is in the engine.
 pub struct Admitted {
@@ -111,11 +114,14 @@ fn answer_size(
     let echoed = if asked.echo { beginning } else { 0 };
     let scored = usize::try_from(asked.scored_per_prompt(beginning)).unwrap_or(usize::MAX).saturating_mul(prompts);
     let alternatives = asked.log_probs.unwrap_or_default() as usize;
+    let held = usize::try_from(asked.held_per_prompt()).unwrap_or(usize::MAX).saturating_mul(prompts);
+    let held_bytes = held.saturating_mul(HELD_BYTES + SCORE_BYTES * (1 + alternatives));
     AnswerSize {
         choices,
         tokens: choices * (echoed + asked.known_max_tokens() as usize) + source_ids * asked.choices as usize,
         token_bytes: longest.name_json,
         log_prob_bytes: scored.saturating_mul(form.log_prob_bytes(alternatives)),
+        held_bytes,
         repeats: form.repeats(),
     }
 }

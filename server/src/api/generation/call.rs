@@ -128,6 +128,15 @@ impl GenerationCall {
         self.max_tokens.unwrap_or(1)
     }
 
+    /// Most tokens of a prompt's search whose log-probabilities the engine holds: those of its branches and of as many
+    /// hypotheses.
+    pub fn held_per_prompt(&self) -> u64 {
+        match (self.beams, self.log_probs) {
+            (Some(beams), Some(_)) => 2 * u64::from(beams.width) * u64::from(self.known_max_tokens()),
+            _ => 0,
+        }
+    }
+
     /// Tokens with log-probabilities for each prompt when the decoder prompt has so many tokens.
     pub fn scored_per_prompt(&self, decoder_prompt: usize) -> u64 {
         if self.log_probs.is_none() {
@@ -137,9 +146,9 @@ impl GenerationCall {
         u64::from(self.choices).saturating_mul(echoed + u64::from(self.known_max_tokens()))
     }
 
-    /// Log-probabilities for each prompt when the decoder prompt has so many tokens.
+    /// Log-probabilities for each prompt, told or held, when the decoder prompt has so many tokens.
     pub fn log_probs_per_prompt(&self, decoder_prompt: usize) -> u64 {
         let each = u64::from(self.log_probs.unwrap_or_default()) + 1;
-        self.scored_per_prompt(decoder_prompt).saturating_mul(each)
+        (self.scored_per_prompt(decoder_prompt) + self.held_per_prompt()).saturating_mul(each)
     }
 }

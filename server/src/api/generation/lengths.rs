@@ -102,6 +102,9 @@ pub fn check_total_log_probs(api: &Api, asked: &GenerationCall, of: LogProbs) ->
     if count <= limit as u64 {
         return Ok(());
     }
-    let unit = "log-probabilities (choices times tokens times alternatives + 1)";
+    let unit = match asked.beams {
+        None => "log-probabilities (choices times tokens times alternatives + 1)",
+        Some(_) => "log-probabilities (choices and twice the beams, times tokens times alternatives + 1)",
+    };
     Err(ApiError::Total { param: asked.names.log_probs, count, unit, limit })
 }

@@ -64,5 +64,5 @@ fn answer_size(call: &GenerationCall, tokens: &TokenisedCall) -> AnswerSize {
         text + ID_BYTES * (source.ids.len() + tokens.decoder_prompt.len()) + stop
     });
     let repeats = Repeats { pieces: 0, request_bytes: bytes.sum() };
-    AnswerSize { choices: tokens.sources.len(), tokens: 0, token_bytes: 0, log_prob_bytes: 0, repeats }
+    AnswerSize { choices: tokens.sources.len(), tokens: 0, token_bytes: 0, log_prob_bytes: 0, held_bytes: 0, repeats }
 }

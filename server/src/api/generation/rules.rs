@@ -51,23 +51,11 @@ fn check_scored(request: &GenerationCall) -> Result<(), ApiError> {
     Err(ApiError::Invalid { param: "decoder_prompt".to_owned(), problem })
 }
 
-/// Refuses what a beam search does not give.
+/// Refuses a search that ends with too many tokens: each of its steps looks at as many candidates for each of its branches
+/// as `best_of` times one more than it has end tokens.
 fn check_searched(request: &GenerationCall) -> Result<(), ApiError> {
-    let problem = "is not supported with 'use_beam_search'";
-    let refused = |param: &str| Err(ApiError::Invalid { param: param.to_owned(), problem });
-    match request.beams {
-        Some(_) if request.log_probs.is_some() => refused(request.names.log_probs),
-        Some(_) if !request.stop.is_empty() => refused("stop"),
-        Some(_) => check_searched_ends(request),
-        None => Ok(()),
-    }
-}
-
-/// Each step of a search looks at as many candidates for each of its branches as `best_of` times one more than it has
-/// end tokens.
-fn check_searched_ends(request: &GenerationCall) -> Result<(), ApiError> {
     let count = request.controls.stop_tokens.len();
-    if count <= STOP_TOKENS_OF_SEARCH {
+    if request.beams.is_none() || count <= STOP_TOKENS_OF_SEARCH {
         return Ok(());
     }
     let unit = "token ids beside 'use_beam_search'";

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::call::GenerationCall;
 use super::tokenise::TokenisedCall;
-use crate::api::answers::{ChoiceSettings, StopStrings, StopText, Submitted};
+use crate::api::answers::{ChoiceSettings, StopStrings, StopText, Submitted, stop_check};
 use crate::api::http::{ApiError, random_u64};
 use crate::engine::{Generation, Slots};
 use crate::registry::ServedModel;
@@ -22,6 +22,16 @@ pub fn submit(
 ) -> Result<Submitted, ApiError> {
     let TokenisedCall { sources, decoder_prompt, opening, controls } = tokens;
     let sources: Vec<Arc<[u32]>> = sources.into_iter().map(|source| Arc::from(source.ids)).collect();
+    let stop_text = if asked.text_options.include_stop { StopText::Kept } else { StopText::Cut };
+    let settings = Arc::new(ChoiceSettings {
+        stop: Arc::new(StopStrings::new(&asked.stop, stop_text)),
+        silent_tokens: silent_tokens(model, asked, &controls),
+        min_tokens: asked.min_tokens,
+        return_token_ids: asked.return_token_ids,
+        coalesce: asked.stream_options.coalesce,
+        opening,
+    });
+    let stop = asked.beams.and_then(|_| stop_check(&settings));
     let request = |source: &Arc<[u32]>| {
         let mut sampling = asked.sampling;
         // Without a seed equal prompts of one list are to differ, so each gets its own.
@@ -34,30 +44,18 @@ pub fn submit(
             ignore_end: asked.ignore_eos,
             sampling,
             controls: Arc::clone(&controls),
+            stop: stop.clone(),
             log_probs: asked.log_probs,
             score_prompt: asked.echo && asked.log_probs.is_some() && !decoder_prompt.is_empty(),
             ..GenerationRequest::new(Arc::clone(source), asked.known_max_tokens())
         }
     };
-    let stop_text = if asked.text_options.include_stop { StopText::Kept } else { StopText::Cut };
     let generations = slots
         .divide(sources.len(), asked.rows_of_prompt())
         .zip(&sources)
         .map(|(slot, source)| model.engine.submit(slot, request(source)))
         .collect::<Result<Vec<Generation>, Refusal>>()?;
-    Ok(Submitted {
-        generations,
-        sources,
-        choices_per_prompt: asked.choices as usize,
-        settings: ChoiceSettings {
-            stop: Arc::new(StopStrings::new(&asked.stop, stop_text)),
-            silent_tokens: silent_tokens(model, asked, &controls),
-            min_tokens: asked.min_tokens,
-            return_token_ids: asked.return_token_ids,
-            coalesce: asked.stream_options.coalesce,
-            opening,
-        },
-    })
+    Ok(Submitted { generations, sources, choices_per_prompt: asked.choices as usize, settings })
 }
 
 /// Tokens that end a text and have no part in it.

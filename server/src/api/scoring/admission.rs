@@ -132,6 +132,7 @@ fn answer_size(call: &ScoringCall, tokens: &Tokens, model: &ServedModel) -> Answ
         tokens: scored_tokens(call, tokens),
         token_bytes: 0,
         log_prob_bytes: 0,
+        held_bytes: 0,
         repeats: Repeats { pieces: 0, request_bytes: call.repeated_bytes() + state_bytes },
     }
 }

@@ -3,6 +3,7 @@
 //! Filled by `search`.
 
 use crate::request::FinishReason;
+use crate::scheduler::event::HeldScore;
 
 /// A branch that ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +16,8 @@ pub struct Hypothesis {
     pub score: f32,
     /// Why it ended.
     pub reason: FinishReason,
+    /// Places of its tokens' log-probabilities; empty where none are wanted.
+    pub held: Vec<HeldScore>,
 }
 
 /// The best hypotheses so far, best first. Of equal scores the one that came first is the better.

@@ -6,8 +6,10 @@
 
 use kernels::Candidate;
 
+use super::host::Host;
 use super::hypothesis::{Hypothesis, Kept};
 use crate::request::{BeamSearch, EarlyStopping, FinishReason};
+use crate::scheduler::event::HeldScore;
 
 /// Bounds of a search.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +35,23 @@ pub struct Search {
 struct Line {
     tokens: Vec<u32>,
     log_prob: f32,
+    held: Vec<HeldScore>,
+}
+
+/// The first tokens of a branch.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Beginning<'a> {
+    /// The tokens.
+    pub tokens: &'a [u32],
+    /// Places of their log-probabilities; empty where none are wanted.
+    pub held: &'a [HeldScore],
+}
+
+impl Beginning<'_> {
+    /// The first `count` tokens of these.
+    fn first(self, count: usize) -> Self {
+        Self { tokens: &self.tokens[..count], held: self.held.get(..count).unwrap_or_default() }
+    }
 }
 
 /// A token that may follow a branch.
@@ -47,7 +66,7 @@ struct Continuation {
 impl Search {
     /// A search with one branch that has no tokens.
     pub fn new(asked: BeamSearch, bounds: SearchBounds) -> Self {
-        let start = Line { tokens: Vec::new(), log_prob: 0.0 };
+        let start = Line { tokens: Vec::new(), log_prob: 0.0, held: Vec::new() };
         Self { asked, bounds, live: vec![start], kept: Kept::new(asked.width as usize) }
     }
 
@@ -78,10 +97,12 @@ impl Search {
     }
 
     /// First tokens on which all branches and all kept hypotheses agree.
-    pub fn agreed(&self) -> &[u32] {
-        let kept = self.kept.list().iter().map(|hypothesis| hypothesis.tokens.as_slice());
-        let all = || self.live.iter().map(|line| line.tokens.as_slice()).chain(kept.clone());
-        all().next().map_or(&[], |any| &any[..common(all())])
+    pub fn agreed(&self) -> Beginning<'_> {
+        let kept = self.kept.list().iter().map(|one| Beginning { tokens: &one.tokens, held: &one.held });
+        let live = self.live.iter().map(|one| Beginning { tokens: &one.tokens, held: &one.held });
+        let all = || live.clone().chain(kept.clone());
+        let agreed = common(all().map(|one| one.tokens));
+        all().next().map_or_else(Beginning::default, |any| any.first(agreed))
     }
 
     /// Kept hypotheses, best first. They are the result once the search is over.
@@ -90,30 +111,31 @@ impl Search {
     }
 
     /// Takes the best candidates of each branch, and returns the parent of each branch that goes on: an index of a
-    /// branch before the call. There is none when the search is over. `ends` is given a branch's tokens and the next
-    /// one, and says whether that ends the branch.
-    pub fn advance(&mut self, found: &[Vec<Candidate>], ends: impl Fn(&[u32], u32) -> bool) -> Vec<usize> {
+    /// branch before the call. There is none when the search is over. `host` knows the branches by the
+    /// same indices.
+    pub fn advance(&mut self, found: &[Vec<Candidate>], host: &mut impl Host) -> Vec<usize> {
         let (width, length) = (self.asked.width as usize, self.len() + 1);
         let is_last = length >= self.bounds.max_tokens;
         let before = std::mem::take(&mut self.live);
         let best = best(&before, found, self.candidates());
         let mut parents = Vec::with_capacity(width);
         for (rank, one) in best.into_iter().enumerate() {
-            let parent = &before[one.branch].tokens;
-            let is_end = ends(parent, one.token);
+            let parent = &before[one.branch];
+            let is_end = host.ends(one.branch, one.token);
             let goes_on = !is_end && !is_last;
             if if goes_on { parents.len() == width } else { rank >= width } {
                 continue;
             }
             let mut tokens = Vec::with_capacity(length + 1);
-            tokens.extend(parent.iter().copied().chain([one.token]));
+            tokens.extend(parent.tokens.iter().copied().chain([one.token]));
+            let held = parent.held.iter().cloned().chain(host.keep(one.branch, one.token)).collect();
             if goes_on {
                 parents.push(one.branch);
-                self.live.push(Line { tokens, log_prob: one.log_prob });
+                self.live.push(Line { tokens, log_prob: one.log_prob, held });
             } else {
                 let reason = if is_end { FinishReason::Stop } else { FinishReason::Length };
                 let score = one.log_prob / self.divisor(length);
-                self.kept.add(Hypothesis { tokens, log_prob: one.log_prob, score, reason });
+                self.kept.add(Hypothesis { tokens, log_prob: one.log_prob, score, reason, held });
             }
         }
         if !self.may_improve(length) {

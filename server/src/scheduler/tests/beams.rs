@@ -1,5 +1,7 @@
 //! Beam searches among other sequences: rows, shared pages, copies, preemption and cancellation.
 
+use super::fake_model::Answer;
+use super::stop_pair::stop_pair;
 use super::world::{LIMITS, World, asks, source, with_pages};
 use crate::request::{BeamSearch, EarlyStopping, GenerationRequest, Refusal, RequestId};
 use crate::scheduler::SchedulerLimits;
@@ -176,6 +178,41 @@ fn the_tokens_on_which_all_agree_are_sent_before_the_search_is_over() {
         world.check_answers();
     }
     assert!(early > 20, "in {early} steps");
+}
+
+#[test]
+fn log_probabilities_come_with_their_tokens_whenever_these_are_told() {
+    for name in 1..20 {
+        let mut world = World::new(LIMITS);
+        let asked = GenerationRequest { log_probs: Some(2), score_prompt: true, ..searches(&source(name, 4), 3, 12) };
+        world.submit(GenerationRequest { decoder_prompt: vec![7, 8, 9], ..asked.clone() });
+        world.submit(GenerationRequest { max_tokens: 0, decoder_prompt: vec![7, 8], ..asked });
+        world.run();
+        let scored = world.clients.values().next().unwrap().answers[2].clone();
+        assert_eq!(scored.scores.len(), 3 + scored.tokens.len());
+        let rated = world.clients.values().nth(1).unwrap();
+        assert!(rated.answers.iter().all(|answer| answer.scores.len() == 2 && answer.finish.is_some()));
+        world.check_answers();
+    }
+}
+
+#[test]
+fn a_branch_that_completes_a_stop_string_is_a_hypothesis() {
+    let mut stopped = 0;
+    for name in 1..30 {
+        let asked = searches(&source(name, 4), 4, 12);
+        let mut free = World::new(LIMITS);
+        let id = free.submit(asked.clone());
+        free.run();
+        let pair = [free.answer(id).tokens[2], free.answer(id).tokens[3]];
+        let mut world = World::new(LIMITS);
+        let id = world.submit(GenerationRequest { stop: Some(stop_pair(pair)), ..asked });
+        world.run();
+        world.check_answers();
+        let ends_with_pair = |answer: &Answer| answer.tokens.ends_with(&pair);
+        stopped += world.answers(id).iter().filter(|&answer| ends_with_pair(answer)).count();
+    }
+    assert!(stopped > 3, "{stopped} hypotheses");
 }
 
 #[test]

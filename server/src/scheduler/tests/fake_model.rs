@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use kernels::{Candidate, Draw, DrawRule, NO_PLACE, PAGE_TOKENS, PageCopy, PageSpan};
 
 use super::plain_controls;
-use crate::request::{BeamSearch, EncodeRequest, FinishReason, GenerationRequest, Rating, Readout};
+use crate::request::{BeamSearch, EncodeRequest, FinishReason, GenerationRequest, Rating, Readout, StopCheck};
 use crate::scheduler::beams::SearchBounds;
 use crate::scheduler::beams::tests::plain_search::{self, Hypothesis};
 use crate::scheduler::{EncodeWork, Lane, Plan, PoolSize, TargetBatch};
@@ -122,19 +122,42 @@ fn search_alone(asked: &GenerationRequest, beams: BeamSearch) -> Vec<Answer> {
     let bounds = SearchBounds { max_tokens: asked.max_tokens as usize, end_ids: ends.len() };
     let prompt = [&[START], asked.decoder_prompt.as_slice()].concat();
     let start = prompt.iter().fold(digest_source(asked.source.iter().copied()), |digest, &token| mix(digest, token));
-    let hypotheses = plain_search::search(beams, bounds, &ends, |tokens| {
-        let digest = tokens.iter().fold(start, |digest, &token| mix(digest, token));
+    let is_end = |tokens: &[u32]| {
+        let completes = |stop: &StopCheck| {
+            let mut scan = stop.start();
+            tokens.iter().map(|&token| scan.push(token)).last() == Some(true)
+        };
+        tokens.last().is_some_and(|last| ends.contains(last)) || asked.stop.as_ref().is_some_and(completes)
+    };
+    let digest_after = |tokens: &[u32]| tokens.iter().fold(start, |digest, &token| mix(digest, token));
+    let hypotheses = plain_search::search(beams, bounds, is_end, |tokens| {
+        let digest = digest_after(tokens);
         let mut log_probs = log_probs(digest);
         plain_controls::apply(asked, tokens, &mut log_probs);
         log_probs.to_vec()
     });
+    let scores = |tokens: &[u32]| {
+        let own = (0..tokens.len()).map(|index| (tokens[index], digest_after(&tokens[..index])));
+        if asked.log_probs.is_some() { [scores_of_prompt(asked), own.collect()].concat() } else { Vec::new() }
+    };
     let answer = |hypothesis: Hypothesis| Answer {
+        scores: scores(&hypothesis.tokens),
         tokens: hypothesis.tokens,
-        scores: Vec::new(),
         rating: Some(Rating { score: hypothesis.score, log_prob: hypothesis.log_prob }),
         finish: Some(hypothesis.reason),
     };
     hypotheses.into_iter().map(answer).collect()
+}
+
+/// The tokens of the decoder prompt that are scored, with their digests.
+fn scores_of_prompt(asked: &GenerationRequest) -> Vec<(u32, u64)> {
+    let mut digest = mix(digest_source(asked.source.iter().copied()), START);
+    let scored = asked.decoder_prompt.iter().map(|&token| {
+        let before = digest;
+        digest = mix(digest, token);
+        (token, before)
+    });
+    if asked.scores_prompt() { scored.collect() } else { Vec::new() }
 }
 
 /// The sum of the log-probabilities that a beam search gives these tokens.
@@ -155,14 +178,10 @@ pub fn answer_alone(asked: &GenerationRequest, choice: u32) -> Answer {
     if let Some(beams) = asked.beams.filter(|_| asked.max_tokens > 0) {
         return search_alone(asked, beams)[choice as usize].clone();
     }
-    let mut answer = Answer::default();
-    let mut digest = mix(digest_source(asked.source.iter().copied()), START);
-    for &token in &asked.decoder_prompt {
-        if asked.score_prompt && asked.log_probs.is_some() {
-            answer.scores.push((token, digest));
-        }
-        digest = mix(digest, token);
-    }
+    let mut answer = Answer { scores: scores_of_prompt(asked), ..Answer::default() };
+    let prompt = [&[START], asked.decoder_prompt.as_slice()].concat();
+    let mut digest =
+        prompt.iter().fold(digest_source(asked.source.iter().copied()), |digest, &token| mix(digest, token));
     while answer.finish.is_none() {
         let generated = answer.tokens.len();
         if generated == asked.max_tokens as usize {

@@ -14,6 +14,7 @@ mod pressure;
 mod rhythm;
 mod shared_prompts;
 mod sharing;
+mod stop_pair;
 mod traces;
 mod turns;
 mod world;

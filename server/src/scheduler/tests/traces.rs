@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::fake_model::VOCABULARY;
 use super::rhythm::Rhythm;
+use super::stop_pair::stop_pair;
 use super::world::{World, caller, source};
 use crate::request::{BeamSearch, Controls, EncodeRequest, GenerationRequest, Readout, RequestId, TokenBias};
 use crate::scheduler::beams::tests::early_stopping;
@@ -117,17 +118,17 @@ prop_compose! {
         beams in prop::option::weighted(0.3, beams()),
         controls in prop_oneof![1 => Just(Controls::default()), 1 => controls()],
         rhythm in prop::option::weighted(0.3, (1u32..6, 0u32..9)),
+        stop in prop::option::weighted(0.3, (0u32..VOCABULARY, 0u32..VOCABULARY)),
     ) -> GenerationRequest {
         // Searches are compared where enough ids are left for their whole width.
         let is_tight = controls.allowed.is_some() || controls.no_repeat_ngram == 1 || !controls.forced_last.is_empty();
         let controls = if beams.is_some() && is_tight { Controls::default() } else { controls };
         // A rhythm leaves a search fewer ids than it is wide.
         let rhythm = rhythm.filter(|_| beams.is_none()).map(|(bar, bars)| Rhythm { bar, bars }.constraint());
-        // Searches report no log-probabilities.
-        let log_probs = log_probs.filter(|_| beams.is_none());
         GenerationRequest {
             controls: Arc::new(controls.in_order()),
             constraint: rhythm,
+            stop: stop.filter(|_| beams.is_some()).map(|(first, second)| stop_pair([first, second])),
             decoder_prompt,
             choices: beams.map_or(choices, |beams| choices.min(beams.width)),
             beams,

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use kernels::{Candidate, TokenScore};
+
 use super::fake_model::{Answer, END, FakeModel, START, StepResult, answer_alone, encoded_alone};
 use crate::request::{CallId, Caller, EncodeRequest, FinishReason, GenerationRequest, Readout, RequestId, Salt};
-use crate::scheduler::{BoundaryTokens, Event, Found, Lane, Plan, PoolSize, Scheduler, SchedulerLimits};
+use crate::scheduler::{
+    BoundaryTokens, Event, Found, HeldScore, Lane, Plan, PoolSize, Scheduler, SchedulerLimits, TokenScoreAt,
+};
 
 /// Roomy limits that tests narrow.
 pub const LIMITS: SchedulerLimits = SchedulerLimits {
@@ -291,11 +295,18 @@ impl World {
                 assert_eq!(Some(score.top), client.asked.log_probs);
                 client.answers[choice as usize].scores.push((token, result.digests[score.logits_row as usize]));
             }
-            Event::Token { choice, token, score, .. } => {
+            Event::Token { choice, token, ref score, .. } => {
                 let answer = &mut client.answers[choice as usize];
-                assert_eq!(score.map(|score| score.top), client.asked.log_probs);
-                answer.scores.extend(score.map(|score| (token, result.digests[score.logits_row as usize])));
+                assert_eq!(score.is_some(), client.asked.log_probs.is_some());
+                answer.scores.extend(score.iter().map(|score| match score {
+                    TokenScoreAt::Logits(at) => (token, result.digests[at.logits_row as usize]),
+                    TokenScoreAt::Held(held) => (token, digest_in(held)),
+                }));
                 answer.tokens.push(token);
+            }
+            Event::Kept { token, score, ref held, .. } => {
+                assert_eq!(Some(score.top), client.asked.log_probs);
+                hold_digest(held, token, result.digests[score.logits_row as usize]);
             }
             Event::Rated { choice, rating, .. } => {
                 let before = client.answers[choice as usize].rating.replace(rating);
@@ -337,6 +348,19 @@ pub fn finished(events: &[Event]) -> Vec<(RequestId, FinishReason)> {
         _ => None,
     });
     reasons.collect()
+}
+
+/// Puts a digest in the place of log-probabilities.
+fn hold_digest(held: &HeldScore, token: u32, digest: u64) {
+    let half = |id: u64, rank: u64| Candidate { id: id as u32, log_prob: 0.0, rank: rank as u32 };
+    let (low, high) = (digest & u64::from(u32::MAX), digest >> 32);
+    held.hold(TokenScore { chosen: half(token.into(), 0), top: vec![half(low, high)] });
+}
+
+/// The digest that [`hold_digest`] put there.
+fn digest_in(held: &HeldScore) -> u64 {
+    let digest = held.get().unwrap().top[0];
+    u64::from(digest.rank) << 32 | u64::from(digest.id)
 }
 
 /// Gives the rules of a plan their masks.

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::random::{VOCABULARY, candidates, logits, run};
+use super::random::{Ends, VOCABULARY, candidates, logits, run};
 use crate::request::{BeamSearch, EarlyStopping};
 use crate::scheduler::beams::SearchBounds;
 
@@ -55,7 +55,7 @@ proptest! {
         let width = VOCABULARY * VOCABULARY;
         let asked = BeamSearch { width, length_penalty, early_stopping: EarlyStopping::Impossible };
         let bounds = SearchBounds { max_tokens, end_ids: end_count };
-        let search = run(asked, bounds, &walk.ends, |tokens| walk.logits(tokens));
+        let search = run(asked, bounds, Ends { ids: &walk.ends, pair: None }, |tokens| walk.logits(tokens));
         let found: Vec<Text> =
             search.kept().iter().map(|one| (one.tokens.clone(), one.log_prob, one.score)).collect();
         let (count, expected) = (found.len().min(width as usize), found.len().min(all.len()));

@@ -17,11 +17,11 @@ struct Entry {
     is_finished: bool,
 }
 
-/// Searches with `log_probs`, a list over the vocabulary for every beginning.
+/// Searches with `log_probs`, a list over the vocabulary for every beginning. `ends` says which texts are at their end.
 pub fn search(
     asked: BeamSearch,
     bounds: SearchBounds,
-    ends: &[u32],
+    ends: impl Fn(&[u32]) -> bool,
     log_probs: impl Fn(&[u32]) -> Vec<f32>,
 ) -> Vec<Hypothesis> {
     let width = asked.width as usize;
@@ -40,8 +40,8 @@ pub fn search(
                 grid.push(Entry { tokens, sum, score: sum, is_finished: false });
             }
         }
-        let top = top(grid, (ends.len() + 1).max(2) * width);
-        let stops = |entry: &Entry| length == bounds.max_tokens || ends.contains(&entry.tokens[length - 1]);
+        let top = top(grid, (bounds.end_ids + 1).max(2) * width);
+        let stops = |entry: &Entry| length == bounds.max_tokens || ends(&entry.tokens);
         let going_on = top.iter().map(|entry| {
             let score = entry.sum + if stops(entry) { NOWHERE } else { 0.0 };
             Entry { score, sum: score, ..entry.clone() }
@@ -65,9 +65,8 @@ pub fn search(
         }
     }
     let hypothesis = |entry: Entry| {
-        let is_stop = entry.tokens.last().is_some_and(|last| ends.contains(last));
-        let reason = if is_stop { FinishReason::Stop } else { FinishReason::Length };
-        Hypothesis { tokens: entry.tokens, log_prob: entry.sum, score: entry.score, reason }
+        let reason = if ends(&entry.tokens) { FinishReason::Stop } else { FinishReason::Length };
+        Hypothesis { tokens: entry.tokens, log_prob: entry.sum, score: entry.score, reason, held: Vec::new() }
     };
     finished.into_iter().filter(|entry| entry.is_finished).map(hypothesis).collect()
 }

@@ -1,11 +1,12 @@
 //! Random models: the results are those of transformers' loop.
 
-use kernels::Candidate;
+use kernels::{Candidate, TokenScore};
 use proptest::prelude::*;
 
-use super::plain_search;
+use super::plain_search::{self, Hypothesis};
 use crate::request::{BeamSearch, EarlyStopping};
-use crate::scheduler::beams::{Search, SearchBounds};
+use crate::scheduler::beams::{Host, Search, SearchBounds};
+use crate::scheduler::event::HeldScore;
 
 /// Ids of the models.
 pub const VOCABULARY: u32 = 8;
@@ -36,8 +37,48 @@ pub fn candidates(logits: &[f32], count: usize) -> Vec<Candidate> {
     all
 }
 
+/// What ends a text.
+#[derive(Debug, Clone, Copy)]
+pub struct Ends<'a> {
+    /// Ids.
+    pub ids: &'a [u32],
+    /// Two ids one after the other, as a stop string may be.
+    pub pair: Option<[u32; 2]>,
+}
+
+impl Ends<'_> {
+    /// Whether a text is at its end with its last token.
+    pub fn end(&self, tokens: &[u32]) -> bool {
+        let is_pair = self.pair.is_some_and(|pair| tokens.ends_with(&pair));
+        is_pair || tokens.last().is_some_and(|last| self.ids.contains(last))
+    }
+}
+
+/// The branches of a search. The place of a token's log-probabilities has the token.
+struct Texts<'a> {
+    branches: Vec<Vec<u32>>,
+    ends: Ends<'a>,
+}
+
+impl Host for Texts<'_> {
+    fn ends(&self, branch: usize, token: u32) -> bool {
+        self.ends.end(&[self.branches[branch].as_slice(), &[token]].concat())
+    }
+
+    fn keep(&mut self, _: usize, id: u32) -> Option<HeldScore> {
+        let held = HeldScore::default();
+        held.hold(TokenScore { chosen: Candidate { id, log_prob: 0.0, rank: 0 }, top: Vec::new() });
+        Some(held)
+    }
+}
+
+/// The tokens of which these are the places.
+fn tokens_of(held: &[HeldScore]) -> Vec<u32> {
+    held.iter().map(|held| held.get().unwrap().chosen.id).collect()
+}
+
 /// Runs a search to its end.
-pub fn run(asked: BeamSearch, bounds: SearchBounds, ends: &[u32], logits: impl Fn(&[u32]) -> Vec<f32>) -> Search {
+pub fn run(asked: BeamSearch, bounds: SearchBounds, ends: Ends<'_>, logits: impl Fn(&[u32]) -> Vec<f32>) -> Search {
     let mut search = Search::new(asked, bounds);
     let mut agreed = Vec::new();
     while search.branches() > 0 {
@@ -45,15 +86,17 @@ pub fn run(asked: BeamSearch, bounds: SearchBounds, ends: &[u32], logits: impl F
             .map(|branch| candidates(&logits(search.tokens(branch)), search.candidates()))
             .collect();
         let before: Vec<Vec<u32>> = (0..search.branches()).map(|branch| search.tokens(branch).to_vec()).collect();
-        let parents = search.advance(&found, |_, token| ends.contains(&token));
+        let parents = search.advance(&found, &mut Texts { branches: before.clone(), ends });
         assert_eq!(parents.len(), search.branches());
         for (branch, parent) in parents.into_iter().enumerate() {
             let (_, tokens) = search.tokens(branch).split_last().unwrap();
             assert_eq!(tokens, before[parent], "a branch goes on from its parent");
         }
-        assert!(search.agreed().starts_with(&agreed), "what was agreed on stays");
-        agreed = search.agreed().to_vec();
+        assert!(search.agreed().tokens.starts_with(&agreed), "what was agreed on stays");
+        agreed = search.agreed().tokens.to_vec();
+        assert_eq!(tokens_of(search.agreed().held), agreed);
     }
+    assert!(search.kept().iter().all(|hypothesis| tokens_of(&hypothesis.held) == hypothesis.tokens));
     assert!(search.kept().iter().all(|hypothesis| hypothesis.tokens.starts_with(&agreed)));
     search
 }
@@ -75,15 +118,18 @@ proptest! {
         max_tokens in 1usize..9,
         length_penalty in prop_oneof![Just(0.0), Just(1.0), Just(0.6), Just(2.0), Just(-1.0), Just(-0.3)],
         early_stopping in early_stopping(),
+        pair in prop::option::of((0..VOCABULARY, 0..VOCABULARY).prop_map(|(first, second)| [first, second])),
     ) {
         // transformers invents branches where ids run out: width and ends leave enough.
-        let ends = &[3, 0, 6][..end_count];
-        let width = width.min(VOCABULARY - end_count as u32);
+        let ends = Ends { ids: &[3, 0, 6][..end_count], pair };
+        let end_ids = end_count + usize::from(pair.is_some());
+        let width = width.min(VOCABULARY - end_ids as u32);
         let asked = BeamSearch { width, length_penalty, early_stopping };
-        let bounds = SearchBounds { max_tokens, end_ids: end_count };
+        let bounds = SearchBounds { max_tokens, end_ids };
         let ours = run(asked, bounds, ends, |tokens| logits(seed, sharpness, tokens));
-        let theirs = plain_search::search(asked, bounds, ends, |tokens| log_probs(&logits(seed, sharpness, tokens)));
-        prop_assert_eq!(ours.kept(), theirs.as_slice());
+        let theirs = plain_search::search(asked, bounds, |tokens| ends.end(tokens), |tokens| log_probs(&logits(seed, sharpness, tokens)));
+        let ours: Vec<_> = ours.kept().iter().map(|one| Hypothesis { held: Vec::new(), ..one.clone() }).collect();
+        prop_assert_eq!(ours, theirs);
     }
 }
 
@@ -91,7 +137,7 @@ proptest! {
 fn equal_scores_go_to_the_lower_branch_then_to_the_lower_id() {
     let asked = BeamSearch { width: 2, length_penalty: 1.0, early_stopping: EarlyStopping::Full };
     let bounds = SearchBounds { max_tokens: 3, end_ids: 0 };
-    let search = run(asked, bounds, &[], |_| vec![1.0; VOCABULARY as usize]);
+    let search = run(asked, bounds, Ends { ids: &[], pair: None }, |_| vec![1.0; VOCABULARY as usize]);
     let kept: Vec<&[u32]> = search.kept().iter().map(|hypothesis| hypothesis.tokens.as_slice()).collect();
     assert_eq!(kept, [[0, 0, 0], [0, 0, 1]]);
 }
@@ -101,6 +147,7 @@ fn where_nothing_can_follow_the_search_ends_with_fewer_hypotheses() {
     let asked = BeamSearch { width: 3, length_penalty: 1.0, early_stopping: EarlyStopping::Unlikely };
     let mut search = Search::new(asked, SearchBounds { max_tokens: 9, end_ids: 1 });
     let only = vec![Candidate { id: 3, log_prob: -0.5, rank: 0 }];
-    assert!(search.advance(&[only], |_, token| token == 3).is_empty());
+    let mut texts = Texts { branches: vec![Vec::new()], ends: Ends { ids: &[3], pair: None } };
+    assert!(search.advance(&[only], &mut texts).is_empty());
     assert_eq!((search.branches(), search.kept().len(), search.kept()[0].score), (0, 1, -0.5));
 }
