@@ -86,7 +86,7 @@ async fn every_refused_value_names_its_parameter_and_reaches_no_engine() {
             Some("context_length_exceeded"),
             "length is 128 tokens",
         ),
-        ("best_of", json!(3), "best_of", None, "not supported without 'use_beam_search'"),
+        ("best_of", json!(17), "best_of", None, "between 1 and 16"),
         ("length_penalty", json!(2), "length_penalty", None, "only with 'use_beam_search'"),
         ("early_stopping", json!("sometimes"), "early_stopping", None, "true, false or"),
         ("suffix", json!("end"), "suffix", None, "not supported"),

@@ -44,7 +44,7 @@ async fn fields_are_described_with_their_ranges_and_the_limits_of_this_server() 
     assert_eq!(fields["prompt"]["anyOf"][0]["anyOf"][1]["maxItems"], json!(64));
     assert!(fields["stream_options"]["anyOf"][0]["properties"].get("include_usage").is_some());
     assert_eq!(fields["logit_bias"]["anyOf"][0]["maxProperties"], json!(1024));
-    assert_eq!(fields["best_of"]["minimum"], json!(1), "without a search it is the value of n");
+    assert_eq!(fields["best_of"]["minimum"], json!(1), "the default of n");
     let truncation = &body(&description, "/v1/embeddings")["properties"]["truncate_prompt_tokens"]["anyOf"][0]["anyOf"];
     assert_eq!(*truncation, json!([{"type": "integer", "minimum": 1, "maximum": 256}, {"enum": [-1]}]));
     let messages = &body(&description, "/v1/chat/completions")["properties"]["messages"];

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::choice::{Choice, ChoiceSettings, Piece};
 use super::delivery::Delivery;
+use super::form::ChoicePiece;
 use super::generations::{Generations, PromptEvent};
 use super::record::RequestRecord;
 use super::usage::Usage;
@@ -23,6 +24,8 @@ pub struct Submitted {
     pub sources: Vec<Arc<[u32]>>,
     /// Continuations of each prompt.
     pub choices_per_prompt: usize,
+    /// Number of them that are answered: the best ones, where they are fewer.
+    pub kept_per_prompt: usize,
     /// Settings that all choices share.
     pub settings: Arc<ChoiceSettings>,
 }
@@ -34,6 +37,7 @@ pub struct Answer {
     /// Prompt by prompt: choice `c` of prompt `p` is at `p * choices_per_prompt + c`.
     choices: Vec<Running>,
     choices_per_prompt: usize,
+    kept_per_prompt: usize,
     /// Choices of each prompt that are not finished.
     unfinished: Vec<usize>,
     usage: Usage,
@@ -49,7 +53,7 @@ struct Running {
 impl Answer {
     /// An answer whose engine has sent no event yet.
     pub fn new(submitted: Submitted, delivery: Delivery) -> Self {
-        let Submitted { generations, sources, choices_per_prompt, settings } = submitted;
+        let Submitted { generations, sources, choices_per_prompt, kept_per_prompt, settings } = submitted;
         let choices = sources
             .iter()
             .flat_map(|source| std::iter::repeat_n(source, choices_per_prompt))
@@ -59,6 +63,7 @@ impl Answer {
             generations: Generations::new(generations),
             choices,
             choices_per_prompt,
+            kept_per_prompt,
             unfinished: vec![choices_per_prompt; sources.len()],
             usage: Usage {
                 prompt_tokens: sources.iter().map(|source| source.len() as u64).sum(),
@@ -104,9 +109,21 @@ impl Answer {
         self.choices[index].choice.take()
     }
 
-    /// Number of choices.
-    pub const fn choices(&self) -> usize {
-        self.choices.len()
+    /// Takes the whole text of each choice that is answered: of the best ones of each prompt, best first, where more
+    /// were generated.
+    pub fn take_best(&mut self) -> Vec<ChoicePiece> {
+        let Self { choices, choices_per_prompt, kept_per_prompt, .. } = self;
+        let ranked = choices.chunks_mut((*choices_per_prompt).max(1)).flat_map(|of_prompt| {
+            if of_prompt.len() > *kept_per_prompt {
+                of_prompt.sort_by(|a, b| b.choice.mean_log_prob().total_cmp(&a.choice.mean_log_prob()));
+            }
+            of_prompt.iter_mut().take(*kept_per_prompt)
+        });
+        let pieces = ranked.enumerate().filter_map(|(index, running)| {
+            let piece = running.choice.take()?;
+            Some(ChoicePiece { index, piece })
+        });
+        pieces.collect()
     }
 
     /// Number of tokens so far.

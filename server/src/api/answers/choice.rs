@@ -23,6 +23,8 @@ pub struct ChoiceSettings {
     pub min_tokens: u32,
     /// Whether the answer holds token ids.
     pub return_token_ids: bool,
+    /// Whether the answer holds log-probabilities.
+    pub return_log_probs: bool,
     /// Whether a token waits for the next piece while it adds nothing to this one.
     pub coalesce: bool,
     /// Beginning of every text.
@@ -64,6 +66,8 @@ pub struct Choice {
     /// Tokens of the decoder prompt whose scores came.
     scored: usize,
     generated: u32,
+    /// Sum of the log-probabilities of generated tokens, where they come.
+    log_prob: f64,
     /// Characters decoded so far, those before the generated ones included.
     characters: usize,
     pending: Piece,
@@ -89,6 +93,7 @@ impl Choice {
             stop: StopMatcher::new(&settings.stop),
             scored: 0,
             generated: 0,
+            log_prob: 0.0,
             characters: opening.text.chars().count(),
             pending,
             rating: None,
@@ -112,6 +117,11 @@ impl Choice {
         self.generated
     }
 
+    /// The mean log-probability of a generated token, where log-probabilities come; 0 without tokens.
+    pub fn mean_log_prob(&self) -> f64 {
+        self.log_prob / f64::from(self.generated.max(1))
+    }
+
     /// The next token of the decoder prompt was scored.
     pub fn score(&mut self, score: TokenScore) {
         let offset = self.settings.opening.offsets.get(self.scored).copied().unwrap_or(self.characters);
@@ -133,7 +143,8 @@ impl Choice {
             offset += detokenizer.given_up();
             self.detokenizer = Some(detokenizer);
         }
-        if let Some(score) = score {
+        self.log_prob += score.as_ref().map_or(0.0, |score| f64::from(score.chosen.log_prob));
+        if let Some(score) = score.filter(|_| self.settings.return_log_probs) {
             self.pending.log_probs.push(ScoredToken { score, offset });
         }
         if self.stop.stopped() {

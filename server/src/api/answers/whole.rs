@@ -6,7 +6,7 @@ use axum::response::Response;
 
 use super::answer::Answer;
 use super::delivery::Delivery;
-use super::form::{AnswerForm, ChoicePiece};
+use super::form::AnswerForm;
 use super::writing::{Written, write_json};
 use crate::api::http::ApiError;
 use crate::job_pool::JobPool;
@@ -14,8 +14,7 @@ use crate::job_pool::JobPool;
 /// Waits for all choices, then answers. A large answer is written by a thread of `writers`.
 pub async fn whole_answer(mut answer: Answer, form: Box<dyn AnswerForm>, writers: &JobPool) -> Response {
     let finished = finish(&mut answer).await;
-    let pieces: Vec<_> =
-        (0..answer.choices()).filter_map(|index| Some(ChoicePiece { index, piece: answer.take(index)? })).collect();
+    let pieces = answer.take_best();
     let usage = answer.usage().clone();
     let bytes = form.repeats().request_bytes + pieces.iter().map(|choice| choice.piece.json_bytes()).sum::<usize>();
     let Delivery { record, share } = answer.end();

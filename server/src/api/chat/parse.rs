@@ -11,8 +11,8 @@ use super::neutral::REQUEST;
 use crate::api::controls::GivenControls;
 use crate::api::fields::{
     ADD_SPECIAL_TOKENS_TO_CONVERSATION, BesideBeams, CONTINUE_FINAL_MESSAGE, DecoderPrompt, IGNORE_EOS, MIN_TOKENS,
-    STREAM, TextOptions, Unfinished, given_messages, given_stop, given_stream_options, read_beams, read_cache_salt,
-    read_sampling, read_seed, rows_field, saturated, take_unfinished, to_u32,
+    STREAM, TextOptions, Unfinished, given_messages, given_stop, given_stream_options, read_beams, read_best_of,
+    read_cache_salt, read_sampling, read_seed, rows_field, saturated, take_unfinished, to_u32,
 };
 use crate::api::generation::{CallNames, CallSources, Excesses, GenerationCall, RequestBounds, validate};
 use crate::api::http::{ApiError, TargetNames};
@@ -43,6 +43,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
     };
     let sampling = read_sampling(&fields)?;
     let beams = read_beams(&fields, BesideBeams { choices, most: bounds.choices, sampling })?;
+    let best_of = if beams.is_some() { None } else { read_best_of(&fields, choices, bounds.choices)? };
     let call = GenerationCall {
         names,
         sources: CallSources::Conversation(conversation),
@@ -53,6 +54,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
         min_tokens: fields.whole(&MIN_TOKENS)?.map_or(0, saturated),
         ignore_eos: fields.flag(&IGNORE_EOS)?,
         choices,
+        best_of,
         beams,
         sampling,
         seed: read_seed(&fields)?,

@@ -8,7 +8,8 @@ use super::neutral::REQUEST;
 use crate::api::controls::GivenControls;
 use crate::api::fields::{
     BesideBeams, DecoderPrompt, IGNORE_EOS, MIN_TOKENS, Prompt, Prompts, STREAM, TextOptions, given_stop,
-    given_stream_options, read_beams, read_cache_salt, read_sampling, read_seed, rows_field, saturated, to_u32,
+    given_stream_options, read_beams, read_best_of, read_cache_salt, read_sampling, read_seed, rows_field, saturated,
+    to_u32,
 };
 use crate::api::generation::{CallNames, CallSources, Excesses, GenerationCall, RequestBounds, validate};
 use crate::api::http::{ApiError, TargetNames};
@@ -30,6 +31,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
     let decoder_excess = decoder_prompt.as_ref().and_then(|read| read.excess);
     let sampling = read_sampling(&fields)?;
     let beams = read_beams(&fields, BesideBeams { choices, most: bounds.choices, sampling })?;
+    let best_of = if beams.is_some() { None } else { read_best_of(&fields, choices, bounds.choices)? };
     let call = GenerationCall {
         names: call_names(&fields),
         sources: CallSources::Prompts(Sources { prompts, names: prompt_names }),
@@ -40,6 +42,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
         min_tokens: fields.whole(&MIN_TOKENS)?.map_or(0, saturated),
         ignore_eos: fields.flag(&IGNORE_EOS)?,
         choices,
+        best_of,
         beams,
         sampling,
         seed: read_seed(&fields)?,

@@ -7,6 +7,7 @@ use serde_json::Value;
 use utoipa::openapi::schema::{SchemaType, Type};
 use utoipa::openapi::{ObjectBuilder, Schema};
 
+use super::declared::STREAM;
 use super::numbers::to_u32;
 use crate::api::http::ApiError;
 use crate::api::json::{Brief, Field, Fields, LimitValues, Most, any_of};
@@ -14,8 +15,10 @@ use crate::request::{BeamSearch, EarlyStopping};
 
 const USE_BEAM_SEARCH: Field = Field::boolean("use_beam_search")
     .about("The choices are the `n` best hypotheses of one beam search, best first, each with its `score`. See below.");
-const BEST_OF: Field = Field::integer("best_of", 1, Most::Limit("choices")).absent("`n`, and at least 2").about(
-    "Width of the beam search, 2 to {choices} and at least `n`. Without `use_beam_search` only the value of `n`.",
+const BEST_OF: Field = Field::integer("best_of", 1, Most::Limit("choices")).absent("`n`").about(
+    "`n` to {choices}. So many continuations are generated, and the `n` with the highest mean log-probability of a \
+     token are returned, best first; all of them count in `usage`. Not with `stream`. With `use_beam_search` the width \
+     of the search, at least 2.",
 );
 const LENGTH_PENALTY: Field = Field::number("length_penalty", -5.0, 5.0).or("1").about(
     "-5 to 5: the score of a hypothesis of `l` tokens is the sum of their log-probabilities divided by \
@@ -64,10 +67,6 @@ pub fn read_beams(fields: &Fields, beside: BesideBeams) -> Result<Option<BeamSea
     if !is_asked {
         let needs = |field: Field| Err(invalid(field.name, "has a meaning only with 'use_beam_search'"));
         return match () {
-            () if best_of.is_some_and(|width| width != beside.choices) => {
-                let problem = "is not supported without 'use_beam_search', except with the value of 'n'";
-                Err(invalid(BEST_OF.name, problem))
-            }
             () if length_penalty != 1.0 => needs(LENGTH_PENALTY),
             () if early_stopping != EarlyStopping::Unlikely => needs(EARLY_STOPPING),
             () => Ok(None),
@@ -80,6 +79,23 @@ pub fn read_beams(fields: &Fields, beside: BesideBeams) -> Result<Option<BeamSea
         return Err(ApiError::OutOfRange { param: BEST_OF.name, value: width.to_string(), range });
     }
     Ok(Some(BeamSearch { width, length_penalty, early_stopping }))
+}
+
+/// Reads how many continuations are generated of which the choices are the best, where these are more than the choices.
+///
+/// # Errors
+/// When they are fewer than the choices or more than `most`, or beside a stream.
+pub fn read_best_of(fields: &Fields, choices: u32, most: u32) -> Result<Option<u32>, ApiError> {
+    let Some(best_of) = fields.whole_up_to(&BEST_OF, most.into())?.map(to_u32) else { return Ok(None) };
+    if best_of < choices {
+        let range = format!("at least 'n' ({choices})");
+        return Err(ApiError::OutOfRange { param: BEST_OF.name, value: best_of.to_string(), range });
+    }
+    if best_of > choices && fields.flag(&STREAM)? {
+        let problem = "and 'stream' exclude each other: which continuations are the best is known at their end";
+        return Err(invalid(BEST_OF.name, problem));
+    }
+    Ok((best_of > choices).then_some(best_of))
 }
 
 fn read_early_stopping(fields: &Fields) -> Result<EarlyStopping, ApiError> {

@@ -109,7 +109,7 @@ fn answer_size(
     longest: &LongestToken,
 ) -> AnswerSize {
     let (prompts, beginning) = (tokens.sources.len(), tokens.decoder_prompt.len());
-    let choices = prompts * asked.choices as usize;
+    let (each, choices) = (asked.generated() as usize, prompts * asked.generated() as usize);
     let source_ids = if asked.return_token_ids { tokens.source_lengths().sum() } else { 0 };
     let echoed = if asked.echo { beginning } else { 0 };
     let scored = usize::try_from(asked.scored_per_prompt(beginning)).unwrap_or(usize::MAX).saturating_mul(prompts);
@@ -118,7 +118,7 @@ fn answer_size(
     let held_bytes = held.saturating_mul(HELD_BYTES + SCORE_BYTES * (1 + alternatives));
     AnswerSize {
         choices,
-        tokens: choices * (echoed + asked.known_max_tokens() as usize) + source_ids * asked.choices as usize,
+        tokens: choices * (echoed + asked.known_max_tokens() as usize) + source_ids * each,
         token_bytes: longest.name_json,
         log_prob_bytes: scored.saturating_mul(form.log_prob_bytes(alternatives)),
         held_bytes,

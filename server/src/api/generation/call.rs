@@ -33,6 +33,9 @@ pub struct GenerationCall {
     pub ignore_eos: bool,
     /// Number of continuations of each prompt.
     pub choices: u32,
+    /// Number of continuations that are generated, where the choices are the best of more: those with the highest mean
+    /// log-probability.
+    pub best_of: Option<u32>,
     /// The continuations are the best hypotheses of a search.
     pub beams: Option<BeamSearch>,
     /// How tokens are drawn; its seed has no meaning.
@@ -115,7 +118,12 @@ impl GenerationCall {
 
     /// Number of rows that each prompt takes: one for each choice, or for each branch of its search.
     pub fn rows_of_prompt(&self) -> u32 {
-        self.beams.map_or(self.choices, |beams| beams.width)
+        self.beams.map_or(self.generated(), |beams| beams.width)
+    }
+
+    /// Number of continuations of each prompt that the engine gives back.
+    pub fn generated(&self) -> u32 {
+        self.best_of.unwrap_or(self.choices)
     }
 
     /// Number of branches that run side by side in one sequence.
@@ -143,7 +151,7 @@ impl GenerationCall {
             return 0;
         }
         let echoed = if self.echo { decoder_prompt as u64 } else { 0 };
-        u64::from(self.choices).saturating_mul(echoed + u64::from(self.known_max_tokens()))
+        u64::from(self.generated()).saturating_mul(echoed + u64::from(self.known_max_tokens()))
     }
 
     /// Log-probabilities for each prompt, told or held, when the decoder prompt has so many tokens.

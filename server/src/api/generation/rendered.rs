@@ -48,7 +48,7 @@ struct SamplingParams<'a> {
     /// Alternatives of each token; null without log-probabilities.
     logprobs: Option<u32>,
     use_beam_search: bool,
-    /// Width of a beam search.
+    /// Continuations that the choices are the best of, or the width of a beam search.
     #[serde(skip_serializing_if = "Option::is_none")]
     best_of: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,7 +118,7 @@ fn sampling_params<'a>(model: &ServedModel, call: &'a GenerationCall, tokens: &T
         seed: call.seed,
         logprobs: call.log_probs,
         use_beam_search: call.beams.is_some(),
-        best_of: call.beams.map(|beams| beams.width),
+        best_of: call.beams.map(|beams| beams.width).or(call.best_of),
         length_penalty: call.beams.map(|beams| beams.length_penalty),
         early_stopping: call.beams.map(|beams| match beams.early_stopping {
             EarlyStopping::Full => Value::from(true),

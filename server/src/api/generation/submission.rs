@@ -28,6 +28,7 @@ pub fn submit(
         silent_tokens: silent_tokens(model, asked, &controls),
         min_tokens: asked.min_tokens,
         return_token_ids: asked.return_token_ids,
+        return_log_probs: asked.log_probs.is_some(),
         coalesce: asked.stream_options.coalesce,
         opening,
     });
@@ -38,14 +39,15 @@ pub fn submit(
         sampling.seed = asked.seed.unwrap_or_else(random_u64);
         GenerationRequest {
             decoder_prompt: decoder_prompt.clone(),
-            choices: asked.choices,
+            choices: asked.generated(),
             beams: asked.beams,
             min_tokens: asked.min_tokens,
             ignore_end: asked.ignore_eos,
             sampling,
             controls: Arc::clone(&controls),
             stop: stop.clone(),
-            log_probs: asked.log_probs,
+            // The best are found by their log-probabilities.
+            log_probs: asked.log_probs.or(asked.best_of.map(|_| 0)),
             score_prompt: asked.echo && asked.log_probs.is_some() && !decoder_prompt.is_empty(),
             ..GenerationRequest::new(Arc::clone(source), asked.known_max_tokens())
         }
@@ -55,7 +57,8 @@ pub fn submit(
         .zip(&sources)
         .map(|(slot, source)| model.engine.submit(slot, request(source)))
         .collect::<Result<Vec<Generation>, Refusal>>()?;
-    Ok(Submitted { generations, sources, choices_per_prompt: asked.choices as usize, settings })
+    let (choices_per_prompt, kept_per_prompt) = (asked.generated() as usize, asked.choices as usize);
+    Ok(Submitted { generations, sources, choices_per_prompt, kept_per_prompt, settings })
 }
 
 /// Tokens that end a text and have no part in it.

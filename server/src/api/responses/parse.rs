@@ -70,6 +70,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<ResponseCall, ApiErr
         min_tokens: fields.whole(&MIN_TOKENS)?.map_or(0, saturated),
         ignore_eos: fields.flag(&IGNORE_EOS)?,
         choices: 1,
+        best_of: None,
         beams: None,
         sampling: read_sampling(&fields)?,
         seed: read_seed(&fields)?,

@@ -59,6 +59,7 @@ fn defaults_are_openais() {
             min_tokens: 0,
             ignore_eos: false,
             choices: 1,
+            best_of: None,
             beams: None,
             sampling,
             seed: None,
