@@ -42,6 +42,8 @@ struct Node {
     edges: Range<u32>,
     /// Whether a target ends here.
     is_end: bool,
+    /// Most tokens that may follow, the end token included.
+    longest: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -73,7 +75,7 @@ impl Targets {
         targets.dedup();
         let (end_tokens, words) = (vocabulary.end_tokens.clone(), vocabulary.size().div_ceil(32));
         let mut tree = Self { nodes: Vec::new(), edges: Vec::new(), end_tokens, words };
-        tree.nodes.push(Node { edges: 0..0, is_end: false });
+        tree.nodes.push(Node { edges: 0..0, is_end: false, longest: 0 });
         // Targets that begin alike are a range of the sorted list: those of each node, level by level.
         let mut level = vec![(0_u32, 0..targets.len())];
         for depth in 0.. {
@@ -82,6 +84,7 @@ impl Targets {
                 tree.extend(node, range, depth, &targets, &mut next);
             }
             if next.is_empty() {
+                tree.measure();
                 return Ok(tree);
             }
             level = next;
@@ -106,12 +109,21 @@ impl Targets {
             let token = targets[start][depth];
             let same = targets[start..range.end].partition_point(|target| target[depth] == token);
             let behind = self.nodes.len() as u32;
-            self.nodes.push(Node { edges: 0..0, is_end: false });
+            self.nodes.push(Node { edges: 0..0, is_end: false, longest: 0 });
             self.edges.push(Edge { token, node: behind });
             next.push((behind, start..start + same));
             start += same;
         }
-        self.nodes[node as usize] = Node { edges: first_edge..self.edges.len() as u32, is_end };
+        self.nodes[node as usize] = Node { edges: first_edge..self.edges.len() as u32, is_end, longest: 0 };
+    }
+
+    /// Counts the tokens that may follow each node. A node stands before those behind it.
+    fn measure(&mut self) {
+        for index in (0..self.nodes.len()).rev() {
+            let behind = self.edges(&self.nodes[index]).iter().map(|edge| self.nodes[edge.node as usize].longest);
+            // The token of the edge, or the end token.
+            self.nodes[index].longest = 1 + behind.max().unwrap_or(0);
+        }
     }
 
     fn edges(&self, node: &Node) -> &[Edge] {
@@ -182,6 +194,10 @@ impl ConstraintState for Beginning {
         let found = found.map_err(|_| ConstraintError { reason: format!("token {token} continues no target") })?;
         self.node = Some(edges[found].node);
         Ok(())
+    }
+
+    fn longest(&self) -> Option<usize> {
+        Some(self.node().map_or(0, |node| node.longest as usize))
     }
 
     fn list_forced(&mut self, out: &mut Vec<u32>) {

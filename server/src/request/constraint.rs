@@ -37,6 +37,12 @@ pub trait ConstraintState: fmt::Debug + Send {
     /// When it was not.
     fn advance(&mut self, token: u32) -> Result<(), ConstraintError>;
 
+    /// Most tokens that may still come, the end token included; `None` where that is not known. What is known makes the
+    /// search for the best targets exact.
+    fn longest(&self) -> Option<usize> {
+        None
+    }
+
     /// Appends the tokens that come next because there is no other choice, without going on by them. It may leave out
     /// any of them at the end, and leaves out end tokens.
     fn list_forced(&mut self, out: &mut Vec<u32>);
@@ -55,6 +61,11 @@ impl Constraint {
     /// The state before the first generated token.
     pub fn start(&self) -> Box<dyn ConstraintState> {
         self.0.start()
+    }
+
+    /// Most tokens of a target, the end token included; `None` where that is not known.
+    pub fn longest(&self) -> Option<usize> {
+        self.start().longest()
     }
 }
 

@@ -141,6 +141,12 @@ impl Controls {
         self.allowed.is_some() || !self.banned.is_empty() || !self.bad_words.is_empty() || self.no_repeat_ngram > 0
     }
 
+    /// Whether no edit makes a log-probability greater than 0: a longer text is then never more probable.
+    pub fn only_lower(&self) -> bool {
+        let lowers = |bias: &TokenBias| bias.bias <= 0.0;
+        self.presence_penalty >= 0.0 && self.frequency_penalty >= 0.0 && self.biases.iter().all(lowers)
+    }
+
     fn before_last(word: &[u32]) -> Option<u32> {
         word.len().checked_sub(2).map(|index| word[index])
     }

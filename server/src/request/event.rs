@@ -40,6 +40,8 @@ pub struct Rating {
     pub score: f32,
     /// Sum of the tokens' log-probabilities, edited as the request asks.
     pub log_prob: f32,
+    /// Whether no target that was not given is better, in a search among finite targets; `None` in any other.
+    pub is_exact: Option<bool>,
 }
 
 /// An event of a request's stream. Events of one choice come in order.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use kernels::Sampling;
 
-use super::beams::BeamSearch;
+use super::beams::{BeamSearch, EarlyStopping};
 use super::constraint::Constraint;
 use super::controls::Controls;
 use super::stop_check::StopCheck;
@@ -48,6 +48,8 @@ pub struct GenerationRequest {
     pub constraint: Option<Constraint>,
     /// Strings that end a hypothesis of a beam search. Other choices are cancelled at theirs.
     pub stop: Option<StopCheck>,
+    /// Steps that a search among finite targets may take to be exact; 0: it is as any other.
+    pub exact_steps: u32,
     /// Number of alternatives to report with each token's log-probability; `None` reports no log-probabilities.
     pub log_probs: Option<u32>,
     /// The decoder prompt is scored as well; needs `log_probs`.
@@ -70,6 +72,7 @@ impl GenerationRequest {
             controls: Arc::default(),
             constraint: None,
             stop: None,
+            exact_steps: 0,
             log_probs: None,
             score_prompt: false,
         }
@@ -88,6 +91,14 @@ impl GenerationRequest {
     /// Whether ids may be refused, beside end tokens before `min_tokens`.
     pub fn refuses_ids(&self) -> bool {
         self.controls.refuse_ids() || self.constraint.is_some()
+    }
+
+    /// Most tokens of a target, where the request is a search among finite targets that is to be exact: its hypotheses
+    /// are the best of all targets, unless its steps do not suffice. It reports no log-probabilities of tokens.
+    pub fn exact_search(&self) -> Option<usize> {
+        self.beams.filter(|beams| beams.early_stopping != EarlyStopping::Full)?;
+        let is_exact = self.exact_steps > 0 && !self.ignore_end && self.log_probs.is_none();
+        self.constraint.as_ref().filter(|_| is_exact && self.controls.only_lower())?.longest()
     }
 
     /// Number of sequences that the request is for the scheduler.

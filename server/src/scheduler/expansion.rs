@@ -7,17 +7,14 @@ use std::sync::Arc;
 
 use kernels::Candidate;
 
-use super::beams::Beginning;
+use super::beams::{Beginning, Next, Search};
 use super::commit::Results;
 use super::event::{Event, TokenScoreAt};
 use super::rules::forced;
 use super::running::Running;
 use super::searching::FoundCandidates;
-use super::sequence::{Lines, Request};
+use super::sequence::{Lines, Request, Sequence};
 use crate::request::{FinishReason, Rating};
-
-/// The rating of a choice without a hypothesis.
-const NO_RATING: Rating = Rating { score: f32::NEG_INFINITY, log_prob: f32::NEG_INFINITY };
 
 impl Results<'_> {
     /// Moves a beam search on by the candidates that were found for each of its branches. Those of an ended search are
@@ -31,29 +28,44 @@ impl Results<'_> {
             return;
         }
         let request = Arc::clone(&running.sequence.request);
-        // Controls may leave a branch without candidates while others go on.
-        let is_over = |list: &Vec<Candidate>| list.is_empty();
-        let may_end = request.asked.refuses_ids();
-        if found.iter().all(is_over) || !may_end && found.iter().any(is_over) {
+        if is_stuck(&running.sequence, found) {
             return self.fail(running);
         }
         let forced = forced(&request.asked, running.sequence.generated_tokens()).map(|_| certain(found));
-        let Lines::Beams(beams) = &mut running.sequence.lines else { return };
+        let Sequence { lines: Lines::Beams(beams), places, .. } = &mut running.sequence else { return };
         let found = FoundCandidates { lists: forced.as_deref().unwrap_or(found), logits_row };
-        let parents = beams.advance(&request, found, self.events);
-        if parents.is_empty() {
-            return self.finish_search(running);
+        match beams.advance(&request, places, found, self.events) {
+            Next::GoOn(parents) => self.go_on(running, &parents),
+            Next::ComeBack { branch, tokens } => self.come_back(running, branch, tokens),
+            Next::Over if beams.search.kept().is_empty() => self.fail(running),
+            Next::Over => self.finish_search(running),
         }
+    }
+
+    /// Goes on with branches of these parents, and tells the tokens on which all agree.
+    fn go_on(&mut self, running: &mut Running, parents: &[usize]) {
+        let request = Arc::clone(&running.sequence.request);
+        let Lines::Beams(beams) = &mut running.sequence.lines else { return };
         let agreed = beams.search.agreed();
         for index in beams.sent..agreed.tokens.len() {
             self.tell_each(&request, |choice| token_event(&request, choice, agreed, index));
         }
         beams.sent = agreed.tokens.len();
-        running.sequence.fork_histories(&parents);
-        if running.sequence.fork_places(&parents).is_err() {
+        running.sequence.fork_histories(parents);
+        if running.sequence.fork_places(parents).is_err() {
             return self.fail(running);
         }
-        running.fork(parents, self.pool);
+        running.fork(parents.iter().copied(), self.pool);
+    }
+
+    /// Goes on with other branches, which share so many generated tokens with a branch that ran. Their last tokens are
+    /// run in any case: candidates are found there.
+    fn come_back(&mut self, running: &mut Running, branch: usize, tokens: usize) {
+        if running.sequence.begin_branches().is_err() {
+            return self.fail(running);
+        }
+        let shared = 1 + running.sequence.request.asked.decoder_prompt.len() + tokens;
+        running.come_back(branch, shared.min(running.sequence.tokens() - 1), self.pool);
     }
 
     /// Gives each choice its hypothesis, best first.
@@ -61,13 +73,16 @@ impl Results<'_> {
         running.ended = true;
         let (request, Lines::Beams(beams)) = (&running.sequence.request, &running.sequence.lines) else { return };
         let id = request.id;
+        let is_finite = request.asked.constraint.as_ref().is_some_and(|constraint| constraint.longest().is_some());
+        let is_exact = is_finite.then(|| beams.search.is_exact());
         for choice in self.heard(request) {
             let Some(hypothesis) = beams.search.kept().get(choice as usize) else {
-                self.events.push(Event::Rated { request: id, choice, rating: NO_RATING });
+                let rating = Rating { score: f32::NEG_INFINITY, log_prob: f32::NEG_INFINITY, is_exact };
+                self.events.push(Event::Rated { request: id, choice, rating });
                 self.events.push(Event::Finished { request: id, choice, reason: FinishReason::Stop });
                 continue;
             };
-            let rating = Rating { score: hypothesis.score, log_prob: hypothesis.log_prob };
+            let rating = Rating { score: hypothesis.score, log_prob: hypothesis.log_prob, is_exact };
             self.events.push(Event::Rated { request: id, choice, rating });
             let all = Beginning { tokens: &hypothesis.tokens, held: &hypothesis.held };
             let rest = beams.sent..all.tokens.len();
@@ -86,6 +101,19 @@ impl Results<'_> {
     fn heard(&self, request: &Request) -> Vec<u32> {
         let silent = self.requests.get(&request.id).map_or(&[][..], |open| &open.silent);
         (0..request.asked.choices).filter(|choice| !silent.contains(choice)).collect()
+    }
+}
+
+/// Whether a search cannot go on by these candidates: a branch without any shows that its logits are no numbers, unless
+/// controls may have refused all ids.
+fn is_stuck(sequence: &Sequence, found: &[Vec<Candidate>]) -> bool {
+    let asked = &sequence.request.asked;
+    let is_over = |list: &Vec<Candidate>| list.is_empty();
+    match &sequence.lines {
+        Lines::Beams(beams) if matches!(beams.search, Search::BestFirst(_)) => {
+            !asked.controls.refuse_ids() && found.iter().any(is_over)
+        }
+        _ => found.iter().all(is_over) || !asked.refuses_ids() && found.iter().any(is_over),
     }
 }
 

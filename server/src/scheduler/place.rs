@@ -33,6 +33,13 @@ impl Place {
         self.state().advance(token)
     }
 
+    /// Most tokens that may come after a token; 0 where the token was not allowed.
+    pub fn longest_after(&self, token: u32) -> usize {
+        let mut state = self.state().fork();
+        let is_allowed = state.advance(token).is_ok();
+        state.longest().filter(|_| is_allowed).unwrap_or(0)
+    }
+
     /// Tokens that come next because there is no other choice.
     pub fn forced(&self) -> Vec<u32> {
         let mut tokens = Vec::new();

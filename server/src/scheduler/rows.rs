@@ -108,7 +108,7 @@ fn write_known(known: KnownRows<'_>, row: impl Fn(RowToken, usize) -> TargetRow,
                 match &sequence.lines {
                     Lines::Choice(tokens) => write_draw(sequence, row, sequence.draw_after(tokens.len(), rule), plan),
                     Lines::Beams(beams) => {
-                        let count = narrow(beams.search.candidates());
+                        let count = narrow(beams.search.candidates(branch));
                         let best = Some(BestAsk { row: narrow(plan.outputs.len()), count, rule });
                         let is_scored = sequence.request.asked.log_probs.is_some();
                         plan.outputs.push(Output { row, is_scored, draw: None, best });

@@ -142,6 +142,16 @@ impl Running {
         before.iter().for_each(|branch| pool.release(&branch.pages));
     }
 
+    /// Goes on with other branches than those that ran: keeps the pages of the first positions of one of these, which
+    /// all of them have in common, and runs the others from there. No rows are under way beside those that are over.
+    pub fn come_back(&mut self, branch: usize, positions: usize, pool: &mut PagePool) {
+        let mut stem = self.branches.swap_remove(branch);
+        self.release_pages(pool);
+        pool.release(&stem.pages.split_off(target_pages(positions)));
+        self.branches = vec![stem];
+        (self.computed, self.granted) = (positions, Grant::default());
+    }
+
     /// Index of the first page that the next rows of each branch write. Branches share no later one.
     fn first_written(&self) -> Option<usize> {
         (self.next.rows > 0).then(|| self.position() / PAGE_TOKENS)

@@ -4,8 +4,9 @@
 
 use kernels::Candidate;
 
-use super::beams::{Host, Search, SearchBounds};
+use super::beams::{Beam, BestFirst, ExactBounds, Host, Next, Search, SearchBounds};
 use super::event::{Event, HeldScore, ScoreAt};
+use super::place::Place;
 use super::sequence::Request;
 use crate::request::{StopCheck, StopScan};
 
@@ -33,46 +34,64 @@ impl Beams {
     /// The search of a request, before its first token; `None` when it asks for none.
     pub fn of(request: &Request) -> Option<Self> {
         let asked = &request.asked;
-        let bounds = SearchBounds { max_tokens: asked.max_tokens as usize, end_ids: request.ends.count() };
-        let stops = asked.stop.iter().map(StopCheck::start).collect();
-        asked.beams.map(|beams| Self { search: Search::new(beams, bounds), sent: 0, stops })
-    }
-
-    /// Takes the best candidates of each branch, as [`Search::advance`] does. `events` gets the scores that are to be
-    /// read for tokens that are kept.
-    pub fn advance(&mut self, request: &Request, found: FoundCandidates<'_>, events: &mut Vec<Event>) -> Vec<usize> {
-        let mut host = BranchTexts { request, stops: &self.stops, logits_row: found.logits_row, events };
-        let parents = self.search.advance(found.lists, &mut host);
-        self.fork_stops(&parents);
-        parents
-    }
-
-    /// Gives each branch that goes on the text of its parent, moved on by its own last token.
-    fn fork_stops(&mut self, parents: &[usize]) {
-        if self.stops.is_empty() {
-            return;
-        }
-        let fork = |(branch, &parent): (usize, &usize)| {
-            let mut scan = self.stops[parent].fork();
-            self.search.tokens(branch).last().into_iter().for_each(|&token| _ = scan.push(token));
-            scan
+        let beams = asked.beams?;
+        let max_tokens = asked.max_tokens as usize;
+        let search = match asked.exact_search() {
+            Some(longest) => {
+                let (choices, steps) = (asked.choices as usize, asked.exact_steps as usize);
+                Search::BestFirst(BestFirst::new(beams, ExactBounds { choices, max_tokens, steps, longest }))
+            }
+            None => Search::Beam(Beam::new(beams, SearchBounds { max_tokens, end_ids: request.ends.count() })),
         };
-        self.stops = parents.iter().enumerate().map(fork).collect();
+        Some(Self { search, sent: 0, stops: asked.stop.iter().map(StopCheck::start).collect() })
+    }
+
+    /// Takes the best candidates of each branch, as [`Search::advance`] does. `places` are those of the branches in
+    /// their constraint. `events` gets the scores that are to be read for tokens that are kept.
+    pub fn advance(
+        &mut self,
+        request: &Request,
+        places: &[Place],
+        found: FoundCandidates<'_>,
+        events: &mut Vec<Event>,
+    ) -> Next {
+        let mut host = Branches { request, places, stops: &self.stops, logits_row: found.logits_row, events };
+        let next = self.search.advance(found.lists, &mut host);
+        if let Some(stop) = &request.asked.stop {
+            self.stops = (0..self.search.branches()).map(|branch| self.scanned(&next, branch, stop)).collect();
+        }
+        next
+    }
+
+    /// The text of a branch after a step.
+    fn scanned(&self, next: &Next, branch: usize, stop: &StopCheck) -> Box<dyn StopScan> {
+        let tokens = self.search.tokens(branch);
+        let (mut scan, read) = match next {
+            Next::GoOn(parents) => (self.stops[parents[branch]].fork(), tokens.len() - 1),
+            Next::ComeBack { .. } | Next::Over => (stop.start(), 0),
+        };
+        tokens[read..].iter().for_each(|&token| _ = scan.push(token));
+        scan
     }
 }
 
 /// The branches of a search before their next tokens, as the search asks for them.
-struct BranchTexts<'a> {
+struct Branches<'a> {
     request: &'a Request,
+    places: &'a [Place],
     stops: &'a [Box<dyn StopScan>],
     logits_row: u32,
     events: &'a mut Vec<Event>,
 }
 
-impl Host for BranchTexts<'_> {
+impl Host for Branches<'_> {
     fn ends(&self, branch: usize, token: u32) -> bool {
         let completes = || self.stops.get(branch).is_some_and(|scan| scan.fork().push(token));
         self.request.ends.ends(token) || completes()
+    }
+
+    fn longest(&self, branch: usize, token: u32) -> usize {
+        self.places.get(branch).map_or(0, |place| place.longest_after(token))
     }
 
     fn keep(&mut self, branch: usize, token: u32) -> Option<HeldScore> {

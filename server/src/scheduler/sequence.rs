@@ -250,6 +250,24 @@ impl Sequence {
         Ok(())
     }
 
+    /// Begins the histories and the places of all branches anew, with the tokens that these have.
+    ///
+    /// # Errors
+    /// When a branch has a token that its constraint does not allow.
+    pub fn begin_branches(&mut self) -> Result<(), ConstraintError> {
+        let branches = self.branches();
+        if self.request.asked.controls.follow_tokens() {
+            self.histories = vec![History::default(); branches];
+        }
+        let Some(constraint) = &self.request.asked.constraint else { return Ok(()) };
+        let places: Vec<Place> = (0..branches).map(|_| Place::new(constraint.start())).collect();
+        for (branch, place) in places.iter().enumerate() {
+            self.generated(branch).iter().try_for_each(|&token| place.advance(token))?;
+        }
+        self.places = places;
+        Ok(())
+    }
+
     /// Adds the rule of the next token of a branch, and asks for its mask.
     pub fn add_rule(&mut self, branch: usize, writer: &mut RuleWriter, plan: &mut Plan) -> Option<RuleId> {
         let rule = self.rule_of(branch, writer, plan);

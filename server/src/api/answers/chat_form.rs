@@ -48,6 +48,7 @@ impl ChatForm {
             finish_reason: piece.piece.finish.map(FinishReason::name),
             score: piece.piece.rating.map(|rating| rating.score),
             cumulative_logprob: piece.piece.rating.map(|rating| rating.log_prob),
+            exact: piece.piece.rating.and_then(|rating| rating.is_exact),
             token_ids: self.blocks.token_ids.then_some(&piece.piece.token_ids),
         }
     }
@@ -61,6 +62,7 @@ impl ChatForm {
             finish_reason: None,
             score: None,
             cumulative_logprob: None,
+            exact: None,
             token_ids: None,
         };
         self.chunk(Some(choice), piece.piece.prompt_token_ids.as_deref(), usage)
@@ -113,6 +115,7 @@ impl AnswerForm for ChatForm {
             finish_reason: piece.piece.finish.map(FinishReason::name),
             score: piece.piece.rating.map(|rating| rating.score),
             cumulative_logprob: piece.piece.rating.map(|rating| rating.log_prob),
+            exact: piece.piece.rating.and_then(|rating| rating.is_exact),
             token_ids: self.blocks.token_ids.then_some(&piece.piece.token_ids),
         };
         let events = first.unwrap_or_default() + &self.chunk(Some(choice), None, usage_now());

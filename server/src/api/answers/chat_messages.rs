@@ -45,6 +45,9 @@ pub struct ChatChoice<'a> {
     /// Sum of its tokens' log-probabilities, of a beam search.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cumulative_logprob: Option<f32>,
+    /// Whether no other target of a search among given ones is better.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exact: Option<bool>,
     /// Its tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_ids: Option<&'a Vec<u32>>,
@@ -100,6 +103,9 @@ pub struct ChatChunkChoice<'a> {
     /// Sum of its tokens' log-probabilities, of a beam search.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cumulative_logprob: Option<f32>,
+    /// Whether no other target of a search among given ones is better.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exact: Option<bool>,
     /// Its new tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_ids: Option<&'a Vec<u32>>,

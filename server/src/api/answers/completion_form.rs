@@ -53,6 +53,7 @@ impl CompletionForm {
             finish_reason: piece.finish.map(FinishReason::name),
             score: piece.rating.map(|rating| rating.score),
             cumulative_logprob: piece.rating.map(|rating| rating.log_prob),
+            exact: piece.rating.and_then(|rating| rating.is_exact),
             prompt_token_ids: piece.prompt_token_ids.as_deref(),
             token_ids: self.blocks.token_ids.then_some(&piece.token_ids),
         }
@@ -104,6 +105,8 @@ struct ChoiceMessage<'a> {
     score: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cumulative_logprob: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exact: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt_token_ids: Option<&'a [u32]>,
     #[serde(skip_serializing_if = "Option::is_none")]

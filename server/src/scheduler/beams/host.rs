@@ -9,6 +9,9 @@ pub trait Host {
     /// Whether a token after a branch ends it.
     fn ends(&self, branch: usize, token: u32) -> bool;
 
+    /// Most tokens that may follow a token after a branch: those of the longest target. Asked in exact searches.
+    fn longest(&self, branch: usize, token: u32) -> usize;
+
     /// A token after a branch is kept. Returns the place of its log-probabilities, where they are wanted.
     fn keep(&mut self, branch: usize, token: u32) -> Option<HeldScore>;
 }

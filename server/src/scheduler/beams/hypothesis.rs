@@ -1,6 +1,6 @@
 //! Hypotheses that ended: the best of them are kept.
 //!
-//! Filled by `search`.
+//! Filled by `beam` and `best_first`.
 
 use crate::request::FinishReason;
 use crate::scheduler::event::HeldScore;

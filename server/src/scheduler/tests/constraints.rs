@@ -1,50 +1,11 @@
 //! Constraints: masks, tokens without a choice, and searches among targets.
 
-use super::fake_model::{END, VOCABULARY, score_alone};
+use super::fake_model::{END, score_alone};
+use super::one_of::OneOf;
 use super::rhythm::Rhythm;
-use super::world::{LIMITS, World, asks, source};
-use crate::request::{
-    BeamSearch, Constrain, Constraint, ConstraintError, ConstraintState, EarlyStopping, FinishReason, GenerationRequest,
-};
-
-/// A few targets, each of which an end token follows.
-#[derive(Debug, Clone)]
-struct OneOf(Vec<Vec<u32>>);
-
-#[derive(Debug, Clone)]
-struct Begun {
-    targets: Vec<Vec<u32>>,
-    tokens: Vec<u32>,
-}
-
-impl Constrain for OneOf {
-    fn start(&self) -> Box<dyn ConstraintState> {
-        Box::new(Begun { targets: self.0.clone(), tokens: Vec::new() })
-    }
-}
-
-impl ConstraintState for Begun {
-    fn fork(&self) -> Box<dyn ConstraintState> {
-        Box::new(self.clone())
-    }
-
-    fn write_allowed(&mut self, words: &mut Vec<u32>) -> Result<(), ConstraintError> {
-        words.clear();
-        words.resize(VOCABULARY.div_ceil(32) as usize, 0);
-        for target in self.targets.iter().filter(|target| target.starts_with(&self.tokens)) {
-            let next = target.get(self.tokens.len()).copied().unwrap_or(END[0]);
-            words[next as usize / 32] |= 1 << (next % 32);
-        }
-        Ok(())
-    }
-
-    fn advance(&mut self, token: u32) -> Result<(), ConstraintError> {
-        self.tokens.push(token);
-        Ok(())
-    }
-
-    fn list_forced(&mut self, _: &mut Vec<u32>) {}
-}
+use super::world::{LIMITS, World, asks, source, with_pages};
+use crate::request::{BeamSearch, EarlyStopping, FinishReason, GenerationRequest};
+use crate::scheduler::SchedulerLimits;
 
 fn in_rhythm(rhythm: Rhythm, max_tokens: u32) -> GenerationRequest {
     GenerationRequest { constraint: Some(rhythm.constraint()), ignore_end: false, ..asks(&source(1, 20), max_tokens) }
@@ -98,7 +59,7 @@ fn a_search_among_targets_that_drops_none_finds_the_best_of_them() {
     for name in 0..20 {
         let mut world = World::new(LIMITS);
         let beams = BeamSearch { width: 8, length_penalty: 0.0, early_stopping: EarlyStopping::Impossible };
-        let constraint = Some(Constraint::new(OneOf(targets.clone())));
+        let constraint = Some(OneOf(targets.clone()).constraint());
         let asked = GenerationRequest { choices: 4, beams: Some(beams), constraint, ..asks(&source(name, 12), 10) };
         let asked = GenerationRequest { ignore_end: false, ..asked };
         let id = world.submit(asked.clone());
@@ -116,5 +77,66 @@ fn a_search_among_targets_that_drops_none_finds_the_best_of_them() {
         let found: Vec<Vec<u32>> = world.answers(id).iter().map(|answer| answer.tokens.clone()).collect();
         let best: Vec<Vec<u32>> = all.into_iter().take(4).map(|(_, tokens)| tokens).collect();
         assert_eq!(found, best);
+    }
+}
+
+/// 300 targets that begin alike in many ways.
+fn many_targets() -> Vec<Vec<u32>> {
+    let ids = |target: u32| [target % 7 + 3, target % 5 + 10, target % 11 + 20, target / 9 % 20 + 5];
+    (0..300).map(|target| ids(target)[..1 + target as usize % 4].to_vec()).collect()
+}
+
+/// A narrow search among many targets, which a beam search would not find for certain.
+fn exact(name: u32) -> GenerationRequest {
+    let beams = BeamSearch { width: 3, length_penalty: 0.0, early_stopping: EarlyStopping::Unlikely };
+    let constraint = Some(OneOf(many_targets()).constraint());
+    let asked = GenerationRequest { choices: 3, beams: Some(beams), constraint, ..asks(&source(name, 12), 10) };
+    GenerationRequest { ignore_end: false, exact_steps: 500, ..asked }
+}
+
+#[test]
+fn a_narrow_search_comes_back_for_what_it_dropped_and_finds_the_best_of_all_targets() {
+    let mut came_back = 0;
+    for name in 0..8 {
+        let mut world = World::new(LIMITS);
+        world.submit(GenerationRequest { decoder_prompt: (3..24).collect(), ..exact(name) });
+        while !world.scheduler.is_idle() {
+            let length =
+                |world: &World| world.scheduler.running.first().map_or(0, |one| one.sequence.generated_tokens());
+            let before = length(&world);
+            world.step();
+            came_back += usize::from(length(&world) < before && !world.scheduler.is_idle());
+        }
+        world.check_answers();
+    }
+    assert!(came_back > 4, "{came_back} times");
+}
+
+#[test]
+fn exact_searches_that_are_preempted_find_the_same() {
+    let mut world = World::new(SchedulerLimits { running_rows: 10, step_rows: 10, ..with_pages(16) });
+    world
+        .submit(GenerationRequest { decoder_prompt: (3..103).map(|id| id % 40).collect(), ..asks(&source(1, 4), 120) });
+    world.submit(GenerationRequest { decoder_prompt: (3..39).collect(), ..exact(2) });
+    world.submit(GenerationRequest { decoder_prompt: (5..9).collect(), ..exact(3) });
+    let mut preempted = false;
+    while !world.scheduler.is_idle() {
+        world.step();
+        preempted |= world.scheduler.queue.waiting.iter().any(|waiting| waiting.preempted);
+    }
+    assert!(preempted);
+    world.check_answers();
+}
+
+#[test]
+fn a_search_without_enough_steps_says_that_it_is_not_exact() {
+    let mut world = World::new(LIMITS);
+    let id = world.submit(GenerationRequest { exact_steps: 5, ..exact(1) });
+    let short = GenerationRequest { exact_steps: 0, ..exact(1) };
+    let plain = world.submit(short);
+    world.run();
+    for id in [id, plain] {
+        let ratings = world.answers(id).iter().map(|answer| answer.rating.unwrap().is_exact);
+        assert_eq!(ratings.collect::<Vec<_>>(), [Some(false); 3]);
     }
 }

@@ -114,28 +114,72 @@ fn best(digest: u64, count: u32, rule: DrawRule<'_>) -> Vec<Candidate> {
     all
 }
 
-/// Computes the answers of a beam search that runs alone: what transformers' loop finds.
-fn search_alone(asked: &GenerationRequest, beams: BeamSearch) -> Vec<Answer> {
+/// Computes the answers of an exact search that runs alone: the best of all targets.
+fn best_alone(asked: &GenerationRequest, beams: BeamSearch) -> Vec<Answer> {
+    let mut open = vec![(Vec::new(), 0.0)];
+    let mut all = Vec::new();
+    while let Some((tokens, sum)) = open.pop() {
+        let beginning = [&[START], &asked.decoder_prompt[..], &tokens].concat();
+        let source = digest_source(asked.source.iter().copied());
+        let mut log_probs = log_probs(beginning.iter().fold(source, |digest, &token| mix(digest, token)));
+        plain_controls::apply(asked, &tokens, &mut log_probs);
+        for (id, log_prob) in (0..).zip(log_probs).filter(|(_, log_prob)| log_prob.is_finite()) {
+            let (tokens, log_prob): (Vec<u32>, f32) = ([&tokens[..], &[id]].concat(), sum + log_prob);
+            let is_end = is_end(asked, &tokens);
+            if !is_end && tokens.len() < asked.max_tokens as usize {
+                open.push((tokens, log_prob));
+                continue;
+            }
+            let score = log_prob / (tokens.len() as f64).powf(beams.length_penalty) as f32;
+            let rating = Some(Rating { score, log_prob, is_exact: Some(true) });
+            let finish = Some(if is_end { FinishReason::Stop } else { FinishReason::Length });
+            all.push(Answer { tokens, scores: Vec::new(), rating, finish });
+        }
+    }
+    all.sort_by(|a, b| b.rating.unwrap().score.total_cmp(&a.rating.unwrap().score));
+    let lowest = f32::NEG_INFINITY;
+    let rating = Some(Rating { score: lowest, log_prob: lowest, is_exact: Some(true) });
+    all.resize(
+        all.len().max(asked.choices as usize),
+        Answer { rating, finish: Some(FinishReason::Stop), ..Answer::default() },
+    );
+    all
+}
+
+/// Tokens that end a target of a request, ascending.
+fn end_tokens(asked: &GenerationRequest) -> Vec<u32> {
     let model_s: &[u32] = if asked.ignore_end { &[] } else { &END };
     let ends = [model_s, &asked.controls.stop_tokens].concat().into_iter().collect::<BTreeSet<_>>();
-    let ends: Vec<u32> = ends.into_iter().collect();
-    let bounds = SearchBounds { max_tokens: asked.max_tokens as usize, end_ids: ends.len() };
+    ends.into_iter().collect()
+}
+
+/// Whether a branch of a search is at its end with these tokens.
+fn is_end(asked: &GenerationRequest, tokens: &[u32]) -> bool {
+    let completes = |stop: &StopCheck| {
+        let mut scan = stop.start();
+        tokens.iter().map(|&token| scan.push(token)).last() == Some(true)
+    };
+    let is_end = tokens.last().is_some_and(|last| end_tokens(asked).contains(last));
+    is_end || asked.stop.as_ref().is_some_and(completes)
+}
+
+/// Computes the answers of a beam search that runs alone: what transformers' loop finds.
+fn search_alone(asked: &GenerationRequest, beams: BeamSearch) -> Vec<Answer> {
+    let bounds = SearchBounds { max_tokens: asked.max_tokens as usize, end_ids: end_tokens(asked).len() };
     let prompt = [&[START], asked.decoder_prompt.as_slice()].concat();
     let start = prompt.iter().fold(digest_source(asked.source.iter().copied()), |digest, &token| mix(digest, token));
-    let is_end = |tokens: &[u32]| {
-        let completes = |stop: &StopCheck| {
-            let mut scan = stop.start();
-            tokens.iter().map(|&token| scan.push(token)).last() == Some(true)
-        };
-        tokens.last().is_some_and(|last| ends.contains(last)) || asked.stop.as_ref().is_some_and(completes)
-    };
     let digest_after = |tokens: &[u32]| tokens.iter().fold(start, |digest, &token| mix(digest, token));
-    let hypotheses = plain_search::search(beams, bounds, is_end, |tokens| {
-        let digest = digest_after(tokens);
-        let mut log_probs = log_probs(digest);
-        plain_controls::apply(asked, tokens, &mut log_probs);
-        log_probs.to_vec()
-    });
+    let hypotheses = plain_search::search(
+        beams,
+        bounds,
+        |tokens| is_end(asked, tokens),
+        |tokens| {
+            let digest = digest_after(tokens);
+            let mut log_probs = log_probs(digest);
+            plain_controls::apply(asked, tokens, &mut log_probs);
+            log_probs.to_vec()
+        },
+    );
     let scores = |tokens: &[u32]| {
         let own = (0..tokens.len()).map(|index| (tokens[index], digest_after(&tokens[..index])));
         if asked.log_probs.is_some() { [scores_of_prompt(asked), own.collect()].concat() } else { Vec::new() }
@@ -143,7 +187,7 @@ fn search_alone(asked: &GenerationRequest, beams: BeamSearch) -> Vec<Answer> {
     let answer = |hypothesis: Hypothesis| Answer {
         scores: scores(&hypothesis.tokens),
         tokens: hypothesis.tokens,
-        rating: Some(Rating { score: hypothesis.score, log_prob: hypothesis.log_prob }),
+        rating: Some(Rating { score: hypothesis.score, log_prob: hypothesis.log_prob, is_exact: None }),
         finish: Some(hypothesis.reason),
     };
     hypotheses.into_iter().map(answer).collect()
@@ -176,7 +220,8 @@ pub fn score_alone(asked: &GenerationRequest, tokens: &[u32]) -> f32 {
 /// Computes the answer of a choice that runs alone, without a scheduler. It has no end where no token can be drawn.
 pub fn answer_alone(asked: &GenerationRequest, choice: u32) -> Answer {
     if let Some(beams) = asked.beams.filter(|_| asked.max_tokens > 0) {
-        return search_alone(asked, beams)[choice as usize].clone();
+        let exact = asked.exact_search().map(|_| best_alone(asked, beams));
+        return exact.unwrap_or_else(|| search_alone(asked, beams))[choice as usize].clone();
     }
     let mut answer = Answer { scores: scores_of_prompt(asked), ..Answer::default() };
     let prompt = [&[START], asked.decoder_prompt.as_slice()].concat();

@@ -9,6 +9,7 @@ mod decoding;
 mod encoder;
 mod encodings;
 mod fake_model;
+mod one_of;
 mod plain_controls;
 mod pressure;
 mod rhythm;

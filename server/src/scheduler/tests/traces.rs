@@ -6,6 +6,7 @@ use kernels::Sampling;
 use proptest::prelude::*;
 
 use super::fake_model::VOCABULARY;
+use super::one_of::OneOf;
 use super::rhythm::Rhythm;
 use super::stop_pair::stop_pair;
 use super::world::{World, caller, source};
@@ -118,6 +119,7 @@ prop_compose! {
         beams in prop::option::weighted(0.3, beams()),
         controls in prop_oneof![1 => Just(Controls::default()), 1 => controls()],
         rhythm in prop::option::weighted(0.3, (1u32..6, 0u32..9)),
+        targets in prop::option::weighted(0.5, prop::collection::vec(prop::collection::vec(3u32..VOCABULARY, 0..6), 1..12)),
         stop in prop::option::weighted(0.3, (0u32..VOCABULARY, 0u32..VOCABULARY)),
     ) -> GenerationRequest {
         // Searches are compared where enough ids are left for their whole width.
@@ -125,7 +127,7 @@ prop_compose! {
         let controls = if beams.is_some() && is_tight { Controls::default() } else { controls };
         // A rhythm leaves a search fewer ids than it is wide.
         let rhythm = rhythm.filter(|_| beams.is_none()).map(|(bar, bars)| Rhythm { bar, bars }.constraint());
-        GenerationRequest {
+        let asked = GenerationRequest {
             controls: Arc::new(controls.in_order()),
             constraint: rhythm,
             stop: stop.filter(|_| beams.is_some()).map(|(first, second)| stop_pair([first, second])),
@@ -137,8 +139,12 @@ prop_compose! {
             sampling: Sampling { seed, ..Sampling::GREEDY },
             log_probs,
             score_prompt,
+            exact_steps: 100,
             ..GenerationRequest::new(source, max_tokens)
-        }
+        };
+        // A beam search that is not exact would lack ids here too.
+        let among = GenerationRequest { constraint: targets.map(|targets| OneOf(targets).constraint()), ..asked.clone() };
+        if among.exact_search().is_some() { among } else { asked }
     }
 }
 

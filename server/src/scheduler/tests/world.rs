@@ -127,6 +127,10 @@ impl World {
         self.step_bound += choices * positions + encoding + 2;
         // Sources and encoder requests take turns in each lane.
         self.steps_of_readers += encoding;
+        if asked.exact_search().is_some() {
+            // The beginnings of each step of the search may take several steps to run again.
+            self.step_bound += asked.exact_steps as usize * 8;
+        }
         if self.runs_ahead {
             // A waiting sequence may have to wait for a step that was planned before its place was free.
             self.step_bound += 2 * choices;

@@ -1,5 +1,5 @@
 //! transformers' loop (5.17, `_beam_search` for a batch of one) over full lists of log-probabilities, line by line:
-//! rectangular, with -10^9 for what is not there. The judge of [`super::super::Search`].
+//! rectangular, with -10^9 for what is not there. The judge of [`super::super::Beam`].
 
 use crate::request::{BeamSearch, EarlyStopping, FinishReason};
 use crate::scheduler::beams::SearchBounds;

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::plain_search::{self, Hypothesis};
 use crate::request::{BeamSearch, EarlyStopping};
-use crate::scheduler::beams::{Host, Search, SearchBounds};
+use crate::scheduler::beams::{Beam, Host, SearchBounds};
 use crate::scheduler::event::HeldScore;
 
 /// Ids of the models.
@@ -65,6 +65,10 @@ impl Host for Texts<'_> {
         self.ends.end(&[self.branches[branch].as_slice(), &[token]].concat())
     }
 
+    fn longest(&self, _: usize, _: u32) -> usize {
+        panic!("a beam search asks for no bound")
+    }
+
     fn keep(&mut self, _: usize, id: u32) -> Option<HeldScore> {
         let held = HeldScore::default();
         held.hold(TokenScore { chosen: Candidate { id, log_prob: 0.0, rank: 0 }, top: Vec::new() });
@@ -78,8 +82,8 @@ fn tokens_of(held: &[HeldScore]) -> Vec<u32> {
 }
 
 /// Runs a search to its end.
-pub fn run(asked: BeamSearch, bounds: SearchBounds, ends: Ends<'_>, logits: impl Fn(&[u32]) -> Vec<f32>) -> Search {
-    let mut search = Search::new(asked, bounds);
+pub fn run(asked: BeamSearch, bounds: SearchBounds, ends: Ends<'_>, logits: impl Fn(&[u32]) -> Vec<f32>) -> Beam {
+    let mut search = Beam::new(asked, bounds);
     let mut agreed = Vec::new();
     while search.branches() > 0 {
         let found: Vec<_> = (0..search.branches())
@@ -145,7 +149,7 @@ fn equal_scores_go_to_the_lower_branch_then_to_the_lower_id() {
 #[test]
 fn where_nothing_can_follow_the_search_ends_with_fewer_hypotheses() {
     let asked = BeamSearch { width: 3, length_penalty: 1.0, early_stopping: EarlyStopping::Unlikely };
-    let mut search = Search::new(asked, SearchBounds { max_tokens: 9, end_ids: 1 });
+    let mut search = Beam::new(asked, SearchBounds { max_tokens: 9, end_ids: 1 });
     let only = vec![Candidate { id: 3, log_prob: -0.5, rank: 0 }];
     let mut texts = Texts { branches: vec![Vec::new()], ends: Ends { ids: &[3], pair: None } };
     assert!(search.advance(&[only], &mut texts).is_empty());

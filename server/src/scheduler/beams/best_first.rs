@@ -1,0 +1,262 @@
+//! An exact search among finite targets: branch and bound over the tree of their beginnings.
+//!
+//! A log-probability is at most 0, so no target scores better than its beginnings allow. The search descends as a beam
+//! search does, keeps the beginnings that a beam search would drop, and comes back to them as long as one of them may
+//! still lead to a target that is better than the worst kept. Beginnings that run side by side have equal lengths. An
+//! open beginning keeps its tokens only: those that it comes back to are run again.
+
+use std::collections::BinaryHeap;
+
+use kernels::Candidate;
+
+use super::beam::common;
+use super::host::Host;
+use super::hypothesis::{Hypothesis, Kept};
+use super::open::{Open, Path, Rest};
+use super::search::Next;
+use crate::request::{BeamSearch, FinishReason};
+
+/// Most beginnings that are open at once: a search that has more of them ends.
+pub const MOST_OPEN: usize = 1 << 17;
+
+/// Bounds of an exact search.
+#[derive(Debug, Clone, Copy)]
+pub struct ExactBounds {
+    /// Number of targets wanted.
+    pub choices: usize,
+    /// Most tokens of a target, at least one.
+    pub max_tokens: usize,
+    /// Number of steps after which the search ends, exact or not.
+    pub steps: usize,
+    /// Most tokens of a target that is not cut.
+    pub longest: usize,
+}
+
+/// The beginnings that run, those that are open, and the targets that are kept.
+#[derive(Debug)]
+pub struct BestFirst {
+    asked: BeamSearch,
+    bounds: ExactBounds,
+    /// Beginnings that run, best first, all of the same length.
+    front: Vec<Front>,
+    /// Open beginnings by their length.
+    open: Vec<BinaryHeap<Open>>,
+    path: Path,
+    kept: Kept,
+    steps: usize,
+    is_exact: bool,
+}
+
+/// A beginning that runs.
+#[derive(Debug)]
+struct Front {
+    tokens: Vec<u32>,
+    /// The end of its path.
+    node: u32,
+    log_prob: f32,
+    /// Most tokens that may follow.
+    longest: usize,
+    /// Its part that is not open any more.
+    rest: Rest,
+}
+
+impl BestFirst {
+    /// A search with one beginning that has no tokens.
+    pub fn new(asked: BeamSearch, bounds: ExactBounds) -> Self {
+        let rest = Rest { count: Self::first_count(asked), taken: Vec::new() };
+        let start = Front { tokens: Vec::new(), node: Path::START, log_prob: 0.0, longest: bounds.longest, rest };
+        Self {
+            asked,
+            bounds,
+            front: vec![start],
+            open: Vec::new(),
+            path: Path::default(),
+            kept: Kept::new(bounds.choices),
+            steps: 0,
+            is_exact: false,
+        }
+    }
+
+    /// Number of candidates that a branch must give.
+    pub fn candidates(&self, branch: usize) -> usize {
+        self.front[branch].rest.count
+    }
+
+    /// Number of beginnings that run.
+    pub const fn branches(&self) -> usize {
+        self.front.len()
+    }
+
+    /// Number of tokens of each.
+    pub fn len(&self) -> usize {
+        self.front.first().map_or(0, |front| front.tokens.len())
+    }
+
+    /// Tokens of one.
+    pub fn tokens(&self, branch: usize) -> &[u32] {
+        &self.front[branch].tokens
+    }
+
+    /// Number of first tokens that all of them have in common.
+    pub fn stem(&self) -> usize {
+        common(self.front.iter().map(|front| front.tokens.as_slice()))
+    }
+
+    /// Kept targets, best first.
+    pub fn kept(&self) -> &[Hypothesis] {
+        self.kept.list()
+    }
+
+    /// Whether no other target can be better than those that are kept. Known once the search is over.
+    pub const fn is_exact(&self) -> bool {
+        self.is_exact
+    }
+
+    /// Takes the best candidates of each branch, and says what runs next.
+    pub fn advance(&mut self, found: &[Vec<Candidate>], host: &mut impl Host) -> Next {
+        assert_eq!(self.front.len(), found.len(), "each branch has candidates");
+        self.steps += 1;
+        let before = std::mem::take(&mut self.front);
+        let mut children = Vec::new();
+        for (branch, (front, found)) in before.iter().zip(found).enumerate() {
+            self.expand(Expanded { branch, front }, found, host, &mut children);
+        }
+        let count: usize = self.open.iter().map(BinaryHeap::len).sum();
+        if !self.kept.list().is_empty() && (self.steps >= self.bounds.steps || count + children.len() > MOST_OPEN) {
+            self.is_exact = !self.is_any_open(&children);
+            return Next::Over;
+        }
+        self.descend(&before, children).unwrap_or_else(|| self.come_back(&before))
+    }
+
+    /// Sorts the candidates after a branch into targets that are kept, `children` that are open, and the rest.
+    fn expand(&mut self, of: Expanded<'_>, found: &[Candidate], host: &mut impl Host, children: &mut Vec<Child>) {
+        let Expanded { branch, front } = of;
+        let length = front.tokens.len() + 1;
+        for one in found.iter().filter(|one| !front.rest.taken.contains(&one.id)) {
+            let log_prob = front.log_prob + one.log_prob;
+            let is_end = host.ends(branch, one.id);
+            if is_end || length >= self.bounds.max_tokens {
+                let reason = if is_end { FinishReason::Stop } else { FinishReason::Length };
+                let tokens = [front.tokens.as_slice(), &[one.id]].concat();
+                let score = log_prob / self.divisor(length);
+                self.kept.add(Hypothesis { tokens, log_prob, score, reason, held: Vec::new() });
+                continue;
+            }
+            let longest = host.longest(branch, one.id);
+            let bound = self.bound(log_prob, length, longest);
+            let open = Open { bound, log_prob, node: front.node, token: Some(one.id), longest, rest: None };
+            children.push(Child { branch, open });
+        }
+        if let Some(last) = found.last().filter(|_| found.len() >= front.rest.count) {
+            let log_prob = front.log_prob + last.log_prob;
+            let bound = self.bound(log_prob, length - 1, front.longest);
+            let taken = found.iter().map(|one| one.id).collect();
+            let rest = Some(Box::new(Rest { count: 2 * front.rest.count, taken }));
+            let Front { node, longest, log_prob, .. } = *front;
+            self.add(length - 1, Open { bound, log_prob, node, token: None, longest, rest });
+        }
+    }
+
+    /// Goes on with the best children, if they fill at least half of the branches or too few targets are kept.
+    fn descend(&mut self, before: &[Front], mut children: Vec<Child>) -> Option<Next> {
+        let length = before.first().map_or(0, |front| front.tokens.len()) + 1;
+        children.retain(|child| self.may_improve(child.open.bound));
+        children.sort_by(|a, b| b.open.cmp(&a.open));
+        let width = self.asked.width as usize;
+        let goes_on = !children.is_empty() && (2 * children.len() >= width || self.kept.to_beat().is_none());
+        let own = if goes_on { width.min(children.len()) } else { 0 };
+        for child in children.drain(own..) {
+            self.add(length, child.open);
+        }
+        let parents = children.iter().map(|child| child.branch).collect();
+        self.front = children.into_iter().map(|child| self.front_of(child.open)).collect();
+        goes_on.then_some(Next::GoOn(parents))
+    }
+
+    /// Comes back to the length that has the best open beginning, with the best beginnings of this length.
+    fn come_back(&mut self, before: &[Front]) -> Next {
+        let best = |(length, heap): (usize, &BinaryHeap<Open>)| heap.peek().map(|open| (open.bound, length));
+        let by_bound = |a: &(f32, usize), b: &(f32, usize)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
+        let best = self.open.iter().enumerate().filter_map(best).max_by(by_bound);
+        let Some((_, length)) = best.filter(|&(bound, _)| self.may_improve(bound)) else {
+            self.is_exact = true;
+            return Next::Over;
+        };
+        while self.front.len() < self.asked.width as usize
+            && let Some(open) = self.open[length].pop()
+            && self.may_improve(open.bound)
+        {
+            let front = self.front_of(open);
+            self.front.push(front);
+        }
+        let shared = |front: &Front| {
+            common(std::iter::once(front.tokens.as_slice()).chain(self.front.iter().map(|next| next.tokens.as_slice())))
+        };
+        let (branch, tokens) = before
+            .iter()
+            .map(shared)
+            .enumerate()
+            .max_by(|a, b| a.1.cmp(&b.1).then(b.0.cmp(&a.0)))
+            .expect("a step has branches");
+        Next::ComeBack { branch, tokens }
+    }
+
+    /// Opens a beginning of so many tokens, if it may lead to a target that is kept.
+    fn add(&mut self, length: usize, open: Open) {
+        if !self.may_improve(open.bound) {
+            return;
+        }
+        if self.open.len() <= length {
+            self.open.resize_with(length + 1, BinaryHeap::new);
+        }
+        self.open[length].push(open);
+    }
+
+    /// The beginning that an open one becomes when it runs.
+    fn front_of(&mut self, open: Open) -> Front {
+        let Open { log_prob, node, token, longest, rest, .. } = open;
+        let node = token.map_or(node, |token| self.path.go_on(node, token));
+        let first = || Rest { count: Self::first_count(self.asked), taken: Vec::new() };
+        let rest = rest.map_or_else(first, |rest| *rest);
+        Front { tokens: self.path.tokens(node), node, log_prob, longest, rest }
+    }
+
+    fn is_any_open(&self, children: &[Child]) -> bool {
+        let open = self.open.iter().filter_map(BinaryHeap::peek);
+        children.iter().map(|child| &child.open).chain(open).any(|open| self.may_improve(open.bound))
+    }
+
+    /// Whether a target of this score would be kept.
+    fn may_improve(&self, bound: f32) -> bool {
+        self.kept.to_beat().is_none_or(|worst| bound > worst)
+    }
+
+    /// The best score of targets that go on from a beginning of `length` tokens by at most `longest`.
+    fn bound(&self, log_prob: f32, length: usize, longest: usize) -> f32 {
+        let most = length.saturating_add(longest).min(self.bounds.max_tokens);
+        log_prob / self.divisor(if self.asked.length_penalty >= 0.0 { most } else { length + 1 })
+    }
+
+    /// The number that the sum of a target of so many tokens is divided by.
+    fn divisor(&self, tokens: usize) -> f32 {
+        (tokens as f64).powf(self.asked.length_penalty) as f32
+    }
+
+    /// Number of candidates that a beginning gives when it runs for the first time.
+    fn first_count(asked: BeamSearch) -> usize {
+        (2 * asked.width as usize).max(16)
+    }
+}
+
+/// A beginning that ran.
+struct Expanded<'a> {
+    branch: usize,
+    front: &'a Front,
+}
+
+/// An open beginning that goes on from a branch by one token.
+struct Child {
+    branch: usize,
+    open: Open,
+}

@@ -1,0 +1,59 @@
+//! A choice among given targets over the fake model's ids.
+
+use super::fake_model::{END, VOCABULARY};
+use crate::request::{Constrain, Constraint, ConstraintError, ConstraintState};
+
+/// Targets, each of which an end token follows.
+#[derive(Debug, Clone)]
+pub struct OneOf(pub Vec<Vec<u32>>);
+
+impl OneOf {
+    pub fn constraint(self) -> Constraint {
+        Constraint::new(self)
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Begun {
+    targets: Vec<Vec<u32>>,
+    tokens: Vec<u32>,
+}
+
+impl Constrain for OneOf {
+    fn start(&self) -> Box<dyn ConstraintState> {
+        Box::new(Begun { targets: self.0.clone(), tokens: Vec::new() })
+    }
+}
+
+impl Begun {
+    fn open(&self) -> impl Iterator<Item = &Vec<u32>> {
+        self.targets.iter().filter(|target| target.starts_with(&self.tokens))
+    }
+}
+
+impl ConstraintState for Begun {
+    fn fork(&self) -> Box<dyn ConstraintState> {
+        Box::new(self.clone())
+    }
+
+    fn write_allowed(&mut self, words: &mut Vec<u32>) -> Result<(), ConstraintError> {
+        words.clear();
+        words.resize(VOCABULARY.div_ceil(32) as usize, 0);
+        for target in self.open() {
+            let next = target.get(self.tokens.len()).copied().unwrap_or(END[0]);
+            words[next as usize / 32] |= 1 << (next % 32);
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, token: u32) -> Result<(), ConstraintError> {
+        self.tokens.push(token);
+        Ok(())
+    }
+
+    fn longest(&self) -> Option<usize> {
+        Some(self.open().map(|target| target.len() + 1 - self.tokens.len()).max().unwrap_or(0))
+    }
+
+    fn list_forced(&mut self, _: &mut Vec<u32>) {}
+}
