@@ -73,6 +73,8 @@ pub struct Limits {
     pub total_choices: usize,
     /// Largest product of choices, tokens and `logprobs` + 1 in one HTTP request.
     pub total_logprobs: usize,
+    /// Steps that a search among given targets may take to be exact.
+    pub exact_search_steps: u32,
     /// Strings in `stop`.
     pub stop_strings: usize,
     /// Bytes of each stop string.
@@ -131,6 +133,7 @@ impl Limits {
             top_logprobs: reader.integer("limits.top_logprobs", 0..=100),
             total_choices: reader.integer("limits.total_choices", 1..=MIB),
             total_logprobs: reader.integer("limits.total_logprobs", 0..=GIB),
+            exact_search_steps: reader.integer("limits.exact_search_steps", 0..=65_536),
             stop_strings: reader.integer("limits.stop_strings", 0..=64),
             stop_bytes: reader.integer("limits.stop_bytes", 1..=MIB),
             truncated_text_bytes: reader.integer("limits.truncated_text_bytes", 1024..=GIB),

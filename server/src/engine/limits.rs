@@ -16,6 +16,8 @@ pub struct EngineLimits {
     pub target_tokens: usize,
     /// Classes that the model's head scores; 0 without a head.
     pub classes: usize,
+    /// Steps that a search among given targets may take to be exact; 0: none is.
+    pub exact_steps: u32,
     /// The page pool and the largest step.
     pub steps: SchedulerLimits,
 }
@@ -88,6 +90,7 @@ mod tests {
         source_tokens: 40,
         target_tokens: 50,
         classes: 0,
+        exact_steps: 0,
         steps: SchedulerLimits {
             pool: PoolSize { pages: 5, source_page_tokens: 16 },
             running_rows: 1,

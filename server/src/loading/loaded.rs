@@ -90,6 +90,7 @@ impl Loaded {
             source_tokens: limits.source_tokens.min(model.encoder.max_positions),
             target_tokens: limits.target_tokens.min(model.decoder.max_positions),
             classes: 0,
+            exact_steps: limits.exact_search_steps,
             steps,
         })
     }

@@ -89,6 +89,7 @@ impl LoadedEncoder {
             source_tokens: limits.source_tokens.min(self.config.encoder.max_positions),
             target_tokens: 0,
             classes: self.config.labels.len(),
+            exact_steps: 0,
             steps: SchedulerLimits {
                 pool: PoolSize { pages: 0, source_page_tokens: self.arithmetic().cross_kv.page_tokens() },
                 running_rows: limits.running_rows as usize,

@@ -124,7 +124,8 @@ mod tests {
             step_encoder_tokens: 1,
             encoder_layers: 1,
         };
-        let limits = EngineLimits { queued_rows, source_tokens: 8, target_tokens: 8, classes: 0, steps };
+        let limits =
+            EngineLimits { queued_rows, source_tokens: 8, target_tokens: 8, classes: 0, exact_steps: 0, steps };
         ServedModel {
             name: name.to_owned(),
             aliases: Vec::new(),

@@ -162,6 +162,7 @@ impl App {
             source_tokens: setup.source_tokens,
             target_tokens: setup.target_tokens,
             classes: setup.labels.len(),
+            exact_steps: 100,
             // The test is the engine, so nothing but the pool matters here.
             steps: SchedulerLimits {
                 pool: PoolSize { pages: setup.pages, source_page_tokens: 16 },

@@ -88,13 +88,9 @@ async fn of_responses() {
     let own = vec![
         ("access_programs", Value::Null, Some(json!([]))),
         ("background", json!(false), Some(json!(true))),
-        ("best_of", json!(1), Some(json!(2))),
         ("context_management", json!([]), Some(json!([{"type": "compaction"}]))),
         ("conversation", Value::Null, Some(json!("conv_1"))),
-        ("early_stopping", json!(false), Some(json!(true))),
         ("image", Value::Null, Some(json!("x"))),
-        ("length_penalty", json!(1.0), Some(json!(2.0))),
-        ("use_beam_search", json!(false), Some(json!(true))),
         ("moderation", Value::Null, Some(json!({}))),
         ("previous_response_id", Value::Null, Some(json!("resp_1"))),
         ("prompt", Value::Null, Some(json!({"id": "x"}))),

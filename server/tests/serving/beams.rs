@@ -217,3 +217,43 @@ async fn a_search_takes_as_many_places_in_the_queue_as_it_is_wide() {
     assert_eq!(app.engine().free_slots(), 16);
     assert_eq!(choices(&app.post(&searched(&[5, 6])).await.json()).len(), 3, "the server goes on");
 }
+
+#[tokio::test]
+async fn a_flood_of_the_widest_searches_is_answered_or_refused_and_harms_nobody() {
+    let limits = "[limits]\nrunning_rows = 32\nqueued_rows = 64\ntotal_choices = 16\nprompts = 16\n";
+    let app = App::start(limits);
+    let plain = |row: usize| json!({"prompt": rows()[row].input_ids, "max_tokens": 12, "temperature": 0});
+    let mut alone = Vec::new();
+    for row in 0..4 {
+        alone.push(app.post(&plain(row)).await.choice().text);
+    }
+    let mut wide = searched(&rows()[0].input_ids);
+    (wide["n"], wide["best_of"], wide["ignore_eos"]) = (json!(16), json!(16), json!(true));
+    (wide["max_tokens"], wide["logprobs"], wide["stop"]) = (json!(40), json!(2), json!("qqq"));
+    let flood: Vec<_> = (0..40).map(|_| app.spawn(&wide)).collect();
+    wait_until(|| app.engine_metrics().running_rows.get() == 32).await;
+    let mut answered = 0;
+    let mut beside = 0;
+    for (row, text) in alone.iter().enumerate() {
+        let answer = app.post(&plain(row)).await;
+        if answer.status == 200 {
+            assert_eq!(&answer.choice().text, text);
+            beside += 1;
+        } else {
+            answer.error(429, None, Some("overloaded"));
+        }
+    }
+    for one in flood {
+        let answer = one.await.unwrap();
+        if answer.status == 200 {
+            answered += 1;
+            assert_eq!(choices(&answer.json()).len(), 16);
+        } else {
+            assert_eq!(answer.status, 429, "{}", answer.text);
+        }
+    }
+    assert!((2..40).contains(&answered) && beside > 0, "{answered} searches, {beside} beside them");
+    app.idle().await;
+    assert_eq!((app.engine().free_slots(), app.engine_metrics().running_rows.get()), (64, 0));
+    assert_eq!(app.post(&plain(1)).await.choice().text, alone[1]);
+}

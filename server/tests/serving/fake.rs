@@ -107,8 +107,14 @@ impl FakeEngine {
             step_encoder_tokens: 64,
             encoder_layers: 1,
         };
-        let limits =
-            EngineLimits { queued_rows: room.queued_rows, source_tokens: 64, target_tokens: 64, classes: 0, steps };
+        let limits = EngineLimits {
+            queued_rows: room.queued_rows,
+            source_tokens: 64,
+            target_tokens: 64,
+            classes: 0,
+            exact_steps: 0,
+            steps,
+        };
         let tokens = BoundaryTokens { start: 2, end: vec![1] };
         let settings = EngineSettings { limits, tokens, metrics: Arc::clone(&metrics) };
         let engine = Engine::start(Box::new(Fake { entered, turns: receiver, chosen: Vec::new() }), settings).unwrap();

@@ -125,7 +125,8 @@ impl PairEngine {
             step_encoder_tokens: 64,
             encoder_layers: config.encoder.layers,
         };
-        let limits = EngineLimits { queued_rows: 400, source_tokens: 512, target_tokens: 64, classes: 0, steps };
+        let limits =
+            EngineLimits { queued_rows: 400, source_tokens: 512, target_tokens: 64, classes: 0, exact_steps: 0, steps };
         let tokens = BoundaryTokens { start: config.start_token, end: ends.to_vec() };
         let metrics = Arc::<EngineMetrics>::default();
         let settings = EngineSettings { limits, tokens, metrics: Arc::clone(&metrics) };

@@ -92,7 +92,8 @@ impl DemoEngine {
             step_encoder_tokens: 64,
             encoder_layers: config.encoder.layers,
         };
-        let limits = EngineLimits { queued_rows: 64, source_tokens: 256, target_tokens: 64, classes: 0, steps };
+        let limits =
+            EngineLimits { queued_rows: 64, source_tokens: 256, target_tokens: 64, classes: 0, exact_steps: 0, steps };
         let tokens = BoundaryTokens { start: config.start_token, end: config.end_tokens.clone() };
         let metrics = Arc::<EngineMetrics>::default();
         let settings = EngineSettings { limits, tokens, metrics: Arc::clone(&metrics) };
@@ -135,7 +136,8 @@ impl DemoEngine {
         requests.iter().map(encode).collect()
     }
 
-    fn submit(&self, request: &GenerationRequest) -> Generation {
+    /// Submits a request.
+    pub fn submit(&self, request: &GenerationRequest) -> Generation {
         let handle = &self.engine.as_ref().unwrap().handle;
         handle.submit(handle.reserve(Salt::default(), 1).unwrap(), request.clone()).unwrap()
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::answer_budget::Repeats;
 use super::chat_logprobs::{ChatLogProb, chat_log_prob_bytes, chat_log_probs};
+use super::choice::Piece;
 use super::form::{AnswerForm, ChoicePiece};
 use super::heading::{Heading, unix_seconds};
 use super::response_messages::{
@@ -19,7 +20,7 @@ use super::token_names::TokenNames;
 use super::usage::Usage;
 use crate::api::http::{ApiError, random_name};
 use crate::registry::ServedModel;
-use crate::request::FinishReason;
+use crate::request::{FinishReason, Rating};
 
 /// A stream writes its text in four events at its end.
 const REPEATED_AT_END: usize = 4;
@@ -30,6 +31,25 @@ const SETTINGS_AT_BEGINNING: usize = 2;
 /// They are kept, too.
 const SETTINGS_REPEATED: usize = 1 + SETTINGS_AT_BEGINNING + 1;
 const IN_PROGRESS: &str = "in_progress";
+
+/// How a response ended.
+#[derive(Debug, Clone, Copy, Default)]
+struct End {
+    finish: Option<FinishReason>,
+    /// How a beam search rates it.
+    rating: Option<Rating>,
+}
+
+impl End {
+    /// The end that a piece tells.
+    const fn of(piece: &Piece) -> Self {
+        Self { finish: piece.finish, rating: piece.rating }
+    }
+
+    fn is_complete(self) -> bool {
+        self.finish == Some(FinishReason::Stop)
+    }
+}
 
 /// The form of one response.
 #[derive(Debug)]
@@ -44,7 +64,7 @@ pub struct ResponseForm {
     text: String,
     /// Its tokens, where log-probabilities are asked for.
     tokens: Vec<ScoredToken>,
-    finish: Option<FinishReason>,
+    end: End,
     /// Tokens go by their ids.
     tokens_as_ids: bool,
 }
@@ -61,7 +81,7 @@ impl ResponseForm {
             sequence: Sequence::default(),
             text: String::new(),
             tokens: Vec::new(),
-            finish: None,
+            end: End::default(),
             tokens_as_ids: false,
         }
     }
@@ -88,21 +108,31 @@ impl ResponseForm {
         }
     }
 
-    fn ended<'a>(&'a self, finish: Option<FinishReason>, text: OutputText<'a>, usage: &Usage) -> ResponseMessage<'a> {
-        let is_complete = finish == Some(FinishReason::Stop);
+    fn ended<'a>(&'a self, end: End, text: OutputText<'a>, usage: &Usage) -> ResponseMessage<'a> {
+        let is_complete = end.is_complete();
         let incomplete_details = (!is_complete).then_some(IncompleteDetails { reason: "max_output_tokens" });
         ResponseMessage {
             completed_at: is_complete.then(unix_seconds),
-            status: status(finish),
+            status: status(end.finish),
             incomplete_details,
-            output: vec![self.item(status(finish), vec![text])],
+            output: vec![self.ended_item(end, text)],
             usage: Some(usage.of_response()),
             ..self.begun()
         }
     }
 
     fn item<'a>(&'a self, status: &'static str, content: Vec<OutputText<'a>>) -> OutputMessage<'a> {
-        OutputMessage { id: &self.item_id, kind: "message", status, role: "assistant", content }
+        let (id, kind, role) = (&self.item_id, "message", "assistant");
+        OutputMessage { id, kind, status, role, content, score: None, cumulative_logprob: None, exact: None }
+    }
+
+    fn ended_item<'a>(&'a self, end: End, text: OutputText<'a>) -> OutputMessage<'a> {
+        OutputMessage {
+            score: end.rating.map(|rating| rating.score),
+            cumulative_logprob: end.rating.map(|rating| rating.log_prob),
+            exact: end.rating.and_then(|rating| rating.is_exact),
+            ..self.item(status(end.finish), vec![text])
+        }
     }
 
     fn place(&self) -> PartPlace<'_> {
@@ -140,7 +170,7 @@ impl AnswerForm for ResponseForm {
         let piece = pieces.first().map(|choice| &choice.piece);
         let log_probs = piece.map(|piece| self.log_probs(&piece.log_probs)).unwrap_or_default();
         let text = Self::output_text(piece.map_or("", |piece| &piece.text), &log_probs);
-        let message = self.ended(piece.and_then(|piece| piece.finish), text, usage);
+        let message = self.ended(piece.map(End::of).unwrap_or_default(), text, usage);
         serde_json::to_string(&message).expect("strings and numbers serialise")
     }
 
@@ -159,7 +189,9 @@ impl AnswerForm for ResponseForm {
         let piece = &piece.piece;
         self.text.push_str(&piece.text);
         self.tokens.extend_from_slice(&piece.log_probs);
-        self.finish = self.finish.or(piece.finish);
+        if piece.finish.is_some() {
+            self.end = End::of(piece);
+        }
         let logprobs = self.log_probs(&piece.log_probs);
         let mut events = self.sequence.events();
         if !piece.text.is_empty() || !logprobs.is_empty() {
@@ -176,10 +208,10 @@ impl AnswerForm for ResponseForm {
         let text = EventContents::Text { place, text: &self.text, logprobs: &log_probs };
         events.push("response.output_text.done", text);
         events.push("response.content_part.done", EventContents::Part { place, part });
-        let item = self.item(status(self.finish), vec![part]);
+        let item = self.ended_item(self.end, part);
         events.push("response.output_item.done", EventContents::Item { output_index: 0, item });
-        let kind = if self.finish == Some(FinishReason::Stop) { "response.completed" } else { "response.incomplete" };
-        events.push(kind, EventContents::Response { response: self.ended(self.finish, part, usage) });
+        let kind = if self.end.is_complete() { "response.completed" } else { "response.incomplete" };
+        events.push(kind, EventContents::Response { response: self.ended(self.end, part, usage) });
         events.end()
     }
 

@@ -75,6 +75,15 @@ pub struct OutputMessage<'a> {
     pub role: &'static str,
     /// One text, or nothing yet.
     pub content: Vec<OutputText<'a>>,
+    /// The number by which a beam search orders its hypotheses, of which this is the best.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<f32>,
+    /// Sum of its tokens' log-probabilities, of a beam search.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cumulative_logprob: Option<f32>,
+    /// Whether no other target of a search among given ones is better.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exact: Option<bool>,
 }
 
 /// The text of a message.

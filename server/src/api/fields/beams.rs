@@ -30,6 +30,16 @@ const EARLY_STOPPING: Field = Field::shape("early_stopping", early_stopping_sche
      `use_beam_search`.",
 );
 
+const USE_BEAM_SEARCH_OF_RESPONSE: Field = Field::boolean(USE_BEAM_SEARCH.name)
+    .about("The text is the best hypothesis of a beam search, with its `score`, as in [completions](#generation).");
+const BEST_OF_RESPONSE: Field = Field::integer(BEST_OF.name, 1, Most::Limit("choices"))
+    .absent("2")
+    .about("Width of the beam search, 2 to {choices}. Without `use_beam_search` only 1.");
+
+/// The fields of a response, which has one choice.
+pub const BEAMS_OF_RESPONSE: [Field; 4] =
+    [USE_BEAM_SEARCH_OF_RESPONSE, BEST_OF_RESPONSE, LENGTH_PENALTY, EARLY_STOPPING];
+
 /// The fields.
 pub const BEAMS: [Field; 4] = [USE_BEAM_SEARCH, BEST_OF, LENGTH_PENALTY, EARLY_STOPPING];
 
@@ -79,6 +89,19 @@ pub fn read_beams(fields: &Fields, beside: BesideBeams) -> Result<Option<BeamSea
         return Err(ApiError::OutOfRange { param: BEST_OF.name, value: width.to_string(), range });
     }
     Ok(Some(BeamSearch { width, length_penalty, early_stopping }))
+}
+
+/// Reads the search of a response, if one is asked for.
+///
+/// # Errors
+/// As [`read_beams`], and for a width without a search.
+pub fn read_beams_of_response(fields: &Fields, most: u32, sampling: Sampling) -> Result<Option<BeamSearch>, ApiError> {
+    let beams = read_beams(fields, BesideBeams { choices: 1, most, sampling })?;
+    let width = fields.whole_up_to(&BEST_OF_RESPONSE, most.into())?.map_or(1, to_u32);
+    if beams.is_none() && width != 1 {
+        return Err(invalid(BEST_OF.name, "has a meaning only with 'use_beam_search'"));
+    }
+    Ok(beams)
 }
 
 /// Reads how many continuations are generated of which the choices are the best, where these are more than the choices.

@@ -22,7 +22,7 @@ mod text_options;
 mod truncation;
 mod unfinished;
 
-pub use beams::{BEAMS, BesideBeams, read_beams, read_best_of, rows_field};
+pub use beams::{BEAMS, BEAMS_OF_RESPONSE, BesideBeams, read_beams, read_beams_of_response, read_best_of, rows_field};
 pub use cache_salt::read_cache_salt;
 pub use declared::{
     ADD_SPECIAL_TOKENS_TO_CONVERSATION, CACHE_SALT, IGNORE_EOS, MIN_TOKENS, MODEL, STREAM, decoder_prompt_schema,

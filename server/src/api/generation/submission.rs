@@ -46,6 +46,7 @@ pub fn submit(
             sampling,
             controls: Arc::clone(&controls),
             stop: stop.clone(),
+            exact_steps: model.limits().exact_steps,
             // The best are found by their log-probabilities.
             log_probs: asked.log_probs.or(asked.best_of.map(|_| 0)),
             score_prompt: asked.echo && asked.log_probs.is_some() && !decoder_prompt.is_empty(),

@@ -22,13 +22,9 @@ const OWN: NeutralFields = NeutralFields {
         // OpenAI.
         ("access_programs", Neutral::Null),
         ("background", Neutral::Boolean(false)),
-        ("best_of", Neutral::Number(1.0)),
         ("context_management", Neutral::EmptyList),
         ("conversation", Neutral::Never(NOTHING_STORED)),
-        ("early_stopping", Neutral::Boolean(false)),
         ("image", Neutral::Null),
-        ("length_penalty", Neutral::Number(1.0)),
-        ("use_beam_search", Neutral::Boolean(false)),
         ("moderation", Neutral::Null),
         ("previous_response_id", Neutral::Never(NOTHING_STORED)),
         ("prompt", Neutral::Never(NOTHING_STORED)),

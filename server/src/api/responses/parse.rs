@@ -11,7 +11,8 @@ use crate::api::answers::{ResponseSettings, StreamOptions};
 use crate::api::controls::GivenControls;
 use crate::api::fields::{
     ADD_SPECIAL_TOKENS_TO_CONVERSATION, DecoderPrompt, IGNORE_EOS, MIN_TOKENS, STREAM, TextOptions, Unfinished,
-    given_messages, given_stop, read_cache_salt, read_sampling, read_seed, saturated, take_unfinished, to_u32,
+    given_messages, given_stop, read_beams_of_response, read_cache_salt, read_sampling, read_seed, saturated,
+    take_unfinished, to_u32,
 };
 use crate::api::generation::{CallNames, CallSources, Excesses, GenerationCall, RequestBounds, validate};
 use crate::api::http::{ApiError, TargetNames};
@@ -60,6 +61,8 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<ResponseCall, ApiErr
         add_generation_prompt: true,
         variables: draft.variables.transpose()?.unwrap_or_default(),
     };
+    let sampling = read_sampling(&fields)?;
+    let beams = read_beams_of_response(&fields, bounds.choices, sampling)?;
     let call = GenerationCall {
         names,
         sources: CallSources::Conversation(conversation),
@@ -71,8 +74,8 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<ResponseCall, ApiErr
         ignore_eos: fields.flag(&IGNORE_EOS)?,
         choices: 1,
         best_of: None,
-        beams: None,
-        sampling: read_sampling(&fields)?,
+        beams,
+        sampling,
         seed: read_seed(&fields)?,
         stop: given_stop(draft.stop, bounds.takes_text)?,
         controls: GivenControls::read(&fields, draft.controls, bounds.takes_text)?,

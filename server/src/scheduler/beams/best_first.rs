@@ -63,7 +63,7 @@ struct Front {
 impl BestFirst {
     /// A search with one beginning that has no tokens.
     pub fn new(asked: BeamSearch, bounds: ExactBounds) -> Self {
-        let rest = Rest { count: Self::first_count(asked), taken: Vec::new() };
+        let rest = Rest { count: Self::first_count(asked), taken: Vec::new(), is_ended: false };
         let start = Front { tokens: Vec::new(), node: Path::START, log_prob: 0.0, longest: bounds.longest, rest };
         Self {
             asked,
@@ -133,9 +133,14 @@ impl BestFirst {
     fn expand(&mut self, of: Expanded<'_>, found: &[Candidate], host: &mut impl Host, children: &mut Vec<Child>) {
         let Expanded { branch, front } = of;
         let length = front.tokens.len() + 1;
+        let mut is_ended = front.rest.is_ended;
         for one in found.iter().filter(|one| !front.rest.taken.contains(&one.id)) {
             let log_prob = front.log_prob + one.log_prob;
-            let is_end = host.ends(branch, one.id);
+            let (is_end, longest) = (host.ends(branch, one.id), host.longest(branch, one.id));
+            // Of several end tokens after a target, the most probable one counts.
+            if longest == 0 && std::mem::replace(&mut is_ended, true) {
+                continue;
+            }
             if is_end || length >= self.bounds.max_tokens {
                 let reason = if is_end { FinishReason::Stop } else { FinishReason::Length };
                 let tokens = [front.tokens.as_slice(), &[one.id]].concat();
@@ -143,7 +148,6 @@ impl BestFirst {
                 self.kept.add(Hypothesis { tokens, log_prob, score, reason, held: Vec::new() });
                 continue;
             }
-            let longest = host.longest(branch, one.id);
             let bound = self.bound(log_prob, length, longest);
             let open = Open { bound, log_prob, node: front.node, token: Some(one.id), longest, rest: None };
             children.push(Child { branch, open });
@@ -152,7 +156,7 @@ impl BestFirst {
             let log_prob = front.log_prob + last.log_prob;
             let bound = self.bound(log_prob, length - 1, front.longest);
             let taken = found.iter().map(|one| one.id).collect();
-            let rest = Some(Box::new(Rest { count: 2 * front.rest.count, taken }));
+            let rest = Some(Box::new(Rest { count: 2 * front.rest.count, taken, is_ended }));
             let Front { node, longest, log_prob, .. } = *front;
             self.add(length - 1, Open { bound, log_prob, node, token: None, longest, rest });
         }
@@ -217,7 +221,7 @@ impl BestFirst {
     fn front_of(&mut self, open: Open) -> Front {
         let Open { log_prob, node, token, longest, rest, .. } = open;
         let node = token.map_or(node, |token| self.path.go_on(node, token));
-        let first = || Rest { count: Self::first_count(self.asked), taken: Vec::new() };
+        let first = || Rest { count: Self::first_count(self.asked), taken: Vec::new(), is_ended: false };
         let rest = rest.map_or_else(first, |rest| *rest);
         Front { tokens: self.path.tokens(node), node, log_prob, longest, rest }
     }

@@ -28,6 +28,8 @@ pub struct Rest {
     pub count: usize,
     /// Tokens that were taken before.
     pub taken: Vec<u32>,
+    /// Whether the end of a target was among them.
+    pub is_ended: bool,
 }
 
 impl Ord for Open {
