@@ -68,8 +68,8 @@ pub enum GenerationEvent {
         /// Its log-probabilities, when asked for.
         score: Option<TokenScore>,
     },
-    /// A beam search is over, and this choice is one of its hypotheses. Comes before the tokens that are still to be told,
-    /// one of which may end the text for a client.
+    /// A beam search is over, and this choice is one of its hypotheses. Comes before the tokens that
+    /// are still to be told, one of which may end the text for a client.
     Rated {
         /// Choice that is rated.
         choice: u32,

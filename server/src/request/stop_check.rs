@@ -1,7 +1,7 @@
 //! Stop strings of a beam search: whether a line of tokens is at its end, given its text.
 //!
-//! Built by `api` from the tokenizer and the strings; asked by the scheduler for the candidates of each branch. A choice
-//! without a search needs none: `api` cuts its text, and cancels it.
+//! Built by `api` from the tokenizer and the strings; asked by the scheduler for the candidates of each branch. A
+//! choice without a search needs none: `api` cuts its text, and cancels it.
 
 use std::fmt;
 use std::sync::Arc;

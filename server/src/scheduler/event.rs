@@ -17,8 +17,8 @@ pub struct ScoreAt {
     pub top: u32,
 }
 
-/// The place of a token's log-probabilities: a beam search keeps tokens before it is known whether they are told. Clones
-/// are the same place, which is gone with the last of them.
+/// The place of a token's log-probabilities: a beam search keeps tokens before it is known whether they are told.
+/// Clones are the same place, which is gone with the last of them.
 #[derive(Debug, Clone, Default)]
 pub struct HeldScore(Arc<OnceLock<TokenScore>>);
 
@@ -29,7 +29,7 @@ impl HeldScore {
         let _ = self.0.set(score);
     }
 
-    /// What is in the place.
+    /// The log-probabilities in the place, once they were read.
     pub fn get(&self) -> Option<&TokenScore> {
         self.0.get()
     }
@@ -94,8 +94,8 @@ pub enum Event {
         /// Where that is kept.
         held: HeldScore,
     },
-    /// A beam search is over, and this choice is one of its hypotheses. Comes before the tokens that are still to be told,
-    /// one of which may end the text for a client.
+    /// A beam search is over, and this choice is one of its hypotheses. Comes before the tokens that
+    /// are still to be told, one of which may end the text for a client.
     Rated {
         /// The request.
         request: RequestId,

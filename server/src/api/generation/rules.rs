@@ -51,8 +51,8 @@ fn check_scored(request: &GenerationCall) -> Result<(), ApiError> {
     Err(ApiError::Invalid { param: "decoder_prompt".to_owned(), problem })
 }
 
-/// Refuses a search that ends with too many tokens: each of its steps looks at as many candidates for each of its branches
-/// as `best_of` times one more than it has end tokens.
+/// Refuses a search that ends with too many tokens: each of its steps looks at as many candidates for each of its
+/// branches as `best_of` times one more than it has end tokens.
 fn check_searched(request: &GenerationCall) -> Result<(), ApiError> {
     let count = request.controls.stop_tokens.len();
     if request.beams.is_none() || count <= STOP_TOKENS_OF_SEARCH {

@@ -1,4 +1,4 @@
-//! What a search asks of whoever runs it.
+//! Questions of a search to whoever runs it.
 //!
 //! Implemented by the scheduler, and by tests.
 

@@ -16,7 +16,7 @@ pub enum Search {
     BestFirst(BestFirst),
 }
 
-/// What follows a step of a search.
+/// The work that follows a step of a search.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
     /// Branches go on, each from the branch of this index before the step.

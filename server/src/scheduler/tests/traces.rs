@@ -105,6 +105,11 @@ fn controls() -> impl Strategy<Value = Controls> {
     ]
 }
 
+/// A few targets.
+fn targets() -> impl Strategy<Value = Vec<Vec<u32>>> {
+    prop::collection::vec(prop::collection::vec(3u32..VOCABULARY, 0..6), 1..12)
+}
+
 prop_compose! {
     fn request()(
         source in request_source(),
@@ -119,7 +124,7 @@ prop_compose! {
         beams in prop::option::weighted(0.3, beams()),
         controls in prop_oneof![1 => Just(Controls::default()), 1 => controls()],
         rhythm in prop::option::weighted(0.3, (1u32..6, 0u32..9)),
-        targets in prop::option::weighted(0.5, prop::collection::vec(prop::collection::vec(3u32..VOCABULARY, 0..6), 1..12)),
+        targets in prop::option::weighted(0.5, targets()),
         stop in prop::option::weighted(0.3, (0u32..VOCABULARY, 0u32..VOCABULARY)),
     ) -> GenerationRequest {
         // Searches are compared where enough ids are left for their whole width.
@@ -143,7 +148,8 @@ prop_compose! {
             ..GenerationRequest::new(source, max_tokens)
         };
         // A beam search that is not exact would lack ids here too.
-        let among = GenerationRequest { constraint: targets.map(|targets| OneOf(targets).constraint()), ..asked.clone() };
+        let constraint = targets.map(|targets| OneOf(targets).constraint());
+        let among = GenerationRequest { constraint, ..asked.clone() };
         if among.exact_search().is_some() { among } else { asked }
     }
 }

@@ -95,7 +95,7 @@ impl Host for Branches<'_> {
     }
 }
 
-/// What is asked of a search.
+/// A search as it is asked for.
 #[derive(Debug, Clone, Copy)]
 struct Asked {
     width: u32,

@@ -37,7 +37,7 @@ pub fn candidates(logits: &[f32], count: usize) -> Vec<Candidate> {
     all
 }
 
-/// What ends a text.
+/// Ends of texts.
 #[derive(Debug, Clone, Copy)]
 pub struct Ends<'a> {
     /// Ids.
@@ -131,7 +131,8 @@ proptest! {
         let asked = BeamSearch { width, length_penalty, early_stopping };
         let bounds = SearchBounds { max_tokens, end_ids };
         let ours = run(asked, bounds, ends, |tokens| logits(seed, sharpness, tokens));
-        let theirs = plain_search::search(asked, bounds, |tokens| ends.end(tokens), |tokens| log_probs(&logits(seed, sharpness, tokens)));
+        let model = |tokens: &[u32]| log_probs(&logits(seed, sharpness, tokens));
+        let theirs = plain_search::search(asked, bounds, |tokens| ends.end(tokens), model);
         let ours: Vec<_> = ours.kept().iter().map(|one| Hypothesis { held: Vec::new(), ..one.clone() }).collect();
         prop_assert_eq!(ours, theirs);
     }
