@@ -19,6 +19,7 @@ mod saved;
 mod special_tokens;
 mod stack;
 mod stack_fields;
+mod wishes;
 
 pub(crate) use adapted::{AdaptedConfig, AdaptedSource};
 pub use architecture::{Architecture, Generation, Head, Stacks};
@@ -31,3 +32,4 @@ pub use network::NetworkConfig;
 pub use special_tokens::SpecialTokens;
 pub(crate) use stack::alternating;
 pub use stack::{LayerKind, StackConfig};
+pub use wishes::{GenerationWishes, SearchEnd};

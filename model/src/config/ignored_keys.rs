@@ -5,6 +5,7 @@
 use serde_json::{Value, json};
 
 use super::document::ConfigDocument;
+use super::wishes::WISHES;
 
 /// Keys that are read here, and keys that have no effect on a text.
 const HONOURED: [&str; 12] = [
@@ -25,10 +26,9 @@ const HONOURED: [&str; 12] = [
 /// Whether a key's value asks for nothing, as null does.
 fn asks_for_nothing(key: &str, value: &Value) -> bool {
     let neutral = match key {
-        "do_sample" | "early_stopping" | "remove_invalid_values" | "renormalize_logits" => json!(false),
-        "diversity_penalty" | "encoder_no_repeat_ngram_size" | "min_length" | "no_repeat_ngram_size" => json!(0),
-        "encoder_repetition_penalty" | "length_penalty" | "repetition_penalty" => json!(1),
-        "num_beam_groups" | "num_beams" | "num_return_sequences" => json!(1),
+        "remove_invalid_values" | "renormalize_logits" => json!(false),
+        "diversity_penalty" | "encoder_no_repeat_ngram_size" => json!(0),
+        "encoder_repetition_penalty" | "num_beam_groups" | "num_return_sequences" => json!(1),
         _ => return false,
     };
     match (value.as_f64(), neutral.as_f64()) {
@@ -42,6 +42,7 @@ impl ConfigDocument {
     pub fn ignored_generation_keys(&self) -> Vec<String> {
         let fields = self.fields().generation;
         let asked = fields.entries().filter(|(key, value)| !value.is_null() && !asks_for_nothing(key, value));
-        asked.map(|(key, _)| key.clone()).filter(|key| !HONOURED.contains(&key.as_str())).collect()
+        let is_honoured = |key: &str| HONOURED.contains(&key) || WISHES.contains(&key);
+        asked.map(|(key, _)| key.clone()).filter(|key| !is_honoured(key)).collect()
     }
 }

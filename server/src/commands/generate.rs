@@ -28,7 +28,8 @@ pub fn generate(config: &Config, options: &GenerateOptions) -> Result<(), Comman
     let tokenizer = loaded.tokenizer.clone().ok_or(CommandError::NoTokenizer)?;
     let constraint = answer_form::compile(&options.form, &loaded)?;
     let request = request(tokenizer.encode_with_special_tokens(&prompt)?, options)?;
-    let request = GenerationRequest { constraint, ..request };
+    let controls = Arc::new(loaded.defaults.controls.clone().in_order());
+    let request = GenerationRequest { controls, constraint, ..request };
     let engine = loaded.start(limits, Arc::default())?;
     engine.handle.check(request.lengths())?;
     let slot = engine.handle.reserve(Salt::default(), 1)?;

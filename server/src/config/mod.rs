@@ -31,8 +31,8 @@ pub use hub_id::HubId;
 pub use layers::Layer;
 pub use limits::Limits;
 pub use model_choice::{
-    CROSS_KVS, ChatTemplateSource, CrossKv, DEVICES, DTYPES, Device, ModelChoice, ModelSource, QUANTIZATIONS, Quantize,
-    SCHEMES, TokenizerSource,
+    CROSS_KVS, ChatTemplateSource, CrossKv, DEVICES, DTYPES, Device, GenerationConfig, ModelChoice, ModelSource,
+    QUANTIZATIONS, Quantize, SCHEMES, TokenizerSource,
 };
 use names::TakenNames;
 pub use proxies::Proxies;

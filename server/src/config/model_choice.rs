@@ -25,6 +25,10 @@ pub const SCHEMES: [(&str, Scheme); 2] =
 /// Values of `model.cross_kv`.
 pub const CROSS_KVS: [&str; 3] = ["auto", "same", "int8"];
 
+/// Values of `model.generation_config`.
+const GENERATION_CONFIGS: [(&str, GenerationConfig); 2] =
+    [("auto", GenerationConfig::Auto), ("ignore", GenerationConfig::Ignore)];
+
 /// The model that runs, and its arithmetic.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelChoice {
@@ -34,6 +38,8 @@ pub struct ModelChoice {
     pub tokenizer: TokenizerSource,
     /// Origin of the chat template.
     pub chat_template: ChatTemplateSource,
+    /// Whether the checkpoint sets defaults of requests.
+    pub generation_config: GenerationConfig,
     /// Name that clients give as `model`, and the label of the model's metrics.
     pub served_name: String,
     /// Other names that clients may give.
@@ -85,6 +91,15 @@ pub enum TokenizerSource {
     File(PathBuf),
     /// None: token ids in and out.
     None,
+}
+
+/// Whether `generation_config.json` sets defaults of requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GenerationConfig {
+    /// Its values are the defaults.
+    Auto,
+    /// Only its special tokens count.
+    Ignore,
 }
 
 /// Quantisation of the matrices of the layers.
@@ -151,6 +166,7 @@ impl ModelChoice {
             source,
             tokenizer,
             chat_template,
+            generation_config: reader.choice("model.generation_config", &GENERATION_CONFIGS),
             served_name,
             aliases: reader.texts("model.aliases"),
             device: reader.choice("model.device", &DEVICES),

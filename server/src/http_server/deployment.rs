@@ -11,7 +11,6 @@ use crate::engine::{Engine, EngineLimits};
 use crate::job_pool::JobPool;
 use crate::loading::{LoadError, LoadedModel, ModelFacts, OfModel, all_of};
 use crate::registry::{LongestToken, ModelRegistry, ServedModel};
-use crate::request::Controls;
 use crate::telemetry::ModelMetrics;
 
 /// Stretch of time over which the pace of a large body is measured: a line may falter for a moment.
@@ -94,7 +93,12 @@ fn start_model(
 ) -> Result<(ServedModel, Engine), LoadError> {
     let ModelToServe { name, aliases, loaded, limits } = model;
     let (tokenizer, chat) = (loaded.tokenizer(), loaded.chat());
-    let ModelFacts { source_vocab, target_vocab, start_token, end_tokens, encoder_width, labels, .. } = loaded.facts();
+    let facts = loaded.facts();
+    if !facts.named_defaults.is_empty() {
+        let defaults = facts.named_defaults.join(", ");
+        tracing::info!(model = name, "generation_config.json sets defaults of requests: {defaults}");
+    }
+    let ModelFacts { source_vocab, target_vocab, start_token, end_tokens, defaults, encoder_width, labels, .. } = facts;
     let engine = loaded.start(limits, Arc::clone(&metrics.engine))?;
     let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let engine_handle = engine.handle.clone();
@@ -111,7 +115,7 @@ fn start_model(
         target_vocab,
         start_token,
         end_tokens,
-        controls: Controls::default(),
+        defaults,
         encoder_width,
         labels,
         metrics,

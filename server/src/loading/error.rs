@@ -30,6 +30,23 @@ pub enum LoadError {
         /// The folder.
         origin: String,
     },
+    /// `generation_config.json` asks for something that cannot be honoured.
+    #[error("{source}; correct the file, or serve without its defaults: [model] generation_config = \"ignore\"")]
+    GenerationConfig {
+        /// Every problem.
+        source: model::Error,
+    },
+    /// `generation_config.json` asks for a beam search that is too wide.
+    #[error(
+        "generation_config.json asks for num_beams {width}, and at most {most} are allowed: raise limits.choices and \
+         limits.running_rows, or serve without its defaults: [model] generation_config = \"ignore\""
+    )]
+    WideSearch {
+        /// Beams asked for.
+        width: u32,
+        /// The limit.
+        most: u32,
+    },
     /// The chat template cannot be used.
     #[error(
         "the chat template {origin} cannot be used: {problem}. Name another one with --chat-template FILE, or take the \

@@ -15,13 +15,15 @@ use super::error::LoadError;
 use super::fetched::fetched;
 use super::fit::check_weights;
 use super::loaded::Loaded;
+use super::request_defaults::checkpoint_defaults;
 use super::shared::Shared;
 use super::tokenizer::{check_vocabulary, served_tokenizer};
 use crate::chat_template::ChatTemplate;
-use crate::config::{Config, CudaConfig, ModelSource, Quantize};
+use crate::config::{Config, CudaConfig, GenerationConfig, ModelSource, Quantize};
 use crate::engine::StepSizes;
 use crate::process::memory::MemoryBounds;
 use crate::process::progress::LoadProgress;
+use crate::request::RequestDefaults;
 
 /// Loads weights and tokenizer.
 ///
@@ -45,6 +47,8 @@ pub(super) struct Prepared<'a> {
     source: Box<dyn WeightSource>,
     tokenizer: Option<Arc<Tokenizer>>,
     chat: ChatTemplate,
+    defaults: RequestDefaults,
+    named_defaults: Vec<String>,
     device: OpenDevice,
     arithmetic: Arithmetic,
 }
@@ -61,8 +65,14 @@ impl<'a> Prepared<'a> {
         };
         if let Some(checkpoint) = &mut checkpoint {
             checkpoint.limit_positions(positions(&config));
-            warn_of_ignored_keys(checkpoint);
+            if config.model.generation_config == GenerationConfig::Auto {
+                warn_of_ignored_keys(checkpoint);
+            }
         }
+        let (defaults, named_defaults) = match &checkpoint {
+            Some(checkpoint) => checkpoint_defaults(&config, checkpoint)?,
+            None => Default::default(),
+        };
         let quantize = quantization(choice.quantize, checkpoint.as_ref())?;
         let tokenizer = served_tokenizer(&choice.tokenizer, checkpoint.as_ref(), shared)?;
         let chat = served_template(&config, checkpoint.as_ref(), tokenizer.as_deref())?;
@@ -80,7 +90,7 @@ impl<'a> Prepared<'a> {
             check_vocabulary(tokenizer, config.encoder.vocab.min(config.decoder.vocab))?;
         }
         let (device, arithmetic) = open_device(&config, quantize, shared)?;
-        let prepared = Self { config, source, tokenizer, chat, device, arithmetic };
+        let prepared = Self { config, source, tokenizer, chat, defaults, named_defaults, device, arithmetic };
         check_weights(prepared.least_weight_bytes(), &MemoryBounds::read())?;
         Ok(prepared)
     }
@@ -95,7 +105,7 @@ impl<'a> Prepared<'a> {
 
     /// Loads the weights; with `profile`, the model's ops are measured.
     pub fn load(self, profile: Option<&Profile>) -> Result<Loaded, LoadError> {
-        let Self { config, source, tokenizer, chat, device, arithmetic } = self;
+        let Self { config, source, tokenizer, chat, defaults, named_defaults, device, arithmetic } = self;
         let (instruction_set, in_main_memory) = (device.instruction_set(), matches!(device, OpenDevice::Processor(..)));
         let progress = LoadProgress::new("loading", source.total_bytes());
         let model = device.load(source.as_ref(), arithmetic, profile, &mut |bytes| progress.advance(bytes))?;
@@ -104,7 +114,7 @@ impl<'a> Prepared<'a> {
         let CudaConfig { step_row_buckets, step_source_tokens, step_target_tokens, .. } = &config.cuda;
         let (source_tokens, target_tokens) = (*step_source_tokens, *step_target_tokens);
         let rehearsed = StepSizes { rows: step_row_buckets.clone(), source_tokens, target_tokens };
-        Ok(Loaded { tokenizer, chat, instruction_set, model, in_main_memory, rehearsed })
+        Ok(Loaded { tokenizer, chat, defaults, named_defaults, instruction_set, model, in_main_memory, rehearsed })
     }
 }
 

@@ -10,6 +10,7 @@ use super::lanes::lane_rows;
 use crate::chat_template::ChatTemplate;
 use crate::config::Config;
 use crate::engine::{Engine, EngineLimits, EngineSettings, Executor, StepSizes};
+use crate::request::RequestDefaults;
 use crate::scheduler::{BoundaryTokens, PoolSize, SchedulerLimits};
 use crate::telemetry::EngineMetrics;
 
@@ -19,6 +20,10 @@ pub struct Loaded {
     pub tokenizer: Option<Arc<Tokenizer>>,
     /// Turns conversations into text.
     pub chat: ChatTemplate,
+    /// Defaults of requests.
+    pub defaults: RequestDefaults,
+    /// The keys of `generation_config.json` that set them, each with its value.
+    pub named_defaults: Vec<String>,
     /// Instructions the kernels use: a level of the processor's, or "cuda".
     pub instruction_set: &'static str,
     pub(super) model: Box<dyn Resident>,

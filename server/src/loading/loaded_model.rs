@@ -20,6 +20,7 @@ use crate::chat_template::ChatTemplate;
 use crate::config::{Config, Configs, ModelSource};
 use crate::engine::{Engine, EngineLimits};
 use crate::process::memory::MemoryBounds;
+use crate::request::RequestDefaults;
 use crate::telemetry::{EngineMetrics, in_model_span};
 
 /// Steps of a template that is never rendered.
@@ -34,7 +35,7 @@ pub enum LoadedModel {
 }
 
 /// The facts of a model that requests depend on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ModelFacts {
     /// Number of ids that the encoder knows.
     pub source_vocab: usize,
@@ -44,6 +45,10 @@ pub struct ModelFacts {
     pub start_token: u32,
     /// Tokens that end a target, the first of which is scored at its end; none without a decoder.
     pub end_tokens: Vec<u32>,
+    /// Defaults of requests for targets.
+    pub defaults: RequestDefaults,
+    /// The keys of `generation_config.json` that set them, each with its value.
+    pub named_defaults: Vec<String>,
     /// Width of the encoder's states.
     pub encoder_width: usize,
     /// Names of the classes that a head scores; none without a head.
@@ -211,6 +216,8 @@ impl LoadedModel {
                     target_vocab: 0,
                     start_token: 0,
                     end_tokens: Vec::new(),
+                    defaults: RequestDefaults::default(),
+                    named_defaults: Vec::new(),
                     encoder_width: encoder.hidden,
                     labels: loaded.config().labels.clone(),
                     size: format!("{} encoder layers of width {}", encoder.layers, encoder.hidden),
@@ -233,6 +240,8 @@ fn pair_facts(loaded: &Loaded) -> ModelFacts {
         target_vocab: decoder.vocab,
         start_token: model.start_token,
         end_tokens: model.end_tokens.clone(),
+        defaults: loaded.defaults.clone(),
+        named_defaults: loaded.named_defaults.clone(),
         encoder_width: encoder.hidden,
         labels: Vec::new(),
         size: format!("{}+{} layers of {width}", encoder.layers, decoder.layers),

@@ -15,6 +15,7 @@ mod loaded;
 mod loaded_encoder;
 mod loaded_model;
 mod memory_need;
+mod request_defaults;
 mod resident_encoder;
 mod shared;
 mod tokenizer;

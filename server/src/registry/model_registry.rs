@@ -111,7 +111,7 @@ mod tests {
     use crate::chat_template::ChatTemplate;
     use crate::engine::{EngineHandle, EngineLimits};
     use crate::job_pool::JobPool;
-    use crate::request::Controls;
+    use crate::request::RequestDefaults;
     use crate::scheduler::{PoolSize, SchedulerLimits};
     use crate::telemetry::Metrics;
 
@@ -140,7 +140,7 @@ mod tests {
             target_vocab: 10,
             start_token: 2,
             end_tokens: Vec::new(),
-            controls: Controls::default(),
+            defaults: RequestDefaults::default(),
             encoder_width: 1,
             labels: Vec::new(),
             metrics: Metrics::of_models(&[name]).model(name),

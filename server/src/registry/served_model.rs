@@ -10,8 +10,7 @@ use super::token_name::token_name;
 use crate::chat_template::ChatTemplate;
 use crate::engine::{EngineHandle, EngineLimits};
 use crate::job_pool::JobPool;
-use crate::request::Controls;
-use crate::request::Refusal;
+use crate::request::{Refusal, RequestDefaults};
 use crate::telemetry::ModelMetrics;
 
 /// A model that requests are answered with.
@@ -41,8 +40,8 @@ pub struct ServedModel {
     pub start_token: u32,
     /// Tokens that end a target, the first of which is scored at its end; none without a decoder.
     pub end_tokens: Vec<u32>,
-    /// Controls that its checkpoint asks for, in place of which those of a request come.
-    pub controls: Controls,
+    /// Defaults of requests for targets.
+    pub defaults: RequestDefaults,
     /// Width of the encoder's states.
     pub encoder_width: usize,
     /// Names of the classes that a head scores; none without a head.

@@ -69,6 +69,8 @@ pub struct Controls {
     pub allowed: Option<TokenSet>,
     /// Ids that may not be chosen, ascending.
     pub banned: Vec<u32>,
+    /// Ids that may not be the first one that is chosen freely, ascending.
+    pub banned_first: Vec<u32>,
     /// Runs of at least two ids that do not come about after the start token: the last id is not chosen after the
     /// others.
     pub bad_words: Vec<Vec<u32>>,
@@ -90,6 +92,7 @@ impl Default for Controls {
             biases: Vec::new(),
             allowed: None,
             banned: Vec::new(),
+            banned_first: Vec::new(),
             bad_words: Vec::new(),
             forced_first: None,
             forced_last: Vec::new(),
@@ -108,6 +111,8 @@ impl Controls {
         self.banned.extend(single.into_iter().flatten());
         self.banned.sort_unstable();
         self.banned.dedup();
+        self.banned_first.sort_unstable();
+        self.banned_first.dedup();
         self.biases.sort_by_key(|bias| bias.id);
         self.biases.dedup_by_key(|bias| bias.id);
         // Words by the id that the last one must not follow, so that a rule finds them there.
@@ -138,7 +143,8 @@ impl Controls {
 
     /// Whether any id may be refused, beside end tokens before `min_tokens`.
     pub const fn refuse_ids(&self) -> bool {
-        self.allowed.is_some() || !self.banned.is_empty() || !self.bad_words.is_empty() || self.no_repeat_ngram > 0
+        let bans = !self.banned.is_empty() || !self.banned_first.is_empty() || !self.bad_words.is_empty();
+        self.allowed.is_some() || bans || self.no_repeat_ngram > 0
     }
 
     /// Whether no edit makes a log-probability greater than 0: a longer text is then never more probable.

@@ -63,6 +63,11 @@ pub fn forced(asked: &GenerationRequest, generated: usize) -> Option<&[u32]> {
     forced_first.as_ref().filter(|_| is_first).map(std::slice::from_ref)
 }
 
+/// Number of generated tokens before the first one that is not forced, as transformers counts it.
+fn first_free(asked: &GenerationRequest) -> usize {
+    usize::from(asked.controls.forced_first.is_some() && asked.decoder_prompt.is_empty())
+}
+
 /// Writes rules; keeps its working memory from step to step.
 #[derive(Debug, Default)]
 pub struct RuleWriter {
@@ -75,7 +80,8 @@ pub struct RuleWriter {
 #[derive(Debug, Clone, Copy)]
 struct SharedRule {
     request: RequestId,
-    holds_ends_back: bool,
+    /// Whether end tokens, and ids that may not be first, are held back.
+    holds_back: [bool; 2],
     rule: Option<RuleId>,
 }
 
@@ -118,14 +124,14 @@ impl RuleWriter {
             return Some(rules.add(DrawRule { mask, ..DrawRule::default() }));
         }
         assert!(!asked.follows_tokens(), "the tokens that a rule follows are known");
-        let holds_ends_back = generated < asked.min_tokens as usize;
-        let is_same = |shared: &SharedRule| shared.request == request.id && shared.holds_ends_back == holds_ends_back;
+        let holds_back = [generated < asked.min_tokens as usize, generated == first_free(asked)];
+        let is_same = |shared: &SharedRule| shared.request == request.id && shared.holds_back == holds_back;
         if let Some(shared) = self.shared.filter(is_same) {
             return shared.rule;
         }
         self.begin_rule(request, generated);
         let rule = self.add(request, &[], rules);
-        self.shared = Some(SharedRule { request: request.id, holds_ends_back, rule });
+        self.shared = Some(SharedRule { request: request.id, holds_back, rule });
         rule
     }
 
@@ -133,6 +139,9 @@ impl RuleWriter {
     fn begin_rule(&mut self, request: &Request, generated: usize) {
         self.banned.clear();
         self.banned.extend_from_slice(&request.asked.controls.banned);
+        if generated == first_free(&request.asked) {
+            self.banned.extend_from_slice(&request.asked.controls.banned_first);
+        }
         // Under a constraint the end is held back with the mask.
         if generated < request.asked.min_tokens as usize && request.asked.constraint.is_none() {
             self.banned.extend_from_slice(&request.ends.held_back);

@@ -22,7 +22,7 @@ use server::http_server::ConnectionLimits;
 use server::job_pool::JobPool;
 use server::process::liveness::Liveness;
 use server::registry::{LongestToken, ModelRegistry, ServedModel};
-use server::request::{Controls, GenerationEvent, GenerationRequest};
+use server::request::{GenerationEvent, GenerationRequest, RequestDefaults};
 use server::scheduler::{PoolSize, SchedulerLimits};
 use server::source_sharing::SourceSharing;
 use server::telemetry::{Metrics, Outcome, RequestMetrics};
@@ -63,8 +63,8 @@ pub struct Setup {
     pub target_tokens: usize,
     pub pages: usize,
     pub vocab: usize,
-    /// Controls of the checkpoint.
-    pub controls: Controls,
+    /// Defaults that the checkpoint sets.
+    pub defaults: RequestDefaults,
     pub labels: Vec<String>,
     pub body: BodyLimits,
     pub truncated_text_bytes: usize,
@@ -106,7 +106,7 @@ impl Default for Setup {
             target_tokens: 128,
             pages: 1000,
             vocab: 4096,
-            controls: Controls::default(),
+            defaults: RequestDefaults::default(),
             labels: Vec::new(),
             body: BodyLimits { bytes: 1 << 20, drain_bytes: 4 << 20, timeout: PATIENCE, pace: PACE },
             truncated_text_bytes: 100_000,
@@ -188,7 +188,7 @@ impl App {
             target_vocab: setup.vocab,
             start_token: START,
             end_tokens: vec![END],
-            controls: setup.controls,
+            defaults: setup.defaults,
             encoder_width: WIDTH,
             labels: setup.labels,
             metrics: of_model,

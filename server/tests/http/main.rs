@@ -12,6 +12,7 @@ mod chat;
 mod compressed_bodies;
 mod connection_places;
 mod controls;
+mod defaults;
 mod description;
 mod embeddings;
 mod encoder_routes;

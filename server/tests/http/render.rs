@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::Request;
 use serde_json::{Value, json};
 use server::chat_template::ChatTemplate;
-use server::request::{Controls, GenerationRequest};
+use server::request::{Controls, GenerationRequest, RequestDefaults};
 use server::telemetry::Outcome;
 
 use crate::app::{App, MODEL, START, Setup, ids, wait_for};
@@ -117,7 +117,10 @@ async fn what_the_checkpoint_asks_for_is_rendered_and_so_is_what_takes_its_place
         bad_words: vec![vec![7], vec![5, 6]],
         ..Controls::default()
     };
-    let (app, _hand) = App::by_hand(Setup { controls, ..Setup::default() });
+    let (app, _hand) = App::by_hand(Setup {
+        defaults: RequestDefaults { controls, ..RequestDefaults::default() },
+        ..Setup::default()
+    });
     let params = async |more: Value| {
         let mut body = json!({"prompt": "p"});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

@@ -100,14 +100,29 @@ fn a_tied_table_under_the_name_of_the_output_table_is_evaluated_without_a_word()
 fn keys_of_the_generation_config_that_nobody_honours_are_named_once() {
     let model = changed(BALANCED, |_| (), |_| ());
     let generation = json!({
-        "eos_token_id": 1, "do_sample": true, "top_k": 64, "num_beams": 1, "repetition_penalty": 1.2,
-        "max_length": null,
+        "eos_token_id": 1, "do_sample": true, "top_k": 64, "num_beams": 1, "penalty_alpha": 0.6,
+        "guidance_scale": 1.5, "max_length": null,
         "cache_implementation": "hybrid", "transformers_version": "5.17.0",
     });
     fs::write(model.path().join("generation_config.json"), generation.to_string()).unwrap();
-    let expected = "these keys of generation_config.json have no effect here: do_sample, top_k, repetition_penalty;";
+    let expected = "these keys of generation_config.json have no effect here: penalty_alpha, guidance_scale;";
     let said = said(&["generate", "--model", text(model.path()), "--max-tokens", "1", "a"]);
     assert_eq!((said.matches(expected).count(), said.lines().count()), (1, 1), "{said}");
+}
+
+#[test]
+fn a_generation_config_that_cannot_be_honoured_is_refused_with_what_to_do() {
+    let model = changed(BALANCED, |_| (), |_| ());
+    for (generation, words) in [
+        (json!({"repetition_penalty": -1}), "repetition_penalty is -1"),
+        (json!({"num_beams": 64}), "num_beams 64"),
+        (json!({"do_sample": true, "num_beams": 4}), "num_beams"),
+    ] {
+        fs::write(model.path().join("generation_config.json"), generation.to_string()).unwrap();
+        let complaint = complaint(&["serve", "--port", "0", "--model", text(model.path())]);
+        assert!(complaint.contains(words), "{complaint}");
+        assert!(complaint.contains("[model] generation_config = \"ignore\""), "{complaint}");
+    }
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod encoder;
 mod engine;
 mod eval;
 mod fake;
+mod generation_config;
 mod grammar_trials;
 mod hub_ids;
 mod idle;

@@ -10,9 +10,9 @@ use super::fields::{
 use super::neutral::REQUEST;
 use crate::api::controls::GivenControls;
 use crate::api::fields::{
-    ADD_SPECIAL_TOKENS_TO_CONVERSATION, BesideBeams, CONTINUE_FINAL_MESSAGE, DecoderPrompt, IGNORE_EOS, MIN_TOKENS,
-    STREAM, TextOptions, Unfinished, given_messages, given_stop, given_stream_options, read_beams, read_best_of,
-    read_cache_salt, read_sampling, read_seed, rows_field, saturated, take_unfinished, to_u32,
+    ADD_SPECIAL_TOKENS_TO_CONVERSATION, BesideBeams, CONTINUE_FINAL_MESSAGE, DecoderPrompt, IGNORE_EOS, STREAM,
+    TextOptions, Unfinished, given_messages, given_stop, given_stream_options, read_beams, read_best_of,
+    read_cache_salt, read_min_tokens, read_sampling, read_seed, rows_field, saturated, take_unfinished, to_u32,
 };
 use crate::api::generation::{CallNames, CallSources, Excesses, GenerationCall, RequestBounds, validate};
 use crate::api::http::{ApiError, TargetNames};
@@ -41,8 +41,8 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
         add_generation_prompt: turn.add_generation_prompt,
         variables: variables.transpose()?.unwrap_or_default(),
     };
-    let sampling = read_sampling(&fields)?;
-    let beams = read_beams(&fields, BesideBeams { choices, most: bounds.choices, sampling })?;
+    let sampling = read_sampling(&fields, bounds.sampling)?;
+    let beams = read_beams(&fields, BesideBeams { choices, most: bounds.choices, sampling, default: bounds.search })?;
     let best_of = if beams.is_some() { None } else { read_best_of(&fields, choices, bounds.choices)? };
     let call = GenerationCall {
         names,
@@ -51,7 +51,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
         cache_salt: read_cache_salt(&fields)?,
         add_special_tokens: fields.boolean(ADD_SPECIAL_TOKENS_TO_CONVERSATION.name)?,
         max_tokens,
-        min_tokens: fields.whole(&MIN_TOKENS)?.map_or(0, saturated),
+        min_tokens: read_min_tokens(&fields)?,
         ignore_eos: fields.flag(&IGNORE_EOS)?,
         choices,
         best_of,

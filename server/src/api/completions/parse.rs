@@ -7,8 +7,8 @@ use super::fields::{ADD_SPECIAL_TOKENS, CHOICES, DECODER_PROMPT, ECHO, LOG_PROBS
 use super::neutral::REQUEST;
 use crate::api::controls::GivenControls;
 use crate::api::fields::{
-    BesideBeams, DecoderPrompt, IGNORE_EOS, MIN_TOKENS, Prompt, Prompts, STREAM, TextOptions, given_stop,
-    given_stream_options, read_beams, read_best_of, read_cache_salt, read_sampling, read_seed, rows_field, saturated,
+    BesideBeams, DecoderPrompt, IGNORE_EOS, Prompt, Prompts, STREAM, TextOptions, given_stop, given_stream_options,
+    read_beams, read_best_of, read_cache_salt, read_min_tokens, read_sampling, read_seed, rows_field, saturated,
     to_u32,
 };
 use crate::api::generation::{CallNames, CallSources, Excesses, GenerationCall, RequestBounds, validate};
@@ -25,12 +25,12 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
     let stream = fields.flag(&STREAM)?;
     let choices = fields.whole_up_to(&CHOICES, u64::from(bounds.choices))?.map_or(1, to_u32);
     let echo = fields.flag(&ECHO)?;
-    let max_tokens = read_max_tokens(&fields, echo)?;
+    let max_tokens = read_max_tokens(&fields, echo, bounds)?;
     let Prompts { list: prompts, names: prompt_names, excess } = given_prompts(prompts, bounds)?;
     let decoder_prompt = DecoderPrompt::given(decoder_prompt, bounds.takes_text)?;
     let decoder_excess = decoder_prompt.as_ref().and_then(|read| read.excess);
-    let sampling = read_sampling(&fields)?;
-    let beams = read_beams(&fields, BesideBeams { choices, most: bounds.choices, sampling })?;
+    let sampling = read_sampling(&fields, bounds.sampling)?;
+    let beams = read_beams(&fields, BesideBeams { choices, most: bounds.choices, sampling, default: bounds.search })?;
     let best_of = if beams.is_some() { None } else { read_best_of(&fields, choices, bounds.choices)? };
     let call = GenerationCall {
         names: call_names(&fields),
@@ -38,8 +38,8 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
         decoder_prompt: decoder_prompt.map(|read| read.prompt),
         cache_salt: read_cache_salt(&fields)?,
         add_special_tokens: Some(fields.flag(&ADD_SPECIAL_TOKENS)?),
-        max_tokens: Some(max_tokens),
-        min_tokens: fields.whole(&MIN_TOKENS)?.map_or(0, saturated),
+        max_tokens,
+        min_tokens: read_min_tokens(&fields)?,
         ignore_eos: fields.flag(&IGNORE_EOS)?,
         choices,
         best_of,
@@ -63,13 +63,17 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
     Ok(call)
 }
 
-fn read_max_tokens(fields: &Fields, echo: bool) -> Result<u32, ApiError> {
+/// OpenAI's default holds where the model has none.
+fn read_max_tokens(fields: &Fields, echo: bool, bounds: &RequestBounds) -> Result<Option<u32>, ApiError> {
+    if bounds.has_max_tokens && fields.get(MAX_TOKENS.name).is_none() {
+        return Ok(None);
+    }
     let number = fields.whole(&MAX_TOKENS)?.map_or(0, saturated);
     if number == 0 && !echo {
         let (value, range) = ("0".to_owned(), "at least 1".to_owned());
         return Err(ApiError::OutOfRange { param: MAX_TOKENS.name, value, range });
     }
-    Ok(number)
+    Ok(Some(number))
 }
 
 fn call_names(fields: &Fields) -> CallNames {

@@ -33,6 +33,7 @@ impl Settling<'_> {
             no_repeat_ngram: given.no_repeat_ngram.unwrap_or(defaults.no_repeat_ngram),
             biases: given.biases,
             banned: defaults.banned.clone(),
+            banned_first: defaults.banned_first.clone(),
             bad_words: bad_words.unwrap_or_else(|| defaults.bad_words.clone()),
             // What a client allows goes before what the checkpoint would force.
             forced_first: defaults.forced_first.filter(|&id| is_allowed(id)),
@@ -42,7 +43,8 @@ impl Settling<'_> {
         }
         .in_order();
         if let Some(allowed) = &controls.allowed {
-            let is_left = |id: &u32| controls.banned.binary_search(id).is_err() && !held_back.contains(id);
+            let is_banned = |id: &u32| [&controls.banned, &controls.banned_first].iter().any(|ids| ids.contains(id));
+            let is_left = |id: &u32| !is_banned(id) && !held_back.contains(id);
             if controls.forced_first.is_none() && !allowed.ids().any(|id| is_left(&id)) {
                 let problem = "leaves nothing to choose: its ids are bad words, tokens that the checkpoint suppresses, \
                                or end tokens before 'min_tokens'";

@@ -63,6 +63,8 @@ pub struct BesideBeams {
     pub most: u32,
     /// The sampling that the body asks for.
     pub sampling: Sampling,
+    /// The search of a body that says nothing.
+    pub default: BeamSearch,
 }
 
 /// Reads the search, if one is asked for.
@@ -70,8 +72,13 @@ pub struct BesideBeams {
 /// # Errors
 /// When a field has a value of another type or out of its range, or one that has no meaning beside the others.
 pub fn read_beams(fields: &Fields, beside: BesideBeams) -> Result<Option<BeamSearch>, ApiError> {
-    let is_asked = fields.flag(&USE_BEAM_SEARCH)?;
+    let draws = check_sampling(fields, beside.sampling);
+    let is_asked = match fields.boolean(USE_BEAM_SEARCH.name)? {
+        Some(is_asked) => is_asked,
+        None => beside.default.width > 1 && draws.is_ok(),
+    };
     let best_of = fields.whole_up_to(&BEST_OF, beside.most.into())?.map(to_u32);
+    let gives = |field: Field| fields.get(field.name).is_some();
     let length_penalty = fields.real(&LENGTH_PENALTY)?;
     let early_stopping = read_early_stopping(fields)?;
     if !is_asked {
@@ -82,22 +89,27 @@ pub fn read_beams(fields: &Fields, beside: BesideBeams) -> Result<Option<BeamSea
             () => Ok(None),
         };
     }
-    check_sampling(fields, beside.sampling)?;
-    let width = best_of.unwrap_or(beside.choices.max(2));
+    draws?;
+    let BeamSearch { width: default, .. } = beside.default;
+    let width = best_of.unwrap_or(beside.choices.max(default).max(2));
     if width < 2.max(beside.choices) || width > beside.most {
         let range = format!("between 2 and {}, and at least 'n'", beside.most);
         return Err(ApiError::OutOfRange { param: BEST_OF.name, value: width.to_string(), range });
     }
-    Ok(Some(BeamSearch { width, length_penalty, early_stopping }))
+    Ok(Some(BeamSearch {
+        width,
+        length_penalty: if gives(LENGTH_PENALTY) { length_penalty } else { beside.default.length_penalty },
+        early_stopping: if gives(EARLY_STOPPING) { early_stopping } else { beside.default.early_stopping },
+    }))
 }
 
 /// Reads the search of a response, if one is asked for.
 ///
 /// # Errors
 /// As [`read_beams`], and for a width without a search.
-pub fn read_beams_of_response(fields: &Fields, most: u32, sampling: Sampling) -> Result<Option<BeamSearch>, ApiError> {
-    let beams = read_beams(fields, BesideBeams { choices: 1, most, sampling })?;
-    let width = fields.whole_up_to(&BEST_OF_RESPONSE, most.into())?.map_or(1, to_u32);
+pub fn read_beams_of_response(fields: &Fields, beside: BesideBeams) -> Result<Option<BeamSearch>, ApiError> {
+    let beams = read_beams(fields, beside)?;
+    let width = fields.whole_up_to(&BEST_OF_RESPONSE, beside.most.into())?.map_or(1, to_u32);
     if beams.is_none() && width != 1 {
         return Err(invalid(BEST_OF.name, "has a meaning only with 'use_beam_search'"));
     }

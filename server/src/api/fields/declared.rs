@@ -4,7 +4,9 @@
 
 use utoipa::openapi::Schema;
 
-use crate::api::json::{Field, LimitValues, Most, any_of, ids_schema, list_schema, text_schema};
+use super::numbers::saturated;
+use crate::api::http::ApiError;
+use crate::api::json::{Field, Fields, LimitValues, Most, any_of, ids_schema, list_schema, text_schema};
 
 /// The field that names the model, on every route.
 pub const MODEL: Field = Field::text("model")
@@ -47,4 +49,12 @@ pub fn texts_or_ids_schema(most: usize) -> Schema {
 /// The schema of the beginning of a target.
 pub fn decoder_prompt_schema(_: &LimitValues) -> Schema {
     any_of([text_schema().into(), ids_schema().min_items(None).into()])
+}
+
+/// Reads `min_tokens`, if it is given.
+///
+/// # Errors
+/// When it is no whole number, or below 0.
+pub fn read_min_tokens(fields: &Fields) -> Result<Option<u32>, ApiError> {
+    Ok(fields.integer(MIN_TOKENS.name, 0, u64::MAX)?.map(saturated))
 }

@@ -26,7 +26,7 @@ pub use beams::{BEAMS, BEAMS_OF_RESPONSE, BesideBeams, read_beams, read_beams_of
 pub use cache_salt::read_cache_salt;
 pub use declared::{
     ADD_SPECIAL_TOKENS_TO_CONVERSATION, CACHE_SALT, IGNORE_EOS, MIN_TOKENS, MODEL, STREAM, decoder_prompt_schema,
-    prompts_schema, texts_or_ids_schema,
+    prompts_schema, read_min_tokens, texts_or_ids_schema,
 };
 pub use decoder_prompt::{DecoderPrompt, DecoderPromptShape};
 pub use ids::{IdBounds, IdReader, Ids};

@@ -32,14 +32,16 @@ const SEED: Field = Field::integer("seed", i64::MIN, Most::Number(u64::MAX)).abs
 /// The fields.
 pub const SAMPLING: [Field; 5] = [TEMPERATURE, TOP_K, TOP_P, MIN_P, SEED];
 
-/// Reads the fields but the seed.
+/// Reads the fields but the seed, over those of a request that says nothing.
 ///
 /// # Errors
 /// When one has a value of another type or out of its range.
-pub fn read_sampling(fields: &Fields) -> Result<Sampling, ApiError> {
-    let temperature = fields.real(&TEMPERATURE)?;
-    let (top_p, min_p) = (fields.real(&TOP_P)?, fields.real(&MIN_P)?);
-    let top_k = fields.whole(&TOP_K)?.map_or(0, saturated);
+pub fn read_sampling(fields: &Fields, defaults: Sampling) -> Result<Sampling, ApiError> {
+    let given = |field: &Field| fields.get(field.name).is_some();
+    let real = |field: &Field, default: f32| if given(field) { fields.real(field) } else { Ok(default.into()) };
+    let temperature = real(&TEMPERATURE, defaults.temperature)?;
+    let (top_p, min_p) = (real(&TOP_P, defaults.top_p)?, real(&MIN_P, defaults.min_p)?);
+    let top_k = if given(&TOP_K) { fields.whole(&TOP_K)?.map_or(0, saturated) } else { defaults.top_k };
     Ok(Sampling {
         // Of no probability mass at all the most probable token is left, as at OpenAI.
         temperature: if top_p == 0.0 { 0.0 } else { sampling_temperature(temperature) },

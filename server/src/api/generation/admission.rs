@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::asked::{Asked, ReadBody};
 use super::bounds::RequestBounds;
 use super::call::GenerationCall;
-use super::lengths::{Lengths, LogProbs, check_known_lengths, check_lengths, check_total_log_probs, settle_max_tokens};
+use super::lengths::{Lengths, LogProbs, check_known_lengths, check_lengths, check_total_log_probs, settle_lengths};
 use super::submission::submit;
 use super::tokenise::{Texts, TokenisedCall, check_texts, tokenise};
 use crate::api::Api;
@@ -80,8 +80,8 @@ pub async fn read_call(api: &Arc<Api>, unread: Unread<'_>, read: ReadBody) -> Re
     Ok(read)
 }
 
-/// The tokens of a call's texts, which are taken out of it. All of the call is checked then, and its number of tokens
-/// to generate is settled. Its time began at `queued`.
+/// The tokens of a call's texts, which are taken out of it. All of the call is checked then, and its numbers of tokens
+/// to generate are settled. Its time began at `queued`.
 ///
 /// # Errors
 /// The [`ApiError`] for the client.
@@ -94,7 +94,7 @@ pub async fn tokenised(
     let texts = Texts::take_from(call);
     let tokenised = on_tokenizing_threads(model, move |model| tokenise(texts, model));
     let tokens = in_time(api, queued, tokenised).await??;
-    settle_max_tokens(model, &tokens, call)?;
+    settle_lengths(model, &tokens, call)?;
     let (sources, decoder_prompt) = (tokens.source_lengths(), tokens.decoder_prompt.len());
     check_lengths(model, Lengths { sources, decoder_prompt, asked: call })?;
     check_total_log_probs(api, call, LogProbs { prompts: tokens.sources.len(), decoder_prompt })?;

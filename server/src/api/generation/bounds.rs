@@ -1,8 +1,11 @@
 //! Bounds that a body is checked against; they depend on the model.
 
+use kernels::Sampling;
+
 use crate::api::Api;
 use crate::api::fields::{IdBounds, PromptBounds, StopBounds};
 use crate::registry::ServedModel;
+use crate::request::BeamSearch;
 
 /// Bounds of a body's fields.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +26,12 @@ pub struct RequestBounds {
     pub messages: usize,
     /// First token of every target.
     pub start_token: u32,
+    /// Sampling of a request that says nothing.
+    pub sampling: Sampling,
+    /// Beam search of a request that says nothing, of a width above 1 where it is one.
+    pub search: BeamSearch,
+    /// Whether the model has a number of tokens to generate for requests that say none.
+    pub has_max_tokens: bool,
     /// Whether text can be turned into ids and back.
     pub takes_text: bool,
     /// Whether the model has a decoder.
@@ -43,6 +52,9 @@ impl RequestBounds {
             stop: StopBounds { strings: limits.stop_strings, bytes: limits.stop_bytes },
             messages: limits.messages,
             start_token: model.start_token,
+            sampling: model.defaults.sampling,
+            search: model.defaults.search,
+            has_max_tokens: model.defaults.most_tokens.is_some(),
             takes_text: model.capabilities().text,
             generates: model.capabilities().generation,
         }

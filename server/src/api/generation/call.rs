@@ -25,10 +25,10 @@ pub struct GenerationCall {
     pub cache_salt: Option<String>,
     /// Whether the tokenizer frames the sources as the model was trained; as the chat template needs it when absent.
     pub add_special_tokens: Option<bool>,
-    /// Most tokens to generate; as many as fit when absent.
+    /// Most tokens to generate; the model's default, or as many as fit, when absent.
     pub max_tokens: Option<u32>,
-    /// Number of tokens before which nothing ends a text.
-    pub min_tokens: u32,
+    /// Number of tokens before which nothing ends a text; the model's default when absent.
+    pub min_tokens: Option<u32>,
     /// End tokens do not end a text.
     pub ignore_eos: bool,
     /// Number of continuations of each prompt.
@@ -129,6 +129,11 @@ impl GenerationCall {
     /// Number of branches that run side by side in one sequence.
     pub fn branches(&self) -> usize {
         self.beams.map_or(1, |beams| beams.width as usize)
+    }
+
+    /// Number of tokens before which nothing ends a text, as far as that is known.
+    pub fn known_min_tokens(&self) -> u32 {
+        self.min_tokens.unwrap_or(0)
     }
 
     /// Most tokens to generate, as far as that is known: at least one where as many as fit are wanted.

@@ -44,29 +44,27 @@ pub fn check_lengths(model: &ServedModel, lengths: Lengths<'_, impl Iterator<Ite
     Ok(())
 }
 
-/// Decides how many tokens are generated at most where a call leaves it open: as many as its longest source leaves.
+/// Decides how many tokens are generated at most and at least where a call leaves it open: as the model's defaults say,
+/// at most as many as its longest source leaves.
 ///
 /// # Errors
-/// When fewer than `min_tokens` fit.
-pub fn settle_max_tokens(
-    model: &ServedModel,
-    tokens: &TokenisedCall,
-    asked: &mut GenerationCall,
-) -> Result<(), ApiError> {
-    if asked.max_tokens.is_some() {
-        return Ok(());
+/// When fewer than the call's own `min_tokens` fit.
+pub fn settle_lengths(model: &ServedModel, tokens: &TokenisedCall, asked: &mut GenerationCall) -> Result<(), ApiError> {
+    let (defaults, decoder_prompt) = (&model.defaults, tokens.decoder_prompt.len());
+    if asked.max_tokens.is_none() {
+        let source = tokens.source_lengths().max().unwrap_or_default();
+        // What does not fit at all is refused with the lengths.
+        let known = RequestLengths { branches: asked.branches(), source, decoder_prompt, max_tokens: 0 };
+        let fitting = u32::try_from(model.limits().most_tokens(known)).unwrap_or(u32::MAX);
+        let wanted = defaults.most_tokens.map_or(u32::MAX, |limit| limit.generated(decoder_prompt));
+        asked.max_tokens = Some(fitting.min(wanted).max(1));
+        check_min_tokens(asked)?;
     }
-    let source = tokens.source_lengths().max().unwrap_or_default();
-    // What does not fit at all is refused with the lengths.
-    let known = RequestLengths {
-        branches: asked.branches(),
-        source,
-        decoder_prompt: tokens.decoder_prompt.len(),
-        max_tokens: 0,
-    };
-    let most = model.limits().most_tokens(known).max(1);
-    asked.max_tokens = Some(u32::try_from(most).unwrap_or(u32::MAX));
-    check_min_tokens(asked)
+    if asked.min_tokens.is_none() {
+        let wanted = defaults.least_tokens.map_or(0, |limit| limit.generated(decoder_prompt));
+        asked.min_tokens = Some(wanted.min(asked.known_max_tokens()));
+    }
+    Ok(())
 }
 
 /// Checks that `min_tokens` can be reached.
@@ -74,10 +72,10 @@ pub fn settle_max_tokens(
 /// # Errors
 /// When it is more than `max_tokens`.
 pub fn check_min_tokens(asked: &GenerationCall) -> Result<(), ApiError> {
-    match asked.max_tokens {
-        Some(most) if asked.min_tokens > most => Err(ApiError::OutOfRange {
+    match (asked.max_tokens, asked.min_tokens) {
+        (Some(most), Some(least)) if least > most => Err(ApiError::OutOfRange {
             param: "min_tokens",
-            value: asked.min_tokens.to_string(),
+            value: least.to_string(),
             range: format!("at most {}", asked.names.target.limit(most)),
         }),
         _ => Ok(()),

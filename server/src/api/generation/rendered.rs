@@ -107,7 +107,7 @@ fn sampling_params<'a>(model: &ServedModel, call: &'a GenerationCall, tokens: &T
         n: call.choices,
         echo: call.echo.then_some(true),
         max_tokens: call.known_max_tokens(),
-        min_tokens: call.min_tokens,
+        min_tokens: call.known_min_tokens(),
         ignore_eos: call.ignore_eos,
         stop: &call.stop,
         // A search draws no tokens.
@@ -125,6 +125,6 @@ fn sampling_params<'a>(model: &ServedModel, call: &'a GenerationCall, tokens: &T
             EarlyStopping::Unlikely => Value::from(false),
             EarlyStopping::Impossible => Value::from("never"),
         }),
-        controls: RenderedControls::of(call.text_options, &tokens.controls, &model.controls),
+        controls: RenderedControls::of(call.text_options, &tokens.controls, &model.defaults.controls),
     }
 }

@@ -26,7 +26,7 @@ pub fn submit(
     let settings = Arc::new(ChoiceSettings {
         stop: Arc::new(StopStrings::new(&asked.stop, stop_text)),
         silent_tokens: silent_tokens(model, asked, &controls),
-        min_tokens: asked.min_tokens,
+        min_tokens: asked.known_min_tokens(),
         return_token_ids: asked.return_token_ids,
         return_log_probs: asked.log_probs.is_some(),
         coalesce: asked.stream_options.coalesce,
@@ -41,7 +41,7 @@ pub fn submit(
             decoder_prompt: decoder_prompt.clone(),
             choices: asked.generated(),
             beams: asked.beams,
-            min_tokens: asked.min_tokens,
+            min_tokens: asked.known_min_tokens(),
             ignore_end: asked.ignore_eos,
             sampling,
             controls: Arc::clone(&controls),

@@ -31,7 +31,7 @@ pub struct Texts {
     /// Controls, whose words may be texts.
     pub controls: GivenControls,
     /// Number of tokens before which no end token is chosen.
-    pub min_tokens: u32,
+    pub min_tokens: Option<u32>,
     /// Whether special tokens leave no trace in the text.
     pub skip_special: bool,
 }
@@ -103,7 +103,8 @@ pub fn tokenise(texts: Texts, model: &ServedModel) -> Result<TokenisedCall, ApiE
     };
     let text = BeginningText { param: &beginning, is_echoed: echo, shows_special: !skip_special };
     let (decoder_prompt, opening) = begin(decoder_prompt, text, model)?;
-    let controls = Arc::new(settled_controls(controls, min_tokens, model)?);
+    let default = || model.defaults.least_tokens.map_or(0, |limit| limit.generated(decoder_prompt.len()));
+    let controls = Arc::new(settled_controls(controls, min_tokens.unwrap_or_else(default), model)?);
     Ok(TokenisedCall { sources, decoder_prompt, opening, controls })
 }
 
@@ -112,7 +113,7 @@ fn settled_controls(mut given: GivenControls, min_tokens: u32, model: &ServedMod
     let ids = |words| word_ids(words, model.tokenizer.as_deref(), model.target_vocab);
     let bad_words = given.bad_words.take().map(ids).transpose()?;
     let held_back = if min_tokens > 0 { [&model.end_tokens[..], &given.stop_tokens].concat() } else { Vec::new() };
-    Settling { defaults: &model.controls, bad_words, held_back: &held_back }.settle(given)
+    Settling { defaults: &model.defaults.controls, bad_words, held_back: &held_back }.settle(given)
 }
 
 /// The text that the model's chat template makes of a conversation, which may fit.

@@ -10,9 +10,9 @@ use super::settings::{GivenSettings, read_settings};
 use crate::api::answers::{ResponseSettings, StreamOptions};
 use crate::api::controls::GivenControls;
 use crate::api::fields::{
-    ADD_SPECIAL_TOKENS_TO_CONVERSATION, DecoderPrompt, IGNORE_EOS, MIN_TOKENS, STREAM, TextOptions, Unfinished,
-    given_messages, given_stop, read_beams_of_response, read_cache_salt, read_sampling, read_seed, saturated,
-    take_unfinished, to_u32,
+    ADD_SPECIAL_TOKENS_TO_CONVERSATION, BesideBeams, DecoderPrompt, IGNORE_EOS, STREAM, TextOptions, Unfinished,
+    given_messages, given_stop, read_beams_of_response, read_cache_salt, read_min_tokens, read_sampling, read_seed,
+    saturated, take_unfinished, to_u32,
 };
 use crate::api::generation::{CallNames, CallSources, Excesses, GenerationCall, RequestBounds, validate};
 use crate::api::http::{ApiError, TargetNames};
@@ -45,6 +45,9 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<ResponseCall, ApiErr
     let decoder_prompt = DecoderPrompt::given(draft.decoder_prompt, bounds.takes_text)?;
     let excesses = Excesses { source: None, decoder_prompt: decoder_prompt.as_ref().and_then(|read| read.excess) };
     let unfinished = take_unfinished(&fields, &mut messages, decoder_prompt.is_some())?;
+    let sampling = read_sampling(&fields, bounds.sampling)?;
+    let beside = BesideBeams { choices: 1, most: bounds.choices, sampling, default: bounds.search };
+    let beams = read_beams_of_response(&fields, beside)?;
     let settings = read_settings(
         &fields,
         GivenSettings {
@@ -52,6 +55,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<ResponseCall, ApiErr
             metadata: draft.metadata,
             effort: REASONING.text(draft.reasoning.as_ref(), "effort"),
             log_probs,
+            sampling,
         },
     )?;
     let names = call_names(&fields, unfinished.as_ref());
@@ -61,8 +65,6 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<ResponseCall, ApiErr
         add_generation_prompt: true,
         variables: draft.variables.transpose()?.unwrap_or_default(),
     };
-    let sampling = read_sampling(&fields)?;
-    let beams = read_beams_of_response(&fields, bounds.choices, sampling)?;
     let call = GenerationCall {
         names,
         sources: CallSources::Conversation(conversation),
@@ -70,7 +72,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<ResponseCall, ApiErr
         cache_salt: read_cache_salt(&fields)?,
         add_special_tokens: fields.boolean(ADD_SPECIAL_TOKENS_TO_CONVERSATION.name)?,
         max_tokens: fields.whole(&MAX_OUTPUT_TOKENS)?.map(saturated),
-        min_tokens: fields.whole(&MIN_TOKENS)?.map_or(0, saturated),
+        min_tokens: read_min_tokens(&fields)?,
         ignore_eos: fields.flag(&IGNORE_EOS)?,
         choices: 1,
         best_of: None,

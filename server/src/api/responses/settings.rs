@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use kernels::Sampling;
+
 use super::fields::{
     MAX_OUTPUT_TOKENS, MAX_TOOL_CALLS, PARALLEL_TOOL_CALLS, PROMPT_CACHE_KEY, PROMPT_CACHE_RETENTION,
     SAFETY_IDENTIFIER, TOOL_CHOICE, USER,
@@ -23,6 +25,8 @@ pub struct GivenSettings {
     pub effort: Option<String>,
     /// Alternatives of each token, of log-probabilities that are wanted.
     pub log_probs: Option<u32>,
+    /// How tokens are drawn.
+    pub sampling: Sampling,
 }
 
 /// Reads the settings of a request.
@@ -33,11 +37,16 @@ pub fn read_settings(fields: &Fields, given: GivenSettings) -> Result<ResponseSe
     let number = |field: &Field| -> Result<Option<u64>, ApiError> {
         Ok(fields.whole(field)?.and_then(|number| u64::try_from(number).ok()))
     };
+    // The shortest decimal number, as it stands in generation_config.json.
+    let number_of = |field: &Field, drawn: f32| match fields.get(field.name) {
+        Some(_) => fields.real(field),
+        None => Ok(drawn.to_string().parse().unwrap_or(drawn.into())),
+    };
     Ok(ResponseSettings {
         instructions: given.instructions.transpose()?,
         max_output_tokens: number(&MAX_OUTPUT_TOKENS)?,
-        temperature: fields.real(&TEMPERATURE)?,
-        top_p: fields.real(&TOP_P)?,
+        temperature: number_of(&TEMPERATURE, given.sampling.temperature)?,
+        top_p: number_of(&TOP_P, given.sampling.top_p)?,
         top_logprobs: given.log_probs.unwrap_or(0),
         tool_choice: fields.choice(&TOOL_CHOICE)?,
         parallel_tool_calls: fields.flag(&PARALLEL_TOOL_CALLS)?,

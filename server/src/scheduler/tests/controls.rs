@@ -32,7 +32,7 @@ prop_compose! {
         no_repeat_ngram in 0u32..5,
         biases in prop::collection::vec((0..VOCABULARY, -9.0f32..9.0), 0..4),
         allowed in prop::option::weighted(0.3, prop::collection::vec(0..VOCABULARY, 1..40)),
-        banned in prop::collection::vec(0..VOCABULARY, 0..4),
+        bans in (prop::collection::vec(0..VOCABULARY, 0..4), prop::collection::vec(0..VOCABULARY, 0..3)),
         bad_words in prop::collection::vec(prop::collection::vec(0..IDS, 1..4), 0..6),
         forced in (prop::option::weighted(0.2, 0..VOCABULARY), prop::collection::vec(0..VOCABULARY, 0..2)),
         stop_tokens in prop::collection::vec(0..VOCABULARY, 0..3),
@@ -41,6 +41,7 @@ prop_compose! {
         biases.sort_by_key(|bias| bias.id);
         biases.dedup_by_key(|bias| bias.id);
         let ((repetition_penalty, presence_penalty), (forced_first, forced_last)) = (penalties, forced);
+        let (banned, banned_first) = bans;
         let allowed = allowed.map(|ids| ids.into_iter().collect());
         Controls {
             repetition_penalty,
@@ -50,6 +51,7 @@ prop_compose! {
             biases,
             allowed,
             banned,
+            banned_first,
             bad_words,
             forced_first,
             forced_last,

@@ -65,8 +65,12 @@ fn refuses(asked: &GenerationRequest, target: &[u32], id: u32) -> bool {
     let repeats = length > 0
         && longer.len() > length
         && target.windows(length).any(|earlier| earlier == &longer[longer.len() - length..]);
+    // Positions as transformers counts them, the start token at 0.
+    let given = 1 + asked.decoder_prompt.len();
+    let begin = if given > 1 || controls.forced_first.is_none() { given } else { given + 1 };
     controls.allowed.as_ref().is_some_and(|allowed| !allowed.contains(id))
         || controls.banned.contains(&id)
+        || target.len() == begin && controls.banned_first.contains(&id)
         || controls.bad_words.iter().any(|word| longer[1..].ends_with(word))
         || repeats
 }

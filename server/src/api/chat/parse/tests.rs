@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::api::fields::{IdBounds, Prompt, PromptBounds, StopBounds};
 use crate::chat_template::TemplateValue;
+use crate::request::RequestDefaults;
 
 const BOUNDS: RequestBounds = RequestBounds {
     prompts: PromptBounds { prompts: 64, ids: IdBounds { vocab: 1000, most: 50 } },
@@ -15,6 +16,9 @@ const BOUNDS: RequestBounds = RequestBounds {
     stop: StopBounds { strings: 4, bytes: 64 },
     messages: 4,
     start_token: 2,
+    sampling: RequestDefaults::SAMPLING,
+    search: RequestDefaults::SEARCH,
+    has_max_tokens: false,
     takes_text: true,
     generates: true,
 };

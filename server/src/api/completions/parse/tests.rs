@@ -7,6 +7,7 @@ use super::{ApiError, CallNames, CallSources, GenerationCall, Prompt, RequestBou
 use crate::api::answers::StreamOptions;
 use crate::api::controls::GivenControls;
 use crate::api::fields::{IdBounds, PromptBounds, PromptNames, StopBounds, TextOptions};
+use crate::request::RequestDefaults;
 
 const BOUNDS: RequestBounds = RequestBounds {
     prompts: PromptBounds { prompts: 64, ids: IdBounds { vocab: 1000, most: 50 } },
@@ -17,6 +18,9 @@ const BOUNDS: RequestBounds = RequestBounds {
     stop: StopBounds { strings: 4, bytes: 64 },
     start_token: 2,
     messages: 8,
+    sampling: RequestDefaults::SAMPLING,
+    search: RequestDefaults::SEARCH,
+    has_max_tokens: false,
     takes_text: true,
     generates: true,
 };
@@ -56,7 +60,7 @@ fn defaults_are_openais() {
             cache_salt: None,
             add_special_tokens: Some(true),
             max_tokens: Some(16),
-            min_tokens: 0,
+            min_tokens: None,
             ignore_eos: false,
             choices: 1,
             best_of: None,
@@ -106,7 +110,7 @@ fn values_at_the_edges_of_their_ranges_are_accepted() {
     assert_eq!(with("seed", json!(-1)).unwrap().seed, Some(u64::MAX));
     assert_eq!(with("n", json!(16)).unwrap().choices, 16);
     assert_eq!(with("logprobs", json!(20)).unwrap().log_probs, Some(20));
-    assert_eq!(with("min_tokens", json!(16)).unwrap().min_tokens, 16);
+    assert_eq!(with("min_tokens", json!(16)).unwrap().min_tokens, Some(16));
     assert_eq!(with("stop", json!("x")).unwrap().stop, ["x"]);
     assert_eq!(with("cache_salt", json!("x")).unwrap().cache_salt.as_deref(), Some("x"));
     assert!(with("cache_salt", json!("x".repeat(1024))).is_ok());
