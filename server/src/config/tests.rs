@@ -32,7 +32,7 @@ fn the_embedded_defaults_are_complete_and_every_key_is_read() {
     assert_eq!((limits.page_pool_bytes, limits.body_bytes), (1 << 30, 4 << 20));
     assert_eq!((limits.unparsed_body_bytes, limits.drain_body_bytes), (64 << 20, 16 << 20));
     assert_eq!((limits.top_logprobs, limits.stop_strings, limits.stop_bytes), (20, 16, 1024));
-    assert_eq!(limits.exact_search_steps, 512);
+    assert_eq!(limits.exact_search_steps, 1024);
     assert_eq!((limits.total_choices, limits.total_logprobs), (1024, 1 << 20));
     assert_eq!(limits.truncated_text_bytes, 1 << 19);
     let seconds = [limits.header_timeout, limits.keep_alive_timeout, limits.body_timeout].map(|time| time.as_secs());

@@ -29,6 +29,11 @@ async fn hypotheses_come_best_first_with_their_scores_and_always_the_same() {
     for (ids, score, sum) in &found {
         assert!((sum / ids.len() as f64 - score).abs() < 1e-4, "{found:?}");
     }
+    let ends = &app.model().end_tokens;
+    for choice in answer["choices"].as_array().unwrap() {
+        let ids: Vec<u32> = serde_json::from_value(choice["token_ids"].clone()).unwrap();
+        assert_eq!(choice["finish_reason"] == "stop", ends.contains(ids.last().unwrap()), "{choice}");
+    }
     let again = app.post(&searched(source)).await.json();
     assert_eq!(choices(&again), found);
     let mut wider = searched(source);

@@ -134,7 +134,7 @@ impl BestFirst {
         let Expanded { branch, front } = of;
         let length = front.tokens.len() + 1;
         let mut is_ended = front.rest.is_ended;
-        for one in found.iter().filter(|one| !front.rest.taken.contains(&one.id)) {
+        for one in found.iter().filter(|one| front.rest.taken.binary_search(&one.id).is_err()) {
             let log_prob = front.log_prob + one.log_prob;
             let (is_end, longest) = (host.ends(branch, one.id), host.longest(branch, one.id));
             // Of several end tokens after a target, the most probable one counts.
@@ -155,7 +155,8 @@ impl BestFirst {
         if let Some(last) = found.last().filter(|_| found.len() >= front.rest.count) {
             let log_prob = front.log_prob + last.log_prob;
             let bound = self.bound(log_prob, length - 1, front.longest);
-            let taken = found.iter().map(|one| one.id).collect();
+            let mut taken: Vec<u32> = found.iter().map(|one| one.id).collect();
+            taken.sort_unstable();
             let rest = Some(Box::new(Rest { count: 2 * front.rest.count, taken, is_ended }));
             let Front { node, longest, log_prob, .. } = *front;
             self.add(length - 1, Open { bound, log_prob, node, token: None, longest, rest });

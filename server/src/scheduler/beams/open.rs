@@ -26,7 +26,7 @@ pub struct Open {
 pub struct Rest {
     /// Number of candidates that the beginning gives when it runs.
     pub count: usize,
-    /// Tokens that were taken before.
+    /// Tokens that were taken before, ascending.
     pub taken: Vec<u32>,
     /// Whether the end of a target was among them.
     pub is_ended: bool,
