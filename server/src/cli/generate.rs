@@ -24,6 +24,12 @@ pub struct GenerateOptions {
     /// Seed of the choice; a random one when absent.
     #[arg(long, value_name = "NUMBER")]
     pub seed: Option<u64>,
+    /// Write the best hypothesis of a beam search of this width. With --choice it is the best of all of them.
+    #[arg(
+        long, value_name = "WIDTH", value_parser = clap::value_parser!(u32).range(2..=64),
+        conflicts_with_all = ["temperature", "top_p", "top_k", "seed"]
+    )]
+    pub beams: Option<u32>,
     /// Form of the answer.
     #[command(flatten)]
     pub form: AnswerForm,

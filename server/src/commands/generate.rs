@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::loading::load;
 use crate::process::resources::{ENGINE_THREADS, check_command};
 use crate::process::terminal::say;
-use crate::request::{GenerationEvent, GenerationRequest, Salt, sampling_temperature};
+use crate::request::{BeamSearch, EarlyStopping, GenerationEvent, GenerationRequest, Salt, sampling_temperature};
 
 /// Writes the continuation and a newline.
 ///
@@ -29,10 +29,10 @@ pub fn generate(config: &Config, options: &GenerateOptions) -> Result<(), Comman
     let constraint = answer_form::compile(&options.form, &loaded)?;
     let request = request(tokenizer.encode_with_special_tokens(&prompt)?, options)?;
     let controls = Arc::new(loaded.defaults.controls.clone().in_order());
-    let request = GenerationRequest { controls, constraint, ..request };
+    let request = GenerationRequest { controls, constraint, exact_steps: limits.exact_steps, ..request };
     let engine = loaded.start(limits, Arc::default())?;
     engine.handle.check(request.lengths())?;
-    let slot = engine.handle.reserve(Salt::default(), 1)?;
+    let slot = engine.handle.reserve(Salt::default(), options.beams.unwrap_or(1))?;
     let mut generation = engine.handle.submit(slot, request)?;
     let mut detokenizer = tokenizer.detokenizer();
     let mut out = stdout().lock();
@@ -75,7 +75,9 @@ fn request(source: Vec<u32>, options: &GenerateOptions) -> Result<GenerationRequ
     let &GenerateOptions { top_p, top_k, .. } = options;
     let temperature = sampling_temperature(options.temperature);
     let sampling = Sampling { temperature, top_k, top_p, min_p: 0.0, seed };
-    Ok(GenerationRequest { sampling, ..GenerationRequest::new(source, options.max_tokens) })
+    let search = |width| BeamSearch { width, length_penalty: 1.0, early_stopping: EarlyStopping::Unlikely };
+    let beams = options.beams.map(search);
+    Ok(GenerationRequest { sampling, beams, ..GenerationRequest::new(source, options.max_tokens) })
 }
 
 #[cfg(test)]
@@ -86,9 +88,9 @@ mod tests {
     #[test]
     fn a_temperature_that_is_almost_nothing_takes_the_most_probable_token_as_over_http() {
         let sampled = |temperature| {
-            let form = AnswerForm::default();
+            let (seed, beams, form) = (Some(1), None, AnswerForm::default());
             let options =
-                GenerateOptions { prompt: None, max_tokens: 1, temperature, top_p: 1.0, top_k: 0, seed: Some(1), form };
+                GenerateOptions { prompt: None, max_tokens: 1, temperature, top_p: 1.0, top_k: 0, seed, beams, form };
             request(vec![5], &options).unwrap().sampling.temperature
         };
         assert_eq!([0.0, 1e-45, 9.9e-6, 1e-5, 0.5].map(sampled), [0.0, 0.0, 0.0, 1e-5, 0.5]);

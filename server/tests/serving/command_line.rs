@@ -76,6 +76,20 @@ fn generate_gives_an_answer_the_form_that_is_asked_for() {
 }
 
 #[test]
+fn generate_searches_with_beams_and_finds_the_best_of_the_choices() {
+    let flags = ["generate", "--beams", "2", "--choice", "a game of cards", "--choice", "library to read files"];
+    let arguments = [&flags[..], &["--choice", "fonts for a desktop", "--choice", "game of chess"]].concat();
+    let source = "A small library that reads and writes calendar files.";
+    let best = printed(&run(&[&arguments[..], &FLOAT32, &[source]].concat()));
+    assert_eq!(best, "library to read files\n");
+    let searched =
+        printed(&run(&[&["generate", "--beams", "4", "--max-tokens", "8"], &FLOAT32[..], &[source]].concat()));
+    assert!(searched.len() > 4, "{searched}");
+    let refused = run(&["generate", "--beams", "4", "--temperature", "1", source]);
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+}
+
+#[test]
 fn generate_draws_the_same_text_again_from_the_same_seed() {
     let sampled = |seed: &str| {
         let flags =

@@ -16,8 +16,9 @@ use super::open::{Open, Path, Rest};
 use super::search::Next;
 use crate::request::{BeamSearch, FinishReason};
 
-/// Most beginnings that are open at once: a search that has more of them ends.
-pub const MOST_OPEN: usize = 1 << 17;
+/// Most beginnings that are open at once, for each branch that the search may run: one that has more of them ends. They
+/// take half a MiB.
+const OPEN_OF_BRANCH: usize = 1 << 14;
 
 /// Bounds of an exact search.
 #[derive(Debug, Clone, Copy)]
@@ -122,7 +123,8 @@ impl BestFirst {
             self.expand(Expanded { branch, front }, found, host, &mut children);
         }
         let count: usize = self.open.iter().map(BinaryHeap::len).sum();
-        if !self.kept.list().is_empty() && (self.steps >= self.bounds.steps || count + children.len() > MOST_OPEN) {
+        let most_open = OPEN_OF_BRANCH * self.asked.width as usize;
+        if !self.kept.list().is_empty() && (self.steps >= self.bounds.steps || count + children.len() > most_open) {
             self.is_exact = !self.is_any_open(&children);
             return Next::Over;
         }
@@ -148,7 +150,7 @@ impl BestFirst {
                 self.kept.add(Hypothesis { tokens, log_prob, score, reason, held: Vec::new() });
                 continue;
             }
-            let bound = self.bound(log_prob, length, longest);
+            let (bound, longest) = (self.bound(log_prob, length, longest), narrow(longest));
             let open = Open { bound, log_prob, node: front.node, token: Some(one.id), longest, rest: None };
             children.push(Child { branch, open });
         }
@@ -158,7 +160,7 @@ impl BestFirst {
             let mut taken: Vec<u32> = found.iter().map(|one| one.id).collect();
             taken.sort_unstable();
             let rest = Some(Box::new(Rest { count: 2 * front.rest.count, taken, is_ended }));
-            let Front { node, longest, log_prob, .. } = *front;
+            let (node, log_prob, longest) = (front.node, front.log_prob, narrow(front.longest));
             self.add(length - 1, Open { bound, log_prob, node, token: None, longest, rest });
         }
     }
@@ -224,7 +226,7 @@ impl BestFirst {
         let node = token.map_or(node, |token| self.path.go_on(node, token));
         let first = || Rest { count: Self::first_count(self.asked), taken: Vec::new(), is_ended: false };
         let rest = rest.map_or_else(first, |rest| *rest);
-        Front { tokens: self.path.tokens(node), node, log_prob, longest, rest }
+        Front { tokens: self.path.tokens(node), node, log_prob, longest: longest as usize, rest }
     }
 
     fn is_any_open(&self, children: &[Child]) -> bool {
@@ -252,6 +254,11 @@ impl BestFirst {
     fn first_count(asked: BeamSearch) -> usize {
         (2 * asked.width as usize).max(16)
     }
+}
+
+/// A number of tokens in the 32 bits that an open beginning has for it.
+fn narrow(tokens: usize) -> u32 {
+    u32::try_from(tokens).unwrap_or(u32::MAX)
 }
 
 /// A beginning that ran.

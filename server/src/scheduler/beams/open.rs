@@ -16,7 +16,7 @@ pub struct Open {
     /// Its last token, where that is not part of the path.
     pub token: Option<u32>,
     /// Most tokens that may follow.
-    pub longest: usize,
+    pub longest: u32,
     /// The part that is open where some of its continuations were taken; absent: all of it.
     pub rest: Option<Box<Rest>>,
 }
