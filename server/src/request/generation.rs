@@ -50,10 +50,26 @@ pub struct GenerationRequest {
     pub stop: Option<StopCheck>,
     /// Steps that a search among finite targets may take to be exact; 0: it is as any other.
     pub exact_steps: u32,
-    /// Number of alternatives to report with each token's log-probability; `None` reports no log-probabilities.
+    /// Number of alternatives to report with each generated token's log-probability; `None` reports none.
     pub log_probs: Option<u32>,
-    /// The decoder prompt is scored as well; needs `log_probs`.
-    pub score_prompt: bool,
+    /// Which tokens of the decoder prompt are scored; `None` scores none.
+    pub prompt_scores: Option<PromptScores>,
+}
+
+/// Tokens of a decoder prompt whose log-probabilities are reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PromptScores {
+    /// Number of alternatives to report with each.
+    pub top: u32,
+    /// Index of the first of them. Those before it are known from another target of the same source.
+    pub from: usize,
+}
+
+impl PromptScores {
+    /// All tokens, with so many alternatives.
+    pub const fn all(top: u32) -> Self {
+        Self { top, from: 0 }
+    }
 }
 
 impl GenerationRequest {
@@ -74,13 +90,13 @@ impl GenerationRequest {
             stop: None,
             exact_steps: 0,
             log_probs: None,
-            score_prompt: false,
+            prompt_scores: None,
         }
     }
 
     /// Whether tokens of the decoder prompt are scored.
     pub fn scores_prompt(&self) -> bool {
-        self.score_prompt && self.log_probs.is_some() && !self.decoder_prompt.is_empty()
+        self.prompt_scores.is_some_and(|scores| scores.from < self.decoder_prompt.len())
     }
 
     /// Whether what may be drawn depends on the tokens before it, so that these must be known.
@@ -148,17 +164,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_prompt_is_scored_only_with_log_probabilities_and_tokens() {
+    fn a_prompt_is_scored_only_where_it_has_tokens() {
         let scored = GenerationRequest {
             decoder_prompt: vec![5],
-            log_probs: Some(0),
-            score_prompt: true,
+            prompt_scores: Some(PromptScores::all(0)),
             ..GenerationRequest::new([1, 2], 3)
         };
         assert!(scored.scores_prompt());
-        assert!(!GenerationRequest { log_probs: None, ..scored.clone() }.scores_prompt());
+        let later = PromptScores { top: 0, from: 1 };
+        assert!(!GenerationRequest { prompt_scores: Some(later), ..scored.clone() }.scores_prompt());
         assert!(!GenerationRequest { decoder_prompt: Vec::new(), ..scored.clone() }.scores_prompt());
-        assert!(!GenerationRequest { score_prompt: false, ..scored }.scores_prompt());
+        assert!(!GenerationRequest { prompt_scores: None, ..scored }.scores_prompt());
     }
 
     #[test]

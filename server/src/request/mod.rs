@@ -21,7 +21,7 @@ pub use controls::{Controls, TokenBias, TokenSet};
 pub use defaults::{RequestDefaults, TokenLimit};
 pub use encoding::{EncodeRequest, EncodingEvent, Readout};
 pub use event::{FailureKind, FinishReason, GenerationEvent, Rating};
-pub use generation::{GenerationRequest, RequestId, RequestLengths, sampling_temperature};
+pub use generation::{GenerationRequest, PromptScores, RequestId, RequestLengths, sampling_temperature};
 pub use refusal::Refusal;
 pub use salt::Salt;
 pub use stop_check::{StopCheck, StopScan};

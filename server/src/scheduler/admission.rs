@@ -77,7 +77,16 @@ impl Scheduler {
         }
         let none = Grant::default();
         let branches = vec![Branch { pages }];
-        Running { sequence, source: source.slot, branches, computed: 0, granted: none, next: none, ended: false }
+        Running {
+            sequence,
+            source: source.slot,
+            branches,
+            computed: 0,
+            granted: none,
+            next: none,
+            relies_on_plans: false,
+            ended: false,
+        }
     }
 
     /// Announces the tokens that a choice can only begin with.

@@ -55,7 +55,8 @@ impl Scheduler {
         self.end_cancelled();
         let first = failed.len();
         let live = || self.running.iter().filter(|running| !running.ended);
-        failed.extend(live().filter(|running| running.granted.rows > 0).map(request_of));
+        let has_work = |running: &&Running| running.granted.rows > 0 || running.relies_on_plans;
+        failed.extend(live().filter(has_work).map(request_of));
         for source in self.memory.encoder.fail(failed) {
             failed.extend(live().filter(|running| running.source == source).map(request_of));
             let waiting = self.queue.waiting.iter().filter(|waiting| waiting.source == Some(source));
@@ -101,6 +102,7 @@ pub(super) struct Results<'a> {
 impl Results<'_> {
     /// Moves a sequence on by its granted rows. Rows of an ended sequence are passed over.
     fn apply(&mut self, running: &mut Running) {
+        running.relies_on_plans = false;
         if running.granted.rows == 0 {
             return running.move_on();
         }

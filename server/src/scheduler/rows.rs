@@ -67,7 +67,7 @@ impl Scheduler {
 }
 
 /// Asserts that nobody else owns the pages that the granted rows of a branch write, except whole pages of its decoder
-/// prompt: other choices that share those read them only.
+/// prompt: other sequences that share those read them only.
 fn assert_writable(running: &Running, branch: &Branch, pool: &PagePool) {
     let (first, last) = (running.position(), running.position() + running.next.rows - 1);
     let prompt_pages = running.sequence.request.asked.decoder_prompt.len() / PAGE_TOKENS;

@@ -43,6 +43,8 @@ pub struct Running {
     pub granted: Grant,
     /// Positions after `granted` that run in the plan being made, or in the one that was made ahead.
     pub next: Grant,
+    /// Whether its first pages were taken over from a sequence that computes them in a plan that is not committed.
+    pub relies_on_plans: bool,
     /// Whether it finished or was cancelled. The next sweep removes it, unless rows of it are under way.
     pub ended: bool,
 }
@@ -84,7 +86,8 @@ impl Running {
     pub fn holds_back_plans(&self) -> bool {
         let asked = &self.sequence.request.asked;
         let follows = asked.follows_tokens() && self.owed().follows_draw;
-        self.is_search() || asked.log_probs.is_some() || follows
+        let scores_prompt = asked.scores_prompt() && self.computed < asked.decoder_prompt.len();
+        self.is_search() || asked.log_probs.is_some() || scores_prompt || follows
     }
 
     /// Number of rows of all branches in the plan being made, or in the one that was made ahead.

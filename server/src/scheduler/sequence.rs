@@ -107,7 +107,7 @@ pub struct Sequence {
     pub histories: Vec<History>,
     /// Where each branch stands in the request's constraint; empty without one.
     pub places: Vec<Place>,
-    /// Number of leading tokens of the decoder prompt whose scores were delivered.
+    /// Number of leading tokens of the decoder prompt whose scores were delivered, or are not asked for.
     pub scored: usize,
 }
 
@@ -118,7 +118,8 @@ impl Sequence {
         let search = Beams::of(&request).map(Box::new);
         let lines = search.map_or_else(|| Lines::Choice(Vec::new()), Lines::Beams);
         let places = asked.constraint.iter().map(|constraint| Place::new(constraint.start())).collect();
-        let mut sequence = Self { id, request, choice, lines, histories: vec![History::default()], places, scored: 0 };
+        let scored = asked.prompt_scores.unwrap_or_default().from;
+        let mut sequence = Self { id, request, choice, lines, histories: vec![History::default()], places, scored };
         sequence.begin_with_forced();
         sequence
     }
@@ -296,8 +297,8 @@ impl Sequence {
         if position + 1 == self.tokens() {
             return RowOutput::Sample;
         }
-        match (asked.log_probs, asked.decoder_prompt.get(position)) {
-            (Some(top), Some(&next)) if asked.score_prompt && position >= self.scored => RowOutput::Score { next, top },
+        match (asked.prompt_scores, asked.decoder_prompt.get(position)) {
+            (Some(scores), Some(&next)) if position >= self.scored => RowOutput::Score { next, top: scores.top },
             _ => RowOutput::Nothing,
         }
     }

@@ -4,7 +4,9 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 
 use kernels::Candidate;
 use server::engine::{Command, EncodeSubmission, Submission, TokenScore};
-use server::request::{EncodeRequest, EncodingEvent, FinishReason, GenerationEvent, GenerationRequest, Readout};
+use server::request::{
+    EncodeRequest, EncodingEvent, FinishReason, GenerationEvent, GenerationRequest, PromptScores, Readout,
+};
 
 use crate::app::{END, WIDTH, wait_for};
 
@@ -98,8 +100,8 @@ pub fn generate(request: &GenerationRequest, tokens: &[u32]) -> Vec<GenerationEv
     let whole: Vec<u32> = tokens.iter().copied().chain([END]).collect();
     let limit = request.max_tokens as usize;
     for choice in 0..request.choices {
-        if request.score_prompt {
-            let scores = request.decoder_prompt.iter().map(|&id| score(id, request.log_probs.unwrap()));
+        if let Some(PromptScores { top, from }) = request.prompt_scores {
+            let scores = request.decoder_prompt[from..].iter().map(|&id| score(id, top));
             events.extend(scores.map(|score| GenerationEvent::Scored { choice, score }));
         }
         events.extend(whole.iter().take(limit).map(|&id| GenerationEvent::Token {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use kernels::{Candidate, Sampling};
 use serde_json::{Value, json};
 use server::engine::{Command, TokenScore};
-use server::request::{FinishReason, GenerationEvent, GenerationRequest};
+use server::request::{FinishReason, GenerationEvent, GenerationRequest, PromptScores};
 use server::telemetry::Outcome;
 
 use crate::app::{App, END, MODEL, START, Setup, ids, tokenizer};
@@ -58,8 +58,8 @@ async fn the_engine_gets_what_was_asked() {
     assert_eq!((request.choices, request.max_tokens, request.min_tokens), (2, 3, 2));
     let seed = (-2_i64).cast_unsigned();
     assert_eq!(request.sampling, Sampling { temperature: 0.5, top_k: 40, top_p: 0.9, min_p: 0.1, seed });
-    assert!(request.ignore_end && request.score_prompt);
-    assert_eq!(request.log_probs, Some(3));
+    assert!(request.ignore_end);
+    assert_eq!((request.log_probs, request.prompt_scores), (Some(3), Some(PromptScores::all(3))));
 }
 
 #[tokio::test]

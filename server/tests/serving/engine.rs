@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use server::engine::Encoding;
 use server::request::{
-    EncodeRequest, EncodingEvent, FailureKind, GenerationEvent, GenerationRequest, Readout, Refusal, Salt,
+    EncodeRequest, EncodingEvent, FailureKind, GenerationEvent, GenerationRequest, PromptScores, Readout, Refusal, Salt,
 };
 
 use crate::answer::PATIENCE;
@@ -64,7 +64,12 @@ fn a_target_whose_scores_are_no_numbers_fails_alone() {
     let scored = |decoder_prompt: Vec<u32>, max_tokens| {
         let slot = fake.engine.handle.reserve(Salt::default(), 1).unwrap();
         let asked = request(decoder_prompt[1].into(), max_tokens, 2);
-        let asked = GenerationRequest { decoder_prompt, log_probs: Some(0), score_prompt: true, ..asked };
+        let asked = GenerationRequest {
+            decoder_prompt,
+            log_probs: Some(0),
+            prompt_scores: Some(PromptScores::all(0)),
+            ..asked
+        };
         fake.engine.handle.submit(slot, asked).unwrap()
     };
     let (mut broken, mut sound) = (scored(vec![5, UNSCORED, 6], 4), scored(vec![5, 6], 0));

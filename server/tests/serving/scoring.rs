@@ -68,6 +68,30 @@ async fn many_targets_of_one_source_run_its_encoder_once() {
 }
 
 #[tokio::test]
+async fn targets_that_begin_alike_are_scored_as_each_alone_and_their_beginning_is_computed_once() {
+    let app = App::start("");
+    let common = "library to read and write calendar files, with bindings for Python, ".repeat(3);
+    let targets: Vec<_> = (0..20).map(|index| format!("{common}version {}", (index * 7) % 20)).collect();
+    let rows = || app.engine_metrics().step_rows.get_sample_sum();
+    let mut alone = Vec::new();
+    for target in &targets {
+        alone.extend(scores(&answered(&app, "/v1/score", &json!({"text_1": SOURCE, "text_2": target})).await));
+    }
+    let rows_alone = rows();
+    let answer = answered(&app, "/v1/score", &json!({"text_1": SOURCE, "text_2": targets})).await;
+    assert_close(&scores(&answer), &alone);
+    let rows_together = rows() - rows_alone;
+    assert!(2.0 * rows_together < rows_alone, "{rows_together} rows instead of {rows_alone}");
+    // A target that is there twice, and one that another one continues.
+    let twice = json!({"text_1": SOURCE, "text_2": [TARGETS[1], TARGETS[1], "library to"], "score_end": false});
+    let twice = scores(&answered(&app, "/v1/score", &twice).await);
+    let open = json!({"text_1": SOURCE, "text_2": [TARGETS[1], "library to"], "score_end": false});
+    let open = scores(&answered(&app, "/v1/score", &open).await);
+    assert_close(&twice, &[open[0], open[0], open[1]]);
+    app.idle().await;
+}
+
+#[tokio::test]
 async fn pairs_of_two_lists_are_scored_one_by_one_and_ids_as_their_texts() {
     let app = App::start("");
     let sources = [SOURCE, "A game for two players."];

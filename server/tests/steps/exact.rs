@@ -7,7 +7,7 @@ use kernels::{PAGE_TOKENS, Precision};
 use model::{Checkpoint, Tokenizer};
 use server::constraint::{Targets, Vocabulary};
 use server::engine::{Generation, ModelExecutor};
-use server::request::{BeamSearch, EarlyStopping, GenerationEvent, GenerationRequest, Rating};
+use server::request::{BeamSearch, EarlyStopping, GenerationEvent, GenerationRequest, PromptScores, Rating};
 
 use crate::demo_engine::{DemoEngine, LIMITS, PAGES, load};
 
@@ -71,8 +71,7 @@ fn the_best_of_a_thousand_targets_are_found_without_scoring_all_of_them() {
             for (label, &end) in chunk.iter().flat_map(|label| ends.iter().map(move |end| (label, end))) {
                 let ids = [tokenizer.encode(label).unwrap(), vec![end]].concat();
                 let scored = GenerationRequest {
-                    log_probs: Some(0),
-                    score_prompt: true,
+                    prompt_scores: Some(PromptScores::all(0)),
                     ..GenerationRequest::new(&source[..], 0)
                 };
                 let divisor = (ids.len() as f32).powf(length_penalty as f32);

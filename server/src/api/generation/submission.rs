@@ -8,7 +8,7 @@ use crate::api::answers::{ChoiceSettings, StopStrings, StopText, Submitted, stop
 use crate::api::http::{ApiError, random_u64};
 use crate::engine::{Generation, Slots};
 use crate::registry::ServedModel;
-use crate::request::{Controls, GenerationRequest, Refusal};
+use crate::request::{Controls, GenerationRequest, PromptScores, Refusal};
 
 /// Submits one engine request for each prompt.
 ///
@@ -49,7 +49,7 @@ pub fn submit(
             exact_steps: model.limits().exact_steps,
             // The best are found by their log-probabilities.
             log_probs: asked.log_probs.or(asked.best_of.map(|_| 0)),
-            score_prompt: asked.echo && asked.log_probs.is_some() && !decoder_prompt.is_empty(),
+            prompt_scores: asked.log_probs.filter(|_| asked.echo).map(PromptScores::all),
             ..GenerationRequest::new(Arc::clone(source), asked.known_max_tokens())
         }
     };

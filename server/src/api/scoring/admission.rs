@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::call::{Method, ScoringCall};
 use super::distinct::DistinctTexts;
+use super::order::{OrderedPair, in_order};
 use super::parse::ReadBody;
 use super::tokenise::{Tokens, check_texts, tokenise};
 use crate::api::Api;
@@ -19,7 +20,7 @@ use crate::api::results::Results;
 use crate::api::texts::on_tokenizing_threads;
 use crate::engine::{Generation, Slots};
 use crate::registry::ServedModel;
-use crate::request::{EncodeRequest, GenerationRequest, Readout, Refusal, RequestLengths};
+use crate::request::{EncodeRequest, GenerationRequest, PromptScores, Readout, Refusal, RequestLengths};
 
 /// A call that is in the engine.
 pub struct Admitted {
@@ -39,8 +40,8 @@ pub struct Admitted {
 
 /// The engine's work for a call.
 pub enum Work {
-    /// Scores the target of each pair.
-    Likelihoods(Vec<Generation>),
+    /// Scores the target of each pair, in this order.
+    Likelihoods(Vec<OrderedPair>, Vec<Generation>),
     /// Encodes the texts of both sides.
     Embeddings(DistinctTexts, Results),
 }
@@ -140,17 +141,19 @@ fn answer_size(call: &ScoringCall, tokens: &Tokens, model: &ServedModel) -> Answ
 fn submit(call: &ScoringCall, tokens: &Tokens, slots: Slots, model: &ServedModel) -> Result<Work, ApiError> {
     match call.method {
         Method::Likelihood { .. } => {
-            let slots = slots.divide(call.pairs.len(), 1);
-            let submitted = call.pairs.iter().zip(slots).map(|(pair, slot)| {
+            let order = in_order(&call.pairs, tokens);
+            let slots = slots.divide(order.len(), 1);
+            let submitted = order.iter().zip(slots).map(|(ordered, slot)| {
+                let pair = call.pairs[ordered.index];
                 let request = GenerationRequest {
                     decoder_prompt: tokens.targets[pair.target].to_vec(),
-                    log_probs: Some(0),
-                    score_prompt: true,
+                    prompt_scores: Some(PromptScores { top: 0, from: ordered.known }),
                     ..GenerationRequest::new(Arc::clone(&tokens.sources[pair.source]), 0)
                 };
                 model.engine.submit(slot, request)
             });
-            Ok(Work::Likelihoods(submitted.collect::<Result<_, Refusal>>()?))
+            let submitted = submitted.collect::<Result<_, Refusal>>()?;
+            Ok(Work::Likelihoods(order, submitted))
         }
         Method::Embedding => {
             let texts = DistinctTexts::of(tokens);

@@ -45,12 +45,12 @@ async fn write(api: &Arc<Api>, asked: Asked<'_>, record: &mut RequestRecord) -> 
     let Admitted { call, model, tokens, work, share, queued } =
         record.unless_cut_off(admit(api, account, request, read)).await?;
     let scores: Vec<f64> = match work {
-        Work::Likelihoods(generations) => {
+        Work::Likelihoods(order, generations) => {
             record.submitted(tokens.sources.iter().map(|text| text.len()));
             let mut generations = Generations::new(generations);
             record.unless_cut_off(in_time(api, queued, generations.arrived())).await?;
             let per_token = matches!(call.method, Method::Likelihood { per_token: true, .. });
-            let read = likelihoods(generations, call.pairs.len(), record).await?;
+            let read = likelihoods(generations, &order, record).await?;
             read.into_iter().map(|likelihood| likelihood.score(per_token)).collect()
         }
         Work::Embeddings(texts, results) => {

@@ -12,6 +12,7 @@ mod fields;
 mod handler;
 mod message;
 mod options;
+mod order;
 mod parse;
 mod scores;
 mod tokenise;

@@ -2,11 +2,12 @@
 //!
 //! Called by `handler`. Dropping the work cancels it.
 
+use super::order::{OrderedPair, whole_targets};
 use crate::api::answers::{Generations, PromptEvent, RequestRecord};
 use crate::api::http::ApiError;
 use crate::request::GenerationEvent;
 
-/// The likelihood of a target so far.
+/// The likelihood of a target.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Likelihood {
     /// Sum of the natural logarithms of its tokens' probabilities.
@@ -16,31 +17,35 @@ pub struct Likelihood {
 }
 
 impl Likelihood {
+    /// The likelihood of a target whose tokens have these log-probabilities.
+    fn of(log_probs: &[f32]) -> Self {
+        Self { log_prob: log_probs.iter().map(|&log_prob| f64::from(log_prob)).sum(), tokens: log_probs.len() as u32 }
+    }
+
     /// The sum, or its share for each token.
     pub fn score(self, per_token: bool) -> f64 {
         if per_token { self.log_prob / f64::from(self.tokens.max(1)) } else { self.log_prob }
     }
 }
 
-/// Reads the likelihoods of all targets, one for each of so many pairs.
+/// Reads the likelihoods of the targets of all pairs, which the engine scores in this order.
 ///
 /// # Errors
 /// When the engine fails or the server ends first.
 pub async fn likelihoods(
     mut generations: Generations,
-    pairs: usize,
+    order: &[OrderedPair],
     record: &mut RequestRecord,
 ) -> Result<Vec<Likelihood>, ApiError> {
-    let mut sums = vec![Likelihood::default(); pairs];
+    let mut scores = vec![Vec::new(); order.len()];
     loop {
         let next = record.unless_cut_off(async { Ok(generations.next().await) }).await?;
-        let Some(PromptEvent { prompt, event }) = next else { return Ok(sums) };
+        let Some(PromptEvent { prompt, event }) = next else {
+            return Ok(whole_targets(order, &scores, Likelihood::of));
+        };
         match event.ok_or(ApiError::EngineGone)? {
             GenerationEvent::Started { cached_tokens } => record.started(cached_tokens),
-            GenerationEvent::Scored { score, .. } => {
-                sums[prompt].log_prob += f64::from(score.chosen.log_prob);
-                sums[prompt].tokens += 1;
-            }
+            GenerationEvent::Scored { score, .. } => scores[prompt].push(score.chosen.log_prob),
             // None was asked for.
             GenerationEvent::Token { .. } | GenerationEvent::Rated { .. } => {}
             GenerationEvent::Finished { reason, .. } => {

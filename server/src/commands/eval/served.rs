@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::engine::{Engine, EngineLimits, Generation};
 use crate::evaluation::{Likelihood, WantedToken};
 use crate::loading::load;
-use crate::request::{GenerationEvent, GenerationRequest, Salt};
+use crate::request::{GenerationEvent, GenerationRequest, PromptScores, Salt};
 
 /// Questions under way for each row that is decoded at once, so that a finished request is followed by the next
 /// without a pause.
@@ -74,7 +74,11 @@ impl Served {
             ask.max_tokens.map(|max_tokens| self.request(GenerationRequest::new(source.as_slice(), max_tokens)));
         let scored = ask.scores.then(|| {
             let scored = GenerationRequest::new(source.as_slice(), 0);
-            self.request(GenerationRequest { decoder_prompt: target, log_probs: Some(1), score_prompt: true, ..scored })
+            self.request(GenerationRequest {
+                decoder_prompt: target,
+                prompt_scores: Some(PromptScores::all(1)),
+                ..scored
+            })
         });
         Ok(Pending { index, written: written.transpose()?, scored: scored.transpose()? })
     }

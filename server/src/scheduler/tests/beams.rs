@@ -3,7 +3,7 @@
 use super::fake_model::Answer;
 use super::stop_pair::stop_pair;
 use super::world::{LIMITS, World, asks, source, with_pages};
-use crate::request::{BeamSearch, EarlyStopping, GenerationRequest, Refusal, RequestId};
+use crate::request::{BeamSearch, EarlyStopping, GenerationRequest, PromptScores, Refusal, RequestId};
 use crate::scheduler::SchedulerLimits;
 use crate::scheduler::tests::world::caller;
 
@@ -184,7 +184,11 @@ fn the_tokens_on_which_all_agree_are_sent_before_the_search_is_over() {
 fn log_probabilities_come_with_their_tokens_whenever_these_are_told() {
     for name in 1..20 {
         let mut world = World::new(LIMITS);
-        let asked = GenerationRequest { log_probs: Some(2), score_prompt: true, ..searches(&source(name, 4), 3, 12) };
+        let asked = GenerationRequest {
+            log_probs: Some(2),
+            prompt_scores: Some(PromptScores::all(2)),
+            ..searches(&source(name, 4), 3, 12)
+        };
         world.submit(GenerationRequest { decoder_prompt: vec![7, 8, 9], ..asked.clone() });
         world.submit(GenerationRequest { max_tokens: 0, decoder_prompt: vec![7, 8], ..asked });
         world.run();

@@ -4,7 +4,7 @@ use kernels::DrawRule;
 
 use super::fake_model::END;
 use super::world::{LIMITS, World, asks, caller, finished, source, with_pages};
-use crate::request::{FinishReason, GenerationRequest, Refusal, RequestId};
+use crate::request::{FinishReason, GenerationRequest, PromptScores, Refusal, RequestId};
 use crate::scheduler::sequence::{Lines, Sequence};
 use crate::scheduler::{Event, Found, SchedulerLimits};
 
@@ -93,7 +93,7 @@ fn a_scored_prompt_yields_each_score_once_and_then_tokens() {
     let asked = GenerationRequest {
         decoder_prompt: (3..20).collect(),
         log_probs: Some(5),
-        score_prompt: true,
+        prompt_scores: Some(PromptScores::all(3)),
         ..asks(&source(1, 4), 3)
     };
     world.submit(asked);
@@ -106,8 +106,7 @@ fn no_generated_tokens_and_scores_run_the_prompt_but_its_last_position() {
     let mut world = World::new(LIMITS);
     let asked = GenerationRequest {
         decoder_prompt: vec![5, 6, 7],
-        log_probs: Some(0),
-        score_prompt: true,
+        prompt_scores: Some(PromptScores::all(0)),
         ..asks(&source(1, 4), 0)
     };
     let id = world.submit(asked);
@@ -124,7 +123,7 @@ fn nothing_to_generate_and_nothing_to_score_runs_nothing() {
     let mut world = World::new(LIMITS);
     let unscored = GenerationRequest { decoder_prompt: vec![5, 6, 7], choices: 2, ..asks(&source(1, 4), 0) };
     let unscored = world.submit(unscored);
-    let without_prompt = GenerationRequest { log_probs: Some(1), score_prompt: true, ..asks(&source(1, 4), 0) };
+    let without_prompt = GenerationRequest { prompt_scores: Some(PromptScores::all(1)), ..asks(&source(1, 4), 0) };
     let without_prompt = world.submit(without_prompt);
     assert!(!world.scheduler.is_idle());
     let events = world.step();

@@ -133,7 +133,7 @@ fn best_alone(asked: &GenerationRequest, beams: BeamSearch) -> Vec<Answer> {
             let score = log_prob / (tokens.len() as f64).powf(beams.length_penalty) as f32;
             let rating = Some(Rating { score, log_prob, is_exact: Some(true) });
             let finish = Some(if is_end { FinishReason::Stop } else { FinishReason::Length });
-            all.push(Answer { tokens, scores: Vec::new(), rating, finish });
+            all.push(Answer { tokens, scores: scores_of_prompt(asked), rating, finish });
         }
     }
     all.sort_by(|a, b| b.rating.unwrap().score.total_cmp(&a.rating.unwrap().score));
@@ -141,7 +141,7 @@ fn best_alone(asked: &GenerationRequest, beams: BeamSearch) -> Vec<Answer> {
     let rating = Some(Rating { score: lowest, log_prob: lowest, is_exact: Some(true) });
     all.resize(
         all.len().max(asked.choices as usize),
-        Answer { rating, finish: Some(FinishReason::Stop), ..Answer::default() },
+        Answer { scores: scores_of_prompt(asked), rating, finish: Some(FinishReason::Stop), ..Answer::default() },
     );
     all
 }
@@ -182,7 +182,8 @@ fn search_alone(asked: &GenerationRequest, beams: BeamSearch) -> Vec<Answer> {
     );
     let scores = |tokens: &[u32]| {
         let own = (0..tokens.len()).map(|index| (tokens[index], digest_after(&tokens[..index])));
-        if asked.log_probs.is_some() { [scores_of_prompt(asked), own.collect()].concat() } else { Vec::new() }
+        let own = if asked.log_probs.is_some() { own.collect() } else { Vec::new() };
+        [scores_of_prompt(asked), own].concat()
     };
     let answer = |hypothesis: Hypothesis| Answer {
         scores: scores(&hypothesis.tokens),
@@ -201,7 +202,7 @@ fn scores_of_prompt(asked: &GenerationRequest) -> Vec<(u32, u64)> {
         digest = mix(digest, token);
         (token, before)
     });
-    if asked.scores_prompt() { scored.collect() } else { Vec::new() }
+    asked.prompt_scores.map_or_else(Vec::new, |scores| scored.skip(scores.from).collect())
 }
 
 /// The sum of the log-probabilities that a beam search gives these tokens.

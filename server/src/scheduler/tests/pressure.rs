@@ -1,7 +1,7 @@
 //! Page pressure: preemption, and sources that waiting sequences give up.
 
 use super::world::{LIMITS, World, asks, source, with_pages};
-use crate::request::{GenerationRequest, RequestId};
+use crate::request::{GenerationRequest, PromptScores, RequestId};
 use crate::scheduler::{PoolSize, SchedulerLimits};
 
 fn running(world: &World) -> Vec<RequestId> {
@@ -72,7 +72,7 @@ fn a_preempted_sequence_scores_nothing_twice() {
         let asked = GenerationRequest {
             decoder_prompt: (3..15).collect(),
             log_probs: Some(2),
-            score_prompt: true,
+            prompt_scores: Some(PromptScores::all(2)),
             ..asks(&source(name, 4), 32)
         };
         world.submit(asked);

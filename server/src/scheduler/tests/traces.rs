@@ -10,7 +10,9 @@ use super::one_of::OneOf;
 use super::rhythm::Rhythm;
 use super::stop_pair::stop_pair;
 use super::world::{World, caller, source};
-use crate::request::{BeamSearch, Controls, EncodeRequest, GenerationRequest, Readout, RequestId, TokenBias};
+use crate::request::{
+    BeamSearch, Controls, EncodeRequest, GenerationRequest, PromptScores, Readout, RequestId, TokenBias,
+};
 use crate::scheduler::beams::tests::early_stopping;
 use crate::scheduler::{PoolSize, SchedulerLimits};
 
@@ -119,7 +121,7 @@ prop_compose! {
         min_tokens in 0u32..6,
         ignore_end in any::<bool>(),
         log_probs in prop::option::weighted(0.3, 0u32..4),
-        score_prompt in any::<bool>(),
+        prompt_scores in prop::option::weighted(0.3, (0u32..4, 0usize..20)),
         seed in any::<u64>(),
         beams in prop::option::weighted(0.3, beams()),
         controls in prop_oneof![1 => Just(Controls::default()), 1 => controls()],
@@ -143,7 +145,7 @@ prop_compose! {
             ignore_end,
             sampling: Sampling { seed, ..Sampling::GREEDY },
             log_probs,
-            score_prompt,
+            prompt_scores: prompt_scores.map(|(top, from)| PromptScores { top, from }),
             exact_steps: 100,
             ..GenerationRequest::new(source, max_tokens)
         };

@@ -258,8 +258,8 @@ impl World {
     /// Whether a request is answered without the model.
     pub fn is_trivial(&self, id: RequestId) -> bool {
         let asked = &self.clients[&id].asked;
-        let scores = asked.score_prompt && asked.log_probs.is_some() && !asked.decoder_prompt.is_empty();
-        asked.max_tokens == 0 && !scores
+        let scored = asked.prompt_scores.map_or(0, |scores| asked.decoder_prompt.len().saturating_sub(scores.from));
+        asked.max_tokens == 0 && scored == 0
     }
 
     pub fn answer(&self, id: RequestId) -> &Answer {
@@ -296,7 +296,7 @@ impl World {
                 self.started.push(request);
             }
             Event::Scored { choice, token, score, .. } => {
-                assert_eq!(Some(score.top), client.asked.log_probs);
+                assert_eq!(Some(score.top), client.asked.prompt_scores.map(|scores| scores.top));
                 client.answers[choice as usize].scores.push((token, result.digests[score.logits_row as usize]));
             }
             Event::Token { choice, token, ref score, .. } => {
