@@ -28,11 +28,14 @@ pub struct BenchOptions {
     /// multiples of the width.
     #[arg(long, value_name = "WIDTH", conflicts_with_all = ["sweep", "profile"])]
     beams: Option<NonZeroU32>,
+    /// Compare steps under each control of requests with steps without.
+    #[arg(long, conflicts_with_all = ["sweep", "profile", "beams"])]
+    controls: bool,
     /// Run so many requests of mixed lengths instead (512 tokens of source and target in the mean), all at once.
     #[arg(
         long,
         value_name = "REQUESTS",
-        conflicts_with_all = ["sweep", "profile", "beams", "batches", "source_len", "target_len"]
+        conflicts_with_all = ["sweep", "profile", "beams", "controls", "batches", "source_len", "target_len"]
     )]
     mixed: Option<NonZeroUsize>,
     /// Markdown page whose section the sweep writes [default: docs/benchmarks.md if there is one here, else
@@ -52,6 +55,8 @@ pub enum BenchKind {
     Profile,
     /// A JSON line for each batch size, of searches of this width and of as many sampled rows.
     Beams(u32),
+    /// A JSON line for each batch size and control.
+    Controls,
     /// A JSON line for a number of requests of mixed lengths.
     Mixed(usize),
 }
@@ -63,6 +68,7 @@ impl BenchOptions {
             Self { sweep: true, .. } => BenchKind::Sweep,
             Self { profile: true, .. } => BenchKind::Profile,
             Self { beams: Some(width), .. } => BenchKind::Beams(width.get()),
+            Self { controls: true, .. } => BenchKind::Controls,
             Self { mixed: Some(requests), .. } => BenchKind::Mixed(requests.get()),
             _ => BenchKind::Lines,
         }
@@ -76,7 +82,7 @@ impl BenchOptions {
         match self.kind() {
             BenchKind::Sweep => vec![1, 2, 4, 8, 16, 32],
             BenchKind::Beams(width) => vec![width as usize, 32_usize.next_multiple_of(width as usize)],
-            BenchKind::Lines | BenchKind::Profile | BenchKind::Mixed(_) => vec![1, 8, 32],
+            BenchKind::Lines | BenchKind::Profile | BenchKind::Controls | BenchKind::Mixed(_) => vec![1, 8, 32],
         }
     }
 }

@@ -211,6 +211,20 @@ fn bench_compares_beam_searches_with_as_many_sampled_rows() {
 }
 
 #[test]
+fn bench_compares_steps_under_each_control_with_steps_without() {
+    let sizes = ["bench", "--controls", "--source", "8", "--target", "6", "--batch", "2"];
+    let output = printed(&run(&[sizes.as_slice(), &FLOAT32].concat()));
+    let lines: Vec<Value> = output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let names: std::collections::BTreeSet<_> = lines.iter().map(|line| line["control"].to_string()).collect();
+    assert_eq!((lines.len(), names.len()), (10, 10));
+    for line in lines {
+        let number = |key: &str| line[key].as_f64().unwrap_or_else(|| panic!("{key}: {line}"));
+        let ratio = number("step_ms") / number("free_step_ms");
+        assert!((number("ratio") / ratio - 1.0).abs() < 0.05, "{line}");
+    }
+}
+
+#[test]
 fn a_sweep_prints_every_precision_and_replaces_its_section_of_the_report() {
     let folder = tempfile::tempdir().unwrap();
     let page = folder.path().join("page.md");

@@ -73,7 +73,7 @@ pub fn beams(config: &Config, options: &BenchOptions, width: u32) -> Result<(), 
 }
 
 /// Median time of a step in which rows of so many sources run, in milliseconds.
-fn step_ms(
+pub(super) fn step_ms(
     driver: &mut Driver,
     options: &BenchOptions,
     sources: usize,

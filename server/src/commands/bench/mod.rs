@@ -1,11 +1,12 @@
 //! `server bench`: the engine's own speed, without HTTP, against the speed of the memory.
 //!
 //! Called by `main`. Plain, it prints one JSON line for each batch size. `--sweep` compares every arithmetic and writes
-//! a report, `--profile` shows where the time goes, `--beams` compares beam search with sampling, `--mixed` runs the
-//! load of a busy server. Nothing here knows how a model computes.
+//! a report, `--profile` shows where the time goes, `--beams` compares beam search with sampling, `--controls`
+//! shows what each control costs, `--mixed` runs the load of a busy server. Nothing here knows how a model computes.
 
 mod beams;
 mod conditions;
+mod controls;
 mod driver;
 mod figures;
 mod lines;
@@ -37,6 +38,7 @@ pub fn bench(config: &Config, options: &BenchOptions, command_line: &str) -> Res
         BenchKind::Sweep => sweep::sweep(config, options, command_line),
         BenchKind::Profile => profile::profile(config, options),
         BenchKind::Beams(width) => beams::beams(config, options, width),
+        BenchKind::Controls => controls::controls(config, options),
         BenchKind::Mixed(requests) => mixed::mixed(config, requests),
     }
 }
