@@ -21,7 +21,7 @@ struct Rule {
 
 // A row to be written.
 struct RuledRow {
-    uint32_t row, rule;
+    uint32_t row, rule;  // NOTHING in place of a row: none is written
     uint32_t sums;  // its place in `sums`
 };
 
@@ -45,6 +45,7 @@ DEVICE float penalised(float value, float penalty) {
 // A stretch of a row each block.
 KERNEL_OF(apply_rules, ApplyRules, 512, 1) {
     const RuledRow own = p.rows[blockIdx.x];
+    if (own.row == NOTHING) return;
     const Rule rule = p.rules[own.rule];
     const float* const logits = p.logits + size_t(own.row) * p.pitch;
     float* const out = p.out + size_t(blockIdx.x) * p.pitch;

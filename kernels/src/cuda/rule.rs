@@ -83,18 +83,29 @@ impl LogitRows {
 pub(super) struct RuledRows<'a> {
     rules: &'a DrawRules,
     rows: Vec<RuledRow>,
+    /// Number of copies with those that fill up to a usual number.
+    padded: usize,
 }
 
 impl<'a> RuledRows<'a> {
     /// No copies yet; their rules come from this list.
     pub const fn new(rules: &'a DrawRules) -> Self {
-        Self { rules, rows: Vec::new() }
+        Self { rules, rows: Vec::new(), padded: 0 }
     }
 
     /// Adds a copy of a row, and says which it is.
     pub fn add(&mut self, row: u32, rule: RuleId, sums: u32) -> u32 {
         self.rows.push(RuledRow { row, rule: rule.index() as u32, sums });
+        self.padded = self.padded.max(self.rows.len());
         self.rows.len() as u32 - 1
+    }
+
+    /// Fills up to a power of two, or to `most` copies, with places that stay as they are: steps that differ in the
+    /// number of copies are then few, and replayed.
+    pub fn pad(&mut self, most: usize) {
+        if !self.rows.is_empty() {
+            self.padded = self.rows.len().next_power_of_two().min(most.max(self.rows.len()));
+        }
     }
 
     pub const fn is_empty(&self) -> bool {
@@ -112,20 +123,22 @@ impl<D: Device> Cuda<D> {
         copied: &RuledRows<'_>,
         sums: u64,
     ) -> LogitRows {
-        let RuledRows { rules, rows: copied } = copied;
+        let RuledRows { rules, rows: copied, padded } = copied;
         if copied.is_empty() {
             return rows;
         }
+        let mut listed = copied.clone();
+        listed.resize(*padded, RuledRow { row: NOTHING, rule: 0, sums: 0 });
         let told: Vec<Rule> = rules.spans().iter().map(Rule::new).collect();
         let [copied_at, rules_at, mask_words, edits, banned] = self.queue().lists([
-            bytemuck::cast_slice(copied),
+            bytemuck::cast_slice(&listed),
             bytemuck::cast_slice(&told),
             rules.mask_words(),
             bytemuck::cast_slice(rules.edits()),
             rules.banned(),
         ]);
-        let row_bytes = copied.len() * logits.row_bytes();
-        let best_bytes = copied.len() * logits.width.div_ceil(BEST_COLUMNS) * size_of::<u64>();
+        let row_bytes = padded * logits.row_bytes();
+        let best_bytes = padded * logits.width.div_ceil(BEST_COLUMNS) * size_of::<u64>();
         let out = self.queue().ruled(row_bytes + best_bytes);
         let best = out + row_bytes as u64;
         let params = ApplyRules {
@@ -141,7 +154,7 @@ impl<D: Device> Cuda<D> {
             pitch: rows.pitch,
             vocab: rows.vocab,
         };
-        let blocks = Blocks::per_row(copied.len(), THREADS).times(logits.width.div_ceil(STRETCH));
+        let blocks = Blocks::per_row(*padded, THREADS).times(logits.width.div_ceil(STRETCH));
         self.queue().launch("apply_rules", blocks, &params);
         self.queue().moves(2 * logits.bytes(copied.len()) + best_bytes + rules.bytes());
         LogitRows { ruled: out, best_of_ruled: best, ..rows }

@@ -115,6 +115,7 @@ impl<D: Device> Cuda<D> {
         let Some(last) = draws.list.iter().map(|draw| draw.row as usize).max() else { return };
         let mut copied = RuledRows::new(draws.rules);
         let told: Vec<Draw> = draws.list.iter().map(|draw| Draw::under_rule(draw, draws, &mut copied)).collect();
+        copied.pad(told.len());
         let rows = self.apply_rules(logits, LogitRows::new(logits, last + 1), &copied, NO_ADDRESS);
         let [draws_at, banned] = self.queue().lists([bytemuck::cast_slice(&told), draws.rules.banned()]);
         // Wide draws are weighed part by part where the best of each tile is known.

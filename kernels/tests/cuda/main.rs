@@ -181,6 +181,7 @@ macro_rules! tests_on {
                 steps::{
                     a_step_computes_what_its_ops_compute_however_often_it_comes_again
                     banned_end_tokens_need_no_graph_of_their_own
+                    rules_of_three_rows_and_of_four_replay_one_graph
                     a_panic_aside_does_not_keep_later_ops_aside
                     long_rows_arrive_whole_however_many_are_on_their_way
                 }

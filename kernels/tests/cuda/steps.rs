@@ -122,6 +122,27 @@ pub fn banned_end_tokens_need_no_graph_of_their_own<D: Device>(backend: &Cuda<D>
     assert_eq!([1, 2, 4].map(&mut graphs_after), [recorded; 3]);
 }
 
+/// Steps in which three rows and in which all four have rules are one graph: copies fill up to a power of two.
+pub fn rules_of_three_rows_and_of_four_replay_one_graph<D: Device>(backend: &Cuda<D>) {
+    let logits = upload_wide(backend, &numbers(71, ROWS * VOCAB), VOCAB);
+    let mut rules = DrawRules::default();
+    let mask = Some(TokenMask { words: &[0b1000, 0b1] });
+    let rule = rules.add(DrawRule { mask, ..DrawRule::default() });
+    let mut drawn = backend.drawn(ROWS).unwrap();
+    let mut graphs_after = |ruled_rows: u32| {
+        let draws = [0, 1, 2, 3].map(|row| Draw { rule: (row < ruled_rows).then_some(rule), ..Draw::greedy(row) });
+        for _ in 0..3 {
+            let mut ids = Vec::new();
+            backend.step(|| backend.sample(&logits, Draws { list: &draws, rules: &rules }, &mut drawn));
+            backend.take(&mut drawn, &mut ids);
+            assert!(ids[..ruled_rows as usize].iter().all(|id| matches!(id, Some(3 | 32))), "{ids:?}");
+        }
+        backend.graphs()
+    };
+    let recorded = graphs_after(3);
+    assert_eq!(graphs_after(4), recorded);
+}
+
 /// Ops that panic aside leave the backend where it was: the next step records its own ops.
 pub fn a_panic_aside_does_not_keep_later_ops_aside<D: Device>(backend: &Cuda<D>) {
     let x = upload(backend, &numbers(80, ROWS * WIDTH), WIDTH);

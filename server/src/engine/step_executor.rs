@@ -6,7 +6,10 @@
 
 use std::collections::VecDeque;
 
-use kernels::{Backend, BestAsk, Candidate, DrawRules, Draws, PAGE_TOKENS, PageSpan, ScoreAsk, Segment, TokenScore};
+use kernels::{
+    Backend, BestAsk, Candidate, DrawRule, DrawRules, Draws, PAGE_TOKENS, PageSpan, ScoreAsk, Segment, TokenMask,
+    TokenScore,
+};
 use model::{CrossPages, Model, SourceRows, Workspace, WorkspaceLimits};
 
 use super::executor::{Executor, ExecutorError};
@@ -78,6 +81,7 @@ impl<B: Backend> StepExecutor<B> {
         for table in [0, pages] {
             executor.rehearse(limits.target_rows, Lengths { source: 1, target: 1, table });
         }
+        executor.rehearse_rules(limits.target_rows);
         for source in lengths(sizes.source_tokens) {
             for target in lengths(sizes.target_tokens) {
                 for rows in executor.buckets.sizes().to_vec() {
@@ -122,6 +126,21 @@ impl<B: Backend> StepExecutor<B> {
                 self.asked.push_back(Some(0));
                 self.take(&mut Vec::new());
             }
+        }
+    }
+
+    /// Runs the largest step with a rule for every row, so that the device takes the memory of as many copies of logits
+    /// now and not when requests ask for them.
+    fn rehearse_rules(&mut self, rows: usize) {
+        let mut rules = DrawRules::new();
+        let mask = Some(TokenMask { words: &[!0] });
+        let rule = rules.add(DrawRule { mask, ..DrawRule::default() });
+        for _ in 0..REHEARSALS {
+            self.rows.fill_with_padding(rows, Lengths { source: 1, target: 1, table: 0 }, self.spare);
+            self.rows.draws.iter_mut().for_each(|draw| draw.rule = Some(rule));
+            self.step(&rules);
+            self.asked.push_back(Some(0));
+            self.take(&mut Vec::new());
         }
     }
 

@@ -249,3 +249,33 @@ async fn scoring_as_with_a_decoder_alone_is_refused_and_told_how_it_is_done() {
     assert!(hand.is_idle());
     assert!(include_str!("../../../docs/api.md").contains("## Score a target"));
 }
+
+#[tokio::test]
+async fn too_many_rows_are_the_fault_of_the_field_that_the_client_wrote() {
+    let (app, hand) = App::by_hand(Setup::default());
+    let prompts: Vec<String> = (0..17).map(|number| number.to_string()).collect();
+    for (fields, param) in [
+        (json!({"use_beam_search": true}), "prompt"),
+        (json!({"use_beam_search": true, "n": 3}), "n"),
+        (json!({"use_beam_search": true, "n": 3, "best_of": 4}), "best_of"),
+        (json!({"n": 2}), "n"),
+        (json!({"best_of": 2}), "best_of"),
+    ] {
+        let mut body = json!({"prompt": prompts});
+        body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        app.complete(body).await.error(400, Some(param), None);
+    }
+    assert!(hand.is_idle());
+}
+
+#[tokio::test]
+async fn a_source_that_is_too_long_is_the_fault_of_the_longer_of_input_and_instructions() {
+    let (app, hand) = App::by_hand(Setup::default());
+    let long = "a ".repeat(400);
+    for (input, instructions, param) in [("p", &long[..], "instructions"), (&long[..], "p", "input")] {
+        let body = json!({"input": input, "instructions": instructions});
+        let answer = app.post("/v1/responses", &body).await;
+        answer.error(400, Some(param), Some("context_length_exceeded"));
+    }
+    assert!(hand.is_idle());
+}

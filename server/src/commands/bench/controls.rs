@@ -69,8 +69,8 @@ pub fn controls(config: &Config, options: &BenchOptions) -> Result<(), CommandEr
     Ok(())
 }
 
-/// The controls that are measured, with their names, for a vocabulary of so many ids. Lists are as long as a request may
-/// make them, where the vocabulary is large enough.
+/// The controls that are measured, with their names, for a vocabulary of so many ids. Lists are as long as a request
+/// may make them, where the vocabulary is large enough.
 fn all(vocab: u32) -> [(&'static str, Controls); 10] {
     let none = Controls::default;
     let some = |most: u32| (0..vocab).step_by(vocab.div_ceil(most).max(2) as usize);
