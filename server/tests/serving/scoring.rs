@@ -92,6 +92,38 @@ async fn targets_that_begin_alike_are_scored_as_each_alone_and_their_beginning_i
 }
 
 #[tokio::test]
+async fn prompt_log_probabilities_add_up_to_the_score_for_a_list_of_targets_too() {
+    let app = App::start("");
+    let body = json!({"text_1": SOURCE, "text_2": TARGETS, "length_normalize": false, "score_end": false});
+    let expected = scores(&answered(&app, "/v1/score", &body).await);
+    let runs = app.engine_metrics().encoder_runs.get();
+    let source = format!("{SOURCE} And another.");
+    for (source, is_known) in [(SOURCE, true), (&source, false)] {
+        let body = json!({"prompt": source, "decoder_prompt": TARGETS, "prompt_logprobs": 1, "max_tokens": 1});
+        let answer = answered(&app, "/v1/completions", &body).await;
+        let sum = |choice: &Value| -> f64 {
+            let positions = choice["prompt_logprobs"].as_array().unwrap();
+            assert_eq!(positions[0], Value::Null);
+            let own = |position: &Value| {
+                let entries = position.as_object().unwrap().values();
+                let best = entries.clone().map(|entry| entry["logprob"].as_f64().unwrap()).fold(-1e9, f64::max);
+                let first = entries.clone().find(|entry| entry["rank"] == 1).unwrap();
+                assert_eq!(first["logprob"].as_f64().unwrap(), best);
+                // The token itself is the best one, or stands beside it.
+                entries.map(|entry| entry["logprob"].as_f64().unwrap()).fold(0.0, f64::min)
+            };
+            positions[1..].iter().map(own).sum()
+        };
+        let sums: Vec<_> = answer["choices"].as_array().unwrap().iter().map(sum).collect();
+        if is_known {
+            assert_close(&sums, &expected);
+        }
+    }
+    assert_eq!(app.engine_metrics().encoder_runs.get(), runs + 1, "three targets run the encoder once");
+    app.idle().await;
+}
+
+#[tokio::test]
 async fn pairs_of_two_lists_are_scored_one_by_one_and_ids_as_their_texts() {
     let app = App::start("");
     let sources = [SOURCE, "A game for two players."];

@@ -18,7 +18,7 @@ use crate::request::GenerationEvent;
 /// The engine's requests for one HTTP request.
 #[derive(Debug)]
 pub struct Submitted {
-    /// One stream per prompt.
+    /// One stream per prompt and beginning of targets: those of the first prompt first.
     pub generations: Vec<Generation>,
     /// Encoder ids of each prompt.
     pub sources: Vec<Arc<[u32]>>,
@@ -26,19 +26,21 @@ pub struct Submitted {
     pub choices_per_prompt: usize,
     /// Number of them that are answered: the best ones, where they are fewer.
     pub kept_per_prompt: usize,
-    /// Settings that all choices share.
-    pub settings: Arc<ChoiceSettings>,
+    /// Settings of the choices of each beginning of targets, at least one.
+    pub settings: Vec<Arc<ChoiceSettings>>,
 }
 
 /// An answer that is being generated.
 #[derive(Debug)]
 pub struct Answer {
     generations: Generations,
-    /// Prompt by prompt: choice `c` of prompt `p` is at `p * choices_per_prompt + c`.
+    /// Stream by stream: choice `c` of stream `p` is at `p * choices_per_prompt + c`.
     choices: Vec<Running>,
     choices_per_prompt: usize,
     kept_per_prompt: usize,
-    /// Choices of each prompt that are not finished.
+    /// Streams of each prompt, of which the first one tells whether its source was encoded already.
+    targets_per_source: usize,
+    /// Choices of each stream that are not finished.
     unfinished: Vec<usize>,
     usage: Usage,
     delivery: Delivery,
@@ -56,15 +58,18 @@ impl Answer {
         let Submitted { generations, sources, choices_per_prompt, kept_per_prompt, settings } = submitted;
         let choices = sources
             .iter()
-            .flat_map(|source| std::iter::repeat_n(source, choices_per_prompt))
-            .map(|source| Running { choice: Choice::new(&settings, source), last_token: None })
+            .flat_map(|source| settings.iter().map(move |settings| (source, settings)))
+            .flat_map(|target| std::iter::repeat_n(target, choices_per_prompt))
+            .map(|(source, settings)| Running { choice: Choice::new(settings, source), last_token: None })
             .collect();
+        let targets_per_source = settings.len();
         Self {
             generations: Generations::new(generations),
             choices,
             choices_per_prompt,
             kept_per_prompt,
-            unfinished: vec![choices_per_prompt; sources.len()],
+            unfinished: vec![choices_per_prompt; sources.len() * targets_per_source],
+            targets_per_source,
             usage: Usage {
                 prompt_tokens: sources.iter().map(|source| source.len() as u64).sum(),
                 cached_tokens: 0,
@@ -145,6 +150,8 @@ impl Answer {
         let index = |choice: u32| prompt * self.choices_per_prompt + choice as usize;
         match event {
             GenerationEvent::Started { cached_tokens } => {
+                let is_first = prompt.is_multiple_of(self.targets_per_source);
+                let cached_tokens = if is_first { cached_tokens } else { 0 };
                 self.usage.cached_tokens += u64::from(cached_tokens);
                 self.delivery.record.started(cached_tokens);
                 Ok(None)

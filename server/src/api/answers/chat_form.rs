@@ -9,6 +9,7 @@ use super::chat_logprobs::{ChatLogProbs, chat_log_prob_bytes};
 use super::chat_messages::{ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatDelta, ChatText};
 use super::form::{AnswerForm, Blocks, ChoicePiece, DONE, event};
 use super::heading::Heading;
+use super::prompt_logprobs::PromptLogProbs;
 use super::stream_options::StreamOptions;
 use super::token_names::TokenNames;
 use super::usage::{Usage, UsageMessage};
@@ -100,6 +101,10 @@ impl AnswerForm for ChatForm {
             model: &self.heading.model,
             choices: pieces.iter().map(|piece| self.choice(piece)).collect(),
             prompt_token_ids: pieces.first().and_then(|piece| piece.piece.prompt_token_ids.as_deref()),
+            prompt_logprobs: pieces
+                .first()
+                .and_then(|piece| piece.piece.prompt_log_probs.as_ref())
+                .map(|scores| PromptLogProbs { scores, model: &self.model }),
             usage: usage.message(),
         };
         serde_json::to_string(&message).expect("strings and numbers serialise")

@@ -6,6 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::chat_logprobs::ChatLogProbs;
+use super::prompt_logprobs::{PromptLogProb, PromptLogProbs};
 use super::usage::UsageMessage;
 
 /// A whole chat completion.
@@ -24,6 +25,10 @@ pub struct ChatCompletion<'a> {
     /// The source.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_token_ids: Option<&'a [u32]>,
+    /// Log-probabilities of the beginning of the answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<Option<HashMap<String, PromptLogProb>>>>)]
+    pub prompt_logprobs: Option<PromptLogProbs<'a>>,
     /// Numbers of tokens.
     pub usage: UsageMessage,
 }

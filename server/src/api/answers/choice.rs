@@ -7,6 +7,7 @@ use std::sync::Arc;
 use model::Detokenizer;
 
 use super::opening::Opening;
+use super::prompt_logprobs::scores_json_bytes;
 use super::scored_token::{ScoredToken, log_probs_json_bytes};
 use super::stop::{StopMatcher, StopStrings};
 use crate::engine::TokenScore;
@@ -25,6 +26,10 @@ pub struct ChoiceSettings {
     pub return_token_ids: bool,
     /// Whether the answer holds log-probabilities.
     pub return_log_probs: bool,
+    /// Alternatives of each token of an echoed decoder prompt whose log-probabilities are wanted.
+    pub echoed_log_probs: Option<u32>,
+    /// Alternatives of each token of the decoder prompt, where the answer has these log-probabilities apart.
+    pub prompt_log_probs: Option<u32>,
     /// Whether a token waits for the next piece while it adds nothing to this one.
     pub coalesce: bool,
     /// Beginning of every text.
@@ -38,6 +43,8 @@ pub struct Piece {
     pub text: String,
     /// Log-probabilities of the tokens since the last piece.
     pub log_probs: Vec<ScoredToken>,
+    /// Log-probabilities of the decoder prompt, when asked for.
+    pub prompt_log_probs: Option<Vec<TokenScore>>,
     /// Generated ids since the last piece, when asked for.
     pub token_ids: Vec<u32>,
     /// Encoder ids, in a choice's first piece, when asked for.
@@ -53,7 +60,8 @@ impl Piece {
     pub fn json_bytes(&self) -> usize {
         const ID_BYTES: usize = 8;
         let ids = self.token_ids.len() + self.prompt_token_ids.as_ref().map_or(0, |ids| ids.len());
-        self.text.len() + ID_BYTES * ids + log_probs_json_bytes(&self.log_probs)
+        let prompt = self.prompt_log_probs.as_ref().map_or(0, |scores| scores_json_bytes(scores));
+        self.text.len() + ID_BYTES * ids + log_probs_json_bytes(&self.log_probs) + prompt
     }
 }
 
@@ -85,6 +93,7 @@ impl Choice {
         let pending = Piece {
             text: opening.text.clone(),
             prompt_token_ids: settings.return_token_ids.then(|| Arc::clone(source)),
+            prompt_log_probs: settings.prompt_log_probs.map(|_| Vec::new()),
             ..Piece::default()
         };
         Self {
@@ -124,8 +133,18 @@ impl Choice {
 
     /// The next token of the decoder prompt was scored.
     pub fn score(&mut self, score: TokenScore) {
-        let offset = self.settings.opening.offsets.get(self.scored).copied().unwrap_or(self.characters);
-        self.pending.log_probs.push(ScoredToken { score, offset });
+        // The engine gives as many alternatives as the one of both that has more.
+        let cut = |mut score: TokenScore, top: u32| {
+            score.top.truncate(top as usize);
+            score
+        };
+        if let (Some(top), Some(scores)) = (self.settings.prompt_log_probs, &mut self.pending.prompt_log_probs) {
+            scores.push(cut(score.clone(), top));
+        }
+        if let Some(top) = self.settings.echoed_log_probs {
+            let offset = self.settings.opening.offsets.get(self.scored).copied().unwrap_or(self.characters);
+            self.pending.log_probs.push(ScoredToken { score: cut(score, top), offset });
+        }
         self.scored += 1;
     }
 

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::form::{AnswerForm, Blocks, ChoicePiece, DONE, event};
 use super::heading::Heading;
 use super::logprobs::{LogProbs, log_prob_bytes};
+use super::prompt_logprobs::{PromptLogProb, PromptLogProbs};
 use super::stream_options::StreamOptions;
 use super::token_names::TokenNames;
 use super::usage::{Usage, UsageMessage};
@@ -43,7 +44,7 @@ impl CompletionForm {
         serde_json::to_string(&message).expect("strings and numbers serialise")
     }
 
-    fn choice<'a>(&self, piece: &'a ChoicePiece) -> ChoiceMessage<'a> {
+    fn choice<'a>(&'a self, piece: &'a ChoicePiece) -> ChoiceMessage<'a> {
         let ChoicePiece { index, piece } = piece;
         let names = TokenNames { model: &self.model, as_ids: self.blocks.tokens_as_ids };
         ChoiceMessage {
@@ -55,6 +56,10 @@ impl CompletionForm {
             cumulative_logprob: piece.rating.map(|rating| rating.log_prob),
             exact: piece.rating.and_then(|rating| rating.is_exact),
             prompt_token_ids: piece.prompt_token_ids.as_deref(),
+            prompt_logprobs: piece
+                .prompt_log_probs
+                .as_ref()
+                .map(|scores| PromptLogProbs { scores, model: &self.model }),
             token_ids: self.blocks.token_ids.then_some(&piece.token_ids),
         }
     }
@@ -109,6 +114,9 @@ struct ChoiceMessage<'a> {
     exact: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt_token_ids: Option<&'a [u32]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<Option<HashMap<String, PromptLogProb>>>>)]
+    prompt_logprobs: Option<PromptLogProbs<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     token_ids: Option<&'a Vec<u32>>,
 }

@@ -8,8 +8,8 @@ use super::neutral::REQUEST;
 use crate::api::controls::CONTROLS;
 use crate::api::fields::{
     ADD_SPECIAL_TOKENS_TO_CONVERSATION, BEAMS, CACHE_SALT, CONTINUE_FINAL_MESSAGE, IGNORE_EOS, MIN_TOKENS, MODEL,
-    NeutralFields, SAMPLING, STOP, STREAM, STREAM_OPTIONS_FIELD, TEMPLATE_VARIABLES_FIELD, TEXT_OPTIONS,
-    decoder_prompt_schema, messages_schema,
+    NeutralFields, PROMPT_LOG_PROBS, SAMPLING, STOP, STREAM, STREAM_OPTIONS_FIELD, TEMPLATE_VARIABLES_FIELD,
+    TEXT_OPTIONS, decoder_prompt_schema, messages_schema,
 };
 use crate::api::json::{Field, FieldTable, Most};
 
@@ -38,8 +38,8 @@ pub const ADD_GENERATION_PROMPT: Field = Field::boolean("add_generation_prompt")
 /// Most tokens to generate.
 pub const MAX_COMPLETION_TOKENS: Field =
     Field::integer("max_completion_tokens", 0, Most::Number(u64::MAX)).absent("as many as fit").about(
-        "Most tokens to generate, the end token included. At least 1; 0 with `echo`. Together with the beginning of \
-         the target at most the model's target length ({target_tokens}).",
+        "Most tokens to generate, the end token included. At least 1; 0 with `echo` or `prompt_logprobs`. Together \
+         with the beginning of the target at most the model's target length ({target_tokens}).",
     );
 /// Its older name.
 pub const MAX_TOKENS: Field = Field::integer("max_tokens", 0, Most::Number(u64::MAX))
@@ -76,7 +76,8 @@ const INPUT: [Field; 8] = [
     MODEL,
 ];
 const GENERATION: [Field; 6] = [MAX_COMPLETION_TOKENS, MAX_TOKENS, MIN_TOKENS, IGNORE_EOS, STOP, CHOICES];
-const OUTPUT: [Field; 6] = [ECHO, LOG_PROBS, TOP_LOG_PROBS, RETURN_TOKEN_IDS, STREAM, STREAM_OPTIONS_FIELD];
+const OUTPUT: [Field; 7] =
+    [ECHO, LOG_PROBS, TOP_LOG_PROBS, PROMPT_LOG_PROBS, RETURN_TOKEN_IDS, STREAM, STREAM_OPTIONS_FIELD];
 
 #[cfg(test)]
 mod tests {

@@ -11,8 +11,9 @@ use super::neutral::REQUEST;
 use crate::api::controls::GivenControls;
 use crate::api::fields::{
     ADD_SPECIAL_TOKENS_TO_CONVERSATION, BesideBeams, CONTINUE_FINAL_MESSAGE, DecoderPrompt, IGNORE_EOS, STREAM,
-    TextOptions, Unfinished, given_messages, given_stop, given_stream_options, read_beams, read_best_of,
-    read_cache_salt, read_min_tokens, read_sampling, read_seed, rows_field, saturated, take_unfinished, to_u32,
+    TextOptions, Unfinished, beginnings, given_messages, given_stop, given_stream_options, read_beams, read_best_of,
+    read_cache_salt, read_min_tokens, read_prompt_log_probs, read_sampling, read_seed, rows_field, saturated,
+    take_unfinished, to_u32,
 };
 use crate::api::generation::{CallNames, CallSources, Excesses, GenerationCall, RequestBounds, validate};
 use crate::api::http::{ApiError, TargetNames};
@@ -29,7 +30,8 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
     let stream = fields.flag(&STREAM)?;
     let choices = fields.whole_up_to(&CHOICES, u64::from(bounds.choices))?.map_or(1, to_u32);
     let echo = fields.flag(&ECHO)?;
-    let max_tokens = read_max_tokens(&fields, echo)?;
+    let prompt_log_probs = read_prompt_log_probs(&fields, bounds.top_log_probs, stream)?;
+    let max_tokens = read_max_tokens(&fields, echo || prompt_log_probs.is_some())?;
     let mut messages = given_messages(MESSAGES, messages, bounds.takes_text)?;
     let decoder_prompt = DecoderPrompt::given(decoder_prompt, bounds.takes_text)?;
     let decoder_excess = decoder_prompt.as_ref().and_then(|read| read.excess);
@@ -47,7 +49,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
     let call = GenerationCall {
         names,
         sources: CallSources::Conversation(conversation),
-        decoder_prompt: turn.unfinished.map(|answer| answer.text).or(decoder_prompt.map(|read| read.prompt)),
+        beginnings: beginnings(turn.unfinished, decoder_prompt),
         cache_salt: read_cache_salt(&fields)?,
         add_special_tokens: fields.boolean(ADD_SPECIAL_TOKENS_TO_CONVERSATION.name)?,
         max_tokens,
@@ -62,6 +64,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
         controls: GivenControls::read(&fields, controls, bounds.takes_text)?,
         text_options: TextOptions::read(&fields)?,
         log_probs: read_log_probs(&fields, bounds)?,
+        prompt_log_probs,
         echo,
         stream,
         stream_options: given_stream_options(stream_options, stream)?,
@@ -71,13 +74,13 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
         unsupported.check(&fields)?;
     }
     fields.finish()?;
-    validate(&call, bounds, Excesses { source: None, decoder_prompt: decoder_excess })?;
+    validate(&call, bounds, Excesses { source: None, beginning: decoder_excess })?;
     Ok(call)
 }
 
 /// `max_completion_tokens`, or `max_tokens` as it was called before.
-fn read_max_tokens(fields: &Fields, echo: bool) -> Result<Option<u32>, ApiError> {
-    let lowest = i64::from(!echo);
+fn read_max_tokens(fields: &Fields, scores: bool) -> Result<Option<u32>, ApiError> {
+    let lowest = i64::from(!scores);
     let [newer, older] = [MAX_COMPLETION_TOKENS, MAX_TOKENS].map(|field| fields.integer(field.name, lowest, u64::MAX));
     match (newer?, older?) {
         (Some(newer), Some(older)) if newer != older => {
@@ -123,7 +126,8 @@ fn call_names(fields: &Fields, turn: &Turn) -> CallNames {
     let max_tokens = if is_older { MAX_TOKENS.name } else { MAX_COMPLETION_TOKENS.name };
     let gives_max_tokens = is_older || given(&MAX_COMPLETION_TOKENS);
     let log_probs = if given(&TOP_LOG_PROBS) { TOP_LOG_PROBS.name } else { LOG_PROBS.name };
-    CallNames { target: TargetNames { beginning, max_tokens, gives_max_tokens }, log_probs, rows: rows_field(fields) }
+    let target = TargetNames { beginning, max_tokens, gives_max_tokens };
+    CallNames { target, are_listed: false, log_probs, rows: rows_field(fields) }
 }
 
 /// The number of alternatives, of log-probabilities that are wanted.

@@ -7,9 +7,7 @@ use serde::de::MapAccess;
 
 use super::fields::{DECODER_PROMPT, FIELDS, PROMPT};
 use crate::api::controls::ControlsDraft;
-use crate::api::fields::{
-    DecoderPrompt, DecoderPromptShape, Prompts, PromptsShape, STOP, STREAM_OPTIONS, StopShape, stream_options_shape,
-};
+use crate::api::fields::{PromptBounds, Prompts, PromptsShape, STOP, STREAM_OPTIONS, StopShape, stream_options_shape};
 use crate::api::generation::RequestBounds;
 use crate::api::http::ApiError;
 use crate::api::json::{Brief, Fields, Shape, Shaped, read_body};
@@ -26,7 +24,7 @@ pub struct Draft {
     /// `prompt`.
     pub prompts: Option<Result<Prompts, ApiError>>,
     /// `decoder_prompt`.
-    pub decoder_prompt: Option<Result<DecoderPrompt, ApiError>>,
+    pub decoder_prompts: Option<Result<Prompts, ApiError>>,
     /// `stop`.
     pub stop: Option<Result<Vec<String>, ApiError>>,
     /// Controls that are lists or objects.
@@ -54,14 +52,20 @@ impl Shape for BodyShape<'_> {
         let Self(bounds) = self;
         let mut fields = Fields::new(&FIELDS, "");
         let mut controls = ControlsDraft::default();
-        let (mut prompts, mut decoder_prompt, mut stop, mut stream_options) = (None, None, None, None);
+        let (mut prompts, mut decoder_prompts, mut stop, mut stream_options) = (None, None, None, None);
         while let Some(name) = fields.next_known(&mut object)? {
             match name {
                 PROMPT => {
-                    prompts = object.next_value_seed(Shaped(PromptsShape { param: PROMPT, bounds: bounds.prompts }))?
+                    prompts = object.next_value_seed(Shaped(PromptsShape {
+                        param: PROMPT,
+                        bounds: bounds.prompts,
+                        takes_empty: false,
+                    }))?
                 }
                 DECODER_PROMPT => {
-                    decoder_prompt = object.next_value_seed(Shaped(DecoderPromptShape(bounds.decoder_prompt)))?;
+                    let of_targets = PromptBounds { prompts: bounds.prompts.prompts, ids: bounds.decoder_prompt };
+                    let shape = PromptsShape { param: DECODER_PROMPT, bounds: of_targets, takes_empty: true };
+                    decoder_prompts = object.next_value_seed(Shaped(shape))?;
                 }
                 STOP_NAME => stop = object.next_value_seed(Shaped(StopShape(bounds.stop)))?,
                 STREAM_OPTIONS => stream_options = object.next_value_seed(Shaped(stream_options_shape()))?,
@@ -71,7 +75,7 @@ impl Shape for BodyShape<'_> {
                 scalar => fields.set(scalar, object.next_value()?),
             }
         }
-        Ok(Ok(Draft { fields, prompts, decoder_prompt, stop, controls, stream_options }))
+        Ok(Ok(Draft { fields, prompts, decoder_prompts, stop, controls, stream_options }))
     }
 
     fn other(self, value: Brief) -> Self::Read {

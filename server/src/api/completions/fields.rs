@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 use super::neutral::REQUEST;
 use crate::api::controls::CONTROLS;
 use crate::api::fields::{
-    BEAMS, CACHE_SALT, IGNORE_EOS, MIN_TOKENS, MODEL, NeutralFields, SAMPLING, STOP, STREAM, STREAM_OPTIONS_FIELD,
-    TEXT_OPTIONS, decoder_prompt_schema, prompts_schema,
+    BEAMS, CACHE_SALT, IGNORE_EOS, MIN_TOKENS, MODEL, NeutralFields, PROMPT_LOG_PROBS, SAMPLING, STOP, STREAM,
+    STREAM_OPTIONS_FIELD, TEXT_OPTIONS, decoder_prompts_schema, prompts_schema,
 };
 use crate::api::json::{Field, FieldTable, Most};
 
@@ -34,8 +34,8 @@ pub const ADD_SPECIAL_TOKENS: Field = Field::boolean("add_special_tokens").or("t
 );
 /// Most tokens to generate.
 pub const MAX_TOKENS: Field = Field::integer("max_tokens", 0, Most::Number(u64::MAX)).or("16").about(
-    "Most tokens to generate, the end token included. At least 1; 0 with `echo`. Together with `decoder_prompt` at \
-     most the model's target length ({target_tokens}).",
+    "Most tokens to generate, the end token included. At least 1; 0 with `echo` or `prompt_logprobs`. Together with \
+     `decoder_prompt` at most the model's target length ({target_tokens}).",
 );
 /// Continuations of each prompt.
 pub const CHOICES: Field = Field::integer("n", 1, Most::Limit("choices"))
@@ -60,13 +60,16 @@ const INPUT: [Field; 5] = [
         "A string, a list of strings, a list of token ids, or a list of lists of token ids. At most {prompts} prompts; \
          each has at least one token and at most as many as the model reads.",
     ),
-    Field::shape(DECODER_PROMPT, decoder_prompt_schema).about("A string or a list of token ids; one for all prompts."),
+    Field::shape(DECODER_PROMPT, decoder_prompts_schema).about(
+        "A string or a list of token ids, for all prompts. Or a list of up to {prompts} strings, or lists of token \
+         ids, beside a single prompt: each begins `n` choices of its own. See [above](#many-targets-of-one-source).",
+    ),
     ADD_SPECIAL_TOKENS,
     CACHE_SALT,
     MODEL,
 ];
 const GENERATION: [Field; 5] = [MAX_TOKENS, MIN_TOKENS, IGNORE_EOS, STOP, CHOICES];
-const OUTPUT: [Field; 5] = [ECHO, LOG_PROBS, RETURN_TOKEN_IDS, STREAM, STREAM_OPTIONS_FIELD];
+const OUTPUT: [Field; 6] = [ECHO, LOG_PROBS, PROMPT_LOG_PROBS, RETURN_TOKEN_IDS, STREAM, STREAM_OPTIONS_FIELD];
 
 #[cfg(test)]
 mod tests {

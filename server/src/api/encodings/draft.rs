@@ -26,7 +26,7 @@ impl Draft {
     /// # Errors
     /// When it is no JSON object.
     pub fn read(body: &[u8], known: &'static Known, bounds: PromptBounds) -> Result<Self, ApiError> {
-        read_body(body, BodyShape { known, inputs: PromptsShape { param: INPUT, bounds } })
+        read_body(body, BodyShape { known, inputs: PromptsShape { param: INPUT, bounds, takes_empty: false } })
     }
 }
 

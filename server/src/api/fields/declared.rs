@@ -51,6 +51,14 @@ pub fn decoder_prompt_schema(_: &LimitValues) -> Schema {
     any_of([text_schema().into(), ids_schema().min_items(None).into()])
 }
 
+/// The schema of the beginning of targets, or several of them.
+pub fn decoder_prompts_schema(limits: &LimitValues) -> Schema {
+    let most = Some(limits.count("prompts"));
+    let texts = list_schema(text_schema()).min_items(Some(1)).max_items(most);
+    let lists = list_schema(ids_schema()).min_items(Some(1)).max_items(most);
+    any_of([text_schema().into(), texts.into(), ids_schema().min_items(None).into(), lists.into()])
+}
+
 /// Reads `min_tokens`, if it is given.
 ///
 /// # Errors

@@ -6,6 +6,7 @@ use serde::de::SeqAccess;
 
 use super::ids::{IdBounds, IdReader, Ids};
 use super::prompt::Prompt;
+use super::prompts::Excess;
 use crate::api::http::ApiError;
 use crate::api::json::{Brief, Shape};
 
@@ -14,8 +15,8 @@ use crate::api::json::{Brief, Shape};
 pub struct DecoderPrompt {
     /// The text or the ids.
     pub prompt: Prompt,
-    /// Number of its ids, where that is too many.
-    pub excess: Option<usize>,
+    /// Its length, where it has too many ids.
+    pub excess: Option<Excess>,
 }
 
 /// Reads `decoder_prompt`: a string, or ids; nothing comes of `null`.
@@ -33,7 +34,7 @@ impl Shape for DecoderPromptShape {
         let read = IdReader::new("decoder_prompt".to_owned(), bounds).read(list)?;
         let prompt = |Ids { kept, count }| DecoderPrompt {
             prompt: Prompt::Ids(kept),
-            excess: (count > bounds.most).then_some(count),
+            excess: (count > bounds.most).then_some(Excess { index: 0, tokens: count }),
         };
         Ok(Some(read.map(prompt)))
     }
@@ -83,6 +84,6 @@ mod tests {
     #[test]
     fn of_a_list_that_is_too_long_the_rest_is_counted() {
         let target = read(&json!([7, 7, 7, 7, 7, 7, 7])).unwrap();
-        assert_eq!((target.prompt, target.excess), (Prompt::Ids(vec![7; 6]), Some(7)));
+        assert_eq!((target.prompt, target.excess), (Prompt::Ids(vec![7; 6]), Some(Excess { index: 0, tokens: 7 })));
     }
 }

@@ -17,7 +17,7 @@ pub struct IdBounds {
 }
 
 /// The ids of a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ids {
     /// The first of them.
     pub kept: Vec<u32>,

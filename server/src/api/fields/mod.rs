@@ -13,6 +13,7 @@ mod neutral;
 mod neutral_generation;
 mod numbers;
 mod prompt;
+mod prompt_logprobs;
 mod prompts;
 mod sampling;
 mod stop;
@@ -26,7 +27,7 @@ pub use beams::{BEAMS, BEAMS_OF_RESPONSE, BesideBeams, read_beams, read_beams_of
 pub use cache_salt::read_cache_salt;
 pub use declared::{
     ADD_SPECIAL_TOKENS_TO_CONVERSATION, CACHE_SALT, IGNORE_EOS, MIN_TOKENS, MODEL, STREAM, decoder_prompt_schema,
-    prompts_schema, read_min_tokens, texts_or_ids_schema,
+    decoder_prompts_schema, prompts_schema, read_min_tokens, texts_or_ids_schema,
 };
 pub use decoder_prompt::{DecoderPrompt, DecoderPromptShape};
 pub use ids::{IdBounds, IdReader, Ids};
@@ -35,6 +36,7 @@ pub use neutral::{NO_TEMPLATES, NO_TOOLS, NeutralFields};
 pub use neutral_generation::GENERATION_NEUTRAL;
 pub use numbers::{saturated, to_u32};
 pub use prompt::{Prompt, PromptNames};
+pub use prompt_logprobs::{PROMPT_LOG_PROBS, read_prompt_log_probs};
 pub use prompts::{Excess, PromptBounds, Prompts, PromptsShape};
 pub use sampling::{SAMPLING, TEMPERATURE, TOP_P, read_sampling, read_seed};
 pub use stop::{STOP, StopBounds, StopShape, given_stop};
@@ -44,4 +46,4 @@ pub use stream_options::{STREAM_OPTIONS, STREAM_OPTIONS_FIELD, given_stream_opti
 pub use template_variables::{TEMPLATE_VARIABLES, TEMPLATE_VARIABLES_FIELD, TemplateVariablesShape};
 pub use text_options::{TEXT_OPTIONS, TextOptions};
 pub use truncation::{Frame, TRUNCATE_PROMPT_TOKENS, TRUNCATION_SIDE, Truncation};
-pub use unfinished::{CONTINUE_FINAL_MESSAGE, Unfinished, take_unfinished};
+pub use unfinished::{CONTINUE_FINAL_MESSAGE, Unfinished, beginnings, take_unfinished};

@@ -24,7 +24,6 @@ pub const GENERATION_NEUTRAL: NeutralFields = NeutralFields {
         // vLLM: how text is read and written.
         ("detokenize", Neutral::Boolean(true)),
         ("mm_processor_kwargs", Neutral::Null),
-        ("prompt_logprobs", Neutral::Null),
         ("spaces_between_special_tokens", Neutral::Boolean(true)),
         ("truncate_prompt_tokens", Neutral::Null),
         // vLLM: how the request is run.
@@ -62,7 +61,6 @@ mod tests {
             ("response_format", json!({"type": "text"}), json!({})),
             ("guided_regex", Value::Null, json!("a+")),
             ("priority", json!(0), json!(1)),
-            ("prompt_logprobs", Value::Null, json!(0)),
             ("detokenize", json!(true), json!("true")),
         ] {
             assert_eq!(check(name, neutral), Ok(()), "{name}");

@@ -47,6 +47,8 @@ pub struct PromptsShape {
     pub param: &'static str,
     /// Bounds of its prompts.
     pub bounds: PromptBounds,
+    /// Whether an empty list is a prompt without tokens.
+    pub takes_empty: bool,
 }
 
 impl Shape for PromptsShape {
@@ -58,9 +60,12 @@ impl Shape for PromptsShape {
     }
 
     fn list<'de, A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Read, A::Error> {
-        let Self { param, bounds } = self;
+        let Self { param, bounds, takes_empty } = self;
         let first = list.next_element_seed(Shaped(ElementShape { index: 0, of: self, texts_wanted: None }))?;
         let read = match first {
+            None if takes_empty => {
+                Ok(ListedPrompts::default().with(Ids::default(), self).named(PromptNames::Single(param)))
+            }
             None => Err(ApiError::Invalid { param: param.to_owned(), problem: "must not be an empty list" }),
             Some(Element::Other(number @ Brief::Number(_))) => {
                 let mut ids = IdReader::new(param.to_owned(), bounds.ids);
@@ -83,7 +88,7 @@ fn several<'de, A: SeqAccess<'de>>(
     mut list: A,
     of: PromptsShape,
 ) -> Result<Result<Prompts, ApiError>, A::Error> {
-    let PromptsShape { param, bounds } = of;
+    let PromptsShape { param, bounds, .. } = of;
     let are_texts = matches!(first, Element::Text(_));
     let mut read = ListedPrompts::default().and(first, are_texts, of);
     let mut count = 1;
@@ -199,7 +204,10 @@ mod tests {
     const BOUNDS: PromptBounds = PromptBounds { prompts: 3, ids: IDS };
 
     fn read(value: &Value) -> Result<Prompts, ApiError> {
-        Shaped(PromptsShape { param: "prompt", bounds: BOUNDS }).deserialize(value).unwrap().expect("not null")
+        Shaped(PromptsShape { param: "prompt", bounds: BOUNDS, takes_empty: false })
+            .deserialize(value)
+            .unwrap()
+            .expect("not null")
     }
 
     fn prompts(value: Value) -> Result<(Vec<Prompt>, PromptNames), ApiError> {

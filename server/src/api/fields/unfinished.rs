@@ -2,6 +2,7 @@
 //!
 //! Read by the rooms of endpoints that chat.
 
+use super::decoder_prompt::DecoderPrompt;
 use super::prompt::Prompt;
 use crate::api::http::ApiError;
 use crate::api::json::{Field, Fields};
@@ -20,6 +21,12 @@ pub struct Unfinished {
     pub text: Prompt,
     /// Its place among the messages.
     pub index: usize,
+}
+
+/// Beginnings of targets: the answer that is continued, or else the decoder prompt.
+pub fn beginnings(unfinished: Option<Unfinished>, decoder_prompt: Option<DecoderPrompt>) -> Vec<Prompt> {
+    let given = unfinished.map(|answer| answer.text).or(decoder_prompt.map(|read| read.prompt));
+    given.into_iter().collect()
 }
 
 /// Takes an answer that is to be continued from the end of the messages.

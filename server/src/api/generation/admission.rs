@@ -15,7 +15,7 @@ use super::lengths::{Lengths, LogProbs, check_known_lengths, check_lengths, chec
 use super::submission::submit;
 use super::tokenise::{Texts, TokenisedCall, check_texts, tokenise};
 use crate::api::Api;
-use crate::api::answers::{AnswerForm, AnswerSize, SCORE_BYTES, Submitted};
+use crate::api::answers::{AnswerForm, AnswerSize, SCORE_BYTES, Submitted, prompt_log_prob_bytes};
 use crate::api::arrival::in_time;
 use crate::api::http::{ApiError, RequestAccount, Share};
 use crate::api::reading::{ReadRequest, Unread, read_request};
@@ -53,7 +53,7 @@ pub async fn admit(
     let ReadRequest { model, asked, client, held } = read_call(api, unread, read).await?;
     let Asked { mut call, form } = asked;
     let salt = api.source_sharing.salt(&client, call.cache_salt.as_deref());
-    let slots = model.engine.reserve(salt, call.sources.count() as u32 * call.rows_of_prompt())?;
+    let slots = model.engine.reserve(salt, call.requests() as u32 * call.rows_of_prompt())?;
     let queued = Instant::now();
     let tokens = tokenised(api, &model, &mut call, queued).await?;
     let share =
@@ -95,9 +95,9 @@ pub async fn tokenised(
     let tokenised = on_tokenizing_threads(model, move |model| tokenise(texts, model));
     let tokens = in_time(api, queued, tokenised).await??;
     settle_lengths(model, &tokens, call)?;
-    let (sources, decoder_prompt) = (tokens.source_lengths(), tokens.decoder_prompt.len());
-    check_lengths(model, Lengths { sources, decoder_prompt, asked: call })?;
-    check_total_log_probs(api, call, LogProbs { prompts: tokens.sources.len(), decoder_prompt })?;
+    let (sources, beginnings) = (tokens.source_lengths(), &tokens.beginning_lengths()[..]);
+    check_lengths(model, Lengths { sources, beginnings, asked: call })?;
+    check_total_log_probs(api, call, LogProbs { prompts: tokens.sources.len(), beginnings })?;
     Ok(tokens)
 }
 
@@ -108,20 +108,29 @@ fn answer_size(
     form: &dyn AnswerForm,
     longest: &LongestToken,
 ) -> AnswerSize {
-    let (prompts, beginning) = (tokens.sources.len(), tokens.decoder_prompt.len());
-    let (each, choices) = (asked.generated() as usize, prompts * asked.generated() as usize);
-    let source_ids = if asked.return_token_ids { tokens.source_lengths().sum() } else { 0 };
-    let echoed = if asked.echo { beginning } else { 0 };
-    let scored = usize::try_from(asked.scored_per_prompt(beginning)).unwrap_or(usize::MAX).saturating_mul(prompts);
-    let alternatives = asked.log_probs.unwrap_or_default() as usize;
-    let held = usize::try_from(asked.held_per_prompt()).unwrap_or(usize::MAX).saturating_mul(prompts);
-    let held_bytes = held.saturating_mul(HELD_BYTES + SCORE_BYTES * (1 + alternatives));
-    AnswerSize {
-        choices,
-        tokens: choices * (echoed + asked.known_max_tokens() as usize) + source_ids * each,
+    let mut size = AnswerSize {
+        choices: 0,
+        tokens: 0,
         token_bytes: longest.name_json,
-        log_prob_bytes: scored.saturating_mul(form.log_prob_bytes(alternatives)),
-        held_bytes,
+        log_prob_bytes: 0,
+        held_bytes: 0,
         repeats: form.repeats(),
+    };
+    let prompts = tokens.sources.len();
+    let source_ids = if asked.return_token_ids { tokens.source_lengths().sum() } else { 0 };
+    let count = |of_prompt: u64| usize::try_from(of_prompt).unwrap_or(usize::MAX).saturating_mul(prompts);
+    let [top, prompt_top] = [asked.log_probs, asked.prompt_log_probs].map(|top| top.unwrap_or_default() as usize);
+    for beginning in tokens.beginning_lengths() {
+        let (each, choices) = (asked.generated() as usize, prompts * asked.generated() as usize);
+        let echoed = if asked.echo { beginning } else { 0 };
+        let scored = count(asked.scored_per_prompt(beginning)).saturating_mul(form.log_prob_bytes(top));
+        let apart = count(asked.prompt_scored_per_prompt(beginning));
+        let apart = apart.saturating_mul(prompt_log_prob_bytes(longest, prompt_top));
+        let held = count(asked.held_per_prompt()).saturating_mul(HELD_BYTES + SCORE_BYTES * (1 + top));
+        size.choices += choices;
+        size.tokens += choices * (echoed + asked.known_max_tokens() as usize) + source_ids * each;
+        size.log_prob_bytes = size.log_prob_bytes.saturating_add(scored).saturating_add(apart);
+        size.held_bytes = size.held_bytes.saturating_add(held);
     }
+    size
 }

@@ -10,7 +10,7 @@ use crate::api::fields::{Prompt, PromptNames, TextOptions};
 use crate::api::http::{ApiError, TargetNames};
 use crate::api::texts::Sources;
 use crate::chat_template::Conversation;
-use crate::request::{BeamSearch, Refusal};
+use crate::request::{BeamSearch, PromptScores, Refusal};
 
 /// A call with defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,8 +19,9 @@ pub struct GenerationCall {
     pub names: CallNames,
     /// Sources, at least one.
     pub sources: CallSources,
-    /// Beginning of every target.
-    pub decoder_prompt: Option<Prompt>,
+    /// Beginnings of targets: each begins choices of its own after each source. Without any, targets begin with the
+    /// start token alone. Several have a single source.
+    pub beginnings: Vec<Prompt>,
     /// Only requests with the same one share encoded sources.
     pub cache_salt: Option<String>,
     /// Whether the tokenizer frames the sources as the model was trained; as the chat template needs it when absent.
@@ -50,6 +51,8 @@ pub struct GenerationCall {
     pub text_options: TextOptions,
     /// Log-probabilities, with this many alternatives.
     pub log_probs: Option<u32>,
+    /// Log-probabilities of the decoder prompt, with this many alternatives.
+    pub prompt_log_probs: Option<u32>,
     /// Whether the answer begins with the decoder prompt.
     pub echo: bool,
     /// Whether the answer is streamed.
@@ -65,10 +68,25 @@ pub struct GenerationCall {
 pub struct CallNames {
     /// The fields that make its targets.
     pub target: TargetNames,
+    /// Whether the beginnings of targets are a list, of which the field names one by its index.
+    pub are_listed: bool,
     /// The field that asks for log-probabilities, or for more of them.
     pub log_probs: &'static str,
     /// The given field that decides how many rows each prompt takes.
     pub rows: Option<&'static str>,
+}
+
+impl CallNames {
+    /// The name of a beginning of targets.
+    pub fn beginning(&self, index: usize) -> String {
+        let name = &self.target.beginning;
+        if self.are_listed { format!("{name}[{index}]") } else { name.to_string() }
+    }
+
+    /// The fields that make the targets of a beginning.
+    pub fn target_of(&self, beginning: usize) -> TargetNames {
+        TargetNames { beginning: self.beginning(beginning).into(), ..self.target.clone() }
+    }
 }
 
 /// Sources of a call, before they are token ids.
@@ -111,9 +129,19 @@ impl CallSources {
 }
 
 impl GenerationCall {
-    /// The error of a refusal of one of its sources, or of the targets after it.
-    pub fn refused(&self, refusal: Refusal, source: usize) -> ApiError {
-        ApiError::refused(refusal, self.sources.names().of(source), &self.names.target)
+    /// The error of a refusal of one of its sources, or of the targets after it that have this beginning.
+    pub fn refused(&self, refusal: Refusal, source: usize, beginning: usize) -> ApiError {
+        ApiError::refused(refusal, self.sources.names().of(source), &self.names.target_of(beginning))
+    }
+
+    /// Number of targets that are begun after each source, beside its choices.
+    pub fn targets_per_source(&self) -> usize {
+        self.beginnings.len().max(1)
+    }
+
+    /// Number of requests for the engine: each has one source and one beginning.
+    pub fn requests(&self) -> usize {
+        self.sources.count() * self.targets_per_source()
     }
 
     /// Number of rows that each prompt takes: one for each choice, or for each branch of its search.
@@ -159,9 +187,26 @@ impl GenerationCall {
         u64::from(self.generated()).saturating_mul(echoed + u64::from(self.known_max_tokens()))
     }
 
+    /// Tokens of decoder prompts for each prompt whose log-probabilities stand apart, when one has so many tokens.
+    pub fn prompt_scored_per_prompt(&self, decoder_prompt: usize) -> u64 {
+        self.prompt_log_probs.map_or(0, |_| u64::from(self.generated()).saturating_mul(decoder_prompt as u64))
+    }
+
     /// Log-probabilities for each prompt, told or held, when the decoder prompt has so many tokens.
     pub fn log_probs_per_prompt(&self, decoder_prompt: usize) -> u64 {
-        let each = u64::from(self.log_probs.unwrap_or_default()) + 1;
-        (self.scored_per_prompt(decoder_prompt) + self.held_per_prompt()).saturating_mul(each)
+        let [each, of_prompt] =
+            [self.log_probs, self.prompt_log_probs].map(|top| u64::from(top.unwrap_or_default()) + 1);
+        let generated = (self.scored_per_prompt(decoder_prompt) + self.held_per_prompt()).saturating_mul(each);
+        generated.saturating_add(self.prompt_scored_per_prompt(decoder_prompt).saturating_mul(of_prompt))
+    }
+
+    /// Alternatives of each token of an echoed decoder prompt whose log-probabilities are wanted.
+    pub fn echoed_log_probs(&self) -> Option<u32> {
+        self.log_probs.filter(|_| self.echo)
+    }
+
+    /// Tokens of the decoder prompt that the engine scores.
+    pub fn prompt_scores(&self) -> Option<PromptScores> {
+        self.echoed_log_probs().max(self.prompt_log_probs).map(PromptScores::all)
     }
 }

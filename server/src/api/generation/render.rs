@@ -49,7 +49,9 @@ async fn write(
     let form = call.sources.rendered_form();
     let tokens = tokenised(api, &model, &mut call, Instant::now()).await?;
     let share = api.answer_budget.reserve(answer_size(&call, &tokens), client.peer)?;
-    let ids = tokens.source_lengths().sum::<usize>() + tokens.sources.len() * tokens.decoder_prompt.len();
+    let beginnings = tokens.beginning_lengths();
+    let of_sources = tokens.source_lengths().sum::<usize>() * beginnings.len();
+    let ids = of_sources + tokens.sources.len() * beginnings.iter().sum::<usize>();
     let write = move || rendered(&model, &call, &tokens, form).into_bytes();
     let json = if ids <= FEW_IDS { write() } else { api.parsers.run(write).await? };
     drop(held);
@@ -61,8 +63,16 @@ fn answer_size(call: &GenerationCall, tokens: &TokenisedCall) -> AnswerSize {
     let stop = call.stop.iter().map(|text| json_bytes(text)).sum::<usize>();
     let bytes = tokens.sources.iter().map(|source| {
         let text = source.text.as_ref().map_or(0, |text| text.len() + json_bytes(text));
-        text + ID_BYTES * (source.ids.len() + tokens.decoder_prompt.len()) + stop
+        let of_each = |beginning: usize| text + ID_BYTES * (source.ids.len() + beginning) + stop;
+        tokens.beginning_lengths().into_iter().map(of_each).sum::<usize>()
     });
     let repeats = Repeats { pieces: 0, request_bytes: bytes.sum() };
-    AnswerSize { choices: tokens.sources.len(), tokens: 0, token_bytes: 0, log_prob_bytes: 0, held_bytes: 0, repeats }
+    AnswerSize {
+        choices: tokens.sources.len() * tokens.beginnings.len(),
+        tokens: 0,
+        token_bytes: 0,
+        log_prob_bytes: 0,
+        held_bytes: 0,
+        repeats,
+    }
 }

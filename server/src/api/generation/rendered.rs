@@ -47,6 +47,9 @@ struct SamplingParams<'a> {
     seed: Option<u64>,
     /// Alternatives of each token; null without log-probabilities.
     logprobs: Option<u32>,
+    /// Alternatives of each token of the decoder prompt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_logprobs: Option<u32>,
     use_beam_search: bool,
     /// Continuations that the choices are the best of, or the width of a beam search.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,14 +85,13 @@ impl CallSources {
 /// The requests of a call as JSON.
 pub fn rendered(model: &ServedModel, call: &GenerationCall, tokens: &TokenisedCall, form: RenderedForm) -> String {
     let prefix = if form == RenderedForm::One { "chatcmpl" } else { "cmpl" };
-    let start = std::iter::once(model.start_token);
-    let decoder_token_ids: Vec<u32> = start.chain(tokens.decoder_prompt.iter().copied()).collect();
-    let requests = tokens.sources.iter().map(|source| RenderedRequest {
+    let targets = tokens.sources.iter().flat_map(|source| tokens.beginnings.iter().map(move |begun| (source, begun)));
+    let requests = targets.map(|(source, beginning)| RenderedRequest {
         request_id: format!("{prefix}-{}", random_name()),
         model: &model.name,
         prompt: source.text.as_deref(),
         token_ids: &source.ids,
-        decoder_token_ids: decoder_token_ids.clone(),
+        decoder_token_ids: std::iter::once(model.start_token).chain(beginning.ids.iter().copied()).collect(),
         sampling_params: sampling_params(model, call, tokens),
         stream: call.stream,
     });
@@ -117,6 +119,7 @@ fn sampling_params<'a>(model: &ServedModel, call: &'a GenerationCall, tokens: &T
         min_p: sampling.min_p,
         seed: call.seed,
         logprobs: call.log_probs,
+        prompt_logprobs: call.prompt_log_probs,
         use_beam_search: call.beams.is_some(),
         best_of: call.beams.map(|beams| beams.width).or(call.best_of),
         length_penalty: call.beams.map(|beams| beams.length_penalty),

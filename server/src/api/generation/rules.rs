@@ -15,8 +15,8 @@ use crate::request::Refusal;
 pub struct Excesses {
     /// The first prompt that is too long.
     pub source: Option<Excess>,
-    /// Number of ids of a decoder prompt that is too long.
-    pub decoder_prompt: Option<usize>,
+    /// The first beginning of targets that is too long.
+    pub beginning: Option<Excess>,
 }
 
 /// Checks a request whose fields are valid one by one.
@@ -25,6 +25,7 @@ pub struct Excesses {
 /// The [`ApiError`] of the first rule that is broken.
 pub fn validate(request: &GenerationCall, bounds: &RequestBounds, excesses: Excesses) -> Result<(), ApiError> {
     check_min_tokens(request)?;
+    check_pairs(request)?;
     check_total_choices(request, bounds)?;
     check_scored(request)?;
     check_searched(request)?;
@@ -34,8 +35,13 @@ pub fn validate(request: &GenerationCall, bounds: &RequestBounds, excesses: Exce
 /// Clients that score texts with OpenAI's protocol put all of it into `prompt`. Here that is the source, which has no
 /// log-probabilities: without this they would take those of a generated token for them.
 fn check_scored(request: &GenerationCall) -> Result<(), ApiError> {
-    if !request.echo || request.log_probs.is_none() || request.decoder_prompt.is_some() {
+    if request.prompt_scores().is_none() || !request.beginnings.is_empty() {
         return Ok(());
+    }
+    if request.prompt_log_probs.is_some() {
+        let problem = "is missing: 'prompt_logprobs' are those of the beginning of the target, and nothing of the \
+                       source. Put the text to be scored into 'decoder_prompt', or leave out 'prompt_logprobs'";
+        return Err(ApiError::Invalid { param: "decoder_prompt".to_owned(), problem });
     }
     let problem = match &request.sources {
         CallSources::Prompts(_) => {
@@ -62,15 +68,28 @@ fn check_searched(request: &GenerationCall) -> Result<(), ApiError> {
     Err(ApiError::TooMany { param: STOP_TOKEN_IDS, count, unit, limit: STOP_TOKENS_OF_SEARCH })
 }
 
+/// Refuses several sources beside several beginnings, which could be meant pair by pair or each with each.
+fn check_pairs(request: &GenerationCall) -> Result<(), ApiError> {
+    if request.targets_per_source() == 1 || request.sources.count() == 1 {
+        return Ok(());
+    }
+    let problem = "is a list of several, which needs a single prompt. Give one for all prompts, or a request for each";
+    Err(ApiError::Invalid { param: request.names.target.beginning.to_string(), problem })
+}
+
 fn check_total_choices(request: &GenerationCall, bounds: &RequestBounds) -> Result<(), ApiError> {
-    let count = request.sources.count() as u64 * u64::from(request.rows_of_prompt());
+    let count = request.requests() as u64 * u64::from(request.rows_of_prompt());
     let limit = bounds.total_choices;
     if count <= limit as u64 {
         return Ok(());
     }
     let rows = request.names.rows.filter(|_| request.rows_of_prompt() > 1);
-    let param = rows.unwrap_or_else(|| request.sources.names().field());
+    let has_targets = request.targets_per_source() > 1;
+    // Only completions have several, under this name.
+    let many = if has_targets { "decoder_prompt" } else { request.sources.names().field() };
+    let param = rows.unwrap_or(many);
     let unit = match (&request.sources, request.beams) {
+        _ if has_targets => "choices or beams of all decoder prompts",
         (CallSources::Prompts(_), None) => "choices (prompts times n)",
         (CallSources::Prompts(_), Some(_)) => "beams (prompts times best_of, which is n and at least 2 by default)",
         (CallSources::Conversation(_), None) => "choices",
@@ -83,12 +102,12 @@ fn check_total_choices(request: &GenerationCall, bounds: &RequestBounds) -> Resu
 fn check_excess(request: &GenerationCall, bounds: &RequestBounds, excesses: Excesses) -> Result<(), ApiError> {
     if let Some(Excess { index, tokens }) = excesses.source {
         let refusal = Refusal::SourceTooLong { tokens, limit: bounds.prompts.ids.most };
-        return Err(request.refused(refusal, index));
+        return Err(request.refused(refusal, index, 0));
     }
-    if let (Some(count), Some(prompt)) = (excesses.decoder_prompt, &request.decoder_prompt) {
-        let prompt = count - prompt.start_tokens(bounds.start_token);
+    if let Some(Excess { index, tokens }) = excesses.beginning {
+        let prompt = tokens - request.beginnings[index].start_tokens(bounds.start_token);
         let (max_tokens, limit) = (request.known_max_tokens() as usize, bounds.decoder_prompt.most - 1);
-        return Err(request.refused(Refusal::TargetTooLong { prompt, max_tokens, limit }, 0));
+        return Err(request.refused(Refusal::TargetTooLong { prompt, max_tokens, limit }, 0, index));
     }
     Ok(())
 }

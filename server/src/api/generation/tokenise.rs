@@ -2,10 +2,9 @@
 //!
 //! Run by `admission` on the model's threads for tokenising. Blocking and pure.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::call::{CallSources, GenerationCall};
+use super::call::{CallNames, CallSources, GenerationCall};
 use crate::api::answers::{DecoderTokens, Opening};
 use crate::api::controls::{GivenControls, Settling, word_ids};
 use crate::api::fields::{Prompt, PromptNames};
@@ -20,10 +19,10 @@ use crate::request::Controls;
 pub struct Texts {
     /// Sources, at least one.
     pub sources: CallSources,
-    /// Beginning of every target.
-    pub decoder_prompt: Option<Prompt>,
-    /// Its name in errors.
-    pub beginning: Cow<'static, str>,
+    /// Beginnings of targets.
+    pub beginnings: Vec<Prompt>,
+    /// Their names in errors.
+    pub names: CallNames,
     /// Whether the tokenizer frames the sources; as the chat template needs it when absent.
     pub add_special_tokens: Option<bool>,
     /// Whether the answer begins with the decoder prompt.
@@ -36,15 +35,22 @@ pub struct Texts {
     pub skip_special: bool,
 }
 
+/// The beginning of targets.
+#[derive(Debug)]
+pub struct Beginning {
+    /// Decoder ids that the choices begin with, without the start token.
+    pub ids: Vec<u32>,
+    /// Their text.
+    pub opening: Opening,
+}
+
 /// Token ids of a request.
 #[derive(Debug)]
 pub struct TokenisedCall {
     /// The sources.
     pub sources: Vec<SourceTokens>,
-    /// Decoder ids that every choice begins with, without the start token.
-    pub decoder_prompt: Vec<u32>,
-    /// The decoder ids as text.
-    pub opening: Opening,
+    /// Beginnings of targets, at least one.
+    pub beginnings: Vec<Beginning>,
     /// Settled controls, which every draw keeps to.
     pub controls: Arc<Controls>,
 }
@@ -54,6 +60,16 @@ impl TokenisedCall {
     pub fn source_lengths(&self) -> impl Iterator<Item = usize> {
         self.sources.iter().map(|source| source.ids.len())
     }
+
+    /// Numbers of tokens of the beginnings of targets.
+    pub fn beginning_lengths(&self) -> Vec<usize> {
+        self.beginnings.iter().map(|beginning| beginning.ids.len()).collect()
+    }
+
+    /// The largest of them.
+    pub fn longest_beginning(&self) -> usize {
+        self.beginning_lengths().into_iter().max().unwrap_or_default()
+    }
 }
 
 impl Texts {
@@ -62,8 +78,8 @@ impl Texts {
         let empty = Sources { prompts: Vec::new(), names: asked.sources.names() };
         Self {
             sources: std::mem::replace(&mut asked.sources, CallSources::Prompts(empty)),
-            decoder_prompt: asked.decoder_prompt.take(),
-            beginning: asked.names.target.beginning.clone(),
+            beginnings: std::mem::take(&mut asked.beginnings),
+            names: asked.names.clone(),
             add_special_tokens: asked.add_special_tokens,
             echo: asked.echo,
             controls: std::mem::take(&mut asked.controls),
@@ -78,19 +94,18 @@ pub fn check_texts(asked: &GenerationCall, model: &ServedModel) -> Result<(), Ap
     if let CallSources::Prompts(sources) = &asked.sources {
         sources.check_texts(None, model)?;
     }
-    match (&asked.decoder_prompt, &model.tokenizer) {
-        (Some(Prompt::Text(text)), Some(tokenizer)) => {
-            let param = || asked.names.target.beginning.to_string();
-            check_text(text, tokenizer, model.limits().target_tokens, param)
+    let Some(tokenizer) = &model.tokenizer else { return Ok(()) };
+    for (index, beginning) in asked.beginnings.iter().enumerate() {
+        if let Prompt::Text(text) = beginning {
+            check_text(text, tokenizer, model.limits().target_tokens, || asked.names.beginning(index))?;
         }
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 /// Tokenises whatever is text; [`check_texts`] has passed it.
 pub fn tokenise(texts: Texts, model: &ServedModel) -> Result<TokenisedCall, ApiError> {
-    let Texts { sources, decoder_prompt, beginning, add_special_tokens, echo, controls, min_tokens, skip_special } =
-        texts;
+    let Texts { sources, beginnings, names, add_special_tokens, echo, controls, min_tokens, skip_special } = texts;
     let options =
         |otherwise| SourceOptions { add_special_tokens: add_special_tokens.unwrap_or(otherwise), truncation: None };
     let sources = match sources {
@@ -101,11 +116,21 @@ pub fn tokenise(texts: Texts, model: &ServedModel) -> Result<TokenisedCall, ApiE
             Sources { prompts: vec![text], names }.tokens(options(model.chat.needs_frame()), model)?
         }
     };
-    let text = BeginningText { param: &beginning, is_echoed: echo, shows_special: !skip_special };
-    let (decoder_prompt, opening) = begin(decoder_prompt, text, model)?;
-    let default = || model.defaults.least_tokens.map_or(0, |limit| limit.generated(decoder_prompt.len()));
+    let begin = |index: usize, prompt| {
+        let text = BeginningText { param: &names.beginning(index), is_echoed: echo, shows_special: !skip_special };
+        begin(prompt, text, model)
+    };
+    let beginnings = match beginnings.len() {
+        0 => vec![begin(0, None)?],
+        _ => {
+            let given = beginnings.into_iter().enumerate();
+            given.map(|(index, prompt)| begin(index, Some(prompt))).collect::<Result<_, _>>()?
+        }
+    };
+    let longest = beginnings.iter().map(|beginning: &Beginning| beginning.ids.len()).max().unwrap_or_default();
+    let default = || model.defaults.least_tokens.map_or(0, |limit| limit.generated(longest));
     let controls = Arc::new(settled_controls(controls, min_tokens.unwrap_or_else(default), model)?);
-    Ok(TokenisedCall { sources, decoder_prompt, opening, controls })
+    Ok(TokenisedCall { sources, beginnings, controls })
 }
 
 /// The controls of a request over those of its model, with words as ids.
@@ -144,7 +169,7 @@ struct BeginningText<'a> {
     shows_special: bool,
 }
 
-fn begin(prompt: Option<Prompt>, of: BeginningText<'_>, model: &ServedModel) -> Result<(Vec<u32>, Opening), ApiError> {
+fn begin(prompt: Option<Prompt>, of: BeginningText<'_>, model: &ServedModel) -> Result<Beginning, ApiError> {
     let (mut ids, mut text) = match prompt {
         None => (Vec::new(), None),
         Some(Prompt::Ids(ids)) => (ids, None),
@@ -170,5 +195,5 @@ fn begin(prompt: Option<Prompt>, of: BeginningText<'_>, model: &ServedModel) -> 
         DecoderTokens { ids: &ids, text, is_echoed: of.is_echoed, shows_special: of.shows_special },
         model,
     );
-    Ok((ids, opening))
+    Ok(Beginning { ids, opening })
 }

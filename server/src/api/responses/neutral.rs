@@ -36,6 +36,7 @@ const OWN: NeutralFields = NeutralFields {
         // vLLM.
         ("chat_template", Neutral::Never(NO_TEMPLATES)),
         ("media_io_kwargs", Neutral::Null),
+        ("prompt_logprobs", Neutral::Null),
     ],
 };
 

@@ -11,8 +11,8 @@ use crate::api::answers::{ResponseSettings, StreamOptions};
 use crate::api::controls::GivenControls;
 use crate::api::fields::{
     ADD_SPECIAL_TOKENS_TO_CONVERSATION, BesideBeams, DecoderPrompt, IGNORE_EOS, STREAM, TextOptions, Unfinished,
-    given_messages, given_stop, read_beams_of_response, read_cache_salt, read_min_tokens, read_sampling, read_seed,
-    saturated, take_unfinished, to_u32,
+    beginnings, given_messages, given_stop, read_beams_of_response, read_cache_salt, read_min_tokens, read_sampling,
+    read_seed, saturated, take_unfinished, to_u32,
 };
 use crate::api::generation::{CallNames, CallSources, Excesses, GenerationCall, RequestBounds, validate};
 use crate::api::http::{ApiError, TargetNames};
@@ -43,7 +43,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<ResponseCall, ApiErr
     let log_probs = read_log_probs(&fields, draft.include.transpose()?.unwrap_or_default(), bounds)?;
     let mut messages = given_messages(INPUT, draft.input, bounds.takes_text)?;
     let decoder_prompt = DecoderPrompt::given(draft.decoder_prompt, bounds.takes_text)?;
-    let excesses = Excesses { source: None, decoder_prompt: decoder_prompt.as_ref().and_then(|read| read.excess) };
+    let excesses = Excesses { source: None, beginning: decoder_prompt.as_ref().and_then(|read| read.excess) };
     let unfinished = take_unfinished(&fields, &mut messages, decoder_prompt.is_some())?;
     let sampling = read_sampling(&fields, bounds.sampling)?;
     let beside = BesideBeams { choices: 1, most: bounds.choices, sampling, default: bounds.search };
@@ -68,7 +68,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<ResponseCall, ApiErr
     let call = GenerationCall {
         names,
         sources: CallSources::Conversation(conversation),
-        decoder_prompt: unfinished.map(|answer| answer.text).or(decoder_prompt.map(|read| read.prompt)),
+        beginnings: beginnings(unfinished, decoder_prompt),
         cache_salt: read_cache_salt(&fields)?,
         add_special_tokens: fields.boolean(ADD_SPECIAL_TOKENS_TO_CONVERSATION.name)?,
         max_tokens: fields.whole(&MAX_OUTPUT_TOKENS)?.map(saturated),
@@ -83,6 +83,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<ResponseCall, ApiErr
         controls: GivenControls::read(&fields, draft.controls, bounds.takes_text)?,
         text_options: TextOptions::read(&fields)?,
         log_probs,
+        prompt_log_probs: None,
         echo: false,
         stream,
         // A stream ends with its usage, and an event without text says nothing.
@@ -120,7 +121,7 @@ fn call_names(fields: &Fields, unfinished: Option<&Unfinished>) -> CallNames {
     };
     let gives_max_tokens = fields.get(MAX_OUTPUT_TOKENS.name).is_some();
     let target = TargetNames { beginning, max_tokens: MAX_OUTPUT_TOKENS.name, gives_max_tokens };
-    CallNames { target, log_probs: TOP_LOG_PROBS.name, rows: None }
+    CallNames { target, are_listed: false, log_probs: TOP_LOG_PROBS.name, rows: None }
 }
 
 /// The number of alternatives, of log-probabilities that are wanted.

@@ -71,7 +71,11 @@ impl Shape for ScoreShape<'_> {
                 fields.set(name, object.next_value()?);
                 continue;
             };
-            let read = object.next_value_seed(Shaped(PromptsShape { param: name, bounds: texts(bounds, most) }))?;
+            let read = object.next_value_seed(Shaped(PromptsShape {
+                param: name,
+                bounds: texts(bounds, most),
+                takes_empty: false,
+            }))?;
             side.set(name, read);
         }
         Ok(Ok(ScoreBody { fields, sources: sources.read, targets: targets.read }))
@@ -119,7 +123,11 @@ impl Shape for RerankShape<'_> {
         while let Some(name) = fields.next_known(&mut object)? {
             match name {
                 QUERY => {
-                    query = object.next_value_seed(Shaped(PromptsShape { param: QUERY, bounds: texts(bounds, 1) }))?;
+                    query = object.next_value_seed(Shaped(PromptsShape {
+                        param: QUERY,
+                        bounds: texts(bounds, 1),
+                        takes_empty: false,
+                    }))?;
                 }
                 DOCUMENTS => documents = object.next_value_seed(Shaped(DocumentsShape(bounds.total_choices)))?,
                 scalar => fields.set(scalar, object.next_value()?),

@@ -101,7 +101,7 @@ fn an_unfinished_answer_begins_the_target_and_leaves_the_source() {
         parse(body)
     };
     let call = body(json!({"add_generation_prompt": false})).unwrap();
-    assert_eq!(call.decoder_prompt, Some(Prompt::Text("b ".to_owned())));
+    assert_eq!(call.beginnings, [Prompt::Text("b ".to_owned())]);
     let conversation = conversation(call);
     assert_eq!((conversation.messages.len(), conversation.add_generation_prompt), (1, true));
     for wrong in [
@@ -120,7 +120,7 @@ fn without_it_the_whole_conversation_is_the_source() {
     let messages = json!([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]);
     for (given, add) in [(Value::Null, true), (json!(true), true), (json!(false), false)] {
         let call = parse(json!({"messages": messages, "add_generation_prompt": given})).unwrap();
-        assert_eq!(call.decoder_prompt, None);
+        assert_eq!(call.beginnings, []);
         let conversation = conversation(call);
         assert_eq!((conversation.messages.len(), conversation.add_generation_prompt), (2, add));
     }

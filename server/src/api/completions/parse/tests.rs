@@ -49,6 +49,7 @@ fn defaults_are_openais() {
                     max_tokens: "max_tokens",
                     gives_max_tokens: false,
                 },
+                are_listed: false,
                 log_probs: "logprobs",
                 rows: None,
             },
@@ -56,7 +57,7 @@ fn defaults_are_openais() {
                 prompts: vec![Prompt::Text("p".to_owned())],
                 names: PromptNames::Single("prompt"),
             }),
-            decoder_prompt: None,
+            beginnings: Vec::new(),
             cache_salt: None,
             add_special_tokens: Some(true),
             max_tokens: Some(16),
@@ -71,6 +72,7 @@ fn defaults_are_openais() {
             text_options: TextOptions::default(),
             stop: Vec::new(),
             log_probs: None,
+            prompt_log_probs: None,
             echo: false,
             stream: false,
             stream_options: StreamOptions::default(),
@@ -136,7 +138,8 @@ fn values_out_of_range_are_refused_by_name() {
         ("ignore_eos", vec![json!("yes")]),
         ("cache_salt", vec![json!(""), json!(7), json!("x".repeat(1025))]),
         ("stream_options", vec![json!({"include_usage": true}), json!([]), json!({})]),
-        ("decoder_prompt", vec![json!(7), json!([500]), json!(["a"]), json!([[1]])]),
+        ("decoder_prompt", vec![json!(7), json!([500]), json!(["a", 1]), json!([[1], []]), json!(vec!["a"; 1000])]),
+        ("prompt_logprobs", vec![json!(-1), json!(21), json!("1")]),
         ("prompt", vec![json!([1000]), json!(""), json!(3)][..1].to_vec()),
     ] {
         for value in values {
@@ -265,4 +268,38 @@ fn text_without_a_tokenizer_is_refused_by_name() {
     }
     let ids = json!({"prompt": [[1], [2]], "decoder_prompt": [3], "stop": []});
     assert!(super::parse(ids.to_string().as_bytes(), &bounds).is_ok());
+}
+
+#[test]
+fn several_beginnings_have_a_single_prompt_and_count_as_its_choices() {
+    let body = json!({"prompt": "p", "decoder_prompt": ["a", "b", "c"], "n": 4});
+    let call = parse(body.clone()).unwrap();
+    assert_eq!(call.beginnings.len(), 3);
+    assert_eq!((call.requests(), call.names.beginning(2)), (3, "decoder_prompt[2]".to_owned()));
+    assert_eq!(parse(json!({"prompt": "p", "decoder_prompt": []})).unwrap().beginnings, [Prompt::Ids(Vec::new())]);
+    assert_eq!(parse(json!({"prompt": ["p", "q"], "decoder_prompt": ["a"]})).unwrap().requests(), 2);
+    let refused = |body: Value| parse(body).expect_err("refused").to_string();
+    let pairs = refused(json!({"prompt": ["p", "q"], "decoder_prompt": ["a", "b"]}));
+    assert!(pairs.starts_with("'decoder_prompt' is a list of several, which needs a single prompt"), "{pairs}");
+    let long = refused(json!({"prompt": "p", "decoder_prompt": [[1], vec![2; 60]]}));
+    assert!(long.contains("decoder_prompt[1]"), "{long}");
+}
+
+#[test]
+fn log_probabilities_of_a_beginning_need_one_and_no_stream() {
+    let call = parse(json!({"prompt": "p", "decoder_prompt": "d", "prompt_logprobs": 2, "max_tokens": 0})).unwrap();
+    assert_eq!((call.prompt_log_probs, call.max_tokens), (Some(2), Some(0)));
+    assert_eq!(call.prompt_scores().map(|scores| scores.top), Some(2));
+    let both = json!({"prompt": "p", "decoder_prompt": "d", "prompt_logprobs": 2, "logprobs": 5, "echo": true});
+    assert_eq!(parse(both).unwrap().prompt_scores().map(|scores| scores.top), Some(5));
+    for (body, start) in [
+        (json!({"prompt": "p", "prompt_logprobs": 0}), "'decoder_prompt' is missing: 'prompt_logprobs'"),
+        (
+            json!({"prompt": "p", "decoder_prompt": "d", "prompt_logprobs": 0, "stream": true}),
+            "'prompt_logprobs' is not",
+        ),
+    ] {
+        let error = parse(body).expect_err("refused").to_string();
+        assert!(error.starts_with(start), "{error}");
+    }
 }

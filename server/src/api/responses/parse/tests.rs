@@ -142,8 +142,8 @@ fn an_unfinished_answer_begins_the_target_and_is_named_by_its_place() {
     let body = json!({"input": items, "instructions": "c", "continue_final_message": true});
     let ResponseCall { call, .. } = parse(body.clone()).unwrap();
     assert_eq!(
-        (&call.decoder_prompt, &*call.names.target.beginning),
-        (&Some(Prompt::Text("b".to_owned())), "input[1]")
+        (&call.beginnings[..], &*call.names.target.beginning),
+        (&[Prompt::Text("b".to_owned())][..], "input[1]")
     );
     assert_eq!(messages(parse(body).unwrap()), [pair("system", "c"), pair("user", "a")]);
     let problem = "'continue_final_message' needs a last message of the assistant, after others";
