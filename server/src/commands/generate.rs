@@ -45,6 +45,7 @@ pub fn generate(config: &Config, options: &GenerateOptions) -> Result<(), Comman
             GenerationEvent::Failed { message, .. } => return Err(CommandError::Failed { message }),
             GenerationEvent::Started { .. }
             | GenerationEvent::Scored { .. }
+            | GenerationEvent::Drafted { .. }
             | GenerationEvent::Rated { .. }
             | GenerationEvent::Finished { .. } => {}
         }

@@ -65,6 +65,8 @@ pub struct Limits {
     pub drain_body_bytes: usize,
     /// Decoder positions in a step; at least `running_rows`.
     pub step_rows: u32,
+    /// Decoder positions up to which a step is filled with drafted tokens.
+    pub draft_rows: u32,
     /// Source tokens that go through the encoder in a step.
     pub step_encoder_tokens: u32,
     /// Largest `logprobs`.
@@ -129,6 +131,7 @@ impl Limits {
             write_bytes_per_s: reader.integer("limits.write_bytes_per_s", 0..=GIB),
             drain_body_bytes: reader.integer("limits.drain_body_bytes", 0..=GIB),
             step_rows: reader.integer("limits.step_rows", 1..=65_536),
+            draft_rows: reader.integer("limits.draft_rows", 0..=65_536),
             step_encoder_tokens: reader.integer("limits.step_encoder_tokens", 1..=MIB),
             top_logprobs: reader.integer("limits.top_logprobs", 0..=100),
             total_choices: reader.integer("limits.total_choices", 1..=MIB),

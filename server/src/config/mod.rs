@@ -32,7 +32,7 @@ pub use layers::Layer;
 pub use limits::Limits;
 pub use model_choice::{
     CROSS_KVS, ChatTemplateSource, CrossKv, DEVICES, DTYPES, Device, GenerationConfig, ModelChoice, ModelSource,
-    QUANTIZATIONS, Quantize, SCHEMES, TokenizerSource,
+    QUANTIZATIONS, Quantize, SCHEMES, Speculation, TokenizerSource,
 };
 use names::TakenNames;
 pub use proxies::Proxies;

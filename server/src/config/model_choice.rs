@@ -25,6 +25,8 @@ pub const SCHEMES: [(&str, Scheme); 2] =
 /// Values of `model.cross_kv`.
 pub const CROSS_KVS: [&str; 3] = ["auto", "same", "int8"];
 
+/// Values of `model.speculation`.
+const SPECULATIONS: [(&str, Speculation); 2] = [("auto", Speculation::Auto), ("off", Speculation::Off)];
 /// Values of `model.generation_config`.
 const GENERATION_CONFIGS: [(&str, GenerationConfig); 2] =
     [("auto", GenerationConfig::Auto), ("ignore", GenerationConfig::Ignore)];
@@ -40,6 +42,8 @@ pub struct ModelChoice {
     pub chat_template: ChatTemplateSource,
     /// Whether the checkpoint sets defaults of requests.
     pub generation_config: GenerationConfig,
+    /// Whether tokens are drafted.
+    pub speculation: Speculation,
     /// Name that clients give as `model`, and the label of the model's metrics.
     pub served_name: String,
     /// Other names that clients may give.
@@ -91,6 +95,15 @@ pub enum TokenizerSource {
     File(PathBuf),
     /// None: token ids in and out.
     None,
+}
+
+/// Whether tokens are drafted and verified several at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speculation {
+    /// Where it pays.
+    Auto,
+    /// Never.
+    Off,
 }
 
 /// Whether `generation_config.json` sets defaults of requests.
@@ -166,6 +179,7 @@ impl ModelChoice {
             source,
             tokenizer,
             chat_template,
+            speculation: reader.choice("model.speculation", &SPECULATIONS),
             generation_config: reader.choice("model.generation_config", &GENERATION_CONFIGS),
             served_name,
             aliases: reader.texts("model.aliases"),

@@ -27,6 +27,8 @@ pub(super) enum News {
     Scored { choice: u32, score: TokenScore },
     /// A token of a choice was generated.
     Token { choice: u32, id: u32, score: Option<TokenScore> },
+    /// Tokens of a choice were drafted, and some of them were right.
+    Drafted { choice: u32, drafted: u32, accepted: u32 },
     /// A choice was rated by its beam search.
     Rated { choice: u32, rating: Rating },
     /// A choice ended.
@@ -52,6 +54,7 @@ pub(super) fn score_ask(event: &Event) -> Option<ScoreAsk> {
         Event::Token { token, score: Some(TokenScoreAt::Logits(score)), .. } => (token, score),
         Event::Token { .. }
         | Event::Started { .. }
+        | Event::Drafted { .. }
         | Event::Rated { .. }
         | Event::Finished { .. }
         | Event::Encoded { .. }
@@ -85,6 +88,7 @@ pub(super) fn message(event: &Event, read: &mut Read<'_, impl Iterator<Item = To
             };
             score.map_or_else(|| not_finite("logits"), |score| News::Token { choice, id: token, score: Some(score) })
         }
+        Event::Drafted { choice, drafted, accepted, .. } => News::Drafted { choice, drafted, accepted },
         Event::Rated { choice, rating, .. } => News::Rated { choice, rating },
         Event::Finished { choice, reason, .. } => News::Finished { choice, reason },
         Event::Encoded { result, .. } => match std::mem::take(&mut encoded[result as usize]) {

@@ -80,7 +80,10 @@ impl OpenRequests {
                 open.start();
                 false
             }
-            News::Scored { choice, .. } | News::Token { choice, .. } | News::Rated { choice, .. } => {
+            News::Scored { choice, .. }
+            | News::Token { choice, .. }
+            | News::Drafted { choice, .. }
+            | News::Rated { choice, .. } => {
                 open.begin(*choice);
                 false
             }
@@ -115,6 +118,7 @@ fn generation_event(news: News) -> GenerationEvent {
         News::Started { cached_tokens } => GenerationEvent::Started { cached_tokens },
         News::Scored { choice, score } => GenerationEvent::Scored { choice, score },
         News::Token { choice, id, score } => GenerationEvent::Token { choice, id, score },
+        News::Drafted { choice, drafted, accepted } => GenerationEvent::Drafted { choice, drafted, accepted },
         News::Rated { choice, rating } => GenerationEvent::Rated { choice, rating },
         News::Finished { choice, reason } => GenerationEvent::Finished { choice, reason },
         News::Failed { message, kind } => GenerationEvent::Failed { message, kind },
@@ -127,7 +131,11 @@ fn encoding_event(news: News) -> EncodingEvent {
         News::Started { .. } => EncodingEvent::Started,
         News::Encoded { numbers } => EncodingEvent::Encoded { numbers },
         News::Failed { message, kind } => EncodingEvent::Failed { message, kind },
-        News::Scored { .. } | News::Token { .. } | News::Rated { .. } | News::Finished { .. } => {
+        News::Scored { .. }
+        | News::Token { .. }
+        | News::Drafted { .. }
+        | News::Rated { .. }
+        | News::Finished { .. } => {
             unreachable!("an encoder request has no target")
         }
     }

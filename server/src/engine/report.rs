@@ -41,6 +41,8 @@ impl Reporter {
         metrics.encoder_runs.inc_by(counters.encoder_runs - self.reported.encoder_runs);
         metrics.cross_cache_hits.inc_by(counters.cache_hits - self.reported.cache_hits);
         metrics.preemptions.inc_by(counters.preemptions - self.reported.preemptions);
+        metrics.draft_tokens.inc_by(counters.drafted - self.reported.drafted);
+        metrics.accepted_draft_tokens.inc_by(counters.accepted - self.reported.accepted);
         self.reported = counters;
     }
 }
@@ -59,6 +61,7 @@ mod tests {
             call_rows: 1,
             step_rows: 1,
             step_encoder_tokens: 64,
+            draft_rows: 0,
             encoder_layers: 1,
         };
         let mut scheduler = Scheduler::new(limits, BoundaryTokens { start: 0, end: vec![1] });

@@ -62,6 +62,7 @@ fn generate(engine: &EngineHandle, slots: Slots, start_token: u32) -> Result<(),
             GenerationEvent::Started { .. }
             | GenerationEvent::Scored { .. }
             | GenerationEvent::Token { .. }
+            | GenerationEvent::Drafted { .. }
             | GenerationEvent::Rated { .. } => {}
         }
     }

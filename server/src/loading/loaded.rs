@@ -8,7 +8,7 @@ use super::device::Resident;
 use super::error::LoadError;
 use super::lanes::lane_rows;
 use crate::chat_template::ChatTemplate;
-use crate::config::Config;
+use crate::config::{Config, Speculation};
 use crate::engine::{Engine, EngineLimits, EngineSettings, Executor, StepSizes};
 use crate::request::RequestDefaults;
 use crate::scheduler::{BoundaryTokens, PoolSize, SchedulerLimits};
@@ -81,6 +81,8 @@ impl Loaded {
         if pages < 2 {
             return Err(LoadError::PoolTooSmall { pool_bytes: limits.page_pool_bytes, pages, page_bytes });
         }
+        // On a GPU the next step is planned before this one's tokens are known, which drafts would forbid.
+        let drafts = self.in_main_memory && config.model.speculation == Speculation::Auto;
         let pool = PoolSize { pages, source_page_tokens: self.arithmetic().cross_kv.page_tokens() };
         let steps = SchedulerLimits {
             pool,
@@ -88,6 +90,7 @@ impl Loaded {
             call_rows: limits.rows_of_a_call(),
             step_rows: limits.step_rows as usize,
             step_encoder_tokens: limits.step_encoder_tokens as usize,
+            draft_rows: if drafts { limits.draft_rows as usize } else { 0 },
             encoder_layers: model.encoder.layers,
         };
         Ok(EngineLimits {

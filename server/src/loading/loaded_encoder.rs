@@ -96,6 +96,7 @@ impl LoadedEncoder {
                 call_rows: limits.rows_of_a_call(),
                 step_rows: limits.step_rows as usize,
                 step_encoder_tokens: limits.step_encoder_tokens as usize,
+                draft_rows: 0,
                 encoder_layers: self.config.encoder.layers,
             },
         }

@@ -122,6 +122,7 @@ mod tests {
             call_rows: 1,
             step_rows: 1,
             step_encoder_tokens: 1,
+            draft_rows: 0,
             encoder_layers: 1,
         };
         let limits =

@@ -68,6 +68,15 @@ pub enum GenerationEvent {
         /// Its log-probabilities, when asked for.
         score: Option<TokenScore>,
     },
+    /// Tokens were drafted for a choice and verified. Comes before the tokens that were drawn.
+    Drafted {
+        /// Choice it belongs to.
+        choice: u32,
+        /// Number of drafted tokens.
+        drafted: u32,
+        /// Number of them that were right.
+        accepted: u32,
+    },
     /// A beam search is over, and this choice is one of its hypotheses. Comes before the tokens that
     /// are still to be told, one of which may end the text for a client.
     Rated {

@@ -50,6 +50,8 @@ pub struct GenerationRequest {
     pub stop: Option<StopCheck>,
     /// Steps that a search among finite targets may take to be exact; 0: it is as any other.
     pub exact_steps: u32,
+    /// Tokens may be drafted from the source and the text so far. It changes the pace, no token.
+    pub speculation: bool,
     /// Number of alternatives to report with each generated token's log-probability; `None` reports none.
     pub log_probs: Option<u32>,
     /// Which tokens of the decoder prompt are scored; `None` scores none.
@@ -89,6 +91,7 @@ impl GenerationRequest {
             constraint: None,
             stop: None,
             exact_steps: 0,
+            speculation: false,
             log_probs: None,
             prompt_scores: None,
         }
@@ -102,6 +105,11 @@ impl GenerationRequest {
     /// Whether what may be drawn depends on the tokens before it, so that these must be known.
     pub fn follows_tokens(&self) -> bool {
         self.controls.follow_tokens() || self.constraint.is_some()
+    }
+
+    /// Whether tokens can be drafted: nothing else that is asked depends on the tokens before a draw.
+    pub fn may_draft(&self) -> bool {
+        self.speculation && self.beams.is_none() && !self.follows_tokens()
     }
 
     /// Whether ids may be refused, beside end tokens before `min_tokens`.

@@ -28,6 +28,10 @@ pub struct SchedulerCounters {
     pub encoder_runs: u64,
     /// Requests whose source had pages when they started.
     pub cache_hits: u64,
+    /// Tokens that were drafted.
+    pub drafted: u64,
+    /// Tokens that were drafted and right.
+    pub accepted: u64,
 }
 
 impl Scheduler {
@@ -76,6 +80,8 @@ impl Scheduler {
             preemptions: self.preemptions,
             encoder_runs: self.memory.encoder.runs(),
             cache_hits: self.cache_hits,
+            drafted: self.drafted,
+            accepted: self.accepted,
         }
     }
 

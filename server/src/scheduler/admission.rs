@@ -76,11 +76,11 @@ impl Scheduler {
             generated.reserve_exact(request.asked.max_tokens as usize - generated.len());
         }
         let none = Grant::default();
-        let branches = vec![Branch { pages }];
         Running {
             sequence,
             source: source.slot,
-            branches,
+            branches: vec![Branch { pages }],
+            draft: Vec::new(),
             computed: 0,
             granted: none,
             next: none,

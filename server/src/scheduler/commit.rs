@@ -41,8 +41,13 @@ impl Scheduler {
             results.apply(running);
         }
         for event in &events[first..] {
-            if let Event::Failed { request, .. } = *event {
-                self.end(Selection { request, choice: None });
+            match *event {
+                Event::Failed { request, .. } => self.end(Selection { request, choice: None }),
+                Event::Drafted { drafted, accepted, .. } => {
+                    self.drafted += u64::from(drafted);
+                    self.accepted += u64::from(accepted);
+                }
+                _ => {}
             }
         }
         self.sweep();
@@ -64,6 +69,7 @@ impl Scheduler {
         }
         for running in &mut self.running {
             (running.granted, running.next) = (Grant::default(), Grant::default());
+            running.draft.clear();
         }
         failed[first..].sort_unstable();
         failed.dedup();
@@ -91,7 +97,7 @@ pub struct Found<'a> {
 pub(super) struct Results<'a> {
     pub requests: &'a HashMap<RequestId, OpenRequest>,
     pub pool: &'a mut PagePool,
-    chosen: std::slice::Iter<'a, Option<u32>>,
+    pub chosen: std::slice::Iter<'a, Option<u32>>,
     /// Lists that were not passed.
     pub best: &'a [Vec<Candidate>],
     /// Logits rows that were passed.
@@ -126,14 +132,8 @@ impl Results<'_> {
                     break;
                 }
                 RowOutput::Sample => {
-                    let logits_row = self.next_logits_row();
-                    let token = *self.chosen.next().expect("one token is drawn for each draw of the plan");
-                    match token {
-                        _ if running.ended => {}
-                        Some(token) => self.token(running, token, logits_row),
-                        None => self.fail(running),
-                    }
-                    // The token made the sequence longer; its own row belongs to the next step.
+                    self.verify(running);
+                    // The tokens made the sequence longer; the row of the last one belongs to the next step.
                     break;
                 }
             }
@@ -149,7 +149,7 @@ impl Results<'_> {
         }
     }
 
-    const fn next_logits_row(&mut self) -> u32 {
+    pub(super) const fn next_logits_row(&mut self) -> u32 {
         let row = self.logits_rows;
         self.logits_rows += 1;
         row
@@ -165,7 +165,8 @@ impl Results<'_> {
         self.events.push(Event::Scored { request, choice: sequence.choice, token, score });
     }
 
-    fn token(&mut self, running: &mut Running, token: u32, logits_row: u32) {
+    /// Adds a token that was drawn, and those that can only follow.
+    pub(super) fn token(&mut self, running: &mut Running, token: u32, logits_row: u32) {
         let top = running.sequence.request.asked.log_probs;
         self.add(running, token, top.map(|top| TokenScoreAt::Logits(ScoreAt { logits_row, top })));
         for token in running.sequence.forced() {

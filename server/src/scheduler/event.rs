@@ -83,6 +83,17 @@ pub enum Event {
         /// Its log-probability, when wanted.
         score: Option<TokenScoreAt>,
     },
+    /// Tokens were drafted for a choice and verified. Comes before the tokens that were drawn.
+    Drafted {
+        /// The request.
+        request: RequestId,
+        /// Its choice.
+        choice: u32,
+        /// Number of drafted tokens.
+        drafted: u32,
+        /// Number of them that were right.
+        accepted: u32,
+    },
     /// A beam search keeps a token, whose log-probabilities are to be read now. It may never be told.
     Kept {
         /// The request.
@@ -138,6 +149,7 @@ impl Event {
             | Self::Scored { request, .. }
             | Self::Token { request, .. }
             | Self::Kept { request, .. }
+            | Self::Drafted { request, .. }
             | Self::Rated { request, .. }
             | Self::Finished { request, .. }
             | Self::Encoded { request, .. }
@@ -151,6 +163,7 @@ impl Event {
             Self::Started { .. } | Self::Kept { .. } | Self::Encoded { .. } | Self::Failed { .. } => None,
             Self::Scored { choice, .. }
             | Self::Token { choice, .. }
+            | Self::Drafted { choice, .. }
             | Self::Rated { choice, .. }
             | Self::Finished { choice, .. } => Some(choice),
         }

@@ -15,6 +15,8 @@ pub struct SchedulerLimits {
     pub step_rows: usize,
     /// Source tokens that go through the whole encoder in one step; a longer source takes several steps.
     pub step_encoder_tokens: usize,
+    /// Target rows up to which a step is filled with drafted tokens; 0 drafts none.
+    pub draft_rows: usize,
     /// Number of encoder layers.
     pub encoder_layers: usize,
 }

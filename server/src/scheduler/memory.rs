@@ -124,6 +124,7 @@ mod tests {
         call_rows: 1,
         step_rows: 1,
         step_encoder_tokens: 64,
+        draft_rows: 0,
         encoder_layers: 1,
     };
 

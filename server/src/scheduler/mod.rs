@@ -19,6 +19,8 @@ mod beams;
 mod cancellation;
 mod commit;
 mod conservation;
+mod drafter;
+mod drafts;
 mod encoder_lane;
 mod encoder_queue;
 mod event;

@@ -85,28 +85,34 @@ fn write_drawn(running: &Running, row: TargetRow, rules: &mut RuleWriter, plan: 
     write_draw(sequence, row, sequence.draw_after(generated, rule), plan);
 }
 
-/// Rows of a branch whose tokens are known.
+/// Rows of a branch whose tokens are known or drafted.
 struct KnownRows<'a> {
     running: &'a mut Running,
     branch: usize,
     rules: &'a mut RuleWriter,
 }
 
-/// Writes the rows of tokens that are known.
+/// Writes the rows of tokens that are known or drafted.
 fn write_known(known: KnownRows<'_>, row: impl Fn(RowToken, usize) -> TargetRow, plan: &mut Plan) {
     let KnownRows { running, branch, rules } = known;
     for position in running.position()..running.position() + running.next.rows {
+        let row = plan.targets.push(row(RowToken::Known(running.token(branch, position)), position));
         let sequence = &mut running.sequence;
-        let row = plan.targets.push(row(RowToken::Known(sequence.token(branch, position)), position));
         match sequence.output(position) {
             RowOutput::Nothing => {}
             RowOutput::Score { .. } => {
                 plan.outputs.push(Output { row, is_scored: true, draw: None, best: None });
             }
             RowOutput::Sample => {
-                let rule = sequence.add_rule(branch, rules, plan);
+                // Behind a drafted token more are generated than there are.
+                let generated = sequence.generated_tokens() + position + 1 - sequence.tokens();
+                let rule = if position < sequence.tokens() {
+                    sequence.add_rule(branch, rules, plan)
+                } else {
+                    rules.without_tokens(&sequence.request, generated, &mut plan.rules)
+                };
                 match &sequence.lines {
-                    Lines::Choice(tokens) => write_draw(sequence, row, sequence.draw_after(tokens.len(), rule), plan),
+                    Lines::Choice(_) => write_draw(sequence, row, sequence.draw_after(generated, rule), plan),
                     Lines::Beams(beams) => {
                         let count = narrow(beams.search.candidates(branch));
                         let best = Some(BestAsk { row: narrow(plan.outputs.len()), count, rule });

@@ -37,6 +37,8 @@ pub struct Running {
     pub source: SourceSlot,
     /// Its branches, at least one. All have computed equally many positions.
     pub branches: Vec<Branch>,
+    /// Drafted tokens, whose rows are the last ones that were granted. Known to be right or wrong with their commit.
+    pub draft: Vec<u32>,
     /// Number of positions whose K/V are in the pages of every branch.
     pub computed: usize,
     /// Positions after `computed` that the oldest plan under way runs.
@@ -57,7 +59,15 @@ impl Running {
 
     /// Whether the last of the rows under way draws the sequence's next token, or finds candidates for it.
     pub fn draws(&self) -> bool {
-        self.granted.follows_draw || self.granted.rows > 0 && self.position() == self.sequence.tokens()
+        self.granted.follows_draw || self.granted.rows > 0 && self.position() >= self.sequence.tokens()
+    }
+
+    /// The token of a branch at a position that is known or drafted.
+    pub fn token(&self, branch: usize, position: usize) -> u32 {
+        match position.checked_sub(self.sequence.tokens()) {
+            Some(index) => self.draft[index],
+            None => self.sequence.token(branch, position),
+        }
     }
 
     /// Whether it is a beam search.
@@ -82,8 +92,11 @@ impl Running {
     }
 
     /// Whether no plan can be made ahead of its rows under way: log-probabilities or candidates are read from their
-    /// logits, or the rule of the next draw follows the token that they draw.
+    /// logits, the rule of the next draw follows the token that they draw, or tokens are drafted.
     pub fn holds_back_plans(&self) -> bool {
+        if !self.draft.is_empty() {
+            return true;
+        }
         let asked = &self.sequence.request.asked;
         let follows = asked.follows_tokens() && self.owed().follows_draw;
         let scores_prompt = asked.scores_prompt() && self.computed < asked.decoder_prompt.len();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use kernels::{Draw, PAGE_TOKENS, RuleId};
 
+use super::drafter::Drafter;
 use super::history::{History, TargetTokens};
 use super::place::{MaskAsk, Place};
 use super::plan::{Plan, narrow};
@@ -109,6 +110,8 @@ pub struct Sequence {
     pub places: Vec<Place>,
     /// Number of leading tokens of the decoder prompt whose scores were delivered, or are not asked for.
     pub scored: usize,
+    /// Makes drafts, where the request has them.
+    pub drafter: Option<Box<Drafter>>,
 }
 
 impl Sequence {
@@ -118,8 +121,10 @@ impl Sequence {
         let search = Beams::of(&request).map(Box::new);
         let lines = search.map_or_else(|| Lines::Choice(Vec::new()), Lines::Beams);
         let places = asked.constraint.iter().map(|constraint| Place::new(constraint.start())).collect();
+        let drafter = asked.may_draft().then(Box::default);
         let scored = asked.prompt_scores.unwrap_or_default().from;
-        let mut sequence = Self { id, request, choice, lines, histories: vec![History::default()], places, scored };
+        let histories = vec![History::default()];
+        let mut sequence = Self { id, request, choice, lines, histories, places, scored, drafter };
         sequence.begin_with_forced();
         sequence
     }
@@ -291,10 +296,18 @@ impl Sequence {
         writer.after(request, generated, &mut histories[branch], &mut plan.rules)
     }
 
-    /// The purpose of the row at a wanted position. Scores and tokens that were delivered are not yielded again.
+    /// A draft of at most `most` tokens that may follow, where the request has drafts. The last token of a choice is not
+    /// drafted: it has no row.
+    pub fn draft(&mut self, source: &[u32], most: usize) -> Vec<u32> {
+        let left = (self.request.asked.max_tokens as usize).saturating_sub(self.generated_tokens() + 1);
+        let (Some(drafter), Lines::Choice(generated)) = (&mut self.drafter, &self.lines) else { return Vec::new() };
+        drafter.draft(source, self.request.target(generated), most.min(left))
+    }
+
+    /// The purpose of the row at a wanted or drafted position. Scores and tokens that were delivered are not yielded again.
     pub fn output(&self, position: usize) -> RowOutput {
         let asked = &self.request.asked;
-        if position + 1 == self.tokens() {
+        if position + 1 >= self.tokens() {
             return RowOutput::Sample;
         }
         match (asked.prompt_scores, asked.decoder_prompt.get(position)) {

@@ -60,6 +60,8 @@ pub struct Scheduler {
     pub(super) step: u64,
     pub(super) preemptions: u64,
     pub(super) cache_hits: u64,
+    pub(super) drafted: u64,
+    pub(super) accepted: u64,
 }
 
 impl Scheduler {
@@ -86,6 +88,8 @@ impl Scheduler {
             step: 0,
             preemptions: 0,
             cache_hits: 0,
+            drafted: 0,
+            accepted: 0,
         }
     }
 

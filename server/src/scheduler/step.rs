@@ -22,6 +22,7 @@ impl Scheduler {
         );
         self.plans_under_way = 1;
         self.grant_rows();
+        self.grant_drafts();
         self.write(plan);
         self.running.iter_mut().for_each(Running::move_on);
     }

@@ -42,6 +42,10 @@ pub struct EngineMetrics {
     pub cross_cache_hits: IntCounter,
     /// Sequences that gave up their pages to an older one.
     pub preemptions: IntCounter,
+    /// Tokens that were drafted.
+    pub draft_tokens: IntCounter,
+    /// Tokens that were drafted and right.
+    pub accepted_draft_tokens: IntCounter,
 }
 
 /// Handles that no registry knows, for engines whose metrics nobody asks for.
@@ -66,6 +70,8 @@ pub(super) struct EngineFamilies {
     encoder_tokens: IntCounterVec,
     cross_cache_hits: IntCounterVec,
     preemptions: IntCounterVec,
+    draft_tokens: IntCounterVec,
+    accepted_draft_tokens: IntCounterVec,
 }
 
 impl EngineFamilies {
@@ -75,6 +81,7 @@ impl EngineFamilies {
         let gauges = |name, help| make.gauges(name, help, &[MODEL]);
         let counters = |name, help| make.counters(name, help, &[MODEL]);
         let usage = "Share of all pages that running and waiting requests hold.";
+        let accepted = "Tokens that were drafted and right.";
         let hits = "Prompts whose source's cross K/V was there already.";
         Self {
             pages: make.gauges("encdec_pages", "Pages of the K/V pool, by state.", &["state", MODEL]),
@@ -97,6 +104,8 @@ impl EngineFamilies {
             encoder_tokens: counters("encdec_encoder_tokens_total", "Source tokens taken through the encoder."),
             cross_cache_hits: counters("encdec_cross_cache_hits_total", hits),
             preemptions: counters("encdec_preemptions_total", "Sequences that gave up their pages to older ones."),
+            draft_tokens: counters("encdec_draft_tokens_total", "Tokens that were drafted."),
+            accepted_draft_tokens: counters("encdec_accepted_draft_tokens_total", accepted),
         }
     }
 
@@ -120,6 +129,8 @@ impl EngineFamilies {
             encoder_tokens: self.encoder_tokens.with_label_values(labels),
             cross_cache_hits: self.cross_cache_hits.with_label_values(labels),
             preemptions: self.preemptions.with_label_values(labels),
+            draft_tokens: self.draft_tokens.with_label_values(labels),
+            accepted_draft_tokens: self.accepted_draft_tokens.with_label_values(labels),
         }
     }
 }

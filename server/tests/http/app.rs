@@ -170,6 +170,7 @@ impl App {
                 call_rows: 8,
                 step_rows: 8,
                 step_encoder_tokens: 64,
+                draft_rows: 0,
                 encoder_layers: 1,
             },
         };

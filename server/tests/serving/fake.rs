@@ -105,6 +105,7 @@ impl FakeEngine {
             call_rows: room.running_rows,
             step_rows: 8,
             step_encoder_tokens: 64,
+            draft_rows: 0,
             encoder_layers: 1,
         };
         let limits = EngineLimits {

@@ -123,6 +123,7 @@ impl PairEngine {
             call_rows: ROWS,
             step_rows: ROWS,
             step_encoder_tokens: 64,
+            draft_rows: 0,
             encoder_layers: config.encoder.layers,
         };
         let limits =
@@ -157,7 +158,10 @@ fn answer(mut generation: Generation, choices: u32) -> Vec<(Vec<u32>, Option<Rat
             GenerationEvent::Token { choice, id, .. } => answers[choice as usize].0.push(id),
             GenerationEvent::Rated { choice, rating } => answers[choice as usize].1 = Some(rating),
             GenerationEvent::Failed { message, .. } => panic!("{message}"),
-            GenerationEvent::Started { .. } | GenerationEvent::Scored { .. } | GenerationEvent::Finished { .. } => {}
+            GenerationEvent::Started { .. }
+            | GenerationEvent::Scored { .. }
+            | GenerationEvent::Drafted { .. }
+            | GenerationEvent::Finished { .. } => {}
         }
     }
     answers

@@ -90,6 +90,7 @@ impl DemoEngine {
             call_rows: room.rows,
             step_rows: STEP_ROWS.max(room.rows),
             step_encoder_tokens: 64,
+            draft_rows: 0,
             encoder_layers: config.encoder.layers,
         };
         let limits =
@@ -167,6 +168,7 @@ fn read(mut generation: Generation, choices: u32) -> Answer {
             GenerationEvent::Failed { message, .. } => panic!("{message}"),
             GenerationEvent::Started { .. }
             | GenerationEvent::Scored { .. }
+            | GenerationEvent::Drafted { .. }
             | GenerationEvent::Rated { .. }
             | GenerationEvent::Finished { .. } => {}
         }

@@ -32,7 +32,10 @@ fn found(mut generation: Generation, choices: usize) -> Vec<(Vec<u32>, Rating)> 
             GenerationEvent::Token { choice, id, .. } => tokens[choice as usize].push(id),
             GenerationEvent::Rated { choice, rating } => ratings[choice as usize] = Some(rating),
             GenerationEvent::Failed { message, .. } => panic!("{message}"),
-            GenerationEvent::Started { .. } | GenerationEvent::Scored { .. } | GenerationEvent::Finished { .. } => {}
+            GenerationEvent::Started { .. }
+            | GenerationEvent::Scored { .. }
+            | GenerationEvent::Drafted { .. }
+            | GenerationEvent::Finished { .. } => {}
         }
     }
     tokens.into_iter().zip(ratings.into_iter().map(Option::unwrap)).collect()

@@ -74,6 +74,8 @@ impl Answer {
                 prompt_tokens: sources.iter().map(|source| source.len() as u64).sum(),
                 cached_tokens: 0,
                 completion_tokens: 0,
+                drafted_tokens: 0,
+                accepted_tokens: 0,
             },
             delivery,
         }
@@ -178,6 +180,11 @@ impl Answer {
                     self.one_finished(prompt, index);
                 }
                 Ok(Some(index))
+            }
+            GenerationEvent::Drafted { drafted, accepted, .. } => {
+                self.usage.drafted_tokens += u64::from(drafted);
+                self.usage.accepted_tokens += u64::from(accepted);
+                Ok(None)
             }
             GenerationEvent::Rated { choice, rating } => {
                 self.choices[index(choice)].choice.rate(rating);

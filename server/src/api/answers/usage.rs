@@ -14,6 +14,10 @@ pub struct Usage {
     pub cached_tokens: u64,
     /// Generated tokens of all choices, end tokens included.
     pub completion_tokens: u64,
+    /// Tokens that were drafted.
+    pub drafted_tokens: u64,
+    /// Tokens that were drafted and right.
+    pub accepted_tokens: u64,
 }
 
 impl Usage {
@@ -24,6 +28,10 @@ impl Usage {
             completion_tokens: self.completion_tokens,
             total_tokens: self.prompt_tokens + self.completion_tokens,
             prompt_tokens_details: PromptTokensDetails { cached_tokens: self.cached_tokens },
+            completion_tokens_details: (self.drafted_tokens > 0).then(|| CompletionTokensDetails {
+                accepted_prediction_tokens: self.accepted_tokens,
+                rejected_prediction_tokens: self.drafted_tokens - self.accepted_tokens,
+            }),
         }
     }
 
@@ -48,6 +56,17 @@ pub struct UsageMessage {
     completion_tokens: u64,
     total_tokens: u64,
     prompt_tokens_details: PromptTokensDetails,
+    /// Absent where no tokens were drafted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completion_tokens_details: Option<CompletionTokensDetails>,
+}
+
+/// What became of drafted tokens.
+#[derive(Debug, Serialize, ToSchema)]
+struct CompletionTokensDetails {
+    accepted_prediction_tokens: u64,
+    /// They took time and are no part of the text.
+    rejected_prediction_tokens: u64,
 }
 
 #[derive(Debug, Serialize, ToSchema)]

@@ -8,7 +8,7 @@ use super::neutral::REQUEST;
 use crate::api::controls::CONTROLS;
 use crate::api::fields::{
     ADD_SPECIAL_TOKENS_TO_CONVERSATION, BEAMS, CACHE_SALT, CONTINUE_FINAL_MESSAGE, IGNORE_EOS, MIN_TOKENS, MODEL,
-    NeutralFields, PROMPT_LOG_PROBS, SAMPLING, STOP, STREAM, STREAM_OPTIONS_FIELD, TEMPLATE_VARIABLES_FIELD,
+    NeutralFields, PROMPT_LOG_PROBS, SAMPLING, SPECULATION, STOP, STREAM, STREAM_OPTIONS_FIELD, TEMPLATE_VARIABLES_FIELD,
     TEXT_OPTIONS, decoder_prompt_schema, messages_schema,
 };
 use crate::api::json::{Field, FieldTable, Most};
@@ -23,7 +23,7 @@ pub const DECODER_PROMPT: &str = "decoder_prompt";
 /// All fields of a body.
 pub static FIELDS: LazyLock<FieldTable> = LazyLock::new(|| {
     FieldTable::new(
-        [&INPUT[..], &GENERATION, &SAMPLING, &CONTROLS, &BEAMS, &TEXT_OPTIONS, &OUTPUT]
+        [&INPUT[..], &GENERATION, &SAMPLING, &CONTROLS, &BEAMS, &[SPECULATION], &TEXT_OPTIONS, &OUTPUT]
             .concat()
             .into_iter()
             .chain(REQUEST.into_iter().flat_map(NeutralFields::declared)),

@@ -12,7 +12,7 @@ use crate::api::controls::GivenControls;
 use crate::api::fields::{
     ADD_SPECIAL_TOKENS_TO_CONVERSATION, BesideBeams, CONTINUE_FINAL_MESSAGE, DecoderPrompt, IGNORE_EOS, STREAM,
     TextOptions, Unfinished, beginnings, given_messages, given_stop, given_stream_options, read_beams, read_best_of,
-    read_cache_salt, read_min_tokens, read_prompt_log_probs, read_sampling, read_seed, rows_field, saturated,
+    read_cache_salt, read_min_tokens, read_prompt_log_probs, read_sampling, read_seed, read_speculation, rows_field, saturated,
     take_unfinished, to_u32,
 };
 use crate::api::generation::{CallNames, CallSources, Excesses, GenerationCall, RequestBounds, validate};
@@ -62,6 +62,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
         seed: read_seed(&fields)?,
         stop: given_stop(stop, bounds.takes_text)?,
         controls: GivenControls::read(&fields, controls, bounds.takes_text)?,
+        speculation: read_speculation(&fields)?,
         text_options: TextOptions::read(&fields)?,
         log_probs: read_log_probs(&fields, bounds)?,
         prompt_log_probs,

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use super::neutral::REQUEST;
 use crate::api::controls::CONTROLS;
 use crate::api::fields::{
-    BEAMS, CACHE_SALT, IGNORE_EOS, MIN_TOKENS, MODEL, NeutralFields, PROMPT_LOG_PROBS, SAMPLING, STOP, STREAM,
+    BEAMS, CACHE_SALT, IGNORE_EOS, MIN_TOKENS, MODEL, NeutralFields, PROMPT_LOG_PROBS, SAMPLING, SPECULATION, STOP, STREAM,
     STREAM_OPTIONS_FIELD, TEXT_OPTIONS, decoder_prompts_schema, prompts_schema,
 };
 use crate::api::json::{Field, FieldTable, Most};
@@ -20,7 +20,7 @@ pub const DECODER_PROMPT: &str = "decoder_prompt";
 /// All fields of a body.
 pub static FIELDS: LazyLock<FieldTable> = LazyLock::new(|| {
     FieldTable::new(
-        [&INPUT[..], &GENERATION, &SAMPLING, &CONTROLS, &BEAMS, &TEXT_OPTIONS, &OUTPUT]
+        [&INPUT[..], &GENERATION, &SAMPLING, &CONTROLS, &BEAMS, &[SPECULATION], &TEXT_OPTIONS, &OUTPUT]
             .concat()
             .into_iter()
             .chain(REQUEST.into_iter().flat_map(NeutralFields::declared)),

@@ -8,7 +8,7 @@ use super::neutral::REQUEST;
 use crate::api::controls::GivenControls;
 use crate::api::fields::{
     BesideBeams, IGNORE_EOS, Prompt, PromptNames, Prompts, STREAM, TextOptions, given_stop, given_stream_options,
-    read_beams, read_best_of, read_cache_salt, read_min_tokens, read_prompt_log_probs, read_sampling, read_seed,
+    read_beams, read_best_of, read_cache_salt, read_min_tokens, read_prompt_log_probs, read_sampling, read_seed, read_speculation,
     rows_field, saturated, to_u32,
 };
 use crate::api::generation::{CallNames, CallSources, Excesses, GenerationCall, RequestBounds, validate};
@@ -49,6 +49,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
         seed: read_seed(&fields)?,
         stop: given_stop(stop, bounds.takes_text)?,
         controls: GivenControls::read(&fields, controls, bounds.takes_text)?,
+        speculation: read_speculation(&fields)?,
         text_options: TextOptions::read(&fields)?,
         log_probs: fields.whole_up_to(&LOG_PROBS, u64::from(bounds.top_log_probs))?.map(to_u32),
         prompt_log_probs,

@@ -16,6 +16,7 @@ mod prompt;
 mod prompt_logprobs;
 mod prompts;
 mod sampling;
+mod speculation;
 mod stop;
 mod stream_options;
 mod template_variables;
@@ -39,6 +40,7 @@ pub use prompt::{Prompt, PromptNames};
 pub use prompt_logprobs::{PROMPT_LOG_PROBS, read_prompt_log_probs};
 pub use prompts::{Excess, PromptBounds, Prompts, PromptsShape};
 pub use sampling::{SAMPLING, TEMPERATURE, TOP_P, read_sampling, read_seed};
+pub use speculation::{SPECULATION, read_speculation};
 pub use stop::{STOP, StopBounds, StopShape, given_stop};
 #[cfg(test)]
 pub use stream_options::STREAM_FIELDS;

@@ -47,6 +47,8 @@ pub struct GenerationCall {
     pub stop: Vec<String>,
     /// Controls of every draw.
     pub controls: GivenControls,
+    /// Whether tokens may be drafted.
+    pub speculation: bool,
     /// How the text is written.
     pub text_options: TextOptions,
     /// Log-probabilities, with this many alternatives.

@@ -51,6 +51,8 @@ struct SamplingParams<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt_logprobs: Option<u32>,
     use_beam_search: bool,
+    /// `auto` or `off`.
+    speculation: &'static str,
     /// Continuations that the choices are the best of, or the width of a beam search.
     #[serde(skip_serializing_if = "Option::is_none")]
     best_of: Option<u32>,
@@ -121,6 +123,7 @@ fn sampling_params<'a>(model: &ServedModel, call: &'a GenerationCall, tokens: &T
         logprobs: call.log_probs,
         prompt_logprobs: call.prompt_log_probs,
         use_beam_search: call.beams.is_some(),
+        speculation: if call.speculation { "auto" } else { "off" },
         best_of: call.beams.map(|beams| beams.width).or(call.best_of),
         length_penalty: call.beams.map(|beams| beams.length_penalty),
         early_stopping: call.beams.map(|beams| match beams.early_stopping {

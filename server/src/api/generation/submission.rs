@@ -53,6 +53,8 @@ pub fn submit(
             controls: Arc::clone(&controls),
             stop: asked.beams.and_then(|_| stop_check(settings)),
             exact_steps: model.limits().exact_steps,
+            // A draft from the source has ids that the decoder must know.
+            speculation: asked.speculation && model.source_vocab <= model.target_vocab,
             // The best are found by their log-probabilities.
             log_probs: asked.log_probs.or(asked.best_of.map(|_| 0)),
             prompt_scores: asked.prompt_scores(),

@@ -11,7 +11,8 @@ use super::neutral::{REASONING, REQUEST, STREAM_OPTIONS, TEXT};
 use crate::api::controls::CONTROLS;
 use crate::api::fields::{
     ADD_SPECIAL_TOKENS_TO_CONVERSATION, BEAMS_OF_RESPONSE, CACHE_SALT, CONTINUE_FINAL_MESSAGE, IGNORE_EOS, MIN_TOKENS,
-    MODEL, NeutralFields, SAMPLING, STOP, STREAM, TEMPLATE_VARIABLES_FIELD, TEXT_OPTIONS, decoder_prompt_schema,
+    MODEL, NeutralFields, SAMPLING, SPECULATION, STOP, STREAM, TEMPLATE_VARIABLES_FIELD, TEXT_OPTIONS,
+    decoder_prompt_schema,
 };
 use crate::api::json::{Field, FieldTable, Most, text_schema};
 
@@ -27,9 +28,18 @@ pub const INCLUDE: &str = "include";
 pub const METADATA: &str = "metadata";
 /// All fields of a body.
 pub static FIELDS: LazyLock<FieldTable> = LazyLock::new(|| {
-    let own =
-        [&INPUT_FIELDS[..], &GENERATION, &SAMPLING, &BEAMS_OF_RESPONSE, &CONTROLS, &TEXT_OPTIONS, &OUTPUT, &REPEATED]
-            .concat();
+    let own = [
+        &INPUT_FIELDS[..],
+        &GENERATION,
+        &SAMPLING,
+        &BEAMS_OF_RESPONSE,
+        &CONTROLS,
+        &[SPECULATION],
+        &TEXT_OPTIONS,
+        &OUTPUT,
+        &REPEATED,
+    ]
+    .concat();
     FieldTable::new(own.into_iter().chain(REQUEST.into_iter().flat_map(NeutralFields::declared)))
 });
 

@@ -12,7 +12,7 @@ use crate::api::controls::GivenControls;
 use crate::api::fields::{
     ADD_SPECIAL_TOKENS_TO_CONVERSATION, BesideBeams, DecoderPrompt, IGNORE_EOS, STREAM, TextOptions, Unfinished,
     beginnings, given_messages, given_stop, read_beams_of_response, read_cache_salt, read_min_tokens, read_sampling,
-    read_seed, saturated, take_unfinished, to_u32,
+    read_seed, read_speculation, saturated, take_unfinished, to_u32,
 };
 use crate::api::generation::{CallNames, CallSources, Excesses, GenerationCall, RequestBounds, validate};
 use crate::api::http::{ApiError, TargetNames};
@@ -81,6 +81,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<ResponseCall, ApiErr
         seed: read_seed(&fields)?,
         stop: given_stop(draft.stop, bounds.takes_text)?,
         controls: GivenControls::read(&fields, draft.controls, bounds.takes_text)?,
+        speculation: read_speculation(&fields)?,
         text_options: TextOptions::read(&fields)?,
         log_probs,
         prompt_log_probs: None,

@@ -47,7 +47,7 @@ pub async fn likelihoods(
             GenerationEvent::Started { cached_tokens } => record.started(cached_tokens),
             GenerationEvent::Scored { score, .. } => scores[prompt].push(score.chosen.log_prob),
             // None was asked for.
-            GenerationEvent::Token { .. } | GenerationEvent::Rated { .. } => {}
+            GenerationEvent::Token { .. } | GenerationEvent::Drafted { .. } | GenerationEvent::Rated { .. } => {}
             GenerationEvent::Finished { reason, .. } => {
                 record.finished(reason, 0);
                 generations.close(prompt);

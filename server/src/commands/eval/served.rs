@@ -103,6 +103,7 @@ impl Served {
                 GenerationEvent::Failed { message, .. } => return Err(message),
                 GenerationEvent::Started { .. }
                 | GenerationEvent::Scored { .. }
+                | GenerationEvent::Drafted { .. }
                 | GenerationEvent::Rated { .. }
                 | GenerationEvent::Finished { .. } => {}
             }
@@ -184,6 +185,7 @@ fn likelihood(mut generation: Generation) -> Result<Likelihood, String> {
             GenerationEvent::Failed { message, .. } => return Err(message),
             GenerationEvent::Started { .. }
             | GenerationEvent::Token { .. }
+            | GenerationEvent::Drafted { .. }
             | GenerationEvent::Rated { .. }
             | GenerationEvent::Finished { .. } => {}
         }

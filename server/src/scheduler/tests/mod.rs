@@ -6,6 +6,7 @@ mod cancellation;
 mod constraints;
 mod controls;
 mod decoding;
+mod drafts;
 mod encoder;
 mod encodings;
 mod fake_model;

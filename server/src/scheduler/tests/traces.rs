@@ -51,6 +51,7 @@ prop_compose! {
         running_rows in 1usize..9,
         more_step_rows in 0usize..20,
         step_encoder_tokens in 1usize..80,
+        draft_rows in prop_oneof![1 => Just(0usize), 2 => 1usize..30],
         encoder_layers in 1usize..6,
     ) -> SchedulerLimits {
         SchedulerLimits {
@@ -59,6 +60,7 @@ prop_compose! {
             call_rows: running_rows.div_ceil(2),
             step_rows: running_rows + more_step_rows,
             step_encoder_tokens,
+            draft_rows,
             encoder_layers,
         }
     }
@@ -128,6 +130,7 @@ prop_compose! {
         rhythm in prop::option::weighted(0.3, (1u32..6, 0u32..9)),
         targets in prop::option::weighted(0.5, targets()),
         stop in prop::option::weighted(0.3, (0u32..VOCABULARY, 0u32..VOCABULARY)),
+        speculation in any::<bool>(),
     ) -> GenerationRequest {
         // Searches are compared where enough ids are left for their whole width.
         let is_tight = controls.allowed.is_some() || controls.no_repeat_ngram == 1 || !controls.forced_last.is_empty();
@@ -147,6 +150,7 @@ prop_compose! {
             log_probs,
             prompt_scores: prompt_scores.map(|(top, from)| PromptScores { top, from }),
             exact_steps: 100,
+            speculation,
             ..GenerationRequest::new(source, max_tokens)
         };
         // A beam search that is not exact would lack ids here too.

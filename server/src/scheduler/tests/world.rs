@@ -17,6 +17,7 @@ pub const LIMITS: SchedulerLimits = SchedulerLimits {
     call_rows: 8,
     step_rows: 16,
     step_encoder_tokens: 64,
+    draft_rows: 0,
     encoder_layers: 4,
 };
 
@@ -307,6 +308,9 @@ impl World {
                     TokenScoreAt::Held(held) => (token, digest_in(held)),
                 }));
                 answer.tokens.push(token);
+            }
+            Event::Drafted { drafted, accepted, .. } => {
+                assert!(client.asked.may_draft() && 0 < drafted && accepted <= drafted);
             }
             Event::Kept { token, score, ref held, .. } => {
                 assert_eq!(Some(score.top), client.asked.log_probs);

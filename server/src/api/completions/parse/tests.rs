@@ -69,6 +69,7 @@ fn defaults_are_openais() {
             sampling,
             seed: None,
             controls: GivenControls::default(),
+            speculation: true,
             text_options: TextOptions::default(),
             stop: Vec::new(),
             log_probs: None,
@@ -116,6 +117,7 @@ fn values_at_the_edges_of_their_ranges_are_accepted() {
     assert_eq!(with("stop", json!("x")).unwrap().stop, ["x"]);
     assert_eq!(with("cache_salt", json!("x")).unwrap().cache_salt.as_deref(), Some("x"));
     assert!(with("cache_salt", json!("x".repeat(1024))).is_ok());
+    assert!(!with("speculation", json!("off")).unwrap().speculation);
     assert_eq!(with("stop", json!(["a", "b", "c", "d"])).unwrap().stop.len(), 4);
     assert_eq!(with("stop", json!([])).unwrap().stop.len(), 0);
 }
@@ -136,6 +138,7 @@ fn values_out_of_range_are_refused_by_name() {
         ("stream", vec![json!(1), json!("true")]),
         ("echo", vec![json!(0)]),
         ("ignore_eos", vec![json!("yes")]),
+        ("speculation", vec![json!("on"), json!(true)]),
         ("cache_salt", vec![json!(""), json!(7), json!("x".repeat(1025))]),
         ("stream_options", vec![json!({"include_usage": true}), json!([]), json!({})]),
         ("decoder_prompt", vec![json!(7), json!([500]), json!(["a", 1]), json!([[1], []]), json!(vec!["a"; 1000])]),
