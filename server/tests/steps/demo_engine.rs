@@ -90,7 +90,7 @@ impl DemoEngine {
             call_rows: room.rows,
             step_rows: STEP_ROWS.max(room.rows),
             step_encoder_tokens: 64,
-            draft_rows: 0,
+            draft_rows: 16,
             encoder_layers: config.encoder.layers,
         };
         let limits =
@@ -104,6 +104,11 @@ impl DemoEngine {
     /// Sequences that were preempted so far.
     pub fn preemptions(&self) -> u64 {
         self.metrics.preemptions.get()
+    }
+
+    /// Tokens that were drafted and right so far.
+    pub fn accepted_draft_tokens(&self) -> u64 {
+        self.metrics.accepted_draft_tokens.get()
     }
 
     /// Answers of requests that run together.

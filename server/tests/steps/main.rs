@@ -5,6 +5,7 @@
 mod beams;
 mod controls;
 mod demo_engine;
+mod drafts;
 mod exact;
 #[allow(dead_code, reason = "the compiler checks it everywhere; it runs where a feature gives a device")]
 mod graphs;
