@@ -296,15 +296,16 @@ impl Sequence {
         writer.after(request, generated, &mut histories[branch], &mut plan.rules)
     }
 
-    /// A draft of at most `most` tokens that may follow, where the request has drafts. The last token of a choice is not
-    /// drafted: it has no row.
+    /// A draft of at most `most` tokens that may follow, where the request has drafts. The last token of a choice is
+    /// not drafted: it has no row.
     pub fn draft(&mut self, source: &[u32], most: usize) -> Vec<u32> {
         let left = (self.request.asked.max_tokens as usize).saturating_sub(self.generated_tokens() + 1);
         let (Some(drafter), Lines::Choice(generated)) = (&mut self.drafter, &self.lines) else { return Vec::new() };
         drafter.draft(source, self.request.target(generated), most.min(left))
     }
 
-    /// The purpose of the row at a wanted or drafted position. Scores and tokens that were delivered are not yielded again.
+    /// The purpose of the row at a wanted or drafted position. Scores and tokens that were delivered are not yielded
+    /// again.
     pub fn output(&self, position: usize) -> RowOutput {
         let asked = &self.request.asked;
         if position + 1 >= self.tokens() {

@@ -62,6 +62,7 @@ async fn each_prompt_of_a_completion_is_rendered_and_nothing_runs() {
                 // So small a temperature takes the most probable token.
                 "temperature": 0.0, "top_k": 0, "top_p": 0.5, "min_p": 0.0, "seed": null, "logprobs": null,
                 "use_beam_search": false,
+                "speculation": "auto",
             },
             "stream": false,
         })

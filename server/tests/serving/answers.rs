@@ -32,7 +32,10 @@ fn check_usage(answer: &Answer, rows: &[Row], cached_tokens: usize) {
         "prompt_tokens": source, "completion_tokens": generated, "total_tokens": source + generated,
         "prompt_tokens_details": {"cached_tokens": cached_tokens},
     });
-    assert_eq!(answer.usage(), expected);
+    let mut usage = answer.usage();
+    // Some of the texts repeat themselves, so that tokens are drafted.
+    usage.as_object_mut().unwrap().remove("completion_tokens_details");
+    assert_eq!(usage, expected);
 }
 
 #[tokio::test]

@@ -43,7 +43,9 @@ async fn four_continuations_run_the_encoder_once_and_hold_one_set_of_cross_pages
     let source_pages = rows[1].input_ids.len().div_ceil(16);
     // Room for one source and four targets of a page each: with a second set of cross pages they could not run at once.
     let app = App::with_pages("", source_pages + 4);
-    let body = json!({"prompt": rows[1].input_ids, "n": 4, "max_tokens": 16, "ignore_eos": true, "seed": 5});
+    let body = json!({
+        "prompt": rows[1].input_ids, "n": 4, "max_tokens": 16, "ignore_eos": true, "seed": 5, "speculation": "off",
+    });
     let answer = app.post(&body).await;
     assert_eq!(answer.choices().len(), 4);
     assert_eq!((answer.cached_tokens(), counts(&app)), (0, (1, 0)));

@@ -61,7 +61,7 @@ pub struct UsageMessage {
     completion_tokens_details: Option<CompletionTokensDetails>,
 }
 
-/// What became of drafted tokens.
+/// Drafted tokens by what became of them.
 #[derive(Debug, Serialize, ToSchema)]
 struct CompletionTokensDetails {
     accepted_prediction_tokens: u64,
