@@ -8,8 +8,8 @@ use super::neutral::REQUEST;
 use crate::api::controls::CONTROLS;
 use crate::api::fields::{
     ADD_SPECIAL_TOKENS_TO_CONVERSATION, BEAMS, CACHE_SALT, CONTINUE_FINAL_MESSAGE, IGNORE_EOS, MIN_TOKENS, MODEL,
-    NeutralFields, PROMPT_LOG_PROBS, SAMPLING, SPECULATION, STOP, STREAM, STREAM_OPTIONS_FIELD, TEMPLATE_VARIABLES_FIELD,
-    TEXT_OPTIONS, decoder_prompt_schema, messages_schema,
+    NeutralFields, PROMPT_LOG_PROBS, SAMPLING, SPECULATION, STOP, STREAM, STREAM_OPTIONS_FIELD,
+    TEMPLATE_VARIABLES_FIELD, TEXT_OPTIONS, decoder_prompt_schema, messages_schema,
 };
 use crate::api::json::{Field, FieldTable, Most};
 

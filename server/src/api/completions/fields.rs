@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 use super::neutral::REQUEST;
 use crate::api::controls::CONTROLS;
 use crate::api::fields::{
-    BEAMS, CACHE_SALT, IGNORE_EOS, MIN_TOKENS, MODEL, NeutralFields, PROMPT_LOG_PROBS, SAMPLING, SPECULATION, STOP, STREAM,
-    STREAM_OPTIONS_FIELD, TEXT_OPTIONS, decoder_prompts_schema, prompts_schema,
+    BEAMS, CACHE_SALT, IGNORE_EOS, MIN_TOKENS, MODEL, NeutralFields, PROMPT_LOG_PROBS, SAMPLING, SPECULATION, STOP,
+    STREAM, STREAM_OPTIONS_FIELD, TEXT_OPTIONS, decoder_prompts_schema, prompts_schema,
 };
 use crate::api::json::{Field, FieldTable, Most};
 

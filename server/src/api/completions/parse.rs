@@ -8,8 +8,8 @@ use super::neutral::REQUEST;
 use crate::api::controls::GivenControls;
 use crate::api::fields::{
     BesideBeams, IGNORE_EOS, Prompt, PromptNames, Prompts, STREAM, TextOptions, given_stop, given_stream_options,
-    read_beams, read_best_of, read_cache_salt, read_min_tokens, read_prompt_log_probs, read_sampling, read_seed, read_speculation,
-    rows_field, saturated, to_u32,
+    read_beams, read_best_of, read_cache_salt, read_min_tokens, read_prompt_log_probs, read_sampling, read_seed,
+    read_speculation, rows_field, saturated, to_u32,
 };
 use crate::api::generation::{CallNames, CallSources, Excesses, GenerationCall, RequestBounds, validate};
 use crate::api::http::{ApiError, TargetNames};
