@@ -10,7 +10,8 @@ use server::config::Environment;
 use server::process::service_manager::Notifier;
 
 const SETTINGS: &str = "[server]\nlog_level = \"off\"\n[model]\ndtype = \"f32\"\nthreads = 1\n[limits]\n\
-    page_pool_bytes = 8_388_608\nsource_tokens = 64\ntarget_tokens = 8\nchoices = 2\nprompts = 4\ntotal_choices = 8\n\
+    page_pool_bytes = 8_388_608\ngrammar_bytes = 2048\nallowed_targets = 256\n\
+    source_tokens = 64\ntarget_tokens = 8\nchoices = 2\nprompts = 4\ntotal_choices = 8\n\
     queued_rows = 8\nrunning_rows = 8\nrequest_rows = 6\nheader_timeout_s = 2\nkeep_alive_timeout_s = 2\n\
     body_timeout_s = 2\nwrite_timeout_s = 2\n";
 /// Longest time for the start, and for an answer.
@@ -35,7 +36,7 @@ fn start() -> SocketAddr {
         let arguments = ["server", "serve", "--config", &file, "--port", &port];
         let cli = <Cli as clap::Parser>::parse_from(arguments);
         let (_, configs) = cli.resolve(&Environment::read(|_| None)).expect("the settings are within their ranges");
-        server::commands::serve(&configs, &Notifier::default()).expect("the demo is served");
+        server::commands::serve(&configs, &Notifier::default(), None).expect("the demo is served");
     });
     let start = Instant::now();
     while !is_ready(free) {

@@ -4,6 +4,7 @@
 
 use std::error::Error;
 use std::io::{IsTerminal, stderr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
     }
     tracing::debug!(?command, ?configs, "settings");
     let done = match &command {
-        Command::Serve => commands::serve(&configs, &notifier()),
+        Command::Serve => commands::serve(&configs, &notifier(), Some(program())),
         Command::Generate(options) => commands::generate(config, options),
         Command::Bench(options) => commands::bench(config, options, &command_line()),
         Command::Key(options) => commands::key(options),
@@ -83,6 +84,12 @@ fn notifier() -> Notifier {
         tracing::warn!(%error, ?name, "NOTIFY_SOCKET cannot be used; the service manager is told nothing");
         Notifier::default()
     })
+}
+
+/// This program, whose processes try what strangers write. Where it is not known, nothing can be tried, and no request
+/// with a grammar is served.
+fn program() -> PathBuf {
+    std::env::current_exe().unwrap_or_default()
 }
 
 /// The command line that started the process, so that people can repeat it.

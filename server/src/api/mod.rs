@@ -23,6 +23,7 @@ mod results;
 mod router;
 mod scoring;
 mod state;
+mod structure;
 mod texts;
 mod tokens;
 
@@ -33,3 +34,4 @@ pub use http::{
 };
 pub use router::{admin_router, loading_routes, probe_router, router};
 pub use state::{Api, ApiLimits};
+pub use structure::StructureBounds;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::answers::AnswerBudget;
 use super::http::{BodyLimits, BodyReader, Budget, Entrance, OpenRequests};
 use super::json::{LimitValue, LimitValues};
+use super::structure::StructureBounds;
 use crate::client_connection::Peer;
 use crate::job_pool::JobPool;
 use crate::registry::ModelRegistry;
@@ -33,6 +34,8 @@ pub struct ApiLimits {
     pub stop_bytes: usize,
     /// Bytes of a text that is truncated.
     pub truncated_text_bytes: usize,
+    /// Forms of answers.
+    pub structure: StructureBounds,
     /// Messages of a conversation.
     pub messages: usize,
     /// Limits of the body.
@@ -79,7 +82,7 @@ impl Api {
     /// The limits that fields of bodies name. Lengths are those of the default model.
     pub fn limit_values(&self) -> LimitValues {
         let ApiLimits { choices, prompts, inputs, top_log_probs, total_choices, total_log_probs, .. } = self.limits;
-        let (ApiLimits { stop_strings, stop_bytes, messages, body, .. }, lengths) =
+        let (ApiLimits { stop_strings, stop_bytes, structure, messages, body, .. }, lengths) =
             (self.limits, self.models.default_model().limits());
         let values = [
             ("choices", u64::from(choices)),
@@ -90,6 +93,9 @@ impl Api {
             ("total_logprobs", total_log_probs as u64),
             ("stop_strings", stop_strings as u64),
             ("stop_bytes", stop_bytes as u64),
+            ("grammar_bytes", structure.grammar_bytes as u64),
+            ("allowed_targets", structure.targets as u64),
+            ("allowed_target_bytes", structure.target_bytes as u64),
             ("messages", messages as u64),
             ("body_bytes", body.bytes as u64),
             ("source_tokens", lengths.source_tokens as u64),

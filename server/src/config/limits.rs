@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::error::KeyValue;
+use super::forms::FormLimits;
 use super::reader::Reader;
 use super::{GIB, MIB, POOL_FITS, PoolFit};
 
@@ -81,6 +82,8 @@ pub struct Limits {
     pub stop_strings: usize,
     /// Bytes of each stop string.
     pub stop_bytes: usize,
+    /// Forms of answers.
+    pub forms: FormLimits,
     /// Bytes of a text that is truncated.
     pub truncated_text_bytes: usize,
     /// Messages of a conversation.
@@ -139,6 +142,7 @@ impl Limits {
             exact_search_steps: reader.integer("limits.exact_search_steps", 0..=65_536),
             stop_strings: reader.integer("limits.stop_strings", 0..=64),
             stop_bytes: reader.integer("limits.stop_bytes", 1..=MIB),
+            forms: FormLimits::read(reader),
             truncated_text_bytes: reader.integer("limits.truncated_text_bytes", 1024..=GIB),
             messages: reader.integer("limits.messages", 1..=65_536),
             chat_template_steps: reader.integer("limits.chat_template_steps", 1000..=GIB),

@@ -8,7 +8,15 @@ use llguidance::Matcher;
 use crate::request::{Constrain, ConstraintError, ConstraintState};
 
 /// A compiled grammar. States share what its lexer has learnt.
-pub(super) struct Compiled(Place);
+pub(super) struct Compiled {
+    start: Place,
+    /// Bytes of the text that it was compiled from.
+    text_bytes: usize,
+}
+
+/// Bytes of memory of a compiled grammar, and for each byte of its text.
+const GRAMMAR_BYTES: usize = 256 << 10;
+const BYTES_PER_BYTE: usize = 64;
 
 /// A place in a compiled grammar.
 #[derive(Clone)]
@@ -18,15 +26,19 @@ struct Place {
 }
 
 impl Compiled {
-    /// The grammar of a matcher that has read nothing.
-    pub fn new(matcher: Matcher, end_tokens: &[u32]) -> Self {
-        Self(Place { matcher, end_tokens: end_tokens.into() })
+    /// The grammar of a matcher that has read nothing, from a text of so many bytes.
+    pub fn new(matcher: Matcher, end_tokens: &[u32], text_bytes: usize) -> Self {
+        Self { start: Place { matcher, end_tokens: end_tokens.into() }, text_bytes }
     }
 }
 
 impl Constrain for Compiled {
     fn start(&self) -> Box<dyn ConstraintState> {
-        Box::new(self.0.clone())
+        Box::new(self.start.clone())
+    }
+
+    fn bytes(&self) -> usize {
+        GRAMMAR_BYTES + BYTES_PER_BYTE * self.text_bytes
     }
 }
 

@@ -17,6 +17,9 @@ use crate::request::Constraint;
 /// indented, and not so much that an answer never ends.
 const JSON_WHITE_SPACE: &str = r"[\x20\x0A\x0D\x09]{1,32}";
 
+/// Why a grammar is refused that the library has no reason against.
+const LIBRARY_FAILS: &str = "the library that compiles grammars fails on it";
+
 /// A form that answers must have.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "value", rename_all = "snake_case")]
@@ -40,8 +43,8 @@ pub enum GrammarError {
     /// Compiling it takes more time, memory or stack than a request may.
     #[error("it takes too much time or memory to compile, or is nested too deeply")]
     TooLarge,
-    /// Its compilation failed in a way that it should not have.
-    #[error("the grammar could not be compiled")]
+    /// There was no trial.
+    #[error("the grammar could not be tried")]
     Failed,
 }
 
@@ -51,8 +54,9 @@ impl Grammar {
     /// # Errors
     /// With llguidance's reason when it is wrong, unsupported, impossible or too large.
     pub fn compile(self, vocabulary: &Vocabulary) -> Result<Constraint, GrammarError> {
+        let text_bytes = serde_json::to_vec(&self).map_or(0, |text| text.len());
         let matcher = self.matcher(&vocabulary.factory)?;
-        Ok(Constraint::new(Compiled::new(matcher, vocabulary.end_tokens.as_slice())))
+        Ok(Constraint::new(Compiled::new(matcher, vocabulary.end_tokens.as_slice(), text_bytes)))
     }
 
     /// A matcher that has read nothing.
@@ -68,7 +72,7 @@ impl Grammar {
             matcher.compute_mask_or_eos().map_err(|_| GrammarError::Refused("no answer can match it".to_owned()))?;
             Ok(matcher)
         }));
-        compiled.unwrap_or(Err(GrammarError::Failed))
+        compiled.unwrap_or_else(|_| Err(GrammarError::Refused(LIBRARY_FAILS.to_owned())))
     }
 
     fn into_library(self) -> TopLevelGrammar {

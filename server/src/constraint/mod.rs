@@ -4,14 +4,20 @@
 //! [`crate::request::ConstraintState`]. Knows tokens and text, and nothing of HTTP or the scheduler.
 
 mod compiled;
+mod compiler;
+mod form_cache;
 mod grammar;
+#[cfg(test)]
+mod schemas;
 mod targets;
 #[cfg(test)]
 mod tests;
 pub mod trial;
 mod vocabulary;
 
+pub use compiler::{CompiledForm, CompilerTools, Form, FormCompiler, FormError};
+pub use form_cache::FormCacheLimits;
 pub use grammar::{Grammar, GrammarError};
 pub use targets::{Targets, TargetsError};
-pub use trial::Trials;
+pub use trial::{TrialLimits, Trials};
 pub use vocabulary::Vocabulary;

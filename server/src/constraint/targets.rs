@@ -149,6 +149,10 @@ impl Constrain for Shared {
     fn start(&self) -> Box<dyn ConstraintState> {
         Box::new(Beginning { targets: Arc::clone(&self.0), node: Some(0) })
     }
+
+    fn bytes(&self) -> usize {
+        size_of_val(&self.0.nodes[..]) + size_of_val(&self.0.edges[..])
+    }
 }
 
 /// A place in the tree; `None` after the end.

@@ -8,14 +8,16 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use llguidance::ParserFactory;
 use llguidance::toktrie::ApproximateTokEnv;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
+use tokio::sync::Semaphore;
 
 use super::grammar::{Grammar, GrammarError};
 use super::vocabulary::LIMITS;
@@ -25,10 +27,8 @@ pub const COMMAND: &str = "try-grammar";
 /// Exit status of a trial that found a reason to refuse the grammar. The reason is on standard output.
 pub const REFUSED: u8 = 3;
 
-/// Processor time of a trial.
-const SECONDS: u64 = 2;
-/// Time until a trial on a busy machine is given up.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Times a trial's processor time until it is given up on a busy machine.
+const PATIENCE: u32 = 5;
 /// Address space of a trial.
 const BYTES: u64 = 1 << 30;
 /// Stack of the thread that compiles: less than the 2 MiB of the server's threads.
@@ -36,24 +36,49 @@ const STACK_BYTES: usize = 1 << 20;
 /// Most bytes of a reason.
 const REASON_BYTES: usize = 4096;
 
-/// Where trials are held.
+/// Bounds on trials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrialLimits {
+    /// Trials that are held at once, at least one; others wait in order of arrival.
+    pub at_once: usize,
+    /// Processor time of a trial.
+    pub seconds: u64,
+}
+
+/// Where trials are held. Clones share their limits.
 #[derive(Debug, Clone)]
-pub enum Trials {
-    /// In a process of this program.
-    Process(PathBuf),
-    /// Nowhere: for programs that trust their grammars.
-    None,
+pub struct Trials {
+    /// The program, in a process of which they are held. Without one they are not held, for programs that trust their
+    /// grammars.
+    program: Option<PathBuf>,
+    places: Arc<Semaphore>,
+    seconds: u64,
+}
+
+/// The work of a trial, as the process reads it.
+#[derive(Serialize, Deserialize)]
+struct Work<G> {
+    seconds: u64,
+    grammar: G,
 }
 
 impl Trials {
-    /// Holds a trial.
+    /// Trials in processes of this program; none are held without one.
+    pub fn new(program: Option<PathBuf>, limits: TrialLimits) -> Self {
+        let TrialLimits { at_once, seconds } = limits;
+        Self { program, places: Arc::new(Semaphore::new(at_once.clamp(1, Semaphore::MAX_PERMITS))), seconds }
+    }
+
+    /// Holds a trial when it is its turn. It ends when nobody waits for it any more.
     ///
     /// # Errors
     /// With the reason for which the grammar is refused; [`GrammarError::TooLarge`] when the trial did not end well;
     /// [`GrammarError::Failed`] when there was none.
     pub async fn pass(&self, grammar: &Grammar) -> Result<(), GrammarError> {
-        let Self::Process(program) = self else { return Ok(()) };
-        let input = serde_json::to_vec(grammar).map_err(|_| GrammarError::Failed)?;
+        let Some(program) = &self.program else { return Ok(()) };
+        let _place = self.places.acquire().await.map_err(|_| GrammarError::Failed)?;
+        let seconds = self.seconds;
+        let input = serde_json::to_vec(&Work { seconds, grammar }).map_err(|_| GrammarError::Failed)?;
         let arguments: [OsString; 1] = [COMMAND.into()];
         let command = Command::new(program)
             .args(arguments)
@@ -63,7 +88,7 @@ impl Trials {
             .kill_on_drop(true)
             .spawn();
         let Ok(trial) = command else { return Err(GrammarError::Failed) };
-        match tokio::time::timeout(PATIENCE, outcome(trial, input)).await {
+        match tokio::time::timeout(PATIENCE * Duration::from_secs(seconds), outcome(trial, input)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(GrammarError::TooLarge),
         }
@@ -96,9 +121,9 @@ fn judged(status: ExitStatus, reason: &[u8]) -> Result<(), GrammarError> {
 pub fn hold(mut input: impl Read) -> Result<(), String> {
     let mut text = Vec::new();
     input.read_to_end(&mut text).map_err(|error| error.to_string())?;
-    let grammar: Grammar = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+    let Work::<Grammar> { seconds, grammar } = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
     limit(Resource::As, BYTES);
-    limit(Resource::Cpu, SECONDS);
+    limit(Resource::Cpu, seconds);
     // A core of a trial is of no use.
     limit(Resource::Core, 0);
     let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || match compile(grammar) {

@@ -2,11 +2,17 @@
 //!
 //! Started by the `serve` command and by tests. It opens no socket.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::api::{AnswerBudget, Api, ApiLimits, BodyLimits, BodyPace, Budget, BudgetLimits, Entrance, OpenRequests};
-use crate::config::{Config, Limits};
+use model::Tokenizer;
+
+use crate::api::{
+    AnswerBudget, Api, ApiLimits, BodyLimits, BodyPace, Budget, BudgetLimits, Entrance, OpenRequests, StructureBounds,
+};
+use crate::config::{Config, FormLimits, Limits};
+use crate::constraint::{CompilerTools, FormCacheLimits, FormCompiler, TrialLimits, Trials};
 use crate::engine::{Engine, EngineLimits};
 use crate::job_pool::JobPool;
 use crate::loading::{LoadError, LoadedModel, ModelFacts, OfModel, all_of};
@@ -45,17 +51,23 @@ pub struct Deployment {
 
 impl Deployment {
     /// Starts an engine for each model, which counts where `entrance` does; requests are taken from now on. Requests
-    /// that name no model are answered with the first one.
+    /// that name no model are answered with the first one. Grammars are tried in processes of `trial_program`; without
+    /// one they are trusted.
     ///
     /// # Errors
     /// When the models cannot be told apart, of which none is started then, or there is no memory or no thread for an
     /// engine.
-    pub fn start(config: &Config, models: Vec<ModelToServe>, entrance: Entrance) -> Result<Self, LoadError> {
+    pub fn start(
+        config: &Config,
+        models: Vec<ModelToServe>,
+        entrance: Entrance,
+        trial_program: Option<PathBuf>,
+    ) -> Result<Self, LoadError> {
         ModelRegistry::check_names(&models.iter().flat_map(ModelToServe::names).collect::<Vec<_>>())?;
-        let tokenizing = JobPool::new(config.server.tokenizer_threads);
+        let shared = Shared::new(config, trial_program);
         let started = models.into_iter().map(|model| {
             let (name, metrics) = (model.name.clone(), entrance.metrics.model(&model.name));
-            let result = start_model(model, metrics, tokenizing.clone());
+            let result = start_model(model, metrics, &shared);
             OfModel { name, result }
         });
         let (models, engines): (Vec<_>, Vec<_>) = all_of(started)?.into_iter().unzip();
@@ -86,10 +98,40 @@ impl Deployment {
     }
 }
 
+/// Everything that all models share.
+struct Shared {
+    tokenizing: JobPool,
+    trials: Trials,
+    form_cache: FormCacheLimits,
+}
+
+impl Shared {
+    fn new(config: &Config, trial_program: Option<PathBuf>) -> Self {
+        let FormLimits { grammar_trials, grammar_trial_s, cached_forms, cached_form_bytes, .. } = config.limits.forms;
+        Self {
+            tokenizing: JobPool::new(config.server.tokenizer_threads),
+            trials: Trials::new(trial_program, TrialLimits { at_once: grammar_trials, seconds: grammar_trial_s }),
+            form_cache: FormCacheLimits { forms: cached_forms, bytes: cached_form_bytes },
+        }
+    }
+
+    /// A compiler of forms of answers, for a model that writes text.
+    fn compiler(&self, tokenizer: Option<&Arc<Tokenizer>>, facts: &ModelFacts) -> Option<FormCompiler> {
+        let tools = CompilerTools {
+            tokenizer: Arc::clone(tokenizer?),
+            target_vocab: facts.target_vocab,
+            end_tokens: facts.end_tokens.clone(),
+            trials: self.trials.clone(),
+            threads: self.tokenizing.clone(),
+        };
+        (!facts.end_tokens.is_empty()).then(|| FormCompiler::new(tools, self.form_cache))
+    }
+}
+
 fn start_model(
     model: ModelToServe,
     metrics: ModelMetrics,
-    tokenizing: JobPool,
+    shared: &Shared,
 ) -> Result<(ServedModel, Engine), LoadError> {
     let ModelToServe { name, aliases, loaded, limits } = model;
     let (tokenizer, chat) = (loaded.tokenizer(), loaded.chat());
@@ -98,6 +140,7 @@ fn start_model(
         let defaults = facts.named_defaults.join(", ");
         tracing::info!(model = name, "generation_config.json sets defaults of requests: {defaults}");
     }
+    let compiler = shared.compiler(tokenizer.as_ref(), &facts);
     let ModelFacts { source_vocab, target_vocab, start_token, end_tokens, defaults, encoder_width, labels, .. } = facts;
     let engine = loaded.start(limits, Arc::clone(&metrics.engine))?;
     let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -109,8 +152,9 @@ fn start_model(
         engine: engine_handle,
         longest_token: LongestToken::of(tokenizer.as_deref()),
         tokenizer,
+        compiler,
         chat,
-        tokenizing,
+        tokenizing: shared.tokenizing.clone(),
         source_vocab,
         target_vocab,
         start_token,
@@ -134,6 +178,11 @@ fn api_limits(limits: &Limits) -> ApiLimits {
         stop_strings: limits.stop_strings,
         stop_bytes: limits.stop_bytes,
         truncated_text_bytes: limits.truncated_text_bytes,
+        structure: StructureBounds {
+            grammar_bytes: limits.forms.grammar_bytes,
+            targets: limits.forms.allowed_targets,
+            target_bytes: limits.forms.allowed_target_bytes,
+        },
         messages: limits.messages,
         body: body_limits(limits),
         queue_timeout: limits.queue_timeout,

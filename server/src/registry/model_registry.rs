@@ -135,6 +135,7 @@ mod tests {
             engine: EngineHandle::new(channel().0, limits),
             tokenizer: None,
             longest_token: LongestToken::of(None),
+            compiler: None,
             chat: ChatTemplate::plain(1000),
             tokenizing: JobPool::new(1),
             source_vocab: 10,

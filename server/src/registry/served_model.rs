@@ -8,6 +8,7 @@ use super::capabilities::Capabilities;
 use super::longest_token::LongestToken;
 use super::token_name::token_name;
 use crate::chat_template::ChatTemplate;
+use crate::constraint::FormCompiler;
 use crate::engine::{EngineHandle, EngineLimits};
 use crate::job_pool::JobPool;
 use crate::request::{Refusal, RequestDefaults};
@@ -28,6 +29,8 @@ pub struct ServedModel {
     pub tokenizer: Option<Arc<Tokenizer>>,
     /// The most room that one of its tokens takes in an answer.
     pub longest_token: LongestToken,
+    /// Compiles forms of answers; there is none without a tokenizer or without a decoder.
+    pub compiler: Option<FormCompiler>,
     /// Turns conversations into text.
     pub chat: ChatTemplate,
     /// Threads that tokenise; models may share them.

@@ -17,6 +17,11 @@ pub struct ConstraintError {
 pub trait Constrain: fmt::Debug + Send + Sync {
     /// The state before the first generated token.
     fn start(&self) -> Box<dyn ConstraintState>;
+
+    /// Bytes of memory that it takes, about; 0 where they are few.
+    fn bytes(&self) -> usize {
+        0
+    }
 }
 
 /// A place in a constraint: the tokens so far, as far as they matter.
@@ -61,6 +66,11 @@ impl Constraint {
     /// The state before the first generated token.
     pub fn start(&self) -> Box<dyn ConstraintState> {
         self.0.start()
+    }
+
+    /// Bytes of memory that it takes, about.
+    pub fn bytes(&self) -> usize {
+        self.0.bytes()
     }
 
     /// Most tokens of a target, the end token included; `None` where that is not known.

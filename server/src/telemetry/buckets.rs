@@ -27,6 +27,11 @@ pub fn first_token_seconds() -> Vec<f64> {
     decades(FINE, -3..3)
 }
 
+/// Forms of answers: milliseconds for what people write, seconds for what is refused.
+pub fn form_seconds() -> Vec<f64> {
+    decades(COARSE, -4..2)
+}
+
 /// Whole requests.
 pub fn request_seconds() -> Vec<f64> {
     decades(COARSE, -3..3)

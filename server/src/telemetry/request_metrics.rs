@@ -32,6 +32,10 @@ pub struct RequestMetrics {
     pub token_gap_seconds: Histogram,
     /// Time from a request's arrival to the end of its answer.
     pub request_seconds: Histogram,
+    /// Forms of answers that were compiled already.
+    pub form_cache_hits: IntCounter,
+    /// Time until a form of an answer is compiled or refused.
+    pub form_seconds: Histogram,
     /// Time to tokenise one request.
     pub tokenize_seconds: Histogram,
     model: String,
@@ -72,6 +76,7 @@ pub(super) struct RequestFamilies {
     source_tokens: IntCounterVec,
     cached_source_tokens: IntCounterVec,
     generated_tokens: IntCounterVec,
+    form_cache_hits: IntCounterVec,
     source_length: HistogramVec,
     target_length: HistogramVec,
     times: Times,
@@ -84,6 +89,7 @@ struct Times {
     token_gap: HistogramVec,
     request: HistogramVec,
     tokenize: HistogramVec,
+    form: HistogramVec,
 }
 
 impl Times {
@@ -92,12 +98,14 @@ impl Times {
         let request = "From a completed request's arrival to the end of its answer.";
         let queue = "From a prompt's submission to the engine until it runs.";
         let tokenize = "Tokenising the texts of a request.";
+        let form = "Compiling the form of an answer, until it can be followed or is refused.";
         let gap = "Between two tokens of a choice.";
         Self {
             queue: make.histograms("encdec_queue_seconds", queue, buckets::queue_seconds()),
             first_token: make.histograms("encdec_first_token_seconds", first_token, buckets::first_token_seconds()),
             token_gap: make.histograms("encdec_token_gap_seconds", gap, buckets::step_seconds()),
             request: make.histograms("encdec_request_seconds", request, buckets::request_seconds()),
+            form: make.histograms("encdec_form_compile_seconds", form, buckets::form_seconds()),
             tokenize: make.histograms("encdec_tokenize_seconds", tokenize, buckets::TOKENIZE_SECONDS.to_vec()),
         }
     }
@@ -123,6 +131,7 @@ impl RequestFamilies {
             ),
             source_tokens: counters("encdec_source_tokens_total", "Source tokens of accepted requests."),
             cached_source_tokens: counters("encdec_cached_source_tokens_total", cached),
+            form_cache_hits: counters("encdec_form_cache_hits_total", "Forms of answers that were compiled already."),
             generated_tokens: counters("encdec_generated_tokens_total", "Tokens generated, end tokens included."),
             source_length: make.histograms(
                 "encdec_source_length_tokens",
@@ -154,6 +163,8 @@ impl RequestFamilies {
             first_token_seconds: self.times.first_token.with_label_values(labels),
             token_gap_seconds: self.times.token_gap.with_label_values(labels),
             request_seconds: self.times.request.with_label_values(labels),
+            form_cache_hits: self.form_cache_hits.with_label_values(labels),
+            form_seconds: self.times.form.with_label_values(labels),
             tokenize_seconds: self.times.tokenize.with_label_values(labels),
             model: model.to_owned(),
             requests: self.requests.clone(),

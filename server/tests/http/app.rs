@@ -1,6 +1,6 @@
 //! The router over an engine that does what a test says, and a client for it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -13,10 +13,11 @@ use model::Tokenizer;
 use serde_json::{Value, json};
 use server::api::{
     AccessLog, AnswerBudget, Api, ApiLimits, BodyLimits, BodyPace, Budget, BudgetLimits, Entrance, Guard, KeyCheck,
-    OpenRequests, router,
+    OpenRequests, StructureBounds, router,
 };
 use server::chat_template::ChatTemplate;
 use server::client_connection::{ConnectionTimeouts, PlaceLimits, WritePace};
+use server::constraint::{CompilerTools, FormCacheLimits, FormCompiler, TrialLimits, Trials};
 use server::engine::{Command, EngineHandle, EngineLimits, Submission};
 use server::http_server::ConnectionLimits;
 use server::job_pool::JobPool;
@@ -66,6 +67,8 @@ pub struct Setup {
     /// Defaults that the checkpoint sets.
     pub defaults: RequestDefaults,
     pub labels: Vec<String>,
+    /// The program that tries grammars.
+    pub trial_program: PathBuf,
     pub body: BodyLimits,
     pub truncated_text_bytes: usize,
     pub unparsed_body_bytes: usize,
@@ -108,6 +111,7 @@ impl Default for Setup {
             vocab: 4096,
             defaults: RequestDefaults::default(),
             labels: Vec::new(),
+            trial_program: env!("CARGO_BIN_EXE_server").into(),
             body: BodyLimits { bytes: 1 << 20, drain_bytes: 4 << 20, timeout: PATIENCE, pace: PACE },
             truncated_text_bytes: 100_000,
             unparsed_body_bytes: 8 << 20,
@@ -176,12 +180,23 @@ impl App {
         };
         let metrics = Metrics::of_models(&[MODEL]);
         let of_model = metrics.model(MODEL);
+        let compiler = setup.tokenizer.clone().map(|tokenizer| {
+            let tools = CompilerTools {
+                tokenizer,
+                target_vocab: setup.vocab,
+                end_tokens: vec![END],
+                trials: Trials::new(Some(setup.trial_program.clone()), TrialLimits { at_once: 1, seconds: 2 }),
+                threads: JobPool::new(2),
+            };
+            FormCompiler::new(tools, FormCacheLimits { forms: 4, bytes: 8 << 20 })
+        });
         let model = ServedModel {
             name: MODEL.to_owned(),
             aliases: vec![ALIAS.to_owned()],
             created: 1_700_000_000,
             engine: EngineHandle::new(commands, limits),
             longest_token: LongestToken::of(setup.tokenizer.as_deref()),
+            compiler,
             tokenizer: setup.tokenizer,
             chat: setup.chat,
             tokenizing: JobPool::new(2),
@@ -218,6 +233,7 @@ impl App {
                 stop_strings: 4,
                 stop_bytes: 64,
                 truncated_text_bytes: setup.truncated_text_bytes,
+                structure: StructureBounds { grammar_bytes: 2048, targets: 64, target_bytes: 1024 },
                 messages: 8,
                 body: setup.body,
                 queue_timeout: setup.queue_timeout,

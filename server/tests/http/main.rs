@@ -35,6 +35,7 @@ mod scripted_engine;
 mod shutdown;
 mod strangers;
 mod streamed_answers;
+mod structured_outputs;
 mod tls;
 mod tokens;
 mod truncation;

@@ -167,7 +167,7 @@ fn deploy(models: Vec<(Config, ModelToServe)>) -> (Result<Deployment, LoadError>
         liveness: Liveness::default(),
         serves_page: true,
     };
-    (Deployment::start(config, models, entrance), metrics)
+    (Deployment::start(config, models, entrance, Some(env!("CARGO_BIN_EXE_server").into())), metrics)
 }
 
 /// A loaded model under these settings, laid over the defaults.

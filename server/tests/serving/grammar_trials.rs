@@ -1,10 +1,12 @@
 //! Grammars that strangers write, on trial in a process of the program.
 
 use serde_json::{Map, Value, json};
-use server::constraint::{Grammar, GrammarError, Trials};
+use server::constraint::{Grammar, GrammarError, TrialLimits, Trials};
+
+const LIMITS: TrialLimits = TrialLimits { at_once: 2, seconds: 2 };
 
 fn trials() -> Trials {
-    Trials::Process(env!("CARGO_BIN_EXE_server").into())
+    Trials::new(Some(env!("CARGO_BIN_EXE_server").into()), LIMITS)
 }
 
 /// A list of rules each of which begins with the next one.
@@ -64,6 +66,6 @@ async fn a_grammar_without_measure_harms_nobody() {
 
 #[tokio::test]
 async fn without_a_program_there_is_no_trial() {
-    let missing = Trials::Process("/nowhere/server".into());
+    let missing = Trials::new(Some("/nowhere/server".into()), LIMITS);
     assert_eq!(missing.pass(&Grammar::JsonObject).await, Err(GrammarError::Failed));
 }

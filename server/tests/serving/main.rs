@@ -40,6 +40,7 @@ mod several_models;
 mod several_started;
 mod shutdown;
 mod sources;
+mod structured_outputs;
 mod token_ids;
 mod train;
 mod unwritable;

@@ -46,7 +46,7 @@ pub use prompt_logprobs::prompt_log_prob_bytes;
 pub use record::RequestRecord;
 pub use response_form::ResponseForm;
 pub use response_messages::ResponseMessage;
-pub use response_settings::{FixedSettings, ReasoningSettings, ResponseLabels, ResponseSettings};
+pub use response_settings::{FixedSettings, ReasoningSettings, ResponseLabels, ResponseSettings, TextSettings};
 pub use scored_token::SCORE_BYTES;
 pub use stop::{StopStrings, StopText};
 pub use stream::stream_answer;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::api::json::json_bytes;
+use crate::api::structure::TextFormat;
 
 /// Settings of a response. Those that no request can change have one value.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -36,6 +37,8 @@ pub struct ResponseSettings {
     pub labels: ResponseLabels,
     /// Names and values of the client's own.
     pub metadata: BTreeMap<String, String>,
+    /// The form of the text.
+    pub text: TextSettings,
     /// Settings that all responses have.
     #[serde(flatten)]
     pub fixed: FixedSettings,
@@ -73,25 +76,18 @@ pub struct FixedSettings {
     #[schema(value_type = String)]
     service_tier: &'static str,
     store: bool,
-    text: TextSettings,
     #[schema(value_type = Vec<Object>)]
     tools: [(); 0],
     #[schema(value_type = String)]
     truncation: &'static str,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-struct TextSettings {
+/// The form of a text.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct TextSettings {
     format: TextFormat,
     #[schema(value_type = String)]
     verbosity: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-struct TextFormat {
-    #[serde(rename = "type")]
-    #[schema(value_type = String)]
-    kind: &'static str,
 }
 
 impl Default for FixedSettings {
@@ -101,10 +97,16 @@ impl Default for FixedSettings {
             previous_response_id: None,
             service_tier: "default",
             store: false,
-            text: TextSettings { format: TextFormat { kind: "text" }, verbosity: "medium" },
             tools: [],
             truncation: "disabled",
         }
+    }
+}
+
+impl TextSettings {
+    /// Text of this format.
+    pub const fn new(format: TextFormat) -> Self {
+        Self { format, verbosity: "medium" }
     }
 }
 
@@ -114,6 +116,7 @@ impl ResponseSettings {
         let metadata = self.metadata.iter().flat_map(|(name, value)| [name, value]);
         let ResponseLabels { user, safety_identifier, prompt_cache_key, prompt_cache_retention } = &self.labels;
         let labels = [user, safety_identifier, prompt_cache_key, prompt_cache_retention].into_iter().flatten();
-        self.instructions.iter().chain(metadata).chain(labels).map(|text| json_bytes(text)).sum()
+        self.instructions.iter().chain(metadata).chain(labels).map(|text| json_bytes(text)).sum::<usize>()
+            + self.text.format.json_bytes()
     }
 }

@@ -16,6 +16,7 @@ use crate::api::fields::{
 use crate::api::generation::RequestBounds;
 use crate::api::http::ApiError;
 use crate::api::json::{Brief, Fields, Known, Shape, Shaped, read_body};
+use crate::api::structure::StructureDraft;
 use crate::chat_template::{ChatMessage, TemplateValue};
 
 /// Name of the field that holds the stop strings.
@@ -46,6 +47,8 @@ pub struct Draft {
     pub stop: Option<Result<Vec<String>, ApiError>>,
     /// Controls that are lists or objects.
     pub controls: ControlsDraft,
+    /// Fields of structured output.
+    pub structure: StructureDraft,
     /// `stream_options`.
     pub stream_options: Option<Result<Fields, ApiError>>,
     /// `chat_template_kwargs`.
@@ -75,6 +78,7 @@ impl Shape for BodyShape<'_> {
             decoder_prompt: None,
             stop: None,
             controls: ControlsDraft::default(),
+            structure: StructureDraft::default(),
             stream_options: None,
             variables: None,
         };
@@ -93,6 +97,7 @@ impl Shape for BodyShape<'_> {
                 list if ControlsDraft::takes(list) => {
                     draft.controls.read(list, &mut object, bounds.decoder_prompt.vocab)?;
                 }
+                form if StructureDraft::takes(form) => draft.structure.read(form, &mut object, bounds.structure)?,
                 scalar => draft.fields.set(scalar, object.next_value()?),
             }
         }

@@ -12,6 +12,7 @@ use crate::api::fields::{
     TEMPLATE_VARIABLES_FIELD, TEXT_OPTIONS, decoder_prompt_schema, messages_schema,
 };
 use crate::api::json::{Field, FieldTable, Most};
+use crate::api::structure::STRUCTURE;
 
 /// Name of the field that holds the conversation.
 pub const MESSAGES: &str = "messages";
@@ -23,7 +24,7 @@ pub const DECODER_PROMPT: &str = "decoder_prompt";
 /// All fields of a body.
 pub static FIELDS: LazyLock<FieldTable> = LazyLock::new(|| {
     FieldTable::new(
-        [&INPUT[..], &GENERATION, &SAMPLING, &CONTROLS, &BEAMS, &[SPECULATION], &TEXT_OPTIONS, &OUTPUT]
+        [&INPUT[..], &GENERATION, &SAMPLING, &CONTROLS, &STRUCTURE, &BEAMS, &[SPECULATION], &TEXT_OPTIONS, &OUTPUT]
             .concat()
             .into_iter()
             .chain(REQUEST.into_iter().flat_map(NeutralFields::declared)),

@@ -25,7 +25,7 @@ use crate::chat_template::{ChatMessage, Conversation};
 /// # Errors
 /// The [`ApiError`] of the first rule that it breaks; invalid JSON is reported first.
 pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiError> {
-    let Draft { fields, messages, decoder_prompt, stop, controls, stream_options, variables } =
+    let Draft { fields, messages, decoder_prompt, stop, controls, structure, stream_options, variables } =
         Draft::read(body, bounds)?;
     let stream = fields.flag(&STREAM)?;
     let choices = fields.whole_up_to(&CHOICES, u64::from(bounds.choices))?.map_or(1, to_u32);
@@ -62,6 +62,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
         seed: read_seed(&fields)?,
         stop: given_stop(stop, bounds.takes_text)?,
         controls: GivenControls::read(&fields, controls, bounds.takes_text)?,
+        structure: structure.given(bounds.structure, bounds.takes_text)?,
         speculation: read_speculation(&fields)?,
         text_options: TextOptions::read(&fields)?,
         log_probs: read_log_probs(&fields, bounds)?,

@@ -11,6 +11,7 @@ use crate::api::fields::{PromptBounds, Prompts, PromptsShape, STOP, STREAM_OPTIO
 use crate::api::generation::RequestBounds;
 use crate::api::http::ApiError;
 use crate::api::json::{Brief, Fields, Shape, Shaped, read_body};
+use crate::api::structure::StructureDraft;
 
 /// Name of the field that holds the stop strings.
 const STOP_NAME: &str = STOP.name;
@@ -29,6 +30,8 @@ pub struct Draft {
     pub stop: Option<Result<Vec<String>, ApiError>>,
     /// Controls that are lists or objects.
     pub controls: ControlsDraft,
+    /// Fields of structured output.
+    pub structure: StructureDraft,
     /// `stream_options`.
     pub stream_options: Option<Result<Fields, ApiError>>,
 }
@@ -51,7 +54,7 @@ impl Shape for BodyShape<'_> {
     fn object<'de, A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Read, A::Error> {
         let Self(bounds) = self;
         let mut fields = Fields::new(&FIELDS, "");
-        let mut controls = ControlsDraft::default();
+        let (mut controls, mut structure) = (ControlsDraft::default(), StructureDraft::default());
         let (mut prompts, mut decoder_prompts, mut stop, mut stream_options) = (None, None, None, None);
         while let Some(name) = fields.next_known(&mut object)? {
             match name {
@@ -72,10 +75,11 @@ impl Shape for BodyShape<'_> {
                 list if ControlsDraft::takes(list) => {
                     controls.read(list, &mut object, bounds.decoder_prompt.vocab)?;
                 }
+                form if StructureDraft::takes(form) => structure.read(form, &mut object, bounds.structure)?,
                 scalar => fields.set(scalar, object.next_value()?),
             }
         }
-        Ok(Ok(Draft { fields, prompts, decoder_prompts, stop, controls, stream_options }))
+        Ok(Ok(Draft { fields, prompts, decoder_prompts, stop, controls, structure, stream_options }))
     }
 
     fn other(self, value: Brief) -> Self::Read {

@@ -11,6 +11,7 @@ use crate::api::fields::{
     STREAM, STREAM_OPTIONS_FIELD, TEXT_OPTIONS, decoder_prompts_schema, prompts_schema,
 };
 use crate::api::json::{Field, FieldTable, Most};
+use crate::api::structure::STRUCTURE;
 
 /// Name of the field that holds the sources.
 pub const PROMPT: &str = "prompt";
@@ -20,7 +21,7 @@ pub const DECODER_PROMPT: &str = "decoder_prompt";
 /// All fields of a body.
 pub static FIELDS: LazyLock<FieldTable> = LazyLock::new(|| {
     FieldTable::new(
-        [&INPUT[..], &GENERATION, &SAMPLING, &CONTROLS, &BEAMS, &[SPECULATION], &TEXT_OPTIONS, &OUTPUT]
+        [&INPUT[..], &GENERATION, &SAMPLING, &CONTROLS, &STRUCTURE, &BEAMS, &[SPECULATION], &TEXT_OPTIONS, &OUTPUT]
             .concat()
             .into_iter()
             .chain(REQUEST.into_iter().flat_map(NeutralFields::declared)),

@@ -21,7 +21,8 @@ use crate::api::texts::Sources;
 /// # Errors
 /// The [`ApiError`] of the first rule that it breaks; invalid JSON is reported first.
 pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiError> {
-    let Draft { fields, prompts, decoder_prompts, stop, controls, stream_options } = Draft::read(body, bounds)?;
+    let Draft { fields, prompts, decoder_prompts, stop, controls, structure, stream_options } =
+        Draft::read(body, bounds)?;
     let stream = fields.flag(&STREAM)?;
     let choices = fields.whole_up_to(&CHOICES, u64::from(bounds.choices))?.map_or(1, to_u32);
     let echo = fields.flag(&ECHO)?;
@@ -49,6 +50,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
         seed: read_seed(&fields)?,
         stop: given_stop(stop, bounds.takes_text)?,
         controls: GivenControls::read(&fields, controls, bounds.takes_text)?,
+        structure: structure.given(bounds.structure, bounds.takes_text)?,
         speculation: read_speculation(&fields)?,
         text_options: TextOptions::read(&fields)?,
         log_probs: fields.whole_up_to(&LOG_PROBS, u64::from(bounds.top_log_probs))?.map(to_u32),

@@ -9,18 +9,10 @@ use crate::api::json::Neutral;
 pub const GENERATION_NEUTRAL: NeutralFields = NeutralFields {
     prefix: "",
     table: &[
-        // OpenAI.
-        ("response_format", Neutral::PlainText),
         // vLLM: choosing tokens.
         ("logits_processors", Neutral::EmptyList),
         // vLLM: constrained output.
-        ("guided_choice", Neutral::Null),
         ("guided_decoding_backend", Neutral::Null),
-        ("guided_grammar", Neutral::Null),
-        ("guided_json", Neutral::Null),
-        ("guided_regex", Neutral::Null),
-        ("guided_whitespace_pattern", Neutral::Null),
-        ("structured_outputs", Neutral::Null),
         // vLLM: how text is read and written.
         ("detokenize", Neutral::Boolean(true)),
         ("mm_processor_kwargs", Neutral::Null),
@@ -56,10 +48,7 @@ mod tests {
     #[test]
     fn neutral_values_pass_and_others_are_refused_by_name() {
         for (name, neutral, other) in [
-            ("response_format", json!({"type": "text"}), json!({"type": "json_object"})),
-            ("response_format", json!({"type": "text"}), json!({"type": "text", "strict": true})),
-            ("response_format", json!({"type": "text"}), json!({})),
-            ("guided_regex", Value::Null, json!("a+")),
+            ("guided_decoding_backend", Value::Null, json!("guidance")),
             ("priority", json!(0), json!(1)),
             ("detokenize", json!(true), json!("true")),
         ] {

@@ -19,8 +19,10 @@ use crate::api::answers::{AnswerForm, AnswerSize, SCORE_BYTES, Submitted, prompt
 use crate::api::arrival::in_time;
 use crate::api::http::{ApiError, RequestAccount, Share};
 use crate::api::reading::{ReadRequest, Unread, read_request};
+use crate::api::structure::compiled;
 use crate::api::texts::on_tokenizing_threads;
 use crate::registry::{LongestToken, ServedModel};
+use crate::request::Constraint;
 
 /// Bytes of a token whose log-probabilities are held, beside these: their place, and its part in each list of a search.
 const HELD_BYTES: usize = 96;
@@ -80,7 +82,8 @@ pub async fn read_call(api: &Arc<Api>, unread: Unread<'_>, read: ReadBody) -> Re
     Ok(read)
 }
 
-/// The tokens of a call's texts, which are taken out of it. All of the call is checked then, and its numbers of tokens
+/// The tokens of a call's texts, which are taken out of it, and the form of its answer, compiled. All of the call is
+/// checked then, and its numbers of tokens
 /// to generate are settled. Its time began at `queued`.
 ///
 /// # Errors
@@ -93,11 +96,14 @@ pub async fn tokenised(
 ) -> Result<TokenisedCall, ApiError> {
     let texts = Texts::take_from(call);
     let tokenised = on_tokenizing_threads(model, move |model| tokenise(texts, model));
-    let tokens = in_time(api, queued, tokenised).await??;
+    let mut tokens = in_time(api, queued, tokenised).await??;
     settle_lengths(model, &tokens, call)?;
     let (sources, beginnings) = (tokens.source_lengths(), &tokens.beginning_lengths()[..]);
     check_lengths(model, Lengths { sources, beginnings, asked: call })?;
     check_total_log_probs(api, call, LogProbs { prompts: tokens.sources.len(), beginnings })?;
+    if let Some(structure) = &call.structure {
+        tokens.constraint = Some(in_time(api, queued, compiled(model, structure)).await??);
+    }
     Ok(tokens)
 }
 
@@ -113,7 +119,7 @@ fn answer_size(
         tokens: 0,
         token_bytes: longest.name_json,
         log_prob_bytes: 0,
-        held_bytes: 0,
+        held_bytes: tokens.constraint.as_ref().map_or(0, Constraint::bytes),
         repeats: form.repeats(),
     };
     let prompts = tokens.sources.len();

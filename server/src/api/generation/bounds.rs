@@ -4,6 +4,7 @@ use kernels::Sampling;
 
 use crate::api::Api;
 use crate::api::fields::{IdBounds, PromptBounds, StopBounds};
+use crate::api::structure::StructureBounds;
 use crate::registry::ServedModel;
 use crate::request::BeamSearch;
 
@@ -22,6 +23,8 @@ pub struct RequestBounds {
     pub total_choices: usize,
     /// Bounds of `stop`.
     pub stop: StopBounds,
+    /// Bounds of the form of an answer.
+    pub structure: StructureBounds,
     /// Most messages of a conversation.
     pub messages: usize,
     /// First token of every target.
@@ -50,6 +53,7 @@ impl RequestBounds {
             top_log_probs: limits.top_log_probs,
             total_choices: limits.total_choices,
             stop: StopBounds { strings: limits.stop_strings, bytes: limits.stop_bytes },
+            structure: limits.structure,
             messages: limits.messages,
             start_token: model.start_token,
             sampling: model.defaults.sampling,

@@ -2,12 +2,15 @@
 //!
 //! Made by the rooms of generating endpoints, read by the files here.
 
+use std::sync::Arc;
+
 use kernels::Sampling;
 
 use crate::api::answers::StreamOptions;
 use crate::api::controls::GivenControls;
 use crate::api::fields::{Prompt, PromptNames, TextOptions};
 use crate::api::http::{ApiError, TargetNames};
+use crate::api::structure::GivenStructure;
 use crate::api::texts::Sources;
 use crate::chat_template::Conversation;
 use crate::request::{BeamSearch, PromptScores, Refusal};
@@ -47,6 +50,8 @@ pub struct GenerationCall {
     pub stop: Vec<String>,
     /// Controls of every draw.
     pub controls: GivenControls,
+    /// The form that the text must have.
+    pub structure: Option<Arc<GivenStructure>>,
     /// Whether tokens may be drafted.
     pub speculation: bool,
     /// How the text is written.

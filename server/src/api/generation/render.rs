@@ -20,6 +20,7 @@ use crate::api::arrival::Arrival;
 use crate::api::http::{ApiError, RequestAccount};
 use crate::api::json::json_bytes;
 use crate::api::reading::{ReadRequest, Unread};
+use crate::api::structure::RenderedStructure;
 
 /// Most bytes of an id and the comma after it, and those of the id in memory.
 const ID_BYTES: usize = 15;
@@ -61,9 +62,10 @@ async fn write(
 /// The memory of the answer and of the tokens that it is made of.
 fn answer_size(call: &GenerationCall, tokens: &TokenisedCall) -> AnswerSize {
     let stop = call.stop.iter().map(|text| json_bytes(text)).sum::<usize>();
+    let form = call.structure.as_ref().map_or(0, |given| RenderedStructure::json_bytes(&given.form));
     let bytes = tokens.sources.iter().map(|source| {
         let text = source.text.as_ref().map_or(0, |text| text.len() + json_bytes(text));
-        let of_each = |beginning: usize| text + ID_BYTES * (source.ids.len() + beginning) + stop;
+        let of_each = |beginning: usize| text + ID_BYTES * (source.ids.len() + beginning) + stop + form;
         tokens.beginning_lengths().into_iter().map(of_each).sum::<usize>()
     });
     let repeats = Repeats { pieces: 0, request_bytes: bytes.sum() };

@@ -10,6 +10,7 @@ use super::call::{CallSources, GenerationCall};
 use super::rendered_controls::RenderedControls;
 use super::tokenise::TokenisedCall;
 use crate::api::http::random_name;
+use crate::api::structure::RenderedStructure;
 use crate::registry::ServedModel;
 use crate::request::EarlyStopping;
 
@@ -63,6 +64,9 @@ struct SamplingParams<'a> {
     early_stopping: Option<Value>,
     #[serde(flatten)]
     controls: RenderedControls,
+    /// The form of the text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    structured_outputs: Option<RenderedStructure<'a>>,
 }
 
 /// Whether a request has one source or a list of them.
@@ -132,5 +136,6 @@ fn sampling_params<'a>(model: &ServedModel, call: &'a GenerationCall, tokens: &T
             EarlyStopping::Impossible => Value::from("never"),
         }),
         controls: RenderedControls::of(call.text_options, &tokens.controls, &model.defaults.controls),
+        structured_outputs: call.structure.as_ref().map(|given| RenderedStructure::of(&given.form)),
     }
 }

@@ -20,7 +20,7 @@ pub fn submit(
     asked: &GenerationCall,
     tokens: TokenisedCall,
 ) -> Result<Submitted, ApiError> {
-    let TokenisedCall { sources, beginnings, controls } = tokens;
+    let TokenisedCall { sources, beginnings, controls, constraint } = tokens;
     let sources: Vec<Arc<[u32]>> = sources.into_iter().map(|source| Arc::from(source.ids)).collect();
     let stop_text = if asked.text_options.include_stop { StopText::Kept } else { StopText::Cut };
     let stop = Arc::new(StopStrings::new(&asked.stop, stop_text));
@@ -52,6 +52,7 @@ pub fn submit(
             sampling,
             controls: Arc::clone(&controls),
             stop: asked.beams.and_then(|_| stop_check(settings)),
+            constraint: constraint.clone(),
             exact_steps: model.limits().exact_steps,
             // A draft from the source has ids that the decoder must know.
             speculation: asked.speculation && model.source_vocab <= model.target_vocab,

@@ -12,7 +12,7 @@ use crate::api::http::ApiError;
 use crate::api::texts::{BYTES_PER_TOKEN, SourceOptions, SourceTokens, Sources, TextField, check_text, tokenizer};
 use crate::chat_template::{Conversation, RenderError};
 use crate::registry::ServedModel;
-use crate::request::Controls;
+use crate::request::{Constraint, Controls};
 
 /// The texts and ids of a request, before tokenising.
 #[derive(Debug)]
@@ -53,6 +53,8 @@ pub struct TokenisedCall {
     pub beginnings: Vec<Beginning>,
     /// Settled controls, which every draw keeps to.
     pub controls: Arc<Controls>,
+    /// The form of the text, compiled.
+    pub constraint: Option<Constraint>,
 }
 
 impl TokenisedCall {
@@ -130,7 +132,7 @@ pub fn tokenise(texts: Texts, model: &ServedModel) -> Result<TokenisedCall, ApiE
     let longest = beginnings.iter().map(|beginning: &Beginning| beginning.ids.len()).max().unwrap_or_default();
     let default = || model.defaults.least_tokens.map_or(0, |limit| limit.generated(longest));
     let controls = Arc::new(settled_controls(controls, min_tokens.unwrap_or_else(default), model)?);
-    Ok(TokenisedCall { sources, beginnings, controls })
+    Ok(TokenisedCall { sources, beginnings, controls, constraint: None })
 }
 
 /// The controls of a request over those of its model, with words as ids.

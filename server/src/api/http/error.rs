@@ -2,6 +2,7 @@
 //!
 //! Used by every file of `api`. Messages are for the client alone.
 
+use super::form_error::FormProblem;
 use super::sequence_error::TargetNames;
 use crate::job_pool::JobFailed;
 use crate::request::Refusal;
@@ -183,6 +184,9 @@ pub enum ApiError {
         /// The template's own words, or where it failed.
         problem: String,
     },
+    /// A form of the answer that cannot be served.
+    #[error("{0}")]
+    Form(FormProblem),
     /// A source with more tokens than the model reads.
     #[error("This model's maximum context length is {limit} tokens. However, '{param}' has {tokens} tokens")]
     TooManyTokens {

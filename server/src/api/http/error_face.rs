@@ -92,6 +92,7 @@ impl ApiError {
             | Self::Untokenizable { .. }
             | Self::BrokenEncoding { .. }
             | Self::ChatTemplate { .. }
+            | Self::Form(_)
             | Self::Impossible { .. }
             | Self::ClientGone
             | Self::BodyBroken { .. } => (StatusCode::BAD_REQUEST, BAD_REQUEST, None),
@@ -120,6 +121,7 @@ impl ApiError {
 
     fn place(&self) -> Option<&str> {
         match self {
+            Self::Form(problem) => Some(&problem.param),
             Self::UnknownFields { names } => names.first().map(String::as_str),
             Self::Unsupported { param, .. }
             | Self::Missing { param }

@@ -12,6 +12,7 @@ mod error;
 mod error_face;
 mod error_response;
 mod error_statuses;
+mod form_error;
 mod guard;
 mod inflate;
 mod key_check;

@@ -36,12 +36,7 @@ pub enum Brief {
         only_text: Option<String>,
     },
     /// An object.
-    Object {
-        /// Whether it has no fields.
-        is_empty: bool,
-        /// The value of `type` where that is its only field and a text.
-        only_type: Option<String>,
-    },
+    Object,
 }
 
 impl Brief {
@@ -71,7 +66,7 @@ impl Brief {
             Self::Number(_) => "a number",
             Self::Text { .. } => "a string",
             Self::List { .. } => "a list",
-            Self::Object { .. } => "an object",
+            Self::Object => "an object",
         }
     }
 }
@@ -128,20 +123,10 @@ impl<'de> Visitor<'de> for BriefVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Brief, A::Error> {
-        let (mut is_empty, mut only_type, mut has_others) = (true, None, false);
-        while let Some(name) = map.next_key::<Self::Value>()? {
-            is_empty = false;
-            if name == Brief::text("type") {
-                only_type = match map.next_value()? {
-                    Brief::Text { beginning, .. } => Some(beginning),
-                    _ => None,
-                };
-            } else {
-                has_others = true;
-                map.next_value::<Skipped>()?;
-            }
+        while map.next_key::<Skipped>()?.is_some() {
+            map.next_value::<Skipped>()?;
         }
-        Ok(Brief::Object { is_empty, only_type: only_type.filter(|_| !has_others) })
+        Ok(Brief::Object)
     }
 }
 

@@ -19,8 +19,6 @@ pub enum Neutral {
     EmptyList,
     /// `""`.
     EmptyText,
-    /// `{"type": "text"}`.
-    PlainText,
     /// This text.
     Text(&'static str),
     /// This text; errors give the reason why nothing else is taken.
@@ -46,9 +44,6 @@ impl Neutral {
             Self::ListOf(text) => matches!(value, Brief::List { only_text: Some(only), .. } if only == text),
             Self::Text(text) | Self::TextBecause(text, _) => *value == Brief::text(text),
             Self::EmptyText => matches!(value, Brief::Text { bytes: 0, .. }),
-            Self::PlainText => {
-                matches!(value, Brief::Object { only_type: Some(kind), .. } if kind == "text")
-            }
             Self::Null | Self::Never(_) => false,
         }
     }
@@ -72,7 +67,6 @@ impl Neutral {
             Self::EmptyList | Self::EmptyBecause(_) => "[]",
             Self::ListOf(text) | Self::Text(text) | Self::TextBecause(text, _) => text,
             Self::EmptyText => "\"\"",
-            Self::PlainText => "{\"type\": \"text\"}",
             Self::Null | Self::Never(_) => "null",
         }
     }
@@ -87,7 +81,6 @@ impl Neutral {
             Self::ListOf(text) => Some(vec![json!([text])]),
             Self::Text(text) | Self::TextBecause(text, _) => Some(vec![json!(text)]),
             Self::EmptyText => Some(vec![json!("")]),
-            Self::PlainText => Some(vec![json!({"type": "text"})]),
             Self::Null | Self::Never(_) => Some(Vec::new()),
         }
     }

@@ -5,12 +5,14 @@
 use std::collections::BTreeMap;
 
 use serde::de::MapAccess;
+use serde_json::Value;
 
 use super::fields::{DECODER_PROMPT, FIELDS, INCLUDE, INPUT, INSTRUCTIONS, METADATA};
 use super::include::{IncludeShape, Included};
 use super::input::InputShape;
 use super::metadata::MetadataShape;
-use super::neutral::{REASONING, STREAM_OPTIONS, TEXT};
+use super::neutral::{REASONING, STREAM_OPTIONS};
+use super::text::{GivenText, TEXT};
 use crate::api::controls::ControlsDraft;
 use crate::api::fields::{
     DecoderPrompt, DecoderPromptShape, STOP, StopShape, TEMPLATE_VARIABLES, TemplateVariablesShape,
@@ -18,6 +20,7 @@ use crate::api::fields::{
 use crate::api::generation::RequestBounds;
 use crate::api::http::ApiError;
 use crate::api::json::{Brief, Fields, Shape, Shaped, TextFieldShape, read_body};
+use crate::api::structure::StructureDraft;
 use crate::chat_template::{ChatMessage, TemplateValue};
 
 /// Name of the field that holds the stop strings.
@@ -42,6 +45,8 @@ pub struct Draft {
     pub stop: Given<Vec<String>>,
     /// Controls that are lists or objects.
     pub controls: ControlsDraft,
+    /// Fields of structured output.
+    pub structure: StructureDraft,
     /// `include`.
     pub include: Given<Included>,
     /// `metadata`.
@@ -51,7 +56,7 @@ pub struct Draft {
     /// `stream_options`.
     pub stream_options: Given<Fields>,
     /// `text`.
-    pub text: Given<Fields>,
+    pub text: Given<Value>,
     /// `reasoning`.
     pub reasoning: Given<Fields>,
 }
@@ -73,6 +78,7 @@ impl Draft {
             decoder_prompt: None,
             stop: None,
             controls: ControlsDraft::default(),
+            structure: StructureDraft::default(),
             include: None,
             metadata: None,
             variables: None,
@@ -105,11 +111,12 @@ impl Shape for BodyShape<'_> {
                 METADATA => draft.metadata = object.next_value_seed(Shaped(MetadataShape))?,
                 TEMPLATE_VARIABLES => draft.variables = object.next_value_seed(Shaped(TemplateVariablesShape))?,
                 "stream_options" => draft.stream_options = object.next_value_seed(Shaped(STREAM_OPTIONS.shape()))?,
-                "text" => draft.text = object.next_value_seed(Shaped(TEXT.shape()))?,
+                TEXT => draft.text = object.next_value_seed(GivenText::shape(bounds.structure))?,
                 "reasoning" => draft.reasoning = object.next_value_seed(Shaped(REASONING.shape()))?,
                 list if ControlsDraft::takes(list) => {
                     draft.controls.read(list, &mut object, bounds.decoder_prompt.vocab)?;
                 }
+                form if StructureDraft::takes(form) => draft.structure.read(form, &mut object, bounds.structure)?,
                 scalar => draft.fields.set(scalar, object.next_value()?),
             }
         }

@@ -7,7 +7,8 @@ use std::sync::LazyLock;
 use super::include::include_schema;
 use super::input::input_schema;
 use super::metadata::metadata_schema;
-use super::neutral::{REASONING, REQUEST, STREAM_OPTIONS, TEXT};
+use super::neutral::{REASONING, REQUEST, STREAM_OPTIONS};
+use super::text::{self, TEXT};
 use crate::api::controls::CONTROLS;
 use crate::api::fields::{
     ADD_SPECIAL_TOKENS_TO_CONVERSATION, BEAMS_OF_RESPONSE, CACHE_SALT, CONTINUE_FINAL_MESSAGE, IGNORE_EOS, MIN_TOKENS,
@@ -15,6 +16,7 @@ use crate::api::fields::{
     decoder_prompt_schema,
 };
 use crate::api::json::{Field, FieldTable, Most, text_schema};
+use crate::api::structure::STRUCTURE;
 
 /// Name of the field that holds the conversation.
 pub const INPUT: &str = "input";
@@ -34,6 +36,7 @@ pub static FIELDS: LazyLock<FieldTable> = LazyLock::new(|| {
         &SAMPLING,
         &BEAMS_OF_RESPONSE,
         &CONTROLS,
+        &STRUCTURE,
         &[SPECULATION],
         &TEXT_OPTIONS,
         &OUTPUT,
@@ -101,7 +104,11 @@ const OUTPUT: [Field; 9] = [
     ),
     STREAM,
     Field::object("stream_options", || STREAM_OPTIONS.declared()).about("What the stream holds. Only with `stream`."),
-    Field::object("text", || TEXT.declared()).about("The form of the text, which is plain."),
+    Field::shape(TEXT, text::text_schema).about(
+        "The form of the text. `format` is `{\"type\": \"text\"}`, `{\"type\": \"json_object\"}` or `{\"type\": \
+         \"json_schema\", \"name\": ..., \"schema\": ...}` with `description` and `strict`, as in `response_format`; \
+         the answer repeats it. `verbosity` may only be `\"medium\"`.",
+    ),
     Field::object("reasoning", || REASONING.declared()).about("How the model reasons, which it does not."),
     TOOL_CHOICE,
     PARALLEL_TOOL_CALLS,

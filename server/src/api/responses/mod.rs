@@ -9,6 +9,7 @@ mod metadata;
 mod neutral;
 mod parse;
 mod settings;
+mod text;
 
 pub use fields::FIELDS;
 pub use handler::{nothing_stored, responses};

@@ -91,13 +91,6 @@ impl NeutralObject {
     }
 }
 
-/// `text`: the form of the text.
-pub static TEXT: NeutralObject = NeutralObject::new("text", TEXT_FIELDS, || FieldTable::new(TEXT_FIELDS.declared()));
-const TEXT_FIELDS: NeutralFields = NeutralFields {
-    prefix: "text.",
-    table: &[("text.format", Neutral::PlainText), ("text.verbosity", Neutral::Text("medium"))],
-};
-
 /// `reasoning`: how the model reasons.
 pub static REASONING: NeutralObject =
     NeutralObject::new("reasoning", REASONING_FIELDS, || FieldTable::new(REASONING_FIELDS.declared()));
@@ -127,7 +120,7 @@ mod tests {
         let page = include_str!("../../../../docs/api.md");
         let (_, section) = page.split_once("\n## Fields that responses do not support\n").unwrap();
         let section = section.split("\n## ").next().unwrap();
-        let objects = REQUEST.into_iter().chain([ITEM, TEXT_FIELDS, REASONING_FIELDS, STREAM_FIELDS]);
+        let objects = REQUEST.into_iter().chain([ITEM, REASONING_FIELDS, STREAM_FIELDS]);
         for (name, _) in objects.flat_map(|object| object.table) {
             assert!(section.contains(&format!("`{name}`")), "{name}");
         }

@@ -5,8 +5,9 @@
 use super::draft::Draft;
 use super::fields::{DECODER_PROMPT, INPUT, INSTRUCTIONS, MAX_OUTPUT_TOKENS, TOP_LOG_PROBS};
 use super::include::Included;
-use super::neutral::{REASONING, REQUEST, STREAM_OPTIONS, TEXT};
+use super::neutral::{REASONING, REQUEST, STREAM_OPTIONS};
 use super::settings::{GivenSettings, read_settings};
+use super::text::GivenText;
 use crate::api::answers::{ResponseSettings, StreamOptions};
 use crate::api::controls::GivenControls;
 use crate::api::fields::{
@@ -48,6 +49,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<ResponseCall, ApiErr
     let sampling = read_sampling(&fields, bounds.sampling)?;
     let beside = BesideBeams { choices: 1, most: bounds.choices, sampling, default: bounds.search };
     let beams = read_beams_of_response(&fields, beside)?;
+    let text = GivenText::read(draft.text, bounds.structure)?;
     let settings = read_settings(
         &fields,
         GivenSettings {
@@ -56,6 +58,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<ResponseCall, ApiErr
             effort: REASONING.text(draft.reasoning.as_ref(), "effort"),
             log_probs,
             sampling,
+            format: text.format,
         },
     )?;
     let names = call_names(&fields, unfinished.as_ref());
@@ -81,6 +84,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<ResponseCall, ApiErr
         seed: read_seed(&fields)?,
         stop: given_stop(draft.stop, bounds.takes_text)?,
         controls: GivenControls::read(&fields, draft.controls, bounds.takes_text)?,
+        structure: draft.structure.with(text.structure).given(bounds.structure, bounds.takes_text)?,
         speculation: read_speculation(&fields)?,
         text_options: TextOptions::read(&fields)?,
         log_probs,
@@ -91,8 +95,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<ResponseCall, ApiErr
         stream_options: StreamOptions { coalesce: true, ..StreamOptions::default() },
         return_token_ids: false,
     };
-    for (object, read) in [(&TEXT, draft.text), (&REASONING, draft.reasoning), (&STREAM_OPTIONS, draft.stream_options)]
-    {
+    for (object, read) in [(&REASONING, draft.reasoning), (&STREAM_OPTIONS, draft.stream_options)] {
         object.check(read)?;
     }
     for table in REQUEST {

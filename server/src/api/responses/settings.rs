@@ -10,10 +10,11 @@ use super::fields::{
     MAX_OUTPUT_TOKENS, MAX_TOOL_CALLS, PARALLEL_TOOL_CALLS, PROMPT_CACHE_KEY, PROMPT_CACHE_RETENTION,
     SAFETY_IDENTIFIER, TOOL_CHOICE, USER,
 };
-use crate::api::answers::{FixedSettings, ReasoningSettings, ResponseLabels, ResponseSettings};
+use crate::api::answers::{FixedSettings, ReasoningSettings, ResponseLabels, ResponseSettings, TextSettings};
 use crate::api::fields::{TEMPERATURE, TOP_P};
 use crate::api::http::ApiError;
 use crate::api::json::{Field, Fields};
+use crate::api::structure::TextFormat;
 
 /// Settings with readers of their own, as they were given.
 pub struct GivenSettings {
@@ -23,6 +24,8 @@ pub struct GivenSettings {
     pub metadata: Option<Result<BTreeMap<String, String>, ApiError>>,
     /// `reasoning.effort`.
     pub effort: Option<String>,
+    /// `text.format`.
+    pub format: TextFormat,
     /// Alternatives of each token, of log-probabilities that are wanted.
     pub log_probs: Option<u32>,
     /// How tokens are drawn.
@@ -59,6 +62,7 @@ pub fn read_settings(fields: &Fields, given: GivenSettings) -> Result<ResponseSe
             prompt_cache_retention: fields.text(PROMPT_CACHE_RETENTION.name)?,
         },
         metadata: given.metadata.transpose()?.unwrap_or_default(),
+        text: TextSettings::new(given.format),
         fixed: FixedSettings::default(),
     })
 }

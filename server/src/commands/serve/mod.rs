@@ -7,6 +7,7 @@ mod reloading;
 mod start_message;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
@@ -34,11 +35,12 @@ const THREADS_START: Duration = Duration::from_secs(10);
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// Serves until SIGTERM, SIGINT or SIGHUP; running answers are finished first. A second signal cuts them off. The
-/// service manager hears of both ends through `notifier`.
+/// service manager hears of both ends through `notifier`. Grammars of requests are tried in processes of
+/// `trial_program`, which is this program; without one they are trusted.
 ///
 /// # Errors
 /// When the models cannot be loaded or the address not be had.
-pub fn serve(configs: &Configs, notifier: &Notifier) -> Result<(), CommandError> {
+pub fn serve(configs: &Configs, notifier: &Notifier, trial_program: Option<PathBuf>) -> Result<(), CommandError> {
     give_back_large_pieces();
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     claim_descriptors(configs.first())?;
@@ -54,7 +56,7 @@ pub fn serve(configs: &Configs, notifier: &Notifier) -> Result<(), CommandError>
     let started =
         runtime.block_on(async { tokio::time::timeout(THREADS_START, start_blocking_threads(blocking)).await });
     started.map_err(|_| ShortOf::Threads { given: workers, needed: workers + blocking })?;
-    let served = runtime.block_on(run(configs, notifier));
+    let served = runtime.block_on(run(configs, notifier, trial_program));
     // What still runs now, be it loading, a step or a client that does not read, ends with the process.
     runtime.shutdown_background();
     served
@@ -76,7 +78,7 @@ async fn start_blocking_threads(count: usize) {
     }
 }
 
-async fn run(configs: &Configs, notifier: &Notifier) -> Result<(), CommandError> {
+async fn run(configs: &Configs, notifier: &Notifier, trial_program: Option<PathBuf>) -> Result<(), CommandError> {
     let config = configs.first();
     let credentials = config.access.credentials.read()?;
     let mut signals = listen_for_signals(&config.access, &credentials).map_err(io("wait for signals"))?;
@@ -97,7 +99,7 @@ async fn run(configs: &Configs, notifier: &Notifier) -> Result<(), CommandError>
     }
     tracing::debug!(%address, "alive, not ready: the model is being loaded");
     let settings = configs.clone();
-    let starting = tokio::task::spawn_blocking(move || start(&settings, address, entrance));
+    let starting = tokio::task::spawn_blocking(move || start(&settings, address, entrance, trial_program));
     let (mut deployment, message) = tokio::select! {
         started = starting => started.unwrap_or_else(|failure| std::panic::resume_unwind(failure.into_panic()))?,
         signal = signals.next() => {

@@ -3,6 +3,7 @@
 //! Called by `serve`, on a thread of its own.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use super::scheme;
 use super::start_message::{Example, ModelMessage, StartMessage};
@@ -22,6 +23,7 @@ pub fn start(
     configs: &Configs,
     address: SocketAddr,
     entrance: Entrance,
+    trial_program: Option<PathBuf>,
 ) -> Result<(Deployment, StartMessage), CommandError> {
     let loaded = LoadedModel::load_all(configs)?;
     let limits = configs.iter().zip(&loaded).map(|(config, loaded)| of(config, loaded.limits(config)));
@@ -37,7 +39,7 @@ pub fn start(
         let (name, aliases) = (config.model.served_name.clone(), config.model.aliases.clone());
         ModelToServe { name, aliases, loaded, limits }
     });
-    let deployment = Deployment::start(configs.first(), to_serve.collect(), entrance)?;
+    let deployment = Deployment::start(configs.first(), to_serve.collect(), entrance, trial_program)?;
     let served: Vec<_> = deployment.api.models.iter().collect();
     all_of(
         configs.iter().zip(served).map(|(config, model)| {

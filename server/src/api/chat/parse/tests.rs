@@ -4,10 +4,12 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::fields::{IdBounds, Prompt, PromptBounds, StopBounds};
+use crate::api::structure::StructureBounds;
 use crate::chat_template::TemplateValue;
 use crate::request::RequestDefaults;
 
 const BOUNDS: RequestBounds = RequestBounds {
+    structure: StructureBounds { grammar_bytes: 1000, targets: 10, target_bytes: 100 },
     prompts: PromptBounds { prompts: 64, ids: IdBounds { vocab: 1000, most: 50 } },
     decoder_prompt: IdBounds { vocab: 500, most: 41 },
     choices: 16,
@@ -174,7 +176,6 @@ fn fields_that_would_change_the_answer_are_refused_by_name_and_neutral_ones_are_
         ("tool_choice", json!("none"), json!("auto")),
         ("functions", json!([]), json!([{}])),
         ("function_call", json!("none"), json!("auto")),
-        ("response_format", json!({"type": "text"}), json!({"type": "json_object"})),
         ("modalities", json!(["text"]), json!(["text", "audio"])),
         ("chat_template", Value::Null, json!("{{ messages }}")),
         ("store", json!(false), json!(true)),

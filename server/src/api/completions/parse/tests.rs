@@ -7,6 +7,7 @@ use super::{ApiError, CallNames, CallSources, GenerationCall, Prompt, RequestBou
 use crate::api::answers::StreamOptions;
 use crate::api::controls::GivenControls;
 use crate::api::fields::{IdBounds, PromptBounds, PromptNames, StopBounds, TextOptions};
+use crate::api::structure::StructureBounds;
 use crate::request::RequestDefaults;
 
 const BOUNDS: RequestBounds = RequestBounds {
@@ -17,6 +18,7 @@ const BOUNDS: RequestBounds = RequestBounds {
     total_choices: 32,
     stop: StopBounds { strings: 4, bytes: 64 },
     start_token: 2,
+    structure: StructureBounds { grammar_bytes: 1000, targets: 10, target_bytes: 100 },
     messages: 8,
     sampling: RequestDefaults::SAMPLING,
     search: RequestDefaults::SEARCH,
@@ -69,6 +71,7 @@ fn defaults_are_openais() {
             sampling,
             seed: None,
             controls: GivenControls::default(),
+            structure: None,
             speculation: true,
             text_options: TextOptions::default(),
             stop: Vec::new(),

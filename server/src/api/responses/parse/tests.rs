@@ -4,9 +4,11 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::fields::{IdBounds, Prompt, PromptBounds, StopBounds};
+use crate::api::structure::StructureBounds;
 use crate::request::RequestDefaults;
 
 const BOUNDS: RequestBounds = RequestBounds {
+    structure: StructureBounds { grammar_bytes: 1000, targets: 10, target_bytes: 100 },
     prompts: PromptBounds { prompts: 64, ids: IdBounds { vocab: 1000, most: 50 } },
     decoder_prompt: IdBounds { vocab: 500, most: 41 },
     choices: 16,
@@ -166,7 +168,7 @@ fn what_is_not_supported_is_refused_by_name_and_accepted_where_it_changes_nothin
         ("service_tier", json!("flex"), json!("auto")),
         (
             "text",
-            json!({"format": {"type": "json_object"}}),
+            json!({"format": {"type": "json_object", "strict": true}}),
             json!({"format": {"type": "text"}, "verbosity": "medium"}),
         ),
         ("reasoning", json!({"effort": "high"}), json!({"effort": "none", "summary": null})),
