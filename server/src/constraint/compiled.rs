@@ -7,7 +7,8 @@ use llguidance::Matcher;
 
 use crate::request::{Constrain, ConstraintError, ConstraintState};
 
-/// A compiled grammar. States share what its lexer has learnt.
+/// A compiled grammar. Its own matcher reads nothing: what the lexer of one learns, and how it fails, is shared by its
+/// clones.
 pub(super) struct Compiled {
     start: Place,
     /// Bytes of the text that it was compiled from.
@@ -18,7 +19,7 @@ pub(super) struct Compiled {
 const GRAMMAR_BYTES: usize = 256 << 10;
 const BYTES_PER_BYTE: usize = 64;
 
-/// A place in a compiled grammar.
+/// A place in a compiled grammar. Clones share their lexer.
 #[derive(Clone)]
 struct Place {
     matcher: Matcher,
@@ -34,7 +35,8 @@ impl Compiled {
 
 impl Constrain for Compiled {
     fn start(&self) -> Box<dyn ConstraintState> {
-        Box::new(self.start.clone())
+        let Place { matcher, end_tokens } = &self.start;
+        Box::new(Place { matcher: matcher.deep_clone(), end_tokens: Arc::clone(end_tokens) })
     }
 
     fn bytes(&self) -> usize {

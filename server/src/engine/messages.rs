@@ -6,9 +6,10 @@ use crate::request::{FailureKind, FinishReason, Rating, RequestId};
 use crate::scheduler::{Event, TokenScoreAt};
 
 /// Message for a request whose controls may have left no token.
-const NOTHING_LEFT: &str = "no token could be chosen: the request's allowed_token_ids, bad_words, no_repeat_ngram_size \
-                            and the bans of the checkpoint's generation_config.json leave none, or the model's logits \
-                            are not finite; allow more tokens";
+const NOTHING_LEFT: &str = "no token could be chosen: the form of the text, allowed_token_ids, bad_words, \
+                            no_repeat_ngram_size and the bans of the checkpoint's generation_config.json leave none \
+                            together, or a limit of the form's grammar was reached, or the model's logits are not \
+                            finite; allow more tokens, or ask for a simpler form";
 
 /// News for the client of a request.
 pub(super) struct Message {

@@ -180,6 +180,8 @@ fn start(executor: &mut dyn Executor, masks: &mut MaskThreads, plan: &mut Plan) 
     masks.start(&plan.masks);
     let started = executor.encode(plan).and_then(|()| executor.decode(plan));
     masks.finish(&mut plan.rules);
+    // What was asked holds its request.
+    plan.masks.clear();
     started?;
     executor.draw(plan)
 }

@@ -23,13 +23,19 @@ pub fn checkpoint_defaults(
         return Ok(Default::default());
     }
     let (document, vocab) = (checkpoint.document(), checkpoint.config().decoder.vocab);
-    let wishes = document.generation_wishes(vocab).map_err(|source| LoadError::GenerationConfig { source })?;
+    let mut wishes = document.generation_wishes(vocab).map_err(|source| LoadError::GenerationConfig { source })?;
+    keep_ends(&mut wishes.bad_words_ids, &checkpoint.config().end_tokens);
     let width = wishes.num_beams.unwrap_or(1);
     let most = config.limits.choices.min(config.limits.running_rows);
     if width > most {
         return Err(LoadError::WideSearch { width, most });
     }
     Ok((defaults(wishes), document.named_generation_wishes()))
+}
+
+/// Drops words of one end token: as in transformers, they ban nothing.
+fn keep_ends(bad_words: &mut Vec<Vec<u32>>, end_tokens: &[u32]) {
+    bad_words.retain(|word| !matches!(word[..], [id] if end_tokens.contains(&id)));
 }
 
 fn defaults(wishes: GenerationWishes) -> RequestDefaults {
@@ -82,6 +88,13 @@ fn sampling(wishes: &GenerationWishes, neutral: Sampling) -> Sampling {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bad_word_that_is_the_end_bans_nothing() {
+        let mut words = vec![vec![1], vec![1, 1], vec![7], vec![107]];
+        keep_ends(&mut words, &[1, 107]);
+        assert_eq!(words, [vec![1, 1], vec![7]]);
+    }
 
     #[test]
     fn a_file_that_says_nothing_leaves_openai_s_defaults() {

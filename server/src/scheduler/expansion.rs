@@ -28,6 +28,9 @@ impl Results<'_> {
             return;
         }
         let request = Arc::clone(&running.sequence.request);
+        if is_at_its_end(&running.sequence, found) {
+            return self.finish_search(running);
+        }
         if is_stuck(&running.sequence, found) {
             return self.fail(running);
         }
@@ -102,6 +105,16 @@ impl Results<'_> {
         let silent = self.requests.get(&request.id).map_or(&[][..], |open| &open.silent);
         (0..request.asked.choices).filter(|choice| !silent.contains(choice)).collect()
     }
+}
+
+/// Whether controls leave no branch of a beam search a candidate, and it has hypotheses.
+fn is_at_its_end(sequence: &Sequence, found: &[Vec<Candidate>]) -> bool {
+    let Lines::Beams(beams) = &sequence.lines else { return false };
+    let is_beam = matches!(beams.search, Search::Beam(_));
+    is_beam
+        && sequence.request.asked.refuses_ids()
+        && found.iter().all(Vec::is_empty)
+        && !beams.search.kept().is_empty()
 }
 
 /// Whether a search cannot go on by these candidates: a branch without any shows that its logits are no numbers, unless

@@ -7,9 +7,9 @@ use super::pool_size::PoolSize;
 pub struct SchedulerLimits {
     /// The page pool.
     pub pool: PoolSize,
-    /// Most sequences that run at once.
+    /// Most rows that running sequences take: one for each, or as many as a beam search is wide.
     pub running_rows: usize,
-    /// Most of them that belong to one call.
+    /// Most of them that sequences of one call take.
     pub call_rows: usize,
     /// Most target rows of one step; at least `running_rows`.
     pub step_rows: usize,

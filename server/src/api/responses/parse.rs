@@ -98,9 +98,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<ResponseCall, ApiErr
     for (object, read) in [(&REASONING, draft.reasoning), (&STREAM_OPTIONS, draft.stream_options)] {
         object.check(read)?;
     }
-    for table in REQUEST {
-        table.check(&fields)?;
-    }
+    REQUEST.into_iter().try_for_each(|table| table.check(&fields))?;
     fields.finish()?;
     validate(&call, bounds, excesses)?;
     Ok(ResponseCall { call, settings })

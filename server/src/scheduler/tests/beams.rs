@@ -1,9 +1,11 @@
 //! Beam searches among other sequences: rows, shared pages, copies, preemption and cancellation.
 
-use super::fake_model::Answer;
+use super::fake_model::{Answer, END};
 use super::stop_pair::stop_pair;
 use super::world::{LIMITS, World, asks, source, with_pages};
-use crate::request::{BeamSearch, EarlyStopping, GenerationRequest, PromptScores, Refusal, RequestId};
+use crate::request::{
+    BeamSearch, Controls, EarlyStopping, FinishReason, GenerationRequest, PromptScores, Refusal, RequestId,
+};
 use crate::scheduler::SchedulerLimits;
 use crate::scheduler::tests::world::caller;
 
@@ -160,6 +162,21 @@ fn a_branch_without_candidates_ends_its_request_and_no_other() {
     assert_eq!(world.scheduler.running_rows(), 2);
     world.run();
     world.check_answers();
+}
+
+#[test]
+fn a_search_without_candidates_ends_with_the_hypotheses_that_it_has() {
+    let end = END[0];
+    let controls = Controls {
+        allowed: Some([5, end].into_iter().collect()),
+        bad_words: vec![vec![5, 5], vec![5, end]],
+        ..Controls::default()
+    };
+    let mut world = World::new(LIMITS);
+    let id = world.submit(GenerationRequest { ignore_end: false, controls: controls.into(), ..searches(&[7], 2, 9) });
+    world.run();
+    let answer = world.answer(id);
+    assert_eq!((&answer.tokens[..], answer.finish), (&[end][..], Some(FinishReason::Stop)));
 }
 
 #[test]
