@@ -94,7 +94,7 @@ fn draw(digest: u64, draw: &Draw, apply: impl Fn(&mut [f32])) -> Option<u32> {
     let logit = |id: usize| (place.wrapping_mul(2 * id as u64 + 1) >> 40) as f32 / (1 << 21) as f32 - 4.0;
     let mut logits: [f32; VOCABULARY as usize] = std::array::from_fn(logit);
     // Texts with an odd seed repeat themselves for the most part.
-    if draw.sampling.seed % 2 == 1 && place % 32 > 0 {
+    if !draw.sampling.seed.is_multiple_of(2) && !place.is_multiple_of(32) {
         logits[10 + draw.position as usize % 3] += 20.0;
     }
     apply(&mut logits);
