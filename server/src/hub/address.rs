@@ -25,7 +25,7 @@ impl Origin {
     }
 }
 
-/// The address that a redirect at `url` leads to; none if it is not of HTTP.
+/// The address that a redirect at `url` leads to; none if it is not of HTTP, or leaves TLS.
 pub fn redirected(url: &str, location: &str) -> Option<String> {
     if let Some(path) = location.strip_prefix('/') {
         let uri: Uri = url.parse().ok()?;
@@ -36,8 +36,9 @@ pub fn redirected(url: &str, location: &str) -> Option<String> {
             None => format!("{scheme}://{}/{path}", uri.authority()?),
         });
     }
-    let is_http = |text: &str| text.starts_with("http://") || text.starts_with("https://");
-    (is_http(location) && Origin::of(location).is_some()).then(|| location.to_owned())
+    let to = Origin::of(location)?;
+    let is_as_safe = to.scheme == "https" || to.scheme == "http" && Origin::of(url)?.scheme == "http";
+    is_as_safe.then(|| location.to_owned())
 }
 
 #[cfg(test)]
@@ -50,12 +51,17 @@ mod tests {
         for (location, to) in [
             ("/x?y=z", Some("https://hub.example:8443/x?y=z")),
             ("//cdn.example/x", Some("https://cdn.example/x")),
-            ("http://cdn.example/x", Some("http://cdn.example/x")),
+            ("https://cdn.example/x", Some("https://cdn.example/x")),
+            ("http://cdn.example/x", None),
+            ("HTTP://hub.example:8443/x", None),
             ("file:///etc/passwd", None),
             ("x", None),
             ("https://", None),
         ] {
             assert_eq!(redirected(from, location).as_deref(), to, "{location}");
+        }
+        for to in ["http://cdn.example/x", "https://cdn.example/x"] {
+            assert_eq!(redirected("http://mirror.example/a", to).as_deref(), Some(to));
         }
     }
 

@@ -20,8 +20,8 @@ const TOKENIZER: &str = "tokenizer.json";
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
-/// The files to fetch of those that a repository has, small ones first. As in transformers, a single file of weights
-/// wins over several.
+/// The files to fetch of those that a repository has, small ones first and weights last. As in transformers, a single
+/// file of weights wins over several.
 ///
 /// # Errors
 /// The file that is missing.

@@ -19,6 +19,10 @@ use super::roots::roots;
 use super::stop::Stop;
 use crate::config::{HubConfig, HubToken};
 
+/// Header with the tag of a file that lies elsewhere.
+pub const LINKED_TAG: &str = "x-linked-etag";
+/// Header with the size of such a file in bytes.
+pub const LINKED_SIZE: &str = "x-linked-size";
 /// Redirects that are followed for one request.
 const REDIRECTS: usize = 8;
 /// Pause after the first failed attempt, and the longest one.
@@ -41,8 +45,8 @@ pub struct Ask<'a> {
     pub url: &'a str,
     /// Repository that it is about, for error messages.
     pub repository: &'a str,
-    /// Whether only the headers are asked for. Redirects to other hosts are not followed then: the hub's own answer has
-    /// the headers that count.
+    /// Whether only the headers are asked for. Redirects to other hosts, and those that tell the tag and size of the
+    /// file, are not followed then: the hub's own answer has the headers that count.
     pub head: bool,
     /// First byte that is asked for.
     pub from: u64,
@@ -84,8 +88,9 @@ impl Client {
     /// # Errors
     /// When the token or the file of certificates cannot be used.
     pub fn new(config: &HubConfig) -> Result<Self, HubError> {
-        let token = config.token.clone().or_else(|| token_in(config.token_file.as_deref()?));
-        let token = token.filter(|token| !token.secret().is_empty());
+        let is_one = |token: &HubToken| !token.secret().is_empty();
+        let token = config.token.clone().filter(is_one);
+        let token = token.or_else(|| token_in(config.token_file.as_deref()?)).filter(is_one);
         if token.as_ref().is_some_and(|token| !token.secret().bytes().all(|byte| byte.is_ascii_graphic())) {
             return Err(HubError::NoToken);
         }
@@ -140,9 +145,10 @@ impl Client {
             let Some(location) = location.filter(|_| answer.status.is_redirection()) else {
                 return self.checked(answer, &url, ask);
             };
-            let next = redirected(&url, location)
-                .ok_or_else(|| no_hub(&url, format!("a redirect to {:?}", without_query(location))))?;
-            if ask.head && !self.is_own(&next) {
+            let next = redirected(&url, location).ok_or_else(|| {
+                no_hub(&url, format!("a redirect to {:?}, which is not followed", without_query(location)))
+            })?;
+            if ask.head && (!self.is_own(&next) || tells_linked_file(&answer.headers)) {
                 return Ok(answer);
             }
             url = next;
@@ -247,6 +253,11 @@ impl Attempts<'_> {
         self.pause = (2 * self.pause).min(PAUSES[1]);
         if self.client.stop.is_set() { Err(HubError::Abandoned) } else { Ok(()) }
     }
+}
+
+/// Whether a redirect tells the tag and size of the file that it leads to.
+fn tells_linked_file(headers: &HeaderMap) -> bool {
+    [LINKED_TAG, LINKED_SIZE].iter().all(|name| headers.contains_key(*name))
 }
 
 /// An answer that no hub gives.

@@ -67,17 +67,18 @@ impl Download<'_> {
         }
     }
 
-    /// Asks again and again for what is missing.
+    /// Asks again and again for what is missing, as long as more comes than there ever was.
     fn complete(&self, partial: &mut PartialFile) -> Result<(), HubError> {
         let mut attempts = self.client.attempts();
+        let mut longest = partial.length();
         while !partial.is_complete() {
-            let before = partial.length();
             let failure = match self.receive(partial) {
                 Ok(()) if partial.is_complete() => return Ok(()),
                 Ok(()) => Failure::Passing { problem: "the line broke".to_owned(), wait: None },
                 Err(failure) => failure,
             };
-            if partial.length() > before {
+            if partial.length() > longest {
+                longest = partial.length();
                 attempts.renew();
             }
             attempts.wait_after(failure)?;

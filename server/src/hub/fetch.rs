@@ -64,10 +64,13 @@ fn ask_and_fetch(config: &HubConfig, cached: &CachedRepository, id: &HubId) -> R
     check_room(cached, repository, &files)?;
     let progress = LoadProgress::new("fetching", sum(files.iter().map(|file| file.size)));
     all_of(&files, at_once, client.stop(), |remote| {
-        Download { client, cached, repository, remote, progress: &progress }.run()?;
-        cached.name(commit, &remote.name, &remote.tag)
+        Download { client, cached, repository, remote, progress: &progress }.run()
     })?;
     progress.finish();
+    // Weights come last: a folder that has them has everything, whenever the process ends.
+    for RemoteFile { name, tag, .. } in &files {
+        cached.name(commit, name, tag)?;
+    }
     cached.refer(id, commit)?;
     Ok(folder)
 }

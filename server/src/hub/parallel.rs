@@ -9,7 +9,7 @@ use super::error::HubError;
 use super::stop::Stop;
 
 /// The results of `work`, in the order of `items`, of which up to `threads` are worked on at once. The first error
-/// sets `stop`, and no further item is begun.
+/// sets `stop`, and no further item is begun. Log lines are within the caller's span.
 ///
 /// # Errors
 /// The first error.
@@ -21,7 +21,9 @@ pub fn all_of<T: Sync, R: Send + Sync>(
 ) -> Result<Vec<R>, HubError> {
     let results: Vec<OnceLock<R>> = items.iter().map(|_| OnceLock::new()).collect();
     let (next, first_error) = (AtomicUsize::new(0), Mutex::new(None));
+    let span = tracing::Span::current();
     let work_on_some = || {
+        let _within = span.enter();
         while !stop.is_set() {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(item) = items.get(index) else { return };

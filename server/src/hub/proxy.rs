@@ -20,13 +20,15 @@ pub fn proxy_for(proxies: &Proxies, origin: &Origin) -> Result<Option<Proxy>, Hu
     Proxy::new(address).map(Some).map_err(|_| HubError::NoProxy { scheme: origin.scheme.clone() })
 }
 
-/// Whether a list of names has this server: its host or a domain above it, with or without the port.
+/// Whether a list of names has this server: its host or a domain above it, with or without the port. An IPv6 address
+/// needs no brackets there.
 fn is_exempt(names: &str, Origin { host, port, .. }: &Origin) -> bool {
     let with_port = format!("{host}:{port}");
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
     names.split(',').map(|name| name.trim().trim_start_matches('*').trim_start_matches('.')).any(|name| {
         let name = name.to_ascii_lowercase();
         let is_of = |host: &str| host.strip_suffix(&name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-        !name.is_empty() && (is_of(host) || is_of(&with_port))
+        !name.is_empty() && [host, bare, with_port.as_str()].into_iter().any(is_of)
     }) || names.trim() == "*"
 }
 
@@ -71,6 +73,11 @@ mod tests {
         }
         for url in ["https://notin.example", "https://in.example.evil", "https://110.0.0.1", "https://ported.example"] {
             assert!(taken(&proxies(), url).is_some(), "{url}");
+        }
+        for exempt in ["::1", "[::1]", "[::1]:8443"] {
+            let local = Proxies { exempt: exempt.to_owned(), ..proxies() };
+            assert_eq!(taken(&local, "https://[::1]:8443"), None, "{exempt}");
+            assert!(taken(&local, "https://[::2]:8443").is_some(), "{exempt}");
         }
         let none = Proxies { exempt: "*".to_owned(), ..proxies() };
         assert_eq!(taken(&none, "https://hub.example"), None);

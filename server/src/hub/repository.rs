@@ -5,7 +5,7 @@ use std::io::Read;
 use serde::Deserialize;
 use ureq::http::{HeaderMap, header};
 
-use super::client::{Answer, Ask, Client, Failure, no_hub};
+use super::client::{Answer, Ask, Client, Failure, LINKED_SIZE, LINKED_TAG, no_hub};
 use super::error::HubError;
 use crate::config::HubId;
 
@@ -51,8 +51,13 @@ impl Revision {
             let read = answer.body.into_reader().take(LIST_BYTES).read_to_end(&mut text);
             read.map_err(|error| Failure::Passing { problem: error.to_string(), wait: None })?;
             let parsed: Self = serde_json::from_slice(&text).map_err(|error| no_hub(&url, error.to_string()))?;
-            let is_one = HubId::is_commit_name(&parsed.commit);
-            if is_one { Ok(parsed) } else { Err(no_hub(&url, "its commit is none".to_owned())) }
+            if !HubId::is_commit_name(&parsed.commit) {
+                return Err(no_hub(&url, "its commit is none".to_owned()));
+            }
+            if id.is_commit() && parsed.commit != *revision {
+                return Err(no_hub(&url, format!("it tells of the commit {}", parsed.commit)));
+            }
+            Ok(parsed)
         })
     }
 
@@ -69,9 +74,9 @@ impl RemoteFile {
         client.repeat(|| {
             let Answer { headers, .. } = client.ask_once(Ask { url: &url, repository, head: true, from: 0 })?;
             // A file that lies elsewhere has its own tag and size in the headers that begin with X-Linked.
-            let tag = text(&headers, "x-linked-etag").or_else(|| text(&headers, header::ETAG.as_str()));
+            let tag = text(&headers, LINKED_TAG).or_else(|| text(&headers, header::ETAG.as_str()));
             let tag = tag.map(|tag| tag.trim_start_matches("W/").trim_matches('"').to_owned());
-            let size = text(&headers, "x-linked-size").or_else(|| text(&headers, header::CONTENT_LENGTH.as_str()));
+            let size = text(&headers, LINKED_SIZE).or_else(|| text(&headers, header::CONTENT_LENGTH.as_str()));
             let (name, url) = (name.to_owned(), url.clone());
             match (tag.filter(|tag| is_file_name(tag)), size.and_then(|size| size.parse().ok())) {
                 (Some(tag), Some(size)) => Ok(Self { name, url, tag, size }),

@@ -139,3 +139,29 @@ fn another_host_that_refuses_a_signed_address_is_asked_again_by_a_new_one() {
         (2, "GET /blob/config.json?signature=1")
     );
 }
+
+#[test]
+fn a_redirect_within_the_hub_may_tell_the_tag_and_size_of_its_file() {
+    let (hub, folder) = (ScriptedHub::tiny(), tempfile::tempdir().unwrap());
+    let (tag, size, url) = (tag(&weights()), weights().len(), hub.url());
+    let location = format!("location: {url}/blob/model.safetensors\r\n");
+    let redirect = format!("{location}x-linked-etag: \"{tag}\"\r\nx-linked-size: {size}\r\n");
+    hub.trick("HEAD model.safetensors", Trick::Answer(302, redirect));
+    hub.trick("HEAD model.safetensors", Trick::Answer(200, "etag: \"of-the-store\"\r\n".to_owned()));
+    let snapshot = fetch(&config(&hub, folder.path()), &id("org/tiny")).unwrap();
+    let target = fs::read_link(snapshot.join("model.safetensors")).unwrap();
+    assert!(target.ends_with(&tag), "{}", target.display());
+    assert_eq!(fs::read(snapshot.join("model.safetensors")).unwrap(), weights());
+}
+
+#[test]
+fn a_server_that_begins_anew_again_and_again_is_given_up() {
+    let (hub, folder) = (ScriptedHub::tiny(), tempfile::tempdir().unwrap());
+    for _ in 0..4 {
+        hub.trick("model.safetensors", Trick::BreakAfter(1000));
+        hub.trick("model.safetensors", Trick::Answer(200, String::new()));
+    }
+    let error = refusal(&hub, folder.path());
+    assert!(matches!(error, HubError::Unreachable { .. }), "{error}");
+    assert_eq!(hub.ranges("model.safetensors").len(), 3);
+}

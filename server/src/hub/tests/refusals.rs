@@ -1,7 +1,7 @@
 //! Repositories that cannot be had: each answer says what to do.
 
 use super::scripted_hub::{ScriptedHub, Trick};
-use super::{config, id, refusal};
+use super::{COMMIT, config, id, refusal};
 use crate::config::HubToken;
 use crate::hub::{HubError, fetch};
 
@@ -69,6 +69,10 @@ fn a_token_in_a_file_is_used_unless_there_is_another() {
     std::fs::write(folder.path().join("token"), "\n").unwrap();
     fetch(&config, &id("org/tiny")).unwrap();
     assert_eq!(hub.seen().last().unwrap().authorization, None, "an empty file holds no token");
+    std::fs::write(folder.path().join("token"), "of-the-file\n").unwrap();
+    config.token = Some(HubToken::new(" "));
+    fetch(&config, &id("org/tiny")).unwrap();
+    assert_eq!(hub.seen().last().unwrap().authorization.as_deref(), Some("Bearer of-the-file"), "a blank one is none");
 }
 
 #[test]
@@ -102,6 +106,9 @@ fn what_is_no_checkpoint_or_no_hub_is_named() {
     hub.trick("api", Trick::Answer(302, "location: file:///etc/passwd?signature=secret\r\n".to_owned()));
     let error = refusal(&hub, folder.path()).to_string();
     assert!(error.contains("a redirect to \"file:///etc/passwd\"") && !error.contains("signature"), "{error}");
+    let other = "f".repeat(40);
+    let error = fetch(&config(&hub, folder.path()), &id(&format!("org/tiny@{other}"))).unwrap_err().to_string();
+    assert!(error.contains(&format!("it tells of the commit {COMMIT}")), "{error}");
 }
 
 #[test]

@@ -30,8 +30,8 @@ pub enum Trick {
     WrongBytes,
     /// The head of the answer, and then nothing.
     Silence,
-    /// The file, once others are asked for as well.
-    Meet(Arc<Barrier>),
+    /// The file, or something else, once others are asked for as well.
+    Meet(Arc<Barrier>, Option<Box<Trick>>),
 }
 
 /// A request as it arrived.
@@ -237,8 +237,12 @@ impl<S: Read + Write> Reply<S> {
         contents: &[u8],
         headers: &str,
         range: Option<&str>,
-        trick: Option<Trick>,
+        mut trick: Option<Trick>,
     ) -> std::io::Result<()> {
+        if let Some(Trick::Meet(others, then)) = trick {
+            others.wait();
+            trick = then.map(|then| *then);
+        }
         let from = range.map(|range| range.trim_start_matches("bytes=").trim_end_matches('-').parse().unwrap());
         let from = from.filter(|_| !matches!(trick, Some(Trick::FromTheStart))).unwrap_or(0);
         if from >= contents.len() && from > 0 {
@@ -261,10 +265,6 @@ impl<S: Read + Write> Reply<S> {
                 write!(self.stream, "HTTP/1.1 {status} X\r\n{headers}content-length: {}\r\n\r\n", part.len())?;
                 // Until the client gives up.
                 self.stream.read(&mut [0; 1]).map(|_| ())
-            }
-            Some(Trick::Meet(others)) => {
-                others.wait();
-                self.send(status, &headers, part)
             }
             _ => self.send(status, &headers, part),
         }
