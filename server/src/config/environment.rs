@@ -21,7 +21,10 @@ const HUB: [(&str, &str); 7] = [
     ("CURL_CA_BUNDLE", "certificates"),
     ("REQUESTS_CA_BUNDLE", "certificates"),
 ];
-const OFFLINE: &str = "HF_HUB_OFFLINE";
+/// Of these the first one that is set counts.
+const OFFLINE: [&str; 2] = ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"];
+/// Variables in which `~` stands for the user's folder.
+const PATHS: [&str; 3] = ["HF_HOME", "HF_HUB_CACHE", "HF_TOKEN_PATH"];
 const API_KEYS: &str = "ENCDEC_API_KEYS";
 const TOKEN: &str = "HF_TOKEN";
 /// Values that huggingface_hub takes for yes, in capitals.
@@ -45,17 +48,20 @@ impl Environment {
     /// Reads what `variable` gives for a name. An empty value counts as none.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
         let given = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let own = given("HOME");
+        let path = |name: &str| Some(in_home(given(name)?, own.as_deref()));
         let mut hub = Table::new();
         for (name, key) in HUB {
-            if let Some(value) = given(name) {
+            let value = if PATHS.contains(&name) { path(name) } else { given(name) };
+            if let Some(value) = value {
                 hub.insert(key.to_owned(), Value::String(value));
             }
         }
-        if let Some(value) = given(OFFLINE) {
+        if let Some(value) = OFFLINE.into_iter().find_map(given) {
             hub.insert("offline".to_owned(), Value::Boolean(YES.contains(&value.to_uppercase().as_str())));
         }
-        let cache = given("XDG_CACHE_HOME").map(PathBuf::from);
-        let cache = cache.or_else(|| Some(PathBuf::from(given("HOME")?).join(".cache")));
+        let cache = path("XDG_CACHE_HOME").map(PathBuf::from);
+        let cache = cache.or_else(|| Some(PathBuf::from(own.as_deref()?).join(".cache")));
         let token = given(TOKEN).map(|token| HubToken::new(&token));
         let (default_home, api_keys) = (cache.map(|cache| cache.join("huggingface")), variable(API_KEYS));
         Self { hub, default_home, api_keys, token, proxies: Proxies::read(variable) }
@@ -68,5 +74,13 @@ impl Environment {
             table.insert("hub".to_owned(), Value::Table(self.hub.clone()));
         }
         Layer { origin: "environment".to_owned(), table }
+    }
+}
+
+/// A path in which a `~` at the beginning is replaced by the user's folder.
+fn in_home(path: String, own: Option<&str>) -> String {
+    match (path.strip_prefix('~'), own) {
+        (Some(rest), Some(own)) if rest.is_empty() || rest.starts_with('/') => format!("{own}{rest}"),
+        _ => path,
     }
 }

@@ -99,6 +99,9 @@ pub enum Fault {
         /// The given value.
         value: String,
     },
+    /// An address with a user before its host. It is not shown: it may hold a password.
+    #[error("must name no user or password before the host: give a token in HF_TOKEN")]
+    UserInUrl,
     /// A list that is not of ascending numbers.
     #[error("must be whole numbers from {least} to {most} in ascending order")]
     NotAscending {
@@ -110,6 +113,14 @@ pub enum Fault {
     /// A list that is not of nonempty strings.
     #[error("must be a list of strings, none of them empty")]
     NotTexts,
+    /// A list with an entry of another form.
+    #[error("each must be {form}, and {value:?} is not")]
+    NotEach {
+        /// The form of each.
+        form: &'static str,
+        /// The first entry of another.
+        value: String,
+    },
     /// An empty value of a key that another one needs.
     #[error("must not be empty when {other} is set so")]
     NeededBy {

@@ -66,7 +66,9 @@ impl HubConfig {
         let token_file = path("hub.token_file").or_else(|| in_home("token"));
         let certificates = path("hub.certificates");
         let endpoint = reader.text("hub.endpoint");
-        if !["http://", "https://"].iter().any(|scheme| endpoint.starts_with(scheme)) {
+        if names_user(&endpoint) {
+            reader.refuse("hub.endpoint", Fault::UserInUrl);
+        } else if !["http://", "https://"].iter().any(|scheme| endpoint.starts_with(scheme)) {
             reader.refuse("hub.endpoint", Fault::NoUrl { value: endpoint.clone() });
         }
         Self {
@@ -82,4 +84,10 @@ impl HubConfig {
             downloads: reader.integer("hub.downloads", 1..=32),
         }
     }
+}
+
+/// Whether an address holds a user, and maybe a password, before its host.
+fn names_user(url: &str) -> bool {
+    let behind_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    behind_scheme.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
 }

@@ -4,6 +4,9 @@
 
 use std::time::Duration;
 
+use axum::http::uri::Authority;
+use axum::http::{HeaderName, Method};
+
 use super::Fault;
 use super::reader::Reader;
 use crate::source_sharing::SourceSharing;
@@ -16,6 +19,9 @@ pub const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("js
 /// Values of `server.share_sources`.
 pub const SOURCE_SHARINGS: [(&str, SourceSharing); 3] =
     [("key", SourceSharing::Key), ("all", SourceSharing::All), ("peer", SourceSharing::Peer)];
+
+/// Form of an entry of `server.allowed_origins`.
+const ORIGIN: &str = "* or scheme://host[:port], as in https://app.example";
 
 /// Format of log messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,9 +84,13 @@ impl ServerConfig {
             log_format: reader.choice("server.log_format", &LOG_FORMATS),
             access_log: reader.flag("server.access_log"),
             access_log_sample: reader.integer("server.access_log_sample", 1..=1_000_000),
-            allowed_origins: reader.texts("server.allowed_origins"),
-            allowed_methods: reader.texts("server.allowed_methods"),
-            allowed_headers: reader.texts("server.allowed_headers"),
+            allowed_origins: entries(reader, "server.allowed_origins", ORIGIN, is_origin),
+            allowed_methods: entries(reader, "server.allowed_methods", "the name of a method", |name| {
+                Method::from_bytes(name.as_bytes()).is_ok()
+            }),
+            allowed_headers: entries(reader, "server.allowed_headers", "the name of a header, or *", |name| {
+                HeaderName::from_bytes(name.as_bytes()).is_ok()
+            }),
             allowed_hosts: reader.texts("server.allowed_hosts"),
             page: reader.flag("server.page"),
             share_sources: reader.choice("server.share_sources", &SOURCE_SHARINGS),
@@ -91,4 +101,29 @@ impl ServerConfig {
             tokenizer_threads: reader.integer("server.tokenizer_threads", 1..=256),
         }
     }
+}
+
+/// A list whose entries have a `form`.
+fn entries(reader: &mut Reader, key: &'static str, form: &'static str, has_form: fn(&str) -> bool) -> Vec<String> {
+    let texts = reader.texts(key);
+    if let Some(value) = texts.iter().find(|text| !has_form(text)).cloned() {
+        reader.refuse(key, Fault::NotEach { form, value });
+    }
+    texts
+}
+
+/// Whether browsers could send a text as an `Origin`, or it is any.
+fn is_origin(text: &str) -> bool {
+    let is_scheme = |scheme: &str| {
+        scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+    };
+    let is_server = |text: &str| {
+        text.parse::<Authority>().is_ok_and(|authority| {
+            let (host, port) = text.split_at(authority.host().len().min(text.len()));
+            let is_port = |port: &str| port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+            host == authority.host() && !host.is_empty() && (port.is_empty() || is_port(port))
+        })
+    };
+    text == "*" || text.split_once("://").is_some_and(|(scheme, server)| is_scheme(scheme) && is_server(server))
 }

@@ -76,6 +76,29 @@ fn every_problem_is_reported_at_once_with_its_file_and_key() {
 fn lists_hold_strings_that_say_something() {
     let server = resolve("[server]\nallowed_origins = [\"https://a.example\", \"*\"]").server;
     assert_eq!((server.allowed_origins.len(), server.allowed_hosts.len()), (2, 0));
+    for origin in ["https://app.example:8443", "http://[::1]", "http://10.0.0.1:80", "app-x://localhost"] {
+        assert_eq!(resolve(&format!("[server]\nallowed_origins = [{origin:?}]")).server.allowed_origins, [origin]);
+    }
+    for origin in [
+        "app.example",
+        "https://",
+        "https://a.example/",
+        "https://me@a.example",
+        "https://a:b",
+        "://a",
+        "null",
+        "a b://c",
+    ] {
+        let refused = refusal(&format!("[server]\nallowed_origins = [\"*\", {origin:?}]"));
+        let said = format!(
+            "server.allowed_origins: each must be * or scheme://host[:port], as in https://app.example, and {origin:?} is not"
+        );
+        assert!(refused.contains(&said), "{refused}");
+    }
+    for (key, bad) in [("allowed_methods", "GET, POST"), ("allowed_headers", "x y"), ("allowed_headers", "a:b")] {
+        let refused = refusal(&format!("[server]\n{key} = [{bad:?}]"));
+        assert!(refused.contains(&format!("server.{key}: each must be the name of a ")), "{refused}");
+    }
     for list in ["[1]", "[\"\"]", "[\"a\", true]"] {
         let refused = refusal(&format!("[server]\nallowed_hosts = {list}"));
         assert!(refused.contains("server.allowed_hosts: must be a list of strings, none of them empty"), "{refused}");
@@ -322,4 +345,15 @@ fn the_environment_of_huggingface_hub_wins_over_the_file() {
     let proxies = hub("", &[("HTTPS_PROXY", "http://a"), ("https_proxy", "http://b"), ("NO_PROXY", "c")]).proxies;
     assert_eq!(proxies, Proxies { https: Some("http://b".to_owned()), exempt: "c".to_owned(), ..Proxies::default() });
     assert!(refusal("[hub]\nendpoint = \"hub\"").contains("hub.endpoint: must begin with http:// or https://"));
+    for endpoint in ["https://me:secret@hub", "me:secret@hub", "ftp://secret@hub/x"] {
+        let refused = refusal(&format!("[hub]\nendpoint = {endpoint:?}"));
+        let said = "hub.endpoint: must name no user or password";
+        assert!(refused.contains(said) && !refused.contains("secret"), "{refused}");
+    }
+    assert_eq!(hub("[hub]\nendpoint = \"https://mirror/a@b\"", &[]).endpoint, "https://mirror/a@b");
+    let own = [("HOME", "/h"), ("HF_HOME", "~/e"), ("HF_TOKEN_PATH", "~other/t"), ("TRANSFORMERS_OFFLINE", "1")];
+    let of_own = hub("", &own);
+    assert_eq!((of_own.cache, of_own.token_file, of_own.offline), (at("/h/e/hub"), at("~other/t"), true));
+    assert_eq!(hub("", &[("HOME", "/h"), ("HF_HUB_CACHE", "~")]).cache, at("/h"));
+    assert!(!hub("", &[("HF_HUB_OFFLINE", "0"), ("TRANSFORMERS_OFFLINE", "1")]).offline);
 }
