@@ -128,7 +128,8 @@ impl Cli {
         };
         let FlagSettings { file, models, flags } = settings;
         let configs = Configs::resolve(file.as_deref(), environment, [models, flags].into())?;
-        if command != Command::Serve {
+        // What is pulled has an id of its own.
+        if !matches!(command, Command::Serve | Command::Pull(_)) {
             configs.check_only()?;
         }
         Ok((command, configs))

@@ -82,6 +82,11 @@ fn pull_takes_an_id_whose_revision_may_stand_apart() {
     assert_eq!(id("server pull google/t5gemma-s-s-ul2"), "google/t5gemma-s-s-ul2");
     assert_eq!(id("server pull a/b@v1"), "a/b@v1");
     assert_eq!(id("server pull a/b@v1 --revision v2"), "a/b@v2");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("several.toml");
+    std::fs::write(&file, "[[model]]\npath = \"a\"\n[[model]]\npath = \"b\"").unwrap();
+    let (command, _) = resolve_all(&format!("server pull a/b --config {}", file.display())).unwrap();
+    assert!(matches!(command, Command::Pull(_)), "models of the settings are not what is pulled");
     for line in ["server pull", "server pull a", "server pull a/b --revision ../c", "server pull /a/b"] {
         let kind = refusal(line);
         assert!([ErrorKind::MissingRequiredArgument, ErrorKind::ValueValidation].contains(&kind), "{line}: {kind:?}");
