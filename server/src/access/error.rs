@@ -17,6 +17,12 @@ pub enum AccessError {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// A path leads to something else than a file.
+    #[error("{} is no regular file: keys and certificates are read from files only", path.display())]
+    NoFile {
+        /// The path.
+        path: PathBuf,
+    },
     /// A file is larger than any such file.
     #[error("{} has more than {limit} bytes, which no such file has", path.display())]
     TooLarge {

@@ -5,10 +5,10 @@
 
 use sha2::{Digest, Sha256};
 
-use super::reload::CredentialFiles;
+use super::reload::{CredentialFiles, Credentials};
 use super::small_file;
 
-/// Contents of the files when they were read, and when they were looked at last.
+/// Contents of the files as they were before they were read last, and when they were looked at last.
 #[derive(Debug)]
 pub struct FileWatch {
     files: CredentialFiles,
@@ -20,22 +20,35 @@ pub struct FileWatch {
 type Contents = [u8; 32];
 
 impl FileWatch {
-    /// Watches files that have just been read.
+    /// Watches files that are about to be read. What changes while they are read is seen as a change.
     pub fn new(files: CredentialFiles) -> Self {
         let now = contents(&files);
         Self { files, read: now, seen: now }
     }
 
-    /// Looks at the files. Returns whether they are to be read: they hold something else than when they were read last,
-    /// and the same as at the last look, so that nobody is still writing them. The answer counts as read.
-    pub fn has_changed(&mut self) -> bool {
+    /// Reads the files again into `credentials`.
+    pub fn read_anew(&mut self, credentials: &Credentials) {
+        self.seen = contents(&self.files);
+        self.read_seen(credentials);
+    }
+
+    /// Looks at the files, and reads them again if they hold something else than when they were read last, and the same
+    /// as at the last look, so that nobody is still writing them. Files that cannot be used are read at each look.
+    /// Returns whether they were read and can be used.
+    pub fn read_if_changed(&mut self, credentials: &Credentials) -> bool {
         let now = contents(&self.files);
-        let has_changed = now != self.read && now == self.seen;
+        let is_settled = now == self.seen;
         self.seen = now;
-        if has_changed {
-            self.read = now;
+        now != self.read && is_settled && self.read_seen(credentials)
+    }
+
+    /// Reads files that were looked at just before.
+    fn read_seen(&mut self, credentials: &Credentials) -> bool {
+        let is_read = self.files.read_anew(credentials);
+        if is_read {
+            self.read = self.seen;
         }
-        has_changed
+        is_read
     }
 }
 
@@ -59,29 +72,54 @@ fn contents(files: &CredentialFiles) -> Contents {
 
 #[cfg(test)]
 mod tests {
+    use super::super::api_key::{KeyName, NewKey};
     use super::super::key_ring::KeySources;
     use super::*;
 
     #[test]
-    fn a_change_is_seen_once_and_not_while_the_file_is_written() {
+    fn a_change_is_read_once_it_has_settled_and_until_it_can_be_used() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("keys");
         let write = |text: &str| std::fs::write(&file, text).unwrap();
-        write("one");
+        let [one, two] = ["one", "two"].map(|name| NewKey::make(&KeyName::new(name).unwrap()));
+        write(&one.line);
         let keys = KeySources { file: Some(file.clone()), ..KeySources::default() };
-        let mut watch = FileWatch::new(CredentialFiles { keys, certificate: None });
-        assert!(!watch.has_changed());
+        let files = CredentialFiles { keys, certificate: None };
+        let mut watch = FileWatch::new(files.clone());
+        let credentials = files.read().unwrap();
+        let knows = |key: &NewKey| credentials.keys.present().unwrap().find(&key.secret).is_some();
+        assert!(!watch.read_if_changed(&credentials));
         write("half of tw");
-        assert!(!watch.has_changed(), "it may still be written");
-        write("two");
-        assert!(!watch.has_changed(), "it was");
-        assert!(watch.has_changed());
-        assert!(!watch.has_changed(), "it is read");
+        assert!(!watch.read_if_changed(&credentials), "it may still be written");
+        write(&two.line);
+        assert!(!watch.read_if_changed(&credentials), "it was");
+        assert!(watch.read_if_changed(&credentials) && knows(&two));
+        assert!(!watch.read_if_changed(&credentials), "it is read");
         std::fs::remove_file(&file).unwrap();
-        assert!(!watch.has_changed());
-        assert!(watch.has_changed(), "a file that is gone is a change");
-        write("two");
-        assert!(!watch.has_changed());
-        assert!(watch.has_changed(), "and so is one that is back");
+        for _ in 0..3 {
+            assert!(!watch.read_if_changed(&credentials) && knows(&two), "it cannot be read");
+        }
+        write(&one.line);
+        assert!(!watch.read_if_changed(&credentials));
+        assert!(watch.read_if_changed(&credentials) && knows(&one));
+        write(&two.line);
+        watch.read_anew(&credentials);
+        assert!(knows(&two) && !watch.read_if_changed(&credentials), "it was asked for");
+    }
+
+    #[test]
+    fn what_changes_while_files_are_read_is_read_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("keys");
+        let [one, two] = ["one", "two"].map(|name| NewKey::make(&KeyName::new(name).unwrap()));
+        std::fs::write(&file, &one.line).unwrap();
+        let keys = KeySources { file: Some(file.clone()), ..KeySources::default() };
+        let files = CredentialFiles { keys, certificate: None };
+        let mut watch = FileWatch::new(files.clone());
+        let credentials = files.read().unwrap();
+        std::fs::write(&file, &two.line).unwrap();
+        assert!(!watch.read_if_changed(&credentials));
+        assert!(watch.read_if_changed(&credentials));
+        assert!(credentials.keys.present().unwrap().find(&two.secret).is_some());
     }
 }

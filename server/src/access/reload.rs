@@ -41,15 +41,19 @@ impl CredentialFiles {
     }
 
     /// Reads everything again into `credentials`. Keys and certificate change apart: what cannot be used stays as it
-    /// was, which the log says.
-    pub fn read_anew(&self, credentials: &Credentials) {
+    /// was, which the log says. Returns whether all of it can be used.
+    pub fn read_anew(&self, credentials: &Credentials) -> bool {
+        let mut all = true;
         if self.keys.file.is_some() {
             match self.keys.read() {
                 Ok(ring) => {
                     tracing::info!(keys = ring.names().count(), "keys were read anew");
                     credentials.keys.replace(ring);
                 }
-                Err(error) => report(&error, "the keys of before stay valid"),
+                Err(error) => {
+                    report(&error, "the keys of before stay valid");
+                    all = false;
+                }
             }
         } else if self.keys.any() {
             tracing::warn!(
@@ -60,9 +64,13 @@ impl CredentialFiles {
         if let (Some(files), Some(certificate)) = (&self.certificate, &credentials.certificate) {
             match certificate.read_anew(files) {
                 Ok(()) => tracing::info!("the certificate was read anew"),
-                Err(error) => report(&error, "the certificate of before stays valid"),
+                Err(error) => {
+                    report(&error, "the certificate of before stays valid");
+                    all = false;
+                }
             }
         }
+        all
     }
 }
 
@@ -94,11 +102,11 @@ mod tests {
         let knows = |key: &NewKey| credentials.keys.present().unwrap().find(&key.secret).is_some();
         for bad in ["", "old", &format!("{0}\n{0}", new.line)] {
             std::fs::write(&file, bad).unwrap();
-            files.read_anew(&credentials);
+            assert!(!files.read_anew(&credentials));
             assert!(knows(&old) && !knows(&new), "{bad}");
         }
         std::fs::write(&file, &new.line).unwrap();
-        files.read_anew(&credentials);
+        assert!(files.read_anew(&credentials));
         assert!(!knows(&old) && knows(&new));
     }
 

@@ -2,9 +2,12 @@
 //!
 //! Used by `key_ring`, `certificate` and `file_watch`.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 use super::error::AccessError;
 
@@ -15,11 +18,16 @@ const FILE_BYTES: u64 = 1 << 20;
 /// The contents of a file.
 ///
 /// # Errors
-/// When it cannot be read, or is too long.
+/// When it cannot be read, is no regular file, or is too long.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, AccessError> {
     let unreadable = |source| AccessError::Unreadable { path: path.to_owned(), source };
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
+    // Nobody waits for the writer of a FIFO.
+    let waiting_for_none = OFlags::NONBLOCK.bits() as i32;
+    let file = OpenOptions::new().read(true).custom_flags(waiting_for_none).open(path).map_err(unreadable)?;
+    if !file.metadata().map_err(unreadable)?.is_file() {
+        return Err(AccessError::NoFile { path: path.to_owned() });
+    }
     file.take(FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > FILE_BYTES {
         return Err(AccessError::TooLarge { path: path.to_owned(), limit: FILE_BYTES });
@@ -32,9 +40,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_does_not_end_is_given_up() {
-        assert!(matches!(read(Path::new("/dev/zero")), Err(AccessError::TooLarge { .. })));
+    fn what_is_no_file_or_too_long_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (fifo, large) = (folder.path().join("fifo"), folder.path().join("large"));
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).unwrap();
+        for path in [fifo.as_path(), folder.path(), Path::new("/dev/zero"), Path::new("/dev/null")] {
+            assert!(matches!(read(path), Err(AccessError::NoFile { .. })), "{}", path.display());
+        }
         assert!(matches!(read(Path::new("/nowhere/keys")), Err(AccessError::Unreadable { .. })));
-        assert_eq!(read(Path::new("/dev/null")).unwrap(), b"");
+        for (bytes, is_allowed) in [(FILE_BYTES, true), (FILE_BYTES + 1, false)] {
+            std::fs::write(&large, vec![b'x'; bytes as usize]).unwrap();
+            assert_eq!(read(&large).is_ok(), is_allowed);
+        }
     }
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
 use super::error::{CommandError, io};
-use crate::access::Credentials;
+use crate::access::{Credentials, FileWatch};
 use crate::api::{AccessLog, Entrance, Guard, GuardSettings, KeyCheck, loading_routes};
 use crate::client_connection::{ConnectionTimeouts, PlaceLimits, WritePace};
 use crate::config::{Config, Configs, Limits, ServerConfig};
@@ -80,8 +80,10 @@ async fn start_blocking_threads(count: usize) {
 
 async fn run(configs: &Configs, notifier: &Notifier, trial_program: Option<PathBuf>) -> Result<(), CommandError> {
     let config = configs.first();
-    let credentials = config.access.credentials.read()?;
-    let mut signals = listen_for_signals(&config.access, &credentials).map_err(io("wait for signals"))?;
+    let files = &config.access.credentials;
+    let watch = FileWatch::new(files.clone());
+    let credentials = files.read()?;
+    let mut signals = listen_for_signals(&config.access, &credentials, watch).map_err(io("wait for signals"))?;
     let listener = listen(&config.server.host, config.server.port).await?;
     let address = listener.local_addr().map_err(io("read the listener's address"))?;
     let probes = probe_listener(&config.server).await?;
