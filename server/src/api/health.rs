@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{FromRef, State};
+use axum::extract::{FromRef, Request, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::http::ApiError;
+use super::http::{ApiError, Entrance};
 use crate::request::Refusal;
 use crate::telemetry::Metrics;
 
@@ -63,14 +63,20 @@ impl FromRef<Arc<Api>> for Metrics {
     }
 }
 
+impl FromRef<Entrance> for Metrics {
+    fn from_ref(entrance: &Entrance) -> Self {
+        entrance.metrics.clone()
+    }
+}
+
 /// Answers paths that need a model before it is loaded.
-pub async fn not_ready() -> ApiError {
-    ApiError::NotReady
+pub async fn not_ready(State(entrance): State<Entrance>, request: Request) -> ApiError {
+    entrance.refuse_unread(request, ApiError::NotReady).await
 }
 
 /// Answers a request for a model before any is loaded, and counts it.
-pub async fn no_model_yet(State(metrics): State<Metrics>) -> ApiError {
+pub async fn no_model_yet(State(entrance): State<Entrance>, request: Request) -> ApiError {
     let error = ApiError::NotReady;
-    metrics.without_model().count_request(error.outcome());
-    error
+    entrance.metrics.without_model().count_request(error.outcome());
+    entrance.refuse_unread(request, error).await
 }

@@ -67,7 +67,8 @@ pub fn probe_router(api: Arc<Api>) -> Router {
 /// Routes of the second address, which a network of its own protects: nobody needs a key there.
 pub fn admin_router(api: Arc<Api>) -> Router {
     let entrance = api.entrance.for_probes();
-    behind_without_keys(&entrance, router_of(probes()).fallback(health::no_room)).with_state(api)
+    let routes = router_of(probes()).method_not_allowed_fallback(method_not_allowed).fallback(unknown_path);
+    behind_without_keys(&entrance, routes).with_state(api)
 }
 
 fn probes() -> [Route<Arc<Api>>; 4] {
@@ -92,8 +93,8 @@ pub fn loading_routes(entrance: &Entrance) -> Routes {
     let routes = early.chain(own);
     let routes = if entrance.serves_page { with_page(router_of(routes)) } else { router_of(routes) };
     let routes = routes.fallback(health::not_ready);
-    let all = behind(entrance, routes.clone()).with_state(entrance.metrics.clone());
-    let admin = behind_without_keys(&entrance.for_probes(), routes).with_state(entrance.metrics.clone());
+    let all = behind(entrance, routes.clone()).with_state(entrance.clone());
+    let admin = behind_without_keys(&entrance.for_probes(), routes).with_state(entrance.clone());
     Routes { all: all.clone(), probes: all, admin }
 }
 

@@ -1,10 +1,12 @@
 //! Bodies that are too large or not wanted: their clients can read the answer.
 
 use serde_json::{Value, json};
+use server::api::loading_routes;
+use server::http_server::{HttpServer, ServerShared};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
-use crate::app::{PATIENCE, Setup};
+use crate::app::{App, CONNECTIONS, PATIENCE, Setup};
 use crate::listening::{Running, read_until};
 
 #[tokio::test]
@@ -54,4 +56,18 @@ async fn a_client_that_waits_for_permission_to_send_too_much_is_told_no() {
     client.write_all(head.as_bytes()).await.unwrap();
     let answer = read_until(&mut client, "request_too_large").await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+}
+
+#[tokio::test]
+async fn the_client_of_a_large_body_can_read_that_the_models_are_still_loaded() {
+    let (app, _hand) = App::by_hand(Setup::default());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let _server = HttpServer::start(listener, CONNECTIONS, loading_routes(&app.api.entrance), ServerShared::default());
+    for path in ["/v1/completions", "/v1/models"] {
+        let asked = reqwest::Client::new().post(format!("http://{address}{path}")).body("a".repeat(8 << 20));
+        let answer = asked.send().await.expect("an answer, not a reset connection");
+        assert_eq!(answer.status(), 503, "{path}");
+        assert_eq!(answer.json::<Value>().await.unwrap()["error"]["code"], "loading");
+    }
 }
