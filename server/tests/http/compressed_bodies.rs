@@ -7,6 +7,7 @@ use axum::http::{Request, header};
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+use serde_json::json;
 
 use crate::answer::Answer;
 use crate::app::{App, Setup};
@@ -57,4 +58,14 @@ async fn a_body_that_inflates_to_too_much_is_refused() {
     }
     assert!(hand.is_idle());
     assert_eq!(app.api.body_budget.used_bytes(), 0);
+}
+
+#[tokio::test]
+async fn a_compressed_body_is_not_inflated_when_the_queue_has_no_place() {
+    let (app, mut hand) = App::by_hand(Setup { queued_rows: 1, ..Setup::default() });
+    let broken = b"{\"prompt\": \"p\"}".to_vec();
+    post(&app, "gzip", broken.clone()).await.error(400, None, None);
+    let _client = app.spawn(json!({"prompt": "p"}));
+    let _queued = hand.submission().await;
+    post(&app, "gzip", broken).await.error(429, None, Some("overloaded"));
 }

@@ -89,6 +89,8 @@ impl BodyReader<'_> {
             Err(_) => return Err(ApiError::BodyTimeout { seconds: self.limits.timeout.as_secs() }),
         };
         let Some(coding) = ContentCoding::declared(headers)? else { return Ok(received) };
+        // Which model it names is not known before it is inflated.
+        self.queues.map_or(Ok(()), |models| models.check_vacancy_for(None))?;
         let limit = self.limits.bytes;
         self.inflating.run(move || inflate(received, coding, limit)).await?
     }

@@ -5,7 +5,7 @@
 
 use std::io::Read;
 
-use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
+use flate2::bufread::{GzDecoder, ZlibDecoder};
 use ruzstd::decoding::StreamingDecoder;
 
 use super::body::{ReceivedBody, SMALL_BODY_BYTES};
@@ -15,6 +15,8 @@ use super::error::ApiError;
 
 /// Bytes that are inflated at once.
 const PIECE_BYTES: usize = 16 << 10;
+/// Most members of gzip or frames of zstd in a body: each begins with new tables, however small it is.
+const PARTS: usize = 1024;
 /// Largest window of zstd: HTTP allows no larger one (RFC 9659). A decoder takes this memory in addition.
 const WINDOW_BYTES: u64 = 8 << 20;
 
@@ -27,18 +29,27 @@ pub fn inflate(body: ReceivedBody, coding: ContentCoding, limit: usize) -> Resul
     let mut inflating = Inflating { bytes: Vec::new(), share: held, packed_bytes: packed.len(), coding, limit };
     let mut rest = packed.as_slice();
     match coding {
-        ContentCoding::Gzip => inflating.pour(MultiGzDecoder::new(&mut rest))?,
         ContentCoding::Deflate => inflating.pour(ZlibDecoder::new(&mut rest))?,
+        // These two may consist of several parts.
+        ContentCoding::Gzip => {
+            inflating.pour(GzDecoder::new(&mut rest))?;
+            for _ in 1..PARTS {
+                if !rest.is_empty() {
+                    inflating.pour(GzDecoder::new(&mut rest))?;
+                }
+            }
+        }
         ContentCoding::Zstd => {
-            // A body may consist of several frames.
-            while !rest.is_empty() {
-                let frame = StreamingDecoder::new_with_max_window_size(&mut rest, WINDOW_BYTES);
-                inflating.pour(frame.map_err(|error| inflating.broken(&error))?)?;
+            for _ in 0..PARTS {
+                if !rest.is_empty() {
+                    let frame = StreamingDecoder::new_with_max_window_size(&mut rest, WINDOW_BYTES);
+                    inflating.pour(frame.map_err(|error| inflating.broken(&error))?)?;
+                }
             }
         }
     }
     if !rest.is_empty() {
-        return Err(inflating.broken(&"there are bytes behind its end"));
+        return Err(inflating.broken(&"there are bytes behind its end, or more than 1024 parts"));
     }
     drop(packed);
     let Inflating { bytes, mut share, .. } = inflating;
@@ -141,6 +152,10 @@ mod tests {
         for (coding, pack) in [PACKERS[0], PACKERS[2]] {
             let bytes = [pack(b"{\"prompt\":"), pack(b"\"p\"}")].concat();
             assert_eq!(inflated(bytes, coding, &budget(LIMIT)).unwrap().bytes, b"{\"prompt\":\"p\"}");
+            let most = pack(b"x").repeat(PARTS);
+            assert_eq!(inflated(most.clone(), coding, &budget(LIMIT)).unwrap().bytes.len(), PARTS);
+            let refused = inflated([most, pack(b"x")].concat(), coding, &budget(LIMIT)).unwrap_err();
+            assert!(refused.to_string().contains("more than 1024 parts"), "{coding:?}: {refused}");
         }
     }
 
