@@ -21,7 +21,7 @@ const HUB: [(&str, &str); 7] = [
     ("CURL_CA_BUNDLE", "certificates"),
     ("REQUESTS_CA_BUNDLE", "certificates"),
 ];
-/// Of these the first one that is set counts.
+/// Variables for staying offline, the first of which that is set counts.
 const OFFLINE: [&str; 2] = ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"];
 /// Variables in which `~` stands for the user's folder.
 const PATHS: [&str; 3] = ["HF_HOME", "HF_HUB_CACHE", "HF_TOKEN_PATH"];
