@@ -6,7 +6,7 @@
 use kernels::{DType, KvFormat, Precision, Scheme, WeightFormat};
 
 use crate::arithmetic::{Arithmetic, Role};
-use crate::config::{ModelConfig, StackConfig};
+use crate::config::{EncoderConfig, ModelConfig, StackConfig};
 
 /// Batch and lengths of a decode step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,18 +82,31 @@ impl ModelConfig {
         let output_tables = if self.tie_word_embeddings { 1 } else { 2 };
         let (encoder, decoder) = (&self.encoder, &self.decoder);
         let tables = (encoder.vocab * encoder.hidden + output_tables * decoder.vocab * decoder.hidden) as u64;
-        let matrices = self.parameters() - tables;
-        let table_bytes = match arithmetic.precision {
-            Precision::F32 => DType::F32.bytes(),
-            Precision::Bf16 => DType::Bf16.bytes(),
-        } as u64;
-        let matrix_bytes = match arithmetic.quantize {
-            None => matrices * table_bytes,
-            Some(Scheme::Int8) => matrices,
-            Some(Scheme::Int4) => matrices / 2,
-        };
-        tables * table_bytes + matrix_bytes
+        least_bytes(tables, self.parameters() - tables, arithmetic)
     }
+}
+
+impl EncoderConfig {
+    /// Lower bound of the bytes that all weights take in memory, as [`ModelConfig::least_weight_bytes`] counts them. A
+    /// head does not count.
+    pub fn least_weight_bytes(&self, arithmetic: Arithmetic) -> u64 {
+        let table = (self.encoder.vocab * self.encoder.hidden) as u64;
+        least_bytes(table, self.parameters() - table, arithmetic)
+    }
+}
+
+/// The fewest bytes of so many numbers in embedding tables and in layers.
+const fn least_bytes(tables: u64, layers: u64, arithmetic: Arithmetic) -> u64 {
+    let table_bytes = match arithmetic.precision {
+        Precision::F32 => DType::F32.bytes(),
+        Precision::Bf16 => DType::Bf16.bytes(),
+    } as u64;
+    let layer_bytes = match arithmetic.quantize {
+        None => layers * table_bytes,
+        Some(Scheme::Int8) => layers,
+        Some(Scheme::Int4) => layers / 2,
+    };
+    tables * table_bytes + layer_bytes
 }
 
 /// Bytes of one output feature of a matrix.
@@ -154,6 +167,11 @@ mod tests {
         assert_eq!(least(Precision::Bf16, None), 2 * s_s.parameters());
         assert_eq!(least(Precision::Bf16, Some(Scheme::Int8)), 2 * tables + rest);
         assert_eq!(least(Precision::Bf16, Some(Scheme::Int4)), 2 * tables + rest / 2);
+        let encoder = EncoderConfig { encoder: s_s.encoder.clone(), labels: Vec::new() };
+        let (all, table) = (encoder.parameters(), 256_000 * 512);
+        assert_eq!(encoder.least_weight_bytes(Precision::F32.into()), 4 * all);
+        let eight_bits = Arithmetic { quantize: Some(Scheme::Int8), ..Precision::Bf16.into() };
+        assert_eq!(encoder.least_weight_bytes(eight_bits), 2 * table + (all - table));
     }
 
     #[test]

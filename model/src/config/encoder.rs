@@ -49,6 +49,11 @@ impl EncoderConfig {
         problems.value_or_error(&document.path, read)
     }
 
+    /// Number of all numbers, without those of a head.
+    pub fn parameters(&self) -> u64 {
+        self.encoder.own_parameters() + self.encoder.embedding_parameters()
+    }
+
     /// The architecture.
     pub const fn architecture(&self) -> Architecture {
         let head = if self.labels.is_empty() { Head::States } else { Head::Classes };

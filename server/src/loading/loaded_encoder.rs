@@ -25,7 +25,6 @@ pub struct LoadedEncoder {
     pub tokenizer: Option<Arc<Tokenizer>>,
     config: EncoderConfig,
     model: Box<dyn ResidentEncoder>,
-    weight_bytes: u64,
     in_main_memory: bool,
 }
 
@@ -53,16 +52,23 @@ impl PreparedEncoder {
         Ok(Self { tokenizer, checkpoint, device, arithmetic })
     }
 
+    /// Bytes of main memory that the weights take at least.
+    pub fn least_weight_bytes(&self) -> u64 {
+        match self.device {
+            OpenDevice::Processor(..) => self.checkpoint.config().least_weight_bytes(self.arithmetic),
+            OpenDevice::Gpu(_) => 0,
+        }
+    }
+
     /// Loads the weights.
     pub fn load(self) -> Result<LoadedEncoder, LoadError> {
         let Self { tokenizer, checkpoint, device, arithmetic } = self;
         let in_main_memory = matches!(device, OpenDevice::Processor(..));
-        let weight_bytes = checkpoint.tensor_bytes();
-        let progress = LoadProgress::new("loading", weight_bytes);
+        let progress = LoadProgress::new("loading", checkpoint.tensor_bytes());
         let model = device.load_encoder(&checkpoint, arithmetic, &mut |bytes| progress.advance(bytes))?;
         progress.finish();
         tracing::debug!(%arithmetic, device = model.describe(), "the encoder is loaded");
-        Ok(LoadedEncoder { tokenizer, config: checkpoint.config().clone(), model, weight_bytes, in_main_memory })
+        Ok(LoadedEncoder { tokenizer, config: checkpoint.config().clone(), model, in_main_memory })
     }
 }
 
@@ -102,9 +108,9 @@ impl LoadedEncoder {
         }
     }
 
-    /// Bytes of its tensors in their files.
-    pub(super) const fn weight_bytes(&self) -> u64 {
-        self.weight_bytes
+    /// Bytes that its weights take at least.
+    pub(super) fn least_weight_bytes(&self) -> u64 {
+        self.config.least_weight_bytes(self.arithmetic())
     }
 
     /// Whether weights lie in the memory of this machine, not of a GPU.

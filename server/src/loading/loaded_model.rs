@@ -75,11 +75,11 @@ impl<'a> PreparedModel<'a> {
         Ok(Self::EncoderDecoder(Box::new(Prepared::new(config, shared)?)))
     }
 
-    /// Bytes of main memory that the weights of an encoder-decoder take at least.
+    /// Bytes of main memory that the weights take at least.
     fn least_weight_bytes(&self) -> u64 {
         match self {
             Self::EncoderDecoder(prepared) => prepared.least_weight_bytes(),
-            Self::Encoder(_) => 0,
+            Self::Encoder(prepared) => prepared.least_weight_bytes(),
         }
     }
 
@@ -142,7 +142,7 @@ impl LoadedModel {
     pub(super) fn least_weight_bytes(&self) -> u64 {
         match self {
             Self::EncoderDecoder(loaded) => loaded.least_weight_bytes(),
-            Self::Encoder(loaded) => loaded.weight_bytes(),
+            Self::Encoder(loaded) => loaded.least_weight_bytes(),
         }
     }
 
