@@ -90,10 +90,8 @@ fn lists_hold_strings_that_say_something() {
         "a b://c",
     ] {
         let refused = refusal(&format!("[server]\nallowed_origins = [\"*\", {origin:?}]"));
-        let said = format!(
-            "server.allowed_origins: each must be * or scheme://host[:port], as in https://app.example, and {origin:?} is not"
-        );
-        assert!(refused.contains(&said), "{refused}");
+        assert!(refused.contains("server.allowed_origins: each must be * or scheme://host[:port]"), "{refused}");
+        assert!(refused.contains(&format!("and {origin:?} is not")), "{refused}");
     }
     for (key, bad) in [("allowed_methods", "GET, POST"), ("allowed_headers", "x y"), ("allowed_headers", "a:b")] {
         let refused = refusal(&format!("[server]\n{key} = [{bad:?}]"));
