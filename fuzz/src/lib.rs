@@ -7,6 +7,7 @@ mod bodies;
 mod chat_templates;
 mod configs;
 mod connections;
+mod grammars;
 mod mutations;
 mod running_server;
 mod seeds;
@@ -18,10 +19,11 @@ pub use bodies::BODIES;
 pub use chat_templates::CHAT_TEMPLATES;
 pub use configs::CONFIGS;
 pub use connections::CONNECTIONS;
+pub use grammars::GRAMMARS;
 pub use mutations::Mutator;
 pub use target::Target;
 pub use tensors::TENSORS;
 pub use tokenizers::TOKENIZERS;
 
 /// All targets.
-pub const TARGETS: [Target; 6] = [BODIES, CONNECTIONS, TOKENIZERS, CONFIGS, TENSORS, CHAT_TEMPLATES];
+pub const TARGETS: [Target; 7] = [BODIES, CONNECTIONS, TOKENIZERS, CONFIGS, TENSORS, CHAT_TEMPLATES, GRAMMARS];

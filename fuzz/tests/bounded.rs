@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use fuzz::{BODIES, CHAT_TEMPLATES, CONFIGS, CONNECTIONS, Mutator, TARGETS, TENSORS, TOKENIZERS, Target};
+use fuzz::{BODIES, CHAT_TEMPLATES, CONFIGS, CONNECTIONS, GRAMMARS, Mutator, TARGETS, TENSORS, TOKENIZERS, Target};
 
 /// Longest time for one target, so that a slow machine tries fewer inputs instead of taking longer.
 const TIME: Duration = Duration::from_secs(6);
@@ -51,6 +51,11 @@ fn a_file_of_tensors_is_opened_or_refused() {
 #[test]
 fn a_chat_template_is_rendered_or_refused() {
     run(CHAT_TEMPLATES);
+}
+
+#[test]
+fn a_form_of_answers_is_followed_or_refused() {
+    run(GRAMMARS);
 }
 
 #[test]
