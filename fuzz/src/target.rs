@@ -25,7 +25,8 @@ impl Target {
     /// Parses one input.
     ///
     /// # Panics
-    /// When anything in the process panicked meanwhile that is not caught, or the input took longer than the target's patience.
+    /// When anything in the process panicked meanwhile that is not caught, or the input took longer than the target's
+    /// patience.
     pub fn run(&self, input: &[u8]) {
         LISTEN.call_once(|| std::panic::set_hook(Box::new(note)));
         let start = Instant::now();
