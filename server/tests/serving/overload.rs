@@ -10,7 +10,8 @@ use crate::app::{App, wait_until};
 use crate::demo::rows;
 
 fn long(prompt: &str) -> Value {
-    json!({"prompt": prompt, "stream": true, "ignore_eos": true, "max_tokens": 900, "temperature": 0})
+    json!({"prompt": prompt, "stream": true, "ignore_eos": true, "max_tokens": 900, "temperature": 0,
+        "speculation": "off"})
 }
 
 #[tokio::test]

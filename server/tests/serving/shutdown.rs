@@ -82,7 +82,7 @@ async fn a_server_told_to_end_finishes_its_streams_refuses_new_requests_and_exit
     let server = ServerProcess::start(&["--threads", "1", "--dtype", "f32"]);
     let (address, row) = (server.address, &rows()[0]);
     let body = json!({"prompt": row.input, "stream": true, "stream_options": {"include_usage": true}, "n": CHOICES,
-        "ignore_eos": true, "max_tokens": LONG});
+        "ignore_eos": true, "max_tokens": LONG, "speculation": "off"});
     let request = Client::new().post(format!("http://{address}/v1/completions")).json(&body);
     let mut stream = request.send().await.unwrap();
     let mut text = String::from_utf8(stream.chunk().await.unwrap().unwrap().into()).unwrap();
@@ -113,7 +113,8 @@ async fn a_server_told_to_end_finishes_its_streams_refuses_new_requests_and_exit
 
 /// A stream that has begun and would run for long, and what came of it.
 async fn long_stream(address: SocketAddr) -> (reqwest::Response, String) {
-    let body = json!({"prompt": rows()[0].input, "stream": true, "n": 16, "ignore_eos": true, "max_tokens": LONG});
+    let body = json!({"prompt": rows()[0].input, "stream": true, "n": 16, "ignore_eos": true, "max_tokens": LONG,
+        "speculation": "off"});
     let request = Client::new().post(format!("http://{address}/v1/completions")).json(&body);
     let mut stream = request.send().await.unwrap();
     let text = String::from_utf8(stream.chunk().await.unwrap().unwrap().into()).unwrap();
@@ -193,7 +194,8 @@ async fn requests_are_taken_while_a_balancer_still_sends_them() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_end_of_its_terminal_lets_a_server_finish_its_answers() {
     let server = ServerProcess::start(&["--threads", "1", "--dtype", "f32"]);
-    let body = json!({"prompt": rows()[0].input, "stream": true, "ignore_eos": true, "max_tokens": 400});
+    let body = json!({"prompt": rows()[0].input, "stream": true, "ignore_eos": true, "max_tokens": 400,
+        "speculation": "off"});
     let request = Client::new().post(format!("http://{}/v1/completions", server.address)).json(&body);
     let stream = request.send().await.unwrap();
     server.signal("HUP");
