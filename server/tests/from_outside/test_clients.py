@@ -174,7 +174,8 @@ class OpenAiTest(unittest.TestCase):
 class RetryTest(unittest.TestCase):
     def test_a_client_that_is_refused_for_overload_comes_again_and_is_answered(self):
         with Server(FEW_PLACES) as server:
-            long = dict(model="demo", prompt=SOURCE, max_tokens=1000, stream=True, extra_body={"ignore_eos": True, "speculation": "off"})
+            extra = {"ignore_eos": True, "speculation": "off"}
+            long = dict(model="demo", prompt=SOURCE, max_tokens=1000, stream=True, extra_body=extra)
             patient = client_of(server.address, max_retries=20)
             streams = [patient.completions.create(**long) for _ in range(2)]
             for stream in streams:

@@ -182,7 +182,8 @@ async fn a_running_stream_does_not_feel_the_heaviest_bad_requests() {
 async fn watch(address: SocketAddr, mut stopped: oneshot::Receiver<()>) -> (usize, Duration) {
     let (client, row) = (Client::new(), &rows()[0]);
     // With their ids, tokens without text are sent as well.
-    let body = json!({"prompt": row.input, "stream": true, "ignore_eos": true, "temperature": 0, "max_tokens": 1000, "speculation": "off",
+    let body = json!({"prompt": row.input, "stream": true, "ignore_eos": true, "temperature": 0, "max_tokens": 1000,
+        "speculation": "off",
         "return_token_ids": true});
     let (mut tokens, mut longest_gap) = (0, Duration::ZERO);
     loop {

@@ -17,7 +17,9 @@ async fn a_client_that_hangs_up_gets_its_pages_back_to_the_pool() {
     let address = app.listen().await;
     let rows = rows();
     let body = |stream: bool| {
-        json!({"prompt": rows[8].input, "stream": stream, "n": 16, "ignore_eos": true, "max_tokens": LONG, "speculation": "off"}).to_string()
+        json!({"prompt": rows[8].input, "stream": stream, "n": 16, "ignore_eos": true, "max_tokens": LONG,
+            "speculation": "off"})
+        .to_string()
     };
     for (stream, cancelled) in [(true, 1), (false, 2)] {
         let steps_before = app.engine_metrics().step_rows.get_sample_count();
@@ -46,7 +48,8 @@ async fn a_stop_string_ends_its_choice_in_the_engine_too() {
     let row = &rows()[0];
     let (kept, _) = row.greedy_text.rsplit_once(' ').unwrap();
     let stop = &row.greedy_text[kept.len()..];
-    let body = json!({"prompt": row.input, "temperature": 0, "ignore_eos": true, "max_tokens": LONG, "n": 8, "speculation": "off",
+    let body = json!({"prompt": row.input, "temperature": 0, "ignore_eos": true, "max_tokens": LONG, "n": 8,
+        "speculation": "off",
         "stop": [stop, "nothing of the kind"], "return_token_ids": true});
     let choices = app.post(&body).await.choices();
     let choice = &choices[0];

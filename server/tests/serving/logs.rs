@@ -51,7 +51,8 @@ async fn a_log_that_cannot_be_written_changes_nothing() {
             let answer = Client::new().post(&url).json(&body).send().await.unwrap();
             assert_eq!(answer.status(), 200, "{name}");
         }
-        let stream = json!({"prompt": "a fine tool", "max_tokens": 500, "ignore_eos": true, "stream": true, "speculation": "off"});
+        let stream = json!({"prompt": "a fine tool", "max_tokens": 500, "ignore_eos": true, "stream": true,
+            "speculation": "off"});
         let mut answer = Client::new().post(&url).json(&stream).send().await.unwrap();
         let mut text = String::new();
         text.push_str(std::str::from_utf8(&answer.chunk().await.unwrap().unwrap()).unwrap());
