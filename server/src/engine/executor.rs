@@ -23,7 +23,8 @@ pub trait Executor: Send {
     /// When the device failed; the plan then had no effect that matters.
     fn encode(&mut self, plan: &Plan) -> Result<(), ExecutorError>;
 
-    /// Copies the plan's pages, then starts its target rows, if it has any. Its rules may still lack their masks.
+    /// Copies the plan's pages, then starts its target rows, if it has any. Its rules may still lack their masks. An
+    /// executor whose rows and draws are one step starts both in [`Self::draw`].
     ///
     /// # Errors
     /// As [`Self::encode`].

@@ -175,7 +175,7 @@ impl StepLoop {
     }
 }
 
-/// Starts a plan. Its masks are found while its rows run.
+/// Starts a plan. Its masks are found while its rows run, if the executor starts these before the draws.
 fn start(executor: &mut dyn Executor, masks: &mut MaskThreads, plan: &mut Plan) -> Result<(), ExecutorError> {
     masks.start(&plan.masks);
     let started = executor.encode(plan).and_then(|()| executor.decode(plan));

@@ -111,9 +111,18 @@ fn longest_run(text: &[u32], target: &[u32]) -> Option<Run> {
         let same = text[..index].iter().rev().zip(before.iter().rev()).take_while(|(a, b)| a == b);
         1 + same.take(LONGEST_RUN - 1).count()
     };
-    let ends = text.iter().enumerate().take(text.len().saturating_sub(1)).filter(|(_, token)| *token == last);
-    let runs = ends.map(|(index, _)| Run { tokens: run_at(index), end: index + 1 });
-    runs.filter(|run| run.tokens >= SHORTEST_RUN).max_by_key(|run| run.tokens)
+    let ends = text[..text.len().saturating_sub(1)].iter().enumerate().rev().filter(|(_, token)| *token == last);
+    let mut longest: Option<Run> = None;
+    for (index, _) in ends {
+        let run = Run { tokens: run_at(index), end: index + 1 };
+        if longest.is_none_or(|longest| run.tokens > longest.tokens) {
+            longest = Some(run);
+        }
+        if run.tokens == LONGEST_RUN {
+            break;
+        }
+    }
+    longest.filter(|run| run.tokens >= SHORTEST_RUN)
 }
 
 #[cfg(test)]

@@ -83,8 +83,7 @@ pub async fn read_call(api: &Arc<Api>, unread: Unread<'_>, read: ReadBody) -> Re
 }
 
 /// The tokens of a call's texts, which are taken out of it, and the form of its answer, compiled. All of the call is
-/// checked then, and its numbers of tokens
-/// to generate are settled. Its time began at `queued`.
+/// checked then, and its numbers of tokens to generate are settled. Its time began at `queued`.
 ///
 /// # Errors
 /// The [`ApiError`] for the client.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use kernels::Sampling;
 use serde::Serialize;
 
-use super::conditions::model_name;
+use super::conditions::Subject;
 use super::driver::{Driver, request, room_for};
 use super::measure::{REPEATS, median, rounded};
 use super::print::print_json;
@@ -20,11 +20,8 @@ use crate::request::{BeamSearch, EarlyStopping, GenerationRequest};
 
 #[derive(Debug, Serialize)]
 struct Line<'a> {
-    engine: &'a str,
-    shape: &'a str,
-    device: &'a str,
-    source: usize,
-    target: usize,
+    #[serde(flatten)]
+    subject: &'a Subject<'a>,
     beams: u32,
     /// Rows of a step.
     batch: usize,
@@ -48,7 +45,7 @@ pub fn beams(config: &Config, options: &BenchOptions, width: u32) -> Result<(), 
     }
     let loaded = load(config)?;
     let limits = room_for(options, loaded.limits(config)?)?;
-    let (engine, device) = (format!("encdec-{}", loaded.arithmetic()), loaded.device());
+    let subject = Subject::new(config, &loaded, options);
     let vocab = loaded.config().encoder.vocab;
     let mut driver = Driver::start(loaded.start(limits, Arc::default())?, options, vocab)?;
     for batch in batches {
@@ -56,11 +53,7 @@ pub fn beams(config: &Config, options: &BenchOptions, width: u32) -> Result<(), 
         let beam_step_ms = step_ms(&mut driver, options, sources, |asked| searched(asked, width))?;
         let sampled_step_ms = step_ms(&mut driver, options, sources, |asked| sampled(asked, width))?;
         print_json(&Line {
-            engine: &engine,
-            shape: model_name(config),
-            device: &device,
-            source: options.source_len.get(),
-            target: options.target_len,
+            subject: &subject,
             beams: width,
             batch,
             beam_step_ms: rounded(beam_step_ms),

@@ -5,8 +5,34 @@
 use std::fs;
 
 use jiff::Timestamp;
+use serde::Serialize;
 
+use crate::cli::BenchOptions;
 use crate::config::{Config, ModelSource};
+use crate::loading::Loaded;
+
+/// The part of a line of figures that is the same at all batch sizes.
+#[derive(Debug, Clone, Serialize)]
+pub struct Subject<'a> {
+    engine: String,
+    shape: &'a str,
+    device: String,
+    source: usize,
+    target: usize,
+}
+
+impl<'a> Subject<'a> {
+    /// A model with the lengths that are measured.
+    pub fn new(config: &'a Config, loaded: &Loaded, options: &BenchOptions) -> Self {
+        Self {
+            engine: format!("encdec-{}", loaded.arithmetic()),
+            shape: model_name(config),
+            device: loaded.device(),
+            source: options.source_len.get(),
+            target: options.target_len,
+        }
+    }
+}
 
 /// The measured model in one word: its shape, or the name that it is served under.
 pub fn model_name(config: &Config) -> &str {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::beams::step_ms;
-use super::conditions::model_name;
+use super::conditions::Subject;
 use super::driver::{Driver, room_for};
 use super::measure::rounded;
 use super::print::print_json;
@@ -20,11 +20,8 @@ use crate::request::{Controls, GenerationRequest, TokenBias};
 
 #[derive(Debug, Serialize)]
 struct Line<'a> {
-    engine: &'a str,
-    shape: &'a str,
-    device: &'a str,
-    source: usize,
-    target: usize,
+    #[serde(flatten)]
+    subject: &'a Subject<'a>,
     control: &'a str,
     batch: usize,
     /// Time of a step under the control.
@@ -42,7 +39,7 @@ struct Line<'a> {
 pub fn controls(config: &Config, options: &BenchOptions) -> Result<(), CommandError> {
     let loaded = load(config)?;
     let limits = room_for(options, loaded.limits(config)?)?;
-    let (engine, device) = (format!("encdec-{}", loaded.arithmetic()), loaded.device());
+    let subject = Subject::new(config, &loaded, options);
     let (encoder, decoder) = (loaded.config().encoder.vocab, loaded.config().decoder.vocab);
     let measured: Vec<_> = all(decoder as u32).map(|(name, controls)| (name, Arc::new(controls.in_order()))).into();
     let mut driver = Driver::start(loaded.start(limits, Arc::default())?, options, encoder)?;
@@ -52,11 +49,7 @@ pub fn controls(config: &Config, options: &BenchOptions) -> Result<(), CommandEr
             let controlled = |asked| GenerationRequest { controls: Arc::clone(controls), ..asked };
             let step_ms = step_ms(&mut driver, options, batch, controlled)?;
             print_json(&Line {
-                engine: &engine,
-                shape: model_name(config),
-                device: &device,
-                source: options.source_len.get(),
-                target: options.target_len,
+                subject: &subject,
                 control,
                 batch,
                 step_ms: rounded(step_ms),
