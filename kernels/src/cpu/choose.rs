@@ -3,8 +3,11 @@
 //! Called by `ops::sampling`. Beside the table there is a copy of 8-bit integers, and for each row a bound of how far
 //! the copy lies from it. All rows are multiplied with the copy, which gives each panel a range that its logits
 //! certainly lie in. Panels whose range reaches the wanted logits are then multiplied with the table itself, by the
-//! very tiles of the whole product, so that their logits are the whole product's to the last bit. Where more than half
-//! of all panels are reached, as under a mask that refuses an id of every panel, the whole product is computed instead.
+//! very tiles of the whole product, so that their logits are the whole product's to the last bit.
+//!
+//! Where the ranges leave many panels to a draw, as under a mask that refuses an id of every panel, the most promising
+//! panels are multiplied first, and their logits tell which others may still matter. Where a large part of the table is
+//! needed after all, the whole product is computed instead.
 //!
 //! The bound. Let `x` be the operand the product multiplies, `a q` its quantised form, `w` a row of the table and `b p`
 //! its quantised form. Then `x.w - ab q.p = a q.(w - b p) + (x - a q).w`, whose parts are at most `|a q| |w - b p|` and
@@ -13,11 +16,12 @@
 //! that is allowed for. The bound's own float32 operations are covered by growing its factors by 2^-18.
 #![allow(unsafe_code)]
 
+use std::ops::Range;
 use std::ptr::null;
 
 use super::matrix::Matrix;
 use super::panel::PANEL;
-use super::panel_filter::{PanelFilter, Ranges};
+use super::panel_filter::{Floor, PanelFilter, Ranges, Wish};
 use super::pool::{Pool, SharedMut};
 use super::product::{self, Columns, Panel, Product, QuantizedOperands, Rows};
 use super::rows;
@@ -29,7 +33,12 @@ use crate::backend::OutputLayer;
 use crate::isa::Isa;
 use crate::math::round_bf16;
 use crate::quantize::Scheme;
-use crate::sampling::{Candidates, Draw, Draws};
+use crate::sampling::{Candidates, Draw, DrawRule, Draws};
+
+/// Panels that are multiplied first for a draw that the ranges leave many to, beside one for each logit that it keeps.
+const PROMISING: usize = 32;
+/// How many times as many panels a draw must need for that.
+const MANY: usize = 4;
 
 /// Working memory of a choice, kept between calls.
 #[derive(Default)]
@@ -42,7 +51,13 @@ pub(super) struct ScreenSpace {
     uppers: Vec<f32>,
     lowers: Vec<f32>,
     filter: PanelFilter,
+    /// What an id needs to be kept, for each draw.
+    floors: Vec<Floor>,
+    /// Panels that are multiplied first, rows ascending and panels ascending in them; the others that draws depend on.
+    promising: Vec<Panel>,
     survivors: Vec<Panel>,
+    /// Logits under a draw's rule.
+    ruled: Vec<f32>,
     candidates: Candidates,
 }
 
@@ -63,7 +78,7 @@ impl Choose<'_> {
     pub fn run(&self, screen: &Screen, space: &mut ScreenSpace, logits: &mut [f32], out: &mut Vec<Option<u32>>) {
         self.quantize(space);
         self.bound(screen, space);
-        self.find_survivors(space);
+        self.find_floors(space);
         let cap = self.output.softcap;
         let matrix = self.output.table;
         let product = Product { isa: self.isa, pool: self.pool, rows: self.x, matrix, columns: Columns::all(matrix) };
@@ -72,15 +87,20 @@ impl Choose<'_> {
                 rows::softcap(self.isa, stretch, cap);
             }
         };
+        if !space.promising.is_empty() {
+            product.run_panels(&space.promising, logits, finish);
+            self.raise_floors(space, logits);
+        }
+        self.find_survivors(space);
         // A panel is read again for each row that needs it. The whole product reads it once for a tile of rows.
-        if 2 * space.survivors.len() > self.x.count * self.panels() {
+        if 2 * space.survivors.len() > self.x.count.div_ceil(TILE_ROWS) * self.panels() {
             product.run(logits, finish);
             let (isa, pool, vocab, first) = (self.isa, self.pool, matrix.rows, self.first);
             return LogitRows { isa, pool, logits, vocab, first }.draw(self.draws, out);
         }
         product.run_panels(&space.survivors, logits, finish);
         for draw in self.draws.list {
-            out.push(self.choose(draw, &space.survivors, logits, &mut space.candidates));
+            out.push(self.choose(draw, space, logits));
         }
     }
 
@@ -144,39 +164,117 @@ impl Choose<'_> {
         });
     }
 
-    /// Panels that the draws from a row depend on, rows ascending and panels ascending in them.
+    /// The draws with their places in the list, what they wish of the logits, and the ranges of their rows.
+    fn wishes<'s>(
+        &'s self,
+        ranges: RowRanges<'s>,
+    ) -> impl Iterator<Item = (usize, &'s Draw, Wish<'s>, Ranges<'s>)> + 's {
+        self.draws.list.iter().enumerate().map(move |(index, draw)| {
+            let wish = Wish::of(draw, self.draws.rule(draw), self.output.softcap);
+            (index, draw, wish, ranges.of(draw.row as usize - self.first))
+        })
+    }
+
+    /// Floors of all draws from the ranges alone, and promising panels for those that they leave many panels to.
+    fn find_floors(&self, space: &mut ScreenSpace) {
+        let panels = self.panels();
+        let ScreenSpace { factors, uppers, lowers, filter, floors, promising, .. } = space;
+        let ranges = RowRanges { factors, uppers, lowers, panels };
+        floors.clear();
+        promising.clear();
+        for (_, draw, wish, ranges) in self.wishes(ranges) {
+            let floor = filter.floor(ranges, wish);
+            floors.push(floor);
+            let count = PROMISING + wish.kept;
+            filter.begin(panels);
+            filter.add(ranges, wish, floor);
+            if ranges.are_known && filter.needed().nth(MANY * count).is_some() {
+                let row = draw.row as usize - self.first;
+                promising.extend(filter.promising(ranges, wish.rule, count).map(|panel| Panel { row, panel }));
+            }
+        }
+        promising.sort_unstable();
+        promising.dedup();
+    }
+
+    /// Raises the floors of draws by the logits of their rows' promising panels.
+    fn raise_floors(&self, space: &mut ScreenSpace, logits: &[f32]) {
+        let ScreenSpace { floors, promising, ruled, .. } = space;
+        for (draw, floor) in self.draws.list.iter().zip(floors) {
+            let panels = of_row(promising, draw.row as usize - self.first);
+            ruled.clear();
+            for panel in panels {
+                self.append_ruled(draw, *panel, logits, ruled);
+            }
+            *floor = floor.max(Floor::of_known(ruled, draw.sampling.kept()));
+        }
+    }
+
+    /// Panels that the draws depend on beside the promising ones, rows ascending and panels ascending in them.
     fn find_survivors(&self, space: &mut ScreenSpace) {
         let panels = self.panels();
-        let ScreenSpace { factors, uppers, lowers, filter, survivors, candidates, .. } = space;
+        let ScreenSpace { factors, uppers, lowers, filter, floors, promising, survivors, candidates, .. } = space;
+        let ranges = RowRanges { factors, uppers, lowers, panels };
         survivors.clear();
         // Reserved whole, so that no flatter row makes it grow in a later step.
         survivors.reserve(factors.len() * panels);
         candidates.reserve(self.output.table.rows);
-        for (row, factors) in factors.iter().enumerate() {
-            let range = row * panels..(row + 1) * panels;
-            let (uppers, lowers) = (&uppers[range.clone()], &lowers[range]);
-            let ranges = Ranges { uppers, lowers, are_known: factors.is_bounded() };
+        for row in 0..self.x.count {
             filter.begin(panels);
-            for draw in self.draws.list.iter().filter(|draw| draw.row as usize == self.first + row) {
-                filter.add(ranges, draw, self.draws.rule(draw), self.output.softcap);
+            for (index, draw, wish, ranges) in self.wishes(ranges) {
+                if draw.row as usize == self.first + row {
+                    filter.add(ranges, wish, floors[index]);
+                }
             }
-            survivors.extend(filter.needed().map(|panel| Panel { row, panel }));
+            let known = of_row(promising, row);
+            let needed = filter.needed().map(|panel| Panel { row, panel });
+            survivors.extend(needed.filter(|panel| known.binary_search(panel).is_err()));
         }
     }
 
-    fn choose(&self, draw: &Draw, survivors: &[Panel], logits: &[f32], candidates: &mut Candidates) -> Option<u32> {
+    /// Appends the logits of one panel's ids under a draw's rule.
+    fn append_ruled(&self, draw: &Draw, of: Panel, logits: &[f32], out: &mut Vec<f32>) -> Range<usize> {
         let vocab = self.output.table.rows;
-        let row = draw.row as usize - self.first;
-        let own =
-            survivors.partition_point(|panel| panel.row < row)..survivors.partition_point(|panel| panel.row <= row);
-        candidates.clear();
-        for panel in &survivors[own] {
-            let ids = panel.panel * PANEL..vocab.min((panel.panel + 1) * PANEL);
-            let logits = &logits[row * vocab..][ids.clone()];
-            candidates.extend((ids.start as u32..).zip(logits.iter().copied()));
-        }
-        candidates.choose(draw, self.draws.rule(draw))
+        let ids = of.panel * PANEL..vocab.min((of.panel + 1) * PANEL);
+        let start = out.len();
+        out.extend_from_slice(&logits[of.row * vocab..][ids.clone()]);
+        self.draws.rule(draw).apply_from(ids.start as u32, &mut out[start..]);
+        ids
     }
+
+    fn choose(&self, draw: &Draw, space: &mut ScreenSpace, logits: &[f32]) -> Option<u32> {
+        let ScreenSpace { promising, survivors, ruled, candidates, .. } = space;
+        let row = draw.row as usize - self.first;
+        candidates.clear();
+        for panel in of_row(promising, row).iter().chain(of_row(survivors, row)) {
+            ruled.clear();
+            let ids = self.append_ruled(draw, *panel, logits, ruled);
+            candidates.extend((ids.start as u32..).zip(ruled.iter().copied()));
+        }
+        candidates.choose(draw, DrawRule::default())
+    }
+}
+
+/// Ranges of the panels of all rows.
+#[derive(Clone, Copy)]
+struct RowRanges<'a> {
+    factors: &'a [RowBounds],
+    uppers: &'a [f32],
+    lowers: &'a [f32],
+    panels: usize,
+}
+
+impl<'a> RowRanges<'a> {
+    fn of(&self, row: usize) -> Ranges<'a> {
+        let range = row * self.panels..(row + 1) * self.panels;
+        let (uppers, lowers) = (&self.uppers[range.clone()], &self.lowers[range]);
+        Ranges { uppers, lowers, are_known: self.factors[row].is_bounded() }
+    }
+}
+
+/// Those of the panels, ascending by row, that are of one row.
+fn of_row(panels: &[Panel], row: usize) -> &[Panel] {
+    &panels[panels.partition_point(|panel| panel.row < row)..panels.partition_point(|panel| panel.row <= row)]
 }
 
 /// The factors of a row's bounds; unbounded for a row that is not to be screened.

@@ -1,24 +1,28 @@
 //! Finds the panels of the output table that a draw may depend on, from the ranges of their logits and the draw's rule.
 //!
 //! Called by [`super::choose`] for each draw. A panel is passed over only where none of its ids can be among those that
-//! the draw keeps:
+//! the draw keeps. What an id needs to be among them is the draw's [`Floor`]:
 //!
-//! - The floor is the `kept`-th largest lower bound among panels that the rule leaves alone. So many ids with their own
-//!   logits reach it, and an id that certainly stays below it is not among the `kept` best.
-//! - A panel in which the rule lowers or refuses some ids can only lose. It is compared with the floor like any other,
-//!   but its lower bound does not count, since its largest id may be one of them.
-//! - A panel with an id whose logit may rise is always needed; a panel whose ids are all refused never is.
+//! - Of panels that the rule leaves alone, the `kept`-th largest lower bound is a floor: so many ids with their own
+//!   logits reach it. The lower bound of a panel that the rule touches does not count, since its largest id may be
+//!   refused.
+//! - Where that floor leaves many panels, as it does where a rule touches most of them, the logits of a few promising
+//!   panels are computed, and the `kept`-th largest of them under the rule is a floor.
 //!
-//! A panel whose range is not known is needed in any case: a logit in it may not be a number.
+//! An id is compared with the floor as far as it may rise: to its panel's upper bound, and what the rule makes of that.
+//! A panel whose ids are all refused is passed over. A panel whose range is not known is needed in any case: a logit in
+//! it may not be a number.
 
 use super::panel::PANEL;
-use crate::sampling::{Draw, DrawRule, TokenMask};
+use crate::sampling::{Draw, DrawRule, LogitEdit, TokenMask};
 
-/// Change of the order of logits by soft-cap and temperature, relative to the cap or the logit: numbers that lie closer
-/// together may be equal afterwards.
+/// Change of the order of logits by soft-cap, rule and temperature, relative to the largest number on the way: numbers
+/// that lie closer together may be equal afterwards.
 const TIE_MARGIN: f64 = 4e-6;
 /// Absolute loss that is allowed for.
 pub(super) const LOST: f64 = 1e-20;
+/// Penalties below which, or above whose inverse, what a logit may rise to is not estimated.
+const LEAST_PENALTY: f32 = 1e-3;
 
 /// Ranges of the logits of one row's panels, before they are soft-capped.
 #[derive(Clone, Copy)]
@@ -31,15 +35,94 @@ pub(super) struct Ranges<'a> {
     pub are_known: bool,
 }
 
+/// What a draw asks of the logits: how many it keeps, under which rule, behind which soft-cap.
+#[derive(Clone, Copy)]
+pub(super) struct Wish<'a> {
+    /// Number of the largest logits that the draw depends on.
+    pub kept: usize,
+    /// Rule over them.
+    pub rule: DrawRule<'a>,
+    /// Soft-cap before the rule.
+    pub softcap: Option<f32>,
+}
+
+impl<'a> Wish<'a> {
+    /// The wish of a narrow draw.
+    pub fn of(draw: &Draw, rule: DrawRule<'a>, softcap: Option<f32>) -> Self {
+        Self { kept: draw.sampling.kept(), rule, softcap }
+    }
+}
+
+/// A number that the logit of an id, soft-capped and under the rule, certainly reaches if the draw keeps the id.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub(super) struct Floor(f64);
+
+impl Floor {
+    /// Nothing is below it.
+    pub const NONE: Self = Self(f64::NEG_INFINITY);
+
+    /// The floor that a number of known logits give of which the draw keeps one; the logits are soft-capped and under
+    /// the rule.
+    pub fn of_known(logits: &mut [f32], kept: usize) -> Self {
+        if logits.len() < kept || logits.iter().any(|logit| logit.is_nan()) {
+            return Self::NONE;
+        }
+        Self(f64::from(*logits.select_nth_unstable_by(kept - 1, |a, b| b.total_cmp(a)).1))
+    }
+
+    /// The larger of two.
+    pub fn max(self, other: Self) -> Self {
+        if other > self { other } else { self }
+    }
+
+    /// The least raw logit that may reach the floor where the rule does not change it.
+    fn raw(self, softcap: Option<f32>) -> f32 {
+        before_softcap(self.0, self.0.abs(), softcap)
+    }
+
+    /// The least raw logit that may reach the floor through an edit.
+    fn raw_before(self, edit: &LogitEdit, softcap: Option<f32>) -> f32 {
+        if !(LEAST_PENALTY..=LEAST_PENALTY.recip()).contains(&edit.penalty) {
+            return f32::NEG_INFINITY;
+        }
+        let (penalty, bias) = (f64::from(edit.penalty), f64::from(edit.bias));
+        let magnitude = self.0.abs() + bias.abs();
+        let unbiased = self.0 - bias - TIE_MARGIN * magnitude;
+        let unpenalised = if unbiased > 0.0 { unbiased * penalty } else { unbiased / penalty };
+        before_softcap(unpenalised, magnitude * penalty.max(penalty.recip()), softcap)
+    }
+}
+
+/// The least raw logit that may not be told from `logit` once both are soft-capped; `magnitude` is that of the largest
+/// number that has been rounded.
+fn before_softcap(logit: f64, magnitude: f64, softcap: Option<f32>) -> f32 {
+    let raw = match softcap.map(f64::from) {
+        None => logit - TIE_MARGIN * magnitude,
+        Some(cap) => {
+            let capped = (logit - TIE_MARGIN * magnitude.max(cap)) / cap;
+            if capped <= -1.0 {
+                f64::NEG_INFINITY
+            } else if capped >= 1.0 {
+                f64::INFINITY
+            } else {
+                cap * capped.atanh()
+            }
+        }
+    };
+    if raw.is_infinite() {
+        return raw as f32;
+    }
+    // Below whatever rounding to float32 makes of it.
+    (raw - raw.abs() * 1e-6 - LOST) as f32
+}
+
 /// Effect of a rule on the ids of a panel; of several effects, the last in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Treatment {
     /// Nothing.
     Untouched,
-    /// Some logits fall, or become minus infinity.
-    Lowered,
-    /// Some logits may rise.
-    Raised,
+    /// Some logits change, or become minus infinity.
+    Touched,
     /// All become minus infinity.
     Refused,
 }
@@ -50,6 +133,7 @@ pub(super) struct PanelFilter {
     needed: Vec<bool>,
     treatments: Vec<Treatment>,
     order: Vec<f32>,
+    ranked: Vec<(f32, usize)>,
 }
 
 impl PanelFilter {
@@ -59,26 +143,71 @@ impl PanelFilter {
         self.needed.resize(panels, false);
     }
 
-    /// Adds the panels that a narrow draw from the row depends on.
-    pub fn add(&mut self, ranges: Ranges<'_>, draw: &Draw, rule: DrawRule<'_>, softcap: Option<f32>) {
-        let Self { needed, treatments, order } = self;
-        treat(rule, needed.len(), treatments);
-        let lower = nth_untouched(ranges.lowers, treatments, draw.sampling.kept(), order);
-        let floor = lower.map_or(f32::NEG_INFINITY, |lower| still_equal(lower, softcap));
+    /// The floor that the ranges give.
+    pub fn floor(&mut self, ranges: Ranges<'_>, wish: Wish<'_>) -> Floor {
+        let Self { treatments, order, .. } = self;
+        treat(wish.rule, ranges.uppers.len(), treatments);
+        let lower = nth_untouched(ranges.lowers, treatments, wish.kept, order).map(f64::from);
+        lower.map_or(Floor::NONE, |lower| match wish.softcap.map(f64::from) {
+            None => Floor(lower),
+            Some(cap) => Floor(cap * (lower / cap).tanh()),
+        })
+    }
+
+    /// Adds the panels with an id that may reach the floor.
+    pub fn add(&mut self, ranges: Ranges<'_>, wish: Wish<'_>, floor: Floor) {
+        let Self { needed, treatments, .. } = self;
+        treat(wish.rule, needed.len(), treatments);
+        let raw = floor.raw(wish.softcap);
+        // Written so that what is not a number may reach anything.
+        let may_reach = |panel: usize, raw: f32| !(ranges.are_known && ranges.uppers[panel] < raw);
         for (panel, needed) in needed.iter_mut().enumerate() {
-            let floor = match treatments.get(panel) {
-                None | Some(Treatment::Untouched | Treatment::Lowered) => floor,
-                Some(Treatment::Raised) => f32::NEG_INFINITY,
-                Some(Treatment::Refused) => f32::INFINITY,
+            let is_refused = treatments.get(panel) == Some(&Treatment::Refused);
+            *needed |= may_reach(panel, if is_refused { f32::INFINITY } else { raw });
+        }
+        let mut last: Option<(&LogitEdit, f32)> = None;
+        for edit in wish.rule.edits.iter().filter(|edit| !edit.only_lowers()) {
+            let panel = edit.id as usize / PANEL;
+            if treatments.get(panel).is_none_or(|treatment| *treatment == Treatment::Refused) || needed[panel] {
+                continue;
+            }
+            // Edits of a request are often alike.
+            let raw = match last {
+                Some((last, raw)) if (last.penalty, last.bias) == (edit.penalty, edit.bias) => raw,
+                _ => floor.raw_before(edit, wish.softcap),
             };
-            // Written so that what is not a number is needed.
-            *needed |= !(ranges.are_known && ranges.uppers[panel] < floor);
+            last = Some((edit, raw));
+            needed[panel] = may_reach(panel, raw);
         }
     }
 
     /// The panels, ascending.
     pub fn needed(&self) -> impl Iterator<Item = usize> + '_ {
         self.needed.iter().enumerate().filter_map(|(panel, needed)| needed.then_some(panel))
+    }
+
+    /// So many panels that promise the largest logits under the rule, in no order; fewer where it refuses the others.
+    pub fn promising(
+        &mut self,
+        ranges: Ranges<'_>,
+        rule: DrawRule<'_>,
+        count: usize,
+    ) -> impl Iterator<Item = usize> + '_ {
+        let Self { treatments, ranked, .. } = self;
+        treat(rule, ranges.uppers.len(), treatments);
+        ranked.clear();
+        ranked.extend(ranges.uppers.iter().copied().zip(0..));
+        for edit in rule.edits.iter().filter(|edit| !edit.only_lowers()) {
+            if let Some((promise, panel)) = ranked.get_mut(edit.id as usize / PANEL) {
+                *promise = promise.max(edit.apply(ranges.uppers[*panel]));
+            }
+        }
+        ranked.retain(|(_, panel)| treatments.get(*panel) != Some(&Treatment::Refused));
+        if (1..ranked.len()).contains(&count) {
+            ranked.select_nth_unstable_by(count - 1, |a, b| b.0.total_cmp(&a.0));
+            ranked.truncate(count);
+        }
+        ranked.iter().map(|(_, panel)| *panel)
     }
 }
 
@@ -98,19 +227,15 @@ fn treat(rule: DrawRule<'_>, panels: usize, out: &mut Vec<Treatment>) {
             } else if words.all(|word| word == !0) {
                 Treatment::Untouched
             } else {
-                Treatment::Lowered
+                Treatment::Touched
             };
         }
     }
-    let mut raise = |id: u32, to: Treatment| {
+    for id in rule.edits.iter().map(|edit| edit.id).chain(rule.banned.iter().copied()) {
         if let Some(treatment) = out.get_mut(id as usize / PANEL) {
-            *treatment = to.max(*treatment);
+            *treatment = Treatment::Touched.max(*treatment);
         }
-    };
-    for edit in rule.edits {
-        raise(edit.id, if edit.only_lowers() { Treatment::Lowered } else { Treatment::Raised });
     }
-    rule.banned.iter().for_each(|&id| raise(id, Treatment::Lowered));
 }
 
 /// The `n`-th largest number of the panels that are left alone, counted from 1.
@@ -124,42 +249,65 @@ fn nth_untouched(lowers: &[f32], treatments: &[Treatment], n: usize, room: &mut 
     (n <= room.len()).then(|| *room.select_nth_unstable_by(n - 1, |a, b| b.total_cmp(a)).1)
 }
 
-/// The least raw logit that may not be told from `lower` once both are soft-capped and divided by a temperature.
-fn still_equal(lower: f32, softcap: Option<f32>) -> f32 {
-    let lower = f64::from(lower);
-    let floor = match softcap.map(f64::from) {
-        None => lower - TIE_MARGIN * lower.abs(),
-        Some(cap) => {
-            let capped = (lower / cap).tanh() - TIE_MARGIN;
-            if capped <= -1.0 { f64::NEG_INFINITY } else { cap * capped.atanh() }
-        }
-    };
-    // Below whatever rounding to float32 makes of it.
-    (floor - floor.abs() * 1e-6 - LOST) as f32
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sampling::{LogitEdit, Sampling};
 
     #[test]
     fn logits_above_the_margin_stay_apart_and_saturated_ones_survive() {
         for cap in [None, Some(30.0), Some(2.0)] {
+            let after = |z: f32| cap.map_or(z, |cap| crate::math::softcap(z, cap));
             for lower in [-80.0_f32, -29.0, -1.0, 0.0, 0.001, 3.0, 25.0, 29.5, 200.0, 1e6] {
-                let floor = still_equal(lower, cap);
-                assert!(floor <= lower);
-                let after = |z: f32| cap.map_or(z, |cap| crate::math::softcap(z, cap));
+                let ranges = Ranges { uppers: &[lower], lowers: &[lower], are_known: true };
+                let wish = Wish { kept: 1, rule: DrawRule::default(), softcap: cap };
+                let raw = PanelFilter::default().floor(ranges, wish).raw(cap);
+                assert!(raw <= lower);
                 for temperature in [1.0_f32, 0.7, 1.9] {
-                    let below = floor.next_down();
+                    let below = raw.next_down();
                     assert!(
-                        floor == f32::NEG_INFINITY || after(below) / temperature < after(lower) / temperature,
-                        "{cap:?}, {lower}, {floor}"
+                        raw == f32::NEG_INFINITY || after(below) / temperature < after(lower) / temperature,
+                        "{cap:?}, {lower}, {raw}"
                     );
                 }
             }
         }
-        assert!(still_equal(1e6, Some(30.0)) < 250.0, "a saturated softcap makes equals of these");
+        assert!(Floor(30.0).raw(Some(30.0)) < 250.0, "a saturated softcap makes equals of these");
+    }
+
+    #[test]
+    fn below_what_an_edit_starts_from_no_logit_reaches_the_floor_through_it() {
+        let edits = [(1.0, 0.5), (1.0, -0.5), (1.0, 100.0), (0.5, 0.0), (1.3, 2.0), (0.7, -1.0), (900.0, 0.25)];
+        for cap in [None, Some(30.0)] {
+            let after = |z: f32| cap.map_or(z, |cap| crate::math::softcap(z, cap));
+            for (penalty, bias) in edits {
+                let edit = LogitEdit { id: 0, penalty, bias };
+                for known in [-80.0_f32, -3.0, -0.01, 0.0, 0.25, 7.0, 29.99, 31.0, 129.0] {
+                    let raw = Floor(f64::from(known)).raw_before(&edit, cap);
+                    let below = if raw == f32::INFINITY { 1e30 } else { raw.next_down() };
+                    for temperature in [1.0_f32, 0.7] {
+                        assert!(
+                            raw == f32::NEG_INFINITY || edit.apply(after(below)) / temperature < known / temperature,
+                            "{cap:?}, {edit:?}, {known}, {raw}"
+                        );
+                    }
+                    // Not far below, either.
+                    let above = raw + raw.abs().max(1.0) * penalty.max(penalty.recip()) * 0.1;
+                    assert!(raw.abs() >= 25.0 || edit.apply(after(above)) >= known, "{cap:?}, {edit:?}, {known}");
+                }
+            }
+        }
+        assert_eq!(Floor(1.0).raw_before(&LogitEdit::penalty(0, 1e-4), None), f32::NEG_INFINITY);
+        assert_eq!(Floor(32.0).raw_before(&LogitEdit::bias(0, 1.0), Some(30.0)), f32::INFINITY);
+    }
+
+    #[test]
+    fn the_floor_of_known_logits_is_the_last_that_is_kept() {
+        let lowest = f32::NEG_INFINITY;
+        assert_eq!(Floor::of_known(&mut [1.0, 3.0, lowest, 3.0], 2), Floor(3.0));
+        assert_eq!(Floor::of_known(&mut [1.0, 3.0, lowest, 3.0], 4), Floor::NONE);
+        assert_eq!(Floor::of_known(&mut [1.0, 3.0], 3), Floor::NONE);
+        assert_eq!(Floor::of_known(&mut [1.0, f32::NAN], 1), Floor::NONE);
+        assert_eq!(Floor(1.0).max(Floor::NONE), Floor(1.0));
     }
 
     #[test]
@@ -170,18 +318,16 @@ mod tests {
         assert_eq!(nth, [Some(9.0), Some(9.0), Some(4.0), Some(3.0), Some(-1.0), None]);
     }
 
+    const LOWERS: [f32; 5] = [-0.1, 0.9, 1.9, 2.9, 3.9];
+    const RANGES: Ranges<'_> = Ranges { uppers: &[0.1, 1.1, 2.1, 3.1, f32::NAN], lowers: &LOWERS, are_known: true };
+
     /// Panels that a draw of the two best depends on, where panel `i` holds logits up to about `i`.
     fn needed(rule: DrawRule<'_>) -> Vec<usize> {
-        let (lowers, uppers) = ([-0.1, 0.9, 1.9, 2.9, 3.9], [0.1, 1.1, 2.1, 3.1, f32::NAN]);
+        let wish = Wish { kept: 2, rule, softcap: None };
         let mut filter = PanelFilter::default();
-        let sampling = Sampling { temperature: 1.0, top_k: 2, ..Sampling::GREEDY };
         filter.begin(5);
-        filter.add(
-            Ranges { uppers: &uppers, lowers: &lowers, are_known: true },
-            &Draw { sampling, ..Draw::greedy(0) },
-            rule,
-            None,
-        );
+        let floor = filter.floor(RANGES, wish);
+        filter.add(RANGES, wish, floor);
         filter.needed().collect()
     }
 
@@ -196,10 +342,30 @@ mod tests {
     }
 
     #[test]
-    fn a_panel_with_a_logit_that_may_rise_is_needed() {
-        for edit in [LogitEdit::bias(7, 0.1), LogitEdit::penalty(7, 0.9)] {
-            assert_eq!(needed(DrawRule { edits: &[edit], ..DrawRule::default() }), [0, 3, 4]);
-        }
+    fn a_panel_is_needed_where_a_logit_may_rise_to_the_floor() {
+        let of = |edit| needed(DrawRule { edits: &[edit], ..DrawRule::default() });
+        // The floor is 2.9.
+        assert_eq!(of(LogitEdit::bias(7, 2.7)), [3, 4]);
+        assert_eq!(of(LogitEdit::bias(7, 2.9)), [0, 3, 4]);
+        assert_eq!(of(LogitEdit::penalty(64 + 7, 0.4)), [3, 4]);
+        assert_eq!(of(LogitEdit::penalty(64 + 7, 0.3)), [1, 3, 4]);
+    }
+
+    #[test]
+    fn the_most_promising_panels_are_those_of_the_largest_logits_under_the_rule() {
+        let promising = |rule: DrawRule<'_>, count| {
+            let mut filter = PanelFilter::default();
+            let mut panels: Vec<_> = filter.promising(RANGES, rule, count).collect();
+            panels.sort_unstable();
+            panels
+        };
+        assert_eq!(promising(DrawRule::default(), 3), [2, 3, 4]);
+        assert_eq!(promising(DrawRule::default(), 9), [0, 1, 2, 3, 4]);
+        let edits = [LogitEdit::bias(7, 5.0), LogitEdit::bias(2 * 64, -5.0)];
+        assert_eq!(promising(DrawRule { edits: &edits, ..DrawRule::default() }, 2), [0, 4]);
+        let words = [!0, !0, 1, 0, !0, !0];
+        let mask = Some(TokenMask { words: &words });
+        assert_eq!(promising(DrawRule { mask, ..DrawRule::default() }, 2), [1, 2]);
     }
 
     #[test]

@@ -82,7 +82,7 @@ pub(super) struct Product<'a> {
 }
 
 /// One row against one panel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Panel {
     pub row: usize,
     pub panel: usize,

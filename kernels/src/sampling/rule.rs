@@ -123,6 +123,23 @@ impl<'a> DrawRule<'a> {
         self.apply_with(logits, LogitEdit::apply);
     }
 
+    /// Applies the rule to the logits of successive ids from `first` on, a multiple of [`TokenMask::WORD_IDS`].
+    pub fn apply_from(&self, first: u32, logits: &mut [f32]) {
+        let end = first as usize + logits.len();
+        let (first_word, words) = (first as usize / TokenMask::WORD_IDS, end.div_ceil(TokenMask::WORD_IDS));
+        for edit in within(self.edits, first..end as u32, |edit| edit.id) {
+            let logit = &mut logits[(edit.id - first) as usize];
+            *logit = edit.apply(*logit);
+        }
+        if let Some(mask) = self.mask {
+            let words = (first_word..words).map(|word| mask.words.get(word).copied().unwrap_or(0));
+            refuse_by_words(logits, words);
+        }
+        for id in within(self.banned, first..end as u32, |id| *id) {
+            refuse(&mut logits[(id - first) as usize]);
+        }
+    }
+
     /// Applies the rule to a whole row in place, with penalties on log-probabilities
     /// ([`LogitEdit::apply_to_log_prob`]).
     pub fn apply_to_log_probs(&self, logits: &mut [f32], log_sum: f64) {
@@ -136,15 +153,24 @@ impl<'a> DrawRule<'a> {
             }
         }
         if let Some(mask) = self.mask {
-            let words = mask.words.iter().copied().chain(std::iter::repeat(0));
-            for (logits, word) in logits.chunks_mut(TokenMask::WORD_IDS).zip(words).filter(|(_, word)| *word != !0) {
-                let refused = logits.iter_mut().enumerate().filter(|(bit, _)| word >> bit & 1 == 0);
-                refused.for_each(|(_, logit)| refuse(logit));
-            }
+            refuse_by_words(logits, mask.words.iter().copied().chain(std::iter::repeat(0)));
         }
         for &id in self.banned {
             logits.get_mut(id as usize).into_iter().for_each(refuse);
         }
+    }
+}
+
+/// The part of an ascending list whose ids lie in a range.
+fn within<T>(list: &[T], ids: Range<u32>, id: impl Fn(&T) -> u32) -> &[T] {
+    &list[list.partition_point(|entry| id(entry) < ids.start)..list.partition_point(|entry| id(entry) < ids.end)]
+}
+
+/// Refuses the ids whose bits are not set.
+fn refuse_by_words(logits: &mut [f32], words: impl Iterator<Item = u32>) {
+    for (logits, word) in logits.chunks_mut(TokenMask::WORD_IDS).zip(words).filter(|(_, word)| *word != !0) {
+        let refused = logits.iter_mut().enumerate().filter(|(bit, _)| word >> bit & 1 == 0);
+        refused.for_each(|(_, logit)| refuse(logit));
     }
 }
 
@@ -294,6 +320,20 @@ mod tests {
         let lowest = f32::NEG_INFINITY;
         assert_eq!(logits, [lowest, 2.0, -1.0, -2.0, lowest, lowest]);
         assert_eq!(one_by_one, logits);
+    }
+
+    #[test]
+    fn a_rule_applies_to_a_stretch_of_ids_as_to_the_whole_row() {
+        let edits = [LogitEdit::bias(2, 5.0), LogitEdit::penalty(33, 2.0), LogitEdit::bias(70, 1.0)];
+        let words = [0x0f0f_0f0f, !4, 7];
+        let rule = DrawRule { mask: Some(TokenMask { words: &words }), edits: &edits, banned: &[1, 40, 65, 900] };
+        let mut whole: Vec<f32> = (0..150).map(|id| id as f32 - 50.0).collect();
+        let mut stretches = whole.clone();
+        rule.apply(&mut whole);
+        for (first, stretch) in (0..).step_by(64).zip(stretches.chunks_mut(64)) {
+            rule.apply_from(first, stretch);
+        }
+        assert_eq!(whole, stretches);
     }
 
     #[test]
