@@ -1,10 +1,12 @@
 //! The part of a target that rules need: how often each id came, and where n-grams came before.
 //!
 //! Kept by every line of tokens whose controls need it and read on token by token, so that no step looks at all tokens
-//! again. A line that forks copies it. Takes memory in proportion to the tokens.
+//! again. Choices of a request, and lines that fork, share what was read before they part. Takes memory in proportion
+//! to the tokens.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
+use super::ngrams::Ngrams;
 use crate::request::Controls;
 
 /// The tokens of a target so far.
@@ -53,12 +55,18 @@ pub struct SeenToken {
 pub struct History {
     /// Number of tokens that were read.
     read: usize,
-    /// Ids of the target, ascending.
-    seen: Vec<SeenToken>,
-    ngrams: Ngrams,
+    /// Ids of the target, ascending; copied by the first of several lines that reads on.
+    seen: Arc<Vec<SeenToken>>,
+    /// Present where runs of tokens matter, once a token was read.
+    ngrams: Option<Ngrams>,
 }
 
 impl History {
+    /// Whether nothing was read.
+    pub const fn is_new(&self) -> bool {
+        self.read == 0
+    }
+
     /// Reads the tokens that came since the last call. The tokens that were read before are still there.
     pub fn read_on(&mut self, target: TargetTokens<'_>, controls: &Controls) {
         for position in self.read..target.len() {
@@ -66,7 +74,8 @@ impl History {
                 self.count(target.at(position), position > target.prompt.len());
             }
             if controls.no_repeat_ngram > 1 {
-                self.ngrams.add(target, position, controls.no_repeat_ngram as usize - 1);
+                let run = controls.no_repeat_ngram as usize - 1;
+                self.ngrams.get_or_insert_with(|| Ngrams::new(run)).read(target, position);
             }
         }
         self.read = target.len();
@@ -77,68 +86,23 @@ impl History {
         &self.seen
     }
 
-    /// Appends the ids with which an n-gram would come again, once for each time that it came.
-    pub fn repeating(&self, target: TargetTokens<'_>, controls: &Controls, out: &mut Vec<u32>) {
-        match controls.no_repeat_ngram as usize {
-            0 => {}
-            1 => out.extend(self.seen.iter().map(|seen| seen.id)),
-            length => self.ngrams.followers(target, length - 1, out),
+    /// Appends the ids with which an n-gram would come again, each at least once.
+    pub fn repeating(&self, controls: &Controls, out: &mut Vec<u32>) {
+        if controls.no_repeat_ngram == 1 {
+            out.extend(self.seen.iter().map(|seen| seen.id));
+        } else if let Some(ngrams) = &self.ngrams {
+            ngrams.followers(out);
         }
     }
 
     fn count(&mut self, id: u32, was_generated: bool) {
-        let place = self.seen.binary_search_by_key(&id, |seen| seen.id).unwrap_or_else(|place| {
-            self.seen.insert(place, SeenToken { id, generated: 0 });
+        let seen = Arc::make_mut(&mut self.seen);
+        let place = seen.binary_search_by_key(&id, |seen| seen.id).unwrap_or_else(|place| {
+            seen.insert(place, SeenToken { id, generated: 0 });
             place
         });
-        self.seen[place].generated += u32::from(was_generated);
+        seen[place].generated += u32::from(was_generated);
     }
-}
-
-/// Marks a position before which none has the same hash.
-const NONE: u32 = u32::MAX;
-
-/// Where tokens followed each run of so many tokens.
-#[derive(Debug, Clone, Default)]
-struct Ngrams {
-    /// The latest position that followed a run of this hash.
-    latest: HashMap<u64, u32>,
-    /// For each position that follows a run, the one before it that followed a run of the same hash, or [`NONE`].
-    before: Vec<u32>,
-}
-
-impl Ngrams {
-    /// Adds the token at a position, which follows a run of `run` tokens if there are so many before it.
-    fn add(&mut self, target: TargetTokens<'_>, position: usize, run: usize) {
-        if position < run {
-            return;
-        }
-        let position = u32::try_from(position).expect("positions are counted in 32 bits");
-        let before = self.latest.insert(hash(target, position as usize, run), position);
-        self.before.push(before.unwrap_or(NONE));
-    }
-
-    /// Appends the tokens that followed the target's last `run` tokens earlier.
-    fn followers(&self, target: TargetTokens<'_>, run: usize, out: &mut Vec<u32>) {
-        let end = target.len();
-        if end < run {
-            return;
-        }
-        let mut found = self.latest.get(&hash(target, end, run)).copied().unwrap_or(NONE);
-        while found != NONE {
-            let position = found as usize;
-            if (1..=run).all(|back| target.at(position - back) == target.at(end - back)) {
-                out.push(target.at(position));
-            }
-            found = self.before[position - run];
-        }
-    }
-}
-
-/// Hash of the `run` tokens before a position (FNV-1a over ids).
-fn hash(target: TargetTokens<'_>, position: usize, run: usize) -> u64 {
-    let mix = |hash: u64, index| (hash ^ u64::from(target.at(index))).wrapping_mul(0x0100_0000_01b3);
-    (position - run..position).fold(0xcbf2_9ce4_8422_2325, mix)
 }
 
 #[cfg(test)]
@@ -167,7 +131,7 @@ mod tests {
             let mut history = History::default();
             history.read_on(target(prompt, generated), &controls);
             let mut found = Vec::new();
-            history.repeating(target(prompt, generated), &controls, &mut found);
+            history.repeating(&controls, &mut found);
             found.sort_unstable();
             found
         };

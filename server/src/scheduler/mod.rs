@@ -28,6 +28,7 @@ mod expansion;
 mod history;
 mod limits;
 mod memory;
+mod ngrams;
 mod page_pool;
 mod place;
 mod plan;

@@ -105,9 +105,12 @@ impl RuleWriter {
             return self.without_tokens(request, generated.len(), rules);
         }
         let target = request.target(generated);
+        if history.is_new() {
+            *history = request.beginning();
+        }
         history.read_on(target, controls);
         self.begin_rule(request, generated.len());
-        history.repeating(target, controls, &mut self.banned);
+        history.repeating(controls, &mut self.banned);
         self.ban_bad_words(controls, target);
         self.add(request, history.seen(), rules)
     }

@@ -2,12 +2,13 @@
 //!
 //! A sequence keeps all of this through preemption. It owns no pages; see `running`.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use kernels::{Draw, PAGE_TOKENS, RuleId};
 
 use super::drafter::Drafter;
 use super::history::{History, TargetTokens};
+use super::limits::BoundaryTokens;
 use super::place::{MaskAsk, Place};
 use super::plan::{Plan, narrow};
 use super::pool_size::target_pages;
@@ -33,9 +34,27 @@ pub struct Request {
     pub ends: EndTokens,
     /// The request as it was submitted.
     pub asked: GenerationRequest,
+    /// Facts about the start token and the decoder prompt, once a choice needed them.
+    beginning: OnceLock<History>,
 }
 
 impl Request {
+    /// A request to a model with these tokens.
+    pub fn new(id: RequestId, source: SourceKey, tokens: &BoundaryTokens, asked: GenerationRequest) -> Self {
+        let ends = EndTokens::new(&asked, tokens);
+        Self { id, source, start_token: tokens.start, ends, asked, beginning: OnceLock::new() }
+    }
+
+    /// The history of a choice that has no tokens of its own. Choices share it.
+    pub fn beginning(&self) -> History {
+        let read = || {
+            let mut history = History::default();
+            history.read_on(self.target(&[]), &self.asked.controls);
+            history
+        };
+        self.beginning.get_or_init(read).clone()
+    }
+
     /// Most target positions that a choice runs. The last token that may be generated is never read.
     pub fn target_positions(&self) -> usize {
         self.asked.lengths().target_positions()

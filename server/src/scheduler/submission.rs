@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::event::Event;
-use super::rules::EndTokens;
 use super::sequence::Request;
 use super::state::{OpenRequest, Scheduler};
 use crate::request::{Caller, EncodeRequest, FinishReason, GenerationRequest, Refusal, RequestId};
@@ -16,8 +15,7 @@ impl Scheduler {
     pub fn submit(&mut self, id: RequestId, caller: &Caller, asked: GenerationRequest) -> Result<(), Refusal> {
         let (choices, lengths) = (asked.choices, asked.lengths());
         let source = self.memory.sources.key(&asked.source, &caller.salt);
-        let ends = EndTokens::new(&asked, &self.tokens);
-        let request = Arc::new(Request { id, source, start_token: self.tokens.start, ends, asked });
+        let request = Arc::new(Request::new(id, source, &self.tokens, asked));
         if request.is_trivial() {
             self.announced.push(Event::Started { request: id, cached_tokens: 0 });
             self.announced.extend((0..choices).map(|choice| Event::Finished {

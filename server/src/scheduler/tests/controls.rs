@@ -11,7 +11,7 @@ use super::world::{LIMITS, World, asks, source};
 use crate::request::{Controls, FinishReason, GenerationRequest, RequestId, Salt, TokenBias};
 use crate::scheduler::BoundaryTokens;
 use crate::scheduler::history::History;
-use crate::scheduler::rules::{EndTokens, RuleWriter};
+use crate::scheduler::rules::RuleWriter;
 use crate::scheduler::sequence::Request;
 use crate::scheduler::source_cache::SourceCache;
 
@@ -19,7 +19,7 @@ use crate::scheduler::source_cache::SourceCache;
 fn request(asked: GenerationRequest) -> Request {
     let tokens = BoundaryTokens { start: START, end: END.to_vec() };
     let source = SourceCache::default().key(&asked.source, &Salt::default());
-    Request { id: RequestId(1), source, start_token: START, ends: EndTokens::new(&asked, &tokens), asked }
+    Request::new(RequestId(1), source, &tokens, asked)
 }
 
 /// Few ids, so that n-grams and words come again.
