@@ -106,6 +106,16 @@ impl<'a> DrawRule<'a> {
         self.mask.is_none_or(|mask| mask.allows(id)) && self.banned.binary_search(&id).is_err()
     }
 
+    /// Whether any id below `vocabulary` may be chosen.
+    pub fn leaves_any(&self, vocabulary: u32) -> bool {
+        let is_open = |word: &u32| match self.mask {
+            Some(mask) => mask.words.get(*word as usize).is_some_and(|&bits| bits != 0),
+            None => true,
+        };
+        let ids = |word: u32| word * u32::BITS..vocabulary.min((word + 1) * u32::BITS);
+        (0..vocabulary.div_ceil(u32::BITS)).filter(is_open).flat_map(ids).any(|id| self.allows(id))
+    }
+
     /// The logit of one id under the rule.
     pub fn logit(&self, id: u32, logit: f32) -> f32 {
         if logit.is_nan() {
@@ -309,6 +319,15 @@ fn append<T: Copy>(list: &mut Vec<T>, more: &[T]) -> Range<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rule_leaves_ids_only_below_the_vocabulary() {
+        let masked = |words, banned| DrawRule { mask: Some(TokenMask { words }), ..DrawRule::ban(banned) };
+        assert!(DrawRule::default().leaves_any(1) && !DrawRule::default().leaves_any(0));
+        assert!(DrawRule::ban(&[0, 1]).leaves_any(3) && !DrawRule::ban(&[0, 1, 2]).leaves_any(3));
+        assert!(masked(&[0, 0b110], &[33]).leaves_any(35) && !masked(&[0, 0b110], &[33, 34]).leaves_any(40));
+        assert!(!masked(&[0, 0b110], &[]).leaves_any(33) && !masked(&[], &[]).leaves_any(99));
+    }
 
     #[test]
     fn edits_come_before_the_mask_and_bans() {

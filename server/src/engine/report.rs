@@ -64,7 +64,7 @@ mod tests {
             draft_rows: 0,
             encoder_layers: 1,
         };
-        let mut scheduler = Scheduler::new(limits, BoundaryTokens { start: 0, end: vec![1] });
+        let mut scheduler = Scheduler::new(limits, BoundaryTokens { start: 0, end: vec![1], vocabulary: 9 });
         let caller = Caller { call: CallId(1), salt: Salt::default() };
         scheduler.submit(RequestId(1), &caller, GenerationRequest::new([5, 6], 3)).unwrap();
         scheduler.plan(&mut Plan::default());

@@ -137,7 +137,7 @@ impl StepLoop {
         }
         self.events.clear();
         self.read_best();
-        let found = Found { chosen: &self.chosen, best: &self.best };
+        let found = Found { chosen: &self.chosen, best: &self.best, plan: &self.plan };
         self.scheduler.commit(found, &mut self.events);
         self.asked.clear();
         self.asked.extend(self.events.iter().filter_map(score_ask));

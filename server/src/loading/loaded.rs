@@ -136,7 +136,12 @@ impl Loaded {
         metrics: Arc<EngineMetrics>,
         wrap: impl FnOnce(Box<dyn Executor>) -> Box<dyn Executor>,
     ) -> Result<Engine, LoadError> {
-        let tokens = BoundaryTokens { start: self.config().start_token, end: self.config().end_tokens.clone() };
+        let config = self.config();
+        let tokens = BoundaryTokens {
+            start: config.start_token,
+            end: config.end_tokens.clone(),
+            vocabulary: u32::try_from(config.decoder.vocab).unwrap_or(u32::MAX),
+        };
         let rehearsed = StepSizes {
             source_tokens: self.rehearsed.source_tokens.min(limits.source_tokens),
             target_tokens: self.rehearsed.target_tokens.min(limits.target_tokens),

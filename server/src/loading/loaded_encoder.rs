@@ -130,7 +130,7 @@ impl LoadedEncoder {
     pub fn start(self, limits: EngineLimits, metrics: Arc<EngineMetrics>) -> Result<Engine, LoadError> {
         let executor = self.model.executor(lane_rows(&limits))?;
         // No target is ever begun.
-        let tokens = BoundaryTokens { start: 0, end: Vec::new() };
+        let tokens = BoundaryTokens { start: 0, end: Vec::new(), vocabulary: 0 };
         Engine::start(executor, EngineSettings { limits, tokens, metrics }).map_err(LoadError::Thread)
     }
 }

@@ -44,6 +44,13 @@ pub struct Rating {
     pub is_exact: Option<bool>,
 }
 
+impl Rating {
+    /// The rating of a hypothesis without tokens, which is certain.
+    pub const fn of_no_tokens(is_exact: Option<bool>) -> Self {
+        Self { score: 0.0, log_prob: 0.0, is_exact }
+    }
+}
+
 /// An event of a request's stream. Events of one choice come in order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum GenerationEvent {

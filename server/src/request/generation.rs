@@ -125,6 +125,12 @@ impl GenerationRequest {
         self.constraint.as_ref().filter(|_| is_exact && self.controls.only_lower())?.longest()
     }
 
+    /// Whether the request is a search among finite targets, exact or not.
+    pub fn searches_targets(&self) -> bool {
+        let is_finite = |constraint: &Constraint| constraint.longest().is_some();
+        self.beams.is_some() && self.constraint.as_ref().is_some_and(is_finite)
+    }
+
     /// Number of sequences that the request is for the scheduler.
     pub const fn sequences(&self) -> u32 {
         if self.beams.is_some() { 1 } else { self.choices }

@@ -6,12 +6,13 @@ use std::collections::HashMap;
 
 use kernels::Candidate;
 
-use super::event::{Event, ScoreAt, TokenScoreAt};
+use super::event::{Event, NoToken, ScoreAt, TokenScoreAt};
 use super::page_pool::PagePool;
+use super::plan::{Output, Plan};
 use super::running::{Grant, Running};
-use super::sequence::{Lines, Request, RowOutput, Selection};
+use super::sequence::{Lines, RowOutput, Selection};
 use super::state::{OpenRequest, Scheduler};
-use crate::request::{FinishReason, RequestId};
+use crate::request::{FinishReason, Rating, RequestId};
 
 impl Scheduler {
     /// Takes what was found for the plan's outputs and appends what happened to `events`. An output without a token or
@@ -34,6 +35,8 @@ impl Scheduler {
             pool: &mut self.memory.pool,
             chosen: found.chosen.iter(),
             best: found.best,
+            plan: found.plan,
+            vocabulary: self.tokens.vocabulary,
             logits_rows: 0,
             events,
         };
@@ -91,6 +94,8 @@ pub struct Found<'a> {
     pub chosen: &'a [Option<u32>],
     /// The best candidates for each output of a beam search; empty where there are none.
     pub best: &'a [Vec<Candidate>],
+    /// The plan, with the rules that its rows were drawn under.
+    pub plan: &'a Plan,
 }
 
 /// Turns a step's results into events, in the order in which the plan listed its rows.
@@ -100,6 +105,10 @@ pub(super) struct Results<'a> {
     pub chosen: std::slice::Iter<'a, Option<u32>>,
     /// Lists that were not passed.
     pub best: &'a [Vec<Candidate>],
+    /// The plan that was run.
+    pub plan: &'a Plan,
+    /// Number of ids of the model.
+    pub vocabulary: u32,
     /// Logits rows that were passed.
     pub logits_rows: u32,
     pub events: &'a mut Vec<Event>,
@@ -183,7 +192,7 @@ impl Results<'_> {
         let Lines::Choice(generated) = &mut sequence.lines else { return };
         generated.push(token);
         if sequence.places.iter().any(|place| place.advance(token).is_err()) {
-            return self.fail(running);
+            return self.fail(running, NoToken::NothingLeft);
         }
         self.events.push(Event::Token { request: request.id, choice: sequence.choice, token, score });
         if request.ends.ends(token) {
@@ -193,10 +202,17 @@ impl Results<'_> {
         }
     }
 
-    pub(super) fn fail(&mut self, running: &mut Running) {
+    /// Why the output of this logits row has no token and no candidate.
+    pub(super) fn no_token(&self, logits_row: u32) -> NoToken {
+        let Output { draw, best, .. } = &self.plan.outputs[logits_row as usize];
+        let rule = draw.and_then(|draw| draw.rule).or_else(|| best.and_then(|best| best.rule));
+        let may_choose = self.plan.rules.of(rule).leaves_any(self.vocabulary);
+        if may_choose { NoToken::NotFinite } else { NoToken::NothingLeft }
+    }
+
+    pub(super) fn fail(&mut self, running: &mut Running, cause: NoToken) {
         running.ended = true;
-        let Request { id, asked, .. } = &*running.sequence.request;
-        self.events.push(Event::Failed { request: *id, refuses_ids: asked.refuses_ids() });
+        self.events.push(Event::Failed { request: running.sequence.request.id, cause });
     }
 
     fn finish(&mut self, running: &mut Running, reason: FinishReason) {
@@ -204,6 +220,10 @@ impl Results<'_> {
         let sequence = &running.sequence;
         let request = sequence.request.id;
         if let Lines::Beams(_) = &sequence.lines {
+            // A search ends here where no token was wanted.
+            let asked = &sequence.request.asked;
+            let rating = Rating::of_no_tokens(asked.searches_targets().then_some(true));
+            self.tell_each(&sequence.request, |choice| Event::Rated { request, choice, rating });
             return self.tell_each(&sequence.request, |choice| Event::Finished { request, choice, reason });
         }
         self.events.push(Event::Finished { request, choice: sequence.choice, reason });

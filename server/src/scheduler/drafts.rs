@@ -59,7 +59,7 @@ impl Results<'_> {
             match token {
                 _ if running.ended || index > accepted => {}
                 Some(token) => self.token(running, token, logits_row),
-                None => self.fail(running),
+                None => self.fail(running, self.no_token(logits_row)),
             }
         }
         running.granted.rows -= draft.len() - accepted;

@@ -50,6 +50,15 @@ pub enum TokenScoreAt {
     Held(HeldScore),
 }
 
+/// Why a row gave no token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoToken {
+    /// The request's controls and constraint refuse every id, or a limit of the constraint was reached.
+    NothingLeft,
+    /// Ids could have been chosen, but their logits are no finite numbers.
+    NotFinite,
+}
+
 /// Something that happened to a request. Events of one choice come in order; [`Event::Started`] comes before all
 /// others.
 #[derive(Debug, Clone, PartialEq)]
@@ -136,8 +145,8 @@ pub enum Event {
     Failed {
         /// The request.
         request: RequestId,
-        /// Whether its controls refuse ids, so that none may have been left.
-        refuses_ids: bool,
+        /// Why there was no token.
+        cause: NoToken,
     },
 }
 

@@ -1,7 +1,7 @@
 //! The end of a step of a beam search: branches part, end or go on, and events tell what is certain.
 //!
-//! Part of the commit. Every choice gets the tokens on which all branches and kept hypotheses agree as soon as they do,
-//! and the rest of its hypothesis when the search is over.
+//! Part of the commit. Every choice that is certain to have a hypothesis gets the tokens on which all branches and kept
+//! hypotheses agree as soon as they do, and the rest of its hypothesis when the search is over.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use kernels::Candidate;
 
 use super::beams::{Beginning, Next, Search};
 use super::commit::Results;
-use super::event::{Event, TokenScoreAt};
+use super::event::{Event, NoToken, TokenScoreAt};
 use super::rules::forced;
 use super::running::Running;
 use super::searching::FoundCandidates;
@@ -28,11 +28,16 @@ impl Results<'_> {
             return;
         }
         let request = Arc::clone(&running.sequence.request);
-        if is_at_its_end(&running.sequence, found) {
-            return self.finish_search(running);
+        let is_not_finite = |(row, list): (u32, &Vec<Candidate>)| {
+            list.is_empty() && self.no_token(logits_row + row) == NoToken::NotFinite
+        };
+        if (0..).zip(found).any(is_not_finite) {
+            return self.fail(running, NoToken::NotFinite);
         }
-        if is_stuck(&running.sequence, found) {
-            return self.fail(running);
+        match ending(&running.sequence, found) {
+            Some(Ending::Finish) => return self.finish_search(running),
+            Some(Ending::Fail) => return self.fail(running, NoToken::NothingLeft),
+            None => {}
         }
         let forced = forced(&request.asked, running.sequence.generated_tokens()).map(|_| certain(found));
         let Sequence { lines: Lines::Beams(beams), places, .. } = &mut running.sequence else { return };
@@ -40,7 +45,6 @@ impl Results<'_> {
         match beams.advance(&request, places, found, self.events) {
             Next::GoOn(parents) => self.go_on(running, &parents),
             Next::ComeBack { branch, tokens } => self.come_back(running, branch, tokens),
-            Next::Over if beams.search.kept().is_empty() => self.fail(running),
             Next::Over => self.finish_search(running),
         }
     }
@@ -50,13 +54,17 @@ impl Results<'_> {
         let request = Arc::clone(&running.sequence.request);
         let Lines::Beams(beams) = &mut running.sequence.lines else { return };
         let agreed = beams.search.agreed();
-        for index in beams.sent..agreed.tokens.len() {
-            self.tell_each(&request, |choice| token_event(&request, choice, agreed, index));
+        // Where ids are refused, branches may die out: the first choice has a hypothesis if there is any.
+        let certain = if request.asked.refuses_ids() { beams.search.kept().len().max(1) } else { usize::MAX };
+        for choice in self.heard(&request).into_iter().take_while(|&choice| (choice as usize) < certain) {
+            let told = &mut beams.told[choice as usize];
+            let news = *told..agreed.tokens.len();
+            *told = agreed.tokens.len();
+            self.events.extend(news.map(|index| token_event(&request, choice, agreed, index)));
         }
-        beams.sent = agreed.tokens.len();
         running.sequence.fork_histories(parents);
         if running.sequence.fork_places(parents).is_err() {
-            return self.fail(running);
+            return self.fail(running, NoToken::NothingLeft);
         }
         running.fork(parents.iter().copied(), self.pool);
     }
@@ -65,19 +73,21 @@ impl Results<'_> {
     /// run in any case: candidates are found there.
     fn come_back(&mut self, running: &mut Running, branch: usize, tokens: usize) {
         if running.sequence.begin_branches().is_err() {
-            return self.fail(running);
+            return self.fail(running, NoToken::NothingLeft);
         }
         let shared = 1 + running.sequence.request.asked.decoder_prompt.len() + tokens;
         running.come_back(branch, shared.min(running.sequence.tokens() - 1), self.pool);
     }
 
-    /// Gives each choice its hypothesis, best first.
+    /// Gives each choice its hypothesis, best first. A search without any fails: nothing could follow.
     fn finish_search(&mut self, running: &mut Running) {
         running.ended = true;
         let (request, Lines::Beams(beams)) = (&running.sequence.request, &running.sequence.lines) else { return };
+        if beams.search.kept().is_empty() {
+            return self.fail(running, NoToken::NothingLeft);
+        }
         let id = request.id;
-        let is_finite = request.asked.constraint.as_ref().is_some_and(|constraint| constraint.longest().is_some());
-        let is_exact = is_finite.then(|| beams.search.is_exact());
+        let is_exact = request.asked.searches_targets().then(|| beams.search.is_exact());
         for choice in self.heard(request) {
             let Some(hypothesis) = beams.search.kept().get(choice as usize) else {
                 let rating = Rating { score: f32::NEG_INFINITY, log_prob: f32::NEG_INFINITY, is_exact };
@@ -88,7 +98,7 @@ impl Results<'_> {
             let rating = Rating { score: hypothesis.score, log_prob: hypothesis.log_prob, is_exact };
             self.events.push(Event::Rated { request: id, choice, rating });
             let all = Beginning { tokens: &hypothesis.tokens, held: &hypothesis.held };
-            let rest = beams.sent..all.tokens.len();
+            let rest = beams.told[choice as usize]..all.tokens.len();
             self.events.extend(rest.map(|index| token_event(request, choice, all, index)));
             self.events.push(Event::Finished { request: id, choice, reason: hypothesis.reason });
         }
@@ -107,26 +117,23 @@ impl Results<'_> {
     }
 }
 
-/// Whether controls leave no branch of a beam search a candidate, and it has hypotheses.
-fn is_at_its_end(sequence: &Sequence, found: &[Vec<Candidate>]) -> bool {
-    let Lines::Beams(beams) = &sequence.lines else { return false };
-    let is_beam = matches!(beams.search, Search::Beam(_));
-    is_beam
-        && sequence.request.asked.refuses_ids()
-        && found.iter().all(Vec::is_empty)
-        && !beams.search.kept().is_empty()
+/// How a search ends that cannot go on.
+enum Ending {
+    /// No branch of a beam search has a candidate: the hypotheses so far are its result.
+    Finish,
+    /// A branch of an exact search has none where only the constraint refuses ids, which leaves some wherever a target
+    /// goes on.
+    Fail,
 }
 
-/// Whether a search cannot go on by these candidates: a branch without any shows that its logits are no numbers, unless
-/// controls may have refused all ids.
-fn is_stuck(sequence: &Sequence, found: &[Vec<Candidate>]) -> bool {
-    let asked = &sequence.request.asked;
-    let is_over = |list: &Vec<Candidate>| list.is_empty();
-    match &sequence.lines {
-        Lines::Beams(beams) if matches!(beams.search, Search::BestFirst(_)) => {
-            !asked.controls.refuse_ids() && found.iter().any(is_over)
-        }
-        _ => found.iter().all(is_over) || !asked.refuses_ids() && found.iter().any(is_over),
+/// Whether a search cannot go on by these candidates.
+fn ending(sequence: &Sequence, found: &[Vec<Candidate>]) -> Option<Ending> {
+    let Lines::Beams(beams) = &sequence.lines else { return None };
+    let mut are_over = found.iter().map(Vec::is_empty);
+    match &beams.search {
+        Search::Beam(_) => are_over.all(|is_over| is_over).then_some(Ending::Finish),
+        Search::BestFirst(_) if sequence.request.asked.controls.refuse_ids() => None,
+        Search::BestFirst(_) => are_over.any(|is_over| is_over).then_some(Ending::Fail),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Limits of the machine and boundary tokens of the model, as the scheduler needs to know them.
+//! Limits of the machine and tokens of the model, as the scheduler needs to know them.
 
 use super::pool_size::PoolSize;
 
@@ -21,11 +21,13 @@ pub struct SchedulerLimits {
     pub encoder_layers: usize,
 }
 
-/// Tokens that begin and end every target.
+/// Tokens that begin and end every target, and how many tokens there are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BoundaryTokens {
     /// First token of every target.
     pub start: u32,
     /// Tokens that end a target.
     pub end: Vec<u32>,
+    /// Number of ids of the model.
+    pub vocabulary: u32,
 }

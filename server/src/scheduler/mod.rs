@@ -53,7 +53,7 @@ mod turns;
 pub use accounts::{PageCounts, SchedulerCounters};
 pub use commit::Found;
 pub use conservation::Imbalance;
-pub use event::{Event, HeldScore, ScoreAt, TokenScoreAt};
+pub use event::{Event, HeldScore, NoToken, ScoreAt, TokenScoreAt};
 pub use limits::{BoundaryTokens, SchedulerLimits};
 pub use page_pool::{PageId, PageImbalance};
 pub use place::MaskAsk;

@@ -1,4 +1,4 @@
-//! What followed each run of tokens in a target: ids with which an n-gram would come again.
+//! Tokens that followed each run of tokens in a target: ids with which an n-gram would come again.
 //!
 //! Used by `history`. A token costs the same however long the runs are: their hash rolls on. Clones share what they
 //! have in common, so that a beam search copies no target.
@@ -9,12 +9,12 @@ use std::sync::{Arc, LazyLock};
 
 use super::history::TargetTokens;
 
-/// What followed each run of so many tokens.
+/// Tokens that followed each run of so many tokens.
 #[derive(Debug, Clone)]
 pub struct Ngrams {
     /// Number of tokens of a run.
     run: usize,
-    /// What a token that leaves a run had added to its hash, for each unit of its id.
+    /// The power that a token's id has as its factor when the token leaves a run.
     leaving: RunHash,
     /// The last tokens that were read, at most a run of them.
     window: RunHash,
@@ -35,7 +35,7 @@ struct Follower {
 const LATEST: usize = 32;
 
 impl Ngrams {
-    /// Of an empty target, for runs of at least one token.
+    /// An empty target's, for runs of at least one token.
     pub fn new(run: usize) -> Self {
         let leaving = RunHash::power(run);
         Self { run, leaving, window: RunHash::default(), lists: Vec::new(), latest: Vec::new() }

@@ -15,8 +15,8 @@ use crate::request::{StopCheck, StopScan};
 pub struct Beams {
     /// Its branches and hypotheses.
     pub search: Search,
-    /// Number of tokens on which all of them agree and that were delivered.
-    pub sent: usize,
+    /// Number of tokens that each choice was told: some of those on which all branches and hypotheses agree.
+    pub told: Vec<usize>,
     /// The text of each branch, where the request has stop strings; empty without.
     stops: Vec<Box<dyn StopScan>>,
 }
@@ -43,7 +43,11 @@ impl Beams {
             }
             None => Search::Beam(Beam::new(beams, SearchBounds { max_tokens, end_ids: request.ends.count() })),
         };
-        Some(Self { search, sent: 0, stops: asked.stop.iter().map(StopCheck::start).collect() })
+        Some(Self {
+            search,
+            told: vec![0; asked.choices as usize],
+            stops: asked.stop.iter().map(StopCheck::start).collect(),
+        })
     }
 
     /// Takes the best candidates of each branch, as [`Search::advance`] does. `places` are those of the branches in

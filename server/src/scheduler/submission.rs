@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::event::Event;
 use super::sequence::Request;
 use super::state::{OpenRequest, Scheduler};
-use crate::request::{Caller, EncodeRequest, FinishReason, GenerationRequest, Refusal, RequestId};
+use crate::request::{Caller, EncodeRequest, FinishReason, GenerationRequest, Rating, Refusal, RequestId};
 
 impl Scheduler {
     /// Queues all sequences of a request. Ids are not reused.
@@ -18,11 +18,13 @@ impl Scheduler {
         let request = Arc::new(Request::new(id, source, &self.tokens, asked));
         if request.is_trivial() {
             self.announced.push(Event::Started { request: id, cached_tokens: 0 });
-            self.announced.extend((0..choices).map(|choice| Event::Finished {
-                request: id,
-                choice,
-                reason: FinishReason::Length,
-            }));
+            for choice in 0..choices {
+                if request.asked.beams.is_some() {
+                    let rating = Rating::of_no_tokens(request.asked.searches_targets().then_some(true));
+                    self.announced.push(Event::Rated { request: id, choice, rating });
+                }
+                self.announced.push(Event::Finished { request: id, choice, reason: FinishReason::Length });
+            }
             return Ok(());
         }
         if lengths.branches > self.limits.running_rows {

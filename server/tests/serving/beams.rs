@@ -47,6 +47,24 @@ async fn hypotheses_come_best_first_with_their_scores_and_always_the_same() {
 }
 
 #[tokio::test]
+async fn a_search_for_no_tokens_has_scores_and_usage_too() {
+    let app = App::start("");
+    for scored in [json!({"prompt_logprobs": 1}), json!({"echo": true}), json!({"echo": true, "logprobs": 0})] {
+        let mut body = searched(&rows()[3].input_ids);
+        body["max_tokens"] = json!(0);
+        body["decoder_prompt"] = json!([5, 6, 7]);
+        body.as_object_mut().unwrap().extend(scored.as_object().unwrap().clone());
+        let answer = app.post(&body).await.json();
+        assert_eq!(answer["usage"]["completion_tokens"], 0, "{answer}");
+        assert_eq!(answer["choices"].as_array().unwrap().len(), 3, "{answer}");
+        for choice in answer["choices"].as_array().unwrap() {
+            assert_eq!([&choice["score"], &choice["cumulative_logprob"]], [&json!(0.0), &json!(0.0)], "{choice}");
+            assert_eq!(choice["finish_reason"], "length");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_a_search_does_not_give_is_refused_by_name() {
     let app = App::start("");
     for (field, value, param) in [

@@ -4,9 +4,10 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::time::Duration;
 
-use server::engine::Encoding;
+use server::engine::{Encoding, Generation};
 use server::request::{
-    EncodeRequest, EncodingEvent, FailureKind, GenerationEvent, GenerationRequest, PromptScores, Readout, Refusal, Salt,
+    Controls, EncodeRequest, EncodingEvent, FailureKind, GenerationEvent, GenerationRequest, PromptScores, Readout,
+    Refusal, Salt,
 };
 
 use crate::answer::PATIENCE;
@@ -56,6 +57,27 @@ fn a_request_whose_logits_are_no_numbers_fails_alone() {
     engine.handle.drain();
     join(engine);
     assert_eq!((metrics.pages_held.get(), metrics.running_rows.get()), (0, 0));
+}
+
+/// Its bans are not to blame as long as they leave ids.
+#[test]
+fn a_request_that_refuses_ids_and_whose_logits_are_no_numbers_is_told_so() {
+    let fake = FakeEngine::start(Room { queued_rows: 4, running_rows: 8 });
+    let failure = |banned: Vec<u32>, allowed: Vec<u32>| {
+        let controls = Controls { banned, allowed: Some(allowed.into_iter().collect()), ..Controls::default() };
+        let slot = fake.engine.handle.reserve(Salt::default(), 1).unwrap();
+        let asked = GenerationRequest { controls: controls.in_order().into(), ..request(BROKEN, 5, 1) };
+        fake.engine.handle.submit(slot, asked).unwrap()
+    };
+    let (mut broken, mut refused) = (failure(vec![3], vec![3, 4]), failure(vec![3, 4], vec![3, 4]));
+    let (engine, _) = fake.run_free();
+    let last = |generation: &mut Generation| events(generation).pop().unwrap();
+    let GenerationEvent::Failed { message, kind: FailureKind::Lasting } = last(&mut broken) else { panic!() };
+    assert_eq!(message, "the model gave no finite logits for this request");
+    let GenerationEvent::Failed { message, kind: FailureKind::Refused } = last(&mut refused) else { panic!() };
+    assert!(message.starts_with("no token could be chosen") && !message.contains("finite"), "{message}");
+    engine.handle.drain();
+    join(engine);
 }
 
 #[test]

@@ -116,7 +116,7 @@ impl FakeEngine {
             exact_steps: 0,
             steps,
         };
-        let tokens = BoundaryTokens { start: 2, end: vec![1] };
+        let tokens = BoundaryTokens { start: 2, end: vec![1], vocabulary: 1000 };
         let settings = EngineSettings { limits, tokens, metrics: Arc::clone(&metrics) };
         let engine = Engine::start(Box::new(Fake { entered, turns: receiver, chosen: Vec::new() }), settings).unwrap();
         Self { engine, metrics, entered: entries, turns }

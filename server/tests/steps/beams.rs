@@ -1,6 +1,6 @@
 //! Beam searches inside the continuous batch against transformers' hypotheses and scores, alone and among others.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kernels::cpu::{Cpu, Isa};
@@ -14,19 +14,19 @@ use server::request::{BeamSearch, Controls, EarlyStopping, GenerationEvent, Gene
 use server::scheduler::{BoundaryTokens, PoolSize, SchedulerLimits};
 use server::telemetry::EngineMetrics;
 
-const PAIRS: [&str; 2] = ["t5gemma-balanced", "t5gemma-unbalanced"];
+pub const PAIRS: [&str; 2] = ["t5gemma-balanced", "t5gemma-unbalanced"];
 /// Tolerance that the fixtures were published with.
 const SCORES: f64 = 1e-3;
 const ROWS: usize = 32;
-const ROOMY: usize = 400;
+pub const ROOMY: usize = 400;
 /// Pages that hold the widest search, and not all that runs beside it.
-const SCARCE: usize = 48;
+pub const SCARCE: usize = 48;
 
 /// A case of `decoding.json`.
 #[derive(Clone)]
-struct Case {
-    request: GenerationRequest,
-    ends: Vec<u32>,
+pub struct Case {
+    pub request: GenerationRequest,
+    pub ends: Vec<u32>,
     /// Hypotheses, best first, padded with the first end token.
     ids: Vec<Vec<u32>>,
     scores: Vec<f64>,
@@ -37,7 +37,7 @@ fn json(pair: &str, file: &str) -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-fn folder(pair: &str) -> PathBuf {
+pub fn folder(pair: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../model/tests/fixtures").join(pair)
 }
 
@@ -92,21 +92,26 @@ fn cases(pair: &str) -> Vec<Case> {
 }
 
 /// An engine on a pair, drained and joined when it is dropped.
-struct PairEngine {
+pub struct PairEngine {
     engine: Option<Engine>,
-    metrics: Arc<EngineMetrics>,
+    pub metrics: Arc<EngineMetrics>,
 }
 
 /// The executors that are compared.
 #[derive(Clone, Copy)]
-enum Kind {
+pub enum Kind {
     Direct,
     Padded,
 }
 
 impl PairEngine {
-    fn start(pair: &str, kind: Kind, pages: usize, ends: &[u32]) -> Self {
-        let checkpoint = Checkpoint::open(&folder(pair)).unwrap();
+    pub fn start(pair: &str, kind: Kind, pages: usize, ends: &[u32]) -> Self {
+        Self::of(&folder(pair), kind, pages, ends)
+    }
+
+    /// An engine on the checkpoint in a folder.
+    pub fn of(folder: &Path, kind: Kind, pages: usize, ends: &[u32]) -> Self {
+        let checkpoint = Checkpoint::open(folder).unwrap();
         let config = checkpoint.config().clone();
         let model = Model::load(Cpu::new(Isa::detect(), 1), &checkpoint, Precision::F32, &mut |_| ()).unwrap();
         let space = WorkspaceLimits { lane_rows: [64, 512], target_rows: ROWS, logits_rows: ROWS };
@@ -123,18 +128,19 @@ impl PairEngine {
             call_rows: ROWS,
             step_rows: ROWS,
             step_encoder_tokens: 64,
-            draft_rows: 0,
+            draft_rows: 16,
             encoder_layers: config.encoder.layers,
         };
         let limits =
             EngineLimits { queued_rows: 400, source_tokens: 512, target_tokens: 64, classes: 0, exact_steps: 0, steps };
-        let tokens = BoundaryTokens { start: config.start_token, end: ends.to_vec() };
+        let tokens =
+            BoundaryTokens { start: config.start_token, end: ends.to_vec(), vocabulary: config.decoder.vocab as u32 };
         let metrics = Arc::<EngineMetrics>::default();
         let settings = EngineSettings { limits, tokens, metrics: Arc::clone(&metrics) };
         Self { engine: Some(Engine::start(executor, settings).unwrap()), metrics }
     }
 
-    fn submit(&self, request: &GenerationRequest) -> Generation {
+    pub fn submit(&self, request: &GenerationRequest) -> Generation {
         let handle = &self.engine.as_ref().unwrap().handle;
         handle.check(request.lengths()).unwrap();
         let places = request.sequences() * request.branches() as u32;
@@ -151,7 +157,7 @@ impl Drop for PairEngine {
 }
 
 /// Tokens of each choice, and how they were rated.
-fn answer(mut generation: Generation, choices: u32) -> Vec<(Vec<u32>, Option<Rating>)> {
+pub fn answer(mut generation: Generation, choices: u32) -> Vec<(Vec<u32>, Option<Rating>)> {
     let mut answers = vec![(Vec::new(), None); choices as usize];
     while let Some(event) = generation.blocking_next() {
         match event {
@@ -168,7 +174,7 @@ fn answer(mut generation: Generation, choices: u32) -> Vec<(Vec<u32>, Option<Rat
 }
 
 /// Asserts that the engine's hypotheses are those of transformers.
-fn check(pair: &str, case: &Case, generation: Generation) {
+pub fn check(pair: &str, case: &Case, generation: Generation) {
     let answers = answer(generation, case.request.choices);
     let name = format!("{pair} {:?} {:?}", case.request.beams, case.ends);
     for (((mut tokens, rating), ids), &score) in answers.into_iter().zip(&case.ids).zip(&case.scores) {
@@ -182,7 +188,7 @@ fn check(pair: &str, case: &Case, generation: Generation) {
 }
 
 /// Cases by their end tokens, which belong to an engine.
-fn by_ends(pair: &str) -> Vec<Vec<Case>> {
+pub fn by_ends(pair: &str) -> Vec<Vec<Case>> {
     let (single, several) = cases(pair).into_iter().partition(|case| case.ends.len() == 1);
     vec![single, several]
 }

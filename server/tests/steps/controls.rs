@@ -39,13 +39,13 @@ fn ids(value: &Value) -> Vec<u32> {
 }
 
 /// A case of transformers without beams.
-struct Case {
-    options: String,
-    asked: GenerationRequest,
-    expected: Vec<u32>,
+pub struct Case {
+    pub options: String,
+    pub asked: GenerationRequest,
+    pub expected: Vec<u32>,
 }
 
-fn cases(name: &str) -> Vec<Case> {
+pub fn cases(name: &str) -> Vec<Case> {
     let read = |file: &str| serde_json::from_slice::<Value>(&std::fs::read(folder(name).join(file)).unwrap()).unwrap();
     let (texts, decoding) = (read("cases.json"), read("decoding.json"));
     let plain = decoding.as_array().unwrap().iter().filter(|case| case["options"]["num_beams"].is_null());

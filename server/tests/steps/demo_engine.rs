@@ -95,7 +95,11 @@ impl DemoEngine {
         };
         let limits =
             EngineLimits { queued_rows: 64, source_tokens: 256, target_tokens: 64, classes: 0, exact_steps: 0, steps };
-        let tokens = BoundaryTokens { start: config.start_token, end: config.end_tokens.clone() };
+        let tokens = BoundaryTokens {
+            start: config.start_token,
+            end: config.end_tokens.clone(),
+            vocabulary: config.decoder.vocab as u32,
+        };
         let metrics = Arc::<EngineMetrics>::default();
         let settings = EngineSettings { limits, tokens, metrics: Arc::clone(&metrics) };
         Self { engine: Some(Engine::start(executor, settings).unwrap()), metrics }

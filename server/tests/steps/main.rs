@@ -9,8 +9,10 @@ mod drafts;
 mod exact;
 #[allow(dead_code, reason = "the compiler checks it everywhere; it runs where a feature gives a device")]
 mod graphs;
+mod mixed;
 #[allow(dead_code, reason = "the compiler checks it everywhere; it runs where a feature gives a device")]
 mod neighbours;
+mod not_finite;
 mod processor;
 
 /// Opens the GPU, or says that there is none. Panics without a GPU where one was promised.

@@ -1,13 +1,14 @@
 //! Beam searches among other sequences: rows, shared pages, copies, preemption and cancellation.
 
-use super::fake_model::{Answer, END};
+use super::alone::Answer;
+use super::fake_model::END;
 use super::stop_pair::stop_pair;
 use super::world::{LIMITS, World, asks, source, with_pages};
 use crate::request::{
     BeamSearch, Controls, EarlyStopping, FinishReason, GenerationRequest, PromptScores, Refusal, RequestId,
 };
-use crate::scheduler::SchedulerLimits;
 use crate::scheduler::tests::world::caller;
+use crate::scheduler::{NoToken, SchedulerLimits};
 
 const UNLIKELY: EarlyStopping = EarlyStopping::Unlikely;
 
@@ -150,7 +151,7 @@ fn a_search_ends_with_its_last_choice_and_returns_its_pages() {
 #[test]
 fn a_branch_without_candidates_ends_its_request_and_no_other() {
     let mut world = World::new(LIMITS);
-    world.submit(searches(&source(1, 4), 3, 9));
+    let bad = world.submit(searches(&source(1, 4), 3, 9));
     world.submit(searches(&source(2, 4), 2, 9));
     for _ in 0..3 {
         world.step();
@@ -161,6 +162,7 @@ fn a_branch_without_candidates_ends_its_request_and_no_other() {
     world.commit(&result);
     assert_eq!(world.scheduler.running_rows(), 2);
     world.run();
+    assert_eq!(world.clients.get_mut(&bad).unwrap().failure.take(), Some(NoToken::NotFinite));
     world.check_answers();
 }
 

@@ -2,7 +2,7 @@
 
 use super::world::{LIMITS, World, asks, source, with_pages};
 use crate::request::{GenerationRequest, RequestId};
-use crate::scheduler::{Event, SchedulerLimits};
+use crate::scheduler::{Event, NoToken, SchedulerLimits};
 
 #[test]
 fn a_cancelled_request_returns_its_pages_at_once() {
@@ -56,9 +56,10 @@ fn a_row_without_a_token_ends_its_request_and_no_other() {
     // Calls take turns, so its second choice came after the other request.
     result.chosen[2] = None;
     let events = world.commit(&result);
-    assert!(events.contains(&Event::Failed { request: bad, refuses_ids: false }));
+    assert!(events.contains(&Event::Failed { request: bad, cause: NoToken::NotFinite }));
     assert_eq!(world.scheduler.running_rows(), 1);
     world.run();
+    world.clients.get_mut(&bad).unwrap().failure = None;
     world.check_answers();
     assert!(world.answer(good).finish.is_some());
 }

@@ -1,6 +1,7 @@
 //! Constraints: masks, tokens without a choice, and searches among targets.
 
-use super::fake_model::{END, score_alone};
+use super::alone::score_alone;
+use super::fake_model::END;
 use super::one_of::OneOf;
 use super::rhythm::Rhythm;
 use super::world::{LIMITS, World, asks, source, with_pages};

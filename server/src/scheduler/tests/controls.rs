@@ -17,7 +17,7 @@ use crate::scheduler::source_cache::SourceCache;
 
 /// A request to the fake model as the scheduler keeps it.
 fn request(asked: GenerationRequest) -> Request {
-    let tokens = BoundaryTokens { start: START, end: END.to_vec() };
+    let tokens = BoundaryTokens { start: START, end: END.to_vec(), vocabulary: VOCABULARY };
     let source = SourceCache::default().key(&asked.source, &Salt::default());
     Request::new(RequestId(1), source, &tokens, asked)
 }

@@ -3,14 +3,10 @@
 //! A position's "K/V" is a digest of the source and of all tokens up to it, as in a real decoder, so that one wrong or
 //! stale page shows at the first row that reads it. Logits are a pure function of that digest.
 
-use std::collections::BTreeSet;
-
 use kernels::{Candidate, Draw, DrawRule, NO_PLACE, PAGE_TOKENS, PageCopy, PageSpan};
 
-use super::plain_controls;
-use crate::request::{BeamSearch, EncodeRequest, FinishReason, GenerationRequest, Rating, Readout, StopCheck};
-use crate::scheduler::beams::SearchBounds;
-use crate::scheduler::beams::tests::plain_search::{self, Hypothesis};
+use super::alone::encoded_alone;
+use crate::request::EncodeRequest;
 use crate::scheduler::{EncodeWork, Lane, Plan, PoolSize, TargetBatch};
 
 /// First token of every target.
@@ -19,12 +15,29 @@ pub const START: u32 = 0;
 pub const END: [u32; 2] = [1, 2];
 /// Number of ids.
 pub const VOCABULARY: u32 = 40;
+/// A source token with which logits are no numbers.
+pub const BROKEN: u32 = 99;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cell {
     Empty,
     Source { position: usize, token: u32 },
     Target { position: usize, token: u32, digest: u64 },
+}
+
+/// Result of a row.
+#[derive(Debug, Clone, Copy)]
+struct RowDigest {
+    digest: u64,
+    /// Whether its logits are no numbers.
+    is_broken: bool,
+}
+
+impl RowDigest {
+    /// The digest of a row whose logits are numbers.
+    fn of_numbers(self) -> Option<u64> {
+        (!self.is_broken).then_some(self.digest)
+    }
 }
 
 /// A batch in the encoder.
@@ -58,38 +71,21 @@ pub struct StepResult {
     pub encoded: Vec<u64>,
 }
 
-/// Answer of one choice.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Answer {
-    /// Generated tokens.
-    pub tokens: Vec<u32>,
-    /// Scored tokens with their digests, prompt first.
-    pub scores: Vec<(u32, u64)>,
-    /// How a beam search rates it.
-    pub rating: Option<Rating>,
-    /// How it ends.
-    pub finish: Option<FinishReason>,
-}
-
-fn mix(digest: u64, token: u32) -> u64 {
+/// The digest with one more token.
+pub fn mix(digest: u64, token: u32) -> u64 {
     let mut mixed = (digest ^ u64::from(token)).wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
 }
 
-fn digest_source(ids: impl IntoIterator<Item = u32>) -> u64 {
+/// The digest of a source.
+pub fn digest_source(ids: impl IntoIterator<Item = u32>) -> u64 {
     ids.into_iter().fold(1, mix)
 }
 
-/// Computes the result of an encoder request that runs alone.
-pub fn encoded_alone(asked: &EncodeRequest) -> u64 {
-    let digest = digest_source(asked.source.iter().copied());
-    mix(digest, if asked.readout == Readout::LastToken { 1 } else { 2 })
-}
-
 /// The best id under the rule, by logits that are a function of the digest and the draw's parameters.
-fn draw(digest: u64, draw: &Draw, apply: impl Fn(&mut [f32])) -> Option<u32> {
+pub fn draw(digest: u64, draw: &Draw, apply: impl Fn(&mut [f32])) -> Option<u32> {
     let place = mix(mix(digest ^ draw.sampling.seed, draw.choice), draw.position);
     let logit = |id: usize| (place.wrapping_mul(2 * id as u64 + 1) >> 40) as f32 / (1 << 21) as f32 - 4.0;
     let mut logits: [f32; VOCABULARY as usize] = std::array::from_fn(logit);
@@ -103,7 +99,7 @@ fn draw(digest: u64, draw: &Draw, apply: impl Fn(&mut [f32])) -> Option<u32> {
 }
 
 /// The log-probabilities of all tokens in a beam search, before any rule.
-fn log_probs(digest: u64) -> [f32; VOCABULARY as usize] {
+pub fn log_probs(digest: u64) -> [f32; VOCABULARY as usize] {
     std::array::from_fn(|id| -0.1 - 4.0 * (mix(digest, id as u32) >> 40) as f32 / (1_u64 << 24) as f32)
 }
 
@@ -116,142 +112,6 @@ fn best(digest: u64, count: u32, rule: DrawRule<'_>) -> Vec<Candidate> {
     all.sort_by(|a, b| b.log_prob.total_cmp(&a.log_prob));
     all.truncate(count as usize);
     all
-}
-
-/// Computes the answers of an exact search that runs alone: the best of all targets.
-fn best_alone(asked: &GenerationRequest, beams: BeamSearch) -> Vec<Answer> {
-    let mut open = vec![(Vec::new(), 0.0)];
-    let mut all = Vec::new();
-    while let Some((tokens, sum)) = open.pop() {
-        let beginning = [&[START], &asked.decoder_prompt[..], &tokens].concat();
-        let source = digest_source(asked.source.iter().copied());
-        let mut log_probs = log_probs(beginning.iter().fold(source, |digest, &token| mix(digest, token)));
-        plain_controls::apply(asked, &tokens, &mut log_probs);
-        for (id, log_prob) in (0..).zip(log_probs).filter(|(_, log_prob)| log_prob.is_finite()) {
-            let (tokens, log_prob): (Vec<u32>, f32) = ([&tokens[..], &[id]].concat(), sum + log_prob);
-            let is_end = is_end(asked, &tokens);
-            if !is_end && tokens.len() < asked.max_tokens as usize {
-                open.push((tokens, log_prob));
-                continue;
-            }
-            let score = log_prob / (tokens.len() as f64).powf(beams.length_penalty) as f32;
-            let rating = Some(Rating { score, log_prob, is_exact: Some(true) });
-            let finish = Some(if is_end { FinishReason::Stop } else { FinishReason::Length });
-            all.push(Answer { tokens, scores: scores_of_prompt(asked), rating, finish });
-        }
-    }
-    all.sort_by(|a, b| b.rating.unwrap().score.total_cmp(&a.rating.unwrap().score));
-    let lowest = f32::NEG_INFINITY;
-    let rating = Some(Rating { score: lowest, log_prob: lowest, is_exact: Some(true) });
-    all.resize(
-        all.len().max(asked.choices as usize),
-        Answer { scores: scores_of_prompt(asked), rating, finish: Some(FinishReason::Stop), ..Answer::default() },
-    );
-    all
-}
-
-/// Tokens that end a target of a request, ascending.
-fn end_tokens(asked: &GenerationRequest) -> Vec<u32> {
-    let model_s: &[u32] = if asked.ignore_end { &[] } else { &END };
-    let ends = [model_s, &asked.controls.stop_tokens].concat().into_iter().collect::<BTreeSet<_>>();
-    ends.into_iter().collect()
-}
-
-/// Whether a branch of a search is at its end with these tokens.
-fn is_end(asked: &GenerationRequest, tokens: &[u32]) -> bool {
-    let completes = |stop: &StopCheck| {
-        let mut scan = stop.start();
-        tokens.iter().map(|&token| scan.push(token)).last() == Some(true)
-    };
-    let is_end = tokens.last().is_some_and(|last| end_tokens(asked).contains(last));
-    is_end || asked.stop.as_ref().is_some_and(completes)
-}
-
-/// Computes the answers of a beam search that runs alone: what transformers' loop finds.
-fn search_alone(asked: &GenerationRequest, beams: BeamSearch) -> Vec<Answer> {
-    let bounds = SearchBounds { max_tokens: asked.max_tokens as usize, end_ids: end_tokens(asked).len() };
-    let prompt = [&[START], asked.decoder_prompt.as_slice()].concat();
-    let start = prompt.iter().fold(digest_source(asked.source.iter().copied()), |digest, &token| mix(digest, token));
-    let digest_after = |tokens: &[u32]| tokens.iter().fold(start, |digest, &token| mix(digest, token));
-    let hypotheses = plain_search::search(
-        beams,
-        bounds,
-        |tokens| is_end(asked, tokens),
-        |tokens| {
-            let digest = digest_after(tokens);
-            let mut log_probs = log_probs(digest);
-            plain_controls::apply(asked, tokens, &mut log_probs);
-            log_probs.to_vec()
-        },
-    );
-    let scores = |tokens: &[u32]| {
-        let own = (0..tokens.len()).map(|index| (tokens[index], digest_after(&tokens[..index])));
-        let own = if asked.log_probs.is_some() { own.collect() } else { Vec::new() };
-        [scores_of_prompt(asked), own].concat()
-    };
-    let answer = |hypothesis: Hypothesis| Answer {
-        scores: scores(&hypothesis.tokens),
-        tokens: hypothesis.tokens,
-        rating: Some(Rating { score: hypothesis.score, log_prob: hypothesis.log_prob, is_exact: None }),
-        finish: Some(hypothesis.reason),
-    };
-    hypotheses.into_iter().map(answer).collect()
-}
-
-/// The tokens of the decoder prompt that are scored, with their digests.
-fn scores_of_prompt(asked: &GenerationRequest) -> Vec<(u32, u64)> {
-    let mut digest = mix(digest_source(asked.source.iter().copied()), START);
-    let scored = asked.decoder_prompt.iter().map(|&token| {
-        let before = digest;
-        digest = mix(digest, token);
-        (token, before)
-    });
-    asked.prompt_scores.map_or_else(Vec::new, |scores| scored.skip(scores.from).collect())
-}
-
-/// The sum of the log-probabilities that a beam search gives these tokens.
-pub fn score_alone(asked: &GenerationRequest, tokens: &[u32]) -> f32 {
-    let prompt = [&[START], asked.decoder_prompt.as_slice()].concat();
-    let mut digest =
-        prompt.iter().fold(digest_source(asked.source.iter().copied()), |digest, &token| mix(digest, token));
-    let mut sum = 0.0;
-    for &token in tokens {
-        sum += log_probs(digest)[token as usize];
-        digest = mix(digest, token);
-    }
-    sum
-}
-
-/// Computes the answer of a choice that runs alone, without a scheduler. It has no end where no token can be drawn.
-pub fn answer_alone(asked: &GenerationRequest, choice: u32) -> Answer {
-    if let Some(beams) = asked.beams.filter(|_| asked.max_tokens > 0) {
-        let exact = asked.exact_search().map(|_| best_alone(asked, beams));
-        return exact.unwrap_or_else(|| search_alone(asked, beams))[choice as usize].clone();
-    }
-    let mut answer = Answer { scores: scores_of_prompt(asked), ..Answer::default() };
-    let prompt = [&[START], asked.decoder_prompt.as_slice()].concat();
-    let mut digest =
-        prompt.iter().fold(digest_source(asked.source.iter().copied()), |digest, &token| mix(digest, token));
-    while answer.finish.is_none() {
-        let generated = answer.tokens.len();
-        if generated == asked.max_tokens as usize {
-            answer.finish = Some(FinishReason::Length);
-            break;
-        }
-        let position = u32::try_from(1 + asked.decoder_prompt.len() + generated).unwrap();
-        let drawn = Draw { sampling: asked.sampling, choice, position, ..Draw::greedy(0) };
-        let ruled = |logits: &mut [f32]| plain_controls::apply(asked, &answer.tokens, logits);
-        let Some(token) = draw(digest, &drawn, ruled) else { break };
-        if asked.log_probs.is_some() {
-            answer.scores.push((token, digest));
-        }
-        answer.tokens.push(token);
-        digest = mix(digest, token);
-        if END.contains(&token) && !asked.ignore_end || asked.controls.stop_tokens.contains(&token) {
-            answer.finish = Some(FinishReason::Stop);
-        }
-    }
-    answer
 }
 
 impl FakeModel {
@@ -314,16 +174,21 @@ impl FakeModel {
         let TargetBatch { tokens, places, positions, self_spans, cross_spans, .. } = &plan.targets;
         let rows = tokens.len();
         assert_eq!([places.len(), positions.len(), self_spans.len(), cross_spans.len()], [rows; 4]);
-        let digests: Vec<u64> = (0..rows).map(|row| self.run_row(&plan.targets, row, before)).collect();
+        let digests: Vec<RowDigest> = (0..rows).map(|row| self.run_row(&plan.targets, row, before)).collect();
         assert!(plan.outputs.is_sorted_by(|a, b| a.row < b.row));
-        let digests: Vec<u64> = plan.outputs.iter().map(|output| digests[output.row as usize]).collect();
+        let digests: Vec<RowDigest> = plan.outputs.iter().map(|output| digests[output.row as usize]).collect();
         let rows = plan.outputs.iter().enumerate().filter(|(_, output)| output.draw.is_some());
         assert!(rows.map(|(row, _)| row as u32).eq(plan.draws().map(|draw| draw.row)));
-        let chosen = plan
-            .draws()
-            .map(|own| draw(digests[own.row as usize], own, |logits| plan.rules.of(own.rule).apply(logits)));
-        let best = plan.best_asks().map(|ask| best(digests[ask.row as usize], ask.count, plan.rules.of(ask.rule)));
-        StepResult { chosen: chosen.collect(), best: best.collect(), digests, encoded: Vec::new() }
+        let chosen = plan.draws().map(|own| {
+            let digest = digests[own.row as usize].of_numbers()?;
+            draw(digest, own, |logits| plan.rules.of(own.rule).apply(logits))
+        });
+        let best = plan.best_asks().map(|ask| {
+            let digest = digests[ask.row as usize].of_numbers();
+            digest.map_or_else(Vec::new, |digest| best(digest, ask.count, plan.rules.of(ask.rule)))
+        });
+        let (chosen, best) = (chosen.collect(), best.collect());
+        StepResult { chosen, best, digests: digests.iter().map(|row| row.digest).collect(), encoded: Vec::new() }
     }
 
     /// Copies pages, in the order that is most likely to disturb.
@@ -336,7 +201,7 @@ impl FakeModel {
     }
 
     /// Reads all that the row may see, writes its own position, and returns the digest there.
-    fn run_row(&mut self, targets: &TargetBatch, row: usize, before: &[Option<u32>]) -> u64 {
+    fn run_row(&mut self, targets: &TargetBatch, row: usize, before: &[Option<u32>]) -> RowDigest {
         let (cross, own) = (targets.cross_spans[row], targets.self_spans[row]);
         let position = targets.positions[row] as usize;
         assert_eq!(own.tokens as usize, position + 1);
@@ -346,6 +211,7 @@ impl FakeModel {
                 other => panic!("source position {index} holds {other:?}"),
             })
             .collect();
+        let is_broken = source.contains(&BROKEN);
         let mut digest = digest_source(source);
         for index in 0..position {
             match *self.target_cell(&targets.tables, &own, index) {
@@ -362,7 +228,7 @@ impl FakeModel {
         };
         let digest = mix(digest, token);
         *self.target_cell(&targets.tables, &own, position) = Cell::Target { position, token, digest };
-        digest
+        RowDigest { digest, is_broken }
     }
 
     fn source_cell(&mut self, tables: &[u32], span: &PageSpan, position: usize) -> &mut Cell {

@@ -1,8 +1,11 @@
 //! The scheduler against a model without numbers.
 
 mod ahead;
+mod alone;
+mod automaton;
 mod beams;
 mod cancellation;
+mod constrained_beams;
 mod constraints;
 mod controls;
 mod decoding;
@@ -10,6 +13,7 @@ mod drafts;
 mod encoder;
 mod encodings;
 mod fake_model;
+mod not_finite;
 mod one_of;
 mod plain_controls;
 mod pressure;

@@ -10,15 +10,7 @@ pub fn apply(asked: &GenerationRequest, generated: &[u32], logits: &mut [f32]) {
     let controls = &*asked.controls;
     let target: Vec<u32> = [&[START], &asked.decoder_prompt[..], generated].concat();
     let allowed = asked.constraint.as_ref().map(|constraint| allowed(constraint, generated));
-    let forced = if asked.constraint.is_some() {
-        Vec::new()
-    } else if !controls.forced_last.is_empty() && generated.len() + 1 == asked.max_tokens as usize {
-        controls.forced_last.clone()
-    } else if target.len() == 1 {
-        controls.forced_first.into_iter().collect()
-    } else {
-        Vec::new()
-    };
+    let forced = forced(asked, generated);
     if !forced.is_empty() {
         let others = (0..).zip(logits.iter_mut()).filter(|(id, _)| !forced.contains(id));
         return others.for_each(|(_, logit)| *logit = f32::NEG_INFINITY);
@@ -48,6 +40,20 @@ pub fn apply(asked: &GenerationRequest, generated: &[u32], logits: &mut [f32]) {
     };
     let refused: Vec<u32> = (0..).take(logits.len()).filter(|&id| refused(id)).collect();
     refused.into_iter().for_each(|id| logits[id as usize] = f32::NEG_INFINITY);
+}
+
+/// Ids of which the token that follows `generated` must be one; any where there are none.
+pub fn forced(asked: &GenerationRequest, generated: &[u32]) -> Vec<u32> {
+    let controls = &*asked.controls;
+    if asked.constraint.is_some() {
+        Vec::new()
+    } else if !controls.forced_last.is_empty() && generated.len() + 1 == asked.max_tokens as usize {
+        controls.forced_last.clone()
+    } else if generated.is_empty() && asked.decoder_prompt.is_empty() {
+        controls.forced_first.into_iter().collect()
+    } else {
+        Vec::new()
+    }
 }
 
 /// Ids that the constraint allows after these tokens.

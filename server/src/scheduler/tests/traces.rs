@@ -5,13 +5,14 @@ use std::sync::Arc;
 use kernels::Sampling;
 use proptest::prelude::*;
 
-use super::fake_model::VOCABULARY;
+use super::automaton::Automaton;
+use super::fake_model::{BROKEN, VOCABULARY};
 use super::one_of::OneOf;
 use super::rhythm::Rhythm;
 use super::stop_pair::stop_pair;
 use super::world::{World, caller, source};
 use crate::request::{
-    BeamSearch, Controls, EncodeRequest, GenerationRequest, PromptScores, Readout, RequestId, TokenBias,
+    BeamSearch, Constraint, Controls, EncodeRequest, GenerationRequest, PromptScores, Readout, RequestId, TokenBias,
 };
 use crate::scheduler::beams::tests::early_stopping;
 use crate::scheduler::{PoolSize, SchedulerLimits};
@@ -67,8 +68,12 @@ prop_compose! {
 }
 
 prop_compose! {
-    /// Three sources out of five always have the same length, so that requests share them.
-    fn request_source()(name in 3u32..8, tokens in 1usize..70) -> Vec<u32> {
+    /// Three sources out of five always have the same length, so that requests share them. With a few, logits are no
+    /// numbers.
+    fn request_source()(
+        name in prop_oneof![20 => 3u32..8, 1 => Just(BROKEN)],
+        tokens in 1usize..70,
+    ) -> Vec<u32> {
         source(name, if name < 6 { 33 } else { tokens })
     }
 }
@@ -109,6 +114,13 @@ fn controls() -> impl Strategy<Value = Controls> {
     ]
 }
 
+/// A constraint on the form of a text. Some leave a search fewer ids than it is wide, or none.
+fn form() -> impl Strategy<Value = Constraint> {
+    let rhythm = (1u32..6, 0u32..9).prop_map(|(bar, bars)| Rhythm { bar, bars }.constraint());
+    let automaton = prop::collection::vec(any::<u8>(), 1..6);
+    prop_oneof![rhythm, automaton.prop_map(|states| Automaton { states }.constraint())]
+}
+
 /// A few targets.
 fn targets() -> impl Strategy<Value = Vec<Vec<u32>>> {
     prop::collection::vec(prop::collection::vec(3u32..VOCABULARY, 0..6), 1..12)
@@ -127,19 +139,14 @@ prop_compose! {
         seed in any::<u64>(),
         beams in prop::option::weighted(0.3, beams()),
         controls in prop_oneof![1 => Just(Controls::default()), 1 => controls()],
-        rhythm in prop::option::weighted(0.3, (1u32..6, 0u32..9)),
+        form in prop::option::weighted(0.3, form()),
         targets in prop::option::weighted(0.5, targets()),
         stop in prop::option::weighted(0.3, (0u32..VOCABULARY, 0u32..VOCABULARY)),
         speculation in any::<bool>(),
     ) -> GenerationRequest {
-        // Searches are compared where enough ids are left for their whole width.
-        let is_tight = controls.allowed.is_some() || controls.no_repeat_ngram == 1 || !controls.forced_last.is_empty();
-        let controls = if beams.is_some() && is_tight { Controls::default() } else { controls };
-        // A rhythm leaves a search fewer ids than it is wide.
-        let rhythm = rhythm.filter(|_| beams.is_none()).map(|(bar, bars)| Rhythm { bar, bars }.constraint());
         let asked = GenerationRequest {
             controls: Arc::new(controls.in_order()),
-            constraint: rhythm,
+            constraint: form,
             stop: stop.filter(|_| beams.is_some()).map(|(first, second)| stop_pair([first, second])),
             decoder_prompt,
             choices: beams.map_or(choices, |beams| choices.min(beams.width)),
@@ -153,10 +160,10 @@ prop_compose! {
             speculation,
             ..GenerationRequest::new(source, max_tokens)
         };
-        // A beam search that is not exact would lack ids here too.
-        let constraint = targets.map(|targets| OneOf(targets).constraint());
-        let among = GenerationRequest { constraint, ..asked.clone() };
-        if among.exact_search().is_some() { among } else { asked }
+        match targets.filter(|_| beams.is_some()) {
+            Some(targets) => GenerationRequest { constraint: Some(OneOf(targets).constraint()), ..asked },
+            None => asked,
+        }
     }
 }
 

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use kernels::{Candidate, TokenScore};
 
-use super::fake_model::{Answer, END, FakeModel, START, StepResult, answer_alone, encoded_alone};
+use super::alone::{Answer, answer_alone, encoded_alone};
+use super::fake_model::{BROKEN, END, FakeModel, START, StepResult, VOCABULARY};
 use crate::request::{CallId, Caller, EncodeRequest, FinishReason, GenerationRequest, Readout, RequestId, Salt};
 use crate::scheduler::{
-    BoundaryTokens, Event, Found, HeldScore, Lane, Plan, PoolSize, Scheduler, SchedulerLimits, TokenScoreAt,
+    BoundaryTokens, Event, Found, HeldScore, Lane, NoToken, Plan, PoolSize, Scheduler, SchedulerLimits, TokenScoreAt,
 };
 
 /// Roomy limits that tests narrow.
@@ -48,6 +49,8 @@ pub struct Client {
     pub started: Option<u32>,
     pub answers: Vec<Answer>,
     pub cancelled: Vec<bool>,
+    /// Why it failed; taken out by tests that made it fail.
+    pub failure: Option<NoToken>,
 }
 
 /// A client of an encoder request.
@@ -88,9 +91,10 @@ pub struct World {
 
 impl World {
     pub fn new(limits: SchedulerLimits) -> Self {
+        let tokens = BoundaryTokens { start: START, end: END.to_vec(), vocabulary: VOCABULARY };
         Self {
             limits,
-            scheduler: Scheduler::new(limits, BoundaryTokens { start: START, end: END.to_vec() }),
+            scheduler: Scheduler::new(limits, tokens),
             plan: Plan::default(),
             runs_ahead: false,
             ahead: 0,
@@ -137,7 +141,8 @@ impl World {
             self.step_bound += 2 * choices;
         }
         let answers = (0..choices).map(|_| Answer::default()).collect();
-        self.clients.insert(id, Client { asked, started: None, answers, cancelled: vec![false; choices] });
+        self.clients
+            .insert(id, Client { asked, started: None, answers, cancelled: vec![false; choices], failure: None });
         id
     }
 
@@ -210,7 +215,7 @@ impl World {
 
     pub fn commit(&mut self, result: &StepResult) -> Vec<Event> {
         self.events.clear();
-        let found = Found { chosen: &result.chosen, best: &result.best };
+        let found = Found { chosen: &result.chosen, best: &result.best, plan: &self.plan };
         self.scheduler.commit(found, &mut self.events);
         self.check_books();
         let events = self.events.clone();
@@ -246,10 +251,18 @@ impl World {
             assert!(reader.started && reader.result == Some(encoded_alone(&reader.asked)), "{id:?}: {reader:?}");
         }
         for (id, client) in &self.clients {
+            if client.failure == Some(NoToken::NotFinite) {
+                assert!(client.asked.source.contains(&BROKEN), "{id:?} has logits that are numbers");
+            }
+            let alone = |choice: usize| answer_alone(&client.asked, u32::try_from(choice).unwrap());
+            if client.failure == Some(NoToken::NothingLeft) && !client.asked.source.contains(&BROKEN) {
+                let fails = (0..client.answers.len()).any(|choice| alone(choice).finish.is_none());
+                assert!(fails, "{id:?} finds tokens alone");
+            }
             for (choice, answer) in client.answers.iter().enumerate() {
                 if !client.cancelled[choice] {
                     assert!(client.started.is_some());
-                    let alone = answer_alone(&client.asked, u32::try_from(choice).unwrap());
+                    let alone = alone(choice);
                     assert_eq!(*answer, alone, "{id:?} choice {choice}");
                 }
             }
@@ -323,7 +336,10 @@ impl World {
             Event::Finished { choice, reason, .. } => client.answers[choice as usize].finish = Some(reason),
             Event::Encoded { .. } => panic!("a generation has no encoder result"),
             // From here on the client receives nothing, as if it had cancelled.
-            Event::Failed { .. } => client.cancelled.fill(true),
+            Event::Failed { cause, .. } => {
+                client.failure = Some(cause);
+                client.cancelled.fill(true);
+            }
         }
     }
 

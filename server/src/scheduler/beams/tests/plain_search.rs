@@ -1,5 +1,8 @@
 //! transformers' loop (5.17, `_beam_search` for a batch of one) over full lists of log-probabilities, line by line:
 //! rectangular, with -10^9 for what is not there. The judge of [`super::super::Beam`].
+//!
+//! One thing differs: where ids that may be chosen run out, transformers goes on from what is not there, and returns
+//! it. Here that leaves the loop wherever it appears.
 
 use crate::request::{BeamSearch, EarlyStopping, FinishReason};
 use crate::scheduler::beams::SearchBounds;
@@ -15,6 +18,13 @@ struct Entry {
     /// Entries are ordered by it.
     score: f32,
     is_finished: bool,
+}
+
+impl Entry {
+    /// Whether all of its tokens may be chosen.
+    fn is_there(&self) -> bool {
+        self.sum > NOWHERE / 2.0
+    }
 }
 
 /// Searches with `log_probs`, a list over the vocabulary for every beginning. `ends` says which texts are at their end.
@@ -40,13 +50,14 @@ pub fn search(
                 grid.push(Entry { tokens, sum, score: sum, is_finished: false });
             }
         }
+        grid.retain(Entry::is_there);
         let top = top(grid, (bounds.end_ids + 1).max(2) * width);
         let stops = |entry: &Entry| length == bounds.max_tokens || ends(&entry.tokens);
         let going_on = top.iter().map(|entry| {
             let score = entry.sum + if stops(entry) { NOWHERE } else { 0.0 };
             Entry { score, sum: score, ..entry.clone() }
         });
-        let next = self::top(going_on.collect(), width);
+        let next = self::top(going_on.filter(Entry::is_there).collect(), width);
         for (rank, entry) in top.iter().enumerate() {
             let just_finished = stops(entry) && rank < width;
             let score = entry.sum / penalty(length) + if just_finished { 0.0 } else { NOWHERE };
@@ -55,7 +66,8 @@ pub fn search(
         finished = self::top(finished, width);
         running = next;
         let is_never = asked.early_stopping == EarlyStopping::Impossible && asked.length_penalty > 0.0;
-        let best = running[0].sum / penalty(if is_never { bounds.max_tokens } else { length });
+        let Some(best) = running.first() else { break };
+        let best = best.sum / penalty(if is_never { bounds.max_tokens } else { length });
         let least = finished.iter().map(|entry| entry.score).fold(f32::INFINITY, f32::min);
         let could_improve = finished.iter().any(|entry| best > if entry.is_finished { least } else { NOWHERE });
         let is_full = finished.iter().all(|entry| entry.is_finished);
