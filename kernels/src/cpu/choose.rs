@@ -51,7 +51,7 @@ pub(super) struct ScreenSpace {
     uppers: Vec<f32>,
     lowers: Vec<f32>,
     filter: PanelFilter,
-    /// What an id needs to be kept, for each draw.
+    /// The least logit that an id needs to be kept, for each draw.
     floors: Vec<Floor>,
     /// Panels that are multiplied first, rows ascending and panels ascending in them; the others that draws depend on.
     promising: Vec<Panel>,
