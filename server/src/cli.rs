@@ -4,6 +4,7 @@
 //! names. Each command's flags are a file of their own.
 
 mod adapt;
+mod batch;
 mod bench;
 mod eval;
 mod generate;
@@ -20,6 +21,7 @@ mod train;
 use clap::{Parser, Subcommand};
 
 pub use adapt::AdaptOptions;
+pub use batch::BatchOptions;
 pub use bench::{BenchKind, BenchOptions};
 pub use eval::{EvalOptions, Metric, ObjectiveChoice};
 pub use generate::{AnswerForm, GenerateOptions};
@@ -49,6 +51,8 @@ pub struct Cli {
 enum Subcommands {
     /// Answer HTTP requests until SIGTERM.
     Serve(ServeFlags),
+    /// Answer a file of requests, in OpenAI's batch format; goes on where an earlier run of it was stopped.
+    Batch(WithModel<BatchOptions>),
     /// Write one continuation to standard output.
     Generate(WithModel<GenerateOptions>),
     /// Make an API key: prints its secret, and the line that the server needs to know it.
@@ -84,6 +88,8 @@ struct WithLog<Options: clap::Args> {
 pub enum Command {
     /// Answer HTTP requests.
     Serve,
+    /// Answer a file of requests.
+    Batch(BatchOptions),
     /// Write one continuation.
     Generate(GenerateOptions),
     /// Make an API key.
@@ -116,6 +122,7 @@ impl Cli {
                 flags.set(&mut settings);
                 Command::Serve
             }
+            Subcommands::Batch(flags) => Command::Batch(flags.set(&mut settings)),
             Subcommands::Generate(flags) => Command::Generate(flags.set(&mut settings)),
             Subcommands::Key(options) => Command::Key(options),
             Subcommands::Bench(flags) => Command::Bench(flags.set(&mut settings)),
@@ -129,7 +136,7 @@ impl Cli {
         let FlagSettings { file, models, flags } = settings;
         let configs = Configs::resolve(file.as_deref(), environment, [models, flags].into())?;
         // What is pulled has an id of its own.
-        if !matches!(command, Command::Serve | Command::Pull(_)) {
+        if !matches!(command, Command::Serve | Command::Batch(_) | Command::Pull(_)) {
             configs.check_only()?;
         }
         Ok((command, configs))

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod api;
+pub mod batch;
 pub mod chat_template;
 pub mod cli;
 pub mod client_connection;

@@ -43,6 +43,7 @@ fn main() -> ExitCode {
     tracing::debug!(?command, ?configs, "settings");
     let done = match &command {
         Command::Serve => commands::serve(&configs, &notifier(), Some(program())),
+        Command::Batch(options) => commands::batch(&configs, options, Some(program())),
         Command::Generate(options) => commands::generate(config, options),
         Command::Bench(options) => commands::bench(config, options, &command_line()),
         Command::Key(options) => commands::key(options),

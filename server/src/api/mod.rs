@@ -32,6 +32,6 @@ pub use http::{
     AccessLog, ApiError, BodyLimits, BodyPace, Budget, BudgetLimits, Entrance, Guard, GuardSettings, KeyCheck,
     OpenRequests,
 };
-pub use router::{admin_router, loading_routes, probe_router, router};
+pub use router::{admin_router, batch_router, loading_routes, probe_router, router};
 pub use state::{Api, ApiLimits};
 pub use structure::StructureBounds;

@@ -58,6 +58,15 @@ fn model_requests() -> Vec<Route<Arc<Api>>> {
     ]
 }
 
+/// Routes that a batch may ask, of requests that come from inside: they need no key.
+pub fn batch_router(api: Arc<Api>) -> Router {
+    let entrance = api.entrance.clone();
+    let texts = [("/tokenize", ask(tokens::tokenize)), ("/detokenize", ask(tokens::detokenize))];
+    let routes = router_of(model_requests().into_iter().chain(texts));
+    let routes = routes.method_not_allowed_fallback(method_not_allowed).fallback(unknown_path);
+    behind_without_keys(&entrance, routes).with_state(api)
+}
+
 /// Routes of connections that are kept free for probes.
 pub fn probe_router(api: Arc<Api>) -> Router {
     let entrance = api.entrance.clone();

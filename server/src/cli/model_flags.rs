@@ -33,7 +33,7 @@ pub(super) struct ModelFlags {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Folder of a checkpoint in the published layout, or an id of the hub as OWNER/NAME@REVISION, which is fetched.
-    /// `serve` takes several, each under the NAME before it [default: the built-in demo].
+    /// `serve` and `batch` take several, each under the NAME before it [default: the built-in demo].
     #[arg(long = "model", value_name = "[NAME=]FOLDER", conflicts_with = "shape")]
     models: Vec<NamedModel>,
     /// Random weights of a published shape instead of a checkpoint, such as s-s or 2b-2b.

@@ -11,6 +11,7 @@ use plotters::drawing::DrawingAreaErrorKind;
 use super::eval::error::EvalError;
 use super::train::settings::SettingsError;
 use crate::access::AccessError;
+use crate::batch::BatchError;
 use crate::constraint::{GrammarError, TargetsError};
 use crate::hub::HubError;
 use crate::loading::LoadError;
@@ -122,6 +123,9 @@ pub enum CommandError {
     /// An evaluation failed.
     #[error(transparent)]
     Eval(#[from] EvalError),
+    /// A batch did not come to its end.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
     /// The engine failed a request.
     #[error("the request failed: {message}")]
     Failed {

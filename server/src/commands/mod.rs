@@ -4,18 +4,22 @@
 
 mod adapt;
 mod answer_form;
+mod batch;
 mod bench;
+mod deploy;
 mod error;
 mod eval;
 mod generate;
 mod key;
 mod pull;
 mod quantize;
+mod runtime;
 mod serve;
 mod train;
 mod try_grammar;
 
 pub use adapt::adapt;
+pub use batch::batch;
 pub use bench::bench;
 pub use error::CommandError;
 pub use eval::{error::EvalError, eval};

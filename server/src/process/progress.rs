@@ -63,7 +63,12 @@ impl RowProgress {
 
     /// Adds one row.
     pub fn advance(&self) {
-        self.bar.inc(1);
+        self.advance_by(1);
+    }
+
+    /// Adds rows.
+    pub fn advance_by(&self, rows: u64) {
+        self.bar.inc(rows);
     }
 }
 

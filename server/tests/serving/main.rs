@@ -7,6 +7,7 @@ mod answer;
 mod answers;
 mod app;
 mod bad_requests;
+mod batch;
 mod batching;
 mod beams;
 mod bodies;

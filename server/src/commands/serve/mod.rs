@@ -9,12 +9,13 @@ mod start_message;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::{Arc, Barrier};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 
 use super::error::{CommandError, io};
+use super::runtime::start_runtime;
 use crate::access::{Credentials, FileWatch};
 use crate::api::{AccessLog, Entrance, Guard, GuardSettings, KeyCheck, loading_routes};
 use crate::client_connection::{ConnectionTimeouts, PlaceLimits, WritePace};
@@ -22,17 +23,12 @@ use crate::config::{Config, Configs, Limits, ServerConfig};
 use crate::http_server::{ConnectionLimits, Deployment, HttpServer, ServerShared, body_limits};
 use crate::process::allocator::give_back_large_pieces;
 use crate::process::liveness::Liveness;
-use crate::process::resources::{ShortOf, blocking_threads, check_threads, claim_descriptors};
+use crate::process::resources::claim_descriptors;
 use crate::process::service_manager::Notifier;
 use crate::process::signals::{EndSignal, EndSignals};
 use crate::telemetry::Metrics;
 use models::start;
 use reloading::listen_for_signals;
-
-/// Threads that do not start within this time are not there to be had.
-const THREADS_START: Duration = Duration::from_secs(10);
-/// Longer than any server runs; the largest duration would overflow the clock.
-const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// Serves until SIGTERM, SIGINT or SIGHUP; running answers are finished first. A second signal cuts them off. The
 /// service manager hears of both ends through `notifier`. Grammars of requests are tried in processes of
@@ -42,40 +38,12 @@ const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// When the models cannot be loaded or the address not be had.
 pub fn serve(configs: &Configs, notifier: &Notifier, trial_program: Option<PathBuf>) -> Result<(), CommandError> {
     give_back_large_pieces();
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
     claim_descriptors(configs.first())?;
-    check_threads(configs, workers)?;
-    let blocking = blocking_threads(configs.first());
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers)
-        .max_blocking_threads(blocking)
-        .thread_keep_alive(FOR_EVER)
-        .enable_all()
-        .build()
-        .map_err(io("start the threads that answer HTTP"))?;
-    let started =
-        runtime.block_on(async { tokio::time::timeout(THREADS_START, start_blocking_threads(blocking)).await });
-    started.map_err(|_| ShortOf::Threads { given: workers, needed: workers + blocking })?;
+    let runtime = start_runtime(configs)?;
     let served = runtime.block_on(run(configs, notifier, trial_program));
     // What still runs now, be it loading, a step or a client that does not read, ends with the process.
     runtime.shutdown_background();
     served
-}
-
-/// Has the runtime start its threads that block, all of which then stay: one that could not be had later would leave
-/// its request waiting for ever.
-async fn start_blocking_threads(count: usize) {
-    let all = Arc::new(Barrier::new(count));
-    let started: Vec<_> = (0..count)
-        .map(|_| {
-            let all = Arc::clone(&all);
-            tokio::task::spawn_blocking(move || _ = all.wait())
-        })
-        .collect();
-    for thread in started {
-        // Nothing in it can fail.
-        let _ = thread.await;
-    }
 }
 
 async fn run(configs: &Configs, notifier: &Notifier, trial_program: Option<PathBuf>) -> Result<(), CommandError> {

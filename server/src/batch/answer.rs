@@ -1,0 +1,60 @@
+//! A request of a batch, sent to its route until that has room for it.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Extensions, Request, StatusCode, header};
+use http_body_util::BodyExt;
+use tower::ServiceExt;
+
+use super::request_line::BatchRequest;
+use super::result_line::Outcome;
+
+/// Pause before a request is sent again, and the longest one.
+const PAUSES: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
+/// `code` of the error of a server that is about to end.
+const ENDING: &[u8] = b"\"shutting_down\"";
+
+/// Where requests go.
+#[derive(Debug, Clone)]
+pub struct Destination {
+    /// Their routes.
+    pub router: Router,
+    /// Extensions that every request carries.
+    pub extensions: Extensions,
+}
+
+/// The answer to a request; `None` when the server ends before there is one. Answers that ask to come back later are
+/// none.
+pub async fn answer(destination: Destination, request: BatchRequest) -> Option<Outcome> {
+    let [mut pause, longest] = PAUSES;
+    loop {
+        let answered: Result<_, Infallible> =
+            destination.router.clone().oneshot(http_request(&destination, &request)).await;
+        let Ok(response) = answered;
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.map(|body| body.to_bytes().to_vec()).unwrap_or_default();
+        match head.status {
+            StatusCode::SERVICE_UNAVAILABLE if body.windows(ENDING.len()).any(|part| part == ENDING) => return None,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+                tokio::time::sleep(pause).await;
+                pause = longest.min(2 * pause);
+            }
+            status => {
+                let request_id = head.headers.get("x-request-id").and_then(|name| name.to_str().ok());
+                return Some(Outcome::Answered { status, request_id: request_id.unwrap_or_default().to_owned(), body });
+            }
+        }
+    }
+}
+
+fn http_request(destination: &Destination, request: &BatchRequest) -> Request<Body> {
+    let mut http = Request::post(request.url.clone())
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from(request.body.clone()))
+        .expect("a path that was parsed and a header that is known make a request");
+    *http.extensions_mut() = destination.extensions.clone();
+    http
+}
