@@ -2,6 +2,8 @@
 //!
 //! Part of `limits`.
 
+use std::time::Duration;
+
 use super::reader::Reader;
 use super::{GIB, MIB};
 
@@ -22,6 +24,12 @@ pub struct FormLimits {
     pub cached_forms: usize,
     /// Bytes of memory of these, for each model.
     pub cached_form_bytes: usize,
+    /// Threads that find what may come next, for each model; 0: half of the cores, and eight at most.
+    pub mask_threads: usize,
+    /// Longest time that a step waits for them.
+    pub mask_wait: Duration,
+    /// Longest time for what may come next in one answer.
+    pub mask_time: Duration,
 }
 
 impl FormLimits {
@@ -34,6 +42,9 @@ impl FormLimits {
             grammar_trial_s: reader.integer("limits.grammar_trial_s", 1..=60),
             cached_forms: reader.integer("limits.cached_forms", 1..=4096),
             cached_form_bytes: reader.integer("limits.cached_form_bytes", MIB..=1024 * GIB),
+            mask_threads: reader.integer("limits.mask_threads", 0..=256),
+            mask_wait: Duration::from_millis(reader.integer("limits.mask_wait_ms", 0..=1000)),
+            mask_time: Duration::from_millis(reader.integer("limits.mask_time_ms", 1..=60_000)),
         }
     }
 }

@@ -153,6 +153,10 @@ impl Constrain for Shared {
     fn bytes(&self) -> usize {
         size_of_val(&self.0.nodes[..]) + size_of_val(&self.0.edges[..])
     }
+
+    fn longest(&self) -> Option<usize> {
+        self.0.nodes.first().map(|root| root.longest as usize)
+    }
 }
 
 /// A place in the tree; `None` after the end.
@@ -200,8 +204,10 @@ impl ConstraintState for Beginning {
         Ok(())
     }
 
-    fn longest(&self) -> Option<usize> {
-        Some(self.node().map_or(0, |node| node.longest as usize))
+    fn longest_after(&self, token: u32) -> Option<usize> {
+        let edges = self.node().map_or(&[][..], |node| self.targets.edges(node));
+        let found = edges.binary_search_by_key(&token, |edge| edge.token).ok()?;
+        Some(self.targets.nodes[edges[found].node as usize].longest as usize)
     }
 
     fn list_forced(&mut self, out: &mut Vec<u32>) {

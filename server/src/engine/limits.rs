@@ -2,6 +2,7 @@
 
 use kernels::PAGE_TOKENS;
 
+use super::masks::MaskLimits;
 use crate::request::{Readout, Refusal, RequestLengths};
 use crate::scheduler::SchedulerLimits;
 
@@ -18,6 +19,8 @@ pub struct EngineLimits {
     pub classes: usize,
     /// Steps that a search among given targets may take to be exact; 0: none is.
     pub exact_steps: u32,
+    /// Work on constraints.
+    pub masks: MaskLimits,
     /// The page pool and the largest step.
     pub steps: SchedulerLimits,
 }
@@ -82,6 +85,8 @@ impl EngineLimits {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::scheduler::PoolSize;
 
@@ -91,6 +96,7 @@ mod tests {
         target_tokens: 50,
         classes: 0,
         exact_steps: 0,
+        masks: MaskLimits { threads: 1, wait: Duration::ZERO, time: Duration::ZERO },
         steps: SchedulerLimits {
             pool: PoolSize { pages: 5, source_page_tokens: 16 },
             running_rows: 1,

@@ -1,74 +1,201 @@
-//! Threads that find the masks of constrained rows beside a step.
+//! Threads that move along constraints beside the steps: tokens, forks, tokens without a choice, masks.
 //!
-//! Used by the step loop: asked when a plan is made, waited for before anything is drawn. There are no threads until
-//! the first request with a constraint comes.
+//! Used by the step loop: given the scheduler's moves when they come up, asked for masks before anything is drawn. The
+//! threads start with the first request with a constraint. A step waits for them within limits only.
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
-use kernels::DrawRules;
+use crate::request::ConstraintError;
+use crate::scheduler::{MaskAsk, Move, PlaceId, Plan, Seen};
+use crate::telemetry::EngineMetrics;
 
-use crate::scheduler::MaskAsk;
+/// Most threads that are taken of a machine's cores where their number is not set.
+const MOST_THREADS: usize = 8;
+/// Time after which a loop that has nothing else to do looks for commands again.
+const LISTEN: Duration = Duration::from_millis(1);
 
-/// Threads, and what they were asked for.
-pub(super) struct MaskThreads {
-    threads: usize,
-    pool: Option<rayon::ThreadPool>,
-    found: (Sender<Found>, Receiver<Found>),
-    waiting: usize,
-    /// Lists of words that no mask needs now.
-    spare: Vec<Vec<u32>>,
+/// Limits of the work on constraints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MaskLimits {
+    /// Number of threads; 0: half of the machine's cores, and eight at most.
+    pub threads: usize,
+    /// Longest time that a step waits for them.
+    pub wait: Duration,
+    /// Longest time that one move takes; its request fails then.
+    pub time: Duration,
 }
 
-/// A mask that was found.
-struct Found {
-    ask: MaskAsk,
-    words: Vec<u32>,
+/// Limits of `config.toml`.
+impl Default for MaskLimits {
+    fn default() -> Self {
+        Self { threads: 0, wait: Duration::from_millis(5), time: Duration::from_secs(1) }
+    }
+}
+
+impl MaskLimits {
+    fn number(self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        if self.threads > 0 { self.threads } else { (cores() / 2).clamp(1, MOST_THREADS) }
+    }
+}
+
+/// Threads, and the moves that they make.
+pub(super) struct MaskThreads {
+    limits: MaskLimits,
+    pool: Option<rayon::ThreadPool>,
+    reports: (Sender<Report>, Receiver<Report>),
+    under_way: HashMap<PlaceId, UnderWay>,
+    /// Moves under way that were not heard of.
+    silent: usize,
+    seen: Vec<(PlaceId, Seen)>,
+    metrics: Arc<EngineMetrics>,
+}
+
+/// A move that is not over.
+struct UnderWay {
+    /// When a thread began with it.
+    began: Arc<OnceLock<Instant>>,
+    /// Whether it was heard of.
+    is_heard: bool,
+    /// Whether a draw came before its mask.
+    is_late: bool,
+}
+
+struct Report {
+    to: PlaceId,
+    news: News,
+}
+
+enum News {
+    /// The move went on by these tokens, if it goes on by tokens without a choice.
+    Gone(Option<Vec<u32>>),
+    /// The move is over.
+    Reached(Duration),
+    Failed(ConstraintError),
 }
 
 impl MaskThreads {
-    /// No masks were asked for yet.
-    pub fn new(threads: usize) -> Self {
-        Self { threads, pool: None, found: channel(), waiting: 0, spare: Vec::new() }
+    /// No move was begun yet.
+    pub fn new(limits: MaskLimits, metrics: Arc<EngineMetrics>) -> Self {
+        let (under_way, seen) = (HashMap::new(), Vec::new());
+        Self { limits, pool: None, reports: channel(), under_way, silent: 0, seen, metrics }
     }
 
-    /// Begins to find the masks of a plan.
-    pub fn start(&mut self, asked: &[MaskAsk]) {
-        for ask in asked {
-            let (ask, mut words) = (ask.clone(), self.spare.pop().unwrap_or_default());
-            let found = self.found.0.clone();
-            let find = move || {
-                // The library catches its own panics; one more would end the process with everybody's requests.
-                let outcome = catch_unwind(AssertUnwindSafe(|| ask.find(&mut words)));
-                match outcome {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => tracing::warn!(%error, "a request with a constraint cannot go on"),
-                    Err(_) => words.fill(0),
-                }
-                // The step loop waits for it, unless its thread is gone.
-                let _ = found.send(Found { ask, words });
-            };
+    /// The time that a step may wait.
+    pub const fn patience(&self) -> Duration {
+        self.limits.wait
+    }
+
+    /// Begins moves.
+    pub fn start(&mut self, moves: impl Iterator<Item = Move>) {
+        for one in moves {
+            let began = Arc::<OnceLock<Instant>>::default();
+            self.under_way.insert(one.to, UnderWay { began: Arc::clone(&began), is_heard: false, is_late: false });
+            self.silent += 1;
+            let reports = self.reports.0.clone();
+            let make = move || make(one, &began, &reports);
             match self.pool() {
-                Some(pool) => pool.spawn(find),
-                None => find(),
+                Some(pool) => pool.spawn(make),
+                None => make(),
             }
         }
-        self.waiting = asked.len();
     }
 
-    /// Waits for the masks that were asked for, and gives them to their rules.
-    pub fn finish(&mut self, rules: &mut DrawRules) {
-        for _ in 0..std::mem::take(&mut self.waiting) {
-            let Ok(Found { ask, words }) = self.found.1.recv() else { return };
-            ask.settle(&words, rules);
-            self.spare.push(words);
+    /// Waits until every move has gone as far as its mask, while the step's patience lasts.
+    pub fn wait(&mut self, patience: &mut Duration) {
+        self.take_reports(patience, |threads| threads.silent == 0);
+    }
+
+    /// Waits for anything that the scheduler is to see, when there is nothing else to do.
+    pub fn wait_for_anything(&mut self) {
+        self.take_reports(&mut self.limits.wait.max(LISTEN), |threads| !threads.seen.is_empty());
+    }
+
+    /// Everything that was seen since the last call.
+    pub fn seen(&mut self) -> Vec<(PlaceId, Seen)> {
+        let mut no_time = Duration::ZERO;
+        self.take_reports(&mut no_time, |_| true);
+        self.end_long_ones();
+        std::mem::take(&mut self.seen)
+    }
+
+    /// Waits for masks while the step's patience lasts, and gives them to their rules. Those that are not there are
+    /// appended to `late`.
+    pub fn settle(&mut self, plan: &mut Plan, patience: &mut Duration, late: &mut Vec<MaskAsk>) {
+        for ask in &plan.masks {
+            self.take_reports(patience, |threads| !threads.under_way.contains_key(&ask.place));
+        }
+        // What was asked holds its request.
+        for ask in plan.masks.drain(..) {
+            let is_there = ask.settle(&mut plan.rules);
+            let under_way = self.under_way.get_mut(&ask.place);
+            let is_late = under_way.is_some() || !is_there;
+            under_way.into_iter().for_each(|one| one.is_late = true);
+            if is_late {
+                self.metrics.late_masks.inc();
+                late.push(ask);
+            }
         }
     }
 
-    /// The threads; without any, masks are found on the engine's own.
+    /// Takes the reports that are there, and those that come before it is enough or the patience is at its end.
+    fn take_reports(&mut self, patience: &mut Duration, is_enough: impl Fn(&Self) -> bool) {
+        loop {
+            while let Ok(report) = self.reports.1.try_recv() {
+                self.take(report);
+            }
+            if patience.is_zero() || is_enough(self) {
+                return;
+            }
+            let began = Instant::now();
+            let report = self.reports.1.recv_timeout(*patience);
+            *patience = patience.saturating_sub(began.elapsed());
+            match report {
+                Ok(report) => self.take(report),
+                Err(_) => *patience = Duration::ZERO,
+            }
+        }
+    }
+
+    fn take(&mut self, Report { to, news }: Report) {
+        // A move that took too long is not waited for any more.
+        let Some(one) = self.under_way.get_mut(&to) else { return };
+        let was_silent = !std::mem::replace(&mut one.is_heard, true);
+        self.silent -= usize::from(was_silent);
+        match news {
+            News::Gone(forced) => self.seen.extend(forced.map(|tokens| (to, Seen::Forced(tokens)))),
+            News::Reached(time) => {
+                self.metrics.mask_seconds.observe(time.as_secs_f64());
+                self.seen.extend(one.is_late.then_some((to, Seen::Mask)));
+                self.under_way.remove(&to);
+            }
+            News::Failed(error) => {
+                tracing::warn!(%error, "a request with a constraint cannot go on");
+                self.seen.push((to, Seen::Failed(error)));
+                self.under_way.remove(&to);
+            }
+        }
+    }
+
+    /// Gives up moves that take too long. Their threads are free when they are over.
+    fn end_long_ones(&mut self) {
+        let most = self.limits.time;
+        let is_long = |one: &UnderWay| one.began.get().is_some_and(|began| began.elapsed() > most);
+        let long: Vec<PlaceId> = self.under_way.iter().filter(|(_, one)| is_long(one)).map(|(to, _)| *to).collect();
+        for to in long {
+            let reason = format!("it takes longer than {most:?} to find what may come next (limits.mask_time_ms)");
+            self.take(Report { to, news: News::Failed(ConstraintError { reason }) });
+        }
+    }
+
+    /// The threads; without any, moves are made on the engine's own.
     fn pool(&mut self) -> Option<&rayon::ThreadPool> {
         if self.pool.is_none() {
-            let builder = rayon::ThreadPoolBuilder::new().num_threads(self.threads);
+            let builder = rayon::ThreadPoolBuilder::new().num_threads(self.limits.number());
             match builder.thread_name(|index| format!("mask-{index}")).build() {
                 Ok(pool) => self.pool = Some(pool),
                 Err(error) => tracing::warn!(%error, "there are no threads for masks"),
@@ -76,4 +203,24 @@ impl MaskThreads {
         }
         self.pool.as_ref()
     }
+}
+
+/// Makes a move and reports of it.
+fn make(one: Move, clock: &OnceLock<Instant>, reports: &Sender<Report>) {
+    let began = *clock.get_or_init(Instant::now);
+    let to = one.to;
+    // The step loop listens, unless its thread is gone.
+    let tell = |news| _ = reports.send(Report { to, news });
+    let tells_forced = one.is_forced_on();
+    // The library catches its own panics; one more would end the process with everybody's requests.
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let mut moved = one.go()?;
+        tell(News::Gone(tells_forced.then(|| std::mem::take(&mut moved.forced))));
+        moved.find_mask()
+    }));
+    tell(match outcome {
+        Ok(Ok(())) => News::Reached(began.elapsed()),
+        Ok(Err(error)) => News::Failed(error),
+        Err(_) => News::Failed(ConstraintError { reason: "the library that follows it failed".to_owned() }),
+    });
 }

@@ -8,8 +8,7 @@ use crate::scheduler::{Event, NoToken, TokenScoreAt};
 /// Message for a request whose controls and form left no token.
 const NOTHING_LEFT: &str = "no token could be chosen: the form of the text, allowed_token_ids, bad_words, \
                             no_repeat_ngram_size and the bans of the checkpoint's generation_config.json leave none \
-                            together, or a limit of the form's grammar was reached; allow more tokens, or ask for a \
-                            simpler form";
+                            together; allow more tokens";
 
 /// News for the client of a request.
 pub(super) struct Message {
@@ -96,10 +95,11 @@ pub(super) fn message(event: &Event, read: &mut Read<'_, impl Iterator<Item = To
             numbers if numbers.iter().all(|number| number.is_finite()) => News::Encoded { numbers },
             _ => not_finite("encoder states"),
         },
-        Event::Failed { cause: NoToken::NothingLeft, .. } => {
-            News::Failed { message: NOTHING_LEFT.to_owned(), kind: FailureKind::Refused }
-        }
-        Event::Failed { cause: NoToken::NotFinite, .. } => not_finite("logits"),
+        Event::Failed { ref cause, .. } => match cause {
+            NoToken::NothingLeft => News::Failed { message: NOTHING_LEFT.to_owned(), kind: FailureKind::Refused },
+            NoToken::Unfollowed(error) => News::Failed { message: error.to_string(), kind: FailureKind::Refused },
+            NoToken::NotFinite => not_finite("logits"),
+        },
     };
     Some(Message { request: event.request(), news })
 }

@@ -30,6 +30,7 @@ pub use generation::{Command, Generation, Submission};
 pub use handle::EngineHandle;
 pub use kernels::TokenScore;
 pub use limits::EngineLimits;
+pub use masks::MaskLimits;
 pub use model_executor::ModelExecutor;
 pub use self_test::{SelfTestFailed, self_test};
 pub use slots::Slots;

@@ -3,20 +3,17 @@
 //! Driven by the engine thread. Owns the scheduler and the executor; knows no client.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kernels::{BestAsk, Candidate, ScoreAsk, TokenScore};
 
 use super::executor::{Executor, ExecutorError};
-use super::masks::MaskThreads;
+use super::masks::{MaskLimits, MaskThreads};
 use super::messages::{Message, News, Read, message, score_ask};
 use super::report::Reporter;
 use crate::request::{Caller, EncodeRequest, FailureKind, GenerationRequest, Refusal, RequestId};
 use crate::scheduler::{Event, Found, Plan, Scheduler};
 use crate::telemetry::EngineMetrics;
-
-/// Threads that find masks: a mask takes a tenth of a millisecond, a step of many rows asks for many.
-const MASK_THREADS: usize = 2;
 
 /// The scheduler, the executor, and what a step fills, which is kept from step to step.
 pub(super) struct StepLoop {
@@ -25,8 +22,11 @@ pub(super) struct StepLoop {
     reporter: Reporter,
     masks: MaskThreads,
     plan: Plan,
+    /// Outputs of the plan whose masks were late.
+    late: Vec<u32>,
     /// The plan after it, while `is_ahead`: started before the first is finished.
     next: Plan,
+    next_late: Vec<u32>,
     is_ahead: bool,
     chosen: Vec<Option<u32>>,
     best: Vec<Vec<Candidate>>,
@@ -39,14 +39,21 @@ pub(super) struct StepLoop {
 
 impl StepLoop {
     /// No step was run yet.
-    pub fn new(scheduler: Scheduler, executor: Box<dyn Executor>, metrics: Arc<EngineMetrics>) -> Self {
+    pub fn new(
+        scheduler: Scheduler,
+        executor: Box<dyn Executor>,
+        masks: MaskLimits,
+        metrics: Arc<EngineMetrics>,
+    ) -> Self {
         Self {
             scheduler,
             executor,
+            masks: MaskThreads::new(masks, Arc::clone(&metrics)),
             reporter: Reporter::new(metrics),
-            masks: MaskThreads::new(MASK_THREADS),
             plan: Plan::default(),
+            late: Vec::new(),
             next: Plan::default(),
+            next_late: Vec::new(),
             is_ahead: false,
             chosen: Vec::new(),
             best: Vec::new(),
@@ -96,11 +103,20 @@ impl StepLoop {
     /// Runs one step. Its messages are to be taken before the next.
     pub fn run(&mut self) {
         let began = Instant::now();
+        let mut patience = self.masks.patience();
+        self.see();
         self.chosen.clear();
-        match self.run_plan() {
+        match self.run_plan(&mut patience) {
             Ok(()) => self.commit(),
             Err(error) => self.fail(&error),
         }
+        self.masks.start(self.scheduler.take_moves());
+        if self.plan.is_empty() && self.scheduler.awaits_places() {
+            self.masks.wait_for_anything();
+        } else {
+            self.masks.wait(&mut patience);
+        }
+        self.see();
         if !self.plan.is_empty() {
             let metrics = self.reporter.metrics();
             metrics.step_seconds.observe(began.elapsed().as_secs_f64());
@@ -116,19 +132,34 @@ impl StepLoop {
     }
 
     /// Starts the plan, unless it was started ahead; then, if possible, the plan after it; then waits for the first.
-    fn run_plan(&mut self) -> Result<(), ExecutorError> {
-        let Self { scheduler, executor, masks, plan, next, .. } = self;
+    fn run_plan(&mut self, patience: &mut Duration) -> Result<(), ExecutorError> {
+        let Self { scheduler, executor, masks, plan, late, next, next_late, .. } = self;
         if self.is_ahead {
             std::mem::swap(plan, next);
+            std::mem::swap(late, next_late);
         } else {
             scheduler.plan(plan);
+            masks.start(scheduler.take_moves());
+            let masks = Masks { scheduler, threads: masks, patience, late };
             start(executor.as_mut(), masks, plan)?;
         }
         self.is_ahead = executor.runs_ahead() && scheduler.plan_ahead(next);
         if self.is_ahead {
+            masks.start(scheduler.take_moves());
+            let masks = Masks { scheduler, threads: masks, patience, late: next_late };
             start(executor.as_mut(), masks, next)?;
         }
         executor.finish(&mut self.chosen)
+    }
+
+    /// Tells the scheduler what was seen of constraints.
+    fn see(&mut self) {
+        self.events.clear();
+        for (place, seen) in self.masks.seen() {
+            self.scheduler.see(place, seen, &mut self.events);
+        }
+        self.encoded.clear();
+        self.tell();
     }
 
     fn commit(&mut self) {
@@ -137,14 +168,21 @@ impl StepLoop {
         }
         self.events.clear();
         self.read_best();
-        let found = Found { chosen: &self.chosen, best: &self.best, plan: &self.plan };
+        let found = Found { chosen: &self.chosen, best: &self.best, plan: &self.plan, late: &self.late };
         self.scheduler.commit(found, &mut self.events);
-        self.asked.clear();
-        self.asked.extend(self.events.iter().filter_map(score_ask));
-        self.executor.score(&self.asked, &mut self.scores);
         self.encoded.clear();
         if let Some(encode) = self.plan.encode().filter(|encode| !encode.readouts.is_empty()) {
             self.executor.read_encoded(encode, &mut self.encoded);
+        }
+        self.tell();
+    }
+
+    /// Turns events into messages, with the scores that they carry.
+    fn tell(&mut self) {
+        self.asked.clear();
+        self.asked.extend(self.events.iter().filter_map(score_ask));
+        if !self.asked.is_empty() {
+            self.executor.score(&self.asked, &mut self.scores);
         }
         let mut read = Read { scores: self.scores.drain(..), encoded: &mut self.encoded };
         for event in &self.events {
@@ -175,13 +213,27 @@ impl StepLoop {
     }
 }
 
+/// Everything that a plan's masks need.
+struct Masks<'a> {
+    scheduler: &'a mut Scheduler,
+    threads: &'a mut MaskThreads,
+    /// The time that the step may still wait.
+    patience: &'a mut Duration,
+    /// Outputs without theirs.
+    late: &'a mut Vec<u32>,
+}
+
 /// Starts a plan. Its masks are found while its rows run, if the executor starts these before the draws.
-fn start(executor: &mut dyn Executor, masks: &mut MaskThreads, plan: &mut Plan) -> Result<(), ExecutorError> {
-    masks.start(&plan.masks);
+fn start(executor: &mut dyn Executor, masks: Masks<'_>, plan: &mut Plan) -> Result<(), ExecutorError> {
     let started = executor.encode(plan).and_then(|()| executor.decode(plan));
-    masks.finish(&mut plan.rules);
-    // What was asked holds its request.
-    plan.masks.clear();
+    let Masks { scheduler, threads, patience, late } = masks;
+    let mut lacking = Vec::new();
+    threads.settle(plan, patience, &mut lacking);
+    late.clear();
+    for ask in lacking {
+        scheduler.await_mask(ask.place);
+        late.push(ask.output);
+    }
     started?;
     executor.draw(plan)
 }

@@ -46,7 +46,7 @@ impl Engine {
         let (sender, commands) = channel();
         let handle = EngineHandle::new(sender, limits);
         let (open, model) = (OpenRequests::of_model(&metrics.model), metrics.model.clone());
-        let steps = StepLoop::new(Scheduler::new(limits.steps, tokens), executor, metrics);
+        let steps = StepLoop::new(Scheduler::new(limits.steps, tokens), executor, limits.masks, metrics);
         let worker = Worker::new(&handle, commands, steps, open);
         let (alive, ended) = oneshot::channel();
         let thread = std::thread::Builder::new().name("engine".into()).spawn(move || {

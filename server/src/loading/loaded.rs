@@ -9,7 +9,7 @@ use super::error::LoadError;
 use super::lanes::lane_rows;
 use crate::chat_template::ChatTemplate;
 use crate::config::{Config, Speculation};
-use crate::engine::{Engine, EngineLimits, EngineSettings, Executor, StepSizes};
+use crate::engine::{Engine, EngineLimits, EngineSettings, Executor, MaskLimits, StepSizes};
 use crate::request::RequestDefaults;
 use crate::scheduler::{BoundaryTokens, PoolSize, SchedulerLimits};
 use crate::telemetry::EngineMetrics;
@@ -99,6 +99,11 @@ impl Loaded {
             target_tokens: limits.target_tokens.min(model.decoder.max_positions),
             classes: 0,
             exact_steps: limits.exact_search_steps,
+            masks: MaskLimits {
+                threads: limits.forms.mask_threads,
+                wait: limits.forms.mask_wait,
+                time: limits.forms.mask_time,
+            },
             steps,
         })
     }

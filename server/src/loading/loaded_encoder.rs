@@ -14,7 +14,7 @@ use super::resident_encoder::ResidentEncoder;
 use super::shared::Shared;
 use super::tokenizer::{CheckpointFolder, shared_tokenizer_beside};
 use crate::config::{Config, Limits, Quantize};
-use crate::engine::{Engine, EngineLimits, EngineSettings};
+use crate::engine::{Engine, EngineLimits, EngineSettings, MaskLimits};
 use crate::process::progress::LoadProgress;
 use crate::scheduler::{BoundaryTokens, PoolSize, SchedulerLimits};
 use crate::telemetry::EngineMetrics;
@@ -96,6 +96,7 @@ impl LoadedEncoder {
             target_tokens: 0,
             classes: self.config.labels.len(),
             exact_steps: 0,
+            masks: MaskLimits::default(),
             steps: SchedulerLimits {
                 pool: PoolSize { pages: 0, source_page_tokens: self.arithmetic().cross_kv.page_tokens() },
                 running_rows: limits.running_rows as usize,

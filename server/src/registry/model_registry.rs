@@ -109,6 +109,7 @@ mod tests {
     use super::super::longest_token::LongestToken;
     use super::*;
     use crate::chat_template::ChatTemplate;
+    use crate::engine::MaskLimits;
     use crate::engine::{EngineHandle, EngineLimits};
     use crate::job_pool::JobPool;
     use crate::request::RequestDefaults;
@@ -125,8 +126,15 @@ mod tests {
             draft_rows: 0,
             encoder_layers: 1,
         };
-        let limits =
-            EngineLimits { queued_rows, source_tokens: 8, target_tokens: 8, classes: 0, exact_steps: 0, steps };
+        let limits = EngineLimits {
+            queued_rows,
+            source_tokens: 8,
+            target_tokens: 8,
+            classes: 0,
+            exact_steps: 0,
+            masks: MaskLimits::default(),
+            steps,
+        };
         ServedModel {
             name: name.to_owned(),
             aliases: Vec::new(),

@@ -1,13 +1,14 @@
 //! A constraint: which ids may come next in a target, given those before.
 //!
-//! Built by `constraint` from what a client asks for; followed by the engine, one state for each line of tokens.
+//! Built by `constraint` from what a client asks for; followed on threads of the engine, one state for each line of
+//! tokens.
 
 use std::fmt;
 use std::sync::Arc;
 
 /// A constraint that cannot be followed any further.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the constraint cannot be followed: {reason}")]
+#[error("the form of the answer cannot be followed any further; ask for a simpler one: {reason}")]
 pub struct ConstraintError {
     /// Why.
     pub reason: String,
@@ -21,6 +22,12 @@ pub trait Constrain: fmt::Debug + Send + Sync {
     /// Bytes of memory that it takes, about; 0 where they are few.
     fn bytes(&self) -> usize {
         0
+    }
+
+    /// Most tokens of a target, the end token included; `None` where that is not known. What is known makes the search
+    /// for the best targets exact.
+    fn longest(&self) -> Option<usize> {
+        None
     }
 }
 
@@ -42,9 +49,9 @@ pub trait ConstraintState: fmt::Debug + Send {
     /// When it was not.
     fn advance(&mut self, token: u32) -> Result<(), ConstraintError>;
 
-    /// Most tokens that may still come, the end token included; `None` where that is not known. What is known makes the
-    /// search for the best targets exact.
-    fn longest(&self) -> Option<usize> {
+    /// Most tokens that may come after a token, the end token included; `None` where that is not known, or the token is
+    /// not allowed. Quick, because the engine thread asks.
+    fn longest_after(&self, _token: u32) -> Option<usize> {
         None
     }
 
@@ -75,7 +82,7 @@ impl Constraint {
 
     /// Most tokens of a target, the end token included; `None` where that is not known.
     pub fn longest(&self) -> Option<usize> {
-        self.start().longest()
+        self.0.longest()
     }
 }
 

@@ -7,7 +7,7 @@ use super::plan::narrow;
 use super::pool_size::target_pages;
 use super::queue::Waiting;
 use super::running::{Branch, Grant, Running};
-use super::sequence::{Lines, Request, Sequence};
+use super::sequence::{Lines, Request};
 use super::source::{SourceKey, SourceSlot};
 use super::state::Scheduler;
 
@@ -67,7 +67,7 @@ impl Scheduler {
         let source = self.hold_source(source, &sequence.request.source);
         self.announce(&sequence.request, source.was_cached);
         if !preempted {
-            self.announce_forced(&sequence);
+            sequence.move_from_start(&mut self.moves);
         }
         let request = &*sequence.request;
         let mut pages = Vec::with_capacity(target_pages(request.target_positions()));
@@ -87,13 +87,6 @@ impl Scheduler {
             relies_on_plans: false,
             ended: false,
         }
-    }
-
-    /// Announces the tokens that a choice can only begin with.
-    fn announce_forced(&mut self, sequence: &Sequence) {
-        let (request, choice) = (sequence.request.id, sequence.choice);
-        let token = |&token: &u32| Event::Token { request, choice, token, score: None };
-        self.announced.extend(sequence.generated(0).iter().map(token));
     }
 
     /// Holds the source of a sequence; `kept` is the one it held when it was preempted.

@@ -8,16 +8,17 @@ use kernels::Candidate;
 
 use super::event::{Event, NoToken, ScoreAt, TokenScoreAt};
 use super::page_pool::PagePool;
-use super::plan::{Output, Plan};
+use super::place::Move;
+use super::plan::{Output, Plan, narrow};
 use super::running::{Grant, Running};
-use super::sequence::{Lines, RowOutput, Selection};
+use super::sequence::{Lines, RowOutput, Selection, Sequence};
 use super::state::{OpenRequest, Scheduler};
 use crate::request::{FinishReason, Rating, RequestId};
 
 impl Scheduler {
     /// Takes what was found for the plan's outputs and appends what happened to `events`. An output without a token or
-    /// candidates ends its request, and no other. Finished sequences release their pages. Encoder requests are
-    /// over with the plan that reads their results.
+    /// candidates ends its request, and no other; a row whose mask was late runs again once the mask is seen. Finished
+    /// sequences release their pages. Encoder requests are over with the plan that reads their results.
     ///
     /// # Panics
     /// When there are fewer tokens than draws, or fewer lists than outputs of beam searches.
@@ -37,7 +38,9 @@ impl Scheduler {
             best: found.best,
             plan: found.plan,
             vocabulary: self.tokens.vocabulary,
+            late: found.late,
             logits_rows: 0,
+            moves: &mut self.moves,
             events,
         };
         for running in &mut self.running {
@@ -96,6 +99,8 @@ pub struct Found<'a> {
     pub best: &'a [Vec<Candidate>],
     /// The plan, with the rules that its rows were drawn under.
     pub plan: &'a Plan,
+    /// Outputs that came before their masks, ascending: what was found there does not count.
+    pub late: &'a [u32],
 }
 
 /// Turns a step's results into events, in the order in which the plan listed its rows.
@@ -109,8 +114,10 @@ pub(super) struct Results<'a> {
     pub plan: &'a Plan,
     /// Number of ids of the model.
     pub vocabulary: u32,
+    pub late: &'a [u32],
     /// Logits rows that were passed.
     pub logits_rows: u32,
+    pub moves: &'a mut Vec<Move>,
     pub events: &'a mut Vec<Event>,
 }
 
@@ -136,6 +143,7 @@ impl Results<'_> {
                         self.score(running, next, score);
                     }
                 }
+                RowOutput::Sample if self.waits_for_masks(running) => break,
                 RowOutput::Sample if running.is_search() => {
                     self.expand(running);
                     break;
@@ -174,31 +182,37 @@ impl Results<'_> {
         self.events.push(Event::Scored { request, choice: sequence.choice, token, score });
     }
 
-    /// Adds a token that was drawn, and those that can only follow.
-    pub(super) fn token(&mut self, running: &mut Running, token: u32, logits_row: u32) {
-        let top = running.sequence.request.asked.log_probs;
-        self.add(running, token, top.map(|top| TokenScoreAt::Logits(ScoreAt { logits_row, top })));
-        for token in running.sequence.forced() {
-            if !running.ended {
-                self.add(running, token, None);
-            }
+    /// Whether masks of the sequence were late. What was found is passed over, and the last row of each branch does not
+    /// count: it runs again.
+    fn waits_for_masks(&mut self, running: &mut Running) -> bool {
+        let outputs = self.logits_rows..self.logits_rows + narrow(running.branches.len());
+        if !outputs.clone().any(|output| self.late.contains(&output)) {
+            return false;
         }
+        self.logits_rows = outputs.end;
+        if running.is_search() {
+            self.best = &self.best[running.branches.len()..];
+        } else {
+            self.chosen.next();
+        }
+        running.granted.rows -= 1;
+        true
     }
 
-    /// Adds a token to a choice.
-    fn add(&mut self, running: &mut Running, token: u32, score: Option<TokenScoreAt>) {
+    /// Adds a token that was drawn.
+    pub(super) fn token(&mut self, running: &mut Running, token: u32, logits_row: u32) {
+        let top = running.sequence.request.asked.log_probs;
+        let score = top.map(|top| TokenScoreAt::Logits(ScoreAt { logits_row, top }));
         let sequence = &mut running.sequence;
-        let request = &sequence.request;
-        let Lines::Choice(generated) = &mut sequence.lines else { return };
-        generated.push(token);
-        if sequence.places.iter().any(|place| place.advance(token).is_err()) {
-            return self.fail(running, NoToken::NothingLeft);
-        }
-        self.events.push(Event::Token { request: request.id, choice: sequence.choice, token, score });
+        sequence.extend(&[token]);
+        let Sequence { request, choice, .. } = &*sequence;
+        self.events.push(Event::Token { request: request.id, choice: *choice, token, score });
         if request.ends.ends(token) {
             self.finish(running, FinishReason::Stop);
-        } else if generated.len() >= request.asked.max_tokens as usize {
+        } else if sequence.generated_tokens() >= request.asked.max_tokens as usize {
             self.finish(running, FinishReason::Length);
+        } else {
+            sequence.move_from(&[0], self.moves);
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use kernels::TokenScore;
 
-use crate::request::{FinishReason, Rating, RequestId};
+use crate::request::{ConstraintError, FinishReason, Rating, RequestId};
 
 /// Where the log-probabilities of an event are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,10 +51,12 @@ pub enum TokenScoreAt {
 }
 
 /// Why a row gave no token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoToken {
-    /// The request's controls and constraint refuse every id, or a limit of the constraint was reached.
+    /// The request's controls and constraint refuse every id.
     NothingLeft,
+    /// The constraint cannot be followed.
+    Unfollowed(ConstraintError),
     /// Ids could have been chosen, but their logits are no finite numbers.
     NotFinite,
 }
@@ -140,8 +142,8 @@ pub enum Event {
         /// Index among the step's results.
         result: u32,
     },
-    /// No token could be drawn for one of the request's choices, which ends all of them. Events of other choices from
-    /// the same step may follow.
+    /// One of the request's choices cannot go on, which ends all of them. Events of other choices from the same step
+    /// may follow.
     Failed {
         /// The request.
         request: RequestId,

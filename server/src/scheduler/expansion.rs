@@ -63,18 +63,15 @@ impl Results<'_> {
             self.events.extend(news.map(|index| token_event(&request, choice, agreed, index)));
         }
         running.sequence.fork_histories(parents);
-        if running.sequence.fork_places(parents).is_err() {
-            return self.fail(running, NoToken::NothingLeft);
-        }
+        running.sequence.move_from(parents, self.moves);
         running.fork(parents.iter().copied(), self.pool);
     }
 
     /// Goes on with other branches, which share so many generated tokens with a branch that ran. Their last tokens are
     /// run in any case: candidates are found there.
     fn come_back(&mut self, running: &mut Running, branch: usize, tokens: usize) {
-        if running.sequence.begin_branches().is_err() {
-            return self.fail(running, NoToken::NothingLeft);
-        }
+        running.sequence.begin_histories();
+        running.sequence.move_from_start(self.moves);
         let shared = 1 + running.sequence.request.asked.decoder_prompt.len() + tokens;
         running.come_back(branch, shared.min(running.sequence.tokens() - 1), self.pool);
     }

@@ -12,6 +12,7 @@
 //!   to write one gets a copy first. Choices share whole pages of their decoder prompt, which one of them writes in the
 //!   step in which the others first read them, or before.
 //! - Pages that a plan under way reads or writes do not change hands before a plan that is run after it.
+//! - A sequence runs no row while something is awaited at one of its places in a constraint.
 
 mod accounts;
 mod admission;
@@ -56,7 +57,7 @@ pub use conservation::Imbalance;
 pub use event::{Event, HeldScore, NoToken, ScoreAt, TokenScoreAt};
 pub use limits::{BoundaryTokens, SchedulerLimits};
 pub use page_pool::{PageId, PageImbalance};
-pub use place::MaskAsk;
+pub use place::{MaskAsk, Move, Moved, PlaceId, Seen};
 pub use plan::{EncodeWork, Lane, Output, Plan, TargetBatch};
 pub use pool_size::PoolSize;
 pub use sequence::SequenceId;

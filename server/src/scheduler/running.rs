@@ -77,9 +77,9 @@ impl Running {
 
     /// Rows of each branch that the next plan has to run: the positions whose tokens are known, or the position whose
     /// token is being drawn unless that token is the last. What follows a step of a beam search is not known before its
-    /// commit.
+    /// commit, and what follows a place not before that was seen.
     pub fn owed(&self) -> Grant {
-        if self.ended || self.draws() && self.is_search() {
+        if self.ended || self.draws() && self.is_search() || self.sequence.awaits_places() {
             return Grant::default();
         }
         if self.draws() {

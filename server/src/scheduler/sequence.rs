@@ -9,13 +9,13 @@ use kernels::{Draw, PAGE_TOKENS, RuleId};
 use super::drafter::Drafter;
 use super::history::{History, TargetTokens};
 use super::limits::BoundaryTokens;
-use super::place::{MaskAsk, Place};
+use super::place::Place;
 use super::plan::{Plan, narrow};
 use super::pool_size::target_pages;
 use super::rules::{EndTokens, RuleWriter};
 use super::searching::Beams;
 use super::source::SourceKey;
-use crate::request::{ConstraintError, GenerationRequest, RequestId};
+use crate::request::{GenerationRequest, RequestId};
 
 /// Identifies a sequence. Ids ascend in the order in which sequences have their turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -125,7 +125,7 @@ pub struct Sequence {
     pub lines: Lines,
     /// Facts about the tokens of each branch that rules need.
     pub histories: Vec<History>,
-    /// Where each branch stands in the request's constraint; empty without one.
+    /// Where each branch stands in the request's constraint; empty without one, and before it is admitted.
     pub places: Vec<Place>,
     /// Number of leading tokens of the decoder prompt whose scores were delivered, or are not asked for.
     pub scored: usize,
@@ -139,37 +139,24 @@ impl Sequence {
         let asked = &request.asked;
         let search = Beams::of(&request).map(Box::new);
         let lines = search.map_or_else(|| Lines::Choice(Vec::new()), Lines::Beams);
-        let places = asked.constraint.iter().map(|constraint| Place::new(constraint.start())).collect();
         let drafter = asked.may_draft().then(Box::default);
         let scored = asked.prompt_scores.unwrap_or_default().from;
         let histories = vec![History::default()];
-        let mut sequence = Self { id, request, choice, lines, histories, places, scored, drafter };
-        sequence.begin_with_forced();
-        sequence
+        Self { id, request, choice, lines, histories, places: Vec::new(), scored, drafter }
     }
 
-    /// Adds the tokens that a choice can only begin with, except the last of `max_tokens`, which is drawn.
-    fn begin_with_forced(&mut self) {
-        let forced = self.forced();
-        let Lines::Choice(generated) = &mut self.lines else { return };
-        let most = (self.request.asked.max_tokens as usize).saturating_sub(1);
-        for token in forced.into_iter().take(most) {
-            if self.request.ends.ends(token) || self.places.iter().any(|place| place.advance(token).is_err()) {
-                return;
-            }
-            generated.push(token);
-        }
-    }
-
-    /// Tokens of a choice that come next because its constraint leaves no other. They are drawn like any other where
-    /// their log-probabilities are asked for, or where controls may refuse them.
-    pub fn forced(&self) -> Vec<u32> {
+    /// Whether it goes on by tokens that its constraint leaves no choice about. They are drawn like any other where
+    /// their log-probabilities are asked for, where controls may refuse them, and in beam searches.
+    pub fn goes_on_forced(&self) -> bool {
         let asked = &self.request.asked;
-        match self.lines {
-            Lines::Choice(_) if asked.log_probs.is_none() && !asked.controls.refuse_ids() => {
-                self.places.first().map(Place::forced).unwrap_or_default()
-            }
-            _ => Vec::new(),
+        let is_choice = matches!(self.lines, Lines::Choice(_));
+        asked.constraint.is_some() && is_choice && asked.log_probs.is_none() && !asked.controls.refuse_ids()
+    }
+
+    /// Adds tokens to a choice.
+    pub fn extend(&mut self, tokens: &[u32]) {
+        if let Lines::Choice(generated) = &mut self.lines {
+            generated.extend_from_slice(tokens);
         }
     }
 
@@ -259,48 +246,18 @@ impl Sequence {
         }
     }
 
-    /// Gives each branch that goes on the place of its parent, moved on by its own last token.
-    ///
-    /// # Errors
-    /// When a branch has a token that its constraint does not allow.
-    pub fn fork_places(&mut self, parents: &[usize]) -> Result<(), ConstraintError> {
-        if self.places.is_empty() {
-            return Ok(());
-        }
-        let places: Vec<Place> = parents.iter().map(|&parent| self.places[parent].fork()).collect();
-        for (branch, place) in places.iter().enumerate() {
-            self.generated(branch).last().map_or(Ok(()), |&token| place.advance(token))?;
-        }
-        self.places = places;
-        Ok(())
-    }
-
-    /// Begins the histories and the places of all branches anew, with the tokens that these have.
-    ///
-    /// # Errors
-    /// When a branch has a token that its constraint does not allow.
-    pub fn begin_branches(&mut self) -> Result<(), ConstraintError> {
-        let branches = self.branches();
+    /// Begins the histories of all branches anew.
+    pub fn begin_histories(&mut self) {
         if self.request.asked.controls.follow_tokens() {
-            self.histories = vec![History::default(); branches];
+            self.histories = vec![History::default(); self.branches()];
         }
-        let Some(constraint) = &self.request.asked.constraint else { return Ok(()) };
-        let places: Vec<Place> = (0..branches).map(|_| Place::new(constraint.start())).collect();
-        for (branch, place) in places.iter().enumerate() {
-            self.generated(branch).iter().try_for_each(|&token| place.advance(token))?;
-        }
-        self.places = places;
-        Ok(())
     }
 
-    /// Adds the rule of the next token of a branch, and asks for its mask.
+    /// Adds the rule of the next token of a branch, and asks for its mask. The output is the next one of the plan.
     pub fn add_rule(&mut self, branch: usize, writer: &mut RuleWriter, plan: &mut Plan) -> Option<RuleId> {
         let rule = self.rule_of(branch, writer, plan);
-        if let (Some(rule), Some(place)) = (rule, self.places.get(branch)) {
-            let (place, request) = (place.clone(), Arc::clone(&self.request));
-            let holds_ends_back = self.generated(branch).len() < request.asked.min_tokens as usize;
-            plan.masks.push(MaskAsk { rule, place, request, holds_ends_back });
-        }
+        let output = narrow(plan.outputs.len());
+        plan.masks.extend(rule.and_then(|rule| self.ask_mask(branch, rule, output)));
         rule
     }
 

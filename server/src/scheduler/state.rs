@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use super::event::Event;
 use super::limits::{BoundaryTokens, SchedulerLimits};
 use super::memory::Memory;
+use super::place::Move;
 use super::queue::Queue;
 use super::rules::RuleWriter;
 use super::running::Running;
@@ -50,6 +51,8 @@ pub struct Scheduler {
     pub(super) running: Vec<Running>,
     pub(super) queue: Queue,
     pub(super) rules: RuleWriter,
+    /// Moves that nobody took yet.
+    pub(super) moves: Vec<Move>,
     /// Events that are already certain. The next commit returns them.
     pub(super) announced: Vec<Event>,
     /// Cancellations that came while a plan was under way.
@@ -82,6 +85,7 @@ impl Scheduler {
             requests: HashMap::new(),
             queue: Queue::default(),
             rules: RuleWriter::default(),
+            moves: Vec::new(),
             announced: Vec::new(),
             cancelled: Vec::new(),
             plans_under_way: 0,

@@ -22,6 +22,11 @@ pub fn step_seconds() -> Vec<f64> {
     decades(FINE, -4..1)
 }
 
+/// Masks of what may come next: some ten microseconds for most tokens, tens of milliseconds at the limits of a grammar.
+pub fn mask_seconds() -> Vec<f64> {
+    decades(FINE, -5..0)
+}
+
 /// Time to the first token: a tiny model on a warm cache takes a millisecond, a long queue minutes.
 pub fn first_token_seconds() -> Vec<f64> {
     decades(FINE, -3..3)
@@ -63,13 +68,13 @@ mod tests {
 
     #[test]
     fn bounds_of_times_grow_evenly_and_have_short_names() {
-        let fine = [step_seconds(), first_token_seconds()].map(|bounds| (bounds, 1.1..1.15));
+        let fine = [step_seconds(), first_token_seconds(), mask_seconds()].map(|bounds| (bounds, 1.1..1.15));
         let coarse = [request_seconds(), queue_seconds()].map(|bounds| (bounds, 1.2..1.3));
         for (bounds, steps) in fine.into_iter().chain(coarse) {
             for pair in bounds.windows(2) {
                 assert!(steps.contains(&(pair[1] / pair[0])), "{pair:?}");
             }
-            assert!(bounds.iter().all(|bound| bound.to_string().len() <= 8), "{bounds:?}");
+            assert!(bounds.iter().all(|bound| bound.to_string().len() <= 9), "{bounds:?}");
         }
         assert_eq!((step_seconds()[0], step_seconds().last().copied()), (0.0001, Some(10.0)));
         assert_eq!((first_token_seconds()[0], first_token_seconds().last().copied()), (0.001, Some(1000.0)));

@@ -46,6 +46,10 @@ pub struct EngineMetrics {
     pub draft_tokens: IntCounter,
     /// Tokens that were drafted and right.
     pub accepted_draft_tokens: IntCounter,
+    /// Time of a thread for the mask of what may come next in an answer with a form.
+    pub mask_seconds: Histogram,
+    /// Rows that ran again because a mask came after their draw.
+    pub late_masks: IntCounter,
 }
 
 /// Handles that no registry knows, for engines whose metrics nobody asks for.
@@ -72,6 +76,8 @@ pub(super) struct EngineFamilies {
     preemptions: IntCounterVec,
     draft_tokens: IntCounterVec,
     accepted_draft_tokens: IntCounterVec,
+    mask_seconds: HistogramVec,
+    late_masks: IntCounterVec,
 }
 
 impl EngineFamilies {
@@ -106,6 +112,15 @@ impl EngineFamilies {
             preemptions: counters("encdec_preemptions_total", "Sequences that gave up their pages to older ones."),
             draft_tokens: counters("encdec_draft_tokens_total", "Tokens that were drafted."),
             accepted_draft_tokens: counters("encdec_accepted_draft_tokens_total", accepted),
+            mask_seconds: make.histograms(
+                "encdec_mask_seconds",
+                "Time of a thread for the mask of what may come next in an answer with a form.",
+                buckets::mask_seconds(),
+            ),
+            late_masks: counters(
+                "encdec_late_masks_total",
+                "Rows that ran again because a mask came after their draw.",
+            ),
         }
     }
 
@@ -131,6 +146,8 @@ impl EngineFamilies {
             preemptions: self.preemptions.with_label_values(labels),
             draft_tokens: self.draft_tokens.with_label_values(labels),
             accepted_draft_tokens: self.accepted_draft_tokens.with_label_values(labels),
+            mask_seconds: self.mask_seconds.with_label_values(labels),
+            late_masks: self.late_masks.with_label_values(labels),
         }
     }
 }

@@ -18,7 +18,7 @@ use server::api::{
 use server::chat_template::ChatTemplate;
 use server::client_connection::{ConnectionTimeouts, PlaceLimits, WritePace};
 use server::constraint::{CompilerTools, FormCacheLimits, FormCompiler, TrialLimits, Trials};
-use server::engine::{Command, EngineHandle, EngineLimits, Submission};
+use server::engine::{Command, EngineHandle, EngineLimits, MaskLimits, Submission};
 use server::http_server::ConnectionLimits;
 use server::job_pool::JobPool;
 use server::process::liveness::Liveness;
@@ -167,6 +167,7 @@ impl App {
             target_tokens: setup.target_tokens,
             classes: setup.labels.len(),
             exact_steps: 100,
+            masks: MaskLimits::default(),
             // The test is the engine, so nothing but the pool matters here.
             steps: SchedulerLimits {
                 pool: PoolSize { pages: setup.pages, source_page_tokens: 16 },

@@ -5,7 +5,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use kernels::{BestAsk, Candidate, DrawRules, Sampling, ScoreAsk};
-use server::engine::{Engine, EngineLimits, EngineSettings, Executor, ExecutorError, Generation, TokenScore};
+use server::engine::{
+    Engine, EngineLimits, EngineSettings, Executor, ExecutorError, Generation, MaskLimits, TokenScore,
+};
 use server::request::{GenerationEvent, GenerationRequest, Salt};
 use server::scheduler::{BoundaryTokens, EncodeWork, Plan, PoolSize, SchedulerLimits};
 use server::telemetry::EngineMetrics;
@@ -114,6 +116,7 @@ impl FakeEngine {
             target_tokens: 64,
             classes: 0,
             exact_steps: 0,
+            masks: MaskLimits::default(),
             steps,
         };
         let tokens = BoundaryTokens { start: 2, end: vec![1], vocabulary: 1000 };

@@ -8,7 +8,7 @@ use kernels::{Precision, Sampling};
 use model::{Checkpoint, Model, WorkspaceLimits};
 use serde_json::Value;
 use server::engine::{
-    Engine, EngineLimits, EngineSettings, Executor, Generation, ModelExecutor, StepExecutor, StepSizes,
+    Engine, EngineLimits, EngineSettings, Executor, Generation, MaskLimits, ModelExecutor, StepExecutor, StepSizes,
 };
 use server::request::{BeamSearch, Controls, EarlyStopping, GenerationEvent, GenerationRequest, Rating, Salt};
 use server::scheduler::{BoundaryTokens, PoolSize, SchedulerLimits};
@@ -131,8 +131,15 @@ impl PairEngine {
             draft_rows: 16,
             encoder_layers: config.encoder.layers,
         };
-        let limits =
-            EngineLimits { queued_rows: 400, source_tokens: 512, target_tokens: 64, classes: 0, exact_steps: 0, steps };
+        let limits = EngineLimits {
+            queued_rows: 400,
+            source_tokens: 512,
+            target_tokens: 64,
+            classes: 0,
+            exact_steps: 0,
+            masks: MaskLimits::default(),
+            steps,
+        };
         let tokens =
             BoundaryTokens { start: config.start_token, end: ends.to_vec(), vocabulary: config.decoder.vocab as u32 };
         let metrics = Arc::<EngineMetrics>::default();

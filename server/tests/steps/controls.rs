@@ -8,7 +8,7 @@ use kernels::{Precision, Sampling};
 use model::{Checkpoint, Model, WorkspaceLimits};
 use proptest::prelude::*;
 use serde_json::Value;
-use server::engine::{Executor, ModelExecutor, StepExecutor, StepSizes};
+use server::engine::{Executor, MaskLimits, ModelExecutor, StepExecutor, StepSizes};
 use server::request::{Controls, GenerationRequest, TokenBias};
 
 use crate::demo_engine::{DemoEngine, Room};
@@ -31,7 +31,7 @@ fn engine(name: &str, pages: usize, runs_ahead: bool) -> DemoEngine {
     } else {
         Box::new(ModelExecutor::new(model, pages, LIMITS).unwrap())
     };
-    DemoEngine::of(&config, executor, Room { pages, rows: ROWS })
+    DemoEngine::of(&config, executor, Room { pages, rows: ROWS, masks: MaskLimits::default() })
 }
 
 fn ids(value: &Value) -> Vec<u32> {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use kernels::{Backend, Precision, Sampling};
 use model::{Checkpoint, Model, ModelConfig, Tokenizer, WorkspaceLimits};
-use server::engine::{Encoding, Engine, EngineLimits, EngineSettings, Executor, Generation, StepExecutor, StepSizes};
+use server::engine::{
+    Encoding, Engine, EngineLimits, EngineSettings, Executor, Generation, MaskLimits, StepExecutor, StepSizes,
+};
 use server::request::{EncodeRequest, EncodingEvent, GenerationEvent, GenerationRequest, Readout, Salt};
 use server::scheduler::{BoundaryTokens, PoolSize, SchedulerLimits};
 use server::telemetry::EngineMetrics;
@@ -71,6 +73,7 @@ pub struct Room {
     pub pages: usize,
     /// Most sequences that run at once.
     pub rows: usize,
+    pub masks: MaskLimits,
 }
 
 /// Tokens of each choice of a request.
@@ -78,8 +81,13 @@ pub type Answer = Vec<Vec<u32>>;
 
 impl DemoEngine {
     pub fn start(executor: impl Executor + 'static) -> Self {
-        let rows = 8;
-        Self::of(Checkpoint::embedded().unwrap().config(), Box::new(executor), Room { pages: PAGES, rows })
+        Self::with_masks(Box::new(executor), MaskLimits::default())
+    }
+
+    /// An engine that gives constraints this much time.
+    pub fn with_masks(executor: Box<dyn Executor>, masks: MaskLimits) -> Self {
+        let room = Room { pages: PAGES, rows: 8, masks };
+        Self::of(Checkpoint::embedded().unwrap().config(), executor, room)
     }
 
     /// An engine on a model with this configuration.
@@ -93,8 +101,15 @@ impl DemoEngine {
             draft_rows: 16,
             encoder_layers: config.encoder.layers,
         };
-        let limits =
-            EngineLimits { queued_rows: 64, source_tokens: 256, target_tokens: 64, classes: 0, exact_steps: 0, steps };
+        let limits = EngineLimits {
+            queued_rows: 64,
+            source_tokens: 256,
+            target_tokens: 64,
+            classes: 0,
+            exact_steps: 0,
+            masks: room.masks,
+            steps,
+        };
         let tokens = BoundaryTokens {
             start: config.start_token,
             end: config.end_tokens.clone(),
@@ -108,6 +123,11 @@ impl DemoEngine {
     /// Sequences that were preempted so far.
     pub fn preemptions(&self) -> u64 {
         self.metrics.preemptions.get()
+    }
+
+    /// Rows that waited for their masks so far.
+    pub fn late_masks(&self) -> u64 {
+        self.metrics.late_masks.get()
     }
 
     /// Tokens that were drafted and right so far.

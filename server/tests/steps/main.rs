@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod beams;
+mod constraints;
 mod controls;
 mod demo_engine;
 mod drafts;

@@ -3,10 +3,10 @@
 use super::alone::score_alone;
 use super::fake_model::END;
 use super::one_of::OneOf;
-use super::rhythm::Rhythm;
+use super::rhythm::{Broken, Rhythm};
 use super::world::{LIMITS, World, asks, source, with_pages};
-use crate::request::{BeamSearch, EarlyStopping, FinishReason, GenerationRequest};
-use crate::scheduler::SchedulerLimits;
+use crate::request::{BeamSearch, ConstraintError, EarlyStopping, FinishReason, GenerationRequest};
+use crate::scheduler::{Event, NoToken, SchedulerLimits};
 
 fn in_rhythm(rhythm: Rhythm, max_tokens: u32) -> GenerationRequest {
     GenerationRequest { constraint: Some(rhythm.constraint()), ignore_end: false, ..asks(&source(1, 20), max_tokens) }
@@ -139,5 +139,41 @@ fn a_search_without_enough_steps_says_that_it_is_not_exact() {
     for id in [id, plain] {
         let ratings = world.answers(id).iter().map(|answer| answer.rating.unwrap().is_exact);
         assert_eq!(ratings.collect::<Vec<_>>(), [Some(false); 3]);
+    }
+}
+
+#[test]
+fn a_row_whose_mask_is_late_waits_and_the_others_go_on() {
+    for runs_ahead in [false, true] {
+        let world = if runs_ahead { World::running_ahead(LIMITS) } else { World::new(LIMITS) };
+        let mut world = world.with_slow_constraints(40);
+        let slow = world.submit(in_rhythm(Rhythm { bar: 4, bars: 3 }, 30));
+        let others = [world.submit(asks(&source(2, 20), 20)), world.submit(asks(&source(3, 20), 20))];
+        while !others.iter().all(|id| world.answer(*id).finish.is_some()) {
+            world.step();
+        }
+        assert!(world.steps < 30, "{} steps for 20 tokens", world.steps);
+        assert!(world.answer(slow).finish.is_none());
+        world.run();
+        world.check_answers();
+        assert!(world.threads.late > 0);
+    }
+}
+
+#[test]
+fn a_constraint_that_cannot_be_followed_ends_its_request_with_the_reason() {
+    for steps in [0, 5] {
+        let mut world = World::new(LIMITS).with_slow_constraints(steps);
+        let bad = world.submit(GenerationRequest { choices: 2, ..in_rhythm(Rhythm { bar: 1, bars: 0 }, 30) });
+        let asked = GenerationRequest { constraint: Some(Broken.constraint()), ..asks(&source(1, 20), 30) };
+        let (broken, good) = (world.submit(asked), world.submit(asks(&source(2, 20), 9)));
+        let mut events = Vec::new();
+        while !world.scheduler.is_idle() {
+            events.extend(world.step());
+        }
+        let cause = NoToken::Unfollowed(ConstraintError { reason: "broken".to_owned() });
+        assert!(events.contains(&Event::Failed { request: broken, cause }));
+        assert_eq!(world.scheduler.counts().held, 0);
+        assert!([bad, good].iter().all(|id| world.answer(*id).finish.is_some()));
     }
 }

@@ -65,11 +65,11 @@ fn ending(max_tokens: u32, ignore_end: bool, tokens: &[u32]) -> (FinishReason, u
     world.scheduler.submit(RequestId(1), &caller(1), asked).unwrap();
     let mut events = Vec::new();
     world.scheduler.plan(&mut world.plan);
-    world.scheduler.commit(Found { chosen: &[], best: &[], plan: &world.plan }, &mut events);
+    world.scheduler.commit(Found { chosen: &[], best: &[], plan: &world.plan, late: &[] }, &mut events);
     for (index, &token) in tokens.iter().enumerate() {
         world.scheduler.plan(&mut world.plan);
         events.clear();
-        world.scheduler.commit(Found { chosen: &[Some(token)], best: &[], plan: &world.plan }, &mut events);
+        world.scheduler.commit(Found { chosen: &[Some(token)], best: &[], plan: &world.plan, late: &[] }, &mut events);
         if let [(_, reason)] = finished(&events)[..] {
             assert!(world.scheduler.is_idle());
             return (reason, index + 1);

@@ -3,11 +3,11 @@
 //! A position's "K/V" is a digest of the source and of all tokens up to it, as in a real decoder, so that one wrong or
 //! stale page shows at the first row that reads it. Logits are a pure function of that digest.
 
-use kernels::{Candidate, Draw, DrawRule, NO_PLACE, PAGE_TOKENS, PageCopy, PageSpan};
+use kernels::{Candidate, Draw, DrawRule, NO_PLACE, PAGE_TOKENS, PageCopy, PageSpan, TokenScore};
 
 use super::alone::encoded_alone;
 use crate::request::EncodeRequest;
-use crate::scheduler::{EncodeWork, Lane, Plan, PoolSize, TargetBatch};
+use crate::scheduler::{EncodeWork, HeldScore, Lane, Plan, PoolSize, TargetBatch};
 
 /// First token of every target.
 pub const START: u32 = 0;
@@ -69,6 +69,8 @@ pub struct StepResult {
     pub digests: Vec<u64>,
     /// A digest for each encoder result that is read in the step.
     pub encoded: Vec<u64>,
+    /// Outputs whose masks were late.
+    pub late: Vec<u32>,
 }
 
 /// The digest with one more token.
@@ -188,7 +190,7 @@ impl FakeModel {
             digest.map_or_else(Vec::new, |digest| best(digest, ask.count, plan.rules.of(ask.rule)))
         });
         let (chosen, best) = (chosen.collect(), best.collect());
-        StepResult { chosen, best, digests: digests.iter().map(|row| row.digest).collect(), encoded: Vec::new() }
+        StepResult { chosen, best, digests: digests.iter().map(|row| row.digest).collect(), ..StepResult::default() }
     }
 
     /// Copies pages, in the order that is most likely to disturb.
@@ -254,4 +256,17 @@ fn sources_of(step: &EncodeWork) -> Vec<Vec<u32>> {
         step.tokens[rows].to_vec()
     };
     step.segments.iter().map(of_segment).collect()
+}
+
+/// Puts a digest in the place of log-probabilities.
+pub fn hold_digest(held: &HeldScore, token: u32, digest: u64) {
+    let half = |id: u64, rank: u64| Candidate { id: id as u32, log_prob: 0.0, rank: rank as u32 };
+    let (low, high) = (digest & u64::from(u32::MAX), digest >> 32);
+    held.hold(TokenScore { chosen: half(token.into(), 0), top: vec![half(low, high)] });
+}
+
+/// The digest that [`hold_digest`] put there.
+pub fn digest_in(held: &HeldScore) -> u64 {
+    let digest = held.get().unwrap().top[0];
+    u64::from(digest.rank) << 32 | u64::from(digest.id)
 }

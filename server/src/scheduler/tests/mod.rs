@@ -21,6 +21,7 @@ mod rhythm;
 mod shared_prompts;
 mod sharing;
 mod stop_pair;
+mod threads;
 mod traces;
 mod turns;
 mod world;

@@ -23,11 +23,19 @@ impl Constrain for OneOf {
     fn start(&self) -> Box<dyn ConstraintState> {
         Box::new(Begun { targets: self.0.clone(), tokens: Vec::new() })
     }
+
+    fn longest(&self) -> Option<usize> {
+        Begun { targets: self.0.clone(), tokens: Vec::new() }.longest()
+    }
 }
 
 impl Begun {
     fn open(&self) -> impl Iterator<Item = &Vec<u32>> {
         self.targets.iter().filter(|target| target.starts_with(&self.tokens))
+    }
+
+    fn longest(&self) -> Option<usize> {
+        self.open().map(|target| target.len() + 1 - self.tokens.len()).max()
     }
 }
 
@@ -51,8 +59,9 @@ impl ConstraintState for Begun {
         Ok(())
     }
 
-    fn longest(&self) -> Option<usize> {
-        Some(self.open().map(|target| target.len() + 1 - self.tokens.len()).max().unwrap_or(0))
+    fn longest_after(&self, token: u32) -> Option<usize> {
+        let tokens = [&self.tokens[..], &[token]].concat();
+        Self { targets: self.targets.clone(), tokens }.longest()
     }
 
     fn list_forced(&mut self, _: &mut Vec<u32>) {}

@@ -78,3 +78,35 @@ impl ConstraintState for Beat {
         }
     }
 }
+
+/// A constraint whose first mask cannot be found.
+#[derive(Debug, Clone, Copy)]
+pub struct Broken;
+
+impl Broken {
+    pub fn constraint(self) -> Constraint {
+        Constraint::new(self)
+    }
+}
+
+impl Constrain for Broken {
+    fn start(&self) -> Box<dyn ConstraintState> {
+        Box::new(*self)
+    }
+}
+
+impl ConstraintState for Broken {
+    fn fork(&self) -> Box<dyn ConstraintState> {
+        Box::new(*self)
+    }
+
+    fn write_allowed(&mut self, _: &mut Vec<u32>) -> Result<(), ConstraintError> {
+        Err(ConstraintError { reason: "broken".to_owned() })
+    }
+
+    fn advance(&mut self, _: u32) -> Result<(), ConstraintError> {
+        Ok(())
+    }
+
+    fn list_forced(&mut self, _: &mut Vec<u32>) {}
+}

@@ -32,7 +32,7 @@ fn a_full_page_may_be_shared_while_its_owner_goes_on_in_the_next_one() {
     let full = world.scheduler.running[0].branches[0].pages[..1].to_vec();
     world.scheduler.memory.pool.retain(&full);
     world.scheduler.plan(&mut world.plan);
-    let found = Found { chosen: &[Some(7)], best: &[], plan: &world.plan };
+    let found = Found { chosen: &[Some(7)], best: &[], plan: &world.plan, late: &[] };
     world.scheduler.commit(found, &mut Vec::new());
     world.scheduler.cancel(id, None);
     assert_eq!(world.scheduler.memory.pool.references(full[0]), 1, "the other owner still has the page");

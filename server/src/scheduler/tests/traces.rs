@@ -312,6 +312,17 @@ proptest! {
     }
 
     #[test]
+    fn constraints_that_are_slow_change_no_answer(
+        limits in limits(),
+        visits in prop::collection::vec(visit(), 1..25),
+        runs_ahead in any::<bool>(),
+        steps in 1usize..6,
+    ) {
+        let world = if runs_ahead { World::running_ahead(limits) } else { World::new(limits) };
+        Trace::play(world.with_slow_constraints(steps), &visits).check_answers();
+    }
+
+    #[test]
     fn with_room_for_all_each_distinct_source_is_encoded_once(
         limits in limits(),
         visits in prop::collection::vec(patient_visit(), 1..25),

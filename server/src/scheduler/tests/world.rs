@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use kernels::{Candidate, TokenScore};
-
 use super::alone::{Answer, answer_alone, encoded_alone};
-use super::fake_model::{BROKEN, END, FakeModel, START, StepResult, VOCABULARY};
+use super::fake_model::{BROKEN, END, FakeModel, START, StepResult, VOCABULARY, digest_in, hold_digest};
+use super::threads::Threads;
 use crate::request::{CallId, Caller, EncodeRequest, FinishReason, GenerationRequest, Readout, RequestId, Salt};
 use crate::scheduler::{
-    BoundaryTokens, Event, Found, HeldScore, Lane, NoToken, Plan, PoolSize, Scheduler, SchedulerLimits, TokenScoreAt,
+    BoundaryTokens, Event, Found, Lane, NoToken, Plan, PoolSize, Scheduler, SchedulerLimits, TokenScoreAt,
 };
 
 /// Roomy limits that tests narrow.
@@ -76,6 +75,7 @@ pub struct World {
     next: Plan,
     /// Results of `next`.
     next_result: Option<StepResult>,
+    pub threads: Threads,
     pub clients: BTreeMap<RequestId, Client>,
     pub readers: BTreeMap<RequestId, Reader>,
     /// Requests in the order in which they started.
@@ -100,6 +100,7 @@ impl World {
             ahead: 0,
             next: Plan::default(),
             next_result: None,
+            threads: Threads::default(),
             clients: BTreeMap::new(),
             readers: BTreeMap::new(),
             started: Vec::new(),
@@ -114,6 +115,11 @@ impl World {
     /// A world in which plans are made ahead.
     pub fn running_ahead(limits: SchedulerLimits) -> Self {
         Self { runs_ahead: true, ..Self::new(limits) }
+    }
+
+    /// A world in which constraints take this many steps at most, sometimes.
+    pub fn with_slow_constraints(self, steps: usize) -> Self {
+        Self { threads: Threads::slow(steps), ..self }
     }
 
     pub fn submit(&mut self, asked: GenerationRequest) -> RequestId {
@@ -132,6 +138,10 @@ impl World {
         self.step_bound += choices * positions + encoding + 2;
         // Sources and encoder requests take turns in each lane.
         self.steps_of_readers += encoding;
+        if asked.constraint.is_some() {
+            // What may come first is found while the source is encoded, or while it is found in the cache.
+            self.step_bound += choices * (1 + (positions + 1) * self.threads.steps_of_a_token());
+        }
         if asked.exact_search().is_some() {
             // The beginnings of each step of the search may take several steps to run again.
             self.step_bound += asked.exact_steps as usize * 8;
@@ -191,8 +201,9 @@ impl World {
             assert!(!self.next.is_empty());
             self.check_limits(&self.next);
             self.check_books();
-            find_masks(&mut self.next);
-            self.next_result = Some(self.model.run(&self.next, &result.chosen));
+            self.threads.take(&mut self.scheduler);
+            let late = self.threads.settle(&mut self.scheduler, &mut self.next);
+            self.next_result = Some(StepResult { late, ..self.model.run(&self.next, &result.chosen) });
         }
         result
     }
@@ -208,15 +219,19 @@ impl World {
         self.check_books();
         let Scheduler { running, queue, memory, .. } = &self.scheduler;
         let nothing_is_left = running.is_empty() && queue.is_empty() && memory.encoder.open_encodings() == 0;
-        assert!(!self.plan.is_empty() || nothing_is_left, "while anything is left to do, every step does something");
-        find_masks(&mut self.plan);
-        self.model.run(&self.plan, &[])
+        let has_to_wait = nothing_is_left || self.scheduler.awaits_places();
+        assert!(!self.plan.is_empty() || has_to_wait, "while anything is left to do, every step does something");
+        self.threads.take(&mut self.scheduler);
+        let late = self.threads.settle(&mut self.scheduler, &mut self.plan);
+        StepResult { late, ..self.model.run(&self.plan, &[]) }
     }
 
     pub fn commit(&mut self, result: &StepResult) -> Vec<Event> {
         self.events.clear();
-        let found = Found { chosen: &result.chosen, best: &result.best, plan: &self.plan };
+        let found = Found { chosen: &result.chosen, best: &result.best, plan: &self.plan, late: &result.late };
         self.scheduler.commit(found, &mut self.events);
+        self.threads.take(&mut self.scheduler);
+        self.threads.work(&mut self.scheduler, &mut self.events);
         self.check_books();
         let events = self.events.clone();
         let mut failed = Vec::new();
@@ -230,6 +245,7 @@ impl World {
         events
     }
 
+    /// Runs a step and returns its events, with those of constraints after it.
     pub fn step(&mut self) -> Vec<Event> {
         let result = self.plan_and_run();
         self.commit(&result)
@@ -336,8 +352,8 @@ impl World {
             Event::Finished { choice, reason, .. } => client.answers[choice as usize].finish = Some(reason),
             Event::Encoded { .. } => panic!("a generation has no encoder result"),
             // From here on the client receives nothing, as if it had cancelled.
-            Event::Failed { cause, .. } => {
-                client.failure = Some(cause);
+            Event::Failed { ref cause, .. } => {
+                client.failure = Some(cause.clone());
                 client.cancelled.fill(true);
             }
         }
@@ -372,26 +388,4 @@ pub fn finished(events: &[Event]) -> Vec<(RequestId, FinishReason)> {
         _ => None,
     });
     reasons.collect()
-}
-
-/// Puts a digest in the place of log-probabilities.
-fn hold_digest(held: &HeldScore, token: u32, digest: u64) {
-    let half = |id: u64, rank: u64| Candidate { id: id as u32, log_prob: 0.0, rank: rank as u32 };
-    let (low, high) = (digest & u64::from(u32::MAX), digest >> 32);
-    held.hold(TokenScore { chosen: half(token.into(), 0), top: vec![half(low, high)] });
-}
-
-/// The digest that [`hold_digest`] put there.
-fn digest_in(held: &HeldScore) -> u64 {
-    let digest = held.get().unwrap().top[0];
-    u64::from(digest.rank) << 32 | u64::from(digest.id)
-}
-
-/// Gives the rules of a plan their masks.
-fn find_masks(plan: &mut Plan) {
-    let mut words = Vec::new();
-    for ask in std::mem::take(&mut plan.masks) {
-        ask.find(&mut words).unwrap();
-        ask.settle(&words, &mut plan.rules);
-    }
 }
