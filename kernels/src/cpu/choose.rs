@@ -272,7 +272,7 @@ impl<'a> RowRanges<'a> {
     }
 }
 
-/// Those of the panels, ascending by row, that are of one row.
+/// Panels of one row among the panels, which ascend by row.
 fn of_row(panels: &[Panel], row: usize) -> &[Panel] {
     &panels[panels.partition_point(|panel| panel.row < row)..panels.partition_point(|panel| panel.row <= row)]
 }

@@ -35,7 +35,7 @@ pub(super) struct Ranges<'a> {
     pub are_known: bool,
 }
 
-/// What a draw asks of the logits: how many it keeps, under which rule, behind which soft-cap.
+/// Wishes of a draw: how many logits it keeps, under which rule, behind which soft-cap.
 #[derive(Clone, Copy)]
 pub(super) struct Wish<'a> {
     /// Number of the largest logits that the draw depends on.

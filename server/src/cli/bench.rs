@@ -38,6 +38,13 @@ pub struct BenchOptions {
         conflicts_with_all = ["sweep", "profile", "beams", "controls", "batches", "source_len", "target_len"]
     )]
     mixed: Option<NonZeroUsize>,
+    /// Search for the best of so many targets instead, at most 100000, and count the steps.
+    #[arg(
+        long,
+        value_name = "TARGETS",
+        conflicts_with_all = ["sweep", "profile", "beams", "controls", "mixed", "batches", "source_len", "target_len"]
+    )]
+    targets: Option<NonZeroUsize>,
     /// Markdown page whose section the sweep writes [default: docs/benchmarks.md if there is one here, else
     /// benchmarks.md].
     #[arg(long, value_name = "FILE", requires = "sweep")]
@@ -59,6 +66,8 @@ pub enum BenchKind {
     Controls,
     /// A JSON line for a number of requests of mixed lengths.
     Mixed(usize),
+    /// A JSON line for each search among so many targets.
+    Targets(usize),
 }
 
 impl BenchOptions {
@@ -70,6 +79,7 @@ impl BenchOptions {
             Self { beams: Some(width), .. } => BenchKind::Beams(width.get()),
             Self { controls: true, .. } => BenchKind::Controls,
             Self { mixed: Some(requests), .. } => BenchKind::Mixed(requests.get()),
+            Self { targets: Some(count), .. } => BenchKind::Targets(count.get()),
             _ => BenchKind::Lines,
         }
     }
@@ -82,7 +92,7 @@ impl BenchOptions {
         match self.kind() {
             BenchKind::Sweep => vec![1, 2, 4, 8, 16, 32],
             BenchKind::Beams(width) => vec![width as usize, 32_usize.next_multiple_of(width as usize)],
-            BenchKind::Lines | BenchKind::Profile | BenchKind::Controls | BenchKind::Mixed(_) => vec![1, 8, 32],
+            _ => vec![1, 8, 32],
         }
     }
 }

@@ -30,7 +30,11 @@ pub(super) fn compile(form: &AnswerForm, loaded: &Loaded) -> Result<Option<Const
     Ok(Some(grammar.compile(&vocabulary(loaded)?)?))
 }
 
-fn vocabulary(loaded: &Loaded) -> Result<Vocabulary, CommandError> {
+/// The vocabulary of a loaded model, for its constraints.
+///
+/// # Errors
+/// When the model has no tokenizer.
+pub(super) fn vocabulary(loaded: &Loaded) -> Result<Vocabulary, CommandError> {
     let (config, tokenizer) = (loaded.config(), loaded.tokenizer.as_ref().ok_or(CommandError::NoTokenizer)?);
     Ok(Vocabulary::new(&Arc::clone(tokenizer), config.decoder.vocab, &config.end_tokens))
 }

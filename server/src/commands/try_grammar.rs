@@ -5,12 +5,16 @@
 use std::io::{Write, stdin, stdout};
 use std::process::ExitCode;
 
-use crate::constraint::trial;
+use crate::constraint::trial::{self, TrialEnd};
 
-/// Exits with 0, or with [`trial::REFUSED`] and the reason on standard output.
+/// Exits with 0, or with [`trial::REFUSED`] or [`trial::FAILED`] and the reason on standard output.
 pub fn try_grammar() -> ExitCode {
-    let Err(reason) = trial::hold(stdin().lock()) else { return ExitCode::SUCCESS };
+    let (status, reason) = match trial::hold(stdin().lock()) {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(TrialEnd::Refused(reason)) => (trial::REFUSED, reason),
+        Err(TrialEnd::Failed(reason)) => (trial::FAILED, reason),
+    };
     // A server that does not wait any more needs no reason.
     let _ = stdout().write_all(reason.as_bytes());
-    ExitCode::from(trial::REFUSED)
+    ExitCode::from(status)
 }

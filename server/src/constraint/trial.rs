@@ -5,6 +5,7 @@
 //! smaller stack than the server's threads have.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -26,6 +27,8 @@ use super::vocabulary::LIMITS;
 pub const COMMAND: &str = "try-grammar";
 /// Exit status of a trial that found a reason to refuse the grammar. The reason is on standard output.
 pub const REFUSED: u8 = 3;
+/// Exit status of a trial that could not be held. The reason, which is not the grammar's, is on standard output.
+pub const FAILED: u8 = 4;
 
 /// Times a trial's processor time until it is given up on a busy machine.
 const PATIENCE: u32 = 5;
@@ -55,6 +58,15 @@ pub struct Trials {
     seconds: u64,
 }
 
+/// The end of a trial that was not passed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TrialEnd {
+    /// The grammar is refused, for this reason.
+    Refused(String),
+    /// The system failed, or the work could not be read.
+    Failed(String),
+}
+
 /// The work of a trial, as the process reads it.
 #[derive(Serialize, Deserialize)]
 struct Work<G> {
@@ -72,13 +84,13 @@ impl Trials {
     /// Holds a trial when it is its turn. It ends when nobody waits for it any more.
     ///
     /// # Errors
-    /// With the reason for which the grammar is refused; [`GrammarError::TooLarge`] when the trial did not end well;
-    /// [`GrammarError::Failed`] when there was none.
+    /// With the reason for which the grammar is refused; [`GrammarError::TooLarge`] when the trial was ended by its
+    /// limits; [`GrammarError::Failed`] when there was none, for a reason that the log has.
     pub async fn pass(&self, grammar: &Grammar) -> Result<(), GrammarError> {
         let Some(program) = &self.program else { return Ok(()) };
-        let _place = self.places.acquire().await.map_err(|_| GrammarError::Failed)?;
+        let _place = self.places.acquire().await.map_err(|error| failed(&error))?;
         let seconds = self.seconds;
-        let input = serde_json::to_vec(&Work { seconds, grammar }).map_err(|_| GrammarError::Failed)?;
+        let input = serde_json::to_vec(&Work { seconds, grammar }).map_err(|error| failed(&error))?;
         let arguments: [OsString; 1] = [COMMAND.into()];
         let command = Command::new(program)
             .args(arguments)
@@ -87,7 +99,7 @@ impl Trials {
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn();
-        let Ok(trial) = command else { return Err(GrammarError::Failed) };
+        let trial = command.map_err(|error| failed(&format_args!("{}: {error}", program.display())))?;
         match tokio::time::timeout(PATIENCE * Duration::from_secs(seconds), outcome(trial, input)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(GrammarError::TooLarge),
@@ -100,38 +112,46 @@ async fn outcome(mut trial: Child, input: Vec<u8>) -> Result<(), GrammarError> {
         // A trial that ends early does not read to the end; its status says why.
         let _ = stdin.write_all(&input).await;
     }
-    let output = trial.wait_with_output().await.map_err(|_| GrammarError::Failed)?;
+    let output = trial.wait_with_output().await.map_err(|error| failed(&error))?;
     judged(output.status, &output.stdout)
 }
 
+/// The outcome that the end of the process tells. Limits end it with a signal.
 fn judged(status: ExitStatus, reason: &[u8]) -> Result<(), GrammarError> {
+    let reason = String::from_utf8_lossy(reason);
     match status.code() {
         Some(0) => Ok(()),
-        Some(code) if code == i32::from(REFUSED) => {
-            Err(GrammarError::Refused(String::from_utf8_lossy(reason).into_owned()))
-        }
-        _ => Err(GrammarError::TooLarge),
+        Some(code) if code == i32::from(REFUSED) => Err(GrammarError::Refused(reason.into_owned())),
+        Some(_) => Err(failed(&format_args!("{status}: {reason}"))),
+        None => Err(GrammarError::TooLarge),
     }
+}
+
+/// Logs why there was no trial.
+fn failed(problem: &dyn Display) -> GrammarError {
+    tracing::error!(%problem, "a grammar could not be tried");
+    GrammarError::Failed
 }
 
 /// Holds a trial in this process, of the grammar on standard input.
 ///
 /// # Errors
-/// The reason for which the grammar is refused.
-pub fn hold(mut input: impl Read) -> Result<(), String> {
+/// When the grammar is refused, or the trial could not be held.
+pub fn hold(mut input: impl Read) -> Result<(), TrialEnd> {
+    let failed = |error: &dyn Display| TrialEnd::Failed(error.to_string());
     let mut text = Vec::new();
-    input.read_to_end(&mut text).map_err(|error| error.to_string())?;
-    let Work::<Grammar> { seconds, grammar } = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+    input.read_to_end(&mut text).map_err(|error| failed(&error))?;
+    let Work::<Grammar> { seconds, grammar } = serde_json::from_slice(&text).map_err(|error| failed(&error))?;
     limit(Resource::As, BYTES);
     limit(Resource::Cpu, seconds);
     // A core of a trial is of no use.
     limit(Resource::Core, 0);
     let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || match compile(grammar) {
         Ok(()) => Ok(()),
-        Err(error) => Err(error.to_string().chars().take(REASON_BYTES / 4).collect()),
+        Err(error) => Err(TrialEnd::Refused(error.to_string().chars().take(REASON_BYTES / 4).collect())),
     });
-    let compiled = thread.map_err(|error| error.to_string())?.join();
-    compiled.unwrap_or_else(|_| Err(GrammarError::Failed.to_string()))
+    let compiled = thread.map_err(|error| failed(&error))?.join();
+    compiled.unwrap_or_else(|_| Err(failed(&"the thread that compiles panicked")))
 }
 
 fn compile(grammar: Grammar) -> Result<(), GrammarError> {

@@ -1,5 +1,7 @@
 //! Grammars that strangers write, on trial in a process of the program.
 
+use std::io::Write;
+
 use serde_json::{Map, Value, json};
 use server::constraint::{Grammar, GrammarError, TrialLimits, Trials};
 
@@ -62,6 +64,23 @@ async fn a_grammar_without_measure_harms_nobody() {
     ] {
         assert_eq!(trials().pass(&grammar).await, Err(GrammarError::TooLarge));
     }
+}
+
+/// Faults of the machine are not the grammar's: the program reads what is no work, or is another program.
+#[tokio::test]
+async fn a_trial_that_cannot_be_held_is_no_refusal() {
+    let mut trial = std::process::Command::new(env!("CARGO_BIN_EXE_server"))
+        .arg("try-grammar")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    trial.stdin.take().unwrap().write_all(b"{\"seconds\": 2, \"gram").unwrap();
+    let output = trial.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(i32::from(server::constraint::trial::FAILED)));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("EOF"), "the reason is told");
+    let other = Trials::new(Some("/bin/false".into()), LIMITS);
+    assert_eq!(other.pass(&Grammar::JsonObject).await, Err(GrammarError::Failed));
 }
 
 #[tokio::test]

@@ -42,6 +42,7 @@ mod several_started;
 mod shutdown;
 mod sources;
 mod structured_outputs;
+mod target_floods;
 mod token_ids;
 mod train;
 mod unwritable;

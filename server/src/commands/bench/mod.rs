@@ -2,7 +2,8 @@
 //!
 //! Called by `main`. Plain, it prints one JSON line for each batch size. `--sweep` compares every arithmetic and writes
 //! a report, `--profile` shows where the time goes, `--beams` compares beam search with sampling, `--controls`
-//! shows what each control costs, `--mixed` runs the load of a busy server. Nothing here knows how a model computes.
+//! shows what each control costs, `--mixed` runs the load of a busy server, `--targets` counts the steps of searches
+//! among given targets. Nothing here knows how a model computes.
 
 mod beams;
 mod conditions;
@@ -19,6 +20,7 @@ mod report;
 mod row;
 mod sweep;
 mod table;
+mod targets;
 mod variant;
 mod watched;
 
@@ -40,5 +42,6 @@ pub fn bench(config: &Config, options: &BenchOptions, command_line: &str) -> Res
         BenchKind::Beams(width) => beams::beams(config, options, width),
         BenchKind::Controls => controls::controls(config, options),
         BenchKind::Mixed(requests) => mixed::mixed(config, requests),
+        BenchKind::Targets(count) => targets::targets(config, count),
     }
 }
