@@ -17,6 +17,7 @@ mod defaults;
 mod description;
 mod embeddings;
 mod encoder_routes;
+mod every_field;
 mod framing;
 mod keys;
 mod large_answers;

@@ -144,7 +144,11 @@ impl Field {
 
     /// A field that only a value which changes nothing may have.
     pub const fn neutral(name: &'static str, neutral: Neutral) -> Self {
-        Self { about: "Accepted only with a value that changes nothing.", ..Self::new(name, Form::Neutral(neutral)) }
+        let about = match neutral {
+            Neutral::Anything => "Any value is accepted and changes nothing.",
+            _ => "Accepted only with a value that changes nothing.",
+        };
+        Self { about, ..Self::new(name, Form::Neutral(neutral)) }
     }
 
     /// Declares that it must not be absent.
