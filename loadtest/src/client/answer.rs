@@ -1,0 +1,246 @@
+//! Whether an answer is whole: every piece parses, every choice has its end, and a stream says that it is over.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::fault::{Fault, FaultClass};
+use crate::scenario::Endpoint;
+
+/// Characters of a detail that are kept.
+const MOST_DETAIL: usize = 300;
+
+/// An answer, as far as it has come.
+#[derive(Debug)]
+pub struct Answer {
+    endpoint: Endpoint,
+    has_schema: bool,
+    choices: BTreeMap<u32, ChoiceSoFar>,
+    is_done: bool,
+    /// Tokens of the source, as the server counts them.
+    pub prompt_tokens: Option<u32>,
+    /// Tokens of the target, as the server counts them.
+    pub completion_tokens: Option<u32>,
+}
+
+#[derive(Debug, Default)]
+struct ChoiceSoFar {
+    finish_reason: Option<String>,
+    /// The text, kept only under a schema.
+    text: String,
+}
+
+#[derive(Deserialize)]
+struct Chunk<'a> {
+    #[serde(borrow)]
+    choices: Option<Vec<Choice<'a>>>,
+    data: Option<Vec<Vector>>,
+    usage: Option<Usage>,
+    error: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct Choice<'a> {
+    index: u32,
+    #[serde(borrow)]
+    text: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    delta: Option<Message<'a>>,
+    #[serde(borrow)]
+    message: Option<Message<'a>>,
+    #[serde(borrow)]
+    finish_reason: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    content: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct Vector {
+    #[serde(rename = "embedding")]
+    _embedding: IgnoredAny,
+}
+
+#[derive(Deserialize)]
+struct Usage {
+    prompt_tokens: Option<u32>,
+    completion_tokens: Option<u32>,
+}
+
+impl Answer {
+    /// An answer of `endpoint` of which nothing has come.
+    pub fn new(endpoint: Endpoint, has_schema: bool) -> Self {
+        let choices = BTreeMap::new();
+        Self { endpoint, has_schema, choices, is_done: false, prompt_tokens: None, completion_tokens: None }
+    }
+
+    /// Takes the data of an event of a stream, and says whether it brought text.
+    ///
+    /// # Errors
+    /// An event that does not parse, reports an error, or follows the end.
+    pub fn take_event(&mut self, data: &[u8]) -> Result<bool, Fault> {
+        if self.is_done {
+            return Err(unparseable("an event after [DONE]", data));
+        }
+        if data == b"[DONE]" {
+            self.is_done = true;
+            return Ok(false);
+        }
+        let chunk: Chunk<'_> = serde_json::from_slice(data).map_err(|error| unparseable(&error.to_string(), data))?;
+        self.take(chunk, data)
+    }
+
+    /// Takes a whole body.
+    ///
+    /// # Errors
+    /// A body that is not what the endpoint answers with.
+    pub fn take_body(&mut self, body: &[u8]) -> Result<(), Fault> {
+        let chunk: Chunk<'_> = serde_json::from_slice(body).map_err(|error| unparseable(&error.to_string(), body))?;
+        if self.endpoint == Endpoint::Embeddings && chunk.data.as_ref().is_none_or(Vec::is_empty) {
+            return Err(unparseable("no data", body));
+        }
+        self.take(chunk, body)?;
+        self.is_done = true;
+        Ok(())
+    }
+
+    /// Judges the answer after its last byte.
+    ///
+    /// # Errors
+    /// Why it is not whole.
+    pub fn finish(&self) -> Result<(), Fault> {
+        if !self.is_done {
+            return Err(Fault::new(FaultClass::Cut, "the stream ended without [DONE]"));
+        }
+        if self.endpoint == Endpoint::Embeddings {
+            return Ok(());
+        }
+        if self.choices.is_empty() {
+            return Err(Fault::new(FaultClass::Unfinished, "the answer has no choice"));
+        }
+        for (index, choice) in &self.choices {
+            let Some(reason) = &choice.finish_reason else {
+                return Err(Fault::new(FaultClass::Unfinished, format!("choice {index} has no finish_reason")));
+            };
+            // A text that was cut at its greatest length cannot be whole.
+            let has_form = reason != "stop" || serde_json::from_str::<IgnoredAny>(&choice.text).is_ok();
+            if self.has_schema && !has_form {
+                let detail = format!("choice {index} is not JSON: {}", shortened(choice.text.as_bytes()));
+                return Err(Fault::new(FaultClass::Schema, detail));
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, chunk: Chunk<'_>, data: &[u8]) -> Result<bool, Fault> {
+        if let Some(error) = chunk.error {
+            return Err(Fault::new(FaultClass::ErrorEvent, shortened(error.to_string().as_bytes())));
+        }
+        if let Some(usage) = chunk.usage {
+            self.prompt_tokens = usage.prompt_tokens.or(self.prompt_tokens);
+            self.completion_tokens = usage.completion_tokens.or(self.completion_tokens);
+        }
+        let Some(choices) = chunk.choices else {
+            let is_due = self.endpoint != Endpoint::Embeddings;
+            return if is_due { Err(unparseable("no choices", data)) } else { Ok(false) };
+        };
+        let mut has_text = false;
+        for choice in choices {
+            let so_far = self.choices.entry(choice.index).or_default();
+            let content = choice.delta.or(choice.message).and_then(|message| message.content);
+            let text = choice.text.or(content).unwrap_or_default();
+            has_text |= !text.is_empty();
+            if self.has_schema {
+                so_far.text.push_str(&text);
+            }
+            if let Some(reason) = choice.finish_reason {
+                so_far.finish_reason = Some(reason.into_owned());
+            }
+        }
+        Ok(has_text)
+    }
+}
+
+fn unparseable(fault: &str, data: &[u8]) -> Fault {
+    Fault::new(FaultClass::Unparseable, format!("{fault}: {}", shortened(data)))
+}
+
+/// The beginning of a text, for people.
+pub fn shortened(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut shortened: String = text.chars().take(MOST_DETAIL).collect();
+    if shortened.len() < text.len() {
+        shortened.push_str("...");
+    }
+    shortened
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(events: &[&str], has_schema: bool) -> Result<u32, FaultClass> {
+        let mut answer = Answer::new(Endpoint::Completions, has_schema);
+        let mut texts = 0;
+        for event in events {
+            texts += u32::from(answer.take_event(event.as_bytes()).map_err(|fault| fault.class)?);
+        }
+        answer.finish().map_err(|fault| fault.class)?;
+        Ok(texts)
+    }
+
+    const TEXT: &str = r#"{"choices": [{"index": 0, "text": "{\"a\": "}]}"#;
+    const END: &str = r#"{"choices": [{"index": 0, "text": "1}", "finish_reason": "stop"}]}"#;
+    const USAGE: &str = r#"{"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}"#;
+
+    #[test]
+    fn a_whole_stream_ends_every_choice_and_says_that_it_is_over() {
+        assert_eq!(judged(&[TEXT, END, USAGE, "[DONE]"], false), Ok(2));
+        let chat = r#"{"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": "length"}]}"#;
+        assert_eq!(judged(&[chat, "[DONE]"], false), Ok(1));
+    }
+
+    #[test]
+    fn every_lack_has_its_class() {
+        assert_eq!(judged(&[TEXT, END], false), Err(FaultClass::Cut));
+        assert_eq!(judged(&[TEXT, "[DONE]"], false), Err(FaultClass::Unfinished));
+        assert_eq!(judged(&["[DONE]"], false), Err(FaultClass::Unfinished));
+        assert_eq!(judged(&[TEXT, "{\"choi", "[DONE]"], false), Err(FaultClass::Unparseable));
+        assert_eq!(judged(&["{}", "[DONE]"], false), Err(FaultClass::Unparseable));
+        assert_eq!(judged(&[TEXT, r#"{"error": {"message": "x"}}"#], false), Err(FaultClass::ErrorEvent));
+        assert_eq!(judged(&[END, "[DONE]", USAGE], false), Err(FaultClass::Unparseable));
+    }
+
+    #[test]
+    fn a_text_under_a_schema_is_json_unless_it_was_cut_at_its_length() {
+        assert_eq!(judged(&[TEXT, END, "[DONE]"], true), Ok(2));
+        assert_eq!(judged(&[END, "[DONE]"], true), Err(FaultClass::Schema));
+        assert_eq!(judged(&[&END.replace("stop", "length"), "[DONE]"], true), Ok(1));
+    }
+
+    #[test]
+    fn a_body_is_judged_like_a_stream() {
+        let judged = |endpoint, body: &str| {
+            let mut answer = Answer::new(endpoint, false);
+            answer.take_body(body.as_bytes()).and_then(|()| answer.finish()).map_err(|fault| fault.class)
+        };
+        assert_eq!(
+            judged(
+                Endpoint::Chat,
+                r#"{"choices": [{"index": 0, "message": {"content": "a"}, "finish_reason": "stop"}]}"#
+            ),
+            Ok(())
+        );
+        assert_eq!(
+            judged(Endpoint::Chat, r#"{"choices": [{"index": 0, "message": {}}]}"#),
+            Err(FaultClass::Unfinished)
+        );
+        assert_eq!(judged(Endpoint::Embeddings, r#"{"data": [{"embedding": [0.5], "index": 0}]}"#), Ok(()));
+        assert_eq!(judged(Endpoint::Embeddings, r#"{"data": []}"#), Err(FaultClass::Unparseable));
+    }
+}
