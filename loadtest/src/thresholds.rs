@@ -70,8 +70,8 @@ impl Threshold {
     }
 }
 
-/// Everything that a run misses, each in a sentence; nothing when it is good. Without a limit of `failed`, every answer has to be
-/// whole; and some answer has to be whole unless every client left on purpose.
+/// Everything that a run misses, each in a sentence; nothing when it is good. Without a limit of `failed`, every answer
+/// has to be whole; and some answer has to be whole unless every client left on purpose.
 pub fn misses(figures: &Figures, thresholds: &[Threshold]) -> Vec<String> {
     let mut misses = Vec::new();
     let counts = figures.counts;

@@ -190,10 +190,11 @@ mod tests {
 
     #[test]
     fn behaviours_have_their_shares() {
-        let text = "[[requests]]\ncancel = { share = 0.2, after_ms = 5 }\nslow = { share = 0.1, pause_ms = 20 }\n\
+        let text = "[[requests]]\nsource_tokens = 1\ncancel = { share = 0.2, after_ms = 5 }\nslow = { share = 0.1, pause_ms = 20 }\n\
                     vanish = { share = 0.3, seconds = 2 }\n";
         let mix = workload(text);
-        let count = |expected| (0..3000).filter(|number| mix.request(*number).behaviour == expected).count();
+        let seen: Vec<Behaviour> = (0..3000).map(|number| mix.request(number).behaviour).collect();
+        let count = |expected| seen.iter().filter(|behaviour| **behaviour == expected).count();
         for (behaviour, expected) in [
             (Behaviour::Cancels(0.005), 600_usize),
             (Behaviour::ReadsSlowly(0.02), 300),

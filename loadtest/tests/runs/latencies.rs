@@ -77,7 +77,7 @@ fn goodput_counts_answers_within_their_limits() {
 fn a_sweep_finds_what_the_server_can_do() {
     // Two at a time of 50 ms each: 40 requests per second.
     let mock = Mock::start(Script { first: 50 * MS, pieces: 1, ..Script::default() });
-    let flags = ["--sweep", "--rate", "10", "--duration", "1", "--concurrency", "2", "--arrivals", "constant"];
+    let flags = ["--sweep", "--rate", "10", "--duration", "0.6", "--concurrency", "2", "--arrivals", "constant"];
     let ran = run(&[&["--url", &mock.url()][..], &flags].concat());
     let highest = ran.figure("highest_kept_rate");
     assert!((20.0..=40.0).contains(&highest), "{highest} of {}", ran.figures["sweep"]);
