@@ -8,6 +8,7 @@ mod candidates;
 mod draw;
 mod drawn_ids;
 mod rule;
+mod rules;
 mod score;
 mod weight;
 
@@ -15,7 +16,8 @@ pub use best::{BestAsk, best};
 pub use candidates::{Candidates, IdLogit, best_first, choose};
 pub use draw::{Draw, Draws, Sampling};
 pub use drawn_ids::{DrawnIds, NO_PLACE};
-pub(crate) use rule::RuleSpan;
-pub use rule::{DrawRule, DrawRules, LogitEdit, RuleId, TokenMask};
+pub use rule::{DrawRule, LogitEdit, TokenMask};
+pub(crate) use rules::RuleSpan;
+pub use rules::{DrawRules, RuleId};
 pub use score::{Candidate, ScoreAsk, TokenScore};
 pub use weight::{min_p_floor, nucleus, place, uniform, weight};

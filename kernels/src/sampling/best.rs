@@ -6,7 +6,8 @@
 //! logits, which is the same everywhere.
 
 use super::candidates::{IdLogit, best_first};
-use super::rule::{DrawRule, RuleId};
+use super::rule::DrawRule;
+use super::rules::RuleId;
 use super::score::Candidate;
 
 /// The best ids wanted of one row of logits.

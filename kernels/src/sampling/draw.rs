@@ -2,7 +2,8 @@
 //!
 //! Made by the code that plans a step; read by the backends.
 
-use super::rule::{DrawRule, DrawRules, RuleId};
+use super::rule::DrawRule;
+use super::rules::{DrawRules, RuleId};
 
 /// How a sequence's tokens are chosen. Out-of-range values are refused where requests are parsed.
 #[derive(Debug, Clone, Copy, PartialEq)]

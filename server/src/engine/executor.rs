@@ -37,7 +37,7 @@ pub trait Executor: Send {
     fn draw(&mut self, plan: &Plan) -> Result<(), ExecutorError>;
 
     /// Waits for the oldest plan that is not finished, and appends one token to `chosen` for each of its draws, in
-    /// their order; `None` where the logits were not finite.
+    /// their order; `None` where the logits were not finite, or the rule leaves nothing.
     ///
     /// # Errors
     /// As [`Self::encode`].
