@@ -44,6 +44,10 @@ pub struct ModelChoice {
     pub generation_config: GenerationConfig,
     /// Whether tokens are drafted.
     pub speculation: Speculation,
+    /// Sentinels of a checkpoint that was trained to denoise, in their order; T5's if empty.
+    pub sentinels: Vec<String>,
+    /// The mode token before sources with a sentinel; empty for none.
+    pub infilling_mode: String,
     /// Name that clients give as `model`, and the label of the model's metrics.
     pub served_name: String,
     /// Other names that clients may give.
@@ -181,6 +185,8 @@ impl ModelChoice {
             chat_template,
             speculation: reader.choice("model.speculation", &SPECULATIONS),
             generation_config: reader.choice("model.generation_config", &GENERATION_CONFIGS),
+            sentinels: reader.texts("model.sentinels"),
+            infilling_mode: reader.text("model.infilling_mode"),
             served_name,
             aliases: reader.texts("model.aliases"),
             device: reader.choice("model.device", &DEVICES),

@@ -141,7 +141,17 @@ fn start_model(
         tracing::info!(model = name, "generation_config.json sets defaults of requests: {defaults}");
     }
     let compiler = shared.compiler(tokenizer.as_ref(), &facts);
-    let ModelFacts { source_vocab, target_vocab, start_token, end_tokens, defaults, encoder_width, labels, .. } = facts;
+    let ModelFacts {
+        source_vocab,
+        target_vocab,
+        start_token,
+        end_tokens,
+        defaults,
+        infilling,
+        encoder_width,
+        labels,
+        ..
+    } = facts;
     let engine = loaded.start(limits, Arc::clone(&metrics.engine))?;
     let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let engine_handle = engine.handle.clone();
@@ -160,6 +170,7 @@ fn start_model(
         start_token,
         end_tokens,
         defaults,
+        infilling,
         encoder_width,
         labels,
         metrics,

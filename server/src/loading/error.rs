@@ -47,6 +47,15 @@ pub enum LoadError {
         /// The limit.
         most: u32,
     },
+    /// Pieces that are named as sentinels are not there.
+    #[error(
+        "{}; name pieces of the tokenizer in [model] sentinels and infilling_mode, or none: sentinels = []",
+        problems.join("; ")
+    )]
+    Sentinels {
+        /// The problem of each.
+        problems: Vec<String>,
+    },
     /// The chat template cannot be used.
     #[error(
         "the chat template {origin} cannot be used: {problem}. Name another one with --chat-template FILE, or take the \

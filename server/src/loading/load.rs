@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use kernels::Scheme;
 use kernels::profiled::Profile;
-use model::{Arithmetic, Checkpoint, PositionLimits, RandomWeights, Tokenizer, WeightSource, shapes};
+use model::{
+    Arithmetic, Checkpoint, Infilling, InfillingPieces, ModelConfig, PositionLimits, RandomWeights, Tokenizer,
+    WeightSource, shapes,
+};
 
 use super::chat::served_template;
 use super::device::{OpenDevice, open_device};
@@ -49,6 +52,7 @@ pub(super) struct Prepared<'a> {
     chat: ChatTemplate,
     defaults: RequestDefaults,
     named_defaults: Vec<String>,
+    infilling: Option<Infilling>,
     device: OpenDevice,
     arithmetic: Arithmetic,
 }
@@ -89,8 +93,10 @@ impl<'a> Prepared<'a> {
             let config = source.config();
             check_vocabulary(tokenizer, config.encoder.vocab.min(config.decoder.vocab))?;
         }
+        let infilling = infilling(&config, tokenizer.as_deref(), source.config())?;
         let (device, arithmetic) = open_device(&config, quantize, shared)?;
-        let prepared = Self { config, source, tokenizer, chat, defaults, named_defaults, device, arithmetic };
+        let prepared =
+            Self { config, source, tokenizer, chat, defaults, named_defaults, infilling, device, arithmetic };
         check_weights(prepared.least_weight_bytes(), &MemoryBounds::read())?;
         Ok(prepared)
     }
@@ -105,7 +111,7 @@ impl<'a> Prepared<'a> {
 
     /// Loads the weights; with `profile`, the model's ops are measured.
     pub fn load(self, profile: Option<&Profile>) -> Result<Loaded, LoadError> {
-        let Self { config, source, tokenizer, chat, defaults, named_defaults, device, arithmetic } = self;
+        let Self { config, source, tokenizer, chat, defaults, named_defaults, infilling, device, arithmetic } = self;
         let (instruction_set, in_main_memory) = (device.instruction_set(), matches!(device, OpenDevice::Processor(..)));
         let progress = LoadProgress::new("loading", source.total_bytes());
         let model = device.load(source.as_ref(), arithmetic, profile, &mut |bytes| progress.advance(bytes))?;
@@ -114,7 +120,33 @@ impl<'a> Prepared<'a> {
         let CudaConfig { step_row_buckets, step_source_tokens, step_target_tokens, .. } = &config.cuda;
         let (source_tokens, target_tokens) = (*step_source_tokens, *step_target_tokens);
         let rehearsed = StepSizes { rows: step_row_buckets.clone(), source_tokens, target_tokens };
-        Ok(Loaded { tokenizer, chat, defaults, named_defaults, instruction_set, model, in_main_memory, rehearsed })
+        Ok(Loaded {
+            tokenizer,
+            chat,
+            defaults,
+            named_defaults,
+            infilling,
+            instruction_set,
+            model,
+            in_main_memory,
+            rehearsed,
+        })
+    }
+}
+
+/// How the model is asked for the span between two texts, by the pieces that the settings name or that are known.
+fn infilling(
+    config: &Config,
+    tokenizer: Option<&Tokenizer>,
+    model: &ModelConfig,
+) -> Result<Option<Infilling>, LoadError> {
+    let (sentinels, mode) = (&config.model.sentinels[..], &*config.model.infilling_mode);
+    let vocab = model.encoder.vocab.min(model.decoder.vocab);
+    match tokenizer {
+        Some(tokenizer) => Infilling::find(tokenizer, InfillingPieces { sentinels, mode, vocab })
+            .map_err(|problems| LoadError::Sentinels { problems }),
+        None if sentinels.is_empty() => Ok(None),
+        None => Err(LoadError::Sentinels { problems: vec!["there is no tokenizer".to_owned()] }),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{Arithmetic, ModelConfig, Tokenizer, WorkspaceLimits};
+use model::{Arithmetic, Infilling, ModelConfig, Tokenizer, WorkspaceLimits};
 
 use super::device::Resident;
 use super::error::LoadError;
@@ -24,6 +24,8 @@ pub struct Loaded {
     pub defaults: RequestDefaults,
     /// The keys of `generation_config.json` that set them, each with its value.
     pub named_defaults: Vec<String>,
+    /// How it is asked for the span between two texts, if it can be.
+    pub infilling: Option<Infilling>,
     /// Instructions the kernels use: a level of the processor's, or "cuda".
     pub instruction_set: &'static str,
     pub(super) model: Box<dyn Resident>,

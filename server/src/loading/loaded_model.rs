@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use model::checkpoint::architecture_of;
 use model::config::{Architecture, Stacks};
-use model::{Arithmetic, Tokenizer};
+use model::{Arithmetic, Infilling, Tokenizer};
 
 use super::error::LoadError;
 use super::failures::{OfModel, all_of};
@@ -49,6 +49,8 @@ pub struct ModelFacts {
     pub defaults: RequestDefaults,
     /// The keys of `generation_config.json` that set them, each with its value.
     pub named_defaults: Vec<String>,
+    /// How it is asked for the span between two texts, if it can be.
+    pub infilling: Option<Infilling>,
     /// Width of the encoder's states.
     pub encoder_width: usize,
     /// Names of the classes that a head scores; none without a head.
@@ -218,6 +220,7 @@ impl LoadedModel {
                     end_tokens: Vec::new(),
                     defaults: RequestDefaults::default(),
                     named_defaults: Vec::new(),
+                    infilling: None,
                     encoder_width: encoder.hidden,
                     labels: loaded.config().labels.clone(),
                     size: format!("{} encoder layers of width {}", encoder.layers, encoder.hidden),
@@ -242,6 +245,7 @@ fn pair_facts(loaded: &Loaded) -> ModelFacts {
         end_tokens: model.end_tokens.clone(),
         defaults: loaded.defaults.clone(),
         named_defaults: loaded.named_defaults.clone(),
+        infilling: loaded.infilling.clone(),
         encoder_width: encoder.hidden,
         labels: Vec::new(),
         size: format!("{}+{} layers of {width}", encoder.layers, decoder.layers),

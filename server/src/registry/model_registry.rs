@@ -151,6 +151,7 @@ mod tests {
             start_token: 2,
             end_tokens: Vec::new(),
             defaults: RequestDefaults::default(),
+            infilling: None,
             encoder_width: 1,
             labels: Vec::new(),
             metrics: Metrics::of_models(&[name]).model(name),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::Tokenizer;
+use model::{Infilling, Tokenizer};
 
 use super::capabilities::Capabilities;
 use super::longest_token::LongestToken;
@@ -45,6 +45,8 @@ pub struct ServedModel {
     pub end_tokens: Vec<u32>,
     /// Defaults of requests for targets.
     pub defaults: RequestDefaults,
+    /// How it is asked for the span between two texts, if it can be.
+    pub infilling: Option<Infilling>,
     /// Width of the encoder's states.
     pub encoder_width: usize,
     /// Names of the classes that a head scores; none without a head.

@@ -89,7 +89,7 @@ async fn every_refused_value_names_its_parameter_and_reaches_no_engine() {
         ("best_of", json!(17), "best_of", None, "between 1 and 16"),
         ("length_penalty", json!(2), "length_penalty", None, "only with 'use_beam_search'"),
         ("early_stopping", json!("sometimes"), "early_stopping", None, "true, false or"),
-        ("suffix", json!("end"), "suffix", None, "not supported"),
+        ("suffix", json!("end"), "suffix", None, "needs a checkpoint that was trained to fill gaps"),
         ("max_new_tokens", json!(3), "max_new_tokens", None, "Unrecognized request argument supplied: max_new_tokens"),
     ] {
         let mut body = json!({"prompt": "p"});

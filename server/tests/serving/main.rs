@@ -26,6 +26,7 @@ mod generation_config;
 mod grammar_trials;
 mod hub_ids;
 mod idle;
+mod infilling;
 mod keys;
 mod loading;
 mod logs;

@@ -180,6 +180,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::infilling::Infilling;
     use crate::training::draws::Purpose;
 
     const FIRST_SENTINEL: u32 = 10_000;
@@ -220,6 +221,18 @@ mod tests {
             .zip(target[1..].iter().chain([&Vec::new()]))
             .flat_map(|pair| [&pair.0[..], pair.1].concat())
             .collect()
+    }
+
+    #[test]
+    fn a_text_with_one_span_is_what_infilling_asks_for() {
+        let split = Split { mode: Some(7), noise: 3, spans: 1, is_short: false };
+        let text: Vec<u32> = (100..110).collect();
+        let sides = split.sides(&text, &[FIRST_SENTINEL, FIRST_SENTINEL + 1], &mut draws(3));
+        let (source, target) = (parts_of(&sides.source), parts_of(&sides.target));
+        let infilling = Infilling::of(&[FIRST_SENTINEL, FIRST_SENTINEL + 1], split.mode);
+        let asked = infilling.as_ref().unwrap().source(&source[0], &source[1]);
+        assert_eq!(asked, [split.mode.as_slice(), &sides.source].concat());
+        assert_eq!(sides.target, [&[infilling.unwrap().beginning()][..], &target[1]].concat());
     }
 
     fn mixes() -> impl Strategy<Value = DenoiserMix> {

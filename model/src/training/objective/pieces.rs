@@ -2,6 +2,7 @@
 //!
 //! Used by `recipe` for `ul2`. Errors name the key to set.
 
+use crate::infilling::piece_ids;
 use crate::tokenizer::Tokenizer;
 use crate::training::settings::DenoiserMix;
 
@@ -41,7 +42,7 @@ impl DenoisingPieces {
             problems.extend(found);
             None
         });
-        let named = ids_of(tokenizer, wanted.sentinels, wanted.vocab).unwrap_or_else(|found| {
+        let named = piece_ids(tokenizer, wanted.sentinels, wanted.vocab).unwrap_or_else(|found| {
             problems.extend(found.into_iter().map(|problem| format!("objective.sentinels: {problem}")));
             Vec::new()
         });
@@ -76,28 +77,11 @@ fn modes(tokenizer: &Tokenizer, wanted: Wanted<'_>, unused: &[u32]) -> Result<Op
             return first.map(Some).ok_or_else(too_few);
         }
     };
-    let ids = ids_of(tokenizer, named, wanted.vocab).map_err(|found| {
+    let ids = piece_ids(tokenizer, named, wanted.vocab).map_err(|found| {
         found.into_iter().map(|problem| format!("objective.mode_tokens: {problem}")).collect::<Vec<_>>()
     })?;
     let ids = <[u32; MODES]>::try_from(ids);
     ids.map(Some).map_err(|ids| vec![format!("objective.mode_tokens: there are {}; {advice}", ids.len())])
-}
-
-/// The ids of pieces, each at most once.
-fn ids_of(tokenizer: &Tokenizer, pieces: &[String], vocab: usize) -> Result<Vec<u32>, Vec<String>> {
-    let mut problems = Vec::new();
-    let mut ids = Vec::new();
-    for piece in pieces {
-        match tokenizer.id_of(piece) {
-            None => problems.push(format!("the tokenizer has no piece {piece:?}")),
-            Some(id) if id as usize >= vocab => {
-                problems.push(format!("{piece:?} has the id {id}, outside the model's vocabulary of {vocab}"));
-            }
-            Some(id) if ids.contains(&id) => problems.push(format!("{piece:?} is named twice")),
-            Some(id) => ids.push(id),
-        }
-    }
-    if problems.is_empty() { Ok(ids) } else { Err(problems) }
 }
 
 #[cfg(test)]

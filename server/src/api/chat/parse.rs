@@ -50,6 +50,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
         names,
         sources: CallSources::Conversation(conversation),
         beginnings: beginnings(turn.unfinished, decoder_prompt),
+        suffix: None,
         cache_salt: read_cache_salt(&fields)?,
         add_special_tokens: fields.boolean(ADD_SPECIAL_TOKENS_TO_CONVERSATION.name)?,
         max_tokens,

@@ -5,12 +5,12 @@
 
 use serde::de::MapAccess;
 
-use super::fields::{DECODER_PROMPT, FIELDS, PROMPT};
+use super::fields::{DECODER_PROMPT, FIELDS, PROMPT, SUFFIX};
 use crate::api::controls::ControlsDraft;
 use crate::api::fields::{PromptBounds, Prompts, PromptsShape, STOP, STREAM_OPTIONS, StopShape, stream_options_shape};
 use crate::api::generation::RequestBounds;
 use crate::api::http::ApiError;
-use crate::api::json::{Brief, Fields, Shape, Shaped, read_body};
+use crate::api::json::{Brief, Fields, Shape, Shaped, TextFieldShape, read_body};
 use crate::api::structure::StructureDraft;
 
 /// Name of the field that holds the stop strings.
@@ -26,6 +26,8 @@ pub struct Draft {
     pub prompts: Option<Result<Prompts, ApiError>>,
     /// `decoder_prompt`.
     pub decoder_prompts: Option<Result<Prompts, ApiError>>,
+    /// `suffix`.
+    pub suffix: Option<Result<String, ApiError>>,
     /// `stop`.
     pub stop: Option<Result<Vec<String>, ApiError>>,
     /// Controls that are lists or objects.
@@ -55,7 +57,8 @@ impl Shape for BodyShape<'_> {
         let Self(bounds) = self;
         let mut fields = Fields::new(&FIELDS, "");
         let (mut controls, mut structure) = (ControlsDraft::default(), StructureDraft::default());
-        let (mut prompts, mut decoder_prompts, mut stop, mut stream_options) = (None, None, None, None);
+        let (mut prompts, mut suffix, mut decoder_prompts) = (None, None, None);
+        let (mut stop, mut stream_options) = (None, None);
         while let Some(name) = fields.next_known(&mut object)? {
             match name {
                 PROMPT => {
@@ -70,6 +73,7 @@ impl Shape for BodyShape<'_> {
                     let shape = PromptsShape { param: DECODER_PROMPT, bounds: of_targets, takes_empty: true };
                     decoder_prompts = object.next_value_seed(Shaped(shape))?;
                 }
+                SUFFIX => suffix = object.next_value_seed(Shaped(TextFieldShape { param: SUFFIX }))?,
                 STOP_NAME => stop = object.next_value_seed(Shaped(StopShape(bounds.stop)))?,
                 STREAM_OPTIONS => stream_options = object.next_value_seed(Shaped(stream_options_shape()))?,
                 list if ControlsDraft::takes(list) => {
@@ -79,7 +83,7 @@ impl Shape for BodyShape<'_> {
                 scalar => fields.set(scalar, object.next_value()?),
             }
         }
-        Ok(Ok(Draft { fields, prompts, decoder_prompts, stop, controls, structure, stream_options }))
+        Ok(Ok(Draft { fields, prompts, suffix, decoder_prompts, stop, controls, structure, stream_options }))
     }
 
     fn other(self, value: Brief) -> Self::Read {

@@ -10,11 +10,13 @@ use crate::api::fields::{
     BEAMS, CACHE_SALT, IGNORE_EOS, MIN_TOKENS, MODEL, NeutralFields, PROMPT_LOG_PROBS, SAMPLING, SPECULATION, STOP,
     STREAM, STREAM_OPTIONS_FIELD, TEXT_OPTIONS, decoder_prompts_schema, prompts_schema,
 };
-use crate::api::json::{Field, FieldTable, Most};
+use crate::api::json::{Field, FieldTable, Most, text_schema};
 use crate::api::structure::STRUCTURE;
 
 /// Name of the field that holds the sources.
 pub const PROMPT: &str = "prompt";
+/// Name of the field that holds the text after the span that is to be generated.
+pub const SUFFIX: &str = "suffix";
 /// Name of the field that holds the beginning of every target.
 pub const DECODER_PROMPT: &str = "decoder_prompt";
 
@@ -56,7 +58,7 @@ pub const LOG_PROBS: Field = Field::integer("logprobs", 0, Most::Limit("top_logp
 pub const RETURN_TOKEN_IDS: Field = Field::boolean("return_token_ids")
     .about("Add `prompt_token_ids` (the source) and `token_ids` (the generated tokens) to each choice.");
 
-const INPUT: [Field; 5] = [
+const INPUT: [Field; 6] = [
     Field::shape(PROMPT, prompts_schema).required().about(
         "A string, a list of strings, a list of token ids, or a list of lists of token ids. At most {prompts} prompts; \
          each has at least one token and at most as many as the model reads.",
@@ -64,6 +66,10 @@ const INPUT: [Field; 5] = [
     Field::shape(DECODER_PROMPT, decoder_prompts_schema).about(
         "A string or a list of token ids, for all prompts. Or a list of up to {prompts} strings, or lists of token \
          ids, beside a single prompt: each begins `n` choices of its own. See [above](#many-targets-of-one-source).",
+    ),
+    Field::shape(SUFFIX, |_| text_schema().into()).about(
+        "The text after each `prompt`: the span between both is generated. Only for checkpoints with sentinels. See \
+         [above](#fill-a-gap). An empty one says nothing.",
     ),
     ADD_SPECIAL_TOKENS,
     CACHE_SALT,

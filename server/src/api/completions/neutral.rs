@@ -13,7 +13,6 @@ const OWN: NeutralFields = NeutralFields {
     prefix: "",
     table: &[
         // OpenAI.
-        ("suffix", Neutral::EmptyText),
         ("user", Neutral::Anything),
         // vLLM.
         ("prompt_embeds", Neutral::Null),

@@ -21,7 +21,7 @@ use crate::api::texts::Sources;
 /// # Errors
 /// The [`ApiError`] of the first rule that it breaks; invalid JSON is reported first.
 pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiError> {
-    let Draft { fields, prompts, decoder_prompts, stop, controls, structure, stream_options } =
+    let Draft { fields, prompts, suffix, decoder_prompts, stop, controls, structure, stream_options } =
         Draft::read(body, bounds)?;
     let stream = fields.flag(&STREAM)?;
     let choices = fields.whole_up_to(&CHOICES, u64::from(bounds.choices))?.map_or(1, to_u32);
@@ -38,6 +38,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
         names: call_names(&fields, &beginnings),
         sources: CallSources::Prompts(Sources { prompts, names: prompt_names }),
         beginnings: beginnings.map_or_else(Vec::new, |read| read.list),
+        suffix: suffix.transpose()?.filter(|suffix| !suffix.is_empty()),
         cache_salt: read_cache_salt(&fields)?,
         add_special_tokens: Some(fields.flag(&ADD_SPECIAL_TOKENS)?),
         max_tokens,

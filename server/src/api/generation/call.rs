@@ -25,6 +25,8 @@ pub struct GenerationCall {
     /// Beginnings of targets: each begins choices of its own after each source. Without any, targets begin with the
     /// start token alone. Several have a single source.
     pub beginnings: Vec<Prompt>,
+    /// Text after the span that is to be generated; the sources are the texts before it.
+    pub suffix: Option<String>,
     /// Only requests with the same one share encoded sources.
     pub cache_salt: Option<String>,
     /// Whether the tokenizer frames the sources as the model was trained; as the chat template needs it when absent.

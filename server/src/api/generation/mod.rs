@@ -8,6 +8,7 @@ mod asked;
 mod bounds;
 mod call;
 mod handler;
+mod infilling;
 mod lengths;
 mod render;
 mod rendered;

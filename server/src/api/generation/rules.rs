@@ -25,6 +25,7 @@ pub struct Excesses {
 /// The [`ApiError`] of the first rule that is broken.
 pub fn validate(request: &GenerationCall, bounds: &RequestBounds, excesses: Excesses) -> Result<(), ApiError> {
     check_min_tokens(request)?;
+    check_infilled(request)?;
     check_pairs(request)?;
     check_total_choices(request, bounds)?;
     check_scored(request)?;
@@ -66,6 +67,23 @@ fn check_searched(request: &GenerationCall) -> Result<(), ApiError> {
     }
     let unit = "token ids beside 'use_beam_search'";
     Err(ApiError::TooMany { param: STOP_TOKEN_IDS, count, unit, limit: STOP_TOKENS_OF_SEARCH })
+}
+
+/// Refuses what has no meaning beside a suffix, whose target begins with a sentinel.
+fn check_infilled(request: &GenerationCall) -> Result<(), ApiError> {
+    if request.suffix.is_none() {
+        return Ok(());
+    }
+    let given = [
+        ("decoder_prompt", !request.beginnings.is_empty()),
+        ("prompt_logprobs", request.prompt_log_probs.is_some()),
+        ("echo", request.echo),
+    ];
+    let problem = "is not allowed beside 'suffix': the target is the span between 'prompt' and 'suffix'";
+    match given.into_iter().find(|(_, is_given)| *is_given) {
+        Some((name, _)) => Err(ApiError::Invalid { param: name.to_owned(), problem }),
+        None => Ok(()),
+    }
 }
 
 /// Refuses several sources beside several beginnings, which could be meant pair by pair or each with each.

@@ -5,6 +5,9 @@
 use std::sync::Arc;
 
 use super::call::{CallNames, CallSources, GenerationCall};
+use super::infilling::{Suffix, check_suffix, infill};
+use model::Infilling;
+
 use crate::api::answers::{DecoderTokens, Opening};
 use crate::api::controls::{GivenControls, Settling, word_ids};
 use crate::api::fields::{Prompt, PromptNames};
@@ -19,6 +22,8 @@ use crate::request::{Constraint, Controls};
 pub struct Texts {
     /// Sources, at least one.
     pub sources: CallSources,
+    /// Text after the span that is to be generated.
+    pub suffix: Option<String>,
     /// Beginnings of targets.
     pub beginnings: Vec<Prompt>,
     /// Their names in errors.
@@ -80,6 +85,7 @@ impl Texts {
         let empty = Sources { prompts: Vec::new(), names: asked.sources.names() };
         Self {
             sources: std::mem::replace(&mut asked.sources, CallSources::Prompts(empty)),
+            suffix: asked.suffix.take(),
             beginnings: std::mem::take(&mut asked.beginnings),
             names: asked.names.clone(),
             add_special_tokens: asked.add_special_tokens,
@@ -96,6 +102,9 @@ pub fn check_texts(asked: &GenerationCall, model: &ServedModel) -> Result<(), Ap
     if let CallSources::Prompts(sources) = &asked.sources {
         sources.check_texts(None, model)?;
     }
+    if let Some(suffix) = &asked.suffix {
+        check_suffix(suffix, model)?;
+    }
     let Some(tokenizer) = &model.tokenizer else { return Ok(()) };
     for (index, beginning) in asked.beginnings.iter().enumerate() {
         if let Prompt::Text(text) = beginning {
@@ -107,10 +116,20 @@ pub fn check_texts(asked: &GenerationCall, model: &ServedModel) -> Result<(), Ap
 
 /// Tokenises whatever is text; [`check_texts`] has passed it.
 pub fn tokenise(texts: Texts, model: &ServedModel) -> Result<TokenisedCall, ApiError> {
-    let Texts { sources, beginnings, names, add_special_tokens, echo, controls, min_tokens, skip_special } = texts;
+    let Texts {
+        sources,
+        suffix,
+        mut beginnings,
+        names,
+        add_special_tokens,
+        echo,
+        mut controls,
+        min_tokens,
+        skip_special,
+    } = texts;
     let options =
         |otherwise| SourceOptions { add_special_tokens: add_special_tokens.unwrap_or(otherwise), truncation: None };
-    let sources = match sources {
+    let mut sources = match sources {
         CallSources::Prompts(sources) => sources.tokens(options(true), model)?,
         CallSources::Conversation(conversation) => {
             let names = PromptNames::Single(conversation.param);
@@ -118,6 +137,11 @@ pub fn tokenise(texts: Texts, model: &ServedModel) -> Result<TokenisedCall, ApiE
             Sources { prompts: vec![text], names }.tokens(options(model.chat.needs_frame()), model)?
         }
     };
+    if let Some(text) = suffix {
+        let suffix = Suffix { text, is_framed: options(true).add_special_tokens };
+        beginnings = vec![infill(&suffix, &mut sources, model)?];
+        controls.stop_tokens.extend(model.infilling.as_ref().and_then(Infilling::end));
+    }
     let begin = |index: usize, prompt| {
         let text = BeginningText { param: &names.beginning(index), is_echoed: echo, shows_special: !skip_special };
         begin(prompt, text, model)

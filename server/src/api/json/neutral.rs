@@ -17,8 +17,6 @@ pub enum Neutral {
     Boolean(bool),
     /// `[]`.
     EmptyList,
-    /// `""`.
-    EmptyText,
     /// This text.
     Text(&'static str),
     /// This text; errors give the reason why nothing else is taken.
@@ -43,7 +41,6 @@ impl Neutral {
             Self::EmptyList | Self::EmptyBecause(_) => matches!(value, Brief::List { is_empty: true, .. }),
             Self::ListOf(text) => matches!(value, Brief::List { only_text: Some(only), .. } if only == text),
             Self::Text(text) | Self::TextBecause(text, _) => *value == Brief::text(text),
-            Self::EmptyText => matches!(value, Brief::Text { bytes: 0, .. }),
             Self::Null | Self::Never(_) => false,
         }
     }
@@ -66,7 +63,6 @@ impl Neutral {
             Self::Boolean(false) => "false",
             Self::EmptyList | Self::EmptyBecause(_) => "[]",
             Self::ListOf(text) | Self::Text(text) | Self::TextBecause(text, _) => text,
-            Self::EmptyText => "\"\"",
             Self::Null | Self::Never(_) => "null",
         }
     }
@@ -80,7 +76,6 @@ impl Neutral {
             Self::EmptyList | Self::EmptyBecause(_) => Some(vec![json!([])]),
             Self::ListOf(text) => Some(vec![json!([text])]),
             Self::Text(text) | Self::TextBecause(text, _) => Some(vec![json!(text)]),
-            Self::EmptyText => Some(vec![json!("")]),
             Self::Null | Self::Never(_) => Some(Vec::new()),
         }
     }

@@ -72,6 +72,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<ResponseCall, ApiErr
         names,
         sources: CallSources::Conversation(conversation),
         beginnings: beginnings(unfinished, decoder_prompt),
+        suffix: None,
         cache_salt: read_cache_salt(&fields)?,
         add_special_tokens: fields.boolean(ADD_SPECIAL_TOKENS_TO_CONVERSATION.name)?,
         max_tokens: fields.whole(&MAX_OUTPUT_TOKENS)?.map(saturated),

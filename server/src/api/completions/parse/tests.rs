@@ -60,6 +60,7 @@ fn defaults_are_openais() {
                 names: PromptNames::Single("prompt"),
             }),
             beginnings: Vec::new(),
+            suffix: None,
             cache_salt: None,
             add_special_tokens: Some(true),
             max_tokens: Some(16),
