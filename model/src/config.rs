@@ -6,6 +6,7 @@
 mod adapted;
 mod architecture;
 mod decoder_only;
+mod denoising;
 mod document;
 mod edits;
 mod encoder;
@@ -24,6 +25,7 @@ mod wishes;
 pub(crate) use adapted::{AdaptedConfig, AdaptedSource};
 pub use architecture::{Architecture, Generation, Head, Stacks};
 pub use decoder_only::DecoderConfig;
+pub use denoising::DenoisingTokens;
 pub use document::ConfigDocument;
 pub use encoder::EncoderConfig;
 pub use encoder_decoder::{ModelConfig, PositionLimits};

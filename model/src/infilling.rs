@@ -1,79 +1,118 @@
 //! Infilling: a span between two texts, asked of a model that was trained to denoise (UL2, Tay et al. 2022).
 //!
 //! Sentinels are pieces that stand for spans. The source has one in the place of each span, the target has each
-//! followed by its span; infilling is the case of one span. Training makes its examples in the same way
-//! (`training::objective`).
+//! followed by its span; infilling is the case of one span. Serving asks with the sentinels that training takes
+//! (`training::objective`): by default those that [`known_sentinels`] finds.
 
+use crate::config::DenoisingTokens;
 use crate::tokenizer::Tokenizer;
 
-/// Names of T5's sentinels, which are sentinels wherever they are there.
-const KNOWN: [&str; 2] = ["<extra_id_0>", "<extra_id_1>"];
+/// Most sentinels that are told from other tokens when a span is written. Each is an end token of the request.
+pub const MOST_SENTINELS: usize = 32;
+/// Number of T5's sentinels (Raffel et al., arXiv 1910.10683).
+const T5_SENTINELS: usize = 100;
+/// Number in the name of T5Gemma 2's first sentinel, as the model's own examples have it.
+const T5GEMMA2_FIRST: usize = 6237;
 
 /// How a model is asked for a span.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Infilling {
-    /// Stands for the span in the source and before it in the target.
-    sentinel: u32,
-    /// Stands for the span after it, of which there is none: it ends the target.
-    next: Option<u32>,
+    /// Pieces that stand for spans, at least one, in their order.
+    sentinels: Vec<u32>,
     /// Comes before the source.
     mode: Option<u32>,
 }
 
-/// Pieces by which infilling is asked for.
-#[derive(Debug, Clone, Copy)]
+/// What is known about the pieces by which infilling is asked for.
+#[derive(Debug, Clone)]
 pub struct InfillingPieces<'a> {
-    /// Sentinels in their order; T5's names if empty.
+    /// Sentinels that the settings name, in their order.
     pub sentinels: &'a [String],
-    /// The mode token that was put before sources of short spans; empty for none.
+    /// The mode token that the settings name; empty for none.
     pub mode: &'a str,
+    /// What training left in the checkpoint; it counts where the settings name no sentinels.
+    pub trained: Option<DenoisingTokens>,
     /// Size of the vocabulary: ids are below it.
     pub vocab: usize,
 }
 
 impl Infilling {
-    /// Finds the pieces; `None` where none are named and the tokenizer has none of the known names.
+    /// Finds the pieces: those that are named, or that the checkpoint was trained with, or that are known by name.
+    /// `None` where there are none of them.
     ///
     /// # Errors
-    /// The problems of pieces that are named and not there.
+    /// Every problem with the pieces that are named.
     pub fn find(tokenizer: &Tokenizer, pieces: InfillingPieces<'_>) -> Result<Option<Self>, Vec<String>> {
-        let InfillingPieces { sentinels, mode, vocab } = pieces;
-        let ids = if sentinels.is_empty() {
-            let known = KNOWN.iter().map_while(|name| tokenizer.id_of(name));
-            known.filter(|&id| (id as usize) < vocab).collect()
-        } else {
-            piece_ids(tokenizer, sentinels, vocab)?
+        let InfillingPieces { sentinels: named, mode, trained, vocab } = pieces;
+        let (mut sentinels, trained_mode) = match trained {
+            _ if named.len() > MOST_SENTINELS => {
+                let count = named.len();
+                return Err(vec![format!("sentinels names {count} pieces, and at most {MOST_SENTINELS} are used")]);
+            }
+            _ if !named.is_empty() => (piece_ids(tokenizer, named, vocab)?, None),
+            Some(trained) => (trained.sentinels, trained.mode),
+            None => (known_sentinels(tokenizer, vocab), None),
         };
-        let mode = if mode.is_empty() { Vec::new() } else { piece_ids(tokenizer, &[mode.to_owned()], vocab)? };
-        Ok(Self::of(&ids, mode.first().copied()))
+        sentinels.truncate(MOST_SENTINELS);
+        let mode = match mode {
+            "" => trained_mode,
+            mode => piece_ids(tokenizer, &[mode.to_owned()], vocab)?.first().copied(),
+        };
+        let problem = match mode {
+            Some(_) if sentinels.is_empty() => "infilling_mode names a mode token, and no sentinels are known",
+            Some(mode) if sentinels.contains(&mode) => "infilling_mode names a sentinel",
+            _ => return Ok(Self::with(sentinels, mode)),
+        };
+        Err(vec![problem.to_owned()])
     }
 
     /// Infilling with these sentinels; `None` without any.
-    pub(crate) fn of(sentinels: &[u32], mode: Option<u32>) -> Option<Self> {
-        Some(Self { sentinel: *sentinels.first()?, next: sentinels.get(1).copied(), mode })
+    pub(crate) fn with(sentinels: Vec<u32>, mode: Option<u32>) -> Option<Self> {
+        (!sentinels.is_empty()).then_some(Self { sentinels, mode })
     }
 
     /// The source that asks for the span between two texts.
     pub fn source(&self, before: &[u32], after: &[u32]) -> Vec<u32> {
-        [self.mode.as_slice(), before, &[self.sentinel], after].concat()
+        [self.mode.as_slice(), before, &[self.first()], after].concat()
     }
 
-    /// The token that a target begins with, before the span.
-    pub const fn beginning(&self) -> u32 {
-        self.sentinel
+    /// The sentinel that stands for the span: in the source, and before it in the target.
+    pub fn first(&self) -> u32 {
+        self.sentinels[0]
     }
 
-    /// The token that ends the span beside the model's end tokens.
-    pub const fn end(&self) -> Option<u32> {
-        self.next
+    /// The sentinel of a further span, of which there is none: it ends the target.
+    pub fn next(&self) -> Option<u32> {
+        self.sentinels.get(1).copied()
     }
+
+    /// All sentinels, in their order; none is part of a span.
+    pub fn sentinels(&self) -> &[u32] {
+        &self.sentinels
+    }
+
+    /// The token before the source.
+    pub const fn mode(&self) -> Option<u32> {
+        self.mode
+    }
+}
+
+/// The sentinels that are known by their names, in their order: T5's `<extra_id_0>`, `<extra_id_1>` and so on, or
+/// T5Gemma 2's `<unused6237>`, `<unused6236>` and so on downwards. None of an id that is not below `vocab`.
+pub(crate) fn known_sentinels(tokenizer: &Tokenizer, vocab: usize) -> Vec<u32> {
+    let id_of = |name: String| tokenizer.id_of(&name).filter(|&id| (id as usize) < vocab);
+    let t5: Vec<u32> = (0..T5_SENTINELS).map_while(|number| id_of(format!("<extra_id_{number}>"))).collect();
+    if !t5.is_empty() {
+        return t5;
+    }
+    (0..=T5GEMMA2_FIRST).rev().map_while(|number| id_of(format!("<unused{number}>"))).collect()
 }
 
 /// The ids of pieces, each at most once.
 ///
 /// # Errors
 /// The problem of each piece that is not there, or is named twice.
-pub fn piece_ids(tokenizer: &Tokenizer, pieces: &[String], vocab: usize) -> Result<Vec<u32>, Vec<String>> {
+pub(crate) fn piece_ids(tokenizer: &Tokenizer, pieces: &[String], vocab: usize) -> Result<Vec<u32>, Vec<String>> {
     let mut problems = Vec::new();
     let mut ids = Vec::new();
     for piece in pieces {
@@ -104,20 +143,55 @@ mod tests {
         Tokenizer::from_bytes(&serde_json::to_vec(&file).unwrap()).unwrap()
     }
 
-    fn find(tokenizer: &Tokenizer, sentinels: &[&str], mode: &str) -> Result<Option<Infilling>, Vec<String>> {
-        let sentinels: Vec<_> = sentinels.iter().map(ToString::to_string).collect();
-        Infilling::find(tokenizer, InfillingPieces { sentinels: &sentinels, mode, vocab: 4100 })
+    struct Named<'a> {
+        sentinels: &'a [&'a str],
+        mode: &'a str,
+        trained: Option<DenoisingTokens>,
+    }
+
+    const NOTHING: Named<'_> = Named { sentinels: &[], mode: "", trained: None };
+
+    fn find(tokenizer: &Tokenizer, named: Named<'_>) -> Result<Option<Infilling>, Vec<String>> {
+        let sentinels: Vec<_> = named.sentinels.iter().map(ToString::to_string).collect();
+        let Named { mode, trained, .. } = named;
+        Infilling::find(tokenizer, InfillingPieces { sentinels: &sentinels, mode, trained, vocab: 4100 })
     }
 
     #[test]
-    fn sentinels_are_those_that_are_named_or_known() {
-        let plain = tokenizer(&["<unused1>", "<unused0>", "[NLU]"]);
-        assert_eq!(find(&plain, &[], ""), Ok(None), "a piece that is unused is no sentinel by itself");
-        let named = find(&plain, &["<unused1>", "<unused0>"], "[NLU]").unwrap().unwrap();
-        assert_eq!(named, Infilling { sentinel: 4096, next: Some(4097), mode: Some(4098) });
-        assert_eq!(named.source(&[5, 6], &[7]), [4098, 5, 6, 4096, 7]);
-        assert!(find(&plain, &["<unused7>"], "").unwrap_err()[0].contains("no piece \"<unused7>\""));
-        let known = find(&tokenizer(&["<extra_id_0>"]), &[], "").unwrap().unwrap();
-        assert_eq!((known.beginning(), known.end(), known.source(&[5], &[])), (4096, None, vec![5, 4096]));
+    fn named_sentinels_come_before_trained_ones_and_these_before_known_ones() {
+        let pieces = tokenizer(&["<extra_id_0>", "<unused1>", "<unused0>", "[NLU]"]);
+        let trained = DenoisingTokens { sentinels: vec![50, 51], mode: Some(52) };
+        let named = Named { sentinels: &["<unused1>", "<unused0>"], trained: Some(trained.clone()), ..NOTHING };
+        let found = find(&pieces, named).unwrap().unwrap();
+        assert_eq!((found.sentinels(), found.next(), found.mode()), (&[4097, 4098][..], Some(4098), None));
+        let found = find(&pieces, Named { trained: Some(trained.clone()), ..NOTHING }).unwrap().unwrap();
+        assert_eq!(found.source(&[5, 6], &[7]), [52, 5, 6, 50, 7]);
+        let found = find(&pieces, Named { mode: "[NLU]", trained: Some(trained), ..NOTHING }).unwrap().unwrap();
+        assert_eq!(found.source(&[5], &[]), [4099, 5, 50]);
+        let found = find(&pieces, NOTHING).unwrap().unwrap();
+        assert_eq!((found.first(), found.next(), found.mode()), (4096, None, None));
+        let plain = tokenizer(&["<unused1>", "<unused0>"]);
+        assert_eq!(find(&plain, NOTHING), Ok(None), "a piece that is unused is no sentinel by itself");
+    }
+
+    #[test]
+    fn known_names_are_t5_s_upwards_and_t5gemma_2_s_downwards() {
+        let t5 = tokenizer(&["<extra_id_1>", "<extra_id_0>", "<extra_id_3>", "<unused6237>"]);
+        assert_eq!(known_sentinels(&t5, 5000), [4097, 4096]);
+        let t5gemma2 = tokenizer(&["<unused6236>", "<unused6237>", "<unused6234>", "<extra_id_1>"]);
+        assert_eq!(known_sentinels(&t5gemma2, 5000), [4097, 4096]);
+        assert!(known_sentinels(&t5gemma2, 4097).is_empty(), "ids outside the vocabulary are none");
+    }
+
+    #[test]
+    fn pieces_that_cannot_be_meant_are_told() {
+        let plain = tokenizer(&["<unused1>"]);
+        let problem = |named| find(&plain, named).unwrap_err().join("; ");
+        assert!(problem(Named { sentinels: &["<unused7>"], ..NOTHING }).contains("no piece \"<unused7>\""));
+        assert!(problem(Named { mode: "<unused1>", ..NOTHING }).contains("no sentinels are known"));
+        let same = Named { sentinels: &["<unused1>"], mode: "<unused1>", ..NOTHING };
+        assert!(problem(same).contains("infilling_mode names a sentinel"));
+        let many = vec!["<unused1>"; MOST_SENTINELS + 1];
+        assert!(problem(Named { sentinels: &many, ..NOTHING }).contains("names 33 pieces, and at most 32"));
     }
 }

@@ -20,7 +20,7 @@ use candle_core::{DType, Device, Tensor, TensorId, Var};
 
 use super::Result;
 use crate::checkpoint::{CheckpointConfig, ClassHeadNames, NetworkCheckpoint};
-use crate::config::{Architecture, ConfigDocument, NetworkConfig, SpecialTokens};
+use crate::config::{Architecture, ConfigDocument, DenoisingTokens, NetworkConfig, SpecialTokens};
 use parts::Parts;
 use weights::{Head, Stack};
 
@@ -152,6 +152,11 @@ impl Network {
     /// type is that of the source; code that saves another type writes that.
     pub fn document(&self) -> &ConfigDocument {
         &self.document
+    }
+
+    /// Says in the configuration with which tokens the model is denoised.
+    pub(crate) fn mark_denoising(&mut self, tokens: &DenoisingTokens) {
+        self.document.mark_denoising(tokens);
     }
 
     /// The longest source that the network was made for, in tokens.

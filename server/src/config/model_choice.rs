@@ -44,9 +44,9 @@ pub struct ModelChoice {
     pub generation_config: GenerationConfig,
     /// Whether tokens are drafted.
     pub speculation: Speculation,
-    /// Sentinels of a checkpoint that was trained to denoise, in their order; T5's if empty.
+    /// Sentinels of a checkpoint that was trained to denoise, in their order; those that are known if empty.
     pub sentinels: Vec<String>,
-    /// The mode token before sources with a sentinel; empty for none.
+    /// The mode token before sources with a sentinel; empty for that of the known sentinels, if they have one.
     pub infilling_mode: String,
     /// Name that clients give as `model`, and the label of the model's metrics.
     pub served_name: String,

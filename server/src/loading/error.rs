@@ -47,9 +47,9 @@ pub enum LoadError {
         /// The limit.
         most: u32,
     },
-    /// Pieces that are named as sentinels are not there.
+    /// Pieces that are named for infilling are not there, or mean nothing.
     #[error(
-        "{}; name pieces of the tokenizer in [model] sentinels and infilling_mode, or none: sentinels = []",
+        "{}: name pieces of the tokenizer in [model] sentinels and infilling_mode, or leave both empty",
         problems.join("; ")
     )]
     Sentinels {

@@ -8,8 +8,7 @@ use std::sync::Arc;
 use kernels::Scheme;
 use kernels::profiled::Profile;
 use model::{
-    Arithmetic, Checkpoint, Infilling, InfillingPieces, ModelConfig, PositionLimits, RandomWeights, Tokenizer,
-    WeightSource, shapes,
+    Arithmetic, Checkpoint, Infilling, ModelConfig, PositionLimits, RandomWeights, Tokenizer, WeightSource, shapes,
 };
 
 use super::chat::served_template;
@@ -17,6 +16,7 @@ use super::device::{OpenDevice, open_device};
 use super::error::LoadError;
 use super::fetched::fetched;
 use super::fit::check_weights;
+use super::infilling::{Known, served_infilling};
 use super::loaded::Loaded;
 use super::request_defaults::checkpoint_defaults;
 use super::shared::Shared;
@@ -77,6 +77,11 @@ impl<'a> Prepared<'a> {
             Some(checkpoint) => checkpoint_defaults(&config, checkpoint)?,
             None => Default::default(),
         };
+        let vocab = |config: &ModelConfig| config.encoder.vocab.min(config.decoder.vocab);
+        let trained = match &checkpoint {
+            Some(checkpoint) => checkpoint.document().denoising_tokens(vocab(checkpoint.config()))?,
+            None => None,
+        };
         let quantize = quantization(choice.quantize, checkpoint.as_ref())?;
         let tokenizer = served_tokenizer(&choice.tokenizer, checkpoint.as_ref(), shared)?;
         let chat = served_template(&config, checkpoint.as_ref(), tokenizer.as_deref())?;
@@ -89,11 +94,11 @@ impl<'a> Prepared<'a> {
             (_, Some(checkpoint)) => Box::new(checkpoint),
             (_, None) => unreachable!("every source but a shape is a checkpoint"),
         };
-        if let Some(tokenizer) = &tokenizer {
-            let config = source.config();
-            check_vocabulary(tokenizer, config.encoder.vocab.min(config.decoder.vocab))?;
+        let (tokens, vocab) = (tokenizer.as_deref(), vocab(source.config()));
+        if let Some(tokenizer) = tokens {
+            check_vocabulary(tokenizer, vocab)?;
         }
-        let infilling = infilling(&config, tokenizer.as_deref(), source.config())?;
+        let infilling = served_infilling(choice, Known { tokenizer: tokens, trained, vocab })?;
         let (device, arithmetic) = open_device(&config, quantize, shared)?;
         let prepared =
             Self { config, source, tokenizer, chat, defaults, named_defaults, infilling, device, arithmetic };
@@ -131,22 +136,6 @@ impl<'a> Prepared<'a> {
             in_main_memory,
             rehearsed,
         })
-    }
-}
-
-/// How the model is asked for the span between two texts, by the pieces that the settings name or that are known.
-fn infilling(
-    config: &Config,
-    tokenizer: Option<&Tokenizer>,
-    model: &ModelConfig,
-) -> Result<Option<Infilling>, LoadError> {
-    let (sentinels, mode) = (&config.model.sentinels[..], &*config.model.infilling_mode);
-    let vocab = model.encoder.vocab.min(model.decoder.vocab);
-    match tokenizer {
-        Some(tokenizer) => Infilling::find(tokenizer, InfillingPieces { sentinels, mode, vocab })
-            .map_err(|problems| LoadError::Sentinels { problems }),
-        None if sentinels.is_empty() => Ok(None),
-        None => Err(LoadError::Sentinels { problems: vec!["there is no tokenizer".to_owned()] }),
     }
 }
 

@@ -9,6 +9,7 @@ use model::{Arithmetic, EncoderCheckpoint, EncoderConfig, Tokenizer};
 
 use super::device::{OpenDevice, open_device};
 use super::error::LoadError;
+use super::infilling::refuse_pieces;
 use super::lanes::lane_rows;
 use super::resident_encoder::ResidentEncoder;
 use super::shared::Shared;
@@ -40,6 +41,7 @@ impl PreparedEncoder {
     /// Looks at everything that takes little time: the encoder in a folder, and its tokenizer.
     pub fn new(config: &Config, folder: &Path, shared: &mut Shared) -> Result<Self, LoadError> {
         let choice = &config.model;
+        refuse_pieces(choice, "the checkpoint is an encoder without a decoder, which writes no text")?;
         let mut checkpoint = EncoderCheckpoint::open(folder)?;
         checkpoint.limit_source(config.limits.source_tokens);
         let folder = CheckpointFolder { path: folder, vocab: checkpoint.config().encoder.vocab };

@@ -9,6 +9,7 @@ mod error;
 mod failures;
 mod fetched;
 mod fit;
+mod infilling;
 mod lanes;
 mod load;
 mod loaded;

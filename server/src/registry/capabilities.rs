@@ -7,6 +7,8 @@ pub struct Capabilities {
     pub text: bool,
     /// It generates targets. Every model gives the states of its encoder.
     pub generation: bool,
+    /// It writes the span between two texts.
+    pub infilling: bool,
     /// It scores classes.
     pub classes: bool,
 }
@@ -14,9 +16,10 @@ pub struct Capabilities {
 impl Capabilities {
     /// Their names in `GET /v1/models`. A conversation needs a tokenizer, and every model has an encoder.
     pub fn names(self) -> Vec<&'static str> {
-        let Self { text, generation, classes } = self;
+        let Self { text, generation, infilling, classes } = self;
         [
             ("generate", generation),
+            ("suffix", infilling),
             ("chat", generation && text),
             ("embeddings", true),
             ("encode", true),
@@ -35,9 +38,13 @@ mod tests {
 
     #[test]
     fn the_names_are_those_of_the_requests_that_are_answered() {
-        let names = |text, generation, classes| Capabilities { text, generation, classes }.names();
-        assert_eq!(names(true, true, false), ["generate", "chat", "embeddings", "encode", "score"]);
-        assert_eq!(names(false, true, false), ["generate", "embeddings", "encode", "score"]);
-        assert_eq!(names(true, false, true), ["embeddings", "encode", "classify", "score"]);
+        let pair = Capabilities { text: true, generation: true, infilling: false, classes: false };
+        assert_eq!(pair.names(), ["generate", "chat", "embeddings", "encode", "score"]);
+        let denoised = Capabilities { infilling: true, ..pair };
+        assert_eq!(denoised.names(), ["generate", "suffix", "chat", "embeddings", "encode", "score"]);
+        let of_ids = Capabilities { text: false, ..pair };
+        assert_eq!(of_ids.names(), ["generate", "embeddings", "encode", "score"]);
+        let classifier = Capabilities { generation: false, classes: true, ..pair };
+        assert_eq!(classifier.names(), ["embeddings", "encode", "classify", "score"]);
     }
 }

@@ -61,6 +61,7 @@ impl ServedModel {
         Capabilities {
             text: self.tokenizer.is_some(),
             generation: self.engine.limits().generates(),
+            infilling: self.infilling.is_some(),
             classes: !self.labels.is_empty(),
         }
     }

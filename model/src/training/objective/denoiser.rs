@@ -5,6 +5,7 @@
 //! short text would always be its end.
 
 use super::pieces::DenoisingPieces;
+use crate::config::DenoisingTokens;
 use crate::training::draws::Draws;
 use crate::training::settings::DenoiserMix;
 
@@ -101,6 +102,11 @@ impl Denoising {
         let wanted = ((noise as f64 / mean_span).round() as usize).clamp(1, noise.min(len - noise));
         let spans = wanted.min(self.pieces.sentinels.len());
         Split { mode, noise, spans, is_short: spans < wanted }
+    }
+
+    /// The tokens by which the trained model is asked for a span.
+    pub fn tokens(&self) -> DenoisingTokens {
+        self.pieces.tokens()
     }
 
     /// The sentinels, in the order in which they replace spans.
@@ -227,12 +233,14 @@ mod tests {
     fn a_text_with_one_span_is_what_infilling_asks_for() {
         let split = Split { mode: Some(7), noise: 3, spans: 1, is_short: false };
         let text: Vec<u32> = (100..110).collect();
-        let sides = split.sides(&text, &[FIRST_SENTINEL, FIRST_SENTINEL + 1], &mut draws(3));
+        let denoising = denoising(DenoiserMix::Ul2, 2);
+        let DenoisingTokens { sentinels, mode } = denoising.tokens();
+        assert_eq!(mode, split.mode, "short spans are those of R denoisers");
+        let sides = split.sides(&text, denoising.sentinels(), &mut draws(3));
         let (source, target) = (parts_of(&sides.source), parts_of(&sides.target));
-        let infilling = Infilling::of(&[FIRST_SENTINEL, FIRST_SENTINEL + 1], split.mode);
-        let asked = infilling.as_ref().unwrap().source(&source[0], &source[1]);
-        assert_eq!(asked, [split.mode.as_slice(), &sides.source].concat());
-        assert_eq!(sides.target, [&[infilling.unwrap().beginning()][..], &target[1]].concat());
+        let infilling = Infilling::with(sentinels, mode).unwrap();
+        assert_eq!(infilling.source(&source[0], &source[1]), [mode.as_slice(), &sides.source].concat());
+        assert_eq!(sides.target, [&[infilling.first()][..], &target[1]].concat());
     }
 
     fn mixes() -> impl Strategy<Value = DenoiserMix> {

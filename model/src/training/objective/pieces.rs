@@ -2,7 +2,8 @@
 //!
 //! Used by `recipe` for `ul2`. Errors name the key to set.
 
-use crate::infilling::piece_ids;
+use crate::config::DenoisingTokens;
+use crate::infilling::{MOST_SENTINELS, known_sentinels, piece_ids};
 use crate::tokenizer::Tokenizer;
 use crate::training::settings::DenoiserMix;
 
@@ -50,8 +51,9 @@ impl DenoisingPieces {
         if let Some(position) = named.iter().position(is_mode) {
             problems.push(format!("objective.sentinels: {:?} is a mode token", wanted.sentinels[position]));
         }
-        let sentinels: Vec<u32> =
-            if wanted.sentinels.is_empty() { unused.into_iter().filter(|id| !is_mode(id)).collect() } else { named };
+        let known = || Some(known_sentinels(tokenizer, wanted.vocab)).filter(|known| !known.is_empty());
+        let by_default = || known().unwrap_or(unused).into_iter().filter(|id| !is_mode(id)).collect();
+        let sentinels: Vec<u32> = if wanted.sentinels.is_empty() { by_default() } else { named };
         if problems.is_empty() && sentinels.is_empty() {
             let taken = if modes.is_some() { " beside the mode tokens" } else { "" };
             problems.push(format!(
@@ -60,6 +62,12 @@ impl DenoisingPieces {
             ));
         }
         if problems.is_empty() { Ok(Self { sentinels, modes }) } else { Err(problems) }
+    }
+
+    /// The tokens by which the trained model is asked for a short span, which R denoisers remove.
+    pub fn tokens(&self) -> DenoisingTokens {
+        let sentinels = self.sentinels.iter().copied().take(MOST_SENTINELS).collect();
+        DenoisingTokens { sentinels, mode: self.modes.map(|[regular, ..]| regular) }
     }
 }
 

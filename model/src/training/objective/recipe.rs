@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::denoiser::{Denoising, Split};
 use super::frame::{SourceFrame, TargetFrame};
 use super::pieces::{DenoisingPieces, Wanted};
+use crate::config::DenoisingTokens;
 use crate::tokenizer::Tokenizer;
 use crate::training::data::{Row, RowKind};
 use crate::training::draws::{Draws, Purpose};
@@ -132,6 +133,14 @@ impl Recipe {
     /// Number of texts so far that wanted more spans than there are sentinels.
     pub fn short_of_sentinels(&self) -> u64 {
         self.short_of_sentinels.load(Ordering::Relaxed)
+    }
+
+    /// The tokens by which the trained model is asked for a span; `None` for objectives without spans.
+    pub(in crate::training) fn denoising_tokens(&self) -> Option<DenoisingTokens> {
+        match &self.task {
+            Task::Denoise(denoising) => Some(denoising.tokens()),
+            _ => None,
+        }
     }
 
     /// The token that ends a target, and separates packed texts.

@@ -60,12 +60,15 @@ impl<'a> Run<'a> {
             None => first_plan(settings, &network, observer),
         };
         let data = Data::open(settings, &network, tokenizer.as_ref(), observer)?;
-        let network = match settings.objective {
+        let mut network = match settings.objective {
             Objective::Classify { .. } => {
                 network.with_classification_head(data.train.data().labels(), settings.seed)?
             }
             _ => network,
         };
+        if let Some(tokens) = data.recipe.denoising_tokens() {
+            network.mark_denoising(&tokens);
+        }
         check_fit(settings, &plan, &network)?;
         let teacher = settings.distillation.as_ref();
         let teacher = teacher.map(|own| distillation::open(own, &network, companions.get(TOKENIZER), &options));

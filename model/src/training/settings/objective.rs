@@ -21,7 +21,8 @@ pub enum Objective {
         /// The mixture of denoisers.
         #[serde(default)]
         mix: DenoiserMix,
-        /// Pieces that replace spans, in their order; by default the tokenizer's `<unusedN>` that are no mode tokens.
+        /// Pieces that replace spans, in their order; by default those that are known by their names, or else the
+        /// tokenizer's `<unusedN>`, in both cases without mode tokens.
         #[serde(default)]
         sentinels: Vec<String>,
         /// Pieces put before the source of R, X and S denoisers, in this order; none when empty. By default the

@@ -31,6 +31,8 @@ pub struct GivenControls {
     pub bad_words: Option<Vec<BadWord>>,
     /// `stop_token_ids`.
     pub stop_tokens: Vec<u32>,
+    /// Ids that what is asked for excludes, whatever the fields say.
+    pub banned: Vec<u32>,
 }
 
 impl GivenControls {
@@ -60,6 +62,7 @@ impl GivenControls {
             allowed: allowed.map(|ids| ids.into_iter().collect()),
             bad_words,
             stop_tokens: draft.stop_tokens.transpose()?.unwrap_or_default(),
+            banned: Vec::new(),
         })
     }
 }

@@ -12,7 +12,7 @@ mod logit_bias;
 mod settled;
 
 pub use bad_words::word_ids;
-pub use declared::{CONTROLS, STOP_TOKEN_IDS, STOP_TOKENS_OF_SEARCH};
+pub use declared::{CONTROLS, STOP_TOKEN_IDS, STOP_TOKENS, STOP_TOKENS_OF_SEARCH};
 pub use draft::ControlsDraft;
 pub use given::GivenControls;
 pub use settled::Settling;

@@ -32,7 +32,7 @@ impl Settling<'_> {
             frequency_penalty: given.frequency_penalty,
             no_repeat_ngram: given.no_repeat_ngram.unwrap_or(defaults.no_repeat_ngram),
             biases: given.biases,
-            banned: defaults.banned.clone(),
+            banned: [&defaults.banned[..], &given.banned].concat(),
             banned_first: defaults.banned_first.clone(),
             bad_words: bad_words.unwrap_or_else(|| defaults.bad_words.clone()),
             // What a client allows goes before what the checkpoint would force.

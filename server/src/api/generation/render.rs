@@ -63,8 +63,10 @@ async fn write(
 fn answer_size(call: &GenerationCall, tokens: &TokenisedCall) -> AnswerSize {
     let stop = call.stop.iter().map(|text| json_bytes(text)).sum::<usize>();
     let form = call.structure.as_ref().map_or(0, |given| RenderedStructure::json_bytes(&given.form));
+    let around =
+        [&tokens.around.before, &tokens.around.after].map(|text| text.len() + json_bytes(text)).iter().sum::<usize>();
     let bytes = tokens.sources.iter().map(|source| {
-        let text = source.text.as_ref().map_or(0, |text| text.len() + json_bytes(text));
+        let text = source.text.as_ref().map_or(0, |text| around + text.len() + json_bytes(text));
         let of_each = |beginning: usize| text + ID_BYTES * (source.ids.len() + beginning) + stop + form;
         tokens.beginning_lengths().into_iter().map(of_each).sum::<usize>()
     });

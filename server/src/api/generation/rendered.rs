@@ -20,7 +20,7 @@ pub struct RenderedRequest<'a> {
     request_id: String,
     model: &'a str,
     /// The text that became the source; null where ids were given.
-    prompt: Option<&'a str>,
+    prompt: Option<String>,
     /// The source: what the encoder reads.
     token_ids: &'a Vec<u32>,
     /// The beginning of the target, from the start token on: what the decoder reads first.
@@ -95,7 +95,7 @@ pub fn rendered(model: &ServedModel, call: &GenerationCall, tokens: &TokenisedCa
     let requests = targets.map(|(source, beginning)| RenderedRequest {
         request_id: format!("{prefix}-{}", random_name()),
         model: &model.name,
-        prompt: source.text.as_deref(),
+        prompt: source.text.as_ref().map(|text| format!("{}{text}{}", tokens.around.before, tokens.around.after)),
         token_ids: &source.ids,
         decoder_token_ids: std::iter::once(model.start_token).chain(beginning.ids.iter().copied()).collect(),
         sampling_params: sampling_params(model, call, tokens),

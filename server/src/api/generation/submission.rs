@@ -20,7 +20,7 @@ pub fn submit(
     asked: &GenerationCall,
     tokens: TokenisedCall,
 ) -> Result<Submitted, ApiError> {
-    let TokenisedCall { sources, beginnings, controls, constraint } = tokens;
+    let TokenisedCall { sources, beginnings, controls, constraint, .. } = tokens;
     let sources: Vec<Arc<[u32]>> = sources.into_iter().map(|source| Arc::from(source.ids)).collect();
     let stop_text = if asked.text_options.include_stop { StopText::Kept } else { StopText::Cut };
     let stop = Arc::new(StopStrings::new(&asked.stop, stop_text));

@@ -5,9 +5,7 @@
 use std::sync::Arc;
 
 use super::call::{CallNames, CallSources, GenerationCall};
-use super::infilling::{Suffix, check_suffix, infill};
-use model::Infilling;
-
+use super::infilling::{Gap, SourceAround, check_gap};
 use crate::api::answers::{DecoderTokens, Opening};
 use crate::api::controls::{GivenControls, Settling, word_ids};
 use crate::api::fields::{Prompt, PromptNames};
@@ -22,8 +20,8 @@ use crate::request::{Constraint, Controls};
 pub struct Texts {
     /// Sources, at least one.
     pub sources: CallSources,
-    /// Text after the span that is to be generated.
-    pub suffix: Option<String>,
+    /// The gap after each of them.
+    pub gap: Option<Gap>,
     /// Beginnings of targets.
     pub beginnings: Vec<Prompt>,
     /// Their names in errors.
@@ -54,6 +52,8 @@ pub struct Beginning {
 pub struct TokenisedCall {
     /// The sources.
     pub sources: Vec<SourceTokens>,
+    /// What stands around the texts of the sources.
+    pub around: SourceAround,
     /// Beginnings of targets, at least one.
     pub beginnings: Vec<Beginning>,
     /// Settled controls, which every draw keeps to.
@@ -85,7 +85,7 @@ impl Texts {
         let empty = Sources { prompts: Vec::new(), names: asked.sources.names() };
         Self {
             sources: std::mem::replace(&mut asked.sources, CallSources::Prompts(empty)),
-            suffix: asked.suffix.take(),
+            gap: Gap::take_from(asked),
             beginnings: std::mem::take(&mut asked.beginnings),
             names: asked.names.clone(),
             add_special_tokens: asked.add_special_tokens,
@@ -103,7 +103,7 @@ pub fn check_texts(asked: &GenerationCall, model: &ServedModel) -> Result<(), Ap
         sources.check_texts(None, model)?;
     }
     if let Some(suffix) = &asked.suffix {
-        check_suffix(suffix, model)?;
+        check_gap(suffix, asked, model)?;
     }
     let Some(tokenizer) = &model.tokenizer else { return Ok(()) };
     for (index, beginning) in asked.beginnings.iter().enumerate() {
@@ -116,19 +116,11 @@ pub fn check_texts(asked: &GenerationCall, model: &ServedModel) -> Result<(), Ap
 
 /// Tokenises whatever is text; [`check_texts`] has passed it.
 pub fn tokenise(texts: Texts, model: &ServedModel) -> Result<TokenisedCall, ApiError> {
-    let Texts {
-        sources,
-        suffix,
-        mut beginnings,
-        names,
-        add_special_tokens,
-        echo,
-        mut controls,
-        min_tokens,
-        skip_special,
-    } = texts;
+    let Texts { sources, gap, mut beginnings, names, add_special_tokens, echo, mut controls, min_tokens, skip_special } =
+        texts;
     let options =
         |otherwise| SourceOptions { add_special_tokens: add_special_tokens.unwrap_or(otherwise), truncation: None };
+    let source_names = sources.names();
     let mut sources = match sources {
         CallSources::Prompts(sources) => sources.tokens(options(true), model)?,
         CallSources::Conversation(conversation) => {
@@ -137,10 +129,13 @@ pub fn tokenise(texts: Texts, model: &ServedModel) -> Result<TokenisedCall, ApiE
             Sources { prompts: vec![text], names }.tokens(options(model.chat.needs_frame()), model)?
         }
     };
-    if let Some(text) = suffix {
-        let suffix = Suffix { text, is_framed: options(true).add_special_tokens };
-        beginnings = vec![infill(&suffix, &mut sources, model)?];
-        controls.stop_tokens.extend(model.infilling.as_ref().and_then(Infilling::end));
+    let mut around = SourceAround::default();
+    if let Some(gap) = gap {
+        let infilled = gap.fill(&mut sources, source_names, model)?;
+        beginnings = vec![Prompt::Ids(vec![infilled.beginning])];
+        controls.stop_tokens.extend(infilled.ends);
+        controls.banned = infilled.banned;
+        around = infilled.around;
     }
     let begin = |index: usize, prompt| {
         let text = BeginningText { param: &names.beginning(index), is_echoed: echo, shows_special: !skip_special };
@@ -156,7 +151,7 @@ pub fn tokenise(texts: Texts, model: &ServedModel) -> Result<TokenisedCall, ApiE
     let longest = beginnings.iter().map(|beginning: &Beginning| beginning.ids.len()).max().unwrap_or_default();
     let default = || model.defaults.least_tokens.map_or(0, |limit| limit.generated(longest));
     let controls = Arc::new(settled_controls(controls, min_tokens.unwrap_or_else(default), model)?);
-    Ok(TokenisedCall { sources, beginnings, controls, constraint: None })
+    Ok(TokenisedCall { sources, around, beginnings, controls, constraint: None })
 }
 
 /// The controls of a request over those of its model, with words as ids.
