@@ -23,14 +23,14 @@ pub struct Infilling {
     mode: Option<u32>,
 }
 
-/// What is known about the pieces by which infilling is asked for.
+/// Everything that is known about the pieces by which infilling is asked for.
 #[derive(Debug, Clone)]
 pub struct InfillingPieces<'a> {
     /// Sentinels that the settings name, in their order.
     pub sentinels: &'a [String],
     /// The mode token that the settings name; empty for none.
     pub mode: &'a str,
-    /// What training left in the checkpoint; it counts where the settings name no sentinels.
+    /// The mark that training left in the checkpoint; it counts where the settings name no sentinels.
     pub trained: Option<DenoisingTokens>,
     /// Size of the vocabulary: ids are below it.
     pub vocab: usize,

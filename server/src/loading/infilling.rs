@@ -8,7 +8,7 @@ use model::{Infilling, InfillingPieces, Tokenizer};
 use super::error::LoadError;
 use crate::config::ModelChoice;
 
-/// What is known of a model beside its settings.
+/// Facts of a model beside its settings.
 pub(super) struct Known<'a> {
     /// Its tokenizer.
     pub tokenizer: Option<&'a Tokenizer>,

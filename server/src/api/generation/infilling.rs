@@ -18,24 +18,24 @@ const SUFFIX: &str = "suffix";
 pub struct Gap {
     /// The text after it.
     pub suffix: String,
-    /// What ends the span in it.
+    /// The end of the span in it.
     pub end: SpanEnd,
     /// Whether the tokenizer frames sources that are given as text.
     pub is_framed: bool,
 }
 
-/// What ends a span beside the model's end tokens.
+/// Sentinels that end a span beside the model's end tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SpanEnd {
-    /// Every sentinel.
+    /// Every one.
     Any,
-    /// The next sentinel; no other is chosen. Each end token of a search costs candidates in each of its steps.
+    /// The next one; no other is chosen. Each end token of a search costs candidates in each of its steps.
     Next,
-    /// Nothing, and no sentinel is chosen: the form of the text says where it ends.
+    /// None, and none is chosen: the form of the text says where it ends.
     Form,
 }
 
-/// What a gap adds to a call.
+/// The part of a call that a gap adds.
 #[derive(Debug)]
 pub struct Infilled {
     /// The token that every target begins with.
@@ -44,7 +44,7 @@ pub struct Infilled {
     pub ends: Vec<u32>,
     /// Tokens that are not chosen.
     pub banned: Vec<u32>,
-    /// What stands around sources that were given as text.
+    /// Texts around sources that were given as text.
     pub around: SourceAround,
 }
 
@@ -100,7 +100,7 @@ impl Gap {
 }
 
 impl SpanEnd {
-    /// What ends the spans of a call.
+    /// The end of the spans of a call.
     pub fn of(asked: &GenerationCall) -> Self {
         match (&asked.structure, asked.beams) {
             (Some(_), _) => Self::Form,

@@ -52,7 +52,7 @@ pub struct Beginning {
 pub struct TokenisedCall {
     /// The sources.
     pub sources: Vec<SourceTokens>,
-    /// What stands around the texts of the sources.
+    /// Texts around those of the sources.
     pub around: SourceAround,
     /// Beginnings of targets, at least one.
     pub beginnings: Vec<Beginning>,
@@ -116,8 +116,8 @@ pub fn check_texts(asked: &GenerationCall, model: &ServedModel) -> Result<(), Ap
 
 /// Tokenises whatever is text; [`check_texts`] has passed it.
 pub fn tokenise(texts: Texts, model: &ServedModel) -> Result<TokenisedCall, ApiError> {
-    let Texts { sources, gap, mut beginnings, names, add_special_tokens, echo, mut controls, min_tokens, skip_special } =
-        texts;
+    let Texts { sources, gap, beginnings, names, add_special_tokens, echo, controls, min_tokens, skip_special } = texts;
+    let (mut beginnings, mut controls) = (beginnings, controls);
     let options =
         |otherwise| SourceOptions { add_special_tokens: add_special_tokens.unwrap_or(otherwise), truncation: None };
     let source_names = sources.names();

@@ -96,9 +96,8 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<ResponseCall, ApiErr
         stream_options: StreamOptions { coalesce: true, ..StreamOptions::default() },
         return_token_ids: false,
     };
-    for (object, read) in [(&REASONING, draft.reasoning), (&STREAM_OPTIONS, draft.stream_options)] {
-        object.check(read)?;
-    }
+    let objects = [(&REASONING, draft.reasoning), (&STREAM_OPTIONS, draft.stream_options)];
+    objects.into_iter().try_for_each(|(object, read)| object.check(read))?;
     REQUEST.into_iter().try_for_each(|table| table.check(&fields))?;
     fields.finish()?;
     validate(&call, bounds, excesses)?;
