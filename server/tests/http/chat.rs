@@ -134,6 +134,29 @@ async fn an_unfinished_answer_is_the_beginning_of_the_target() {
 }
 
 #[tokio::test]
+async fn the_log_probabilities_of_an_unfinished_answer_have_vllms_form() {
+    let (app, seen) = watched(" tool");
+    let messages = json!([{"role": "user", "content": "One"}, {"role": "assistant", "content": "a fine"}]);
+    let body = json!({
+        "messages": messages, "continue_final_message": true, "add_generation_prompt": false, "prompt_logprobs": 1,
+        "logprobs": true, "top_logprobs": 3,
+    });
+    let answer = answered(&app, body).await;
+    let given = ids("a fine");
+    let list = answer["prompt_logprobs"].as_array().unwrap_or_else(|| panic!("{answer}"));
+    assert_eq!((list.len(), &list[0]), (1 + given.len(), &Value::Null), "nothing comes before the start token");
+    for (id, position) in given.iter().zip(&list[1..]) {
+        let own = &position[id.to_string()];
+        assert!(own["logprob"].is_number() && own["rank"] == 1 && own["decoded_token"].is_string(), "{position}");
+        assert_eq!(position.as_object().unwrap().len(), 1, "the token is its own best alternative: {position}");
+    }
+    let written = answer["choices"][0]["logprobs"]["content"].as_array().unwrap();
+    assert_eq!(written.iter().map(|token| token["token"].as_str().unwrap()).collect::<String>(), " tool<eos>");
+    assert_eq!(written[0]["top_logprobs"].as_array().unwrap().len(), 3);
+    assert_eq!(seen.lock().unwrap()[0].prompt_scores.map(|scores| scores.top), Some(1));
+}
+
+#[tokio::test]
 async fn without_a_limit_as_many_tokens_are_generated_as_fit() {
     let (app, seen) = watched("x");
     answered(&app, json!({"messages": user("One")})).await;

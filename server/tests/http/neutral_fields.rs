@@ -3,7 +3,8 @@
 
 use serde_json::{Value, json};
 
-use crate::app::App;
+use crate::app::{App, Setup, ids};
+use crate::scripted_engine::generate;
 
 /// A field, its neutral value, and one that asks for something; none where anything is neutral.
 type Case = (&'static str, Value, Option<Value>);
@@ -26,7 +27,8 @@ fn of_generation() -> Vec<Case> {
 
 /// Sends `body` with each field in turn.
 async fn hold(path: &str, body: Value, cases: Vec<Case>) {
-    let app = App::saying("a");
+    let (setup, tokens) = (Setup { labels: vec!["a".to_owned(), "b".to_owned()], ..Setup::default() }, ids("a"));
+    let app = App::scripted(setup, move |request| generate(request, &tokens));
     for (field, neutral, other) in cases {
         let ask = async |value: &Value| {
             let mut body = body.clone();
@@ -103,4 +105,60 @@ async fn of_responses() {
         ("media_io_kwargs", Value::Null, Some(json!({}))),
     ];
     hold("/v1/responses", json!({"input": "p", "max_output_tokens": 4}), [own, of_generation()].concat()).await;
+}
+
+/// Fields of scores and of rankings.
+fn of_scoring() -> Vec<Case> {
+    vec![
+        ("activation", Value::Null, Some(json!(true))),
+        ("instruction", Value::Null, Some(json!("x"))),
+        ("mm_processor_kwargs", Value::Null, Some(json!({}))),
+        ("priority", json!(0), Some(json!(1))),
+        ("softmax", Value::Null, Some(json!(true))),
+        ("use_activation", Value::Null, Some(json!(false))),
+        ("user", json!("me"), None),
+    ]
+}
+
+#[tokio::test]
+async fn of_scores() {
+    for method in ["likelihood", "embedding"] {
+        hold("/v1/score", json!({"text_1": "a", "text_2": "b", "method": method}), of_scoring()).await;
+    }
+}
+
+#[tokio::test]
+async fn of_rankings() {
+    let own = vec![
+        ("max_chunks_per_doc", Value::Null, Some(json!(3))),
+        ("max_tokens_per_doc", Value::Null, Some(json!(100))),
+        ("rank_fields", Value::Null, Some(json!(["text"]))),
+    ];
+    let body = json!({"query": "a", "documents": ["b", "c"]});
+    hold("/v1/rerank", body, [own, of_scoring()].concat()).await;
+}
+
+#[tokio::test]
+async fn of_encodings() {
+    for path in ["/v1/embeddings", "/v1/encode", "/v1/classify"] {
+        let cases = vec![
+            ("cache_salt", json!("x"), None),
+            ("priority", json!(0), Some(json!(1))),
+            ("request_id", Value::Null, Some(json!("x"))),
+            ("user", json!("me"), None),
+        ];
+        hold(path, json!({"input": "a"}), cases).await;
+    }
+}
+
+#[tokio::test]
+async fn of_questions_for_the_tokenizer() {
+    let cases = vec![
+        ("chat_template", Value::Null, Some(json!("{{ messages }}"))),
+        ("media_io_kwargs", Value::Null, Some(json!({}))),
+        ("mm_processor_kwargs", Value::Null, Some(json!({}))),
+        ("tools", json!([]), Some(json!([{"type": "function"}]))),
+    ];
+    hold("/tokenize", json!({"prompt": "a"}), cases.clone()).await;
+    hold("/tokenize", json!({"messages": [{"role": "user", "content": "a"}]}), cases).await;
 }
