@@ -138,6 +138,21 @@ async fn what_the_checkpoint_asks_for_is_rendered_and_so_is_what_takes_its_place
 }
 
 #[tokio::test]
+async fn as_many_bad_words_as_may_be_given_as_texts_can_be_asked_again_as_ids() {
+    let (app, seen) = watched();
+    let words: Vec<String> =
+        (0..256).map(|word| format!("{}{}", ('a'..='p').nth(word / 16).unwrap(), word % 16)).collect();
+    let body = json!({"prompt": "p", "bad_words": words, "max_tokens": 1, "seed": 1});
+    let mut again = rendered(&app, COMPLETIONS, body.clone()).await[0]["sampling_params"].take();
+    assert!(again["bad_words"].as_array().unwrap().len() > 300, "most words have two forms: {again}");
+    again["prompt"] = json!("p");
+    app.completed(body).await;
+    app.completed(again).await;
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen[0].controls, seen[1].controls);
+}
+
+#[tokio::test]
 async fn a_beam_search_is_rendered_so_that_it_can_be_asked_again() {
     let (app, _) = watched();
     let body = json!({"prompt": "p", "use_beam_search": true, "n": 2, "best_of": 4, "early_stopping": "never"});

@@ -5,7 +5,7 @@
 use model::Tokenizer;
 use serde::de::SeqAccess;
 
-use super::declared::{BAD_WORDS, BAD_WORDS_NAME, WORD_BYTES, WORD_IDS, WORDS_IDS};
+use super::declared::{BAD_WORDS, BAD_WORDS_AS_IDS, BAD_WORDS_NAME, WORD_BYTES, WORD_IDS, WORDS_IDS};
 use crate::api::fields::{IdBounds, IdReader, Ids};
 use crate::api::http::ApiError;
 use crate::api::json::{Brief, Shape, Shaped, skip_rest};
@@ -30,16 +30,17 @@ impl Shape for BadWordsShape {
 
     fn list<'de, A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Read, A::Error> {
         let mut read = Vec::new();
-        while read.len() < BAD_WORDS {
+        while read.len() < BAD_WORDS_AS_IDS {
             match list.next_element_seed(Shaped(BadWordShape { index: read.len(), vocab: self.vocab }))? {
                 None => break,
                 Some(word) => read.push(word),
             }
         }
-        let count = read.len() + skip_rest(list)?;
-        if count > BAD_WORDS {
-            let error = ApiError::TooMany { param: BAD_WORDS_NAME, count, unit: "words", limit: BAD_WORDS };
-            return Ok(Some(Err(error)));
+        let (words, texts) = (read.len() + skip_rest(list)?, read.iter().filter(|word| is_text(word)).count());
+        for (count, unit, limit) in [(texts, "words as strings", BAD_WORDS), (words, "words", BAD_WORDS_AS_IDS)] {
+            if count > limit {
+                return Ok(Some(Err(ApiError::TooMany { param: BAD_WORDS_NAME, count, unit, limit })));
+            }
         }
         Ok(Some(read.into_iter().collect()))
     }
@@ -48,6 +49,10 @@ impl Shape for BadWordsShape {
         let (expected, found) = ("a list of strings and of lists of token ids", value.kind());
         (value != Brief::Null).then(|| Err(ApiError::WrongType { param: BAD_WORDS_NAME.to_owned(), expected, found }))
     }
+}
+
+fn is_text(word: &Result<BadWord, ApiError>) -> bool {
+    matches!(word, Ok(BadWord::Text(_)))
 }
 
 /// One of the list.

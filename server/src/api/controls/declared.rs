@@ -12,8 +12,10 @@ use crate::api::json::{Field, LimitValues, Most, any_of, ids_schema, list_schema
 pub const BIASES: usize = 1024;
 /// Largest bias, to either side; OpenAI's.
 pub const BIAS: f64 = 100.0;
-/// Most words that must not come.
+/// Most words that must not come, given as texts.
 pub const BAD_WORDS: usize = 256;
+/// Most words, the lists of ids among them: each text becomes two such lists at most, and there may be sentinels.
+pub const BAD_WORDS_AS_IDS: usize = 2 * BAD_WORDS + 32;
 /// Most bytes of such a word.
 pub const WORD_BYTES: usize = 256;
 /// Most ids of such a word.
@@ -67,9 +69,9 @@ pub const CONTROLS: [Field; 8] = [
     Field::shape(ALLOWED_TOKEN_IDS, allowed_schema)
         .about("A list of the token ids that may be chosen, at least one; end tokens are to be among them."),
     Field::shape(BAD_WORDS_NAME, bad_words_schema).about(
-        "A list of up to 256 words that do not come in the target: strings of up to 256 bytes, which are tokenised \
-         with and without a space in front as in vLLM, or lists of token ids. A word has up to 64 ids, all words \
-         together up to 4096. The last token of a word is not chosen after the others.",
+        "A list of words that do not come in the target: up to 256 strings of up to 256 bytes, which are tokenised \
+         with and without a space in front as in vLLM, and lists of token ids, up to 544 words in all. A word has up \
+         to 64 ids, all words together up to 4096. The last token of a word is not chosen after the others.",
     ),
     Field::shape(STOP_TOKEN_IDS, stop_tokens_schema).about(
         "A list of up to 64 token ids (8 with `use_beam_search`) that end the text, beside the model's end tokens and \
@@ -98,5 +100,5 @@ fn stop_tokens_schema(_: &LimitValues) -> Schema {
 fn bad_words_schema(_: &LimitValues) -> Schema {
     let text = text_schema().min_length(Some(1)).max_length(Some(WORD_BYTES));
     let word = any_of([text.into(), ids_schema().max_items(Some(WORD_IDS)).into()]);
-    list_schema(word).max_items(Some(BAD_WORDS)).into()
+    list_schema(word).max_items(Some(BAD_WORDS_AS_IDS)).into()
 }
