@@ -34,4 +34,4 @@ pub use network::NetworkConfig;
 pub use special_tokens::SpecialTokens;
 pub(crate) use stack::alternating;
 pub use stack::{LayerKind, StackConfig};
-pub use wishes::{GenerationWishes, SearchEnd};
+pub use wishes::{GenerationWishes, NamedWish, SearchEnd};

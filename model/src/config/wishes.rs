@@ -2,6 +2,8 @@
 //!
 //! Asked when a model is loaded to write texts; the server makes defaults of requests of them.
 
+use std::fmt;
+
 use serde_json::Value;
 
 use super::document::ConfigDocument;
@@ -86,6 +88,21 @@ pub struct GenerationWishes {
     pub early_stopping: Option<SearchEnd>,
 }
 
+/// A wish as the file has it. For people, its value is written briefly.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamedWish {
+    /// Its key.
+    pub key: String,
+    /// Its value, which is not null.
+    pub value: Value,
+}
+
+impl fmt::Display for NamedWish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.key, brief(&self.value))
+    }
+}
+
 impl ConfigDocument {
     /// The wishes of `generation_config.json` for a vocabulary of so many ids; none without such a file.
     ///
@@ -100,10 +117,10 @@ impl ConfigDocument {
     }
 
     /// The keys that become wishes, each with its value, in the order of the file.
-    pub fn named_generation_wishes(&self) -> Vec<String> {
+    pub fn named_generation_wishes(&self) -> Vec<NamedWish> {
         let fields = self.fields().generation;
         let named = fields.entries().filter(|(key, value)| !value.is_null() && WISHES.contains(&key.as_str()));
-        named.map(|(key, value)| format!("{key} {}", brief(value))).collect()
+        named.map(|(key, value)| NamedWish { key: key.clone(), value: value.clone() }).collect()
     }
 }
 
@@ -244,7 +261,7 @@ mod tests {
         assert_eq!(document(&written).generation_wishes(12).unwrap(), expected);
         let named = document(&written).named_generation_wishes();
         assert_eq!(named.len(), 19, "{named:?}");
-        assert!(named.contains(&"repetition_penalty 1.5".to_owned()), "{named:?}");
+        assert!(named.iter().any(|wish| wish.to_string() == "repetition_penalty 1.5"), "{named:?}");
         assert_eq!(document(&json!({})).generation_wishes(12).unwrap(), GenerationWishes::default());
     }
 

@@ -8,6 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::Api;
@@ -32,6 +33,8 @@ pub struct ModelMessage<'a> {
     aliases: &'a [String],
     /// Kinds of requests that it takes.
     capabilities: Vec<&'static str>,
+    /// Defaults of requests that its `generation_config.json` sets, by the file's keys.
+    defaults: Map<String, Value>,
 }
 
 /// The served models.
@@ -55,6 +58,7 @@ impl<'a> From<&'a ServedModel> for ModelMessage<'a> {
             max_target_tokens: model.limits().target_tokens,
             aliases: &model.aliases,
             capabilities: model.capabilities().names(),
+            defaults: model.named_defaults.iter().map(|wish| (wish.key.clone(), wish.value.clone())).collect(),
         }
     }
 }

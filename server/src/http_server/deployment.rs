@@ -137,7 +137,7 @@ fn start_model(
     let (tokenizer, chat) = (loaded.tokenizer(), loaded.chat());
     let facts = loaded.facts();
     if !facts.named_defaults.is_empty() {
-        let defaults = facts.named_defaults.join(", ");
+        let defaults = facts.named_defaults.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         tracing::info!(model = name, "generation_config.json sets defaults of requests: {defaults}");
     }
     let compiler = shared.compiler(tokenizer.as_ref(), &facts);
@@ -147,6 +147,7 @@ fn start_model(
         start_token,
         end_tokens,
         defaults,
+        named_defaults,
         infilling,
         encoder_width,
         labels,
@@ -170,6 +171,7 @@ fn start_model(
         start_token,
         end_tokens,
         defaults,
+        named_defaults,
         infilling,
         encoder_width,
         labels,

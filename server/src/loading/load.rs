@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use kernels::Scheme;
 use kernels::profiled::Profile;
+use model::config::NamedWish;
 use model::{
     Arithmetic, Checkpoint, Infilling, ModelConfig, PositionLimits, RandomWeights, Tokenizer, WeightSource, shapes,
 };
@@ -51,7 +52,7 @@ pub(super) struct Prepared<'a> {
     tokenizer: Option<Arc<Tokenizer>>,
     chat: ChatTemplate,
     defaults: RequestDefaults,
-    named_defaults: Vec<String>,
+    named_defaults: Vec<NamedWish>,
     infilling: Option<Infilling>,
     device: OpenDevice,
     arithmetic: Arithmetic,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use model::config::NamedWish;
 use model::{Arithmetic, Infilling, ModelConfig, Tokenizer, WorkspaceLimits};
 
 use super::device::Resident;
@@ -23,7 +24,7 @@ pub struct Loaded {
     /// Defaults of requests.
     pub defaults: RequestDefaults,
     /// The keys of `generation_config.json` that set them, each with its value.
-    pub named_defaults: Vec<String>,
+    pub named_defaults: Vec<NamedWish>,
     /// How it is asked for the span between two texts, if it can be.
     pub infilling: Option<Infilling>,
     /// Instructions the kernels use: a level of the processor's, or "cuda".

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use model::checkpoint::architecture_of;
-use model::config::{Architecture, Stacks};
+use model::config::{Architecture, NamedWish, Stacks};
 use model::{Arithmetic, Infilling, Tokenizer};
 
 use super::error::LoadError;
@@ -48,7 +48,7 @@ pub struct ModelFacts {
     /// Defaults of requests for targets.
     pub defaults: RequestDefaults,
     /// The keys of `generation_config.json` that set them, each with its value.
-    pub named_defaults: Vec<String>,
+    pub named_defaults: Vec<NamedWish>,
     /// How it is asked for the span between two texts, if it can be.
     pub infilling: Option<Infilling>,
     /// Width of the encoder's states.

@@ -5,7 +5,7 @@
 
 use kernels::Sampling;
 use model::Checkpoint;
-use model::config::{GenerationWishes, SearchEnd};
+use model::config::{GenerationWishes, NamedWish, SearchEnd};
 
 use super::error::LoadError;
 use crate::config::{Config, GenerationConfig};
@@ -18,7 +18,7 @@ use crate::request::{BeamSearch, Controls, EarlyStopping, RequestDefaults, Token
 pub fn checkpoint_defaults(
     config: &Config,
     checkpoint: &Checkpoint,
-) -> Result<(RequestDefaults, Vec<String>), LoadError> {
+) -> Result<(RequestDefaults, Vec<NamedWish>), LoadError> {
     if config.model.generation_config == GenerationConfig::Ignore {
         return Ok(Default::default());
     }

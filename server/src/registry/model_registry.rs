@@ -151,6 +151,7 @@ mod tests {
             start_token: 2,
             end_tokens: Vec::new(),
             defaults: RequestDefaults::default(),
+            named_defaults: Vec::new(),
             infilling: None,
             encoder_width: 1,
             labels: Vec::new(),

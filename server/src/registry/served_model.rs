@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use model::config::NamedWish;
 use model::{Infilling, Tokenizer};
 
 use super::capabilities::Capabilities;
@@ -45,6 +46,8 @@ pub struct ServedModel {
     pub end_tokens: Vec<u32>,
     /// Defaults of requests for targets.
     pub defaults: RequestDefaults,
+    /// The keys of `generation_config.json` that set them, each with its value.
+    pub named_defaults: Vec<NamedWish>,
     /// How it is asked for the span between two texts, if it can be.
     pub infilling: Option<Infilling>,
     /// Width of the encoder's states.

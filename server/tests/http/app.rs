@@ -206,6 +206,7 @@ impl App {
             start_token: START,
             end_tokens: vec![END],
             defaults: setup.defaults,
+            named_defaults: Vec::new(),
             infilling: None,
             encoder_width: WIDTH,
             labels: setup.labels,

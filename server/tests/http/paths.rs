@@ -114,7 +114,7 @@ async fn the_models_list_names_the_model_and_its_limits() {
     let model = json!({
         "id": MODEL, "object": "model", "created": 1_700_000_000, "owned_by": "encdec", "root": MODEL, "parent": null,
         "max_model_len": 256, "max_source_tokens": 256, "max_target_tokens": 128, "aliases": [ALIAS],
-        "capabilities": ["generate", "chat", "embeddings", "encode", "score"],
+        "capabilities": ["generate", "chat", "embeddings", "encode", "score"], "defaults": {},
     });
     assert_eq!(app.get("/v1/models").await.json(), json!({"object": "list", "data": [model]}));
     assert_eq!(app.get("/v1/models/org/demo").await.json(), model);

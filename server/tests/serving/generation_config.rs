@@ -4,8 +4,11 @@ use std::fs;
 use std::io::{Result, Write};
 use std::sync::{Arc, Mutex};
 
+use axum::body::Body;
+use axum::http::Request;
 use serde_json::{Value, json};
 
+use crate::answer::Answer;
 use crate::app::App;
 use crate::eval::changed;
 
@@ -57,4 +60,22 @@ async fn its_values_hold_for_requests_and_are_named_in_the_log_once_unless_it_is
     let (begun, _) = generated(&first, "auto").await;
     assert_ne!(begun[0], free[0]);
     assert_eq!(begun[15], 1, "the last of all tokens");
+}
+
+#[tokio::test]
+async fn the_list_of_models_has_them_under_the_keys_of_the_file() {
+    let model = changed("t5gemma-balanced", |_| (), |_| ());
+    let written = json!({
+        "eos_token_id": 1, "repetition_penalty": 1.25, "suppress_tokens": [5, 6], "max_new_tokens": 7, "top_k": null,
+    });
+    fs::write(model.path().join("generation_config.json"), written.to_string()).unwrap();
+    let listed = async |setting: &str| {
+        let path = model.path().display().to_string();
+        let app = App::start(&format!("[model]\npath = {path:?}\ngeneration_config = {setting:?}\n"));
+        let request = Request::get("/v1/models").body(Body::empty()).unwrap();
+        Answer::read(app.send(request).await).await.json()["data"][0]["defaults"].clone()
+    };
+    let defaults = json!({"repetition_penalty": 1.25, "suppress_tokens": [5, 6], "max_new_tokens": 7});
+    assert_eq!(listed("auto").await, defaults);
+    assert_eq!(listed("ignore").await, json!({}));
 }
