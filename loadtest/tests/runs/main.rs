@@ -4,6 +4,7 @@
 
 mod docs;
 mod faults;
+mod https;
 mod latencies;
 mod mock;
 mod program;
