@@ -171,7 +171,8 @@ fn answer(stream: &mut TcpStream, body: &Value, timing: Timing<'_>) -> std::io::
     for piece in 0..script.pieces {
         sleep_until(asked + script.first + script.gap * piece);
         let ends = piece + 1 == script.pieces && script.lack != Lack::FinishReason;
-        let mut event = json!({"choices": [choice(0, is_chat, "a", ends)]}).to_string();
+        let object = if is_chat { "chat.completion.chunk" } else { "text_completion" };
+        let mut event = json!({"object": object, "choices": [choice(0, is_chat, "a", ends)]}).to_string();
         if script.lack == Lack::Json {
             event.truncate(9);
         }
