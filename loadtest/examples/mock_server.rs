@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mock::{Mock, Script};
 
-#[path = "../tests/runs/mock.rs"]
+#[path = "../tests/known_server/mock.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "a part of the tests, which use more of it")]
 mod mock;
 

@@ -190,7 +190,8 @@ mod tests {
 
     #[test]
     fn behaviours_have_their_shares() {
-        let text = "[[requests]]\nsource_tokens = 1\ncancel = { share = 0.2, after_ms = 5 }\nslow = { share = 0.1, pause_ms = 20 }\n\
+        let text = "[[requests]]\nsource_tokens = 1\ncancel = { share = 0.2, after_ms = 5 }\n\
+                    slow = { share = 0.1, pause_ms = 20 }\n\
                     vanish = { share = 0.3, seconds = 2 }\n";
         let mix = workload(text);
         let seen: Vec<Behaviour> = (0..3000).map(|number| mix.request(number).behaviour).collect();

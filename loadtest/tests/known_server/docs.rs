@@ -1,4 +1,4 @@
-//! docs/loadtest.md says what the program understands: every flag, every key of a scenario, every figure.
+//! The page `docs/loadtest.md` lists everything that the program understands: flags, keys of a scenario, figures.
 
 use std::collections::BTreeSet;
 

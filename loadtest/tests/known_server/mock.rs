@@ -18,7 +18,7 @@ pub struct Script {
     pub gap: Duration,
     /// Pieces of text, each of one token.
     pub pieces: u32,
-    /// What is wrong with its answers.
+    /// The fault of its answers.
     pub lack: Lack,
 }
 
@@ -39,7 +39,7 @@ impl Default for Script {
     }
 }
 
-/// What the server saw and did.
+/// Everything that the server saw and did.
 #[derive(Debug, Default)]
 pub struct Seen {
     /// Paths and bodies of the requests that were posted.

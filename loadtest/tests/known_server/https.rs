@@ -17,7 +17,7 @@ use crate::mock::{Mock, Script};
 use crate::program::run;
 
 fn file(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/runs/tls").join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/known_server/tls").join(name)
 }
 
 /// A front that ends TLS before the server at `behind`. It lives as long as the process.
