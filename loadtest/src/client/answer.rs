@@ -43,6 +43,8 @@ struct Chunk<'a> {
 
 #[derive(Deserialize)]
 struct Choice<'a> {
+    // Some servers leave it out where there is one choice.
+    #[serde(default)]
     index: u32,
     #[serde(borrow)]
     text: Option<Cow<'a, str>>,
@@ -141,12 +143,14 @@ impl Answer {
         if let Some(error) = chunk.error {
             return Err(Fault::new(FaultClass::ErrorEvent, shortened(error.to_string().as_bytes())));
         }
+        let has_usage = chunk.usage.is_some();
         if let Some(usage) = chunk.usage {
             self.prompt_tokens = usage.prompt_tokens.or(self.prompt_tokens);
             self.completion_tokens = usage.completion_tokens.or(self.completion_tokens);
         }
         let Some(choices) = chunk.choices else {
-            let is_due = self.endpoint != Endpoint::Embeddings;
+            // A chunk of usage alone has none, and some servers leave out the empty list.
+            let is_due = self.endpoint != Endpoint::Embeddings && !has_usage;
             return if is_due { Err(unparseable("no choices", data)) } else { Ok(false) };
         };
         let mut has_text = false;
@@ -201,6 +205,8 @@ mod tests {
     #[test]
     fn a_whole_stream_ends_every_choice_and_says_that_it_is_over() {
         assert_eq!(judged(&[TEXT, END, USAGE, "[DONE]"], false), Ok(2));
+        let usage_alone = USAGE.replace(r#""choices": [], "#, "");
+        assert_eq!(judged(&[TEXT, &END.replace(r#""index": 0, "#, ""), &usage_alone, "[DONE]"], false), Ok(2));
         let chat = r#"{"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": "length"}]}"#;
         assert_eq!(judged(&[chat, "[DONE]"], false), Ok(1));
     }
