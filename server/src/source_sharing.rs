@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use crate::access::KeyName;
 use crate::client_connection::Peer;
-use crate::request::Salt;
+use crate::request::{Priority, Salt};
 
 /// Who shares the keys and values of equal sources.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct Client {
     pub peer: Option<Peer>,
     /// Name of the API key, where there are keys.
     pub key: Option<KeyName>,
+    /// Whether somebody waits for the answer.
+    pub priority: Priority,
 }
 
 impl SourceSharing {
@@ -69,7 +71,7 @@ mod tests {
     use super::*;
 
     fn peer(address: &str) -> Client {
-        Client { peer: Some(Peer(address.parse().unwrap())), key: None }
+        Client { peer: Some(Peer(address.parse().unwrap())), ..Client::default() }
     }
 
     fn key(name: &str) -> Client {

@@ -14,7 +14,9 @@ use super::generation::{Command, Generation, Submission};
 use super::heartbeat::Heartbeat;
 use super::limits::EngineLimits;
 use super::slots::{QueueSlots, Slots};
-use crate::request::{CallId, Caller, EncodeRequest, GenerationRequest, Refusal, RequestId, RequestLengths, Salt};
+use crate::request::{
+    CallId, Caller, EncodeRequest, GenerationRequest, Priority, Refusal, RequestId, RequestLengths, Salt,
+};
 
 /// A cheap handle to the engine thread.
 #[derive(Debug, Clone)]
@@ -51,10 +53,18 @@ impl EngineHandle {
     /// # Errors
     /// [`Refusal::Draining`], or [`Refusal::Overloaded`] when too few places are free.
     pub fn reserve(&self, salt: Salt, rows: u32) -> Result<Slots, Refusal> {
+        self.reserve_with(Priority::Interactive, salt, rows)
+    }
+
+    /// Like [`Self::reserve`], for a call of this priority.
+    ///
+    /// # Errors
+    /// Those of `reserve`.
+    pub fn reserve_with(&self, priority: Priority, salt: Salt, rows: u32) -> Result<Slots, Refusal> {
         if self.is_draining() {
             return Err(Refusal::Draining);
         }
-        let caller = Caller { call: CallId(self.new_id()), salt };
+        let caller = Caller { call: CallId(self.new_id()), priority, salt };
         // The queue may have been closed since.
         self.slots
             .take(caller, rows)
@@ -133,7 +143,7 @@ impl EngineHandle {
         self.slots.clone()
     }
 
-    /// Number of free places in the queue.
+    /// Number of free places in the queue for interactive calls.
     pub fn free_slots(&self) -> usize {
         self.slots.free()
     }

@@ -185,7 +185,7 @@ mod tests {
 
     use super::*;
     use crate::engine::slots::QueueSlots;
-    use crate::request::{BeamSearch, CallId, Caller, EarlyStopping, Salt};
+    use crate::request::{BeamSearch, CallId, Caller, EarlyStopping, Priority, Salt};
 
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<Vec<u8>>>);
@@ -207,7 +207,7 @@ mod tests {
             let (all, mut open) = (QueueSlots::new(4), OpenRequests::of_model("small"));
             let (id, (events, _received)) = (RequestId(7), unbounded_channel());
             let asked = GenerationRequest { choices: 2, beams, ..GenerationRequest::new([1], 1) };
-            let caller = Caller { call: CallId(1), salt: Salt::default() };
+            let caller = Caller { call: CallId(1), priority: Priority::default(), salt: Salt::default() };
             open.insert(id, &asked, all.take(caller, 4).unwrap(), events);
             open.deliver(id, News::Started { cached_tokens: 0 });
             let at_start = all.free();
@@ -222,7 +222,7 @@ mod tests {
     fn a_request_that_fails_is_closed_and_logged_with_the_name_of_its_model() {
         let (log, mut open) = (Log::default(), OpenRequests::of_model("small"));
         let (events, mut received) = unbounded_channel();
-        let caller = Caller { call: CallId(1), salt: Salt::default() };
+        let caller = Caller { call: CallId(1), priority: Priority::default(), salt: Salt::default() };
         let (asked, slots) = (GenerationRequest::new([1], 1), QueueSlots::new(1).take(caller, 1).unwrap());
         open.insert(RequestId(7), &asked, slots, events);
         let (writer, failed) = (log.clone(), News::Failed { message: "no memory".into(), kind: FailureKind::Passing });

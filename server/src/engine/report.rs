@@ -50,7 +50,7 @@ impl Reporter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::{CallId, Caller, GenerationRequest, RequestId, Salt};
+    use crate::request::{CallId, Caller, GenerationRequest, Priority, RequestId, Salt};
     use crate::scheduler::{BoundaryTokens, Plan, PoolSize, SchedulerLimits};
 
     /// A scheduler that has sent one source into its encoder.
@@ -65,7 +65,7 @@ mod tests {
             encoder_layers: 1,
         };
         let mut scheduler = Scheduler::new(limits, BoundaryTokens { start: 0, end: vec![1], vocabulary: 9 });
-        let caller = Caller { call: CallId(1), salt: Salt::default() };
+        let caller = Caller { call: CallId(1), priority: Priority::default(), salt: Salt::default() };
         scheduler.submit(RequestId(1), &caller, GenerationRequest::new([5, 6], 3)).unwrap();
         scheduler.plan(&mut Plan::default());
         scheduler

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
-use crate::request::Caller;
+use crate::request::{Caller, Priority};
 
 /// Places of one call in the engine's queue.
 #[derive(Debug)]
@@ -40,31 +40,31 @@ impl Slots {
     }
 }
 
-/// All places of the queue.
+/// All places of the queue: as many for each priority, so that idle calls take none from interactive ones.
 #[derive(Debug, Clone)]
 pub(super) struct QueueSlots {
-    free: Arc<Semaphore>,
+    free: [Arc<Semaphore>; Priority::ALL.len()],
     total: u32,
 }
 
 impl QueueSlots {
     /// A queue of `total` free places.
     pub fn new(total: u32) -> Self {
-        Self { free: Arc::new(Semaphore::new(total as usize)), total }
+        Self { free: Priority::ALL.map(|_| Arc::new(Semaphore::new(total as usize))), total }
     }
 
     /// Takes `rows` places; `None` when fewer are free.
     pub fn take(&self, caller: Caller, rows: u32) -> Option<Slots> {
-        let permit = Arc::clone(&self.free).try_acquire_many_owned(rows).ok()?;
+        let permit = Arc::clone(&self.free[caller.priority.index()]).try_acquire_many_owned(rows).ok()?;
         Some(Slots { permit, caller })
     }
 
-    /// Number of free places.
+    /// Number of free places for interactive calls.
     pub fn free(&self) -> usize {
-        self.free.available_permits()
+        self.free[Priority::Interactive.index()].available_permits()
     }
 
-    /// Number of places, free or not.
+    /// Number of places of a priority, free or not.
     pub const fn total(&self) -> u32 {
         self.total
     }
@@ -72,6 +72,7 @@ impl QueueSlots {
     /// Takes every place away for good, unless a call has one. After success no request is on its way to the engine,
     /// and none will be.
     pub fn close(&self) -> bool {
-        self.free.try_acquire_many(self.total).map(SemaphorePermit::forget).is_ok()
+        let all: Option<Vec<_>> = self.free.iter().map(|free| free.try_acquire_many(self.total).ok()).collect();
+        all.map(|all| all.into_iter().for_each(SemaphorePermit::forget)).is_some()
     }
 }

@@ -1,7 +1,8 @@
-//! The caller of a request: decides whose turn it is, and which requests share encoded sources.
+//! The caller of a request: decides whose turn it is, who gives way to whom, and which requests share encoded sources.
 //!
 //! Fixed when a call reserves its places in the engine's queue; every request of the call has the same.
 
+use super::priority::Priority;
 use super::salt::Salt;
 
 /// Identifies a call: the requests that one client makes at once. Calls take turns.
@@ -13,6 +14,8 @@ pub struct CallId(pub u64);
 pub struct Caller {
     /// The call that the request is part of.
     pub call: CallId,
+    /// Calls of the first priority come before all others.
+    pub priority: Priority,
     /// Only requests with equal salts share encoded sources.
     pub salt: Salt,
 }

@@ -1,6 +1,7 @@
 //! Admission: from the queue to the running sequences, in the order of the queue.
 //!
-//! Called wherever a plan is made, after the running sequences have the pages they need. Preempts nobody.
+//! Called wherever a plan is made, after the running sequences of the same priority have the pages they need. Preempts
+//! nobody but idle sequences, for interactive ones.
 
 use super::event::Event;
 use super::plan::narrow;
@@ -8,8 +9,9 @@ use super::pool_size::target_pages;
 use super::queue::Waiting;
 use super::running::{Branch, Grant, Running};
 use super::sequence::{Lines, Request};
-use super::source::{SourceKey, SourceSlot};
+use super::source::SourceSlot;
 use super::state::Scheduler;
+use crate::request::Priority;
 
 /// The source of an admitted sequence.
 struct HeldSource {
@@ -19,52 +21,73 @@ struct HeldSource {
 }
 
 impl Scheduler {
-    /// Admits from the queue's front while rows and pages are left. A sequence that does not fit blocks later ones.
-    pub(super) fn admit(&mut self) {
-        let mut rows_left = self.rows_left();
-        while self.head_fits() {
+    /// Admits sequences of at least this priority from the queue's front while rows and pages are left. A sequence that
+    /// does not fit blocks later ones.
+    pub(super) fn admit(&mut self, priority: Priority) {
+        while self.head_fits(priority) {
             let Some(head) = self.queue.pop() else { return };
             let mut running = self.start(head);
             if self.memory.is_ready(running.source) {
-                running.next.rows = running.owed().rows.min(rows_left);
+                running.next.rows = running.owed().rows.min(self.rows_left());
             }
-            self.running.push(running);
-            self.share_prompt(self.running.len() - 1);
-            rows_left -= self.running.last().map_or(0, Running::next_rows);
+            let turn = running.sequence.turn();
+            let index = self.running.partition_point(|running| running.sequence.turn() < turn);
+            self.running.insert(index, running);
+            self.share_prompt(index);
         }
     }
 
-    /// Whether the queue has a first sequence and there are rows and pages for it.
-    fn head_fits(&mut self) -> bool {
-        let running_rows = self.running_rows();
-        while running_rows < self.limits.running_rows
-            && let Some(head) = self.queue.head(self.limits.call_rows)
-        {
-            if running_rows + head.sequence.rows() > self.limits.running_rows {
+    /// Whether the last of the running sequences is an idle one: the first to give way.
+    pub(super) fn idle_runs(&self) -> bool {
+        self.running.last().is_some_and(|running| running.sequence.request.priority == Priority::Idle)
+    }
+
+    /// Whether the queue has a first sequence of at least this priority and there are rows and pages for it. Idle
+    /// sequences give theirs up for an interactive one.
+    fn head_fits(&mut self, priority: Priority) -> bool {
+        loop {
+            let running_rows = self.running_rows();
+            let takes_from_idle = priority == Priority::Interactive && self.idle_runs();
+            if running_rows >= self.limits.running_rows && !takes_from_idle {
                 return false;
             }
+            let Some(head) = self.queue.head(priority, self.limits.call_rows) else { return false };
+            let has_rows = running_rows + head.sequence.rows() <= self.limits.running_rows;
             let key = &head.sequence.request.source;
             let source = head.source.or_else(|| self.memory.sources.find(key));
             let source_pages = if source.is_some() { 0 } else { self.memory.source_pages(key) };
             // A preempted sequence returns only with room for each running branch to grow by a page, so that it stays.
             let spare = if head.preempted { running_rows } else { 0 };
             let wanted = source_pages + head.sequence.pages_wanted() + spare;
-            if wanted <= self.memory.available_beside(source) {
+            if has_rows && wanted <= self.memory.available_beside(source) {
                 return true;
             }
-            if !self.running.is_empty() {
+            if takes_from_idle {
+                self.preempt_youngest();
+            } else if !has_rows || !self.free_pages_of_waiting(priority) {
                 return false;
             }
-            // No running sequence could return pages, so waiting ones must.
+        }
+    }
+
+    /// Frees pages that only waiting sequences hold, if the first sequence of this priority may have them: those of
+    /// idle ones for an interactive one, and those of all when nothing runs. Returns whether there were any.
+    fn free_pages_of_waiting(&mut self, priority: Priority) -> bool {
+        if priority == Priority::Interactive && self.release_idle_source() {
+            return true;
+        }
+        // No running sequence could return pages, so waiting ones must.
+        let must = self.running.is_empty();
+        if must {
             self.release_waiting_source();
         }
-        false
+        must
     }
 
     /// Gives a sequence its source and its pages.
     fn start(&mut self, head: Waiting) -> Running {
         let Waiting { mut sequence, source, preempted } = head;
-        let source = self.hold_source(source, &sequence.request.source);
+        let source = self.hold_source(source, &sequence.request);
         self.announce(&sequence.request, source.was_cached);
         if !preempted {
             sequence.move_from_start(&mut self.moves);
@@ -90,15 +113,18 @@ impl Scheduler {
     }
 
     /// Holds the source of a sequence; `kept` is the one it held when it was preempted.
-    fn hold_source(&mut self, kept: Option<SourceSlot>, key: &SourceKey) -> HeldSource {
+    fn hold_source(&mut self, kept: Option<SourceSlot>, request: &Request) -> HeldSource {
         if let Some(slot) = kept {
             return HeldSource { slot, was_cached: true };
         }
-        if let Some(slot) = self.memory.sources.find(key) {
+        if let Some(slot) = self.memory.sources.find(&request.source) {
             self.memory.hold(slot);
+            if request.priority == Priority::Interactive {
+                self.memory.encoder.promote(slot);
+            }
             return HeldSource { slot, was_cached: true };
         }
-        HeldSource { slot: self.memory.place(key), was_cached: false }
+        HeldSource { slot: self.memory.place(&request.source, request.priority), was_cached: false }
     }
 
     /// Announces the start of a request when its first choice is admitted.

@@ -3,9 +3,10 @@
 //! Called by the engine when it is idle, and by tests after every step. Changes nothing.
 
 use super::page_pool::{PageId, PageImbalance};
-use super::sequence::SequenceId;
+use super::sequence::{SequenceId, Turn};
 use super::source::Source;
 use super::state::Scheduler;
+use crate::request::Priority;
 
 /// A broken invariant of the scheduler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -112,17 +113,29 @@ impl Scheduler {
         Err(Imbalance::WrongHolders { page: source.pages()[0], holders, is_idle })
     }
 
+    /// Running sequences are in order, and so are waiting ones. Those of a priority that run are older than those that
+    /// wait.
     fn check_order(&self) -> Result<(), Imbalance> {
-        let running = self.running.iter().map(|running| running.sequence.id);
-        let mut youngest = None;
-        for id in running.chain(self.queue.waiting.iter().map(|waiting| waiting.sequence.id)) {
-            if youngest >= Some(id) {
-                return Err(Imbalance::OutOfOrder { sequence: id });
-            }
-            youngest = Some(id);
+        let running = || self.running.iter().map(|running| running.sequence.turn());
+        let waiting = || self.queue.waiting.iter().map(|waiting| waiting.sequence.turn());
+        ascending(running())?;
+        ascending(waiting())?;
+        for priority in Priority::ALL {
+            ascending(running().chain(waiting()).filter(|turn| turn.priority == priority))?;
         }
         Ok(())
     }
+}
+
+fn ascending(turns: impl Iterator<Item = Turn>) -> Result<(), Imbalance> {
+    let mut last = None;
+    for turn in turns {
+        if last >= Some(turn) {
+            return Err(Imbalance::OutOfOrder { sequence: turn.id });
+        }
+        last = Some(turn);
+    }
+    Ok(())
 }
 
 const fn agree(what: &'static str, counted: usize, recorded: usize) -> Result<(), Imbalance> {

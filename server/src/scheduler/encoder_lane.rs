@@ -1,7 +1,8 @@
 //! A lane of the encoder: sources and encoder requests that wait for it, and the batch that is in it.
 //!
 //! Used by `encoder_queue`. Sources of generations have their pages when they come here; encoder requests have none and
-//! take turns, call by call. Where both wait, they enter the encoder in alternation.
+//! take turns, call by call. Where both wait, they enter the encoder in alternation. Idle ones of both kinds wait as
+//! long as any interactive one does.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -12,7 +13,7 @@ use super::plan::{EncodeWork, list_pages, narrow};
 use super::source::SourceSlot;
 use super::source_cache::SourceCache;
 use super::turns::Turns;
-use crate::request::{CallId, EncodeRequest, RequestId};
+use crate::request::{CallId, Caller, EncodeRequest, Priority, RequestId};
 
 /// An encoder request that waits, or whose source is in the encoder.
 #[derive(Debug)]
@@ -26,11 +27,18 @@ pub struct Encoding {
 /// One lane.
 #[derive(Debug, Default)]
 pub struct EncoderLane {
-    sources: VecDeque<SourceSlot>,
-    encodings: Turns<Encoding>,
+    /// Sources and encoder requests that wait, for each priority.
+    waiting: [LaneQueue; Priority::ALL.len()],
     /// Whether an encoder request entered the encoder last.
     encoding_was_last: bool,
     batch: Batch,
+}
+
+/// Sources and encoder requests of a priority that wait.
+#[derive(Debug, Default)]
+struct LaneQueue {
+    sources: VecDeque<SourceSlot>,
+    encodings: Turns<Encoding>,
 }
 
 /// Sources that go through the encoder together. Those of generations stand before encoder requests.
@@ -54,33 +62,49 @@ pub struct TokenBudget {
     pub encodings: usize,
 }
 
-/// The kind of source that enters the encoder next.
-enum Next {
-    Source(usize),
-    Encoding(usize),
+/// The source that enters the encoder next.
+struct Next {
+    priority: Priority,
+    tokens: usize,
+    is_encoding: bool,
+}
+
+impl LaneQueue {
+    fn is_empty(&self) -> bool {
+        self.sources.is_empty() && self.encodings.is_empty()
+    }
 }
 
 impl EncoderLane {
     /// Queues a source that has its pages.
-    pub fn push_source(&mut self, source: SourceSlot) {
-        self.sources.push_back(source);
+    pub fn push_source(&mut self, source: SourceSlot, priority: Priority) {
+        self.waiting[priority.index()].sources.push_back(source);
+    }
+
+    /// Lets a source that waits as an idle one wait as an interactive one.
+    pub fn promote(&mut self, source: SourceSlot) {
+        let [interactive, idle] = &mut self.waiting;
+        if let Some(place) = idle.sources.iter().position(|&waiting| waiting == source) {
+            interactive.sources.extend(idle.sources.remove(place));
+        }
     }
 
     /// Queues an encoder request behind others of its call.
-    pub fn push_encoding(&mut self, call: CallId, encoding: Encoding) {
-        self.encodings.push(call, [encoding]);
+    pub fn push_encoding(&mut self, caller: &Caller, encoding: Encoding) {
+        self.waiting[caller.priority.index()].encodings.push(caller.call, [encoding]);
     }
 
     /// Drops a source that no sequence holds any more. A batch is abandoned with its last source.
     pub fn forget_source(&mut self, source: SourceSlot) {
-        self.sources.retain(|&queued| queued != source);
+        self.waiting.iter_mut().for_each(|waiting| waiting.sources.retain(|&queued| queued != source));
         self.batch.sources.retain(|&encoded| encoded != source);
         self.batch.clear_if_empty();
     }
 
     /// Drops an encoder request that was cancelled. If the current plan encodes it, its result comes all the same.
     pub fn forget_encoding(&mut self, call: CallId, id: RequestId) {
-        let removed = self.encodings.remove(call, |waiting| waiting.id == id);
+        let remove = |waiting: &mut LaneQueue| waiting.encodings.remove(call, |waiting| waiting.id == id);
+        let removed: usize = self.waiting.iter_mut().map(remove).sum();
         if removed == 0 && !self.is_planned() {
             self.batch.encodings.retain(|encoding| encoding.id != id);
             self.batch.clear_if_empty();
@@ -89,7 +113,7 @@ impl EncoderLane {
 
     /// Whether there is anything to encode.
     pub fn has_work(&self) -> bool {
-        !self.batch.is_empty() || !self.sources.is_empty() || !self.encodings.is_empty()
+        !self.batch.is_empty() || !self.waiting.iter().all(LaneQueue::is_empty)
     }
 
     /// Whether the current plan has encode work of this lane.
@@ -114,7 +138,7 @@ impl EncoderLane {
 
     /// Number of encoder requests that wait.
     pub fn waiting(&self) -> usize {
-        self.encodings.len()
+        self.waiting.iter().map(|waiting| waiting.encodings.len()).sum()
     }
 
     /// Tokens of the batch.
@@ -129,26 +153,26 @@ impl EncoderLane {
 
     /// Whether sources of generations are in the encoder, or wait for it.
     pub fn has_sources(&self) -> bool {
-        !self.batch.sources.is_empty() || !self.sources.is_empty()
+        !self.batch.sources.is_empty() || self.waiting.iter().any(|waiting| !waiting.sources.is_empty())
     }
 
     /// Fills the empty batch: up to the budget, or one source however long it is. Returns the encoder requests that
     /// entered.
     pub fn gather(&mut self, mut budget: TokenBudget, sources: &SourceCache) -> &[Encoding] {
         while let Some(next) = self.next(budget, sources) {
-            let (Next::Source(tokens) | Next::Encoding(tokens)) = next;
+            let Next { priority, tokens, is_encoding } = next;
             if !self.batch.is_empty() && tokens > budget.all {
                 break;
             }
             budget.all = budget.all.saturating_sub(tokens);
             self.batch.tokens += tokens;
-            self.encoding_was_last = matches!(next, Next::Encoding(_));
-            match next {
-                Next::Source(_) => self.batch.sources.extend(self.sources.pop_front()),
-                Next::Encoding(_) => {
-                    budget.encodings = budget.encodings.saturating_sub(tokens);
-                    self.batch.encodings.extend(self.encodings.next(|_, _| true));
-                }
+            self.encoding_was_last = is_encoding;
+            let waiting = &mut self.waiting[priority.index()];
+            if is_encoding {
+                budget.encodings = budget.encodings.saturating_sub(tokens);
+                self.batch.encodings.extend(waiting.encodings.next(|_, _| true));
+            } else {
+                self.batch.sources.extend(waiting.sources.pop_front());
             }
         }
         &self.batch.encodings
@@ -218,9 +242,14 @@ impl EncoderLane {
 
     /// The next source to enter. Encoder requests that have used up their tokens wait for another batch.
     fn next(&self, budget: TokenBudget, sources: &SourceCache) -> Option<Next> {
-        let source = self.sources.front().map(|&slot| Next::Source(sources.get(slot).key().tokens()));
+        let priority = Priority::ALL.into_iter().find(|priority| !self.waiting[priority.index()].is_empty())?;
+        let waiting = &self.waiting[priority.index()];
+        let tokens_of = |&slot| sources.get(slot).key().tokens();
+        let source = waiting.sources.front().map(tokens_of);
+        let source = source.map(|tokens| Next { priority, tokens, is_encoding: false });
         let fits = |tokens: &usize| self.batch.is_empty() || *tokens <= budget.encodings;
-        let encoding = self.encodings.peek().map(|encoding| encoding.asked.tokens()).filter(fits).map(Next::Encoding);
+        let encoding = waiting.encodings.peek().map(|encoding| encoding.asked.tokens()).filter(fits);
+        let encoding = encoding.map(|tokens| Next { priority, tokens, is_encoding: true });
         if self.encoding_was_last { source.or(encoding) } else { encoding.or(source) }
     }
 }

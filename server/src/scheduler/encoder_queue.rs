@@ -12,7 +12,7 @@ use super::limits::SchedulerLimits;
 use super::plan::{EncodeWork, Lane};
 use super::source::SourceSlot;
 use super::source_cache::SourceCache;
-use crate::request::{CallId, EncodeRequest, RequestId};
+use crate::request::{CallId, Caller, EncodeRequest, Priority, RequestId};
 
 /// Part of a step's tokens that encoder requests get while target rows run. Rows wait for the whole step, and encoder
 /// requests may come without end: with a quarter of the default, streams of the s-s shape on two cores wait about a
@@ -57,16 +57,21 @@ impl EncoderQueue {
     }
 
     /// Queues a source of so many tokens that has its pages.
-    pub fn push(&mut self, source: SourceSlot, tokens: usize) {
+    pub fn push(&mut self, source: SourceSlot, tokens: usize, priority: Priority) {
         let lane = self.lane_of(tokens);
-        self.lanes[lane.index()].push_source(source);
+        self.lanes[lane.index()].push_source(source, priority);
+    }
+
+    /// Lets a source that waits be encoded as an interactive one.
+    pub fn promote(&mut self, source: SourceSlot) {
+        self.lanes.iter_mut().for_each(|lane| lane.promote(source));
     }
 
     /// Queues an encoder request of a call.
-    pub fn submit(&mut self, id: RequestId, call: CallId, asked: EncodeRequest) {
+    pub fn submit(&mut self, id: RequestId, caller: &Caller, asked: EncodeRequest) {
         let lane = self.lane_of(asked.tokens());
-        self.open.insert(id, OpenEncoding { call, lane });
-        self.lanes[lane.index()].push_encoding(call, Encoding { id, asked });
+        self.open.insert(id, OpenEncoding { call: caller.call, lane });
+        self.lanes[lane.index()].push_encoding(caller, Encoding { id, asked });
     }
 
     /// Drops a source that no sequence holds any more. A batch is abandoned with its last source.

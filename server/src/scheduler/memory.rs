@@ -8,6 +8,7 @@ use super::page_pool::{PageId, PagePool};
 use super::pool_size::PoolSize;
 use super::source::{Source, SourceKey, SourceSlot};
 use super::source_cache::SourceCache;
+use crate::request::Priority;
 
 /// Pages and sources.
 #[derive(Debug)]
@@ -64,14 +65,14 @@ impl Memory {
     ///
     /// # Panics
     /// When the source is empty: its holders are counted by its first page.
-    pub fn place(&mut self, key: &SourceKey) -> SourceSlot {
+    pub fn place(&mut self, key: &SourceKey, priority: Priority) -> SourceSlot {
         let count = self.source_pages(key);
         assert!(count > 0, "a source has at least one token");
         let mut pages = Vec::with_capacity(count);
         self.take(count, &mut pages);
         self.pool.retain(&pages);
         let slot = self.sources.insert(key.clone(), pages);
-        self.encoder.push(slot, key.tokens());
+        self.encoder.push(slot, key.tokens(), priority);
         slot
     }
 
@@ -131,7 +132,7 @@ mod tests {
     #[test]
     fn every_holder_of_a_source_owns_its_pages_and_so_does_the_cache() {
         let mut memory = Memory::new(&LIMITS);
-        let slot = memory.place(&memory.sources.key(&vec![7; 20].into(), &Salt::default()));
+        let slot = memory.place(&memory.sources.key(&vec![7; 20].into(), &Salt::default()), Priority::Interactive);
         memory.hold(slot);
         let pages = memory.sources.get(slot).pages().to_vec();
         let references = |memory: &Memory| pages.iter().map(|&page| memory.pool.references(page)).collect::<Vec<_>>();
@@ -149,7 +150,7 @@ mod tests {
     fn a_source_not_yet_encoded_returns_its_pages_with_its_last_holder() {
         let mut memory = Memory::new(&LIMITS);
         let key = memory.sources.key(&vec![7; 20].into(), &Salt::default());
-        let slot = memory.place(&key);
+        let slot = memory.place(&key, Priority::Interactive);
         memory.hold(slot);
         memory.release(slot);
         assert_eq!((memory.pool.free(), memory.available()), (2, 2));
@@ -161,6 +162,6 @@ mod tests {
     #[should_panic(expected = "a source has at least one token")]
     fn an_empty_source_gets_no_place() {
         let mut memory = Memory::new(&LIMITS);
-        memory.place(&memory.sources.key(&[].into(), &Salt::default()));
+        memory.place(&memory.sources.key(&[].into(), &Salt::default()), Priority::Interactive);
     }
 }

@@ -4,8 +4,8 @@
 //! token ids and page indices; it has no clock, channel, text or arithmetic.
 //!
 //! Invariants between any two calls:
-//! - Running and waiting sequences are ordered by id, that is, by when they had their turn; the running ones come
-//!   first.
+//! - Running sequences are ordered by priority, then by id, that is, by when they had their turn; so are waiting ones.
+//!   Those of a priority that run are older than those that wait.
 //! - A source has an entry in the cache exactly as long as it has pages.
 //! - Every page has as many references as owners, and a page without an owner is free.
 //! - A page that several owners share is not written, except by the encoder before anybody reads it. A branch that has

@@ -1,7 +1,7 @@
 //! The queue: sequences that wait for a row and pages.
 //!
 //! Calls take turns for the end of the queue; from there sequences are served in the order of their turns. A preempted
-//! sequence returns to the front.
+//! sequence returns to the front. Each priority has turns of its own, and interactive sequences stand before idle ones.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::sequence::{Request, Selection, Sequence, SequenceId};
 use super::source::SourceSlot;
 use super::turns::Turns;
-use crate::request::CallId;
+use crate::request::{CallId, Priority};
 
 /// A sequence that had its turn and does not run.
 #[derive(Debug)]
@@ -32,9 +32,11 @@ struct Unbegun {
 /// Sequences that do not run.
 #[derive(Debug, Default)]
 pub struct Queue {
-    /// Sequences that had their turn, oldest first; all are younger than the running ones.
+    /// Sequences that had their turn, interactive ones first, then oldest first; all are younger than the running ones
+    /// of their priority.
     pub(super) waiting: VecDeque<Waiting>,
-    turns: Turns<Unbegun>,
+    /// Turns of each priority.
+    turns: [Turns<Unbegun>; Priority::ALL.len()],
     /// Rows of the sequences of each call that had their turn and are not over, whether they run or wait.
     begun: HashMap<CallId, usize>,
     /// Sequences that had their turn since the start.
@@ -45,13 +47,24 @@ impl Queue {
     /// Queues all sequences of a request.
     pub fn push(&mut self, call: CallId, request: &Arc<Request>) {
         let sequences = 0..request.asked.sequences();
-        self.turns.push(call, sequences.map(|choice| Unbegun { request: Arc::clone(request), choice }));
+        self.turns[request.priority.index()]
+            .push(call, sequences.map(|choice| Unbegun { request: Arc::clone(request), choice }));
     }
 
-    /// The sequence that is to be admitted next. A turn is taken only while no sequence waits, so a later one stands
-    /// behind at most one sequence of each call. A call whose sequences have begun with so many rows that the next one
-    /// would exceed `call_rows` is passed over.
-    pub fn head(&mut self, call_rows: usize) -> Option<&Waiting> {
+    /// The sequence of at least this priority that is to be admitted next. A turn is taken only while no sequence of
+    /// its priority waits, so a later one stands behind at most one sequence of each call. A call whose sequences have
+    /// begun with so many rows that the next one would exceed `call_rows` is passed over.
+    pub fn head(&mut self, priority: Priority, call_rows: usize) -> Option<&Waiting> {
+        for turn in Priority::ALL.into_iter().filter(|turn| *turn <= priority) {
+            if self.front_is(turn) || self.begin(turn, call_rows) {
+                return self.waiting.front();
+            }
+        }
+        None
+    }
+
+    /// Lets a sequence of this priority, of which none waits, have its turn. Returns whether there is one.
+    fn begin(&mut self, priority: Priority, call_rows: usize) -> bool {
         let begun = &mut self.begun;
         let begin = |call, next: &Unbegun| {
             let (begun, rows) = (begun.entry(call).or_default(), next.request.asked.branches());
@@ -60,14 +73,22 @@ impl Queue {
             *begun += if begins { rows } else { 0 };
             begins
         };
-        if self.waiting.is_empty()
-            && let Some(Unbegun { request, choice }) = self.turns.next(begin)
-        {
-            self.sequences += 1;
-            let sequence = Sequence::new(SequenceId(self.sequences), request, choice);
-            self.waiting.push_back(Waiting { sequence, source: None, preempted: false });
-        }
-        self.waiting.front()
+        let Some(Unbegun { request, choice }) = self.turns[priority.index()].next(begin) else { return false };
+        self.sequences += 1;
+        let sequence = Sequence::new(SequenceId(self.sequences), request, choice);
+        self.waiting.push_front(Waiting { sequence, source: None, preempted: false });
+        true
+    }
+
+    /// Whether the first sequence that waits is of this priority or a higher one.
+    fn front_is(&self, priority: Priority) -> bool {
+        self.waiting.front().is_some_and(|front| front.sequence.request.priority <= priority)
+    }
+
+    /// Whether any sequence of this priority is in the queue.
+    pub fn has(&self, priority: Priority) -> bool {
+        let waits = |waiting: &Waiting| waiting.sequence.request.priority == priority;
+        !self.turns[priority.index()].is_empty() || self.waiting.iter().any(waits)
     }
 
     /// Removes the head.
@@ -75,20 +96,25 @@ impl Queue {
         self.waiting.pop_front()
     }
 
-    /// Puts a preempted sequence at the front; all waiting sequences are younger.
+    /// Puts a preempted sequence before all of its priority, which are younger.
     pub fn put_back(&mut self, preempted: Waiting) {
-        self.waiting.push_front(preempted);
+        let turn = preempted.sequence.turn();
+        let place = self.waiting.partition_point(|waiting| waiting.sequence.turn() < turn);
+        self.waiting.insert(place, preempted);
     }
 
-    /// Takes the source from the youngest waiting sequence that holds one.
-    pub fn take_source(&mut self) -> Option<SourceSlot> {
-        self.waiting.iter_mut().rev().find_map(|waiting| waiting.source.take())
+    /// Takes the source from the youngest waiting sequence that holds one and is not before `least`.
+    pub fn take_source(&mut self, least: Priority) -> Option<SourceSlot> {
+        let waiting = self.waiting.iter_mut().rev();
+        let mut given = waiting.take_while(|waiting| waiting.sequence.request.priority >= least);
+        given.find_map(|waiting| waiting.source.take())
     }
 
     /// Removes selected sequences of a call and returns how many there were. Sources that they held go to `release`.
     pub fn remove(&mut self, call: CallId, selection: Selection, mut release: impl FnMut(SourceSlot)) -> usize {
         let Self { waiting, turns, begun, .. } = self;
-        let mut removed = turns.remove(call, |one| selection.covers(one.request.id, one.choice));
+        let covered = |one: &Unbegun| selection.covers(one.request.id, one.choice);
+        let mut removed = turns.iter_mut().map(|turns| turns.remove(call, covered)).sum();
         waiting.retain_mut(|waiting| {
             if !waiting.sequence.is_in(selection) {
                 return true;
@@ -108,12 +134,12 @@ impl Queue {
 
     /// Number of sequences in the queue.
     pub fn len(&self) -> usize {
-        self.waiting.len() + self.turns.len()
+        self.waiting.len() + self.turns.iter().map(Turns::len).sum::<usize>()
     }
 
     /// Whether the queue is empty.
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.turns.is_empty()
+        self.waiting.is_empty() && self.turns.iter().all(Turns::is_empty)
     }
 
     /// Rows of all sequences that had their turn and are not over, whether they run or wait.

@@ -15,17 +15,28 @@ use super::pool_size::target_pages;
 use super::rules::{EndTokens, RuleWriter};
 use super::searching::Beams;
 use super::source::SourceKey;
-use crate::request::{GenerationRequest, RequestId};
+use crate::request::{GenerationRequest, Priority, RequestId};
 
 /// Identifies a sequence. Ids ascend in the order in which sequences have their turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SequenceId(pub u64);
+
+/// Place of a sequence in the order of those that run or wait: by priority, then by when they had their turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Turn {
+    /// The priority of its call.
+    pub priority: Priority,
+    /// The sequence.
+    pub id: SequenceId,
+}
 
 /// A request, shared by its choices.
 #[derive(Debug)]
 pub struct Request {
     /// Id of the request.
     pub id: RequestId,
+    /// Whether it gives way to others.
+    pub priority: Priority,
     /// The source, for the encoder.
     pub source: SourceKey,
     /// The decoder's first token.
@@ -42,7 +53,15 @@ impl Request {
     /// A request to a model with these tokens.
     pub fn new(id: RequestId, source: SourceKey, tokens: &BoundaryTokens, asked: GenerationRequest) -> Self {
         let ends = EndTokens::new(&asked, tokens);
-        Self { id, source, start_token: tokens.start, ends, asked, beginning: OnceLock::new() }
+        Self {
+            id,
+            priority: Priority::default(),
+            source,
+            start_token: tokens.start,
+            ends,
+            asked,
+            beginning: OnceLock::new(),
+        }
     }
 
     /// The history of a choice that has no tokens of its own. Choices share it.
@@ -143,6 +162,11 @@ impl Sequence {
         let scored = asked.prompt_scores.unwrap_or_default().from;
         let histories = vec![History::default()];
         Self { id, request, choice, lines, histories, places: Vec::new(), scored, drafter }
+    }
+
+    /// Its place in the order of running and waiting sequences.
+    pub fn turn(&self) -> Turn {
+        Turn { priority: self.request.priority, id: self.id }
     }
 
     /// Whether it goes on by tokens that its constraint leaves no choice about. They are drawn like any other where

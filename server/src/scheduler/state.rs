@@ -47,7 +47,7 @@ pub struct Scheduler {
     pub(super) tokens: BoundaryTokens,
     pub(super) memory: Memory,
     pub(super) requests: HashMap<RequestId, OpenRequest>,
-    /// Sequences that have a row, oldest first.
+    /// Sequences that have a row, interactive ones first, then oldest first.
     pub(super) running: Vec<Running>,
     pub(super) queue: Queue,
     pub(super) rules: RuleWriter,

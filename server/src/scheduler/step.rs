@@ -8,6 +8,7 @@ use super::memory::Memory;
 use super::plan::Plan;
 use super::running::{Grant, Running};
 use super::state::Scheduler;
+use crate::request::Priority;
 
 impl Scheduler {
     /// Writes the work of the next step. It is to be run, then committed or failed, before the next call; an empty plan
@@ -28,8 +29,9 @@ impl Scheduler {
     }
 
     /// Writes the step that follows the plan under way, to be run and committed after it. Returns false when there is
-    /// no such step, or when it has to wait: for a cancellation, for pages, for logits or encoder states of the plan
-    /// under way, which are still to be read, or for tokens that the rule of the next draw follows.
+    /// no such step, or when it has to wait: for a cancellation, for pages, for idle sequences to be preempted, for
+    /// logits or encoder states of the plan under way, which are still to be read, or for tokens that the rule of the
+    /// next draw follows.
     ///
     /// # Panics
     /// Unless exactly one plan is under way.
@@ -37,6 +39,9 @@ impl Scheduler {
         assert_eq!(self.plans_under_way, 1, "a plan is made ahead of the only one under way");
         let waits = |running: &Running| running.granted.rows > 0 && running.holds_back_plans();
         let reads_results = self.memory.encoder.gives_results();
+        if self.idle_runs() && self.queue.has(Priority::Interactive) {
+            return false;
+        }
         if reads_results || !self.cancelled.is_empty() || self.running.iter().any(waits) {
             return false;
         }
@@ -52,13 +57,16 @@ impl Scheduler {
         !plan.is_empty()
     }
 
-    /// Takes pages for the rows that were granted, admits what there is room for, and writes the plan.
+    /// Takes pages for the rows that were granted, admits what there is room for, and writes the plan. Idle sequences
+    /// have what interactive ones leave.
     fn write(&mut self, plan: &mut Plan) {
         self.step += 1;
         plan.clear();
         self.share_prompts();
-        self.grow_running(&mut plan.copies);
-        self.admit();
+        for priority in Priority::ALL {
+            self.grow_running(priority, &mut plan.copies);
+            self.admit(priority);
+        }
         let rows = self.running.iter().map(Running::next_rows).sum();
         let Memory { encoder, sources, .. } = &mut self.memory;
         encoder.plan(sources, rows, &mut plan.encode, &mut self.announced);

@@ -15,7 +15,9 @@ impl Scheduler {
     pub fn submit(&mut self, id: RequestId, caller: &Caller, asked: GenerationRequest) -> Result<(), Refusal> {
         let (choices, lengths) = (asked.choices, asked.lengths());
         let source = self.memory.sources.key(&asked.source, &caller.salt);
-        let request = Arc::new(Request::new(id, source, &self.tokens, asked));
+        let mut request = Request::new(id, source, &self.tokens, asked);
+        request.priority = caller.priority;
+        let request = Arc::new(request);
         if request.is_trivial() {
             self.announced.push(Event::Started { request: id, cached_tokens: 0 });
             for choice in 0..choices {
@@ -49,6 +51,6 @@ impl Scheduler {
     /// When the source is empty: it has no states.
     pub fn submit_encoding(&mut self, id: RequestId, caller: &Caller, asked: EncodeRequest) {
         assert!(asked.tokens() > 0, "a source has at least one token");
-        self.memory.encoder.submit(id, caller.call, asked);
+        self.memory.encoder.submit(id, caller, asked);
     }
 }

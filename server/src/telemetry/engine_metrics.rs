@@ -109,7 +109,10 @@ impl EngineFamilies {
             encoder_runs: counters("encdec_encoder_runs_total", "Sources taken through the encoder."),
             encoder_tokens: counters("encdec_encoder_tokens_total", "Source tokens taken through the encoder."),
             cross_cache_hits: counters("encdec_cross_cache_hits_total", hits),
-            preemptions: counters("encdec_preemptions_total", "Sequences that gave up their pages to older ones."),
+            preemptions: counters(
+                "encdec_preemptions_total",
+                "Sequences that gave up their pages to older or interactive ones.",
+            ),
             draft_tokens: counters("encdec_draft_tokens_total", "Tokens that were drafted."),
             accepted_draft_tokens: counters("encdec_accepted_draft_tokens_total", accepted),
             mask_seconds: make.histograms(

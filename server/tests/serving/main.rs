@@ -32,6 +32,7 @@ mod loading;
 mod logs;
 mod outputs;
 mod overload;
+mod priorities;
 mod process;
 mod quantize;
 mod responses;

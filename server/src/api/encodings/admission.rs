@@ -55,7 +55,7 @@ pub async fn admit<T: Task>(
     let unread = Unread { account, request, waits_in_queue: true };
     let ReadRequest { model, asked, client, held } = read_request(api, unread, parse).await?;
     let (names, count) = (asked.inputs.names, asked.inputs.count() as u32);
-    let slots = model.engine.reserve(api.source_sharing.salt(&client, None), count)?;
+    let slots = model.engine.reserve_with(client.priority, api.source_sharing.salt(&client, None), count)?;
     let queued = Instant::now();
     // Texts take the room of their bodies until they are ids.
     let tokenised = on_tokenizing_threads(&model, move |model| {

@@ -55,7 +55,7 @@ pub async fn admit(
     let ReadRequest { model, asked, client, held } = read_call(api, unread, read).await?;
     let Asked { mut call, form } = asked;
     let salt = api.source_sharing.salt(&client, call.cache_salt.as_deref());
-    let slots = model.engine.reserve(salt, call.requests() as u32 * call.rows_of_prompt())?;
+    let slots = model.engine.reserve_with(client.priority, salt, call.requests() as u32 * call.rows_of_prompt())?;
     let queued = Instant::now();
     let tokens = tokenised(api, &model, &mut call, queued).await?;
     let share =

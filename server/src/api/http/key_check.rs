@@ -3,13 +3,15 @@
 //! Stands behind the guard and before all routes. A request that is let in carries the name of its key.
 
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
-use axum::http::{Extensions, HeaderMap};
+use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::entrance::Entrance;
 use super::error::ApiError;
+use super::priority_header::asked_priority;
 use super::visit::Visit;
 use crate::access::{KeyName, Keys};
 use crate::config::MetricsAccess;
@@ -48,8 +50,9 @@ pub async fn check_key(State(entrance): State<Entrance>, mut request: Request, n
 }
 
 /// Who sent a request.
-pub fn client_of(extensions: &Extensions) -> Client {
-    Client { peer: extensions.get().copied(), key: extensions.get().cloned() }
+pub fn client_of(head: &Parts) -> Client {
+    let Parts { extensions, headers, .. } = head;
+    Client { peer: extensions.get().copied(), key: extensions.get().cloned(), priority: asked_priority(headers) }
 }
 
 impl KeyCheck {

@@ -18,6 +18,7 @@ mod inflate;
 mod key_check;
 mod layers;
 mod open_requests;
+mod priority_header;
 mod random;
 mod request_account;
 mod request_name;

@@ -53,7 +53,7 @@ pub async fn read_request<T: Send + 'static>(
 ) -> Result<ReadRequest<T>, ApiError> {
     let Unread { account, request, waits_in_queue } = unread;
     let (head, raw) = request.into_parts();
-    let client = client_of(&head.extensions);
+    let client = client_of(&head);
     let reader = BodyReader { queues: waits_in_queue.then_some(&api.models), ..api.body_reader(client.peer) };
     let ReceivedBody { bytes, held } = tokio::select! {
         biased;

@@ -65,7 +65,7 @@ pub async fn admit(
     let unread = Unread { account, request, waits_in_queue: true };
     let ReadRequest { model, asked: mut call, client, held } = read_request(api, unread, parse).await?;
     let salt = api.source_sharing.salt(&client, call.cache_salt.as_deref());
-    let slots = model.engine.reserve(salt, call.places() as u32)?;
+    let slots = model.engine.reserve_with(client.priority, salt, call.places() as u32)?;
     let queued = Instant::now();
     let texts = call.take_texts();
     let job = move |model: &ServedModel| tokenise(&call, texts, model).map(|tokens| (call, tokens));

@@ -17,6 +17,7 @@ mod not_finite;
 mod one_of;
 mod plain_controls;
 mod pressure;
+mod priority;
 mod rhythm;
 mod shared_prompts;
 mod sharing;

@@ -8,11 +8,13 @@ use proptest::prelude::*;
 use super::automaton::Automaton;
 use super::fake_model::{BROKEN, VOCABULARY};
 use super::one_of::OneOf;
+use super::priority::idle_caller;
 use super::rhythm::Rhythm;
 use super::stop_pair::stop_pair;
 use super::world::{World, caller, source};
 use crate::request::{
-    BeamSearch, Constraint, Controls, EncodeRequest, GenerationRequest, PromptScores, Readout, RequestId, TokenBias,
+    BeamSearch, Constraint, Controls, EncodeRequest, GenerationRequest, Priority, PromptScores, Readout, RequestId,
+    TokenBias,
 };
 use crate::scheduler::beams::tests::early_stopping;
 use crate::scheduler::{PoolSize, SchedulerLimits};
@@ -23,6 +25,7 @@ struct Visit {
     /// Number of steps since the previous visit.
     pause: usize,
     asked: Asked,
+    is_idle: bool,
     cancellation: Option<Cancellation>,
 }
 
@@ -203,9 +206,10 @@ prop_compose! {
     fn visit()(
         pause in 0usize..6,
         asked in prop_oneof![2 => request().prop_map(Asked::Generation), 1 => encoding()],
+        is_idle in any::<bool>(),
         cancellation in prop::option::of(cancellation()),
     ) -> Visit {
-        Visit { pause, asked, cancellation }
+        Visit { pause, asked, is_idle, cancellation }
     }
 }
 
@@ -258,8 +262,12 @@ impl Trace {
     }
 
     fn arrive(&mut self, visit: &Visit) {
+        let caller = |call| if visit.is_idle { idle_caller(call + 10_000) } else { caller(call) };
         let (request, choices) = match visit.asked.clone() {
-            Asked::Generation(asked) => (self.world.submit(asked.clone()), asked.choices),
+            Asked::Generation(asked) => {
+                let call = self.world.clients.len() as u64 + 1;
+                (self.world.submit_as(&caller(call), asked.clone()), asked.choices)
+            }
             Asked::Encoding(call, asked) => (self.world.encode_as(&caller(call), asked), 0),
         };
         if let Some(Cancellation { after, during_step, choice }) = visit.cancellation {
@@ -292,7 +300,11 @@ proptest! {
     ) {
         let world = Trace::play(World::new(limits), &visits);
         world.check_answers();
-        prop_assert!(world.started.is_sorted_by(|a, b| world.is_trivial(*a) || world.is_trivial(*b) || a < b));
+        for priority in Priority::ALL {
+            let started = world.started.iter().filter(|id| world.clients[id].priority == priority);
+            let in_order = |a: &&RequestId, b: &&RequestId| world.is_trivial(**a) || world.is_trivial(**b) || a < b;
+            prop_assert!(started.is_sorted_by(in_order));
+        }
     }
 
     #[test]
@@ -334,6 +346,7 @@ proptest! {
         let sources: std::collections::BTreeSet<_> = asked.map(|(_, client)| &client.asked.source).collect();
         let runs = sources.len() + world.readers.len();
         prop_assert_eq!(world.scheduler.counters().encoder_runs, runs as u64);
-        prop_assert_eq!(world.scheduler.counters().preemptions, 0);
+        let only_interactive = world.clients.values().all(|client| client.priority == Priority::Interactive);
+        prop_assert!(world.scheduler.counters().preemptions == 0 || !only_interactive);
     }
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use super::alone::{Answer, answer_alone, encoded_alone};
 use super::fake_model::{BROKEN, END, FakeModel, START, StepResult, VOCABULARY, digest_in, hold_digest};
 use super::threads::Threads;
-use crate::request::{CallId, Caller, EncodeRequest, FinishReason, GenerationRequest, Readout, RequestId, Salt};
+use crate::request::{
+    CallId, Caller, EncodeRequest, FinishReason, GenerationRequest, Priority, Readout, RequestId, Salt,
+};
 use crate::scheduler::{
     BoundaryTokens, Event, Found, Lane, NoToken, Plan, PoolSize, Scheduler, SchedulerLimits, TokenScoreAt,
 };
@@ -33,7 +35,7 @@ pub fn with_pages(pages: usize) -> SchedulerLimits {
 
 /// The caller of call number `call`, without a salt.
 pub fn caller(call: u64) -> Caller {
-    Caller { call: CallId(call), salt: Salt::default() }
+    Caller { call: CallId(call), priority: Priority::default(), salt: Salt::default() }
 }
 
 /// A source of this many tokens, all of which are `name`.
@@ -45,6 +47,7 @@ pub fn source(name: u32, tokens: usize) -> Vec<u32> {
 #[derive(Debug)]
 pub struct Client {
     pub asked: GenerationRequest,
+    pub priority: Priority,
     pub started: Option<u32>,
     pub answers: Vec<Answer>,
     pub cancelled: Vec<bool>,
@@ -85,6 +88,8 @@ pub struct World {
     events: Vec<Event>,
     /// Number of steps after which all submitted requests must be done.
     pub step_bound: usize,
+    /// Steps that all idle requests take alone.
+    idle_steps: usize,
     /// Steps that requests may take longer when encoder requests come between them.
     steps_of_readers: usize,
 }
@@ -108,6 +113,7 @@ impl World {
             model: FakeModel::new(limits.pool, limits.encoder_layers),
             events: Vec::new(),
             step_bound: 0,
+            idle_steps: 0,
             steps_of_readers: 0,
         }
     }
@@ -135,7 +141,10 @@ impl World {
         // encoder's queue, which never holds more sources than sequences run. Lanes take turns.
         let positions = asked.decoder_prompt.len() + asked.max_tokens as usize;
         let encoding = choices * 2 * (self.limits.running_rows + 2) * self.limits.encoder_layers;
-        self.step_bound += choices * positions + encoding + 2;
+        let steps = choices * positions + encoding + 2;
+        // Every idle sequence may have to begin again for an interactive one.
+        self.step_bound += steps + if caller.priority == Priority::Interactive { self.idle_steps } else { 0 };
+        self.idle_steps += if caller.priority == Priority::Idle { steps } else { 0 };
         // Sources and encoder requests take turns in each lane.
         self.steps_of_readers += encoding;
         if asked.constraint.is_some() {
@@ -151,8 +160,8 @@ impl World {
             self.step_bound += 2 * choices;
         }
         let answers = (0..choices).map(|_| Answer::default()).collect();
-        self.clients
-            .insert(id, Client { asked, started: None, answers, cancelled: vec![false; choices], failure: None });
+        let (priority, cancelled) = (caller.priority, vec![false; choices]);
+        self.clients.insert(id, Client { asked, priority, started: None, answers, cancelled, failure: None });
         id
     }
 
@@ -209,10 +218,10 @@ impl World {
     }
 
     fn plan_now(&mut self) -> StepResult {
-        let oldest = self.scheduler.running.first().map(|running| running.sequence.id);
+        let oldest = self.scheduler.running.first().map(|running| running.sequence.turn());
         self.scheduler.plan(&mut self.plan);
-        if oldest.is_some() {
-            let still = self.scheduler.running.first().map(|running| running.sequence.id);
+        if oldest.is_some_and(|oldest| oldest.priority == Priority::Interactive) {
+            let still = self.scheduler.running.first().map(|running| running.sequence.turn());
             assert_eq!(still, oldest, "the oldest running sequence is never preempted");
         }
         self.check_limits(&self.plan);

@@ -1,0 +1,150 @@
+//! Priorities: idle requests have what interactive ones leave, and lose nothing but time.
+
+use super::world::{LIMITS, World, asks, caller, source, with_pages};
+use crate::request::{Caller, EncodeRequest, GenerationRequest, Priority, Readout, RequestId};
+use crate::scheduler::SchedulerLimits;
+
+const NARROW: SchedulerLimits = SchedulerLimits { running_rows: 4, call_rows: 4, ..LIMITS };
+
+/// The caller of an idle call.
+pub fn idle_caller(call: u64) -> Caller {
+    Caller { priority: Priority::Idle, ..caller(call) }
+}
+
+fn runs(world: &World, id: RequestId) -> bool {
+    world.scheduler.running.iter().any(|running| running.sequence.request.id == id)
+}
+
+/// Submits an idle request of each name, of 4 source tokens.
+fn idle<const N: usize>(world: &mut World, names: [u32; N], max_tokens: u32) -> [RequestId; N] {
+    names.map(|name| world.submit_as(&idle_caller(u64::from(name)), asks(&source(name, 4), max_tokens)))
+}
+
+#[test]
+fn an_interactive_request_runs_in_the_next_step_although_idle_ones_have_all_rows() {
+    let mut world = World::new(NARROW);
+    let idle = idle(&mut world, [1, 2, 3, 4, 5], 40);
+    (0..5).for_each(|_| _ = world.step());
+    assert_eq!(idle.map(|id| runs(&world, id)), [true, true, true, true, false]);
+    let asked = world.submit(asks(&source(9, 4), 3));
+    world.step();
+    assert!(runs(&world, asked), "it has a row in the first step");
+    assert_eq!(idle.map(|id| runs(&world, id)), [true, true, true, false, false], "the youngest has made room");
+    (0..3).for_each(|_| _ = world.step());
+    assert_eq!(world.answer(asked).tokens.len(), 3, "a step for its source, and one for each token");
+    world.run();
+    world.check_answers();
+    assert_eq!(world.started[5..], [idle[4]], "who made room comes back before those behind it");
+}
+
+#[test]
+fn a_call_of_many_choices_takes_the_rows_of_several_idle_requests() {
+    let mut world = World::new(NARROW);
+    let idle = idle(&mut world, [1, 2, 3, 4], 30);
+    (0..3).for_each(|_| _ = world.step());
+    let many = world.submit(GenerationRequest { choices: 3, ..asks(&source(9, 4), 4) });
+    world.step();
+    assert_eq!(idle.map(|id| runs(&world, id)), [true, false, false, false]);
+    assert_eq!(world.scheduler.running.iter().filter(|running| running.sequence.request.id == many).count(), 3);
+    world.run();
+    world.check_answers();
+}
+
+#[test]
+fn idle_requests_give_up_pages_for_interactive_ones_and_get_the_same_tokens() {
+    let mut world = World::new(with_pages(8));
+    let idle = idle(&mut world, [1, 2], 40);
+    (0..30).for_each(|_| _ = world.step());
+    let asked = world.submit(asks(&source(9, 48), 60));
+    world.step();
+    assert!(runs(&world, asked), "its source and its first page were taken from idle requests");
+    // It grows to the whole pool but a page, and takes the sources that waiting idle ones hold.
+    loop {
+        world.step();
+        if world.answer(asked).finish.is_some() {
+            break;
+        }
+        assert_eq!(world.scheduler.running[0].sequence.request.id, asked, "it is never preempted itself");
+    }
+    world.run();
+    world.check_answers();
+    assert!(idle.iter().all(|id| world.answer(*id).tokens.len() == 40));
+}
+
+#[test]
+fn no_idle_request_is_admitted_while_an_interactive_one_waits() {
+    let mut world = World::new(SchedulerLimits { running_rows: 1, ..LIMITS });
+    let first = world.submit(asks(&source(8, 4), 5));
+    world.step();
+    let idle = idle(&mut world, [1, 2], 3);
+    let late = [6, 7].map(|name| world.submit(asks(&source(name, 4), 5)));
+    world.run();
+    world.check_answers();
+    assert_eq!(world.started, [first, late[0], late[1], idle[0], idle[1]]);
+}
+
+#[test]
+fn an_interactive_source_enters_the_encoder_before_idle_ones() {
+    let mut world = World::new(SchedulerLimits { step_encoder_tokens: 32, ..LIMITS });
+    for name in 1..=6 {
+        world.submit_as(&idle_caller(u64::from(name)), asks(&source(name, 32), 4));
+    }
+    world.step();
+    let asked = world.submit(asks(&source(9, 32), 1));
+    // The idle source of the first step is done; five others wait.
+    world.step();
+    world.step();
+    assert_eq!(world.answer(asked).tokens.len(), 1);
+    world.run();
+    world.check_answers();
+}
+
+#[test]
+fn a_source_that_waits_as_an_idle_one_is_promoted_by_an_interactive_request_for_it() {
+    let mut world = World::new(SchedulerLimits { step_encoder_tokens: 32, ..LIMITS });
+    for name in 1..=6 {
+        world.submit_as(&idle_caller(u64::from(name)), asks(&source(name, 32), 4));
+    }
+    world.step();
+    let asked = world.submit(asks(&source(6, 32), 1));
+    world.step();
+    world.step();
+    assert_eq!(world.answer(asked).tokens.len(), 1);
+    world.run();
+    world.check_answers();
+}
+
+#[test]
+fn interactive_encoder_requests_enter_the_encoder_before_idle_ones() {
+    let mut world = World::new(SchedulerLimits { step_encoder_tokens: 32, ..LIMITS });
+    let asked = |name| EncodeRequest { source: source(name, 32).into(), readout: Readout::Mean };
+    let idle: Vec<_> = (1..=5).map(|name| world.encode_as(&idle_caller(1), asked(name))).collect();
+    world.step();
+    let interactive = world.encode_as(&caller(2), asked(9));
+    world.step();
+    assert!(world.readers[&interactive].result.is_some());
+    assert!(world.readers[&idle[1]].result.is_none());
+    world.run();
+    world.check_answers();
+}
+
+#[test]
+fn no_plan_is_made_ahead_of_the_rows_that_idle_requests_are_to_give_up() {
+    let mut world = World::running_ahead(NARROW);
+    let idle = idle(&mut world, [1, 2, 3, 4], 60);
+    (0..8).for_each(|_| _ = world.step());
+    let (ahead, asked) = (world.ahead, world.submit(asks(&source(9, 4), 4)));
+    assert!(ahead > 0);
+    // A plan that was made before it came runs first.
+    world.step();
+    world.step();
+    assert!(runs(&world, asked) && !runs(&world, idle[3]));
+    world.run();
+    world.check_answers();
+}
+
+#[test]
+fn idle_calls_are_the_last_in_the_order() {
+    assert!(Priority::Interactive < Priority::Idle);
+    assert_eq!(Priority::ALL.map(Priority::index), [0, 1]);
+}
