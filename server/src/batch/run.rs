@@ -83,7 +83,6 @@ pub async fn run(batch: Batch, mut told: impl FnMut(&BatchResult)) -> Result<Bat
     let line_bytes = pace.body_bytes.saturating_add(LINE_BYTES);
     let lines = LineReader::new(BufReader::new(open_requests(&path)?), line_bytes);
     let requests = Requests { lines, shard, line_bytes, finished: &mut finished };
-    let mut was_cut_off = false;
     let requests = requests.take_while(|_| !is_ending.load(Ordering::Relaxed));
     let begun = begin(requests, pace.bytes);
     let begun = begun.map(|begun| resolve(begun, destination.clone()));
@@ -99,17 +98,17 @@ pub async fn run(batch: Batch, mut told: impl FnMut(&BatchResult)) -> Result<Bat
                 results.append(&result)?;
                 told(&result);
             }
-            None => {
-                was_cut_off = true;
-                if pace.is_ordered {
-                    // A later result would stand before those of requests that are still to be answered.
-                    break;
-                }
+            // The server ends: further requests would come back as well. In order, a later result would stand before
+            // those of requests that are still to be answered.
+            None if pace.is_ordered => {
+                is_ending.store(true, Ordering::Relaxed);
+                break;
             }
+            None => is_ending.store(true, Ordering::Relaxed),
         }
     }
     results.sync()?;
-    if was_cut_off || is_ending.load(Ordering::Relaxed) {
+    if is_ending.load(Ordering::Relaxed) {
         return Err(BatchError::Interrupted { finished: results.counts().finished() });
     }
     Ok(results.counts())
@@ -159,9 +158,15 @@ async fn resolve(begun: io::Result<Begun>, destination: Destination) -> io::Resu
     };
     let custom_id = Some(request.custom_id.clone());
     let mut task = EndedWithUs(tokio::spawn(answer(destination, request)));
-    let outcome = (&mut task.0).await.unwrap_or_else(|_| {
-        Some(Outcome::Refused { code: "internal_error", message: format!("line {line}: the server failed at it") })
-    });
+    let outcome = match (&mut task.0).await {
+        Ok(outcome) => outcome,
+        // The runtime ends its tasks when the process ends.
+        Err(failure) if failure.is_cancelled() => None,
+        Err(_) => {
+            let message = format!("line {line}: the server failed at it");
+            Some(Outcome::Refused { code: "internal_error", message })
+        }
+    };
     drop(bytes);
     Ok(outcome.map(|outcome| BatchResult { line, custom_id, outcome }))
 }

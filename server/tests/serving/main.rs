@@ -8,6 +8,7 @@ mod answers;
 mod app;
 mod bad_requests;
 mod batch;
+mod batch_deployments;
 mod batching;
 mod beams;
 mod bodies;
