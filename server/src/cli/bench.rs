@@ -31,6 +31,14 @@ pub struct BenchOptions {
     /// Compare steps under each control of requests with steps without.
     #[arg(long, conflicts_with_all = ["sweep", "profile", "beams"])]
     controls: bool,
+    /// Compare answers in the form of the JSON schema in this file with free ones. The model needs a tokenizer
+    /// (--tokenizer).
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["sweep", "profile", "beams", "controls", "mixed", "targets"]
+    )]
+    pub schema: Option<PathBuf>,
     /// Run so many requests of mixed lengths instead (512 tokens of source and target in the mean), all at once.
     #[arg(
         long,
@@ -64,6 +72,8 @@ pub enum BenchKind {
     Beams(u32),
     /// A JSON line for each batch size and control.
     Controls,
+    /// A JSON line for each batch size, of answers under a schema and of free ones.
+    Schema,
     /// A JSON line for a number of requests of mixed lengths.
     Mixed(usize),
     /// A JSON line for each search among so many targets.
@@ -78,6 +88,7 @@ impl BenchOptions {
             Self { profile: true, .. } => BenchKind::Profile,
             Self { beams: Some(width), .. } => BenchKind::Beams(width.get()),
             Self { controls: true, .. } => BenchKind::Controls,
+            Self { schema: Some(_), .. } => BenchKind::Schema,
             Self { mixed: Some(requests), .. } => BenchKind::Mixed(requests.get()),
             Self { targets: Some(count), .. } => BenchKind::Targets(count.get()),
             _ => BenchKind::Lines,

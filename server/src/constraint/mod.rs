@@ -9,6 +9,8 @@ mod form_cache;
 mod grammar;
 #[cfg(test)]
 mod schemas;
+#[cfg(test)]
+mod siblings;
 mod targets;
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ const ENDS: [u32; 2] = [1, 6];
 /// Tokens of the longest walk.
 const LONGEST: u32 = 4000;
 
-static DEMO: LazyLock<Vocabulary> = LazyLock::new(|| {
+pub static DEMO: LazyLock<Vocabulary> = LazyLock::new(|| {
     let tokenizer = Tokenizer::from_bytes(include_bytes!("../../../model/demo/tokenizer.json")).unwrap();
     let size = tokenizer.vocab_size();
     Vocabulary::new(&Arc::new(tokenizer), size, &ENDS)

@@ -225,6 +225,27 @@ fn bench_compares_steps_under_each_control_with_steps_without() {
 }
 
 #[test]
+fn bench_compares_answers_under_a_schema_with_free_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("schema.json");
+    std::fs::write(&path, r#"{"type": "array", "items": {"type": "string", "maxLength": 9}, "minItems": 20}"#).unwrap();
+    let sizes = ["bench", "--source", "8", "--target", "12", "--batch", "1,3", "--schema"];
+    let output = printed(&run(&[&sizes[..], &[text(&path)], &FLOAT32].concat()));
+    let lines: Vec<Value> = output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2);
+    for (line, batch) in lines.iter().zip([1, 3]) {
+        let number = |key: &str| line[key].as_f64().unwrap_or_else(|| panic!("{key}: {line}"));
+        assert_eq!((&line["batch"], number("filled")), (&batch.into(), 1.0));
+        let ratio = number("schema_tokens_per_s") / number("free_tokens_per_s");
+        assert!((number("ratio") / ratio - 1.0).abs() < 0.05, "{line}");
+    }
+    std::fs::write(&path, r#"{"type": "integer", "minimum": 3, "maximum": 2}"#).unwrap();
+    assert!(complaint(&["bench", "--schema", text(&path)]).contains("minimum"));
+    let without = ["bench", "--schema", text(&path), "--tokenizer", "none"];
+    assert!(complaint(&without).contains("--tokenizer"));
+}
+
+#[test]
 fn a_sweep_prints_every_precision_and_replaces_its_section_of_the_report() {
     let folder = tempfile::tempdir().unwrap();
     let page = folder.path().join("page.md");

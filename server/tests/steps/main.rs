@@ -15,6 +15,7 @@ mod mixed;
 mod neighbours;
 mod not_finite;
 mod processor;
+mod schemas;
 
 /// Opens the GPU, or says that there is none. Panics without a GPU where one was promised.
 #[cfg(feature = "cuda")]

@@ -1,7 +1,7 @@
 //! Batches of requests through the engine. End tokens are ignored, and every source is new, so that none is
 //! found in the cache.
 //!
-//! Used by `measure`, `beams`, `controls` and `profile`.
+//! Used by `measure`, `beams`, `controls`, `schema` and `profile`.
 
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,15 @@ pub struct Driver {
     source_len: usize,
     vocab: u64,
     sources_made: u64,
+}
+
+/// Time of a batch, and the tokens that it gave.
+#[derive(Debug, Clone, Copy)]
+pub struct Counted {
+    /// From the first request to the last event.
+    pub time: Duration,
+    /// Tokens of all answers.
+    pub tokens: usize,
 }
 
 impl Driver {
@@ -41,6 +50,15 @@ impl Driver {
         sources: usize,
         ask: impl Fn(Vec<u32>) -> GenerationRequest,
     ) -> Result<Duration, CommandError> {
+        Ok(self.count_each(sources, ask)?.time)
+    }
+
+    /// Time of what is asked of each of so many new sources, and the tokens of all answers.
+    pub fn count_each(
+        &mut self,
+        sources: usize,
+        ask: impl Fn(Vec<u32>) -> GenerationRequest,
+    ) -> Result<Counted, CommandError> {
         let handle = self.engine.handle.clone();
         let requests: Vec<GenerationRequest> = (0..sources).map(|_| ask(self.new_source())).collect();
         let began = Instant::now();
@@ -49,14 +67,17 @@ impl Driver {
             let rows = request.sequences() * request.branches() as u32;
             generations.push(handle.submit(handle.reserve(Salt::default(), rows)?, request)?);
         }
+        let mut tokens = 0;
         for generation in &mut generations {
             while let Some(event) = generation.blocking_next() {
-                if let GenerationEvent::Failed { message, .. } = event {
-                    return Err(CommandError::Failed { message });
+                match event {
+                    GenerationEvent::Failed { message, .. } => return Err(CommandError::Failed { message }),
+                    GenerationEvent::Token { .. } => tokens += 1,
+                    _ => {}
                 }
             }
         }
-        Ok(began.elapsed())
+        Ok(Counted { time: began.elapsed(), tokens })
     }
 
     /// Ends the engine; its memory is free afterwards.

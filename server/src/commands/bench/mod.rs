@@ -2,8 +2,8 @@
 //!
 //! Called by `main`. Plain, it prints one JSON line for each batch size. `--sweep` compares every arithmetic and writes
 //! a report, `--profile` shows where the time goes, `--beams` compares beam search with sampling, `--controls`
-//! shows what each control costs, `--mixed` runs the load of a busy server, `--targets` counts the steps of searches
-//! among given targets. Nothing here knows how a model computes.
+//! shows what each control costs, `--schema` what the form of an answer costs, `--mixed` runs the load of a busy
+//! server, `--targets` counts the steps of searches among given targets. Nothing here knows how a model computes.
 
 mod beams;
 mod conditions;
@@ -18,6 +18,7 @@ mod print;
 mod profile;
 mod report;
 mod row;
+mod schema;
 mod sweep;
 mod table;
 mod targets;
@@ -41,6 +42,7 @@ pub fn bench(config: &Config, options: &BenchOptions, command_line: &str) -> Res
         BenchKind::Profile => profile::profile(config, options),
         BenchKind::Beams(width) => beams::beams(config, options, width),
         BenchKind::Controls => controls::controls(config, options),
+        BenchKind::Schema => schema::schema(config, options),
         BenchKind::Mixed(requests) => mixed::mixed(config, requests),
         BenchKind::Targets(count) => targets::targets(config, count),
     }
