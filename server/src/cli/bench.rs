@@ -36,21 +36,33 @@ pub struct BenchOptions {
     #[arg(
         long,
         value_name = "FILE",
-        conflicts_with_all = ["sweep", "profile", "beams", "controls", "mixed", "targets"]
+        conflicts_with_all = ["sweep", "profile", "beams", "controls", "copying", "mixed", "targets"]
     )]
     pub schema: Option<PathBuf>,
+    /// Compare drafts with none on answers that copy so many percent of their source, 0 to 100.
+    #[arg(
+        long,
+        value_name = "PERCENT",
+        value_parser = clap::value_parser!(u8).range(0..=100),
+        conflicts_with_all = ["sweep", "profile", "beams", "controls"]
+    )]
+    copying: Option<u8>,
     /// Run so many requests of mixed lengths instead (512 tokens of source and target in the mean), all at once.
     #[arg(
         long,
         value_name = "REQUESTS",
-        conflicts_with_all = ["sweep", "profile", "beams", "controls", "batches", "source_len", "target_len"]
+        conflicts_with_all = [
+            "sweep", "profile", "beams", "controls", "copying", "batches", "source_len", "target_len",
+        ]
     )]
     mixed: Option<NonZeroUsize>,
     /// Search for the best of so many targets instead, at most 100000, and count the steps.
     #[arg(
         long,
         value_name = "TARGETS",
-        conflicts_with_all = ["sweep", "profile", "beams", "controls", "mixed", "batches", "source_len", "target_len"]
+        conflicts_with_all = [
+            "sweep", "profile", "beams", "controls", "copying", "mixed", "batches", "source_len", "target_len",
+        ]
     )]
     targets: Option<NonZeroUsize>,
     /// Markdown page whose section the sweep writes [default: docs/benchmarks.md if there is one here, else
@@ -74,6 +86,8 @@ pub enum BenchKind {
     Controls,
     /// A JSON line for each batch size, of answers under a schema and of free ones.
     Schema,
+    /// A JSON line for each batch size, of answers that copy so many percent of their source.
+    Copying(u8),
     /// A JSON line for a number of requests of mixed lengths.
     Mixed(usize),
     /// A JSON line for each search among so many targets.
@@ -89,6 +103,7 @@ impl BenchOptions {
             Self { beams: Some(width), .. } => BenchKind::Beams(width.get()),
             Self { controls: true, .. } => BenchKind::Controls,
             Self { schema: Some(_), .. } => BenchKind::Schema,
+            Self { copying: Some(percent), .. } => BenchKind::Copying(*percent),
             Self { mixed: Some(requests), .. } => BenchKind::Mixed(requests.get()),
             Self { targets: Some(count), .. } => BenchKind::Targets(count.get()),
             _ => BenchKind::Lines,

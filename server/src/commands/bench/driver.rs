@@ -1,7 +1,7 @@
 //! Batches of requests through the engine. End tokens are ignored, and every source is new, so that none is
 //! found in the cache.
 //!
-//! Used by `measure`, `beams`, `controls`, `schema` and `profile`.
+//! Used by `measure`, `beams`, `controls`, `copying`, `schema` and `profile`.
 
 use std::time::{Duration, Instant};
 

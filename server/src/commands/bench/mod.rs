@@ -1,13 +1,16 @@
 //! `server bench`: the engine's own speed, without HTTP, against the speed of the memory.
 //!
 //! Called by `main`. Plain, it prints one JSON line for each batch size. `--sweep` compares every arithmetic and writes
-//! a report, `--profile` shows where the time goes, `--beams` compares beam search with sampling, `--controls`
-//! shows what each control costs, `--schema` what the form of an answer costs, `--mixed` runs the load of a busy
-//! server, `--targets` counts the steps of searches among given targets. Nothing here knows how a model computes.
+//! a report, `--profile` shows where the time goes, `--beams` compares beam search with sampling, `--controls` shows
+//! what each control costs, `--copying` what drafts save, `--schema` what the form of an answer costs, `--mixed` runs
+//! the load of a busy server, `--targets` counts the steps of searches among given targets. Nothing here knows how a
+//! model computes.
 
 mod beams;
 mod conditions;
 mod controls;
+mod copying;
+mod dictated;
 mod driver;
 mod figures;
 mod lines;
@@ -43,6 +46,7 @@ pub fn bench(config: &Config, options: &BenchOptions, command_line: &str) -> Res
         BenchKind::Beams(width) => beams::beams(config, options, width),
         BenchKind::Controls => controls::controls(config, options),
         BenchKind::Schema => schema::schema(config, options),
+        BenchKind::Copying(percent) => copying::copying(config, options, percent),
         BenchKind::Mixed(requests) => mixed::mixed(config, requests),
         BenchKind::Targets(count) => targets::targets(config, count),
     }
