@@ -21,3 +21,4 @@ pub mod request;
 pub mod scheduler;
 pub mod source_sharing;
 pub mod telemetry;
+pub mod turns;

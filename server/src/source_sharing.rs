@@ -1,4 +1,4 @@
-//! Which clients share encoded sources: the making of a request's salt.
+//! Which clients share encoded sources: the making of a request's salt. Also who counts as one client.
 //!
 //! Chosen in the settings, called by `api` for each request.
 
@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use crate::access::KeyName;
 use crate::client_connection::Peer;
-use crate::request::{Priority, Salt};
+use crate::request::{Party, Priority, Salt};
 
 /// Who shares the keys and values of equal sources.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,6 +29,17 @@ pub struct Client {
     pub key: Option<KeyName>,
     /// Whether somebody waits for the answer.
     pub priority: Priority,
+}
+
+impl Client {
+    /// The client's party: its API key; without one its address, or the network of an IPv6 address.
+    pub fn party(&self) -> Party {
+        match (&self.key, self.peer.map(Peer::network)) {
+            (Some(key), _) => Party::of(&[b"key ", key.as_str().as_bytes()].concat()),
+            (None, Some(network)) => Party::of(format!("network {network}").as_bytes()),
+            (None, None) => Party::default(),
+        }
+    }
 }
 
 impl SourceSharing {
@@ -123,6 +134,17 @@ mod tests {
         ];
         for (index, one) in all.iter().enumerate() {
             assert!(all[..index].iter().all(|other| other != one), "{index}");
+        }
+    }
+
+    #[test]
+    fn a_client_is_told_by_its_key_or_else_by_its_network() {
+        assert_eq!(key("a").party(), Client { peer: None, ..key("a") }.party());
+        assert_eq!(peer("10.0.0.1:1").party(), peer("[::ffff:10.0.0.1]:2").party());
+        assert_eq!(peer("[2001:db8::1]:1").party(), peer("[2001:db8::2]:1").party());
+        let all = [key("a"), key("b"), peer("10.0.0.1:1"), peer("10.0.0.2:1"), peer("[::1]:1"), Client::default()];
+        for (index, one) in all.iter().enumerate() {
+            assert!(all[..index].iter().all(|other| other.party() != one.party()), "{index}");
         }
     }
 

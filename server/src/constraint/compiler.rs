@@ -16,7 +16,7 @@ use super::targets::{Targets, TargetsError};
 use super::trial::Trials;
 use super::vocabulary::Vocabulary;
 use crate::job_pool::{JobFailed, JobPool};
-use crate::request::Constraint;
+use crate::request::{Constraint, Party};
 
 /// A form that an answer must have, as a client asks for it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -80,25 +80,35 @@ impl FormCompiler {
         Self { tools, vocabulary: Arc::default(), cache: FormCache::new(limits) }
     }
 
-    /// The constraint that a form is. Who asks for a form that is being compiled waits for it.
+    /// The constraint that a form is, for this client. Who asks for a form that is being compiled waits for it.
     ///
     /// # Errors
     /// With the reason for which the form cannot be served.
-    pub async fn compile(&self, form: &Form) -> Result<CompiledForm, FormError> {
+    pub async fn compile(&self, form: &Form, client: &Party) -> Result<CompiledForm, FormError> {
         let text = serde_json::to_vec(form).expect("texts, numbers and lists serialise");
         let key: FormKey = Sha256::digest(&text).into();
         let mut was_there = true;
         let make = async {
             was_there = false;
-            self.made(form.clone()).await
+            self.made(form.clone(), client).await
         };
         let constraint = self.cache.get_or_make(key, make).await?;
         Ok(CompiledForm { constraint, was_there })
     }
 
-    async fn made(&self, form: Form) -> Result<Constraint, FormError> {
+    /// Number of forms that are kept or being compiled.
+    pub fn forms(&self) -> usize {
+        self.cache.forms()
+    }
+
+    /// Bytes of memory of the forms that are kept, about.
+    pub fn kept_bytes(&self) -> usize {
+        self.cache.bytes()
+    }
+
+    async fn made(&self, form: Form, client: &Party) -> Result<Constraint, FormError> {
         if let Form::Grammar(grammar) = &form {
-            self.tools.trials.pass(grammar).await?;
+            self.tools.trials.pass(grammar, client).await?;
         }
         let (tools, vocabulary) = (self.tools.clone(), Arc::clone(&self.vocabulary));
         let make = move || {

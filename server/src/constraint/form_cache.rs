@@ -62,6 +62,16 @@ impl FormCache {
         asked.cell.get_or_try_init(|| make).await.cloned()
     }
 
+    /// Number of forms that are kept or being made.
+    pub fn forms(&self) -> usize {
+        self.kept().forms.len()
+    }
+
+    /// Bytes of the forms that are kept.
+    pub fn bytes(&self) -> usize {
+        self.kept().made().map(|(.., form)| form.bytes()).sum()
+    }
+
     fn cell(&self, key: FormKey) -> Arc<OnceCell<Constraint>> {
         let mut kept = self.kept();
         kept.clock += 1;
@@ -96,13 +106,18 @@ impl Drop for Asked<'_> {
 }
 
 impl Kept {
+    /// The forms that are made.
+    fn made(&self) -> impl Iterator<Item = (&FormKey, &Entry, &Constraint)> {
+        self.forms.iter().filter_map(|(key, entry)| Some((key, entry, entry.cell.get()?)))
+    }
+
     /// Forgets the forms that were not used for longest, until the others are within the limits. Forms that are being
     /// made belong to requests, whose number has its own bound.
     fn shrink(&mut self, limits: FormCacheLimits) {
         loop {
-            let made = || self.forms.iter().filter_map(|(key, entry)| Some((key, entry, entry.cell.get()?)));
-            let (count, bytes) = made().fold((0, 0), |(count, bytes), (.., form)| (count + 1, bytes + form.bytes()));
-            let oldest = made().min_by_key(|(_, entry, _)| entry.used).map(|(key, ..)| *key);
+            let (count, bytes) =
+                self.made().fold((0, 0), |(count, bytes), (.., form)| (count + 1, bytes + form.bytes()));
+            let oldest = self.made().min_by_key(|(_, entry, _)| entry.used).map(|(key, ..)| *key);
             match oldest {
                 Some(oldest) if count > limits.forms || bytes > limits.bytes => _ = self.forms.remove(&oldest),
                 _ => return,
@@ -113,7 +128,7 @@ impl Kept {
 
 impl fmt::Debug for FormCache {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("FormCache").field("forms", &self.kept().forms.len()).finish_non_exhaustive()
+        formatter.debug_struct("FormCache").field("forms", &self.forms()).finish_non_exhaustive()
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod compiled;
 mod compiler;
+mod fair_semaphore;
 mod form_cache;
 mod grammar;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::fmt::Display;
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use llguidance::ParserFactory;
@@ -18,10 +18,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
-use tokio::sync::Semaphore;
 
+use super::fair_semaphore::FairSemaphore;
 use super::grammar::{Grammar, GrammarError};
 use super::vocabulary::LIMITS;
+use crate::request::Party;
 
 /// The command of the program that holds a trial.
 pub const COMMAND: &str = "try-grammar";
@@ -42,7 +43,7 @@ const REASON_BYTES: usize = 4096;
 /// Bounds on trials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrialLimits {
-    /// Trials that are held at once, at least one; others wait in order of arrival.
+    /// Trials that are held at once, at least one; others wait, and their clients take turns.
     pub at_once: usize,
     /// Processor time of a trial.
     pub seconds: u64,
@@ -54,7 +55,7 @@ pub struct Trials {
     /// The program, in a process of which they are held. Without one they are not held, for programs that trust their
     /// grammars.
     program: Option<PathBuf>,
-    places: Arc<Semaphore>,
+    places: FairSemaphore,
     seconds: u64,
 }
 
@@ -78,17 +79,17 @@ impl Trials {
     /// Trials in processes of this program; none are held without one.
     pub fn new(program: Option<PathBuf>, limits: TrialLimits) -> Self {
         let TrialLimits { at_once, seconds } = limits;
-        Self { program, places: Arc::new(Semaphore::new(at_once.clamp(1, Semaphore::MAX_PERMITS))), seconds }
+        Self { program, places: FairSemaphore::new(at_once), seconds }
     }
 
-    /// Holds a trial when it is its turn. It ends when nobody waits for it any more.
+    /// Holds a trial for a client when it is the client's turn. It ends when nobody waits for it any more.
     ///
     /// # Errors
     /// With the reason for which the grammar is refused; [`GrammarError::TooLarge`] when the trial was ended by its
     /// limits; [`GrammarError::Failed`] when there was none, for a reason that the log has.
-    pub async fn pass(&self, grammar: &Grammar) -> Result<(), GrammarError> {
+    pub async fn pass(&self, grammar: &Grammar, client: &Party) -> Result<(), GrammarError> {
         let Some(program) = &self.program else { return Ok(()) };
-        let _place = self.places.acquire().await.map_err(|error| failed(&error))?;
+        let _place = self.places.acquire(client).await;
         let seconds = self.seconds;
         let input = serde_json::to_vec(&Work { seconds, grammar }).map_err(|error| failed(&error))?;
         let arguments: [OsString; 1] = [COMMAND.into()];

@@ -12,8 +12,8 @@ use kernels::PageSpan;
 use super::plan::{EncodeWork, list_pages, narrow};
 use super::source::SourceSlot;
 use super::source_cache::SourceCache;
-use super::turns::Turns;
 use crate::request::{CallId, Caller, EncodeRequest, Priority, RequestId};
+use crate::turns::Turns;
 
 /// An encoder request that waits, or whose source is in the encoder.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub struct EncoderLane {
 #[derive(Debug, Default)]
 struct LaneQueue {
     sources: VecDeque<SourceSlot>,
-    encodings: Turns<Encoding>,
+    encodings: Turns<CallId, Encoding>,
 }
 
 /// Sources that go through the encoder together. Those of generations stand before encoder requests.
@@ -103,7 +103,7 @@ impl EncoderLane {
 
     /// Drops an encoder request that was cancelled. If the current plan encodes it, its result comes all the same.
     pub fn forget_encoding(&mut self, call: CallId, id: RequestId) {
-        let remove = |waiting: &mut LaneQueue| waiting.encodings.remove(call, |waiting| waiting.id == id);
+        let remove = |waiting: &mut LaneQueue| waiting.encodings.remove(&call, |waiting| waiting.id == id);
         let removed: usize = self.waiting.iter_mut().map(remove).sum();
         if removed == 0 && !self.is_planned() {
             self.batch.encodings.retain(|encoding| encoding.id != id);

@@ -49,7 +49,6 @@ mod step;
 mod submission;
 #[cfg(test)]
 mod tests;
-mod turns;
 
 pub use accounts::{PageCounts, SchedulerCounters};
 pub use commit::Found;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::sequence::{Request, Selection, Sequence, SequenceId};
 use super::source::SourceSlot;
-use super::turns::Turns;
 use crate::request::{CallId, Priority};
+use crate::turns::Turns;
 
 /// A sequence that had its turn and does not run.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub struct Queue {
     /// of their priority.
     pub(super) waiting: VecDeque<Waiting>,
     /// Turns of each priority.
-    turns: [Turns<Unbegun>; Priority::ALL.len()],
+    turns: [Turns<CallId, Unbegun>; Priority::ALL.len()],
     /// Rows of the sequences of each call that had their turn and are not over, whether they run or wait.
     begun: HashMap<CallId, usize>,
     /// Sequences that had their turn since the start.
@@ -66,8 +66,8 @@ impl Queue {
     /// Lets a sequence of this priority, of which none waits, have its turn. Returns whether there is one.
     fn begin(&mut self, priority: Priority, call_rows: usize) -> bool {
         let begun = &mut self.begun;
-        let begin = |call, next: &Unbegun| {
-            let (begun, rows) = (begun.entry(call).or_default(), next.request.asked.branches());
+        let begin = |call: &CallId, next: &Unbegun| {
+            let (begun, rows) = (begun.entry(*call).or_default(), next.request.asked.branches());
             // A search that is wider than a call's share runs alone in its call.
             let begins = *begun == 0 || *begun + rows <= call_rows;
             *begun += if begins { rows } else { 0 };
@@ -114,7 +114,7 @@ impl Queue {
     pub fn remove(&mut self, call: CallId, selection: Selection, mut release: impl FnMut(SourceSlot)) -> usize {
         let Self { waiting, turns, begun, .. } = self;
         let covered = |one: &Unbegun| selection.covers(one.request.id, one.choice);
-        let mut removed = turns.iter_mut().map(|turns| turns.remove(call, covered)).sum();
+        let mut removed = turns.iter_mut().map(|turns| turns.remove(&call, covered)).sum();
         waiting.retain_mut(|waiting| {
             if !waiting.sequence.is_in(selection) {
                 return true;

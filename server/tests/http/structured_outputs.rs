@@ -5,7 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::http::Request;
 use serde_json::{Value, json};
+use server::client_connection::Peer;
 use server::request::Constraint;
 
 use crate::app::{App, END, Setup, ids, wait_for};
@@ -247,6 +250,45 @@ async fn a_trial_ends_when_its_client_has_left() {
     client.abort();
     ended(&pid).await;
     assert!(hand.is_idle());
+}
+
+#[tokio::test]
+async fn a_client_with_many_forms_delays_another_by_one_trial() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    // Trials note what they try, and wait for a sign.
+    let text = format!(
+        "#!/bin/sh\ncat >> {0}\necho >> {0}\nuntil [ -e {1} ]; do sleep 0.01; done\n",
+        file("order").display(),
+        file("sign").display()
+    );
+    fs::write(file("program"), text).unwrap();
+    fs::set_permissions(file("program"), fs::Permissions::from_mode(0o755)).unwrap();
+    let tokens = ids("a");
+    let setup = Setup { trial_program: file("program"), ..Setup::default() };
+    let app = App::scripted(setup, move |request| generate(request, &tokens));
+    let ask = |address: [u8; 4], expression: &str| {
+        let body = body("", json!({"guided_regex": expression}));
+        let mut request = Request::post("/v1/completions").body(Body::from(body.to_string())).unwrap();
+        request.extensions_mut().insert(Peer((address, 4444).into()));
+        let app = app.clone();
+        tokio::spawn(async move { app.send(request).await.status().as_u16() })
+    };
+    let waiting = |forms: usize| {
+        let compiler = app.model().compiler.as_ref().unwrap();
+        wait_for(move || (compiler.forms() == forms).then_some(()))
+    };
+    let mut clients: Vec<_> = (1..=4).map(|count| ask([192, 0, 2, 1], &format!("a|many{count}"))).collect();
+    waiting(4).await;
+    clients.push(ask([192, 0, 2, 2], "a|one"));
+    waiting(5).await;
+    fs::write(file("sign"), "").unwrap();
+    for client in clients {
+        assert_eq!(client.await.unwrap(), 200);
+    }
+    let order = fs::read_to_string(file("order")).unwrap();
+    let place = order.lines().position(|line| line.contains("a|one"));
+    assert_eq!((order.lines().count(), place), (5, Some(2)), "{order}");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The demo in service, as the `serve` command sets it up, and requests to it without a socket.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
@@ -28,6 +29,9 @@ use crate::answer::{Answer, PATIENCE};
 /// Small enough to be made in no time, and each test says what it depends on.
 const SETTINGS: &str = "[model]\ndtype = \"f32\"\nthreads = 1\n[limits]\npage_pool_bytes = 33_554_432\n";
 
+/// The program under test.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_server");
+
 /// A server without a socket. Clones are the same server.
 #[derive(Clone)]
 pub struct App {
@@ -39,6 +43,11 @@ impl App {
     /// The demo under these settings, laid over the defaults.
     pub fn start(settings: &str) -> Self {
         Self::new(settings, None).0
+    }
+
+    /// With this program for trials of grammars.
+    pub fn with_trial_program(settings: &str, program: &Path) -> Self {
+        Self::of(deploy(vec![model_to_serve(settings)], program).0.unwrap()).0
     }
 
     /// With a pool of so many pages.
@@ -59,7 +68,8 @@ impl App {
 
     /// Why models under these settings are not served together, and the metrics that they would have had.
     pub fn of_models_refused(settings: &[&str]) -> (LoadError, Metrics) {
-        let (deployed, metrics) = deploy(settings.iter().map(|settings| model_to_serve(settings)).collect());
+        let models = settings.iter().map(|settings| model_to_serve(settings)).collect();
+        let (deployed, metrics) = deploy(models, PROGRAM.as_ref());
         (deployed.expect_err("the models are refused"), metrics)
     }
 
@@ -73,7 +83,11 @@ impl App {
     }
 
     fn serving(models: Vec<(Config, ModelToServe)>) -> (Self, Vec<Engine>) {
-        let Deployment { api, engines } = deploy(models).0.unwrap();
+        Self::of(deploy(models, PROGRAM.as_ref()).0.unwrap())
+    }
+
+    fn of(deployment: Deployment) -> (Self, Vec<Engine>) {
+        let Deployment { api, engines } = deployment;
         (Self { router: router(Arc::clone(&api)), api }, engines)
     }
 
@@ -153,7 +167,7 @@ impl App {
 }
 
 /// Starts the models, each under its own settings; what concerns all is as the first says.
-fn deploy(models: Vec<(Config, ModelToServe)>) -> (Result<Deployment, LoadError>, Metrics) {
+fn deploy(models: Vec<(Config, ModelToServe)>, trial_program: &Path) -> (Result<Deployment, LoadError>, Metrics) {
     let (configs, models): (Vec<_>, Vec<_>) = models.into_iter().unzip();
     let (config, names) = (&configs[0], models.iter().map(|model| model.name.as_str()).collect::<Vec<_>>());
     let metrics = Metrics::of_models(&names);
@@ -167,7 +181,7 @@ fn deploy(models: Vec<(Config, ModelToServe)>) -> (Result<Deployment, LoadError>
         liveness: Liveness::default(),
         serves_page: true,
     };
-    (Deployment::start(config, models, entrance, Some(env!("CARGO_BIN_EXE_server").into())), metrics)
+    (Deployment::start(config, models, entrance, Some(trial_program.into())), metrics)
 }
 
 /// A loaded model under these settings, laid over the defaults.

@@ -4,11 +4,16 @@ use std::io::Write;
 
 use serde_json::{Map, Value, json};
 use server::constraint::{Grammar, GrammarError, TrialLimits, Trials};
+use server::request::Party;
 
 const LIMITS: TrialLimits = TrialLimits { at_once: 2, seconds: 2 };
 
 fn trials() -> Trials {
     Trials::new(Some(env!("CARGO_BIN_EXE_server").into()), LIMITS)
+}
+
+async fn pass(trials: &Trials, grammar: &Grammar) -> Result<(), GrammarError> {
+    trials.pass(grammar, &Party::default()).await
 }
 
 /// A list of rules each of which begins with the next one.
@@ -17,7 +22,7 @@ fn chain(length: usize, rule: impl Fn(usize) -> String) -> String {
 }
 
 /// Definitions each of which is the next one.
-fn references(length: usize) -> Value {
+pub fn references(length: usize) -> Value {
     let mut definitions: Map<String, Value> =
         (0..length).map(|n| (format!("d{n}"), json!({"$ref": format!("#/$defs/d{}", n + 1)}))).collect();
     definitions.insert(format!("d{length}"), json!({"type": "string"}));
@@ -25,7 +30,7 @@ fn references(length: usize) -> Value {
 }
 
 /// A schema whose alternatives double with every level.
-fn doubling(levels: usize) -> Value {
+pub fn doubling(levels: usize) -> Value {
     (0..levels).fold(
         json!({"type": "string"}),
         |inner, _| json!({"type": "array", "items": inner, "anyOf": [{"minItems": 1}, {"maxItems": 7}]}),
@@ -40,14 +45,14 @@ async fn a_grammar_that_can_be_served_passes() {
         Grammar::Regex("[a-z]+ (yes|no)".into()),
         Grammar::Lark("start: \"a\" start? \"b\"".into()),
     ] {
-        assert_eq!(trials().pass(&grammar).await, Ok(()), "{grammar:?}");
+        assert_eq!(pass(&trials(), &grammar).await, Ok(()), "{grammar:?}");
     }
 }
 
 #[tokio::test]
 async fn a_grammar_that_cannot_be_served_is_refused_with_the_library_s_reason() {
     let impossible = Grammar::JsonSchema(json!({"type": "integer", "minimum": 3, "maximum": 2}));
-    match trials().pass(&impossible).await {
+    match pass(&trials(), &impossible).await {
         Err(GrammarError::Refused(reason)) => assert!(reason.contains("minimum (3) is greater"), "{reason}"),
         other => panic!("{other:?}"),
     }
@@ -62,7 +67,7 @@ async fn a_grammar_without_measure_harms_nobody() {
         Grammar::JsonSchema(references(20_000)),
         Grammar::JsonSchema(doubling(40)),
     ] {
-        assert_eq!(trials().pass(&grammar).await, Err(GrammarError::TooLarge));
+        assert_eq!(pass(&trials(), &grammar).await, Err(GrammarError::TooLarge));
     }
 }
 
@@ -80,11 +85,11 @@ async fn a_trial_that_cannot_be_held_is_no_refusal() {
     assert_eq!(output.status.code(), Some(i32::from(server::constraint::trial::FAILED)));
     assert!(String::from_utf8(output.stdout).unwrap().contains("EOF"), "the reason is told");
     let other = Trials::new(Some("/bin/false".into()), LIMITS);
-    assert_eq!(other.pass(&Grammar::JsonObject).await, Err(GrammarError::Failed));
+    assert_eq!(pass(&other, &Grammar::JsonObject).await, Err(GrammarError::Failed));
 }
 
 #[tokio::test]
 async fn without_a_program_there_is_no_trial() {
     let missing = Trials::new(Some("/nowhere/server".into()), LIMITS);
-    assert_eq!(missing.pass(&Grammar::JsonObject).await, Err(GrammarError::Failed));
+    assert_eq!(pass(&missing, &Grammar::JsonObject).await, Err(GrammarError::Failed));
 }

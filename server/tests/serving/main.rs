@@ -23,6 +23,7 @@ mod encoder;
 mod engine;
 mod eval;
 mod fake;
+mod form_floods;
 mod generation_config;
 mod grammar_trials;
 mod hub_ids;

@@ -23,9 +23,19 @@ use crate::api::structure::compiled;
 use crate::api::texts::on_tokenizing_threads;
 use crate::registry::{LongestToken, ServedModel};
 use crate::request::Constraint;
+use crate::source_sharing::Client;
 
 /// Bytes of a token whose log-probabilities are held, beside these: their place, and its part in each list of a search.
 const HELD_BYTES: usize = 96;
+
+/// Who waits for a request, and since when.
+#[derive(Clone, Copy)]
+pub struct Waiting<'a> {
+    /// The client.
+    pub client: &'a Client,
+    /// When the request got its places in the queue.
+    pub since: Instant,
+}
 
 /// A request that is in the engine.
 pub struct Admitted {
@@ -57,7 +67,8 @@ pub async fn admit(
     let salt = api.source_sharing.salt(&client, call.cache_salt.as_deref());
     let slots = model.engine.reserve_with(client.priority, salt, call.requests() as u32 * call.rows_of_prompt())?;
     let queued = Instant::now();
-    let tokens = tokenised(api, &model, &mut call, queued).await?;
+    let waiting = Waiting { client: &client, since: queued };
+    let tokens = tokenised(api, &model, &mut call, waiting).await?;
     let share =
         api.answer_budget.reserve(answer_size(&call, &tokens, form.as_ref(), &model.longest_token), client.peer)?;
     let submitted = submit(&model, slots, &call, tokens)?;
@@ -83,7 +94,7 @@ pub async fn read_call(api: &Arc<Api>, unread: Unread<'_>, read: ReadBody) -> Re
 }
 
 /// The tokens of a call's texts, which are taken out of it, and the form of its answer, compiled. All of the call is
-/// checked then, and its numbers of tokens to generate are settled. Its time began at `queued`.
+/// checked then, and its numbers of tokens to generate are settled.
 ///
 /// # Errors
 /// The [`ApiError`] for the client.
@@ -91,17 +102,18 @@ pub async fn tokenised(
     api: &Api,
     model: &Arc<ServedModel>,
     call: &mut GenerationCall,
-    queued: Instant,
+    waiting: Waiting<'_>,
 ) -> Result<TokenisedCall, ApiError> {
+    let Waiting { client, since } = waiting;
     let texts = Texts::take_from(call);
     let tokenised = on_tokenizing_threads(model, move |model| tokenise(texts, model));
-    let mut tokens = in_time(api, queued, tokenised).await??;
+    let mut tokens = in_time(api, since, tokenised).await??;
     settle_lengths(model, &tokens, call)?;
     let (sources, beginnings) = (tokens.source_lengths(), &tokens.beginning_lengths()[..]);
     check_lengths(model, Lengths { sources, beginnings, asked: call })?;
     check_total_log_probs(api, call, LogProbs { prompts: tokens.sources.len(), beginnings })?;
     if let Some(structure) = &call.structure {
-        tokens.constraint = Some(in_time(api, queued, compiled(model, structure)).await??);
+        tokens.constraint = Some(in_time(api, since, compiled(model, structure, client)).await??);
     }
     Ok(tokens)
 }

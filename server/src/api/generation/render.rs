@@ -9,7 +9,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use tokio::time::Instant;
 
-use super::admission::{read_call, tokenised};
+use super::admission::{Waiting, read_call, tokenised};
 use super::asked::{Asked, ReadBody};
 use super::call::GenerationCall;
 use super::rendered::rendered;
@@ -48,7 +48,8 @@ async fn write(
     let ReadRequest { model, asked, client, held } = read_call(api, unread, read).await?;
     let Asked { mut call, .. } = asked;
     let form = call.sources.rendered_form();
-    let tokens = tokenised(api, &model, &mut call, Instant::now()).await?;
+    let waiting = Waiting { client: &client, since: Instant::now() };
+    let tokens = tokenised(api, &model, &mut call, waiting).await?;
     let share = api.answer_budget.reserve(answer_size(&call, &tokens), client.peer)?;
     let beginnings = tokens.beginning_lengths();
     let of_sources = tokens.source_lengths().sum::<usize>() * beginnings.len();

@@ -9,16 +9,17 @@ use crate::api::http::ApiError;
 use crate::constraint::{FormError, GrammarError, TargetsError};
 use crate::registry::ServedModel;
 use crate::request::Constraint;
+use crate::source_sharing::Client;
 
-/// The constraint that a form is.
+/// The constraint that a form is, compiled when it is the client's turn.
 ///
 /// # Errors
 /// With the reason for which no answer of this model can have the form.
-pub async fn compiled(model: &ServedModel, given: &GivenStructure) -> Result<Constraint, ApiError> {
+pub async fn compiled(model: &ServedModel, given: &GivenStructure, client: &Client) -> Result<Constraint, ApiError> {
     let compiler = model.compiler.as_ref();
     let compiler = compiler.ok_or(ApiError::NeedsTokenizer { param: given.param, instead: "leave it out" })?;
     let start = Instant::now();
-    let compiled = compiler.compile(&given.form).await;
+    let compiled = compiler.compile(&given.form, &client.party()).await;
     let metrics = &model.metrics.requests;
     match compiled {
         Ok(compiled) if compiled.was_there => {
