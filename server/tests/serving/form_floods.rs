@@ -25,8 +25,9 @@ const SOON: Duration = Duration::from_secs(6);
 
 fn settings() -> String {
     format!(
-        "[limits]\nqueued_rows = 64\ntotal_choices = 64\nrunning_rows = 8\ngrammar_trials = {TRIALS}\ngrammar_trial_s = 1\n\
-         queue_timeout_s = {}\ncached_forms = {KEPT_FORMS}\ncached_form_bytes = {KEPT_BYTES}\n",
+        "[limits]\nqueued_rows = 64\ntotal_choices = 64\nrunning_rows = 8\n\
+         grammar_trials = {TRIALS}\ngrammar_trial_s = 1\nqueue_timeout_s = {}\n\
+         cached_forms = {KEPT_FORMS}\ncached_form_bytes = {KEPT_BYTES}\n",
         QUEUE_TIMEOUT.as_secs()
     )
 }
