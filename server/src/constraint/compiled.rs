@@ -11,13 +11,9 @@ use crate::request::{Constrain, ConstraintError, ConstraintState};
 /// clones.
 pub(super) struct Compiled {
     start: Place,
-    /// Bytes of the text that it was compiled from.
-    text_bytes: usize,
+    /// Bytes of memory that it takes, about.
+    bytes: usize,
 }
-
-/// Bytes of memory of a compiled grammar, and for each byte of its text.
-const GRAMMAR_BYTES: usize = 256 << 10;
-const BYTES_PER_BYTE: usize = 64;
 
 /// A place in a compiled grammar. Clones share their lexer.
 #[derive(Clone)]
@@ -27,9 +23,9 @@ struct Place {
 }
 
 impl Compiled {
-    /// The grammar of a matcher that has read nothing, from a text of so many bytes.
-    pub fn new(matcher: Matcher, end_tokens: &[u32], text_bytes: usize) -> Self {
-        Self { start: Place { matcher, end_tokens: end_tokens.into() }, text_bytes }
+    /// The grammar of a matcher that has read nothing, which takes about so many bytes of memory.
+    pub fn new(matcher: Matcher, end_tokens: &[u32], bytes: usize) -> Self {
+        Self { start: Place { matcher, end_tokens: end_tokens.into() }, bytes }
     }
 }
 
@@ -40,7 +36,7 @@ impl Constrain for Compiled {
     }
 
     fn bytes(&self) -> usize {
-        GRAMMAR_BYTES + BYTES_PER_BYTE * self.text_bytes
+        self.bytes
     }
 }
 

@@ -17,6 +17,13 @@ use crate::request::Constraint;
 /// indented, and not so much that an answer never ends.
 const JSON_WHITE_SPACE: &str = r"[\x20\x0A\x0D\x09]{1,32}";
 
+/// Bytes of memory of the smallest compiled grammar, and more for each byte of a text, which stand for its rules.
+const GRAMMAR_BYTES: usize = 16 << 10;
+const BYTES_PER_BYTE: usize = 48;
+/// Bytes of an expression of a lexer in all tables but those that the library counts, and of a node of its tree.
+const EXPRESSION_BYTES: usize = 4 << 10;
+const NODE_BYTES: usize = 128;
+
 /// Why a grammar is refused that the library has no reason against.
 const LIBRARY_FAILS: &str = "the library that compiles grammars fails on it";
 
@@ -32,6 +39,13 @@ pub enum Grammar {
     Regex(String),
     /// A context-free grammar in llguidance's dialect of Lark.
     Lark(String),
+}
+
+/// A grammar's matcher that has read nothing.
+pub(super) struct Fresh {
+    matcher: Matcher,
+    /// Bytes of memory of its tables, about, without those that grow with the text alone.
+    tables_bytes: usize,
 }
 
 /// A grammar that cannot be served.
@@ -55,22 +69,27 @@ impl Grammar {
     /// With llguidance's reason when it is wrong, unsupported, impossible or too large.
     pub fn compile(self, vocabulary: &Vocabulary) -> Result<Constraint, GrammarError> {
         let text_bytes = serde_json::to_vec(&self).map_or(0, |text| text.len());
-        let matcher = self.matcher(&vocabulary.factory)?;
-        Ok(Constraint::new(Compiled::new(matcher, vocabulary.end_tokens.as_slice(), text_bytes)))
+        let Fresh { matcher, tables_bytes } = self.matcher(&vocabulary.factory)?;
+        let bytes = tables_bytes + BYTES_PER_BYTE * text_bytes;
+        Ok(Constraint::new(Compiled::new(matcher, vocabulary.end_tokens.as_slice(), bytes)))
     }
 
     /// A matcher that has read nothing.
     ///
     /// # Errors
     /// As [`Self::compile`].
-    pub(super) fn matcher(self, factory: &ParserFactory) -> Result<Matcher, GrammarError> {
+    pub(super) fn matcher(self, factory: &ParserFactory) -> Result<Fresh, GrammarError> {
         // A panic within the library is an error of this grammar and of nothing else.
         let compiled = catch_unwind(AssertUnwindSafe(|| {
             let parser = factory.create_parser(self.into_library()).map_err(|error| refused(&error))?;
+            // A clone, which has the same lexer: a matcher does not tell how large that is.
+            let same = parser.clone();
             let mut matcher = Matcher::new(Ok(parser));
             // The first mask shows whether any answer matches.
             matcher.compute_mask_or_eos().map_err(|_| GrammarError::Refused("no answer can match it".to_owned()))?;
-            Ok(matcher)
+            let lexer = same.parser.lexer_stats();
+            let expressions = EXPRESSION_BYTES * lexer.num_regexps + NODE_BYTES * lexer.num_ast_nodes;
+            Ok(Fresh { matcher, tables_bytes: GRAMMAR_BYTES + lexer.num_bytes + expressions })
         }));
         compiled.unwrap_or_else(|_| Err(GrammarError::Refused(LIBRARY_FAILS.to_owned())))
     }

@@ -85,6 +85,8 @@ impl Targets {
             }
             if next.is_empty() {
                 tree.measure();
+                tree.nodes.shrink_to_fit();
+                tree.edges.shrink_to_fit();
                 return Ok(tree);
             }
             level = next;

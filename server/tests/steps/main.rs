@@ -8,6 +8,7 @@ mod controls;
 mod demo_engine;
 mod drafts;
 mod exact;
+mod form_memory;
 #[allow(dead_code, reason = "the compiler checks it everywhere; it runs where a feature gives a device")]
 mod graphs;
 mod mixed;
