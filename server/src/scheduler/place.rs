@@ -269,13 +269,17 @@ impl Scheduler {
         let waiting = self.queue.waiting.iter_mut().map(|waiting| &mut waiting.sequence);
         let running = self.running.iter_mut().filter(|running| !running.ended).map(|running| &mut running.sequence);
         let Some(sequence) = running.chain(waiting).find(|sequence| sequence.id == place.sequence) else { return };
+        let is_heard = !self.cancelled.iter().any(|&gone| sequence.is_in(gone));
+        // What is cancelled ends with the next commit, and harms no other choice until then.
+        if matches!(seen, Seen::Failed(_)) && !is_heard {
+            return;
+        }
         if let Some(at) = sequence.places.get_mut(place.branch) {
             at.is_awaited = false;
         }
         match seen {
             Seen::Mask => {}
             Seen::Forced(tokens) => {
-                let is_heard = !self.cancelled.iter().any(|&gone| sequence.is_in(gone));
                 let (request, choice) = (sequence.request.id, sequence.choice);
                 sequence.extend(&tokens);
                 let told = tokens.into_iter().filter(|_| is_heard);

@@ -39,6 +39,13 @@ fn binary() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_server"))
 }
 
+/// Copies the program. A process of its own writes: were it this one, whatever another test starts meanwhile would have
+/// the file open for writing, and a file that is open for writing cannot be run.
+fn copy_program(to: &Path) {
+    let copied = Command::new("cp").arg(binary()).arg(to).status().unwrap();
+    assert!(copied.success());
+}
+
 #[test]
 fn too_few_file_descriptors_end_the_server_with_a_sentence() {
     for count in [10, 64, 200] {
@@ -53,7 +60,7 @@ fn too_few_threads_end_the_server_with_a_sentence() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let copy = folder.path().join("server");
-    std::fs::copy(binary(), &copy).unwrap();
+    copy_program(&copy);
     let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
     for count in 1..=5 {
         // Shells disagree about the letter.
@@ -73,7 +80,7 @@ struct Workshop(tempfile::TempDir);
 impl Workshop {
     fn new() -> Self {
         let place = Self(tempfile::tempdir().unwrap());
-        std::fs::copy(binary(), place.path("server")).unwrap();
+        copy_program(&place.path("server"));
         for (folder, name) in [("t5gemma-balanced", "init"), ("gemma2-source", "source")] {
             std::fs::create_dir(place.path(name)).unwrap();
             for file in ["config.json", "tokenizer.json", "model.safetensors"] {
