@@ -112,9 +112,11 @@ impl GenerationRequest {
         self.speculation && self.beams.is_none() && !self.follows_tokens()
     }
 
-    /// Whether ids may be refused, beside end tokens before `min_tokens`.
+    /// Whether ids may be refused, beside end tokens before `min_tokens`: all but one where one is forced.
     pub fn refuses_ids(&self) -> bool {
-        self.controls.refuse_ids() || self.constraint.is_some()
+        let Controls { forced_first, forced_last, .. } = &*self.controls;
+        let are_forced = forced_first.is_some() || !forced_last.is_empty();
+        self.controls.refuse_ids() || self.constraint.is_some() || are_forced
     }
 
     /// Most tokens of a target, where the request is a search among finite targets that is to be exact: its hypotheses

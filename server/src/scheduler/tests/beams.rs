@@ -182,6 +182,17 @@ fn a_search_without_candidates_ends_with_the_hypotheses_that_it_has() {
 }
 
 #[test]
+fn a_choice_that_forced_ids_leave_without_a_hypothesis_is_told_no_tokens() {
+    let controls = Controls { forced_first: Some(3), forced_last: vec![0], ..Controls::default() };
+    let mut world = World::new(LIMITS);
+    let id = world.submit(GenerationRequest { controls: controls.into(), ..searches(&[6], 2, 2) });
+    world.run();
+    world.check_answers();
+    let told: Vec<_> = world.answers(id).iter().map(|answer| answer.tokens.clone()).collect();
+    assert_eq!(told, [vec![3, 0], vec![]]);
+}
+
+#[test]
 fn the_tokens_on_which_all_agree_are_sent_before_the_search_is_over() {
     let mut early = 0;
     for name in 1..30 {
