@@ -21,8 +21,9 @@ pub struct RenderedControls {
     frequency_penalty: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     no_repeat_ngram_size: Option<u32>,
-    /// Biases by id.
+    /// Biases by id. Names of JSON are strings.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, f32>)]
     logit_bias: BTreeMap<u32, f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     allowed_token_ids: Option<Vec<u32>>,
