@@ -2,12 +2,12 @@
 //!
 //! The only place that may read the environment. Everything it does is a call into the library.
 
-use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
 use loadtest::cli::Cli;
 use loadtest::command;
+use loadtest::error::with_causes;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 const NOT_GOOD: u8 = 1;
@@ -22,14 +22,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(NOT_GOOD),
         Err(error) => {
-            let mut text = error.to_string();
-            let mut source = error.source();
-            while let Some(cause) = source {
-                text.push_str(": ");
-                text.push_str(&cause.to_string());
-                source = cause.source();
-            }
-            eprintln!("error: {text}");
+            eprintln!("error: {}", with_causes(&error));
             ExitCode::from(if error.is_misuse() { MISUSE } else { NOT_GOOD })
         }
     }

@@ -83,7 +83,10 @@ pub fn misses(figures: &Figures, thresholds: &[Threshold]) -> Vec<String> {
     }
     for threshold in thresholds {
         let value = figures.value(&threshold.key).unwrap_or_default();
-        if !threshold.holds(value) {
+        let spread = figures.spreads().into_iter().find(|(name, _)| threshold.key.ends_with(&format!("_{name}_ms")));
+        if spread.is_some_and(|(_, spread)| spread.count() == 0) {
+            misses.push(format!("{} has no sample, so its limit says nothing", threshold.key));
+        } else if !threshold.holds(value) {
             misses.push(format!("{} is {value:.3}, not {} {}", threshold.key, threshold.sign(), threshold.limit));
         }
     }
@@ -114,6 +117,13 @@ mod tests {
         assert_eq!(misses(&figures(5, 1), &[]).len(), 1);
         assert_eq!(misses(&figures(5, 1), &[Threshold::parse("failed<=1").unwrap()]), Vec::<String>::new());
         assert_eq!(misses(&figures(0, 0), &[]), ["no answer was whole"]);
+    }
+
+    #[test]
+    fn a_limit_of_times_that_nobody_took_does_not_hold() {
+        let misses = |text: &str| misses(&figures(5, 0), &[Threshold::parse(text).unwrap()]);
+        assert_eq!(misses("p99_ttft_ms<=200"), ["p99_ttft_ms has no sample, so its limit says nothing"]);
+        assert_eq!(misses("mean_send_lag_ms<=9").len(), 1);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use super::address::Address;
 use super::fault::{Fault, FaultClass};
 use super::tls;
-use crate::error::LoadtestError;
+use crate::error::{LoadtestError, with_causes};
 
 /// A connection that can carry one request at a time.
 pub type Connection = SendRequest<Full<Bytes>>;
@@ -142,16 +142,4 @@ fn headers(address: &Address, access: &Access) -> Result<HeaderMap, LoadtestErro
         headers.insert(name, value);
     }
     Ok(headers)
-}
-
-/// An error with its causes, in one line.
-pub fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -8,9 +8,10 @@ use hyper::body::{Bytes, Incoming};
 use tokio::time::{sleep, timeout};
 
 use super::answer::{Answer, shortened};
-use super::connections::{Client, with_causes};
+use super::connections::Client;
 use super::events::Events;
 use super::fault::{Fault, FaultClass};
+use crate::error::with_causes;
 use crate::workload::{Behaviour, Request};
 
 /// Largest answer that is not streamed, in bytes.

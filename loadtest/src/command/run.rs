@@ -76,7 +76,10 @@ pub async fn run(flags: &RunFlags) -> Result<bool, LoadtestError> {
         log.finish()?;
     }
     let samples = scraper.map(|scraper| scraper.samples()).unwrap_or_default();
-    let misses = misses(&figures, &thresholds);
+    let mut misses = misses(&figures, &thresholds);
+    if session.run.halt.now() != Halt::No {
+        misses.push("the load was interrupted".to_owned());
+    }
     let report = Report { model, scenario: session.scenario, figures, steps, samples, misses };
     write_reports(flags, &report)?;
     Ok(report.misses.is_empty())
@@ -201,6 +204,6 @@ fn kept_share(figures: &Figures, first: &Figures, seconds: f64) -> f64 {
     if offered == 0.0 {
         return 0.0;
     }
-    let stretch = (figures.duration - usual).max(seconds) / seconds;
+    let stretch = (figures.judged_duration - usual).max(seconds) / seconds;
     figures.counts.good as f64 / offered / stretch
 }

@@ -14,6 +14,8 @@ const PERCENTILES: [(f64, &str); 5] = [(50.0, "p50"), (90.0, "p90"), (95.0, "p95
 pub struct Figures {
     /// Seconds from the start to the end of the last answer.
     pub duration: f64,
+    /// Seconds to the end of the last answer that only the server could delay: clients that read slowly are left out.
+    pub judged_duration: f64,
     /// Numbers of requests and tokens.
     pub counts: Counts,
     /// Whether there are limits of goodput.

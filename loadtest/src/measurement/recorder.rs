@@ -23,6 +23,7 @@ pub struct Recorder {
     errors: BTreeMap<FaultClass, ErrorCount>,
     timeline: Timeline,
     end: Duration,
+    judged_end: Duration,
 }
 
 /// Numbers of requests and tokens.
@@ -54,7 +55,12 @@ impl Recorder {
     /// Takes a record.
     pub fn add(&mut self, record: &Record) {
         self.counts.ended += 1;
-        self.end = self.end.max(record.end);
+        if record.outcome != Outcome::Left {
+            self.end = self.end.max(record.end);
+            if !record.reads_slowly {
+                self.judged_end = self.judged_end.max(record.end);
+            }
+        }
         self.lag.add(record.lag());
         self.timeline.add(record);
         match &record.outcome {
@@ -103,6 +109,7 @@ impl Recorder {
     pub fn figures(&self) -> Figures {
         Figures {
             duration: self.end.as_secs_f64(),
+            judged_duration: self.judged_end.as_secs_f64(),
             counts: self.counts,
             has_limits: self.limits.is_some(),
             ttft: self.ttft.clone(),
@@ -113,5 +120,35 @@ impl Recorder {
             errors: self.errors.values().cloned().collect(),
             seconds: self.timeline.seconds(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_that_leave_or_read_slowly_make_no_run_longer_than_the_server_did() {
+        let mut recorder = Recorder::default();
+        for (end, reads_slowly, outcome) in
+            [(2, false, Outcome::Whole), (5, true, Outcome::Whole), (9, false, Outcome::Left)]
+        {
+            recorder.add(&Record {
+                number: 0,
+                kind: 0,
+                reads_slowly,
+                is_streamed: true,
+                due: Duration::ZERO,
+                sent: Duration::ZERO,
+                first: None,
+                end: Duration::from_secs(end),
+                gaps: Vec::new(),
+                source_tokens: 1,
+                target_tokens: 1,
+                outcome,
+            });
+        }
+        let figures = recorder.figures();
+        assert_eq!((figures.duration, figures.judged_duration), (5.0, 2.0));
     }
 }

@@ -74,13 +74,14 @@ impl Run {
     /// Runs a load, whose requests are numbered from `first_number`. Ends when the last answer has ended.
     pub async fn load(&self, load: &Load, pace: &Pace, first_number: u64) {
         let most = load.requests.unwrap_or(u64::MAX);
-        let sending = Sending { run: self.clone(), start: Instant::now(), first_number, most };
+        let sending = || Arc::new(Sending { run: self.clone(), start: Instant::now(), first_number, most });
         match pace {
             Pace::Open(stages) => {
+                // A long schedule takes time to make, so it is there before the clock starts.
                 let schedule = Schedule::new(stages, load.gamma_shape(), self.seed.wrapping_add(first_number));
-                Arc::new(sending).open(schedule, load.concurrency).await;
+                sending().open(schedule, load.concurrency).await;
             }
-            Pace::Closed(stages) => Arc::new(sending).closed(stages.clone()).await,
+            Pace::Closed(stages) => sending().closed(stages.clone()).await,
         }
     }
 }

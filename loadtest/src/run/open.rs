@@ -38,7 +38,9 @@ impl Sending {
                     Some(places) => Some(places.acquire().await.expect("the semaphore is never closed")),
                     None => None,
                 };
-                sending.perform(slot).await;
+                if sending.run.halt.now() == Halt::No {
+                    sending.perform(slot).await;
+                }
             });
             while tasks.try_join_next().is_some() {}
         }

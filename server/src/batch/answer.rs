@@ -14,6 +14,8 @@ use super::result_line::Outcome;
 
 /// Pause before a request is sent again, and the longest one.
 const PAUSES: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
+/// How often a request is sent again that the server failed at in passing.
+const REPEATS: u32 = 5;
 /// `code` of the error of a server that is about to end.
 const ENDING: &[u8] = b"\"shutting_down\"";
 
@@ -27,16 +29,25 @@ pub struct Destination {
 }
 
 /// The answer to a request; `None` when the server ends before there is one. Answers that ask to come back later are
-/// none.
+/// none, and neither are the first failures of a server that do not say that they last.
 pub async fn answer(destination: Destination, request: BatchRequest) -> Option<Outcome> {
     let [mut pause, longest] = PAUSES;
+    let mut failures = 0;
     loop {
         let answered: Result<_, Infallible> =
             destination.router.clone().oneshot(http_request(&destination, &request)).await;
         let Ok(response) = answered;
         let (head, body) = response.into_parts();
-        let body = body.collect().await.map(|body| body.to_bytes().to_vec()).unwrap_or_default();
+        let Ok(body) = body.collect().await.map(|body| body.to_bytes().to_vec()) else {
+            return Some(Outcome::Refused { code: "internal_error", message: "the answer was cut off".to_owned() });
+        };
+        let may_pass = head.headers.get("x-should-retry").is_none_or(|value| value != "false");
         match head.status {
+            StatusCode::INTERNAL_SERVER_ERROR if may_pass && failures < REPEATS => {
+                failures += 1;
+                tokio::time::sleep(pause).await;
+                pause = longest.min(2 * pause);
+            }
             StatusCode::SERVICE_UNAVAILABLE if body.windows(ENDING.len()).any(|part| part == ENDING) => return None,
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
                 tokio::time::sleep(pause).await;

@@ -39,8 +39,8 @@ pub enum BatchError {
         path: PathBuf,
         /// The line, counted from 1.
         line: u64,
-        /// The parser's message.
-        source: serde_json::Error,
+        /// The parser's message, if the parser has one.
+        source: Option<serde_json::Error>,
     },
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]

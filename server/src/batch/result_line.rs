@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+/// Beginning of every line, up to the digits of the id.
+const BEGINNING: &[u8] = b"{\"id\":\"batch_req_";
 /// Hexadecimal digits of a result's id: more than enough to tell those of a file apart.
 const ID_DIGITS: usize = 24;
 
@@ -145,6 +147,12 @@ fn body_of(bytes: &[u8]) -> Body<'_> {
     }
 }
 
+/// Whether a line, or as much of it as there is, begins as a result does.
+pub fn is_beginning(line: &[u8]) -> bool {
+    let length = line.len().min(BEGINNING.len());
+    line[..length] == BEGINNING[..length]
+}
+
 impl FinishedLine {
     /// Reads a line of results.
     ///
@@ -179,6 +187,7 @@ mod tests {
         let text = String::from_utf8(answered("{\"b\":1.0,\n\"a\":[\"\\n\"]}").write()).unwrap();
         assert!(text.contains("\"body\":{\"b\":1.0, \"a\":[\"\\n\"]}"), "{text}");
         assert_eq!(text.matches('\n').count(), 1);
+        assert!((0..text.len()).all(|end| is_beginning(&text.as_bytes()[..end])) && !is_beginning(b"{\"id\": 1"));
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!((&value["custom_id"], &value["error"]), (&json!("a"), &Value::Null));
         assert_eq!(value["response"]["request_id"], "req-1");

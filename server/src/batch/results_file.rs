@@ -2,14 +2,17 @@
 //! line, which the next run drops.
 
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::error::BatchError;
 use super::finished::Finished;
-use super::result_line::{BatchResult, FinishedLine};
+use super::result_line::{BatchResult, FinishedLine, is_beginning};
 use super::run::BatchCounts;
+
+/// Bytes of a line that show whether it may be a result.
+const HEAD_BYTES: u64 = 64;
 
 /// A file of results that this process alone writes.
 #[derive(Debug)]
@@ -84,16 +87,20 @@ impl ResultsFile {
         let mut line = Vec::new();
         for number in 1.. {
             line.clear();
-            let read = lines.read_until(b'\n', &mut line);
-            read.map_err(|source| BatchError::Read { path: self.path.clone(), source })?;
+            let unreadable = |source| BatchError::Read { path: self.path.clone(), source };
+            let foreign = |source| BatchError::NotResults { path: self.path.clone(), line: number, source };
+            // Nothing but what a killed run left of a result may be dropped, so a line is first looked at, then read.
+            (&mut lines).take(HEAD_BYTES).read_until(b'\n', &mut line).map_err(unreadable)?;
+            if !is_beginning(&line) {
+                return Err(foreign(None));
+            }
+            if line.last() != Some(&b'\n') {
+                lines.read_until(b'\n', &mut line).map_err(unreadable)?;
+            }
             if line.last() != Some(&b'\n') {
                 break;
             }
-            let finished = FinishedLine::read(&line).map_err(|source| BatchError::NotResults {
-                path: self.path.clone(),
-                line: number,
-                source,
-            })?;
+            let finished = FinishedLine::read(&line).map_err(|source| foreign(Some(source)))?;
             self.counts.add(finished.succeeded);
             self.finished.note(finished);
             self.bytes += line.len() as u64;

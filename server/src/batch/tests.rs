@@ -39,6 +39,12 @@ impl Route {
         self.under_way.fetch_sub(1, Ordering::SeqCst);
         match asked["busy"].as_u64() {
             Some(times) if before < times as usize => StatusCode::TOO_MANY_REQUESTS.into_response(),
+            Some(_) | None if asked["failing"].as_u64().is_some_and(|times| before < times as usize) => {
+                StatusCode::INTERNAL_SERVER_ERROR.into_response()
+            }
+            _ if asked["lasting"] == true => {
+                (StatusCode::INTERNAL_SERVER_ERROR, [("x-should-retry", "false")]).into_response()
+            }
             _ if asked["ending"] == true => (StatusCode::SERVICE_UNAVAILABLE, "\"shutting_down\"").into_response(),
             _ => body.into_response(),
         }
@@ -186,6 +192,19 @@ fn a_route_without_room_is_asked_again_until_it_has() {
 }
 
 #[test]
+fn what_failed_in_passing_is_asked_again_some_times() {
+    for (body, asked, counts) in [
+        (json!({"failing": 2}), 3, BatchCounts { completed: 1, failed: 0 }),
+        (json!({"failing": 99}), 6, BatchCounts { completed: 0, failed: 1 }),
+        (json!({"lasting": true}), 1, BatchCounts { completed: 0, failed: 1 }),
+    ] {
+        let place = Place::new(&[request("a", &body)]);
+        assert_eq!(place.run(Shard::ALL).unwrap(), counts);
+        assert_eq!(place.route.asked.load(Ordering::SeqCst), asked);
+    }
+}
+
+#[test]
 fn a_server_that_ends_leaves_its_requests_to_the_next_run() {
     let place = Place::new(&[request("a", &json!({"ending": true})), request("b", &json!({}))]);
     assert!(matches!(place.run(Shard::ALL), Err(BatchError::Interrupted { finished: 1 })));
@@ -213,6 +232,12 @@ fn files_that_cannot_be_used_are_refused_and_stay_as_they_are() {
     let elsewhere = place.path("other.jsonl");
     assert!(matches!(ResultsFile::open(&requests, &elsewhere), Err(BatchError::NotResults { line: 1, .. })));
     assert_eq!(lines_of(&requests).len(), 2);
+    let notes = place.path("notes");
+    for text in ["one line without an end", "{}", "{\"id\": 1}\n", "\n"] {
+        std::fs::write(&notes, text).unwrap();
+        assert!(matches!(ResultsFile::open(&notes, &requests), Err(BatchError::NotResults { line: 1, .. })), "{text}");
+        assert_eq!(std::fs::read_to_string(&notes).unwrap(), text);
+    }
     assert!(matches!(ResultsFile::open(place.folder.path(), &requests), Err(BatchError::NotRegular { .. })));
     let held = ResultsFile::open(&results, &requests).unwrap();
     assert!(matches!(ResultsFile::open(&results, &requests), Err(BatchError::Busy { .. })));
