@@ -24,6 +24,7 @@ impl Scheduler {
     /// Admits sequences of at least this priority from the queue's front while rows and pages are left. A sequence that
     /// does not fit blocks later ones.
     pub(super) fn admit(&mut self, priority: Priority) {
+        let preempted_before = self.preemptions;
         while self.head_fits(priority) {
             let Some(head) = self.queue.pop() else { return };
             let mut running = self.start(head);
@@ -34,6 +35,9 @@ impl Scheduler {
             let index = self.running.partition_point(|running| running.sequence.turn() < turn);
             self.running.insert(index, running);
             self.share_prompt(index);
+        }
+        if self.preemptions > preempted_before {
+            self.grant_given_up_rows();
         }
     }
 

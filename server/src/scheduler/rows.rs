@@ -31,6 +31,22 @@ impl Scheduler {
         }
     }
 
+    /// Grants the rows that preempted sequences gave up to those that have none, as far as these have the pages.
+    pub(super) fn grant_given_up_rows(&mut self) {
+        let mut rows_left = self.rows_left();
+        for running in &mut self.running {
+            if running.next.rows > 0 || !self.memory.is_ready(running.source) {
+                continue;
+            }
+            let owed = running.owed();
+            running.next = Grant { rows: owed.rows.min(rows_left / running.branches.len()), ..owed };
+            if running.missing_pages() > 0 {
+                running.next = Grant::default();
+            }
+            rows_left -= running.next_rows();
+        }
+    }
+
     /// Number of rows of the step that are not granted.
     pub(super) fn rows_left(&self) -> usize {
         self.limits.step_rows - self.running.iter().map(Running::next_rows).sum::<usize>()

@@ -2,7 +2,7 @@
 
 use super::world::{LIMITS, World, asks, caller, source, with_pages};
 use crate::request::{Caller, EncodeRequest, GenerationRequest, Priority, Readout, RequestId};
-use crate::scheduler::SchedulerLimits;
+use crate::scheduler::{PoolSize, SchedulerLimits};
 
 const NARROW: SchedulerLimits = SchedulerLimits { running_rows: 4, call_rows: 4, ..LIMITS };
 
@@ -142,4 +142,28 @@ fn no_plan_is_made_ahead_of_the_rows_that_idle_requests_are_to_give_up() {
 fn idle_calls_are_the_last_in_the_order() {
     assert!(Priority::Interactive < Priority::Idle);
     assert_eq!(Priority::ALL.map(Priority::index), [0, 1]);
+}
+
+/// The idle request has all rows when the first interactive one is admitted, and gives them up for the second, which
+/// does not fit all the same.
+#[test]
+fn rows_that_an_idle_request_gives_up_run_in_the_same_step() {
+    let limits = SchedulerLimits {
+        pool: PoolSize { pages: 8, source_page_tokens: 8 },
+        running_rows: 2,
+        call_rows: 1,
+        step_rows: 2,
+        step_encoder_tokens: 17,
+        draft_rows: 0,
+        encoder_layers: 1,
+    };
+    let mut world = World::new(limits);
+    let asked = GenerationRequest { decoder_prompt: vec![0; 3], ..asks(&[3; 33], 1) };
+    world.submit_as(&idle_caller(1), asked);
+    world.step();
+    world.submit(asks(&[3; 33], 1));
+    world.submit(asks(&[4; 34], 1));
+    // The world sees to it that no step is empty.
+    world.run();
+    world.check_answers();
 }
