@@ -174,23 +174,36 @@ class OpenAiTest(unittest.TestCase):
 class RetryTest(unittest.TestCase):
     def test_a_client_that_is_refused_for_overload_comes_again_and_is_answered(self):
         with Server(FEW_PLACES) as server:
-            extra = {"ignore_eos": True, "speculation": "off"}
-            long = dict(model="demo", prompt=SOURCE, max_tokens=1000, stream=True, extra_body=extra)
+            # More than there are rows and places for, whatever ends meanwhile.
+            others, done = client_of(server.address, max_retries=0), threading.Event()
+            threads = [threading.Thread(target=self.keep_busy, args=[others, done]) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            self.until_full(others)
             patient = client_of(server.address, max_retries=20)
-            streams = [patient.completions.create(**long) for _ in range(2)]
-            for stream in streams:
-                next(iter(stream))
-            impatient = client_of(server.address, max_retries=0)
-            # One more waits for a second, and is then sent away; meanwhile the queue is full.
-            waiting = threading.Thread(target=lambda: self.assertRaises(
-                openai.InternalServerError, impatient.completions.create, model="demo", prompt=SOURCE))
-            waiting.start()
-            self.until_full(impatient)
-            threading.Timer(1.5, lambda: [stream.close() for stream in streams]).start()
-            answer = patient.completions.with_raw_response.create(model="demo", prompt=SOURCE, temperature=0)
-            waiting.join()
+            threading.Timer(3, done.set).start()
+            # One that comes just when a place is free is answered at once.
+            for _ in range(20):
+                answer = patient.completions.with_raw_response.create(model="demo", prompt=SOURCE, temperature=0)
+                self.assertEqual(answer.parse().choices[0].text, ANSWER)
+                if answer.retries_taken > 0:
+                    break
+            done.set()
+            for thread in threads:
+                thread.join()
             self.assertGreater(answer.retries_taken, 0)
-            self.assertEqual(answer.parse().choices[0].text, ANSWER)
+
+    def keep_busy(self, client, done):
+        extra = {"ignore_eos": True, "speculation": "off"}
+        long = dict(model="demo", prompt=SOURCE, max_tokens=1000, stream=True, extra_body=extra)
+        while not done.is_set():
+            try:
+                with client.completions.create(**long) as stream:
+                    for _ in stream:
+                        if done.is_set():
+                            break
+            except (openai.RateLimitError, openai.InternalServerError):
+                time.sleep(0.01)
 
     def until_full(self, client):
         for _ in range(200):
