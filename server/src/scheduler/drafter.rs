@@ -1,37 +1,41 @@
 //! Drafts: tokens that probably come next, copied from where the latest tokens came before.
 //!
 //! Kept by a sequence. The source and the text so far are searched for the longest run of tokens that the target ends
-//! with; what followed it there is the draft. Where drafts are wrong, they become shorter and rarer, so that a text
-//! that copies nothing soon costs nothing.
+//! with; what followed it there is the draft. Every token that comes is compared with the one that was expected,
+//! whether or not a step verified a draft. The share of those that were right is what a draft is worth.
 
 use super::history::TargetTokens;
 
 /// Most tokens of a draft.
 const LONGEST: usize = 16;
-/// Tokens of the first draft, and of those after one that was wrong.
-const FIRST: usize = 4;
 /// Shortest run that is worth a draft: one token comes again too often.
 const SHORTEST_RUN: usize = 2;
 /// Runs are compared up to this length; longer ones count as equal.
 const LONGEST_RUN: usize = 32;
-/// Most steps between two drafts.
-const LONGEST_PAUSE: u32 = 64;
+/// Tokens after an unexpected one among which it is looked for: so many may have been left out.
+const NEAR: usize = 8;
+/// What an expected token counts once the next one has come: the last eight or so decide.
+const REMEMBERED: f32 = 0.875;
 
 /// Makes drafts for one line of tokens.
 #[derive(Debug, Clone)]
 pub struct Drafter {
     /// The target without its start token, as far as it was read.
     target: Vec<u32>,
-    /// Tokens of the next draft.
-    length: usize,
-    /// Steps until the next draft.
-    wait: u32,
-    /// Steps between drafts while they are wrong.
-    pause: u32,
-    /// Where the latest draft was copied from.
-    from: Option<Place>,
-    /// The place behind a token in place of which another was drawn: the text may go on there all the same.
-    behind: Option<Place>,
+    /// Where the next token is expected.
+    place: Option<Place>,
+    /// Tokens that were expected, and those of them that were right, the latest counting most.
+    expected: f32,
+    right: f32,
+}
+
+/// Tokens that may come next.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Draft {
+    /// The tokens. Often none.
+    pub tokens: Vec<u32>,
+    /// Probability that one of them is right, if those before it are.
+    pub right: f32,
 }
 
 /// A text that is copied.
@@ -46,6 +50,8 @@ enum Text {
 struct Place {
     text: Text,
     index: usize,
+    /// Whether it is a guess, because the last token was not the expected one.
+    guessed: bool,
 }
 
 /// A run of tokens that a text has somewhere and the target has at its end.
@@ -58,49 +64,66 @@ struct Run {
 
 impl Default for Drafter {
     fn default() -> Self {
-        Self { target: Vec::new(), length: FIRST, wait: 0, pause: 0, from: None, behind: None }
+        // As if one of two tokens had been right.
+        Self { target: Vec::new(), place: None, expected: 2.0, right: 1.0 }
     }
 }
 
 impl Drafter {
-    /// A draft of at most `most` tokens after `target`, which has all tokens of the last call and some more. Often
-    /// empty.
-    pub fn draft(&mut self, source: &[u32], target: TargetTokens<'_>, most: usize) -> Vec<u32> {
-        self.target.extend((self.target.len() + 1..target.len()).map(|position| target.at(position)));
-        if self.wait > 0 {
-            self.wait -= 1;
-            return Vec::new();
+    /// A draft of at most `most` tokens after `target`, which has all tokens of the last call and some more.
+    pub fn draft(&mut self, source: &[u32], target: TargetTokens<'_>, most: usize) -> Draft {
+        for position in self.target.len() + 1..target.len() {
+            self.read(source, target.at(position));
         }
         let own = longest_run(&self.target, &self.target).map(|run| (run.tokens, Text::Target, run.end));
         let copied = longest_run(source, &self.target).map(|run| (run.tokens, Text::Source, run.end));
         // Of equally long runs, that of the source counts.
         let longest = own.into_iter().chain(copied).max_by_key(|(tokens, ..)| *tokens);
-        let found = longest.map(|(_, text, index)| Place { text, index });
-        let behind = self.behind.take();
-        let Some(place) = found.or(behind) else { return Vec::new() };
-        self.from = Some(place);
-        let text = match place.text {
-            Text::Source => source,
-            Text::Target => &self.target,
-        };
-        text.iter().skip(place.index).take(most.min(self.length)).copied().collect()
+        let found = longest.map(|(_, text, index)| Place { text, index, guessed: false });
+        self.place = found.or(self.place);
+        let Some(place) = self.place else { return Draft::default() };
+        let following = self.text(place.text, source).iter().skip(place.index);
+        Draft { tokens: following.take(most.min(LONGEST)).copied().collect(), right: self.right / self.expected }
     }
 
-    /// Notes how many tokens of the latest draft were right.
-    pub fn judge(&mut self, drafted: usize, accepted: usize) {
-        if accepted == 0 {
-            self.length = FIRST;
-            self.pause = (2 * self.pause).clamp(1, LONGEST_PAUSE);
-            self.wait = self.pause;
-            return;
+    /// Adds a token of the target, and moves on in the text that is copied.
+    fn read(&mut self, source: &[u32], token: u32) {
+        if let Some(place) = self.place {
+            let text = self.text(place.text, source);
+            let is_right = text.get(place.index) == Some(&token);
+            let next = if is_right {
+                Some(Place { index: place.index + 1, guessed: false, ..place })
+            } else {
+                place.after_unexpected(text, token)
+            };
+            self.place = next;
+            self.expected = self.expected * REMEMBERED + 1.0;
+            self.right = self.right * REMEMBERED + f32::from(is_right);
         }
-        (self.wait, self.pause) = (0, 0);
-        if accepted == drafted {
-            self.length = (2 * self.length).min(LONGEST);
-        } else {
-            self.length = accepted.max(FIRST);
-            self.behind = self.from.map(|place| Place { index: place.index + accepted + 1, ..place });
+        self.target.push(token);
+    }
+
+    fn text<'a>(&'a self, text: Text, source: &'a [u32]) -> &'a [u32] {
+        match text {
+            Text::Source => source,
+            Text::Target => &self.target,
         }
+    }
+}
+
+impl Place {
+    /// Where the text probably goes on after a token that was not the expected one: behind that token where it stands
+    /// nearby, as some were left out or one was added; else it was put in the place of the expected one. Twice in
+    /// succession, the place is lost.
+    fn after_unexpected(self, text: &[u32], token: u32) -> Option<Self> {
+        let from = self.index.saturating_sub(1).min(text.len());
+        let near = text[from..].iter().take(NEAR + 2).position(|&other| other == token).map(|index| from + index);
+        let index = match near {
+            Some(index) => index + 1,
+            None if self.guessed => return None,
+            None => self.index + 1,
+        };
+        Some(Self { index, guessed: true, ..self })
     }
 }
 
@@ -130,7 +153,7 @@ mod tests {
     use super::*;
 
     fn drafted(drafter: &mut Drafter, source: &[u32], generated: &[u32], most: usize) -> Vec<u32> {
-        drafter.draft(source, TargetTokens { start: 0, prompt: &[], generated }, most)
+        drafter.draft(source, TargetTokens { start: 0, prompt: &[], generated }, most).tokens
     }
 
     #[test]
@@ -138,7 +161,7 @@ mod tests {
         let source = [5, 6, 7, 8, 9, 6, 7, 3, 4];
         for (generated, draft) in [
             (&[6, 7][..], &[3, 4][..]),
-            (&[5, 6, 7], &[8, 9, 6, 7]),
+            (&[5, 6, 7], &[8, 9, 6, 7, 3, 4]),
             (&[1, 7], &[]),
             (&[7], &[]),
             (&[], &[]),
@@ -151,43 +174,62 @@ mod tests {
         assert_eq!(drafted(&mut Drafter::default(), &source, &[5, 6, 7], 0), [0; 0]);
     }
 
-    #[test]
-    fn drafts_grow_while_they_are_right() {
-        let source: Vec<u32> = (10..100).collect();
-        let (mut drafter, mut target) = (Drafter::default(), vec![10, 11]);
-        let mut lengths = Vec::new();
-        while target.len() < 80 {
-            let draft = drafted(&mut drafter, &source, &target, 99);
-            lengths.push(draft.len());
-            drafter.judge(draft.len(), draft.len());
-            target.extend(draft);
-            target.push(10 + target.len() as u32);
-        }
-        assert_eq!(lengths[..5], [4, 8, 16, 16, 16]);
-    }
-
-    #[test]
-    fn a_text_that_copies_nothing_is_soon_left_alone() {
-        let (mut drafter, mut drafts) = (Drafter::default(), 0);
-        let target: Vec<u32> = std::iter::repeat_n([1, 2, 3], 400).flatten().collect();
-        for length in 1..=target.len() {
-            let draft = drafted(&mut drafter, &[], &target[..length], 99);
-            if !draft.is_empty() {
-                drafts += 1;
-                drafter.judge(draft.len(), 0);
-            }
-        }
-        assert!((8..30).contains(&drafts), "{drafts} of 1200");
-    }
-
-    #[test]
-    fn a_token_that_replaces_one_of_the_source_does_not_end_the_copy() {
-        let source = [10, 11, 12, 13, 14, 15, 16, 17];
+    /// What a drafter makes of a target that comes token by token.
+    fn worth(source: &[u32], target: &[u32]) -> f32 {
         let mut drafter = Drafter::default();
-        assert_eq!(drafted(&mut drafter, &source, &[10, 11], 9), [12, 13, 14, 15]);
-        drafter.judge(4, 1);
-        assert_eq!(drafted(&mut drafter, &source, &[10, 11, 12, 99], 9), [14, 15, 16, 17]);
-        drafter.judge(4, 0);
-        assert_eq!(drafted(&mut drafter, &source, &[10, 11, 12, 99, 98], 9), [0; 0], "it pauses");
+        let drafts = (1..=target.len())
+            .map(|len| drafter.draft(source, TargetTokens { start: 0, prompt: &[], generated: &target[..len] }, 9));
+        drafts.last().expect("the target has tokens").right
+    }
+
+    #[test]
+    fn a_draft_is_worth_the_share_of_expected_tokens_that_came() {
+        let source: Vec<u32> = (10..100).collect();
+        assert!(worth(&source, &source[..60]) > 0.99);
+        // Of four tokens, one is another.
+        let changed = |every: usize| -> Vec<u32> {
+            source.iter().enumerate().map(|(index, &id)| if index % every == 0 { id + 1000 } else { id }).collect()
+        };
+        let (quarter, half) = (worth(&source, &changed(4)[..64]), worth(&source, &changed(2)[..64]));
+        assert!((0.6..0.9).contains(&quarter), "{quarter}");
+        assert!(half < quarter, "{half}");
+        // A pair of tokens comes again and again, and others follow each time.
+        let pairs: Vec<u32> = (0..40).flat_map(|index| [1, 2, 100 + index, 200 + index]).collect();
+        let worthless = worth(&[], &pairs);
+        assert!(worthless < 0.1, "{worthless}");
+    }
+
+    #[test]
+    fn tokens_that_came_while_nothing_was_drafted_count() {
+        let source: Vec<u32> = (10..100).collect();
+        let mut drafter = Drafter::default();
+        drafted(&mut drafter, &source, &source[..2], 9);
+        let target = TargetTokens { start: 0, prompt: &[], generated: &source[..40] };
+        assert!(drafter.draft(&source, target, 9).right > 0.99);
+    }
+
+    #[test]
+    fn an_edit_does_not_end_the_copy() {
+        let source = [10, 11, 12, 13, 14, 15, 16, 17, 18, 19];
+        for (then, draft) in [
+            // In the place of 13.
+            (&[99][..], &[14, 15, 16, 17][..]),
+            // In the place of 13 and 14, and what comes then stands nearby.
+            (&[99, 98], &[]),
+            (&[99, 15], &[16, 17, 18, 19]),
+            // Added.
+            (&[99, 13], &[14, 15, 16, 17]),
+            // Left out.
+            (&[14], &[15, 16, 17, 18]),
+            (&[17], &[18, 19]),
+        ] {
+            let (mut drafter, mut target) = (Drafter::default(), vec![10, 11, 12]);
+            assert_eq!(drafted(&mut drafter, &source, &target, 4), [13, 14, 15, 16]);
+            for &token in then {
+                target.push(token);
+                drafted(&mut drafter, &source, &target, 4);
+            }
+            assert_eq!(drafted(&mut drafter, &source, &target, 4), draft, "{then:?}");
+        }
     }
 }

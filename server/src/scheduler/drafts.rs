@@ -5,33 +5,42 @@
 //! others leave nothing behind but K/V that the next rows overwrite.
 
 use super::commit::Results;
+use super::draft_lengths::StepRows;
+use super::drafter::Draft;
 use super::event::Event;
 use super::plan::narrow;
 use super::running::Running;
 use super::state::Scheduler;
 
 impl Scheduler {
-    /// Fills the step with rows of drafted tokens, oldest sequence first, as far as rows and pages are left that nobody
-    /// else needs.
+    /// Fills the step with rows of drafted tokens where they pay, as far as rows and pages are left that nobody else
+    /// needs.
     pub(super) fn grant_drafts(&mut self) {
         let granted = self.limits.step_rows - self.rows_left();
-        let mut rows = self.limits.draft_rows.min(self.limits.step_rows).saturating_sub(granted);
-        if rows == 0 {
+        let rows = StepRows { granted, most: self.limits.draft_rows.min(self.limits.step_rows) };
+        if rows.most <= granted {
             return;
         }
         let needed = self.running.iter().map(Running::missing_pages).sum();
         let mut pages = self.memory.available().saturating_sub(needed);
-        for running in self.running.iter_mut().filter(|running| running.draws_next()) {
+        let sources = &self.memory.sources;
+        let drafting = |running: &&mut Running| running.draws_next();
+        let drafts = self.running.iter_mut().filter(drafting).map(|running| {
+            let source = &sources.get(running.source).key().ids;
+            running.sequence.draft(source, rows.most - granted)
+        });
+        let mut drafts: Vec<Draft> = drafts.collect();
+        rows.share(&mut drafts);
+        for (running, draft) in self.running.iter_mut().filter(drafting).zip(drafts) {
             let before = running.missing_pages();
-            let source = &self.memory.sources.get(running.source).key().ids;
-            running.draft = running.sequence.draft(source, rows);
+            running.draft = draft.tokens;
             running.next.rows += running.draft.len();
             let taken = running.missing_pages() - before;
             if taken > pages {
                 running.next.rows -= std::mem::take(&mut running.draft).len();
-                continue;
+            } else {
+                pages -= taken;
             }
-            (rows, pages) = (rows - running.draft.len(), pages - taken);
         }
     }
 }
@@ -52,7 +61,9 @@ impl Results<'_> {
         assert_eq!(drawn.len(), draft.len() + 1, "one token is drawn for each draw of the plan");
         let accepted = draft.iter().zip(&drawn).take_while(|(drafted, drawn)| Some(**drafted) == **drawn).count();
         if !draft.is_empty() && !running.ended {
-            self.judge(running, draft.len(), accepted);
+            let (request, choice) = (running.sequence.request.id, running.sequence.choice);
+            let (drafted, accepted) = (narrow(draft.len()), narrow(accepted));
+            self.events.push(Event::Drafted { request, choice, drafted, accepted });
         }
         for (index, token) in drawn.into_iter().enumerate() {
             let logits_row = self.next_logits_row();
@@ -63,15 +74,5 @@ impl Results<'_> {
             }
         }
         running.granted.rows -= draft.len() - accepted;
-    }
-
-    fn judge(&mut self, running: &mut Running, drafted: usize, accepted: usize) {
-        let sequence = &mut running.sequence;
-        if let Some(drafter) = &mut sequence.drafter {
-            drafter.judge(drafted, accepted);
-        }
-        let (request, choice) = (sequence.request.id, sequence.choice);
-        let (drafted, accepted) = (narrow(drafted), narrow(accepted));
-        self.events.push(Event::Drafted { request, choice, drafted, accepted });
     }
 }

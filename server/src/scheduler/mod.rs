@@ -20,6 +20,7 @@ mod beams;
 mod cancellation;
 mod commit;
 mod conservation;
+mod draft_lengths;
 mod drafter;
 mod drafts;
 mod encoder_lane;

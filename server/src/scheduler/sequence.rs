@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use kernels::{Draw, PAGE_TOKENS, RuleId};
 
-use super::drafter::Drafter;
+use super::drafter::{Draft, Drafter};
 use super::history::{History, TargetTokens};
 use super::limits::BoundaryTokens;
 use super::place::Place;
@@ -298,9 +298,11 @@ impl Sequence {
 
     /// A draft of at most `most` tokens that may follow, where the request has drafts. The last token of a choice is
     /// not drafted: it has no row.
-    pub fn draft(&mut self, source: &[u32], most: usize) -> Vec<u32> {
+    pub fn draft(&mut self, source: &[u32], most: usize) -> Draft {
         let left = (self.request.asked.max_tokens as usize).saturating_sub(self.generated_tokens() + 1);
-        let (Some(drafter), Lines::Choice(generated)) = (&mut self.drafter, &self.lines) else { return Vec::new() };
+        let (Some(drafter), Lines::Choice(generated)) = (&mut self.drafter, &self.lines) else {
+            return Draft::default();
+        };
         drafter.draft(source, self.request.target(generated), most.min(left))
     }
 
