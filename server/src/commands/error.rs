@@ -102,6 +102,12 @@ pub enum CommandError {
         /// The scheme that it is quantised to.
         scheme: Scheme,
     },
+    /// A comparison of drafts with none where there are none.
+    #[error(
+        "nothing is drafted here, so there is nothing to compare: drafts need the processor as the device, \
+         limits.draft_rows above 0 and model.speculation \"auto\""
+    )]
+    NoDrafts,
     /// A text prompt for a model without a tokenizer.
     #[error("this model has no tokenizer: name one with --tokenizer FILE")]
     NoTokenizer,

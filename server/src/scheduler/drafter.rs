@@ -14,7 +14,7 @@ const SHORTEST_RUN: usize = 2;
 const LONGEST_RUN: usize = 32;
 /// Tokens after an unexpected one among which it is looked for: so many may have been left out.
 const NEAR: usize = 8;
-/// What an expected token counts once the next one has come: the last eight or so decide.
+/// Weight of an expected token once the next one has come: the last eight or so decide.
 const REMEMBERED: f32 = 0.875;
 
 /// Makes drafts for one line of tokens.
@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(drafted(&mut Drafter::default(), &source, &[5, 6, 7], 0), [0; 0]);
     }
 
-    /// What a drafter makes of a target that comes token by token.
+    /// The worth of a draft after a target that comes token by token.
     fn worth(source: &[u32], target: &[u32]) -> f32 {
         let mut drafter = Drafter::default();
         let drafts = (1..=target.len())

@@ -167,6 +167,11 @@ fn prompts_that_generate_cannot_use_are_one_clear_line_and_exit_1() {
 
 #[test]
 fn bench_refuses_lengths_beyond_the_model_before_it_measures() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("config.toml");
+    std::fs::write(&settings, "[limits]\ndraft_rows = 0\n").unwrap();
+    let copying = complaint(&["bench", "--config", text(&settings), "--copying", "95"]);
+    assert!(copying.contains("nothing is drafted here"), "{copying}");
     let source = ["bench", "--source", "5000", "--batch", "1"];
     assert!(complaint(&source).contains("length is 1024 tokens"));
     assert!(complaint(&["bench", "--target", "5000", "--batch", "1"]).contains("length is 1024 tokens"));

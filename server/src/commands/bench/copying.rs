@@ -42,10 +42,13 @@ struct Line<'a> {
 /// Measures and prints one batch size after the other.
 ///
 /// # Errors
-/// When the model cannot be loaded, or the lengths exceed it.
+/// When the model cannot be loaded, the lengths exceed it, or nothing is drafted there.
 pub fn copying(config: &Config, options: &BenchOptions, percent: u8) -> Result<(), CommandError> {
     let loaded = load(config)?;
     let limits = room_for(options, loaded.limits(config)?)?;
+    if limits.steps.draft_rows == 0 {
+        return Err(CommandError::NoDrafts);
+    }
     let subject = Subject::new(config, &loaded, options);
     let (source_vocab, vocab) = (loaded.config().encoder.vocab, loaded.config().decoder.vocab);
     let (dictation, metrics) = (Dictation::default(), Arc::<EngineMetrics>::default());
