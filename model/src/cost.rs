@@ -55,11 +55,18 @@ impl ModelConfig {
             false => row_bytes(arithmetic.format(Role::Table), hidden),
         };
         let output = decoder.vocab * output_row;
-        let target_seen = |layer| decoder.window(layer).map_or(load.target_len, |window| window.min(load.target_len));
+        let kv = self.kv_bytes(arithmetic, load.source_len, load.target_len);
+        (decoder.layers * layer + hidden * NORM_BYTES + output) as u64 + load.batch as u64 * kv
+    }
+
+    /// Bytes of the keys and values that a decode step reads for one sequence, which sees so many positions of its
+    /// source and of its target.
+    pub fn kv_bytes(&self, arithmetic: Arithmetic, source_len: usize, target_len: usize) -> u64 {
+        let decoder = &self.decoder;
+        let target_seen = |layer| decoder.window(layer).map_or(target_len, |window| window.min(target_len));
         let target_positions: usize = (0..decoder.layers).map(target_seen).sum();
-        let kv = target_positions * decoder.token_bytes(arithmetic.self_kv())
-            + decoder.layers * load.source_len * decoder.token_bytes(arithmetic.cross_kv);
-        (decoder.layers * layer + hidden * NORM_BYTES + output + load.batch * kv) as u64
+        let target = target_positions * decoder.token_bytes(arithmetic.self_kv());
+        (target + decoder.layers * source_len * decoder.token_bytes(arithmetic.cross_kv)) as u64
     }
 
     /// Multiplications and additions of an encoder run: the products and the attention of every layer, and the keys and

@@ -5,7 +5,7 @@
 use futures_util::future::select_all;
 use tokio::time::Instant;
 
-use super::answers::RequestRecord;
+use super::answers::{PromptTimes, RequestRecord};
 use super::arrival::in_time;
 use super::http::ApiError;
 use super::state::Api;
@@ -43,7 +43,7 @@ impl Results {
         record: &mut RequestRecord,
     ) -> Result<Vec<Vec<f32>>, ApiError> {
         record.unless_cut_off(in_time(api, queued, self.begin())).await??;
-        record.started(0);
+        record.started(0, &mut PromptTimes::default());
         record.unless_cut_off(self.finish()).await
     }
 

@@ -17,6 +17,7 @@ mod names;
 mod proxies;
 mod reader;
 mod server;
+mod telemetry;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -40,6 +41,7 @@ use names::TakenNames;
 pub use proxies::Proxies;
 use reader::Reader;
 pub use server::{LOG_LEVELS, LogFormat, ServerConfig};
+pub use telemetry::TelemetryConfig;
 
 /// The documented defaults, as the repository's `config.toml`.
 pub const DEFAULTS: &str = include_str!("../../../config.toml");
@@ -65,6 +67,8 @@ pub struct Config {
     pub limits: Limits,
     /// Where checkpoints are fetched from.
     pub hub: HubConfig,
+    /// Names of metrics.
+    pub telemetry: TelemetryConfig,
 }
 
 /// The settings of each model of a process, at least one, the default model first. They differ in `model`, `cuda` and
@@ -132,6 +136,7 @@ impl Configs {
                 cuda: CudaConfig::read(&mut reader),
                 limits: Limits::read(&mut reader),
                 hub: HubConfig::read(&mut reader, environment),
+                telemetry: TelemetryConfig::read(&mut reader),
             };
             taken.take(&config.model, &mut reader);
             configs.push(config);

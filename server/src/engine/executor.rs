@@ -5,7 +5,7 @@
 
 use kernels::{BestAsk, Candidate, DrawRules, ScoreAsk, TokenScore};
 
-use crate::scheduler::{EncodeWork, Plan};
+use crate::scheduler::{EncodeWork, Plan, TargetBatch};
 
 /// A step could not be run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +46,11 @@ pub trait Executor: Send {
     /// Whether a plan may be started before the previous one is finished. If true, the executor must be infallible.
     fn runs_ahead(&self) -> bool {
         false
+    }
+
+    /// Bytes that a step with these rows reads at least; 0 where that is not known.
+    fn read_bytes(&self, _targets: &TargetBatch) -> u64 {
+        0
     }
 
     /// Reads the results of the plan's encoder requests and appends them to `out`, in the order of

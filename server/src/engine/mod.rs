@@ -14,6 +14,7 @@ mod messages;
 mod model_executor;
 mod open_requests;
 mod output_rows;
+mod read_bytes;
 mod report;
 mod self_test;
 mod slots;

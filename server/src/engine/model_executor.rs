@@ -9,6 +9,7 @@ use model::{Model, RowTokens, TargetRows, Workspace, WorkspaceLimits};
 
 use super::executor::{Executor, ExecutorError};
 use super::output_rows::OutputRows;
+use super::read_bytes::read_bytes;
 use crate::scheduler::{EncodeWork, Plan, TargetBatch};
 
 /// A model with its pages and working memory.
@@ -79,6 +80,10 @@ impl<B: Backend> Executor for ModelExecutor<B> {
     fn finish(&mut self, chosen: &mut Vec<Option<u32>>) -> Result<(), ExecutorError> {
         chosen.append(&mut self.chosen);
         Ok(())
+    }
+
+    fn read_bytes(&self, targets: &TargetBatch) -> u64 {
+        read_bytes(&self.model, targets)
     }
 
     fn read_encoded(&mut self, work: &EncodeWork, out: &mut Vec<Vec<f32>>) {

@@ -37,9 +37,15 @@ impl Reporter {
         let room = scheduler.held_room();
         let waste = if room == 0 { 0.0 } else { 1.0 - scheduler.held_tokens() as f64 / room as f64 };
         metrics.page_waste_ratio.set(waste);
+        metrics.steps.cross_pages.set(counts.held_sources as i64);
+        metrics.steps.self_pages.set((counts.held - counts.held_sources) as i64);
+        metrics.encoder.cache_bytes.set(counts.cached as i64 * metrics.steps.page_bytes.get());
         let counters = scheduler.counters();
         metrics.encoder_runs.inc_by(counters.encoder_runs - self.reported.encoder_runs);
         metrics.cross_cache_hits.inc_by(counters.cache_hits - self.reported.cache_hits);
+        metrics.encoder.cache_misses.inc_by(counters.cache_misses - self.reported.cache_misses);
+        metrics.encoder.cache_evictions.inc_by(counters.evictions - self.reported.evictions);
+        metrics.drafts.inc_by(counters.drafts - self.reported.drafts);
         metrics.preemptions.inc_by(counters.preemptions - self.reported.preemptions);
         metrics.draft_tokens.inc_by(counters.drafted - self.reported.drafted);
         metrics.accepted_draft_tokens.inc_by(counters.accepted - self.reported.accepted);

@@ -13,8 +13,9 @@ use kernels::{
 use model::{CrossPages, Model, SourceRows, Workspace, WorkspaceLimits};
 
 use super::executor::{Executor, ExecutorError};
+use super::read_bytes::read_bytes;
 use super::step_rows::{Buckets, Lengths, StepRows};
-use crate::scheduler::{EncodeWork, Lane, Plan};
+use crate::scheduler::{EncodeWork, Lane, Plan, TargetBatch};
 
 /// Number of times that a step of each size is run before the first plan: the first run loads what the step needs, the
 /// second records it for replay, each with either list of drawn ids.
@@ -229,6 +230,10 @@ impl<B: Backend> Executor for StepExecutor<B> {
 
     fn runs_ahead(&self) -> bool {
         true
+    }
+
+    fn read_bytes(&self, targets: &TargetBatch) -> u64 {
+        read_bytes(&self.model, targets)
     }
 
     fn read_encoded(&mut self, work: &EncodeWork, out: &mut Vec<Vec<f32>>) {

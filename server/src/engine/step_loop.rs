@@ -12,7 +12,7 @@ use super::masks::{MaskLimits, MaskThreads};
 use super::messages::{Message, News, Read, message, score_ask};
 use super::report::Reporter;
 use crate::request::{Caller, EncodeRequest, FailureKind, GenerationRequest, Refusal, RequestId};
-use crate::scheduler::{Event, Found, Plan, Scheduler};
+use crate::scheduler::{Event, Found, Lane, Plan, Scheduler};
 use crate::telemetry::EngineMetrics;
 
 /// The scheduler, the executor, and what a step fills, which is kept from step to step.
@@ -24,6 +24,8 @@ pub(super) struct StepLoop {
     plan: Plan,
     /// Outputs of the plan whose masks were late.
     late: Vec<u32>,
+    /// When the batch of each lane of the encoder began.
+    encoding_since: [Option<Instant>; Lane::ALL.len()],
     /// The plan after it, while `is_ahead`: started before the first is finished.
     next: Plan,
     next_late: Vec<u32>,
@@ -52,6 +54,7 @@ impl StepLoop {
             reporter: Reporter::new(metrics),
             plan: Plan::default(),
             late: Vec::new(),
+            encoding_since: Default::default(),
             next: Plan::default(),
             next_late: Vec::new(),
             is_ahead: false,
@@ -67,6 +70,9 @@ impl StepLoop {
 
     /// Calls [`Scheduler::submit`].
     pub fn submit(&mut self, id: RequestId, caller: &Caller, asked: GenerationRequest) -> Result<(), Refusal> {
+        if let Some(beams) = asked.beams {
+            self.reporter.metrics().steps.beam_width.observe(f64::from(beams.width));
+        }
         self.scheduler.submit(id, caller, asked)
     }
 
@@ -118,12 +124,35 @@ impl StepLoop {
         }
         self.see();
         if !self.plan.is_empty() {
-            let metrics = self.reporter.metrics();
-            metrics.step_seconds.observe(began.elapsed().as_secs_f64());
-            metrics.step_rows.observe(self.plan.targets.len() as f64);
+            self.measure(began);
         }
         // A client that has its answer finds it counted, so metrics come before messages.
         self.report();
+    }
+
+    /// Measures the step that began at this time.
+    fn measure(&mut self, began: Instant) {
+        let Self { plan, reporter, executor, encoding_since, .. } = self;
+        let (metrics, rows) = (reporter.metrics(), plan.targets.len());
+        metrics.step_seconds.observe(began.elapsed().as_secs_f64());
+        metrics.step_rows.observe(rows as f64);
+        metrics.steps.read_bytes.inc_by(executor.read_bytes(&plan.targets));
+        let mut entered = 0;
+        match plan.encode() {
+            None => metrics.steps.decoded(rows, began.elapsed()),
+            Some(encode) => {
+                let since = &mut encoding_since[encode.lane.index()];
+                if encode.is_first() {
+                    entered = encode.tokens.len();
+                    *since = Some(began);
+                    metrics.encoder.batch_tokens.observe(entered as f64);
+                }
+                if let Some(since) = since.take_if(|_| encode.is_last) {
+                    metrics.encoder.seconds.observe(since.elapsed().as_secs_f64());
+                }
+            }
+        }
+        metrics.steps.tokens.observe((entered + rows) as f64);
     }
 
     /// The messages of the last step.

@@ -144,6 +144,7 @@ impl Loaded {
         metrics: Arc<EngineMetrics>,
         wrap: impl FnOnce(Box<dyn Executor>) -> Box<dyn Executor>,
     ) -> Result<Engine, LoadError> {
+        metrics.steps.page_bytes.set(i64::try_from(self.page_bytes()).unwrap_or(i64::MAX));
         let config = self.config();
         let tokens = BoundaryTokens {
             start: config.start_token,

@@ -4,11 +4,12 @@
 
 use kernels::PAGE_TOKENS;
 
+use super::memory::Memory;
 use super::running::Running;
 use super::source::Source;
 use super::state::Scheduler;
 
-/// Pages by state; the three add up to the pool.
+/// Pages by state; free, held and cached ones add up to the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageCounts {
     /// Pages without an owner.
@@ -17,6 +18,8 @@ pub struct PageCounts {
     pub held: usize,
     /// Pages of encoded sources that no sequence holds; evicted when pages run short.
     pub cached: usize,
+    /// Pages of sources among the held ones.
+    pub held_sources: usize,
 }
 
 /// Counted since the start.
@@ -28,6 +31,12 @@ pub struct SchedulerCounters {
     pub encoder_runs: u64,
     /// Requests whose source had pages when they started.
     pub cache_hits: u64,
+    /// Requests whose source had none.
+    pub cache_misses: u64,
+    /// Encoded sources that were evicted.
+    pub evictions: u64,
+    /// Runs of tokens that were drafted.
+    pub drafts: u64,
     /// Tokens that were drafted.
     pub drafted: u64,
     /// Tokens that were drafted and right.
@@ -37,8 +46,9 @@ pub struct SchedulerCounters {
 impl Scheduler {
     /// Pages by state.
     pub const fn counts(&self) -> PageCounts {
-        let (free, cached) = (self.memory.pool.free(), self.memory.sources.idle_pages());
-        PageCounts { free, cached, held: self.memory.pool.total() - free - cached }
+        let Memory { pool, sources, .. } = &self.memory;
+        let (free, cached) = (pool.free(), sources.idle_pages());
+        PageCounts { free, cached, held: pool.total() - free - cached, held_sources: sources.pages() - cached }
     }
 
     /// Number of positions for which the held pages have room. A page counts for every branch that owns it.
@@ -80,6 +90,9 @@ impl Scheduler {
             preemptions: self.preemptions,
             encoder_runs: self.memory.encoder.runs(),
             cache_hits: self.cache_hits,
+            cache_misses: self.cache_misses,
+            evictions: self.memory.sources.evictions(),
+            drafts: self.drafts,
             drafted: self.drafted,
             accepted: self.accepted,
         }

@@ -140,6 +140,7 @@ impl Scheduler {
         open.started = true;
         let cached_tokens = if source_was_cached { request.source.tokens() } else { 0 };
         self.cache_hits += u64::from(source_was_cached);
+        self.cache_misses += u64::from(!source_was_cached);
         self.announced.push(Event::Started { request: request.id, cached_tokens: narrow(cached_tokens) });
     }
 }

@@ -50,6 +50,7 @@ impl Scheduler {
             match *event {
                 Event::Failed { request, .. } => self.end(Selection { request, choice: None }),
                 Event::Drafted { drafted, accepted, .. } => {
+                    self.drafts += 1;
                     self.drafted += u64::from(drafted);
                     self.accepted += u64::from(accepted);
                 }

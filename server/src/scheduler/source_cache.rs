@@ -21,6 +21,8 @@ pub struct SourceCache {
     /// Idle entries, least recently used first.
     idle: BTreeMap<u64, SourceSlot>,
     idle_pages: usize,
+    pages: usize,
+    evictions: u64,
     releases: u64,
     hasher: RandomState,
 }
@@ -38,6 +40,7 @@ impl SourceCache {
 
     /// Adds an entry that a sequence holds. There must be none with this key.
     pub fn insert(&mut self, key: SourceKey, pages: Vec<PageId>) -> SourceSlot {
+        self.pages += pages.len();
         let slot = SourceSlot(self.entries.insert(Source::new(key.clone(), pages)));
         let replaced = self.by_key.insert(key, slot);
         debug_assert!(replaced.is_none(), "an entry is looked up before another is made");
@@ -76,6 +79,7 @@ impl SourceCache {
     pub fn evict_least_recently_used(&mut self) -> Option<Source> {
         let (_, slot) = self.idle.pop_first()?;
         let entry = self.remove(slot);
+        self.evictions += 1;
         self.idle_pages -= entry.pages().len();
         Some(entry)
     }
@@ -84,12 +88,23 @@ impl SourceCache {
     pub fn remove(&mut self, slot: SourceSlot) -> Source {
         let entry = self.entries.remove(slot.0);
         self.by_key.remove(entry.key());
+        self.pages -= entry.pages().len();
         entry
     }
 
     /// Number of pages of idle entries.
     pub const fn idle_pages(&self) -> usize {
         self.idle_pages
+    }
+
+    /// Number of pages of all entries.
+    pub const fn pages(&self) -> usize {
+        self.pages
+    }
+
+    /// Number of entries that were evicted since the start.
+    pub const fn evictions(&self) -> u64 {
+        self.evictions
     }
 
     /// All entries.
@@ -130,11 +145,11 @@ mod tests {
         cache.set_idle(second);
         cache.set_held(first);
         cache.set_idle(first);
-        assert_eq!(cache.idle_pages(), 2);
+        assert_eq!((cache.idle_pages(), cache.pages(), cache.evictions()), (2, 2, 0));
         assert_eq!(evicted(&mut cache), Some(vec![PageId(2)]));
         assert_eq!(evicted(&mut cache), Some(vec![PageId(1)]));
         assert_eq!(evicted(&mut cache), None);
-        assert_eq!(cache.idle_pages(), 0);
+        assert_eq!((cache.idle_pages(), cache.pages(), cache.evictions()), (0, 0, 2));
     }
 
     #[test]

@@ -63,6 +63,8 @@ pub struct Scheduler {
     pub(super) step: u64,
     pub(super) preemptions: u64,
     pub(super) cache_hits: u64,
+    pub(super) cache_misses: u64,
+    pub(super) drafts: u64,
     pub(super) drafted: u64,
     pub(super) accepted: u64,
 }
@@ -92,6 +94,8 @@ impl Scheduler {
             step: 0,
             preemptions: 0,
             cache_hits: 0,
+            cache_misses: 0,
+            drafts: 0,
             drafted: 0,
             accepted: 0,
         }

@@ -22,6 +22,11 @@ pub fn step_seconds() -> Vec<f64> {
     decades(FINE, -4..1)
 }
 
+/// Steps of the engine, where there are many distributions of them.
+pub fn coarse_step_seconds() -> Vec<f64> {
+    decades(COARSE, -4..1)
+}
+
 /// Masks of what may come next: some ten microseconds for most tokens, tens of milliseconds at the limits of a grammar.
 pub fn mask_seconds() -> Vec<f64> {
     decades(FINE, -5..0)

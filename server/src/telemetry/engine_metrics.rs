@@ -7,7 +7,9 @@ use prometheus::{
 };
 
 use super::buckets;
+use super::encoder_metrics::{EncoderFamilies, EncoderMetrics};
 use super::families::{Families, MODEL};
+use super::step_metrics::{StepFamilies, StepMetrics};
 
 /// Handles to one engine's metrics.
 #[derive(Debug)]
@@ -42,6 +44,8 @@ pub struct EngineMetrics {
     pub cross_cache_hits: IntCounter,
     /// Sequences that gave up their pages to an older one.
     pub preemptions: IntCounter,
+    /// Drafts.
+    pub drafts: IntCounter,
     /// Tokens that were drafted.
     pub draft_tokens: IntCounter,
     /// Tokens that were drafted and right.
@@ -50,6 +54,10 @@ pub struct EngineMetrics {
     pub mask_seconds: Histogram,
     /// Rows that ran again because a mask came after their draw.
     pub late_masks: IntCounter,
+    /// Batches of the encoder, and the cache of encoded sources.
+    pub encoder: EncoderMetrics,
+    /// Steps by what is in them.
+    pub steps: StepMetrics,
 }
 
 /// Handles that no registry knows, for engines whose metrics nobody asks for.
@@ -74,10 +82,13 @@ pub(super) struct EngineFamilies {
     encoder_tokens: IntCounterVec,
     cross_cache_hits: IntCounterVec,
     preemptions: IntCounterVec,
+    drafts: IntCounterVec,
     draft_tokens: IntCounterVec,
     accepted_draft_tokens: IntCounterVec,
     mask_seconds: HistogramVec,
     late_masks: IntCounterVec,
+    encoder: EncoderFamilies,
+    steps: StepFamilies,
 }
 
 impl EngineFamilies {
@@ -113,6 +124,7 @@ impl EngineFamilies {
                 "encdec_preemptions_total",
                 "Sequences that gave up their pages to older or interactive ones.",
             ),
+            drafts: counters("encdec_drafts_total", "Runs of tokens that were drafted."),
             draft_tokens: counters("encdec_draft_tokens_total", "Tokens that were drafted."),
             accepted_draft_tokens: counters("encdec_accepted_draft_tokens_total", accepted),
             mask_seconds: make.histograms(
@@ -124,6 +136,8 @@ impl EngineFamilies {
                 "encdec_late_masks_total",
                 "Rows that ran again because a mask came after their draw.",
             ),
+            encoder: EncoderFamilies::new(registry),
+            steps: StepFamilies::new(registry),
         }
     }
 
@@ -147,10 +161,13 @@ impl EngineFamilies {
             encoder_tokens: self.encoder_tokens.with_label_values(labels),
             cross_cache_hits: self.cross_cache_hits.with_label_values(labels),
             preemptions: self.preemptions.with_label_values(labels),
+            drafts: self.drafts.with_label_values(labels),
             draft_tokens: self.draft_tokens.with_label_values(labels),
             accepted_draft_tokens: self.accepted_draft_tokens.with_label_values(labels),
             mask_seconds: self.mask_seconds.with_label_values(labels),
             late_masks: self.late_masks.with_label_values(labels),
+            encoder: self.encoder.of_model(model),
+            steps: self.steps.of_model(model),
         }
     }
 }

@@ -37,6 +37,11 @@ impl Families<'_> {
         self.register(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), &[MODEL]))
     }
 
+    /// A distribution over `buckets`, one for each value of `label` and each model.
+    pub fn histograms_by(&self, name: &str, help: &str, label: &str, buckets: Vec<f64>) -> HistogramVec {
+        self.register(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), &[label, MODEL]))
+    }
+
     /// Adds a collector that reads its values when it is asked.
     pub fn add(&self, collector: Box<dyn Collector>) {
         self.0.register(collector).expect("each name is used once");

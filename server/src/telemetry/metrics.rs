@@ -9,14 +9,26 @@ use super::engine_metrics::{EngineFamilies, EngineMetrics};
 use super::key_metrics::KeyMetrics;
 use super::request_metrics::{RequestFamilies, RequestMetrics};
 use super::server_metrics::ServerMetrics;
+use super::vllm_names::aliases;
 
 /// All metrics of one server; cheap to clone, all clones count together.
 #[derive(Debug, Clone)]
 pub struct Metrics(Arc<Registered>);
 
+/// The names under which metrics are told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MetricNames {
+    /// The server's own.
+    #[default]
+    Own,
+    /// The server's own, and those of vLLM for what both have.
+    OwnAndVllm,
+}
+
 #[derive(Debug)]
 struct Registered {
     registry: Registry,
+    names: MetricNames,
     server: ServerMetrics,
     keys: KeyMetrics,
     engines: EngineFamilies,
@@ -43,15 +55,21 @@ impl Default for Metrics {
 impl Metrics {
     /// Registers everything at zero, for a server of the models with these names.
     pub fn of_models(names: &[&str]) -> Self {
+        Self::with_names(names, MetricNames::Own)
+    }
+
+    /// Registers everything at zero, for a server of the models with the names `models`.
+    pub fn with_names(models: &[&str], names: MetricNames) -> Self {
         let registry = Registry::new();
         let (engines, requests) = (EngineFamilies::new(&registry), RequestFamilies::new(&registry));
-        for name in names {
+        for name in models {
             engines.of_model(name);
             requests.of_model(name);
         }
-        let without_model = requests.of_model(if let [only] = names { only } else { "" });
+        let without_model = requests.of_model(if let [only] = models { only } else { "" });
         let (server, keys) = (ServerMetrics::new(&registry), KeyMetrics::new(&registry));
-        Self(Arc::new(Registered { registry, server, keys, engines, requests, without_model: Arc::new(without_model) }))
+        let without_model = Arc::new(without_model);
+        Self(Arc::new(Registered { registry, names, server, keys, engines, requests, without_model }))
     }
 
     /// Metrics of the server itself.
@@ -83,13 +101,20 @@ impl Metrics {
         String::from_utf8(text).expect("metric names and labels are text")
     }
 
-    fn families(&self) -> Vec<MetricFamily> {
-        self.0.registry.gather()
+    /// Everything as it is now.
+    pub(super) fn families(&self) -> Vec<MetricFamily> {
+        let mut families = self.0.registry.gather();
+        if self.0.names == MetricNames::OwnAndVllm {
+            families.extend(aliases(&families));
+        }
+        families
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::key_metrics::KeyUse;
     use super::super::outcome::Outcome;
     use super::*;
@@ -123,6 +148,7 @@ mod tests {
     fn the_documented_table_says_of_each_metric_what_its_help_text_says() {
         let metrics = Metrics::of_models(&["demo"]);
         metrics.without_model().count_refusal("overloaded");
+        metrics.model("demo").engine.steps.decoded(3, Duration::ZERO);
         let request = KeyUse { outcome: Outcome::Completed, source_tokens: 1, generated_tokens: 1 };
         metrics.keys().count("team", request);
         let row = |family: &MetricFamily| {

@@ -4,6 +4,7 @@
 //! folder spells names of metrics. Metrics of a model carry its name in the label `model`, those of the process do not.
 
 mod buckets;
+mod encoder_metrics;
 mod engine_metrics;
 mod families;
 mod key_metrics;
@@ -14,11 +15,15 @@ mod outcome;
 mod process_metrics;
 mod request_metrics;
 mod server_metrics;
+mod step_metrics;
+mod vllm_names;
 
+pub use encoder_metrics::EncoderMetrics;
 pub use engine_metrics::EngineMetrics;
 pub use key_metrics::{KeyMetrics, KeyUse};
-pub use metrics::{Metrics, ModelMetrics};
+pub use metrics::{MetricNames, Metrics, ModelMetrics};
 pub use model_span::in_model_span;
 pub use outcome::Outcome;
 pub use request_metrics::RequestMetrics;
 pub use server_metrics::{OpenConnection, ServerMetrics};
+pub use step_metrics::StepMetrics;

@@ -30,6 +30,18 @@ pub struct RequestMetrics {
     pub first_token_seconds: Histogram,
     /// Time between two tokens of a choice.
     pub token_gap_seconds: Histogram,
+    /// Mean time between the tokens of a choice.
+    pub time_per_token_seconds: Histogram,
+    /// Time from the beginning of a prompt's run to its first token.
+    pub prefill_seconds: Histogram,
+    /// Time from a prompt's first token to its last one.
+    pub decode_seconds: Histogram,
+    /// Time from the beginning of a prompt's run to its last token.
+    pub run_seconds: Histogram,
+    /// Choices that a request wants of each prompt.
+    pub asked_choices: Histogram,
+    /// Most tokens that a request wants of each choice.
+    pub asked_tokens: Histogram,
     /// Time from a request's arrival to the end of its answer.
     pub request_seconds: Histogram,
     /// Forms of answers that were compiled already.
@@ -79,6 +91,8 @@ pub(super) struct RequestFamilies {
     form_cache_hits: IntCounterVec,
     source_length: HistogramVec,
     target_length: HistogramVec,
+    asked_choices: HistogramVec,
+    asked_tokens: HistogramVec,
     times: Times,
 }
 
@@ -87,6 +101,10 @@ struct Times {
     queue: HistogramVec,
     first_token: HistogramVec,
     token_gap: HistogramVec,
+    time_per_token: HistogramVec,
+    prefill: HistogramVec,
+    decode: HistogramVec,
+    run: HistogramVec,
     request: HistogramVec,
     tokenize: HistogramVec,
     form: HistogramVec,
@@ -100,11 +118,20 @@ impl Times {
         let tokenize = "Tokenising the texts of a request.";
         let form = "Compiling the form of an answer, until it can be followed or is refused.";
         let gap = "Between two tokens of a choice.";
+        let per_token = "Mean time between the tokens of a finished choice of several tokens.";
+        let prefill = "From the beginning of a prompt's run to its first token.";
+        let decode = "From a prompt's first token to its last one, of all its choices.";
+        let run = "From the beginning of a prompt's run to its last token, of all its choices.";
+        let of_request = |name, help| make.histograms(name, help, buckets::request_seconds());
         Self {
             queue: make.histograms("encdec_queue_seconds", queue, buckets::queue_seconds()),
             first_token: make.histograms("encdec_first_token_seconds", first_token, buckets::first_token_seconds()),
             token_gap: make.histograms("encdec_token_gap_seconds", gap, buckets::step_seconds()),
-            request: make.histograms("encdec_request_seconds", request, buckets::request_seconds()),
+            time_per_token: make.histograms("encdec_time_per_token_seconds", per_token, buckets::step_seconds()),
+            prefill: of_request("encdec_prefill_seconds", prefill),
+            decode: of_request("encdec_decode_seconds", decode),
+            run: of_request("encdec_run_seconds", run),
+            request: of_request("encdec_request_seconds", request),
             form: make.histograms("encdec_form_compile_seconds", form, buckets::form_seconds()),
             tokenize: make.histograms("encdec_tokenize_seconds", tokenize, buckets::TOKENIZE_SECONDS.to_vec()),
         }
@@ -120,6 +147,8 @@ impl RequestFamilies {
         let refusals = "Requests on any path that were answered with an error, by its code.";
         let target = "Tokens generated for each choice, end tokens included.";
         let cached = "Source tokens whose cross K/V was there already.";
+        let (choices, most) =
+            ("Choices that a request wants of each prompt.", "Most tokens that a request wants of each choice.");
         Self {
             requests: by("outcome", "encdec_requests_total", "HTTP requests for models, by how they ended."),
             refusals: by("reason", "encdec_refusals_total", refusals),
@@ -139,6 +168,8 @@ impl RequestFamilies {
                 buckets::lengths(),
             ),
             target_length: make.histograms("encdec_target_length_tokens", target, buckets::lengths()),
+            asked_choices: make.histograms("encdec_asked_choices", choices, buckets::lengths()),
+            asked_tokens: make.histograms("encdec_asked_tokens", most, buckets::lengths()),
             times: Times::new(&make),
         }
     }
@@ -162,6 +193,12 @@ impl RequestFamilies {
             queue_seconds: self.times.queue.with_label_values(labels),
             first_token_seconds: self.times.first_token.with_label_values(labels),
             token_gap_seconds: self.times.token_gap.with_label_values(labels),
+            time_per_token_seconds: self.times.time_per_token.with_label_values(labels),
+            prefill_seconds: self.times.prefill.with_label_values(labels),
+            decode_seconds: self.times.decode.with_label_values(labels),
+            run_seconds: self.times.run.with_label_values(labels),
+            asked_choices: self.asked_choices.with_label_values(labels),
+            asked_tokens: self.asked_tokens.with_label_values(labels),
             request_seconds: self.times.request.with_label_values(labels),
             form_cache_hits: self.form_cache_hits.with_label_values(labels),
             form_seconds: self.times.form.with_label_values(labels),

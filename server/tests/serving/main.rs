@@ -21,6 +21,7 @@ mod controls;
 mod demo;
 mod encoder;
 mod engine;
+mod engine_metrics;
 mod eval;
 mod fake;
 mod form_floods;

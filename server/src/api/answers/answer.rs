@@ -3,13 +3,12 @@
 //! Driven by `whole` and `stream`. Dropping it cancels the work.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::choice::{Choice, ChoiceSettings, Piece};
 use super::delivery::Delivery;
 use super::form::ChoicePiece;
 use super::generations::{Generations, PromptEvent};
-use super::record::RequestRecord;
+use super::record::{PromptTimes, RequestRecord, TokenTimes};
 use super::usage::Usage;
 use crate::api::http::ApiError;
 use crate::engine::Generation;
@@ -40,16 +39,22 @@ pub struct Answer {
     kept_per_prompt: usize,
     /// Streams of each prompt, of which the first one tells whether its source was encoded already.
     targets_per_source: usize,
-    /// Choices of each stream that are not finished.
-    unfinished: Vec<usize>,
+    streams: Vec<Stream>,
     usage: Usage,
     delivery: Delivery,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Stream {
+    /// Choices that are not finished.
+    unfinished: usize,
+    times: PromptTimes,
 }
 
 #[derive(Debug)]
 struct Running {
     choice: Choice,
-    last_token: Option<Instant>,
+    times: TokenTimes,
 }
 
 impl Answer {
@@ -60,15 +65,16 @@ impl Answer {
             .iter()
             .flat_map(|source| settings.iter().map(move |settings| (source, settings)))
             .flat_map(|target| std::iter::repeat_n(target, choices_per_prompt))
-            .map(|(source, settings)| Running { choice: Choice::new(settings, source), last_token: None })
+            .map(|(source, settings)| Running { choice: Choice::new(settings, source), times: TokenTimes::default() })
             .collect();
         let targets_per_source = settings.len();
+        let stream = Stream { unfinished: choices_per_prompt, times: PromptTimes::default() };
         Self {
             generations: Generations::new(generations),
             choices,
             choices_per_prompt,
             kept_per_prompt,
-            unfinished: vec![choices_per_prompt; sources.len() * targets_per_source],
+            streams: vec![stream; sources.len() * targets_per_source],
             targets_per_source,
             usage: Usage {
                 prompt_tokens: sources.iter().map(|source| source.len() as u64).sum(),
@@ -155,7 +161,7 @@ impl Answer {
                 let is_first = prompt.is_multiple_of(self.targets_per_source);
                 let cached_tokens = if is_first { cached_tokens } else { 0 };
                 self.usage.cached_tokens += u64::from(cached_tokens);
-                self.delivery.record.started(cached_tokens);
+                self.delivery.record.started(cached_tokens, &mut self.streams[prompt].times);
                 Ok(None)
             }
             GenerationEvent::Scored { choice, score } => {
@@ -170,7 +176,7 @@ impl Answer {
                     return Ok(None);
                 }
                 self.usage.completion_tokens += 1;
-                self.delivery.record.token(&mut running.last_token);
+                self.delivery.record.token(&mut self.streams[prompt].times, &mut running.times);
                 if running.choice.token(id, score) {
                     self.generations.cancel_choice(prompt, choice);
                     self.one_finished(prompt, index);
@@ -205,12 +211,14 @@ impl Answer {
     }
 
     fn one_finished(&mut self, prompt: usize, index: usize) {
-        let choice = &self.choices[index].choice;
+        let Running { choice, times } = &self.choices[index];
         if let Some(reason) = choice.finish_reason() {
-            self.delivery.record.finished(reason, choice.generated());
+            self.delivery.record.finished(reason, choice.generated(), times);
         }
-        self.unfinished[prompt] -= 1;
-        if self.unfinished[prompt] == 0 {
+        let stream = &mut self.streams[prompt];
+        stream.unfinished -= 1;
+        if stream.unfinished == 0 {
+            self.delivery.record.prompt_finished(&stream.times);
             self.generations.close(prompt);
         }
     }

@@ -3,12 +3,50 @@
 //! Held by `generation` and then by `answer`; a record that is dropped early means that the client went away.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::api::http::{ApiError, Completed, OpenRequest, RequestAccount, Visit};
 use crate::client_connection::ConnectionLife;
 use crate::request::FinishReason;
 use crate::telemetry::{Outcome, RequestMetrics};
+
+/// Output that a request wants of the engine.
+#[derive(Debug, Clone, Copy)]
+pub struct AskedOutput {
+    /// Choices of each prompt.
+    pub choices: u32,
+    /// Most tokens of each choice.
+    pub tokens: u32,
+}
+
+/// Times at which the tokens of a choice, or of all choices of a prompt, arrived.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TokenTimes {
+    first: Option<Instant>,
+    last: Option<Instant>,
+}
+
+impl TokenTimes {
+    /// Notes a token that arrived now. Returns the time since the one before it.
+    fn note(&mut self, now: Instant) -> Option<Duration> {
+        self.first.get_or_insert(now);
+        self.last.replace(now).map(|before| now - before)
+    }
+
+    /// From the first token to the last one.
+    fn span(&self) -> Option<Duration> {
+        Some(self.last? - self.first?)
+    }
+}
+
+/// Times of a prompt in the engine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PromptTimes {
+    /// When its run began.
+    started: Option<Instant>,
+    /// Tokens of all of its choices.
+    tokens: TokenTimes,
+}
 
 /// One request's times and outcome.
 #[derive(Debug)]
@@ -51,8 +89,15 @@ impl RequestRecord {
         self.metrics.source_tokens.inc_by(self.completed.source_tokens);
     }
 
+    /// Notes what is wanted of the engine beside encoding.
+    pub fn asked(&self, output: AskedOutput) {
+        self.metrics.asked_choices.observe(f64::from(output.choices));
+        self.metrics.asked_tokens.observe(f64::from(output.tokens));
+    }
+
     /// Notes that one of the prompts runs. `cached_tokens` of its source were encoded already.
-    pub fn started(&mut self, cached_tokens: u32) {
+    pub fn started(&mut self, cached_tokens: u32, prompt: &mut PromptTimes) {
+        prompt.started = Some(Instant::now());
         self.metrics.cached_source_tokens.inc_by(u64::from(cached_tokens));
         if let Some(submitted) = self.submitted {
             let queued = submitted.elapsed();
@@ -62,7 +107,10 @@ impl RequestRecord {
     }
 
     /// Notes the end of a choice.
-    pub fn finished(&mut self, reason: FinishReason, generated_tokens: u32) {
+    pub fn finished(&mut self, reason: FinishReason, generated_tokens: u32, times: &TokenTimes) {
+        if let (Some(span), 2..) = (times.span(), generated_tokens) {
+            self.metrics.time_per_token_seconds.observe(span.as_secs_f64() / f64::from(generated_tokens - 1));
+        }
         self.metrics.count_finish(reason);
         self.metrics.target_length.observe(f64::from(generated_tokens));
         match reason {
@@ -71,9 +119,19 @@ impl RequestRecord {
         }
     }
 
-    /// Notes a generated token; `last` is the time of the choice's previous token.
-    pub fn token(&mut self, last: &mut Option<Instant>) {
+    /// Notes that all choices of a prompt have ended.
+    pub fn prompt_finished(&self, times: &PromptTimes) {
+        let PromptTimes { started, tokens } = times;
+        let (Some(started), Some(first), Some(last)) = (*started, tokens.first, tokens.last) else { return };
+        self.metrics.prefill_seconds.observe((first - started).as_secs_f64());
+        self.metrics.decode_seconds.observe((last - first).as_secs_f64());
+        self.metrics.run_seconds.observe((last - started).as_secs_f64());
+    }
+
+    /// Notes a generated token of a choice of a prompt.
+    pub fn token(&mut self, prompt: &mut PromptTimes, choice: &mut TokenTimes) {
         let now = Instant::now();
+        prompt.tokens.note(now);
         self.metrics.generated_tokens.inc();
         self.completed.generated_tokens += 1;
         if self.completed.first_token.is_none() {
@@ -81,8 +139,8 @@ impl RequestRecord {
             self.completed.first_token = Some(waited);
             self.metrics.first_token_seconds.observe(waited.as_secs_f64());
         }
-        if let Some(before) = last.replace(now) {
-            self.metrics.token_gap_seconds.observe((now - before).as_secs_f64());
+        if let Some(gap) = choice.note(now) {
+            self.metrics.token_gap_seconds.observe(gap.as_secs_f64());
         }
     }
 

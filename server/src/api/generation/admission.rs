@@ -15,7 +15,7 @@ use super::lengths::{Lengths, LogProbs, check_known_lengths, check_lengths, chec
 use super::submission::submit;
 use super::tokenise::{Texts, TokenisedCall, check_texts, tokenise};
 use crate::api::Api;
-use crate::api::answers::{AnswerForm, AnswerSize, SCORE_BYTES, Submitted, prompt_log_prob_bytes};
+use crate::api::answers::{AnswerForm, AnswerSize, AskedOutput, SCORE_BYTES, Submitted, prompt_log_prob_bytes};
 use crate::api::arrival::in_time;
 use crate::api::http::{ApiError, RequestAccount, Share};
 use crate::api::reading::{ReadRequest, Unread, read_request};
@@ -49,6 +49,8 @@ pub struct Admitted {
     pub form: Box<dyn AnswerForm>,
     /// Whether it is answered piece by piece.
     pub stream: bool,
+    /// Output that is wanted of each prompt.
+    pub output: AskedOutput,
 }
 
 /// Prepares a request and submits it. `account` learns which model it is for.
@@ -71,10 +73,11 @@ pub async fn admit(
     let tokens = tokenised(api, &model, &mut call, waiting).await?;
     let share =
         api.answer_budget.reserve(answer_size(&call, &tokens, form.as_ref(), &model.longest_token), client.peer)?;
+    let output = AskedOutput { choices: call.generated(), tokens: call.known_max_tokens() };
     let submitted = submit(&model, slots, &call, tokens)?;
     // Texts take the room of their bodies until only their ids are left.
     drop(held);
-    Ok(Admitted { submitted, share, queued, form, stream: call.stream })
+    Ok(Admitted { submitted, share, queued, form, stream: call.stream, output })
 }
 
 /// Reads a request and checks it, as far as its texts need not be tokens.

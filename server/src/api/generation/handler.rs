@@ -21,8 +21,9 @@ pub async fn generate(api: &Arc<Api>, request: Request, read: ReadBody) -> Respo
             return error.into_response();
         }
     };
-    let Admitted { submitted, share, queued, form, stream } = admitted;
+    let Admitted { submitted, share, queued, form, stream, output } = admitted;
     record.submitted(submitted.sources.iter().map(|source| source.len()));
+    record.asked(output);
     let mut answer = Answer::new(submitted, Delivery { record, share });
     // Its status is not sent before it is known whether the request gets its turn.
     let begun = in_time(api, queued, answer.begin()).await;

@@ -3,7 +3,7 @@
 //! Called by `handler`. Dropping the work cancels it.
 
 use super::order::{OrderedPair, whole_targets};
-use crate::api::answers::{Generations, PromptEvent, RequestRecord};
+use crate::api::answers::{Generations, PromptEvent, PromptTimes, RequestRecord, TokenTimes};
 use crate::api::http::ApiError;
 use crate::request::GenerationEvent;
 
@@ -44,12 +44,12 @@ pub async fn likelihoods(
             return Ok(whole_targets(order, &scores, Likelihood::of));
         };
         match event.ok_or(ApiError::EngineGone)? {
-            GenerationEvent::Started { cached_tokens } => record.started(cached_tokens),
+            GenerationEvent::Started { cached_tokens } => record.started(cached_tokens, &mut PromptTimes::default()),
             GenerationEvent::Scored { score, .. } => scores[prompt].push(score.chosen.log_prob),
             // None was asked for.
             GenerationEvent::Token { .. } | GenerationEvent::Drafted { .. } | GenerationEvent::Rated { .. } => {}
             GenerationEvent::Finished { reason, .. } => {
-                record.finished(reason, 0);
+                record.finished(reason, 0, &TokenTimes::default());
                 generations.close(prompt);
             }
             GenerationEvent::Failed { message, kind } => return Err(ApiError::failed(message, kind)),

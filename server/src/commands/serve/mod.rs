@@ -168,7 +168,7 @@ fn entrance(configs: &Configs, addresses: Addresses, credentials: &Credentials) 
         false => AccessLog::off(),
     };
     Entrance {
-        metrics: Metrics::of_models(&models),
+        metrics: Metrics::with_names(&models, config.telemetry.metric_names),
         probe_guard: probe_guard.unwrap_or_else(|| Arc::clone(&guard)),
         guard,
         keys: KeyCheck { keys: credentials.keys.clone(), metrics: config.access.metrics },
