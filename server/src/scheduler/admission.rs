@@ -20,6 +20,18 @@ struct HeldSource {
     was_cached: bool,
 }
 
+/// What a waiting sequence needs to run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Needs {
+    pub rows: usize,
+    /// Its source, if that has pages.
+    pub source: Option<SourceSlot>,
+    /// Pages of its target, and of its source where that has none.
+    pub pages: usize,
+    /// Whether it ran before.
+    pub was_preempted: bool,
+}
+
 impl Scheduler {
     /// Admits sequences of at least this priority from the queue's front while rows and pages are left. A sequence that
     /// does not fit blocks later ones.
@@ -41,37 +53,44 @@ impl Scheduler {
         }
     }
 
-    /// Whether the last of the running sequences is an idle one: the first to give way.
-    pub(super) fn idle_runs(&self) -> bool {
-        self.running.last().is_some_and(|running| running.sequence.request.priority == Priority::Idle)
-    }
-
     /// Whether the queue has a first sequence of at least this priority and there are rows and pages for it. Idle
-    /// sequences give theirs up for an interactive one.
+    /// sequences give theirs up for an interactive one, if that fits then and no rows of theirs are under way.
     fn head_fits(&mut self, priority: Priority) -> bool {
         loop {
             let running_rows = self.running_rows();
-            let takes_from_idle = priority == Priority::Interactive && self.idle_runs();
+            let takes_from_idle = priority == Priority::Interactive && self.idle_runs() && self.plans_under_way == 1;
             if running_rows >= self.limits.running_rows && !takes_from_idle {
                 return false;
             }
-            let Some(head) = self.queue.head(priority, self.limits.call_rows) else { return false };
-            let has_rows = running_rows + head.sequence.rows() <= self.limits.running_rows;
-            let key = &head.sequence.request.source;
-            let source = head.source.or_else(|| self.memory.sources.find(key));
-            let source_pages = if source.is_some() { 0 } else { self.memory.source_pages(key) };
-            // A preempted sequence returns only with room for each running branch to grow by a page, so that it stays.
-            let spare = if head.preempted { running_rows } else { 0 };
-            let wanted = source_pages + head.sequence.pages_wanted() + spare;
-            if has_rows && wanted <= self.memory.available_beside(source) {
+            let Some(needs) = self.head_needs(priority) else { return false };
+            if self.fits(&needs, running_rows, 0) {
                 return true;
             }
-            if takes_from_idle {
+            let has_rows = running_rows + needs.rows <= self.limits.running_rows;
+            if takes_from_idle && self.idle_ones_make_room(&needs) {
                 self.preempt_youngest();
-            } else if !has_rows || !self.free_pages_of_waiting(priority) {
+            } else if takes_from_idle || !has_rows || !self.free_pages_of_waiting(priority) {
                 return false;
             }
         }
+    }
+
+    /// What the first sequence of the queue of at least this priority needs, if there is one.
+    pub(super) fn head_needs(&mut self, priority: Priority) -> Option<Needs> {
+        let head = self.queue.head(priority, self.limits.call_rows)?;
+        let key = &head.sequence.request.source;
+        let source = head.source.or_else(|| self.memory.sources.find(key));
+        let source_pages = if source.is_some() { 0 } else { self.memory.source_pages(key) };
+        let pages = source_pages + head.sequence.pages_wanted();
+        Some(Needs { rows: head.sequence.rows(), source, pages, was_preempted: head.preempted })
+    }
+
+    /// Whether a sequence fits beside others of so many rows, if so many pages more were available.
+    pub(super) fn fits(&self, needs: &Needs, others: usize, more_pages: usize) -> bool {
+        // A preempted sequence returns only with room for each running branch to grow by a page, so that it stays.
+        let spare = if needs.was_preempted { others } else { 0 };
+        let pages = self.memory.available_beside(needs.source) + more_pages;
+        others + needs.rows <= self.limits.running_rows && needs.pages + spare <= pages
     }
 
     /// Frees pages that only waiting sequences hold, if the first sequence of this priority may have them: those of

@@ -46,6 +46,8 @@ struct LaneQueue {
 struct Batch {
     sources: Vec<SourceSlot>,
     encodings: Vec<Encoding>,
+    /// The highest priority of those for which it is encoded.
+    priority: Priority,
     tokens: usize,
     /// Layers that were run.
     layers_done: usize,
@@ -81,8 +83,11 @@ impl EncoderLane {
         self.waiting[priority.index()].sources.push_back(source);
     }
 
-    /// Lets a source that waits as an idle one wait as an interactive one.
+    /// Lets a source that waits as an idle one, or is in the encoder, count as an interactive one.
     pub fn promote(&mut self, source: SourceSlot) {
+        if self.batch.sources.contains(&source) {
+            self.batch.priority = Priority::Interactive;
+        }
         let [interactive, idle] = &mut self.waiting;
         if let Some(place) = idle.sources.iter().position(|&waiting| waiting == source) {
             interactive.sources.extend(idle.sources.remove(place));
@@ -111,9 +116,16 @@ impl EncoderLane {
         }
     }
 
-    /// Whether there is anything to encode.
-    pub fn has_work(&self) -> bool {
-        !self.batch.is_empty() || !self.waiting.iter().all(LaneQueue::is_empty)
+    /// The highest priority of what is in the encoder or waits for it; `None` without any work. What waits behind an
+    /// idle batch has to wait for that.
+    pub fn priority(&self) -> Option<Priority> {
+        let of_batch = (!self.batch.is_empty()).then_some(self.batch.priority);
+        self.first_waiting().into_iter().chain(of_batch).min()
+    }
+
+    /// The highest priority of what waits.
+    fn first_waiting(&self) -> Option<Priority> {
+        Priority::ALL.into_iter().find(|priority| !self.waiting[priority.index()].is_empty())
     }
 
     /// Whether the current plan has encode work of this lane.
@@ -164,6 +176,8 @@ impl EncoderLane {
             if !self.batch.is_empty() && tokens > budget.all {
                 break;
             }
+            let is_first = self.batch.is_empty();
+            self.batch.priority = if is_first { priority } else { priority.min(self.batch.priority) };
             budget.all = budget.all.saturating_sub(tokens);
             self.batch.tokens += tokens;
             self.encoding_was_last = is_encoding;
@@ -242,7 +256,7 @@ impl EncoderLane {
 
     /// The next source to enter. Encoder requests that have used up their tokens wait for another batch.
     fn next(&self, budget: TokenBudget, sources: &SourceCache) -> Option<Next> {
-        let priority = Priority::ALL.into_iter().find(|priority| !self.waiting[priority.index()].is_empty())?;
+        let priority = self.first_waiting()?;
         let waiting = &self.waiting[priority.index()];
         let tokens_of = |&slot| sources.get(slot).key().tokens();
         let source = waiting.sources.front().map(tokens_of);

@@ -1,4 +1,5 @@
-//! The encoder's queue: two lanes, whose batches take turns step by step.
+//! The encoder's queue: two lanes, whose batches take turns step by step; one that has idle work only has its turns
+//! when the other has no interactive work.
 //!
 //! Called by `memory`. The encoder is bidirectional, so a source cannot be split by tokens; a long one pauses between
 //! layers instead, and keeps its activations in a lane of its own. Short sources pass it there. A batch of several
@@ -113,7 +114,7 @@ impl EncoderQueue {
     }
 
     /// Plans as many layers of one batch as a step with so many target rows may run, and announces the encoder requests
-    /// that enter the encoder. Lanes in which something waits take turns.
+    /// that enter the encoder. Lanes with work of the same priority take turns.
     pub fn plan(&mut self, sources: &SourceCache, rows: usize, work: &mut EncodeWork, announced: &mut Vec<Event>) {
         let Some(lane) = self.next_lane() else { return };
         let share = if rows == 0 { 1 } else { SHARE_BESIDE_ROWS };
@@ -163,10 +164,10 @@ impl EncoderQueue {
         if tokens > self.step_tokens { Lane::Long } else { Lane::Short }
     }
 
-    /// The lane that is not the last one's, unless only the last one has work.
+    /// The lane that is not the last one's, unless only the last one has work, or work that is not idle.
     fn next_lane(&self) -> Option<Lane> {
-        let has_work = |lane: &Lane| self.lanes[lane.index()].has_work();
-        let last = self.last;
-        Lane::ALL.into_iter().filter(has_work).max_by_key(|&lane| lane != last)
+        let priority = |lane: Lane| self.lanes[lane.index()].priority();
+        let with_work = Lane::ALL.into_iter().filter_map(|lane| Some((priority(lane)?, lane == self.last, lane)));
+        with_work.min_by_key(|&(priority, is_last, _)| (priority, is_last)).map(|(_, _, lane)| lane)
     }
 }

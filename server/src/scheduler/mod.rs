@@ -28,6 +28,7 @@ mod encoder_queue;
 mod event;
 mod expansion;
 mod history;
+mod idle;
 mod limits;
 mod memory;
 mod ngrams;

@@ -85,12 +85,6 @@ impl Queue {
         self.waiting.front().is_some_and(|front| front.sequence.request.priority <= priority)
     }
 
-    /// Whether any sequence of this priority is in the queue.
-    pub fn has(&self, priority: Priority) -> bool {
-        let waits = |waiting: &Waiting| waiting.sequence.request.priority == priority;
-        !self.turns[priority.index()].is_empty() || self.waiting.iter().any(waits)
-    }
-
     /// Removes the head.
     pub fn pop(&mut self) -> Option<Waiting> {
         self.waiting.pop_front()

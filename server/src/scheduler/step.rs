@@ -39,7 +39,7 @@ impl Scheduler {
         assert_eq!(self.plans_under_way, 1, "a plan is made ahead of the only one under way");
         let waits = |running: &Running| running.granted.rows > 0 && running.holds_back_plans();
         let reads_results = self.memory.encoder.gives_results();
-        if self.idle_runs() && self.queue.has(Priority::Interactive) {
+        if self.idle_ones_are_to_make_room() {
             return false;
         }
         if reads_results || !self.cancelled.is_empty() || self.running.iter().any(waits) {
@@ -52,8 +52,9 @@ impl Scheduler {
             self.running.iter_mut().for_each(|running| running.next = Grant::default());
             return false;
         }
+        self.plans_under_way = 2;
         self.write(plan);
-        self.plans_under_way += usize::from(!plan.is_empty());
+        self.plans_under_way -= usize::from(plan.is_empty());
         !plan.is_empty()
     }
 

@@ -144,12 +144,11 @@ fn idle_calls_are_the_last_in_the_order() {
     assert_eq!(Priority::ALL.map(Priority::index), [0, 1]);
 }
 
-/// The idle request has all rows when the first interactive one is admitted, and gives them up for the second, which
-/// does not fit all the same.
+/// The idle request has all rows when the first interactive one is admitted, and gives them up for the second.
 #[test]
 fn rows_that_an_idle_request_gives_up_run_in_the_same_step() {
     let limits = SchedulerLimits {
-        pool: PoolSize { pages: 8, source_page_tokens: 8 },
+        pool: PoolSize { pages: 16, source_page_tokens: 8 },
         running_rows: 2,
         call_rows: 1,
         step_rows: 2,
@@ -163,7 +162,68 @@ fn rows_that_an_idle_request_gives_up_run_in_the_same_step() {
     world.step();
     world.submit(asks(&[3; 33], 1));
     world.submit(asks(&[4; 34], 1));
-    // The world sees to it that no step is empty.
+    world.step();
+    assert_eq!(world.plan.targets.len(), 1, "the first one's, whose source is there");
+    world.run();
+    world.check_answers();
+}
+
+#[test]
+fn interactive_work_in_the_encoder_takes_no_turns_with_idle_work_of_the_other_lane() {
+    let mut world = World::new(LIMITS);
+    let long = EncodeRequest { source: source(1, 256).into(), readout: Readout::Mean };
+    let idle = world.encode_as(&idle_caller(1), long);
+    world.step();
+    let interactive = [2, 3, 4].map(|name| world.encode(&source(name, 60), Readout::Mean));
+    (0..3).for_each(|_| _ = world.step());
+    assert!(interactive.iter().all(|id| world.readers[id].result.is_some()), "a step for each");
+    assert!(world.readers[&idle].result.is_none());
+    world.run();
+    world.check_answers();
+}
+
+#[test]
+fn a_source_in_the_encoder_is_promoted_by_an_interactive_request_for_it() {
+    let mut world = World::new(LIMITS);
+    world.submit_as(&idle_caller(1), asks(&source(1, 256), 2));
+    world.step();
+    let asked = world.submit(asks(&source(1, 256), 2));
+    for _ in 0..8 {
+        world.encode(&source(2, 60), Readout::Mean);
+        world.step();
+    }
+    assert!(!world.answer(asked).tokens.is_empty(), "it takes turns with the short ones");
+    world.run();
+    world.check_answers();
+}
+
+#[test]
+fn idle_requests_give_up_nothing_for_one_that_does_not_fit_all_the_same() {
+    let mut world = World::new(with_pages(16));
+    let first = world.submit(asks(&source(8, 176), 20));
+    let idle = idle(&mut world, [1], 12);
+    (0..6).for_each(|_| _ = world.step());
+    assert!(runs(&world, first) && runs(&world, idle[0]));
+    let late = world.submit(asks(&source(9, 176), 2));
+    while world.answer(first).finish.is_none() {
+        world.step();
+        assert_eq!(world.scheduler.counters().preemptions, 0);
+    }
+    world.run();
+    world.check_answers();
+    assert!(world.started.ends_with(&[late]));
+}
+
+#[test]
+fn plans_are_made_ahead_while_an_interactive_request_waits_for_what_idle_ones_cannot_give() {
+    let mut world = World::running_ahead(SchedulerLimits { call_rows: 1, ..with_pages(40) });
+    let idle = idle(&mut world, [1, 2], 60);
+    let many = world.submit(GenerationRequest { choices: 2, ..asks(&source(8, 4), 30) });
+    (0..12).for_each(|_| _ = world.step());
+    assert!(runs(&world, many) && idle.iter().all(|id| runs(&world, *id)));
+    let (ahead, steps) = (world.ahead, world.steps);
+    (0..10).for_each(|_| _ = world.step());
+    assert_eq!((world.ahead - ahead, world.steps - steps), (10, 10), "its second choice waits for the first");
     world.run();
     world.check_answers();
 }
