@@ -41,7 +41,7 @@ impl Scheduler {
             let Some(head) = self.queue.pop() else { return };
             let mut running = self.start(head);
             if self.memory.is_ready(running.source) {
-                running.next.rows = running.owed().rows.min(self.rows_left());
+                running.next = running.grant_within(self.rows_left());
             }
             let turn = running.sequence.turn();
             let index = self.running.partition_point(|running| running.sequence.turn() < turn);
@@ -117,7 +117,7 @@ impl Scheduler {
         }
         let request = &*sequence.request;
         let mut pages = Vec::with_capacity(target_pages(request.target_positions()));
-        self.memory.take(target_pages(sequence.stem_positions()), &mut pages);
+        self.memory.take(sequence.stem_pages(), &mut pages);
         if let Lines::Choice(generated) = &mut sequence.lines {
             generated.reserve_exact(request.asked.max_tokens as usize - generated.len());
         }

@@ -186,13 +186,13 @@ impl Results<'_> {
     /// Whether masks of the sequence were late. What was found is passed over, and the last row of each branch does not
     /// count: it runs again.
     fn waits_for_masks(&mut self, running: &mut Running) -> bool {
-        let outputs = self.logits_rows..self.logits_rows + narrow(running.branches.len());
+        let outputs = self.logits_rows..self.logits_rows + narrow(running.outputs());
         if !outputs.clone().any(|output| self.late.contains(&output)) {
             return false;
         }
         self.logits_rows = outputs.end;
         if running.is_search() {
-            self.best = &self.best[running.branches.len()..];
+            self.best = &self.best[running.outputs()..];
         } else {
             self.chosen.next();
         }

@@ -20,7 +20,7 @@ impl Results<'_> {
     /// Moves a beam search on by the candidates that were found for each of its branches. Those of an ended search are
     /// passed over.
     pub(super) fn expand(&mut self, running: &mut Running) {
-        let (found, rest) = self.best.split_at(running.branches.len());
+        let (found, rest) = self.best.split_at(running.outputs());
         self.best = rest;
         let logits_row = self.logits_rows;
         self.logits_rows += found.len() as u32;
@@ -65,6 +65,8 @@ impl Results<'_> {
         running.sequence.fork_histories(parents);
         running.sequence.move_from(parents, self.moves);
         running.fork(parents.iter().copied(), self.pool);
+        // Behind tokens without a choice more positions were run than were granted.
+        running.granted.rows = running.sequence.tokens() - 1 - running.computed;
     }
 
     /// Goes on with other branches, which share so many generated tokens with a branch that ran. Their last tokens are

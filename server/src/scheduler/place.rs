@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use kernels::{DrawRules, RuleId, TokenMask};
 
 use super::event::{Event, NoToken};
-use super::sequence::{Request, Selection, Sequence, SequenceId};
+use super::sequence::{Lines, Request, Selection, Sequence, SequenceId};
 use super::state::Scheduler;
 use crate::request::{Constraint, ConstraintError, ConstraintState};
 
@@ -26,6 +26,9 @@ pub struct PlaceId {
 #[derive(Debug, Default)]
 pub struct Place {
     ground: Ground,
+    /// Tokens without a choice that a branch of a search goes on by. Their log-probabilities count, so their rows run
+    /// with the one before them.
+    pub forced: Vec<u32>,
     /// Whether the branch runs no row before something was seen there: tokens without a choice, or a mask that was
     /// late.
     pub is_awaited: bool,
@@ -93,8 +96,8 @@ pub struct Move {
     pub to: PlaceId,
     from: Origin,
     tokens: Vec<u32>,
-    /// Whether to go on by tokens without a choice.
-    is_forced_on: bool,
+    /// Most tokens without a choice to go on by.
+    most_forced: usize,
     end: MoveEnd,
 }
 
@@ -119,7 +122,7 @@ pub struct Moved {
 impl Move {
     /// Whether it goes on by tokens without a choice, which the scheduler has to see.
     pub const fn is_forced_on(&self) -> bool {
-        self.is_forced_on
+        self.most_forced > 0
     }
 
     /// Goes on by the tokens, and by those without a choice. These stop before a token that ends the answer and before
@@ -128,7 +131,7 @@ impl Move {
     /// # Errors
     /// When a token is not allowed.
     pub fn go(self) -> Result<Moved, ConstraintError> {
-        let Self { from, tokens, is_forced_on, mut end, .. } = self;
+        let Self { from, tokens, most_forced, mut end, .. } = self;
         let standing = match from {
             Origin::Start(constraint) => Some(Standing { state: constraint.start(), words: Vec::new() }),
             Origin::From(ground) => ground.leave(),
@@ -137,9 +140,10 @@ impl Move {
         let mut standing = standing.ok_or_else(lost)?;
         tokens.iter().try_for_each(|&token| standing.state.advance(token))?;
         let mut forced = Vec::new();
-        if is_forced_on {
+        if most_forced > 0 {
             standing.state.list_forced(&mut forced);
-            let most = (end.request.asked.max_tokens as usize).saturating_sub(end.generated + 1);
+            let before_last = (end.request.asked.max_tokens as usize).saturating_sub(end.generated + 1);
+            let most = before_last.min(most_forced);
             let ending = forced.iter().position(|&token| end.request.ends.ends(token));
             forced.truncate(ending.unwrap_or(most).min(most));
             forced.iter().try_for_each(|&token| standing.state.advance(token))?;
@@ -236,11 +240,12 @@ impl Sequence {
     }
 
     fn move_to(&mut self, branch: usize, from: Origin, tokens: Vec<u32>, moves: &mut Vec<Move>) {
-        let place = Place { ground: Ground::default(), is_awaited: self.goes_on_forced() };
+        let most_forced = self.most_forced();
+        let place = Place { is_awaited: most_forced > 0, ..Place::default() };
         let (ground, request) = (place.ground.clone(), Arc::clone(&self.request));
         let end = MoveEnd { ground, request, generated: self.generated_tokens() };
         let to = PlaceId { sequence: self.id, branch };
-        moves.push(Move { to, from, tokens, is_forced_on: place.is_awaited, end });
+        moves.push(Move { to, from, tokens, most_forced, end });
         self.places.push(place);
     }
 }
@@ -279,6 +284,9 @@ impl Scheduler {
         }
         match seen {
             Seen::Mask => {}
+            Seen::Forced(tokens) if matches!(sequence.lines, Lines::Beams(_)) => {
+                sequence.places.get_mut(place.branch).into_iter().for_each(|at| at.forced.clone_from(&tokens));
+            }
             Seen::Forced(tokens) => {
                 let (request, choice) = (sequence.request.id, sequence.choice);
                 sequence.extend(&tokens);

@@ -7,8 +7,8 @@ use kernels::{BestAsk, Draw, PAGE_TOKENS, PageSpan};
 use super::page_pool::PagePool;
 use super::plan::{Output, Plan, RowToken, TargetRow, list_pages, narrow};
 use super::rules::RuleWriter;
-use super::running::{Branch, Grant, Running};
-use super::sequence::{Lines, RowOutput, Sequence};
+use super::running::{Grant, Running};
+use super::sequence::{Behind, Lines, RowOutput, Sequence};
 use super::state::Scheduler;
 
 impl Scheduler {
@@ -18,14 +18,13 @@ impl Scheduler {
         let mut rows_left = self.limits.step_rows;
         for running in &mut self.running {
             let owed = running.owed();
-            let runs = self.memory.is_ready(running.source) && owed.rows == 1;
+            let runs = self.memory.is_ready(running.source) && owed.rows == 1 && running.sequence.forced_tokens() == 0;
             running.next = if runs { owed } else { Grant::default() };
             rows_left -= running.next_rows();
         }
         for running in &mut self.running {
-            let owed = running.owed();
-            if self.memory.is_ready(running.source) && owed.rows > 1 {
-                running.next = Grant { rows: owed.rows.min(rows_left / running.branches.len()), ..owed };
+            if self.memory.is_ready(running.source) && running.next.rows == 0 {
+                running.next = running.grant_within(rows_left);
                 rows_left -= running.next_rows();
             }
         }
@@ -38,8 +37,7 @@ impl Scheduler {
             if running.next.rows > 0 || !self.memory.is_ready(running.source) {
                 continue;
             }
-            let owed = running.owed();
-            running.next = Grant { rows: owed.rows.min(rows_left / running.branches.len()), ..owed };
+            running.next = running.grant_within(rows_left);
             if running.missing_pages() > 0 {
                 running.next = Grant::default();
             }
@@ -68,9 +66,8 @@ impl Scheduler {
             let cross_span =
                 PageSpan { first: source.list_pages(*step, tables), tokens: narrow(source.key().tokens()) };
             for index in 0..running.branches.len() {
-                let branch = &running.branches[index];
-                assert_writable(running, branch, &memory.pool);
-                let first_page = list_pages(&branch.pages, &mut plan.targets.tables);
+                assert_writable(running, index, &memory.pool);
+                let first_page = list_pages(&running.branches[index].pages, &mut plan.targets.tables);
                 let row = |token, position| TargetRow { token, position, first_page, cross_span };
                 if running.next.follows_draw {
                     write_drawn(running, row(RowToken::Drawn(draw), running.position()), rules, plan);
@@ -84,10 +81,10 @@ impl Scheduler {
 
 /// Asserts that nobody else owns the pages that the granted rows of a branch write, except whole pages of its decoder
 /// prompt: other sequences that share those read them only.
-fn assert_writable(running: &Running, branch: &Branch, pool: &PagePool) {
-    let (first, last) = (running.position(), running.position() + running.next.rows - 1);
+fn assert_writable(running: &Running, branch: usize, pool: &PagePool) {
+    let (first, last) = (running.position(), running.position() + running.next_rows_of(branch) - 1);
     let prompt_pages = running.sequence.request.asked.decoder_prompt.len() / PAGE_TOKENS;
-    let written = &branch.pages[first / PAGE_TOKENS..=last / PAGE_TOKENS];
+    let written = &running.branches[branch].pages[first / PAGE_TOKENS..=last / PAGE_TOKENS];
     let written = &written[prompt_pages.saturating_sub(first / PAGE_TOKENS).min(written.len())..];
     assert!(written.iter().all(|&page| pool.references(page) == 1), "a page that is shared is not written");
 }
@@ -101,23 +98,27 @@ fn write_drawn(running: &Running, row: TargetRow, rules: &mut RuleWriter, plan: 
     write_draw(sequence, row, sequence.draw_after(generated, rule), plan);
 }
 
-/// Rows of a branch whose tokens are known or drafted.
+/// Rows of a branch whose tokens are known, drafted or without a choice.
 struct KnownRows<'a> {
     running: &'a mut Running,
     branch: usize,
     rules: &'a mut RuleWriter,
 }
 
-/// Writes the rows of tokens that are known or drafted.
+/// Writes the rows of tokens that are known, drafted or without a choice.
 fn write_known(known: KnownRows<'_>, row: impl Fn(RowToken, usize) -> TargetRow, plan: &mut Plan) {
     let KnownRows { running, branch, rules } = known;
-    for position in running.position()..running.position() + running.next.rows {
+    for position in running.position()..running.position() + running.next_rows_of(branch) {
         let row = plan.targets.push(row(RowToken::Known(running.token(branch, position)), position));
         let sequence = &mut running.sequence;
         match sequence.output(position) {
             RowOutput::Nothing => {}
             RowOutput::Score { .. } => {
                 plan.outputs.push(Output { row, is_scored: true, draw: None, best: None });
+            }
+            RowOutput::Sample if matches!(sequence.lines, Lines::Beams(_)) => {
+                let forced = position + 1 - sequence.tokens();
+                write_best(sequence, Behind { branch, forced }, row, rules, plan);
             }
             RowOutput::Sample => {
                 // Behind a drafted token more are generated than there are.
@@ -127,18 +128,22 @@ fn write_known(known: KnownRows<'_>, row: impl Fn(RowToken, usize) -> TargetRow,
                 } else {
                     rules.without_tokens(&sequence.request, generated, &mut plan.rules)
                 };
-                match &sequence.lines {
-                    Lines::Choice(_) => write_draw(sequence, row, sequence.draw_after(generated, rule), plan),
-                    Lines::Beams(beams) => {
-                        let count = narrow(beams.search.candidates(branch));
-                        let best = Some(BestAsk { row: narrow(plan.outputs.len()), count, rule });
-                        let is_scored = sequence.request.asked.log_probs.is_some();
-                        plan.outputs.push(Output { row, is_scored, draw: None, best });
-                    }
-                }
+                write_draw(sequence, row, sequence.draw_after(generated, rule), plan);
             }
         }
     }
+}
+
+/// Writes the output of a target row from which candidates for a search are read: where the next token is without a
+/// choice, that one only.
+fn write_best(sequence: &mut Sequence, at: Behind, row: u32, rules: &mut RuleWriter, plan: &mut Plan) {
+    let rule = sequence.add_rule_behind(at, rules, plan);
+    let Lines::Beams(beams) = &sequence.lines else { return };
+    let is_last = at.forced == sequence.forced(at.branch).len();
+    let count = if is_last { narrow(beams.search.candidates(at.branch)) } else { 1 };
+    let best = Some(BestAsk { row: narrow(plan.outputs.len()), count, rule });
+    let is_scored = sequence.request.asked.log_probs.is_some();
+    plan.outputs.push(Output { row, is_scored, draw: None, best });
 }
 
 /// Writes the output of a target row from which a token of the sequence is drawn.

@@ -62,12 +62,18 @@ impl Running {
         self.granted.follows_draw || self.granted.rows > 0 && self.position() >= self.sequence.tokens()
     }
 
-    /// The token of a branch at a position that is known or drafted.
+    /// The token of a branch at a position that is known, drafted or without a choice.
     pub fn token(&self, branch: usize, position: usize) -> u32 {
         match position.checked_sub(self.sequence.tokens()) {
+            Some(index) if self.is_search() => self.sequence.forced(branch)[index],
             Some(index) => self.draft[index],
             None => self.sequence.token(branch, position),
         }
+    }
+
+    /// Number of outputs of rows under way that reach the last tokens of all branches.
+    pub fn outputs(&self) -> usize {
+        self.branches.len() + self.sequence.forced_tokens()
     }
 
     /// Whether it is a beam search.
@@ -103,9 +109,35 @@ impl Running {
         self.is_search() || asked.log_probs.is_some() || scores_prompt || follows
     }
 
+    /// The rows that it owes, as far as so many are left. Rows of tokens without a choice come with the last of each
+    /// branch, all of them or none.
+    pub fn grant_within(&self, rows_left: usize) -> Grant {
+        let owed = self.owed();
+        let rows = owed.rows.min(rows_left / self.branches.len());
+        let fits = self.rows_with_forced(rows) <= rows_left;
+        Grant { rows: if fits { rows } else { rows - 1 }, ..owed }
+    }
+
     /// Number of rows of all branches in the plan being made, or in the one that was made ahead.
-    pub const fn next_rows(&self) -> usize {
-        self.next.rows * self.branches.len()
+    pub fn next_rows(&self) -> usize {
+        self.rows_with_forced(self.next.rows)
+    }
+
+    /// Number of rows of all branches, if so many of each are granted.
+    fn rows_with_forced(&self, rows: usize) -> usize {
+        let forced = if self.reaches_end(rows) { self.sequence.forced_tokens() } else { 0 };
+        rows * self.branches.len() + forced
+    }
+
+    /// Number of rows of a branch in the plan being made.
+    pub fn next_rows_of(&self, branch: usize) -> usize {
+        let forced = if self.reaches_end(self.next.rows) { self.sequence.forced(branch).len() } else { 0 };
+        self.next.rows + forced
+    }
+
+    /// Whether so many rows of each branch reach its last token.
+    fn reaches_end(&self, rows: usize) -> bool {
+        rows > 0 && self.position() + rows >= self.sequence.tokens()
     }
 
     /// Number of target pages, each counted for every branch that owns it.
@@ -115,7 +147,7 @@ impl Running {
 
     /// Number of pages that the rows of both plans need in addition to those that the branches own.
     pub fn missing_pages(&self) -> usize {
-        let missing = self.branches.iter().map(|branch| self.missing_pages_of(branch)).sum::<usize>();
+        let missing = (0..self.branches.len()).map(|branch| self.missing_pages_of(branch)).sum::<usize>();
         missing + self.copied_pages()
     }
 
@@ -124,7 +156,7 @@ impl Running {
     pub fn take_pages(&mut self, memory: &mut Memory, copies: &mut Vec<PageCopy>) {
         let written = self.first_written();
         for index in 0..self.branches.len() {
-            let missing = self.missing_pages_of(&self.branches[index]);
+            let missing = self.missing_pages_of(index);
             let (branch, later) = self.branches[index..].split_first_mut().expect("the index is of a branch");
             let page_of = |branch: &Branch| written.and_then(|written| branch.pages.get(written)).copied();
             if let (Some(written), Some(page)) = (written, page_of(branch))
@@ -188,8 +220,9 @@ impl Running {
         self.branches.iter().for_each(|branch| pool.release(&branch.pages));
     }
 
-    fn missing_pages_of(&self, branch: &Branch) -> usize {
-        target_pages(self.position() + self.next.rows).saturating_sub(branch.pages.len())
+    fn missing_pages_of(&self, branch: usize) -> usize {
+        let wanted = target_pages(self.position() + self.next_rows_of(branch));
+        wanted.saturating_sub(self.branches[branch].pages.len())
     }
 
     /// Counts the rows under way as done. The next ones are under way from now on.

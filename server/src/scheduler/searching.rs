@@ -24,7 +24,7 @@ pub struct Beams {
 /// Candidates that were read for each branch, and where.
 #[derive(Debug, Clone, Copy)]
 pub struct FoundCandidates<'a> {
-    /// A list for each branch.
+    /// A list for each branch, after those of its tokens without a choice.
     pub lists: &'a [Vec<Candidate>],
     /// The logits row of the first branch; those of the others follow.
     pub logits_row: u32,
@@ -60,7 +60,9 @@ impl Beams {
         events: &mut Vec<Event>,
     ) -> Next {
         let mut host = Branches { request, places, stops: &self.stops, logits_row: found.logits_row, events };
-        let next = self.search.advance(found.lists, &mut host);
+        let are_forced = places.iter().any(|place| !place.forced.is_empty());
+        let behind = are_forced.then(|| follow(&mut self.search, places, found.lists));
+        let next = self.search.advance(behind.as_deref().unwrap_or(found.lists), &mut host);
         if let Some(stop) = &request.asked.stop {
             self.stops = (0..self.search.branches()).map(|branch| self.scanned(&next, branch, stop)).collect();
         }
@@ -77,6 +79,20 @@ impl Beams {
         tokens[read..].iter().for_each(|&token| _ = scan.push(token));
         scan
     }
+}
+
+/// Lets branches go on by their tokens without a choice, whose log-probabilities are first in `lists`. Returns the
+/// candidates that follow; none where a control refuses one of the tokens.
+fn follow(search: &mut Search, places: &[Place], mut lists: &[Vec<Candidate>]) -> Vec<Vec<Candidate>> {
+    let mut candidates = Vec::with_capacity(places.len());
+    for (branch, place) in places.iter().enumerate() {
+        let (forced, [next, rest @ ..]) = lists.split_at(place.forced.len()) else {
+            panic!("each branch has candidates");
+        };
+        lists = rest;
+        candidates.push(if search.follow(branch, forced) { next.clone() } else { Vec::new() });
+    }
+    candidates
 }
 
 /// The branches of a search before their next tokens, as the search asks for them.

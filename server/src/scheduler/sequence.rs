@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use kernels::{Draw, PAGE_TOKENS, RuleId};
+use kernels::{Draw, PAGE_TOKENS, RuleId, TokenMask};
 
 use super::drafter::{Draft, Drafter};
 use super::history::{History, TargetTokens};
@@ -15,7 +15,7 @@ use super::pool_size::target_pages;
 use super::rules::{EndTokens, RuleWriter};
 use super::searching::Beams;
 use super::source::SourceKey;
-use crate::request::{GenerationRequest, Priority, RequestId};
+use crate::request::{GenerationRequest, Priority, RequestId, TokenSet};
 
 /// Identifies a sequence. Ids ascend in the order in which sequences have their turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,6 +37,8 @@ pub struct Request {
     pub id: RequestId,
     /// Whether it gives way to others.
     pub priority: Priority,
+    /// Number of rows that a step has left, however many others run.
+    pub spare_rows: usize,
     /// The source, for the encoder.
     pub source: SourceKey,
     /// The decoder's first token.
@@ -56,6 +58,7 @@ impl Request {
         Self {
             id,
             priority: Priority::default(),
+            spare_rows: 0,
             source,
             start_token: tokens.start,
             ends,
@@ -122,6 +125,15 @@ pub enum RowOutput {
     Sample,
 }
 
+/// A row of a branch of a search.
+#[derive(Debug, Clone, Copy)]
+pub struct Behind {
+    /// The branch.
+    pub branch: usize,
+    /// Number of tokens without a choice before it.
+    pub forced: usize,
+}
+
 /// Tokens after the decoder prompt, branch by branch.
 #[derive(Debug)]
 pub enum Lines {
@@ -169,12 +181,30 @@ impl Sequence {
         Turn { priority: self.request.priority, id: self.id }
     }
 
-    /// Whether it goes on by tokens that its constraint leaves no choice about. They are drawn like any other where
-    /// their log-probabilities are asked for, where controls may refuse them, and in beam searches.
-    pub fn goes_on_forced(&self) -> bool {
+    /// Most tokens by which a branch goes on at once because its constraint leaves no choice about them. A choice goes
+    /// on by as many as there are, but draws them like any other where their log-probabilities are asked for or
+    /// controls may refuse them. Branches of an exact search go on by as many as run in one step beside all that else
+    /// runs, and by none where one of them may complete a stop string. A beam search finds candidates for each token.
+    pub fn most_forced(&self) -> usize {
         let asked = &self.request.asked;
-        let is_choice = matches!(self.lines, Lines::Choice(_));
-        asked.constraint.is_some() && is_choice && asked.log_probs.is_none() && !asked.controls.refuse_ids()
+        match &self.lines {
+            _ if asked.constraint.is_none() => 0,
+            Lines::Choice(_) if asked.log_probs.is_none() && !asked.controls.refuse_ids() => usize::MAX,
+            Lines::Beams(beams) if beams.search.drops_none() && asked.stop.is_none() => {
+                self.request.spare_rows / beams.search.branches().max(1)
+            }
+            Lines::Choice(_) | Lines::Beams(_) => 0,
+        }
+    }
+
+    /// Tokens without a choice by which a branch goes on, and whose rows run with that of its last token.
+    pub fn forced(&self, branch: usize) -> &[u32] {
+        self.places.get(branch).map_or(&[], |place| &place.forced)
+    }
+
+    /// Number of such tokens of all branches.
+    pub fn forced_tokens(&self) -> usize {
+        self.places.iter().map(|place| place.forced.len()).sum()
     }
 
     /// Adds tokens to a choice.
@@ -234,9 +264,16 @@ impl Sequence {
         }
     }
 
+    /// Pages of the first branch, which runs alone what all have in common.
+    pub fn stem_pages(&self) -> usize {
+        let forced = if self.branches() == 1 { self.forced(0).len() } else { 0 };
+        target_pages(self.stem_positions() + forced)
+    }
+
     /// Most pages that rows of the tokens there are need: branches share the whole pages of what they have in common.
     pub fn pages_wanted(&self) -> usize {
-        let (all, shared) = (target_pages(self.positions_wanted()), self.stem_positions() / PAGE_TOKENS);
+        let forced = self.places.iter().map(|place| place.forced.len()).max().unwrap_or(0);
+        let (all, shared) = (target_pages(self.positions_wanted() + forced), self.stem_positions() / PAGE_TOKENS);
         shared + self.rows() * (all - shared)
     }
 
@@ -280,20 +317,50 @@ impl Sequence {
     /// Adds the rule of the next token of a branch, and asks for its mask. The output is the next one of the plan.
     pub fn add_rule(&mut self, branch: usize, writer: &mut RuleWriter, plan: &mut Plan) -> Option<RuleId> {
         let rule = self.rule_of(branch, writer, plan);
-        let output = narrow(plan.outputs.len());
-        plan.masks.extend(rule.and_then(|rule| self.ask_mask(branch, rule, output)));
+        self.add_mask(branch, rule, plan);
         rule
     }
 
+    /// Adds the rule of the token that follows so many of those by which a branch goes on without a choice: only that
+    /// one of them may come that does, and behind all of them what the mask says.
+    pub fn add_rule_behind(&mut self, at: Behind, writer: &mut RuleWriter, plan: &mut Plan) -> Option<RuleId> {
+        let Behind { branch, forced } = at;
+        let rule = if forced == 0 {
+            self.rule_of(branch, writer, plan)
+        } else {
+            let generated = [self.generated(branch), &self.forced(branch)[..forced]].concat();
+            let mut history = self.histories[self.history_of(branch)].clone();
+            writer.after(&self.request, &generated, &mut history, &mut plan.rules)
+        };
+        match (rule, self.forced(branch).get(forced)) {
+            (Some(rule), Some(&next)) => {
+                let only: TokenSet = std::iter::once(next).collect();
+                plan.rules.narrow(rule, TokenMask { words: only.words() });
+            }
+            _ => self.add_mask(branch, rule, plan),
+        }
+        rule
+    }
+
+    /// Asks for the mask of a branch, for the rule of the plan's next output.
+    fn add_mask(&self, branch: usize, rule: Option<RuleId>, plan: &mut Plan) {
+        let output = narrow(plan.outputs.len());
+        plan.masks.extend(rule.and_then(|rule| self.ask_mask(branch, rule, output)));
+    }
+
+    /// Index of the history of a branch. Without a control that follows tokens branches need none of their own.
+    fn history_of(&self, branch: usize) -> usize {
+        if self.request.asked.controls.follow_tokens() { branch } else { 0 }
+    }
+
     fn rule_of(&mut self, branch: usize, writer: &mut RuleWriter, plan: &mut Plan) -> Option<RuleId> {
+        let index = self.history_of(branch);
         let Self { request, lines, histories, .. } = self;
         let generated = match lines {
             Lines::Choice(tokens) => tokens,
             Lines::Beams(beams) => beams.search.tokens(branch),
         };
-        // Without a control that follows tokens the branches need no histories of their own.
-        let branch = if request.asked.controls.follow_tokens() { branch } else { 0 };
-        writer.after(request, generated, &mut histories[branch], &mut plan.rules)
+        writer.after(request, generated, &mut histories[index], &mut plan.rules)
     }
 
     /// A draft of at most `most` tokens that may follow, where the request has drafts. The last token of a choice is

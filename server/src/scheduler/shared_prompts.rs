@@ -44,9 +44,10 @@ impl Scheduler {
         pool.retain(shared);
         pool.release(own);
         own.copy_from_slice(shared);
+        let granted = younger.next_rows();
         younger.relies_on_plans = older.relies_on_plans || older.computed < pages * PAGE_TOKENS;
         younger.computed = pages * PAGE_TOKENS;
-        younger.next.rows = younger.next.rows.min(younger.owed().rows);
+        younger.next = younger.grant_within(granted);
     }
 }
 

@@ -17,6 +17,7 @@ impl Scheduler {
         let source = self.memory.sources.key(&asked.source, &caller.salt);
         let mut request = Request::new(id, source, &self.tokens, asked);
         request.priority = caller.priority;
+        request.spare_rows = self.limits.step_rows - self.limits.running_rows;
         let request = Arc::new(request);
         if request.is_trivial() {
             self.announced.push(Event::Started { request: id, cached_tokens: 0 });

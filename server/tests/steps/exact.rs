@@ -6,10 +6,10 @@ use kernels::cpu::{Cpu, Isa};
 use kernels::{PAGE_TOKENS, Precision};
 use model::{Checkpoint, Tokenizer};
 use server::constraint::{Targets, Vocabulary};
-use server::engine::{Generation, ModelExecutor};
+use server::engine::{Generation, MaskLimits, ModelExecutor};
 use server::request::{BeamSearch, EarlyStopping, GenerationEvent, GenerationRequest, PromptScores, Rating};
 
-use crate::demo_engine::{DemoEngine, LIMITS, PAGES, load};
+use crate::demo_engine::{DemoEngine, LIMITS, PAGES, Room, STEP_ROWS, load};
 
 /// Tolerance of sums of log-probabilities that two kinds of rows gave.
 const SUMS: f32 = 1e-4;
@@ -58,8 +58,11 @@ fn the_best_of_a_thousand_targets_are_found_without_scoring_all_of_them() {
     let tokenizer = Arc::new(Tokenizer::from_bytes(&checkpoint.tokenizer_json().unwrap().unwrap()).unwrap());
     let ends = checkpoint.config().end_tokens.clone();
     let vocabulary = Vocabulary::new(&tokenizer, tokenizer.vocab_size(), &ends);
-    let executor = ModelExecutor::new(load(Cpu::new(Isa::detect(), 1), Precision::F32), PAGES, LIMITS).unwrap();
-    let engine = DemoEngine::start(executor);
+    let executor = || ModelExecutor::new(load(Cpu::new(Isa::detect(), 1), Precision::F32), PAGES, LIMITS).unwrap();
+    let engine = DemoEngine::start(executor());
+    // Its steps have no row left for tokens without a choice.
+    let room = Room { pages: PAGES, rows: STEP_ROWS, masks: MaskLimits::default() };
+    let one_by_one = DemoEngine::of(checkpoint.config(), Box::new(executor()), room);
     let labels = labels();
     let constraint = Targets::compile(&labels, &vocabulary).unwrap();
     for (source, length_penalty) in [
@@ -99,7 +102,9 @@ fn the_best_of_a_thousand_targets_are_found_without_scoring_all_of_them() {
         };
         let narrow = GenerationRequest { choices: 3, beams: Some(beams), ..asked.clone() };
         for asked in [asked, narrow] {
-            let found = found(engine.submit(&asked), asked.choices as usize);
+            let [found, others] =
+                [&engine, &one_by_one].map(|engine| found(engine.submit(&asked), asked.choices as usize));
+            assert_eq!(found, others, "tokens without a choice are scored together as they are one by one");
             for ((tokens, rating), (score, label)) in found.into_iter().zip(&best) {
                 let text = tokenizer.decode(&tokens);
                 assert!((rating.score - score).abs() < SUMS, "{text} {rating:?}: {label} {score}");

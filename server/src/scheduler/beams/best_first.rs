@@ -2,8 +2,9 @@
 //!
 //! A log-probability is at most 0, so no target scores better than its beginnings allow. The search descends as a beam
 //! search does, keeps the beginnings that a beam search would drop, and comes back to them as long as one of them may
-//! still lead to a target that is better than the worst kept. Beginnings that run side by side have equal lengths. An
-//! open beginning keeps its tokens only: those that it comes back to are run again.
+//! still lead to a target that is better than the worst kept. Beginnings that run side by side have equal lengths, to
+//! which each may add tokens without a choice: these are scored in the step, like any others. An open beginning keeps
+//! its tokens only: those that it comes back to are run again.
 
 use std::collections::BinaryHeap;
 
@@ -38,7 +39,7 @@ pub struct ExactBounds {
 pub struct BestFirst {
     asked: BeamSearch,
     bounds: ExactBounds,
-    /// Beginnings that run, best first, all of the same length.
+    /// Beginnings that run, best first; all of the same length before tokens without a choice.
     front: Vec<Front>,
     /// Open beginnings by their length.
     open: Vec<BinaryHeap<Open>>,
@@ -113,6 +114,20 @@ impl BestFirst {
         self.is_exact
     }
 
+    /// Lets a branch go on by tokens without a choice, each the only candidate of its list, before the candidates that
+    /// follow them are taken. Returns false where one is refused: nothing follows then.
+    pub fn follow(&mut self, branch: usize, forced: &[Vec<Candidate>]) -> bool {
+        let front = &mut self.front[branch];
+        for found in forced {
+            let Some(one) = found.first() else { return false };
+            front.tokens.push(one.id);
+            front.node = self.path.go_on(front.node, one.id);
+            front.log_prob += one.log_prob;
+            front.longest = front.longest.saturating_sub(1);
+        }
+        true
+    }
+
     /// Takes the best candidates of each branch, and says what runs next.
     pub fn advance(&mut self, found: &[Vec<Candidate>], host: &mut impl Host) -> Next {
         assert_eq!(self.front.len(), found.len(), "each branch has candidates");
@@ -128,7 +143,7 @@ impl BestFirst {
             self.is_exact = !self.is_any_open(&children);
             return Next::Over;
         }
-        self.descend(&before, children).unwrap_or_else(|| self.come_back(&before))
+        self.descend(children).unwrap_or_else(|| self.come_back(&before))
     }
 
     /// Sorts the candidates after a branch into targets that are kept, `children` that are open, and the rest.
@@ -152,7 +167,7 @@ impl BestFirst {
             }
             let (bound, longest) = (self.bound(log_prob, length, longest), narrow(longest));
             let open = Open { bound, log_prob, node: front.node, token: Some(one.id), longest, rest: None };
-            children.push(Child { branch, open });
+            children.push(Child { branch, length, open });
         }
         if let Some(last) = found.last().filter(|_| found.len() >= front.rest.count) {
             let log_prob = front.log_prob + last.log_prob;
@@ -165,20 +180,25 @@ impl BestFirst {
         }
     }
 
-    /// Goes on with the best children, if they fill at least half of the branches or too few targets are kept.
-    fn descend(&mut self, before: &[Front], mut children: Vec<Child>) -> Option<Next> {
-        let length = before.first().map_or(0, |front| front.tokens.len()) + 1;
+    /// Goes on with the best children of one length, if they fill at least half of the branches or too few targets are
+    /// kept.
+    fn descend(&mut self, mut children: Vec<Child>) -> Option<Next> {
         children.retain(|child| self.may_improve(child.open.bound));
         children.sort_by(|a, b| b.open.cmp(&a.open));
         let width = self.asked.width as usize;
-        let goes_on = !children.is_empty() && (2 * children.len() >= width || self.kept.to_beat().is_none());
-        let own = if goes_on { width.min(children.len()) } else { 0 };
-        for child in children.drain(own..) {
-            self.add(length, child.open);
+        let goes_on = |own: usize| 2 * own >= width || self.kept.to_beat().is_none();
+        let length = fullest(&children, width).filter(|fullest| goes_on(fullest.children));
+        let mut parents = Vec::new();
+        for child in children {
+            if length.is_some_and(|fullest| fullest.length == child.length) && parents.len() < width {
+                parents.push(child.branch);
+                let front = self.front_of(child.open);
+                self.front.push(front);
+            } else {
+                self.add(child.length, child.open);
+            }
         }
-        let parents = children.iter().map(|child| child.branch).collect();
-        self.front = children.into_iter().map(|child| self.front_of(child.open)).collect();
-        goes_on.then_some(Next::GoOn(parents))
+        (!parents.is_empty()).then_some(Next::GoOn(parents))
     }
 
     /// Comes back to the length that has the best open beginning, with the best beginnings of this length.
@@ -261,6 +281,26 @@ fn narrow(tokens: usize) -> u32 {
     u32::try_from(tokens).unwrap_or(u32::MAX)
 }
 
+/// A length of children.
+#[derive(Clone, Copy)]
+struct Fullest {
+    length: usize,
+    /// Number of children, as far as they run.
+    children: usize,
+}
+
+/// The length of which most children run; of several the one that has the best child. Those are in order.
+fn fullest(children: &[Child], width: usize) -> Option<Fullest> {
+    let mut lengths: Vec<Fullest> = Vec::new();
+    for child in children {
+        match lengths.iter_mut().find(|one| one.length == child.length) {
+            Some(one) => one.children = width.min(one.children + 1),
+            None => lengths.push(Fullest { length: child.length, children: 1 }),
+        }
+    }
+    lengths.into_iter().rev().max_by_key(|one| one.children)
+}
+
 /// A beginning that ran.
 struct Expanded<'a> {
     branch: usize,
@@ -270,5 +310,7 @@ struct Expanded<'a> {
 /// An open beginning that goes on from a branch by one token.
 struct Child {
     branch: usize,
+    /// Number of its tokens.
+    length: usize,
     open: Open,
 }

@@ -97,6 +97,19 @@ impl Search {
         }
     }
 
+    /// Whether it drops no branch that could win.
+    pub const fn drops_none(&self) -> bool {
+        matches!(self, Self::BestFirst(_))
+    }
+
+    /// Lets a branch of a search that drops none go on by tokens without a choice, as [`BestFirst::follow`] does.
+    pub fn follow(&mut self, branch: usize, forced: &[Vec<Candidate>]) -> bool {
+        match self {
+            Self::Beam(_) => forced.is_empty(),
+            Self::BestFirst(search) => search.follow(branch, forced),
+        }
+    }
+
     /// Takes the best candidates of each branch, and says what runs next. `host` knows the branches by their indices
     /// before the call.
     pub fn advance(&mut self, found: &[Vec<Candidate>], host: &mut impl Host) -> Next {

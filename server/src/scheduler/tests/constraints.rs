@@ -177,3 +177,28 @@ fn a_constraint_that_cannot_be_followed_ends_its_request_with_the_reason() {
         assert!([bad, good].iter().all(|id| world.answer(*id).finish.is_some()));
     }
 }
+
+/// Steps and rows of an exact search among targets whose ends have no choice, with so many rows for a step.
+fn rows_of_tails(step_rows: usize) -> Vec<usize> {
+    let mut world = World::new(SchedulerLimits { step_rows, ..LIMITS });
+    let targets = [&[3, 4, 5, 6, 7][..], &[3, 9, 10], &[8, 9, 10, 11, 12]].map(<[u32]>::to_vec);
+    let asked = GenerationRequest { constraint: Some(OneOf(targets.into()).constraint()), ..exact(1) };
+    let beams = BeamSearch { width: 2, length_penalty: 0.0, early_stopping: EarlyStopping::Unlikely };
+    world.submit(GenerationRequest { decoder_prompt: (3..17).collect(), beams: Some(beams), ..asked });
+    let mut rows = Vec::new();
+    while !world.scheduler.is_idle() {
+        world.step();
+        rows.push(world.plan.targets.len());
+    }
+    world.check_answers();
+    rows
+}
+
+#[test]
+fn tokens_without_a_choice_of_an_exact_search_are_scored_in_one_step_as_far_as_rows_are_left() {
+    // The source, the decoder prompt, the two beginnings with the five tokens behind one of them, the two ends.
+    assert_eq!(rows_of_tails(LIMITS.running_rows + 8), [0, 15, 2 + 4, 2 + 4]);
+    // Three rows are left for two branches: one for each, of which one has a use for it.
+    assert_eq!(rows_of_tails(LIMITS.running_rows + 3)[..4], [0, 11, 4, 2 + 1]);
+    assert!(rows_of_tails(LIMITS.running_rows)[3..].iter().all(|&rows| rows <= 2));
+}

@@ -1,5 +1,7 @@
 //! A choice among given targets over the fake model's ids.
 
+use std::collections::BTreeSet;
+
 use super::fake_model::{END, VOCABULARY};
 use crate::request::{Constrain, Constraint, ConstraintError, ConstraintState};
 
@@ -64,5 +66,14 @@ impl ConstraintState for Begun {
         Self { targets: self.targets.clone(), tokens }.longest()
     }
 
-    fn list_forced(&mut self, _: &mut Vec<u32>) {}
+    fn list_forced(&mut self, out: &mut Vec<u32>) {
+        let mut begun = self.clone();
+        loop {
+            let at = begun.tokens.len();
+            let next: BTreeSet<Option<u32>> = begun.open().map(|target| target.get(at).copied()).collect();
+            let (Some(Some(only)), 1) = (next.first().copied(), next.len()) else { return };
+            out.push(only);
+            begun.tokens.push(only);
+        }
+    }
 }

@@ -52,6 +52,19 @@ impl Tree {
         all
     }
 
+    /// At most so many tokens that follow without a choice, which end no target.
+    fn forced(&self, tokens: &[u32], most: usize) -> Vec<u32> {
+        let mut tokens = tokens.to_vec();
+        let begun = tokens.len();
+        while let [only] = self.candidates(&tokens, 2)[..]
+            && only.id != END
+            && tokens.len() < begun + most
+        {
+            tokens.push(only.id);
+        }
+        tokens.split_off(begun)
+    }
+
     /// Tokens and scores of all targets, cut at `max_tokens`, best first.
     fn scores(&self, max_tokens: usize, length_penalty: f64) -> Vec<f32> {
         let cut = |target: &Vec<u32>| target.iter().copied().chain([END]).take(max_tokens).collect();
@@ -103,18 +116,26 @@ struct Asked {
     max_tokens: usize,
     steps: usize,
     length_penalty: f64,
+    /// Most tokens without a choice that run together.
+    forced: usize,
 }
 
 /// Runs a search to its end. Returns it with the number of its steps.
 fn run(tree: &Tree, asked: Asked) -> (BestFirst, usize) {
-    let Asked { width, choices, max_tokens, steps, length_penalty } = asked;
+    let Asked { width, choices, max_tokens, steps, length_penalty, forced: most_forced } = asked;
     let beams = BeamSearch { width, length_penalty, early_stopping: EarlyStopping::Impossible };
     let longest = tree.targets.iter().map(Vec::len).max().unwrap() + 1;
     let mut search = BestFirst::new(beams, ExactBounds { choices, max_tokens, steps, longest });
     for step in 1.. {
-        let tokens: Vec<Vec<u32>> = (0..search.branches()).map(|branch| search.tokens(branch).to_vec()).collect();
+        let mut tokens: Vec<Vec<u32>> = (0..search.branches()).map(|branch| search.tokens(branch).to_vec()).collect();
         assert!(tokens.len() <= width as usize && tokens.iter().all(|one| one.len() == search.len()));
         assert!(tokens.iter().all(|one| one.starts_with(&tokens[0][..search.stem()])));
+        for (branch, tokens) in tokens.iter_mut().enumerate() {
+            let forced = tree.forced(tokens, most_forced.min(max_tokens - tokens.len() - 1));
+            let found = |at: usize| tree.candidates(&[tokens, &forced[..at]].concat(), 1);
+            assert!(search.follow(branch, &(0..forced.len()).map(found).collect::<Vec<_>>()));
+            tokens.extend(forced);
+        }
         let found: Vec<_> =
             tokens.iter().enumerate().map(|(at, one)| tree.candidates(one, search.candidates(at))).collect();
         match search.advance(&found, &mut Branches { tree, tokens: tokens.clone() }) {
@@ -155,9 +176,10 @@ proptest! {
         max_tokens in prop_oneof![Just(40usize), 1usize..6],
         steps in prop_oneof![Just(100_000usize), 1usize..30],
         length_penalty in prop_oneof![Just(0.0), Just(1.0), Just(0.6), Just(2.0), Just(-1.0), Just(-0.3)],
+        forced in 0usize..8,
     ) {
         let tree = Tree::new(seed, sharpness, count, ids, longest);
-        let (search, _) = run(&tree, Asked { width, choices, max_tokens, steps, length_penalty });
+        let (search, _) = run(&tree, Asked { width, choices, max_tokens, steps, length_penalty, forced });
         let mut all = tree.scores(max_tokens, length_penalty);
         all.truncate(choices);
         let found = scores(&search);
@@ -172,7 +194,7 @@ proptest! {
 #[test]
 fn a_thousand_targets_take_few_steps_where_some_are_much_better_than_others() {
     let tree = Tree::new(7, 12.0, 1000, 50, 8);
-    let asked = Asked { width: 8, choices: 5, max_tokens: 40, steps: 1000, length_penalty: 0.0 };
+    let asked = Asked { width: 8, choices: 5, max_tokens: 40, steps: 1000, length_penalty: 0.0, forced: 0 };
     let (search, steps) = run(&tree, asked);
     assert!(search.is_exact() && steps < 60, "{steps} steps");
     assert_eq!(scores(&search), tree.scores(40, 0.0)[..5]);
@@ -181,7 +203,7 @@ fn a_thousand_targets_take_few_steps_where_some_are_much_better_than_others() {
 #[test]
 fn a_search_that_is_out_of_steps_gives_the_best_that_it_found() {
     let tree = Tree::new(3, 0.01, 1000, 50, 8);
-    let asked = Asked { width: 8, choices: 5, max_tokens: 40, steps: 12, length_penalty: 0.0 };
+    let asked = Asked { width: 8, choices: 5, max_tokens: 40, steps: 12, length_penalty: 0.0, forced: 0 };
     let (search, steps) = run(&tree, asked);
     assert_eq!((search.is_exact(), steps, search.kept().len()), (false, 12, 5));
 }
