@@ -20,7 +20,7 @@ struct HeldSource {
     was_cached: bool,
 }
 
-/// What a waiting sequence needs to run.
+/// Rows and pages that a waiting sequence needs to run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Needs {
     pub rows: usize,
@@ -75,7 +75,7 @@ impl Scheduler {
         }
     }
 
-    /// What the first sequence of the queue of at least this priority needs, if there is one.
+    /// Needs of the first sequence of the queue of at least this priority, if there is one.
     pub(super) fn head_needs(&mut self, priority: Priority) -> Option<Needs> {
         let head = self.queue.head(priority, self.limits.call_rows)?;
         let key = &head.sequence.request.source;
