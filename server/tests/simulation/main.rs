@@ -4,9 +4,9 @@
 //! plans. All of it follows from a seed. Every token, the order of turns, pages and the end of each request are checked
 //! as it runs.
 //!
-//!     cargo test -p server --test simulation
+//!     cargo test --workspace --test simulation -- --steps 10000000
 //!     cargo test --release -p server --test simulation -- --steps 1000000000 --seed 7
-//!     cargo test -p server --test simulation -- --seed 7 --world 4711
+//!     cargo test --workspace --test simulation -- --seed 7 --world 4711
 
 mod clients;
 mod device;
@@ -21,7 +21,7 @@ use dice::Dice;
 use world::{Tally, World};
 
 /// Steps of an ordinary run.
-const STEPS: u64 = 10_000_000;
+const STEPS: u64 = 1_000_000;
 /// Steps of a world before the next one, with other limits, begins.
 const STEPS_OF_A_WORLD: u64 = 50_000;
 
