@@ -17,7 +17,7 @@ pub const VOCABULARY: u32 = 64;
 /// First token of a source with which no logits are numbers.
 pub const BROKEN: u32 = 63;
 
-/// What a position of a page holds.
+/// Content of a position of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Cell {
     digest: u64,

@@ -15,7 +15,7 @@ const PHASE: f64 = 4e6;
 /// Share of the machine's capacity that is asked for in a phase, in percent.
 const LOADS: [f64; 4] = [20.0, 60.0, 95.0, 400.0];
 
-/// What a client asks for.
+/// A client's request.
 #[derive(Debug)]
 pub enum Asked {
     Generation(GenerationRequest),
