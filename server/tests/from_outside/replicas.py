@@ -1,0 +1,166 @@
+"""Three replicas of the server behind HAProxy and nginx, with the files of deploy/, for tests of both.
+
+Needs haproxy and nginx (Debian's packages).
+"""
+import concurrent.futures
+import contextlib
+import http.client
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.request
+
+from running_server import ROOT, Server
+
+COUNT = 3
+SETTINGS = """
+[server]
+drain_delay_s = 1
+[telemetry]
+vllm_metric_names = true
+[model]
+threads = 1
+[limits]
+running_rows = 8
+request_rows = 8
+"""
+
+
+def free_ports(count):
+    """Ports that nobody uses now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def wait_for(what, seconds=30):
+    end = time.monotonic() + seconds
+    while not what():
+        if time.monotonic() > end:
+            raise AssertionError("it did not come to pass in time")
+        time.sleep(0.02)
+
+
+def ready(port):
+    """Whether it answers there that it is ready."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=5) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def connect(port, body, headers=None):
+    """A connection on which a completion was asked for; its answer has not begun."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    headers = {"content-type": "application/json", **(headers or {})}
+    connection.request("POST", "/v1/completions", json.dumps(body), headers)
+    return connection
+
+
+def complete(port, body, headers=None):
+    """Status and body of a completion."""
+    with contextlib.closing(connect(port, body, headers)) as connection:
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+
+class Replica:
+    """One server that keeps its port when it is restarted."""
+
+    def __init__(self, port):
+        self.port = port
+        self.start()
+
+    def start(self):
+        self.server = Server(SETTINGS, self.port)
+        wait_for(lambda: ready(self.port))
+
+    def restart(self):
+        """Ends it as an orchestrator does, and starts it again; gives the exit code."""
+        self.server.process.send_signal(signal.SIGTERM)
+        code = self.server.process.wait(timeout=60)
+        self.server.stop()
+        self.start()
+        return code
+
+    def samples(self):
+        """Samples of its metrics: name, labels, value."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        found = (re.fullmatch(r"([^{ ]+)(?:\{(.*)\})? (\S+)", line) for line in lines if not line.startswith("#"))
+        return [(one[1], dict(re.findall(r'(\w+)="([^"]*)"', one[2] or "")), float(one[3])) for one in found]
+
+    def value(self, name, **labels):
+        """Value of the first sample with these labels."""
+        return next(value for own, has, value in self.samples() if own == name and labels.items() <= has.items())
+
+
+@contextlib.contextmanager
+def replicas():
+    """Replicas that are ready."""
+    with contextlib.ExitStack() as stack:
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            started = list(pool.map(Replica, free_ports(COUNT)))
+        for one in started:
+            stack.callback(lambda one=one: one.server.stop())
+        yield started
+
+
+@contextlib.contextmanager
+def haproxy(behind, balance=None):
+    """Port of HAProxy with its file of deploy/, whose checks are made five times as often, or with another `balance`."""
+    text = (ROOT / "deploy/haproxy/haproxy.cfg").read_text()
+    text = replaced(text, "inter 1s", "inter 200ms")
+    if balance:
+        text = replaced(text, "balance hash var(txn.source)", f"balance {balance}")
+    [port] = free_ports(1)
+    names = {f"ENCDEC_REPLICA_{place}": f"127.0.0.1:{one.port}" for place, one in enumerate(behind, 1)}
+    with proxy(text, ["haproxy", "-q", "-db", "-f"], port, {**names, "ENCDEC_LISTEN": f"127.0.0.1:{port}"}):
+        yield port
+
+
+@contextlib.contextmanager
+def nginx(behind):
+    """Port of nginx with its file of deploy/."""
+    text = (ROOT / "deploy/nginx/nginx.conf").read_text()
+    for place, one in enumerate(behind, 1):
+        text = replaced(text, f"server 10.0.0.{place}:8080", f"server 127.0.0.1:{one.port}")
+    [port] = free_ports(1)
+    text = replaced(text, "listen 8080;", f"listen 127.0.0.1:{port};")
+    text = replaced(text, "pid /run/nginx-encdec.pid;", f"pid /tmp/nginx-encdec-{port}.pid;")
+    with proxy(text, ["nginx", "-e", "stderr", "-g", "daemon off;", "-c"], port):
+        yield port
+
+
+@contextlib.contextmanager
+def proxy(text, command, port, environment=None):
+    """Runs a proxy with a file of this text until it passes requests on."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder, "proxy.conf")
+        file.write_text(text)
+        with open(pathlib.Path(folder, "log"), "w+", encoding="utf-8") as log:
+            process = subprocess.Popen([*command, str(file)], env={**os.environ, **(environment or {})},
+                                       stdout=subprocess.DEVNULL, stderr=log)
+            try:
+                wait_for(lambda: ready(port) or process.poll() is not None)
+                log.seek(0)
+                assert process.poll() is None, log.read()
+                yield
+            finally:
+                process.terminate()
+                process.wait(timeout=30)
+
+
+def replaced(text, old, new):
+    """The text with something else in the place of what it has."""
+    assert old in text, f"{old} is not there"
+    return text.replace(old, new)
