@@ -1,6 +1,7 @@
 """Three replicas of the server behind HAProxy and nginx, with the files of deploy/, for tests of both.
 
-Needs haproxy and nginx (Debian's packages).
+Needs haproxy and nginx (Debian's packages), and the programs `server` and `loadtest` that `cargo build` makes, or
+those that `ENCDEC_SERVER` and `ENCDEC_LOADTEST` name.
 """
 import concurrent.futures
 import contextlib
@@ -19,6 +20,9 @@ import urllib.request
 from running_server import ROOT, Server
 
 COUNT = 3
+LOADTEST = os.environ.get("ENCDEC_LOADTEST", str(ROOT / "target/debug/loadtest"))
+# What HAProxy has in the place of its hash to send to one replica after the other.
+IN_TURN = {"balance hash var(txn.source)": "balance roundrobin"}
 SETTINGS = """
 [server]
 drain_delay_s = 1
@@ -76,12 +80,12 @@ def complete(port, body, headers=None):
 class Replica:
     """One server that keeps its port when it is restarted."""
 
-    def __init__(self, port):
-        self.port = port
+    def __init__(self, port, settings):
+        self.port, self.settings = port, settings
         self.start()
 
     def start(self):
-        self.server = Server(SETTINGS, self.port)
+        self.server = Server(self.settings, self.port)
         wait_for(lambda: ready(self.port))
 
     def restart(self):
@@ -105,23 +109,22 @@ class Replica:
 
 
 @contextlib.contextmanager
-def replicas():
+def replicas(settings=SETTINGS):
     """Replicas that are ready."""
     with contextlib.ExitStack() as stack:
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            started = list(pool.map(Replica, free_ports(COUNT)))
+            started = list(pool.map(lambda port: Replica(port, settings), free_ports(COUNT)))
         for one in started:
             stack.callback(lambda one=one: one.server.stop())
         yield started
 
 
 @contextlib.contextmanager
-def haproxy(behind, balance=None):
-    """Port of HAProxy with its file of deploy/, whose checks are made five times as often, or with another `balance`."""
+def haproxy(behind, changes=None):
+    """Port of HAProxy with its file of deploy/, whose checks are made five times as often, and further changes: what
+    stands in the place of a text."""
     text = (ROOT / "deploy/haproxy/haproxy.cfg").read_text()
-    text = replaced(text, "inter 1s", "inter 200ms")
-    if balance:
-        text = replaced(text, "balance hash var(txn.source)", f"balance {balance}")
+    text = replaced(text, {"inter 1s": "inter 200ms", **(changes or {})})
     [port] = free_ports(1)
     names = {f"ENCDEC_REPLICA_{place}": f"127.0.0.1:{one.port}" for place, one in enumerate(behind, 1)}
     with proxy(text, ["haproxy", "-q", "-db", "-f"], port, {**names, "ENCDEC_LISTEN": f"127.0.0.1:{port}"}):
@@ -129,14 +132,12 @@ def haproxy(behind, balance=None):
 
 
 @contextlib.contextmanager
-def nginx(behind):
-    """Port of nginx with its file of deploy/."""
-    text = (ROOT / "deploy/nginx/nginx.conf").read_text()
-    for place, one in enumerate(behind, 1):
-        text = replaced(text, f"server 10.0.0.{place}:8080", f"server 127.0.0.1:{one.port}")
+def nginx(behind, changes=None):
+    """Port of nginx with its file of deploy/ and changes: what stands in the place of a text."""
     [port] = free_ports(1)
-    text = replaced(text, "listen 8080;", f"listen 127.0.0.1:{port};")
-    text = replaced(text, "pid /run/nginx-encdec.pid;", f"pid /tmp/nginx-encdec-{port}.pid;")
+    places = {f"server 10.0.0.{place}:8080": f"server 127.0.0.1:{one.port}" for place, one in enumerate(behind, 1)}
+    own = {"listen 8080;": f"listen 127.0.0.1:{port};", "/run/nginx-encdec.pid": f"/tmp/nginx-encdec-{port}.pid"}
+    text = replaced((ROOT / "deploy/nginx/nginx.conf").read_text(), {**places, **own, **(changes or {})})
     with proxy(text, ["nginx", "-e", "stderr", "-g", "daemon off;", "-c"], port):
         yield port
 
@@ -160,7 +161,30 @@ def proxy(text, command, port, environment=None):
                 process.wait(timeout=30)
 
 
-def replaced(text, old, new):
+def replaced(text, changes):
     """The text with something else in the place of what it has."""
-    assert old in text, f"{old} is not there"
-    return text.replace(old, new)
+    for old, new in changes.items():
+        assert old in text, f"{old} is not there"
+        text = text.replace(old, new)
+    return text
+
+
+@contextlib.contextmanager
+def load(port, scenario, to_its_end=False):
+    """Puts the load of a scenario (a text) on a proxy, until it is left or to the load's end; the dictionary that it
+    gives has the figures afterwards."""
+    figures = {}
+    with tempfile.TemporaryDirectory() as folder:
+        file, out = pathlib.Path(folder, "load.toml"), pathlib.Path(folder, "out.json")
+        file.write_text(scenario)
+        command = [LOADTEST, "--scenario", file, "--url", f"http://127.0.0.1:{port}", "--metrics", "off", "--quiet",
+                   "--json", out]
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        try:
+            yield figures
+        finally:
+            if not to_its_end:
+                # It sends no more, and waits for the answers under way.
+                process.send_signal(signal.SIGINT)
+            process.wait(timeout=None if to_its_end else 60)
+        figures.update(json.loads(out.read_text()))

@@ -67,7 +67,8 @@ class Manifests(unittest.TestCase):
                 self.assertLessEqual(selector.items(), labels.items())
                 self.assertTrue(selector)
             scaled = objects["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]
-            self.assertEqual((scaled["kind"], scaled["name"]), ("Deployment", objects["Deployment"]["metadata"]["name"]))
+            named = ("Deployment", objects["Deployment"]["metadata"]["name"])
+            self.assertEqual((scaled["kind"], scaled["name"]), named)
             config = next(volume["configMap"] for volume in pod["volumes"] if volume["name"] == "config")
             self.assertEqual(config["name"], objects["ConfigMap"]["metadata"]["name"])
             ports = {port["name"]: port["containerPort"] for port in pod["containers"][0]["ports"]}

@@ -3,23 +3,15 @@ reach the same one, and an endpoint picker finds the least loaded one by its met
 
     python3 -m unittest discover -s server/tests/from_outside -p 'test_replicas.py'
 
-Needs haproxy and nginx (Debian's packages), and the programs `server` and `loadtest` that `cargo build` makes.
+replicas.py says what it needs.
 """
 import contextlib
-import json
-import os
-import pathlib
-import signal
-import subprocess
-import tempfile
 import time
 import unittest
 
 import replicas
 from endpoint_picker import EndpointPicker
-from running_server import ROOT
 
-LOADTEST = os.environ.get("ENCDEC_LOADTEST", str(ROOT / "target/debug/loadtest"))
 # Streams that last longer than a check, and short answers.
 LOAD = """
 [load]
@@ -36,27 +28,8 @@ stream = false
 max_tokens = 4
 """
 # Not a multiple of the replicas, so that in turn each source reaches all of them.
-SOURCES = [f"A package that holds {count} tools for calendars." for count in range(25)]
+SOURCES = [f"A package that holds {count} tools for calendars." for count in range(16)]
 ROUNDS = 4
-
-
-@contextlib.contextmanager
-def load(port):
-    """Puts load on a proxy; the dictionary that it gives has the figures afterwards."""
-    figures = {}
-    with tempfile.TemporaryDirectory() as folder:
-        scenario, out = pathlib.Path(folder, "load.toml"), pathlib.Path(folder, "out.json")
-        scenario.write_text(LOAD)
-        command = [LOADTEST, "--scenario", scenario, "--url", f"http://127.0.0.1:{port}", "--metrics", "off", "--quiet",
-                   "--json", out]
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        try:
-            yield figures
-        finally:
-            # It sends no more, and waits for the answers under way.
-            process.send_signal(signal.SIGINT)
-            process.wait(timeout=60)
-        figures.update(json.loads(out.read_text()))
 
 
 class Replicas(unittest.TestCase):
@@ -88,7 +61,7 @@ class Replicas(unittest.TestCase):
         replicas.wait_for(all_are_counted)
 
     def test_replicas_are_restarted_under_load_without_a_failed_request(self):
-        with load(self.haproxy) as by_haproxy, load(self.nginx) as by_nginx:
+        with replicas.load(self.haproxy, LOAD) as by_haproxy, replicas.load(self.nginx, LOAD) as by_nginx:
             for replica in self.replicas:
                 self.assertEqual(replica.restart(), 0)
                 # HAProxy has to see that it is back before the next one goes.
@@ -123,7 +96,7 @@ class Replicas(unittest.TestCase):
             share, parts = self.share_of_hits(port, name)
             self.assertEqual(share, most)
             self.assertGreater(min(parts), 0, "all replicas have a part of the sources")
-        with replicas.haproxy(self.replicas, balance="roundrobin") as in_turn:
+        with replicas.haproxy(self.replicas, replicas.IN_TURN) as in_turn:
             share, _ = self.share_of_hits(in_turn, "in turn")
         self.assertLess(share, most / 2)
 
