@@ -6,8 +6,8 @@
 
 `restarts` counts answers and failures while the replicas are restarted in turn, with and without a delay before the
 drain, and with and without requests that the proxy repeats. `hits` counts how many requests found their source in the
-cache of the replica that they reached: by hash and in turn, with caches that hold all sources and caches that hold a
-third. Prints tables in Markdown. server/tests/from_outside/replicas.py says what it needs.
+cache of the replica that they reached: by hash and in turn, with caches that hold all sources and caches that hold 66.
+Prints tables in Markdown. server/tests/from_outside/replicas.py says what it needs.
 """
 import argparse
 import pathlib
@@ -70,7 +70,7 @@ def restarts(asked):
 def hits(asked):
     print("| Cache of a replica | Proxy | Hits | Requests of the replicas |\n|---|---|---|---|")
     hashes = {"HAProxy, by hash": (replicas.haproxy, None), "nginx, by hash": (replicas.nginx, None)}
-    for size, limits in [("all sources", ""), ("a third of them", SMALL.format(bytes=PAGE_BYTES * SMALL_PAGES))]:
+    for size, limits in [("all sources", ""), ("66 sources", SMALL.format(bytes=PAGE_BYTES * SMALL_PAGES))]:
         settings = replicas.replaced(replicas.SETTINGS, {"running_rows = 8\nrequest_rows = 8\n": limits})
         for name, (proxy, changes) in {**hashes, "HAProxy, in turn": (replicas.haproxy, replicas.IN_TURN)}.items():
             scenario = HITS.format(requests=asked.requests, clients=asked.clients)
