@@ -27,9 +27,11 @@ impl JobPool {
     /// The job's result. Dropped while it waits, the job never runs; dropped later, it keeps its thread to its end.
     pub async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T, JobFailed> {
         let thread = Arc::clone(&self.threads).acquire_owned().await.expect("the semaphore is never closed");
+        // What the job logs is about the request that waits for it.
+        let span = tracing::Span::current();
         let held = move || {
             let _thread = thread;
-            job()
+            span.in_scope(job)
         };
         tokio::task::spawn_blocking(held).await.map_err(|_| JobFailed)
     }

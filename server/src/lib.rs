@@ -21,4 +21,5 @@ pub mod request;
 pub mod scheduler;
 pub mod source_sharing;
 pub mod telemetry;
+pub mod traces;
 pub mod turns;

@@ -5,13 +5,14 @@
 use futures_util::future::select_all;
 use tokio::time::Instant;
 
-use super::answers::{PromptTimes, RequestRecord};
+use super::answers::RequestRecord;
 use super::arrival::in_time;
 use super::http::ApiError;
 use super::state::Api;
 use crate::engine::{Encoding, Slots};
 use crate::registry::ServedModel;
 use crate::request::{EncodeRequest, EncodingEvent, Refusal};
+use crate::traces::PromptTimes;
 
 /// Results of inputs that are being encoded, at least one.
 #[derive(Debug)]
@@ -43,8 +44,12 @@ impl Results {
         record: &mut RequestRecord,
     ) -> Result<Vec<Vec<f32>>, ApiError> {
         record.unless_cut_off(in_time(api, queued, self.begin())).await??;
-        record.started(0, &mut PromptTimes::default());
-        record.unless_cut_off(self.finish()).await
+        let mut times = PromptTimes::default();
+        record.started(0, &mut times);
+        let results = record.unless_cut_off(self.finish()).await?;
+        times.source_ready = Some(std::time::Instant::now());
+        record.prompt_finished(&times);
+        Ok(results)
     }
 
     /// Waits until the source of any input enters the encoder.

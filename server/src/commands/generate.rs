@@ -44,6 +44,7 @@ pub fn generate(config: &Config, options: &GenerateOptions) -> Result<(), Comman
             }
             GenerationEvent::Failed { message, .. } => return Err(CommandError::Failed { message }),
             GenerationEvent::Started { .. }
+            | GenerationEvent::SourceReady
             | GenerationEvent::Scored { .. }
             | GenerationEvent::Drafted { .. }
             | GenerationEvent::Rated { .. }

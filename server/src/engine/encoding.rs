@@ -3,6 +3,7 @@
 use std::sync::mpsc::Sender;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tracing::Span;
 
 use super::generation::Command;
 use super::slots::Slots;
@@ -19,6 +20,8 @@ pub struct EncodeSubmission {
     pub events: UnboundedSender<EncodingEvent>,
     /// Its place in the queue, given back when the source enters the encoder.
     pub slot: Slots,
+    /// The span of the client's request, for the log.
+    pub span: Span,
 }
 
 /// The events of one encoder request. Dropping the stream cancels the request.

@@ -3,6 +3,7 @@
 use std::sync::mpsc::Sender;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tracing::Span;
 
 use super::encoding::EncodeSubmission;
 use super::slots::Slots;
@@ -37,6 +38,8 @@ pub struct Submission {
     pub events: UnboundedSender<GenerationEvent>,
     /// Places in the queue, given back as the choices start.
     pub slot: Slots,
+    /// The span of the client's request, for the log.
+    pub span: Span,
 }
 
 /// The events of one request. Dropping the stream cancels the request.

@@ -8,6 +8,7 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use tokio::sync::mpsc::unbounded_channel;
+use tracing::Span;
 
 use super::encoding::{EncodeSubmission, Encoding};
 use super::generation::{Command, Generation, Submission};
@@ -97,7 +98,7 @@ impl EngineHandle {
     pub fn submit(&self, slot: Slots, request: GenerationRequest) -> Result<Generation, Refusal> {
         let id = RequestId(self.new_id());
         let (events, receiver) = unbounded_channel();
-        let submission = Submission { id, request, events, slot };
+        let submission = Submission { id, request, events, slot, span: Span::current() };
         self.commands.send(Command::Submit(submission)).map_err(|_| Refusal::Draining)?;
         Ok(Generation::new(id, receiver, self.commands.clone()))
     }
@@ -110,7 +111,7 @@ impl EngineHandle {
         self.limits.check_encoding(request.tokens(), request.readout)?;
         let id = RequestId(self.new_id());
         let (events, receiver) = unbounded_channel();
-        let submission = EncodeSubmission { id, request, events, slot };
+        let submission = EncodeSubmission { id, request, events, slot, span: Span::current() };
         self.commands.send(Command::Encode(submission)).map_err(|_| Refusal::Draining)?;
         Ok(Encoding::new(id, receiver, self.commands.clone()))
     }

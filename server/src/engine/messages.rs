@@ -23,6 +23,8 @@ pub(super) struct Message {
 pub(super) enum News {
     /// It began; so many of its source's tokens were encoded already.
     Started { cached_tokens: u32 },
+    /// Its source is encoded.
+    SourceReady,
     /// A token of a choice's decoder prompt was scored.
     Scored { choice: u32, score: TokenScore },
     /// A token of a choice was generated.

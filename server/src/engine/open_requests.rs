@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use tokio::sync::mpsc::UnboundedSender;
+use tracing::Span;
 
 use super::messages::News;
 use super::slots::Slots;
@@ -19,11 +20,21 @@ pub(super) struct OpenRequests {
 
 struct OpenRequest {
     client: Client,
+    /// The span of the client's request, for the log.
+    span: Span,
     /// Places in the queue of choices that have not begun.
     slots: Slots,
     /// Its choices begin together, as those of a beam search do, and all places are then free.
     begins_whole: bool,
     choices: Vec<Choice>,
+}
+
+/// The way back to a client.
+pub(super) struct Reply<Event> {
+    /// Where events go.
+    pub events: UnboundedSender<Event>,
+    /// The span of its request, for the log.
+    pub span: Span,
 }
 
 /// Where the events of a request go.
@@ -47,20 +58,16 @@ impl OpenRequests {
     }
 
     /// Opens a request.
-    pub fn insert(
-        &mut self,
-        id: RequestId,
-        asked: &GenerationRequest,
-        slots: Slots,
-        events: UnboundedSender<GenerationEvent>,
-    ) {
-        let open = OpenRequest::new(Client::Generation(events), asked.choices, slots);
+    pub fn insert(&mut self, id: RequestId, asked: &GenerationRequest, slots: Slots, reply: Reply<GenerationEvent>) {
+        let Reply { events, span } = reply;
+        let open = OpenRequest::new(Client::Generation(events), span, asked.choices, slots);
         self.by_id.insert(id, OpenRequest { begins_whole: asked.beams.is_some(), ..open });
     }
 
     /// Opens an encoder request.
-    pub fn insert_encoding(&mut self, id: RequestId, slot: Slots, events: UnboundedSender<EncodingEvent>) {
-        self.by_id.insert(id, OpenRequest::new(Client::Encoding(events), 1, slot));
+    pub fn insert_encoding(&mut self, id: RequestId, slot: Slots, reply: Reply<EncodingEvent>) {
+        let Reply { events, span } = reply;
+        self.by_id.insert(id, OpenRequest::new(Client::Encoding(events), span, 1, slot));
     }
 
     /// Closes a request or one of its choices. Returns false when the request is not open.
@@ -80,6 +87,7 @@ impl OpenRequests {
                 open.start();
                 false
             }
+            News::SourceReady => false,
             News::Scored { choice, .. }
             | News::Token { choice, .. }
             | News::Drafted { choice, .. }
@@ -92,7 +100,7 @@ impl OpenRequests {
             // The client is told, and its request has a line in the access log.
             News::Failed { kind: FailureKind::Refused, .. } => true,
             News::Failed { message, .. } => {
-                tracing::error!(model = self.model, request = id.0, message, "a request failed");
+                tracing::error!(parent: &open.span, model = self.model, request = id.0, message, "a request failed");
                 true
             }
         };
@@ -116,6 +124,7 @@ impl Client {
 fn generation_event(news: News) -> GenerationEvent {
     match news {
         News::Started { cached_tokens } => GenerationEvent::Started { cached_tokens },
+        News::SourceReady => GenerationEvent::SourceReady,
         News::Scored { choice, score } => GenerationEvent::Scored { choice, score },
         News::Token { choice, id, score } => GenerationEvent::Token { choice, id, score },
         News::Drafted { choice, drafted, accepted } => GenerationEvent::Drafted { choice, drafted, accepted },
@@ -131,7 +140,8 @@ fn encoding_event(news: News) -> EncodingEvent {
         News::Started { .. } => EncodingEvent::Started,
         News::Encoded { numbers } => EncodingEvent::Encoded { numbers },
         News::Failed { message, kind } => EncodingEvent::Failed { message, kind },
-        News::Scored { .. }
+        News::SourceReady
+        | News::Scored { .. }
         | News::Token { .. }
         | News::Drafted { .. }
         | News::Rated { .. }
@@ -142,9 +152,9 @@ fn encoding_event(news: News) -> EncodingEvent {
 }
 
 impl OpenRequest {
-    fn new(client: Client, choices: u32, slots: Slots) -> Self {
+    fn new(client: Client, span: Span, choices: u32, slots: Slots) -> Self {
         let choices = vec![Choice { is_alive: true, has_begun: false }; choices as usize];
-        Self { client, slots, begins_whole: false, choices }
+        Self { client, span, slots, begins_whole: false, choices }
     }
 
     /// Frees the place of the first choice: choices have their turns in order. A search begins with all of them.
@@ -208,7 +218,8 @@ mod tests {
             let (id, (events, _received)) = (RequestId(7), unbounded_channel());
             let asked = GenerationRequest { choices: 2, beams, ..GenerationRequest::new([1], 1) };
             let caller = Caller { call: CallId(1), priority: Priority::default(), salt: Salt::default() };
-            open.insert(id, &asked, all.take(caller, 4).unwrap(), events);
+            let reply = Reply { events, span: Span::none() };
+            open.insert(id, &asked, all.take(caller, 4).unwrap(), reply);
             open.deliver(id, News::Started { cached_tokens: 0 });
             let at_start = all.free();
             open.deliver(id, News::Token { choice: 1, id: 5, score: None });
@@ -219,18 +230,22 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_fails_is_closed_and_logged_with_the_name_of_its_model() {
+    fn a_request_that_fails_is_closed_and_logged_with_its_name_and_that_of_its_model() {
         let (log, mut open) = (Log::default(), OpenRequests::of_model("small"));
         let (events, mut received) = unbounded_channel();
         let caller = Caller { call: CallId(1), priority: Priority::default(), salt: Salt::default() };
         let (asked, slots) = (GenerationRequest::new([1], 1), QueueSlots::new(1).take(caller, 1).unwrap());
-        open.insert(RequestId(7), &asked, slots, events);
         let (writer, failed) = (log.clone(), News::Failed { message: "no memory".into(), kind: FailureKind::Passing });
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-        tracing::subscriber::with_default(subscriber, || open.deliver(RequestId(7), failed));
+        tracing::subscriber::with_default(subscriber, || {
+            let reply = Reply { events, span: tracing::error_span!("request", id = "mine-1") };
+            open.insert(RequestId(7), &asked, slots, reply);
+            open.deliver(RequestId(7), failed);
+        });
         assert!(matches!(received.try_recv(), Ok(GenerationEvent::Failed { .. })));
         assert!(!open.cancel(RequestId(7), None), "the request is closed");
         let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert!(text.contains("request{id=\"mine-1\"}"), "{text}");
         assert!(text.contains("a request failed model=\"small\" request=7"), "{text}");
     }
 }

@@ -60,6 +60,7 @@ fn generate(engine: &EngineHandle, slots: Slots, start_token: u32) -> Result<(),
             GenerationEvent::Failed { message, .. } => return Err(SelfTestFailed::Failed { message }),
             GenerationEvent::Finished { .. } => return Ok(()),
             GenerationEvent::Started { .. }
+            | GenerationEvent::SourceReady
             | GenerationEvent::Scored { .. }
             | GenerationEvent::Token { .. }
             | GenerationEvent::Drafted { .. }

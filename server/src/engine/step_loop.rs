@@ -204,6 +204,8 @@ impl StepLoop {
             self.executor.read_encoded(encode, &mut self.encoded);
         }
         self.tell();
+        let ready = self.scheduler.take_encoded().into_iter();
+        self.messages.extend(ready.map(|request| Message { request, news: News::SourceReady }));
     }
 
     /// Turns events into messages, with the scores that they carry.

@@ -10,7 +10,7 @@ use super::generation::{Command, Submission};
 use super::handle::EngineHandle;
 use super::heartbeat::Heartbeat;
 use super::messages::News;
-use super::open_requests::OpenRequests;
+use super::open_requests::{OpenRequests, Reply};
 use super::slots::QueueSlots;
 use super::step_loop::StepLoop;
 use crate::process::log;
@@ -102,18 +102,18 @@ impl Worker {
     }
 
     fn submit(&mut self, submission: Submission) {
-        let Submission { id, request, events, slot } = submission;
+        let Submission { id, request, events, slot, span } = submission;
         let caller = slot.caller().clone();
-        self.open.insert(id, &request, slot, events);
+        self.open.insert(id, &request, slot, Reply { events, span });
         if let Err(refusal) = self.steps.submit(id, &caller, request) {
             self.open.deliver(id, News::Failed { message: refusal.to_string(), kind: FailureKind::Lasting });
         }
     }
 
     fn encode(&mut self, submission: EncodeSubmission) {
-        let EncodeSubmission { id, request, events, slot } = submission;
+        let EncodeSubmission { id, request, events, slot, span } = submission;
         let caller = slot.caller().clone();
-        self.open.insert_encoding(id, slot, events);
+        self.open.insert_encoding(id, slot, Reply { events, span });
         self.steps.submit_encoding(id, &caller, request);
     }
 

@@ -59,6 +59,8 @@ pub enum GenerationEvent {
         /// Source tokens whose cross K/V another request already had (all of them or none).
         cached_tokens: u32,
     },
+    /// The source is encoded. Not sent if it was so when the request started.
+    SourceReady,
     /// The next token of the decoder prompt was scored.
     Scored {
         /// Choice it belongs to.

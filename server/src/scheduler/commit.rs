@@ -60,6 +60,16 @@ impl Scheduler {
         self.sweep();
     }
 
+    /// Requests of running sequences whose source has been encoded since the last call.
+    pub fn take_encoded(&mut self) -> Vec<RequestId> {
+        let ready = self.memory.encoder.take_ready();
+        let holders = self.running.iter().filter(|running| !running.ended && ready.contains(&running.source));
+        let mut requests: Vec<_> = holders.map(request_of).collect();
+        requests.sort_unstable();
+        requests.dedup();
+        requests
+    }
+
     /// The plan could not be run, nor one made ahead of it. Requests with work in it are cancelled and appended to
     /// `failed`; the others go on as if it had not been made.
     pub fn fail_step(&mut self, failed: &mut Vec<RequestId>) {

@@ -135,7 +135,12 @@ impl EncoderLane {
 
     /// Whether results come of the current plan, if the encoder has so many layers.
     pub const fn gives_results(&self, layers: usize) -> bool {
-        self.is_planned() && self.batch.layers_planned == layers && !self.batch.encodings.is_empty()
+        self.ends(layers) && !self.batch.encodings.is_empty()
+    }
+
+    /// Whether the batch is encoded with the current plan, if the encoder has so many layers.
+    pub const fn ends(&self, layers: usize) -> bool {
+        self.is_planned() && self.batch.layers_planned == layers
     }
 
     /// The sources in the encoder.

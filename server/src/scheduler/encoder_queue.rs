@@ -30,6 +30,8 @@ pub struct EncoderQueue {
     open: HashMap<RequestId, OpenEncoding>,
     /// Encoder requests whose results the last commit brought, in the order of the plan. Some may be over.
     finished: Vec<RequestId>,
+    /// Sources of sequences that became ready since they were last taken.
+    ready: Vec<SourceSlot>,
     /// Layers of the encoder.
     layers: usize,
     /// Tokens that go through all layers in one step.
@@ -51,6 +53,7 @@ impl EncoderQueue {
             last: Lane::Long,
             open: HashMap::new(),
             finished: Vec::new(),
+            ready: Vec::new(),
             layers: limits.encoder_layers,
             step_tokens: limits.step_encoder_tokens,
             runs: 0,
@@ -133,10 +136,18 @@ impl EncoderQueue {
 
     /// Counts the planned layers as run. After the last layer the sources of the batch are ready.
     pub fn commit(&mut self, sources: &mut SourceCache) {
-        let Self { lanes, open, finished, layers, .. } = self;
+        let Self { lanes, open, finished, ready, layers, .. } = self;
         for lane in lanes {
+            if lane.ends(*layers) {
+                ready.extend_from_slice(lane.encoded_sources());
+            }
             lane.commit(*layers, sources, finished, |id| open.contains_key(&id));
         }
+    }
+
+    /// Takes the sources that became ready.
+    pub fn take_ready(&mut self) -> Vec<SourceSlot> {
+        std::mem::take(&mut self.ready)
     }
 
     /// Ends the encoder requests whose results the last commit brought, and appends their events.

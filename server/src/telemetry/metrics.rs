@@ -173,7 +173,8 @@ mod tests {
         let text = metrics.text();
         assert!(text.contains("encdec_pages{model=\"org/\\\"demo\\\"\",state=\"free\"} 0"), "{text}");
         for line in text.lines().filter(|line| !line.starts_with('#')) {
-            let of_process = ["process_", "encdec_build_info", "encdec_connections_", "encdec_log_lines_"];
+            let of_process =
+                ["process_", "encdec_build_info", "encdec_connections_", "encdec_log_lines_", "encdec_trace_"];
             let is_of_process = of_process.iter().any(|name| line.starts_with(name));
             assert_eq!(line.contains("model="), !is_of_process, "{line}");
         }

@@ -16,6 +16,7 @@ mod process_metrics;
 mod request_metrics;
 mod server_metrics;
 mod step_metrics;
+mod trace_metrics;
 mod vllm_names;
 
 pub use encoder_metrics::EncoderMetrics;
@@ -27,3 +28,4 @@ pub use outcome::Outcome;
 pub use request_metrics::RequestMetrics;
 pub use server_metrics::{OpenConnection, ServerMetrics};
 pub use step_metrics::StepMetrics;
+pub use trace_metrics::TraceMetrics;

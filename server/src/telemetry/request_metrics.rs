@@ -57,6 +57,11 @@ pub struct RequestMetrics {
 }
 
 impl RequestMetrics {
+    /// Name of the model; empty where it is not known.
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
     /// Counts the end of an HTTP request for a model.
     pub fn count_request(&self, outcome: Outcome) {
         self.requests.with_label_values(&[outcome.label(), &self.model]).inc();

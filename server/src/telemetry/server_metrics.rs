@@ -7,6 +7,7 @@ use prometheus::{IntGauge, Registry};
 use super::families::Families;
 use super::log_lines::LogLines;
 use super::process_metrics::ProcessMetrics;
+use super::trace_metrics::TraceMetrics;
 
 /// Handles to the server's own metrics.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub struct ServerMetrics {
     pub connections_open: IntGauge,
     /// Connections that may be open at once.
     pub connections_limit: IntGauge,
+    /// Spans of traces.
+    pub traces: TraceMetrics,
 }
 
 /// A connection that is counted as open until this is dropped.
@@ -38,6 +41,7 @@ impl ServerMetrics {
         Self {
             connections_open: make.gauge("encdec_connections_open", "Connections that are open."),
             connections_limit: make.gauge("encdec_connections_limit", "Connections that may be open at once."),
+            traces: TraceMetrics::new(registry),
         }
     }
 

@@ -191,3 +191,23 @@ async fn a_stream_that_fails_in_the_middle_has_the_status_that_was_sent_and_the_
     let message = text.lines().find(|line| line.contains("a request failed")).expect("it is an error");
     assert!(message.contains("POST /v1/completions"), "{message}");
 }
+
+#[tokio::test]
+async fn every_line_about_a_request_carries_its_name_whole_and_streamed() {
+    let (log, _guard) = Log::collect();
+    let fault = || GenerationEvent::Failed { message: "no memory".into(), kind: FailureKind::Lasting };
+    let app =
+        App::scripted(setup(1), move |_| vec![GenerationEvent::Started { cached_tokens: 0 }, token(0, 7), fault()]);
+    for (name, stream) in [("mine-1", false), ("mine-2", true)] {
+        let mut request = completion_request(&json!({"prompt": "a", "max_tokens": 4, "stream": stream}));
+        request.headers_mut().insert("x-request-id", name.parse().unwrap());
+        Answer::of(app.send(request).await).await;
+        let lines = log.text();
+        let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let failed: Vec<_> = lines.filter(|line| line["message"] == "a request failed").collect();
+        let last = failed.last().unwrap();
+        assert_eq!((&last["span"]["name"], &last["span"]["id"]), (&json!("request"), &json!(name)), "{last}");
+    }
+    let named: Vec<_> = log.lines().iter().map(|line| (line["id"].clone(), line.get("span").is_some())).collect();
+    assert_eq!(named, [(json!("mine-1"), false), (json!("mine-2"), false)], "lines of the access log say it once");
+}

@@ -27,6 +27,7 @@ use server::request::{GenerationEvent, GenerationRequest, RequestDefaults};
 use server::scheduler::{PoolSize, SchedulerLimits};
 use server::source_sharing::SourceSharing;
 use server::telemetry::{Metrics, Outcome, RequestMetrics};
+use server::traces::{TraceSettings, Traces};
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
 
@@ -81,6 +82,8 @@ pub struct Setup {
     pub keys: KeyCheck,
     pub access_log: AccessLog,
     pub page: bool,
+    /// Where traces are sent.
+    pub traces: Option<TraceSettings>,
     pub source_sharing: SourceSharing,
     pub stall_timeout: Duration,
 }
@@ -122,6 +125,7 @@ impl Default for Setup {
             keys: KeyCheck::default(),
             access_log: AccessLog::off(),
             page: true,
+            traces: None,
             source_sharing: SourceSharing::All,
             connections: CONNECTIONS,
             stall_timeout: PATIENCE,
@@ -213,6 +217,9 @@ impl App {
             metrics: of_model,
         };
         let entrance = Entrance {
+            traces: setup.traces.map_or_else(Traces::default, |settings| {
+                Traces::start(&settings, metrics.server().traces.clone()).unwrap()
+            }),
             metrics,
             guard: Arc::new(setup.guard),
             probe_guard: Arc::new(setup.probe_guard),

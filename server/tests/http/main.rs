@@ -39,6 +39,7 @@ mod streamed_answers;
 mod structured_outputs;
 mod tls;
 mod tokens;
+mod traces;
 mod truncation;
 mod unable_models;
 mod whole_answers;

@@ -20,6 +20,7 @@ use server::loading::{LoadError, LoadedModel};
 use server::process::liveness::Liveness;
 use server::registry::ServedModel;
 use server::telemetry::{EngineMetrics, Metrics, RequestMetrics};
+use server::traces::Traces;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
@@ -179,6 +180,7 @@ fn deploy(models: Vec<(Config, ModelToServe)>, trial_program: &Path) -> (Result<
         access_log: AccessLog::off(),
         body: body_limits(&config.limits),
         liveness: Liveness::default(),
+        traces: Traces::default(),
         serves_page: true,
     };
     (Deployment::start(config, models, entrance, Some(trial_program.into())), metrics)

@@ -18,6 +18,23 @@ const CHILD: &str = "ENCDEC_TEST_ENGINE_PANICS";
 const SIGABRT: i32 = 6;
 
 #[test]
+fn a_request_learns_when_its_source_is_encoded_unless_it_was_before() {
+    let fake = FakeEngine::start(Room { queued_rows: 4, running_rows: 8 });
+    let (first, second) = (fake.submit(1, 2, 1), fake.submit(2, 2, 1));
+    let (engine, _) = fake.run_free();
+    let all = |mut generation: Generation| std::iter::from_fn(|| generation.blocking_next()).collect::<Vec<_>>();
+    for events in [all(first), all(second)] {
+        let ready = events.iter().filter(|event| **event == GenerationEvent::SourceReady).count();
+        assert_eq!((&events[1], ready), (&GenerationEvent::SourceReady, 1), "after its start, before its tokens");
+    }
+    let slot = engine.handle.reserve(Salt::default(), 1).unwrap();
+    let events = all(engine.handle.submit(slot, request(1, 2, 1)).unwrap());
+    assert!(matches!(&events[..2], [GenerationEvent::Started { cached_tokens: 1.. }, GenerationEvent::Token { .. }]));
+    engine.handle.drain();
+    join(engine);
+}
+
+#[test]
 fn a_step_that_cannot_be_run_fails_the_requests_in_it_and_no_others() {
     let fake = FakeEngine::start(Room { queued_rows: 4, running_rows: 1 });
     let (mut broken, mut waiting) = (fake.submit(1, 8, 1), fake.submit(2, 3, 1));

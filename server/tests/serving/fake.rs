@@ -153,9 +153,11 @@ pub fn request(seed: u64, max_tokens: u32, choices: u32) -> GenerationRequest {
     GenerationRequest { choices, ignore_end: true, sampling, ..GenerationRequest::new(source, max_tokens) }
 }
 
-/// All events up to the end of the stream.
+/// All events of a generation but the one that says that its source is encoded, which is there or not by who asked for
+/// the source before.
 pub fn events(generation: &mut Generation) -> Vec<GenerationEvent> {
-    std::iter::from_fn(|| generation.blocking_next()).collect()
+    let events = std::iter::from_fn(|| generation.blocking_next());
+    events.filter(|event| *event != GenerationEvent::SourceReady).collect()
 }
 
 /// The tokens that the fake draws for one choice, from its start to its end.

@@ -172,6 +172,7 @@ pub fn answer(mut generation: Generation, choices: u32) -> Vec<(Vec<u32>, Option
             GenerationEvent::Rated { choice, rating } => answers[choice as usize].1 = Some(rating),
             GenerationEvent::Failed { message, .. } => panic!("{message}"),
             GenerationEvent::Started { .. }
+            | GenerationEvent::SourceReady
             | GenerationEvent::Scored { .. }
             | GenerationEvent::Drafted { .. }
             | GenerationEvent::Finished { .. } => {}

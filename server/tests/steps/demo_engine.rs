@@ -196,6 +196,7 @@ fn read(mut generation: Generation, choices: u32) -> Answer {
             GenerationEvent::Token { choice, id, .. } => tokens[choice as usize].push(id),
             GenerationEvent::Failed { message, .. } => panic!("{message}"),
             GenerationEvent::Started { .. }
+            | GenerationEvent::SourceReady
             | GenerationEvent::Scored { .. }
             | GenerationEvent::Drafted { .. }
             | GenerationEvent::Rated { .. }

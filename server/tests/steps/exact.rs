@@ -33,6 +33,7 @@ fn found(mut generation: Generation, choices: usize) -> Vec<(Vec<u32>, Rating)> 
             GenerationEvent::Rated { choice, rating } => ratings[choice as usize] = Some(rating),
             GenerationEvent::Failed { message, .. } => panic!("{message}"),
             GenerationEvent::Started { .. }
+            | GenerationEvent::SourceReady
             | GenerationEvent::Scored { .. }
             | GenerationEvent::Drafted { .. }
             | GenerationEvent::Finished { .. } => {}

@@ -3,16 +3,18 @@
 //! Driven by `whole` and `stream`. Dropping it cancels the work.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::choice::{Choice, ChoiceSettings, Piece};
 use super::delivery::Delivery;
 use super::form::ChoicePiece;
 use super::generations::{Generations, PromptEvent};
-use super::record::{PromptTimes, RequestRecord, TokenTimes};
+use super::record::RequestRecord;
 use super::usage::Usage;
 use crate::api::http::ApiError;
 use crate::engine::Generation;
 use crate::request::GenerationEvent;
+use crate::traces::{PromptTimes, TokenTimes};
 
 /// The engine's requests for one HTTP request.
 #[derive(Debug)]
@@ -164,6 +166,10 @@ impl Answer {
                 self.delivery.record.started(cached_tokens, &mut self.streams[prompt].times);
                 Ok(None)
             }
+            GenerationEvent::SourceReady => {
+                self.streams[prompt].times.source_ready = Some(Instant::now());
+                Ok(None)
+            }
             GenerationEvent::Scored { choice, score } => {
                 self.choices[index(choice)].choice.score(score);
                 Ok(None)
@@ -177,7 +183,12 @@ impl Answer {
                 }
                 self.usage.completion_tokens += 1;
                 self.delivery.record.token(&mut self.streams[prompt].times, &mut running.times);
-                if running.choice.token(id, score) {
+                let since = self.delivery.record.is_traced().then(Instant::now);
+                let has_ended = running.choice.token(id, score);
+                if let Some(since) = since {
+                    self.streams[prompt].times.detokenising += since.elapsed();
+                }
+                if has_ended {
                     self.generations.cancel_choice(prompt, choice);
                     self.one_finished(prompt, index);
                 } else if let Some(reason) = self.generations.take_finish(prompt, choice) {

@@ -43,7 +43,7 @@ pub use generations::{Generations, PromptEvent};
 pub use heading::Heading;
 pub use opening::{DecoderTokens, Opening};
 pub use prompt_logprobs::prompt_log_prob_bytes;
-pub use record::{AskedOutput, PromptTimes, RequestRecord, TokenTimes};
+pub use record::RequestRecord;
 pub use response_form::ResponseForm;
 pub use response_messages::ResponseMessage;
 pub use response_settings::{FixedSettings, ReasoningSettings, ResponseLabels, ResponseSettings, TextSettings};

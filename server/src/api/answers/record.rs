@@ -3,50 +3,16 @@
 //! Held by `generation` and then by `answer`; a record that is dropped early means that the client went away.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::api::http::{ApiError, Completed, OpenRequest, RequestAccount, Visit};
+use crate::api::http::{ApiError, AskedOutput, Completed, OpenRequest, RequestAccount, Visit};
 use crate::client_connection::ConnectionLife;
 use crate::request::FinishReason;
 use crate::telemetry::{Outcome, RequestMetrics};
+use crate::traces::{Period, PromptTimes, TokenTimes};
 
-/// Output that a request wants of the engine.
-#[derive(Debug, Clone, Copy)]
-pub struct AskedOutput {
-    /// Choices of each prompt.
-    pub choices: u32,
-    /// Most tokens of each choice.
-    pub tokens: u32,
-}
-
-/// Times at which the tokens of a choice, or of all choices of a prompt, arrived.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct TokenTimes {
-    first: Option<Instant>,
-    last: Option<Instant>,
-}
-
-impl TokenTimes {
-    /// Notes a token that arrived now. Returns the time since the one before it.
-    fn note(&mut self, now: Instant) -> Option<Duration> {
-        self.first.get_or_insert(now);
-        self.last.replace(now).map(|before| now - before)
-    }
-
-    /// From the first token to the last one.
-    fn span(&self) -> Option<Duration> {
-        Some(self.last? - self.first?)
-    }
-}
-
-/// Times of a prompt in the engine.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct PromptTimes {
-    /// When its run began.
-    started: Option<Instant>,
-    /// Tokens of all of its choices.
-    tokens: TokenTimes,
-}
+/// Most prompts of a request whose stages are traced.
+const TRACED_PROMPTS: usize = 8;
 
 /// One request's times and outcome.
 #[derive(Debug)]
@@ -56,7 +22,6 @@ pub struct RequestRecord {
     metrics: Arc<RequestMetrics>,
     visit: Visit,
     arrived: Instant,
-    submitted: Option<Instant>,
     completed: Completed,
     open: OpenRequest,
     life: ConnectionLife,
@@ -71,7 +36,6 @@ impl RequestRecord {
             account,
             visit,
             arrived: Instant::now(),
-            submitted: None,
             completed: Completed::default(),
             open,
             life,
@@ -80,7 +44,7 @@ impl RequestRecord {
 
     /// Notes that the engine has the prompts; `sources` are their numbers of tokens.
     pub fn submitted(&mut self, sources: impl Iterator<Item = usize>) {
-        self.submitted = Some(Instant::now());
+        self.completed.stages.submitted = Some(Instant::now());
         self.metrics = self.account.metrics();
         for tokens in sources {
             self.completed.source_tokens += tokens as u64;
@@ -89,8 +53,19 @@ impl RequestRecord {
         self.metrics.source_tokens.inc_by(self.completed.source_tokens);
     }
 
+    /// Notes the time in which its texts became tokens.
+    pub const fn tokenised(&mut self, period: Period) {
+        self.completed.stages.tokenising = Some(period);
+    }
+
+    /// Whether the request leaves a trace.
+    pub fn is_traced(&self) -> bool {
+        self.visit.is_traced()
+    }
+
     /// Notes what is wanted of the engine beside encoding.
-    pub fn asked(&self, output: AskedOutput) {
+    pub fn asked(&mut self, output: AskedOutput) {
+        self.completed.asked = Some(output);
         self.metrics.asked_choices.observe(f64::from(output.choices));
         self.metrics.asked_tokens.observe(f64::from(output.tokens));
     }
@@ -98,8 +73,10 @@ impl RequestRecord {
     /// Notes that one of the prompts runs. `cached_tokens` of its source were encoded already.
     pub fn started(&mut self, cached_tokens: u32, prompt: &mut PromptTimes) {
         prompt.started = Some(Instant::now());
+        prompt.cached_tokens = cached_tokens;
+        self.completed.cached_tokens += u64::from(cached_tokens);
         self.metrics.cached_source_tokens.inc_by(u64::from(cached_tokens));
-        if let Some(submitted) = self.submitted {
+        if let Some(submitted) = self.completed.stages.submitted {
             let queued = submitted.elapsed();
             self.metrics.queue_seconds.observe(queued.as_secs_f64());
             self.completed.queued.get_or_insert(queued);
@@ -108,8 +85,8 @@ impl RequestRecord {
 
     /// Notes the end of a choice.
     pub fn finished(&mut self, reason: FinishReason, generated_tokens: u32, times: &TokenTimes) {
-        if let (Some(span), 2..) = (times.span(), generated_tokens) {
-            self.metrics.time_per_token_seconds.observe(span.as_secs_f64() / f64::from(generated_tokens - 1));
+        if let (Some(Period { from, to }), 2..) = (times.period(), generated_tokens) {
+            self.metrics.time_per_token_seconds.observe((to - from).as_secs_f64() / f64::from(generated_tokens - 1));
         }
         self.metrics.count_finish(reason);
         self.metrics.target_length.observe(f64::from(generated_tokens));
@@ -119,13 +96,16 @@ impl RequestRecord {
         }
     }
 
-    /// Notes that all choices of a prompt have ended.
-    pub fn prompt_finished(&self, times: &PromptTimes) {
-        let PromptTimes { started, tokens } = times;
-        let (Some(started), Some(first), Some(last)) = (*started, tokens.first, tokens.last) else { return };
-        self.metrics.prefill_seconds.observe((first - started).as_secs_f64());
-        self.metrics.decode_seconds.observe((last - first).as_secs_f64());
-        self.metrics.run_seconds.observe((last - started).as_secs_f64());
+    /// Notes that all choices of a prompt have ended, or its encoding.
+    pub fn prompt_finished(&mut self, times: &PromptTimes) {
+        let prompts = &mut self.completed.stages.prompts;
+        if self.visit.is_traced() && prompts.len() < TRACED_PROMPTS {
+            prompts.push(*times);
+        }
+        let (Some(started), Some(Period { from, to })) = (times.started, times.tokens.period()) else { return };
+        self.metrics.prefill_seconds.observe((from - started).as_secs_f64());
+        self.metrics.decode_seconds.observe((to - from).as_secs_f64());
+        self.metrics.run_seconds.observe((to - started).as_secs_f64());
     }
 
     /// Notes a generated token of a choice of a prompt.

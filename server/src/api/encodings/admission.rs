@@ -20,6 +20,7 @@ use crate::api::texts::on_tokenizing_threads;
 use crate::client_connection::Peer;
 use crate::registry::ServedModel;
 use crate::request::EncodeRequest;
+use crate::traces::Period;
 
 /// A request that is in the engine.
 pub struct Admitted<T> {
@@ -37,6 +38,8 @@ pub struct Admitted<T> {
     pub share: Share,
     /// When it got its places in the queue.
     pub queued: Instant,
+    /// Time in which its texts became tokens.
+    pub tokenising: Period,
 }
 
 /// Bytes of an answer beside its numbers, and of each of its results.
@@ -62,7 +65,9 @@ pub async fn admit<T: Task>(
         let task = asked.task.clone();
         Ok((asked.ids(model)?, task))
     });
+    let began = std::time::Instant::now();
     let (sources, mut task) = in_time(api, queued, tokenised).await??;
+    let tokenising = Period::since(began);
     drop(held);
     for (index, source) in sources.iter().enumerate() {
         let checked = model.limits().check_encoding(source.len(), task.readout());
@@ -75,7 +80,7 @@ pub async fn admit<T: Task>(
     let readout = task.readout();
     let requests = sources.into_iter().map(|source| EncodeRequest { source: source.into(), readout });
     let results = Results::submit(&model, slots, requests)?;
-    Ok(Admitted { model, task, results, tokens, size, share, queued })
+    Ok(Admitted { model, task, results, tokens, size, share, queued, tokenising })
 }
 
 /// The largest size of an answer, whose numbers and JSON exist at the same time.

@@ -27,7 +27,8 @@ async fn write<T: Task>(
     record: &mut RequestRecord,
 ) -> Result<Written, ApiError> {
     let admitted = record.unless_cut_off(admit::<T>(api, account, request)).await?;
-    let Admitted { model, task, results, tokens, size, share, queued } = admitted;
+    let Admitted { model, task, results, tokens, size, share, queued, tokenising } = admitted;
+    record.tokenised(tokenising);
     record.submitted(tokens.iter().copied());
     let results = results.collect(api, queued, record).await?;
     let answered = Answered { model, results, tokens, json_bytes: size.json_bytes };

@@ -15,15 +15,16 @@ use super::lengths::{Lengths, LogProbs, check_known_lengths, check_lengths, chec
 use super::submission::submit;
 use super::tokenise::{Texts, TokenisedCall, check_texts, tokenise};
 use crate::api::Api;
-use crate::api::answers::{AnswerForm, AnswerSize, AskedOutput, SCORE_BYTES, Submitted, prompt_log_prob_bytes};
+use crate::api::answers::{AnswerForm, AnswerSize, SCORE_BYTES, Submitted, prompt_log_prob_bytes};
 use crate::api::arrival::in_time;
-use crate::api::http::{ApiError, RequestAccount, Share};
+use crate::api::http::{ApiError, AskedOutput, RequestAccount, Share};
 use crate::api::reading::{ReadRequest, Unread, read_request};
 use crate::api::structure::compiled;
 use crate::api::texts::on_tokenizing_threads;
 use crate::registry::{LongestToken, ServedModel};
 use crate::request::Constraint;
 use crate::source_sharing::Client;
+use crate::traces::Period;
 
 /// Bytes of a token whose log-probabilities are held, beside these: their place, and its part in each list of a search.
 const HELD_BYTES: usize = 96;
@@ -51,6 +52,8 @@ pub struct Admitted {
     pub stream: bool,
     /// Output that is wanted of each prompt.
     pub output: AskedOutput,
+    /// Time in which its texts became tokens.
+    pub tokenising: Period,
 }
 
 /// Prepares a request and submits it. `account` learns which model it is for.
@@ -70,14 +73,21 @@ pub async fn admit(
     let slots = model.engine.reserve_with(client.priority, salt, call.requests() as u32 * call.rows_of_prompt())?;
     let queued = Instant::now();
     let waiting = Waiting { client: &client, since: queued };
+    let began = std::time::Instant::now();
     let tokens = tokenised(api, &model, &mut call, waiting).await?;
+    let tokenising = Period::since(began);
     let share =
         api.answer_budget.reserve(answer_size(&call, &tokens, form.as_ref(), &model.longest_token), client.peer)?;
-    let output = AskedOutput { choices: call.generated(), tokens: call.known_max_tokens() };
+    let output = AskedOutput {
+        choices: call.generated(),
+        tokens: call.known_max_tokens(),
+        sampling: call.sampling,
+        seed: call.seed,
+    };
     let submitted = submit(&model, slots, &call, tokens)?;
     // Texts take the room of their bodies until only their ids are left.
     drop(held);
-    Ok(Admitted { submitted, share, queued, form, stream: call.stream, output })
+    Ok(Admitted { submitted, share, queued, form, stream: call.stream, output, tokenising })
 }
 
 /// Reads a request and checks it, as far as its texts need not be tokens.

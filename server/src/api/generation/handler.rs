@@ -21,7 +21,8 @@ pub async fn generate(api: &Arc<Api>, request: Request, read: ReadBody) -> Respo
             return error.into_response();
         }
     };
-    let Admitted { submitted, share, queued, form, stream, output } = admitted;
+    let Admitted { submitted, share, queued, form, stream, output, tokenising } = admitted;
+    record.tokenised(tokenising);
     record.submitted(submitted.sources.iter().map(|source| source.len()));
     record.asked(output);
     let mut answer = Answer::new(submitted, Delivery { record, share });

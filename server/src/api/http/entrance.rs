@@ -15,6 +15,7 @@ use super::guard::Guard;
 use super::key_check::KeyCheck;
 use crate::process::liveness::Liveness;
 use crate::telemetry::Metrics;
+use crate::traces::Traces;
 
 /// Checks and records before all routes. Clones are the same entrance.
 #[derive(Debug, Clone)]
@@ -33,6 +34,8 @@ pub struct Entrance {
     pub body: BodyLimits,
     /// Whether connections are accepted, and will be.
     pub liveness: Liveness,
+    /// Begins traces of requests.
+    pub traces: Traces,
     /// Whether there is a page at `/`.
     pub serves_page: bool,
 }

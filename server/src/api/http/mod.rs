@@ -24,6 +24,8 @@ mod request_account;
 mod request_name;
 mod routes;
 mod sequence_error;
+mod spanned_body;
+mod trace_facts;
 mod visit;
 
 pub use access_log::AccessLog;
@@ -43,4 +45,4 @@ pub use routes::{Route, ask, nothing, read, router_of};
 pub use sequence_error::TargetNames;
 #[cfg(test)]
 pub use visit::PROBES;
-pub use visit::{Completed, Visit};
+pub use visit::{AskedOutput, Completed, Visit};

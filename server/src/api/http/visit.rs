@@ -9,16 +9,19 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
+use kernels::Sampling;
 
 use super::access_log::AccessLog;
 use super::entrance::Entrance;
 use super::error_face::outcome_of;
 use super::error_response::ErrorCode;
 use super::request_account::RequestAccount;
-use super::request_name::RequestName;
+use super::request_name::{RequestName, TRACE_ID};
+use super::trace_facts::TraceFacts;
 use crate::access::KeyName;
 use crate::client_connection::{Peer, held};
 use crate::telemetry::{KeyUse, Metrics, Outcome};
+use crate::traces::{RequestTrace, Stages};
 
 /// The target by which a log's lines are told apart and filtered.
 const TARGET: &str = "server::access";
@@ -44,12 +47,30 @@ impl Visit {
         self.0.as_ref().map(|entry| entry.route.as_str())
     }
 
+    /// Whether the request leaves a trace.
+    pub fn is_traced(&self) -> bool {
+        self.0.as_ref().is_some_and(|entry| entry.trace.is_some())
+    }
+
     /// Notes whose request it is.
     pub fn identify(&self, key: KeyName) {
         if let Some(entry) = &self.0 {
             let _ = entry.key.set(key);
         }
     }
+}
+
+/// Output that a request wants of the engine.
+#[derive(Debug, Clone, Copy)]
+pub struct AskedOutput {
+    /// Choices of each prompt.
+    pub choices: u32,
+    /// Most tokens of each choice.
+    pub tokens: u32,
+    /// How they are drawn; its seed has no meaning.
+    pub sampling: Sampling,
+    /// Seed, if the client gave one.
+    pub seed: Option<u64>,
 }
 
 /// Result of a request for a model.
@@ -61,6 +82,8 @@ pub struct Completed {
     pub error: Option<&'static str>,
     /// Number of source tokens of all its prompts.
     pub source_tokens: u64,
+    /// Number of them that were encoded already.
+    pub cached_tokens: u64,
     /// Number of generated tokens of all its choices.
     pub generated_tokens: u64,
     /// Time from its submission to the engine until the first of its prompts ran.
@@ -71,11 +94,18 @@ pub struct Completed {
     pub stopped_choices: u64,
     /// Choices that ended because they were as long as allowed.
     pub full_choices: u64,
+    /// Output that it wanted, if it wanted any.
+    pub asked: Option<AskedOutput>,
+    /// Times of its stages.
+    pub stages: Stages,
 }
 
 /// Notes a request and its answer.
 pub async fn note(State(entrance): State<Entrance>, mut request: Request, next: Next) -> Response {
     let entry = Arc::new(Entry::new(&entrance, &request));
+    if let Some(trace) = &entry.trace {
+        tracing::Span::current().record(TRACE_ID, trace.id());
+    }
     request.extensions_mut().insert(entry.account.clone());
     request.extensions_mut().insert(Visit(Some(Arc::clone(&entry))));
     let response = next.run(request).await;
@@ -97,6 +127,8 @@ struct Entry {
     route: String,
     is_probe: bool,
     began: Instant,
+    /// Its trace, if it leaves one.
+    trace: Option<RequestTrace>,
     /// Status and error code of the answer.
     answered: OnceLock<(StatusCode, Option<&'static str>)>,
 }
@@ -104,6 +136,9 @@ struct Entry {
 impl Entry {
     fn new(entrance: &Entrance, request: &Request) -> Self {
         let extensions = request.extensions();
+        let is_probe = extensions.get().is_some_and(is_probe);
+        // Monitors and pages read; requests for models are posted.
+        let may_trace = !is_probe && request.method() == Method::POST;
         Self {
             log: entrance.access_log.clone(),
             account: RequestAccount::new(entrance.metrics.without_model()),
@@ -113,8 +148,9 @@ impl Entry {
             key: OnceLock::new(),
             metrics: entrance.metrics.clone(),
             route: route(request.method(), extensions.get()),
-            is_probe: extensions.get().is_some_and(is_probe),
+            is_probe,
             began: Instant::now(),
+            trace: if may_trace { entrance.traces.begin(request.headers()) } else { None },
             answered: OnceLock::new(),
         }
     }
@@ -126,7 +162,9 @@ impl Entry {
             ($level:ident) => {
                 tracing::$level!(
                     target: TARGET,
+                    parent: None,
                     id = self.id.as_ref().map(RequestName::as_str),
+                    trace_id = self.trace.as_ref().map(RequestTrace::id),
                     peer = self.peer.map(|peer| tracing::field::display(peer.0)),
                     key = self.key.get().map(KeyName::as_str),
                     route = self.route,
@@ -170,6 +208,19 @@ impl Drop for Entry {
         }
         if self.log.wants(outcome) {
             self.write(outcome, error);
+        }
+        if let Some(trace) = &self.trace {
+            let metrics = self.account.metrics();
+            let facts = TraceFacts {
+                id: self.id.as_ref().map(RequestName::as_str),
+                route: &self.route,
+                status: answered.map(|(status, _)| status.as_u16()),
+                outcome,
+                error,
+                model: metrics.model(),
+                completed,
+            };
+            trace.finish(facts.span(), &completed.map(|completed| completed.stages.clone()).unwrap_or_default());
         }
     }
 }

@@ -2,10 +2,13 @@
 //!
 //! Called by `handler`. Dropping the work cancels it.
 
+use std::time::Instant;
+
 use super::order::{OrderedPair, whole_targets};
-use crate::api::answers::{Generations, PromptEvent, PromptTimes, RequestRecord, TokenTimes};
+use crate::api::answers::{Generations, PromptEvent, RequestRecord};
 use crate::api::http::ApiError;
 use crate::request::GenerationEvent;
+use crate::traces::{PromptTimes, TokenTimes};
 
 /// The likelihood of a target.
 #[derive(Debug, Clone, Copy, Default)]
@@ -38,18 +41,21 @@ pub async fn likelihoods(
     record: &mut RequestRecord,
 ) -> Result<Vec<Likelihood>, ApiError> {
     let mut scores = vec![Vec::new(); order.len()];
+    let mut times = vec![PromptTimes::default(); order.len()];
     loop {
         let next = record.unless_cut_off(async { Ok(generations.next().await) }).await?;
         let Some(PromptEvent { prompt, event }) = next else {
             return Ok(whole_targets(order, &scores, Likelihood::of));
         };
         match event.ok_or(ApiError::EngineGone)? {
-            GenerationEvent::Started { cached_tokens } => record.started(cached_tokens, &mut PromptTimes::default()),
+            GenerationEvent::Started { cached_tokens } => record.started(cached_tokens, &mut times[prompt]),
+            GenerationEvent::SourceReady => times[prompt].source_ready = Some(Instant::now()),
             GenerationEvent::Scored { score, .. } => scores[prompt].push(score.chosen.log_prob),
             // None was asked for.
             GenerationEvent::Token { .. } | GenerationEvent::Drafted { .. } | GenerationEvent::Rated { .. } => {}
             GenerationEvent::Finished { reason, .. } => {
                 record.finished(reason, 0, &TokenTimes::default());
+                record.prompt_finished(&times[prompt]);
                 generations.close(prompt);
             }
             GenerationEvent::Failed { message, kind } => return Err(ApiError::failed(message, kind)),

@@ -15,6 +15,7 @@ use crate::engine::Engine;
 use crate::http_server::body_limits;
 use crate::process::liveness::Liveness;
 use crate::telemetry::Metrics;
+use crate::traces::Traces;
 
 /// Nobody waits at the other end, so requests wait for their rows as long as they must.
 const PATIENCE: Duration = Duration::from_secs(86_400);
@@ -46,6 +47,7 @@ impl Routes {
             access_log: AccessLog::off(),
             body: body_limits(&shared.limits),
             liveness: Liveness::default(),
+            traces: Traces::default(),
             serves_page: false,
         };
         let parts = DeploymentParts { shared: &shared, entrance, trial_program };

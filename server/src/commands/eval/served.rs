@@ -102,6 +102,7 @@ impl Served {
                 GenerationEvent::Token { id, .. } => ids.push(id),
                 GenerationEvent::Failed { message, .. } => return Err(message),
                 GenerationEvent::Started { .. }
+                | GenerationEvent::SourceReady
                 | GenerationEvent::Scored { .. }
                 | GenerationEvent::Drafted { .. }
                 | GenerationEvent::Rated { .. }
@@ -184,6 +185,7 @@ fn likelihood(mut generation: Generation) -> Result<Likelihood, String> {
             }
             GenerationEvent::Failed { message, .. } => return Err(message),
             GenerationEvent::Started { .. }
+            | GenerationEvent::SourceReady
             | GenerationEvent::Token { .. }
             | GenerationEvent::Drafted { .. }
             | GenerationEvent::Rated { .. }

@@ -27,8 +27,12 @@ use crate::process::resources::claim_descriptors;
 use crate::process::service_manager::Notifier;
 use crate::process::signals::{EndSignal, EndSignals};
 use crate::telemetry::Metrics;
+use crate::traces::{TraceSettings, Traces};
 use models::start;
 use reloading::listen_for_signals;
+
+/// Longest time for the last spans to be sent: a collector that takes none keeps no server from its end.
+const LAST_SPANS: Duration = Duration::from_millis(800);
 
 /// Serves until SIGTERM, SIGINT or SIGHUP; running answers are finished first. A second signal cuts them off. The
 /// service manager hears of both ends through `notifier`. Grammars of requests are tried in processes of
@@ -119,6 +123,9 @@ async fn end(
             if patience > Duration::ZERO { again.await } else { std::future::pending().await }
         })
         .await;
+    let traces = deployment.api.entrance.traces.clone();
+    // It waits for a collector, for a moment.
+    let _ = tokio::task::spawn_blocking(move || traces.flush(LAST_SPANS)).await;
     say_drained(began, deployment.api.open_requests.count());
 }
 
@@ -167,8 +174,10 @@ fn entrance(configs: &Configs, addresses: Addresses, credentials: &Credentials) 
         true => AccessLog::one_in(config.server.access_log_sample),
         false => AccessLog::off(),
     };
+    let metrics = Metrics::with_names(&models, config.telemetry.metric_names);
     Entrance {
-        metrics: Metrics::with_names(&models, config.telemetry.metric_names),
+        traces: traces(config.telemetry.traces.as_ref(), &metrics),
+        metrics,
         probe_guard: probe_guard.unwrap_or_else(|| Arc::clone(&guard)),
         guard,
         keys: KeyCheck { keys: credentials.keys.clone(), metrics: config.access.metrics },
@@ -177,6 +186,15 @@ fn entrance(configs: &Configs, addresses: Addresses, credentials: &Credentials) 
         liveness: Liveness::default(),
         serves_page: config.server.page,
     }
+}
+
+/// Begins to send traces, if the settings say where. A server that cannot is one without traces.
+fn traces(settings: Option<&TraceSettings>, metrics: &Metrics) -> Traces {
+    let Some(settings) = settings else { return Traces::default() };
+    Traces::start(settings, metrics.server().traces.clone()).unwrap_or_else(|error| {
+        tracing::warn!(%error, "there is no thread to send traces: none are made");
+        Traces::default()
+    })
 }
 
 /// The guard of an address, which the settings call `name`.
