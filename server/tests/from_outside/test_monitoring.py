@@ -5,6 +5,7 @@ Needs prometheus and promtool on the path, and the programs that `cargo build` m
 """
 import json
 import math
+import os
 import pathlib
 import re
 import socket
@@ -20,7 +21,7 @@ from running_server import ROOT, Server
 
 DEPLOY = ROOT / "deploy"
 RULES = DEPLOY / "prometheus"
-LOADTEST = ROOT / "target/debug/loadtest"
+LOADTEST = os.environ.get("ENCDEC_LOADTEST", str(ROOT / "target/debug/loadtest"))
 # Everything that a metric is about happens within seconds: searches, forms, drafts, encodings.
 SETTINGS = """
 [server]
