@@ -87,7 +87,7 @@ impl HubConfig {
 }
 
 /// Whether an address holds a user, and maybe a password, before its host.
-fn names_user(url: &str) -> bool {
+pub(super) fn names_user(url: &str) -> bool {
     let behind_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
     behind_scheme.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
 }

@@ -3,6 +3,7 @@ and under load every expression of the dashboard and of the rules returns data.
 
 Needs prometheus and promtool on the path, and the programs that `cargo build` makes. Run by monitoring.sh.
 """
+import http.server
 import json
 import math
 import os
@@ -11,6 +12,7 @@ import re
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 import urllib.error
@@ -29,6 +31,9 @@ drain_delay_s = 0
 [model]
 dtype = "f32"
 threads = 1
+[telemetry]
+vllm_metric_names = true
+otlp_endpoint = "COLLECTOR"
 """
 LOAD = """
 url = "URL"
@@ -102,6 +107,32 @@ def tool(*arguments):
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as free:
         return free.getsockname()[1]
+
+
+class Collector(http.server.ThreadingHTTPServer):
+    """Takes traces, and keeps their bytes."""
+
+    def __init__(self):
+        self.received = []
+        received = self.received
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["content-length"]))
+                received.append((self.path, self.headers["content-type"], body))
+                self.send_response(200)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def stop(self):
+        self.shutdown()
+        self.server_close()
 
 
 class Prometheus:
@@ -193,7 +224,10 @@ class UnderLoad(unittest.TestCase):
         # It takes five seconds to begin with its targets, in which the server starts.
         cls.prometheus = Prometheus(f"127.0.0.1:{port}")
         cls.addClassCleanup(cls.prometheus.stop)
-        cls.server = Server(SETTINGS, port=port)
+        cls.collector = Collector()
+        cls.addClassCleanup(cls.collector.stop)
+        settings = SETTINGS.replace("COLLECTOR", f"http://127.0.0.1:{cls.collector.server_port}")
+        cls.server = Server(settings, port=port)
         cls.addClassCleanup(cls.server.stop)
         began = time.monotonic()
         while 1 not in cls.prometheus.query("up"):
@@ -238,6 +272,30 @@ class UnderLoad(unittest.TestCase):
             else:
                 for side in sides(expression):
                     self.assert_data(name, side)
+
+    def test_vllm_s_names_have_the_same_values(self):
+        table = re.findall(r"^\| `(vllm:\w+)` \|", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
+        self.assertGreater(len(table), 20)
+        for name in table:
+            self.assert_data(name, f'{{__name__=~"{name}(_count)?", model_name="demo"}}')
+        differ = 'vllm:generation_tokens_total != on (instance) encdec_generated_tokens_total'
+        self.assertEqual(self.prometheus.query(differ), [])
+
+    def test_the_collector_got_a_trace_of_each_request(self):
+        began = time.monotonic()
+        sent, left = 'encdec_trace_spans_total{outcome="sent"}', 'encdec_trace_spans_total{outcome!="sent"}'
+        # Of each request one span at least; a batch lingers for half a second.
+        requests = self.prometheus.query("sum(encdec_requests_total)")[0]
+        while self.prometheus.query(sent)[0] < requests and time.monotonic() - began < PATIENCE:
+            time.sleep(0.2)
+        self.assertGreater(self.prometheus.query(sent)[0], requests)
+        self.assertEqual(self.prometheus.query(left), [0, 0])
+        self.assertEqual({(path, kind) for path, kind, _ in self.collector.received},
+                         {("/v1/traces", "application/x-protobuf")})
+        spans = b"".join(body for _, _, body in self.collector.received)
+        for name in [b"text_completion demo", b"embeddings demo", b"tokenise", b"queue", b"encode", b"first step",
+                     b"decode", b"detokenise"]:
+            self.assertIn(name, spans)
 
     def test_no_alert_fires(self):
         self.assertEqual(self.prometheus.query('ALERTS{alertstate="firing"}'), [])
