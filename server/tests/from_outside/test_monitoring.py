@@ -35,10 +35,12 @@ threads = 1
 vllm_metric_names = true
 otlp_endpoint = "COLLECTOR"
 """
+# As many requests on a busy machine as on an idle one, so that each kind is among them.
 LOAD = """
 url = "URL"
 [load]
-stages = [{ seconds = 3, clients = 3 }]
+requests = 60
+stages = [{ seconds = 60, clients = 3 }]
 [[requests]]
 name = "repeated"
 source_tokens = 40
