@@ -62,7 +62,7 @@ impl Scheduler {
     pub fn held_tokens(&self) -> usize {
         let source_tokens: usize = self.held_sources().map(|source| source.key().tokens()).sum();
         let target_tokens = self.running.iter().map(|running| {
-            let rooms = running.branches.iter().map(|branch| branch.pages.len() * PAGE_TOKENS);
+            let rooms = running.page_lists().map(|pages| pages.len() * PAGE_TOKENS);
             rooms.map(|room| running.sequence.positions_wanted().min(room)).sum::<usize>()
         });
         source_tokens + target_tokens.sum::<usize>()

@@ -3,6 +3,8 @@
 //! Called wherever a plan is made, after the running sequences of the same priority have the pages they need. Preempts
 //! nobody but idle sequences, for interactive ones.
 
+use std::collections::VecDeque;
+
 use super::event::Event;
 use super::plan::narrow;
 use super::pool_size::target_pages;
@@ -87,10 +89,14 @@ impl Scheduler {
 
     /// Whether a sequence fits beside others of so many rows, if so many pages more were available.
     pub(super) fn fits(&self, needs: &Needs, others: usize, more_pages: usize) -> bool {
+        others + needs.rows <= self.limits.running_rows && self.has_pages(needs, others, more_pages)
+    }
+
+    /// Whether there are pages for a sequence beside others of so many rows, if so many more were available.
+    pub(super) fn has_pages(&self, needs: &Needs, others: usize, more_pages: usize) -> bool {
         // A preempted sequence returns only with room for each running branch to grow by a page, so that it stays.
         let spare = if needs.was_preempted { others } else { 0 };
-        let pages = self.memory.available_beside(needs.source) + more_pages;
-        others + needs.rows <= self.limits.running_rows && needs.pages + spare <= pages
+        needs.pages + spare <= self.memory.available_beside(needs.source) + more_pages
     }
 
     /// Frees pages that only waiting sequences hold, if the first sequence of this priority may have them: those of
@@ -125,7 +131,8 @@ impl Scheduler {
         Running {
             sequence,
             source: source.slot,
-            branches: vec![Branch { pages }],
+            branches: vec![Branch { pages, ready: 0 }],
+            stems: VecDeque::new(),
             draft: Vec::new(),
             computed: 0,
             granted: none,

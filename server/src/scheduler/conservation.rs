@@ -95,7 +95,7 @@ impl Scheduler {
             owners.add(source.pages());
         }
         for running in &self.running {
-            running.branches.iter().for_each(|branch| owners.add(&branch.pages));
+            running.page_lists().for_each(|pages| owners.add(pages));
         }
         let holders = self.running.iter().map(|running| running.source);
         for slot in holders.chain(self.queue.waiting.iter().filter_map(|waiting| waiting.source)) {

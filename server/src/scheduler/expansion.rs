@@ -44,7 +44,7 @@ impl Results<'_> {
         let found = FoundCandidates { lists: forced.as_deref().unwrap_or(found), logits_row };
         match beams.advance(&request, places, found, self.events) {
             Next::GoOn(parents) => self.go_on(running, &parents),
-            Next::ComeBack { branch, tokens } => self.come_back(running, branch, tokens),
+            Next::ComeBack => self.come_back(running),
             Next::Over => self.finish_search(running),
         }
     }
@@ -64,18 +64,17 @@ impl Results<'_> {
         }
         running.sequence.fork_histories(parents);
         running.sequence.move_from(parents, self.moves);
+        running.keep_stems(self.pool);
         running.fork(parents.iter().copied(), self.pool);
         // Behind tokens without a choice more positions were run than were granted.
         running.granted.rows = running.sequence.tokens() - 1 - running.computed;
     }
 
-    /// Goes on with other branches, which share so many generated tokens with a branch that ran. Their last tokens are
-    /// run in any case: candidates are found there.
-    fn come_back(&mut self, running: &mut Running, branch: usize, tokens: usize) {
+    /// Goes on with other branches than those that ran.
+    fn come_back(&mut self, running: &mut Running) {
         running.sequence.begin_histories();
         running.sequence.move_from_start(self.moves);
-        let shared = 1 + running.sequence.request.asked.decoder_prompt.len() + tokens;
-        running.come_back(branch, shared.min(running.sequence.tokens() - 1), self.pool);
+        running.come_back(self.pool);
     }
 
     /// Gives each choice its hypothesis, best first. A search without any fails: nothing could follow.

@@ -36,8 +36,7 @@ impl Scheduler {
     fn pages_of_idle_ones(&self, beside: Option<SourceSlot>) -> usize {
         let running = || self.running.iter().filter(|running| is_idle(running));
         let waiting = self.queue.waiting.iter().filter(|waiting| waiting.sequence.request.priority == Priority::Idle);
-        let branches = running().flat_map(|running| &running.branches);
-        let targets = counted(branches.flat_map(|branch| branch.pages.iter().copied()));
+        let targets = counted(running().flat_map(Running::page_lists).flatten().copied());
         let sources = counted(running().map(|running| running.source).chain(waiting.filter_map(|one| one.source)));
         let targets = targets.into_iter().filter(|&(page, owners)| self.memory.pool.references(page) == owners);
         let sources = sources.into_iter().filter(|&(slot, _)| Some(slot) != beside).filter_map(|(slot, holders)| {

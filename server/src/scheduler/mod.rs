@@ -47,6 +47,7 @@ mod shared_prompts;
 mod source;
 mod source_cache;
 mod state;
+mod stems;
 mod step;
 mod submission;
 #[cfg(test)]

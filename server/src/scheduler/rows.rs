@@ -66,6 +66,9 @@ impl Scheduler {
             let cross_span =
                 PageSpan { first: source.list_pages(*step, tables), tokens: narrow(source.key().tokens()) };
             for index in 0..running.branches.len() {
+                if running.next_positions(index).is_empty() {
+                    continue;
+                }
                 assert_writable(running, index, &memory.pool);
                 let first_page = list_pages(&running.branches[index].pages, &mut plan.targets.tables);
                 let row = |token, position| TargetRow { token, position, first_page, cross_span };
@@ -82,7 +85,8 @@ impl Scheduler {
 /// Asserts that nobody else owns the pages that the granted rows of a branch write, except whole pages of its decoder
 /// prompt: other sequences that share those read them only.
 fn assert_writable(running: &Running, branch: usize, pool: &PagePool) {
-    let (first, last) = (running.position(), running.position() + running.next_rows_of(branch) - 1);
+    let positions = running.next_positions(branch);
+    let (first, last) = (positions.start, positions.end - 1);
     let prompt_pages = running.sequence.request.asked.decoder_prompt.len() / PAGE_TOKENS;
     let written = &running.branches[branch].pages[first / PAGE_TOKENS..=last / PAGE_TOKENS];
     let written = &written[prompt_pages.saturating_sub(first / PAGE_TOKENS).min(written.len())..];
@@ -108,7 +112,7 @@ struct KnownRows<'a> {
 /// Writes the rows of tokens that are known, drafted or without a choice.
 fn write_known(known: KnownRows<'_>, row: impl Fn(RowToken, usize) -> TargetRow, plan: &mut Plan) {
     let KnownRows { running, branch, rules } = known;
-    for position in running.position()..running.position() + running.next_rows_of(branch) {
+    for position in running.next_positions(branch) {
         let row = plan.targets.push(row(RowToken::Known(running.token(branch, position)), position));
         let sequence = &mut running.sequence;
         match sequence.output(position) {

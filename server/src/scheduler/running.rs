@@ -3,6 +3,9 @@
 //!
 //! Rows are granted by `rows`, pages by `preemption` and `admission`.
 
+use std::collections::VecDeque;
+use std::ops::Range;
+
 use kernels::{PAGE_TOKENS, PageCopy};
 
 use super::memory::Memory;
@@ -10,12 +13,15 @@ use super::page_pool::{PageId, PagePool};
 use super::pool_size::target_pages;
 use super::sequence::{Lines, Sequence};
 use super::source::SourceSlot;
+use super::stems::Stem;
 
 /// A line of tokens of a running sequence, with the target pages that it owns. Branches may share pages.
 #[derive(Debug, Default)]
 pub struct Branch {
     /// Its target pages, in the order of positions.
     pub pages: Vec<PageId>,
+    /// Number of positions whose K/V are there, where they are more than every branch has.
+    pub ready: usize,
 }
 
 /// Rows of a sequence in a plan.
@@ -28,6 +34,14 @@ pub struct Grant {
     pub follows_draw: bool,
 }
 
+/// A page that rows of a branch write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Written {
+    /// Its place among the pages of the branch.
+    index: usize,
+    page: PageId,
+}
+
 /// A sequence that has a row and pages.
 #[derive(Debug)]
 pub struct Running {
@@ -35,8 +49,10 @@ pub struct Running {
     pub sequence: Sequence,
     /// The source it holds.
     pub source: SourceSlot,
-    /// Its branches, at least one. All have computed equally many positions.
+    /// Its branches, at least one. Their rows end at the same position.
     pub branches: Vec<Branch>,
+    /// Beginnings that an exact search may come back to, in the order in which they were kept.
+    pub stems: VecDeque<Stem>,
     /// Drafted tokens, whose rows are the last ones that were granted. Known to be right or wrong with their commit.
     pub draft: Vec<u32>,
     /// Number of positions whose K/V are in the pages of every branch.
@@ -113,9 +129,11 @@ impl Running {
     /// branch, all of them or none.
     pub fn grant_within(&self, rows_left: usize) -> Grant {
         let owed = self.owed();
-        let rows = owed.rows.min(rows_left / self.branches.len());
-        let fits = self.rows_with_forced(rows) <= rows_left;
-        Grant { rows: if fits { rows } else { rows - 1 }, ..owed }
+        let mut rows = owed.rows.min(rows_left);
+        while self.rows_with_forced(rows) > rows_left {
+            rows -= 1;
+        }
+        Grant { rows, ..owed }
     }
 
     /// Number of rows of all branches in the plan being made, or in the one that was made ahead.
@@ -126,13 +144,15 @@ impl Running {
     /// Number of rows of all branches, if so many of each are granted.
     fn rows_with_forced(&self, rows: usize) -> usize {
         let forced = if self.reaches_end(rows) { self.sequence.forced_tokens() } else { 0 };
-        rows * self.branches.len() + forced
+        let rows_of = |branch: &Branch| (self.position() + rows).saturating_sub(branch.ready).min(rows);
+        self.branches.iter().map(rows_of).sum::<usize>() + forced
     }
 
-    /// Number of rows of a branch in the plan being made.
-    pub fn next_rows_of(&self, branch: usize) -> usize {
+    /// Positions of a branch that run in the plan being made.
+    pub fn next_positions(&self, branch: usize) -> Range<usize> {
         let forced = if self.reaches_end(self.next.rows) { self.sequence.forced(branch).len() } else { 0 };
-        self.next.rows + forced
+        let end = self.position() + self.next.rows + forced;
+        self.position().max(self.branches[branch].ready).min(end)..end
     }
 
     /// Whether so many rows of each branch reach its last token.
@@ -140,9 +160,15 @@ impl Running {
         rows > 0 && self.position() + rows >= self.sequence.tokens()
     }
 
-    /// Number of target pages, each counted for every branch that owns it.
+    /// Number of target pages, each counted for every branch and stem that owns it.
     pub fn owned_pages(&self) -> usize {
-        self.branches.iter().map(|branch| branch.pages.len()).sum()
+        self.page_lists().map(<[PageId]>::len).sum()
+    }
+
+    /// The pages of each branch, and of each stem.
+    pub fn page_lists(&self) -> impl Iterator<Item = &[PageId]> {
+        let branches = self.branches.iter().map(|branch| branch.pages.as_slice());
+        branches.chain(self.stems.iter().map(|stem| stem.pages.as_slice()))
     }
 
     /// Number of pages that the rows of both plans need in addition to those that the branches own.
@@ -152,22 +178,19 @@ impl Running {
     }
 
     /// Gives each branch the pages that its rows in both plans need. A page that the next rows write and that other
-    /// branches own is replaced by a copy, which `copies` gets; the last owner keeps the page.
+    /// branches or stems own is replaced by a copy, which `copies` gets; the last owner keeps the page.
     pub fn take_pages(&mut self, memory: &mut Memory, copies: &mut Vec<PageCopy>) {
-        let written = self.first_written();
         for index in 0..self.branches.len() {
             let missing = self.missing_pages_of(index);
-            let (branch, later) = self.branches[index..].split_first_mut().expect("the index is of a branch");
-            let page_of = |branch: &Branch| written.and_then(|written| branch.pages.get(written)).copied();
-            if let (Some(written), Some(page)) = (written, page_of(branch))
-                && later.iter().any(|later| page_of(later) == Some(page))
-            {
-                memory.take(1, &mut branch.pages);
-                let shared = branch.pages.swap_remove(written);
-                copies.push(PageCopy { from: shared.0, to: branch.pages[written].0 });
+            let written = self.written(index).filter(|&written| self.owners(written) > 1);
+            let pages = &mut self.branches[index].pages;
+            if let Some(Written { index, page }) = written {
+                memory.take(1, pages);
+                let shared = pages.swap_remove(index);
+                copies.push(PageCopy { from: page.0, to: pages[index].0 });
                 memory.pool.release(&[shared]);
             }
-            memory.take(missing, &mut branch.pages);
+            memory.take(missing, pages);
         }
     }
 
@@ -183,45 +206,44 @@ impl Running {
         let of_parent = |parent: usize| {
             let pages = &self.branches[parent].pages;
             pool.retain(pages);
-            Branch { pages: pages.clone() }
+            Branch { pages: pages.clone(), ready: 0 }
         };
         let forked = parents.into_iter().map(of_parent).collect();
         let before = std::mem::replace(&mut self.branches, forked);
         before.iter().for_each(|branch| pool.release(&branch.pages));
     }
 
-    /// Goes on with other branches than those that ran: keeps the pages of the first positions of one of these, which
-    /// all of them have in common, and runs the others from there. No rows are under way beside those that are over.
-    pub fn come_back(&mut self, branch: usize, positions: usize, pool: &mut PagePool) {
-        let mut stem = self.branches.swap_remove(branch);
-        self.release_pages(pool);
-        pool.release(&stem.pages.split_off(target_pages(positions)));
-        self.branches = vec![stem];
-        (self.computed, self.granted) = (positions, Grant::default());
+    /// The first page that the next rows of a branch write, if it has that. Branches share no later one.
+    fn written(&self, branch: usize) -> Option<Written> {
+        let positions = self.next_positions(branch);
+        let index = positions.start / PAGE_TOKENS;
+        let page = self.branches[branch].pages.get(index).filter(|_| !positions.is_empty());
+        page.map(|&page| Written { index, page })
     }
 
-    /// Index of the first page that the next rows of each branch write. Branches share no later one.
-    fn first_written(&self) -> Option<usize> {
-        (self.next.rows > 0).then(|| self.position() / PAGE_TOKENS)
+    /// Number of branches and stems that own a page.
+    fn owners(&self, Written { index, page }: Written) -> usize {
+        self.page_lists().filter(|pages| pages.get(index) == Some(&page)).count()
     }
 
-    /// Number of pages that the next rows write in several branches: all but the last owner copy them.
+    /// Number of pages that the next rows write and others own: all but the last owner copy them.
     fn copied_pages(&self) -> usize {
-        let Some(written) = self.first_written() else { return 0 };
-        let page = |branch: &Branch| branch.pages.get(written).copied();
-        let is_shared = |(index, branch): (usize, &Branch)| {
-            page(branch).is_some_and(|own| self.branches[..index].iter().any(|earlier| page(earlier) == Some(own)))
+        let is_copied = |&branch: &usize| {
+            self.written(branch).is_some_and(|written| {
+                let earlier = (0..branch).filter(|&earlier| self.written(earlier) == Some(written)).count();
+                earlier + 1 < self.owners(written)
+            })
         };
-        self.branches.iter().enumerate().filter(|&one| is_shared(one)).count()
+        (0..self.branches.len()).filter(is_copied).count()
     }
 
-    /// Returns the pages of all branches.
+    /// Returns the pages of all branches and stems.
     pub fn release_pages(&self, pool: &mut PagePool) {
-        self.branches.iter().for_each(|branch| pool.release(&branch.pages));
+        self.page_lists().for_each(|pages| pool.release(pages));
     }
 
     fn missing_pages_of(&self, branch: usize) -> usize {
-        let wanted = target_pages(self.position() + self.next_rows_of(branch));
+        let wanted = target_pages(self.next_positions(branch).end);
         wanted.saturating_sub(self.branches[branch].pages.len())
     }
 

@@ -74,7 +74,7 @@ impl Beams {
         let tokens = self.search.tokens(branch);
         let (mut scan, read) = match next {
             Next::GoOn(parents) => (self.stops[parents[branch]].fork(), tokens.len() - 1),
-            Next::ComeBack { .. } | Next::Over => (stop.start(), 0),
+            Next::ComeBack | Next::Over => (stop.start(), 0),
         };
         tokens[read..].iter().for_each(|&token| _ = scan.push(token));
         scan

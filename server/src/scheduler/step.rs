@@ -63,6 +63,9 @@ impl Scheduler {
     fn write(&mut self, plan: &mut Plan) {
         self.step += 1;
         plan.clear();
+        if self.plans_under_way == 1 {
+            self.give_up_stems();
+        }
         self.share_prompts();
         for priority in Priority::ALL {
             self.grow_running(priority, &mut plan.copies);

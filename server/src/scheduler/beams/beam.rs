@@ -180,7 +180,7 @@ fn best(branches: &[Line], found: &[Vec<Candidate>], count: usize) -> Vec<Contin
 }
 
 /// Length of the longest beginning that all lists have.
-pub(super) fn common<'a>(mut lists: impl Iterator<Item = &'a [u32]>) -> usize {
+pub fn common<'a>(mut lists: impl Iterator<Item = &'a [u32]>) -> usize {
     let Some(first) = lists.next() else { return 0 };
     let with = |list: &[u32]| first.iter().zip(list).take_while(|(a, b)| a == b).count();
     lists.map(with).fold(first.len(), usize::min)

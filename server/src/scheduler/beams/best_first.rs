@@ -44,9 +44,20 @@ pub struct BestFirst {
     /// Open beginnings by their length.
     open: Vec<BinaryHeap<Open>>,
     path: Path,
+    /// The beginnings that ran in the last step.
+    ran: Vec<Ran>,
     kept: Kept,
     steps: usize,
     is_exact: bool,
+}
+
+/// A beginning that ran.
+#[derive(Debug)]
+pub struct Ran {
+    /// Its tokens.
+    pub tokens: Vec<u32>,
+    /// Whether something that follows it is open.
+    pub is_open: bool,
 }
 
 /// A beginning that runs.
@@ -73,6 +84,7 @@ impl BestFirst {
             front: vec![start],
             open: Vec::new(),
             path: Path::default(),
+            ran: Vec::new(),
             kept: Kept::new(bounds.choices),
             steps: 0,
             is_exact: false,
@@ -104,6 +116,11 @@ impl BestFirst {
         common(self.front.iter().map(|front| front.tokens.as_slice()))
     }
 
+    /// The beginnings that ran in the last step.
+    pub fn ran(&self) -> &[Ran] {
+        &self.ran
+    }
+
     /// Kept targets, best first.
     pub fn kept(&self) -> &[Hypothesis] {
         self.kept.list()
@@ -133,6 +150,7 @@ impl BestFirst {
         assert_eq!(self.front.len(), found.len(), "each branch has candidates");
         self.steps += 1;
         let before = std::mem::take(&mut self.front);
+        self.ran = before.iter().map(|front| Ran { tokens: front.tokens.clone(), is_open: false }).collect();
         let mut children = Vec::new();
         for (branch, (front, found)) in before.iter().zip(found).enumerate() {
             self.expand(Expanded { branch, front }, found, host, &mut children);
@@ -143,7 +161,7 @@ impl BestFirst {
             self.is_exact = !self.is_any_open(&children);
             return Next::Over;
         }
-        self.descend(children).unwrap_or_else(|| self.come_back(&before))
+        self.descend(children).unwrap_or_else(|| self.come_back())
     }
 
     /// Sorts the candidates after a branch into targets that are kept, `children` that are open, and the rest.
@@ -176,7 +194,7 @@ impl BestFirst {
             taken.sort_unstable();
             let rest = Some(Box::new(Rest { count: 2 * front.rest.count, taken, is_ended }));
             let (node, log_prob, longest) = (front.node, front.log_prob, narrow(front.longest));
-            self.add(length - 1, Open { bound, log_prob, node, token: None, longest, rest });
+            self.add(branch, length - 1, Open { bound, log_prob, node, token: None, longest, rest });
         }
     }
 
@@ -195,14 +213,14 @@ impl BestFirst {
                 let front = self.front_of(child.open);
                 self.front.push(front);
             } else {
-                self.add(child.length, child.open);
+                self.add(child.branch, child.length, child.open);
             }
         }
         (!parents.is_empty()).then_some(Next::GoOn(parents))
     }
 
     /// Comes back to the length that has the best open beginning, with the best beginnings of this length.
-    fn come_back(&mut self, before: &[Front]) -> Next {
+    fn come_back(&mut self) -> Next {
         let best = |(length, heap): (usize, &BinaryHeap<Open>)| heap.peek().map(|open| (open.bound, length));
         let by_bound = |a: &(f32, usize), b: &(f32, usize)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
         let best = self.open.iter().enumerate().filter_map(best).max_by(by_bound);
@@ -217,23 +235,15 @@ impl BestFirst {
             let front = self.front_of(open);
             self.front.push(front);
         }
-        let shared = |front: &Front| {
-            common(std::iter::once(front.tokens.as_slice()).chain(self.front.iter().map(|next| next.tokens.as_slice())))
-        };
-        let (branch, tokens) = before
-            .iter()
-            .map(shared)
-            .enumerate()
-            .max_by(|a, b| a.1.cmp(&b.1).then(b.0.cmp(&a.0)))
-            .expect("a step has branches");
-        Next::ComeBack { branch, tokens }
+        Next::ComeBack
     }
 
-    /// Opens a beginning of so many tokens, if it may lead to a target that is kept.
-    fn add(&mut self, length: usize, open: Open) {
+    /// Opens a beginning of so many tokens after a branch, if it may lead to a target that is kept.
+    fn add(&mut self, branch: usize, length: usize, open: Open) {
         if !self.may_improve(open.bound) {
             return;
         }
+        self.ran[branch].is_open = true;
         if self.open.len() <= length {
             self.open.resize_with(length + 1, BinaryHeap::new);
         }

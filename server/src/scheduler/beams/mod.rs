@@ -12,7 +12,7 @@ mod search;
 #[cfg(test)]
 pub(in crate::scheduler) mod tests;
 
-pub use beam::{Beam, Beginning, SearchBounds};
+pub use beam::{Beam, Beginning, SearchBounds, common};
 pub use best_first::{BestFirst, ExactBounds};
 pub use host::Host;
 pub use search::{Next, Search};

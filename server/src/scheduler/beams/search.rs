@@ -3,7 +3,7 @@
 use kernels::Candidate;
 
 use super::beam::{Beam, Beginning};
-use super::best_first::BestFirst;
+use super::best_first::{BestFirst, Ran};
 use super::host::Host;
 use super::hypothesis::Hypothesis;
 
@@ -21,13 +21,8 @@ pub enum Search {
 pub enum Next {
     /// Branches go on, each from the branch of this index before the step.
     GoOn(Vec<usize>),
-    /// Other branches run from their beginnings.
-    ComeBack {
-        /// Index of the branch before the step that begins most like all of them.
-        branch: usize,
-        /// How many of its first tokens they share.
-        tokens: usize,
-    },
+    /// Other branches run.
+    ComeBack,
     /// The search is over.
     Over,
 }
@@ -78,6 +73,14 @@ impl Search {
         match self {
             Self::Beam(search) => search.agreed(),
             Self::BestFirst(_) => Beginning::default(),
+        }
+    }
+
+    /// The branches that ran in the last step, where the search may come back.
+    pub fn ran(&self) -> &[Ran] {
+        match self {
+            Self::Beam(_) => &[],
+            Self::BestFirst(search) => search.ran(),
         }
     }
 

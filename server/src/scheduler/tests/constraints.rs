@@ -6,7 +6,7 @@ use super::one_of::OneOf;
 use super::rhythm::{Broken, Rhythm};
 use super::world::{LIMITS, World, asks, source, with_pages};
 use crate::request::{BeamSearch, ConstraintError, EarlyStopping, FinishReason, GenerationRequest};
-use crate::scheduler::{Event, NoToken, SchedulerLimits};
+use crate::scheduler::{Event, NoToken, Scheduler, SchedulerLimits};
 
 fn in_rhythm(rhythm: Rhythm, max_tokens: u32) -> GenerationRequest {
     GenerationRequest { constraint: Some(rhythm.constraint()), ignore_end: false, ..asks(&source(1, 20), max_tokens) }
@@ -201,4 +201,49 @@ fn tokens_without_a_choice_of_an_exact_search_are_scored_in_one_step_as_far_as_r
     // Three rows are left for two branches: one for each, of which one has a use for it.
     assert_eq!(rows_of_tails(LIMITS.running_rows + 3)[..4], [0, 11, 4, 2 + 1]);
     assert!(rows_of_tails(LIMITS.running_rows)[3..].iter().all(|&rows| rows <= 2));
+}
+
+/// Rows of exact searches among 243 targets of five tokens, which keep stems, or give them up after each step.
+fn rows_of_searches(keeps_stems: bool) -> usize {
+    let ids = |target: u32| (0..5).map(|place| 3 + 5 * place + target / 3_u32.pow(place) % 3).collect();
+    let targets = OneOf((0..243).map(ids).collect()).constraint();
+    let mut rows = 0;
+    for name in 0..3 {
+        let mut world = World::new(LIMITS);
+        let asked = GenerationRequest { constraint: Some(targets.clone()), exact_steps: 2000, ..exact(name) };
+        world.submit(GenerationRequest { decoder_prompt: (3..14).collect(), ..asked });
+        while !world.scheduler.is_idle() {
+            world.step();
+            rows += world.plan.targets.len();
+            let Scheduler { running, memory, .. } = &mut world.scheduler;
+            if !keeps_stems {
+                running.iter_mut().for_each(|running| running.give_up_stems(&mut memory.pool));
+            }
+        }
+        world.check_answers();
+    }
+    rows
+}
+
+#[test]
+fn a_search_comes_back_to_beginnings_whose_pages_it_kept() {
+    let (kept, given_up) = (rows_of_searches(true), rows_of_searches(false));
+    assert!(4 * kept < 3 * given_up, "{kept} rows, {given_up} without stems");
+}
+
+#[test]
+fn a_search_gives_up_its_stems_for_a_request_that_lacks_pages() {
+    let mut world = World::new(with_pages(20));
+    let search = world.submit(exact(1));
+    let stems = |world: &World| world.scheduler.running.first().map_or(0, |running| running.stems.len());
+    while stems(&world) < 6 {
+        world.step();
+    }
+    let free = world.scheduler.counts().free;
+    let other = world.submit(asks(&source(9, 16 * free), 3));
+    world.step();
+    assert!(world.scheduler.running.iter().any(|running| running.sequence.request.id == other));
+    world.run();
+    world.check_answers();
+    assert!(world.answer(search).finish.is_some() && world.scheduler.counters().preemptions == 0);
 }
