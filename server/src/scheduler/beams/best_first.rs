@@ -4,7 +4,7 @@
 //! search does, keeps the beginnings that a beam search would drop, and comes back to them as long as one of them may
 //! still lead to a target that is better than the worst kept. Beginnings that run side by side have equal lengths, to
 //! which each may add tokens without a choice: these are scored in the step, like any others. An open beginning keeps
-//! its tokens only: those that it comes back to are run again.
+//! its tokens; the scheduler keeps pages of the latest that ran, and runs others again.
 
 use std::collections::BinaryHeap;
 
