@@ -30,6 +30,8 @@ pub struct FormLimits {
     pub mask_wait: Duration,
     /// Longest time for what may come next in one answer.
     pub mask_time: Duration,
+    /// Longest time until one of the threads begins with it.
+    pub mask_queue: Duration,
 }
 
 impl FormLimits {
@@ -45,6 +47,7 @@ impl FormLimits {
             mask_threads: reader.integer("limits.mask_threads", 0..=256),
             mask_wait: Duration::from_millis(reader.integer("limits.mask_wait_ms", 0..=1000)),
             mask_time: Duration::from_millis(reader.integer("limits.mask_time_ms", 1..=60_000)),
+            mask_queue: Duration::from_millis(reader.integer("limits.mask_queue_ms", 1..=600_000)),
         }
     }
 }

@@ -96,7 +96,7 @@ mod tests {
         target_tokens: 50,
         classes: 0,
         exact_steps: 0,
-        masks: MaskLimits { threads: 1, wait: Duration::ZERO, time: Duration::ZERO },
+        masks: MaskLimits { threads: 1, wait: Duration::ZERO, time: Duration::ZERO, queue: Duration::ZERO },
         steps: SchedulerLimits {
             pool: PoolSize { pages: 5, source_page_tokens: 16 },
             running_rows: 1,

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::request::ConstraintError;
-use crate::scheduler::{MaskAsk, Move, PlaceId, Plan, Seen};
+use crate::scheduler::{MaskAsk, Move, Need, NoToken, PlaceId, Plan, Seen};
 use crate::telemetry::EngineMetrics;
 
 /// Most threads that are taken of a machine's cores where their number is not set.
@@ -27,12 +27,15 @@ pub struct MaskLimits {
     pub wait: Duration,
     /// Longest time that one move takes; its request fails then.
     pub time: Duration,
+    /// Longest time that a move waits for a thread; its request fails then.
+    pub queue: Duration,
 }
 
 /// Limits of `config.toml`.
 impl Default for MaskLimits {
     fn default() -> Self {
-        Self { threads: 0, wait: Duration::from_millis(5), time: Duration::from_secs(1) }
+        let [wait, time, queue] = [5, 1000, 5000].map(Duration::from_millis);
+        Self { threads: 0, wait, time, queue }
     }
 }
 
@@ -57,6 +60,10 @@ pub(super) struct MaskThreads {
 
 /// A move that is not over.
 struct UnderWay {
+    /// Whether anybody needs it.
+    need: Need,
+    /// When it came up.
+    queued: Instant,
     /// When a thread began with it.
     began: Arc<OnceLock<Instant>>,
     /// Whether it was heard of.
@@ -75,7 +82,7 @@ enum News {
     Gone(Option<Vec<u32>>),
     /// The move is over.
     Reached(Duration),
-    Failed(ConstraintError),
+    Failed(NoToken),
 }
 
 impl MaskThreads {
@@ -93,8 +100,10 @@ impl MaskThreads {
     /// Begins moves.
     pub fn start(&mut self, moves: impl Iterator<Item = Move>) {
         for one in moves {
-            let began = Arc::<OnceLock<Instant>>::default();
-            self.under_way.insert(one.to, UnderWay { began: Arc::clone(&began), is_heard: false, is_late: false });
+            let (began, queued) = (Arc::<OnceLock<Instant>>::default(), Instant::now());
+            let clock = Arc::clone(&began);
+            let under_way = UnderWay { need: one.need(), queued, began: clock, is_heard: false, is_late: false };
+            self.under_way.insert(one.to, under_way);
             self.silent += 1;
             let reports = self.reports.0.clone();
             let make = move || make(one, &began, &reports);
@@ -107,6 +116,7 @@ impl MaskThreads {
 
     /// Waits until every move has gone as far as its mask, while the step's patience lasts.
     pub fn wait(&mut self, patience: &mut Duration) {
+        self.forget_unneeded();
         self.take_reports(patience, |threads| threads.silent == 0);
     }
 
@@ -119,6 +129,7 @@ impl MaskThreads {
     pub fn seen(&mut self) -> Vec<(PlaceId, Seen)> {
         let mut no_time = Duration::ZERO;
         self.take_reports(&mut no_time, |_| true);
+        self.forget_unneeded();
         self.end_long_ones();
         std::mem::take(&mut self.seen)
     }
@@ -162,8 +173,8 @@ impl MaskThreads {
     }
 
     fn take(&mut self, Report { to, news }: Report) {
-        // A move that took too long is not waited for any more.
-        let Some(one) = self.under_way.get_mut(&to) else { return };
+        // A move that took too long, or whose request is over, is not waited for any more.
+        let Some(one) = self.under_way.get_mut(&to).filter(|one| one.need.is_there()) else { return };
         let was_silent = !std::mem::replace(&mut one.is_heard, true);
         self.silent -= usize::from(was_silent);
         match news {
@@ -173,22 +184,39 @@ impl MaskThreads {
                 self.seen.extend(one.is_late.then_some((to, Seen::Mask)));
                 self.under_way.remove(&to);
             }
-            News::Failed(error) => {
-                tracing::warn!(%error, "a request with a constraint cannot go on");
-                self.seen.push((to, Seen::Failed(error)));
+            News::Failed(cause) => {
+                tracing::warn!(?cause, "a request with a constraint cannot go on");
+                self.seen.push((to, Seen::Failed(cause)));
                 self.under_way.remove(&to);
             }
         }
     }
 
-    /// Gives up moves that take too long. Their threads are free when they are over.
+    /// Forgets moves to places that nobody needs any more. Threads do not begin with them.
+    fn forget_unneeded(&mut self) {
+        let silent = &mut self.silent;
+        self.under_way.retain(|_, one| {
+            let is_needed = one.need.is_there();
+            *silent -= usize::from(!is_needed && !one.is_heard);
+            is_needed
+        });
+    }
+
+    /// Gives up moves that take too long, whose threads are free when they are over, and those that wait too long for a
+    /// thread.
     fn end_long_ones(&mut self) {
-        let most = self.limits.time;
-        let is_long = |one: &UnderWay| one.began.get().is_some_and(|began| began.elapsed() > most);
-        let long: Vec<PlaceId> = self.under_way.iter().filter(|(_, one)| is_long(one)).map(|(to, _)| *to).collect();
-        for to in long {
-            let reason = format!("it takes longer than {most:?} to find what may come next (limits.mask_time_ms)");
-            self.take(Report { to, news: News::Failed(ConstraintError { reason }) });
+        let MaskLimits { time, queue, .. } = self.limits;
+        let cause = |one: &UnderWay| match one.began.get() {
+            Some(began) if began.elapsed() > time => {
+                let reason = format!("it takes longer than {time:?} to find what may come next (limits.mask_time_ms)");
+                Some(NoToken::Unfollowed(ConstraintError { reason }))
+            }
+            None if one.queued.elapsed() > queue => Some(NoToken::NoThread { waited: queue }),
+            _ => None,
+        };
+        let long = self.under_way.iter().filter_map(|(to, one)| Some((*to, cause(one)?)));
+        for (to, cause) in long.collect::<Vec<_>>() {
+            self.take(Report { to, news: News::Failed(cause) });
         }
     }
 
@@ -205,8 +233,11 @@ impl MaskThreads {
     }
 }
 
-/// Makes a move and reports of it.
+/// Makes a move, if anybody needs it, and reports of it.
 fn make(one: Move, clock: &OnceLock<Instant>, reports: &Sender<Report>) {
+    if !one.need().is_there() {
+        return;
+    }
     let began = *clock.get_or_init(Instant::now);
     let to = one.to;
     // The step loop listens, unless its thread is gone.
@@ -218,9 +249,9 @@ fn make(one: Move, clock: &OnceLock<Instant>, reports: &Sender<Report>) {
         tell(News::Gone(tells_forced.then(|| std::mem::take(&mut moved.forced))));
         moved.find_mask()
     }));
-    tell(match outcome {
-        Ok(Ok(())) => News::Reached(began.elapsed()),
-        Ok(Err(error)) => News::Failed(error),
-        Err(_) => News::Failed(ConstraintError { reason: "the library that follows it failed".to_owned() }),
+    let broken = || ConstraintError { reason: "the library that follows it failed".to_owned() };
+    tell(match outcome.unwrap_or_else(|_| Err(broken())) {
+        Ok(()) => News::Reached(began.elapsed()),
+        Err(error) => News::Failed(NoToken::Unfollowed(error)),
     });
 }

@@ -100,6 +100,13 @@ pub(super) fn message(event: &Event, read: &mut Read<'_, impl Iterator<Item = To
         Event::Failed { ref cause, .. } => match cause {
             NoToken::NothingLeft => News::Failed { message: NOTHING_LEFT.to_owned(), kind: FailureKind::Refused },
             NoToken::Unfollowed(error) => News::Failed { message: error.to_string(), kind: FailureKind::Refused },
+            NoToken::NoThread { waited } => News::Failed {
+                message: format!(
+                    "no thread had time within {waited:?} to find what may come next in the form of the answer \
+                     (limits.mask_queue_ms, limits.mask_threads); try again later"
+                ),
+                kind: FailureKind::Overloaded,
+            },
             NoToken::NotFinite => not_finite("logits"),
         },
     };

@@ -98,7 +98,7 @@ impl OpenRequests {
             News::Finished { choice, .. } => open.end(*choice),
             News::Encoded { .. } => true,
             // The client is told, and its request has a line in the access log.
-            News::Failed { kind: FailureKind::Refused, .. } => true,
+            News::Failed { kind: FailureKind::Refused | FailureKind::Overloaded, .. } => true,
             News::Failed { message, .. } => {
                 tracing::error!(parent: &open.span, model = self.model, request = id.0, message, "a request failed");
                 true

@@ -106,6 +106,7 @@ impl Loaded {
                 threads: limits.forms.mask_threads,
                 wait: limits.forms.mask_wait,
                 time: limits.forms.mask_time,
+                queue: limits.forms.mask_queue,
             },
             steps,
         })

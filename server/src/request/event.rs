@@ -26,6 +26,8 @@ impl FinishReason {
 pub enum FailureKind {
     /// In the server, at this time: the same request may succeed later.
     Passing,
+    /// In the server, which has more to do than it can.
+    Overloaded,
     /// In the server or the model: the same request would fail again.
     Lasting,
     /// In the request: what it asks for cannot be.

@@ -3,6 +3,7 @@
 //! Made by the scheduler; the engine thread turns them into messages for clients.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use kernels::TokenScore;
 
@@ -57,6 +58,11 @@ pub enum NoToken {
     NothingLeft,
     /// The constraint cannot be followed.
     Unfollowed(ConstraintError),
+    /// No thread began to find what the constraint allows.
+    NoThread {
+        /// For so long.
+        waited: Duration,
+    },
     /// Ids could have been chosen, but their logits are no finite numbers.
     NotFinite,
 }

@@ -59,7 +59,7 @@ pub use conservation::Imbalance;
 pub use event::{Event, HeldScore, NoToken, ScoreAt, TokenScoreAt};
 pub use limits::{BoundaryTokens, SchedulerLimits};
 pub use page_pool::{PageId, PageImbalance};
-pub use place::{MaskAsk, Move, Moved, PlaceId, Seen};
+pub use place::{MaskAsk, Move, Moved, Need, PlaceId, Seen};
 pub use plan::{EncodeWork, Lane, Output, Plan, TargetBatch};
 pub use pool_size::PoolSize;
 pub use sequence::SequenceId;

@@ -4,7 +4,7 @@
 //! than the engine thread may take. The scheduler says which moves are to be made and hears what was seen on the way;
 //! threads beside the steps make them. A place is whole when it is reached, and never changes after that.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use kernels::{DrawRules, RuleId, TokenMask};
 
@@ -77,8 +77,8 @@ pub enum Seen {
     Forced(Vec<u32>),
     /// A mask, which was late for a draw.
     Mask,
-    /// The constraint cannot be followed.
-    Failed(ConstraintError),
+    /// Nothing will be seen any more.
+    Failed(NoToken),
 }
 
 /// Where a move begins.
@@ -101,10 +101,21 @@ pub struct Move {
     end: MoveEnd,
 }
 
+/// Tells whether anybody still needs a place: nobody does when its sequence is over.
+#[derive(Debug, Clone)]
+pub struct Need(Weak<Mutex<Option<Standing>>>);
+
+impl Need {
+    /// Whether anybody does.
+    pub fn is_there(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+}
+
 /// The end of a move.
 #[derive(Debug)]
 struct MoveEnd {
-    ground: Ground,
+    need: Need,
     request: Arc<Request>,
     /// Number of generated tokens there.
     generated: usize,
@@ -123,6 +134,11 @@ impl Move {
     /// Whether it goes on by tokens without a choice, which the scheduler has to see.
     pub const fn is_forced_on(&self) -> bool {
         self.most_forced > 0
+    }
+
+    /// The need for the place.
+    pub fn need(&self) -> Need {
+        self.end.need.clone()
     }
 
     /// Goes on by the tokens, and by those without a choice. These stop before a token that ends the answer and before
@@ -154,13 +170,14 @@ impl Move {
 }
 
 impl Moved {
-    /// Finds the mask, with which the place is reached. Where nothing but the end is left, the answer ends before
-    /// `min_tokens`.
+    /// Finds the mask, with which the place is reached, if anybody needs it. Where nothing but the end is left, the
+    /// answer ends before `min_tokens`.
     ///
     /// # Errors
     /// When the constraint's limits are reached.
     pub fn find_mask(self) -> Result<(), ConstraintError> {
-        let Self { mut standing, end: MoveEnd { ground, request, generated }, .. } = self;
+        let Self { mut standing, end: MoveEnd { need, request, generated }, .. } = self;
+        let Some(ground) = need.0.upgrade().map(Ground) else { return Ok(()) };
         let words = &mut standing.words;
         standing.state.write_allowed(words)?;
         if generated < request.asked.min_tokens as usize {
@@ -242,8 +259,8 @@ impl Sequence {
     fn move_to(&mut self, branch: usize, from: Origin, tokens: Vec<u32>, moves: &mut Vec<Move>) {
         let most_forced = self.most_forced();
         let place = Place { is_awaited: most_forced > 0, ..Place::default() };
-        let (ground, request) = (place.ground.clone(), Arc::clone(&self.request));
-        let end = MoveEnd { ground, request, generated: self.generated_tokens() };
+        let (need, request) = (Need(Arc::downgrade(&place.ground.0)), Arc::clone(&self.request));
+        let end = MoveEnd { need, request, generated: self.generated_tokens() };
         let to = PlaceId { sequence: self.id, branch };
         moves.push(Move { to, from, tokens, most_forced, end });
         self.places.push(place);
@@ -293,9 +310,9 @@ impl Scheduler {
                 let told = tokens.into_iter().filter(|_| is_heard);
                 events.extend(told.map(|token| Event::Token { request, choice, token, score: None }));
             }
-            Seen::Failed(error) => {
+            Seen::Failed(cause) => {
                 let request = sequence.request.id;
-                events.push(Event::Failed { request, cause: NoToken::Unfollowed(error) });
+                events.push(Event::Failed { request, cause });
                 self.end(Selection { request, choice: None });
                 self.sweep();
             }

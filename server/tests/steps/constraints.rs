@@ -84,7 +84,7 @@ fn executors() -> [Box<dyn Executor>; 2] {
 
 #[test]
 fn slow_masks_change_no_token_and_hold_up_nobody_else() {
-    let masks = |wait| MaskLimits { threads: 2, wait, time: Duration::from_secs(60) };
+    let masks = |wait| MaskLimits { threads: 2, wait, time: Duration::from_secs(60), queue: Duration::from_secs(60) };
     let [direct, _] = executors();
     let expected = DemoEngine::with_masks(direct, masks(Duration::from_secs(60))).together(&asked(Duration::ZERO));
     assert!(expected.iter().flatten().all(|tokens| !tokens.is_empty()));
@@ -98,7 +98,8 @@ fn slow_masks_change_no_token_and_hold_up_nobody_else() {
 #[test]
 fn a_mask_that_takes_too_long_ends_its_request_and_no_other() {
     for executor in executors() {
-        let masks = MaskLimits { threads: 2, wait: Duration::ZERO, time: Duration::from_millis(100) };
+        let time = Duration::from_millis(100);
+        let masks = MaskLimits { threads: 2, wait: Duration::ZERO, time, ..MaskLimits::default() };
         let engine = DemoEngine::with_masks(executor, masks);
         let [slow, .., plain] = <[_; 7]>::try_from(asked(Duration::from_secs(2))).unwrap();
         let (mut slow, began) = (engine.submit(&slow), Instant::now());

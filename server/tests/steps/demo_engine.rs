@@ -130,6 +130,11 @@ impl DemoEngine {
         self.metrics.late_masks.get()
     }
 
+    /// Masks that were found so far.
+    pub fn masks(&self) -> u64 {
+        self.metrics.mask_seconds.get_sample_count()
+    }
+
     /// Tokens that were drafted and right so far.
     pub fn accepted_draft_tokens(&self) -> u64 {
         self.metrics.accepted_draft_tokens.get()

@@ -11,6 +11,7 @@ mod exact;
 mod form_memory;
 #[allow(dead_code, reason = "the compiler checks it everywhere; it runs where a feature gives a device")]
 mod graphs;
+mod mask_queue;
 mod mixed;
 #[allow(dead_code, reason = "the compiler checks it everywhere; it runs where a feature gives a device")]
 mod neighbours;

@@ -5,7 +5,7 @@
 use super::form_error::FormProblem;
 use super::sequence_error::TargetNames;
 use crate::job_pool::JobFailed;
-use crate::request::Refusal;
+use crate::request::{FailureKind, Refusal};
 
 /// An error for the client.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -349,19 +349,13 @@ pub enum ApiError {
         /// The connection's message.
         problem: String,
     },
-    /// A wish of the request that turned out to be impossible when it ran.
-    #[error("{problem}")]
-    Impossible {
+    /// The request failed when it ran.
+    #[error("{}{problem}", fault(*.kind))]
+    Failed {
         /// The message.
         problem: String,
-    },
-    /// The engine failed on this request.
-    #[error("the engine failed: {problem}")]
-    EngineFailed {
-        /// The message.
-        problem: String,
-        /// Whether the same request would fail again.
-        is_lasting: bool,
+        /// Where the fault lies.
+        kind: FailureKind,
     },
     /// The engine ended before the request did.
     #[error("the engine stopped before the request was finished")]
@@ -384,6 +378,15 @@ pub enum ApiError {
     /// A worker thread of the server itself failed.
     #[error("an internal error happened while the request was prepared")]
     WorkerFailed,
+}
+
+/// The beginning of the message of a failure.
+const fn fault(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::Refused => "",
+        FailureKind::Overloaded => "the server is overloaded: ",
+        FailureKind::Passing | FailureKind::Lasting => "the engine failed: ",
+    }
 }
 
 impl From<Refusal> for ApiError {

@@ -5,7 +5,7 @@
 use axum::http::StatusCode;
 
 use super::error::ApiError;
-use crate::request::Refusal;
+use crate::request::{FailureKind, Refusal};
 use crate::telemetry::Outcome;
 
 const OVERLOADED: (StatusCode, &str, Option<&str>) =
@@ -50,9 +50,10 @@ impl ApiError {
             Self::BodyTimeout { .. } | Self::BodyTooSlow { .. } => {
                 (StatusCode::REQUEST_TIMEOUT, BAD_REQUEST, Some("request_timeout"))
             }
-            Self::EngineFailed { .. } | Self::EngineGone | Self::WorkerFailed => {
-                (StatusCode::INTERNAL_SERVER_ERROR, "server_error", Some("internal_error"))
-            }
+            Self::Failed { kind: FailureKind::Overloaded, .. } => unavailable("form_timeout"),
+            Self::Failed { kind: FailureKind::Passing | FailureKind::Lasting, .. }
+            | Self::EngineGone
+            | Self::WorkerFailed => (StatusCode::INTERNAL_SERVER_ERROR, "server_error", Some("internal_error")),
             Self::Refused(refusal) => match refusal {
                 Refusal::Overloaded { .. } => OVERLOADED,
                 Refusal::Draining => unavailable("shutting_down"),
@@ -93,7 +94,7 @@ impl ApiError {
             | Self::BrokenEncoding { .. }
             | Self::ChatTemplate { .. }
             | Self::Form(_)
-            | Self::Impossible { .. }
+            | Self::Failed { kind: FailureKind::Refused, .. }
             | Self::ClientGone
             | Self::BodyBroken { .. } => (StatusCode::BAD_REQUEST, BAD_REQUEST, None),
         };

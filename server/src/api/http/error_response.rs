@@ -9,6 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::ApiError;
+use crate::request::FailureKind;
 
 /// An answer's error code; in its extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +67,7 @@ impl IntoResponse for ApiError {
             // OpenAI's clients look for this one first.
             headers.insert(HeaderName::from_static("retry-after-ms"), HeaderValue::from_static("1000"));
         }
-        if matches!(self, Self::EngineFailed { is_lasting: true, .. }) {
+        if matches!(self, Self::Failed { kind: FailureKind::Lasting, .. }) {
             // OpenAI's clients repeat what ended with a 500 unless they are told not to.
             headers.insert(HeaderName::from_static("x-should-retry"), HeaderValue::from_static("false"));
         }

@@ -49,12 +49,8 @@ impl TargetNames {
 
 impl ApiError {
     /// The error of a request that failed in the engine.
-    pub fn failed(problem: String, kind: FailureKind) -> Self {
-        match kind {
-            FailureKind::Refused => Self::Impossible { problem },
-            FailureKind::Passing => Self::EngineFailed { problem, is_lasting: false },
-            FailureKind::Lasting => Self::EngineFailed { problem, is_lasting: true },
-        }
+    pub const fn failed(problem: String, kind: FailureKind) -> Self {
+        Self::Failed { problem, kind }
     }
 
     /// A refusal that concerns the source in the field `param`.

@@ -1,7 +1,7 @@
 //! Threads for constraints, in the time of steps.
 
 use super::fake_model::mix;
-use crate::scheduler::{Event, Move, Moved, PlaceId, Plan, Scheduler, Seen};
+use crate::scheduler::{Event, Move, Moved, NoToken, PlaceId, Plan, Scheduler, Seen};
 
 /// Makes the scheduler's moves, at once or some steps later.
 #[derive(Debug, Default)]
@@ -66,7 +66,7 @@ impl Threads {
 
     fn finish(&mut self, one: UnderWay, scheduler: &mut Scheduler, events: &mut Vec<Event>) -> Option<UnderWay> {
         let UnderWay { to, work, is_late, .. } = one;
-        let seen = |error| Seen::Failed(error);
+        let seen = |error| Seen::Failed(NoToken::Unfollowed(error));
         let moved = match work {
             Work::Move(one) => {
                 let is_forced_on = one.is_forced_on();
