@@ -49,6 +49,17 @@ fn schemas() -> Vec<(&'static str, Value)> {
         "required": ["name", "section", "priority", "tags", "homepage"],
         "additionalProperties": false,
     });
+    let object = |properties: Value| {
+        let required: Vec<String> = properties.as_object().expect("an object").keys().cloned().collect();
+        json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+    };
+    let strings = object(json!({
+        "name": {"type": "string", "maxLength": 40},
+        "kind": {"enum": ["editor", "library", "game", "server"]},
+        "size": {"type": "integer"},
+        "tags": {"type": "array", "items": {"type": "string", "maxLength": 12}, "maxItems": 4},
+    }));
+    let format = |name: &str| json!({"type": "string", "format": name});
     vec![
         ("any object", json!({"type": "object"})),
         ("record", record.clone()),
@@ -61,6 +72,20 @@ fn schemas() -> Vec<(&'static str, Value)> {
                     "required": ["value", "children"]}},
                 "$ref": "#/$defs/node",
             }),
+        ),
+        ("list of strings", json!({"type": "array", "items": strings, "minItems": 40})),
+        (
+            "formats",
+            object(json!({"when": format("date-time"), "who": format("email"), "where": format("uri"),
+                          "id": format("uuid")})),
+        ),
+        (
+            "patterns",
+            object(json!({
+                "a": {"type": "string", "pattern": "^[A-Z][a-z]{2,20}( [A-Z][a-z]{2,20}){0,3}$"},
+                "b": {"type": "string", "pattern": "^\\w{1,60}$"},
+                "c": {"type": "string", "minLength": 5, "maxLength": 200},
+            })),
         ),
     ]
 }

@@ -24,6 +24,8 @@ pub struct FormLimits {
     pub cached_forms: usize,
     /// Bytes of memory of these, for each model.
     pub cached_form_bytes: usize,
+    /// Bytes that a running answer may take beyond the compiled form.
+    pub form_growth_bytes: usize,
     /// Threads that find what may come next, for each model; 0: half of the cores, and eight at most.
     pub mask_threads: usize,
     /// Longest time that a step waits for them.
@@ -44,6 +46,7 @@ impl FormLimits {
             grammar_trial_s: reader.integer("limits.grammar_trial_s", 1..=60),
             cached_forms: reader.integer("limits.cached_forms", 1..=4096),
             cached_form_bytes: reader.integer("limits.cached_form_bytes", MIB..=1024 * GIB),
+            form_growth_bytes: reader.integer("limits.form_growth_bytes", 65_536..=GIB),
             mask_threads: reader.integer("limits.mask_threads", 0..=256),
             mask_wait: Duration::from_millis(reader.integer("limits.mask_wait_ms", 0..=1000)),
             mask_time: Duration::from_millis(reader.integer("limits.mask_time_ms", 1..=60_000)),

@@ -51,6 +51,8 @@ pub struct CompilerTools {
     pub target_vocab: usize,
     /// Tokens that end a target, at least one.
     pub end_tokens: Vec<u32>,
+    /// Bytes that an answer may take beyond those of its beginning.
+    pub growth: usize,
     /// Where grammars are tried.
     pub trials: Trials,
     /// Threads that compile.
@@ -112,8 +114,9 @@ impl FormCompiler {
         }
         let (tools, vocabulary) = (self.tools.clone(), Arc::clone(&self.vocabulary));
         let make = move || {
-            let CompilerTools { tokenizer, target_vocab, end_tokens, .. } = &tools;
-            let vocabulary = vocabulary.get_or_init(|| Vocabulary::new(tokenizer, *target_vocab, end_tokens));
+            let CompilerTools { tokenizer, target_vocab, end_tokens, growth, .. } = &tools;
+            let new = || Vocabulary::new(tokenizer, *target_vocab, end_tokens).with_growth(*growth);
+            let vocabulary = vocabulary.get_or_init(new);
             match form {
                 Form::Grammar(grammar) => grammar.compile(vocabulary).map_err(FormError::from),
                 Form::Targets(texts) => Targets::compile(&texts, vocabulary).map_err(FormError::from),

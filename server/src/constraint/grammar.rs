@@ -4,12 +4,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use llguidance::TokenParser;
 use llguidance::api::{GrammarWithLexer, TopLevelGrammar};
-use llguidance::{Matcher, ParserFactory};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::compiled::Compiled;
+use super::compiled::{Compiled, Size};
 use super::vocabulary::Vocabulary;
 use crate::request::Constraint;
 
@@ -18,11 +18,15 @@ use crate::request::Constraint;
 const JSON_WHITE_SPACE: &str = r"[\x20\x0A\x0D\x09]{1,32}";
 
 /// Bytes of memory of the smallest compiled grammar, and more for each byte of a text, which stand for its rules.
-const GRAMMAR_BYTES: usize = 16 << 10;
-const BYTES_PER_BYTE: usize = 48;
+const GRAMMAR_BYTES: usize = 8 << 10;
+const BYTES_PER_BYTE: usize = 41;
 /// Bytes of an expression of a lexer in all tables but those that the library counts, and of a node of its tree.
 const EXPRESSION_BYTES: usize = 4 << 10;
-const NODE_BYTES: usize = 128;
+const NODE_BYTES: usize = 64;
+/// Bytes that an answer has for itself: at the beginning, for an expression of the lexer, and for a byte of the text.
+const ANSWER_BYTES: usize = 12 << 10;
+const ANSWER_EXPRESSION_BYTES: usize = 512;
+const ANSWER_BYTES_PER_BYTE: usize = 4;
 
 /// Why a grammar is refused that the library has no reason against.
 const LIBRARY_FAILS: &str = "the library that compiles grammars fails on it";
@@ -39,13 +43,6 @@ pub enum Grammar {
     Regex(String),
     /// A context-free grammar in llguidance's dialect of Lark.
     Lark(String),
-}
-
-/// A grammar's matcher that has read nothing.
-pub(super) struct Fresh {
-    matcher: Matcher,
-    /// Bytes of memory of its tables, about, without those that grow with the text alone.
-    tables_bytes: usize,
 }
 
 /// A grammar that cannot be served.
@@ -69,32 +66,40 @@ impl Grammar {
     /// With llguidance's reason when it is wrong, unsupported, impossible or too large.
     pub fn compile(self, vocabulary: &Vocabulary) -> Result<Constraint, GrammarError> {
         let text_bytes = serde_json::to_vec(&self).map_or(0, |text| text.len());
-        let Fresh { matcher, tables_bytes } = self.matcher(&vocabulary.factory)?;
-        let bytes = tables_bytes + BYTES_PER_BYTE * text_bytes;
-        Ok(Constraint::new(Compiled::new(matcher, vocabulary.end_tokens.as_slice(), bytes)))
+        let parser = self.parser(|grammar| vocabulary.parser(grammar))?;
+        let lexer = parser.parser.lexer_stats();
+        let (expressions, mask) = (lexer.num_regexps, vocabulary.size() / 8);
+        let tables = lexer.num_bytes + NODE_BYTES * lexer.num_ast_nodes + mask;
+        let rules = BYTES_PER_BYTE * text_bytes;
+        let of_answer = ANSWER_BYTES + ANSWER_EXPRESSION_BYTES * expressions + ANSWER_BYTES_PER_BYTE * text_bytes;
+        let size = Size {
+            compiled: GRAMMAR_BYTES + tables + EXPRESSION_BYTES * expressions + rules,
+            answer: of_answer + tables,
+            growth: vocabulary.growth,
+        };
+        Ok(Constraint::new(Compiled::new(parser, &vocabulary.end_tokens, size)))
     }
 
-    /// A matcher that has read nothing.
+    /// A parser that has read nothing, as `make` makes it.
     ///
     /// # Errors
     /// As [`Self::compile`].
-    pub(super) fn matcher(self, factory: &ParserFactory) -> Result<Fresh, GrammarError> {
+    pub(super) fn parser(
+        self,
+        make: impl FnOnce(TopLevelGrammar) -> Result<TokenParser, String>,
+    ) -> Result<TokenParser, GrammarError> {
         // A panic within the library is an error of this grammar and of nothing else.
         let compiled = catch_unwind(AssertUnwindSafe(|| {
-            let parser = factory.create_parser(self.into_library()).map_err(|error| refused(&error))?;
-            // A clone, which has the same lexer: a matcher does not tell how large that is.
-            let same = parser.clone();
-            let mut matcher = Matcher::new(Ok(parser));
+            let mut parser = make(self.into_library()).map_err(GrammarError::Refused)?;
+            parser.start_without_prompt();
             // The first mask shows whether any answer matches.
-            matcher.compute_mask_or_eos().map_err(|_| GrammarError::Refused("no answer can match it".to_owned()))?;
-            let lexer = same.parser.lexer_stats();
-            let expressions = EXPRESSION_BYTES * lexer.num_regexps + NODE_BYTES * lexer.num_ast_nodes;
-            Ok(Fresh { matcher, tables_bytes: GRAMMAR_BYTES + lexer.num_bytes + expressions })
+            parser.compute_mask().map_err(|_| GrammarError::Refused("no answer can match it".to_owned()))?;
+            Ok(parser)
         }));
         compiled.unwrap_or_else(|_| Err(GrammarError::Refused(LIBRARY_FAILS.to_owned())))
     }
 
-    fn into_library(self) -> TopLevelGrammar {
+    pub(super) fn into_library(self) -> TopLevelGrammar {
         let grammar = match self {
             Self::JsonObject => GrammarWithLexer::from_json_schema(with_white_space(json!({"type": "object"}))),
             Self::JsonSchema(schema) => GrammarWithLexer::from_json_schema(with_white_space(schema)),
@@ -114,8 +119,4 @@ fn with_white_space(mut schema: Value) -> Value {
         fields.entry("x-guidance").or_insert_with(|| json!({ "whitespace_pattern": JSON_WHITE_SPACE }));
     }
     schema
-}
-
-fn refused(error: &impl ToString) -> GrammarError {
-    GrammarError::Refused(error.to_string())
 }

@@ -8,6 +8,11 @@ mod compiler;
 mod fair_semaphore;
 mod form_cache;
 mod grammar;
+mod mask_finder;
+#[cfg(test)]
+mod masks;
+mod reach;
+mod runs;
 #[cfg(test)]
 mod schemas;
 #[cfg(test)]
@@ -15,6 +20,7 @@ mod siblings;
 mod targets;
 #[cfg(test)]
 mod tests;
+mod token_tree;
 pub mod trial;
 mod vocabulary;
 

@@ -14,11 +14,14 @@ const ENDS: [u32; 2] = [1, 6];
 /// Tokens of the longest walk.
 const LONGEST: u32 = 4000;
 
-pub static DEMO: LazyLock<Vocabulary> = LazyLock::new(|| {
+pub static DEMO: LazyLock<Vocabulary> = LazyLock::new(demo);
+
+/// The tokens of the demo.
+pub fn demo() -> Vocabulary {
     let tokenizer = Tokenizer::from_bytes(include_bytes!("../../../model/demo/tokenizer.json")).unwrap();
     let size = tokenizer.vocab_size();
     Vocabulary::new(&Arc::new(tokenizer), size, &ENDS)
-});
+}
 
 fn compiled(grammar: Grammar) -> Constraint {
     grammar.compile(&DEMO).unwrap()

@@ -21,7 +21,7 @@ use tokio::process::{Child, Command};
 
 use super::fair_semaphore::FairSemaphore;
 use super::grammar::{Grammar, GrammarError};
-use super::vocabulary::LIMITS;
+use super::vocabulary::factory;
 use crate::request::Party;
 
 /// The command of the program that holds a trial.
@@ -156,14 +156,8 @@ pub fn hold(mut input: impl Read) -> Result<(), TrialEnd> {
 }
 
 fn compile(grammar: Grammar) -> Result<(), GrammarError> {
-    static BYTES_ALONE: LazyLock<ParserFactory> = LazyLock::new(|| {
-        let mut factory = ParserFactory::new(&ApproximateTokEnv::single_byte_env(), Default::default(), &[])
-            .expect("there are no slices to compile");
-        *factory.limits_mut() = LIMITS;
-        factory.quiet();
-        factory
-    });
-    grammar.matcher(&BYTES_ALONE).map(drop)
+    static BYTES_ALONE: LazyLock<ParserFactory> = LazyLock::new(|| factory(&ApproximateTokEnv::single_byte_env()));
+    grammar.parser(|grammar| BYTES_ALONE.create_parser(grammar).map_err(|error| error.to_string())).map(drop)
 }
 
 /// Lowers a limit of this process. A limit that cannot be set is left to the others.

@@ -5,14 +5,17 @@
 use std::fmt;
 use std::sync::Arc;
 
-use llguidance::ParserFactory;
-use llguidance::api::ParserLimits;
+use llguidance::api::{ParserLimits, TopLevelGrammar};
+use llguidance::earley::BiasComputer;
 use llguidance::toktrie::{TokEnv, TokRxInfo, TokTrie, TokenizerEnv};
+use llguidance::{ParserFactory, TokenParser};
 use model::Tokenizer;
+
+use super::mask_finder::MaskFinder;
 
 /// Limits of a grammar's work. A state of the lexer takes 1 to 2 kB, fuel is spent at 50,000 a millisecond at the start
 /// and 14,000 a millisecond in a step, and 20,000 items take a millisecond.
-pub(super) const LIMITS: ParserLimits = ParserLimits {
+const LIMITS: ParserLimits = ParserLimits {
     max_items_in_row: 2000,
     initial_lexer_fuel: 1_000_000,
     step_lexer_fuel: 200_000,
@@ -23,12 +26,18 @@ pub(super) const LIMITS: ParserLimits = ParserLimits {
     verbose_errors: false,
 };
 
+/// Bytes that an answer may take beyond those of its beginning, as in `config.toml`.
+const GROWTH: usize = 8 << 20;
+
 /// The tokens that a model writes, for grammars.
 pub struct Vocabulary {
-    /// Compiles grammars over the tokens.
+    /// Compiles grammars over the tokens. Its parsers find masks in a way that is correct, and slow.
     pub(super) factory: ParserFactory,
+    finder: Arc<dyn BiasComputer>,
     pub(super) tokenizer: Arc<Tokenizer>,
     pub(super) end_tokens: Vec<u32>,
+    /// Bytes that an answer may take beyond those of its beginning.
+    pub(super) growth: usize,
     size: usize,
 }
 
@@ -43,10 +52,25 @@ impl Vocabulary {
         let first_end = *end_tokens.first().expect("a target has an end token");
         let trie = TokTrie::from(&TokRxInfo::new(count, first_end), &pieces).with_eos_tokens(end_tokens);
         let env: TokEnv = Arc::new(Tokens { trie, tokenizer: Arc::clone(tokenizer) });
-        let mut factory = ParserFactory::new_simple(&env).expect("slices of the vocabulary are fixed expressions");
-        *factory.limits_mut() = LIMITS;
-        factory.quiet();
-        Self { factory, tokenizer: Arc::clone(tokenizer), end_tokens: end_tokens.to_vec(), size }
+        let (factory, finder) = (factory(&env), Arc::new(MaskFinder::new(env)));
+        let (tokenizer, end_tokens) = (Arc::clone(tokenizer), end_tokens.to_vec());
+        Self { factory, finder, tokenizer, end_tokens, growth: GROWTH, size }
+    }
+
+    /// With another bound on the bytes that an answer under a grammar may take beyond those of its beginning.
+    #[must_use]
+    pub fn with_growth(self, growth: usize) -> Self {
+        Self { growth, ..self }
+    }
+
+    /// A parser of a grammar over the tokens.
+    ///
+    /// # Errors
+    /// With llguidance's reason.
+    pub(super) fn parser(&self, grammar: TopLevelGrammar) -> Result<TokenParser, String> {
+        let mut parser = self.factory.create_parser(grammar).map_err(|error| error.to_string())?;
+        parser.bias_computer = Arc::clone(&self.finder);
+        Ok(parser)
     }
 
     /// Whether a token ends an answer.
@@ -64,6 +88,14 @@ impl fmt::Debug for Vocabulary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Vocabulary").field("size", &self.size).finish_non_exhaustive()
     }
+}
+
+/// Compiles grammars over the tokens of an environment, within our limits.
+pub(super) fn factory(env: &TokEnv) -> ParserFactory {
+    let mut factory = ParserFactory::new(env, Default::default(), &[]).expect("there are no slices to compile");
+    *factory.limits_mut() = LIMITS;
+    factory.quiet();
+    factory
 }
 
 /// The bytes that an id writes. Special tokens are no text: a mark that no text has stands before their names. An id

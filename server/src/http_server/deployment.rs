@@ -103,6 +103,7 @@ struct Shared {
     tokenizing: JobPool,
     trials: Trials,
     form_cache: FormCacheLimits,
+    form_growth: usize,
 }
 
 impl Shared {
@@ -112,6 +113,7 @@ impl Shared {
             tokenizing: JobPool::new(config.server.tokenizer_threads),
             trials: Trials::new(trial_program, TrialLimits { at_once: grammar_trials, seconds: grammar_trial_s }),
             form_cache: FormCacheLimits { forms: cached_forms, bytes: cached_form_bytes },
+            form_growth: config.limits.forms.form_growth_bytes,
         }
     }
 
@@ -121,6 +123,7 @@ impl Shared {
             tokenizer: Arc::clone(tokenizer?),
             target_vocab: facts.target_vocab,
             end_tokens: facts.end_tokens.clone(),
+            growth: self.form_growth,
             trials: self.trials.clone(),
             threads: self.tokenizing.clone(),
         };

@@ -24,6 +24,11 @@ pub trait Constrain: fmt::Debug + Send + Sync {
         0
     }
 
+    /// Bytes of memory that each of a request's answers takes beside, about; 0 where they are few.
+    fn answer_bytes(&self) -> usize {
+        0
+    }
+
     /// Most tokens of a target, the end token included; `None` where that is not known. What is known makes the search
     /// for the best targets exact.
     fn longest(&self) -> Option<usize> {
@@ -78,6 +83,11 @@ impl Constraint {
     /// Bytes of memory that it takes, about.
     pub fn bytes(&self) -> usize {
         self.0.bytes()
+    }
+
+    /// Bytes of memory that each of a request's answers takes beside, about.
+    pub fn answer_bytes(&self) -> usize {
+        self.0.answer_bytes()
     }
 
     /// Most tokens of a target, the end token included; `None` where that is not known.

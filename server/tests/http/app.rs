@@ -190,6 +190,7 @@ impl App {
                 tokenizer,
                 target_vocab: setup.vocab,
                 end_tokens: vec![END],
+                growth: 8 << 20,
                 trials: Trials::new(Some(setup.trial_program.clone()), TrialLimits { at_once: 1, seconds: 2 }),
                 threads: JobPool::new(2),
             };

@@ -137,3 +137,44 @@ fn compiled_forms_say_how_much_memory_they_take() {
         assert!((held - held / 20..=held).contains(&said), "{said} bytes for {held}: {count} targets");
     }
 }
+
+/// Allowed ids of a mask, without those that end an answer.
+fn next(words: &[u32], number: usize) -> Option<u32> {
+    let allowed = |id: &u32| words[*id as usize / 32] >> (id % 32) & 1 == 1 && ![1, 6].contains(id);
+    let ids: Vec<u32> = (0..32 * words.len() as u32).filter(allowed).collect();
+    ids.get(number * 7919 % ids.len().max(1)).copied()
+}
+
+#[test]
+fn an_answer_takes_no_more_memory_for_its_form_than_it_may() {
+    let growth = 256 << 10;
+    let vocabulary = vocabulary().with_growth(growth);
+    // Lexers that learn ever more, which can be forgotten; and parsers that keep ever more of the text.
+    let forms = [
+        (Grammar::Regex("([a-d]*a[a-d]{13}e)*".into()), false),
+        (
+            Grammar::JsonSchema(
+                json!({"type": "array", "items": {"type": "string", "maxLength": 30}, "minItems": 900}),
+            ),
+            false,
+        ),
+        (Grammar::Lark("start[capture]: /[a-z]/ start | /[a-z]/\n".into()), true),
+        (Grammar::Lark("start: /[a-z]/ start | /[a-z]/ start | /[a-z]/\n".into()), true),
+    ];
+    for (grammar, ends) in forms {
+        let compiled = grammar.clone().compile(&vocabulary).unwrap();
+        let before = HELD.get();
+        let mut state = compiled.start();
+        let held = || (HELD.get() - before).max(0) as usize;
+        let said = compiled.answer_bytes();
+        assert!((held()..=5 * held()).contains(&said), "{said} bytes for {}: {grammar:?}", held());
+        let mut words = Vec::new();
+        let error = (0..150).find_map(|number| {
+            let outcome = state.write_allowed(&mut words);
+            assert!(held() < said + 2 * growth, "{} bytes at token {number}: {grammar:?}", held());
+            let token = next(&words, number).expect("the form has no end within so many tokens");
+            outcome.and_then(|()| state.advance(token)).err()
+        });
+        assert_eq!(error.is_some_and(|error| error.reason.contains("limits.form_growth_bytes")), ends, "{grammar:?}");
+    }
+}

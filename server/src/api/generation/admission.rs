@@ -138,12 +138,14 @@ fn answer_size(
     form: &dyn AnswerForm,
     longest: &LongestToken,
 ) -> AnswerSize {
+    let rows = asked.requests().saturating_mul(asked.rows_of_prompt() as usize);
+    let form_bytes = |constraint: &Constraint| constraint.bytes() + constraint.answer_bytes().saturating_mul(rows);
     let mut size = AnswerSize {
         choices: 0,
         tokens: 0,
         token_bytes: longest.name_json,
         log_prob_bytes: 0,
-        held_bytes: tokens.constraint.as_ref().map_or(0, Constraint::bytes),
+        held_bytes: tokens.constraint.as_ref().map_or(0, form_bytes),
         repeats: form.repeats(),
     };
     let prompts = tokens.sources.len();
