@@ -9,6 +9,8 @@ use crate::tokenizer::Tokenizer;
 
 /// Most sentinels that are told from other tokens when a span is written. Each is an end token of the request.
 pub const MOST_SENTINELS: usize = 32;
+/// Most sentinels that are known, those that end no span among them. Few sources of a training have as many spans.
+pub const KNOWN_SENTINELS: usize = 256;
 /// Number of T5's sentinels (Raffel et al., arXiv 1910.10683).
 const T5_SENTINELS: usize = 100;
 /// Number in the name of T5Gemma 2's first sentinel, as the model's own examples have it.
@@ -19,6 +21,8 @@ const T5GEMMA2_FIRST: usize = 6237;
 pub struct Infilling {
     /// Pieces that stand for spans, at least one, in their order.
     sentinels: Vec<u32>,
+    /// Number of those that are told from other tokens when a span is written.
+    ending: usize,
     /// Comes before the source.
     mode: Option<u32>,
 }
@@ -53,7 +57,7 @@ impl Infilling {
             Some(trained) => (trained.sentinels, trained.mode),
             None => (known_sentinels(tokenizer, vocab), None),
         };
-        sentinels.truncate(MOST_SENTINELS);
+        sentinels.truncate(KNOWN_SENTINELS);
         let mode = match mode {
             "" => trained_mode,
             mode => piece_ids(tokenizer, &[mode.to_owned()], vocab)?.first().copied(),
@@ -68,7 +72,8 @@ impl Infilling {
 
     /// Infilling with these sentinels; `None` without any.
     pub(crate) fn with(sentinels: Vec<u32>, mode: Option<u32>) -> Option<Self> {
-        (!sentinels.is_empty()).then_some(Self { sentinels, mode })
+        let ending = sentinels.len().min(MOST_SENTINELS);
+        (ending > 0).then_some(Self { sentinels, ending, mode })
     }
 
     /// The source that asks for the span between two texts.
@@ -86,9 +91,19 @@ impl Infilling {
         self.sentinels.get(1).copied()
     }
 
-    /// All sentinels, in their order; none is part of a span.
+    /// The first sentinels, in their order: where one is chosen, the span ends.
     pub fn sentinels(&self) -> &[u32] {
-        &self.sentinels
+        &self.sentinels[..self.ending]
+    }
+
+    /// Further sentinels: none is part of a span, and none is expected at its end.
+    pub fn further(&self) -> &[u32] {
+        &self.sentinels[self.ending..]
+    }
+
+    /// Whether a token is a sentinel.
+    pub fn is_sentinel(&self, id: u32) -> bool {
+        self.sentinels.contains(&id)
     }
 
     /// The token before the source.
@@ -172,6 +187,17 @@ mod tests {
         assert_eq!((found.first(), found.next(), found.mode()), (4096, None, None));
         let plain = tokenizer(&["<unused1>", "<unused0>"]);
         assert_eq!(find(&plain, NOTHING), Ok(None), "a piece that is unused is no sentinel by itself");
+    }
+
+    #[test]
+    fn sentinels_beyond_those_that_end_a_span_are_known_too() {
+        let names: Vec<String> = (0..100).map(|number| format!("<extra_id_{number}>")).collect();
+        let pieces = tokenizer(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        let pieces_of = InfillingPieces { sentinels: &[], mode: "", trained: None, vocab: 4190 };
+        let found = Infilling::find(&pieces, pieces_of).unwrap().unwrap();
+        assert_eq!((found.sentinels().len(), found.further().len()), (32, 62));
+        assert!(found.is_sentinel(4096) && found.is_sentinel(4189) && !found.is_sentinel(4190));
+        assert_eq!(found.further()[0], 4128);
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub use cost::{EncoderLoad, StepLoad};
 pub use encoder_model::EncoderModel;
 pub use encoder_space::{ENCODER_LANES, EncoderSpace, LaneRows};
 pub use error::{Error, Result};
-pub use infilling::{Infilling, InfillingPieces, MOST_SENTINELS};
+pub use infilling::{Infilling, InfillingPieces, KNOWN_SENTINELS, MOST_SENTINELS};
 pub use model::Model;
 pub use out_file::OutFile;
 pub use random::RandomWeights;

@@ -84,6 +84,7 @@ mod tests {
             assert!(wrong.contains(part), "{part}: {wrong}");
         }
         assert!(message(json!({})).contains("sentinel_token_ids is missing"));
+        assert!(message(json!({"sentinel_token_ids": []})).contains("sentinel_token_ids is an empty list"));
         assert!(message(json!(5)).contains("encdec_denoising is not an object"));
     }
 }

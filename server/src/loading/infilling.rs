@@ -8,6 +8,9 @@ use model::{Infilling, InfillingPieces, Tokenizer};
 use super::error::LoadError;
 use crate::config::ModelChoice;
 
+/// Name in `sentinels` with which a model is not asked for spans.
+const NONE: &str = "none";
+
 /// Facts of a model beside its settings.
 pub(super) struct Known<'a> {
     /// Its tokenizer.
@@ -28,6 +31,10 @@ pub(super) fn served_infilling(choice: &ModelChoice, known: Known<'_>) -> Result
         refuse_pieces(choice, "there is no tokenizer")?;
         return Ok(None);
     };
+    if choice.sentinels == [NONE] {
+        let reason = "infilling_mode names a mode token, and sentinels says that there are none";
+        return if choice.infilling_mode.is_empty() { Ok(None) } else { Err(problem(reason)) };
+    }
     let pieces = InfillingPieces { sentinels: &choice.sentinels, mode: &choice.infilling_mode, trained, vocab };
     Infilling::find(tokenizer, pieces).map_err(|problems| LoadError::Sentinels { problems })
 }
@@ -37,8 +44,12 @@ pub(super) fn served_infilling(choice: &ModelChoice, known: Known<'_>) -> Result
 /// # Errors
 /// With the reason why it has none.
 pub(super) fn refuse_pieces(choice: &ModelChoice, reason: &str) -> Result<(), LoadError> {
-    if choice.sentinels.is_empty() && choice.infilling_mode.is_empty() {
+    if (choice.sentinels.is_empty() || choice.sentinels == [NONE]) && choice.infilling_mode.is_empty() {
         return Ok(());
     }
-    Err(LoadError::Sentinels { problems: vec![reason.to_owned()] })
+    Err(problem(reason))
+}
+
+fn problem(reason: &str) -> LoadError {
+    LoadError::Sentinels { problems: vec![reason.to_owned()] }
 }

@@ -221,7 +221,9 @@ async fn what_has_no_meaning_beside_a_suffix_is_refused_by_name() {
     }
     app.post(&asked(json!({"suffix": 7}))).await.error(400, Some("suffix"), None);
     let code = Some("context_length_exceeded");
-    app.post(&asked(json!({"suffix": " a".repeat(250)}))).await.error(400, Some("prompt"), code);
+    let message = app.post(&asked(json!({"suffix": " a".repeat(250)}))).await.error(400, Some("suffix"), code);
+    assert!(message.contains("'suffix' has") && message.ends_with(", the prompt before it among them"), "{message}");
+    app.post(&asked(json!({"prompt": " a".repeat(300), "suffix": " b"}))).await.error(400, Some("prompt"), code);
     app.post(&asked(json!({"suffix": " a".repeat(100_000)}))).await.error(400, Some("suffix"), code);
     let many: Vec<u32> = (30..87).collect();
     assert_eq!(app.post(&asked(json!({"stop_token_ids": many[..56]}))).await.status, 200);
@@ -262,6 +264,9 @@ async fn sentinels_are_those_of_the_settings_of_the_training_or_known_by_name() 
     }
     let unnamed = App::start(&(settings(&fixture()) + "tokenizer = \"none\""));
     assert_eq!(unnamed.model().infilling, None, "a suffix is a text");
+    let off = App::start(&(settings(&fixture()) + "sentinels = [\"none\"]"));
+    assert_eq!(off.model().infilling, None, "whatever the checkpoint was trained with");
+    off.post(&asked(json!({}))).await.error(400, Some("suffix"), None);
 }
 
 #[test]
@@ -273,6 +278,7 @@ fn pieces_that_are_not_there_or_have_no_use_stop_the_server() {
         (demo.clone(), "infilling_mode = \"\u{2581}X\"", "no sentinels are known"),
         (demo, "sentinels = [\"\u{2581}Qt\"]\ntokenizer = \"none\"", "there is no tokenizer"),
         (settings(encoder.path()), "sentinels = [\"<extra_id_0>\"]", "an encoder without a decoder"),
+        (settings(&fixture()), "sentinels = [\"none\"]\ninfilling_mode = \"<unused0>\"", "says that there are none"),
     ] {
         let config = Config::from_layers(vec![Layer::parse("test", &(base + more)).unwrap()]).unwrap();
         let message = LoadedModel::load(&config).err().expect(part).to_string();

@@ -3,7 +3,7 @@
 //! Used by `recipe` for `ul2`. Errors name the key to set.
 
 use crate::config::DenoisingTokens;
-use crate::infilling::{MOST_SENTINELS, known_sentinels, piece_ids};
+use crate::infilling::{KNOWN_SENTINELS, known_sentinels, piece_ids};
 use crate::tokenizer::Tokenizer;
 use crate::training::settings::DenoiserMix;
 
@@ -66,7 +66,7 @@ impl DenoisingPieces {
 
     /// The tokens by which the trained model is asked for a short span, which R denoisers remove.
     pub fn tokens(&self) -> DenoisingTokens {
-        let sentinels = self.sentinels.iter().copied().take(MOST_SENTINELS).collect();
+        let sentinels = self.sentinels.iter().copied().take(KNOWN_SENTINELS).collect();
         DenoisingTokens { sentinels, mode: self.modes.map(|[regular, ..]| regular) }
     }
 }

@@ -15,7 +15,7 @@ pub const BIAS: f64 = 100.0;
 /// Most words that must not come, given as texts.
 pub const BAD_WORDS: usize = 256;
 /// Most words, the lists of ids among them: each text becomes two such lists at most, and there may be sentinels.
-pub const BAD_WORDS_AS_IDS: usize = 2 * BAD_WORDS + 32;
+pub const BAD_WORDS_AS_IDS: usize = 2 * BAD_WORDS + model::KNOWN_SENTINELS;
 /// Most bytes of such a word.
 pub const WORD_BYTES: usize = 256;
 /// Most ids of such a word.
@@ -70,7 +70,7 @@ pub const CONTROLS: [Field; 8] = [
         .about("A list of the token ids that may be chosen, at least one; end tokens are to be among them."),
     Field::shape(BAD_WORDS_NAME, bad_words_schema).about(
         "A list of words that do not come in the target: up to 256 strings of up to 256 bytes, which are tokenised \
-         with and without a space in front as in vLLM, and lists of token ids, up to 544 words in all. A word has up \
+         with and without a space in front as in vLLM, and lists of token ids, up to 768 words in all. A word has up \
          to 64 ids, all words together up to 4096. The last token of a word is not chosen after the others.",
     ),
     Field::shape(STOP_TOKEN_IDS, stop_tokens_schema).about(

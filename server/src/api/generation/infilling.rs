@@ -67,7 +67,7 @@ impl Gap {
     /// Puts the sentinel and the suffix after each source, inside of its frame.
     ///
     /// # Errors
-    /// When the model cannot do this, or a text holds a sentinel.
+    /// When the model cannot do this, a text holds a sentinel, or the source becomes too long.
     pub fn fill(
         self,
         sources: &mut [SourceTokens],
@@ -87,7 +87,14 @@ impl Gap {
                 _ => (&[][..], &[][..]),
             };
             let before = &source.ids[start.len()..source.ids.len() - end.len()];
+            let (limit, alone) = (model.limits().source_tokens, source.ids.len());
             source.ids = [start, &infilling.source(before, &after), end].concat();
+            let tokens = source.ids.len();
+            // A prompt that is too long by itself is told as one.
+            if alone <= limit && tokens > limit {
+                let beside = ", the prompt before it among them";
+                return Err(ApiError::TooManyTokens { param: SUFFIX.to_owned(), beside, tokens, limit });
+            }
         }
         let name = |id| model.token_name(id);
         let around = SourceAround {
@@ -116,7 +123,9 @@ impl SpanEnd {
             Self::Next => infilling.next() == Some(*id),
             Self::Form => false,
         };
-        infilling.sentinels().iter().partition(|id| ends(id))
+        let (ending, mut banned): (Vec<u32>, Vec<u32>) = infilling.sentinels().iter().partition(|id| ends(id));
+        banned.extend(infilling.further());
+        (ending, banned)
     }
 }
 
@@ -146,7 +155,7 @@ fn infilling(model: &ServedModel) -> Result<&Infilling, ApiError> {
 
 /// Refuses sentinels in a text around a gap: the model would read each as a gap of its own.
 fn check_sentinels(ids: &[u32], infilling: &Infilling, param: impl Fn() -> String) -> Result<(), ApiError> {
-    if !ids.iter().any(|id| infilling.sentinels().contains(id)) {
+    if !ids.iter().any(|&id| infilling.is_sentinel(id)) {
         return Ok(());
     }
     let problem = "holds a sentinel, which the model would read as a further gap: 'suffix' fills one, between 'prompt' \

@@ -3,7 +3,7 @@
 //! Used by every file of `api`. Messages are for the client alone.
 
 use super::form_error::FormProblem;
-use super::sequence_error::TargetNames;
+use super::sequence_error::{TargetNames, fault};
 use crate::job_pool::JobFailed;
 use crate::request::{FailureKind, Refusal};
 
@@ -188,10 +188,12 @@ pub enum ApiError {
     #[error("{0}")]
     Form(FormProblem),
     /// A source with more tokens than the model reads.
-    #[error("This model's maximum context length is {limit} tokens. However, '{param}' has {tokens} tokens")]
+    #[error("This model's maximum context length is {limit} tokens. However, '{param}' has {tokens} tokens{beside}")]
     TooManyTokens {
         /// The field.
         param: String,
+        /// The end of the sentence: tokens of another field that are counted, too.
+        beside: &'static str,
         /// Its tokens.
         tokens: usize,
         /// Allowed.
@@ -378,15 +380,6 @@ pub enum ApiError {
     /// A worker thread of the server itself failed.
     #[error("an internal error happened while the request was prepared")]
     WorkerFailed,
-}
-
-/// The beginning of the message of a failure.
-const fn fault(kind: FailureKind) -> &'static str {
-    match kind {
-        FailureKind::Refused => "",
-        FailureKind::Overloaded => "the server is overloaded: ",
-        FailureKind::Passing | FailureKind::Lasting => "the engine failed: ",
-    }
 }
 
 impl From<Refusal> for ApiError {

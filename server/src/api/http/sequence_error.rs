@@ -47,6 +47,15 @@ impl TargetNames {
     }
 }
 
+/// The beginning of the message of a failure.
+pub(super) const fn fault(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::Refused => "",
+        FailureKind::Overloaded => "the server is overloaded: ",
+        FailureKind::Passing | FailureKind::Lasting => "the engine failed: ",
+    }
+}
+
 impl ApiError {
     /// The error of a request that failed in the engine.
     pub const fn failed(problem: String, kind: FailureKind) -> Self {
@@ -57,7 +66,7 @@ impl ApiError {
     pub fn refused_source(refusal: Refusal, param: String) -> Self {
         match refusal {
             Refusal::EmptySource => Self::Invalid { param, problem: "has no tokens" },
-            Refusal::SourceTooLong { tokens, limit } => Self::TooManyTokens { param, tokens, limit },
+            Refusal::SourceTooLong { tokens, limit } => Self::TooManyTokens { param, beside: "", tokens, limit },
             Refusal::NeverFits { needed, pages } => Self::NeverFits { param, needed, pages },
             Refusal::TargetTooLong { .. }
             | Refusal::Overloaded { .. }
