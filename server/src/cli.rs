@@ -6,6 +6,7 @@
 mod adapt;
 mod batch;
 mod bench;
+mod check;
 mod eval;
 mod generate;
 mod key;
@@ -23,6 +24,7 @@ use clap::{Parser, Subcommand};
 pub use adapt::AdaptOptions;
 pub use batch::BatchOptions;
 pub use bench::{BenchKind, BenchOptions};
+pub use check::CheckOptions;
 pub use eval::{EvalOptions, Metric, ObjectiveChoice};
 pub use generate::{AnswerForm, GenerateOptions};
 pub use key::KeyOptions;
@@ -31,6 +33,7 @@ pub use quantize::QuantizeOptions;
 pub use train::TrainOptions;
 
 use crate::config::{ConfigError, Configs, Environment};
+use check::CheckFlags;
 use model_flags::WithModel;
 use pull::PullFlags;
 use quantize::QuantizeFlags;
@@ -59,6 +62,8 @@ enum Subcommands {
     Key(KeyOptions),
     /// Measure encoder and decoder without HTTP; prints JSON lines, or tables.
     Bench(WithModel<BenchOptions>),
+    /// Ask a running server whether it accepts requests; exits with 0 if it does.
+    Check(CheckFlags),
     /// Fetch a checkpoint from the hub and print its folder.
     Pull(PullFlags),
     /// Write a quantised copy of a checkpoint.
@@ -96,6 +101,8 @@ pub enum Command {
     Key(KeyOptions),
     /// Measure speed.
     Bench(BenchOptions),
+    /// Ask a running server.
+    Check(CheckOptions),
     /// Fetch a checkpoint.
     Pull(PullOptions),
     /// Write a quantised checkpoint.
@@ -127,6 +134,7 @@ impl Cli {
             Subcommands::Key(options) => Command::Key(options),
             Subcommands::Bench(flags) => Command::Bench(flags.set(&mut settings)),
             Subcommands::Eval(flags) => Command::Eval(flags.set(&mut settings)),
+            Subcommands::Check(flags) => Command::Check(flags.set(&mut settings)),
             Subcommands::Pull(flags) => Command::Pull(flags.set(&mut settings)),
             Subcommands::Quantize(flags) => Command::Quantize(flags.set(&mut settings)),
             Subcommands::Adapt(flags) => Command::Adapt(flags.set(&mut settings)),
@@ -135,8 +143,8 @@ impl Cli {
         };
         let FlagSettings { file, models, flags } = settings;
         let configs = Configs::resolve(file.as_deref(), environment, [models, flags].into())?;
-        // What is pulled has an id of its own.
-        if !matches!(command, Command::Serve | Command::Batch(_) | Command::Pull(_)) {
+        // What is pulled has an id of its own, and a server that is asked has its models.
+        if !matches!(command, Command::Serve | Command::Batch(_) | Command::Check(_) | Command::Pull(_)) {
             configs.check_only()?;
         }
         Ok((command, configs))

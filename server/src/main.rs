@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         Command::Generate(options) => commands::generate(config, options),
         Command::Bench(options) => commands::bench(config, options, &command_line()),
         Command::Key(options) => commands::key(options),
+        Command::Check(options) => commands::check(config, options),
         Command::Pull(options) => commands::pull(config, options),
         Command::Quantize(options) => commands::quantize(config, options),
         Command::Adapt(options) => commands::adapt(config, options),

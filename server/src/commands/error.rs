@@ -8,6 +8,7 @@ use kernels::Scheme;
 use model::scheme_name;
 use plotters::drawing::DrawingAreaErrorKind;
 
+use super::check::CheckError;
 use super::eval::error::EvalError;
 use super::train::settings::SettingsError;
 use crate::access::AccessError;
@@ -65,6 +66,9 @@ pub enum CommandError {
     /// The system allows fewer threads or descriptors than the command needs.
     #[error(transparent)]
     ShortOf(#[from] ShortOf),
+    /// A server that was asked whether it accepts requests does not.
+    #[error(transparent)]
+    Check(#[from] CheckError),
     /// The engine's thread has ended.
     #[error("the engine has ended by itself: no request can be answered any more")]
     EngineEnded,

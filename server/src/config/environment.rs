@@ -1,5 +1,5 @@
-//! Variables of the environment that the settings know: API keys, and those of huggingface_hub, so that both use the
-//! same files and take the same way.
+//! Variables of the environment that the settings know: a file of settings, API keys, and those of huggingface_hub, so
+//! that both use the same files and take the same way.
 //!
 //! Filled by `main`, the only place that reads the environment.
 
@@ -25,6 +25,7 @@ const HUB: [(&str, &str); 7] = [
 const OFFLINE: [&str; 2] = ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"];
 /// Variables in which `~` stands for the user's folder.
 const PATHS: [&str; 3] = ["HF_HOME", "HF_HUB_CACHE", "HF_TOKEN_PATH"];
+const CONFIG: &str = "ENCDEC_CONFIG";
 const API_KEYS: &str = "ENCDEC_API_KEYS";
 const TOKEN: &str = "HF_TOKEN";
 /// Values that huggingface_hub takes for yes, in capitals.
@@ -34,6 +35,8 @@ const YES: [&str; 4] = ["1", "ON", "YES", "TRUE"];
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Environment {
     hub: Table,
+    /// File of settings, which the file that a flag names is laid over.
+    pub(super) config: Option<PathBuf>,
     /// Folder of the hub's files where no setting names one.
     pub(super) default_home: Option<PathBuf>,
     /// API keys, a text even if it is empty: a server that was meant to have keys must not start without any.
@@ -64,7 +67,8 @@ impl Environment {
         let cache = cache.or_else(|| Some(PathBuf::from(own.as_deref()?).join(".cache")));
         let token = given(TOKEN).map(|token| HubToken::new(&token));
         let (default_home, api_keys) = (cache.map(|cache| cache.join("huggingface")), variable(API_KEYS));
-        Self { hub, default_home, api_keys, token, proxies: Proxies::read(variable) }
+        let config = given(CONFIG).map(PathBuf::from);
+        Self { hub, config, default_home, api_keys, token, proxies: Proxies::read(variable) }
     }
 
     /// Settings that are laid over those of the file.

@@ -102,14 +102,14 @@ pub enum PoolFit {
 }
 
 impl Configs {
-    /// Resolves the defaults, then `file`, then `environment`, then `flags`, of which later ones win, and checks them
-    /// as a whole.
+    /// Resolves the defaults, then the file that `environment` names, then `file`, then the other settings of
+    /// `environment`, then `flags`, of which later ones win, and checks them as a whole.
     ///
     /// # Errors
-    /// When the file cannot be read, or a setting cannot be used.
+    /// When a file cannot be read, or a setting cannot be used.
     pub fn resolve(file: Option<&Path>, environment: &Environment, flags: Vec<Table>) -> Result<Self, ConfigError> {
         let mut layers = Vec::new();
-        if let Some(path) = file {
+        for path in environment.config.as_deref().into_iter().chain(file) {
             let text = model::input::read_settings(path)
                 .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
             layers.push(Layer::parse(&path.display().to_string(), &text)?);

@@ -1,7 +1,7 @@
 //! The settings under `[model]`: which model runs, what it is called, and its arithmetic.
 //!
 //! Read by `config`, once for each model. A model is looked for on the disk only to tell a folder from an id of the
-//! hub.
+//! hub, and whether a checkpoint is mounted.
 
 use std::path::PathBuf;
 
@@ -205,11 +205,15 @@ impl ModelChoice {
 impl ModelSource {
     fn read(reader: &mut Reader) -> Self {
         let (path, shape) = (reader.text("model.path"), reader.text("model.shape"));
+        let mounted = Some(reader.text("model.mounted_path")).filter(|mounted| !mounted.is_empty());
         if !shape.is_empty() {
             Self::Shape(shape)
         } else {
             match path.parse() {
-                Err(_) => Self::Demo,
+                Err(_) => match mounted.map(PathBuf::from).filter(|mounted| mounted.exists()) {
+                    Some(mounted) => Self::Checkpoint(mounted),
+                    None => Self::Demo,
+                },
                 Ok(CheckpointName::Folder(folder)) => Self::Checkpoint(folder),
                 Ok(CheckpointName::Hub(id)) => Self::Hub(id),
             }

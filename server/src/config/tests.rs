@@ -310,6 +310,37 @@ fn a_path_that_is_no_folder_and_looks_like_an_id_is_one_of_the_hub() {
 }
 
 #[test]
+fn a_mounted_checkpoint_takes_the_place_of_the_demo_only() {
+    // Tests run in the crate's folder, which has one of this name.
+    let source = |text: &str| resolve(&format!("[model]\n{text}")).model.source;
+    let mounted = |path: &str| ModelSource::Checkpoint(path.into());
+    assert_eq!(source("mounted_path = \"src\""), mounted("src"));
+    assert_eq!(source("mounted_path = \"missing\""), ModelSource::Demo);
+    assert_eq!(source("mounted_path = \"src\"\npath = \"missing\""), mounted("missing"), "a path is never replaced");
+    assert_eq!(source("mounted_path = \"src\"\nshape = \"s-s\""), ModelSource::Shape("s-s".into()));
+}
+
+#[test]
+fn a_file_that_the_environment_names_lies_between_the_defaults_and_the_file_of_a_flag() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let image = file("image.toml", "[server]\nhost = \"0.0.0.0\"\nport = 1\n");
+    let own = file("own.toml", "[server]\nport = 2\n");
+    let named = |path: PathBuf| {
+        Environment::read(move |name| (name == "ENCDEC_CONFIG").then(|| path.to_string_lossy().into_owned()))
+    };
+    let configs = Configs::resolve(Some(&own), &named(image), Vec::new()).unwrap();
+    assert_eq!((configs.first().server.host.as_str(), configs.first().server.port), ("0.0.0.0", 2));
+    let missing = Configs::resolve(None, &named("/nowhere.toml".into()), Vec::new()).unwrap_err().to_string();
+    assert_eq!(missing, "cannot read the configuration file /nowhere.toml");
+    assert_eq!(Environment::read(|name| (name == "ENCDEC_CONFIG").then(String::new)), Environment::default());
+}
+
+#[test]
 fn the_environment_of_huggingface_hub_wins_over_the_file() {
     let hub = |file: &str, variables: &[(&str, &str)]| {
         let variable =

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use crate::answer::PATIENCE;
 use crate::demo::rows;
-use crate::process::ServerProcess;
+use crate::process::{ServerProcess, run};
 
 const LONG: u64 = 1000;
 const CHOICES: u64 = 8;
@@ -170,7 +170,11 @@ async fn requests_are_taken_while_a_balancer_still_sends_them() {
     let settings = folder.path().join("delay.toml");
     std::fs::write(&settings, "[server]\ndrain_delay_s = 1\n").unwrap();
     let server = ServerProcess::start(&["--threads", "1", "--config", settings.to_str().unwrap()]);
-    let (address, began) = (server.address, Instant::now());
+    let address = server.address;
+    let checked = || run(&["check", &format!("http://{address}")]);
+    let ready = checked();
+    assert_eq!((ready.status.code(), &ready.stdout[..]), (Some(0), &b"ready\n"[..]), "{ready:?}");
+    let began = Instant::now();
     server.terminate();
     let status = async |method: &str, path: &str, body: &str| {
         let answer = Connection::open(address).await.ask(method, path, body).await;
@@ -178,6 +182,9 @@ async fn requests_are_taken_while_a_balancer_still_sends_them() {
     };
     while status("GET", "/ready", "").await == "200" {}
     assert!(began.elapsed() < Duration::from_millis(500), "not ready at once");
+    let leaving = checked();
+    assert_eq!(leaving.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&leaving.stderr).contains("/ready answers 503: "), "{leaving:?}");
     let short = "{\"prompt\": \"a\", \"max_tokens\": 2}";
     let mut last = Instant::now();
     while status("POST", "/v1/completions", short).await == "200" {
