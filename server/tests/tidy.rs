@@ -14,6 +14,8 @@ use tree::{Entry, entries, read};
 mod architecture;
 #[path = "tidy/circles.rs"]
 mod circles;
+#[path = "tidy/images.rs"]
+mod images;
 #[path = "tidy/imports.rs"]
 mod imports;
 #[path = "tidy/prose.rs"]
