@@ -1,12 +1,11 @@
-//! The arrival of a request that the engine is to answer: its record in metrics and log, and its turn in the queue.
+//! The arrival of a request that the engine is to answer: its record in metrics and log.
 //!
 //! Used by the rooms that submit requests.
 
 use axum::extract::Request;
-use tokio::time::Instant;
 
 use super::answers::RequestRecord;
-use super::http::{ApiError, RequestAccount, Visit};
+use super::http::{RequestAccount, Visit};
 use super::state::Api;
 use crate::client_connection::ConnectionLife;
 
@@ -28,14 +27,4 @@ impl Arrival {
         let record = RequestRecord::new(account.clone(), api.open_requests.open(), visit, life);
         Self { account, record }
     }
-}
-
-/// The result of `work`, of a request that got its places in the queue at `queued`.
-///
-/// # Errors
-/// [`ApiError::QueuedTooLong`] when the request does not get its turn in time.
-pub async fn in_time<T>(api: &Api, queued: Instant, work: impl Future<Output = T>) -> Result<T, ApiError> {
-    let patience = api.limits.queue_timeout;
-    let done = tokio::time::timeout_at(queued + patience, work).await;
-    done.map_err(|_| ApiError::QueuedTooLong { seconds: patience.as_secs() })
 }

@@ -17,6 +17,7 @@ mod load;
 mod models;
 mod openapi;
 mod page;
+mod quota_book;
 mod reading;
 mod responses;
 mod results;
@@ -26,12 +27,14 @@ mod state;
 mod structure;
 mod texts;
 mod tokens;
+mod turn;
 
 pub use answers::AnswerBudget;
 pub use http::{
     AccessLog, ApiError, BodyLimits, BodyPace, Budget, BudgetLimits, Entrance, Guard, GuardSettings, KeyCheck,
     OpenRequests,
 };
+pub use quota_book::QuotaBook;
 pub use router::{admin_router, batch_router, loading_routes, probe_router, router};
 pub use state::{Api, ApiLimits};
 pub use structure::StructureBounds;

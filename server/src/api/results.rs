@@ -3,12 +3,11 @@
 //! Used by `encodings` and `scoring`.
 
 use futures_util::future::select_all;
-use tokio::time::Instant;
 
 use super::answers::RequestRecord;
-use super::arrival::in_time;
 use super::http::ApiError;
 use super::state::Api;
+use super::turn::Turn;
 use crate::engine::{Encoding, Slots};
 use crate::registry::ServedModel;
 use crate::request::{EncodeRequest, EncodingEvent, Refusal};
@@ -33,17 +32,17 @@ impl Results {
         Ok(Self(submitted.collect::<Result<_, _>>()?))
     }
 
-    /// Waits for all results, in the order of the inputs, of a request that got its places in the queue at `queued`.
+    /// Waits for all results, in the order of the inputs.
     ///
     /// # Errors
     /// When none of the inputs gets its turn in time, when one fails, or when the request has to end.
     pub async fn collect(
         mut self,
         api: &Api,
-        queued: Instant,
+        turn: &Turn,
         record: &mut RequestRecord,
     ) -> Result<Vec<Vec<f32>>, ApiError> {
-        record.unless_cut_off(in_time(api, queued, self.begin())).await??;
+        record.unless_cut_off(turn.in_time(api, self.begin())).await??;
         let mut times = PromptTimes::default();
         record.started(0, &mut times);
         let results = record.unless_cut_off(self.finish()).await?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::answers::AnswerBudget;
 use super::http::{BodyLimits, BodyReader, Budget, Entrance, OpenRequests};
 use super::json::{LimitValue, LimitValues};
+use super::quota_book::QuotaBook;
 use super::structure::StructureBounds;
 use crate::client_connection::Peer;
 use crate::job_pool::JobPool;
@@ -59,6 +60,8 @@ pub struct Api {
     pub body_budget: Budget,
     /// Memory of all answers together.
     pub answer_budget: AnswerBudget,
+    /// Tokens that clients may ask for.
+    pub quotas: QuotaBook,
     /// Threads that parse large bodies.
     pub parsers: JobPool,
     /// Requests that are being answered.

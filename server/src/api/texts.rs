@@ -14,6 +14,22 @@ use crate::registry::ServedModel;
 /// language has.
 pub const BYTES_PER_TOKEN: usize = 64;
 
+/// Bytes of a text for each token that it is taken to become, before that is known.
+const ABOUT_BYTES_PER_TOKEN: u64 = 4;
+
+/// About how many tokens texts of so many bytes become.
+pub const fn about_tokens(bytes: usize) -> u64 {
+    bytes as u64 / ABOUT_BYTES_PER_TOKEN + 1
+}
+
+/// About how many tokens a prompt has.
+pub fn about_tokens_of(prompt: &Prompt) -> u64 {
+    match prompt {
+        Prompt::Ids(ids) => ids.len() as u64,
+        Prompt::Text(text) => about_tokens(text.len()),
+    }
+}
+
 /// Sources of a request, before they are token ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sources {

@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::Fault;
 use super::environment::Environment;
 use super::reader::Reader;
-use crate::access::{CertificateFiles, CredentialFiles, KeySources};
+use crate::access::{CertificateFiles, CredentialFiles, KeyName, KeySources};
+use crate::overload::Quota;
 
 /// Values of `access.metrics`.
 pub const METRICS_ACCESSES: [(&str, MetricsAccess); 3] =
@@ -35,6 +36,8 @@ pub struct AccessConfig {
     pub reload_interval: Option<Duration>,
     /// Who may read `/metrics`.
     pub metrics: MetricsAccess,
+    /// Quotas of single keys.
+    pub quotas: Vec<(KeyName, Quota)>,
 }
 
 impl AccessConfig {
@@ -63,8 +66,22 @@ impl AccessConfig {
         }
         let reload_interval = Duration::from_secs(reader.integer("access.reload_interval_s", 0..=86_400));
         let reload_interval = Some(reload_interval).filter(|interval| !interval.is_zero());
-        Self { credentials: CredentialFiles { keys, certificate }, reload_interval, metrics }
+        Self { credentials: CredentialFiles { keys, certificate }, reload_interval, metrics, quotas: quotas(reader) }
     }
+}
+
+/// The quotas of single keys, each written as `NAME:TOKENS`.
+fn quotas(reader: &mut Reader) -> Vec<(KeyName, Quota)> {
+    let texts = reader.texts("access.quotas");
+    let read = |text: &String| {
+        let (name, tokens) = text.split_once(':')?;
+        Some((KeyName::new(name)?, Quota { tokens_per_minute: tokens.parse().ok()? }))
+    };
+    let quotas: Option<Vec<_>> = texts.iter().map(read).collect();
+    quotas.unwrap_or_else(|| {
+        reader.refuse("access.quotas", Fault::NoQuota);
+        Vec::new()
+    })
 }
 
 fn path(text: String) -> Option<PathBuf> {

@@ -121,6 +121,9 @@ pub enum Fault {
         /// The first entry of another.
         value: String,
     },
+    /// A text that is no quota of a key.
+    #[error("must be a list of texts such as \"NAME:100000\": the name of an API key, and its tokens a minute")]
+    NoQuota,
     /// An empty value of a key that another one needs.
     #[error("must not be empty when {other} is set so")]
     NeededBy {

@@ -37,8 +37,10 @@ const RIVALS: [(&str, &str); 2] = [("path", "shape"), ("shape", "path")];
 /// Sections whose keys a model may set for itself, with the keys; none for all of them.
 const SECTIONS_OF_A_MODEL: [(&str, Option<&[&str]>); 2] = [("cuda", None), ("limits", Some(&ENGINE_LIMITS))];
 /// Limits that each model has for itself. All others concern requests and connections, whatever their model.
-const ENGINE_LIMITS: [&str; 8] = [
+const ENGINE_LIMITS: [&str; 10] = [
+    "overload_wait_percent",
     "page_pool_bytes",
+    "queue_wait_s",
     "queued_rows",
     "request_rows",
     "running_rows",

@@ -8,6 +8,7 @@ use super::error::KeyValue;
 use super::forms::FormLimits;
 use super::reader::Reader;
 use super::{GIB, MIB, POOL_FITS, PoolFit};
+use crate::overload::WaitLimits;
 
 /// Bounds beyond which requests are refused or wait. `config.toml` gives the reason of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,10 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// Sequences that may wait; at least `total_choices`.
     pub queued_rows: u32,
+    /// How long a newcomer may be expected to wait.
+    pub wait: WaitLimits,
+    /// Tokens that a client may ask for in a minute; 0: any number.
+    pub client_tokens_per_minute: u64,
     /// Longest time that a request waits for its first row.
     pub queue_timeout: Duration,
     /// Sequences decoded at once.
@@ -115,6 +120,11 @@ impl Limits {
             write_timeout: Duration::from_secs(reader.integer("limits.write_timeout_s", 1..=3600)),
             body_timeout: Duration::from_secs(reader.integer("limits.body_timeout_s", 1..=3600)),
             queued_rows: reader.integer("limits.queued_rows", 1..=65_536),
+            wait: WaitLimits {
+                usual: Duration::from_secs(reader.integer("limits.queue_wait_s", 1..=86_400)),
+                overload_percent: reader.integer("limits.overload_wait_percent", 0..=1000),
+            },
+            client_tokens_per_minute: reader.integer("limits.client_tokens_per_minute", 0..=1024 * GIB),
             queue_timeout: Duration::from_secs(reader.integer("limits.queue_timeout_s", 1..=86_400)),
             running_rows: reader.integer("limits.running_rows", 1..=4096),
             call_rows: reader.integer("limits.request_rows", 1..=4096),

@@ -21,6 +21,7 @@ mod telemetry;
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use toml::Table;
 
@@ -154,6 +155,18 @@ impl Configs {
     /// The settings of each model, the default one first.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Config> {
         self.0.iter()
+    }
+
+    /// These settings, under which no request is shed for having to wait: nobody waits at the other end.
+    #[must_use]
+    pub fn patient(&self, patience: Duration) -> Self {
+        let mut configs = self.0.clone();
+        for Config { limits, .. } in &mut configs {
+            limits.queue_timeout = patience;
+            limits.wait.usual = patience;
+            limits.client_tokens_per_minute = 0;
+        }
+        Self(configs)
     }
 
     /// Checks that there is one model, for a command that runs one.

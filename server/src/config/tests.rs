@@ -280,7 +280,10 @@ fn a_problem_of_one_model_is_named_with_its_place_and_a_common_one_once() {
     let said = several(&[text]).unwrap_err();
     assert!(said.contains("my.toml: model[0].colour: unknown (there are: aliases, "), "{said}");
     assert!(said.contains("my.toml: model[1].dtype: must be one of auto, f32, bf16"), "{said}");
-    assert!(said.contains("my.toml: model[1].limits.body_bytes: unknown (there are: page_pool_bytes, "), "{said}");
+    assert!(
+        said.contains("my.toml: model[1].limits.body_bytes: unknown (there are: overload_wait_percent, "),
+        "{said}"
+    );
     let out_of_order = "my.toml: model[1].limits.running_rows: limits.running_rows (129) must be at most";
     assert!(said.contains(out_of_order), "{said}");
     assert_eq!(said.matches("limits.prompts: must be between").count(), 1, "{said}");

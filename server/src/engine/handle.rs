@@ -14,10 +14,9 @@ use super::encoding::{EncodeSubmission, Encoding};
 use super::generation::{Command, Generation, Submission};
 use super::heartbeat::Heartbeat;
 use super::limits::EngineLimits;
-use super::slots::{QueueSlots, Slots};
-use crate::request::{
-    CallId, Caller, EncodeRequest, GenerationRequest, Priority, Refusal, RequestId, RequestLengths, Salt,
-};
+use super::slots::{Place, QueueSlots, Slots};
+use crate::overload::{NewCall, Work};
+use crate::request::{CallId, Caller, EncodeRequest, GenerationRequest, Refusal, RequestId, RequestLengths, Salt};
 
 /// A cheap handle to the engine thread.
 #[derive(Debug, Clone)]
@@ -35,7 +34,7 @@ impl EngineHandle {
     pub fn new(commands: Sender<Command>, limits: EngineLimits) -> Self {
         Self {
             commands,
-            slots: QueueSlots::new(limits.queued_rows),
+            slots: QueueSlots::new(limits.gate()),
             limits,
             next_id: Arc::new(AtomicU64::new(1)),
             draining: Arc::new(AtomicBool::new(false)),
@@ -48,39 +47,40 @@ impl EngineHandle {
         &self.limits
     }
 
-    /// Takes `rows` places in the queue for a new call, one for each of its sequences (prompts times choices) or of its
-    /// encoder requests: all of them or none. The call shares sources with calls that have an equal `salt`.
+    /// Takes `rows` places in the queue for a new call of this program's own, one for each of its sequences (prompts
+    /// times choices) or of its encoder requests: all of them or none. It waits for as long as it must, and shares
+    /// sources with calls that have an equal `salt`.
     ///
     /// # Errors
-    /// [`Refusal::Draining`], or [`Refusal::Overloaded`] when too few places are free.
+    /// [`Refusal::Draining`], or [`Refusal::Shed`] when too few places are free.
     pub fn reserve(&self, salt: Salt, rows: u32) -> Result<Slots, Refusal> {
-        self.reserve_with(Priority::Interactive, salt, rows)
+        let caller = Caller { salt, ..Caller::default() };
+        Ok(self.enter(NewCall::patient(caller, rows))?.slots)
     }
 
-    /// Like [`Self::reserve`], for a call of this priority.
+    /// Takes the places of a new call, whose id is given here.
     ///
     /// # Errors
-    /// Those of `reserve`.
-    pub fn reserve_with(&self, priority: Priority, salt: Salt, rows: u32) -> Result<Slots, Refusal> {
+    /// [`Refusal::Draining`], or [`Refusal::Shed`] when the call is not to wait in the queue.
+    pub fn enter(&self, call: NewCall) -> Result<Place, Refusal> {
         if self.is_draining() {
             return Err(Refusal::Draining);
         }
-        let caller = Caller { call: CallId(self.new_id()), priority, salt };
+        let caller = Caller { call: CallId(self.new_id()), ..call.caller };
         // The queue may have been closed since.
-        self.slots
-            .take(caller, rows)
-            .ok_or_else(|| if self.is_draining() { Refusal::Draining } else { self.overloaded() })
+        let place = self.slots.take(NewCall { caller, ..call });
+        place.map_err(|shed| if self.is_draining() { Refusal::Draining } else { shed.into() })
     }
 
-    /// Whether [`Self::reserve`] could succeed now, for callers with costly work to do before it.
+    /// Whether [`Self::enter`] could succeed now, for callers with costly work to do before it.
     ///
     /// # Errors
-    /// What `reserve` would return.
+    /// What `enter` would return.
     pub fn check_vacancy(&self) -> Result<(), Refusal> {
         if self.is_draining() {
             return Err(Refusal::Draining);
         }
-        if self.free_slots() == 0 { Err(self.overloaded()) } else { Ok(()) }
+        Ok(self.slots.look()?)
     }
 
     /// Calls [`EngineLimits::check`].
@@ -97,6 +97,10 @@ impl EngineHandle {
     /// [`Refusal::Draining`] when the engine has ended.
     pub fn submit(&self, slot: Slots, request: GenerationRequest) -> Result<Generation, Refusal> {
         let id = RequestId(self.new_id());
+        let RequestLengths { source, .. } = request.lengths();
+        let sequences = u64::from(request.sequences()) * request.branches() as u64;
+        let target_tokens = sequences * request.lengths().target_positions() as u64;
+        slot.settle(Work { source_tokens: source as u64, target_tokens });
         let (events, receiver) = unbounded_channel();
         let submission = Submission { id, request, events, slot, span: Span::current() };
         self.commands.send(Command::Submit(submission)).map_err(|_| Refusal::Draining)?;
@@ -110,6 +114,7 @@ impl EngineHandle {
     pub fn encode(&self, slot: Slots, request: EncodeRequest) -> Result<Encoding, Refusal> {
         self.limits.check_encoding(request.tokens(), request.readout)?;
         let id = RequestId(self.new_id());
+        slot.settle(Work { source_tokens: request.tokens() as u64, target_tokens: 0 });
         let (events, receiver) = unbounded_channel();
         let submission = EncodeSubmission { id, request, events, slot, span: Span::current() };
         self.commands.send(Command::Encode(submission)).map_err(|_| Refusal::Draining)?;
@@ -151,9 +156,5 @@ impl EngineHandle {
 
     fn new_id(&self) -> u64 {
         self.next_id.fetch_add(1, Ordering::Relaxed)
-    }
-
-    const fn overloaded(&self) -> Refusal {
-        Refusal::Overloaded { queued_rows: self.slots.total() }
     }
 }

@@ -3,6 +3,7 @@
 use kernels::PAGE_TOKENS;
 
 use super::masks::MaskLimits;
+use crate::overload::{GateLimits, WaitLimits};
 use crate::request::{Readout, Refusal, RequestLengths};
 use crate::scheduler::SchedulerLimits;
 
@@ -11,6 +12,8 @@ use crate::scheduler::SchedulerLimits;
 pub struct EngineLimits {
     /// Most sequences that wait for a row and pages.
     pub queued_rows: u32,
+    /// How long a newcomer may be expected to wait.
+    pub wait: WaitLimits,
     /// Most tokens of a source.
     pub source_tokens: usize,
     /// Most tokens of a target: decoder prompt plus generated tokens of one choice.
@@ -58,6 +61,11 @@ impl EngineLimits {
         Ok(())
     }
 
+    /// Limits of the queue.
+    pub const fn gate(&self) -> GateLimits {
+        GateLimits { queued_rows: self.queued_rows, wait: self.wait }
+    }
+
     /// Whether the model has a decoder.
     pub const fn generates(&self) -> bool {
         self.target_tokens > 0
@@ -92,6 +100,7 @@ mod tests {
 
     const LIMITS: EngineLimits = EngineLimits {
         queued_rows: 1,
+        wait: WaitLimits { usual: Duration::from_secs(10), overload_percent: 20 },
         source_tokens: 40,
         target_tokens: 50,
         classes: 0,

@@ -34,6 +34,6 @@ pub use limits::EngineLimits;
 pub use masks::MaskLimits;
 pub use model_executor::ModelExecutor;
 pub use self_test::{SelfTestFailed, self_test};
-pub use slots::Slots;
+pub use slots::{Place, Slots};
 pub use step_executor::{StepExecutor, StepSizes};
 pub use thread::{Engine, EngineSettings};

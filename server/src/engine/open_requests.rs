@@ -8,13 +8,15 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::Span;
 
 use super::messages::News;
-use super::slots::Slots;
+use super::slots::{QueueSlots, Slots};
 use crate::request::{EncodingEvent, FailureKind, GenerationEvent, GenerationRequest, RequestId};
 
 /// Open requests of one engine.
 pub(super) struct OpenRequests {
     /// Name of the engine's model, for the log.
     model: String,
+    /// Learns how long answers become.
+    queue: QueueSlots,
     by_id: HashMap<RequestId, OpenRequest>,
 }
 
@@ -26,6 +28,8 @@ struct OpenRequest {
     slots: Slots,
     /// Its choices begin together, as those of a beam search do, and all places are then free.
     begins_whole: bool,
+    /// Most tokens of each choice.
+    max_tokens: u32,
     choices: Vec<Choice>,
 }
 
@@ -49,19 +53,22 @@ struct Choice {
     is_alive: bool,
     /// Has begun, so that its place in the queue is free.
     has_begun: bool,
+    /// Tokens that it has.
+    tokens: u32,
 }
 
 impl OpenRequests {
-    /// No request is open yet.
-    pub fn of_model(model: &str) -> Self {
-        Self { model: model.to_owned(), by_id: HashMap::new() }
+    /// No request of the model with this name is open yet.
+    pub fn new(model: &str, queue: QueueSlots) -> Self {
+        Self { model: model.to_owned(), queue, by_id: HashMap::new() }
     }
 
     /// Opens a request.
     pub fn insert(&mut self, id: RequestId, asked: &GenerationRequest, slots: Slots, reply: Reply<GenerationEvent>) {
         let Reply { events, span } = reply;
         let open = OpenRequest::new(Client::Generation(events), span, asked.choices, slots);
-        self.by_id.insert(id, OpenRequest { begins_whole: asked.beams.is_some(), ..open });
+        let (begins_whole, max_tokens) = (asked.beams.is_some(), asked.max_tokens);
+        self.by_id.insert(id, OpenRequest { begins_whole, max_tokens, ..open });
     }
 
     /// Opens an encoder request.
@@ -88,14 +95,19 @@ impl OpenRequests {
                 false
             }
             News::SourceReady => false,
-            News::Scored { choice, .. }
-            | News::Token { choice, .. }
-            | News::Drafted { choice, .. }
-            | News::Rated { choice, .. } => {
+            News::Token { choice, .. } => {
+                open.begin(*choice);
+                open.count_token(*choice);
+                false
+            }
+            News::Scored { choice, .. } | News::Drafted { choice, .. } | News::Rated { choice, .. } => {
                 open.begin(*choice);
                 false
             }
-            News::Finished { choice, .. } => open.end(*choice),
+            News::Finished { choice, .. } => {
+                self.queue.finished(open.max_tokens, open.tokens(*choice));
+                open.end(*choice)
+            }
             News::Encoded { .. } => true,
             // The client is told, and its request has a line in the access log.
             News::Failed { kind: FailureKind::Refused | FailureKind::Overloaded, .. } => true,
@@ -153,8 +165,8 @@ fn encoding_event(news: News) -> EncodingEvent {
 
 impl OpenRequest {
     fn new(client: Client, span: Span, choices: u32, slots: Slots) -> Self {
-        let choices = vec![Choice { is_alive: true, has_begun: false }; choices as usize];
-        Self { client, span, slots, begins_whole: false, choices }
+        let choices = vec![Choice { is_alive: true, has_begun: false, tokens: 0 }; choices as usize];
+        Self { client, span, slots, begins_whole: false, max_tokens: 0, choices }
     }
 
     /// Frees the place of the first choice: choices have their turns in order. A search begins with all of them.
@@ -176,6 +188,16 @@ impl OpenRequest {
         }
     }
 
+    fn count_token(&mut self, choice: u32) {
+        if let Some(choice) = self.choices.get_mut(choice as usize) {
+            choice.tokens += 1;
+        }
+    }
+
+    fn tokens(&self, choice: u32) -> u32 {
+        self.choices.get(choice as usize).map_or(0, |choice| choice.tokens)
+    }
+
     /// Ends a choice. Returns whether it was the last one.
     fn end(&mut self, choice: u32) -> bool {
         self.begin(choice);
@@ -194,8 +216,8 @@ mod tests {
     use tokio::sync::mpsc::unbounded_channel;
 
     use super::*;
-    use crate::engine::slots::QueueSlots;
-    use crate::request::{BeamSearch, CallId, Caller, EarlyStopping, Priority, Salt};
+    use crate::overload::{GateLimits, NewCall, WaitLimits};
+    use crate::request::{BeamSearch, CallId, Caller, EarlyStopping};
 
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<Vec<u8>>>);
@@ -210,16 +232,21 @@ mod tests {
         }
     }
 
+    fn queue(queued_rows: u32) -> (QueueSlots, OpenRequests) {
+        let all = QueueSlots::new(GateLimits { queued_rows, wait: WaitLimits::default() });
+        (all.clone(), OpenRequests::new("small", all))
+    }
+
     #[test]
     fn a_beam_search_frees_its_places_when_it_starts_and_other_choices_theirs_one_by_one() {
         let beams = BeamSearch { width: 4, length_penalty: 1.0, early_stopping: EarlyStopping::Unlikely };
         for (beams, free) in [(None, [1, 2, 4]), (Some(beams), [4, 4, 4])] {
-            let (all, mut open) = (QueueSlots::new(4), OpenRequests::of_model("small"));
+            let (all, mut open) = queue(4);
             let (id, (events, _received)) = (RequestId(7), unbounded_channel());
             let asked = GenerationRequest { choices: 2, beams, ..GenerationRequest::new([1], 1) };
-            let caller = Caller { call: CallId(1), priority: Priority::default(), salt: Salt::default() };
+            let caller = Caller { call: CallId(1), ..Caller::default() };
             let reply = Reply { events, span: Span::none() };
-            open.insert(id, &asked, all.take(caller, 4).unwrap(), reply);
+            open.insert(id, &asked, all.take(NewCall::patient(caller, 4)).unwrap().slots, reply);
             open.deliver(id, News::Started { cached_tokens: 0 });
             let at_start = all.free();
             open.deliver(id, News::Token { choice: 1, id: 5, score: None });
@@ -231,10 +258,10 @@ mod tests {
 
     #[test]
     fn a_request_that_fails_is_closed_and_logged_with_its_name_and_that_of_its_model() {
-        let (log, mut open) = (Log::default(), OpenRequests::of_model("small"));
+        let (log, (all, mut open)) = (Log::default(), queue(1));
         let (events, mut received) = unbounded_channel();
-        let caller = Caller { call: CallId(1), priority: Priority::default(), salt: Salt::default() };
-        let (asked, slots) = (GenerationRequest::new([1], 1), QueueSlots::new(1).take(caller, 1).unwrap());
+        let caller = Caller { call: CallId(1), ..Caller::default() };
+        let (asked, slots) = (GenerationRequest::new([1], 1), all.take(NewCall::patient(caller, 1)).unwrap().slots);
         let (writer, failed) = (log.clone(), News::Failed { message: "no memory".into(), kind: FailureKind::Passing });
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
         tracing::subscriber::with_default(subscriber, || {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::overload::Figures;
+use crate::request::ShedReason;
 use crate::scheduler::{Scheduler, SchedulerCounters};
 use crate::telemetry::EngineMetrics;
 
@@ -10,12 +12,14 @@ pub(super) struct Reporter {
     metrics: Arc<EngineMetrics>,
     /// The counters at the last report.
     reported: SchedulerCounters,
+    /// Calls that were shed by then.
+    shed: [u64; ShedReason::NAMES.len()],
 }
 
 impl Reporter {
     /// Nothing is reported yet.
     pub fn new(metrics: Arc<EngineMetrics>) -> Self {
-        Self { metrics, reported: SchedulerCounters::default() }
+        Self { metrics, reported: SchedulerCounters::default(), shed: [0; ShedReason::NAMES.len()] }
     }
 
     /// Where steps are counted.
@@ -24,7 +28,7 @@ impl Reporter {
     }
 
     /// Brings the metrics up to date.
-    pub fn report(&mut self, scheduler: &Scheduler) {
+    pub fn report(&mut self, scheduler: &Scheduler, queue: &Figures) {
         let (counts, metrics) = (scheduler.counts(), &self.metrics);
         metrics.pages_free.set(counts.free as i64);
         metrics.pages_held.set(counts.held as i64);
@@ -50,13 +54,25 @@ impl Reporter {
         metrics.draft_tokens.inc_by(counters.drafted - self.reported.drafted);
         metrics.accepted_draft_tokens.inc_by(counters.accepted - self.reported.accepted);
         self.reported = counters;
+        metrics.overload.expected_wait_seconds.set(queue.expected_wait_s);
+        metrics.overload.service_rate.set(queue.units_per_s);
+        metrics.overload.overloaded.set(i64::from(queue.is_overloaded));
+        for (counter, (now, before)) in metrics.overload.shed.iter().zip(queue.shed.iter().zip(&mut self.shed)) {
+            counter.inc_by(now - std::mem::replace(before, *now));
+        }
+    }
+
+    /// Drafted tokens that were wrong since the last report.
+    pub const fn wrong_drafts(&self, scheduler: &Scheduler) -> u64 {
+        let counters = scheduler.counters();
+        (counters.drafted - self.reported.drafted) - (counters.accepted - self.reported.accepted)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::{CallId, Caller, GenerationRequest, Priority, RequestId, Salt};
+    use crate::request::{CallId, Caller, GenerationRequest, RequestId};
     use crate::scheduler::{BoundaryTokens, Plan, PoolSize, SchedulerLimits};
 
     /// A scheduler that has sent one source into its encoder.
@@ -71,7 +87,7 @@ mod tests {
             encoder_layers: 1,
         };
         let mut scheduler = Scheduler::new(limits, BoundaryTokens { start: 0, end: vec![1], vocabulary: 9 });
-        let caller = Caller { call: CallId(1), priority: Priority::default(), salt: Salt::default() };
+        let caller = Caller { call: CallId(1), ..Caller::default() };
         scheduler.submit(RequestId(1), &caller, GenerationRequest::new([5, 6], 3)).unwrap();
         scheduler.plan(&mut Plan::default());
         scheduler
@@ -82,9 +98,12 @@ mod tests {
         let metrics = Arc::<EngineMetrics>::default();
         for mut reporter in [Reporter::new(Arc::clone(&metrics)), Reporter::new(Arc::clone(&metrics))] {
             let scheduler = scheduler();
-            reporter.report(&scheduler);
-            reporter.report(&scheduler);
+            let queue = Figures { expected_wait_s: 0.5, units_per_s: 9.0, is_overloaded: true, shed: [1, 0, 0, 2] };
+            reporter.report(&scheduler, &queue);
+            reporter.report(&scheduler, &queue);
         }
+        assert_eq!(metrics.overload.shed.each_ref().map(|counter| counter.get()), [2, 0, 0, 4]);
+        assert_eq!((metrics.overload.expected_wait_seconds.get(), metrics.overload.overloaded.get()), (0.5, 1));
         assert_eq!(metrics.encoder_runs.get(), 2);
     }
 }

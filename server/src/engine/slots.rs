@@ -1,29 +1,30 @@
 //! Places in the engine's queue: taken by a call before its costly work, given back as its sequences start.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
-
-use crate::request::{Caller, Priority};
+use crate::overload::{Entered, Figures, Gate, GateLimits, NewCall, RowsTaken, StepTaken, Work};
+use crate::request::{Caller, Priority, Shed};
 
 /// Places of one call in the engine's queue.
 #[derive(Debug)]
 pub struct Slots {
-    permit: OwnedSemaphorePermit,
+    queue: QueueSlots,
     caller: Caller,
+    rows: u32,
 }
 
 impl Slots {
     /// Takes `rows` of these places out; `None` when fewer are left.
     pub fn split(&mut self, rows: u32) -> Option<Self> {
-        Some(Self { permit: self.permit.split(rows as usize)?, caller: self.caller.clone() })
+        self.rows = self.rows.checked_sub(rows)?;
+        Some(Self { queue: self.queue.clone(), caller: self.caller.clone(), rows })
     }
 
     /// Takes all of these places out.
     pub fn take(&mut self) -> Self {
-        let all = self.permit.num_permits();
-        let permit = self.permit.split(all).expect("as many places are split as there are");
-        Self { permit, caller: self.caller.clone() }
+        let rows = std::mem::take(&mut self.rows);
+        Self { queue: self.queue.clone(), caller: self.caller.clone(), rows }
     }
 
     /// Places for so many requests, `rows` for each. Those that are left over are given back with the iterator.
@@ -38,41 +39,121 @@ impl Slots {
     pub const fn caller(&self) -> &Caller {
         &self.caller
     }
+
+    /// Tells what the sequences in these places cost together, once their texts are tokens.
+    pub fn settle(&self, work: Work) {
+        self.queue.state().gate.settle(self.caller.call, work.part_of(self.rows.into()));
+    }
 }
 
-/// All places of the queue: as many for each priority, so that idle calls take none from interactive ones.
+impl Drop for Slots {
+    fn drop(&mut self) {
+        if self.rows > 0 {
+            let mut state = self.queue.state();
+            state.taken -= u64::from(self.rows);
+            state.gate.leave(self.caller.call, self.rows);
+        }
+    }
+}
+
+/// Places that a call was given.
+#[derive(Debug)]
+pub struct Place {
+    /// The places.
+    pub slots: Slots,
+    /// How the call learns that it was shed after all.
+    pub entered: Entered,
+}
+
+/// All places of the queue: as many for each priority, so that idle calls take none from interactive ones. Clones are
+/// the same queue.
 #[derive(Debug, Clone)]
 pub(super) struct QueueSlots {
-    free: [Arc<Semaphore>; Priority::ALL.len()],
+    state: Arc<Mutex<State>>,
+    /// The gate's time counts from here.
+    start: Instant,
     total: u32,
 }
 
+#[derive(Debug)]
+struct State {
+    gate: Gate,
+    /// Places that calls have, shed ones included.
+    taken: u64,
+    is_closed: bool,
+}
+
 impl QueueSlots {
-    /// A queue of `total` free places.
-    pub fn new(total: u32) -> Self {
-        Self { free: Priority::ALL.map(|_| Arc::new(Semaphore::new(total as usize))), total }
+    /// A queue of free places.
+    pub fn new(limits: GateLimits) -> Self {
+        let state = State { gate: Gate::new(limits), taken: 0, is_closed: false };
+        Self { state: Arc::new(Mutex::new(state)), start: Instant::now(), total: limits.queued_rows }
     }
 
-    /// Takes `rows` places; `None` when fewer are free.
-    pub fn take(&self, caller: Caller, rows: u32) -> Option<Slots> {
-        let permit = Arc::clone(&self.free[caller.priority.index()]).try_acquire_many_owned(rows).ok()?;
-        Some(Slots { permit, caller })
+    /// Gives a call its places.
+    ///
+    /// # Errors
+    /// When it is shed, or when the queue is closed.
+    pub fn take(&self, call: NewCall) -> Result<Place, Shed> {
+        let (now, caller, rows) = (self.now(), call.caller.clone(), call.rows);
+        let mut state = self.state();
+        if state.is_closed {
+            return Err(Shed::full(self.total));
+        }
+        let entered = state.gate.enter(call, now)?;
+        state.taken += u64::from(rows);
+        drop(state);
+        Ok(Place { slots: Slots { queue: self.clone(), caller, rows }, entered })
+    }
+
+    /// Whether some call could get a place.
+    ///
+    /// # Errors
+    /// When any would be shed.
+    pub fn look(&self) -> Result<(), Shed> {
+        self.state().gate.look(self.now())
     }
 
     /// Number of free places for interactive calls.
     pub fn free(&self) -> usize {
-        self.free[Priority::Interactive.index()].available_permits()
+        let state = self.state();
+        if state.is_closed { 0 } else { state.gate.free(Priority::Interactive) as usize }
     }
 
-    /// Number of places of a priority, free or not.
-    pub const fn total(&self) -> u32 {
-        self.total
+    /// Tells the gate of a step; `left` are the most tokens that each interactive row may still get.
+    pub fn step(&self, step: &StepTaken, taken: RowsTaken, left: impl Iterator<Item = u32>) {
+        self.state().gate.step(step, taken, left);
+    }
+
+    /// Rows that sequences may begin with in the next step; any number when absent.
+    pub fn starts(&self) -> Option<usize> {
+        self.state().gate.starts(self.now())
+    }
+
+    /// Tells the gate of a choice that ended.
+    pub fn finished(&self, asked: u32, generated: u32) {
+        self.state().gate.finished(asked, generated);
+    }
+
+    /// The gate's figures.
+    pub fn figures(&self) -> Figures {
+        self.state().gate.figures(self.now())
     }
 
     /// Takes every place away for good, unless a call has one. After success no request is on its way to the engine,
     /// and none will be.
     pub fn close(&self) -> bool {
-        let all: Option<Vec<_>> = self.free.iter().map(|free| free.try_acquire_many(self.total).ok()).collect();
-        all.map(|all| all.into_iter().for_each(SemaphorePermit::forget)).is_some()
+        let mut state = self.state();
+        state.is_closed |= state.taken == 0;
+        state.is_closed
+    }
+
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that is done under this lock can be left half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

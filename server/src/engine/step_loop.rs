@@ -11,15 +11,28 @@ use super::executor::{Executor, ExecutorError};
 use super::masks::{MaskLimits, MaskThreads};
 use super::messages::{Message, News, Read, message, score_ask};
 use super::report::Reporter;
+use super::slots::QueueSlots;
+use crate::overload::{StepTaken, Work};
 use crate::request::{Caller, EncodeRequest, FailureKind, GenerationRequest, Refusal, RequestId};
 use crate::scheduler::{Event, Found, Lane, Plan, Scheduler};
 use crate::telemetry::EngineMetrics;
+
+/// Everything that steps are run with.
+pub(super) struct StepParts {
+    /// Makes the plans.
+    pub scheduler: Scheduler,
+    /// Runs them.
+    pub executor: Box<dyn Executor>,
+    /// Learns what steps take.
+    pub queue: QueueSlots,
+}
 
 /// The scheduler, the executor, and what a step fills, which is kept from step to step.
 pub(super) struct StepLoop {
     scheduler: Scheduler,
     executor: Box<dyn Executor>,
     reporter: Reporter,
+    queue: QueueSlots,
     masks: MaskThreads,
     plan: Plan,
     /// Outputs of the plan whose masks were late.
@@ -41,15 +54,12 @@ pub(super) struct StepLoop {
 
 impl StepLoop {
     /// No step was run yet.
-    pub fn new(
-        scheduler: Scheduler,
-        executor: Box<dyn Executor>,
-        masks: MaskLimits,
-        metrics: Arc<EngineMetrics>,
-    ) -> Self {
+    pub fn new(parts: StepParts, masks: MaskLimits, metrics: Arc<EngineMetrics>) -> Self {
+        let StepParts { scheduler, executor, queue } = parts;
         Self {
             scheduler,
             executor,
+            queue,
             masks: MaskThreads::new(masks, Arc::clone(&metrics)),
             reporter: Reporter::new(metrics),
             plan: Plan::default(),
@@ -93,7 +103,7 @@ impl StepLoop {
 
     /// Brings the metrics up to date.
     pub fn report(&mut self) {
-        self.reporter.report(&self.scheduler);
+        self.reporter.report(&self.scheduler, &self.queue.figures());
     }
 
     /// Checks the scheduler's books.
@@ -125,6 +135,7 @@ impl StepLoop {
         self.see();
         if !self.plan.is_empty() {
             self.measure(began);
+            self.tell_queue(began.elapsed());
         }
         // A client that has its answer finds it counted, so metrics come before messages.
         self.report();
@@ -155,6 +166,19 @@ impl StepLoop {
         metrics.steps.tokens.observe((entered + rows) as f64);
     }
 
+    /// Tells the queue what the step took.
+    fn tell_queue(&mut self, time: Duration) {
+        let Self { scheduler, reporter, plan, .. } = self;
+        // A step that runs a part of the encoder's layers does a part of the work of its tokens.
+        let layers = scheduler.encoder_layers() as u64;
+        let encoded =
+            plan.encode().map_or(0, |encode| encode.tokens.len() as u64 * encode.layers.len() as u64 / layers);
+        let rows = (plan.targets.len() as u64).saturating_sub(reporter.wrong_drafts(scheduler));
+        let work = Work { source_tokens: encoded, target_tokens: rows };
+        let is_full = scheduler.is_full();
+        self.queue.step(&StepTaken { time, work, is_full }, scheduler.rows_taken(), scheduler.tokens_left());
+    }
+
     /// The messages of the last step.
     pub fn take_messages(&mut self) -> impl Iterator<Item = Message> {
         self.messages.drain(..)
@@ -162,15 +186,19 @@ impl StepLoop {
 
     /// Starts the plan, unless it was started ahead; then, if possible, the plan after it; then waits for the first.
     fn run_plan(&mut self, patience: &mut Duration) -> Result<(), ExecutorError> {
-        let Self { scheduler, executor, masks, plan, late, next, next_late, .. } = self;
+        let Self { scheduler, executor, queue, masks, plan, late, next, next_late, .. } = self;
         if self.is_ahead {
             std::mem::swap(plan, next);
             std::mem::swap(late, next_late);
         } else {
+            scheduler.limit_starts(queue.starts());
             scheduler.plan(plan);
             masks.start(scheduler.take_moves());
             let masks = Masks { scheduler, threads: masks, patience, late };
             start(executor.as_mut(), masks, plan)?;
+        }
+        if executor.runs_ahead() {
+            scheduler.limit_starts(queue.starts());
         }
         self.is_ahead = executor.runs_ahead() && scheduler.plan_ahead(next);
         if self.is_ahead {

@@ -11,7 +11,7 @@ use super::executor::Executor;
 use super::handle::EngineHandle;
 use super::limits::EngineLimits;
 use super::open_requests::OpenRequests;
-use super::step_loop::StepLoop;
+use super::step_loop::{StepLoop, StepParts};
 use super::worker::Worker;
 use crate::scheduler::{BoundaryTokens, Scheduler};
 use crate::telemetry::{EngineMetrics, in_model_span};
@@ -45,8 +45,9 @@ impl Engine {
         let EngineSettings { limits, tokens, metrics } = settings;
         let (sender, commands) = channel();
         let handle = EngineHandle::new(sender, limits);
-        let (open, model) = (OpenRequests::of_model(&metrics.model), metrics.model.clone());
-        let steps = StepLoop::new(Scheduler::new(limits.steps, tokens), executor, limits.masks, metrics);
+        let (open, model) = (OpenRequests::new(&metrics.model, handle.slots()), metrics.model.clone());
+        let parts = StepParts { scheduler: Scheduler::new(limits.steps, tokens), executor, queue: handle.slots() };
+        let steps = StepLoop::new(parts, limits.masks, metrics);
         let worker = Worker::new(&handle, commands, steps, open);
         let (alive, ended) = oneshot::channel();
         let thread = std::thread::Builder::new().name("engine".into()).spawn(move || {

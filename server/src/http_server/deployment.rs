@@ -9,13 +9,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use model::Tokenizer;
 
 use crate::api::{
-    AnswerBudget, Api, ApiLimits, BodyLimits, BodyPace, Budget, BudgetLimits, Entrance, OpenRequests, StructureBounds,
+    AnswerBudget, Api, ApiLimits, BodyLimits, BodyPace, Budget, BudgetLimits, Entrance, OpenRequests, QuotaBook,
+    StructureBounds,
 };
 use crate::config::{Config, FormLimits, Limits};
 use crate::constraint::{CompilerTools, FormCacheLimits, FormCompiler, TrialLimits, Trials};
 use crate::engine::{Engine, EngineLimits};
 use crate::job_pool::JobPool;
 use crate::loading::{LoadError, LoadedModel, ModelFacts, OfModel, all_of};
+use crate::overload::Quota;
 use crate::registry::{LongestToken, ModelRegistry, ServedModel};
 use crate::telemetry::ModelMetrics;
 
@@ -84,6 +86,10 @@ impl Deployment {
                 bytes: config.limits.answer_bytes,
                 peer_bytes: config.limits.peer_answer_bytes,
             }),
+            quotas: QuotaBook::new(
+                Quota { tokens_per_minute: config.limits.client_tokens_per_minute },
+                config.access.quotas.iter().cloned(),
+            ),
             parsers: JobPool::new(config.server.tokenizer_threads),
             open_requests: OpenRequests::default(),
             stall_timeout: config.server.stall_timeout,

@@ -98,6 +98,7 @@ impl Loaded {
         };
         Ok(EngineLimits {
             queued_rows: limits.queued_rows,
+            wait: limits.wait,
             source_tokens: limits.source_tokens.min(model.encoder.max_positions),
             target_tokens: limits.target_tokens.min(model.decoder.max_positions),
             classes: 0,

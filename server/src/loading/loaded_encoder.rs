@@ -94,6 +94,7 @@ impl LoadedEncoder {
     pub fn limits(&self, limits: &Limits) -> EngineLimits {
         EngineLimits {
             queued_rows: limits.queued_rows,
+            wait: limits.wait,
             source_tokens: limits.source_tokens.min(self.config.encoder.max_positions),
             target_tokens: 0,
             classes: self.config.labels.len(),

@@ -82,8 +82,9 @@ impl ModelRegistry {
         if let Some(model) = name.and_then(|name| self.find(name)) {
             return model.engine.check_vacancy();
         }
-        let any = self.models.iter().any(|model| model.engine.check_vacancy().is_ok());
-        if any { Ok(()) } else { self.default_model().engine.check_vacancy() }
+        let refused = self.models.iter().map_while(|model| model.engine.check_vacancy().err());
+        let refused: Vec<Refusal> = refused.collect();
+        if refused.len() < self.models.len() { Ok(()) } else { refused.first().map_or(Ok(()), |first| Err(*first)) }
     }
 
     /// Makes all engines refuse new requests and end when their work is done.
@@ -112,7 +113,8 @@ mod tests {
     use crate::engine::MaskLimits;
     use crate::engine::{EngineHandle, EngineLimits};
     use crate::job_pool::JobPool;
-    use crate::request::RequestDefaults;
+    use crate::overload::WaitLimits;
+    use crate::request::{RequestDefaults, Shed};
     use crate::scheduler::{PoolSize, SchedulerLimits};
     use crate::telemetry::Metrics;
 
@@ -128,6 +130,7 @@ mod tests {
         };
         let limits = EngineLimits {
             queued_rows,
+            wait: WaitLimits::default(),
             source_tokens: 8,
             target_tokens: 8,
             classes: 0,
@@ -193,7 +196,7 @@ mod tests {
 
     #[test]
     fn there_is_room_as_long_as_the_queue_has_room_or_any_queue_for_an_unknown_model() {
-        let full = Refusal::Overloaded { queued_rows: 0 };
+        let full = Refusal::Shed(Shed::full(0));
         let registry = |second| ModelRegistry::new(vec![model("a", 0), model("b", second)]).unwrap();
         assert_eq!(registry(1).check_vacancy_for(None), Ok(()));
         assert_eq!(registry(1).check_vacancy_for(Some("nobody")), Ok(()));

@@ -14,6 +14,7 @@ mod party;
 mod priority;
 mod refusal;
 mod salt;
+mod shed;
 mod stop_check;
 
 pub use beams::{BeamSearch, EarlyStopping};
@@ -28,4 +29,5 @@ pub use party::Party;
 pub use priority::Priority;
 pub use refusal::Refusal;
 pub use salt::Salt;
+pub use shed::{Shed, ShedReason};
 pub use stop_check::{StopCheck, StopScan};

@@ -9,6 +9,9 @@ use std::sync::Arc;
 pub struct Party(Option<Arc<[u8]>>);
 
 impl Party {
+    /// Everybody of whom nothing is known.
+    pub const UNKNOWN: Self = Self(None);
+
     /// The party that consists of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Some(bytes.into()))

@@ -1,14 +1,13 @@
 //! Reasons for which the engine takes no request.
 
+use super::shed::Shed;
+
 /// A refused request. Nothing was queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The queue is full; try again later.
-    #[error("the server is overloaded: its queue of {queued_rows} sequences has no room for this request")]
-    Overloaded {
-        /// Sequences that the queue holds.
-        queued_rows: u32,
-    },
+    /// It was shed; try again later.
+    #[error(transparent)]
+    Shed(#[from] Shed),
     /// The server is shutting down.
     #[error("the server is shutting down and takes no new requests")]
     Draining,

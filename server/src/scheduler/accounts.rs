@@ -5,9 +5,12 @@
 use kernels::PAGE_TOKENS;
 
 use super::memory::Memory;
+use super::plan::narrow;
 use super::running::Running;
 use super::source::Source;
 use super::state::Scheduler;
+use crate::overload::RowsTaken;
+use crate::request::Priority;
 
 /// Pages by state; free, held and cached ones add up to the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +75,35 @@ impl Scheduler {
     /// search takes as many as it is wide.
     pub fn running_rows(&self) -> usize {
         self.running.iter().map(|running| running.sequence.rows()).sum()
+    }
+
+    /// Rows that run at once, and whether an interactive sequence could not begin for lack of rows or pages.
+    pub fn rows_taken(&self) -> RowsTaken {
+        let is_blocked = self.starts_left > 0 && self.queue.front_is(Priority::Interactive);
+        RowsTaken { rows: self.limits.running_rows, is_blocked }
+    }
+
+    /// Whether something waits that could not begin for lack of rows, of pages, or of time in the encoder.
+    pub fn is_full(&self) -> bool {
+        let has_rows = self.running_rows() < self.limits.running_rows;
+        let waits = !self.queue.is_empty() && (!has_rows || self.queue.front_is(Priority::Idle));
+        waits || self.waiting_encodings() > 0
+    }
+
+    /// Most tokens that each row of an interactive sequence may still get.
+    pub fn tokens_left(&self) -> impl Iterator<Item = u32> {
+        let interactive =
+            self.running.iter().filter(|running| running.sequence.request.priority == Priority::Interactive);
+        interactive.flat_map(|running| {
+            let sequence = &running.sequence;
+            let left = sequence.request.asked.max_tokens.saturating_sub(narrow(sequence.generated_tokens())).max(1);
+            std::iter::repeat_n(left, sequence.rows())
+        })
+    }
+
+    /// Layers of the encoder.
+    pub const fn encoder_layers(&self) -> usize {
+        self.limits.encoder_layers
     }
 
     /// Number of sequences in the queue.

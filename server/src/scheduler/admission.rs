@@ -35,12 +35,19 @@ pub(super) struct Needs {
 }
 
 impl Scheduler {
+    /// Lets sequences begin with at most so many rows in the next plan, or one sequence that has more; any number when
+    /// absent.
+    pub fn limit_starts(&mut self, rows: Option<usize>) {
+        self.starts_left = rows.unwrap_or(usize::MAX);
+    }
+
     /// Admits sequences of at least this priority from the queue's front while rows and pages are left. A sequence that
     /// does not fit blocks later ones.
     pub(super) fn admit(&mut self, priority: Priority) {
         let preempted_before = self.preemptions;
-        while self.head_fits(priority) {
+        while self.starts_left > 0 && self.head_fits(priority) {
             let Some(head) = self.queue.pop() else { return };
+            self.starts_left = self.starts_left.saturating_sub(head.sequence.rows());
             let mut running = self.start(head);
             if self.memory.is_ready(running.source) {
                 running.next = running.grant_within(self.rows_left());

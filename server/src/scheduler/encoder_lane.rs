@@ -1,8 +1,8 @@
 //! A lane of the encoder: sources and encoder requests that wait for it, and the batch that is in it.
 //!
 //! Used by `encoder_queue`. Sources of generations have their pages when they come here; encoder requests have none and
-//! take turns, call by call. Where both wait, they enter the encoder in alternation. Idle ones of both kinds wait as
-//! long as any interactive one does.
+//! take turns, client by client and call by call. Where both wait, they enter the encoder in alternation. Idle ones of
+//! both kinds wait as long as any interactive one does.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -12,8 +12,8 @@ use kernels::PageSpan;
 use super::plan::{EncodeWork, list_pages, narrow};
 use super::source::SourceSlot;
 use super::source_cache::SourceCache;
+use crate::fair_turns::{Costs, FairTurns};
 use crate::request::{CallId, Caller, EncodeRequest, Priority, RequestId};
-use crate::turns::Turns;
 
 /// An encoder request that waits, or whose source is in the encoder.
 #[derive(Debug)]
@@ -22,6 +22,12 @@ pub struct Encoding {
     pub id: RequestId,
     /// The request.
     pub asked: EncodeRequest,
+}
+
+impl Costs for Encoding {
+    fn cost(&self) -> u64 {
+        self.asked.tokens() as u64
+    }
 }
 
 /// One lane.
@@ -38,7 +44,7 @@ pub struct EncoderLane {
 #[derive(Debug, Default)]
 struct LaneQueue {
     sources: VecDeque<SourceSlot>,
-    encodings: Turns<CallId, Encoding>,
+    encodings: FairTurns<Encoding>,
 }
 
 /// Sources that go through the encoder together. Those of generations stand before encoder requests.
@@ -96,7 +102,7 @@ impl EncoderLane {
 
     /// Queues an encoder request behind others of its call.
     pub fn push_encoding(&mut self, caller: &Caller, encoding: Encoding) {
-        self.waiting[caller.priority.index()].encodings.push(caller.call, [encoding]);
+        self.waiting[caller.priority.index()].encodings.push(caller, [encoding]);
     }
 
     /// Drops a source that no sequence holds any more. A batch is abandoned with its last source.

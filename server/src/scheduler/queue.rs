@@ -1,15 +1,17 @@
 //! The queue: sequences that wait for a row and pages.
 //!
-//! Calls take turns for the end of the queue; from there sequences are served in the order of their turns. A preempted
-//! sequence returns to the front. Each priority has turns of its own, and interactive sequences stand before idle ones.
+//! Clients have equal shares of the end of the queue, and calls of each take turns; from there sequences are served in
+//! the order of their turns. A preempted sequence returns to the front. Each priority has turns of its own, and
+//! interactive sequences stand before idle ones.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::sequence::{Request, Selection, Sequence, SequenceId};
 use super::source::SourceSlot;
-use crate::request::{CallId, Priority};
-use crate::turns::Turns;
+use crate::fair_turns::{Costs, FairTurns};
+use crate::overload::Work;
+use crate::request::{CallId, Caller, Priority};
 
 /// A sequence that had its turn and does not run.
 #[derive(Debug)]
@@ -29,6 +31,15 @@ struct Unbegun {
     choice: u32,
 }
 
+impl Costs for Unbegun {
+    fn cost(&self) -> u64 {
+        let (asked, branches) = (&self.request.asked, self.request.asked.branches() as u64);
+        // A source is encoded once for all choices.
+        let source_tokens = if self.choice == 0 { asked.source.len() as u64 } else { 0 };
+        Work { source_tokens, target_tokens: branches * asked.lengths().target_positions() as u64 }.units(1.0)
+    }
+}
+
 /// Sequences that do not run.
 #[derive(Debug, Default)]
 pub struct Queue {
@@ -36,7 +47,7 @@ pub struct Queue {
     /// of their priority.
     pub(super) waiting: VecDeque<Waiting>,
     /// Turns of each priority.
-    turns: [Turns<CallId, Unbegun>; Priority::ALL.len()],
+    turns: [FairTurns<Unbegun>; Priority::ALL.len()],
     /// Rows of the sequences of each call that had their turn and are not over, whether they run or wait.
     begun: HashMap<CallId, usize>,
     /// Sequences that had their turn since the start.
@@ -45,10 +56,10 @@ pub struct Queue {
 
 impl Queue {
     /// Queues all sequences of a request.
-    pub fn push(&mut self, call: CallId, request: &Arc<Request>) {
+    pub fn push(&mut self, caller: &Caller, request: &Arc<Request>) {
         let sequences = 0..request.asked.sequences();
         self.turns[request.priority.index()]
-            .push(call, sequences.map(|choice| Unbegun { request: Arc::clone(request), choice }));
+            .push(caller, sequences.map(|choice| Unbegun { request: Arc::clone(request), choice }));
     }
 
     /// The sequence of at least this priority that is to be admitted next. A turn is taken only while no sequence of
@@ -81,7 +92,7 @@ impl Queue {
     }
 
     /// Whether the first sequence that waits is of this priority or a higher one.
-    fn front_is(&self, priority: Priority) -> bool {
+    pub fn front_is(&self, priority: Priority) -> bool {
         self.waiting.front().is_some_and(|front| front.sequence.request.priority <= priority)
     }
 
@@ -128,12 +139,12 @@ impl Queue {
 
     /// Number of sequences in the queue.
     pub fn len(&self) -> usize {
-        self.waiting.len() + self.turns.iter().map(Turns::len).sum::<usize>()
+        self.waiting.len() + self.turns.iter().map(FairTurns::len).sum::<usize>()
     }
 
     /// Whether the queue is empty.
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.turns.iter().all(Turns::is_empty)
+        self.waiting.is_empty() && self.turns.iter().all(FairTurns::is_empty)
     }
 
     /// Rows of all sequences that had their turn and are not over, whether they run or wait.

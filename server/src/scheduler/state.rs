@@ -57,6 +57,8 @@ pub struct Scheduler {
     pub(super) announced: Vec<Event>,
     /// Cancellations that came while a plan was under way.
     pub(super) cancelled: Vec<Selection>,
+    /// Rows that sequences may still begin with in the plan that is being made.
+    pub(super) starts_left: usize,
     /// Plans that were made and not committed; at most two.
     pub(super) plans_under_way: usize,
     /// Number of the latest plan.
@@ -90,6 +92,7 @@ impl Scheduler {
             moves: Vec::new(),
             announced: Vec::new(),
             cancelled: Vec::new(),
+            starts_left: usize::MAX,
             plans_under_way: 0,
             step: 0,
             preemptions: 0,

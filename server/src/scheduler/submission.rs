@@ -42,7 +42,7 @@ impl Scheduler {
         let searched = request.asked.beams.map(|_| choices as usize);
         let open = OpenRequest { call: caller.call, alive, searched, started: false, silent: Vec::new() };
         self.requests.insert(id, open);
-        self.queue.push(caller.call, &request);
+        self.queue.push(caller, &request);
         Ok(())
     }
 

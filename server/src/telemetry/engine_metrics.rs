@@ -9,6 +9,7 @@ use prometheus::{
 use super::buckets;
 use super::encoder_metrics::{EncoderFamilies, EncoderMetrics};
 use super::families::{Families, MODEL};
+use super::overload_metrics::{OverloadFamilies, OverloadMetrics};
 use super::step_metrics::{StepFamilies, StepMetrics};
 
 /// Handles to one engine's metrics.
@@ -58,6 +59,8 @@ pub struct EngineMetrics {
     pub encoder: EncoderMetrics,
     /// Steps by what is in them.
     pub steps: StepMetrics,
+    /// Overload.
+    pub overload: OverloadMetrics,
 }
 
 /// Handles that no registry knows, for engines whose metrics nobody asks for.
@@ -89,6 +92,7 @@ pub(super) struct EngineFamilies {
     late_masks: IntCounterVec,
     encoder: EncoderFamilies,
     steps: StepFamilies,
+    overload: OverloadFamilies,
 }
 
 impl EngineFamilies {
@@ -138,6 +142,7 @@ impl EngineFamilies {
             ),
             encoder: EncoderFamilies::new(registry),
             steps: StepFamilies::new(registry),
+            overload: OverloadFamilies::new(registry),
         }
     }
 
@@ -168,6 +173,7 @@ impl EngineFamilies {
             late_masks: self.late_masks.with_label_values(labels),
             encoder: self.encoder.of_model(model),
             steps: self.steps.of_model(model),
+            overload: self.overload.of_model(model),
         }
     }
 }

@@ -22,7 +22,7 @@ impl Families<'_> {
         self.register(IntGaugeVec::new(Opts::new(name, help), labels))
     }
 
-    /// A share between 0 and 1.
+    /// A number that goes up and down, for each model.
     pub fn ratios(&self, name: &str, help: &str) -> GaugeVec {
         self.register(GaugeVec::new(Opts::new(name, help), &[MODEL]))
     }

@@ -12,6 +12,7 @@ mod log_lines;
 mod metrics;
 mod model_span;
 mod outcome;
+mod overload_metrics;
 mod process_metrics;
 mod request_metrics;
 mod server_metrics;

@@ -13,7 +13,7 @@ use model::Tokenizer;
 use serde_json::{Value, json};
 use server::api::{
     AccessLog, AnswerBudget, Api, ApiLimits, BodyLimits, BodyPace, Budget, BudgetLimits, Entrance, Guard, KeyCheck,
-    OpenRequests, StructureBounds, router,
+    OpenRequests, QuotaBook, StructureBounds, router,
 };
 use server::chat_template::ChatTemplate;
 use server::client_connection::{ConnectionTimeouts, PlaceLimits, WritePace};
@@ -21,6 +21,7 @@ use server::constraint::{CompilerTools, FormCacheLimits, FormCompiler, TrialLimi
 use server::engine::{Command, EngineHandle, EngineLimits, MaskLimits, Submission};
 use server::http_server::ConnectionLimits;
 use server::job_pool::JobPool;
+use server::overload::{Quota, WaitLimits};
 use server::process::liveness::Liveness;
 use server::registry::{LongestToken, ModelRegistry, ServedModel};
 use server::request::{GenerationEvent, GenerationRequest, RequestDefaults};
@@ -75,6 +76,8 @@ pub struct Setup {
     pub unparsed_body_bytes: usize,
     pub answer_bytes: usize,
     pub queue_timeout: Duration,
+    /// Tokens a minute of each client.
+    pub quota: Quota,
     pub connections: ConnectionLimits,
     pub guard: Guard,
     /// Guard of the second address.
@@ -120,6 +123,7 @@ impl Default for Setup {
             unparsed_body_bytes: 8 << 20,
             answer_bytes: 64 << 20,
             queue_timeout: PATIENCE,
+            quota: Quota { tokens_per_minute: 0 },
             guard: Guard::default(),
             probe_guard: Guard::default(),
             keys: KeyCheck::default(),
@@ -167,6 +171,7 @@ impl App {
         let (commands, receiver) = channel();
         let limits = EngineLimits {
             queued_rows: setup.queued_rows,
+            wait: WaitLimits::default(),
             source_tokens: setup.source_tokens,
             target_tokens: setup.target_tokens,
             classes: setup.labels.len(),
@@ -253,6 +258,7 @@ impl App {
                 bytes: setup.unparsed_body_bytes,
                 peer_bytes: setup.unparsed_body_bytes,
             }),
+            quotas: QuotaBook::new(setup.quota, []),
             answer_budget: AnswerBudget::new(BudgetLimits {
                 bytes: setup.answer_bytes,
                 peer_bytes: setup.answer_bytes,

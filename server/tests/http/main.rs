@@ -13,6 +13,7 @@ mod chat;
 mod compressed_bodies;
 mod connection_places;
 mod controls;
+mod deadlines;
 mod defaults;
 mod description;
 mod embeddings;

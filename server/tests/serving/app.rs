@@ -28,7 +28,9 @@ use tower::ServiceExt;
 use crate::answer::{Answer, PATIENCE};
 
 /// Small enough to be made in no time, and each test says what it depends on.
-const SETTINGS: &str = "[model]\ndtype = \"f32\"\nthreads = 1\n[limits]\npage_pool_bytes = 33_554_432\n";
+/// How fast the machine of the tests is decides nothing.
+const SETTINGS: &str =
+    "[model]\ndtype = \"f32\"\nthreads = 1\n[limits]\npage_pool_bytes = 33_554_432\nqueue_wait_s = 600\n";
 
 /// The program under test.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_server");

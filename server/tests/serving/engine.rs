@@ -7,7 +7,7 @@ use std::time::Duration;
 use server::engine::{Encoding, Generation};
 use server::request::{
     Controls, EncodeRequest, EncodingEvent, FailureKind, GenerationEvent, GenerationRequest, PromptScores, Readout,
-    Refusal, Salt,
+    Refusal, Salt, Shed,
 };
 
 use crate::answer::PATIENCE;
@@ -129,7 +129,7 @@ fn a_target_whose_scores_are_no_numbers_fails_alone() {
 fn a_place_in_the_queue_is_free_again_when_its_request_starts() {
     let fake = FakeEngine::start(Room { queued_rows: 1, running_rows: 1 });
     let handle = fake.engine.handle.clone();
-    let full = Some(Refusal::Overloaded { queued_rows: 1 });
+    let full = Some(Refusal::Shed(Shed::full(1)));
     let mut first = fake.submit(1, 4, 1);
     assert_eq!(handle.reserve(Salt::default(), 1).err(), full);
     fake.turn(Turn::Run);
@@ -259,7 +259,7 @@ fn an_encoder_request_gives_its_place_back_when_it_enters_the_encoder_and_ends_w
     let fake = FakeEngine::start(Room { queued_rows: 2, running_rows: 1 });
     let handle = fake.engine.handle.clone();
     let (first, second) = (encode(&fake, 7, 64), encode(&fake, 9, 64));
-    let overloaded = Err(Refusal::Overloaded { queued_rows: 2 });
+    let overloaded = Err(Refusal::Shed(Shed::full(2)));
     assert_eq!(handle.reserve(Salt::default(), 1).map(|_| ()), overloaded);
     let (engine, metrics) = fake.run_free();
     let result = |number| vec![EncodingEvent::Started, EncodingEvent::Encoded { numbers: vec![number] }];

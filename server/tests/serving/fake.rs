@@ -112,6 +112,7 @@ impl FakeEngine {
         };
         let limits = EngineLimits {
             queued_rows: room.queued_rows,
+            wait: server::overload::WaitLimits::default(),
             source_tokens: 64,
             target_tokens: 64,
             classes: 0,

@@ -67,7 +67,7 @@ impl Load {
         let requests = if dice.once_in(100) { dice.between(10, 40) } else { dice.between(1, 2) };
         let asked = (0..requests).map(|_| asked(dice, self.most_choices)).collect();
         let patience = dice.once_in(8).then(|| dice.wait(3e5));
-        Visit { caller: Caller { call: CallId(self.calls), priority, salt }, asked, patience }
+        Visit { caller: Caller { call: CallId(self.calls), priority, salt, ..Caller::default() }, asked, patience }
     }
 }
 

@@ -133,6 +133,7 @@ impl PairEngine {
         };
         let limits = EngineLimits {
             queued_rows: 400,
+            wait: server::overload::WaitLimits::default(),
             source_tokens: 512,
             target_tokens: 64,
             classes: 0,

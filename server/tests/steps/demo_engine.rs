@@ -103,6 +103,7 @@ impl DemoEngine {
         };
         let limits = EngineLimits {
             queued_rows: 64,
+            wait: server::overload::WaitLimits::default(),
             source_tokens: 256,
             target_tokens: 64,
             classes: 0,

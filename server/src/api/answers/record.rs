@@ -2,10 +2,14 @@
 //!
 //! Held by `generation` and then by `answer`; a record that is dropped early means that the client went away.
 
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use tokio::time::{Sleep, sleep_until};
 
 use crate::api::http::{ApiError, AskedOutput, Completed, OpenRequest, RequestAccount, Visit};
+use crate::api::turn::Deadline;
 use crate::client_connection::ConnectionLife;
 use crate::request::FinishReason;
 use crate::telemetry::{Outcome, RequestMetrics};
@@ -24,6 +28,8 @@ pub struct RequestRecord {
     arrived: Instant,
     completed: Completed,
     open: OpenRequest,
+    /// The end of the client's own time, and how long that was.
+    deadline: Option<(Pin<Box<Sleep>>, Duration)>,
     life: ConnectionLife,
 }
 
@@ -38,6 +44,7 @@ impl RequestRecord {
             arrived: Instant::now(),
             completed: Completed::default(),
             open,
+            deadline: None,
             life,
         }
     }
@@ -124,9 +131,19 @@ impl RequestRecord {
         }
     }
 
+    /// Sets the time at which the request ends, whether or not its answer is whole.
+    pub fn end_by(&mut self, deadline: Option<Deadline>) {
+        self.deadline = deadline.map(|Deadline { at, timeout }| (Box::pin(sleep_until(at)), timeout));
+    }
+
     /// Returns when the request has to end unanswered, with the error for its client.
     pub async fn cut_off(&mut self) -> ApiError {
-        self.open.cut_off().await
+        let Some((end, timeout)) = &mut self.deadline else { return self.open.cut_off().await };
+        tokio::select! {
+            biased;
+            error = self.open.cut_off() => error,
+            () = end => ApiError::TimedOut { timeout: *timeout },
+        }
     }
 
     /// The result of `work`, or the error of a request that has to end unanswered before it.

@@ -9,7 +9,7 @@ use crate::api::controls::CONTROLS;
 use crate::api::fields::{
     ADD_SPECIAL_TOKENS_TO_CONVERSATION, BEAMS, CACHE_SALT, CONTINUE_FINAL_MESSAGE, IGNORE_EOS, MIN_TOKENS, MODEL,
     NeutralFields, PROMPT_LOG_PROBS, SAMPLING, SPECULATION, STOP, STREAM, STREAM_OPTIONS_FIELD,
-    TEMPLATE_VARIABLES_FIELD, TEXT_OPTIONS, decoder_prompt_schema, messages_schema,
+    TEMPLATE_VARIABLES_FIELD, TEXT_OPTIONS, TIMEOUT, decoder_prompt_schema, messages_schema,
 };
 use crate::api::json::{Field, FieldTable, Most};
 use crate::api::structure::STRUCTURE;
@@ -63,7 +63,7 @@ pub const TOP_LOG_PROBS: Field = Field::integer("top_logprobs", 0, Most::Limit("
 pub const RETURN_TOKEN_IDS: Field = Field::boolean("return_token_ids")
     .about("Add `prompt_token_ids` (the source) to the answer, and `token_ids` (the generated tokens) to each choice.");
 
-const INPUT: [Field; 8] = [
+const INPUT: [Field; 9] = [
     Field::shape(MESSAGES, |limits| messages_schema(limits, &PARTS))
         .required()
         .about("A list of 1 to {messages} [messages](#messages): the conversation."),
@@ -75,6 +75,7 @@ const INPUT: [Field; 8] = [
     TEMPLATE_VARIABLES_FIELD,
     CACHE_SALT,
     MODEL,
+    TIMEOUT,
 ];
 const GENERATION: [Field; 6] = [MAX_COMPLETION_TOKENS, MAX_TOKENS, MIN_TOKENS, IGNORE_EOS, STOP, CHOICES];
 const OUTPUT: [Field; 7] =

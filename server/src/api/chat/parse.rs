@@ -12,8 +12,8 @@ use crate::api::controls::GivenControls;
 use crate::api::fields::{
     ADD_SPECIAL_TOKENS_TO_CONVERSATION, BesideBeams, CONTINUE_FINAL_MESSAGE, DecoderPrompt, IGNORE_EOS, STREAM,
     TextOptions, Unfinished, beginnings, given_messages, given_stop, given_stream_options, read_beams, read_best_of,
-    read_cache_salt, read_min_tokens, read_prompt_log_probs, read_sampling, read_seed, read_speculation, rows_field,
-    saturated, take_unfinished, to_u32,
+    read_cache_salt, read_min_tokens, read_prompt_log_probs, read_sampling, read_seed, read_speculation, read_timeout,
+    rows_field, saturated, take_unfinished, to_u32,
 };
 use crate::api::generation::{CallNames, CallSources, Excesses, GenerationCall, RequestBounds, validate};
 use crate::api::http::{ApiError, TargetNames};
@@ -52,6 +52,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
         beginnings: beginnings(turn.unfinished, decoder_prompt),
         suffix: None,
         cache_salt: read_cache_salt(&fields)?,
+        timeout: read_timeout(&fields)?,
         add_special_tokens: fields.boolean(ADD_SPECIAL_TOKENS_TO_CONVERSATION.name)?,
         max_tokens,
         min_tokens: read_min_tokens(&fields)?,

@@ -8,7 +8,7 @@ use super::neutral::REQUEST;
 use crate::api::controls::CONTROLS;
 use crate::api::fields::{
     BEAMS, CACHE_SALT, IGNORE_EOS, MIN_TOKENS, MODEL, NeutralFields, PROMPT_LOG_PROBS, SAMPLING, SPECULATION, STOP,
-    STREAM, STREAM_OPTIONS_FIELD, TEXT_OPTIONS, decoder_prompts_schema, prompts_schema,
+    STREAM, STREAM_OPTIONS_FIELD, TEXT_OPTIONS, TIMEOUT, decoder_prompts_schema, prompts_schema,
 };
 use crate::api::json::{Field, FieldTable, Most, text_schema};
 use crate::api::structure::STRUCTURE;
@@ -58,7 +58,7 @@ pub const LOG_PROBS: Field = Field::integer("logprobs", 0, Most::Limit("top_logp
 pub const RETURN_TOKEN_IDS: Field = Field::boolean("return_token_ids")
     .about("Add `prompt_token_ids` (the source) and `token_ids` (the generated tokens) to each choice.");
 
-const INPUT: [Field; 6] = [
+const INPUT: [Field; 7] = [
     Field::shape(PROMPT, prompts_schema).required().about(
         "A string, a list of strings, a list of token ids, or a list of lists of token ids. At most {prompts} prompts; \
          each has at least one token and at most as many as the model reads.",
@@ -74,6 +74,7 @@ const INPUT: [Field; 6] = [
     ADD_SPECIAL_TOKENS,
     CACHE_SALT,
     MODEL,
+    TIMEOUT,
 ];
 const GENERATION: [Field; 5] = [MAX_TOKENS, MIN_TOKENS, IGNORE_EOS, STOP, CHOICES];
 const OUTPUT: [Field; 6] = [ECHO, LOG_PROBS, PROMPT_LOG_PROBS, RETURN_TOKEN_IDS, STREAM, STREAM_OPTIONS_FIELD];

@@ -9,7 +9,7 @@ use crate::api::controls::GivenControls;
 use crate::api::fields::{
     BesideBeams, IGNORE_EOS, Prompt, PromptNames, Prompts, STREAM, TextOptions, given_stop, given_stream_options,
     read_beams, read_best_of, read_cache_salt, read_min_tokens, read_prompt_log_probs, read_sampling, read_seed,
-    read_speculation, rows_field, saturated, to_u32,
+    read_speculation, read_timeout, rows_field, saturated, to_u32,
 };
 use crate::api::generation::{CallNames, CallSources, Excesses, GenerationCall, RequestBounds, validate};
 use crate::api::http::{ApiError, TargetNames};
@@ -40,6 +40,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<GenerationCall, ApiE
         beginnings: beginnings.map_or_else(Vec::new, |read| read.list),
         suffix: suffix.transpose()?.filter(|suffix| !suffix.is_empty()),
         cache_salt: read_cache_salt(&fields)?,
+        timeout: read_timeout(&fields)?,
         add_special_tokens: Some(fields.flag(&ADD_SPECIAL_TOKENS)?),
         max_tokens,
         min_tokens: read_min_tokens(&fields)?,

@@ -6,17 +6,16 @@
 use std::sync::Arc;
 
 use axum::extract::Request;
-use tokio::time::Instant;
 
 use super::call::EncoderCall;
 use super::input_fields::INPUT;
 use super::task::Task;
 use crate::api::Api;
-use crate::api::arrival::in_time;
 use crate::api::http::{ApiError, RequestAccount, Share};
 use crate::api::reading::{ReadRequest, Unread, read_request};
 use crate::api::results::Results;
 use crate::api::texts::on_tokenizing_threads;
+use crate::api::turn::{Deadline, Entry, Turn, enter};
 use crate::client_connection::Peer;
 use crate::registry::ServedModel;
 use crate::request::EncodeRequest;
@@ -36,8 +35,8 @@ pub struct Admitted<T> {
     pub size: EncodingsSize,
     /// Memory of its answer.
     pub share: Share,
-    /// When it got its places in the queue.
-    pub queued: Instant,
+    /// Its turn in the queue.
+    pub turn: Turn,
     /// Time in which its texts became tokens.
     pub tokenising: Period,
 }
@@ -56,17 +55,18 @@ pub async fn admit<T: Task>(
 ) -> Result<Admitted<T>, ApiError> {
     let parse = |body: &[u8], api: &Api, model: &Arc<ServedModel>| EncoderCall::<T>::read(body, api, model);
     let unread = Unread { account, request, waits_in_queue: true };
-    let ReadRequest { model, asked, client, held } = read_request(api, unread, parse).await?;
-    let (names, count) = (asked.inputs.names, asked.inputs.count() as u32);
-    let slots = model.engine.reserve_with(client.priority, api.source_sharing.salt(&client, None), count)?;
-    let queued = Instant::now();
+    let ReadRequest { model, asked, client, arrived, timeout, held } = read_request(api, unread, parse).await?;
+    let names = asked.inputs.names;
+    let (salt, demand) = (api.source_sharing.salt(&client, None), asked.demand());
+    let deadline = Deadline::soonest(arrived, timeout, asked.timeout);
+    let (slots, turn) = enter(api, &model, Entry { client: &client, salt, demand, deadline })?;
     // Texts take the room of their bodies until they are ids.
     let tokenised = on_tokenizing_threads(&model, move |model| {
         let task = asked.task.clone();
         Ok((asked.ids(model)?, task))
     });
     let began = std::time::Instant::now();
-    let (sources, mut task) = in_time(api, queued, tokenised).await??;
+    let (sources, mut task) = turn.in_time(api, tokenised).await??;
     let tokenising = Period::since(began);
     drop(held);
     for (index, source) in sources.iter().enumerate() {
@@ -80,7 +80,7 @@ pub async fn admit<T: Task>(
     let readout = task.readout();
     let requests = sources.into_iter().map(|source| EncodeRequest { source: source.into(), readout });
     let results = Results::submit(&model, slots, requests)?;
-    Ok(Admitted { model, task, results, tokens, size, share, queued, tokenising })
+    Ok(Admitted { model, task, results, tokens, size, share, turn, tokenising })
 }
 
 /// The largest size of an answer, whose numbers and JSON exist at the same time.

@@ -2,13 +2,17 @@
 //!
 //! Read by `admission`. Pure: no tokenizer, no engine, no clock.
 
+use std::time::Duration;
+
 use super::draft::Draft;
 use super::input_fields::{ADD_SPECIAL_TOKENS, INPUT, NEUTRAL};
 use super::task::Task;
 use crate::api::Api;
-use crate::api::fields::{Frame, IdBounds, Prompt, PromptBounds, Prompts, Truncation};
+use crate::api::fields::{Frame, IdBounds, Prompt, PromptBounds, Prompts, Truncation, read_timeout};
 use crate::api::http::ApiError;
-use crate::api::texts::{SourceOptions, Sources};
+use crate::api::texts::{SourceOptions, Sources, about_tokens_of};
+use crate::api::turn::Demand;
+use crate::overload::Work;
 use crate::registry::ServedModel;
 use crate::request::Refusal;
 
@@ -21,6 +25,8 @@ pub struct EncoderCall<T> {
     pub add_special_tokens: bool,
     /// Which tokens of longer inputs are kept; longer ones are refused when absent.
     pub truncation: Option<Truncation>,
+    /// The time within which the answer is wanted.
+    pub timeout: Option<Duration>,
     /// The route's own part.
     pub task: T,
 }
@@ -45,12 +51,21 @@ impl<T: Task> EncoderCall<T> {
             inputs: Sources { prompts, names },
             add_special_tokens: fields.flag(&ADD_SPECIAL_TOKENS)?,
             truncation: Truncation::read(&fields, model.limits().source_tokens)?,
+            timeout: read_timeout(&fields)?,
             task: T::read(&fields, model)?,
         };
         NEUTRAL.check(&fields)?;
         fields.finish()?;
         call.check_lengths(api.limits.truncated_text_bytes, model)?;
         Ok(call)
+    }
+
+    /// Rows and work that the call asks of a model, before its texts are tokens.
+    pub fn demand(&self) -> Demand {
+        let source_tokens = self.inputs.prompts.iter().map(about_tokens_of).sum();
+        // All inputs make the answer.
+        let work = Work { source_tokens, target_tokens: 0 };
+        Demand { rows: self.inputs.count() as u32, work, least: work }
     }
 
     /// Truncates ids, and refuses inputs that are too long for the model or to be tokenised. Texts that are truncated

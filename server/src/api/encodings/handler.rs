@@ -27,10 +27,11 @@ async fn write<T: Task>(
     record: &mut RequestRecord,
 ) -> Result<Written, ApiError> {
     let admitted = record.unless_cut_off(admit::<T>(api, account, request)).await?;
-    let Admitted { model, task, results, tokens, size, share, queued, tokenising } = admitted;
+    let Admitted { model, task, results, tokens, size, share, turn, tokenising } = admitted;
     record.tokenised(tokenising);
+    record.end_by(turn.deadline);
     record.submitted(tokens.iter().copied());
-    let results = results.collect(api, queued, record).await?;
+    let results = results.collect(api, &turn, record).await?;
     let answered = Answered { model, results, tokens, json_bytes: size.json_bytes };
     let json = write_json(&api.parsers, size.json_bytes, move || task.answer(answered)).await?;
     Ok(Written { json, share })

@@ -4,7 +4,7 @@
 
 use utoipa::openapi::Schema;
 
-use crate::api::fields::{MODEL, NeutralFields, TRUNCATE_PROMPT_TOKENS, TRUNCATION_SIDE, texts_or_ids_schema};
+use crate::api::fields::{MODEL, NeutralFields, TIMEOUT, TRUNCATE_PROMPT_TOKENS, TRUNCATION_SIDE, texts_or_ids_schema};
 use crate::api::json::{Field, FieldTable, LimitValues, Neutral};
 
 /// Name of the field that holds the inputs.
@@ -16,7 +16,7 @@ pub const ADD_SPECIAL_TOKENS: Field = Field::boolean("add_special_tokens").or("t
 );
 
 /// Inputs, and how they are read.
-pub const COMMON: [Field; 5] = [
+pub const COMMON: [Field; 6] = [
     Field::shape(INPUT, inputs_schema).required().about(
         "A string, a list of strings, a list of token ids, or a list of lists of token ids. At most {inputs} inputs, \
          and no more than the queue has places; each has at least one token and at most as many as the model reads, \
@@ -26,6 +26,7 @@ pub const COMMON: [Field; 5] = [
     TRUNCATE_PROMPT_TOKENS,
     TRUNCATION_SIDE,
     MODEL,
+    TIMEOUT,
 ];
 
 /// Fields that OpenAI or vLLM know and that change nothing here.

@@ -21,6 +21,7 @@ mod stop;
 mod stream_options;
 mod template_variables;
 mod text_options;
+mod timeout;
 mod truncation;
 mod unfinished;
 
@@ -47,5 +48,6 @@ pub use stream_options::STREAM_FIELDS;
 pub use stream_options::{STREAM_OPTIONS, STREAM_OPTIONS_FIELD, given_stream_options, stream_options_shape};
 pub use template_variables::{TEMPLATE_VARIABLES, TEMPLATE_VARIABLES_FIELD, TemplateVariablesShape};
 pub use text_options::{TEXT_OPTIONS, TextOptions};
+pub use timeout::{TIMEOUT, read_timeout};
 pub use truncation::{Frame, TRUNCATE_PROMPT_TOKENS, TRUNCATION_SIDE, Truncation};
 pub use unfinished::{CONTINUE_FINAL_MESSAGE, Unfinished, beginnings, take_unfinished};

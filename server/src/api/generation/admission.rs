@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use axum::extract::Request;
-use tokio::time::Instant;
 
 use super::asked::{Asked, ReadBody};
 use super::bounds::RequestBounds;
@@ -16,11 +15,11 @@ use super::submission::submit;
 use super::tokenise::{Texts, TokenisedCall, check_texts, tokenise};
 use crate::api::Api;
 use crate::api::answers::{AnswerForm, AnswerSize, SCORE_BYTES, Submitted, prompt_log_prob_bytes};
-use crate::api::arrival::in_time;
 use crate::api::http::{ApiError, AskedOutput, RequestAccount, Share};
 use crate::api::reading::{ReadRequest, Unread, read_request};
 use crate::api::structure::compiled;
 use crate::api::texts::on_tokenizing_threads;
+use crate::api::turn::{Deadline, Entry, Turn, enter};
 use crate::registry::{LongestToken, ServedModel};
 use crate::request::Constraint;
 use crate::source_sharing::Client;
@@ -29,13 +28,13 @@ use crate::traces::Period;
 /// Bytes of a token whose log-probabilities are held, beside these: their place, and its part in each list of a search.
 const HELD_BYTES: usize = 96;
 
-/// Who waits for a request, and since when.
+/// Who waits for a request, and for how long.
 #[derive(Clone, Copy)]
 pub struct Waiting<'a> {
     /// The client.
     pub client: &'a Client,
-    /// When the request got its places in the queue.
-    pub since: Instant,
+    /// The request's turn.
+    pub turn: &'a Turn,
 }
 
 /// A request that is in the engine.
@@ -44,8 +43,8 @@ pub struct Admitted {
     pub submitted: Submitted,
     /// Memory of its answer.
     pub share: Share,
-    /// When it got its places in the queue.
-    pub queued: Instant,
+    /// Its turn in the queue.
+    pub turn: Turn,
     /// The form of its answer.
     pub form: Box<dyn AnswerForm>,
     /// Whether it is answered piece by piece.
@@ -67,12 +66,12 @@ pub async fn admit(
     read: ReadBody,
 ) -> Result<Admitted, ApiError> {
     let unread = Unread { account, request, waits_in_queue: true };
-    let ReadRequest { model, asked, client, held } = read_call(api, unread, read).await?;
+    let ReadRequest { model, asked, client, arrived, timeout, held } = read_call(api, unread, read).await?;
     let Asked { mut call, form } = asked;
     let salt = api.source_sharing.salt(&client, call.cache_salt.as_deref());
-    let slots = model.engine.reserve_with(client.priority, salt, call.requests() as u32 * call.rows_of_prompt())?;
-    let queued = Instant::now();
-    let waiting = Waiting { client: &client, since: queued };
+    let deadline = Deadline::soonest(arrived, timeout, call.timeout);
+    let (slots, turn) = enter(api, &model, Entry { client: &client, salt, demand: call.demand(&model), deadline })?;
+    let waiting = Waiting { client: &client, turn: &turn };
     let began = std::time::Instant::now();
     let tokens = tokenised(api, &model, &mut call, waiting).await?;
     let tokenising = Period::since(began);
@@ -87,7 +86,7 @@ pub async fn admit(
     let submitted = submit(&model, slots, &call, tokens)?;
     // Texts take the room of their bodies until only their ids are left.
     drop(held);
-    Ok(Admitted { submitted, share, queued, form, stream: call.stream, output, tokenising })
+    Ok(Admitted { submitted, share, turn, form, stream: call.stream, output, tokenising })
 }
 
 /// Reads a request and checks it, as far as its texts need not be tokens.
@@ -117,16 +116,16 @@ pub async fn tokenised(
     call: &mut GenerationCall,
     waiting: Waiting<'_>,
 ) -> Result<TokenisedCall, ApiError> {
-    let Waiting { client, since } = waiting;
+    let Waiting { client, turn } = waiting;
     let texts = Texts::take_from(call);
     let tokenised = on_tokenizing_threads(model, move |model| tokenise(texts, model));
-    let mut tokens = in_time(api, since, tokenised).await??;
+    let mut tokens = turn.in_time(api, tokenised).await??;
     settle_lengths(model, &tokens, call)?;
     let (sources, beginnings) = (tokens.source_lengths(), &tokens.beginning_lengths()[..]);
     check_lengths(model, Lengths { sources, beginnings, asked: call })?;
     check_total_log_probs(api, call, LogProbs { prompts: tokens.sources.len(), beginnings })?;
     if let Some(structure) = &call.structure {
-        tokens.constraint = Some(in_time(api, since, compiled(model, structure, client)).await??);
+        tokens.constraint = Some(turn.in_time(api, compiled(model, structure, client)).await??);
     }
     Ok(tokens)
 }

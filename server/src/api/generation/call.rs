@@ -3,6 +3,7 @@
 //! Made by the rooms of generating endpoints, read by the files here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kernels::Sampling;
 
@@ -11,8 +12,11 @@ use crate::api::controls::GivenControls;
 use crate::api::fields::{Prompt, PromptNames, TextOptions};
 use crate::api::http::{ApiError, TargetNames};
 use crate::api::structure::GivenStructure;
-use crate::api::texts::Sources;
+use crate::api::texts::{Sources, about_tokens, about_tokens_of};
+use crate::api::turn::Demand;
 use crate::chat_template::Conversation;
+use crate::overload::Work;
+use crate::registry::ServedModel;
 use crate::request::{BeamSearch, PromptScores, Refusal};
 
 /// A call with defaults filled in.
@@ -29,6 +33,8 @@ pub struct GenerationCall {
     pub suffix: Option<String>,
     /// Only requests with the same one share encoded sources.
     pub cache_salt: Option<String>,
+    /// The time within which the answer is wanted.
+    pub timeout: Option<Duration>,
     /// Whether the tokenizer frames the sources as the model was trained; as the chat template needs it when absent.
     pub add_special_tokens: Option<bool>,
     /// Most tokens to generate; the model's default, or as many as fit, when absent.
@@ -128,6 +134,16 @@ impl CallSources {
         }
     }
 
+    /// About how many tokens each source has.
+    fn about_tokens(&self) -> Vec<u64> {
+        match self {
+            Self::Prompts(sources) => sources.prompts.iter().map(about_tokens_of).collect(),
+            Self::Conversation(conversation) => {
+                vec![about_tokens(conversation.messages.iter().map(|message| message.content.len()).sum())]
+            }
+        }
+    }
+
     /// Names of the sources in errors.
     pub const fn names(&self) -> PromptNames {
         match self {
@@ -156,6 +172,20 @@ impl GenerationCall {
     /// Number of rows that each prompt takes: one for each choice, or for each branch of its search.
     pub fn rows_of_prompt(&self) -> u32 {
         self.beams.map_or(self.generated(), |beams| beams.width)
+    }
+
+    /// Rows and work that the call asks of a model, before its texts are tokens.
+    pub fn demand(&self, model: &ServedModel) -> Demand {
+        let rows = self.requests() as u32 * self.rows_of_prompt();
+        let sources = self.sources.about_tokens();
+        let beginning = self.beginnings.iter().map(about_tokens_of).max().unwrap_or(0);
+        let usual = model.defaults.most_tokens.map(|limit| limit.generated(beginning as usize));
+        let most = self.max_tokens.or(usual).map_or(u64::MAX, u64::from).min(model.limits().target_tokens as u64);
+        let each = beginning.saturating_add(most).min(model.limits().target_tokens as u64);
+        let least = if self.ignore_eos { most } else { u64::from(self.known_min_tokens()).max(1) };
+        let work = Work { source_tokens: sources.iter().sum(), target_tokens: u64::from(rows) * each };
+        let source_tokens = sources.first().copied().unwrap_or_default();
+        Demand { rows, work, least: Work { source_tokens, target_tokens: least.min(each) } }
     }
 
     /// Number of continuations of each prompt that the engine gives back.

@@ -9,7 +9,7 @@ use super::admission::{Admitted, admit};
 use super::asked::ReadBody;
 use crate::api::Api;
 use crate::api::answers::{Answer, Delivery, stream_answer, whole_answer};
-use crate::api::arrival::{Arrival, in_time};
+use crate::api::arrival::Arrival;
 
 /// Answers a request whose body `read` reads, whole or as a stream.
 pub async fn generate(api: &Arc<Api>, request: Request, read: ReadBody) -> Response {
@@ -21,13 +21,14 @@ pub async fn generate(api: &Arc<Api>, request: Request, read: ReadBody) -> Respo
             return error.into_response();
         }
     };
-    let Admitted { submitted, share, queued, form, stream, output, tokenising } = admitted;
+    let Admitted { submitted, share, turn, form, stream, output, tokenising } = admitted;
     record.tokenised(tokenising);
+    record.end_by(turn.deadline);
     record.submitted(submitted.sources.iter().map(|source| source.len()));
     record.asked(output);
     let mut answer = Answer::new(submitted, Delivery { record, share });
     // Its status is not sent before it is known whether the request gets its turn.
-    let begun = in_time(api, queued, answer.begin()).await;
+    let begun = turn.in_time(api, answer.begin()).await;
     if let Err(error) = begun.and_then(|begun| begun) {
         answer.record().fail(&error);
         return error.into_response();

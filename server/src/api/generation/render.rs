@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
+use crate::api::turn::{Deadline, Turn};
 use axum::extract::Request;
 use axum::response::Response;
-use tokio::time::Instant;
 
 use super::admission::{Waiting, read_call, tokenised};
 use super::asked::{Asked, ReadBody};
@@ -45,10 +45,11 @@ async fn write(
     read: ReadBody,
 ) -> Result<Written, ApiError> {
     let unread = Unread { account, request, waits_in_queue: false };
-    let ReadRequest { model, asked, client, held } = read_call(api, unread, read).await?;
+    let ReadRequest { model, asked, client, arrived, timeout, held } = read_call(api, unread, read).await?;
     let Asked { mut call, .. } = asked;
     let form = call.sources.rendered_form();
-    let waiting = Waiting { client: &client, since: Instant::now() };
+    let turn = Turn::outside_queues(Deadline::soonest(arrived, timeout, call.timeout));
+    let waiting = Waiting { client: &client, turn: &turn };
     let tokens = tokenised(api, &model, &mut call, waiting).await?;
     let share = api.answer_budget.reserve(answer_size(&call, &tokens), client.peer)?;
     let beginnings = tokens.beginning_lengths();

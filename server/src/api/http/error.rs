@@ -2,9 +2,10 @@
 //!
 //! Used by every file of `api`. Messages are for the client alone.
 
+use std::time::Duration;
+
 use super::form_error::FormProblem;
 use super::sequence_error::{TargetNames, fault};
-use crate::job_pool::JobFailed;
 use crate::request::{FailureKind, Refusal};
 
 /// An error for the client.
@@ -339,6 +340,12 @@ pub enum ApiError {
         /// The limit.
         seconds: u64,
     },
+    /// The time that the client gave is over, or what is left of it does not suffice.
+    #[error("the request's timeout of {} seconds is over, or too little was left of it", timeout.as_secs_f64())]
+    TimedOut {
+        /// The client's time.
+        timeout: Duration,
+    },
     /// A body that did not arrive in time.
     #[error("the request body did not arrive within {seconds} seconds")]
     BodyTimeout {
@@ -380,16 +387,4 @@ pub enum ApiError {
     /// A worker thread of the server itself failed.
     #[error("an internal error happened while the request was prepared")]
     WorkerFailed,
-}
-
-impl From<Refusal> for ApiError {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
-}
-
-impl From<JobFailed> for ApiError {
-    fn from(_: JobFailed) -> Self {
-        Self::WorkerFailed
-    }
 }

@@ -5,14 +5,25 @@
 use axum::http::StatusCode;
 
 use super::error::ApiError;
-use crate::request::{FailureKind, Refusal};
+use crate::request::{FailureKind, Refusal, ShedReason};
 use crate::telemetry::Outcome;
 
 const OVERLOADED: (StatusCode, &str, Option<&str>) =
     (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", Some("overloaded"));
 
+const OVER_QUOTA: (StatusCode, &str, Option<&str>) =
+    (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", Some("rate_limit_exceeded"));
+
 const fn unavailable(code: &'static str) -> (StatusCode, &'static str, Option<&'static str>) {
     (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", Some(code))
+}
+
+const fn of_shed(reason: ShedReason) -> (StatusCode, &'static str, Option<&'static str>) {
+    match reason {
+        ShedReason::Full { .. } | ShedReason::LongWait { .. } | ShedReason::Recalled => OVERLOADED,
+        ShedReason::Deadline { .. } => unavailable("deadline_unreachable"),
+        ShedReason::Quota { .. } => OVER_QUOTA,
+    }
 }
 
 /// `type` of errors that the client made.
@@ -55,7 +66,7 @@ impl ApiError {
             | Self::EngineGone
             | Self::WorkerFailed => (StatusCode::INTERNAL_SERVER_ERROR, "server_error", Some("internal_error")),
             Self::Refused(refusal) => match refusal {
-                Refusal::Overloaded { .. } => OVERLOADED,
+                Refusal::Shed(shed) => of_shed(shed.reason),
                 Refusal::Draining => unavailable("shutting_down"),
                 Refusal::NoDecoder | Refusal::NoClasses => (StatusCode::BAD_REQUEST, BAD_REQUEST, Some("model_cannot")),
                 Refusal::EmptySource | Refusal::TooWide { .. } => (StatusCode::BAD_REQUEST, BAD_REQUEST, None),
@@ -68,8 +79,8 @@ impl ApiError {
             | Self::TooManyAnswers { .. }
             | Self::NoRoom => OVERLOADED,
             Self::QueuedTooLong { .. } => unavailable("queue_timeout"),
-            Self::EngineStalled { .. } | Self::NotAccepting => unavailable("stalled"),
-            Self::NotReady => unavailable("loading"),
+            Self::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "timeout", Some("deadline_exceeded")),
+            Self::EngineStalled { .. } | Self::NotAccepting | Self::NotReady => self.unready(),
             Self::TextTooLong { .. }
             | Self::TextTooManyBytes { .. }
             | Self::TextTooLongToCut { .. }
@@ -99,6 +110,11 @@ impl ApiError {
             | Self::BodyBroken { .. } => (StatusCode::BAD_REQUEST, BAD_REQUEST, None),
         };
         Face { status, kind, code }
+    }
+
+    /// The face of a server that is not ready.
+    const fn unready(&self) -> (StatusCode, &'static str, Option<&'static str>) {
+        unavailable(if matches!(self, Self::NotReady) { "loading" } else { "stalled" })
     }
 
     /// The HTTP status.
@@ -153,7 +169,7 @@ impl ApiError {
 pub fn outcome_of(status: StatusCode) -> Outcome {
     match status {
         StatusCode::TOO_MANY_REQUESTS => Outcome::Overloaded,
-        StatusCode::SERVICE_UNAVAILABLE => Outcome::Unavailable,
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => Outcome::Unavailable,
         status if status.is_server_error() => Outcome::Failed,
         status if status.is_client_error() => Outcome::Refused,
         _ => Outcome::Completed,

@@ -2,6 +2,8 @@
 //!
 //! Used wherever an [`ApiError`] is answered.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -9,7 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::ApiError;
-use crate::request::FailureKind;
+use crate::request::{FailureKind, Refusal, Shed};
 
 /// An answer's error code; in its extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +29,14 @@ impl ApiError {
             Self::NoKey => Some("Bearer realm=\"encdec\""),
             Self::WrongKey => Some("Bearer realm=\"encdec\", error=\"invalid_token\""),
             _ => None,
+        }
+    }
+
+    /// Time after which a client that was turned away may come back.
+    const fn retry_after(&self) -> Duration {
+        match self {
+            Self::Refused(Refusal::Shed(shed)) => shed.retry_after,
+            _ => Shed::RETRY,
         }
     }
 
@@ -63,12 +73,14 @@ impl IntoResponse for ApiError {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            let after = self.retry_after();
+            let millis = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(millis.div_ceil(1000)));
             // OpenAI's clients look for this one first.
-            headers.insert(HeaderName::from_static("retry-after-ms"), HeaderValue::from_static("1000"));
+            headers.insert(HeaderName::from_static("retry-after-ms"), HeaderValue::from(millis));
         }
-        if matches!(self, Self::Failed { kind: FailureKind::Lasting, .. }) {
-            // OpenAI's clients repeat what ended with a 500 unless they are told not to.
+        if matches!(self, Self::Failed { kind: FailureKind::Lasting, .. } | Self::TimedOut { .. }) {
+            // OpenAI's clients repeat what ended with a 5xx unless they are told not to.
             headers.insert(HeaderName::from_static("x-should-retry"), HeaderValue::from_static("false"));
         }
         if let Some(challenge) = self.challenge() {
@@ -90,7 +102,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::request::Refusal;
     use crate::telemetry::Outcome;
 
     #[test]
@@ -109,7 +120,7 @@ mod tests {
     #[test]
     fn overload_and_shutdown_ask_the_client_to_come_back() {
         for (refusal, status, outcome) in [
-            (Refusal::Overloaded { queued_rows: 256 }, StatusCode::TOO_MANY_REQUESTS, Outcome::Overloaded),
+            (Shed::full(256).into(), StatusCode::TOO_MANY_REQUESTS, Outcome::Overloaded),
             (Refusal::Draining, StatusCode::SERVICE_UNAVAILABLE, Outcome::Unavailable),
         ] {
             let error = ApiError::from(refusal);

@@ -25,6 +25,7 @@ mod request_name;
 mod routes;
 mod sequence_error;
 mod spanned_body;
+mod timeout_header;
 mod trace_facts;
 mod visit;
 
@@ -43,6 +44,7 @@ pub use random::{random_name, random_u64};
 pub use request_account::RequestAccount;
 pub use routes::{Route, ask, nothing, read, router_of};
 pub use sequence_error::TargetNames;
+pub use timeout_header::{LONGEST_S, SHORTEST_S, asked_timeout};
 #[cfg(test)]
 pub use visit::PROBES;
 pub use visit::{AskedOutput, Completed, Visit};

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use super::error::ApiError;
+use crate::job_pool::JobFailed;
 use crate::request::{FailureKind, Refusal};
 
 /// Names of the fields that make a target.
@@ -69,7 +70,7 @@ impl ApiError {
             Refusal::SourceTooLong { tokens, limit } => Self::TooManyTokens { param, beside: "", tokens, limit },
             Refusal::NeverFits { needed, pages } => Self::NeverFits { param, needed, pages },
             Refusal::TargetTooLong { .. }
-            | Refusal::Overloaded { .. }
+            | Refusal::Shed(_)
             | Refusal::TooWide { .. }
             | Refusal::Draining
             | Refusal::NoDecoder
@@ -85,6 +86,18 @@ impl ApiError {
             }
             other => Self::refused_source(other, param),
         }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<JobFailed> for ApiError {
+    fn from(_: JobFailed) -> Self {
+        Self::WorkerFailed
     }
 }
 

@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Request;
+use tokio::time::Instant;
 
 use super::body_model::served_model;
 use crate::api::Api;
-use crate::api::http::{ApiError, BodyReader, ReceivedBody, RequestAccount, SMALL_BODY_BYTES, Share, client_of};
+use crate::api::http::{
+    ApiError, BodyReader, ReceivedBody, RequestAccount, SMALL_BODY_BYTES, Share, asked_timeout, client_of,
+};
 use crate::registry::ServedModel;
 use crate::request::Refusal;
 use crate::source_sharing::Client;
@@ -25,6 +28,10 @@ pub struct ReadRequest<T> {
     pub asked: T,
     /// Its sender.
     pub client: Client,
+    /// When its head had arrived.
+    pub arrived: Instant,
+    /// The time within which its head wants the answer.
+    pub timeout: Option<Duration>,
     /// Memory of the body, to be kept as long as the texts in it.
     pub held: Share,
 }
@@ -53,7 +60,7 @@ pub async fn read_request<T: Send + 'static>(
 ) -> Result<ReadRequest<T>, ApiError> {
     let Unread { account, request, waits_in_queue } = unread;
     let (head, raw) = request.into_parts();
-    let client = client_of(&head);
+    let (client, arrived, timeout) = (client_of(&head), Instant::now(), asked_timeout(&head.headers)?);
     let reader = BodyReader { queues: waits_in_queue.then_some(&api.models), ..api.body_reader(client.peer) };
     let ReceivedBody { bytes, held } = tokio::select! {
         biased;
@@ -73,7 +80,7 @@ pub async fn read_request<T: Send + 'static>(
             model.engine.check_vacancy()?;
         }
         let asked = parse(&bytes, api, model)?;
-        Ok(ReadRequest { model: Arc::clone(model), asked, client, held })
+        Ok(ReadRequest { model: Arc::clone(model), asked, client, arrived, timeout, held })
     };
     // A JSON tree takes many times the memory of its text, so only as many large ones as the pool has threads exist at
     // once. Tokenising has a pool of its own: requests that wait there have places in the queue, and requests here have

@@ -12,7 +12,7 @@ use super::text::{self, TEXT};
 use crate::api::controls::CONTROLS;
 use crate::api::fields::{
     ADD_SPECIAL_TOKENS_TO_CONVERSATION, BEAMS_OF_RESPONSE, CACHE_SALT, CONTINUE_FINAL_MESSAGE, IGNORE_EOS, MIN_TOKENS,
-    MODEL, NeutralFields, SAMPLING, SPECULATION, STOP, STREAM, TEMPLATE_VARIABLES_FIELD, TEXT_OPTIONS,
+    MODEL, NeutralFields, SAMPLING, SPECULATION, STOP, STREAM, TEMPLATE_VARIABLES_FIELD, TEXT_OPTIONS, TIMEOUT,
     decoder_prompt_schema,
 };
 use crate::api::json::{Field, FieldTable, Most, text_schema};
@@ -77,7 +77,7 @@ pub const PROMPT_CACHE_KEY: Field = Field::text("prompt_cache_key").about(OWN_WO
 pub const PROMPT_CACHE_RETENTION: Field = Field::text("prompt_cache_retention").about(OWN_WORD);
 const OWN_WORD: &str = "A string of at most 1024 bytes, which changes nothing. The answer repeats it.";
 
-const INPUT_FIELDS: [Field; 8] = [
+const INPUT_FIELDS: [Field; 9] = [
     Field::shape(INPUT, input_schema).required().about(
         "The conversation: a string, which is a message of the user, or a list of 1 to {messages} [messages](#items).",
     ),
@@ -90,6 +90,7 @@ const INPUT_FIELDS: [Field; 8] = [
     TEMPLATE_VARIABLES_FIELD,
     CACHE_SALT,
     MODEL,
+    TIMEOUT,
 ];
 const GENERATION: [Field; 4] = [MAX_OUTPUT_TOKENS, MIN_TOKENS, IGNORE_EOS, STOP];
 const OUTPUT: [Field; 9] = [

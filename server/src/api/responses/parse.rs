@@ -13,7 +13,7 @@ use crate::api::controls::GivenControls;
 use crate::api::fields::{
     ADD_SPECIAL_TOKENS_TO_CONVERSATION, BesideBeams, DecoderPrompt, IGNORE_EOS, STREAM, TextOptions, Unfinished,
     beginnings, given_messages, given_stop, read_beams_of_response, read_cache_salt, read_min_tokens, read_sampling,
-    read_seed, read_speculation, saturated, take_unfinished, to_u32,
+    read_seed, read_speculation, read_timeout, saturated, take_unfinished, to_u32,
 };
 use crate::api::generation::{CallNames, CallSources, Excesses, GenerationCall, RequestBounds, validate};
 use crate::api::http::{ApiError, TargetNames};
@@ -35,11 +35,10 @@ pub struct ResponseCall {
 /// The [`ApiError`] of the first rule that it breaks; invalid JSON is reported first.
 pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<ResponseCall, ApiError> {
     let draft = Draft::read(body, bounds)?;
-    let fields = draft.fields;
-    let stream = fields.flag(&STREAM)?;
+    let (stream, fields) = (draft.fields.flag(&STREAM)?, draft.fields);
     if draft.stream_options.is_some() && !stream {
-        let problem = "is only allowed when 'stream' is true";
-        return Err(ApiError::Invalid { param: STREAM_OPTIONS.name.to_owned(), problem });
+        let (param, problem) = (STREAM_OPTIONS.name.to_owned(), "is only allowed when 'stream' is true");
+        return Err(ApiError::Invalid { param, problem });
     }
     let log_probs = read_log_probs(&fields, draft.include.transpose()?.unwrap_or_default(), bounds)?;
     let mut messages = given_messages(INPUT, draft.input, bounds.takes_text)?;
@@ -74,6 +73,7 @@ pub fn parse(body: &[u8], bounds: &RequestBounds) -> Result<ResponseCall, ApiErr
         beginnings: beginnings(unfinished, decoder_prompt),
         suffix: None,
         cache_salt: read_cache_salt(&fields)?,
+        timeout: read_timeout(&fields)?,
         add_special_tokens: fields.boolean(ADD_SPECIAL_TOKENS_TO_CONVERSATION.name)?,
         max_tokens: fields.whole(&MAX_OUTPUT_TOKENS)?.map(saturated),
         min_tokens: read_min_tokens(&fields)?,

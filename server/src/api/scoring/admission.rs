@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::extract::Request;
-use tokio::time::Instant;
 
 use super::call::{Method, ScoringCall};
 use super::distinct::DistinctTexts;
@@ -12,12 +11,12 @@ use super::parse::ReadBody;
 use super::tokenise::{Tokens, check_texts, tokenise};
 use crate::api::Api;
 use crate::api::answers::{AnswerSize, Repeats};
-use crate::api::arrival::in_time;
 use crate::api::generation::RequestBounds;
 use crate::api::http::{ApiError, RequestAccount, Share, TargetNames};
 use crate::api::reading::{ReadRequest, Unread, read_request};
 use crate::api::results::Results;
 use crate::api::texts::on_tokenizing_threads;
+use crate::api::turn::{Deadline, Entry, Turn, enter};
 use crate::engine::{Generation, Slots};
 use crate::registry::ServedModel;
 use crate::request::{EncodeRequest, GenerationRequest, PromptScores, Readout, Refusal, RequestLengths};
@@ -34,8 +33,8 @@ pub struct Admitted {
     pub work: Work,
     /// Memory of its answer.
     pub share: Share,
-    /// When it got its places in the queue.
-    pub queued: Instant,
+    /// Its turn in the queue.
+    pub turn: Turn,
 }
 
 /// The engine's work for a call.
@@ -63,20 +62,21 @@ pub async fn admit(
         Ok(call)
     };
     let unread = Unread { account, request, waits_in_queue: true };
-    let ReadRequest { model, asked: mut call, client, held } = read_request(api, unread, parse).await?;
+    let ReadRequest { model, asked: mut call, client, arrived, timeout, held } =
+        read_request(api, unread, parse).await?;
     let salt = api.source_sharing.salt(&client, call.cache_salt.as_deref());
-    let slots = model.engine.reserve_with(client.priority, salt, call.places() as u32)?;
-    let queued = Instant::now();
+    let deadline = Deadline::soonest(arrived, timeout, call.timeout);
+    let (slots, turn) = enter(api, &model, Entry { client: &client, salt, demand: call.demand(), deadline })?;
     let texts = call.take_texts();
     let job = move |model: &ServedModel| tokenise(&call, texts, model).map(|tokens| (call, tokens));
     // Texts take the room of their bodies until they are ids.
-    let (call, tokens) = in_time(api, queued, on_tokenizing_threads(&model, job)).await??;
+    let (call, tokens) = turn.in_time(api, on_tokenizing_threads(&model, job)).await??;
     drop(held);
     check_lengths(&call, &tokens, &model)?;
     check_scored_tokens(&call, &tokens, api)?;
     let share = api.answer_budget.reserve(answer_size(&call, &tokens, &model), client.peer)?;
     let work = submit(&call, &tokens, slots, &model)?;
-    Ok(Admitted { call, model, tokens, work, share, queued })
+    Ok(Admitted { call, model, tokens, work, share, turn })
 }
 
 fn check_size(call: &ScoringCall, api: &Api) -> Result<(), ApiError> {

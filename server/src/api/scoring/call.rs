@@ -2,8 +2,13 @@
 //!
 //! Made by `parse`, read by the other files here.
 
+use std::time::Duration;
+
 use crate::api::fields::{Prompt, PromptNames, Prompts, Truncation};
 use crate::api::json::json_bytes;
+use crate::api::texts::about_tokens_of;
+use crate::api::turn::Demand;
+use crate::overload::Work;
 
 /// A scoring call with defaults filled in.
 #[derive(Debug)]
@@ -26,6 +31,8 @@ pub struct ScoringCall {
     pub truncation: Option<Truncation>,
     /// Only requests with the same one share encoded sources.
     pub cache_salt: Option<String>,
+    /// The time within which the answer is wanted.
+    pub timeout: Option<Duration>,
     /// The form of the answer.
     pub form: ScoresForm,
 }
@@ -74,6 +81,23 @@ impl ScoringCall {
             Method::Likelihood { .. } => self.pairs.len(),
             Method::Embedding => self.texts,
         }
+    }
+
+    /// Rows and work that the call asks of a model, before its texts are tokens.
+    pub fn demand(&self) -> Demand {
+        let [sources, targets] = [&self.sources, &self.targets].map(|texts| texts.list.iter().map(about_tokens_of));
+        let (sources, targets): (Vec<u64>, Vec<u64>) = (sources.collect(), targets.collect());
+        let read: u64 = sources.iter().sum();
+        let work = match self.method {
+            Method::Likelihood { .. } => {
+                let target_tokens = self.pairs.iter().map(|pair| targets[pair.target]).sum();
+                Work { source_tokens: read, target_tokens }
+            }
+            Method::Embedding => Work { source_tokens: read + targets.iter().sum::<u64>(), target_tokens: 0 },
+        };
+        // All pairs make the answer; the targets of a step are computed together.
+        let least = Work { target_tokens: work.target_tokens.min(1), ..work };
+        Demand { rows: self.places() as u32, work, least }
     }
 
     /// Bytes of the documents that the answer repeats: as they are kept, and as JSON.

@@ -9,7 +9,8 @@ use utoipa::openapi::schema::{AdditionalProperties, Schema};
 use utoipa::openapi::{ObjectBuilder, RefOr};
 
 use crate::api::fields::{
-    CACHE_SALT, MODEL, NeutralFields, TRUNCATE_PROMPT_TOKENS, TRUNCATION_SIDE, prompts_schema, texts_or_ids_schema,
+    CACHE_SALT, MODEL, NeutralFields, TIMEOUT, TRUNCATE_PROMPT_TOKENS, TRUNCATION_SIDE, prompts_schema,
+    texts_or_ids_schema,
 };
 use crate::api::json::{Field, FieldTable, LimitValues, Most, Neutral, any_of, ids_schema, list_schema, text_schema};
 
@@ -110,7 +111,7 @@ const RANKED: [Field; 5] = [
     RETURN_DOCUMENTS,
     SOURCE,
 ];
-const OPTIONS: [Field; 8] = [
+const OPTIONS: [Field; 9] = [
     METHOD,
     LENGTH_NORMALIZE,
     SCORE_END,
@@ -119,6 +120,7 @@ const OPTIONS: [Field; 8] = [
     TRUNCATION_SIDE,
     CACHE_SALT,
     MODEL,
+    TIMEOUT,
 ];
 
 fn targets_schema(limits: &LimitValues) -> Schema {

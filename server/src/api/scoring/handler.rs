@@ -13,7 +13,7 @@ use super::parse::{ReadBody, parse_rerank, parse_score};
 use super::scores::{cosine, likelihoods};
 use crate::api::Api;
 use crate::api::answers::{Generations, RequestRecord, Written, write_json};
-use crate::api::arrival::{Arrival, in_time};
+use crate::api::arrival::Arrival;
 use crate::api::http::{ApiError, RequestAccount};
 
 /// Answers with the score of each pair.
@@ -42,20 +42,21 @@ struct Asked<'a> {
 /// Has the pairs scored and writes their scores.
 async fn write(api: &Arc<Api>, asked: Asked<'_>, record: &mut RequestRecord) -> Result<Written, ApiError> {
     let Asked { account, request, read } = asked;
-    let Admitted { call, model, tokens, work, share, queued } =
+    let Admitted { call, model, tokens, work, share, turn } =
         record.unless_cut_off(admit(api, account, request, read)).await?;
+    record.end_by(turn.deadline);
     let scores: Vec<f64> = match work {
         Work::Likelihoods(order, generations) => {
             record.submitted(tokens.sources.iter().map(|text| text.len()));
             let mut generations = Generations::new(generations);
-            record.unless_cut_off(in_time(api, queued, generations.arrived())).await?;
+            record.unless_cut_off(turn.in_time(api, generations.arrived())).await?;
             let per_token = matches!(call.method, Method::Likelihood { per_token: true, .. });
             let read = likelihoods(generations, &order, record).await?;
             read.into_iter().map(|likelihood| likelihood.score(per_token)).collect()
         }
         Work::Embeddings(texts, results) => {
             record.submitted(texts.texts.iter().map(|text| text.len()));
-            cosines(&call, &texts, &results.collect(api, queued, record).await?)
+            cosines(&call, &texts, &results.collect(api, &turn, record).await?)
         }
     };
     // An entry of the list takes less than 128 bytes beside its document.

@@ -9,7 +9,7 @@ use super::fields::{
     UNSUPPORTED_IN_RANKINGS,
 };
 use super::options::read_method;
-use crate::api::fields::{Prompt, PromptNames, Prompts, Truncation, read_cache_salt};
+use crate::api::fields::{Prompt, PromptNames, Prompts, Truncation, read_cache_salt, read_timeout};
 use crate::api::generation::RequestBounds;
 use crate::api::http::ApiError;
 use crate::api::json::Fields;
@@ -104,6 +104,7 @@ fn call(fields: Fields, texts: Texts, asked: Asked, bounds: &RequestBounds) -> R
         add_special_tokens: fields.flag(&ADD_SPECIAL_TOKENS)?,
         truncation: Truncation::read(&fields, bounds.prompts.ids.most)?,
         cache_salt: read_cache_salt(&fields)?,
+        timeout: read_timeout(&fields)?,
         form,
     };
     UNSUPPORTED.check(&fields)?;

@@ -6,7 +6,6 @@ use axum::extract::{Request, State};
 use model::Tokenizer;
 use serde::Serialize;
 use serde::de::SeqAccess;
-use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::asked::{AskedShape, receive};
@@ -14,12 +13,12 @@ use super::fields::{DETOKENIZE_FIELDS, TOKENS};
 use super::memory::text_bytes;
 use crate::api::Api;
 use crate::api::answers::Written;
-use crate::api::arrival::in_time;
 use crate::api::fields::{IdBounds, IdReader, Ids};
 use crate::api::http::ApiError;
 use crate::api::json::{Brief, Shape, read_body};
 use crate::api::reading::ReadRequest;
 use crate::api::texts::on_tokenizing_threads;
+use crate::api::turn::{Deadline, Turn};
 use crate::registry::ServedModel;
 
 /// The text of ids.
@@ -33,14 +32,14 @@ pub struct DetokenizeMessage {
 /// Answers with the text of ids.
 pub async fn detokenize(State(api): State<Arc<Api>>, request: Request) -> Result<Written, ApiError> {
     let _open = api.open_requests.open();
-    let ReadRequest { model, asked, client, held } = receive(&api, request, parse).await?;
+    let ReadRequest { model, asked, client, arrived, timeout, held } = receive(&api, request, parse).await?;
     let share = api.answer_budget.reserve_up_to(text_bytes(piece_bytes(&asked, &model)), client.peer)?;
     let answered = on_tokenizing_threads(&model, move |model| {
         let _held = held;
         let message = DetokenizeMessage { prompt: text_tokenizer(model)?.decode(&asked) };
         Ok(Written { json: serde_json::to_vec(&message).expect("a string serialises"), share })
     });
-    in_time(&api, Instant::now(), answered).await?
+    Turn::outside_queues(Deadline::soonest(arrived, timeout, None)).in_time(&api, answered).await?
 }
 
 /// Bytes of all pieces.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use serde::Serialize;
-use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::asked::receive;
@@ -13,11 +12,11 @@ use super::memory::ids_bytes;
 use super::text_body::{Given, TextBody};
 use crate::api::Api;
 use crate::api::answers::Written;
-use crate::api::arrival::in_time;
 use crate::api::generation::render_conversation;
 use crate::api::http::ApiError;
 use crate::api::reading::ReadRequest;
 use crate::api::texts::{TextField, check_text, on_tokenizing_threads, tokenizer};
+use crate::api::turn::{Deadline, Turn};
 use crate::registry::ServedModel;
 
 /// The ids of a text.
@@ -36,7 +35,7 @@ pub struct TokenizeMessage {
 /// Answers with the ids of a text.
 pub async fn tokenize(State(api): State<Arc<Api>>, request: Request) -> Result<Written, ApiError> {
     let _open = api.open_requests.open();
-    let ReadRequest { model, asked, client, held } = receive(&api, request, parse).await?;
+    let ReadRequest { model, asked, client, arrived, timeout, held } = receive(&api, request, parse).await?;
     let (budget, with_names) = (api.answer_budget.clone(), asked.return_token_strs);
     let reserve = move |text: &str| budget.reserve_up_to(ids_bytes(text.len(), with_names), client.peer);
     // A conversation has no length before it is rendered.
@@ -52,7 +51,7 @@ pub async fn tokenize(State(api): State<Arc<Api>>, request: Request) -> Result<W
         let json = serde_json::to_vec(&TokenizeMessage::new(tokens, with_names, model));
         Ok(Written { json: json.expect("ids and strings serialise"), share })
     });
-    in_time(&api, Instant::now(), answered).await?
+    Turn::outside_queues(Deadline::soonest(arrived, timeout, None)).in_time(&api, answered).await?
 }
 
 fn parse(body: &[u8], api: &Api, model: &ServedModel) -> Result<TextBody, ApiError> {

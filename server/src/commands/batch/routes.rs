@@ -36,8 +36,8 @@ impl Routes {
     /// When one of them cannot be served.
     pub fn start(configs: &Configs, trial_program: Option<PathBuf>, runtime: &Runtime) -> Result<Self, CommandError> {
         let _inside = runtime.enter();
-        let mut shared = configs.first().clone();
-        shared.limits.queue_timeout = PATIENCE;
+        let configs = &configs.patient(PATIENCE);
+        let shared = configs.first();
         let models: Vec<_> = configs.iter().map(|config| config.model.served_name.as_str()).collect();
         let entrance = Entrance {
             metrics: Metrics::of_models(&models),
@@ -50,7 +50,7 @@ impl Routes {
             traces: Traces::default(),
             serves_page: false,
         };
-        let parts = DeploymentParts { shared: &shared, entrance, trial_program };
+        let parts = DeploymentParts { shared, entrance, trial_program };
         let (deployment, _) = deploy(configs, parts, |_, _, _| ())?;
         Ok(Self { router: batch_router(deployment.api), _engines: deployment.engines })
     }

@@ -1,7 +1,7 @@
 //! Calls take turns, and none has all rows.
 
 use super::world::{LIMITS, World, asks, caller, source};
-use crate::request::{GenerationRequest, RequestId};
+use crate::request::{Caller, GenerationRequest, Party, RequestId};
 use crate::scheduler::SchedulerLimits;
 
 const NARROW: SchedulerLimits = SchedulerLimits { running_rows: 4, call_rows: 3, ..LIMITS };
@@ -66,4 +66,34 @@ fn what_is_cancelled_before_its_turn_never_runs() {
     world.cancel(many, None);
     world.step();
     assert!(world.scheduler.is_idle());
+}
+
+#[test]
+fn a_client_s_flood_of_calls_delays_another_client_by_one_turn() {
+    let mut world = World::new(SchedulerLimits { running_rows: 1, ..LIMITS });
+    let of = |party: &str, call| Caller { party: Party::of(party.as_bytes()), ..caller(call) };
+    let flood = [1, 2, 3, 4].map(|name| world.submit_as(&of("flood", name.into()), asks(&source(name, 4), 2)));
+    world.step();
+    let other = world.submit_as(&of("other", 9), asks(&source(9, 4), 2));
+    world.run();
+    world.check_answers();
+    let [a, b, c, d] = flood;
+    assert_eq!(world.started, [a, other, b, c, d]);
+}
+
+#[test]
+fn no_more_sequences_begin_in_a_step_than_it_is_told_to_begin() {
+    let mut world = World::new(SchedulerLimits { running_rows: 4, ..LIMITS });
+    (1..=4).for_each(|name| _ = world.submit(asks(&source(name, 4), 9)));
+    world.scheduler.limit_starts(Some(2));
+    world.step();
+    assert_eq!((world.scheduler.running.len(), world.scheduler.rows_taken().is_blocked), (2, false));
+    world.scheduler.limit_starts(Some(0));
+    world.step();
+    assert_eq!(world.scheduler.running.len(), 2);
+    world.scheduler.limit_starts(None);
+    world.step();
+    assert_eq!(world.scheduler.running.len(), 4);
+    world.run();
+    world.check_answers();
 }

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use super::alone::{Answer, answer_alone, encoded_alone};
 use super::fake_model::{BROKEN, END, FakeModel, START, StepResult, VOCABULARY, digest_in, hold_digest};
 use super::threads::Threads;
-use crate::request::{
-    CallId, Caller, EncodeRequest, FinishReason, GenerationRequest, Priority, Readout, RequestId, Salt,
-};
+use crate::request::{CallId, Caller, EncodeRequest, FinishReason, GenerationRequest, Priority, Readout, RequestId};
 use crate::scheduler::{
     BoundaryTokens, Event, Found, Lane, NoToken, Plan, PoolSize, Scheduler, SchedulerLimits, TokenScoreAt,
 };
@@ -35,7 +33,7 @@ pub fn with_pages(pages: usize) -> SchedulerLimits {
 
 /// The caller of call number `call`, without a salt.
 pub fn caller(call: u64) -> Caller {
-    Caller { call: CallId(call), priority: Priority::default(), salt: Salt::default() }
+    Caller { call: CallId(call), ..Caller::default() }
 }
 
 /// A source of this many tokens, all of which are `name`.

@@ -62,6 +62,7 @@ fn defaults_are_openais() {
             beginnings: Vec::new(),
             suffix: None,
             cache_salt: None,
+            timeout: None,
             add_special_tokens: Some(true),
             max_tokens: Some(16),
             min_tokens: None,

@@ -1,0 +1,262 @@
+//! An engine in virtual time behind a gate: steps of known cost, turns as in the scheduler, clients that never stop.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::fair_turns::{Costs, FairTurns};
+use crate::overload::{Gate, GateLimits, NewCall, Recall, RowsTaken, StepTaken, WaitLimits, Work};
+use crate::request::{CallId, Caller, Party, Shed};
+
+/// Time of a step: a part of its own, and one for each row and each source token.
+const STEP: Duration = Duration::from_millis(5);
+const ROW: Duration = Duration::from_micros(250);
+const SOURCE_TOKEN: Duration = Duration::from_micros(120);
+/// Rows that run at once.
+const ROWS: usize = 64;
+
+/// Requests of one client.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// The client's name.
+    pub client: &'static str,
+    /// Requests a second, at random times.
+    pub rate: f64,
+    /// Tokens of each source.
+    pub source: u64,
+    /// Most tokens of each target.
+    pub most: u32,
+    /// Mean tokens of each target; those of single ones differ, unless it is `most`.
+    pub mean: u32,
+    /// The time within which each wants its answer.
+    pub timeout: Option<Duration>,
+}
+
+/// A client's requests and their ends.
+#[derive(Debug, Clone, Default)]
+pub struct Fate {
+    /// Times from arrival to the end of the answer.
+    pub answered: Vec<Duration>,
+    /// Reasons for which the others were shed, at arrival or later.
+    pub shed: Vec<Shed>,
+    /// Requests that arrived.
+    pub arrived: usize,
+}
+
+impl Fate {
+    /// The time within which 99 of 100 were answered.
+    pub fn p99(&self) -> Duration {
+        let mut sorted = self.answered.clone();
+        sorted.sort_unstable();
+        sorted[(sorted.len() - 1) * 99 / 100]
+    }
+}
+
+#[derive(Debug)]
+struct Job {
+    call: CallId,
+    client: &'static str,
+    arrived: Duration,
+    source: u64,
+    most: u32,
+    /// Tokens that it will have.
+    tokens: u32,
+    generated: u32,
+}
+
+impl Costs for Job {
+    fn cost(&self) -> u64 {
+        Work { source_tokens: self.source, target_tokens: self.most.into() }.units(1.0)
+    }
+}
+
+/// The engine and its clients.
+pub struct SimulatedEngine {
+    /// The gate.
+    pub gate: Gate,
+    /// Requests of each client and their ends.
+    pub fates: BTreeMap<&'static str, Fate>,
+    /// The present.
+    pub now: Duration,
+    /// Requests that arrived from then on count.
+    pub start: Duration,
+    /// Most calls that ever waited.
+    pub longest_queue: usize,
+    /// Requests enter whatever the gate says of their wait.
+    is_patient: bool,
+    turns: FairTurns<Job>,
+    /// Calls that wait, and who made them.
+    waiting: BTreeMap<CallId, (&'static str, Arc<Recall>)>,
+    running: Vec<Job>,
+    random: u64,
+    calls: u64,
+    first_counted: CallId,
+}
+
+impl SimulatedEngine {
+    /// An idle engine.
+    pub fn new(seed: u64) -> Self {
+        let limits = GateLimits { queued_rows: 1024, wait: WaitLimits::default() };
+        Self {
+            gate: Gate::new(limits),
+            fates: BTreeMap::new(),
+            now: Duration::ZERO,
+            start: Duration::ZERO,
+            longest_queue: 0,
+            is_patient: false,
+            turns: FairTurns::default(),
+            waiting: BTreeMap::new(),
+            running: Vec::new(),
+            random: seed,
+            calls: 0,
+            first_counted: CallId(0),
+        }
+    }
+
+    /// Runs under these loads for so long; what is unfinished then goes on later.
+    pub fn run(&mut self, loads: &[Load], time: Duration) {
+        let end = self.now + time;
+        let mut next: Vec<Duration> = loads.iter().map(|load| self.now + self.gap(load.rate)).collect();
+        while self.now < end {
+            for (load, next) in loads.iter().zip(&mut next) {
+                while *next <= self.now {
+                    self.arrive(load, *next);
+                    *next += self.gap(load.rate);
+                }
+            }
+            self.step();
+            if self.running.is_empty() && self.turns.is_empty() {
+                self.now = next.iter().copied().min().unwrap_or(end).max(self.now);
+            }
+        }
+    }
+
+    /// Requests a second that are answered if the queue is never empty.
+    pub fn capacity(load: Load) -> f64 {
+        let mut engine = Self { is_patient: true, ..Self::new(1) };
+        while engine.now < Duration::from_secs(60) {
+            while engine.turns.len() < 2 * ROWS {
+                engine.arrive(&load, engine.now);
+            }
+            engine.step();
+        }
+        engine.goodput(load.client)
+    }
+
+    /// Forgets what became of requests so far, those on their way included.
+    pub fn begin_to_count(&mut self) {
+        (self.start, self.first_counted) = (self.now, CallId(self.calls + 1));
+        self.fates.clear();
+    }
+
+    /// So many requests arrive at once.
+    pub fn burst(&mut self, load: Load, requests: usize) {
+        (0..requests).for_each(|_| self.arrive(&load, self.now));
+    }
+
+    /// Runs until nothing is left to do.
+    pub fn finish(&mut self) {
+        while !(self.running.is_empty() && self.turns.is_empty()) {
+            self.step();
+        }
+    }
+
+    /// Requests of a client that were answered in a second, on average.
+    pub fn goodput(&self, client: &str) -> f64 {
+        self.fates[client].answered.len() as f64 / (self.now - self.start).as_secs_f64()
+    }
+
+    fn arrive(&mut self, load: &Load, arrived: Duration) {
+        self.calls += 1;
+        let call = CallId(self.calls);
+        let spread = if load.mean == load.most { 1.0 } else { -(1.0 - self.random()).ln() };
+        let tokens = ((f64::from(load.mean) * spread) as u32).clamp(1, load.most);
+        let caller = Caller { call, party: Party::of(load.client.as_bytes()), ..Caller::default() };
+        let asked = NewCall {
+            caller: caller.clone(),
+            rows: 1,
+            work: Work { source_tokens: load.source, target_tokens: load.most.into() },
+            least: Work { source_tokens: load.source, target_tokens: load.most.into() },
+            // It is looked at when the step is over.
+            time_left: load.timeout.map(|timeout| timeout.saturating_sub(self.now - arrived)),
+            is_patient: self.is_patient,
+        };
+        let fate = self.fates.entry(load.client).or_default();
+        fate.arrived += 1;
+        match self.gate.enter(asked, self.now) {
+            Ok(entered) => {
+                self.waiting.insert(call, (load.client, entered.recall));
+                let Load { client, source, most, .. } = *load;
+                let job = Job { call, client, arrived, source, most, tokens, generated: 0 };
+                self.turns.push(&caller, [job]);
+                self.longest_queue = self.longest_queue.max(self.turns.len());
+            }
+            Err(shed) => fate.shed.push(shed),
+        }
+    }
+
+    fn step(&mut self) {
+        self.drop_recalled();
+        let (mut begun, mut source_tokens) = (Vec::new(), 0);
+        let mut starts = self.gate.starts(self.now).unwrap_or(ROWS);
+        while self.running.len() < ROWS && starts > 0 {
+            starts -= 1;
+            let Some(job) = self.turns.next(|_, _| true) else { break };
+            self.waiting.remove(&job.call);
+            begun.push(job.call);
+            source_tokens += job.source;
+            self.running.push(job);
+        }
+        let blocked = self.turns.len();
+        let rows = self.running.len();
+        if rows == 0 {
+            return;
+        }
+        let time = STEP + ROW * rows as u32 + SOURCE_TOKEN * source_tokens as u32;
+        self.now += time;
+        let (gate, fates, now, first) = (&mut self.gate, &mut self.fates, self.now, self.first_counted);
+        self.running.retain_mut(|job| {
+            job.generated += 1;
+            let goes_on = job.generated < job.tokens;
+            if !goes_on {
+                gate.finished(job.most, job.generated);
+                if job.call >= first {
+                    fates.entry(job.client).or_default().answered.push(now - job.arrived);
+                }
+            }
+            goes_on
+        });
+        let step = StepTaken { time, work: Work { source_tokens, target_tokens: rows as u64 }, is_full: blocked > 0 };
+        let left = self.running.iter().map(|job| job.most - job.generated);
+        gate.step(&step, RowsTaken { rows: ROWS, is_blocked: blocked > 0 && starts > 0 }, left);
+        begun.into_iter().for_each(|call| gate.leave(call, 1));
+    }
+
+    /// Recalled calls leave the queue at once.
+    fn drop_recalled(&mut self) {
+        let Self { waiting, turns, fates, first_counted, .. } = self;
+        waiting.retain(|call, (client, recall)| {
+            let shed = recall.shed();
+            if shed.is_some() {
+                turns.remove(call, |_| true);
+                let shed = shed.filter(|_| call >= first_counted);
+                fates.entry(client).or_default().shed.extend(shed);
+            }
+            shed.is_none()
+        });
+    }
+
+    /// A number from 0 to 1, by splitmix64.
+    fn random(&mut self) -> f64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.random;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((bits ^ (bits >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// Time between two arrivals of a Poisson process.
+    fn gap(&mut self, rate: f64) -> Duration {
+        Duration::from_secs_f64(-(1.0 - self.random()).ln() / rate)
+    }
+}
