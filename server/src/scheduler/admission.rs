@@ -141,6 +141,7 @@ impl Scheduler {
             branches: vec![Branch { pages, ready: 0 }],
             stems: VecDeque::new(),
             draft: Vec::new(),
+            passed_over: false,
             computed: 0,
             granted: none,
             next: none,

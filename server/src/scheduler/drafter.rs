@@ -12,6 +12,8 @@ const LONGEST: usize = 16;
 const SHORTEST_RUN: usize = 2;
 /// Runs are compared up to this length; longer ones count as equal.
 const LONGEST_RUN: usize = 32;
+/// Most places of a token from which runs are compared.
+const MOST_PLACES: usize = 1024;
 /// Tokens after an unexpected one among which it is looked for: so many may have been left out.
 const NEAR: usize = 8;
 /// Weight of an expected token once the next one has come: the last eight or so decide.
@@ -75,13 +77,20 @@ impl Drafter {
         for position in self.target.len() + 1..target.len() {
             self.read(source, target.at(position));
         }
+        // A run that goes on stays the longest.
+        if let Some(place) = self.place.filter(|place| !place.guessed) {
+            return self.after(place, source, most);
+        }
         let own = longest_run(&self.target, &self.target).map(|run| (run.tokens, Text::Target, run.end));
         let copied = longest_run(source, &self.target).map(|run| (run.tokens, Text::Source, run.end));
         // Of equally long runs, that of the source counts.
         let longest = own.into_iter().chain(copied).max_by_key(|(tokens, ..)| *tokens);
         let found = longest.map(|(_, text, index)| Place { text, index, guessed: false });
         self.place = found.or(self.place);
-        let Some(place) = self.place else { return Draft::default() };
+        self.place.map_or_else(Draft::default, |place| self.after(place, source, most))
+    }
+
+    fn after(&self, place: Place, source: &[u32], most: usize) -> Draft {
         let following = self.text(place.text, source).iter().skip(place.index);
         Draft { tokens: following.take(most.min(LONGEST)).copied().collect(), right: self.right / self.expected }
     }
@@ -128,13 +137,19 @@ impl Place {
 }
 
 /// The longest run that `text` has before one of its tokens and that `target` ends with; of equally long ones the last.
+/// Of many places with the target's last token, the latest are looked at.
 fn longest_run(text: &[u32], target: &[u32]) -> Option<Run> {
     let (last, before) = target.split_last()?;
     let run_at = |index: usize| {
         let same = text[..index].iter().rev().zip(before.iter().rev()).take_while(|(a, b)| a == b);
         1 + same.take(LONGEST_RUN - 1).count()
     };
-    let ends = text[..text.len().saturating_sub(1)].iter().enumerate().rev().filter(|(_, token)| *token == last);
+    let ends = text[..text.len().saturating_sub(1)]
+        .iter()
+        .enumerate()
+        .rev()
+        .filter(|(_, token)| *token == last)
+        .take(MOST_PLACES);
     let mut longest: Option<Run> = None;
     for (index, _) in ends {
         let run = Run { tokens: run_at(index), end: index + 1 };

@@ -13,7 +13,8 @@ use super::state::Scheduler;
 
 impl Scheduler {
     /// Shares out the rows of the step. Sequences that owe one row come first, so that no stream stalls; the rows that
-    /// are left go to sequences that owe more, oldest first.
+    /// are left go to sequences that owe more: to the oldest of all, to searches that found no room in the last step,
+    /// and then to the others, oldest first.
     pub(super) fn grant_rows(&mut self) {
         let mut rows_left = self.limits.step_rows;
         for running in &mut self.running {
@@ -22,11 +23,16 @@ impl Scheduler {
             running.next = if runs { owed } else { Grant::default() };
             rows_left -= running.next_rows();
         }
-        for running in &mut self.running {
-            if self.memory.is_ready(running.source) && running.next.rows == 0 {
-                running.next = running.grant_within(rows_left);
-                rows_left -= running.next_rows();
-            }
+        let Self { running, memory, .. } = self;
+        let owes = |running: &Running| memory.is_ready(running.source) && running.next.rows == 0;
+        let mut order: Vec<usize> = (0..running.len()).filter(|&index| owes(&running[index])).collect();
+        let oldest = usize::from(order.first() == Some(&0));
+        order[oldest..].sort_by_key(|&index| !running[index].passed_over);
+        for index in order {
+            let running = &mut running[index];
+            running.next = running.grant_within(rows_left);
+            running.passed_over = running.is_search() && running.next.rows == 0 && running.owed().rows > 0;
+            rows_left -= running.next_rows();
         }
     }
 

@@ -55,6 +55,8 @@ pub struct Running {
     pub stems: VecDeque<Stem>,
     /// Drafted tokens, whose rows are the last ones that were granted. Known to be right or wrong with their commit.
     pub draft: Vec<u32>,
+    /// Whether it is a search that owed rows in the last step and got none.
+    pub passed_over: bool,
     /// Number of positions whose K/V are in the pages of every branch.
     pub computed: usize,
     /// Positions after `computed` that the oldest plan under way runs.

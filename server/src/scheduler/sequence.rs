@@ -183,15 +183,16 @@ impl Sequence {
 
     /// Most tokens by which a branch goes on at once because its constraint leaves no choice about them. A choice goes
     /// on by as many as there are, but draws them like any other where their log-probabilities are asked for or
-    /// controls may refuse them. Branches of an exact search go on by as many as run in one step beside all that else
-    /// runs, and by none where one of them may complete a stop string. A beam search finds candidates for each token.
+    /// controls may refuse them. Branches of an exact search go on by as many as run in one step beside another such
+    /// search and all that else runs, and by none where one of them may complete a stop string. A beam search finds
+    /// candidates for each token.
     pub fn most_forced(&self) -> usize {
         let asked = &self.request.asked;
         match &self.lines {
             _ if asked.constraint.is_none() => 0,
             Lines::Choice(_) if asked.log_probs.is_none() && !asked.controls.refuse_ids() => usize::MAX,
             Lines::Beams(beams) if beams.search.drops_none() && asked.stop.is_none() => {
-                self.request.spare_rows / beams.search.branches().max(1)
+                self.request.spare_rows / 2 / beams.search.branches().max(1)
             }
             Lines::Choice(_) | Lines::Beams(_) => 0,
         }

@@ -81,7 +81,7 @@ async fn wrong_controls_are_refused_by_name_and_reach_no_engine() {
         ("bad_words", json!(["\u{1}".repeat(65)]), "bad_words", "token ids in one word; at most 64"),
         ("bad_words", json!(vec![vec![7; 64]; 65]), "bad_words", "4160 token ids in all; at most 4096"),
         ("bad_words", json!(vec!["a"; 257]), "bad_words", "257 words as strings; at most 256"),
-        ("bad_words", json!(vec![[7]; 545]), "bad_words", "545 words; at most 544"),
+        ("bad_words", json!(vec![[7]; 769]), "bad_words", "769 words; at most 768"),
         ("bad_words", json!([7]), "bad_words", "a string or a list"),
         ("stop_token_ids", json!(vec![7; 65]), "stop_token_ids", "65 token ids; at most 64"),
         ("stop_token_ids", json!([-1]), "stop_token_ids", "not negative"),
