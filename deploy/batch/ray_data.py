@@ -30,6 +30,11 @@ def main():
     parser.add_argument("--cpus", type=int, default=8, help="cores for each shard")
     parser.add_argument("--model")
     options = parser.parse_args()
+    # Tasks run in folders of their own.
+    options.requests = str(pathlib.Path(options.requests).resolve())
+    options.results = str(pathlib.Path(options.results).resolve())
+    if options.model and pathlib.Path(options.model).exists():
+        options.model = str(pathlib.Path(options.model).resolve())
 
     import ray
 

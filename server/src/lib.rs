@@ -3,6 +3,7 @@
 pub mod access;
 pub mod api;
 pub mod batch;
+pub mod batch_store;
 pub mod chat_template;
 pub mod cli;
 pub mod client_connection;

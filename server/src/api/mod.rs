@@ -4,6 +4,7 @@
 
 mod answers;
 mod arrival;
+mod batches;
 mod chat;
 mod completions;
 mod controls;

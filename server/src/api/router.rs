@@ -6,10 +6,13 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::routing::any;
 
-use super::http::{ApiError, Entrance, Route, ask, behind, behind_without_keys, nothing, read, router_of};
+use super::http::{
+    ApiError, Entrance, Route, ask, behind, behind_without_keys, nothing, read, read_and_ask, read_and_delete,
+    router_of,
+};
 use super::page::with_page;
 use super::state::Api;
-use super::{chat, completions, encodings, health, load, models, openapi, responses, scoring, tokens};
+use super::{batches, chat, completions, encodings, health, load, models, openapi, responses, scoring, tokens};
 use crate::client_connection::Routes;
 
 /// All routes of a server that serves.
@@ -35,7 +38,19 @@ fn routes() -> Vec<Route<Arc<Api>>> {
         ("/version", read(health::version)),
         ("/openapi.json", read(openapi::openapi())),
     ];
-    model_requests().into_iter().chain(own).chain(probes()).collect()
+    model_requests().into_iter().chain(own).chain(kept()).chain(probes()).collect()
+}
+
+/// The paths of files and batches.
+fn kept() -> [Route<Arc<Api>>; 6] {
+    [
+        ("/v1/files", read_and_ask(batches::list_files, batches::upload)),
+        ("/v1/files/{file_id}", read_and_delete(batches::retrieve_file, batches::delete)),
+        ("/v1/files/{file_id}/content", read(batches::content)),
+        ("/v1/batches", read_and_ask(batches::list_batches, batches::create)),
+        ("/v1/batches/{batch_id}", read(batches::retrieve_batch)),
+        ("/v1/batches/{batch_id}/cancel", ask(batches::cancel)),
+    ]
 }
 
 /// The paths of requests for models, which are counted as such.
@@ -127,17 +142,26 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_may_name_each_path_that_its_router_has() {
+        let known: Vec<_> = model_requests().into_iter().map(|(path, _)| path).collect();
+        let missing: Vec<_> = known.iter().filter(|path| !batches::ENDPOINTS.contains(path)).collect();
+        assert_eq!(missing, [&"/v1/chat/completions/render", &"/v1/completions/render"]);
+        assert!(batches::ENDPOINTS.iter().all(|path| known.contains(path)));
+    }
+
+    #[test]
     fn every_path_is_described_and_documented() {
         let mut paths: Vec<_> = routes().into_iter().map(|(path, _)| path.to_owned()).collect();
         paths.push("/v1/models/{name}".to_owned());
         let mut described: Vec<_> = openapi::operations().iter().map(|one| one.path.to_owned()).collect();
         paths.sort();
         described.sort();
+        described.dedup();
         assert_eq!(paths, described, "openapi/operations.rs");
         let page = include_str!("../../../docs/api.md");
         let table = page.split_once("\n## Paths\n").unwrap().1.split("\n## ").next().unwrap();
         for path in &paths {
-            let shown = path.replace("{name}", "NAME");
+            let shown = path.replace("{name}", "NAME").replace("{file_id}", "ID").replace("{batch_id}", "ID");
             assert!(table.contains(&format!(" {shown}`")), "docs/api.md, Paths: {shown}");
         }
     }

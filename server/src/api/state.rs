@@ -2,6 +2,7 @@
 //!
 //! Built by `http_server`, given to every handler by the router.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::answers::AnswerBudget;
@@ -9,6 +10,7 @@ use super::http::{BodyLimits, BodyReader, Budget, Entrance, OpenRequests};
 use super::json::{LimitValue, LimitValues};
 use super::quota_book::QuotaBook;
 use super::structure::StructureBounds;
+use crate::batch_store::BatchStore;
 use crate::client_connection::Peer;
 use crate::job_pool::JobPool;
 use crate::registry::ModelRegistry;
@@ -52,6 +54,8 @@ pub struct Api {
     pub models: ModelRegistry,
     /// Checks and records that every request passes before its route.
     pub entrance: Entrance,
+    /// Files and batches; empty where none are kept. Filled before requests are let in.
+    pub batches: OnceLock<BatchStore>,
     /// Which clients share encoded sources.
     pub source_sharing: SourceSharing,
     /// Limits of a request.

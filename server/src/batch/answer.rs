@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Extensions, Request, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
@@ -26,6 +26,8 @@ pub struct Destination {
     pub router: Router,
     /// Extensions that every request carries.
     pub extensions: Extensions,
+    /// Headers that every request carries beside that of its content type.
+    pub headers: HeaderMap,
 }
 
 /// The answer to a request; `None` when the server ends before there is one. Answers that ask to come back later are
@@ -63,9 +65,10 @@ pub async fn answer(destination: Destination, request: BatchRequest) -> Option<O
 
 fn http_request(destination: &Destination, request: &BatchRequest) -> Request<Body> {
     let mut http = Request::post(request.url.clone())
-        .header(header::CONTENT_TYPE, "application/json")
         .body(Body::from(request.body.clone()))
-        .expect("a path that was parsed and a header that is known make a request");
+        .expect("a path that was parsed makes a request");
+    http.headers_mut().clone_from(&destination.headers);
+    http.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     *http.extensions_mut() = destination.extensions.clone();
     http
 }

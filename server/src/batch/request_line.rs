@@ -1,6 +1,7 @@
 //! A line of a file of requests: which route is asked what, and the name that the result will have.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use axum::body::Bytes;
 use axum::http::Uri;
@@ -64,12 +65,6 @@ struct Named {
     custom_id: String,
 }
 
-#[derive(Deserialize)]
-struct Streaming {
-    #[serde(default)]
-    stream: Option<serde_json::Value>,
-}
-
 impl BatchRequest {
     /// Reads a line.
     ///
@@ -84,8 +79,9 @@ impl BatchRequest {
         if url.authority().is_some() || !url.path().starts_with('/') {
             return Err(LineProblem::Url);
         }
-        let streaming = serde_json::from_str::<Streaming>(body.get()).ok().and_then(|body| body.stream);
-        if streaming == Some(serde_json::Value::Bool(true)) {
+        // Of a field that is given twice, the last value counts, as it does for the routes.
+        let fields = serde_json::from_str::<HashMap<String, &RawValue>>(body.get()).unwrap_or_default();
+        if fields.get("stream").is_some_and(|stream| stream.get() == "true") {
             return Err(LineProblem::Streams);
         }
         Ok(Self { custom_id, url, body: Bytes::copy_from_slice(body.get().as_bytes()) })
@@ -128,6 +124,15 @@ mod tests {
         assert!(problem(&rest(r#""method": "POST", "url": "/", "body": {}, "extra": 1"#)).contains("extra"));
         let streams = rest(r#""method": "POST", "url": "/", "body": {"stream": true}"#);
         assert!(problem(&streams).contains("`stream`"));
+        for (body, streams) in [
+            (r#"{"stream": false, "stream": true}"#, true),
+            (r#"{"stream": true, "stream": false}"#, false),
+            (r#"{"\u0073tream":  true }"#, true),
+            (r#"{"options": {"stream": true}}"#, false),
+        ] {
+            let line = rest(&format!(r#""method": "POST", "url": "/", "body": {body}"#));
+            assert_eq!(BatchRequest::read(line.as_bytes()).is_err(), streams, "{body}");
+        }
         assert_eq!(BatchRequest::name_in(streams.as_bytes()).as_deref(), Some("a"));
         assert_eq!(BatchRequest::name_in(br#"{"custom_id": 7}"#), None);
     }

@@ -20,6 +20,8 @@ pub enum Pending {
     },
     /// The result of a line that is no request.
     Known(BatchResult),
+    /// A line that has a result already, or is of another shard.
+    Passed,
 }
 
 impl Pending {
@@ -27,12 +29,13 @@ impl Pending {
     pub const fn body_bytes(&self) -> usize {
         match self {
             Self::Request { request, .. } => request.body.len(),
-            Self::Known(_) => 0,
+            Self::Known(_) | Self::Passed => 0,
         }
     }
 }
 
-/// Reads requests one after the other.
+/// Reads requests one after the other. Each line yields an item, so that whoever reads them stays free to do something
+/// else while many lines are passed over.
 pub struct Requests<'a, R> {
     /// Lines of the file.
     pub lines: LineReader<R>,
@@ -78,16 +81,10 @@ impl<R: BufRead> Iterator for Requests<'_, R> {
     type Item = io::Result<Pending>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            match self.lines.next()? {
-                Err(error) => return Some(Err(error)),
-                Ok(line) if !self.shard.holds(line.number) => {}
-                Ok(line) => {
-                    if let Some(pending) = self.pending(line) {
-                        return Some(Ok(pending));
-                    }
-                }
-            }
-        }
+        Some(match self.lines.next()? {
+            Err(error) => Err(error),
+            Ok(line) if !self.shard.holds(line.number) => Ok(Pending::Passed),
+            Ok(line) => Ok(self.pending(line).unwrap_or(Pending::Passed)),
+        })
     }
 }

@@ -147,6 +147,14 @@ fn body_of(bytes: &[u8]) -> Body<'_> {
     }
 }
 
+/// Whether a line of results is an answer of success.
+///
+/// # Errors
+/// The parser's message about a line that is no result.
+pub fn is_success(line: &[u8]) -> Result<bool, serde_json::Error> {
+    FinishedLine::read(line).map(|finished| finished.succeeded)
+}
+
 /// Whether a line, or as much of it as there is, begins as a result does.
 pub fn is_beginning(line: &[u8]) -> bool {
     let length = line.len().min(BEGINNING.len());

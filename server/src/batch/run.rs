@@ -19,7 +19,7 @@ use super::results_file::ResultsFile;
 use super::shard::Shard;
 
 /// Bytes that a line may have beside the body: its name and its route.
-const LINE_BYTES: usize = 64 << 10;
+pub(super) const LINE_BYTES: usize = 64 << 10;
 
 /// Results of a batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -115,7 +115,7 @@ pub async fn run(batch: Batch, mut told: impl FnMut(&BatchResult)) -> Result<Bat
 }
 
 /// Opens a file of requests.
-fn open_requests(path: &Path) -> Result<File, BatchError> {
+pub(super) fn open_requests(path: &Path) -> Result<File, BatchError> {
     let failed = |source| BatchError::Open { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     if file.metadata().map_err(failed)?.is_file() {
@@ -138,9 +138,13 @@ fn begin(requests: impl Iterator<Item = io::Result<Pending>>, most: usize) -> im
     stream::unfold(requests, move |mut requests| {
         let room = Arc::clone(&room);
         async move {
-            let pending = match requests.next()? {
-                Ok(pending) => pending,
-                Err(error) => return Some((Err(error), requests)),
+            let pending = loop {
+                match requests.next()? {
+                    // Signals are seen between two lines of many that are passed over.
+                    Ok(Pending::Passed) => tokio::task::consume_budget().await,
+                    Ok(pending) => break pending,
+                    Err(error) => return Some((Err(error), requests)),
+                }
             };
             let wanted = pending.body_bytes().min(most) as u32;
             let bytes = room.acquire_many_owned(wanted).await.expect("the semaphore is never closed");
@@ -154,6 +158,7 @@ async fn resolve(begun: io::Result<Begun>, destination: Destination) -> io::Resu
     let Begun { pending, bytes } = begun?;
     let (line, request) = match pending {
         Pending::Known(result) => return Ok(Some(result)),
+        Pending::Passed => return Ok(None),
         Pending::Request { line, request } => (line, request),
     };
     let custom_id = Some(request.custom_id.clone());

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::http::{Extensions, StatusCode};
+use axum::http::{Extensions, HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use proptest::prelude::*;
@@ -76,7 +76,8 @@ impl Place {
         let results = ResultsFile::open(&results, &requests)?;
         let pace =
             Pace { requests: self.requests, bytes: self.bytes, body_bytes: 1 << 10, is_ordered: self.is_ordered };
-        let destination = Destination { router: self.route.router(), extensions: Extensions::new() };
+        let destination =
+            Destination { router: self.route.router(), extensions: Extensions::new(), headers: HeaderMap::new() };
         let is_ending = Arc::new(AtomicBool::new(false));
         let batch = Batch { requests, shard, results, destination, pace, is_ending };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();

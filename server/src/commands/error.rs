@@ -133,6 +133,14 @@ pub enum CommandError {
     /// An evaluation failed.
     #[error(transparent)]
     Eval(#[from] EvalError),
+    /// The folder of files and batches cannot be used.
+    #[error("cannot keep files and batches in {} (batches.folder)", path.display())]
+    BatchFolder {
+        /// The folder.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
     /// A batch did not come to its end.
     #[error(transparent)]
     Batch(#[from] BatchError),

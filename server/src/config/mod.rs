@@ -4,6 +4,7 @@
 //! environment, loads no model.
 
 mod access;
+mod batches;
 mod checkpoint_name;
 mod environment;
 mod error;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use toml::Table;
 
 pub use access::{AccessConfig, MetricsAccess};
+pub use batches::BatchesConfig;
 pub use checkpoint_name::CheckpointName;
 pub use environment::Environment;
 pub use error::{ConfigError, Fault, KeyValue, Problem};
@@ -60,6 +62,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// Who may ask, and over what.
     pub access: AccessConfig,
+    /// Files and batches.
+    pub batches: BatchesConfig,
     /// The model that runs, and its arithmetic.
     pub model: ModelChoice,
     /// Settings of GPUs.
@@ -133,6 +137,7 @@ impl Configs {
             let config = Config {
                 server: ServerConfig::read(&mut reader),
                 access: AccessConfig::read(&mut reader, environment),
+                batches: BatchesConfig::read(&mut reader),
                 model: ModelChoice::read(&mut reader),
                 cuda: CudaConfig::read(&mut reader),
                 limits: Limits::read(&mut reader),

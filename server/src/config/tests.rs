@@ -65,7 +65,7 @@ fn every_problem_is_reported_at_once_with_its_file_and_key() {
         [
             "command line: model.dtype: must be one of auto, f32, bf16, is \"f16\"",
             "command line: server.port: must be between 0 and 65535, is 70000",
-            "my.toml: colours: unknown (there are: access, cuda, hub, limits, model, server, telemetry, tls)",
+            "my.toml: colours: unknown (there are: access, batches, cuda, hub, limits, model, server, telemetry, tls)",
             "my.toml: limits.choices: must be of type integer, is string",
             "my.toml: limits.prompts: must be between 1 and 65536, is 0",
         ]

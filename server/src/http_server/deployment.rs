@@ -3,7 +3,7 @@
 //! Started by the `serve` command and by tests. It opens no socket.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use model::Tokenizer;
@@ -76,6 +76,7 @@ impl Deployment {
         let api = Api {
             models: ModelRegistry::new(models)?,
             entrance,
+            batches: OnceLock::new(),
             source_sharing: config.server.share_sources,
             limits: api_limits(&config.limits),
             body_budget: Budget::new(BudgetLimits {

@@ -13,6 +13,8 @@ use crate::config::{Config, Configs};
 
 /// Descriptors beside those of connections: listeners, timers and signals, standard streams, files.
 const OTHER_DESCRIPTORS: u64 = 64;
+/// Files that a batch which is run has open.
+const BATCH_DESCRIPTORS: u64 = 4;
 /// Most descriptors that a command without connections has open at once, beside those that it was started with.
 const COMMAND_DESCRIPTORS: usize = 16;
 /// Threads of an engine beside those of its model.
@@ -79,7 +81,7 @@ pub fn blocking_threads(config: &Config) -> usize {
 /// # Errors
 /// When it stays too low for the configured connections.
 pub fn claim_descriptors(config: &Config) -> Result<(), ShortOf> {
-    let needed = config.limits.connections as u64 + other_descriptors(config);
+    let needed = per_connection(config) * config.limits.connections as u64 + other_descriptors(config);
     let now = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: Some(now.maximum.map_or(needed, |most| most.min(needed))), maximum: now.maximum };
     let allowed = match now.current {
@@ -99,14 +101,29 @@ pub fn claim_descriptors(config: &Config) -> Result<(), ShortOf> {
 /// Descriptors except those of connections for requests.
 fn other_descriptors(config: &Config) -> u64 {
     let listeners = if config.server.probe_address.is_empty() { 1 } else { 2 };
-    OTHER_DESCRIPTORS + listeners * config.limits.reserved_connections as u64
+    OTHER_DESCRIPTORS
+        + listeners * config.limits.reserved_connections as u64
+        + BATCH_DESCRIPTORS * batch_threads(config) as u64
+}
+
+/// Descriptors for a connection: where files are kept, it may send or receive one.
+fn per_connection(config: &Config) -> u64 {
+    if config.batches.folder.is_some() { 2 } else { 1 }
+}
+
+/// Threads that run batches.
+fn batch_threads(config: &Config) -> usize {
+    if config.batches.folder.is_some() { config.batches.running + 1 } else { 0 }
 }
 
 fn short_of_descriptors(config: &Config, allowed: u64, needed: u64) -> ShortOf {
     let connections = config.limits.connections;
     match allowed.checked_sub(other_descriptors(config)) {
         None | Some(0) => ShortOf::AnyDescriptors { allowed },
-        Some(possible) => ShortOf::Descriptors { allowed, needed, connections, possible },
+        Some(rest) => {
+            let possible = rest / per_connection(config);
+            ShortOf::Descriptors { allowed, needed, connections, possible }
+        }
     }
 }
 
@@ -115,7 +132,8 @@ fn short_of_descriptors(config: &Config, allowed: u64, needed: u64) -> ShortOf {
 /// # Errors
 /// When they cannot.
 pub fn check_threads(configs: &Configs, runtime_threads: usize) -> Result<(), ShortOf> {
-    threads_at_once(runtime_threads + model_threads(configs) + blocking_threads(configs.first()) + OTHER_THREADS)
+    let own = runtime_threads + batch_threads(configs.first()) + OTHER_THREADS;
+    threads_at_once(own + model_threads(configs) + blocking_threads(configs.first()))
 }
 
 /// Threads that compute, and those of the engines. Models with the same number of threads share them.

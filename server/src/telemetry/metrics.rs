@@ -5,6 +5,7 @@ use std::sync::Arc;
 use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, Registry, TextEncoder};
 
+use super::batch_metrics::BatchMetrics;
 use super::engine_metrics::{EngineFamilies, EngineMetrics};
 use super::key_metrics::KeyMetrics;
 use super::request_metrics::{RequestFamilies, RequestMetrics};
@@ -31,6 +32,7 @@ struct Registered {
     names: MetricNames,
     server: ServerMetrics,
     keys: KeyMetrics,
+    batches: BatchMetrics,
     engines: EngineFamilies,
     requests: RequestFamilies,
     without_model: Arc<RequestMetrics>,
@@ -68,8 +70,8 @@ impl Metrics {
         }
         let without_model = requests.of_model(if let [only] = models { only } else { "" });
         let (server, keys) = (ServerMetrics::new(&registry), KeyMetrics::new(&registry));
-        let without_model = Arc::new(without_model);
-        Self(Arc::new(Registered { registry, names, server, keys, engines, requests, without_model }))
+        let (batches, without_model) = (BatchMetrics::new(&registry), Arc::new(without_model));
+        Self(Arc::new(Registered { registry, names, server, keys, batches, engines, requests, without_model }))
     }
 
     /// Metrics of the server itself.
@@ -80,6 +82,11 @@ impl Metrics {
     /// Metrics by API key.
     pub fn keys(&self) -> &KeyMetrics {
         &self.0.keys
+    }
+
+    /// Metrics of batches and files.
+    pub fn batches(&self) -> &BatchMetrics {
+        &self.0.batches
     }
 
     /// Metrics of the model with this name.
@@ -173,8 +180,9 @@ mod tests {
         let text = metrics.text();
         assert!(text.contains("encdec_pages{model=\"org/\\\"demo\\\"\",state=\"free\"} 0"), "{text}");
         for line in text.lines().filter(|line| !line.starts_with('#')) {
-            let of_process =
-                ["process_", "encdec_build_info", "encdec_connections_", "encdec_log_lines_", "encdec_trace_"];
+            let own =
+                ["encdec_build_info", "encdec_connections_", "encdec_log_lines_", "encdec_trace_", "encdec_batch"];
+            let of_process = own.into_iter().chain(["process_"]).collect::<Vec<_>>();
             let is_of_process = of_process.iter().any(|name| line.starts_with(name));
             assert_eq!(line.contains("model="), !is_of_process, "{line}");
         }

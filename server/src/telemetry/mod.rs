@@ -3,6 +3,7 @@
 //! `api` counts requests and times tokens, each engine's thread sets its pages and steps, `/metrics` reads. Only this
 //! folder spells names of metrics. Metrics of a model carry its name in the label `model`, those of the process do not.
 
+mod batch_metrics;
 mod buckets;
 mod encoder_metrics;
 mod engine_metrics;
@@ -20,6 +21,7 @@ mod step_metrics;
 mod trace_metrics;
 mod vllm_names;
 
+pub use batch_metrics::BatchMetrics;
 pub use encoder_metrics::EncoderMetrics;
 pub use engine_metrics::EngineMetrics;
 pub use key_metrics::{KeyMetrics, KeyUse};

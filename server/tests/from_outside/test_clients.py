@@ -3,7 +3,9 @@
 Run by clients.sh, which installs them.
 """
 import asyncio
+import json
 import socket
+import tempfile
 import threading
 import time
 import unittest
@@ -295,6 +297,60 @@ class LangChainTest(unittest.TestCase):
     def test_errors_are_openai_s(self):
         with self.assertRaises(openai.BadRequestError):
             LangChainOpenAI(top_p=1.5, **self.settings).invoke(SOURCE)
+
+
+class BatchesTest(unittest.TestCase):
+    """Files and batches as the official client asks for them."""
+
+    @classmethod
+    def setUpClass(cls):
+        folder = cls.enterClassContext(tempfile.TemporaryDirectory())
+        cls.server = cls.enterClassContext(Server(f'[batches]\nfolder = "{folder}"\n'))
+        cls.client = client_of(cls.server.address)
+
+    def upload(self, count, **body):
+        line = {"method": "POST", "url": "/v1/completions", "body": {"model": "demo", "prompt": SOURCE, **body}}
+        text = "".join(json.dumps({"custom_id": f"r{index}", **line}) + "\n" for index in range(count))
+        return self.client.files.create(file=("requests.jsonl", text.encode()), purpose="batch")
+
+    def create(self, file):
+        return self.client.batches.create(input_file_id=file.id, endpoint="/v1/completions", completion_window="24h",
+                                          metadata={"for": "tests"})
+
+    def ended(self, batch):
+        deadline = time.monotonic() + 30
+        while batch.status in ("validating", "in_progress", "finalizing", "cancelling"):
+            self.assertLess(time.monotonic(), deadline, batch)
+            time.sleep(0.05)
+            batch = self.client.batches.retrieve(batch.id)
+        return batch
+
+    def test_a_file_is_answered_and_its_results_are_read(self):
+        file = self.upload(3, temperature=0, max_tokens=24)
+        self.assertEqual((file.object, file.purpose, file.filename), ("file", "batch", "requests.jsonl"))
+        batch = self.ended(self.create(file))
+        self.assertEqual((batch.status, batch.request_counts.completed), ("completed", 3), batch)
+        self.assertEqual(batch.metadata, {"for": "tests"})
+        results = [json.loads(line) for line in self.client.files.content(batch.output_file_id).text.splitlines()]
+        self.assertEqual(sorted(result["custom_id"] for result in results), ["r0", "r1", "r2"])
+        self.assertEqual({result["response"]["body"]["choices"][0]["text"] for result in results}, {ANSWER})
+        self.assertIn(batch.id, [other.id for other in self.client.batches.list(limit=1)])
+        self.assertIn(file.id, [other.id for other in self.client.files.list()])
+        self.assertTrue(self.client.files.delete(file.id).deleted)
+        with self.assertRaises(openai.NotFoundError):
+            self.client.files.retrieve(file.id)
+
+    def test_a_batch_is_cancelled(self):
+        batch = self.create(self.upload(500, max_tokens=256, ignore_eos=True))
+        self.assertEqual(self.client.batches.cancel(batch.id).status, "cancelling")
+        self.assertEqual(self.ended(batch).status, "cancelled")
+        with self.assertRaises(openai.ConflictError):
+            self.client.batches.cancel(batch.id)
+
+    def test_bad_lines_are_told(self):
+        file = self.client.files.create(file=b"no JSON\n", purpose="batch")
+        batch = self.ended(self.create(file))
+        self.assertEqual((batch.status, batch.errors.data[0].line), ("failed", 1))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ use server::api::{
     AccessLog, AnswerBudget, Api, ApiLimits, BodyLimits, BodyPace, Budget, BudgetLimits, Entrance, Guard, KeyCheck,
     OpenRequests, QuotaBook, StructureBounds, router,
 };
+use server::batch_store::BatchStore;
 use server::chat_template::ChatTemplate;
 use server::client_connection::{ConnectionTimeouts, PlaceLimits, WritePace};
 use server::constraint::{CompilerTools, FormCacheLimits, FormCompiler, TrialLimits, Trials};
@@ -89,6 +90,7 @@ pub struct Setup {
     pub traces: Option<TraceSettings>,
     pub source_sharing: SourceSharing,
     pub stall_timeout: Duration,
+    pub batches: Option<BatchStore>,
 }
 
 /// Any pace is fast enough.
@@ -133,6 +135,7 @@ impl Default for Setup {
             source_sharing: SourceSharing::All,
             connections: CONNECTIONS,
             stall_timeout: PATIENCE,
+            batches: None,
         }
     }
 }
@@ -238,6 +241,7 @@ impl App {
         let api = Arc::new(Api {
             models: ModelRegistry::new(vec![model]).unwrap(),
             entrance,
+            batches: setup.batches.map(OnceLock::from).unwrap_or_default(),
             source_sharing: setup.source_sharing,
             limits: ApiLimits {
                 choices: 16,

@@ -7,6 +7,7 @@ mod answer;
 mod app;
 mod bad_bodies;
 mod bad_requests;
+mod batches;
 mod beginnings;
 mod best_of;
 mod chat;

@@ -42,9 +42,14 @@ async fn options_names_the_methods_and_head_is_get_without_a_body() {
     let described = described["paths"].as_object().unwrap();
     assert!(described.len() > READ.len(), "{described:?}");
     for (path, methods) in described {
-        let path = path.replace("{name}", MODEL);
-        let (allow, other) =
-            if methods.get("get").is_some() { ("GET,HEAD,OPTIONS", "POST") } else { ("POST,OPTIONS", "HEAD") };
+        let path = path.replace("{name}", MODEL).replace("{file_id}", "file-x").replace("{batch_id}", "batch_x");
+        let has = |method: &str| methods.get(method).is_some();
+        let (allow, other) = match (has("get"), has("post"), has("delete")) {
+            (true, true, _) => ("GET,HEAD,POST,OPTIONS", "PUT"),
+            (true, false, true) => ("GET,HEAD,DELETE,OPTIONS", "POST"),
+            (true, false, false) => ("GET,HEAD,OPTIONS", "POST"),
+            (false, ..) => ("POST,OPTIONS", "HEAD"),
+        };
         for path in [path.clone(), format!("{path}/")] {
             let answer = ask(&app, "OPTIONS", &path).await;
             assert_eq!((answer.status.as_u16(), answer.text.as_str()), (204, ""), "{path}");

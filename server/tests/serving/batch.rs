@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::http::Extensions;
+use axum::http::{Extensions, HeaderMap};
 use serde_json::{Value, json};
 use server::api::batch_router;
 use server::batch::{Batch, BatchCounts, Destination, Pace, ResultsFile, Shard, run};
@@ -123,7 +123,7 @@ async fn results_are_the_answers_of_the_routes_byte_for_byte() {
         ("/tokenize", json!({"prompt": text})),
         ("/v1/completions", json!({"prompt": text, "max_tokens": -1})),
         ("/v1/completions", json!({"prompt": text, "bogus": 1})),
-        ("/v1/files", json!({})),
+        ("/v1/nowhere", json!({})),
         ("/v1/completions", json!([])),
     ];
     let lines: Vec<_> =
@@ -134,7 +134,11 @@ async fn results_are_the_answers_of_the_routes_byte_for_byte() {
         results: ResultsFile::open(&results, &requests).unwrap(),
         requests,
         shard: Shard::ALL,
-        destination: Destination { router: batch_router(Arc::clone(&app.api)), extensions: Extensions::new() },
+        destination: Destination {
+            router: batch_router(Arc::clone(&app.api)),
+            extensions: Extensions::new(),
+            headers: HeaderMap::new(),
+        },
         pace: Pace { requests: 16, bytes: 1 << 20, body_bytes: 1 << 20, is_ordered: true },
         is_ending: Arc::default(),
     };

@@ -9,6 +9,7 @@ mod app;
 mod bad_requests;
 mod batch;
 mod batch_deployments;
+mod batches;
 mod batching;
 mod beams;
 mod bodies;

@@ -9,6 +9,7 @@ mod decoder_prompt;
 mod ids;
 mod message_content;
 mod messages;
+mod metadata;
 mod neutral;
 mod neutral_generation;
 mod numbers;
@@ -34,6 +35,7 @@ pub use declared::{
 pub use decoder_prompt::{DecoderPrompt, DecoderPromptShape};
 pub use ids::{IdBounds, IdReader, Ids};
 pub use messages::{MESSAGE_FIELDS, MessageDialect, MessagesShape, given_messages, messages_schema};
+pub use metadata::{METADATA, MetadataShape, metadata_schema};
 pub use neutral::{NO_TEMPLATES, NO_TOOLS, NeutralFields};
 pub use neutral_generation::GENERATION_NEUTRAL;
 pub use numbers::{saturated, to_u32};

@@ -171,7 +171,7 @@ impl BodyReader<'_> {
 }
 
 /// How fast a body arrives that takes room which others could have.
-struct Pace {
+pub struct Pace {
     wanted: BodyPace,
     /// End of the stretch of time that is looked at, and what came in it.
     end: Instant,
@@ -179,12 +179,16 @@ struct Pace {
 }
 
 impl Pace {
-    fn new(wanted: BodyPace) -> Self {
+    /// The pace of a body from now on.
+    pub fn new(wanted: BodyPace) -> Self {
         Self { wanted, end: Instant::now() + wanted.stretch, bytes: 0 }
     }
 
     /// The next part of the body. One that `takes_room` has to come fast enough.
-    async fn next(
+    ///
+    /// # Errors
+    /// [`ApiError::BodyTooSlow`].
+    pub async fn next(
         &mut self,
         body: &mut Body,
         takes_room: bool,
@@ -226,7 +230,7 @@ impl From<Full> for ApiError {
 }
 
 /// A body that ended before its end: the client went away, or sent what is no body.
-fn broken(error: axum::Error) -> ApiError {
+pub fn broken(error: axum::Error) -> ApiError {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(error) = cause {
         let is_end = |error: &io::Error| ENDS.contains(&error.kind());

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::form_error::FormProblem;
 use super::sequence_error::{TargetNames, fault};
+use crate::batch_store::StoreError;
 use crate::request::{FailureKind, Refusal};
 
 /// An error for the client.
@@ -242,6 +243,12 @@ pub enum ApiError {
         /// The remedy.
         instead: &'static str,
     },
+    /// A file or a batch that cannot be had or kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A body that is no form.
+    #[error("the request body is not multipart/form-data: {0}")]
+    NotAForm(&'static str),
     /// A model that is not served.
     #[error("The model `{asked}` does not exist; this server serves `{}`", .served.join("`, `"))]
     UnknownModel {

@@ -5,6 +5,7 @@
 use axum::http::StatusCode;
 
 use super::error::ApiError;
+use crate::batch_store::StoreError;
 use crate::request::{FailureKind, Refusal, ShedReason};
 use crate::telemetry::Outcome;
 
@@ -29,6 +30,10 @@ const fn of_shed(reason: ShedReason) -> (StatusCode, &'static str, Option<&'stat
 /// `type` of errors that the client made.
 const BAD_REQUEST: &str = "invalid_request_error";
 
+const fn refused(status: StatusCode, code: &'static str) -> (StatusCode, &'static str, Option<&'static str>) {
+    (status, BAD_REQUEST, Some(code))
+}
+
 /// Status, type and code of an error.
 pub struct Face {
     /// HTTP status.
@@ -44,22 +49,17 @@ impl ApiError {
     pub fn face(&self) -> Face {
         let (status, kind, code) = match self {
             Self::UnknownModel { .. } => (StatusCode::NOT_FOUND, BAD_REQUEST, Some("model_not_found")),
+            Self::Store(error) => return face_of(error),
             Self::NothingStored => (StatusCode::NOT_FOUND, BAD_REQUEST, Some("response_not_found")),
-            Self::UnknownPath { .. } | Self::NotServed { .. } => {
-                (StatusCode::NOT_FOUND, BAD_REQUEST, Some("unknown_url"))
-            }
-            Self::MethodNotAllowed { .. } => {
-                (StatusCode::METHOD_NOT_ALLOWED, BAD_REQUEST, Some("method_not_supported"))
-            }
+            Self::UnknownPath { .. } | Self::NotServed { .. } => refused(StatusCode::NOT_FOUND, "unknown_url"),
+            Self::MethodNotAllowed { .. } => refused(StatusCode::METHOD_NOT_ALLOWED, "method_not_supported"),
             Self::ForeignOrigin { .. } => (StatusCode::FORBIDDEN, BAD_REQUEST, Some("origin_not_allowed")),
             Self::ForeignHost { .. } => (StatusCode::FORBIDDEN, BAD_REQUEST, Some("host_not_allowed")),
-            Self::NoKey | Self::WrongKey => (StatusCode::UNAUTHORIZED, BAD_REQUEST, Some("invalid_api_key")),
+            Self::NoKey | Self::WrongKey => refused(StatusCode::UNAUTHORIZED, "invalid_api_key"),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, BAD_REQUEST, Some("request_too_large")),
-            Self::UnknownEncoding { .. } => {
-                (StatusCode::UNSUPPORTED_MEDIA_TYPE, BAD_REQUEST, Some("unsupported_content_encoding"))
-            }
+            Self::UnknownEncoding { .. } => refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_encoding"),
             Self::BodyTimeout { .. } | Self::BodyTooSlow { .. } => {
-                (StatusCode::REQUEST_TIMEOUT, BAD_REQUEST, Some("request_timeout"))
+                refused(StatusCode::REQUEST_TIMEOUT, "request_timeout")
             }
             Self::Failed { kind: FailureKind::Overloaded, .. } => unavailable("form_timeout"),
             Self::Failed { kind: FailureKind::Passing | FailureKind::Lasting, .. }
@@ -107,6 +107,7 @@ impl ApiError {
             | Self::Form(_)
             | Self::Failed { kind: FailureKind::Refused, .. }
             | Self::ClientGone
+            | Self::NotAForm(_)
             | Self::BodyBroken { .. } => (StatusCode::BAD_REQUEST, BAD_REQUEST, None),
         };
         Face { status, kind, code }
@@ -146,6 +147,7 @@ impl ApiError {
             | Self::TooMany { param, .. }
             | Self::Total { param, .. }
             | Self::NeedsTokenizer { param, .. } => Some(param),
+            Self::Store(StoreError::NoRequests { .. }) => Some("input_file_id"),
             Self::WrongType { param, .. }
             | Self::Invalid { param, .. }
             | Self::TooLong { param, .. }
@@ -163,6 +165,25 @@ impl ApiError {
             _ => None,
         }
     }
+}
+
+/// Status, type and code of an error of files and batches.
+const fn face_of(error: &StoreError) -> Face {
+    let (status, kind, code) = match error {
+        StoreError::NoFile { .. } => refused(StatusCode::NOT_FOUND, "file_not_found"),
+        StoreError::NoBatch { .. } => refused(StatusCode::NOT_FOUND, "batch_not_found"),
+        StoreError::NoRequests { .. } => refused(StatusCode::BAD_REQUEST, "wrong_purpose"),
+        StoreError::FileTooLarge { .. } => refused(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large"),
+        StoreError::InUse { .. } => refused(StatusCode::CONFLICT, "file_in_use"),
+        StoreError::NotCancellable { .. } => refused(StatusCode::CONFLICT, "batch_ended"),
+        StoreError::TooManyBatches { .. } => OVERLOADED,
+        StoreError::NoRoom { .. } | StoreError::TooManyFiles { .. } => {
+            refused(StatusCode::INSUFFICIENT_STORAGE, "storage_full")
+        }
+        StoreError::DiskFull { .. } => (StatusCode::INSUFFICIENT_STORAGE, "server_error", Some("storage_full")),
+        StoreError::Disk { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "server_error", Some("internal_error")),
+    };
+    Face { status, kind, code }
 }
 
 /// The outcome of a request with this status.

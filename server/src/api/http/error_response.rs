@@ -79,8 +79,9 @@ impl IntoResponse for ApiError {
             // OpenAI's clients look for this one first.
             headers.insert(HeaderName::from_static("retry-after-ms"), HeaderValue::from(millis));
         }
-        if matches!(self, Self::Failed { kind: FailureKind::Lasting, .. } | Self::TimedOut { .. }) {
-            // OpenAI's clients repeat what ended with a 5xx unless they are told not to.
+        let is_lasting = matches!(self, Self::Failed { kind: FailureKind::Lasting, .. } | Self::TimedOut { .. });
+        if is_lasting || matches!(status, StatusCode::CONFLICT | StatusCode::INSUFFICIENT_STORAGE) {
+            // OpenAI's clients repeat what ended with a 409 or a 5xx unless they are told not to.
             headers.insert(HeaderName::from_static("x-should-retry"), HeaderValue::from_static("false"));
         }
         if let Some(challenge) = self.challenge() {

@@ -21,19 +21,21 @@ const fn of_bodies(status: &'static str, about: &'static str) -> ErrorStatus {
 }
 
 /// All of them.
-pub const ERROR_STATUSES: [ErrorStatus; 12] = [
+pub const ERROR_STATUSES: [ErrorStatus; 14] = [
     of_bodies("400", "The body is no JSON object, or a field cannot be used as it is"),
     any("401", "The request lacks a valid key"),
     any("403", "Pages of this origin, or requests for this host, are refused"),
-    any("404", "There is no such path or model"),
+    any("404", "There is no such path, model, file or batch"),
     any("405", "The path takes other methods"),
     of_bodies("408", "The body did not arrive in time"),
+    any("409", "The file is in use, or the batch has ended"),
     of_bodies("413", "The body is too large"),
     of_bodies("415", "The content encoding of the body is not known"),
     any("429", "The server is overloaded, or the client's quota is used up: try again later, as `Retry-After` says"),
     of_bodies("500", "The engine failed"),
     any("503", "The server is loading, stalled or shutting down, or the request waited too long"),
     of_bodies("504", "The request's own timeout is over"),
+    of_bodies("507", "There is no room for the file"),
 ];
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ mod trace_facts;
 mod visit;
 
 pub use access_log::AccessLog;
-pub use body::{BodyLimits, BodyPace, BodyReader, ReceivedBody, SMALL_BODY_BYTES};
+pub use body::{BodyLimits, BodyPace, BodyReader, Pace, ReceivedBody, SMALL_BODY_BYTES, broken, discard_body};
 pub use budget::{Budget, BudgetLimits, Full, Share};
 pub use entrance::Entrance;
 pub use error::ApiError;
@@ -42,7 +42,7 @@ pub use layers::{behind, behind_without_keys};
 pub use open_requests::{OpenRequest, OpenRequests};
 pub use random::{random_name, random_u64};
 pub use request_account::RequestAccount;
-pub use routes::{Route, ask, nothing, read, router_of};
+pub use routes::{Route, ask, nothing, read, read_and_ask, read_and_delete, router_of};
 pub use sequence_error::TargetNames;
 pub use timeout_header::{LONGEST_S, SHORTEST_S, asked_timeout};
 #[cfg(test)]

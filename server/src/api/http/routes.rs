@@ -21,6 +21,30 @@ pub fn ask<H: Handler<T, S>, T: 'static, S: Clone + Send + Sync + 'static>(handl
     post(handler).options(|| allowed("POST,OPTIONS"))
 }
 
+/// Methods of a path whose things can be read and added to.
+pub fn read_and_ask<R, Q, T, U, S>(reader: R, asker: Q) -> MethodRouter<S>
+where
+    R: Handler<T, S>,
+    Q: Handler<U, S>,
+    T: 'static,
+    U: 'static,
+    S: Clone + Send + Sync + 'static,
+{
+    get(reader).post(asker).options(|| allowed("GET,HEAD,POST,OPTIONS"))
+}
+
+/// Methods of a path whose thing can be read and deleted.
+pub fn read_and_delete<R, D, T, U, S>(reader: R, deleter: D) -> MethodRouter<S>
+where
+    R: Handler<T, S>,
+    D: Handler<U, S>,
+    T: 'static,
+    U: 'static,
+    S: Clone + Send + Sync + 'static,
+{
+    get(reader).delete(deleter).options(|| allowed("GET,HEAD,DELETE,OPTIONS"))
+}
+
 /// Methods of a path under which there is nothing: all of them lead to the handler.
 pub fn nothing<H: Handler<T, S>, T: 'static, S: Clone + Send + Sync + 'static>(handler: H) -> MethodRouter<S> {
     any(handler).options(|| allowed("OPTIONS"))

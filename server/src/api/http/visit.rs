@@ -145,7 +145,8 @@ impl Entry {
             completed: OnceLock::new(),
             id: extensions.get().cloned(),
             peer: extensions.get().copied(),
-            key: OnceLock::new(),
+            // Requests of batches come with the name of theirs.
+            key: extensions.get::<KeyName>().cloned().map(OnceLock::from).unwrap_or_default(),
             metrics: entrance.metrics.clone(),
             route: route(request.method(), extensions.get()),
             is_probe,

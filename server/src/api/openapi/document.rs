@@ -3,7 +3,7 @@
 //! Made by `handler` from `operations` and the limits of the server.
 
 use utoipa::ToSchema;
-use utoipa::openapi::path::{OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::{ComponentsBuilder, SchemaType, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
@@ -13,12 +13,14 @@ use utoipa::openapi::{
 };
 
 use super::operations::Operation;
+use crate::api::batches::QueryField;
 use crate::api::encodings::ListMessage;
 use crate::api::http::{ERROR_STATUSES, ErrorObject};
 use crate::api::json::{LimitValues, list_schema, object_schema};
 
 const JSON: &str = "application/json";
 const SECURITY: &str = "key";
+const MODEL_NAME: &str = "Name of a model";
 
 /// An answer with the status 200.
 pub enum AnswerForm {
@@ -32,6 +34,8 @@ pub enum AnswerForm {
     AnyJson,
     /// Plain text.
     Text,
+    /// The bytes of a file.
+    Bytes,
 }
 
 /// A type of answers, and all that it is made of.
@@ -95,7 +99,9 @@ pub struct ServerFacts {
 /// The document of a server of which this is known.
 pub fn document(operations: &[Operation], facts: &ServerFacts) -> OpenApi {
     let paths = operations.iter().fold(PathsBuilder::new(), |paths, operation| {
-        paths.path(operation.path, PathItem::new(operation.method.clone(), described(operation, facts)))
+        let is_shared = operations.iter().filter(|other| other.path == operation.path).count() > 1;
+        let described = described(operation, facts).operation_id(Some(identity(operation, is_shared)));
+        paths.path(operation.path, PathItem::new(operation.method.clone(), described))
     });
     let about = "Text generation with encoder-decoder models, in the shapes of OpenAI's API and with vLLM's names for \
                  what that lacks.";
@@ -107,7 +113,7 @@ fn components(operations: &[Operation]) -> Components {
     let error = Named::of::<ErrorObject<'_>>();
     let answers = operations.iter().filter_map(|operation| match &operation.answer {
         AnswerForm::Json(named) | AnswerForm::JsonOrEvents(named) | AnswerForm::JsonList(named) => Some(named),
-        AnswerForm::AnyJson | AnswerForm::Text => None,
+        AnswerForm::AnyJson | AnswerForm::Text | AnswerForm::Bytes => None,
     });
     let schemas = answers.chain([&error]).flat_map(|named| named.schemas.clone());
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("An API key"));
@@ -118,28 +124,37 @@ fn components(operations: &[Operation]) -> Components {
 }
 
 fn described(operation: &Operation, facts: &ServerFacts) -> OperationBuilder {
-    let identity = operation.path.trim_matches('/').replace(['/', '.', '{', '}'], "_");
-    let mut described = OperationBuilder::new()
-        .operation_id(Some(identity))
-        .summary(Some(operation.summary))
-        .response("200", answered(&operation.answer));
+    let mut described =
+        OperationBuilder::new().summary(Some(operation.summary)).response("200", answered(&operation.answer));
     for status in ERROR_STATUSES {
-        let has_input = operation.body.is_some() || operation.has_model_query;
+        let has_input = operation.body.is_some()
+            || operation.has_model_query
+            || operation.form.is_some()
+            || !operation.query.is_empty();
         if has_input || !status.concerns_bodies {
             described = described.response(status.status, refused(status.about));
         }
     }
-    if operation.path.contains('{') {
-        described = described.parameter(model_parameter("name", ParameterIn::Path));
+    if let Some((_, name)) = operation.path.split_once('{') {
+        let name = name.split('}').next().unwrap_or_default();
+        let about = if name == "name" { MODEL_NAME } else { "Its id" };
+        described = described.parameter(parameter(name, ParameterIn::Path, about, nonempty_text()));
+    }
+    for field in operation.query {
+        described = described.parameter(parameter(field.name, ParameterIn::Query, field.about, query_schema(field)));
     }
     if operation.has_model_query {
-        described = described.parameter(model_parameter("model", ParameterIn::Query));
+        described = described.parameter(parameter("model", ParameterIn::Query, MODEL_NAME, nonempty_text()));
     }
     if let Some(fields) = operation.body {
         let content = Content::new(Some(object_schema(fields, &facts.limits)));
         described = described.request_body(Some(
             RequestBodyBuilder::new().content(JSON, content).required(Some(Required::True)).build(),
         ));
+    }
+    if let Some(form) = operation.form {
+        let body = RequestBodyBuilder::new().content("multipart/form-data", Content::new(Some(form())));
+        described = described.request_body(Some(body.required(Some(Required::True)).build()));
     }
     if operation.is_open || !facts.needs_key {
         return described;
@@ -158,6 +173,7 @@ fn answered(answer: &AnswerForm) -> Response {
         AnswerForm::JsonList(named) => response.content(JSON, named.list_content()),
         AnswerForm::AnyJson => response.content(JSON, Content::new(Some(ObjectBuilder::new()))),
         AnswerForm::Text => response.content("text/plain", text()),
+        AnswerForm::Bytes => response.content("application/octet-stream", text()),
     }
     .build()
 }
@@ -173,14 +189,40 @@ fn refused(about: &str) -> Response {
     ResponseBuilder::new().description(about).content(JSON, content).build()
 }
 
-fn model_parameter(name: &str, place: ParameterIn) -> Parameter {
-    let text = ObjectBuilder::new().schema_type(SchemaType::new(Type::String)).min_length(Some(1));
+/// Name of an operation: its path, and its method where the path has several.
+fn identity(operation: &Operation, is_shared: bool) -> String {
+    let path = operation.path.trim_matches('/').replace(['/', '.', '{', '}'], "_");
+    let method = match operation.method {
+        HttpMethod::Post => "post",
+        HttpMethod::Delete => "delete",
+        _ => "get",
+    };
+    if is_shared { format!("{method}_{path}") } else { path }
+}
+
+fn nonempty_text() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(SchemaType::new(Type::String)).min_length(Some(1))
+}
+
+fn query_schema(field: &QueryField) -> ObjectBuilder {
+    match field.most {
+        Some(most) => {
+            ObjectBuilder::new().schema_type(SchemaType::new(Type::Integer)).minimum(Some(1)).maximum(Some(most))
+        }
+        None if field.values.is_empty() => ObjectBuilder::new().schema_type(SchemaType::new(Type::String)),
+        None => ObjectBuilder::new()
+            .schema_type(SchemaType::new(Type::String))
+            .enum_values(Some(field.values.iter().copied())),
+    }
+}
+
+fn parameter(name: &str, place: ParameterIn, about: &str, schema: ObjectBuilder) -> Parameter {
     let required = if place == ParameterIn::Path { Required::True } else { Required::False };
     ParameterBuilder::new()
         .name(name)
         .parameter_in(place)
         .required(required)
-        .description(Some("Name of a model"))
-        .schema(Some(text))
+        .description(Some(about))
+        .schema(Some(schema))
         .build()
 }

@@ -2,9 +2,13 @@
 //!
 //! Turned into a document by `document`; a test holds it to the routes.
 
+use utoipa::openapi::Schema;
 use utoipa::openapi::path::HttpMethod;
 
 use crate::api::answers::{ChatCompletion, CompletionMessage, ResponseMessage};
+use crate::api::batches::{
+    BATCH_FIELDS, BATCH_QUERY, BatchList, BatchMessage, DeletedFile, FILE_QUERY, FileList, FileMessage, QueryField,
+};
 use crate::api::encodings::{Class, Classify, Embedding, Embeddings, Encode, Pooled, Pooling, States, Task};
 use crate::api::generation::RenderedRequest;
 use crate::api::health::Version;
@@ -12,7 +16,7 @@ use crate::api::json::FieldTable;
 use crate::api::load::Load;
 use crate::api::models::{ModelList, ModelMessage};
 use crate::api::tokens::{DETOKENIZE_FIELDS, DetokenizeMessage, TOKENIZE_FIELDS, TokenizeMessage, TokenizerInfo};
-use crate::api::{chat, completions, responses, scoring};
+use crate::api::{batches, chat, completions, responses, scoring};
 
 use super::document::{AnswerForm, json, list_of};
 
@@ -32,23 +36,33 @@ pub struct Operation {
     pub is_open: bool,
     /// Whether the query may name a model.
     pub has_model_query: bool,
+    /// Parameters of the query.
+    pub query: &'static [QueryField],
+    /// The schema of the form that it takes, if it takes one.
+    pub form: Option<fn() -> Schema>,
 }
 
 impl Operation {
     fn read(path: &'static str, summary: &'static str, answer: AnswerForm) -> Self {
-        Self { path, method: HttpMethod::Get, summary, body: None, answer, is_open: false, has_model_query: false }
-    }
-
-    fn ask(path: &'static str, summary: &'static str, body: &'static FieldTable, answer: AnswerForm) -> Self {
         Self {
             path,
-            method: HttpMethod::Post,
+            method: HttpMethod::Get,
             summary,
-            body: Some(body),
+            body: None,
             answer,
             is_open: false,
             has_model_query: false,
+            query: &[],
+            form: None,
         }
+    }
+
+    fn ask(path: &'static str, summary: &'static str, body: &'static FieldTable, answer: AnswerForm) -> Self {
+        Self { method: HttpMethod::Post, body: Some(body), ..Self::read(path, summary, answer) }
+    }
+
+    fn act(path: &'static str, summary: &'static str, answer: AnswerForm) -> Self {
+        Self { method: HttpMethod::Post, ..Self::read(path, summary, answer) }
     }
 
     fn with_model(self) -> Self {
@@ -62,7 +76,7 @@ impl Operation {
 
 /// All operations.
 pub fn operations() -> Vec<Operation> {
-    [generating(), encoding(), telling()].into_iter().flatten().collect()
+    [generating(), encoding(), keeping(), telling()].into_iter().flatten().collect()
 }
 
 /// Operations that write texts, or show what they would be asked with.
@@ -133,6 +147,29 @@ fn encoding() -> Vec<Operation> {
         ranking("/v1/rerank", "Documents from best to worst"),
         ranking("/v2/rerank", "Documents from best to worst, under Cohere's newer path"),
         ranking("/rerank", "Documents from best to worst, under vLLM's path"),
+    ]
+}
+
+/// Operations on files and batches.
+fn keeping() -> Vec<Operation> {
+    let file = || json::<FileMessage>();
+    let batch = || json::<BatchMessage>();
+    vec![
+        Operation {
+            form: Some(batches::upload_schema),
+            ..Operation::act("/v1/files", "Keeps a file of requests", file())
+        },
+        Operation { query: &FILE_QUERY, ..Operation::read("/v1/files", "The files", json::<FileList>()) },
+        Operation::read("/v1/files/{file_id}", "A file", file()),
+        Operation {
+            method: HttpMethod::Delete,
+            ..Operation::read("/v1/files/{file_id}", "Deletes a file", json::<DeletedFile>())
+        },
+        Operation::read("/v1/files/{file_id}/content", "The bytes of a file", AnswerForm::Bytes),
+        Operation::ask("/v1/batches", "Answers a file of requests", &BATCH_FIELDS, batch()),
+        Operation { query: &BATCH_QUERY, ..Operation::read("/v1/batches", "The batches", json::<BatchList>()) },
+        Operation::read("/v1/batches/{batch_id}", "A batch", batch()),
+        Operation::act("/v1/batches/{batch_id}/cancel", "Ends a batch before it is done", batch()),
     ]
 }
 

@@ -7,15 +7,15 @@ use std::collections::BTreeMap;
 use serde::de::MapAccess;
 use serde_json::Value;
 
-use super::fields::{DECODER_PROMPT, FIELDS, INCLUDE, INPUT, INSTRUCTIONS, METADATA};
+use super::fields::{DECODER_PROMPT, FIELDS, INCLUDE, INPUT, INSTRUCTIONS};
 use super::include::{IncludeShape, Included};
 use super::input::InputShape;
-use super::metadata::MetadataShape;
 use super::neutral::{REASONING, STREAM_OPTIONS};
 use super::text::{GivenText, TEXT};
 use crate::api::controls::ControlsDraft;
 use crate::api::fields::{
-    DecoderPrompt, DecoderPromptShape, STOP, StopShape, TEMPLATE_VARIABLES, TemplateVariablesShape,
+    DecoderPrompt, DecoderPromptShape, METADATA, MetadataShape, STOP, StopShape, TEMPLATE_VARIABLES,
+    TemplateVariablesShape,
 };
 use crate::api::generation::RequestBounds;
 use crate::api::http::ApiError;

@@ -6,14 +6,13 @@ use std::sync::LazyLock;
 
 use super::include::include_schema;
 use super::input::input_schema;
-use super::metadata::metadata_schema;
 use super::neutral::{REASONING, REQUEST, STREAM_OPTIONS};
 use super::text::{self, TEXT};
 use crate::api::controls::CONTROLS;
 use crate::api::fields::{
-    ADD_SPECIAL_TOKENS_TO_CONVERSATION, BEAMS_OF_RESPONSE, CACHE_SALT, CONTINUE_FINAL_MESSAGE, IGNORE_EOS, MIN_TOKENS,
-    MODEL, NeutralFields, SAMPLING, SPECULATION, STOP, STREAM, TEMPLATE_VARIABLES_FIELD, TEXT_OPTIONS, TIMEOUT,
-    decoder_prompt_schema,
+    ADD_SPECIAL_TOKENS_TO_CONVERSATION, BEAMS_OF_RESPONSE, CACHE_SALT, CONTINUE_FINAL_MESSAGE, IGNORE_EOS, METADATA,
+    MIN_TOKENS, MODEL, NeutralFields, SAMPLING, SPECULATION, STOP, STREAM, TEMPLATE_VARIABLES_FIELD, TEXT_OPTIONS,
+    TIMEOUT, decoder_prompt_schema, metadata_schema,
 };
 use crate::api::json::{Field, FieldTable, Most, text_schema};
 use crate::api::structure::STRUCTURE;
@@ -26,8 +25,6 @@ pub const INSTRUCTIONS: &str = "instructions";
 pub const DECODER_PROMPT: &str = "decoder_prompt";
 /// Name of the field that says which parts of the answer are wanted.
 pub const INCLUDE: &str = "include";
-/// Name of the field that the answer gives back.
-pub const METADATA: &str = "metadata";
 /// All fields of a body.
 pub static FIELDS: LazyLock<FieldTable> = LazyLock::new(|| {
     let own = [

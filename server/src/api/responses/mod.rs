@@ -5,7 +5,6 @@ mod fields;
 mod handler;
 mod include;
 mod input;
-mod metadata;
 mod neutral;
 mod parse;
 mod settings;

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use axum::http::Extensions;
+use axum::http::{Extensions, HeaderMap};
 
 use super::error::CommandError;
 use super::runtime::start_runtime;
@@ -46,7 +46,8 @@ pub fn batch(configs: &Configs, options: &BatchOptions, trial_program: Option<Pa
     };
     let counts = runtime.block_on(async {
         let ending = Ending::listen()?;
-        let destination = Destination { router: routes.router.clone(), extensions: Extensions::new() };
+        let destination =
+            Destination { router: routes.router.clone(), extensions: Extensions::new(), headers: HeaderMap::new() };
         let (requests, is_ending) = (options.requests.clone(), ending.is_asked());
         let batch = Batch { requests, shard: options.shard, results, destination, pace, is_ending };
         let progress = RowProgress::new("answering", options.shard.share_of(lines));

@@ -2,6 +2,7 @@
 //!
 //! Called by `main`. Puts the pieces together; each is explained where it lives.
 
+mod batches;
 mod models;
 mod reloading;
 mod start_message;
@@ -28,6 +29,7 @@ use crate::process::service_manager::Notifier;
 use crate::process::signals::{EndSignal, EndSignals};
 use crate::telemetry::Metrics;
 use crate::traces::{TraceSettings, Traces};
+use batches::{open_store, start_batches};
 use models::start;
 use reloading::listen_for_signals;
 
@@ -67,6 +69,7 @@ async fn run(configs: &Configs, notifier: &Notifier, trial_program: Option<PathB
         metrics: entrance.metrics.clone(),
         certificate: credentials.certificate,
     };
+    let store = open_store(config, &entrance.metrics)?;
     let server = HttpServer::start(listener, connection_limits(&config.limits), loading_routes(&entrance), shared);
     if let Some(probes) = probes {
         server.probe(probes);
@@ -83,6 +86,7 @@ async fn run(configs: &Configs, notifier: &Notifier, trial_program: Option<PathB
             return Ok(());
         }
     };
+    let batches = store.map(|store| start_batches(configs, &deployment.api, store)).transpose()?;
     server.open(&deployment.api);
     message.log();
     notifier.ready(&format!("listens on {}://{address}", scheme(config)));
@@ -91,6 +95,10 @@ async fn run(configs: &Configs, notifier: &Notifier, trial_program: Option<PathB
         () = deployment.engine_ended() => return Err(CommandError::EngineEnded),
     };
     notifier.stopping();
+    server.leave();
+    if let Some(batches) = batches {
+        batches.end().await;
+    }
     end(config, server, &deployment, (signal, signals)).await;
     Ok(())
 }

@@ -1,6 +1,6 @@
-//! `metadata`: names and values of the client's own, which its response repeats.
+//! `metadata`: names and values of the client's own, which the answer repeats.
 //!
-//! Read by `draft`.
+//! Read by the rooms of single endpoints.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,11 @@ use serde::de::MapAccess;
 use utoipa::openapi::schema::AdditionalProperties;
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
 
-use super::fields::METADATA;
 use crate::api::http::ApiError;
 use crate::api::json::{Brief, LimitValues, Shape, Shaped, TextShape, shortened, text_schema};
 
+/// Name of the field.
+pub const METADATA: &str = "metadata";
 /// Most names.
 const NAMES: usize = 16;
 /// Most characters of a name.
