@@ -80,6 +80,10 @@ impl OpenRequests {
     /// Closes a request or one of its choices. Returns false when the request is not open.
     pub fn cancel(&mut self, id: RequestId, choice: Option<u32>) -> bool {
         let Some(open) = self.by_id.get_mut(&id) else { return false };
+        // A text that ended at a stop string is as long as any other.
+        for tokens in open.tokens_of_begun(choice) {
+            self.queue.finished(open.max_tokens, tokens);
+        }
         if choice.is_none_or(|choice| open.end(choice)) {
             self.by_id.remove(&id);
         }
@@ -196,6 +200,15 @@ impl OpenRequest {
 
     fn tokens(&self, choice: u32) -> u32 {
         self.choices.get(choice as usize).map_or(0, |choice| choice.tokens)
+    }
+
+    /// Numbers of tokens of the choices that have begun and not ended: one of them, or all. A search tells its tokens
+    /// at its end, so nothing is known of its choices before.
+    fn tokens_of_begun(&self, choice: Option<u32>) -> impl Iterator<Item = u32> {
+        let is_chosen = move |index: usize| choice.is_none_or(|one| one as usize == index);
+        let chosen = self.choices.iter().enumerate().filter(move |(index, _)| is_chosen(*index));
+        let begun = chosen.filter(|(_, one)| one.is_alive && one.has_begun && !self.begins_whole);
+        begun.map(|(_, one)| one.tokens)
     }
 
     /// Ends a choice. Returns whether it was the last one.

@@ -125,6 +125,11 @@ impl QueueSlots {
         self.state().gate.step(step, taken, left);
     }
 
+    /// Rows as they are, when sequences ended between steps.
+    pub fn rows(&self, taken: RowsTaken, left: impl Iterator<Item = u32>) {
+        self.state().gate.rows(taken, left);
+    }
+
     /// Rows that sequences may begin with in the next step; any number when absent.
     pub fn starts(&self) -> Option<usize> {
         self.state().gate.starts(self.now())

@@ -101,8 +101,9 @@ impl StepLoop {
         self.scheduler.is_idle()
     }
 
-    /// Brings the metrics up to date.
+    /// Brings the metrics, and what the queue knows of the rows, up to date.
     pub fn report(&mut self) {
+        self.queue.rows(self.scheduler.rows_taken(), self.scheduler.tokens_left());
         self.reporter.report(&self.scheduler, &self.queue.figures());
     }
 

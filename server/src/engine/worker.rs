@@ -74,7 +74,8 @@ impl Worker {
                 }
                 match self.wait() {
                     Ok(command) => self.obey(command),
-                    Err(RecvTimeoutError::Timeout) => {}
+                    // Overload is over after a while, whether or not anybody comes.
+                    Err(RecvTimeoutError::Timeout) => self.steps.report(),
                     // No handle is left, so no request can come any more.
                     Err(RecvTimeoutError::Disconnected) => return false,
                 }

@@ -131,6 +131,7 @@ impl Gate {
             rows,
             row_units,
             has_target: work.target_tokens > 0,
+            hurries: time_left.is_some_and(|left| left < self.answer_time()),
         };
         let least_time = self.time_of(least);
         let time = Time { now, least: least_time, left: time_left };
@@ -191,6 +192,11 @@ impl Gate {
         self.running.update(taken, left);
     }
 
+    /// Rows as they are: sequences may also end between steps.
+    pub fn rows(&mut self, taken: RowsTaken, left: impl Iterator<Item = u32>) {
+        self.running.update(taken, left);
+    }
+
     /// A choice ended with so many tokens of those that it was asked for.
     pub fn finished(&mut self, asked: u32, generated: u32) {
         self.pace.finished(asked, generated);
@@ -216,7 +222,7 @@ impl Gate {
         static NOBODY: Party = Party::UNKNOWN;
         let priority = Priority::Interactive;
         let row_units = self.waiting.mean_row_units(priority, 1) as u64;
-        Asked { party: &NOBODY, priority, rows: 1, row_units, has_target: true }
+        Asked { party: &NOBODY, priority, rows: 1, row_units, has_target: true, hurries: false }
     }
 
     fn judge(&self, asked: &Asked<'_>, time: Time) -> Result<(), ShedReason> {
@@ -253,8 +259,11 @@ impl Gate {
             // A call that is too large for the places that are left says nothing about others.
             ShedReason::Full { .. } => self.free(Priority::Interactive) == 0,
             ShedReason::LongWait { .. } => true,
-            // Neither does one that wants its answer sooner than an idle engine could give it.
-            ShedReason::Deadline { .. } => self.expected_wait(asked) > Some(self.short_wait()),
+            // Neither does one that wants its answer sooner than answers come, or that waits for all others.
+            ShedReason::Deadline { .. } => {
+                let is_usual = asked.priority == Priority::Interactive && !asked.hurries;
+                is_usual && self.expected_wait(asked) > Some(self.short_wait())
+            }
             ShedReason::Recalled | ShedReason::Quota { .. } => false,
         };
         if is_overload {
@@ -322,14 +331,17 @@ impl Gate {
         self.short_wait() * if has_others { 1 } else { 2 }
     }
 
-    /// Time that an answer takes once it has begun.
+    /// Time that an answer takes once it has begun; before one has ended, the most that those that run may take.
     fn answer_time(&self) -> Duration {
-        self.pace.step_time().unwrap_or_default().mul_f64(self.pace.mean_tokens())
+        let mean = self.pace.mean_tokens();
+        let tokens = if mean > 0.0 { mean } else { f64::from(self.running.most_left()) };
+        self.pace.step_time().unwrap_or_default().mul_f64(tokens)
     }
 
-    /// Longest wait in ordinary times: where answers take long, people wait for them as well.
+    /// Longest wait in ordinary times: where answers take long, people wait for them as well. As many clients as twice
+    /// the rows, each with one request after the other, wait for one answer.
     fn long_wait(&self) -> Duration {
-        self.limits.wait.usual.max(self.answer_time())
+        self.limits.wait.usual + self.answer_time()
     }
 
     /// Longest wait in overload.
@@ -375,6 +387,8 @@ struct Asked<'a> {
     row_units: u64,
     /// Whether it needs rows, and not the encoder alone.
     has_target: bool,
+    /// Whether its deadline is sooner than answers usually come.
+    hurries: bool,
 }
 
 impl Asked<'_> {

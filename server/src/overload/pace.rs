@@ -53,8 +53,11 @@ impl Pace {
         self.steps = self.steps * fading + 1.0;
     }
 
-    /// Counts a choice that ended.
+    /// Counts a choice that ended. One that generates nothing, but is scored, says nothing about lengths.
     pub fn finished(&mut self, asked: u32, generated: u32) {
+        if asked == 0 {
+            return;
+        }
         let fading = (-1.0 / MEMORY_CHOICES).exp();
         self.asked = self.asked * fading + f64::from(asked);
         self.generated = self.generated * fading + f64::from(generated);

@@ -39,6 +39,11 @@ impl RunningRows {
         self.is_known
     }
 
+    /// Most tokens that any of them may still get.
+    pub fn most_left(&self) -> u32 {
+        self.left.last().copied().unwrap_or_default()
+    }
+
     /// Steps until so many rows and one more have been free, if `share` of the tokens that are asked for come: 0 if
     /// they are free now, `None` if all that run have to end before.
     pub fn steps_until_free(&self, rows: usize, share: f64) -> Option<f64> {

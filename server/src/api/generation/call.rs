@@ -177,7 +177,8 @@ impl GenerationCall {
     /// Rows and work that the call asks of a model, before its texts are tokens.
     pub fn demand(&self, model: &ServedModel) -> Demand {
         let rows = self.requests() as u32 * self.rows_of_prompt();
-        let sources = self.sources.about_tokens();
+        let mut sources = self.sources.about_tokens();
+        sources.iter_mut().for_each(|tokens| *tokens = (*tokens).min(model.limits().source_tokens as u64));
         let beginning = self.beginnings.iter().map(about_tokens_of).max().unwrap_or(0);
         let usual = model.defaults.most_tokens.map(|limit| limit.generated(beginning as usize));
         let most = self.max_tokens.or(usual).map_or(u64::MAX, u64::from).min(model.limits().target_tokens as u64);

@@ -115,18 +115,19 @@ fn a_narrow_search_comes_back_for_what_it_dropped_and_finds_the_best_of_all_targ
 
 #[test]
 fn exact_searches_that_are_preempted_find_the_same() {
-    let mut world = World::new(SchedulerLimits { running_rows: 10, step_rows: 10, ..with_pages(16) });
-    world
-        .submit(GenerationRequest { decoder_prompt: (3..103).map(|id| id % 40).collect(), ..asks(&source(1, 4), 120) });
-    world.submit(GenerationRequest { decoder_prompt: (3..39).collect(), ..exact(2) });
-    world.submit(GenerationRequest { decoder_prompt: (5..9).collect(), ..exact(3) });
-    let mut preempted = false;
-    while !world.scheduler.is_idle() {
-        world.step();
-        preempted |= world.scheduler.queue.waiting.iter().any(|waiting| waiting.preempted);
+    let mut preempted = 0;
+    for pages in 15..24 {
+        let mut world = World::new(SchedulerLimits { running_rows: 16, step_rows: 16, ..with_pages(pages) });
+        let long: Vec<u32> = (3..103).map(|id| id % 40).collect();
+        world.submit(GenerationRequest { decoder_prompt: long, ..asks(&source(1, 4), 120) });
+        for name in 2..6 {
+            world.submit(GenerationRequest { decoder_prompt: (3..34 + name).collect(), ..exact(name) });
+        }
+        world.run();
+        world.check_answers();
+        preempted += world.scheduler.counters().preemptions;
     }
-    assert!(preempted);
-    world.check_answers();
+    assert!(preempted > 0);
 }
 
 #[test]
@@ -197,9 +198,9 @@ fn rows_of_tails(step_rows: usize) -> Vec<usize> {
 #[test]
 fn tokens_without_a_choice_of_an_exact_search_are_scored_in_one_step_as_far_as_rows_are_left() {
     // The source, the decoder prompt, the two beginnings with the five tokens behind one of them, the two ends.
-    assert_eq!(rows_of_tails(LIMITS.running_rows + 8), [0, 15, 2 + 4, 2 + 4]);
-    // Three rows are left for two branches: one for each, of which one has a use for it.
-    assert_eq!(rows_of_tails(LIMITS.running_rows + 3)[..4], [0, 11, 4, 2 + 1]);
+    assert_eq!(rows_of_tails(LIMITS.running_rows + 16), [0, 15, 2 + 4, 2 + 4]);
+    // Half of seven rows are for two branches: one for each, of which one has a use for it.
+    assert_eq!(rows_of_tails(LIMITS.running_rows + 7)[..4], [0, 15, 2 + 1, 2 + 2]);
     assert!(rows_of_tails(LIMITS.running_rows)[3..].iter().all(|&rows| rows <= 2));
 }
 
