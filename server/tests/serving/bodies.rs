@@ -44,7 +44,7 @@ async fn bodies_take_their_bytes_and_leave_nothing_behind_whatever_stands_in_the
             filled("{\"prompt\":\"p\",\"logits_processors\":[", "[]", "]}"),
             "'logits_processors' is not supported",
         ),
-        ("words that may not come", filled("{\"prompt\":\"p\",\"bad_words\":[", "[7]", "]}"), "at most 544"),
+        ("words that may not come", filled("{\"prompt\":\"p\",\"bad_words\":[", "[7]", "]}"), "at most 768"),
         ("stop tokens", filled("{\"prompt\":\"p\",\"stop_token_ids\":[", "7", "]}"), "at most 64"),
     ] {
         let send = || async {
