@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use llguidance::TokenParser;
 use llguidance::api::StopReason;
+use llguidance::earley::{BiasComputer, ParserRecognizer};
+use llguidance::toktrie::{SimpleVob, TokEnv, TokTrie};
 
 use crate::request::{Constrain, ConstraintError, ConstraintState};
 
@@ -32,7 +34,7 @@ pub(super) struct Size {
     pub compiled: usize,
     /// Bytes that every answer has for itself when it begins.
     pub answer: usize,
-    /// Most bytes that an answer may take beyond these.
+    /// Most bytes that an answer may need beyond these. It may take a quarter more.
     pub growth: usize,
 }
 
@@ -45,7 +47,12 @@ struct Place {
     tokens: Vec<u32>,
     /// Bytes of what the parser keeps of them.
     read_bytes: usize,
+    /// Growth up to which the lexer keeps what it has learned.
+    retry_at: usize,
 }
+
+/// Finds no tokens. The library gives its lexer the fuel of a step only when it is asked for tokens.
+struct Refill(TokEnv);
 
 impl Compiled {
     /// The grammar of a parser that has read nothing.
@@ -70,7 +77,13 @@ impl Constrain for Compiled {
 
 impl Place {
     fn start(shared: &Arc<Shared>) -> Self {
-        Self { shared: Arc::clone(shared), parser: shared.start.deep_clone(), tokens: Vec::new(), read_bytes: 0 }
+        Self {
+            shared: Arc::clone(shared),
+            parser: shared.start.deep_clone(),
+            tokens: Vec::new(),
+            read_bytes: 0,
+            retry_at: shared.size.growth,
+        }
     }
 
     /// Whether the library has stopped because nothing but an end token is left.
@@ -85,19 +98,32 @@ impl Place {
     }
 
     /// Forgets what the lexer has learned where that takes too much memory: it learns anew what it needs.
+    ///
+    /// What it needs may be nearly as much, so it is left to grow by a quarter before it forgets again.
     fn stay_small(&mut self) -> Result<(), ConstraintError> {
-        let most = self.shared.size.growth;
-        if self.growth() <= most {
+        if self.growth() <= self.retry_at {
             return Ok(());
         }
+        let most = self.shared.size.growth;
         let mut anew = Self::start(&self.shared);
-        self.tokens.iter().try_for_each(|&token| anew.read(token))?;
+        let refill = Refill(self.parser.token_env.clone());
+        for &token in &self.tokens {
+            anew.refuel(&refill);
+            anew.read(token)?;
+        }
         if anew.growth() > most {
             let reason = format!("following it takes more than {most} bytes (limits.form_growth_bytes)");
             return Err(ConstraintError { reason });
         }
+        anew.retry_at = most.max(anew.growth() + most / 4);
         *self = anew;
         Ok(())
+    }
+
+    /// Gives the lexer the fuel of a step, as a mask would.
+    fn refuel(&mut self, refill: &Refill) {
+        // What is found after a beginning is not kept as a mask; after none it would be.
+        self.parser.parser.compute_bias(refill, b" ");
     }
 
     fn read(&mut self, token: u32) -> Result<(), ConstraintError> {
@@ -146,6 +172,16 @@ impl ConstraintState for Place {
     }
 }
 
+impl BiasComputer for Refill {
+    fn compute_bias(&self, _: &mut ParserRecognizer<'_>, _: &[u8]) -> SimpleVob {
+        self.trie().alloc_token_set()
+    }
+
+    fn trie(&self) -> &TokTrie {
+        self.0.tok_trie()
+    }
+}
+
 fn broken(error: &impl ToString) -> ConstraintError {
     ConstraintError { reason: error.to_string() }
 }
@@ -159,5 +195,67 @@ impl fmt::Debug for Compiled {
 impl fmt::Debug for Place {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Place(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kernels::math::philox;
+
+    use super::*;
+    use crate::constraint::Grammar;
+    use crate::constraint::tests::DEMO;
+
+    /// The beginning of an answer that may grow by so many bytes. Its lexer's states tell so many letters apart.
+    fn start(letters: usize, growth: usize) -> Place {
+        let form = Grammar::Regex(format!("([a-d]*a[a-d]{{{letters}}}e)*"));
+        let start = form.parser(|grammar| DEMO.parser(grammar)).unwrap();
+        let size = Size { compiled: 0, answer: 0, growth };
+        Place::start(&Arc::new(Shared { start, end_tokens: DEMO.end_tokens.clone(), size }))
+    }
+
+    /// A text of so many letters, which comes again after `period` of them.
+    fn text(length: u32, period: u32) -> impl Iterator<Item = u32> {
+        let letters = ["a", "b", "c", "d"].map(|letter| DEMO.tokenizer.id_of(letter).unwrap());
+        (0..length).map(move |position| letters[philox(3, [position % period, 0, 0, 0])[0] as usize % 4])
+    }
+
+    /// Growth of an answer that is asked for no masks.
+    fn least_growth(letters: usize, text: impl Iterator<Item = u32>) -> usize {
+        let mut place = start(letters, usize::MAX);
+        let refill = Refill(place.parser.token_env.clone());
+        for token in text {
+            place.refuel(&refill);
+            place.read(token).unwrap();
+        }
+        place.growth()
+    }
+
+    /// How many times an answer forgets what its lexer has learned.
+    fn times_forgotten(letters: usize, growth: usize, text: impl Iterator<Item = u32>) -> usize {
+        let mut place = start(letters, growth);
+        let forgets = |token| {
+            place.parser.compute_mask().unwrap();
+            let grown = place.growth();
+            place.write_allowed(&mut Vec::new()).unwrap();
+            let forgets = place.growth() < grown;
+            place.advance(token).unwrap();
+            forgets
+        };
+        text.map(forgets).filter(|&forgets| forgets).count()
+    }
+
+    #[test]
+    fn a_long_answer_that_meets_new_states_all_along_goes_on_after_it_has_forgotten_them() {
+        let text = || text(3500, u32::MAX);
+        let times = times_forgotten(200, least_growth(200, text()) * 3 / 2, text());
+        assert!((3..30).contains(&times), "{times} times");
+    }
+
+    #[test]
+    fn an_answer_that_needs_nearly_what_it_may_take_does_not_forget_at_every_token() {
+        let text = || text(4000, 2000);
+        let times = times_forgotten(13, least_growth(13, text()) + 1000, text());
+        assert!((3..100).contains(&times), "{times} times");
     }
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::Grammar;
 use super::mask_finder::MaskFinder;
 use super::tests::{DEMO, demo};
+use super::vocabulary::factory;
 use crate::request::ConstraintState;
 
 /// Tokens of a walk, and walks of a grammar.
@@ -112,4 +113,23 @@ fn an_answer_that_forgets_what_its_lexer_has_learned_goes_on_as_before() {
             states.iter_mut().for_each(|state| state.advance(token).unwrap());
         }
     }
+}
+
+#[test]
+fn a_lexer_that_comes_to_its_limit_within_a_search_ends_the_answer_with_the_reason() {
+    let mut factory = factory(DEMO.factory.tok_env());
+    let mut refused = 0;
+    for states in 2..60 {
+        factory.limits_mut().max_lexer_states = states;
+        // After a letter the last one leads to a state of its own: each is taken where it meets the limit.
+        let grammar = Grammar::Regex("[a-z]([a-y]{2,9}|z[a-y]{3,8})".into());
+        let mut parser = factory.create_parser(grammar.into_library()).unwrap();
+        parser.bias_computer = FINDER.clone();
+        parser.start_without_prompt();
+        if let Err(error) = parser.compute_mask() {
+            assert!(error.to_string().contains("too many states"), "{error}");
+            refused += 1;
+        }
+    }
+    assert!((3..55).contains(&refused), "{refused} of the limits are too low");
 }

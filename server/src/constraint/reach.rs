@@ -147,7 +147,12 @@ impl<'a, 'b> Search<'a, 'b> {
         }
         let path = path.clone();
         let depth = path.len();
-        assert!(path.iter().all(|&byte| self.parser.try_push_byte(byte)), "the bytes were taken before");
+        let taken = path.iter().take_while(|&&byte| self.parser.try_push_byte(byte)).count();
+        if taken < depth {
+            // The bytes were taken before: the lexer has come to a limit since.
+            self.parser.pop_bytes(taken);
+            return Following::Unknown;
+        }
         let rows = self.rows();
         let mut found =
             Found { path, is_any_taken: false, is_any_refused: false, next: vec![], last: None, begun: vec![] };
