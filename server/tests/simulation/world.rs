@@ -186,9 +186,8 @@ impl World {
                 self.scheduler.cancel(id, choice);
                 self.tally.went_away += 1;
             }
-            if choice.is_none() {
-                self.witness.leave(id);
-            }
+            // The choice that was given up may have had its turn.
+            self.witness.leave(id);
         }
     }
 
