@@ -120,12 +120,12 @@ impl QueueSlots {
         if state.is_closed { 0 } else { state.gate.free(Priority::Interactive) as usize }
     }
 
-    /// Tells the gate of a step; `left` are the most tokens that each interactive row may still get.
-    pub fn step(&self, step: &StepTaken, taken: RowsTaken, left: impl Iterator<Item = u32>) {
-        self.state().gate.step(step, taken, left);
+    /// Tells the gate of a step.
+    pub fn step(&self, step: &StepTaken) {
+        self.state().gate.step(step);
     }
 
-    /// Rows as they are, when sequences ended between steps.
+    /// Tells the gate of the rows as they are; `left` are the most tokens that each interactive row may still get.
     pub fn rows(&self, taken: RowsTaken, left: impl Iterator<Item = u32>) {
         self.state().gate.rows(taken, left);
     }

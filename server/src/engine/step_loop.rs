@@ -177,7 +177,7 @@ impl StepLoop {
         let rows = (plan.targets.len() as u64).saturating_sub(reporter.wrong_drafts(scheduler));
         let work = Work { source_tokens: encoded, target_tokens: rows };
         let is_full = scheduler.is_full();
-        self.queue.step(&StepTaken { time, work, is_full }, scheduler.rows_taken(), scheduler.tokens_left());
+        self.queue.step(&StepTaken { time, work, is_full });
     }
 
     /// The messages of the last step.

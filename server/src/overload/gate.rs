@@ -186,13 +186,13 @@ impl Gate {
         Some(now as usize)
     }
 
-    /// A step was run. `left` are the most tokens that each row of an interactive sequence may still get.
-    pub fn step(&mut self, step: &StepTaken, taken: RowsTaken, left: impl Iterator<Item = u32>) {
+    /// A step was run.
+    pub fn step(&mut self, step: &StepTaken) {
         self.pace.step(step);
-        self.running.update(taken, left);
     }
 
-    /// Rows as they are: sequences may also end between steps.
+    /// Rows as they are after a step, and after sequences that ended between steps. `left` are the most tokens that
+    /// each row of an interactive sequence may still get.
     pub fn rows(&mut self, taken: RowsTaken, left: impl Iterator<Item = u32>) {
         self.running.update(taken, left);
     }

@@ -1,5 +1,6 @@
 //! Overload in virtual time: open loops that never wait for an answer, against an engine whose steps have known costs.
 
+mod gate_alone;
 mod simulated_engine;
 
 use std::time::Duration;

@@ -9,17 +9,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 folder=$PWD/../../../target/clients
 mkdir -p "$folder"
 
-# A folder that was made from the same files is kept.
-if ! cmp -s requirements.txt "$folder/requirements.txt"; then
-    rm -rf "$folder/python"
-    python3 -m venv "$folder/python" 2>/dev/null || {
-        # Debian's Python comes without venv.
-        python3 -m pip install --quiet --break-system-packages virtualenv
-        python3 -m virtualenv --quiet "$folder/python"
-    }
-    "$folder/python/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: -r requirements.txt
-    cp requirements.txt "$folder/"
-fi
+. ./python.sh
+python_with requirements.txt "$folder"
 if ! cmp -s package.json "$folder/package.json"; then
     command -v npm >/dev/null || { apt-get update && apt-get install -y --no-install-recommends nodejs npm; }
     cp package.json "$folder/package.json.new"

