@@ -24,10 +24,13 @@ use pair::Pair;
 /// The sources and the folder to write to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdaptRequest {
-    /// Folder of the decoder-only checkpoint that becomes the encoder.
+    /// Folder or GGUF file of the decoder-only checkpoint that becomes the encoder.
     pub encoder: PathBuf,
-    /// Folder of the decoder-only checkpoint that becomes the decoder, with its tokenizer; may be the same folder.
+    /// Folder or GGUF file of the decoder-only checkpoint that becomes the decoder, with its tokenizer; may be the
+    /// same.
     pub decoder: PathBuf,
+    /// The `tokenizer.json` of sources that are GGUF files.
+    pub tokenizer: Option<PathBuf>,
     /// Folder to write to; empty or not there yet.
     pub out: PathBuf,
     /// Seed of the tensors that are drawn at random.
@@ -77,7 +80,7 @@ impl Adaptation {
     pub fn prepare(request: AdaptRequest) -> Result<Self> {
         let refuse = |problems| Error::Adaptation { problems };
         let mut problems = room::problems(&request.out);
-        let pair = match Pair::open(&request.encoder, &request.decoder) {
+        let pair = match Pair::open(&request) {
             Ok(pair) => pair,
             Err(found) => return Err(refuse([found, problems].concat())),
         };

@@ -8,6 +8,7 @@ mod chat_files;
 mod checkpoint_config;
 pub(crate) mod float_file;
 pub(crate) mod folder;
+mod gguf;
 pub(crate) mod layout;
 mod locate;
 mod location;

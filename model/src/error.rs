@@ -104,7 +104,15 @@ pub enum Error {
         /// The known names.
         known: Vec<&'static str>,
     },
-    /// A safetensors file that is cut short or damaged.
+    /// A GGUF file that cannot be used.
+    #[error("{} cannot be used: {reason}", path.display())]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// The reason, and what to do.
+        reason: &'static str,
+    },
+    /// A safetensors or GGUF file that is cut short or damaged.
     #[error("{} is damaged ({damage}): fetch the file again", path.display())]
     Damaged {
         /// The file.
@@ -154,7 +162,7 @@ pub enum Error {
         shard: String,
     },
     /// The tensors are not those that the configuration calls for.
-    #[error("the tensors of {} do not fit its config.json:{}", origin.display(), Listing(problems))]
+    #[error("the tensors of {} do not fit its configuration:{}", origin.display(), Listing(problems))]
     Tensors {
         /// The checkpoint's folder.
         origin: PathBuf,

@@ -34,7 +34,8 @@ fn no_more_than_about_one_tensor_of_the_sources_is_in_memory() {
         Some((name.to_owned(), (dtype, shape, bytes)))
     });
     let (folder, out) = (source.path().to_owned(), TempDir::new().unwrap());
-    let request = AdaptRequest { encoder: folder.clone(), decoder: folder, out: out.path().to_owned(), seed: 1 };
+    let (encoder, decoder, out_path) = (folder.clone(), folder, out.path().to_owned());
+    let request = AdaptRequest { encoder, decoder, tokenizer: None, out: out_path, seed: 1 };
     let before = held_bytes();
     let mut most = 0;
     Adaptation::prepare(request).unwrap().write(&mut |_| most = most.max(held_bytes())).unwrap();

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use kernels::DType;
 
+use super::AdaptRequest;
 use super::origin::{CrossAttentionStart, Origin, Side};
 use crate::checkpoint::DecoderCheckpoint;
 use crate::config::{ModelConfig, StackConfig};
@@ -20,8 +21,13 @@ pub(super) struct Pair {
 
 impl Pair {
     /// Opens both, or lists every reason against it.
-    pub fn open(encoder: &Path, decoder: &Path) -> Result<Self, Vec<String>> {
-        let (opened, other) = (DecoderCheckpoint::open(encoder), DecoderCheckpoint::open(decoder));
+    pub fn open(request: &AdaptRequest) -> Result<Self, Vec<String>> {
+        let AdaptRequest { encoder, decoder, tokenizer, .. } = request;
+        if let Some(tokenizer) = tokenizer.as_ref().filter(|_| !encoder.is_file() && !decoder.is_file()) {
+            let tokenizer = tokenizer.display();
+            return Err(vec![format!("no source is a GGUF file, so {tokenizer} is not used: folders have their own")]);
+        }
+        let [opened, other] = [encoder, decoder].map(|source| open(source, tokenizer.as_deref()));
         match (opened, other) {
             (Ok(encoder), Ok(decoder)) => {
                 let pair = Self { encoder, decoder };
@@ -31,7 +37,7 @@ impl Pair {
             (opened, other) => {
                 let mut problems: Vec<String> =
                     [opened.err(), other.err()].into_iter().flatten().map(|error| error.to_string()).collect();
-                // A folder that is given twice reports each problem twice.
+                // A source that is given twice reports each problem twice.
                 problems.dedup();
                 Err(problems)
             }
@@ -124,4 +130,9 @@ impl Pair {
         }
         Ok(problems)
     }
+}
+
+/// Opens a source: a GGUF file, which has the given tokenizer, or a folder.
+fn open(source: &Path, tokenizer: Option<&Path>) -> crate::Result<DecoderCheckpoint> {
+    if source.is_file() { DecoderCheckpoint::open_gguf(source, tokenizer) } else { DecoderCheckpoint::open(source) }
 }

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::input::strip_mark;
 
 const SETTINGS: &str = "tokenizer_config.json";
-const TEMPLATE: &str = "chat_template.jinja";
+pub(super) const TEMPLATE: &str = "chat_template.jinja";
 /// Name of the template that is used where a checkpoint has several.
 const DEFAULT: &str = "default";
 

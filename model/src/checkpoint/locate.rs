@@ -43,7 +43,7 @@ fn find_stored(entry: &TableEntry, shards: &Shards) -> std::result::Result<Tenso
         let (found, usable) = (numbers.dtype.to_string(), "BF16, F16 and F32");
         return Err(TensorProblem::DType { name: entry.name.clone(), found, usable });
     };
-    let (rows, cols) = rows_and_cols(&entry.shape);
+    let (rows, cols) = entry.rows_and_cols();
     Ok(TensorLocation { rows, cols, stored: StoredNumbers::Floats { dtype, numbers } })
 }
 
@@ -65,20 +65,12 @@ fn find_quantized(
         };
         Err(TensorProblem::DType { name: piece.name, found: found.dtype.to_string(), usable })
     });
-    let (rows, cols) = rows_and_cols(&entry.shape);
+    let (rows, cols) = entry.rows_and_cols();
     match found {
         [Ok(integers), Ok(scales)] => {
             Ok(TensorLocation { rows, cols, stored: StoredNumbers::Quantized { scheme, integers, scales } })
         }
         found => Err(found.into_iter().filter_map(std::result::Result::err).collect()),
-    }
-}
-
-/// Rows and columns of a tensor; a norm is one row.
-fn rows_and_cols(shape: &[usize]) -> (usize, usize) {
-    match *shape {
-        [rows, cols] => (rows, cols),
-        _ => (1, shape.iter().product()),
     }
 }
 

@@ -8,6 +8,7 @@ use kernels::{DType, Scheme};
 use safetensors::Dtype;
 
 use super::bytes::Bytes;
+use super::gguf::Blocks;
 use super::open_file::OpenFile;
 use super::tensor_data::{Finite, Numbers, TensorData};
 use crate::error::{Error, Result};
@@ -23,8 +24,17 @@ pub(super) struct TensorLocation {
 /// The stretches of files that hold a tensor's numbers.
 #[derive(Debug)]
 pub(super) enum StoredNumbers {
-    Floats { dtype: DType, numbers: FileRange },
-    Quantized { scheme: Scheme, integers: FileRange, scales: FileRange },
+    Floats {
+        dtype: DType,
+        numbers: FileRange,
+    },
+    Quantized {
+        scheme: Scheme,
+        integers: FileRange,
+        scales: FileRange,
+    },
+    /// In a GGUF file, which is the only one of its checkpoint; read as float32.
+    Blocks(Blocks),
 }
 
 /// Bytes of a file, which is named by its number.
@@ -46,14 +56,18 @@ impl TensorLocation {
                 let (integers, scales) = (integers.read(name, files)?, scales.read(name, files)?);
                 Numbers::Quantized { scheme: *scheme, integers, scales }
             }
+            StoredNumbers::Blocks(blocks) => {
+                Numbers::Stored { dtype: DType::F32, bytes: blocks.read(name, &files[0])? }
+            }
         };
         Ok(TensorData { rows: self.rows, cols: self.cols, numbers })
     }
 
-    /// Number type of a tensor that is not quantised.
+    /// Number type of a tensor that is not quantised to one of our schemes.
     pub fn dtype(&self) -> Option<DType> {
         match self.stored {
             StoredNumbers::Floats { dtype, .. } => Some(dtype),
+            StoredNumbers::Blocks(_) => Some(DType::F32),
             StoredNumbers::Quantized { .. } => None,
         }
     }
@@ -63,6 +77,7 @@ impl TensorLocation {
         let bytes = match &self.stored {
             StoredNumbers::Floats { numbers, .. } => numbers.range.len(),
             StoredNumbers::Quantized { integers, scales, .. } => integers.range.len() + scales.range.len(),
+            StoredNumbers::Blocks(blocks) => blocks.bytes(),
         };
         bytes as u64
     }

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 
 use kernels::{DType, Scheme};
 
+use super::chat_files;
 use super::checkpoint_config::CheckpointConfig;
 use super::folder::{self, Folder};
+use super::gguf::GgufFile;
 use super::open_file::OpenFile;
 use super::shards::Shards;
 use super::source::{TensorSource, WeightSource};
@@ -46,6 +48,11 @@ pub struct OpenCheckpoint<C> {
 enum OtherFiles {
     Embedded,
     Folder(Folder),
+    /// Beside a GGUF file: the tokenizer that was named with it, and the file's own chat template.
+    Given {
+        tokenizer: Option<Vec<u8>>,
+        chat_template: Option<String>,
+    },
 }
 
 /// The architecture of a folder's checkpoint. Opening the checkpoint as such reports whatever is wrong with it.
@@ -117,6 +124,11 @@ impl<C> OpenCheckpoint<C> {
         match &self.others {
             OtherFiles::Folder(folder) => Ok(folder.read(name)?.map(Cow::Owned)),
             OtherFiles::Embedded => Ok(demo::file(name).map(Cow::Borrowed)),
+            OtherFiles::Given { tokenizer, chat_template } => Ok(match name {
+                folder::TOKENIZER => tokenizer.clone().map(Cow::Owned),
+                chat_files::TEMPLATE => chat_template.clone().map(|text| Cow::Owned(text.into_bytes())),
+                _ => None,
+            }),
         }
     }
 
@@ -167,6 +179,23 @@ impl Checkpoint {
     /// Lowers the longest sequences that the model is loaded for.
     pub fn limit_positions(&mut self, limits: PositionLimits) {
         self.config.limit_positions(limits);
+    }
+}
+
+impl DecoderCheckpoint {
+    /// Opens a GGUF file. `tokenizer` is the model's `tokenizer.json`: the file's own vocabulary does not say how texts
+    /// are split.
+    ///
+    /// # Errors
+    /// Names the file and what is wrong with it.
+    pub fn open_gguf(path: &Path, tokenizer: Option<&Path>) -> Result<Self> {
+        let gguf = GgufFile::open(path)?;
+        let document = gguf.config_document()?;
+        let config = DecoderConfig::read(&document)?;
+        let tokenizer = tokenizer.map(folder::read_tokenizer).transpose()?;
+        let others = OtherFiles::Given { tokenizer, chat_template: gguf.chat_template().map(str::to_owned) };
+        let tensors = Tensors::find_in_gguf(&config.tensor_table(), gguf, path.to_owned())?;
+        Ok(Self { config, document, scheme: None, tensors, others })
     }
 }
 

@@ -3,7 +3,7 @@
 //! Used by `checkpoint` and by the token cache of training. A file is never mapped: one that is cut or rewritten while
 //! it is read has to end in an error that names it. The caller knows what the bytes mean.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -79,9 +79,9 @@ impl OpenFile {
     /// # Errors
     /// When the system refuses, or the file is not what it was when it was opened.
     pub fn read_looking(&self, range: Range<usize>, look: impl Fn(&[u8]) + Sync) -> Result<Bytes> {
-        let (file, modified) = match &self.contents {
+        let file = match &self.contents {
             Contents::Embedded(bytes) => return Ok(Bytes::Embedded(&bytes[range])),
-            Contents::File { file, modified, .. } => (file, *modified),
+            Contents::File { file, .. } => file,
         };
         let mut bytes = OwnedBytes::zeroed(range.len())?;
         let helpers = if bytes.len() < SHARED_BYTES { 0 } else { cores() - 1 };
@@ -101,8 +101,21 @@ impl OpenFile {
             let joined = |thread: ScopedJoinHandle<'_, Result<()>>| thread.join().expect("reading does not panic");
             threads.into_iter().map(joined).fold(work(), Result::and)
         })?;
+        self.check_unchanged()?;
+        Ok(Bytes::Owned(bytes))
+    }
+
+    /// Checks that the file has the length and the time of change that it had when it was opened.
+    ///
+    /// # Errors
+    /// When it has not, or the system does not tell them.
+    pub fn check_unchanged(&self) -> Result<()> {
+        let Contents::File { file, bytes, modified } = &self.contents else {
+            return Ok(());
+        };
         let now = file.metadata().map_err(|source| failed(&self.path, source))?;
-        if self.is_as_opened(&now, modified) { Ok(Bytes::Owned(bytes)) } else { Err(self.changed()) }
+        let is_as_opened = now.len() == *bytes as u64 && now.modified().ok() == *modified;
+        if is_as_opened { Ok(()) } else { Err(self.changed()) }
     }
 
     /// Reads a short stretch into memory that is there already.
@@ -124,10 +137,6 @@ impl OpenFile {
             std::io::ErrorKind::UnexpectedEof => self.changed(),
             _ => failed(&self.path, source),
         })
-    }
-
-    fn is_as_opened(&self, now: &Metadata, modified: Option<SystemTime>) -> bool {
-        now.len() == self.bytes() as u64 && now.modified().ok() == modified
     }
 
     fn changed(&self) -> Error {

@@ -21,6 +21,16 @@ pub(crate) struct TableEntry {
     pub role: Role,
 }
 
+impl TableEntry {
+    /// Rows and columns; a norm is one row.
+    pub fn rows_and_cols(&self) -> (usize, usize) {
+        match self.shape[..] {
+            [rows, cols] => (rows, cols),
+            _ => (1, self.shape.iter().product()),
+        }
+    }
+}
+
 impl TensorTable {
     /// The tensors of an encoder-decoder, with an output table only when it is not tied to the decoder's embedding
     /// table.

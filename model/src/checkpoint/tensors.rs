@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use kernels::{DType, Scheme};
 
+use super::gguf::GgufFile;
 use super::locate::locate;
 use super::location::TensorLocation;
 use super::open_file::OpenFile;
@@ -29,6 +30,12 @@ impl Tensors {
         let locations = locate(table, scheme, &shards)?;
         let files = shards.files.into_iter().map(|file| file.file).collect();
         Ok(Self { files, locations, origin: shards.origin })
+    }
+
+    /// Finds every tensor of the table in a GGUF file, or lists all that are missing or of another shape or type.
+    pub fn find_in_gguf(table: &TensorTable, gguf: GgufFile, origin: PathBuf) -> Result<Self> {
+        let locations = gguf.locate(table)?;
+        Ok(Self { files: vec![gguf.into_file()], locations, origin })
     }
 
     pub fn origin(&self) -> &Path {

@@ -17,6 +17,8 @@ pub(super) const T5GEMMA: &str = "t5gemma";
 pub(super) const ENCODER_MODULE: &str = "t5_gemma_module";
 /// `model_type` of a decoder-only Gemma 2.
 pub(super) const GEMMA2: &str = "gemma2";
+/// `model_type` of a decoder-only Gemma 3 without images.
+pub(super) const GEMMA3_TEXT: &str = "gemma3_text";
 /// Field of the encoder's configuration that marks one trained with a causal mask; no other program knows it.
 pub(super) const CAUSAL_ENCODER: &str = "encdec_causal";
 /// End of the class names of transformers' classifiers.

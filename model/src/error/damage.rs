@@ -1,8 +1,8 @@
-//! The ways in which a safetensors file can be damaged.
+//! The ways in which a safetensors or GGUF file can be damaged.
 //!
 //! Found by `checkpoint` when a header is read.
 
-/// Damage of a safetensors file.
+/// Damage of a safetensors or GGUF file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Damage {
@@ -35,5 +35,19 @@ pub enum Damage {
         expected_bytes: u64,
         /// Size of the file.
         file_bytes: u64,
+    },
+    /// The header of a GGUF file breaks off, or holds something that the format does not know.
+    #[error("its header is unreadable at byte {byte}; at most {limit_bytes} bytes are read of it")]
+    GgufHeader {
+        /// The first byte that could not be read.
+        byte: usize,
+        /// Longest header that is read.
+        limit_bytes: usize,
+    },
+    /// A tensor of a GGUF file ends after the file.
+    #[error("it ends before {tensor} does")]
+    TensorOutside {
+        /// The tensor, by its name in transformers.
+        tensor: String,
     },
 }

@@ -53,7 +53,9 @@ impl fmt::Display for FileFormat {
                 "a pickle, as torch.save writes it, not safetensors: fetch the model's safetensors files, or save it \
                  with save_pretrained of transformers"
             }
-            Self::Gguf => "a GGUF file, not safetensors: fetch the model that it was made of",
+            Self::Gguf => {
+                "a GGUF file, not safetensors: give its path to `server adapt`, or fetch the model that it was made of"
+            }
             Self::Gzip => "compressed with gzip: unpack it",
         })
     }

@@ -185,7 +185,8 @@ fn a_source_to_adapt_may_store_its_table_under_either_name() {
 }
 
 fn adapt(source: &Path, out: &Path) {
-    let request = AdaptRequest { encoder: source.to_owned(), decoder: source.to_owned(), out: out.to_owned(), seed: 1 };
+    let [encoder, decoder, out] = [source, source, out].map(ToOwned::to_owned);
+    let request = AdaptRequest { encoder, decoder, tokenizer: None, out, seed: 1 };
     Adaptation::prepare(request).unwrap().write(&mut |_| ()).unwrap();
 }
 

@@ -156,7 +156,8 @@ fn random_weights_follow_from_the_seed_and_have_the_configured_deviation() {
 #[test]
 fn an_adapted_encoder_with_a_causal_mask_is_the_source_it_was_copied_from() {
     let (source, out) = (fixture::path("gemma2-source"), TempDir::new().unwrap());
-    let request = AdaptRequest { encoder: source.clone(), decoder: source, out: out.path().to_owned(), seed: 1 };
+    let (encoder, decoder, out_path) = (source.clone(), source, out.path().to_owned());
+    let request = AdaptRequest { encoder, decoder, tokenizer: None, out: out_path, seed: 1 };
     Adaptation::prepare(request).unwrap().write(&mut |_| ()).unwrap();
     let ids = trained::source_ids("gemma2-source");
     let (table, softcap) = open("gemma2-source").output();

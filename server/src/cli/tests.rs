@@ -155,7 +155,8 @@ fn adapt_takes_two_checkpoints_a_folder_and_a_seed() {
         other => panic!("{other:?}"),
     };
     let folder = |path: &str| CheckpointName::Folder(path.into());
-    let expected = AdaptOptions { encoder: folder("a"), decoder: folder("b"), out: "c".into(), seed: 1 };
+    let expected =
+        AdaptOptions { encoder: folder("a"), decoder: folder("b"), tokenizer: None, out: "c".into(), seed: 1 };
     assert_eq!(options(line), expected);
     assert_eq!(options(&format!("{line} --seed 7")), AdaptOptions { seed: 7, ..expected });
     let of_hub = options("server adapt --encoder google/gemma-2-9b@v1 --decoder b --out c").encoder;

@@ -20,9 +20,9 @@ use crate::process::terminal::show;
 /// written.
 pub fn adapt(config: &Config, options: &AdaptOptions) -> Result<(), CommandError> {
     check_command(cores())?;
-    let AdaptOptions { encoder, decoder, out, seed } = options.clone();
+    let AdaptOptions { encoder, decoder, tokenizer, out, seed } = options.clone();
     let [encoder, decoder] = [folder_of(&config.hub, &encoder)?, folder_of(&config.hub, &decoder)?];
-    let request = AdaptRequest { encoder, decoder, out: out.clone(), seed };
+    let request = AdaptRequest { encoder, decoder, tokenizer, out: out.clone(), seed };
     let adaptation = Adaptation::prepare(request)?;
     let progress = LoadProgress::new("adapting", adaptation.bytes());
     let summary = adaptation.write(&mut |bytes| progress.advance(bytes))?;

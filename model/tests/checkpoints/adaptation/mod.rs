@@ -2,6 +2,7 @@
 
 mod computation;
 mod files;
+mod gguf;
 mod refusals;
 mod sources;
 mod tokenizers;

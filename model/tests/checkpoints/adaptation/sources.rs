@@ -18,7 +18,8 @@ pub const NARROW: &str = "gemma2-source";
 pub const WIDE: &str = "gemma2-source-wide";
 
 pub fn request(encoder: &Path, decoder: &Path, out: &Path) -> AdaptRequest {
-    AdaptRequest { encoder: encoder.to_owned(), decoder: decoder.to_owned(), out: out.to_owned(), seed: 1 }
+    let [encoder, decoder, out] = [encoder, decoder, out].map(Path::to_owned);
+    AdaptRequest { encoder, decoder, tokenizer: None, out, seed: 1 }
 }
 
 pub fn write(request: AdaptRequest) -> Summary {
