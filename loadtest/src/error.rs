@@ -69,6 +69,14 @@ pub enum LoadtestError {
         /// Why.
         fault: String,
     },
+    /// A server that names no model, where the scenario names none either.
+    #[error("{url} lists no model ({fault})")]
+    NoModel {
+        /// The address.
+        url: String,
+        /// The answer, and the remedy.
+        fault: String,
+    },
     /// A server whose answers before the measurement were not whole.
     #[error("{url} does not answer as it should ({fault}): correct the request or the server")]
     WarmUp {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::replaced::replaced;
 use crate::error::LoadtestError;
 use crate::scenario::{Arrivals, Endpoint, IdRange, Lengths, RequestKind, Scenario, Stage, Sweep};
 
@@ -125,12 +126,15 @@ pub struct RunFlags {
 }
 
 impl RunFlags {
-    /// The scenario of the file, or an empty one, with the flags laid over it.
+    /// The scenario of the file, or an empty one, with the flags laid over it; and each flag that replaces something of
+    /// the file, with what it replaces.
     ///
     /// # Errors
-    /// A file or flag that is not understood.
-    pub fn scenario(&self) -> Result<Scenario, LoadtestError> {
-        let mut scenario = self.scenario.as_deref().map(Scenario::read).transpose()?.unwrap_or_default();
+    /// A file or flag that is not understood, or a flag that would change nothing.
+    pub fn scenario(&self) -> Result<(Scenario, Vec<String>), LoadtestError> {
+        let (mut scenario, keys) = self.scenario.as_deref().map(Scenario::read).transpose()?.unwrap_or_default();
+        self.check_load_flags(&scenario)?;
+        let replaced = replaced(self, &keys);
         put(&mut scenario.url, self.url.clone());
         scenario.model = self.model.clone().or(scenario.model);
         scenario.metrics = self.metrics.clone().or(scenario.metrics);
@@ -147,7 +151,24 @@ impl RunFlags {
         for limit in &self.goodput {
             lay_goodput(&mut scenario, limit)?;
         }
-        Ok(scenario)
+        Ok((scenario, replaced))
+    }
+
+    /// Refuses flags of a load that has no use for them.
+    fn check_load_flags(&self, scenario: &Scenario) -> Result<(), LoadtestError> {
+        let fault = |flag, fault: &str| Err(LoadtestError::Flag { flag, fault: fault.to_owned() });
+        let is_sweep = self.sweep || scenario.sweep.is_some();
+        let makes_stage = self.rate.is_some() || self.concurrency.is_some();
+        if self.ramp_to.is_some() && (is_sweep || !makes_stage) {
+            return fault(
+                "ramp-to",
+                "it is the end of --rate or --concurrency without --sweep: add one of them, or remove it",
+            );
+        }
+        if self.duration.is_some() && !is_sweep && !makes_stage && scenario.load.stages.len() > 1 {
+            return fault("duration", "the scenario has several stages: change their seconds there, or give --rate");
+        }
+        Ok(())
     }
 
     fn lay_load(&self, scenario: &mut Scenario) {
@@ -240,8 +261,12 @@ mod tests {
     use super::super::Cli;
     use super::*;
 
-    fn scenario(flags: &[&str]) -> Result<Scenario, LoadtestError> {
+    fn laid(flags: &[&str]) -> Result<(Scenario, Vec<String>), LoadtestError> {
         Cli::parse_from([&["loadtest", "--url", "http://localhost:1"], flags].concat()).run.scenario()
+    }
+
+    fn scenario(flags: &[&str]) -> Result<Scenario, LoadtestError> {
+        laid(flags).map(|(scenario, _)| scenario)
     }
 
     fn stages(flags: &[&str]) -> Vec<Stage> {
@@ -268,6 +293,51 @@ mod tests {
         assert_eq!((laid.seed, laid.requests[0].beams), (5, Some(2)));
         assert!(laid.requests.iter().all(|kind| kind.ids == Some(IdRange { from: 5, to: 9 })));
         assert!(laid.requests[1].prompts.is_none() && laid.requests[1].extra["temperature"].is_integer());
+    }
+
+    #[test]
+    fn flags_say_what_they_replace_of_the_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = "url = 'http://localhost:2'\n[load]\nrequests = 5\nstages = [{ seconds = 1, rate = 2 }]\n\
+                    [goodput]\nttft_ms = 5\n[[requests]]\nmax_tokens = 3\nextra = { n = 2, top_p = 0.5 }\n\
+                    [[requests]]\nprompts = 'a.jsonl'\nmax_tokens = 4\n";
+        std::fs::write(file.path(), text).unwrap();
+        let path = file.path().to_str().unwrap();
+        let replaced = |flags: &[&str]| laid(&[&["--scenario", path], flags].concat()).unwrap().1;
+        assert_eq!(replaced(&[]), ["--url (url)"]);
+        assert_eq!(replaced(&["--seed", "4", "--beams", "2"]), ["--url (url)"]);
+        let flags = ["--rate", "3", "--requests", "9", "--max-tokens", "8", "--ids", "5..9", "--extra", "{\"n\": 3}"];
+        let expected = [
+            "--url (url)",
+            "--rate (load.stages)",
+            "--requests (load.requests)",
+            "--max-tokens (requests.max_tokens)",
+            "--ids (requests.prompts)",
+            "--extra (requests.extra.n)",
+        ];
+        assert_eq!(replaced(&flags), expected);
+        assert_eq!(replaced(&["--concurrency", "3"])[1..], ["--concurrency (load.stages)"]);
+        assert_eq!(
+            replaced(&["--sweep", "--goodput", "ttft:9"])[1..],
+            ["--sweep (load.stages)", "--goodput (goodput.ttft_ms)"]
+        );
+        assert_eq!(replaced(&["--duration", "3"])[1..], ["--duration (load.stages.seconds)"]);
+    }
+
+    #[test]
+    fn flags_that_would_change_nothing_are_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "load.stages = [{ seconds = 1, rate = 2 }, { seconds = 1, rate = 3 }]\n").unwrap();
+        let path = file.path().to_str().unwrap();
+        for (flags, remedy) in [
+            (&["--scenario", path, "--duration", "9"][..], "several stages"),
+            (&["--scenario", path, "--ramp-to", "9"], "add one of them"),
+            (&["--sweep", "--rate", "2", "--ramp-to", "9"], "without --sweep"),
+        ] {
+            let error = scenario(flags).unwrap_err().to_string();
+            assert!(error.contains(remedy), "{flags:?}: {error}");
+        }
+        assert!(scenario(&["--scenario", path, "--duration", "9", "--rate", "4"]).is_ok());
     }
 
     #[test]

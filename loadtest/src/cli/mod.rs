@@ -1,6 +1,7 @@
 //! The command line: flags laid over a scenario.
 
 mod flags;
+mod replaced;
 
 use std::path::PathBuf;
 

@@ -15,14 +15,34 @@ const MOST_DETAIL: usize = 300;
 /// An answer, as far as it has come.
 #[derive(Debug)]
 pub struct Answer {
-    endpoint: Endpoint,
-    has_schema: bool,
+    asked: Asked,
     choices: BTreeMap<u32, ChoiceSoFar>,
+    vectors: usize,
     is_done: bool,
     /// Tokens of the source, as the server counts them.
     pub prompt_tokens: Option<u32>,
     /// Tokens of the target, as the server counts them.
     pub completion_tokens: Option<u32>,
+}
+
+/// Requirements of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// The endpoint.
+    pub endpoint: Endpoint,
+    /// Number of choices, or of vectors.
+    pub choices: usize,
+    /// Whether a text that has ended has to be JSON.
+    pub has_schema: bool,
+}
+
+/// A choice of which an event brought text or the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Brought {
+    /// Index of the choice.
+    pub choice: u32,
+    /// Whether there is text.
+    pub has_text: bool,
 }
 
 #[derive(Debug, Default)]
@@ -75,23 +95,23 @@ struct Usage {
 }
 
 impl Answer {
-    /// An answer of `endpoint` of which nothing has come.
-    pub fn new(endpoint: Endpoint, has_schema: bool) -> Self {
+    /// An answer of which nothing has come.
+    pub fn new(asked: Asked) -> Self {
         let choices = BTreeMap::new();
-        Self { endpoint, has_schema, choices, is_done: false, prompt_tokens: None, completion_tokens: None }
+        Self { asked, choices, vectors: 0, is_done: false, prompt_tokens: None, completion_tokens: None }
     }
 
-    /// Takes the data of an event of a stream, and says whether it brought text.
+    /// Takes the data of an event of a stream, and gives what it brought of which choices.
     ///
     /// # Errors
     /// An event that does not parse, reports an error, or follows the end.
-    pub fn take_event(&mut self, data: &[u8]) -> Result<bool, Fault> {
+    pub fn take_event(&mut self, data: &[u8]) -> Result<Vec<Brought>, Fault> {
         if self.is_done {
             return Err(unparseable("an event after [DONE]", data));
         }
         if data == b"[DONE]" {
             self.is_done = true;
-            return Ok(false);
+            return Ok(Vec::new());
         }
         let chunk: Chunk<'_> = serde_json::from_slice(data).map_err(|error| unparseable(&error.to_string(), data))?;
         self.take(chunk, data)
@@ -103,7 +123,8 @@ impl Answer {
     /// A body that is not what the endpoint answers with.
     pub fn take_body(&mut self, body: &[u8]) -> Result<(), Fault> {
         let chunk: Chunk<'_> = serde_json::from_slice(body).map_err(|error| unparseable(&error.to_string(), body))?;
-        if self.endpoint == Endpoint::Embeddings && chunk.data.as_ref().is_none_or(Vec::is_empty) {
+        self.vectors = chunk.data.as_ref().map_or(0, Vec::len);
+        if self.asked.endpoint == Endpoint::Embeddings && self.vectors == 0 {
             return Err(unparseable("no data", body));
         }
         self.take(chunk, body)?;
@@ -119,11 +140,11 @@ impl Answer {
         if !self.is_done {
             return Err(Fault::new(FaultClass::Cut, "the stream ended without [DONE]"));
         }
-        if self.endpoint == Endpoint::Embeddings {
-            return Ok(());
-        }
-        if self.choices.is_empty() {
-            return Err(Fault::new(FaultClass::Unfinished, "the answer has no choice"));
+        let is_embedding = self.asked.endpoint == Endpoint::Embeddings;
+        let (came, asked) = (if is_embedding { self.vectors } else { self.choices.len() }, self.asked.choices);
+        if came != asked {
+            let what = if is_embedding { "vectors" } else { "choices" };
+            return Err(Fault::new(FaultClass::Choices, format!("{came} {what} came, and {asked} were asked for")));
         }
         for (index, choice) in &self.choices {
             let Some(reason) = &choice.finish_reason else {
@@ -131,7 +152,7 @@ impl Answer {
             };
             // A text that was cut at its greatest length cannot be whole.
             let has_form = reason != "stop" || serde_json::from_str::<IgnoredAny>(&choice.text).is_ok();
-            if self.has_schema && !has_form {
+            if self.asked.has_schema && !has_form {
                 let detail = format!("choice {index} is not JSON: {}", shortened(choice.text.as_bytes()));
                 return Err(Fault::new(FaultClass::Schema, detail));
             }
@@ -139,7 +160,7 @@ impl Answer {
         Ok(())
     }
 
-    fn take(&mut self, chunk: Chunk<'_>, data: &[u8]) -> Result<bool, Fault> {
+    fn take(&mut self, chunk: Chunk<'_>, data: &[u8]) -> Result<Vec<Brought>, Fault> {
         if let Some(error) = chunk.error {
             return Err(Fault::new(FaultClass::ErrorEvent, shortened(error.to_string().as_bytes())));
         }
@@ -150,23 +171,26 @@ impl Answer {
         }
         let Some(choices) = chunk.choices else {
             // A chunk of usage alone has none, and some servers leave out the empty list.
-            let is_due = self.endpoint != Endpoint::Embeddings && !has_usage;
-            return if is_due { Err(unparseable("no choices", data)) } else { Ok(false) };
+            let is_due = self.asked.endpoint != Endpoint::Embeddings && !has_usage;
+            return if is_due { Err(unparseable("no choices", data)) } else { Ok(Vec::new()) };
         };
-        let mut has_text = false;
+        let mut brought = Vec::new();
         for choice in choices {
             let so_far = self.choices.entry(choice.index).or_default();
             let content = choice.delta.or(choice.message).and_then(|message| message.content);
             let text = choice.text.or(content).unwrap_or_default();
-            has_text |= !text.is_empty();
-            if self.has_schema {
+            let has_text = !text.is_empty();
+            if has_text || choice.finish_reason.is_some() {
+                brought.push(Brought { choice: choice.index, has_text });
+            }
+            if self.asked.has_schema {
                 so_far.text.push_str(&text);
             }
             if let Some(reason) = choice.finish_reason {
                 so_far.finish_reason = Some(reason.into_owned());
             }
         }
-        Ok(has_text)
+        Ok(brought)
     }
 }
 
@@ -188,11 +212,16 @@ pub fn shortened(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn judged(events: &[&str], has_schema: bool) -> Result<u32, FaultClass> {
-        let mut answer = Answer::new(Endpoint::Completions, has_schema);
+    fn judged(events: &[&str], has_schema: bool) -> Result<usize, FaultClass> {
+        judged_as(Asked { endpoint: Endpoint::Completions, choices: 1, has_schema }, events)
+    }
+
+    fn judged_as(asked: Asked, events: &[&str]) -> Result<usize, FaultClass> {
+        let mut answer = Answer::new(asked);
         let mut texts = 0;
         for event in events {
-            texts += u32::from(answer.take_event(event.as_bytes()).map_err(|fault| fault.class)?);
+            let brought = answer.take_event(event.as_bytes()).map_err(|fault| fault.class)?;
+            texts += brought.iter().filter(|brought| brought.has_text).count();
         }
         answer.finish().map_err(|fault| fault.class)?;
         Ok(texts)
@@ -215,11 +244,26 @@ mod tests {
     fn every_lack_has_its_class() {
         assert_eq!(judged(&[TEXT, END], false), Err(FaultClass::Cut));
         assert_eq!(judged(&[TEXT, "[DONE]"], false), Err(FaultClass::Unfinished));
-        assert_eq!(judged(&["[DONE]"], false), Err(FaultClass::Unfinished));
+        assert_eq!(judged(&["[DONE]"], false), Err(FaultClass::Choices));
         assert_eq!(judged(&[TEXT, "{\"choi", "[DONE]"], false), Err(FaultClass::Unparseable));
         assert_eq!(judged(&["{}", "[DONE]"], false), Err(FaultClass::Unparseable));
         assert_eq!(judged(&[TEXT, r#"{"error": {"message": "x"}}"#], false), Err(FaultClass::ErrorEvent));
         assert_eq!(judged(&[END, "[DONE]", USAGE], false), Err(FaultClass::Unparseable));
+    }
+
+    #[test]
+    fn an_answer_has_as_many_choices_as_were_asked_for() {
+        let asked = |choices| Asked { endpoint: Endpoint::Completions, choices, has_schema: false };
+        let second = END.replace(r#""index": 0"#, r#""index": 1"#);
+        assert_eq!(judged_as(asked(2), &[TEXT, END, &second, "[DONE]"]), Ok(3));
+        assert_eq!(judged_as(asked(2), &[TEXT, END, "[DONE]"]), Err(FaultClass::Choices));
+        assert_eq!(judged_as(asked(1), &[TEXT, END, &second, "[DONE]"]), Err(FaultClass::Choices));
+        let vectors = r#"{"data": [{"embedding": [0.5], "index": 0}]}"#;
+        for (choices, expected) in [(1, Ok(())), (2, Err(FaultClass::Choices))] {
+            let mut answer = Answer::new(Asked { endpoint: Endpoint::Embeddings, choices, has_schema: false });
+            let judged = answer.take_body(vectors.as_bytes()).and_then(|()| answer.finish());
+            assert_eq!(judged.map_err(|fault| fault.class), expected);
+        }
     }
 
     #[test]
@@ -232,7 +276,7 @@ mod tests {
     #[test]
     fn a_body_is_judged_like_a_stream() {
         let judged = |endpoint, body: &str| {
-            let mut answer = Answer::new(endpoint, false);
+            let mut answer = Answer::new(Asked { endpoint, choices: 1, has_schema: false });
             answer.take_body(body.as_bytes()).and_then(|()| answer.finish()).map_err(|fault| fault.class)
         };
         assert_eq!(

@@ -7,7 +7,7 @@ use hyper::StatusCode;
 use hyper::body::{Bytes, Incoming};
 use tokio::time::{sleep, timeout};
 
-use super::answer::{Answer, shortened};
+use super::answer::{Answer, Brought, shortened};
 use super::connections::Client;
 use super::events::Events;
 use super::fault::{Fault, FaultClass};
@@ -22,20 +22,25 @@ const MOST_BYTES: usize = 256 << 20;
 pub struct Observed {
     /// When it was sent, or a connection for it was asked for.
     pub sent: Instant,
-    /// When the first text of a stream came.
-    pub first: Option<Instant>,
-    /// Times between pieces of text of a stream.
-    pub gaps: Vec<Duration>,
+    /// Pieces of a stream, in the order in which they came.
+    pub pieces: Vec<Piece>,
     /// When the answer ended, in whatever way.
     pub end: Instant,
-    /// Pieces of text of a stream.
-    pub pieces: u32,
     /// Tokens of the source, as the server counts them.
     pub prompt_tokens: Option<u32>,
     /// Tokens of the target, as the server counts them.
     pub completion_tokens: Option<u32>,
     /// How it ended.
     pub outcome: Outcome,
+}
+
+/// A piece of a stream: text of a choice, or its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// When it came.
+    pub time: Instant,
+    /// The choice, and whether there is text.
+    pub brought: Brought,
 }
 
 /// How a request ended.
@@ -54,10 +59,8 @@ pub async fn observe(client: &Client, request: &Request, longest: Duration) -> O
     let now = Instant::now();
     let mut observed = Observed {
         sent: now,
-        first: None,
-        gaps: Vec::new(),
+        pieces: Vec::new(),
         end: now,
-        pieces: 0,
         prompt_tokens: None,
         completion_tokens: None,
         outcome: Outcome::Left,
@@ -82,7 +85,7 @@ pub async fn observe(client: &Client, request: &Request, longest: Duration) -> O
 }
 
 async fn exchange(client: &Client, request: &Request, observed: &mut Observed) -> Result<(), Fault> {
-    let (connection, response) = client.ask(request.endpoint.path(), Some(request.body.clone())).await?;
+    let (connection, response) = client.ask(request.asked.endpoint.path(), Some(request.body.clone())).await?;
     if let Behaviour::Vanishes(_) = request.behaviour {
         // Until the time is over, nothing is read and nothing is closed.
         std::future::pending::<()>().await;
@@ -94,7 +97,7 @@ async fn exchange(client: &Client, request: &Request, observed: &mut Observed) -
         client.keep(connection);
         return Err(Fault::new(FaultClass::Status(status.as_u16()), shortened(&text)));
     }
-    let mut answer = Answer::new(request.endpoint, request.has_schema);
+    let mut answer = Answer::new(request.asked);
     if request.is_streamed {
         let pause = match request.behaviour {
             Behaviour::ReadsSlowly(seconds) => Some(Duration::from_secs_f64(seconds)),
@@ -119,18 +122,12 @@ async fn read_stream(
     observed: &mut Observed,
 ) -> Result<(), Fault> {
     let mut events = Events::default();
-    let mut last = None;
     while let Some(piece) = next_piece(body).await? {
         let now = Instant::now();
         observed.end = now;
         let taken = events.push(&piece, |data| {
-            if answer.take_event(data)? {
-                observed.pieces += 1;
-                match last.replace(now) {
-                    Some(last) => observed.gaps.push(now - last),
-                    None => observed.first = Some(now),
-                }
-            }
+            let brought = answer.take_event(data)?;
+            observed.pieces.extend(brought.into_iter().map(|brought| Piece { time: now, brought }));
             Ok(())
         });
         taken.map_err(|fault: Option<Fault>| {

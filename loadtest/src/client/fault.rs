@@ -28,8 +28,10 @@ pub enum FaultClass {
     ErrorEvent,
     /// The answer is not what the endpoint answers with.
     Unparseable,
-    /// A choice has no `finish_reason`, or there is none.
+    /// A choice has no `finish_reason`.
     Unfinished,
+    /// Fewer or more choices, or vectors, than were asked for.
+    Choices,
     /// An answer under a JSON schema is not JSON.
     Schema,
 }
@@ -45,6 +47,7 @@ impl fmt::Display for FaultClass {
             Self::ErrorEvent => formatter.write_str("error_event"),
             Self::Unparseable => formatter.write_str("unparseable"),
             Self::Unfinished => formatter.write_str("unfinished"),
+            Self::Choices => formatter.write_str("choices"),
             Self::Schema => formatter.write_str("schema"),
         }
     }

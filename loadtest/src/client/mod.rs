@@ -11,6 +11,7 @@ mod fault;
 mod tls;
 
 pub use address::Address;
+pub use answer::{Asked, Brought};
 pub use connections::{Access, Client};
-pub use exchange::{Observed, Outcome, observe};
+pub use exchange::{Observed, Outcome, Piece, observe};
 pub use fault::{Fault, FaultClass};

@@ -1,6 +1,7 @@
 //! The commands: a run from its scenario to its reports, and the comparison of two runs.
 
 mod compare;
+mod model;
 mod outputs;
 mod progress;
 mod run;

@@ -2,11 +2,9 @@
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use http_body_util::BodyExt;
-use tokio::time::timeout;
-
+use super::model::model;
 use super::outputs::{RecordLog, try_places, write};
 use super::progress::Progress;
 use crate::cli::RunFlags;
@@ -20,10 +18,6 @@ use crate::scrape::Scraper;
 use crate::thresholds::{Threshold, misses};
 use crate::workload::Workload;
 
-/// Longest time for the list of models.
-const MODELS_TIMEOUT: Duration = Duration::from_secs(10);
-/// Name of the model where neither the scenario nor the server names one.
-const NAMELESS: &str = "default";
 /// Numbers between the first requests of two steps of a sweep.
 const STEP_NUMBERS: u64 = 1 << 40;
 
@@ -41,7 +35,10 @@ struct Session<'a> {
 /// # Errors
 /// What kept the load from being run, or its reports from being written.
 pub async fn run(flags: &RunFlags) -> Result<bool, LoadtestError> {
-    let scenario = flags.scenario()?;
+    let (scenario, replaced) = flags.scenario()?;
+    if !replaced.is_empty() {
+        eprintln!("flags replace what the scenario file says: {}", replaced.join(", "));
+    }
     let pace = scenario.check()?;
     let thresholds = Threshold::all(&scenario.thresholds, &flags.limit)?;
     try_places(flags)?;
@@ -172,26 +169,6 @@ async fn scraper(scenario: &Scenario, client: Arc<Client>) -> Result<Option<Scra
             Some(Scraper::start(Arc::new(client), String::new(), start))
         }
     })
-}
-
-/// The model that the scenario names, or the first that the server lists.
-async fn model(client: &Client, scenario: &Scenario) -> Result<String, LoadtestError> {
-    if let Some(model) = &scenario.model {
-        return Ok(model.clone());
-    }
-    let unreachable = |fault: String| LoadtestError::Unreachable { url: scenario.url.clone(), fault };
-    let asked = timeout(MODELS_TIMEOUT, client.ask("/v1/models", None)).await;
-    let asked = asked.map_err(|_| unreachable("no answer in 10 seconds".to_owned()))?;
-    let (_, response) = asked.map_err(|fault| unreachable(fault.detail))?;
-    let body = timeout(MODELS_TIMEOUT, response.into_body().collect()).await;
-    let listed = body.ok().and_then(Result::ok).and_then(|body| {
-        let list: serde_json::Value = serde_json::from_slice(&body.to_bytes()).ok()?;
-        Some(list["data"][0]["id"].as_str()?.to_owned())
-    });
-    Ok(listed.unwrap_or_else(|| {
-        eprintln!("the server lists no model: requests name \"{NAMELESS}\"; give another name by --model");
-        NAMELESS.to_owned()
-    }))
 }
 
 /// Share of a step's requests that were answered well while they came. A server that keeps up needs no longer than the

@@ -9,7 +9,7 @@ mod spread;
 mod timeline;
 
 pub use figures::{ErrorCount, Figures, KeyedFigure, keys};
-pub use record::{Record, Slot};
+pub use record::{Arrival, Record, Slot};
 pub use recorder::{Counts, Recorder};
 pub use spread::Spread;
 pub use timeline::{Second, Timeline};

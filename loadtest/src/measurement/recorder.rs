@@ -90,8 +90,8 @@ impl Recorder {
         if let Some(tpot) = record.tpot() {
             self.tpot.add(tpot);
         }
-        for gap in &record.gaps {
-            self.itl.add(*gap);
+        for gap in record.gaps() {
+            self.itl.add(gap);
         }
     }
 
@@ -140,9 +140,8 @@ mod tests {
                 is_streamed: true,
                 due: Duration::ZERO,
                 sent: Duration::ZERO,
-                first: None,
                 end: Duration::from_secs(end),
-                gaps: Vec::new(),
+                pieces: Vec::new(),
                 source_tokens: 1,
                 target_tokens: 1,
                 outcome,

@@ -53,14 +53,10 @@ impl Timeline {
     /// Tokens at the times of the pieces that brought them; those beyond the pieces came with the last.
     fn add_tokens(&mut self, record: &Record) {
         let mut left = u64::from(record.target_tokens);
-        if let Some(first) = record.first {
-            let mut time = first;
-            for gap in std::iter::once(&std::time::Duration::ZERO).chain(&record.gaps) {
-                time += *gap;
-                let piece = left.min(1);
-                self.at(time.as_secs_f64()).tokens += piece;
-                left -= piece;
-            }
+        for arrival in record.texts() {
+            let piece = left.min(1);
+            self.at(arrival.time.as_secs_f64()).tokens += piece;
+            left -= piece;
         }
         self.at(record.end.as_secs_f64()).tokens += left;
     }

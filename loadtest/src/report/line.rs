@@ -25,7 +25,7 @@ pub fn record_line(record: &Record, kinds: &[String]) -> String {
         "ttft_ms": record.ttft().map(milliseconds),
         "tpot_ms": record.tpot().map(milliseconds),
         "e2el_ms": milliseconds(record.e2el()),
-        "itl_ms": record.gaps.iter().copied().map(milliseconds).collect::<Vec<_>>(),
+        "itl_ms": record.gaps().into_iter().map(milliseconds).collect::<Vec<_>>(),
         "input_tokens": record.source_tokens,
         "output_tokens": record.target_tokens,
         "reads_slowly": record.reads_slowly,

@@ -79,20 +79,21 @@ impl Scenario {
         toml::from_str(text)
     }
 
-    /// Reads a scenario file. Paths in it are relative to its folder.
+    /// Reads a scenario file, and gives it with the keys as they stand there. Paths in it are relative to its folder.
     ///
     /// # Errors
     /// A file that cannot be read or parsed.
-    pub fn read(path: &Path) -> Result<Self, LoadtestError> {
+    pub fn read(path: &Path) -> Result<(Self, toml::Table), LoadtestError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| LoadtestError::ReadFile { path: path.to_owned(), source })?;
-        let mut scenario =
-            Self::parse(&text).map_err(|source| LoadtestError::ScenarioFile { path: path.to_owned(), source })?;
+        let fault = |source| LoadtestError::ScenarioFile { path: path.to_owned(), source };
+        let mut scenario = Self::parse(&text).map_err(fault)?;
+        let keys = text.parse().map_err(fault)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         for file in scenario.requests.iter_mut().flat_map(|kind| [&mut kind.prompts, &mut kind.schema]).flatten() {
             *file = folder.join(&*file);
         }
-        Ok(scenario)
+        Ok((scenario, keys))
     }
 
     /// Time after which a request is given up.

@@ -22,8 +22,8 @@ pub struct Body<'a> {
 }
 
 impl Body<'_> {
-    /// The body in JSON.
-    pub fn json(&self) -> Vec<u8> {
+    /// The fields of the body.
+    pub fn fields(&self) -> Map<String, Value> {
         let mut fields = Map::new();
         fields.insert("model".to_owned(), self.model.into());
         match self.kind.endpoint {
@@ -40,7 +40,7 @@ impl Body<'_> {
             }
         }
         fields.extend(self.extra.iter().map(|(key, value)| (key.clone(), value.clone())));
-        serde_json::to_vec(&fields).expect("a map of JSON values can be written")
+        fields
     }
 
     fn add_generation(&self, fields: &mut Map<String, Value>) {
@@ -66,6 +66,17 @@ impl Body<'_> {
     }
 }
 
+/// Number of choices, or of vectors, that a body asks for: `n` for each prompt, and for each of several beginnings.
+pub fn choices(fields: &Map<String, Value>) -> usize {
+    let several = |field: &str| match fields.get(field) {
+        // A list of numbers is one list of token ids.
+        Some(Value::Array(list)) if !list.iter().all(Value::is_number) => list.len(),
+        _ => 1,
+    };
+    let n = fields.get("n").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok()).unwrap_or(1);
+    ["prompt", "input", "decoder_prompt"].into_iter().map(several).fold(n, usize::saturating_mul)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,7 +90,7 @@ mod tests {
         };
         let schema = kind.schema.is_some().then_some(&schema);
         let body = Body { kind: &kind, model: "m", prompt, max_tokens: 9, schema, extra: &extra };
-        serde_json::from_slice(&body.json()).unwrap()
+        Value::Object(body.fields())
     }
 
     #[test]
@@ -95,6 +106,21 @@ mod tests {
             json!({"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 9})
         );
         assert_eq!(body("endpoint = 'embeddings'", &Prompt::Ids(vec![4, 5])), json!({"model": "m", "input": [4, 5]}));
+    }
+
+    #[test]
+    fn a_body_says_how_many_choices_it_asks_for() {
+        for (fields, expected) in [
+            (json!({"prompt": "a"}), 1),
+            (json!({"prompt": [5, 6], "n": 3}), 3),
+            (json!({"prompt": ["a", "b"], "n": 3}), 6),
+            (json!({"prompt": [[5], [6], [7]]}), 3),
+            (json!({"prompt": "a", "decoder_prompt": ["b", "c"], "n": 2}), 4),
+            (json!({"messages": [{"role": "user"}], "n": 2}), 2),
+            (json!({"input": ["a", "b"]}), 2),
+        ] {
+            assert_eq!(choices(fields.as_object().unwrap()), expected, "{fields}");
+        }
     }
 
     #[test]

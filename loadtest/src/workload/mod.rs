@@ -11,10 +11,11 @@ use serde_json::Value;
 
 pub use prompts::{Prompt, Prompts};
 
-use self::body::Body;
+use self::body::{Body, choices};
 use self::source::{Source, SourceMaker};
+use crate::client::Asked;
 use crate::error::LoadtestError;
-use crate::scenario::{Endpoint, RequestKind, Scenario};
+use crate::scenario::{RequestKind, Scenario};
 
 /// Makes requests by their number.
 pub struct Workload {
@@ -37,14 +38,12 @@ struct Kind {
 pub struct Request {
     /// Index of its kind.
     pub kind: usize,
-    /// Endpoint that is asked.
-    pub endpoint: Endpoint,
+    /// Requirements of its answer.
+    pub asked: Asked,
     /// Body in JSON.
     pub body: Bytes,
     /// Whether the answer is streamed.
     pub is_streamed: bool,
-    /// Whether a text that has ended has to be JSON.
-    pub has_schema: bool,
     /// Length of the source in tokens, where it is known without a tokenizer.
     pub source_tokens: Option<u32>,
     /// How the client behaves.
@@ -102,12 +101,16 @@ impl Workload {
             schema: kind.schema.as_ref(),
             extra: &kind.extra,
         };
+        let fields = body.fields();
         Request {
             kind: kind_index,
-            endpoint: kind.asked.endpoint,
-            body: Bytes::from(body.json()),
+            asked: Asked {
+                endpoint: kind.asked.endpoint,
+                choices: choices(&fields),
+                has_schema: kind.schema.is_some(),
+            },
+            body: serde_json::to_vec(&fields).expect("a map of JSON values can be written").into(),
             is_streamed: kind.asked.is_streamed(),
-            has_schema: kind.schema.is_some(),
             source_tokens: tokens,
             behaviour,
         }

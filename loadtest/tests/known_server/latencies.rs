@@ -39,6 +39,17 @@ fn latencies_are_those_that_the_server_had() {
 }
 
 #[test]
+fn several_choices_have_the_times_of_one() {
+    let mock = Mock::start(Script { first: 50 * MS, gap: 20 * MS, pieces: 5, ..Script::default() });
+    let ran = run(&["--url", &mock.url(), "--rate", "20", "--duration", "1", "--extra", "{\"n\": 4}"]);
+    assert_eq!((ran.code, ran.figure("total_output_tokens")), (0, 400.0), "{}", ran.errors);
+    for key in ["median_tpot_ms", "median_itl_ms"] {
+        let measured = ran.figure(key);
+        assert!((measured - 20.0).abs() <= 20.0 * SHARE + SLACK_MS, "{key}: {measured}");
+    }
+}
+
+#[test]
 fn latency_counts_from_the_schedule_and_no_arrival_is_skipped() {
     // One request at a time, of 100 ms each, when every 50 ms one is due: request k waits for 50 ms times k.
     let mock = Mock::start(Script { first: 100 * MS, pieces: 1, ..Script::default() });

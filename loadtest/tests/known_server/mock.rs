@@ -20,6 +20,8 @@ pub struct Script {
     pub pieces: u32,
     /// The fault of its answers.
     pub lack: Lack,
+    /// How often it says that it is loading before it lists its models.
+    pub loading: usize,
 }
 
 /// Something that is wrong with an answer.
@@ -31,11 +33,15 @@ pub enum Lack {
     Json,
     Status,
     Rest,
+    /// The last choice, or vector.
+    Choice,
+    /// Any model.
+    Model,
 }
 
 impl Default for Script {
     fn default() -> Self {
-        Self { first: Duration::ZERO, gap: Duration::ZERO, pieces: 4, lack: Lack::Nothing }
+        Self { first: Duration::ZERO, gap: Duration::ZERO, pieces: 4, lack: Lack::Nothing, loading: 0 }
     }
 }
 
@@ -52,6 +58,8 @@ pub struct Seen {
     pub gaps: Vec<Duration>,
     /// Answers whose client left before their end.
     pub left: usize,
+    /// Questions for the list of models.
+    pub models: usize,
     /// Connections.
     pub connections: usize,
 }
@@ -104,7 +112,10 @@ fn serve(stream: TcpStream, script: Script, seen: &Mutex<Seen>) {
     while let Some((path, body)) = read_request(&mut reader, seen) {
         let asked = Instant::now();
         let answered = match (path.as_str(), body) {
-            ("/v1/models", _) => write_json(&mut stream, "200 OK", &json!({"data": [{"id": "mock"}]})),
+            ("/v1/models", _) => {
+                lock(seen).models += 1;
+                write_models(&mut stream, script, lock(seen).models)
+            }
             ("/metrics", _) => {
                 let text =
                     "encdec_waiting_rows{model=\"mock\"} 3\nencdec_running_rows 2\nencdec_page_usage_ratio 0.5\n";
@@ -154,16 +165,18 @@ fn answer(stream: &mut TcpStream, body: &Value, timing: Timing<'_>) -> std::io::
     if script.lack == Lack::Status {
         return write_json(stream, "429 Too Many Requests", &json!({"error": {"message": "full"}}));
     }
-    let usage = json!({"prompt_tokens": 7, "completion_tokens": script.pieces});
+    let choices = body["n"].as_u64().unwrap_or(1);
+    let came = choices - u64::from(script.lack == Lack::Choice);
+    let usage = json!({"prompt_tokens": 7, "completion_tokens": u64::from(script.pieces) * choices});
     if body.get("input").is_some() {
         thread::sleep(script.first);
-        return write_json(stream, "200 OK", &json!({"data": [{"index": 0, "embedding": [0.5]}], "usage": usage}));
+        let vectors: Vec<Value> = (0..came).map(|index| json!({"index": index, "embedding": [0.5]})).collect();
+        return write_json(stream, "200 OK", &json!({"data": vectors, "usage": usage}));
     }
     let is_chat = body.get("messages").is_some();
     if body["stream"] != json!(true) {
         thread::sleep(script.first + script.gap * (script.pieces - 1));
-        let choices = body["n"].as_u64().unwrap_or(1);
-        let choices: Vec<Value> = (0..choices).map(|index| choice(index, is_chat, "{}", true)).collect();
+        let choices: Vec<Value> = (0..came).map(|index| choice(index, is_chat, "{}", true)).collect();
         return write_json(stream, "200 OK", &json!({"choices": choices, "usage": usage}));
     }
     stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")?;
@@ -172,11 +185,13 @@ fn answer(stream: &mut TcpStream, body: &Value, timing: Timing<'_>) -> std::io::
         sleep_until(asked + script.first + script.gap * piece);
         let ends = piece + 1 == script.pieces && script.lack != Lack::FinishReason;
         let object = if is_chat { "chat.completion.chunk" } else { "text_completion" };
-        let mut event = json!({"object": object, "choices": [choice(0, is_chat, "a", ends)]}).to_string();
-        if script.lack == Lack::Json {
-            event.truncate(9);
+        for index in 0..came {
+            let mut event = json!({"object": object, "choices": [choice(index, is_chat, "a", ends)]}).to_string();
+            if script.lack == Lack::Json {
+                event.truncate(9);
+            }
+            write_chunk(stream, &format!("data: {event}\n\n"))?;
         }
-        write_chunk(stream, &format!("data: {event}\n\n"))?;
         let now = Instant::now();
         let mut seen = lock(seen);
         let times = if piece == 0 { &mut seen.firsts } else { &mut seen.gaps };
@@ -192,6 +207,17 @@ fn answer(stream: &mut TcpStream, body: &Value, timing: Timing<'_>) -> std::io::
         write_chunk(stream, "data: [DONE]\n\n")?;
     }
     stream.write_all(b"0\r\n\r\n")
+}
+
+fn write_models(stream: &mut TcpStream, script: Script, asked: usize) -> std::io::Result<()> {
+    if asked <= script.loading {
+        return write_json(stream, "503 Service Unavailable", &json!({"error": {"message": "loading"}}));
+    }
+    match script.lack {
+        Lack::Model => write_json(stream, "200 OK", &json!({"data": []})),
+        Lack::Status => write_json(stream, "401 Unauthorized", &json!({"error": {"message": "no key"}})),
+        _ => write_json(stream, "200 OK", &json!({"data": [{"id": "mock"}]})),
+    }
 }
 
 fn choice(index: u64, is_chat: bool, text: &str, ends: bool) -> Value {
