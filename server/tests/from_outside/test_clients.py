@@ -259,6 +259,21 @@ class LiteLlmTest(unittest.TestCase):
         self.assertEqual("".join(chunk.choices[0].delta.content or "" for chunk in chunks), ANSWER)
         self.assertEqual(chunks[-1].choices[0].finish_reason, "stop")
 
+    def test_a_response_whole_and_streamed(self):
+        settings = {**self.settings, "model": "openai/demo"}
+        answer = litellm.responses(input=SOURCE, instructions="Write a synopsis.", temperature=0, **settings)
+        self.assertEqual((answer.status, answer.output[0].content[0].text), ("completed", ANSWER))
+        self.assertEqual((answer.usage.input_tokens > 1, answer.usage.output_tokens), (True, 10))
+        events = list(litellm.responses(input=SOURCE, temperature=0, stream=True, **settings))
+        self.assertEqual("".join(event.delta for event in events if event.type == "response.output_text.delta"), ANSWER)
+        self.assertEqual(events[-1].type, "response.completed")
+        self.assertEqual(events[-1].response.output[0].content[0].text, ANSWER)
+        # It asks for 16 tokens where fewer are wanted, as OpenAI's least.
+        short = litellm.responses(input=SOURCE, max_output_tokens=16, extra_body={"ignore_eos": True}, **settings)
+        self.assertEqual((short.status, short.incomplete_details.reason), ("incomplete", "max_output_tokens"))
+        with self.assertRaises(litellm.BadRequestError):
+            litellm.responses(input=SOURCE, top_p=1.5, **settings)
+
     def test_embeddings(self):
         answer = litellm.embedding(input=[SOURCE], **{**self.settings, "model": "openai/demo"})
         self.assertEqual(len(answer.data[0]["embedding"]), 192)
@@ -288,6 +303,22 @@ class LangChainTest(unittest.TestCase):
         self.assertEqual(answer.content, ANSWER)
         self.assertEqual(answer.usage_metadata["output_tokens"], 10)
         self.assertEqual("".join(chunk.content for chunk in model.stream(SOURCE)), ANSWER)
+
+    def test_a_response_whole_streamed_and_with_a_schema(self):
+        model = ChatOpenAI(temperature=0, use_responses_api=True, **self.settings)
+        answer = model.invoke([("system", "Write a synopsis."), ("human", SOURCE)])
+        self.assertEqual(answer.text, ANSWER)
+        self.assertTrue(answer.response_metadata["id"].startswith("resp_"))
+        self.assertEqual(answer.usage_metadata["output_tokens"], 10)
+        self.assertEqual("".join(chunk.text for chunk in model.stream(SOURCE)), ANSWER)
+        # Its own answer goes back as an item of the next one.
+        self.assertEqual(model.invoke([("human", "A game of cards."), answer, ("human", SOURCE)]).text, ANSWER)
+        schema = {"title": "package", "type": "object", "properties": {"section": {"enum": ["libs", "doc"]}},
+                  "required": ["section"], "additionalProperties": False}
+        formed = model.with_structured_output(schema, method="json_schema").invoke(SOURCE)
+        self.assertIn(formed["section"], ["libs", "doc"])
+        with self.assertRaises(openai.BadRequestError):
+            model.invoke(SOURCE, top_p=1.5)
 
     def test_embeddings_of_documents(self):
         # Its own cutting of texts knows only OpenAI's tokenizers.
