@@ -133,3 +133,16 @@ fn a_lexer_that_comes_to_its_limit_within_a_search_ends_the_answer_with_the_reas
     }
     assert!((3..55).contains(&refused), "{refused} of the limits are too low");
 }
+
+#[test]
+fn a_search_for_runs_leaves_the_work_of_a_mask_to_the_walk() {
+    // Each printable character ends a lexeme, in a row of 300 items: the walk alone makes 95 of them, of at most 50,000
+    // items.
+    let letters: Vec<String> = (b' '..=b'~').map(|byte| format!("/[\\x{byte:02x}]/ rest")).collect();
+    let rest: Vec<String> = (0..300).map(|number| format!("/\\x01{number}/")).collect();
+    let text = format!("start: {}\nrest: {}\n", letters.join(" | "), rest.join(" | "));
+    let mut parser = DEMO.factory.create_parser(Grammar::Lark(text).into_library()).unwrap();
+    parser.bias_computer = FINDER.clone();
+    parser.start_without_prompt();
+    assert!(parser.compute_mask().unwrap().num_set() >= 95);
+}

@@ -86,6 +86,11 @@ struct Rest {
 struct Found {
     /// Bytes that lead to the state, and those of a character that is gone on with.
     path: Vec<u8>,
+    /// Rows that the parser had made at the state.
+    rows: usize,
+    /// Whether a lexeme ended. The grammar has its say there, and the lexer's state alone tells nothing. Each row that
+    /// the parser makes then is work, of which a mask has no more than a bound.
+    is_lexeme_ended: bool,
     is_any_taken: bool,
     is_any_refused: bool,
     next: Vec<usize>,
@@ -153,18 +158,15 @@ impl<'a, 'b> Search<'a, 'b> {
             self.parser.pop_bytes(taken);
             return Following::Unknown;
         }
-        let rows = self.rows();
-        let mut found =
-            Found { path, is_any_taken: false, is_any_refused: false, next: vec![], last: None, begun: vec![] };
+        let mut found = Found::after(path, self.rows());
         for byte in b' '..=b'\xf4' {
             self.begin(byte, &mut found);
-            if found.is_any_taken && found.is_any_refused {
+            if found.is_unknown() {
                 break;
             }
         }
         self.parser.pop_bytes(depth);
-        // Where a lexeme ends, the grammar has its say, and the lexer's state alone tells nothing.
-        if self.rows() != rows || found.is_any_taken && found.is_any_refused {
+        if found.is_unknown() {
             return Following::Unknown;
         }
         if !found.is_any_taken {
@@ -201,7 +203,9 @@ impl<'a, 'b> Search<'a, 'b> {
 
     /// Tries characters by their next byte and the rest after it.
     fn go_on(&mut self, byte: u8, rest: Option<Rest>, found: &mut Found) {
-        if !self.parser.try_push_byte(byte) {
+        let is_taken = self.parser.try_push_byte(byte);
+        found.is_lexeme_ended |= self.rows() != found.rows;
+        if !is_taken {
             found.is_any_refused = true;
             return;
         }
@@ -219,12 +223,27 @@ impl<'a, 'b> Search<'a, 'b> {
                 found.begun.push((state, rest));
                 for byte in rest.low..=rest.high {
                     self.go_on(byte, rest.after(), found);
+                    if found.is_unknown() {
+                        break;
+                    }
                 }
             }
             Some(_) => {}
         }
         found.path.pop();
         self.parser.pop_bytes(1);
+    }
+}
+
+impl Found {
+    fn after(path: Vec<u8>, rows: usize) -> Self {
+        let (next, last, begun) = (Vec::new(), None, Vec::new());
+        Self { path, rows, is_lexeme_ended: false, is_any_taken: false, is_any_refused: false, next, last, begun }
+    }
+
+    /// Whether what was tried is of no use, and so is what is left to try.
+    const fn is_unknown(&self) -> bool {
+        self.is_lexeme_ended || self.is_any_taken && self.is_any_refused
     }
 }
 
