@@ -52,6 +52,8 @@ pub(super) struct MaskThreads {
     pool: Option<rayon::ThreadPool>,
     reports: (Sender<Report>, Receiver<Report>),
     under_way: HashMap<PlaceId, UnderWay>,
+    /// Number of moves that were begun.
+    begun: u64,
     /// Moves under way that were not heard of.
     silent: usize,
     seen: Vec<(PlaceId, Seen)>,
@@ -60,6 +62,8 @@ pub(super) struct MaskThreads {
 
 /// A move that is not over.
 struct UnderWay {
+    /// Which one of all moves it is: reports of one before it to the same place are passed over.
+    number: u64,
     /// Whether anybody needs it.
     need: Need,
     /// When it came up.
@@ -74,6 +78,8 @@ struct UnderWay {
 
 struct Report {
     to: PlaceId,
+    /// Which one of all moves it is of.
+    number: u64,
     news: News,
 }
 
@@ -89,7 +95,7 @@ impl MaskThreads {
     /// No move was begun yet.
     pub fn new(limits: MaskLimits, metrics: Arc<EngineMetrics>) -> Self {
         let (under_way, seen) = (HashMap::new(), Vec::new());
-        Self { limits, pool: None, reports: channel(), under_way, silent: 0, seen, metrics }
+        Self { limits, pool: None, reports: channel(), under_way, begun: 0, silent: 0, seen, metrics }
     }
 
     /// The time that a step may wait.
@@ -97,16 +103,19 @@ impl MaskThreads {
         self.limits.wait
     }
 
-    /// Begins moves.
+    /// Begins moves. One to a place to which another is under way takes its place: nothing is heard of that one.
     pub fn start(&mut self, moves: impl Iterator<Item = Move>) {
         for one in moves {
-            let (began, queued) = (Arc::<OnceLock<Instant>>::default(), Instant::now());
-            let clock = Arc::clone(&began);
-            let under_way = UnderWay { need: one.need(), queued, began: clock, is_heard: false, is_late: false };
-            self.under_way.insert(one.to, under_way);
-            self.silent += 1;
+            self.begun += 1;
+            let (number, queued) = (self.begun, Instant::now());
+            let clock = Arc::<OnceLock<Instant>>::default();
+            let (need, began) = (one.need(), Arc::clone(&clock));
+            let under_way = UnderWay { number, need, queued, began, is_heard: false, is_late: false };
+            let before = self.under_way.insert(one.to, under_way);
+            let was_silent = before.is_some_and(|before| !before.is_heard);
+            self.silent += usize::from(!was_silent);
             let reports = self.reports.0.clone();
-            let make = move || make(one, &began, &reports);
+            let make = move || make(one, &clock, |to, news| _ = reports.send(Report { to, number, news }));
             match self.pool() {
                 Some(pool) => pool.spawn(make),
                 None => make(),
@@ -172,9 +181,10 @@ impl MaskThreads {
         }
     }
 
-    fn take(&mut self, Report { to, news }: Report) {
+    fn take(&mut self, Report { to, number, news }: Report) {
         // A move that took too long, or whose request is over, is not waited for any more.
-        let Some(one) = self.under_way.get_mut(&to).filter(|one| one.need.is_there()) else { return };
+        let is_awaited = |one: &&mut UnderWay| one.number == number && one.need.is_there();
+        let Some(one) = self.under_way.get_mut(&to).filter(is_awaited) else { return };
         let was_silent = !std::mem::replace(&mut one.is_heard, true);
         self.silent -= usize::from(was_silent);
         match news {
@@ -214,9 +224,11 @@ impl MaskThreads {
             None if one.queued.elapsed() > queue => Some(NoToken::NoThread { waited: queue }),
             _ => None,
         };
-        let long = self.under_way.iter().filter_map(|(to, one)| Some((*to, cause(one)?)));
-        for (to, cause) in long.collect::<Vec<_>>() {
-            self.take(Report { to, news: News::Failed(cause) });
+        let failed = |(to, one): (&PlaceId, &UnderWay)| {
+            Some(Report { to: *to, number: one.number, news: News::Failed(cause(one)?) })
+        };
+        for report in self.under_way.iter().filter_map(failed).collect::<Vec<_>>() {
+            self.take(report);
         }
     }
 
@@ -233,15 +245,14 @@ impl MaskThreads {
     }
 }
 
-/// Makes a move, if anybody needs it, and reports of it.
-fn make(one: Move, clock: &OnceLock<Instant>, reports: &Sender<Report>) {
+/// Makes a move, if anybody needs it, and reports of it. The step loop listens, unless its thread is gone.
+fn make(one: Move, clock: &OnceLock<Instant>, report: impl Fn(PlaceId, News)) {
     if !one.need().is_there() {
         return;
     }
     let began = *clock.get_or_init(Instant::now);
     let to = one.to;
-    // The step loop listens, unless its thread is gone.
-    let tell = |news| _ = reports.send(Report { to, news });
+    let tell = |news| report(to, news);
     let tells_forced = one.is_forced_on();
     // The library catches its own panics; one more would end the process with everybody's requests.
     let outcome = catch_unwind(AssertUnwindSafe(|| {
@@ -254,4 +265,86 @@ fn make(one: Move, clock: &OnceLock<Instant>, reports: &Sender<Report>) {
         Ok(()) => News::Reached(began.elapsed()),
         Err(error) => News::Failed(NoToken::Unfollowed(error)),
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::request::{Caller, Constrain, Constraint, ConstraintState, GenerationRequest, RequestId};
+    use crate::scheduler::{BoundaryTokens, PoolSize, Scheduler, SchedulerLimits};
+
+    const LIMITS: SchedulerLimits = SchedulerLimits {
+        pool: PoolSize { pages: 64, source_page_tokens: 16 },
+        running_rows: 8,
+        call_rows: 8,
+        step_rows: 16,
+        step_encoder_tokens: 64,
+        draft_rows: 0,
+        encoder_layers: 4,
+    };
+
+    /// Allows all of 32 ids once it is opened.
+    #[derive(Debug)]
+    struct Gated(Mutex<Receiver<()>>);
+
+    #[derive(Debug)]
+    struct Open;
+
+    impl Constrain for Gated {
+        fn start(&self) -> Box<dyn ConstraintState> {
+            self.0.lock().unwrap().recv().unwrap();
+            Box::new(Open)
+        }
+    }
+
+    impl ConstraintState for Open {
+        fn fork(&self) -> Box<dyn ConstraintState> {
+            Box::new(Self)
+        }
+
+        fn write_allowed(&mut self, words: &mut Vec<u32>) -> Result<(), ConstraintError> {
+            *words = vec![u32::MAX];
+            Ok(())
+        }
+
+        fn advance(&mut self, _: u32) -> Result<(), ConstraintError> {
+            Ok(())
+        }
+
+        fn list_forced(&mut self, _: &mut Vec<u32>) {}
+    }
+
+    /// A scheduler with a move to the place of its first sequence, and what opens its way.
+    fn gated() -> (Scheduler, Sender<()>) {
+        let (open, gate) = channel();
+        let tokens = BoundaryTokens { start: 0, end: vec![1], vocabulary: 32 };
+        let mut scheduler = Scheduler::new(LIMITS, tokens);
+        let constraint = Some(Constraint::new(Gated(Mutex::new(gate))));
+        let asked = GenerationRequest { constraint, ..GenerationRequest::new(&[5; 8][..], 4) };
+        scheduler.submit(RequestId(0), &Caller::default(), asked).unwrap();
+        scheduler.plan(&mut Plan::default());
+        (scheduler, open)
+    }
+
+    #[test]
+    fn nothing_is_heard_of_a_move_whose_place_another_has_taken() {
+        let limits = MaskLimits { threads: 2, ..MaskLimits::default() };
+        let mut threads = MaskThreads::new(limits, Arc::default());
+        let mut schedulers = [gated(), gated()];
+        for (scheduler, _) in &mut schedulers {
+            threads.start(scheduler.take_moves());
+        }
+        // The places are of two schedulers, and have the same name.
+        for (left, (_, open)) in [1, 0].into_iter().zip(&schedulers) {
+            assert_eq!((threads.under_way.len(), threads.silent), (1, 1));
+            open.send(()).unwrap();
+            for _ in ["gone", "reached"] {
+                let report = threads.reports.1.recv().unwrap();
+                threads.take(report);
+            }
+            assert_eq!((threads.under_way.len(), threads.silent), (left, left));
+        }
+    }
 }
