@@ -15,6 +15,13 @@ pub const KNOWN_SENTINELS: usize = 256;
 const T5_SENTINELS: usize = 100;
 /// Number in the name of T5Gemma 2's first sentinel, as the model's own examples have it.
 const T5GEMMA2_FIRST: usize = 6237;
+/// Largest `N` for which `<unusedN>` is looked up: Gemma 2 has 99 of them, Gemma 3 6242.
+const MAX_UNUSED: usize = 10_000;
+/// Sentinels in the marks that earlier versions left, however many the training took.
+const SENTINELS_OF_OLD_MARKS: usize = 32;
+/// Number of mode tokens, of R, X and S denoisers. Where they are among the pieces that training takes by default, they
+/// are no sentinels.
+pub(crate) const MODES: usize = 3;
 
 /// How a model is asked for a span.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,20 +55,23 @@ impl Infilling {
     /// Every problem with the pieces that are named.
     pub fn find(tokenizer: &Tokenizer, pieces: InfillingPieces<'_>) -> Result<Option<Self>, Vec<String>> {
         let InfillingPieces { sentinels: named, mode, trained, vocab } = pieces;
-        let (mut sentinels, trained_mode) = match trained {
-            _ if named.len() > MOST_SENTINELS => {
-                let count = named.len();
-                return Err(vec![format!("sentinels names {count} pieces, and at most {MOST_SENTINELS} are used")]);
-            }
-            _ if !named.is_empty() => (piece_ids(tokenizer, named, vocab)?, None),
-            Some(trained) => (trained.sentinels, trained.mode),
-            None => (known_sentinels(tokenizer, vocab), None),
-        };
-        sentinels.truncate(KNOWN_SENTINELS);
-        let mode = match mode {
-            "" => trained_mode,
+        if named.len() > MOST_SENTINELS {
+            let count = named.len();
+            return Err(vec![format!("sentinels names {count} pieces, and at most {MOST_SENTINELS} are used")]);
+        }
+        let named_mode = match mode {
+            "" => None,
             mode => piece_ids(tokenizer, &[mode.to_owned()], vocab)?.first().copied(),
         };
+        let (mut sentinels, mode) = match trained {
+            _ if !named.is_empty() => (piece_ids(tokenizer, named, vocab)?, named_mode),
+            Some(trained) => {
+                let mode = named_mode.or(trained.mode);
+                (completed(trained.sentinels, mode, &default_sentinels(tokenizer, vocab)), mode)
+            }
+            None => (known_sentinels(tokenizer, vocab), named_mode),
+        };
+        sentinels.truncate(KNOWN_SENTINELS);
         let problem = match mode {
             Some(_) if sentinels.is_empty() => "infilling_mode names a mode token, and no sentinels are known",
             Some(mode) if sentinels.contains(&mode) => "infilling_mode names a sentinel",
@@ -121,6 +131,35 @@ pub(crate) fn known_sentinels(tokenizer: &Tokenizer, vocab: usize) -> Vec<u32> {
         return t5;
     }
     (0..=T5GEMMA2_FIRST).rev().map_while(|number| id_of(format!("<unused{number}>"))).collect()
+}
+
+/// The sentinels that training takes by default, mode tokens among them, in their order.
+pub(crate) fn default_sentinels(tokenizer: &Tokenizer, vocab: usize) -> Vec<u32> {
+    let known = known_sentinels(tokenizer, vocab);
+    if known.is_empty() { unused_pieces(tokenizer, vocab) } else { known }
+}
+
+/// The pieces `<unusedN>`, in the order of their numbers. None of an id that is not below `vocab`.
+pub(crate) fn unused_pieces(tokenizer: &Tokenizer, vocab: usize) -> Vec<u32> {
+    let ids = (0..MAX_UNUSED).filter_map(|number| tokenizer.id_of(&format!("<unused{number}>")));
+    ids.filter(|&id| (id as usize) < vocab).collect()
+}
+
+/// All sentinels of a training whose mark has these.
+///
+/// Marks of earlier versions have the first 32 alone. Where these are those that training takes by default, the model
+/// was trained with the further ones, too: they are no text, in prompts as little as in spans. Those of a training
+/// that named more than 32 are not known.
+fn completed(mut marked: Vec<u32>, mode: Option<u32>, by_default: &[u32]) -> Vec<u32> {
+    let first = by_default.iter().position(|id| marked.first() == Some(id));
+    let Some(first) = first.filter(|_| marked.len() == SENTINELS_OF_OLD_MARKS) else { return marked };
+    let mut rest = by_default[first..].iter();
+    let are_all = marked.iter().all(|id| rest.any(|other| other == id));
+    let passed = by_default.len() - first - rest.len();
+    if are_all && passed <= marked.len() + MODES {
+        marked.extend(rest.filter(|&&id| mode != Some(id)));
+    }
+    marked
 }
 
 /// The ids of pieces, each at most once.
@@ -198,6 +237,31 @@ mod tests {
         assert_eq!((found.sentinels().len(), found.further().len()), (32, 62));
         assert!(found.is_sentinel(4096) && found.is_sentinel(4189) && !found.is_sentinel(4190));
         assert_eq!(found.further()[0], 4128);
+    }
+
+    #[test]
+    fn a_mark_of_the_first_32_sentinels_of_a_training_stands_for_all_of_them() {
+        let t5: Vec<String> = (0..50).map(|number| format!("<extra_id_{number}>")).collect();
+        let unused: Vec<String> = (0..50).map(|number| format!("<unused{number}>")).collect();
+        let further_of = |names: &[String], marked: Vec<u32>, mode: Option<u32>| {
+            let pieces = tokenizer(&names.iter().map(String::as_str).collect::<Vec<_>>());
+            let trained = Some(DenoisingTokens { sentinels: marked.clone(), mode });
+            let pieces_of = InfillingPieces { sentinels: &[], mode: "", trained, vocab: 4140 };
+            let found = Infilling::find(&pieces, pieces_of).unwrap().unwrap();
+            assert_eq!(found.sentinels(), marked);
+            found.further().to_vec()
+        };
+        let further = |names: &[String], marked| further_of(names, marked, None);
+        assert_eq!(further(&t5, (4096..4128).collect()), (4128..4140).collect::<Vec<_>>());
+        // The first three stand for modes, or the last of these among the sentinels.
+        assert_eq!(further(&unused, (4099..4131).collect()), (4131..4140).collect::<Vec<_>>());
+        let around = (4096..4129).filter(|&id| id != 4100).collect();
+        assert_eq!(further(&unused, around), (4129..4140).collect::<Vec<_>>());
+        assert_eq!(further_of(&unused, (4096..4128).collect(), Some(4128)), (4129..4140).collect::<Vec<_>>());
+        // A mark of a training with fewer, or with others that its settings named.
+        assert!(further(&t5, (4096..4127).collect()).is_empty());
+        assert!(further(&t5, (4096..4128).rev().collect()).is_empty());
+        assert!(further(&t5, (10..42).collect()).is_empty());
     }
 
     #[test]

@@ -3,14 +3,9 @@
 //! Used by `recipe` for `ul2`. Errors name the key to set.
 
 use crate::config::DenoisingTokens;
-use crate::infilling::{KNOWN_SENTINELS, known_sentinels, piece_ids};
+use crate::infilling::{KNOWN_SENTINELS, MODES, default_sentinels, piece_ids, unused_pieces};
 use crate::tokenizer::Tokenizer;
 use crate::training::settings::DenoiserMix;
-
-/// Largest `N` for which `<unusedN>` is looked up: Gemma 2 has 99 of them, Gemma 3 6242.
-const MAX_UNUSED: usize = 10_000;
-/// Number of modes: R, X and S.
-const MODES: usize = 3;
 
 /// Ids of the pieces.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,10 +29,7 @@ pub(super) struct Wanted<'a> {
 impl DenoisingPieces {
     /// Finds the pieces; problems name the key to set.
     pub fn find(tokenizer: &Tokenizer, wanted: Wanted<'_>) -> Result<Self, Vec<String>> {
-        let unused: Vec<u32> = (0..MAX_UNUSED)
-            .filter_map(|number| tokenizer.id_of(&format!("<unused{number}>")))
-            .filter(|&id| (id as usize) < wanted.vocab)
-            .collect();
+        let unused = unused_pieces(tokenizer, wanted.vocab);
         let mut problems = Vec::new();
         let modes = modes(tokenizer, wanted, &unused).unwrap_or_else(|found| {
             problems.extend(found);
@@ -51,8 +43,10 @@ impl DenoisingPieces {
         if let Some(position) = named.iter().position(is_mode) {
             problems.push(format!("objective.sentinels: {:?} is a mode token", wanted.sentinels[position]));
         }
-        let known = || Some(known_sentinels(tokenizer, wanted.vocab)).filter(|known| !known.is_empty());
-        let by_default = || known().unwrap_or(unused).into_iter().filter(|id| !is_mode(id)).collect();
+        let by_default = || {
+            let pieces = default_sentinels(tokenizer, wanted.vocab);
+            pieces.into_iter().filter(|id| !is_mode(id)).collect()
+        };
         let sentinels: Vec<u32> = if wanted.sentinels.is_empty() { by_default() } else { named };
         if problems.is_empty() && sentinels.is_empty() {
             let taken = if modes.is_some() { " beside the mode tokens" } else { "" };
