@@ -3,17 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use llguidance::TokenParser;
-use llguidance::api::StopReason;
-use llguidance::earley::{BiasComputer, ParserRecognizer};
-use llguidance::toktrie::{SimpleVob, TokEnv, TokTrie};
-
+use super::reader::{Reader, broken};
+use super::vocabulary::LEXER_STATES;
 use crate::request::{Constrain, ConstraintError, ConstraintState};
-
-/// Bytes of an item of a parser's table, of what it keeps of each lexeme beside, and of each text that it captures.
-const ITEM_BYTES: usize = 16;
-const LEXEME_BYTES: usize = 256;
-const CAPTURE_BYTES: usize = 64;
 
 /// A compiled grammar.
 pub(super) struct Compiled(Arc<Shared>);
@@ -22,7 +14,7 @@ pub(super) struct Compiled(Arc<Shared>);
 struct Shared {
     /// Has read nothing. What the lexer of a parser learns, and how it fails, is shared by its clones, so every answer
     /// begins with a deep clone of this one.
-    start: TokenParser,
+    start: Reader,
     end_tokens: Vec<u32>,
     size: Size,
 }
@@ -42,21 +34,18 @@ pub(super) struct Size {
 #[derive(Clone)]
 struct Place {
     shared: Arc<Shared>,
-    parser: TokenParser,
+    reader: Reader,
     /// Tokens that were read.
     tokens: Vec<u32>,
-    /// Bytes of what the parser keeps of them.
-    read_bytes: usize,
     /// Growth up to which the lexer keeps what it has learned.
     retry_at: usize,
+    /// Whether the tokens could not be read again.
+    is_lost: bool,
 }
 
-/// Finds no tokens. The library gives its lexer the fuel of a step only when it is asked for tokens.
-struct Refill(TokEnv);
-
 impl Compiled {
-    /// The grammar of a parser that has read nothing.
-    pub fn new(start: TokenParser, end_tokens: &[u32], size: Size) -> Self {
+    /// The grammar of a reader that has read no token.
+    pub fn new(start: Reader, end_tokens: &[u32], size: Size) -> Self {
         Self(Arc::new(Shared { start, end_tokens: end_tokens.to_vec(), size }))
     }
 }
@@ -77,24 +66,31 @@ impl Constrain for Compiled {
 
 impl Place {
     fn start(shared: &Arc<Shared>) -> Self {
-        Self {
-            shared: Arc::clone(shared),
-            parser: shared.start.deep_clone(),
-            tokens: Vec::new(),
-            read_bytes: 0,
-            retry_at: shared.size.growth,
-        }
-    }
-
-    /// Whether the library has stopped because nothing but an end token is left.
-    fn is_over(&self) -> bool {
-        matches!(self.parser.stop_reason(), StopReason::NoExtension | StopReason::EndOfSentence)
+        let (reader, tokens) = (shared.start.deep_clone(), Vec::new());
+        Self { shared: Arc::clone(shared), reader, tokens, retry_at: shared.size.growth, is_lost: false }
     }
 
     /// Bytes beyond those of a beginning.
     fn growth(&self) -> usize {
-        let lexer_bytes = |parser: &TokenParser| parser.parser.lexer_stats().num_bytes;
-        self.read_bytes + lexer_bytes(&self.parser).saturating_sub(lexer_bytes(&self.shared.start))
+        let lexer_bytes = |reader: &Reader| reader.parser.parser.lexer_stats().num_bytes;
+        let learned = lexer_bytes(&self.reader).saturating_sub(lexer_bytes(&self.shared.start));
+        self.kept_bytes() + learned
+    }
+
+    /// Bytes of everything that is read, beyond those of a beginning. They cannot be forgotten.
+    fn kept_bytes(&self) -> usize {
+        self.reader.kept_bytes() - self.shared.start.kept_bytes()
+    }
+
+    /// Number of states that the lexer has.
+    fn states(&self) -> usize {
+        self.reader.parser.parser.lexer_stats().num_states
+    }
+
+    /// Whether the reader is of no use any more: its lexer has as many states as it may. Clones share it, so any of
+    /// them may have filled it.
+    fn is_used_up(&self) -> bool {
+        self.is_lost || self.states() >= LEXER_STATES.most
     }
 
     /// Forgets what the lexer has learned where that takes too much memory: it learns anew what it needs.
@@ -104,42 +100,55 @@ impl Place {
         if self.growth() <= self.retry_at {
             return Ok(());
         }
-        let most = self.shared.size.growth;
-        let mut anew = Self::start(&self.shared);
-        let refill = Refill(self.parser.token_env.clone());
-        for &token in &self.tokens {
-            anew.refuel(&refill);
-            anew.read(token)?;
-        }
-        if anew.growth() > most {
+        self.forget()?;
+        let (most, growth) = (self.shared.size.growth, self.growth());
+        if growth > most {
             let reason = format!("following it takes more than {most} bytes (limits.form_growth_bytes)");
             return Err(ConstraintError { reason });
         }
-        anew.retry_at = most.max(anew.growth() + most / 4);
-        *self = anew;
+        self.retry_at = most.max(growth + most / 4);
         Ok(())
     }
 
-    /// Gives the lexer the fuel of a step, as a mask would.
-    fn refuel(&mut self, refill: &Refill) {
-        // What is found after a beginning is not kept as a mask; after none it would be.
-        self.parser.parser.compute_bias(refill, b" ");
+    /// Reads all tokens again, with a lexer that has learned nothing but what it needs for them.
+    fn forget(&mut self) -> Result<(), ConstraintError> {
+        let tokens = std::mem::take(&mut self.tokens);
+        *self = Self { retry_at: self.retry_at, is_lost: true, ..Self::start(&self.shared) };
+        let most_bytes = self.most_bytes();
+        let outcome = tokens.iter().try_for_each(|&token| {
+            self.reader.refuel();
+            self.reader.read(token, most_bytes)
+        });
+        self.tokens = tokens;
+        outcome?;
+        if self.states() > LEXER_STATES.needed {
+            let reason = format!("following it takes more than {} states of a lexer", LEXER_STATES.needed);
+            return Err(ConstraintError { reason });
+        }
+        self.is_lost = false;
+        Ok(())
     }
 
     fn read(&mut self, token: u32) -> Result<(), ConstraintError> {
-        let parser = &mut self.parser;
-        let (before, captured) = (parser.parser_stats().clone(), parser.captures().len());
-        let taken_back = parser.consume_token(token).map_err(|error| broken(&error))?;
-        if taken_back > 0 {
-            return Err(broken(&"it takes back what was written"));
-        }
-        let more = parser.parser_stats().delta(&before);
-        parser.check_stop().map_err(|error| broken(&error))?;
-        let captures = parser.captures().get(captured..).unwrap_or_default();
-        let captured: usize = captures.iter().map(|(name, text)| CAPTURE_BYTES + name.len() + text.len()).sum();
-        self.read_bytes += ITEM_BYTES * more.all_items + LEXEME_BYTES * more.rows + captured;
+        self.reader.read(token, self.most_bytes())?;
         self.tokens.push(token);
         Ok(())
+    }
+
+    /// Most bytes of everything that is read.
+    fn most_bytes(&self) -> usize {
+        self.shared.size.growth.saturating_add(self.shared.start.kept_bytes())
+    }
+
+    /// Finds something that comes next. A lexer that is full in the end gives nothing of meaning: another one finds it
+    /// then.
+    fn find<T>(&mut self, find: impl Fn(&mut Reader) -> T) -> Result<T, ConstraintError> {
+        let found = find(&mut self.reader);
+        if !self.is_used_up() {
+            return Ok(found);
+        }
+        self.forget()?;
+        Ok(find(&mut self.reader))
     }
 }
 
@@ -149,41 +158,36 @@ impl ConstraintState for Place {
     }
 
     fn write_allowed(&mut self, words: &mut Vec<u32>) -> Result<(), ConstraintError> {
-        let mask = if self.is_over() {
-            self.parser.token_env.tok_trie().eos_token_set()
-        } else {
-            self.parser.compute_mask().map_err(|error| broken(&error))?
-        };
+        let mask = self.find(|reader| {
+            if reader.is_over() {
+                return Ok(reader.parser.token_env.tok_trie().eos_token_set());
+            }
+            reader.parser.compute_mask().map_err(|error| broken(&error))
+        });
         words.clear();
-        words.extend_from_slice(mask.as_slice());
+        words.extend_from_slice(mask??.as_slice());
         self.stay_small()
     }
 
     fn advance(&mut self, token: u32) -> Result<(), ConstraintError> {
         // What is over reads nothing more.
-        if self.is_over() && self.shared.end_tokens.contains(&token) {
+        if self.reader.is_over() && self.shared.end_tokens.contains(&token) {
             return Ok(());
         }
-        self.read(token)
+        let read = self.read(token);
+        if !self.is_used_up() {
+            return read;
+        }
+        if read.is_err() {
+            self.tokens.push(token);
+        }
+        self.forget()
     }
 
     fn list_forced(&mut self, out: &mut Vec<u32>) {
-        out.extend(self.parser.compute_ff_tokens());
+        // A place that cannot be found again says so when it is asked for a mask.
+        out.extend(self.find(|reader| reader.parser.compute_ff_tokens()).unwrap_or_default());
     }
-}
-
-impl BiasComputer for Refill {
-    fn compute_bias(&self, _: &mut ParserRecognizer<'_>, _: &[u8]) -> SimpleVob {
-        self.trie().alloc_token_set()
-    }
-
-    fn trie(&self) -> &TokTrie {
-        self.0.tok_trie()
-    }
-}
-
-fn broken(error: &impl ToString) -> ConstraintError {
-    ConstraintError { reason: error.to_string() }
 }
 
 impl fmt::Debug for Compiled {
@@ -206,12 +210,16 @@ mod tests {
     use crate::constraint::Grammar;
     use crate::constraint::tests::DEMO;
 
-    /// The beginning of an answer that may grow by so many bytes. Its lexer's states tell so many letters apart.
-    fn start(letters: usize, growth: usize) -> Place {
-        let form = Grammar::Regex(format!("([a-d]*a[a-d]{{{letters}}}e)*"));
-        let start = form.parser(|grammar| DEMO.parser(grammar)).unwrap();
+    /// The beginning of an answer that may grow by so many bytes.
+    fn start(form: Grammar, growth: usize) -> Place {
+        let start = form.reader(|grammar| DEMO.parser(grammar), growth).unwrap();
         let size = Size { compiled: 0, answer: 0, growth };
         Place::start(&Arc::new(Shared { start, end_tokens: DEMO.end_tokens.clone(), size }))
+    }
+
+    /// A form whose lexer's states tell so many letters apart.
+    fn telling(letters: usize) -> Grammar {
+        Grammar::Regex(format!("([a-d]*a[a-d]{{{letters}}}e)*"))
     }
 
     /// A text of so many letters, which comes again after `period` of them.
@@ -222,25 +230,22 @@ mod tests {
 
     /// Growth of an answer that is asked for no masks.
     fn least_growth(letters: usize, text: impl Iterator<Item = u32>) -> usize {
-        let mut place = start(letters, usize::MAX);
-        let refill = Refill(place.parser.token_env.clone());
+        let mut place = start(telling(letters), 1 << 40);
         for token in text {
-            place.refuel(&refill);
+            place.reader.refuel();
             place.read(token).unwrap();
         }
         place.growth()
     }
 
     /// How many times an answer forgets what its lexer has learned.
-    fn times_forgotten(letters: usize, growth: usize, text: impl Iterator<Item = u32>) -> usize {
-        let mut place = start(letters, growth);
+    fn times_forgotten(mut place: Place, text: impl Iterator<Item = u32>) -> usize {
         let forgets = |token| {
-            place.parser.compute_mask().unwrap();
-            let grown = place.growth();
+            let states = place.states();
             place.write_allowed(&mut Vec::new()).unwrap();
-            let forgets = place.growth() < grown;
+            let forgets = place.states() < states;
             place.advance(token).unwrap();
-            forgets
+            forgets || place.states() < states
         };
         text.map(forgets).filter(|&forgets| forgets).count()
     }
@@ -248,14 +253,113 @@ mod tests {
     #[test]
     fn a_long_answer_that_meets_new_states_all_along_goes_on_after_it_has_forgotten_them() {
         let text = || text(3500, u32::MAX);
-        let times = times_forgotten(200, least_growth(200, text()) * 3 / 2, text());
+        let times = times_forgotten(start(telling(200), least_growth(200, text()) * 5 / 4), text());
         assert!((3..30).contains(&times), "{times} times");
     }
 
     #[test]
     fn an_answer_that_needs_nearly_what_it_may_take_does_not_forget_at_every_token() {
         let text = || text(4000, 2000);
-        let times = times_forgotten(13, least_growth(13, text()) + 1000, text());
+        let times = times_forgotten(start(telling(13), least_growth(13, text()) + 1000), text());
         assert!((3..100).contains(&times), "{times} times");
+    }
+
+    #[test]
+    fn an_answer_whose_lexer_is_full_goes_on_after_it_has_forgotten_its_states() {
+        let times = times_forgotten(start(telling(40), 1 << 40), text(3500, u32::MAX));
+        assert!((1..30).contains(&times), "{times} times");
+    }
+
+    #[test]
+    fn a_branch_goes_on_after_another_has_filled_the_lexer_that_they_share() {
+        let mut one = start(telling(40), 1 << 40);
+        let mut other = one.clone();
+        let mut text = text(20_000, u32::MAX);
+        while one.states() < LEXER_STATES.most {
+            // The lexer is filled when a token is read, without a mask.
+            one.reader.refuel();
+            one.reader.read(text.next().expect("the lexer is full after fewer tokens"), usize::MAX).ok();
+        }
+        let mut words = [Vec::new(), Vec::new()];
+        let a = DEMO.tokenizer.id_of("a").unwrap();
+        let mut alone = start(telling(40), 1 << 40);
+        for place in [&mut other, &mut alone] {
+            place.list_forced(&mut Vec::new());
+            place.advance(a).unwrap();
+        }
+        other.write_allowed(&mut words[0]).unwrap();
+        alone.write_allowed(&mut words[1]).unwrap();
+        assert_eq!(words[0], words[1]);
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_found_again_tells_nothing() {
+        let mut place = start(telling(40), 1 << 40);
+        text(50, u32::MAX).for_each(|token| place.read(token).unwrap());
+        // The form has no such text.
+        place.tokens.insert(20, DEMO.tokenizer.id_of("z").unwrap());
+        assert!(place.forget().is_err());
+        let mut forced = Vec::new();
+        place.list_forced(&mut forced);
+        assert!(forced.is_empty());
+        assert!(place.write_allowed(&mut Vec::new()).is_err());
+        assert!(place.advance(DEMO.tokenizer.id_of("a").unwrap()).is_err());
+    }
+
+    #[test]
+    fn rows_that_are_made_to_try_an_end_are_not_kept() {
+        let items: Vec<String> = (0..500).map(|number| format!("\"!{number}\"")).collect();
+        let form = Grammar::Lark(format!("start: /[a-d]*/ item\nitem: {}\n", items.join(" | ")));
+        let mut place = start(form, 256 << 10);
+        for token in text(100, u32::MAX) {
+            place.write_allowed(&mut Vec::new()).unwrap();
+            place.advance(token).unwrap();
+        }
+        assert!(place.kept_bytes() < 16 << 10, "{} bytes", place.kept_bytes());
+    }
+
+    /// Goes on by what is forced, or by any allowed token. Returns whether there was one.
+    fn go_on(place: &mut Place, random: u32) -> bool {
+        let (forced, words) = seen(place);
+        if !forced.is_empty() {
+            forced.iter().for_each(|&token| place.advance(token).unwrap());
+            return true;
+        }
+        let allowed = |id: &u32| words[*id as usize / 32] >> (id % 32) & 1 == 1 && !DEMO.ends(*id);
+        let ids: Vec<u32> = (0..DEMO.size() as u32).filter(allowed).collect();
+        let token = ids.get(random as usize % ids.len().max(1));
+        token.into_iter().for_each(|&token| place.advance(token).unwrap());
+        token.is_some()
+    }
+
+    /// The tokens that come next without a choice, and the mask.
+    fn seen(place: &mut Place) -> (Vec<u32>, Vec<u32>) {
+        let (mut forced, mut words) = (Vec::new(), Vec::new());
+        place.list_forced(&mut forced);
+        place.write_allowed(&mut words).unwrap();
+        (forced, words)
+    }
+
+    /// Texts with limits in tokens begin where the bytes before them are forced, which is before these are tokens.
+    #[test]
+    fn what_forgets_reads_texts_with_limits_in_tokens_as_before() {
+        for form in [
+            "start: (\"name: \" word \"; description: \")+\nword[max_tokens=3]: %json {\"type\": \"string\"}\n",
+            "start: (head word)+\nhead: \"the description of the \"\nword[max_tokens=4]: /[a-z ]+/\n",
+            "start: (head tail)+\nhead: /[a-d]/ \"escription of the \"\n\
+             tail[max_tokens=5]: %lark {\nstart: (/[a-z]/ \"1\")+\n}\n",
+        ] {
+            for seed in 0..4 {
+                let mut place = start(Grammar::Lark(form.into()), 1 << 40);
+                for position in 0..60 {
+                    let mut again = place.clone();
+                    again.forget().unwrap();
+                    assert_eq!(seen(&mut again), seen(&mut place), "position {position} of {form}");
+                    if !go_on(&mut place, philox(seed, [position, 0, 0, 0])[0]) {
+                        break;
+                    }
+                }
+            }
+        }
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::compiled::{Compiled, Size};
+use super::reader::Reader;
 use super::vocabulary::Vocabulary;
 use crate::request::Constraint;
 
@@ -66,10 +67,10 @@ impl Grammar {
     /// With llguidance's reason when it is wrong, unsupported, impossible or too large.
     pub fn compile(self, vocabulary: &Vocabulary) -> Result<Constraint, GrammarError> {
         let text_bytes = serde_json::to_vec(&self).map_or(0, |text| text.len());
-        let parser = self.parser(|grammar| vocabulary.parser(grammar))?;
-        let lexer = parser.parser.lexer_stats();
+        let reader = self.reader(|grammar| vocabulary.parser(grammar), vocabulary.growth)?;
+        let lexer = reader.parser.parser.lexer_stats();
         let (expressions, mask) = (lexer.num_regexps, vocabulary.size() / 8);
-        let tables = lexer.num_bytes + NODE_BYTES * lexer.num_ast_nodes + mask;
+        let tables = lexer.num_bytes + NODE_BYTES * lexer.num_ast_nodes + mask + reader.kept_bytes();
         let rules = BYTES_PER_BYTE * text_bytes;
         let of_answer = ANSWER_BYTES + ANSWER_EXPRESSION_BYTES * expressions + ANSWER_BYTES_PER_BYTE * text_bytes;
         let size = Size {
@@ -77,24 +78,28 @@ impl Grammar {
             answer: of_answer + tables,
             growth: vocabulary.growth,
         };
-        Ok(Constraint::new(Compiled::new(parser, &vocabulary.end_tokens, size)))
+        Ok(Constraint::new(Compiled::new(reader, &vocabulary.end_tokens, size)))
     }
 
-    /// A parser that has read nothing, as `make` makes it.
+    /// A reader with a parser as `make` makes it, which has read nothing but what the grammar forces, within so many
+    /// bytes of memory.
     ///
     /// # Errors
     /// As [`Self::compile`].
-    pub(super) fn parser(
+    pub(super) fn reader(
         self,
         make: impl FnOnce(TopLevelGrammar) -> Result<TokenParser, String>,
-    ) -> Result<TokenParser, GrammarError> {
+        most_bytes: usize,
+    ) -> Result<Reader, GrammarError> {
         // A panic within the library is an error of this grammar and of nothing else.
         let compiled = catch_unwind(AssertUnwindSafe(|| {
             let mut parser = make(self.into_library()).map_err(GrammarError::Refused)?;
             parser.start_without_prompt();
+            let reader = Reader::new(parser, most_bytes);
+            let mut reader = reader.map_err(|error| GrammarError::Refused(error.reason))?;
             // The first mask shows whether any answer matches.
-            parser.compute_mask().map_err(|_| GrammarError::Refused("no answer can match it".to_owned()))?;
-            Ok(parser)
+            reader.parser.compute_mask().map_err(|_| GrammarError::Refused("no answer can match it".to_owned()))?;
+            Ok(reader)
         }));
         compiled.unwrap_or_else(|_| Err(GrammarError::Refused(LIBRARY_FAILS.to_owned())))
     }

@@ -6,12 +6,14 @@
 mod compiled;
 mod compiler;
 mod fair_semaphore;
+mod forced;
 mod form_cache;
 mod grammar;
 mod mask_finder;
 #[cfg(test)]
 mod masks;
 mod reach;
+mod reader;
 mod runs;
 #[cfg(test)]
 mod schemas;

@@ -157,7 +157,9 @@ pub fn hold(mut input: impl Read) -> Result<(), TrialEnd> {
 
 fn compile(grammar: Grammar) -> Result<(), GrammarError> {
     static BYTES_ALONE: LazyLock<ParserFactory> = LazyLock::new(|| factory(&ApproximateTokEnv::single_byte_env()));
-    grammar.parser(|grammar| BYTES_ALONE.create_parser(grammar).map_err(|error| error.to_string())).map(drop)
+    let make = |grammar| BYTES_ALONE.create_parser(grammar).map_err(|error| error.to_string());
+    // The process has its own bound on memory.
+    grammar.reader(make, usize::MAX).map(drop)
 }
 
 /// Lowers a limit of this process. A limit that cannot be set is left to the others.

@@ -20,11 +20,22 @@ const LIMITS: ParserLimits = ParserLimits {
     initial_lexer_fuel: 1_000_000,
     step_lexer_fuel: 200_000,
     step_max_items: 50_000,
-    max_lexer_states: 10_000,
+    max_lexer_states: LEXER_STATES.most,
     max_grammar_size: 100_000,
     precompute_large_lexemes: false,
     verbose_errors: false,
 };
+
+/// States of a lexer.
+pub(super) struct LexerStates {
+    /// Most that an answer may need for its text alone, which leaves others room for masks.
+    pub needed: usize,
+    /// Most that a lexer has.
+    pub most: usize,
+}
+
+/// Bounds on the states of a lexer.
+pub(super) const LEXER_STATES: LexerStates = LexerStates { needed: 10_000, most: 12_500 };
 
 /// Bytes that an answer may take beyond those of its beginning, as in `config.toml`.
 const GROWTH: usize = 8 << 20;
