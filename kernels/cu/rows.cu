@@ -9,22 +9,27 @@ constexpr uint32_t WARPS = THREADS / WARP;
 // Eights of a row that one thread keeps in registers.
 constexpr uint32_t EIGHTS = 4;
 
-// out[i] = table[ids[i]] * scale
+// out[i] = table[ids[i]] * scale, or `own` where ids[i] is own_id
 struct Embed {
     const bf16* table;
     const uint32_t* ids;
     float* out;
+    const bf16* own;
     uint32_t table_pitch, out_pitch, width;
     float scale;
+    uint32_t own_id;
 };
 
 DEVICE void embed_row(const Embed& p, uint32_t id) {
-    const size_t from = size_t(id) * p.table_pitch, to = size_t(blockIdx.x) * p.out_pitch;
+    const bool is_own = id == p.own_id;
+    const bf16* table = is_own ? p.own : p.table;
+    const float scale = is_own ? 1.0f : p.scale;
+    const size_t from = is_own ? 0 : size_t(id) * p.table_pitch, to = size_t(blockIdx.x) * p.out_pitch;
     for (uint32_t column = 8 * threadIdx.x; column < p.width; column += 8 * THREADS) {
         float values[8];
-        unpack(load(p.table, from + column), values);
+        unpack(load(table, from + column), values);
 #pragma unroll
-        for (int i = 0; i < 8; i++) values[i] *= p.scale;
+        for (int i = 0; i < 8; i++) values[i] *= scale;
         store(p.out, to + column, values);
     }
 }

@@ -12,7 +12,7 @@ mod stream;
 
 pub use attention::{AttentionOps, KvColumns, RotaryRows};
 pub use products::{GatedRows, LinearRows, OutputLayer, Outputs, ProductOps};
-pub use rows::{DrawnRows, HeadNorms, Norm, RotaryHeads, RowOps, Sandwich, SeamRows};
+pub use rows::{DrawnRows, HeadNorms, Lookup, Norm, OwnRow, RotaryHeads, RowOps, Sandwich, SeamRows};
 pub use sampling::{ChosenRows, SamplingOps};
 pub use storage::Storage;
 pub use stream::{Bandwidth, KernelCost, Stream};

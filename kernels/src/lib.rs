@@ -25,8 +25,8 @@ mod weights;
 pub use attention::{AttentionShape, FullAttention, KvSide, PagedAttention, Segment, Window};
 pub use backend::{
     AttentionOps, Backend, Bandwidth, ChosenRows, DrawnRows, GatedRows, HeadNorms, KernelCost, KvColumns, LinearRows,
-    Norm, OutputLayer, Outputs, ProductOps, RotaryHeads, RotaryRows, RowOps, SamplingOps, Sandwich, SeamRows, Storage,
-    Stream,
+    Lookup, Norm, OutputLayer, Outputs, OwnRow, ProductOps, RotaryHeads, RotaryRows, RowOps, SamplingOps, Sandwich,
+    SeamRows, Storage, Stream,
 };
 pub use error::{Error, Result};
 pub use number::{DType, Precision};

@@ -54,6 +54,11 @@ fn lookups_follow_the_reference_in_both_layouts() {
 }
 
 #[test]
+fn an_id_may_have_a_row_of_its_own() {
+    on_each(&BOTH, cases::an_id_may_have_a_row_of_its_own);
+}
+
+#[test]
 fn gated_products_follow_the_reference() {
     on_each(&BOTH, cases::gated_products_follow_the_reference);
 }

@@ -5,6 +5,47 @@
 use super::storage::Storage;
 use crate::attention::AttentionShape;
 
+/// Rows of a table by their ids.
+#[derive(Debug)]
+pub struct Lookup<'a, Matrix> {
+    /// One row for each id.
+    pub table: &'a Matrix,
+    /// Factor of the table's rows.
+    pub scale: f32,
+    /// Row that stands in place of one of the table's, as for the end of an image in Gemma 3.
+    pub own: Option<OwnRow<'a, Matrix>>,
+}
+
+/// A row of its own for one id, which is not scaled.
+#[derive(Debug)]
+pub struct OwnRow<'a, Matrix> {
+    /// The id.
+    pub id: u32,
+    /// `[1, width]`, for [`MatrixUse::Lookup`](crate::MatrixUse::Lookup), in the table's number type.
+    pub row: &'a Matrix,
+}
+
+impl<'a, Matrix> Lookup<'a, Matrix> {
+    /// Lookups without a row of its own.
+    pub const fn new(table: &'a Matrix, scale: f32) -> Self {
+        Self { table, scale, own: None }
+    }
+}
+
+impl<Matrix> Clone for Lookup<'_, Matrix> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<Matrix> Copy for Lookup<'_, Matrix> {}
+
+impl<Matrix> Clone for OwnRow<'_, Matrix> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<Matrix> Copy for OwnRow<'_, Matrix> {}
+
 /// Token ids that rows take from a list of drawn ids.
 #[derive(Debug)]
 pub struct DrawnRows<'a, Drawn> {
@@ -84,16 +125,15 @@ pub trait RowOps: Storage {
     /// Copies rows: `out[i] = from[rows[i]]`.
     fn gather(&self, from: &Self::Activations, rows: &[u32], out: &mut Self::Activations);
 
-    /// `out[i] = table[ids[i]] * scale`.
-    fn embed(&self, table: &Self::Matrix, ids: &[u32], scale: f32, out: &mut Self::Activations);
+    /// `out[i] = table[ids[i]] * scale`, or the id's own row.
+    fn embed(&self, lookup: Lookup<'_, Self::Matrix>, ids: &[u32], out: &mut Self::Activations);
 
-    /// `out[i] = table[drawn[places[i]]] * scale`, by ids that the host may not know yet. Rows with
+    /// [`Self::embed`] of `drawn[places[i]]`, ids that the host may not know yet. Rows with
     /// [`NO_PLACE`](crate::NO_PLACE) are unchanged; rows whose draw failed are unspecified.
     fn embed_drawn(
         &self,
-        table: &Self::Matrix,
+        lookup: Lookup<'_, Self::Matrix>,
         ids: DrawnRows<'_, Self::Drawn>,
-        scale: f32,
         out: &mut Self::Activations,
     );
 

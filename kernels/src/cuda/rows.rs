@@ -12,7 +12,7 @@ use super::norm::{Gain, NORM_ROOM, RmsNorm, Seam};
 use super::number::Number;
 use super::rope::{HeadGains, NormedRope, Rope, RopeTable};
 use super::sample::Drawn;
-use crate::backend::{DrawnRows, Norm, RotaryHeads, RowOps, Sandwich, SeamRows};
+use crate::backend::{DrawnRows, Lookup, Norm, RotaryHeads, RowOps, Sandwich, SeamRows};
 use crate::sampling::NO_PLACE;
 
 /// Threads of the kernels in `rows.cu`.
@@ -25,10 +25,13 @@ struct Embed {
     table: u64,
     ids: u64,
     out: u64,
+    own: u64,
     table_pitch: u32,
     out_pitch: u32,
     width: u32,
     scale: f32,
+    own_id: u32,
+    unused: u32,
 }
 
 #[derive(Clone, Copy, NoUninit)]
@@ -64,8 +67,10 @@ struct Geglu {
 
 impl Embed {
     /// Rows `0 .. rows` of `out`; `ids` is the address of the list of ids.
-    fn new<D: Device>(table: &Matrix<D>, ids: u64, rows: usize, out: &Activations<D>) -> Self {
+    fn new<D: Device>(lookup: Lookup<'_, Matrix<D>>, ids: u64, rows: usize, out: &Activations<D>) -> Self {
+        let Lookup { table, scale, own } = lookup;
         assert_eq!(out.width, table.cols, "rows are as wide as the table");
+        assert!(own.is_none_or(|own| own.row.cols == table.cols), "a row of its own is as wide as the table");
         Self {
             table: table.address(),
             ids,
@@ -73,7 +78,11 @@ impl Embed {
             table_pitch: table.pitch as u32,
             out_pitch: out.pitch as u32,
             width: out.width as u32,
-            scale: 1.0,
+            scale,
+            own: own.map_or(0, |own| own.row.address()),
+            // No id of a table is that large.
+            own_id: own.map_or(u32::MAX, |own| own.id),
+            unused: 0,
         }
     }
 }
@@ -93,20 +102,20 @@ impl<D: Device> RowOps for Cuda<D> {
         self.queue().launch("gather", Blocks::per_row(rows.len(), THREADS), &params);
     }
 
-    fn embed(&self, table: &Matrix<D>, ids: &[u32], scale: f32, out: &mut Activations<D>) {
-        assert!(ids.iter().all(|&id| (id as usize) < table.rows), "an id has no row in the table");
+    fn embed(&self, lookup: Lookup<'_, Matrix<D>>, ids: &[u32], out: &mut Activations<D>) {
+        assert!(ids.iter().all(|&id| (id as usize) < lookup.table.rows), "an id has no row in the table");
         let [ids_at] = self.queue().lists([ids]);
-        let params = Embed { scale, ..Embed::new(table, ids_at, ids.len(), out) };
+        let params = Embed::new(lookup, ids_at, ids.len(), out);
         self.queue().launch("embed", Blocks::per_row(ids.len(), THREADS), &params);
     }
 
-    fn embed_drawn(&self, table: &Matrix<D>, ids: DrawnRows<'_, Drawn<D>>, scale: f32, out: &mut Activations<D>) {
+    fn embed_drawn(&self, lookup: Lookup<'_, Matrix<D>>, ids: DrawnRows<'_, Drawn<D>>, out: &mut Activations<D>) {
         let DrawnRows { drawn, places } = ids;
         let is_there = |&place: &u32| place == NO_PLACE || (place as usize) < drawn.capacity();
         assert!(places.iter().all(is_there), "an id was not drawn");
         let [places_at] = self.queue().lists([places]);
-        let embed = Embed { scale, ..Embed::new(table, drawn.address(), places.len(), out) };
-        let params = EmbedDrawn { embed, places: places_at, table_rows: table.rows as u32, unused: 0 };
+        let embed = Embed::new(lookup, drawn.address(), places.len(), out);
+        let params = EmbedDrawn { embed, places: places_at, table_rows: lookup.table.rows as u32, unused: 0 };
         self.queue().launch("embed_drawn", Blocks::per_row(places.len(), THREADS), &params);
     }
 

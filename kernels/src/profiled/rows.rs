@@ -2,13 +2,18 @@
 
 use super::device::Profiled;
 use super::profile::Op;
-use super::storage::FLOAT_BYTES;
-use crate::backend::{Backend, DrawnRows, Norm, RotaryHeads, RowOps, Sandwich, SeamRows};
+use super::storage::{FLOAT_BYTES, ProfiledMatrix};
+use crate::backend::{Backend, DrawnRows, Lookup, Norm, OwnRow, RotaryHeads, RowOps, Sandwich, SeamRows};
 use crate::sampling::NO_PLACE;
 
 /// Bytes of the weights of norms of heads.
 pub(super) fn norm_bytes<RopeTable, Gain>(heads: RotaryHeads<'_, RopeTable, Gain>) -> usize {
     if heads.norms.is_some() { 2 * heads.shape.head_dim * FLOAT_BYTES } else { 0 }
+}
+
+fn inner_lookup<Matrix>(lookup: Lookup<'_, ProfiledMatrix<Matrix>>) -> Lookup<'_, Matrix> {
+    let own = lookup.own.map(|own| OwnRow { id: own.id, row: &own.row.inner });
+    Lookup { table: &lookup.table.inner, scale: lookup.scale, own }
 }
 
 impl<B: Backend> RowOps for Profiled<B> {
@@ -17,21 +22,22 @@ impl<B: Backend> RowOps for Profiled<B> {
         self.measure(Op::of("gather"), bytes, |inner| inner.gather(&from.inner, rows, &mut out.inner));
     }
 
-    fn embed(&self, table: &Self::Matrix, ids: &[u32], scale: f32, out: &mut Self::Activations) {
-        let bytes = ids.len() * table.row_bytes() + out.bytes(ids.len());
-        self.measure(Op::of("embed"), bytes, |inner| inner.embed(&table.inner, ids, scale, &mut out.inner));
+    fn embed(&self, lookup: Lookup<'_, Self::Matrix>, ids: &[u32], out: &mut Self::Activations) {
+        let bytes = ids.len() * lookup.table.row_bytes() + out.bytes(ids.len());
+        self.measure(Op::of("embed"), bytes, |inner| inner.embed(inner_lookup(lookup), ids, &mut out.inner));
     }
 
     fn embed_drawn(
         &self,
-        table: &Self::Matrix,
+        lookup: Lookup<'_, Self::Matrix>,
         ids: DrawnRows<'_, Self::Drawn>,
-        scale: f32,
         out: &mut Self::Activations,
     ) {
         let rows = ids.places.iter().filter(|place| **place != NO_PLACE).count();
-        let bytes = rows * table.row_bytes() + out.bytes(rows);
-        self.measure(Op::of("embed_drawn"), bytes, |inner| inner.embed_drawn(&table.inner, ids, scale, &mut out.inner));
+        let bytes = rows * lookup.table.row_bytes() + out.bytes(rows);
+        self.measure(Op::of("embed_drawn"), bytes, |inner| {
+            inner.embed_drawn(inner_lookup(lookup), ids, &mut out.inner);
+        });
     }
 
     fn rms_norm(&self, x: &Self::Activations, norm: Norm<'_, Self::Gain>, rows: usize, out: &mut Self::Activations) {

@@ -5,7 +5,7 @@ use super::device::Reference;
 use super::formulas::{gelu_tanh, rms_norm, rope_angle};
 use super::matrix::Matrix;
 use super::storage::RopeTable;
-use crate::backend::{DrawnRows, HeadNorms, Norm, RotaryHeads, RowOps, Sandwich, SeamRows};
+use crate::backend::{DrawnRows, HeadNorms, Lookup, Norm, RotaryHeads, RowOps, Sandwich, SeamRows};
 use crate::sampling::DrawnIds;
 
 impl RowOps for Reference {
@@ -15,15 +15,15 @@ impl RowOps for Reference {
         }
     }
 
-    fn embed(&self, table: &Matrix, ids: &[u32], scale: f32, out: &mut Activations) {
+    fn embed(&self, lookup: Lookup<'_, Matrix>, ids: &[u32], out: &mut Activations) {
         for (index, &id) in ids.iter().enumerate() {
-            out.set(index, &scaled(table.row(id as usize), scale));
+            out.set(index, &found(lookup, id));
         }
     }
 
-    fn embed_drawn(&self, table: &Matrix, ids: DrawnRows<'_, DrawnIds>, scale: f32, out: &mut Activations) {
+    fn embed_drawn(&self, lookup: Lookup<'_, Matrix>, ids: DrawnRows<'_, DrawnIds>, out: &mut Activations) {
         for (row, id) in ids.drawn.at(ids.places) {
-            out.set(row, &scaled(table.row(id as usize), scale));
+            out.set(row, &found(lookup, id));
         }
     }
 
@@ -75,6 +75,9 @@ impl RowOps for Reference {
     }
 }
 
-fn scaled(row: &[f32], scale: f32) -> Vec<f32> {
-    row.iter().map(|w| w * scale).collect()
+fn found(lookup: Lookup<'_, Matrix>, id: u32) -> Vec<f32> {
+    match lookup.own {
+        Some(own) if own.id == id => own.row.row(0).to_vec(),
+        _ => lookup.table.row(id as usize).iter().map(|w| w * lookup.scale).collect(),
+    }
 }

@@ -1,7 +1,8 @@
 //! Ops on rows.
 
 use kernels::{
-    AttentionShape, Backend, MatrixUse, Norm, RopeSpec, RotaryHeads, RowOps, Sandwich, SeamRows, Storage, WeightPart,
+    AttentionShape, Backend, Lookup, MatrixUse, Norm, OwnRow, RopeSpec, RotaryHeads, RowOps, Sandwich, SeamRows,
+    Storage, WeightPart,
 };
 
 use super::numbers::{bytes, numbers, stored, upload, upload_wide};
@@ -14,10 +15,29 @@ pub fn lookups_follow_the_reference_in_both_layouts<B: Backend>(run: &Runner<'_,
                 let part = WeightPart::Random { rows: 130, cols, seed: 7, deviation: 1.0 };
                 let table = backend.matrix(&[part], run.precision.into(), usage).unwrap();
                 let mut out = backend.wide_activations(5, cols).unwrap();
-                backend.embed(&table, &[0, 129, 64, 63, 64], 22.625, &mut out);
+                backend.embed(Lookup::new(&table, 22.625), &[0, 129, 64, 63, 64], &mut out);
                 backend.download(&out, 5)
             });
         }
+    }
+}
+
+pub fn an_id_may_have_a_row_of_its_own<B: Backend>(run: &Runner<'_, B>) {
+    for cols in [6, 33, 512] {
+        both!(run, 0.0, |backend| {
+            let part = |rows, seed| WeightPart::Random { rows, cols, seed, deviation: 1.0 };
+            let table = backend.matrix(&[part(130, 7)], run.precision.into(), MatrixUse::Multiply).unwrap();
+            let row = backend.matrix(&[part(1, 8)], run.precision.into(), MatrixUse::Lookup).unwrap();
+            let own = Some(OwnRow { id: 64, row: &row });
+            let mut out = backend.wide_activations(5, cols).unwrap();
+            backend.embed(Lookup { table: &table, scale: 22.625, own }, &[0, 129, 64, 63, 64], &mut out);
+            let found = backend.download(&out, 5);
+            let (scaled, plain) = (&found[3 * cols..4 * cols], &found[4 * cols..]);
+            assert_eq!(plain, &found[2 * cols..3 * cols]);
+            assert!(plain.iter().all(|number| number.abs() < 8.0), "a row of its own is not scaled");
+            assert!(scaled.iter().any(|number| number.abs() > 8.0), "others are");
+            found
+        });
     }
 }
 

@@ -2,7 +2,8 @@
 
 use kernels::reference::{Reference, Rounding};
 use kernels::{
-    Backend, Draw, DrawnRows, Draws, MatrixUse, NO_PLACE, RowOps, Sampling, SamplingOps, Storage, WeightPart,
+    Backend, Draw, DrawnRows, Draws, Lookup, MatrixUse, NO_PLACE, OwnRow, RowOps, Sampling, SamplingOps, Storage,
+    WeightPart,
 };
 
 use super::numbers::{numbers, upload_wide};
@@ -92,13 +93,19 @@ pub fn drawn_ids_are_embedded_before_and_after_they_are_taken<B: Backend>(run: &
         let mut drawn = backend.drawn(3).unwrap();
         backend.sample(&upload_wide(backend, &logits, vocab), Draws::free(&draws), &mut drawn);
         let mut out = backend.wide_activations(5, cols).unwrap();
-        backend.embed(&table, &[0, 129, 64, 63, 64], 22.625, &mut out);
-        backend.embed_drawn(&table, DrawnRows { drawn: &drawn, places: &[1, NO_PLACE, 0] }, 22.625, &mut out);
+        let lookup = Lookup::new(&table, 22.625);
+        backend.embed(lookup, &[0, 129, 64, 63, 64], &mut out);
+        backend.embed_drawn(lookup, DrawnRows { drawn: &drawn, places: &[1, NO_PLACE, 0] }, &mut out);
         let mut ids = Vec::new();
         backend.take(&mut drawn, &mut ids);
         assert!(ids[0].is_some() && ids[1].is_some() && ids[2].is_none(), "{ids:?}");
         let last = DrawnRows { drawn: &drawn, places: &[NO_PLACE, NO_PLACE, NO_PLACE, 1] };
-        backend.embed_drawn(&table, last, 22.625, &mut out);
+        backend.embed_drawn(lookup, last, &mut out);
+        let row = WeightPart::Random { rows: 1, cols, seed: 8, deviation: 1.0 };
+        let row = backend.matrix(&[row], run.precision.into(), MatrixUse::Lookup).unwrap();
+        let own = Some(OwnRow { id: ids[0].unwrap_or_default(), row: &row });
+        let first = DrawnRows { drawn: &drawn, places: &[NO_PLACE, NO_PLACE, 1, NO_PLACE, 0] };
+        backend.embed_drawn(Lookup { own, ..lookup }, first, &mut out);
         backend.download(&out, 5)
     });
 }

@@ -114,6 +114,7 @@ macro_rules! tests_on {
                     linear_and_logits_follow_the_reference
                     linear_reads_rows_from_an_offset_and_fused_parts_stand_side_by_side
                     lookups_follow_the_reference_in_both_layouts
+                    an_id_may_have_a_row_of_its_own
                     norms_and_seams_follow_the_reference
                     rotation_and_gated_activation_follow_the_reference
                     scaled_rotation_follows_the_reference

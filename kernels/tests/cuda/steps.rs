@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use kernels::cuda::{Activations, Cuda, Device, Drawn, Matrix, Pages};
 use kernels::{
     AttentionOps, AttentionShape, Draw, DrawRule, DrawRules, DrawnRows, Draws, KvColumns, KvFormat, KvSide, LayerPages,
-    LayerPagesMut, LinearRows, NO_PLACE, PageShape, PageSpan, PagedAttention, PagedRows, ProductOps, RowOps,
+    LayerPagesMut, LinearRows, Lookup, NO_PLACE, PageShape, PageSpan, PagedAttention, PagedRows, ProductOps, RowOps,
     SamplingOps, Storage, Stream, TokenMask, WeightFormat,
 };
 
@@ -77,7 +77,7 @@ impl<'a, D: Device> Decoder<'a, D> {
         backend.linear(attended, &*weights, LinearRows::first(ROWS), logits);
         // Ids that the step before drew.
         let ids = DrawnRows { drawn: &*drawn, places: &[NO_PLACE, 2, NO_PLACE, 0] };
-        backend.embed_drawn(weights, ids, 1.0, embedded);
+        backend.embed_drawn(Lookup::new(weights, 1.0), ids, embedded);
         backend.sample(logits, Draws { list: &draws, rules: &rules }, drawn);
     }
 

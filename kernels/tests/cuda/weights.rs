@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use kernels::cuda::{Cuda, Device};
 use kernels::{
-    AttentionShape, Error, HeadNorms, KvFormat, MatrixUse, PageShape, RopeSpec, RotaryHeads, RowOps, Scheme, Storage,
-    WeightFormat, WeightPart,
+    AttentionShape, Error, HeadNorms, KvFormat, Lookup, MatrixUse, PageShape, RopeSpec, RotaryHeads, RowOps, Scheme,
+    Storage, WeightFormat, WeightPart,
 };
 
 /// Random weights are made on the device; they are the numbers that the host would have made.
@@ -14,7 +14,7 @@ pub fn random_weights_are_those_of_the_host<D: Device>(backend: &Cuda<D>) {
     let table = backend.matrix(&[part], WeightFormat::Bf16, MatrixUse::Lookup).unwrap();
     let ids: Vec<u32> = (0..40).collect();
     let mut out = backend.wide_activations(40, 50).unwrap();
-    backend.embed(&table, &ids, 1.0, &mut out);
+    backend.embed(Lookup::new(&table, 1.0), &ids, &mut out);
     let mut expected = vec![0.0; 40 * 50];
     expected.chunks_mut(50).enumerate().for_each(|(row, values)| part.read_row(row, values));
     expected.iter_mut().for_each(|value| *value = kernels::math::round_bf16(*value));

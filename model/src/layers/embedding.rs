@@ -1,6 +1,6 @@
 //! The embedding of a stack: `residual = table[tokens] * scale`.
 
-use kernels::{Backend, DrawnRows};
+use kernels::{Backend, DrawnRows, Lookup};
 
 use crate::rows::RowTokens;
 
@@ -16,9 +16,10 @@ impl<B: Backend> Embedding<B> {
     /// Writes the rows of the tokens, whether the host knows their ids or the device drew them.
     pub fn embed(&self, backend: &B, tokens: &RowTokens<'_, B::Drawn>, residual: &mut B::Activations) {
         let (RowTokens::Host(ids) | RowTokens::Drawn { host: ids, .. }) = tokens;
-        backend.embed(&self.table, ids, self.scale, residual);
+        let lookup = Lookup::new(&self.table, self.scale);
+        backend.embed(lookup, ids, residual);
         if let RowTokens::Drawn { drawn, places, .. } = tokens {
-            backend.embed_drawn(&self.table, DrawnRows { drawn, places }, self.scale, residual);
+            backend.embed_drawn(lookup, DrawnRows { drawn, places }, residual);
         }
     }
 }

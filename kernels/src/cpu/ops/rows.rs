@@ -1,6 +1,6 @@
 //! Ops on rows: threads share the rows, and each row is computed by the functions of `rows`.
 
-use crate::backend::{DrawnRows, HeadNorms, Norm, RotaryHeads, RowOps, Sandwich, SeamRows};
+use crate::backend::{DrawnRows, HeadNorms, Lookup, Norm, RotaryHeads, RowOps, Sandwich, SeamRows};
 use crate::cpu::activations::{Activations, Gain, LEAST_NUMBERS, RopeTable};
 use crate::cpu::matrix::Matrix;
 use crate::cpu::pool::RowPairsMut;
@@ -17,19 +17,19 @@ impl RowOps for Cpu {
         }
     }
 
-    fn embed(&self, table: &Matrix, ids: &[u32], scale: f32, out: &mut Activations) {
+    fn embed(&self, lookup: Lookup<'_, Matrix>, ids: &[u32], out: &mut Activations) {
         let width = out.width;
         out.split(&self.pool, ids.len(), |rows, out| {
             for (&id, out) in ids[rows].iter().zip(out.chunks_exact_mut(width)) {
-                table.read_row(id as usize, scale, out);
+                read_row(lookup, id, out);
             }
         });
     }
 
-    fn embed_drawn(&self, table: &Matrix, ids: DrawnRows<'_, DrawnIds>, scale: f32, out: &mut Activations) {
+    fn embed_drawn(&self, lookup: Lookup<'_, Matrix>, ids: DrawnRows<'_, DrawnIds>, out: &mut Activations) {
         let width = out.width;
         for (row, id) in ids.drawn.at(ids.places) {
-            table.read_row(id as usize, scale, &mut out.data[row * width..][..width]);
+            read_row(lookup, id, &mut out.data[row * width..][..width]);
         }
     }
 
@@ -71,5 +71,12 @@ impl RowOps for Cpu {
     fn geglu(&self, gate_up: &Activations, rows: usize, out: &mut Activations) {
         let width = out.width;
         out.split(&self.pool, rows, |rows, out| rows::geglu(self.isa, gate_up.rows(rows), width, out));
+    }
+}
+
+fn read_row(lookup: Lookup<'_, Matrix>, id: u32, out: &mut [f32]) {
+    match lookup.own {
+        Some(own) if own.id == id => own.row.read_row(0, 1.0, out),
+        _ => lookup.table.read_row(id as usize, lookup.scale, out),
     }
 }
