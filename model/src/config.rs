@@ -35,5 +35,5 @@ pub(crate) use labels::named_twice;
 pub use network::NetworkConfig;
 pub use special_tokens::SpecialTokens;
 pub(crate) use stack::alternating;
-pub use stack::{LayerKind, StackConfig};
+pub use stack::{LayerKind, LayerRopes, StackConfig};
 pub use wishes::{GenerationWishes, NamedWish, SearchEnd};

@@ -3,7 +3,7 @@
 //!
 //! Called by benchmarks, which compare measured times with these floors, and before a model is loaded.
 
-use kernels::{DType, KvFormat, Precision, Scheme, WeightFormat};
+use kernels::{DType, KvFormat, Precision, Scheme, WeightFormat, Window};
 
 use crate::arithmetic::{Arithmetic, Role};
 use crate::config::{EncoderConfig, ModelConfig, StackConfig};
@@ -76,8 +76,11 @@ impl ModelConfig {
         let encoder = &self.encoder;
         let (hidden, query, kv) = (encoder.hidden, encoder.query_width(), encoder.kv_width());
         let weights = hidden * (2 * query + 2 * kv + 3 * encoder.intermediate);
-        // A window reaches as far to either side. The ends of a source, where it is cut, hardly count.
-        let seen = |layer| encoder.window(layer).map_or(source_len, |window| source_len.min(2 * window + 1));
+        // The ends of a source, where a window is cut, hardly count.
+        let seen = |layer| match encoder.encoder_window(layer) {
+            Window { left: Some(left), right: Some(right) } => source_len.min(left + 1 + right),
+            _ => source_len,
+        };
         let attended: usize = (0..encoder.layers).map(|layer| 2 * query * seen(layer)).sum();
         let cross = self.decoder.layers * 2 * self.decoder.kv_width() * hidden;
         (2 * sources * source_len * (encoder.layers * weights + attended + cross)) as u64

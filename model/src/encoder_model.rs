@@ -13,7 +13,7 @@ use crate::class_head::ClassHead;
 use crate::config::EncoderConfig;
 use crate::encoder_space::{EncoderSpace, LaneRows};
 use crate::error::Result;
-use crate::layers::{EncoderLayer, Stack};
+use crate::layers::{Embedding, EncoderLayer, Stack};
 use crate::readout::{Reader, Readout, ReadoutAsk};
 use crate::rows::SourceRows;
 use crate::weights::Loader;
@@ -23,6 +23,7 @@ pub struct EncoderModel<B: Backend> {
     backend: B,
     config: EncoderConfig,
     arithmetic: Arithmetic,
+    embedding: Embedding<B>,
     encoder: Stack<B, EncoderLayer<B>>,
     head: Option<ClassHead>,
 }
@@ -39,9 +40,11 @@ impl<B: Backend> EncoderModel<B> {
         progress: &mut dyn FnMut(u64),
     ) -> Result<Self> {
         let (arithmetic, config) = (arithmetic.into(), source.config().clone());
-        let encoder = Loader { backend: &backend, source, arithmetic, progress }.encoder(&config.encoder)?;
+        let mut loader = Loader { backend: &backend, source, arithmetic, progress };
+        let embedding = loader.encoder_embedding(&config.encoder)?;
+        let encoder = loader.encoder(&config.encoder)?;
         let head = (!config.labels.is_empty()).then(|| ClassHead::over_encoder(source)).transpose()?;
-        Ok(Self { backend, config, arithmetic, encoder, head })
+        Ok(Self { backend, config, arithmetic, embedding, encoder, head })
     }
 
     /// The configuration it was loaded with.
@@ -75,7 +78,8 @@ impl<B: Backend> EncoderModel<B> {
     /// Runs some layers in a lane. A batch may take several calls, with batches in other lanes in between.
     pub fn encode(&self, sources: SourceRows<'_>, layers: Range<usize>, lane: usize, space: &mut EncoderSpace<B>) {
         let space = space.holding(sources.tokens.len(), lane);
-        self.encoder.run(&self.encoder.pass(&self.backend, self.arithmetic, sources), layers, space);
+        let pass = self.encoder.pass(&self.backend, self.arithmetic, &self.embedding, sources);
+        self.encoder.run(&pass, layers, space);
     }
 
     /// Reads results of a lane's batch that went through every layer, and appends one for each that is asked. Waits for

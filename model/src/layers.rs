@@ -8,15 +8,17 @@ mod decoder;
 mod embedding;
 mod encoder;
 mod feed_forward;
+mod ropes;
 mod self_attention;
 mod space;
 mod stack;
 
 pub(crate) use cross_attention::CrossAttention;
 pub(crate) use decoder::{DecoderAttention, DecoderLayer};
-pub(crate) use embedding::Embedding;
+pub(crate) use embedding::{Embedding, Tables};
 pub(crate) use encoder::EncoderLayer;
 pub(crate) use feed_forward::FeedForward;
+pub(crate) use ropes::Ropes;
 pub(crate) use self_attention::SelfAttention;
 pub(crate) use space::{BufferShape, CrossSpace, DecoderSpace, StackSpace};
 pub(crate) use stack::Stack;

@@ -34,7 +34,7 @@ impl<B: Backend> Model<B> {
     }
 
     fn output_layer(&self) -> OutputLayer<'_, B::Matrix> {
-        OutputLayer { table: self.weights.output_table(), softcap: self.config.decoder.final_softcap }
+        OutputLayer { table: self.weights.tables.output(), softcap: self.config.decoder.final_softcap }
     }
 
     /// The best ids of rows of the last logits under rules, with their log-probabilities; one list for each row is
@@ -45,7 +45,7 @@ impl<B: Backend> Model<B> {
 
     /// Whether [`Self::choose`] reads an 8-bit copy of the output table instead of the table.
     pub fn screens_output(&self) -> bool {
-        let table = self.weights.output_table();
+        let table = self.weights.tables.output();
         self.backend.choice_bytes(table) < self.backend.matrix_bytes(table)
     }
 

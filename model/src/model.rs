@@ -103,15 +103,16 @@ impl<B: Backend> Model<B> {
     /// Runs some layers of the encoder in a lane of the workspace. A batch may take several calls, with decoder steps
     /// and batches in other lanes in between: they leave the lane alone.
     pub fn encode(&self, sources: SourceRows<'_>, layers: Range<usize>, lane: usize, space: &mut Workspace<B>) {
-        let (encoder, space) = (&self.weights.encoder, space.encoder.holding(sources.tokens.len(), lane));
-        encoder.run(&encoder.pass(&self.backend, self.arithmetic, sources), layers, space);
+        let Weights { tables, encoder, .. } = &self.weights;
+        let space = space.encoder.holding(sources.tokens.len(), lane);
+        encoder.run(&encoder.pass(&self.backend, self.arithmetic, &tables.encoder, sources), layers, space);
     }
 
     /// Writes the cross-attention keys and values of the first sources of a lane's batch, which went through every
     /// encoder layer.
     pub fn write_cross(&self, sources: CrossPages<'_>, lane: usize, pages: &mut B::Pages, space: &mut Workspace<B>) {
-        let decoder = &self.weights.decoder;
-        let pass = decoder.pass(&self.backend, self.arithmetic, sources);
+        let Weights { tables, decoder, .. } = &self.weights;
+        let pass = decoder.pass(&self.backend, self.arithmetic, &tables.decoder, sources);
         decoder.write_cross(&pass, &space.encoder.lane(lane).x, pages, &mut space.cross);
     }
 
@@ -129,8 +130,9 @@ impl<B: Backend> Model<B> {
     /// states in the workspace.
     pub fn decode(&self, rows: TargetRows<'_, B::Drawn>, pages: &mut B::Pages, space: &mut Workspace<B>) {
         assert!(rows.tokens.count() <= space.limits.target_rows, "a decoder step is larger than the workspace");
-        let decoder = &self.weights.decoder;
-        decoder.run(&decoder.pass(&self.backend, self.arithmetic, rows), pages, &mut space.decoder);
+        let Weights { tables, decoder, .. } = &self.weights;
+        let pass = decoder.pass(&self.backend, self.arithmetic, &tables.decoder, rows);
+        decoder.run(&pass, pages, &mut space.decoder);
     }
 
     /// The first `rows` rows of a lane's final encoder states, `[rows, hidden]`.

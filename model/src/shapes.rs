@@ -3,7 +3,9 @@
 //! Called by the server for `--shape`. Sizes are those of the released checkpoints, whose gated MLP is wider than the
 //! paper's table of parameter counts suggests.
 
-use crate::config::{ModelConfig, StackConfig, alternating};
+use kernels::RopeSpec;
+
+use crate::config::{Generation, LayerRopes, ModelConfig, StackConfig, alternating};
 use crate::error::{Error, Result};
 
 /// Names that [`shape`] understands, smallest first.
@@ -58,6 +60,7 @@ const NINE_BILLION: Size =
 impl Size {
     fn stack(self) -> StackConfig {
         StackConfig {
+            generation: Generation::Gemma2,
             hidden: self.hidden,
             intermediate: self.intermediate,
             layers: self.layers,
@@ -66,7 +69,7 @@ impl Size {
             head_dim: self.head_dim,
             query_pre_attn_scalar: self.head_dim as f32,
             rms_norm_eps: 1e-6,
-            rope_theta: 10_000.0,
+            ropes: LayerRopes::alike(RopeSpec::unscaled(10_000.0)),
             attn_softcap: Some(50.0),
             final_softcap: Some(30.0),
             sliding_window: 4096,

@@ -4,7 +4,7 @@
 //! and v of cross-attention. Each tensor is read just before it is packed and dropped afterwards, so a model is never
 //! in memory twice.
 
-use kernels::{AttentionShape, Backend, MatrixUse, Precision, RopeSpec, WeightFormat, WeightPart};
+use kernels::{AttentionShape, Backend, MatrixUse, Precision, WeightFormat, WeightPart, Window};
 
 use crate::arithmetic::{Arithmetic, Role};
 use crate::checkpoint::{
@@ -13,15 +13,15 @@ use crate::checkpoint::{
 use crate::config::{ModelConfig, StackConfig};
 use crate::error::Result;
 use crate::layers::{
-    CrossAttention, DecoderAttention, DecoderLayer, Embedding, EncoderLayer, FeedForward, SelfAttention, Stack,
+    CrossAttention, DecoderAttention, DecoderLayer, Embedding, EncoderLayer, FeedForward, Ropes, SelfAttention, Stack,
+    Tables,
 };
 
 /// All weights of a model.
 pub(crate) struct Weights<B: Backend> {
+    pub tables: Tables<B>,
     pub encoder: Stack<B, EncoderLayer<B>>,
     pub decoder: Stack<B, DecoderLayer<B>>,
-    /// The output table where it is not the decoder's own.
-    pub output: Option<B::Matrix>,
 }
 
 impl<B: Backend> Weights<B> {
@@ -34,20 +34,17 @@ impl<B: Backend> Weights<B> {
     ) -> Result<Self> {
         let config = source.config();
         let mut loader = Loader { backend, source, arithmetic, progress };
+        let tables = loader.tables(config)?;
         let encoder = loader.encoder(&config.encoder)?;
-        let decoder = loader.decoder(config)?;
-        let output = if config.tie_word_embeddings {
-            None
-        } else {
-            Some(loader.table(TableNames::encoder_decoder().output, MatrixUse::Output)?)
-        };
-        Ok(Self { encoder, decoder, output })
+        let decoder = loader.decoder(&config.decoder)?;
+        Ok(Self { tables, encoder, decoder })
     }
+}
 
-    /// The matrix of the logits.
-    pub fn output_table(&self) -> &B::Matrix {
-        self.output.as_ref().unwrap_or(&self.decoder.embedding.table)
-    }
+/// A layer of a stack, and what its self-attention sees.
+struct LayerPlace {
+    layer: usize,
+    window: Window,
 }
 
 /// Reads tensors from a source and packs them.
@@ -60,23 +57,44 @@ pub(crate) struct Loader<'a, B: Backend> {
 }
 
 impl<B: Backend> Loader<'_, B> {
-    /// Packs the encoder's tensors.
+    /// Packs the tables of an encoder-decoder.
+    fn tables(&mut self, config: &ModelConfig) -> Result<Tables<B>> {
+        let tied = config.tie_word_embeddings;
+        let encoder = self.encoder_embedding(&config.encoder)?;
+        let usage = if tied { MatrixUse::Output } else { MatrixUse::Lookup };
+        let decoder = self.embedding(StackNames::DECODER, &config.decoder, usage)?;
+        let output =
+            (!tied).then(|| self.table(TableNames::encoder_decoder().output, MatrixUse::Output)).transpose()?;
+        Ok(Tables { encoder, decoder, output })
+    }
+
+    /// Packs the embedding of an encoder that is nothing else.
+    pub fn encoder_embedding(&mut self, config: &StackConfig) -> Result<Embedding<B>> {
+        self.embedding(StackNames::ENCODER, config, MatrixUse::Lookup)
+    }
+
+    fn embedding(&mut self, names: StackNames, config: &StackConfig, usage: MatrixUse) -> Result<Embedding<B>> {
+        let scale = embedding_scale(config.hidden, self.arithmetic.precision);
+        Ok(Embedding { table: self.table(&names.embedding(), usage)?, scale })
+    }
+
+    /// Packs the encoder's layers.
     pub fn encoder(&mut self, config: &StackConfig) -> Result<Stack<B, EncoderLayer<B>>> {
         let names = StackNames::ENCODER;
-        self.stack(names, config, MatrixUse::Lookup, |loader, layer| {
+        self.stack(names, config, |loader, layer| {
+            let window = config.encoder_window(layer);
             Ok(EncoderLayer {
-                attention: loader.self_attention(&names.self_attention(layer), config, layer)?,
+                attention: loader.self_attention(names, config, LayerPlace { layer, window })?,
                 feed_forward: loader.feed_forward(&names.feed_forward(layer))?,
             })
         })
     }
 
-    fn decoder(&mut self, config: &ModelConfig) -> Result<Stack<B, DecoderLayer<B>>> {
+    fn decoder(&mut self, config: &StackConfig) -> Result<Stack<B, DecoderLayer<B>>> {
         let names = StackNames::DECODER;
-        let table_use = if config.tie_word_embeddings { MatrixUse::Output } else { MatrixUse::Lookup };
-        let config = &config.decoder;
-        self.stack(names, config, table_use, |loader, layer| {
-            let self_attention = loader.self_attention(&names.self_attention(layer), config, layer)?;
+        self.stack(names, config, |loader, layer| {
+            let place = LayerPlace { layer, window: config.decoder_window(layer) };
+            let self_attention = loader.self_attention(names, config, place)?;
             let cross_attention = loader.cross_attention(&names.cross_attention(layer), config)?;
             let attention = DecoderAttention::Separate { self_attention, cross_attention };
             Ok(DecoderLayer { attention, feed_forward: loader.feed_forward(&names.feed_forward(layer))? })
@@ -87,27 +105,25 @@ impl<B: Backend> Loader<'_, B> {
         &mut self,
         names: StackNames,
         config: &StackConfig,
-        table_use: MatrixUse,
         mut layer: impl FnMut(&mut Self, usize) -> Result<Layer>,
     ) -> Result<Stack<B, Layer>> {
-        let table = self.table(&names.embedding(), table_use)?;
         let layers = (0..config.layers).map(|index| layer(self, index)).collect::<Result<Vec<_>>>()?;
         let norm = self.gain(&names.final_norm())?;
-        let spec = RopeSpec::unscaled(config.rope_theta);
-        let rope = self.backend.rope_table(config.max_positions, config.head_dim, spec)?;
-        let scale = embedding_scale(config.hidden, self.arithmetic.precision);
-        Ok(Stack { embedding: Embedding { table, scale }, eps: config.rms_norm_eps, layers, norm, rope })
+        Ok(Stack { eps: config.rms_norm_eps, layers, norm, ropes: Ropes::new(self.backend, config)? })
     }
 
     fn self_attention(
         &mut self,
-        names: &AttentionNames,
+        names: StackNames,
         config: &StackConfig,
-        layer: usize,
+        place: LayerPlace,
     ) -> Result<SelfAttention<B>> {
+        let LayerPlace { layer, window } = place;
+        let names = names.self_attention(layer);
         Ok(SelfAttention {
             shape: attention_shape(config),
-            window: config.window(layer),
+            window,
+            kind: config.layer_kinds[layer],
             pre: self.gain(&names.pre_norm)?,
             post: self.gain(&names.post_norm)?,
             qkv: self.product(&[&names.q, &names.k, &names.v], Role::SelfAttention)?,

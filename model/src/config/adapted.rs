@@ -107,7 +107,7 @@ fn stack(source: AdaptedSource<'_>, model: &ModelConfig) -> Value {
         "pad_token_id": model.pad_token,
         "query_pre_attn_scalar": whole_if_possible(stack.query_pre_attn_scalar),
         "rms_norm_eps": decimal(stack.rms_norm_eps),
-        "rope_parameters": {"rope_theta": decimal(stack.rope_theta), "rope_type": "default"},
+        "rope_parameters": {"rope_theta": decimal(stack.ropes.full.theta), "rope_type": "default"},
         "sliding_window": stack.sliding_window,
         "tie_word_embeddings": model.tie_word_embeddings,
         "use_cache": true,

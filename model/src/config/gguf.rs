@@ -217,7 +217,10 @@ mod tests {
         let config = DecoderConfig::read(&document(&settings("gemma2")).unwrap()).unwrap();
         let stack = &config.stack;
         assert_eq!((stack.hidden, stack.layers, stack.query_pre_attn_scalar), (2304, 6, 256.0));
-        assert_eq!((stack.attn_softcap, stack.final_softcap, stack.rope_theta), (Some(50.0), Some(30.0), 10_000.0));
+        assert_eq!(
+            (stack.attn_softcap, stack.final_softcap, stack.ropes.full.theta),
+            (Some(50.0), Some(30.0), 10_000.0)
+        );
         assert_eq!((stack.window(0), stack.window(1), stack.rms_norm_eps), (Some(4096), None, 1e-6));
         assert_eq!((config.end_tokens.as_slice(), config.pad_token, config.bos_token), (&[1, 107][..], 0, 2));
     }

@@ -2,9 +2,15 @@
 //!
 //! Part of every configuration; read from JSON by `stack_fields`.
 
+use kernels::{RopeSpec, Window};
+
+use super::architecture::Generation;
+
 /// One stack of layers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StackConfig {
+    /// Generation of Gemma whose layers the stack has.
+    pub generation: Generation,
     /// Width of the residual stream.
     pub hidden: usize,
     /// Width inside the gated MLP.
@@ -21,8 +27,8 @@ pub struct StackConfig {
     pub query_pre_attn_scalar: f32,
     /// Epsilon of every norm.
     pub rms_norm_eps: f32,
-    /// Base of the rotary angles.
-    pub rope_theta: f32,
+    /// Rotary angles of each kind of layer.
+    pub ropes: LayerRopes,
     /// Softcap of attention scores.
     pub attn_softcap: Option<f32>,
     /// Softcap of logits (of no effect in the encoder).
@@ -37,6 +43,15 @@ pub struct StackConfig {
     pub max_positions: usize,
 }
 
+/// Rotary angles by the kind of layer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LayerRopes {
+    /// Those of sliding layers.
+    pub sliding: RopeSpec,
+    /// Those of full layers.
+    pub full: RopeSpec,
+}
+
 /// The positions that a layer's self-attention sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LayerKind {
@@ -44,6 +59,21 @@ pub enum LayerKind {
     Sliding,
     /// All positions.
     Full,
+}
+
+impl LayerRopes {
+    /// The same angles for both kinds.
+    pub const fn alike(spec: RopeSpec) -> Self {
+        Self { sliding: spec, full: spec }
+    }
+
+    /// Those of a kind of layer.
+    pub const fn of(self, kind: LayerKind) -> RopeSpec {
+        match kind {
+            LayerKind::Sliding => self.sliding,
+            LayerKind::Full => self.full,
+        }
+    }
 }
 
 impl StackConfig {
@@ -63,6 +93,18 @@ impl StackConfig {
             LayerKind::Sliding => Some(self.sliding_window),
             LayerKind::Full => None,
         }
+    }
+
+    /// Positions that a layer of an encoder sees around its own.
+    pub fn encoder_window(&self, layer: usize) -> Window {
+        match self.generation {
+            Generation::Gemma2 => Window::symmetric(self.window(layer)),
+        }
+    }
+
+    /// Positions that a layer of a decoder sees: its window ends with its own.
+    pub fn decoder_window(&self, layer: usize) -> Window {
+        Window { left: self.window(layer).map(|window| window - 1), right: Some(0) }
     }
 
     /// Numbers in the layers and the final norm, without cross-attention.

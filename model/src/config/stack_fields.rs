@@ -2,8 +2,11 @@
 //!
 //! Called by the readers of each architecture, which write their stacks alike. Adds every problem it finds.
 
+use kernels::RopeSpec;
+
+use super::architecture::Generation;
 use super::fields::{Fields, Problems, brief};
-use super::stack::{LayerKind, StackConfig, alternating};
+use super::stack::{LayerKind, LayerRopes, StackConfig, alternating};
 
 /// Largest width, so that no product of sizes can overflow further on; the published models stay below 15,000.
 const MAX_WIDTH: usize = 1 << 18;
@@ -38,6 +41,7 @@ pub(super) fn read_stack(fields: &Fields<'_>, top: &Fields<'_>, problems: &mut P
     check_heads(fields, &Heads { heads, kv_heads, head_dim }, problems);
 
     Some(StackConfig {
+        generation: Generation::Gemma2,
         hidden: hidden?,
         intermediate: intermediate?,
         layers: layers?,
@@ -46,7 +50,7 @@ pub(super) fn read_stack(fields: &Fields<'_>, top: &Fields<'_>, problems: &mut P
         head_dim: head_dim?,
         query_pre_attn_scalar: query_pre_attn_scalar?,
         rms_norm_eps: rms_norm_eps?,
-        rope_theta: rope_theta?,
+        ropes: LayerRopes::alike(RopeSpec::unscaled(rope_theta?)),
         attn_softcap,
         final_softcap,
         sliding_window: sliding_window?,

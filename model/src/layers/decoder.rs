@@ -29,7 +29,7 @@ type TargetPass<'a, B> = StackPass<'a, B, TargetRows<'a, <B as Storage>::Drawn>>
 impl<B: Backend> Stack<B, DecoderLayer<B>> {
     /// Runs all layers; `space.stack.x` is then the final-normed output of every row.
     pub fn run(&self, pass: &TargetPass<'_, B>, pages: &mut B::Pages, space: &mut DecoderSpace<B>) {
-        self.embed(pass.backend, &pass.rows.tokens, &mut space.stack);
+        pass.embed(&pass.rows.tokens, self.norm_before(0), &mut space.stack);
         for (index, layer) in self.layers.iter().enumerate() {
             let rows = pass.rows.tokens.count();
             let DecoderLayer { attention, feed_forward } = layer;

@@ -1,4 +1,4 @@
-//! The embedding of a stack: `residual = table[tokens] * scale`.
+//! Embeddings: `residual = table[tokens] * scale`, and the tables of a model.
 
 use kernels::{Backend, DrawnRows, Lookup};
 
@@ -12,6 +12,16 @@ pub(crate) struct Embedding<B: Backend> {
     pub scale: f32,
 }
 
+/// Embeddings and output table of an encoder-decoder.
+pub(crate) struct Tables<B: Backend> {
+    /// Embedding of the encoder.
+    pub encoder: Embedding<B>,
+    /// Embedding of the decoder.
+    pub decoder: Embedding<B>,
+    /// The output table where it is not the decoder's own.
+    pub output: Option<B::Matrix>,
+}
+
 impl<B: Backend> Embedding<B> {
     /// Writes the rows of the tokens, whether the host knows their ids or the device drew them.
     pub fn embed(&self, backend: &B, tokens: &RowTokens<'_, B::Drawn>, residual: &mut B::Activations) {
@@ -21,5 +31,12 @@ impl<B: Backend> Embedding<B> {
         if let RowTokens::Drawn { drawn, places, .. } = tokens {
             backend.embed_drawn(lookup, DrawnRows { drawn, places }, residual);
         }
+    }
+}
+
+impl<B: Backend> Tables<B> {
+    /// The matrix of the logits.
+    pub fn output(&self) -> &B::Matrix {
+        self.output.as_ref().unwrap_or(&self.decoder.table)
     }
 }

@@ -23,7 +23,7 @@ impl<B: Backend> Stack<B, EncoderLayer<B>> {
     /// Runs `layers`. The embedding comes before the first layer; after the last, `space.x` is the encoder's output.
     pub fn run(&self, pass: &StackPass<'_, B, SourceRows<'_>>, layers: Range<usize>, space: &mut StackSpace<B>) {
         if layers.start == 0 {
-            self.embed(pass.backend, &RowTokens::Host(pass.rows.tokens), space);
+            pass.embed(&RowTokens::Host(pass.rows.tokens), self.norm_before(0), space);
         }
         for index in layers {
             self.layers[index].run(pass, self.norm_before(index + 1), space);

@@ -10,13 +10,16 @@ use kernels::{
 
 use super::space::StackSpace;
 use super::stack::StackPass;
+use crate::config::LayerKind;
 use crate::rows::{SourceRows, TargetRows};
 
 /// Weights of a self-attention sub-layer.
 pub(crate) struct SelfAttention<B: Backend> {
     pub shape: AttentionShape,
-    /// Positions on either side of an encoder's row, or a decoder's last positions; `None` is all.
-    pub window: Option<usize>,
+    /// Positions that a row sees around its own.
+    pub window: Window,
+    /// Kind of the layer, by which its rotary angles are found.
+    pub kind: LayerKind,
     pub pre: B::Gain,
     pub post: B::Gain,
     /// `[q | k | v]`.
@@ -27,13 +30,13 @@ pub(crate) struct SelfAttention<B: Backend> {
 impl<B: Backend> SelfAttention<B> {
     /// Attention of the encoder: each row to all rows of its source, within the layer's window.
     pub fn attend_bidirectional(&self, pass: &StackPass<'_, B, SourceRows<'_>>, space: &mut StackSpace<B>) {
-        let StackPass { backend, rows, rope, .. } = pass;
+        let StackPass { backend, rows, .. } = pass;
         let StackSpace { x, qkv, attended, y, .. } = space;
         let all = LinearRows::first(rows.tokens.len());
         backend.linear(x, &self.qkv, all, qkv);
-        backend.rope(qkv, rows.positions, RotaryHeads { shape: &self.shape, table: rope, norms: None });
-        let (window, precision) = (Window::symmetric(self.window), pass.arithmetic.precision);
-        backend.attend_full(qkv, rows.segments, FullAttention { shape: &self.shape, window, precision }, attended);
+        backend.rope(qkv, rows.positions, self.rotary_heads(pass));
+        let attention = FullAttention { shape: &self.shape, window: self.window, precision: pass.arithmetic.precision };
+        backend.attend_full(qkv, rows.segments, attention, attended);
         backend.linear(attended, &self.out, all, y);
     }
 
@@ -46,17 +49,33 @@ impl<B: Backend> SelfAttention<B> {
         pages: &mut B::Pages,
         space: &mut StackSpace<B>,
     ) {
-        let StackPass { backend, rows, rope, arithmetic, .. } = pass;
-        let StackSpace { x, qkv, attended, y, .. } = space;
-        let all = LinearRows::first(rows.tokens.count());
-        let shape = &self.shape;
+        let target = self.write_target(pass, layer, pages, space);
+        let StackSpace { qkv, attended, y, .. } = space;
+        let attention = PagedAttention::over(&self.shape, target);
+        pass.backend.attend_paged(qkv, attention, LayerPages { pages, layer }, attended);
+        pass.backend.linear(attended, &self.out, LinearRows::first(pass.rows.tokens.count()), y);
+    }
+
+    /// Leaves the rows' rotated queries in `space.qkv`, and writes their keys and values to the pages of their targets,
+    /// the side that is given back.
+    fn write_target<'a>(
+        &self,
+        pass: &StackPass<'a, B, TargetRows<'a, B::Drawn>>,
+        layer: usize,
+        pages: &mut B::Pages,
+        space: &mut StackSpace<B>,
+    ) -> KvSide<'a> {
+        let StackPass { backend, rows, arithmetic, .. } = pass;
+        let StackSpace { x, qkv, .. } = space;
         let paged = PagedRows { spans: rows.self_spans, tables: rows.tables, format: arithmetic.self_kv() };
-        backend.linear(x, &self.qkv, all, qkv);
+        backend.linear(x, &self.qkv, LinearRows::first(rows.tokens.count()), qkv);
         let rotary = RotaryRows { positions: rows.positions, paged };
-        let heads = RotaryHeads { shape, table: *rope, norms: None };
-        backend.rope_and_write(qkv, rotary, heads, LayerPagesMut { pages, layer });
-        let attention = PagedAttention::over(shape, KvSide { rows: paged, window: self.window });
-        backend.attend_paged(qkv, attention, LayerPages { pages, layer }, attended);
-        backend.linear(attended, &self.out, all, y);
+        backend.rope_and_write(qkv, rotary, self.rotary_heads(pass), LayerPagesMut { pages, layer });
+        KvSide { rows: paged, window: self.window.left.map(|left| left + 1) }
+    }
+
+    /// Heads that are rotated, with the angles of the layer's kind.
+    fn rotary_heads<'a, Rows>(&'a self, pass: &StackPass<'a, B, Rows>) -> RotaryHeads<'a, B::RopeTable, B::Gain> {
+        RotaryHeads { shape: &self.shape, table: pass.ropes.of(self.kind), norms: None }
     }
 }

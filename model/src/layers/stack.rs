@@ -1,23 +1,23 @@
-//! A stack: an embedding, layers over one residual stream, and a final norm.
+//! A stack: layers over one residual stream, and a final norm. It begins with an embedding, which several may share.
 //!
 //! Encoder and decoder are stacks of different layers; files of those names define them.
 
 use kernels::{Backend, Norm, Sandwich, SeamRows};
 
 use super::embedding::Embedding;
+use super::ropes::Ropes;
 use super::space::StackSpace;
 use crate::arithmetic::Arithmetic;
 use crate::rows::RowTokens;
 
 /// Weights of a stack.
 pub(crate) struct Stack<B: Backend, L> {
-    pub embedding: Embedding<B>,
     /// Epsilon of every norm.
     pub eps: f32,
     pub layers: Vec<L>,
     /// Norm of the stack's output.
     pub norm: B::Gain,
-    pub rope: B::RopeTable,
+    pub ropes: Ropes<B>,
 }
 
 /// A layer of a stack.
@@ -26,26 +26,27 @@ pub(crate) trait Layer<B: Backend> {
     fn pre(&self) -> &B::Gain;
 }
 
-/// Backend, arithmetic and rows that the layers of a stack share in one run.
+/// Backend, arithmetic, rows and tables that the layers of a stack share in one run.
 pub(crate) struct StackPass<'a, B: Backend, Rows> {
     pub backend: &'a B,
     pub arithmetic: Arithmetic,
     pub rows: Rows,
-    pub rope: &'a B::RopeTable,
-    eps: f32,
+    pub embedding: &'a Embedding<B>,
+    pub ropes: &'a Ropes<B>,
+    /// Epsilon of every norm.
+    pub eps: f32,
 }
 
 impl<B: Backend, L: Layer<B>> Stack<B, L> {
-    /// A pass of `rows` through this stack.
-    pub fn pass<'a, Rows>(&'a self, backend: &'a B, arithmetic: Arithmetic, rows: Rows) -> StackPass<'a, B, Rows> {
-        StackPass { backend, arithmetic, rows, rope: &self.rope, eps: self.eps }
-    }
-
-    /// `residual = embedding(tokens); x = pre(residual)`: the input of the first layer.
-    pub fn embed(&self, backend: &B, tokens: &RowTokens<'_, B::Drawn>, space: &mut StackSpace<B>) {
-        self.embedding.embed(backend, tokens, &mut space.residual);
-        let norm = Norm { gain: self.norm_before(0), eps: self.eps };
-        backend.rms_norm(&space.residual, norm, tokens.count(), &mut space.x);
+    /// A pass of `rows` through this stack, which begins with `embedding`.
+    pub fn pass<'a, Rows>(
+        &'a self,
+        backend: &'a B,
+        arithmetic: Arithmetic,
+        embedding: &'a Embedding<B>,
+        rows: Rows,
+    ) -> StackPass<'a, B, Rows> {
+        StackPass { backend, arithmetic, rows, embedding, ropes: &self.ropes, eps: self.eps }
     }
 
     /// Norm before layer `index`; the stack's final norm after the last layer.
@@ -55,6 +56,13 @@ impl<B: Backend, L: Layer<B>> Stack<B, L> {
 }
 
 impl<B: Backend, Rows> StackPass<'_, B, Rows> {
+    /// `residual = embedding(tokens); x = pre(residual)`: the input of the first layer.
+    pub fn embed(&self, tokens: &RowTokens<'_, B::Drawn>, pre: &B::Gain, space: &mut StackSpace<B>) {
+        self.embedding.embed(self.backend, tokens, &mut space.residual);
+        let norm = Norm { gain: pre, eps: self.eps };
+        self.backend.rms_norm(&space.residual, norm, tokens.count(), &mut space.x);
+    }
+
     /// `residual += post(y); x = pre(residual)`: ends a sub-layer and begins the next.
     pub fn seam(&self, post: &B::Gain, pre: &B::Gain, rows: usize, space: &mut StackSpace<B>) {
         let norms = Sandwich { post, pre, eps: self.eps };

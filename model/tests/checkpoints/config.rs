@@ -14,7 +14,7 @@ fn the_newer_dialect_is_read() {
     let stack = &config.decoder;
     assert_eq!((stack.heads, stack.kv_heads, stack.head_dim, stack.sliding_window), (4, 2, 16, 8));
     assert_ne!(stack.query_width(), stack.hidden);
-    assert_eq!((stack.attn_softcap, stack.final_softcap, stack.rope_theta), (Some(50.0), Some(30.0), 10_000.0));
+    assert_eq!((stack.attn_softcap, stack.final_softcap, stack.ropes.full.theta), (Some(50.0), Some(30.0), 10_000.0));
     assert_eq!((stack.window(0), stack.window(1)), (Some(8), None));
     assert_eq!(config.encoder.vocab, 512);
 }
@@ -25,7 +25,7 @@ fn the_older_dialect_is_read() {
     let (encoder, decoder) = (&config.encoder, &config.decoder);
     assert_eq!((encoder.hidden, encoder.layers, encoder.query_pre_attn_scalar), (48, 6, 12.0));
     assert_eq!((decoder.hidden, decoder.layers, decoder.kv_heads, decoder.head_dim), (32, 2, 1, 8));
-    assert_eq!((encoder.rope_theta, decoder.rope_theta), (10_000.0, 10_000.0));
+    assert_eq!((encoder.ropes.full.theta, decoder.ropes.full.theta), (10_000.0, 10_000.0));
 }
 
 #[test]

@@ -5,16 +5,18 @@ use std::path::Path;
 
 use candle_core::quantized::GgmlDType;
 use half::f16;
+use kernels::RopeSpec;
 use safetensors::SafeTensors;
 
 use super::GgufFile;
 use super::blocks::numbers_of;
 use crate::checkpoint::TensorTable;
-use crate::config::{DecoderConfig, LayerKind, StackConfig};
+use crate::config::{DecoderConfig, Generation, LayerKind, LayerRopes, StackConfig};
 
 /// The stack of the fixture, as far as Gemma 2 has its tensors.
 fn config() -> DecoderConfig {
     let stack = StackConfig {
+        generation: Generation::Gemma2,
         hidden: 256,
         intermediate: 512,
         layers: 2,
@@ -23,7 +25,7 @@ fn config() -> DecoderConfig {
         head_dim: 64,
         query_pre_attn_scalar: 64.0,
         rms_norm_eps: 1e-6,
-        rope_theta: 10_000.0,
+        ropes: LayerRopes::alike(RopeSpec::unscaled(10_000.0)),
         attn_softcap: None,
         final_softcap: None,
         sliding_window: 8,

@@ -130,7 +130,7 @@ impl<'a> Pass<'a> {
         let how = ops::Attention {
             causal: at.stack.causal,
             window: config.window(at.index),
-            rope_theta: Some(config.rope_theta),
+            rope_theta: Some(config.ropes.of(config.layer_kinds[at.index]).theta),
             ..self.everywhere(at, Site::SelfAttention, lengths, lengths)
         };
         self.linear(&ops::attention(&q, &k, &v, &how)?, &own.out)
