@@ -28,8 +28,10 @@ pub(crate) mod writer;
 
 pub use chat_files::{ChatFiles, TemplateText};
 pub use checkpoint_config::CheckpointConfig;
-pub use names::TableNames;
-pub(crate) use names::{AttentionNames, ClassHeadNames, FeedForwardNames, StackNames, is_cross_attention};
+pub(crate) use names::{
+    AttentionNames, ClassHeadNames, FeedForwardNames, HeadNormNames, StackNames, is_cross_attention,
+};
+pub use names::{Spelling, TableNames};
 pub(crate) use open_checkpoint::NetworkCheckpoint;
 pub use open_checkpoint::{Checkpoint, DecoderCheckpoint, EncoderCheckpoint, OpenCheckpoint, architecture_of};
 pub use quantize::quantize;

@@ -6,7 +6,7 @@
 use kernels::{DType, KvFormat, Precision, Scheme, WeightFormat, Window};
 
 use crate::arithmetic::{Arithmetic, Role};
-use crate::config::{EncoderConfig, ModelConfig, StackConfig};
+use crate::config::{EncoderConfig, Generation, ModelConfig, StackConfig};
 
 /// Batch and lengths of a decode step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,13 +43,17 @@ impl ModelConfig {
         let decoder = &self.decoder;
         let (hidden, query, intermediate) = (decoder.hidden, decoder.query_width(), decoder.intermediate);
         let matrix = |role, rows, cols| rows * row_bytes(arithmetic.format(role), cols);
+        let cross = matrix(Role::CrossAttention, query, hidden) + matrix(Role::CrossAttention, hidden, query);
+        let (cross, norms) = match decoder.generation {
+            Generation::Gemma2 => (cross, 6 * hidden),
+            Generation::Gemma3 => (0, 4 * hidden + 2 * decoder.head_dim),
+        };
         let layer = matrix(Role::SelfAttention, query + 2 * decoder.kv_width(), hidden)
             + matrix(Role::SelfAttention, hidden, query)
-            + matrix(Role::CrossAttention, query, hidden)
-            + matrix(Role::CrossAttention, hidden, query)
+            + cross
             + matrix(Role::FeedForward, 2 * intermediate, hidden)
             + matrix(Role::FeedForward, hidden, intermediate)
-            + 6 * hidden * NORM_BYTES;
+            + norms * NORM_BYTES;
         let output_row = match load.screens {
             true => hidden.next_multiple_of(4) + SCREENING_ROW_BYTES,
             false => row_bytes(arithmetic.format(Role::Table), hidden),
@@ -89,9 +93,7 @@ impl ModelConfig {
     /// Lower bound of the bytes that all weights take in memory: every number in the smallest format that its kind may
     /// have, without scales and screening copies.
     pub fn least_weight_bytes(&self, arithmetic: Arithmetic) -> u64 {
-        let output_tables = if self.tie_word_embeddings { 1 } else { 2 };
-        let (encoder, decoder) = (&self.encoder, &self.decoder);
-        let tables = (encoder.vocab * encoder.hidden + output_tables * decoder.vocab * decoder.hidden) as u64;
+        let tables = self.table_parameters();
         least_bytes(tables, self.parameters() - tables, arithmetic)
     }
 }
@@ -100,7 +102,7 @@ impl EncoderConfig {
     /// Lower bound of the bytes that all weights take in memory, as [`ModelConfig::least_weight_bytes`] counts them. A
     /// head does not count.
     pub fn least_weight_bytes(&self, arithmetic: Arithmetic) -> u64 {
-        let table = (self.encoder.vocab * self.encoder.hidden) as u64;
+        let table = self.encoder.embedding_parameters();
         least_bytes(table, self.parameters() - table, arithmetic)
     }
 }

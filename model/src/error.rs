@@ -227,7 +227,7 @@ pub enum Error {
 fn describe_model_type(found: &str) -> &'static str {
     match found {
         "t5gemma" => " (an encoder-decoder)",
-        "t5gemma2" => " (T5Gemma 2, whose attention is merged)",
+        "t5gemma2" => " (an encoder-decoder of the second generation)",
         "gemma" | "gemma2" | "gemma3" | "gemma3_text" => " (a decoder-only Gemma)",
         "t5" | "mt5" | "umt5" => " (T5, another architecture)",
         _ => "",

@@ -112,7 +112,7 @@ impl<B: Backend> Model<B> {
     /// encoder layer.
     pub fn write_cross(&self, sources: CrossPages<'_>, lane: usize, pages: &mut B::Pages, space: &mut Workspace<B>) {
         let Weights { tables, decoder, .. } = &self.weights;
-        let pass = decoder.pass(&self.backend, self.arithmetic, &tables.decoder, sources);
+        let pass = decoder.pass(&self.backend, self.arithmetic, tables.decoder(), sources);
         decoder.write_cross(&pass, &space.encoder.lane(lane).x, pages, &mut space.cross);
     }
 
@@ -131,7 +131,7 @@ impl<B: Backend> Model<B> {
     pub fn decode(&self, rows: TargetRows<'_, B::Drawn>, pages: &mut B::Pages, space: &mut Workspace<B>) {
         assert!(rows.tokens.count() <= space.limits.target_rows, "a decoder step is larger than the workspace");
         let Weights { tables, decoder, .. } = &self.weights;
-        let pass = decoder.pass(&self.backend, self.arithmetic, &tables.decoder, rows);
+        let pass = decoder.pass(&self.backend, self.arithmetic, tables.decoder(), rows);
         decoder.run(&pass, pages, &mut space.decoder);
     }
 

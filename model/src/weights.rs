@@ -8,13 +8,13 @@ use kernels::{AttentionShape, Backend, MatrixUse, Precision, WeightFormat, Weigh
 
 use crate::arithmetic::{Arithmetic, Role};
 use crate::checkpoint::{
-    AttentionNames, FeedForwardNames, StackNames, TableNames, TensorData, TensorSource, WeightSource,
+    AttentionNames, FeedForwardNames, HeadNormNames, StackNames, TableNames, TensorData, TensorSource, WeightSource,
 };
-use crate::config::{ModelConfig, StackConfig};
+use crate::config::{Generation, ModelConfig, StackConfig};
 use crate::error::Result;
 use crate::layers::{
-    CrossAttention, DecoderAttention, DecoderLayer, Embedding, EncoderLayer, FeedForward, Ropes, SelfAttention, Stack,
-    Tables,
+    CrossAttention, DecoderAttention, DecoderLayer, Embedding, EncoderLayer, FeedForward, HeadGains, OwnEmbedding,
+    Ropes, SelfAttention, Stack, Tables,
 };
 
 /// All weights of a model.
@@ -59,12 +59,16 @@ pub(crate) struct Loader<'a, B: Backend> {
 impl<B: Backend> Loader<'_, B> {
     /// Packs the tables of an encoder-decoder.
     fn tables(&mut self, config: &ModelConfig) -> Result<Tables<B>> {
-        let tied = config.tie_word_embeddings;
-        let encoder = self.encoder_embedding(&config.encoder)?;
-        let usage = if tied { MatrixUse::Output } else { MatrixUse::Lookup };
-        let decoder = self.embedding(StackNames::DECODER, &config.decoder, usage)?;
-        let output =
-            (!tied).then(|| self.table(TableNames::encoder_decoder().output, MatrixUse::Output)).transpose()?;
+        let ModelConfig { encoder, decoder, tie_word_embeddings, .. } = config;
+        let target = if *tie_word_embeddings { MatrixUse::Output } else { MatrixUse::Lookup };
+        let (encoder, decoder) = if config.shares_embedding() {
+            (self.embedding(StackNames::ENCODER, encoder, target)?, None)
+        } else {
+            let encoder = self.encoder_embedding(encoder)?;
+            (encoder, Some(self.embedding(StackNames::DECODER, decoder, target)?))
+        };
+        let names = TableNames::encoder_decoder(config.decoder.generation);
+        let output = (!tie_word_embeddings).then(|| self.table(names.output, MatrixUse::Output)).transpose()?;
         Ok(Tables { encoder, decoder, output })
     }
 
@@ -74,8 +78,13 @@ impl<B: Backend> Loader<'_, B> {
     }
 
     fn embedding(&mut self, names: StackNames, config: &StackConfig, usage: MatrixUse) -> Result<Embedding<B>> {
+        let table = self.table(&names.embedding(), usage)?;
+        let own = match config.own_row_token {
+            None => None,
+            Some(id) => Some(OwnEmbedding { id, row: self.table(&names.own_row(), MatrixUse::Lookup)? }),
+        };
         let scale = embedding_scale(config.hidden, self.arithmetic.precision);
-        Ok(Embedding { table: self.table(&names.embedding(), usage)?, scale })
+        Ok(Embedding { table, scale, own })
     }
 
     /// Packs the encoder's layers.
@@ -95,8 +104,13 @@ impl<B: Backend> Loader<'_, B> {
         self.stack(names, config, |loader, layer| {
             let place = LayerPlace { layer, window: config.decoder_window(layer) };
             let self_attention = loader.self_attention(names, config, place)?;
-            let cross_attention = loader.cross_attention(&names.cross_attention(layer), config)?;
-            let attention = DecoderAttention::Separate { self_attention, cross_attention };
+            let attention = match config.generation {
+                Generation::Gemma2 => {
+                    let cross_attention = loader.cross_attention(&names.cross_attention(layer), config)?;
+                    DecoderAttention::Separate { self_attention, cross_attention }
+                }
+                Generation::Gemma3 => DecoderAttention::Merged(self_attention),
+            };
             Ok(DecoderLayer { attention, feed_forward: loader.feed_forward(&names.feed_forward(layer))? })
         })
     }
@@ -119,11 +133,19 @@ impl<B: Backend> Loader<'_, B> {
         place: LayerPlace,
     ) -> Result<SelfAttention<B>> {
         let LayerPlace { layer, window } = place;
+        let norms = match config.norms_heads() {
+            false => None,
+            true => {
+                let HeadNormNames { query, key } = names.head_norms(layer);
+                Some(HeadGains { query: self.gain(&query)?, key: self.gain(&key)? })
+            }
+        };
         let names = names.self_attention(layer);
         Ok(SelfAttention {
             shape: attention_shape(config),
             window,
             kind: config.layer_kinds[layer],
+            norms,
             pre: self.gain(&names.pre_norm)?,
             post: self.gain(&names.post_norm)?,
             qkv: self.product(&[&names.q, &names.k, &names.v], Role::SelfAttention)?,

@@ -49,7 +49,11 @@ impl Origins {
         let mut origins = Self::default();
         origins.copy_stack(StackNames::ENCODER, Side::Encoder, config.encoder.layers);
         origins.copy_stack(StackNames::DECODER, Side::Decoder, config.decoder.layers);
-        origins.copy(TableNames::encoder_decoder().output.to_owned(), Side::Decoder, TableNames::decoder_only().output);
+        origins.copy(
+            TableNames::encoder_decoder(config.decoder.generation).output.to_owned(),
+            Side::Decoder,
+            TableNames::decoder_only().output,
+        );
         for layer in 0..config.decoder.layers {
             let own = StackNames::DECODER.cross_attention(layer).into_all();
             let others = StackNames::DECODER_ONLY.self_attention(layer).into_all();

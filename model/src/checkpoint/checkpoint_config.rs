@@ -5,9 +5,9 @@
 
 use kernels::Scheme;
 
-use super::names::TableNames;
+use super::names::{Spelling, TableNames};
 use super::table::TensorTable;
-use crate::config::{ConfigDocument, DecoderConfig, EncoderConfig, ModelConfig, NetworkConfig};
+use crate::config::{ConfigDocument, DecoderConfig, EncoderConfig, Generation, ModelConfig, NetworkConfig};
 use crate::error::Result;
 
 /// The configuration of an architecture whose checkpoints can be opened.
@@ -27,9 +27,9 @@ pub trait CheckpointConfig: Sized {
     /// Makes the output table a tensor of its own.
     fn untie(&mut self);
 
-    /// Beginnings of tensor names that files may leave away.
-    fn optional_prefixes(&self) -> &'static [&'static str] {
-        &["model."]
+    /// Other ways in which files may spell the names of its tensors.
+    fn spellings(&self) -> &'static [Spelling] {
+        Spelling::of_pair(Generation::Gemma2)
     }
 
     /// The scheme that the matrices are quantised to. Only an encoder-decoder may be quantised.
@@ -39,6 +39,10 @@ pub trait CheckpointConfig: Sized {
 }
 
 impl CheckpointConfig for ModelConfig {
+    fn spellings(&self) -> &'static [Spelling] {
+        Spelling::of_pair(self.decoder.generation)
+    }
+
     fn read(document: &ConfigDocument) -> Result<Self> {
         Self::read(document)
     }
@@ -48,7 +52,7 @@ impl CheckpointConfig for ModelConfig {
     }
 
     fn tied_tables(&self) -> Option<TableNames> {
-        self.tie_word_embeddings.then(TableNames::encoder_decoder)
+        self.tie_word_embeddings.then(|| TableNames::encoder_decoder(self.decoder.generation))
     }
 
     fn untie(&mut self) {
@@ -79,9 +83,8 @@ impl CheckpointConfig for DecoderConfig {
 }
 
 impl CheckpointConfig for EncoderConfig {
-    /// An encoder that was saved by itself does not know what it was part of.
-    fn optional_prefixes(&self) -> &'static [&'static str] {
-        &["model.", "model.encoder."]
+    fn spellings(&self) -> &'static [Spelling] {
+        Spelling::of_encoder(self.encoder.generation)
     }
 
     fn read(document: &ConfigDocument) -> Result<Self> {

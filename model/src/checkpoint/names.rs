@@ -3,6 +3,11 @@
 //! Used by the table of tensors, by the loading and the training of weights, and by adaptation. A stack names its
 //! sublayers; the caller knows which of them a layer has.
 
+use crate::config::Generation;
+
+/// Part of the names of an image tower's tensors.
+pub(crate) const VISION_TOWER: &str = "vision_tower.";
+
 /// Part of a layer that names cross-attention and, with more around it, its norms.
 const CROSS_ATTENTION: &str = "cross_attn";
 
@@ -29,6 +34,22 @@ pub(crate) struct AttentionNames {
     pub k: String,
     pub v: String,
     pub out: String,
+}
+
+/// Names of the norms of query and key heads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HeadNormNames {
+    pub query: String,
+    pub key: String,
+}
+
+/// Another way in which files spell the names that begin alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spelling {
+    /// Beginning as it is spelled here.
+    pub usual: &'static str,
+    /// Beginning in its place.
+    pub other: &'static str,
 }
 
 /// Names of a gated MLP's tensors.
@@ -70,6 +91,11 @@ impl StackNames {
         format!("{}.embed_tokens.weight", self.prefix)
     }
 
+    /// The vector of the one token whose embedding is not in the table.
+    pub fn own_row(self) -> String {
+        format!("{}.embed_tokens.eoi_embedding", self.prefix)
+    }
+
     /// The norm after the last layer.
     pub fn final_norm(self) -> String {
         format!("{}.norm.weight", self.prefix)
@@ -78,6 +104,11 @@ impl StackNames {
     /// Self-attention of a layer.
     pub fn self_attention(self, layer: usize) -> AttentionNames {
         self.attention(layer, "self_attn", self.self_attention_norms)
+    }
+
+    /// Norms of the query and key heads of a layer.
+    pub fn head_norms(self, layer: usize) -> HeadNormNames {
+        HeadNormNames { query: self.weight(layer, "self_attn.q_norm"), key: self.weight(layer, "self_attn.k_norm") }
     }
 
     /// Cross-attention of a layer.
@@ -136,14 +167,49 @@ impl FeedForwardNames {
 }
 
 impl TableNames {
-    /// The tables of a T5Gemma.
-    pub fn encoder_decoder() -> Self {
-        Self { embedding: StackNames::DECODER.embedding(), output: "lm_head.out_proj.weight" }
+    /// The tables of an encoder-decoder.
+    pub fn encoder_decoder(generation: Generation) -> Self {
+        let embedding = match generation {
+            Generation::Gemma2 => StackNames::DECODER.embedding(),
+            Generation::Gemma3 => StackNames::ENCODER.embedding(),
+        };
+        Self { embedding, output: "lm_head.out_proj.weight" }
     }
 
     /// The tables of a decoder-only Gemma 2.
     pub fn decoder_only() -> Self {
         Self { embedding: StackNames::DECODER_ONLY.embedding(), output: "lm_head.weight" }
+    }
+}
+
+impl Spelling {
+    /// Spellings of an encoder-decoder's names: some writers leave the outer module away, and transformers puts the
+    /// layers of a T5Gemma 2's encoder beside its image tower.
+    pub const fn of_pair(generation: Generation) -> &'static [Self] {
+        match generation {
+            Generation::Gemma2 => &[Self { usual: "model.", other: "" }],
+            Generation::Gemma3 => &[
+                Self { usual: "model.", other: "" },
+                Self { usual: "model.encoder.", other: "model.encoder.text_model." },
+                Self { usual: "model.encoder.", other: "encoder.text_model." },
+                Self { usual: "model.encoder.embed_tokens.w", other: "model.decoder.embed_tokens.w" },
+                Self { usual: "model.encoder.embed_tokens.w", other: "decoder.embed_tokens.w" },
+            ],
+        }
+    }
+
+    /// Spellings of an encoder's names. One that was saved by itself does not know what it was part of.
+    pub const fn of_encoder(generation: Generation) -> &'static [Self] {
+        match generation {
+            Generation::Gemma2 => &[Self { usual: "model.", other: "" }, Self { usual: "model.encoder.", other: "" }],
+            Generation::Gemma3 => &[
+                Self { usual: "model.", other: "" },
+                Self { usual: "model.encoder.", other: "" },
+                Self { usual: "model.encoder.", other: "model.encoder.text_model." },
+                Self { usual: "model.encoder.", other: "encoder.text_model." },
+                Self { usual: "model.encoder.", other: "text_model." },
+            ],
+        }
     }
 }
 

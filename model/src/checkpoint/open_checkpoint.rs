@@ -12,6 +12,7 @@ use super::chat_files;
 use super::checkpoint_config::CheckpointConfig;
 use super::folder::{self, Folder};
 use super::gguf::GgufFile;
+use super::names::VISION_TOWER;
 use super::open_file::OpenFile;
 use super::shards::Shards;
 use super::source::{TensorSource, WeightSource};
@@ -40,6 +41,7 @@ pub struct OpenCheckpoint<C> {
     document: ConfigDocument,
     scheme: Option<Scheme>,
     tensors: Tensors,
+    has_vision_tower: bool,
     others: OtherFiles,
 }
 
@@ -78,15 +80,16 @@ impl<C: CheckpointConfig> OpenCheckpoint<C> {
     }
 
     fn assemble(mut config: C, document: ConfigDocument, mut shards: Shards, others: OtherFiles) -> Result<Self> {
-        shards.optional_prefixes = config.optional_prefixes();
+        shards.spellings = config.spellings();
         if let Some(tables) = config.tied_tables()
             && !shards.are_tied(tables)?
         {
             config.untie();
         }
         let scheme = C::scheme(&document);
+        let has_vision_tower = shards.hold(VISION_TOWER);
         let tensors = Tensors::find(&config.tensor_table(), scheme, shards)?;
-        Ok(Self { config, document, scheme, tensors, others })
+        Ok(Self { config, document, scheme, tensors, has_vision_tower, others })
     }
 }
 
@@ -104,6 +107,11 @@ impl<C> OpenCheckpoint<C> {
     /// The scheme that the matrices of the layers are quantised to; `None` when the checkpoint is as it was published.
     pub fn scheme(&self) -> Option<Scheme> {
         self.scheme
+    }
+
+    /// Whether its files hold a tower for images, which is never loaded.
+    pub fn has_vision_tower(&self) -> bool {
+        self.has_vision_tower
     }
 
     /// The folder, or words that stand for the embedded checkpoint.
@@ -195,7 +203,7 @@ impl DecoderCheckpoint {
         let tokenizer = tokenizer.map(folder::read_tokenizer).transpose()?;
         let others = OtherFiles::Given { tokenizer, chat_template: gguf.chat_template().map(str::to_owned) };
         let tensors = Tensors::find_in_gguf(&config.tensor_table(), gguf, path.to_owned())?;
-        Ok(Self { config, document, scheme: None, tensors, others })
+        Ok(Self { config, document, scheme: None, tensors, has_vision_tower: false, others })
     }
 }
 

@@ -3,6 +3,7 @@
 //! Opened by `folder`, asked by `locate`. Decides as well whether the embedding table and the output table are one
 //! tensor: a configuration ties them, but the files may hold both, or the one under either name.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use std::path::PathBuf;
 use kernels::{DType, WeightPart};
 use safetensors::Dtype;
 
-use super::names::TableNames;
+use super::names::{Spelling, TableNames};
 use super::tensor_file::{StoredTensor, TensorFile};
 use crate::error::Result;
 
@@ -23,8 +24,8 @@ pub(super) struct Shards {
     pub files: Vec<TensorFile>,
     /// Number of the file that the index places each tensor in; without an index there is one file.
     pub promised: Option<BTreeMap<String, usize>>,
-    /// Beginnings of tensor names that the files may leave away.
-    pub optional_prefixes: &'static [&'static str],
+    /// Other ways in which the files may spell names.
+    pub spellings: &'static [Spelling],
     /// Tables whose only tensor is stored under the name of the output table.
     renamed: Option<TableNames>,
 }
@@ -38,19 +39,28 @@ pub(super) struct FoundTensor<'a> {
 
 impl Shards {
     pub fn new(origin: PathBuf, files: Vec<TensorFile>, promised: Option<BTreeMap<String, usize>>) -> Self {
-        Self { origin, files, promised, optional_prefixes: &[], renamed: None }
+        Self { origin, files, promised, spellings: &[], renamed: None }
     }
 
-    /// Finds a tensor. Some writers omit the prefix of the outer modules.
+    /// Finds a tensor under any of its names.
     pub fn find(&self, name: &str) -> Option<FoundTensor<'_>> {
-        let renamed = self.renamed.as_ref().filter(|tables| tables.embedding == name).map(|tables| tables.output);
-        self.spellings(name).chain(renamed).find_map(|name| self.find_as(name))
+        let renamed = self.renamed.as_ref().filter(|tables| tables.embedding == name);
+        let renamed = renamed.map(|tables| Cow::Borrowed(tables.output));
+        self.spellings(name).chain(renamed).find_map(|name| self.find_as(&name))
+    }
+
+    /// Whether any tensor has a name with this part.
+    pub fn hold(&self, part: &str) -> bool {
+        self.files.iter().any(|file| file.names().any(|name| name.contains(part)))
     }
 
     /// The names under which a tensor may be stored.
-    fn spellings<'a>(&self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        let shortened = self.optional_prefixes.iter().filter_map(|prefix| name.strip_prefix(prefix));
-        std::iter::once(name).chain(shortened)
+    fn spellings<'a>(&self, name: &'a str) -> impl Iterator<Item = Cow<'a, str>> {
+        let others = self.spellings.iter().filter_map(move |Spelling { usual, other }| {
+            let rest = name.strip_prefix(usual)?;
+            Some(if other.is_empty() { Cow::Borrowed(rest) } else { Cow::Owned(format!("{other}{rest}")) })
+        });
+        std::iter::once(Cow::Borrowed(name)).chain(others)
     }
 
     fn find_as(&self, name: &str) -> Option<FoundTensor<'_>> {
@@ -64,7 +74,7 @@ impl Shards {
     /// The file in which the index places a tensor, under any of its names.
     pub fn promise(&self, name: &str) -> Option<String> {
         let promised = self.promised.as_ref()?;
-        let file = *self.spellings(name).find_map(|name| promised.get(name))?;
+        let file = *self.spellings(name).find_map(|name| promised.get(name.as_ref()))?;
         Some(self.files[file].file.path().file_name()?.to_string_lossy().into_owned())
     }
 

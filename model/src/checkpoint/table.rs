@@ -2,7 +2,7 @@
 //!
 //! Read by `checkpoint` to check files and by everything that makes weights. A tensor that is not in it is not read.
 
-use super::names::{AttentionNames, ClassHeadNames, FeedForwardNames, StackNames, TableNames};
+use super::names::{AttentionNames, ClassHeadNames, FeedForwardNames, HeadNormNames, StackNames, TableNames};
 use crate::arithmetic::Role;
 use crate::config::{DecoderConfig, EncoderConfig, ModelConfig, StackConfig};
 
@@ -36,10 +36,15 @@ impl TensorTable {
     /// table.
     pub fn new(config: &ModelConfig) -> Self {
         let mut table = Self { tensors: Vec::new() };
-        table.add_stack(StackNames::ENCODER, &config.encoder, None);
-        table.add_stack(StackNames::DECODER, &config.decoder, Some(config.encoder.hidden));
+        table.add_stack(StackNames::ENCODER, &config.encoder);
+        if config.shares_embedding() {
+            table.add_layers(StackNames::DECODER, &config.decoder, None);
+        } else {
+            table.add_embedding(StackNames::DECODER, &config.decoder);
+            table.add_layers(StackNames::DECODER, &config.decoder, Some(config.encoder.hidden));
+        }
         if !config.tie_word_embeddings {
-            table.add_output_table(&TableNames::encoder_decoder(), &config.decoder);
+            table.add_output_table(&TableNames::encoder_decoder(config.decoder.generation), &config.decoder);
         }
         table
     }
@@ -47,7 +52,7 @@ impl TensorTable {
     /// The tensors of a decoder-only Gemma 2, with an output table only when it is not tied to the embedding table.
     pub fn decoder_only(config: &DecoderConfig) -> Self {
         let mut table = Self { tensors: Vec::new() };
-        table.add_stack(StackNames::DECODER_ONLY, &config.stack, None);
+        table.add_stack(StackNames::DECODER_ONLY, &config.stack);
         if !config.tie_word_embeddings {
             table.add_output_table(&TableNames::decoder_only(), &config.stack);
         }
@@ -57,7 +62,7 @@ impl TensorTable {
     /// The tensors of an encoder alone, with a classification head if it has classes.
     pub fn encoder(config: &EncoderConfig) -> Self {
         let mut table = Self { tensors: Vec::new() };
-        table.add_stack(StackNames::ENCODER, &config.encoder, None);
+        table.add_stack(StackNames::ENCODER, &config.encoder);
         if !config.labels.is_empty() {
             table.add_class_head(ClassHeadNames::ENCODER, config.labels.len(), &config.encoder);
         }
@@ -67,7 +72,7 @@ impl TensorTable {
     /// The tensors of a decoder that tells `classes` classes apart.
     pub fn decoder_classifier(decoder: &StackConfig, classes: usize) -> Self {
         let mut table = Self { tensors: Vec::new() };
-        table.add_stack(StackNames::DECODER_ONLY, decoder, None);
+        table.add_stack(StackNames::DECODER_ONLY, decoder);
         table.add_class_head(ClassHeadNames::DECODER, classes, decoder);
         table
     }
@@ -82,13 +87,31 @@ impl TensorTable {
         &self.tensors
     }
 
-    /// Adds a stack. `source_width` is the width of the states that cross-attention reads, in a stack that has it.
-    fn add_stack(&mut self, names: StackNames, stack: &StackConfig, source_width: Option<usize>) {
+    /// Adds a stack without cross-attention.
+    fn add_stack(&mut self, names: StackNames, stack: &StackConfig) {
+        self.add_embedding(names, stack);
+        self.add_layers(names, stack, None);
+    }
+
+    fn add_embedding(&mut self, names: StackNames, stack: &StackConfig) {
+        self.add(names.embedding(), Role::Table, &[stack.vocab, stack.hidden]);
+        if stack.own_row_token.is_some() {
+            self.add(names.own_row(), Role::Table, &[stack.hidden]);
+        }
+    }
+
+    /// Adds the layers and the final norm. `source_width` is the width of the states that cross-attention reads, in a
+    /// stack that has it.
+    fn add_layers(&mut self, names: StackNames, stack: &StackConfig, source_width: Option<usize>) {
         let hidden = stack.hidden;
-        self.add(names.embedding(), Role::Table, &[stack.vocab, hidden]);
         for layer in 0..stack.layers {
             let attention = Attention { stack, role: Role::SelfAttention, source_width: hidden };
             self.add_attention(names.self_attention(layer), &attention);
+            if stack.norms_heads() {
+                let HeadNormNames { query, key } = names.head_norms(layer);
+                self.add(query, Role::Norm, &[stack.head_dim]);
+                self.add(key, Role::Norm, &[stack.head_dim]);
+            }
             if let Some(source_width) = source_width {
                 let attention = Attention { stack, role: Role::CrossAttention, source_width };
                 self.add_attention(names.cross_attention(layer), &attention);

@@ -38,6 +38,11 @@ impl TensorFile {
         Ok(Self { file, tensors, data_start })
     }
 
+    /// Names of all its tensors, in no order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
     pub fn find(&self, name: &str) -> Option<StoredTensor<'_>> {
         let info = self.tensors.get(name)?;
         let (start, end) = info.data_offsets;

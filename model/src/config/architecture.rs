@@ -23,6 +23,9 @@ pub struct Architecture {
 pub enum Generation {
     /// Gemma 2 and T5Gemma: separate cross-attention, soft-capped scores, one base of the rotary angles.
     Gemma2,
+    /// Gemma 3 and T5Gemma 2: merged attention, normed query and key heads, rotary angles by the kind of layer, one
+    /// table for both stacks and the output.
+    Gemma3,
 }
 
 /// The stacks of a model.
@@ -56,6 +59,11 @@ impl Architecture {
         causal_encoder: false,
     };
 
+    /// An encoder-decoder of this generation that can be served.
+    pub(super) const fn pair(generation: Generation) -> Self {
+        Self { generation, ..Self::T5GEMMA }
+    }
+
     /// Whether the model has an encoder.
     pub const fn has_encoder(self) -> bool {
         !matches!(self.stacks, Stacks::Decoder)
@@ -77,15 +85,22 @@ impl Architecture {
 
     /// The class of transformers that reads the checkpoint.
     pub const fn class(self) -> &'static str {
-        match (self.generation, self.stacks, self.head) {
-            (Generation::Gemma2, Stacks::Encoder, Head::States) => "T5GemmaEncoderModel",
-            (Generation::Gemma2, Stacks::EncoderDecoder, Head::Vocabulary | Head::States)
-            | (Generation::Gemma2, Stacks::Encoder, Head::Vocabulary) => "T5GemmaForConditionalGeneration",
-            (Generation::Gemma2, Stacks::EncoderDecoder | Stacks::Encoder, Head::Classes) => {
-                "T5GemmaForSequenceClassification"
+        let [first, second] = match (self.stacks, self.head) {
+            (Stacks::Encoder, Head::States) => ["T5GemmaEncoderModel", "T5Gemma2Encoder"],
+            (Stacks::EncoderDecoder, Head::Vocabulary | Head::States) | (Stacks::Encoder, Head::Vocabulary) => {
+                ["T5GemmaForConditionalGeneration", "T5Gemma2ForConditionalGeneration"]
             }
-            (Generation::Gemma2, Stacks::Decoder, Head::Vocabulary | Head::States) => "Gemma2ForCausalLM",
-            (Generation::Gemma2, Stacks::Decoder, Head::Classes) => "Gemma2ForSequenceClassification",
+            (Stacks::EncoderDecoder | Stacks::Encoder, Head::Classes) => {
+                ["T5GemmaForSequenceClassification", "T5Gemma2ForSequenceClassification"]
+            }
+            (Stacks::Decoder, Head::Vocabulary | Head::States) => ["Gemma2ForCausalLM", "Gemma3ForCausalLM"],
+            (Stacks::Decoder, Head::Classes) => {
+                ["Gemma2ForSequenceClassification", "Gemma3TextForSequenceClassification"]
+            }
+        };
+        match self.generation {
+            Generation::Gemma2 => first,
+            Generation::Gemma3 => second,
         }
     }
 }
@@ -119,6 +134,9 @@ mod tests {
         let decoder = Architecture { stacks: Stacks::Decoder, ..PAIR };
         assert_eq!((decoder.class(), decoder.has_encoder()), ("Gemma2ForCausalLM", false));
         assert_eq!(decoder.as_classifier().class(), "Gemma2ForSequenceClassification");
+        let second = Architecture::pair(Generation::Gemma3);
+        assert_eq!(second.class(), "T5Gemma2ForConditionalGeneration");
+        assert_eq!(second.as_classifier().class(), "T5Gemma2ForSequenceClassification");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::fields::Problems;
 use super::quantization;
 use super::special_tokens::SpecialTokens;
 use super::stack::StackConfig;
-use super::stack_fields::{check_storage_type, quiet_vocab, read_stack};
+use super::stack_fields::{StackFields, check_storage_type, quiet_vocab, read_stack};
 use crate::error::Result;
 
 /// A decoder-only model.
@@ -43,7 +43,7 @@ impl DecoderConfig {
     /// # Errors
     /// One error that lists every missing or unusable field.
     pub fn read(document: &ConfigDocument) -> Result<Self> {
-        document.expect_model_type(GEMMA2)?;
+        document.expect_model_type(&[GEMMA2])?;
         let mut problems = Problems::default();
         let read = read_decoder(&document.fields(), &mut problems);
         problems.value_or_error(&document.path, read)
@@ -63,7 +63,7 @@ impl DecoderConfig {
 
 /// Reads the fields of both files. `None` only when a problem was added.
 pub(super) fn read_decoder(fields: &DocumentFields<'_>, problems: &mut Problems) -> Option<DecoderConfig> {
-    let DocumentFields { top, generation } = fields;
+    let DocumentFields { top, generation, .. } = fields;
     check_model_type(top, problems);
     check_storage_type(top, problems);
     if top.get(quantization::FIELD).is_some() {
@@ -73,7 +73,7 @@ pub(super) fn read_decoder(fields: &DocumentFields<'_>, problems: &mut Problems)
         problems.add("use_bidirectional_attention", "is true: that is an encoder, which cannot write a text");
     }
     let tied = top.flag("tie_word_embeddings", problems).unwrap_or(true);
-    let stack = read_stack(top, top, problems);
+    let stack = read_stack(&StackFields { fields: top, top, layers: fields.layers }, problems);
 
     let vocab = quiet_vocab(top, top);
     let bos = [top, generation].into_iter().find_map(|place| place.token("bos_token_id", vocab, problems));

@@ -15,6 +15,10 @@ use crate::error::{Error, Result};
 pub(super) const T5GEMMA: &str = "t5gemma";
 /// `model_type` of one stack of a t5gemma by itself.
 pub(super) const ENCODER_MODULE: &str = "t5_gemma_module";
+/// `model_type` of an encoder-decoder of Gemma 3.
+pub(super) const T5GEMMA2: &str = "t5gemma2";
+/// `model_type` of the encoder of a t5gemma2 by itself, with an image tower or without.
+pub(super) const ENCODERS2: [&str; 2] = ["t5gemma2_encoder", "t5gemma2_text"];
 /// `model_type` of a decoder-only Gemma 2.
 pub(super) const GEMMA2: &str = "gemma2";
 /// `model_type` of a decoder-only Gemma 3 without images.
@@ -36,6 +40,8 @@ pub struct ConfigDocument {
 pub(super) struct DocumentFields<'a> {
     pub top: Fields<'a>,
     pub generation: Fields<'a>,
+    /// Generation of Gemma whose layers the model has.
+    pub layers: Generation,
 }
 
 impl ConfigDocument {
@@ -64,10 +70,10 @@ impl ConfigDocument {
         let mut problems = Problems::default();
         check_model_type(&top, &mut problems);
         problems.none_or_error(&self.path)?;
-        let generation = Generation::Gemma2;
+        let generation = self.generation();
         let head = if names_classifier(&top) { Head::Classes } else { Head::Vocabulary };
         match self.model_type() {
-            Some(T5GEMMA) => {
+            Some(T5GEMMA | T5GEMMA2) => {
                 let encoder = self.config.get("encoder");
                 let causal_encoder =
                     encoder.and_then(|encoder| encoder.get(CAUSAL_ENCODER)) == Some(&Value::Bool(true));
@@ -82,11 +88,14 @@ impl ConfigDocument {
                 let causal_encoder = self.config.get(CAUSAL_ENCODER) == Some(&Value::Bool(true));
                 Ok(Architecture { generation, stacks: Stacks::Encoder, head: Head::States, causal_encoder })
             }
+            Some(found) if ENCODERS2.contains(&found) => {
+                Ok(Architecture { generation, stacks: Stacks::Encoder, head: Head::States, causal_encoder: false })
+            }
             Some(GEMMA2) => Ok(Architecture { generation, stacks: Stacks::Decoder, head, causal_encoder: false }),
             found => Err(Error::ModelType {
                 path: self.path.clone(),
                 found: found.unwrap_or_default().to_owned(),
-                expected: "t5gemma, t5_gemma_module or gemma2",
+                expected: "t5gemma, t5gemma2, t5_gemma_module or gemma2",
             }),
         }
     }
@@ -105,21 +114,31 @@ impl ConfigDocument {
         Ok(architecture)
     }
 
+    /// The generation of Gemma that `model_type` names.
+    pub(super) fn generation(&self) -> Generation {
+        match self.model_type() {
+            Some(T5GEMMA2) => Generation::Gemma3,
+            Some(found) if ENCODERS2.contains(&found) => Generation::Gemma3,
+            _ => Generation::Gemma2,
+        }
+    }
+
     /// Whether the file is that of an encoder by itself, whose fields stand at the top.
     pub(crate) fn is_encoder_module(&self) -> bool {
-        self.model_type() == Some(ENCODER_MODULE)
+        self.model_type().is_some_and(|found| found == ENCODER_MODULE || ENCODERS2.contains(&found))
     }
 
     pub(super) fn fields(&self) -> DocumentFields<'_> {
         let generation = self.generation.as_ref();
         let generation = generation.map_or_else(Fields::absent, |value| Fields::document("generation_config", value));
-        DocumentFields { top: Fields::document("", &self.config), generation }
+        DocumentFields { top: Fields::document("", &self.config), generation, layers: self.generation() }
     }
 
     /// Refuses a file of another architecture: a list of what it lacks of this one would mislead.
-    pub(super) fn expect_model_type(&self, expected: &'static str) -> Result<()> {
+    pub(super) fn expect_model_type(&self, expected: &'static [&'static str]) -> Result<()> {
         match self.model_type() {
-            Some(found) if found != expected => {
+            Some(found) if !expected.contains(&found) => {
+                let [expected, ..] = *expected else { unreachable!("at least one type is expected") };
                 Err(Error::ModelType { path: self.path.clone(), found: found.to_owned(), expected })
             }
             _ => Ok(()),
@@ -191,6 +210,11 @@ mod tests {
             (
                 json!({"model_type": "t5gemma", "architectures": ["T5GemmaForSequenceClassification"]}),
                 Architecture { head: Head::Classes, ..pair },
+            ),
+            (json!({"model_type": "t5gemma2"}), Architecture::pair(Generation::Gemma3)),
+            (
+                json!({"model_type": "t5gemma2_text"}),
+                Architecture { stacks: Stacks::Encoder, head: Head::States, ..Architecture::pair(Generation::Gemma3) },
             ),
             (json!({"model_type": "gemma2", "architectures": ["Gemma2ForCausalLM"]}), decoder),
             (

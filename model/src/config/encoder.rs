@@ -5,13 +5,15 @@
 
 use std::path::Path;
 
-use super::architecture::{Architecture, Head, Stacks};
+use super::architecture::{Architecture, Generation, Head, Stacks};
 use super::document::{
-    CAUSAL_ENCODER, ConfigDocument, DocumentFields, ENCODER_MODULE, T5GEMMA, check_model_type, names_encoder_head,
+    CAUSAL_ENCODER, ConfigDocument, DocumentFields, ENCODER_MODULE, T5GEMMA, T5GEMMA2, check_model_type,
+    names_encoder_head,
 };
+use super::encoder_fields::read_encoder;
 use super::fields::{Fields, Problems};
 use super::stack::StackConfig;
-use super::stack_fields::{check_storage_type, read_stack};
+use super::stack_fields::check_storage_type;
 use super::{labels, quantization};
 use crate::error::Result;
 
@@ -38,13 +40,13 @@ impl EncoderConfig {
     /// # Errors
     /// One error that lists every missing or unusable field.
     pub fn read(document: &ConfigDocument) -> Result<Self> {
-        let DocumentFields { top, .. } = document.fields();
+        let DocumentFields { top, layers, .. } = document.fields();
         let mut problems = Problems::default();
         let read = if document.is_encoder_module() {
-            read_module(&top, &mut problems)
+            read_module(&top, layers, &mut problems)
         } else {
-            document.expect_model_type(T5GEMMA)?;
-            read_composite(&top, &mut problems)
+            document.expect_model_type(&[T5GEMMA, T5GEMMA2])?;
+            read_composite(&top, layers, &mut problems)
         };
         problems.value_or_error(&document.path, read)
     }
@@ -57,12 +59,12 @@ impl EncoderConfig {
     /// The architecture.
     pub const fn architecture(&self) -> Architecture {
         let head = if self.labels.is_empty() { Head::States } else { Head::Classes };
-        Architecture { stacks: Stacks::Encoder, head, ..Architecture::T5GEMMA }
+        Architecture { generation: self.encoder.generation, stacks: Stacks::Encoder, head, ..Architecture::T5GEMMA }
     }
 }
 
 /// Reads an encoder as part of a `t5gemma`. `None` only when a problem was added.
-fn read_composite(top: &Fields<'_>, problems: &mut Problems) -> Option<EncoderConfig> {
+fn read_composite(top: &Fields<'_>, layers: Generation, problems: &mut Problems) -> Option<EncoderConfig> {
     check_file(top, problems);
     if top.flag("is_encoder_decoder", problems) != Some(false) {
         problems.add("is_encoder_decoder", "is not false: only an encoder without a decoder can be used");
@@ -73,17 +75,17 @@ fn read_composite(top: &Fields<'_>, problems: &mut Problems) -> Option<EncoderCo
     let labels = if names_encoder_head(top) { labels::read(top, problems) } else { Some(Vec::new()) };
     let encoder = top.object("encoder", problems)?;
     check_causal(&encoder, problems);
-    Some(EncoderConfig { encoder: read_stack(&encoder, top, problems)?, labels: labels? })
+    Some(EncoderConfig { encoder: read_encoder(&encoder, top, layers, problems)?, labels: labels? })
 }
 
 /// Reads the module of an encoder. `None` only when a problem was added.
-fn read_module(top: &Fields<'_>, problems: &mut Problems) -> Option<EncoderConfig> {
+fn read_module(top: &Fields<'_>, layers: Generation, problems: &mut Problems) -> Option<EncoderConfig> {
     check_file(top, problems);
     check_causal(top, problems);
     if top.flag("is_decoder", problems) == Some(true) {
         problems.add("is_decoder", format!("is true: a {ENCODER_MODULE} that decodes is no encoder"));
     }
-    Some(EncoderConfig { encoder: read_stack(top, top, problems)?, labels: Vec::new() })
+    Some(EncoderConfig { encoder: read_encoder(top, top, layers, problems)?, labels: Vec::new() })
 }
 
 fn check_file(top: &Fields<'_>, problems: &mut Problems) {

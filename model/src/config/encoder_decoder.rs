@@ -4,13 +4,16 @@
 
 use std::path::Path;
 
-use super::architecture::Architecture;
-use super::document::{CAUSAL_ENCODER, ConfigDocument, DocumentFields, T5GEMMA, check_model_type, names_classifier};
+use super::architecture::{Architecture, Generation};
+use super::document::{
+    CAUSAL_ENCODER, ConfigDocument, DocumentFields, T5GEMMA, T5GEMMA2, check_model_type, names_classifier,
+};
+use super::encoder_fields::{layer_fields, read_encoder};
 use super::fields::{Fields, Problems, brief};
 use super::quantization;
 use super::special_tokens::SpecialTokens;
 use super::stack::StackConfig;
-use super::stack_fields::{check_storage_type, quiet_vocab, read_stack};
+use super::stack_fields::{StackFields, check_storage_type, quiet_vocab, read_stack};
 use crate::error::Result;
 
 /// An encoder-decoder.
@@ -56,7 +59,7 @@ impl ModelConfig {
     /// # Errors
     /// One error that lists every missing or unusable field, and why the model cannot be served.
     pub fn read(document: &ConfigDocument) -> Result<Self> {
-        document.expect_model_type(T5GEMMA)?;
+        document.expect_model_type(&[T5GEMMA, T5GEMMA2])?;
         let fields = document.fields();
         let mut problems = Problems::default();
         quantization::read(&fields.top, &mut problems);
@@ -67,7 +70,12 @@ impl ModelConfig {
 
     /// The architecture.
     pub const fn architecture(&self) -> Architecture {
-        Architecture::T5GEMMA
+        Architecture::pair(self.decoder.generation)
+    }
+
+    /// Whether one table is the embedding of both stacks.
+    pub const fn shares_embedding(&self) -> bool {
+        matches!(self.decoder.generation, Generation::Gemma3)
     }
 
     /// The token ids with a meaning.
@@ -84,8 +92,14 @@ impl ModelConfig {
     pub fn parameters(&self) -> u64 {
         let encoder = self.encoder.own_parameters();
         let decoder = self.decoder.own_parameters() + self.cross_parameters();
-        let output = if self.tie_word_embeddings { 0 } else { self.decoder.embedding_parameters() };
-        encoder + decoder + output + self.encoder.embedding_parameters() + self.decoder.embedding_parameters()
+        encoder + decoder + self.table_parameters()
+    }
+
+    /// The count of numbers in the embedding and output tables.
+    pub(crate) fn table_parameters(&self) -> u64 {
+        let [encoder, decoder] = [&self.encoder, &self.decoder].map(StackConfig::embedding_parameters);
+        let output = if self.tie_word_embeddings { 0 } else { decoder };
+        encoder + output + if self.shares_embedding() { 0 } else { decoder }
     }
 
     /// Lowers the longest sequences of the stacks to `limits`, so that memory which grows with positions is taken only
@@ -95,8 +109,12 @@ impl ModelConfig {
         self.decoder.max_positions = self.decoder.max_positions.min(limits.target_tokens);
     }
 
+    /// Merged attention has no weights beside those of self-attention.
     fn cross_parameters(&self) -> u64 {
         let stack = &self.decoder;
+        if stack.generation == Generation::Gemma3 {
+            return 0;
+        }
         let own = 2 * stack.hidden * stack.query_width();
         let from_encoder = 2 * self.encoder.hidden * stack.kv_width();
         (stack.layers * (own + from_encoder + 2 * stack.hidden)) as u64
@@ -129,18 +147,23 @@ fn check_served(top: &Fields<'_>, problems: &mut Problems) {
 
 /// Reads both stacks and the tokens. `None` only when a problem was added.
 pub(super) fn read_pair(fields: &DocumentFields<'_>, problems: &mut Problems) -> Option<ModelConfig> {
-    let DocumentFields { top, generation } = fields;
+    let &DocumentFields { ref top, ref generation, layers } = fields;
     check_model_type(top, problems);
     check_storage_type(top, problems);
     let tied = top.flag("tie_word_embeddings", problems).unwrap_or(true);
 
     let encoder_fields = stack_fields(top, "encoder", problems);
     let decoder_fields = stack_fields(top, "decoder", problems);
-    let encoder = encoder_fields.as_ref().and_then(|fields| read_stack(fields, top, problems));
-    let decoder = decoder_fields.as_ref().and_then(|fields| read_stack(fields, top, problems));
+    let encoder = encoder_fields.as_ref().and_then(|fields| read_encoder(fields, top, layers, problems));
+    let decoder = decoder_fields.as_ref().and_then(|fields| read_stack(&StackFields { fields, top, layers }, problems));
     let vocab = decoder_fields.as_ref().and_then(|fields| quiet_vocab(fields, top));
     let decoder_fields = decoder_fields.unwrap_or_else(Fields::absent);
-    check_vocabularies(&encoder_fields.unwrap_or_else(Fields::absent), &decoder_fields, problems);
+    let encoder_fields = encoder_fields.unwrap_or_else(Fields::absent);
+    let encoder_fields = layer_fields(&encoder_fields).unwrap_or(encoder_fields);
+    check_vocabularies(&encoder_fields, &decoder_fields, problems);
+    if layers == Generation::Gemma3 {
+        check_alike("hidden_size", &encoder_fields, &decoder_fields, problems);
+    }
     let tokens = read_tokens(&TokenFields { top, decoder: &decoder_fields, generation, vocab }, problems);
 
     let (encoder, decoder, tokens) = (encoder?, decoder?, tokens?);
@@ -198,9 +221,13 @@ fn stack_fields<'a>(top: &Fields<'a>, stack: &str, problems: &mut Problems) -> O
 /// Both stacks must have the same vocabulary. `vocab_size` outside the stacks may be anything: transformers overwrites
 /// it, and no tensor depends on it.
 fn check_vocabularies(encoder: &Fields<'_>, decoder: &Fields<'_>, problems: &mut Problems) {
-    let (Some(found), Some(wanted)) = (encoder.get("vocab_size"), decoder.get("vocab_size")) else { return };
+    check_alike("vocab_size", encoder, decoder, problems);
+}
+
+fn check_alike(field: &str, encoder: &Fields<'_>, decoder: &Fields<'_>, problems: &mut Problems) {
+    let (Some(found), Some(wanted)) = (encoder.get(field), decoder.get(field)) else { return };
     if found != wanted {
-        let reason = format!("is {}, but {} is {}", brief(found), decoder.name("vocab_size"), brief(wanted));
-        problems.add(encoder.name("vocab_size"), reason);
+        let reason = format!("is {}, but {} is {}", brief(found), decoder.name(field), brief(wanted));
+        problems.add(encoder.name(field), reason);
     }
 }

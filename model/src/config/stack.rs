@@ -41,14 +41,17 @@ pub struct StackConfig {
     pub vocab: usize,
     /// Longest sequence the stack was made for, in tokens.
     pub max_positions: usize,
+    /// Token whose embedding is a vector of its own beside the table, not scaled: the end of an image in T5Gemma 2. The
+    /// decoder of a T5Gemma 2 has no embedding of its own, and none of these.
+    pub own_row_token: Option<u32>,
 }
 
 /// Rotary angles by the kind of layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LayerRopes {
-    /// Those of sliding layers.
+    /// Angles of sliding layers.
     pub sliding: RopeSpec,
-    /// Those of full layers.
+    /// Angles of full layers.
     pub full: RopeSpec,
 }
 
@@ -62,12 +65,12 @@ pub enum LayerKind {
 }
 
 impl LayerRopes {
-    /// The same angles for both kinds.
+    /// Both kinds of layers with these angles.
     pub const fn alike(spec: RopeSpec) -> Self {
         Self { sliding: spec, full: spec }
     }
 
-    /// Those of a kind of layer.
+    /// Angles of a kind of layer.
     pub const fn of(self, kind: LayerKind) -> RopeSpec {
         match kind {
             LayerKind::Sliding => self.sliding,
@@ -99,6 +102,12 @@ impl StackConfig {
     pub fn encoder_window(&self, layer: usize) -> Window {
         match self.generation {
             Generation::Gemma2 => Window::symmetric(self.window(layer)),
+            // The window is that of both sides and the position itself.
+            Generation::Gemma3 => {
+                let window = self.window(layer);
+                let [left, right] = [|width: usize| width.div_ceil(2) - 1, |width: usize| width / 2];
+                Window { left: window.map(left), right: window.map(right) }
+            }
         }
     }
 
@@ -107,20 +116,51 @@ impl StackConfig {
         Window { left: self.window(layer).map(|window| window - 1), right: Some(0) }
     }
 
+    /// Whether query and key heads are normed.
+    pub const fn norms_heads(&self) -> bool {
+        matches!(self.generation, Generation::Gemma3)
+    }
+
     /// Numbers in the layers and the final norm, without cross-attention.
     pub(super) fn own_parameters(&self) -> u64 {
-        let attention = 2 * self.hidden * (self.query_width() + self.kv_width());
+        let head_norms = if self.norms_heads() { 2 * self.head_dim } else { 0 };
+        let attention = 2 * self.hidden * (self.query_width() + self.kv_width()) + head_norms;
         let layer = attention + 3 * self.hidden * self.intermediate + 4 * self.hidden;
         (self.layers * layer + self.hidden) as u64
     }
 
-    /// Numbers in the embedding table.
-    pub(super) fn embedding_parameters(&self) -> u64 {
-        (self.vocab * self.hidden) as u64
+    /// Numbers in the embedding table and the row beside it.
+    pub(crate) fn embedding_parameters(&self) -> u64 {
+        let rows = self.vocab + usize::from(self.own_row_token.is_some());
+        (rows * self.hidden) as u64
     }
 }
 
-/// The published alternation: a sliding layer first, then a full one, and so on.
-pub(crate) fn alternating(layers: usize) -> Vec<LayerKind> {
-    (0..layers).map(|layer| if layer % 2 == 0 { LayerKind::Sliding } else { LayerKind::Full }).collect()
+/// The published alternation: every `period`th layer is a full one, those before it slide.
+pub(crate) fn alternating(layers: usize, period: usize) -> Vec<LayerKind> {
+    let kind = |layer: usize| if layer.is_multiple_of(period) { LayerKind::Full } else { LayerKind::Sliding };
+    (1..=layers).map(kind).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shapes::shape;
+
+    #[test]
+    fn the_encoder_of_the_second_generation_has_one_window_for_both_sides() {
+        let mut stack = shape("2-270m").unwrap().encoder;
+        let sides = |stack: &StackConfig, layer| {
+            let Window { left, right } = stack.encoder_window(layer);
+            (left, right)
+        };
+        assert_eq!(sides(&stack, 0), (Some(255), Some(256)), "of 512 positions");
+        assert_eq!(sides(&stack, 5), (None, None));
+        stack.sliding_window = 9;
+        assert_eq!(sides(&stack, 0), (Some(4), Some(4)));
+        stack.sliding_window = 1;
+        assert_eq!(sides(&stack, 0), (Some(0), Some(0)));
+        let first = shape("s-s").unwrap().encoder;
+        assert_eq!(sides(&first, 0), (Some(4096), Some(4096)), "the first generation has it on either side");
+    }
 }

@@ -2,21 +2,33 @@
 //!
 //! Called by the readers of each architecture, which write their stacks alike. Adds every problem it finds.
 
-use kernels::RopeSpec;
-
 use super::architecture::Generation;
 use super::fields::{Fields, Problems, brief};
-use super::stack::{LayerKind, LayerRopes, StackConfig, alternating};
+use super::rope_fields::read_ropes;
+use super::stack::{LayerKind, StackConfig, alternating};
 
 /// Largest width, so that no product of sizes can overflow further on; the published models stay below 15,000.
 const MAX_WIDTH: usize = 1 << 18;
+/// Number of layers of which Gemma 3 has one full one.
+const PERIOD: usize = 6;
 /// Most layers of a stack.
 const MAX_LAYERS: usize = 1 << 12;
 /// Most tokens, of a vocabulary or of a sequence.
 const MAX_TOKENS: usize = 1 << 24;
 
-/// `top` is where the vocabulary's size stands when `fields` do not say it. `None` only when a problem was added.
-pub(super) fn read_stack(fields: &Fields<'_>, top: &Fields<'_>, problems: &mut Problems) -> Option<StackConfig> {
+/// The fields of a stack.
+pub(super) struct StackFields<'a, 'f> {
+    /// Fields of the stack itself.
+    pub fields: &'a Fields<'f>,
+    /// Fields of the model, where the vocabulary's size stands when the stack's own do not say it.
+    pub top: &'a Fields<'f>,
+    /// Generation of its layers.
+    pub layers: Generation,
+}
+
+/// `None` only when a problem was added.
+pub(super) fn read_stack(stack: &StackFields<'_, '_>, problems: &mut Problems) -> Option<StackConfig> {
+    let &StackFields { fields, top, layers: generation } = stack;
     check_fixed_choices(fields, problems);
     let hidden = fields.size("hidden_size", MAX_WIDTH, problems);
     let intermediate = fields.size("intermediate_size", MAX_WIDTH, problems);
@@ -29,10 +41,9 @@ pub(super) fn read_stack(fields: &Fields<'_>, top: &Fields<'_>, problems: &mut P
     let vocab = if writes_vocab { fields } else { top }.size("vocab_size", MAX_TOKENS, problems);
     let query_pre_attn_scalar = fields.positive("query_pre_attn_scalar", problems);
     let rms_norm_eps = fields.positive("rms_norm_eps", problems);
-    let rope_theta = read_rope(fields, problems);
-    let attn_softcap = read_softcap(fields, "attn_logit_softcapping", problems);
-    let final_softcap = read_softcap(fields, "final_logit_softcapping", problems);
-    let layer_kinds = layers.and_then(|layers| read_layer_kinds(fields, layers, problems));
+    let ropes = read_ropes(fields, generation, problems);
+    let (attn_softcap, final_softcap) = read_softcaps(fields, generation, problems);
+    let layer_kinds = layers.and_then(|layers| read_layer_kinds(fields, layers, generation, problems));
     let slides = layer_kinds.as_ref().is_none_or(|kinds| kinds.contains(&LayerKind::Sliding));
     let sliding_window = match fields.get("sliding_window") {
         None if !slides => max_positions,
@@ -41,7 +52,7 @@ pub(super) fn read_stack(fields: &Fields<'_>, top: &Fields<'_>, problems: &mut P
     check_heads(fields, &Heads { heads, kv_heads, head_dim }, problems);
 
     Some(StackConfig {
-        generation: Generation::Gemma2,
+        generation,
         hidden: hidden?,
         intermediate: intermediate?,
         layers: layers?,
@@ -50,13 +61,14 @@ pub(super) fn read_stack(fields: &Fields<'_>, top: &Fields<'_>, problems: &mut P
         head_dim: head_dim?,
         query_pre_attn_scalar: query_pre_attn_scalar?,
         rms_norm_eps: rms_norm_eps?,
-        ropes: LayerRopes::alike(RopeSpec::unscaled(rope_theta?)),
+        ropes: ropes?,
         attn_softcap,
         final_softcap,
         sliding_window: sliding_window?,
         layer_kinds: layer_kinds?,
         vocab: vocab?,
         max_positions: max_positions?,
+        own_row_token: None,
     })
 }
 
@@ -95,50 +107,6 @@ fn check_heads(fields: &Fields<'_>, heads: &Heads, problems: &mut Problems) {
     }
 }
 
-/// The newer dialect's `rope_parameters` win over the older `rope_theta`.
-fn read_rope(fields: &Fields<'_>, problems: &mut Problems) -> Option<f32> {
-    for field in ["rope_parameters", "rope_scaling"] {
-        if fields.get(field).is_none() {
-            continue;
-        }
-        let rope = fields.object(field, problems)?;
-        check_scaling(&rope, problems);
-        if rope.get("rope_theta").is_some() {
-            return rope.positive("rope_theta", problems);
-        }
-    }
-    if fields.get("rope_theta").is_none() && fields.get("rope_parameters").is_some() {
-        problems.add(fields.name("rope_parameters.rope_theta"), "is missing");
-        return None;
-    }
-    fields.positive("rope_theta", problems)
-}
-
-/// Accepts angles that are not scaled, however the file says so.
-fn check_scaling(rope: &Fields<'_>, problems: &mut Problems) {
-    let kind = if rope.get("rope_type").is_some() { "rope_type" } else { "type" };
-    let name = rope.text(kind, problems);
-    let factor = rope.positive_if_any("factor", problems).unwrap_or(1.0);
-    match name {
-        // With this type transformers reads no other field.
-        Some("default") => {}
-        None if factor == 1.0 => {}
-        // Angles are divided by the factor, all or some.
-        Some("linear" | "llama3") if factor == 1.0 && rope.get("factor").is_some() => {}
-        Some("linear" | "llama3") | None => {
-            let found = rope.get("factor").map_or("missing".to_owned(), brief);
-            problems.add(rope.name("factor"), format!("is {found}; only angles that are not scaled are supported"));
-        }
-        Some(found) => problems.add(rope.name(kind), format!("is {found:?}; only \"default\" is supported")),
-    }
-    if let Some(share) = rope.positive_if_any("partial_rotary_factor", problems).filter(|share| *share != 1.0) {
-        problems.add(
-            rope.name("partial_rotary_factor"),
-            format!("is {share}; only heads whose whole width is rotated are supported"),
-        );
-    }
-}
-
 /// Null means no cap; an absent field would mean transformers' default, which a checkpoint must not lean on.
 fn read_softcap(fields: &Fields<'_>, field: &str, problems: &mut Problems) -> Option<f32> {
     if !fields.is_written(field) {
@@ -147,9 +115,29 @@ fn read_softcap(fields: &Fields<'_>, field: &str, problems: &mut Problems) -> Op
     fields.positive_if_any(field, problems)
 }
 
-fn read_layer_kinds(fields: &Fields<'_>, layers: usize, problems: &mut Problems) -> Option<Vec<LayerKind>> {
+/// The softcaps of scores and of logits. Attention of the second generation has none, whatever the file says.
+fn read_softcaps(fields: &Fields<'_>, layers: Generation, problems: &mut Problems) -> (Option<f32>, Option<f32>) {
+    match layers {
+        Generation::Gemma2 => {
+            let scores = read_softcap(fields, "attn_logit_softcapping", problems);
+            (scores, read_softcap(fields, "final_logit_softcapping", problems))
+        }
+        Generation::Gemma3 => (None, fields.positive_if_any("final_logit_softcapping", problems)),
+    }
+}
+
+fn read_layer_kinds(
+    fields: &Fields<'_>,
+    layers: usize,
+    generation: Generation,
+    problems: &mut Problems,
+) -> Option<Vec<LayerKind>> {
     let Some(value) = fields.get("layer_types") else {
-        return Some(alternating(layers));
+        let period = match generation {
+            Generation::Gemma2 => 2,
+            Generation::Gemma3 => read_period(fields, problems)?,
+        };
+        return Some(alternating(layers, period));
     };
     let Some(values) = value.as_array() else {
         problems.add(fields.name("layer_types"), "is not a list");
@@ -172,6 +160,13 @@ fn read_layer_kinds(fields: &Fields<'_>, layers: usize, problems: &mut Problems)
         }
     }
     (kinds.len() == layers).then_some(kinds)
+}
+
+/// Number of layers of which the last is a full one, in files that do not name each layer.
+fn read_period(fields: &Fields<'_>, problems: &mut Problems) -> Option<usize> {
+    let written =
+        ["sliding_window_pattern", "_sliding_window_pattern"].into_iter().find(|name| fields.get(name).is_some());
+    written.map_or(Some(PERIOD), |name| fields.size(name, MAX_LAYERS, problems))
 }
 
 /// float16 is only a way of storing: the arithmetic is float32 or bfloat16 whatever the file says.

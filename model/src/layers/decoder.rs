@@ -3,7 +3,7 @@
 //! A layer attends to the target and to the source, then runs its feed-forward, each sub-layer between its pre-norm and
 //! its post-norm. How it attends is [`DecoderAttention`]; nothing else here asks.
 
-use kernels::{Backend, KvColumns, LayerPagesMut, PageSpan, PagedRows, Storage};
+use kernels::{Backend, KvColumns, LayerPagesMut, Norm, PageSpan, PagedRows, Storage};
 
 use super::cross_attention::CrossAttention;
 use super::feed_forward::FeedForward;
@@ -22,6 +22,8 @@ pub(crate) struct DecoderLayer<B: Backend> {
 pub(crate) enum DecoderAttention<B: Backend> {
     /// Two sub-layers with weights of their own: self-attention over the target, then cross-attention over the source.
     Separate { self_attention: SelfAttention<B>, cross_attention: CrossAttention<B> },
+    /// One sub-layer with the weights of a self-attention, over target and source together.
+    Merged(SelfAttention<B>),
 }
 
 type TargetPass<'a, B> = StackPass<'a, B, TargetRows<'a, <B as Storage>::Drawn>>;
@@ -58,11 +60,8 @@ impl<B: Backend> Stack<B, DecoderLayer<B>> {
         let rows = PagedRows { spans: ends, tables: pass.rows.tables, format: pass.arithmetic.cross_kv };
         for (index, layer) in self.layers.iter().enumerate() {
             layer.attention.project_source(pass.backend, states, ends.len(), kv);
-            pass.backend.write_pages(
-                KvColumns { rows: kv, first: 0, key_norm: None },
-                rows,
-                LayerPagesMut { pages, layer: index },
-            );
+            let columns = KvColumns { rows: kv, first: 0, key_norm: layer.attention.source_key_norm(pass.eps) };
+            pass.backend.write_pages(columns, rows, LayerPagesMut { pages, layer: index });
         }
     }
 }
@@ -70,28 +69,45 @@ impl<B: Backend> Stack<B, DecoderLayer<B>> {
 impl<B: Backend> DecoderAttention<B> {
     /// `y` of the last attention sub-layer; sub-layers before it are added to the residual stream.
     fn run(&self, pass: &TargetPass<'_, B>, layer: usize, pages: &mut B::Pages, space: &mut DecoderSpace<B>) {
-        let Self::Separate { self_attention, cross_attention } = self;
-        self_attention.attend_causal(pass, layer, pages, &mut space.stack);
-        pass.seam(&self_attention.post, &cross_attention.pre, pass.rows.tokens.count(), &mut space.stack);
-        cross_attention.attend(pass, layer, pages, space);
+        match self {
+            Self::Separate { self_attention, cross_attention } => {
+                self_attention.attend_causal(pass, layer, pages, &mut space.stack);
+                pass.seam(&self_attention.post, &cross_attention.pre, pass.rows.tokens.count(), &mut space.stack);
+                cross_attention.attend(pass, layer, pages, space);
+            }
+            Self::Merged(attention) => attention.attend_merged(pass, layer, pages, &mut space.stack),
+        }
     }
 
     /// `kv = [k | v]` of `rows` encoder states.
     fn project_source(&self, backend: &B, states: &B::Activations, rows: usize, kv: &mut B::Activations) {
-        let Self::Separate { cross_attention, .. } = self;
-        cross_attention.project(backend, states, rows, kv);
+        match self {
+            Self::Separate { cross_attention, .. } => cross_attention.project(backend, states, rows, kv),
+            Self::Merged(attention) => attention.project_source(backend, states, rows, kv),
+        }
+    }
+
+    /// Norm of a source's keys on their way to the pages.
+    fn source_key_norm(&self, eps: f32) -> Option<Norm<'_, B::Gain>> {
+        match self {
+            Self::Separate { .. } => None,
+            Self::Merged(attention) => attention.source_key_norm(eps),
+        }
     }
 
     /// Norm after the last attention sub-layer.
     fn post(&self) -> &B::Gain {
-        let Self::Separate { cross_attention, .. } = self;
-        &cross_attention.post
+        match self {
+            Self::Separate { cross_attention, .. } => &cross_attention.post,
+            Self::Merged(attention) => &attention.post,
+        }
     }
 }
 
 impl<B: Backend> Layer<B> for DecoderLayer<B> {
     fn pre(&self) -> &B::Gain {
-        let DecoderAttention::Separate { self_attention, .. } = &self.attention;
+        let (DecoderAttention::Separate { self_attention, .. } | DecoderAttention::Merged(self_attention)) =
+            &self.attention;
         &self_attention.pre
     }
 }

@@ -1,11 +1,11 @@
-//! Self-attention: `y = out(attend(rope(qkv(x))))`.
+//! Self-attention: `y = out(attend(rope(norm(qkv(x)))))`, with norms of query and key heads where a model has them.
 //!
 //! The encoder attends in both directions within a source, whose keys and values are in the batch. The decoder attends
 //! to earlier positions of a target, whose keys and values are in pages.
 
 use kernels::{
-    AttentionShape, Backend, FullAttention, KvSide, LayerPages, LayerPagesMut, LinearRows, PagedAttention, PagedRows,
-    RotaryHeads, RotaryRows, Window,
+    AttentionShape, Backend, FullAttention, HeadNorms, KvSide, LayerPages, LayerPagesMut, LinearRows, PagedAttention,
+    PagedRows, RotaryHeads, RotaryRows, Window,
 };
 
 use super::space::StackSpace;
@@ -20,11 +20,19 @@ pub(crate) struct SelfAttention<B: Backend> {
     pub window: Window,
     /// Kind of the layer, by which its rotary angles are found.
     pub kind: LayerKind,
+    /// Norms of query and key heads, if they are normed.
+    pub norms: Option<HeadGains<B>>,
     pub pre: B::Gain,
     pub post: B::Gain,
     /// `[q | k | v]`.
     pub qkv: B::Matrix,
     pub out: B::Matrix,
+}
+
+/// Weights of the norms of heads, `[head_dim]`.
+pub(crate) struct HeadGains<B: Backend> {
+    pub query: B::Gain,
+    pub key: B::Gain,
 }
 
 impl<B: Backend> SelfAttention<B> {
@@ -58,7 +66,7 @@ impl<B: Backend> SelfAttention<B> {
 
     /// Leaves the rows' rotated queries in `space.qkv`, and writes their keys and values to the pages of their targets,
     /// the side that is given back.
-    fn write_target<'a>(
+    pub(super) fn write_target<'a>(
         &self,
         pass: &StackPass<'a, B, TargetRows<'a, B::Drawn>>,
         layer: usize,
@@ -76,6 +84,8 @@ impl<B: Backend> SelfAttention<B> {
 
     /// Heads that are rotated, with the angles of the layer's kind.
     fn rotary_heads<'a, Rows>(&'a self, pass: &StackPass<'a, B, Rows>) -> RotaryHeads<'a, B::RopeTable, B::Gain> {
-        RotaryHeads { shape: &self.shape, table: pass.ropes.of(self.kind), norms: None }
+        let eps = pass.eps;
+        let norms = self.norms.as_ref().map(|HeadGains { query, key }| HeadNorms { query, key, eps });
+        RotaryHeads { shape: &self.shape, table: pass.ropes.of(self.kind), norms }
     }
 }

@@ -101,7 +101,7 @@ fn softcaps_may_be_null_but_not_forgotten() {
 
 #[test]
 fn another_model_is_refused_by_its_name() {
-    for other in ["t5gemma2", "gemma2", "t5", "llama"] {
+    for other in ["gemma3", "gemma2", "t5", "llama"] {
         let mut config = balanced();
         config["model_type"] = json!(other);
         let message = read(&config, None).unwrap_err().to_string();

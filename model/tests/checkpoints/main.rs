@@ -17,4 +17,5 @@ mod detokenizer;
 mod found_checkpoints;
 mod published;
 mod quantized_checkpoint;
+mod second_generation;
 mod tokenizer;

@@ -3,7 +3,7 @@
 
 use crate::drift::{Distance, Drift, assert_within, demo_texts, distance, drift, first_layer, fixture_texts, forced};
 use crate::fixture;
-use crate::fixture::{DemoRow, FOLDERS};
+use crate::fixture::{DemoRow, FOLDERS, SECOND};
 use kernels::cpu::{Cpu, Isa, Level};
 use kernels::reference::{Reference, Rounding};
 use kernels::{KvFormat, Precision};
@@ -13,11 +13,18 @@ use model::{Arithmetic, Checkpoint};
 /// and then a key or value falls on the other side of a rounding. Measured: 0.0022 and 0.00022.
 const WIDENED: Distance = Distance { largest: 5e-3, root_mean_square: 5e-4 };
 
+/// Tolerance for the second generation, whose logits have no cap and reach 39, after up to six layers in place of four.
+/// Measured: 0.0084 and 0.00049.
+const WIDENED_SECOND: Distance = Distance { largest: 1.5e-2, root_mean_square: 8e-4 };
+
 /// Tolerance for the fixtures' logits, which reach 30 (root mean square 8.6), if operands are rounded too. Every layer
 /// rounds its input six times or more, one rounding that falls the other way moves all later ones, and a few layers on,
 /// every row has one: the reference itself moves by 0.15 and 0.018 when the epsilon of its norms grows by one percent.
 /// Measured: 0.18 and 0.024.
 const ROUNDED_FIXTURE: Distance = Distance { largest: 0.35, root_mean_square: 0.04 };
+
+/// Tolerance for the second generation's. Measured: 0.40 and 0.028.
+const ROUNDED_SECOND: Distance = Distance { largest: 0.6, root_mean_square: 0.045 };
 
 /// Tolerance for the demo's logits, those of a trained model (root mean square 5). Measured: 0.089 and 0.0071.
 const ROUNDED_DEMO: Distance = Distance { largest: 0.12, root_mean_square: 0.015 };
@@ -33,7 +40,9 @@ fn rounds_operands(isa: Isa) -> bool {
 
 #[test]
 fn bf16_follows_the_reference_that_rounds_at_the_same_places_on_the_fixtures() {
-    for folder in FOLDERS {
+    let of_first = FOLDERS.map(|folder| (folder, WIDENED, ROUNDED_FIXTURE));
+    let of_second = SECOND.map(|folder| (folder, WIDENED_SECOND, ROUNDED_SECOND));
+    for (folder, widened_bound, rounded_bound) in of_first.into_iter().chain(of_second) {
         let checkpoint = Checkpoint::open(&fixture::path(folder)).unwrap();
         let texts = fixture_texts(folder);
         let reference = |rounding| forced(Reference { rounding }, &checkpoint, Precision::Bf16, &texts);
@@ -42,11 +51,12 @@ fn bf16_follows_the_reference_that_rounds_at_the_same_places_on_the_fixtures() {
             let label = format!("{folder}, {}", isa.level().name());
             let actual = forced(Cpu::new(isa, 1), &checkpoint, Precision::Bf16, &texts);
             let (own, other, bound) = if rounds_operands(isa) {
-                (&rounded, &widened, ROUNDED_FIXTURE)
+                (&rounded, &widened, rounded_bound)
             } else {
-                (&widened, &rounded, WIDENED)
+                (&widened, &rounded, widened_bound)
             };
             let own = distance(&actual, own);
+            println!("{label}: {own:?}");
             assert_within(own, bound, &label);
             let other = distance(&actual, other);
             assert!(2.0 * own.root_mean_square < other.root_mean_square, "{label}: {own:?}, other rounding {other:?}");

@@ -1,7 +1,7 @@
 //! A sequence's numbers do not depend on its neighbours: alone, in any batch and on any number of threads, bit for
 //! bit, through the whole model.
 
-use crate::fixture::DemoRow;
+use crate::fixture::{self, Case, DemoRow};
 use crate::runner::Runner;
 use kernels::cpu::{Cpu, Isa};
 use kernels::{KvFormat, Precision, Scheme};
@@ -13,19 +13,22 @@ const POSITIONS: usize = 2;
 /// Around the borders of tiles (6 rows), pages (16 positions), panels and the demo's window (64), and across them.
 const SOURCE_LENS: [usize; 8] = [1, 2, 6, 7, 16, 17, 5, 30];
 
+/// Five sliding layers and a full one.
+const SECOND: &str = "t5gemma2-scaled";
+
 struct Text {
     source: Vec<u32>,
     target: Vec<u32>,
 }
 
-/// 32 of the demo's sources, cut or repeated to ragged lengths, two of them long.
-fn texts(start_token: u32) -> Vec<Text> {
+/// 32 sources, cut or repeated to ragged lengths, two of them long; each comes with the first token of its target.
+fn texts(start_token: u32, sources: impl Iterator<Item = (Vec<u32>, u32)>) -> Vec<Text> {
     let lens = [130, 65].into_iter().chain(SOURCE_LENS.into_iter().cycle());
-    let text = |(row, len): (DemoRow, usize)| Text {
-        source: row.input_ids.iter().copied().cycle().take(len).collect(),
-        target: vec![start_token, row.greedy_ids[0]],
+    let text = |((source, first), len): ((Vec<u32>, u32), usize)| Text {
+        source: source.into_iter().cycle().take(len).collect(),
+        target: vec![start_token, first],
     };
-    DemoRow::all().into_iter().zip(lens).take(32).map(text).collect()
+    sources.zip(lens).take(32).map(text).collect()
 }
 
 /// Results of the model for one text, as bits.
@@ -67,11 +70,23 @@ fn run(runner: &mut Runner<Cpu>, texts: &[Text], stepwise: bool) -> Vec<Bits> {
     out
 }
 
+/// On the demo.
 fn check(isa: Isa, arithmetic: impl Into<Arithmetic>) {
-    let arithmetic = arithmetic.into();
     let checkpoint = Checkpoint::embedded().unwrap();
-    let texts = texts(checkpoint.config().start_token);
-    let runners = [1, 2].map(|threads| Runner::new(Cpu::new(isa, threads), &checkpoint, arithmetic, 32));
+    let rows = DemoRow::all().into_iter().map(|row| (row.input_ids, row.greedy_ids[0]));
+    check_on(&checkpoint, texts(checkpoint.config().start_token, rows), isa, arithmetic.into());
+}
+
+/// On a checkpoint of the second generation, whose attention is merged.
+fn check_second(isa: Isa, arithmetic: impl Into<Arithmetic>) {
+    let checkpoint = Checkpoint::open(&fixture::path(SECOND)).unwrap();
+    let cases: Vec<_> = Case::all(SECOND).into_iter().map(|case| (case.input_ids, case.greedy_ids[0])).collect();
+    let texts = texts(checkpoint.config().start_token, cases.into_iter().cycle());
+    check_on(&checkpoint, texts, isa, arithmetic.into());
+}
+
+fn check_on(checkpoint: &Checkpoint, texts: Vec<Text>, isa: Isa, arithmetic: Arithmetic) {
+    let runners = [1, 2].map(|threads| Runner::new(Cpu::new(isa, threads), checkpoint, arithmetic, 32));
     let [mut single, mut double] = runners;
     let alone: Vec<Bits> = texts.iter().flat_map(|text| run(&mut single, std::slice::from_ref(text), true)).collect();
     for (first, count, threads, stepwise) in
@@ -117,4 +132,17 @@ fn a_sequence_alone_is_the_sequence_in_any_batch_on_any_number_of_threads_in_int
 fn a_sequence_alone_is_the_sequence_in_any_batch_on_any_number_of_threads_in_int4() {
     let arithmetic = Arithmetic { quantize: Some(Scheme::Int4), ..Precision::Bf16.into() };
     Isa::all().for_each(|isa| check(isa, arithmetic));
+}
+
+#[test]
+fn merged_attention_does_not_depend_on_neighbours_and_threads_in_any_arithmetic() {
+    let quantized = |scheme| Arithmetic { quantize: Some(scheme), ..Precision::Bf16.into() };
+    for isa in Isa::all() {
+        for precision in [Precision::F32, Precision::Bf16] {
+            check_second(isa, precision);
+            check_second(isa, Arithmetic { cross_kv: KvFormat::Int8, ..precision.into() });
+        }
+        check_second(isa, quantized(Scheme::Int8));
+        check_second(isa, Arithmetic { cross_kv: KvFormat::Int8, ..quantized(Scheme::Int4) });
+    }
 }

@@ -17,3 +17,4 @@ mod parity;
 mod profiled;
 mod quantized;
 mod readouts;
+mod second_generation;

@@ -2,7 +2,7 @@
 //! float32 on every instruction set of the machine, and on the reference backend.
 
 use crate::fixture;
-use crate::fixture::{Case, DemoRow, FOLDERS};
+use crate::fixture::{BOTH, Case, DemoRow};
 use crate::runner;
 use crate::runner::Runner;
 use kernels::cpu::{Cpu, Isa};
@@ -91,7 +91,7 @@ fn check_greedy<B: Backend>(
 
 #[test]
 fn the_reference_backend_follows_transformers() {
-    for folder in FOLDERS {
+    for folder in BOTH {
         check_folder(|| Reference { rounding: Rounding::Storage }, folder, false, usize::MAX);
     }
 }
@@ -99,7 +99,7 @@ fn the_reference_backend_follows_transformers() {
 #[test]
 fn every_instruction_set_follows_transformers_alone_and_in_a_ragged_batch() {
     for isa in Isa::all() {
-        for folder in FOLDERS {
+        for folder in BOTH {
             check_folder(|| Cpu::new(isa, 1), folder, false, usize::MAX);
             check_folder(|| Cpu::new(isa, 2), folder, true, usize::MAX);
         }
@@ -108,7 +108,7 @@ fn every_instruction_set_follows_transformers_alone_and_in_a_ragged_batch() {
 
 #[test]
 fn an_encoder_that_pauses_between_layers_gives_the_same() {
-    for folder in FOLDERS {
+    for folder in BOTH {
         check_folder(|| Cpu::new(Isa::detect(), 2), folder, true, 1);
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::drift::{Distance, Drift, assert_within, demo_texts, distance, drift, first_layer, fixture_texts, forced};
 use crate::fixture;
-use crate::fixture::{DemoRow, FOLDERS};
+use crate::fixture::{DemoRow, FOLDERS, SECOND};
 use kernels::cpu::{Cpu, Isa, Level};
 use kernels::reference::{Reference, Rounding};
 use kernels::{KvFormat, Precision, Scheme};
@@ -15,6 +15,10 @@ const SCHEMES: [Scheme; 2] = [Scheme::Int8, Scheme::Int4];
 /// same, but the ops between them differ in their last bits: now and then an activation falls on the other side of a
 /// rounding to 8 bits, and everything after it moves. Measured: 0.80 and 0.068.
 const FIXTURE: Distance = Distance { largest: 1.2, root_mean_square: 0.1 };
+
+/// Tolerance for the second generation, whose logits have no cap and reach 39, after up to six layers in place of four.
+/// Measured: 1.53 and 0.106.
+const SECOND_FIXTURE: Distance = Distance { largest: 2.2, root_mean_square: 0.15 };
 
 /// Tolerance for the demo's states after one encoder layer, where at most a few activations have fallen to the other
 /// side: it shows that the same integers are multiplied. Measured: without such an activation 1e-6 and 1.3e-7, with one
@@ -35,7 +39,8 @@ fn rounds(isa: Isa, precision: Precision) -> bool {
 
 #[test]
 fn quantised_models_follow_the_reference_that_multiplies_the_same_integers() {
-    for folder in FOLDERS {
+    let (first, second) = (FOLDERS.map(|folder| (folder, FIXTURE)), SECOND.map(|folder| (folder, SECOND_FIXTURE)));
+    for (folder, bound) in first.into_iter().chain(second) {
         let checkpoint = Checkpoint::open(&fixture::path(folder)).unwrap();
         let texts = fixture_texts(folder);
         for (precision, rounding) in [
@@ -52,7 +57,8 @@ fn quantised_models_follow_the_reference_that_multiplies_the_same_integers() {
                     let label = format!("{folder}, {}, {arithmetic}", isa.level().name());
                     let actual = forced(Cpu::new(isa, 1), &checkpoint, arithmetic, &texts);
                     let (near, far) = (distance(&actual, &own), distance(&actual, &without));
-                    assert_within(near, FIXTURE, &label);
+                    println!("{label}: {near:?}");
+                    assert_within(near, bound, &label);
                     assert!(
                         2.0 * near.root_mean_square < far.root_mean_square,
                         "{label}: {near:?}, unquantised {far:?}"

@@ -70,6 +70,9 @@ impl<'a> Prepared<'a> {
         };
         if let Some(checkpoint) = &mut checkpoint {
             checkpoint.limit_positions(positions(&config));
+            if checkpoint.has_vision_tower() {
+                tracing::info!("the checkpoint has a tower for images, which is not loaded: sources are texts");
+            }
             if config.model.generation_config == GenerationConfig::Auto {
                 warn_of_ignored_keys(checkpoint);
             }

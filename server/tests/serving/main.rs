@@ -43,6 +43,7 @@ mod responses;
 mod said;
 mod scarcity;
 mod scoring;
+mod second_generation;
 mod several_models;
 mod several_started;
 mod shutdown;

@@ -32,6 +32,7 @@ fn config() -> DecoderConfig {
         layer_kinds: vec![LayerKind::Sliding; 2],
         vocab: 512,
         max_positions: 512,
+        own_row_token: None,
     };
     DecoderConfig { stack, tie_word_embeddings: true, end_tokens: vec![1], pad_token: 0, bos_token: 2 }
 }

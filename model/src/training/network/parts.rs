@@ -38,7 +38,8 @@ impl Parts {
         match config {
             NetworkConfig::EncoderDecoder(model) => {
                 let main = Stack::decoder(&model.decoder, &parameter);
-                let head = vocabulary(&main, TableNames::encoder_decoder(), model.tie_word_embeddings);
+                let head =
+                    vocabulary(&main, TableNames::encoder_decoder(model.decoder.generation), model.tie_word_embeddings);
                 Self { encoder: Some(Stack::encoder(&model.encoder, &parameter)), main, head }
             }
             NetworkConfig::EncoderClassifier { model, .. } => {

@@ -1,0 +1,40 @@
+//! From the encoder's part of `config.json` to its stack, whether it stands inside an encoder-decoder or by itself.
+//!
+//! Called by the readers of encoder-decoders and of encoders alone. Adds every problem it finds.
+
+use super::architecture::Generation;
+use super::fields::{Fields, Problems};
+use super::stack::StackConfig;
+use super::stack_fields::{StackFields, read_stack};
+
+/// Part of a T5Gemma 2's encoder that describes its layers; its image tower stands beside.
+const TEXT: &str = "text_config";
+/// Field of the token that ends an image.
+const END_OF_IMAGE: &str = "eoi_token_index";
+/// Token that ends an image where no field names one: transformers' default.
+const DEFAULT_END_OF_IMAGE: u32 = 256_000;
+
+/// Reads the stack of an encoder; `top` are the fields around it. `None` only when a problem was added.
+pub(super) fn read_encoder(
+    encoder: &Fields<'_>,
+    top: &Fields<'_>,
+    layers: Generation,
+    problems: &mut Problems,
+) -> Option<StackConfig> {
+    let text = if layers == Generation::Gemma3 { encoder.object(TEXT, problems) } else { None };
+    let fields = text.as_ref().unwrap_or(encoder);
+    let stack = read_stack(&StackFields { fields, top, layers }, problems)?;
+    if layers == Generation::Gemma2 {
+        return Some(stack);
+    }
+    let mut named = [encoder, top].into_iter();
+    let token = named.find_map(|place| place.token(END_OF_IMAGE, Some(stack.vocab), problems));
+    let token = token.unwrap_or(DEFAULT_END_OF_IMAGE);
+    // A vocabulary that ends before it has no such token, and the vector is never looked up.
+    Some(StackConfig { own_row_token: ((token as usize) < stack.vocab).then_some(token), ..stack })
+}
+
+/// The fields that describe the layers of an encoder.
+pub(super) fn layer_fields<'a>(encoder: &Fields<'a>) -> Option<Fields<'a>> {
+    encoder.object(TEXT, &mut Problems::default())
+}

@@ -1,0 +1,113 @@
+//! A checkpoint of the second generation in service: texts are those of transformers, images are refused.
+
+use std::fs;
+
+use axum::body::Body;
+use axum::http::Request;
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use crate::answer::Answer;
+use crate::app::App;
+use crate::eval::{fixture, text};
+use crate::process::{complaint, run};
+
+const SCALED: &str = "t5gemma2-scaled";
+/// Its two end tokens.
+const ENDS: [u64; 2] = [1, 6];
+
+fn settings(more: &str) -> String {
+    format!("[model]\npath = {:?}\n{more}", text(&fixture(SCALED)))
+}
+
+fn cases() -> Vec<Value> {
+    let cases: Value = serde_json::from_slice(&fs::read(fixture(SCALED).join("cases.json")).unwrap()).unwrap();
+    cases["text_cases"].as_array().unwrap().clone()
+}
+
+/// Ids that greedy decoding writes up to the first end token.
+fn until_end(ids: &Value) -> Vec<u64> {
+    let ids: Vec<u64> = ids.as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect();
+    let end = ids.iter().position(|id| ENDS.contains(id)).map_or(ids.len(), |end| end + 1);
+    ids[..end].to_vec()
+}
+
+async fn greedy(app: &App, prompt: &Value) -> Value {
+    let asked = json!({"prompt": prompt, "max_tokens": 24, "temperature": 0, "return_token_ids": true, "logprobs": 1});
+    let answer = app.post(&asked).await;
+    assert_eq!(answer.status.as_u16(), 200, "{}", answer.text);
+    answer.json()["choices"][0].clone()
+}
+
+#[tokio::test]
+async fn texts_are_those_of_transformers() {
+    let app = App::start(&settings(""));
+    for case in cases() {
+        let choice = greedy(&app, &case["text"]).await;
+        let written = until_end(&case["greedy_ids"]);
+        assert_eq!(choice["token_ids"], json!(written), "{}", case["text"]);
+        let log_probs = choice["logprobs"]["token_logprobs"].as_array().unwrap();
+        for (own, expected) in log_probs.iter().zip(case["greedy_logprobs"].as_array().unwrap()) {
+            assert!((own.as_f64().unwrap() - expected.as_f64().unwrap()).abs() < 1e-3, "{}", case["text"]);
+        }
+    }
+    app.idle().await;
+}
+
+#[tokio::test]
+async fn every_arithmetic_answers_alike_alone_and_beside_others() {
+    for more in ["dtype = \"bf16\"\n", "quantize = \"int8\"\n", "quantize = \"int4\"\n"] {
+        let app = App::start(&settings(more));
+        let prompts: Vec<Value> = cases().into_iter().map(|case| case["text"].clone()).collect();
+        let mut alone = Vec::new();
+        for prompt in &prompts {
+            alone.push(greedy(&app, prompt).await);
+        }
+        let together = join_all(prompts.iter().map(|prompt| greedy(&app, prompt))).await;
+        assert_eq!(together, alone, "{more}");
+        app.idle().await;
+    }
+}
+
+#[tokio::test]
+async fn an_image_is_answered_with_a_sentence() {
+    let app = App::start(&settings(""));
+    let image = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}});
+    let content = json!([{"type": "text", "text": "in this image, there is"}, image]);
+    let body = json!({"messages": [{"role": "user", "content": content}], "max_tokens": 4});
+    let request = Request::post("/v1/chat/completions").body(Body::from(body.to_string())).unwrap();
+    let answer = Answer::read(app.send(request).await).await;
+    assert_eq!(answer.status.as_u16(), 400, "{}", answer.text);
+    assert!(answer.text.contains("this server reads no images"), "{}", answer.text);
+}
+
+#[test]
+fn the_log_says_once_that_a_tower_for_images_is_not_loaded() {
+    let output = run(&["generate", "--model", text(&fixture(SCALED)), "--max-tokens", "1", "--log-level", "info", "a"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said.matches("a tower for images, which is not loaded").count(), 1, "{said}");
+}
+
+#[test]
+fn training_and_adapting_refuse_it_with_a_sentence() {
+    let (model, place) = (fixture(SCALED), tempfile::tempdir().unwrap());
+    let out = place.path().join("out");
+    let said = complaint(&["adapt", "--encoder", text(&model), "--decoder", text(&model), "--out", text(&out)]);
+    assert!(said.contains("t5gemma2") && said.contains("gemma2"), "{said}");
+    let settings = format!(
+        "out = {out:?}\n[model]\ninit = {model:?}\n[objective]\nkind = 'causal'\n[data]\n\
+         train = ['rows.jsonl']\n[[stage]]\nsteps = 1\nlearning_rate = 1e-3\n"
+    );
+    let path = place.path().join("train.toml");
+    fs::write(&path, settings).unwrap();
+    let said = complaint_of_train(text(&path));
+    assert!(said.contains("T5Gemma 2, which can be served and not trained"), "{said}");
+}
+
+/// Standard error of a `server train` that ends without a step.
+fn complaint_of_train(settings: &str) -> String {
+    let output = run(&["train", "--config", settings]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
