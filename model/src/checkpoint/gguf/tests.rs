@@ -68,6 +68,9 @@ fn integer(low: &[u8], fifth: u32, place: usize) -> f32 {
     f32::from(half) + 16.0 * (fifth >> place & 1) as f32
 }
 
+/// Number of a block by its place.
+type NumberAt<'a> = &'a dyn Fn(usize) -> f32;
+
 #[test]
 fn blocks_of_scale_and_offset_are_read_as_the_format_describes() {
     let (scale, offset) = (f16::from_f32(0.037), f16::from_f32(-0.21));
@@ -75,7 +78,7 @@ fn blocks_of_scale_and_offset_are_read_as_the_format_describes() {
     let fifth = 0xA5C3_1E97_u32;
     let (scale_bytes, offset_bytes, fifth_bytes) = (scale.to_le_bytes(), offset.to_le_bytes(), fifth.to_le_bytes());
     let (scale, offset) = (scale.to_f32(), offset.to_f32());
-    let cases: [(GgmlDType, Vec<u8>, &dyn Fn(usize) -> f32); 4] = [
+    let cases: [(GgmlDType, Vec<u8>, NumberAt<'_>); 4] = [
         (GgmlDType::Q4_0, [&scale_bytes[..], &low].concat(), &|place| (integer(&low, 0, place) - 8.0) * scale),
         (GgmlDType::Q4_1, [&scale_bytes[..], &offset_bytes, &low].concat(), &|place| {
             integer(&low, 0, place) * scale + offset
