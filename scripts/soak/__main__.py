@@ -1,12 +1,13 @@
 """Runs a server of the demo under everything at once, and judges what it left. Prints figures as JSON.
 
-    python3 scripts/soak [--seconds 1800] [--rate 8] [--json FILE] [--pool-mib 32]
+    python3 scripts/soak [--seconds 1800] [--rate 8] [--json FILE] [--pool-mib 32] [--patience 180]
 
 `loadtest` sends the mix of scenario.toml, and clients.py what `loadtest` cannot: answers that have to be the same as on
 an idle server, bad requests, bursts, clients that leave or hinder, batches, deadlines, keys that change on SIGHUP. Each
 second /metrics is read. Exit code 0: everything was answered, or refused as it may be; nothing hung or panicked; at
-rest every page, connection, process and descriptor was back; resident memory stayed within 2 % from when the
-caches were full (judged in runs of at least ten minutes).
+rest every page, connection, process and descriptor was back; resident memory stayed within 2 % from when the caches
+were full (judged in runs of at least ten minutes). The rates have to be below what the server can do: on a machine that
+is too slow for them, requests in the background never get their turn.
 
 Needs nothing but Python, and the programs `server` and `loadtest` that `cargo build` makes, or those that
 `ENCDEC_SERVER` and `ENCDEC_LOADTEST` name. `ENCDEC_SOAK_SECONDS` is another way to give the seconds.
@@ -85,8 +86,8 @@ def change_keys(folder, server, party):
 
 def start_load(asked, address, folder):
     command = [LOADTEST, "--scenario", str(HERE / "scenario.toml"), "--url", address, "--quiet", "--model", "demo",
-               "--rate", str(asked.rate), "--duration", str(asked.seconds), "--json", f"{folder}/load.json",
-               "--jsonl", f"{folder}/load.jsonl"]
+               "--rate", str(asked.rate), "--duration", str(asked.seconds), "--timeout", str(asked.patience),
+               "--json", f"{folder}/load.json", "--jsonl", f"{folder}/load.jsonl"]
     return subprocess.Popen(command, env={**os.environ, "LOADTEST_API_KEY": SECRETS["load"]},
                             stderr=subprocess.DEVNULL)
 
@@ -109,7 +110,7 @@ def load_figures(asked, folder):
 def soak(asked, server, folder, tally, before):
     """Loads the server for so many seconds; gives the watch, and what `loadtest` saw."""
     parties = {client: Party(server.address, SECRETS["batches" if client.__name__ == "batches" else "clients"], tally,
-                             client.__name__, asked.seed) for client in CLIENTS}
+                             client.__name__, asked) for client in CLIENTS}
     first = next(iter(parties.values()))
     learn(first)
     # Threads for forms are started with the first form, and stay.
@@ -117,7 +118,7 @@ def soak(asked, server, folder, tally, before):
                                               if name.startswith("mask-")})
     for party in parties.values():
         party.answers = first.answers
-    keys = Party(server.address, SECRETS["clients"], tally, "keys", asked.seed)
+    keys = Party(server.address, SECRETS["clients"], tally, "keys", asked)
     watch, end = Watch(server.address, server.process.pid), threading.Event()
     load = start_load(asked, server.address, folder)
     threads = [threading.Thread(target=run, args=(party, client, CLIENTS[client] * asked.pause, end))
@@ -208,6 +209,7 @@ def main():
     parser.add_argument("--rate", type=float, default=8, help="requests per second of loadtest's part")
     parser.add_argument("--pause", type=float, default=1, help="factor of the pauses of all other clients")
     parser.add_argument("--pool-mib", type=int, default=32, help="MiB of pages")
+    parser.add_argument("--patience", type=int, default=180, help="seconds after which a request counts as hung")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", help="folder that keeps a line for each request of loadtest, and the log")
     parser.add_argument("--json", type=pathlib.Path, help="file for the figures and all samples")

@@ -16,8 +16,6 @@ import urllib.parse
 
 from known import BAD, COPIED, KNOWN, LONG, SCHEMA, SOURCE, STREAMED, compared, streamed_texts, texts
 
-# Seconds after which a request counts as hung: longer than it may wait in the queue and then take on a busy machine.
-PATIENCE = 180
 # Seconds in which every client has begun its first round.
 FIRST_ROUND_S = 8
 # Full queues, and answers that wait too long in them. A client whose keys and limits are right gets no other refusal.
@@ -51,9 +49,10 @@ class Tally:
 class Party:
     """A server as one client sees it: address, key, tally, and a random generator of its own."""
 
-    def __init__(self, address, key, tally, name, seed):
+    def __init__(self, address, key, tally, name, asked):
         self.address, self.key, self.tally, self.name = urllib.parse.urlparse(address).netloc, key, tally, name
-        self.random = random.Random(f"{name} {seed}")
+        self.asked = asked
+        self.random = random.Random(f"{name} {asked.seed}")
         self.connection = None
         # Answers to the known requests, which `learn` asks for while nobody else does.
         self.answers = {}
@@ -65,7 +64,7 @@ class Party:
         """Status and body of the answer, over a connection that is kept for most requests."""
         if self.connection is None or self.random.random() < 0.2:
             self.close()
-            self.connection = http.client.HTTPConnection(self.address, timeout=PATIENCE)
+            self.connection = http.client.HTTPConnection(self.address, timeout=self.asked.patience)
         body = json.dumps(body) if isinstance(body, (dict, list)) else body
         try:
             self.connection.request(method, path, body, {**self.headers(), **(headers or {})})
@@ -93,8 +92,8 @@ class Party:
         self.connection = None
 
     @contextlib.contextmanager
-    def socket(self, timeout=PATIENCE):
-        with socket.create_connection(tuple(self.address.split(":")), timeout=timeout) as connection:
+    def socket(self):
+        with socket.create_connection(tuple(self.address.split(":")), timeout=self.asked.patience) as connection:
             yield connection
 
     def head(self, path, length):
@@ -196,13 +195,13 @@ def bursts(party):
     """More sequences at once than there are places for."""
     body = {"prompt": f"{party.random.random()} {SOURCE}", "n": 16, "max_tokens": 16, "ignore_eos": True}
 
-    def one(index):
+    def one():
         with answering(party):
-            single = Party(f"http://{party.address}", party.key, party.tally, party.name, index)
+            single = Party(f"http://{party.address}", party.key, party.tally, party.name, party.asked)
             single.post("/v1/completions", body)
             single.close()
 
-    threads = [threading.Thread(target=one, args=[index]) for index in range(80)]
+    threads = [threading.Thread(target=one) for _ in range(80)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -303,7 +302,7 @@ def batches(party):
         status, text = party.ask("POST", f"/v1/batches/{batch['id']}/cancel")
         if status not in {200, 409}:
             raise Fault(f"cancelling a batch: {status} {text.decode()}")
-    until = time.monotonic() + 2 * PATIENCE
+    until = time.monotonic() + 2 * party.asked.patience
     while batch["status"] in ("validating", "in_progress", "finalizing", "cancelling"):
         if time.monotonic() > until:
             raise Fault(f"a batch of {count} requests does not end: {batch}")
