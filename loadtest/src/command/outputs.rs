@@ -1,7 +1,7 @@
 //! The files of a run. Their places are tried before the load, so that no measurement is lost to a misspelt path.
 
-use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -20,7 +20,7 @@ pub struct RecordLog {
 struct State {
     file: BufWriter<File>,
     /// The first error; nothing is written after it.
-    failed: Option<std::io::Error>,
+    failed: Option<io::Error>,
 }
 
 impl RecordLog {
@@ -60,16 +60,55 @@ impl RecordLog {
 /// A file that cannot be written.
 pub fn try_places(flags: &RunFlags) -> Result<(), LoadtestError> {
     for path in [&flags.json, &flags.html].into_iter().flatten() {
-        let opened = OpenOptions::new().create(true).append(true).open(path);
-        opened.map_err(|source| LoadtestError::WriteFile { path: path.clone(), source })?;
+        try_place(path).map_err(|source| LoadtestError::WriteFile { path: path.clone(), source })?;
     }
     Ok(())
 }
 
-/// Writes a report.
+fn try_place(path: &Path) -> io::Result<()> {
+    if path.exists() {
+        OpenOptions::new().append(true).open(path)?;
+    }
+    if is_replaced(path) {
+        let partial = beside(path)?;
+        File::create(&partial)?;
+        fs::remove_file(partial)?;
+    }
+    Ok(())
+}
+
+/// Writes a report. A file that has the name is replaced by a whole one, or stays as it is.
 ///
 /// # Errors
 /// A file that cannot be written.
 pub fn write(path: &Path, text: &str) -> Result<(), LoadtestError> {
-    std::fs::write(path, text).map_err(|source| LoadtestError::WriteFile { path: path.to_owned(), source })
+    let written = if is_replaced(path) { replace(path, text) } else { fs::write(path, text) };
+    written.map_err(|source| LoadtestError::WriteFile { path: path.to_owned(), source })
+}
+
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let partial = beside(path)?;
+    let written = File::create(&partial).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    });
+    let placed = written.and_then(|()| fs::rename(&partial, path));
+    if placed.is_err() {
+        // The first error is the one to report.
+        let _ = fs::remove_file(&partial);
+    }
+    placed
+}
+
+/// Whether a new file takes the name. Devices, pipes and links are written to as they are.
+fn is_replaced(path: &Path) -> bool {
+    fs::symlink_metadata(path).map_or(true, |found| found.is_file())
+}
+
+/// Name of a file that is not complete.
+fn beside(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is a folder"))?;
+    let mut name = name.to_owned();
+    name.push(".partial");
+    Ok(path.with_file_name(name))
 }

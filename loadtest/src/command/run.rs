@@ -69,33 +69,29 @@ pub async fn run(flags: &RunFlags) -> Result<bool, LoadtestError> {
         (None, Some(pace)) => (session.load(&pace).await, Vec::new()),
         (sweep, _) => session.sweep(sweep.unwrap_or_default()).await,
     };
-    if let Some(log) = &session.log {
-        log.finish()?;
-    }
+    let logged = session.log.as_ref().map_or(Ok(()), |log| log.finish());
     let samples = scraper.map(|scraper| scraper.samples()).unwrap_or_default();
     let mut misses = misses(&figures, &thresholds);
     if session.run.halt.now() != Halt::No {
         misses.push("the load was interrupted".to_owned());
     }
     let report = Report { model, scenario: session.scenario, figures, steps, samples, misses };
-    write_reports(flags, &report)?;
+    // What was measured is not lost to a file that cannot be written.
+    logged.and(write_reports(flags, &report))?;
     Ok(report.misses.is_empty())
 }
 
+/// Writes all reports, and gives the first error.
 fn write_reports(flags: &RunFlags, report: &Report) -> Result<(), LoadtestError> {
-    if let Some(path) = &flags.json {
-        write(path, &json(report))?;
-    }
-    if let Some(path) = &flags.html {
-        write(path, &html(report)?)?;
-    }
     if !flags.quiet {
         print!("{}", text(report));
     }
     for miss in &report.misses {
         eprintln!("not good: {miss}");
     }
-    Ok(())
+    let figures = flags.json.as_deref().map_or(Ok(()), |path| write(path, &json(report)));
+    let page = flags.html.as_deref().map_or(Ok(()), |path| write(path, &html(report)?));
+    figures.and(page)
 }
 
 impl Session<'_> {

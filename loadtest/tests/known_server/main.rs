@@ -4,6 +4,7 @@
 
 mod docs;
 mod faults;
+mod full_disk;
 mod https;
 mod latencies;
 mod mock;

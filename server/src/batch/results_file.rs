@@ -32,6 +32,32 @@ impl ResultsFile {
     /// # Errors
     /// When the file cannot be had, is no file of results, is the file of requests, or is written by another process.
     pub fn open(path: &Path, requests: &Path) -> Result<Self, BatchError> {
+        let mut results = Self::lock(path, requests)?;
+        results.read_finished()?;
+        results.cut()?;
+        Ok(results)
+    }
+
+    /// Opens a file that nobody but this program writes, as [`Self::open`] does. From the first line on that is no
+    /// result, which a power cut may leave, the file is dropped, and its requests count as not finished.
+    ///
+    /// # Errors
+    /// When the file cannot be had, or is written by another process.
+    pub fn open_own(path: &Path, requests: &Path) -> Result<Self, BatchError> {
+        let mut results = Self::lock(path, requests)?;
+        match results.read_finished() {
+            Err(error @ BatchError::NotResults { .. }) => {
+                let kept = results.counts.finished();
+                tracing::warn!(%error, kept, "a damaged rest of results is dropped, and its requests are run again");
+            }
+            read => read?,
+        }
+        results.cut()?;
+        Ok(results)
+    }
+
+    /// Opens and locks the file, of which nothing is read yet.
+    fn lock(path: &Path, requests: &Path) -> Result<Self, BatchError> {
         let failed = |source| BatchError::Open { path: path.to_owned(), source };
         if let Ok(metadata) = std::fs::metadata(path) {
             if !metadata.is_file() {
@@ -48,10 +74,12 @@ impl ResultsFile {
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         let (finished, counts) = (Finished::default(), BatchCounts::default());
-        let mut results = Self { file, path: path.to_owned(), bytes: 0, finished, counts };
-        results.read_finished()?;
-        results.file.set_len(results.bytes).map_err(|source| results.unwritable(source))?;
-        Ok(results)
+        Ok(Self { file, path: path.to_owned(), bytes: 0, finished, counts })
+    }
+
+    /// Cuts the file off behind its last whole line.
+    fn cut(&self) -> Result<(), BatchError> {
+        self.file.set_len(self.bytes).map_err(|source| self.unwritable(source))
     }
 
     /// Counts of the results in it.

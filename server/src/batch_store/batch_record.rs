@@ -11,7 +11,7 @@ pub struct BatchRecord {
     pub id: String,
     /// The route that all its requests name.
     pub endpoint: String,
-    /// Problems of its file, because of which it failed.
+    /// Why it failed: problems of its file, or that its key was withdrawn.
     pub errors: Vec<LineFault>,
     /// File of its requests.
     pub input_file_id: String,
@@ -33,7 +33,7 @@ pub struct BatchRecord {
     pub finalizing_at: Option<u64>,
     /// When its results were there.
     pub completed_at: Option<u64>,
-    /// When its file was refused.
+    /// When it failed.
     pub failed_at: Option<u64>,
     /// When its time was over.
     pub expired_at: Option<u64>,
@@ -80,7 +80,7 @@ pub enum BatchStatus {
     /// Its file is to be checked.
     #[default]
     Validating,
-    /// Its file was refused.
+    /// Its file was refused, or its key was withdrawn.
     Failed,
     /// Its requests are being answered.
     InProgress,
@@ -97,11 +97,6 @@ pub enum BatchStatus {
 }
 
 impl BatchRecord {
-    /// Whether its time is over.
-    pub const fn is_late(&self, now: u64) -> bool {
-        now >= self.expires_at
-    }
-
     /// When it ended, if it did.
     pub fn ended_at(&self) -> Option<u64> {
         match self.status {

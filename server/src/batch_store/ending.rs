@@ -7,10 +7,12 @@ use std::path::Path;
 use model::OutFile;
 
 use super::batch_record::{BatchRecord, BatchStatus, RequestCounts};
+use super::clock::now;
 use super::error::StoreError;
 use super::file_record::{FileRecord, RESULTS};
 use super::folder::remove;
-use super::store::{BatchStore, now};
+use super::store::BatchStore;
+use super::withdrawal::WITHDRAWN;
 use crate::batch::{Reason, ResultsFile, is_success, refuse_remaining};
 
 const EXPIRED: Reason = Reason {
@@ -39,6 +41,7 @@ pub fn put_together(store: &BatchStore, batch: &BatchRecord, body_bytes: usize) 
     let status = match batch.status {
         BatchStatus::Cancelling => BatchStatus::Cancelled,
         _ if batch.expired_at.is_some() => BatchStatus::Expired,
+        _ if !batch.errors.is_empty() => BatchStatus::Failed,
         _ => BatchStatus::Completed,
     };
     let (mut output_file_id, mut error_file_id, mut counts) = (None, None, batch.counts);
@@ -47,12 +50,13 @@ pub fn put_together(store: &BatchStore, batch: &BatchRecord, body_bytes: usize) 
         let reason = match status {
             BatchStatus::Cancelled => Some(CANCELLED),
             BatchStatus::Expired => Some(EXPIRED),
+            BatchStatus::Failed => Some(WITHDRAWN),
             _ => None,
         };
         if let Some(reason) = reason {
-            refuse_remaining(&requests, ResultsFile::open(&results, &requests)?, body_bytes, reason)?;
+            refuse_remaining(&requests, ResultsFile::open_own(&results, &requests)?, body_bytes, reason)?;
         }
-        let found = ResultsFile::open(&results, &requests)?.counts();
+        let found = ResultsFile::open_own(&results, &requests)?.counts();
         counts = RequestCounts { completed: found.completed, failed: found.failed, ..counts };
         output_file_id = make(store, batch, &results, OUTPUT)?;
         error_file_id = make(store, batch, &results, ERROR)?;
@@ -64,6 +68,7 @@ pub fn put_together(store: &BatchStore, batch: &BatchRecord, body_bytes: usize) 
         match status {
             BatchStatus::Cancelled => batch.cancelled_at = at,
             BatchStatus::Completed => batch.completed_at = at,
+            BatchStatus::Failed => batch.failed_at = at,
             _ => {}
         }
     })?;

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::share::Bound;
 use crate::batch::BatchError;
 use crate::process::causes::with_causes;
 
@@ -27,22 +28,22 @@ pub enum StoreError {
         limit: u64,
     },
     /// All files together are too large.
-    #[error("files and results have {limit} bytes, as many as batches.total_bytes allows: delete files")]
+    #[error("files and results have as many bytes as batches.total_bytes allows, {bound}: delete files")]
     NoRoom {
         /// Allowed.
-        limit: u64,
+        bound: Bound,
     },
     /// Too many files.
-    #[error("{limit} files are kept, as many as batches.files allows: delete some")]
+    #[error("as many files are kept as batches.files allows, {bound}: delete some")]
     TooManyFiles {
         /// Allowed.
-        limit: usize,
+        bound: Bound,
     },
     /// Too many batches that are not finished.
-    #[error("{limit} batches are not finished, as many as batches.unfinished allows: wait until one is")]
+    #[error("as many batches are unfinished as batches.unfinished allows, {bound}: wait until one is finished")]
     TooManyBatches {
         /// Allowed.
-        limit: usize,
+        bound: Bound,
     },
     /// A file that a batch still needs.
     #[error("{id} is needed by {batch}, which is not finished: cancel that first")]

@@ -8,7 +8,7 @@ use super::error::StoreError;
 use super::file_record::FileRecord;
 use super::folder::Kind;
 use super::state::Work;
-use super::store::{BatchStore, now};
+use super::store::{BatchStore, Owner};
 
 /// Time after which a batch that could not go on is tried again.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -33,10 +33,10 @@ impl BatchStore {
     /// A batch with such work; waits for one for at most so long.
     pub(super) fn take(&self, work: Work, patience: Duration) -> Option<Taken> {
         let mut state = self.lock();
-        if state.next(work, now()).is_none() {
+        if state.next(work, self.seconds()).is_none() {
             state = self.changed().wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner).0;
         }
-        let batch = state.next(work, now())?.clone();
+        let batch = state.next(work, self.seconds())?.clone();
         state.paused.remove(&batch.id);
         state.taken.insert(batch.id.clone(), batch.owner.clone());
         drop(state);
@@ -73,34 +73,36 @@ impl BatchStore {
     /// [`StoreError::NoRoom`] when all files and results take more than they may.
     pub(super) fn measure_results(&self, id: &str) -> Result<(), StoreError> {
         let bytes = std::fs::metadata(self.folder().results(id)).map_or(0, |metadata| metadata.len());
-        let (mut state, limit) = (self.lock(), self.limits().total_bytes);
+        let mut state = self.lock();
         state.set_results(id, bytes);
-        if state.bytes > limit { Err(StoreError::NoRoom { limit }) } else { Ok(()) }
+        let owner = Owner(state.batches.get(id).and_then(|batch| batch.owner.clone()));
+        let bounds = self.limits().bounds(&owner, self.limits().total_bytes);
+        bounds.exceeded(state.bytes, state.bytes_of(&owner)).map_or(Ok(()), |bound| Err(StoreError::NoRoom { bound }))
     }
 
     /// Deletes what is too old, and the oldest finished batches where there are too many. What the disk keeps is tried
     /// again the next time.
     pub(super) fn forget_old(&self) {
-        let (now, limits) = (now(), self.limits());
+        let (seconds, limits) = (self.seconds(), self.limits());
         let mut state = self.lock();
         let mut finished: Vec<_> =
             state.batches.values().filter_map(|batch| Some((batch.ended_at()?, batch.id.clone()))).collect();
         finished.sort();
         let too_many = finished.len().saturating_sub(limits.files);
-        let is_old = |ended: u64| ended.saturating_add(limits.keep.as_secs()) <= now;
-        let old = finished.into_iter().enumerate().filter(|(place, (ended, _))| *place < too_many || is_old(*ended));
+        let is_old = |(place, (_, id)): &(usize, (u64, String))| *place < too_many || state.is_due(id, seconds);
+        let old: Vec<_> = finished.into_iter().enumerate().filter(is_old).map(|(_, (_, id))| id).collect();
         let mut is_changed = false;
-        for (_, (_, id)) in old {
+        for id in old {
             if self.folder().remove(Kind::Batch, &id).is_ok() {
                 is_changed |= state.batches.remove(&id).is_some();
+                state.due.remove(&id);
             }
         }
-        let is_over = |file: &&FileRecord| file.expires_at <= now && state.user_of(&file.id).is_none();
+        let is_over = |file: &&FileRecord| state.is_due(&file.id, seconds) && state.user_of(&file.id).is_none();
         let files: Vec<_> = state.files.values().filter(is_over).cloned().collect();
         for file in files {
             if self.folder().remove(Kind::File, &file.id).is_ok() {
-                state.files.remove(&file.id);
-                state.bytes = state.bytes.saturating_sub(file.bytes);
+                state.forget_file(&file);
                 is_changed = true;
             }
         }
@@ -110,40 +112,46 @@ impl BatchStore {
     }
 
     /// Takes a place for a file.
-    pub(super) fn begin_upload(&self) -> Result<(), StoreError> {
-        let (mut state, limit) = (self.lock(), self.limits().files);
-        if state.files.len() + state.uploads >= limit {
-            return Err(StoreError::TooManyFiles { limit });
+    pub(super) fn begin_upload(&self, owner: &Owner) -> Result<(), StoreError> {
+        let (mut state, bounds) = (self.lock(), self.limits().bounds(owner, self.limits().files as u64));
+        let all = state.files.len() + state.uploads.len();
+        let of_owner = state.files.values().filter(|file| file.owner == owner.0).count()
+            + state.uploads.iter().filter(|other| *other == owner).count();
+        if let Some(bound) = bounds.exceeded(1 + all as u64, 1 + of_owner as u64) {
+            return Err(StoreError::TooManyFiles { bound });
         }
-        state.uploads += 1;
+        state.uploads.push(owner.clone());
         Ok(())
     }
 
     /// Gives the place back.
-    pub(super) fn end_upload(&self) {
-        self.lock().uploads -= 1;
+    pub(super) fn end_upload(&self, owner: &Owner) {
+        let mut state = self.lock();
+        let place = state.uploads.iter().position(|other| other == owner);
+        place.map(|place| state.uploads.swap_remove(place));
     }
 
     /// Takes room for bytes of uploads.
-    pub(super) fn take_room(&self, bytes: u64) -> Result<(), StoreError> {
-        let (mut state, limit) = (self.lock(), self.limits().total_bytes);
-        if state.bytes.saturating_add(bytes) > limit {
-            return Err(StoreError::NoRoom { limit });
+    pub(super) fn take_room(&self, owner: &Owner, bytes: u64) -> Result<(), StoreError> {
+        let (mut state, bounds) = (self.lock(), self.limits().bounds(owner, self.limits().total_bytes));
+        let [all, of_owner] = [state.bytes, state.bytes_of(owner)].map(|taken| taken.saturating_add(bytes));
+        if let Some(bound) = bounds.exceeded(all, of_owner) {
+            return Err(StoreError::NoRoom { bound });
         }
-        state.bytes += bytes;
+        state.take_bytes(owner, bytes);
         Ok(())
     }
 
     /// Gives room back.
-    pub(super) fn give_room(&self, bytes: u64) {
-        let mut state = self.lock();
-        state.bytes = state.bytes.saturating_sub(bytes);
+    pub(super) fn give_room(&self, owner: &Owner, bytes: u64) {
+        self.lock().give_bytes(owner, bytes);
     }
 
     /// Keeps an uploaded file whose contents are there, and whose room was taken.
     pub(super) fn keep_upload(&self, file: &FileRecord) -> Result<(), StoreError> {
         self.folder().write(Kind::File, &file.id, file)?;
         let mut state = self.lock();
+        state.due.insert(file.id.clone(), self.deleted_at(file));
         state.files.insert(file.id.clone(), file.clone());
         self.tell(state);
         Ok(())
@@ -154,8 +162,16 @@ impl BatchStore {
         self.folder().write(Kind::File, &file.id, file)?;
         let mut state = self.lock();
         let before = state.files.insert(file.id.clone(), file.clone());
-        state.bytes = (state.bytes + file.bytes).saturating_sub(before.map_or(0, |file| file.bytes));
+        let owner = Owner(file.owner.clone());
+        state.due.insert(file.id.clone(), self.deleted_at(file));
+        state.take_bytes(&owner, file.bytes);
+        state.give_bytes(&owner, before.map_or(0, |file| file.bytes));
         self.tell(state);
         Ok(())
+    }
+
+    /// When a file that was just made is deleted, by the store's clock.
+    fn deleted_at(&self, file: &FileRecord) -> u64 {
+        self.seconds().saturating_add(file.expires_at.saturating_sub(file.created_at))
     }
 }

@@ -5,6 +5,7 @@
 //! is replaced as a whole.
 
 mod batch_record;
+mod clock;
 mod ending;
 mod error;
 mod file_record;
@@ -12,16 +13,19 @@ mod folder;
 mod jobs;
 mod runner;
 mod running;
+mod share;
 mod state;
 mod store;
 #[cfg(test)]
 mod tests;
 mod upload;
 mod validation;
+mod withdrawal;
 
 pub use batch_record::{BatchRecord, BatchStatus, LineFault, RequestCounts};
 pub use error::StoreError;
 pub use file_record::FileRecord;
 pub use runner::{Runner, RunnerParts};
+pub use share::Bound;
 pub use store::{BatchStore, NewBatch, Owner, StoreLimits};
 pub use upload::{Upload, UploadName};

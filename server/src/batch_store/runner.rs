@@ -10,12 +10,15 @@ use axum::Router;
 use tokio::runtime::Handle;
 
 use super::batch_record::{BatchRecord, BatchStatus, RequestCounts};
+use super::clock::now;
 use super::ending::put_together;
 use super::error::StoreError;
 use super::running::run_requests;
 use super::state::Work;
-use super::store::{BatchStore, now};
+use super::store::BatchStore;
 use super::validation::{FileBounds, check};
+use super::withdrawal::{is_withdrawn, withdraw};
+use crate::access::Keys;
 use crate::batch::Pace;
 
 /// Longest time without a look at what is too old.
@@ -30,6 +33,8 @@ pub struct RunnerParts {
     pub store: BatchStore,
     /// Where requests go.
     pub router: Router,
+    /// The valid keys: batches of others are not run.
+    pub keys: Keys,
     /// How many requests of a batch at once.
     pub pace: Pace,
     /// How many batches at once.
@@ -109,10 +114,11 @@ impl Worker {
 
     /// Does what is next for a batch.
     fn go_on(&self, batch: &BatchRecord) -> Result<(), StoreError> {
-        let RunnerParts { store, pace, .. } = &self.parts;
+        let RunnerParts { store, pace, keys, .. } = &self.parts;
         match batch.status {
+            BatchStatus::Validating | BatchStatus::InProgress if is_withdrawn(keys, batch) => withdraw(store, batch),
             BatchStatus::Validating => self.validate(batch),
-            BatchStatus::InProgress if batch.is_late(now()) => expire(store, batch),
+            BatchStatus::InProgress if store.is_late(&batch.id) => expire(store, batch),
             BatchStatus::InProgress => self.run(batch),
             BatchStatus::Finalizing | BatchStatus::Cancelling => put_together(store, batch, pace.body_bytes),
             BatchStatus::Failed | BatchStatus::Completed | BatchStatus::Expired | BatchStatus::Cancelled => Ok(()),

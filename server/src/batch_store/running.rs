@@ -9,9 +9,11 @@ use axum::http::{Extensions, HeaderMap, HeaderValue};
 use tokio::runtime::Handle;
 
 use super::batch_record::{BatchRecord, BatchStatus};
+use super::clock::now;
 use super::error::StoreError;
 use super::runner::RunnerParts;
-use super::store::{BatchStore, now};
+use super::store::BatchStore;
+use super::withdrawal::is_withdrawn;
 use crate::access::KeyName;
 use crate::batch::{Batch, BatchError, Destination, ResultsFile, Shard, run};
 use crate::client_connection::Peer;
@@ -27,7 +29,7 @@ const OURSELVES: ([u8; 4], u16) = ([0, 0, 0, 0], 0);
 enum RunEnd {
     /// All requests have results.
     Whole,
-    /// The batch was cancelled, or its time is over, or the server ends.
+    /// The batch was cancelled, its time is over, its key was withdrawn, or the server ends.
     CutOff,
 }
 
@@ -44,7 +46,7 @@ pub fn run_requests(
 ) -> Result<(), StoreError> {
     let store = &parts.store;
     let requests = store.folder().contents(&batch.input_file_id);
-    let results = ResultsFile::open(&store.folder().results(&batch.id), &requests)?;
+    let results = ResultsFile::open_own(&store.folder().results(&batch.id), &requests)?;
     let earlier = results.counts();
     store.measure_results(&batch.id)?;
     store.update(&batch.id, |batch| {
@@ -60,7 +62,7 @@ pub fn run_requests(
                 Err(BatchError::Interrupted { .. }) => Ok(RunEnd::CutOff),
                 Err(error) => Err(error.into()),
             },
-            cut_off = until_cut_off(store, batch, is_ending) => cut_off.map(|()| RunEnd::CutOff),
+            cut_off = until_cut_off(parts, batch, is_ending) => cut_off.map(|()| RunEnd::CutOff),
         }
     })?;
     store.measure_results(&batch.id).or_else(|error| if matches!(end, RunEnd::Whole) { Ok(()) } else { Err(error) })?;
@@ -75,10 +77,12 @@ pub fn run_requests(
 }
 
 /// Returns when a run is to be cut off.
-async fn until_cut_off(store: &BatchStore, batch: &BatchRecord, is_ending: &AtomicBool) -> Result<(), StoreError> {
+async fn until_cut_off(parts: &RunnerParts, batch: &BatchRecord, is_ending: &AtomicBool) -> Result<(), StoreError> {
+    let store: &BatchStore = &parts.store;
     loop {
         let is_cancelled = store.status(&batch.id) != Some(BatchStatus::InProgress);
-        if is_cancelled || batch.is_late(now()) || is_ending.load(Ordering::Relaxed) {
+        let has_no_time = store.is_late(&batch.id) || is_ending.load(Ordering::Relaxed);
+        if is_cancelled || has_no_time || is_withdrawn(&parts.keys, batch) {
             return Ok(());
         }
         store.measure_results(&batch.id)?;

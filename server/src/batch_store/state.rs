@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::batch_record::{BatchRecord, BatchStatus};
 use super::file_record::FileRecord;
+use super::store::Owner;
 use crate::telemetry::BatchMetrics;
 
 /// All records.
@@ -22,10 +23,15 @@ pub struct State {
     pub paused: BTreeMap<String, Instant>,
     /// Bytes of results that are not put together yet, by batch.
     pub results: BTreeMap<String, u64>,
+    /// When the time of an unfinished batch is over, and when anything else is deleted, by id. In seconds of the
+    /// store's clock.
+    pub due: BTreeMap<String, u64>,
     /// Bytes of all files and results, those on their way in included.
     pub bytes: u64,
-    /// Files that are being uploaded.
-    pub uploads: usize,
+    /// The bytes of each owner.
+    pub owned_bytes: BTreeMap<Owner, u64>,
+    /// Owners of files that are being uploaded.
+    pub uploads: Vec<Owner>,
 }
 
 /// Work that a thread looks for.
@@ -44,10 +50,10 @@ impl State {
     }
 
     /// The batch with which a thread goes on: the oldest one, of the owner with the fewest that are worked on.
-    pub fn next(&self, work: Work, now: u64) -> Option<&BatchRecord> {
+    pub fn next(&self, work: Work, seconds: u64) -> Option<&BatchRecord> {
         let is_due = |batch: &&BatchRecord| {
             let wanted = match batch.status {
-                BatchStatus::InProgress if !batch.is_late(now) => work == Work::Run,
+                BatchStatus::InProgress if !self.is_due(&batch.id, seconds) => work == Work::Run,
                 status => work == Work::Errand && status.is_open(),
             };
             let is_paused = || self.paused.get(&batch.id).is_some_and(|until| *until > Instant::now());
@@ -58,15 +64,56 @@ impl State {
         self.batches.values().filter(is_due).min_by_key(order)
     }
 
+    /// Whether the time of a batch or a file is over.
+    pub fn is_due(&self, id: &str, seconds: u64) -> bool {
+        self.due.get(id).is_some_and(|due| *due <= seconds)
+    }
+
+    /// Counts bytes of an owner.
+    pub fn take_bytes(&mut self, owner: &Owner, bytes: u64) {
+        self.bytes += bytes;
+        *self.owned_bytes.entry(owner.clone()).or_default() += bytes;
+    }
+
+    /// Counts bytes of an owner no longer.
+    pub fn give_bytes(&mut self, owner: &Owner, bytes: u64) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+        if let Some(owned) = self.owned_bytes.get_mut(owner) {
+            *owned = owned.saturating_sub(bytes);
+            if *owned == 0 {
+                self.owned_bytes.remove(owner);
+            }
+        }
+    }
+
+    /// Bytes of an owner.
+    pub fn bytes_of(&self, owner: &Owner) -> u64 {
+        self.owned_bytes.get(owner).copied().unwrap_or_default()
+    }
+
+    /// Forgets a file that is deleted.
+    pub fn forget_file(&mut self, file: &FileRecord) {
+        self.files.remove(&file.id);
+        self.due.remove(&file.id);
+        self.give_bytes(&Owner(file.owner.clone()), file.bytes);
+    }
+
     /// Sets the bytes of a batch's results.
     pub fn set_results(&mut self, id: &str, bytes: u64) {
+        let owner = self.owner_of(id);
         let before = self.results.insert(id.to_owned(), bytes).unwrap_or_default();
-        self.bytes = (self.bytes + bytes).saturating_sub(before);
+        self.take_bytes(&owner, bytes);
+        self.give_bytes(&owner, before);
     }
 
     /// Forgets the results of a batch, which were put together.
     pub fn drop_results(&mut self, id: &str) {
-        self.bytes = self.bytes.saturating_sub(self.results.remove(id).unwrap_or_default());
+        let bytes = self.results.remove(id).unwrap_or_default();
+        self.give_bytes(&self.owner_of(id), bytes);
+    }
+
+    fn owner_of(&self, batch: &str) -> Owner {
+        Owner(self.batches.get(batch).and_then(|batch| batch.owner.clone()))
     }
 
     /// The unfinished batch that needs a file, if there is one.

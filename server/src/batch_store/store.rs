@@ -7,12 +7,14 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::batch_record::{BatchRecord, BatchStatus};
+use super::clock::{Clock, now};
 use super::error::StoreError;
 use super::file_record::{FileRecord, REQUESTS};
 use super::folder::{Folder, Kind, remove};
+use super::share::Bounds;
 use super::state::State;
 use crate::telemetry::Metrics;
 
@@ -29,12 +31,22 @@ pub struct StoreLimits {
     pub files: usize,
     /// Batches that are not finished.
     pub unfinished: usize,
+    /// Part of `total_bytes`, `files` and `unfinished` that one key may use, in percent.
+    pub key_percent: u64,
     /// Age at which files and finished batches are deleted.
     pub keep: Duration,
 }
 
+impl StoreLimits {
+    /// Bounds of what `all` is allowed of together, for one owner.
+    pub(super) fn bounds(&self, owner: &Owner, all: u64) -> Bounds {
+        let of_key = (all.saturating_mul(self.key_percent) / 100).max(1);
+        Bounds { all, of_key: owner.0.is_some().then_some(of_key) }
+    }
+}
+
 /// Whose a file or a batch is: the name of a key, where there are keys.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Owner(pub Option<String>);
 
 /// A batch that is asked for.
@@ -63,6 +75,7 @@ struct Shared {
     folder: Folder,
     limits: StoreLimits,
     metrics: Metrics,
+    clock: Clock,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -76,21 +89,28 @@ impl BatchStore {
         let folder = Folder::open(folder)?;
         let files: Vec<FileRecord> = folder.read(Kind::File)?;
         let batches: Vec<BatchRecord> = folder.read(Kind::Batch)?;
-        let mut state = State { bytes: files.iter().map(|file| file.bytes).sum(), ..State::default() };
-        for batch in &batches {
+        let mut state = State::default();
+        for file in files {
+            state.due.insert(file.id.clone(), file.expires_at);
+            state.take_bytes(&Owner(file.owner.clone()), file.bytes);
+            state.files.insert(file.id.clone(), file);
+        }
+        for batch in batches {
             let results = folder.results(&batch.id);
-            if !batch.status.is_open() {
+            let deleted_at = batch.ended_at().map(|ended| ended.saturating_add(limits.keep.as_secs()));
+            state.due.insert(batch.id.clone(), deleted_at.unwrap_or(batch.expires_at));
+            let (id, is_open) = (batch.id.clone(), batch.status.is_open());
+            state.batches.insert(batch.id.clone(), batch);
+            if !is_open {
                 // They were put together just before an earlier process ended.
                 remove(&results)?;
             } else if let Ok(metadata) = std::fs::metadata(results) {
-                state.set_results(&batch.id, metadata.len());
+                state.set_results(&id, metadata.len());
             }
         }
-        state.files = files.into_iter().map(|file| (file.id.clone(), file)).collect();
-        state.batches = batches.into_iter().map(|batch| (batch.id.clone(), batch)).collect();
         state.show(metrics.batches());
-        let (state, changed) = (Mutex::new(state), Condvar::new());
-        Ok(Self(Arc::new(Shared { folder, limits, metrics, state, changed })))
+        let (clock, state, changed) = (Clock::start(), Mutex::new(state), Condvar::new());
+        Ok(Self(Arc::new(Shared { folder, limits, metrics, clock, state, changed })))
     }
 
     /// The bounds.
@@ -133,8 +153,7 @@ impl BatchStore {
             return Err(StoreError::InUse { id: id.to_owned(), batch: batch.id.clone() });
         }
         self.folder().remove(Kind::File, id)?;
-        state.files.remove(id);
-        state.bytes = state.bytes.saturating_sub(file.bytes);
+        state.forget_file(&file);
         self.tell(state);
         Ok(())
     }
@@ -150,9 +169,11 @@ impl BatchStore {
         if file.purpose != REQUESTS {
             return Err(StoreError::NoRequests { id: input_file_id });
         }
-        let limit = self.limits().unfinished;
-        if state.unfinished() >= limit {
-            return Err(StoreError::TooManyBatches { limit });
+        let bounds = self.limits().bounds(owner, self.limits().unfinished as u64);
+        let is_owners = |batch: &&BatchRecord| batch.status.is_open() && batch.owner == owner.0;
+        let of_owner = state.batches.values().filter(is_owners).count();
+        if let Some(bound) = bounds.exceeded(1 + state.unfinished() as u64, 1 + of_owner as u64) {
+            return Err(StoreError::TooManyBatches { bound });
         }
         let created_at = now();
         let batch = BatchRecord {
@@ -168,6 +189,7 @@ impl BatchStore {
             ..BatchRecord::default()
         };
         self.folder().write(Kind::Batch, &batch.id, &batch)?;
+        state.due.insert(batch.id.clone(), self.seconds().saturating_add(window_s));
         state.batches.insert(batch.id.clone(), batch.clone());
         self.tell(state);
         Ok(batch)
@@ -214,7 +236,12 @@ impl BatchStore {
         change(&mut changed);
         if changed != *batch {
             self.folder().write(Kind::Batch, id, &changed)?;
+            let has_ended = batch.status.is_open() && !changed.status.is_open();
             batch.clone_from(&changed);
+            if has_ended {
+                let deleted_at = self.seconds().saturating_add(self.limits().keep.as_secs());
+                state.due.insert(id.to_owned(), deleted_at);
+            }
             self.tell(state);
         }
         Ok(changed)
@@ -222,6 +249,16 @@ impl BatchStore {
 
     pub(super) fn folder(&self) -> &Folder {
         &self.0.folder
+    }
+
+    /// Seconds since 1970 by the clock that decides about time limits.
+    pub(super) fn seconds(&self) -> u64 {
+        self.0.clock.seconds()
+    }
+
+    /// Whether the time of a batch is over.
+    pub(super) fn is_late(&self, id: &str) -> bool {
+        self.lock().is_due(id, self.seconds())
     }
 
     pub(super) fn metrics(&self) -> &Metrics {
@@ -254,9 +291,4 @@ impl BatchStore {
 fn find_file(state: &State, owner: &Owner, id: &str) -> Result<FileRecord, StoreError> {
     let file = state.files.get(id).filter(|file| file.owner == owner.0).cloned();
     file.ok_or_else(|| StoreError::NoFile { id: id.to_owned() })
-}
-
-/// Seconds since 1970.
-pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

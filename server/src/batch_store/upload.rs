@@ -3,10 +3,11 @@
 use std::fs::File;
 use std::io::Write;
 
+use super::clock::now;
 use super::error::StoreError;
 use super::file_record::{FileRecord, REQUESTS};
 use super::folder::remove;
-use super::store::{BatchStore, Owner, now};
+use super::store::{BatchStore, Owner};
 
 /// Description of an upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,7 @@ pub struct UploadName {
 #[derive(Debug)]
 pub struct Upload {
     store: BatchStore,
+    owner: Owner,
     id: String,
     file: File,
     bytes: u64,
@@ -28,17 +30,17 @@ pub struct Upload {
 }
 
 impl Upload {
-    /// Begins a file. Takes time.
+    /// Begins a file of `owner`. Takes time.
     ///
     /// # Errors
     /// When as many files are kept as may be, or the disk refuses.
-    pub fn begin(store: &BatchStore) -> Result<Self, StoreError> {
-        let id = store.new_id("file-");
-        store.begin_upload()?;
+    pub fn begin(store: &BatchStore, owner: &Owner) -> Result<Self, StoreError> {
+        let (id, owner) = (store.new_id("file-"), owner.clone());
+        store.begin_upload(&owner)?;
         match File::create_new(store.folder().upload(&id)) {
-            Ok(file) => Ok(Self { store: store.clone(), id, file, bytes: 0, is_kept: false }),
+            Ok(file) => Ok(Self { store: store.clone(), owner, id, file, bytes: 0, is_kept: false }),
             Err(error) => {
-                store.end_upload();
+                store.end_upload(&owner);
                 Err(error.into())
             }
         }
@@ -54,7 +56,7 @@ impl Upload {
         if self.bytes.saturating_add(more) > limit {
             return Err(StoreError::FileTooLarge { limit });
         }
-        self.store.take_room(more)?;
+        self.store.take_room(&self.owner, more)?;
         self.bytes += more;
         Ok(self.file.write_all(piece)?)
     }
@@ -64,11 +66,11 @@ impl Upload {
         self.bytes
     }
 
-    /// Keeps the file for `owner`. Takes time.
+    /// Keeps the file. Takes time.
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn finish(mut self, owner: Owner, name: UploadName) -> Result<FileRecord, StoreError> {
+    pub fn finish(mut self, name: UploadName) -> Result<FileRecord, StoreError> {
         let UploadName { filename, keep_s } = name;
         let (created_at, keep) = (now(), self.store.limits().keep.as_secs());
         let record = FileRecord {
@@ -78,7 +80,7 @@ impl Upload {
             expires_at: created_at + keep_s.unwrap_or(keep).min(keep),
             filename,
             purpose: REQUESTS.to_owned(),
-            owner: owner.0,
+            owner: self.owner.0.clone(),
         };
         self.store.folder().place_upload(&self.id, &self.file)?;
         self.store.keep_upload(&record)?;
@@ -89,11 +91,11 @@ impl Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        self.store.end_upload();
+        self.store.end_upload(&self.owner);
         if self.is_kept {
             return;
         }
-        self.store.give_room(self.bytes);
+        self.store.give_room(&self.owner, self.bytes);
         // What cannot be removed is removed by the next start.
         let _ = remove(&self.store.folder().upload(&self.id));
         let _ = remove(&self.store.folder().contents(&self.id));

@@ -38,6 +38,7 @@ impl BatchesConfig {
                 lines: reader.integer("batches.lines", 1..=10_000_000),
                 files: reader.integer("batches.files", 1..=1_000_000),
                 unfinished: reader.integer("batches.unfinished", 1..=10_000),
+                key_percent: reader.integer("batches.key_percent", 1..=100),
                 keep: Duration::from_secs(reader.integer("batches.keep_s", 3600..=315_360_000)),
             },
             running: reader.integer("batches.running", 1..=64),

@@ -4,10 +4,16 @@
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::io::Write;
 
-/// The system's allocator, but without memory the process says so and exits with 1. Allocations that may fail (weights,
-/// pages, workspaces) ask the system directly.
+thread_local! {
+    /// Whether an allocation of this thread may be refused.
+    static MAY_BE_REFUSED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The system's allocator, but without memory the process says so and exits with 1. Allocations that may fail ask the
+/// system directly (weights, pages, workspaces), or with [`try_reserve`] (bodies of requests).
 #[derive(Debug)]
 pub struct OrExit;
 
@@ -35,7 +41,31 @@ unsafe impl GlobalAlloc for OrExit {
 }
 
 fn given(memory: *mut u8, bytes: usize) -> *mut u8 {
-    if memory.is_null() { out_of_memory(bytes) } else { memory }
+    if memory.is_null() && !MAY_BE_REFUSED.get() { out_of_memory(bytes) } else { memory }
+}
+
+/// The system has no memory for what a request wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutOfMemory;
+
+/// Makes room for `more` bytes, or says that the system has none.
+///
+/// # Errors
+/// [`OutOfMemory`]; `bytes` are as they were.
+pub fn try_reserve(bytes: &mut Vec<u8>, more: usize) -> Result<(), OutOfMemory> {
+    MAY_BE_REFUSED.set(true);
+    let reserved = bytes.try_reserve(more);
+    MAY_BE_REFUSED.set(false);
+    reserved.map_err(|_| OutOfMemory)
+}
+
+/// Tries whether the system has so many bytes now. Who asks before a piece of work that cannot be refused half-way
+/// leaves memory to those whose work has begun.
+///
+/// # Errors
+/// [`OutOfMemory`].
+pub fn check_room(bytes: usize) -> Result<(), OutOfMemory> {
+    try_reserve(&mut Vec::new(), bytes)
 }
 
 /// Prints the error and exits, without allocating.

@@ -23,6 +23,7 @@ const LIMITS: StoreLimits = StoreLimits {
     lines: 100,
     files: 20,
     unfinished: 4,
+    key_percent: 100,
     keep: Duration::from_secs(100_000),
 };
 const BOUNDARY: &str = "--------------------------d74496d66958873e";
@@ -53,7 +54,7 @@ impl Place {
     fn run(&self) -> Runner {
         let pace = Pace { requests: 2, bytes: 1 << 20, body_bytes: 1 << 20, is_ordered: false };
         let (store, router) = (self.store.clone(), batch_router(self.app.api.clone()));
-        Runner::start(&RunnerParts { store, router, pace, at_once: 1 }).unwrap()
+        Runner::start(&RunnerParts { store, router, keys: Keys::default(), pace, at_once: 1 }).unwrap()
     }
 
     async fn upload(&self, parts: &[(&str, &str)]) -> Answer {

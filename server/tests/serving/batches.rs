@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use reqwest::Client;
+use reqwest::{Client, Response};
 use serde_json::{Value, json};
+use server::access::Keys;
 use server::api::batch_router;
 use server::batch::Pace;
 use server::batch_store::{
@@ -22,11 +23,12 @@ const LIMITS: StoreLimits = StoreLimits {
     lines: 1000,
     files: 100,
     unfinished: 10,
+    key_percent: 100,
     keep: Duration::from_secs(1000),
 };
 
 /// Completions of the demo's descriptions.
-fn completions(count: usize, max_tokens: u32) -> String {
+pub fn completions(count: usize, max_tokens: u32) -> String {
     let rows = rows();
     let line = |index: usize| {
         let prompt = &rows[index % rows.len()].input;
@@ -38,9 +40,9 @@ fn completions(count: usize, max_tokens: u32) -> String {
 
 fn create(store: &BatchStore, text: &str) -> BatchRecord {
     let owner = Owner::default();
-    let mut upload = Upload::begin(store).unwrap();
+    let mut upload = Upload::begin(store, &owner).unwrap();
     upload.write(text.as_bytes()).unwrap();
-    let file = upload.finish(owner.clone(), UploadName { filename: "a.jsonl".to_owned(), keep_s: None }).unwrap();
+    let file = upload.finish(UploadName { filename: "a.jsonl".to_owned(), keep_s: None }).unwrap();
     let (endpoint, completion_window) = ("/v1/completions".to_owned(), "1h".to_owned());
     let (input_file_id, window_s) = (file.id, 3600);
     let asked = NewBatch { input_file_id, endpoint, completion_window, window_s, metadata: None, output_s: None };
@@ -54,7 +56,8 @@ async fn a_batch_leaves_rows_to_interactive_requests_and_goes_on_after_them() {
     let store = BatchStore::open(folder.path(), LIMITS, app.api.entrance.metrics.clone()).unwrap();
     let batch = create(&store, &completions(2, 300));
     let pace = Pace { requests: 2, bytes: 1 << 20, body_bytes: 1 << 20, is_ordered: false };
-    let parts = RunnerParts { store: store.clone(), router: batch_router(app.api.clone()), pace, at_once: 1 };
+    let (router, keys) = (batch_router(app.api.clone()), Keys::default());
+    let parts = RunnerParts { store: store.clone(), router, keys, pace, at_once: 1 };
     let runner = Runner::start(&parts).unwrap();
     let short = json!({"prompt": "A game of cards for the terminal.", "max_tokens": 4, "temperature": 0});
     let state = || store.batch(&Owner::default(), &batch.id).unwrap();
@@ -81,22 +84,23 @@ fn start(folder: &Path) -> ServerProcess {
     ServerProcess::start(&["--config", config.to_str().unwrap()])
 }
 
-async fn get(server: &ServerProcess, path: &str) -> Value {
+pub async fn get(server: &ServerProcess, path: &str) -> Value {
     let text =
         Client::new().get(format!("http://{}{path}", server.address)).send().await.unwrap().text().await.unwrap();
     serde_json::from_str(&text).unwrap()
 }
 
-async fn upload(server: &ServerProcess, text: &str) -> Value {
+/// Uploads a file of requests; the answer is not read yet.
+pub async fn upload_form(server: &ServerProcess, text: &str) -> Response {
     let part =
         |name: &str, value: &str| format!("--X\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
     let body = part("purpose", "batch") + &part("file", text) + "--X--\r\n";
     let request = Client::new().post(format!("http://{}/v1/files", server.address));
     let request = request.header("content-type", "multipart/form-data; boundary=X").body(body);
-    request.send().await.unwrap().json().await.unwrap()
+    request.send().await.unwrap()
 }
 
-async fn wait_for(server: &ServerProcess, id: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+pub async fn wait_for(server: &ServerProcess, id: &str, is_so: impl Fn(&Value) -> bool) -> Value {
     let start = Instant::now();
     loop {
         let batch = get(server, &format!("/v1/batches/{id}")).await;
@@ -113,7 +117,7 @@ async fn a_server_that_is_killed_goes_on_with_its_batch_and_loses_and_repeats_no
     const REQUESTS: u64 = 300;
     let folder = tempfile::tempdir().unwrap();
     let mut server = start(folder.path());
-    let file = upload(&server, &completions(REQUESTS as usize, 16)).await;
+    let file: Value = upload_form(&server, &completions(REQUESTS as usize, 16)).await.json().await.unwrap();
     let asked = json!({"input_file_id": file["id"], "endpoint": "/v1/completions", "completion_window": "1h"});
     let batch = Client::new().post(format!("http://{}/v1/batches", server.address)).json(&asked);
     let batch: Value = batch.send().await.unwrap().json().await.unwrap();

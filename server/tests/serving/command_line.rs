@@ -140,6 +140,23 @@ fn what_cannot_be_served_is_one_clear_line_and_exit_1() {
 }
 
 #[test]
+fn a_port_that_is_taken_is_one_clear_line_before_anything_is_loaded() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let port = address.port().to_string();
+    let model = ["--model", "/nowhere/at/all"];
+    let line = complaint(&[&["serve", "--port", &port], &model[..]].concat());
+    assert!(line.contains(&format!("cannot listen on 127.0.0.1:{port}: choose another")), "{line}");
+    assert!(line.contains("Address already in use"), "{line}");
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("config.toml");
+    std::fs::write(&settings, format!("[server]\nprobe_address = \"{address}\"\n")).unwrap();
+    let line = complaint(&[&["serve", "--port", "0", "--config", text(&settings)], &model[..]].concat());
+    assert!(line.contains(&format!("cannot listen on {address} for probes")), "{line}");
+    assert!(line.contains("Address already in use"), "{line}");
+}
+
+#[test]
 fn a_broken_checkpoint_is_one_clear_line_and_exit_1() {
     let cut = copy_without("");
     let weights = cut.path().join("model.safetensors");

@@ -12,7 +12,8 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 use crate::demo::folder;
-use crate::process::{ServerProcess, command};
+use crate::process::{ServerProcess, command, end_output};
+use crate::small_disk::SmallDisk;
 
 const FILES: [&str; 4] = ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json"];
 /// Other variables that say something about the way to a hub.
@@ -113,5 +114,32 @@ async fn every_command_takes_an_id_and_says_what_to_do_when_there_is_no_such_rep
         assert_eq!(failed.status.code(), Some(1));
         let said = String::from_utf8(failed.stderr).unwrap();
         assert!(said.starts_with(&format!("error: http://{} has no repository `org/none`, or", hub.address)), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pull_onto_a_full_disk_names_the_folder_and_goes_on_when_there_is_room() {
+    let (hub, disk) = (Hub::start().await, SmallDisk::new(16));
+    let home = disk.inside("home");
+    let pull = async || {
+        let mut command = hub.command(&["pull", "org/tiny", "--log-level", "warn"]);
+        let command = disk.give_to(command.env("HF_HOME", &home));
+        tokio::task::spawn_blocking(move || end_output(command)).await.unwrap()
+    };
+    let snapshot = disk.seen("home/hub/models--org--tiny/snapshots").join(COMMIT);
+    for pages in [0, 8] {
+        disk.fill(pages);
+        let failed = pull().await;
+        assert_eq!(failed.status.code(), Some(1), "{failed:?}");
+        let said = String::from_utf8(failed.stderr).unwrap();
+        assert!(said.lines().count() == 1 && said.contains(&home), "{said}");
+        assert!(!disk.is_real() || said.contains("free"), "{said}");
+        assert!(!snapshot.join("model.safetensors").exists(), "no name for half a file");
+    }
+    disk.make_room();
+    let pulled = pull().await;
+    assert_eq!(pulled.status.code(), Some(0), "{pulled:?}");
+    for name in FILES {
+        assert!(std::fs::read(snapshot.join(name)).unwrap() == std::fs::read(folder().join(name)).unwrap(), "{name}");
     }
 }

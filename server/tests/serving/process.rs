@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 
 use crate::answer::PATIENCE;
 
+/// Settings of servers whose tests have none of their own.
+pub const SETTINGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/serving/process.toml");
+
 /// The program with these arguments, run to its end.
 pub fn run(arguments: &[&str]) -> Output {
     command(arguments).stdin(Stdio::null()).output().expect("the binary is built with its tests")
@@ -79,7 +82,7 @@ impl ServerProcess {
     fn on_any_port(arguments: &[&str]) -> Command {
         let mut command = command(arguments);
         if !arguments.contains(&"--config") {
-            command.args(["--config", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/serving/process.toml")]);
+            command.args(["--config", SETTINGS]);
         }
         command.args(["--port", "0"]);
         command

@@ -60,8 +60,8 @@ pub async fn upload(State(api): State<Arc<Api>>, request: Request) -> Result<Jso
     let mut share = api.body_budget.share(head.extensions.get().copied());
     let receiving = async {
         share.grow_to(PIECE_BYTES)?;
-        let store = asker.store.clone();
-        let upload = on_disk(move || Upload::begin(&store)).await?;
+        let Asker { store, owner } = asker;
+        let upload = on_disk(move || Upload::begin(&store, &owner)).await?;
         let mut incoming = Incoming {
             form,
             upload: Some(upload),
@@ -71,7 +71,7 @@ pub async fn upload(State(api): State<Arc<Api>>, request: Request) -> Result<Jso
             _share: share,
         };
         incoming.receive(&api, &mut body).await?;
-        incoming.finish(asker).await
+        incoming.finish().await
     };
     match receiving.await {
         Ok(message) => Ok(Json(message)),
@@ -197,7 +197,7 @@ impl Incoming {
         Ok(())
     }
 
-    async fn finish(self, asker: Asker) -> Result<FileMessage, ApiError> {
+    async fn finish(self) -> Result<FileMessage, ApiError> {
         let Self { upload, read, .. } = self;
         let upload = upload.ok_or(ApiError::WorkerFailed)?;
         let keep_s = read.check()?;
@@ -206,7 +206,7 @@ impl Incoming {
             return Err(ApiError::Invalid { param: FILE.to_owned(), problem: "is empty" });
         }
         let name = UploadName { filename, keep_s };
-        Ok(on_disk(move || upload.finish(asker.owner, name)).await?.into())
+        Ok(on_disk(move || upload.finish(name)).await?.into())
     }
 }
 

@@ -19,6 +19,7 @@ use super::inflate::inflate;
 use crate::api::json::text_in_beginning;
 use crate::client_connection::Peer;
 use crate::job_pool::JobPool;
+use crate::process::allocator::{OutOfMemory, try_reserve};
 use crate::registry::ModelRegistry;
 
 /// A body up to this size is parsed where it is read, which takes less time than a change of threads, and takes no
@@ -165,6 +166,7 @@ impl BodyReader<'_> {
             }
             share.grow_to(length)?;
         }
+        try_reserve(bytes, data.len())?;
         bytes.extend_from_slice(data);
         Ok(())
     }
@@ -226,6 +228,12 @@ impl From<Full> for ApiError {
             Full::All { limit } => Self::TooManyBodies { limit },
             Full::Peer { limit } => Self::TooManyBodiesOfPeer { limit },
         }
+    }
+}
+
+impl From<OutOfMemory> for ApiError {
+    fn from(OutOfMemory: OutOfMemory) -> Self {
+        Self::OutOfMemory
     }
 }
 

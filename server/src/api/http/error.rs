@@ -391,6 +391,9 @@ pub enum ApiError {
     /// All connections are taken, and this one is there for probes only.
     #[error("the server is overloaded: all its connections are in use")]
     NoRoom,
+    /// The system has no memory for the request.
+    #[error("the server's system has no memory for this request")]
+    OutOfMemory,
     /// A worker thread of the server itself failed.
     #[error("an internal error happened while the request was prepared")]
     WorkerFailed,

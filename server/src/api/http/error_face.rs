@@ -78,6 +78,7 @@ impl ApiError {
             | Self::TooManyBodiesOfPeer { .. }
             | Self::TooManyAnswers { .. }
             | Self::NoRoom => OVERLOADED,
+            Self::OutOfMemory => unavailable("out_of_memory"),
             Self::QueuedTooLong { .. } => unavailable("queue_timeout"),
             Self::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "timeout", Some("deadline_exceeded")),
             Self::EngineStalled { .. } | Self::NotAccepting | Self::NotReady => self.unready(),

@@ -12,6 +12,7 @@ use super::body::{ReceivedBody, SMALL_BODY_BYTES};
 use super::budget::Share;
 use super::content_coding::ContentCoding;
 use super::error::ApiError;
+use crate::process::allocator::try_reserve;
 
 /// Bytes that are inflated at once.
 const PIECE_BYTES: usize = 16 << 10;
@@ -81,6 +82,7 @@ impl Inflating {
             if length > SMALL_BODY_BYTES {
                 self.share.grow_to(self.packed_bytes + length)?;
             }
+            try_reserve(&mut self.bytes, count)?;
             self.bytes.extend_from_slice(&piece[..count]);
         }
     }

@@ -11,6 +11,7 @@ use crate::api::Api;
 use crate::api::http::{
     ApiError, BodyReader, ReceivedBody, RequestAccount, SMALL_BODY_BYTES, Share, asked_timeout, client_of,
 };
+use crate::process::allocator::check_room;
 use crate::registry::ServedModel;
 use crate::request::Refusal;
 use crate::source_sharing::Client;
@@ -18,6 +19,9 @@ use crate::source_sharing::Client;
 /// Time for which a body is still read after shutdown has begun: a client that is sending one might not see the refusal
 /// otherwise.
 const LATE_BODY: Duration = Duration::from_secs(1);
+/// Memory that a large body takes once it is parsed and tokenised, in bytes for each of its own: the text, and at worst
+/// an id of four bytes for each byte.
+const PARSED_FACTOR: usize = 5;
 
 /// A request whose body was read.
 #[derive(Debug)]
@@ -68,6 +72,10 @@ pub async fn read_request<T: Send + 'static>(
         () = too_late(api) => return Err(Refusal::Draining.into()),
     };
     let is_small = bytes.len() <= SMALL_BODY_BYTES;
+    if !is_small {
+        // What is parsed and tokenised of it cannot be refused half-way.
+        check_room(PARSED_FACTOR * bytes.len())?;
+    }
     let (api_of_job, account) = (Arc::clone(api), account.clone());
     let job = move || {
         let api = &*api_of_job;

@@ -3,7 +3,7 @@
 //! Used by the sweep. The page outside the markers is never touched.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use model::OutFile;
@@ -17,6 +17,8 @@ const BEGIN: &str = "<!-- sweep:begin -->";
 const END: &str = "<!-- sweep:end -->";
 /// The chart's file, in the report's folder.
 const CHART: &str = "step-time.svg";
+/// Bytes that a page or a chart may have.
+const REPORT_BYTES: usize = 64 << 10;
 /// Page of a report without `--report`, if there is such a page here.
 const USUAL_PAGE: &str = "docs/benchmarks.md";
 /// Page of a report otherwise.
@@ -61,7 +63,7 @@ impl SweepReport {
         let page = named.map_or_else(|| usual().into(), Path::to_owned);
         let report = Self { page };
         for file in [&report.page, &report.chart()] {
-            OutFile::create(file).map_err(refused(file))?;
+            try_place(file).map_err(refused(file))?;
         }
         report.text()?;
         Ok(report)
@@ -90,6 +92,13 @@ impl SweepReport {
             read => read.map_err(refused(&self.page)),
         }
     }
+}
+
+/// Tries whether a report can be written, and leaves nothing behind.
+fn try_place(path: &Path) -> io::Result<()> {
+    let mut file = OutFile::create(path)?;
+    file.write_all(&[b' '; REPORT_BYTES])?;
+    file.flush()
 }
 
 fn refused(path: &Path) -> impl FnOnce(io::Error) -> CommandError {

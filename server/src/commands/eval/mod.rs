@@ -47,6 +47,8 @@ pub fn eval(config: &Config, options: &EvalOptions) -> Result<(), CommandError> 
     let rows = Rows::read(&options.data, options.objective, options.limit)?;
     let metrics = metrics(options, rows.objective)?;
     let mut predictions = options.out.as_deref().map(Predictions::create).transpose()?;
+    // A file that takes no more costs no figure.
+    let mut lost = Ok(());
     let opened = || open::open(config);
     let (subject, warnings) = if options.json { warnings::collected(opened) } else { (opened(), Vec::new()) };
     let mut subject = subject?;
@@ -72,14 +74,17 @@ pub fn eval(config: &Config, options: &EvalOptions) -> Result<(), CommandError> 
         };
         let wanted = row.wanted(&tokenizer);
         measured.add(&wanted, &answer);
-        let Some(predictions) = &mut predictions else { return Ok(()) };
+        let Some(file) = &mut predictions else { return Ok(()) };
         let prediction = Prediction { line: row.line, input: &row.input(&tokenizer), wanted: &wanted, answer: &answer };
-        Ok(predictions.write(prediction)?)
+        if let Err(error) = file.write(prediction) {
+            (predictions, lost) = (None, Err(error));
+        }
+        Ok(())
     })?;
     drop(progress);
 
     unanswered.check(&options.data, rows.rows.len())?;
-    predictions.map_or(Ok(()), Predictions::finish)?;
+    let written = lost.and(predictions.map_or(Ok(()), Predictions::finish));
     let figures = EvalFigures {
         model: config.model.served_name.clone(),
         architecture: subject.architecture().to_string(),
@@ -95,7 +100,8 @@ pub fn eval(config: &Config, options: &EvalOptions) -> Result<(), CommandError> 
     };
     subject.end();
     let text = if options.json { figures.json() } else { figures.table() };
-    writeln!(stdout(), "{text}").map_err(io("print the figures"))
+    writeln!(stdout(), "{text}").map_err(io("print the figures"))?;
+    written.map_err(CommandError::from)
 }
 
 /// The figures that are asked for, or all figures of the objective.

@@ -42,6 +42,7 @@ pub fn start_batches(configs: &Configs, api: &Arc<Api>, store: BatchStore) -> Re
         is_ordered: false,
     };
     let _ = api.batches.set(store.clone());
-    let parts = RunnerParts { store, router: batch_router(Arc::clone(api)), pace, at_once };
+    let (router, keys) = (batch_router(Arc::clone(api)), api.entrance.keys.keys.clone());
+    let parts = RunnerParts { store, router, keys, pace, at_once };
     Runner::start(&parts).map_err(io("start the threads that run batches"))
 }
