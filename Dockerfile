@@ -11,6 +11,7 @@ COPY kernels/Cargo.toml kernels/
 COPY loadtest/Cargo.toml loadtest/
 COPY model/Cargo.toml model/
 COPY server/Cargo.toml server/
+COPY simulation/Cargo.toml simulation/
 COPY scripts/build-dependencies.sh scripts/
 RUN scripts/build-dependencies.sh
 COPY config.toml ./

@@ -9,6 +9,10 @@ use crate::scheduler::{Event, NoToken, TokenScoreAt};
 const NOTHING_LEFT: &str = "no token could be chosen: the form of the text, allowed_token_ids, bad_words, \
                             no_repeat_ngram_size and the bans of the checkpoint's generation_config.json leave none \
                             together; allow more tokens";
+/// Message for a search among targets that ended before it found one.
+const OUT_OF_STEPS: &str = "the search among the given texts ended at its limit (limits.exact_search_steps) before it \
+                            found one that bad_words, allowed_token_ids, no_repeat_ngram_size and the bans of the \
+                            checkpoint's generation_config.json allow; allow more tokens, or give fewer texts";
 
 /// News for the client of a request.
 pub(super) struct Message {
@@ -99,6 +103,7 @@ pub(super) fn message(event: &Event, read: &mut Read<'_, impl Iterator<Item = To
         },
         Event::Failed { ref cause, .. } => match cause {
             NoToken::NothingLeft => News::Failed { message: NOTHING_LEFT.to_owned(), kind: FailureKind::Refused },
+            NoToken::OutOfSteps => News::Failed { message: OUT_OF_STEPS.to_owned(), kind: FailureKind::Refused },
             NoToken::Unfollowed(error) => News::Failed { message: error.to_string(), kind: FailureKind::Refused },
             NoToken::NoThread { waited } => News::Failed {
                 message: format!(

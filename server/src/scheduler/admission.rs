@@ -44,7 +44,6 @@ impl Scheduler {
     /// Admits sequences of at least this priority from the queue's front while rows and pages are left. A sequence that
     /// does not fit blocks later ones.
     pub(super) fn admit(&mut self, priority: Priority) {
-        let preempted_before = self.preemptions;
         while self.starts_left > 0 && self.head_fits(priority) {
             let Some(head) = self.queue.pop() else { return };
             self.starts_left = self.starts_left.saturating_sub(head.sequence.rows());
@@ -57,17 +56,18 @@ impl Scheduler {
             self.running.insert(index, running);
             self.share_prompt(index);
         }
-        if self.preemptions > preempted_before {
-            self.grant_given_up_rows();
-        }
     }
 
     /// Whether the queue has a first sequence of at least this priority and there are rows and pages for it. Idle
-    /// sequences give theirs up for an interactive one, if that fits then and no rows of theirs are under way.
+    /// sequences give theirs up for an interactive one, if that fits then and no rows of theirs are under way. Where
+    /// nothing runs, waiting sequences give up their sources.
     fn head_fits(&mut self, priority: Priority) -> bool {
+        // Whether idle sequences make room for the head: what some of them gave up does not change that.
+        let mut is_made_room_for = false;
         loop {
             let running_rows = self.running_rows();
-            let takes_from_idle = priority == Priority::Interactive && self.idle_runs() && self.plans_under_way == 1;
+            let idle_runs = self.idle_runs();
+            let takes_from_idle = priority == Priority::Interactive && idle_runs && self.plans_under_way == 1;
             if running_rows >= self.limits.running_rows && !takes_from_idle {
                 return false;
             }
@@ -75,12 +75,20 @@ impl Scheduler {
             if self.fits(&needs, running_rows, 0) {
                 return true;
             }
-            let has_rows = running_rows + needs.rows <= self.limits.running_rows;
-            if takes_from_idle && self.idle_ones_make_room(&needs) {
+            is_made_room_for =
+                is_made_room_for || priority == Priority::Interactive && self.idle_ones_make_room(&needs);
+            if is_made_room_for && takes_from_idle {
                 self.preempt_youngest();
-            } else if takes_from_idle || !has_rows || !self.free_pages_of_waiting(priority) {
+                continue;
+            }
+            if is_made_room_for && !idle_runs && self.release_idle_source() {
+                continue;
+            }
+            if !self.running.is_empty() {
                 return false;
             }
+            // No running sequence could return pages, so waiting ones must.
+            self.release_waiting_source();
         }
     }
 
@@ -104,20 +112,6 @@ impl Scheduler {
         // A preempted sequence returns only with room for each running branch to grow by a page, so that it stays.
         let spare = if needs.was_preempted { others } else { 0 };
         needs.pages + spare <= self.memory.available_beside(needs.source) + more_pages
-    }
-
-    /// Frees pages that only waiting sequences hold, if the first sequence of this priority may have them: those of
-    /// idle ones for an interactive one, and those of all when nothing runs. Returns whether there were any.
-    fn free_pages_of_waiting(&mut self, priority: Priority) -> bool {
-        if priority == Priority::Interactive && self.release_idle_source() {
-            return true;
-        }
-        // No running sequence could return pages, so waiting ones must.
-        let must = self.running.is_empty();
-        if must {
-            self.release_waiting_source();
-        }
-        must
     }
 
     /// Gives a sequence its source and its pages.

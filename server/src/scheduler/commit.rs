@@ -71,7 +71,8 @@ impl Scheduler {
     }
 
     /// The plan could not be run, nor one made ahead of it. Requests with work in it are cancelled and appended to
-    /// `failed`; the others go on as if it had not been made.
+    /// `failed`; the others go on as if it had not been made. After a call of [`Self::plan_ahead`] the encoder has to
+    /// have run its part all the same: what the plan encodes counts as encoded from then on.
     pub fn fail_step(&mut self, failed: &mut Vec<RequestId>) {
         self.plans_under_way = 0;
         self.end_cancelled();

@@ -8,6 +8,7 @@ use super::commit::Results;
 use super::draft_lengths::StepRows;
 use super::drafter::Draft;
 use super::event::Event;
+use super::memory::Memory;
 use super::plan::narrow;
 use super::running::Running;
 use super::state::Scheduler;
@@ -21,9 +22,9 @@ impl Scheduler {
         if rows.most <= granted {
             return;
         }
-        let needed = self.running.iter().map(Running::missing_pages).sum();
+        let needed = self.missing_pages();
         let mut pages = self.memory.available().saturating_sub(needed);
-        let sources = &self.memory.sources;
+        let Memory { sources, pool, .. } = &self.memory;
         let drafting = |running: &&mut Running| running.draws_next();
         let drafts = self.running.iter_mut().filter(drafting).map(|running| {
             let source = &sources.get(running.source).key().ids;
@@ -32,10 +33,10 @@ impl Scheduler {
         let mut drafts: Vec<Draft> = drafts.collect();
         rows.share(&mut drafts);
         for (running, draft) in self.running.iter_mut().filter(drafting).zip(drafts) {
-            let before = running.missing_pages();
+            let before = running.missing_pages(pool);
             running.draft = draft.tokens;
             running.next.rows += running.draft.len();
-            let taken = running.missing_pages() - before;
+            let taken = running.missing_pages(pool) - before;
             if taken > pages {
                 running.next.rows -= std::mem::take(&mut running.draft).len();
             } else {

@@ -56,6 +56,8 @@ pub enum TokenScoreAt {
 pub enum NoToken {
     /// The request's controls and constraint refuse every id.
     NothingLeft,
+    /// An exact search ended at its bound of steps before it found a target that the request's controls allow.
+    OutOfSteps,
     /// The constraint cannot be followed.
     Unfollowed(ConstraintError),
     /// No thread began to find what the constraint allows.

@@ -77,12 +77,14 @@ impl Results<'_> {
         running.come_back(self.pool);
     }
 
-    /// Gives each choice its hypothesis, best first. A search without any fails: nothing could follow.
+    /// Gives each choice its hypothesis, best first. A search without any fails: nothing could follow, or it found none
+    /// in time.
     fn finish_search(&mut self, running: &mut Running) {
         running.ended = true;
         let (request, Lines::Beams(beams)) = (&running.sequence.request, &running.sequence.lines) else { return };
         if beams.search.kept().is_empty() {
-            return self.fail(running, NoToken::NothingLeft);
+            let is_cut = beams.search.drops_none() && !beams.search.is_exact();
+            return self.fail(running, if is_cut { NoToken::OutOfSteps } else { NoToken::NothingLeft });
         }
         let id = request.id;
         let is_exact = request.asked.searches_targets().then(|| beams.search.is_exact());

@@ -3,10 +3,8 @@
 //! Asked by `admission` before anybody is preempted, and by `step` before a plan is made ahead. Changes nothing but the
 //! turns of the queue.
 
-use std::collections::HashMap;
-use std::hash::Hash;
-
 use super::admission::Needs;
+use super::page_pool::PageId;
 use super::running::Running;
 use super::source::SourceSlot;
 use super::state::Scheduler;
@@ -25,35 +23,47 @@ impl Scheduler {
 
     /// Whether a sequence would fit if all idle ones, running or waiting, gave up their rows and pages.
     pub(super) fn idle_ones_make_room(&self, needs: &Needs) -> bool {
-        let interactive = &self.running[..self.running.partition_point(|running| !is_idle(running))];
-        // Where nobody else runs, those that wait give up their sources as well.
-        let is_alone = interactive.is_empty();
-        let rows = interactive.iter().map(|running| running.sequence.rows()).sum();
-        is_alone || self.fits(needs, rows, self.pages_of_idle_ones(needs.source))
+        self.make_room(needs, std::iter::empty())
     }
 
-    /// Number of pages that would be available if all idle sequences gave up theirs, without those of a source.
-    fn pages_of_idle_ones(&self, beside: Option<SourceSlot>) -> usize {
-        let running = || self.running.iter().filter(|running| is_idle(running));
+    /// Whether a sequence would fit if interactive searches gave up their stems as well.
+    pub(super) fn idle_ones_and_stems_make_room(&self, needs: &Needs) -> bool {
+        let stems = self.interactive().iter().flat_map(|running| &running.stems);
+        self.make_room(needs, stems.flat_map(|stem| &stem.pages).copied())
+    }
+
+    /// Whether a sequence would fit if all idle ones gave up their rows and pages, and others these pages of targets.
+    fn make_room(&self, needs: &Needs, given_up: impl Iterator<Item = PageId>) -> bool {
+        let interactive = self.interactive();
+        // Where nobody else runs, those that wait give up their sources as well.
+        if interactive.is_empty() {
+            return true;
+        }
+        let idle = &self.running[interactive.len()..];
+        let targets = idle.iter().flat_map(Running::page_lists).flatten().copied().chain(given_up);
+        let pages = self.memory.pool.freed(targets.collect()) + self.source_pages_of_idle_ones(needs.source);
+        self.fits(needs, interactive.iter().map(|running| running.sequence.rows()).sum(), pages)
+    }
+
+    fn interactive(&self) -> &[Running] {
+        &self.running[..self.running.partition_point(|running| !is_idle(running))]
+    }
+
+    /// Number of pages of sources that only idle sequences hold, running or waiting, without those of one source.
+    fn source_pages_of_idle_ones(&self, beside: Option<SourceSlot>) -> usize {
+        let running = self.running.iter().filter(|running| is_idle(running)).map(|running| running.source);
         let waiting = self.queue.waiting.iter().filter(|waiting| waiting.sequence.request.priority == Priority::Idle);
-        let targets = counted(running().flat_map(Running::page_lists).flatten().copied());
-        let sources = counted(running().map(|running| running.source).chain(waiting.filter_map(|one| one.source)));
-        let targets = targets.into_iter().filter(|&(page, owners)| self.memory.pool.references(page) == owners);
-        let sources = sources.into_iter().filter(|&(slot, _)| Some(slot) != beside).filter_map(|(slot, holders)| {
-            let source = self.memory.sources.get(slot);
-            (self.memory.holders(source) == holders).then(|| source.pages().len())
-        });
-        targets.count() + sources.sum::<usize>()
+        let held = running.chain(waiting.filter_map(|waiting| waiting.source));
+        let mut held: Vec<SourceSlot> = held.filter(|&slot| Some(slot) != beside).collect();
+        held.sort_unstable();
+        let pages = |held: &[SourceSlot]| {
+            let source = self.memory.sources.get(held[0]);
+            if self.memory.holders(source) as usize == held.len() { source.pages().len() } else { 0 }
+        };
+        held.chunk_by(|a, b| a == b).map(pages).sum()
     }
 }
 
 fn is_idle(running: &Running) -> bool {
     running.sequence.request.priority == Priority::Idle
-}
-
-/// How often each item comes.
-fn counted<T: Eq + Hash>(items: impl Iterator<Item = T>) -> HashMap<T, u32> {
-    let mut counts = HashMap::new();
-    items.for_each(|item| *counts.entry(item).or_default() += 1);
-    counts
 }

@@ -109,6 +109,12 @@ impl PagePool {
         }
     }
 
+    /// Number of pages that would be free if each of `owned` lost an owner as often as it is listed.
+    pub fn freed(&self, mut owned: Vec<PageId>) -> usize {
+        owned.sort_unstable();
+        owned.chunk_by(|a, b| a == b).filter(|owners| self.references(owners[0]) as usize == owners.len()).count()
+    }
+
     /// Compares the books with the number of owners of each page, by index.
     ///
     /// # Errors
@@ -154,6 +160,16 @@ mod tests {
         pool.release(&pages[..1]);
         assert_eq!((pool.free(), pool.references(pages[0])), (3, 0));
         assert_eq!(taken(&mut pool, 3).len(), 3);
+    }
+
+    #[test]
+    fn pages_are_freed_by_all_of_their_owners_together() {
+        let mut pool = PagePool::new(3);
+        let pages = taken(&mut pool, 2);
+        pool.retain(&pages[..1]);
+        assert_eq!(pool.freed(pages.clone()), 1);
+        assert_eq!(pool.freed(vec![pages[0], pages[1], pages[0]]), 2);
+        assert_eq!(pool.freed(Vec::new()), 0);
     }
 
     #[test]

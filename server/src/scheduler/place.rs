@@ -11,7 +11,7 @@ use kernels::{DrawRules, RuleId, TokenMask};
 use super::event::{Event, NoToken};
 use super::sequence::{Lines, Request, Selection, Sequence, SequenceId};
 use super::state::Scheduler;
-use crate::request::{Constraint, ConstraintError, ConstraintState};
+use crate::request::{Constraint, ConstraintError, ConstraintState, RequestId};
 
 /// Names the place of a branch. It has at most one move under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -299,23 +299,30 @@ impl Scheduler {
         if let Some(at) = sequence.places.get_mut(place.branch) {
             at.is_awaited = false;
         }
+        let (request, choice) = (sequence.request.id, sequence.choice);
         match seen {
             Seen::Mask => {}
             Seen::Forced(tokens) if matches!(sequence.lines, Lines::Beams(_)) => {
                 sequence.places.get_mut(place.branch).into_iter().for_each(|at| at.forced.clone_from(&tokens));
             }
             Seen::Forced(tokens) => {
-                let (request, choice) = (sequence.request.id, sequence.choice);
                 sequence.extend(&tokens);
-                let told = tokens.into_iter().filter(|_| is_heard);
-                events.extend(told.map(|token| Event::Token { request, choice, token, score: None }));
+                if is_heard && !tokens.is_empty() {
+                    self.tell_announced(request, events);
+                    events.extend(tokens.into_iter().map(|token| Event::Token { request, choice, token, score: None }));
+                }
             }
             Seen::Failed(cause) => {
-                let request = sequence.request.id;
+                self.tell_announced(request, events);
                 events.push(Event::Failed { request, cause });
                 self.end(Selection { request, choice: None });
                 self.sweep();
             }
         }
+    }
+
+    /// Tells what was announced of a request and not told, because the step that announced it failed or still runs.
+    fn tell_announced(&mut self, request: RequestId, events: &mut Vec<Event>) {
+        events.extend(self.announced.extract_if(.., |event| event.request() == request));
     }
 }

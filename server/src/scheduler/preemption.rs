@@ -17,7 +17,7 @@ impl Scheduler {
         let priority_of = |running: &Running| running.sequence.request.priority;
         let mut index = self.running.partition_point(|running| priority_of(running) < priority);
         while self.running.get(index).is_some_and(|running| priority_of(running) == priority) {
-            let missing = self.running[index].missing_pages();
+            let missing = self.running[index].missing_pages(&self.memory.pool);
             if missing > self.memory.available() {
                 self.free_pages();
                 continue;

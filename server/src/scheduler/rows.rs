@@ -44,11 +44,16 @@ impl Scheduler {
                 continue;
             }
             running.next = running.grant_within(rows_left);
-            if running.missing_pages() > 0 {
+            if running.missing_pages(&self.memory.pool) > 0 {
                 running.next = Grant::default();
             }
             rows_left -= running.next_rows();
         }
+    }
+
+    /// Number of pages that the granted rows of all sequences lack.
+    pub(super) fn missing_pages(&self) -> usize {
+        self.running.iter().map(|running| running.missing_pages(&self.memory.pool)).sum()
     }
 
     /// Number of rows of the step that are not granted.

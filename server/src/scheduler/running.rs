@@ -174,9 +174,9 @@ impl Running {
     }
 
     /// Number of pages that the rows of both plans need in addition to those that the branches own.
-    pub fn missing_pages(&self) -> usize {
+    pub fn missing_pages(&self, pool: &PagePool) -> usize {
         let missing = (0..self.branches.len()).map(|branch| self.missing_pages_of(branch)).sum::<usize>();
-        missing + self.copied_pages()
+        missing + self.copied_pages(pool)
     }
 
     /// Gives each branch the pages that its rows in both plans need. A page that the next rows write and that other
@@ -184,7 +184,7 @@ impl Running {
     pub fn take_pages(&mut self, memory: &mut Memory, copies: &mut Vec<PageCopy>) {
         for index in 0..self.branches.len() {
             let missing = self.missing_pages_of(index);
-            let written = self.written(index).filter(|&written| self.owners(written) > 1);
+            let written = self.written(index).filter(|written| self.owners(written, &memory.pool) > 1);
             let pages = &mut self.branches[index].pages;
             if let Some(Written { index, page }) = written {
                 memory.take(1, pages);
@@ -223,20 +223,21 @@ impl Running {
         page.map(|&page| Written { index, page })
     }
 
-    /// Number of branches and stems that own a page.
-    fn owners(&self, Written { index, page }: Written) -> usize {
-        self.page_lists().filter(|pages| pages.get(index) == Some(&page)).count()
+    /// Number of branches and stems that own a page. Other sequences share whole pages of the decoder prompt only, and
+    /// those are written while there is one branch and no stem.
+    fn owners(&self, written: &Written, pool: &PagePool) -> usize {
+        let prompt_pages = self.sequence.request.asked.decoder_prompt.len() / PAGE_TOKENS;
+        if written.index < prompt_pages { 1 } else { pool.references(written.page) as usize }
     }
 
     /// Number of pages that the next rows write and others own: all but the last owner copy them.
-    fn copied_pages(&self) -> usize {
-        let is_copied = |&branch: &usize| {
-            self.written(branch).is_some_and(|written| {
-                let earlier = (0..branch).filter(|&earlier| self.written(earlier) == Some(written)).count();
-                earlier + 1 < self.owners(written)
-            })
-        };
-        (0..self.branches.len()).filter(is_copied).count()
+    fn copied_pages(&self, pool: &PagePool) -> usize {
+        let written = (0..self.branches.len()).filter_map(|branch| self.written(branch));
+        let shared = written.filter(|written| self.owners(written, pool) > 1);
+        let mut writers: Vec<PageId> = shared.map(|written| written.page).collect();
+        writers.sort_unstable();
+        let copies = |writers: &[PageId]| writers.len().min(pool.references(writers[0]) as usize - 1);
+        writers.chunk_by(|a, b| a == b).map(copies).sum()
     }
 
     /// Returns the pages of all branches and stems.

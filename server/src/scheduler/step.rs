@@ -47,7 +47,7 @@ impl Scheduler {
         }
         self.memory.finish_encoding();
         self.grant_rows();
-        let missing = self.running.iter().map(Running::missing_pages).sum::<usize>();
+        let missing = self.missing_pages();
         if missing > self.memory.available() {
             self.running.iter_mut().for_each(|running| running.next = Grant::default());
             return false;
@@ -68,8 +68,12 @@ impl Scheduler {
         }
         self.share_prompts();
         for priority in Priority::ALL {
+            let preempted_before = self.preemptions;
             self.grow_running(priority, &mut plan.copies);
             self.admit(priority);
+            if self.preemptions > preempted_before {
+                self.grant_given_up_rows();
+            }
         }
         let rows = self.running.iter().map(Running::next_rows).sum();
         let Memory { encoder, sources, .. } = &mut self.memory;

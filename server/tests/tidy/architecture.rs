@@ -10,8 +10,8 @@ use crate::tree::{Entry, entries, read};
 
 const MAP: &str = "ARCHITECTURE.md";
 /// Folders that hold code, from the repository's root.
-const CODE_FOLDERS: [&str; 9] =
-    ["fuzz", "kernels", "model", "server", "loadtest", "docs", "examples", "scripts", ".ci"];
+const CODE_FOLDERS: [&str; 10] =
+    ["fuzz", "kernels", "model", "server", "simulation", "loadtest", "docs", "examples", "scripts", ".ci"];
 /// Fewest invariants that the map names.
 const INVARIANTS: usize = 12;
 

@@ -20,6 +20,8 @@ use crate::request::{BeamSearch, FinishReason};
 /// Most beginnings that are open at once, for each branch that the search may run: one that has more of them ends. They
 /// take half a MiB.
 const OPEN_OF_BRANCH: usize = 1 << 14;
+/// Times its bounds for which a search goes on while it has no target: controls may refuse the first that it sees.
+const PATIENCE: usize = 4;
 
 /// Bounds of an exact search.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +30,8 @@ pub struct ExactBounds {
     pub choices: usize,
     /// Most tokens of a target, at least one.
     pub max_tokens: usize,
-    /// Number of steps after which the search ends, exact or not.
+    /// Number of steps after which a search that has a target ends, exact or not. One that has none ends after
+    /// [`PATIENCE`] times as many, or as the longest target has tokens.
     pub steps: usize,
     /// Most tokens of a target that is not cut.
     pub longest: usize,
@@ -155,9 +158,7 @@ impl BestFirst {
         for (branch, (front, found)) in before.iter().zip(found).enumerate() {
             self.expand(Expanded { branch, front }, found, host, &mut children);
         }
-        let count: usize = self.open.iter().map(BinaryHeap::len).sum();
-        let most_open = OPEN_OF_BRANCH * self.asked.width as usize;
-        if !self.kept.list().is_empty() && (self.steps >= self.bounds.steps || count + children.len() > most_open) {
+        if self.is_at_bound(children.len()) {
             self.is_exact = !self.is_any_open(&children);
             return Next::Over;
         }
@@ -257,6 +258,16 @@ impl BestFirst {
         let first = || Rest { count: Self::first_count(self.asked), taken: Vec::new(), is_ended: false };
         let rest = rest.map_or_else(first, |rest| *rest);
         Front { tokens: self.path.tokens(node), node, log_prob, longest: longest as usize, rest }
+    }
+
+    /// Whether the search ends with this step, beside which so many beginnings are about to be opened.
+    fn is_at_bound(&self, opened: usize) -> bool {
+        let open = opened + self.open.iter().map(BinaryHeap::len).sum::<usize>();
+        let ExactBounds { steps, longest, max_tokens, .. } = self.bounds;
+        // The first target is reached in as many steps as it has tokens, unless its end is refused.
+        let (steps, patience) =
+            if self.kept.list().is_empty() { (steps.max(longest.min(max_tokens)), PATIENCE) } else { (steps, 1) };
+        self.steps >= patience * steps || open > patience * OPEN_OF_BRANCH * self.asked.width as usize
     }
 
     fn is_any_open(&self, children: &[Child]) -> bool {

@@ -1,12 +1,15 @@
 //! Constraints: masks, tokens without a choice, and searches among targets.
 
+use std::sync::Arc;
+
 use super::alone::score_alone;
 use super::fake_model::END;
+use super::faults::Fault;
 use super::one_of::OneOf;
 use super::rhythm::{Broken, Rhythm};
 use super::world::{LIMITS, World, asks, source, with_pages};
-use crate::request::{BeamSearch, ConstraintError, EarlyStopping, FinishReason, GenerationRequest};
-use crate::scheduler::{Event, NoToken, Scheduler, SchedulerLimits};
+use crate::request::{BeamSearch, ConstraintError, Controls, EarlyStopping, FinishReason, GenerationRequest};
+use crate::scheduler::{Event, NoToken, SchedulerLimits};
 
 fn in_rhythm(rhythm: Rhythm, max_tokens: u32) -> GenerationRequest {
     GenerationRequest { constraint: Some(rhythm.constraint()), ignore_end: false, ..asks(&source(1, 20), max_tokens) }
@@ -88,7 +91,7 @@ fn many_targets() -> Vec<Vec<u32>> {
 }
 
 /// A narrow search among many targets, which a beam search would not find for certain.
-fn exact(name: u32) -> GenerationRequest {
+pub fn exact(name: u32) -> GenerationRequest {
     let beams = BeamSearch { width: 3, length_penalty: 0.0, early_stopping: EarlyStopping::Unlikely };
     let constraint = Some(OneOf(many_targets()).constraint());
     let asked = GenerationRequest { choices: 3, beams: Some(beams), constraint, ..asks(&source(name, 12), 10) };
@@ -179,6 +182,19 @@ fn a_constraint_that_cannot_be_followed_ends_its_request_with_the_reason() {
     }
 }
 
+#[test]
+fn a_request_that_began_in_a_step_that_failed_starts_before_it_has_tokens() {
+    let mut world = World::new(LIMITS);
+    world.submit(asks(&source(1, 20), 2));
+    world.run();
+    // Its source is there, and its first tokens have no choice, so nothing of it runs before they are seen.
+    let id = world.submit(in_rhythm(Rhythm { bar: 1, bars: 9 }, 30));
+    world.step_with(Fault::FailsAfter, |_| {});
+    assert_eq!(world.answer(id).tokens.len(), 9);
+    world.run();
+    world.check_answers();
+}
+
 /// Steps and rows of an exact search among targets whose ends have no choice, with so many rows for a step.
 fn rows_of_tails(step_rows: usize) -> Vec<usize> {
     let mut world = World::new(SchedulerLimits { step_rows, ..LIMITS });
@@ -204,47 +220,23 @@ fn tokens_without_a_choice_of_an_exact_search_are_scored_in_one_step_as_far_as_r
     assert!(rows_of_tails(LIMITS.running_rows)[3..].iter().all(|&rows| rows <= 2));
 }
 
-/// Rows of exact searches among 243 targets of five tokens, which keep stems, or give them up after each step.
-fn rows_of_searches(keeps_stems: bool) -> usize {
-    let ids = |target: u32| (0..5).map(|place| 3 + 5 * place + target / 3_u32.pow(place) % 3).collect();
-    let targets = OneOf((0..243).map(ids).collect()).constraint();
-    let mut rows = 0;
-    for name in 0..3 {
+/// A search that may choose no end token.
+fn endless(asked: GenerationRequest) -> GenerationRequest {
+    let controls = Controls { banned: END.to_vec(), ..Controls::default() };
+    GenerationRequest { controls: Arc::new(controls.in_order()), ..asked }
+}
+
+#[test]
+fn a_search_that_may_end_no_target_fails_at_its_bound_of_steps_or_when_nothing_is_left() {
+    let cause = |exact_steps| {
         let mut world = World::new(LIMITS);
-        let asked = GenerationRequest { constraint: Some(targets.clone()), exact_steps: 2000, ..exact(name) };
-        world.submit(GenerationRequest { decoder_prompt: (3..14).collect(), ..asked });
-        while !world.scheduler.is_idle() {
-            world.step();
-            rows += world.plan.targets.len();
-            let Scheduler { running, memory, .. } = &mut world.scheduler;
-            if !keeps_stems {
-                running.iter_mut().for_each(|running| running.give_up_stems(&mut memory.pool));
-            }
-        }
-        world.check_answers();
-    }
-    rows
-}
-
-#[test]
-fn a_search_comes_back_to_beginnings_whose_pages_it_kept() {
-    let (kept, given_up) = (rows_of_searches(true), rows_of_searches(false));
-    assert!(4 * kept < 3 * given_up, "{kept} rows, {given_up} without stems");
-}
-
-#[test]
-fn a_search_gives_up_its_stems_for_a_request_that_lacks_pages() {
-    let mut world = World::new(with_pages(20));
-    let search = world.submit(exact(1));
-    let stems = |world: &World| world.scheduler.running.first().map_or(0, |running| running.stems.len());
-    while stems(&world) < 6 {
-        world.step();
-    }
-    let free = world.scheduler.counts().free;
-    let other = world.submit(asks(&source(9, 16 * free), 3));
-    world.step();
-    assert!(world.scheduler.running.iter().any(|running| running.sequence.request.id == other));
-    world.run();
-    world.check_answers();
-    assert!(world.answer(search).finish.is_some() && world.scheduler.counters().preemptions == 0);
+        let id = world.submit(GenerationRequest { exact_steps, ..endless(exact(1)) });
+        let other = world.submit(asks(&source(2, 20), 30));
+        world.run();
+        assert_eq!(world.answer(other).tokens.len(), 30);
+        (world.clients.get_mut(&id).unwrap().failure.take(), world.steps)
+    };
+    let (few, all) = (cause(6), cause(1000));
+    assert_eq!((few.0, all.0), (Some(NoToken::OutOfSteps), Some(NoToken::NothingLeft)));
+    assert!(few.1 < all.1, "{} steps of {}", few.1, all.1);
 }

@@ -41,14 +41,14 @@ impl RowDigest {
 }
 
 /// A batch in the encoder.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Batch {
     sources: Vec<Vec<u32>>,
     layers_done: usize,
 }
 
-/// The model.
-#[derive(Debug)]
+/// The model. A clone is what it was before a step.
+#[derive(Debug, Clone)]
 pub struct FakeModel {
     pages: Vec<Vec<Cell>>,
     source_page_tokens: usize,

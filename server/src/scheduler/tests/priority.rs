@@ -1,7 +1,9 @@
 //! Priorities: idle requests have what interactive ones leave, and lose nothing but time.
 
 use super::world::{LIMITS, World, asks, caller, source, with_pages};
-use crate::request::{Caller, EncodeRequest, GenerationRequest, Priority, Readout, RequestId};
+use crate::request::{
+    BeamSearch, Caller, EarlyStopping, EncodeRequest, GenerationRequest, Priority, Readout, RequestId,
+};
 use crate::scheduler::{PoolSize, SchedulerLimits};
 
 const NARROW: SchedulerLimits = SchedulerLimits { running_rows: 4, call_rows: 4, ..LIMITS };
@@ -212,6 +214,46 @@ fn idle_requests_give_up_nothing_for_one_that_does_not_fit_all_the_same() {
     world.run();
     world.check_answers();
     assert!(world.started.ends_with(&[late]));
+}
+
+#[test]
+fn waiting_idle_requests_keep_their_sources_where_giving_them_up_would_let_nobody_begin() {
+    let mut world = World::new(with_pages(8));
+    let first = world.submit(asks(&source(8, 32), 60));
+    let idle = idle(&mut world, [1], 40);
+    while world.scheduler.counters().preemptions == 0 {
+        world.step();
+    }
+    let holds = |world: &World| world.scheduler.queue.waiting.iter().any(|waiting| waiting.source.is_some());
+    assert!(!runs(&world, idle[0]) && holds(&world));
+    // It needs six pages. The first one has four to six of eight, the source of the idle one two.
+    world.submit(asks(&source(9, 80), 2));
+    while world.answer(first).finish.is_none() {
+        world.step();
+        assert!(holds(&world) || world.answer(first).finish.is_some());
+    }
+    world.run();
+    world.check_answers();
+    assert_eq!(world.scheduler.counters().encoder_runs, 3, "each source is encoded once");
+}
+
+/// The world asserts that every step does something.
+#[test]
+fn rows_that_idle_requests_give_up_for_lack_of_pages_are_not_left_empty() {
+    let beams = BeamSearch { width: 4, length_penalty: 1.0, early_stopping: EarlyStopping::Impossible };
+    for (pages, arrival) in (9..15).flat_map(|pages| (1..60).map(move |arrival| (pages, arrival))) {
+        let limits = SchedulerLimits { running_rows: 6, call_rows: 6, step_rows: 8, ..with_pages(pages) };
+        let mut world = World::new(limits);
+        let search = GenerationRequest { beams: Some(beams), ..asks(&source(1, 4), 28) };
+        world.submit_as(&idle_caller(1), search);
+        (0..8).for_each(|_| _ = world.step());
+        // It preempts the search, which then runs its last tokens again, several of each branch in a step.
+        world.submit(asks(&source(2, 16 * (pages - 4)), 4));
+        (0..arrival).for_each(|_| _ = world.step());
+        world.submit(GenerationRequest { decoder_prompt: vec![3; 20], ..asks(&source(2, 16 * (pages - 4)), 4) });
+        world.run();
+        world.check_answers();
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Random traces: every client gets what it would get alone, and no page is lost.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kernels::Sampling;
@@ -7,6 +8,7 @@ use proptest::prelude::*;
 
 use super::automaton::Automaton;
 use super::fake_model::{BROKEN, VOCABULARY};
+use super::faults::Fault;
 use super::one_of::OneOf;
 use super::priority::idle_caller;
 use super::rhythm::Rhythm;
@@ -218,6 +220,11 @@ fn patient_visit() -> impl Strategy<Value = Visit> {
     visit().prop_map(|visit| Visit { cancellation: None, ..visit })
 }
 
+/// A fault of the device.
+fn fault() -> impl Strategy<Value = Fault> {
+    prop_oneof![Just(Fault::FailsAfter), Just(Fault::FailsBefore), any::<usize>().prop_map(Fault::NotFinite)]
+}
+
 /// A cancellation that is due in a step.
 struct Due {
     step: usize,
@@ -226,15 +233,21 @@ struct Due {
     choice: Option<u32>,
 }
 
-/// A world and the cancellations that are still to come.
+/// A world, the cancellations that are still to come, and the faults of steps.
 struct Trace {
     world: World,
     due: Vec<Due>,
+    faults: BTreeMap<usize, Fault>,
 }
 
 impl Trace {
     /// Plays the visits of clients whose requests fit the pool, until the world is idle.
     fn play(world: World, visits: &[Visit]) -> World {
+        Self::play_with(BTreeMap::new(), world, visits)
+    }
+
+    /// Plays them with faults of the steps of these numbers.
+    fn play_with(faults: BTreeMap<usize, Fault>, world: World, visits: &[Visit]) -> World {
         let limits = world.limits;
         let fits = |asked: &Asked| match asked {
             Asked::Generation(asked) => {
@@ -243,7 +256,7 @@ impl Trace {
             }
             Asked::Encoding(..) => true,
         };
-        let mut trace = Self { world, due: Vec::new() };
+        let mut trace = Self { world, due: Vec::new(), faults };
         let mut arrival = 0;
         for visit in visits.iter().filter(|visit| fits(&visit.asked)) {
             arrival += visit.pause;
@@ -277,15 +290,21 @@ impl Trace {
     }
 
     fn step(&mut self) {
-        let Self { world, due } = self;
+        let Self { world, due, faults } = self;
         let due: Vec<Due> = due.extract_if(.., |due| due.step <= world.steps).collect();
         for Due { request, choice, .. } in due.iter().filter(|due| !due.during_step) {
             world.cancel(*request, *choice);
         }
-        let result = world.plan_and_run();
-        for Due { request, choice, .. } in due.iter().filter(|due| due.during_step) {
-            world.cancel(*request, *choice);
+        let meanwhile = |world: &mut World| {
+            for Due { request, choice, .. } in due.iter().filter(|due| due.during_step) {
+                world.cancel(*request, *choice);
+            }
+        };
+        if let Some(fault) = faults.remove(&world.steps) {
+            return world.step_with(fault, meanwhile);
         }
+        let result = world.plan_and_run();
+        meanwhile(world);
         world.commit(&result);
     }
 }
@@ -332,6 +351,18 @@ proptest! {
     ) {
         let world = if runs_ahead { World::running_ahead(limits) } else { World::new(limits) };
         Trace::play(world.with_slow_constraints(steps), &visits).check_answers();
+    }
+
+    #[test]
+    fn failing_steps_and_rows_without_numbers_end_their_requests_and_disturb_nobody_else(
+        limits in limits(),
+        visits in prop::collection::vec(visit(), 1..25),
+        faults in prop::collection::btree_map(0usize..150, fault(), 1..12),
+        runs_ahead in any::<bool>(),
+        steps in 0usize..4,
+    ) {
+        let world = if runs_ahead { World::running_ahead(limits) } else { World::new(limits) };
+        Trace::play_with(faults, world.with_slow_constraints(steps), &visits).check_answers();
     }
 
     #[test]

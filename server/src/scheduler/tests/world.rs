@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::alone::{Answer, answer_alone, encoded_alone};
-use super::fake_model::{BROKEN, END, FakeModel, START, StepResult, VOCABULARY, digest_in, hold_digest};
+use super::alone::Answer;
+use super::clients::{Client, Reader};
+use super::fake_model::{END, FakeModel, START, StepResult, VOCABULARY};
 use super::threads::Threads;
 use crate::request::{CallId, Caller, EncodeRequest, FinishReason, GenerationRequest, Priority, Readout, RequestId};
-use crate::scheduler::{
-    BoundaryTokens, Event, Found, Lane, NoToken, Plan, PoolSize, Scheduler, SchedulerLimits, TokenScoreAt,
-};
+use crate::scheduler::{BoundaryTokens, Event, Found, Lane, Plan, PoolSize, Scheduler, SchedulerLimits};
 
 /// Roomy limits that tests narrow.
 pub const LIMITS: SchedulerLimits = SchedulerLimits {
@@ -41,28 +40,6 @@ pub fn source(name: u32, tokens: usize) -> Vec<u32> {
     vec![name; tokens]
 }
 
-/// A client, and the events it has received.
-#[derive(Debug)]
-pub struct Client {
-    pub asked: GenerationRequest,
-    pub priority: Priority,
-    pub started: Option<u32>,
-    pub answers: Vec<Answer>,
-    pub cancelled: Vec<bool>,
-    /// Why it failed; taken out by tests that made it fail.
-    pub failure: Option<NoToken>,
-}
-
-/// A client of an encoder request.
-#[derive(Debug)]
-pub struct Reader {
-    pub asked: EncodeRequest,
-    pub started: bool,
-    /// A digest of the result.
-    pub result: Option<u64>,
-    pub cancelled: bool,
-}
-
 /// The scheduler with its model and clients.
 #[derive(Debug)]
 pub struct World {
@@ -70,19 +47,19 @@ pub struct World {
     pub scheduler: Scheduler,
     pub plan: Plan,
     /// Plans are made and run ahead wherever the scheduler allows it.
-    runs_ahead: bool,
+    pub runs_ahead: bool,
     /// Number of plans made ahead.
     pub ahead: usize,
     next: Plan,
     /// Results of `next`.
-    next_result: Option<StepResult>,
+    pub next_result: Option<StepResult>,
     pub threads: Threads,
     pub clients: BTreeMap<RequestId, Client>,
     pub readers: BTreeMap<RequestId, Reader>,
     /// Requests in the order in which they started.
     pub started: Vec<RequestId>,
     pub steps: usize,
-    model: FakeModel,
+    pub model: FakeModel,
     events: Vec<Event>,
     /// Number of steps after which all submitted requests must be done.
     pub step_bound: usize,
@@ -159,7 +136,8 @@ impl World {
         }
         let answers = (0..choices).map(|_| Answer::default()).collect();
         let (priority, cancelled) = (caller.priority, vec![false; choices]);
-        self.clients.insert(id, Client { asked, priority, started: None, answers, cancelled, failure: None });
+        self.clients
+            .insert(id, Client { asked, priority, started: None, answers, cancelled, failure: None, is_struck: false });
         id
     }
 
@@ -228,6 +206,11 @@ impl World {
         let nothing_is_left = running.is_empty() && queue.is_empty() && memory.encoder.open_encodings() == 0;
         let has_to_wait = nothing_is_left || self.scheduler.awaits_places();
         assert!(!self.plan.is_empty() || has_to_wait, "while anything is left to do, every step does something");
+        self.run_plan()
+    }
+
+    /// Runs the plan that was made.
+    pub fn run_plan(&mut self) -> StepResult {
         self.threads.take(&mut self.scheduler);
         let late = self.threads.settle(&mut self.scheduler, &mut self.plan);
         StepResult { late, ..self.model.run(&self.plan, &[]) }
@@ -241,15 +224,20 @@ impl World {
         self.threads.work(&mut self.scheduler, &mut self.events);
         self.check_books();
         let events = self.events.clone();
+        self.tell(&events, result);
+        events
+    }
+
+    /// Tells clients what happened in a step, and in constraints after it.
+    pub fn tell(&mut self, events: &[Event], result: &StepResult) {
         let mut failed = Vec::new();
-        for event in &events {
+        for event in events {
             // After a failure events of the request's other choices may follow from the same step, and none later.
             if !failed.contains(&event.request()) {
                 self.deliver(event, result);
             }
             failed.extend(matches!(event, Event::Failed { .. }).then_some(event.request()));
         }
-        events
     }
 
     /// Runs a step and returns its events, with those of constraints after it.
@@ -266,106 +254,6 @@ impl World {
         }
     }
 
-    /// Asserts that the world is idle and that every client that did not cancel got what it would get alone.
-    pub fn check_answers(&self) {
-        assert!(self.scheduler.is_idle());
-        assert_eq!(self.scheduler.counts().held, 0);
-        for (id, reader) in self.readers.iter().filter(|(_, reader)| !reader.cancelled) {
-            assert!(reader.started && reader.result == Some(encoded_alone(&reader.asked)), "{id:?}: {reader:?}");
-        }
-        for (id, client) in &self.clients {
-            if client.failure == Some(NoToken::NotFinite) {
-                assert!(client.asked.source.contains(&BROKEN), "{id:?} has logits that are numbers");
-            }
-            let alone = |choice: usize| answer_alone(&client.asked, u32::try_from(choice).unwrap());
-            if client.failure == Some(NoToken::NothingLeft) && !client.asked.source.contains(&BROKEN) {
-                let fails = (0..client.answers.len()).any(|choice| alone(choice).finish.is_none());
-                assert!(fails, "{id:?} finds tokens alone");
-            }
-            for (choice, answer) in client.answers.iter().enumerate() {
-                if !client.cancelled[choice] {
-                    assert!(client.started.is_some());
-                    let alone = alone(choice);
-                    assert_eq!(*answer, alone, "{id:?} choice {choice}");
-                }
-            }
-        }
-    }
-
-    /// Whether a request is answered without the model.
-    pub fn is_trivial(&self, id: RequestId) -> bool {
-        let asked = &self.clients[&id].asked;
-        let scored = asked.prompt_scores.map_or(0, |scores| asked.decoder_prompt.len().saturating_sub(scores.from));
-        asked.max_tokens == 0 && scored == 0
-    }
-
-    pub fn answer(&self, id: RequestId) -> &Answer {
-        &self.clients[&id].answers[0]
-    }
-
-    pub fn answers(&self, id: RequestId) -> &[Answer] {
-        &self.clients[&id].answers
-    }
-
-    fn deliver_to_reader(&mut self, event: &Event, step: &StepResult) {
-        let reader = self.readers.get_mut(&event.request()).unwrap();
-        assert!(!reader.cancelled && reader.result.is_none(), "an event follows the last: {event:?}");
-        match *event {
-            Event::Started { .. } => assert!(!std::mem::replace(&mut reader.started, true), "a request starts once"),
-            Event::Encoded { result, .. } if reader.started => reader.result = Some(step.encoded[result as usize]),
-            _ => panic!("not an event of an encoder request that has started: {event:?}"),
-        }
-    }
-
-    fn deliver(&mut self, event: &Event, result: &StepResult) {
-        if self.readers.contains_key(&event.request()) {
-            return self.deliver_to_reader(event, result);
-        }
-        let client = self.clients.get_mut(&event.request()).unwrap();
-        if let Some(choice) = event.choice() {
-            assert!(!client.cancelled[choice as usize], "an event follows its cancellation: {event:?}");
-            assert!(client.answers[choice as usize].finish.is_none(), "an event follows the last: {event:?}");
-            assert!(client.started.is_some(), "an event comes before the start: {event:?}");
-        }
-        match *event {
-            Event::Started { request, cached_tokens } => {
-                assert_eq!(client.started.replace(cached_tokens), None, "a request starts once");
-                self.started.push(request);
-            }
-            Event::Scored { choice, token, score, .. } => {
-                assert_eq!(Some(score.top), client.asked.prompt_scores.map(|scores| scores.top));
-                client.answers[choice as usize].scores.push((token, result.digests[score.logits_row as usize]));
-            }
-            Event::Token { choice, token, ref score, .. } => {
-                let answer = &mut client.answers[choice as usize];
-                assert_eq!(score.is_some(), client.asked.log_probs.is_some());
-                answer.scores.extend(score.iter().map(|score| match score {
-                    TokenScoreAt::Logits(at) => (token, result.digests[at.logits_row as usize]),
-                    TokenScoreAt::Held(held) => (token, digest_in(held)),
-                }));
-                answer.tokens.push(token);
-            }
-            Event::Drafted { drafted, accepted, .. } => {
-                assert!(client.asked.may_draft() && 0 < drafted && accepted <= drafted);
-            }
-            Event::Kept { token, score, ref held, .. } => {
-                assert_eq!(Some(score.top), client.asked.log_probs);
-                hold_digest(held, token, result.digests[score.logits_row as usize]);
-            }
-            Event::Rated { choice, rating, .. } => {
-                let before = client.answers[choice as usize].rating.replace(rating);
-                assert!(before.is_none(), "a choice is rated once");
-            }
-            Event::Finished { choice, reason, .. } => client.answers[choice as usize].finish = Some(reason),
-            Event::Encoded { .. } => panic!("a generation has no encoder result"),
-            // From here on the client receives nothing, as if it had cancelled.
-            Event::Failed { ref cause, .. } => {
-                client.failure = Some(cause.clone());
-                client.cancelled.fill(true);
-            }
-        }
-    }
-
     fn check_limits(&self, plan: &Plan) {
         assert!(plan.targets.len() <= self.limits.step_rows);
         assert!(self.scheduler.running_rows() <= self.limits.running_rows);
@@ -378,7 +266,7 @@ impl World {
         assert!(cost <= budget * self.limits.encoder_layers || encode.layers.len() == 1);
     }
 
-    fn check_books(&self) {
+    pub fn check_books(&self) {
         self.scheduler.check_conservation().unwrap();
         let counts = self.scheduler.counts();
         assert_eq!(counts.free + counts.held + counts.cached, self.limits.pool.pages);

@@ -18,6 +18,8 @@ struct Tree {
     seed: u64,
     sharpness: f32,
     targets: BTreeSet<Vec<u32>>,
+    /// Whether no target may end.
+    refuses_ends: bool,
 }
 
 impl Tree {
@@ -28,7 +30,7 @@ impl Tree {
             let length = number(target as u64, 77) % longest;
             (0..length).map(|index| (number(target as u64, index) % u64::from(ids)) as u32).collect()
         };
-        Self { seed, sharpness, targets: (0..count).map(target).collect() }
+        Self { seed, sharpness, targets: (0..count).map(target).collect(), refuses_ends: false }
     }
 
     fn log_prob(&self, tokens: &[u32], id: u32) -> f32 {
@@ -44,7 +46,8 @@ impl Tree {
     /// The best ids that may follow.
     fn candidates(&self, tokens: &[u32], count: usize) -> Vec<Candidate> {
         let next = |target: &Vec<u32>| target.get(tokens.len()).copied().unwrap_or(END);
-        let ids: BTreeSet<u32> = self.behind(tokens).map(next).collect();
+        let ids = self.behind(tokens).map(next).filter(|&id| id != END || !self.refuses_ends);
+        let ids: BTreeSet<u32> = ids.collect();
         let mut all: Vec<Candidate> =
             ids.into_iter().map(|id| Candidate { id, log_prob: self.log_prob(tokens, id), rank: 0 }).collect();
         all.sort_by(|a, b| b.log_prob.total_cmp(&a.log_prob));
@@ -201,4 +204,21 @@ fn a_search_that_is_out_of_steps_gives_the_best_that_it_found() {
     let asked = Asked { width: 8, choices: 5, max_tokens: 40, steps: 12, length_penalty: 0.0, forced: 0 };
     let (search, steps) = run(&tree, asked);
     assert_eq!((search.is_exact(), steps, search.kept().len()), (false, 12, 5));
+}
+
+#[test]
+fn a_search_whose_ends_are_all_refused_is_over_at_a_bound_or_when_nothing_is_open() {
+    let asked = Asked { width: 8, choices: 5, max_tokens: 40, steps: 12, length_penalty: 0.0, forced: 0 };
+    let endless = |count| Tree { refuses_ends: true, ..Tree::new(3, 0.01, count, 50, 8) };
+    let (search, steps) = run(&endless(1000), asked);
+    assert_eq!((search.is_exact(), steps, search.kept().len()), (false, 4 * 12, 0));
+    let (search, steps) = run(&endless(20), asked);
+    assert!(search.is_exact() && search.kept().is_empty() && steps < 4 * 12, "{steps} steps");
+}
+
+#[test]
+fn a_search_that_may_take_fewer_steps_than_a_target_has_tokens_finds_one() {
+    let tree = Tree { targets: [vec![7; 30]].into(), ..Tree::new(3, 0.01, 1, 50, 8) };
+    let asked = Asked { width: 1, choices: 1, max_tokens: 40, steps: 1, length_penalty: 0.0, forced: 0 };
+    assert_eq!(run(&tree, asked).0.kept().len(), 1);
 }

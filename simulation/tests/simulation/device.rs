@@ -3,10 +3,11 @@
 //! The digest of a position follows from its source and all tokens up to it, so that a page which was given to
 //! somebody else, or was not written, makes a wrong token.
 
-use kernels::{Candidate, Draw, NO_PLACE, PAGE_TOKENS, PageSpan};
-use server::scheduler::{Plan, PoolSize, TargetBatch};
+use kernels::{Candidate, Draw, DrawRule, NO_PLACE, PAGE_TOKENS, PageSpan};
+use simulation::scheduler::{Plan, PoolSize, TargetBatch};
 
 use super::dice::mix;
+use super::forms::choose;
 
 /// First token of every target.
 pub const START: u32 = 0;
@@ -39,6 +40,8 @@ pub struct Device {
 pub struct Found {
     pub chosen: Vec<Option<u32>>,
     pub best: Vec<Vec<Candidate>>,
+    /// Outputs that came before their masks.
+    pub late: Vec<u32>,
 }
 
 /// The digest of a source.
@@ -83,10 +86,12 @@ impl Device {
         let cell_of = |output: u32| self.rows[plan.outputs[output as usize].row as usize];
         let token = |own: &Draw| {
             let cell = cell_of(own.row);
-            (!cell.is_broken).then(|| draw(cell.digest, own.sampling.seed, own.choice, own.position))
+            let wanted = draw(cell.digest, own.sampling.seed, own.choice, own.position);
+            choose(allowed(plan.rules.of(own.rule)), wanted).filter(|_| !cell.is_broken)
         };
-        let best = plan.best_asks().map(|ask| candidates(cell_of(ask.row), ask.count));
-        Found { chosen: plan.draws().map(token).collect(), best: best.collect() }
+        let best = plan.best_asks();
+        let best = best.map(|ask| candidates(cell_of(ask.row), ask.count, allowed(plan.rules.of(ask.rule))));
+        Found { chosen: plan.draws().map(token).collect(), best: best.collect(), late: Vec::new() }
     }
 
     /// Writes the sources whose last encoder layer runs.
@@ -145,13 +150,26 @@ impl Device {
     }
 }
 
+/// The ids that a rule allows, as bits.
+fn allowed(rule: DrawRule<'_>) -> u64 {
+    assert!(rule.edits.is_empty(), "nobody asks for penalties or biases");
+    let masked = rule
+        .mask
+        .map_or(u64::MAX, |mask| mask.words.iter().rev().fold(0, |bits, &word| bits << u32::BITS | u64::from(word)));
+    rule.banned.iter().fold(masked, |bits, id| bits & !(1 << id))
+}
+
 /// The best candidates after a row: none where logits are no numbers.
-fn candidates(cell: Cell, count: u32) -> Vec<Candidate> {
+fn candidates(cell: Cell, count: u32, allowed: u64) -> Vec<Candidate> {
     let first = draw(cell.digest, 0, 0, 0);
     let candidate = |rank: u32| Candidate {
         id: 1 + (first + 5 * rank) % (VOCABULARY - 1),
         log_prob: -0.2 - 0.1 * rank as f32 - (cell.digest % 100) as f32 / 100.0,
         rank,
     };
-    if cell.is_broken { Vec::new() } else { (0..count).map(candidate).collect() }
+    if cell.is_broken {
+        return Vec::new();
+    }
+    let all = (0..VOCABULARY - 1).map(candidate).filter(|one| allowed >> one.id & 1 == 1);
+    all.take(count as usize).collect()
 }

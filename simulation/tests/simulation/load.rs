@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use kernels::Sampling;
-use server::request::{
+use simulation::request::{
     BeamSearch, CallId, Caller, EarlyStopping, EncodeRequest, GenerationRequest, Priority, Readout, Salt,
 };
 
 use super::device::{BROKEN, VOCABULARY};
 use super::dice::Dice;
+use super::forms::Form;
 
 /// Virtual time that the load stays as heavy as it is, on average, in microseconds.
 const PHASE: f64 = 4e6;
@@ -18,7 +19,8 @@ const LOADS: [f64; 4] = [20.0, 60.0, 95.0, 400.0];
 /// A client's request.
 #[derive(Debug)]
 pub enum Asked {
-    Generation(GenerationRequest),
+    /// With the form of its answers, where it asks for one.
+    Generation(GenerationRequest, Option<Form>),
     Encoding(EncodeRequest),
 }
 
@@ -86,15 +88,18 @@ fn asked(dice: &mut Dice, most_choices: usize) -> Asked {
             [dice.below(3) as usize],
     });
     let choices = if dice.once_in(4) { dice.between(1, 3.min(most_choices)) as u32 } else { 1 };
-    Asked::Generation(GenerationRequest {
+    let form = dice.once_in(5).then(|| Form::new(dice.next()));
+    let asked = GenerationRequest {
         decoder_prompt: (0..prompt).map(|_| 2 + dice.below(u64::from(VOCABULARY) - 2) as u32).collect(),
         choices: beams.map_or(choices, |beams| choices.min(beams.width)),
         beams,
-        ignore_end: dice.once_in(2),
+        ignore_end: dice.once_in(2) && form.is_none(),
+        constraint: form.map(Form::constraint),
         speculation: dice.once_in(2),
         sampling: Sampling { seed: dice.next(), ..Sampling::GREEDY },
         ..GenerationRequest::new(source, dice.between(1, 40) as u32)
-    })
+    };
+    Asked::Generation(asked, form)
 }
 
 /// One of a few sources of four, most of which come again.

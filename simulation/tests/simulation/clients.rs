@@ -2,15 +2,18 @@
 
 use std::collections::HashMap;
 
-use server::request::{CallId, FinishReason, GenerationRequest, Priority, RequestId};
-use server::scheduler::{Event, NoToken};
+use simulation::request::{CallId, FinishReason, GenerationRequest, Priority, RequestId};
+use simulation::scheduler::{Event, NoToken};
 
 use super::device::{BROKEN, END, START, draw, source_digest, with_token};
+use super::forms::{Form, Standing, choose};
 
 /// A choice as far as it was told.
 #[derive(Debug)]
 struct Line {
     digest: u64,
+    /// Where it stands in the form of the answers.
+    standing: Option<Standing>,
     tokens: u32,
     is_over: bool,
     ended: bool,
@@ -25,6 +28,7 @@ pub struct Client {
     /// Absent for an encoder request.
     asked: Option<GenerationRequest>,
     is_broken: bool,
+    form: Option<Form>,
     lines: Vec<Line>,
     rated: u32,
 }
@@ -34,6 +38,8 @@ pub struct Client {
 pub struct Ends {
     pub answered: u64,
     pub failed_alone: u64,
+    /// Number of those among `failed_alone` whose form could not be followed.
+    pub out_of_form: u64,
     pub tokens: u64,
 }
 
@@ -45,18 +51,20 @@ pub struct Clients {
 }
 
 impl Client {
-    pub fn generation(call: CallId, priority: Priority, asked: GenerationRequest) -> Self {
+    pub fn generation(call: CallId, priority: Priority, asked: GenerationRequest, form: Option<Form>) -> Self {
         let source = source_digest(&asked.source);
         let beginning = std::iter::once(&START).chain(&asked.decoder_prompt);
         let digest = beginning.fold(source, |digest, &token| with_token(digest, token));
-        let line = || Line { digest, tokens: 0, is_over: false, ended: false };
+        let standing = form.map(Form::start);
+        let line = || Line { digest, standing, tokens: 0, is_over: false, ended: false };
         let lines = (0..asked.choices).map(|_| line()).collect();
         let is_broken = asked.source[0] == BROKEN;
-        Self { call, priority, started: false, asked: Some(asked), is_broken, lines, rated: 0 }
+        Self { call, priority, started: false, asked: Some(asked), is_broken, form, lines, rated: 0 }
     }
 
-    pub const fn encoding(call: CallId, priority: Priority) -> Self {
-        Self { call, priority, started: false, asked: None, is_broken: false, lines: Vec::new(), rated: 0 }
+    pub fn encoding(call: CallId, priority: Priority) -> Self {
+        let (lines, rated) = (Vec::new(), 0);
+        Self { call, priority, started: false, asked: None, is_broken: false, form: None, lines, rated }
     }
 
     /// Whether it waits for rows of the decoder, rather than for the encoder alone.
@@ -76,8 +84,14 @@ impl Client {
         assert!(self.started && !line.is_over && !line.ended, "a token comes between start and end");
         if asked.beams.is_none() {
             let position = 1 + asked.decoder_prompt.len() as u32 + line.tokens;
-            assert_eq!(token, draw(line.digest, asked.sampling.seed, choice, position), "the token of somebody else");
+            let wanted = draw(line.digest, asked.sampling.seed, choice, position);
+            let own = choose(line.standing.map_or(u64::MAX, Standing::allowed), wanted);
+            assert_eq!(Some(token), own, "the token of somebody else");
             line.ended = token == END && !asked.ignore_end;
+        }
+        if let Some(standing) = &mut line.standing {
+            assert!(standing.allowed() >> token & 1 == 1, "{token} is out of form");
+            *standing = standing.after(token);
         }
         line.digest = with_token(line.digest, token);
         line.tokens += 1;
@@ -144,7 +158,14 @@ impl Clients {
             Event::Finished { choice, reason, .. } => client.finish(choice, reason),
             Event::Encoded { .. } => assert!(client.asked.is_none() && client.started),
             Event::Failed { ref cause, .. } => {
-                assert!(client.is_broken && *cause == NoToken::NotFinite, "{cause:?} of a source with numbers");
+                match cause {
+                    NoToken::NotFinite => assert!(client.is_broken, "its source has numbers"),
+                    NoToken::Unfollowed(_) => {
+                        assert!(client.form.is_some_and(Form::may_break), "its form can be followed");
+                        self.ends.out_of_form += 1;
+                    }
+                    _ => panic!("{cause:?} with an id left"),
+                }
                 self.ends.failed_alone += 1;
                 self.open.remove(&id);
                 return;

@@ -5,13 +5,15 @@
 //! as it runs.
 //!
 //!     cargo test --workspace --test simulation -- --steps 10000000
-//!     cargo test --release -p server --test simulation -- --steps 1000000000 --seed 7
+//!     cargo test --release --workspace --test simulation -- --steps 1000000000 --seed 7
 //!     cargo test --workspace --test simulation -- --seed 7 --world 4711
 
 mod clients;
 mod device;
 mod dice;
+mod forms;
 mod load;
+mod threads;
 mod witness;
 mod world;
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use server::request::{CallId, Priority, RequestId};
+use simulation::request::{CallId, Priority, RequestId};
 
 /// Most requests of another call that start while somebody waits: the one whose turn it was already, and one more.
 const MOST: u32 = 2;

@@ -4,13 +4,14 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::AddAssign;
 
-use server::request::RequestId;
-use server::scheduler::{BoundaryTokens, Event, Found as Results, Plan, PoolSize, Scheduler, SchedulerLimits};
+use simulation::request::RequestId;
+use simulation::scheduler::{BoundaryTokens, Event, Found as Results, Plan, PoolSize, Scheduler, SchedulerLimits};
 
 use super::clients::{Client, Clients};
 use super::device::{Device, END, Found, START, VOCABULARY};
 use super::dice::Dice;
 use super::load::{Asked, Load};
+use super::threads::Threads;
 use super::witness::Witness;
 
 /// Sequences in the queue beyond which a client is turned away.
@@ -33,6 +34,8 @@ pub struct Tally {
     went_away: u64,
     failed_alone: u64,
     failed_steps: u64,
+    out_of_form: u64,
+    late_masks: u64,
     tokens: u64,
     drafted_and_right: u64,
     preemptions: u64,
@@ -57,6 +60,7 @@ pub struct World {
     next: Plan,
     next_found: Option<Found>,
     load: Load,
+    threads: Threads,
     clients: Clients,
     departures: BinaryHeap<Departure>,
     witness: Witness,
@@ -92,6 +96,7 @@ impl World {
             next: Plan::default(),
             next_found: None,
             load,
+            threads: Threads::new(dice.apart(1)),
             clients: Clients::default(),
             departures: BinaryHeap::new(),
             witness: Witness::default(),
@@ -131,6 +136,8 @@ impl World {
             hours: self.clock as f64 / 3.6e9,
             answered: ends.answered,
             failed_alone: ends.failed_alone,
+            out_of_form: ends.out_of_form,
+            late_masks: self.threads.late,
             tokens: ends.tokens,
             drafted_and_right: counters.accepted,
             preemptions: counters.preemptions,
@@ -152,8 +159,8 @@ impl World {
             self.ids += 1;
             let (id, caller) = (RequestId(self.ids), &visit.caller);
             let client = match asked {
-                Asked::Generation(asked) => {
-                    let client = Client::generation(caller.call, caller.priority, asked.clone());
+                Asked::Generation(asked, form) => {
+                    let client = Client::generation(caller.call, caller.priority, asked.clone(), form);
                     if self.scheduler.submit(id, caller, asked).is_err() {
                         self.tally.turned_away += 1;
                         continue;
@@ -201,32 +208,51 @@ impl World {
             None => {
                 self.scheduler.plan(&mut self.plan);
                 self.check_plan(&self.plan);
-                self.device.run(&self.plan, &[])
+                let late = self.threads.settle(&mut self.scheduler, &mut self.plan, self.clock);
+                Found { late, ..self.device.run(&self.plan, &[]) }
             }
         };
         self.clock += cost(&self.plan);
+        if let Some(next) = self.threads.next().filter(|_| self.plan.is_empty()) {
+            self.clock = self.clock.max(next);
+        }
         self.tally.steps += 1;
         if self.runs_ahead && self.scheduler.plan_ahead(&mut self.next) {
             self.check_plan(&self.next);
             self.tally.ahead += 1;
-            self.next_found = Some(self.device.run(&self.next, &found.chosen));
+            let late = self.threads.settle(&mut self.scheduler, &mut self.next, self.clock);
+            self.next_found = Some(Found { late, ..self.device.run(&self.next, &found.chosen) });
         }
         // Some go away while a step runs.
         self.depart();
+        let failed_before = self.tally.failed_steps;
         if self.dice.once_in(3000) {
             self.fail_step();
         } else {
             self.commit(&found);
         }
-        if self.tally.steps.is_multiple_of(CHECK) {
+        self.see();
+        if self.tally.steps.is_multiple_of(CHECK) || self.tally.failed_steps > failed_before {
             self.check_pages();
         }
     }
 
+    /// Begins moves in constraints, and tells what was seen of those that are done.
+    fn see(&mut self) {
+        self.events.clear();
+        self.threads.take(&mut self.scheduler, self.clock);
+        self.threads.work(&mut self.scheduler, self.clock, &mut self.events);
+        self.tell();
+    }
+
     fn commit(&mut self, found: &Found) {
         self.events.clear();
-        let found = Results { chosen: &found.chosen, best: &found.best, plan: &self.plan, late: &[] };
+        let found = Results { chosen: &found.chosen, best: &found.best, plan: &self.plan, late: &found.late };
         self.scheduler.commit(found, &mut self.events);
+        self.tell();
+    }
+
+    fn tell(&mut self) {
         let mut failed = Vec::new();
         for event in &self.events {
             let id = event.request();
@@ -260,7 +286,8 @@ impl World {
     }
 
     fn check_plan(&self, plan: &Plan) {
-        assert!(!plan.is_empty() || self.clients.len() == 0, "a step does nothing while somebody waits");
+        let has_to_wait = self.clients.len() == 0 || self.scheduler.awaits_places();
+        assert!(!plan.is_empty() || has_to_wait, "a step does nothing while somebody waits");
         assert!(
             plan.targets.len() <= self.limits.step_rows && self.scheduler.running_rows() <= self.limits.running_rows
         );
@@ -286,7 +313,7 @@ impl Tally {
         if self.steps >= 1_000_000 {
             let Self { went_away, failed_steps, drafted_and_right, preemptions, cache_hits, .. } = *self;
             let happened = [answered, turned_away, failed_alone, went_away, failed_steps, drafted_and_right];
-            let rest = [preemptions, cache_hits, self.ahead, self.turns_watched];
+            let rest = [preemptions, cache_hits, self.ahead, self.turns_watched, self.out_of_form, self.late_masks];
             assert!(happened.iter().chain(&rest).all(|count| *count > 0), "{self:#?}");
         }
     }
@@ -304,6 +331,8 @@ impl AddAssign for Tally {
         self.went_away += other.went_away;
         self.failed_alone += other.failed_alone;
         self.failed_steps += other.failed_steps;
+        self.out_of_form += other.out_of_form;
+        self.late_masks += other.late_masks;
         self.tokens += other.tokens;
         self.drafted_and_right += other.drafted_and_right;
         self.preemptions += other.preemptions;
