@@ -3,7 +3,8 @@
 //! Asked by `turn` for each request that enters a queue. Models share them.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::access::KeyName;
@@ -16,14 +17,39 @@ use crate::source_sharing::Client;
 pub struct QuotaBook {
     usual: Quota,
     of_keys: HashMap<KeyName, Quota>,
-    used: Mutex<Quotas>,
+    used: Arc<Mutex<Quotas>>,
     start: Instant,
+}
+
+/// Tokens that a client was charged for a call. They are given back unless the call's work begins.
+#[derive(Debug)]
+pub struct Charge {
+    used: Arc<Mutex<Quotas>>,
+    start: Instant,
+    party: Party,
+    tokens: u64,
+    has_begun: AtomicBool,
+}
+
+impl Charge {
+    /// The call's work has begun.
+    pub fn keep(&self) {
+        self.has_begun.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if !*self.has_begun.get_mut() {
+            lock(&self.used).give_back(&self.party, self.tokens, self.start.elapsed());
+        }
+    }
 }
 
 impl QuotaBook {
     /// A book in which nothing is used: single keys have quotas of their own, every other client the usual one.
     pub fn new(usual: Quota, of_keys: impl IntoIterator<Item = (KeyName, Quota)>) -> Self {
-        let used = Mutex::default();
+        let used = Arc::default();
         Self { usual, of_keys: of_keys.into_iter().collect(), used, start: Instant::now() }
     }
 
@@ -36,12 +62,15 @@ impl QuotaBook {
         if quota.tokens_per_minute == 0 { Ok(()) } else { self.used().check(party, quota, self.now()) }
     }
 
-    /// Takes tokens from a client's quota.
-    pub fn charge(&self, client: &Client, party: &Party, tokens: u64) {
+    /// Takes a call's tokens from its client's quota, if it has one.
+    pub fn charge(&self, client: &Client, party: Party, tokens: u64) -> Option<Charge> {
         let quota = self.of(client);
-        if quota.tokens_per_minute > 0 {
-            self.used().charge(party, tokens, quota, self.now());
+        if quota.tokens_per_minute == 0 {
+            return None;
         }
+        self.used().charge(&party, tokens, quota, self.now());
+        let (used, start) = (Arc::clone(&self.used), self.start);
+        Some(Charge { used, start, party, tokens, has_begun: AtomicBool::new(false) })
     }
 
     fn of(&self, client: &Client) -> Quota {
@@ -53,7 +82,11 @@ impl QuotaBook {
     }
 
     fn used(&self) -> MutexGuard<'_, Quotas> {
-        // Nothing that is done under this lock can be left half done.
-        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.used)
     }
+}
+
+fn lock(used: &Mutex<Quotas>) -> MutexGuard<'_, Quotas> {
+    // Nothing that is done under this lock can be left half done.
+    used.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -43,6 +43,7 @@ impl Results {
         record: &mut RequestRecord,
     ) -> Result<Vec<Vec<f32>>, ApiError> {
         record.unless_cut_off(turn.in_time(api, self.begin())).await??;
+        turn.begun();
         let mut times = PromptTimes::default();
         record.started(0, &mut times);
         let results = record.unless_cut_off(self.finish()).await?;

@@ -75,15 +75,9 @@ pub struct Api {
 }
 
 impl Api {
-    /// A reader of the body of one request from this peer, which waits in a queue.
+    /// A reader of the body of one request from this peer, which waits in no queue.
     pub fn body_reader(&self, peer: Option<Peer>) -> BodyReader<'_> {
-        BodyReader {
-            limits: self.limits.body,
-            budget: &self.body_budget,
-            peer,
-            queues: Some(&self.models),
-            inflating: &self.parsers,
-        }
+        BodyReader { limits: self.limits.body, budget: &self.body_budget, peer, queues: None, inflating: &self.parsers }
     }
 
     /// The limits that fields of bodies name. Lengths are those of the default model.

@@ -22,12 +22,13 @@ pub const fn about_tokens(bytes: usize) -> u64 {
     bytes as u64 / ABOUT_BYTES_PER_TOKEN + 1
 }
 
-/// About how many tokens a prompt has.
-pub fn about_tokens_of(prompt: &Prompt) -> u64 {
-    match prompt {
+/// About how many tokens a prompt has, of which `limit` are read at most.
+pub fn about_tokens_of(prompt: &Prompt, limit: usize) -> u64 {
+    let tokens = match prompt {
         Prompt::Ids(ids) => ids.len() as u64,
         Prompt::Text(text) => about_tokens(text.len()),
-    }
+    };
+    tokens.min(limit as u64)
 }
 
 /// Sources of a request, before they are token ids.

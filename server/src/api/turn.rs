@@ -1,6 +1,7 @@
 //! A request's turn: its places in a model's queue, and how long it waits there.
 //!
-//! Used by the rooms that submit requests. A request is charged to its client's quota when it enters the queue.
+//! Used by the rooms that submit requests. A request is charged to its client's quota when it enters the queue. If its
+//! work does not begin, the quota gets it back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +9,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::http::ApiError;
+use super::quota_book::Charge;
 use super::state::Api;
 use crate::engine::{Place, Slots};
-use crate::overload::{NewCall, Recall, Work};
+use crate::overload::{Entered, NewCall, Recall, Work};
 use crate::registry::ServedModel;
 use crate::request::{Caller, Refusal, Salt};
 use crate::source_sharing::Client;
@@ -56,7 +58,7 @@ pub struct Entry<'a> {
 }
 
 /// The wait of a request for its turn.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Turn {
     /// When the request entered the queue.
     since: Instant,
@@ -66,6 +68,8 @@ pub struct Turn {
     pub deadline: Option<Deadline>,
     /// Tells it when it is shed.
     recall: Arc<Recall>,
+    /// Its client's quota, if it has one.
+    charge: Option<Charge>,
 }
 
 /// Takes the places of a request in the model's queue.
@@ -81,15 +85,23 @@ pub fn enter(api: &Api, model: &ServedModel, entry: Entry<'_>) -> Result<(Slots,
     let caller = Caller { party: party.clone(), priority: client.priority, salt, ..Caller::default() };
     let call = NewCall { caller, rows, work, least, time_left, is_patient: false };
     let Place { slots, entered } = model.engine.enter(call)?;
-    api.quotas.charge(client, &party, work.tokens());
-    let turn = Turn { since: Instant::now(), least_time: entered.least_time, deadline, recall: entered.recall };
+    let charge = api.quotas.charge(client, party, work.tokens());
+    let Entered { recall, least_time } = entered;
+    let turn = Turn { since: Instant::now(), least_time, deadline, recall, charge };
     Ok((slots, turn))
 }
 
 impl Turn {
     /// The wait of a request that takes no place in a queue.
     pub fn outside_queues(deadline: Option<Deadline>) -> Self {
-        Self { since: Instant::now(), least_time: Duration::ZERO, deadline, recall: Arc::default() }
+        Self { since: Instant::now(), least_time: Duration::ZERO, deadline, recall: Arc::default(), charge: None }
+    }
+
+    /// The request's work has begun.
+    pub fn begun(&self) {
+        if let Some(charge) = &self.charge {
+            charge.keep();
+        }
     }
 
     /// The result of `work`, which ends with the request's turn or comes before it.

@@ -15,7 +15,7 @@ use super::generation::{Command, Generation, Submission};
 use super::heartbeat::Heartbeat;
 use super::limits::EngineLimits;
 use super::slots::{Place, QueueSlots, Slots};
-use crate::overload::{NewCall, Work};
+use crate::overload::{NewCall, Visitor, Work};
 use crate::request::{CallId, Caller, EncodeRequest, GenerationRequest, Refusal, RequestId, RequestLengths, Salt};
 
 /// A cheap handle to the engine thread.
@@ -72,15 +72,20 @@ impl EngineHandle {
         place.map_err(|shed| if self.is_draining() { Refusal::Draining } else { shed.into() })
     }
 
-    /// Whether [`Self::enter`] could succeed now, for callers with costly work to do before it.
+    /// Whether [`Self::enter`] could succeed now for a call whose body is not read yet. Counts nothing.
+    pub fn has_vacancy(&self, visitor: &Visitor) -> bool {
+        !self.is_draining() && self.slots.may_enter(visitor)
+    }
+
+    /// Refuses a call for which [`Self::enter`] could not succeed now, for callers with costly work to do before it.
     ///
     /// # Errors
     /// What `enter` would return.
-    pub fn check_vacancy(&self) -> Result<(), Refusal> {
+    pub fn check_vacancy(&self, visitor: &Visitor) -> Result<(), Refusal> {
         if self.is_draining() {
             return Err(Refusal::Draining);
         }
-        Ok(self.slots.look()?)
+        Ok(self.slots.check(visitor)?)
     }
 
     /// Calls [`EngineLimits::check`].

@@ -63,7 +63,7 @@ impl EngineLimits {
 
     /// Limits of the queue.
     pub const fn gate(&self) -> GateLimits {
-        GateLimits { queued_rows: self.queued_rows, wait: self.wait }
+        GateLimits { queued_rows: self.queued_rows, wait: self.wait, draft_rows: self.steps.draft_rows }
     }
 
     /// Whether the model has a decoder.

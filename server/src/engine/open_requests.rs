@@ -246,7 +246,7 @@ mod tests {
     }
 
     fn queue(queued_rows: u32) -> (QueueSlots, OpenRequests) {
-        let all = QueueSlots::new(GateLimits { queued_rows, wait: WaitLimits::default() });
+        let all = QueueSlots::new(GateLimits { queued_rows, wait: WaitLimits::default(), draft_rows: 0 });
         (all.clone(), OpenRequests::new("small", all))
     }
 

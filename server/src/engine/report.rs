@@ -57,6 +57,7 @@ impl Reporter {
         metrics.overload.expected_wait_seconds.set(queue.expected_wait_s);
         metrics.overload.service_rate.set(queue.units_per_s);
         metrics.overload.overloaded.set(i64::from(queue.is_overloaded));
+        metrics.overload.row_limit.set(queue.row_limit as i64);
         for (counter, (now, before)) in metrics.overload.shed.iter().zip(queue.shed.iter().zip(&mut self.shed)) {
             counter.inc_by(now - std::mem::replace(before, *now));
         }
@@ -98,12 +99,19 @@ mod tests {
         let metrics = Arc::<EngineMetrics>::default();
         for mut reporter in [Reporter::new(Arc::clone(&metrics)), Reporter::new(Arc::clone(&metrics))] {
             let scheduler = scheduler();
-            let queue = Figures { expected_wait_s: 0.5, units_per_s: 9.0, is_overloaded: true, shed: [1, 0, 0, 2] };
+            let queue = Figures {
+                expected_wait_s: 0.5,
+                units_per_s: 9.0,
+                is_overloaded: true,
+                row_limit: 41,
+                shed: [1, 0, 0, 2],
+            };
             reporter.report(&scheduler, &queue);
             reporter.report(&scheduler, &queue);
         }
         assert_eq!(metrics.overload.shed.each_ref().map(|counter| counter.get()), [2, 0, 0, 4]);
         assert_eq!((metrics.overload.expected_wait_seconds.get(), metrics.overload.overloaded.get()), (0.5, 1));
+        assert_eq!(metrics.overload.row_limit.get(), 41);
         assert_eq!(metrics.encoder_runs.get(), 2);
     }
 }

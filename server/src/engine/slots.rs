@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::overload::{Entered, Figures, Gate, GateLimits, NewCall, RowsTaken, StepTaken, Work};
+use crate::overload::{Entered, Figures, Gate, GateLimits, NewCall, RowsTaken, StartLimits, StepTaken, Visitor, Work};
 use crate::request::{Caller, Priority, Shed};
 
 /// Places of one call in the engine's queue.
@@ -106,12 +106,17 @@ impl QueueSlots {
         Ok(Place { slots: Slots { queue: self.clone(), caller, rows }, entered })
     }
 
-    /// Whether some call could get a place.
+    /// Whether a call could get a place, whatever its body asks for. Counts nothing.
+    pub fn may_enter(&self, visitor: &Visitor) -> bool {
+        self.state().gate.may_enter(visitor, self.now())
+    }
+
+    /// Refuses a call that could get no place.
     ///
     /// # Errors
-    /// When any would be shed.
-    pub fn look(&self) -> Result<(), Shed> {
-        self.state().gate.look(self.now())
+    /// When it would be shed.
+    pub fn check(&self, visitor: &Visitor) -> Result<(), Shed> {
+        self.state().gate.check(visitor, self.now())
     }
 
     /// Number of free places for interactive calls.
@@ -130,9 +135,16 @@ impl QueueSlots {
         self.state().gate.rows(taken, left);
     }
 
-    /// Rows that sequences may begin with in the next step; any number when absent.
-    pub fn starts(&self) -> Option<usize> {
+    /// What may begin with the next step.
+    pub fn starts(&self) -> StartLimits {
         self.state().gate.starts(self.now())
+    }
+
+    /// Tells the gate with how many rows sequences began.
+    pub fn begun(&self, rows: usize) {
+        if rows > 0 {
+            self.state().gate.begun(rows);
+        }
     }
 
     /// Tells the gate of a choice that ended.

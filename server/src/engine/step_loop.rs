@@ -177,7 +177,7 @@ impl StepLoop {
         let rows = (plan.targets.len() as u64).saturating_sub(reporter.wrong_drafts(scheduler));
         let work = Work { source_tokens: encoded, target_tokens: rows };
         let is_full = scheduler.is_full();
-        self.queue.step(&StepTaken { time, work, is_full });
+        self.queue.step(&StepTaken { time, work, rows: plan.outputs.len(), is_full });
     }
 
     /// The messages of the last step.
@@ -194,6 +194,7 @@ impl StepLoop {
         } else {
             scheduler.limit_starts(queue.starts());
             scheduler.plan(plan);
+            queue.begun(scheduler.rows_begun());
             masks.start(scheduler.take_moves());
             let masks = Masks { scheduler, threads: masks, patience, late };
             start(executor.as_mut(), masks, plan)?;
@@ -203,6 +204,7 @@ impl StepLoop {
         }
         self.is_ahead = executor.runs_ahead() && scheduler.plan_ahead(next);
         if self.is_ahead {
+            queue.begun(scheduler.rows_begun());
             masks.start(scheduler.take_moves());
             let masks = Masks { scheduler, threads: masks, patience, late: next_late };
             start(executor.as_mut(), masks, next)?;

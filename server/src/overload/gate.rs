@@ -3,23 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::asked::{Asked, Times};
+use super::even_starts::{EvenStarts, StartLimits};
+use super::excess::Excess;
 use super::new_call::NewCall;
 use super::pace::{Pace, StepTaken};
 use super::recall::Recall;
+use super::returning::Returning;
 use super::running_rows::{RowsTaken, RunningRows};
-use super::waiting::{Waiting, WaitingCall};
+use super::visitor::Visitor;
+use super::waiting::{Room, Waiting, WaitingCall};
 use super::work::Work;
 use crate::request::{CallId, Party, Priority, Shed, ShedReason};
-
-/// Time without a refusal after which overload is over. Refused calls with as much work make it no burst.
-const CALM: Duration = Duration::from_secs(1);
-/// Steps that the queue may always last in overload: rows that the present step frees are taken by the next one.
-const LEAST_STEPS: u32 = 1;
-/// Sequences that begin in a step in overload, as a multiple of those that end in one. Rows that are freed together are
-/// not taken together, or they would be freed together for ever, and who comes in between would wait for all of them.
-const STARTS: f64 = 1.25;
-/// Nobody is told to come back later than that: it is a guess, and others may leave.
-const LATEST: Duration = Duration::from_secs(30);
 
 /// Bounds of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +23,8 @@ pub struct GateLimits {
     pub queued_rows: u32,
     /// How long a newcomer may be expected to wait.
     pub wait: WaitLimits,
+    /// Decoder positions up to which steps are filled with drafted tokens.
+    pub draft_rows: usize,
 }
 
 /// How long a newcomer may be expected to wait.
@@ -63,40 +60,22 @@ pub struct Figures {
     pub units_per_s: f64,
     /// Whether only as many sequences wait as are about to begin.
     pub is_overloaded: bool,
+    /// Rows that may run at once in a flood; 0 while all may.
+    pub row_limit: u64,
     /// Calls that were shed, in the order of [`ShedReason::NAMES`].
     pub shed: [u64; ShedReason::NAMES.len()],
-}
-
-/// A stretch of time in which calls are refused because there is too much to do.
-#[derive(Debug, Clone, Copy)]
-struct Overload {
-    /// Its last refusal.
-    last: Duration,
-    /// Units of the sequences that were refused, one for each call.
-    refused: u64,
-    /// Whether the calls that would wait for long have left the queue.
-    is_short: bool,
-}
-
-/// Calls that were told to come back and are not due yet.
-#[derive(Debug, Clone, Copy, Default)]
-struct Returning {
-    units: f64,
-    /// When they were so many.
-    at: Duration,
 }
 
 /// The gate of one engine.
 #[derive(Debug)]
 pub struct Gate {
-    limits: GateLimits,
-    waiting: Waiting,
-    running: RunningRows,
-    pace: Pace,
-    overload: Option<Overload>,
-    /// Rows that may begin in a step in overload, and those that may in the next one.
-    starts: Option<f64>,
-    starts_left: f64,
+    pub(super) limits: GateLimits,
+    pub(super) waiting: Waiting,
+    pub(super) running: RunningRows,
+    pub(super) pace: Pace,
+    /// The latest stretch of overload.
+    pub(super) excess: Option<Excess>,
+    pub(super) starts: EvenStarts,
     returning: Returning,
     shed: [u64; ShedReason::NAMES.len()],
 }
@@ -109,9 +88,8 @@ impl Gate {
             waiting: Waiting::default(),
             running: RunningRows::default(),
             pace: Pace::default(),
-            overload: None,
-            starts: None,
-            starts_left: 0.0,
+            excess: None,
+            starts: EvenStarts::default(),
             returning: Returning::default(),
             shed: [0; ShedReason::NAMES.len()],
         }
@@ -124,18 +102,20 @@ impl Gate {
     /// When there is no room, it would wait for too long, or it cannot be answered by its deadline.
     pub fn enter(&mut self, call: NewCall, now: Duration) -> Result<Entered, Shed> {
         let NewCall { caller, rows, work, least, is_patient, time_left } = call;
-        let row_units = work.part_of(rows.into()).units(self.pace.share());
+        let (each, share) = (work.part_of(rows.into()), self.pace.share());
+        let row_units = each.units(share);
         let asked = Asked {
             party: &caller.party,
             priority: caller.priority,
             rows,
             row_units,
+            tokens: each.target_tokens as f64 * share,
             has_target: work.target_tokens > 0,
             hurries: time_left.is_some_and(|left| left < self.answer_time()),
         };
-        let least_time = self.time_of(least);
-        let time = Time { now, least: least_time, left: time_left };
-        let judged = if is_patient { Ok(()) } else { self.judge(&asked, time) };
+        let least_time = self.least_time(least, now);
+        let times = Times { now, least: least_time, left: time_left };
+        let judged = if is_patient { Ok(()) } else { self.judge(&asked, times) };
         if let Err(reason) = judged.and_then(|()| self.make_room(&asked, now)) {
             return Err(self.refuse(reason, &asked, now));
         }
@@ -149,18 +129,28 @@ impl Gate {
         Ok(entered)
     }
 
-    /// Whether some call could enter, for callers with costly work to do before.
+    /// Whether a call could enter whatever its body asks for, as far as that is usual. Counts nothing.
+    pub fn may_enter(&self, visitor: &Visitor, now: Duration) -> bool {
+        self.look(visitor, now).is_ok()
+    }
+
+    /// Refuses a call that could not enter, for callers with costly work to do before.
     ///
     /// # Errors
-    /// What `enter` would return to a call of a client that has nothing waiting.
-    pub fn look(&mut self, now: Duration) -> Result<(), Shed> {
-        let newcomer = self.newcomer();
-        let full = ShedReason::Full { queued_rows: self.limits.queued_rows };
-        let judged = match self.free(newcomer.priority) {
-            0 => Err(full),
-            _ => self.judge(&newcomer, Time { now, least: Duration::ZERO, left: None }),
-        };
-        judged.map_err(|reason| self.refuse(reason, &newcomer, now))
+    /// What `enter` would return to it.
+    pub fn check(&mut self, visitor: &Visitor, now: Duration) -> Result<(), Shed> {
+        let Err(reason) = self.look(visitor, now) else { return Ok(()) };
+        let asked = self.usual(&visitor.party, visitor.priority);
+        Err(self.refuse(reason, &asked, now))
+    }
+
+    fn look(&self, visitor: &Visitor, now: Duration) -> Result<(), ShedReason> {
+        let Visitor { party, priority, kind } = visitor;
+        let asked = self.usual(party, *priority);
+        self.room_for(&asked)?;
+        let times = Times { now, least: Duration::ZERO, left: None };
+        let judged = kind.may_have_target().iter().map(|&has_target| self.judge(&Asked { has_target, ..asked }, times));
+        judged.reduce(Result::or).unwrap_or(Ok(()))
     }
 
     /// Sequences of a call have begun, or never will.
@@ -173,22 +163,37 @@ impl Gate {
         self.waiting.settle(call, work.units(self.pace.share()));
     }
 
-    /// Rows that sequences may begin with in the step that is to be planned; any number when absent.
-    pub fn starts(&mut self, now: Duration) -> Option<usize> {
-        let tokens = self.pace.mean_tokens();
-        let is_even = self.is_overloaded(now) && tokens > 0.0;
-        self.starts = is_even.then(|| STARTS * self.running.rows() as f64 / tokens).filter(|starts| *starts > 0.0);
-        let starts = self.starts?;
-        // What a step leaves over, the next one may use.
-        self.starts_left = (self.starts_left + starts).min(2.0 * starts.max(1.0));
-        let now = self.starts_left.floor();
-        self.starts_left -= now;
-        Some(now as usize)
+    /// What may begin with the step that is to be planned.
+    pub fn starts(&mut self, now: Duration) -> StartLimits {
+        let rows = self.most_rows();
+        if let Some(excess) = &mut self.excess {
+            excess.settle(rows, now);
+        }
+        if self.is_overloaded(now) {
+            self.limit_rows();
+            self.starts.set(self.most_rows(), self.pace.mean_tokens());
+        } else {
+            self.starts = EvenStarts::default();
+        }
+        let limits = self.starts.limits();
+        // Where nothing runs, no step would let anything begin later.
+        let least = usize::from(self.running.running() == 0);
+        StartLimits { begin: limits.begin.max(least), ..limits }
+    }
+
+    /// Sequences began with so many rows.
+    pub fn begun(&mut self, rows: usize) {
+        self.starts.begun(rows);
+        self.running.begin(rows);
     }
 
     /// A step was run.
     pub fn step(&mut self, step: &StepTaken) {
         self.pace.step(step);
+        self.starts.step();
+        if let Some(excess) = &mut self.excess {
+            excess.step(self.running.running(), step.time);
+        }
     }
 
     /// Rows as they are after a step, and after sequences that ended between steps. `left` are the most tokens that
@@ -209,49 +214,43 @@ impl Gate {
 
     /// The gate's figures.
     pub fn figures(&self, now: Duration) -> Figures {
+        let newcomer = self.usual(&Party::UNKNOWN, Priority::Interactive);
         Figures {
-            expected_wait_s: self.expected_wait(&self.newcomer()).unwrap_or_default().as_secs_f64(),
+            expected_wait_s: self.expected_wait(&newcomer).unwrap_or_default().as_secs_f64(),
             units_per_s: self.pace.units_per_s().unwrap_or_default(),
             is_overloaded: self.is_overloaded(now),
+            row_limit: self.starts.running.filter(|_| self.is_overloaded(now)).map_or(0, |rows| rows as u64),
             shed: self.shed,
         }
     }
 
-    /// A call of a client that has nothing waiting, like those that wait.
-    fn newcomer(&self) -> Asked<'static> {
-        static NOBODY: Party = Party::UNKNOWN;
-        let priority = Priority::Interactive;
+    /// A call of one sequence like those that wait.
+    fn usual<'a>(&self, party: &'a Party, priority: Priority) -> Asked<'a> {
         let row_units = self.waiting.mean_row_units(priority, 1) as u64;
-        Asked { party: &NOBODY, priority, rows: 1, row_units, has_target: true, hurries: false }
+        let tokens = self.pace.mean_tokens();
+        Asked { party, priority, rows: 1, row_units, tokens, has_target: true, hurries: false }
     }
 
-    fn judge(&self, asked: &Asked<'_>, time: Time) -> Result<(), ShedReason> {
-        let Some(expected) = self.expected_wait(asked) else { return Ok(()) };
-        let needed = expected + time.least;
-        if time.left.is_some_and(|left| needed > left) {
-            return Err(ShedReason::Deadline { needed });
-        }
-        let bound = if self.is_overloaded(time.now) { self.short_wait_of(asked) } else { self.long_wait() };
-        // Idle calls run on what is left; how long they wait nobody knows.
-        let is_bounded = asked.priority == Priority::Interactive;
-        if is_bounded && expected > bound { Err(ShedReason::LongWait { expected }) } else { Ok(()) }
-    }
-
-    /// Recalls calls of clients with more work until a call has its places.
-    fn make_room(&mut self, asked: &Asked<'_>, now: Duration) -> Result<(), ShedReason> {
+    /// The calls of clients with more work that a call needs the places of.
+    fn room_for(&self, asked: &Asked<'_>) -> Result<Vec<CallId>, ShedReason> {
+        let Asked { party, priority, rows, .. } = *asked;
         let full = ShedReason::Full { queued_rows: self.limits.queued_rows };
-        if asked.rows > self.limits.queued_rows {
+        if rows > self.limits.queued_rows {
             return Err(full);
         }
-        while self.free(asked.priority) < asked.rows {
-            let own = self.waiting.units_of(asked.party, asked.priority) + asked.units();
-            let youngest = self.waiting.youngest_of_heaviest(asked.priority, own).ok_or(full)?;
-            self.recall(youngest, now);
-        }
+        let than = self.waiting.units_of(party, priority) + asked.units();
+        let rows = rows.saturating_sub(self.free(priority));
+        self.waiting.calls_for(Room { priority, than, rows }).ok_or(full)
+    }
+
+    /// Recalls calls of clients with more work until a call has its places, or none.
+    fn make_room(&mut self, asked: &Asked<'_>, now: Duration) -> Result<(), ShedReason> {
+        let calls = self.room_for(asked)?;
+        calls.into_iter().for_each(|call| self.recall(call, now));
         Ok(())
     }
 
-    /// Counts a refusal. After many, calls that do not begin soon leave the queue.
+    /// Counts a refusal.
     fn refuse(&mut self, reason: ShedReason, asked: &Asked<'_>, now: Duration) -> Shed {
         let shed = Shed { reason, retry_after: self.retry_after(asked.units(), now) };
         self.count(reason);
@@ -267,27 +266,39 @@ impl Gate {
             ShedReason::Recalled | ShedReason::Quota { .. } => false,
         };
         if is_overload {
-            let fresh = Overload { last: now, refused: 0, is_short: false };
-            let mut overload = self.overload.filter(|_| self.is_overloaded(now)).unwrap_or(fresh);
-            overload.last = now;
-            overload.refused += asked.row_units;
-            let burst = self.pace.units_per_s().unwrap_or(f64::INFINITY) * CALM.as_secs_f64();
-            if !overload.is_short && overload.refused as f64 >= burst {
-                overload.is_short = true;
-                self.shorten(now);
-            }
-            self.overload = Some(overload);
+            self.exceed(asked, now);
         }
         shed
+    }
+
+    /// Counts a refused call in overload. In a flood, calls that do not begin soon leave the queue.
+    fn exceed(&mut self, asked: &Asked<'_>, now: Duration) {
+        let rows = self.most_rows();
+        let mut excess = self.excess.filter(|_| self.is_overloaded(now)).unwrap_or_else(|| Excess::new(now));
+        excess.refuse(self.row_seconds(asked), rows, now);
+        let begins = !excess.is_short && excess.is_flood(rows) && self.pace.step_time().is_some();
+        excess.is_short |= begins;
+        self.excess = Some(excess);
+        if begins {
+            self.limit_rows();
+            self.shorten(now);
+        }
+    }
+
+    /// In a flood no more rows run than are worth it.
+    fn limit_rows(&mut self) {
+        let all = self.running.rows();
+        let cost = self.pace.cost().filter(|_| self.excess.is_some_and(|excess| excess.is_short));
+        self.starts.running = cost.map(|cost| cost.enough_rows(all)).filter(|rows| *rows < all);
     }
 
     /// Recalls calls until those that are left begin soon, the youngest of the client with the most work first.
     fn shorten(&mut self, now: Duration) {
         let Some(step) = self.pace.step_time().filter(|_| self.running.is_known()) else { return };
         let steps = self.short_wait().as_secs_f64() / step.as_secs_f64();
-        let soon = self.running.free_within(steps, self.pace.share()) as u32;
+        let soon = self.running.within(self.starts.running, self.pace.share()).free_within(steps) as u32;
         while self.waiting.rows(Priority::Interactive) > soon {
-            let Some(youngest) = self.waiting.youngest_of_heaviest(Priority::Interactive, 0) else { return };
+            let Some(youngest) = self.waiting.youngest_of_heaviest(Priority::Interactive) else { return };
             self.recall(youngest, now);
         }
     }
@@ -306,93 +317,9 @@ impl Gate {
         }
     }
 
-    /// Time after which a call of so many units, refused now, may be taken: what waits and what was told to come back
-    /// before it is done by then, at the measured pace.
+    /// Time after which a call of so many units, refused now, may be taken.
     fn retry_after(&mut self, units: u64, now: Duration) -> Duration {
         let Some(pace) = self.pace.units_per_s() else { return Shed::RETRY };
-        let Returning { units: returning, at } = self.returning;
-        let due = now.saturating_sub(at).as_secs_f64() * pace;
-        let returning = (returning - due).max(0.0) + units as f64;
-        self.returning = Returning { units: returning.min(LATEST.as_secs_f64() * pace), at: now };
-        let before = self.returning.units + self.waiting.units(Priority::Interactive) as f64;
-        Duration::from_secs_f64(before / pace).clamp(Shed::RETRY, LATEST)
-    }
-
-    fn is_overloaded(&self, now: Duration) -> bool {
-        // Where steps are long, calls are refused less often.
-        let calm = CALM.max(self.pace.step_time().unwrap_or_default() * 4);
-        self.overload.is_some_and(|overload| now.saturating_sub(overload.last) < calm)
-    }
-
-    /// Longest wait of a call in overload. A client with nothing else in the queue may wait twice as long, so that
-    /// chance does not turn away those who ask for less than their share.
-    fn short_wait_of(&self, asked: &Asked<'_>) -> Duration {
-        let has_others = self.waiting.units_of(asked.party, asked.priority) > 0;
-        self.short_wait() * if has_others { 1 } else { 2 }
-    }
-
-    /// Time that an answer takes once it has begun; before one has ended, the most that those that run may take.
-    fn answer_time(&self) -> Duration {
-        let mean = self.pace.mean_tokens();
-        let tokens = if mean > 0.0 { mean } else { f64::from(self.running.most_left()) };
-        self.pace.step_time().unwrap_or_default().mul_f64(tokens)
-    }
-
-    /// Longest wait in ordinary times: where answers take long, people wait for them as well. As many clients as twice
-    /// the rows, each with one request after the other, wait for one answer.
-    fn long_wait(&self) -> Duration {
-        self.limits.wait.usual + self.answer_time()
-    }
-
-    /// Longest wait in overload.
-    fn short_wait(&self) -> Duration {
-        let step = self.pace.step_time().unwrap_or_default();
-        let part = self.answer_time().mul_f64(f64::from(self.limits.wait.overload_percent) / 100.0);
-        part.max(step * LEAST_STEPS).min(self.limits.wait.usual)
-    }
-
-    /// Time until the first sequence of a call runs, if the pace is known.
-    fn expected_wait(&self, asked: &Asked<'_>) -> Option<Duration> {
-        let (step, pace) = (self.pace.step_time()?, self.pace.units_per_s()?);
-        let Asked { party, priority, row_units, has_target, .. } = *asked;
-        let ahead = self.waiting.units_ahead(party, priority, row_units) as f64;
-        let rows = (ahead / self.waiting.mean_row_units(priority, row_units)) as usize;
-        let free = self.running.steps_until_free(rows, self.pace.share()).filter(|_| has_target);
-        let steps = free.map(|steps| self.starts.map_or(steps, |starts| steps.max(rows as f64 / starts)));
-        Some(steps.map_or_else(|| Duration::from_secs_f64(ahead / pace), |steps| step.mul_f64(steps)))
-    }
-
-    fn time_of(&self, work: Work) -> Duration {
-        let (Some(step), Some(pace)) = (self.pace.step_time(), self.pace.units_per_s()) else { return Duration::ZERO };
-        step.mul_f64(work.target_tokens as f64) + Duration::from_secs_f64(work.source_tokens as f64 / pace)
-    }
-}
-
-/// Times of a call.
-#[derive(Clone, Copy)]
-struct Time {
-    /// The present.
-    now: Duration,
-    /// The least time that the answer takes once it has begun.
-    least: Duration,
-    /// Until its deadline.
-    left: Option<Duration>,
-}
-
-/// A call, as far as it decides whether it enters.
-struct Asked<'a> {
-    party: &'a Party,
-    priority: Priority,
-    rows: u32,
-    row_units: u64,
-    /// Whether it needs rows, and not the encoder alone.
-    has_target: bool,
-    /// Whether its deadline is sooner than answers usually come.
-    hurries: bool,
-}
-
-impl Asked<'_> {
-    const fn units(&self) -> u64 {
-        self.row_units * self.rows as u64
+        self.returning.add(units, self.waiting.units(Priority::Interactive), pace, now)
     }
 }

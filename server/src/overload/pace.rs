@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::step_cost::{StepCost, StepFit, StepSize};
 use super::work::Work;
 
 /// Full steps after which their pace counts as known.
@@ -21,6 +22,8 @@ pub struct StepTaken {
     /// Its work: positions that were of use, and source tokens, of which a step that runs a part of the encoder's
     /// layers counts a part.
     pub work: Work,
+    /// Rows of the decoder.
+    pub rows: usize,
     /// Whether something waited that could not begin with it.
     pub is_full: bool,
 }
@@ -32,6 +35,11 @@ pub struct Pace {
     units: f64,
     seconds: f64,
     steps: f64,
+    /// Rows and source tokens of full steps.
+    rows: f64,
+    source_tokens: f64,
+    /// All steps with rows.
+    fit: StepFit,
     /// Most tokens of ended choices, their tokens, and their number.
     asked: f64,
     generated: f64,
@@ -42,6 +50,10 @@ impl Pace {
     /// Counts a step. Only full ones tell the pace of overload.
     pub fn step(&mut self, step: &StepTaken) {
         let seconds = step.time.as_secs_f64();
+        let (rows, source_tokens) = (step.rows as f64, step.work.source_tokens as f64);
+        if step.rows > 0 {
+            self.fit.count(StepSize { rows, source_tokens, seconds });
+        }
         if !step.is_full || seconds <= 0.0 {
             return;
         }
@@ -51,6 +63,8 @@ impl Pace {
         self.units = self.units * fading + step.work.units(1.0) as f64;
         self.seconds = self.seconds * fading + seconds;
         self.steps = self.steps * fading + 1.0;
+        self.rows = self.rows * fading + rows;
+        self.source_tokens = self.source_tokens * fading + source_tokens;
     }
 
     /// Counts a choice that ended. One that generates nothing, but is scored, says nothing about lengths.
@@ -74,6 +88,21 @@ impl Pace {
         self.is_known().then(|| Duration::from_secs_f64(self.seconds / self.steps))
     }
 
+    /// What a step costs, once full ones and some of few rows were seen.
+    pub fn cost(&self) -> Option<StepCost> {
+        let Self { rows, source_tokens, seconds, steps, .. } = *self;
+        let mean = |sum: f64| sum / steps;
+        let full = StepSize { rows: mean(rows), source_tokens: mean(source_tokens), seconds: mean(seconds) };
+        if self.is_known() { StepCost::of(&self.fit, full) } else { None }
+    }
+
+    /// Time of a step of one row beside so many others, once it is known: at most that of full ones.
+    pub fn time_of_step(&self, others: usize) -> Option<Duration> {
+        let full = self.step_time()?;
+        let time = self.cost().map_or(full, |cost| Duration::from_secs_f64(cost.seconds(others as f64)));
+        Some(time.min(full))
+    }
+
     /// Share of the tokens that are asked for which choices turn out to have; 1 until one has ended.
     pub fn share(&self) -> f64 {
         if self.asked > 0.0 { self.generated / self.asked } else { 1.0 }
@@ -95,7 +124,7 @@ mod tests {
 
     fn step(millis: u64, rows: u64, is_full: bool) -> StepTaken {
         let work = Work { source_tokens: 0, target_tokens: rows };
-        StepTaken { time: Duration::from_millis(millis), work, is_full }
+        StepTaken { time: Duration::from_millis(millis), work, rows: rows as usize, is_full }
     }
 
     #[test]
@@ -108,6 +137,22 @@ mod tests {
         assert_eq!(pace.step_time().unwrap().as_millis(), 20);
         (0..1000).for_each(|_| pace.step(&step(40, 64, true)));
         assert!((pace.units_per_s().unwrap() - 8000.0).abs() < 100.0);
+    }
+
+    #[test]
+    fn steps_of_few_rows_take_less_time_than_full_ones() {
+        let mut pace = Pace::default();
+        (0..20).for_each(|_| pace.step(&step(6, 1, false)));
+        assert_eq!(pace.time_of_step(0), None);
+        (0..100).for_each(|_| pace.step(&step(69, 64, true)));
+        let times = [0, 21, 63, 1000].map(|others| pace.time_of_step(others).unwrap().as_secs_f64() * 1e3);
+        assert!(
+            times.iter().zip([5.0, 26.0, 68.0, 69.0]).all(|(time, wanted)| (time - wanted).abs() < 1e-3),
+            "{times:?}"
+        );
+        let mut full = Pace::default();
+        (0..100).for_each(|_| full.step(&step(69, 64, true)));
+        assert_eq!(full.time_of_step(0).unwrap().as_millis(), 69, "nothing else was seen");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Quotas: tokens that a client may ask for in a minute.
 //!
 //! A bucket for each client fills evenly up to a minute's tokens. A call takes all of its tokens when it enters, so a
-//! client may owe some: its calls are refused until it owes none.
+//! client may owe some: its calls are refused until it owes none. A call whose work never begins gives them back.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -80,11 +80,34 @@ impl Quotas {
         bucket.refill(now);
         bucket.tokens -= tokens as f64;
     }
+
+    /// Gives a client tokens back that were taken for a call without work.
+    pub fn give_back(&mut self, party: &Party, tokens: u64, now: Duration) {
+        if let Some(bucket) = self.buckets.get_mut(party) {
+            bucket.refill(now);
+            bucket.tokens = (bucket.tokens + tokens as f64).min(bucket.quota as f64);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_given_back_may_be_asked_for_again_and_nobody_has_more_than_a_quota() {
+        let (mut quotas, quota) = (Quotas::default(), Quota { tokens_per_minute: 600 });
+        let a = Party::of(b"a");
+        quotas.charge(&a, 2000, quota, Duration::ZERO);
+        assert!(quotas.check(&a, quota, Duration::ZERO).is_err());
+        quotas.give_back(&a, 1500, Duration::ZERO);
+        assert!(quotas.check(&a, quota, Duration::ZERO).is_ok());
+        quotas.give_back(&a, 5000, Duration::ZERO);
+        quotas.charge(&a, 600, quota, Duration::ZERO);
+        assert!(quotas.check(&a, quota, Duration::ZERO).is_err());
+        quotas.give_back(&Party::of(b"b"), 1, Duration::ZERO);
+        assert_eq!(quotas.buckets.len(), 1, "a client that is not known owes nothing");
+    }
 
     #[test]
     fn a_client_has_its_tokens_each_minute_and_others_have_theirs() {

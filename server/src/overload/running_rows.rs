@@ -13,9 +13,11 @@ pub struct RowsTaken {
 #[derive(Debug, Clone, Default)]
 pub struct RunningRows {
     rows: usize,
-    free: usize,
-    /// Most tokens that each of the others may still get, fewest first.
+    is_blocked: bool,
+    /// Most tokens that each of those that run may still get, fewest first.
     left: Vec<u32>,
+    /// Rows that began since then.
+    begun: usize,
     is_known: bool,
 }
 
@@ -25,13 +27,23 @@ impl RunningRows {
         self.left.clear();
         self.left.extend(left);
         self.left.sort_unstable();
-        self.free = if taken.is_blocked { 0 } else { taken.rows.saturating_sub(self.left.len()) };
-        (self.rows, self.is_known) = (taken.rows, true);
+        (self.rows, self.is_blocked, self.is_known) = (taken.rows, taken.is_blocked, true);
+        self.begun = 0;
+    }
+
+    /// Sequences began with so many rows.
+    pub const fn begin(&mut self, rows: usize) {
+        self.begun += rows;
     }
 
     /// Rows that run at once.
     pub const fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// Rows that run.
+    pub fn running(&self) -> usize {
+        self.left.len() + self.begun
     }
 
     /// Whether anything was told.
@@ -44,18 +56,38 @@ impl RunningRows {
         self.left.last().copied().unwrap_or_default()
     }
 
-    /// Steps until so many rows and one more have been free, if `share` of the tokens that are asked for come: 0 if
-    /// they are free now, `None` if all that run have to end before.
-    pub fn steps_until_free(&self, rows: usize, share: f64) -> Option<f64> {
+    /// The rows, as far as `most` of them may run and a `share` of the tokens that are asked for comes.
+    pub fn within(&self, most: Option<usize>, share: f64) -> RowsWithin<'_> {
+        let most = most.unwrap_or(self.rows).min(self.rows);
+        let free = if self.is_blocked { 0 } else { most.saturating_sub(self.left.len()) };
+        RowsWithin { left: &self.left, free, over: self.left.len().saturating_sub(most), share }
+    }
+}
+
+/// Rows as the latest step left them, under a limit.
+#[derive(Debug, Clone, Copy)]
+pub struct RowsWithin<'a> {
+    left: &'a [u32],
+    free: usize,
+    /// Rows that run and are more than may run, which nobody gets when they end.
+    over: usize,
+    share: f64,
+}
+
+impl RowsWithin<'_> {
+    /// Steps until so many rows and one more have been free: 0 if they are free now, `None` if all that run have to
+    /// end before.
+    pub fn steps_until_free(self, rows: usize) -> Option<f64> {
         match rows.checked_sub(self.free) {
             None => Some(0.0),
-            Some(place) => self.left.get(place).map(|&left| f64::from(left) * share),
+            Some(place) => self.left.get(place + self.over).map(|&left| f64::from(left) * self.share),
         }
     }
 
     /// Number of rows that are free or will be within so many steps.
-    pub fn free_within(&self, steps: f64, share: f64) -> usize {
-        self.free + self.left.partition_point(|&left| f64::from(left) * share <= steps)
+    pub fn free_within(self, steps: f64) -> usize {
+        let ended = self.left.partition_point(|&left| f64::from(left) * self.share <= steps);
+        self.free + ended.saturating_sub(self.over)
     }
 }
 
@@ -63,20 +95,35 @@ impl RunningRows {
 mod tests {
     use super::*;
 
+    fn rows(is_blocked: bool, left: &[u32]) -> RunningRows {
+        let mut rows = RunningRows::default();
+        rows.update(RowsTaken { rows: 4, is_blocked }, left.iter().copied());
+        rows
+    }
+
     #[test]
     fn the_next_row_is_free_when_the_shortest_rest_is_done() {
-        let mut rows = RunningRows::default();
-        rows.update(RowsTaken { rows: 4, is_blocked: false }, [30, 10, 20].into_iter());
-        assert_eq!([0, 1, 2, 3].map(|ahead| rows.steps_until_free(ahead, 1.0)), [0.0, 10.0, 20.0, 30.0].map(Some));
-        assert_eq!(rows.steps_until_free(4, 1.0), None);
-        assert_eq!(rows.steps_until_free(2, 0.5), Some(10.0));
-        assert_eq!([9.0, 10.0, 25.0, 40.0].map(|steps| rows.free_within(steps, 1.0)), [1, 2, 3, 4]);
+        let rows = rows(false, &[30, 10, 20]);
+        let all = rows.within(None, 1.0);
+        assert_eq!([0, 1, 2, 3].map(|ahead| all.steps_until_free(ahead)), [0.0, 10.0, 20.0, 30.0].map(Some));
+        assert_eq!(all.steps_until_free(4), None);
+        assert_eq!(rows.within(None, 0.5).steps_until_free(2), Some(10.0));
+        assert_eq!([9.0, 10.0, 25.0, 40.0].map(|steps| all.free_within(steps)), [1, 2, 3, 4]);
     }
 
     #[test]
     fn rows_without_pages_are_not_free() {
-        let mut rows = RunningRows::default();
-        rows.update(RowsTaken { rows: 4, is_blocked: true }, [5].into_iter());
-        assert_eq!((rows.steps_until_free(0, 1.0), rows.steps_until_free(1, 1.0)), (Some(5.0), None));
+        let rows = rows(true, &[5]);
+        let all = rows.within(None, 1.0);
+        assert_eq!((all.steps_until_free(0), all.steps_until_free(1)), (Some(5.0), None));
+    }
+
+    #[test]
+    fn of_rows_beyond_a_limit_those_that_end_first_are_nobodys() {
+        let rows = rows(false, &[30, 10, 20]);
+        let two = rows.within(Some(2), 1.0);
+        assert_eq!([0, 1, 2].map(|ahead| two.steps_until_free(ahead)), [Some(20.0), Some(30.0), None]);
+        assert_eq!([9.0, 10.0, 25.0, 40.0].map(|steps| two.free_within(steps)), [0, 0, 1, 2]);
+        assert_eq!(rows.within(Some(9), 1.0).free_within(0.0), 1, "no limit is above the rows that there are");
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::served_model::ServedModel;
+use crate::overload::Visitor;
 use crate::request::Refusal;
 
 /// The models that a server answers with: at least one, each with a name of its own.
@@ -77,14 +78,13 @@ impl ModelRegistry {
     /// model it is for, in any queue.
     ///
     /// # Errors
-    /// The model's [`Refusal`], or the default model's, when there is none.
-    pub fn check_vacancy_for(&self, name: Option<&str>) -> Result<(), Refusal> {
-        if let Some(model) = name.and_then(|name| self.find(name)) {
-            return model.engine.check_vacancy();
+    /// The model's [`Refusal`], or the default model's, when there is none. It counts for that model alone.
+    pub fn check_vacancy_for(&self, name: Option<&str>, visitor: &Visitor) -> Result<(), Refusal> {
+        let named = name.and_then(|name| self.find(name));
+        if named.is_none() && self.models.iter().any(|model| model.engine.has_vacancy(visitor)) {
+            return Ok(());
         }
-        let refused = self.models.iter().map_while(|model| model.engine.check_vacancy().err());
-        let refused: Vec<Refusal> = refused.collect();
-        if refused.len() < self.models.len() { Ok(()) } else { refused.first().map_or(Ok(()), |first| Err(*first)) }
+        named.unwrap_or_else(|| self.default_model()).engine.check_vacancy(visitor)
     }
 
     /// Makes all engines refuse new requests and end when their work is done.
@@ -198,11 +198,12 @@ mod tests {
     fn there_is_room_as_long_as_the_queue_has_room_or_any_queue_for_an_unknown_model() {
         let full = Refusal::Shed(Shed::full(0));
         let registry = |second| ModelRegistry::new(vec![model("a", 0), model("b", second)]).unwrap();
-        assert_eq!(registry(1).check_vacancy_for(None), Ok(()));
-        assert_eq!(registry(1).check_vacancy_for(Some("nobody")), Ok(()));
-        assert_eq!(registry(0).check_vacancy_for(None), Err(full));
-        assert_eq!(registry(1).check_vacancy_for(Some("b")), Ok(()));
-        assert_eq!(registry(1).check_vacancy_for(Some("a")), Err(full));
+        let visitor = Visitor::default();
+        assert_eq!(registry(1).check_vacancy_for(None, &visitor), Ok(()));
+        assert_eq!(registry(1).check_vacancy_for(Some("nobody"), &visitor), Ok(()));
+        assert_eq!(registry(0).check_vacancy_for(None, &visitor), Err(full));
+        assert_eq!(registry(1).check_vacancy_for(Some("b"), &visitor), Ok(()));
+        assert_eq!(registry(1).check_vacancy_for(Some("a"), &visitor), Err(full));
     }
 
     #[test]

@@ -79,13 +79,14 @@ impl Scheduler {
 
     /// Rows that run at once, and whether an interactive sequence could not begin for lack of rows or pages.
     pub fn rows_taken(&self) -> RowsTaken {
-        let is_blocked = self.starts_left > 0 && self.queue.front_is(Priority::Interactive);
+        let is_blocked = self.starts.begin > 0 && self.queue.front_is(Priority::Interactive);
         RowsTaken { rows: self.limits.running_rows, is_blocked }
     }
 
-    /// Whether something waits that could not begin for lack of rows, of pages, or of time in the encoder.
+    /// Whether something waits that could not begin for lack of rows, of pages, or of time in the encoder, or was not
+    /// to begin yet.
     pub fn is_full(&self) -> bool {
-        let has_rows = self.running_rows() < self.limits.running_rows;
+        let has_rows = self.starts.begin > 0 && self.running_rows() < self.most_rows(1);
         let waits = !self.queue.is_empty() && (!has_rows || self.queue.front_is(Priority::Idle));
         waits || self.waiting_encodings() > 0
     }

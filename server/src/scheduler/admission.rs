@@ -13,6 +13,7 @@ use super::running::{Branch, Grant, Running};
 use super::sequence::{Lines, Request};
 use super::source::SourceSlot;
 use super::state::Scheduler;
+use crate::overload::StartLimits;
 use crate::request::Priority;
 
 /// The source of an admitted sequence.
@@ -35,18 +36,24 @@ pub(super) struct Needs {
 }
 
 impl Scheduler {
-    /// Lets sequences begin with at most so many rows in the next plan, or one sequence that has more; any number when
-    /// absent.
-    pub fn limit_starts(&mut self, rows: Option<usize>) {
-        self.starts_left = rows.unwrap_or(usize::MAX);
+    /// Limits what begins in the next plan.
+    pub const fn limit_starts(&mut self, starts: StartLimits) {
+        (self.starts, self.rows_begun) = (starts, 0);
+    }
+
+    /// Rows that sequences began with since [`Self::limit_starts`].
+    pub const fn rows_begun(&self) -> usize {
+        self.rows_begun
     }
 
     /// Admits sequences of at least this priority from the queue's front while rows and pages are left. A sequence that
     /// does not fit blocks later ones.
     pub(super) fn admit(&mut self, priority: Priority) {
-        while self.starts_left > 0 && self.head_fits(priority) {
+        while self.starts.begin > 0 && self.head_fits(priority) {
             let Some(head) = self.queue.pop() else { return };
-            self.starts_left = self.starts_left.saturating_sub(head.sequence.rows());
+            let rows = head.sequence.rows();
+            self.starts.begin = self.starts.begin.saturating_sub(rows);
+            self.rows_begun += rows;
             let mut running = self.start(head);
             if self.memory.is_ready(running.source) {
                 running.next = running.grant_within(self.rows_left());
@@ -68,7 +75,7 @@ impl Scheduler {
             let running_rows = self.running_rows();
             let idle_runs = self.idle_runs();
             let takes_from_idle = priority == Priority::Interactive && idle_runs && self.plans_under_way == 1;
-            if running_rows >= self.limits.running_rows && !takes_from_idle {
+            if running_rows >= self.most_rows(1) && !takes_from_idle {
                 return false;
             }
             let Some(needs) = self.head_needs(priority) else { return false };
@@ -102,9 +109,16 @@ impl Scheduler {
         Some(Needs { rows: head.sequence.rows(), source, pages, was_preempted: head.preempted })
     }
 
+    /// Rows that may run at once when a sequence of so many begins. One that is wider than the present limit may have
+    /// all that there are, or it would wait for the limit's end.
+    pub(super) fn most_rows(&self, rows: usize) -> usize {
+        let all = self.limits.running_rows;
+        if rows > self.starts.running { all } else { self.starts.running.min(all) }
+    }
+
     /// Whether a sequence fits beside others of so many rows, if so many pages more were available.
     pub(super) fn fits(&self, needs: &Needs, others: usize, more_pages: usize) -> bool {
-        others + needs.rows <= self.limits.running_rows && self.has_pages(needs, others, more_pages)
+        others + needs.rows <= self.most_rows(needs.rows) && self.has_pages(needs, others, more_pages)
     }
 
     /// Whether there are pages for a sequence beside others of so many rows, if so many more were available.

@@ -13,6 +13,7 @@ use super::queue::Queue;
 use super::rules::RuleWriter;
 use super::running::Running;
 use super::sequence::Selection;
+use crate::overload::StartLimits;
 use crate::request::{CallId, RequestId};
 
 /// A request that is not over, beside its sequences.
@@ -57,8 +58,10 @@ pub struct Scheduler {
     pub(super) announced: Vec<Event>,
     /// Cancellations that came while a plan was under way.
     pub(super) cancelled: Vec<Selection>,
-    /// Rows that sequences may still begin with in the plan that is being made.
-    pub(super) starts_left: usize,
+    /// What sequences may still begin with in the plan that is being made.
+    pub(super) starts: StartLimits,
+    /// Rows that sequences began with since that was set.
+    pub(super) rows_begun: usize,
     /// Plans that were made and not committed; at most two.
     pub(super) plans_under_way: usize,
     /// Number of the latest plan.
@@ -92,7 +95,8 @@ impl Scheduler {
             moves: Vec::new(),
             announced: Vec::new(),
             cancelled: Vec::new(),
-            starts_left: usize::MAX,
+            starts: StartLimits::default(),
+            rows_begun: 0,
             plans_under_way: 0,
             step: 0,
             preemptions: 0,

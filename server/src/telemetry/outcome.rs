@@ -12,8 +12,12 @@ pub enum Outcome {
     Cancelled,
     /// The request was at fault (4xx).
     Refused,
-    /// Turned away because the queue was full (429).
+    /// Turned away because the server had no room or no time for it (429).
     Overloaded,
+    /// Turned away because its client had used up its quota (429).
+    OverQuota,
+    /// Turned away or cut off because its client wanted the answer within less time than it takes (503 or 504).
+    Late,
     /// Turned away because the server is not ready yet or shutting down, or cut off by its end (503).
     Unavailable,
     /// The server was at fault (any other 5xx, or an error inside a stream).
@@ -21,8 +25,16 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Completed, Self::Cancelled, Self::Refused, Self::Overloaded, Self::Unavailable, Self::Failed];
+    pub(super) const ALL: [Self; 8] = [
+        Self::Completed,
+        Self::Cancelled,
+        Self::Refused,
+        Self::Overloaded,
+        Self::OverQuota,
+        Self::Late,
+        Self::Unavailable,
+        Self::Failed,
+    ];
 
     /// The value of the label `outcome`.
     pub const fn label(self) -> &'static str {
@@ -31,6 +43,8 @@ impl Outcome {
             Self::Cancelled => "cancelled",
             Self::Refused => "refused",
             Self::Overloaded => "overloaded",
+            Self::OverQuota => "over_quota",
+            Self::Late => "late",
             Self::Unavailable => "unavailable",
             Self::Failed => "failed",
         }

@@ -16,6 +16,8 @@ pub struct OverloadMetrics {
     pub service_rate: Gauge,
     /// Whether the queue is kept short.
     pub overloaded: IntGauge,
+    /// Rows that may run at once in a flood; 0 while all may.
+    pub row_limit: IntGauge,
     /// Calls that were shed, in the order of [`ShedReason::NAMES`].
     pub shed: [IntCounter; ShedReason::NAMES.len()],
 }
@@ -26,6 +28,7 @@ pub(super) struct OverloadFamilies {
     expected_wait: GaugeVec,
     service_rate: GaugeVec,
     overloaded: IntGaugeVec,
+    row_limit: IntGaugeVec,
     shed: IntCounterVec,
 }
 
@@ -37,11 +40,13 @@ impl OverloadFamilies {
         let rate =
             "Work in a second of steps that leave some waiting, in source tokens; a target token is five of them.";
         let overloaded = "1 while requests are refused for overload and the queue is kept short.";
+        let row_limit = "Rows that may run at once in a flood, as more would make answers slower for nothing; else 0.";
         let shed = "Requests that were refused, or taken from the queue, before any work was done for them, by why.";
         Self {
             expected_wait: make.ratios("encdec_expected_wait_seconds", wait),
             service_rate: make.ratios("encdec_service_tokens_per_second", rate),
             overloaded: make.gauges("encdec_overloaded", overloaded, &[MODEL]),
+            row_limit: make.gauges("encdec_row_limit", row_limit, &[MODEL]),
             shed: make.counters("encdec_shed_requests_total", shed, &["reason", MODEL]),
         }
     }
@@ -53,6 +58,7 @@ impl OverloadFamilies {
             expected_wait_seconds: self.expected_wait.with_label_values(labels),
             service_rate: self.service_rate.with_label_values(labels),
             overloaded: self.overloaded.with_label_values(labels),
+            row_limit: self.row_limit.with_label_values(labels),
             shed: ShedReason::NAMES.map(|reason| self.shed.with_label_values(&[reason, model])),
         }
     }

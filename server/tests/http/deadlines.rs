@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::{Request, header};
 use serde_json::{Value, json};
 use server::overload::Quota;
-use server::request::GenerationEvent;
+use server::request::{FailureKind, GenerationEvent};
 use server::telemetry::Outcome;
 
 use crate::answer::{Answer, Events};
@@ -31,7 +31,7 @@ async fn a_request_that_waits_in_the_queue_beyond_its_timeout_is_told_so_and_can
         assert!(answer.headers.get(header::RETRY_AFTER).is_none());
         assert_eq!(hand.cancelled().await, None);
     }
-    assert_eq!((app.count(Outcome::Unavailable), app.engine().free_slots()), (2, 32));
+    assert_eq!((app.count(Outcome::Late), app.count(Outcome::Unavailable), app.engine().free_slots()), (2, 0, 32));
 }
 
 #[tokio::test]
@@ -99,10 +99,10 @@ async fn every_route_that_submits_requests_has_deadlines() {
 async fn a_timeout_that_is_none_is_refused_by_name() {
     let app = App::saying("a");
     let body = json!({"prompt": "p"});
-    for name in [HEADER, ENVOY] {
-        let answer = Answer::of(app.send(with_header("/v1/completions", name, "soon", &body)).await).await;
-        answer.error(400, Some(name), None);
-    }
+    let answer = Answer::of(app.send(with_header("/v1/completions", HEADER, "soon", &body)).await).await;
+    answer.error(400, Some(HEADER), None);
+    let answer = Answer::of(app.send(with_header("/v1/completions", ENVOY, "soon", &body)).await).await;
+    assert_eq!(answer.status, 200, "a client knows nothing of what a proxy adds");
     app.complete(json!({"prompt": "p", "timeout": "soon"})).await.error(400, Some("timeout"), None);
     app.complete(json!({"prompt": "p", "timeout": 86_401})).await.error(400, Some("timeout"), None);
 }
@@ -120,5 +120,52 @@ async fn a_client_that_has_used_up_its_quota_is_told_when_to_come_back() {
     let [seconds, millis] = ["retry-after", "retry-after-ms"].map(|name| answer.headers[name].to_str().unwrap());
     let [seconds, millis]: [u64; 2] = [seconds, millis].map(|text| text.parse().unwrap());
     assert!((42..=44).contains(&seconds) && millis.div_ceil(1000) == seconds, "{seconds} {millis}");
-    assert_eq!(app.count(Outcome::Overloaded), 1);
+    assert_eq!((app.count(Outcome::OverQuota), app.count(Outcome::Overloaded)), (1, 0));
+}
+
+#[tokio::test]
+async fn a_quota_gets_back_what_requests_asked_for_whose_work_never_began() {
+    let (app, mut hand) = App::by_hand(Setup { quota: Quota { tokens_per_minute: 60 }, ..Setup::default() });
+    let body = json!({"prompt": "p", "max_tokens": 100});
+    // It is known to be too long when it is tokens, which it becomes in the queue.
+    let long = json!({"prompt": "a ".repeat(300), "max_tokens": 100});
+    app.complete(long).await.error(400, Some("prompt"), Some("context_length_exceeded"));
+    let late = app.spawn(json!({"prompt": "p", "max_tokens": 100, "timeout": 0.2}));
+    let _queued = hand.submission().await;
+    late.await.unwrap().error(504, None, Some("deadline_exceeded"));
+    assert_eq!(hand.cancelled().await, None);
+    let left = app.spawn(body.clone());
+    let _queued = hand.submission().await;
+    left.abort();
+    assert_eq!(hand.cancelled().await, None);
+    let failed = app.spawn(body.clone());
+    let queued = hand.submission().await;
+    let news = GenerationEvent::Failed { message: "no".to_owned(), kind: FailureKind::Passing };
+    queued.events.send(news).unwrap();
+    failed.await.unwrap().error(500, None, Some("internal_error"));
+    let begun = app.spawn(body.clone());
+    let running = hand.submission().await;
+    running.events.send(GenerationEvent::Started { cached_tokens: 0 }).unwrap();
+    running.events.send(token(0, ids("a")[0])).unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    begun.abort();
+    assert_eq!(hand.cancelled().await, None);
+    app.complete(body).await.error(429, None, Some("rate_limit_exceeded"));
+}
+
+#[tokio::test]
+async fn texts_that_are_cut_are_charged_for_the_tokens_that_can_be_read_of_them() {
+    let quota = Quota { tokens_per_minute: 600 };
+    let text = "a ".repeat(2000);
+    for (path, body) in [
+        ("/v1/embeddings", json!({"input": text, "truncate_prompt_tokens": 8})),
+        ("/v1/score", json!({"text_1": text, "text_2": "b", "truncate_prompt_tokens": 8})),
+    ] {
+        let app = App::scripted(Setup { quota, ..Setup::default() }, |request| generate(request, &ids("a")));
+        // Each is charged for at most 256 tokens of its source; its bytes would be a thousand.
+        for _ in 0..2 {
+            let answer = app.post(path, &body).await;
+            assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use server::engine::{Encoding, Generation};
 use server::request::{
@@ -54,6 +54,29 @@ fn a_step_that_cannot_be_run_fails_the_requests_in_it_and_no_others() {
     engine.handle.drain();
     join(engine);
     assert_eq!(metrics.pages_held.get(), 0);
+}
+
+#[test]
+fn the_queue_learns_of_rows_that_cancellations_free_though_no_step_follows() {
+    let fake = FakeEngine::start(Room { queued_rows: 4, running_rows: 1 });
+    let (running, waiting) = (fake.submit(1, 60, 1), fake.submit(2, 60, 1));
+    // The pace is known after some steps that leave one waiting.
+    for _ in 0..20 {
+        fake.next_step();
+        fake.turn(Turn::Run);
+    }
+    fake.next_step();
+    assert!(fake.metrics.overload.expected_wait_seconds.get() > 0.0, "the only row is taken");
+    drop(waiting);
+    drop(running);
+    let (engine, metrics) = fake.run_free();
+    let began = Instant::now();
+    while metrics.overload.expected_wait_seconds.get() > 0.0 {
+        assert!(began.elapsed() < PATIENCE, "the row is free");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    engine.handle.drain();
+    join(engine);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::batch_fields::read_batch;
 use super::batch_message::{BatchList, BatchMessage};
 use super::list_query::{BATCH_QUERY, ListQuery};
 use crate::api::Api;
-use crate::api::http::{ApiError, BodyReader, ReceivedBody};
+use crate::api::http::{ApiError, ReceivedBody};
 
 const PATH: &str = "/v1/batches";
 /// Batches of an answer if nothing is said.
@@ -24,7 +24,7 @@ pub async fn create(State(api): State<Arc<Api>>, request: Request) -> Result<Jso
         Err(error) => return Err(api.entrance.refuse_unread(request, error).await),
     };
     let (head, body) = request.into_parts();
-    let reader = BodyReader { queues: None, ..api.body_reader(head.extensions.get().copied()) };
+    let reader = api.body_reader(head.extensions.get().copied());
     let ReceivedBody { bytes, held } = reader.read(&head.headers, body).await?;
     let asked = api.parsers.run(move || {
         let _held = held;

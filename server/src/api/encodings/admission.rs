@@ -17,6 +17,7 @@ use crate::api::results::Results;
 use crate::api::texts::on_tokenizing_threads;
 use crate::api::turn::{Deadline, Entry, Turn, enter};
 use crate::client_connection::Peer;
+use crate::overload::CallKind;
 use crate::registry::ServedModel;
 use crate::request::EncodeRequest;
 use crate::traces::Period;
@@ -54,10 +55,10 @@ pub async fn admit<T: Task>(
     request: Request,
 ) -> Result<Admitted<T>, ApiError> {
     let parse = |body: &[u8], api: &Api, model: &Arc<ServedModel>| EncoderCall::<T>::read(body, api, model);
-    let unread = Unread { account, request, waits_in_queue: true };
+    let unread = Unread { account, request, queued_as: Some(CallKind::Encodings) };
     let ReadRequest { model, asked, client, arrived, timeout, held } = read_request(api, unread, parse).await?;
     let names = asked.inputs.names;
-    let (salt, demand) = (api.source_sharing.salt(&client, None), asked.demand());
+    let (salt, demand) = (api.source_sharing.salt(&client, None), asked.demand(&model));
     let deadline = Deadline::soonest(arrived, timeout, asked.timeout);
     let (slots, turn) = enter(api, &model, Entry { client: &client, salt, demand, deadline })?;
     // Texts take the room of their bodies until they are ids.

@@ -61,8 +61,9 @@ impl<T: Task> EncoderCall<T> {
     }
 
     /// Rows and work that the call asks of a model, before its texts are tokens.
-    pub fn demand(&self) -> Demand {
-        let source_tokens = self.inputs.prompts.iter().map(about_tokens_of).sum();
+    pub fn demand(&self, model: &ServedModel) -> Demand {
+        let limit = model.limits().source_tokens;
+        let source_tokens = self.inputs.prompts.iter().map(|input| about_tokens_of(input, limit)).sum();
         // All inputs make the answer.
         let work = Work { source_tokens, target_tokens: 0 };
         Demand { rows: self.inputs.count() as u32, work, least: work }

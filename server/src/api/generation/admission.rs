@@ -20,6 +20,7 @@ use crate::api::reading::{ReadRequest, Unread, read_request};
 use crate::api::structure::compiled;
 use crate::api::texts::on_tokenizing_threads;
 use crate::api::turn::{Deadline, Entry, Turn, enter};
+use crate::overload::CallKind;
 use crate::registry::{LongestToken, ServedModel};
 use crate::request::Constraint;
 use crate::source_sharing::Client;
@@ -65,7 +66,7 @@ pub async fn admit(
     request: Request,
     read: ReadBody,
 ) -> Result<Admitted, ApiError> {
-    let unread = Unread { account, request, waits_in_queue: true };
+    let unread = Unread { account, request, queued_as: Some(CallKind::Targets) };
     let ReadRequest { model, asked, client, arrived, timeout, held } = read_call(api, unread, read).await?;
     let Asked { mut call, form } = asked;
     let salt = api.source_sharing.salt(&client, call.cache_salt.as_deref());

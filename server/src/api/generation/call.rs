@@ -15,6 +15,7 @@ use crate::api::structure::GivenStructure;
 use crate::api::texts::{Sources, about_tokens, about_tokens_of};
 use crate::api::turn::Demand;
 use crate::chat_template::Conversation;
+use crate::engine::EngineLimits;
 use crate::overload::Work;
 use crate::registry::ServedModel;
 use crate::request::{BeamSearch, PromptScores, Refusal};
@@ -134,12 +135,13 @@ impl CallSources {
         }
     }
 
-    /// About how many tokens each source has.
-    fn about_tokens(&self) -> Vec<u64> {
+    /// About how many tokens each source has, of which `limit` are read at most.
+    fn about_tokens(&self, limit: usize) -> Vec<u64> {
         match self {
-            Self::Prompts(sources) => sources.prompts.iter().map(about_tokens_of).collect(),
+            Self::Prompts(sources) => sources.prompts.iter().map(|prompt| about_tokens_of(prompt, limit)).collect(),
             Self::Conversation(conversation) => {
-                vec![about_tokens(conversation.messages.iter().map(|message| message.content.len()).sum())]
+                let bytes = conversation.messages.iter().map(|message| message.content.len()).sum();
+                vec![about_tokens(bytes).min(limit as u64)]
             }
         }
     }
@@ -177,12 +179,13 @@ impl GenerationCall {
     /// Rows and work that the call asks of a model, before its texts are tokens.
     pub fn demand(&self, model: &ServedModel) -> Demand {
         let rows = self.requests() as u32 * self.rows_of_prompt();
-        let mut sources = self.sources.about_tokens();
-        sources.iter_mut().for_each(|tokens| *tokens = (*tokens).min(model.limits().source_tokens as u64));
-        let beginning = self.beginnings.iter().map(about_tokens_of).max().unwrap_or(0);
+        let EngineLimits { source_tokens: longest, target_tokens: limit, .. } = *model.limits();
+        let sources = self.sources.about_tokens(longest);
+        let beginnings = self.beginnings.iter().map(|beginning| about_tokens_of(beginning, limit));
+        let beginning = beginnings.max().unwrap_or(0);
         let usual = model.defaults.most_tokens.map(|limit| limit.generated(beginning as usize));
-        let most = self.max_tokens.or(usual).map_or(u64::MAX, u64::from).min(model.limits().target_tokens as u64);
-        let each = beginning.saturating_add(most).min(model.limits().target_tokens as u64);
+        let most = self.max_tokens.or(usual).map_or(u64::MAX, u64::from).min(limit as u64);
+        let each = beginning.saturating_add(most).min(limit as u64);
         let least = if self.ignore_eos { most } else { u64::from(self.known_min_tokens()).max(1) };
         let work = Work { source_tokens: sources.iter().sum(), target_tokens: u64::from(rows) * each };
         let source_tokens = sources.first().copied().unwrap_or_default();

@@ -33,6 +33,7 @@ pub async fn generate(api: &Arc<Api>, request: Request, read: ReadBody) -> Respo
         answer.record().fail(&error);
         return error.into_response();
     }
+    turn.begun();
     if stream {
         stream_answer(answer, form, api.parsers.clone())
     } else {

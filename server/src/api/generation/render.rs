@@ -44,7 +44,7 @@ async fn write(
     request: Request,
     read: ReadBody,
 ) -> Result<Written, ApiError> {
-    let unread = Unread { account, request, waits_in_queue: false };
+    let unread = Unread { account, request, queued_as: None };
     let ReadRequest { model, asked, client, arrived, timeout, held } = read_call(api, unread, read).await?;
     let Asked { mut call, .. } = asked;
     let form = call.sources.rendered_form();

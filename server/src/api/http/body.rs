@@ -19,6 +19,7 @@ use super::inflate::inflate;
 use crate::api::json::text_in_beginning;
 use crate::client_connection::Peer;
 use crate::job_pool::JobPool;
+use crate::overload::Visitor;
 use crate::process::allocator::{OutOfMemory, try_reserve};
 use crate::registry::ModelRegistry;
 
@@ -67,6 +68,22 @@ pub struct ReceivedBody {
     pub held: Share,
 }
 
+/// The queues that a request may wait in.
+#[derive(Debug, Clone, Copy)]
+pub struct Queues<'a> {
+    /// The served models.
+    pub models: &'a ModelRegistry,
+    /// What is known of the request.
+    pub visitor: &'a Visitor,
+}
+
+impl Queues<'_> {
+    /// Whether there is a place for the request, if it is for this model.
+    fn check(self, model: Option<&str>) -> Result<(), ApiError> {
+        Ok(self.models.check_vacancy_for(model, self.visitor)?)
+    }
+}
+
 /// Reads one body.
 #[derive(Debug, Clone, Copy)]
 pub struct BodyReader<'a> {
@@ -76,8 +93,8 @@ pub struct BodyReader<'a> {
     pub budget: &'a Budget,
     /// Sender of the body.
     pub peer: Option<Peer>,
-    /// The served models, for a request that waits in a queue: a large body is not read when no queue has a place.
-    pub queues: Option<&'a ModelRegistry>,
+    /// For a request that waits in a queue: a large body is not read when no queue has a place for it.
+    pub queues: Option<Queues<'a>>,
     /// Threads that inflate compressed bodies.
     pub inflating: &'a JobPool,
 }
@@ -91,7 +108,7 @@ impl BodyReader<'_> {
         };
         let Some(coding) = ContentCoding::declared(headers)? else { return Ok(received) };
         // Which model it names is not known before it is inflated.
-        self.queues.map_or(Ok(()), |models| models.check_vacancy_for(None))?;
+        self.queues.map_or(Ok(()), |queues| queues.check(None))?;
         let limit = self.limits.bytes;
         self.inflating.run(move || inflate(received, coding, limit)).await?
     }
@@ -138,19 +155,19 @@ impl BodyReader<'_> {
         if declared <= SMALL_BODY_BYTES {
             return Ok(());
         }
-        self.queues.map_or(Ok(()), |models| models.check_vacancy_for(None))?;
+        self.queues.map_or(Ok(()), |queues| queues.check(None))?;
         Ok(share.check(declared)?)
     }
 
     /// Whether there is a place for the request whose body begins so: in the queue of the model that it names by then,
     /// so that bodies for a model without places leave the memory of bodies to those for others.
     fn check_vacancy(self, beginning: &[u8]) -> Result<(), ApiError> {
-        let Some(models) = self.queues else { return Ok(()) };
-        let name = match models.only() {
+        let Some(queues) = self.queues else { return Ok(()) };
+        let name = match queues.models.only() {
             Some(_) => None,
             None => text_in_beginning(beginning, "model"),
         };
-        Ok(models.check_vacancy_for(name.as_deref())?)
+        queues.check(name.as_deref())
     }
 
     fn keep(self, data: &[u8], bytes: &mut Vec<u8>, share: &mut Share) -> Result<(), ApiError> {

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 
 use super::error::ApiError;
 use crate::batch_store::StoreError;
-use crate::request::{FailureKind, Refusal, ShedReason};
+use crate::request::{FailureKind, Refusal, Shed, ShedReason};
 use crate::telemetry::Outcome;
 
 const OVERLOADED: (StatusCode, &str, Option<&str>) =
@@ -128,6 +128,9 @@ impl ApiError {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::ClientGone => Outcome::Cancelled,
+            Self::TimedOut { .. } => Outcome::Late,
+            Self::Refused(Refusal::Shed(Shed { reason: ShedReason::Deadline { .. }, .. })) => Outcome::Late,
+            Self::Refused(Refusal::Shed(Shed { reason: ShedReason::Quota { .. }, .. })) => Outcome::OverQuota,
             _ => outcome_of(self.status()),
         }
     }
@@ -191,7 +194,8 @@ const fn face_of(error: &StoreError) -> Face {
 pub fn outcome_of(status: StatusCode) -> Outcome {
     match status {
         StatusCode::TOO_MANY_REQUESTS => Outcome::Overloaded,
-        StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => Outcome::Unavailable,
+        StatusCode::SERVICE_UNAVAILABLE => Outcome::Unavailable,
+        StatusCode::GATEWAY_TIMEOUT => Outcome::Late,
         status if status.is_server_error() => Outcome::Failed,
         status if status.is_client_error() => Outcome::Refused,
         _ => Outcome::Completed,

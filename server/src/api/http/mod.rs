@@ -30,7 +30,7 @@ mod trace_facts;
 mod visit;
 
 pub use access_log::AccessLog;
-pub use body::{BodyLimits, BodyPace, BodyReader, Pace, ReceivedBody, SMALL_BODY_BYTES, broken, discard_body};
+pub use body::{BodyLimits, BodyPace, BodyReader, Pace, Queues, ReceivedBody, SMALL_BODY_BYTES, broken, discard_body};
 pub use budget::{Budget, BudgetLimits, Full, Share};
 pub use entrance::Entrance;
 pub use error::ApiError;

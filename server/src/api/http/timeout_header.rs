@@ -15,28 +15,25 @@ pub const SHORTEST_S: f64 = 0.001;
 struct TimeHeader {
     name: &'static str,
     per_second: f64,
-    problem: &'static str,
+    /// Why a value is refused; `None` where one that cannot be read is no fault of the client.
+    problem: Option<&'static str>,
 }
 
 /// The server's own header has the unit of the field `timeout`; Envoy adds the other one to requests of which it knows
-/// how long it will wait for them.
+/// how long it will wait for them. A client knows nothing of that one, so its request is answered whatever is there.
 const HEADERS: [TimeHeader; 2] = [
     TimeHeader {
         name: "x-request-timeout",
         per_second: 1.0,
-        problem: "must be a number of seconds from 0.001 to 86400",
+        problem: Some("must be a number of seconds from 0.001 to 86400"),
     },
-    TimeHeader {
-        name: "x-envoy-expected-rq-timeout-ms",
-        per_second: 1000.0,
-        problem: "must be a number of milliseconds from 1 to 86400000",
-    },
+    TimeHeader { name: "x-envoy-expected-rq-timeout-ms", per_second: 1000.0, problem: None },
 ];
 
 /// The shortest time that headers ask for.
 ///
 /// # Errors
-/// When one cannot be read.
+/// When the client's own cannot be read.
 pub fn asked_timeout(headers: &HeaderMap) -> Result<Option<Duration>, ApiError> {
     let mut shortest: Option<f64> = None;
     for TimeHeader { name, per_second, problem } in &HEADERS {
@@ -44,8 +41,11 @@ pub fn asked_timeout(headers: &HeaderMap) -> Result<Option<Duration>, ApiError> 
             let seconds = value.to_str().ok().and_then(|text| text.trim().parse::<f64>().ok());
             let seconds = seconds.map(|number| number / per_second);
             let asked = seconds.filter(|seconds| (SHORTEST_S..=LONGEST_S).contains(seconds));
-            let asked = asked.ok_or_else(|| ApiError::Invalid { param: (*name).to_owned(), problem })?;
-            shortest = Some(shortest.map_or(asked, |before| before.min(asked)));
+            match (asked, problem) {
+                (Some(asked), _) => shortest = Some(shortest.map_or(asked, |before| before.min(asked))),
+                (None, Some(problem)) => return Err(ApiError::Invalid { param: (*name).to_owned(), problem }),
+                (None, None) => {}
+            }
         }
     }
     Ok(shortest.map(Duration::from_secs_f64))
@@ -72,6 +72,10 @@ mod tests {
         assert_eq!(asked(&[(own, "2.5")]), Ok(Some(Duration::from_millis(2500))));
         assert_eq!(asked(&[(envoy, "15000"), (own, "20")]), Ok(Some(Duration::from_secs(15))));
         assert_eq!(asked(&[(own, "3"), (own, " 2 ")]), Ok(Some(Duration::from_secs(2))));
+        for unreadable in ["0", "soon", "-1", "1e12"] {
+            assert_eq!(asked(&[(envoy, unreadable)]), Ok(None), "a proxy has put it there");
+            assert_eq!(asked(&[(envoy, unreadable), (own, "3")]), Ok(Some(Duration::from_secs(3))));
+        }
     }
 
     #[test]
@@ -82,7 +86,6 @@ mod tests {
             ("x-request-timeout", "-1"),
             ("x-request-timeout", "NaN"),
             ("x-request-timeout", "86401"),
-            ("x-envoy-expected-rq-timeout-ms", "0"),
         ] {
             let Err(ApiError::Invalid { param, .. }) = asked(&[(name, value)]) else { panic!("{name}: {value}") };
             assert_eq!(param, name);

@@ -70,7 +70,11 @@ impl TraceFacts<'_> {
             }
             attributes.extend(self.completed.into_iter().flat_map(of_generation));
         }
-        RequestSpan { name, attributes, has_failed: matches!(self.outcome, Outcome::Failed | Outcome::Unavailable) }
+        RequestSpan {
+            name,
+            attributes,
+            has_failed: matches!(self.outcome, Outcome::Failed | Outcome::Unavailable | Outcome::Late),
+        }
     }
 }
 

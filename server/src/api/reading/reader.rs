@@ -9,8 +9,9 @@ use tokio::time::Instant;
 use super::body_model::served_model;
 use crate::api::Api;
 use crate::api::http::{
-    ApiError, BodyReader, ReceivedBody, RequestAccount, SMALL_BODY_BYTES, Share, asked_timeout, client_of,
+    ApiError, BodyReader, Queues, ReceivedBody, RequestAccount, SMALL_BODY_BYTES, Share, asked_timeout, client_of,
 };
+use crate::overload::{CallKind, Visitor};
 use crate::process::allocator::check_room;
 use crate::registry::ServedModel;
 use crate::request::Refusal;
@@ -46,8 +47,8 @@ pub struct Unread<'a> {
     pub account: &'a RequestAccount,
     /// The request.
     pub request: Request,
-    /// Whether it waits in a queue: a large body is not read while there is no place for it.
-    pub waits_in_queue: bool,
+    /// What it asks for, if it waits in a queue: a large body is not read while there is no place for it.
+    pub queued_as: Option<CallKind>,
 }
 
 /// Reads a request and parses its body with `parse`.
@@ -62,10 +63,12 @@ pub async fn read_request<T: Send + 'static>(
     unread: Unread<'_>,
     parse: impl FnOnce(&[u8], &Api, &Arc<ServedModel>) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<ReadRequest<T>, ApiError> {
-    let Unread { account, request, waits_in_queue } = unread;
+    let Unread { account, request, queued_as } = unread;
     let (head, raw) = request.into_parts();
     let (client, arrived, timeout) = (client_of(&head), Instant::now(), asked_timeout(&head.headers)?);
-    let reader = BodyReader { queues: waits_in_queue.then_some(&api.models), ..api.body_reader(client.peer) };
+    let visitor = queued_as.map(|kind| Visitor { party: client.party(), priority: client.priority, kind });
+    let queues = visitor.as_ref().map(|visitor| Queues { models: &api.models, visitor });
+    let reader = BodyReader { queues, ..api.body_reader(client.peer) };
     let ReceivedBody { bytes, held } = tokio::select! {
         biased;
         read = reader.read(&head.headers, raw) => read?,
@@ -76,16 +79,17 @@ pub async fn read_request<T: Send + 'static>(
         // What is parsed and tokenised of it cannot be refused half-way.
         check_room(PARSED_FACTOR * bytes.len())?;
     }
+    let visitor = visitor.filter(|_| !is_small);
     let (api_of_job, account) = (Arc::clone(api), account.clone());
     let job = move || {
         let api = &*api_of_job;
-        if !is_small && waits_in_queue {
+        if let Some(visitor) = &visitor {
             // Others may have filled the queues since this body began to arrive.
-            api.models.check_vacancy_for(None)?;
+            api.models.check_vacancy_for(None, visitor)?;
         }
         let model = served_model(&api.models, &account, &bytes)?;
-        if !is_small && waits_in_queue {
-            model.engine.check_vacancy()?;
+        if let Some(visitor) = &visitor {
+            model.engine.check_vacancy(visitor)?;
         }
         let asked = parse(&bytes, api, model)?;
         Ok(ReadRequest { model: Arc::clone(model), asked, client, arrived, timeout, held })

@@ -18,6 +18,7 @@ use crate::api::results::Results;
 use crate::api::texts::on_tokenizing_threads;
 use crate::api::turn::{Deadline, Entry, Turn, enter};
 use crate::engine::{Generation, Slots};
+use crate::overload::CallKind;
 use crate::registry::ServedModel;
 use crate::request::{EncodeRequest, GenerationRequest, PromptScores, Readout, Refusal, RequestLengths};
 
@@ -61,12 +62,12 @@ pub async fn admit(
         check_texts(&call, api.limits.truncated_text_bytes, model)?;
         Ok(call)
     };
-    let unread = Unread { account, request, waits_in_queue: true };
+    let unread = Unread { account, request, queued_as: Some(CallKind::Any) };
     let ReadRequest { model, asked: mut call, client, arrived, timeout, held } =
         read_request(api, unread, parse).await?;
     let salt = api.source_sharing.salt(&client, call.cache_salt.as_deref());
     let deadline = Deadline::soonest(arrived, timeout, call.timeout);
-    let (slots, turn) = enter(api, &model, Entry { client: &client, salt, demand: call.demand(), deadline })?;
+    let (slots, turn) = enter(api, &model, Entry { client: &client, salt, demand: call.demand(&model), deadline })?;
     let texts = call.take_texts();
     let job = move |model: &ServedModel| tokenise(&call, texts, model).map(|tokens| (call, tokens));
     // Texts take the room of their bodies until they are ids.

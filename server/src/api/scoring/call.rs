@@ -8,7 +8,9 @@ use crate::api::fields::{Prompt, PromptNames, Prompts, Truncation};
 use crate::api::json::json_bytes;
 use crate::api::texts::about_tokens_of;
 use crate::api::turn::Demand;
+use crate::engine::EngineLimits;
 use crate::overload::Work;
+use crate::registry::ServedModel;
 
 /// A scoring call with defaults filled in.
 #[derive(Debug)]
@@ -84,9 +86,13 @@ impl ScoringCall {
     }
 
     /// Rows and work that the call asks of a model, before its texts are tokens.
-    pub fn demand(&self) -> Demand {
-        let [sources, targets] = [&self.sources, &self.targets].map(|texts| texts.list.iter().map(about_tokens_of));
-        let (sources, targets): (Vec<u64>, Vec<u64>) = (sources.collect(), targets.collect());
+    pub fn demand(&self, model: &ServedModel) -> Demand {
+        let EngineLimits { source_tokens, target_tokens, .. } = *model.limits();
+        let target_limit = if self.method == Method::Embedding { source_tokens } else { target_tokens };
+        let about = |texts: &Prompts, limit: usize| -> Vec<u64> {
+            texts.list.iter().map(|text| about_tokens_of(text, limit)).collect()
+        };
+        let (sources, targets) = (about(&self.sources, source_tokens), about(&self.targets, target_limit));
         let read: u64 = sources.iter().sum();
         let work = match self.method {
             Method::Likelihood { .. } => {

@@ -50,6 +50,7 @@ async fn write(api: &Arc<Api>, asked: Asked<'_>, record: &mut RequestRecord) -> 
             record.submitted(tokens.sources.iter().map(|text| text.len()));
             let mut generations = Generations::new(generations);
             record.unless_cut_off(turn.in_time(api, generations.arrived())).await?;
+            turn.begun();
             let per_token = matches!(call.method, Method::Likelihood { per_token: true, .. });
             let read = likelihoods(generations, &order, record).await?;
             read.into_iter().map(|likelihood| likelihood.score(per_token)).collect()

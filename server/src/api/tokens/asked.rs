@@ -24,7 +24,7 @@ pub async fn receive<T: Send + 'static>(
 ) -> Result<ReadRequest<T>, ApiError> {
     let account = request.extensions().get::<RequestAccount>().cloned();
     let account = account.unwrap_or_else(|| RequestAccount::new(api.entrance.metrics.without_model()));
-    let unread = Unread { account: &account, request, waits_in_queue: false };
+    let unread = Unread { account: &account, request, queued_as: None };
     read_request(api, unread, move |body, api, model| parse(body, api, model)).await
 }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::overload::{Entered, Gate, GateLimits, NewCall, RowsTaken, StepTaken, WaitLimits, Work};
-use crate::request::{CallId, Caller, Party, Shed, ShedReason};
+use crate::overload::{CallKind, Entered, Gate, GateLimits, NewCall, RowsTaken, StepTaken, Visitor, WaitLimits, Work};
+use crate::request::{CallId, Caller, Party, Priority, Shed, ShedReason};
 
 /// Rows that run at once.
 const ROWS: u32 = 4;
@@ -12,9 +12,9 @@ const STEP: Duration = Duration::from_millis(50);
 
 /// A gate that knows the pace of full steps, and in which every row may still get so many tokens.
 fn busy(left: u32) -> Gate {
-    let mut gate = Gate::new(GateLimits { queued_rows: 100, wait: WaitLimits::default() });
+    let mut gate = Gate::new(GateLimits { queued_rows: 100, wait: WaitLimits::default(), draft_rows: 0 });
     let work = Work { source_tokens: 0, target_tokens: ROWS.into() };
-    (0..20).for_each(|_| gate.step(&StepTaken { time: STEP, work, is_full: true }));
+    (0..20).for_each(|_| gate.step(&StepTaken { time: STEP, work, rows: ROWS as usize, is_full: true }));
     gate.rows(RowsTaken { rows: ROWS as usize, is_blocked: false }, (0..ROWS).map(|_| left));
     gate
 }
@@ -61,4 +61,123 @@ fn a_deadline_that_is_sooner_than_answers_come_is_no_sign_of_overload() {
     }
     assert!(!gate.figures(Duration::ZERO).is_overloaded);
     assert!(ask(&mut gate, 50, 100, None).is_ok());
+}
+
+/// A gate that knows steps of 1 row that take 6 ms, and full ones of 64 rows that take 60 ms.
+fn idle(draft_rows: usize) -> Gate {
+    let mut gate = Gate::new(GateLimits { queued_rows: 100, wait: WaitLimits::default(), draft_rows });
+    let mut steps = |rows: u64, millis, is_full| {
+        let work = Work { source_tokens: 0, target_tokens: rows };
+        let time = Duration::from_millis(millis);
+        (0..50).for_each(|_| gate.step(&StepTaken { time, work, rows: rows as usize, is_full }));
+    };
+    steps(64, 60, true);
+    steps(1, 6, false);
+    gate.rows(RowsTaken { rows: 64, is_blocked: false }, std::iter::empty());
+    gate
+}
+
+#[test]
+fn an_idle_server_is_given_what_it_can_answer_in_time_although_full_steps_are_slower() {
+    let ask = |gate: &mut Gate, number, millis| {
+        let caller = Caller { call: CallId(number), ..Caller::default() };
+        let work = Work { source_tokens: 2000, target_tokens: 32 };
+        let time_left = Some(Duration::from_millis(millis));
+        gate.enter(NewCall { caller, rows: 1, work, least: work, time_left, ..NewCall::default() }, Duration::ZERO)
+    };
+    let run = |gate: &mut Gate, rows| gate.rows(RowsTaken { rows: 64, is_blocked: false }, (0..rows).map(|_| 40));
+    let mut gate = idle(0);
+    let entered = ask(&mut gate, 1, 1).expect("whoever comes alone is given a try");
+    assert_eq!(entered.least_time, Duration::ZERO);
+    gate.leave(CallId(1), 1);
+    // A step takes 5.14 ms of its own and 0.857 ms for each row.
+    run(&mut gate, 1);
+    let entered = ask(&mut gate, 2, 200).expect("32 steps are done in time, and the source may be there");
+    assert_eq!(entered.least_time.as_millis(), 192);
+    gate.leave(CallId(2), 1);
+    assert!(matches!(ask(&mut gate, 3, 190), Err(Shed { reason: ShedReason::Deadline { .. }, .. })));
+    run(&mut gate, 29);
+    let Err(Shed { reason: ShedReason::Deadline { needed }, .. }) = ask(&mut gate, 4, 900) else { panic!() };
+    assert_eq!(needed.as_millis(), 960);
+    assert!(ask(&mut gate, 5, 1000).is_ok());
+    let mut gate = idle(16);
+    run(&mut gate, 1);
+    let entered = ask(&mut gate, 1, 25).expect("a step may have 8 tokens of it of which 7 were drafted");
+    assert_eq!(entered.least_time.as_millis(), 24);
+}
+
+#[test]
+fn who_is_not_read_yet_is_refused_only_if_it_could_not_enter_as_what_it_is() {
+    let mut gate = busy(4000);
+    gate.finished(100, 100);
+    let visitor = |kind| Visitor { kind, party: Party::of(b"v"), ..Visitor::default() };
+    for (kind, may_enter) in [(CallKind::Targets, false), (CallKind::Encodings, true), (CallKind::Any, true)] {
+        assert_eq!(gate.may_enter(&visitor(kind), Duration::ZERO), may_enter, "{kind:?}");
+        let idle = Visitor { priority: Priority::Idle, ..visitor(kind) };
+        assert!(gate.may_enter(&idle, Duration::ZERO), "{kind:?}: it waits for as long as it must");
+    }
+    assert_eq!(gate.figures(Duration::ZERO).shed, [0; 4], "looking counts nothing");
+    assert!(gate.check(&visitor(CallKind::Encodings), Duration::ZERO).is_ok());
+    assert!(gate.check(&visitor(CallKind::Targets), Duration::ZERO).is_err());
+    assert_eq!(gate.figures(Duration::ZERO).shed, [0, 1, 0, 0]);
+}
+
+#[test]
+fn who_has_nothing_in_a_full_queue_is_read_as_those_with_more_make_room() {
+    let mut gate = Gate::new(GateLimits { queued_rows: 4, wait: WaitLimits::default(), draft_rows: 0 });
+    let flood = Party::of(b"flood");
+    for number in 1..=4 {
+        let caller = Caller { call: CallId(number), party: flood.clone(), ..Caller::default() };
+        let work = Work { source_tokens: 10, target_tokens: 10 };
+        assert!(gate.enter(NewCall { caller, rows: 1, work, ..NewCall::default() }, Duration::ZERO).is_ok());
+    }
+    let visitor = |party| Visitor { party, ..Visitor::default() };
+    assert!(gate.may_enter(&visitor(Party::of(b"other")), Duration::ZERO));
+    assert!(!gate.may_enter(&visitor(flood), Duration::ZERO));
+    assert_eq!(gate.free(Priority::Interactive), 0, "nobody was recalled for it");
+}
+
+#[test]
+fn nobody_is_recalled_for_a_call_that_does_not_get_its_places_all_the_same() {
+    let mut gate = Gate::new(GateLimits { queued_rows: 4, wait: WaitLimits::default(), draft_rows: 0 });
+    let mut ask = |number, party: &[u8], rows| {
+        let caller = Caller { call: CallId(number), party: Party::of(party), ..Caller::default() };
+        let work = Work { source_tokens: 10, target_tokens: 10 };
+        gate.enter(NewCall { caller, rows, work, ..NewCall::default() }, Duration::ZERO)
+    };
+    let heavy: Vec<Entered> = (1..=3).map(|number| ask(number, b"heavy", 1).unwrap()).collect();
+    let light = ask(4, b"light", 1).unwrap();
+    assert!(ask(5, b"wide", 4).is_err(), "the last place is that of a client with no more than it asks for");
+    assert!(heavy.iter().chain([&light]).all(|entered| entered.recall.shed().is_none()));
+    assert!(ask(6, b"narrow", 1).is_ok());
+    assert!(heavy[2].recall.shed().is_some(), "the youngest of the client with the most");
+}
+
+#[test]
+fn the_queue_lasts_a_step_in_overload_even_where_nobody_is_to_wait() {
+    let wait = WaitLimits { usual: Duration::ZERO, overload_percent: 0 };
+    let mut gate = Gate::new(GateLimits { queued_rows: 100, wait, draft_rows: 0 });
+    let work = Work { source_tokens: 0, target_tokens: 4 };
+    (0..20).for_each(|_| gate.step(&StepTaken { time: STEP, work, rows: 4, is_full: true }));
+    gate.finished(1, 1);
+    let rows = |gate: &mut Gate, left| {
+        gate.rows(RowsTaken { rows: 4, is_blocked: false }, [left; 4].into_iter());
+    };
+    rows(&mut gate, 100);
+    assert!(ask(&mut gate, 1, 1, None).is_err());
+    assert!(gate.figures(Duration::ZERO).is_overloaded);
+    rows(&mut gate, 1);
+    assert!(ask(&mut gate, 2, 1, None).is_ok(), "a row is free after this step");
+}
+
+#[test]
+fn where_nothing_runs_something_may_begin_however_much_began_before() {
+    let mut gate = busy(4000);
+    gate.finished(100, 100);
+    assert!(ask(&mut gate, 1, 100, None).is_err());
+    assert_eq!(gate.starts(Duration::ZERO).begin, 1);
+    gate.begun(30);
+    assert_eq!(gate.starts(Duration::ZERO).begin, 0);
+    gate.rows(RowsTaken { rows: ROWS as usize, is_blocked: false }, std::iter::empty());
+    assert_eq!(gate.starts(Duration::ZERO).begin, 1);
 }

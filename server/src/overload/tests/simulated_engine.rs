@@ -5,15 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fair_turns::{Costs, FairTurns};
-use crate::overload::{Gate, GateLimits, NewCall, Recall, RowsTaken, StepTaken, WaitLimits, Work};
+use crate::overload::{Gate, GateLimits, NewCall, Recall, RowsTaken, StartLimits, StepTaken, WaitLimits, Work};
 use crate::request::{CallId, Caller, Party, Shed};
 
-/// Time of a step: a part of its own, and one for each row and each source token.
-const STEP: Duration = Duration::from_millis(5);
-const ROW: Duration = Duration::from_micros(250);
-const SOURCE_TOKEN: Duration = Duration::from_micros(120);
-/// Rows that run at once.
-const ROWS: usize = 64;
+/// What steps cost.
+#[derive(Debug, Clone, Copy)]
+pub struct Machine {
+    /// Rows that run at once.
+    pub rows: usize,
+    /// Time of a step of its own, and for each row and each source token in it.
+    pub step: Duration,
+    pub row: Duration,
+    pub source_token: Duration,
+}
 
 /// Requests of one client.
 #[derive(Debug, Clone, Copy)]
@@ -82,8 +86,11 @@ pub struct SimulatedEngine {
     pub start: Duration,
     /// Most calls that ever waited.
     pub longest_queue: usize,
+    machine: Machine,
     /// Requests enter whatever the gate says of their wait.
     is_patient: bool,
+    /// Times at which clients that ask one request after the other may ask again, of those whose requests ended.
+    free: Vec<Duration>,
     turns: FairTurns<Job>,
     /// Calls that wait, and who made them.
     waiting: BTreeMap<CallId, (&'static str, Arc<Recall>)>,
@@ -94,28 +101,35 @@ pub struct SimulatedEngine {
 }
 
 impl SimulatedEngine {
-    /// An idle engine.
-    pub fn new(seed: u64) -> Self {
-        let limits = GateLimits { queued_rows: 1024, wait: WaitLimits::default() };
-        Self {
+    /// An idle engine, after its self-test.
+    pub fn new(machine: Machine, seed: u64) -> Self {
+        let limits = GateLimits { queued_rows: 1024, wait: WaitLimits::default(), draft_rows: 0 };
+        let mut engine = Self {
             gate: Gate::new(limits),
             fates: BTreeMap::new(),
             now: Duration::ZERO,
             start: Duration::ZERO,
             longest_queue: 0,
+            machine,
             is_patient: false,
+            free: Vec::new(),
             turns: FairTurns::default(),
             waiting: BTreeMap::new(),
             running: Vec::new(),
             random: seed,
             calls: 0,
             first_counted: CallId(0),
-        }
+        };
+        engine.burst(Load { client: "self-test", rate: 0.0, source: 1, most: 1, mean: 1, timeout: None }, 1);
+        engine.finish();
+        engine.begin_to_count();
+        engine
     }
 
     /// Runs under these loads for so long; what is unfinished then goes on later.
     pub fn run(&mut self, loads: &[Load], time: Duration) {
         let end = self.now + time;
+        self.free.clear();
         let mut next: Vec<Duration> = loads.iter().map(|load| self.now + self.gap(load.rate)).collect();
         while self.now < end {
             for (load, next) in loads.iter().zip(&mut next) {
@@ -131,11 +145,27 @@ impl SimulatedEngine {
         }
     }
 
+    /// Runs so many clients for so long, each of which asks its next request when the one before it is answered, or
+    /// as long after a refusal as it is told.
+    pub fn run_clients(&mut self, load: &Load, clients: usize, time: Duration) {
+        let end = self.now + time;
+        self.free = vec![self.now; clients];
+        while self.now < end {
+            let (due, later) = std::mem::take(&mut self.free).into_iter().partition(|time| *time <= self.now);
+            self.free = later;
+            Vec::into_iter(due).for_each(|time| self.arrive(load, time));
+            self.step();
+            if self.running.is_empty() && self.turns.is_empty() {
+                self.now = self.free.iter().copied().min().unwrap_or(end).max(self.now);
+            }
+        }
+    }
+
     /// Requests a second that are answered if the queue is never empty.
-    pub fn capacity(load: Load) -> f64 {
-        let mut engine = Self { is_patient: true, ..Self::new(1) };
+    pub fn capacity(machine: Machine, load: Load) -> f64 {
+        let mut engine = Self { is_patient: true, ..Self::new(machine, 1) };
         while engine.now < Duration::from_secs(60) {
-            while engine.turns.len() < 2 * ROWS {
+            while engine.turns.len() < 2 * machine.rows {
                 engine.arrive(&load, engine.now);
             }
             engine.step();
@@ -191,59 +221,65 @@ impl SimulatedEngine {
                 self.turns.push(&caller, [job]);
                 self.longest_queue = self.longest_queue.max(self.turns.len());
             }
-            Err(shed) => fate.shed.push(shed),
+            Err(shed) => {
+                self.free.push(self.now + shed.retry_after);
+                fate.shed.push(shed);
+            }
         }
     }
 
     fn step(&mut self) {
         self.drop_recalled();
         let (mut begun, mut source_tokens) = (Vec::new(), 0);
-        let mut starts = self.gate.starts(self.now).unwrap_or(ROWS);
-        while self.running.len() < ROWS && starts > 0 {
-            starts -= 1;
+        let StartLimits { begin, running } = self.gate.starts(self.now);
+        while self.running.len() < running.min(self.machine.rows) && begun.len() < begin {
             let Some(job) = self.turns.next(|_, _| true) else { break };
             self.waiting.remove(&job.call);
             begun.push(job.call);
             source_tokens += job.source;
             self.running.push(job);
         }
-        let blocked = self.turns.len();
+        self.gate.begun(begun.len());
         let rows = self.running.len();
         if rows == 0 {
             return;
         }
-        let time = STEP + ROW * rows as u32 + SOURCE_TOKEN * source_tokens as u32;
+        let Machine { step, row, source_token, .. } = self.machine;
+        let time = step + row * rows as u32 + source_token * source_tokens as u32;
         self.now += time;
         let (gate, fates, now, first) = (&mut self.gate, &mut self.fates, self.now, self.first_counted);
+        let free = &mut self.free;
         self.running.retain_mut(|job| {
             job.generated += 1;
             let goes_on = job.generated < job.tokens;
             if !goes_on {
                 gate.finished(job.most, job.generated);
+                free.push(now);
                 if job.call >= first {
                     fates.entry(job.client).or_default().answered.push(now - job.arrived);
                 }
             }
             goes_on
         });
-        let step = StepTaken { time, work: Work { source_tokens, target_tokens: rows as u64 }, is_full: blocked > 0 };
+        let work = Work { source_tokens, target_tokens: rows as u64 };
+        let step = StepTaken { time, work, rows, is_full: !self.turns.is_empty() };
         let left = self.running.iter().map(|job| job.most - job.generated);
         gate.step(&step);
-        gate.rows(RowsTaken { rows: ROWS, is_blocked: blocked > 0 && starts > 0 }, left);
+        gate.rows(RowsTaken { rows: self.machine.rows, is_blocked: false }, left);
         begun.into_iter().for_each(|call| gate.leave(call, 1));
     }
 
     /// Recalled calls leave the queue at once.
     fn drop_recalled(&mut self) {
-        let Self { waiting, turns, fates, first_counted, .. } = self;
+        let Self { waiting, turns, fates, first_counted, free, now, .. } = self;
         waiting.retain(|call, (client, recall)| {
-            let shed = recall.shed();
-            if shed.is_some() {
-                turns.remove(call, |_| true);
-                let shed = shed.filter(|_| call >= first_counted);
-                fates.entry(client).or_default().shed.extend(shed);
+            let Some(shed) = recall.shed() else { return true };
+            free.push(*now + shed.retry_after);
+            turns.remove(call, |_| true);
+            if call >= first_counted {
+                fates.entry(client).or_default().shed.push(shed);
             }
-            shed.is_none()
+            false
         });
     }
 

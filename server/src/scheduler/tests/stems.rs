@@ -6,6 +6,7 @@ use super::constraints::exact;
 use super::fake_model::{END, VOCABULARY};
 use super::one_of::OneOf;
 use super::world::{LIMITS, World, asks, source, with_pages};
+use crate::overload::StartLimits;
 use crate::request::{
     BeamSearch, Constrain, Constraint, ConstraintError, ConstraintState, EarlyStopping, GenerationRequest,
 };
@@ -90,10 +91,10 @@ fn a_search_keeps_its_stems_where_nobody_may_begin() {
     let mut world = keeping();
     let (before, free) = (stems(&world), world.scheduler.counts().free);
     world.submit(asks(&source(9, 16 * free), 3));
-    world.scheduler.limit_starts(Some(0));
+    world.scheduler.limit_starts(StartLimits { begin: 0, ..StartLimits::default() });
     world.step();
     assert!(stems(&world) >= before);
-    world.scheduler.limit_starts(None);
+    world.scheduler.limit_starts(StartLimits::default());
     world.step();
     assert_eq!(world.scheduler.running.len(), 2, "it begins with the pages of stems");
     world.run();

@@ -1,7 +1,8 @@
 //! Calls take turns, and none has all rows.
 
 use super::world::{LIMITS, World, asks, caller, source};
-use crate::request::{Caller, GenerationRequest, Party, RequestId};
+use crate::overload::StartLimits;
+use crate::request::{BeamSearch, Caller, GenerationRequest, Party, Priority, RequestDefaults, RequestId};
 use crate::scheduler::SchedulerLimits;
 
 const NARROW: SchedulerLimits = SchedulerLimits { running_rows: 4, call_rows: 3, ..LIMITS };
@@ -85,15 +86,59 @@ fn a_client_s_flood_of_calls_delays_another_client_by_one_turn() {
 fn no_more_sequences_begin_in_a_step_than_it_is_told_to_begin() {
     let mut world = World::new(SchedulerLimits { running_rows: 4, ..LIMITS });
     (1..=4).for_each(|name| _ = world.submit(asks(&source(name, 4), 9)));
-    world.scheduler.limit_starts(Some(2));
+    let begin = |begin| StartLimits { begin, ..StartLimits::default() };
+    world.scheduler.limit_starts(begin(2));
     world.step();
     assert_eq!((world.scheduler.running.len(), world.scheduler.rows_taken().is_blocked), (2, false));
-    world.scheduler.limit_starts(Some(0));
+    assert_eq!((world.scheduler.rows_begun(), world.scheduler.is_full()), (2, true), "others were not to begin yet");
+    world.scheduler.limit_starts(begin(0));
     world.step();
     assert_eq!(world.scheduler.running.len(), 2);
-    world.scheduler.limit_starts(None);
+    world.scheduler.limit_starts(StartLimits::default());
     world.step();
     assert_eq!(world.scheduler.running.len(), 4);
+    world.run();
+    world.check_answers();
+}
+
+#[test]
+fn no_more_rows_run_than_it_is_told_to_run_but_for_a_sequence_that_has_more() {
+    let mut world = World::new(SchedulerLimits { running_rows: 8, ..LIMITS });
+    (1..=8).for_each(|name| _ = world.submit(asks(&source(name, 4), 9)));
+    world.scheduler.limit_starts(StartLimits { running: 3, ..StartLimits::default() });
+    world.step();
+    let taken = world.scheduler.rows_taken();
+    assert_eq!((world.scheduler.running_rows(), world.scheduler.is_full(), taken.is_blocked), (3, true, false));
+    world.scheduler.limit_starts(StartLimits::default());
+    world.step();
+    assert_eq!(world.scheduler.running_rows(), 8);
+    world.scheduler.limit_starts(StartLimits { running: 3, ..StartLimits::default() });
+    world.step();
+    assert_eq!(world.scheduler.running_rows(), 8, "who runs goes on");
+    world.run();
+    let wide = world.submit(GenerationRequest {
+        beams: Some(BeamSearch { width: 5, ..RequestDefaults::SEARCH }),
+        ..asks(&source(9, 4), 4)
+    });
+    world.scheduler.limit_starts(StartLimits { running: 3, ..StartLimits::default() });
+    world.step();
+    assert_eq!(rows_of(&world, wide), 1, "its five rows are more than may run");
+    world.run();
+    world.check_answers();
+}
+
+#[test]
+fn idle_sequences_give_up_rows_beyond_the_limit_to_interactive_ones_only() {
+    let mut world = World::new(SchedulerLimits { running_rows: 4, ..LIMITS });
+    let idle = Caller { priority: Priority::Idle, ..caller(1) };
+    let ids = [1, 2, 3, 4].map(|name| world.submit_as(&idle, asks(&source(name, 4), 9)));
+    world.step();
+    assert_eq!(world.scheduler.running_rows(), 4);
+    let interactive = world.submit(asks(&source(5, 4), 9));
+    world.scheduler.limit_starts(StartLimits { running: 2, ..StartLimits::default() });
+    world.step();
+    assert_eq!(rows_of(&world, interactive), 1);
+    assert_eq!(ids.iter().map(|id| rows_of(&world, *id)).sum::<usize>(), 1, "two rows may run");
     world.run();
     world.check_answers();
 }
