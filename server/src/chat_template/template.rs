@@ -26,6 +26,8 @@ pub const PLAIN: &str = "\
 
 /// Bytes of a template's text. Published ones take some KiB.
 const TEMPLATE_BYTES: usize = 1 << 20;
+/// Characters of one of its lines: the library's positions in a line are 16 bits wide, and overflow beyond.
+const LINE_CHARACTERS: usize = 65_000;
 /// Calls inside one another.
 const RECURSION: usize = 100;
 const NAME: &str = "chat";
@@ -48,6 +50,12 @@ pub enum CompileError {
     TooLong {
         /// Its length.
         bytes: usize,
+    },
+    /// One of its lines is longer than the library can name places in.
+    #[error("one of its lines has {characters} characters; at most {LINE_CHARACTERS} are taken: break it inside a tag")]
+    LongLine {
+        /// Length of the line.
+        characters: usize,
     },
     /// It is no template that this program can run.
     #[error("{0}")]
@@ -86,6 +94,10 @@ impl ChatTemplate {
     pub fn compile(text: &str, special_tokens: Vec<(String, String)>, steps: u64) -> Result<Self, CompileError> {
         if text.len() > TEMPLATE_BYTES {
             return Err(CompileError::TooLong { bytes: text.len() });
+        }
+        let longest = text.split('\n').map(|line| line.chars().count()).max().unwrap_or(0);
+        if longest > LINE_CHARACTERS {
+            return Err(CompileError::LongLine { characters: longest });
         }
         let mut environment = Environment::new();
         environment.set_trim_blocks(true);

@@ -145,3 +145,13 @@ fn the_time_is_told_in_the_format_asked_for() {
     assert_eq!(render("{{ strftime_now('%Y') | length }}").unwrap(), "4");
     assert!(matches!(render("{{ strftime_now('%') }}"), Err(RenderError::Failed(_))));
 }
+
+#[test]
+fn a_line_that_is_too_long_to_name_places_in_is_refused() {
+    // An error at a place that 16 bits cannot name used to be a panic.
+    let broken = format!("{}{{{{ ' }}}}", " ".repeat(70_000));
+    let refused = ChatTemplate::compile(&broken, Vec::new(), STEPS).unwrap_err();
+    assert!(matches!(refused, CompileError::LongLine { characters: 70_007 }), "{refused}");
+    let short = format!("{}{{{{ ' }}}}", " ".repeat(60_000));
+    assert!(matches!(ChatTemplate::compile(&short, Vec::new(), STEPS), Err(CompileError::Syntax(_))));
+}
