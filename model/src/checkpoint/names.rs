@@ -192,8 +192,8 @@ impl Spelling {
                 Self { usual: "model.", other: "" },
                 Self { usual: "model.encoder.", other: "model.encoder.text_model." },
                 Self { usual: "model.encoder.", other: "encoder.text_model." },
-                Self { usual: "model.encoder.embed_tokens.w", other: "model.decoder.embed_tokens.w" },
-                Self { usual: "model.encoder.embed_tokens.w", other: "decoder.embed_tokens.w" },
+                Self { usual: "model.encoder.embed_tokens.", other: "model.decoder.embed_tokens." },
+                Self { usual: "model.encoder.embed_tokens.", other: "decoder.embed_tokens." },
             ],
         }
     }

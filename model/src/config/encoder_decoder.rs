@@ -167,6 +167,9 @@ pub(super) fn read_pair(fields: &DocumentFields<'_>, problems: &mut Problems) ->
     let tokens = read_tokens(&TokenFields { top, decoder: &decoder_fields, generation, vocab }, problems);
 
     let (encoder, decoder, tokens) = (encoder?, decoder?, tokens?);
+    if layers == Generation::Gemma3 {
+        check_one_table(&encoder, &decoder, tied, problems);
+    }
     Some(ModelConfig {
         encoder,
         decoder,
@@ -222,6 +225,19 @@ fn stack_fields<'a>(top: &Fields<'a>, stack: &str, problems: &mut Problems) -> O
 /// it, and no tensor depends on it.
 fn check_vocabularies(encoder: &Fields<'_>, decoder: &Fields<'_>, problems: &mut Problems) {
     check_alike("vocab_size", encoder, decoder, problems);
+}
+
+/// Both stacks of the second generation and the output have one table. transformers gives the decoder a table of its own
+/// where nothing is tied.
+fn check_one_table(encoder: &StackConfig, decoder: &StackConfig, tied: bool, problems: &mut Problems) {
+    if !tied {
+        problems.add("tie_word_embeddings", "is false; only one table for encoder, decoder and output is supported");
+    }
+    // A stack that does not write its vocabulary has that of the top.
+    if encoder.vocab != decoder.vocab {
+        let reason = format!("is {} in the encoder and {} in the decoder", encoder.vocab, decoder.vocab);
+        problems.add("vocab_size", reason);
+    }
 }
 
 fn check_alike(field: &str, encoder: &Fields<'_>, decoder: &Fields<'_>, problems: &mut Problems) {

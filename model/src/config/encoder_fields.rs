@@ -28,7 +28,7 @@ pub(super) fn read_encoder(
         return Some(stack);
     }
     let mut named = [encoder, top].into_iter();
-    let token = named.find_map(|place| place.token(END_OF_IMAGE, Some(stack.vocab), problems));
+    let token = named.find_map(|place| place.token(END_OF_IMAGE, None, problems));
     let token = token.unwrap_or(DEFAULT_END_OF_IMAGE);
     // A vocabulary that ends before it has no such token, and the vector is never looked up.
     Some(StackConfig { own_row_token: ((token as usize) < stack.vocab).then_some(token), ..stack })

@@ -9,12 +9,15 @@ use serde_json::{Value, json};
 
 use super::document::{ConfigDocument, GEMMA2, GEMMA3_TEXT};
 use super::fields::{Fields, Problems};
+use super::stack_fields::MAX_LAYERS;
 use crate::error::{Error, Result};
 
 /// Largest size of anything, so that no setting can be absurd; `stack_fields` has a limit for each.
 const MAX_SIZE: usize = 1 << 24;
 /// Rotary base of Gemma 2, and of the sliding layers of Gemma 3.
 const LOCAL_ROPE_THETA: f32 = 10_000.0;
+/// Window of Gemma 2, which its first files do not name.
+const GEMMA2_WINDOW: usize = 4096;
 /// Layers of the models whose queries are scaled by the width for each head, not by the width of a head.
 const GEMMA2_27B_LAYERS: usize = 46;
 const GEMMA3_27B_LAYERS: usize = 62;
@@ -46,7 +49,7 @@ impl GgufModel<'_> {
             "gemma3" => self.gemma3(&Prefixed { fields: &fields, prefix: architecture }, &mut problems),
             found => {
                 let (path, found) = (self.path.to_owned(), found.to_owned());
-                return Err(Error::ModelType { path, found, expected: "gemma2 or gemma3" });
+                return Err(Error::ModelType { path, found, expected: "gemma2" });
             }
         };
         let config = problems.value_or_error(self.path, config)?;
@@ -55,7 +58,9 @@ impl GgufModel<'_> {
 
     fn gemma2(self, settings: &Prefixed<'_>, problems: &mut Problems) -> Option<Value> {
         let mut config = self.common(settings, problems);
-        let layers = settings.size("block_count", problems);
+        let layers = settings.layers(problems);
+        let window = settings.size_if_any("attention.sliding_window", problems).unwrap_or(GEMMA2_WINDOW);
+        config["sliding_window"] = json!(window);
         config["architectures"] = json!(["Gemma2ForCausalLM"]);
         config["model_type"] = json!(GEMMA2);
         config["layer_types"] = layer_types(layers?, 2);
@@ -72,13 +77,14 @@ impl GgufModel<'_> {
 
     fn gemma3(self, settings: &Prefixed<'_>, problems: &mut Problems) -> Option<Value> {
         let mut config = self.common(settings, problems);
-        let layers = settings.size("block_count", problems);
+        let layers = settings.layers(problems);
         let theta = settings.number("rope.freq_base", problems).unwrap_or(1_000_000.0);
         let full = match settings.number("rope.scaling.factor", problems) {
             Some(factor) => json!({"rope_type": "linear", "rope_theta": theta, "factor": factor}),
             None => json!({"rope_type": "default", "rope_theta": theta}),
         };
         let local = settings.number("rope.freq_base_swa", problems).unwrap_or(LOCAL_ROPE_THETA);
+        config["sliding_window"] = json!(settings.size("attention.sliding_window", problems));
         config["architectures"] = json!(["Gemma3ForCausalLM"]);
         config["model_type"] = json!(GEMMA3_TEXT);
         config["layer_types"] = layer_types(layers?, 6);
@@ -123,11 +129,10 @@ impl GgufModel<'_> {
             "intermediate_size": settings.size("feed_forward_length", problems),
             "max_position_embeddings": settings.size("context_length", problems),
             "num_attention_heads": settings.size("attention.head_count", problems),
-            "num_hidden_layers": settings.size("block_count", &mut Problems::default()),
+            "num_hidden_layers": settings.layers(&mut Problems::default()),
             "num_key_value_heads": settings.size("attention.head_count_kv", problems),
             "pad_token_id": ids.token("tokenizer.ggml.padding_token_id", self.vocab, problems).unwrap_or(0),
             "rms_norm_eps": settings.number("attention.layer_norm_rms_epsilon", problems).map(decimal),
-            "sliding_window": settings.size("attention.sliding_window", problems),
             "tie_word_embeddings": self.is_tied,
             "vocab_size": self.vocab,
         })
@@ -143,6 +148,16 @@ struct Prefixed<'a> {
 impl Prefixed<'_> {
     fn size(&self, name: &str, problems: &mut Problems) -> Option<usize> {
         self.fields.size(&self.name(name), MAX_SIZE, problems)
+    }
+
+    fn size_if_any(&self, name: &str, problems: &mut Problems) -> Option<usize> {
+        self.fields.get(&self.name(name))?;
+        self.size(name, problems)
+    }
+
+    /// Number of layers. Each has an entry in the configuration.
+    fn layers(&self, problems: &mut Problems) -> Option<usize> {
+        self.fields.size(&self.name("block_count"), MAX_LAYERS, problems)
     }
 
     fn number(&self, name: &str, problems: &mut Problems) -> Option<f32> {
@@ -162,7 +177,7 @@ fn layer_types(layers: usize, period: usize) -> Value {
 
 /// Scores are multiplied by this to the power -1/2: the width of a head but in the largest model.
 fn query_scalar(settings: &Prefixed<'_>, largest_layers: usize, problems: &mut Problems) -> Option<Value> {
-    let layers = settings.size("block_count", &mut Problems::default())?;
+    let layers = settings.layers(&mut Problems::default())?;
     if layers != largest_layers {
         return Some(json!(settings.size("attention.key_length", &mut Problems::default())?));
     }
@@ -226,6 +241,16 @@ mod tests {
     }
 
     #[test]
+    fn the_first_files_of_gemma2_name_no_window_and_no_file_may_have_endless_layers() {
+        let mut settings = settings("gemma2");
+        settings.as_object_mut().unwrap().remove("gemma2.attention.sliding_window");
+        assert_eq!(document(&settings).unwrap().json()["sliding_window"], 4096);
+        settings["gemma2.block_count"] = json!(1 << 24);
+        let message = document(&settings).unwrap_err().to_string();
+        assert!(message.contains("gemma2.block_count is 16777216"), "{message}");
+    }
+
+    #[test]
     fn the_largest_models_scale_queries_by_the_width_for_each_head() {
         let mut settings = settings("gemma2");
         settings["gemma2.block_count"] = json!(46);
@@ -261,6 +286,6 @@ mod tests {
             assert_eq!(message.matches(name).count(), 1, "{message}");
         }
         let message = document(&json!({"general.architecture": "llama"})).unwrap_err().to_string();
-        assert!(message.contains("llama") && message.contains("gemma2 or gemma3"), "{message}");
+        assert!(message.contains("llama") && message.contains("only \"gemma2\""), "{message}");
     }
 }

@@ -43,6 +43,10 @@ fn read_scaling(rope: &Fields<'_>, problems: &mut Problems) -> Option<RopeScalin
     let kind = if rope.get("rope_type").is_some() { "rope_type" } else { "type" };
     check_partial(rope, problems);
     match rope.text(kind, problems) {
+        None if rope.positive_if_any("factor", problems).is_some_and(|factor| factor != 1.0) => {
+            problems.add(rope.name("rope_type"), "is missing beside a factor");
+            None
+        }
         None | Some("default") => Some(RopeScaling::None),
         Some("linear") => rope.positive("factor", problems).map(|factor| RopeScaling::Linear { factor }),
         Some(found) => {

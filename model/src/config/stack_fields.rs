@@ -12,7 +12,7 @@ const MAX_WIDTH: usize = 1 << 18;
 /// Number of layers of which Gemma 3 has one full one.
 const PERIOD: usize = 6;
 /// Most layers of a stack.
-const MAX_LAYERS: usize = 1 << 12;
+pub(super) const MAX_LAYERS: usize = 1 << 12;
 /// Most tokens, of a vocabulary or of a sequence.
 const MAX_TOKENS: usize = 1 << 24;
 
