@@ -18,6 +18,8 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)
 const REPEATS: u32 = 5;
 /// `code` of the error of a server that is about to end.
 const ENDING: &[u8] = b"\"shutting_down\"";
+/// `code` of the error of a server whose system has no memory for the request, and may never have.
+const NO_MEMORY: &[u8] = b"\"out_of_memory\"";
 
 /// Where requests go.
 #[derive(Debug, Clone)]
@@ -44,14 +46,16 @@ pub async fn answer(destination: Destination, request: BatchRequest) -> Option<O
             return Some(Outcome::Refused { code: "internal_error", message: "the answer was cut off".to_owned() });
         };
         let may_pass = head.headers.get("x-should-retry").is_none_or(|value| value != "false");
+        let says = |code: &[u8]| body.windows(code.len()).any(|part| part == code);
+        let has_failed = head.status == StatusCode::INTERNAL_SERVER_ERROR || says(NO_MEMORY);
         match head.status {
-            StatusCode::INTERNAL_SERVER_ERROR if may_pass && failures < REPEATS => {
+            _ if has_failed && may_pass && failures < REPEATS => {
                 failures += 1;
                 tokio::time::sleep(pause).await;
                 pause = longest.min(2 * pause);
             }
-            StatusCode::SERVICE_UNAVAILABLE if body.windows(ENDING.len()).any(|part| part == ENDING) => return None,
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+            StatusCode::SERVICE_UNAVAILABLE if says(ENDING) => return None,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS if !has_failed => {
                 tokio::time::sleep(pause).await;
                 pause = longest.min(2 * pause);
             }

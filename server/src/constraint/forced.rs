@@ -13,6 +13,9 @@ use crate::request::ConstraintError;
 /// Bytes without a choice behind which the memory of more is counted. Few forms have as many.
 const MANY: usize = 256;
 
+/// Bytes that a form with limits in tokens may force: each may make a row, and rows are not counted there.
+const MOST_BEFORE_LIMITS_IN_TOKENS: usize = 1 << 14;
+
 /// Checks that a parser, at a place where the text may not end, keeps at most so many bytes of memory of what is forced
 /// there.
 ///
@@ -27,7 +30,7 @@ pub fn check(parser: &mut Parser, most_bytes: usize) -> Result<(), ConstraintErr
     }
     if parser.grammar().lexer_spec().has_max_tokens {
         // Where texts have limits in tokens, they cannot be followed by bytes.
-        let most = most_bytes / BYTE_BYTES;
+        let most = MOST_BEFORE_LIMITS_IN_TOKENS.min(most_bytes / BYTE_BYTES);
         return if without_choice(parser, most).len() < most { Ok(()) } else { too_much() };
     }
     // A parser of its own goes on by the bytes, up to where the text may end: nothing is forced there.
