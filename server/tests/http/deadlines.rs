@@ -144,7 +144,7 @@ async fn a_quota_gets_back_what_requests_asked_for_whose_work_never_began() {
     queued.events.send(news).unwrap();
     failed.await.unwrap().error(500, None, Some("internal_error"));
     let begun = app.spawn(body.clone());
-    let running = hand.submission().await;
+    let running = hand.submission_after_cancellations().await;
     running.events.send(GenerationEvent::Started { cached_tokens: 0 }).unwrap();
     running.events.send(token(0, ids("a")[0])).unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;

@@ -32,6 +32,17 @@ impl Hand {
         }
     }
 
+    /// Waits for a request; cancellations of earlier ones, which may be sent late, are passed over.
+    pub async fn submission_after_cancellations(&mut self) -> Submission {
+        loop {
+            match self.command().await {
+                Command::Submit(submission) => return submission,
+                Command::Cancel { .. } => {}
+                other => panic!("not a submission: {other:?}"),
+            }
+        }
+    }
+
     pub async fn encode_submission(&mut self) -> EncodeSubmission {
         match self.command().await {
             Command::Encode(submission) => submission,
