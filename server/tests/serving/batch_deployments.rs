@@ -69,5 +69,8 @@ fn a_pod_of_the_kubernetes_job_answers_its_shard() {
         pod
     });
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert_eq!(names(&folder.path().join("results-1.jsonl")), ["r1", "r9"]);
+    let mut names = names(&folder.path().join("results-1.jsonl"));
+    // Results come as they are finished.
+    names.sort();
+    assert_eq!(names, ["r1", "r9"]);
 }
