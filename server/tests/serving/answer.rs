@@ -109,6 +109,11 @@ impl Choice {
 
 /// The next event of a stream.
 pub async fn next_event(body: &mut Body) -> String {
-    let frame = tokio::time::timeout(PATIENCE, body.frame()).await.expect("an event").expect("not the end").unwrap();
-    String::from_utf8(frame.into_data().unwrap().into()).unwrap()
+    next_event_if_any(body).await.expect("not the end")
+}
+
+/// The next event of a stream, unless it is over.
+pub async fn next_event_if_any(body: &mut Body) -> Option<String> {
+    let frame = tokio::time::timeout(PATIENCE, body.frame()).await.expect("an event or the end")?.unwrap();
+    Some(String::from_utf8(frame.into_data().unwrap().into()).unwrap())
 }
