@@ -8,9 +8,9 @@ Each run of a round sends as many streamed completions at equal intervals, for s
 answers of exactly so many tokens. The order changes from round to round. Prints a table of the medians over the rounds
 in Markdown, and fails if another client differs from `loadtest` by more percent than `--within`.
 
-Without `--url` it starts a server of the demo: `server` and `loadtest` are those that `cargo build` makes, or those that
-`ENCDEC_SERVER` and `ENCDEC_LOADTEST` name. Needs nothing else but Python. `loadtest` counts latencies from when a request
-was due; the mean time from there to its sending is taken off, because the others count from the sending.
+Without `--url` it starts a server of the demo: `server` and `loadtest` are those that `cargo build` makes, or those
+that `ENCDEC_SERVER` and `ENCDEC_LOADTEST` name. Needs nothing else but Python. `loadtest` counts latencies from when a
+request was due; the mean time from there to its sending is taken off, because the others count from the sending.
 """
 import argparse
 import asyncio
@@ -153,7 +153,9 @@ def main():
         cells = [f"{figure:.2f}" + (f" ({difference:+.1f} %)" if name != "loadtest" else "")
                  for figure, difference in zip(figures, differences)]
         print(f"| {name} |", " | ".join(cells), "|")
-        far += [f"{name}: {figure}" for figure, difference in zip(FIGURES, differences) if abs(difference) > asked.within]
+        far += [
+            f"{name}: {figure}" for figure, difference in zip(FIGURES, differences) if abs(difference) > asked.within
+        ]
     if far:
         raise SystemExit(f"more than {asked.within:g} % apart: {', '.join(far)}")
 

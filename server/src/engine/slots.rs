@@ -135,7 +135,7 @@ impl QueueSlots {
         self.state().gate.rows(taken, left);
     }
 
-    /// What may begin with the next step.
+    /// Limits of the sequences that begin with the next step.
     pub fn starts(&self) -> StartLimits {
         self.state().gate.starts(self.now())
     }

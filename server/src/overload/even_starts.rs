@@ -5,7 +5,7 @@
 /// not taken together, or they would be freed together for ever, and who comes in between would wait for all of them.
 const STARTS: f64 = 1.25;
 
-/// What may begin with the step that is to be planned.
+/// Limits of the sequences that begin with the step that is to be planned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StartLimits {
     /// Rows that sequences may begin with, or one sequence that has more.
@@ -28,7 +28,7 @@ pub struct EvenStarts {
     pub running: Option<usize>,
     /// Rows that may begin with each step; any number when absent.
     per_step: Option<f64>,
-    /// Those that may with the next one. A sequence of several rows may have taken more.
+    /// Rows that may begin with the next one; below 0 when a sequence of several rows has taken more.
     left: f64,
 }
 
@@ -56,7 +56,7 @@ impl EvenStarts {
         }
     }
 
-    /// What may begin now.
+    /// The limits now.
     pub fn limits(&self) -> StartLimits {
         let none = StartLimits::default();
         StartLimits {

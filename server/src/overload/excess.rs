@@ -8,7 +8,7 @@ use std::time::Duration;
 const CALM: Duration = Duration::from_secs(1);
 /// More work than all rows do in this time is not remembered, so that overload ends soon after the flood.
 const MOST_S: f64 = 2.0;
-/// Of large calls some are remembered, however long each takes.
+/// Calls that are remembered, however long each takes.
 const MOST_CALLS: f64 = 4.0;
 
 /// More calls than can be answered. Work is in seconds of one row.

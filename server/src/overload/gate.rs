@@ -163,7 +163,7 @@ impl Gate {
         self.waiting.settle(call, work.units(self.pace.share()));
     }
 
-    /// What may begin with the step that is to be planned.
+    /// Limits of the sequences that begin with the step that is to be planned.
     pub fn starts(&mut self, now: Duration) -> StartLimits {
         let rows = self.most_rows();
         if let Some(excess) = &mut self.excess {

@@ -6,8 +6,8 @@
 //! A queue bounded by a number of sequences fills up in overload, and whoever is admitted then waits behind all of
 //! it. So the queue is bounded by the time that a newcomer is expected to wait. In ordinary times the bound is
 //! generous, as bursts pass. Once a call had to be refused, the model has more than it can do: as long as this lasts,
-//! only as many sequences wait as are about to begin, which keeps every row busy and every wait short. In a flood, only as
-//! many rows run as give nearly the goodput of all of them: the others would make every answer slower for next to
+//! only as many sequences wait as are about to begin, which keeps every row busy and every wait short. In a flood, only
+//! as many rows run as give nearly the goodput of all of them: the others would make every answer slower for next to
 //! nothing.
 
 mod amount_sizes;

@@ -88,7 +88,7 @@ impl Pace {
         self.is_known().then(|| Duration::from_secs_f64(self.seconds / self.steps))
     }
 
-    /// What a step costs, once full ones and some of few rows were seen.
+    /// The cost of a step, once full ones and some of few rows were seen.
     pub fn cost(&self) -> Option<StepCost> {
         let Self { rows, source_tokens, seconds, steps, .. } = *self;
         let mean = |sum: f64| sum / steps;

@@ -1,4 +1,4 @@
-//! What a step costs by its rows, and how many rows are worth running while more waits than can be done.
+//! The cost of a step by its rows, and how many rows are worth running while more waits than can be done.
 //!
 //! A step takes a time of its own, in which the weights are read, and a time for each of its rows. The more rows there
 //! are, the less another one adds to the goodput, while it makes the answers of all of them slower.
@@ -16,7 +16,7 @@ const SIZES: usize = 14;
 /// Rows of full steps, as a multiple of those of the smallest ones that were seen, from which on a line through their
 /// times tells what a step costs of its own.
 const APART: f64 = 2.0;
-/// What a step's time depends on: its own cost, its rows, its source tokens.
+/// Causes of a step's time: its own cost, its rows, its source tokens.
 const CAUSES: usize = 3;
 
 /// A step, or the mean of several.
@@ -101,9 +101,9 @@ fn first_unknown(Sums { causes: mut matrix, times: mut right }: Sums) -> f64 {
 /// The cost of a step, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepCost {
-    /// Of its own, whatever its rows.
+    /// The part that does not depend on its rows.
     pub own: f64,
-    /// For each row, and for what comes with it in the encoder.
+    /// The part of each row, and of what comes with it in the encoder.
     pub row: f64,
 }
 

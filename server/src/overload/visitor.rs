@@ -2,7 +2,7 @@
 
 use crate::request::{Party, Priority};
 
-/// What a call will ask for, as far as its path tells.
+/// The kind of a call, as far as its path tells.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum CallKind {
     /// Targets.
@@ -21,7 +21,7 @@ pub struct Visitor {
     pub party: Party,
     /// Its priority.
     pub priority: Priority,
-    /// What it will ask for.
+    /// The kind of work that it will ask for.
     pub kind: CallKind,
 }
 

@@ -35,7 +35,7 @@ impl WaitingCall {
 #[derive(Debug, Default)]
 pub struct Waiting {
     calls: HashMap<CallId, WaitingCall>,
-    /// What waits with each priority.
+    /// Calls of each priority.
     lines: [Line; Priority::ALL.len()],
 }
 
@@ -49,7 +49,7 @@ struct Line {
     sizes: AmountSizes,
 }
 
-/// What waits for a client.
+/// Calls of one client.
 #[derive(Debug, Default)]
 struct PartyCalls {
     units: u64,

@@ -58,7 +58,7 @@ pub struct Scheduler {
     pub(super) announced: Vec<Event>,
     /// Cancellations that came while a plan was under way.
     pub(super) cancelled: Vec<Selection>,
-    /// What sequences may still begin with in the plan that is being made.
+    /// Limits of the sequences that begin in the plan that is being made.
     pub(super) starts: StartLimits,
     /// Rows that sequences began with since that was set.
     pub(super) rows_begun: usize,

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::{Request, header};
 use serde_json::{Value, json};
 use server::overload::Quota;
-use server::request::{FailureKind, GenerationEvent};
+use server::request::{FinishReason, GenerationEvent};
 use server::telemetry::Outcome;
 
 use crate::answer::{Answer, Events};
@@ -138,18 +138,12 @@ async fn a_quota_gets_back_what_requests_asked_for_whose_work_never_began() {
     let _queued = hand.submission().await;
     left.abort();
     assert_eq!(hand.cancelled().await, None);
-    let failed = app.spawn(body.clone());
-    let queued = hand.submission().await;
-    let news = GenerationEvent::Failed { message: "no".to_owned(), kind: FailureKind::Passing };
-    queued.events.send(news).unwrap();
-    failed.await.unwrap().error(500, None, Some("internal_error"));
     let begun = app.spawn(body.clone());
     let running = hand.submission_after_cancellations().await;
     running.events.send(GenerationEvent::Started { cached_tokens: 0 }).unwrap();
     running.events.send(token(0, ids("a")[0])).unwrap();
-    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    begun.abort();
-    assert_eq!(hand.cancelled().await, None);
+    running.events.send(GenerationEvent::Finished { choice: 0, reason: FinishReason::Stop }).unwrap();
+    assert_eq!(begun.await.unwrap().status, 200);
     app.complete(body).await.error(429, None, Some("rate_limit_exceeded"));
 }
 

@@ -73,7 +73,7 @@ pub struct ReceivedBody {
 pub struct Queues<'a> {
     /// The served models.
     pub models: &'a ModelRegistry,
-    /// What is known of the request.
+    /// The request, as far as it is known.
     pub visitor: &'a Visitor,
 }
 

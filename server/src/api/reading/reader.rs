@@ -47,7 +47,7 @@ pub struct Unread<'a> {
     pub account: &'a RequestAccount,
     /// The request.
     pub request: Request,
-    /// What it asks for, if it waits in a queue: a large body is not read while there is no place for it.
+    /// The kind of call that it is, if it waits in a queue: a large body is not read while there is no place for it.
     pub queued_as: Option<CallKind>,
 }
 

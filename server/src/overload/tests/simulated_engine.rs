@@ -8,7 +8,7 @@ use crate::fair_turns::{Costs, FairTurns};
 use crate::overload::{Gate, GateLimits, NewCall, Recall, RowsTaken, StartLimits, StepTaken, WaitLimits, Work};
 use crate::request::{CallId, Caller, Party, Shed};
 
-/// What steps cost.
+/// Costs of steps.
 #[derive(Debug, Clone, Copy)]
 pub struct Machine {
     /// Rows that run at once.
