@@ -227,8 +227,8 @@ fn check_vocabularies(encoder: &Fields<'_>, decoder: &Fields<'_>, problems: &mut
     check_alike("vocab_size", encoder, decoder, problems);
 }
 
-/// Both stacks of the second generation and the output have one table. transformers gives the decoder a table of its own
-/// where nothing is tied.
+/// Both stacks of the second generation and the output have one table. transformers gives the decoder a table of its
+/// own where nothing is tied.
 fn check_one_table(encoder: &StackConfig, decoder: &StackConfig, tied: bool, problems: &mut Problems) {
     if !tied {
         problems.add("tie_word_embeddings", "is false; only one table for encoder, decoder and output is supported");
