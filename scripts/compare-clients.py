@@ -55,7 +55,8 @@ def with_aiperf(asked, url, prompts, folder):
     command = [asked.aiperf, "profile", "--model", asked.model, "--url", url, "--endpoint-type", "completions",
                "--streaming", "--request-rate", str(asked.rate), "--arrival-pattern", "constant", "--request-count",
                str(asked.requests), "--input-file", str(prompts), "--custom-dataset-type", "single_turn",
-               "--use-server-token-count", "--ui", "none", "--artifact-dir", f"{folder}/aiperf"]
+               "--tokenizer", asked.tokenizer, "--use-server-token-count", "--ui", "none",
+               "--artifact-dir", f"{folder}/aiperf"]
     for name, value in {**EXTRA, "max_tokens": asked.tokens}.items():
         command += ["--extra-inputs", f"{name}:{json.dumps(value) if not isinstance(value, str) else value}"]
     log = pathlib.Path(folder, "aiperf.log")
@@ -137,6 +138,7 @@ def main():
     parser.add_argument("--url", help="a running server, instead of one of the demo")
     parser.add_argument("--model", default="demo")
     parser.add_argument("--aiperf")
+    parser.add_argument("--tokenizer", default=str(ROOT / "model/demo"), help="folder that aiperf loads")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rate", type=float, default=20)
     parser.add_argument("--requests", type=int, default=200)
