@@ -136,7 +136,7 @@ fn tokens(ids: &[u32]) -> Value {
 }
 
 /// The shortest decimal of a float32: 1e-06 rather than all digits of the nearest float32.
-fn decimal(number: f32) -> f64 {
+pub(super) fn decimal(number: f32) -> f64 {
     number.to_string().parse().expect("the text of a finite number is a number")
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::adapted::decimal;
 use super::document::{ConfigDocument, GEMMA2, GEMMA3_TEXT};
 use super::fields::{Fields, Problems};
 use super::stack_fields::MAX_LAYERS;
@@ -188,11 +189,6 @@ fn query_scalar(settings: &Prefixed<'_>, largest_layers: usize, problems: &mut P
         return None;
     }
     Some(json!(width / heads))
-}
-
-/// The shortest decimal of a float32.
-fn decimal(number: f32) -> f64 {
-    number.to_string().parse().expect("the text of a finite number is a number")
 }
 
 #[cfg(test)]

@@ -45,6 +45,7 @@ impl Route {
             _ if asked["lasting"] == true => {
                 (StatusCode::INTERNAL_SERVER_ERROR, [("x-should-retry", "false")]).into_response()
             }
+            _ if asked["starved"] == true => (StatusCode::SERVICE_UNAVAILABLE, "\"out_of_memory\"").into_response(),
             _ if asked["ending"] == true => (StatusCode::SERVICE_UNAVAILABLE, "\"shutting_down\"").into_response(),
             _ => body.into_response(),
         }
@@ -197,6 +198,7 @@ fn what_failed_in_passing_is_asked_again_some_times() {
     for (body, asked, counts) in [
         (json!({"failing": 2}), 3, BatchCounts { completed: 1, failed: 0 }),
         (json!({"failing": 99}), 6, BatchCounts { completed: 0, failed: 1 }),
+        (json!({"starved": true}), 6, BatchCounts { completed: 0, failed: 1 }),
         (json!({"lasting": true}), 1, BatchCounts { completed: 0, failed: 1 }),
     ] {
         let place = Place::new(&[request("a", &body)]);

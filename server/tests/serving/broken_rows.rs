@@ -1,37 +1,16 @@
 //! Faults inside the engine of the built program, as clients see them: logits that are no numbers, and a panic.
 
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 
 use futures_util::future::join_all;
 use reqwest::Client;
 use serde_json::{Value, json};
 
+use crate::broken_pair;
 use crate::preload::World;
 use crate::process::{ServerProcess, command};
-use crate::train::fixture;
 
-/// The source token with the broken embedding.
-const BROKEN: usize = 77;
 const SIGABRT: i32 = 6;
-
-/// Writes a copy of a pair in which an embedding of the encoder is so large that it is infinite once it is scaled.
-fn break_token(to: &Path) {
-    let from = fixture("t5gemma-balanced");
-    for file in ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"] {
-        std::fs::copy(from.join(file), to.join(file)).unwrap();
-    }
-    let mut bytes = std::fs::read(from.join("model.safetensors")).unwrap();
-    let start = 8 + usize::try_from(u64::from_le_bytes(bytes[..8].try_into().unwrap())).unwrap();
-    let header: Value = serde_json::from_slice(&bytes[8..start]).unwrap();
-    let tensor = &header["model.encoder.embed_tokens.weight"];
-    let number = |value: &Value| usize::try_from(value.as_u64().unwrap()).unwrap();
-    assert_eq!(tensor["dtype"], "F32");
-    let row = 4 * number(&tensor["shape"][1]);
-    let first = start + number(&tensor["data_offsets"][0]) + BROKEN * row;
-    bytes[first..first + row].chunks_mut(4).for_each(|number| number.copy_from_slice(&f32::MAX.to_le_bytes()));
-    std::fs::write(to.join("model.safetensors"), bytes).unwrap();
-}
 
 async fn post(server: &ServerProcess, body: &Value) -> reqwest::Response {
     Client::new().post(format!("http://{}/v1/completions", server.address)).json(body).send().await.unwrap()
@@ -44,7 +23,7 @@ async fn choices(server: &ServerProcess, body: &Value) -> String {
     answer["choices"].to_string()
 }
 
-fn asked(token: usize, seed: u64) -> Value {
+fn asked(token: u32, seed: u64) -> Value {
     json!({"prompt": [2, 90, token, 92], "max_tokens": 40, "ignore_eos": true, "temperature": 0.8, "seed": seed, "n": 2,
         "logprobs": 3, "return_token_ids": true})
 }
@@ -52,7 +31,7 @@ fn asked(token: usize, seed: u64) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_whose_logits_are_no_numbers_fails_and_its_neighbours_get_the_same_bytes() {
     let place = tempfile::tempdir().unwrap();
-    break_token(place.path());
+    broken_pair::write(place.path());
     let model = place.path().to_str().unwrap();
     let arguments = ["serve", "--port", "0", "--threads", "1", "--tokenizer", "none", "--model", model];
     let server = ServerProcess::spawn(&mut command(&arguments));
@@ -62,12 +41,12 @@ async fn a_request_whose_logits_are_no_numbers_fails_and_its_neighbours_get_the_
     }
     let sound = (0..6).map(async |seed| choices(&server, &asked(91, seed)).await);
     let broken = (0..6).map(async |seed| {
-        let whole = post(&server, &asked(BROKEN, seed)).await;
+        let whole = post(&server, &asked(broken_pair::TOKEN, seed)).await;
         assert_eq!((whole.status().as_u16(), &whole.headers()["x-should-retry"]), (500, &"false".parse().unwrap()));
         let whole: Value = whole.json().await.unwrap();
         assert_eq!(whole["error"]["code"], "internal_error");
         assert!(whole["error"]["message"].as_str().unwrap().contains("no finite logits"), "{whole}");
-        let mut stream = asked(BROKEN, seed);
+        let mut stream = asked(broken_pair::TOKEN, seed);
         stream["stream"] = true.into();
         let text = post(&server, &stream).await.text().await.unwrap();
         assert!(text.contains("no finite logits") && !text.contains("[DONE]"), "{text}");

@@ -13,6 +13,8 @@ mod batches;
 mod batching;
 mod beams;
 mod bodies;
+#[path = "../broken_pair/mod.rs"]
+mod broken_pair;
 mod broken_rows;
 mod byte_order_mark;
 mod cancellation;

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod beams;
+#[path = "../broken_pair/mod.rs"]
+mod broken_pair;
 mod constraints;
 mod controls;
 mod demo_engine;

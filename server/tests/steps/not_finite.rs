@@ -1,39 +1,17 @@
 //! Requests whose logits are no numbers, on a model of which one source token is broken: they fail with that reason
 //! whatever they ask for, and their neighbours get what they get alone.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use kernels::Sampling;
-use serde_json::Value;
 use server::engine::Generation;
 use server::request::{
     BeamSearch, Constraint, Controls, EarlyStopping, FailureKind, GenerationEvent, GenerationRequest, PromptScores,
 };
 
 use crate::beams::{Kind, PairEngine, ROOMY, answer, folder};
+use crate::broken_pair;
 use crate::mixed::Turns;
-
-/// The source token with the broken embedding.
-const BROKEN: usize = 77;
-
-/// Writes a copy of a pair in which an embedding of the encoder is so large that it is infinite once it is scaled.
-fn break_token(to: &Path) {
-    let from = folder("t5gemma-balanced");
-    for file in ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"] {
-        std::fs::copy(from.join(file), to.join(file)).unwrap();
-    }
-    let mut bytes = std::fs::read(from.join("model.safetensors")).unwrap();
-    let start = 8 + usize::try_from(u64::from_le_bytes(bytes[..8].try_into().unwrap())).unwrap();
-    let header: Value = serde_json::from_slice(&bytes[8..start]).unwrap();
-    let tensor = &header["model.encoder.embed_tokens.weight"];
-    let number = |value: &Value| usize::try_from(value.as_u64().unwrap()).unwrap();
-    assert_eq!(tensor["dtype"], "F32");
-    let row = 4 * number(&tensor["shape"][1]);
-    let first = start + number(&tensor["data_offsets"][0]) + BROKEN * row;
-    bytes[first..first + row].chunks_mut(4).for_each(|number| number.copy_from_slice(&f32::MAX.to_le_bytes()));
-    std::fs::write(to.join("model.safetensors"), bytes).unwrap();
-}
 
 /// Requests of several kinds about a source.
 fn requests(source: &[u32]) -> Vec<GenerationRequest> {
@@ -72,8 +50,8 @@ fn failure(mut generation: Generation) -> Option<(String, FailureKind)> {
 #[test]
 fn whatever_they_ask_for_requests_without_numbers_fail_with_that_reason_and_alone() {
     let place = tempfile::tempdir().unwrap();
-    break_token(place.path());
-    let (sound, broken) = (requests(&[2, 90, 91, 92]), requests(&[2, 90, BROKEN as u32, 92]));
+    broken_pair::write(place.path());
+    let (sound, broken) = (requests(&[2, 90, 91, 92]), requests(&[2, 90, broken_pair::TOKEN, 92]));
     for kind in [Kind::Direct, Kind::Padded] {
         let engine = PairEngine::of(place.path(), kind, ROOMY, &[1]);
         let alone: Vec<_> = sound.iter().map(|one| answer(engine.submit(one), one.choices)).collect();
