@@ -3,6 +3,7 @@
 //! Called by the trainer's `attention`. Each task is one row's key head with the query heads that share it; it takes
 //! a block of queries at a time over the keys that the block sees, so that no matrix of all scores is ever held.
 //! The forward pass keeps the logarithm of each softmax's sum, from which the backward pass recomputes the weights.
+//! A row may have keys of a source as well (merged attention): one softmax runs over both.
 
 mod block;
 mod heads;
@@ -12,6 +13,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::Dropout;
+use crate::attention::Window;
+use crate::rope::RopeSpec;
 use block::{Backward, Forward};
 use heads::Rope;
 
@@ -22,6 +25,9 @@ pub struct Attention {
     pub queries: Vec<usize>,
     /// Number of keys of each row.
     pub keys: Vec<usize>,
+    /// Number of keys of each row's source, which every query of the row sees and which are not rotated. They stand
+    /// after the keys of all rows. Empty without sources.
+    pub source_keys: Vec<usize>,
     /// Query heads.
     pub heads: usize,
     /// Heads of keys and values; each serves `heads / kv_heads` query heads.
@@ -32,13 +38,10 @@ pub struct Attention {
     pub scale: f32,
     /// Keeps scores within `(-softcap, softcap)`.
     pub softcap: Option<f32>,
-    /// Whether a query sees keys up to its own position only.
-    pub causal: bool,
-    /// Window. If causal: number of last positions that are seen, including its own. Otherwise: largest distance that
-    /// is seen.
-    pub window: Option<usize>,
-    /// Base of the rotation of queries and keys by their positions in the row.
-    pub rope_theta: Option<f32>,
+    /// Keys around its own position that a query sees.
+    pub window: Window,
+    /// Angles of the rotation of queries and keys by their positions in the row.
+    pub rope: Option<RopeSpec>,
     /// Dropout of the softmax weights.
     pub dropout: Option<Dropout>,
 }
@@ -48,9 +51,9 @@ pub struct Attention {
 pub struct AttentionInputs<'a> {
     /// `[queries of all rows, heads * head_dim]`.
     pub q: &'a [f32],
-    /// `[keys of all rows, kv_heads * head_dim]`.
+    /// `[keys of all rows, then of all sources, kv_heads * head_dim]`.
     pub k: &'a [f32],
-    /// `[keys of all rows, kv_heads * head_dim]`.
+    /// `[keys of all rows, then of all sources, kv_heads * head_dim]`.
     pub v: &'a [f32],
 }
 
@@ -95,43 +98,54 @@ impl Attention {
         self.heads / self.kv_heads
     }
 
-    /// The range of keys, among `keys`, that a query sees.
+    /// Number of keys of all rows and sources.
+    pub fn key_count(&self) -> usize {
+        self.keys.iter().chain(&self.source_keys).sum()
+    }
+
+    /// The range of keys, among `keys` of the row itself, that a query sees.
     fn visible(&self, query: usize, keys: usize) -> Range<usize> {
-        let behind = self.window.map_or(0, |window| {
-            if self.causal { (query + 1).saturating_sub(window) } else { query.saturating_sub(window) }
-        });
-        let ahead = match (self.causal, self.window) {
-            (true, _) => query + 1,
-            (false, Some(window)) => query.saturating_add(window + 1),
-            (false, None) => keys,
-        };
-        let end = ahead.min(keys);
-        behind.min(end)..end
+        let Range { start, end } = self.window.visible(query, keys);
+        start.min(end)..end
+    }
+
+    fn source_keys(&self, row: usize) -> usize {
+        self.source_keys.get(row).copied().unwrap_or(0)
     }
 
     fn check(&self, inputs: AttentionInputs<'_>) {
         assert!(self.heads.is_multiple_of(self.kv_heads), "every key head serves as many query heads");
-        assert!(self.rope_theta.is_none() || self.head_dim.is_multiple_of(2), "pairs are rotated");
+        assert!(self.rope.is_none() || self.head_dim.is_multiple_of(2), "pairs are rotated");
         assert_eq!(self.queries.len(), self.keys.len(), "every row has queries and keys");
+        assert!([0, self.keys.len()].contains(&self.source_keys.len()), "every row has a source, or none has");
         assert_eq!(inputs.q.len(), self.queries.iter().sum::<usize>() * self.query_width(), "queries of all rows");
-        let keys = self.keys.iter().sum::<usize>() * self.key_width();
+        let keys = self.key_count() * self.key_width();
         assert!(inputs.k.len() == keys && inputs.v.len() == keys, "keys and values of all rows");
     }
 
     fn rope(&self) -> Option<Rope> {
         let longest = self.queries.iter().chain(&self.keys).copied().max().unwrap_or(0);
-        self.rope_theta.map(|theta| Rope::new(longest, self.head_dim, theta))
+        self.rope.map(|spec| Rope::new(longest, self.head_dim, spec))
     }
 }
 
 /// One row of a batch.
 #[derive(Clone, Copy)]
 struct Row<'a> {
-    inputs: AttentionInputs<'a>,
+    q: &'a [f32],
+    own: KeysRef<'a>,
+    source: KeysRef<'a>,
     queries: usize,
-    keys: usize,
     /// Number of its first query in the batch.
     first_query: usize,
+}
+
+/// Keys and values of a row or of its source.
+#[derive(Clone, Copy)]
+struct KeysRef<'a> {
+    count: usize,
+    k: &'a [f32],
+    v: &'a [f32],
 }
 
 /// Takes the first `len` numbers off a slice.
@@ -144,17 +158,22 @@ fn take_mut<'a>(slice: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
 }
 
 /// The rows of a batch.
-fn rows<'a>(how: &Attention, mut inputs: AttentionInputs<'a>) -> Vec<Row<'a>> {
+fn rows<'a>(how: &Attention, inputs: AttentionInputs<'a>) -> Vec<Row<'a>> {
+    let AttentionInputs { mut q, k, v } = inputs;
+    let own_numbers = how.keys.iter().sum::<usize>() * how.key_width();
+    let ((mut k, mut source_k), (mut v, mut source_v)) = (k.split_at(own_numbers), v.split_at(own_numbers));
     let mut first_query = 0;
-    let row = |(&queries, &keys): (&usize, &usize)| {
-        let q = take(&mut inputs.q, queries * how.query_width());
-        let k = take(&mut inputs.k, keys * how.key_width());
-        let v = take(&mut inputs.v, keys * how.key_width());
-        let row = Row { inputs: AttentionInputs { q, k, v }, queries, keys, first_query };
+    let row = |(index, (&queries, &count)): (usize, (&usize, &usize))| {
+        let numbers = count * how.key_width();
+        let own = KeysRef { count, k: take(&mut k, numbers), v: take(&mut v, numbers) };
+        let count = how.source_keys(index);
+        let numbers = count * how.key_width();
+        let source = KeysRef { count, k: take(&mut source_k, numbers), v: take(&mut source_v, numbers) };
+        let row = Row { q: take(&mut q, queries * how.query_width()), own, source, queries, first_query };
         first_query += queries;
         row
     };
-    how.queries.iter().zip(&how.keys).map(row).collect()
+    how.queries.iter().zip(&how.keys).enumerate().map(row).collect()
 }
 
 /// `softmax(mask(softcap(scale * q . k))) . v` for each row and head.
@@ -185,6 +204,38 @@ pub fn attend(how: &Attention, inputs: AttentionInputs<'_>) -> Attended {
     Attended { out, log_sums }
 }
 
+/// Gradients of a row, which its heads write.
+struct RowGradients<'a> {
+    d_q: &'a mut [f32],
+    /// Of keys and of values.
+    d_keys: [&'a mut [f32]; 2],
+    /// Of the source's keys and values.
+    d_source: [&'a mut [f32]; 2],
+}
+
+/// Gradients of a key head and its query heads, as [`Forward`] gathers them.
+struct HeadGradients {
+    d_q: Vec<f32>,
+    /// Of keys and of values, those of the source first.
+    d_keys: [Vec<f32>; 2],
+}
+
+impl RowGradients<'_> {
+    fn write(self, how: &Attention, source_keys: usize, heads: &[HeadGradients]) {
+        let source_numbers = source_keys * how.head_dim;
+        for (kv_head, head) in heads.iter().enumerate() {
+            heads::scatter(&head.d_q, self.d_q, how.group() * how.head_dim, kv_head);
+        }
+        for (index, (own, source)) in self.d_keys.into_iter().zip(self.d_source).enumerate() {
+            for (kv_head, head) in heads.iter().enumerate() {
+                let (of_source, of_own) = head.d_keys[index].split_at(source_numbers);
+                heads::scatter(of_own, own, how.head_dim, kv_head);
+                heads::scatter(of_source, source, how.head_dim, kv_head);
+            }
+        }
+    }
+}
+
 /// The gradients of queries, keys and values, from the gradient of the result.
 ///
 /// # Panics
@@ -200,26 +251,26 @@ pub fn attend_backward(
     assert_eq!(attended.log_sums.len() * how.head_dim, inputs.q.len(), "a sum for every query and head");
     let rope = how.rope();
     let mut gradients = [inputs.q, inputs.k, inputs.v].map(|input| vec![0.0; input.len()]);
-    let [mut d_q, mut d_k, mut d_v] = gradients.each_mut().map(Vec::as_mut_slice);
+    let [mut d_q, d_k, d_v] = gradients.each_mut().map(Vec::as_mut_slice);
+    let own_numbers = how.keys.iter().sum::<usize>() * how.key_width();
+    let ((mut d_k, mut d_source_k), (mut d_v, mut d_source_v)) =
+        (d_k.split_at_mut(own_numbers), d_v.split_at_mut(own_numbers));
     let tasks = rows(how, inputs).into_iter().map(|row| {
         let d_q = take_mut(&mut d_q, row.queries * how.query_width());
-        let keys = row.keys * how.key_width();
-        (row, [d_q, take_mut(&mut d_k, keys), take_mut(&mut d_v, keys)])
+        let [own, source] = [row.own.count, row.source.count].map(|count| count * how.key_width());
+        let d_keys = [&mut d_k, &mut d_v].map(|numbers| take_mut(numbers, own));
+        let d_source = [&mut d_source_k, &mut d_source_v].map(|numbers| take_mut(numbers, source));
+        (row, RowGradients { d_q, d_keys, d_source })
     });
     tasks.collect::<Vec<_>>().into_par_iter().for_each(|(row, gradients)| {
-        let heads: Vec<[Vec<f32>; 3]> = (0..how.kv_heads)
+        let heads: Vec<HeadGradients> = (0..how.kv_heads)
             .into_par_iter()
             .map(|kv_head| {
                 let forward = Forward { how, rope: rope.as_ref(), row, kv_head };
                 Backward { forward, attended, d_out }.run()
             })
             .collect();
-        let widths = [how.group() * how.head_dim, how.head_dim, how.head_dim];
-        for (index, (gradient, width)) in gradients.into_iter().zip(widths).enumerate() {
-            for (kv_head, head) in heads.iter().enumerate() {
-                heads::scatter(&head[index], gradient, width, kv_head);
-            }
-        }
+        gradients.write(how, row.source.count, &heads);
     });
     gradients
 }

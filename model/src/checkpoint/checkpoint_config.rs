@@ -103,6 +103,10 @@ impl CheckpointConfig for EncoderConfig {
 }
 
 impl CheckpointConfig for NetworkConfig {
+    fn spellings(&self) -> &'static [Spelling] {
+        Spelling::of_pair(self.source_stack().generation)
+    }
+
     fn read(document: &ConfigDocument) -> Result<Self> {
         Self::read(document)
     }

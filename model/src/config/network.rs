@@ -3,7 +3,7 @@
 //! Read by `training`. A network may have parts that are never served: a causal encoder, a classification head, a
 //! decoder without an encoder.
 
-use super::architecture::{Architecture, Generation, Head, Stacks};
+use super::architecture::{Architecture, Head, Stacks};
 use super::decoder_only::{DecoderConfig, read_decoder};
 use super::document::ConfigDocument;
 use super::encoder::EncoderConfig;
@@ -45,10 +45,6 @@ impl NetworkConfig {
     pub fn read(document: &ConfigDocument) -> Result<Self> {
         let architecture = document.trained_architecture()?;
         let mut problems = Problems::default();
-        if architecture.generation == Generation::Gemma3 {
-            problems.add("model_type", "is that of a T5Gemma 2, which can be served and not trained");
-            return problems.value_or_error(&document.path, None);
-        }
         check_trained(document, architecture, &mut problems);
         let labels = labels::written(&document.config);
         let fields = document.fields();

@@ -1,4 +1,5 @@
-//! The network that is trained: T5Gemma, decoder-only Gemma 2, or either with a classification head, over candle.
+//! The network that is trained: T5Gemma and T5Gemma 2, decoder-only Gemma 2, or either with a classification head, over
+//! candle.
 //!
 //! Called by the training run, by `eval` and by tests. The serving path is another definition of the same models, over
 //! `kernels`; a test holds the two equal. Knows no file format, optimiser or text.
@@ -57,7 +58,9 @@ pub struct Network {
     options: NetworkOptions,
     parameters: BTreeMap<String, Var>,
     frozen: HashSet<TensorId>,
-    /// Stack whose states the main one reads by cross-attention.
+    /// Whether the checkpoint has a tower for images, which is no part of the network.
+    lacks_tower: bool,
+    /// Stack whose states the main one reads.
     encoder: Option<Stack>,
     /// Stack under the head.
     main: Stack,
@@ -77,11 +80,12 @@ impl Network {
             let tensor = Tensor::from_vec(numbers, shape, &options.device)?;
             parameters.insert(name.to_owned(), Var::from_tensor(&tensor)?);
         }
+        let lacks_tower = checkpoint.has_vision_tower();
         let (config, mut document) = checkpoint.into_description();
         if config.has_own_output_table() {
             document.untie();
         }
-        Self::assemble(config, document, parameters, options)
+        Ok(Self { lacks_tower, ..Self::assemble(config, document, parameters, options)? })
     }
 
     /// Random weights of the shape that a `config.json` describes: matrices normal with its `initializer_range`, norms
@@ -109,7 +113,7 @@ impl Network {
         if self.architecture.classifies() && self.config.labels() == labels {
             return Ok(self);
         }
-        let Self { architecture, mut document, mut parameters, options, .. } = self;
+        let Self { architecture, mut document, mut parameters, options, lacks_tower, .. } = self;
         document.make_classifier(architecture, labels);
         let config = NetworkConfig::read(&document)?;
         let initial = initial::Initial { seed, deviation: document.initializer_range() };
@@ -122,7 +126,7 @@ impl Network {
             };
             kept.insert(name.to_owned(), parameter);
         }
-        Self::assemble(config, document, kept, &options)
+        Ok(Self { lacks_tower, ..Self::assemble(config, document, kept, &options)? })
     }
 
     fn assemble(
@@ -140,7 +144,20 @@ impl Network {
             encoder.as_mut().unwrap_or(&mut main).causal = true;
         }
         let (tokens, options, frozen) = (config.special_tokens(), options.clone(), HashSet::new());
-        Ok(Self { architecture, config, document, tokens, options, parameters, frozen, encoder, main, head })
+        let lacks_tower = false;
+        Ok(Self {
+            architecture,
+            config,
+            document,
+            tokens,
+            options,
+            parameters,
+            frozen,
+            lacks_tower,
+            encoder,
+            main,
+            head,
+        })
     }
 
     /// The architecture.
@@ -167,6 +184,11 @@ impl Network {
     /// The longest target that the network was made for, in tokens.
     pub fn target_positions(&self) -> usize {
         self.config.head_stack().max_positions
+    }
+
+    /// Whether the checkpoint that was opened has a tower for images, which the network lacks.
+    pub fn lacks_tower(&self) -> bool {
+        self.lacks_tower
     }
 
     /// The float32 weights under their published names.

@@ -29,6 +29,28 @@ pub fn embed(table: &Tensor, ids: &[u32], scale: f64) -> Result<Tensor> {
     Ok(table.contiguous()?.apply_op1(fused::Embed { ids: ids.to_vec(), scale: scale as f32 })?)
 }
 
+/// `x` of `[tokens, width]` with `row` of `[width]` in the places of some tokens.
+///
+/// # Errors
+/// When the tensor library refuses.
+pub fn with_row(x: &Tensor, row: &Tensor, is_replaced: impl Iterator<Item = bool>) -> Result<Tensor> {
+    let last = x.dim(0)? as u32;
+    let chosen: Vec<u32> =
+        (0..last).zip(is_replaced).map(|(token, replaced)| if replaced { last } else { token }).collect();
+    let all = Tensor::cat(&[x, &row.unsqueeze(0)?], 0)?;
+    Ok(all.index_select(&Tensor::new(chosen, x.device())?, 0)?)
+}
+
+/// [`rms_norm`] of each head of `[tokens, heads * head_dim]`, whose gain is `[head_dim]`.
+///
+/// # Errors
+/// When the tensor library refuses.
+pub fn head_norm(x: &Tensor, gain: &Tensor, eps: f32) -> Result<Tensor> {
+    let (tokens, width) = x.dims2()?;
+    let head_dim = gain.dim(0)?;
+    Ok(rms_norm(&x.reshape((tokens * (width / head_dim), head_dim))?, gain, eps)?.reshape((tokens, width))?)
+}
+
 /// `x / sqrt(mean(x^2) + eps) * (1 + gain)` of each row, rounded once to the type of `x`.
 ///
 /// # Errors
@@ -78,7 +100,7 @@ pub fn dropout(x: &Tensor, how: Dropout) -> Result<Tensor> {
 }
 
 /// `softmax(mask(softcap(q k^T * scale))) v` of each row. `q` is `[query tokens, heads * head_dim]`, `k` and `v` are
-/// `[key tokens, kv_heads * head_dim]`; the result is as `q`.
+/// `[key tokens, then source tokens, kv_heads * head_dim]`; the result is as `q`.
 ///
 /// # Errors
 /// When the tensor library refuses.

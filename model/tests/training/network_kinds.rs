@@ -6,13 +6,15 @@ use crate::trained;
 use std::fs;
 use std::path::Path;
 
-use crate::fixture::FOLDERS;
 use crate::fixture::checkpoints::{TENSORS, converted, copied, edit, rewrite, sharded};
+use crate::fixture::{FOLDERS, SECOND};
 use crate::trained::{TrainFixture, largest_difference, norm, numbers, open, read};
+use kernels::Precision;
+use kernels::cpu::{Cpu, Isa};
 use model::config::Stacks;
 use model::training::network::LossOptions;
 use model::training::{Batch, Example, Network, NetworkOptions};
-use model::{AdaptRequest, Adaptation, Checkpoint};
+use model::{AdaptRequest, Adaptation, Checkpoint, EncoderCheckpoint, EncoderModel, Readout};
 use safetensors::Dtype;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -47,7 +49,7 @@ fn same_parameters(one: &Network, other: &Network) -> bool {
 
 #[test]
 fn a_classifier_reads_the_last_tokens_state_of_the_stack_it_keeps() {
-    for folder in ["t5gemma-balanced", "t5gemma-unbalanced", "gemma2-source"] {
+    for folder in ["t5gemma-balanced", "t5gemma-unbalanced", SECOND[0], "gemma2-source"] {
         let source = open(folder);
         let sources: [&[u32]; 3] = [&[2, 400, 31, 77], &[2, 9], &[2, 100, 101, 102, 103, 104, 105, 106, 107, 108, 109]];
         let states: Vec<Vec<f32>> = sources
@@ -84,6 +86,7 @@ fn log_softmax(scores: &[f32]) -> Vec<f64> {
 fn a_classifier_is_saved_as_transformers_class_and_opens_again() {
     for (folder, stacks, class, head) in [
         (FOLDERS[1], Stacks::Encoder, "T5GemmaForSequenceClassification", "score.out_proj.weight"),
+        (SECOND[0], Stacks::Encoder, "T5Gemma2ForSequenceClassification", "score.out_proj.weight"),
         ("gemma2-source", Stacks::Decoder, "Gemma2ForSequenceClassification", "score.weight"),
     ] {
         let network = open(folder).with_classification_head(&labels(), 4).unwrap();
@@ -110,6 +113,25 @@ fn a_classifier_is_saved_as_transformers_class_and_opens_again() {
 }
 
 #[test]
+fn a_classifier_is_served_with_the_scores_that_it_was_trained_for() {
+    let sources: [&[u32]; 3] =
+        [&[2, 400, 31, 77], &[2, 509, 9], &[2, 100, 101, 102, 103, 104, 105, 106, 107, 108, 109]];
+    for folder in [FOLDERS[0], SECOND[0], SECOND[1]] {
+        let network = open(folder).with_classification_head(&labels(), 4).unwrap();
+        let saved = saved(&network);
+        let checkpoint = EncoderCheckpoint::open(saved.path()).unwrap();
+        assert_eq!(checkpoint.config().labels, labels());
+        let backend = Cpu::new(Isa::detect(), 1);
+        let served = EncoderModel::load(backend, &checkpoint, Precision::F32, &mut |_| ()).unwrap();
+        let mut space = served.space([sources.iter().map(|source| source.len()).sum(), 0]).unwrap();
+        let found = served.read_batch(&sources, Readout::Classes, &mut space);
+        for (found, expected) in found.iter().zip(network.class_scores(&sources).unwrap()) {
+            assert!(largest_difference(found, &expected) <= 1e-4, "{folder}: {found:?}, trained {expected:?}");
+        }
+    }
+}
+
+#[test]
 fn gradients_of_a_classifier_are_the_same_with_recomputation() {
     let options = NetworkOptions { activation_checkpointing: true, ..NetworkOptions::default() };
     let examples = vec![
@@ -117,7 +139,7 @@ fn gradients_of_a_classifier_are_the_same_with_recomputation() {
         Example::Labelled { source: vec![2, 9], label: 0 },
     ];
     let batch = Batch { examples };
-    for folder in [FOLDERS[1], "gemma2-source"] {
+    for folder in [FOLDERS[1], SECOND[0], "gemma2-source"] {
         let gradients = |network: Network| {
             let network = network.with_classification_head(&labels(), 4).unwrap();
             let (_, gradients) = network.gradients(&batch, &LossOptions::default(), 1.0).unwrap();

@@ -75,7 +75,7 @@ fn seq2seq() -> Objective {
 
 fn ul2() -> Objective {
     let sentinels = ["~", "}", "{", "|"].map(str::to_owned).to_vec();
-    Objective::Ul2 { mix: DenoiserMix::Ul2, sentinels, mode_tokens: Some(Vec::new()) }
+    Objective::Ul2 { mix: Some(DenoiserMix::Ul2), sentinels, mode_tokens: Some(Vec::new()) }
 }
 
 /// Rows of ids, of which the first tells the row.

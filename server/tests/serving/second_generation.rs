@@ -11,6 +11,7 @@ use crate::answer::Answer;
 use crate::app::App;
 use crate::eval::{fixture, text};
 use crate::process::{complaint, run};
+use crate::train::{Place, finished};
 
 const SCALED: &str = "t5gemma2-scaled";
 /// Its two end tokens.
@@ -90,24 +91,36 @@ fn the_log_says_once_that_a_tower_for_images_is_not_loaded() {
 }
 
 #[test]
-fn training_and_adapting_refuse_it_with_a_sentence() {
+fn adapting_refuses_it_with_a_sentence() {
     let (model, place) = (fixture(SCALED), tempfile::tempdir().unwrap());
     let out = place.path().join("out");
     let said = complaint(&["adapt", "--encoder", text(&model), "--decoder", text(&model), "--out", text(&out)]);
     assert!(said.contains("t5gemma2") && said.contains("gemma2"), "{said}");
-    let settings = format!(
-        "out = {out:?}\n[model]\ninit = {model:?}\n[objective]\nkind = 'causal'\n[data]\n\
-         train = ['rows.jsonl']\n[[stage]]\nsteps = 1\nlearning_rate = 1e-3\n"
-    );
-    let path = place.path().join("train.toml");
-    fs::write(&path, settings).unwrap();
-    let said = complaint_of_train(text(&path));
-    assert!(said.contains("T5Gemma 2, which can be served and not trained"), "{said}");
 }
 
-/// Standard error of a `server train` that ends without a step.
-fn complaint_of_train(settings: &str) -> String {
-    let output = run(&["train", "--config", settings]);
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    String::from_utf8(output.stderr).unwrap()
+#[test]
+fn one_is_trained_from_random_weights_and_writes_what_it_has_learned() {
+    let place = Place::new();
+    let fixture = fixture("t5gemma2-tiny");
+    let settings = place.settings("run", |_| {
+        format!(
+            "out = 'run'\nthreads = 1\n[model]\nconfig = '{0}/config.json'\ntokenizer = '{0}'\n\
+             [objective]\nkind = 'seq2seq'\n[data]\ntrain = ['train.jsonl']\nvalid = ['valid.jsonl']\n\
+             batch_tokens = 400\n[[stage]]\nsteps = 120\nlearning_rate = 1e-2\nwarmup_steps = 5\n\
+             [validation]\nevery_steps = 0\nsamples = 2\nsample_tokens = 8\n",
+            fixture.display()
+        )
+    });
+    let (said, _) = finished(&settings);
+    assert!(said.contains("run/final: trained for 120 steps"), "{said}");
+    let model = place.path("run/final");
+    let rows = place.text("train.jsonl");
+    for row in rows.lines().take(3) {
+        let row: Value = serde_json::from_str(row).unwrap();
+        let source = row["input"].as_str().unwrap();
+        let output = run(&["generate", "--model", text(&model), "--temperature", "0", "--max-tokens", "8", source]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let written = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(written.trim(), row["target"], "{source}");
+    }
 }

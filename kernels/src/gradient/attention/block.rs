@@ -1,11 +1,12 @@
 //! One task of attention: a row's key head with its query heads, a block of queries at a time.
 //!
-//! Called by `attention`. A block's scores are a matrix `[queries * group, keys that any of them sees]`.
+//! Called by `attention`. A block's scores are a strip `[queries * group, keys of the source, then those of the row
+//! itself that any of the queries sees]`.
 
 use std::ops::Range;
 
 use super::heads::{self, Rope};
-use super::{Attended, AttendedRef, Attention, Row};
+use super::{Attended, AttendedRef, Attention, HeadGradients, Row};
 use crate::gradient::dropout::RowMask;
 use crate::gradient::lanes::{dot, largest, map_and_sum};
 use crate::gradient::{Matrix, MatrixMut, Product, Workers};
@@ -23,7 +24,11 @@ struct Sight {
     /// First and past the last column.
     start: usize,
     end: usize,
-    /// Key of the strip's first column.
+    /// Number of columns of the source, which are the first of the strip.
+    source: usize,
+    /// Columns between those of the source and the first of the row itself that is seen.
+    hidden: usize,
+    /// Key of the first column of the row itself.
     first_key: usize,
     mask: Option<RowMask>,
     /// Logarithm of the sum of exponentials.
@@ -36,7 +41,17 @@ impl Sight {
     /// Dropout factor of the weight at a column of the sight.
     #[inline(always)]
     fn factor(&self, column: usize) -> f32 {
-        self.mask.map_or(1.0, |mask| mask.factor((self.first_key + self.start + column) as u32))
+        let column = self.start + column;
+        let key = if column < self.source { column } else { self.first_key + column };
+        self.mask.map_or(1.0, |mask| mask.factor(key as u32))
+    }
+
+    /// Sets what the head does not see between the source and the row itself, inside the part that it sees.
+    #[inline(always)]
+    fn fill_hidden(&self, seen: &mut [f32], value: f32) {
+        if self.hidden > 0 {
+            seen[self.source..self.source + self.hidden].fill(value);
+        }
     }
 }
 
@@ -68,6 +83,7 @@ for_each_isa! {
             if let Some(cap) = softcap {
                 cap_scores(scores, cap);
             }
+            sight.fill_hidden(scores, f32::NEG_INFINITY);
             let max = largest(scores);
             let sum = map_and_sum(scores, |score| math::exp(score - max));
             sight.log_sum = max + sum.ln();
@@ -108,6 +124,8 @@ for_each_isa! {
                     *score = weight;
                 }
             }
+            sight.fill_hidden(&mut row[sight.start..sight.end], 0.0);
+            sight.fill_hidden(&mut d_row[sight.start..sight.end], 0.0);
         }
     }
 }
@@ -115,9 +133,38 @@ for_each_isa! {
 /// A block of queries.
 struct Block {
     queries: Range<usize>,
-    /// Keys that any of them sees.
+    /// Keys of the row itself that any of them sees.
     keys: Range<usize>,
+    /// Number of the source's keys, all of which are seen.
+    source: usize,
     sights: Vec<Sight>,
+}
+
+/// Columns of a block's strip whose keys lie one after another.
+struct Part {
+    /// First column.
+    column: usize,
+    /// Keys among those that were gathered, the source's first.
+    keys: Range<usize>,
+}
+
+impl Block {
+    /// Number of columns.
+    fn width(&self) -> usize {
+        self.source + self.keys.len()
+    }
+
+    /// All columns; those of the source are a part of their own if keys after them are seen by no query.
+    fn parts(&self) -> impl Iterator<Item = Part> + use<> {
+        let Self { source, keys: Range { start, end }, .. } = *self;
+        let own = source + start..source + end;
+        let (first, second) = if source > 0 && start > 0 {
+            (Part { column: 0, keys: 0..source }, Some(Part { column: source, keys: own }))
+        } else {
+            (Part { column: 0, keys: own.start - source..own.end }, None)
+        };
+        std::iter::once(first).chain(second)
+    }
 }
 
 /// The forward pass of one task.
@@ -139,17 +186,9 @@ impl Forward<'_> {
         let mut strip = Vec::new();
         for mut block in self.blocks() {
             let scores = self.scores(&block, &q, &k, &mut strip);
-            let width = block.keys.len();
-            weigh(isa, scores, width.max(1), &mut block.sights, self.how.softcap);
+            weigh(isa, scores, block.width().max(1), &mut block.sights, self.how.softcap);
             let out = &mut out[self.query_numbers(&block)];
-            let heads = block.sights.len();
-            Product {
-                left: Matrix::new(scores, heads, width),
-                right: Matrix::new(&v[self.key_numbers(&block)], width, dim),
-                scale: 1.0,
-                workers: Workers::Caller,
-            }
-            .write(MatrixMut::new(out, heads, dim));
+            self.weighted(&block, scores, &v, 1.0, out);
             for (out, sight) in out.chunks_exact_mut(dim).zip(&block.sights) {
                 out.iter_mut().for_each(|out| *out *= sight.number);
                 log_sums.push(sight.log_sum);
@@ -158,15 +197,23 @@ impl Forward<'_> {
         Attended { out, log_sums }
     }
 
-    /// Queries, keys and values of this task's heads, rotated.
+    /// Queries, keys and values of this task's heads, rotated; keys and values of the source first.
     fn gathered(&self) -> [Vec<f32>; 3] {
         let (how, row, kv_head) = (self.how, self.row, self.kv_head);
-        let mut q = self.gather_queries(row.inputs.q);
-        let [mut k, v] =
-            [row.inputs.k, row.inputs.v].map(|keys| heads::gather(keys, how.key_width(), how.head_dim, kv_head));
+        let mut q = self.gather_queries(row.q);
+        let gather = |source, own| {
+            let own = heads::gather(own, how.key_width(), how.head_dim, kv_head);
+            if row.source.count == 0 {
+                return own;
+            }
+            let mut all = heads::gather(source, how.key_width(), how.head_dim, kv_head);
+            all.extend(own);
+            all
+        };
+        let (mut k, v) = (gather(row.source.k, row.own.k), gather(row.source.v, row.own.v));
         if let Some(rope) = self.rope {
             rope.rotate(&mut q, how.group(), 0, 1.0);
-            rope.rotate(&mut k, 1, 0, 1.0);
+            rope.rotate(&mut k[row.source.count * how.head_dim..], 1, 0, 1.0);
         }
         [q, k, v]
     }
@@ -181,32 +228,38 @@ impl Forward<'_> {
         block.queries.start * width..block.queries.end * width
     }
 
-    /// Range of a block's keys in the gathered numbers.
-    fn key_numbers(&self, block: &Block) -> Range<usize> {
-        block.keys.start * self.how.head_dim..block.keys.end * self.how.head_dim
+    /// The keys or values of a part, as a matrix of the gathered numbers.
+    fn keys_of<'k>(&self, part: &Part, gathered: &'k [f32]) -> Matrix<'k> {
+        let dim = self.how.head_dim;
+        Matrix::new(&gathered[part.keys.start * dim..part.keys.end * dim], part.keys.len(), dim)
     }
 
     fn blocks(&self) -> impl Iterator<Item = Block> {
         let (how, queries) = (self.how, self.row.queries);
         let [least, most] = BLOCK_QUERIES;
-        let len = (BLOCK_SCORES / (how.group() * self.row.keys.max(1))).clamp(least, most);
+        let (own, source) = (self.row.own.count, self.row.source.count);
+        let len = (BLOCK_SCORES / (how.group() * (own + source).max(1))).clamp(least, most);
         (0..queries).step_by(len).map(move |start| {
             let queries = start..(start + len).min(queries);
-            let first = how.visible(queries.start, self.row.keys);
-            let last = how.visible(queries.end - 1, self.row.keys);
+            let first = how.visible(queries.start, own);
+            let last = how.visible(queries.end - 1, own);
             let keys = first.start.min(last.start)..last.end;
             let sights = queries.clone().flat_map(|query| self.sights(query, &keys)).collect();
-            Block { queries, keys, sights }
+            Block { queries, keys, source, sights }
         })
     }
 
     /// Sight of each head of a query on its block's keys.
     fn sights(&self, query: usize, keys: &Range<usize>) -> impl Iterator<Item = Sight> {
         let (how, group) = (self.how, self.how.group());
-        let seen = how.visible(query, self.row.keys);
+        let (seen, source) = (how.visible(query, self.row.own.count), self.row.source.count);
+        let behind = seen.start - keys.start;
+        let (start, hidden) = if source > 0 { (0, behind) } else { (behind, 0) };
         let sight = Sight {
-            start: seen.start - keys.start,
-            end: seen.end - keys.start,
+            start,
+            end: source + seen.end - keys.start,
+            source,
+            hidden,
             first_key: keys.start,
             mask: None,
             log_sum: 0.0,
@@ -218,16 +271,48 @@ impl Forward<'_> {
 
     /// `scale * q . k` of a block.
     fn scores<'s>(&self, block: &Block, q: &[f32], k: &[f32], strip: &'s mut Vec<f32>) -> &'s mut [f32] {
-        let (heads, width, dim) = (block.sights.len(), block.keys.len(), self.how.head_dim);
+        self.by_keys(block, &q[self.query_numbers(block)], k, self.how.scale, strip)
+    }
+
+    /// `scale * left . keys` of a block: a strip of products of each query's numbers and those of each key.
+    fn by_keys<'s>(
+        &self,
+        block: &Block,
+        left: &[f32],
+        keys: &[f32],
+        scale: f32,
+        strip: &'s mut Vec<f32>,
+    ) -> &'s mut [f32] {
+        let (heads, width, dim) = (block.sights.len(), block.width(), self.how.head_dim);
         let strip = at_least(strip, heads * width);
-        Product {
-            left: Matrix::new(&q[self.query_numbers(block)], heads, dim),
-            right: Matrix::new(&k[self.key_numbers(block)], width, dim).transposed(),
-            scale: self.how.scale,
-            workers: Workers::Caller,
+        for part in block.parts().filter(|part| !part.keys.is_empty()) {
+            let right = self.keys_of(&part, keys).transposed();
+            let out = MatrixMut::strided(&mut strip[part.column..], heads, part.keys.len(), width);
+            Product { left: Matrix::new(left, heads, dim), right, scale, workers: Workers::Caller }.write(out);
         }
-        .write(MatrixMut::new(strip, heads, width));
         strip
+    }
+
+    /// `scale * strip . values` of a block, written to `out`: the sum of each query's weighted numbers of keys.
+    fn weighted(&self, block: &Block, strip: &[f32], values: &[f32], scale: f32, out: &mut [f32]) {
+        let (heads, width, dim) = (block.sights.len(), block.width(), self.how.head_dim);
+        for part in block.parts() {
+            let left = Matrix::strided(&strip[part.column..], heads, part.keys.len(), width);
+            let product = Product { left, right: self.keys_of(&part, values), scale, workers: Workers::Caller };
+            let out = MatrixMut::new(out, heads, dim);
+            if part.column == 0 { product.write(out) } else { product.add(out) }
+        }
+    }
+
+    /// Adds `scale * strip^T . right` of a block to the gradients of the gathered keys or values.
+    fn add_to_keys(&self, block: &Block, strip: &[f32], right: Matrix<'_>, scale: f32, gradient: &mut [f32]) {
+        let (heads, width, dim) = (block.sights.len(), block.width(), self.how.head_dim);
+        for part in block.parts().filter(|part| !part.keys.is_empty()) {
+            let left = Matrix::strided(&strip[part.column..], heads, part.keys.len(), width).transposed();
+            let out = &mut gradient[part.keys.start * dim..part.keys.end * dim];
+            let out = MatrixMut::new(out, part.keys.len(), dim);
+            Product { left, right, scale, workers: Workers::Caller }.add(out);
+        }
     }
 }
 
@@ -258,17 +343,18 @@ struct Gathered {
 
 impl Backward<'_> {
     /// Gradients of this task's queries, keys and values.
-    pub(super) fn run(&self) -> [Vec<f32>; 3] {
+    pub(super) fn run(&self) -> HeadGradients {
         let gathered = self.gathered();
-        let mut gradients = gathered.inputs.each_ref().map(|input| vec![0.0; input.len()]);
+        let [d_q, d_k, d_v] = gathered.inputs.each_ref().map(|input| vec![0.0; input.len()]);
+        let mut gradients = HeadGradients { d_q, d_keys: [d_k, d_v] };
         let (mut strip, mut d_strip) = (Vec::new(), Vec::new());
         for block in self.forward.blocks() {
             self.block(block, &gathered, &mut gradients, [&mut strip, &mut d_strip]);
         }
         if let Some(rope) = self.forward.rope {
-            let [d_q, d_k, _] = &mut gradients;
-            rope.rotate(d_q, self.forward.how.group(), 0, -1.0);
-            rope.rotate(d_k, 1, 0, -1.0);
+            let (how, source) = (self.forward.how, self.forward.row.source.count);
+            rope.rotate(&mut gradients.d_q, how.group(), 0, -1.0);
+            rope.rotate(&mut gradients.d_keys[0][source * how.head_dim..], 1, 0, -1.0);
         }
         gradients
     }
@@ -286,11 +372,11 @@ impl Backward<'_> {
         }
     }
 
-    fn block(&self, mut block: Block, of: &Gathered, gradients: &mut [Vec<f32>; 3], strips: [&mut Vec<f32>; 2]) {
+    fn block(&self, mut block: Block, of: &Gathered, gradients: &mut HeadGradients, strips: [&mut Vec<f32>; 2]) {
         let (forward, dim) = (&self.forward, self.forward.how.head_dim);
-        let (heads, width) = (block.sights.len(), block.keys.len());
-        let ([q, k, v], [d_q, d_k, d_v]) = (&of.inputs, gradients);
-        let (queries, keys) = (forward.query_numbers(&block), forward.key_numbers(&block));
+        let heads = block.sights.len();
+        let ([q, k, v], HeadGradients { d_q, d_keys: [d_k, d_v] }) = (&of.inputs, gradients);
+        let queries = forward.query_numbers(&block);
         let d_out = &of.d_out[queries.clone()];
         let outs = of.out[queries.clone()].chunks_exact(dim).zip(d_out.chunks_exact(dim));
         let sums = &of.log_sums[queries.start / dim..];
@@ -300,18 +386,11 @@ impl Backward<'_> {
         }
         let [strip, d_strip] = strips;
         let scores = forward.scores(&block, q, k, strip);
-        let d_scores = at_least(d_strip, heads * width);
-        let by_query = |left, right, scale| Product { left, right, scale, workers: Workers::Caller };
-        let d_out = Matrix::new(d_out, heads, dim);
-        let values = Matrix::new(&v[keys.clone()], width, dim);
-        by_query(d_out, values.transposed(), 1.0).write(MatrixMut::new(d_scores, heads, width));
-        weigh_back(Isa::detect(), scores, d_scores, width.max(1), &block.sights, forward.how.softcap);
-        let weights = Matrix::new(scores, heads, width);
-        by_query(weights.transposed(), d_out, 1.0).add(MatrixMut::new(&mut d_v[keys.clone()], width, dim));
-        let d_scores = Matrix::new(d_scores, heads, width);
+        let d_scores = forward.by_keys(&block, d_out, v, 1.0, d_strip);
+        weigh_back(Isa::detect(), scores, d_scores, block.width().max(1), &block.sights, forward.how.softcap);
+        forward.add_to_keys(&block, scores, Matrix::new(d_out, heads, dim), 1.0, d_v);
         let scale = forward.how.scale;
-        let (query, key) = (Matrix::new(&q[queries.clone()], heads, dim), Matrix::new(&k[keys.clone()], width, dim));
-        by_query(d_scores, key, scale).write(MatrixMut::new(&mut d_q[queries], heads, dim));
-        by_query(d_scores.transposed(), query, scale).add(MatrixMut::new(&mut d_k[keys], width, dim));
+        forward.weighted(&block, d_scores, k, scale, &mut d_q[queries.clone()]);
+        forward.add_to_keys(&block, d_scores, Matrix::new(&q[queries], heads, dim), scale, d_k);
     }
 }

@@ -4,7 +4,7 @@
 
 use rayon::prelude::*;
 
-use crate::math::inverse_frequency;
+use crate::rope::RopeSpec;
 
 /// Positions whose angles one task computes.
 const TASK_POSITIONS: usize = 64;
@@ -18,8 +18,8 @@ pub(super) struct Rope {
 
 impl Rope {
     /// Angles of positions below `positions`, in float32 as transformers computes them.
-    pub(super) fn new(positions: usize, head_dim: usize, theta: f32) -> Self {
-        let frequencies: Vec<f32> = (0..head_dim / 2).map(|i| inverse_frequency(i, head_dim, theta)).collect();
+    pub(super) fn new(positions: usize, head_dim: usize, spec: RopeSpec) -> Self {
+        let frequencies = spec.frequencies(head_dim);
         let mut cos_sin = vec![0.0; positions * head_dim];
         cos_sin.par_chunks_mut(TASK_POSITIONS * head_dim).enumerate().for_each(|(task, rows)| {
             for (offset, row) in rows.chunks_exact_mut(head_dim).enumerate() {

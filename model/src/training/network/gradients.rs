@@ -141,7 +141,7 @@ impl<'a> Recomputation<'a> {
                 });
             }
         }
-        if self.network.is_trained(&stack.embed) {
+        if stack.embed.parameters().any(|parameter| self.network.is_trained(parameter)) {
             let embedded = self.pass.embed(stack, &rows.ids)?;
             sums.add(&mut (embedded * incoming)?.sum_all()?.backward()?)?;
         }

@@ -12,7 +12,7 @@ use crate::config::NetworkConfig;
 
 /// The parameters of a network by their purpose.
 pub struct Parts {
-    /// The stack whose states the other one reads by cross-attention.
+    /// The stack whose states the other one reads.
     pub encoder: Option<Stack>,
     /// The stack under the head.
     pub main: Stack,
@@ -32,15 +32,16 @@ impl Parts {
         let classes =
             |names: ClassHeadNames| Head::Classes { weight: parameter(names.weight), bias: names.bias.map(parameter) };
         let vocabulary = |main: &Stack, names: TableNames, is_tied| {
-            let table = if is_tied { main.embed.clone() } else { parameter(names.output) };
+            let table = if is_tied { main.embed.table.clone() } else { parameter(names.output) };
             Head::Vocabulary { table }
         };
         match config {
             NetworkConfig::EncoderDecoder(model) => {
-                let main = Stack::decoder(&model.decoder, &parameter);
+                let encoder = Stack::encoder(&model.encoder, &parameter);
+                let main = Stack::decoder(&model.decoder, &encoder, &parameter);
                 let head =
                     vocabulary(&main, TableNames::encoder_decoder(model.decoder.generation), model.tie_word_embeddings);
-                Self { encoder: Some(Stack::encoder(&model.encoder, &parameter)), main, head }
+                Self { encoder: Some(encoder), main, head }
             }
             NetworkConfig::EncoderClassifier { model, .. } => {
                 let main = Stack::encoder(&model.encoder, &parameter);

@@ -3,10 +3,11 @@
 //! Called by `loss`, `gradients` and `generate`. The same code runs with and without a graph, with and without dropout.
 
 use candle_core::{DType, Tensor, Var};
+use kernels::Window;
 
 use super::dropout::DropoutOptions;
 use super::rows::Ragged;
-use super::weights::{Attention, FeedForward, Layer, Norms, Stack};
+use super::weights::{Attention, FeedForward, Layer, Norms, SourceAttention, Stack};
 use super::{Head, Network};
 use crate::training::Result;
 use crate::training::ops;
@@ -70,13 +71,18 @@ impl<'a> Pass<'a> {
         (0..stack.layers.len()).try_fold(embedded, |x, index| self.layer(stack, index, &x, &rows.lengths, source))
     }
 
-    /// `drop(E[ids] * sqrt(hidden))`, the factor rounded to the activations' type.
+    /// `drop(E[ids] * sqrt(hidden))`, the factor rounded to the activations' type. A token with a row of its own has
+    /// that row, without the factor.
     pub fn embed(&self, stack: &Stack, ids: &[u32]) -> Result<Tensor> {
-        let table = self.master(&stack.embed);
+        let table = self.master(&stack.embed.table);
         let scale = (stack.config.hidden as f64).sqrt();
         let embedded = match self.network.options.compute {
             DType::F32 => ops::embed(&table, ids, scale)?,
             compute => ops::embed(&table, ids, 1.0)?.to_dtype(compute)?.affine(scale, 0.0)?,
+        };
+        let embedded = match &stack.embed.own_row {
+            Some((token, row)) => ops::with_row(&embedded, &self.weight(row)?, ids.iter().map(|id| id == token))?,
+            None => embedded,
         };
         self.drop(stack, 0, Site::Embedding, embedded)
     }
@@ -87,7 +93,8 @@ impl<'a> Pass<'a> {
         self.drop(stack, 0, Site::Output, normed)
     }
 
-    /// `x += self_attention(x); x += cross_attention(x, source); x += feed_forward(x)`, each between two norms.
+    /// `x += self_attention(x); x += cross_attention(x, source); x += feed_forward(x)`, each between two norms, or with
+    /// merged attention `x += attention(x, source); x += feed_forward(x)`.
     pub fn layer(
         &self,
         stack: &Stack,
@@ -96,11 +103,13 @@ impl<'a> Pass<'a> {
         lengths: &[usize],
         source: Option<&Source<'_>>,
     ) -> Result<Tensor> {
-        let Layer { attention, cross, feed_forward } = &stack.layers[index];
+        let Layer { attention, source: reading, feed_forward } = &stack.layers[index];
         let at = LayerIndex { stack, index };
-        let mut x = self
-            .sublayer(at, &attention.norms, Site::SelfResidual, x, |x| self.attend_self(at, attention, x, lengths))?;
-        if let (Some(cross), Some(source)) = (cross, source) {
+        let mut x = self.sublayer(at, &attention.norms, Site::SelfResidual, x, |x| match (reading, source) {
+            (SourceAttention::Merged, Some(source)) => self.attend_merged(at, attention, x, lengths, source),
+            _ => self.attend_self(at, attention, x, lengths),
+        })?;
+        if let (SourceAttention::Apart(cross), Some(source)) = (reading, source) {
             x = self.sublayer(at, &cross.norms, Site::CrossResidual, &x, |x| {
                 self.attend_source(at, cross, x, lengths, source)
             })?;
@@ -123,16 +132,24 @@ impl<'a> Pass<'a> {
         Ok((x + self.drop(at.stack, at.index, site, y)?)?)
     }
 
-    /// `out(attend(rope(q(x)), rope(k(x)), v(x)))`.
+    /// `out(attend(rope(norm(q(x))), rope(norm(k(x))), v(x)))`; the heads of a Gemma 2 are not normed.
     fn attend_self(&self, at: LayerIndex<'_>, own: &Attention, x: &Tensor, lengths: &[usize]) -> Result<Tensor> {
-        let config = &at.stack.config;
-        let (q, k, v) = (self.linear(x, &own.q)?, self.linear(x, &own.k)?, self.linear(x, &own.v)?);
-        let how = ops::Attention {
-            causal: at.stack.causal,
-            window: config.window(at.index),
-            rope_theta: Some(config.ropes.of(config.layer_kinds[at.index]).theta),
-            ..self.everywhere(at, Site::SelfAttention, lengths, lengths)
-        };
+        let (q, k, v) = (self.queries(at, own, x)?, self.keys(at, own, x)?, self.linear(x, &own.v)?);
+        self.linear(&ops::attention(&q, &k, &v, &self.within(at, lengths))?, &own.out)
+    }
+
+    /// `out(attend(rope(norm(q(x))), [rope(norm(k(x))) | norm(k(source))], [v(x) | v(source)]))`: one softmax over both.
+    fn attend_merged(
+        &self,
+        at: LayerIndex<'_>,
+        own: &Attention,
+        x: &Tensor,
+        lengths: &[usize],
+        source: &Source<'_>,
+    ) -> Result<Tensor> {
+        let both = Tensor::cat(&[x, &source.states], 0)?;
+        let (q, k, v) = (self.queries(at, own, x)?, self.keys(at, own, &both)?, self.linear(&both, &own.v)?);
+        let how = ops::Attention { source_keys: source.lengths.to_vec(), ..self.within(at, lengths) };
         self.linear(&ops::attention(&q, &k, &v, &how)?, &own.out)
     }
 
@@ -150,10 +167,37 @@ impl<'a> Pass<'a> {
         self.linear(&ops::attention(&self.linear(x, &own.q)?, &k, &v, &how)?, &own.out)
     }
 
+    /// `norm(q(x))`.
+    fn queries(&self, at: LayerIndex<'_>, own: &Attention, x: &Tensor) -> Result<Tensor> {
+        self.heads(at, self.linear(x, &own.q)?, own.head_norms.as_ref().map(|norms| &norms.query))
+    }
+
+    /// `norm(k(x))`.
+    fn keys(&self, at: LayerIndex<'_>, own: &Attention, x: &Tensor) -> Result<Tensor> {
+        self.heads(at, self.linear(x, &own.k)?, own.head_norms.as_ref().map(|norms| &norms.key))
+    }
+
+    fn heads(&self, at: LayerIndex<'_>, x: Tensor, norm: Option<&Var>) -> Result<Tensor> {
+        match norm {
+            Some(norm) => ops::head_norm(&x, &self.master(norm), at.stack.config.rms_norm_eps),
+            None => Ok(x),
+        }
+    }
+
     /// `down(drop(gelu(gate(x)) * up(x)))`.
     fn feed_forward(&self, at: LayerIndex<'_>, own: &FeedForward, x: &Tensor) -> Result<Tensor> {
         let product = ops::geglu(x, &self.weight(&own.gate)?, &self.weight(&own.up)?)?;
         self.linear(&self.drop(at.stack, at.index, Site::Product, product)?, &own.down)
+    }
+
+    /// Self-attention of a layer: rotated, within its window.
+    fn within(&self, at: LayerIndex<'_>, lengths: &[usize]) -> ops::Attention {
+        let config = &at.stack.config;
+        ops::Attention {
+            window: at.stack.window(at.index),
+            rope: Some(config.ropes.of(config.layer_kinds[at.index])),
+            ..self.everywhere(at, Site::SelfAttention, lengths, lengths)
+        }
     }
 
     /// Attention in which every query sees every key of its row.
@@ -162,14 +206,14 @@ impl<'a> Pass<'a> {
         ops::Attention {
             queries: queries.to_vec(),
             keys: keys.to_vec(),
+            source_keys: Vec::new(),
             heads: config.heads,
             kv_heads: config.kv_heads,
             head_dim: config.head_dim,
             scale: config.query_pre_attn_scalar.powf(-0.5),
             softcap: config.attn_softcap,
-            causal: false,
-            window: None,
-            rope_theta: None,
+            window: Window::default(),
+            rope: None,
             dropout: self.dropout.and_then(|own| own.mask(own.attention, at.key(site))),
         }
     }

@@ -142,6 +142,13 @@ mod tests {
     }
 
     #[test]
+    fn the_published_sentinels_of_t5gemma2_are_taken_downwards_by_default() {
+        let pieces = ["<unused0>", "<unused6235>", "<unused6236>", "<unused6237>", "<unused6238>"];
+        let found = found(&pieces, DenoiserMix::T5gemma2, &[], None).unwrap();
+        assert_eq!(found, DenoisingPieces { sentinels: vec![4099, 4098, 4097], modes: None });
+    }
+
+    #[test]
     fn named_pieces_are_taken_in_their_order() {
         let found = found(&UNUSED, DenoiserMix::Ul2, &["<unused10>", "<unused4>"], None).unwrap();
         assert_eq!(found.sentinels, [4096, 4100]);

@@ -41,7 +41,7 @@ pub struct ModelTokens {
 /// Everything from which a recipe is made.
 #[derive(Debug, Clone, Copy)]
 pub struct Ingredients<'a> {
-    /// Objective of the training.
+    /// Objective of the training, with the defaults of the model's generation.
     pub objective: &'a Objective,
     /// Longest sources, targets and texts.
     pub data: &'a DataSettings,
@@ -231,15 +231,16 @@ impl Task {
             Objective::Seq2seq { .. } => Self::Seq2seq,
             Objective::Classify { .. } => Self::Classify,
             Objective::Ul2 { mix, sentinels, mode_tokens } => {
+                let mix = mix.unwrap_or_default();
                 let missing = || vec!["objective.kind = \"ul2\" needs a tokenizer: set model.tokenizer".to_owned()];
                 let wanted = Wanted {
-                    mix: *mix,
+                    mix,
                     sentinels,
                     mode_tokens: mode_tokens.as_deref(),
                     vocab: tokens.source_vocab.min(tokens.target_vocab),
                 };
                 let pieces = DenoisingPieces::find(tokenizer.ok_or_else(missing)?, wanted)?;
-                Self::Denoise(Denoising::new(*mix, pieces))
+                Self::Denoise(Denoising::new(mix, pieces))
             }
         })
     }
@@ -296,7 +297,7 @@ mod tests {
 
     fn ul2(mix: DenoiserMix) -> Objective {
         let sentinels = ["a", "b", "c", "d", "e", "f"].map(str::to_owned).to_vec();
-        Objective::Ul2 { mix, sentinels, mode_tokens: Some(["x", "y", "z"].map(str::to_owned).to_vec()) }
+        Objective::Ul2 { mix: Some(mix), sentinels, mode_tokens: Some(["x", "y", "z"].map(str::to_owned).to_vec()) }
     }
 
     fn on_texts() -> impl Strategy<Value = (Objective, Reader)> {
@@ -386,11 +387,11 @@ mod tests {
             assert!(all.contains(part), "{part}: {all}");
         }
         assert!(problems(&ul2(DenoiserMix::Ul2), None).contains("model.tokenizer"));
-        let default = Objective::Ul2 { mix: DenoiserMix::Ul2, sentinels: Vec::new(), mode_tokens: None };
+        let default = Objective::Ul2 { mix: None, sentinels: Vec::new(), mode_tokens: None };
         let all = problems(&default, Some(&tokenizer));
         assert!(all.contains("objective.mode_tokens: the tokenizer has 0 pieces <unusedN>"), "{all}");
         let sentinels = vec!["x".to_owned(), "nowhere".to_owned(), "x".to_owned()];
-        let wrong = Objective::Ul2 { mix: DenoiserMix::Ul2, sentinels, mode_tokens: Some(vec!["x".to_owned()]) };
+        let wrong = Objective::Ul2 { mix: Some(DenoiserMix::Ul2), sentinels, mode_tokens: Some(vec!["x".to_owned()]) };
         let all = problems(&wrong, Some(&tokenizer));
         for part in ["no piece \"nowhere\"", "\"x\" is named twice", "objective.mode_tokens: there are 1"] {
             assert!(all.contains(part), "{part}: {all}");

@@ -1,6 +1,7 @@
 //! Fused operations against the graphs of plain ones: results and every gradient.
 
 use candle_core::{Device, Tensor, Var};
+use kernels::{RopeScaling, RopeSpec, Window};
 
 use super::*;
 
@@ -74,14 +75,14 @@ fn attending() -> Attention {
     Attention {
         queries: vec![6, 1, 11],
         keys: vec![6, 1, 11],
+        source_keys: Vec::new(),
         heads: 6,
         kv_heads: 2,
         head_dim: 8,
         scale: 0.4,
         softcap: Some(3.0),
-        causal: false,
-        window: None,
-        rope_theta: Some(10_000.0),
+        window: Window::default(),
+        rope: Some(RopeSpec::unscaled(10_000.0)),
         dropout: None,
     }
 }
@@ -89,15 +90,21 @@ fn attending() -> Attention {
 #[test]
 fn attention_equals_its_graph() {
     let own = attending();
-    let cross = Attention { keys: vec![3, 9, 2], rope_theta: None, ..own.clone() };
+    let cross = Attention { keys: vec![3, 9, 2], rope: None, ..own.clone() };
+    let causal = |left| Window { left, right: Some(0) };
+    let merged = Attention { source_keys: vec![4, 9, 0], softcap: None, window: causal(None), ..own.clone() };
+    let stretched = Some(RopeSpec { theta: 1e6, scaling: RopeScaling::Linear { factor: 8.0 } });
     for how in [
-        Attention { causal: true, ..own.clone() },
-        Attention { causal: true, window: Some(4), softcap: None, ..own.clone() },
-        Attention { window: Some(3), kv_heads: 6, ..own.clone() },
+        Attention { window: causal(None), ..own.clone() },
+        Attention { window: causal(Some(3)), softcap: None, ..own.clone() },
+        Attention { window: Window::symmetric(Some(3)), kv_heads: 6, ..own.clone() },
+        Attention { window: Window { left: Some(1), right: Some(2) }, rope: stretched, ..own.clone() },
         Attention { kv_heads: 1, ..own },
         cross,
+        Attention { window: causal(Some(2)), rope: stretched, kv_heads: 1, ..merged.clone() },
+        merged,
     ] {
-        let (queries, keys) = (how.queries.iter().sum(), how.keys.iter().sum());
+        let (queries, keys) = (how.queries.iter().sum(), how.key_count());
         let q = variable((queries, how.query_width()), 1);
         let (k, v) = (variable((keys, how.key_width()), 2), variable((keys, how.key_width()), 3));
         hold_equal(&[&q, &k, &v], &|| attention(&q, &k, &v, &how), &|| unfused::attention(&q, &k, &v, &how));
@@ -141,6 +148,37 @@ fn the_loss_equals_its_graph() {
             Ok(unfused::cross_entropy(&states, &table, &how)?.sum)
         });
     }
+}
+
+#[test]
+fn a_row_in_the_place_of_tokens_takes_their_gradient() {
+    let (x, row) = (variable((4, 3), 1), row(3, 2));
+    let places = [false, true, true, false];
+    let weights = numbers((4, 3), 3);
+    let run = |places: [bool; 4]| {
+        let out = with_row(&x, &row, places.into_iter()).unwrap();
+        let gradients = (&out * &weights).unwrap().sum_all().unwrap().backward().unwrap();
+        let of = |variable: &Var| gradients.get(variable).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        (out.to_vec2::<f32>().unwrap(), of(&x), of(&row))
+    };
+    let (x_rows, own, weights) =
+        (x.to_vec2::<f32>().unwrap(), row.to_vec1::<f32>().unwrap(), weights.to_vec2::<f32>().unwrap());
+    let (out, d_x, d_row) = run(places);
+    assert_eq!(out, [x_rows[0].clone(), own.clone(), own, x_rows[3].clone()]);
+    assert_eq!(d_x, [&weights[0][..], &[0.0; 6], &weights[3]].concat());
+    let sum: Vec<f32> = weights[1].iter().zip(&weights[2]).map(|(a, b)| a + b).collect();
+    assert_eq!(d_row, sum);
+    let (out, _, d_row) = run([false; 4]);
+    assert_eq!((out, d_row), (x_rows, vec![0.0; 3]));
+}
+
+#[test]
+fn heads_are_normed_one_by_one() {
+    let (x, gain) = (variable((5, 12), 1), row(4, 2));
+    hold_equal(&[&x, &gain], &|| head_norm(&x, &gain, 1e-6), &|| {
+        let heads = x.reshape((15, 4)).unwrap();
+        Ok(unfused::rms_norm(&heads, &gain, 1e-6)?.reshape((5, 12)).unwrap())
+    });
 }
 
 #[test]

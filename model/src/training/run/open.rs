@@ -2,6 +2,7 @@
 //!
 //! Called by `run`. Reads and checks everything before the first step.
 
+use std::borrow::Cow;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +10,8 @@ use std::time::Instant;
 
 use super::Run;
 use super::finish::FINAL;
-use crate::config::Stacks;
+use crate::checkpoint::architecture_of;
+use crate::config::{ConfigDocument, Generation, Stacks};
 use crate::input;
 use crate::out_file::{make_folder, open_lock};
 use crate::tokenizer::Tokenizer;
@@ -35,6 +37,8 @@ const LOCK: &str = ".lock";
 const CACHE: &str = "cache";
 const TOKENIZER: &str = "tokenizer.json";
 const GENERATION_CONFIG: &str = "generation_config.json";
+/// Told once of a checkpoint with a tower for images: a run's own checkpoints have none.
+const WITHOUT_TOWER: &str = "the model's tower for images is not trained, and the saved model has none";
 
 impl<'a> Run<'a> {
     pub(super) fn open(settings: &'a Settings, observer: &mut dyn Observer) -> Result<Self> {
@@ -44,22 +48,26 @@ impl<'a> Run<'a> {
         whole_folder::place_of(&settings.out.join(FINAL))?;
         let checkpoints = Checkpoints::open(&settings.out)?;
         let earlier = checkpoints.steps()?.last().map(|&step| checkpoints.progress(step)).transpose()?;
-        let plan = plan_of(settings, earlier.as_ref())?;
+        let begun = earlier.as_ref().map(|progress| checkpoints.path(progress.step));
+        let complete = complete(settings, begun.as_deref())?;
+        let plan = plan_of(&complete, earlier.as_ref())?;
         let options = NetworkOptions {
             device: device::open(settings)?,
             compute: device::compute(settings),
             encoder_causal: settings.model.encoder_attention == EncoderAttention::Causal,
             activation_checkpointing: settings.model.activation_checkpointing,
         };
-        let begun = earlier.as_ref().map(|progress| checkpoints.path(progress.step));
         let companions = companions(settings, begun.as_deref())?;
         let tokenizer = companions.get(TOKENIZER).map(Tokenizer::from_bytes).transpose()?;
         let network = network(settings, begun.as_deref(), &options)?;
+        if network.lacks_tower() {
+            observer.note(WITHOUT_TOWER);
+        }
         let plan = match plan {
             Some(plan) => plan,
             None => first_plan(settings, &network, observer),
         };
-        let data = Data::open(settings, &network, tokenizer.as_ref(), observer)?;
+        let data = Data::open(&complete, &network, tokenizer.as_ref(), observer)?;
         let mut network = match settings.objective {
             Objective::Classify { .. } => {
                 network.with_classification_head(data.train.data().labels(), settings.seed)?
@@ -80,7 +88,7 @@ impl<'a> Run<'a> {
                 let moments = checkpoints.moments(&earlier, &options.device)?;
                 (AdamW::resume(&settings.optimizer, moments), Progress { stages: settings.stages.clone(), ..earlier })
             }
-            None => (AdamW::new(&settings.optimizer), first_progress(settings, &plan, fingerprint)),
+            None => (AdamW::new(&settings.optimizer), first_progress(&complete, &plan, fingerprint)),
         };
         let run = Self {
             settings,
@@ -186,6 +194,24 @@ fn lock(out: &Path) -> Result<File> {
     }
 }
 
+/// The settings with the defaults of the model's generation.
+fn complete<'a>(settings: &'a Settings, begun: Option<&Path>) -> Result<Cow<'a, Settings>> {
+    if !settings.objective.follows_generation() {
+        return Ok(Cow::Borrowed(settings));
+    }
+    let architecture = match (begun.or(settings.model.init.as_deref()), &settings.model.config) {
+        (Some(folder), _) => architecture_of(folder)?,
+        (None, Some(config)) => ConfigDocument::parse(config, &read_config(config)?, None)?.architecture()?,
+        (None, None) => unreachable!("the settings were seen to have either"),
+    };
+    let objective = settings.objective.clone().for_generation(architecture.generation);
+    Ok(Cow::Owned(Settings { objective, ..settings.clone() }))
+}
+
+fn read_config(path: &Path) -> Result<Vec<u8>> {
+    input::read(path).map_err(|source| failed("read", path, source))
+}
+
 /// The plan of a resumed run, refused if the settings differ from those of the steps it has taken; `None` for a new
 /// run.
 fn plan_of(settings: &Settings, earlier: Option<&Progress>) -> Result<Option<Plan>> {
@@ -252,10 +278,7 @@ fn check_data(settings: &Settings, earlier: &Progress, fingerprint: &str) -> Res
 fn network(settings: &Settings, begun: Option<&Path>, options: &NetworkOptions) -> Result<Network> {
     match (begun.or(settings.model.init.as_deref()), &settings.model.config) {
         (Some(folder), _) => Network::open(folder, options),
-        (None, Some(config)) => {
-            let text = input::read(config).map_err(|source| failed("read", config, source))?;
-            Network::random(&text, settings.seed, options)
-        }
+        (None, Some(config)) => Network::random(&read_config(config)?, settings.seed, options),
         (None, None) => unreachable!("the settings were seen to have either"),
     }
 }
@@ -284,15 +307,18 @@ fn companions(settings: &Settings, begun: Option<&Path>) -> Result<Companions> {
 fn check_fit(settings: &Settings, plan: &Plan, network: &Network) -> Result<()> {
     let architecture = network.architecture();
     let classifies = matches!(settings.objective, Objective::Classify { .. });
+    // Merged attention has the weights of self-attention.
+    let has_cross_attention =
+        architecture.stacks == Stacks::EncoderDecoder && architecture.generation == Generation::Gemma2;
     let validation = &settings.validation;
     let problems: Vec<String> = [
         (validation.patience > 0 && (settings.data.valid.is_empty() || validation.every_steps == 0))
             .then_some("validation.patience needs data.valid and validation.every_steps"),
         (architecture.classifies() && !classifies)
             .then_some("model.init is a classifier: only objective.kind = \"classify\" trains it"),
-        (plan.needs_cross_attention() && architecture.stacks != Stacks::EncoderDecoder).then_some(
+        (plan.needs_cross_attention() && !has_cross_attention).then_some(
             "cross-attention is to be trained alone (cross_attention_warmup_steps, stage.train), and the model has \
-                 none",
+                 none of its own",
         ),
         (settings.model.encoder_attention == EncoderAttention::Causal && !architecture.has_encoder())
             .then_some("model.encoder_attention = \"causal\" is of an encoder, and the model has none"),

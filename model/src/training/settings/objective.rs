@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::named_twice;
+use crate::config::{Generation, named_twice};
 
 /// The objective of a training run.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -18,9 +18,8 @@ pub enum Objective {
     PrefixLm {},
     /// UL2: denoising of `text`.
     Ul2 {
-        /// The mixture of denoisers.
-        #[serde(default)]
-        mix: DenoiserMix,
+        /// The mixture of denoisers; by default that of the model's generation.
+        mix: Option<DenoiserMix>,
         /// Pieces that replace spans, in their order; by default those that are known by their names, or else the
         /// tokenizer's `<unusedN>`, in both cases without mode tokens.
         #[serde(default)]
@@ -68,7 +67,32 @@ pub struct Distillation {
     pub weight: f32,
 }
 
+impl DenoiserMix {
+    /// The mixture with which the models of a generation were pretrained.
+    pub const fn of(generation: Generation) -> Self {
+        match generation {
+            Generation::Gemma2 => Self::Ul2,
+            Generation::Gemma3 => Self::T5gemma2,
+        }
+    }
+}
+
 impl Objective {
+    /// Whether a setting that is not given depends on the generation of the model.
+    pub(in crate::training) fn follows_generation(&self) -> bool {
+        matches!(self, Self::Ul2 { mix: None, .. })
+    }
+
+    /// The objective with the defaults of a generation.
+    pub(in crate::training) fn for_generation(self, generation: Generation) -> Self {
+        match self {
+            Self::Ul2 { mix, sentinels, mode_tokens } => {
+                Self::Ul2 { mix: mix.or(Some(DenoiserMix::of(generation))), sentinels, mode_tokens }
+            }
+            other => other,
+        }
+    }
+
     pub(super) fn problems(&self) -> Option<String> {
         let Self::Classify { labels } = self else { return None };
         named_twice(labels).map(|label| format!("objective.labels names {label:?} twice: each label is one class"))

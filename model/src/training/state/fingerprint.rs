@@ -24,7 +24,8 @@ const FREE: [&str; 11] = [
     "cross_attention_warmup_steps",
 ];
 
-/// The settings that affect results, by their keys (such as `model.dropout`), each as JSON.
+/// The settings that affect results, by their keys (such as `model.dropout`), each as JSON. They are those that have
+/// the defaults of the model's generation.
 pub fn fingerprint(settings: &Settings) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     collect("", &serde_json::to_value(settings).expect("settings are JSON"), &mut found);
@@ -93,7 +94,7 @@ mod tests {
         let changed = settings(|value| {
             value["seed"] = 7.into();
             value["model"]["dropout"] = 0.5.into();
-            value["objective"] = serde_json::json!({ "kind": "ul2" });
+            value["objective"] = serde_json::json!({ "kind": "ul2", "mix": "t5gemma2" });
             value["data"]["packing"] = "packed".into();
             value["distillation"] = serde_json::json!({ "teacher": "big" });
         });

@@ -9,7 +9,7 @@ use model::{Checkpoint, Tokenizer};
 use serde_json::{Value, json};
 
 use super::trial::{Trial, Watcher, tensors};
-use crate::fixture;
+use crate::fixture::{self, SECOND};
 use crate::runner::Runner;
 use crate::trained::{largest_difference, numbers};
 
@@ -23,7 +23,13 @@ fn config(trial: &Trial) -> Value {
 
 #[test]
 fn the_final_model_is_served_as_it_was_trained() {
-    let trial = Trial::with(&[("model.save_as", json!("f32"))]);
+    for init in ["t5gemma-balanced", SECOND[0]] {
+        hold_served(init);
+    }
+}
+
+fn hold_served(init: &str) {
+    let trial = Trial::with(&[("model.save_as", json!("f32")), ("model.init", json!(fixture::path(init)))]);
     trial.finish();
     let folder = trial.out().join("final");
     let network = Network::open(&folder, &NetworkOptions::default()).unwrap();
@@ -39,7 +45,85 @@ fn the_final_model_is_served_as_it_was_trained() {
     sequences[0].tokens.extend(&target[..target.len() - 1]);
     let rows = runner.step(&sequences, |_| 0);
     let served = runner.model.read_logits(rows, &runner.space);
-    assert!(largest_difference(&logits, &served) < 1e-3);
+    assert!(largest_difference(&logits, &served) < 1e-3, "{init}");
+}
+
+#[test]
+fn a_t5gemma2_is_saved_as_published_without_its_tower_and_trains_on() {
+    let init = fixture::path(SECOND[0]);
+    let trial = Trial::with(&[("model.init", json!(init)), ("checkpoints.average_last", json!(2))]);
+    let watcher = trial.finish();
+    assert_eq!(watcher.notes.iter().filter(|note| note.contains("tower for images")).count(), 1, "{:?}", watcher.notes);
+    let saved = tensors(&trial.out().join("final/model.safetensors"));
+    let mut published = tensors(&init.join("model.safetensors"));
+    published.retain(|name, _| !name.contains("vision_tower") && !name.contains("multi_modal_projector"));
+    assert_eq!(saved.keys().collect::<Vec<_>>(), published.keys().collect::<Vec<_>>());
+    assert_eq!(saved.keys().filter(|name| name.contains("embed_tokens.weight")).count(), 1);
+    assert_eq!(config(&trial)["tie_word_embeddings"], json!(true));
+    assert_eq!(config(&trial)["architectures"], json!(["T5Gemma2ForConditionalGeneration"]));
+
+    let next = Trial::with(&[("model.init", json!(trial.out().join("final")))]);
+    let watcher = next.finish();
+    assert!(watcher.notes.is_empty(), "{:?}", watcher.notes);
+    assert!(next.finish().notes.is_empty());
+}
+
+#[test]
+fn a_t5gemma2_is_denoised_with_its_own_mix_unless_another_is_named() {
+    let mix = |init: &str, mix: Option<&str>| {
+        let mut objective = json!({ "kind": "ul2", "mode_tokens": [], "sentinels": ["<0x00>", "<0x01>", "<0x02>"] });
+        if let Some(mix) = mix {
+            objective["mix"] = json!(mix);
+        }
+        let trial = Trial::with(&[("objective", objective), ("model.init", json!(fixture::path(init)))]);
+        trial.stop_in(2);
+        let state: Value = serde_json::from_slice(&fs::read(trial.checkpoint(2).join("state.json")).unwrap()).unwrap();
+        (state["settings"]["objective.mix"].clone(), tensors(&trial.checkpoint(2).join("model.safetensors")))
+    };
+    let (second, named) = (mix(SECOND[0], None), mix(SECOND[0], Some("t5gemma2")));
+    assert_eq!(second.0, json!("\"t5gemma2\""));
+    assert!(second == named);
+    let other = mix(SECOND[0], Some("ul2"));
+    assert!(other.0 == json!("\"ul2\"") && other.1 != second.1);
+    assert_eq!(mix("t5gemma-balanced", None).0, json!("\"ul2\""));
+}
+
+#[test]
+fn a_t5gemma2_has_no_cross_attention_to_train_alone() {
+    for change in [("cross_attention_warmup_steps", json!(2)), ("stage.0.train", json!("cross_attention"))] {
+        let trial = Trial::with(&[("model.init", json!(fixture::path(SECOND[0]))), change]);
+        let message = trial.error();
+        assert!(message.contains("the model has none of its own"), "{message}");
+    }
+}
+
+#[test]
+fn a_t5gemma2_learns_a_task_from_random_weights() {
+    // Each target is the first word of its source.
+    let mut trial = Trial::with(&[
+        (
+            "model",
+            json!({
+                "config": fixture::path("t5gemma2-tiny/config.json"),
+                "tokenizer": fixture::path(SECOND[0]),
+                "save_as": "f32",
+            }),
+        ),
+        ("stage", json!([{ "steps": 400, "learning_rate": 5e-3, "warmup_steps": 20 }])),
+        ("checkpoints.every_steps", json!(0)),
+        ("data.batch_tokens", json!(400)),
+        ("validation", json!({ "every_steps": 0, "samples": 4, "sample_tokens": 8, "metric": "accuracy" })),
+    ]);
+    trial.settings["data"]["valid"] = json!([trial.path("first-words.valid.jsonl")]);
+    trial.settings["data"]["train"] = json!([trial.path("first-words.jsonl")]);
+    trial.write_first_words("first-words.jsonl", 0..1000);
+    trial.write_first_words("first-words.valid.jsonl", 1000..1040);
+    let watcher = trial.finish();
+    let losses = watcher.losses();
+    assert!((losses[0] - (512f64).ln()).abs() < 0.5, "untrained, every token is as likely: {}", losses[0]);
+    let last = watcher.validations.last().unwrap();
+    // The end token counts, and is easily guessed.
+    assert!(last.accuracy > 0.8 && last.valid_loss < losses[0] / 10.0, "{last:?}");
 }
 
 #[test]
@@ -119,7 +203,7 @@ fn validation_shows_figures_and_texts() {
 
 #[test]
 fn a_classifier_is_saved_with_its_labels_and_goes_on_with_them() {
-    for init in ["t5gemma-balanced", "gemma2-source"] {
+    for init in ["t5gemma-balanced", SECOND[0], "gemma2-source"] {
         let trial = |changes: &[(&str, Value)]| {
             let mut trial = Trial::with(&[
                 ("objective", json!({ "kind": "classify" })),

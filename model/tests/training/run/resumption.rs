@@ -5,6 +5,8 @@ use std::fs;
 use model::training::Outcome;
 use serde_json::json;
 
+use crate::fixture::{self, SECOND};
+
 use super::trial::{Trial, contents, names, tensors};
 
 /// All but times, of every step and validation.
@@ -37,6 +39,27 @@ fn a_run_that_is_killed_ends_as_one_that_never_stopped() {
     unbroken.finish();
     for step in [1, 2, 5, 8] {
         let broken = Trial::of_everything();
+        broken.kill_after(step);
+        broken.finish();
+        assert_same_end(&broken, &unbroken, &format!("killed after step {step}"));
+    }
+}
+
+#[test]
+fn a_run_of_a_t5gemma2_that_is_killed_ends_as_one_that_never_stopped() {
+    let everything = || {
+        let mut trial = Trial::of_everything();
+        // Merged attention has no weights of its own to begin with.
+        trial.set("cross_attention_warmup_steps", json!(0));
+        trial.set("model.init", json!(fixture::path(SECOND[0])));
+        trial.set("stage.0.steps", json!(8));
+        trial.set("checkpoints.average_last", json!(2));
+        trial
+    };
+    let unbroken = everything();
+    unbroken.finish();
+    for step in [1, 5] {
+        let broken = everything();
         broken.kill_after(step);
         broken.finish();
         assert_same_end(&broken, &unbroken, &format!("killed after step {step}"));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -136,6 +137,18 @@ impl Trial {
             json!({ "text": text(row, 2 + words), "input": text(row, words), "target": target, "label": label })
         };
         let lines: String = (0..count).map(|row| format!("{}\n", line(row))).collect();
+        fs::write(self.path(name), lines).unwrap();
+    }
+
+    /// Pairs whose target is the first word of the source.
+    pub fn write_first_words(&self, name: &str, rows: Range<usize>) {
+        let word =
+            |row: usize, at: usize| WORDS[kernels::math::philox(7, [row as u32, at as u32, 0, 0])[0] as usize % 12];
+        let line = |row: usize| {
+            let words: Vec<&str> = (0..3 + row % 5).map(|at| word(row, at)).collect();
+            json!({ "input": words.join(" "), "target": words[0] })
+        };
+        let lines: String = rows.map(|row| format!("{}\n", line(row))).collect();
         fs::write(self.path(name), lines).unwrap();
     }
 

@@ -11,7 +11,7 @@ use super::{Held, numbers, shaped, stored};
 
 /// Attention of contiguous tensors.
 pub(in crate::training::ops) fn attention(q: &Tensor, k: &Tensor, v: &Tensor, how: &Attention) -> Result<Tensor> {
-    let (queries, keys) = (how.queries.iter().sum(), how.keys.iter().sum());
+    let (queries, keys) = (how.queries.iter().sum(), how.key_count());
     for (tensor, shape) in
         [(q, (queries, how.query_width())), (k, (keys, how.key_width())), (v, (keys, how.key_width()))]
     {
@@ -19,7 +19,12 @@ pub(in crate::training::ops) fn attention(q: &Tensor, k: &Tensor, v: &Tensor, ho
             candle_core::bail!("attention: {:?} where the rows make {shape:?}", tensor.shape());
         }
     }
-    if how.queries.len() != how.keys.len() || how.kv_heads == 0 || !how.heads.is_multiple_of(how.kv_heads) {
+    let sources_fit = [0, how.keys.len()].contains(&how.source_keys.len());
+    if how.queries.len() != how.keys.len()
+        || !sources_fit
+        || how.kv_heads == 0
+        || !how.heads.is_multiple_of(how.kv_heads)
+    {
         candle_core::bail!("attention: rows or heads of queries and keys do not match");
     }
     q.apply_op3(k, v, Attend { how: how.clone(), log_sums: OnceLock::new() })

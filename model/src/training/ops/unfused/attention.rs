@@ -4,6 +4,7 @@
 
 use candle_core::{D, DType, Device, Tensor};
 use kernels::gradient::{Attention, Dropout};
+use kernels::{RopeSpec, Window};
 
 use super::dropout;
 use crate::training::Result;
@@ -12,19 +13,31 @@ use crate::training::Result;
 const OUT_OF_SIGHT: f64 = -1e30;
 
 /// `softmax(mask(softcap(q k^T * scale))) v` of each row. `q` is `[query tokens, heads * head_dim]`, `k` and `v` are
-/// `[key tokens, kv_heads * head_dim]`; the result is as `q`.
+/// `[key tokens, then source tokens, kv_heads * head_dim]`; the result is as `q`.
 ///
 /// # Errors
 /// When the tensor library refuses.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, how: &Attention) -> Result<Tensor> {
-    let mut starts = (0, 0);
+    let (mut query, mut key, mut source_key) = (0, 0, how.keys.iter().sum());
     let mut rows = Vec::with_capacity(how.queries.len());
     for (row, (&queries, &keys)) in how.queries.iter().zip(&how.keys).enumerate() {
-        let q = heads(&q.narrow(0, starts.0, queries)?, how.heads, how)?;
-        let k = heads(&k.narrow(0, starts.1, keys)?, how.kv_heads, how)?;
-        let v = heads(&v.narrow(0, starts.1, keys)?, how.kv_heads, how)?;
-        rows.push(attend(&q, &k, &v, how, row)?);
-        starts = (starts.0 + queries, starts.1 + keys);
+        let keys_of = |x: &Tensor, start, count| heads(&x.narrow(0, start, count)?, how.kv_heads, how);
+        let own_q = heads(&q.narrow(0, query, queries)?, how.heads, how)?;
+        let (own_k, own_v) = (keys_of(k, key, keys)?, keys_of(v, key, keys)?);
+        let (own_q, own_k) = match how.rope {
+            Some(spec) => (rotate(&own_q, spec)?, rotate(&own_k, spec)?),
+            None => (own_q, own_k),
+        };
+        let count = how.source_keys.get(row).copied().unwrap_or(0);
+        let (all_k, all_v) = if count == 0 {
+            (own_k, own_v)
+        } else {
+            let (source_k, source_v) = (keys_of(k, source_key, count)?, keys_of(v, source_key, count)?);
+            (Tensor::cat(&[source_k, own_k], 1)?, Tensor::cat(&[source_v, own_v], 1)?)
+        };
+        rows.push(attend(&own_q, [&all_k, &all_v], how, row)?);
+        source_key += count;
+        (query, key) = (query + queries, key + keys);
     }
     Ok(Tensor::cat(&rows, 0)?)
 }
@@ -34,13 +47,11 @@ fn heads(x: &Tensor, count: usize, how: &Attention) -> Result<Tensor> {
     Ok(x.reshape((x.dim(0)?, count, how.head_dim))?.transpose(0, 1)?.contiguous()?)
 }
 
-/// Attention of one row. The queries of the heads that share keys are taken together, as if they were one longer row.
-fn attend(q: &Tensor, k: &Tensor, v: &Tensor, how: &Attention, row: usize) -> Result<Tensor> {
+/// Attention of one row, whose queries and keys are rotated; those of its source come first. The queries of the heads
+/// that share keys are taken together, as if they were one longer row.
+fn attend(q: &Tensor, [k, v]: [&Tensor; 2], how: &Attention, row: usize) -> Result<Tensor> {
     let (queries, keys) = (q.dim(1)?, k.dim(1)?);
-    let (q, k) = match how.rope_theta {
-        Some(theta) => (rotate(q, theta)?, rotate(k, theta)?),
-        None => (q.clone(), k.clone()),
-    };
+    let source_keys = how.source_keys.get(row).copied().unwrap_or(0);
     let group = how.heads / how.kv_heads;
     let q = q.reshape((how.kv_heads, group * queries, how.head_dim))?;
     let scores = q.matmul(&k.t()?)?.to_dtype(DType::F32)?.affine(f64::from(how.scale), 0.0)?;
@@ -49,7 +60,7 @@ fn attend(q: &Tensor, k: &Tensor, v: &Tensor, how: &Attention, row: usize) -> Re
         None => scores,
     };
     let scores = scores.reshape((how.heads, queries, keys))?;
-    let scores = match mask(queries, keys, how, scores.device())? {
+    let scores = match mask(queries, [source_keys, keys - source_keys], how.window, scores.device())? {
         Some(mask) => scores.broadcast_add(&mask)?,
         None => scores,
     };
@@ -65,10 +76,10 @@ fn attend(q: &Tensor, k: &Tensor, v: &Tensor, how: &Attention, row: usize) -> Re
 }
 
 /// Rotates by positions from 0. A pair is a number of the first half and its counterpart in the second.
-fn rotate(x: &Tensor, theta: f32) -> Result<Tensor> {
+fn rotate(x: &Tensor, spec: RopeSpec) -> Result<Tensor> {
     let (_, tokens, head_dim) = x.dims3()?;
     let half = head_dim / 2;
-    let frequencies: Vec<f32> = (0..half).map(|pair| 1.0 / theta.powf((2 * pair) as f32 / head_dim as f32)).collect();
+    let frequencies = spec.frequencies(head_dim);
     let angles: Vec<f32> =
         (0..tokens).flat_map(|position| frequencies.iter().map(move |frequency| position as f32 * frequency)).collect();
     let angles = Tensor::from_vec(angles, (tokens, half), x.device())?;
@@ -79,21 +90,24 @@ fn rotate(x: &Tensor, theta: f32) -> Result<Tensor> {
     Ok(Tensor::cat(&[turned_first, turned_second], D::Minus1)?)
 }
 
-/// Mask `[queries, keys]` to be added to the scores; `None` if every query sees every key.
-fn mask(queries: usize, keys: usize, how: &Attention, device: &Device) -> Result<Option<Tensor>> {
+/// Mask `[queries, keys of the source, then of the row]` to be added to the scores; `None` if every query sees every
+/// key.
+fn mask(queries: usize, keys: [usize; 2], window: Window, device: &Device) -> Result<Option<Tensor>> {
+    let [source_keys, keys] = keys;
     let furthest = queries.max(keys);
-    let window = how.window.filter(|window| *window < furthest);
-    if !how.causal && window.is_none() {
+    let [left, right] = [window.left, window.right].map(|limit| limit.filter(|limit| *limit < furthest));
+    if left.is_none() && right.is_none() {
         return Ok(None);
     }
     let positions = |count: usize| Tensor::arange(0.0_f32, count as f32, device);
     let distance = positions(queries)?.unsqueeze(1)?.broadcast_sub(&positions(keys)?.unsqueeze(0)?)?;
-    let seen = match (how.causal, window) {
-        (true, None) => distance.ge(0.0)?,
-        (true, Some(window)) => (distance.ge(0.0)? * distance.lt(window as f64)?)?,
-        (false, _) => distance.abs()?.le(window.unwrap_or(furthest) as f64)?,
-    };
-    Ok(Some(seen.to_dtype(DType::F32)?.affine(-OUT_OF_SIGHT, OUT_OF_SIGHT)?))
+    let behind = distance.le(left.unwrap_or(furthest) as f64)?;
+    let seen = (behind * distance.ge(-(right.unwrap_or(furthest) as f64))?)?;
+    let own = seen.to_dtype(DType::F32)?.affine(-OUT_OF_SIGHT, OUT_OF_SIGHT)?;
+    if source_keys == 0 {
+        return Ok(Some(own));
+    }
+    Ok(Some(Tensor::cat(&[Tensor::zeros((queries, source_keys), DType::F32, device)?, own], 1)?))
 }
 
 /// Softmax over the last dimension. The largest score is only subtracted, so no gradient flows through it.
