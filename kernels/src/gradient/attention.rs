@@ -207,16 +207,16 @@ pub fn attend(how: &Attention, inputs: AttentionInputs<'_>) -> Attended {
 /// Gradients of a row, which its heads write.
 struct RowGradients<'a> {
     d_q: &'a mut [f32],
-    /// Of keys and of values.
+    /// Gradients of keys and of values.
     d_keys: [&'a mut [f32]; 2],
-    /// Of the source's keys and values.
+    /// Gradients of the source's keys and values.
     d_source: [&'a mut [f32]; 2],
 }
 
 /// Gradients of a key head and its query heads, as [`Forward`] gathers them.
 struct HeadGradients {
     d_q: Vec<f32>,
-    /// Of keys and of values, those of the source first.
+    /// Gradients of keys and of values, those of the source first.
     d_keys: [Vec<f32>; 2],
 }
 

@@ -138,7 +138,7 @@ impl<'a> Pass<'a> {
         self.linear(&ops::attention(&q, &k, &v, &self.within(at, lengths))?, &own.out)
     }
 
-    /// `out(attend(rope(norm(q(x))), [rope(norm(k(x))) | norm(k(source))], [v(x) | v(source)]))`: one softmax over both.
+    /// `out(attend(rope(norm(q(x))), [rope(norm(k(x))) | norm(k(source))], [v(x) | v(source)]))`, under one softmax.
     fn attend_merged(
         &self,
         at: LayerIndex<'_>,

@@ -60,9 +60,7 @@ impl<'a> Run<'a> {
         let companions = companions(settings, begun.as_deref())?;
         let tokenizer = companions.get(TOKENIZER).map(Tokenizer::from_bytes).transpose()?;
         let network = network(settings, begun.as_deref(), &options)?;
-        if network.lacks_tower() {
-            observer.note(WITHOUT_TOWER);
-        }
+        network.lacks_tower().then(|| observer.note(WITHOUT_TOWER));
         let plan = match plan {
             Some(plan) => plan,
             None => first_plan(settings, &network, observer),
