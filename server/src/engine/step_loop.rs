@@ -176,8 +176,8 @@ impl StepLoop {
             plan.encode().map_or(0, |encode| encode.tokens.len() as u64 * encode.layers.len() as u64 / layers);
         let rows = (plan.targets.len() as u64).saturating_sub(reporter.wrong_drafts(scheduler));
         let work = Work { source_tokens: encoded, target_tokens: rows };
-        let is_full = scheduler.is_full();
-        self.queue.step(&StepTaken { time, work, rows: plan.outputs.len(), is_full });
+        let (is_full, encodings_wait) = (scheduler.is_full(), scheduler.waiting_encodings() > 0);
+        self.queue.step(&StepTaken { time, work, rows: plan.outputs.len(), is_full, encodings_wait });
     }
 
     /// The messages of the last step.

@@ -34,8 +34,9 @@ pub struct EvenStarts {
 
 impl EvenStarts {
     /// So many rows run, each for so many steps; any number begins if that is not known.
-    pub fn set(&mut self, rows: usize, steps: f64) {
-        let per_step = (steps > 0.0 && rows > 0).then(|| STARTS * rows as f64 / steps);
+    pub fn set(&mut self, rows: usize, steps: Option<f64>) {
+        let steps = steps.filter(|steps| *steps > 0.0 && rows > 0);
+        let per_step = steps.map(|steps| STARTS * rows as f64 / steps);
         if let (None, Some(per_step)) = (self.per_step, per_step) {
             self.left = per_step.max(1.0);
         }
@@ -49,10 +50,10 @@ impl EvenStarts {
         }
     }
 
-    /// Sequences began with so many rows.
-    pub fn begun(&mut self, rows: usize) {
+    /// Sequences began with so many rows, of which at most `most_early` count as those of later steps.
+    pub fn begun(&mut self, rows: usize, most_early: usize) {
         if self.per_step.is_some() {
-            self.left -= rows as f64;
+            self.left = (self.left - rows as f64).max(-(most_early as f64));
         }
     }
 
@@ -65,9 +66,10 @@ impl EvenStarts {
         }
     }
 
-    /// Steps in which so many rows begin.
+    /// Steps in which so many rows begin, after those that began too early.
     pub fn steps_of(&self, rows: usize) -> f64 {
-        self.per_step.map_or(0.0, |per_step| rows as f64 / per_step)
+        let early = (-self.left).max(0.0);
+        self.per_step.map_or(0.0, |per_step| (rows as f64 + early) / per_step)
     }
 }
 
@@ -79,7 +81,7 @@ mod tests {
     fn begun_in(starts: &mut EvenStarts, steps: usize) -> usize {
         let begin = |_| {
             let begin = starts.limits().begin;
-            starts.begun(begin);
+            starts.begun(begin, 0);
             starts.step();
             begin
         };
@@ -90,9 +92,9 @@ mod tests {
     fn somewhat_more_sequences_begin_than_end() {
         let mut starts = EvenStarts::default();
         assert_eq!(starts.limits(), StartLimits::default());
-        starts.set(64, 32.0);
+        starts.set(64, Some(32.0));
         assert!((249..=252).contains(&begun_in(&mut starts, 100)));
-        starts.set(64, 640.0);
+        starts.set(64, Some(640.0));
         assert!((11..=14).contains(&begun_in(&mut starts, 100)));
         assert_eq!(EvenStarts::default().limits(), StartLimits::default());
     }
@@ -100,14 +102,25 @@ mod tests {
     #[test]
     fn what_may_begin_and_does_not_may_begin_later_but_not_all_at_once() {
         let mut starts = EvenStarts::default();
-        starts.set(64, 64.0);
+        starts.set(64, Some(64.0));
         let before = starts.limits().begin;
         assert_eq!((before, starts.limits().begin), (1, 1), "asking takes nothing");
         (0..100).for_each(|_| starts.step());
         assert_eq!(starts.limits().begin, 2);
-        starts.begun(10);
+        starts.begun(10, 64);
         assert_eq!(starts.limits().begin, 0, "a wide sequence has taken the starts of others");
         (0..10).for_each(|_| starts.step());
         assert_eq!(starts.limits().begin, 2);
+    }
+
+    #[test]
+    fn wide_sequences_delay_others_until_as_many_rows_as_there_are_have_begun() {
+        let mut starts = EvenStarts::default();
+        starts.set(10, Some(12.5));
+        (0..5).for_each(|_| starts.begun(10, 10));
+        assert!((9.0..=10.0).contains(&starts.steps_of(0)), "{}", starts.steps_of(0));
+        assert!((12.0..=13.0).contains(&starts.steps_of(3)), "{}", starts.steps_of(3));
+        (0..11).for_each(|_| starts.step());
+        assert_eq!((starts.limits().begin, starts.steps_of(0)), (1, 0.0));
     }
 }

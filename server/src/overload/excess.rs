@@ -39,14 +39,16 @@ impl Excess {
         self.refused = (self.refused + seconds).min(most);
     }
 
-    /// A step of so many rows was run.
+    /// A step was run that left no time for more than so many rows.
     pub fn step(&mut self, rows: usize, time: Duration) {
         self.used += rows as f64 * time.as_secs_f64();
     }
 
     /// No step runs, and `rows` could have run since the latest time that none did.
     pub fn settle(&mut self, rows: usize, now: Duration) {
-        let free = rows as f64 * now.saturating_sub(self.between).as_secs_f64() - self.used;
+        let all = rows as f64 * now.saturating_sub(self.between).as_secs_f64();
+        // More rows than these may have run.
+        let free = (all - self.used).max(0.0);
         self.refused = (self.refused - free).max(0.0);
         (self.between, self.used) = (now, 0.0);
     }
@@ -94,6 +96,15 @@ mod tests {
         let (less, now) = after(new, 30, 3, 0.5);
         assert!(less.is_over(STEP, now) && !less.is_flood(4));
         assert!(!less.is_over(STEP, Duration::from_millis(900)), "not before it is known what is asked for");
+    }
+
+    #[test]
+    fn rows_that_ran_beyond_a_limit_are_no_refusals() {
+        let (mut excess, now) = after(Excess::new(Duration::ZERO), 10, 4, 0.5);
+        let refused = excess.refused;
+        excess.step(4, CALM);
+        excess.settle(2, now + CALM);
+        assert!(excess.refused <= refused, "{refused} {}", excess.refused);
     }
 
     #[test]

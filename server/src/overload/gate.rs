@@ -10,6 +10,7 @@ use super::new_call::NewCall;
 use super::pace::{Pace, StepTaken};
 use super::recall::Recall;
 use super::returning::Returning;
+use super::row_steps::RowSteps;
 use super::running_rows::{RowsTaken, RunningRows};
 use super::visitor::Visitor;
 use super::waiting::{Room, Waiting, WaitingCall};
@@ -73,6 +74,7 @@ pub struct Gate {
     pub(super) waiting: Waiting,
     pub(super) running: RunningRows,
     pub(super) pace: Pace,
+    row_steps: RowSteps,
     /// The latest stretch of overload.
     pub(super) excess: Option<Excess>,
     pub(super) starts: EvenStarts,
@@ -88,6 +90,7 @@ impl Gate {
             waiting: Waiting::default(),
             running: RunningRows::default(),
             pace: Pace::default(),
+            row_steps: RowSteps::default(),
             excess: None,
             starts: EvenStarts::default(),
             returning: Returning::default(),
@@ -101,6 +104,7 @@ impl Gate {
     /// # Errors
     /// When there is no room, it would wait for too long, or it cannot be answered by its deadline.
     pub fn enter(&mut self, call: NewCall, now: Duration) -> Result<Entered, Shed> {
+        self.lift_limits(now);
         let NewCall { caller, rows, work, least, is_patient, time_left } = call;
         let (each, share) = (work.part_of(rows.into()), self.pace.share());
         let row_units = each.units(share);
@@ -130,7 +134,8 @@ impl Gate {
     }
 
     /// Whether a call could enter whatever its body asks for, as far as that is usual. Counts nothing.
-    pub fn may_enter(&self, visitor: &Visitor, now: Duration) -> bool {
+    pub fn may_enter(&mut self, visitor: &Visitor, now: Duration) -> bool {
+        self.lift_limits(now);
         self.look(visitor, now).is_ok()
     }
 
@@ -139,6 +144,7 @@ impl Gate {
     /// # Errors
     /// What `enter` would return to it.
     pub fn check(&mut self, visitor: &Visitor, now: Duration) -> Result<(), Shed> {
+        self.lift_limits(now);
         let Err(reason) = self.look(visitor, now) else { return Ok(()) };
         let asked = self.usual(&visitor.party, visitor.priority);
         Err(self.refuse(reason, &asked, now))
@@ -169,11 +175,10 @@ impl Gate {
         if let Some(excess) = &mut self.excess {
             excess.settle(rows, now);
         }
+        self.lift_limits(now);
         if self.is_overloaded(now) {
             self.limit_rows();
-            self.starts.set(self.most_rows(), self.pace.mean_tokens());
-        } else {
-            self.starts = EvenStarts::default();
+            self.starts.set(self.most_rows(), self.row_steps.mean());
         }
         let limits = self.starts.limits();
         // Where nothing runs, no step would let anything begin later.
@@ -181,9 +186,11 @@ impl Gate {
         StartLimits { begin: limits.begin.max(least), ..limits }
     }
 
-    /// Sequences began with so many rows.
+    /// Interactive sequences began with so many rows. Those that were preempted have begun before.
     pub fn begun(&mut self, rows: usize) {
-        self.starts.begun(rows);
+        // Those that begin where nothing runs are owed to nobody.
+        let most_early = if self.running.running() == 0 { 0 } else { self.most_rows() };
+        self.starts.begun(rows, most_early);
         self.running.begin(rows);
     }
 
@@ -191,15 +198,22 @@ impl Gate {
     pub fn step(&mut self, step: &StepTaken) {
         self.pace.step(step);
         self.starts.step();
+        let running = self.running.running();
+        self.row_steps.step(running);
+        // Where the encoder or pages are short, free rows could have done no more.
+        let rows_are_free = step.rows > 0 && !step.encodings_wait && !self.running.is_blocked();
+        let used = if rows_are_free { running } else { running.max(self.most_rows()) };
         if let Some(excess) = &mut self.excess {
-            excess.step(self.running.running(), step.time);
+            excess.step(used, step.time);
         }
     }
 
     /// Rows as they are after a step, and after sequences that ended between steps. `left` are the most tokens that
     /// each row of an interactive sequence may still get.
     pub fn rows(&mut self, taken: RowsTaken, left: impl Iterator<Item = u32>) {
+        let before = self.running.running();
         self.running.update(taken, left);
+        self.row_steps.left(before, self.running.running());
     }
 
     /// A choice ended with so many tokens of those that it was asked for.
@@ -272,7 +286,7 @@ impl Gate {
     }
 
     /// Counts a refused call in overload. In a flood, calls that do not begin soon leave the queue.
-    fn exceed(&mut self, asked: &Asked<'_>, now: Duration) {
+    pub(super) fn exceed(&mut self, asked: &Asked<'_>, now: Duration) {
         let rows = self.most_rows();
         let mut excess = self.excess.filter(|_| self.is_overloaded(now)).unwrap_or_else(|| Excess::new(now));
         excess.refuse(self.row_seconds(asked), rows, now);
@@ -282,6 +296,13 @@ impl Gate {
         if begins {
             self.limit_rows();
             self.shorten(now);
+        }
+    }
+
+    /// After a flood there are no limits, though nobody plans a step that would show it.
+    fn lift_limits(&mut self, now: Duration) {
+        if !self.is_overloaded(now) {
+            self.starts = EvenStarts::default();
         }
     }
 

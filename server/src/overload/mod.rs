@@ -20,6 +20,7 @@ mod pace;
 mod quota;
 mod recall;
 mod returning;
+mod row_steps;
 mod running_rows;
 mod step_cost;
 mod visitor;

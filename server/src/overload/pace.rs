@@ -26,6 +26,8 @@ pub struct StepTaken {
     pub rows: usize,
     /// Whether something waited that could not begin with it.
     pub is_full: bool,
+    /// Whether something waited for the encoder that needs no rows.
+    pub encodings_wait: bool,
 }
 
 /// Measurements of one engine. Old ones fade.
@@ -124,7 +126,7 @@ mod tests {
 
     fn step(millis: u64, rows: u64, is_full: bool) -> StepTaken {
         let work = Work { source_tokens: 0, target_tokens: rows };
-        StepTaken { time: Duration::from_millis(millis), work, rows: rows as usize, is_full }
+        StepTaken { time: Duration::from_millis(millis), work, rows: rows as usize, is_full, encodings_wait: false }
     }
 
     #[test]

@@ -5,8 +5,8 @@
 pub struct RowsTaken {
     /// Rows that run at once.
     pub rows: usize,
-    /// Whether an interactive sequence could not begin, for lack of rows or pages.
-    pub is_blocked: bool,
+    /// Whether an interactive sequence could not begin, for lack of rows or pages; `None` where none was to begin yet.
+    pub is_blocked: Option<bool>,
 }
 
 /// Rows as the latest step left them.
@@ -27,7 +27,8 @@ impl RunningRows {
         self.left.clear();
         self.left.extend(left);
         self.left.sort_unstable();
-        (self.rows, self.is_blocked, self.is_known) = (taken.rows, taken.is_blocked, true);
+        (self.rows, self.is_known) = (taken.rows, true);
+        self.is_blocked = taken.is_blocked.unwrap_or(self.is_blocked);
         self.begun = 0;
     }
 
@@ -44,6 +45,11 @@ impl RunningRows {
     /// Rows that run.
     pub fn running(&self) -> usize {
         self.left.len() + self.begun
+    }
+
+    /// Whether an interactive sequence could not begin, for lack of rows or pages, when one was last to begin.
+    pub const fn is_blocked(&self) -> bool {
+        self.is_blocked
     }
 
     /// Whether anything was told.
@@ -97,7 +103,7 @@ mod tests {
 
     fn rows(is_blocked: bool, left: &[u32]) -> RunningRows {
         let mut rows = RunningRows::default();
-        rows.update(RowsTaken { rows: 4, is_blocked }, left.iter().copied());
+        rows.update(RowsTaken { rows: 4, is_blocked: Some(is_blocked) }, left.iter().copied());
         rows
     }
 
@@ -116,6 +122,16 @@ mod tests {
         let rows = rows(true, &[5]);
         let all = rows.within(None, 1.0);
         assert_eq!((all.steps_until_free(0), all.steps_until_free(1)), (Some(5.0), None));
+    }
+
+    #[test]
+    fn rows_stay_without_pages_while_nobody_is_to_begin() {
+        let mut rows = rows(true, &[5]);
+        let mut update = |is_blocked| {
+            rows.update(RowsTaken { rows: 4, is_blocked }, std::iter::empty());
+            rows.within(None, 1.0).steps_until_free(0)
+        };
+        assert_eq!((update(None), update(Some(false)), update(None)), (None, Some(0.0), Some(0.0)));
     }
 
     #[test]

@@ -16,6 +16,8 @@ const SIZES: usize = 14;
 /// Rows of full steps, as a multiple of those of the smallest ones that were seen, from which on a line through their
 /// times tells what a step costs of its own.
 const APART: f64 = 2.0;
+/// Part of a cause's square that is more than rounding, where causes after it explain the rest.
+const OWN_PART: f64 = 1e-9;
 /// Causes of a step's time: its own cost, its rows, its source tokens.
 const CAUSES: usize = 3;
 
@@ -83,10 +85,11 @@ impl StepFit {
 }
 
 /// The first unknown of a system of equations that is symmetric and never negative, by Gaussian elimination from the
-/// last one. What nothing depends on counts as 0.
-fn first_unknown(Sums { causes: mut matrix, times: mut right }: Sums) -> f64 {
+/// last one. What nothing depends on counts as 0, and so does what depends on the causes before it alone.
+fn first_unknown(Sums { causes, times: mut right }: Sums) -> f64 {
+    let mut matrix = causes;
     for pivot in (1..CAUSES).rev() {
-        if matrix[pivot][pivot] <= f64::EPSILON {
+        if matrix[pivot][pivot] <= OWN_PART * causes[pivot][pivot] {
             continue;
         }
         for row in 0..pivot {
@@ -170,6 +173,17 @@ mod tests {
         let cost = StepCost::of(&fit, full).unwrap();
         assert!((cost.own - 0.005).abs() < 1e-9, "{cost:?}");
         assert!((cost.seconds(60.0) - full.seconds).abs() < 1e-9, "{cost:?}");
+    }
+
+    #[test]
+    fn the_cost_is_known_where_source_tokens_come_with_rows() {
+        let mut fit = StepFit::default();
+        for number in 0..10_000 {
+            let rows = 1.0 + f64::from(number % 60);
+            fit.count(step(rows, rows * 0.3));
+        }
+        let cost = StepCost::of(&fit, step(60.0, 18.0)).unwrap();
+        assert!((cost.own - 0.005).abs() < 1e-6, "{cost:?}");
     }
 
     #[test]

@@ -79,14 +79,15 @@ impl Scheduler {
 
     /// Rows that run at once, and whether an interactive sequence could not begin for lack of rows or pages.
     pub fn rows_taken(&self) -> RowsTaken {
-        let is_blocked = self.starts.begin > 0 && self.queue.front_is(Priority::Interactive);
+        let waits = self.queue.front_is(Priority::Interactive);
+        let is_blocked = (!waits || self.starts.begin > 0).then_some(waits);
         RowsTaken { rows: self.limits.running_rows, is_blocked }
     }
 
     /// Whether something waits that could not begin for lack of rows, of pages, or of time in the encoder, or was not
     /// to begin yet.
     pub fn is_full(&self) -> bool {
-        let has_rows = self.starts.begin > 0 && self.running_rows() < self.most_rows(1);
+        let has_rows = self.starts.begin > 0 && self.running_rows() < self.row_limit();
         let waits = !self.queue.is_empty() && (!has_rows || self.queue.front_is(Priority::Idle));
         waits || self.waiting_encodings() > 0
     }

@@ -33,6 +33,8 @@ pub(super) struct Needs {
     pub pages: usize,
     /// Whether it ran before.
     pub was_preempted: bool,
+    /// Whether it goes on with what it began, whatever limits there are of what begins.
+    pub goes_on: bool,
 }
 
 impl Scheduler {
@@ -41,7 +43,7 @@ impl Scheduler {
         (self.starts, self.rows_begun) = (starts, 0);
     }
 
-    /// Rows that sequences began with since [`Self::limit_starts`].
+    /// Rows that interactive sequences began with since [`Self::limit_starts`]. Preempted ones have begun before.
     pub const fn rows_begun(&self) -> usize {
         self.rows_begun
     }
@@ -49,11 +51,9 @@ impl Scheduler {
     /// Admits sequences of at least this priority from the queue's front while rows and pages are left. A sequence that
     /// does not fit blocks later ones.
     pub(super) fn admit(&mut self, priority: Priority) {
-        while self.starts.begin > 0 && self.head_fits(priority) {
+        while self.head_fits(priority) {
             let Some(head) = self.queue.pop() else { return };
-            let rows = head.sequence.rows();
-            self.starts.begin = self.starts.begin.saturating_sub(rows);
-            self.rows_begun += rows;
+            self.count_begun(&head);
             let mut running = self.start(head);
             if self.memory.is_ready(running.source) {
                 running.next = running.grant_within(self.rows_left());
@@ -62,6 +62,19 @@ impl Scheduler {
             let index = self.running.partition_point(|running| running.sequence.turn() < turn);
             self.running.insert(index, running);
             self.share_prompt(index);
+        }
+    }
+
+    /// Counts the rows of a sequence that begins. Idle ones have what is left of a plan's limit, and take nothing from
+    /// the interactive ones of the next.
+    fn count_begun(&mut self, head: &Waiting) {
+        if head.goes_on() {
+            return;
+        }
+        let rows = head.sequence.rows();
+        self.starts.begin = self.starts.begin.saturating_sub(rows);
+        if head.sequence.request.priority == Priority::Interactive {
+            self.rows_begun += rows;
         }
     }
 
@@ -75,7 +88,8 @@ impl Scheduler {
             let running_rows = self.running_rows();
             let idle_runs = self.idle_runs();
             let takes_from_idle = priority == Priority::Interactive && idle_runs && self.plans_under_way == 1;
-            if running_rows >= self.most_rows(1) && !takes_from_idle {
+            let most = if self.queue.front_goes_on() { self.limits.running_rows } else { self.row_limit() };
+            if running_rows >= most && !takes_from_idle {
                 return false;
             }
             let Some(needs) = self.head_needs(priority) else { return false };
@@ -99,26 +113,36 @@ impl Scheduler {
         }
     }
 
-    /// Needs of the first sequence of the queue of at least this priority, if there is one.
+    /// Needs of the first sequence of the queue of at least this priority, if there is one that is to begin or go on.
     pub(super) fn head_needs(&mut self, priority: Priority) -> Option<Needs> {
+        if self.starts.begin == 0 && !self.queue.front_goes_on() {
+            return None;
+        }
         let head = self.queue.head(priority, self.limits.call_rows)?;
         let key = &head.sequence.request.source;
         let source = head.source.or_else(|| self.memory.sources.find(key));
         let source_pages = if source.is_some() { 0 } else { self.memory.source_pages(key) };
         let pages = source_pages + head.sequence.pages_wanted();
-        Some(Needs { rows: head.sequence.rows(), source, pages, was_preempted: head.preempted })
+        let (rows, was_preempted, goes_on) = (head.sequence.rows(), head.preempted, head.goes_on());
+        Some(Needs { rows, source, pages, was_preempted, goes_on })
     }
 
-    /// Rows that may run at once when a sequence of so many begins. One that is wider than the present limit may have
-    /// all that there are, or it would wait for the limit's end.
-    pub(super) fn most_rows(&self, rows: usize) -> usize {
-        let all = self.limits.running_rows;
-        if rows > self.starts.running { all } else { self.starts.running.min(all) }
+    /// Rows below which sequences may begin.
+    pub(super) fn row_limit(&self) -> usize {
+        self.starts.running.min(self.limits.running_rows)
+    }
+
+    /// Whether there are rows for a sequence beside so many others. One that is wider than the present limit may have
+    /// all rows that there are, or it would wait for the limit's end.
+    fn has_rows(&self, needs: &Needs, others: usize) -> bool {
+        let (all, limit) = (self.limits.running_rows, self.row_limit());
+        let may_begin = others < limit && (others + needs.rows <= limit || needs.rows > limit);
+        others + needs.rows <= all && (needs.goes_on || may_begin)
     }
 
     /// Whether a sequence fits beside others of so many rows, if so many pages more were available.
     pub(super) fn fits(&self, needs: &Needs, others: usize, more_pages: usize) -> bool {
-        others + needs.rows <= self.most_rows(needs.rows) && self.has_pages(needs, others, more_pages)
+        self.has_rows(needs, others) && self.has_pages(needs, others, more_pages)
     }
 
     /// Whether there are pages for a sequence beside others of so many rows, if so many more were available.

@@ -24,6 +24,14 @@ pub struct Waiting {
     pub preempted: bool,
 }
 
+impl Waiting {
+    /// Whether it is an interactive sequence that ran before. Its client has read the beginning of its answer, so it
+    /// goes on before anything else begins.
+    pub fn goes_on(&self) -> bool {
+        self.preempted && self.sequence.request.priority == Priority::Interactive
+    }
+}
+
 /// A choice of a request before its turn, or its beam search, whose choice is 0.
 #[derive(Debug)]
 struct Unbegun {
@@ -94,6 +102,11 @@ impl Queue {
     /// Whether the first sequence that waits is of this priority or a higher one.
     pub fn front_is(&self, priority: Priority) -> bool {
         self.waiting.front().is_some_and(|front| front.sequence.request.priority <= priority)
+    }
+
+    /// Whether the first sequence that waits is an interactive one that ran before.
+    pub fn front_goes_on(&self) -> bool {
+        self.waiting.front().is_some_and(Waiting::goes_on)
     }
 
     /// Removes the head.

@@ -114,7 +114,7 @@ impl Scheduler {
     /// Whether the first sequence of the queue would begin in this plan if all searches gave up their stems, and does
     /// not otherwise.
     fn stems_keep_out_the_head(&mut self) -> bool {
-        let Some(needs) = self.head_needs(Priority::Idle).filter(|_| self.starts.begin > 0) else { return false };
+        let Some(needs) = self.head_needs(Priority::Idle) else { return false };
         let rows = self.running_rows();
         if self.has_pages(&needs, rows, 0) {
             return false;

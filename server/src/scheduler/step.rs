@@ -39,7 +39,7 @@ impl Scheduler {
         assert_eq!(self.plans_under_way, 1, "a plan is made ahead of the only one under way");
         let waits = |running: &Running| running.granted.rows > 0 && running.holds_back_plans();
         let reads_results = self.memory.encoder.gives_results();
-        if self.starts.begin > 0 && self.idle_ones_are_to_make_room() {
+        if self.idle_ones_are_to_make_room() {
             return false;
         }
         if reads_results || !self.cancelled.is_empty() || self.running.iter().any(waits) {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::overload::asked::Asked;
 use crate::overload::{CallKind, Entered, Gate, GateLimits, NewCall, RowsTaken, StepTaken, Visitor, WaitLimits, Work};
 use crate::request::{CallId, Caller, Party, Priority, Shed, ShedReason};
 
@@ -14,9 +15,21 @@ const STEP: Duration = Duration::from_millis(50);
 fn busy(left: u32) -> Gate {
     let mut gate = Gate::new(GateLimits { queued_rows: 100, wait: WaitLimits::default(), draft_rows: 0 });
     let work = Work { source_tokens: 0, target_tokens: ROWS.into() };
-    (0..20).for_each(|_| gate.step(&StepTaken { time: STEP, work, rows: ROWS as usize, is_full: true }));
-    gate.rows(RowsTaken { rows: ROWS as usize, is_blocked: false }, (0..ROWS).map(|_| left));
+    (0..20).for_each(|_| {
+        gate.step(&StepTaken { time: STEP, work, rows: ROWS as usize, is_full: true, encodings_wait: false })
+    });
+    gate.rows(RowsTaken { rows: ROWS as usize, is_blocked: Some(false) }, (0..ROWS).map(|_| left));
     gate
+}
+
+/// Lets a row end after a hundred steps of four, and another begin.
+fn end_a_row(gate: &mut Gate, left: u32) {
+    let work = Work { source_tokens: 0, target_tokens: ROWS.into() };
+    let step = StepTaken { time: STEP, work, rows: ROWS as usize, is_full: true, encodings_wait: false };
+    (0..25).for_each(|_| gate.step(&step));
+    gate.begun(1);
+    gate.rows(RowsTaken { rows: ROWS as usize, is_blocked: Some(false) }, (0..ROWS).map(|_| left));
+    gate.finished(100, 100);
 }
 
 fn ask(gate: &mut Gate, number: u64, most: u64, time_left: Option<Duration>) -> Result<Entered, Shed> {
@@ -32,7 +45,7 @@ fn rows_that_are_freed_between_steps_are_free() {
     let mut gate = busy(4000);
     gate.finished(100, 100);
     assert!(matches!(ask(&mut gate, 1, 100, None), Err(Shed { reason: ShedReason::LongWait { .. }, .. })));
-    gate.rows(RowsTaken { rows: ROWS as usize, is_blocked: false }, std::iter::empty());
+    gate.rows(RowsTaken { rows: ROWS as usize, is_blocked: Some(false) }, std::iter::empty());
     assert!(ask(&mut gate, 2, 100, None).is_ok());
 }
 
@@ -69,11 +82,11 @@ fn idle(draft_rows: usize) -> Gate {
     let mut steps = |rows: u64, millis, is_full| {
         let work = Work { source_tokens: 0, target_tokens: rows };
         let time = Duration::from_millis(millis);
-        (0..50).for_each(|_| gate.step(&StepTaken { time, work, rows: rows as usize, is_full }));
+        (0..50).for_each(|_| gate.step(&StepTaken { time, work, rows: rows as usize, is_full, encodings_wait: false }));
     };
     steps(64, 60, true);
     steps(1, 6, false);
-    gate.rows(RowsTaken { rows: 64, is_blocked: false }, std::iter::empty());
+    gate.rows(RowsTaken { rows: 64, is_blocked: Some(false) }, std::iter::empty());
     gate
 }
 
@@ -85,7 +98,7 @@ fn an_idle_server_is_given_what_it_can_answer_in_time_although_full_steps_are_sl
         let time_left = Some(Duration::from_millis(millis));
         gate.enter(NewCall { caller, rows: 1, work, least: work, time_left, ..NewCall::default() }, Duration::ZERO)
     };
-    let run = |gate: &mut Gate, rows| gate.rows(RowsTaken { rows: 64, is_blocked: false }, (0..rows).map(|_| 40));
+    let run = |gate: &mut Gate, rows| gate.rows(RowsTaken { rows: 64, is_blocked: Some(false) }, (0..rows).map(|_| 40));
     let mut gate = idle(0);
     let entered = ask(&mut gate, 1, 1).expect("whoever comes alone is given a try");
     assert_eq!(entered.least_time, Duration::ZERO);
@@ -158,10 +171,10 @@ fn the_queue_lasts_a_step_in_overload_even_where_nobody_is_to_wait() {
     let wait = WaitLimits { usual: Duration::ZERO, overload_percent: 0 };
     let mut gate = Gate::new(GateLimits { queued_rows: 100, wait, draft_rows: 0 });
     let work = Work { source_tokens: 0, target_tokens: 4 };
-    (0..20).for_each(|_| gate.step(&StepTaken { time: STEP, work, rows: 4, is_full: true }));
+    (0..20).for_each(|_| gate.step(&StepTaken { time: STEP, work, rows: 4, is_full: true, encodings_wait: false }));
     gate.finished(1, 1);
     let rows = |gate: &mut Gate, left| {
-        gate.rows(RowsTaken { rows: 4, is_blocked: false }, [left; 4].into_iter());
+        gate.rows(RowsTaken { rows: 4, is_blocked: Some(false) }, [left; 4].into_iter());
     };
     rows(&mut gate, 100);
     assert!(ask(&mut gate, 1, 1, None).is_err());
@@ -173,11 +186,99 @@ fn the_queue_lasts_a_step_in_overload_even_where_nobody_is_to_wait() {
 #[test]
 fn where_nothing_runs_something_may_begin_however_much_began_before() {
     let mut gate = busy(4000);
-    gate.finished(100, 100);
+    end_a_row(&mut gate, 4000);
     assert!(ask(&mut gate, 1, 100, None).is_err());
     assert_eq!(gate.starts(Duration::ZERO).begin, 1);
     gate.begun(30);
     assert_eq!(gate.starts(Duration::ZERO).begin, 0);
-    gate.rows(RowsTaken { rows: ROWS as usize, is_blocked: false }, std::iter::empty());
+    gate.rows(RowsTaken { rows: ROWS as usize, is_blocked: Some(false) }, std::iter::empty());
     assert_eq!(gate.starts(Duration::ZERO).begin, 1);
+}
+
+/// Whether overload is ever over in ten seconds of full steps of one row of four, while a third of what the other three
+/// could do is refused.
+fn is_ever_over(step: StepTaken, is_blocked: bool) -> bool {
+    let mut gate = busy(4000);
+    gate.finished(5, 5);
+    let (mut now, mut is_over) = (Duration::ZERO, false);
+    for number in 1..200 {
+        let party = Party::of(b"other");
+        let asked = Asked {
+            party: &party,
+            priority: Priority::Interactive,
+            rows: 1,
+            row_units: 5,
+            tokens: 5.0,
+            has_target: true,
+            hurries: false,
+        };
+        if number % 5 == 1 {
+            gate.exceed(&asked, now);
+        }
+        gate.starts(now);
+        now += step.time;
+        gate.step(&step);
+        gate.rows(RowsTaken { rows: ROWS as usize, is_blocked: Some(is_blocked) }, [4000].into_iter());
+        is_over |= !gate.is_overloaded(now);
+    }
+    is_over
+}
+
+#[test]
+fn overload_lasts_where_something_else_than_rows_is_short() {
+    let work = Work { source_tokens: 64, target_tokens: 1 };
+    let full = StepTaken { time: STEP, work, rows: 1, is_full: true, encodings_wait: false };
+    assert!(is_ever_over(full, false), "three rows are free");
+    assert!(!is_ever_over(full, true), "there are no pages");
+    assert!(!is_ever_over(StepTaken { encodings_wait: true, ..full }, false), "the encoder has more to do");
+    assert!(!is_ever_over(StepTaken { rows: 0, ..full }, false), "the encoder takes the whole step");
+}
+
+#[test]
+fn answers_that_take_fewer_steps_than_tokens_begin_as_fast_as_they_end() {
+    let mut gate = busy(4000);
+    // Answers of 100 tokens in 5 steps, as forced, scored or drafted ones are.
+    let rows = |gate: &mut Gate, count: u32| {
+        gate.rows(RowsTaken { rows: ROWS as usize, is_blocked: Some(false) }, (0..count).map(|_| 4000));
+    };
+    let step = StepTaken {
+        time: STEP,
+        work: Work { source_tokens: 0, target_tokens: 4 },
+        rows: ROWS as usize,
+        is_full: true,
+        encodings_wait: false,
+    };
+    for _ in 0..50 {
+        (0..5).for_each(|_| gate.step(&step));
+        (0..ROWS).for_each(|_| gate.finished(100, 100));
+        rows(&mut gate, 0);
+        gate.begun(ROWS as usize);
+    }
+    rows(&mut gate, ROWS);
+    assert!(ask(&mut gate, 1, 100, None).is_err());
+    let mut begun = 0;
+    for _ in 0..20 {
+        let begin = gate.starts(Duration::ZERO).begin;
+        gate.begun(begin);
+        begun += begin;
+        gate.step(&step);
+        rows(&mut gate, ROWS);
+    }
+    assert!((16..=22).contains(&begun), "{begun}: four rows of five steps each end 16 times in 20 steps");
+}
+
+#[test]
+fn after_a_flood_an_engine_without_work_has_no_limits() {
+    let mut gate = busy(4000);
+    end_a_row(&mut gate, 4000);
+    assert!(ask(&mut gate, 1, 100, None).is_err());
+    gate.starts(Duration::ZERO);
+    gate.begun(100);
+    assert!(gate.starts.steps_of(0) > 0.0);
+    gate.rows(RowsTaken { rows: ROWS as usize, is_blocked: Some(false) }, std::iter::empty());
+    let later = Duration::from_secs(10);
+    let caller = Caller { call: CallId(2), ..Caller::default() };
+    let work = Work { source_tokens: 0, target_tokens: 1 };
+    let call = NewCall { caller, rows: 1, work, time_left: Some(STEP), ..NewCall::default() };
+    assert!(gate.enter(call, later).is_ok(), "all rows are free");
 }

@@ -262,10 +262,10 @@ impl SimulatedEngine {
             goes_on
         });
         let work = Work { source_tokens, target_tokens: rows as u64 };
-        let step = StepTaken { time, work, rows, is_full: !self.turns.is_empty() };
+        let step = StepTaken { time, work, rows, is_full: !self.turns.is_empty(), encodings_wait: false };
         let left = self.running.iter().map(|job| job.most - job.generated);
         gate.step(&step);
-        gate.rows(RowsTaken { rows: self.machine.rows, is_blocked: false }, left);
+        gate.rows(RowsTaken { rows: self.machine.rows, is_blocked: Some(false) }, left);
         begun.into_iter().for_each(|call| gate.leave(call, 1));
     }
 

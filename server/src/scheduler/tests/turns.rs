@@ -89,7 +89,7 @@ fn no_more_sequences_begin_in_a_step_than_it_is_told_to_begin() {
     let begin = |begin| StartLimits { begin, ..StartLimits::default() };
     world.scheduler.limit_starts(begin(2));
     world.step();
-    assert_eq!((world.scheduler.running.len(), world.scheduler.rows_taken().is_blocked), (2, false));
+    assert_eq!((world.scheduler.running.len(), world.scheduler.rows_taken().is_blocked), (2, Some(false)));
     assert_eq!((world.scheduler.rows_begun(), world.scheduler.is_full()), (2, true), "others were not to begin yet");
     world.scheduler.limit_starts(begin(0));
     world.step();
@@ -108,7 +108,7 @@ fn no_more_rows_run_than_it_is_told_to_run_but_for_a_sequence_that_has_more() {
     world.scheduler.limit_starts(StartLimits { running: 3, ..StartLimits::default() });
     world.step();
     let taken = world.scheduler.rows_taken();
-    assert_eq!((world.scheduler.running_rows(), world.scheduler.is_full(), taken.is_blocked), (3, true, false));
+    assert_eq!((world.scheduler.running_rows(), world.scheduler.is_full(), taken.is_blocked), (3, true, Some(false)));
     world.scheduler.limit_starts(StartLimits::default());
     world.step();
     assert_eq!(world.scheduler.running_rows(), 8);
@@ -139,6 +139,64 @@ fn idle_sequences_give_up_rows_beyond_the_limit_to_interactive_ones_only() {
     world.step();
     assert_eq!(rows_of(&world, interactive), 1);
     assert_eq!(ids.iter().map(|id| rows_of(&world, *id)).sum::<usize>(), 1, "two rows may run");
+    world.run();
+    world.check_answers();
+}
+
+#[test]
+fn idle_sequences_have_what_is_left_of_a_plan_and_take_nothing_from_interactive_ones() {
+    let mut world = World::new(SchedulerLimits { running_rows: 4, ..LIMITS });
+    let idle = Caller { priority: Priority::Idle, ..caller(1) };
+    let ids = [1, 2, 3].map(|name| world.submit_as(&idle, asks(&source(name, 4), 9)));
+    let interactive = world.submit(asks(&source(5, 4), 9));
+    world.scheduler.limit_starts(StartLimits { begin: 2, ..StartLimits::default() });
+    world.step();
+    assert_eq!(rows_of(&world, interactive), 1);
+    assert_eq!(ids.iter().map(|id| rows_of(&world, *id)).sum::<usize>(), 1, "two rows may begin");
+    assert_eq!(world.scheduler.rows_begun(), 1, "one of them is an interactive one's");
+    world.scheduler.limit_starts(StartLimits::default());
+    world.run();
+    world.check_answers();
+}
+
+#[test]
+fn an_answer_that_was_preempted_goes_on_whatever_may_begin_and_an_idle_one_does_not() {
+    for priority in Priority::ALL {
+        let mut world = World::new(SchedulerLimits { running_rows: 4, ..LIMITS });
+        let caller = Caller { priority, ..caller(1) };
+        let ids = [1, 2, 3].map(|name| world.submit_as(&caller, asks(&source(name, 4), 9)));
+        world.step();
+        world.step();
+        world.scheduler.preempt_youngest();
+        let newcomer = world.submit(asks(&source(5, 4), 9));
+        let goes_on = usize::from(priority == Priority::Interactive);
+        world.scheduler.limit_starts(StartLimits { begin: 0, running: 1 });
+        world.step();
+        assert_eq!(ids.map(|id| rows_of(&world, id)), [1, 1, goes_on], "{priority:?}");
+        assert_eq!((rows_of(&world, newcomer), world.scheduler.rows_begun()), (0, 0), "{priority:?}");
+        world.scheduler.limit_starts(StartLimits::default());
+        world.run();
+        world.check_answers();
+    }
+}
+
+#[test]
+fn a_sequence_wider_than_the_limit_begins_only_below_it() {
+    let mut world = World::new(SchedulerLimits { running_rows: 8, ..LIMITS });
+    (1..=3).for_each(|name| _ = world.submit(asks(&source(name, 4), 9)));
+    world.step();
+    let wide = world.submit(GenerationRequest {
+        beams: Some(BeamSearch { width: 5, ..RequestDefaults::SEARCH }),
+        ..asks(&source(9, 4), 4)
+    });
+    let limits = |running| StartLimits { running, ..StartLimits::default() };
+    world.scheduler.limit_starts(limits(3));
+    world.step();
+    assert_eq!((rows_of(&world, wide), world.scheduler.running_rows()), (0, 3));
+    world.scheduler.limit_starts(limits(4));
+    world.step();
+    assert_eq!(world.scheduler.running_rows(), 8);
+    world.scheduler.limit_starts(StartLimits::default());
     world.run();
     world.check_answers();
 }
