@@ -5,7 +5,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::string::FromUtf8Error;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant};
 
 use super::api_key::{KeyHash, KeyName};
 use super::error::AccessError;
@@ -134,22 +135,44 @@ impl Key {
 
 /// The keys that are valid now. Clones are the same keys.
 #[derive(Debug, Clone, Default)]
-pub struct Keys(Arc<RwLock<Option<Arc<KeyRing>>>>);
+pub struct Keys(Arc<RwLock<Option<Present>>>);
+
+/// Valid keys.
+#[derive(Debug)]
+struct Present {
+    ring: Arc<KeyRing>,
+    since: Instant,
+}
+
+impl Present {
+    fn new(ring: KeyRing) -> Self {
+        Self { ring: Arc::new(ring), since: Instant::now() }
+    }
+}
 
 impl Keys {
     /// Keys of a server that asks for them.
     pub fn of(ring: KeyRing) -> Self {
-        Self(Arc::new(RwLock::new(Some(Arc::new(ring)))))
+        Self(Arc::new(RwLock::new(Some(Present::new(ring)))))
     }
 
     /// The present keys; `None` if requests need none.
     pub fn present(&self) -> Option<Arc<KeyRing>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.read().as_ref().map(|present| Arc::clone(&present.ring))
     }
 
     /// Makes these keys valid, and no others.
     pub fn replace(&self, ring: KeyRing) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(ring));
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Present::new(ring));
+    }
+
+    /// Time since the present keys became valid.
+    pub fn age(&self) -> Duration {
+        self.read().as_ref().map_or(Duration::ZERO, |present| present.since.elapsed())
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Option<Present>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -9,10 +9,10 @@ use model::OutFile;
 use super::batch_record::{BatchRecord, BatchStatus, RequestCounts};
 use super::clock::now;
 use super::error::StoreError;
+use super::failing::WITHDRAWN;
 use super::file_record::{FileRecord, RESULTS};
 use super::folder::remove;
 use super::store::BatchStore;
-use super::withdrawal::WITHDRAWN;
 use crate::batch::{Reason, ResultsFile, is_success, refuse_remaining};
 
 const EXPIRED: Reason = Reason {
@@ -54,7 +54,10 @@ pub fn put_together(store: &BatchStore, batch: &BatchRecord, body_bytes: usize) 
             _ => None,
         };
         if let Some(reason) = reason {
-            refuse_remaining(&requests, ResultsFile::open_own(&results, &requests)?, body_bytes, reason)?;
+            // Where the requests are gone, nothing can be said of those without a result.
+            if requests.try_exists()? {
+                refuse_remaining(&requests, ResultsFile::open_own(&results, &requests)?, body_bytes, reason)?;
+            }
         }
         let found = ResultsFile::open_own(&results, &requests)?.counts();
         counts = RequestCounts { completed: found.completed, failed: found.failed, ..counts };

@@ -13,11 +13,11 @@ use super::batch_record::{BatchRecord, BatchStatus, RequestCounts};
 use super::clock::now;
 use super::ending::put_together;
 use super::error::StoreError;
+use super::failing::{KeyState, lose, withdraw};
 use super::running::run_requests;
 use super::state::Work;
 use super::store::BatchStore;
 use super::validation::{FileBounds, check};
-use super::withdrawal::{is_withdrawn, withdraw};
 use crate::access::Keys;
 use crate::batch::Pace;
 
@@ -35,6 +35,8 @@ pub struct RunnerParts {
     pub router: Router,
     /// The valid keys: batches of others are not run.
     pub keys: Keys,
+    /// Time for which a key has to be missing until its batches fail.
+    pub withdrawal: Duration,
     /// How many requests of a batch at once.
     pub pace: Pace,
     /// How many batches at once.
@@ -114,9 +116,18 @@ impl Worker {
 
     /// Does what is next for a batch.
     fn go_on(&self, batch: &BatchRecord) -> Result<(), StoreError> {
-        let RunnerParts { store, pace, keys, .. } = &self.parts;
+        let RunnerParts { store, pace, keys, withdrawal, .. } = &self.parts;
+        if matches!(batch.status, BatchStatus::Validating | BatchStatus::InProgress) {
+            if !store.folder().contents(&batch.input_file_id).try_exists()? {
+                return lose(store, batch);
+            }
+            match KeyState::of(batch, keys, *withdrawal) {
+                KeyState::Valid => {}
+                KeyState::Missing => return Ok(store.pause(&batch.id)),
+                KeyState::Withdrawn => return withdraw(store, batch),
+            }
+        }
         match batch.status {
-            BatchStatus::Validating | BatchStatus::InProgress if is_withdrawn(keys, batch) => withdraw(store, batch),
             BatchStatus::Validating => self.validate(batch),
             BatchStatus::InProgress if store.is_late(&batch.id) => expire(store, batch),
             BatchStatus::InProgress => self.run(batch),

@@ -11,9 +11,9 @@ use tokio::runtime::Handle;
 use super::batch_record::{BatchRecord, BatchStatus};
 use super::clock::now;
 use super::error::StoreError;
+use super::failing::KeyState;
 use super::runner::RunnerParts;
 use super::store::BatchStore;
-use super::withdrawal::is_withdrawn;
 use crate::access::KeyName;
 use crate::batch::{Batch, BatchError, Destination, ResultsFile, Shard, run};
 use crate::client_connection::Peer;
@@ -29,7 +29,7 @@ const OURSELVES: ([u8; 4], u16) = ([0, 0, 0, 0], 0);
 enum RunEnd {
     /// All requests have results.
     Whole,
-    /// The batch was cancelled, its time is over, its key was withdrawn, or the server ends.
+    /// The batch was cancelled, its time is over, its key is missing, or the server ends.
     CutOff,
 }
 
@@ -81,8 +81,9 @@ async fn until_cut_off(parts: &RunnerParts, batch: &BatchRecord, is_ending: &Ato
     let store: &BatchStore = &parts.store;
     loop {
         let is_cancelled = store.status(&batch.id) != Some(BatchStatus::InProgress);
+        let has_no_key = KeyState::of(batch, &parts.keys, parts.withdrawal) != KeyState::Valid;
         let has_no_time = store.is_late(&batch.id) || is_ending.load(Ordering::Relaxed);
-        if is_cancelled || has_no_time || is_withdrawn(&parts.keys, batch) {
+        if is_cancelled || has_no_time || has_no_key {
             return Ok(());
         }
         store.measure_results(&batch.id)?;

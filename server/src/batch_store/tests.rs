@@ -63,25 +63,27 @@ struct Place {
     store: BatchStore,
     runner: Option<Runner>,
     keys: Keys,
+    withdrawal: Duration,
 }
 
 impl Place {
     fn new(limits: StoreLimits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = BatchStore::open(folder.path(), limits, Metrics::default()).unwrap();
-        Self { folder, route: Route::default(), store, runner: None, keys: Keys::default() }
+        Self { folder, route: Route::default(), store, runner: None, keys: Keys::default(), withdrawal: Duration::ZERO }
     }
 
     /// Runs batches from now on.
     fn start(&mut self) {
         let pace = Pace { requests: 2, bytes: 1 << 20, body_bytes: 1000, is_ordered: false };
         let (store, router, keys) = (self.store.clone(), self.route.router(), self.keys.clone());
-        self.runner = Some(Runner::start(&RunnerParts { store, router, keys, pace, at_once: 2 }).unwrap());
+        let withdrawal = self.withdrawal;
+        self.runner = Some(Runner::start(&RunnerParts { store, router, keys, withdrawal, pace, at_once: 2 }).unwrap());
     }
 
     /// The server ends, and another one opens the folder.
     async fn restart(self) -> Self {
-        let Self { folder, route, store, runner, keys } = self;
+        let Self { folder, route, store, runner, keys, withdrawal } = self;
         let limits = store.limits();
         if let Some(runner) = runner {
             runner.end().await;
@@ -96,7 +98,7 @@ impl Place {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         };
-        Self { folder, route, store, runner: None, keys }
+        Self { folder, route, store, runner: None, keys, withdrawal }
     }
 
     fn upload(&self, owner: &Owner, text: &str) -> FileRecord {
@@ -353,4 +355,25 @@ fn batches_take_turns_by_owner() {
     assert_eq!(owners[2], a.0);
     let ids = [first.batch.id.clone(), second.batch.id.clone(), third.batch.id.clone()];
     assert!(ids[0] != ids[2] && ids[1] != ids[2]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_whose_file_is_gone_fails_with_the_results_that_are_there() {
+    let mut place = Place::new(LIMITS);
+    place.start();
+    let everybody = Owner::default();
+    let batch = place.batch(&everybody, &requests(12, 20), 60);
+    place.until(&batch.id, |batch| batch.counts.completed >= 2).await;
+    let mut place = place.restart().await;
+    let unread = place.batch(&everybody, &requests(2, 0), 60);
+    for batch in [&batch, &unread] {
+        std::fs::remove_file(place.store.folder().contents(&batch.input_file_id)).unwrap();
+    }
+    place.start();
+    for (id, fewest) in [(&batch.id, 2), (&unread.id, 0)] {
+        let ended = place.ended(id).await;
+        assert_eq!((ended.status, ended.errors[0].code.as_str()), (BatchStatus::Failed, "file_lost"));
+        assert!(ended.counts.completed >= fewest && ended.failed_at.is_some(), "{ended:?}");
+        place.check_names(&ended, ended.counts.completed as usize);
+    }
 }

@@ -10,6 +10,7 @@ use server::api::batch_router;
 use server::batch::Pace;
 use server::batch_store::{
     BatchRecord, BatchStatus, BatchStore, NewBatch, Owner, Runner, RunnerParts, StoreLimits, Upload, UploadName,
+    WITHDRAWAL,
 };
 
 use crate::answer::PATIENCE;
@@ -57,7 +58,7 @@ async fn a_batch_leaves_rows_to_interactive_requests_and_goes_on_after_them() {
     let batch = create(&store, &completions(2, 300));
     let pace = Pace { requests: 2, bytes: 1 << 20, body_bytes: 1 << 20, is_ordered: false };
     let (router, keys) = (batch_router(app.api.clone()), Keys::default());
-    let parts = RunnerParts { store: store.clone(), router, keys, pace, at_once: 1 };
+    let parts = RunnerParts { store: store.clone(), router, keys, withdrawal: WITHDRAWAL, pace, at_once: 1 };
     let runner = Runner::start(&parts).unwrap();
     let short = json!({"prompt": "A game of cards for the terminal.", "max_tokens": 4, "temperature": 0});
     let state = || store.batch(&Owner::default(), &batch.id).unwrap();

@@ -42,8 +42,10 @@ async fn a_body_for_which_the_system_has_no_memory_is_refused_and_its_neighbours
     let mut stream = post(&server, &long).await;
     let mut text = String::from_utf8(stream.chunk().await.unwrap().unwrap().into()).unwrap();
     allow(server.id(), Some(3 << 20));
-    for _ in 0..3 {
-        let refused = post(&server, &body).await;
+    // There is memory for the bytes of the second, and none for what is parsed of it.
+    let middle = json!({"prompt": "word ".repeat(200_000), "max_tokens": 1});
+    for body in [&body, &middle, &body, &middle] {
+        let refused = post(&server, body).await;
         assert_eq!((refused.status().as_u16(), &refused.headers()["retry-after"]), (503, &"1".parse().unwrap()));
         let refused: Value = refused.json().await.unwrap();
         assert_eq!(refused["error"]["code"], "out_of_memory", "{refused}");

@@ -35,7 +35,7 @@ static int is_engine(void) {
 }
 
 int clock_gettime(clockid_t clock, struct timespec *time) {
-    if (world && world[FAULT] && is_engine() && __sync_bool_compare_and_swap(&world[FAULT], 1, 0)) {
+    if (world && world[FAULT] > 0 && is_engine() && --world[FAULT] == 0) {
         errno = EINVAL;
         return -1;
     }
@@ -73,7 +73,8 @@ ssize_t pread64(int file, void *into, size_t count, off64_t at) {
     /* Somewhere behind the header, among the tensors. */
     if (world && world[GATE] == ARMED && at >= 1 << 20 && is_checkpoint(file)) {
         world[GATE] = HELD;
-        while (world[GATE] == HELD) usleep(200);
+        /* A test that failed lets nobody go: no longer than a minute. */
+        for (int waits = 0; world[GATE] == HELD && waits < 300000; waits++) usleep(200);
     }
     return syscall(SYS_pread64, file, into, count, at);
 }

@@ -64,9 +64,9 @@ impl World {
         self.set(SECONDS, seconds);
     }
 
-    /// Has the engine's thread panic when it looks at a clock the next time.
-    pub fn break_engine(&self) {
-        self.set(FAULT, 1);
+    /// Has the engine's thread panic when it looks at a clock for so many times more.
+    pub fn break_engine(&self, looks: i64) {
+        self.set(FAULT, looks);
     }
 
     /// Holds up the program in the middle of its checkpoint.

@@ -34,3 +34,27 @@ async fn a_batch_whose_key_is_withdrawn_fails_with_the_results_that_are_there() 
         (BatchStatus::Failed, RequestCounts::default(), None)
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_whose_key_comes_back_soon_goes_on() {
+    let [kept, lost] = ["kept", "lost"].map(|name| NewKey::make(&KeyName::new(name).unwrap()));
+    let ring = |keys: &[&NewKey]| {
+        let listed = keys.iter().map(|key| key.line.clone()).collect();
+        KeySources { listed, ..KeySources::default() }.read().unwrap()
+    };
+    let mut place = Place::new(LIMITS);
+    (place.keys, place.withdrawal) = (Keys::of(ring(&[&kept, &lost])), PATIENCE);
+    place.start();
+    let batch = place.batch(&owner("lost"), &requests(10, 50), 60);
+    place.until(&batch.id, |batch| batch.counts.completed >= 2).await;
+    place.keys.replace(ring(&[&kept]));
+    // Several looks at its key, within which what is under way is given up.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let [before, later] = [0, 200].map(|_| place.store.lock().batches[&batch.id].clone());
+    assert_eq!((before.status, before.counts), (BatchStatus::InProgress, later.counts), "it waits for its key");
+    assert!(before.counts.completed < 10, "{before:?}");
+    place.keys.replace(ring(&[&kept, &lost]));
+    let ended = place.ended(&batch.id).await;
+    assert_eq!((ended.status, ended.counts.completed), (BatchStatus::Completed, 10));
+    place.check_names(&ended, 10);
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::api::{Api, batch_router};
 use crate::batch::Pace;
-use crate::batch_store::{BatchStore, Runner, RunnerParts};
+use crate::batch_store::{BatchStore, Runner, RunnerParts, WITHDRAWAL};
 use crate::commands::error::{CommandError, io};
 use crate::config::{Config, Configs};
 use crate::telemetry::Metrics;
@@ -43,6 +43,6 @@ pub fn start_batches(configs: &Configs, api: &Arc<Api>, store: BatchStore) -> Re
     };
     let _ = api.batches.set(store.clone());
     let (router, keys) = (batch_router(Arc::clone(api)), api.entrance.keys.keys.clone());
-    let parts = RunnerParts { store, router, keys, pace, at_once };
+    let parts = RunnerParts { store, router, keys, withdrawal: WITHDRAWAL, pace, at_once };
     Runner::start(&parts).map_err(io("start the threads that run batches"))
 }
