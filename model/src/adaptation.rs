@@ -1,6 +1,7 @@
 //! Adapts two decoder-only checkpoints to an encoder-decoder (Zhang et al. 2025, arXiv 2504.06225, section 3.2).
 //!
-//! Called by the server's `adapt`. Checks everything before it writes anything, and never holds more than one tensor.
+//! Called by the server's `adapt`. Checks everything before it writes anything, and holds a part of one tensor at a
+//! time.
 
 mod origin;
 mod pair;
@@ -14,7 +15,7 @@ use kernels::{DType, WeightPart};
 use crate::checkpoint::folder::{CONFIG, GENERATION_CONFIG, TENSORS};
 use crate::checkpoint::layout::{TensorEntry, TensorLayout, TensorWriter, stored_as};
 use crate::checkpoint::writer::{COPIED, OutFolder};
-use crate::checkpoint::{DecoderCheckpoint, TensorTable};
+use crate::checkpoint::{DecoderCheckpoint, StackNames, TensorTable};
 use crate::config::{AdaptedConfig, AdaptedSource, ModelConfig};
 use crate::error::{Error, Result};
 use crate::normal::{fill_normal, tensor_key};
@@ -64,10 +65,12 @@ pub struct Summary {
     pub parameters: u64,
     /// Bytes of all tensors.
     pub bytes: u64,
-    /// Number of tensors that were copied from a source, byte by byte.
+    /// Number of tensors that come from a source.
     pub copied: usize,
     /// Number of tensors of cross-attention that were drawn at random; its norms are zero.
     pub random: usize,
+    /// Whether the decoder attends to source and target with the same weights, those of self-attention.
+    pub is_merged: bool,
     /// Whether the decoder's source has a tokenizer, which was copied.
     pub has_tokenizer: bool,
 }
@@ -86,14 +89,16 @@ impl Adaptation {
         };
         let config = pair.config();
         let origins = Origins::new(&config, pair.cross_attention());
-        let tensors: Vec<Adapted> = TensorTable::new(&config)
-            .iter()
-            .map(|(name, shape)| {
-                let origin = origins.of(name).clone();
-                let dtype = pair.dtype(&origin);
-                Adapted { name: name.to_owned(), shape: shape.to_vec(), dtype, origin }
-            })
-            .collect();
+        let adapted = |(name, shape): (&str, &[usize])| {
+            let origin = origins.of(name).clone();
+            let dtype = pair.dtype(&origin);
+            Adapted { name: name.to_owned(), shape: shape.to_vec(), dtype, origin }
+        };
+        let mut tensors: Vec<Adapted> = TensorTable::new(&config).iter().map(adapted).collect();
+        if config.shares_embedding() && config.encoder.own_row_token.is_none() {
+            // transformers has the vector whether or not the vocabulary has its token.
+            tensors.push(adapted((&StackNames::ENCODER.own_row(), &[config.encoder.hidden])));
+        }
         let layout = TensorLayout::new(tensors.iter().map(Adapted::entry).collect());
         problems.extend(room::shortage(&request.out, layout.data_bytes()));
         if problems.is_empty() { Ok(Self { request, pair, config, tensors, layout }) } else { Err(refuse(problems)) }
@@ -142,13 +147,16 @@ impl Adaptation {
         for (index, tensor) in self.tensors.iter().enumerate() {
             match &tensor.origin {
                 Origin::Copied(SourceTensor { side, name }) => {
-                    let source = self.pair.source(*side).tensor(name).map_err(std::io::Error::other)?;
-                    let WeightPart::Stored { bytes, .. } = source.part() else {
-                        unreachable!("decoder-only checkpoints are opened only when they are not quantised");
-                    };
-                    tensors.put(index, bytes)?;
+                    // A table may have fewer rows than its source.
+                    let numbers = 0..tensor.shape.iter().product();
+                    let source = self.pair.source(*side);
+                    tensors.put_stretches(index, |put| source.read_stretches(name, numbers, put))?;
                 }
                 Origin::Random { .. } => tensors.put(index, &self.random(tensor))?,
+                Origin::Embedding { table, token } => {
+                    tensors.put(index, &self.embedding(tensor, table, *token as usize)?)?;
+                }
+                Origin::Zero { .. } => tensors.put(index, &tensor.stored(&vec![0.0; tensor.shape.iter().product()]))?,
             }
             progress(tensor.bytes());
         }
@@ -162,12 +170,23 @@ impl Adaptation {
             let deviation = self.pair.decoder.document().source_initializer_range();
             fill_normal(tensor_key(self.request.seed, &tensor.name), deviation, &mut numbers);
         }
-        let numbers = numbers.into_iter();
-        match tensor.dtype {
-            DType::F32 => numbers.flat_map(f32::to_le_bytes).collect(),
-            DType::Bf16 => numbers.flat_map(|number| half::bf16::from_f32(number).to_le_bytes()).collect(),
-            DType::F16 => numbers.flat_map(|number| half::f16::from_f32(number).to_le_bytes()).collect(),
-        }
+        tensor.stored(&numbers)
+    }
+
+    /// The bytes of what a token is embedded as: its row of a table times the root of the row's width.
+    fn embedding(&self, tensor: &Adapted, table: &SourceTensor, token: usize) -> std::io::Result<Vec<u8>> {
+        let width = tensor.shape[0];
+        let mut row = Vec::new();
+        let numbers = token * width..(token + 1) * width;
+        self.pair.source(table.side).read_stretches(&table.name, numbers, &mut |bytes| {
+            row.extend_from_slice(bytes);
+            Ok(())
+        })?;
+        let mut numbers = vec![0.0; width];
+        WeightPart::Stored { rows: 1, cols: width, dtype: tensor.dtype, bytes: &row }.read_row(0, &mut numbers);
+        let scale = (width as f32).sqrt();
+        numbers.iter_mut().for_each(|number| *number *= scale);
+        Ok(tensor.stored(&numbers))
     }
 
     /// The number type that holds every tensor's numbers.
@@ -183,6 +202,7 @@ impl Adaptation {
             bytes: self.bytes(),
             copied: self.tensors.len() - random,
             random,
+            is_merged: self.pair.cross_attention() == CrossAttentionStart::Merged,
             has_tokenizer: self.pair.decoder.tokenizer_json()?.is_some(),
         })
     }
@@ -195,5 +215,15 @@ impl Adapted {
 
     fn bytes(&self) -> u64 {
         (self.shape.iter().product::<usize>() * self.dtype.bytes()) as u64
+    }
+
+    /// Numbers in the tensor's type.
+    fn stored(&self, numbers: &[f32]) -> Vec<u8> {
+        let numbers = numbers.iter().copied();
+        match self.dtype {
+            DType::F32 => numbers.flat_map(f32::to_le_bytes).collect(),
+            DType::Bf16 => numbers.flat_map(|number| half::bf16::from_f32(number).to_le_bytes()).collect(),
+            DType::F16 => numbers.flat_map(|number| half::f16::from_f32(number).to_le_bytes()).collect(),
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! configuration exists, so its users do not check again. Knows no tensors.
 
 mod adapted;
+mod adapted_merged;
 mod architecture;
 mod decoder_only;
 mod denoising;
@@ -13,6 +14,7 @@ mod encoder;
 mod encoder_decoder;
 mod encoder_fields;
 mod fields;
+mod gemma3;
 mod gguf;
 mod ignored_keys;
 mod labels;
@@ -26,6 +28,7 @@ mod stack_fields;
 mod wishes;
 
 pub(crate) use adapted::{AdaptedConfig, AdaptedSource};
+pub(crate) use adapted_merged::merged_pair;
 pub use architecture::{Architecture, Generation, Head, Stacks};
 pub use decoder_only::DecoderConfig;
 pub use denoising::DenoisingTokens;

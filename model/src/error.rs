@@ -56,6 +56,18 @@ pub enum Error {
         /// The file it lacks.
         missing: &'static str,
     },
+    /// A folder with an adapter of PEFT.
+    #[error(
+        "{} holds an adapter ({file}), not a whole model: merge it into its base (PEFT's merge_and_unload, then \
+         save_pretrained without the adapter) and name the folder of the result",
+        folder.display()
+    )]
+    Adapter {
+        /// The folder.
+        folder: PathBuf,
+        /// The file that shows it.
+        file: &'static str,
+    },
     /// A file larger than anything its kind may hold.
     #[error("{} has {bytes} bytes; at most {limit_bytes} are read of such a file", path.display())]
     FileTooLarge {

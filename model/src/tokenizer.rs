@@ -51,12 +51,26 @@ impl Tokenizer {
     /// # Errors
     /// When the file is broken, or its pipeline is not Gemma's: the others could not be streamed, or not bounded.
     pub fn from_bytes(json: &[u8]) -> Result<Self> {
-        let parts = TokenizerFile::parse(json).and_then(TokenizerFile::into_parts);
-        let parts = parts.map_err(|problem| Error::Tokenizer { problem })?;
+        Self::for_vocabulary(json, usize::MAX)
+    }
+
+    /// Reads a `tokenizer.json` for a model with so many ids. An added token beyond them is left out, so that its name
+    /// in a text is text like any other: files of Gemma 3 have `<image_soft_token>`, for which models without images
+    /// lack a row. Other pieces stay, whatever their ids.
+    ///
+    /// # Errors
+    /// As [`Self::from_bytes`].
+    pub fn for_vocabulary(json: &[u8], vocab: usize) -> Result<Self> {
+        let within = |mut file: TokenizerFile| {
+            let left_out = file.leave_out_added(vocab);
+            Ok((file.into_parts()?, left_out))
+        };
+        let read = TokenizerFile::parse(json).and_then(within);
+        let (parts, left_out) = read.map_err(|problem| Error::Tokenizer { problem })?;
         let longest_piece_bytes = parts.longest_piece_bytes();
         Ok(Self {
             longest_piece_bytes,
-            fingerprint: xxh3_128(json),
+            fingerprint: xxh3_128(json) ^ left_out as u128,
             vocab_size: parts.library.get_vocab_size(true),
             library: parts.library,
             before: parts.frame.before,

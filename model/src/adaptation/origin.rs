@@ -5,8 +5,8 @@
 use std::collections::HashMap;
 use std::iter::zip;
 
-use crate::checkpoint::{StackNames, TableNames};
-use crate::config::ModelConfig;
+use crate::checkpoint::{HeadNormNames, StackNames, TableNames};
+use crate::config::{ModelConfig, StackConfig};
 
 /// One of the two sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,10 @@ pub(super) enum Origin {
     Copied(SourceTensor),
     /// It is drawn at random, in the number type of its counterpart in self-attention, which may have another shape.
     Random { like: SourceTensor },
+    /// It is the embedding of a token: its row of a source's table, scaled.
+    Embedding { table: SourceTensor, token: u32 },
+    /// It is zero, in the number type of a source's table.
+    Zero { like: SourceTensor },
 }
 
 /// How cross-attention begins.
@@ -38,6 +42,8 @@ pub(super) enum CrossAttentionStart {
     SelfAttention,
     /// Drawn at random: the shapes of the stacks differ, so there is nothing to copy.
     Random,
+    /// The weights of self-attention are those of cross-attention as well: the decoder attends to both at once.
+    Merged,
 }
 
 /// The origin of every tensor of an encoder-decoder, by name.
@@ -47,8 +53,15 @@ pub(super) struct Origins(HashMap<String, Origin>);
 impl Origins {
     pub fn new(config: &ModelConfig, cross_attention: CrossAttentionStart) -> Self {
         let mut origins = Self::default();
-        origins.copy_stack(StackNames::ENCODER, Side::Encoder, config.encoder.layers);
-        origins.copy_stack(StackNames::DECODER, Side::Decoder, config.decoder.layers);
+        origins.copy_layers(StackNames::ENCODER, Side::Encoder, &config.encoder);
+        origins.copy_layers(StackNames::DECODER, Side::Decoder, &config.decoder);
+        if cross_attention == CrossAttentionStart::Merged {
+            origins.copy_one_table(&config.encoder);
+            return origins;
+        }
+        let table = StackNames::DECODER_ONLY.embedding();
+        origins.copy(StackNames::ENCODER.embedding(), Side::Encoder, &table);
+        origins.copy(StackNames::DECODER.embedding(), Side::Decoder, &table);
         origins.copy(
             TableNames::encoder_decoder(config.decoder.generation).output.to_owned(),
             Side::Decoder,
@@ -61,7 +74,7 @@ impl Origins {
                 let source = SourceTensor { side: Side::Decoder, name: other };
                 let origin = match cross_attention {
                     CrossAttentionStart::SelfAttention => Origin::Copied(source),
-                    CrossAttentionStart::Random => Origin::Random { like: source },
+                    CrossAttentionStart::Random | CrossAttentionStart::Merged => Origin::Random { like: source },
                 };
                 origins.0.insert(name, origin);
             }
@@ -74,11 +87,27 @@ impl Origins {
         self.0.get(name).expect("every tensor of an encoder-decoder has an origin")
     }
 
-    fn copy_stack(&mut self, own: StackNames, side: Side, layers: usize) {
+    /// The one table of both stacks and the output, and the vector of the token that has one of its own: what the token
+    /// was embedded as before. A vocabulary that ends before that token has never been embedded so.
+    fn copy_one_table(&mut self, encoder: &StackConfig) {
+        let table = SourceTensor { side: Side::Decoder, name: StackNames::DECODER_ONLY.embedding() };
+        let own = match encoder.own_row_token {
+            Some(token) => Origin::Embedding { table: table.clone(), token },
+            None => Origin::Zero { like: table.clone() },
+        };
+        self.0.insert(StackNames::ENCODER.own_row(), own);
+        self.0.insert(StackNames::ENCODER.embedding(), Origin::Copied(table));
+    }
+
+    fn copy_layers(&mut self, own: StackNames, side: Side, stack: &StackConfig) {
         let other = StackNames::DECODER_ONLY;
-        self.copy(own.embedding(), side, &other.embedding());
         self.copy(own.final_norm(), side, &other.final_norm());
-        for layer in 0..layers {
+        for layer in 0..stack.layers {
+            if stack.norms_heads() {
+                let (HeadNormNames { query, key }, others) = (own.head_norms(layer), other.head_norms(layer));
+                self.copy(query, side, &others.query);
+                self.copy(key, side, &others.key);
+            }
             let attention = (own.self_attention(layer).into_all(), other.self_attention(layer).into_all());
             let feed_forward = (own.feed_forward(layer).into_all(), other.feed_forward(layer).into_all());
             zip(attention.0, attention.1).for_each(|(own, other)| self.copy(own, side, &other));
@@ -95,7 +124,10 @@ impl Origin {
     /// The tensor of a source that gives the number type.
     pub fn source(&self) -> &SourceTensor {
         match self {
-            Self::Copied(source) | Self::Random { like: source } => source,
+            Self::Copied(source)
+            | Self::Random { like: source }
+            | Self::Embedding { table: source, .. }
+            | Self::Zero { like: source } => source,
         }
     }
 }
@@ -134,6 +166,29 @@ mod tests {
                 copied(Side::Decoder, "model.layers.3.post_attention_layernorm.weight"),
             ),
             ("lm_head.out_proj.weight", copied(Side::Decoder, "lm_head.weight")),
+        ] {
+            assert_eq!(*origins.of(name), origin, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_pair_with_merged_attention_has_one_table_and_the_embedding_of_the_end_of_an_image() {
+        let config = shape("2-270m").unwrap();
+        let origins = Origins::new(&config, CrossAttentionStart::Merged);
+        let table = TensorTable::new(&config);
+        assert_eq!(table.iter().count(), origins.0.len());
+        let embedding = SourceTensor { side: Side::Decoder, name: "model.embed_tokens.weight".to_owned() };
+        for (name, origin) in [
+            ("model.encoder.embed_tokens.weight", Origin::Copied(embedding.clone())),
+            ("model.encoder.embed_tokens.eoi_embedding", Origin::Embedding { table: embedding, token: 256_000 }),
+            (
+                "model.encoder.layers.3.self_attn.q_norm.weight",
+                copied(Side::Encoder, "model.layers.3.self_attn.q_norm.weight"),
+            ),
+            (
+                "model.decoder.layers.3.self_attn.k_norm.weight",
+                copied(Side::Decoder, "model.layers.3.self_attn.k_norm.weight"),
+            ),
         ] {
             assert_eq!(*origins.of(name), origin, "{name}");
         }

@@ -24,6 +24,12 @@ pub trait CheckpointConfig: Sized {
     /// The tables that the configuration ties; `None` when there is no output table, or it is a tensor of its own.
     fn tied_tables(&self) -> Option<TableNames>;
 
+    /// The table that both stacks share, with the name that it may have in the other stack; `None` where each stack has
+    /// a table.
+    fn shared_table(&self) -> Option<[Spelling; 2]> {
+        None
+    }
+
     /// Makes the output table a tensor of its own.
     fn untie(&mut self);
 
@@ -39,6 +45,10 @@ pub trait CheckpointConfig: Sized {
 }
 
 impl CheckpointConfig for ModelConfig {
+    fn shared_table(&self) -> Option<[Spelling; 2]> {
+        self.shares_embedding().then_some(Spelling::SHARED_TABLE)
+    }
+
     fn spellings(&self) -> &'static [Spelling] {
         Spelling::of_pair(self.decoder.generation)
     }
@@ -65,6 +75,10 @@ impl CheckpointConfig for ModelConfig {
 }
 
 impl CheckpointConfig for DecoderConfig {
+    fn spellings(&self) -> &'static [Spelling] {
+        Spelling::of_decoder(self.stack.generation)
+    }
+
     fn read(document: &ConfigDocument) -> Result<Self> {
         Self::read(document)
     }
@@ -104,7 +118,19 @@ impl CheckpointConfig for EncoderConfig {
 
 impl CheckpointConfig for NetworkConfig {
     fn spellings(&self) -> &'static [Spelling] {
-        Spelling::of_pair(self.source_stack().generation)
+        match self {
+            Self::EncoderDecoder(_) | Self::EncoderClassifier { .. } => {
+                Spelling::of_pair(self.source_stack().generation)
+            }
+            Self::DecoderOnly(model) | Self::DecoderClassifier { model, .. } => model.spellings(),
+        }
+    }
+
+    fn shared_table(&self) -> Option<[Spelling; 2]> {
+        match self {
+            Self::EncoderDecoder(model) => model.shared_table(),
+            Self::EncoderClassifier { .. } | Self::DecoderOnly(_) | Self::DecoderClassifier { .. } => None,
+        }
     }
 
     fn read(document: &ConfigDocument) -> Result<Self> {

@@ -14,6 +14,8 @@ use crate::config::ConfigDocument;
 use crate::error::{Error, Result};
 use crate::input::strip_mark;
 
+/// Settings of an adapter of PEFT, which is stored without the model that it changes.
+const ADAPTER: &str = "adapter_config.json";
 pub(crate) const CONFIG: &str = "config.json";
 pub(crate) const GENERATION_CONFIG: &str = "generation_config.json";
 pub(crate) const TENSORS: &str = "model.safetensors";
@@ -45,6 +47,9 @@ impl Folder {
 
     /// Parses `config.json`, and `generation_config.json` where there is one.
     pub fn config_document(&self) -> Result<ConfigDocument> {
+        if fs::exists(self.path.join(ADAPTER)).is_ok_and(|is_there| is_there) {
+            return Err(Error::Adapter { folder: self.path.clone(), file: ADAPTER });
+        }
         let config = self.read(CONFIG)?.ok_or_else(|| self.lacks(CONFIG))?;
         let generation = self.read(GENERATION_CONFIG)?;
         ConfigDocument::parse(&self.path.join(CONFIG), &config, generation.as_deref())

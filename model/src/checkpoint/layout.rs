@@ -105,10 +105,26 @@ impl TensorWriter<'_> {
     /// # Panics
     /// When `bytes` is not of the length that its type and shape give.
     pub fn put(&mut self, index: usize, bytes: &[u8]) -> io::Result<()> {
+        self.put_stretches(index, |put| put(bytes))
+    }
+
+    /// Writes a whole tensor, named by its index in the layout's entries, stretch by stretch.
+    ///
+    /// # Panics
+    /// When the stretches together are not of the length that its type and shape give.
+    pub fn put_stretches(
+        &mut self,
+        index: usize,
+        stretches: impl FnOnce(&mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()>,
+    ) -> io::Result<()> {
         let entry = &self.layout.entries[index];
-        assert_eq!(bytes.len(), entry.bytes(), "the bytes of {} are those of its type and shape", entry.name);
         self.file.seek(SeekFrom::Start((self.header_bytes + self.layout.starts[index]) as u64))?;
-        self.file.write_all(bytes)?;
+        let (file, mut written) = (&mut *self.file, 0);
+        stretches(&mut |bytes| {
+            written += bytes.len();
+            file.write_all(bytes)
+        })?;
+        assert_eq!(written, entry.bytes(), "the bytes of {} are those of its type and shape", entry.name);
         self.written[index] = true;
         Ok(())
     }

@@ -2,6 +2,7 @@
 //!
 //! Made by `locate` when a checkpoint is opened, read when a tensor is asked for.
 
+use std::io;
 use std::ops::Range;
 
 use kernels::{DType, Scheme};
@@ -12,6 +13,9 @@ use super::gguf::Blocks;
 use super::open_file::OpenFile;
 use super::tensor_data::{Finite, Numbers, TensorData};
 use crate::error::{Error, Result};
+
+/// Numbers that are read at a time where a tensor is not read as a whole: whole blocks of every type of GGUF.
+const STRETCH: usize = 1 << 20;
 
 /// Location of a tensor.
 #[derive(Debug)]
@@ -63,6 +67,31 @@ impl TensorLocation {
         Ok(TensorData { rows: self.rows, cols: self.cols, numbers })
     }
 
+    /// Reads some of the numbers of a tensor that is not quantised to one of our schemes, and hands them to `take`
+    /// stretch by stretch, as numbers of [`Self::dtype`].
+    pub fn read_stretches(
+        &self,
+        name: &str,
+        files: &[OpenFile],
+        numbers: Range<usize>,
+        take: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        for start in numbers.clone().step_by(STRETCH) {
+            let part = start..numbers.end.min(start + STRETCH);
+            match &self.stored {
+                StoredNumbers::Floats { dtype, numbers } => {
+                    let bytes = part.start * dtype.bytes()..part.end * dtype.bytes();
+                    take(&numbers.read_part(name, files, bytes).map_err(io::Error::other)?)?;
+                }
+                StoredNumbers::Blocks(blocks) => {
+                    take(&blocks.read_part(name, &files[0], part).map_err(io::Error::other)?)?;
+                }
+                StoredNumbers::Quantized { .. } => unreachable!("{name} is quantised"),
+            }
+        }
+        Ok(())
+    }
+
     /// Number type of a tensor that is not quantised to one of our schemes.
     pub fn dtype(&self) -> Option<DType> {
         match self.stored {
@@ -85,8 +114,14 @@ impl TensorLocation {
 
 impl FileRange {
     fn read(&self, name: &str, files: &[OpenFile]) -> Result<Bytes> {
+        self.read_part(name, files, 0..self.range.len())
+    }
+
+    /// Reads some of the bytes, counted from the first of the range: whole numbers.
+    fn read_part(&self, name: &str, files: &[OpenFile], bytes: Range<usize>) -> Result<Bytes> {
         let (file, finite) = (&files[self.file], Finite::new(self.dtype));
-        let bytes = file.read_looking(self.range.clone(), |block| finite.look(block))?;
+        let place = self.range.start + bytes.start..self.range.start + bytes.end;
+        let bytes = file.read_looking(place, |block| finite.look(block))?;
         if finite.holds() {
             return Ok(bytes);
         }

@@ -7,6 +7,10 @@ use crate::config::Generation;
 
 /// Part of the names of an image tower's tensors.
 pub(crate) const VISION_TOWER: &str = "vision_tower.";
+/// Parts of the names of tensors that are known and not read: those for images, those that other programs compute from
+/// the configuration, and the second of the vectors that a T5Gemma 2 has once.
+const KNOWN_PARTS: [&str; 5] =
+    [VISION_TOWER, "multi_modal_projector.", "rotary_emb.", ".position_ids", "embed_tokens.eoi_embedding"];
 
 /// Part of a layer that names cross-attention and, with more around it, its norms.
 const CROSS_ATTENTION: &str = "cross_attn";
@@ -83,7 +87,7 @@ impl StackNames {
     pub const ENCODER: Self = Self { prefix: "model.encoder", self_attention_norms: NormNames::T5GEMMA };
     /// The decoder of a T5Gemma.
     pub const DECODER: Self = Self { prefix: "model.decoder", self_attention_norms: NormNames::T5GEMMA };
-    /// The only stack of a decoder-only Gemma 2.
+    /// The only stack of a decoder-only Gemma 2 or 3.
     pub const DECODER_ONLY: Self = Self { prefix: "model", self_attention_norms: NormNames::GEMMA2 };
 
     /// The embedding table.
@@ -176,13 +180,20 @@ impl TableNames {
         Self { embedding, output: "lm_head.out_proj.weight" }
     }
 
-    /// The tables of a decoder-only Gemma 2.
+    /// The tables of a decoder-only Gemma 2 or 3.
     pub fn decoder_only() -> Self {
         Self { embedding: StackNames::DECODER_ONLY.embedding(), output: "lm_head.weight" }
     }
 }
 
 impl Spelling {
+    /// The table that both stacks of a T5Gemma 2 share, named as the encoder's and as the decoder's. The decoder's name
+    /// may lack its outer module.
+    pub const SHARED_TABLE: [Self; 2] = [
+        Self { usual: "model.encoder.embed_tokens.weight", other: "model.decoder.embed_tokens.weight" },
+        Self { usual: "model.encoder.embed_tokens.weight", other: "decoder.embed_tokens.weight" },
+    ];
+
     /// Spellings of an encoder-decoder's names: some writers leave the outer module away, and transformers puts the
     /// layers of a T5Gemma 2's encoder beside its image tower.
     pub const fn of_pair(generation: Generation) -> &'static [Self] {
@@ -198,16 +209,36 @@ impl Spelling {
         }
     }
 
+    /// Spellings of a decoder-only model's names. A Gemma 3 with images has the text model beside its tower.
+    pub const fn of_decoder(generation: Generation) -> &'static [Self] {
+        match generation {
+            Generation::Gemma2 => &[Self { usual: "model.", other: "" }],
+            Generation::Gemma3 => &[
+                Self { usual: "model.", other: "" },
+                Self { usual: "model.", other: "model.language_model." },
+                Self { usual: "model.", other: "language_model.model." },
+                Self { usual: "model.", other: "language_model." },
+                Self { usual: "lm_head.", other: "language_model.lm_head." },
+            ],
+        }
+    }
+
     /// Spellings of an encoder's names. One that was saved by itself does not know what it was part of.
     pub const fn of_encoder(generation: Generation) -> &'static [Self] {
         match generation {
-            Generation::Gemma2 => &[Self { usual: "model.", other: "" }, Self { usual: "model.encoder.", other: "" }],
+            Generation::Gemma2 => &[
+                Self { usual: "model.", other: "" },
+                Self { usual: "model.encoder.", other: "" },
+                Self { usual: "model.encoder.", other: "model." },
+            ],
             Generation::Gemma3 => &[
                 Self { usual: "model.", other: "" },
                 Self { usual: "model.encoder.", other: "" },
                 Self { usual: "model.encoder.", other: "model.encoder.text_model." },
                 Self { usual: "model.encoder.", other: "encoder.text_model." },
                 Self { usual: "model.encoder.", other: "text_model." },
+                Self { usual: "model.encoder.", other: "model." },
+                Self { usual: "model.encoder.", other: "model.text_model." },
             ],
         }
     }
@@ -223,6 +254,11 @@ impl ClassHeadNames {
     pub fn contains(&self, name: &str) -> bool {
         name == self.weight || Some(name) == self.bias
     }
+}
+
+/// Whether a tensor is one that checkpoints have beside those that are read.
+pub(super) fn is_known_beside(name: &str) -> bool {
+    KNOWN_PARTS.iter().any(|part| name.contains(part))
 }
 
 /// Whether a tensor belongs to cross-attention, as one of its matrices or norms.

@@ -4,6 +4,8 @@
 //! arithmetic is the backend's.
 
 use std::borrow::Cow;
+use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use kernels::{DType, Scheme};
@@ -23,7 +25,10 @@ use crate::config::{
     Architecture, ConfigDocument, DecoderConfig, EncoderConfig, ModelConfig, NetworkConfig, PositionLimits,
 };
 use crate::demo;
-use crate::error::Result;
+use crate::error::{Error, Result, TensorProblem};
+
+/// Tensors that are named in the log where several are not read.
+const NAMED: usize = 5;
 
 /// An encoder-decoder, which can be served.
 pub type Checkpoint = OpenCheckpoint<ModelConfig>;
@@ -42,6 +47,7 @@ pub struct OpenCheckpoint<C> {
     scheme: Option<Scheme>,
     tensors: Tensors,
     has_vision_tower: bool,
+    unread: Vec<String>,
     others: OtherFiles,
 }
 
@@ -86,11 +92,36 @@ impl<C: CheckpointConfig> OpenCheckpoint<C> {
         {
             config.untie();
         }
+        for table in config.shared_table().into_iter().flatten() {
+            if shards.contradict(table)? {
+                let (name, other) = (table.usual.to_owned(), table.other.to_owned());
+                let problems = vec![TensorProblem::Differs { name, other }];
+                return Err(Error::Tensors { origin: shards.origin, problems });
+            }
+        }
         let scheme = C::scheme(&document);
         let has_vision_tower = shards.hold(VISION_TOWER);
-        let tensors = Tensors::find(&config.tensor_table(), scheme, shards)?;
-        Ok(Self { config, document, scheme, tensors, has_vision_tower, others })
+        let table = config.tensor_table();
+        let unread = shards.unread(&table, scheme);
+        let tensors = Tensors::find(&table, scheme, shards)?;
+        warn_of_unread(tensors.origin(), &unread);
+        Ok(Self { config, document, scheme, tensors, has_vision_tower, unread, others })
     }
+}
+
+/// Names tensors that the configuration does not call for: it may be that of another model.
+fn warn_of_unread(origin: &Path, names: &[String]) {
+    if names.is_empty() {
+        return;
+    }
+    let named = names.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = names.len().saturating_sub(NAMED);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    tracing::warn!(
+        checkpoint = %origin.display(),
+        "{} tensors are not read, because the configuration does not call for them: {named}{more}",
+        names.len(),
+    );
 }
 
 impl<C> OpenCheckpoint<C> {
@@ -112,6 +143,12 @@ impl<C> OpenCheckpoint<C> {
     /// Whether its files hold a tower for images, which is never loaded.
     pub fn has_vision_tower(&self) -> bool {
         self.has_vision_tower
+    }
+
+    /// Names of the tensors in its files that nothing is read from, because the configuration does not call for them.
+    /// Towers for images are not among them.
+    pub fn unread_tensors(&self) -> &[String] {
+        &self.unread
     }
 
     /// The folder, or words that stand for the embedded checkpoint.
@@ -149,6 +186,23 @@ impl<C> OpenCheckpoint<C> {
     /// When the table holds no tensor of that name: every name in it was found when the checkpoint was opened.
     pub fn tensor(&self, name: &str) -> Result<TensorData> {
         self.tensors.read(name)
+    }
+
+    /// Reads some numbers of a tensor of the table, which is not quantised, and hands them to `take` stretch by stretch
+    /// in the number type of [`Self::dtype`]: no more than a stretch is in memory.
+    ///
+    /// # Errors
+    /// That of `take`, and as [`Self::tensor`], inside an error of [`io::ErrorKind::Other`].
+    ///
+    /// # Panics
+    /// As [`Self::tensor`], and when the tensor is quantised.
+    pub(crate) fn read_stretches(
+        &self,
+        name: &str,
+        numbers: Range<usize>,
+        take: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.tensors.read_stretches(name, numbers, take)
     }
 
     /// The number type that a tensor of the table is stored in; `None` when it is quantised.
@@ -203,7 +257,8 @@ impl DecoderCheckpoint {
         let tokenizer = tokenizer.map(folder::read_tokenizer).transpose()?;
         let others = OtherFiles::Given { tokenizer, chat_template: gguf.chat_template().map(str::to_owned) };
         let tensors = Tensors::find_in_gguf(&config.tensor_table(), gguf, path.to_owned())?;
-        Ok(Self { config, document, scheme: None, tensors, has_vision_tower: false, others })
+        let (has_vision_tower, unread) = (false, Vec::new());
+        Ok(Self { config, document, scheme: None, tensors, has_vision_tower, unread, others })
     }
 }
 

@@ -4,15 +4,18 @@
 //! tensor: a configuration ties them, but the files may hold both, or the one under either name.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::path::PathBuf;
 
-use kernels::{DType, WeightPart};
+use kernels::{DType, Scheme, WeightPart};
 use safetensors::Dtype;
 
-use super::names::{Spelling, TableNames};
+use super::names::{Spelling, TableNames, is_known_beside};
+use super::quantized_tensor::quantized_entries;
+use super::table::TensorTable;
 use super::tensor_file::{StoredTensor, TensorFile};
+use crate::config::Generation;
 use crate::error::Result;
 
 /// Number of values that are compared at a time.
@@ -102,6 +105,37 @@ impl Shards {
             );
         }
         Ok(equal)
+    }
+
+    /// Whether a table is stored a second time under another name, with other numbers.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn contradict(&self, Spelling { usual, other }: Spelling) -> Result<bool> {
+        match (self.find(usual), self.find_as(other)) {
+            (Some(first), Some(second)) if first.stored.range != second.stored.range || first.file != second.file => {
+                Ok(!self.are_equal(&first, &second)?)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Names of the tensors that nothing of the table is read from, in order.
+    pub fn unread(&self, table: &TensorTable, scheme: Option<Scheme>) -> Vec<String> {
+        let mut known: HashSet<String> = HashSet::new();
+        for entry in table.entries() {
+            known.extend(self.spellings(&entry.name).map(Cow::into_owned));
+            if let Some(scheme) = scheme.and_then(|scheme| entry.role.scheme(scheme)) {
+                known.extend(quantized_entries(&entry.name, &entry.shape, scheme).map(|piece| piece.name));
+            }
+        }
+        let outputs = [TableNames::encoder_decoder(Generation::Gemma2), TableNames::decoder_only()];
+        known.extend(outputs.iter().flat_map(|tables| self.spellings(tables.output)).map(Cow::into_owned));
+        let names = self.files.iter().flat_map(TensorFile::names);
+        let mut unread: Vec<String> =
+            names.filter(|name| !known.contains(*name) && !is_known_beside(name)).map(str::to_owned).collect();
+        unread.sort_unstable();
+        unread
     }
 
     fn are_equal(&self, first: &FoundTensor<'_>, second: &FoundTensor<'_>) -> Result<bool> {

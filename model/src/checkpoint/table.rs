@@ -49,7 +49,7 @@ impl TensorTable {
         table
     }
 
-    /// The tensors of a decoder-only Gemma 2, with an output table only when it is not tied to the embedding table.
+    /// The tensors of a decoder-only model, with an output table only when it is not tied to the embedding table.
     pub fn decoder_only(config: &DecoderConfig) -> Self {
         let mut table = Self { tensors: Vec::new() };
         table.add_stack(StackNames::DECODER_ONLY, &config.stack);

@@ -3,6 +3,8 @@
 //! Made when a checkpoint is opened, from the table of its architecture. Knows no configuration.
 
 use std::collections::HashMap;
+use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use kernels::{DType, Scheme};
@@ -45,6 +47,16 @@ impl Tensors {
     /// Reads a tensor of the table; refuses numbers that are not finite.
     pub fn read(&self, name: &str) -> Result<TensorData> {
         self.location(name).read(name, &self.files)
+    }
+
+    /// Reads some numbers of a tensor of the table that is not quantised, and hands them to `take` stretch by stretch.
+    pub fn read_stretches(
+        &self,
+        name: &str,
+        numbers: Range<usize>,
+        take: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.location(name).read_stretches(name, &self.files, numbers, take)
     }
 
     /// Number type of a tensor of the table that is not quantised.

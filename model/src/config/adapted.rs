@@ -6,6 +6,8 @@
 use kernels::DType;
 use serde_json::{Value, json};
 
+use super::adapted_merged::merged_text;
+use super::architecture::Generation;
 use super::decoder_only::DecoderConfig;
 use super::document::ConfigDocument;
 use super::edits::{CROSS_ATTENTION_FIELD, CROSS_ATTENTION_RANDOM};
@@ -36,6 +38,9 @@ impl AdaptedConfig<'_> {
     /// The text of `config.json`.
     pub fn text(&self) -> String {
         let Self { model, encoder, decoder, .. } = self;
+        if model.decoder.generation == Generation::Gemma3 {
+            return text(&merged_text(self));
+        }
         let mut decoder_stack = stack(*decoder, model);
         decoder_stack["is_decoder"] = json!(true);
         decoder_stack["cross_attention_hidden_size"] = json!(model.encoder.hidden);
@@ -115,7 +120,7 @@ fn stack(source: AdaptedSource<'_>, model: &ModelConfig) -> Value {
     })
 }
 
-fn layer_types(stack: &StackConfig) -> Vec<&'static str> {
+pub(super) fn layer_types(stack: &StackConfig) -> Vec<&'static str> {
     let name = |kind: &LayerKind| match kind {
         LayerKind::Sliding => "sliding_attention",
         LayerKind::Full => "full_attention",
@@ -124,7 +129,7 @@ fn layer_types(stack: &StackConfig) -> Vec<&'static str> {
 }
 
 /// The end tokens of the source's `config.json`; its `generation_config.json` may name more.
-fn end_tokens(source: AdaptedSource<'_>) -> Value {
+pub(super) fn end_tokens(source: AdaptedSource<'_>) -> Value {
     match &source.document.config["eos_token_id"] {
         Value::Null => tokens(&source.config.end_tokens),
         own => own.clone(),
@@ -141,7 +146,7 @@ pub(super) fn decimal(number: f32) -> f64 {
 }
 
 /// A whole number where it is one, as transformers expects.
-fn whole_if_possible(number: f32) -> Value {
+pub(super) fn whole_if_possible(number: f32) -> Value {
     if number.fract() == 0.0 { json!(number as i64) } else { json!(decimal(number)) }
 }
 

@@ -1,10 +1,11 @@
-//! The configuration of a decoder-only Gemma 2: encoder-decoders are adapted from these models, and compared with them.
+//! The configuration of a decoder-only Gemma 2 or 3: encoder-decoders are adapted from these models, and compared with
+//! them.
 //!
 //! Read by `checkpoint`, `adaptation` and `training`. The server does not serve these models.
 
 use std::path::Path;
 
-use super::document::{ConfigDocument, DocumentFields, GEMMA2, check_model_type};
+use super::document::{ConfigDocument, DECODERS, DocumentFields, GEMMA2, GEMMA3_TEXT, check_model_type};
 use super::fields::Problems;
 use super::quantization;
 use super::special_tokens::SpecialTokens;
@@ -29,8 +30,8 @@ pub struct DecoderConfig {
 
 impl DecoderConfig {
     /// Reads the texts of `config.json` and, where there is one, `generation_config.json`, whose end tokens win. Both
-    /// published dialects are understood: without `layer_types` the even layers slide, and a flat `rope_theta` stands
-    /// for `rope_parameters`.
+    /// published dialects are understood: without `layer_types` the even layers slide (in Gemma 3 all but every sixth),
+    /// and a flat `rope_theta` stands for `rope_parameters`.
     ///
     /// # Errors
     /// One error that lists every missing or unusable field; `path` is the file it names.
@@ -43,7 +44,7 @@ impl DecoderConfig {
     /// # Errors
     /// One error that lists every missing or unusable field.
     pub fn read(document: &ConfigDocument) -> Result<Self> {
-        document.expect_model_type(&[GEMMA2])?;
+        document.expect_model_type(&[GEMMA2, GEMMA3_TEXT], DECODERS)?;
         let mut problems = Problems::default();
         let read = read_decoder(&document.fields(), &mut problems);
         problems.value_or_error(&document.path, read)
@@ -73,7 +74,7 @@ pub(super) fn read_decoder(fields: &DocumentFields<'_>, problems: &mut Problems)
         problems.add("use_bidirectional_attention", "is true: that is an encoder, which cannot write a text");
     }
     let tied = top.flag("tie_word_embeddings", problems).unwrap_or(true);
-    let stack = read_stack(&StackFields { fields: top, top, layers: fields.layers }, problems);
+    let stack = read_stack(&StackFields { fields: top, top, other: None, layers: fields.layers }, problems);
 
     let vocab = quiet_vocab(top, top);
     let bos = [top, generation].into_iter().find_map(|place| place.token("bos_token_id", vocab, problems));

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::architecture::{Architecture, Generation, Head, Stacks};
 use super::fields::{Fields, Problems};
+use super::gemma3;
 use crate::error::{Error, Result};
 
 /// `model_type` of an encoder-decoder of Gemma 2, and of its encoder alone.
@@ -23,6 +24,8 @@ pub(super) const ENCODERS2: [&str; 2] = ["t5gemma2_encoder", "t5gemma2_text"];
 pub(super) const GEMMA2: &str = "gemma2";
 /// `model_type` of a decoder-only Gemma 3 without images.
 pub(super) const GEMMA3_TEXT: &str = "gemma3_text";
+/// The decoder-only models in words.
+pub(super) const DECODERS: &str = "gemma2 or gemma3";
 /// Field of the encoder's configuration that marks one trained with a causal mask; no other program knows it.
 pub(super) const CAUSAL_ENCODER: &str = "encdec_causal";
 /// End of the class names of transformers' classifiers.
@@ -45,14 +48,15 @@ pub(super) struct DocumentFields<'a> {
 }
 
 impl ConfigDocument {
-    /// Parses the text of `config.json`, whose name in errors is `path`, and of `generation_config.json`.
+    /// Parses the text of `config.json`, whose name in errors is `path`, and of `generation_config.json`. Of a Gemma 3
+    /// with images it is the configuration of the text model.
     ///
     /// # Errors
     /// When one of them is not a JSON object.
     pub fn parse(path: &Path, config: &[u8], generation: Option<&[u8]>) -> Result<Self> {
         let generation =
             generation.map(|text| parse(&path.with_file_name("generation_config.json"), text)).transpose()?;
-        Ok(Self { path: path.to_owned(), config: parse(path, config)?, generation })
+        Ok(Self { path: path.to_owned(), config: gemma3::text_model(parse(path, config)?), generation })
     }
 
     /// The content of `config.json`.
@@ -91,11 +95,13 @@ impl ConfigDocument {
             Some(found) if ENCODERS2.contains(&found) => {
                 Ok(Architecture { generation, stacks: Stacks::Encoder, head: Head::States, causal_encoder: false })
             }
-            Some(GEMMA2) => Ok(Architecture { generation, stacks: Stacks::Decoder, head, causal_encoder: false }),
+            Some(GEMMA2 | GEMMA3_TEXT) => {
+                Ok(Architecture { generation, stacks: Stacks::Decoder, head, causal_encoder: false })
+            }
             found => Err(Error::ModelType {
                 path: self.path.clone(),
                 found: found.unwrap_or_default().to_owned(),
-                expected: "t5gemma, t5gemma2, t5_gemma_module or gemma2",
+                expected: "t5gemma, t5gemma2, t5_gemma_module, gemma2 or gemma3",
             }),
         }
     }
@@ -117,7 +123,7 @@ impl ConfigDocument {
     /// The generation of Gemma that `model_type` names.
     pub(super) fn generation(&self) -> Generation {
         match self.model_type() {
-            Some(T5GEMMA2) => Generation::Gemma3,
+            Some(T5GEMMA2 | GEMMA3_TEXT) => Generation::Gemma3,
             Some(found) if ENCODERS2.contains(&found) => Generation::Gemma3,
             _ => Generation::Gemma2,
         }
@@ -134,11 +140,11 @@ impl ConfigDocument {
         DocumentFields { top: Fields::document("", &self.config), generation, layers: self.generation() }
     }
 
-    /// Refuses a file of another architecture: a list of what it lacks of this one would mislead.
-    pub(super) fn expect_model_type(&self, expected: &'static [&'static str]) -> Result<()> {
+    /// Refuses a file of another architecture, with the `expected` ones in words: a list of what it lacks of this one
+    /// would mislead.
+    pub(super) fn expect_model_type(&self, types: &[&str], expected: &'static str) -> Result<()> {
         match self.model_type() {
-            Some(found) if !expected.contains(&found) => {
-                let [expected, ..] = *expected else { unreachable!("at least one type is expected") };
+            Some(found) if !types.contains(&found) => {
                 Err(Error::ModelType { path: self.path.clone(), found: found.to_owned(), expected })
             }
             _ => Ok(()),
@@ -221,6 +227,11 @@ mod tests {
                 json!({"model_type": "gemma2", "architectures": ["Gemma2ForSequenceClassification"]}),
                 decoder.as_classifier(),
             ),
+            (json!({"model_type": "gemma3_text"}), Architecture { generation: Generation::Gemma3, ..decoder }),
+            (
+                json!({"model_type": "gemma3", "text_config": {"hidden_size": 8}}),
+                Architecture { generation: Generation::Gemma3, ..decoder },
+            ),
         ];
         for (config, expected) in cases {
             assert_eq!(architecture(&config).unwrap(), expected, "{config}");
@@ -248,7 +259,7 @@ mod tests {
     #[test]
     fn a_model_type_that_cannot_be_used_is_named() {
         let message = architecture(&json!({"model_type": "llama"})).unwrap_err().to_string();
-        assert!(message.contains("\"llama\"") && message.contains("t5_gemma_module or gemma2"), "{message}");
+        assert!(message.contains("\"llama\"") && message.contains("t5_gemma_module, gemma2 or gemma3"), "{message}");
         let message = architecture(&json!({})).unwrap_err().to_string();
         assert!(message.contains("model_type is missing"), "{message}");
     }

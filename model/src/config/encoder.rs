@@ -10,7 +10,7 @@ use super::document::{
     CAUSAL_ENCODER, ConfigDocument, DocumentFields, ENCODER_MODULE, T5GEMMA, T5GEMMA2, check_model_type,
     names_encoder_head,
 };
-use super::encoder_fields::read_encoder;
+use super::encoder_fields::{EncoderFields, read_encoder};
 use super::fields::{Fields, Problems};
 use super::stack::StackConfig;
 use super::stack_fields::check_storage_type;
@@ -45,7 +45,7 @@ impl EncoderConfig {
         let read = if document.is_encoder_module() {
             read_module(&top, layers, &mut problems)
         } else {
-            document.expect_model_type(&[T5GEMMA, T5GEMMA2])?;
+            document.expect_model_type(&[T5GEMMA, T5GEMMA2], T5GEMMA)?;
             read_composite(&top, layers, &mut problems)
         };
         problems.value_or_error(&document.path, read)
@@ -75,7 +75,10 @@ fn read_composite(top: &Fields<'_>, layers: Generation, problems: &mut Problems)
     let labels = if names_encoder_head(top) { labels::read(top, problems) } else { Some(Vec::new()) };
     let encoder = top.object("encoder", problems)?;
     check_causal(&encoder, problems);
-    Some(EncoderConfig { encoder: read_encoder(&encoder, top, layers, problems)?, labels: labels? })
+    // A value that is no object has nothing to add to the encoder.
+    let decoder = top.object("decoder", &mut Problems::default());
+    let fields = EncoderFields { encoder: &encoder, top, decoder: decoder.as_ref(), layers };
+    Some(EncoderConfig { encoder: read_encoder(&fields, problems)?, labels: labels? })
 }
 
 /// Reads the module of an encoder. `None` only when a problem was added.
@@ -85,7 +88,10 @@ fn read_module(top: &Fields<'_>, layers: Generation, problems: &mut Problems) ->
     if top.flag("is_decoder", problems) == Some(true) {
         problems.add("is_decoder", format!("is true: a {ENCODER_MODULE} that decodes is no encoder"));
     }
-    Some(EncoderConfig { encoder: read_encoder(top, top, layers, problems)?, labels: Vec::new() })
+    Some(EncoderConfig {
+        encoder: read_encoder(&EncoderFields { encoder: top, top, decoder: None, layers }, problems)?,
+        labels: Vec::new(),
+    })
 }
 
 fn check_file(top: &Fields<'_>, problems: &mut Problems) {

@@ -8,7 +8,7 @@ use super::architecture::{Architecture, Generation};
 use super::document::{
     CAUSAL_ENCODER, ConfigDocument, DocumentFields, T5GEMMA, T5GEMMA2, check_model_type, names_classifier,
 };
-use super::encoder_fields::{layer_fields, read_encoder};
+use super::encoder_fields::{EncoderFields, layer_fields, read_encoder};
 use super::fields::{Fields, Problems, brief};
 use super::quantization;
 use super::special_tokens::SpecialTokens;
@@ -59,7 +59,7 @@ impl ModelConfig {
     /// # Errors
     /// One error that lists every missing or unusable field, and why the model cannot be served.
     pub fn read(document: &ConfigDocument) -> Result<Self> {
-        document.expect_model_type(&[T5GEMMA, T5GEMMA2])?;
+        document.expect_model_type(&[T5GEMMA, T5GEMMA2], T5GEMMA)?;
         let fields = document.fields();
         let mut problems = Problems::default();
         quantization::read(&fields.top, &mut problems);
@@ -154,8 +154,11 @@ pub(super) fn read_pair(fields: &DocumentFields<'_>, problems: &mut Problems) ->
 
     let encoder_fields = stack_fields(top, "encoder", problems);
     let decoder_fields = stack_fields(top, "decoder", problems);
-    let encoder = encoder_fields.as_ref().and_then(|fields| read_encoder(fields, top, layers, problems));
-    let decoder = decoder_fields.as_ref().and_then(|fields| read_stack(&StackFields { fields, top, layers }, problems));
+    let (encoder, decoder) = (encoder_fields.as_ref(), decoder_fields.as_ref());
+    let read = encoder.map(|encoder| EncoderFields { encoder, top, decoder, layers });
+    let encoder_stack = read.and_then(|fields| read_encoder(&fields, problems));
+    let read = decoder.map(|fields| StackFields { fields, top, other: encoder, layers });
+    let decoder_stack = read.and_then(|fields| read_stack(&fields, problems));
     let vocab = decoder_fields.as_ref().and_then(|fields| quiet_vocab(fields, top));
     let decoder_fields = decoder_fields.unwrap_or_else(Fields::absent);
     let encoder_fields = encoder_fields.unwrap_or_else(Fields::absent);
@@ -166,7 +169,7 @@ pub(super) fn read_pair(fields: &DocumentFields<'_>, problems: &mut Problems) ->
     }
     let tokens = read_tokens(&TokenFields { top, decoder: &decoder_fields, generation, vocab }, problems);
 
-    let (encoder, decoder, tokens) = (encoder?, decoder?, tokens?);
+    let (encoder, decoder, tokens) = (encoder_stack?, decoder_stack?, tokens?);
     if layers == Generation::Gemma3 {
         check_one_table(&encoder, &decoder, tied, problems);
     }

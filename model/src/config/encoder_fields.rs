@@ -10,20 +10,28 @@ use super::stack_fields::{StackFields, read_stack};
 /// Part of a T5Gemma 2's encoder that describes its layers; its image tower stands beside.
 const TEXT: &str = "text_config";
 /// Field of the token that ends an image.
-const END_OF_IMAGE: &str = "eoi_token_index";
+pub(super) const END_OF_IMAGE: &str = "eoi_token_index";
 /// Token that ends an image where no field names one: transformers' default.
-const DEFAULT_END_OF_IMAGE: u32 = 256_000;
+pub(super) const DEFAULT_END_OF_IMAGE: u32 = 256_000;
 
-/// Reads the stack of an encoder; `top` are the fields around it. `None` only when a problem was added.
-pub(super) fn read_encoder(
-    encoder: &Fields<'_>,
-    top: &Fields<'_>,
-    layers: Generation,
-    problems: &mut Problems,
-) -> Option<StackConfig> {
+/// The fields that an encoder is read from.
+pub(super) struct EncoderFields<'a, 'f> {
+    /// Fields of the encoder itself.
+    pub encoder: &'a Fields<'f>,
+    /// Fields around them.
+    pub top: &'a Fields<'f>,
+    /// Fields of the decoder beside, if there are any.
+    pub decoder: Option<&'a Fields<'f>>,
+    /// Generation of its layers.
+    pub layers: Generation,
+}
+
+/// Reads the stack of an encoder. `None` only when a problem was added.
+pub(super) fn read_encoder(fields: &EncoderFields<'_, '_>, problems: &mut Problems) -> Option<StackConfig> {
+    let &EncoderFields { encoder, top, decoder: other, layers } = fields;
     let text = if layers == Generation::Gemma3 { encoder.object(TEXT, problems) } else { None };
     let fields = text.as_ref().unwrap_or(encoder);
-    let stack = read_stack(&StackFields { fields, top, layers }, problems)?;
+    let stack = read_stack(&StackFields { fields, top, other, layers }, problems)?;
     if layers == Generation::Gemma2 {
         return Some(stack);
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::adapted::decimal;
-use super::document::{ConfigDocument, GEMMA2, GEMMA3_TEXT};
+use super::document::{ConfigDocument, DECODERS, GEMMA2, GEMMA3_TEXT};
 use super::fields::{Fields, Problems};
 use super::stack_fields::MAX_LAYERS;
 use crate::error::{Error, Result};
@@ -19,6 +19,8 @@ const MAX_SIZE: usize = 1 << 24;
 const LOCAL_ROPE_THETA: f32 = 10_000.0;
 /// Window of Gemma 2, which its first files do not name.
 const GEMMA2_WINDOW: usize = 4096;
+/// Number of layers of Gemma 3 of which one is full, where the file does not say it.
+const GEMMA3_PERIOD: usize = 6;
 /// Layers of the models whose queries are scaled by the width for each head, not by the width of a head.
 const GEMMA2_27B_LAYERS: usize = 46;
 const GEMMA3_27B_LAYERS: usize = 62;
@@ -50,7 +52,7 @@ impl GgufModel<'_> {
             "gemma3" => self.gemma3(&Prefixed { fields: &fields, prefix: architecture }, &mut problems),
             found => {
                 let (path, found) = (self.path.to_owned(), found.to_owned());
-                return Err(Error::ModelType { path, found, expected: "gemma2" });
+                return Err(Error::ModelType { path, found, expected: DECODERS });
             }
         };
         let config = problems.value_or_error(self.path, config)?;
@@ -88,7 +90,8 @@ impl GgufModel<'_> {
         config["sliding_window"] = json!(settings.size("attention.sliding_window", problems));
         config["architectures"] = json!(["Gemma3ForCausalLM"]);
         config["model_type"] = json!(GEMMA3_TEXT);
-        config["layer_types"] = layer_types(layers?, 6);
+        let period = settings.size_if_any("attention.sliding_window_pattern", problems).unwrap_or(GEMMA3_PERIOD);
+        config["layer_types"] = layer_types(layers?, period);
         config["query_pre_attn_scalar"] = query_scalar(settings, GEMMA3_27B_LAYERS, problems)?;
         config["rope_parameters"] = json!({
             "full_attention": full,
@@ -282,6 +285,6 @@ mod tests {
             assert_eq!(message.matches(name).count(), 1, "{message}");
         }
         let message = document(&json!({"general.architecture": "llama"})).unwrap_err().to_string();
-        assert!(message.contains("llama") && message.contains("only \"gemma2\""), "{message}");
+        assert!(message.contains("llama") && message.contains("only \"gemma2 or gemma3\""), "{message}");
     }
 }

@@ -22,13 +22,15 @@ pub(super) struct StackFields<'a, 'f> {
     pub fields: &'a Fields<'f>,
     /// Fields of the model, where the vocabulary's size stands when the stack's own do not say it.
     pub top: &'a Fields<'f>,
+    /// Fields of the model's other stack: some files give the softcaps of both only once.
+    pub other: Option<&'a Fields<'f>>,
     /// Generation of its layers.
     pub layers: Generation,
 }
 
 /// `None` only when a problem was added.
 pub(super) fn read_stack(stack: &StackFields<'_, '_>, problems: &mut Problems) -> Option<StackConfig> {
-    let &StackFields { fields, top, layers: generation } = stack;
+    let &StackFields { fields, top, layers: generation, .. } = stack;
     check_fixed_choices(fields, problems);
     let hidden = fields.size("hidden_size", MAX_WIDTH, problems);
     let intermediate = fields.size("intermediate_size", MAX_WIDTH, problems);
@@ -42,7 +44,7 @@ pub(super) fn read_stack(stack: &StackFields<'_, '_>, problems: &mut Problems) -
     let query_pre_attn_scalar = fields.positive("query_pre_attn_scalar", problems);
     let rms_norm_eps = fields.positive("rms_norm_eps", problems);
     let ropes = read_ropes(fields, generation, problems);
-    let (attn_softcap, final_softcap) = read_softcaps(fields, generation, problems);
+    let (attn_softcap, final_softcap) = read_softcaps(stack, problems);
     let layer_kinds = layers.and_then(|layers| read_layer_kinds(fields, layers, generation, problems));
     let slides = layer_kinds.as_ref().is_none_or(|kinds| kinds.contains(&LayerKind::Sliding));
     let sliding_window = match fields.get("sliding_window") {
@@ -107,22 +109,25 @@ fn check_heads(fields: &Fields<'_>, heads: &Heads, problems: &mut Problems) {
     }
 }
 
-/// Null means no cap; an absent field would mean transformers' default, which a checkpoint must not lean on.
-fn read_softcap(fields: &Fields<'_>, field: &str, problems: &mut Problems) -> Option<f32> {
-    if !fields.is_written(field) {
-        problems.add(fields.name(field), "is missing (null means no softcap)");
-    }
-    fields.positive_if_any(field, problems)
+/// Null means no cap; an absent field would mean transformers' default, which a checkpoint must not lean on. The other
+/// stack's cap counts where the stack's own fields do not name it, and then that of the model.
+fn read_softcap(stack: &StackFields<'_, '_>, field: &str, problems: &mut Problems) -> Option<f32> {
+    let places = [Some(stack.fields), stack.other, Some(stack.top)];
+    let Some(place) = places.into_iter().flatten().find(|place| place.is_written(field)) else {
+        problems.add(stack.fields.name(field), "is missing (null means no softcap)");
+        return None;
+    };
+    place.positive_if_any(field, problems)
 }
 
 /// The softcaps of scores and of logits. Attention of the second generation has none, whatever the file says.
-fn read_softcaps(fields: &Fields<'_>, layers: Generation, problems: &mut Problems) -> (Option<f32>, Option<f32>) {
-    match layers {
+fn read_softcaps(stack: &StackFields<'_, '_>, problems: &mut Problems) -> (Option<f32>, Option<f32>) {
+    match stack.layers {
         Generation::Gemma2 => {
-            let scores = read_softcap(fields, "attn_logit_softcapping", problems);
-            (scores, read_softcap(fields, "final_logit_softcapping", problems))
+            let scores = read_softcap(stack, "attn_logit_softcapping", problems);
+            (scores, read_softcap(stack, "final_logit_softcapping", problems))
         }
-        Generation::Gemma3 => (None, fields.positive_if_any("final_logit_softcapping", problems)),
+        Generation::Gemma3 => (None, stack.fields.positive_if_any("final_logit_softcapping", problems)),
     }
 }
 

@@ -24,6 +24,13 @@ pub enum TensorProblem {
         /// Shape in the file.
         found: Vec<usize>,
     },
+    /// It is stored twice with different numbers, and the model has it once.
+    Differs {
+        /// Its name.
+        name: String,
+        /// The other name under which it is stored.
+        other: String,
+    },
     /// Its numbers are of a kind that cannot be used.
     DType {
         /// Its name.
@@ -43,6 +50,9 @@ impl fmt::Display for TensorProblem {
                 write!(f, "{name} is missing from {shard}, where the index places it")
             }
             Self::Shape { name, expected, found } => write!(f, "{name} has shape {found:?}, not {expected:?}"),
+            Self::Differs { name, other } => {
+                write!(f, "{other} holds other numbers than {name}, but both stacks of the model have one table")
+            }
             Self::DType { name, found, usable } => {
                 write!(
                     f,

@@ -61,6 +61,14 @@ impl TokenizerFile {
         serde_json::from_slice(json).map_err(|source| TokenizerProblem::Json { source })
     }
 
+    /// Leaves out the added tokens with ids from `vocab` on that are no pieces of the model; gives their number.
+    pub fn leave_out_added(&mut self, vocab: usize) -> usize {
+        let before = self.added_tokens.len();
+        let pieces = &self.model.vocab;
+        self.added_tokens.retain(|added| (added.id as usize) < vocab || pieces.contains_key(&added.token.content));
+        before - self.added_tokens.len()
+    }
+
     /// Checks every part and builds the library's tokenizer from them.
     pub fn into_parts(self) -> Result<Parts> {
         self.check_pipeline()?;

@@ -3,7 +3,7 @@
 use crate::fixture;
 use std::path::Path;
 
-use model::{Error, LayerKind, ModelConfig};
+use model::{EncoderConfig, Error, LayerKind, ModelConfig};
 use serde_json::{Value, json};
 
 #[test]
@@ -95,8 +95,40 @@ fn softcaps_may_be_null_but_not_forgotten() {
     let mut config = balanced();
     config["decoder"]["attn_logit_softcapping"] = json!(null);
     assert_eq!(read(&config, None).unwrap().decoder.attn_softcap, None);
-    config["decoder"].as_object_mut().unwrap().remove("attn_logit_softcapping");
-    assert_problem(&config, "decoder.attn_logit_softcapping", "missing");
+    for stack in ["encoder", "decoder"] {
+        config[stack].as_object_mut().unwrap().remove("attn_logit_softcapping");
+    }
+    let message = read(&config, None).unwrap_err().to_string();
+    for stack in ["encoder", "decoder"] {
+        assert!(message.contains(&format!("{stack}.attn_logit_softcapping is missing")), "{message}");
+    }
+}
+
+#[test]
+fn softcaps_that_are_given_once_hold_for_both_stacks() {
+    let expected = read(&balanced(), None).unwrap();
+    for stack in ["encoder", "decoder"] {
+        let mut config = balanced();
+        for field in ["attn_logit_softcapping", "final_logit_softcapping"] {
+            config[stack].as_object_mut().unwrap().remove(field).unwrap();
+        }
+        assert_eq!(read(&config, None).unwrap(), expected, "not in {stack}");
+    }
+    let mut config = balanced();
+    for stack in ["encoder", "decoder"] {
+        for field in ["attn_logit_softcapping", "final_logit_softcapping"] {
+            let cap = config[stack].as_object_mut().unwrap().remove(field).unwrap();
+            config[field] = cap;
+        }
+    }
+    assert_eq!(read(&config, None).unwrap(), expected, "outside the stacks");
+    let mut alone = balanced();
+    alone["is_encoder_decoder"] = json!(false);
+    for field in ["attn_logit_softcapping", "final_logit_softcapping"] {
+        alone["encoder"].as_object_mut().unwrap().remove(field).unwrap();
+    }
+    let encoder = EncoderConfig::from_json(Path::new("config.json"), alone.to_string().as_bytes()).unwrap();
+    assert_eq!(encoder.encoder, expected.encoder, "of an encoder alone");
 }
 
 #[test]
@@ -123,7 +155,6 @@ fn every_required_field_is_missed_by_its_path() {
             "rms_norm_eps",
             "max_position_embeddings",
             "sliding_window",
-            "final_logit_softcapping",
         ] {
             let mut config = balanced();
             config[stack].as_object_mut().unwrap().remove(field);

@@ -1,4 +1,4 @@
-//! Decoder-only Gemma 2 checkpoints: both published dialects, every layout, and all problems at once.
+//! Decoder-only checkpoints of Gemma 2 and 3: both published dialects, every layout, and all problems at once.
 
 use crate::fixture;
 use std::path::Path;
@@ -9,8 +9,9 @@ use model::{DecoderCheckpoint, DecoderConfig, Error, LayerKind, TensorTable};
 use safetensors::{SafeTensors, serialize};
 use serde_json::{Value, json};
 
-const SOURCES: [&str; 2] = ["gemma2-source", "gemma2-source-wide"];
+const SOURCES: [&str; 3] = ["gemma2-source", "gemma2-source-wide", GEMMA3];
 const NARROW: &str = SOURCES[0];
+const GEMMA3: &str = "gemma3-source";
 
 fn document() -> Value {
     serde_json::from_slice(&fixture::bytes(&format!("{NARROW}/config.json"))).unwrap()
@@ -140,15 +141,53 @@ fn every_wrong_tensor_is_listed_at_once() {
     assert!(message.contains("model.layers.0.mlp.up_proj.weight has shape [32, 64], not [64, 32]"), "{message}");
 }
 
+/// The flat configuration of the Gemma 3 as part of one with images.
+fn nested(flat: &Value) -> Value {
+    let mut text = flat.clone();
+    for field in ["bos_token_id", "eos_token_id", "pad_token_id", "rms_norm_eps", "architectures"] {
+        text.as_object_mut().unwrap().remove(field).unwrap();
+    }
+    json!({
+        "architectures": ["Gemma3ForConditionalGeneration"],
+        "model_type": "gemma3",
+        "eos_token_id": [1, 106],
+        "text_config": text,
+        "vision_config": {"hidden_size": 16},
+    })
+}
+
+#[test]
+fn a_gemma_3_is_found_inside_one_with_images_under_each_of_its_names() {
+    let single = open(&fixture::path(GEMMA3));
+    let spellings: [fn(&str) -> String; 4] = [
+        |name| format!("language_model.{name}"),
+        |name| name.replacen("model.", "model.language_model.", 1),
+        |name| name.replacen("model.", "language_model.", 1),
+        |name| name.trim_start_matches("model.").to_owned(),
+    ];
+    for spelled in spellings {
+        let folder = copied(GEMMA3);
+        rewrite(folder.path(), |name, view| Some((spelled(name), stored(view))));
+        edit(&folder.path().join("config.json"), |config| *config = nested(config));
+        std::fs::remove_file(folder.path().join("generation_config.json")).unwrap();
+        let found = open(folder.path());
+        let expected = DecoderConfig { end_tokens: vec![1, 106], ..single.config().clone() };
+        assert_eq!(*found.config(), expected);
+        for (name, _) in TensorTable::decoder_only(single.config()).iter() {
+            assert_eq!(bytes(&single, name), bytes(&found, name), "{name} as {}", spelled(name));
+        }
+    }
+}
+
 #[test]
 fn another_architecture_is_named() {
     let refusal = |folder: &str| DecoderCheckpoint::open(&fixture::path(folder)).unwrap_err().to_string();
     let message = refusal("t5gemma-balanced");
-    assert!(message.contains("\"t5gemma\" (an encoder-decoder): only \"gemma2\" checkpoints"), "{message}");
+    assert!(message.contains("\"t5gemma\" (an encoder-decoder): only \"gemma2 or gemma3\" checkpoints"), "{message}");
     let mut config = document();
-    config["model_type"] = json!("gemma3_text");
+    config["model_type"] = json!("gemma");
     let message = read(&config, None).unwrap_err().to_string();
-    assert!(message.contains("\"gemma3_text\" (a decoder-only Gemma)"), "{message}");
+    assert!(message.contains("\"gemma\" (a decoder-only Gemma)"), "{message}");
     config.as_object_mut().unwrap().remove("model_type");
     assert!(read(&config, None).unwrap_err().to_string().contains("model_type is missing"));
 }

@@ -5,12 +5,12 @@ use std::fs;
 use std::path::Path;
 
 use kernels::{RopeScaling, RopeSpec, Scheme};
-use model::training::{Network, NetworkOptions};
-use model::{Checkpoint, LayerKind, ModelConfig, quantize};
+use model::{Checkpoint, EncoderCheckpoint, LayerKind, ModelConfig, quantize};
+use safetensors::{SafeTensors, serialize};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::fixture::checkpoints::{contents, copied, edit, rewrite, stored};
+use crate::fixture::checkpoints::{Stored, TENSORS, contents, copied, edit, rewrite, stored, views};
 use crate::fixture::{self, SECOND};
 
 const SCALED: &str = SECOND[1];
@@ -133,6 +133,67 @@ fn a_tower_for_images_is_known_and_not_needed() {
     assert_eq!(Checkpoint::open(folder.path()).unwrap().config(), checkpoint.config());
 }
 
+/// A copy in which a tensor is stored a second time.
+fn with_another(from: &str, name: &str, change: impl FnOnce(&mut Vec<u8>)) -> TempDir {
+    let folder = copied(SCALED);
+    let bytes = fs::read(folder.path().join(TENSORS)).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let mut all: Vec<(String, Stored)> = tensors.iter().map(|(name, view)| (name.to_owned(), stored(&view))).collect();
+    let mut other = stored(&tensors.tensor(from).unwrap());
+    change(&mut other.2);
+    all.push((name.to_owned(), other));
+    fs::write(folder.path().join(TENSORS), serialize(views(&all), None).unwrap()).unwrap();
+    folder
+}
+
+#[test]
+fn a_table_of_the_decoder_that_is_another_one_is_refused() {
+    let decoders = "model.decoder.embed_tokens.weight";
+    let folder = with_another(TABLE, decoders, |_| ());
+    assert!(contents(&Checkpoint::open(folder.path()).unwrap()).contains_key(TABLE));
+    let folder = with_another(TABLE, decoders, |bytes| bytes.rotate_left(4));
+    let message = Checkpoint::open(folder.path()).unwrap_err().to_string();
+    let expected = format!("{decoders} holds other numbers than {TABLE}, but both stacks of the model have one table");
+    assert!(message.contains(&expected), "{message}");
+    let folder = with_another(TABLE, decoders, |bytes| bytes.rotate_left(4));
+    rewrite(folder.path(), |name, view| Some((name.trim_start_matches("model.").to_owned(), stored(view))));
+    assert!(Checkpoint::open(folder.path()).is_err(), "without the outer module");
+}
+
+#[test]
+fn tensors_that_nothing_is_read_from_are_named() {
+    let unread = |folder: &Path| Checkpoint::open(folder).unwrap().unread_tensors().to_vec();
+    for name in fixture::BOTH {
+        assert!(unread(&fixture::path(name)).is_empty(), "{name}");
+    }
+    let folder = with_another(TABLE, "model.decoder.layers.6.self_attn.q_proj.weight", |_| ());
+    assert_eq!(unread(folder.path()), ["model.decoder.layers.6.self_attn.q_proj.weight"]);
+    for known in ["model.decoder.embed_tokens.weight", "lm_head.out_proj.weight", "model.rotary_emb.inv_freq"] {
+        assert!(unread(with_another(TABLE, known, |_| ()).path()).is_empty(), "{known}");
+    }
+    let copy = TempDir::new().unwrap();
+    quantize(&Checkpoint::open(&fixture::path(SCALED)).unwrap(), Scheme::Int8, copy.path(), &mut |_| ()).unwrap();
+    assert!(unread(copy.path()).is_empty());
+}
+
+#[test]
+fn a_vocabulary_size_outside_the_stacks_may_be_anything() {
+    let mut config = document();
+    config["vocab_size"] = json!(262_208);
+    assert_eq!(read(&config).unwrap(), read(&document()).unwrap());
+}
+
+#[test]
+fn an_adapter_is_no_checkpoint() {
+    let folder = copied(SCALED);
+    fs::write(folder.path().join("adapter_config.json"), "{\"peft_type\": \"LORA\"}").unwrap();
+    let message = Checkpoint::open(folder.path()).unwrap_err().to_string();
+    assert!(message.contains("holds an adapter (adapter_config.json)"), "{message}");
+    fs::remove_file(folder.path().join("config.json")).unwrap();
+    let message = EncoderCheckpoint::open(folder.path()).unwrap_err().to_string();
+    assert!(message.contains("merge_and_unload"), "{message}");
+}
+
 #[test]
 fn missing_tensors_are_named_as_on_the_hub() {
     let folder = copied(SCALED);
@@ -157,9 +218,7 @@ fn a_quantised_copy_loads_without_the_original() {
 }
 
 #[test]
-fn training_refuses_the_second_generation_with_a_sentence() {
-    let message = Network::open(&fixture::path(SCALED), &NetworkOptions::default()).err().unwrap().to_string();
-    assert!(message.contains("model_type is that of a T5Gemma 2, which can be served and not trained"), "{message}");
+fn an_encoder_alone_is_refused_for_texts_with_a_sentence() {
     let folder = copied(SCALED);
     edit(&folder.path().join("config.json"), |config| config["is_encoder_decoder"] = json!(false));
     fs::remove_file(folder.path().join("generation_config.json")).unwrap();

@@ -98,5 +98,7 @@ fn an_encoder_is_the_same_in_its_pair_and_in_folders_of_its_own() {
     encoder_only(&|rest| format!("model.encoder.text_model.{rest}"), None);
     encoder_only(&|rest| format!("text_model.{rest}"), Some("t5gemma2_encoder"));
     encoder_only(&|rest| rest.to_owned(), Some("t5gemma2_encoder"));
+    encoder_only(&|rest| format!("model.{rest}"), Some("t5gemma2_encoder"));
+    encoder_only(&|rest| format!("model.text_model.{rest}"), Some("t5gemma2_encoder"));
     encoder_only(&|rest| rest.to_owned(), Some("t5gemma2_text"));
 }

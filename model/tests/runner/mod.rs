@@ -92,6 +92,11 @@ impl<B: Backend> Runner<B> {
         (self.model.encoder_states(tokens.len(), 0, &self.space), sequences)
     }
 
+    /// A sequence without a source, as only merged attention takes it.
+    pub fn without_source(&self) -> Sequence {
+        Sequence { index: 0, source_len: 0, tokens: vec![self.model.config().start_token] }
+    }
+
     /// The positions `from ..` of each sequence as the rows of one step.
     pub fn rows(&self, sequences: &[Sequence], from: impl Fn(&Sequence) -> usize) -> StepRows {
         let mut rows = StepRows { tables: self.tables(), ..StepRows::default() };

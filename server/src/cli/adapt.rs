@@ -9,10 +9,10 @@ use crate::config::CheckpointName;
 /// An encoder-decoder made of decoder-only checkpoints.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct AdaptOptions {
-    /// Gemma 2 checkpoint that becomes the encoder: a folder, a GGUF file, or an id of the hub as OWNER/NAME@REVISION.
+    /// Gemma 2 or 3 that becomes the encoder: a folder, a GGUF file, or an id of the hub as OWNER/NAME@REVISION.
     #[arg(long, value_name = "SOURCE")]
     pub encoder: CheckpointName,
-    /// Gemma 2 checkpoint that becomes the decoder and gives the tokenizer; may be the same.
+    /// Gemma 2 or 3 that becomes the decoder and gives the tokenizer; may be the same.
     #[arg(long, value_name = "SOURCE")]
     pub decoder: CheckpointName,
     /// The tokenizer.json of sources that are GGUF files.

@@ -9,6 +9,9 @@ use clap::Args;
 pub struct GenerateOptions {
     /// Source text; read from standard input when absent or "-".
     pub prompt: Option<String>,
+    /// Text that the decoder continues without a source (T5Gemma 2).
+    #[arg(long = "continue", value_name = "TEXT", conflicts_with = "prompt")]
+    pub continued: Option<String>,
     /// Tokens to generate at most.
     #[arg(long, value_name = "COUNT", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_tokens: u32,

@@ -32,8 +32,10 @@ pub fn adapt(config: &Config, options: &AdaptOptions) -> Result<(), CommandError
 }
 
 fn description(summary: &Summary, seed: u64) -> String {
-    let Summary { parameters, bytes, copied, random, .. } = summary;
-    let cross_attention = if *random == 0 {
+    let Summary { parameters, bytes, copied, random, is_merged, .. } = summary;
+    let cross_attention = if *is_merged {
+        "merged attention has the weights of self-attention".to_owned()
+    } else if *random == 0 {
         "with cross-attention copied from self-attention".to_owned()
     } else {
         format!("{random} of cross-attention drawn with seed {seed}")
@@ -55,7 +57,8 @@ fn next_step(summary: &Summary) -> &'static str {
 mod tests {
     use super::*;
 
-    const BALANCED: Summary = Summary { parameters: 10, bytes: 20, copied: 30, random: 0, has_tokenizer: true };
+    const BALANCED: Summary =
+        Summary { parameters: 10, bytes: 20, copied: 30, random: 0, is_merged: false, has_tokenizer: true };
 
     #[test]
     fn what_was_made_is_said_with_its_size_and_the_origin_of_cross_attention() {
@@ -63,6 +66,11 @@ mod tests {
         assert_eq!(said, "10 parameters, 20 bytes; 30 tensors copied, with cross-attention copied from self-attention");
         let said = description(&Summary { random: 12, copied: 18, ..BALANCED }, 7);
         assert_eq!(said, "10 parameters, 20 bytes; 18 tensors copied, 12 of cross-attention drawn with seed 7");
+        let said = description(&Summary { is_merged: true, ..BALANCED }, 7);
+        assert_eq!(
+            said,
+            "10 parameters, 20 bytes; 30 tensors copied, merged attention has the weights of self-attention"
+        );
     }
 
     #[test]

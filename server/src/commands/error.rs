@@ -118,6 +118,9 @@ pub enum CommandError {
     /// A checkpoint cannot be had from the hub.
     #[error(transparent)]
     Hub(#[from] HubError),
+    /// A text to continue without a source, for a decoder that needs one.
+    #[error("--continue is for T5Gemma 2: the decoder of this model needs a source, so give it a prompt")]
+    NeedsSource,
     /// A prompt without tokens.
     #[error("the prompt is empty")]
     EmptyPrompt,

@@ -22,12 +22,16 @@ use crate::request::{BeamSearch, EarlyStopping, GenerationEvent, GenerationReque
 /// When the model cannot be loaded, the prompt cannot be used, or standard output is closed.
 pub fn generate(config: &Config, options: &GenerateOptions) -> Result<(), CommandError> {
     check_command(config.model.threads + ENGINE_THREADS)?;
-    let prompt = prompt(options)?;
+    let prompt = if options.continued.is_some() { String::new() } else { prompt(options)? };
     let loaded = load(config)?;
     let limits = loaded.limits(config)?;
     let tokenizer = loaded.tokenizer.clone().ok_or(CommandError::NoTokenizer)?;
     let constraint = answer_form::compile(&options.form, &loaded)?;
-    let request = request(tokenizer.encode_with_special_tokens(&prompt)?, options)?;
+    let request = match &options.continued {
+        Some(_) if !limits.writes_alone => return Err(CommandError::NeedsSource),
+        Some(text) => GenerationRequest { decoder_prompt: tokenizer.encode(text)?, ..request(Vec::new(), options)? },
+        None => request(some_tokens(tokenizer.encode_with_special_tokens(&prompt)?)?, options)?,
+    };
     let controls = Arc::new(loaded.defaults.controls.clone().in_order());
     let request = GenerationRequest { controls, constraint, exact_steps: limits.exact_steps, ..request };
     let engine = loaded.start(limits, Arc::default())?;
@@ -69,10 +73,11 @@ fn prompt(options: &GenerateOptions) -> Result<String, CommandError> {
     Ok(text.trim_end_matches('\n').to_owned())
 }
 
+fn some_tokens(source: Vec<u32>) -> Result<Vec<u32>, CommandError> {
+    if source.is_empty() { Err(CommandError::EmptyPrompt) } else { Ok(source) }
+}
+
 fn request(source: Vec<u32>, options: &GenerateOptions) -> Result<GenerationRequest, CommandError> {
-    if source.is_empty() {
-        return Err(CommandError::EmptyPrompt);
-    }
     let seed = options.seed.map_or_else(|| getrandom::u64().map_err(|error| io("draw a seed")(error.into())), Ok)?;
     let &GenerateOptions { top_p, top_k, .. } = options;
     let temperature = sampling_temperature(options.temperature);
@@ -91,8 +96,9 @@ mod tests {
     fn a_temperature_that_is_almost_nothing_takes_the_most_probable_token_as_over_http() {
         let sampled = |temperature| {
             let (seed, beams, form) = (Some(1), None, AnswerForm::default());
+            let (prompt, continued, top_p, top_k) = (None, None, 1.0, 0);
             let options =
-                GenerateOptions { prompt: None, max_tokens: 1, temperature, top_p: 1.0, top_k: 0, seed, beams, form };
+                GenerateOptions { prompt, continued, max_tokens: 1, temperature, top_p, top_k, seed, beams, form };
             request(vec![5], &options).unwrap().sampling.temperature
         };
         assert_eq!([0.0, 1e-45, 9.9e-6, 1e-5, 0.5].map(sampled), [0.0, 0.0, 0.0, 1e-5, 0.5]);

@@ -20,6 +20,8 @@ pub struct EngineLimits {
     pub target_tokens: usize,
     /// Classes that the model's head scores; 0 without a head.
     pub classes: usize,
+    /// Whether the decoder also writes without a source, so that a source may be empty.
+    pub writes_alone: bool,
     /// Steps that a search among given targets may take to be exact; 0: none is.
     pub exact_steps: u32,
     /// Work on constraints.
@@ -40,14 +42,16 @@ impl EngineLimits {
     /// Checks that a request of these lengths can be served at all.
     ///
     /// # Errors
-    /// The [`Refusal`] of a request whose source is empty, or that is too long or too wide for the model, the rows that
-    /// run at once, or the whole page pool.
+    /// The [`Refusal`] of a request whose source is empty and must not be, or that is too long or too wide for the
+    /// model, the rows that run at once, or the whole page pool.
     pub fn check(&self, lengths: RequestLengths) -> Result<(), Refusal> {
         let RequestLengths { branches, source, decoder_prompt, max_tokens } = lengths;
         if !self.generates() {
             return Err(Refusal::NoDecoder);
         }
-        self.check_source(source)?;
+        if source > 0 || !self.writes_alone {
+            self.check_source(source)?;
+        }
         if branches > self.steps.running_rows {
             return Err(Refusal::TooWide { width: branches, limit: self.steps.running_rows });
         }
@@ -104,6 +108,7 @@ mod tests {
         source_tokens: 40,
         target_tokens: 50,
         classes: 0,
+        writes_alone: false,
         exact_steps: 0,
         masks: MaskLimits { threads: 1, wait: Duration::ZERO, time: Duration::ZERO, queue: Duration::ZERO },
         steps: SchedulerLimits {
@@ -169,5 +174,10 @@ mod tests {
         assert_eq!(check(1, 2, 30), Ok(()));
         assert_eq!(check(0, 2, 30), Err(Refusal::EmptySource));
         assert_eq!(check(0, 0, 0), Err(Refusal::EmptySource), "even where nothing is asked for");
+        let alone = EngineLimits { writes_alone: true, ..LIMITS };
+        let lengths = |source| RequestLengths { branches: 1, source, decoder_prompt: 2, max_tokens: 30 };
+        assert_eq!(alone.check(lengths(0)), Ok(()), "where the decoder writes without one");
+        assert_eq!(alone.check(lengths(41)), Err(Refusal::SourceTooLong { tokens: 41, limit: 40 }));
+        assert_eq!(alone.check_encoding(0, Readout::Mean), Err(Refusal::EmptySource), "nothing has no states");
     }
 }

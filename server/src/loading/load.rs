@@ -87,18 +87,23 @@ impl<'a> Prepared<'a> {
             None => None,
         };
         let quantize = quantization(choice.quantize, checkpoint.as_ref())?;
-        let tokenizer = served_tokenizer(&choice.tokenizer, checkpoint.as_ref(), shared)?;
+        let shape = match &choice.source {
+            ModelSource::Shape(name) => Some(shapes::shape(name)?),
+            _ => None,
+        };
+        let described = checkpoint.as_ref().map(Checkpoint::config).or(shape.as_ref());
+        let vocab = vocab(described.expect("every source but a shape is a checkpoint"));
+        let tokenizer = served_tokenizer(&choice.tokenizer, checkpoint.as_ref(), vocab, shared)?;
         let chat = served_template(&config, checkpoint.as_ref(), tokenizer.as_deref())?;
-        let source: Box<dyn WeightSource> = match (&choice.source, checkpoint) {
-            (ModelSource::Shape(name), _) => {
-                let mut shape = shapes::shape(name)?;
+        let source: Box<dyn WeightSource> = match (shape, checkpoint) {
+            (Some(mut shape), _) => {
                 shape.limit_positions(positions(&config));
                 Box::new(RandomWeights::new(shape))
             }
-            (_, Some(checkpoint)) => Box::new(checkpoint),
-            (_, None) => unreachable!("every source but a shape is a checkpoint"),
+            (None, Some(checkpoint)) => Box::new(checkpoint),
+            (None, None) => unreachable!("every source but a shape is a checkpoint"),
         };
-        let (tokens, vocab) = (tokenizer.as_deref(), vocab(source.config()));
+        let tokens = tokenizer.as_deref();
         if let Some(tokenizer) = tokens {
             check_vocabulary(tokenizer, vocab)?;
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::config::NamedWish;
+use model::config::{Generation, NamedWish};
 use model::{Arithmetic, Infilling, ModelConfig, Tokenizer, WorkspaceLimits};
 
 use super::device::Resident;
@@ -102,6 +102,7 @@ impl Loaded {
             source_tokens: limits.source_tokens.min(model.encoder.max_positions),
             target_tokens: limits.target_tokens.min(model.decoder.max_positions),
             classes: 0,
+            writes_alone: model.decoder.generation == Generation::Gemma3,
             exact_steps: limits.exact_search_steps,
             masks: MaskLimits {
                 threads: limits.forms.mask_threads,

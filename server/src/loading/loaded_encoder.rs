@@ -98,6 +98,7 @@ impl LoadedEncoder {
             source_tokens: limits.source_tokens.min(self.config.encoder.max_positions),
             target_tokens: 0,
             classes: self.config.labels.len(),
+            writes_alone: false,
             exact_steps: 0,
             masks: MaskLimits::default(),
             steps: SchedulerLimits {

@@ -11,23 +11,24 @@ use model::Tokenizer;
 /// Things that a model finds here if an earlier one has loaded them.
 #[derive(Default)]
 pub(super) struct Shared {
-    /// By the contents of their files.
-    tokenizers: HashMap<Vec<u8>, Arc<Tokenizer>>,
+    /// By the number of ids of their models and the contents of their files.
+    tokenizers: HashMap<usize, HashMap<Vec<u8>, Arc<Tokenizer>>>,
     /// By their number.
     threads: HashMap<usize, Threads>,
 }
 
 impl Shared {
-    /// The tokenizer of a `tokenizer.json`, which is parsed once.
+    /// The tokenizer of a `tokenizer.json` for models with `vocab` ids, which is parsed once.
     ///
     /// # Errors
     /// When it cannot be used.
-    pub fn tokenizer(&mut self, json: &[u8]) -> model::Result<Arc<Tokenizer>> {
-        if let Some(tokenizer) = self.tokenizers.get(json) {
+    pub fn tokenizer(&mut self, json: &[u8], vocab: usize) -> model::Result<Arc<Tokenizer>> {
+        let alike = self.tokenizers.entry(vocab).or_default();
+        if let Some(tokenizer) = alike.get(json) {
             return Ok(Arc::clone(tokenizer));
         }
-        let tokenizer = Arc::new(Tokenizer::from_bytes(json)?);
-        self.tokenizers.insert(json.to_vec(), Arc::clone(&tokenizer));
+        let tokenizer = Arc::new(Tokenizer::for_vocabulary(json, vocab)?);
+        alike.insert(json.to_vec(), Arc::clone(&tokenizer));
         Ok(tokenizer)
     }
 
@@ -47,7 +48,7 @@ mod tests {
         let mut longer = json.clone();
         longer.push(b'\n');
         let mut shared = Shared::default();
-        let mut tokenizer = |json: &[u8]| shared.tokenizer(json).unwrap();
+        let mut tokenizer = |json: &[u8]| shared.tokenizer(json, 4096).unwrap();
         let (first, second, other) = (tokenizer(&json), tokenizer(&json.clone()), tokenizer(&longer));
         assert!(Arc::ptr_eq(&first, &second) && !Arc::ptr_eq(&first, &other));
     }

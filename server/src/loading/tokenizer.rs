@@ -9,20 +9,21 @@ use super::error::LoadError;
 use super::shared::Shared;
 use crate::config::{ModelChoice, TokenizerSource};
 
-/// The tokenizer of a model that is served: the one that the settings name, or the checkpoint's own.
+/// The tokenizer of a model that is served, with `vocab` ids: the one that the settings name, or the checkpoint's own.
 ///
 /// # Errors
 /// When there is none, or it cannot be used.
 pub(super) fn served_tokenizer(
     choice: &TokenizerSource,
     checkpoint: Option<&Checkpoint>,
+    vocab: usize,
     shared: &mut Shared,
 ) -> Result<Option<Arc<Tokenizer>>, LoadError> {
     match (choice, checkpoint) {
-        (TokenizerSource::File(path), _) => Ok(Some(shared.tokenizer(&Tokenizer::contents_of(path)?)?)),
+        (TokenizerSource::File(path), _) => Ok(Some(shared.tokenizer(&Tokenizer::contents_of(path)?, vocab)?)),
         (TokenizerSource::None, _) | (TokenizerSource::Checkpoint, None) => Ok(None),
         (TokenizerSource::Checkpoint, Some(checkpoint)) => match checkpoint.tokenizer_json()? {
-            Some(json) => Ok(Some(shared.tokenizer(&json)?)),
+            Some(json) => Ok(Some(shared.tokenizer(&json, vocab)?)),
             None => Err(LoadError::NoTokenizer { origin: checkpoint.origin().display().to_string() }),
         },
     }
@@ -70,7 +71,7 @@ pub(super) fn shared_tokenizer_beside(
         }
         TokenizerSource::None => return Ok(None),
     };
-    let tokenizer = shared.tokenizer(&Tokenizer::contents_of(path)?)?;
+    let tokenizer = shared.tokenizer(&Tokenizer::contents_of(path)?, folder.vocab)?;
     check_vocabulary(&tokenizer, folder.vocab)?;
     Ok(Some(tokenizer))
 }

@@ -134,6 +134,7 @@ mod tests {
             source_tokens: 8,
             target_tokens: 8,
             classes: 0,
+            writes_alone: false,
             exact_steps: 0,
             masks: MaskLimits::default(),
             steps,

@@ -26,7 +26,7 @@ pub struct RequestId(pub u64);
 /// One source and the continuations wanted of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GenerationRequest {
-    /// Encoder ids, at least one.
+    /// Encoder ids; none where the model's decoder also writes without a source.
     pub source: Arc<[u32]>,
     /// Forced first decoder ids, without the start token.
     pub decoder_prompt: Vec<u32>,

@@ -61,18 +61,18 @@ impl Memory {
         self.pool.take(count, into);
     }
 
-    /// Gives a source its pages and queues it for the encoder. The caller holds it.
-    ///
-    /// # Panics
-    /// When the source is empty: its holders are counted by its first page.
+    /// Gives a source its pages and queues it for the encoder; an empty one is ready at once. The caller holds it.
     pub fn place(&mut self, key: &SourceKey, priority: Priority) -> SourceSlot {
         let count = self.source_pages(key);
-        assert!(count > 0, "a source has at least one token");
         let mut pages = Vec::with_capacity(count);
         self.take(count, &mut pages);
         self.pool.retain(&pages);
         let slot = self.sources.insert(key.clone(), pages);
-        self.encoder.push(slot, key.tokens(), priority);
+        if key.tokens() == 0 {
+            self.sources.get_mut(slot).mark_ready();
+        } else {
+            self.encoder.push(slot, key.tokens(), priority);
+        }
         slot
     }
 
@@ -159,9 +159,15 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "a source has at least one token")]
-    fn an_empty_source_gets_no_place() {
+    fn an_empty_source_is_ready_without_the_encoder_and_its_holders_are_counted() {
         let mut memory = Memory::new(&LIMITS);
-        memory.place(&memory.sources.key(&[].into(), &Salt::default()), Priority::Interactive);
+        let slot = memory.place(&memory.sources.key(&[].into(), &Salt::default()), Priority::Interactive);
+        memory.hold(slot);
+        let holders = |memory: &Memory| memory.holders(memory.sources.get(slot));
+        assert!(memory.is_ready(slot) && memory.encoder.runs() == 0);
+        assert_eq!((holders(&memory), memory.pool.free()), (2, 3));
+        memory.release(slot);
+        memory.release(slot);
+        assert_eq!((holders(&memory), memory.available()), (0, 4), "it stays in the cache");
     }
 }

@@ -19,9 +19,9 @@ pub struct PoolSize {
 }
 
 impl PoolSize {
-    /// Pages that a source of `tokens` tokens takes.
+    /// Pages that a source of `tokens` tokens takes. An empty one takes a page too, by which its holders are counted.
     pub const fn source_pages(&self, tokens: usize) -> usize {
-        tokens.div_ceil(self.source_page_tokens)
+        if tokens == 0 { 1 } else { tokens.div_ceil(self.source_page_tokens) }
     }
 
     /// Most pages that a request's source and one of its sequences take, if its branches share none.
@@ -42,6 +42,7 @@ mod tests {
             pool.request_pages(RequestLengths { branches: 1, source, decoder_prompt, max_tokens })
         };
         assert_eq!([pages(32, 0, 0), pages(33, 0, 16), pages(1, 1, 16)], [2, 3, 3]);
+        assert_eq!(pages(0, 0, 0), pages(1, 0, 0));
         let beams = RequestLengths { branches: 3, source: 33, decoder_prompt: 1, max_tokens: 16 };
         assert_eq!(pool.request_pages(beams), 2 + 3 * 2);
     }

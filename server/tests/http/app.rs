@@ -178,6 +178,7 @@ impl App {
             source_tokens: setup.source_tokens,
             target_tokens: setup.target_tokens,
             classes: setup.labels.len(),
+            writes_alone: false,
             exact_steps: 100,
             masks: MaskLimits::default(),
             // The test is the engine, so nothing but the pool matters here.

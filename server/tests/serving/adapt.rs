@@ -2,6 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use safetensors::SafeTensors;
+use serde_json::{Value, json};
+
+use crate::eval::{assert_near, data, evaluated};
 use crate::process::{command, complaint, run};
 
 fn text(path: &Path) -> &str {
@@ -37,6 +41,64 @@ fn an_adapted_checkpoint_is_described_and_served() {
         let output = run(&["generate", "--model", text(&out), "--max-tokens", "4", "This License"]);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
     }
+}
+
+/// A tiny Gemma 3, adapted with itself.
+fn adapted_gemma3(out: &Path) -> String {
+    let gemma3 = source("gemma3-source");
+    let output = run(&["adapt", "--encoder", text(&gemma3), "--decoder", text(&gemma3), "--out", text(out)]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The only text of the tiny Gemma 3, its tokens, and the logits of transformers after each of them.
+fn gemma3_case() -> (String, Vec<usize>, Vec<Vec<f64>>) {
+    let folder = source("gemma3-source");
+    let cases: Value = serde_json::from_slice(&std::fs::read(folder.join("cases.json")).unwrap()).unwrap();
+    let ids: Vec<usize> = serde_json::from_value(cases[0]["input_ids"].clone()).unwrap();
+    let bytes = std::fs::read(folder.join("expected.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let (_, view) = tensors.iter().find(|(name, _)| name.ends_with("logits")).unwrap();
+    let logits: Vec<f64> =
+        view.data().as_chunks().0.iter().map(|bytes| f64::from(f32::from_le_bytes(*bytes))).collect();
+    let rows = logits.chunks(logits.len() / ids.len()).map(<[f64]>::to_vec).collect();
+    (cases[0]["text"].as_str().unwrap().to_owned(), ids, rows)
+}
+
+#[test]
+fn an_adapted_gemma_3_reads_and_continues_texts_without_a_source_as_before() {
+    let place = tempfile::tempdir().unwrap();
+    let out = place.path().join("out");
+    let said = adapted_gemma3(&out);
+    assert!(said.contains("merged attention has the weights of self-attention"), "{said}");
+
+    let (written, ids, logits) = gemma3_case();
+    let rows = data(&place, [json!({"text": written})]);
+    let figures = evaluated(&["--model", text(&out), "--data", &rows, "--objective", "causal"]);
+    // The start token is no target, the end token is one.
+    let targets = ids[1..].iter().copied().chain([1]);
+    let surprise = |(row, target): (&Vec<f64>, usize)| {
+        let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        largest + row.iter().map(|logit| (logit - largest).exp()).sum::<f64>().ln() - row[target]
+    };
+    let expected = logits.iter().zip(targets).map(surprise).sum::<f64>() / ids.len() as f64;
+    assert_near(&figures, "loss", expected, 1e-3);
+    assert_eq!(figures["target_tokens"], ids.len());
+
+    let continued = |model: &Path| {
+        run(&["generate", "--model", text(model), "--dtype", "f32", "--max-tokens", "1", "--continue", &written])
+    };
+    let output = continued(&out);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let best = logits.last().unwrap().iter().enumerate().max_by(|one, other| one.1.total_cmp(other.1)).unwrap().0;
+    let tokenizer = model::Tokenizer::from_file(&out.join("tokenizer.json")).unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{}\n", tokenizer.decode(&[best as u32])));
+    let refused = continued(&source("t5gemma-balanced"));
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("the decoder of this model needs a source"));
+    let message =
+        complaint(&["eval", "--model", text(&source("t5gemma-balanced")), "--data", &rows, "--objective", "causal"]);
+    assert!(message.contains("reads a source: choose --objective prefix_lm"), "{message}");
 }
 
 #[test]
@@ -85,7 +147,7 @@ fn what_cannot_be_adapted_is_one_line_with_every_reason_and_exit_1() {
     std::fs::write(place.path().join("mine.txt"), "mine").unwrap();
     let other = source("t5gemma-balanced");
     let line = complaint(&["adapt", "--encoder", text(&other), "--decoder", "/nowhere", "--out", text(place.path())]);
-    for part in ["only \"gemma2\" checkpoints", "/nowhere", "is not empty"] {
+    for part in ["only \"gemma2 or gemma3\" checkpoints", "/nowhere", "is not empty"] {
         assert!(line.contains(part), "{line}");
     }
 }

@@ -116,6 +116,7 @@ impl FakeEngine {
             source_tokens: 64,
             target_tokens: 64,
             classes: 0,
+            writes_alone: false,
             exact_steps: 0,
             masks: MaskLimits::default(),
             steps,

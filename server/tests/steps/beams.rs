@@ -159,6 +159,7 @@ impl PairEngine {
             source_tokens: 512,
             target_tokens: 64,
             classes: 0,
+            writes_alone: false,
             exact_steps: 0,
             masks: MaskLimits::default(),
             steps,

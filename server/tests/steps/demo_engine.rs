@@ -107,6 +107,7 @@ impl DemoEngine {
             source_tokens: 256,
             target_tokens: 64,
             classes: 0,
+            writes_alone: false,
             exact_steps: 0,
             masks: room.masks,
             steps,

@@ -2,6 +2,8 @@
 //!
 //! Made by `file`, read with the other tensors of a checkpoint. candle turns blocks into numbers.
 
+use std::ops::Range;
+
 use candle_core::Device;
 use candle_core::quantized::GgmlDType;
 use candle_core::quantized::ggml_file::qtensor_from_ggml;
@@ -63,24 +65,33 @@ impl Blocks {
     /// When the file cannot be read or was changed, or a number is not finite; `name` is the tensor's.
     pub fn read(&self, name: &str, file: &OpenFile) -> Result<Bytes> {
         let mut numbers = OwnedBytes::zeroed(self.count * size_of::<f32>())?;
-        let mut start = self.start;
+        let mut start = 0;
         for stretch in numbers.chunks_mut(STRETCH * size_of::<f32>()) {
-            let count = stretch.len() / size_of::<f32>();
-            let mut blocks = vec![0; count / self.format.block_size() * self.format.type_size()];
-            file.read_into(start, &mut blocks)?;
-            start += blocks.len();
-            let offset = if self.one_added { 1.0 } else { 0.0 };
-            let mut is_finite = true;
-            for (into, number) in stretch.as_chunks_mut().0.iter_mut().zip(numbers_of(self.format, &blocks, count)) {
-                is_finite &= number.is_finite();
-                *into = (number - offset).to_le_bytes();
-            }
-            if !is_finite {
-                return Err(Error::NotFinite { path: file.path().to_owned(), tensor: name.to_owned() });
-            }
+            let end = start + stretch.len() / size_of::<f32>();
+            stretch.copy_from_slice(&self.read_part(name, file, start..end)?);
+            start = end;
         }
-        file.check_unchanged()?;
         Ok(Bytes::Owned(numbers))
+    }
+
+    /// Reads some of the numbers as float32.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_part(&self, name: &str, file: &OpenFile, numbers: Range<usize>) -> Result<Vec<u8>> {
+        let (block_size, type_size) = (self.format.block_size(), self.format.type_size());
+        let whole = numbers.start / block_size..numbers.end.div_ceil(block_size);
+        let mut blocks = vec![0; whole.len() * type_size];
+        file.read_into(self.start + whole.start * type_size, &mut blocks)?;
+        file.check_unchanged()?;
+        let read = numbers_of(self.format, &blocks, whole.len() * block_size);
+        let first = numbers.start - whole.start * block_size;
+        let read = &read[first..first + numbers.len()];
+        if !read.iter().all(|number| number.is_finite()) {
+            return Err(Error::NotFinite { path: file.path().to_owned(), tensor: name.to_owned() });
+        }
+        let offset = if self.one_added { 1.0 } else { 0.0 };
+        Ok(read.iter().flat_map(|number| (number - offset).to_le_bytes()).collect())
     }
 }
 

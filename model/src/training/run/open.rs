@@ -58,9 +58,10 @@ impl<'a> Run<'a> {
             activation_checkpointing: settings.model.activation_checkpointing,
         };
         let companions = companions(settings, begun.as_deref())?;
-        let tokenizer = companions.get(TOKENIZER).map(Tokenizer::from_bytes).transpose()?;
         let network = network(settings, begun.as_deref(), &options)?;
         network.lacks_tower().then(|| observer.note(WITHOUT_TOWER));
+        let read = |json: &[u8]| Tokenizer::for_vocabulary(json, network.vocab());
+        let tokenizer = companions.get(TOKENIZER).map(read).transpose()?;
         let plan = match plan {
             Some(plan) => plan,
             None => first_plan(settings, &network, observer),

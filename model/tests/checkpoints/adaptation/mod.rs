@@ -3,6 +3,7 @@
 mod computation;
 mod files;
 mod gguf;
+mod merged;
 mod refusals;
 mod sources;
 mod tokenizers;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::sources::{NARROW, assert_problems, refusal};
+use super::sources::{GEMMA3, NARROW, adapted, assert_problems, refusal, untie};
 use crate::fixture;
 use crate::fixture::checkpoints::{copied, edit, rewrite, stored};
 
@@ -51,6 +51,35 @@ fn sources_that_do_not_fit_each_other_are_refused_with_every_reason() {
 }
 
 #[test]
+fn a_gemma_2_and_a_gemma_3_are_no_pair_and_neither_are_gemma_3_of_different_widths() {
+    let out = TempDir::new().unwrap();
+    let problems = refusal(&fixture::path(NARROW), &fixture::path(GEMMA3), out.path());
+    assert_problems(&problems, &["the encoder's source is a Gemma 2, the decoder's a Gemma 3"]);
+    let problems = refusal(&fixture::path(GEMMA3), &fixture::path(NARROW), out.path());
+    assert_problems(&problems, &["the encoder's source is a Gemma 3, the decoder's a Gemma 2"]);
+    let wide = copied(GEMMA3);
+    edit(&wide.path().join("config.json"), |config| config["hidden_size"] = json!(48));
+    rewrite(wide.path(), |name, view| {
+        let (dtype, mut shape, _) = stored(view);
+        let of_head = name.ends_with("q_norm.weight") || name.ends_with("k_norm.weight");
+        shape.iter_mut().filter(|size| **size == 32 && !of_head).for_each(|size| *size = 48);
+        let bytes = vec![0; shape.iter().product::<usize>() * 4];
+        Some((name.to_owned(), (dtype, shape, bytes)))
+    });
+    let problems = refusal(wide.path(), &fixture::path(GEMMA3), out.path());
+    assert_problems(&problems, &["the encoder's hidden_size is 48, the decoder's is 32: a T5Gemma 2 has one table"]);
+}
+
+#[test]
+fn a_gemma_3_with_an_output_table_of_its_own_is_refused_as_a_decoder() {
+    let (source, out) = (copied(GEMMA3), TempDir::new().unwrap());
+    untie(source.path());
+    let problems = refusal(&fixture::path(GEMMA3), source.path(), out.path());
+    assert_problems(&problems, &["the decoder's source has an output table of its own"]);
+    adapted(source.path(), &fixture::path(GEMMA3));
+}
+
+#[test]
 fn what_is_no_usable_gemma_2_is_refused_with_the_reasons_of_both_sources() {
     let (quantised, out) = (copied(NARROW), TempDir::new().unwrap());
     edit(&quantised.path().join("config.json"), |config| {
@@ -58,7 +87,7 @@ fn what_is_no_usable_gemma_2_is_refused_with_the_reasons_of_both_sources() {
     });
     let nowhere = PathBuf::from("/nowhere/at/all");
     let problems = refusal(&fixture::path("t5gemma-balanced"), quantised.path(), out.path());
-    assert_problems(&problems, &["only \"gemma2\" checkpoints can be used", "quantization_config is there"]);
+    assert_problems(&problems, &["only \"gemma2 or gemma3\" checkpoints can be used", "quantization_config is there"]);
     assert_problems(&refusal(&nowhere, &nowhere, &out.path().join("new")), &["/nowhere/at/all"]);
     assert!(!out.path().join("new").exists());
 }

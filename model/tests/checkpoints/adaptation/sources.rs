@@ -17,6 +17,9 @@ pub const NARROW: &str = "gemma2-source";
 /// A wider decoder-only checkpoint with the same vocabulary.
 pub const WIDE: &str = "gemma2-source-wide";
 
+/// A decoder-only Gemma 3.
+pub const GEMMA3: &str = "gemma3-source";
+
 pub fn request(encoder: &Path, decoder: &Path, out: &Path) -> AdaptRequest {
     let [encoder, decoder, out] = [encoder, decoder, out].map(Path::to_owned);
     AdaptRequest { encoder, decoder, tokenizer: None, out, seed: 1 }

@@ -56,6 +56,7 @@ fn every_weight_of_a_balanced_pair_is_one_of_its_source() {
         bytes: 4 * checkpoint.config().parameters(),
         copied: made.len(),
         random: 0,
+        is_merged: false,
         has_tokenizer: true,
     };
     assert_eq!(summary, expected);

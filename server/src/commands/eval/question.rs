@@ -7,13 +7,13 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use model::training::data::{Content, Maker, RawRow, Reading, Single};
-use model::training::objective::{Ingredients, Recipe};
+use model::training::objective::{Ingredients, Reader, Recipe};
 use model::training::settings::{BadRows, DataSettings, Packing};
 use model::training::{Error, Example};
 
 use super::error::EvalError;
 use super::input_spec::InputSpec;
-use super::rows::{Row, Rows};
+use super::rows::{Row, RowObjective, Rows};
 use crate::cli::EvalOptions;
 use crate::commands::error::CommandError;
 
@@ -32,6 +32,8 @@ pub struct Questions<'a> {
     recipe: Recipe,
     rows: &'a Rows,
     max_text_tokens: usize,
+    /// Whether the decoder of an encoder-decoder reads whole texts, without a source.
+    without_source: bool,
     next: usize,
     cut_sources: usize,
     cut_targets: usize,
@@ -44,6 +46,10 @@ impl<'a> Questions<'a> {
     /// When the lengths leave no room for a source.
     pub fn new(spec: InputSpec, rows: &'a Rows, options: &EvalOptions) -> Result<Self, EvalError> {
         let at_most = |asked: Option<NonZeroUsize>, most: usize| asked.map_or(most, |asked| most.min(asked.get()));
+        let without_source = rows.objective == RowObjective::Causal && spec.reader == Reader::EncoderDecoder;
+        // The target's start token opens a text that has no source, and an end token follows it.
+        let text_tokens = if without_source { spec.target_tokens.saturating_sub(1).max(1) } else { spec.text_tokens };
+        let reader = if without_source { Reader::DecoderOnly } else { spec.reader };
         let data = DataSettings {
             train: vec![PathBuf::from(&rows.path)],
             valid: Vec::new(),
@@ -52,7 +58,7 @@ impl<'a> Questions<'a> {
             max_source_tokens: at_most(options.max_source_tokens, spec.source_tokens),
             max_target_tokens: at_most(options.max_target_tokens, spec.target_tokens),
             packing: Packing::Rows,
-            max_text_tokens: at_most(options.max_text_tokens, spec.text_tokens),
+            max_text_tokens: at_most(options.max_text_tokens, text_tokens),
             batch_tokens: 1,
             accumulate: 1,
         };
@@ -60,11 +66,11 @@ impl<'a> Questions<'a> {
             objective: &rows.objective.trained_as(spec.labels.as_deref(), &options.separator),
             data: &data,
             tokenizer: Some(&spec.tokenizer),
-            reader: spec.reader,
+            reader,
             tokens: &spec.tokens,
         })?;
         let max_text_tokens = data.max_text_tokens;
-        Ok(Self { spec, recipe, rows, max_text_tokens, next: 0, cut_sources: 0, cut_targets: 0 })
+        Ok(Self { spec, recipe, rows, max_text_tokens, without_source, next: 0, cut_sources: 0, cut_targets: 0 })
     }
 
     /// Sources, or texts, that were cut so far.
@@ -94,11 +100,14 @@ impl<'a> Questions<'a> {
             recipe: &self.recipe,
             max_text_tokens: self.max_text_tokens,
         };
-        let Single { example, is_source_cut, is_target_cut } = maker
+        let Single { mut example, is_source_cut, is_target_cut } = maker
             .example(raw, self.next as u64)
             .map_err(|problem| Error::Row { path: self.rows.path.clone(), line: row.line, problem })?;
         self.cut_sources += usize::from(is_source_cut);
         self.cut_targets += usize::from(is_target_cut);
+        if let (true, Example::Pair { source, .. }) = (self.without_source, &mut example) {
+            source.clear();
+        }
         Ok(Question { index: self.next, example })
     }
 }

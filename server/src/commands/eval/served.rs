@@ -125,6 +125,7 @@ impl Subject for Served {
     fn check(&self, objective: RowObjective) -> Result<(), EvalError> {
         match objective {
             RowObjective::Seq2seq | RowObjective::Classify | RowObjective::PrefixLm => Ok(()),
+            RowObjective::Causal if self.limits.writes_alone => Ok(()),
             RowObjective::Causal => Err(EvalError::WrongObjective {
                 architecture: self.architecture(),
                 objective: objective.name(),
