@@ -64,6 +64,38 @@ impl Window {
         let end = self.right.map_or(len, |right| len.min(query.saturating_add(right).saturating_add(1)));
         start..end
     }
+
+    /// Most positions of a sequence of `len` that a query sees.
+    pub fn longest(self, len: usize) -> usize {
+        let side = |positions: Option<usize>| positions.unwrap_or(usize::MAX);
+        len.min(side(self.left).saturating_add(side(self.right)).saturating_add(1))
+    }
+}
+
+/// Most keys of a query in a segment for which its weights are taken relative to its largest score. Where a query may
+/// see more, they are relative to a power of two near it, as in attention over pages, because backends that go over so
+/// many keys in blocks find larger scores on the way. No source of the first generation is as long.
+pub const STRIP_KEYS: usize = 8192;
+
+/// Consecutive rows of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueryRows {
+    /// First row.
+    pub start: usize,
+    /// Row after the last; rows past the end of the batch are none.
+    pub end: usize,
+}
+
+impl QueryRows {
+    /// All rows, however many there are.
+    pub const ALL: Self = Self { start: 0, end: usize::MAX };
+
+    /// Positions of a segment that are among the rows.
+    pub fn of(self, segment: &Segment) -> Range<usize> {
+        let (start, len) = (segment.start as usize, segment.len as usize);
+        let position = |row: usize| row.saturating_sub(start).min(len);
+        position(self.start)..position(self.end)
+    }
 }
 
 /// Attention inside segments.
@@ -75,6 +107,9 @@ pub struct FullAttention<'a> {
     pub window: Window,
     /// Number type of queries, keys, values and weights.
     pub precision: Precision,
+    /// Rows whose output is wanted. Keys and values are those of all rows. A backend may write other rows of the
+    /// output as well.
+    pub queries: QueryRows,
 }
 
 /// Attention of single rows over pages: one softmax over the keys of one or two sides, such as a target and its source.
@@ -132,11 +167,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn rows_are_those_of_a_segment_where_they_meet_it() {
+        let segment = Segment { start: 5, len: 4 };
+        let of = |start, end| QueryRows { start, end }.of(&segment);
+        assert_eq!([QueryRows::ALL.of(&segment), of(0, 7), of(6, 8), of(8, 20)], [0..4, 0..2, 1..3, 3..4]);
+        assert!(of(0, 5).is_empty() && of(9, 12).is_empty());
+    }
+
+    #[test]
     fn a_window_ends_at_the_sequence_and_its_sides_differ() {
         assert_eq!(Window::default().visible(3, 9), 0..9);
         assert_eq!(Window::symmetric(Some(2)).visible(3, 9), 1..6);
         assert_eq!(Window { left: Some(5), right: Some(1) }.visible(3, 9), 0..5);
         assert_eq!(Window { left: Some(0), right: None }.visible(3, 9), 3..9);
         assert_eq!(Window { left: None, right: Some(usize::MAX) }.visible(8, 9), 0..9);
+        assert_eq!([None, Some(4), Some(3)].map(|limit| Window::symmetric(limit).longest(9)), [9, 9, 7]);
     }
 }

@@ -22,7 +22,7 @@ mod rope;
 pub mod sampling;
 mod weights;
 
-pub use attention::{AttentionShape, FullAttention, KvSide, PagedAttention, Segment, Window};
+pub use attention::{AttentionShape, FullAttention, KvSide, PagedAttention, QueryRows, STRIP_KEYS, Segment, Window};
 pub use backend::{
     AttentionOps, Backend, Bandwidth, ChosenRows, DrawnRows, GatedRows, HeadNorms, KernelCost, KvColumns, LinearRows,
     Lookup, Norm, OutputLayer, Outputs, OwnRow, ProductOps, RotaryHeads, RotaryRows, RowOps, SamplingOps, Sandwich,

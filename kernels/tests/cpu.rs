@@ -11,8 +11,8 @@ use kernels::profiled::{Op, Profile};
 use kernels::reference::{Reference, Rounding};
 use kernels::{
     AttentionOps, AttentionShape, Backend, FullAttention, KvFormat, KvSide, LayerPages, LinearRows, Outputs, PageCopy,
-    PageShape, PagedAttention, PagedRows, Precision, ProductOps, Profiled, Scheme, Segment, Storage, Stream,
-    WeightFormat, Window,
+    PageShape, PagedAttention, PagedRows, Precision, ProductOps, Profiled, QueryRows, STRIP_KEYS, Scheme, Segment,
+    Storage, Stream, WeightFormat, Window,
 };
 
 /// A backend, and the reference that rounds where it rounds.
@@ -264,6 +264,34 @@ fn a_row_alone_equals_the_row_in_any_batch_on_any_number_of_threads() {
     }
 }
 
+/// More keys than a strip of scores holds, beside a segment that has fewer.
+#[test]
+fn full_attention_over_thousands_of_keys_follows_the_reference() {
+    let shape = AttentionShape { heads: 2, kv_heads: 1, head_dim: 8, scale: 0.35, softcap: None };
+    let (long, short) = (STRIP_KEYS as u32 + 300, 50);
+    let segments = [Segment { start: 0, len: long }, Segment { start: long, len: short }];
+    let (rows, width) = ((long + short) as usize, shape.query_width() + 2 * shape.kv_width());
+    let qkv: Vec<f32> = numbers(31, rows * width).iter().map(|v| v * 2.0).collect();
+    for precision in BOTH {
+        let attention = FullAttention { shape: &shape, window: Window::default(), precision, queries: QueryRows::ALL };
+        let mut expected: Vec<(Rounding, Vec<f32>)> = Vec::new();
+        for (cpu, reference) in backends(precision) {
+            let known = expected.iter().position(|(rounding, _)| *rounding == reference.rounding);
+            let known = known.unwrap_or_else(|| {
+                let mut out = reference.activations(rows, shape.query_width()).unwrap();
+                reference.attend_full(&upload(&reference, &qkv, width), &segments, attention, &mut out);
+                expected.push((reference.rounding, reference.download(&out, rows)));
+                expected.len() - 1
+            });
+            let mut out = cpu.activations(rows, shape.query_width()).unwrap();
+            cpu.attend_full(&upload(&cpu, &qkv, width), &segments, attention, &mut out);
+            let slack = Slack { largest: cases::attention_tolerance(precision), root_mean_square: 1e-5 };
+            let label = format!("{precision:?}, {}", cpu.describe());
+            cases::assert_close(&label, &cpu.download(&out, rows), &expected[known].1, slack);
+        }
+    }
+}
+
 /// A segment alone and among others.
 #[test]
 fn full_attention_of_one_sequence_does_not_depend_on_others_or_on_threads() {
@@ -276,7 +304,12 @@ fn full_attention_of_one_sequence_does_not_depend_on_others_or_on_threads() {
                 let segments: Vec<_> = (0..lens.len()).map(|i| Segment { start: start(i), len: lens[i] }).collect();
                 let rows = qkv.len() / width;
                 let mut out = cpu.activations(rows, shape.query_width()).unwrap();
-                let attention = FullAttention { shape: &shape, window: Window::symmetric(Some(20)), precision };
+                let attention = FullAttention {
+                    shape: &shape,
+                    window: Window::symmetric(Some(20)),
+                    precision,
+                    queries: QueryRows::ALL,
+                };
                 cpu.attend_full(&upload(cpu, qkv, width), &segments, attention, &mut out);
                 cpu.download(&out, rows)
             };

@@ -6,8 +6,8 @@ use kernels::cpu::{Cpu, Isa, Level};
 use kernels::reference::{Reference, Rounding};
 use kernels::{
     AttentionOps, AttentionShape, Backend, FullAttention, KvColumns, KvFormat, KvSide, LayerPages, LayerPagesMut,
-    LinearRows, MatrixUse, PageShape, PageSpan, PagedAttention, PagedRows, Precision, ProductOps, Scheme, Segment,
-    Storage, Stream, WeightFormat, WeightPart, Window,
+    LinearRows, MatrixUse, PageShape, PageSpan, PagedAttention, PagedRows, Precision, ProductOps, QueryRows, Scheme,
+    Segment, Storage, Stream, WeightFormat, WeightPart, Window,
 };
 
 const PAGES: usize = 24;
@@ -211,7 +211,12 @@ fn a_row_of_nan_stays_alone_in_products_and_attention() {
             let segments = [(0, 1), (1, 12), (13, 9), (22, 18)].map(|(start, len)| Segment { start, len });
             assert_isolated(&format!("attend_full, {label}, {shape:?}"), width, 13..22, |qkv| {
                 let mut out = cpu.activations(40, shape.query_width()).unwrap();
-                let attention = FullAttention { shape: &shape, window: Window::symmetric(window), precision };
+                let attention = FullAttention {
+                    shape: &shape,
+                    window: Window::symmetric(window),
+                    precision,
+                    queries: QueryRows::ALL,
+                };
                 cpu.attend_full(&upload(cpu, qkv, width), &segments, attention, &mut out);
                 cpu.download(&out, 40)
             });

@@ -177,6 +177,33 @@ fn screening_chooses_what_all_logits_choose() {
     }
 }
 
+/// The vocabulary of T5Gemma 2, which caps no logits. The best ids stand at the ends of the table and of its panels.
+#[test]
+fn screening_chooses_what_all_logits_choose_of_262144_rows() {
+    const VOCAB: usize = 262_144;
+    let mut case = Case { softcap: None, ..Case::random("the vocabulary of the second generation", VOCAB, 5) };
+    for (row, id) in [(1, VOCAB - 1), (2, 0), (3, VOCAB / 2 + 63), (4, VOCAB / 2 + 64)] {
+        let best: Vec<f32> = case.x[row * COLS..][..COLS].iter().map(|x| x * 2.0).collect();
+        case.row(id).copy_from_slice(&best);
+    }
+    let (rules, ids) = rules(VOCAB, &ENDS);
+    let samplings = samplings();
+    for precision in [Precision::F32, Precision::Bf16] {
+        for isa in Isa::all() {
+            let cpu = Cpu::new(isa, 2);
+            for sampling in [samplings[0], samplings[1]] {
+                let draws = draws(case.rows(), sampling, &ids);
+                let [screened, whole] = both(&cpu, &case, precision, Draws { list: &draws, rules: &rules });
+                assert_eq!(screened, whole, "{precision:?}, {}, {sampling:?}", cpu.describe());
+            }
+            let greedy: Vec<Draw> = (1..5).map(Draw::greedy).collect();
+            let [screened, _] = both(&cpu, &case, precision, Draws { list: &greedy, rules: &DrawRules::default() });
+            let best = [VOCAB - 1, 0, VOCAB / 2 + 63, VOCAB / 2 + 64].map(|id| Some(id as u32));
+            assert_eq!(screened[1..], best, "{precision:?}, {}", cpu.describe());
+        }
+    }
+}
+
 #[test]
 fn equal_logits_go_to_the_lowest_id_that_is_allowed() {
     let case = cases().into_iter().find(|case| case.name == "the best row many times over").unwrap();

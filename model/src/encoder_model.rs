@@ -3,14 +3,13 @@
 //! Loaded by the server: served by an engine, or run batch by batch by `eval`. Batches are ragged: what is read of a
 //! source does not depend on its neighbours.
 
-use std::ops::Range;
-
 use kernels::{Backend, Segment};
 
 use crate::arithmetic::Arithmetic;
 use crate::checkpoint::EncoderCheckpoint;
 use crate::class_head::ClassHead;
 use crate::config::EncoderConfig;
+use crate::encoder_parts::EncoderParts;
 use crate::encoder_space::{EncoderSpace, LaneRows};
 use crate::error::Result;
 use crate::layers::{Embedding, EncoderLayer, Stack};
@@ -75,11 +74,18 @@ impl<B: Backend> EncoderModel<B> {
         EncoderSpace::<B>::bytes(&self.backend, &self.config.encoder, rows)
     }
 
-    /// Runs some layers in a lane. A batch may take several calls, with batches in other lanes in between.
-    pub fn encode(&self, sources: SourceRows<'_>, layers: Range<usize>, lane: usize, space: &mut EncoderSpace<B>) {
+    /// Runs some layers, or parts of layers, in a lane. A batch may take several calls, with batches in other lanes in
+    /// between.
+    pub fn encode(
+        &self,
+        sources: SourceRows<'_>,
+        parts: impl Into<EncoderParts>,
+        lane: usize,
+        space: &mut EncoderSpace<B>,
+    ) {
         let space = space.holding(sources.tokens.len(), lane);
         let pass = self.encoder.pass(&self.backend, self.arithmetic, &self.embedding, sources);
-        self.encoder.run(&pass, layers, space);
+        self.encoder.run(&pass, &parts.into(), space);
     }
 
     /// Reads results of a lane's batch that went through every layer, and appends one for each that is asked. Waits for

@@ -3,13 +3,12 @@
 //! Loaded by the server at start and run by its engine thread. A model is read-only; pages outlive a step; a workspace
 //! holds the activations of one step.
 
-use std::ops::Range;
-
 use kernels::{Backend, KvFormat, PageShape};
 
 use crate::arithmetic::Arithmetic;
 use crate::checkpoint::WeightSource;
 use crate::config::ModelConfig;
+use crate::encoder_parts::EncoderParts;
 use crate::error::{Error, Result};
 use crate::readout::{Reader, ReadoutAsk};
 use crate::rows::{CrossPages, SourceRows, TargetRows};
@@ -63,20 +62,14 @@ impl<B: Backend> Model<B> {
         self.arithmetic
     }
 
-    /// Formats of the pages of self-attention and of cross-attention.
-    fn page_formats(&self) -> [KvFormat; 2] {
-        [self.arithmetic.self_kv(), self.arithmetic.cross_kv]
-    }
-
     /// Shape of a pool of `pages` pages of this model.
     pub fn page_shape(&self, pages: usize) -> PageShape {
-        let decoder = &self.config.decoder;
-        PageShape { pages, layers: decoder.layers, kv_heads: decoder.kv_heads, head_dim: decoder.head_dim }
+        page_shape(&self.config, pages)
     }
 
     /// Bytes of one page.
     pub fn page_bytes(&self) -> usize {
-        self.backend.page_bytes(self.page_shape(1), &self.page_formats())
+        page_bytes(&self.backend, &self.config, self.arithmetic)
     }
 
     /// A pool of pages.
@@ -84,7 +77,7 @@ impl<B: Backend> Model<B> {
     /// # Errors
     /// When the backend has no memory for it.
     pub fn pages(&self, pages: usize) -> Result<B::Pages> {
-        Ok(self.backend.pages(self.page_shape(pages), &self.page_formats())?)
+        Ok(self.backend.pages(self.page_shape(pages), &page_formats(self.arithmetic))?)
     }
 
     /// Working memory for batches within `limits`.
@@ -100,12 +93,18 @@ impl<B: Backend> Model<B> {
         Workspace::bytes(&self.backend, &self.config, limits)
     }
 
-    /// Runs some layers of the encoder in a lane of the workspace. A batch may take several calls, with decoder steps
-    /// and batches in other lanes in between: they leave the lane alone.
-    pub fn encode(&self, sources: SourceRows<'_>, layers: Range<usize>, lane: usize, space: &mut Workspace<B>) {
+    /// Runs some layers of the encoder, or parts of layers, in a lane of the workspace. A batch may take several calls,
+    /// with decoder steps and batches in other lanes in between: they leave the lane alone.
+    pub fn encode(
+        &self,
+        sources: SourceRows<'_>,
+        parts: impl Into<EncoderParts>,
+        lane: usize,
+        space: &mut Workspace<B>,
+    ) {
         let Weights { tables, encoder, .. } = &self.weights;
         let space = space.encoder.holding(sources.tokens.len(), lane);
-        encoder.run(&encoder.pass(&self.backend, self.arithmetic, &tables.encoder, sources), layers, space);
+        encoder.run(&encoder.pass(&self.backend, self.arithmetic, &tables.encoder, sources), &parts.into(), space);
     }
 
     /// Writes the cross-attention keys and values of the first sources of a lane's batch, which went through every
@@ -139,4 +138,19 @@ impl<B: Backend> Model<B> {
     pub fn encoder_states(&self, rows: usize, lane: usize, space: &Workspace<B>) -> Vec<f32> {
         self.backend.download(&space.encoder.lane(lane).x, rows)
     }
+}
+
+/// Bytes of one page of a model, which need not be loaded.
+pub fn page_bytes<B: Backend>(backend: &B, config: &ModelConfig, arithmetic: Arithmetic) -> usize {
+    backend.page_bytes(page_shape(config, 1), &page_formats(arithmetic))
+}
+
+fn page_shape(config: &ModelConfig, pages: usize) -> PageShape {
+    let decoder = &config.decoder;
+    PageShape { pages, layers: decoder.layers, kv_heads: decoder.kv_heads, head_dim: decoder.head_dim }
+}
+
+/// Formats of the pages of self-attention and of cross-attention.
+fn page_formats(arithmetic: Arithmetic) -> [KvFormat; 2] {
+    [arithmetic.self_kv(), arithmetic.cross_kv]
 }

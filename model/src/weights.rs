@@ -93,6 +93,7 @@ impl<B: Backend> Loader<'_, B> {
         self.stack(names, config, |loader, layer| {
             let window = config.encoder_window(layer);
             Ok(EncoderLayer {
+                is_wide: config.sees_most(layer),
                 attention: loader.self_attention(names, config, LayerPlace { layer, window })?,
                 feed_forward: loader.feed_forward(&names.feed_forward(layer))?,
             })

@@ -2,6 +2,8 @@
 //!
 //! Implemented by each backend. Sub-layers meet in [`RowOps::sandwich`].
 
+use std::ops::Range;
+
 use super::storage::Storage;
 use crate::attention::AttentionShape;
 
@@ -146,7 +148,7 @@ pub trait RowOps: Storage {
         &self,
         y: &Self::Activations,
         norms: Sandwich<'_, Self::Gain>,
-        rows: usize,
+        rows: Range<usize>,
         out: SeamRows<'_, Self::Activations>,
     );
 

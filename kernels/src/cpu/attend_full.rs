@@ -1,8 +1,11 @@
 //! Bidirectional attention inside ragged segments.
 //!
 //! Called by [`super::Cpu`]. Keys and values of each head are packed like weights, so that both products are
-//! the tiles of `tile`; six queries at a time keep one strip of scores in the cache, never a matrix.
+//! the tiles of `tile`; six queries at a time keep one strip of scores in the cache, never a matrix. Where a query may
+//! see more than [`crate::attention::STRIP_KEYS`], keys and values pass in blocks (`blocks`).
 #![allow(unsafe_code)]
+
+mod blocks;
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -13,7 +16,7 @@ use super::product::prepare;
 use super::rows::weigh;
 use super::share::Share;
 use super::tile::{self, Operands, TILE_ROWS, Tile};
-use crate::attention::{AttentionShape, Segment, Window};
+use crate::attention::{AttentionShape, QueryRows, Segment, Window};
 use crate::isa::{Isa, for_each_isa};
 use crate::math;
 
@@ -28,6 +31,16 @@ struct Scratch {
     operands: Vec<u32>,
     scores: Vec<f32>,
     output: Vec<f32>,
+    blocks: blocks::Scratch,
+}
+
+/// Rows in the form that tiles read them.
+#[derive(Clone, Copy)]
+struct OperandRows<'a> {
+    words: &'a [u32],
+    /// Words of a row.
+    stride: usize,
+    count: usize,
 }
 
 for_each_isa! {
@@ -57,8 +70,12 @@ pub(super) struct Full<'a> {
     pub shape: &'a AttentionShape,
     pub window: Window,
     pub segments: &'a [Segment],
+    /// Rows whose output is wanted.
+    pub queries: QueryRows,
     /// Rows `[q | k | v]`.
     pub qkv: &'a [f32],
+    /// Most keys of a query whose scores stand in one strip.
+    pub strip_keys: usize,
 }
 
 impl Full<'_> {
@@ -97,7 +114,7 @@ impl Full<'_> {
 
     fn pack(&self, packed: &mut [u32]) {
         let heads = self.shape.kv_heads;
-        let total: usize = self.segments.iter().map(|s| s.len as usize * heads).sum();
+        let total = self.segments.iter().map(|segment| self.seen_panels(segment).len()).sum::<usize>() * heads;
         let threads = self.pool.threads();
         let packed = SharedMut::new(packed);
         self.pool.run(&|thread| {
@@ -106,9 +123,9 @@ impl Full<'_> {
             for segment in self.segments {
                 let words = self.packed_words(segment.len as usize);
                 for head in 0..heads {
-                    if share.takes(segment.len as usize) {
-                        // SAFETY: each head of each segment has its own stretch.
-                        self.pack_head(segment, head, unsafe { packed.slice(start..start + words) });
+                    let panels = self.seen_panels(segment);
+                    for panel in share.takes_of(panels.len(), 1) {
+                        self.pack_panel(segment, head, panels.start + panel, start, &packed);
                     }
                     start += words;
                 }
@@ -116,31 +133,55 @@ impl Full<'_> {
         });
     }
 
-    /// Keys as panels of 64 positions over head_dim, then values as panels of 64 columns over positions.
-    fn pack_head(&self, segment: &Segment, head: usize, packed: &mut [u32]) {
+    /// Panels of positions that the wanted queries of a segment see.
+    fn seen_panels(&self, segment: &Segment) -> Range<usize> {
+        let (queries, len) = (self.queries.of(segment), segment.len as usize);
+        if queries.is_empty() {
+            return 0..0;
+        }
+        let seen = self.visible(&queries, len);
+        seen.start / PANEL..seen.end.div_ceil(PANEL)
+    }
+
+    /// Positions that any of these queries, at least one, of a segment of `len` sees: from the first one's first to
+    /// the last one's last.
+    fn visible(&self, queries: &Range<usize>, len: usize) -> Range<usize> {
+        self.window.visible(queries.start, len).start..self.window.visible(queries.end - 1, len).end
+    }
+
+    /// The keys of a panel of positions as a panel of lanes over head_dim, and its values as a part of each panel of
+    /// columns over positions. Those of the head begin at word `start`.
+    fn pack_panel(&self, segment: &Segment, head: usize, panel: usize, start: usize, packed: &SharedMut<'_, u32>) {
         let dim = self.shape.head_dim;
         let len = segment.len as usize;
-        let (keys, values) = packed.split_at_mut(self.key_words(len));
         let key_column = self.shape.query_width() + head * dim;
         let paired = self.operands == Operands::Bf16;
-        // Positions past the end stay zero: their weights are zero, and zero times stale noise must not be NaN.
-        keys.fill(0);
-        values.fill(0);
+        let (key_words, value_words) = (self.units(dim) * PANEL, self.units(PANEL) * PANEL);
         let value_units = self.units(len.next_multiple_of(PANEL));
-        for position in 0..len {
+        let first_key = start + panel * key_words;
+        let first_value = start + self.key_words(len) + panel * value_words;
+        // SAFETY: each panel of positions of each head of each segment has its own stretches.
+        let part = |first: usize, words: usize| unsafe { packed.slice(first..first + words) };
+        // Positions past the end stay zero: their weights are zero, and zero times stale noise must not be NaN.
+        let keys = part(first_key, key_words);
+        keys.fill(0);
+        for column in (0..dim).step_by(PANEL) {
+            part(first_value + column * value_units, value_words).fill(0);
+        }
+        for position in panel * PANEL..len.min((panel + 1) * PANEL) {
             let row = &self.qkv[(segment.start as usize + position) * self.row_width()..][..self.row_width()];
             let key = &row[key_column..][..dim];
             let value = &row[key_column + self.shape.kv_width()..][..dim];
-            let panel = &mut keys[position / PANEL * self.units(dim) * PANEL..];
             let lane = position % PANEL;
             if paired {
-                pack_key_pairs(self.isa, key, lane, panel);
+                pack_key_pairs(self.isa, key, lane, keys);
             } else {
-                key.iter().enumerate().for_each(|(unit, key)| panel[unit * PANEL + lane] = key.to_bits());
+                key.iter().enumerate().for_each(|(unit, key)| keys[unit * PANEL + lane] = key.to_bits());
             }
-            let unit = if paired { position / 2 } else { position };
+            let unit = if paired { lane / 2 } else { lane };
             for (columns, value) in value.chunks(PANEL).enumerate() {
-                let out = &mut values[(columns * value_units + unit) * PANEL..][..value.len()];
+                let out = part(first_value + (columns * value_units + unit) * PANEL, PANEL);
+                let out = &mut out[..value.len()];
                 if paired {
                     pack_value_half(self.isa, value, 16 * (position % 2), out);
                 } else {
@@ -153,7 +194,8 @@ impl Full<'_> {
     fn attend(&self, packed: &[u32], out: &mut [f32]) {
         let heads = self.shape.heads;
         let group = heads / self.shape.kv_heads;
-        let total: usize = self.segments.iter().map(|s| s.len as usize * s.len as usize * heads).sum();
+        let cost = |segment: &Segment| self.queries.of(segment).len() * segment.len as usize * heads;
+        let total: usize = self.segments.iter().map(cost).sum();
         let threads = self.pool.threads();
         let out = SharedMut::new(out);
         self.pool.run(&|thread| {
@@ -162,10 +204,17 @@ impl Full<'_> {
                 let mut start = 0;
                 for segment in self.segments {
                     let words = self.packed_words(segment.len as usize);
+                    if self.passes_in_blocks(segment) {
+                        let packed = &packed[start..start + words * self.shape.kv_heads];
+                        self.attend_in_blocks(segment, packed, &mut share, &mut scratch.blocks, &out);
+                        start += packed.len();
+                        continue;
+                    }
                     for head in 0..heads {
                         let packed = &packed[start + head / group * words..][..words];
-                        for row in (0..segment.len as usize).step_by(TILE_ROWS) {
-                            let block = row..(segment.len as usize).min(row + TILE_ROWS);
+                        let queries = self.queries.of(segment);
+                        for row in queries.clone().step_by(TILE_ROWS) {
+                            let block = row..queries.end.min(row + TILE_ROWS);
                             if share.takes(block.len() * segment.len as usize) {
                                 self.attend_block(segment, head, block, packed, scratch, &out);
                             }
@@ -193,10 +242,13 @@ impl Full<'_> {
         for row in block.clone() {
             scratch.query.extend_from_slice(&self.qkv[(first_row + row) * self.row_width() + head * dim..][..dim]);
         }
-        let seen = self.window.visible(block.start, len).start / PANEL * PANEL
-            ..self.window.visible(block.end - 1, len).end.next_multiple_of(PANEL);
+        let seen = self.visible(&block, len);
+        let seen = seen.start / PANEL * PANEL..seen.end.next_multiple_of(PANEL);
         let (keys, values) = packed.split_at(self.key_words(len));
-        self.score(keys, &seen, block.len(), scratch);
+        // Every number is overwritten.
+        scratch.scores.resize(block.len() * seen.len(), 0.0);
+        let (words, stride) = prepare(self.isa, self.operands, &scratch.query, dim, &mut scratch.operands);
+        self.score(OperandRows { words, stride, count: block.len() }, keys, &seen, &mut scratch.scores);
         let mut sums = [0.0; TILE_ROWS];
         for ((query, sum), scores) in block.clone().zip(&mut sums).zip(scratch.scores.chunks_exact_mut(seen.len())) {
             let visible = self.window.visible(query, len);
@@ -205,8 +257,11 @@ impl Full<'_> {
             scores[visible.end..].fill(0.0);
             *sum = weigh(self.isa, &mut scores[visible], self.shape.scale, self.shape.softcap);
         }
-        self.combine(values, &seen, block.len(), scratch);
         let columns = dim.next_multiple_of(PANEL);
+        scratch.output.clear();
+        scratch.output.resize(block.len() * columns, 0.0);
+        let (words, stride) = prepare(self.isa, self.operands, &scratch.scores, seen.len(), &mut scratch.operands);
+        self.combine(OperandRows { words, stride, count: block.len() }, values, seen.start, &mut scratch.output);
         for ((row, sum), output) in block.zip(sums).zip(scratch.output.chunks_exact(columns)) {
             let start = (first_row + row) * self.shape.query_width() + head * dim;
             // SAFETY: this thread alone owns this head of this row.
@@ -216,45 +271,43 @@ impl Full<'_> {
     }
 
     /// `scores[row][key] = query . key` for the panels in `seen`.
-    fn score(&self, keys: &[u32], seen: &Range<usize>, rows: usize, scratch: &mut Scratch) {
-        let dim = self.shape.head_dim;
-        let (x, x_stride) = prepare(self.isa, self.operands, &scratch.query, dim, &mut scratch.operands);
-        // Every number is overwritten.
-        scratch.scores.resize(rows * seen.len(), 0.0);
-        let units = self.units(dim);
+    fn score(&self, queries: OperandRows<'_>, keys: &[u32], seen: &Range<usize>, scores: &mut [f32]) {
+        let units = self.units(self.shape.head_dim);
+        assert!(scores.len() >= queries.count * seen.len() && queries.words.len() >= queries.count * queries.stride);
         for position in seen.clone().step_by(PANEL) {
             let tile = Tile {
-                x: x.as_ptr(),
-                x_stride,
-                rows,
+                x: queries.words.as_ptr(),
+                x_stride: queries.stride,
+                rows: queries.count,
                 panel: keys[position * units..][..PANEL * units].as_ptr(),
                 units,
-                out: scratch.scores[position - seen.start..].as_mut_ptr(),
+                out: scores[position - seen.start..].as_mut_ptr(),
                 out_stride: seen.len(),
+                adds: false,
             };
-            // SAFETY: operands hold `rows` rows, the panel is in range, and the strip has whole panels.
+            // SAFETY: operands hold the rows, the panel is in range, and the strip has whole panels.
             unsafe { tile::run(self.isa, self.operands, &tile) };
         }
     }
 
-    /// `output[row] = weights[row] . values` over the positions in `seen`.
-    fn combine(&self, values: &[u32], seen: &Range<usize>, rows: usize, scratch: &mut Scratch) {
+    /// `output[row] += weights[row] . values` over the positions from `first` on, a whole number of panels.
+    fn combine(&self, weights: OperandRows<'_>, values: &[u32], first: usize, output: &mut [f32]) {
         let columns = self.shape.head_dim.next_multiple_of(PANEL);
-        scratch.output.resize(rows * columns, 0.0);
-        let (x, x_stride) = prepare(self.isa, self.operands, &scratch.scores, seen.len(), &mut scratch.operands);
         let value_units = values.len() / columns;
+        assert!(output.len() >= weights.count * columns && weights.words.len() >= weights.count * weights.stride);
         for column in (0..columns).step_by(PANEL) {
-            let start = column * value_units + self.units(seen.start) * PANEL;
+            let start = column * value_units + self.units(first) * PANEL;
             let tile = Tile {
-                x: x.as_ptr(),
-                x_stride,
-                rows,
-                panel: values[start..][..x_stride * PANEL].as_ptr(),
-                units: x_stride,
-                out: scratch.output[column..].as_mut_ptr(),
+                x: weights.words.as_ptr(),
+                x_stride: weights.stride,
+                rows: weights.count,
+                panel: values[start..][..weights.stride * PANEL].as_ptr(),
+                units: weights.stride,
+                out: output[column..].as_mut_ptr(),
                 out_stride: columns,
+                adds: true,
             };
-            // SAFETY: `x` holds the rows, `values` the panel, and `output` has whole panels of columns.
+            // SAFETY: operands hold the rows, `values` the panel, and `output` has whole panels of columns.
             unsafe { tile::run(self.isa, self.operands, &tile) };
         }
     }

@@ -7,7 +7,6 @@
 
 mod floats;
 mod int8;
-mod softmax;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -18,11 +17,11 @@ use super::pages::{LANES, LayerPage, Pages};
 use super::pool::{Pool, SharedMut};
 use super::product::pair_rows;
 use super::share::Share;
+use super::softmax::{BlockScores, Softmax};
 use crate::attention::{AttentionShape, KvSide, PagedAttention};
 use crate::isa::{Isa, Level};
 use crate::paging::{KvFormat, LayerPages};
 use int8::Int8Query;
-use softmax::{PageScores, Softmax};
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
@@ -32,7 +31,8 @@ thread_local! {
 struct Scratch {
     /// `[query head][position]` of one page: scores, then weights.
     scores: Vec<f32>,
-    softmax: Softmax,
+    /// Of each query head.
+    softmax: Vec<Softmax>,
     query: Query,
 }
 
@@ -173,7 +173,8 @@ impl Paged<'_> {
             return;
         }
         let item = Item { heads, group, head_dim, query: &self.q[row * self.q_width..][columns] };
-        scratch.softmax.start(item.heads.len() * group);
+        scratch.softmax.clear();
+        scratch.softmax.resize(item.heads.len() * group, Softmax::START);
         for (index, side) in self.attention.sides().enumerate() {
             let walk = self.walk(&side, row);
             scratch.query.prepare(self.isa, &item, walk.arithmetic);
@@ -186,22 +187,18 @@ impl Paged<'_> {
                 self.visit(&item, &walk.visit(page), next, scratch, out);
             }
         }
-        scratch.softmax.finish(out);
+        scratch.softmax.iter().zip(out.chunks_exact_mut(head_dim)).for_each(|(softmax, out)| softmax.finish(out));
     }
 
     /// Adds a page to the row's sums. Meanwhile the memory brings `next`.
     fn visit(&self, item: &Item<'_>, visit: &Visit, next: Option<LayerPage>, scratch: &mut Scratch, out: &mut [f32]) {
-        let page_tokens = visit.page.format.page_tokens();
-        scratch.scores.resize(item.heads.len() * item.group * page_tokens, 0.0);
+        let width = visit.page.format.page_tokens();
+        scratch.scores.resize(item.heads.len() * item.group * width, 0.0);
         self.score(item, visit, scratch);
         let Scratch { scores, softmax, .. } = scratch;
         let AttentionShape { scale, softcap, .. } = *self.attention.shape;
-        softmax.add_page(
-            self.isa,
-            PageScores { page_tokens, seen: visit.seen.clone(), scale, cap: softcap },
-            scores,
-            out,
-        );
+        let block = BlockScores { width, seen: visit.seen.clone(), scale, cap: softcap };
+        Softmax::add_block(self.isa, &block, softmax, scores, out);
         self.combine(item, visit, next, scores, out);
     }
 

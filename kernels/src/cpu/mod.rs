@@ -24,6 +24,7 @@ mod sample;
 mod score;
 mod screen;
 mod share;
+mod softmax;
 mod tile;
 mod turns;
 

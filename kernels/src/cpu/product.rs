@@ -148,6 +148,7 @@ impl Product<'_> {
                         units,
                         out,
                         out_stride,
+                        adds: false,
                     };
                     // SAFETY: `x` holds the rows, `panels` the panel, and there is room for the outputs.
                     unsafe { tile::run(isa, kind, &tile) };

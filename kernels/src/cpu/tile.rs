@@ -46,13 +46,15 @@ pub struct Tile {
     pub out: *mut f32,
     /// Distance between rows of `out`.
     pub out_stride: usize,
+    /// Whether the products are added to what stands in `out`, after it.
+    pub adds: bool,
 }
 
 /// Runs one tile.
 ///
 /// # Safety
 /// `x` must be readable for `rows` rows of `units` words (`2 * units` for [`Operands::Widened`]), `panel` for
-/// `units * PANEL` words, `out` writable for `rows` rows of `PANEL`; `Operands::Bf16` needs [`Level::Avx512Bf16`].
+/// `units * PANEL` words, `out` writable (and readable, where it `adds`) for `rows` rows of `PANEL`; `Operands::Bf16` needs [`Level::Avx512Bf16`].
 pub unsafe fn run(isa: Isa, operands: Operands, tile: &Tile) {
     debug_assert!((1..=TILE_ROWS).contains(&tile.rows));
     // SAFETY: pointers by the caller's promise; features by the `Isa` value.
@@ -88,6 +90,7 @@ trait Step {
     /// Words of `x` that a step takes.
     const X_WORDS: usize;
     unsafe fn zero() -> Self::Sum;
+    unsafe fn load(from: *const f32) -> Self::Sum;
     unsafe fn store(sum: Self::Sum, to: *mut f32);
     unsafe fn weight(from: *const u32) -> Self::Weight;
     unsafe fn operand(from: *const u32) -> Self::Operand;
@@ -103,6 +106,13 @@ unsafe fn block<S: Step, const R: usize, const V: usize>(tile: &Tile, column: us
     // SAFETY: offsets stay inside what the caller promised: `r < rows`, `unit < units`, columns below PANEL.
     unsafe {
         let mut sums = [[S::zero(); V]; R];
+        if tile.adds {
+            for r in 0..R {
+                for v in 0..V {
+                    sums[r][v] = S::load(tile.out.add(r * tile.out_stride + column + v * S::LANES));
+                }
+            }
+        }
         for unit in 0..tile.units {
             let row = tile.panel.add(unit * PANEL + column);
             let mut weights = [S::weight(row); V];

@@ -9,7 +9,7 @@ use super::backend::Cuda;
 use super::device::{Blocks, Device};
 use super::heads::{HeadKernel, kernel_for};
 use super::number::Number;
-use crate::backend::{AttentionShape, FullAttention, Segment};
+use crate::attention::{AttentionShape, FullAttention, QueryRows, Segment};
 
 const THREADS: u32 = 128;
 /// Queries of a block.
@@ -49,13 +49,13 @@ impl<D: Device> Cuda<D> {
         attention: FullAttention<'_>,
         out: &mut Activations<D>,
     ) {
-        let FullAttention { shape, window, .. } = attention;
+        let FullAttention { shape, window, queries, .. } = attention;
         let AttentionShape { heads, kv_heads, head_dim, scale, softcap } = *shape;
         let width = shape.query_width() + 2 * shape.kv_width();
         assert!(qkv.width == width && out.width == shape.query_width(), "rows hold all heads");
         let rows = segments.iter().map(|segment| (segment.start + segment.len) as usize).max().unwrap_or(0);
         let limit = |positions: Option<usize>| positions.unwrap_or(NO_LIMIT).min(NO_LIMIT) as u32;
-        let tiles = tiles(segments);
+        let tiles = tiles(segments, queries);
         let count = tiles.len() / 3;
         let [tiles] = self.queue().lists([&tiles]);
         let params = AttendFull {
@@ -85,10 +85,14 @@ const fn keys_at_once(widest: usize) -> usize {
 }
 
 /// Three numbers for each block of queries: its segment's first row, the segment's length, and the position of its
-/// first query there. Blocks of the longest segments take longest and come first, so that none of them is left to the
+/// first query there; only blocks that hold wanted queries. Blocks of the longest segments take longest and come first, so that none of them is left to the
 /// end.
-fn tiles(segments: &[Segment]) -> Vec<u32> {
-    let starts = |segment: &Segment| (0..segment.len).step_by(QUERIES as usize);
+fn tiles(segments: &[Segment], queries: QueryRows) -> Vec<u32> {
+    let starts = |segment: &Segment| {
+        let wanted = queries.of(segment);
+        let (first, end) = (wanted.start as u32 / QUERIES * QUERIES, wanted.end as u32);
+        (first..if wanted.is_empty() { first } else { end }).step_by(QUERIES as usize)
+    };
     let mut longest_first: Vec<&Segment> = segments.iter().collect();
     longest_first.sort_by_key(|segment| std::cmp::Reverse(segment.len));
     longest_first

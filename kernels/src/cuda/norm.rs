@@ -2,6 +2,8 @@
 //!
 //! Used by the ops on rows. `rows.cu` has the kernels, which keep a row in registers.
 
+use std::ops::Range;
+
 use bytemuck::NoUninit;
 
 use super::activations::Activations;
@@ -78,7 +80,7 @@ impl Seam {
     pub(super) fn new<D: Device>(
         y: &Activations<D>,
         norms: Sandwich<'_, Gain<D>>,
-        rows: usize,
+        rows: Range<usize>,
         out: SeamRows<'_, Activations<D>>,
     ) -> Self {
         let SeamRows { residual, x } = out;
@@ -86,9 +88,9 @@ impl Seam {
         let widths = [y.width, x.width, norms.post.width, norms.pre.width];
         assert!(widths == [width; 4] && width <= MOST_WIDTH, "seams keep the width");
         Self {
-            residual: residual.rows(0, rows, Number::F32),
-            y: y.rows(0, rows, Number::Bf16),
-            x: x.rows(0, rows, Number::Bf16),
+            residual: residual.rows(rows.start, rows.len(), Number::F32),
+            y: y.rows(rows.start, rows.len(), Number::Bf16),
+            x: x.rows(rows.start, rows.len(), Number::Bf16),
             post: norms.post.memory.address(),
             pre: norms.pre.memory.address(),
             residual_pitch: residual.pitch as u32,

@@ -2,6 +2,8 @@
 //!
 //! `rows.cu` has the kernels: one block a row. `norm` and `rope` have the parameters of their kernels.
 
+use std::ops::Range;
+
 use bytemuck::NoUninit;
 
 use super::activations::Activations;
@@ -128,11 +130,12 @@ impl<D: Device> RowOps for Cuda<D> {
         &self,
         y: &Activations<D>,
         norms: Sandwich<'_, Gain<D>>,
-        rows: usize,
+        rows: Range<usize>,
         out: SeamRows<'_, Activations<D>>,
     ) {
+        let blocks = Blocks::per_row(rows.len(), THREADS);
         let params = Seam::new(y, norms, rows, out);
-        self.queue().launch("sandwich", Blocks::per_row(rows, THREADS).with_shared(NORM_ROOM), &params);
+        self.queue().launch("sandwich", blocks.with_shared(NORM_ROOM), &params);
     }
 
     fn rope(&self, qkv: &mut Activations<D>, positions: &[u32], heads: RotaryHeads<'_, RopeTable<D>, Gain<D>>) {

@@ -1,5 +1,7 @@
 //! Bytes that ops on rows must move.
 
+use std::ops::Range;
+
 use super::device::Profiled;
 use super::profile::Op;
 use super::storage::{FLOAT_BYTES, ProfiledMatrix};
@@ -49,12 +51,12 @@ impl<B: Backend> RowOps for Profiled<B> {
         &self,
         y: &Self::Activations,
         norms: Sandwich<'_, Self::Gain>,
-        rows: usize,
+        rows: Range<usize>,
         out: SeamRows<'_, Self::Activations>,
     ) {
         let SeamRows { residual, x } = out;
         let gain_bytes = 2 * y.width * FLOAT_BYTES;
-        let bytes = 2 * residual.bytes(rows) + y.bytes(rows) + x.bytes(rows) + gain_bytes;
+        let bytes = 2 * residual.bytes(rows.len()) + y.bytes(rows.len()) + x.bytes(rows.len()) + gain_bytes;
         let out = SeamRows { residual: &mut residual.inner, x: &mut x.inner };
         self.measure(Op::of("sandwich"), bytes, |inner| inner.sandwich(&y.inner, norms, rows, out));
     }

@@ -6,7 +6,7 @@ use super::activations::Activations;
 use super::device::{Reference, Rounding};
 use super::formulas::{rms_norm, softcap};
 use super::pages::{HeadPosition, Pages};
-use crate::attention::{AttentionShape, FullAttention, PagedAttention, Segment};
+use crate::attention::{AttentionShape, FullAttention, PagedAttention, STRIP_KEYS, Segment};
 use crate::backend::{AttentionOps, KvColumns, Norm};
 use crate::number::Precision;
 use crate::paging::{KvFormat, LayerPages, LayerPagesMut, PageCopy, PagedRows};
@@ -36,7 +36,7 @@ impl AttentionOps for Reference {
         out: &mut Activations,
     ) {
         for segment in segments {
-            for query in 0..segment.len as usize {
+            for query in attention.queries.of(segment) {
                 let values = self.full_row(qkv, segment, query, attention);
                 out.set(segment.start as usize + query, &values);
             }
@@ -59,8 +59,10 @@ impl AttentionOps for Reference {
 impl Reference {
     /// All heads of one query of a segment.
     fn full_row(&self, qkv: &Activations, segment: &Segment, query: usize, attention: FullAttention<'_>) -> Vec<f32> {
-        let FullAttention { shape, window, precision } = attention;
+        let FullAttention { shape, window, precision, .. } = attention;
         let dim = shape.head_dim;
+        let is_long = window.longest(segment.len as usize) > STRIP_KEYS;
+        let base: fn(f32) -> f64 = if is_long { whole_powers_of_two } else { f64::from };
         let row = |position: usize| qkv.row(segment.start as usize + position);
         let mut out = Vec::new();
         for head in 0..shape.heads {
@@ -72,7 +74,7 @@ impl Reference {
                 let row = row(position);
                 softmax.add(precision, &row[key_column..][..dim], &row[value_column..][..dim]);
             }
-            out.extend(softmax.finish(f64::from));
+            out.extend(softmax.finish(base));
         }
         out
     }

@@ -1,5 +1,7 @@
 //! Ops on rows, row by row.
 
+use std::ops::Range;
+
 use super::activations::Activations;
 use super::device::Reference;
 use super::formulas::{gelu_tanh, rms_norm, rope_angle};
@@ -33,9 +35,15 @@ impl RowOps for Reference {
         }
     }
 
-    fn sandwich(&self, y: &Activations, norms: Sandwich<'_, Vec<f32>>, rows: usize, out: SeamRows<'_, Activations>) {
+    fn sandwich(
+        &self,
+        y: &Activations,
+        norms: Sandwich<'_, Vec<f32>>,
+        rows: Range<usize>,
+        out: SeamRows<'_, Activations>,
+    ) {
         let SeamRows { residual, x } = out;
-        for row in 0..rows {
+        for row in rows {
             let normed = rms_norm(y.row(row), norms.post, norms.eps);
             let sum: Vec<f32> = residual.row(row).iter().zip(normed).map(|(r, y)| r + y).collect();
             residual.set(row, &sum);

@@ -1,6 +1,6 @@
 //! Shapes of attention, and attention inside segments.
 
-use kernels::{AttentionOps, AttentionShape, Backend, FullAttention, Precision, Segment, Storage, Window};
+use kernels::{AttentionOps, AttentionShape, Backend, FullAttention, Precision, QueryRows, Segment, Storage, Window};
 
 use super::numbers::{numbers, upload};
 use super::runner::{Runner, both};
@@ -55,7 +55,8 @@ pub fn full_attention_follows_the_reference_on_ragged_segments<B: Backend>(run: 
         for window in [Window::symmetric(window), Window { left: window, right: Some(3) }] {
             both!(run, attention_tolerance(run.precision), |backend| {
                 let mut out = backend.activations(rows, shape.query_width()).unwrap();
-                let attention = FullAttention { shape: &shape, window, precision: run.precision };
+                let attention =
+                    FullAttention { shape: &shape, window, precision: run.precision, queries: QueryRows::ALL };
                 backend.attend_full(&upload(backend, &qkv, width), &segments, attention, &mut out);
                 backend.download(&out, rows)
             });

@@ -111,6 +111,11 @@ impl StackConfig {
         }
     }
 
+    /// Whether a query in a layer of an encoder may see more than half of the longest source.
+    pub fn sees_most(&self, layer: usize) -> bool {
+        self.encoder_window(layer).longest(self.max_positions) > self.max_positions / 2
+    }
+
     /// Positions that a layer of a decoder sees: its window ends with its own.
     pub fn decoder_window(&self, layer: usize) -> Window {
         Window { left: self.window(layer).map(|window| window - 1), right: Some(0) }

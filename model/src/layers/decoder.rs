@@ -36,9 +36,9 @@ impl<B: Backend> Stack<B, DecoderLayer<B>> {
             let rows = pass.rows.tokens.count();
             let DecoderLayer { attention, feed_forward } = layer;
             attention.run(pass, index, pages, space);
-            pass.seam(attention.post(), &feed_forward.pre, rows, &mut space.stack);
-            feed_forward.run(pass.backend, rows, &mut space.stack);
-            pass.seam(&feed_forward.post, self.norm_before(index + 1), rows, &mut space.stack);
+            pass.seam(attention.post(), &feed_forward.pre, 0..rows, &mut space.stack);
+            feed_forward.run(pass.backend, 0..rows, &mut space.stack);
+            pass.seam(&feed_forward.post, self.norm_before(index + 1), 0..rows, &mut space.stack);
         }
     }
 
@@ -72,7 +72,8 @@ impl<B: Backend> DecoderAttention<B> {
         match self {
             Self::Separate { self_attention, cross_attention } => {
                 self_attention.attend_causal(pass, layer, pages, &mut space.stack);
-                pass.seam(&self_attention.post, &cross_attention.pre, pass.rows.tokens.count(), &mut space.stack);
+                let rows = 0..pass.rows.tokens.count();
+                pass.seam(&self_attention.post, &cross_attention.pre, rows, &mut space.stack);
                 cross_attention.attend(pass, layer, pages, space);
             }
             Self::Merged(attention) => attention.attend_merged(pass, layer, pages, &mut space.stack),

@@ -1,5 +1,7 @@
 //! The gated feed-forward: `y = down(gelu(gate(x)) * up(x))`.
 
+use std::ops::Range;
+
 use kernels::{Backend, GatedRows, LinearRows};
 
 use super::space::StackSpace;
@@ -14,11 +16,11 @@ pub(crate) struct FeedForward<B: Backend> {
 }
 
 impl<B: Backend> FeedForward<B> {
-    /// Runs over `rows` rows, in blocks: its inner rows are wide and are not kept.
-    pub fn run(&self, backend: &B, rows: usize, space: &mut StackSpace<B>) {
+    /// Runs over some rows, in blocks: its inner rows are wide and are not kept.
+    pub fn run(&self, backend: &B, rows: Range<usize>, space: &mut StackSpace<B>) {
         let StackSpace { x, y, gate_up, gated, block, .. } = space;
-        for start in (0..rows).step_by(*block) {
-            let count = rows.min(start + *block) - start;
+        for start in rows.clone().step_by(*block) {
+            let count = rows.end.min(start + *block) - start;
             let read = LinearRows { from: start, to: 0, count };
             backend.linear_geglu(x, &self.gate_up, read, GatedRows { gate_up, out: gated });
             backend.linear(gated, &self.down, LinearRows { from: 0, to: start, count }, y);

@@ -3,9 +3,11 @@
 //! The encoder attends in both directions within a source, whose keys and values are in the batch. The decoder attends
 //! to earlier positions of a target, whose keys and values are in pages.
 
+use std::ops::Range;
+
 use kernels::{
     AttentionShape, Backend, FullAttention, HeadNorms, KvSide, LayerPages, LayerPagesMut, LinearRows, PagedAttention,
-    PagedRows, RotaryHeads, RotaryRows, Window,
+    PagedRows, QueryRows, RotaryHeads, RotaryRows, Window,
 };
 
 use super::space::StackSpace;
@@ -36,16 +38,28 @@ pub(crate) struct HeadGains<B: Backend> {
 }
 
 impl<B: Backend> SelfAttention<B> {
-    /// Attention of the encoder: each row to all rows of its source, within the layer's window.
-    pub fn attend_bidirectional(&self, pass: &StackPass<'_, B, SourceRows<'_>>, space: &mut StackSpace<B>) {
+    /// Queries, keys and values of all rows of the encoder, normed and rotated.
+    pub fn project_rows(&self, pass: &StackPass<'_, B, SourceRows<'_>>, space: &mut StackSpace<B>) {
         let StackPass { backend, rows, .. } = pass;
-        let StackSpace { x, qkv, attended, y, .. } = space;
-        let all = LinearRows::first(rows.tokens.len());
-        backend.linear(x, &self.qkv, all, qkv);
+        let StackSpace { x, qkv, .. } = space;
+        backend.linear(x, &self.qkv, LinearRows::first(rows.tokens.len()), qkv);
         backend.rope(qkv, rows.positions, self.rotary_heads(pass));
-        let attention = FullAttention { shape: &self.shape, window: self.window, precision: pass.arithmetic.precision };
-        backend.attend_full(qkv, rows.segments, attention, attended);
-        backend.linear(attended, &self.out, all, y);
+    }
+
+    /// Attention of the encoder, once rows are projected: each of some rows to all rows of its source, within the
+    /// layer's window.
+    pub fn attend_bidirectional(
+        &self,
+        pass: &StackPass<'_, B, SourceRows<'_>>,
+        Range { start, end }: Range<usize>,
+        space: &mut StackSpace<B>,
+    ) {
+        let StackSpace { qkv, attended, y, .. } = space;
+        let precision = pass.arithmetic.precision;
+        let queries = QueryRows { start, end };
+        let attention = FullAttention { shape: &self.shape, window: self.window, precision, queries };
+        pass.backend.attend_full(qkv, pass.rows.segments, attention, attended);
+        pass.backend.linear(attended, &self.out, LinearRows { from: start, to: start, count: end - start }, y);
     }
 
     /// Attention of the decoder: each row writes its keys and values to the pages, then attends to its target up to

@@ -2,6 +2,8 @@
 //!
 //! Encoder and decoder are stacks of different layers; files of those names define them.
 
+use std::ops::Range;
+
 use kernels::{Backend, Norm, Sandwich, SeamRows};
 
 use super::embedding::Embedding;
@@ -64,7 +66,7 @@ impl<B: Backend, Rows> StackPass<'_, B, Rows> {
     }
 
     /// `residual += post(y); x = pre(residual)`: ends a sub-layer and begins the next.
-    pub fn seam(&self, post: &B::Gain, pre: &B::Gain, rows: usize, space: &mut StackSpace<B>) {
+    pub fn seam(&self, post: &B::Gain, pre: &B::Gain, rows: Range<usize>, space: &mut StackSpace<B>) {
         let norms = Sandwich { post, pre, eps: self.eps };
         let StackSpace { residual, x, y, .. } = space;
         self.backend.sandwich(y, norms, rows, SeamRows { residual, x });

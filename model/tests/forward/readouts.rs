@@ -4,11 +4,12 @@ use crate::fixture;
 use crate::fixture::checkpoints::{edit, rewritten, stored};
 use crate::fixture::{Case, FOLDERS};
 use kernels::cpu::{Cpu, Isa};
-use kernels::{Backend, Precision, Segment};
+use kernels::{Backend, Precision, Scheme, Segment};
 use model::checkpoint::architecture_of;
 use model::config::Stacks;
 use model::{
-    Checkpoint, EncoderCheckpoint, EncoderModel, Model, Readout, ReadoutAsk, SourceRows, Workspace, WorkspaceLimits,
+    Arithmetic, Checkpoint, EncoderCheckpoint, EncoderCost, EncoderModel, EncoderParts, LayerParts, Model, Readout,
+    ReadoutAsk, SourceRows, Workspace, WorkspaceLimits,
 };
 use safetensors::SafeTensors;
 use serde_json::json;
@@ -128,6 +129,33 @@ fn a_batch_that_pauses_in_its_lane_is_not_disturbed_by_batches_in_the_other() {
     }
     assert_eq!(read(&model, &long.asks(&[Readout::EveryToken]), 1, &mut space), undisturbed);
     assert!(between.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[test]
+fn layers_in_parts_give_the_bits_of_whole_layers() {
+    let long: Vec<u32> = (0..500).map(|index| 5 + index * 7 % 400).collect();
+    let batch = Batch::new(&[&long, &[2, 77, 8], &long[..290]]);
+    for folder in ["t5gemma-balanced", "t5gemma2-scaled"] {
+        let checkpoint = Checkpoint::open(&fixture::path(folder)).unwrap();
+        for quantize in [None, Some(Scheme::Int8)] {
+            for precision in [Precision::F32, Precision::Bf16] {
+                let arithmetic = Arithmetic { quantize, ..precision.into() };
+                let model = Model::load(cpu(), &checkpoint, arithmetic, &mut |_| ()).unwrap();
+                let mut space = model.workspace(LIMITS).unwrap();
+                let cost = EncoderCost::of(&checkpoint.config().encoder);
+                model.encode(batch.rows(), 0..cost.layers, 0, &mut space);
+                let asked = batch.asks(&[Readout::EveryToken; 3]);
+                let whole = read(&model, &asked, 0, &mut space);
+                for of_layer in [LayerParts { narrow: 2, wide: 3 }, LayerParts { narrow: 1, wide: 9 }] {
+                    for part in 0..cost.all_parts(of_layer) {
+                        let parts = EncoderParts { range: part..part + 1, of_layer };
+                        model.encode(batch.rows(), parts, 0, &mut space);
+                    }
+                    assert!(read(&model, &asked, 0, &mut space) == whole, "{folder}, {arithmetic:?}, {of_layer:?}");
+                }
+            }
+        }
+    }
 }
 
 /// Results of an encoder without a decoder for the cases of the balanced checkpoint, against transformers.

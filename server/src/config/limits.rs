@@ -39,7 +39,7 @@ pub struct Limits {
     pub running_rows: u32,
     /// Most running sequences of one HTTP request.
     pub call_rows: u32,
-    /// Tokens of one source; the model may allow fewer.
+    /// Tokens of one source; the model may allow fewer, and the page pool hold fewer.
     pub source_tokens: usize,
     /// Decoder prompt plus generated tokens of one choice; the model may allow fewer.
     pub target_tokens: usize,

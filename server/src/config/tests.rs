@@ -28,7 +28,7 @@ fn the_embedded_defaults_are_complete_and_every_key_is_read() {
     assert!(config.model.threads >= 1);
     let limits = config.limits;
     assert_eq!((limits.queued_rows, limits.running_rows, limits.choices, limits.prompts), (1024, 64, 16, 64));
-    assert_eq!((limits.source_tokens, limits.target_tokens), (8192, 2048));
+    assert_eq!((limits.source_tokens, limits.target_tokens), (1 << 20, 2048));
     assert_eq!((limits.page_pool_bytes, limits.body_bytes), (1 << 30, 4 << 20));
     assert_eq!((limits.unparsed_body_bytes, limits.drain_body_bytes), (64 << 20, 16 << 20));
     assert_eq!((limits.top_logprobs, limits.stop_strings, limits.stop_bytes), (20, 16, 1024));

@@ -28,7 +28,7 @@ impl<B: Backend> EncoderExecutor<B> {
 impl<B: Backend> Executor for EncoderExecutor<B> {
     fn encode(&mut self, plan: &Plan) -> Result<(), ExecutorError> {
         let Some(work) = plan.encode() else { return Ok(()) };
-        self.model.encode(work.rows(), work.layers.clone(), work.lane.index(), &mut self.space);
+        self.model.encode(work.rows(), work.encoder_parts(), work.lane.index(), &mut self.space);
         Ok(())
     }
 

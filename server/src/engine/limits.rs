@@ -101,6 +101,7 @@ mod tests {
 
     use super::*;
     use crate::scheduler::PoolSize;
+    use model::EncoderCost;
 
     const LIMITS: EngineLimits = EngineLimits {
         queued_rows: 1,
@@ -118,7 +119,7 @@ mod tests {
             step_rows: 1,
             step_encoder_tokens: 64,
             draft_rows: 0,
-            encoder_layers: 1,
+            encoder: EncoderCost::undivided(1),
         },
     };
 

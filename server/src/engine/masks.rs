@@ -274,6 +274,7 @@ mod tests {
     use super::*;
     use crate::request::{Caller, Constrain, Constraint, ConstraintState, GenerationRequest, RequestId};
     use crate::scheduler::{BoundaryTokens, PoolSize, Scheduler, SchedulerLimits};
+    use model::EncoderCost;
 
     const LIMITS: SchedulerLimits = SchedulerLimits {
         pool: PoolSize { pages: 64, source_page_tokens: 16 },
@@ -282,7 +283,7 @@ mod tests {
         step_rows: 16,
         step_encoder_tokens: 64,
         draft_rows: 0,
-        encoder_layers: 4,
+        encoder: EncoderCost::undivided(4),
     };
 
     /// Allows all of 32 ids once it is opened.

@@ -40,7 +40,7 @@ impl<B: Backend> Executor for ModelExecutor<B> {
     fn encode(&mut self, plan: &Plan) -> Result<(), ExecutorError> {
         let Some(work) = plan.encode() else { return Ok(()) };
         let lane = work.lane.index();
-        self.model.encode(work.rows(), work.layers.clone(), lane, &mut self.space);
+        self.model.encode(work.rows(), work.encoder_parts(), lane, &mut self.space);
         if let Some(sources) = work.cross_pages() {
             self.model.write_cross(sources, lane, &mut self.pages, &mut self.space);
         }

@@ -75,6 +75,7 @@ mod tests {
     use super::*;
     use crate::request::{CallId, Caller, GenerationRequest, RequestId};
     use crate::scheduler::{BoundaryTokens, Plan, PoolSize, SchedulerLimits};
+    use model::EncoderCost;
 
     /// A scheduler that has sent one source into its encoder.
     fn scheduler() -> Scheduler {
@@ -85,7 +86,7 @@ mod tests {
             step_rows: 1,
             step_encoder_tokens: 64,
             draft_rows: 0,
-            encoder_layers: 1,
+            encoder: EncoderCost::undivided(1),
         };
         let mut scheduler = Scheduler::new(limits, BoundaryTokens { start: 0, end: vec![1], vocabulary: 9 });
         let caller = Caller { call: CallId(1), ..Caller::default() };

@@ -192,7 +192,7 @@ impl<B: Backend> Executor for StepExecutor<B> {
         let Self { model, pages, space, .. } = self;
         model.backend().aside(|| {
             let lane = work.lane.index();
-            model.encode(work.rows(), work.layers.clone(), lane, space);
+            model.encode(work.rows(), work.encoder_parts(), lane, space);
             if let Some(sources) = work.cross_pages() {
                 model.write_cross(sources, lane, pages, space);
             }

@@ -170,10 +170,10 @@ impl StepLoop {
     /// Tells the queue what the step took.
     fn tell_queue(&mut self, time: Duration) {
         let Self { scheduler, reporter, plan, .. } = self;
-        // A step that runs a part of the encoder's layers does a part of the work of its tokens.
-        let layers = scheduler.encoder_layers() as u64;
-        let encoded =
-            plan.encode().map_or(0, |encode| encode.tokens.len() as u64 * encode.layers.len() as u64 / layers);
+        // A step that does a part of the encoder's work does a part of the work of its tokens.
+        let encoded = plan.encode().map_or(0, |encode| {
+            encode.tokens.len() as u64 * encode.parts.len() as u64 / encode.all_parts.max(1) as u64
+        });
         let rows = (plan.targets.len() as u64).saturating_sub(reporter.wrong_drafts(scheduler));
         let work = Work { source_tokens: encoded, target_tokens: rows };
         let (is_full, encodings_wait) = (scheduler.is_full(), scheduler.waiting_encodings() > 0);

@@ -89,6 +89,14 @@ impl OpenDevice {
         }
     }
 
+    /// Bytes of one page of a model there.
+    pub fn page_bytes(&self, config: &ModelConfig, arithmetic: Arithmetic) -> usize {
+        match self {
+            Self::Processor(cpu, _) => model::page_bytes(&**cpu, config, arithmetic),
+            Self::Gpu(gpu) => model::page_bytes(&**gpu, config, arithmetic),
+        }
+    }
+
     /// Loads a model into the device's memory; with `profile`, its ops are measured.
     pub fn load(
         self,

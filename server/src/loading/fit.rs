@@ -51,6 +51,9 @@ pub fn fit(
     let fitted = fit_pools(need, &pools, bounds, limits.page_pool_fit)?;
     for (((_, engine), pool), bytes) in here.into_iter().zip(&pools).zip(fitted) {
         engine.steps.pool.pages = (bytes / pool.page) as usize;
+        if bytes < pool.bytes {
+            engine.source_tokens = engine.source_tokens.min(engine.steps.pool.longest_source());
+        }
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
-//! Sizes of the encoder's lanes under an engine's limits.
+//! Sizes of the encoder's lanes under an engine's limits, and how its work is divided.
 //!
 //! Used for every model that is served.
 
-use model::LaneRows;
+use model::{EncoderCost, LaneRows, StackConfig};
 
 use crate::engine::EngineLimits;
 use crate::scheduler::Lane;
@@ -15,4 +15,9 @@ pub(super) fn lane_rows(limits: &EngineLimits) -> LaneRows {
         Lane::Long if limits.source_tokens > batch_rows => limits.source_tokens,
         Lane::Long => 0,
     })
+}
+
+/// What rows cost an encoder, for dividing its work. A GPU goes through a layer fast enough for streams to wait.
+pub(super) fn encoder_cost(encoder: &StackConfig, in_main_memory: bool) -> EncoderCost {
+    if in_main_memory { EncoderCost::of(encoder) } else { EncoderCost::undivided(encoder.layers) }
 }

@@ -28,6 +28,7 @@ use crate::engine::StepSizes;
 use crate::process::memory::MemoryBounds;
 use crate::process::progress::LoadProgress;
 use crate::request::RequestDefaults;
+use crate::scheduler::PoolSize;
 
 /// Loads weights and tokenizer.
 ///
@@ -62,14 +63,13 @@ impl<'a> Prepared<'a> {
     /// Looks at everything that takes little time. The checkpoint is on this machine.
     pub fn new(config: Cow<'a, Config>, shared: &mut Shared) -> Result<Self, LoadError> {
         let choice = &config.model;
-        let mut checkpoint = match &choice.source {
+        let checkpoint = match &choice.source {
             ModelSource::Demo => Some(Checkpoint::embedded()?),
             ModelSource::Checkpoint(folder) => Some(Checkpoint::open(folder)?),
             ModelSource::Shape(_) => None,
             ModelSource::Hub(_) => unreachable!("a checkpoint of the hub is a folder once it is fetched"),
         };
-        if let Some(checkpoint) = &mut checkpoint {
-            checkpoint.limit_positions(positions(&config));
+        if let Some(checkpoint) = &checkpoint {
             if checkpoint.has_vision_tower() {
                 tracing::info!("the checkpoint has a tower for images, which is not loaded: sources are texts");
             }
@@ -87,6 +87,11 @@ impl<'a> Prepared<'a> {
             None => None,
         };
         let quantize = quantization(choice.quantize, checkpoint.as_ref())?;
+        let (device, arithmetic) = open_device(&config, quantize, shared)?;
+        let positions = |model: &ModelConfig| {
+            let pages = config.limits.page_pool_bytes / device.page_bytes(model, arithmetic);
+            positions(&config, model, PoolSize { pages, source_page_tokens: arithmetic.cross_kv.page_tokens() })
+        };
         let shape = match &choice.source {
             ModelSource::Shape(name) => Some(shapes::shape(name)?),
             _ => None,
@@ -97,10 +102,13 @@ impl<'a> Prepared<'a> {
         let chat = served_template(&config, checkpoint.as_ref(), tokenizer.as_deref())?;
         let source: Box<dyn WeightSource> = match (shape, checkpoint) {
             (Some(mut shape), _) => {
-                shape.limit_positions(positions(&config));
+                shape.limit_positions(positions(&shape));
                 Box::new(RandomWeights::new(shape))
             }
-            (None, Some(checkpoint)) => Box::new(checkpoint),
+            (None, Some(mut checkpoint)) => {
+                checkpoint.limit_positions(positions(checkpoint.config()));
+                Box::new(checkpoint)
+            }
             (None, None) => unreachable!("every source but a shape is a checkpoint"),
         };
         let tokens = tokenizer.as_deref();
@@ -108,7 +116,6 @@ impl<'a> Prepared<'a> {
             check_vocabulary(tokenizer, vocab)?;
         }
         let infilling = served_infilling(choice, Known { tokenizer: tokens, trained, vocab })?;
-        let (device, arithmetic) = open_device(&config, quantize, shared)?;
         let prepared =
             Self { config, source, tokenizer, chat, defaults, named_defaults, infilling, device, arithmetic };
         check_weights(prepared.least_weight_bytes(), &MemoryBounds::read())?;
@@ -148,10 +155,17 @@ impl<'a> Prepared<'a> {
     }
 }
 
-/// The longest sequences that requests may have.
-fn positions(config: &Config) -> PositionLimits {
-    let limits = &config.limits;
-    PositionLimits { source_tokens: limits.source_tokens, target_tokens: limits.target_tokens }
+/// The longest sequences that requests may have: a source has to fit the page pool.
+fn positions(config: &Config, model: &ModelConfig, pool: PoolSize) -> PositionLimits {
+    let (limits, fitting) = (&config.limits, pool.longest_source().max(1));
+    let wanted = limits.source_tokens.min(model.encoder.max_positions);
+    if fitting < wanted {
+        tracing::info!(
+            "sources have at most {fitting} tokens of {wanted}, because the page pool holds no more: raise \
+             limits.page_pool_bytes for longer ones"
+        );
+    }
+    PositionLimits { source_tokens: wanted.min(fitting), target_tokens: limits.target_tokens }
 }
 
 fn warn_of_ignored_keys(checkpoint: &Checkpoint) {

@@ -7,7 +7,7 @@ use model::{Arithmetic, Infilling, ModelConfig, Tokenizer, WorkspaceLimits};
 
 use super::device::Resident;
 use super::error::LoadError;
-use super::lanes::lane_rows;
+use super::lanes::{encoder_cost, lane_rows};
 use crate::chat_template::ChatTemplate;
 use crate::config::{Config, Speculation};
 use crate::engine::{Engine, EngineLimits, EngineSettings, Executor, MaskLimits, StepSizes};
@@ -94,7 +94,7 @@ impl Loaded {
             step_rows: limits.step_rows as usize,
             step_encoder_tokens: limits.step_encoder_tokens as usize,
             draft_rows: if drafts { limits.draft_rows as usize } else { 0 },
-            encoder_layers: model.encoder.layers,
+            encoder: encoder_cost(&model.encoder, self.in_main_memory),
         };
         Ok(EngineLimits {
             queued_rows: limits.queued_rows,

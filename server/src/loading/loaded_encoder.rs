@@ -10,7 +10,7 @@ use model::{Arithmetic, EncoderCheckpoint, EncoderConfig, Tokenizer};
 use super::device::{OpenDevice, open_device};
 use super::error::LoadError;
 use super::infilling::refuse_pieces;
-use super::lanes::lane_rows;
+use super::lanes::{encoder_cost, lane_rows};
 use super::resident_encoder::ResidentEncoder;
 use super::shared::Shared;
 use super::tokenizer::{CheckpointFolder, shared_tokenizer_beside};
@@ -108,7 +108,7 @@ impl LoadedEncoder {
                 step_rows: limits.step_rows as usize,
                 step_encoder_tokens: limits.step_encoder_tokens as usize,
                 draft_rows: 0,
-                encoder_layers: self.config.encoder.layers,
+                encoder: encoder_cost(&self.config.encoder, self.in_main_memory),
             },
         }
     }

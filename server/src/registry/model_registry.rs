@@ -117,6 +117,7 @@ mod tests {
     use crate::request::{RequestDefaults, Shed};
     use crate::scheduler::{PoolSize, SchedulerLimits};
     use crate::telemetry::Metrics;
+    use model::EncoderCost;
 
     fn model(name: &str, queued_rows: u32) -> ServedModel {
         let steps = SchedulerLimits {
@@ -126,7 +127,7 @@ mod tests {
             step_rows: 1,
             step_encoder_tokens: 1,
             draft_rows: 0,
-            encoder_layers: 1,
+            encoder: EncoderCost::undivided(1),
         };
         let limits = EngineLimits {
             queued_rows,

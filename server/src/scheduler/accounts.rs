@@ -103,11 +103,6 @@ impl Scheduler {
         })
     }
 
-    /// Layers of the encoder.
-    pub const fn encoder_layers(&self) -> usize {
-        self.limits.encoder_layers
-    }
-
     /// Number of sequences in the queue.
     pub fn waiting(&self) -> usize {
         self.queue.len()

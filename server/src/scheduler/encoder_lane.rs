@@ -55,10 +55,12 @@ struct Batch {
     /// The highest priority of those for which it is encoded.
     priority: Priority,
     tokens: usize,
-    /// Layers that were run.
-    layers_done: usize,
-    /// Layers that will have been run once the current plan is committed.
-    layers_planned: usize,
+    /// Parts of the whole work, once some are planned.
+    all_parts: usize,
+    /// Parts that were run.
+    parts_done: usize,
+    /// Parts that will have been run once the current plan is committed.
+    parts_planned: usize,
 }
 
 /// Tokens that a batch may have.
@@ -136,17 +138,17 @@ impl EncoderLane {
 
     /// Whether the current plan has encode work of this lane.
     pub const fn is_planned(&self) -> bool {
-        self.batch.layers_planned > self.batch.layers_done
+        self.batch.parts_planned > self.batch.parts_done
     }
 
-    /// Whether results come of the current plan, if the encoder has so many layers.
-    pub const fn gives_results(&self, layers: usize) -> bool {
-        self.ends(layers) && !self.batch.encodings.is_empty()
+    /// Whether results come of the current plan.
+    pub const fn gives_results(&self) -> bool {
+        self.ends() && !self.batch.encodings.is_empty()
     }
 
-    /// Whether the batch is encoded with the current plan, if the encoder has so many layers.
-    pub const fn ends(&self, layers: usize) -> bool {
-        self.is_planned() && self.batch.layers_planned == layers
+    /// Whether the batch is encoded with the current plan.
+    pub const fn ends(&self) -> bool {
+        self.is_planned() && self.batch.parts_planned == self.batch.all_parts
     }
 
     /// The sources in the encoder.
@@ -208,15 +210,16 @@ impl EncoderLane {
         self.batch.sources.len() + self.batch.encodings.len()
     }
 
-    /// Plans at most `most` layers more of the batch, of `layers` in all.
-    pub fn plan(&mut self, most: usize, layers: usize, sources: &SourceCache, work: &mut EncodeWork) {
+    /// Plans at most `most` parts more of the batch, of `all_parts`.
+    pub fn plan(&mut self, most: usize, all_parts: usize, sources: &SourceCache, work: &mut EncodeWork) {
         if self.batch.is_empty() {
             return;
         }
-        self.batch.layers_planned = layers.min(self.batch.layers_done.saturating_add(most));
-        let planned: Range<usize> = self.batch.layers_done..self.batch.layers_planned;
-        work.is_last = planned.end == layers;
-        work.layers = planned;
+        self.batch.all_parts = all_parts;
+        self.batch.parts_planned = all_parts.min(self.batch.parts_done.saturating_add(most));
+        let planned: Range<usize> = self.batch.parts_done..self.batch.parts_planned;
+        work.is_last = planned.end == all_parts;
+        (work.parts, work.all_parts) = (planned, all_parts);
         for &slot in &self.batch.sources {
             let source = sources.get(slot);
             work.push(&source.key().ids);
@@ -233,11 +236,10 @@ impl EncoderLane {
         }
     }
 
-    /// Counts the planned layers as run. After the last of `layers`, the sources of the batch are ready, and its
-    /// encoder requests are appended to `finished`. Before that, those that are no longer `wanted` are dropped.
+    /// Counts the planned parts as run. After the last, the sources of the batch are ready, and its encoder requests are
+    /// appended to `finished`. Before that, those that are no longer `wanted` are dropped.
     pub fn commit(
         &mut self,
-        layers: usize,
         sources: &mut SourceCache,
         finished: &mut Vec<RequestId>,
         wanted: impl Fn(RequestId) -> bool,
@@ -246,8 +248,8 @@ impl EncoderLane {
             return;
         }
         let batch = &mut self.batch;
-        batch.layers_done = batch.layers_planned;
-        if batch.layers_done == layers {
+        batch.parts_done = batch.parts_planned;
+        if batch.parts_done == batch.all_parts {
             for &source in &batch.sources {
                 sources.get_mut(source).mark_ready();
             }
@@ -293,6 +295,6 @@ impl Batch {
     fn clear(&mut self) {
         self.sources.clear();
         self.encodings.clear();
-        (self.tokens, self.layers_done, self.layers_planned) = (0, 0, 0);
+        (self.tokens, self.all_parts, self.parts_done, self.parts_planned) = (0, 0, 0, 0);
     }
 }

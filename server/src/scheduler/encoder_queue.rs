@@ -2,10 +2,12 @@
 //! when the other has no interactive work.
 //!
 //! Called by `memory`. The encoder is bidirectional, so a source cannot be split by tokens; a long one pauses between
-//! layers instead, and keeps its activations in a lane of its own. Short sources pass it there. A batch of several
+//! layers instead, or within layers where these take too long, and keeps its activations in a lane of its own. Short sources pass it there. A batch of several
 //! sources keeps to the budget of one step. Encoder requests have a part of it while target rows run.
 
 use std::collections::HashMap;
+
+use model::{EncoderCost, LayerParts};
 
 use super::encoder_lane::{EncoderLane, Encoding, TokenBudget};
 use super::event::Event;
@@ -32,8 +34,8 @@ pub struct EncoderQueue {
     finished: Vec<RequestId>,
     /// Sources of sequences that became ready since they were last taken.
     ready: Vec<SourceSlot>,
-    /// Layers of the encoder.
-    layers: usize,
+    /// What rows cost the encoder.
+    cost: EncoderCost,
     /// Tokens that go through all layers in one step.
     step_tokens: usize,
     runs: u64,
@@ -54,7 +56,7 @@ impl EncoderQueue {
             open: HashMap::new(),
             finished: Vec::new(),
             ready: Vec::new(),
-            layers: limits.encoder_layers,
+            cost: limits.encoder,
             step_tokens: limits.step_encoder_tokens,
             runs: 0,
         }
@@ -113,10 +115,10 @@ impl EncoderQueue {
 
     /// Whether results for encoder requests come of the current plan.
     pub fn gives_results(&self) -> bool {
-        self.lanes.iter().any(|lane| lane.gives_results(self.layers))
+        self.lanes.iter().any(EncoderLane::gives_results)
     }
 
-    /// Plans as many layers of one batch as a step with so many target rows may run, and announces the encoder requests
+    /// Plans as many layers, or one part of a layer, of one batch as a step with so many target rows may run, and announces the encoder requests
     /// that enter the encoder. Lanes with work of the same priority take turns.
     pub fn plan(&mut self, sources: &SourceCache, rows: usize, work: &mut EncodeWork, announced: &mut Vec<Event>) {
         let Some(lane) = self.next_lane() else { return };
@@ -130,18 +132,20 @@ impl EncoderQueue {
             self.runs += lane.batch_len() as u64;
         }
         let tokens = if lane.has_sources() { budget.all } else { budget.encodings };
-        let affordable = tokens.saturating_mul(self.layers) / lane.batch_tokens().max(1);
-        lane.plan(affordable.max(1), self.layers, sources, work);
+        work.of_layer = self.cost.parts_of_layer(lane.batch_tokens(), self.step_tokens);
+        let whole_layers = tokens.saturating_mul(self.cost.layers) / lane.batch_tokens().max(1);
+        let affordable = if work.of_layer == LayerParts::WHOLE { whole_layers.max(1) } else { 1 };
+        lane.plan(affordable, self.cost.all_parts(work.of_layer), sources, work);
     }
 
-    /// Counts the planned layers as run. After the last layer the sources of the batch are ready.
+    /// Counts the planned parts as run. After the last the sources of the batch are ready.
     pub fn commit(&mut self, sources: &mut SourceCache) {
-        let Self { lanes, open, finished, ready, layers, .. } = self;
+        let Self { lanes, open, finished, ready, .. } = self;
         for lane in lanes {
-            if lane.ends(*layers) {
+            if lane.ends() {
                 ready.extend_from_slice(lane.encoded_sources());
             }
-            lane.commit(*layers, sources, finished, |id| open.contains_key(&id));
+            lane.commit(sources, finished, |id| open.contains_key(&id));
         }
     }
 

@@ -1,5 +1,7 @@
 //! Limits of the machine and tokens of the model, as the scheduler needs to know them.
 
+use model::EncoderCost;
+
 use super::pool_size::PoolSize;
 
 /// Limits of the page pool and of a step.
@@ -17,8 +19,8 @@ pub struct SchedulerLimits {
     pub step_encoder_tokens: usize,
     /// Target rows up to which a step is filled with drafted tokens; 0 drafts none.
     pub draft_rows: usize,
-    /// Number of encoder layers.
-    pub encoder_layers: usize,
+    /// The encoder, by what rows cost it.
+    pub encoder: EncoderCost,
 }
 
 /// Tokens that begin and end every target, and how many tokens there are.

@@ -118,6 +118,7 @@ impl Memory {
 mod tests {
     use super::*;
     use crate::request::Salt;
+    use model::EncoderCost;
 
     const LIMITS: SchedulerLimits = SchedulerLimits {
         pool: PoolSize { pages: 4, source_page_tokens: 16 },
@@ -126,7 +127,7 @@ mod tests {
         step_rows: 1,
         step_encoder_tokens: 64,
         draft_rows: 0,
-        encoder_layers: 1,
+        encoder: EncoderCost::undivided(1),
     };
 
     #[test]

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use kernels::{BestAsk, Draw, DrawRules, NO_PLACE, PageCopy, PageSpan, Segment};
-use model::{CrossPages, ENCODER_LANES, ReadoutAsk, SourceRows};
+use model::{CrossPages, ENCODER_LANES, EncoderParts, LayerParts, ReadoutAsk, SourceRows};
 
 use super::page_pool::PageId;
 use super::place::MaskAsk;
@@ -15,7 +15,7 @@ use crate::request::Readout;
 /// The work of one step. Encode work and target rows belong to different sequences and may run in any order.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// Encoder layers to run; see [`Self::encode`].
+    /// Work of the encoder; see [`Self::encode`].
     pub(super) encode: EncodeWork,
     /// Pages to be copied before the target rows run.
     pub copies: Vec<PageCopy>,
@@ -32,12 +32,12 @@ pub struct Plan {
 impl Plan {
     /// Whether there is nothing to run. An empty plan is committed like any other.
     pub fn is_empty(&self) -> bool {
-        self.targets.is_empty() && self.encode.layers.is_empty()
+        self.targets.is_empty() && self.encode.parts.is_empty()
     }
 
     /// The encode work of the step, if there is any.
     pub fn encode(&self) -> Option<&EncodeWork> {
-        (!self.encode.layers.is_empty()).then_some(&self.encode)
+        (!self.encode.parts.is_empty()).then_some(&self.encode)
     }
 
     /// How a token is drawn, for each output from which one is.
@@ -82,10 +82,10 @@ impl Lane {
     }
 }
 
-/// Encoder layers to run for a batch of sources. A batch in [`Lane::Short`] runs all layers in one step. A long source
-/// may take several steps: its rows stay the same from the first step to the last, and the executor keeps its
+/// Parts of the encoder's work to run for a batch of sources. A batch in [`Lane::Short`] runs all layers in one step. A
+/// long source may take several steps, and even several for a layer: its rows stay the same from the first step to the last, and the executor keeps its
 /// activations in between, though batches in the other lane may run. A batch that nobody needs any more is abandoned
-/// without notice; the next one in its lane begins at layer 0.
+/// without notice; the next one in its lane begins with part 0.
 #[derive(Debug, Default)]
 pub struct EncodeWork {
     /// The batch's lane.
@@ -96,9 +96,13 @@ pub struct EncodeWork {
     pub positions: Vec<u32>,
     /// Rows of each source.
     pub segments: Vec<Segment>,
-    /// Layers to run. The ids are embedded before layer 0.
-    pub layers: Range<usize>,
-    /// Whether the last layer is among them; the cross K/V are then written, and the results read, in this step.
+    /// Parts to run. The ids are embedded before part 0.
+    pub parts: Range<usize>,
+    /// Parts of each layer.
+    pub of_layer: LayerParts,
+    /// Parts of the whole work on the batch.
+    pub all_parts: usize,
+    /// Whether the last part is among them; the cross K/V are then written, and the results read, in this step.
     pub is_last: bool,
     /// Pages of the first segments, whose cross K/V sequences read, `tokens` = its length. Only when `is_last`.
     pub cross_spans: Vec<PageSpan>,
@@ -111,12 +115,17 @@ pub struct EncodeWork {
 impl EncodeWork {
     /// Whether the batch begins, so that its ids are to be embedded.
     pub const fn is_first(&self) -> bool {
-        self.layers.start == 0
+        self.parts.start == 0
     }
 
     /// The rows of the whole batch.
     pub fn rows(&self) -> SourceRows<'_> {
         SourceRows { tokens: &self.tokens, positions: &self.positions, segments: &self.segments }
+    }
+
+    /// The parts to run.
+    pub fn encoder_parts(&self) -> EncoderParts {
+        EncoderParts { range: self.parts.clone(), of_layer: self.of_layer }
     }
 
     /// The segments whose cross K/V are written in this step, with their pages.
@@ -143,7 +152,7 @@ impl EncodeWork {
         self.tokens.clear();
         self.positions.clear();
         self.segments.clear();
-        self.layers = 0..0;
+        self.parts = 0..0;
         self.is_last = false;
         self.cross_spans.clear();
         self.tables.clear();

@@ -24,6 +24,11 @@ impl PoolSize {
         if tokens == 0 { 1 } else { tokens.div_ceil(self.source_page_tokens) }
     }
 
+    /// Tokens of the longest source that leaves a page for its target.
+    pub const fn longest_source(&self) -> usize {
+        self.pages.saturating_sub(1).saturating_mul(self.source_page_tokens)
+    }
+
     /// Most pages that a request's source and one of its sequences take, if its branches share none.
     pub fn request_pages(&self, lengths: RequestLengths) -> usize {
         // The start token is read even if nothing is generated.
@@ -43,6 +48,7 @@ mod tests {
         };
         assert_eq!([pages(32, 0, 0), pages(33, 0, 16), pages(1, 1, 16)], [2, 3, 3]);
         assert_eq!(pages(0, 0, 0), pages(1, 0, 0));
+        assert_eq!([pages(pool.longest_source(), 0, 16), pages(pool.longest_source() + 1, 0, 16)], [9, 10]);
         let beams = RequestLengths { branches: 3, source: 33, decoder_prompt: 1, max_tokens: 16 };
         assert_eq!(pool.request_pages(beams), 2 + 3 * 2);
     }

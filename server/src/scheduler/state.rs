@@ -81,7 +81,7 @@ impl Scheduler {
     /// When `step_rows < running_rows`, or a limit that must allow something is 0.
     pub fn new(limits: SchedulerLimits, tokens: BoundaryTokens) -> Self {
         assert!(limits.step_rows >= limits.running_rows, "every running sequence has a row in each step");
-        assert!(limits.running_rows > 0 && limits.encoder_layers > 0, "limits leave room for one sequence");
+        assert!(limits.running_rows > 0 && limits.encoder.layers > 0, "limits leave room for one sequence");
         assert!(limits.call_rows > 0, "limits leave room for one sequence of each call");
         assert!(limits.pool.source_page_tokens > 0, "a page holds at least one source token");
         Self {

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
-use model::Tokenizer;
+use model::{EncoderCost, Tokenizer};
 use serde_json::{Value, json};
 use server::api::{
     AccessLog, AnswerBudget, Api, ApiLimits, BodyLimits, BodyPace, Budget, BudgetLimits, Entrance, Guard, KeyCheck,
@@ -189,7 +189,7 @@ impl App {
                 step_rows: 8,
                 step_encoder_tokens: 64,
                 draft_rows: 0,
-                encoder_layers: 1,
+                encoder: EncoderCost::undivided(1),
             },
         };
         let metrics = Metrics::of_models(&[MODEL]);

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use kernels::{BestAsk, Candidate, DrawRules, Sampling, ScoreAsk};
+use model::EncoderCost;
 use server::engine::{
     Engine, EngineLimits, EngineSettings, Executor, ExecutorError, Generation, MaskLimits, TokenScore,
 };
@@ -108,7 +109,7 @@ impl FakeEngine {
             step_rows: 8,
             step_encoder_tokens: 64,
             draft_rows: 0,
-            encoder_layers: 1,
+            encoder: EncoderCost::undivided(1),
         };
         let limits = EngineLimits {
             queued_rows: room.queued_rows,

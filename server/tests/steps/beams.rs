@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kernels::cpu::{Cpu, Isa};
 use kernels::{Precision, Sampling};
-use model::{Checkpoint, Model, WorkspaceLimits};
+use model::{Checkpoint, EncoderCost, Model, WorkspaceLimits};
 use serde_json::Value;
 use server::engine::{
     Engine, EngineLimits, EngineSettings, Executor, Generation, MaskLimits, ModelExecutor, StepExecutor, StepSizes,
@@ -151,7 +151,7 @@ impl PairEngine {
             step_rows: ROWS,
             step_encoder_tokens: 64,
             draft_rows: 16,
-            encoder_layers: config.encoder.layers,
+            encoder: EncoderCost::of(&config.encoder),
         };
         let limits = EngineLimits {
             queued_rows: 400,

@@ -31,7 +31,7 @@ fn engine(name: &str, pages: usize, runs_ahead: bool) -> DemoEngine {
     } else {
         Box::new(ModelExecutor::new(model, pages, LIMITS).unwrap())
     };
-    DemoEngine::of(&config, executor, Room { pages, rows: ROWS, masks: MaskLimits::default() })
+    DemoEngine::of(&config, executor, Room { pages, source_page_tokens: 16, rows: ROWS, masks: MaskLimits::default() })
 }
 
 fn ids(value: &Value) -> Vec<u32> {

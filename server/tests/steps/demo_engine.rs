@@ -1,9 +1,10 @@
 //! An engine on the demo, requests of several kinds, and their answers.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use kernels::{Backend, Precision, Sampling};
-use model::{Checkpoint, Model, ModelConfig, Tokenizer, WorkspaceLimits};
+use model::{Checkpoint, EncoderCost, Model, ModelConfig, Tokenizer, WorkspaceLimits};
 use server::engine::{
     Encoding, Engine, EngineLimits, EngineSettings, Executor, Generation, MaskLimits, StepExecutor, StepSizes,
 };
@@ -71,6 +72,8 @@ pub struct DemoEngine {
 #[derive(Clone, Copy)]
 pub struct Room {
     pub pages: usize,
+    /// Source tokens of a page.
+    pub source_page_tokens: usize,
     /// Most sequences that run at once.
     pub rows: usize,
     pub masks: MaskLimits,
@@ -86,20 +89,20 @@ impl DemoEngine {
 
     /// An engine that gives constraints this much time.
     pub fn with_masks(executor: Box<dyn Executor>, masks: MaskLimits) -> Self {
-        let room = Room { pages: PAGES, rows: 8, masks };
+        let room = Room { pages: PAGES, source_page_tokens: 16, rows: 8, masks };
         Self::of(Checkpoint::embedded().unwrap().config(), executor, room)
     }
 
     /// An engine on a model with this configuration.
     pub fn of(config: &ModelConfig, executor: Box<dyn Executor>, room: Room) -> Self {
         let steps = SchedulerLimits {
-            pool: PoolSize { pages: room.pages, source_page_tokens: 16 },
+            pool: PoolSize { pages: room.pages, source_page_tokens: room.source_page_tokens },
             running_rows: room.rows,
             call_rows: room.rows,
             step_rows: STEP_ROWS.max(room.rows),
             step_encoder_tokens: 64,
             draft_rows: 16,
-            encoder_layers: config.encoder.layers,
+            encoder: EncoderCost::of(&config.encoder),
         };
         let limits = EngineLimits {
             queued_rows: 64,
@@ -125,6 +128,15 @@ impl DemoEngine {
     /// Sequences that were preempted so far.
     pub fn preemptions(&self) -> u64 {
         self.metrics.preemptions.get()
+    }
+
+    /// Pages that no request holds, once the engine has let go of requests that ended or were dropped.
+    pub fn pages_when_idle(&self) -> usize {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.metrics.pages_held.get() > 0 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        (self.metrics.pages_free.get() + self.metrics.pages_cached.get()) as usize
     }
 
     /// Rows that waited for their masks so far.
@@ -196,7 +208,8 @@ fn result(mut encoding: Encoding) -> Vec<f32> {
     }
 }
 
-fn read(mut generation: Generation, choices: u32) -> Answer {
+/// Tokens of each choice.
+pub fn read(mut generation: Generation, choices: u32) -> Answer {
     let mut tokens = vec![Vec::new(); choices as usize];
     while let Some(event) = generation.blocking_next() {
         match event {

@@ -62,7 +62,7 @@ fn the_best_of_a_thousand_targets_are_found_without_scoring_all_of_them() {
     let executor = || ModelExecutor::new(load(Cpu::new(Isa::detect(), 1), Precision::F32), PAGES, LIMITS).unwrap();
     let engine = DemoEngine::start(executor());
     // Its steps have no row left for tokens without a choice.
-    let room = Room { pages: PAGES, rows: STEP_ROWS, masks: MaskLimits::default() };
+    let room = Room { pages: PAGES, source_page_tokens: 16, rows: STEP_ROWS, masks: MaskLimits::default() };
     let one_by_one = DemoEngine::of(checkpoint.config(), Box::new(executor()), room);
     let labels = labels();
     let constraint = Targets::compile(&labels, &vocabulary).unwrap();

@@ -20,6 +20,7 @@ mod neighbours;
 mod not_finite;
 mod processor;
 mod schemas;
+mod second_generation;
 
 /// Opens the GPU, or says that there is none. Panics without a GPU where one was promised.
 #[cfg(feature = "cuda")]

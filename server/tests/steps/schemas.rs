@@ -106,7 +106,7 @@ fn every_answer_has_its_form_however_it_is_decoded_and_preempted() {
     let all: Vec<GenerationRequest> = neighbours.into_iter().chain(asked.iter().map(|(_, one)| one.clone())).collect();
     let mut expected = None;
     for executor in executors {
-        let room = Room { pages: FEW_PAGES, rows: 8, masks: MaskLimits::default() };
+        let room = Room { pages: FEW_PAGES, source_page_tokens: 16, rows: 8, masks: MaskLimits::default() };
         let engine = DemoEngine::of(checkpoint.config(), executor, room);
         let answers = engine.together(&all);
         let mut whole = 0;

@@ -7,6 +7,8 @@ use std::ops::AddAssign;
 use simulation::request::RequestId;
 use simulation::scheduler::{BoundaryTokens, Event, Found as Results, Plan, PoolSize, Scheduler, SchedulerLimits};
 
+use model::EncoderCost;
+
 use super::clients::{Client, Clients};
 use super::device::{Device, END, Found, START, VOCABULARY};
 use super::dice::Dice;
@@ -80,7 +82,7 @@ impl World {
             step_rows: running_rows + dice.between(0, 20),
             step_encoder_tokens: dice.between(16, 100),
             draft_rows: if dice.once_in(3) { 0 } else { dice.between(2, 24) },
-            encoder_layers: dice.between(1, 5),
+            encoder: EncoderCost::undivided(dice.between(1, 5)),
         };
         // A request has about 25 rows; steps are half full where the pool is small.
         let row = (COSTS[0] / running_rows as u64 + COSTS[1]) as f64;
@@ -301,7 +303,7 @@ impl World {
 }
 
 fn cost(plan: &Plan) -> u64 {
-    let encoded = plan.encode().map_or(0, |step| step.layers.len() * step.tokens.len());
+    let encoded = plan.encode().map_or(0, |step| step.parts.len() * step.tokens.len());
     COSTS[0] + COSTS[1] * plan.targets.len() as u64 + COSTS[2] * encoded as u64
 }
 

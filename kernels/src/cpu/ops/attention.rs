@@ -1,6 +1,6 @@
 //! Attention and pages.
 
-use crate::attention::{FullAttention, PagedAttention, Segment};
+use crate::attention::{FullAttention, PagedAttention, STRIP_KEYS, Segment};
 use crate::backend::{AttentionOps, KvColumns};
 use crate::cpu::activations::{Activations, Gain};
 use crate::cpu::attend_full::Full;
@@ -31,10 +31,11 @@ impl AttentionOps for Cpu {
         attention: FullAttention<'_>,
         out: &mut Activations,
     ) {
-        let FullAttention { shape, window, precision } = attention;
+        let FullAttention { shape, window, precision, queries } = attention;
         let dots = precision == Precision::Bf16 && self.isa.level() == Level::Avx512Bf16;
         let operands = if dots { Operands::Bf16 } else { Operands::F32 };
-        let full = Full { isa: self.isa, pool: &self.pool, operands, shape, window, segments, qkv: &qkv.data };
+        let (isa, pool, qkv, strip_keys) = (self.isa, &self.pool, &qkv.data, STRIP_KEYS);
+        let full = Full { isa, pool, operands, shape, window, segments, queries, qkv, strip_keys };
         full.run(&mut locked(&self.packed_kv), &mut out.data);
     }
 

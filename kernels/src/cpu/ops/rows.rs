@@ -1,5 +1,7 @@
 //! Ops on rows: threads share the rows, and each row is computed by the functions of `rows`.
 
+use std::ops::Range;
+
 use crate::backend::{DrawnRows, HeadNorms, Lookup, Norm, RotaryHeads, RowOps, Sandwich, SeamRows};
 use crate::cpu::activations::{Activations, Gain, LEAST_NUMBERS, RopeTable};
 use crate::cpu::matrix::Matrix;
@@ -39,13 +41,15 @@ impl RowOps for Cpu {
         });
     }
 
-    fn sandwich(&self, y: &Activations, norms: Sandwich<'_, Gain>, rows: usize, out: SeamRows<'_, Activations>) {
+    fn sandwich(&self, y: &Activations, norms: Sandwich<'_, Gain>, rows: Range<usize>, out: SeamRows<'_, Activations>) {
         let SeamRows { residual, x } = out;
         let seam = rows::Seam { post: &norms.post.0, pre: &norms.pre.0, eps: norms.eps };
         let least = LEAST_NUMBERS.div_ceil(residual.width);
-        let buffers = RowPairsMut { first: &mut residual.data[..], second: &mut x.data[..], width: residual.width };
-        self.pool.split_row_pairs(buffers, rows, least, |rows, residual, x| {
-            rows::sandwich(self.isa, residual, y.rows(rows), seam, x);
+        let (first, width) = (rows.start, residual.width);
+        let buffers =
+            RowPairsMut { first: &mut residual.data[first * width..], second: &mut x.data[first * width..], width };
+        self.pool.split_row_pairs(buffers, rows.len(), least, |rows, residual, x| {
+            rows::sandwich(self.isa, residual, y.rows(first + rows.start..first + rows.end), seam, x);
         });
     }
 

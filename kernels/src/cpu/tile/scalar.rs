@@ -16,6 +16,11 @@ macro_rules! lanes {
             [0.0; LANES]
         }
         #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self::Sum {
+            // SAFETY: eight readable numbers by the contract of `run`.
+            unsafe { from.cast::<Self::Sum>().read_unaligned() }
+        }
+        #[inline(always)]
         unsafe fn store(sum: Self::Sum, to: *mut f32) {
             // SAFETY: eight writable numbers by the contract of `run`.
             unsafe { to.cast::<Self::Sum>().write_unaligned(sum) }

@@ -34,13 +34,18 @@ pub unsafe fn avx2_widened(tile: &Tile) {
 }
 
 macro_rules! lanes {
-    ($vector:ty, $lanes:literal, $zero:ident, $store:ident) => {
+    ($vector:ty, $lanes:literal, $zero:ident, $load_sum:ident, $store:ident) => {
         type Sum = $vector;
         const LANES: usize = $lanes;
         #[inline(always)]
         unsafe fn zero() -> $vector {
             // SAFETY: the caller has the instructions of this set.
             unsafe { $zero() }
+        }
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> $vector {
+            // SAFETY: a whole vector is readable by the contract of `run`.
+            unsafe { $load_sum(from) }
         }
         #[inline(always)]
         unsafe fn store(sum: $vector, to: *mut f32) {
@@ -54,7 +59,7 @@ macro_rules! plain_step {
     ($name:ident, $vector:ty, $lanes:literal, $zero:ident, $load:ident, $store:ident, $set:ident, $fma:ident) => {
         struct $name;
         impl Step for $name {
-            lanes!($vector, $lanes, $zero, $store);
+            lanes!($vector, $lanes, $zero, $load, $store);
             type Weight = $vector;
             type Operand = $vector;
             const X_WORDS: usize = 1;
@@ -84,7 +89,7 @@ macro_rules! widened_step {
      $load_bits:ident, $shift:ident, $and:ident, $mask:ident, $cast:ident) => {
         struct $name;
         impl Step for $name {
-            lanes!($vector, $lanes, $zero, $store);
+            lanes!($vector, $lanes, $zero, $load, $store);
             type Weight = [$vector; 2];
             type Operand = [$vector; 2];
             const X_WORDS: usize = 2;
@@ -142,7 +147,7 @@ widened_step!(
 
 struct Bf16x512;
 impl Step for Bf16x512 {
-    lanes!(__m512, 16, _mm512_setzero_ps, _mm512_storeu_ps);
+    lanes!(__m512, 16, _mm512_setzero_ps, _mm512_loadu_ps, _mm512_storeu_ps);
     type Weight = __m512bh;
     type Operand = __m512bh;
     const X_WORDS: usize = 1;

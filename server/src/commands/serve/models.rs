@@ -44,5 +44,7 @@ fn message_of(config: &Config, loaded: &LoadedModel, limits: &EngineLimits) -> M
         pages: limits.steps.pool.pages,
         source_page_tokens: limits.steps.pool.source_page_tokens,
         page_pool_bytes: limits.steps.pool.pages * loaded.page_bytes(),
+        source_tokens: limits.source_tokens,
+        target_tokens: limits.target_tokens,
     }
 }

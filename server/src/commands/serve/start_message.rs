@@ -48,6 +48,10 @@ pub struct ModelMessage {
     pub source_page_tokens: usize,
     /// Bytes of the pool.
     pub page_pool_bytes: usize,
+    /// Tokens of the longest source.
+    pub source_tokens: usize,
+    /// Tokens of the longest target; 0 without a decoder.
+    pub target_tokens: usize,
 }
 
 /// The kind of request that the model takes.
@@ -111,6 +115,8 @@ impl ModelMessage {
             page_tokens = PAGE_TOKENS,
             source_page_tokens = self.source_page_tokens,
             page_pool_bytes = self.page_pool_bytes,
+            max_source_tokens = self.source_tokens,
+            max_target_tokens = self.target_tokens,
             "{message}"
         );
     }

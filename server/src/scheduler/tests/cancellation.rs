@@ -101,11 +101,11 @@ fn the_same_source_asked_again_after_its_drop_is_encoded_anew() {
     world.step();
     let dropped = world.submit(asks(&source(2, 31), 3));
     world.step();
-    assert_eq!(world.plan.encode().unwrap().layers, 0..1);
+    assert_eq!(world.plan.encode().unwrap().parts, 0..1);
     world.cancel(dropped, None);
     let again = world.submit(asks(&source(2, 31), 3));
     world.step();
-    assert_eq!(world.plan.encode().unwrap().layers, 0..1);
+    assert_eq!(world.plan.encode().unwrap().parts, 0..1);
     world.run();
     world.check_answers();
     assert_eq!(world.clients[&again].started, Some(0));

@@ -1,5 +1,7 @@
 //! Encoder batches, shared sources and their cache.
 
+use model::{EncoderCost, LayerParts};
+
 use super::world::{LIMITS, World, asks, caller, source, with_pages};
 use crate::request::{Caller, GenerationRequest, Salt};
 use crate::scheduler::SchedulerLimits;
@@ -30,7 +32,7 @@ fn a_source_longer_than_the_budget_runs_alone_and_pauses_between_layers() {
     let mut steps = Vec::new();
     for _ in 0..6 {
         world.step();
-        steps.push((lengths(&world), world.plan.encode().unwrap().layers.clone()));
+        steps.push((lengths(&world), world.plan.encode().unwrap().parts.clone()));
     }
     // 64 tokens * 4 layers are two layers of 100 tokens, or one of 200.
     let expected = [(100, 0..2), (100, 2..4), (200, 0..1), (200, 1..2), (200, 2..3), (200, 3..4)];
@@ -46,7 +48,7 @@ fn a_batch_within_the_budget_runs_all_layers_in_one_step() {
     world.step();
     let step = world.plan.encode().unwrap();
     assert!(step.is_first() && step.is_last);
-    assert_eq!(step.layers, 0..4);
+    assert_eq!(step.parts, 0..4);
 }
 
 #[test]
@@ -61,7 +63,7 @@ fn a_long_source_pauses_between_layers_while_a_stream_gets_a_token_in_every_step
         let tokens = world.answer(stream).tokens.len();
         world.step();
         assert_eq!(world.answer(stream).tokens.len(), tokens + 1);
-        layers.extend(world.plan.encode().map(|step| step.layers.clone()));
+        layers.extend(world.plan.encode().map(|step| step.parts.clone()));
     }
     // 64 tokens * 4 layers / 100 tokens = 2 layers a step.
     assert_eq!(layers, [0..2, 2..4]);
@@ -79,8 +81,31 @@ fn however_long_a_source_is_one_layer_runs_in_every_step() {
     world.submit(asks(&source(2, 300), 2));
     for layer in 0..4 {
         world.step();
-        assert_eq!(world.plan.encode().unwrap().layers, layer..layer + 1);
+        assert_eq!(world.plan.encode().unwrap().parts, layer..layer + 1);
     }
+    world.run();
+    world.check_answers();
+}
+
+#[test]
+fn a_layer_that_takes_longer_than_a_step_is_divided_while_a_stream_gets_a_token_in_every_step() {
+    let encoder = EncoderCost { layers: 4, wide_layers: 1, narrow_keys: 8, keys_as_products: 20 };
+    let mut world = World::new(SchedulerLimits { step_encoder_tokens: 5, encoder, ..LIMITS });
+    let stream = world.submit(asks(&source(1, 5), 40));
+    world.step();
+    world.step();
+    world.submit(asks(&source(2, 60), 2));
+    let mut parts = Vec::new();
+    while world.clients.values().any(|client| client.started.is_none()) || world.plan.encode().is_some() {
+        let tokens = world.answer(stream).tokens.len();
+        world.step();
+        assert_eq!(world.answer(stream).tokens.len(), tokens + 1);
+        parts.extend(world.plan.encode().map(|step| (step.parts.clone(), step.of_layer, step.all_parts)));
+    }
+    // Of 5 tokens * 4 layers in a step, 60 tokens take 60 * (1 + 8/20) in a narrow layer and 60 * (1 + 60/20) in a wide
+    // one.
+    let of_layer = LayerParts { narrow: 5, wide: 12 };
+    assert_eq!(parts, (0..3 * 5 + 12).map(|part| (part..part + 1, of_layer, 27)).collect::<Vec<_>>());
     world.run();
     world.check_answers();
 }

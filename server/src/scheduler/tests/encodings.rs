@@ -94,7 +94,7 @@ fn a_longer_request_pauses_between_layers_beside_running_rows_until_a_source_wai
     world.step();
     let long = world.encode(&source(2, 60), Readout::Mean);
     world.step();
-    assert_eq!((lengths(&world), world.plan.encode().unwrap().layers.clone()), (vec![60], 0..1));
+    assert_eq!((lengths(&world), world.plan.encode().unwrap().parts.clone()), (vec![60], 0..1));
     let generation = world.submit(asks(&source(3, 20), 2));
     world.step();
     assert!(world.readers[&long].result.is_some(), "the source that waits is not held up");
@@ -110,13 +110,13 @@ fn a_short_request_finishes_while_a_long_one_is_in_the_encoder() {
     let mut world = World::new(LIMITS);
     let long = world.encode(&source(1, 256), Readout::Mean);
     world.step();
-    assert_eq!(world.plan.encode().unwrap().layers, 0..1);
+    assert_eq!(world.plan.encode().unwrap().parts, 0..1);
     let short = world.encode(&source(2, 32), Readout::Mean);
     world.step();
     assert!(world.readers[&short].result.is_some() && world.readers[&long].result.is_none());
     assert_eq!(world.plan.encode().unwrap().lane, Lane::Short);
     world.step();
-    assert_eq!(world.plan.encode().unwrap().layers, 1..2, "the long one goes on where it was");
+    assert_eq!(world.plan.encode().unwrap().parts, 1..2, "the long one goes on where it was");
     world.run();
     world.check_answers();
 }
@@ -188,7 +188,7 @@ fn a_long_request_that_is_cancelled_between_its_layers_leaves_the_encoder_to_oth
             world.cancel(gone, None);
         }
         world.step();
-        assert_eq!((lengths(&world), world.plan.encode().unwrap().layers.clone()), (vec![200], 0..1));
+        assert_eq!((lengths(&world), world.plan.encode().unwrap().parts.clone()), (vec![200], 0..1));
         world.run();
         world.check_answers();
         assert!(world.readers[&next].result.is_some());

@@ -4,6 +4,7 @@
 //! stale page shows at the first row that reads it. Logits are a pure function of that digest.
 
 use kernels::{Candidate, Draw, DrawRule, NO_PLACE, PAGE_TOKENS, PageCopy, PageSpan, TokenScore};
+use model::{EncoderCost, LayerParts};
 
 use super::alone::encoded_alone;
 use crate::request::EncodeRequest;
@@ -44,7 +45,8 @@ impl RowDigest {
 #[derive(Debug, Clone)]
 struct Batch {
     sources: Vec<Vec<u32>>,
-    layers_done: usize,
+    of_layer: LayerParts,
+    parts_done: usize,
 }
 
 /// The model. A clone is what it was before a step.
@@ -52,7 +54,7 @@ struct Batch {
 pub struct FakeModel {
     pages: Vec<Vec<Cell>>,
     source_page_tokens: usize,
-    encoder_layers: usize,
+    encoder: EncoderCost,
     /// The batch in each lane.
     batches: [Option<Batch>; Lane::ALL.len()],
     steps: u64,
@@ -117,11 +119,11 @@ fn best(digest: u64, count: u32, rule: DrawRule<'_>) -> Vec<Candidate> {
 }
 
 impl FakeModel {
-    pub fn new(pool: PoolSize, encoder_layers: usize) -> Self {
+    pub fn new(pool: PoolSize, encoder: EncoderCost) -> Self {
         let PoolSize { pages, source_page_tokens } = pool;
         // Cells of a page that both kinds use are the same memory, as in a real pool.
         let page = vec![Cell::Empty; source_page_tokens.max(PAGE_TOKENS)];
-        Self { pages: vec![page; pages], source_page_tokens, encoder_layers, batches: [None, None], steps: 0 }
+        Self { pages: vec![page; pages], source_page_tokens, encoder, batches: [None, None], steps: 0 }
     }
 
     /// Runs a plan, encode work and rows in either order. `before` holds the tokens that the previous plan drew, for a
@@ -143,14 +145,16 @@ impl FakeModel {
         let sources = sources_of(step);
         let lane = step.lane.index();
         let mut batch = if step.is_first() {
-            Batch { sources: sources.clone(), layers_done: 0 }
+            Batch { sources: sources.clone(), of_layer: step.of_layer, parts_done: 0 }
         } else {
             self.batches[lane].take().expect("a batch that goes on was begun")
         };
         assert_eq!(batch.sources, sources, "the rows of a batch do not change");
-        assert_eq!(batch.layers_done, step.layers.start, "no layer is left out or run twice");
-        batch.layers_done = step.layers.end;
-        assert_eq!(step.is_last, step.layers.end == self.encoder_layers);
+        assert_eq!(batch.parts_done, step.parts.start, "no part is left out or run twice");
+        batch.parts_done = step.parts.end;
+        assert_eq!(batch.of_layer, step.of_layer, "layers are divided in one way");
+        assert_eq!(step.all_parts, self.encoder.all_parts(step.of_layer));
+        assert_eq!(step.is_last, step.parts.end == step.all_parts);
         if !step.is_last {
             assert!(step.cross_spans.is_empty() && step.readouts.is_empty(), "nothing is read before the last layer");
             self.batches[lane] = Some(batch);

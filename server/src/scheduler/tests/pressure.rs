@@ -1,5 +1,7 @@
 //! Page pressure: preemption, and sources that waiting sequences give up.
 
+use model::EncoderCost;
+
 use super::world::{LIMITS, World, asks, source, with_pages};
 use crate::request::{GenerationRequest, PromptScores, RequestId};
 use crate::scheduler::{PoolSize, SchedulerLimits};
@@ -96,7 +98,8 @@ fn the_oldest_takes_the_sources_of_those_that_wait_when_nothing_else_is_left() {
 
 #[test]
 fn a_source_given_up_between_its_layers_is_not_written() {
-    let mut world = World::new(SchedulerLimits { step_encoder_tokens: 1, encoder_layers: 40, ..with_pages(6) });
+    let mut world =
+        World::new(SchedulerLimits { step_encoder_tokens: 1, encoder: EncoderCost::undivided(40), ..with_pages(6) });
     world.submit(asks(&source(1, 16), 80));
     step_until(&mut world, |world| world.scheduler.counts().held == 3);
     world.submit(asks(&source(2, 32), 20));

@@ -1,5 +1,7 @@
 //! Priorities: idle requests have what interactive ones leave, and lose nothing but time.
 
+use model::EncoderCost;
+
 use super::world::{LIMITS, World, asks, caller, source, with_pages};
 use crate::request::{
     BeamSearch, Caller, EarlyStopping, EncodeRequest, GenerationRequest, Priority, Readout, RequestId,
@@ -156,7 +158,7 @@ fn rows_that_an_idle_request_gives_up_run_in_the_same_step() {
         step_rows: 2,
         step_encoder_tokens: 17,
         draft_rows: 0,
-        encoder_layers: 1,
+        encoder: EncoderCost::undivided(1),
     };
     let mut world = World::new(limits);
     let asked = GenerationRequest { decoder_prompt: vec![0; 3], ..asks(&[3; 33], 1) };

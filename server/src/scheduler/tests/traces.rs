@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kernels::Sampling;
+use model::EncoderCost;
 use proptest::prelude::*;
 
 use super::automaton::Automaton;
@@ -51,6 +52,19 @@ struct Cancellation {
 }
 
 prop_compose! {
+    /// Encoders, of which some divide their layers for long sources.
+    fn encoders()(
+        wide_layers in 0usize..4,
+        narrow_layers in 0usize..4,
+        narrow_keys in 1usize..30,
+        keys_as_products in prop_oneof![Just(0usize), 10usize..60],
+    ) -> EncoderCost {
+        let layers = (wide_layers + narrow_layers).max(1);
+        EncoderCost { layers, wide_layers: wide_layers.min(layers), narrow_keys, keys_as_products }
+    }
+}
+
+prop_compose! {
     fn limits()(
         pages in 6usize..24,
         source_page_tokens in prop_oneof![Just(16usize), Just(32), Just(8)],
@@ -58,7 +72,7 @@ prop_compose! {
         more_step_rows in 0usize..20,
         step_encoder_tokens in 1usize..80,
         draft_rows in prop_oneof![1 => Just(0usize), 2 => 1usize..30],
-        encoder_layers in 1usize..6,
+        encoder in encoders(),
     ) -> SchedulerLimits {
         SchedulerLimits {
             pool: PoolSize { pages, source_page_tokens },
@@ -67,7 +81,7 @@ prop_compose! {
             step_rows: running_rows + more_step_rows,
             step_encoder_tokens,
             draft_rows,
-            encoder_layers,
+            encoder,
         }
     }
 }

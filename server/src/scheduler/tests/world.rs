@@ -2,12 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use model::EncoderCost;
+
 use super::alone::Answer;
 use super::clients::{Client, Reader};
 use super::fake_model::{END, FakeModel, START, StepResult, VOCABULARY};
 use super::threads::Threads;
 use crate::request::{CallId, Caller, EncodeRequest, FinishReason, GenerationRequest, Priority, Readout, RequestId};
 use crate::scheduler::{BoundaryTokens, Event, Found, Lane, Plan, PoolSize, Scheduler, SchedulerLimits};
+
+/// The longest source of tests whose encoder divides its layers.
+const LONGEST_SOURCE: usize = 70;
 
 /// Roomy limits that tests narrow.
 pub const LIMITS: SchedulerLimits = SchedulerLimits {
@@ -17,7 +22,7 @@ pub const LIMITS: SchedulerLimits = SchedulerLimits {
     step_rows: 16,
     step_encoder_tokens: 64,
     draft_rows: 0,
-    encoder_layers: 4,
+    encoder: EncoderCost::undivided(4),
 };
 
 /// A request of one greedy choice that ends by length alone.
@@ -85,7 +90,7 @@ impl World {
             readers: BTreeMap::new(),
             started: Vec::new(),
             steps: 0,
-            model: FakeModel::new(limits.pool, limits.encoder_layers),
+            model: FakeModel::new(limits.pool, limits.encoder),
             events: Vec::new(),
             step_bound: 0,
             idle_steps: 0,
@@ -112,10 +117,10 @@ impl World {
         let id = self.next_id();
         self.scheduler.submit(id, caller, asked.clone()).unwrap();
         let choices = asked.choices as usize;
-        // The oldest sequence moves on in every step: by a target position, or by a layer of a source before it in the
+        // The oldest sequence moves on in every step: by a target position, or by a part of a source before it in the
         // encoder's queue, which never holds more sources than sequences run. Lanes take turns.
         let positions = asked.decoder_prompt.len() + asked.max_tokens as usize;
-        let encoding = choices * 2 * (self.limits.running_rows + 2) * self.limits.encoder_layers;
+        let encoding = choices * 2 * (self.limits.running_rows + 2) * self.most_parts();
         let steps = choices * positions + encoding + 2;
         // Every idle sequence may have to begin again for an interactive one.
         self.step_bound += steps + if caller.priority == Priority::Interactive { self.idle_steps } else { 0 };
@@ -150,7 +155,7 @@ impl World {
     pub fn encode_as(&mut self, caller: &Caller, asked: EncodeRequest) -> RequestId {
         let id = self.next_id();
         self.scheduler.submit_encoding(id, caller, asked.clone());
-        self.step_bound += 4 * self.limits.encoder_layers + 2 + std::mem::take(&mut self.steps_of_readers);
+        self.step_bound += 4 * self.most_parts() + 2 + std::mem::take(&mut self.steps_of_readers);
         self.readers.insert(id, Reader { asked, started: false, result: None, cancelled: false });
         id
     }
@@ -254,6 +259,12 @@ impl World {
         }
     }
 
+    /// Most parts of the encoder's work on a source that tests ask for.
+    fn most_parts(&self) -> usize {
+        let SchedulerLimits { encoder, step_encoder_tokens, .. } = self.limits;
+        encoder.all_parts(encoder.parts_of_layer(LONGEST_SOURCE, step_encoder_tokens))
+    }
+
     fn check_limits(&self, plan: &Plan) {
         assert!(plan.targets.len() <= self.limits.step_rows);
         assert!(self.scheduler.running_rows() <= self.limits.running_rows);
@@ -262,8 +273,8 @@ impl World {
         let tokens = encode.tokens.len();
         assert!(tokens <= budget || encode.segments.len() == 1, "a batch of several keeps to the budget");
         assert_eq!(encode.lane == Lane::Long, tokens > budget, "a source that is longer has its lane");
-        let cost = encode.layers.len() * tokens;
-        assert!(cost <= budget * self.limits.encoder_layers || encode.layers.len() == 1);
+        let cost = encode.parts.len() * tokens;
+        assert!(cost <= budget * self.limits.encoder.layers || encode.parts.len() == 1);
     }
 
     pub fn check_books(&self) {
