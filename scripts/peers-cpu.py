@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What CTranslate2 and transformers do with a T5Gemma 2 on a processor, beside `server bench`.
 
-    peers-cpu.py WORK_DIR [--shape 2-270m] [--engines ct2-int8,hf-bfloat16] [--source 256] [--target 64] [--batch 1,8,32]
+    peers-cpu.py WORK_DIR [--shape 2-270m] [--engines ct2-int8,hf-bfloat16] [--source 256] [--target 64] [--batch 1,8]
     peers-cpu.py WORK_DIR --long 1024,4096,16384,32768 [--engines hf-bfloat16]
 
 WORK_DIR/SHAPE gets a random checkpoint of the shape in the published layout, which `server bench --model` measures as
@@ -153,8 +153,8 @@ def measure_long(name, run, tokens):
     run([source(0, 16)], 1)
     before = resident_mib()
     taken = seconds(run, [source(0, tokens)], 1)
-    print(json.dumps(dict(engine=name, source=tokens, first_token_s=round(taken, 2), largest_resident_mib=resident_mib(),
-                          before_mib=before)), flush=True)
+    print(json.dumps(dict(engine=name, source=tokens, first_token_s=round(taken, 2),
+                          largest_resident_mib=resident_mib(), before_mib=before)), flush=True)
 
 
 def main():

@@ -1,8 +1,8 @@
 //! How the encoder's work on a batch is divided into parts, so that a step can do a few of them.
 //!
 //! A part is a whole layer, or some rows of a layer where a source is so long that a layer takes more time than a step
-//! may. Every row depends on keys and values of all rows alone, so parts give the bits that whole layers give. Planned by
-//! whoever drives a model, run by its layers.
+//! may. Every row depends on keys and values of all rows alone, so parts give the bits that whole layers give. Planned
+//! by whoever drives a model, run by its layers.
 
 use std::ops::Range;
 
@@ -47,14 +47,14 @@ impl From<Range<usize>> for EncoderParts {
     }
 }
 
-/// What rows cost an encoder: from this follows how its work is divided.
+/// Cost of rows in an encoder: from this follows how its work is divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EncoderCost {
     /// Number of layers.
     pub layers: usize,
-    /// Those in which a query may see most of the longest source.
+    /// Number of layers in which a query may see most of the longest source.
     pub wide_layers: usize,
-    /// Most keys that a query sees in the others.
+    /// Most keys that a query sees in other layers.
     pub narrow_keys: usize,
     /// Keys of a query whose attention takes as many operations as the products of a layer for its row; 0 where layers
     /// are never to be divided.

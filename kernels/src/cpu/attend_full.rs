@@ -270,6 +270,13 @@ impl Full<'_> {
         }
     }
 
+    /// Writes the output of a head of a row of the share, from number `start` on.
+    fn write_head(&self, out: &SharedMut<'_, f32>, start: usize, values: &[f32]) {
+        debug_assert!(start.is_multiple_of(self.shape.head_dim) && values.len() == self.shape.head_dim, "a whole head");
+        // SAFETY: this thread alone owns this head of this row.
+        unsafe { out.slice(start..start + values.len()) }.copy_from_slice(values);
+    }
+
     /// `scores[row][key] = query . key` for the panels in `seen`.
     fn score(&self, queries: OperandRows<'_>, keys: &[u32], seen: &Range<usize>, scores: &mut [f32]) {
         let units = self.units(self.shape.head_dim);

@@ -31,7 +31,7 @@ thread_local! {
 struct Scratch {
     /// `[query head][position]` of one page: scores, then weights.
     scores: Vec<f32>,
-    /// Of each query head.
+    /// One for each query head.
     softmax: Vec<Softmax>,
     query: Query,
 }

@@ -54,7 +54,8 @@ pub struct Tile {
 ///
 /// # Safety
 /// `x` must be readable for `rows` rows of `units` words (`2 * units` for [`Operands::Widened`]), `panel` for
-/// `units * PANEL` words, `out` writable (and readable, where it `adds`) for `rows` rows of `PANEL`; `Operands::Bf16` needs [`Level::Avx512Bf16`].
+/// `units * PANEL` words, `out` writable (and readable, where it `adds`) for `rows` rows of `PANEL`;
+/// `Operands::Bf16` needs [`Level::Avx512Bf16`].
 pub unsafe fn run(isa: Isa, operands: Operands, tile: &Tile) {
     debug_assert!((1..=TILE_ROWS).contains(&tile.rows));
     // SAFETY: pointers by the caller's promise; features by the `Isa` value.

@@ -85,8 +85,8 @@ const fn keys_at_once(widest: usize) -> usize {
 }
 
 /// Three numbers for each block of queries: its segment's first row, the segment's length, and the position of its
-/// first query there; only blocks that hold wanted queries. Blocks of the longest segments take longest and come first, so that none of them is left to the
-/// end.
+/// first query there; only blocks that hold wanted queries. Blocks of the longest segments take longest and come first,
+/// so that none of them is left to the end.
 fn tiles(segments: &[Segment], queries: QueryRows) -> Vec<u32> {
     let starts = |segment: &Segment| {
         let wanted = queries.of(segment);

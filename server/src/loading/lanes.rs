@@ -17,7 +17,7 @@ pub(super) fn lane_rows(limits: &EngineLimits) -> LaneRows {
     })
 }
 
-/// What rows cost an encoder, for dividing its work. A GPU goes through a layer fast enough for streams to wait.
+/// Cost of rows in an encoder, for dividing its work. A GPU goes through a layer fast enough for streams to wait.
 pub(super) fn encoder_cost(encoder: &StackConfig, in_main_memory: bool) -> EncoderCost {
     if in_main_memory { EncoderCost::of(encoder) } else { EncoderCost::undivided(encoder.layers) }
 }

@@ -236,8 +236,8 @@ impl EncoderLane {
         }
     }
 
-    /// Counts the planned parts as run. After the last, the sources of the batch are ready, and its encoder requests are
-    /// appended to `finished`. Before that, those that are no longer `wanted` are dropped.
+    /// Counts the planned parts as run. After the last, the sources of the batch are ready, and its encoder requests
+    /// are appended to `finished`. Before that, those that are no longer `wanted` are dropped.
     pub fn commit(
         &mut self,
         sources: &mut SourceCache,

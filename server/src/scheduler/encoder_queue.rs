@@ -2,8 +2,9 @@
 //! when the other has no interactive work.
 //!
 //! Called by `memory`. The encoder is bidirectional, so a source cannot be split by tokens; a long one pauses between
-//! layers instead, or within layers where these take too long, and keeps its activations in a lane of its own. Short sources pass it there. A batch of several
-//! sources keeps to the budget of one step. Encoder requests have a part of it while target rows run.
+//! layers instead, or within layers where these take too long, and keeps its activations in a lane of its own. Short
+//! sources pass it there. A batch of several sources keeps to the budget of one step. Encoder requests have a part of it
+//! while target rows run.
 
 use std::collections::HashMap;
 
@@ -34,7 +35,7 @@ pub struct EncoderQueue {
     finished: Vec<RequestId>,
     /// Sources of sequences that became ready since they were last taken.
     ready: Vec<SourceSlot>,
-    /// What rows cost the encoder.
+    /// Cost of rows, by which long sources are divided.
     cost: EncoderCost,
     /// Tokens that go through all layers in one step.
     step_tokens: usize,
@@ -118,8 +119,8 @@ impl EncoderQueue {
         self.lanes.iter().any(EncoderLane::gives_results)
     }
 
-    /// Plans as many layers, or one part of a layer, of one batch as a step with so many target rows may run, and announces the encoder requests
-    /// that enter the encoder. Lanes with work of the same priority take turns.
+    /// Plans as many layers, or one part of a layer, of one batch as a step with so many target rows may run, and
+    /// announces the encoder requests that enter the encoder. Lanes with work of the same priority take turns.
     pub fn plan(&mut self, sources: &SourceCache, rows: usize, work: &mut EncodeWork, announced: &mut Vec<Event>) {
         let Some(lane) = self.next_lane() else { return };
         let share = if rows == 0 { 1 } else { SHARE_BESIDE_ROWS };

@@ -83,9 +83,9 @@ impl Lane {
 }
 
 /// Parts of the encoder's work to run for a batch of sources. A batch in [`Lane::Short`] runs all layers in one step. A
-/// long source may take several steps, and even several for a layer: its rows stay the same from the first step to the last, and the executor keeps its
-/// activations in between, though batches in the other lane may run. A batch that nobody needs any more is abandoned
-/// without notice; the next one in its lane begins with part 0.
+/// long source may take several steps, and even several for a layer: its rows stay the same from the first step to the
+/// last, and the executor keeps its activations in between, though batches in the other lane may run. A batch that
+/// nobody needs any more is abandoned without notice; the next one in its lane begins with part 0.
 #[derive(Debug, Default)]
 pub struct EncodeWork {
     /// The batch's lane.

@@ -28,7 +28,7 @@ pub(super) struct Scratch {
     /// `[query head][row][head_dim]`, and in the form of operands.
     queries: Vec<f32>,
     query_words: Vec<u32>,
-    /// Of one tile and block: `[row][position]`, scores and then weights, and in the form of operands.
+    /// Scores of one tile and block, then weights: `[row][position]`, and in the form of operands.
     scores: Vec<f32>,
     weight_words: Vec<u32>,
     /// `[query head][row]`.
@@ -105,10 +105,12 @@ impl Full<'_> {
         for (query, (softmax, sums)) in scratch.softmax.iter().zip(scratch.sums.chunks_exact_mut(columns)).enumerate() {
             let (head, row) = (query / group.rows.len(), group.rows.start + query % group.rows.len());
             let column = (group.kv_head * heads + head) * dim;
-            let start = (group.segment.start as usize + row) * self.shape.query_width() + column;
             softmax.finish(&mut sums[..dim]);
-            // SAFETY: this thread alone owns these heads of this row.
-            unsafe { out.slice(start..start + dim) }.copy_from_slice(&sums[..dim]);
+            self.write_head(
+                out,
+                (group.segment.start as usize + row) * self.shape.query_width() + column,
+                &sums[..dim],
+            );
         }
     }
 
