@@ -106,13 +106,13 @@ fn one_is_trained_from_random_weights_and_writes_what_it_has_learned() {
         format!(
             "out = 'run'\nthreads = 1\n[model]\nconfig = '{0}/config.json'\ntokenizer = '{0}'\n\
              [objective]\nkind = 'seq2seq'\n[data]\ntrain = ['train.jsonl']\nvalid = ['valid.jsonl']\n\
-             batch_tokens = 400\n[[stage]]\nsteps = 120\nlearning_rate = 1e-2\nwarmup_steps = 5\n\
+             batch_tokens = 400\n[[stage]]\nsteps = 400\nlearning_rate = 5e-3\nwarmup_steps = 20\n\
              [validation]\nevery_steps = 0\nsamples = 2\nsample_tokens = 8\n",
             fixture.display()
         )
     });
     let (said, _) = finished(&settings);
-    assert!(said.contains("run/final: trained for 120 steps"), "{said}");
+    assert!(said.contains("run/final: trained for 400 steps"), "{said}");
     let model = place.path("run/final");
     let rows = place.text("train.jsonl");
     for row in rows.lines().take(3) {
