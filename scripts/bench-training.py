@@ -2,12 +2,15 @@
 """Training speed and memory of `server train` and of torch.
 
     bench-training.py SERVER WORK_DIR [--rows uniform|real] [--rounds 3]
+    bench-training.py SERVER WORK_DIR --shape 2-270m --source 256 --batch-tokens 1280 --steps 8 --warm-up 2
 
 Both sides train the same checkpoint (model/demo by default) in float32 on the same rows of token ids, batches of
 `--batch-tokens` tokens of source and target, AdamW, gradient norm clipped at 1, two threads. `uniform` rows all have
-192 + 64 tokens, so that batches are the same by construction and torch pads nothing; `real` rows have the lengths of
-data prepared by examples/debian-synopsis, and both sides group rows of similar length. The sides take turns; the first
-steps of each are left out; medians of the steps are printed with the largest resident memory of the process.
+192 + 64 tokens (`--source`, `--target`), so that batches are the same by construction and torch pads nothing; `real`
+rows have the lengths of data prepared by examples/debian-synopsis, and both sides group rows of similar length. The
+sides take turns; the first steps of each are left out; medians of the steps are printed with the largest resident
+memory of the process. `--shape 2-270m` takes random weights of a T5Gemma 2 270M-270M instead of a checkpoint; its tower
+for images is as good as none, and no side trains it.
 
 Run with a python that has torch and transformers; SERVER is the built binary.
 """
@@ -21,7 +24,6 @@ import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-WARM_UP_STEPS = 5
 
 
 def arguments():
@@ -29,6 +31,10 @@ def arguments():
     parser.add_argument("server")
     parser.add_argument("work")
     parser.add_argument("--model", default=f"{HERE}/../model/demo")
+    parser.add_argument("--shape", choices=("2-270m",))
+    parser.add_argument("--source", type=int, default=192)
+    parser.add_argument("--target", type=int, default=64)
+    parser.add_argument("--warm-up", type=int, default=5, help="steps at the beginning that do not count")
     parser.add_argument("--rows", choices=("uniform", "real"), default="uniform")
     parser.add_argument("--data", help="a prepared synopsis.train.jsonl, for real rows")
     parser.add_argument("--batch-tokens", type=int, default=8192)
@@ -57,9 +63,68 @@ def write_rows(asked):
     return path
 
 
+def shape_config(asked):
+    """A file with the configuration of a T5Gemma 2 270M-270M, whose tower for images is tiny."""
+    stack = {
+        "hidden_size": 640,
+        "intermediate_size": 2048,
+        "num_hidden_layers": 18,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 1,
+        "head_dim": 256,
+        "query_pre_attn_scalar": 256,
+        "hidden_activation": "gelu_pytorch_tanh",
+        "rms_norm_eps": 1e-6,
+        "sliding_window": 512,
+        "layer_types": (["sliding_attention"] * 5 + ["full_attention"]) * 3,
+        "max_position_embeddings": 32768,
+        "rope_parameters": {
+            "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+            "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000000.0},
+        },
+        "attn_logit_softcapping": None,
+        "final_logit_softcapping": None,
+        "vocab_size": 262144,
+        "bos_token_id": 2,
+        "eos_token_id": 1,
+        "pad_token_id": 0,
+    }
+    tower = {
+        "model_type": "siglip_vision_model",
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": 32,
+        "patch_size": 8,
+    }
+    encoder = {
+        "model_type": "t5gemma2_encoder",
+        "text_config": {"model_type": "t5gemma2_text", **stack},
+        "vision_config": tower,
+        "mm_tokens_per_image": 4,
+        "eoi_token_index": 256000,
+    }
+    config = {
+        "model_type": "t5gemma2",
+        "is_encoder_decoder": True,
+        "tie_word_embeddings": True,
+        "encoder": encoder,
+        "decoder": {"model_type": "t5gemma2_decoder", **stack},
+        "bos_token_id": 2,
+        "eos_token_id": 1,
+        "pad_token_id": 0,
+        "eoi_token_index": 256000,
+    }
+    path = os.path.abspath(f"{asked.work}/{asked.shape}.json")
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(config, file)
+    return path
+
+
 def lengths(asked):
     if asked.rows == "uniform":
-        return [(192, 64)] * 64
+        return [(asked.source, asked.target)] * 64
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(f"{asked.model}/tokenizer.json")
@@ -73,9 +138,10 @@ def lengths(asked):
 def ours(asked, rows):
     out = f"{asked.work}/run-{time.monotonic_ns()}"
     settings = f"{out}.toml"
+    model = f'config = "{shape_config(asked)}"' if asked.shape else f'init = "{os.path.abspath(asked.model)}"'
     with open(settings, "w", encoding="utf-8") as file:
         file.write(
-            f'out = "{out}"\nthreads = {asked.threads}\n[model]\ninit = "{os.path.abspath(asked.model)}"\n'
+            f'out = "{out}"\nthreads = {asked.threads}\n[model]\n{model}\n'
             f'[objective]\nkind = "seq2seq"\n[data]\ntrain = ["{os.path.abspath(rows)}"]\n'
             f"batch_tokens = {asked.batch_tokens}\n[[stage]]\nsteps = {asked.steps}\nlearning_rate = 1e-4\n"
             "[checkpoints]\nevery_steps = 0\n"
@@ -88,7 +154,7 @@ def ours(asked, rows):
         sys.exit(complaint.decode())
     with open(f"{out}/metrics.jsonl", encoding="utf-8") as file:
         steps = [record for record in map(json.loads, file) if record["kind"] == "step"]
-    rates = [record["tokens_per_s"] for record in steps[WARM_UP_STEPS:]]
+    rates = [record["tokens_per_s"] for record in steps[asked.warm_up :]]
     return statistics.median(rates), usage.ru_maxrss / 1024
 
 
@@ -117,14 +183,23 @@ def batches(asked, rows):
     return grouped
 
 
-def torch_side(asked):
+def torch_model(asked):
     import torch
-    from transformers import T5GemmaForConditionalGeneration
+    from transformers import AutoConfig, T5Gemma2ForConditionalGeneration, T5GemmaForConditionalGeneration
 
-    torch.set_num_threads(asked.threads)
-    model = T5GemmaForConditionalGeneration.from_pretrained(
+    if asked.shape:
+        config = AutoConfig.from_pretrained(shape_config(asked), attn_implementation="eager")
+        return T5Gemma2ForConditionalGeneration(config)
+    return T5GemmaForConditionalGeneration.from_pretrained(
         asked.model, dtype=torch.float32, attn_implementation="eager"
     )
+
+
+def torch_side(asked):
+    import torch
+
+    torch.set_num_threads(asked.threads)
+    model = torch_model(asked)
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.01)
     with open(f"{asked.work}/{asked.rows}.jsonl", encoding="utf-8") as file:
@@ -147,7 +222,7 @@ def torch_side(asked):
         loss.item()
         tokens = sum(len(row["input_ids"]) + len(row["target_ids"]) for row in batch)
         rates.append(tokens / (time.perf_counter() - start))
-    print(json.dumps({"tokens_per_s": statistics.median(rates[WARM_UP_STEPS:])}))
+    print(json.dumps({"tokens_per_s": statistics.median(rates[asked.warm_up :])}))
 
 
 def main():
@@ -165,7 +240,7 @@ def main():
             print(f"round {number + 1} {name}: {rate:.0f} tokens/s, {memory:.0f} MiB", flush=True)
     for name, own in figures.items():
         rate, memory = (statistics.median(column) for column in zip(*own))
-        print(f"{asked.rows} {name}: {rate:.0f} tokens/s, {memory:.0f} MiB (medians of {asked.rounds} rounds)")
+        print(f"{asked.shape or asked.rows} {name}: {rate:.0f} tokens/s, {memory:.0f} MiB (medians of {asked.rounds} rounds)")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ mod table;
 mod tensor_data;
 mod tensor_file;
 mod tensors;
+mod vision_tower;
 pub(crate) mod writer;
 
 pub use chat_files::{ChatFiles, TemplateText};
@@ -39,3 +40,4 @@ pub use source::{TensorSource, WeightSource};
 pub use table::TensorTable;
 pub(crate) use tensor_data::Numbers;
 pub use tensor_data::TensorData;
+pub(crate) use vision_tower::VisionTower;

@@ -7,10 +7,11 @@ use crate::config::Generation;
 
 /// Part of the names of an image tower's tensors.
 pub(crate) const VISION_TOWER: &str = "vision_tower.";
+/// Part of the names of the tensors between an image tower and the encoder.
+pub(super) const PROJECTOR: &str = "multi_modal_projector.";
 /// Parts of the names of tensors that are known and not read: those for images, those that other programs compute from
 /// the configuration, and the second of the vectors that a T5Gemma 2 has once.
-const KNOWN_PARTS: [&str; 5] =
-    [VISION_TOWER, "multi_modal_projector.", "rotary_emb.", ".position_ids", "embed_tokens.eoi_embedding"];
+const KNOWN_PARTS: [&str; 5] = [VISION_TOWER, PROJECTOR, "rotary_emb.", ".position_ids", "embed_tokens.eoi_embedding"];
 
 /// Part of a layer that names cross-attention and, with more around it, its norms.
 const CROSS_ATTENTION: &str = "cross_attn";
@@ -89,6 +90,11 @@ impl StackNames {
     pub const DECODER: Self = Self { prefix: "model.decoder", self_attention_norms: NormNames::T5GEMMA };
     /// The only stack of a decoder-only Gemma 2 or 3.
     pub const DECODER_ONLY: Self = Self { prefix: "model", self_attention_norms: NormNames::GEMMA2 };
+
+    /// Beginning of all its names, without the dot.
+    pub(super) const fn prefix(self) -> &'static str {
+        self.prefix
+    }
 
     /// The embedding table.
     pub fn embedding(self) -> String {

@@ -176,7 +176,8 @@ pub(super) fn float_type(dtype: Dtype) -> Option<DType> {
     }
 }
 
-fn numbers(bytes: &[u8], dtype: DType) -> Vec<f32> {
+/// The numbers in these bytes.
+pub(super) fn numbers(bytes: &[u8], dtype: DType) -> Vec<f32> {
     let cols = bytes.len() / dtype.bytes();
     let mut numbers = vec![0.0; cols];
     WeightPart::Stored { rows: 1, cols, dtype, bytes }.read_row(0, &mut numbers);

@@ -5,6 +5,8 @@
 use std::path::PathBuf;
 
 use super::{Outcome, Run};
+use crate::checkpoint::VisionTower;
+use crate::config::{Generation, Stacks};
 use crate::training::average::Average;
 use crate::training::error::Result;
 use crate::training::observer::Observer;
@@ -26,7 +28,7 @@ impl Run<'_> {
             self.save(observer)?;
         }
         self.tell_of_sentinels(observer);
-        let model = self.publish()?;
+        let model = self.publish(observer)?;
         observer.saved(&model);
         Ok(Outcome::Finished { model, steps, stopped_early: self.has_stalled() && steps < self.plan.steps() })
     }
@@ -41,15 +43,34 @@ impl Run<'_> {
     }
 
     /// Writes the model: the mean of several checkpoints, or a single one.
-    fn publish(&self) -> Result<PathBuf> {
+    fn publish(&self, observer: &mut dyn Observer) -> Result<PathBuf> {
         let path = self.settings.out.join(FINAL);
         let sources = self.sources()?;
         sources.iter().try_for_each(|checkpoint| verify(checkpoint))?;
         let mean = Average::open(&sources)?;
-        let shapes = self.shapes();
+        let tower = self.tower(observer)?;
+        let mut shapes = self.shapes();
+        shapes.extend(tower.iter().flat_map(VisionTower::shapes));
         let model = self.published(&shapes, self.settings.model.save_as);
-        whole_folder::write(&path, |folder| model.write(folder, &mut |name| mean.mean(name)))?;
+        let mut numbers = |name: &str| match tower.as_ref().and_then(|tower| tower.numbers(name)) {
+            Some(numbers) => Ok(numbers?),
+            None => mean.mean(name),
+        };
+        whole_folder::write(&path, |folder| model.write(folder, &mut numbers))?;
         Ok(path)
+    }
+
+    /// The tower for images of the checkpoint that the run began with.
+    fn tower(&self, observer: &mut dyn Observer) -> Result<Option<VisionTower>> {
+        let architecture = self.network.architecture();
+        let may_have_one =
+            architecture.stacks == Stacks::EncoderDecoder && architecture.generation == Generation::Gemma3;
+        let Some(init) = self.settings.model.init.as_ref().filter(|_| may_have_one) else { return Ok(None) };
+        if !init.exists() {
+            observer.note("model.init is not there any more: a tower for images that it had is not in the final model");
+            return Ok(None);
+        }
+        Ok(Some(VisionTower::open(init)?))
     }
 
     fn sources(&self) -> Result<Vec<PathBuf>> {

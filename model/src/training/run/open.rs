@@ -37,8 +37,6 @@ const LOCK: &str = ".lock";
 const CACHE: &str = "cache";
 const TOKENIZER: &str = "tokenizer.json";
 const GENERATION_CONFIG: &str = "generation_config.json";
-/// Told once of a checkpoint with a tower for images: a run's own checkpoints have none.
-const WITHOUT_TOWER: &str = "the model's tower for images is not trained, and the saved model has none";
 
 impl<'a> Run<'a> {
     pub(super) fn open(settings: &'a Settings, observer: &mut dyn Observer) -> Result<Self> {
@@ -59,7 +57,7 @@ impl<'a> Run<'a> {
         };
         let companions = companions(settings, begun.as_deref())?;
         let network = network(settings, begun.as_deref(), &options)?;
-        network.lacks_tower().then(|| observer.note(WITHOUT_TOWER));
+        tell_of_tower(settings, &network, observer);
         let read = |json: &[u8]| Tokenizer::for_vocabulary(json, network.vocab());
         let tokenizer = companions.get(TOKENIZER).map(read).transpose()?;
         let plan = match plan {
@@ -205,6 +203,16 @@ fn complete<'a>(settings: &'a Settings, begun: Option<&Path>) -> Result<Cow<'a, 
     };
     let objective = settings.objective.clone().for_generation(architecture.generation);
     Ok(Cow::Owned(Settings { objective, ..settings.clone() }))
+}
+
+/// Tells of a tower for images. The run's own checkpoints have none, so it is told once.
+fn tell_of_tower(settings: &Settings, network: &Network, observer: &mut dyn Observer) {
+    let end = match settings.objective {
+        _ if !network.lacks_tower() => return,
+        Objective::Classify { .. } => "a classifier has none",
+        _ => "the final model has it as it is",
+    };
+    observer.note(&format!("the model's tower for images is not trained: {end}"));
 }
 
 fn read_config(path: &Path) -> Result<Vec<u8>> {

@@ -57,7 +57,7 @@ pub enum DenoiserMix {
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Distillation {
-    /// Folder of the teacher: decoder-only Gemma 2 or T5Gemma with the same vocabulary.
+    /// Folder of the teacher: a model with the same vocabulary that is no classifier.
     pub teacher: PathBuf,
     /// Temperature of both distributions.
     #[serde(default = "defaults::one")]

@@ -49,23 +49,40 @@ fn hold_served(init: &str) {
 }
 
 #[test]
-fn a_t5gemma2_is_saved_as_published_without_its_tower_and_trains_on() {
+fn a_t5gemma2_is_saved_as_published_with_its_tower_and_trains_on() {
     let init = fixture::path(SECOND[0]);
-    let trial = Trial::with(&[("model.init", json!(init)), ("checkpoints.average_last", json!(2))]);
-    let watcher = trial.finish();
-    assert_eq!(watcher.notes.iter().filter(|note| note.contains("tower for images")).count(), 1, "{:?}", watcher.notes);
+    let of_tower = |name: &str| name.contains("vision_tower") || name.contains("multi_modal_projector");
+    let trial = Trial::with(&[
+        ("model.init", json!(init)),
+        ("model.save_as", json!("f32")),
+        ("checkpoints.average_last", json!(2)),
+    ]);
+    let told = |watcher: &Watcher<'_>| watcher.notes.iter().filter(|note| note.contains("tower for images")).count();
+    assert_eq!(told(&trial.finish()), 1);
     let saved = tensors(&trial.out().join("final/model.safetensors"));
-    let mut published = tensors(&init.join("model.safetensors"));
-    published.retain(|name, _| !name.contains("vision_tower") && !name.contains("multi_modal_projector"));
+    let published = tensors(&init.join("model.safetensors"));
     assert_eq!(saved.keys().collect::<Vec<_>>(), published.keys().collect::<Vec<_>>());
     assert_eq!(saved.keys().filter(|name| name.contains("embed_tokens.weight")).count(), 1);
+    assert!(published.keys().any(|name| of_tower(name)));
+    for (name, bytes) in &published {
+        let is_unchanged = of_tower(name) || name.ends_with("eoi_embedding");
+        assert!(is_unchanged || saved[name] != *bytes, "{name} is trained");
+        assert!(!of_tower(name) || saved[name] == *bytes, "{name} is kept");
+    }
+    let checkpoint = tensors(&trial.checkpoint(6).join("model.safetensors"));
+    assert!(!checkpoint.keys().any(|name| of_tower(name)));
     assert_eq!(config(&trial)["tie_word_embeddings"], json!(true));
     assert_eq!(config(&trial)["architectures"], json!(["T5Gemma2ForConditionalGeneration"]));
 
-    let next = Trial::with(&[("model.init", json!(trial.out().join("final")))]);
-    let watcher = next.finish();
-    assert!(watcher.notes.is_empty(), "{:?}", watcher.notes);
-    assert!(next.finish().notes.is_empty());
+    let mut next = Trial::with(&[("model.init", json!(trial.out().join("final")))]);
+    next.stop_in(3);
+    next.set("model.init", json!(next.path("gone")));
+    let error = next.error();
+    assert!(error.contains("model.init"), "another checkpoint is another run: {error}");
+    next.set("model.init", json!(trial.out().join("final")));
+    fs::rename(trial.out().join("final"), trial.out().join("moved")).unwrap();
+    assert!(next.finish().notes.iter().any(|note| note.contains("not there any more")));
+    assert!(!tensors(&next.out().join("final/model.safetensors")).keys().any(|name| of_tower(name)));
 }
 
 #[test]
