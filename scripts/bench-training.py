@@ -240,7 +240,8 @@ def main():
             print(f"round {number + 1} {name}: {rate:.0f} tokens/s, {memory:.0f} MiB", flush=True)
     for name, own in figures.items():
         rate, memory = (statistics.median(column) for column in zip(*own))
-        print(f"{asked.shape or asked.rows} {name}: {rate:.0f} tokens/s, {memory:.0f} MiB (medians of {asked.rounds} rounds)")
+        what = asked.shape or asked.rows
+        print(f"{what} {name}: {rate:.0f} tokens/s, {memory:.0f} MiB (medians of {asked.rounds} rounds)")
 
 
 if __name__ == "__main__":
