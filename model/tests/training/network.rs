@@ -20,6 +20,8 @@ const LOGITS: f32 = 1e-3;
 const STATES: f32 = 1e-4;
 const LOSS: f64 = 1e-4;
 const GRADIENTS: f64 = 1e-3;
+/// Decoder-only checkpoints of both generations.
+const DECODERS: [&str; 2] = ["gemma2-source", "gemma3-source"];
 
 /// A case whose forced target the decoder reads whole; the label after its last token is of no interest.
 fn forced(case: &Case) -> Batch {
@@ -209,18 +211,24 @@ fn parameters_that_are_not_trained_have_no_gradient_and_change_none() {
 
 #[test]
 fn a_decoder_only_network_follows_transformers_and_has_its_loss_on_the_target_alone() {
-    let network = open("gemma2-source");
+    for folder in DECODERS {
+        hold_decoder_only(folder);
+    }
+}
+
+fn hold_decoder_only(folder: &str) {
+    let network = open(folder);
     assert_eq!(network.architecture().to_string(), "decoder-only model");
-    let ids = trained::source_ids("gemma2-source");
-    let expected = read("gemma2-source", "expected", "logits");
+    let ids = trained::source_ids(folder);
+    let expected = read(folder, "expected", "logits");
     let pair = |cut: usize| Batch {
         examples: vec![Example::Pair { source: ids[..cut].to_vec(), target: [&ids[cut..], &[1]].concat() }],
     };
     let all = numbers(&network.logits(&pair(1)).unwrap());
-    assert!(largest_difference(&all, &expected) <= LOGITS);
+    assert!(largest_difference(&all, &expected) <= LOGITS, "{folder}");
     let vocab = network.vocab();
     let rest = numbers(&network.logits(&pair(20)).unwrap());
-    assert!(largest_difference(&rest, &expected[19 * vocab..]) <= LOGITS);
+    assert!(largest_difference(&rest, &expected[19 * vocab..]) <= LOGITS, "{folder}");
     assert!(network.parameters().contains_key("model.layers.3.post_feedforward_layernorm.weight"));
 }
 
@@ -235,6 +243,36 @@ fn greedy_texts_are_the_references_however_many_are_written_together() {
             let expected = &case.greedy_ids[..end.unwrap_or(case.greedy_ids.len())];
             assert_eq!(written, expected, "{folder}: {:?}", case.text);
         }
+    }
+}
+
+#[test]
+fn gradients_of_a_gemma_3_are_those_of_finite_differences_with_and_without_recomputation() {
+    let ids = trained::source_ids("gemma3-source");
+    let batch = Batch { examples: vec![Example::Pair { source: ids[..4].to_vec(), target: ids[4..].to_vec() }] };
+    let of = |activation_checkpointing| {
+        let options = NetworkOptions { activation_checkpointing, ..NetworkOptions::default() };
+        let network = Network::open(&fixture::path("gemma3-source"), &options).unwrap();
+        network.gradients(&batch, &LossOptions::default(), 1.0).unwrap().1
+    };
+    let gradients = of(false);
+    assert_equal_gradients(&gradients, &of(true));
+    let network = open("gemma3-source");
+    assert_eq!(gradients.len(), network.parameters().len());
+    for part in ["layers.0.self_attn.q_norm", "layers.1.self_attn.k_norm", "layers.0.self_attn.k_proj", "embed_tokens"]
+    {
+        let name = format!("model.{part}.weight");
+        let (weight, gradient) = (&network.parameters()[&name], &gradients[&name]);
+        let (own, length) = (weight.copy().unwrap(), norm(numbers(gradient)));
+        // Along the gradient, the loss rises by its length.
+        let step = 2e-2 / length;
+        let moved = |by: f64| {
+            weight.set(&(&own + (gradient * (by / length)).unwrap()).unwrap()).unwrap();
+            network.evaluate(&batch).unwrap().loss
+        };
+        let slope = (moved(step) - moved(-step)) / (2.0 * step);
+        weight.set(&own).unwrap();
+        assert!((slope - length).abs() <= 0.05 * length, "{name}: {slope} for {length}");
     }
 }
 

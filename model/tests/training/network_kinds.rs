@@ -49,7 +49,7 @@ fn same_parameters(one: &Network, other: &Network) -> bool {
 
 #[test]
 fn a_classifier_reads_the_last_tokens_state_of_the_stack_it_keeps() {
-    for folder in ["t5gemma-balanced", "t5gemma-unbalanced", SECOND[0], "gemma2-source"] {
+    for folder in ["t5gemma-balanced", "t5gemma-unbalanced", SECOND[0], "gemma2-source", "gemma3-source"] {
         let source = open(folder);
         let sources: [&[u32]; 3] = [&[2, 400, 31, 77], &[2, 9], &[2, 100, 101, 102, 103, 104, 105, 106, 107, 108, 109]];
         let states: Vec<Vec<f32>> = sources
@@ -88,6 +88,7 @@ fn a_classifier_is_saved_as_transformers_class_and_opens_again() {
         (FOLDERS[1], Stacks::Encoder, "T5GemmaForSequenceClassification", "score.out_proj.weight"),
         (SECOND[0], Stacks::Encoder, "T5Gemma2ForSequenceClassification", "score.out_proj.weight"),
         ("gemma2-source", Stacks::Decoder, "Gemma2ForSequenceClassification", "score.weight"),
+        ("gemma3-source", Stacks::Decoder, "Gemma3TextForSequenceClassification", "score.weight"),
     ] {
         let network = open(folder).with_classification_head(&labels(), 4).unwrap();
         let architecture = network.architecture();

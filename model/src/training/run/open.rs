@@ -58,8 +58,7 @@ impl<'a> Run<'a> {
         let companions = companions(settings, begun.as_deref())?;
         let network = network(settings, begun.as_deref(), &options)?;
         tell_of_tower(settings, &network, observer);
-        let read = |json: &[u8]| Tokenizer::for_vocabulary(json, network.vocab());
-        let tokenizer = companions.get(TOKENIZER).map(read).transpose()?;
+        let tokenizer = tokenizer(&companions, &network)?;
         let plan = match plan {
             Some(plan) => plan,
             None => first_plan(settings, &network, observer),
@@ -308,6 +307,12 @@ fn companions(settings: &Settings, begun: Option<&Path>) -> Result<Companions> {
             Ok(found.with_other(GENERATION_CONFIG, init))
         }
     }
+}
+
+/// The tokenizer that goes with the model, if there is one.
+fn tokenizer(companions: &Companions, network: &Network) -> Result<Option<Tokenizer>> {
+    let read = |json: &[u8]| Tokenizer::for_vocabulary(json, network.vocab());
+    Ok(companions.get(TOKENIZER).map(read).transpose()?)
 }
 
 /// Refuses a model that cannot be trained with these settings.

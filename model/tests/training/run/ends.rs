@@ -220,7 +220,7 @@ fn validation_shows_figures_and_texts() {
 
 #[test]
 fn a_classifier_is_saved_with_its_labels_and_goes_on_with_them() {
-    for init in ["t5gemma-balanced", SECOND[0], "gemma2-source"] {
+    for init in ["t5gemma-balanced", SECOND[0], "gemma2-source", "gemma3-source"] {
         let trial = |changes: &[(&str, Value)]| {
             let mut trial = Trial::with(&[
                 ("objective", json!({ "kind": "classify" })),
@@ -246,12 +246,17 @@ fn a_classifier_is_saved_with_its_labels_and_goes_on_with_them() {
 
 #[test]
 fn a_decoder_only_model_is_trained_from_random_weights() {
+    hold_decoder_only("gemma2-source", "Gemma2ForCausalLM");
+    hold_decoder_only("gemma3-source", "Gemma3ForCausalLM");
+}
+
+fn hold_decoder_only(shape: &str, class: &str) {
     let trial = Trial::with(&[
         (
             "model",
             json!({
-                "config": fixture::path("gemma2-source/config.json"),
-                "tokenizer": fixture::path("gemma2-source"),
+                "config": fixture::path(shape).join("config.json"),
+                "tokenizer": fixture::path(shape),
             }),
         ),
         ("objective", json!({ "kind": "causal" })),
@@ -261,7 +266,7 @@ fn a_decoder_only_model_is_trained_from_random_weights() {
     ]);
     let losses = trial.finish().losses();
     assert!((losses[0] - (512f64).ln()).abs() < 1.0 && losses[19] < losses[0] - 1.0, "{losses:?}");
-    assert_eq!(config(&trial)["architectures"], json!(["Gemma2ForCausalLM"]));
+    assert_eq!(config(&trial)["architectures"], json!([class]));
     assert!(model::DecoderCheckpoint::open(&trial.out().join("final")).is_ok());
 }
 
