@@ -3,8 +3,8 @@
 //!
 //! Called by `memory`. The encoder is bidirectional, so a source cannot be split by tokens; a long one pauses between
 //! layers instead, or within layers where these take too long, and keeps its activations in a lane of its own. Short
-//! sources pass it there. A batch of several sources keeps to the budget of one step. Encoder requests have a part of it
-//! while target rows run.
+//! sources pass it there. A batch of several sources keeps to the budget of one step. Encoder requests have a part of
+//! it while target rows run.
 
 use std::collections::HashMap;
 
