@@ -5,6 +5,7 @@ use std::fs;
 use axum::body::Body;
 use axum::http::Request;
 use futures_util::future::join_all;
+use safetensors::{SafeTensors, serialize};
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
@@ -88,6 +89,26 @@ fn the_log_says_once_that_a_tower_for_images_is_not_loaded() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(said.matches("a tower for images, which is not loaded").count(), 1, "{said}");
+}
+
+#[test]
+fn the_log_names_once_the_tensors_that_are_not_read() {
+    let bytes = fs::read(fixture(SCALED).join("model.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let norm = tensors.tensor("model.decoder.norm.weight").unwrap();
+    let extra: Vec<String> = (0..7).map(|layer| format!("model.decoder.layers.{layer}.extra.weight")).collect();
+    let all = tensors.tensors().into_iter().chain(extra.iter().map(|name| (name.clone(), norm.clone())));
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["config.json", "generation_config.json", "tokenizer.json"] {
+        fs::copy(fixture(SCALED).join(name), folder.path().join(name)).unwrap();
+    }
+    fs::write(folder.path().join("model.safetensors"), serialize(all, None).unwrap()).unwrap();
+    let output = run(&["generate", "--model", text(folder.path()), "--max-tokens", "1", "a"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    let expected = format!("7 tensors are not read, because the configuration does not call for them: {}", extra[0]);
+    assert_eq!(said.matches(&expected).count(), 1, "{said}");
+    assert!(said.contains(&format!("{} and 2 more", extra[4])), "{said}");
 }
 
 #[test]
