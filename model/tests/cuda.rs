@@ -8,7 +8,7 @@ mod fixture;
 mod runner;
 
 use drift::{Distance, Drift, assert_within, demo_texts, distance, drift, fixture_texts, forced};
-use fixture::{DemoRow, FOLDERS};
+use fixture::{DemoRow, FOLDERS, SECOND};
 use kernels::cpu::{Cpu, Isa};
 use kernels::cuda::{Cuda, Device};
 use kernels::reference::{Reference, Rounding};
@@ -18,6 +18,9 @@ use model::{Arithmetic, Checkpoint};
 /// Tolerance for the fixtures' logits, which reach 30 (root mean square 8.6). Every layer rounds a dozen times, and one
 /// rounding that falls the other way moves all later ones. Measured: 0.26 and 0.028.
 const FIXTURE: Distance = Distance { largest: 0.4, root_mean_square: 0.04 };
+/// Tolerance for those of the second generation, where one softmax over both sides and norms of heads carry roundings
+/// further. Measured: 0.65 and 0.064.
+const SECOND_FIXTURE: Distance = Distance { largest: 1.0, root_mean_square: 0.09 };
 /// Number of the demo's synopses that are compared: the processor takes a second for each.
 const DEMO_ROWS: usize = 12;
 /// Mean divergence from float32 for each of their tokens, in nats. Measured: 1.3e-5.
@@ -50,14 +53,16 @@ fn gpu() -> Option<Cuda<kernels::cuda::Driver>> {
 }
 
 fn the_fixtures_follow_the_reference_that_rounds_at_the_same_places<D: Device>(open: fn() -> Option<Cuda<D>>) {
-    for folder in FOLDERS {
+    for (folder, most) in
+        [(FOLDERS[0], FIXTURE), (FOLDERS[1], FIXTURE), (SECOND[0], SECOND_FIXTURE), (SECOND[1], SECOND_FIXTURE)]
+    {
         let Some(backend) = open() else { return };
         let checkpoint = Checkpoint::open(&fixture::path(folder)).unwrap();
         let texts = fixture_texts(folder);
         let expected = forced(Reference { rounding: Rounding::Rows }, &checkpoint, Precision::Bf16, &texts);
         let distance = distance(&forced(backend, &checkpoint, Precision::Bf16, &texts), &expected);
         println!("{folder}: {distance:?}");
-        assert_within(distance, FIXTURE, folder);
+        assert_within(distance, most, folder);
     }
 }
 
