@@ -43,12 +43,21 @@ impl Lookup<'_> {
     /// # Panics
     /// When an id has no row or `d_out` is not a row per id.
     pub fn backward(&self, d_out: &[f32], rows: usize) -> Vec<f32> {
+        let mut d_table = vec![0.0; rows * self.width];
+        self.add_backward(d_out, &mut d_table);
+        d_table
+    }
+
+    /// Adds to the gradient of a table, from the gradient of the embedded tokens.
+    ///
+    /// # Panics
+    /// When an id has no row or `d_out` is not a row per id.
+    pub fn add_backward(&self, d_out: &[f32], d_table: &mut [f32]) {
         let width = self.width;
         assert_eq!(d_out.len(), self.ids.len() * width, "every token has a gradient");
-        assert!(self.ids.iter().all(|&id| (id as usize) < rows), "every id has a row");
+        assert!(self.ids.iter().all(|&id| (id as usize + 1) * width <= d_table.len()), "every id has a row");
         let mut order: Vec<(usize, usize)> = self.ids.iter().map(|&id| id as usize).zip(0..).collect();
         order.sort_unstable();
-        let mut d_table = vec![0.0; rows * width];
         d_table.par_chunks_mut(TASK_ROWS * width).enumerate().for_each(|(task, d_rows)| {
             let first = task * TASK_ROWS;
             let start = order.partition_point(|&(id, _)| id < first);
@@ -58,7 +67,6 @@ impl Lookup<'_> {
                 d_row.iter_mut().zip(incoming).for_each(|(sum, value)| *sum += value * self.scale);
             }
         });
-        d_table
     }
 }
 
@@ -76,7 +84,11 @@ mod tests {
             ids.iter().flat_map(|&id| table[id as usize * width..][..width].iter().map(|x| 1.5 * x)).collect()
         };
         hold_values(&lookup.forward(&table), &textbook(&wide(&table)));
-        hold_gradient(&lookup.backward(&d_out, rows), &table, |table| inner(&textbook(table), &d_out));
+        let gradient = lookup.backward(&d_out, rows);
+        hold_gradient(&gradient, &table, |table| inner(&textbook(table), &d_out));
+        let mut sum = vec![0.5; gradient.len()];
+        lookup.add_backward(&d_out, &mut sum);
+        assert!(sum.iter().zip(&gradient).all(|(sum, own)| (sum - 0.5 - own).abs() < 1e-6));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod chunked;
 mod fused;
 mod step;
+mod table_gradient;
 mod token_loss;
 pub mod unfused;
 
@@ -15,18 +16,20 @@ use super::Result;
 
 pub use kernels::gradient::{AdamWStep, Attention, Dropout};
 pub use step::{Moments, adamw_step, sum_of_squares};
+pub use table_gradient::TableGradient;
 pub use token_loss::{CrossEntropy, Teacher, TokenLosses};
 pub use unfused::cross_entropy_of_logits;
 
-/// Rows of a table, `[tokens, width]`, times `scale`.
+/// Rows of a table, `[tokens, width]`, times `scale`. The table's gradient goes to `sum`, where there is one and the
+/// operation is fused, and to the graph otherwise.
 ///
 /// # Errors
 /// When the tensor library refuses, as for an id outside the table.
-pub fn embed(table: &Tensor, ids: &[u32], scale: f64) -> Result<Tensor> {
+pub fn embed(table: &Tensor, ids: &[u32], scale: f64, sum: Option<&TableGradient>) -> Result<Tensor> {
     if !fused::supports(&[table]) {
         return unfused::embed(table, ids, scale);
     }
-    Ok(table.contiguous()?.apply_op1(fused::Embed { ids: ids.to_vec(), scale: scale as f32 })?)
+    Ok(table.contiguous()?.apply_op1(fused::Embed { ids: ids.to_vec(), scale: scale as f32, sum: sum.cloned() })?)
 }
 
 /// `x` of `[tokens, width]` with `row` of `[width]` in the places of some tokens.
@@ -113,16 +116,22 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, how: &Attention) -> Result<
 
 /// Losses of `[rows, width]` states under an output table `[vocab, width]`: of each row
 /// `(1 - w) * -log p(label) + w * T^2 * H(teacher at T, student at T) + z * log(sum(exp(logits)))^2`.
-/// The logits of few rows exist at a time; the result is differentiated once.
+/// The logits of few rows exist at a time; the result is differentiated once. The table's gradient goes where that of
+/// [`embed`] goes.
 ///
 /// # Errors
 /// When the tensor library refuses.
-pub fn cross_entropy(states: &Tensor, table: &Tensor, how: &CrossEntropy) -> Result<TokenLosses> {
+pub fn cross_entropy(
+    states: &Tensor,
+    table: &Tensor,
+    how: &CrossEntropy,
+    sum: Option<&TableGradient>,
+) -> Result<TokenLosses> {
     let taught = how.teacher.as_ref().is_none_or(|teacher| fused::supports(&[&teacher.states, &teacher.table]));
     if !taught || !fused::supports(&[states, table]) {
         return chunked::cross_entropy(states, table, how);
     }
-    Ok(fused::cross_entropy(&states.contiguous()?, &table.contiguous()?, how)?)
+    Ok(fused::cross_entropy(&states.contiguous()?, &table.contiguous()?, how, sum)?)
 }
 
 #[cfg(test)]

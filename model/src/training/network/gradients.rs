@@ -12,7 +12,8 @@ use super::Network;
 use super::loss::{LossOptions, LossSums};
 use super::pass::{Pass, Source};
 use super::rows::{Ragged, Rows};
-use super::weights::Stack;
+use super::weights::{Head, Stack};
+use crate::training::ops::TableGradient;
 use crate::training::{Batch, Result};
 
 /// Gradient of each trained parameter, under its name; float32.
@@ -27,9 +28,11 @@ impl Network {
         if self.options.activation_checkpointing {
             return self.recomputed_gradients(batch, how, scale);
         }
-        let loss = self.loss(batch, how)?;
+        let pass = Pass::summing(self, how.dropout);
+        let loss = self.loss_by(&pass, batch, how)?;
         let mut sums = GradientSums { network: self, sums: Gradients::new() };
         sums.add(&mut loss.sum.affine(scale, 0.0)?.backward()?)?;
+        sums.add_table(&pass)?;
         Ok((loss.sums()?, sums.sums))
     }
 
@@ -41,7 +44,7 @@ impl Network {
         let recomputation = Recomputation {
             network: self,
             rehearsal: Pass::rehearsal(self, how.dropout),
-            pass: Pass::training(self, how.dropout),
+            pass: Pass::summing(self, how.dropout),
         };
         let encoded = recomputation.encode(&rows)?;
         let source = encoded.as_ref().map(|encoded| encoded.source());
@@ -61,6 +64,7 @@ impl Network {
         if let (Some(mut encoded), Some(incoming)) = (encoded, trace.source_gradient) {
             recomputation.retrace_encoder(&mut encoded, incoming, &mut sums)?;
         }
+        sums.add_table(&recomputation.pass)?;
         Ok((figures, sums.sums))
     }
 }
@@ -163,6 +167,13 @@ impl<'a> Recomputation<'a> {
 }
 
 impl Network {
+    /// Whether one table is the embedding of both stacks and the output.
+    pub(super) fn shares_table(&self) -> bool {
+        let main = self.main.embed.table.id();
+        let is_output = matches!(&self.head, Head::Vocabulary { table } if table.id() == main);
+        is_output && self.encoder.as_ref().is_some_and(|encoder| encoder.embed.table.id() == main)
+    }
+
     fn is_trained(&self, parameter: &Var) -> bool {
         !self.frozen.contains(&parameter.id())
     }
@@ -177,13 +188,29 @@ struct GradientSums<'a> {
 impl GradientSums<'_> {
     fn add(&mut self, store: &mut GradStore) -> Result<()> {
         for (name, parameter) in &self.network.parameters {
-            let Some(gradient) = remove(store, parameter) else { continue };
-            let sum = match self.sums.remove(name) {
-                Some(sum) => (sum + gradient)?,
-                None => gradient,
-            };
-            self.sums.insert(name.clone(), sum);
+            if let Some(gradient) = remove(store, parameter) {
+                self.add_one(name, gradient)?;
+            }
         }
+        Ok(())
+    }
+
+    /// Adds the gradient of a shared table that a pass has beside its graph.
+    fn add_table(&mut self, pass: &Pass<'_>) -> Result<()> {
+        let Some(numbers) = pass.table_gradient().and_then(TableGradient::take) else { return Ok(()) };
+        let table = &self.network.main.embed.table;
+        let gradient = Tensor::from_vec(numbers, table.shape(), table.device())?;
+        let mut names = self.network.parameters.iter();
+        let (name, _) = names.find(|(_, own)| own.id() == table.id()).expect("the table is a parameter");
+        self.add_one(name, gradient)
+    }
+
+    fn add_one(&mut self, name: &str, gradient: Tensor) -> Result<()> {
+        let sum = match self.sums.remove(name) {
+            Some(sum) => (sum + gradient)?,
+            None => gradient,
+        };
+        self.sums.insert(name.to_owned(), sum);
         Ok(())
     }
 }

@@ -65,11 +65,15 @@ impl Network {
     /// # Errors
     /// [`crate::training::Error::Example`] for a row that does not fit the network, or when the tensor library refuses.
     pub fn loss(&self, batch: &Batch, how: &LossOptions<'_>) -> Result<BatchLoss> {
+        self.loss_by(&Pass::training(self, how.dropout), batch, how)
+    }
+
+    /// The loss of a batch by a pass.
+    pub(super) fn loss_by(&self, pass: &Pass<'_>, batch: &Batch, how: &LossOptions<'_>) -> Result<BatchLoss> {
         let rows = Rows::new(self, batch)?;
         let taught = self.taught(batch, how)?;
-        let pass = Pass::training(self, how.dropout);
-        let states = self.states(&pass, &rows)?;
-        self.loss_of_states(&pass, &states, &rows.labels, taught, how.z_loss)
+        let states = self.states(pass, &rows)?;
+        self.loss_of_states(pass, &states, &rows.labels, taught, how.z_loss)
     }
 
     /// The plain loss of a batch for validation, without a graph.
@@ -137,7 +141,9 @@ impl Network {
         let tokens = labels.len();
         let how = CrossEntropy { labels: labels.to_vec(), softcap: self.main.config.final_softcap, z_loss, teacher };
         let TokenLosses { sum, cross_entropy, correct } = match &self.head {
-            Head::Vocabulary { table } => ops::cross_entropy(states, &pass.weight(table)?, &how)?,
+            Head::Vocabulary { table } => {
+                ops::cross_entropy(states, &pass.weight(table)?, &how, pass.table_gradient())?
+            }
             Head::Classes { weight, bias } => {
                 ops::cross_entropy_of_logits(&pass.classes(states, weight, bias.as_ref())?, &how)?
             }

@@ -10,7 +10,7 @@ use super::rows::Ragged;
 use super::weights::{Attention, FeedForward, Layer, Norms, SourceAttention, Stack};
 use super::{Head, Network};
 use crate::training::Result;
-use crate::training::ops;
+use crate::training::ops::{self, TableGradient};
 
 /// Context of a pass for every layer.
 pub struct Pass<'a> {
@@ -18,6 +18,8 @@ pub struct Pass<'a> {
     /// Whether gradients are wanted afterwards.
     has_graph: bool,
     dropout: Option<DropoutOptions>,
+    /// Takes the gradient of a table that both stacks and the output share.
+    table_gradient: Option<TableGradient>,
 }
 
 /// The encoder's states, for the decoder's layers.
@@ -45,17 +47,28 @@ enum Site {
 impl<'a> Pass<'a> {
     /// A pass without gradients.
     pub fn plain(network: &'a Network) -> Self {
-        Self { network, has_graph: false, dropout: None }
+        Self { network, has_graph: false, dropout: None, table_gradient: None }
     }
 
     /// A pass with a graph for gradients.
     pub fn training(network: &'a Network, dropout: Option<DropoutOptions>) -> Self {
-        Self { network, has_graph: true, dropout }
+        Self { network, has_graph: true, dropout, table_gradient: None }
+    }
+
+    /// [`Self::training`], with the gradient of a shared table beside the graph.
+    pub fn summing(network: &'a Network, dropout: Option<DropoutOptions>) -> Self {
+        let table_gradient = network.shares_table().then(TableGradient::default);
+        Self { table_gradient, ..Self::training(network, dropout) }
+    }
+
+    /// The gradient of a shared table beside the graph, for the operations that use it.
+    pub fn table_gradient(&self) -> Option<&TableGradient> {
+        self.table_gradient.as_ref()
     }
 
     /// A pass with the numbers of [`Self::training`], without a graph.
     pub fn rehearsal(network: &'a Network, dropout: Option<DropoutOptions>) -> Self {
-        Self { network, has_graph: false, dropout }
+        Self { network, has_graph: false, dropout, table_gradient: None }
     }
 
     /// The encoder's final-normed states, if there is an encoder.
@@ -77,8 +90,8 @@ impl<'a> Pass<'a> {
         let table = self.master(&stack.embed.table);
         let scale = (stack.config.hidden as f64).sqrt();
         let embedded = match self.network.options.compute {
-            DType::F32 => ops::embed(&table, ids, scale)?,
-            compute => ops::embed(&table, ids, 1.0)?.to_dtype(compute)?.affine(scale, 0.0)?,
+            DType::F32 => ops::embed(&table, ids, scale, self.table_gradient())?,
+            compute => ops::embed(&table, ids, 1.0, None)?.to_dtype(compute)?.affine(scale, 0.0)?,
         };
         let embedded = match &stack.embed.own_row {
             Some((token, row)) => ops::with_row(&embedded, &self.weight(row)?, ids.iter().map(|id| id == token))?,

@@ -12,6 +12,8 @@ use candle_core::{
 };
 use kernels::gradient::{self, Dropout, Lookup, Matrix, Product, Workers};
 
+use super::table_gradient::TableGradient;
+
 pub(super) use attention::attention;
 pub(super) use geglu::geglu;
 pub(super) use loss::cross_entropy;
@@ -63,6 +65,8 @@ fn stored(values: Vec<f32>, shape: impl Into<Shape>) -> Result<(CpuStorage, Shap
 pub(super) struct Embed {
     pub ids: Vec<u32>,
     pub scale: f32,
+    /// Takes the table's gradient.
+    pub sum: Option<TableGradient>,
 }
 
 impl CustomOp1 for Embed {
@@ -82,7 +86,13 @@ impl CustomOp1 for Embed {
     fn bwd(&self, table: &Tensor, _: &Tensor, incoming: &Tensor) -> Result<Option<Tensor>> {
         let ((rows, width), incoming) = (table.dims2()?, incoming.contiguous()?);
         let lookup = Lookup { ids: &self.ids, width, scale: self.scale };
-        Ok(Some(shaped(lookup.backward(Held::of(&incoming).numbers()?, rows), table)?))
+        let held = Held::of(&incoming);
+        let d_out = held.numbers()?;
+        if let Some(sum) = &self.sum {
+            sum.add_rows(rows * width, |d_table| lookup.add_backward(d_out, d_table));
+            return Ok(None);
+        }
+        Ok(Some(shaped(lookup.backward(d_out, rows), table)?))
     }
 }
 

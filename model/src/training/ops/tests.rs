@@ -58,7 +58,7 @@ fn row_wise_operations_equal_their_graphs() {
     let how = Dropout { rate: 0.3, key: 5 };
     hold_equal(&[&x], &|| dropout(&x, how), &|| unfused::dropout(&x, how));
     let ids = [3, 0, 16, 3, 3];
-    hold_equal(&[&weight], &|| embed(&weight, &ids, 4.5), &|| unfused::embed(&weight, &ids, 4.5));
+    hold_equal(&[&weight], &|| embed(&weight, &ids, 4.5, None), &|| unfused::embed(&weight, &ids, 4.5));
 }
 
 #[test]
@@ -140,11 +140,13 @@ fn the_loss_equals_its_graph() {
         (None, 0.0, Some(teacher(1.0))),
     ] {
         let how = CrossEntropy { labels: labels.clone(), softcap, z_loss, teacher };
-        let (fused, unfused) =
-            (cross_entropy(&states, &table, &how).unwrap(), unfused::cross_entropy(&states, &table, &how).unwrap());
+        let (fused, unfused) = (
+            cross_entropy(&states, &table, &how, None).unwrap(),
+            unfused::cross_entropy(&states, &table, &how).unwrap(),
+        );
         assert!((fused.cross_entropy - unfused.cross_entropy).abs() < 1e-5 * unfused.cross_entropy);
         assert_eq!(fused.correct, unfused.correct);
-        hold_equal(&[&states, &table], &|| Ok(cross_entropy(&states, &table, &how)?.sum), &|| {
+        hold_equal(&[&states, &table], &|| Ok(cross_entropy(&states, &table, &how, None)?.sum), &|| {
             Ok(unfused::cross_entropy(&states, &table, &how)?.sum)
         });
     }
@@ -182,25 +184,46 @@ fn heads_are_normed_one_by_one() {
 }
 
 #[test]
+fn a_table_of_several_uses_has_the_sum_of_their_gradients() {
+    let (table, states) = (variable((41, 12), 1), variable((4, 12), 2));
+    let how = CrossEntropy { labels: vec![0, 40, 7, 7], softcap: None, z_loss: 0.0, teacher: None };
+    let weights = [numbers((3, 12), 3), numbers((5, 12), 4)];
+    let run = |sum: Option<&TableGradient>| {
+        let loss = cross_entropy(&states, &table, &how, sum).unwrap().sum.affine(0.5, 0.0).unwrap();
+        let uses = [embed(&table, &[7, 0, 7], 2.0, sum).unwrap(), embed(&table, &[40, 7, 1, 2, 3], 2.0, sum).unwrap()];
+        let uses = uses.iter().zip(&weights).map(|(rows, weights)| (rows * weights).unwrap().sum_all().unwrap());
+        uses.fold(loss, |all, own| (all + own).unwrap()).backward().unwrap()
+    };
+    let expected = run(None);
+    let sum = TableGradient::default();
+    let found = run(Some(&sum));
+    assert!(found.get(&table).is_none(), "none of it goes to the graph");
+    let of_table = Tensor::from_vec(sum.take().unwrap(), (41, 12), &Device::Cpu).unwrap();
+    hold_close("table", &of_table, expected.get(&table).unwrap());
+    hold_close("states", found.get(&states).unwrap(), expected.get(&states).unwrap());
+    assert!(sum.take().is_none());
+}
+
+#[test]
 fn what_is_frozen_gets_no_gradient_and_costs_none() {
     let (x, weight) = (variable((4, 6), 1), numbers((6, 6), 2));
     let states = linear(&x, &weight).unwrap();
     let how = CrossEntropy { labels: vec![0, 5, 1, 1], softcap: None, z_loss: 0.0, teacher: None };
-    let gradients = cross_entropy(&states, &weight, &how).unwrap().sum.backward().unwrap();
+    let gradients = cross_entropy(&states, &weight, &how, None).unwrap().sum.backward().unwrap();
     assert!(gradients.get(&x).is_some() && gradients.get(&weight).is_none());
 }
 
 #[test]
 fn what_does_not_fit_is_an_error() {
     let (x, table) = (numbers((4, 6), 1), numbers((5, 6), 2));
-    assert!(embed(&table, &[5], 1.0).is_err());
+    assert!(embed(&table, &[5], 1.0, None).is_err());
     assert!(linear(&x, &numbers((3, 5), 3)).is_err());
     assert!(geglu(&x, &table, &numbers((4, 6), 3)).is_err());
     assert!(rms_norm(&x, &row(5, 3), 1e-6).is_err());
     assert!(attention(&x, &x, &x, &attending()).is_err());
     let how = |labels| CrossEntropy { labels, softcap: None, z_loss: 0.0, teacher: None };
-    assert!(cross_entropy(&x, &table, &how(vec![0, 1, 5, 0])).is_err(), "a label outside the vocabulary");
-    assert!(cross_entropy(&x, &table, &how(vec![0, 1])).is_err(), "fewer labels than rows");
+    assert!(cross_entropy(&x, &table, &how(vec![0, 1, 5, 0]), None).is_err(), "a label outside the vocabulary");
+    assert!(cross_entropy(&x, &table, &how(vec![0, 1]), None).is_err(), "fewer labels than rows");
 }
 
 #[test]

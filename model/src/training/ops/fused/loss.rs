@@ -8,6 +8,7 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use kernels::gradient::{self, CrossEntropyOutput, Head};
 
 use super::{Held, shaped, stored};
+use crate::training::ops::table_gradient::TableGradient;
 use crate::training::ops::token_loss::{CrossEntropy, Teacher, TokenLosses};
 
 /// The loss of contiguous tensors.
@@ -15,6 +16,7 @@ pub(in crate::training::ops) fn cross_entropy(
     states: &Tensor,
     table: &Tensor,
     how: &CrossEntropy,
+    table_sum: Option<&TableGradient>,
 ) -> Result<TokenLosses> {
     check(states, table, how)?;
     let (for_states, for_table) = (states.track_op(), table.track_op());
@@ -41,7 +43,7 @@ pub(in crate::training::ops) fn cross_entropy(
     });
     let CrossEntropyOutput { loss, cross_entropy, correct, d_states, d_table } = output;
     let gradients = Mutex::new([for_states.then_some(d_states), for_table.then_some(d_table)]);
-    let sum = states.apply_op2(table, Loss { loss: loss as f32, gradients })?;
+    let sum = states.apply_op2(table, Loss { loss: loss as f32, gradients, table_sum: table_sum.cloned() })?;
     Ok(TokenLosses { sum, cross_entropy, correct })
 }
 
@@ -74,6 +76,8 @@ struct Loss {
     loss: f32,
     /// Gradients of states and table, if wanted; taken by the backward pass, as they may be as large as the model.
     gradients: Mutex<[Option<Vec<f32>>; 2]>,
+    /// Takes the table's gradient.
+    table_sum: Option<TableGradient>,
 }
 
 impl CustomOp2 for Loss {
@@ -104,8 +108,16 @@ impl CustomOp2 for Loss {
             if by != 1.0 {
                 gradient::scale(&mut values, by);
             }
-            shaped(values, of).map(Some)
+            Ok(Some(values))
         };
-        Ok((take(0, states)?, take(1, table)?))
+        let (d_states, d_table) = (take(0, states)?, take(1, table)?);
+        let d_states = d_states.map(|values| shaped(values, states)).transpose()?;
+        match (&self.table_sum, d_table) {
+            (Some(sum), Some(values)) => {
+                sum.add(values);
+                Ok((d_states, None))
+            }
+            (_, d_table) => Ok((d_states, d_table.map(|values| shaped(values, table)).transpose()?)),
+        }
     }
 }
