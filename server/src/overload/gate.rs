@@ -12,6 +12,7 @@ use super::recall::Recall;
 use super::returning::Returning;
 use super::row_steps::RowSteps;
 use super::running_rows::{RowsTaken, RunningRows};
+use super::step_cost::StepCost;
 use super::visitor::Visitor;
 use super::waiting::{Room, Waiting, WaitingCall};
 use super::work::Work;
@@ -308,9 +309,10 @@ impl Gate {
 
     /// In a flood no more rows run than are worth it.
     fn limit_rows(&mut self) {
-        let all = self.running.rows();
-        let cost = self.pace.cost().filter(|_| self.excess.is_some_and(|excess| excess.is_short));
-        self.starts.running = cost.map(|cost| cost.enough_rows(all)).filter(|rows| *rows < all);
+        let (all, is_short) = (self.running.rows(), self.excess.is_some_and(|excess| excess.is_short));
+        // Rows may have come all at once. Under a limit by what few rows cost, steps are seen that tell more.
+        let cost = self.pace.cost(StepCost::least_relevant(all)).or_else(|| self.pace.cost(0.0));
+        self.starts.running = cost.filter(|_| is_short).map(|cost| cost.enough_rows(all)).filter(|rows| *rows < all);
     }
 
     /// Recalls calls until those that are left begin soon, the youngest of the client with the most work first.

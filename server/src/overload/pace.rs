@@ -90,18 +90,18 @@ impl Pace {
         self.is_known().then(|| Duration::from_secs_f64(self.seconds / self.steps))
     }
 
-    /// The cost of a step, once full ones and some of few rows were seen.
-    pub fn cost(&self) -> Option<StepCost> {
+    /// The cost of a step, once full ones and some of far fewer rows were seen, by those of at least so many rows.
+    pub fn cost(&self, least: f64) -> Option<StepCost> {
         let Self { rows, source_tokens, seconds, steps, .. } = *self;
         let mean = |sum: f64| sum / steps;
         let full = StepSize { rows: mean(rows), source_tokens: mean(source_tokens), seconds: mean(seconds) };
-        if self.is_known() { StepCost::of(&self.fit, full) } else { None }
+        if self.is_known() { StepCost::of(&self.fit, full, least) } else { None }
     }
 
     /// Time of a step of one row beside so many others, once it is known: at most that of full ones.
     pub fn time_of_step(&self, others: usize) -> Option<Duration> {
         let full = self.step_time()?;
-        let time = self.cost().map_or(full, |cost| Duration::from_secs_f64(cost.seconds(others as f64)));
+        let time = self.cost(0.0).map_or(full, |cost| Duration::from_secs_f64(cost.seconds(others as f64)));
         Some(time.min(full))
     }
 

@@ -4,18 +4,22 @@
 //! are, the less another one adds to the goodput, while it makes the answers of all of them slower.
 
 /// Share of the greatest goodput that is enough in overload. The rows beyond it would make answers up to twice as slow.
-const ENOUGH: f64 = 0.97;
-/// A smaller share of the rows is not enough, whatever the measured costs say.
-const LEAST_SHARE: f64 = 0.25;
+const ENOUGH: f64 = 0.975;
+/// A smaller share of the rows is not enough, whatever the measured costs say: with half of them, answers take little
+/// more than half of the time.
+const LEAST_SHARE: f64 = 0.5;
+/// Steps with a smaller share of the rows say nothing about how many are enough. The first rows of a step may each cost
+/// more than the last ones.
+const RELEVANT_SHARE: f64 = LEAST_SHARE / 2.0;
 /// A limit of a greater share of the rows saves too little time.
 const MOST_SHARE: f64 = 0.9;
 /// Steps of about as many rows after which a measurement counts a third.
 const MEMORY_STEPS: f64 = 32.0;
 /// Numbers of rows up to the next power of two count as about as many. The last size has all greater ones.
 const SIZES: usize = 14;
-/// Rows of full steps, as a multiple of those of the smallest ones that were seen, from which on a line through their
-/// times tells what a step costs of its own.
-const APART: f64 = 2.0;
+/// Rows of the largest steps that were seen, as a multiple of those of the smallest ones, from which on a line through
+/// their times tells what a step costs of its own.
+const APART: f64 = 1.5;
 /// Part of a cause's square that is more than rounding, where causes after it explain the rest.
 const OWN_PART: f64 = 1e-9;
 /// Causes of a step's time: its own cost, its rows, its source tokens.
@@ -72,14 +76,15 @@ impl StepFit {
         self.0[size].mix((-1.0 / MEMORY_STEPS).exp(), &one);
     }
 
-    /// Seconds that a step takes of its own; `None` unless steps of far fewer rows than `full` ones were seen.
-    fn own_seconds(&self, full: f64) -> Option<f64> {
-        let fewest = self.0.iter().find_map(Sums::rows)?;
-        if full < APART * fewest {
+    /// Seconds that a step takes of its own, by those of at least so many rows; `None` unless these differ much.
+    fn own_seconds(&self, least: f64) -> Option<f64> {
+        let seen = || self.0.iter().filter_map(|sums| Some((sums.rows()?, sums))).filter(|(rows, _)| *rows >= least);
+        let (fewest, most) = (seen().next()?.0, seen().last()?.0);
+        if most < APART * fewest {
             return None;
         }
         let mut all = Sums::default();
-        self.0.iter().for_each(|sums| all.mix(1.0, sums));
+        seen().for_each(|(_, sums)| all.mix(1.0, sums));
         Some(first_unknown(all))
     }
 }
@@ -111,10 +116,16 @@ pub struct StepCost {
 }
 
 impl StepCost {
-    /// The cost at which full steps take as long as they do; `None` while it is not known.
-    pub fn of(fit: &StepFit, full: StepSize) -> Option<Self> {
-        let own = fit.own_seconds(full.rows)?.clamp(0.0, full.seconds);
+    /// The cost at which full steps take as long as they do; `None` while it is not known. Of the steps that were seen,
+    /// those of at least so many rows count.
+    pub fn of(fit: &StepFit, full: StepSize, least: f64) -> Option<Self> {
+        let own = fit.own_seconds(least)?.clamp(0.0, full.seconds);
         Some(Self { own, row: (full.seconds - own) / full.rows })
+    }
+
+    /// The fewest rows of steps that say how many of `all` are enough.
+    pub fn least_relevant(all: usize) -> f64 {
+        RELEVANT_SHARE * all as f64
     }
 
     /// Seconds of a step of so many rows.
@@ -151,7 +162,7 @@ mod tests {
     fn rows_that_cost_next_to_nothing_are_all_run_and_some_are_run_whatever_they_cost() {
         assert_eq!(StepCost { own: 0.005, row: 0.000_001 }.enough_rows(64), 64);
         assert_eq!(StepCost { own: 0.005, row: 0.0005 }.enough_rows(4), 4);
-        assert_eq!(StepCost { own: 0.0, row: 0.001 }.enough_rows(64), 16);
+        assert_eq!(StepCost { own: 0.0, row: 0.001 }.enough_rows(64), 32);
         assert_eq!(StepCost { own: 0.0, row: 0.0 }.enough_rows(64), 64);
         assert_eq!(StepCost { own: 0.0, row: 1.0 }.enough_rows(1), 1);
     }
@@ -165,12 +176,12 @@ mod tests {
     fn the_cost_is_that_of_the_steps_that_were_seen_however_long_ago_those_of_few_rows_were() {
         let mut fit = StepFit::default();
         let full = StepSize { rows: 60.0, source_tokens: 128.0, seconds: 0.0478 };
-        assert_eq!(StepCost::of(&fit, full), None);
+        assert_eq!(StepCost::of(&fit, full, 0.0), None);
         (0..100_000).for_each(|number| fit.count(step(60.0, f64::from(number % 3) * 64.0)));
-        assert_eq!(StepCost::of(&fit, full), None, "all have about as many rows");
+        assert_eq!(StepCost::of(&fit, full, 0.0), None, "all have about as many rows");
         [1.0, 2.0, 9.0].into_iter().for_each(|rows| fit.count(step(rows, 64.0)));
         (0..100_000).for_each(|number| fit.count(step(60.0, f64::from(number % 3) * 64.0)));
-        let cost = StepCost::of(&fit, full).unwrap();
+        let cost = StepCost::of(&fit, full, 0.0).unwrap();
         assert!((cost.own - 0.005).abs() < 1e-9, "{cost:?}");
         assert!((cost.seconds(60.0) - full.seconds).abs() < 1e-9, "{cost:?}");
     }
@@ -182,7 +193,7 @@ mod tests {
             let rows = 1.0 + f64::from(number % 60);
             fit.count(step(rows, rows * 0.3));
         }
-        let cost = StepCost::of(&fit, step(60.0, 18.0)).unwrap();
+        let cost = StepCost::of(&fit, step(60.0, 18.0), 0.0).unwrap();
         assert!((cost.own - 0.005).abs() < 1e-6, "{cost:?}");
     }
 
@@ -191,9 +202,20 @@ mod tests {
         let mut fit = StepFit::default();
         [1.0, 30.0, 60.0].into_iter().for_each(|rows| fit.count(step(rows, 0.0)));
         let full = StepSize { rows: 60.0, source_tokens: 0.0, seconds: 0.035 };
-        let cost = StepCost::of(&fit, full).unwrap();
+        let cost = StepCost::of(&fit, full, 0.0).unwrap();
         assert!((cost.own - 0.005).abs() < 1e-9 && (cost.row - 0.0005).abs() < 1e-9, "{cost:?}");
-        let quick = StepCost::of(&fit, StepSize { seconds: 0.004, ..full }).unwrap();
+        let quick = StepCost::of(&fit, StepSize { seconds: 0.004, ..full }, 0.0).unwrap();
         assert_eq!((quick.own, quick.row), (0.004, 0.0));
+    }
+
+    #[test]
+    fn steps_of_few_rows_do_not_count_where_it_is_asked_how_many_are_enough() {
+        let mut fit = StepFit::default();
+        // The first rows of a step cost more than the last ones.
+        let step = |rows: f64| StepSize { rows, source_tokens: 0.0, seconds: 0.0055 * rows.powf(0.79) };
+        (1..=64).for_each(|rows| fit.count(step(f64::from(rows))));
+        let enough = |least| StepCost::of(&fit, step(64.0), least).unwrap().enough_rows(64);
+        assert!((45..=60).contains(&enough(StepCost::least_relevant(64))), "{}", enough(StepCost::least_relevant(64)));
+        assert!(StepCost::of(&fit, step(64.0), 40.0).is_none(), "these differ too little");
     }
 }

@@ -15,6 +15,8 @@ const ROWS_ARE_CHEAP: Machine = Machine {
     step: Duration::from_millis(5),
     row: Duration::from_micros(250),
     source_token: Duration::from_micros(120),
+    power: 1.0,
+    jitter: 0.0,
 };
 /// Two cores that the load generator shares, with the s-s shape in int8, as they were measured (docs/reliability.md): a
 /// step of 64 rows takes 2.5 times as long as one of 20, and 22.6 requests like [`LOAD`] are answered in a second.
@@ -23,6 +25,17 @@ const MEASURED: Machine = Machine {
     step: Duration::from_millis(5),
     row: Duration::from_micros(538),
     source_token: Duration::from_micros(380),
+    power: 1.0,
+    jitter: 0.0,
+};
+/// Two other cores, on which the first rows cost more than the last ones and steps take now more, now less time.
+const UNEVEN: Machine = Machine {
+    rows: 64,
+    step: Duration::from_millis(4),
+    row: Duration::from_micros(5200),
+    source_token: Duration::from_micros(140),
+    power: 0.79,
+    jitter: 0.3,
 };
 const FEW_ROWS: Machine = Machine { rows: 4, ..ROWS_ARE_CHEAP };
 /// The contract is that of ten minutes.
@@ -81,13 +94,18 @@ fn so_it_is_where_many_rows_make_answers_slow_for_little_goodput() {
 }
 
 #[test]
+fn so_it_is_where_steps_take_now_more_now_less_time_and_the_first_rows_cost_most() {
+    hold_to_the_contract(UNEVEN, LOAD, Duration::ZERO, LONG);
+}
+
+#[test]
 fn so_it_is_with_long_short_and_uneven_answers() {
     let long = Load { source: 256, most: 64, mean: 64, ..LOAD };
     let short = Load { source: 64, most: 4, mean: 4, ..LOAD };
     let uneven = Load { most: 96, mean: 24, ..LOAD };
-    for machine in [ROWS_ARE_CHEAP, MEASURED] {
+    for (machine, minutes) in [(ROWS_ARE_CHEAP, 1), (MEASURED, 1), (UNEVEN, 5)] {
         for load in [long, short, uneven] {
-            hold_to_the_contract(machine, load, BEGINNING, Duration::from_secs(60));
+            hold_to_the_contract(machine, load, BEGINNING, Duration::from_secs(60 * minutes));
         }
     }
 }
@@ -181,6 +199,8 @@ fn with_few_rows_overload_ends_when_less_is_asked_for_than_can_be_done() {
         step: Duration::from_millis(1),
         row: Duration::from_micros(50),
         source_token: Duration::from_micros(24),
+        power: 1.0,
+        jitter: 0.0,
     };
     for load in [Load { most: 96, mean: 24, ..LOAD }, Load { most: 4, mean: 4, ..LOAD }] {
         let capacity = SimulatedEngine::capacity(quick, load);

@@ -17,6 +17,10 @@ pub struct Machine {
     pub step: Duration,
     pub row: Duration,
     pub source_token: Duration,
+    /// The time of rows grows with this power of their number.
+    pub power: f64,
+    /// Most part of its time by which a step takes more or less.
+    pub jitter: f64,
 }
 
 /// Requests of one client.
@@ -219,7 +223,10 @@ impl SimulatedEngine {
                 let Load { client, source, most, .. } = *load;
                 let job = Job { call, client, arrived, source, most, tokens, generated: 0 };
                 self.turns.push(&caller, [job]);
-                self.longest_queue = self.longest_queue.max(self.turns.len());
+                if self.turns.len() > self.longest_queue {
+                    self.drop_recalled();
+                    self.longest_queue = self.longest_queue.max(self.turns.len());
+                }
             }
             Err(shed) => {
                 self.free.push(self.now + shed.retry_after);
@@ -244,8 +251,9 @@ impl SimulatedEngine {
         if rows == 0 {
             return;
         }
-        let Machine { step, row, source_token, .. } = self.machine;
-        let time = step + row * rows as u32 + source_token * source_tokens as u32;
+        let Machine { step, row, source_token, power, jitter, .. } = self.machine;
+        let time = step + row.mul_f64((rows as f64).powf(power)) + source_token * source_tokens as u32;
+        let time = if jitter > 0.0 { time.mul_f64(1.0 + jitter * (2.0 * self.random() - 1.0)) } else { time };
         self.now += time;
         let (gate, fates, now, first) = (&mut self.gate, &mut self.fates, self.now, self.first_counted);
         let free = &mut self.free;
