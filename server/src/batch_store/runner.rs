@@ -123,7 +123,10 @@ impl Worker {
             }
             match KeyState::of(batch, keys, *withdrawal) {
                 KeyState::Valid => {}
-                KeyState::Missing => return Ok(store.pause(&batch.id)),
+                KeyState::Missing => {
+                    store.pause(&batch.id);
+                    return Ok(());
+                }
                 KeyState::Withdrawn => return withdraw(store, batch),
             }
         }

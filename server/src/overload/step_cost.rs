@@ -79,7 +79,7 @@ impl StepFit {
     /// Seconds that a step takes of its own, by those of at least so many rows; `None` unless these differ much.
     fn own_seconds(&self, least: f64) -> Option<f64> {
         let seen = || self.0.iter().filter_map(|sums| Some((sums.rows()?, sums))).filter(|(rows, _)| *rows >= least);
-        let (fewest, most) = (seen().next()?.0, seen().last()?.0);
+        let (fewest, most) = (seen().next()?.0, seen().next_back()?.0);
         if most < APART * fewest {
             return None;
         }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use server::access::{KeyName, KeySources, Keys, NewKey};
 use server::api::{KeyCheck, batch_router};
 use server::batch::Pace;
-use server::batch_store::{BatchStore, Runner, RunnerParts, StoreLimits};
+use server::batch_store::{BatchStore, Runner, RunnerParts, StoreLimits, WITHDRAWAL};
 use server::config::MetricsAccess;
 use server::telemetry::Metrics;
 use tempfile::TempDir;
@@ -54,7 +54,8 @@ impl Place {
     fn run(&self) -> Runner {
         let pace = Pace { requests: 2, bytes: 1 << 20, body_bytes: 1 << 20, is_ordered: false };
         let (store, router) = (self.store.clone(), batch_router(self.app.api.clone()));
-        Runner::start(&RunnerParts { store, router, keys: Keys::default(), pace, at_once: 1 }).unwrap()
+        let (keys, withdrawal) = (Keys::default(), WITHDRAWAL);
+        Runner::start(&RunnerParts { store, router, keys, withdrawal, pace, at_once: 1 }).unwrap()
     }
 
     async fn upload(&self, parts: &[(&str, &str)]) -> Answer {

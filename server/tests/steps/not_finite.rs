@@ -9,7 +9,7 @@ use server::request::{
     BeamSearch, Constraint, Controls, EarlyStopping, FailureKind, GenerationEvent, GenerationRequest, PromptScores,
 };
 
-use crate::beams::{Kind, PairEngine, ROOMY, answer, folder};
+use crate::beams::{Kind, PairEngine, ROOMY, answer};
 use crate::broken_pair;
 use crate::mixed::Turns;
 
