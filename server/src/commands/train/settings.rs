@@ -216,7 +216,7 @@ mod tests {
     fn keys() -> BTreeSet<String> {
         let mut keys = BTreeSet::new();
         for objective in [
-            "kind = 'ul2'\nmode_tokens = []",
+            "kind = 'ul2'\nmix = 'ul2'\nmode_tokens = []",
             "kind = 'seq2seq'",
             "kind = 'classify'",
             "kind = 'causal'",
