@@ -262,11 +262,10 @@ impl Full<'_> {
         scratch.output.resize(block.len() * columns, 0.0);
         let (words, stride) = prepare(self.isa, self.operands, &scratch.scores, seen.len(), &mut scratch.operands);
         self.combine(OperandRows { words, stride, count: block.len() }, values, seen.start, &mut scratch.output);
-        for ((row, sum), output) in block.zip(sums).zip(scratch.output.chunks_exact(columns)) {
+        for ((row, sum), output) in block.zip(sums).zip(scratch.output.chunks_exact_mut(columns)) {
             let start = (first_row + row) * self.shape.query_width() + head * dim;
-            // SAFETY: this thread alone owns this head of this row.
-            let out = unsafe { out.slice(start..start + dim) };
-            out.iter_mut().zip(output).for_each(|(out, value)| *out = value / sum);
+            output[..dim].iter_mut().for_each(|value| *value /= sum);
+            self.write_head(out, start, &output[..dim]);
         }
     }
 

@@ -88,8 +88,20 @@ impl AdaptedSource<'_> {
 }
 
 fn stack(source: AdaptedSource<'_>, model: &ModelConfig) -> Value {
+    let theta = decimal(source.config.stack.ropes.full.theta);
+    let own = json!({
+        "is_decoder": false,
+        "model_type": "t5_gemma_module",
+        "rope_parameters": {"rope_theta": theta, "rope_type": "default"},
+        "tie_word_embeddings": model.tie_word_embeddings,
+    });
+    stack_with(source, model, own)
+}
+
+/// The fields of a stack that both generations have, with its own, in transformers' order.
+pub(super) fn stack_with(source: AdaptedSource<'_>, model: &ModelConfig, own: Value) -> Value {
     let stack = &source.config.stack;
-    json!({
+    let mut written = json!({
         "attention_bias": false,
         "attention_dropout": 0.0,
         "attn_logit_softcapping": stack.attn_softcap.map(decimal),
@@ -102,25 +114,26 @@ fn stack(source: AdaptedSource<'_>, model: &ModelConfig) -> Value {
         "hidden_size": stack.hidden,
         "initializer_range": source.document.source_initializer_range(),
         "intermediate_size": stack.intermediate,
-        "is_decoder": false,
         "layer_types": layer_types(stack),
         "max_position_embeddings": stack.max_positions,
-        "model_type": "t5_gemma_module",
         "num_attention_heads": stack.heads,
         "num_hidden_layers": stack.layers,
         "num_key_value_heads": stack.kv_heads,
         "pad_token_id": model.pad_token,
         "query_pre_attn_scalar": whole_if_possible(stack.query_pre_attn_scalar),
         "rms_norm_eps": decimal(stack.rms_norm_eps),
-        "rope_parameters": {"rope_theta": decimal(stack.ropes.full.theta), "rope_type": "default"},
         "sliding_window": stack.sliding_window,
-        "tie_word_embeddings": model.tie_word_embeddings,
         "use_cache": true,
-        "vocab_size": stack.vocab,
-    })
+        "vocab_size": model.decoder.vocab,
+    });
+    if let (Some(fields), Value::Object(own)) = (written.as_object_mut(), own) {
+        fields.extend(own);
+        fields.sort_keys();
+    }
+    written
 }
 
-pub(super) fn layer_types(stack: &StackConfig) -> Vec<&'static str> {
+fn layer_types(stack: &StackConfig) -> Vec<&'static str> {
     let name = |kind: &LayerKind| match kind {
         LayerKind::Sliding => "sliding_attention",
         LayerKind::Full => "full_attention",
@@ -146,7 +159,7 @@ pub(super) fn decimal(number: f32) -> f64 {
 }
 
 /// A whole number where it is one, as transformers expects.
-pub(super) fn whole_if_possible(number: f32) -> Value {
+fn whole_if_possible(number: f32) -> Value {
     if number.fract() == 0.0 { json!(number as i64) } else { json!(decimal(number)) }
 }
 

@@ -6,7 +6,7 @@
 use kernels::{RopeScaling, RopeSpec};
 use serde_json::{Value, json};
 
-use super::adapted::{AdaptedConfig, AdaptedSource, decimal, end_tokens, layer_types, whole_if_possible};
+use super::adapted::{AdaptedConfig, AdaptedSource, decimal, end_tokens, stack_with};
 use super::decoder_only::DecoderConfig;
 use super::document::{ConfigDocument, T5GEMMA2};
 use super::encoder_decoder::ModelConfig;
@@ -80,35 +80,13 @@ fn end_of_image(document: &ConfigDocument) -> u32 {
 }
 
 fn stack(source: AdaptedSource<'_>, model: &ModelConfig, model_type: &str) -> Value {
-    let stack = &source.config.stack;
-    json!({
-        "attention_bias": false,
-        "attention_dropout": 0.0,
-        "attn_logit_softcapping": null,
-        "bos_token_id": model.bos_token,
-        "dropout_rate": 0.0,
-        "eos_token_id": end_tokens(source),
-        "final_logit_softcapping": stack.final_softcap.map(decimal),
-        "head_dim": stack.head_dim,
-        "hidden_activation": "gelu_pytorch_tanh",
-        "hidden_size": stack.hidden,
-        "initializer_range": source.document.source_initializer_range(),
-        "intermediate_size": stack.intermediate,
-        "layer_types": layer_types(stack),
-        "max_position_embeddings": stack.max_positions,
+    let ropes = source.config.stack.ropes;
+    let own = json!({
         "model_type": model_type,
-        "num_attention_heads": stack.heads,
-        "num_hidden_layers": stack.layers,
-        "num_key_value_heads": stack.kv_heads,
-        "pad_token_id": model.pad_token,
-        "query_pre_attn_scalar": whole_if_possible(stack.query_pre_attn_scalar),
-        "rms_norm_eps": decimal(stack.rms_norm_eps),
-        "rope_parameters": {"full_attention": rope(stack.ropes.full), "sliding_attention": rope(stack.ropes.sliding)},
-        "sliding_window": stack.sliding_window,
+        "rope_parameters": {"full_attention": rope(ropes.full), "sliding_attention": rope(ropes.sliding)},
         "tie_word_embeddings": true,
-        "use_cache": true,
-        "vocab_size": model.decoder.vocab,
-    })
+    });
+    stack_with(source, model, own)
 }
 
 fn rope(spec: RopeSpec) -> Value {

@@ -24,6 +24,8 @@ pub(super) const ENCODERS2: [&str; 2] = ["t5gemma2_encoder", "t5gemma2_text"];
 pub(super) const GEMMA2: &str = "gemma2";
 /// `model_type` of a decoder-only Gemma 3 without images.
 pub(super) const GEMMA3_TEXT: &str = "gemma3_text";
+/// The encoder-decoders in words.
+pub(super) const PAIRS: &str = "t5gemma or t5gemma2";
 /// The decoder-only models in words.
 pub(super) const DECODERS: &str = "gemma2 or gemma3";
 /// Field of the encoder's configuration that marks one trained with a causal mask; no other program knows it.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::architecture::{Architecture, Generation, Head, Stacks};
 use super::document::{
-    CAUSAL_ENCODER, ConfigDocument, DocumentFields, ENCODER_MODULE, T5GEMMA, T5GEMMA2, check_model_type,
+    CAUSAL_ENCODER, ConfigDocument, DocumentFields, ENCODER_MODULE, PAIRS, T5GEMMA, T5GEMMA2, check_model_type,
     names_encoder_head,
 };
 use super::encoder_fields::{EncoderFields, read_encoder};
@@ -45,7 +45,7 @@ impl EncoderConfig {
         let read = if document.is_encoder_module() {
             read_module(&top, layers, &mut problems)
         } else {
-            document.expect_model_type(&[T5GEMMA, T5GEMMA2], T5GEMMA)?;
+            document.expect_model_type(&[T5GEMMA, T5GEMMA2], PAIRS)?;
             read_composite(&top, layers, &mut problems)
         };
         problems.value_or_error(&document.path, read)

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::architecture::{Architecture, Generation};
 use super::document::{
-    CAUSAL_ENCODER, ConfigDocument, DocumentFields, T5GEMMA, T5GEMMA2, check_model_type, names_classifier,
+    CAUSAL_ENCODER, ConfigDocument, DocumentFields, PAIRS, T5GEMMA, T5GEMMA2, check_model_type, names_classifier,
 };
 use super::encoder_fields::{EncoderFields, layer_fields, read_encoder};
 use super::fields::{Fields, Problems, brief};
@@ -59,7 +59,7 @@ impl ModelConfig {
     /// # Errors
     /// One error that lists every missing or unusable field, and why the model cannot be served.
     pub fn read(document: &ConfigDocument) -> Result<Self> {
-        document.expect_model_type(&[T5GEMMA, T5GEMMA2], T5GEMMA)?;
+        document.expect_model_type(&[T5GEMMA, T5GEMMA2], PAIRS)?;
         let fields = document.fields();
         let mut problems = Problems::default();
         quantization::read(&fields.top, &mut problems);

@@ -1,5 +1,5 @@
-//! The network that is trained: T5Gemma and T5Gemma 2, decoder-only Gemma 2, or either with a classification head, over
-//! candle.
+//! The network that is trained: T5Gemma and T5Gemma 2, decoder-only Gemma 2 and 3, or any of them with a classification
+//! head, over candle.
 //!
 //! Called by the training run, by `eval` and by tests. The serving path is another definition of the same models, over
 //! `kernels`; a test holds the two equal. Knows no file format, optimiser or text.

@@ -8,7 +8,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::sources::{NARROW, WIDE, adapted, document, untie};
+use super::sources::{NARROW, WIDE, adapted, document, logits, untie};
 use crate::fixture;
 use crate::fixture::checkpoints::{converted, copied, rewrite};
 use crate::runner::Runner;
@@ -71,11 +71,7 @@ fn adapted_checkpoints_load_in_transformers_and_compute_as_here() {
     let answers = fixture::transformers::ask(&made.each_ref().map(TempDir::path), source, target);
     for folder in &made {
         let checkpoint = Checkpoint::open(folder.path()).unwrap();
-        let mut runner = Runner::new(Cpu::new(Isa::detect(), 1), &checkpoint, Precision::F32, 1);
-        let (_, mut sequences) = runner.encode(&[source], 1);
-        sequences[0].tokens = target.to_vec();
-        let rows = runner.step(&sequences, |_| 0);
-        let logits = runner.model.read_logits(rows, &runner.space);
+        let logits = logits(&checkpoint, source, target);
         let Some(answers) = &answers else { continue };
         let answer = &answers[folder.path().to_str().unwrap()];
         assert_eq!(answer.architecture, "T5GemmaForConditionalGeneration");

@@ -12,7 +12,7 @@ use safetensors::{Dtype, SafeTensors, serialize};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::sources::{GEMMA3, adapted, document, request, tensors, write};
+use super::sources::{GEMMA3, adapted, document, logits, request, tensors, write};
 use crate::fixture;
 use crate::fixture::checkpoints::{Stored, TENSORS, converted, copied, edit, rewrite, stored, views};
 use crate::runner::Runner;
@@ -276,11 +276,7 @@ fn adapted_checkpoints_load_in_transformers_and_compute_as_here() {
     let Some(answers) = fixture::transformers::ask(&made.each_ref().map(TempDir::path), source, target) else { return };
     for folder in &made {
         let checkpoint = Checkpoint::open(folder.path()).unwrap();
-        let mut runner = Runner::new(Cpu::new(Isa::detect(), 1), &checkpoint, Precision::F32, 1);
-        let (_, mut sequences) = runner.encode(&[source], 1);
-        sequences[0].tokens = target.to_vec();
-        let rows = runner.step(&sequences, |_| 0);
-        let logits = runner.model.read_logits(rows, &runner.space);
+        let logits = logits(&checkpoint, source, target);
         let answer = &answers[folder.path().to_str().unwrap()];
         assert_eq!(answer.architecture, "T5Gemma2ForConditionalGeneration");
         let theirs: Vec<f32> = answer.logits.iter().flatten().copied().collect();

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use kernels::Precision;
+use kernels::cpu::{Cpu, Isa};
 use model::adaptation::Summary;
-use model::{AdaptRequest, Adaptation, Error};
+use model::{AdaptRequest, Adaptation, Checkpoint, Error};
 use safetensors::{SafeTensors, serialize};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::fixture::checkpoints::{Stored, TENSORS, edit, stored};
+use crate::runner::Runner;
 
 /// A decoder-only checkpoint.
 pub const NARROW: &str = "gemma2-source";
@@ -76,4 +79,13 @@ pub fn untie(folder: &Path) {
     views.push(("lm_head.weight".to_owned(), table));
     let written = serialize(views, None).unwrap();
     fs::write(folder.join(TENSORS), written).unwrap();
+}
+
+/// The logits of all positions of a target, in float32.
+pub fn logits(checkpoint: &Checkpoint, source: &[u32], target: &[u32]) -> Vec<f32> {
+    let mut runner = Runner::new(Cpu::new(Isa::detect(), 1), checkpoint, Precision::F32, 1);
+    let (_, mut sequences) = runner.encode(&[source], 1);
+    sequences[0].tokens = target.to_vec();
+    let rows = runner.step(&sequences, |_| 0);
+    runner.model.read_logits(rows, &runner.space)
 }

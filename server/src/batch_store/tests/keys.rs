@@ -1,15 +1,16 @@
 //! Batches whose keys are withdrawn.
 
 use super::*;
-use crate::access::{KeySources, NewKey};
+use crate::access::{KeyRing, KeySources, NewKey};
+
+fn ring(keys: &[&NewKey]) -> KeyRing {
+    let listed = keys.iter().map(|key| key.line.clone()).collect();
+    KeySources { listed, ..KeySources::default() }.read().unwrap()
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_whose_key_is_withdrawn_fails_with_the_results_that_are_there() {
     let [kept, withdrawn] = ["kept", "withdrawn"].map(|name| NewKey::make(&KeyName::new(name).unwrap()));
-    let ring = |keys: &[&NewKey]| {
-        let listed = keys.iter().map(|key| key.line.clone()).collect();
-        KeySources { listed, ..KeySources::default() }.read().unwrap()
-    };
     let mut place = Place::new(LIMITS);
     place.keys = Keys::of(ring(&[&kept, &withdrawn]));
     place.start();
@@ -38,10 +39,6 @@ async fn a_batch_whose_key_is_withdrawn_fails_with_the_results_that_are_there() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_whose_key_comes_back_soon_goes_on() {
     let [kept, lost] = ["kept", "lost"].map(|name| NewKey::make(&KeyName::new(name).unwrap()));
-    let ring = |keys: &[&NewKey]| {
-        let listed = keys.iter().map(|key| key.line.clone()).collect();
-        KeySources { listed, ..KeySources::default() }.read().unwrap()
-    };
     let mut place = Place::new(LIMITS);
     (place.keys, place.withdrawal) = (Keys::of(ring(&[&kept, &lost])), PATIENCE);
     place.start();
