@@ -23,6 +23,8 @@ COUNT = 3
 LOADTEST = os.environ.get("ENCDEC_LOADTEST", str(ROOT / "target/debug/loadtest"))
 # What HAProxy has in the place of its hash to send to one replica after the other.
 IN_TURN = {"balance hash var(txn.source)": "balance roundrobin"}
+# What it has in the place of its bound, so that the hash alone decides.
+UNBOUND = {"hash-balance-factor 200": "hash-balance-factor 0"}
 SETTINGS = """
 [server]
 drain_delay_s = 1
