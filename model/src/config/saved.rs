@@ -30,7 +30,7 @@ impl ConfigDocument {
         let mut config = self.config.clone();
         if let Some(fields) = config.as_object_mut() {
             fields.shift_remove(CROSS_ATTENTION_FIELD);
-            if !TYPE_KEYS.iter().any(|key| fields.contains_key(*key)) {
+            if TYPE_KEYS.iter().all(|key| fields.get(*key).is_none_or(Value::is_null)) {
                 fields.insert(TYPE_KEYS[0].to_owned(), dtype.into());
             }
         }
@@ -48,12 +48,15 @@ pub(super) const fn dtype_name(dtype: DType) -> &'static str {
     }
 }
 
-/// Replaces the type of the weights wherever it is named.
+/// Replaces the type of the weights wherever it is named. A part whose type is `null` has that of the whole; if it were
+/// named, transformers could not open the weights in another type, because it changes the type of the outer parts only.
 fn rename_dtype(config: &mut Value, dtype: &str) {
     let Some(fields) = config.as_object_mut() else { return };
     for (key, value) in fields {
         if TYPE_KEYS.contains(&key.as_str()) {
-            *value = dtype.into();
+            if !value.is_null() {
+                *value = dtype.into();
+            }
         } else {
             rename_dtype(value, dtype);
         }

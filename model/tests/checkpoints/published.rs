@@ -1,6 +1,6 @@
 //! Checkpoints that training saves, of every kind of model, load in transformers and compute the same there.
 
-use crate::fixture;
+use crate::fixture::{self, SECOND};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -41,8 +41,12 @@ fn logits(folder: &Path, architecture: &str) -> Vec<f32> {
     let network = Network::open(folder, &NetworkOptions::default()).unwrap();
     let (source, next) = (SOURCE.to_vec(), 1);
     let example = match architecture {
-        "T5GemmaForConditionalGeneration" => Example::Pair { source, target: [&TARGET[1..], &[next]].concat() },
-        "Gemma2ForCausalLM" => Example::Pair { source: vec![SOURCE[0]], target: [&SOURCE[1..], &[next]].concat() },
+        "T5GemmaForConditionalGeneration" | "T5Gemma2ForConditionalGeneration" => {
+            Example::Pair { source, target: [&TARGET[1..], &[next]].concat() }
+        }
+        "Gemma2ForCausalLM" | "Gemma3ForCausalLM" => {
+            Example::Pair { source: vec![SOURCE[0]], target: [&SOURCE[1..], &[next]].concat() }
+        }
         _ => Example::Labelled { source, label: 0 },
     };
     let logits = network.logits(&Batch { examples: vec![example] }).unwrap();
@@ -56,8 +60,13 @@ fn every_kind_of_saved_checkpoint_loads_in_transformers_and_computes_as_here() {
         (trained(&place, "t5gemma-balanced", "seq2seq", "bf16"), "T5GemmaForConditionalGeneration"),
         (trained(&place, "t5gemma-unbalanced", "seq2seq", "f32"), "T5GemmaForConditionalGeneration"),
         (trained(&place, "gemma2-source", "causal", "bf16"), "Gemma2ForCausalLM"),
+        (trained(&place, SECOND[0], "seq2seq", "bf16"), "T5Gemma2ForConditionalGeneration"),
+        (trained(&place, SECOND[1], "prefix_lm", "f32"), "T5Gemma2ForConditionalGeneration"),
+        (trained(&place, "gemma3-source", "causal", "bf16"), "Gemma3ForCausalLM"),
         (trained(&place, "t5gemma-unbalanced", "classify", "f32"), "T5GemmaForSequenceClassification"),
+        (trained(&place, SECOND[0], "classify", "f32"), "T5Gemma2ForSequenceClassification"),
         (trained(&place, "gemma2-source", "classify", "bf16"), "Gemma2ForSequenceClassification"),
+        (trained(&place, "gemma3-source", "classify", "f32"), "Gemma3TextForSequenceClassification"),
     ]
     .into_iter()
     .flat_map(|(folders, architecture)| folders.map(|folder| (folder, architecture)))

@@ -259,20 +259,61 @@ fn gradients_of_a_gemma_3_are_those_of_finite_differences_with_and_without_recom
     assert_equal_gradients(&gradients, &of(true));
     let network = open("gemma3-source");
     assert_eq!(gradients.len(), network.parameters().len());
-    for part in ["layers.0.self_attn.q_norm", "layers.1.self_attn.k_norm", "layers.0.self_attn.k_proj", "embed_tokens"]
-    {
-        let name = format!("model.{part}.weight");
-        let (weight, gradient) = (&network.parameters()[&name], &gradients[&name]);
+    let parts = ["layers.0.self_attn.q_norm", "layers.1.self_attn.k_norm", "layers.0.self_attn.k_proj", "embed_tokens"];
+    hold_slopes(&network, &gradients, &parts.map(|part| format!("model.{part}.weight")), || {
+        network.evaluate(&batch).unwrap().loss
+    });
+}
+
+/// Asserts that the loss rises along the gradient of each of these weights by the gradient's length.
+fn hold_slopes(network: &Network, gradients: &Gradients, names: &[String], loss: impl Fn() -> f64) {
+    for name in names {
+        let (weight, gradient) = (&network.parameters()[name], &gradients[name]);
         let (own, length) = (weight.copy().unwrap(), norm(numbers(gradient)));
-        // Along the gradient, the loss rises by its length.
         let step = 2e-2 / length;
         let moved = |by: f64| {
             weight.set(&(&own + (gradient * (by / length)).unwrap()).unwrap()).unwrap();
-            network.evaluate(&batch).unwrap().loss
+            loss()
         };
         let slope = (moved(step) - moved(-step)) / (2.0 * step);
         weight.set(&own).unwrap();
         assert!((slope - length).abs() <= 0.05 * length, "{name}: {slope} for {length}");
+    }
+}
+
+/// Options of a loss with a teacher.
+fn taught(network: &Network, weight: f32) -> LossOptions<'_> {
+    let teacher = Some(TeacherOptions { network, temperature: 2.0, weight });
+    LossOptions { teacher, ..LossOptions::default() }
+}
+
+#[test]
+fn gradients_towards_a_teacher_are_those_of_finite_differences_and_share_the_loss_with_the_data() {
+    let teacher = open("gemma3-source");
+    for (folder, table) in [(FOLDERS[0], "decoder.embed_tokens"), (SECOND[0], "encoder.embed_tokens")] {
+        let (network, batch) = (open(folder), TrainFixture::read(folder).batch());
+        let gradients = |weight| network.gradients(&batch, &taught(&teacher, weight), 1.0).unwrap().1;
+        let [data, teaching, both] = [0.0, 1.0, 0.6].map(gradients);
+        let parts = [table, "encoder.layers.0.self_attn.k_proj", "decoder.layers.1.self_attn.v_proj"];
+        hold_slopes(&network, &teaching, &parts.map(|part| format!("model.{part}.weight")), || {
+            network.loss(&batch, &taught(&teacher, 1.0)).unwrap().sums().unwrap().loss
+        });
+        let share = |name: &String| ((&data[name] * 0.4).unwrap() + (&teaching[name] * 0.6).unwrap()).unwrap();
+        let shares: Gradients = data.keys().map(|name| (name.clone(), share(name))).collect();
+        assert_equal_gradients(&shares, &both);
+    }
+}
+
+#[test]
+fn a_network_has_nothing_to_learn_from_itself() {
+    for folder in [FOLDERS[0], SECOND[0]] {
+        let (network, teacher, batch) = (open(folder), open(folder), TrainFixture::read(folder).batch());
+        let length = |weight| {
+            let (_, gradients) = network.gradients(&batch, &taught(&teacher, weight), 1.0).unwrap();
+            norm(gradients.values().flat_map(numbers))
+        };
+        let (teaching, data) = (length(1.0), length(0.0));
+        assert!(teaching < 1e-4 * data, "{folder}: {teaching}, of the data {data}");
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kernels::{Backend, Precision, Sampling};
+use model::config::Generation as ModelGeneration;
 use model::{Checkpoint, EncoderCost, Model, ModelConfig, Tokenizer, WorkspaceLimits};
 use server::engine::{
     Encoding, Engine, EngineLimits, EngineSettings, Executor, Generation, MaskLimits, StepExecutor, StepSizes,
@@ -110,7 +111,7 @@ impl DemoEngine {
             source_tokens: 256,
             target_tokens: 64,
             classes: 0,
-            writes_alone: false,
+            writes_alone: config.decoder.generation == ModelGeneration::Gemma3,
             exact_steps: 0,
             masks: room.masks,
             steps,

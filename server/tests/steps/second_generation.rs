@@ -37,7 +37,8 @@ fn engine(pair: &str, arithmetic: Arithmetic, pages: usize, threads: usize) -> D
     DemoEngine::of(&config, Box::new(ModelExecutor::new(model, pages, LIMITS).unwrap()), room)
 }
 
-/// Requests about sources of several lengths, some longer than a batch of the encoder; every second one is sampled.
+/// Requests about sources of several lengths, some longer than a batch of the encoder and some without a token; every
+/// second one is sampled.
 fn requests() -> Vec<GenerationRequest> {
     let request = |(index, length): (u32, u32)| {
         let source: Vec<u32> = (0..length).map(|place| 10 + (place * 37 + index * 11) % 480).collect();
@@ -51,7 +52,7 @@ fn requests() -> Vec<GenerationRequest> {
             ..GenerationRequest::new(source, TOKENS - index % 4)
         }
     };
-    (0..).zip([30, 5, 100, 17, 64, 33, 1, 80]).map(request).collect()
+    (0..).zip([30, 0, 5, 100, 17, 64, 0, 33, 1, 80]).map(request).collect()
 }
 
 /// Answers of requests that run together, while every third of as many others leaves after some tokens.

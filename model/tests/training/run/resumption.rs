@@ -19,7 +19,8 @@ fn timeless(trial: &Trial) -> Vec<String> {
     steps.iter().map(|step| format!("{step:?}")).chain(validations.iter().map(|own| format!("{own:?}"))).collect()
 }
 
-fn assert_same_end(broken: &Trial, unbroken: &Trial, what: &str) {
+/// Asserts that two runs of eight steps left the same weights, moments, final models and metrics.
+pub fn assert_same_end(broken: &Trial, unbroken: &Trial, what: &str) {
     let ends = [broken, unbroken].map(|trial| contents(&trial.checkpoint(8)));
     assert_eq!(ends[0].keys().collect::<Vec<_>>(), ends[1].keys().collect::<Vec<_>>());
     for (name, bytes) in &ends[1] {
