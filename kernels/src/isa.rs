@@ -2,6 +2,9 @@
 //!
 //! Used by every op on the processor. An [`Isa`] proves that the machine has its instructions.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
+
 use crate::error::{Error, Result};
 
 /// An instruction set that the kernels are compiled for, worst first.
@@ -19,6 +22,8 @@ pub enum Level {
     Avx512Vnni,
     /// AVX-512 with 8-bit and bfloat16 dot products.
     Avx512Bf16,
+    /// AVX-512 with the dot products above, and AMX: products of tiles of 8-bit integers and of bfloat16.
+    Amx,
 }
 
 /// Width of the vectors that a level computes with.
@@ -34,8 +39,8 @@ pub(crate) enum Vectors {
 
 impl Level {
     /// All of them, worst first.
-    pub const ALL: [Self; 6] =
-        [Self::Scalar, Self::Avx2, Self::AvxVnni, Self::Avx512, Self::Avx512Vnni, Self::Avx512Bf16];
+    pub const ALL: [Self; 7] =
+        [Self::Scalar, Self::Avx2, Self::AvxVnni, Self::Avx512, Self::Avx512Vnni, Self::Avx512Bf16, Self::Amx];
 
     /// The name used in configuration.
     pub const fn name(self) -> &'static str {
@@ -46,14 +51,20 @@ impl Level {
             Self::Avx512 => "avx512",
             Self::Avx512Vnni => "avx512vnni",
             Self::Avx512Bf16 => "avx512bf16",
+            Self::Amx => "amx",
         }
+    }
+
+    /// Whether bfloat16 pairs are multiplied as they are, which rounds both operands.
+    pub const fn multiplies_bf16(self) -> bool {
+        matches!(self, Self::Avx512Bf16 | Self::Amx)
     }
 
     pub(crate) const fn vectors(self) -> Vectors {
         match self {
             Self::Scalar => Vectors::Scalar,
             Self::Avx2 | Self::AvxVnni => Vectors::V256,
-            Self::Avx512 | Self::Avx512Vnni | Self::Avx512Bf16 => Vectors::V512,
+            Self::Avx512 | Self::Avx512Vnni | Self::Avx512Bf16 | Self::Amx => Vectors::V512,
         }
     }
 
@@ -68,13 +79,15 @@ impl Level {
                 && is_x86_feature_detected!("avx512dq")
                 && is_x86_feature_detected!("avx512vl");
             let avx512_vnni = avx512 && is_x86_feature_detected!("avx512vnni");
+            let avx512_bf16 = avx512_vnni && is_x86_feature_detected!("avx512bf16");
             match self {
                 Self::Scalar => true,
                 Self::Avx2 => avx2,
                 Self::AvxVnni => avx512_vnni || (avx2 && is_x86_feature_detected!("avxvnni")),
                 Self::Avx512 => avx512,
                 Self::Avx512Vnni => avx512_vnni,
-                Self::Avx512Bf16 => avx512_vnni && is_x86_feature_detected!("avx512bf16"),
+                Self::Avx512Bf16 => avx512_bf16,
+                Self::Amx => avx512_bf16 && amx::is_available(),
             }
         }
         #[cfg(not(target_arch = "x86_64"))]

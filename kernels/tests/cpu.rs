@@ -6,7 +6,7 @@ mod cases;
 use std::ops::Range;
 
 use cases::{Dealer, FORMAT_PAIRS, FORMATS, PRODUCTS, Runner, Sequences, Slack, fill, matrix, numbers, upload};
-use kernels::cpu::{Cpu, Isa, Level, Pages};
+use kernels::cpu::{Cpu, Isa, Pages};
 use kernels::profiled::{Op, Profile};
 use kernels::reference::{Reference, Rounding};
 use kernels::{
@@ -17,7 +17,7 @@ use kernels::{
 
 /// A backend, and the reference that rounds where it rounds.
 fn backends(precision: Precision) -> Vec<(Cpu, Reference)> {
-    let dots = |isa: Isa| precision == Precision::Bf16 && isa.level() == Level::Avx512Bf16;
+    let dots = |isa: Isa| precision == Precision::Bf16 && isa.level().multiplies_bf16();
     let rounding = |isa| if dots(isa) { Rounding::Operands } else { Rounding::Storage };
     let pairs = Isa::all().flat_map(|isa| [(isa, 1), (isa, 2)]);
     pairs.map(|(isa, threads)| (Cpu::new(isa, threads), Reference { rounding: rounding(isa) })).collect()
@@ -210,12 +210,15 @@ fn rows_without_a_distribution_have_no_log_probabilities() {
     on_each(&[Precision::F32], |run| cases::rows_without_a_distribution_have_no_log_probabilities(run.backend));
 }
 
+/// Rows, input and output features of products that tiles of 16 rows or 32 and 64 inputs divide, or nearly.
+const TILED: [(usize, usize, usize); 5] = [(8, 64, 5), (16, 128, 130), (17, 64, 64), (70, 192, 200), (230, 64, 129)];
+
 #[test]
 fn products_with_integers_are_those_of_the_reference_to_the_last_bit() {
     let reference = Reference { rounding: Rounding::Storage };
-    for (scheme, (rows, cols, outputs)) in
-        [Scheme::Int8, Scheme::Int4].into_iter().flat_map(|s| PRODUCTS.map(|o| (s, o)))
-    {
+    let products = [Scheme::Int8, Scheme::Int4].into_iter();
+    let products = products.flat_map(|scheme| PRODUCTS.into_iter().chain(TILED).map(move |shape| (scheme, shape)));
+    for (scheme, (rows, cols, outputs)) in products {
         let mut x = numbers(1, rows * cols);
         x[0] = -40.0;
         let expected = integer_product(&reference, scheme, &x, (rows, cols, outputs));
@@ -246,7 +249,7 @@ fn a_row_alone_equals_the_row_in_any_batch_on_any_number_of_threads() {
         for isa in Isa::all() {
             let run = |threads: usize, rows: Range<usize>| {
                 let cpu = Cpu::new(isa, threads);
-                let (cols, outputs) = (160, 200);
+                let (cols, outputs) = (192, 200);
                 let x = numbers(20, 500 * cols);
                 let weights = matrix(&cpu, 21, (outputs, cols), format);
                 let mut out = cpu.activations(rows.len(), outputs).unwrap();

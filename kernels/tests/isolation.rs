@@ -2,7 +2,7 @@
 //! batch that went wrong. NaN is the messenger: whatever it touches shows it.
 #![allow(clippy::unwrap_used)]
 
-use kernels::cpu::{Cpu, Isa, Level};
+use kernels::cpu::{Cpu, Isa};
 use kernels::reference::{Reference, Rounding};
 use kernels::{
     AttentionOps, AttentionShape, Backend, FullAttention, KvColumns, KvFormat, KvSide, LayerPages, LayerPagesMut,
@@ -111,7 +111,7 @@ fn nothing_of_a_pages_earlier_owner_reaches_its_next_one() {
             let label = format!("{}, {precision:?}, {format:?}, {windowed:?}", cpu.describe());
             let reused = |stale, earlier| Reused { windowed, precision, format, earlier, lens: &lens, stale };
             let clean = reused(0.0, format).attend(cpu);
-            let dots = precision == Precision::Bf16 && isa.level() == Level::Avx512Bf16;
+            let dots = precision == Precision::Bf16 && isa.level().multiplies_bf16();
             let rounding = if dots { Rounding::Operands } else { Rounding::Storage };
             let expected = reused(0.0, format).attend(&Reference { rounding });
             // As in the table of cases: weights that are rounded may fall either way, queries may become integers.

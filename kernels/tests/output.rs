@@ -12,7 +12,7 @@ use kernels::{
 };
 use rules::rules;
 
-const COLS: usize = 96;
+const COLS: usize = 128;
 const ENDS: [u32; 2] = [1, 107];
 
 fn numbers(seed: u64, count: usize) -> Vec<f32> {
@@ -47,6 +47,7 @@ impl Case {
 /// Tables in which the best ids are hard to tell apart, or numbers are no numbers.
 fn cases() -> Vec<Case> {
     let mut cases = vec![Case::random("random", 5000, 9), Case::random("a ragged last panel", 1003, 7)];
+    cases.push(Case::random("more rows than a tile has", 700, 37));
     cases.push(Case { softcap: None, ..Case::random("no softcap", 2000, 3) });
 
     let mut equal = Case::random("the best row many times over", 4096, 2);

@@ -41,7 +41,7 @@ const CRATES: [(&str, &[&str], &[&str]); 6] = [
     // It compiles modules of the server by themselves.
     ("simulation", &["kernels", "model"], &["axum", "serde", "prometheus"]),
 ];
-const UNSAFE_FILES: [&str; 35] = [
+const UNSAFE_FILES: [&str; 38] = [
     "kernels/src/cpu/attend_full.rs",
     "kernels/src/cpu/attend_paged.rs",
     "kernels/src/cpu/attend_paged/int8/x86.rs",
@@ -55,11 +55,13 @@ const UNSAFE_FILES: [&str; 35] = [
     "kernels/src/cpu/quantized.rs",
     "kernels/src/cpu/screen.rs",
     "kernels/src/cpu/tile.rs",
+    "kernels/src/cpu/tile/amx.rs",
     "kernels/src/cpu/tile/integer.rs",
     "kernels/src/cpu/tile/integer/bounds.rs",
     "kernels/src/cpu/tile/integer/scalar.rs",
     "kernels/src/cpu/tile/integer/x86.rs",
     "kernels/src/cpu/tile/scalar.rs",
+    "kernels/src/cpu/tile/without_amx.rs",
     "kernels/src/cpu/tile/x86.rs",
     "kernels/src/cuda/absent.rs",
     "kernels/src/cuda/device.rs",
@@ -74,6 +76,7 @@ const UNSAFE_FILES: [&str; 35] = [
     "kernels/src/cuda/shim.rs",
     "kernels/src/gradient/product.rs",
     "kernels/src/isa.rs",
+    "kernels/src/isa/amx.rs",
     "model/tests/steady.rs",
     "server/src/process/allocator.rs",
     "server/tests/steps/form_memory.rs",

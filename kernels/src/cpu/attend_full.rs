@@ -1,7 +1,7 @@
 //! Bidirectional attention inside ragged segments.
 //!
 //! Called by [`super::Cpu`]. Keys and values of each head are packed like weights, so that both products are
-//! the tiles of `tile`; six queries at a time keep one strip of scores in the cache, never a matrix. Where a query may
+//! the tiles of `tile`; a few queries at a time keep a strip of scores in the cache, never a matrix. Where a query may
 //! see more than [`crate::attention::STRIP_KEYS`], keys and values pass in blocks (`blocks`).
 #![allow(unsafe_code)]
 
@@ -15,7 +15,8 @@ use super::pool::{Pool, SharedMut};
 use super::product::prepare;
 use super::rows::weigh;
 use super::share::Share;
-use super::tile::{self, Operands, TILE_ROWS, Tile};
+use super::tile::{Kernel, MOST_ROWS, Operands, Tile};
+use super::words::Words;
 use crate::attention::{AttentionShape, QueryRows, Segment, Window};
 use crate::isa::{Isa, for_each_isa};
 use crate::math;
@@ -28,10 +29,16 @@ thread_local! {
 #[derive(Default)]
 struct Scratch {
     query: Vec<f32>,
-    operands: Vec<u32>,
+    operands: Words,
     scores: Vec<f32>,
     output: Vec<f32>,
     blocks: blocks::Scratch,
+}
+
+/// Kernel and working memory of a thread during a call.
+struct Worker<'a> {
+    kernel: Kernel,
+    scratch: &'a mut Scratch,
 }
 
 /// Rows in the form that tiles read them.
@@ -80,17 +87,15 @@ pub(super) struct Full<'a> {
 
 impl Full<'_> {
     /// Attends; `packed` is working memory for the keys and values of the whole batch.
-    pub fn run(&self, packed: &mut Vec<u32>, out: &mut [f32]) {
+    pub fn run(&self, packed: &mut Words, out: &mut [f32]) {
         let rows = self.segments.iter().fold(0, |start, segment| {
             assert_eq!(segment.start, start, "segments follow each other without gaps");
             start + segment.len
         });
         assert!(rows as usize * self.shape.query_width() <= out.len(), "segments end within the output");
         let words: usize = self.segments.iter().map(|s| self.packed_words(s.len as usize) * self.shape.kv_heads).sum();
-        if packed.len() < words {
-            packed.resize(words, 0);
-        }
-        self.pack(&mut packed[..words]);
+        let packed = &mut packed.at_least(words)[..words];
+        self.pack(packed);
         self.attend(packed, out);
     }
 
@@ -201,22 +206,26 @@ impl Full<'_> {
         self.pool.run(&|thread| {
             let mut share = Share::new(thread, threads, total);
             SCRATCH.with_borrow_mut(|scratch| {
+                // Sums over positions take whole panels of them, which every kernel does.
+                let kernel = Kernel::new(self.isa, self.operands, self.units(self.shape.head_dim));
+                let mut worker = Worker { kernel, scratch };
+                let tile_rows = worker.kernel.rows();
                 let mut start = 0;
                 for segment in self.segments {
                     let words = self.packed_words(segment.len as usize);
                     if self.passes_in_blocks(segment) {
                         let packed = &packed[start..start + words * self.shape.kv_heads];
-                        self.attend_in_blocks(segment, packed, &mut share, &mut scratch.blocks, &out);
+                        self.attend_in_blocks(segment, packed, &mut share, &mut worker, &out);
                         start += packed.len();
                         continue;
                     }
                     for head in 0..heads {
                         let packed = &packed[start + head / group * words..][..words];
                         let queries = self.queries.of(segment);
-                        for row in queries.clone().step_by(TILE_ROWS) {
-                            let block = row..queries.end.min(row + TILE_ROWS);
+                        for row in queries.clone().step_by(tile_rows) {
+                            let block = row..queries.end.min(row + tile_rows);
                             if share.takes(block.len() * segment.len as usize) {
-                                self.attend_block(segment, head, block, packed, scratch, &out);
+                                self.attend_block(segment, head, block, packed, &mut worker, &out);
                             }
                         }
                     }
@@ -232,7 +241,7 @@ impl Full<'_> {
         head: usize,
         block: Range<usize>,
         packed: &[u32],
-        scratch: &mut Scratch,
+        Worker { kernel, scratch }: &mut Worker<'_>,
         out: &SharedMut<'_, f32>,
     ) {
         let dim = self.shape.head_dim;
@@ -248,8 +257,8 @@ impl Full<'_> {
         // Every number is overwritten.
         scratch.scores.resize(block.len() * seen.len(), 0.0);
         let (words, stride) = prepare(self.isa, self.operands, &scratch.query, dim, &mut scratch.operands);
-        self.score(OperandRows { words, stride, count: block.len() }, keys, &seen, &mut scratch.scores);
-        let mut sums = [0.0; TILE_ROWS];
+        self.score(kernel, OperandRows { words, stride, count: block.len() }, keys, &seen, &mut scratch.scores);
+        let mut sums = [0.0; MOST_ROWS];
         for ((query, sum), scores) in block.clone().zip(&mut sums).zip(scratch.scores.chunks_exact_mut(seen.len())) {
             let visible = self.window.visible(query, len);
             let visible = visible.start - seen.start..visible.end - seen.start;
@@ -261,7 +270,8 @@ impl Full<'_> {
         scratch.output.clear();
         scratch.output.resize(block.len() * columns, 0.0);
         let (words, stride) = prepare(self.isa, self.operands, &scratch.scores, seen.len(), &mut scratch.operands);
-        self.combine(OperandRows { words, stride, count: block.len() }, values, seen.start, &mut scratch.output);
+        let rows = OperandRows { words, stride, count: block.len() };
+        self.combine(kernel, rows, values, seen.start, &mut scratch.output);
         for ((row, sum), output) in block.zip(sums).zip(scratch.output.chunks_exact_mut(columns)) {
             let start = (first_row + row) * self.shape.query_width() + head * dim;
             output[..dim].iter_mut().for_each(|value| *value /= sum);
@@ -277,7 +287,14 @@ impl Full<'_> {
     }
 
     /// `scores[row][key] = query . key` for the panels in `seen`.
-    fn score(&self, queries: OperandRows<'_>, keys: &[u32], seen: &Range<usize>, scores: &mut [f32]) {
+    fn score(
+        &self,
+        kernel: &mut Kernel,
+        queries: OperandRows<'_>,
+        keys: &[u32],
+        seen: &Range<usize>,
+        scores: &mut [f32],
+    ) {
         let units = self.units(self.shape.head_dim);
         assert!(scores.len() >= queries.count * seen.len() && queries.words.len() >= queries.count * queries.stride);
         for position in seen.clone().step_by(PANEL) {
@@ -290,14 +307,15 @@ impl Full<'_> {
                 out: scores[position - seen.start..].as_mut_ptr(),
                 out_stride: seen.len(),
                 adds: false,
+                streams: false,
             };
             // SAFETY: operands hold the rows, the panel is in range, and the strip has whole panels.
-            unsafe { tile::run(self.isa, self.operands, &tile) };
+            unsafe { kernel.run(&tile) };
         }
     }
 
     /// `output[row] += weights[row] . values` over the positions from `first` on, a whole number of panels.
-    fn combine(&self, weights: OperandRows<'_>, values: &[u32], first: usize, output: &mut [f32]) {
+    fn combine(&self, kernel: &mut Kernel, weights: OperandRows<'_>, values: &[u32], first: usize, output: &mut [f32]) {
         let columns = self.shape.head_dim.next_multiple_of(PANEL);
         let value_units = values.len() / columns;
         assert!(output.len() >= weights.count * columns && weights.words.len() >= weights.count * weights.stride);
@@ -312,9 +330,10 @@ impl Full<'_> {
                 out: output[column..].as_mut_ptr(),
                 out_stride: columns,
                 adds: true,
+                streams: false,
             };
             // SAFETY: operands hold the rows, `values` the panel, and `output` has whole panels of columns.
-            unsafe { tile::run(self.isa, self.operands, &tile) };
+            unsafe { kernel.run(&tile) };
         }
     }
 }

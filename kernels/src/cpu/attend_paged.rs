@@ -129,9 +129,11 @@ impl Paged<'_> {
     fn arithmetic(&self, format: KvFormat) -> Arithmetic {
         match (format, self.isa.level()) {
             (KvFormat::F32, _) => Arithmetic::F32,
-            (KvFormat::Bf16, Level::Avx512Bf16) => Arithmetic::Bf16Pairs,
+            (KvFormat::Bf16, Level::Avx512Bf16 | Level::Amx) => Arithmetic::Bf16Pairs,
             (KvFormat::Bf16, _) => Arithmetic::Bf16Widened,
-            (KvFormat::Int8, Level::AvxVnni | Level::Avx512Vnni | Level::Avx512Bf16) => Arithmetic::Int8Fours,
+            (KvFormat::Int8, Level::AvxVnni | Level::Avx512Vnni | Level::Avx512Bf16 | Level::Amx) => {
+                Arithmetic::Int8Fours
+            }
             (KvFormat::Int8, _) => Arithmetic::Int8Widened,
         }
     }

@@ -27,8 +27,8 @@ use super::product::{self, Columns, Panel, Product, QuantizedOperands, Rows};
 use super::rows;
 use super::sample::LogitRows;
 use super::screen::{LARGEST_NORM, SLACK, Screen};
-use super::tile::integer::{self, Bounds, LINE_WORDS, RowBounds};
-use super::tile::{Operands, TILE_ROWS};
+use super::tile::integer::{Bounds, IntegerKernel, LINE_WORDS, RowBounds};
+use super::tile::{MOST_ROWS, Operands, TILE_ROWS};
 use crate::backend::OutputLayer;
 use crate::isa::Isa;
 use crate::math::round_bf16;
@@ -135,6 +135,7 @@ impl Choose<'_> {
         // So many tiles ask for the whole of the next panel; fewer wait for memory anyway.
         let covered = count.div_ceil(TILE_ROWS) * LINE_WORDS >= PANEL;
         self.pool.split(panels, 2, |share| {
+            let mut kernel = IntegerKernel::new(isa, Scheme::Int8, self.output.table.cols, count);
             for panel in share {
                 let mut bounds = Bounds {
                     words: screen.panels.words[panel * units * PANEL..][..units * PANEL].as_ptr(),
@@ -144,12 +145,12 @@ impl Choose<'_> {
                     norms: screen.norms[panel * PANEL..][..PANEL].as_ptr(),
                     ahead: if covered { screen.panels.words[(panel + 1) * units * PANEL..].as_ptr() } else { null() },
                 };
-                for first in (0..count).step_by(TILE_ROWS) {
-                    let rows = first..count.min(first + TILE_ROWS);
+                for first in (0..count).step_by(kernel.rows()) {
+                    let rows = first..count.min(first + kernel.rows());
                     let operands = operands.rows(first, rows.len());
-                    let mut ranges = [[0.0; 2]; TILE_ROWS];
+                    let mut ranges = [[0.0; 2]; MOST_ROWS];
                     // SAFETY: the panel is whole, and there are operands and factors for all rows.
-                    unsafe { integer::bound(isa, &operands, &factors[rows.clone()], &bounds, &mut ranges) };
+                    unsafe { kernel.bound(&operands, &factors[rows.clone()], &bounds, &mut ranges) };
                     bounds.ahead = bounds.ahead.wrapping_add(units * LINE_WORDS);
                     for (row, [upper, lower]) in rows.zip(ranges) {
                         let place = row * panels + panel;

@@ -27,6 +27,7 @@ mod share;
 mod softmax;
 mod tile;
 mod turns;
+mod words;
 
 pub use crate::isa::{Isa, Level};
 pub use activations::{Activations, Gain, RopeTable};

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use super::bandwidth;
 use super::choose::ScreenSpace;
 use super::pool::Pool;
+use super::words::Words;
 use crate::backend::{Bandwidth, Stream};
 use crate::error::Result;
 use crate::isa::Isa;
@@ -16,7 +17,7 @@ pub struct Cpu {
     pub(super) isa: Isa,
     pub(super) pool: Arc<Pool>,
     /// Packed keys and values of an encoder batch.
-    pub(super) packed_kv: Mutex<Vec<u32>>,
+    pub(super) packed_kv: Mutex<Words>,
     pub(super) screen_space: Mutex<ScreenSpace>,
 }
 

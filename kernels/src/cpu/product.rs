@@ -12,8 +12,9 @@ use std::ops::Range;
 use super::matrix::{Data, Matrix};
 use super::panel::PANEL;
 use super::pool::{ALONE, Pool, SharedMut};
-use super::tile::{self, Operands, TILE_ROWS, Tile};
-use crate::isa::{Isa, Level, for_each_isa};
+use super::tile::{Kernel, MOST_ROWS, Operands, TILE_ROWS, Tile};
+use super::words::Words;
+use crate::isa::{Isa, for_each_isa};
 use crate::math;
 
 pub(super) use integer::QuantizedOperands;
@@ -28,7 +29,7 @@ const MANY_ROWS: usize = 96;
 
 thread_local! {
     /// Rows in the form the tiles read them; kept between calls so that a step allocates nothing.
-    static OPERANDS: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+    static OPERANDS: RefCell<Words> = const { RefCell::new(Words::new()) };
 }
 
 /// The rows of one product.
@@ -43,10 +44,16 @@ pub(super) struct Rows<'a> {
 /// Which operands a matrix of this number type multiplies with on this machine.
 pub(super) fn operands(isa: Isa, data: &Data) -> Operands {
     match data {
-        Data::PanelBf16(_) if isa.level() == Level::Avx512Bf16 => Operands::Bf16,
+        Data::PanelBf16(_) if isa.level().multiplies_bf16() => Operands::Bf16,
         Data::PanelBf16(_) => Operands::Widened,
         _ => Operands::F32,
     }
+}
+
+/// The way to multiply with a matrix of floats.
+fn kernel(isa: Isa, data: &Data, cols: usize) -> Kernel {
+    let operands = operands(isa, data);
+    Kernel::new(isa, operands, if operands == Operands::Bf16 { cols.div_ceil(2) } else { cols })
 }
 
 /// Successive output columns of a matrix.
@@ -94,10 +101,11 @@ impl Product<'_> {
     pub fn run(&self, out: &mut [f32], finish: impl Fn(&mut [f32]) + Sync) {
         let Self { pool, rows, matrix, columns, .. } = *self;
         let out = SharedMut::new(&mut out[..rows.count * columns.count()]);
-        let block = (BLOCK_BYTES / (matrix.cols * 2)).clamp(8 * TILE_ROWS, 1024) / TILE_ROWS * TILE_ROWS;
+        let tile_rows = self.tile_rows();
+        let block = (BLOCK_BYTES / (matrix.cols * 2)).clamp(8 * TILE_ROWS, 1024) / tile_rows * tile_rows;
         let (first_panel, panels) = (columns.panels().start, columns.panels().len());
-        let parts = row_parts(rows.count, panels, pool.threads());
-        let part_rows = rows.count.div_ceil(parts).next_multiple_of(TILE_ROWS);
+        let parts = row_parts(rows.count, tile_rows, panels, pool.threads());
+        let part_rows = rows.count.div_ceil(parts).next_multiple_of(tile_rows);
         let least = if columns.count() * matrix.cols < LEAST_WEIGHTS { ALONE } else { 2 };
         // Items are panels of parts, part by part: a share is a stretch of them.
         pool.split(parts * panels, least, |share| {
@@ -124,6 +132,14 @@ impl Product<'_> {
         });
     }
 
+    /// Rows of a tile.
+    fn tile_rows(&self) -> usize {
+        match &self.matrix.data {
+            Data::PanelInt8(_) | Data::PanelInt4(_) => integer::kernel(self.isa, self.matrix, self.rows.count).rows(),
+            data => kernel(self.isa, data, self.matrix.cols).rows(),
+        }
+    }
+
     fn run_part(&self, out: &SharedMut<'_, f32>, part: Part, finish: &impl Fn(&mut [f32])) {
         let Self { isa, rows, matrix, columns, .. } = *self;
         let kind = operands(isa, &matrix.data);
@@ -138,7 +154,8 @@ impl Product<'_> {
         OPERANDS.with_borrow_mut(|scratch| {
             let x = &rows.x[part.rows.start * matrix.cols..part.rows.end * matrix.cols];
             let (x, x_stride) = prepare(isa, kind, x, matrix.cols, scratch);
-            for tile in part.tiles() {
+            let mut kernel = kernel(isa, &matrix.data, matrix.cols);
+            for tile in part.tiles(kernel.rows()) {
                 write_tile(columns, out, tile, finish, |out, out_stride| {
                     let tile = Tile {
                         x: x[(tile.row - part.rows.start) * x_stride..].as_ptr(),
@@ -149,9 +166,10 @@ impl Product<'_> {
                         out,
                         out_stride,
                         adds: false,
+                        streams: tile.row == part.rows.start,
                     };
                     // SAFETY: `x` holds the rows, `panels` the panel, and there is room for the outputs.
-                    unsafe { tile::run(isa, kind, &tile) };
+                    unsafe { kernel.run(&tile) };
                 });
             }
         });
@@ -159,12 +177,12 @@ impl Product<'_> {
 }
 
 /// How many stretches the rows are cut into before the panels are shared out.
-fn row_parts(rows: usize, panels: usize, threads: usize) -> usize {
+fn row_parts(rows: usize, tile_rows: usize, panels: usize, threads: usize) -> usize {
     if rows >= MANY_ROWS * threads {
         threads
     } else {
         // Two items a thread even the shares out; more parts would only read the weights more often.
-        (2 * threads).div_ceil(panels.max(1)).min(rows.div_ceil(TILE_ROWS)).max(1)
+        (2 * threads).div_ceil(panels.max(1)).min(rows.div_ceil(tile_rows)).max(1)
     }
 }
 
@@ -174,12 +192,12 @@ struct Part {
 }
 
 impl Part {
-    /// All tiles, panel by panel.
-    fn tiles(&self) -> impl Iterator<Item = TileOrigin> {
+    /// All tiles of so many rows at most, panel by panel.
+    fn tiles(&self, most: usize) -> impl Iterator<Item = TileOrigin> {
         let rows = self.rows.clone();
         self.panels.clone().flat_map(move |panel| {
             let end = rows.end;
-            rows.clone().step_by(TILE_ROWS).map(move |row| TileOrigin { row, count: TILE_ROWS.min(end - row), panel })
+            rows.clone().step_by(most).map(move |row| TileOrigin { row, count: most.min(end - row), panel })
         })
     }
 }
@@ -213,7 +231,7 @@ fn write_tile(
         (0..count).for_each(|r| finish(written(r)));
         return;
     }
-    let mut edge = [0.0_f32; TILE_ROWS * PANEL];
+    let mut edge = [0.0_f32; MOST_ROWS * PANEL];
     run(edge.as_mut_ptr(), PANEL);
     for r in 0..count {
         let written = written(r);
@@ -222,13 +240,14 @@ fn write_tile(
     }
 }
 
-/// Rows of float32 in the form of `kind`, with the words of a row: as they are, or converted into `room`.
+/// Rows of float32 in the form of `kind`, with the words of a row: as they are, or converted into `room`, where further
+/// rows follow up to a multiple of [`MOST_ROWS`], which hold anything.
 pub(super) fn prepare<'a>(
     isa: Isa,
     kind: Operands,
     x: &'a [f32],
     cols: usize,
-    room: &'a mut Vec<u32>,
+    room: &'a mut Words,
 ) -> (&'a [u32], usize) {
     let stride = match kind {
         Operands::F32 => return (as_bits(x), cols),
@@ -236,10 +255,8 @@ pub(super) fn prepare<'a>(
         Operands::Widened => cols + 1,
         Operands::Bf16 => cols.div_ceil(2),
     };
-    let words = x.len() / cols * stride;
-    if room.len() < words {
-        room.resize(words, 0);
-    }
+    let words = (x.len() / cols).next_multiple_of(MOST_ROWS) * stride;
+    let room = room.at_least(words);
     for (x, out) in x.chunks_exact(cols).zip(room.chunks_exact_mut(stride)) {
         if kind == Operands::Bf16 {
             pair_rows(isa, x, out);

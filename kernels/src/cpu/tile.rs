@@ -1,4 +1,4 @@
-//! The microkernel: up to [`TILE_ROWS`] rows of operands times one panel, accumulators in registers.
+//! The microkernel: a few rows of operands times one panel, accumulators in registers.
 //!
 //! Called by `product` (weights) and `attend_full` (keys and values packed as panels). One algorithm over a
 //! small trait, compiled for each instruction set. Every output is one accumulator that takes its products
@@ -7,16 +7,26 @@
 // Several arrays share each index; iterators would hide the register block's shape.
 #![allow(clippy::needless_range_loop)]
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 pub mod integer;
 mod scalar;
+#[cfg(not(target_arch = "x86_64"))]
+mod without_amx;
 #[cfg(target_arch = "x86_64")]
 mod x86;
+
+#[cfg(not(target_arch = "x86_64"))]
+use without_amx as amx;
 
 use super::panel::PANEL;
 use crate::isa::{Isa, Level, Vectors};
 
-/// Rows that one microkernel call takes at most.
+/// Rows that one call by vectors takes at most.
 pub const TILE_ROWS: usize = 6;
+
+/// Rows that one call takes at most on any machine. Operands are read as if there were a multiple of it.
+pub const MOST_ROWS: usize = if amx::ROWS > TILE_ROWS { amx::ROWS } else { TILE_ROWS };
 
 /// Operands of one product: which numbers stand on either side of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +35,7 @@ pub enum Operands {
     F32,
     /// float32 rows; bfloat16 panels, widened exactly in registers.
     Widened,
-    /// bfloat16 pairs on both sides, multiplied by `vdpbf16ps`.
+    /// bfloat16 pairs on both sides.
     Bf16,
 }
 
@@ -36,7 +46,7 @@ pub struct Tile {
     pub x: *const u32,
     /// Distance between rows of `x`, in 32-bit words.
     pub x_stride: usize,
-    /// Rows, 1 to [`TILE_ROWS`].
+    /// Rows, 1 to [`Kernel::rows`].
     pub rows: usize,
     /// The panel: `units * PANEL` words.
     pub panel: *const u32,
@@ -48,21 +58,75 @@ pub struct Tile {
     pub out_stride: usize,
     /// Whether the products are added to what stands in `out`, after it.
     pub adds: bool,
+    /// Whether the panel has to come from memory, and the next one after it.
+    pub streams: bool,
 }
 
-/// Runs one tile.
+/// The way that products of floats are computed: by vectors, or by AMX. A thread makes its own for each op.
+pub struct Kernel {
+    isa: Isa,
+    operands: Operands,
+    tiles: Option<amx::Tiles<f32>>,
+}
+
+impl Kernel {
+    /// The way for operands of `units` words, or of several such numbers that have common divisors with this one only.
+    ///
+    /// The number of rows has no part in it, because the order of a sum depends on the way.
+    pub fn new(isa: Isa, operands: Operands, units: usize) -> Self {
+        let by_tiles = isa.level() == Level::Amx && operands == Operands::Bf16 && amx::Block::takes(units);
+        Self { isa, operands, tiles: by_tiles.then(|| amx::Tiles::new(isa)) }
+    }
+
+    /// Rows that a call takes at most.
+    pub fn rows(&self) -> usize {
+        if self.tiles.is_some() { amx::ROWS } else { TILE_ROWS }
+    }
+
+    /// Runs one tile.
+    ///
+    /// # Safety
+    /// `x` must be readable for `rows` rows of `units` words (`2 * units` for [`Operands::Widened`]), and for
+    /// [`Operands::Bf16`] for as many rows as the next multiple of [`MOST_ROWS`]; `panel` for `units * PANEL` words,
+    /// `out` writable (and readable, where it `adds`) for `rows` rows of `PANEL`; `Operands::Bf16` needs a level that
+    /// multiplies them.
+    pub unsafe fn run(&mut self, tile: &Tile) {
+        // SAFETY: by the caller's promise.
+        unsafe {
+            match &mut self.tiles {
+                Some(tiles) => by_tiles(tiles, tile),
+                None => by_vectors(self.isa, self.operands, tile),
+            }
+        }
+    }
+}
+
+/// Runs one tile of bfloat16 pairs by AMX.
 ///
 /// # Safety
-/// `x` must be readable for `rows` rows of `units` words (`2 * units` for [`Operands::Widened`]), `panel` for
-/// `units * PANEL` words, `out` writable (and readable, where it `adds`) for `rows` rows of `PANEL`;
-/// `Operands::Bf16` needs [`Level::Avx512Bf16`].
-pub unsafe fn run(isa: Isa, operands: Operands, tile: &Tile) {
+/// As [`Kernel::run`].
+unsafe fn by_tiles(tiles: &mut amx::Tiles<f32>, tile: &Tile) {
+    let Tile { x, x_stride, rows, panel, units, out, out_stride, adds, streams } = *tile;
+    // SAFETY: by the caller's promise.
+    let outputs = |row: usize| unsafe { std::slice::from_raw_parts_mut(out.add(row * out_stride), PANEL) };
+    let start =
+        |row: usize, sums: &mut [f32; PANEL]| if adds { sums.copy_from_slice(outputs(row)) } else { sums.fill(0.0) };
+    // SAFETY: by the caller's promise.
+    let sums = unsafe { tiles.sums(&amx::Block { x, x_stride, rows, panel, units, streams }, start) };
+    sums.iter().enumerate().for_each(|(row, sums)| outputs(row).copy_from_slice(sums));
+}
+
+/// Runs one tile of at most [`TILE_ROWS`] rows by vectors.
+///
+/// # Safety
+/// As [`Kernel::run`].
+unsafe fn by_vectors(isa: Isa, operands: Operands, tile: &Tile) {
     debug_assert!((1..=TILE_ROWS).contains(&tile.rows));
     // SAFETY: pointers by the caller's promise; features by the `Isa` value.
     unsafe {
         match (isa.level().vectors(), operands) {
             #[cfg(target_arch = "x86_64")]
-            (Vectors::V512, Operands::Bf16) if isa.level() == Level::Avx512Bf16 => x86::avx512_bf16(tile),
+            (Vectors::V512, Operands::Bf16) if isa.level().multiplies_bf16() => x86::avx512_bf16(tile),
             (_, Operands::Bf16) => unreachable!("bfloat16 operands are chosen only where the machine multiplies them"),
             #[cfg(target_arch = "x86_64")]
             (Vectors::V512, Operands::F32) => x86::avx512_f32(tile),

@@ -26,6 +26,10 @@ const ROUNDED_FIXTURE: Distance = Distance { largest: 0.35, root_mean_square: 0.
 /// Tolerance for the second generation's. Measured: 0.40 and 0.028.
 const ROUNDED_SECOND: Distance = Distance { largest: 0.6, root_mean_square: 0.045 };
 
+/// Tolerance for the second generation's on AMX, which adds products in another order than the reference (32 at a time)
+/// and so meets other roundings that fall the other way. Measured: 0.53 and 0.064; CUDA's tensor cores, 0.65 and 0.064.
+const TILED_SECOND: Distance = Distance { largest: 1.0, root_mean_square: 0.09 };
+
 /// Tolerance for the demo's logits, those of a trained model (root mean square 5). Measured: 0.089 and 0.0071.
 const ROUNDED_DEMO: Distance = Distance { largest: 0.12, root_mean_square: 0.015 };
 
@@ -35,13 +39,14 @@ const ROUNDED_DEMO: Distance = Distance { largest: 0.12, root_mean_square: 0.015
 const FIRST_LAYER_ROOT_MEAN_SQUARE: f32 = 3e-4;
 
 fn rounds_operands(isa: Isa) -> bool {
-    isa.level() == Level::Avx512Bf16
+    isa.level().multiplies_bf16()
 }
 
 #[test]
 fn bf16_follows_the_reference_that_rounds_at_the_same_places_on_the_fixtures() {
     let of_first = FOLDERS.map(|folder| (folder, WIDENED, ROUNDED_FIXTURE));
     let of_second = SECOND.map(|folder| (folder, WIDENED_SECOND, ROUNDED_SECOND));
+    let tiled = |folder, rounded| if SECOND.contains(&folder) { TILED_SECOND } else { rounded };
     for (folder, widened_bound, rounded_bound) in of_first.into_iter().chain(of_second) {
         let checkpoint = Checkpoint::open(&fixture::path(folder)).unwrap();
         let texts = fixture_texts(folder);
@@ -50,10 +55,10 @@ fn bf16_follows_the_reference_that_rounds_at_the_same_places_on_the_fixtures() {
         for isa in Isa::all() {
             let label = format!("{folder}, {}", isa.level().name());
             let actual = forced(Cpu::new(isa, 1), &checkpoint, Precision::Bf16, &texts);
-            let (own, other, bound) = if rounds_operands(isa) {
-                (&rounded, &widened, rounded_bound)
-            } else {
-                (&widened, &rounded, widened_bound)
+            let (own, other, bound) = match isa.level() {
+                Level::Amx => (&rounded, &widened, tiled(folder, rounded_bound)),
+                level if level.multiplies_bf16() => (&rounded, &widened, rounded_bound),
+                _ => (&widened, &rounded, widened_bound),
             };
             let own = distance(&actual, own);
             println!("{label}: {own:?}");

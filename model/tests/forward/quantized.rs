@@ -34,7 +34,7 @@ const DRIFT_INT4: Drift = Drift { mean_divergence: 1e-2, largest_log_prob: 1.5, 
 const SCALAR_SHARE: usize = 10;
 
 fn rounds(isa: Isa, precision: Precision) -> bool {
-    precision == Precision::Bf16 && isa.level() == Level::Avx512Bf16
+    precision == Precision::Bf16 && isa.level().multiplies_bf16()
 }
 
 #[test]

@@ -6,14 +6,15 @@
 
 use std::ops::Range;
 
-use super::{Full, OperandRows};
+use super::{Full, OperandRows, Worker};
 use crate::attention::Segment;
 use crate::cpu::panel::PANEL;
 use crate::cpu::pool::SharedMut;
 use crate::cpu::product::prepare;
 use crate::cpu::share::Share;
 use crate::cpu::softmax::{BlockScores, Softmax};
-use crate::cpu::tile::TILE_ROWS;
+use crate::cpu::tile::{Kernel, TILE_ROWS};
+use crate::cpu::words::Words;
 
 /// Positions of a block: with heads of 256 numbers their keys and values take a quarter of a usual second-level cache
 /// in bfloat16, and half of it in float32.
@@ -27,10 +28,10 @@ const GROUP_QUERIES: usize = 32 * TILE_ROWS;
 pub(super) struct Scratch {
     /// `[query head][row][head_dim]`, and in the form of operands.
     queries: Vec<f32>,
-    query_words: Vec<u32>,
+    query_words: Words,
     /// Scores of one tile and block, then weights: `[row][position]`, and in the form of operands.
     scores: Vec<f32>,
-    weight_words: Vec<u32>,
+    weight_words: Words,
     /// `[query head][row]`.
     softmax: Vec<Softmax>,
     /// `[query head][row][columns]`: sums of weighted values.
@@ -65,24 +66,26 @@ impl Full<'_> {
         segment: &Segment,
         packed: &[u32],
         share: &mut Share,
-        scratch: &mut Scratch,
+        worker: &mut Worker<'_>,
         out: &SharedMut<'_, f32>,
     ) {
         let len = segment.len as usize;
         let heads = self.shape.heads / self.shape.kv_heads;
-        let step = (GROUP_QUERIES / heads).max(TILE_ROWS) / TILE_ROWS * TILE_ROWS;
+        let step = (GROUP_QUERIES / heads).max(1).next_multiple_of(worker.kernel.rows());
         for (kv_head, packed) in packed.chunks_exact(self.packed_words(len)).enumerate() {
             let queries = self.queries.of(segment);
             for row in queries.clone().step_by(step) {
                 let rows = row..queries.end.min(row + step);
                 if share.takes(rows.len() * heads * len) {
-                    self.attend_group(&Group { segment, kv_head, rows, packed }, scratch, out);
+                    self.attend_group(&Group { segment, kv_head, rows, packed }, worker, out);
                 }
             }
         }
     }
 
-    fn attend_group(&self, group: &Group<'_>, scratch: &mut Scratch, out: &SharedMut<'_, f32>) {
+    fn attend_group(&self, group: &Group<'_>, worker: &mut Worker<'_>, out: &SharedMut<'_, f32>) {
+        let Worker { kernel, scratch } = worker;
+        let scratch = &mut scratch.blocks;
         let heads = self.shape.heads / self.shape.kv_heads;
         let (dim, len) = (self.shape.head_dim, group.segment.len as usize);
         let columns = dim.next_multiple_of(PANEL);
@@ -96,9 +99,9 @@ impl Full<'_> {
         for start in (start / BLOCK * BLOCK..end).step_by(BLOCK) {
             let block = start..len.next_multiple_of(PANEL).min(start + BLOCK);
             for head in 0..heads {
-                for first in (0..group.rows.len()).step_by(TILE_ROWS) {
-                    let count = TILE_ROWS.min(group.rows.len() - first);
-                    self.add_block(group, &TileRows { head, first, count }, &block, scratch);
+                for first in (0..group.rows.len()).step_by(kernel.rows()) {
+                    let count = kernel.rows().min(group.rows.len() - first);
+                    self.add_block(kernel, group, &TileRows { head, first, count }, &block, scratch);
                 }
             }
         }
@@ -128,7 +131,14 @@ impl Full<'_> {
     }
 
     /// Adds a block of keys and values to what the queries of a tile have seen.
-    fn add_block(&self, group: &Group<'_>, tile: &TileRows, block: &Range<usize>, scratch: &mut Scratch) {
+    fn add_block(
+        &self,
+        kernel: &mut Kernel,
+        group: &Group<'_>,
+        tile: &TileRows,
+        block: &Range<usize>,
+        scratch: &mut Scratch,
+    ) {
         let (dim, len) = (self.shape.head_dim, group.segment.len as usize);
         let columns = dim.next_multiple_of(PANEL);
         let clip = |seen: Range<usize>| seen.start.max(block.start)..seen.end.min(block.end);
@@ -146,7 +156,7 @@ impl Full<'_> {
         let (words, stride) = prepare(self.isa, self.operands, rows, dim, query_words);
         // Every number is overwritten.
         scores.resize(tile.count * seen.len(), 0.0);
-        self.score(OperandRows { words, stride, count: tile.count }, keys, &seen, scores);
+        self.score(kernel, OperandRows { words, stride, count: tile.count }, keys, &seen, scores);
         let sums = &mut sums[queries.start * columns..queries.end * columns];
         let states = softmax[queries].iter_mut().zip(sums.chunks_exact_mut(columns));
         for (index, ((state, sums), scores)) in states.zip(scores.chunks_exact_mut(seen.len())).enumerate() {
@@ -161,7 +171,7 @@ impl Full<'_> {
             Softmax::add_block(self.isa, &block, std::slice::from_mut(state), scores, &mut sums[..dim]);
         }
         let (words, stride) = prepare(self.isa, self.operands, scores, seen.len(), weight_words);
-        self.combine(OperandRows { words, stride, count: tile.count }, values, seen.start, sums);
+        self.combine(kernel, OperandRows { words, stride, count: tile.count }, values, seen.start, sums);
     }
 }
 
@@ -171,7 +181,7 @@ mod tests {
     use crate::attention::{AttentionShape, QueryRows, Window};
     use crate::cpu::pool::Pool;
     use crate::cpu::tile::Operands;
-    use crate::isa::{Isa, Level};
+    use crate::isa::Isa;
 
     /// Queries, keys and values of a batch, and how they are attended.
     struct Case {
@@ -209,7 +219,7 @@ mod tests {
             let Self { ref shape, window, isa, operands, .. } = *self;
             let (pool, segments) = (&pool, segments.as_slice());
             let full = Full { isa, pool, operands, shape, window, segments, queries, qkv, strip_keys };
-            full.run(&mut Vec::new(), out);
+            full.run(&mut Words::new(), out);
         }
     }
 
@@ -228,7 +238,7 @@ mod tests {
         for shape in [shape(4, 1, 256, None), shape(6, 3, 16, Some(9.0)), shape(3, 1, 80, None)] {
             for window in windows {
                 for isa in Isa::all() {
-                    let dots = (isa.level() == Level::Avx512Bf16).then_some(Operands::Bf16);
+                    let dots = (isa.level().multiplies_bf16()).then_some(Operands::Bf16);
                     for operands in dots.into_iter().chain([Operands::F32]) {
                         cases.push(Case { shape, window, lens: vec![257, 7, 590], isa, operands });
                     }

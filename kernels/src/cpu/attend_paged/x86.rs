@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Isa, LANES, Level};
+use super::{Isa, LANES};
 
 const CACHE_LINE_WORDS: usize = 16;
 
@@ -19,14 +19,14 @@ pub(super) fn fetch(words: &[u32]) {
 
 /// `scores[i] = query . keys[i]` for the 16 positions of a page, over bfloat16 pairs.
 pub(super) fn dot_keys(isa: Isa, query: &[u32], keys: &[u32], scores: &mut [f32]) {
-    assert!(isa.level() == Level::Avx512Bf16 && scores.len() == LANES && keys.len() >= query.len() * LANES);
+    assert!(isa.level().multiplies_bf16() && scores.len() == LANES && keys.len() >= query.len() * LANES);
     // SAFETY: the `Isa` proves the instructions; lengths were checked.
     unsafe { dot_keys_512(query, keys, scores) }
 }
 
 /// `out += weights . values` over the first `end` of the 16 positions of a page; the other weights are 0.
 pub(super) fn add_values(isa: Isa, weights: &[f32], end: usize, values: &[u32], out: &mut [f32]) {
-    assert!(isa.level() == Level::Avx512Bf16 && weights.len() == LANES && end <= LANES);
+    assert!(isa.level().multiplies_bf16() && weights.len() == LANES && end <= LANES);
     assert!(values.len() >= LANES / 2 * out.len());
     // SAFETY: the `Isa` proves the instructions; lengths were checked.
     unsafe { add_values_512(weights, end, values, out) }

@@ -9,7 +9,6 @@ use crate::cpu::pages::{KeyNorm, KvRows, PageWrite, Pages};
 use crate::cpu::pool::locked;
 use crate::cpu::processor::Cpu;
 use crate::cpu::tile::Operands;
-use crate::isa::Level;
 use crate::number::Precision;
 use crate::paging::{LayerPages, LayerPagesMut, PageCopy, PagedRows};
 
@@ -32,7 +31,7 @@ impl AttentionOps for Cpu {
         out: &mut Activations,
     ) {
         let FullAttention { shape, window, precision, queries } = attention;
-        let dots = precision == Precision::Bf16 && self.isa.level() == Level::Avx512Bf16;
+        let dots = precision == Precision::Bf16 && self.isa.level().multiplies_bf16();
         let operands = if dots { Operands::Bf16 } else { Operands::F32 };
         let (isa, pool, qkv, strip_keys) = (self.isa, &self.pool, &qkv.data, STRIP_KEYS);
         let full = Full { isa, pool, operands, shape, window, segments, queries, qkv, strip_keys };

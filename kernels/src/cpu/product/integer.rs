@@ -10,7 +10,9 @@ use crate::cpu::matrix::{Data, Matrix};
 use crate::cpu::panel::PANEL;
 use crate::cpu::pool::SharedMut;
 use crate::cpu::quantized::GROUP_WORDS;
-use crate::cpu::tile::integer::{self, IntegerPanel, IntegerRows, TileOutput};
+use crate::cpu::tile::MOST_ROWS;
+use crate::cpu::tile::integer::{IntegerKernel, IntegerPanel, IntegerRows, TileOutput};
+use crate::cpu::words::Words;
 use crate::isa::{Isa, for_each_isa};
 use crate::quantize::{GROUP, Scheme, quantize_to_127};
 
@@ -21,7 +23,7 @@ thread_local! {
 /// Rows of activations as integers, kept between calls so that a step allocates nothing.
 #[derive(Default)]
 pub(in crate::cpu) struct QuantizedOperands {
-    words: Vec<u32>,
+    words: Words,
     stride: usize,
     scales: Vec<f32>,
     sums: Vec<i32>,
@@ -36,12 +38,11 @@ impl QuantizedOperands {
         let groups = cols.div_ceil(GROUP);
         (self.stride, self.sums_stride) =
             if grouped { (groups * 2 * GROUP_WORDS, groups) } else { (cols.div_ceil(4), 1) };
-        if self.words.len() < count * self.stride {
-            self.words.resize(count * self.stride, 0);
-        }
+        let words = count.next_multiple_of(MOST_ROWS) * self.stride;
+        let words = self.words.at_least(words);
         self.scales.clear();
         self.sums.clear();
-        for (x, words) in x.chunks_exact(cols).zip(self.words.chunks_exact_mut(self.stride)) {
+        for (x, words) in x.chunks_exact(cols).zip(words.chunks_exact_mut(self.stride)) {
             let bytes = as_bytes(words);
             bytes[cols..].fill(0);
             let row = quantize_to_127(isa, x, bytes);
@@ -58,18 +59,19 @@ impl QuantizedOperands {
 
     /// Scale and signed bytes of one row.
     pub fn row(&self, row: usize) -> (f32, &[u8]) {
-        (self.scales[row], bytes(&self.words[row * self.stride..][..self.stride]))
+        (self.scales[row], bytes(&self.words.all()[row * self.stride..][..self.stride]))
     }
 
-    /// A tile's rows from `first` on.
+    /// A tile's rows from `first` on. If that is a multiple of [`MOST_ROWS`], so many can be read.
     pub fn rows(&self, first: usize, count: usize) -> IntegerRows {
         IntegerRows {
-            x: self.words[first * self.stride..(first + count) * self.stride].as_ptr(),
+            x: self.words.all()[first * self.stride..(first + count) * self.stride].as_ptr(),
             x_stride: self.stride,
             scales: self.scales[first..first + count].as_ptr(),
             sums: self.sums[first * self.sums_stride..(first + count) * self.sums_stride].as_ptr(),
             sums_stride: self.sums_stride,
             count,
+            streams: first == 0,
         }
     }
 }
@@ -110,19 +112,29 @@ fn panel_of(matrix: &Matrix, panel: usize) -> IntegerPanel {
     }
 }
 
+/// How a quantised matrix holds its weights.
+fn scheme(matrix: &Matrix) -> Scheme {
+    if matches!(matrix.data, Data::PanelInt4(_)) { Scheme::Int4 } else { Scheme::Int8 }
+}
+
+/// The way to compute a product of so many rows.
+pub(super) fn kernel(isa: Isa, matrix: &Matrix, rows: usize) -> IntegerKernel {
+    IntegerKernel::new(isa, scheme(matrix), matrix.cols, rows)
+}
+
 /// `Product::run_part` for a quantised matrix.
 pub(super) fn run_part(product: &Product<'_>, out: &SharedMut<'_, f32>, part: Part, finish: &impl Fn(&mut [f32])) {
     let Product { isa, rows, matrix, columns, .. } = *product;
     OPERANDS.with_borrow_mut(|operands| {
         let x = &rows.x[part.rows.start * matrix.cols..part.rows.end * matrix.cols];
-        let scheme = if matches!(matrix.data, Data::PanelInt4(_)) { Scheme::Int4 } else { Scheme::Int8 };
-        operands.prepare(isa, x, matrix.cols, scheme);
-        for tile in part.tiles() {
+        operands.prepare(isa, x, matrix.cols, scheme(matrix));
+        let mut kernel = kernel(isa, matrix, rows.count);
+        for tile in part.tiles(kernel.rows()) {
             let operands = operands.rows(tile.row - part.rows.start, tile.count);
             let panel = panel_of(matrix, tile.panel);
             super::write_tile(columns, out, tile, finish, |to, stride| {
                 // SAFETY: operands and panel are those of this product, `to` has room for the tile.
-                unsafe { integer::run(isa, &operands, &panel, TileOutput { to, stride }) };
+                unsafe { kernel.run(&operands, &panel, TileOutput { to, stride }) };
             });
         }
     });

@@ -1,4 +1,4 @@
-//! The microkernel for quantised weights: up to [`TILE_ROWS`] rows of 8-bit integers times one panel.
+//! The microkernels for quantised weights: a few rows of 8-bit integers times one panel.
 //!
 //! Called by `product` and `screen`. Sums of integers are exact, so only the scales' order of operations is a choice:
 //! that of `crate::quantize`. Weights are stored with a zero point, as unsigned bytes; instructions that multiply
@@ -13,11 +13,12 @@ mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use super::TILE_ROWS;
+use super::{TILE_ROWS, amx};
 use crate::cpu::panel::PANEL;
 use crate::cpu::quantized::{GROUP_WORDS, ZERO_4, ZERO_8};
-use crate::isa::{Isa, Level};
-pub use bounds::{Bounds, RowBounds, bound};
+use crate::isa::{Isa, Level, for_each_isa};
+use crate::quantize::Scheme;
+pub use bounds::{Bounds, RowBounds};
 
 /// Rows of quantised activations, as a tile reads them.
 #[derive(Clone, Copy)]
@@ -32,8 +33,10 @@ pub struct IntegerRows {
     pub sums: *const i32,
     /// Distance between rows of `sums`.
     pub sums_stride: usize,
-    /// Rows, 1 to [`TILE_ROWS`].
+    /// Rows, at least one.
     pub count: usize,
+    /// Whether they are the first to meet their panel, which has to come from memory, and the next one after it.
+    pub streams: bool,
 }
 
 /// One panel of a quantised matrix.
@@ -68,18 +71,96 @@ pub struct TileOutput {
     pub stride: usize,
 }
 
-/// Runs one tile.
+/// Rows from which AMX is faster than vectors.
+const LEAST_AMX_ROWS: usize = 5;
+
+/// The way that a product of integers is computed.
+pub struct IntegerKernel {
+    isa: Isa,
+    tiles: Option<amx::Tiles<i32>>,
+}
+
+impl IntegerKernel {
+    /// The fastest way for so many rows of `cols` inputs. It is the thread's own.
+    pub fn new(isa: Isa, scheme: Scheme, cols: usize, rows: usize) -> Self {
+        let whole = cols.is_multiple_of(4) && amx::Block::takes(cols / 4);
+        let by_tiles = isa.level() == Level::Amx && scheme == Scheme::Int8 && whole && rows >= LEAST_AMX_ROWS;
+        Self { isa, tiles: by_tiles.then(|| amx::Tiles::new(isa)) }
+    }
+
+    /// Rows that a call takes at most.
+    pub fn rows(&self) -> usize {
+        if self.tiles.is_some() { amx::ROWS } else { TILE_ROWS }
+    }
+
+    /// Multiplies rows and a panel.
+    ///
+    /// # Safety
+    /// `rows` and `panel` must be those of the product that the kernel is for. They must be readable as their fields
+    /// say, rows as far as the panel is long and as many as the next multiple of [`super::MOST_ROWS`]; `out` must be
+    /// writable for `rows.count` rows of `PANEL`.
+    pub unsafe fn run(&mut self, rows: &IntegerRows, panel: &IntegerPanel, out: TileOutput) {
+        debug_assert!((1..=self.rows()).contains(&rows.count));
+        // SAFETY: by the caller's promise.
+        unsafe {
+            match (&mut self.tiles, *panel) {
+                (Some(tiles), IntegerPanel::Int8 { words, units, scales }) => {
+                    let sums = sums_by_tiles(tiles, rows, words, units);
+                    let scales = std::slice::from_raw_parts(scales, PANEL);
+                    scale_sums(self.isa, sums, rows, scales, out);
+                }
+                _ => by_vectors(self.isa, rows, panel, out),
+            }
+        }
+    }
+}
+
+/// Sums of rows times an int8 panel.
 ///
 /// # Safety
-/// `rows` and `panel` must be readable as their fields say, rows as far as the panel is long; `out` must be writable
-/// for `rows.count` rows of `PANEL`.
-pub unsafe fn run(isa: Isa, rows: &IntegerRows, panel: &IntegerPanel, out: TileOutput) {
+/// As [`IntegerKernel::run`].
+unsafe fn sums_by_tiles<'a>(
+    tiles: &'a mut amx::Tiles<i32>,
+    rows: &IntegerRows,
+    panel: *const u32,
+    units: usize,
+) -> &'a [[i32; PANEL]] {
+    let IntegerRows { x, x_stride, count, sums, sums_stride, streams, .. } = *rows;
+    // SAFETY: by the caller's promise.
+    let start = |row: usize| -ZERO_8 * unsafe { *sums.add(row * sums_stride) };
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let block = amx::Block { x, x_stride, rows: count, panel, units, streams };
+        tiles.sums(&block, |row, sums| sums.fill(start(row)))
+    }
+}
+
+for_each_isa! {
+    /// Scales sums of rows and columns.
+    fn scale_sums(sums: &[[i32; PANEL]], rows: &IntegerRows, scales: &[f32], out: TileOutput) {
+        for (row, sums) in sums.iter().enumerate() {
+            // SAFETY: the caller of `run` promises so many rows, and that they can be written.
+            let (row_scale, out) = unsafe {
+                (*rows.scales.add(row), std::slice::from_raw_parts_mut(out.to.add(row * out.stride), PANEL))
+            };
+            for ((out, sum), scale) in out.iter_mut().zip(sums).zip(scales) {
+                *out = (*sum as f32) * scale * row_scale;
+            }
+        }
+    }
+}
+
+/// Runs one tile of at most [`TILE_ROWS`] rows.
+///
+/// # Safety
+/// As [`IntegerKernel::run`].
+unsafe fn by_vectors(isa: Isa, rows: &IntegerRows, panel: &IntegerPanel, out: TileOutput) {
     debug_assert!((1..=TILE_ROWS).contains(&rows.count));
     // SAFETY: pointers by the caller's promise; instructions by the `Isa` value.
     unsafe {
         match isa.level() {
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512Vnni | Level::Avx512Bf16 => x86::avx512_vnni(rows, panel, out),
+            Level::Avx512Vnni | Level::Avx512Bf16 | Level::Amx => x86::avx512_vnni(rows, panel, out),
             #[cfg(target_arch = "x86_64")]
             Level::AvxVnni => x86::avx_vnni(rows, panel, out),
             #[cfg(target_arch = "x86_64")]

@@ -17,7 +17,7 @@ pub fn dot_keys(isa: Isa, query: &[[u32; 2]], start: [i32; 2], keys: &[u32], sco
     // SAFETY: the `Isa` proves the instructions; lengths were checked.
     unsafe {
         match isa.level() {
-            Level::Avx512Vnni | Level::Avx512Bf16 => dot_keys_512(query, start, keys, scores),
+            Level::Avx512Vnni | Level::Avx512Bf16 | Level::Amx => dot_keys_512(query, start, keys, scores),
             Level::AvxVnni if has_avx512_vnni() => dot_keys_avx512_256(query, start, keys, scores),
             Level::AvxVnni => dot_keys_avx_256(query, start, keys, scores),
             level => unreachable!("{} has no 8-bit dot products", level.name()),
@@ -31,7 +31,7 @@ pub fn add_values(isa: Isa, weights: &[[u32; 2]], scale: f32, values: &[u32], ou
     // SAFETY: the `Isa` proves the instructions; lengths were checked.
     unsafe {
         match isa.level() {
-            Level::Avx512Vnni | Level::Avx512Bf16 => add_values_512(weights, scale, values, out),
+            Level::Avx512Vnni | Level::Avx512Bf16 | Level::Amx => add_values_512(weights, scale, values, out),
             Level::AvxVnni if has_avx512_vnni() => add_values_avx512_256(weights, scale, values, out),
             Level::AvxVnni => add_values_avx_256(weights, scale, values, out),
             level => unreachable!("{} has no 8-bit dot products", level.name()),

@@ -5,10 +5,10 @@
 
 #[cfg(target_arch = "x86_64")]
 use super::x86;
-use super::{IntegerRows, Integers, scalar, sums_8};
+use super::{IntegerKernel, IntegerRows, Integers, scalar, sums_8, sums_by_tiles};
 use crate::cpu::panel::PANEL;
-use crate::cpu::tile::TILE_ROWS;
-use crate::isa::{Isa, Level};
+use crate::cpu::tile::{MOST_ROWS, TILE_ROWS};
+use crate::isa::{Isa, Level, for_each_isa};
 
 /// One panel of a screened table.
 #[derive(Clone, Copy)]
@@ -48,23 +48,79 @@ impl RowBounds {
     }
 }
 
-/// For each row, the largest that a logit of the panel may be, and the largest that one certainly is.
+impl IntegerKernel {
+    /// For each row, the largest that a logit of the panel may be, and the largest that one certainly is.
+    ///
+    /// # Safety
+    /// As [`Self::run`], for an int8 panel; there must be as many `factors` as rows.
+    pub unsafe fn bound(
+        &mut self,
+        rows: &IntegerRows,
+        factors: &[RowBounds],
+        bounds: &Bounds,
+        out: &mut [[f32; 2]; MOST_ROWS],
+    ) {
+        assert!(factors.len() == rows.count && rows.count <= self.rows());
+        let Some(tiles) = &mut self.tiles else {
+            let out = out.first_chunk_mut().expect("it has room for the rows of a tile");
+            // SAFETY: by the caller's promise.
+            return unsafe { bound_by_vectors(self.isa, rows, factors, bounds, out) };
+        };
+        // SAFETY: by the caller's promise.
+        let sums = unsafe { sums_by_tiles(tiles, rows, bounds.words, bounds.units) };
+        bound_sums(self.isa, sums, rows, factors, bounds, out);
+    }
+}
+
+/// Lanes of the running largest numbers.
+const LANES: usize = 16;
+
+for_each_isa! {
+    /// Ranges of rows from their sums, by the operations of `bound_block`.
+    fn bound_sums(
+        sums: &[[i32; PANEL]],
+        rows: &IntegerRows,
+        factors: &[RowBounds],
+        bounds: &Bounds,
+        out: &mut [[f32; 2]; MOST_ROWS],
+    ) {
+        // SAFETY: the caller of `bound` promises `PANEL` numbers each.
+        let [scales, errors, norms] = [bounds.scales, bounds.errors, bounds.norms]
+            .map(|first| unsafe { std::slice::from_raw_parts(first, PANEL) }.as_chunks::<LANES>().0);
+        for (row, ((sums, factor), out)) in sums.iter().zip(factors).zip(out).enumerate() {
+            // SAFETY: the caller of `bound` promises so many rows.
+            let row_scale = unsafe { *rows.scales.add(row) };
+            let mut largest = [[f32::NEG_INFINITY; LANES]; 2];
+            for (part, sums) in sums.as_chunks::<LANES>().0.iter().enumerate() {
+                for lane in 0..LANES {
+                    let estimate = (sums[lane] as f32) * scales[part][lane] * row_scale;
+                    let reach = factor.of_error.mul_add(errors[part][lane], factor.of_norm * norms[part][lane]);
+                    for (largest, bound) in largest.iter_mut().zip([reach + estimate, estimate - reach]) {
+                        largest[lane] = if largest[lane] > bound { largest[lane] } else { bound };
+                    }
+                }
+            }
+            *out = largest.map(|lanes| lanes.into_iter().fold(f32::NEG_INFINITY, f32::max));
+        }
+    }
+}
+
+/// The ranges of at most [`TILE_ROWS`] rows.
 ///
 /// # Safety
-/// As [`run`], for an int8 panel; there must be as many `factors` as rows.
-pub unsafe fn bound(
+/// As [`IntegerKernel::bound`].
+unsafe fn bound_by_vectors(
     isa: Isa,
     rows: &IntegerRows,
     factors: &[RowBounds],
     bounds: &Bounds,
     out: &mut [[f32; 2]; TILE_ROWS],
 ) {
-    assert!(factors.len() == rows.count && rows.count <= TILE_ROWS);
     // SAFETY: pointers by the caller's promise; instructions by the `Isa` value.
     unsafe {
         match isa.level() {
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512Vnni | Level::Avx512Bf16 => x86::bound_512(rows, factors, bounds, out),
+            Level::Avx512Vnni | Level::Avx512Bf16 | Level::Amx => x86::bound_512(rows, factors, bounds, out),
             #[cfg(target_arch = "x86_64")]
             Level::AvxVnni => x86::bound_vnni(rows, factors, bounds, out),
             #[cfg(target_arch = "x86_64")]
