@@ -17,6 +17,7 @@ use model::training::{self, Outcome, Settings};
 use super::error::{CommandError, io};
 use crate::cli::TrainOptions;
 use crate::config::Config;
+use crate::process::allocator::use_huge_pages;
 use crate::process::resources::{check_command, cores};
 use crate::process::terminal::show;
 use stopping::Stopping;
@@ -30,6 +31,7 @@ pub fn train(config: &Config, options: &TrainOptions) -> Result<(), CommandError
     let settings = settings::read(&options.config, &config.hub)?;
     let threads = if settings.threads == 0 { cores() } else { settings.threads };
     check_command(threads + stopping::THREADS)?;
+    use_huge_pages();
     let stopping = stopping::listen().map_err(io("wait for signals"))?;
     let message = run(&settings, stopping)?;
     show(&message);
