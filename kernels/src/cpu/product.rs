@@ -4,6 +4,7 @@
 //! weight once. Many rows: each thread takes its own rows, in blocks that stay in its cache.
 #![allow(unsafe_code)]
 
+mod gated;
 mod integer;
 
 use std::cell::RefCell;
@@ -12,6 +13,7 @@ use std::ops::Range;
 use super::matrix::{Data, Matrix};
 use super::panel::PANEL;
 use super::pool::{ALONE, Pool, SharedMut};
+use super::tile::integer::TileOutput;
 use super::tile::{Kernel, MOST_ROWS, Operands, TILE_ROWS, Tile};
 use super::words::Words;
 use crate::isa::{Isa, for_each_isa};
@@ -50,10 +52,9 @@ pub(super) fn operands(isa: Isa, data: &Data) -> Operands {
     }
 }
 
-/// The way to multiply with a matrix of floats.
-fn kernel(isa: Isa, data: &Data, cols: usize) -> Kernel {
-    let operands = operands(isa, data);
-    Kernel::new(isa, operands, if operands == Operands::Bf16 { cols.div_ceil(2) } else { cols })
+/// Steps of the input dimension in a panel of floats.
+fn units(isa: Isa, data: &Data, cols: usize) -> usize {
+    if operands(isa, data) == Operands::F32 { cols } else { cols.div_ceil(2) }
 }
 
 /// Successive output columns of a matrix.
@@ -95,28 +96,35 @@ pub(super) struct Panel {
     pub panel: usize,
 }
 
+/// Multiplies the rows of a tile by a panel, given by its index, and writes the outputs.
+type Multiply<'a> = dyn FnMut(usize, TileOutput) + 'a;
+
 impl Product<'_> {
     /// `out[row, i] = finish(x[row] . matrix[columns.start + i])`; `out` is `[count, columns]`. `finish` sees each
     /// finished stretch of outputs once, while it is in the cache.
     pub fn run(&self, out: &mut [f32], finish: impl Fn(&mut [f32]) + Sync) {
-        let Self { pool, rows, matrix, columns, .. } = *self;
-        let out = SharedMut::new(&mut out[..rows.count * columns.count()]);
+        let out = SharedMut::new(&mut out[..self.rows.count * self.columns.count()]);
+        self.each_part(self.columns.panels(), |part| self.run_part(&out, part, &finish));
+    }
+
+    /// Calls `work` for parts that are all rows times these panels together, from all threads.
+    fn each_part(&self, of: Range<usize>, work: impl Fn(Part) + Sync) {
+        let Self { pool, rows, matrix, .. } = *self;
         let tile_rows = self.tile_rows();
         let block = (BLOCK_BYTES / (matrix.cols * 2)).clamp(8 * TILE_ROWS, 1024) / tile_rows * tile_rows;
-        let (first_panel, panels) = (columns.panels().start, columns.panels().len());
+        let panels = of.len();
         let parts = row_parts(rows.count, tile_rows, panels, pool.threads());
         let part_rows = rows.count.div_ceil(parts).next_multiple_of(tile_rows);
-        let least = if columns.count() * matrix.cols < LEAST_WEIGHTS { ALONE } else { 2 };
+        let least = if self.columns.count() * matrix.cols < LEAST_WEIGHTS { ALONE } else { 2 };
         // Items are panels of parts, part by part: a share is a stretch of them.
         pool.split(parts * panels, least, |share| {
             for part in share.start / panels..share.end.div_ceil(panels) {
                 let first = part * panels;
                 let own = share.start.max(first) - first..share.end.min(first + panels) - first;
-                let own = first_panel + own.start..first_panel + own.end;
+                let own = of.start + own.start..of.start + own.end;
                 let end = rows.count.min((part + 1) * part_rows);
                 for start in (part * part_rows..end).step_by(block) {
-                    let part = Part { rows: start..end.min(start + block), panels: own.clone() };
-                    self.run_part(&out, part, &finish);
+                    work(Part { rows: start..end.min(start + block), panels: own.clone() });
                 }
             }
         });
@@ -134,37 +142,45 @@ impl Product<'_> {
 
     /// Rows of a tile.
     fn tile_rows(&self) -> usize {
-        match &self.matrix.data {
-            Data::PanelInt8(_) | Data::PanelInt4(_) => integer::kernel(self.isa, self.matrix, self.rows.count).rows(),
-            data => kernel(self.isa, data, self.matrix.cols).rows(),
+        let Self { isa, rows, matrix, .. } = *self;
+        match &matrix.data {
+            Data::PanelInt8(_) | Data::PanelInt4(_) => integer::tile_rows(isa, matrix, rows.count),
+            data => Kernel::rows_of(isa, operands(isa, data), units(isa, data, matrix.cols)),
         }
     }
 
     fn run_part(&self, out: &SharedMut<'_, f32>, part: Part, finish: &impl Fn(&mut [f32])) {
-        let Self { isa, rows, matrix, columns, .. } = *self;
+        self.each_tile(part, &mut |tile, multiply| {
+            write_tile(self.columns, out, tile, finish, |to| multiply(tile.panel, to));
+        });
+    }
+
+    /// Calls `each` for the tiles of a part, panel by panel, with a function that multiplies the tile's rows by any
+    /// panel. It writes to a place that must have room for them.
+    fn each_tile(&self, part: Part, each: &mut dyn FnMut(TileOrigin, &mut Multiply<'_>)) {
+        let Self { isa, rows, matrix, .. } = *self;
         let kind = operands(isa, &matrix.data);
-        let (panels, units): (&[u32], usize) = match &matrix.data {
-            Data::PanelF32(data) => (as_bits(data), matrix.cols),
-            Data::PanelBf16(data) => (data, matrix.cols.div_ceil(2)),
-            Data::PanelInt8(_) | Data::PanelInt4(_) => {
-                return integer::run_part(self, out, part, finish);
-            }
+        let units = units(isa, &matrix.data, matrix.cols);
+        let panels: &[u32] = match &matrix.data {
+            Data::PanelF32(data) => as_bits(data),
+            Data::PanelBf16(data) => data,
+            Data::PanelInt8(_) | Data::PanelInt4(_) => return integer::each_tile(self, part, each),
             Data::RowsF32(_) | Data::RowsBf16(_) => unreachable!("lookup tables are not multiplied"),
         };
         OPERANDS.with_borrow_mut(|scratch| {
             let x = &rows.x[part.rows.start * matrix.cols..part.rows.end * matrix.cols];
             let (x, x_stride) = prepare(isa, kind, x, matrix.cols, scratch);
-            let mut kernel = kernel(isa, &matrix.data, matrix.cols);
+            let mut kernel = Kernel::new(isa, kind, units);
             for tile in part.tiles(kernel.rows()) {
-                write_tile(columns, out, tile, finish, |out, out_stride| {
+                each(tile, &mut |panel, TileOutput { to, stride }| {
                     let tile = Tile {
                         x: x[(tile.row - part.rows.start) * x_stride..].as_ptr(),
                         x_stride,
                         rows: tile.count,
-                        panel: panels[tile.panel * units * PANEL..][..units * PANEL].as_ptr(),
+                        panel: panels[panel * units * PANEL..][..units * PANEL].as_ptr(),
                         units,
-                        out,
-                        out_stride,
+                        out: to,
+                        out_stride: stride,
                         adds: false,
                         streams: tile.row == part.rows.start,
                     };
@@ -210,14 +226,14 @@ struct TileOrigin {
     panel: usize,
 }
 
-/// Lets `run(first output, stride)` write a tile to its place, and finishes it. Where not all columns of the panel are
+/// Lets `run` write a tile to its place, and finishes it. Where not all columns of the panel are
 /// wanted, the tile goes through memory of its own.
 fn write_tile(
     columns: Columns,
     out: &SharedMut<'_, f32>,
     TileOrigin { row, count, panel }: TileOrigin,
     finish: &impl Fn(&mut [f32]),
-    run: impl FnOnce(*mut f32, usize),
+    run: impl FnOnce(TileOutput),
 ) {
     let column = panel * PANEL;
     let wanted = column.max(columns.start)..(column + PANEL).min(columns.end);
@@ -227,12 +243,12 @@ fn write_tile(
     let written = |r: usize| unsafe { out.slice(first + r * pitch..first + r * pitch + width) };
     if width == PANEL {
         // SAFETY: the tile has these rows and columns of `out`, and no other thread has them.
-        run(unsafe { out.at(first) }, pitch);
+        run(TileOutput { to: unsafe { out.at(first) }, stride: pitch });
         (0..count).for_each(|r| finish(written(r)));
         return;
     }
     let mut edge = [0.0_f32; MOST_ROWS * PANEL];
-    run(edge.as_mut_ptr(), PANEL);
+    run(TileOutput { to: edge.as_mut_ptr(), stride: PANEL });
     for r in 0..count {
         let written = written(r);
         written.copy_from_slice(&edge[r * PANEL + wanted.start - column..][..width]);

@@ -100,6 +100,15 @@ for_each_isa! {
 }
 
 for_each_isa! {
+    /// `out = gelu_tanh(gate) * up`.
+    pub(super) fn join_halves(gate: &[f32], up: &[f32], out: &mut [f32]) {
+        for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
+            *out = math::gelu_tanh(*gate) * up;
+        }
+    }
+}
+
+for_each_isa! {
     /// Soft-caps every number in place.
     pub(super) fn softcap(values: &mut [f32], cap: f32) {
         for value in values {

@@ -74,8 +74,17 @@ impl Kernel {
     ///
     /// The number of rows has no part in it, because the order of a sum depends on the way.
     pub fn new(isa: Isa, operands: Operands, units: usize) -> Self {
-        let by_tiles = isa.level() == Level::Amx && operands == Operands::Bf16 && amx::Block::takes(units);
+        let by_tiles = Self::takes_tiles(isa, operands, units);
         Self { isa, operands, tiles: by_tiles.then(|| amx::Tiles::new(isa)) }
+    }
+
+    fn takes_tiles(isa: Isa, operands: Operands, units: usize) -> bool {
+        isa.level() == Level::Amx && operands == Operands::Bf16 && amx::Block::takes(units)
+    }
+
+    /// Rows that a call of such a kernel takes at most.
+    pub fn rows_of(isa: Isa, operands: Operands, units: usize) -> usize {
+        if Self::takes_tiles(isa, operands, units) { amx::ROWS } else { TILE_ROWS }
     }
 
     /// Rows that a call takes at most.

@@ -46,7 +46,7 @@ pub fn linear_reads_rows_from_an_offset_and_fused_parts_stand_side_by_side<B: Ba
 
 /// A gated product gives what its parts give, row by row.
 pub fn gated_products_follow_the_reference<B: Backend>(run: &Runner<'_, B>) {
-    for (rows, cols, width) in [(1, 40, 24), (9, 96, 72), (33, 32, 40), (70, 64, 16)] {
+    for (rows, cols, width) in [(1, 40, 24), (9, 96, 72), (33, 32, 40), (70, 64, 16), (1, 48, 64), (40, 64, 128)] {
         let x = numbers(50, (rows + 2) * cols);
         both!(run, 2e-6, |backend| {
             let weights = matrix(backend, 51, (2 * width, cols), run.precision);

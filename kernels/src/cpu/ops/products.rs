@@ -1,6 +1,6 @@
 //! Products with packed matrices.
 
-use crate::backend::{LinearRows, OutputLayer, Outputs, ProductOps};
+use crate::backend::{GatedRows, LinearRows, OutputLayer, Outputs, ProductOps, RowOps};
 use crate::cpu::activations::Activations;
 use crate::cpu::matrix::Matrix;
 use crate::cpu::processor::Cpu;
@@ -24,6 +24,20 @@ impl ProductOps for Cpu {
         let columns = Columns { start: wanted.start, end: wanted.end };
         let product = Product { isa: self.isa, pool: &self.pool, rows, matrix, columns };
         product.run(&mut out.data[to * wanted.len()..], |_| ());
+    }
+
+    fn linear_geglu(&self, x: &Activations, matrix: &Matrix, rows: LinearRows, to: GatedRows<'_, Activations>) {
+        let GatedRows { gate_up, out } = to;
+        assert!(x.width == matrix.cols && 2 * out.width == matrix.rows, "the rows are as wide as the matrix");
+        let LinearRows { from, count, .. } = rows;
+        let read = Rows { x: x.rows(from..from + count), count };
+        let columns = Columns::all(matrix);
+        let product = Product { isa: self.isa, pool: &self.pool, rows: read, matrix, columns };
+        if product.has_whole_halves() {
+            return product.run_gated(&mut out.data);
+        }
+        self.linear(x, matrix, LinearRows { to: 0, ..rows }, gate_up);
+        self.geglu(gate_up, count, out);
     }
 
     fn logits(&self, x: &Activations, output: OutputLayer<'_, Matrix>, rows: usize, out: &mut Activations) {

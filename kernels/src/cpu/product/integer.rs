@@ -5,13 +5,12 @@
 
 use std::cell::RefCell;
 
-use super::{Part, Product};
+use super::{Multiply, Part, Product, TileOrigin};
 use crate::cpu::matrix::{Data, Matrix};
 use crate::cpu::panel::PANEL;
-use crate::cpu::pool::SharedMut;
 use crate::cpu::quantized::GROUP_WORDS;
 use crate::cpu::tile::MOST_ROWS;
-use crate::cpu::tile::integer::{IntegerKernel, IntegerPanel, IntegerRows, TileOutput};
+use crate::cpu::tile::integer::{IntegerKernel, IntegerPanel, IntegerRows};
 use crate::cpu::words::Words;
 use crate::isa::{Isa, for_each_isa};
 use crate::quantize::{GROUP, Scheme, quantize_to_127};
@@ -117,24 +116,23 @@ fn scheme(matrix: &Matrix) -> Scheme {
     if matches!(matrix.data, Data::PanelInt4(_)) { Scheme::Int4 } else { Scheme::Int8 }
 }
 
-/// The way to compute a product of so many rows.
-pub(super) fn kernel(isa: Isa, matrix: &Matrix, rows: usize) -> IntegerKernel {
-    IntegerKernel::new(isa, scheme(matrix), matrix.cols, rows)
+/// Rows of a tile of a product of so many rows.
+pub(super) fn tile_rows(isa: Isa, matrix: &Matrix, rows: usize) -> usize {
+    IntegerKernel::rows_of(isa, scheme(matrix), matrix.cols, rows)
 }
 
-/// `Product::run_part` for a quantised matrix.
-pub(super) fn run_part(product: &Product<'_>, out: &SharedMut<'_, f32>, part: Part, finish: &impl Fn(&mut [f32])) {
-    let Product { isa, rows, matrix, columns, .. } = *product;
+/// `Product::each_tile` for a quantised matrix.
+pub(super) fn each_tile(product: &Product<'_>, part: Part, each: &mut dyn FnMut(TileOrigin, &mut Multiply<'_>)) {
+    let Product { isa, rows, matrix, .. } = *product;
     OPERANDS.with_borrow_mut(|operands| {
         let x = &rows.x[part.rows.start * matrix.cols..part.rows.end * matrix.cols];
         operands.prepare(isa, x, matrix.cols, scheme(matrix));
-        let mut kernel = kernel(isa, matrix, rows.count);
+        let mut kernel = IntegerKernel::new(isa, scheme(matrix), matrix.cols, rows.count);
         for tile in part.tiles(kernel.rows()) {
             let operands = operands.rows(tile.row - part.rows.start, tile.count);
-            let panel = panel_of(matrix, tile.panel);
-            super::write_tile(columns, out, tile, finish, |to, stride| {
+            each(tile, &mut |panel, to| {
                 // SAFETY: operands and panel are those of this product, `to` has room for the tile.
-                unsafe { kernel.run(&operands, &panel, TileOutput { to, stride }) };
+                unsafe { kernel.run(&operands, &panel_of(matrix, panel), to) };
             });
         }
     });

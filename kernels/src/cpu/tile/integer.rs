@@ -83,9 +83,18 @@ pub struct IntegerKernel {
 impl IntegerKernel {
     /// The fastest way for so many rows of `cols` inputs. It is the thread's own.
     pub fn new(isa: Isa, scheme: Scheme, cols: usize, rows: usize) -> Self {
-        let whole = cols.is_multiple_of(4) && amx::Block::takes(cols / 4);
-        let by_tiles = isa.level() == Level::Amx && scheme == Scheme::Int8 && whole && rows >= LEAST_AMX_ROWS;
+        let by_tiles = Self::takes_tiles(isa, scheme, cols, rows);
         Self { isa, tiles: by_tiles.then(|| amx::Tiles::new(isa)) }
+    }
+
+    fn takes_tiles(isa: Isa, scheme: Scheme, cols: usize, rows: usize) -> bool {
+        let whole = cols.is_multiple_of(4) && amx::Block::takes(cols / 4);
+        isa.level() == Level::Amx && scheme == Scheme::Int8 && whole && rows >= LEAST_AMX_ROWS
+    }
+
+    /// Rows that a call of such a kernel takes at most.
+    pub fn rows_of(isa: Isa, scheme: Scheme, cols: usize, rows: usize) -> usize {
+        if Self::takes_tiles(isa, scheme, cols, rows) { amx::ROWS } else { TILE_ROWS }
     }
 
     /// Rows that a call takes at most.
