@@ -113,7 +113,12 @@ impl Product<'_> {
         let tile_rows = self.tile_rows();
         let block = (BLOCK_BYTES / (matrix.cols * 2)).clamp(8 * TILE_ROWS, 1024) / tile_rows * tile_rows;
         let panels = of.len();
-        let parts = row_parts(rows.count, tile_rows, panels, pool.threads());
+        let parts = if rows.count >= MANY_ROWS * pool.threads() && self.rows_outweigh_weights() {
+            pool.threads()
+        } else {
+            // Two items a thread even the shares out; more parts would only read the weights more often.
+            (2 * pool.threads()).div_ceil(panels.max(1)).min(rows.count.div_ceil(tile_rows)).max(1)
+        };
         let part_rows = rows.count.div_ceil(parts).next_multiple_of(tile_rows);
         let least = if self.columns.count() * matrix.cols < LEAST_WEIGHTS { ALONE } else { 2 };
         // Items are panels of parts, part by part: a share is a stretch of them.
@@ -138,6 +143,14 @@ impl Product<'_> {
                 self.run_part(&out, Part { rows: row..row + 1, panels: panel..panel + 1 }, &finish);
             }
         });
+    }
+
+    /// Whether the rows take more memory than the weights: reading these once for each thread costs less then than
+    /// reading the rows so often.
+    fn rows_outweigh_weights(&self) -> bool {
+        let Matrix { rows: outputs, cols, data, .. } = self.matrix;
+        let weights = data.bytes() / outputs * self.columns.count();
+        self.rows.count * cols * size_of::<f32>() >= weights
     }
 
     /// Rows of a tile.
@@ -189,16 +202,6 @@ impl Product<'_> {
                 });
             }
         });
-    }
-}
-
-/// How many stretches the rows are cut into before the panels are shared out.
-fn row_parts(rows: usize, tile_rows: usize, panels: usize, threads: usize) -> usize {
-    if rows >= MANY_ROWS * threads {
-        threads
-    } else {
-        // Two items a thread even the shares out; more parts would only read the weights more often.
-        (2 * threads).div_ceil(panels.max(1)).min(rows.div_ceil(tile_rows)).max(1)
     }
 }
 

@@ -2,7 +2,6 @@
 //!
 //! Called by `ops::products`. The halves of a tile are joined while they are in the first-level cache, so that memory
 //! sees the joined half alone.
-
 #![allow(unsafe_code)]
 
 use super::{MOST_ROWS, Product, TileOutput};
