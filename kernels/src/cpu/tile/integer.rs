@@ -87,6 +87,11 @@ impl IntegerKernel {
         Self { isa, tiles: by_tiles.then(|| amx::Tiles::new(isa)) }
     }
 
+    /// The way by vectors, for any product.
+    pub fn of_vectors(isa: Isa) -> Self {
+        Self { isa, tiles: None }
+    }
+
     fn takes_tiles(isa: Isa, scheme: Scheme, cols: usize, rows: usize) -> bool {
         let whole = cols.is_multiple_of(4) && amx::Block::takes(cols / 4);
         isa.level() == Level::Amx && scheme == Scheme::Int8 && whole && rows >= LEAST_AMX_ROWS
