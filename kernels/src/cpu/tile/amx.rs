@@ -86,7 +86,8 @@ impl Number for f32 {
     const MANY: Run = bf16_32;
 }
 
-/// Tiles that the thread may use as long as this lives.
+/// Tiles that the thread may use as long as this lives. A thread has one such value at a time: with the first that is
+/// dropped, its tiles are gone.
 pub struct Tiles<T> {
     sums: Sums<T>,
     /// The registers are those of one thread.
