@@ -149,8 +149,7 @@ impl Product<'_> {
     /// reading the rows so often.
     fn rows_outweigh_weights(&self) -> bool {
         let Matrix { rows: outputs, cols, data, .. } = self.matrix;
-        let weights = data.bytes() / outputs * self.columns.count();
-        self.rows.count * cols * size_of::<f32>() >= weights
+        self.rows.count * cols * size_of::<f32>() * outputs >= data.bytes() * self.columns.count()
     }
 
     /// Rows of a tile.

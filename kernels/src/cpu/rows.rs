@@ -87,14 +87,19 @@ for_each_isa! {
     }
 }
 
+#[inline(always)]
+fn join(gate: &[f32], up: &[f32], out: &mut [f32]) {
+    for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
+        *out = math::gelu_tanh(*gate) * up;
+    }
+}
+
 for_each_isa! {
     /// `out = gelu_tanh(gate) * up`; a row of `gate_up` is `[gate | up]`.
     pub(super) fn geglu(gate_up: &[f32], width: usize, out: &mut [f32]) {
         for (row, out) in gate_up.chunks_exact(2 * width).zip(out.chunks_exact_mut(width)) {
             let (gate, up) = row.split_at(width);
-            for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
-                *out = math::gelu_tanh(*gate) * up;
-            }
+            join(gate, up, out);
         }
     }
 }
@@ -102,9 +107,7 @@ for_each_isa! {
 for_each_isa! {
     /// `out = gelu_tanh(gate) * up`.
     pub(super) fn join_halves(gate: &[f32], up: &[f32], out: &mut [f32]) {
-        for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
-            *out = math::gelu_tanh(*gate) * up;
-        }
+        join(gate, up, out);
     }
 }
 

@@ -238,7 +238,7 @@ mod tests {
         for shape in [shape(4, 1, 256, None), shape(6, 3, 16, Some(9.0)), shape(3, 1, 80, None)] {
             for window in windows {
                 for isa in Isa::all() {
-                    let dots = (isa.level().multiplies_bf16()).then_some(Operands::Bf16);
+                    let dots = isa.level().multiplies_bf16().then_some(Operands::Bf16);
                     for operands in dots.into_iter().chain([Operands::F32]) {
                         cases.push(Case { shape, window, lens: vec![257, 7, 590], isa, operands });
                     }

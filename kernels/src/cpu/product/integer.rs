@@ -64,7 +64,7 @@ impl QuantizedOperands {
     /// A tile's rows from `first` on. If that is a multiple of [`MOST_ROWS`], so many can be read.
     pub fn rows(&self, first: usize, count: usize) -> IntegerRows {
         IntegerRows {
-            x: self.words.all()[first * self.stride..(first + count) * self.stride].as_ptr(),
+            x: self.words.all()[first * self.stride..].as_ptr(),
             x_stride: self.stride,
             scales: self.scales[first..first + count].as_ptr(),
             sums: self.sums[first * self.sums_stride..(first + count) * self.sums_stride].as_ptr(),

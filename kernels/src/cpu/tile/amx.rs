@@ -164,6 +164,18 @@ pub type Run = unsafe fn(*const u32, usize, *const u32, usize, *mut u32, Ahead);
 /// Bytes from one row of a panel to the next, and of the sums.
 const PITCH: usize = 4 * PANEL;
 
+/// Asks for 16 lines of the cache, from so many bytes after `ahead` on.
+macro_rules! ask {
+    ($from:literal) => {
+        concat!(
+            ".irp line, 0, 64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 704, 768, 832, 896, 960\n",
+            "prefetcht1 [{ahead} + ",
+            $from,
+            " + \\line]\n.endr"
+        )
+    };
+}
+
 /// The two runs for an instruction that multiplies tiles. They change the eight registers and `out` alone.
 macro_rules! runs {
     ($few:ident, $many:ident, $multiply:literal) => {
@@ -180,24 +192,16 @@ macro_rules! runs {
                     "tileloadd tmm4, [{x} + {stride}]",
                     "tileloadd tmm5, [{panel} + {pitch}]",
                     concat!($multiply, " tmm0, tmm4, tmm5"),
-                    ".irp line, 0, 64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 704, 768, 832, 896, 960",
-                    "prefetcht1 [{ahead} + 0 + \\line]",
-                    ".endr",
+                    ask!(0),
                     "tileloadd tmm6, [{panel} + {pitch} + 64]",
                     concat!($multiply, " tmm1, tmm4, tmm6"),
-                    ".irp line, 0, 64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 704, 768, 832, 896, 960",
-                    "prefetcht1 [{ahead} + 1024 + \\line]",
-                    ".endr",
+                    ask!(1024),
                     "tileloadd tmm7, [{panel} + {pitch} + 128]",
                     concat!($multiply, " tmm2, tmm4, tmm7"),
-                    ".irp line, 0, 64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 704, 768, 832, 896, 960",
-                    "prefetcht1 [{ahead} + 2048 + \\line]",
-                    ".endr",
+                    ask!(2048),
                     "tileloadd tmm5, [{panel} + {pitch} + 192]",
                     concat!($multiply, " tmm3, tmm4, tmm5"),
-                    ".irp line, 0, 64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 704, 768, 832, 896, 960",
-                    "prefetcht1 [{ahead} + 3072 + \\line]",
-                    ".endr",
+                    ask!(3072),
                     "add {x}, 64",
                     "add {panel}, {step}",
                     "add {ahead}, {ahead_step}",
@@ -236,23 +240,15 @@ macro_rules! runs {
                     "tileloadd tmm6, [{panel} + {pitch}]",
                     "tileloadd tmm4, [{x} + {stride}]",
                     concat!($multiply, " tmm0, tmm4, tmm6"),
-                    ".irp line, 0, 64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 704, 768, 832, 896, 960",
-                    "prefetcht1 [{ahead} + 0 + \\line]",
-                    ".endr",
+                    ask!(0),
                     "tileloadd tmm7, [{panel} + {pitch} + 64]",
                     concat!($multiply, " tmm1, tmm4, tmm7"),
-                    ".irp line, 0, 64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 704, 768, 832, 896, 960",
-                    "prefetcht1 [{ahead} + 1024 + \\line]",
-                    ".endr",
+                    ask!(1024),
                     "tileloadd tmm5, [{lower_x} + {stride}]",
                     concat!($multiply, " tmm2, tmm5, tmm6"),
-                    ".irp line, 0, 64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 704, 768, 832, 896, 960",
-                    "prefetcht1 [{ahead} + 2048 + \\line]",
-                    ".endr",
+                    ask!(2048),
                     concat!($multiply, " tmm3, tmm5, tmm7"),
-                    ".irp line, 0, 64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 704, 768, 832, 896, 960",
-                    "prefetcht1 [{ahead} + 3072 + \\line]",
-                    ".endr",
+                    ask!(3072),
                     "add {x}, 64",
                     "add {lower_x}, 64",
                     "add {panel}, {step}",
