@@ -310,6 +310,7 @@ fn factors(x: &[f32], integers: &[u8], scale: f32) -> RowBounds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::weight_memory::{Packing, WeightMemory};
     use crate::number::DType;
     use crate::quantize::quantize_row;
     use crate::weights::{MatrixUse, WeightFormat, WeightPart};
@@ -342,7 +343,9 @@ mod tests {
             let count = x.len() / cols;
             for isa in Isa::all() {
                 let pool = Pool::new(2);
-                let matrix = Matrix::pack(&pool, &[part], WeightFormat::Bf16, MatrixUse::Output).unwrap();
+                let memory = WeightMemory::default();
+                let packing = Packing { pool: &pool, memory: &memory };
+                let matrix = Matrix::pack(packing, &[part], WeightFormat::Bf16, MatrixUse::Output).unwrap();
                 let output = OutputLayer { table: &matrix, softcap: None };
                 let draws = Draws::free(&[]);
                 let choose = Choose { isa, pool: &pool, x: Rows { x: &x, count }, first: 0, output, draws };

@@ -9,6 +9,7 @@ use super::panel::PANEL;
 use super::pool::{Pool, RowsMut};
 use super::quantized::{Panels4, Panels8, QuantizedRows};
 use super::screen::Screen;
+use super::weight_memory::Packing;
 use crate::error::{Error, Result};
 use crate::math;
 use crate::quantize::{MOST_INPUTS, Scheme};
@@ -41,7 +42,12 @@ pub(crate) enum Data {
 
 impl Matrix {
     /// Packs parts, one below the other.
-    pub(crate) fn pack(pool: &Pool, parts: &[WeightPart<'_>], format: WeightFormat, usage: MatrixUse) -> Result<Self> {
+    pub(crate) fn pack(
+        by: Packing<'_>,
+        parts: &[WeightPart<'_>],
+        format: WeightFormat,
+        usage: MatrixUse,
+    ) -> Result<Self> {
         let cols = parts.first().map_or(0, |part| part.shape().1);
         for part in parts {
             part.check()?;
@@ -56,19 +62,19 @@ impl Matrix {
         let rows = parts.iter().map(|part| part.shape().0).sum();
         let source = Source { parts, cols };
         let data = match (usage, format) {
-            (MatrixUse::Lookup, _) => source.pack_lookup(pool, rows, format)?,
-            (_, WeightFormat::F32 | WeightFormat::Bf16) => source.pack_floats(pool, rows, format)?,
+            (MatrixUse::Lookup, _) => source.pack_lookup(by, rows, format)?,
+            (_, WeightFormat::F32 | WeightFormat::Bf16) => source.pack_floats(by, rows, format)?,
             (_, WeightFormat::Quantized(scheme)) => {
                 let rows = QuantizedRows { parts, scheme, cols };
                 match scheme {
-                    Scheme::Int8 => Data::PanelInt8(Panels8::pack(pool, &rows)?),
-                    Scheme::Int4 => Data::PanelInt4(Panels4::pack(pool, &rows)?),
+                    Scheme::Int8 => Data::PanelInt8(Panels8::pack(by, &rows)?),
+                    Scheme::Int4 => Data::PanelInt4(Panels4::pack(by, &rows)?),
                 }
             }
         };
         let screen = match (usage, format) {
-            (MatrixUse::Output, WeightFormat::F32) => Some(Screen::pack(pool, parts, |value| value)?),
-            (MatrixUse::Output, WeightFormat::Bf16) => Some(Screen::pack(pool, parts, math::round_bf16)?),
+            (MatrixUse::Output, WeightFormat::F32) => Some(Screen::pack(by, parts, |value| value)?),
+            (MatrixUse::Output, WeightFormat::Bf16) => Some(Screen::pack(by, parts, math::round_bf16)?),
             _ => None,
         };
         Ok(Self { rows, cols, data, screen })
@@ -130,11 +136,11 @@ struct Source<'a> {
 
 impl Source<'_> {
     /// Panels for products.
-    fn pack_floats(&self, pool: &Pool, rows: usize, format: WeightFormat) -> Result<Data> {
+    fn pack_floats(&self, by: Packing<'_>, rows: usize, format: WeightFormat) -> Result<Data> {
         let (panels, cols) = (rows.div_ceil(PANEL), self.cols);
         if format == WeightFormat::F32 {
-            let mut buffer = Buffer::zeroed(panels * cols * PANEL, "packed float32 weights")?;
-            self.pack_panels(pool, &mut buffer, cols * PANEL, |panel, lane, row| {
+            let mut buffer = by.zeroed(panels * cols * PANEL, "packed float32 weights")?;
+            self.pack_panels(by.pool, &mut buffer, cols * PANEL, |panel, lane, row| {
                 for (k, &value) in row.iter().enumerate() {
                     panel[k * PANEL + lane] = value;
                 }
@@ -142,8 +148,8 @@ impl Source<'_> {
             return Ok(Data::PanelF32(buffer));
         }
         let pairs = cols.div_ceil(2);
-        let mut buffer = Buffer::zeroed(panels * pairs * PANEL, "packed bfloat16 weights")?;
-        self.pack_panels(pool, &mut buffer, pairs * PANEL, |panel, lane, row| {
+        let mut buffer = by.zeroed(panels * pairs * PANEL, "packed bfloat16 weights")?;
+        self.pack_panels(by.pool, &mut buffer, pairs * PANEL, |panel, lane, row| {
             for (pair, values) in row.chunks(2).enumerate() {
                 let odd = values.get(1).map_or(0, |&value| math::bf16_bits(value));
                 panel[pair * PANEL + lane] = u32::from(odd) << 16 | u32::from(math::bf16_bits(values[0]));
@@ -153,14 +159,14 @@ impl Source<'_> {
     }
 
     /// Rows for lookups. A table of bfloat16 numbers stays one in float32 mode: lookups widen it exactly.
-    fn pack_lookup(&self, pool: &Pool, rows: usize, format: WeightFormat) -> Result<Data> {
+    fn pack_lookup(&self, by: Packing<'_>, rows: usize, format: WeightFormat) -> Result<Data> {
         if format == WeightFormat::F32 && !self.parts.iter().all(WeightPart::is_bf16) {
-            let mut buffer = Buffer::zeroed(rows * self.cols, "a float32 table")?;
-            self.copy_rows(pool, &mut buffer, |value| value);
+            let mut buffer = by.zeroed(rows * self.cols, "a float32 table")?;
+            self.copy_rows(by.pool, &mut buffer, |value| value);
             return Ok(Data::RowsF32(buffer));
         }
-        let mut buffer = Buffer::zeroed(rows * self.cols, "a bfloat16 table")?;
-        self.copy_rows(pool, &mut buffer, math::bf16_bits);
+        let mut buffer = by.zeroed(rows * self.cols, "a bfloat16 table")?;
+        self.copy_rows(by.pool, &mut buffer, math::bf16_bits);
         Ok(Data::RowsBf16(buffer))
     }
 

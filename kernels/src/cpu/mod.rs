@@ -27,6 +27,7 @@ mod share;
 mod softmax;
 mod tile;
 mod turns;
+mod weight_memory;
 mod words;
 
 pub use crate::isa::{Isa, Level};

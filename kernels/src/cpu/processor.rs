@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use super::bandwidth;
 use super::choose::ScreenSpace;
 use super::pool::Pool;
+use super::weight_memory::WeightMemory;
 use super::words::Words;
 use crate::backend::{Bandwidth, Stream};
 use crate::error::Result;
@@ -16,6 +17,7 @@ use crate::isa::Isa;
 pub struct Cpu {
     pub(super) isa: Isa,
     pub(super) pool: Arc<Pool>,
+    pub(super) weights: WeightMemory,
     /// Packed keys and values of an encoder batch.
     pub(super) packed_kv: Mutex<Words>,
     pub(super) screen_space: Mutex<ScreenSpace>,
@@ -42,7 +44,13 @@ impl Cpu {
     /// A backend on threads that others may use as well.
     pub fn on(isa: Isa, threads: &Threads) -> Self {
         let pool = Arc::clone(&threads.0);
-        Self { isa, pool, packed_kv: Mutex::default(), screen_space: Mutex::default() }
+        Self {
+            isa,
+            pool,
+            weights: WeightMemory::default(),
+            packed_kv: Mutex::default(),
+            screen_space: Mutex::default(),
+        }
     }
 
     /// Threads that share the work.

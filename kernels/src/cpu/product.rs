@@ -312,13 +312,16 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::cpu::weight_memory::{Packing, WeightMemory};
     use crate::weights::{MatrixUse, WeightFormat, WeightPart};
 
     #[test]
     fn every_thread_takes_its_part_of_a_single_row() {
         let pool = Pool::new(2);
         let part = WeightPart::Random { rows: 512, cols: 128, seed: 1, deviation: 1.0 };
-        let matrix = Matrix::pack(&pool, &[part], WeightFormat::Bf16, MatrixUse::Multiply).unwrap();
+        let memory = WeightMemory::default();
+        let packing = Packing { pool: &pool, memory: &memory };
+        let matrix = Matrix::pack(packing, &[part], WeightFormat::Bf16, MatrixUse::Multiply).unwrap();
         let finished = Mutex::new(Vec::new());
         let mut out = vec![0.0; matrix.rows];
         let rows = Rows { x: &[1.0; 128], count: 1 };

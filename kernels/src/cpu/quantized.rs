@@ -9,6 +9,7 @@
 use super::buffer::Buffer;
 use super::panel::PANEL;
 use super::pool::{Pool, SharedMut};
+use super::weight_memory::Packing;
 use crate::error::Result;
 use crate::quantize::{GROUP, Scheme, nibble, quantize_row};
 use crate::weights::{QuantizedRowMut, WeightPart};
@@ -106,20 +107,22 @@ impl QuantizedRows<'_> {
 
 impl Panels8 {
     /// Packs rows of [`Scheme::Int8`].
-    pub(super) fn pack(pool: &Pool, rows: &QuantizedRows<'_>) -> Result<Self> {
-        Self::fill(rows, |place| rows.each(pool, |panel, lane, row| place(panel, lane, &row.integers, row.scale())))
+    pub(super) fn pack(by: Packing<'_>, rows: &QuantizedRows<'_>) -> Result<Self> {
+        Self::fill(by, rows, |place| {
+            rows.each(by.pool, |panel, lane, row| place(panel, lane, &row.integers, row.scale()))
+        })
     }
 
     /// Packs rows of floats after `round`; `seen(row, values, integers, scale)` is told of each.
     pub(super) fn pack_rounded(
-        pool: &Pool,
+        by: Packing<'_>,
         rows: &QuantizedRows<'_>,
         round: &(impl Fn(f32) -> f32 + Sync),
         seen: impl Fn(usize, &[f32], &[u8], f32) + Sync,
     ) -> Result<Self> {
-        Self::fill(rows, |place| {
+        Self::fill(by, rows, |place| {
             let count = rows.count();
-            pool.split(count.div_ceil(PANEL), 1, |panels| {
+            by.pool.split(count.div_ceil(PANEL), 1, |panels| {
                 let mut row = rows.row();
                 for index in panels.start * PANEL..count.min(panels.end * PANEL) {
                     rows.read_values(index, &mut row.values);
@@ -134,10 +137,14 @@ impl Panels8 {
         })
     }
 
-    fn fill(rows: &QuantizedRows<'_>, each: impl FnOnce(&(dyn Fn(usize, usize, &[u8], f32) + Sync))) -> Result<Self> {
+    fn fill(
+        by: Packing<'_>,
+        rows: &QuantizedRows<'_>,
+        each: impl FnOnce(&(dyn Fn(usize, usize, &[u8], f32) + Sync)),
+    ) -> Result<Self> {
         let (panels, units) = (rows.count().div_ceil(PANEL), rows.cols.div_ceil(4));
-        let mut words = Buffer::zeroed(panels * units * PANEL, "int8 weights")?;
-        let mut scales = Buffer::zeroed(panels * PANEL, "scales of int8 weights")?;
+        let mut words = by.zeroed(panels * units * PANEL, "int8 weights")?;
+        let mut scales = by.zeroed(panels * PANEL, "scales of int8 weights")?;
         let (words_out, scales_out) = (SharedMut::new(&mut words), SharedMut::new(&mut scales));
         each(&|panel, lane, integers, scale| {
             // SAFETY: one thread has all rows of a panel.
@@ -162,13 +169,13 @@ impl Panels8 {
 
 impl Panels4 {
     /// Packs rows of [`Scheme::Int4`].
-    pub(super) fn pack(pool: &Pool, rows: &QuantizedRows<'_>) -> Result<Self> {
+    pub(super) fn pack(by: Packing<'_>, rows: &QuantizedRows<'_>) -> Result<Self> {
         let (panels, groups) = (rows.count().div_ceil(PANEL), rows.cols.div_ceil(GROUP));
         let panel_words = groups * GROUP_WORDS * PANEL;
-        let mut words = Buffer::zeroed(panels * panel_words, "int4 weights")?;
-        let mut scales = Buffer::zeroed(panels * groups * PANEL, "scales of int4 weights")?;
+        let mut words = by.zeroed(panels * panel_words, "int4 weights")?;
+        let mut scales = by.zeroed(panels * groups * PANEL, "scales of int4 weights")?;
         let (words_out, scales_out) = (SharedMut::new(&mut words), SharedMut::new(&mut scales));
-        rows.each(pool, |panel, lane, row| {
+        rows.each(by.pool, |panel, lane, row| {
             // SAFETY: one thread has all rows of a panel.
             let (words, scales) = unsafe {
                 let words = words_out.slice(panel * panel_words..(panel + 1) * panel_words);

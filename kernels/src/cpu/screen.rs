@@ -6,8 +6,9 @@
 
 use super::buffer::Buffer;
 use super::panel::PANEL;
-use super::pool::{Pool, SharedMut};
+use super::pool::SharedMut;
 use super::quantized::{Panels8, QuantizedRows};
+use super::weight_memory::Packing;
 use crate::error::Result;
 use crate::quantize::Scheme;
 use crate::weights::WeightPart;
@@ -30,16 +31,16 @@ pub(crate) struct Screen {
 
 impl Screen {
     /// Copies the rows of a table; `round` says what the table made of a number.
-    pub fn pack(pool: &Pool, parts: &[WeightPart<'_>], round: impl Fn(f32) -> f32 + Sync) -> Result<Self> {
+    pub fn pack(by: Packing<'_>, parts: &[WeightPart<'_>], round: impl Fn(f32) -> f32 + Sync) -> Result<Self> {
         let cols = parts.first().map_or(0, |part| part.shape().1);
         let rows = QuantizedRows { parts, scheme: Scheme::Int8, cols };
         let places = rows.count().next_multiple_of(PANEL);
-        let mut errors = Buffer::zeroed(places, "bounds of the output table")?;
-        let mut norms = Buffer::zeroed(places, "bounds of the output table")?;
+        let mut errors = by.zeroed(places, "bounds of the output table")?;
+        let mut norms = by.zeroed(places, "bounds of the output table")?;
         // What pads the last panel has no range: the panel is always multiplied.
         errors[rows.count()..].fill(f32::INFINITY);
         let (errors_out, norms_out) = (SharedMut::new(&mut errors), SharedMut::new(&mut norms));
-        let panels = Panels8::pack_rounded(pool, &rows, &round, |row, values, integers, scale| {
+        let panels = Panels8::pack_rounded(by, &rows, &round, |row, values, integers, scale| {
             let (error, norm) = row_bounds(values, integers, scale);
             // SAFETY: each row has a place of its own.
             unsafe {

@@ -8,6 +8,7 @@ use crate::cpu::pages::Pages;
 use crate::cpu::pool::RowsMut;
 use crate::cpu::processor::Cpu;
 use crate::cpu::screen::Screen;
+use crate::cpu::weight_memory::Packing;
 use crate::error::Result;
 use crate::paging::{KvFormat, PageShape};
 use crate::rope::RopeSpec;
@@ -27,7 +28,7 @@ impl Storage for Cpu {
     }
 
     fn matrix(&self, parts: &[WeightPart<'_>], format: WeightFormat, usage: MatrixUse) -> Result<Matrix> {
-        Matrix::pack(&self.pool, parts, format, usage)
+        Matrix::pack(Packing { pool: &self.pool, memory: &self.weights }, parts, format, usage)
     }
 
     fn matrix_bytes(&self, matrix: &Matrix) -> usize {
