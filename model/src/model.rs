@@ -7,9 +7,10 @@ use kernels::{Backend, KvFormat, PageShape};
 
 use crate::arithmetic::Arithmetic;
 use crate::checkpoint::WeightSource;
-use crate::config::ModelConfig;
+use crate::config::{ModelConfig, StackConfig};
 use crate::encoder_parts::EncoderParts;
 use crate::error::{Error, Result};
+use crate::page_pieces::{LayerGroups, PagePieces};
 use crate::readout::{Reader, ReadoutAsk};
 use crate::rows::{CrossPages, SourceRows, TargetRows};
 use crate::weights::Weights;
@@ -62,9 +63,9 @@ impl<B: Backend> Model<B> {
         self.arithmetic
     }
 
-    /// Shape of a pool of `pages` pages of this model.
-    pub fn page_shape(&self, pages: usize) -> PageShape {
-        page_shape(&self.config, pages)
+    /// The pieces that a page of this model is made of.
+    pub fn page_pieces(&self) -> PagePieces {
+        page_pieces(&self.backend, &self.config)
     }
 
     /// Bytes of one page.
@@ -72,12 +73,12 @@ impl<B: Backend> Model<B> {
         page_bytes(&self.backend, &self.config, self.arithmetic)
     }
 
-    /// A pool of pages.
+    /// A pool of all pieces of so many pages.
     ///
     /// # Errors
     /// When the backend has no memory for it.
     pub fn pages(&self, pages: usize) -> Result<B::Pages> {
-        Ok(self.backend.pages(self.page_shape(pages), &page_formats(self.arithmetic))?)
+        Ok(self.backend.pages(page_shape(&self.backend, &self.config, pages), &page_formats(self.arithmetic))?)
     }
 
     /// Working memory for batches within `limits`.
@@ -142,12 +143,25 @@ impl<B: Backend> Model<B> {
 
 /// Bytes of one page of a model, which need not be loaded.
 pub fn page_bytes<B: Backend>(backend: &B, config: &ModelConfig, arithmetic: Arithmetic) -> usize {
-    backend.page_bytes(page_shape(config, 1), &page_formats(arithmetic))
+    let piece = backend.page_bytes(page_shape(backend, config, 1), &page_formats(arithmetic));
+    piece * page_pieces(backend, config).all
 }
 
-fn page_shape(config: &ModelConfig, pages: usize) -> PageShape {
+/// The pieces that a page of a model is made of, which need not be loaded.
+pub fn page_pieces<B: Backend>(backend: &B, config: &ModelConfig) -> PagePieces {
+    layer_groups(backend, &config.decoder).pieces
+}
+
+/// The groups of a decoder's layers. Where steps are replayed, a page is one piece: a replayed step reads one table.
+pub(crate) fn layer_groups<B: Backend>(backend: &B, decoder: &StackConfig) -> LayerGroups {
+    if backend.replays_steps() { LayerGroups::one(decoder.layers) } else { LayerGroups::by_window(decoder) }
+}
+
+/// Shape of a pool of all pieces of so many pages.
+fn page_shape<B: Backend>(backend: &B, config: &ModelConfig, pages: usize) -> PageShape {
     let decoder = &config.decoder;
-    PageShape { pages, layers: decoder.layers, kv_heads: decoder.kv_heads, head_dim: decoder.head_dim }
+    let LayerGroups { pieces, layers, .. } = layer_groups(backend, decoder);
+    PageShape { pages: pages * pieces.all, layers, kv_heads: decoder.kv_heads, head_dim: decoder.head_dim }
 }
 
 /// Formats of the pages of self-attention and of cross-attention.

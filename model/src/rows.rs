@@ -4,6 +4,8 @@
 
 use kernels::{PageSpan, Segment};
 
+use crate::page_pieces::PageTables;
+
 /// Sources to encode. Row `i` is one token of one source.
 #[derive(Debug, Clone, Copy)]
 pub struct SourceRows<'a> {
@@ -22,8 +24,8 @@ pub struct CrossPages<'a> {
     pub segments: &'a [Segment],
     /// Pages of each source.
     pub spans: &'a [PageSpan],
-    /// Page indices that the spans point into.
-    pub tables: &'a [u32],
+    /// Page tables that the spans point into.
+    pub tables: &'a PageTables,
 }
 
 /// Target positions to decode, whatever sequence each belongs to. Rows of one sequence stand in ascending order of
@@ -38,8 +40,8 @@ pub struct TargetRows<'a, Drawn> {
     pub self_spans: &'a [PageSpan],
     /// Cross-attention pages of each row: `tokens` is the length of the source.
     pub cross_spans: &'a [PageSpan],
-    /// Page indices that both kinds of spans point into.
-    pub tables: &'a [u32],
+    /// Page tables that both kinds of spans point into.
+    pub tables: &'a PageTables,
 }
 
 /// Token ids of rows, and where they come from.

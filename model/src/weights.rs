@@ -16,6 +16,7 @@ use crate::layers::{
     CrossAttention, DecoderAttention, DecoderLayer, Embedding, EncoderLayer, FeedForward, HeadGains, OwnEmbedding,
     Ropes, SelfAttention, Stack, Tables,
 };
+use crate::model::layer_groups;
 
 /// All weights of a model.
 pub(crate) struct Weights<B: Backend> {
@@ -42,7 +43,7 @@ impl<B: Backend> Weights<B> {
 }
 
 /// A layer of a stack, and what its self-attention sees.
-struct LayerPlace {
+struct LayerView {
     layer: usize,
     window: Window,
 }
@@ -94,17 +95,17 @@ impl<B: Backend> Loader<'_, B> {
             let window = config.encoder_window(layer);
             Ok(EncoderLayer {
                 is_wide: config.sees_most(layer),
-                attention: loader.self_attention(names, config, LayerPlace { layer, window })?,
+                attention: loader.self_attention(names, config, LayerView { layer, window })?,
                 feed_forward: loader.feed_forward(&names.feed_forward(layer))?,
             })
         })
     }
 
     fn decoder(&mut self, config: &StackConfig) -> Result<Stack<B, DecoderLayer<B>>> {
-        let names = StackNames::DECODER;
+        let (names, groups) = (StackNames::DECODER, layer_groups(self.backend, config));
         self.stack(names, config, |loader, layer| {
-            let place = LayerPlace { layer, window: config.decoder_window(layer) };
-            let self_attention = loader.self_attention(names, config, place)?;
+            let view = LayerView { layer, window: config.decoder_window(layer) };
+            let self_attention = loader.self_attention(names, config, view)?;
             let attention = match config.generation {
                 Generation::Gemma2 => {
                     let cross_attention = loader.cross_attention(&names.cross_attention(layer), config)?;
@@ -112,7 +113,8 @@ impl<B: Backend> Loader<'_, B> {
                 }
                 Generation::Gemma3 => DecoderAttention::Merged(self_attention),
             };
-            Ok(DecoderLayer { attention, feed_forward: loader.feed_forward(&names.feed_forward(layer))? })
+            let feed_forward = loader.feed_forward(&names.feed_forward(layer))?;
+            Ok(DecoderLayer { attention, feed_forward, place: groups.place(layer) })
         })
     }
 
@@ -127,13 +129,8 @@ impl<B: Backend> Loader<'_, B> {
         Ok(Stack { eps: config.rms_norm_eps, layers, norm, ropes: Ropes::new(self.backend, config)? })
     }
 
-    fn self_attention(
-        &mut self,
-        names: StackNames,
-        config: &StackConfig,
-        place: LayerPlace,
-    ) -> Result<SelfAttention<B>> {
-        let LayerPlace { layer, window } = place;
+    fn self_attention(&mut self, names: StackNames, config: &StackConfig, view: LayerView) -> Result<SelfAttention<B>> {
+        let LayerView { layer, window } = view;
         let norms = match config.norms_heads() {
             false => None,
             true => {

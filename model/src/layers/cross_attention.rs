@@ -7,6 +7,7 @@ use kernels::{AttentionShape, Backend, KvSide, LayerPages, LinearRows, PagedAtte
 
 use super::space::{DecoderSpace, StackSpace};
 use super::stack::StackPass;
+use crate::page_pieces::LayerPlace;
 use crate::rows::TargetRows;
 
 /// Weights of a cross-attention sub-layer.
@@ -30,17 +31,18 @@ impl<B: Backend> CrossAttention<B> {
     pub fn attend(
         &self,
         pass: &StackPass<'_, B, TargetRows<'_, B::Drawn>>,
-        layer: usize,
+        place: LayerPlace,
         pages: &B::Pages,
         space: &mut DecoderSpace<B>,
     ) {
         let StackPass { backend, rows, arithmetic, .. } = pass;
         let DecoderSpace { stack: StackSpace { x, attended, y, .. }, cross_q } = space;
         let all = LinearRows::first(rows.tokens.count());
-        let source = PagedRows { spans: rows.cross_spans, tables: rows.tables, format: arithmetic.cross_kv };
+        let source =
+            PagedRows { spans: rows.cross_spans, tables: rows.tables.of(place.piece), format: arithmetic.cross_kv };
         let attention = PagedAttention::over(&self.shape, KvSide { rows: source, window: None });
         backend.linear(x, &self.q, all, cross_q);
-        backend.attend_paged(cross_q, attention, LayerPages { pages, layer }, attended);
+        backend.attend_paged(cross_q, attention, LayerPages { pages, layer: place.layer }, attended);
         backend.linear(attended, &self.out, all, y);
     }
 }

@@ -10,12 +10,15 @@ use super::feed_forward::FeedForward;
 use super::self_attention::SelfAttention;
 use super::space::{CrossSpace, DecoderSpace};
 use super::stack::{Layer, Stack, StackPass};
+use crate::page_pieces::LayerPlace;
 use crate::rows::{CrossPages, TargetRows};
 
 /// Weights of a decoder layer.
 pub(crate) struct DecoderLayer<B: Backend> {
     pub attention: DecoderAttention<B>,
     pub feed_forward: FeedForward<B>,
+    /// Where its keys and values lie in pages.
+    pub place: LayerPlace,
 }
 
 /// Attention of a decoder layer, to the target and to the source.
@@ -34,8 +37,8 @@ impl<B: Backend> Stack<B, DecoderLayer<B>> {
         pass.embed(&pass.rows.tokens, self.norm_before(0), &mut space.stack);
         for (index, layer) in self.layers.iter().enumerate() {
             let rows = pass.rows.tokens.count();
-            let DecoderLayer { attention, feed_forward } = layer;
-            attention.run(pass, index, pages, space);
+            let DecoderLayer { attention, feed_forward, place } = layer;
+            attention.run(pass, *place, pages, space);
             pass.seam(attention.post(), &feed_forward.pre, 0..rows, &mut space.stack);
             feed_forward.run(pass.backend, 0..rows, &mut space.stack);
             pass.seam(&feed_forward.post, self.norm_before(index + 1), 0..rows, &mut space.stack);
@@ -57,8 +60,10 @@ impl<B: Backend> Stack<B, DecoderLayer<B>> {
             // Position `i` of a span is written as the last of its first `i + 1` tokens.
             ends.extend((1..=segment.len).map(|tokens| PageSpan { first: span.first, tokens }));
         }
-        let rows = PagedRows { spans: ends, tables: pass.rows.tables, format: pass.arithmetic.cross_kv };
-        for (index, layer) in self.layers.iter().enumerate() {
+        for layer in &self.layers {
+            let LayerPlace { piece, layer: index } = layer.place;
+            let tables = pass.rows.tables.of(piece);
+            let rows = PagedRows { spans: ends, tables, format: pass.arithmetic.cross_kv };
             layer.attention.project_source(pass.backend, states, ends.len(), kv);
             let columns = KvColumns { rows: kv, first: 0, key_norm: layer.attention.source_key_norm(pass.eps) };
             pass.backend.write_pages(columns, rows, LayerPagesMut { pages, layer: index });
@@ -68,15 +73,15 @@ impl<B: Backend> Stack<B, DecoderLayer<B>> {
 
 impl<B: Backend> DecoderAttention<B> {
     /// `y` of the last attention sub-layer; sub-layers before it are added to the residual stream.
-    fn run(&self, pass: &TargetPass<'_, B>, layer: usize, pages: &mut B::Pages, space: &mut DecoderSpace<B>) {
+    fn run(&self, pass: &TargetPass<'_, B>, place: LayerPlace, pages: &mut B::Pages, space: &mut DecoderSpace<B>) {
         match self {
             Self::Separate { self_attention, cross_attention } => {
-                self_attention.attend_causal(pass, layer, pages, &mut space.stack);
+                self_attention.attend_causal(pass, place, pages, &mut space.stack);
                 let rows = 0..pass.rows.tokens.count();
                 pass.seam(&self_attention.post, &cross_attention.pre, rows, &mut space.stack);
-                cross_attention.attend(pass, layer, pages, space);
+                cross_attention.attend(pass, place, pages, space);
             }
-            Self::Merged(attention) => attention.attend_merged(pass, layer, pages, &mut space.stack),
+            Self::Merged(attention) => attention.attend_merged(pass, place, pages, &mut space.stack),
         }
     }
 

@@ -9,6 +9,7 @@ use kernels::{Backend, KvSide, LayerPages, LinearRows, Norm, Outputs, PagedAtten
 use super::self_attention::SelfAttention;
 use super::space::StackSpace;
 use super::stack::StackPass;
+use crate::page_pieces::LayerPlace;
 use crate::rows::TargetRows;
 
 impl<B: Backend> SelfAttention<B> {
@@ -29,17 +30,18 @@ impl<B: Backend> SelfAttention<B> {
     pub fn attend_merged(
         &self,
         pass: &StackPass<'_, B, TargetRows<'_, B::Drawn>>,
-        layer: usize,
+        place: LayerPlace,
         pages: &mut B::Pages,
         space: &mut StackSpace<B>,
     ) {
-        let target = self.write_target(pass, layer, pages, space);
+        let target = self.write_target(pass, place, pages, space);
         let StackPass { backend, rows, arithmetic, .. } = pass;
         let StackSpace { qkv, attended, y, .. } = space;
-        let source = PagedRows { spans: rows.cross_spans, tables: rows.tables, format: arithmetic.cross_kv };
+        let source =
+            PagedRows { spans: rows.cross_spans, tables: rows.tables.of(place.piece), format: arithmetic.cross_kv };
         let source = KvSide { rows: source, window: None };
         let attention = PagedAttention { shape: &self.shape, first: target, second: Some(source) };
-        backend.attend_paged(qkv, attention, LayerPages { pages, layer }, attended);
+        backend.attend_paged(qkv, attention, LayerPages { pages, layer: place.layer }, attended);
         backend.linear(attended, &self.out, LinearRows::first(rows.tokens.count()), y);
     }
 }

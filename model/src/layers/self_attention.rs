@@ -13,6 +13,7 @@ use kernels::{
 use super::space::StackSpace;
 use super::stack::StackPass;
 use crate::config::LayerKind;
+use crate::page_pieces::LayerPlace;
 use crate::rows::{SourceRows, TargetRows};
 
 /// Weights of a self-attention sub-layer.
@@ -67,14 +68,14 @@ impl<B: Backend> SelfAttention<B> {
     pub fn attend_causal(
         &self,
         pass: &StackPass<'_, B, TargetRows<'_, B::Drawn>>,
-        layer: usize,
+        place: LayerPlace,
         pages: &mut B::Pages,
         space: &mut StackSpace<B>,
     ) {
-        let target = self.write_target(pass, layer, pages, space);
+        let target = self.write_target(pass, place, pages, space);
         let StackSpace { qkv, attended, y, .. } = space;
         let attention = PagedAttention::over(&self.shape, target);
-        pass.backend.attend_paged(qkv, attention, LayerPages { pages, layer }, attended);
+        pass.backend.attend_paged(qkv, attention, LayerPages { pages, layer: place.layer }, attended);
         pass.backend.linear(attended, &self.out, LinearRows::first(pass.rows.tokens.count()), y);
     }
 
@@ -83,16 +84,17 @@ impl<B: Backend> SelfAttention<B> {
     pub(super) fn write_target<'a>(
         &self,
         pass: &StackPass<'a, B, TargetRows<'a, B::Drawn>>,
-        layer: usize,
+        place: LayerPlace,
         pages: &mut B::Pages,
         space: &mut StackSpace<B>,
     ) -> KvSide<'a> {
         let StackPass { backend, rows, arithmetic, .. } = pass;
         let StackSpace { x, qkv, .. } = space;
-        let paged = PagedRows { spans: rows.self_spans, tables: rows.tables, format: arithmetic.self_kv() };
+        let paged =
+            PagedRows { spans: rows.self_spans, tables: rows.tables.of(place.piece), format: arithmetic.self_kv() };
         backend.linear(x, &self.qkv, LinearRows::first(rows.tokens.count()), qkv);
         let rotary = RotaryRows { positions: rows.positions, paged };
-        backend.rope_and_write(qkv, rotary, self.rotary_heads(pass), LayerPagesMut { pages, layer });
+        backend.rope_and_write(qkv, rotary, self.rotary_heads(pass), LayerPagesMut { pages, layer: place.layer });
         KvSide { rows: paged, window: self.window.left.map(|left| left + 1) }
     }
 

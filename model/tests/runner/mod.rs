@@ -5,7 +5,8 @@
 
 use kernels::{Backend, Candidate, Draw, Draws, PAGE_TOKENS, PageSpan, ScoreAsk, Segment};
 use model::{
-    Arithmetic, CrossPages, Model, RowTokens, SourceRows, TargetRows, WeightSource, Workspace, WorkspaceLimits,
+    Arithmetic, CrossPages, Model, PageTables, RowTokens, SourceRows, TargetRows, WeightSource, Workspace,
+    WorkspaceLimits,
 };
 
 /// Pages of a sequence in these tests: enough for the longest fixture.
@@ -34,7 +35,7 @@ pub struct StepRows {
     positions: Vec<u32>,
     self_spans: Vec<PageSpan>,
     cross_spans: Vec<PageSpan>,
-    tables: Vec<u32>,
+    tables: PageTables,
 }
 
 impl Sequence {
@@ -58,9 +59,9 @@ impl<B: Backend> Runner<B> {
         Self { model, space, pages, page_count }
     }
 
-    /// One flat table; pages are dealt backwards so that neighbours in a sequence are not neighbours in memory.
-    fn tables(&self) -> Vec<u32> {
-        (0..self.page_count).rev().collect()
+    /// Tables of all pages, which are dealt backwards so that neighbours in a sequence are not neighbours in memory.
+    fn tables(&self) -> PageTables {
+        PageTables::in_order((0..self.page_count).rev(), self.model.page_pieces().all)
     }
 
     /// Encodes sources in one ragged batch, `step` layers to a call; gives their states and sequences.

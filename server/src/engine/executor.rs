@@ -4,6 +4,7 @@
 //! only.
 
 use kernels::{BestAsk, Candidate, DrawRules, ScoreAsk, TokenScore};
+use model::PagePieces;
 
 use crate::scheduler::{EncodeWork, Plan, TargetBatch};
 
@@ -42,6 +43,11 @@ pub trait Executor: Send {
     /// # Errors
     /// As [`Self::encode`].
     fn finish(&mut self, chosen: &mut Vec<Option<u32>>) -> Result<(), ExecutorError>;
+
+    /// The pieces of the pages that plans name.
+    fn page_pieces(&self) -> PagePieces {
+        PagePieces::ONE
+    }
 
     /// Whether a plan may be started before the previous one is finished. If true, the executor must be infallible.
     fn runs_ahead(&self) -> bool {

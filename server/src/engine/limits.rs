@@ -101,7 +101,7 @@ mod tests {
 
     use super::*;
     use crate::scheduler::PoolSize;
-    use model::EncoderCost;
+    use model::{EncoderCost, PagePieces};
 
     const LIMITS: EngineLimits = EngineLimits {
         queued_rows: 1,
@@ -113,7 +113,7 @@ mod tests {
         exact_steps: 0,
         masks: MaskLimits { threads: 1, wait: Duration::ZERO, time: Duration::ZERO, queue: Duration::ZERO },
         steps: SchedulerLimits {
-            pool: PoolSize { pages: 5, source_page_tokens: 16 },
+            pool: PoolSize { pages: 5, source_page_tokens: 16, pieces: PagePieces::ONE },
             running_rows: 1,
             call_rows: 1,
             step_rows: 1,

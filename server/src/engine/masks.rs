@@ -274,10 +274,10 @@ mod tests {
     use super::*;
     use crate::request::{Caller, Constrain, Constraint, ConstraintState, GenerationRequest, RequestId};
     use crate::scheduler::{BoundaryTokens, PoolSize, Scheduler, SchedulerLimits};
-    use model::EncoderCost;
+    use model::{EncoderCost, PagePieces};
 
     const LIMITS: SchedulerLimits = SchedulerLimits {
-        pool: PoolSize { pages: 64, source_page_tokens: 16 },
+        pool: PoolSize { pages: 64, source_page_tokens: 16, pieces: PagePieces::ONE },
         running_rows: 8,
         call_rows: 8,
         step_rows: 16,

@@ -5,7 +5,7 @@
 //! requests that ask for log-probabilities.
 
 use kernels::{Backend, BestAsk, Candidate, DrawRules, Draws, ScoreAsk, TokenScore};
-use model::{Model, RowTokens, TargetRows, Workspace, WorkspaceLimits};
+use model::{Model, PagePieces, RowTokens, TargetRows, Workspace, WorkspaceLimits};
 
 use super::executor::{Executor, ExecutorError};
 use super::output_rows::OutputRows;
@@ -80,6 +80,10 @@ impl<B: Backend> Executor for ModelExecutor<B> {
     fn finish(&mut self, chosen: &mut Vec<Option<u32>>) -> Result<(), ExecutorError> {
         chosen.append(&mut self.chosen);
         Ok(())
+    }
+
+    fn page_pieces(&self) -> PagePieces {
+        self.model.page_pieces()
     }
 
     fn read_bytes(&self, targets: &TargetBatch) -> u64 {

@@ -75,12 +75,12 @@ mod tests {
     use super::*;
     use crate::request::{CallId, Caller, GenerationRequest, RequestId};
     use crate::scheduler::{BoundaryTokens, Plan, PoolSize, SchedulerLimits};
-    use model::EncoderCost;
+    use model::{EncoderCost, PagePieces};
 
     /// A scheduler that has sent one source into its encoder.
     fn scheduler() -> Scheduler {
         let limits = SchedulerLimits {
-            pool: PoolSize { pages: 8, source_page_tokens: 16 },
+            pool: PoolSize { pages: 8, source_page_tokens: 16, pieces: PagePieces::ONE },
             running_rows: 1,
             call_rows: 1,
             step_rows: 1,

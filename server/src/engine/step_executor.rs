@@ -10,11 +10,11 @@ use kernels::{
     Backend, BestAsk, Candidate, DrawRule, DrawRules, Draws, PAGE_TOKENS, PageSpan, ScoreAsk, Segment, TokenMask,
     TokenScore,
 };
-use model::{CrossPages, Model, SourceRows, Workspace, WorkspaceLimits};
+use model::{CrossPages, Model, PagePieces, PageTables, SourceRows, Workspace, WorkspaceLimits};
 
 use super::executor::{Executor, ExecutorError};
 use super::read_bytes::read_bytes;
-use super::step_rows::{Buckets, Lengths, StepRows};
+use super::step_rows::{Buckets, Lengths, SparePage, StepRows};
 use crate::scheduler::{EncodeWork, Lane, Plan, TargetBatch};
 
 /// Number of times that a step of each size is run before the first plan: the first run loads what the step needs, the
@@ -45,7 +45,7 @@ pub struct StepExecutor<B: Backend> {
     model: Model<B>,
     pages: B::Pages,
     /// A page that belongs to no sequence, for padding.
-    spare: u32,
+    spare: SparePage,
     space: Workspace<B>,
     buckets: Buckets,
     rows: StepRows,
@@ -66,7 +66,10 @@ impl<B: Backend> StepExecutor<B> {
         let drawn = [model.drawn(limits.logits_rows)?, model.drawn(limits.logits_rows)?];
         let mut executor = Self {
             pages: model.pages(pages + 1)?,
-            spare: u32::try_from(pages).expect("pages are counted in 32 bits"),
+            spare: SparePage {
+                page: u32::try_from(pages).expect("pages are counted in 32 bits"),
+                pieces: model.page_pieces().all,
+            },
             space: model.workspace(limits)?,
             model,
             buckets,
@@ -112,7 +115,8 @@ impl<B: Backend> StepExecutor<B> {
             let sources = SourceRows { tokens: &vec![0; rows], positions: &positions, segments: &segments };
             let lane = Lane::Short.index();
             model.encode(sources, layers, lane, space);
-            model.write_cross(CrossPages { segments: &segments, spans: &spans, tables: &[*spare] }, lane, pages, space);
+            let tables = PageTables::in_order([spare.page], spare.pieces);
+            model.write_cross(CrossPages { segments: &segments, spans: &spans, tables: &tables }, lane, pages, space);
         });
         model.backend().join();
     }
@@ -230,6 +234,10 @@ impl<B: Backend> Executor for StepExecutor<B> {
 
     fn runs_ahead(&self) -> bool {
         true
+    }
+
+    fn page_pieces(&self) -> PagePieces {
+        self.model.page_pieces()
     }
 
     fn read_bytes(&self, targets: &TargetBatch) -> u64 {

@@ -3,7 +3,7 @@
 //! Used by [`super::StepExecutor`]. Padding reads and writes a spare page, and draws ids that are discarded.
 
 use kernels::{Draw, NO_PLACE, PAGE_TOKENS, PageSpan};
-use model::{RowTokens, TargetRows};
+use model::{PageTables, RowTokens, TargetRows};
 
 use crate::scheduler::{Plan, TargetBatch};
 
@@ -25,6 +25,20 @@ pub(super) struct Lengths {
     pub table: usize,
 }
 
+/// A page of the pool that no plan names: that of this index, if pages are made of pieces in order.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SparePage {
+    pub page: u32,
+    /// Pieces of each page.
+    pub pieces: usize,
+}
+
+impl SparePage {
+    fn list(self, tables: &mut PageTables) {
+        tables.push_in_order(self.page, self.pieces);
+    }
+}
+
 /// Padded rows of a step.
 #[derive(Debug, Default)]
 pub(super) struct StepRows {
@@ -32,7 +46,7 @@ pub(super) struct StepRows {
     positions: Vec<u32>,
     self_spans: Vec<PageSpan>,
     cross_spans: Vec<PageSpan>,
-    tables: Vec<u32>,
+    tables: PageTables,
     /// Index of each row's token among the ids that the previous step drew, or [`NO_PLACE`].
     places: Vec<u32>,
     /// Rows whose logits are wanted.
@@ -63,14 +77,14 @@ impl Buckets {
 
 impl StepRows {
     /// Copies a plan's rows and pads them; `spare` is the page for padding.
-    pub fn fill(&mut self, plan: &Plan, buckets: &Buckets, spare: u32) {
+    pub fn fill(&mut self, plan: &Plan, buckets: &Buckets, spare: SparePage) {
         let TargetBatch { tokens, places, positions, self_spans, cross_spans, tables } = &plan.targets;
         copy(tokens, &mut self.tokens);
         copy(places, &mut self.places);
         copy(positions, &mut self.positions);
         copy(self_spans, &mut self.self_spans);
         copy(cross_spans, &mut self.cross_spans);
-        copy(tables, &mut self.tables);
+        self.tables.clone_from(tables);
         self.logits_rows.clear();
         self.draws.clear();
         self.logits_rows.extend(plan.outputs.iter().map(|output| output.row));
@@ -79,21 +93,21 @@ impl StepRows {
     }
 
     /// Fills the step with padding, in sequences of these `lengths`.
-    pub fn fill_with_padding(&mut self, rows: usize, lengths: Lengths, spare: u32) {
+    pub fn fill_with_padding(&mut self, rows: usize, lengths: Lengths, spare: SparePage) {
         let Lengths { source, target, table } = lengths;
         let narrow = |count: usize| u32::try_from(count).expect("tokens are counted in 32 bits");
         *self = Self::default();
-        self.tables.resize(source.max(target).div_ceil(PAGE_TOKENS).max(table), spare);
+        (0..source.max(target).div_ceil(PAGE_TOKENS).max(table)).for_each(|_| spare.list(&mut self.tables));
         self.positions.resize(rows, narrow(target) - 1);
         self.self_spans.resize(rows, PageSpan { first: 0, tokens: narrow(target) });
         self.cross_spans.resize(rows, PageSpan { first: 0, tokens: narrow(source) });
         self.pad(rows, rows, spare);
     }
 
-    fn pad(&mut self, rows: usize, logits_rows: usize, spare: u32) {
+    fn pad(&mut self, rows: usize, logits_rows: usize, spare: SparePage) {
         let span =
-            PageSpan { first: u32::try_from(self.tables.len()).expect("pages are counted in 32 bits"), tokens: 1 };
-        self.tables.push(spare);
+            PageSpan { first: u32::try_from(self.tables.pages()).expect("pages are counted in 32 bits"), tokens: 1 };
+        spare.list(&mut self.tables);
         self.tokens.resize(rows, 0);
         self.positions.resize(rows, 0);
         self.self_spans.resize(rows, span);
@@ -141,7 +155,7 @@ mod tests {
             positions: vec![3, 0, 1, 2, 3],
             self_spans: vec![span(0, 4); 5],
             cross_spans: vec![span(1, 16); 5],
-            tables: vec![20, 21],
+            tables: PageTables::in_order([20, 21], 1),
         };
         let draw = Draw { position: 4, ..Draw::greedy(1) };
         let outputs = [(0, true, None), (4, false, Some(draw))].map(|(row, is_scored, draw)| Output {
@@ -155,12 +169,12 @@ mod tests {
         let mut rows = StepRows::default();
         // Twice: nothing of the step before is left over.
         for _ in 0..2 {
-            rows.fill(&plan, &Buckets::new(&[1, 4, 100], 6), 55);
+            rows.fill(&plan, &Buckets::new(&[1, 4, 100], 6), SparePage { page: 55, pieces: 1 });
             let TargetRows { tokens, positions, self_spans, cross_spans, tables } = rows.targets(&());
             let RowTokens::Drawn { host, places, .. } = tokens else { panic!("ids of the previous step are drawn") };
             assert_eq!(host, [7, 8, 9, 9, 9, 0]);
             assert_eq!(positions, [3, 0, 1, 2, 3, 0]);
-            assert_eq!(tables, [20, 21, 55]);
+            assert_eq!(tables.of(0), [20, 21, 55]);
             assert_eq!((self_spans[4], cross_spans[4]), (span(0, 4), span(1, 16)));
             assert_eq!((self_spans[5], cross_spans[5]), (span(2, 1), span(2, 1)));
             assert_eq!(places, [2, NO_PLACE, NO_PLACE, NO_PLACE, NO_PLACE, NO_PLACE]);

@@ -43,6 +43,8 @@ impl Engine {
     /// When the system gives no thread.
     pub fn start(executor: Box<dyn Executor>, settings: EngineSettings) -> std::io::Result<Self> {
         let EngineSettings { limits, tokens, metrics } = settings;
+        let (dealt, read) = (limits.steps.pool.pieces, executor.page_pieces());
+        assert_eq!(dealt, read, "the scheduler deals out the pieces that pages have");
         let (sender, commands) = channel();
         let handle = EngineHandle::new(sender, limits);
         let (open, model) = (OpenRequests::new(&metrics.model, handle.slots()), metrics.model.clone());

@@ -6,7 +6,7 @@ use kernels::cpu::{Cpu, Isa, Level};
 use kernels::cuda::{self, Cuda, Driver};
 use kernels::profiled::Profile;
 use kernels::{Backend, Bandwidth, KvFormat, Profiled, Scheme, products_per_s};
-use model::{Arithmetic, Model, ModelConfig, WeightSource, WorkspaceLimits};
+use model::{Arithmetic, Model, ModelConfig, PagePieces, WeightSource, WorkspaceLimits};
 
 use super::error::LoadError;
 use super::shared::Shared;
@@ -24,6 +24,7 @@ pub(super) trait Resident: Send {
     fn config(&self) -> &ModelConfig;
     fn arithmetic(&self) -> Arithmetic;
     fn page_bytes(&self) -> usize;
+    fn page_pieces(&self) -> PagePieces;
     fn workspace_bytes(&self, limits: WorkspaceLimits) -> usize;
     fn describe(&self) -> String;
     fn bytes_per_s(&self) -> kernels::Result<f64>;
@@ -136,6 +137,10 @@ impl<B: Backend + Bandwidth> Resident for Model<B> {
 
     fn page_bytes(&self) -> usize {
         Self::page_bytes(self)
+    }
+
+    fn page_pieces(&self) -> PagePieces {
+        Self::page_pieces(self)
     }
 
     fn workspace_bytes(&self, limits: WorkspaceLimits) -> usize {

@@ -9,7 +9,8 @@ use kernels::Scheme;
 use kernels::profiled::Profile;
 use model::config::NamedWish;
 use model::{
-    Arithmetic, Checkpoint, Infilling, ModelConfig, PositionLimits, RandomWeights, Tokenizer, WeightSource, shapes,
+    Arithmetic, Checkpoint, Infilling, ModelConfig, PagePieces, PositionLimits, RandomWeights, Tokenizer, WeightSource,
+    shapes,
 };
 
 use super::chat::served_template;
@@ -90,7 +91,8 @@ impl<'a> Prepared<'a> {
         let (device, arithmetic) = open_device(&config, quantize, shared)?;
         let positions = |model: &ModelConfig| {
             let pages = config.limits.page_pool_bytes / device.page_bytes(model, arithmetic);
-            positions(&config, model, PoolSize { pages, source_page_tokens: arithmetic.cross_kv.page_tokens() })
+            let source_page_tokens = arithmetic.cross_kv.page_tokens();
+            positions(&config, model, PoolSize { pages, source_page_tokens, pieces: PagePieces::ONE })
         };
         let shape = match &choice.source {
             ModelSource::Shape(name) => Some(shapes::shape(name)?),

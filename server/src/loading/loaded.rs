@@ -86,7 +86,8 @@ impl Loaded {
         }
         // On a GPU the next step is planned before this one's tokens are known, which drafts would forbid.
         let drafts = self.in_main_memory && config.model.speculation == Speculation::Auto;
-        let pool = PoolSize { pages, source_page_tokens: self.arithmetic().cross_kv.page_tokens() };
+        let source_page_tokens = self.arithmetic().cross_kv.page_tokens();
+        let pool = PoolSize { pages, source_page_tokens, pieces: self.model.page_pieces() };
         let steps = SchedulerLimits {
             pool,
             running_rows: limits.running_rows as usize,

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use model::{Arithmetic, EncoderCheckpoint, EncoderConfig, Tokenizer};
+use model::{Arithmetic, EncoderCheckpoint, EncoderConfig, PagePieces, Tokenizer};
 
 use super::device::{OpenDevice, open_device};
 use super::error::LoadError;
@@ -102,7 +102,11 @@ impl LoadedEncoder {
             exact_steps: 0,
             masks: MaskLimits::default(),
             steps: SchedulerLimits {
-                pool: PoolSize { pages: 0, source_page_tokens: self.arithmetic().cross_kv.page_tokens() },
+                pool: PoolSize {
+                    pages: 0,
+                    source_page_tokens: self.arithmetic().cross_kv.page_tokens(),
+                    pieces: PagePieces::ONE,
+                },
                 running_rows: limits.running_rows as usize,
                 call_rows: limits.rows_of_a_call(),
                 step_rows: limits.step_rows as usize,

@@ -117,11 +117,11 @@ mod tests {
     use crate::request::{RequestDefaults, Shed};
     use crate::scheduler::{PoolSize, SchedulerLimits};
     use crate::telemetry::Metrics;
-    use model::EncoderCost;
+    use model::{EncoderCost, PagePieces};
 
     fn model(name: &str, queued_rows: u32) -> ServedModel {
         let steps = SchedulerLimits {
-            pool: PoolSize { pages: 8, source_page_tokens: 16 },
+            pool: PoolSize { pages: 8, source_page_tokens: 16, pieces: PagePieces::ONE },
             running_rows: 1,
             call_rows: 1,
             step_rows: 1,

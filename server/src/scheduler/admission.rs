@@ -175,6 +175,7 @@ impl Scheduler {
             draft: Vec::new(),
             passed_over: false,
             computed: 0,
+            given_back: 0,
             granted: none,
             next: none,
             relies_on_plans: false,

@@ -90,7 +90,7 @@ impl Scheduler {
 
     fn check_references(&self) -> Result<(), PageImbalance> {
         let pool = &self.memory.pool;
-        let mut owners = Owners(vec![0; pool.total()]);
+        let mut owners = Owners(vec![0; pool.names()]);
         for source in self.memory.sources.iter() {
             owners.add(source.pages());
         }

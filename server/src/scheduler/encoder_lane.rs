@@ -9,7 +9,8 @@ use std::ops::Range;
 
 use kernels::PageSpan;
 
-use super::plan::{EncodeWork, list_pages, narrow};
+use super::page_pool::PagePool;
+use super::plan::{EncodeWork, narrow};
 use super::source::SourceSlot;
 use super::source_cache::SourceCache;
 use crate::fair_turns::{Costs, FairTurns};
@@ -28,6 +29,15 @@ impl Costs for Encoding {
     fn cost(&self) -> u64 {
         self.asked.tokens() as u64
     }
+}
+
+/// Sources, and the pool that their pages are from.
+#[derive(Debug, Clone, Copy)]
+pub struct PlacedSources<'a> {
+    /// The sources.
+    pub sources: &'a SourceCache,
+    /// The pool.
+    pub pool: &'a PagePool,
 }
 
 /// One lane.
@@ -211,7 +221,7 @@ impl EncoderLane {
     }
 
     /// Plans at most `most` parts more of the batch, of `all_parts`.
-    pub fn plan(&mut self, most: usize, all_parts: usize, sources: &SourceCache, work: &mut EncodeWork) {
+    pub fn plan(&mut self, most: usize, all_parts: usize, placed: PlacedSources<'_>, work: &mut EncodeWork) {
         if self.batch.is_empty() {
             return;
         }
@@ -221,10 +231,10 @@ impl EncoderLane {
         work.is_last = planned.end == all_parts;
         (work.parts, work.all_parts) = (planned, all_parts);
         for &slot in &self.batch.sources {
-            let source = sources.get(slot);
+            let source = placed.sources.get(slot);
             work.push(&source.key().ids);
             if work.is_last {
-                let first = list_pages(source.pages(), &mut work.tables);
+                let first = placed.pool.list(source.pages(), &mut work.tables);
                 work.cross_spans.push(PageSpan { first, tokens: narrow(source.key().tokens()) });
             }
         }

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use model::{EncoderCost, LayerParts};
 
-use super::encoder_lane::{EncoderLane, Encoding, TokenBudget};
+use super::encoder_lane::{EncoderLane, Encoding, PlacedSources, TokenBudget};
 use super::event::Event;
 use super::limits::SchedulerLimits;
 use super::plan::{EncodeWork, Lane};
@@ -121,14 +121,14 @@ impl EncoderQueue {
 
     /// Plans as many layers, or one part of a layer, of one batch as a step with so many target rows may run, and
     /// announces the encoder requests that enter the encoder. Lanes with work of the same priority take turns.
-    pub fn plan(&mut self, sources: &SourceCache, rows: usize, work: &mut EncodeWork, announced: &mut Vec<Event>) {
+    pub fn plan(&mut self, placed: PlacedSources<'_>, rows: usize, work: &mut EncodeWork, announced: &mut Vec<Event>) {
         let Some(lane) = self.next_lane() else { return };
         let share = if rows == 0 { 1 } else { SHARE_BESIDE_ROWS };
         let budget = TokenBudget { all: self.step_tokens, encodings: (self.step_tokens / share).max(1) };
         (self.last, work.lane) = (lane, lane);
         let lane = &mut self.lanes[lane.index()];
         if !lane.is_begun() {
-            let entered = lane.gather(budget, sources);
+            let entered = lane.gather(budget, placed.sources);
             announced.extend(entered.iter().map(|encoding| Event::Started { request: encoding.id, cached_tokens: 0 }));
             self.runs += lane.batch_len() as u64;
         }
@@ -136,7 +136,7 @@ impl EncoderQueue {
         work.of_layer = self.cost.parts_of_layer(lane.batch_tokens(), self.step_tokens);
         let whole_layers = tokens.saturating_mul(self.cost.layers) / lane.batch_tokens().max(1);
         let affordable = if work.of_layer == LayerParts::WHOLE { whole_layers.max(1) } else { 1 };
-        lane.plan(affordable, self.cost.all_parts(work.of_layer), sources, work);
+        lane.plan(affordable, self.cost.all_parts(work.of_layer), placed, work);
     }
 
     /// Counts the planned parts as run. After the last the sources of the batch are ready.

@@ -26,7 +26,7 @@ impl Memory {
     /// All pages are free.
     pub fn new(limits: &SchedulerLimits) -> Self {
         Self {
-            pool: PagePool::new(limits.pool.pages),
+            pool: PagePool::new(limits.pool),
             sources: SourceCache::default(),
             encoder: EncoderQueue::new(limits),
             size: limits.pool,
@@ -118,10 +118,10 @@ impl Memory {
 mod tests {
     use super::*;
     use crate::request::Salt;
-    use model::EncoderCost;
+    use model::{EncoderCost, PagePieces};
 
     const LIMITS: SchedulerLimits = SchedulerLimits {
-        pool: PoolSize { pages: 4, source_page_tokens: 16 },
+        pool: PoolSize { pages: 4, source_page_tokens: 16, pieces: PagePieces::ONE },
         running_rows: 1,
         call_rows: 1,
         step_rows: 1,

@@ -1,10 +1,16 @@
-//! The pool of K/V pages: which are free, and how many owners each of the others has. Target pages and source pages
-//! come from the same pool.
+//! The pool of K/V pages: which are free, how many owners each of the others has, and the pieces that it is made of.
+//! Target pages and source pages come from the same pool.
 //!
 //! Called by `memory` and by the parts of the scheduler that end or preempt sequences. Knows indices only, not what a
-//! page holds.
+//! page holds. A page has all pieces from the start; those of sliding layers can be given back before the page is.
 
-/// Index of a page in the device's pool.
+use kernels::PageCopy;
+use model::{PagePieces, PageTables};
+
+use super::plan::narrow;
+use super::pool_size::PoolSize;
+
+/// Name of a page. The device knows its pieces only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PageId(pub u32);
 
@@ -39,31 +45,70 @@ pub enum PageImbalance {
         /// The page.
         page: PageId,
     },
+    /// A piece belongs to no page and is not free, or to several.
+    #[error("piece {piece} belongs to {holders} pages or is free so often")]
+    Piece {
+        /// Index of the piece.
+        piece: usize,
+        /// Pages that it belongs to; being free counts as one.
+        holders: u32,
+    },
 }
 
-/// Free pages, and reference counts of the others.
+/// In the place of a piece that its page has not.
+const NO_PIECE: u32 = u32::MAX;
+
+/// Free pages and pieces, and reference counts of the other pages.
 #[derive(Debug)]
 pub struct PagePool {
+    pieces: PagePieces,
+    /// Pages without an owner, which have no pieces. There are as many pages as may be made of all pieces.
     free: Vec<PageId>,
+    /// Indices of free pieces in the device's pool. Those that were used last are used first.
+    free_pieces: Vec<u32>,
+    /// Indices of the pieces of each page, or [`NO_PIECE`].
+    held_pieces: Vec<u32>,
+    /// Number of pieces that there are.
+    all_pieces: usize,
     /// Number of owners of each page.
     references: Vec<u32>,
 }
 
 impl PagePool {
     /// A pool of free pages.
-    pub fn new(pages: usize) -> Self {
-        let count = u32::try_from(pages).expect("page indices are 32 bits wide");
-        Self { free: (0..count).rev().map(PageId).collect(), references: vec![0; pages] }
+    pub fn new(size: PoolSize) -> Self {
+        let PoolSize { pages, pieces, .. } = size;
+        let all_pieces = pages * pieces.all;
+        // A page that anybody owns has its lasting pieces, so there are never more.
+        let most_pages = all_pieces / pieces.lasting();
+        Self {
+            pieces,
+            free: (0..narrow(most_pages)).rev().map(PageId).collect(),
+            free_pieces: (0..narrow(all_pieces)).rev().collect(),
+            held_pieces: vec![NO_PIECE; most_pages * pieces.all],
+            all_pieces,
+            references: vec![0; most_pages],
+        }
     }
 
-    /// Number of pages, free or not.
+    /// The pieces of a page.
+    pub const fn pieces(&self) -> PagePieces {
+        self.pieces
+    }
+
+    /// Number of pages that all pieces make.
     pub const fn total(&self) -> usize {
-        self.references.len()
+        self.all_pieces / self.pieces.all
     }
 
-    /// Number of free pages.
+    /// Number of pages that free pieces make.
     pub const fn free(&self) -> usize {
-        self.free.len()
+        self.free_pieces.len() / self.pieces.all
+    }
+
+    /// Number of pages that may have owners.
+    pub const fn names(&self) -> usize {
+        self.references.len()
     }
 
     /// Number of owners of a page.
@@ -76,11 +121,56 @@ impl PagePool {
     /// # Panics
     /// When fewer pages are free.
     pub fn take(&mut self, count: usize, into: &mut Vec<PageId>) {
-        let left = self.free.len().checked_sub(count).expect("the caller saw to it that enough pages are free");
-        for page in self.free.drain(left..).rev() {
+        assert!(count <= self.free(), "the caller saw to it that enough pages are free");
+        for _ in 0..count {
+            let page = self.free.pop().expect("pieces run out before pages do");
+            let left = self.free_pieces.len() - self.pieces.all;
+            let places = self.places(page);
+            for (place, piece) in self.held_pieces[places].iter_mut().zip(self.free_pieces.drain(left..).rev()) {
+                *place = piece;
+            }
             self.references[page.index()] = 1;
             into.push(page);
         }
+    }
+
+    /// Frees the pieces of sliding layers of a page, which nobody reads or writes any more. Those that the page has
+    /// not are passed over.
+    pub fn give_back_windowed(&mut self, page: PageId) {
+        self.give_back(page, self.pieces.lasting());
+    }
+
+    /// Frees the pieces of a page from one on.
+    fn give_back(&mut self, page: PageId, first: usize) {
+        let places = self.places(page);
+        for place in self.held_pieces[places][first..].iter_mut().rev() {
+            let piece = std::mem::replace(place, NO_PIECE);
+            if piece != NO_PIECE {
+                self.free_pieces.push(piece);
+            }
+        }
+    }
+
+    /// Appends pages to the tables of a plan. Returns the entry of the first.
+    pub fn list(&self, pages: &[PageId], tables: &mut PageTables) -> u32 {
+        let of_piece = |piece| pages.iter().map(move |page| self.held_pieces[page.index() * self.pieces.all + piece]);
+        narrow(tables.extend(self.pieces.all, of_piece))
+    }
+
+    /// Copies of all pieces of a page over those of another.
+    pub fn copies(&self, from: PageId, to: PageId) -> impl Iterator<Item = PageCopy> {
+        let [from, to] = [from, to].map(|page| &self.held_pieces[self.places(page)]);
+        from.iter().zip(to).map(|(&from, &to)| PageCopy { from, to })
+    }
+
+    /// Where the pieces of a page stand.
+    const fn places(&self, page: PageId) -> std::ops::Range<usize> {
+        page.index() * self.pieces.all..(page.index() + 1) * self.pieces.all
+    }
+
+    /// Number of pieces that a page has.
+    fn pieces_of(&self, page: PageId) -> usize {
+        self.held_pieces[self.places(page)].iter().filter(|&&piece| piece != NO_PIECE).count()
     }
 
     /// Adds one owner to each of these pages.
@@ -105,14 +195,18 @@ impl PagePool {
             *references = references.checked_sub(1).expect("a page is released by somebody who owns it");
             if *references == 0 {
                 self.free.push(page);
+                self.give_back(page, 0);
             }
         }
     }
 
-    /// Number of pages that would be free if each of `owned` lost an owner as often as it is listed.
+    /// Number of pages that pieces would make which were free if each of `owned` lost an owner as often as it is
+    /// listed.
     pub fn freed(&self, mut owned: Vec<PageId>) -> usize {
         owned.sort_unstable();
-        owned.chunk_by(|a, b| a == b).filter(|owners| self.references(owners[0]) as usize == owners.len()).count()
+        let owners = owned.chunk_by(|a, b| a == b);
+        let freed = owners.filter(|owners| self.references(owners[0]) as usize == owners.len());
+        freed.map(|owners| self.pieces_of(owners[0])).sum::<usize>() / self.pieces.all
     }
 
     /// Compares the books with the number of owners of each page, by index.
@@ -136,6 +230,22 @@ impl PagePool {
                 return Err(PageImbalance::Lost { page });
             }
         }
+        self.check_pieces()
+    }
+
+    /// Every piece is free or belongs to one page that has an owner.
+    fn check_pieces(&self) -> Result<(), PageImbalance> {
+        let mut holders = vec![0; self.all_pieces];
+        let held = self.held_pieces.iter().filter(|&&piece| piece != NO_PIECE);
+        held.chain(&self.free_pieces).for_each(|&piece| holders[piece as usize] += 1);
+        if let Some((piece, &holders)) = holders.iter().enumerate().find(|(_, holders)| **holders != 1) {
+            return Err(PageImbalance::Piece { piece, holders });
+        }
+        for &page in &self.free {
+            if self.pieces_of(page) > 0 {
+                return Err(PageImbalance::Free { page });
+            }
+        }
         Ok(())
     }
 }
@@ -143,6 +253,10 @@ impl PagePool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn pool_of(pages: usize) -> PagePool {
+        PagePool::new(PoolSize { pages, source_page_tokens: 16, pieces: PagePieces::ONE })
+    }
 
     fn taken(pool: &mut PagePool, count: usize) -> Vec<PageId> {
         let mut pages = Vec::new();
@@ -152,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_shared_page_is_free_when_its_last_owner_releases_it() {
-        let mut pool = PagePool::new(3);
+        let mut pool = pool_of(3);
         let pages = taken(&mut pool, 2);
         pool.retain(&pages[..1]);
         pool.release(&pages);
@@ -164,7 +278,7 @@ mod tests {
 
     #[test]
     fn pages_are_freed_by_all_of_their_owners_together() {
-        let mut pool = PagePool::new(3);
+        let mut pool = pool_of(3);
         let pages = taken(&mut pool, 2);
         pool.retain(&pages[..1]);
         assert_eq!(pool.freed(pages.clone()), 1);
@@ -175,7 +289,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "a page is released by somebody who owns it")]
     fn a_page_is_not_released_twice() {
-        let mut pool = PagePool::new(1);
+        let mut pool = pool_of(1);
         let pages = taken(&mut pool, 1);
         pool.release(&pages);
         pool.release(&pages);
@@ -184,12 +298,12 @@ mod tests {
     #[test]
     #[should_panic(expected = "a page is shared by somebody who owns it")]
     fn a_free_page_is_not_shared() {
-        PagePool::new(1).retain(&[PageId(0)]);
+        pool_of(1).retain(&[PageId(0)]);
     }
 
     #[test]
     fn the_check_finds_pages_that_are_lost_or_free_and_in_use_or_counted_wrongly() {
-        let mut pool = PagePool::new(3);
+        let mut pool = pool_of(3);
         let page = taken(&mut pool, 1)[0];
         assert_eq!(pool.check(vec![1, 0, 0]), Ok(()));
         let miscounted = PageImbalance::References { page, owners: 2, references: 1 };

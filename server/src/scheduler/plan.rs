@@ -6,9 +6,8 @@
 use std::ops::Range;
 
 use kernels::{BestAsk, Draw, DrawRules, NO_PLACE, PageCopy, PageSpan, Segment};
-use model::{CrossPages, ENCODER_LANES, EncoderParts, LayerParts, ReadoutAsk, SourceRows};
+use model::{CrossPages, ENCODER_LANES, EncoderParts, LayerParts, PageTables, ReadoutAsk, SourceRows};
 
-use super::page_pool::PageId;
 use super::place::MaskAsk;
 use crate::request::Readout;
 
@@ -17,7 +16,7 @@ use crate::request::Readout;
 pub struct Plan {
     /// Work of the encoder; see [`Self::encode`].
     pub(super) encode: EncodeWork,
-    /// Pages to be copied before the target rows run.
+    /// Pieces of pages to be copied before the target rows run.
     pub copies: Vec<PageCopy>,
     /// Decoder rows.
     pub targets: TargetBatch,
@@ -106,8 +105,8 @@ pub struct EncodeWork {
     pub is_last: bool,
     /// Pages of the first segments, whose cross K/V sequences read, `tokens` = its length. Only when `is_last`.
     pub cross_spans: Vec<PageSpan>,
-    /// Page indices that `cross_spans` point into.
-    pub tables: Vec<u32>,
+    /// Page tables that `cross_spans` point into.
+    pub tables: PageTables,
     /// Results that encoder requests read of the segments after those. Only when `is_last`.
     pub readouts: Vec<Readout>,
 }
@@ -174,8 +173,8 @@ pub struct TargetBatch {
     pub self_spans: Vec<PageSpan>,
     /// Cross-attention pages of each row, `tokens` = the source's length.
     pub cross_spans: Vec<PageSpan>,
-    /// Page indices that all spans of these rows point into.
-    pub tables: Vec<u32>,
+    /// Page tables that all spans of these rows point into.
+    pub tables: PageTables,
 }
 
 /// Where the token of a row comes from.
@@ -248,13 +247,6 @@ pub struct Output {
     /// Which candidates a beam search reads from the logits, with this output's index as their row. All logits of the
     /// row are then needed, and no token is drawn.
     pub best: Option<BestAsk>,
-}
-
-/// Appends pages to a table and returns the index of the first.
-pub(super) fn list_pages(pages: &[PageId], tables: &mut Vec<u32>) -> u32 {
-    let first = narrow(tables.len());
-    tables.extend(pages.iter().map(|page| page.0));
-    first
 }
 
 /// Converts a count of rows, positions or pages to the 32 bits that the kernels read.

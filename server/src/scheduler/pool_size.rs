@@ -1,6 +1,7 @@
 //! Size of the page pool, and the pages that sources and targets take.
 
 use kernels::PAGE_TOKENS;
+use model::PagePieces;
 
 use crate::request::RequestLengths;
 
@@ -16,6 +17,8 @@ pub struct PoolSize {
     pub pages: usize,
     /// Number of source positions that fill a page.
     pub source_page_tokens: usize,
+    /// The pieces of each page.
+    pub pieces: PagePieces,
 }
 
 impl PoolSize {
@@ -42,7 +45,7 @@ mod tests {
 
     #[test]
     fn a_request_takes_pages_for_its_source_and_for_what_its_longest_choice_reads() {
-        let pool = PoolSize { pages: 9, source_page_tokens: 32 };
+        let pool = PoolSize { pages: 9, source_page_tokens: 32, pieces: PagePieces::ONE };
         let pages = |source, decoder_prompt, max_tokens| {
             pool.request_pages(RequestLengths { branches: 1, source, decoder_prompt, max_tokens })
         };

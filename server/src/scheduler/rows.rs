@@ -5,7 +5,7 @@
 use kernels::{BestAsk, Draw, PAGE_TOKENS, PageSpan};
 
 use super::page_pool::PagePool;
-use super::plan::{Output, Plan, RowToken, TargetRow, list_pages, narrow};
+use super::plan::{Output, Plan, RowToken, TargetRow, narrow};
 use super::rules::RuleWriter;
 use super::running::{Grant, Running};
 use super::sequence::{Behind, Lines, RowOutput, Sequence};
@@ -74,14 +74,16 @@ impl Scheduler {
             }
             let source = memory.sources.get_mut(running.source);
             let tables = &mut plan.targets.tables;
-            let cross_span =
-                PageSpan { first: source.list_pages(*step, tables), tokens: narrow(source.key().tokens()) };
+            let cross_span = PageSpan {
+                first: source.list_pages(*step, &memory.pool, tables),
+                tokens: narrow(source.key().tokens()),
+            };
             for index in 0..running.branches.len() {
                 if running.next_positions(index).is_empty() {
                     continue;
                 }
                 assert_writable(running, index, &memory.pool);
-                let first_page = list_pages(&running.branches[index].pages, &mut plan.targets.tables);
+                let first_page = memory.pool.list(&running.branches[index].pages, &mut plan.targets.tables);
                 let row = |token, position| TargetRow { token, position, first_page, cross_span };
                 if running.next.follows_draw {
                     write_drawn(running, row(RowToken::Drawn(draw), running.position()), rules, plan);

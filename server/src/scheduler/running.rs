@@ -59,6 +59,8 @@ pub struct Running {
     pub passed_over: bool,
     /// Number of positions whose K/V are in the pages of every branch.
     pub computed: usize,
+    /// Number of first pages of every branch that have given back their pieces of sliding layers.
+    pub given_back: usize,
     /// Positions after `computed` that the oldest plan under way runs.
     pub granted: Grant,
     /// Positions after `granted` that run in the plan being made, or in the one that was made ahead.
@@ -189,7 +191,7 @@ impl Running {
             if let Some(Written { index, page }) = written {
                 memory.take(1, pages);
                 let shared = pages.swap_remove(index);
-                copies.push(PageCopy { from: page.0, to: pages[index].0 });
+                copies.extend(memory.pool.copies(page, pages[index]));
                 memory.pool.release(&[shared]);
             }
             memory.take(missing, pages);

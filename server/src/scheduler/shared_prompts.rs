@@ -20,20 +20,22 @@ impl Scheduler {
     /// Gives the sequence of this index the whole pages of its decoder prompt that an older sequence with the same
     /// source and the same beginning has computed, or computes in this plan: as many as one such sequence has. The
     /// prompt's last position is not among them, because its row draws, nor any whose score is still to be delivered.
+    /// What the older one gave back must lie behind the window of the first row that the younger one runs.
     pub(super) fn share_prompt(&mut self, index: usize) {
         let (older, [younger, ..]) = self.running.split_at_mut(index) else { return };
         if younger.next.rows == 0 || younger.position() > 0 {
             return;
         }
         let most = shareable_pages(&younger.sequence);
-        let (mut best, mut pages) = (None, 0);
+        let (mut best, mut pages, pieces) = (None, 0, self.memory.pool.pieces());
         // Targets of one call come in an order in which neighbours begin alike.
         for older in older.iter().rev().filter(|older| older.source == younger.source) {
             if pages == most {
                 break;
             }
             let common = common_pages(older, younger).min(most);
-            if common > pages {
+            let are_whole = older.given_back <= pieces.pages_behind(common * PAGE_TOKENS);
+            if common > pages && are_whole {
                 (best, pages) = (Some(older), common);
             }
         }
@@ -47,6 +49,7 @@ impl Scheduler {
         let granted = younger.next_rows();
         younger.relies_on_plans = older.relies_on_plans || older.computed < pages * PAGE_TOKENS;
         younger.computed = pages * PAGE_TOKENS;
+        younger.given_back = older.given_back;
         younger.next = younger.grant_within(granted);
     }
 }

@@ -5,8 +5,9 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use super::page_pool::PageId;
-use super::plan::list_pages;
+use model::PageTables;
+
+use super::page_pool::{PageId, PagePool};
 use crate::request::Salt;
 
 /// Identity of a source: all of its ids, and the salt that keeps callers apart who must not share sources.
@@ -97,11 +98,11 @@ impl Source {
     }
 
     /// Index of its first page in the table of this step. The first call of a step appends the pages to the table.
-    pub fn list_pages(&mut self, step: u64, tables: &mut Vec<u32>) -> u32 {
+    pub fn list_pages(&mut self, step: u64, pool: &PagePool, tables: &mut PageTables) -> u32 {
         if let Some(listing) = self.listed.filter(|listing| listing.step == step) {
             return listing.first;
         }
-        let first = list_pages(&self.pages, tables);
+        let first = pool.list(&self.pages, tables);
         self.listed = Some(Listing { step, first });
         first
     }

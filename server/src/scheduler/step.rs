@@ -4,6 +4,7 @@
 //! sequence then gets a row, whether or not the token that is being drawn ends it; what such a row draws is discarded.
 //! What the plan under way encodes counts as encoded. A plan made ahead preempts nobody.
 
+use super::encoder_lane::PlacedSources;
 use super::memory::Memory;
 use super::plan::Plan;
 use super::running::{Grant, Running};
@@ -58,11 +59,12 @@ impl Scheduler {
         !plan.is_empty()
     }
 
-    /// Takes pages for the rows that were granted, admits what there is room for, and writes the plan. Idle sequences
+    /// Gives back what lies behind windows, takes pages for the rows that were granted, admits what there is room for, and writes the plan. Idle sequences
     /// have what interactive ones leave.
     fn write(&mut self, plan: &mut Plan) {
         self.step += 1;
         plan.clear();
+        self.give_back_windowed();
         if self.plans_under_way == 1 {
             self.give_up_stems();
         }
@@ -76,8 +78,8 @@ impl Scheduler {
             }
         }
         let rows = self.running.iter().map(Running::next_rows).sum();
-        let Memory { encoder, sources, .. } = &mut self.memory;
-        encoder.plan(sources, rows, &mut plan.encode, &mut self.announced);
+        let Memory { encoder, sources, pool, .. } = &mut self.memory;
+        encoder.plan(PlacedSources { sources, pool }, rows, &mut plan.encode, &mut self.announced);
         self.write_rows(plan);
     }
 }

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
-use model::{EncoderCost, Tokenizer};
+use model::{EncoderCost, PagePieces, Tokenizer};
 use serde_json::{Value, json};
 use server::api::{
     AccessLog, AnswerBudget, Api, ApiLimits, BodyLimits, BodyPace, Budget, BudgetLimits, Entrance, Guard, KeyCheck,
@@ -183,7 +183,7 @@ impl App {
             masks: MaskLimits::default(),
             // The test is the engine, so nothing but the pool matters here.
             steps: SchedulerLimits {
-                pool: PoolSize { pages: setup.pages, source_page_tokens: 16 },
+                pool: PoolSize { pages: setup.pages, source_page_tokens: 16, pieces: PagePieces::ONE },
                 running_rows: 8,
                 call_rows: 8,
                 step_rows: 8,

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use kernels::{BestAsk, Candidate, DrawRules, Sampling, ScoreAsk};
-use model::EncoderCost;
+use model::{EncoderCost, PagePieces};
 use server::engine::{
     Engine, EngineLimits, EngineSettings, Executor, ExecutorError, Generation, MaskLimits, TokenScore,
 };
@@ -103,7 +103,7 @@ impl FakeEngine {
         let (turns, receiver) = channel();
         let metrics = Arc::new(EngineMetrics::default());
         let steps = SchedulerLimits {
-            pool: PoolSize { pages: 64, source_page_tokens: 16 },
+            pool: PoolSize { pages: 64, source_page_tokens: 16, pieces: PagePieces::ONE },
             running_rows: room.running_rows,
             call_rows: room.running_rows,
             step_rows: 8,

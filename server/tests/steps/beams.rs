@@ -145,7 +145,7 @@ impl PairEngine {
             }
         };
         let steps = SchedulerLimits {
-            pool: PoolSize { pages, source_page_tokens: 16 },
+            pool: PoolSize { pages, source_page_tokens: 16, pieces: executor.page_pieces() },
             running_rows: ROWS,
             call_rows: ROWS,
             step_rows: ROWS,

@@ -97,7 +97,11 @@ impl DemoEngine {
     /// An engine on a model with this configuration.
     pub fn of(config: &ModelConfig, executor: Box<dyn Executor>, room: Room) -> Self {
         let steps = SchedulerLimits {
-            pool: PoolSize { pages: room.pages, source_page_tokens: room.source_page_tokens },
+            pool: PoolSize {
+                pages: room.pages,
+                source_page_tokens: room.source_page_tokens,
+                pieces: executor.page_pieces(),
+            },
             running_rows: room.rows,
             call_rows: room.rows,
             step_rows: STEP_ROWS.max(room.rows),

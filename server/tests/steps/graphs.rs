@@ -2,6 +2,7 @@
 
 use kernels::cuda::{Cuda, Device};
 use kernels::{Draw, NO_PLACE, PageSpan, Precision, Sampling};
+use model::PageTables;
 use server::engine::{Executor, StepExecutor};
 use server::scheduler::{Output, Plan, TargetBatch};
 
@@ -18,7 +19,7 @@ fn plan(rows: u32, source: u32, sampling: Sampling) -> Plan {
         // Each row has a page of its own for its target; all read the same source.
         self_spans: (0..rows).map(|row| PageSpan { first: row, tokens: row % 16 + 1 }).collect(),
         cross_spans: vec![PageSpan { first: rows, tokens: source }; count],
-        tables: (0..pages).collect(),
+        tables: PageTables::in_order(0..pages, 1),
     };
     let draw = |row| Some(Draw { sampling, ..Draw::greedy(row) });
     plan.outputs = (0..rows).map(|row| Output { row, is_scored: false, draw: draw(row), best: None }).collect();

@@ -4,6 +4,7 @@
 //! somebody else, or was not written, makes a wrong token.
 
 use kernels::{Candidate, Draw, DrawRule, NO_PLACE, PAGE_TOKENS, PageSpan};
+use model::PagePieces;
 use simulation::scheduler::{Plan, PoolSize, TargetBatch};
 
 use super::dice::mix;
@@ -32,6 +33,7 @@ pub struct Device {
     cells: Vec<Cell>,
     page_cells: usize,
     source_page_tokens: usize,
+    pieces: PagePieces,
     rows: Vec<Cell>,
 }
 
@@ -67,8 +69,9 @@ pub fn draw(digest: u64, seed: u64, choice: u32, position: u32) -> u32 {
 impl Device {
     pub fn new(pool: PoolSize) -> Self {
         let page_cells = pool.source_page_tokens.max(PAGE_TOKENS);
-        let cells = vec![Cell::default(); pool.pages * page_cells];
-        Self { cells, page_cells, source_page_tokens: pool.source_page_tokens, rows: Vec::new() }
+        let cells = vec![Cell::default(); pool.pages * pool.pieces.all * page_cells];
+        let PoolSize { source_page_tokens, pieces, .. } = pool;
+        Self { cells, page_cells, source_page_tokens, pieces, rows: Vec::new() }
     }
 
     /// Runs a plan. `before` holds the tokens that the previous one drew, for a plan that was made ahead of them.
@@ -103,8 +106,10 @@ impl Device {
             let ids = &step.tokens[rows];
             let cell = Cell { digest: source_digest(ids), position: 0, is_broken: ids[0] == BROKEN };
             for position in 0..segment.len {
-                let at = self.source_cell(crossed.tables, *span, position);
-                self.cells[at] = Cell { position, ..cell };
+                for piece in 0..self.pieces.all {
+                    let at = self.source_cell(crossed.tables.of(piece), *span, position);
+                    self.cells[at] = Cell { position, ..cell };
+                }
             }
         }
     }
@@ -112,17 +117,20 @@ impl Device {
     /// Reads the source and the position before, writes the row's own position, and returns what it holds.
     fn run_row(&mut self, targets: &TargetBatch, row: usize, before: &[Option<u32>]) -> Cell {
         let (cross, own, position) = (targets.cross_spans[row], targets.self_spans[row], targets.positions[row]);
-        let ends = [0, cross.tokens - 1].map(|at| (at, self.cells[self.source_cell(&targets.tables, cross, at)]));
-        let source = ends[0].1;
-        assert!(
-            ends.iter().all(|(at, cell)| *cell == Cell { position: *at, ..source }),
-            "a source's page is another's"
-        );
+        let read = |piece, at| self.cells[self.source_cell(targets.tables.of(piece), cross, at)];
+        let source = read(0, 0);
+        for piece in 0..self.pieces.all {
+            for at in [0, cross.tokens - 1] {
+                assert_eq!(read(piece, at), Cell { position: at, ..source }, "a source's page is another's");
+            }
+        }
         let last = match position.checked_sub(1) {
             None => source,
             Some(last) => {
-                let cell = self.cells[self.target_cell(&targets.tables, own, last)];
+                let read = |piece, at| self.cells[self.target_cell(targets.tables.of(piece), own, at)];
+                let cell = read(0, last);
                 assert_eq!((cell.position, cell.is_broken), (last, source.is_broken), "a target's page is another's");
+                self.check_windows(position, read);
                 cell
             }
         };
@@ -131,9 +139,21 @@ impl Device {
             place => before[place as usize].unwrap_or_default(),
         };
         let cell = Cell { digest: with_token(last.digest, token), position, is_broken: source.is_broken };
-        let at = self.target_cell(&targets.tables, own, position);
-        self.cells[at] = cell;
+        for piece in 0..self.pieces.all {
+            let at = self.target_cell(targets.tables.of(piece), own, position);
+            self.cells[at] = cell;
+        }
         cell
+    }
+
+    /// The pieces of sliding layers hold what the first piece holds, at both ends of the window of a row.
+    fn check_windows(&self, position: u32, read: impl Fn(usize, u32) -> Cell) {
+        let begin = position.saturating_sub(u32::try_from(self.pieces.window - 1).unwrap_or(u32::MAX));
+        for piece in (0..self.pieces.all).filter(|_| begin < position) {
+            for at in [begin, position - 1] {
+                assert_eq!(read(piece, at), read(0, at), "a piece of a target's page is another's");
+            }
+        }
     }
 
     fn source_cell(&self, tables: &[u32], span: PageSpan, position: u32) -> usize {

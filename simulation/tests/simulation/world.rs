@@ -7,7 +7,7 @@ use std::ops::AddAssign;
 use simulation::request::RequestId;
 use simulation::scheduler::{BoundaryTokens, Event, Found as Results, Plan, PoolSize, Scheduler, SchedulerLimits};
 
-use model::EncoderCost;
+use model::{EncoderCost, PagePieces};
 
 use super::clients::{Client, Clients};
 use super::device::{Device, END, Found, START, VOCABULARY};
@@ -71,12 +71,25 @@ pub struct World {
     events: Vec<Event>,
 }
 
+/// Pages of one piece, or of several that are given back behind a window.
+fn pieces(dice: &mut Dice) -> PagePieces {
+    if dice.once_in(3) {
+        return PagePieces::ONE;
+    }
+    let all = dice.between(2, 6);
+    PagePieces { all, windowed: dice.between(1, all - 1), window: dice.between(1, 40) }
+}
+
 impl World {
     /// A world, whose limits follow from the dice.
     pub fn new(mut dice: Dice) -> Self {
         let running_rows = dice.between(1, 9);
         let limits = SchedulerLimits {
-            pool: PoolSize { pages: dice.between(12, 48), source_page_tokens: [8, 16, 32][dice.below(3) as usize] },
+            pool: PoolSize {
+                pages: dice.between(12, 48),
+                source_page_tokens: [8, 16, 32][dice.below(3) as usize],
+                pieces: pieces(&mut dice),
+            },
             running_rows,
             call_rows: running_rows.div_ceil(2),
             step_rows: running_rows + dice.between(0, 20),

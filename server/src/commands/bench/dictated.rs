@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kernels::{BestAsk, Candidate, DrawRules, Sampling, ScoreAsk, TokenScore};
+use model::PagePieces;
 
 use crate::engine::{Executor, ExecutorError};
 use crate::request::GenerationRequest;
@@ -77,6 +78,10 @@ impl Executor for Dictated {
 
     fn read_encoded(&mut self, work: &EncodeWork, out: &mut Vec<Vec<f32>>) {
         self.inner.read_encoded(work, out);
+    }
+
+    fn page_pieces(&self) -> PagePieces {
+        self.inner.page_pieces()
     }
 
     fn best(&self, asked: &[BestAsk], rules: &DrawRules, out: &mut Vec<Vec<Candidate>>) {

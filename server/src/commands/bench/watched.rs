@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use kernels::profiled::{Cost, Op, Profile};
 use kernels::{BestAsk, Candidate, DrawRules, ScoreAsk, TokenScore};
+use model::PagePieces;
 
 use crate::engine::{Executor, ExecutorError};
 use crate::scheduler::{EncodeWork, Plan};
@@ -128,6 +129,10 @@ impl Executor for Watched {
 
     fn finish(&mut self, chosen: &mut Vec<Option<u32>>) -> Result<(), ExecutorError> {
         self.inner.finish(chosen)
+    }
+
+    fn page_pieces(&self) -> PagePieces {
+        self.inner.page_pieces()
     }
 
     fn best(&self, asked: &[BestAsk], rules: &DrawRules, out: &mut Vec<Vec<Candidate>>) {

@@ -158,7 +158,7 @@ fn rows_share_the_page_tables_of_their_sequence_and_source() {
     world.step();
     world.step();
     assert_eq!(world.plan.targets.len(), 9);
-    assert_eq!(world.plan.targets.tables.len(), 3 + 3);
+    assert_eq!(world.plan.targets.tables.pages(), 3 + 3);
 }
 
 #[test]
@@ -200,11 +200,12 @@ fn a_step_of_steady_decoding_allocates_nothing_in_the_plan() {
     }
     let room = |world: &World| {
         let (targets, outputs) = (&world.plan.targets, &world.plan.outputs);
-        let words = [&targets.tokens, &targets.places, &targets.positions, &targets.tables].map(Vec::capacity);
+        let words = [&targets.tokens, &targets.places, &targets.positions].map(Vec::capacity);
+        let tables = targets.tables.capacities();
         let structs = [targets.self_spans.capacity(), targets.cross_spans.capacity(), outputs.capacity()];
         let sequences =
             world.scheduler.running.iter().map(|r| (r.branches[0].pages.capacity(), generated_room(&r.sequence)));
-        (words, structs, world.plan.rules.capacities(), sequences.collect::<Vec<_>>())
+        (words, tables, structs, world.plan.rules.capacities(), sequences.collect::<Vec<_>>())
     };
     let before = room(&world);
     for _ in 0..8 {

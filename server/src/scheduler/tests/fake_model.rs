@@ -4,7 +4,7 @@
 //! stale page shows at the first row that reads it. Logits are a pure function of that digest.
 
 use kernels::{Candidate, Draw, DrawRule, NO_PLACE, PAGE_TOKENS, PageCopy, PageSpan, TokenScore};
-use model::{EncoderCost, LayerParts};
+use model::{EncoderCost, LayerParts, PagePieces};
 
 use super::alone::encoded_alone;
 use crate::request::EncodeRequest;
@@ -52,7 +52,9 @@ struct Batch {
 /// The model. A clone is what it was before a step.
 #[derive(Debug, Clone)]
 pub struct FakeModel {
+    /// Pieces of pages.
     pages: Vec<Vec<Cell>>,
+    pieces: PagePieces,
     source_page_tokens: usize,
     encoder: EncoderCost,
     /// The batch in each lane.
@@ -120,10 +122,17 @@ fn best(digest: u64, count: u32, rule: DrawRule<'_>) -> Vec<Candidate> {
 
 impl FakeModel {
     pub fn new(pool: PoolSize, encoder: EncoderCost) -> Self {
-        let PoolSize { pages, source_page_tokens } = pool;
+        let PoolSize { pages, source_page_tokens, pieces } = pool;
         // Cells of a page that both kinds use are the same memory, as in a real pool.
         let page = vec![Cell::Empty; source_page_tokens.max(PAGE_TOKENS)];
-        Self { pages: vec![page; pages], source_page_tokens, encoder, batches: [None, None], steps: 0 }
+        Self {
+            pages: vec![page; pages * pieces.all],
+            pieces,
+            source_page_tokens,
+            encoder,
+            batches: [None, None],
+            steps: 0,
+        }
     }
 
     /// Runs a plan, encode work and rows in either order. `before` holds the tokens that the previous plan drew, for a
@@ -165,7 +174,9 @@ impl FakeModel {
         for (source, span) in crossed.iter().zip(&step.cross_spans) {
             assert_eq!(span.tokens as usize, source.len());
             for (position, &token) in source.iter().enumerate() {
-                *self.source_cell(&step.tables, span, position) = Cell::Source { position, token };
+                for piece in 0..self.pieces.all {
+                    *self.source_cell(step.tables.of(piece), span, position) = Cell::Source { position, token };
+                }
             }
         }
         let asked = step.asked().into_iter().map(|ask| {
@@ -211,21 +222,24 @@ impl FakeModel {
         let (cross, own) = (targets.cross_spans[row], targets.self_spans[row]);
         let position = targets.positions[row] as usize;
         assert_eq!(own.tokens as usize, position + 1);
-        let source: Vec<u32> = (0..cross.tokens as usize)
-            .map(|index| match *self.source_cell(&targets.tables, &cross, index) {
-                Cell::Source { position, token } if position == index => token,
-                other => panic!("source position {index} holds {other:?}"),
-            })
-            .collect();
+        let source: Vec<u32> =
+            (0..cross.tokens as usize).map(|index| self.read_source(targets, &cross, index)).collect();
         let is_broken = source.contains(&BROKEN);
         let mut digest = digest_source(source);
         for index in 0..position {
-            match *self.target_cell(&targets.tables, &own, index) {
-                Cell::Target { position, token, digest: stored } if position == index => {
-                    digest = mix(digest, token);
-                    assert_eq!(stored, digest, "target position {index} is of another sequence");
-                }
-                other => panic!("target position {index} holds {other:?}"),
+            // Sliding layers read the window only, which ends with the row's own position.
+            let is_seen = position - index < self.pieces.window;
+            let pieces = if is_seen { self.pieces.all } else { self.pieces.lasting() };
+            for piece in 0..pieces {
+                let Cell::Target { position, token, digest: stored } =
+                    *self.target_cell(targets.tables.of(piece), &own, index)
+                else {
+                    panic!("target position {index} of piece {piece} is of no target");
+                };
+                assert_eq!((position, stored), (index, mix(digest, token)), "piece {piece} is of another target");
+            }
+            if let Cell::Target { token, .. } = *self.target_cell(targets.tables.of(0), &own, index) {
+                digest = mix(digest, token);
             }
         }
         let token = match targets.places[row] {
@@ -233,8 +247,22 @@ impl FakeModel {
             place => before[place as usize].unwrap_or_default(),
         };
         let digest = mix(digest, token);
-        *self.target_cell(&targets.tables, &own, position) = Cell::Target { position, token, digest };
+        for piece in 0..self.pieces.all {
+            *self.target_cell(targets.tables.of(piece), &own, position) = Cell::Target { position, token, digest };
+        }
         RowDigest { digest, is_broken }
+    }
+
+    /// The token at a position of a source, which all pieces hold.
+    fn read_source(&mut self, targets: &TargetBatch, span: &PageSpan, index: usize) -> u32 {
+        let pieces = self.pieces.all;
+        let read = |piece| match *self.source_cell(targets.tables.of(piece), span, index) {
+            Cell::Source { position, token } if position == index => token,
+            other => panic!("source position {index} of piece {piece} holds {other:?}"),
+        };
+        let tokens: Vec<u32> = (0..pieces).map(read).collect();
+        assert!(tokens.iter().all(|token| *token == tokens[0]), "source position {index} differs between pieces");
+        tokens[0]
     }
 
     fn source_cell(&mut self, tables: &[u32], span: &PageSpan, position: usize) -> &mut Cell {

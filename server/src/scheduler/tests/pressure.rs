@@ -127,7 +127,7 @@ fn the_head_of_the_queue_takes_the_sources_of_those_behind_when_nobody_runs() {
 fn a_pool_holds_twice_the_sources_when_a_page_holds_twice_the_tokens_of_a_source() {
     let most_running = |source_page_tokens| {
         let mut world = World::new(SchedulerLimits {
-            pool: PoolSize { pages: 40, source_page_tokens },
+            pool: PoolSize { pages: 40, source_page_tokens, ..LIMITS.pool },
             running_rows: 16,
             ..LIMITS
         });

@@ -1,6 +1,6 @@
 //! Priorities: idle requests have what interactive ones leave, and lose nothing but time.
 
-use model::EncoderCost;
+use model::{EncoderCost, PagePieces};
 
 use super::world::{LIMITS, World, asks, caller, source, with_pages};
 use crate::request::{
@@ -152,7 +152,7 @@ fn idle_calls_are_the_last_in_the_order() {
 #[test]
 fn rows_that_an_idle_request_gives_up_run_in_the_same_step() {
     let limits = SchedulerLimits {
-        pool: PoolSize { pages: 16, source_page_tokens: 8 },
+        pool: PoolSize { pages: 16, source_page_tokens: 8, pieces: PagePieces::ONE },
         running_rows: 2,
         call_rows: 1,
         step_rows: 2,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kernels::Sampling;
-use model::EncoderCost;
+use model::{EncoderCost, PagePieces};
 use proptest::prelude::*;
 
 use super::automaton::Automaton;
@@ -64,6 +64,14 @@ prop_compose! {
     }
 }
 
+/// Pages of one piece, and of several that are given back behind windows of different lengths.
+fn pieces() -> impl Strategy<Value = PagePieces> {
+    let divided = (2usize..5, 1usize..4, 1usize..40);
+    let divided =
+        divided.prop_map(|(all, windowed, window)| PagePieces { all, windowed: windowed.min(all - 1), window });
+    prop_oneof![1 => Just(PagePieces::ONE), 2 => divided]
+}
+
 prop_compose! {
     fn limits()(
         pages in 6usize..24,
@@ -73,9 +81,10 @@ prop_compose! {
         step_encoder_tokens in 1usize..80,
         draft_rows in prop_oneof![1 => Just(0usize), 2 => 1usize..30],
         encoder in encoders(),
+        pieces in pieces(),
     ) -> SchedulerLimits {
         SchedulerLimits {
-            pool: PoolSize { pages, source_page_tokens },
+            pool: PoolSize { pages, source_page_tokens, pieces },
             running_rows,
             call_rows: running_rows.div_ceil(2),
             step_rows: running_rows + more_step_rows,

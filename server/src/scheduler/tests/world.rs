@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::EncoderCost;
+use model::{EncoderCost, PagePieces};
 
 use super::alone::Answer;
 use super::clients::{Client, Reader};
@@ -16,7 +16,7 @@ const LONGEST_SOURCE: usize = 70;
 
 /// Roomy limits that tests narrow.
 pub const LIMITS: SchedulerLimits = SchedulerLimits {
-    pool: PoolSize { pages: 64, source_page_tokens: 16 },
+    pool: PoolSize { pages: 64, source_page_tokens: 16, pieces: PagePieces::ONE },
     running_rows: 8,
     call_rows: 8,
     step_rows: 16,
