@@ -287,6 +287,29 @@ mod tests {
     }
 
     #[test]
+    fn pieces_that_were_given_back_make_other_pages() {
+        let pieces = PagePieces { all: 3, windowed: 2, window: 16 };
+        let mut pool = PagePool::new(PoolSize { pages: 4, source_page_tokens: 16, pieces });
+        let pages = taken(&mut pool, 3);
+        pool.give_back_windowed(pages[0]);
+        pool.give_back_windowed(pages[0]);
+        assert_eq!((pool.total(), pool.free()), (4, 1), "five pieces");
+        pool.give_back_windowed(pages[1]);
+        assert_eq!((pool.free(), pool.freed(pages.clone()), pool.freed(pages[..2].to_vec())), (2, 1, 0));
+        let more = taken(&mut pool, 2);
+        assert_eq!(pool.check([&pages[..], &more].concat().iter().map(|_| 1).chain([0; 7]).collect()), Ok(()));
+        let mut tables = PageTables::default();
+        assert_eq!((pool.list(&pages[..1], &mut tables), pool.list(&more, &mut tables)), (0, 1));
+        let listed: Vec<u32> = (0..3).flat_map(|piece| tables.of(piece)[1..].to_vec()).collect();
+        assert!(listed.iter().all(|&piece| piece < 12), "{tables:?}");
+        assert_eq!([0, 1, 2].map(|piece| tables.of(piece)[0] < 12), [true, false, false]);
+        pool.release(&[pages, more].concat());
+        assert_eq!((pool.free(), pool.check(vec![0; 12])), (4, Ok(())));
+        pool.free_pieces.push(0);
+        assert_eq!(pool.check(vec![0; 12]), Err(PageImbalance::Piece { piece: 0, holders: 2 }));
+    }
+
+    #[test]
     #[should_panic(expected = "a page is released by somebody who owns it")]
     fn a_page_is_not_released_twice() {
         let mut pool = pool_of(1);

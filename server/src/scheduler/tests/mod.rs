@@ -28,4 +28,5 @@ mod stop_pair;
 mod threads;
 mod traces;
 mod turns;
+mod windows;
 mod world;

@@ -1,0 +1,119 @@
+//! Pieces of pages behind the windows of sliding layers are given back while targets go on.
+
+use model::PagePieces;
+
+use super::constraints::exact;
+use super::world::{LIMITS, World, asks, source};
+use crate::request::{BeamSearch, EarlyStopping, GenerationRequest};
+use crate::scheduler::{PoolSize, SchedulerLimits};
+
+/// One piece of four is needed to the end; rows read the others 20 positions back.
+const PIECES: PagePieces = PagePieces { all: 4, windowed: 3, window: 20 };
+
+fn world(pages: usize, pieces: PagePieces) -> World {
+    World::new(SchedulerLimits { pool: PoolSize { pages, pieces, ..LIMITS.pool }, ..LIMITS })
+}
+
+/// Number of first pages that each running sequence gave back.
+fn given_back(world: &World) -> Vec<usize> {
+    world.scheduler.running.iter().map(|running| running.given_back).collect()
+}
+
+/// Runs until the first sequence has computed so many positions.
+fn run_to(world: &mut World, computed: usize) {
+    while world.scheduler.running.first().is_none_or(|running| running.computed < computed) {
+        world.step();
+    }
+}
+
+#[test]
+fn a_long_target_holds_what_full_layers_read_and_the_window_of_sliding_ones() {
+    for (pieces, held) in [(PIECES, 5), (PagePieces::ONE, 11)] {
+        let mut world = world(64, pieces);
+        world.submit(asks(&source(1, 16), 160));
+        run_to(&mut world, 159);
+        // Ten pages, of which the last two are whole: 10 + 2 * 3 pieces, and the four of the source.
+        assert_eq!(world.scheduler.counts().held, held);
+        world.run();
+        world.check_answers();
+    }
+}
+
+#[test]
+fn more_long_targets_run_at_once() {
+    let preemptions = |pieces| {
+        let mut world = world(24, pieces);
+        (1..5).for_each(|name| _ = world.submit(asks(&source(name, 16), 150)));
+        world.run();
+        world.check_answers();
+        world.scheduler.counters().preemptions
+    };
+    assert_eq!(preemptions(PIECES), 0);
+    assert!(preemptions(PagePieces::ONE) > 0, "four targets of ten pages beside their sources take 44");
+}
+
+#[test]
+fn a_preempted_target_begins_with_whole_pages_again() {
+    let mut world = world(14, PIECES);
+    (1..3).for_each(|name| _ = world.submit(asks(&source(name, 16), 150)));
+    run_to(&mut world, 100);
+    assert_eq!(given_back(&world), [5, 5]);
+    world.scheduler.preempt_youngest();
+    world.run();
+    world.check_answers();
+}
+
+#[test]
+fn pages_that_others_share_wait_until_these_are_gone() {
+    let mut world = world(64, PIECES);
+    let asked = GenerationRequest { choices: 2, decoder_prompt: (3..36).collect(), ..asks(&source(1, 4), 60) };
+    let request = world.submit(asked);
+    run_to(&mut world, 80);
+    assert_eq!(given_back(&world), [0, 0], "both choices own the pages of the prompt");
+    world.cancel(request, Some(1));
+    world.step();
+    assert_eq!(given_back(&world), [3]);
+    world.run();
+    world.check_answers();
+}
+
+#[test]
+fn who_comes_late_does_not_share_a_beginning_that_was_given_back() {
+    for (prompt, shared) in [(33, 32), (100, 0)] {
+        let mut world = world(64, PIECES);
+        let asked = |max_tokens| GenerationRequest {
+            decoder_prompt: (0..prompt).map(|id| 3 + id % 30).collect(),
+            ..asks(&source(1, 4), max_tokens)
+        };
+        // The first target gives back what lies 20 positions behind it: the second would read that.
+        world.submit(asked(90));
+        run_to(&mut world, if shared == 0 { 150 } else { 34 });
+        world.submit(asked(9));
+        let before = world.scheduler.running.len();
+        while world.scheduler.running.len() == before {
+            world.step();
+        }
+        let began = world.plan.targets.positions.iter().filter(|&&position| position == 0).count();
+        assert_eq!(began, usize::from(shared == 0), "{prompt} tokens");
+        world.run();
+        world.check_answers();
+    }
+}
+
+#[test]
+fn branches_of_a_beam_search_give_back_together_and_an_exact_search_keeps_all() {
+    let mut beams = world(64, PIECES);
+    let search = BeamSearch { width: 3, length_penalty: 0.0, early_stopping: EarlyStopping::Unlikely };
+    beams.submit(GenerationRequest { beams: Some(search), ..asks(&source(1, 16), 100) });
+    run_to(&mut beams, 90);
+    assert!(given_back(&beams)[0] > 0, "the branches have their first tokens in common, or nothing");
+    beams.run();
+    beams.check_answers();
+    let mut kept = world(64, PagePieces { window: 1, ..PIECES });
+    kept.submit(exact(1));
+    while !kept.scheduler.is_idle() {
+        kept.step();
+        assert!(given_back(&kept).iter().all(|&pages| pages == 0));
+    }
+    kept.check_answers();
+}
