@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn a_page_is_one_piece_where_no_target_is_longer_than_the_window() {
         let mut decoder = shape("2-270m").unwrap().decoder;
-        for (positions, is_divided) in [(512, false), (526, false), (527, true)] {
+        for (positions, is_divided) in [(512, false), (527, false), (528, true)] {
             decoder.max_positions = positions;
             let groups = LayerGroups::by_window(&decoder);
             assert_eq!(groups != LayerGroups::one(decoder.layers), is_divided, "{positions}");

@@ -12,7 +12,7 @@ use crate::demo_engine::{Answer, DemoEngine, LIMITS, Room, read};
 
 const PAIRS: [&str; 2] = ["t5gemma2-tiny", "t5gemma2-scaled"];
 /// Pages that hold a few of the requests at once.
-const SCARCE: usize = 30;
+const SCARCE: usize = 20;
 const TOKENS: u32 = 40;
 
 /// Every precision, with the keys and values of sources in its own format and in 8 bits.
