@@ -4,8 +4,8 @@
     long-targets.py SERVER_BINARY [--shape 2-270m] [--requests 4] [--tokens 8192] [--pool-mib 256]
 
 Starts the server with random int8 weights of the shape and asks for the targets, all at once, of sources of 256 tokens.
-Prints a line of JSON: seconds until the last answer, target tokens/s, targets that ran at once in the mean, preemptions,
-and how much the resident memory grew, in MiB. Standard library only, Linux.
+Prints a line of JSON: seconds until the last answer, target tokens/s, targets that ran at once in the mean,
+preemptions, and how much the resident memory grew, in MiB. Standard library only, Linux.
 """
 import argparse
 import concurrent.futures

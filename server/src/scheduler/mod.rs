@@ -8,8 +8,8 @@
 //!   Those of a priority that run are older than those that wait.
 //! - A source has an entry in the cache exactly as long as it has pages.
 //! - Every page has as many references as owners, and a page without an owner is free.
-//! - Every piece of a page is free or belongs to one page that has an owner. A page lacks pieces only where no row to come
-//!   reads them.
+//! - Every piece is free or belongs to one page that has an owner. A page lacks pieces only where no row to come reads
+//!   them.
 //! - A page that several owners share is not written, except by the encoder before anybody reads it. A branch that has
 //!   to write one gets a copy first. Choices share whole pages of their decoder prompt, which one of them writes in the
 //!   step in which the others first read them, or before.

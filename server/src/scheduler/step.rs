@@ -59,8 +59,8 @@ impl Scheduler {
         !plan.is_empty()
     }
 
-    /// Gives back what lies behind windows, takes pages for the rows that were granted, admits what there is room for, and writes the plan. Idle sequences
-    /// have what interactive ones leave.
+    /// Gives back what lies behind windows, takes pages for the rows that were granted, admits what there is room for,
+    /// and writes the plan. Idle sequences have what interactive ones leave.
     fn write(&mut self, plan: &mut Plan) {
         self.step += 1;
         plan.clear();

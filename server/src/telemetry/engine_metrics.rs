@@ -105,7 +105,11 @@ impl EngineFamilies {
         let accepted = "Tokens that were drafted and right.";
         let hits = "Prompts whose source's cross K/V was there already.";
         Self {
-            pages: make.gauges("encdec_pages", "Pages of the K/V pool, by state.", &["state", MODEL]),
+            pages: make.gauges(
+                "encdec_pages",
+                "Pages of the K/V pool, by state; one of which a part was given back counts as what is left of it.",
+                &["state", MODEL],
+            ),
             page_usage_ratio: make.ratios("encdec_page_usage_ratio", usage),
             page_waste_ratio: make.ratios("encdec_page_waste_ratio", "Share of held page positions without a token."),
             running_rows: gauges("encdec_running_rows", "Sequences in the decode batch."),

@@ -255,14 +255,15 @@ impl FakeModel {
 
     /// The token at a position of a source, which all pieces hold.
     fn read_source(&mut self, targets: &TargetBatch, span: &PageSpan, index: usize) -> u32 {
-        let pieces = self.pieces.all;
-        let read = |piece| match *self.source_cell(targets.tables.of(piece), span, index) {
+        let first = *self.source_cell(targets.tables.of(0), span, index);
+        for piece in 1..self.pieces.all {
+            let other = *self.source_cell(targets.tables.of(piece), span, index);
+            assert_eq!(other, first, "source position {index} differs between pieces");
+        }
+        match first {
             Cell::Source { position, token } if position == index => token,
-            other => panic!("source position {index} of piece {piece} holds {other:?}"),
-        };
-        let tokens: Vec<u32> = (0..pieces).map(read).collect();
-        assert!(tokens.iter().all(|token| *token == tokens[0]), "source position {index} differs between pieces");
-        tokens[0]
+            other => panic!("source position {index} holds {other:?}"),
+        }
     }
 
     fn source_cell(&mut self, tables: &[u32], span: &PageSpan, position: usize) -> &mut Cell {

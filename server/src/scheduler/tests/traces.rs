@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kernels::Sampling;
-use model::{EncoderCost, PagePieces};
+use model::EncoderCost;
 use proptest::prelude::*;
 
 use super::automaton::Automaton;
@@ -14,6 +14,7 @@ use super::one_of::OneOf;
 use super::priority::idle_caller;
 use super::rhythm::Rhythm;
 use super::stop_pair::stop_pair;
+use super::windows::pieces;
 use super::world::{World, caller, source};
 use crate::request::{
     BeamSearch, Constraint, Controls, EncodeRequest, GenerationRequest, Priority, PromptScores, Readout, RequestId,
@@ -62,14 +63,6 @@ prop_compose! {
         let layers = (wide_layers + narrow_layers).max(1);
         EncoderCost { layers, wide_layers: wide_layers.min(layers), narrow_keys, keys_as_products }
     }
-}
-
-/// Pages of one piece, and of several that are given back behind windows of different lengths.
-fn pieces() -> impl Strategy<Value = PagePieces> {
-    let divided = (2usize..5, 1usize..4, 1usize..40);
-    let divided =
-        divided.prop_map(|(all, windowed, window)| PagePieces { all, windowed: windowed.min(all - 1), window });
-    prop_oneof![1 => Just(PagePieces::ONE), 2 => divided]
 }
 
 prop_compose! {

@@ -1,6 +1,7 @@
 //! Pieces of pages behind the windows of sliding layers are given back while targets go on.
 
 use model::PagePieces;
+use proptest::prelude::*;
 
 use super::constraints::exact;
 use super::world::{LIMITS, World, asks, source};
@@ -9,6 +10,14 @@ use crate::scheduler::{PoolSize, SchedulerLimits};
 
 /// One piece of four is needed to the end; rows read the others 20 positions back.
 const PIECES: PagePieces = PagePieces { all: 4, windowed: 3, window: 20 };
+
+/// Pages of one piece, and of several that are given back behind windows of different lengths.
+pub fn pieces() -> impl Strategy<Value = PagePieces> {
+    let divided = (2usize..5, 1usize..4, 1usize..40);
+    let divided =
+        divided.prop_map(|(all, windowed, window)| PagePieces { all, windowed: windowed.min(all - 1), window });
+    prop_oneof![1 => Just(PagePieces::ONE), 2 => divided]
+}
 
 fn world(pages: usize, pieces: PagePieces) -> World {
     World::new(SchedulerLimits { pool: PoolSize { pages, pieces, ..LIMITS.pool }, ..LIMITS })

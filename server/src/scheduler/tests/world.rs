@@ -12,7 +12,7 @@ use crate::request::{CallId, Caller, EncodeRequest, FinishReason, GenerationRequ
 use crate::scheduler::{BoundaryTokens, Event, Found, Lane, Plan, PoolSize, Scheduler, SchedulerLimits};
 
 /// The longest source of tests whose encoder divides its layers.
-const LONGEST_SOURCE: usize = 70;
+const LONGEST_SOURCE: usize = 150;
 
 /// Roomy limits that tests narrow.
 pub const LIMITS: SchedulerLimits = SchedulerLimits {
