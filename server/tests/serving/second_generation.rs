@@ -196,6 +196,7 @@ fn trained(place: &Place, steps: u32, objective: &str) -> PathBuf {
     });
     let (said, _) = finished(&settings);
     assert!(said.contains(&format!("trained for {steps} steps")), "{said}");
+    assert!(said.contains("\nserve it: server --model "), "{said}");
     place.path("run/final")
 }
 

@@ -60,12 +60,14 @@ fn run(settings: &Settings, stopping: Arc<Stopping>) -> Result<String, CommandEr
     Ok(message)
 }
 
-/// The command that a trained model of this architecture is for.
+/// What to do with a trained model of this architecture, a command on each line.
 fn next_command(model: &Path) -> String {
     let architecture = architecture_of(model);
     let model = model.display();
     match architecture {
-        Ok(architecture) if architecture.classifies() => format!("measure it: server eval --model {model} --data ROWS"),
+        Ok(architecture) if architecture.classifies() => {
+            format!("measure it: server eval --model {model} --data ROWS\nserve it: server --model {model}")
+        }
         Ok(architecture) if architecture.has_encoder() => format!("serve it: server --model {model}"),
         _ => format!("make an encoder-decoder of it: server adapt --encoder {model} --decoder {model} --out FOLDER"),
     }
