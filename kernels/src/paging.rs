@@ -1,10 +1,11 @@
 //! Pages of keys and values, as callers name them: formats, shapes, spans over page tables.
 //!
-//! Used by every backend. How a page is laid out in memory is each backend's own affair.
+//! Used by every backend. How a page is laid out in memory is each backend's own affair. A page here has the layers of
+//! its pool: where a model divides its layers among several tables, it is a piece of what the model calls a page.
 
 use crate::number::Precision;
 
-/// Tokens that one page holds in [`KvFormat::F32`] and [`KvFormat::Bf16`], for every decoder layer.
+/// Tokens that one page holds in [`KvFormat::F32`] and [`KvFormat::Bf16`], for every layer of the pool.
 pub const PAGE_TOKENS: usize = 16;
 
 /// How a page stores keys and values.
@@ -20,7 +21,7 @@ pub enum KvFormat {
 }
 
 impl KvFormat {
-    /// Tokens that one page holds, for every decoder layer.
+    /// Tokens that one page holds, for every layer of the pool.
     pub const fn page_tokens(self) -> usize {
         match self {
             Self::F32 | Self::Bf16 => PAGE_TOKENS,
@@ -44,7 +45,7 @@ impl From<Precision> for KvFormat {
 pub struct PageShape {
     /// Pages.
     pub pages: usize,
-    /// Decoder layers that every page holds.
+    /// Layers that every page holds.
     pub layers: usize,
     /// K/V heads of a layer.
     pub kv_heads: usize,
@@ -52,7 +53,7 @@ pub struct PageShape {
     pub head_dim: usize,
 }
 
-/// A copy of a whole page, all layers of it, over another page of the same pool.
+/// A copy of a whole page, all of its layers, over another page of the same pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::NoUninit)]
 #[repr(C)]
 pub struct PageCopy {

@@ -64,8 +64,8 @@ impl LayerGroups {
         Self { pieces: PagePieces::ONE, layers, places }
     }
 
-    /// Full layers and sliding ones apart, in groups as large as both numbers allow; one group if no target is so much
-    /// longer than the window that a piece could be given back.
+    /// Full layers and sliding ones apart, in groups as large as both numbers allow; one group if no target is a page
+    /// longer than the window, so that no piece could be given back.
     pub fn by_window(decoder: &StackConfig) -> Self {
         let sliding = decoder.layer_kinds.iter().filter(|&&kind| kind == LayerKind::Sliding).count();
         let full = decoder.layers - sliding;
@@ -115,7 +115,7 @@ impl PageTables {
         tables
     }
 
-    /// Appends such a page.
+    /// Appends a page whose pieces follow each other in the pool.
     pub fn push_in_order(&mut self, page: u32, pieces: usize) {
         let all = u32::try_from(pieces).expect("pieces are counted in 32 bits");
         self.extend(pieces, |piece| {
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_one_piece_where_no_target_is_longer_than_the_window() {
+    fn a_page_is_one_piece_where_no_target_is_a_page_longer_than_the_window() {
         let mut decoder = shape("2-270m").unwrap().decoder;
         for (positions, is_divided) in [(512, false), (527, false), (528, true)] {
             decoder.max_positions = positions;

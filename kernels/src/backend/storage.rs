@@ -17,7 +17,7 @@ pub trait Storage {
     type Gain: Send;
     /// Cosines and sines of every position.
     type RopeTable: Send;
-    /// The page pool: keys and values of both attentions, for all layers.
+    /// The page pool: keys and values of both attentions, for the layers of its shape.
     type Pages: Send;
     /// Ids that were drawn, where the device has them.
     type Drawn: Send;

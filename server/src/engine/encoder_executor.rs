@@ -3,7 +3,7 @@
 //! Made at start, driven by the engine thread.
 
 use kernels::{Backend, BestAsk, Candidate, DrawRules, ScoreAsk, TokenScore};
-use model::{EncoderModel, EncoderSpace, LaneRows};
+use model::{EncoderModel, EncoderSpace, LaneRows, PagePieces};
 
 use super::executor::{Executor, ExecutorError};
 use crate::scheduler::{EncodeWork, Plan};
@@ -42,6 +42,10 @@ impl<B: Backend> Executor for EncoderExecutor<B> {
     }
 
     /// Waits, so that the device is not handed all layers of a long source before a short one comes.
+    fn page_pieces(&self) -> PagePieces {
+        PagePieces::ONE
+    }
+
     fn finish(&mut self, _: &mut Vec<Option<u32>>) -> Result<(), ExecutorError> {
         self.model.backend().wait();
         Ok(())

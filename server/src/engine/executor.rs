@@ -45,9 +45,7 @@ pub trait Executor: Send {
     fn finish(&mut self, chosen: &mut Vec<Option<u32>>) -> Result<(), ExecutorError>;
 
     /// The pieces of the pages that plans name.
-    fn page_pieces(&self) -> PagePieces {
-        PagePieces::ONE
-    }
+    fn page_pieces(&self) -> PagePieces;
 
     /// Whether a plan may be started before the previous one is finished. If true, the executor must be infallible.
     fn runs_ahead(&self) -> bool {

@@ -41,6 +41,9 @@ impl Engine {
     ///
     /// # Errors
     /// When the system gives no thread.
+    ///
+    /// # Panics
+    /// When the executor's pages have other pieces than `settings` say.
     pub fn start(executor: Box<dyn Executor>, settings: EngineSettings) -> std::io::Result<Self> {
         let EngineSettings { limits, tokens, metrics } = settings;
         let (dealt, read) = (limits.steps.pool.pieces, executor.page_pieces());

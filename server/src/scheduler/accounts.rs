@@ -15,9 +15,10 @@ use crate::request::Priority;
 /// Pages by state; free, held and cached ones add up to the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageCounts {
-    /// Pages without an owner.
+    /// Pages that can be made of free pieces.
     pub free: usize,
-    /// Pages of running sequences, and of sources that some sequence holds.
+    /// Pages of running sequences, and of sources that some sequence holds. Those that lack pieces count by what is
+    /// left of them, rounded up together.
     pub held: usize,
     /// Pages of encoded sources that no sequence holds; evicted when pages run short.
     pub cached: usize,

@@ -13,6 +13,7 @@ use super::running::{Branch, Grant, Running};
 use super::sequence::{Lines, Request};
 use super::source::SourceSlot;
 use super::state::Scheduler;
+use super::windows::GivenBack;
 use crate::overload::StartLimits;
 use crate::request::Priority;
 
@@ -175,7 +176,7 @@ impl Scheduler {
             draft: Vec::new(),
             passed_over: false,
             computed: 0,
-            given_back: 0,
+            given_back: GivenBack::default(),
             granted: none,
             next: none,
             relies_on_plans: false,

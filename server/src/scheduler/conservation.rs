@@ -33,6 +33,14 @@ pub enum Imbalance {
         /// Whether it may be evicted.
         is_idle: bool,
     },
+    /// A page lacks pieces that its owner reads, or has some that it gave back.
+    #[error("page {} has {pieces} pieces", page.0)]
+    WrongPieces {
+        /// The page.
+        page: PageId,
+        /// Number of pieces that it has.
+        pieces: usize,
+    },
     /// A sequence stands behind a younger one.
     #[error("sequence {} is out of order", sequence.0)]
     OutOfOrder {
@@ -70,6 +78,7 @@ impl Scheduler {
     /// The first thing that does not add up.
     pub fn check_conservation(&self) -> Result<(), Imbalance> {
         self.check_references()?;
+        self.check_pieces()?;
         let mut cached = 0;
         for source in self.memory.sources.iter() {
             let (pages, tokens) = (source.pages().len(), source.key().tokens());
@@ -102,6 +111,24 @@ impl Scheduler {
             owners.add(self.memory.sources.get(slot).pages());
         }
         pool.check(owners.0)
+    }
+
+    /// Pages are whole but for those of branches that gave back a part.
+    fn check_pieces(&self) -> Result<(), Imbalance> {
+        let whole = self.memory.pool.pieces();
+        let check = |page: PageId, gave_back: bool| {
+            let pieces = self.memory.pool.pieces_of(page);
+            let expected = if gave_back { whole.lasting() } else { whole.all };
+            if pieces == expected { Ok(()) } else { Err(Imbalance::WrongPieces { page, pieces }) }
+        };
+        for running in &self.running {
+            let branches = running.branches.iter().flat_map(|branch| branch.pages.iter().enumerate());
+            branches.map(|(index, &page)| check(page, running.gave_back(index))).collect::<Result<(), _>>()?;
+            let stems = running.stems.iter().flat_map(|stem| &stem.pages);
+            stems.map(|&page| check(page, false)).collect::<Result<(), _>>()?;
+        }
+        let sources = self.memory.sources.iter().flat_map(Source::pages);
+        sources.map(|&page| check(page, false)).collect()
     }
 
     /// An idle source is one that nobody but the cache owns; its references have been compared with its owners.

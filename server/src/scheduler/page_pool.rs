@@ -45,17 +45,17 @@ pub enum PageImbalance {
         /// The page.
         page: PageId,
     },
-    /// A piece belongs to no page and is not free, or to several.
-    #[error("piece {piece} belongs to {holders} pages or is free so often")]
+    /// A piece is lost, or in several places.
+    #[error("piece {piece} is in {holders} pages or lists of free ones")]
     Piece {
         /// Index of the piece.
         piece: usize,
-        /// Pages that it belongs to; being free counts as one.
+        /// Number of pages that have it; being free counts as one.
         holders: u32,
     },
 }
 
-/// In the place of a piece that its page has not.
+/// Stands for a piece that a page lacks.
 const NO_PIECE: u32 = u32::MAX;
 
 /// Free pages and pieces, and reference counts of the other pages.
@@ -66,8 +66,8 @@ pub struct PagePool {
     free: Vec<PageId>,
     /// Indices of free pieces in the device's pool. Those that were used last are used first.
     free_pieces: Vec<u32>,
-    /// Indices of the pieces of each page, or [`NO_PIECE`].
-    held_pieces: Vec<u32>,
+    /// For each piece, its index of each page, or [`NO_PIECE`].
+    held_pieces: Vec<Vec<u32>>,
     /// Number of pieces that there are.
     all_pieces: usize,
     /// Number of owners of each page.
@@ -85,7 +85,7 @@ impl PagePool {
             pieces,
             free: (0..narrow(most_pages)).rev().map(PageId).collect(),
             free_pieces: (0..narrow(all_pieces)).rev().collect(),
-            held_pieces: vec![NO_PIECE; most_pages * pieces.all],
+            held_pieces: vec![vec![NO_PIECE; most_pages]; pieces.all],
             all_pieces,
             references: vec![0; most_pages],
         }
@@ -124,10 +124,8 @@ impl PagePool {
         assert!(count <= self.free(), "the caller saw to it that enough pages are free");
         for _ in 0..count {
             let page = self.free.pop().expect("pieces run out before pages do");
-            let left = self.free_pieces.len() - self.pieces.all;
-            let places = self.places(page);
-            for (place, piece) in self.held_pieces[places].iter_mut().zip(self.free_pieces.drain(left..).rev()) {
-                *place = piece;
+            for held in &mut self.held_pieces {
+                held[page.index()] = self.free_pieces.pop().expect("a free page has all of its pieces");
             }
             self.references[page.index()] = 1;
             into.push(page);
@@ -142,9 +140,8 @@ impl PagePool {
 
     /// Frees the pieces of a page from one on.
     fn give_back(&mut self, page: PageId, first: usize) {
-        let places = self.places(page);
-        for place in self.held_pieces[places][first..].iter_mut().rev() {
-            let piece = std::mem::replace(place, NO_PIECE);
+        for held in self.held_pieces[first..].iter_mut().rev() {
+            let piece = std::mem::replace(&mut held[page.index()], NO_PIECE);
             if piece != NO_PIECE {
                 self.free_pieces.push(piece);
             }
@@ -153,24 +150,21 @@ impl PagePool {
 
     /// Appends pages to the tables of a plan. Returns the entry of the first.
     pub fn list(&self, pages: &[PageId], tables: &mut PageTables) -> u32 {
-        let of_piece = |piece| pages.iter().map(move |page| self.held_pieces[page.index() * self.pieces.all + piece]);
-        narrow(tables.extend(self.pieces.all, of_piece))
+        let indices = |piece: usize| {
+            let held = &self.held_pieces[piece];
+            pages.iter().map(move |page| held[page.index()])
+        };
+        narrow(tables.extend(self.pieces.all, indices))
     }
 
     /// Copies of all pieces of a page over those of another.
     pub fn copies(&self, from: PageId, to: PageId) -> impl Iterator<Item = PageCopy> {
-        let [from, to] = [from, to].map(|page| &self.held_pieces[self.places(page)]);
-        from.iter().zip(to).map(|(&from, &to)| PageCopy { from, to })
-    }
-
-    /// Where the pieces of a page stand.
-    const fn places(&self, page: PageId) -> std::ops::Range<usize> {
-        page.index() * self.pieces.all..(page.index() + 1) * self.pieces.all
+        self.held_pieces.iter().map(move |held| PageCopy { from: held[from.index()], to: held[to.index()] })
     }
 
     /// Number of pieces that a page has.
-    fn pieces_of(&self, page: PageId) -> usize {
-        self.held_pieces[self.places(page)].iter().filter(|&&piece| piece != NO_PIECE).count()
+    pub fn pieces_of(&self, page: PageId) -> usize {
+        self.held_pieces.iter().filter(|held| held[page.index()] != NO_PIECE).count()
     }
 
     /// Adds one owner to each of these pages.
@@ -236,7 +230,7 @@ impl PagePool {
     /// Every piece is free or belongs to one page that has an owner.
     fn check_pieces(&self) -> Result<(), PageImbalance> {
         let mut holders = vec![0; self.all_pieces];
-        let held = self.held_pieces.iter().filter(|&&piece| piece != NO_PIECE);
+        let held = self.held_pieces.iter().flatten().filter(|&&piece| piece != NO_PIECE);
         held.chain(&self.free_pieces).for_each(|&piece| holders[piece as usize] += 1);
         if let Some((piece, &holders)) = holders.iter().enumerate().find(|(_, holders)| **holders != 1) {
             return Err(PageImbalance::Piece { piece, holders });

@@ -14,6 +14,7 @@ use super::pool_size::target_pages;
 use super::sequence::{Lines, Sequence};
 use super::source::SourceSlot;
 use super::stems::Stem;
+use super::windows::GivenBack;
 
 /// A line of tokens of a running sequence, with the target pages that it owns. Branches may share pages.
 #[derive(Debug, Default)]
@@ -59,8 +60,8 @@ pub struct Running {
     pub passed_over: bool,
     /// Number of positions whose K/V are in the pages of every branch.
     pub computed: usize,
-    /// Number of first pages of every branch that have given back their pieces of sliding layers.
-    pub given_back: usize,
+    /// Pages of every branch that gave back their pieces of sliding layers.
+    pub given_back: GivenBack,
     /// Positions after `computed` that the oldest plan under way runs.
     pub granted: Grant,
     /// Positions after `granted` that run in the plan being made, or in the one that was made ahead.

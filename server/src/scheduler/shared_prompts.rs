@@ -34,7 +34,7 @@ impl Scheduler {
                 break;
             }
             let common = common_pages(older, younger).min(most);
-            let are_whole = older.given_back <= pieces.pages_behind(common * PAGE_TOKENS);
+            let are_whole = older.given_back.of_prompt <= pieces.pages_behind(common * PAGE_TOKENS);
             if common > pages && are_whole {
                 (best, pages) = (Some(older), common);
             }
@@ -49,7 +49,7 @@ impl Scheduler {
         let granted = younger.next_rows();
         younger.relies_on_plans = older.relies_on_plans || older.computed < pages * PAGE_TOKENS;
         younger.computed = pages * PAGE_TOKENS;
-        younger.given_back = older.given_back;
+        younger.given_back.of_prompt = older.given_back.of_prompt;
         younger.next = younger.grant_within(granted);
     }
 }

@@ -59,7 +59,7 @@ pub struct Source {
     listed: Option<Listing>,
 }
 
-/// Where the pages stand in the table of a plan.
+/// Where the pages stand in the tables of a plan.
 #[derive(Debug, Clone, Copy)]
 struct Listing {
     step: u64,
@@ -97,7 +97,7 @@ impl Source {
         self.idle_since.is_some()
     }
 
-    /// Index of its first page in the table of this step. The first call of a step appends the pages to the table.
+    /// Entry of its first page in the tables of this step. The first call of a step appends the pages to the tables.
     pub fn list_pages(&mut self, step: u64, pool: &PagePool, tables: &mut PageTables) -> u32 {
         if let Some(listing) = self.listed.filter(|listing| listing.step == step) {
             return listing.first;

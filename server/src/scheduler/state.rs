@@ -84,6 +84,7 @@ impl Scheduler {
         assert!(limits.running_rows > 0 && limits.encoder.layers > 0, "limits leave room for one sequence");
         assert!(limits.call_rows > 0, "limits leave room for one sequence of each call");
         assert!(limits.pool.source_page_tokens > 0, "a page holds at least one source token");
+        assert!(limits.pool.pieces.windowed < limits.pool.pieces.all, "a page has a piece that is needed to its end");
         Self {
             memory: Memory::new(&limits),
             running: Vec::with_capacity(limits.running_rows),

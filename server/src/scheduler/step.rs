@@ -23,6 +23,7 @@ impl Scheduler {
             "a plan is committed before the next one is made, unless that is made ahead"
         );
         self.plans_under_way = 1;
+        self.give_back_windowed();
         self.grant_rows();
         self.grant_drafts();
         self.write(plan);
@@ -47,6 +48,7 @@ impl Scheduler {
             return false;
         }
         self.memory.finish_encoding();
+        self.give_back_windowed();
         self.grant_rows();
         let missing = self.missing_pages();
         if missing > self.memory.available() {
@@ -59,12 +61,11 @@ impl Scheduler {
         !plan.is_empty()
     }
 
-    /// Gives back what lies behind windows, takes pages for the rows that were granted, admits what there is room for,
-    /// and writes the plan. Idle sequences have what interactive ones leave.
+    /// Takes pages for the rows that were granted, admits what there is room for, and writes the plan. Idle sequences
+    /// have what interactive ones leave.
     fn write(&mut self, plan: &mut Plan) {
         self.step += 1;
         plan.clear();
-        self.give_back_windowed();
         if self.plans_under_way == 1 {
             self.give_up_stems();
         }

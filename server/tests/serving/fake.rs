@@ -61,6 +61,10 @@ impl Executor for Fake {
         Ok(())
     }
 
+    fn page_pieces(&self) -> PagePieces {
+        PagePieces::ONE
+    }
+
     fn finish(&mut self, chosen: &mut Vec<Option<u32>>) -> Result<(), ExecutorError> {
         chosen.append(&mut self.chosen);
         Ok(())

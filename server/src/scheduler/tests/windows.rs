@@ -4,8 +4,10 @@ use model::PagePieces;
 use proptest::prelude::*;
 
 use super::constraints::exact;
+use super::priority::idle_caller;
 use super::world::{LIMITS, World, asks, source};
 use crate::request::{BeamSearch, EarlyStopping, GenerationRequest};
+use crate::scheduler::windows::GivenBack;
 use crate::scheduler::{PoolSize, SchedulerLimits};
 
 /// One piece of four is needed to the end; rows read the others 20 positions back.
@@ -23,9 +25,10 @@ fn world(pages: usize, pieces: PagePieces) -> World {
     World::new(SchedulerLimits { pool: PoolSize { pages, pieces, ..LIMITS.pool }, ..LIMITS })
 }
 
-/// Number of first pages that each running sequence gave back.
+/// Number of pages that each running sequence gave back.
 fn given_back(world: &World) -> Vec<usize> {
-    world.scheduler.running.iter().map(|running| running.given_back).collect()
+    let pages = |given: GivenBack| given.of_prompt + given.after;
+    world.scheduler.running.iter().map(|running| pages(running.given_back)).collect()
 }
 
 /// Runs until the first sequence has computed so many positions.
@@ -73,12 +76,12 @@ fn a_preempted_target_begins_with_whole_pages_again() {
 }
 
 #[test]
-fn pages_that_others_share_wait_until_these_are_gone() {
+fn pages_of_a_prompt_that_others_share_wait_until_these_are_gone_and_those_behind_it_do_not() {
     let mut world = world(64, PIECES);
     let asked = GenerationRequest { choices: 2, decoder_prompt: (3..36).collect(), ..asks(&source(1, 4), 60) };
     let request = world.submit(asked);
     run_to(&mut world, 80);
-    assert_eq!(given_back(&world), [0, 0], "both choices own the pages of the prompt");
+    assert_eq!(given_back(&world), [1, 1], "both choices own the two pages of the prompt");
     world.cancel(request, Some(1));
     world.step();
     assert_eq!(given_back(&world), [3]);
@@ -115,14 +118,61 @@ fn branches_of_a_beam_search_give_back_together_and_an_exact_search_keeps_all() 
     let search = BeamSearch { width: 3, length_penalty: 0.0, early_stopping: EarlyStopping::Unlikely };
     beams.submit(GenerationRequest { beams: Some(search), ..asks(&source(1, 16), 100) });
     run_to(&mut beams, 90);
-    assert!(given_back(&beams)[0] > 0, "the branches have their first tokens in common, or nothing");
+    assert_eq!(given_back(&beams), [4], "71 positions lie behind the window");
     beams.run();
     beams.check_answers();
     let mut kept = world(64, PagePieces { window: 1, ..PIECES });
-    kept.submit(exact(1));
+    kept.submit(GenerationRequest { decoder_prompt: (3..40).collect(), ..exact(1) });
+    run_to(&mut kept, 39);
     while !kept.scheduler.is_idle() {
-        kept.step();
         assert!(given_back(&kept).iter().all(|&pages| pages == 0));
+        kept.step();
     }
     kept.check_answers();
+}
+
+#[test]
+fn a_beginning_is_shared_without_what_nobody_reads_and_passed_on() {
+    let mut world = world(64, PIECES);
+    let asked = |max_tokens| GenerationRequest {
+        decoder_prompt: (0..50).map(|id| 3 + id % 30).collect(),
+        ..asks(&source(1, 4), max_tokens)
+    };
+    let first = world.submit(asked(90));
+    run_to(&mut world, 48);
+    let second = world.submit(asked(90));
+    for running in 2..4 {
+        while world.scheduler.running.len() < running {
+            world.step();
+            let begins = world.plan.targets.positions.contains(&0);
+            assert!(!begins, "three pages are taken over, of which one lacks what is not read");
+        }
+        assert_eq!(given_back(&world), vec![1; running]);
+        if running == 2 {
+            world.submit(asked(40));
+        }
+    }
+    world.cancel(first, None);
+    world.cancel(second, None);
+    world.run();
+    world.check_answers();
+}
+
+#[test]
+fn an_idle_target_that_gave_pieces_back_makes_room_with_what_it_has_left() {
+    // The idle target has ten pages, of which it holds what makes four, beside its source: eleven are left.
+    for (tokens, is_preempted) in [(160, false), (176, true), (208, true)] {
+        let mut world = world(16, PIECES);
+        world.submit_as(&idle_caller(1), asks(&source(1, 16), 170));
+        run_to(&mut world, 150);
+        assert_eq!(world.scheduler.counts().free, 11);
+        let head = world.submit(asks(&source(2, tokens), 3));
+        for _ in 0..4 {
+            world.step();
+        }
+        assert!(world.scheduler.running.iter().any(|running| running.sequence.request.id == head), "{tokens} tokens");
+        assert_eq!(world.scheduler.counters().preemptions > 0, is_preempted, "{tokens} tokens");
+        world.run();
+        world.check_answers();
+    }
 }
