@@ -60,7 +60,7 @@ fn run(settings: &Settings, stopping: Arc<Stopping>) -> Result<String, CommandEr
     Ok(message)
 }
 
-/// What to do with a trained model of this architecture, a command on each line.
+/// Commands for a trained model of this architecture, one on each line.
 fn next_command(model: &Path) -> String {
     let architecture = architecture_of(model);
     let model = model.display();
