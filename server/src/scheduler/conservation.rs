@@ -122,13 +122,11 @@ impl Scheduler {
             if pieces == expected { Ok(()) } else { Err(Imbalance::WrongPieces { page, pieces }) }
         };
         for running in &self.running {
-            let branches = running.branches.iter().flat_map(|branch| branch.pages.iter().enumerate());
-            branches.map(|(index, &page)| check(page, running.gave_back(index))).collect::<Result<(), _>>()?;
-            let stems = running.stems.iter().flat_map(|stem| &stem.pages);
-            stems.map(|&page| check(page, false)).collect::<Result<(), _>>()?;
+            let mut branches = running.branches.iter().flat_map(|branch| branch.pages.iter().enumerate());
+            branches.try_for_each(|(index, &page)| check(page, running.gave_back(index)))?;
+            running.stems.iter().flat_map(|stem| &stem.pages).try_for_each(|&page| check(page, false))?;
         }
-        let sources = self.memory.sources.iter().flat_map(Source::pages);
-        sources.map(|&page| check(page, false)).collect()
+        self.memory.sources.iter().flat_map(Source::pages).try_for_each(|&page| check(page, false))
     }
 
     /// An idle source is one that nobody but the cache owns; its references have been compared with its owners.
