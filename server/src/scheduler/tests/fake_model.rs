@@ -227,19 +227,23 @@ impl FakeModel {
         let is_broken = source.contains(&BROKEN);
         let mut digest = digest_source(source);
         for index in 0..position {
-            // Sliding layers read the window only, which ends with the row's own position.
+            let first = *self.target_cell(targets.tables.of(0), &own, index);
+            let Cell::Target { position: at, token, digest: stored } = first else {
+                panic!("target position {index} holds {first:?}");
+            };
+            digest = mix(digest, token);
+            assert_eq!((at, stored), (index, digest), "target position {index} is of another sequence");
+            // Sliding layers read the window only, which ends with the row's own position. A piece is of one target as
+            // a whole, so two positions of it tell.
+            let window_begins = position - index == self.pieces.window - 1;
+            if !window_begins && index + 1 < position && !(index + 1).is_multiple_of(PAGE_TOKENS) {
+                continue;
+            }
             let is_seen = position - index < self.pieces.window;
             let pieces = if is_seen { self.pieces.all } else { self.pieces.lasting() };
-            for piece in 0..pieces {
-                let Cell::Target { position, token, digest: stored } =
-                    *self.target_cell(targets.tables.of(piece), &own, index)
-                else {
-                    panic!("target position {index} of piece {piece} is of no target");
-                };
-                assert_eq!((position, stored), (index, mix(digest, token)), "piece {piece} is of another target");
-            }
-            if let Cell::Target { token, .. } = *self.target_cell(targets.tables.of(0), &own, index) {
-                digest = mix(digest, token);
+            for piece in 1..pieces {
+                let other = *self.target_cell(targets.tables.of(piece), &own, index);
+                assert_eq!(other, first, "piece {piece} is of another target");
             }
         }
         let token = match targets.places[row] {
@@ -253,10 +257,11 @@ impl FakeModel {
         RowDigest { digest, is_broken }
     }
 
-    /// The token at a position of a source, which all pieces hold.
+    /// The token at a position of a source, which all pieces hold. One position of a page tells of a whole piece.
     fn read_source(&mut self, targets: &TargetBatch, span: &PageSpan, index: usize) -> u32 {
         let first = *self.source_cell(targets.tables.of(0), span, index);
-        for piece in 1..self.pieces.all {
+        let is_told = index.is_multiple_of(self.source_page_tokens) || index + 1 == span.tokens as usize;
+        for piece in (1..self.pieces.all).filter(|_| is_told) {
             let other = *self.source_cell(targets.tables.of(piece), span, index);
             assert_eq!(other, first, "source position {index} differs between pieces");
         }
