@@ -1,4 +1,4 @@
-//! Memory of the CPU backend: zeroed, page-aligned, taken from the system as it is touched.
+//! Memory of the CPU backend: zeroed, begins with a line of the cache, taken from the system as it is touched.
 //!
 //! Used by every CPU op, and for reading large parts of files. Large buffers ask for huge pages: products stream
 //! through them, and far fewer pages have to be taken. Smaller buffers that are streamed share a [`Chunk`] for that.
