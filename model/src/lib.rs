@@ -43,7 +43,7 @@ pub use encoder_parts::{EncoderCost, EncoderParts, LayerParts};
 pub use encoder_space::{ENCODER_LANES, EncoderSpace, LaneRows};
 pub use error::{Error, Result};
 pub use infilling::{Infilling, InfillingPieces, KNOWN_SENTINELS, MOST_SENTINELS};
-pub use model::{Model, page_bytes, page_pieces};
+pub use model::{Model, page_bytes};
 pub use out_file::OutFile;
 pub use page_pieces::{PagePieces, PageTables};
 pub use random::RandomWeights;

@@ -65,7 +65,7 @@ impl<B: Backend> Model<B> {
 
     /// The pieces that a page of this model is made of.
     pub fn page_pieces(&self) -> PagePieces {
-        page_pieces(&self.backend, &self.config)
+        layer_groups(&self.backend, &self.config.decoder).pieces
     }
 
     /// Bytes of one page.
@@ -144,12 +144,7 @@ impl<B: Backend> Model<B> {
 /// Bytes of one page of a model, which need not be loaded.
 pub fn page_bytes<B: Backend>(backend: &B, config: &ModelConfig, arithmetic: Arithmetic) -> usize {
     let piece = backend.page_bytes(page_shape(backend, config, 1), &page_formats(arithmetic));
-    piece * page_pieces(backend, config).all
-}
-
-/// The pieces that a page of a model is made of, which need not be loaded.
-pub fn page_pieces<B: Backend>(backend: &B, config: &ModelConfig) -> PagePieces {
-    layer_groups(backend, &config.decoder).pieces
+    piece * layer_groups(backend, &config.decoder).pieces.all
 }
 
 /// The groups of a decoder's layers. Where steps are replayed, a page is one piece: a replayed step reads one table.

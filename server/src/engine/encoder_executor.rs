@@ -41,11 +41,11 @@ impl<B: Backend> Executor for EncoderExecutor<B> {
         Ok(())
     }
 
-    /// Waits, so that the device is not handed all layers of a long source before a short one comes.
     fn page_pieces(&self) -> PagePieces {
         PagePieces::ONE
     }
 
+    /// Waits, so that the device is not handed all layers of a long source before a short one comes.
     fn finish(&mut self, _: &mut Vec<Option<u32>>) -> Result<(), ExecutorError> {
         self.model.backend().wait();
         Ok(())

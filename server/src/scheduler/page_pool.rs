@@ -33,7 +33,7 @@ pub enum PageImbalance {
         /// References that are counted.
         references: u32,
     },
-    /// A page is free although it has an owner, or free twice.
+    /// A page is free although it has an owner or a piece, or free twice.
     #[error("page {} is free and in use, or free twice", page.0)]
     Free {
         /// The page.
@@ -125,7 +125,8 @@ impl PagePool {
         for _ in 0..count {
             let page = self.free.pop().expect("pieces run out before pages do");
             for held in &mut self.held_pieces {
-                held[page.index()] = self.free_pieces.pop().expect("a free page has all of its pieces");
+                held[page.index()] =
+                    self.free_pieces.pop().expect("there are pieces for every page that counts as free");
             }
             self.references[page.index()] = 1;
             into.push(page);
@@ -230,17 +231,22 @@ impl PagePool {
     /// Every piece is free or belongs to one page that has an owner.
     fn check_pieces(&self) -> Result<(), PageImbalance> {
         let mut holders = vec![0; self.all_pieces];
-        let held = self.held_pieces.iter().flatten().filter(|&&piece| piece != NO_PIECE);
-        held.chain(&self.free_pieces).for_each(|&piece| holders[piece as usize] += 1);
-        if let Some((piece, &holders)) = holders.iter().enumerate().find(|(_, holders)| **holders != 1) {
-            return Err(PageImbalance::Piece { piece, holders });
-        }
-        for &page in &self.free {
-            if self.pieces_of(page) > 0 {
-                return Err(PageImbalance::Free { page });
+        self.free_pieces.iter().for_each(|&piece| holders[piece as usize] += 1);
+        for held in &self.held_pieces {
+            for (index, (&piece, &references)) in (0..).zip(held.iter().zip(&self.references)) {
+                if piece == NO_PIECE {
+                    continue;
+                }
+                if references == 0 {
+                    return Err(PageImbalance::Free { page: PageId(index) });
+                }
+                holders[piece as usize] += 1;
             }
         }
-        Ok(())
+        match holders.iter().enumerate().find(|(_, holders)| **holders != 1) {
+            Some((piece, &holders)) => Err(PageImbalance::Piece { piece, holders }),
+            None => Ok(()),
+        }
     }
 }
 
