@@ -386,7 +386,7 @@ proptest! {
         limits in limits(),
         visits in prop::collection::vec(patient_visit(), 1..25),
     ) {
-        let pool = PoolSize { pages: 2000, ..limits.pool };
+        let pool = PoolSize { pages: 300, ..limits.pool };
         let world = Trace::play(World::new(SchedulerLimits { pool, ..limits }), &visits);
         world.check_answers();
         let asked = world.clients.iter().filter(|(id, it)| !world.is_trivial(**id) && !it.asked.source.is_empty());
