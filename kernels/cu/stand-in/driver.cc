@@ -38,8 +38,8 @@ Result cuInit(unsigned) { return SUCCESS; }
 Result cuDeviceGetCount(int* count) { return *count = 1, SUCCESS; }
 Result cuDeviceGet(int* device, int ordinal) { return ordinal == 0 ? (*device = 0, SUCCESS) : INVALID_DEVICE; }
 Result cuDeviceGetAttribute(int* value, int attribute, int) {
-    // Multiprocessors, generation, memory pools.
-    static const std::map<int, int> known = {{16, 132}, {75, 9}, {76, 0}, {115, 1}};
+    // Multiprocessors, bytes of the cache, generation, memory pools. There is no cache that tries have to empty.
+    static const std::map<int, int> known = {{16, 132}, {38, 1 << 10}, {75, 9}, {76, 0}, {115, 1}};
     auto found = known.find(attribute);
     return found == known.end() ? INVALID_VALUE : (*value = found->second, SUCCESS);
 }
